@@ -1,0 +1,57 @@
+// Package device is the virtual network interface: whatever the kernel sends
+// into the VPN comes out of a Device, and what the VPN delivers goes into it.
+//
+// It moves packets and knows nothing of their meaning, of nodes or of keys.
+package device
+
+import "errors"
+
+// ErrAgain is returned by TryRead when no packet is waiting.
+var ErrAgain = errors.New("no packet is waiting")
+
+// GSOType says how a super-packet is to be cut into segments.
+type GSOType uint8
+
+const (
+	GSONone  GSOType = iota // one ordinary packet
+	GSOTCPv4                // TCP over IPv4
+	GSOTCPv6                // TCP over IPv6
+	GSOUDP                  // UDP (kernel "USO"), IPv4 or IPv6
+)
+
+// Offload describes work that the kernel left to us (on reading) or that we
+// leave to the kernel (on writing). The zero value is an ordinary, finished packet.
+type Offload struct {
+	GSO        GSOType
+	NeedsCsum  bool   // the transport checksum field holds only the pseudo-header sum
+	HdrLen     uint16 // bytes of IP and transport header; set when GSO is not GSONone
+	GSOSize    uint16 // transport payload bytes per segment; set when GSO is not GSONone
+	CsumStart  uint16 // offset of the transport header, when NeedsCsum
+	CsumOffset uint16 // offset of the checksum field from CsumStart, when NeedsCsum
+}
+
+// Headroom is the number of bytes before a packet that Write may overwrite.
+const Headroom = 16
+
+// MaxPacket is the largest super-packet that Read returns or Write takes, in bytes.
+const MaxPacket = 65535
+
+// Device is a virtual interface. One goroutine may read while another writes;
+// neither Read nor Write may be called from two goroutines at once.
+type Device interface {
+	// Name is the interface's name as the kernel knows it ("" if it has none).
+	Name() string
+	// Read waits for a packet and puts it at buf[0:n]. buf must hold MaxPacket
+	// bytes. On a tun device a packet starts with its IP header, on a tap
+	// device with its Ethernet header.
+	Read(buf []byte) (n int, off Offload, err error)
+	// TryRead is Read without waiting: it returns ErrAgain if nothing is there.
+	TryRead(buf []byte) (n int, off Offload, err error)
+	// Write delivers the packet buf[start:]. start must be at least Headroom;
+	// the bytes just before it are overwritten.
+	Write(buf []byte, start int, off Offload) error
+	// CanGSO tells whether Write accepts super-packets of the given type.
+	CanGSO(GSOType) bool
+	// Close ends a waiting Read with an error and removes a non-persistent interface.
+	Close() error
+}

@@ -1,0 +1,336 @@
+// Package mesh is the brain of a node: who is in the network, how they are
+// connected, and which way a packet goes.
+//
+// It is a pure state machine. The caller feeds it events together with the
+// time, and carries out the effects it returns. It has no sockets, files,
+// clocks, goroutines or global randomness, so a conversation is a transcript
+// and a thousand nodes run in one process.
+package mesh
+
+import (
+	"net/netip"
+	"time"
+
+	"tincan/internal/keys"
+	"tincan/internal/node"
+	"tincan/internal/sptps"
+	"tincan/internal/subnet"
+)
+
+// ConnID names a meta connection for as long as the process lives. The brain
+// numbers the connections that it asks for with odd numbers, the caller those
+// that it accepts with even ones.
+type ConnID uint64
+
+// Endpoint is a place to dial: a host name or address, and a port.
+type Endpoint struct {
+	Host string // a DNS name or an IP address without brackets
+	Port string // decimal or a service name
+}
+
+// ---------------------------------------------------------------- events
+
+// Event is something that happened outside of the brain.
+type Event interface{ event() }
+
+type (
+	// Accepted: somebody connected to us.
+	Accepted struct {
+		Conn          ConnID
+		Remote, Local netip.AddrPort
+	}
+	// Dialed: the TCP connection asked for by [Dial] stands.
+	Dialed struct {
+		Conn          ConnID
+		Remote, Local netip.AddrPort
+	}
+	// Line: a line of clear text came in, without its newline. Only the first
+	// line of a connection is delivered like this.
+	Line struct {
+		Conn ConnID
+		Text string
+	}
+	// Secured: the SPTPS handshake asked for by [Secure] is complete.
+	Secured struct{ Conn ConnID }
+	// Request: a request came in over SPTPS, without a trailing newline.
+	Request struct {
+		Conn ConnID
+		Text string
+	}
+	// Closed: the connection is gone, or a dial failed. Err says why and is
+	// nil after an orderly end. It is not sent for a connection the brain closed.
+	Closed struct {
+		Conn ConnID
+		Err  error
+	}
+
+	// HostLoaded: the host file of a node was read (at start, at reload, or
+	// because a Line from that node came in). Known is false if there is none.
+	HostLoaded struct {
+		Node  node.Name
+		Known bool
+		Host  Host
+	}
+	// Reconfigured: a reload succeeded.
+	Reconfigured struct{ Config Config }
+
+	// Traffic: the data plane was given packets for Node. It is sent at once
+	// for the first packet and then at most every 250 ms.
+	Traffic struct{ Node node.Name }
+	// ProbeIn: a record of type 4 from Node was opened. Data is the whole
+	// probe. Direct is true if the datagram had the all-zero destination id.
+	ProbeIn struct {
+		Node   node.Name
+		Addr   netip.AddrPort // source of the datagram
+		Sock   int            // index of the socket it came in on
+		Direct bool
+		Data   []byte
+	}
+	// HeardFrom: a direct datagram of Node with a valid record came from an
+	// address other than PeerState.Addr.
+	HeardFrom struct {
+		Node node.Name
+		Addr netip.AddrPort
+		Sock int
+	}
+	// CameIndirectly: a valid record from Node for us came through a relay, or
+	// (TCP true) over a meta connection. At most one a second for each node.
+	// Hop is the node that handed it to us.
+	CameIndirectly struct {
+		Node, Hop node.Name
+		TCP       bool
+	}
+	// Relayed: we passed a record from From on to To. At most one a second
+	// for each pair.
+	Relayed struct{ From, To node.Name }
+	// Undecodable: a record said to be from Node could not be opened. At most
+	// one a second for each node; Count says how many since the last good one.
+	Undecodable struct {
+		Node  node.Name
+		Count int
+	}
+	// TooLong: the kernel refused a datagram for Node (EMSGSIZE). Size is the
+	// frame size as in [PeerState].MTU.
+	TooLong struct {
+		Node node.Name
+		Size int
+	}
+
+	// Retry: forget all waiting times and dial now (SIGALRM, control 10).
+	Retry struct{}
+	// Purge: forget edges and subnets of unreachable nodes (control 8).
+	Purge struct{}
+	// Disconnect closes the meta connections with Node (control 12).
+	Disconnect struct{ Node node.Name }
+	// ConnectNow dials Node once (control 11).
+	ConnectNow struct{ Node node.Name }
+	// Shutdown: close all connections; subnets and hosts go down.
+	Shutdown struct{}
+)
+
+// ---------------------------------------------------------------- effects
+
+// Effect is something the brain wants done. Effects are carried out in order.
+type Effect interface{ effect() }
+
+type (
+	// Dial opens a TCP connection and answers Dialed or Closed. If To.Host is a name it
+	// is resolved and every address is tried. The whole takes at most Timeout
+	// for each address.
+	Dial struct {
+		Conn    ConnID
+		Node    node.Name
+		To      Endpoint
+		Timeout time.Duration
+	}
+	// SendLine sends one line of clear text (Text has no newline).
+	SendLine struct {
+		Conn ConnID
+		Text string
+	}
+	// Secure starts SPTPS on the connection, behind the lines sent so far.
+	// Bytes received behind the first Line belong to it.
+	Secure struct {
+		Conn      ConnID
+		Initiator bool
+		Node      node.Name
+		PeerKey   keys.PublicKey
+		Label     []byte
+	}
+	// Send sends one request as one SPTPS record (Text has no newline).
+	Send struct {
+		Conn ConnID
+		Text string
+	}
+	// CloseConn ends the connection after what was sent has been flushed.
+	// No Closed event follows.
+	CloseConn struct {
+		Conn   ConnID
+		Reason string
+	}
+	// Attach tells the hands that the connection has been activated (ACK) and
+	// belongs to Node, so that the data plane may use it.
+	Attach struct {
+		Conn ConnID
+		Node node.Name
+	}
+	// HandOver gives a connection that began with "0 ?KEY" to the invitation server.
+	HandOver struct {
+		Conn ConnID
+		Text string // the line that began it
+	}
+
+	// SendProbe seals and sends a record of type 4 directly to Addr.
+	SendProbe struct {
+		Node node.Name
+		Addr netip.AddrPort
+		Sock int // index of the socket to use, -1: any of the right family
+		Data []byte
+	}
+	// TunnelledData is a node-to-node record that came inside a REQ_KEY
+	// request; the data plane opens it or passes it on.
+	TunnelledData struct {
+		From, To node.Name
+		Hop      node.Name // who handed it to us
+		Record   []byte
+	}
+	// PublishPeers replaces the state of the named peers. A peer that is not
+	// Known any more is forgotten.
+	PublishPeers struct{ Peers []PeerState }
+	// PublishRoutes replaces the table of subnets and the broadcast tree.
+	PublishRoutes struct{ Routes Routes }
+
+	// NodeUp and NodeDown: a node became reachable or unreachable.
+	NodeUp struct {
+		Node node.Name
+		Addr netip.AddrPort
+	}
+	NodeDown struct {
+		Node node.Name
+		Addr netip.AddrPort
+	}
+	// SubnetUp and SubnetDown: a subnet of a reachable node (or our own)
+	// appeared or disappeared.
+	SubnetUp struct {
+		Owner  node.Name
+		Subnet subnet.Subnet
+		Addr   netip.AddrPort // zero for our own
+	}
+	SubnetDown struct {
+		Owner  node.Name
+		Subnet subnet.Subnet
+		Addr   netip.AddrPort
+	}
+
+	// SaveKey appends a key that was learned to the host file of Node.
+	SaveKey struct {
+		Node node.Name
+		Key  keys.PublicKey
+	}
+	// SaveAddresses stores the recent addresses of Node, most recent first.
+	SaveAddresses struct {
+		Node  node.Name
+		Addrs []netip.AddrPort
+	}
+	// Log is a message for the operator. Level is tinc's debug level (0 always,
+	// 1 connections, 2 status, 3 protocol, 4 requests, 5 traffic).
+	Log struct {
+		Level    int
+		Priority Priority
+		Text     string
+	}
+)
+
+// Priority of a log message.
+type Priority uint8
+
+const (
+	Error Priority = iota
+	Warning
+	Notice
+	Info
+	Debug
+)
+
+// PeerState is what the data plane must know of one node. Sizes are in bytes
+// of Ethernet frame (IP packet + 14), as tinc counts them.
+type PeerState struct {
+	Node      node.Name
+	Known     bool // false: forget this peer
+	Reachable bool
+	Adjacent  bool      // an activated meta connection with it exists
+	Conn      ConnID    // meta connection towards it (its own, or its next hop's); 0 if none
+	NextHop   node.Name // adjacent node towards it
+	Via       node.Name // last node that is reached by direct UDP; NextHop if we ourselves are it (effective via)
+	ViaSelf   bool      // the path search gave ourselves as via
+	Options   uint32    // option bits, protocol minor in the top byte
+	Addr      netip.AddrPort
+	Sock      int           // socket that Addr was heard on, -1 unknown
+	Confirmed bool          // Addr answered a probe
+	MTU       int           // used for ICMP too big and MSS
+	MinMTU    int           // largest frame known to pass by UDP; 0 when UDP is not confirmed
+	Tunnel    *sptps.Tunnel // nil without session
+}
+
+// Routes is the forwarding table. It is immutable once published.
+type Routes struct {
+	// Subnets of all known nodes, reachable or not, with their owners.
+	Subnets []Owned
+	// Tree lists the adjacent nodes whose connection is part of the broadcast tree.
+	Tree []node.Name
+}
+
+// Owned is a subnet with its owner. Owner is "" for a broadcast subnet.
+type Owned struct {
+	Subnet    subnet.Subnet
+	Owner     node.Name
+	Reachable bool
+}
+
+// ---------------------------------------------------------------- configuration
+
+// Host is what the brain needs from hosts/NAME.
+type Host struct {
+	Key       *keys.PublicKey // Ed25519PublicKey, nil if none
+	Addresses []Endpoint      // Address lines with their ports filled in
+	Subnets   []subnet.Subnet // only used with StrictSubnets
+	Weight    *int
+	Indirect  bool
+	TCPOnly   bool
+	ClampMSS  *bool
+	PMTU      int              // 0: no cap
+	Cached    []netip.AddrPort // address cache, most recent first
+}
+
+// Config is the brain's configuration. New fills in tinc's defaults for zero
+// durations and limits.
+type Config struct {
+	Name    node.Name
+	Key     *keys.PrivateKey
+	Port    uint16           // UDP port that we announce
+	Sockets []netip.AddrPort // local addresses of the UDP sockets, by index
+	Subnets []subnet.Subnet  // our own
+	Hosts   map[node.Name]Host
+
+	ConnectTo   []node.Name
+	AutoConnect bool
+	Broadcast   bool // broadcast mode is mst (false: "no")
+
+	Indirect, TCPOnly        bool
+	NoPMTUDiscovery, NoClamp bool
+	StrictSubnets            bool
+	TunnelServer             bool
+	NoUDPDiscovery           bool
+	NoLocalDiscovery         bool
+	PMTU                     int
+	Weight                   *int // Weight in the main configuration
+	BroadcastSubnets         []subnet.Subnet
+
+	PingInterval, PingTimeout        time.Duration
+	MaxTimeout                       time.Duration
+	KeyExpire                        time.Duration
+	UDPDiscoveryInterval             time.Duration
+	UDPDiscoveryKeepalive            time.Duration
+	UDPDiscoveryTimeout              time.Duration
+	UDPInfoInterval, MTUInfoInterval time.Duration
+}

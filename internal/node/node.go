@@ -1,0 +1,55 @@
+// Package node gives nodes their names and their short ids.
+//
+// It knows nothing of keys, addresses or the mesh.
+package node
+
+import (
+	"crypto/sha512"
+	"encoding/hex"
+	"fmt"
+)
+
+// Name is the name of a node: one or more of A-Z a-z 0-9 and _. Names are case
+// sensitive. A Name that came through [ParseName] is safe to use as a file name
+// and as one word of a request.
+type Name string
+
+// MaxNameLen is the longest name accepted, in bytes. Names are file names
+// (hosts/NAME), so a longer one could not be stored.
+const MaxNameLen = 255
+
+// ParseName checks s and returns it as a Name.
+func ParseName(s string) (Name, error) {
+	switch {
+	case s == "":
+		return "", fmt.Errorf("a node name may not be empty")
+	case len(s) > MaxNameLen:
+		return "", fmt.Errorf("node name of %d characters is longer than %d", len(s), MaxNameLen)
+	}
+	for i := 0; i < len(s); i++ {
+		if !allowed(s[i]) {
+			return "", fmt.Errorf("node name %.64q has a character other than letters, digits and _", s)
+		}
+	}
+	return Name(s), nil
+}
+
+func allowed(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_'
+}
+
+// ID is the short form of a name in UDP packets: the first six bytes of its SHA-512.
+type ID [6]byte
+
+// ID returns the id of the node called n.
+func (n Name) ID() ID {
+	sum := sha512.Sum512([]byte(n))
+	return ID(sum[:6])
+}
+
+// IsZero tells whether id is the all-zero id, which in a packet means "from the
+// sender of this datagram to its receiver".
+func (id ID) IsZero() bool { return id == ID{} }
+
+// String returns id as 12 lower-case hexadecimal digits.
+func (id ID) String() string { return hex.EncodeToString(id[:]) }

@@ -1,0 +1,54 @@
+// Package udp sends and receives datagrams in batches.
+//
+// It knows addresses and sizes, nothing of what the datagrams carry.
+package udp
+
+import "net/netip"
+
+// MaxRun is the largest number of bytes in one run.
+const MaxRun = 65507
+
+// MaxSegments is the largest number of datagrams in one run.
+const MaxSegments = 44
+
+// Run is one or more datagrams for one destination, all of Size bytes but the
+// last, which may be shorter. They lie one behind the other in Buf.
+type Run struct {
+	To   netip.AddrPort
+	Buf  []byte
+	Size int // bytes per datagram; len(Buf) or more means a single one
+}
+
+// Arrival is what one receive returned: datagrams of Size bytes from one source,
+// one behind the other in Buf (the last may be shorter). Buf belongs to the
+// Batch and is valid until its next Recv.
+type Arrival struct {
+	From netip.AddrPort // IPv4-mapped IPv6 addresses are given as IPv4
+	Buf  []byte
+	Size int
+}
+
+// Socket is a UDP socket. One goroutine may receive; sending is safe from
+// several goroutines at once.
+type Socket interface {
+	// Local is the bound address.
+	Local() netip.AddrPort
+	// Recv waits for datagrams and returns them. The slice and the buffers
+	// it points into belong to the socket and are valid until the next Recv.
+	Recv() ([]Arrival, error)
+	// Send sends the runs in order. It returns the first error; a TooLong error
+	// carries which run was refused, and the runs behind it are still tried.
+	Send(runs []Run) error
+	// PathMTU asks the kernel for the MTU of the route to addr, in bytes of IP
+	// packet; 0 if unknown.
+	PathMTU(addr netip.Addr) int
+	Close() error
+}
+
+// TooLong is returned when a datagram exceeds the MTU of its route (EMSGSIZE).
+type TooLong struct {
+	To   netip.AddrPort
+	Size int // bytes of UDP payload that were refused
+}
+
+func (e *TooLong) Error() string { return "datagram to " + e.To.String() + " is too long for its path" }
