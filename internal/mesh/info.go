@@ -110,7 +110,6 @@ func (m *Mesh) Conns() []ConnInfo {
 	return out
 }
 
-
 func addSubnet(nonce uint32, owner node.Name, s subnet.Subnet) []byte {
 	return wire.AddSubnet{Nonce: nonce, Owner: owner, Subnet: s}.Append(nil)
 }

@@ -51,10 +51,10 @@ type Mesh struct {
 
 	effects []Effect
 
-	graphDirty  bool             // edges or connections changed since the last path search
-	routesDirty bool             // subnets or reachability changed since they were published
+	graphDirty  bool               // edges or connections changed since the last path search
+	routesDirty bool               // subnets or reachability changed since they were published
 	dirty       map[*peer]struct{} // peers whose state may have to be published
-	orphans     []node.Name      // lost neighbours whose edge to us is to be withdrawn if they are now unreachable
+	orphans     []node.Name        // lost neighbours whose edge to us is to be withdrawn if they are now unreachable
 
 	contradictions struct{ adds, dels int }
 	pause          time.Duration // how long to leave the mesh when another node uses our name
