@@ -146,6 +146,63 @@ func Src(p []byte) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
+// Len is the length of the IP packet p in bytes as its header says, false if p
+// holds no whole IP header or is shorter than it claims. What lies behind is padding.
+func Len(p []byte) (int, bool) {
+	n := 0
+	switch {
+	case Version(p) == 4 && len(p) >= IPv4Len:
+		n = int(binary.BigEndian.Uint16(p[offIPv4Len:]))
+		return n, n >= IPv4Len && n <= len(p)
+	case Version(p) == 6 && len(p) >= IPv6Len:
+		n = IPv6Len + int(binary.BigEndian.Uint16(p[offIPv6Len:]))
+		return n, n <= len(p)
+	}
+	return 0, false
+}
+
+// TrafficClass is the type of service byte of IPv4 or the traffic class of
+// IPv6, 0 if p is not IP.
+func TrafficClass(p []byte) uint8 {
+	switch {
+	case Version(p) == 4 && len(p) >= IPv4Len:
+		return p[1]
+	case Version(p) == 6 && len(p) >= IPv6Len:
+		return p[0]<<4 | p[1]>>4
+	}
+	return 0
+}
+
+// DF tells whether the IP packet p must not be fragmented on its way: always
+// true in IPv6.
+func DF(p []byte) bool {
+	return Version(p) == 6 || Version(p) == 4 && len(p) >= IPv4Len && p[offIPv4Frag]&(flagDF>>8) != 0
+}
+
+// DecrementTTL takes one from the TTL (and keeps the header checksum right) or
+// hop limit of p. It returns false and changes nothing if p has no further hop
+// to go or is not IP.
+func DecrementTTL(p []byte) bool {
+	switch {
+	case Version(p) == 4 && len(p) >= IPv4Len:
+		if p[offIPv4TTL] <= 1 {
+			return false
+		}
+		old := binary.BigEndian.Uint16(p[offIPv4TTL:])
+		p[offIPv4TTL]--
+		sum := UpdateSum(binary.BigEndian.Uint16(p[offIPv4Sum:]), old, binary.BigEndian.Uint16(p[offIPv4TTL:]))
+		binary.BigEndian.PutUint16(p[offIPv4Sum:], sum)
+		return true
+	case Version(p) == 6 && len(p) >= IPv6Len:
+		if p[offIPv6Hop] <= 1 {
+			return false
+		}
+		p[offIPv6Hop]--
+		return true
+	}
+	return false
+}
+
 // Header says where the parts of an IP packet lie.
 type Header struct {
 	Version   int   // 4 or 6
