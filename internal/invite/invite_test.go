@@ -781,16 +781,17 @@ func FuzzText(f *testing.F) {
 	})
 }
 
-// FuzzConversation lets both sides hear nonsense, in clear and encrypted.
+// FuzzConversation lets both sides hear nonsense, and lets a newcomer with a
+// good URL answer the invitation with nonsense.
 func FuzzConversation(f *testing.F) {
 	for _, v := range transcripts(f) {
-		f.Add(unhex(f, v.Stream.Client), unhex(f, v.Stream.Server))
+		f.Add(unhex(f, v.Stream.Client), unhex(f, v.Stream.Server), byte(1), []byte(v.PublicKey+"\n"))
 	}
 	in := newInviter(f, "alice")
+	in.server.wait = 20 * time.Millisecond
 	inv := in.issue("bob")
-	f.Fuzz(func(t *testing.T, toServer, toClient []byte) {
+	f.Fuzz(func(t *testing.T, toServer, toClient []byte, typ byte, answer []byte) {
 		in.server.limit = limiter{}
-		in.server.wait = 20 * time.Millisecond
 		client, server := tcpPair(t)
 		_, _ = client.Write(toServer)
 		_ = client.(*net.TCPConn).CloseWrite()
@@ -798,6 +799,7 @@ func FuzzConversation(f *testing.F) {
 		if err := in.server.Serve(context.Background(), server, hello, []byte(rest)); err == nil {
 			t.Fatal("somebody was let in")
 		}
+
 		client, server = tcpPair(t)
 		_, _ = server.Write(toClient)
 		_ = server.(*net.TCPConn).CloseWrite()
@@ -808,6 +810,18 @@ func FuzzConversation(f *testing.F) {
 		})
 		if err == nil {
 			t.Fatal("joined nothing")
+		}
+
+		if k, err := keys.ParsePublicKey(string(answer)); err == nil && k.Valid() == nil {
+			return
+		}
+		err = in.badClient(inv.URL, func(c *conversation) error { return c.send(typ%128, answer) })
+		if err == nil {
+			t.Fatal("somebody was let in without a key")
+		}
+		<-in.result
+		if _, err := os.Stat(inv.File); err != nil {
+			t.Fatalf("the invitation is gone: %v", err)
 		}
 	})
 }

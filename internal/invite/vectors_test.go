@@ -166,6 +166,7 @@ func TestServerSendsWhatTincSent(t *testing.T) {
 		s := &Server{
 			Dir: dir, Name: "server1",
 			Rand:     bytes.NewReader(unhex(t, v.ServerNonce, v.ServerECDH)),
+			wait:     100 * time.Millisecond,
 			Accepted: func(n node.Name, k keys.PublicKey, _ netip.Addr) { accepted = string(n) + " " + k.String() },
 		}
 		client, server := tcpPair(t)
@@ -180,7 +181,7 @@ func TestServerSendsWhatTincSent(t *testing.T) {
 		}
 		<-sent
 
-		s.Rand = bytes.NewReader(unhex(t, v.ServerNonce, v.ServerECDH))
+		s.Rand, s.wait = bytes.NewReader(unhex(t, v.ServerNonce, v.ServerECDH)), 0
 		client, server = tcpPair(t)
 		go func() {
 			b, _ := io.ReadAll(client)
