@@ -11,7 +11,9 @@ func appendWord(dst []byte, w string) []byte { return append(append(dst, ' '), w
 
 func appendInt(dst []byte, v int) []byte { return strconv.AppendInt(append(dst, ' '), int64(v), 10) }
 
-func appendHex(dst []byte, v uint32) []byte { return strconv.AppendUint(append(dst, ' '), uint64(v), 16) }
+func appendHex(dst []byte, v uint32) []byte {
+	return strconv.AppendUint(append(dst, ' '), uint64(v), 16)
+}
 
 // done returns r, or the zero value with the error that f met.
 func done[R any](f fields, r R) (R, error) {
