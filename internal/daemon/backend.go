@@ -164,5 +164,5 @@ func (b *backend) SubscribeLog(level int, sink func(control.LogRecord)) (cancel 
 }
 
 func (b *backend) SubscribePcap(snaplen int, sink func([]byte)) (cancel func()) {
-	return b.d.plane.Subscribe(snaplen, sink)
+	return b.d.pcap.subscribe(b.d.plane.SetTap, snaplen, sink)
 }

@@ -75,7 +75,8 @@ type Daemon struct {
 	log    *logger
 	claim  *control.Claim
 	dev    device.Device
-	socks  []udp.Socket
+	socks  []udp.Socket // to be closed here; nil once the plane has them
+	paths  []udp.Socket // the same, for asking about routes
 	tcp    []net.Listener
 	plane  *dataplane.Plane
 	conns  *metaconn.Table
@@ -83,6 +84,7 @@ type Daemon struct {
 	script *script.Runner
 	face   *face // the interface, as the kernel sees it
 	invite *invite.Server
+	pcap   pcap
 	disk   *disk
 
 	events  chan mesh.Event
@@ -174,7 +176,13 @@ func (d *Daemon) open() error {
 		return err
 	}
 	s := d.net.Settings
-	d.script = script.New(d.scriptConfig())
+	d.script = script.NewRunner(d.scriptConfig(s), func(level int, text string) {
+		p := mesh.Info
+		if level == script.LevelError {
+			p = mesh.Error
+		}
+		d.log.printf(level, p, "%s", text)
+	})
 	d.disk = newDisk(d.opts.Layout, d.log)
 	d.plane = dataplane.New(dataplane.Config{
 		Self: d.net.Name, Device: d.dev, Sockets: d.socks,
@@ -214,7 +222,15 @@ func (d *Daemon) run(ctx context.Context) error {
 		}
 	}
 
-	// the interface
+	// Scripts run until the very end: the last of them is tinc-down.
+	scriptCtx, endScripts := context.WithCancel(context.Background())
+	scriptsDone := make(chan struct{})
+	go func() {
+		defer close(scriptsDone)
+		_ = d.script.Run(scriptCtx)
+	}()
+	defer func() { endScripts(); <-scriptsDone }()
+
 	if err := d.interfaceUp(ctx); err != nil {
 		return err
 	}
@@ -232,15 +248,10 @@ func (d *Daemon) run(ctx context.Context) error {
 	d.dev, d.socks = nil, nil // the plane closes them
 	defer func() { endPlane(); <-planeDone }()
 
-	scriptCtx, endScripts := context.WithCancel(context.Background())
-	defer endScripts()
-	d.script.Start(scriptCtx)
-	defer d.script.Drain(5 * time.Second)
-
 	var seed [32]byte
 	rand.Read(seed[:])
 	d.brain = mesh.New(d.meshConfig(d.net), mesh.Injected{
-		Rand: mathrand.New(mathrand.NewChaCha8(seed)), Secrets: rand.Reader, RouteMTU: d.routeMTU(),
+		Rand: mathrand.New(mathrand.NewChaCha8(seed)), Secrets: rand.Reader, RouteMTU: d.routeMTU,
 	}, time.Now())
 
 	d.disk.start()
@@ -416,9 +427,9 @@ func (d *Daemon) do(e mesh.Effect) {
 		d.plane.PublishRoutes(e.Routes)
 		d.subnets.Store(&e.Routes.Subnets)
 	case mesh.NodeUp:
-		d.hostScript("host-up", e.Node, e.Addr)
+		d.script.NodeUp(d.env(e.Node, e.Addr))
 	case mesh.NodeDown:
-		d.hostScript("host-down", e.Node, e.Addr)
+		d.script.NodeDown(d.env(e.Node, e.Addr))
 	case mesh.SubnetUp:
 		d.subnetUp(e)
 	case mesh.SubnetDown:

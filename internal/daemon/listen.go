@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -62,6 +63,7 @@ func (d *Daemon) listen() error {
 		}
 	}
 	if len(d.socks) > 0 {
+		d.paths = d.socks
 		return nil
 	}
 	if errors.Is(first, syscall.EADDRINUSE) {
@@ -111,6 +113,9 @@ func (d *Daemon) tcpAddr() netip.AddrPort {
 	a := d.tcp[0].Addr().(*net.TCPAddr).AddrPort()
 	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 }
+
+// port is the port that we announce, in decimal.
+func (d *Daemon) port() string { return strconv.Itoa(int(d.tcpAddr().Port())) }
 
 // bindAddrs are the addresses that outgoing connections come from: for each
 // family the one of BindToAddress, if there is exactly one.
