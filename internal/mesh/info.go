@@ -90,7 +90,7 @@ type ConnInfo struct {
 // Conns returns the meta connections in the order in which they were made.
 func (m *Mesh) Conns() []ConnInfo {
 	tree := map[node.Name]bool{}
-	for _, n := range m.graph.Adjacent(m.cfg.Name) {
+	for _, n := range m.graph.Tree().Adjacent(m.cfg.Name) {
 		tree[n] = true
 	}
 	all := make([]*conn, 0, len(m.conns))
@@ -109,7 +109,6 @@ func (m *Mesh) Conns() []ConnInfo {
 	}
 	return out
 }
-
 
 func addSubnet(nonce uint32, owner node.Name, s subnet.Subnet) []byte {
 	return wire.AddSubnet{Nonce: nonce, Owner: owner, Subnet: s}.Append(nil)

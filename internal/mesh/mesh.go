@@ -51,10 +51,10 @@ type Mesh struct {
 
 	effects []Effect
 
-	graphDirty  bool             // edges or connections changed since the last path search
-	routesDirty bool             // subnets or reachability changed since they were published
+	graphDirty  bool               // edges or connections changed since the last path search
+	routesDirty bool               // subnets or reachability changed since they were published
 	dirty       map[*peer]struct{} // peers whose state may have to be published
-	orphans     []node.Name      // lost neighbours whose edge to us is to be withdrawn if they are now unreachable
+	orphans     []node.Name        // lost neighbours whose edge to us is to be withdrawn if they are now unreachable
 
 	contradictions struct{ adds, dels int }
 	pause          time.Duration // how long to leave the mesh when another node uses our name
@@ -349,6 +349,7 @@ func (m *Mesh) reachabilityChanged(p *peer) {
 		for _, s := range subnets {
 			m.emit(SubnetUp{Owner: p.name, Subnet: s, Addr: p.road.addr})
 		}
+		m.greet(p)
 		return
 	}
 	m.logf(1, Info, "node %s became unreachable", p.name)
@@ -356,6 +357,25 @@ func (m *Mesh) reachabilityChanged(p *peer) {
 	for _, s := range subnets {
 		m.emit(SubnetDown{Owner: p.name, Subnet: s, Addr: addr})
 	}
+}
+
+// greet makes a session with a new neighbour before there is traffic, so that the
+// first packet finds one. The side that dialled is first; if both began at the same
+// moment, one of the handshakes would be in vain.
+func (m *Mesh) greet(p *peer) {
+	c := p.conn
+	if c == nil {
+		return
+	}
+	delay := time.Duration(0)
+	if c.id%2 == 0 {
+		delay = 2 * time.Second
+	}
+	m.after(delay, func() {
+		if p.conn == c {
+			m.try(p, true)
+		}
+	})
 }
 
 func sortedSubnets(p *peer) []subnet.Subnet {
@@ -480,7 +500,7 @@ func (m *Mesh) routes() Routes {
 		r.Subnets = append(r.Subnets, Owned{Subnet: s, Reachable: true})
 	}
 	if m.cfg.Broadcast && !m.cfg.TunnelServer {
-		r.Tree = append(r.Tree, m.graph.Adjacent(m.cfg.Name)...)
+		r.Tree = append(r.Tree, m.graph.Tree().Adjacent(m.cfg.Name)...)
 	}
 	return r
 }
