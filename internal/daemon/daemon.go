@@ -45,7 +45,7 @@ type Options struct {
 
 // Hinted is an error that knows what the user can do.
 type Hinted struct {
-	Err  error
+	Err error
 	Tip string
 }
 
@@ -202,8 +202,7 @@ func (d *Daemon) open() error {
 		Invitation: d.serveInvitation,
 		LoadHost:   d.loadHost,
 		MaxOutput:  s.MaxOutputBufferSize, MaxBurst: s.MaxConnectionBurst,
-		Mark: s.FWMark, BindToDevice: s.BindToInterface, AddressFamily: s.AddressFamily,
-		BindAddrs: d.bindAddrs(),
+		Mark: s.FWMark, BindToDevice: s.BindToInterface, Family: family(s.AddressFamily), Bind: d.bindAddrs(),
 	})
 	d.invite = d.invitations()
 	d.face = newFace(d.dev.Name(), d.log)
@@ -443,14 +442,6 @@ func (d *Daemon) do(e mesh.Effect) {
 	default:
 		panic(fmt.Sprintf("daemon: effect %T is not carried out", e))
 	}
-}
-
-// knownSubnets is what the mesh announces now, for choosing free addresses.
-func (d *Daemon) knownSubnets() []mesh.Owned {
-	if s := d.subnets.Load(); s != nil {
-		return *s
-	}
-	return nil
 }
 
 // loadHost reads the host file of a peer that knocks, so that a file that was put

@@ -12,6 +12,7 @@ import (
 
 	"tincan/internal/device"
 	"tincan/internal/mesh"
+	"tincan/internal/metaconn"
 	"tincan/internal/udp"
 )
 
@@ -134,4 +135,15 @@ func (d *Daemon) bindAddrs() []netip.Addr {
 		}
 	}
 	return out
+}
+
+// family translates AddressFamily for dialling.
+func family(s string) metaconn.Family {
+	switch s {
+	case "ipv4":
+		return metaconn.IPv4
+	case "ipv6":
+		return metaconn.IPv6
+	}
+	return metaconn.AnyFamily
 }
