@@ -1,0 +1,129 @@
+package config
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strings"
+)
+
+// The editing functions know only the simple form of a line: a variable in the
+// first column, a value, no idea of BEGIN blocks. That is enough to find the
+// lines that a person or a command wrote, and everything else stays as it is,
+// byte for byte.
+
+// Values returns the values of a variable in the order of the file.
+func Values(data []byte, name string) []string {
+	var values []string
+	for line := range bytes.Lines(data) {
+		if value, ok := assigns(line, name); ok {
+			values = append(values, value)
+		}
+	}
+	return values
+}
+
+// Set makes value the only one of a variable. It replaces the first line of
+// that variable and removes the others, or appends a line. removed lists the
+// values that went away and differ from the new one.
+func Set(data []byte, name, value string) (out []byte, removed []string) {
+	done := false
+	for line := range bytes.Lines(data) {
+		old, ok := assigns(line, name)
+		if !ok {
+			out = append(out, line...)
+			continue
+		}
+		if !strings.EqualFold(old, value) {
+			removed = append(removed, old)
+		}
+		if !done {
+			out = appendLine(out, name, value)
+			done = true
+		}
+	}
+	if !done {
+		out = appendLine(out, name, value)
+	}
+	return endLine(out), removed
+}
+
+// Add appends a value to a variable that may have several. It changes nothing,
+// and added is false, if that value is there already (in any case).
+func Add(data []byte, name, value string) (out []byte, added bool) {
+	for _, old := range Values(data, name) {
+		if strings.EqualFold(old, value) {
+			return data, false
+		}
+	}
+	return appendLine(bytes.Clone(data), name, value), true
+}
+
+// Delete removes the lines of a variable that have the given value (in any
+// case), or all of them if value is "". n says how many there were.
+func Delete(data []byte, name, value string) (out []byte, n int) {
+	for line := range bytes.Lines(data) {
+		old, ok := assigns(line, name)
+		if ok && (value == "" || strings.EqualFold(old, value)) {
+			n++
+			continue
+		}
+		out = append(out, line...)
+	}
+	return endLine(out), n
+}
+
+// assigns tells whether a line gives the variable a value, and which.
+func assigns(line []byte, name string) (value string, ok bool) {
+	text := strings.TrimRight(string(line), "\r\n")
+	found, value := splitLine(text)
+	return value, value != "" && strings.EqualFold(found, name)
+}
+
+func appendLine(out []byte, name, value string) []byte {
+	return fmt.Appendf(endLine(out), "%s = %s\n", name, value)
+}
+
+// endLine adds a newline if the last line lacks one.
+func endLine(out []byte) []byte {
+	if len(out) > 0 && out[len(out)-1] != '\n' {
+		return append(out, '\n')
+	}
+	return out
+}
+
+// Edit changes an existing file with change and writes it back if that made a
+// difference.
+func Edit(path string, change func(data []byte) ([]byte, error)) error {
+	old, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	changed, err := change(bytes.Clone(old))
+	if err != nil || bytes.Equal(old, changed) {
+		return err
+	}
+	return WriteFile(path, changed, FileMode)
+}
+
+// learnedNote stands above a key that the daemon wrote into a host file.
+const learnedNote = "# tincan learned this key from the network:"
+
+// AppendHostKey adds an Ed25519 public key (43 characters) to the host file of
+// a node, which is created if it is missing. It fails if the file has a
+// different key already, and does nothing if it has this one.
+func AppendHostKey(path, key string) error {
+	data, err := os.ReadFile(path)
+	if err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	const name = "Ed25519PublicKey"
+	if old := Values(data, name); len(old) > 0 {
+		if old[0] == key {
+			return nil
+		}
+		return fmt.Errorf("%s has a different %s already", path, name)
+	}
+	data = fmt.Appendf(endLine(data), "\n%s\n%s = %s\n", learnedNote, name, key)
+	return WriteFile(path, data, FileMode)
+}

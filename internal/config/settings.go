@@ -1,0 +1,201 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"tincan/internal/node"
+	"tincan/internal/subnet"
+)
+
+// Settings are the values in effect of everything that concerns the node as a
+// whole. Sizes are in bytes.
+type Settings struct {
+	AddressFamily   string // any, ipv4, ipv6
+	Port            string // decimal or a service name; "0" means any free port
+	BindToAddress   []Address
+	ListenAddress   []Address
+	BindToInterface string
+	FWMark          int
+	UDPRcvBuf       int // 0: leave it to the system
+	UDPSndBuf       int
+
+	ConnectTo   []node.Name
+	AutoConnect bool
+
+	DeviceType string // tun, dummy
+	Device     string
+	Interface  string         // "": NetName, else the kernel's choice
+	Ifconfig   []netip.Prefix // addresses of the interface, host bits set
+	Routes     []Route
+
+	Mode             string // router
+	Forwarding       string // internal, off
+	Broadcast        bool   // along the minimum spanning tree, else not at all
+	BroadcastSubnets []subnet.Subnet
+	Subnets          []subnet.Subnet // our own
+	DecrementTTL     bool
+	DirectOnly       bool
+	ClampMSS         bool
+	StrictSubnets    bool
+	TunnelServer     bool
+
+	IndirectData   bool
+	TCPOnly        bool
+	PMTUDiscovery  bool
+	PMTU           int  // largest path MTU, as tinc counts (with the Ethernet header)
+	Weight         *int // nil: measured
+	LocalDiscovery bool
+	UDPDiscovery   bool
+
+	UDPDiscoveryInterval          time.Duration
+	UDPDiscoveryKeepaliveInterval time.Duration
+	UDPDiscoveryTimeout           time.Duration
+	UDPInfoInterval               time.Duration
+	MTUInfoInterval               time.Duration
+	PingInterval                  time.Duration
+	PingTimeout                   time.Duration
+	MaxTimeout                    time.Duration
+	KeyExpire                     time.Duration
+	InvitationExpire              time.Duration
+
+	ReplayWindow        int // in packets; 0: none
+	MaxConnectionBurst  int
+	MaxOutputBufferSize int
+	LogLevel            int
+
+	ScriptsInterpreter string
+	ScriptsExtension   string
+	PrivateKeyFile     string // Ed25519
+}
+
+// Route is a network that is reached through the VPN interface.
+type Route struct {
+	To  netip.Prefix
+	Via netip.Addr // zero: directly
+}
+
+// settings reads everything from the pool of r. dir is the configuration directory.
+func settings(r *Reader, self node.Name, dir string) Settings {
+	s := Settings{
+		AddressFamily:   r.Word("AddressFamily"),
+		Port:            r.port(),
+		BindToAddress:   List(r, "BindToAddress", ParseAddress),
+		ListenAddress:   List(r, "ListenAddress", ParseAddress),
+		BindToInterface: r.String("BindToInterface"),
+		FWMark:          r.Int("FWMark"),
+		UDPRcvBuf:       r.Int("UDPRcvBuf"),
+		UDPSndBuf:       r.Int("UDPSndBuf"),
+
+		ConnectTo:   List(r, "ConnectTo", parsePeer(self)),
+		AutoConnect: r.Bool("AutoConnect"),
+
+		DeviceType: r.Word("DeviceType"),
+		Device:     r.Path("Device", dir),
+		Interface:  r.String("Interface"),
+		Ifconfig:   List(r, "Ifconfig", parseIfconfig),
+		Routes:     List(r, "Route", parseRoute),
+
+		Mode:             r.Word("Mode"),
+		Forwarding:       r.Word("Forwarding"),
+		Broadcast:        r.Word("Broadcast") != "no",
+		BroadcastSubnets: List(r, "BroadcastSubnet", subnet.ParseLocal),
+		Subnets:          List(r, "Subnet", subnet.ParseLocal),
+		DecrementTTL:     r.Bool("DecrementTTL"),
+		DirectOnly:       r.Bool("DirectOnly"),
+		ClampMSS:         r.Bool("ClampMSS"),
+		TunnelServer:     r.Bool("TunnelServer"),
+		StrictSubnets:    r.Bool("StrictSubnets"),
+
+		IndirectData:   r.Bool("IndirectData"),
+		TCPOnly:        r.Bool("TCPOnly"),
+		PMTU:           r.Int("PMTU"),
+		LocalDiscovery: r.Bool("LocalDiscovery"),
+		UDPDiscovery:   r.Bool("UDPDiscovery"),
+
+		UDPDiscoveryInterval:          r.Duration("UDPDiscoveryInterval"),
+		UDPDiscoveryKeepaliveInterval: r.Duration("UDPDiscoveryKeepaliveInterval"),
+		UDPDiscoveryTimeout:           r.Duration("UDPDiscoveryTimeout"),
+		UDPInfoInterval:               r.Duration("UDPInfoInterval"),
+		MTUInfoInterval:               r.Duration("MTUInfoInterval"),
+		PingInterval:                  r.Duration("PingInterval"),
+		PingTimeout:                   r.Duration("PingTimeout"),
+		MaxTimeout:                    r.Duration("MaxTimeout"),
+		KeyExpire:                     r.Duration("KeyExpire"),
+		InvitationExpire:              r.Duration("InvitationExpire"),
+
+		ReplayWindow:        8 * r.Int("ReplayWindow"),
+		MaxConnectionBurst:  r.Int("MaxConnectionBurst"),
+		MaxOutputBufferSize: r.Int("MaxOutputBufferSize"),
+		LogLevel:            r.Int("LogLevel"),
+
+		ScriptsInterpreter: r.String("ScriptsInterpreter"),
+		ScriptsExtension:   r.String("ScriptsExtension"),
+		PrivateKeyFile:     r.Path("Ed25519PrivateKeyFile", dir),
+	}
+	if _, set := r.Pool.Lookup("Weight"); set {
+		w := r.Int("Weight")
+		s.Weight = &w
+	}
+	// What tinc does with values that make no sense together.
+	s.IndirectData = s.IndirectData || s.TCPOnly
+	s.PMTUDiscovery = r.BoolOr("PMTUDiscovery", !s.TCPOnly)
+	s.StrictSubnets = s.StrictSubnets || s.TunnelServer
+	if s.PingInterval < time.Second {
+		s.PingInterval = 86400 * time.Second
+	}
+	if s.PingTimeout < time.Second || s.PingTimeout > s.PingInterval {
+		s.PingTimeout = s.PingInterval
+	}
+	return s
+}
+
+// port returns the port to listen on.
+func (r *Reader) port() string {
+	if ports := List(r, "Port", ParsePort); len(ports) > 0 {
+		return ports[0]
+	}
+	return mustFind("Port").Default
+}
+
+// parseIfconfig reads ADDRESS[/LENGTH], an address of the VPN interface.
+func parseIfconfig(s string) (netip.Prefix, error) {
+	if p, err := netip.ParsePrefix(s); err == nil && !p.Addr().Is4In6() {
+		return p, nil
+	}
+	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	switch strings.ToLower(s) {
+	case "dhcp", "dhcp6", "slaac":
+		return netip.Prefix{}, errors.New("an address that comes from elsewhere needs a tinc-up script")
+	}
+	return netip.Prefix{}, errors.New("write an address with its prefix length, such as 10.1.0.1/16")
+}
+
+// parseRoute reads NETWORK [GATEWAY].
+func parseRoute(s string) (Route, error) {
+	words := strings.Fields(s)
+	if len(words) == 0 || len(words) > 2 {
+		return Route{}, errors.New("write NETWORK or NETWORK GATEWAY")
+	}
+	to, err := parseIfconfig(words[0])
+	if err != nil {
+		return Route{}, fmt.Errorf("%.60q is not a network such as 10.1.0.0/16", words[0])
+	}
+	if to != to.Masked() {
+		return Route{}, fmt.Errorf("%v has bits behind its prefix; did you mean %v?", to, to.Masked())
+	}
+	route := Route{To: to}
+	if len(words) == 2 {
+		via, err := netip.ParseAddr(words[1])
+		if err != nil || via.Is4() != to.Addr().Is4() {
+			return Route{}, fmt.Errorf("%.60q is not an address of a gateway for %v", words[1], to)
+		}
+		route.Via = via
+	}
+	return route, nil
+}

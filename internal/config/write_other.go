@@ -1,0 +1,14 @@
+//go:build !unix
+
+package config
+
+import (
+	"io/fs"
+	"os"
+)
+
+const hasModes = false
+
+func keepOwner(*os.File, fs.FileInfo) error { return nil }
+
+func syncDir(string) error { return nil }
