@@ -118,11 +118,11 @@ func AppendHostKey(path, key string) error {
 		return err
 	}
 	const name = "Ed25519PublicKey"
-	for _, old := range Values(data, name) {
-		if old != key {
-			return fmt.Errorf("%s has a different %s already", path, name)
+	if old := Values(data, name); len(old) > 0 {
+		if old[0] == key {
+			return nil
 		}
-		return nil
+		return fmt.Errorf("%s has a different %s already", path, name)
 	}
 	data = fmt.Appendf(endLine(data), "\n%s\n%s = %s\n", learnedNote, name, key)
 	return WriteFile(path, data, FileMode)

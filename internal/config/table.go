@@ -10,7 +10,7 @@ var table = []Variable{
 	{Name: "BindToAddress", Flags: Server | Multiple, Kind: Endpoint, Bad: Fatal, Since: "1.0 / pre1"},
 	{Name: "BindToInterface", Flags: Server, Kind: Text, Bad: Fatal, Since: "1.0 / pre1"},
 	{Name: "Broadcast", Flags: Server | Safe | Reload, Kind: Word, Words: words("mst", "no", "yes"), Unbuilt: words("direct"), Default: "mst", Bad: Fatal, Since: "1.0.17 / pre3"},
-	{Name: "BroadcastSubnet", Flags: Server | Multiple | Safe | Reload, Kind: Network, Bad: Logged, Since: "- / pre11"},
+	{Name: "BroadcastSubnet", Flags: Server | Multiple | Safe | Reload, Kind: Net, Bad: Logged, Since: "- / pre11"},
 	{Name: "ConnectTo", Flags: Server | Multiple | Safe | Reload, Kind: NodeName, Bad: Logged, Since: "1.0 / pre1"},
 	{Name: "DecrementTTL", Flags: Server | Safe | Reload, Kind: Bool, Default: "no", Bad: Logged, Since: "1.0.17 / pre3"},
 	{Name: "Device", Flags: Server, Kind: Path, Default: "/dev/net/tun", Bad: Fatal, Since: "1.0 / pre1"},
@@ -79,7 +79,7 @@ var table = []Variable{
 	{Name: "Port", Flags: HostFile, Kind: Text, Default: "655", Bad: Fatal, Since: "1.0 / pre1"},
 	{Name: "PublicKey", Flags: HostFile | Obsolete, Kind: Text, Since: "1.0 / pre1", Effect: Later},
 	{Name: "PublicKeyFile", Flags: Server | HostFile | Obsolete, Kind: Path, Since: "1.0 / pre1", Effect: Later},
-	{Name: "Subnet", Flags: HostFile | Multiple | Safe | Reload, Kind: Network, Bad: Fatal, Since: "1.0 / pre1"},
+	{Name: "Subnet", Flags: HostFile | Multiple | Safe | Reload, Kind: Net, Bad: Fatal, Since: "1.0 / pre1"},
 	{Name: "TCPOnly", Flags: Server | HostFile | Safe | Reload, Kind: Bool, Default: "no", Bad: Logged, Since: "1.0 / pre1"},
 	{Name: "Weight", Flags: HostFile | Safe, Kind: Int, Min: minInt, Bad: Logged, Since: "1.0.3 / pre1"},
 

@@ -28,7 +28,7 @@ const (
 	Seconds              // an Int
 	Word                 // one of Variable.Words, in any case
 	NodeName             // name of a node
-	Network              // address[/prefix][#weight]
+	Net                  // address[/prefix][#weight]
 	Endpoint             // host [port]
 	Path                 // file, relative to the configuration directory
 )

@@ -49,7 +49,11 @@ func danglingTarget(path string) (string, error) {
 	return filepath.Join(filepath.Dir(path), to), nil
 }
 
-func replace(path string, data []byte, mode fs.FileMode) (err error) {
+func replace(path string, data []byte, mode fs.FileMode) error {
+	return replaceWith(path, data, mode, createBeside)
+}
+
+func replaceWith(path string, data []byte, mode fs.FileMode, create func(string, fs.FileMode) (*os.File, error)) (err error) {
 	old, err := os.Lstat(path)
 	switch {
 	case err == nil && !old.Mode().IsRegular():
@@ -67,7 +71,7 @@ func replace(path string, data []byte, mode fs.FileMode) (err error) {
 		mode &= perm // at no moment readable for more people than in the end
 	}
 
-	tmp, err := createBeside(path, mode)
+	tmp, err := create(path, mode)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,9 @@ import (
 	"syscall"
 )
 
+// hasModes tells whether permission bits mean anything here.
+const hasModes = true
+
 // keepOwner gives f the owner and group of old if they differ from its own.
 func keepOwner(f *os.File, old fs.FileInfo) error {
 	was, ok := old.Sys().(*syscall.Stat_t)

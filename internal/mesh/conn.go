@@ -260,17 +260,6 @@ func (m *Mesh) ack(c *conn, text string) error {
 	if c.out != nil {
 		m.connected(c.out)
 	}
-	// The side that dialled makes the session at once, so that the first packet
-	// finds one; the other side waits, or both would start at the same moment.
-	delay := time.Duration(0)
-	if c.id%2 == 0 {
-		delay = 2 * time.Second
-	}
-	m.after(delay, func() {
-		if p.conn == c {
-			m.try(p, true)
-		}
-	})
 	return nil
 }
 

@@ -90,7 +90,7 @@ type ConnInfo struct {
 // Conns returns the meta connections in the order in which they were made.
 func (m *Mesh) Conns() []ConnInfo {
 	tree := map[node.Name]bool{}
-	for _, n := range m.graph.Adjacent(m.cfg.Name) {
+	for _, n := range m.graph.Tree().Adjacent(m.cfg.Name) {
 		tree[n] = true
 	}
 	all := make([]*conn, 0, len(m.conns))

@@ -349,6 +349,7 @@ func (m *Mesh) reachabilityChanged(p *peer) {
 		for _, s := range subnets {
 			m.emit(SubnetUp{Owner: p.name, Subnet: s, Addr: p.road.addr})
 		}
+		m.greet(p)
 		return
 	}
 	m.logf(1, Info, "node %s became unreachable", p.name)
@@ -356,6 +357,25 @@ func (m *Mesh) reachabilityChanged(p *peer) {
 	for _, s := range subnets {
 		m.emit(SubnetDown{Owner: p.name, Subnet: s, Addr: addr})
 	}
+}
+
+// greet makes a session with a new neighbour before there is traffic, so that the
+// first packet finds one. The side that dialled is first; if both began at the same
+// moment, one of the handshakes would be in vain.
+func (m *Mesh) greet(p *peer) {
+	c := p.conn
+	if c == nil {
+		return
+	}
+	delay := time.Duration(0)
+	if c.id%2 == 0 {
+		delay = 2 * time.Second
+	}
+	m.after(delay, func() {
+		if p.conn == c {
+			m.try(p, true)
+		}
+	})
 }
 
 func sortedSubnets(p *peer) []subnet.Subnet {
@@ -480,7 +500,7 @@ func (m *Mesh) routes() Routes {
 		r.Subnets = append(r.Subnets, Owned{Subnet: s, Reachable: true})
 	}
 	if m.cfg.Broadcast && !m.cfg.TunnelServer {
-		r.Tree = append(r.Tree, m.graph.Adjacent(m.cfg.Name)...)
+		r.Tree = append(r.Tree, m.graph.Tree().Adjacent(m.cfg.Name)...)
 	}
 	return r
 }

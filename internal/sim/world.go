@@ -64,10 +64,10 @@ type Host struct {
 	routes   mesh.Routes
 	links    map[mesh.ConnID]*link
 	accepted mesh.ConnID
+	hungUp   map[mesh.ConnID]bool // closed before they were connected
 	tick     uint64 // generation of the pending tick
 	wake     time.Time
 	run      int // starts so far
-	flushing bool
 }
 
 // link is one end of a meta connection.
@@ -160,6 +160,7 @@ func (h *Host) Start(connectTo ...node.Name) {
 	h.peers, h.links = map[node.Name]mesh.PeerState{}, map[mesh.ConnID]*link{}
 	h.routes = mesh.Routes{}
 	h.Effects = nil
+	h.hungUp = map[mesh.ConnID]bool{}
 	cfg := mesh.Config{
 		Name: h.Name, Key: h.Key, Port: h.Addr.Port(), Sockets: []netip.AddrPort{h.Addr},
 		Hosts: map[node.Name]mesh.Host{}, ConnectTo: connectTo, Broadcast: true,
@@ -276,6 +277,8 @@ func (h *Host) do(e mesh.Effect) {
 		if l := h.links[e.Conn]; l != nil {
 			delete(h.links, e.Conn)
 			l.shut(errors.New("closed by the peer: " + e.Reason))
+		} else {
+			h.hungUp[e.Conn] = true
 		}
 	case mesh.SendProbe:
 		h.sendProbe(e)
@@ -325,7 +328,10 @@ func (h *Host) dial(e mesh.Dial) {
 	}
 	d := w.Delay(h, to)
 	w.at(w.Now.Add(d), func() {
-		if !to.Up || h.run != run {
+		if h.run != run || h.hungUp[e.Conn] {
+			return
+		}
+		if !to.Up {
 			fail(d, "connection refused")
 			return
 		}

@@ -1,0 +1,238 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"tincan/internal/keys"
+	"tincan/internal/node"
+)
+
+// maxFile is the largest configuration file that is read, in bytes.
+const maxFile = 16 << 20
+
+// Network is everything that the files of a network say.
+type Network struct {
+	Layout   Layout
+	Name     node.Name // our own
+	Settings Settings
+	Own      Host               // our own host file, as the others see us
+	Hosts    map[node.Name]Host // all the others whose host file could be read
+	Loaded   time.Time          // taken before the first file was read
+}
+
+// Load reads the whole network. What it can do without (a peer's broken host
+// file, a number that is none) becomes a warning; an error means that the node
+// cannot start like this, and names everything that has to be mended.
+func Load(l Layout, overrides []Override) (*Network, []Warning, error) {
+	n := &Network{Layout: l, Loaded: time.Now()}
+	entries, warnings, err := serverEntries(l)
+	if err != nil {
+		return nil, warnings, err
+	}
+	if n.Name, err = ownName(l, entries, overrides); err != nil {
+		return nil, warnings, err
+	}
+
+	own, more, err := readFile(l.Host(n.Name))
+	warnings = append(warnings, more...)
+	if err != nil {
+		warnings = append(warnings, asProblem(l.Host(n.Name), err))
+	}
+	for _, o := range overrides {
+		if o.Host == "" || o.Host == string(n.Name) {
+			entries = append(entries, o.Entry)
+		}
+	}
+	r := &Reader{Pool: NewPool(slices.Concat(entries, own)...)}
+	warnings = append(warnings, r.Pool.Warnings()...)
+	n.Settings = settings(r, n.Name, l.ConfBase)
+	warnings = append(warnings, r.Warnings()...)
+	if err := r.Err(); err != nil {
+		return nil, warnings, err
+	}
+
+	// The main configuration may hold any host variable of ours, so Own is read from the same pool.
+	n.Own, more = host(&Reader{Pool: r.Pool}, l, n.Name)
+	for _, w := range more {
+		if !slices.Contains(warnings, w) {
+			warnings = append(warnings, w)
+		}
+	}
+
+	n.Hosts, more = loadHosts(l, n.Name, overrides)
+	return n, append(warnings, more...), nil
+}
+
+// OwnName reads just enough to know the name of this node.
+func OwnName(l Layout) (node.Name, error) {
+	entries, _, err := serverEntries(l)
+	if err != nil {
+		return "", err
+	}
+	return ownName(l, entries, nil)
+}
+
+// serverEntries reads tinc.conf and conf.d.
+func serverEntries(l Layout) ([]Entry, []Warning, error) {
+	entries, warnings, err := readFile(l.TincConf())
+	if err != nil {
+		return nil, warnings, unreadable(err)
+	}
+	parts, err := os.ReadDir(l.ConfD())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, warnings, unreadable(err)
+	}
+	for _, part := range parts {
+		if len(part.Name()) <= len(".conf") || !strings.HasSuffix(part.Name(), ".conf") {
+			continue
+		}
+		more, w, err := readFile(filepath.Join(l.ConfD(), part.Name()))
+		warnings = append(warnings, w...)
+		if err != nil {
+			return nil, warnings, unreadable(err)
+		}
+		entries = append(entries, more...)
+	}
+	return entries, warnings, nil
+}
+
+// unreadable says what was being done, unless err says where it went wrong.
+func unreadable(err error) error {
+	if errors.As(err, new(Problem)) {
+		return err
+	}
+	return fmt.Errorf("reading the configuration: %w", err)
+}
+
+// readFile reads one file of entries. With an error come the entries before it.
+func readFile(path string) ([]Entry, []Warning, error) {
+	info, err := os.Stat(path)
+	if err == nil && info.Size() > maxFile {
+		return nil, nil, Problem{path, "this file is too large for a configuration file"}
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	return Parse(path, data)
+}
+
+// ownName finds Name, with its $VARIABLE form.
+func ownName(l Layout, entries []Entry, overrides []Override) (node.Name, error) {
+	for _, o := range overrides {
+		if o.Host == "" {
+			entries = append(entries, o.Entry)
+		}
+	}
+	e, ok := NewPool(entries...).Lookup("Name")
+	if !ok {
+		return "", Problem{l.TincConf(), "there is no Name; add a line Name = NAME with the name of this node"}
+	}
+	text, err := expandName(e.Value)
+	if err != nil {
+		return "", Problem{e.Where(), fmt.Sprintf("Name = %.60s: %v", e.Value, err)}
+	}
+	name, err := node.ParseName(text)
+	if err != nil {
+		return "", Problem{e.Where(), fmt.Sprintf("Name = %.60s: %v", e.Value, err)}
+	}
+	return name, nil
+}
+
+// expandName replaces $VAR by the variable of the environment, and $HOST, if
+// there is no such variable, by the host name up to its first dot. What a node
+// name cannot hold becomes "_".
+func expandName(s string) (string, error) {
+	variable, ok := strings.CutPrefix(s, "$")
+	if !ok {
+		return s, nil
+	}
+	value := os.Getenv(variable)
+	if value == "" && variable == "HOST" {
+		host, err := os.Hostname()
+		if err != nil {
+			return "", fmt.Errorf("asking for the host name: %w", err)
+		}
+		value, _, _ = strings.Cut(host, ".")
+	}
+	if value == "" {
+		return "", fmt.Errorf("there is no environment variable %s; set it or write the name itself", variable)
+	}
+	clean := []byte(value)
+	for i, c := range clean {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9') {
+			clean[i] = '_'
+		}
+	}
+	return string(clean), nil
+}
+
+// loadHosts reads the host files of all nodes but self.
+func loadHosts(l Layout, self node.Name, overrides []Override) (map[node.Name]Host, []Warning) {
+	hosts := make(map[node.Name]Host)
+	files, err := os.ReadDir(l.Hosts())
+	if err != nil {
+		return hosts, []Warning{asProblem(l.Hosts(), err)}
+	}
+	var warnings []Warning
+	for _, f := range files {
+		name, err := node.ParseName(f.Name())
+		if err != nil || name == self || f.IsDir() {
+			continue // scripts, backups, our own
+		}
+		h, more, err := LoadHost(l, name, overrides)
+		warnings = append(warnings, more...)
+		if err != nil {
+			p := asProblem(l.Host(name), err)
+			p.Text += "; until this is mended nothing connects with " + string(name)
+			warnings = append(warnings, p)
+			continue
+		}
+		hosts[name] = h
+	}
+	return hosts, warnings
+}
+
+// PrivateKey reads the node's Ed25519 key. A warning tells if others may read
+// the file too.
+func (n *Network) PrivateKey() (*keys.PrivateKey, []Warning, error) {
+	path := n.Settings.PrivateKeyFile
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading the private key: %w", err)
+	}
+	var warnings []Warning
+	if info.Mode().Perm()&0o077 != 0 && hasModes {
+		warnings = append(warnings, Warning{path, "other users may read this private key; run chmod 600 on it"})
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, warnings, fmt.Errorf("reading the private key: %w", err)
+	}
+	key, err := keys.ParsePrivatePEM(data)
+	if err != nil {
+		return nil, warnings, fmt.Errorf("reading the private key %s: %w", path, err)
+	}
+	return key, warnings, nil
+}
+
+// asProblem puts err in the form of a message about a file, without naming
+// the file twice.
+func asProblem(path string, err error) Problem {
+	var p Problem
+	if errors.As(err, &p) {
+		return p
+	}
+	var pathErr *fs.PathError
+	if errors.As(err, &pathErr) {
+		return Problem{pathErr.Path, pathErr.Err.Error()}
+	}
+	return Problem{path, err.Error()}
+}
