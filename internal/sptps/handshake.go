@@ -93,7 +93,8 @@ type handshake struct {
 	established bool // the first key exchange is complete
 	ephemeral   *keys.PrivateKey
 	mine, his   [kexSize]byte
-	pendingKey  []byte // receiving key that waits for the peer's ACK
+	// Keys of the exchange that is under way, known since the peer's KEX.
+	sendKey, recvKey []byte
 
 	newEphemeral func(io.Reader) (*keys.PrivateKey, error) // replaced by tests that know the key but not its seed
 }
@@ -149,8 +150,12 @@ func (h *handshake) receiveRekey(data []byte) (action, error) {
 		return action{}, err
 	}
 	a, err := h.receiveKEX(data)
+	if err != nil {
+		h.state = stateDone // our KEX will not be sent
+		return action{}, err
+	}
 	a.send = append([][]byte{kex}, a.send...)
-	return a, err
+	return a, nil
 }
 
 func checkKEX(data []byte) error {
@@ -167,11 +172,24 @@ func (h *handshake) receiveKEX(data []byte) (action, error) {
 	if err := checkKEX(data); err != nil {
 		return action{}, err
 	}
-	h.his, h.state = [kexSize]byte(data), stateSIG
-	if !h.cfg.Initiator {
-		return action{}, nil // the responder signs after it has verified
+	his := [kexSize]byte(data)
+	secret := h.ephemeral.Shared(keys.PublicKey(his[1+nonceSize:]))
+	if secret == [32]byte{} {
+		return action{}, ErrDegenerate
 	}
-	return action{send: [][]byte{h.sign()}}, nil
+	h.his, h.state, h.ephemeral = his, stateSIG, nil
+	h.derive(secret[:])
+
+	var a action
+	if h.established {
+		// This KEX came through the old session, so it is the peer's. Its data
+		// may overtake the SIG and ACK that will follow.
+		a.pendingKey = h.recvKey
+	}
+	if h.cfg.Initiator { // the responder signs after it has verified
+		a.send = append(a.send, h.sign())
+	}
+	return a, nil
 }
 
 func (h *handshake) receiveSIG(data []byte) (action, error) {
@@ -181,24 +199,17 @@ func (h *handshake) receiveSIG(data []byte) (action, error) {
 	if !h.cfg.Peer.Verify(h.signed(!h.cfg.Initiator, &h.his, &h.mine), data) {
 		return action{}, ErrSignature
 	}
-	secret := h.ephemeral.Shared(keys.PublicKey(h.his[1+nonceSize:]))
-	if secret == [32]byte{} {
-		return action{}, ErrDegenerate
-	}
-	send, recv := h.derive(secret[:])
-	h.ephemeral = nil
-
-	a := action{sendKey: send}
+	a := action{sendKey: h.sendKey}
 	if !h.cfg.Initiator {
 		a.send = append(a.send, h.sign())
 	}
 	if !h.established {
 		h.established, h.state = true, stateDone
-		a.recvKey, a.done = recv, true
+		a.recvKey, a.done = h.recvKey, true
+		h.sendKey, h.recvKey = nil, nil
 		return a, nil
 	}
 	a.send = append(a.send, nil) // ACK
-	a.pendingKey, h.pendingKey = recv, recv
 	h.state = stateACK
 	return a, nil
 }
@@ -207,8 +218,8 @@ func (h *handshake) receiveACK(data []byte) (action, error) {
 	if len(data) != 0 {
 		return action{}, ErrUnexpected
 	}
-	a := action{recvKey: h.pendingKey, done: true}
-	h.pendingKey, h.state = nil, stateDone
+	a := action{recvKey: h.recvKey, done: true}
+	h.sendKey, h.recvKey, h.state = nil, nil, stateDone
 	return a, nil
 }
 
@@ -229,8 +240,8 @@ func (h *handshake) signed(initiator bool, signer, other *[kexSize]byte) []byte 
 	return append(msg, h.cfg.Label...)
 }
 
-// derive returns the keys of our two directions.
-func (h *handshake) derive(secret []byte) (send, recv []byte) {
+// derive sets the keys of our two directions.
+func (h *handshake) derive(secret []byte) {
 	nonceI, nonceR := h.mine[1:1+nonceSize], h.his[1:1+nonceSize]
 	if !h.cfg.Initiator {
 		nonceI, nonceR = nonceR, nonceI
@@ -240,11 +251,10 @@ func (h *handshake) derive(secret []byte) (send, recv []byte) {
 	seed = append(seed, nonceR...)
 	seed = append(seed, h.cfg.Label...)
 	k := prf(secret, seed, 2*keySize)
-	fromResponder, fromInitiator := k[:keySize], k[keySize:]
+	h.sendKey, h.recvKey = k[:keySize], k[keySize:] // sent by the responder, by the initiator
 	if h.cfg.Initiator {
-		return fromInitiator, fromResponder
+		h.sendKey, h.recvKey = h.recvKey, h.sendKey
 	}
-	return fromResponder, fromInitiator
 }
 
 // prf is tinc's key expansion. It resembles the P_hash of TLS 1.2 (RFC 5246)

@@ -10,11 +10,8 @@ import (
 // MaxData is the longest data of one record, in bytes.
 const MaxData = 65535
 
-const (
-	streamHeader = 2
-	// maxStreamRecord is a whole encrypted record: length, type, data, tag.
-	maxStreamRecord = streamHeader + 1 + MaxData + chapoly.Overhead
-)
+// streamHeader is the length in front of a record.
+const streamHeader = 2
 
 // Stream is a session over a byte stream. It is not safe for concurrent use.
 type Stream struct {

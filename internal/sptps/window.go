@@ -9,11 +9,11 @@ const DefaultWindow = 4096
 // algorithm of tinc 1.1: a bitmap of the numbers behind the next expected one,
 // and a count of records that jumped beyond it.
 type Window struct {
-	width  uint64 // records; 0 accepts everything
-	next   uint64 // next expected number
-	far    int    // jumps beyond the window in a row
-	maxFar int    // jumps that are refused before one is believed
-	late   []bool // by number modulo width: not yet received
+	width  uint64   // records; 0 accepts everything
+	next   uint64   // next expected number
+	far    int      // jumps beyond the window in a row
+	maxFar int      // jumps that are refused before one is believed
+	late   []uint64 // bitmap by number modulo width: 1 is not yet received
 }
 
 // NewWindow returns tinc's window with the given width in bytes of bitmap (8
@@ -30,7 +30,7 @@ func newWindow(width int, next uint32, maxFar int) Window {
 		width:  uint64(width),
 		next:   uint64(next),
 		maxFar: maxFar,
-		late:   make([]bool, width),
+		late:   make([]uint64, (width+63)/64),
 	}
 }
 
@@ -44,7 +44,7 @@ func (w *Window) Check(number uint32) bool {
 		return w.far >= w.maxFar
 	case q < w.next:
 		tooOld := w.next >= w.width && q < w.next-w.width
-		return !tooOld && w.late[q%w.width]
+		return !tooOld && w.isLate(q)
 	}
 	return true
 }
@@ -52,10 +52,11 @@ func (w *Window) Check(number uint32) bool {
 // Accept tells whether number is new, and remembers it. It must be called with
 // authenticated numbers only.
 func (w *Window) Accept(number uint32) bool {
+	q := uint64(number)
 	if w.width == 0 {
+		w.next = max(w.next, q+1)
 		return true
 	}
-	q := uint64(number)
 	ok := w.Check(number)
 	switch {
 	case q >= w.next+w.width:
@@ -64,17 +65,21 @@ func (w *Window) Accept(number uint32) bool {
 			return false
 		}
 		for i := range w.late {
-			w.late[i] = true
+			w.late[i] = ^uint64(0)
 		}
 	case !ok:
 		return false
 	default:
 		for i := w.next; i < q; i++ {
-			w.late[i%w.width] = true
+			w.late[i%w.width/64] |= 1 << (i % w.width % 64)
 		}
 	}
-	w.late[q%w.width] = false
+	w.late[q%w.width/64] &^= 1 << (q % w.width % 64)
 	w.far = 0
 	w.next = max(w.next, q+1)
 	return true
+}
+
+func (w *Window) isLate(q uint64) bool {
+	return w.late[q%w.width/64]>>(q%w.width%64)&1 == 1
 }

@@ -1,0 +1,176 @@
+package device
+
+import (
+	"errors"
+	"os"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// tun is a tun or tap device of Linux, or a descriptor that carries bare packets.
+//
+// The way of a packet in: one readv puts the virtio header into rx.hdr and the
+// packet, up to 64 KiB, into the caller's buffer. Out: the header is written
+// just before the packet and both leave in one write. The descriptor does not
+// block and waits in the runtime's poller, so RawSyscall is safe here and saves
+// the scheduler's bookkeeping; the closures are made once, so that no packet
+// costs an allocation.
+type tun struct {
+	file       *os.File
+	conn       syscall.RawConn
+	name       string
+	vnet       bool // packets carry a virtio header
+	gso        [GSOUDP + 1]bool
+	resetOnEnd bool // turn offloads off when closing, for the next owner
+
+	rx struct { // belongs to the reading goroutine
+		hdr  [vnetHdrLen]byte
+		iov  [2]unix.Iovec
+		wait bool
+		n    int
+		err  syscall.Errno
+		fn   func(fd uintptr) bool
+	}
+	_  [64]byte // the two goroutines do not share a cache line
+	tx struct { // belongs to the writing goroutine
+		buf []byte
+		err syscall.Errno
+		fn  func(fd uintptr) bool
+	}
+}
+
+// newTun takes over fd, which must be non-blocking.
+func newTun(fd int, name, path string, vnet bool) (*tun, error) {
+	t := &tun{file: os.NewFile(uintptr(fd), path), name: name, vnet: vnet}
+	var err error
+	if t.conn, err = t.file.SyscallConn(); err != nil {
+		t.file.Close()
+		return nil, err
+	}
+	t.rx.iov[0].Base = &t.rx.hdr[0]
+	t.rx.iov[0].SetLen(vnetHdrLen)
+	t.rx.fn, t.tx.fn = t.readOnce, t.writeOnce
+	return t, nil
+}
+
+func (t *tun) Name() string { return t.name }
+
+func (t *tun) CanGSO(g GSOType) bool { return int(g) < len(t.gso) && t.gso[g] }
+
+func (t *tun) Read(buf []byte) (int, Offload, error) {
+	t.rx.wait = true
+	return t.read(buf)
+}
+
+func (t *tun) TryRead(buf []byte) (int, Offload, error) {
+	t.rx.wait = false
+	return t.read(buf)
+}
+
+func (t *tun) read(buf []byte) (int, Offload, error) {
+	if len(buf) < MaxPacket {
+		return 0, Offload{}, errShortBuffer
+	}
+	t.rx.iov[1].Base = &buf[0]
+	t.rx.iov[1].SetLen(MaxPacket)
+	for {
+		if t.conn.Read(t.rx.fn) != nil { // without deadlines there is one cause
+			return 0, Offload{}, os.ErrClosed
+		}
+		switch t.rx.err {
+		case 0:
+		case unix.EAGAIN:
+			return 0, Offload{}, ErrAgain
+		case unix.EBADFD:
+			return 0, Offload{}, errGone
+		default:
+			return 0, Offload{}, os.NewSyscallError("read "+t.name, t.rx.err)
+		}
+		if !t.vnet {
+			if t.rx.n == 0 { // the other end of a socket went away
+				return 0, Offload{}, errGone
+			}
+			return t.rx.n, Offload{}, nil
+		}
+		n := t.rx.n - vnetHdrLen
+		if n <= 0 {
+			continue
+		}
+		off, err := parseVnetHdr(t.rx.hdr[:], buf[:n])
+		if err != nil {
+			continue // cannot be cut or finished, so it is of no use to anybody
+		}
+		return n, off, nil
+	}
+}
+
+// readOnce is one try; it returns false if the poller shall wait.
+func (t *tun) readOnce(fd uintptr) bool {
+	iov, cnt := &t.rx.iov[0], uintptr(2)
+	if !t.vnet {
+		iov, cnt = &t.rx.iov[1], 1
+	}
+	for {
+		n, _, errno := unix.RawSyscall(unix.SYS_READV, fd, uintptr(unsafe.Pointer(iov)), cnt)
+		if errno == unix.EINTR {
+			continue
+		}
+		t.rx.n, t.rx.err = int(n), errno
+		return errno != unix.EAGAIN || !t.rx.wait
+	}
+}
+
+func (t *tun) Write(buf []byte, start int, off Offload) error {
+	if start < Headroom || start >= len(buf) {
+		return errNoHeadroom
+	}
+	if !t.CanGSO(off.GSO) && off.GSO != GSONone {
+		return errNoGSO
+	}
+	if t.vnet {
+		start -= vnetHdrLen
+		putVnetHdr(buf[start:], off)
+	} else if off.NeedsCsum {
+		finishChecksum(buf[start:], off)
+	}
+	t.tx.buf = buf[start:]
+	if t.conn.Write(t.tx.fn) != nil {
+		return os.ErrClosed
+	}
+	switch t.tx.err {
+	case 0:
+		return nil
+	case unix.EBADFD:
+		return errGone
+	}
+	return t.tx.err // a small errno as an error costs no allocation
+}
+
+func (t *tun) writeOnce(fd uintptr) bool {
+	for {
+		_, _, errno := unix.RawSyscall(unix.SYS_WRITE, fd, uintptr(unsafe.Pointer(&t.tx.buf[0])), uintptr(len(t.tx.buf)))
+		if errno == unix.EINTR {
+			continue
+		}
+		t.tx.err = errno
+		return errno != unix.EAGAIN
+	}
+}
+
+func (t *tun) Close() error {
+	if t.resetOnEnd {
+		// A persistent interface outlives us, and so would its offloads: its
+		// next owner may not know what to do with super-packets.
+		t.conn.Control(func(fd uintptr) { unix.IoctlSetInt(int(fd), unix.TUNSETOFFLOAD, 0) })
+	}
+	return t.file.Close()
+}
+
+var (
+	errGone        = errors.New("the interface was removed")
+	errShortBuffer = errors.New("buffer is smaller than the largest packet")
+	errNoHeadroom  = errors.New("no headroom before the packet, or no packet")
+	errNoGSO       = errors.New("device does not take super-packets of this kind")
+)

@@ -1,0 +1,244 @@
+package graph
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"tincan/internal/node"
+	"tincan/internal/wire"
+)
+
+type edgeList []Edge
+
+// randomGraph makes edges between n nodes: mostly in both directions, now and
+// then with different weights and options, or in one direction only.
+func randomGraph(rnd *rand.Rand, n, links int) edgeList {
+	var edges edgeList
+	name := func(i int) node.Name { return node.Name(fmt.Sprint("n", i)) }
+	options := func() wire.Options {
+		if rnd.IntN(5) == 0 {
+			return wire.Indirect
+		}
+		return 0
+	}
+	for range links {
+		i, j := rnd.IntN(n), rnd.IntN(n)
+		if i == j {
+			continue
+		}
+		e := Edge{From: name(i), To: name(j), Weight: rnd.IntN(12) - 2, Options: options()}
+		edges = append(edges, e)
+		if rnd.IntN(10) > 0 {
+			e.From, e.To = e.To, e.From
+			if rnd.IntN(4) == 0 {
+				e.Weight, e.Options = rnd.IntN(40), options()
+			}
+			edges = append(edges, e)
+		}
+	}
+	// One edge for each pair, so that the order of insertion cannot matter.
+	slices.SortStableFunc(edges, func(a, b Edge) int { return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To)) })
+	return slices.CompactFunc(edges, func(a, b Edge) bool { return a.From == b.From && a.To == b.To })
+}
+
+func (edges edgeList) build(self node.Name, rnd *rand.Rand) *Graph {
+	edges = slices.Clone(edges)
+	if rnd != nil {
+		rnd.Shuffle(len(edges), func(i, j int) { edges[i], edges[j] = edges[j], edges[i] })
+	}
+	g := New(self)
+	for _, e := range edges {
+		g.Set(e)
+	}
+	return g
+}
+
+// naiveTree is section "broadcast tree" of tinc 1.1 word for word.
+func naiveTree(g *Graph) map[[2]node.Name]bool {
+	edges := slices.Collect(g.All())
+	slices.SortFunc(edges, func(a, b *Edge) int {
+		return cmp.Or(cmp.Compare(a.Weight, b.Weight), cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To))
+	})
+	paths, visited, tree := g.Paths(), map[node.Name]bool{}, map[[2]node.Name]bool{}
+	for _, e := range edges {
+		if paths[e.From].Reachable {
+			visited[e.From] = true
+			break
+		}
+	}
+	skipped := false
+	for i := 0; i < len(edges); i++ {
+		e := edges[i]
+		if _, ok := g.Get(e.To, e.From); !ok || visited[e.From] == visited[e.To] {
+			skipped = true
+			continue
+		}
+		visited[e.From], visited[e.To] = true, true
+		tree[[2]node.Name{min(e.From, e.To), max(e.From, e.To)}] = true
+		if skipped {
+			skipped = false
+			i = -1
+		}
+	}
+	return tree
+}
+
+// flood returns the nodes connected with self by edges in both directions.
+func flood(g *Graph, self node.Name) map[node.Name]bool {
+	seen, queue := map[node.Name]bool{self: true}, []node.Name{self}
+	for len(queue) > 0 {
+		n := queue[0]
+		queue = queue[1:]
+		for e := range g.From(n) {
+			if _, both := g.Get(e.To, n); both && !seen[e.To] {
+				seen[e.To] = true
+				queue = append(queue, e.To)
+			}
+		}
+	}
+	return seen
+}
+
+func forRandomGraphs(t *testing.T, f func(t *testing.T, rnd *rand.Rand, edges edgeList, g *Graph)) {
+	for seed := range uint64(1500) {
+		rnd := rand.New(rand.NewPCG(seed, 5))
+		n := 2 + rnd.IntN(14)
+		edges := randomGraph(rnd, n, 1+rnd.IntN(3*n))
+		f(t, rnd, edges, edges.build("n0", rnd))
+		if t.Failed() {
+			t.Fatalf("seed %d: %v", seed, edges)
+		}
+	}
+}
+
+func TestTreeEqualsTincsWayToGrowIt(t *testing.T) {
+	forRandomGraphs(t, func(t *testing.T, _ *rand.Rand, _ edgeList, g *Graph) {
+		if got, want := undirected(g.Tree()), naiveTree(g); !maps.Equal(got, want) {
+			t.Errorf("tree %v, want %v", got, want)
+		}
+	})
+}
+
+func TestTreeSpansWhatIsReachable(t *testing.T) {
+	forRandomGraphs(t, func(t *testing.T, _ *rand.Rand, _ edgeList, g *Graph) {
+		reachable, tree := flood(g, "n0"), g.Tree()
+		if len(tree) != len(reachable)-1 {
+			t.Errorf("%d edges for %d nodes", len(tree), len(reachable))
+		}
+		seen, queue := map[node.Name]bool{"n0": true}, []node.Name{"n0"}
+		for len(queue) > 0 {
+			for _, n := range tree.Adjacent(queue[0]) {
+				if !seen[n] {
+					seen[n] = true
+					queue = append(queue, n)
+				}
+			}
+			queue = queue[1:]
+		}
+		if !maps.Equal(seen, reachable) {
+			t.Errorf("the tree leads to %v, reachable are %v", seen, reachable)
+		}
+	})
+}
+
+func TestAllNodesComputeTheSameTree(t *testing.T) {
+	forRandomGraphs(t, func(t *testing.T, rnd *rand.Rand, edges edgeList, g *Graph) {
+		want := g.Tree()
+		for n := range flood(g, "n0") {
+			if got := edges.build(n, rnd).Tree(); !slices.Equal(got, want) {
+				t.Errorf("%s sees %v, n0 %v", n, got, want)
+			}
+		}
+	})
+}
+
+func TestPathsMakeSense(t *testing.T) {
+	forRandomGraphs(t, func(t *testing.T, _ *rand.Rand, _ edgeList, g *Graph) {
+		reachable := flood(g, "n0")
+		for n, p := range g.Paths() {
+			if p.Reachable != reachable[n] {
+				t.Errorf("%s: reachable %v", n, p.Reachable)
+			}
+			if !p.Reachable || n == "n0" {
+				continue
+			}
+			if _, ok := g.Get("n0", p.NextHop); !ok || !reachable[p.NextHop] {
+				t.Errorf("%s: next hop %s is not adjacent", n, p.NextHop)
+			}
+			if p.Prev == nil || p.Prev.To != n || p.Options != p.Prev.Options {
+				t.Errorf("%s: last edge %v", n, p.Prev)
+			}
+			if !p.Indirect && p.Via != n || p.Indirect && p.Via == n {
+				t.Errorf("%s: indirect %v, but via %s", n, p.Indirect, p.Via)
+			}
+		}
+	})
+}
+
+func TestOrderOfInsertionDoesNotMatter(t *testing.T) {
+	forRandomGraphs(t, func(t *testing.T, rnd *rand.Rand, edges edgeList, g *Graph) {
+		other := New("n0")
+		for range 20 { // a history of edges that came and went
+			other.Set(Edge{From: node.Name(fmt.Sprint("n", rnd.IntN(20))), To: node.Name(fmt.Sprint("x", rnd.IntN(5)))})
+		}
+		for _, e := range slices.Collect(other.All()) {
+			other.Paths()
+			other.Delete(e.From, e.To)
+		}
+		for e := range edges.build("n0", rnd).All() {
+			other.Set(*e)
+		}
+		want, got := g.Paths(), other.Paths()
+		for n, p := range want {
+			q := got[n]
+			if (p.Prev == nil) != (q.Prev == nil) || p.Prev != nil && *p.Prev != *q.Prev {
+				t.Errorf("%s: last edge %v or %v", n, p.Prev, q.Prev)
+			}
+			p.Prev, q.Prev = nil, nil
+			if p != q {
+				t.Errorf("%s: %+v or %+v", n, p, q)
+			}
+		}
+		if len(got) != len(want) {
+			t.Errorf("%d or %d paths", len(want), len(got))
+		}
+	})
+}
+
+func large(nodes, edges int) *Graph {
+	rnd := rand.New(rand.NewPCG(1, 1))
+	name := func(i int) node.Name { return node.Name(fmt.Sprintf("node%05d", i)) }
+	g := New(name(0))
+	link := func(i, j int) {
+		w := 1 + rnd.IntN(200)
+		g.Set(Edge{From: name(i), To: name(j), Weight: w})
+		g.Set(Edge{From: name(j), To: name(i), Weight: w})
+	}
+	for i := 1; i < nodes; i++ {
+		link(i, rnd.IntN(i))
+	}
+	for g.Len() < edges {
+		link(rnd.IntN(nodes), rnd.IntN(nodes))
+	}
+	return g
+}
+
+func BenchmarkPaths(b *testing.B) {
+	g := large(10000, 30000)
+	b.ReportAllocs()
+	for b.Loop() {
+		g.Paths()
+	}
+}
+
+func BenchmarkTree(b *testing.B) {
+	g := large(10000, 30000)
+	b.ReportAllocs()
+	for b.Loop() {
+		g.Tree()
+	}
+}

@@ -1,0 +1,186 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"syscall"
+	"time"
+
+	"github.com/vishvananda/netlink"
+)
+
+// Router is a host that forwards packets between its links.
+type Router struct {
+	*Host
+	nat   string // nft statements of its NAT
+	rules []*Rule
+}
+
+func (r *Router) forward() error {
+	if err := r.Sysctl("net/ipv4/ip_forward", "1"); err != nil {
+		return err
+	}
+	// A link that is taken down and up again must find its address.
+	for _, name := range []string{"all/forwarding", "all/keep_addr_on_down"} {
+		err := r.Sysctl("net/ipv6/conf/"+name, "1")
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // a kernel without IPv6
+			return err
+		}
+	}
+	return nil
+}
+
+// Link is a cable between a host and a router.
+type Link struct {
+	host, router         *Host
+	hostName, routerName string
+}
+
+// Attach connects a host to the router. Each prefix is the host's address
+// with its length, IPv4 or IPv6; the router takes the first address of the
+// prefix, and becomes the host's default route if it is the first router that
+// the host is attached to. The host's interface is called eth0, eth1, ...
+func (r *Router) Attach(h *Host, prefixes ...string) (*Link, error) {
+	h.mu.Lock()
+	link := &Link{host: h, router: r.Host, hostName: fmt.Sprintf("eth%d", h.links), routerName: h.name}
+	first := h.links == 0
+	h.links++
+	h.mu.Unlock()
+
+	if err := r.attach(link, first, prefixes); err != nil {
+		return nil, fmt.Errorf("attaching %s to %s: %w", h.name, r.name, err)
+	}
+	return link, nil
+}
+
+func (r *Router) attach(link *Link, first bool, prefixes []string) error {
+	h := link.host
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = link.routerName
+	err := r.nl.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: link.hostName, PeerNamespace: netlink.NsFd(h.ns)})
+	if err != nil {
+		return fmt.Errorf("making the link: %w", err)
+	}
+	if err := link.Up(); err != nil {
+		return err
+	}
+	for _, s := range prefixes {
+		prefix, err := netip.ParsePrefix(s)
+		if err != nil {
+			return err
+		}
+		gate := prefix.Masked().Addr().Next()
+		if err := addAddr(r.Host, link.routerName, netip.PrefixFrom(gate, prefix.Bits())); err != nil {
+			return err
+		}
+		if err := addAddr(h, link.hostName, prefix); err != nil {
+			return err
+		}
+		if first {
+			if err := h.Route(netip.PrefixFrom(unspecified(gate), 0), gate); err != nil {
+				return err
+			}
+		}
+		h.mu.Lock()
+		h.addrs = append(h.addrs, prefix.Addr())
+		h.mu.Unlock()
+	}
+	return nil
+}
+
+func unspecified(like netip.Addr) netip.Addr {
+	if like.Is4() {
+		return netip.IPv4Unspecified()
+	}
+	return netip.IPv6Unspecified()
+}
+
+func addAddr(h *Host, name string, prefix netip.Prefix) error {
+	l, err := h.nl.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	a := &netlink.Addr{IPNet: ipNet(prefix)}
+	if prefix.Addr().Is6() {
+		a.Flags = syscall.IFA_F_NODAD
+	}
+	if err := h.nl.AddrAdd(l, a); err != nil {
+		return fmt.Errorf("giving %s to %s on %s: %w", prefix, name, h.name, err)
+	}
+	return nil
+}
+
+func ipNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
+
+// Route adds a route to the host.
+func (h *Host) Route(to netip.Prefix, via netip.Addr) error {
+	err := h.nl.RouteAdd(&netlink.Route{Dst: ipNet(to), Gw: via.AsSlice()})
+	if err != nil {
+		return fmt.Errorf("routing %s via %s on %s: %w", to, via, h.name, err)
+	}
+	return nil
+}
+
+// ends calls f for both ends of the cable.
+func (l *Link) ends(what string, f func(*netlink.Handle, netlink.Link) error) error {
+	for _, end := range []struct {
+		h    *Host
+		name string
+	}{{l.router, l.routerName}, {l.host, l.hostName}} {
+		link, err := end.h.nl.LinkByName(end.name)
+		if err == nil {
+			err = f(end.h.nl, link)
+		}
+		if err != nil {
+			return fmt.Errorf("%s of %s on %s: %w", what, end.name, end.h.name, err)
+		}
+	}
+	return nil
+}
+
+// Up plugs the cable in.
+func (l *Link) Up() error {
+	return l.ends("bringing up", (*netlink.Handle).LinkSetUp)
+}
+
+// Down pulls the cable out: the host's interface loses its carrier, but keeps
+// its addresses and routes.
+func (l *Link) Down() error {
+	link, err := l.router.nl.LinkByName(l.routerName)
+	if err == nil {
+		err = l.router.nl.LinkSetDown(link)
+	}
+	if err != nil {
+		return fmt.Errorf("taking down %s on %s: %w", l.routerName, l.router.name, err)
+	}
+	return nil
+}
+
+// MTU sets the largest packet of the link in bytes.
+func (l *Link) MTU(bytes int) error {
+	return l.ends("setting the MTU", func(nl *netlink.Handle, link netlink.Link) error {
+		return nl.LinkSetMTU(link, bytes)
+	})
+}
+
+// ErrUnsupported says that the kernel lacks what was asked for.
+var ErrUnsupported = errors.New("this kernel cannot do it")
+
+// Delay holds back each packet for d, in both directions. It needs a kernel
+// with netem, otherwise the error is [ErrUnsupported].
+func (l *Link) Delay(d time.Duration) error {
+	return l.ends("delaying packets", func(nl *netlink.Handle, link netlink.Link) error {
+		attrs := netlink.QdiscAttrs{LinkIndex: link.Attrs().Index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT}
+		q := netlink.NewNetem(attrs, netlink.NetemQdiscAttrs{Latency: uint32(d.Microseconds()), Limit: 10000})
+		err := nl.QdiscReplace(q)
+		if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.EOPNOTSUPP) {
+			return ErrUnsupported
+		}
+		return err
+	})
+}

@@ -1,0 +1,416 @@
+package mesh
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"tincan/internal/node"
+	"tincan/internal/sptps"
+	"tincan/internal/wire"
+)
+
+// conn is one meta connection, from the dial or accept to its end.
+//
+//	dialling → greeting → securing → authenticating → active
+//
+// An accepted connection begins with greeting.
+type conn struct {
+	id            ConnID
+	peer          *peer // nil until the peer has said who it is
+	out           *outgoing
+	stage         stage
+	remote, local netip.AddrPort
+
+	began  time.Time // of the connection; then of the last PING
+	idSent time.Time
+	pinged bool // a PING is outstanding
+
+	edge graphEdge // our edge to the peer, once active
+}
+
+// graphEdge is what ACK settled about the edge from us to the peer.
+type graphEdge struct {
+	options wire.Options
+	weight  int
+}
+
+type stage uint8
+
+const (
+	dialling stage = iota
+	greeting
+	securing
+	authenticating
+	active
+)
+
+func (c *conn) String() string {
+	name := "unknown peer"
+	if c.peer != nil {
+		name = string(c.peer.name)
+	}
+	if c.remote.IsValid() {
+		return fmt.Sprintf("%s (%s)", name, c.remote)
+	}
+	return name
+}
+
+func (m *Mesh) accepted(e Accepted) {
+	c := &conn{id: e.Conn, remote: e.Remote, local: e.Local, stage: greeting, began: m.now}
+	m.conns[e.Conn] = c
+	if m.down || m.now.Before(m.pausedUntil) {
+		m.drop(c, "this node has left the mesh for a while")
+	}
+}
+
+func (m *Mesh) dialed(e Dialed) {
+	c := m.conns[e.Conn]
+	if c == nil || c.stage != dialling {
+		return
+	}
+	c.remote, c.local = e.Remote, e.Local
+	c.stage, c.began, c.idSent = greeting, m.now, m.now
+	m.logf(1, Info, "connected to %s", c)
+	m.emit(SendLine{Conn: c.id, Text: m.idLine()})
+}
+
+func (m *Mesh) idLine() string {
+	return string(wire.ID{Name: string(m.cfg.Name), Major: ProtocolMajor, Minor: ProtocolMinor}.Append(nil))
+}
+
+// line handles the ID line, in the order of checks of tinc 1.1.
+func (m *Mesh) line(e Line) {
+	c := m.conns[e.Conn]
+	if c == nil || c.stage != greeting {
+		return
+	}
+	id, err := wire.ParseID(e.Text)
+	if err != nil {
+		m.drop(c, "bad greeting: "+err.Error())
+		return
+	}
+	if strings.HasPrefix(id.Name, "?") && c.out == nil {
+		delete(m.conns, c.id)
+		m.emit(HandOver{Conn: c.id, Text: e.Text})
+		return
+	}
+	if strings.HasPrefix(id.Name, "^") {
+		m.drop(c, "control connections are accepted on the control socket only")
+		return
+	}
+	name, err := node.ParseName(id.Name)
+	switch {
+	case err != nil:
+		m.drop(c, err.Error())
+		return
+	case name == m.cfg.Name:
+		m.drop(c, "the peer uses our own name")
+		return
+	case c.out != nil && name != c.out.name:
+		m.drop(c, fmt.Sprintf("dialled %s, but %s answered", c.out.name, name))
+		return
+	case id.Major != ProtocolMajor:
+		m.drop(c, fmt.Sprintf("%s speaks protocol %d.%d, we speak %d.%d", name, id.Major, id.Minor, ProtocolMajor, ProtocolMinor))
+		return
+	}
+	p := m.nodes[name]
+	switch {
+	case p == nil || !p.known:
+		m.drop(c, fmt.Sprintf("unknown identity: there is no host file for %s", name))
+		return
+	case id.Minor < 2:
+		m.drop(c, fmt.Sprintf("%s offers only the protocol of tinc 1.0, which this node does not speak", name))
+		return
+	case p.key() == nil:
+		m.drop(c, fmt.Sprintf("the host file of %s has no Ed25519PublicKey", name))
+		return
+	}
+	c.peer = p
+	if !m.settleCrossing(c) {
+		return
+	}
+	if c.out == nil {
+		c.idSent = m.now
+		m.emit(SendLine{Conn: c.id, Text: m.idLine()})
+	}
+	initiator, responder := m.cfg.Name, name
+	if c.out == nil {
+		initiator, responder = name, m.cfg.Name
+	}
+	c.stage = securing
+	m.emit(Secure{Conn: c.id, Initiator: c.out != nil, Node: name, PeerKey: *p.key(), Label: sptps.LabelTCP(initiator, responder)})
+}
+
+// settleCrossing decides between two connections with the same peer that were
+// begun from both sides at once, so that one of them lives: tinc closes the
+// older on each side, which may be both. The one dialled by the smaller name wins,
+// and both sides can tell at the greeting. It reports whether c goes on.
+func (m *Mesh) settleCrossing(c *conn) bool {
+	if c.out != nil {
+		return true
+	}
+	o := m.dials[c.peer.name]
+	if o == nil || o.conn == nil || o.conn.stage == active {
+		return true
+	}
+	if own := o.conn; own.stage != dialling && m.cfg.Name < c.peer.name {
+		m.drop(c, "our own connection to it is being made")
+		return false
+	}
+	m.logf(2, Info, "giving up our own attempt: %s is connecting to us", c)
+	m.abandon(o)
+	return true
+}
+
+func (m *Mesh) secured(e Secured) {
+	c := m.conns[e.Conn]
+	if c == nil || c.stage != securing {
+		return
+	}
+	c.stage = authenticating
+	c.edge.weight = m.ownWeight(c)
+	ack := wire.Ack{Port: m.cfg.Port, Weight: c.edge.weight, Options: m.ownOptions(c.peer)}
+	m.send(c, ack.Append(nil))
+}
+
+// ownWeight is the weight that we offer for an edge: what is configured, or the
+// milliseconds that the handshake took.
+func (m *Mesh) ownWeight(c *conn) int {
+	switch {
+	case c.peer.host.Weight != nil:
+		return *c.peer.host.Weight
+	case m.cfg.Weight != nil:
+		return *m.cfg.Weight
+	}
+	return int(m.now.Sub(c.idSent).Milliseconds())
+}
+
+func (m *Mesh) ownOptions(p *peer) wire.Options {
+	o := wire.Options(0).WithMinor(ProtocolMinor)
+	if m.cfg.Indirect || p.host.Indirect {
+		o |= wire.Indirect
+	}
+	if m.cfg.TCPOnly || p.host.TCPOnly {
+		o |= wire.TCPOnly | wire.Indirect
+	}
+	if !m.cfg.NoPMTUDiscovery && o&wire.TCPOnly == 0 {
+		o |= wire.PMTUDiscovery
+	}
+	clamp := !m.cfg.NoClamp
+	if p.host.ClampMSS != nil {
+		clamp = *p.host.ClampMSS
+	}
+	if clamp {
+		o |= wire.ClampMSS
+	}
+	return o
+}
+
+// ack activates the connection (tinc 1.1 ACK).
+func (m *Mesh) ack(c *conn, text string) error {
+	if c.stage != authenticating {
+		return errors.New("ACK on a connection that is active already")
+	}
+	a, err := wire.ParseAck(text)
+	if err != nil {
+		return err
+	}
+	p := c.peer
+	if old := p.conn; old != nil {
+		m.logf(1, Info, "%s has connected again; closing the older connection", p.name)
+		if old.out != nil && c.out == nil {
+			// the duty to keep a connection with this node passes to the new one
+			c.out, old.out.conn, old.out = old.out, c, nil
+		}
+		m.forget(old)
+		m.emit(CloseConn{Conn: old.id, Reason: "replaced by a newer connection"})
+	}
+	own := m.ownOptions(p)
+	opts := own&^wire.PMTUDiscovery | a.Options&^wire.PMTUDiscovery | own&a.Options&wire.PMTUDiscovery
+	opts = opts.WithMinor(a.Options.Minor())
+	if p.host.ClampMSS != nil && !*p.host.ClampMSS {
+		opts &^= wire.ClampMSS
+	}
+	c.stage, p.conn = active, c
+	c.pinged = false
+	c.edge = graphEdge{options: opts, weight: (c.edge.weight + a.Weight) / 2}
+	port := a.Port
+	if port == 0 {
+		port = c.remote.Port()
+	}
+	m.emit(Attach{Conn: c.id, Node: p.name})
+	m.logf(1, Notice, "connection with %s activated", c)
+	m.sendEverything(c)
+
+	e := graphEdgeFrom(m.cfg.Name, p.name, c,
+		wire.AddressOf(netip.AddrPortFrom(c.remote.Addr(), port)),
+		wire.AddressOf(netip.AddrPortFrom(c.local.Addr(), m.cfg.Port)))
+	m.graph.Set(e)
+	text2 := addEdge(m.nonce(), e)
+	if m.cfg.TunnelServer {
+		m.send(c, text2)
+	} else {
+		m.flood(nil, text2)
+	}
+	m.graphDirty = true
+	m.touch(p)
+	if c.out != nil {
+		m.connected(c.out)
+	}
+	return nil
+}
+
+// sendEverything tells a new neighbour all that we know.
+func (m *Mesh) sendEverything(c *conn) {
+	if m.cfg.TunnelServer {
+		for _, s := range sortedSubnets(m.self) {
+			m.send(c, addSubnet(m.nonce(), m.cfg.Name, s))
+		}
+		return
+	}
+	for _, p := range m.sorted() {
+		for _, s := range sortedSubnets(p) {
+			m.send(c, addSubnet(m.nonce(), p.name, s))
+		}
+		for e := range m.graph.From(p.name) {
+			m.send(c, addEdge(m.nonce(), *e))
+		}
+	}
+}
+
+func (m *Mesh) closed(e Closed) {
+	c := m.conns[e.Conn]
+	if c == nil {
+		return
+	}
+	reason := "closed by the peer"
+	if e.Err != nil {
+		reason = e.Err.Error()
+	}
+	m.lost(c, reason)
+}
+
+// drop closes a connection from our side.
+func (m *Mesh) drop(c *conn, reason string) {
+	m.emit(CloseConn{Conn: c.id, Reason: reason})
+	m.lost(c, reason)
+}
+
+// lost does what follows from the end of a connection.
+func (m *Mesh) lost(c *conn, reason string) {
+	wasActive := c.stage == active
+	switch {
+	case c.stage == dialling:
+		m.logf(1, Info, "could not connect to %s: %s", c.out.name, reason)
+	case wasActive:
+		m.logf(1, Notice, "connection with %s ended: %s", c, reason)
+	default:
+		m.logf(1, Warning, "connection with %s refused: %s", c, reason)
+	}
+	m.forget(c)
+	if wasActive && c.peer.conn == nil {
+		m.graph.Delete(m.cfg.Name, c.peer.name)
+		m.graphDirty = true
+		if !m.cfg.TunnelServer && !m.down {
+			m.flood(nil, wire.DelEdge{Nonce: m.nonce(), From: m.cfg.Name, To: c.peer.name}.Append(nil))
+		}
+		m.orphans = append(m.orphans, c.peer.name)
+		m.touch(c.peer)
+	}
+	if c.out != nil && c.out.conn == c {
+		m.ended(c.out, wasActive)
+	}
+}
+
+// forget removes c from the tables, and nothing else.
+func (m *Mesh) forget(c *conn) {
+	delete(m.conns, c.id)
+	if c.peer != nil && c.peer.conn == c {
+		c.peer.conn = nil
+	}
+}
+
+// send sends one request on c.
+func (m *Mesh) send(c *conn, text []byte) { m.emit(Send{Conn: c.id, Text: string(text)}) }
+
+// flood sends a request to all activated connections but the one it came from.
+func (m *Mesh) flood(from *conn, text []byte) {
+	s := string(text)
+	for _, c := range m.activeConns() {
+		if c != from {
+			m.emit(Send{Conn: c.id, Text: s})
+		}
+	}
+}
+
+// activeConns returns the activated connections in the order of their numbers.
+func (m *Mesh) activeConns() []*conn {
+	var out []*conn
+	for _, c := range m.conns {
+		if c.stage == active {
+			out = append(out, c)
+		}
+	}
+	sortConns(out)
+	return out
+}
+
+// checkConns pings neighbours and ends connections that do not answer.
+func (m *Mesh) checkConns() {
+	all := make([]*conn, 0, len(m.conns))
+	for _, c := range m.conns {
+		all = append(all, c)
+	}
+	sortConns(all)
+	for _, c := range all {
+		age := m.now.Sub(c.began)
+		switch {
+		case c.stage == dialling: // the hands end it
+		case age < m.cfg.PingTimeout:
+		case c.stage != active:
+			m.drop(c, "the login took too long")
+		case c.pinged:
+			m.drop(c, fmt.Sprintf("no answer to a ping for %s", m.cfg.PingTimeout))
+		case age >= m.cfg.PingInterval:
+			c.began, c.pinged = m.now, true
+			m.send(c, wire.Ping{}.Append(nil))
+		}
+	}
+}
+
+func (m *Mesh) disconnect(name node.Name) {
+	for _, c := range m.activeConns() {
+		if c.peer.name == name {
+			m.drop(c, "disconnected on request")
+		}
+	}
+}
+
+func (m *Mesh) shutdown() {
+	if m.down {
+		return
+	}
+	m.down = true
+	for _, o := range m.dials {
+		m.timers.cancel(o.timer)
+	}
+	m.dials = map[node.Name]*outgoing{}
+	all := make([]*conn, 0, len(m.conns))
+	for _, c := range m.conns {
+		all = append(all, c)
+	}
+	sortConns(all)
+	for _, c := range all {
+		c.out = nil
+		m.drop(c, "this node is shutting down")
+	}
+	m.recompute()
+	m.graphDirty = false
+	m.orphans = nil
+	for _, s := range sortedSubnets(m.self) {
+		m.emit(SubnetDown{Owner: m.cfg.Name, Subnet: s})
+	}
+}

@@ -1,0 +1,325 @@
+package mesh
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"tincan/internal/graph"
+	"tincan/internal/node"
+	"tincan/internal/subnet"
+	"tincan/internal/wire"
+)
+
+// How long a node leaves the mesh when another one uses its name.
+const (
+	minPause = 10 * time.Second
+	maxPause = time.Hour
+	// maxContradictions of both kinds in five seconds show such a clash.
+	maxContradictions = 100
+)
+
+func sortConns(cs []*conn) {
+	slices.SortFunc(cs, func(a, b *conn) int {
+		if a.id < b.id {
+			return -1
+		}
+		return 1
+	})
+}
+
+func (m *Mesh) nonce() uint32 { return m.in.Rand.Uint32() }
+
+func addEdge(nonce uint32, e graph.Edge) []byte {
+	return wire.AddEdge{
+		Nonce: nonce, From: e.From, To: e.To, Addr: e.Addr, Options: e.Options, Weight: e.Weight,
+		Local: e.Local, HasLocal: e.Local != wire.Address{},
+	}.Append(nil)
+}
+
+func graphEdgeFrom(from, to node.Name, c *conn, addr, local wire.Address) graph.Edge {
+	return graph.Edge{From: from, To: to, Weight: c.edge.weight, Options: c.edge.options, Addr: addr, Local: local}
+}
+
+// request handles a request that came over SPTPS. What breaks the protocol ends
+// the connection, as tinc does it.
+func (m *Mesh) request(e Request) {
+	c := m.conns[e.Conn]
+	if c == nil || c.stage < authenticating {
+		return
+	}
+	if err := m.handleRequest(c, e.Text); err != nil {
+		m.drop(c, err.Error())
+	}
+}
+
+func (m *Mesh) handleRequest(c *conn, text string) error {
+	kind, err := wire.RequestKind(text)
+	if err != nil {
+		return err
+	}
+	if (kind == wire.KindAck) != (c.stage == authenticating) {
+		return fmt.Errorf("request %d is not allowed now", kind)
+	}
+	switch kind {
+	case wire.KindAck:
+		return m.ack(c, text)
+	case wire.KindTermReq:
+		return errors.New("the peer ended the connection")
+	case wire.KindPing:
+		m.send(c, wire.Pong{}.Append(nil))
+		return nil
+	case wire.KindPong:
+		c.pinged = false
+		return nil
+	case wire.KindAddSubnet:
+		return m.addSubnet(c, text)
+	case wire.KindDelSubnet:
+		return m.delSubnet(c, text)
+	case wire.KindAddEdge:
+		return m.addEdge(c, text)
+	case wire.KindDelEdge:
+		return m.delEdge(c, text)
+	case wire.KindKeyChanged:
+		return m.keyChanged(c, text)
+	case wire.KindReqKey:
+		return m.reqKey(c, text)
+	case wire.KindAnsKey:
+		return m.ansKey(c, text)
+	case wire.KindUDPInfo:
+		return m.gotUDPInfo(text)
+	case wire.KindMTUInfo:
+		return m.gotMTUInfo(text)
+	}
+	return fmt.Errorf("request %d is not allowed on a meta connection", kind)
+}
+
+// concerns tells whether a tunnel server listens to c about the given nodes.
+func (m *Mesh) concerns(c *conn, names ...node.Name) bool {
+	if !m.cfg.TunnelServer {
+		return true
+	}
+	return slices.ContainsFunc(names, func(n node.Name) bool { return n == m.cfg.Name || n == c.peer.name })
+}
+
+func (m *Mesh) addSubnet(c *conn, text string) error {
+	r, err := wire.ParseAddSubnet(text)
+	if err != nil {
+		return err
+	}
+	if !m.seen.first(m.now, text) || !m.concerns(c, r.Owner) {
+		return nil
+	}
+	p := m.peer(r.Owner)
+	if _, ok := p.subnets[r.Subnet]; ok {
+		return nil
+	}
+	if p == m.self {
+		m.logf(2, Warning, "%s says that %s is ours, which it is not", c, r.Subnet)
+		m.send(c, delSubnet(m.nonce(), r.Owner, r.Subnet))
+		return nil
+	}
+	if m.cfg.TunnelServer {
+		return nil
+	}
+	if !m.cfg.StrictSubnets {
+		m.putSubnet(p, r.Subnet)
+	}
+	m.flood(c, []byte(text))
+	return nil
+}
+
+func (m *Mesh) delSubnet(c *conn, text string) error {
+	r, err := wire.ParseDelSubnet(text)
+	if err != nil {
+		return err
+	}
+	if !m.seen.first(m.now, text) || !m.concerns(c, r.Owner) {
+		return nil
+	}
+	p := m.nodes[r.Owner]
+	if p == nil {
+		return nil
+	}
+	_, has := p.subnets[r.Subnet]
+	switch {
+	case p == m.self:
+		if has {
+			m.send(c, addSubnet(m.nonce(), r.Owner, r.Subnet))
+		}
+	case m.cfg.TunnelServer:
+	case m.cfg.StrictSubnets:
+		m.flood(c, []byte(text))
+	case has:
+		m.flood(c, []byte(text))
+		m.dropSubnet(p, r.Subnet)
+	}
+	return nil
+}
+
+func (m *Mesh) putSubnet(p *peer, s subnet.Subnet) {
+	p.subnets[s] = struct{}{}
+	m.routesDirty = true
+	if p.reachable {
+		m.emit(SubnetUp{Owner: p.name, Subnet: s, Addr: p.road.addr})
+	}
+}
+
+func (m *Mesh) dropSubnet(p *peer, s subnet.Subnet) {
+	delete(p.subnets, s)
+	m.routesDirty = true
+	if p.reachable {
+		m.emit(SubnetDown{Owner: p.name, Subnet: s, Addr: p.road.addr})
+	}
+}
+
+// replaceSubnets gives p exactly the subnets of list, without telling anybody.
+func (m *Mesh) replaceSubnets(p *peer, list []subnet.Subnet) {
+	for _, s := range sortedSubnets(p) {
+		if !slices.Contains(list, s) {
+			m.dropSubnet(p, s)
+		}
+	}
+	for _, s := range list {
+		if _, ok := p.subnets[s]; !ok {
+			m.putSubnet(p, s)
+		}
+	}
+}
+
+func (m *Mesh) addEdge(c *conn, text string) error {
+	r, err := wire.ParseAddEdge(text)
+	if err != nil {
+		return err
+	}
+	if !m.seen.first(m.now, text) || !m.concerns(c, r.From, r.To) {
+		return nil
+	}
+	m.peer(r.From)
+	m.peer(r.To)
+	e := graph.Edge{From: r.From, To: r.To, Addr: r.Addr, Options: r.Options, Weight: r.Weight, Local: r.Local}
+	if old, ok := m.graph.Get(r.From, r.To); ok {
+		if !r.HasLocal || r.Local == (wire.Address{}) {
+			e.Local = old.Local
+		}
+		if e == *old {
+			return nil
+		}
+		if r.From == m.cfg.Name {
+			m.send(c, addEdge(m.nonce(), *old))
+			return nil
+		}
+	} else if r.From == m.cfg.Name {
+		m.contradictions.adds++
+		m.send(c, wire.DelEdge{Nonce: m.nonce(), From: r.From, To: r.To}.Append(nil))
+		return nil
+	}
+	m.graph.Set(e)
+	m.graphDirty = true
+	if !m.cfg.TunnelServer {
+		m.flood(c, []byte(text))
+	}
+	return nil
+}
+
+func (m *Mesh) delEdge(c *conn, text string) error {
+	r, err := wire.ParseDelEdge(text)
+	if err != nil {
+		return err
+	}
+	if !m.seen.first(m.now, text) || !m.concerns(c, r.From, r.To) {
+		return nil
+	}
+	old, ok := m.graph.Get(r.From, r.To)
+	if !ok {
+		return nil
+	}
+	if r.From == m.cfg.Name {
+		m.contradictions.dels++
+		m.send(c, addEdge(m.nonce(), *old))
+		return nil
+	}
+	if !m.cfg.TunnelServer {
+		m.flood(c, []byte(text))
+	}
+	m.graph.Delete(r.From, r.To)
+	m.graphDirty = true
+	m.orphans = append(m.orphans, r.To)
+	return nil
+}
+
+// keyChanged passes on what only legacy nodes act upon.
+func (m *Mesh) keyChanged(c *conn, text string) error {
+	if _, err := wire.ParseKeyChanged(text); err != nil {
+		return err
+	}
+	if m.seen.first(m.now, text) && !m.cfg.TunnelServer {
+		m.flood(c, []byte(text))
+	}
+	return nil
+}
+
+// checkContradictions leaves the mesh for a while when another node seems to use
+// our name: both would contradict each other without end. Unlike tinc, which
+// sleeps, only the meta connections rest; packets go on where they can.
+func (m *Mesh) checkContradictions() {
+	c := m.contradictions
+	m.contradictions.adds, m.contradictions.dels = 0, 0
+	if c.adds <= maxContradictions || c.dels <= maxContradictions {
+		m.pause = max(m.pause/2, minPause)
+		return
+	}
+	m.logf(0, Error, "another node seems to use the name %s; leaving the mesh for %s", m.cfg.Name, m.pause)
+	m.pausedUntil = m.now.Add(m.pause)
+	m.pause = min(m.pause*2, maxPause)
+	for _, c := range m.activeConns() {
+		m.drop(c, "another node uses our name")
+	}
+}
+
+// purge forgets the edges and subnets of unreachable nodes, and the nodes
+// themselves if nothing speaks of them any more.
+func (m *Mesh) purge() {
+	for _, p := range m.sorted() {
+		if p.reachable || p == m.self {
+			continue
+		}
+		for _, s := range sortedSubnets(p) {
+			m.flood(nil, delSubnet(m.nonce(), p.name, s))
+			if !m.cfg.StrictSubnets {
+				m.dropSubnet(p, s)
+			}
+		}
+		var gone []node.Name
+		for e := range m.graph.From(p.name) {
+			gone = append(gone, e.To)
+		}
+		for _, to := range gone {
+			m.flood(nil, wire.DelEdge{Nonce: m.nonce(), From: p.name, To: to}.Append(nil))
+			m.graph.Delete(p.name, to)
+			m.graphDirty = true
+		}
+	}
+	for _, p := range m.sorted() {
+		if p.reachable || p == m.self || p.known || len(p.subnets) > 0 || m.dials[p.name] != nil {
+			continue
+		}
+		if hasEdge(m.graph, p.name) {
+			continue
+		}
+		delete(m.nodes, p.name)
+		delete(m.byID, p.id)
+		m.touch(p)
+	}
+}
+
+func hasEdge(g *graph.Graph, n node.Name) bool {
+	for range g.To(n) {
+		return true
+	}
+	for range g.From(n) {
+		return true
+	}
+	return false
+}

@@ -1,0 +1,119 @@
+package mesh
+
+import (
+	"net/netip"
+	"time"
+
+	"tincan/internal/graph"
+	"tincan/internal/node"
+	"tincan/internal/subnet"
+	"tincan/internal/wire"
+)
+
+// NodeInfo is what an operator may know of a node.
+type NodeInfo struct {
+	Name      node.Name
+	ID        node.ID
+	Self      bool
+	Known     bool // has a host file here
+	HasAddr   bool // an address is configured
+	Reachable bool
+	Indirect  bool
+	ValidKey  bool // a session is established
+	Waiting   bool // a handshake is under way
+	Confirmed bool // UDP works
+	Addr      netip.AddrPort
+	Options   wire.Options
+	NextHop   node.Name // "" if unreachable
+	Via       node.Name
+	Distance  int // hops, -1 if unreachable
+	MTU       int // bytes of Ethernet frame, as in PeerState
+	MinMTU    int
+	MaxMTU    int
+	Since     time.Time     // of the last change of reachability, zero: never
+	RTT       time.Duration // 0 unknown
+	Adjacent  bool
+}
+
+// Nodes describes all known nodes in the order of their names.
+func (m *Mesh) Nodes() []NodeInfo {
+	var out []NodeInfo
+	for _, p := range m.sorted() {
+		n := NodeInfo{
+			Name: p.name, ID: p.id, Self: p == m.self, Known: p.known, HasAddr: p.hasAddress(),
+			Reachable: p.reachable, Distance: -1, Since: p.since,
+			MTU: m.usableMTU(p), MinMTU: p.road.pmtu.min, MaxMTU: p.road.pmtu.max,
+		}
+		if p == m.self {
+			n.Options = m.selfOptions()
+			n.NextHop, n.Via, n.Distance = p.name, p.name, 0
+		} else if p.reachable {
+			n.Indirect = p.path.Indirect
+			n.ValidKey = p.session.active != nil
+			n.Waiting = p.session.mine != nil || p.session.theirs != nil
+			n.Confirmed, n.Addr, n.RTT = p.road.confirmed, p.road.addr, p.road.rtt
+			n.Options, n.NextHop, n.Via, n.Distance = p.path.Options, p.path.NextHop, p.path.Via, p.path.Distance
+			n.Adjacent = p.conn != nil
+		}
+		out = append(out, n)
+	}
+	return out
+}
+
+func (m *Mesh) selfOptions() wire.Options { return m.ownOptions(&peer{}) }
+
+// Edges returns all known edges, ordered by From, then To.
+func (m *Mesh) Edges() []graph.Edge {
+	var out []graph.Edge
+	for e := range m.graph.All() {
+		out = append(out, *e)
+	}
+	return out
+}
+
+// Subnets returns all known subnets in tinc's order.
+func (m *Mesh) Subnets() []Owned { return m.routes().Subnets }
+
+// ConnInfo describes a meta connection.
+type ConnInfo struct {
+	Conn     ConnID
+	Node     node.Name // "" before the peer has said who it is
+	Remote   netip.AddrPort
+	Options  wire.Options
+	Active   bool
+	Outgoing bool
+	Pinged   bool
+	Dialling bool
+	Tree     bool // part of the broadcast tree
+}
+
+// Conns returns the meta connections in the order in which they were made.
+func (m *Mesh) Conns() []ConnInfo {
+	tree := map[node.Name]bool{}
+	for _, n := range m.graph.Tree().Adjacent(m.cfg.Name) {
+		tree[n] = true
+	}
+	all := make([]*conn, 0, len(m.conns))
+	for _, c := range m.conns {
+		all = append(all, c)
+	}
+	sortConns(all)
+	var out []ConnInfo
+	for _, c := range all {
+		i := ConnInfo{Conn: c.id, Remote: c.remote, Options: c.edge.options, Active: c.stage == active, Outgoing: c.id%2 == 1, Pinged: c.pinged, Dialling: c.stage == dialling}
+		if c.peer != nil {
+			i.Node = c.peer.name
+			i.Tree = i.Active && tree[c.peer.name]
+		}
+		out = append(out, i)
+	}
+	return out
+}
+
+func addSubnet(nonce uint32, owner node.Name, s subnet.Subnet) []byte {
+	return wire.AddSubnet{Nonce: nonce, Owner: owner, Subnet: s}.Append(nil)
+}
+
+func delSubnet(nonce uint32, owner node.Name, s subnet.Subnet) []byte {
+	return wire.DelSubnet{Nonce: nonce, Owner: owner, Subnet: s}.Append(nil)
+}

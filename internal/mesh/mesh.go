@@ -1,0 +1,506 @@
+package mesh
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"time"
+
+	"tincan/internal/graph"
+	"tincan/internal/keys"
+	"tincan/internal/node"
+	"tincan/internal/subnet"
+	"tincan/internal/wire"
+)
+
+// Protocol version that we speak (tinc 1.1).
+const (
+	ProtocolMajor = 17
+	ProtocolMinor = 7
+)
+
+// Injected is what a pure machine cannot make itself.
+type Injected struct {
+	Rand    *rand.Rand // choices and jitter
+	Secrets io.Reader  // keys and nonces of handshakes
+	// RouteMTU is the kernel's MTU of the route to an address in bytes of IP
+	// packet, 0 if unknown. It may be nil.
+	RouteMTU func(netip.Addr) int
+}
+
+// Mesh is the brain. Its methods must be called from one goroutine.
+//
+// Use: Handle any number of events, call Tick when Deadline has come, then carry
+// out what Flush returns.
+type Mesh struct {
+	cfg  Config
+	in   Injected
+	now  time.Time // of the event being handled
+	seen seen
+
+	nodes  map[node.Name]*peer
+	byID   map[node.ID]*peer
+	self   *peer
+	graph  *graph.Graph
+	conns  map[ConnID]*conn
+	dials  map[node.Name]*outgoing
+	timers timers
+	nextID ConnID
+
+	effects []Effect
+
+	graphDirty  bool               // edges or connections changed since the last path search
+	routesDirty bool               // subnets or reachability changed since they were published
+	dirty       map[*peer]struct{} // peers whose state may have to be published
+	orphans     []node.Name        // lost neighbours whose edge to us is to be withdrawn if they are now unreachable
+
+	contradictions struct{ adds, dels int }
+	pause          time.Duration // how long to leave the mesh when another node uses our name
+	pausedUntil    time.Time
+	down           bool // Shutdown was handled
+}
+
+// New returns the brain of a node. Its first Flush announces the node itself.
+func New(cfg Config, in Injected, now time.Time) *Mesh {
+	m := &Mesh{
+		in: in, now: now,
+		nodes: map[node.Name]*peer{}, byID: map[node.ID]*peer{},
+		conns: map[ConnID]*conn{}, dials: map[node.Name]*outgoing{},
+		dirty: map[*peer]struct{}{},
+		graph: graph.New(cfg.Name), nextID: 1,
+		pause: minPause,
+	}
+	m.cfg = withDefaults(cfg)
+	m.self = m.peer(cfg.Name)
+	m.self.reachable = true
+	m.self.since = now
+	for name, h := range cfg.Hosts {
+		m.setHost(name, true, h)
+	}
+	for _, s := range m.cfg.Subnets {
+		m.self.subnets[s] = struct{}{}
+		m.emit(SubnetUp{Owner: cfg.Name, Subnet: s})
+	}
+	m.graphDirty, m.routesDirty = true, true
+	for _, name := range m.cfg.ConnectTo {
+		m.want(name, false)
+	}
+	m.every(time.Second, m.checkConns)
+	m.every(time.Second, m.checkPeers)
+	m.every(5*time.Second, m.autoConnect)
+	m.every(5*time.Second, m.checkContradictions)
+	return m
+}
+
+func withDefaults(c Config) Config {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d <= 0 {
+			*d = v
+		}
+	}
+	def(&c.PingInterval, time.Minute)
+	def(&c.PingTimeout, 5*time.Second)
+	c.PingTimeout = min(c.PingTimeout, c.PingInterval)
+	def(&c.MaxTimeout, 15*time.Minute)
+	def(&c.KeyExpire, time.Hour)
+	def(&c.UDPDiscoveryInterval, 2*time.Second)
+	def(&c.UDPDiscoveryKeepalive, 10*time.Second)
+	def(&c.UDPDiscoveryTimeout, 30*time.Second)
+	def(&c.UDPInfoInterval, 5*time.Second)
+	def(&c.MTUInfoInterval, 5*time.Second)
+	if c.TunnelServer {
+		c.StrictSubnets = true
+	}
+	return c
+}
+
+// every calls fn each period. All nodes would otherwise act at the same moment
+// after a common restart, so each turn gets a little jitter, as in tinc.
+func (m *Mesh) every(period time.Duration, fn func()) {
+	m.timers.set(m.now.Add(period+m.jitter(131*time.Millisecond)), func() {
+		fn()
+		m.every(period, fn)
+	})
+}
+
+// after calls fn once.
+func (m *Mesh) after(d time.Duration, fn func()) *timer { return m.timers.set(m.now.Add(d), fn) }
+
+// jitter is a random duration below d.
+func (m *Mesh) jitter(d time.Duration) time.Duration {
+	return time.Duration(m.in.Rand.Int64N(int64(d)))
+}
+
+// Deadline is when Tick has to be called, if nothing happens before.
+func (m *Mesh) Deadline() time.Time { return m.timers.next() }
+
+// Tick runs what is due.
+func (m *Mesh) Tick(now time.Time) {
+	m.now = now
+	for t := m.timers.due(now); t != nil; t = m.timers.due(now) {
+		t.fn()
+	}
+}
+
+// Handle takes in one event.
+func (m *Mesh) Handle(now time.Time, ev Event) {
+	m.now = now
+	switch e := ev.(type) {
+	case Accepted:
+		m.accepted(e)
+	case Dialed:
+		m.dialed(e)
+	case Line:
+		m.line(e)
+	case Secured:
+		m.secured(e)
+	case Request:
+		m.request(e)
+	case Closed:
+		m.closed(e)
+	case HostLoaded:
+		m.setHost(e.Node, e.Known, e.Host)
+	case Reconfigured:
+		m.reconfigure(e.Config)
+	case Traffic:
+		m.traffic(e)
+	case ProbeIn:
+		m.probeIn(e)
+	case HeardFrom:
+		m.heardFrom(e)
+	case CameIndirectly:
+		m.cameIndirectly(e)
+	case Relayed:
+		m.relayed(e)
+	case Undecodable:
+		m.undecodable(e)
+	case TooLong:
+		m.tooLong(e)
+	case Retry:
+		m.retry()
+	case Purge:
+		m.purge()
+	case Disconnect:
+		m.disconnect(e.Node)
+	case ConnectNow:
+		m.connectNow(e.Node)
+	case Shutdown:
+		m.shutdown()
+	default:
+		panic(fmt.Sprintf("mesh: event %T is not handled", ev))
+	}
+}
+
+// Flush recomputes what the events have changed, once for all of them, and
+// returns the effects in the order in which they are to be carried out. The
+// slice belongs to the caller.
+func (m *Mesh) Flush(now time.Time) []Effect {
+	m.now = now
+	for m.graphDirty {
+		m.graphDirty = false
+		m.recompute()
+		m.withdrawOrphans()
+	}
+	m.publish()
+	out := m.effects
+	m.effects = nil
+	return out
+}
+
+func (m *Mesh) emit(e Effect) { m.effects = append(m.effects, e) }
+
+func (m *Mesh) logf(level int, p Priority, format string, args ...any) {
+	m.emit(Log{Level: level, Priority: p, Text: fmt.Sprintf(format, args...)})
+}
+
+// ---------------------------------------------------------------- peers
+
+// peer is what we know of one node, ourselves included.
+type peer struct {
+	name  node.Name
+	id    node.ID
+	known bool // has a host file here
+	host  Host
+
+	subnets   map[subnet.Subnet]struct{}
+	path      graph.Path
+	reachable bool
+	since     time.Time // of the last change of reachability, zero: never
+	conn      *conn     // activated meta connection
+
+	session  session
+	askedKey time.Time // last request for its public key
+
+	road road // how it is reached by UDP
+
+	active    time.Time // last traffic
+	udpInfo   time.Time // last UDP_INFO that we originated towards it
+	mtuInfo   time.Time
+	published PeerState
+}
+
+// peer returns the node called name, creating it (unreachable) if it is new.
+func (m *Mesh) peer(name node.Name) *peer {
+	p := m.nodes[name]
+	if p == nil {
+		p = &peer{name: name, id: name.ID(), subnets: map[subnet.Subnet]struct{}{}, road: newRoad()}
+		m.nodes[name] = p
+		m.byID[p.id] = p
+	}
+	return p
+}
+
+func (p *peer) minor() int { return p.path.Options.Minor() }
+
+// key is the peer's public key, nil if it is not known.
+func (p *peer) key() *keys.PublicKey { return p.host.Key }
+
+// hasAddress tells whether it could be dialled without the mesh's help.
+func (p *peer) hasAddress() bool { return len(p.host.Addresses) > 0 }
+
+func (m *Mesh) touch(p *peer) { m.dirty[p] = struct{}{} }
+
+func (m *Mesh) setHost(name node.Name, known bool, h Host) {
+	if !known {
+		if p := m.nodes[name]; p != nil && p.known {
+			p.known, p.host = false, Host{}
+		}
+		return
+	}
+	p := m.peer(name)
+	if p.host.Key != nil && h.Key == nil { // learned meanwhile, not yet on disk
+		h.Key = p.host.Key
+	}
+	if len(h.Cached) == 0 {
+		h.Cached = p.host.Cached
+	}
+	p.known, p.host = true, h
+	if m.cfg.StrictSubnets && p != m.self {
+		m.replaceSubnets(p, h.Subnets)
+	}
+}
+
+// sorted returns all peers in the order of their names, so that equal runs give
+// equal transcripts.
+func (m *Mesh) sorted() []*peer {
+	all := make([]*peer, 0, len(m.nodes))
+	for _, p := range m.nodes {
+		all = append(all, p)
+	}
+	slices.SortFunc(all, byName)
+	return all
+}
+
+func byName(a, b *peer) int {
+	switch {
+	case a.name < b.name:
+		return -1
+	case a.name > b.name:
+		return 1
+	}
+	return 0
+}
+
+// ---------------------------------------------------------------- paths
+
+// recompute searches the paths anew and acts on what has changed.
+func (m *Mesh) recompute() {
+	paths := m.graph.Paths()
+	all := m.sorted()
+	for _, p := range all {
+		old := p.path
+		p.path = paths[p.name]
+		if p == m.self {
+			continue
+		}
+		if p.path.Reachable != p.reachable {
+			m.reachabilityChanged(p)
+		}
+		if p.reachable && p.path.Prev != nil && !p.road.addr.IsValid() {
+			if addr, ok := p.path.Prev.Addr.Addr(); ok {
+				p.road.setAddr(addr, -1)
+			}
+		}
+		if p.path != old {
+			m.touch(p)
+		}
+	}
+	m.routesDirty = true // the tree may differ
+}
+
+func (m *Mesh) reachabilityChanged(p *peer) {
+	m.endSession(p)
+	addr := p.road.addr
+	p.road = newRoad()
+	p.reachable = p.path.Reachable
+	p.since = m.now
+	m.touch(p)
+	subnets := sortedSubnets(p)
+	if p.reachable {
+		if p.path.Prev != nil {
+			if a, ok := p.path.Prev.Addr.Addr(); ok {
+				p.road.setAddr(a, -1)
+			}
+		}
+		m.logf(1, Info, "node %s became reachable", p.name)
+		m.emit(NodeUp{Node: p.name, Addr: p.road.addr})
+		for _, s := range subnets {
+			m.emit(SubnetUp{Owner: p.name, Subnet: s, Addr: p.road.addr})
+		}
+		m.greet(p)
+		return
+	}
+	m.logf(1, Info, "node %s became unreachable", p.name)
+	m.emit(NodeDown{Node: p.name, Addr: addr})
+	for _, s := range subnets {
+		m.emit(SubnetDown{Owner: p.name, Subnet: s, Addr: addr})
+	}
+}
+
+// greet makes a session with a new neighbour before there is traffic, so that the
+// first packet finds one. The side that dialled is first; if both began at the same
+// moment, one of the handshakes would be in vain.
+func (m *Mesh) greet(p *peer) {
+	c := p.conn
+	if c == nil {
+		return
+	}
+	delay := time.Duration(0)
+	if c.id%2 == 0 {
+		delay = 2 * time.Second
+	}
+	m.after(delay, func() {
+		if p.conn == c {
+			m.try(p, true)
+		}
+	})
+}
+
+func sortedSubnets(p *peer) []subnet.Subnet {
+	out := make([]subnet.Subnet, 0, len(p.subnets))
+	for s := range p.subnets {
+		out = append(out, s)
+	}
+	slices.SortFunc(out, subnet.Compare)
+	return out
+}
+
+// withdrawOrphans floods DEL_EDGE for edges towards us from neighbours that
+// were lost and cannot say so themselves (tinc 1.1 DEL_EDGE).
+func (m *Mesh) withdrawOrphans() {
+	orphans := m.orphans
+	m.orphans = nil
+	for _, name := range orphans {
+		if p := m.nodes[name]; p != nil && p.reachable {
+			continue
+		}
+		if _, ok := m.graph.Get(name, m.cfg.Name); ok {
+			m.flood(nil, wire.DelEdge{Nonce: m.nonce(), From: name, To: m.cfg.Name}.Append(nil))
+			m.graph.Delete(name, m.cfg.Name)
+			m.graphDirty = true
+		}
+	}
+}
+
+// effectiveVia is the node that packets for p are sent to by UDP: p itself, or a relay.
+func (m *Mesh) effectiveVia(p *peer) *peer {
+	v := p.path.Via
+	if v == m.cfg.Name || v == "" {
+		v = p.path.NextHop
+	}
+	return m.nodes[v]
+}
+
+// nextHopConn is the meta connection that leads to p, nil if there is none.
+func (m *Mesh) nextHopConn(p *peer) *conn {
+	if !p.reachable || p == m.self {
+		return nil
+	}
+	if h := m.nodes[p.path.NextHop]; h != nil {
+		return h.conn
+	}
+	return nil
+}
+
+// ---------------------------------------------------------------- publishing
+
+func (m *Mesh) publish() {
+	if len(m.dirty) > 0 {
+		var changed []PeerState
+		for p := range m.dirty {
+			if st := m.state(p); st != p.published {
+				p.published = st
+				changed = append(changed, st)
+			}
+		}
+		clear(m.dirty)
+		if len(changed) > 0 {
+			slices.SortFunc(changed, func(a, b PeerState) int {
+				if a.Node < b.Node {
+					return -1
+				}
+				return 1
+			})
+			m.emit(PublishPeers{Peers: changed})
+		}
+	}
+	if m.routesDirty {
+		m.routesDirty = false
+		m.emit(PublishRoutes{Routes: m.routes()})
+	}
+}
+
+func (m *Mesh) state(p *peer) PeerState {
+	st := PeerState{Node: p.name, Known: m.nodes[p.name] == p, Reachable: p.reachable, Sock: -1}
+	if p == m.self || !p.reachable {
+		return st
+	}
+	via := m.effectiveVia(p)
+	if via == nil {
+		return st
+	}
+	st.Adjacent = p.conn != nil
+	if c := m.nextHopConn(p); c != nil {
+		st.Conn = c.id
+	}
+	st.NextHop, st.Via, st.ViaSelf = p.path.NextHop, via.name, p.path.Via == m.cfg.Name
+	st.Options = uint32(p.path.Options)
+	st.Addr, st.Sock, st.Confirmed = p.road.addr, p.road.sock, p.road.confirmed
+	st.MTU, st.MinMTU = m.usableMTU(p), p.road.pmtu.min
+	if m.cfg.TCPOnly || !p.road.confirmed {
+		st.MinMTU = 0
+	}
+	if p.session.active != nil {
+		st.Tunnel = p.session.active.Tunnel()
+	}
+	return st
+}
+
+// usableMTU is the path MTU of p, capped by the PMTU settings.
+func (m *Mesh) usableMTU(p *peer) int {
+	mtu := p.road.pmtu.mtu
+	for _, limit := range []int{m.cfg.PMTU, p.host.PMTU} {
+		if limit > 0 {
+			mtu = min(mtu, limit)
+		}
+	}
+	return mtu
+}
+
+func (m *Mesh) routes() Routes {
+	r := Routes{Tree: []node.Name{}}
+	for _, p := range m.sorted() {
+		for _, s := range sortedSubnets(p) {
+			r.Subnets = append(r.Subnets, Owned{Subnet: s, Owner: p.name, Reachable: p.reachable})
+		}
+	}
+	for _, s := range m.cfg.BroadcastSubnets {
+		r.Subnets = append(r.Subnets, Owned{Subnet: s, Reachable: true})
+	}
+	if m.cfg.Broadcast && !m.cfg.TunnelServer {
+		r.Tree = append(r.Tree, m.graph.Tree().Adjacent(m.cfg.Name)...)
+	}
+	return r
+}

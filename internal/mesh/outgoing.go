@@ -1,0 +1,371 @@
+package mesh
+
+import (
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"tincan/internal/node"
+	"tincan/internal/subnet"
+)
+
+// outgoing is the wish to have a connection with a node.
+type outgoing struct {
+	name  node.Name
+	auto  bool // made by AutoConnect, not by ConnectTo
+	once  bool // on request; not repeated when it fails
+	conn  *conn
+	timer *timer
+	queue []Endpoint // addresses not tried yet in this round
+	round int        // rounds that have failed since the last success
+	up    time.Time  // when the connection was activated
+}
+
+const (
+	// AutoConnect keeps this many connections.
+	autoTarget = 3
+	// firstRetry is the wait after all addresses have failed once. It doubles
+	// with each round up to MaxTimeout, and half of it is random, so that nodes
+	// that lost the same neighbour do not come back all at once.
+	firstRetry = time.Second
+	// settled is how long a connection must live before its loss counts as news
+	// and not as another failure.
+	settled = 10 * time.Second
+	// maxAddresses of one node are tried in a round.
+	maxAddresses = 32
+	// maxRecent addresses are kept in a node's address cache.
+	maxRecent = 8
+)
+
+// want makes sure that name will be dialled until a connection stands.
+func (m *Mesh) want(name node.Name, auto bool) *outgoing {
+	if o := m.dials[name]; o != nil {
+		o.auto = o.auto && auto
+		o.once = false
+		return o
+	}
+	if name == m.cfg.Name || m.down {
+		return nil
+	}
+	o := &outgoing{name: name, auto: auto}
+	m.dials[name] = o
+	p := m.peer(name)
+	if p.conn != nil && p.conn.out == nil { // connected already, from the other side
+		o.conn, p.conn.out = p.conn, o
+		o.up = m.now
+		return o
+	}
+	m.dialAfter(o, 0)
+	return o
+}
+
+func (m *Mesh) dialAfter(o *outgoing, d time.Duration) {
+	m.timers.cancel(o.timer)
+	o.timer = m.after(d, func() { m.dial(o) })
+}
+
+// dial tries the next address of o, or waits when all have been tried.
+func (m *Mesh) dial(o *outgoing) {
+	if m.dials[o.name] != o || o.conn != nil || m.down {
+		return
+	}
+	if wait := m.pausedUntil.Sub(m.now); wait > 0 {
+		m.dialAfter(o, wait+m.jitter(time.Second))
+		return
+	}
+	p := m.peer(o.name)
+	if p.conn != nil { // connected meanwhile
+		o.conn, p.conn.out = p.conn, o
+		o.up = m.now
+		return
+	}
+	if o.queue == nil {
+		o.queue = m.addressesOf(p)
+	}
+	if len(o.queue) == 0 {
+		if o.round == 0 {
+			m.logf(1, Warning, "no address is known for %s", o.name)
+		}
+		m.roundFailed(o)
+		return
+	}
+	to := o.queue[0]
+	o.queue = o.queue[1:]
+	c := &conn{id: m.nextID, peer: p, out: o, stage: dialling, began: m.now}
+	m.nextID += 2
+	m.conns[c.id] = c
+	o.conn = c
+	m.logf(1, Info, "connecting to %s at %s", o.name, net.JoinHostPort(to.Host, to.Port))
+	m.emit(Dial{Conn: c.id, Node: o.name, To: to, Timeout: m.cfg.PingTimeout})
+}
+
+func (m *Mesh) roundFailed(o *outgoing) {
+	o.queue = nil
+	o.round++
+	if o.once {
+		m.giveUp(o)
+		return
+	}
+	d := m.backoff(o.round)
+	m.logf(1, Info, "next attempt to connect to %s in %s", o.name, d.Round(100*time.Millisecond))
+	m.dialAfter(o, d)
+}
+
+func (m *Mesh) backoff(round int) time.Duration {
+	d := m.cfg.MaxTimeout
+	if round < 20 {
+		d = min(d, firstRetry<<(round-1))
+	}
+	return d/2 + m.jitter(d/2+1)
+}
+
+// addressesOf lists where p may be dialled: its cached addresses, what its neighbours
+// say, its Address lines.
+func (m *Mesh) addressesOf(p *peer) []Endpoint {
+	out := []Endpoint{}
+	add := func(e Endpoint) {
+		if !slices.Contains(out, e) && len(out) < maxAddresses {
+			out = append(out, e)
+		}
+	}
+	addIP := func(a netip.AddrPort) {
+		if usable(a) {
+			add(Endpoint{Host: a.Addr().String(), Port: strconv.Itoa(int(a.Port()))})
+		}
+	}
+	for _, a := range p.host.Cached {
+		addIP(a)
+	}
+	for e := range m.graph.To(p.name) {
+		if a, ok := e.Addr.Addr(); ok {
+			addIP(a)
+		}
+	}
+	for _, a := range p.host.Addresses {
+		add(a)
+	}
+	return out
+}
+
+// connected: the connection of o has been activated.
+func (m *Mesh) connected(o *outgoing) {
+	o.up, o.queue = m.now, nil
+	if o.conn.remote.IsValid() && o.conn.id%2 == 1 {
+		m.remember(o.conn.peer, o.conn.remote)
+	}
+}
+
+// remember puts a to the front of p's address cache.
+func (m *Mesh) remember(p *peer, a netip.AddrPort) {
+	list := p.host.Cached
+	if len(list) > 0 && list[0] == a {
+		return
+	}
+	list = slices.DeleteFunc(slices.Clone(list), func(x netip.AddrPort) bool { return x == a })
+	list = slices.Insert(list, 0, a)
+	p.host.Cached = list[:min(len(list), maxRecent)]
+	m.emit(SaveAddresses{Node: p.name, Addrs: slices.Clone(p.host.Cached)})
+}
+
+// ended: the connection of o is gone, or could not be made.
+func (m *Mesh) ended(o *outgoing, wasActive bool) {
+	o.conn = nil
+	if m.dials[o.name] != o || m.down {
+		return
+	}
+	if o.auto && wasActive { // AutoConnect chooses again
+		m.giveUp(o)
+		m.after(m.jitter(time.Second), m.autoConnect)
+		return
+	}
+	switch {
+	case wasActive && m.now.Sub(o.up) >= settled:
+		o.round, o.queue = 0, nil
+		m.dialAfter(o, m.jitter(250*time.Millisecond))
+	case wasActive:
+		m.roundFailed(o)
+	case len(o.queue) > 0:
+		m.dial(o)
+	default:
+		m.roundFailed(o)
+	}
+}
+
+// abandon stops an attempt that is under way, but keeps the wish: the connection
+// that comes in instead will fulfil it.
+func (m *Mesh) abandon(o *outgoing) {
+	c := o.conn
+	o.conn = nil
+	m.forget(c)
+	m.emit(CloseConn{Conn: c.id, Reason: "the peer is connecting to us"})
+	m.dialAfter(o, 2*m.cfg.PingTimeout)
+}
+
+// giveUp forgets the wish and what is under way for it.
+func (m *Mesh) giveUp(o *outgoing) {
+	m.timers.cancel(o.timer)
+	if m.dials[o.name] == o {
+		delete(m.dials, o.name)
+	}
+	if c := o.conn; c != nil {
+		o.conn, c.out = nil, nil
+		if c.stage != active {
+			m.drop(c, "not wanted any more")
+		}
+	}
+}
+
+// retry forgets all waiting times.
+func (m *Mesh) retry() {
+	m.pausedUntil = time.Time{}
+	for _, o := range m.sortedDials() {
+		o.round = 0
+		if o.conn == nil {
+			o.queue = nil
+			m.dialAfter(o, 0)
+		}
+	}
+}
+
+func (m *Mesh) connectNow(name node.Name) {
+	if m.dials[name] == nil {
+		if o := m.want(name, false); o != nil {
+			o.once = true
+		}
+	}
+}
+
+func (m *Mesh) sortedDials() []*outgoing {
+	out := make([]*outgoing, 0, len(m.dials))
+	for _, o := range m.dials {
+		out = append(out, o)
+	}
+	slices.SortFunc(out, func(a, b *outgoing) int {
+		if a.name < b.name {
+			return -1
+		}
+		return 1
+	})
+	return out
+}
+
+// autoConnect keeps about three connections, so that the mesh holds together
+// without anybody having planned it (tinc 1.1 AutoConnect).
+func (m *Mesh) autoConnect() {
+	if !m.cfg.AutoConnect || m.down || m.now.Before(m.pausedUntil) {
+		return
+	}
+	conns := m.activeConns()
+	switch n := len(conns); {
+	case n < autoTarget:
+		var free []*peer
+		for _, p := range m.sorted() {
+			if p != m.self && p.conn == nil && p.key() != nil && (p.hasAddress() || p.reachable) && len(m.addressesOf(p)) > 0 {
+				free = append(free, p)
+			}
+		}
+		if len(free) == 0 {
+			return
+		}
+		if p := free[m.in.Rand.IntN(len(free))]; m.dials[p.name] == nil {
+			m.want(p.name, true)
+		}
+	case n > autoTarget:
+		// Let go of a connection that we made and that its other end can spare.
+		var spare []*conn
+		for _, c := range conns {
+			if c.out != nil && c.out.auto && c.id%2 == 1 && m.degree(c.peer.name) >= 2 && m.now.Sub(c.out.up) > settled {
+				spare = append(spare, c)
+			}
+		}
+		if len(spare) > 0 {
+			c := spare[m.in.Rand.IntN(len(spare))]
+			m.giveUp(c.out)
+			m.drop(c, "not needed: there are enough connections")
+		}
+		fallthrough
+	default:
+		for _, o := range m.sortedDials() {
+			if o.auto && o.conn == nil {
+				m.giveUp(o)
+			}
+		}
+		// Look whether a part of the mesh has been lost.
+		all := m.sorted()
+		if p := all[m.in.Rand.IntN(len(all))]; p != m.self && !p.reachable && p.hasAddress() && p.key() != nil && m.dials[p.name] == nil {
+			m.want(p.name, true)
+		}
+	}
+}
+
+func (m *Mesh) degree(n node.Name) int {
+	k := 0
+	for range m.graph.From(n) {
+		k++
+	}
+	return k
+}
+
+// reconfigure takes over what may change while running.
+func (m *Mesh) reconfigure(c Config) {
+	c = withDefaults(c)
+	c.Name, c.Key, c.Port, c.Sockets = m.cfg.Name, m.cfg.Key, m.cfg.Port, m.cfg.Sockets
+	c.StrictSubnets, c.TunnelServer = m.cfg.StrictSubnets, m.cfg.TunnelServer
+	m.cfg = c
+	for _, p := range m.sorted() {
+		if p == m.self {
+			continue
+		}
+		h, ok := c.Hosts[p.name]
+		if !ok && p.known {
+			p.known = false
+			p.host = Host{}
+			if p.conn != nil {
+				m.drop(p.conn, "its host file is gone")
+			}
+		}
+		if ok && p.conn != nil && p.host.Key != nil && (h.Key == nil || *h.Key != *p.host.Key) {
+			m.drop(p.conn, "its key in the host file has changed")
+		}
+	}
+	for name, h := range c.Hosts {
+		p := m.peer(name)
+		h.Cached = p.host.Cached
+		p.host = Host{} // a key that was removed from the file is not kept
+		m.setHost(name, true, h)
+		m.touch(p)
+	}
+	m.replaceOwnSubnets(c.Subnets)
+	for _, o := range m.sortedDials() {
+		if !o.auto && !slices.Contains(c.ConnectTo, o.name) {
+			conn := o.conn
+			m.giveUp(o)
+			if conn != nil && conn.stage == active && conn.id%2 == 1 {
+				m.drop(conn, "no longer in ConnectTo")
+			}
+		}
+	}
+	for _, name := range c.ConnectTo {
+		m.want(name, false)
+	}
+	m.retry()
+	m.graphDirty, m.routesDirty = true, true
+}
+
+// replaceOwnSubnets announces and withdraws our own subnets.
+func (m *Mesh) replaceOwnSubnets(list []subnet.Subnet) {
+	for _, s := range sortedSubnets(m.self) {
+		if !slices.Contains(list, s) {
+			m.dropSubnet(m.self, s)
+			m.flood(nil, delSubnet(m.nonce(), m.cfg.Name, s))
+		}
+	}
+	for _, s := range list {
+		if _, ok := m.self.subnets[s]; !ok {
+			m.putSubnet(m.self, s)
+			m.flood(nil, addSubnet(m.nonce(), m.cfg.Name, s))
+		}
+	}
+}

@@ -1,0 +1,445 @@
+package mesh
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"tincan/internal/wire"
+)
+
+// road is the way to a node by UDP: its address, whether it works, and how
+// large packets may be on it.
+type road struct {
+	addr      netip.AddrPort
+	sock      int // socket that addr was heard on, -1 unknown
+	confirmed bool
+	pmtu      pmtu
+
+	heard   []netip.AddrPort // other addresses that were reported, newest first
+	asked   time.Time        // last probe request for discovery
+	waiting bool             // a request is unanswered
+	bursts  int              // discovery requests since the last confirmation
+	alive   time.Time        // last probe reply
+	rtt     time.Duration    // 0 unknown
+}
+
+const (
+	maxHeard      = 4
+	maxCandidates = 8
+	// quickBursts discovery requests follow each other at quickInterval, before the
+	// configured interval holds: both ends need a few tries to open a NAT.
+	quickBursts   = 4
+	quickInterval = 300 * time.Millisecond
+	// keepTrying is how long after the last packet a node counts as talked to.
+	keepTrying = 10 * time.Second
+)
+
+func newRoad() road { return road{sock: -1, pmtu: newPMTU()} }
+
+// setAddr sets the address, which is then unconfirmed.
+func (r *road) setAddr(a netip.AddrPort, sock int) {
+	r.addr, r.sock, r.confirmed = a, sock, false
+	r.pmtu.reset()
+	r.hurry()
+}
+
+// hurry makes the next discovery request go out at once.
+func (r *road) hurry() { r.asked, r.bursts = time.Time{}, 0 }
+
+// note remembers an address that might work.
+func (r *road) note(a netip.AddrPort) {
+	if i := slices.Index(r.heard, a); i >= 0 {
+		r.heard = slices.Delete(r.heard, i, i+1)
+	}
+	r.heard = slices.Insert(r.heard, 0, a)
+	if len(r.heard) > maxHeard {
+		r.heard = r.heard[:maxHeard]
+	}
+}
+
+// try does what is needed so that p can be reached: a session, a UDP path, its
+// MTU. It is called with traffic for p and, for neighbours, once a second (tinc 1.1 9.2).
+func (m *Mesh) try(p *peer, mtu bool) {
+	if p == m.self || !p.reachable || p.minor() < 2 {
+		return
+	}
+	m.ensureSession(p)
+	via := m.effectiveVia(p)
+	if via == nil || m.cfg.TCPOnly || p.path.Options&wire.TCPOnly != 0 {
+		// tinc makes no session in this case, but as a relay it passes packets on
+		// only to nodes that it has a session with.
+		return
+	}
+	if via != p {
+		if via.minor() >= 4 {
+			m.try(via, mtu)
+		}
+		return
+	}
+	m.discover(p)
+	if mtu {
+		m.searchMTU(p)
+	}
+	if !p.road.confirmed && p.conn == nil {
+		if next := m.nodes[p.path.NextHop]; next != nil && next != p && next.minor() >= 4 {
+			m.try(next, mtu)
+		}
+	}
+}
+
+// discover sends probe requests to p when they are due.
+func (m *Mesh) discover(p *peer) {
+	r := &p.road
+	if p.session.active == nil || m.cfg.NoUDPDiscovery {
+		return
+	}
+	interval := m.cfg.UDPDiscoveryInterval
+	switch {
+	case r.confirmed:
+		interval = m.cfg.UDPDiscoveryKeepalive
+	case r.bursts < quickBursts:
+		interval = min(interval, quickInterval)
+	}
+	if !r.asked.IsZero() && m.now.Sub(r.asked) < interval {
+		return
+	}
+	targets := []netip.AddrPort{r.addr}
+	if !r.confirmed {
+		r.bursts++
+		targets = m.candidates(p)
+	}
+	r.asked, r.waiting = m.now, true
+	for _, a := range targets {
+		m.probe(p, a, minProbe)
+	}
+}
+
+// probe sends a request of the given size.
+func (m *Mesh) probe(p *peer, to netip.AddrPort, size int) {
+	if !to.IsValid() {
+		return
+	}
+	sock := -1
+	if to == p.road.addr {
+		sock = p.road.sock
+	}
+	random := make([]byte, size-14)
+	for i := range random {
+		random[i] = byte(m.in.Rand.Uint32())
+	}
+	m.emit(SendProbe{Node: p.name, Addr: to, Sock: sock, Data: wire.AppendProbeRequest(nil, size, random)})
+}
+
+// candidates are the addresses at which p may be found: the current one, those
+// reported by others, those in the edges of its neighbours, and its local ones.
+func (m *Mesh) candidates(p *peer) []netip.AddrPort {
+	var out []netip.AddrPort
+	add := func(a netip.AddrPort) {
+		if usable(a) && !slices.Contains(out, a) && len(out) < maxCandidates {
+			out = append(out, a)
+		}
+	}
+	add(p.road.addr)
+	for _, a := range p.road.heard {
+		add(a)
+	}
+	for e := range m.graph.From(p.name) {
+		if back, ok := m.graph.Get(e.To, p.name); ok {
+			if a, ok := back.Addr.Addr(); ok {
+				add(a)
+			}
+		}
+		if !m.cfg.NoLocalDiscovery {
+			if a, ok := e.Local.Addr(); ok {
+				add(a)
+			}
+		}
+	}
+	return out
+}
+
+// usable tells whether a packet may be sent to a, which comes from other nodes.
+func usable(a netip.AddrPort) bool {
+	ip := a.Addr()
+	return a.IsValid() && a.Port() != 0 && !ip.IsUnspecified() && !ip.IsMulticast() && ip != netip.AddrFrom4([4]byte{255, 255, 255, 255})
+}
+
+// searchMTU takes a step of the path MTU search.
+func (m *Mesh) searchMTU(p *peer) {
+	r := &p.road
+	if p.path.Options&wire.PMTUDiscovery == 0 || p.session.active == nil {
+		return
+	}
+	if !r.confirmed {
+		if !m.cfg.NoUDPDiscovery && r.pmtu.min != 0 {
+			r.pmtu.reset()
+			m.touch(p)
+		}
+		return
+	}
+	for _, size := range r.pmtu.step(m.now, m.cfg.PingInterval, m.routeMTU(r.addr.Addr())) {
+		m.probe(p, r.addr, size)
+	}
+	m.touch(p)
+}
+
+// routeMTU is the largest frame that the route to addr promises, 0 if unknown.
+func (m *Mesh) routeMTU(addr netip.Addr) int {
+	if m.in.RouteMTU == nil {
+		return 0
+	}
+	mtu := m.in.RouteMTU(addr)
+	if mtu < minFrame {
+		return 0
+	}
+	ip := 20
+	if addr.Is6() {
+		ip = 40
+	}
+	const udp, record, ids = 8, 21, 12
+	return mtu - ip - udp - record - ids
+}
+
+func (m *Mesh) probeIn(e ProbeIn) {
+	p := m.nodes[e.Node]
+	if p == nil || !p.reachable || p == m.self {
+		return
+	}
+	pr, err := wire.ParseProbe(e.Data)
+	if err != nil {
+		m.logf(5, Debug, "bad probe from %s: %v", p.name, err)
+		return
+	}
+	r := &p.road
+	if pr.Kind == 0 {
+		// The answer goes to where the request came from, which is news about
+		// the peer's address if ours does not work.
+		m.emit(SendProbe{Node: p.name, Addr: e.Addr, Sock: e.Sock, Data: wire.AppendProbeReply(nil, p.minor(), e.Data)})
+		if e.Direct && !r.confirmed {
+			m.newAddress(p, e.Addr)
+		}
+		return
+	}
+	if !e.Direct {
+		return
+	}
+	if r.waiting && r.asked.Before(m.now) {
+		r.rtt, r.waiting = m.now.Sub(r.asked), false
+	}
+	if !r.confirmed || r.addr != e.Addr && m.now.Sub(r.alive) > m.cfg.UDPDiscoveryKeepalive+m.cfg.UDPDiscoveryInterval {
+		if r.addr != e.Addr {
+			r.pmtu.reset()
+		}
+		r.addr, r.sock, r.confirmed, r.bursts = e.Addr, e.Sock, true, 0
+		m.logf(2, Info, "%s is reached directly by UDP at %s", p.name, e.Addr)
+		m.remember(p, e.Addr)
+	}
+	if r.addr != e.Addr {
+		return // another of the probed addresses works too
+	}
+	r.alive = m.now
+	r.pmtu.answered(m.now, min(pr.Size, maxFrame))
+	m.touch(p)
+	if m.now.Sub(p.active) < keepTrying || p.conn != nil {
+		m.searchMTU(p)
+	}
+}
+
+// newAddress takes note of an address at which p may be reached, and tries it.
+func (m *Mesh) newAddress(p *peer, a netip.AddrPort) {
+	if !usable(a) || p.road.addr == a && p.road.confirmed {
+		return
+	}
+	known := p.road.addr == a || slices.Contains(p.road.heard, a)
+	p.road.note(a)
+	if !known && p.session.active != nil {
+		m.probe(p, a, minProbe)
+		if p.road.asked.IsZero() || !p.road.waiting {
+			p.road.asked, p.road.waiting = m.now, true
+		}
+	}
+}
+
+// heardFrom: authentic packets of p come from an address that we do not use. It is
+// asked before it is believed.
+func (m *Mesh) heardFrom(e HeardFrom) {
+	p := m.nodes[e.Node]
+	if p == nil || !p.reachable || p == m.self {
+		return
+	}
+	p.road.note(e.Addr)
+	if p.session.active != nil {
+		m.probe(p, e.Addr, minProbe)
+		p.road.waiting = true
+	}
+}
+
+func (m *Mesh) tooLong(e TooLong) {
+	if p := m.nodes[e.Node]; p != nil && p != m.self {
+		p.road.pmtu.tooLong(e.Size)
+		m.touch(p)
+		if p.road.confirmed {
+			m.searchMTU(p)
+		}
+	}
+}
+
+func (m *Mesh) traffic(e Traffic) {
+	p := m.nodes[e.Node]
+	if p == nil || p == m.self || !p.reachable {
+		return
+	}
+	p.active = m.now
+	m.try(p, true)
+}
+
+// checkPeers looks after the neighbours and the paths in use, once a second.
+func (m *Mesh) checkPeers() {
+	for _, p := range m.sorted() {
+		if p == m.self || !p.reachable {
+			continue
+		}
+		r := &p.road
+		if r.confirmed && m.now.Sub(r.alive) > m.cfg.UDPDiscoveryTimeout {
+			m.logf(2, Info, "%s does not answer by UDP any more", p.name)
+			r.confirmed = false
+			r.pmtu.reset()
+			r.hurry()
+			m.touch(p)
+		}
+		m.checkSession(p)
+		if p.conn != nil || m.now.Sub(p.active) < keepTrying {
+			m.try(p, true)
+		}
+	}
+}
+
+// ---------------------------------------------------------------- UDP_INFO, MTU_INFO
+
+func (m *Mesh) cameIndirectly(e CameIndirectly) {
+	p, hop := m.nodes[e.Node], m.nodes[e.Hop]
+	if p == nil || !p.reachable {
+		return
+	}
+	m.udpInfoTo(p)
+	if e.TCP {
+		m.mtuInfoTo(p)
+	} else if hop != nil {
+		m.mtuInfoTo(hop)
+	}
+}
+
+// relayed: as a static relay tell the sender where we see it, and keep the
+// way to the destination open.
+func (m *Mesh) relayed(e Relayed) {
+	from, to := m.nodes[e.From], m.nodes[e.To]
+	if from == nil || to == nil || to == m.self || !to.reachable {
+		return
+	}
+	if to.path.Via == m.cfg.Name && from.reachable {
+		m.udpInfoTo(from)
+	}
+	m.try(to, true)
+}
+
+// udpInfoTo originates UDP_INFO about ourselves towards p (tinc 1.1 5.11).
+func (m *Mesh) udpInfoTo(p *peer) {
+	if p == m.self || !p.reachable || p.conn != nil || !p.udpInfo.IsZero() && m.now.Sub(p.udpInfo) < m.cfg.UDPInfoInterval {
+		return
+	}
+	p.udpInfo = m.now
+	m.sendUDPInfo(m.self, p)
+}
+
+func (m *Mesh) sendUDPInfo(from, to *peer) {
+	dest := m.effectiveVia(to)
+	if dest == nil || dest == m.self || !dest.reachable || from == m.self && dest.conn != nil {
+		return
+	}
+	next := m.nodes[dest.path.NextHop]
+	if m.cfg.TCPOnly || (from.path.Options|dest.path.Options)&wire.TCPOnly != 0 || next == nil || next.conn == nil || next.minor() < 5 {
+		return
+	}
+	addr := from.road.addr
+	if from == m.self { // the first hop puts in what it sees
+		addr = netip.AddrPortFrom(next.conn.local.Addr(), m.cfg.Port)
+	}
+	m.send(next.conn, wire.UDPInfo{From: from.name, To: dest.name, Addr: wire.AddressOf(addr)}.Append(nil))
+}
+
+func (m *Mesh) gotUDPInfo(text string) error {
+	r, err := wire.ParseUDPInfo(text)
+	if err != nil {
+		return err
+	}
+	from, to := m.nodes[r.From], m.nodes[r.To]
+	if from == nil || to == nil || from == m.self || from.path.Via != from.name {
+		return nil
+	}
+	if a, ok := r.Addr.Addr(); ok && from.conn == nil && !from.road.confirmed && usable(a) {
+		if !from.road.addr.IsValid() {
+			from.road.setAddr(a, -1)
+			m.touch(from)
+		}
+		m.newAddress(from, a)
+	}
+	if to != m.self {
+		m.sendUDPInfo(from, to)
+	}
+	return nil
+}
+
+// mtuInfoTo originates MTU_INFO towards p (tinc 1.1 5.12).
+func (m *Mesh) mtuInfoTo(p *peer) {
+	if p == m.self || !p.reachable || p.conn != nil || !p.mtuInfo.IsZero() && m.now.Sub(p.mtuInfo) < m.cfg.MTUInfoInterval {
+		return
+	}
+	p.mtuInfo = m.now
+	m.sendMTUInfo(m.self, p, maxFrame)
+}
+
+func (m *Mesh) sendMTUInfo(from, to *peer, mtu int) {
+	if to == m.self || !to.reachable {
+		return
+	}
+	next := m.nodes[to.path.NextHop]
+	if next == nil || next.conn == nil || next.minor() < 6 {
+		return
+	}
+	if from != m.self {
+		via := m.effectiveVia(from)
+		switch {
+		case via == nil:
+			return
+		case from.path.Via == m.cfg.Name && from.road.pmtu.fixed():
+			mtu = from.road.pmtu.min
+		case via.road.pmtu.fixed():
+			mtu = min(mtu, via.road.pmtu.min)
+		default:
+			if h := m.nodes[via.path.NextHop]; h != nil && h.road.pmtu.fixed() {
+				mtu = min(mtu, h.road.pmtu.min)
+			}
+		}
+	}
+	m.send(next.conn, wire.MTUInfo{From: from.name, To: to.name, MTU: max(mtu, minFrame)}.Append(nil))
+}
+
+func (m *Mesh) gotMTUInfo(text string) error {
+	r, err := wire.ParseMTUInfo(text)
+	if err != nil {
+		return err
+	}
+	from, to := m.nodes[r.From], m.nodes[r.To]
+	if from == nil || to == nil || from == m.self {
+		return nil
+	}
+	if !from.road.pmtu.fixed() {
+		from.road.pmtu.mtu = r.MTU
+		m.touch(from)
+	}
+	if to != m.self {
+		m.sendMTUInfo(from, to, r.MTU)
+	}
+	return nil
+}

@@ -1,0 +1,109 @@
+package route
+
+import (
+	"net/netip"
+	"time"
+
+	"tincan/internal/node"
+	"tincan/internal/packet"
+)
+
+// errorsPerSecond is how many ICMP errors leave in a second, both families together.
+const errorsPerSecond = 3
+
+// bucket is a token bucket that fills with errorsPerSecond tokens a second and
+// holds as many. The zero value is full.
+type bucket struct {
+	spent time.Duration // what has been taken and is not yet refilled
+	last  time.Time
+}
+
+// take tells whether there is a token at the time now, and takes it.
+func (b *bucket) take(now time.Time) bool {
+	const token = time.Second / errorsPerSecond
+	passed := max(0, now.Sub(b.last)) // a clock may be set back
+	b.spent, b.last = max(0, b.spent-passed), now
+	if b.spent+token > errorsPerSecond*token {
+		return false
+	}
+	b.spent += token
+	return true
+}
+
+// answers are the ICMP and ICMPv6 types and codes for a reason.
+var answers = [reasons]struct{ type4, code4, type6, code6 uint8 }{
+	NoSubnet:    {packet.ICMPUnreachable, packet.CodeNetUnknown, packet.ICMPv6Unreachable, packet.CodeAddrUnreach},
+	Unreachable: {packet.ICMPUnreachable, packet.CodeNetUnreach, packet.ICMPv6Unreachable, packet.CodeNoRoute},
+	Prohibited:  {packet.ICMPUnreachable, packet.CodeNetProhibited, packet.ICMPv6Unreachable, packet.CodeAdminProhibited},
+	NotDirect:   {packet.ICMPUnreachable, packet.CodeNetProhibited, packet.ICMPv6Unreachable, packet.CodeAdminProhibited},
+	Expired:     {packet.ICMPTimeExceeded, 0, packet.ICMPv6TimeExceeded, 0},
+	TooBig:      {packet.ICMPUnreachable, packet.CodeFragNeeded, packet.ICMPv6TooBig, 0},
+}
+
+// answer drops the packet and tells its sender why by an ICMP error with the
+// source address from (the packet's destination if that is invalid), if it may be told.
+func (v *visit) answer(why Reason, from netip.Addr, mtu int) Decision {
+	p := v.ip()
+	if !packet.MayAnswer(p) || !v.limit.take(v.now) {
+		return v.drop(why)
+	}
+	a := answers[why]
+	typ, code := a.type4, a.code4
+	if packet.Version(p) == 6 {
+		typ, code = a.type6, a.code6
+	}
+	out := append(v.scratch, v.frame[:v.offset]...)
+	copy(out[0:6], v.frame[6:12])
+	copy(out[6:12], v.frame[0:6])
+	out = packet.AppendICMPError(out, p, typ, code, uint32(mtu), from)
+	v.scratch = out
+	v.outputs = append(v.outputs, Output{v.source, out})
+	return v.drop(why)
+}
+
+// fragment cuts the IPv4 packet for the owner into fragments of at most mtu bytes.
+func (v *visit) fragment(owner node.Name, mtu int) Decision {
+	p := v.ip()
+	for next := 0; ; {
+		start := len(v.scratch)
+		out, to, ok := packet.AppendFragment(append(v.scratch, v.frame[:v.offset]...), p, mtu, next)
+		if !ok {
+			v.outputs = v.outputs[:0]
+			return v.drop(Options)
+		}
+		v.scratch = out
+		v.outputs = append(v.outputs, Output{owner, out[start:len(out):len(out)]})
+		if next = to; next == 0 {
+			return Decision{Outputs: v.outputs}
+		}
+	}
+}
+
+// arp answers a request from our own device for an address that a peer has: a
+// tap device in router mode asks who has it, and we are the way there.
+func (v *visit) arp() Decision {
+	target, ok := packet.ARPTarget(v.ip())
+	if !ok || !v.theirs(target) {
+		return v.drop(NotAnswered)
+	}
+	packet.AnswerARP(v.ip())
+	v.send(v.cfg.Self)
+	return v.drop(AnsweredHere)
+}
+
+// solicitation is arp for IPv6.
+func (v *visit) solicitation() Decision {
+	target, ok := packet.SolicitedTarget(v.ip())
+	if !ok || !v.theirs(target) {
+		return v.drop(NotAnswered)
+	}
+	v.frame = packet.AnswerSolicitation(v.frame, v.offset)
+	v.send(v.cfg.Self)
+	return v.drop(AnsweredHere)
+}
+
+// theirs tells whether a request from our own device asks for an address of a peer.
+func (v *visit) theirs(target netip.Addr) bool {
+	m, found := v.w.Lookup(target)
+	return found && v.ours() && m.Owner != v.cfg.Self && m.Owner != ""
+}

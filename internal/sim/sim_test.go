@@ -1,0 +1,251 @@
+package sim
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"tincan/internal/mesh"
+	"tincan/internal/node"
+)
+
+// line makes hosts a, b, c … each of which connects to the one before it.
+func line(w *World, n int) []*Host {
+	var hs []*Host
+	for i := range n {
+		hs = append(hs, w.Add(node.Name(fmt.Sprintf("n%02d", i))))
+	}
+	for i := 1; i < n; i++ {
+		hs[i].Knows(hs[i-1], true)
+		hs[i-1].Knows(hs[i], false)
+	}
+	for i, h := range hs {
+		if i == 0 {
+			h.Start()
+		} else {
+			h.Start(hs[i-1].Name)
+		}
+	}
+	return hs
+}
+
+func TestTwoNodesMeetAndUseUDP(t *testing.T) {
+	w := New(1)
+	hs := line(w, 2)
+	_, _, took, ok := w.Reaches(hs[0], hs[1], 5*time.Second)
+	if !ok {
+		t.Fatal("no packet got through in 5 s")
+	}
+	t.Log("first answer after ", took)
+	w.Run(3 * time.Second)
+	there, back, _, ok := w.Reaches(hs[0], hs[1], time.Second)
+	if !ok || !there.UDP || !back.UDP {
+		t.Fatalf("after 3 s: %+v, %+v; want UDP both ways", there, back)
+	}
+}
+
+func TestNodesThatKnowOnlyAMiddleOneTalkDirectly(t *testing.T) {
+	w := New(2)
+	hs := line(w, 3)
+	w.Run(2 * time.Second)
+	if _, _, _, ok := w.Reaches(hs[0], hs[2], 5*time.Second); !ok {
+		t.Fatal("no packet got through")
+	}
+	// keep talking for a while: the keys are learned, the session is made, UDP opens
+	for range 5 {
+		w.Reaches(hs[0], hs[2], time.Second)
+		w.Run(time.Second)
+	}
+	there, _, _, ok := w.Reaches(hs[0], hs[2], time.Second)
+	if !ok || !there.UDP || len(there.Hops) != 2 {
+		t.Fatalf("%+v: want one hop by UDP", there)
+	}
+}
+
+func TestBlockedPairIsRelayed(t *testing.T) {
+	w := New(3)
+	ends := map[node.Name]bool{"n00": true, "n02": true}
+	w.UDP = func(a, b *Host) bool { return !(ends[a.Name] && ends[b.Name]) }
+	w.TCP = w.UDP
+	hs := line(w, 3)
+	w.Run(2 * time.Second)
+	for range 5 {
+		w.Reaches(hs[0], hs[2], 2*time.Second)
+		w.Run(time.Second)
+	}
+	there, _, _, ok := w.Reaches(hs[0], hs[2], time.Second)
+	if !ok || len(there.Hops) != 3 || !there.UDP {
+		t.Fatalf("%+v: want two hops by UDP", there)
+	}
+}
+
+func TestWithoutUDPThereIsTCP(t *testing.T) {
+	w := New(4)
+	w.UDP = func(_, _ *Host) bool { return false }
+	hs := line(w, 3)
+	if _, _, took, ok := w.Reaches(hs[0], hs[2], 5*time.Second); !ok {
+		t.Fatalf("no packet got through in %s", took)
+	}
+}
+
+func TestSessionsBegunFromBothSidesAtOnceSucceed(t *testing.T) {
+	for _, delay := range []time.Duration{time.Millisecond, 50 * time.Millisecond, 250 * time.Millisecond, 900 * time.Millisecond} {
+		t.Run(delay.String(), func(t *testing.T) {
+			w := New(5)
+			w.Delay = func(_, _ *Host) time.Duration { return delay }
+			hs := line(w, 3)
+			w.Until(20*time.Second, func() bool { return hs[0].peers["n02"].Reachable && hs[2].peers["n00"].Reachable })
+			hs[0].known["n02"], hs[2].known["n00"] = host(hs[2]), host(hs[0])
+			hs[0].event(mesh.HostLoaded{Node: "n02", Known: true, Host: host(hs[2])})
+			hs[2].event(mesh.HostLoaded{Node: "n00", Known: true, Host: host(hs[0])})
+			hs[0].event(mesh.Traffic{Node: "n02"})
+			hs[2].event(mesh.Traffic{Node: "n00"})
+			took, ok := w.Until(9*time.Second, func() bool {
+				a, b := hs[0].peers["n02"].Tunnel, hs[2].peers["n00"].Tunnel
+				return a != nil && b != nil
+			})
+			if !ok {
+				t.Fatalf("no session after %s", took)
+			}
+			if _, _, _, ok := w.Reaches(hs[0], hs[2], 5*time.Second); !ok {
+				t.Fatal("the two sessions do not fit together")
+			}
+		})
+	}
+}
+
+func host(h *Host) mesh.Host {
+	k := h.Key.Public()
+	return mesh.Host{Key: &k}
+}
+
+func TestKeysAreRenewedWithoutLosingTheSession(t *testing.T) {
+	w := New(6)
+	hs := []*Host{w.Add("alice"), w.Add("bob")}
+	hs[0].Knows(hs[1], true)
+	hs[1].Knows(hs[0], true)
+	for _, h := range hs {
+		h.Configure = func(c *mesh.Config) { c.KeyExpire = 2 * time.Second }
+	}
+	hs[0].Start("bob")
+	hs[1].Start("alice")
+	w.Run(3 * time.Second)
+	before := hs[0].peers["bob"].Tunnel
+	if before == nil {
+		t.Fatal("no session")
+	}
+	lost := 0
+	for range 400 {
+		got := false
+		w.Ping(hs[0], hs[1], func(_, _ Road) { got = true })
+		w.Run(250 * time.Millisecond)
+		if !got {
+			lost++
+		}
+	}
+	if hs[0].peers["bob"].Tunnel != before {
+		t.Error("the session was begun anew")
+	}
+	if lost > 2 {
+		t.Errorf("%d of 400 packets were lost while keys were renewed about 40 times", lost)
+	}
+}
+
+func TestKilledNodeComesBackAndOthersGoOn(t *testing.T) {
+	w := New(7)
+	alice, bob, carol := w.Add("alice"), w.Add("bob"), w.Add("carol")
+	for _, h := range []*Host{bob, carol} {
+		h.Knows(alice, true)
+		alice.Knows(h, false)
+		h.Configure = func(c *mesh.Config) { c.AutoConnect = true }
+	}
+	alice.Start()
+	bob.Start("alice")
+	carol.Start("alice")
+	if _, _, _, ok := w.Reaches(bob, carol, 5*time.Second); !ok {
+		t.Fatal("bob and carol do not meet")
+	}
+	w.Run(20 * time.Second) // AutoConnect joins bob and carol directly
+	alice.Kill()
+	w.Run(2 * time.Second)
+	if _, _, _, ok := w.Reaches(bob, carol, 10*time.Second); !ok {
+		t.Fatal("bob and carol lost each other with alice")
+	}
+	alice.Start()
+	if _, _, took, ok := w.Reaches(bob, alice, 30*time.Second); !ok {
+		t.Fatal("alice does not come back")
+	} else {
+		t.Log("alice is back after ", took)
+	}
+}
+
+func TestCrossingConnectionsLeaveOne(t *testing.T) {
+	for seed := range uint64(20) {
+		w := New(seed)
+		w.Delay = func(_, _ *Host) time.Duration { return time.Duration(1+w.Rand.IntN(100)) * time.Millisecond }
+		a, b := w.Add("alice"), w.Add("bob")
+		a.Knows(b, true)
+		b.Knows(a, true)
+		a.Start("bob")
+		b.Start("alice")
+		took, ok := w.Until(30*time.Second, func() bool { return a.peers["bob"].Reachable && b.peers["alice"].Reachable })
+		if !ok {
+			t.Fatalf("seed %d: no connection", seed)
+		}
+		w.Run(5 * time.Second)
+		if n := len(a.Brain.Conns()); n != 1 {
+			t.Errorf("seed %d: %d connections after %s: %+v", seed, n, took, a.Brain.Conns())
+		}
+	}
+}
+
+func TestManyNodesConverge(t *testing.T) {
+	const n = 60
+	w := New(8)
+	w.Delay = func(_, _ *Host) time.Duration { return time.Duration(5+w.Rand.IntN(40)) * time.Millisecond }
+	var hs []*Host
+	for i := range n {
+		hs = append(hs, w.Add(node.Name(fmt.Sprintf("n%02d", i))))
+	}
+	for i, h := range hs {
+		for j, o := range hs {
+			if i != j {
+				h.Knows(o, j%10 == 0)
+			}
+		}
+		h.Configure = func(c *mesh.Config) { c.AutoConnect = true }
+	}
+	for _, h := range hs {
+		h.Start()
+	}
+	took, ok := w.Until(90*time.Second, func() bool {
+		for _, h := range hs {
+			reached := 0
+			for _, p := range h.peers {
+				if p.Reachable && p.Node != h.Name {
+					reached++
+				}
+			}
+			if reached != n-1 {
+				return false
+			}
+		}
+		return true
+	})
+	if !ok {
+		t.Fatal("not every node reaches every other after 90 s")
+	}
+	total := 0
+	for _, k := range w.Sent {
+		total += k
+	}
+	t.Logf("converged after %s; %d requests", took, total)
+	if limit := 60 * n * n; total > limit {
+		t.Errorf("%d requests for %d nodes are a storm (limit %d)", total, n, limit)
+	}
+	for _, i := range []int{3, 17, 42} {
+		if _, _, _, ok := w.Reaches(hs[i], hs[59-i], 20*time.Second); !ok {
+			t.Errorf("%s does not reach %s", hs[i].Name, hs[59-i].Name)
+		}
+	}
+}

@@ -1,0 +1,468 @@
+// Package sim runs the brains of many nodes in one process under virtual time.
+//
+// Only the brains and the sessions between nodes are real. Meta connections are
+// pipes with a delay, UDP is a table of who reaches whom, and a packet is
+// carried as the data plane would carry it. A run is repeatable from its seed.
+package sim
+
+import (
+	"container/heap"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"time"
+
+	"tincan/internal/keys"
+	"tincan/internal/mesh"
+	"tincan/internal/node"
+	"tincan/internal/subnet"
+	"tincan/internal/wire"
+)
+
+// World is a network of nodes.
+type World struct {
+	Now  time.Time
+	Rand *rand.Rand
+	// Delay of anything from one host to another. Messages on one
+	// connection keep their order whatever it returns.
+	Delay func(from, to *Host) time.Duration
+	// TCP and UDP tell whether a host reaches another at all.
+	TCP, UDP func(from, to *Host) bool
+	// PathMTU is the largest UDP payload on a path plus 28, 1500 if nil.
+	PathMTU func(from, to *Host) int
+
+	// Sent counts requests on meta connections by their number.
+	Sent map[int]int
+	// Log is called for each message of a brain, if it is not nil.
+	Log func(h *Host, l mesh.Log)
+
+	hosts  map[node.Name]*Host
+	byAddr map[netip.Addr]*Host
+	queue  queue
+	seq    uint64
+}
+
+// Host is a machine with a node on it.
+type Host struct {
+	Name  node.Name
+	Addr  netip.AddrPort
+	Key   *keys.PrivateKey
+	Brain *mesh.Mesh
+	Up    bool // the node is running
+	// Configure changes the configuration before each start.
+	Configure func(*mesh.Config)
+	// Effects seen since the host started, if Record is set.
+	Record  bool
+	Effects []mesh.Effect
+
+	w        *World
+	known    map[node.Name]mesh.Host // its host files
+	peers    map[node.Name]mesh.PeerState
+	routes   mesh.Routes
+	links    map[mesh.ConnID]*link
+	accepted mesh.ConnID
+	hungUp   map[mesh.ConnID]bool // closed before they were connected
+	tick     uint64 // generation of the pending tick
+	wake     time.Time
+	run      int // starts so far
+}
+
+// link is one end of a meta connection.
+type link struct {
+	host   *Host
+	id     mesh.ConnID
+	run    int // of the host when the link was made
+	other  *link
+	secure *mesh.Secure
+	last   time.Time // arrival of the latest message, so that order is kept
+	closed bool
+}
+
+// New returns an empty world in which everybody reaches everybody in 10 ms.
+func New(seed uint64) *World {
+	w := &World{
+		Now:    time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC),
+		Rand:   rand.New(rand.NewPCG(seed, 0x7469_6e63_616e)),
+		Delay:  func(_, _ *Host) time.Duration { return 10 * time.Millisecond },
+		TCP:    func(_, _ *Host) bool { return true },
+		UDP:    func(_, _ *Host) bool { return true },
+		Sent:   map[int]int{},
+		hosts:  map[node.Name]*Host{},
+		byAddr: map[netip.Addr]*Host{},
+	}
+	return w
+}
+
+// Add makes a host. Its node has the subnet 10.0.x.y/32 and no neighbours.
+func (w *World) Add(name node.Name) *Host {
+	n := len(w.hosts) + 1
+	h := &Host{
+		Name: name, w: w,
+		Addr:  netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 168, byte(n >> 8), byte(n)}), 655),
+		known: map[node.Name]mesh.Host{},
+	}
+	key, err := keys.Generate(w.secrets())
+	if err != nil {
+		panic(err)
+	}
+	h.Key = key
+	w.hosts[name], w.byAddr[h.Addr.Addr()] = h, h
+	return h
+}
+
+// secrets is a source of repeatable keys.
+func (w *World) secrets() io.Reader {
+	var seed [32]byte
+	for i := range seed {
+		seed[i] = byte(w.Rand.Uint32())
+	}
+	return rand.NewChaCha8(seed)
+}
+
+// Hosts returns all hosts in the order of their names.
+func (w *World) Hosts() []*Host {
+	var out []*Host
+	for _, h := range w.hosts {
+		out = append(out, h)
+	}
+	slices.SortFunc(out, func(a, b *Host) int {
+		if a.Name < b.Name {
+			return -1
+		}
+		return 1
+	})
+	return out
+}
+
+// Knows gives h the host file of other, with or without its address.
+func (h *Host) Knows(other *Host, address bool) {
+	k := other.Key.Public()
+	f := mesh.Host{Key: &k}
+	if address {
+		f.Addresses = []mesh.Endpoint{{Host: other.Addr.Addr().String(), Port: fmt.Sprint(other.Addr.Port())}}
+	}
+	h.known[other.Name] = f
+}
+
+// Subnet is the address of h inside the VPN.
+func (h *Host) Subnet() netip.Prefix {
+	b := h.Addr.Addr().As4()
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, b[2], b[3]}), 32)
+}
+
+// Start starts the node of h, which keeps the host files that it has learned.
+func (h *Host) Start(connectTo ...node.Name) {
+	h.run++
+	h.Up = true
+	h.peers, h.links = map[node.Name]mesh.PeerState{}, map[mesh.ConnID]*link{}
+	h.routes = mesh.Routes{}
+	h.Effects = nil
+	h.hungUp = map[mesh.ConnID]bool{}
+	cfg := mesh.Config{
+		Name: h.Name, Key: h.Key, Port: h.Addr.Port(), Sockets: []netip.AddrPort{h.Addr},
+		Hosts: map[node.Name]mesh.Host{}, ConnectTo: connectTo, Broadcast: true,
+	}
+	cfg.Subnets = append(cfg.Subnets, subnet.FromPrefix(h.Subnet()))
+	for n, f := range h.known {
+		cfg.Hosts[n] = f
+	}
+	if h.Configure != nil {
+		h.Configure(&cfg)
+	}
+	h.Brain = mesh.New(cfg, mesh.Injected{
+		Rand:    rand.New(rand.NewPCG(h.w.Rand.Uint64(), h.w.Rand.Uint64())),
+		Secrets: h.w.secrets(),
+	}, h.w.Now)
+	h.flush()
+}
+
+// Kill ends the node without a word: its connections break after a delay, as when
+// the process is killed.
+func (h *Host) Kill() {
+	h.Up = false
+	for _, l := range h.links {
+		l.shut(errors.New("connection reset by peer"))
+	}
+	h.links = nil
+	h.run++
+}
+
+// shut closes both ends; the far one learns of it after the delay.
+func (l *link) shut(err error) {
+	if l.closed {
+		return
+	}
+	l.closed = true
+	if o := l.other; o != nil && !o.closed {
+		o.closed = true
+		l.deliver(func() {
+			delete(o.host.links, o.id)
+			o.host.event(mesh.Closed{Conn: o.id, Err: err})
+		})
+	}
+}
+
+// deliver runs fn at the far end, in order, if the far node still runs then.
+func (l *link) deliver(fn func()) {
+	w, o := l.host.w, l.other
+	at := w.Now.Add(w.Delay(l.host, o.host))
+	if at.Before(o.last) {
+		at = o.last
+	}
+	o.last = at
+	w.at(at, func() {
+		if o.host.run == o.run {
+			fn()
+		}
+	})
+}
+
+// event feeds one event to the brain and carries out what follows.
+func (h *Host) event(e mesh.Event) {
+	if !h.Up {
+		return
+	}
+	h.Brain.Handle(h.w.Now, e)
+	h.flush()
+}
+
+func (h *Host) flush() {
+	for _, e := range h.Brain.Flush(h.w.Now) {
+		if h.Record {
+			h.Effects = append(h.Effects, e)
+		}
+		h.do(e)
+	}
+	at := h.Brain.Deadline()
+	if at.IsZero() || at.Equal(h.wake) && h.wake.After(h.w.Now) {
+		return
+	}
+	h.wake = at
+	h.tick++
+	gen, run := h.tick, h.run
+	h.w.at(at, func() {
+		if h.run == run && h.tick == gen && h.Up {
+			h.Brain.Tick(h.w.Now)
+			h.flush()
+		}
+	})
+}
+
+// do carries out one effect.
+func (h *Host) do(e mesh.Effect) {
+	w := h.w
+	switch e := e.(type) {
+	case mesh.Dial:
+		h.dial(e)
+	case mesh.SendLine:
+		if l := h.links[e.Conn]; l != nil && !l.closed {
+			l.deliver(func() { l.other.host.event(mesh.Line{Conn: l.other.id, Text: e.Text}) })
+		}
+	case mesh.Secure:
+		if l := h.links[e.Conn]; l != nil {
+			l.secure = &e
+			l.trySecure()
+		}
+	case mesh.Send:
+		if l := h.links[e.Conn]; l != nil && !l.closed {
+			if k, err := wire.RequestKind(e.Text); err == nil {
+				w.Sent[int(k)]++
+			}
+			l.deliver(func() { l.other.host.event(mesh.Request{Conn: l.other.id, Text: e.Text}) })
+		}
+	case mesh.CloseConn:
+		if l := h.links[e.Conn]; l != nil {
+			delete(h.links, e.Conn)
+			l.shut(errors.New("closed by the peer: " + e.Reason))
+		} else {
+			h.hungUp[e.Conn] = true
+		}
+	case mesh.SendProbe:
+		h.sendProbe(e)
+	case mesh.PublishPeers:
+		for _, p := range e.Peers {
+			h.peers[p.Node] = p
+			if !p.Known {
+				delete(h.peers, p.Node)
+			}
+		}
+	case mesh.PublishRoutes:
+		h.routes = e.Routes
+	case mesh.SaveKey:
+		f := h.known[e.Node]
+		f.Key = &e.Key
+		h.known[e.Node] = f
+	case mesh.SaveAddresses:
+		f := h.known[e.Node]
+		f.Cached = e.Addrs
+		h.known[e.Node] = f
+	case mesh.Log:
+		if w.Log != nil {
+			w.Log(h, e)
+		}
+	}
+}
+
+func (h *Host) dial(e mesh.Dial) {
+	w := h.w
+	ip, _ := netip.ParseAddr(e.To.Host)
+	to := w.byAddr[ip]
+	run := h.run
+	fail := func(after time.Duration, why string) {
+		w.at(w.Now.Add(after), func() {
+			if h.run == run {
+				h.event(mesh.Closed{Conn: e.Conn, Err: errors.New(why)})
+			}
+		})
+	}
+	switch {
+	case to == nil || !w.TCP(h, to) || !w.TCP(to, h):
+		fail(e.Timeout, "timed out")
+		return
+	case !to.Up:
+		fail(2*w.Delay(h, to), "connection refused")
+		return
+	}
+	d := w.Delay(h, to)
+	w.at(w.Now.Add(d), func() {
+		if h.run != run || h.hungUp[e.Conn] {
+			return
+		}
+		if !to.Up {
+			fail(d, "connection refused")
+			return
+		}
+		to.accepted += 2
+		a := &link{host: h, id: e.Conn, run: h.run}
+		b := &link{host: to, id: to.accepted, run: to.run}
+		a.other, b.other = b, a
+		local := netip.AddrPortFrom(h.Addr.Addr(), uint16(20000+to.accepted%40000))
+		h.links[a.id], to.links[b.id] = a, b
+		to.event(mesh.Accepted{Conn: b.id, Remote: local, Local: to.Addr})
+		if !b.closed {
+			b.deliver(func() { h.event(mesh.Dialed{Conn: a.id, Remote: to.Addr, Local: local}) })
+		}
+	})
+}
+
+// trySecure completes the handshake once both ends want it, and checks what a
+// real one would check.
+func (l *link) trySecure() {
+	a, b := l.secure, l.other.secure
+	if a == nil || b == nil || l.closed {
+		return
+	}
+	if a.Initiator == b.Initiator || string(a.Label) != string(b.Label) ||
+		a.PeerKey != l.other.host.Key.Public() || b.PeerKey != l.host.Key.Public() {
+		l.deliver(func() { l.other.host.event(mesh.Closed{Conn: l.other.id, Err: errors.New("bad signature")}) })
+		l.shut(errors.New("bad signature"))
+		return
+	}
+	for _, x := range []*link{l, l.other} {
+		x.other.deliver(func() { x.host.event(mesh.Secured{Conn: x.id}) })
+	}
+}
+
+// sendProbe carries a probe through the real session.
+func (h *Host) sendProbe(e mesh.SendProbe) {
+	st, ok := h.peers[e.Node]
+	if !ok || st.Tunnel == nil {
+		return
+	}
+	record := st.Tunnel.Seal(nil, append([]byte{wire.TypeProbe}, e.Data...))
+	h.datagram(e.Addr, len(record)+wire.IDsLen, func(to *Host) {
+		back, ok := to.peers[h.Name]
+		if !ok || back.Tunnel == nil {
+			to.event(mesh.Undecodable{Node: h.Name, Count: 1})
+			return
+		}
+		plain, err := back.Tunnel.Open(nil, record)
+		if err != nil {
+			to.event(mesh.Undecodable{Node: h.Name, Count: 1})
+			return
+		}
+		to.event(mesh.ProbeIn{Node: h.Name, Addr: h.Addr, Direct: true, Data: plain[1:]})
+	})
+}
+
+// datagram brings size bytes of UDP payload to an address, or loses them.
+func (h *Host) datagram(addr netip.AddrPort, size int, arrived func(*Host)) {
+	w := h.w
+	to := w.byAddr[addr.Addr()]
+	mtu := 1500
+	if to != nil && w.PathMTU != nil {
+		mtu = w.PathMTU(h, to)
+	}
+	if to == nil || !w.UDP(h, to) || addr.Port() != to.Addr.Port() || size+28 > mtu {
+		return
+	}
+	run := to.run
+	w.at(w.Now.Add(w.Delay(h, to)), func() {
+		if to.Up && to.run == run {
+			arrived(to)
+		}
+	})
+}
+
+// ---------------------------------------------------------------- time
+
+// at runs fn at a time of the virtual clock.
+func (w *World) at(t time.Time, fn func()) {
+	w.seq++
+	if t.Before(w.Now) {
+		t = w.Now
+	}
+	heap.Push(&w.queue, item{t, w.seq, fn})
+}
+
+// After runs fn when d has passed.
+func (w *World) After(d time.Duration, fn func()) { w.at(w.Now.Add(d), fn) }
+
+// Run lets d of virtual time pass.
+func (w *World) Run(d time.Duration) { w.Until(d, func() bool { return false }) }
+
+// Until lets time pass until ok, at most d. It returns how long it took and
+// whether ok was reached.
+func (w *World) Until(d time.Duration, ok func() bool) (time.Duration, bool) {
+	begin := w.Now
+	end := begin.Add(d)
+	for {
+		if ok() {
+			return w.Now.Sub(begin), true
+		}
+		if len(w.queue) == 0 || w.queue[0].at.After(end) {
+			w.Now = end
+			return d, false
+		}
+		it := heap.Pop(&w.queue).(item)
+		w.Now = it.at
+		it.fn()
+	}
+}
+
+type item struct {
+	at  time.Time
+	seq uint64
+	fn  func()
+}
+
+type queue []item
+
+func (q queue) Len() int { return len(q) }
+func (q queue) Less(i, j int) bool {
+	if !q[i].at.Equal(q[j].at) {
+		return q[i].at.Before(q[j].at)
+	}
+	return q[i].seq < q[j].seq
+}
+func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+func (q *queue) Push(x any)   { *q = append(*q, x.(item)) }
+func (q *queue) Pop() any {
+	old := *q
+	it := old[len(old)-1]
+	*q = old[:len(old)-1]
+	return it
+}

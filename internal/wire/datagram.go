@@ -1,0 +1,46 @@
+package wire
+
+import (
+	"fmt"
+
+	"tincan/internal/node"
+)
+
+// A UDP datagram between 1.1 nodes, and the raw bytes behind SPTPS_PACKET:
+//
+//	 0      6     12                16
+//	┌──────┬──────┬──────────────────┬────────────────────────────┐
+//	│ dst  │ src  │ number, be32     │ type and data, sealed, tag │
+//	└──────┴──────┴──────────────────┴────────────────────────────┘
+//	 node ids      record
+//
+// In a datagram a destination of zero means: from the sender of this datagram to
+// its receiver. Over TCP the ids are always the real ones.
+
+// IDsLen is the length of the two node ids in front of a record, in bytes.
+const IDsLen = 12
+
+// MinDatagram is the length of the shortest datagram: ids, record number, type, tag.
+const MinDatagram = IDsLen + 4 + 1 + 16
+
+// Types of the records between nodes. TypeFrame|TypeCompressed is a compressed frame.
+const (
+	TypeIP         = 0 // IP packet without Ethernet header
+	TypeCompressed = 1 // bit: the data is compressed
+	TypeFrame      = 2 // complete Ethernet frame
+	TypeProbe      = 4 // see Probe
+)
+
+// AppendIDs appends the ids of destination and source.
+func AppendIDs(dst []byte, to, from node.ID) []byte {
+	return append(append(dst, to[:]...), from[:]...)
+}
+
+// ParseDatagram takes a datagram apart. The record shares memory with b. A
+// datagram shorter than [MinDatagram] is an error.
+func ParseDatagram(b []byte) (dst, src node.ID, record []byte, err error) {
+	if len(b) < MinDatagram {
+		return dst, src, nil, fmt.Errorf("datagram of %d bytes is shorter than %d", len(b), MinDatagram)
+	}
+	return node.ID(b), node.ID(b[6:]), b[IDsLen:], nil
+}
