@@ -112,11 +112,19 @@ func Run(ctx context.Context, opts Options) error {
 		return err
 	}
 	d.log.printf(0, mesh.Notice, "tincan %s starting, debug level %d", opts.Version, d.log.level())
+	// A client that asked us to stop takes the end of its connection for our
+	// end: so the control socket is served until everything else is gone.
+	var serving sync.WaitGroup
+	controlCtx, endControl := context.WithCancel(context.Background())
+	defer func() { endControl(); serving.Wait() }()
 	defer d.close()
 	if err := d.open(); err != nil {
 		return err
 	}
-	return d.run(ctx)
+	return d.run(ctx, func() {
+		server := control.NewServer(d.claim.Cookie(), &backend{d})
+		serving.Go(func() { server.Serve(controlCtx, d.claim.Listener()) })
+	})
 }
 
 // load reads the configuration and the key.
@@ -209,8 +217,9 @@ func (d *Daemon) open() error {
 	return nil
 }
 
-// run starts the goroutines, and ends them in the opposite order.
-func (d *Daemon) run(ctx context.Context) error {
+// run starts the goroutines, and ends them in the opposite order. serve begins to
+// answer the control socket.
+func (d *Daemon) run(ctx context.Context, serve func()) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	failed := make(chan error, 1)
@@ -264,22 +273,13 @@ func (d *Daemon) run(ctx context.Context) error {
 	}()
 
 	for _, l := range d.tcp {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
+		wg.Go(func() {
 			if err := d.conns.Serve(ctx, l); err != nil && ctx.Err() == nil {
 				fail("meta connections", err)
 			}
-		}()
+		})
 	}
-	server := control.NewServer(d.claim.Cookie(), &backend{d})
-	wg.Add(1)
-	go func() {
-		defer wg.Done()
-		if err := server.Serve(ctx, d.claim.Listener()); err != nil && ctx.Err() == nil {
-			fail("control socket", err)
-		}
-	}()
+	serve()
 	unhook := d.hookSignals()
 	defer unhook()
 

@@ -102,7 +102,7 @@ func (d *Daemon) reload() error {
 		d.log.printf(0, mesh.Warning, "%s", w)
 	}
 	if err == nil && n.Name != d.net.Name {
-		err = &config.Problem{File: d.opts.Layout.TincConf(), Text: "the Name has changed; that needs a restart"}
+		err = &config.Problem{Where: d.opts.Layout.TincConf(), Text: "the Name has changed; that needs a restart"}
 	}
 	if err != nil {
 		d.log.printf(0, mesh.Error, "the configuration was not reloaded, the old one stays: %v", err)

@@ -427,6 +427,15 @@ func (m *Mesh) nextHopConn(p *peer) *conn {
 // ---------------------------------------------------------------- publishing
 
 func (m *Mesh) publish() {
+	m.publishPeers()
+	if m.routesDirty {
+		m.routesDirty = false
+		m.emit(PublishRoutes{Routes: m.routes()})
+	}
+}
+
+// publishPeers tells the data plane which peers have changed.
+func (m *Mesh) publishPeers() {
 	if len(m.dirty) > 0 {
 		var changed []PeerState
 		for p := range m.dirty {
@@ -445,10 +454,6 @@ func (m *Mesh) publish() {
 			})
 			m.emit(PublishPeers{Peers: changed})
 		}
-	}
-	if m.routesDirty {
-		m.routesDirty = false
-		m.emit(PublishRoutes{Routes: m.routes()})
 	}
 }
 

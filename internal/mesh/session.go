@@ -302,6 +302,7 @@ func (m *Mesh) handshake(p *peer, record []byte) {
 	s.born, s.rekeying = m.now, time.Time{}
 	m.touch(p)
 	if first {
+		m.publishPeers() // the probes that follow need the new keys
 		p.road.hurry()
 		m.try(p, true)
 	}
