@@ -84,7 +84,7 @@ func (d *Daemon) listenAt(a listenAddr) error {
 	}
 	at := netip.AddrPortFrom(a.addr.Addr(), uint16(l.Addr().(*net.TCPAddr).Port))
 	u, err := udp.Listen(at, udp.Options{
-		RcvBuf: s.UDPRcvBuf, SndBuf: s.UDPSndBuf, Mark: s.FWMark, BindToDevice: s.BindToInterface,
+		RcvBuf: buffer(s.UDPRcvBuf), SndBuf: buffer(s.UDPSndBuf), Mark: s.FWMark, BindToDevice: s.BindToInterface,
 		Fragment: !s.PMTUDiscovery,
 	})
 	if err != nil {
@@ -95,6 +95,14 @@ func (d *Daemon) listenAt(a listenAddr) error {
 	d.socks = append(d.socks, u)
 	d.log.printf(1, mesh.Info, "listening at %s", at)
 	return nil
+}
+
+// buffer translates the size of a socket buffer: 0 leaves it to the system.
+func buffer(size int) int {
+	if size == 0 {
+		return -1
+	}
+	return size
 }
 
 // cause is the system's own error behind one of package net, which would repeat the address.
