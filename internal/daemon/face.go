@@ -66,13 +66,13 @@ func (f *face) configure(addrs, routes []netip.Prefix) error {
 
 // interfaceUp runs tinc-up, or gives the interface what Ifconfig and Route say.
 func (d *Daemon) interfaceUp(ctx context.Context) error {
-	s := d.net.Settings
+	s := d.network().Settings
 	if d.hasScript(script.TincUp) {
 		// its failure has been logged, and is not ours to judge
 		_ = d.script.Do(ctx, script.TincUp, d.env("", netip.AddrPort{}))
 		return nil
 	}
-	if d.face.name == "" || d.net.Settings.DeviceType == "dummy" {
+	if d.face.name == "" || d.network().Settings.DeviceType == "dummy" {
 		return nil
 	}
 	if len(s.Ifconfig) == 0 {
@@ -107,7 +107,7 @@ func (d *Daemon) interfaceDown() {
 }
 
 func (d *Daemon) hasScript(name string) bool {
-	_, err := os.Stat(d.opts.Layout.Script(name + d.net.Settings.ScriptsExtension))
+	_, err := os.Stat(d.opts.Layout.Script(name + d.network().Settings.ScriptsExtension))
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
@@ -213,18 +213,18 @@ func onLink(p netip.Prefix, except string) (netip.Prefix, bool) {
 // been given the same one by inviters that could not see each other. The one with the
 // larger name moves, if its address was chosen for it (AutoAddress).
 func (d *Daemon) clash(owner node.Name, s subnet.Subnet) {
-	i := slices.IndexFunc(d.net.Settings.Ifconfig, func(a netip.Prefix) bool {
+	i := slices.IndexFunc(d.network().Settings.Ifconfig, func(a netip.Prefix) bool {
 		p := s.Prefix()
 		return p.IsValid() && p.IsSingleIP() && p.Addr() == a.Addr()
 	})
-	if i < 0 || !slices.ContainsFunc(d.net.Settings.Subnets, func(own subnet.Subnet) bool { return own.Prefix() == s.Prefix() }) {
+	if i < 0 || !slices.ContainsFunc(d.network().Settings.Subnets, func(own subnet.Subnet) bool { return own.Prefix() == s.Prefix() }) {
 		return
 	}
-	old := d.net.Settings.Ifconfig[i]
+	old := d.network().Settings.Ifconfig[i]
 	switch {
-	case !d.net.Settings.AutoAddress:
+	case !d.network().Settings.AutoAddress:
 		d.log.printf(0, mesh.Error, "%s has the address %s, which is ours too; change one of them (Ifconfig in tinc.conf and Subnet in the host file)", owner, old.Addr())
-	case d.net.Name < owner:
+	case d.network().Name < owner:
 		d.log.printf(1, mesh.Notice, "%s has our address %s; it will take another", owner, old.Addr())
 	default:
 		go d.move(owner, old)
@@ -233,9 +233,9 @@ func (d *Daemon) clash(owner node.Name, s subnet.Subnet) {
 
 // move takes another address of the range, on disk, on the interface and in the mesh.
 func (d *Daemon) move(owner node.Name, old netip.Prefix) {
-	addr, err := invite.PickAddress(d.opts.Layout.ConfBase, d.net.Name, old, d.takenSubnets())
+	addr, err := invite.PickAddress(d.opts.Layout.ConfBase, d.network().Name, old, d.takenSubnets())
 	if err == nil {
-		err = replaceAddress(d.opts.Layout, d.net.Name, old, addr)
+		err = replaceAddress(d.opts.Layout, d.network().Name, old, addr)
 	}
 	if err != nil {
 		d.log.printf(0, mesh.Error, "%s has our address %s, and no other could be taken: %v", owner, old.Addr(), err)

@@ -23,7 +23,7 @@ const maxSockets = 8
 
 // openDevice opens the virtual interface.
 func (d *Daemon) openDevice() (device.Device, error) {
-	s := d.net.Settings
+	s := d.network().Settings
 	if strings.EqualFold(s.DeviceType, "dummy") {
 		return device.NewDummy(), nil
 	}
@@ -42,7 +42,7 @@ func (d *Daemon) openDevice() (device.Device, error) {
 // listen opens a TCP and a UDP socket with the same port at each address. It is
 // enough if one address works, as in tinc.
 func (d *Daemon) listen() error {
-	s := d.net.Settings
+	s := d.network().Settings
 	addrs, err := listenAddrs(s)
 	if err != nil {
 		return fmt.Errorf("working out where to listen: %w", err)
@@ -77,7 +77,7 @@ func (d *Daemon) listen() error {
 }
 
 func (d *Daemon) listenAt(a listenAddr) error {
-	s := d.net.Settings
+	s := d.network().Settings
 	l, err := listenTCP(a, s.FWMark, s.BindToInterface)
 	if err != nil {
 		return fmt.Errorf("cannot listen at %s (TCP): %w", a.addr, cause(err))
@@ -130,7 +130,7 @@ func (d *Daemon) port() string { return strconv.Itoa(int(d.tcpAddr().Port())) }
 // family the one of BindToAddress, if there is exactly one.
 func (d *Daemon) bindAddrs() []netip.Addr {
 	var v4, v6, out []netip.Addr
-	for _, a := range d.net.Settings.BindToAddress {
+	for _, a := range d.network().Settings.BindToAddress {
 		if ip, err := netip.ParseAddr(a.Host); err == nil && ip.Is4() {
 			v4 = append(v4, ip)
 		} else if err == nil {

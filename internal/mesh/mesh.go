@@ -219,10 +219,11 @@ func (m *Mesh) logf(level int, p Priority, format string, args ...any) {
 
 // peer is what we know of one node, ourselves included.
 type peer struct {
-	name  node.Name
-	id    node.ID
-	known bool // has a host file here
-	host  Host
+	name    node.Name
+	id      node.ID
+	known   bool // has a host file here
+	learned bool // its key came through the mesh; the host file may not be written yet
+	host    Host
 
 	subnets   map[subnet.Subnet]struct{}
 	path      graph.Path
@@ -264,13 +265,14 @@ func (m *Mesh) touch(p *peer) { m.dirty[p] = struct{}{} }
 
 func (m *Mesh) setHost(name node.Name, known bool, h Host) {
 	if !known {
-		if p := m.nodes[name]; p != nil && p.known {
+		if p := m.nodes[name]; p != nil && p.known && !p.learned {
 			p.known, p.host = false, Host{}
 		}
 		return
 	}
 	p := m.peer(name)
-	if p.host.Key != nil && h.Key == nil { // learned meanwhile, not yet on disk
+	p.learned = p.learned && h.Key == nil
+	if p.learned {
 		h.Key = p.host.Key
 	}
 	if len(h.Cached) == 0 {
