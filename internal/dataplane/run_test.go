@@ -38,6 +38,8 @@ func (l *lan) socket(local netip.AddrPort) *lanSocket {
 }
 
 func (s *lanSocket) Local() netip.AddrPort  { return s.local }
+func (s *lanSocket) CanGSO() bool           { return true }
+func (s *lanSocket) Dropped() uint64        { return 0 }
 func (s *lanSocket) PathMTU(netip.Addr) int { return 1500 }
 func (s *lanSocket) Close() error           { s.once.Do(func() { close(s.closed) }); return nil }
 
