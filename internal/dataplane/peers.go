@@ -38,7 +38,7 @@ type peer struct {
 	counters counters
 	bad      atomic.Uint32 // records that could not be opened since the last good one
 
-	traffic, heard, indirect, undecodable pacer
+	traffic, heard, indirect, undecodable, tooLong pacer
 }
 
 func newPeer(name node.Name) *peer { return &peer{name: name, id: name.ID()} }
