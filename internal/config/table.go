@@ -85,6 +85,7 @@ var table = []Variable{
 
 	// ------------------------------------------------ ours: the VPN interface when there is no tinc-up
 
+	{Name: "AutoAddress", Flags: Server, Kind: Bool, Default: "no", Bad: Logged, Since: "tincan"},
 	{Name: "Ifconfig", Flags: Server | Multiple, Kind: Text, Bad: Fatal, Since: "tincan"},
 	{Name: "Route", Flags: Server | Multiple, Kind: Text, Bad: Fatal, Since: "tincan"},
 
