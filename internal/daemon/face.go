@@ -113,7 +113,7 @@ func (d *Daemon) hasScript(name string) bool {
 
 // add routes a subnet of another node into the VPN, if it is one that
 // we take from others without being told: see welcome.
-func (f *face) add(owner node.Name, s subnet.Subnet) {
+func (f *face) add(owner node.Name, s subnet.Subnet, underlay func(netip.Prefix) (node.Name, bool)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	p := s.Prefix()
@@ -121,7 +121,7 @@ func (f *face) add(owner node.Name, s subnet.Subnet) {
 		return
 	}
 	key := learnt{owner, p.Masked()}
-	if _, ok := f.learnt[key]; ok || !f.welcome(owner, key.subnet) {
+	if _, ok := f.learnt[key]; ok || !f.welcome(owner, key.subnet, underlay) {
 		return
 	}
 	if err := f.link.AddRoute(key.subnet); err != nil {
@@ -152,8 +152,9 @@ const maxLearned = 4096
 
 // welcome tells whether a subnet that owner announces may get a route here. Any
 // member can announce anything, so only private networks do that do not overlap
-// with what this machine is connected to; others need a line Route = NETWORK.
-func (f *face) welcome(owner node.Name, p netip.Prefix) bool {
+// with what this machine is connected to or with where the VPN's own packets go;
+// others need a line Route = NETWORK.
+func (f *face) welcome(owner node.Name, p netip.Prefix, underlay func(netip.Prefix) (node.Name, bool)) bool {
 	for _, own := range f.own {
 		if own.Masked().Overlaps(p) && own.Bits() <= p.Bits() {
 			return false // the interface's own prefix covers it
@@ -168,6 +169,8 @@ func (f *face) welcome(owner node.Name, p netip.Prefix) bool {
 	default:
 		if other, ok := onLink(p, f.name); ok {
 			why = fmt.Sprintf("it overlaps with %s of this machine", other)
+		} else if n, ok := underlay(p); ok {
+			why = fmt.Sprintf("the real address of %s lies in it", n)
 		}
 	}
 	if why != "" {

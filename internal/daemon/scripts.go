@@ -31,7 +31,7 @@ func (d *Daemon) env(about node.Name, addr netip.AddrPort) script.Env {
 func (d *Daemon) subnetUp(e mesh.SubnetUp) {
 	d.script.Queue(script.SubnetUp, d.subnetEnv(e.Owner, e.Subnet, e.Addr))
 	if e.Owner != d.network().Name {
-		d.face.add(e.Owner, e.Subnet)
+		d.face.add(e.Owner, e.Subnet, d.brain.Underlay)
 		d.clash(e.Owner, e.Subnet)
 	}
 }
