@@ -146,6 +146,10 @@ func (j *joiner) keepAddress(conf *writer, l line) {
 		}
 	}
 	conf.WriteString(l.setting())
+	if l.is("Ifconfig") && len(config.Values(conf.Bytes(), "AutoAddress")) == 0 {
+		// Another inviter may have given the same address away; then one moves.
+		conf.set("AutoAddress", "yes")
+	}
 }
 
 // Random ports, as tinc's join takes them when 655 is in use.

@@ -65,7 +65,7 @@ type Host struct {
 	links    map[mesh.ConnID]*link
 	accepted mesh.ConnID
 	hungUp   map[mesh.ConnID]bool // closed before they were connected
-	tick     uint64 // generation of the pending tick
+	tick     uint64               // generation of the pending tick
 	wake     time.Time
 	run      int // starts so far
 }

@@ -1,0 +1,258 @@
+package control
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// RunningError says that another daemon already uses the pid file.
+type RunningError struct {
+	PidFile string
+	PID     int // 0 if it is not known
+}
+
+func (e *RunningError) Error() string {
+	if e.PID == 0 {
+		return fmt.Sprintf("another daemon already uses %s", e.PidFile)
+	}
+	return fmt.Sprintf("a daemon already runs for this network (pid %d, %s)", e.PID, e.PidFile)
+}
+
+// Claim is a daemon's hold on its pid file and control socket. As long as it
+// stands no other daemon can take the same place.
+//
+// Two things keep others out, because neither is enough alone: a lock on the pid
+// file itself, which ends with the process, however it dies; and the socket,
+// which a daemon that knows no locks (tincd) answers on.
+type Claim struct {
+	path     string
+	file     *os.File // the pid file, locked
+	listener *net.UnixListener
+	cookie   string
+}
+
+// NewClaim takes the place of the one daemon behind pidFile and listens on the
+// socket beside it. If a daemon is there already the error is a *[RunningError]
+// and nothing of that daemon has been touched. Files left behind by a dead
+// daemon are replaced.
+func NewClaim(pidFile string) (*Claim, error) {
+	file, err := lockPidFile(pidFile)
+	if err != nil {
+		return nil, err
+	}
+	c := &Claim{path: pidFile, file: file}
+	if err := c.listen(); err != nil {
+		file.Close()
+		return nil, err
+	}
+	// An old content would name a dead process, and tinc's client deletes the
+	// files of a dead process.
+	if err := file.Truncate(0); err != nil {
+		c.Release()
+		return nil, fmt.Errorf("pid file: %w", err)
+	}
+	var secret [32]byte
+	rand.Read(secret[:])
+	c.cookie = strings.ToUpper(hex.EncodeToString(secret[:]))
+	return c, nil
+}
+
+// lockPidFile opens and locks the pid file without changing its content.
+func lockPidFile(path string) (*os.File, error) {
+	for {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			return nil, fmt.Errorf("pid file: %w", err)
+		}
+		if err := lock(f); err != nil {
+			f.Close()
+			if errors.Is(err, errLocked) {
+				return nil, running(path)
+			}
+			return nil, fmt.Errorf("lock pid file %s: %w", path, err)
+		}
+		// Between opening and locking a daemon that was just ending may have
+		// removed the file: then the lock is on a file nobody else will see.
+		if same(f, path) {
+			return f, nil
+		}
+		f.Close()
+	}
+}
+
+// same tells whether path still leads to the open file f.
+func same(f *os.File, path string) bool {
+	a, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	b, err := os.Lstat(path)
+	return err == nil && os.SameFile(a, b)
+}
+
+func running(path string) error {
+	p, _ := ReadPidFile(path)
+	return &RunningError{PidFile: path, PID: p.PID}
+}
+
+func (c *Claim) listen() error {
+	path := SocketPath(c.path)
+	if err := checkSocketPath(path); err != nil {
+		return err
+	}
+	switch state, err := probeSocket(path); state {
+	case socketAnswers:
+		return running(c.path)
+	case socketDead:
+		if err := os.Remove(path); err != nil {
+			return fmt.Errorf("remove the socket of a dead daemon: %w", err)
+		}
+	case socketUnclear:
+		return fmt.Errorf("control socket: %w", err)
+	}
+	lc := net.ListenConfig{Control: privateSocket}
+	l, err := lc.Listen(context.Background(), "unix", path)
+	if err != nil {
+		return fmt.Errorf("control socket: %w", err)
+	}
+	c.listener = l.(*net.UnixListener)
+	// Release removes the file, and only if it is still ours.
+	c.listener.SetUnlinkOnClose(false)
+	if err := os.Chmod(path, 0o700); err != nil {
+		c.listener.Close()
+		os.Remove(path)
+		return fmt.Errorf("control socket: %w", err)
+	}
+	return nil
+}
+
+// checkSocketPath refuses what does not fit a socket address on some system.
+func checkSocketPath(path string) error {
+	if len(path) >= 108 {
+		return fmt.Errorf("control socket %s: the path is longer than 107 bytes\nhint: choose a shorter place with --pidfile", path)
+	}
+	return nil
+}
+
+type socketState uint8
+
+const (
+	socketAbsent  socketState = iota
+	socketAnswers             // somebody accepts connections
+	socketDead                // a socket that nobody listens on
+	socketUnclear             // cannot be told, see the error
+)
+
+// probeSocket finds out whether a daemon listens on path.
+func probeSocket(path string) (socketState, error) {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return socketAbsent, nil
+	}
+	if err != nil {
+		return socketUnclear, err
+	}
+	if info.Mode().Type() != fs.ModeSocket {
+		return socketUnclear, fmt.Errorf("%s exists and is not a socket", path)
+	}
+	conn, err := net.DialTimeout("unix", path, time.Second)
+	switch {
+	case err == nil:
+		conn.Close()
+		return socketAnswers, nil
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return socketDead, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return socketAbsent, nil
+	}
+	return socketUnclear, err
+}
+
+// Listener is the control socket. It belongs to the claim; [Server.Serve] closes it.
+func (c *Claim) Listener() *net.UnixListener { return c.listener }
+
+// Cookie is the secret that a client has to show.
+func (c *Claim) Cookie() string { return c.cookie }
+
+// Publish writes the pid file, which tells clients that the daemon is ready.
+// listen is the first listening TCP socket.
+func (c *Claim) Publish(listen netip.AddrPort) error {
+	host := listen.Addr().Unmap()
+	switch host {
+	case netip.IPv4Unspecified():
+		host = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	case netip.IPv6Unspecified():
+		host = netip.IPv6Loopback()
+	}
+	text := PidFile{
+		PID:    os.Getpid(),
+		Cookie: c.cookie,
+		Listen: Address{host.String(), strconv.Itoa(int(listen.Port()))},
+	}.text()
+	// The file keeps its lock only as long as it is not replaced, so it is
+	// written in place: one write of a short line that ends with LF, which a
+	// reader sees whole or not at all; then a longer old content is cut off.
+	if _, err := c.file.WriteAt([]byte(text), 0); err != nil {
+		return fmt.Errorf("pid file: %w", err)
+	}
+	if err := c.file.Truncate(int64(len(text))); err != nil {
+		return fmt.Errorf("pid file: %w", err)
+	}
+	return nil
+}
+
+// Release removes pid file and socket, if they are still this daemon's, closes
+// the socket and gives up the place. Connections that stand are not touched.
+func (c *Claim) Release() error {
+	var err error
+	if same(c.file, c.path) {
+		err = os.Remove(SocketPath(c.path))
+		if e := os.Remove(c.path); err == nil || errors.Is(err, fs.ErrNotExist) {
+			err = e
+		}
+	}
+	c.listener.Close()
+	c.file.Close()
+	if err != nil {
+		return fmt.Errorf("remove pid file and socket: %w", err)
+	}
+	return nil
+}
+
+// removeStale deletes the files of a daemon that is gone. It is called by a
+// client that found no process with the number in the pid file, which proves
+// nothing when the daemon lives in another pid namespace: so it takes the place
+// of a daemon for a moment, and leaves everything alone if it cannot.
+func removeStale(pidFile string, seen PidFile) {
+	f, err := os.OpenFile(pidFile, os.O_RDWR, 0)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	if lock(f) != nil || !same(f, pidFile) {
+		return
+	}
+	if now, err := ReadPidFile(pidFile); err != nil || now != seen {
+		return
+	}
+	socket := SocketPath(pidFile)
+	switch state, _ := probeSocket(socket); state {
+	case socketDead:
+		os.Remove(socket)
+	case socketAbsent:
+	default:
+		return
+	}
+	os.Remove(pidFile)
+}

@@ -1,0 +1,261 @@
+package control
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestPidFileText(t *testing.T) {
+	var v struct{ PidFile string }
+	loadVectors(t, "control-transcript.json", &v)
+	p, err := ParsePidFile(v.PidFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.PID != 4913 || p.Listen != (Address{"127.0.0.1", "655"}) || len(p.Cookie) != 64 {
+		t.Errorf("%+v", p)
+	}
+	if p.text() != v.PidFile {
+		t.Errorf("%q, want %q", p.text(), v.PidFile)
+	}
+	for name, text := range map[string]string{
+		"empty":                  "",
+		"tinc 1.0":               "4913\n",
+		"a tinc 1.0 file's tail": "49\n13\n",
+		"no port word":           "1 C 127.0.0.1 Port 655",
+		"no number":              "x C 127.0.0.1 port 655",
+		"negative":               "-1 C 127.0.0.1 port 655",
+		"long cookie":            "1 " + strings.Repeat("C", 65) + " 127.0.0.1 port 655",
+	} {
+		if _, err := ParsePidFile(text); err == nil {
+			t.Errorf("%s: %q was accepted", name, text)
+		}
+	}
+}
+
+func TestSocketPath(t *testing.T) {
+	for pid, want := range map[string]string{
+		"/run/tinc.vpn.pid": "/run/tinc.vpn.socket",
+		"/etc/tinc/vpn/pid": "/etc/tinc/vpn/pid.socket",
+		"x.pid.old":         "x.pid.old.socket",
+	} {
+		if got := SocketPath(pid); got != want {
+			t.Errorf("%s: %s, want %s", pid, got, want)
+		}
+	}
+}
+
+func TestClaimPublishesAPrivatePidFileAndSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tinc.pid")
+	// A longer line of a dead daemon must leave no tail.
+	os.WriteFile(path, []byte(strings.Repeat("9", 300)+"\n"), 0o600)
+	c, err := NewClaim(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for listen, want := range map[string]string{
+		"0.0.0.0:655":        "127.0.0.1 port 655",
+		"[::]:65500":         "::1 port 65500",
+		"192.0.2.1:1":        "192.0.2.1 port 1",
+		"[::ffff:0.0.0.0]:7": "127.0.0.1 port 7",
+	} {
+		if err := c.Publish(netip.MustParseAddrPort(listen)); err != nil {
+			t.Fatal(err)
+		}
+		b, _ := os.ReadFile(path)
+		if got, want := string(b), fmt.Sprintf("%d %s %s\n", os.Getpid(), c.Cookie(), want); got != want {
+			t.Errorf("%s: %q, want %q", listen, got, want)
+		}
+	}
+	if len(c.Cookie()) != 64 || strings.ToUpper(c.Cookie()) != c.Cookie() {
+		t.Errorf("cookie of %d characters", len(c.Cookie()))
+	}
+	for file, want := range map[string]os.FileMode{path: 0o600, SocketPath(path): 0o700} {
+		if info, err := os.Stat(file); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s has mode %v (%v), want %v", file, info.Mode().Perm(), err, want)
+		}
+	}
+	if err := c.Release(); err != nil {
+		t.Error(err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestSecondDaemonRefusesAndDoesNotHarmTheFirst(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tinc.pid")
+	first, err := NewClaim(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Release()
+	first.Publish(netip.MustParseAddrPort("127.0.0.1:655"))
+	before, _ := os.ReadFile(path)
+
+	_, err = NewClaim(path)
+	var running *RunningError
+	if !errors.As(err, &running) || running.PID != os.Getpid() {
+		t.Fatalf("error %v", err)
+	}
+	after, _ := os.ReadFile(path)
+	if string(after) != string(before) {
+		t.Errorf("the pid file changed to %q", after)
+	}
+	if _, err := net.Dial("unix", SocketPath(path)); err != nil {
+		t.Errorf("the first daemon's socket: %v", err)
+	}
+}
+
+func TestDaemonWithoutLockIsFoundByItsSocket(t *testing.T) {
+	// tincd does not lock its pid file.
+	path := filepath.Join(t.TempDir(), "tinc.pid")
+	l, err := net.Listen("unix", SocketPath(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	text := "77 COOKIE 127.0.0.1 port 655\n"
+	os.WriteFile(path, []byte(text), 0o600)
+	_, err = NewClaim(path)
+	var running *RunningError
+	if !errors.As(err, &running) || running.PID != 77 {
+		t.Fatalf("error %v", err)
+	}
+	if b, _ := os.ReadFile(path); string(b) != text {
+		t.Errorf("the pid file changed to %q", b)
+	}
+}
+
+// deadSocket leaves a socket behind that nobody listens on.
+func deadSocket(t *testing.T, path string) {
+	t.Helper()
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	l.Close()
+}
+
+func TestFilesOfADeadDaemonAreReplaced(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tinc.pid")
+	deadSocket(t, SocketPath(path))
+	os.WriteFile(path, []byte("77 COOKIE 127.0.0.1 port 655\n"), 0o600)
+	c, err := NewClaim(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Release()
+	if b, _ := os.ReadFile(path); len(b) > 0 {
+		t.Errorf("before Publish the pid file says %q", b)
+	}
+}
+
+func TestWhatIsNoSocketIsLeftAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tinc.pid")
+	os.WriteFile(SocketPath(path), []byte("precious"), 0o600)
+	if c, err := NewClaim(path); err == nil {
+		c.Release()
+		t.Fatal("it was replaced")
+	}
+	if b, _ := os.ReadFile(SocketPath(path)); string(b) != "precious" {
+		t.Errorf("now %q", b)
+	}
+}
+
+func TestSocketPathOf108BytesIsRefusedOnBothSides(t *testing.T) {
+	path := filepath.Join(t.TempDir(), strings.Repeat("x", 100)+".pid")
+	if c, err := NewClaim(path); err == nil {
+		c.Release()
+		t.Error("the daemon took it")
+	}
+	os.WriteFile(path, []byte("1 C 127.0.0.1 port 655\n"), 0o600)
+	if _, err := Dial(t.Context(), path); err == nil || !strings.Contains(err.Error(), "longer than 107") {
+		t.Errorf("the client says %v", err)
+	}
+}
+
+func TestReleaseLeavesASuccessorAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tinc.pid")
+	old, err := NewClaim(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Somebody deleted the files, and a new daemon started.
+	os.Remove(path)
+	os.Remove(SocketPath(path))
+	successor, err := NewClaim(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer successor.Release()
+	old.Release()
+	for _, f := range []string{path, SocketPath(path)} {
+		if _, err := os.Stat(f); err != nil {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+func TestClientDeletesOnlyWhatIsSurelyDead(t *testing.T) {
+	dead := deadPID(t)
+	line := func(pid int) []byte {
+		return []byte(PidFile{PID: pid, Cookie: "C", Listen: Address{"127.0.0.1", "655"}}.text())
+	}
+	for name, x := range map[string]struct {
+		setUp func(t *testing.T, path string)
+		keep  bool
+	}{
+		"process gone, socket refused": {func(t *testing.T, path string) {
+			os.WriteFile(path, line(dead), 0o600)
+			deadSocket(t, SocketPath(path))
+		}, false},
+		"process alive, socket refused": {func(t *testing.T, path string) {
+			os.WriteFile(path, line(os.Getpid()), 0o600)
+			deadSocket(t, SocketPath(path))
+		}, true},
+		"process in another pid namespace, socket answers": {func(t *testing.T, path string) {
+			os.WriteFile(path, line(dead), 0o600)
+			l, err := net.Listen("unix", SocketPath(path))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { l.Close() })
+			go func() {
+				if c, err := l.Accept(); err == nil {
+					c.Close()
+				}
+			}()
+		}, true},
+		"process gone, but a new daemon holds the lock": {func(t *testing.T, path string) {
+			os.WriteFile(path, line(dead), 0o600)
+			deadSocket(t, SocketPath(path))
+			f, err := lockPidFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { f.Close() })
+		}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "tinc.pid")
+			x.setUp(t, path)
+			if c, err := Dial(t.Context(), path); err == nil {
+				c.Close()
+				t.Fatal("there is no daemon, but Dial succeeded")
+			}
+			for _, f := range []string{path, SocketPath(path)} {
+				if _, err := os.Stat(f); (err == nil) != x.keep {
+					t.Errorf("%s: %v, keep %v", filepath.Base(f), err, x.keep)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,194 @@
+package control
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"tincan/internal/node"
+	"tincan/internal/subnet"
+	"tincan/internal/wire"
+)
+
+// Asker is the part of [Client] that [Info] needs.
+type Asker interface {
+	Nodes(about string) ([]NodeInfo, error)
+	Edges(about string) ([]EdgeInfo, error)
+	Subnets(about string) ([]SubnetInfo, error)
+}
+
+// NotFoundError is a question of `tinc info` without an answer. Its text is that
+// of tinc's client.
+type NotFoundError string
+
+func (e NotFoundError) Error() string { return string(e) }
+
+// Info prints what `tinc info ARG` prints: ARG is the name of a node, a subnet, or
+// an address. Times are in the time zone loc.
+func Info(w io.Writer, a Asker, arg string, loc *time.Location) error {
+	if name, err := node.ParseName(arg); err == nil {
+		return infoNode(w, a, name, loc)
+	}
+	if strings.ContainsAny(arg, ".:") {
+		return infoSubnet(w, a, arg)
+	}
+	return NotFoundError("Argument is not a node name, subnet or address.")
+}
+
+func infoNode(w io.Writer, a Asker, name node.Name, loc *time.Location) error {
+	nodes, err := a.Nodes(string(name))
+	if err != nil {
+		return err
+	}
+	var n *NodeInfo
+	for i := range nodes {
+		if nodes[i].Name == name {
+			n = &nodes[i]
+		}
+	}
+	if n == nil {
+		return NotFoundError(fmt.Sprintf("Unknown node %s.", name))
+	}
+	edges, err := a.Edges(string(name))
+	if err != nil {
+		return err
+	}
+	subnets, err := a.Subnets(string(name))
+	if err != nil {
+		return err
+	}
+
+	b := bufio.NewWriter(w)
+	fmt.Fprintf(b, "Node:         %s\n", n.Name)
+	fmt.Fprintf(b, "Node ID:      %s\n", n.ID)
+	fmt.Fprintf(b, "Address:      %s\n", n.Address.or(unknown))
+	since, changed := "Last seen:    ", "never"
+	if n.Status&Reachable != 0 {
+		since = "Online since: "
+	}
+	if !n.Changed.IsZero() {
+		changed = n.Changed.In(loc).Format(time.DateTime)
+	}
+	fmt.Fprintf(b, "%s%s\n", since, changed)
+	fmt.Fprintf(b, "Status:      %s\n", n.Status.words())
+	fmt.Fprintf(b, "Options:     %s\n", optionWords(n.Options))
+	fmt.Fprintf(b, "Protocol:     17.%d\n", n.Options.Minor())
+	fmt.Fprintf(b, "Reachability: %s\n", reachability(n))
+	fmt.Fprintf(b, "RX:           %d packets  %d bytes\n", n.InPackets, n.InBytes)
+	fmt.Fprintf(b, "TX:           %d packets  %d bytes\n", n.OutPackets, n.OutBytes)
+	b.WriteString("Edges:       ")
+	for _, e := range edges {
+		if e.From == name {
+			fmt.Fprintf(b, " %s", e.To)
+		}
+	}
+	b.WriteString("\nSubnets:     ")
+	for _, s := range subnets {
+		if s.Owner == name {
+			fmt.Fprintf(b, " %s", s.Subnet)
+		}
+	}
+	b.WriteByte('\n')
+	return b.Flush()
+}
+
+// words are the bits that a user is told of, each with a blank in front.
+func (s NodeStatus) words() string {
+	var text string
+	for _, bit := range []struct {
+		bit  NodeStatus
+		word string
+	}{
+		{ValidKey, "validkey"}, {Visited, "visited"}, {Reachable, "reachable"},
+		{Indirect, "indirect"}, {SPTPS, "sptps"}, {UDPConfirmed, "udp_confirmed"},
+	} {
+		if s&bit.bit != 0 {
+			text += " " + bit.word
+		}
+	}
+	return text
+}
+
+func optionWords(o wire.Options) string {
+	var text string
+	for _, bit := range []struct {
+		bit  wire.Options
+		word string
+	}{
+		{wire.Indirect, "indirect"}, {wire.TCPOnly, "tcponly"},
+		{wire.PMTUDiscovery, "pmtu_discovery"}, {wire.ClampMSS, "clamp_mss"},
+	} {
+		if o.Has(bit.bit) {
+			text += " " + bit.word
+		}
+	}
+	return text
+}
+
+// reachability says how packets get to n; with direct UDP two more lines follow.
+func reachability(n *NodeInfo) string {
+	switch {
+	case n.Self():
+		return "can reach itself"
+	case n.Status&Reachable == 0:
+		return "unreachable"
+	case n.Via != n.Name:
+		return fmt.Sprintf("indirectly via %s", word(string(n.Via)))
+	case n.Status&ValidKey == 0:
+		return "unknown"
+	case n.MinMTU > 0:
+		text := fmt.Sprintf("directly with UDP\nPMTU:         %d", n.MTU)
+		if n.RTT >= 0 {
+			text += fmt.Sprintf("\nRTT:          %s", millis(n))
+		}
+		return text
+	case n.NextHop == n.Name:
+		return "directly with TCP"
+	}
+	return fmt.Sprintf("none, forwarded via %s", word(string(n.NextHop)))
+}
+
+// infoSubnet prints the owners of a subnet, or of all subnets that hold an address.
+func infoSubnet(w io.Writer, a Asker, arg string) error {
+	want, err := subnet.Parse(arg)
+	if err != nil {
+		return NotFoundError(fmt.Sprintf("Could not parse subnet or address '%s'.", arg))
+	}
+	address := !strings.Contains(arg, "/")
+	weighted := strings.Contains(arg, "#")
+	subnets, err := a.Subnets(arg)
+	if err != nil {
+		return err
+	}
+	b := bufio.NewWriter(w)
+	found := false
+	for _, s := range subnets {
+		if weighted && s.Subnet.Weight != want.Weight {
+			continue
+		}
+		if address && holds(s.Subnet, want) || samePlace(s.Subnet, want) {
+			fmt.Fprintf(b, "Subnet: %s\nOwner:  %s\n", s.Subnet, s.owner())
+			found = true
+		}
+	}
+	switch {
+	case found:
+		return b.Flush()
+	case address:
+		return NotFoundError(fmt.Sprintf("Unknown address %s.", arg))
+	}
+	return NotFoundError(fmt.Sprintf("Unknown subnet %s.", arg))
+}
+
+// holds tells whether the address a lies in s.
+func holds(s, a subnet.Subnet) bool {
+	return s.Kind() == a.Kind() && s.Kind() != subnet.MAC && s.Prefix().Masked().Contains(a.Addr())
+}
+
+// samePlace tells whether a and b are equal but for their weights.
+func samePlace(a, b subnet.Subnet) bool {
+	a.Weight, b.Weight = 0, 0
+	return a == b
+}

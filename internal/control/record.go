@@ -1,0 +1,65 @@
+package control
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"tincan/internal/mesh"
+)
+
+// LogRecord is one message of the daemon's log.
+type LogRecord struct {
+	Time     time.Time
+	Priority mesh.Priority
+	Text     string
+}
+
+// Format returns the record as tinc writes it,
+// "YYYY-MM-DD hh:mm:ss PRIORITY_ TEXT" in local time, with terminal colours if
+// color. There is no line end: line breaks in the text become blanks.
+func (r LogRecord) Format(color bool) string {
+	name, c := "DEBUG", "34;1"
+	switch r.Priority {
+	case mesh.Error:
+		name, c = "ERROR", "31;1"
+	case mesh.Warning:
+		name, c = "WARNING", "33;1"
+	case mesh.Notice:
+		name, c = "NOTICE", "36;1"
+	case mesh.Info:
+		name, c = "INFO", "32;1"
+	}
+	stamp := r.Time.Format(time.DateTime)
+	text := plain(r.Text)
+	if color {
+		return fmt.Sprintf("\x1b[90m%s \x1b[%sm%-7s\x1b[0m %s", stamp, c, name, text)
+	}
+	return fmt.Sprintf("%s %-7s %s", stamp, name, text)
+}
+
+// plain keeps s on one line and keeps terminal escapes, which a peer may have
+// put into a text, out of the reader's terminal.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\r' || r == '\t':
+			return ' '
+		case r < ' ' || r == 0x7f:
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// cut shortens s to at most n bytes without splitting a character.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}

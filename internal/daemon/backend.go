@@ -1,0 +1,168 @@
+package daemon
+
+import (
+	"os"
+
+	"tincan/internal/control"
+	"tincan/internal/mesh"
+	"tincan/internal/node"
+	"tincan/internal/wire"
+)
+
+// backend answers the control socket. Everything about the mesh is asked on the brain's goroutine.
+type backend struct{ d *Daemon }
+
+func (b *backend) Self() control.SelfInfo {
+	d := b.d
+	return control.SelfInfo{
+		Name: d.network().Name, NetName: d.opts.Layout.NetName, Version: d.opts.Version,
+		PID: os.Getpid(), Interface: d.face.name, Started: d.started,
+	}
+}
+
+func (b *backend) Nodes() []control.NodeInfo {
+	var list []mesh.NodeInfo
+	b.d.ask(func() { list = b.d.brain.Nodes() })
+	out := make([]control.NodeInfo, 0, len(list))
+	for _, n := range list {
+		out = append(out, b.node(n))
+	}
+	return out
+}
+
+func (b *backend) node(n mesh.NodeInfo) control.NodeInfo {
+	c := control.NodeInfo{
+		Name: n.Name, ID: n.ID, Address: control.AddressOf(n.Addr), Options: n.Options,
+		NextHop: n.NextHop, Via: n.Via, Distance: n.Distance,
+		MTU: n.MTU, MinMTU: n.MinMTU, MaxMTU: n.MaxMTU, Changed: n.Since, RTT: -1,
+		Counters: b.counters(n.Name),
+	}
+	if n.RTT > 0 {
+		c.RTT = n.RTT
+	}
+	if n.Self {
+		c.Address = control.Address{Host: control.Myself, Port: b.d.port()}
+	}
+	for _, f := range []struct {
+		on  bool
+		bit control.NodeStatus
+	}{
+		{n.ValidKey, control.ValidKey}, {n.Waiting, control.WaitingForKey},
+		{n.Reachable, control.Visited | control.Reachable}, {n.Indirect, control.Indirect},
+		{n.Reachable && n.Options.Minor() >= 2, control.SPTPS},
+		{n.Confirmed, control.UDPConfirmed}, {n.HasAddr, control.HasAddress},
+	} {
+		if f.on {
+			c.Status |= f.bit
+		}
+	}
+	return c
+}
+
+func (b *backend) counters(name node.Name) control.Counters {
+	c := b.d.plane.Counters(name)
+	if name == b.d.network().Name {
+		c = b.d.plane.SelfCounters()
+	}
+	return control.Counters{InPackets: c.InPackets, InBytes: c.InBytes, OutPackets: c.OutPackets, OutBytes: c.OutBytes}
+}
+
+func (b *backend) Edges() []control.EdgeInfo {
+	var out []control.EdgeInfo
+	b.d.ask(func() {
+		for _, e := range b.d.brain.Edges() {
+			out = append(out, control.EdgeInfo{
+				From: e.From, To: e.To, Options: e.Options, Weight: e.Weight,
+				Address: words(e.Addr), Local: words(e.Local),
+			})
+		}
+	})
+	return out
+}
+
+// words keeps the two words of an address as they came.
+func words(a wire.Address) control.Address {
+	if a.IsUnspec() {
+		return control.Address{}
+	}
+	host, port := a.Words()
+	return control.Address{Host: host, Port: port}
+}
+
+func (b *backend) Subnets() []control.SubnetInfo {
+	var list []mesh.Owned
+	b.d.ask(func() { list = b.d.brain.Subnets() })
+	out := make([]control.SubnetInfo, 0, len(list))
+	for _, s := range list {
+		out = append(out, control.SubnetInfo{Subnet: s.Subnet, Owner: s.Owner})
+	}
+	return out
+}
+
+func (b *backend) Connections() []control.ConnInfo {
+	var list []mesh.ConnInfo
+	b.d.ask(func() { list = b.d.brain.Conns() })
+	out := make([]control.ConnInfo, 0, len(list))
+	for _, c := range list {
+		i := control.ConnInfo{Name: string(c.Node), Address: control.AddressOf(c.Remote), Options: c.Options, Socket: -1}
+		for _, f := range []struct {
+			on  bool
+			bit control.ConnStatus
+		}{{c.Pinged, control.ConnPinged}, {c.Dialling, control.ConnConnecting}, {c.Tree, control.ConnTree}} {
+			if f.on {
+				i.Status |= f.bit
+			}
+		}
+		out = append(out, i)
+	}
+	return out
+}
+
+func (b *backend) Traffic() []control.TrafficInfo {
+	var list []mesh.NodeInfo
+	b.d.ask(func() { list = b.d.brain.Nodes() })
+	out := make([]control.TrafficInfo, 0, len(list))
+	for _, n := range list {
+		out = append(out, control.TrafficInfo{Name: n.Name, Counters: b.counters(n.Name)})
+	}
+	return out
+}
+
+func (b *backend) Stop()         { b.d.stop() }
+func (b *backend) Reload() error { return b.d.reload() }
+func (b *backend) Retry()        { b.tell(mesh.Retry{}) }
+func (b *backend) Purge()        { b.tell(mesh.Purge{}) }
+
+func (b *backend) tell(e mesh.Event) {
+	b.d.ask(func() { b.d.brain.Handle(now(), e) })
+}
+
+func (b *backend) SetDebug(level int) int {
+	if level < 0 {
+		return b.d.log.level()
+	}
+	return b.d.log.setLevel(level)
+}
+
+func (b *backend) Disconnect(name node.Name) (found bool) {
+	b.d.ask(func() {
+		for _, c := range b.d.brain.Conns() {
+			found = found || c.Active && c.Node == name
+		}
+		b.d.brain.Handle(now(), mesh.Disconnect{Node: name})
+	})
+	return found
+}
+
+func (b *backend) Connect(name node.Name) error {
+	b.tell(mesh.ConnectNow{Node: name})
+	return nil
+}
+
+func (b *backend) SubscribeLog(level int, sink func(control.LogRecord)) (cancel func()) {
+	return b.d.log.subscribe(level, sink)
+}
+
+func (b *backend) SubscribePcap(snaplen int, sink func([]byte)) (cancel func()) {
+	return b.d.pcap.subscribe(b.d.plane.SetTap, snaplen, sink)
+}

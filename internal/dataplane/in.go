@@ -1,0 +1,423 @@
+package dataplane
+
+import (
+	"context"
+	"encoding/binary"
+	"net/netip"
+	"time"
+
+	"tincan/internal/device"
+	"tincan/internal/mesh"
+	"tincan/internal/node"
+	"tincan/internal/packet"
+	"tincan/internal/route"
+	"tincan/internal/udp"
+	"tincan/internal/wire"
+)
+
+const (
+	inBase     = 64  // where the super-packet begins: behind the device's headroom and a type byte
+	maxHeaders = 160 // room for the headers of a packet that may be joined
+)
+
+// receiver is the fast road in of one socket. It belongs to one goroutine; its buffers
+// live as long.
+type receiver struct {
+	p       *Plane
+	sock    int
+	now     time.Duration
+	dir     *directory
+	options *Options
+	routes  *routes
+	slow    *courier
+	relays  []runs // by socket: what is passed on as it came
+
+	// The super-packet in the making lies at buf[inBase:]; join says how long it is.
+	// The next datagram is opened so that its payload would follow: its headers
+	// and type byte hide the bytes of the super-packet that are in saved.
+	buf     []byte
+	join    packet.Joiner
+	joins   joins
+	hdrLen  int // headers of the packets of that flow
+	saved   [maxHeaders + 1]byte
+	swap    [maxHeaders]byte
+	batched batched
+
+	from   *peer // the last source
+	state  *state
+	hop    *peer          // who has the address hopAt
+	hopAt  netip.AddrPort // zero: hop is not known yet
+	mine   bool           // where the last destination leads, see forUs
+	mineTo netip.Addr
+}
+
+// joins says what the device takes as super-packets.
+type joins struct{ tcp4, tcp6, udp bool }
+
+// batched counts what the receiver has seen since the last flush.
+type batched struct {
+	from                                    *peer
+	packets, bytes, outPackets, outputBytes int
+}
+
+func newReceiver(p *Plane, sock int) *receiver {
+	dev := p.cfg.Device
+	return &receiver{
+		p:      p,
+		sock:   sock,
+		buf:    make([]byte, inBase+device.MaxPacket+maxRecord),
+		slow:   newCourier(p),
+		relays: make([]runs, len(p.cfg.Sockets)),
+		joins: joins{
+			tcp4: dev.CanGSO(device.GSOTCPv4), tcp6: dev.CanGSO(device.GSOTCPv6), udp: dev.CanGSO(device.GSOUDP),
+		},
+	}
+}
+
+func (r *receiver) run(ctx context.Context) error {
+	var tired patience
+	for {
+		batch, err := r.p.cfg.Sockets[r.sock].Recv()
+		if err != nil {
+			if tired.worn(ctx, err) {
+				return err
+			}
+			continue
+		}
+		tired = patience{}
+		r.batch(batch)
+	}
+}
+
+// batch handles what one receive returned.
+func (r *receiver) batch(batch []udp.Arrival) {
+	r.now = r.p.now()
+	r.slow.now = r.now
+	r.options = r.p.options.Load()
+	r.dir = r.p.dir.Load()
+	r.routes = r.p.routes.Load()
+	r.from, r.state, r.hop, r.hopAt, r.mineTo = nil, nil, nil, netip.AddrPort{}, netip.Addr{}
+	for _, a := range batch {
+		r.arrival(a)
+	}
+	r.flush()
+}
+
+// arrival handles the datagrams of one source.
+func (r *receiver) arrival(a udp.Arrival) {
+	size := a.Size
+	if size <= 0 || size > len(a.Buf) {
+		size = len(a.Buf)
+	}
+	for rest := a.Buf; len(rest) > 0; {
+		d := rest[:min(size, len(rest))]
+		if len(d) < minDatagram {
+			r.p.drop(ShortDatagram)
+			rest = rest[len(d):]
+			continue
+		}
+		if to := node.ID(d); to.IsZero() || to == r.p.selfID {
+			r.datagram(a.From, d, to.IsZero())
+			rest = rest[len(d):]
+			continue
+		}
+		rest = rest[r.relay(a.From, rest, size):]
+	}
+}
+
+// unknownSender is where datagrams end that no known 1.1 node can have sent.
+func (r *receiver) unknownSender(netip.AddrPort, []byte) { r.p.drop(UnknownSender) }
+
+// sender makes r.from and r.state the node with that id.
+func (r *receiver) sender(id node.ID) bool {
+	if r.from != nil && r.from.id == id {
+		return true
+	}
+	from := r.dir.byID[id]
+	if from == nil {
+		return false
+	}
+	s := from.state.Load()
+	if s == nil {
+		return false
+	}
+	r.from, r.state = from, s
+	return true
+}
+
+// hopOf is the node whose confirmed address is addr, nil if there is none.
+func (r *receiver) hopOf(addr netip.AddrPort) *peer {
+	if r.hopAt != addr {
+		r.hop, r.hopAt = r.dir.byAddr[addr], addr
+	}
+	return r.hop
+}
+
+// datagram handles one datagram for us. direct means that its ids say that the
+// source itself sent it.
+func (r *receiver) datagram(addr netip.AddrPort, d []byte, direct bool) {
+	if !r.sender(node.ID(d[6:])) {
+		r.unknownSender(addr, d)
+		return
+	}
+	record := d[idsLen:]
+	if len(record) > maxRecord {
+		r.p.drop(OverLong)
+		return
+	}
+	if r.state.Tunnel == nil {
+		r.p.undecodable(r.from, r.now, NoSession)
+		return
+	}
+	at := r.place()
+	plain, err := r.state.Tunnel.Open(r.buf[:at], record)
+	if err != nil {
+		r.restore(at)
+		r.p.undecodable(r.from, r.now, Undecodable)
+		return
+	}
+	if r.from.bad.Load() != 0 {
+		r.from.bad.Store(0)
+	}
+	switch {
+	case !direct:
+		r.p.cameIndirectly(r.from, r.hopOf(addr), false, r.now)
+	case addr != r.state.Addr:
+		from, sock := r.from, r.sock
+		r.p.event(&from.heard, r.now, heardEvery, func() mesh.Event {
+			return mesh.HeardFrom{Node: from.name, Addr: addr, Sock: sock}
+		})
+	}
+
+	switch body := plain[at+1:]; plain[at] {
+	case wire.TypeIP:
+		r.deliver(at, len(body))
+	case wire.TypeProbe:
+		data := append([]byte(nil), body...)
+		r.restore(at)
+		r.p.cfg.Event(mesh.ProbeIn{Node: r.from.name, Addr: addr, Sock: r.sock, Direct: direct, Data: data})
+	default:
+		r.slow.side = append(r.slow.side[:0], plain[at:]...)
+		r.restore(at)
+		r.slow.unusual(r.from, r.slow.side[0], r.slow.side[1:])
+	}
+}
+
+// place is where the type byte of the next record goes in buf. What it will hide of
+// the super-packet is saved.
+func (r *receiver) place() int {
+	if r.join.Count() == 0 {
+		return inBase - 1
+	}
+	at := inBase + r.join.Len() - r.hdrLen - 1
+	copy(r.saved[:r.hdrLen+1], r.buf[at:])
+	return at
+}
+
+// restore brings back what place saved.
+func (r *receiver) restore(at int) {
+	if r.join.Count() > 0 {
+		copy(r.buf[at:], r.saved[:r.hdrLen+1])
+	}
+}
+
+// deliver takes the packet of n bytes that was opened at buf[at+1:].
+func (r *receiver) deliver(at, n int) {
+	r.count(n)
+	p := r.buf[at+1 : at+1+n]
+	ours := r.forUs(p)
+	if r.join.Count() > 0 {
+		if ours {
+			if _, ok := r.join.Add(p); ok {
+				copy(r.buf[at:], r.saved[:r.hdrLen+1])
+				return
+			}
+		}
+		r.displace(at, n)
+		p = r.buf[inBase : inBase+n]
+	}
+	switch {
+	case !ours:
+		r.slow.slow(r.from, p)
+	case r.mayJoin(p) && r.join.Start(p):
+		r.hdrLen = headersOf(p)
+	default:
+		r.output(n, 1, device.Offload{})
+	}
+}
+
+// displace writes the super-packet and moves the packet of n bytes, which was opened
+// behind it at buf[at+1:], to the start.
+func (r *receiver) displace(at, n int) {
+	k := min(r.hdrLen, n)
+	copy(r.swap[:k], r.buf[at+1:])
+	copy(r.buf[at:], r.saved[:r.hdrLen+1])
+	r.finish()
+	copy(r.buf[inBase:], r.swap[:k])
+	copy(r.buf[inBase+k:], r.buf[at+1+k:at+1+n])
+}
+
+// finish writes the super-packet, if there is one.
+func (r *receiver) finish() {
+	count, n := r.join.Count(), r.join.Len()
+	if count == 0 {
+		return
+	}
+	s, ok := r.join.Finish(r.buf[inBase : inBase+n])
+	if !ok {
+		r.output(n, 1, device.Offload{})
+		return
+	}
+	off := device.Offload{
+		GSO: device.GSOUDP, NeedsCsum: true,
+		HdrLen: s.HdrLen, GSOSize: s.Size, CsumStart: s.CsumStart, CsumOffset: s.CsumOffset,
+	}
+	if s.Proto == packet.ProtoTCP {
+		off.GSO = device.GSOTCPv4
+		if r.buf[inBase]>>4 == 6 {
+			off.GSO = device.GSOTCPv6
+		}
+	}
+	r.output(n, count, off)
+}
+
+// output writes the packet of n bytes at inBase, made of count packets, to the device.
+func (r *receiver) output(n, count int, off device.Offload) {
+	r.batched.outPackets += count
+	r.batched.outputBytes += n
+	r.p.write(r.buf[:inBase+n], inBase, off)
+}
+
+// flush ends a batch: nothing stays behind.
+func (r *receiver) flush() {
+	r.finish()
+	for i := range r.relays {
+		if q := &r.relays[i]; len(q.list) > 0 {
+			r.p.send(i, q.list, nil)
+			q.reset()
+		}
+	}
+	b := &r.batched
+	if b.packets > 0 {
+		b.from.counters.in(b.packets, b.bytes)
+	}
+	if b.outPackets > 0 {
+		r.p.self.counters.out(b.outPackets, b.outputBytes)
+	}
+	*b = batched{}
+}
+
+// count counts a packet from r.from.
+func (r *receiver) count(n int) {
+	b := &r.batched
+	if b.from != r.from {
+		if b.packets > 0 {
+			b.from.counters.in(b.packets, b.bytes)
+		}
+		b.from, b.packets, b.bytes = r.from, 0, 0
+	}
+	b.packets++
+	b.bytes += n
+}
+
+// forUs tells whether p goes to the device without further thought.
+func (r *receiver) forUs(p []byte) bool {
+	dst, ok := packet.Dst(p)
+	if !ok || !wholeIP(p) || carriesMSS(p) || r.p.tap.Load() != nil {
+		return false
+	}
+	if r.options.Forwarding == route.Kernel {
+		return true
+	}
+	if dst != r.mineTo {
+		owner, _ := r.routes.lookup(dst)
+		r.mine, r.mineTo = owner == r.p.self, dst
+	}
+	return r.mine
+}
+
+// wholeIP tells whether the IP packet p, which has a full header, holds as many bytes as it claims.
+func wholeIP(p []byte) bool {
+	if p[0]>>4 == 4 {
+		n := int(binary.BigEndian.Uint16(p[2:]))
+		return n >= packet.IPv4Len && n <= len(p)
+	}
+	return packet.IPv6Len+int(binary.BigEndian.Uint16(p[4:])) <= len(p)
+}
+
+// mayJoin tells whether the device takes super-packets of p's protocol.
+func (r *receiver) mayJoin(p []byte) bool {
+	if p[0]>>4 == 4 {
+		return p[9] == packet.ProtoTCP && r.joins.tcp4 || p[9] == packet.ProtoUDP && r.joins.udp
+	}
+	return p[6] == packet.ProtoTCP && r.joins.tcp6 || p[6] == packet.ProtoUDP && r.joins.udp
+}
+
+// headersOf is the length of the headers of p, a packet that may be joined: it has neither
+// IP options nor extension headers.
+func headersOf(p []byte) int {
+	n, proto := packet.IPv4Len, p[9]
+	if p[0]>>4 == 6 {
+		n, proto = packet.IPv6Len, p[6]
+	}
+	if proto == packet.ProtoUDP {
+		return n + packet.UDPLen
+	}
+	return n + int(p[n+12]>>4)*4
+}
+
+// relay passes on the datagram at the start of rest together with those behind it that have the
+// same ids and returns how many bytes that were. All have size bytes but the last.
+func (r *receiver) relay(addr netip.AddrPort, rest []byte, size int) int {
+	end, count := sameIDs(rest, size)
+	first := rest[:min(size, len(rest))]
+	hop := r.hopOf(addr)
+	if hop == nil {
+		if r.dir.byID[node.ID(first)] != nil && r.sender(node.ID(first[6:])) {
+			r.p.dropN(UnconfirmedRelay, count)
+		} else {
+			r.unknownSender(addr, first)
+			end = len(first)
+		}
+		return end
+	}
+	to := r.dir.byID[node.ID(first)]
+	if to == nil || !r.sender(node.ID(first[6:])) {
+		r.p.dropN(UnknownNode, count)
+		return end
+	}
+	s := to.state.Load()
+	if s == nil || !s.Reachable {
+		r.p.dropN(Unreachable, count)
+		return end
+	}
+	way, ok := r.p.udpPath(to, s, false, len(first)-minDatagram, r.options.TCPOnly)
+	switch {
+	case way.relay == hop || !ok && s.next == hop:
+		r.p.dropN(Loop, count)
+	case ok:
+		r.relays[way.sock].addRun(udp.Run{To: way.addr, Buf: rest[:end], Size: len(first)})
+		r.p.relayedOne(r.from, to, r.now)
+	default:
+		for b := rest[:end]; len(b) > 0; b = b[min(size, len(b)):] {
+			r.slow.byMeta(to, s, r.from, b[:min(size, len(b))])
+		}
+		r.p.relayedOne(r.from, to, r.now)
+	}
+	return end
+}
+
+// sameIDs is the length of the datagrams at the start of b that have the same
+// ids as the first and make one run, and their number.
+func sameIDs(b []byte, size int) (end, count int) {
+	end, count = min(size, len(b)), 1
+	for count < udp.MaxSegments && end < len(b) {
+		next := b[end:min(end+size, len(b))]
+		if len(next) < minDatagram || string(next[:idsLen]) != string(b[:idsLen]) || end+len(next) > udp.MaxRun {
+			break
+		}
+		end += len(next)
+		count++
+	}
+	return end, count
+}

@@ -1,0 +1,294 @@
+package dataplane
+
+import (
+	"context"
+	"encoding/binary"
+	"net/netip"
+	"time"
+
+	"tincan/internal/device"
+	"tincan/internal/packet"
+	"tincan/internal/sptps"
+	"tincan/internal/wire"
+)
+
+const (
+	inHead  = 16         // room before a packet that was read: for its type byte, aligned
+	outSize = 128 * 1024 // sealed datagrams that wait for the next send
+)
+
+// transmitter is the fast road out. It belongs to one goroutine; its buffers live
+// as long.
+type transmitter struct {
+	p    *Plane
+	in   []byte
+	out  []byte // sealed datagrams, those of one run one behind the other
+	runs []runs // by socket
+	now  time.Duration
+	slow *courier
+
+	cached struct { // the last route
+		routes *routes
+		dst    netip.Addr
+		owner  *peer
+	}
+
+	// What is being sealed: to whom, which way, and what.
+	to      *peer
+	tunnel  *sptps.Tunnel
+	way     path
+	ids     [idsLen]byte
+	cut     packet.Cutter
+	cutting bool                // cut has more
+	plain   []byte              // type and packet to seal next, nil if none
+	seal    func(*sptps.Sealer) // t.sealSegments, made once
+}
+
+func newTransmitter(p *Plane) *transmitter {
+	t := &transmitter{
+		p:    p,
+		in:   make([]byte, inHead+device.MaxPacket),
+		out:  make([]byte, 0, outSize),
+		runs: make([]runs, len(p.cfg.Sockets)),
+		slow: newCourier(p),
+	}
+	t.seal = t.sealSegments
+	return t
+}
+
+func (t *transmitter) run(ctx context.Context) error {
+	var tired patience
+	dev, buf := t.p.cfg.Device, t.in[inHead:]
+	for {
+		n, off, err := dev.Read(buf)
+		if err != nil {
+			if tired.worn(ctx, err) {
+				return err
+			}
+			continue
+		}
+		tired = patience{}
+		t.now = t.p.now()
+		for err == nil {
+			t.packet(n, off)
+			n, off, err = dev.TryRead(buf)
+		}
+		t.flush()
+		if err != device.ErrAgain && tired.worn(ctx, err) {
+			return err
+		}
+	}
+}
+
+// packet sends the packet or super-packet of n bytes that was read into t.in.
+func (t *transmitter) packet(n int, off device.Offload) {
+	if n <= 0 || n > device.MaxPacket {
+		return
+	}
+	p := t.in[inHead : inHead+n]
+	t.p.self.counters.in(1, n)
+	if off.GSO != device.GSONone {
+		t.super(p, off)
+		return
+	}
+	if off.NeedsCsum && !completeChecksum(p, off) {
+		t.p.drop(Malformed)
+		return
+	}
+	if !t.fast(p, len(p)) {
+		t.divert(p)
+		return
+	}
+	t.in[inHead-1] = wire.TypeIP
+	t.plain = t.in[inHead-1 : inHead+n]
+	t.sealAll()
+}
+
+// super sends a super-packet.
+func (t *transmitter) super(p []byte, off device.Offload) {
+	transport, proto, hdrLen := superHeaders(p, off)
+	if !t.cut.Start(p, hdrLen, transport, int(off.GSOSize), proto) {
+		t.p.drop(Malformed)
+		return
+	}
+	if t.fast(p, min(len(p), hdrLen+int(off.GSOSize))) {
+		t.cutting = true
+		t.sealAll()
+		return
+	}
+	for from, to, ok := t.cut.Next(); ok; from, to, ok = t.cut.Next() {
+		t.divert(p[from:to])
+	}
+}
+
+// divert sends one packet by the slow road, behind what is sealed already.
+func (t *transmitter) divert(p []byte) {
+	t.flush()
+	t.slow.now = t.now
+	t.slow.slow(t.p.self, p)
+}
+
+// superHeaders finds the transport header of a super-packet and the length of all
+// headers. What the kernel says about the latter may include payload.
+func superHeaders(p []byte, off device.Offload) (transport int, proto uint8, hdrLen int) {
+	transport = int(off.CsumStart)
+	if !off.NeedsCsum {
+		h, _ := packet.Parse(p)
+		transport = h.Transport
+	}
+	proto = packet.ProtoTCP
+	if off.GSO == device.GSOUDP {
+		return transport, packet.ProtoUDP, transport + packet.UDPLen
+	}
+	if transport+packet.TCPLen > len(p) {
+		return transport, proto, 0
+	}
+	return transport, proto, transport + int(p[transport+12]>>4)*4
+}
+
+// completeChecksum fills in a transport checksum of which only the pseudo-header is summed up.
+func completeChecksum(p []byte, off device.Offload) bool {
+	start, at := int(off.CsumStart), int(off.CsumStart)+int(off.CsumOffset)
+	if start >= len(p) || at+2 > len(p) {
+		return false
+	}
+	sum := ^packet.Checksum(p[start:], 0)
+	if sum == 0 && off.CsumOffset == packet.UDPSumOffset {
+		sum = 0xffff // zero means "no checksum" in UDP
+	}
+	binary.BigEndian.PutUint16(p[at:], sum)
+	return true
+}
+
+// fast tells whether p, of which the largest segment has size bytes, can take the fast road,
+// and if so sets t.to, t.tunnel, t.way and t.ids for it.
+func (t *transmitter) fast(p []byte, size int) bool {
+	dst, ok := packet.Dst(p)
+	if !ok || carriesMSS(p) || t.p.tap.Load() != nil {
+		return false
+	}
+	r := t.p.routes.Load()
+	if r != t.cached.routes || dst != t.cached.dst {
+		owner, reachable := r.lookup(dst)
+		if !reachable || owner == t.p.self || owner == t.p.everyone {
+			owner = nil
+		}
+		t.cached.routes, t.cached.dst, t.cached.owner = r, dst, owner
+	}
+	to := t.cached.owner
+	if to == nil {
+		return false
+	}
+	s := to.state.Load()
+	if s == nil || !s.Reachable || s.Tunnel == nil || s.via == nil {
+		return false
+	}
+	o := t.p.options.Load()
+	frame, least := size+ethernetLen, leastMTU4
+	if p[0]>>4 == 6 {
+		least = leastMTU6
+	}
+	v := s
+	if s.via != to {
+		if v = s.via.state.Load(); v == nil || o.DirectOnly {
+			return false
+		}
+	}
+	if frame > max(v.MTU, least) || s.Adjacent && frame > s.MinMTU {
+		return false
+	}
+	if t.way, ok = t.p.udpPath(to, s, true, size, o.TCPOnly); !ok {
+		return false
+	}
+	t.to, t.tunnel = to, s.Tunnel
+	if t.way.direct {
+		clear(t.ids[:6])
+	} else {
+		copy(t.ids[:], to.id[:])
+	}
+	copy(t.ids[6:], t.p.selfID[:])
+	t.p.traffic(to, t.now)
+	return true
+}
+
+// carriesMSS tells whether p may have an MSS option to clamp: TCP with SYN, or inside of IPv4 in IPv4.
+func carriesMSS(p []byte) bool {
+	const protoAt4, protoAt6 = 9, 6
+	var tcp []byte
+	switch {
+	case len(p) < packet.IPv4Len:
+		return false
+	case p[0]>>4 == 6:
+		if len(p) < packet.IPv6Len || p[protoAt6] != packet.ProtoTCP {
+			return false
+		}
+		tcp = p[packet.IPv6Len:]
+	default:
+		if p[protoAt4] == packet.ProtoIPIP {
+			return true // rare: the slow road looks inside
+		}
+		hdr := int(p[0]&15) * 4
+		if p[protoAt4] != packet.ProtoTCP || hdr >= len(p) {
+			return false
+		}
+		tcp = p[hdr:]
+	}
+	return len(tcp) >= packet.TCPLen && tcp[13]&packet.FlagSYN != 0
+}
+
+// sealAll seals t.plain, or all segments of t.cut, sending whenever out is full.
+func (t *transmitter) sealAll() {
+	for {
+		t.tunnel.SealN(t.seal)
+		if t.plain == nil {
+			return
+		}
+		t.flush()
+	}
+}
+
+// sealSegments seals until there is no more or no more room.
+func (t *transmitter) sealSegments(s *sptps.Sealer) {
+	packets, bytes := 0, 0
+	for t.nextPlain() {
+		if cap(t.out)-len(t.out) < idsLen+recordOverhead+len(t.plain) {
+			break
+		}
+		start := len(t.out)
+		t.out = append(t.out, t.ids[:]...)
+		t.out = s.Seal(t.out, t.plain)
+		if len(t.out) == start+idsLen { // all record numbers are used up
+			t.out = t.out[:start]
+			t.p.drop(NoSession)
+		} else {
+			t.runs[t.way.sock].add(t.way.addr, t.out, start)
+			packets++
+			bytes += len(t.plain) - 1
+		}
+		t.plain = nil
+	}
+	t.to.counters.out(packets, bytes)
+}
+
+// nextPlain makes t.plain the next plain text to seal, unless there is one.
+func (t *transmitter) nextPlain() bool {
+	if t.plain == nil && t.cutting {
+		from, to, ok := t.cut.Next()
+		if t.cutting = ok; ok {
+			t.plain = t.in[inHead+from-1 : inHead+to]
+			t.plain[0] = wire.TypeIP // over the tail of the last one, which is sealed
+		}
+	}
+	return t.plain != nil
+}
+
+// flush sends what is sealed.
+func (t *transmitter) flush() {
+	for i := range t.runs {
+		if q := &t.runs[i]; len(q.list) > 0 {
+			t.p.send(i, q.list, nil)
+			q.reset()
+		}
+	}
+	t.out = t.out[:0]
+}

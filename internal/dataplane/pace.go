@@ -1,0 +1,53 @@
+package dataplane
+
+import (
+	"hash/maphash"
+	"sync/atomic"
+	"time"
+
+	"tincan/internal/node"
+)
+
+// How often a report may be repeated.
+const (
+	trafficEvery = 250 * time.Millisecond
+	heardEvery   = 250 * time.Millisecond
+	tooLongEvery = 100 * time.Millisecond
+	newsEvery    = time.Second
+)
+
+// pacer limits how often something is done. The zero value allows the first
+// time. It is safe for concurrent use.
+type pacer struct{ last atomic.Int64 }
+
+// quiet tells whether it is too early at time now.
+func (l *pacer) quiet(now, every time.Duration) bool {
+	last := l.last.Load()
+	return last != 0 && now-time.Duration(last) < every
+}
+
+// try takes the turn at time now if enough time has passed since the last one
+// (before). Of several callers one succeeds.
+func (l *pacer) try(now, every time.Duration) (before int64, ok bool) {
+	before = l.last.Load()
+	if before != 0 && now-time.Duration(before) < every {
+		return before, false
+	}
+	return before, l.last.CompareAndSwap(before, int64(now))
+}
+
+// undo gives a turn back.
+func (l *pacer) undo(now time.Duration, before int64) { l.last.CompareAndSwap(int64(now), before) }
+
+// pairPacer limits reports about pairs of nodes, of which there may be
+// very many, in a fixed space: pairs that share a place share its turns.
+type pairPacer struct{ places [1024]pacer }
+
+var pairSeed = maphash.MakeSeed()
+
+func (l *pairPacer) of(from, to node.ID) *pacer {
+	var b [12]byte
+	copy(b[:], from[:])
+	copy(b[6:], to[:])
+	return &l.places[maphash.Bytes(pairSeed, b[:])%uint64(len(l.places))]
+}

@@ -1,0 +1,264 @@
+package dataplane
+
+import (
+	"net/netip"
+	"sync/atomic"
+
+	"tincan/internal/mesh"
+	"tincan/internal/node"
+	"tincan/internal/subnet"
+	"tincan/internal/wire"
+)
+
+// Sizes in bytes.
+const (
+	idsLen         = wire.IDsLen
+	recordOverhead = 21 // record number 4, type 1, tag 16
+	minDatagram    = idsLen + recordOverhead
+	ethernetLen    = 14
+	maxData        = 1518 // data of a record, tinc 1.1's MTU
+	maxRecord      = maxData + recordOverhead
+	maxFrame       = 1661 // tinc 1.1 ignores a PACKET above this
+	leastMTU4      = 590  // frames up to these sizes are sent whatever the path MTU
+	leastMTU6      = 1294
+)
+
+// Protocol minors from which a node can do something.
+const (
+	minorIDs    = 4 // ids in datagrams, relaying
+	minorSPTPSP = 7 // SPTPS_PACKET
+)
+
+// peer is another node. It lives as long as anything refers to it; what is
+// known of it comes and goes with state.
+type peer struct {
+	name     node.Name
+	id       node.ID
+	state    atomic.Pointer[state] // nil: not known (any more)
+	counters counters
+	bad      atomic.Uint32 // records that could not be opened since the last good one
+
+	traffic, heard, indirect, undecodable, tooLong pacer
+}
+
+func newPeer(name node.Name) *peer { return &peer{name: name, id: name.ID()} }
+
+// state is what the brain published about a peer. It is immutable.
+type state struct {
+	mesh.PeerState
+	via, next *peer // PeerState.Via and NextHop; nil if "" or ourselves
+}
+
+func (s *state) minor() int    { return wire.Options(s.Options).Minor() }
+func (s *state) tcpOnly() bool { return wire.Options(s.Options)&wire.TCPOnly != 0 }
+
+// directory finds peers. It is immutable.
+type directory struct {
+	byID   map[node.ID]*peer
+	byName map[node.Name]*peer
+	byAddr map[netip.AddrPort]*peer // confirmed addresses only
+}
+
+// routes is what the brain published with PublishRoutes. It is immutable.
+type routes struct {
+	table  *subnet.Table[*peer]
+	owners []*peer // all that the table refers to
+	tree   []node.Name
+}
+
+func buildRoutes(entries []subnet.Entry[*peer], tree []node.Name) *routes {
+	r := &routes{table: subnet.Build(entries), tree: tree}
+	for _, e := range entries {
+		r.owners = append(r.owners, e.Owner)
+	}
+	return r
+}
+
+// lookup finds the owner of addr: a peer, Plane.self, Plane.everyone, or nil.
+func (r *routes) lookup(addr netip.Addr) (owner *peer, reachable bool) {
+	e, ok := r.table.Lookup(addr)
+	if !ok {
+		return nil, false
+	}
+	return e.Owner, e.Reachable
+}
+
+// called returns the peer of that name, making one without state if there is
+// none. The caller holds p.publish.
+func (p *Plane) called(name node.Name) *peer {
+	switch name {
+	case "":
+		return nil
+	case p.cfg.Self:
+		return p.self
+	}
+	pr := p.names[name]
+	if pr == nil {
+		pr = newPeer(name)
+		p.names[name] = pr
+	}
+	return pr
+}
+
+// PublishPeers replaces what is known of the peers that are listed, and forgets those that are not
+// Known. Packets that waited for a session are sent.
+func (p *Plane) PublishPeers(states []mesh.PeerState) {
+	p.publish.Lock()
+	defer p.publish.Unlock()
+
+	var opened []*peer
+	members, addresses, gone := false, false, false
+	for _, s := range states {
+		if s.Node == p.cfg.Self || s.Node == "" {
+			continue
+		}
+		pr := p.called(s.Node)
+		old := pr.state.Load()
+		if !s.Known {
+			pr.state.Store(nil)
+			p.held.forget(pr)
+			members, gone = true, true
+			continue
+		}
+		now := &state{PeerState: s, via: p.called(s.Via), next: p.called(s.NextHop)}
+		now.Addr = netip.AddrPortFrom(s.Addr.Addr().Unmap(), s.Addr.Port())
+		if now.via == p.self {
+			now.via = nil
+		}
+		if now.next == p.self {
+			now.next = nil
+		}
+		pr.state.Store(now)
+		members = members || old == nil
+		addresses = addresses || old.address() != now.address()
+		if now.Tunnel != nil && (old == nil || old.Tunnel == nil) {
+			opened = append(opened, pr)
+		}
+	}
+	if gone {
+		p.sweep()
+	}
+	if members || addresses {
+		p.rebuildDirectory(members)
+	}
+	for _, pr := range opened {
+		p.release(pr)
+	}
+}
+
+// address is the address that datagrams of the peer are recognised by, zero if there is none.
+func (s *state) address() netip.AddrPort {
+	if s == nil || !s.Confirmed {
+		return netip.AddrPort{}
+	}
+	return s.Addr
+}
+
+// rebuildDirectory makes the directory anew; if members is false only addresses
+// have changed. The caller holds p.publish.
+func (p *Plane) rebuildDirectory(members bool) {
+	d := *p.dir.Load()
+	d.byAddr = make(map[netip.AddrPort]*peer, len(p.names))
+	if members {
+		d.byID = make(map[node.ID]*peer, len(p.names))
+		d.byName = make(map[node.Name]*peer, len(p.names))
+	}
+	for _, pr := range p.names {
+		s := pr.state.Load()
+		if s == nil {
+			continue
+		}
+		if members {
+			d.byID[pr.id] = pr
+			d.byName[pr.name] = pr
+		}
+		if a := s.address(); a.IsValid() {
+			d.byAddr[a] = pr
+		}
+	}
+	p.dir.Store(&d)
+}
+
+// sweep forgets peers that have no state and to which nothing refers. The caller holds p.publish.
+func (p *Plane) sweep() {
+	used := make(map[*peer]bool, len(p.names))
+	for _, pr := range p.names {
+		if s := pr.state.Load(); s != nil {
+			used[pr], used[s.via], used[s.next] = true, true, true
+		}
+	}
+	r := p.routes.Load()
+	for _, pr := range r.owners {
+		used[pr] = true
+	}
+	for name, pr := range p.names {
+		if !used[pr] {
+			delete(p.names, name)
+		}
+	}
+}
+
+// PublishRoutes replaces the table of subnets and the broadcast tree.
+func (p *Plane) PublishRoutes(r mesh.Routes) {
+	p.publish.Lock()
+	defer p.publish.Unlock()
+	entries := make([]subnet.Entry[*peer], len(r.Subnets))
+	for i, s := range r.Subnets {
+		entries[i] = subnet.Entry[*peer]{
+			Subnet: s.Subnet, Owner: p.everyone, OwnerName: s.Owner, Reachable: s.Reachable,
+		}
+		if s.Owner != "" {
+			entries[i].Owner = p.called(s.Owner)
+		}
+	}
+	p.routes.Store(buildRoutes(entries, r.Tree))
+	p.sweep()
+}
+
+// path is the way a record takes by UDP.
+type path struct {
+	relay  *peer
+	addr   netip.AddrPort
+	sock   int
+	direct bool // from us to the destination: ids of the destination are zero
+}
+
+// udpPath chooses the way of a record to to (8.4 of the tinc 1.1 protocol). size
+// is the length of the record less its overhead. ok is false if it has to go over TCP.
+func (p *Plane) udpPath(to *peer, s *state, ours bool, size int, tcpOnly bool) (path, bool) {
+	relay := s.next
+	if !s.ViaSelf && s.via != nil {
+		if v := s.via.state.Load(); v != nil && size <= v.MinMTU {
+			relay = s.via
+		}
+	}
+	if relay == nil || tcpOnly {
+		return path{relay: relay}, false
+	}
+	rs := s
+	if relay != to {
+		rs = relay.state.Load()
+	}
+	way := path{relay: relay, direct: ours && relay == to}
+	switch {
+	case rs == nil, rs.tcpOnly(), size > rs.MinMTU, !rs.Confirmed, !rs.Addr.IsValid(),
+		!way.direct && rs.minor() < minorIDs:
+		return way, false
+	}
+	way.addr = rs.Addr
+	way.sock = p.socketFor(rs.Addr, rs.Sock)
+	return way, way.sock >= 0
+}
+
+// release sends the packets that waited for the session of pr.
+func (p *Plane) release(pr *peer) {
+	frames := p.held.take(pr, p.now())
+	if len(frames) == 0 {
+		return
+	}
+	c := p.courier()
+	defer p.couriers.Put(c)
+	for _, f := range frames {
+		c.sendTo(pr, f)
+	}
+}

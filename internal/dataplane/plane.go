@@ -1,0 +1,269 @@
+// Package dataplane carries packets: from the virtual interface through the
+// session of their destination to UDP sockets and meta connections, and back.
+//
+// It decides nothing about the mesh. The brain publishes what it knows (peers,
+// routes) and the data plane reports what it alone can see (traffic without
+// a session, probes, addresses heard) through [Config].Event, which never blocks.
+//
+// # The journey of a packet out (out.go)
+//
+//  1. One read of the device gives a packet, or a super-packet of up to 64 KiB.
+//  2. One lookup of route, owner and relay serves all of it.
+//  3. It is cut into segments without copying: the headers of a segment are
+//     written over the tail of the one before, which is sealed already.
+//  4. All are sealed under one lock of the [sptps.Tunnel] into the out buffer,
+//     behind the two ids.
+//  5. When nothing waits in the device, or the buffer is full, it leaves as runs of
+//     equal datagrams.
+//
+// # The journey of a packet in (in.go)
+//
+//  1. One receive gives runs of datagrams. The source id of each finds its session.
+//  2. It is opened straight behind the super-packet that is being built.
+//  3. If it continues that flow it stays there, else the super-packet is written to
+//     the device and a new one begins. Whatever cannot be joined is written alone,
+//     at once and in order. After each receive everything is written.
+//  4. Datagrams for another node are passed on as they came, in runs.
+//
+// Everything unusual leaves these two roads for slow (slow.go), packet by packet.
+//
+// # Goroutines and locks
+//
+// One goroutine reads the device, one receives from each socket; each owns its
+// buffers. Readers of meta connections and the brain's goroutine come in
+// through [Plane.FromMeta], [Plane.Tunnelled], [Plane.SendProbe] and borrow a
+// courier. State of peers, routes and options is read through
+// atomic pointers. The locks, in the order in which they may be taken: publishing, the slow
+// road, then one of: a Tunnel, the device, the packets that wait for a session.
+// [Config].Event and Meta are called with locks held: they must not call back.
+package dataplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"tincan/internal/device"
+	"tincan/internal/mesh"
+	"tincan/internal/node"
+	"tincan/internal/route"
+	"tincan/internal/udp"
+)
+
+// Meta is the data road of one meta connection. Its methods never block and
+// copy what they keep; false means that the packet was dropped.
+type Meta interface {
+	// TrySPTPS sends an SPTPS_PACKET: destination id 6 | source id 6 | record.
+	TrySPTPS(blob []byte) bool
+	// TryPacket sends a PACKET: a frame with its Ethernet header.
+	TryPacket(frame []byte) bool
+	// TryRequest sends one request (for hops that know no SPTPS_PACKET).
+	TryRequest(text string) bool
+}
+
+// Config is what a plane works with. Self, Device, Event and Meta must be set.
+type Config struct {
+	Self    node.Name
+	Device  device.Device
+	Sockets []udp.Socket
+	// Event takes a report for the brain. It must not block; false means that
+	// it was dropped, and the plane reports again when there is a new occasion.
+	Event func(mesh.Event) bool
+	// Meta finds the data road of a connection, nil if it is gone.
+	Meta    func(mesh.ConnID) Meta
+	Options Options
+	Now     func() time.Time // nil: time.Now
+	// LocalAddr is the address the kernel would use towards another, the source
+	// of time exceeded messages; may be nil.
+	LocalAddr func(towards netip.Addr) netip.Addr
+}
+
+// Plane is the packet path of one node.
+type Plane struct {
+	cfg    Config
+	self   *peer // ourselves, as an owner of routes; has no state
+	selfID node.ID
+	start  time.Time
+
+	options atomic.Pointer[Options]
+	dir     atomic.Pointer[directory]
+	routes  atomic.Pointer[routes]
+	tap     atomic.Pointer[func([]byte)]
+
+	publish  sync.Mutex // serialises changes to what follows, and to dir and routes
+	names    map[node.Name]*peer
+	everyone *peer // the owner of broadcast subnets
+
+	routing  sync.Mutex // held while a packet is on the slow road
+	router   *route.Router
+	device   sync.Mutex // held while the device is written
+	couriers sync.Pool
+	held     waitingRoom
+	drops    [reasonCount]atomic.Uint64
+	unrouted [route.Reasons]atomic.Uint64
+	relayed  pairPacer
+	v4       []bool // by socket: it is one for IPv4
+}
+
+// New returns a plane that knows no peers and no routes. It takes over the device and
+// the sockets: [Plane.Run] closes them.
+func New(cfg Config) *Plane {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	p := &Plane{
+		cfg:      cfg,
+		self:     newPeer(cfg.Self),
+		everyone: newPeer(""),
+		names:    make(map[node.Name]*peer),
+	}
+	p.selfID = p.self.id
+	// Times are counted from an hour before the start, so that zero means never.
+	p.start = cfg.Now().Add(-time.Hour)
+	for _, s := range cfg.Sockets {
+		p.v4 = append(p.v4, s.Local().Addr().Unmap().Is4())
+	}
+	p.couriers.New = func() any { return newCourier(p) }
+	p.SetOptions(cfg.Options)
+	p.dir.Store(&directory{})
+	p.routes.Store(buildRoutes(nil, nil))
+	return p
+}
+
+// Run moves packets until ctx ends, then closes the device and the sockets, waits for
+// its goroutines and returns nil. It returns early, with the reason, if
+// the device or a socket fails for good. It must be called once.
+func (p *Plane) Run(ctx context.Context) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var wg sync.WaitGroup
+	run := func(what string, loop func(context.Context) error) {
+		wg.Go(func() {
+			if err := loop(ctx); err != nil && ctx.Err() == nil {
+				stop(fmt.Errorf("%s: %w", what, err))
+			}
+		})
+	}
+	run("read from the virtual interface", newTransmitter(p).run)
+	for i, s := range p.cfg.Sockets {
+		run("receive on "+s.Local().String(), newReceiver(p, i).run)
+	}
+
+	<-ctx.Done()
+	p.cfg.Device.Close()
+	for _, s := range p.cfg.Sockets {
+		s.Close()
+	}
+	wg.Wait()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return nil
+}
+
+// patience bounds how long a failing device or socket is tried again.
+type patience struct{ failures int }
+
+// worn tells whether err, one more in a row, is the last straw; if not it has
+// waited a moment.
+func (f *patience) worn(ctx context.Context, err error) bool {
+	f.failures++
+	if ctx.Err() != nil || errors.Is(err, os.ErrClosed) || f.failures > 10 {
+		return true
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(time.Millisecond << f.failures):
+	}
+	return ctx.Err() != nil
+}
+
+// now is the time since a moment before the start, never zero. It is read once per batch.
+func (p *Plane) now() time.Duration { return p.cfg.Now().Sub(p.start) }
+
+// event reports e to the brain if pace allows, and tells whether it was taken.
+func (p *Plane) event(pace *pacer, now, every time.Duration, make func() mesh.Event) bool {
+	before, ok := pace.try(now, every)
+	if !ok {
+		return false
+	}
+	if !p.cfg.Event(make()) {
+		pace.undo(now, before)
+		return false
+	}
+	return true
+}
+
+// traffic reports that packets for to are there.
+func (p *Plane) traffic(to *peer, now time.Duration) {
+	if to.traffic.quiet(now, trafficEvery) {
+		return
+	}
+	p.event(&to.traffic, now, trafficEvery, func() mesh.Event { return mesh.Traffic{Node: to.name} })
+}
+
+// socketFor is the index of the socket to use towards addr: want if it is of
+// the right family, else the first that is, else -1.
+func (p *Plane) socketFor(addr netip.AddrPort, want int) int {
+	v4 := addr.Addr().Is4()
+	if want >= 0 && want < len(p.v4) && p.v4[want] == v4 {
+		return want
+	}
+	for i := range p.v4 {
+		if p.v4[i] == v4 {
+			return i
+		}
+	}
+	return -1
+}
+
+// send sends runs on a socket. to is the peer they go to, nil if there are several.
+func (p *Plane) send(sock int, runs []udp.Run, to *peer) {
+	err := p.cfg.Sockets[sock].Send(runs)
+	if err == nil {
+		return
+	}
+	var long *udp.TooLong
+	if !errors.As(err, &long) {
+		p.drop(SendFailed)
+		return
+	}
+	p.drop(TooLongForPath)
+	if to == nil {
+		to = p.dir.Load().byAddr[long.To]
+	}
+	if to != nil {
+		p.event(&to.tooLong, p.now(), tooLongEvery, func() mesh.Event { return tooLong(to, long) })
+	}
+}
+
+// tooLong is the news that the kernel refused a datagram for a peer.
+func tooLong(to *peer, e *udp.TooLong) mesh.TooLong {
+	return mesh.TooLong{Node: to.name, Size: e.Size - minDatagram}
+}
+
+// write gives the packet buf[start:] to the device.
+func (p *Plane) write(buf []byte, start int, off device.Offload) {
+	p.device.Lock()
+	err := p.cfg.Device.Write(buf, start, off)
+	p.device.Unlock()
+	if err != nil {
+		p.drop(DeviceFailed)
+	}
+}
+
+// SetTap makes f see every packet that is routed, as a frame with an Ethernet
+// header, which f may not keep. nil removes it. While it is set every packet takes the slow
+// road, one by one.
+func (p *Plane) SetTap(f func(frame []byte)) {
+	if f == nil {
+		p.tap.Store(nil)
+		return
+	}
+	p.tap.Store(&f)
+}

@@ -1,0 +1,46 @@
+package dataplane
+
+import (
+	"net/netip"
+
+	"tincan/internal/udp"
+)
+
+// runs collects the datagrams that leave by one socket at the next send. The
+// zero value is ready.
+type runs struct {
+	list     []udp.Run
+	segments int  // datagrams in the last run
+	end      int  // where the last run ends in the out buffer
+	open     bool // the last run may be continued
+}
+
+// add appends the datagram out[start:], for to. Datagrams that lie one behind the
+// other and fit into one run share it.
+func (q *runs) add(to netip.AddrPort, out []byte, start int) {
+	size := len(out) - start
+	if q.open && q.end == start {
+		r := &q.list[len(q.list)-1]
+		if r.To == to && size <= r.Size && len(r.Buf)+size <= udp.MaxRun {
+			r.Buf = r.Buf[:len(r.Buf)+size]
+			q.segments++
+			q.open = size == r.Size && q.segments < udp.MaxSegments
+			q.end = len(out)
+			return
+		}
+	}
+	q.list = append(q.list, udp.Run{To: to, Buf: out[start:], Size: size})
+	q.segments, q.end, q.open = 1, len(out), true
+}
+
+// addRun appends a run that lies elsewhere.
+func (q *runs) addRun(r udp.Run) {
+	q.list = append(q.list, r)
+	q.open = false
+}
+
+// reset forgets what was collected.
+func (q *runs) reset() {
+	q.list = q.list[:0]
+	q.open = false
+}

@@ -1,0 +1,256 @@
+package dataplane
+
+import (
+	"encoding/binary"
+	"time"
+
+	"tincan/internal/b64"
+	"tincan/internal/device"
+	"tincan/internal/node"
+	"tincan/internal/packet"
+	"tincan/internal/route"
+	"tincan/internal/udp"
+	"tincan/internal/wire"
+)
+
+// courier carries single packets: the slow road, and everything that comes from
+// elsewhere than the device and the sockets. It is used by one goroutine at a
+// time; now must be set before use.
+type courier struct {
+	p     *Plane
+	now   time.Duration
+	frame []byte // the packet on the slow road, with an Ethernet header
+	side  []byte // a copy with the room that the device needs in front of a packet
+	plain []byte // type and data of a record
+	blob  []byte // ids and record
+	run   [1]udp.Run
+}
+
+func newCourier(p *Plane) *courier { return &courier{p: p} }
+
+// courier borrows a courier; it goes back with p.couriers.Put.
+func (p *Plane) courier() *courier {
+	c := p.couriers.Get().(*courier)
+	c.now = p.now()
+	return c
+}
+
+// slow is the slow road: whatever can happen to a packet happens here, to one packet
+// at a time. ip came from src, Plane.self for our own device; it is not changed.
+func (c *courier) slow(src *peer, ip []byte) {
+	typ, ok := packet.EtherTypeOf(ip)
+	if !ok {
+		c.p.drop(Malformed)
+		return
+	}
+	c.frame = append(append(c.frame[:0], make([]byte, ethernetLen)...), ip...)
+	binary.BigEndian.PutUint16(c.frame[ethernetLen-2:], typ)
+	if tap := c.p.tap.Load(); tap != nil {
+		(*tap)(c.frame)
+	}
+
+	c.p.routing.Lock()
+	defer c.p.routing.Unlock()
+	w := world{p: c.p, dir: c.p.dir.Load(), routes: c.p.routes.Load()}
+	d := c.p.router.Route(&w, c.p.start.Add(c.now), src.name, c.frame)
+	if d.Reason != route.Delivered {
+		c.p.unrouted[d.Reason].Add(1)
+	}
+	for _, out := range d.Outputs {
+		if out.To == c.p.cfg.Self {
+			c.toDevice(out.Frame)
+		} else if to := w.dir.byName[out.To]; to != nil {
+			c.sendTo(to, out.Frame)
+		} else {
+			c.p.drop(UnknownNode)
+		}
+	}
+}
+
+// sendTo sends a framed packet to a node (8.8 of the tinc 1.1 protocol).
+func (c *courier) sendTo(to *peer, frame []byte) {
+	s := to.state.Load()
+	if s == nil || !s.Reachable {
+		c.p.drop(Unreachable)
+		return
+	}
+	c.p.traffic(to, c.now)
+	switch {
+	case s.Adjacent && (s.Tunnel == nil || len(frame) > s.MinMTU):
+		c.byPacket(to, s, frame)
+	case s.Tunnel == nil:
+		c.p.dropN(Overheld, c.p.held.add(to, frame, c.now))
+	default:
+		c.seal(to, s, wire.TypeIP, frame[ethernetLen:])
+	}
+}
+
+// seal sends data as a record of ours, by UDP or else over the meta connection (8.4).
+func (c *courier) seal(to *peer, s *state, typ byte, data []byte) {
+	way, ok := c.p.udpPath(to, s, true, len(data), c.p.options.Load().TCPOnly)
+	toID := to.id
+	if ok && way.direct {
+		toID = node.ID{}
+	}
+	if !c.wrap(s, typ, data, toID) {
+		return
+	}
+	to.counters.out(1, len(data))
+	if !ok {
+		c.byMeta(to, s, c.p.self, c.blob)
+		return
+	}
+	c.run[0] = udp.Run{To: way.addr, Buf: c.blob, Size: len(c.blob)}
+	c.p.send(way.sock, c.run[:], way.relay)
+}
+
+// wrap makes c.blob the ids and the sealed record.
+func (c *courier) wrap(s *state, typ byte, data []byte, to node.ID) bool {
+	c.plain = append(append(c.plain[:0], typ), data...)
+	c.blob = wire.AppendIDs(c.blob[:0], to, c.p.selfID)
+	c.blob = s.Tunnel.Seal(c.blob, c.plain)
+	if len(c.blob) == idsLen { // all record numbers are used up
+		c.p.drop(NoSession)
+		return false
+	}
+	return true
+}
+
+// byMeta sends ids and record, blob, to the next hop of to.
+func (c *courier) byMeta(to *peer, s *state, from *peer, blob []byte) {
+	m := c.meta(s)
+	if m == nil {
+		c.p.drop(NoMeta)
+		return
+	}
+	hop := s
+	if s.next != nil && s.next != to {
+		hop = s.next.state.Load()
+	}
+	sent := false
+	if hop != nil && hop.minor() >= minorSPTPSP {
+		sent = m.TrySPTPS(blob)
+	} else {
+		sent = m.TryRequest(wire.Text(wire.ReqKey{
+			From: from.name, To: to.name, Sub: wire.SubData, Data: b64.Encode(blob[idsLen:]),
+		}))
+	}
+	if !sent {
+		c.p.drop(MetaFull)
+	}
+}
+
+// byPacket sends a frame over the meta connection of an adjacent node.
+func (c *courier) byPacket(to *peer, s *state, frame []byte) {
+	m := c.meta(s)
+	if m == nil {
+		c.p.drop(NoMeta)
+		return
+	}
+	to.counters.out(1, len(frame)-ethernetLen)
+	if !m.TryPacket(frame) {
+		c.p.drop(MetaFull)
+	}
+}
+
+func (c *courier) meta(s *state) Meta {
+	if s.Conn == 0 || c.p.cfg.Meta == nil {
+		return nil
+	}
+	return c.p.cfg.Meta(s.Conn)
+}
+
+// toDevice writes the packet in a frame to the device.
+func (c *courier) toDevice(frame []byte) {
+	ip := frame[ethernetLen:]
+	c.side = append(append(c.side[:0], make([]byte, inBase)...), ip...)
+	c.p.self.counters.out(1, len(ip))
+	c.p.write(c.side, inBase, device.Offload{})
+}
+
+// unusual takes the data of a record from a node that is neither an IP packet nor a probe.
+func (c *courier) unusual(from *peer, typ byte, data []byte) {
+	switch {
+	case typ == wire.TypeFrame:
+		c.fromFrame(from, data)
+	case typ == wire.TypeCompressed, typ == wire.TypeFrame|wire.TypeCompressed:
+		c.p.drop(Compressed)
+	default:
+		c.p.drop(UnexpectedType)
+	}
+}
+
+// fromFrame routes the packet inside of a frame from a node.
+func (c *courier) fromFrame(from *peer, frame []byte) {
+	if len(frame) > maxFrame {
+		c.p.drop(OverLong)
+		return
+	}
+	if len(frame) <= ethernetLen {
+		c.p.drop(Malformed)
+		return
+	}
+	// EtherType 0 is a probe that has lost its way; what else does not match
+	// its IP version has no business in router mode.
+	ip := frame[ethernetLen:]
+	if typ, ok := packet.EtherTypeOf(ip); !ok || binary.BigEndian.Uint16(frame[ethernetLen-2:]) != typ {
+		c.p.drop(UnexpectedType)
+		return
+	}
+	from.counters.in(1, len(ip))
+	c.slow(from, ip)
+}
+
+// fromRecord opens a record for us that came over a meta connection.
+func (c *courier) fromRecord(from, hop *peer, record []byte) {
+	s := from.state.Load()
+	switch {
+	case s == nil:
+		c.p.drop(UnknownNode)
+		return
+	case len(record) > maxRecord:
+		c.p.drop(OverLong)
+		return
+	case s.Tunnel == nil:
+		c.p.undecodable(from, c.now, NoSession)
+		return
+	}
+	plain, err := s.Tunnel.Open(c.plain[:0], record)
+	if err != nil {
+		c.p.undecodable(from, c.now, Undecodable)
+		return
+	}
+	from.bad.Store(0)
+	c.p.cameIndirectly(from, hop, true, c.now)
+	c.plain = plain
+	switch body := plain[1:]; plain[0] {
+	case wire.TypeIP:
+		from.counters.in(1, len(body))
+		c.slow(from, body)
+	case wire.TypeProbe: // has to come in a datagram
+		c.p.drop(UnexpectedType)
+	default:
+		c.unusual(from, plain[0], body)
+	}
+}
+
+// pass sends ids and record of another node on to to.
+func (c *courier) pass(to, from, hop *peer, blob []byte) {
+	s := to.state.Load()
+	if s == nil || !s.Reachable {
+		c.p.drop(Unreachable)
+		return
+	}
+	way, ok := c.p.udpPath(to, s, false, len(blob)-minDatagram, c.p.options.Load().TCPOnly)
+	switch {
+	case hop != nil && (way.relay == hop || !ok && s.next == hop):
+		c.p.drop(Loop)
+		return
+	case ok:
+		c.run[0] = udp.Run{To: way.addr, Buf: blob, Size: len(blob)}
+		c.p.send(way.sock, c.run[:], way.relay)
+	default:
+		c.byMeta(to, s, from, blob)
+	}
+	c.p.relayedOne(from, to, c.now)
+}

@@ -1,0 +1,114 @@
+package dataplane
+
+import (
+	"sync/atomic"
+
+	"tincan/internal/node"
+	"tincan/internal/route"
+)
+
+// Counters counts IP packets and their bytes. For a peer, In is what came from
+// it and Out what was sent to it; for ourselves, In is what the device gave us and Out what it was given.
+type Counters struct {
+	InPackets, InBytes, OutPackets, OutBytes uint64
+}
+
+// counters is Counters in the making.
+type counters struct {
+	inPackets, inBytes, outPackets, outBytes atomic.Uint64
+}
+
+func (c *counters) in(packets, bytes int) {
+	c.inPackets.Add(uint64(packets))
+	c.inBytes.Add(uint64(bytes))
+}
+
+func (c *counters) out(packets, bytes int) {
+	c.outPackets.Add(uint64(packets))
+	c.outBytes.Add(uint64(bytes))
+}
+
+func (c *counters) read() Counters {
+	return Counters{c.inPackets.Load(), c.inBytes.Load(), c.outPackets.Load(), c.outBytes.Load()}
+}
+
+// Counters returns what was exchanged with a peer; zero if it is not known.
+func (p *Plane) Counters(name node.Name) Counters {
+	if pr := p.dir.Load().byID[name.ID()]; pr != nil && pr.name == name {
+		return pr.counters.read()
+	}
+	return Counters{}
+}
+
+// SelfCounters returns what was exchanged with the device.
+func (p *Plane) SelfCounters() Counters { return p.self.counters.read() }
+
+// Reason says why a packet was dropped.
+type Reason uint8
+
+// The reasons for which packets are dropped.
+const (
+	Malformed        Reason = iota // not an IP packet, or one that contradicts itself
+	ShortDatagram                  // below the 33 bytes every datagram has
+	UnknownSender                  // neither its ids nor its address belong to a known node
+	UnknownNode                    // a relayed packet from or to a node that is not known
+	Unreachable                    // a relayed packet to a node that is not reachable
+	UnconfirmedRelay               // asked to relay by an address that is not confirmed
+	Loop                           // would go back where it came from
+	NoSession                      // came from, or goes to, a node with which there is no session
+	Undecodable                    // the record could not be opened: forged, damaged or repeated
+	UnexpectedType                 // a type of record that does not belong there
+	Compressed                     // compressed, which we never announce
+	OverLong                       // longer than any frame may be
+	MetaFull                       // the meta connection's queue is full
+	NoMeta                         // no meta connection to send it over
+	NoSocket                       // no socket of the right family
+	TooLongForPath                 // the kernel refused its size
+	SendFailed                     // the kernel refused it for another reason
+	DeviceFailed                   // the device did not take it
+	Overheld                       // waited in vain, or for too long, for a session
+	ForwardingOff                  // relaying is switched off
+	reasonCount
+)
+
+var reasonNames = [reasonCount]string{
+	Malformed: "malformed", ShortDatagram: "short datagram", UnknownSender: "unknown sender",
+	UnknownNode: "unknown node", Unreachable: "unreachable", UnconfirmedRelay: "relay request from an unconfirmed address",
+	Loop: "loop", NoSession: "no session", Undecodable: "undecodable", UnexpectedType: "unexpected type",
+	Compressed: "compressed", OverLong: "too long", MetaFull: "meta connection full",
+	NoMeta: "no meta connection", NoSocket: "no socket", TooLongForPath: "too long for its path",
+	SendFailed: "send failed", DeviceFailed: "device failed", Overheld: "no session in time", ForwardingOff: "forwarding is off",
+}
+
+func (r Reason) String() string {
+	if r < reasonCount {
+		return reasonNames[r]
+	}
+	return "unknown reason"
+}
+
+// drop counts a packet that goes no further.
+func (p *Plane) drop(r Reason) { p.drops[r].Add(1) }
+
+func (p *Plane) dropN(r Reason, n int) {
+	if n > 0 {
+		p.drops[r].Add(uint64(n))
+	}
+}
+
+// Stats returns how many packets were dropped, by reason in words, without
+// reasons that never occurred. Those of the routing rules begin with "routing: ".
+func (p *Plane) Stats() map[string]uint64 {
+	m := make(map[string]uint64)
+	for r := range p.drops {
+		if n := p.drops[r].Load(); n > 0 {
+			m[Reason(r).String()] = n
+		}
+	}
+	for r := range p.unrouted {
+		if n := p.unrouted[r].Load(); n > 0 {
+			m["routing: "+route.Reason(r).String()] = n
+		}
+	}
+	return m
+}

@@ -1,0 +1,186 @@
+// Package script runs the scripts of a network's directory: tinc-up, tinc-down,
+// host-up, subnet-up and the others, in the way and with the environment that
+// tinc gives them.
+//
+// Scripts run one after the other, each waited for, but on a goroutine of their
+// own, so that a slow script delays the next script and nothing else. What
+// happens in the mesh that calls for a script is for the caller to know.
+package script
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"tincan/internal/node"
+)
+
+// Names of the scripts that belong to no single node.
+const (
+	TincUp             = "tinc-up"
+	TincDown           = "tinc-down"
+	HostUp             = "host-up"
+	HostDown           = "host-down"
+	SubnetUp           = "subnet-up"
+	SubnetDown         = "subnet-down"
+	InvitationCreated  = "invitation-created"
+	InvitationAccepted = "invitation-accepted"
+)
+
+// NodeUp is the name of the script that runs behind host-up for one node.
+func NodeUp(n node.Name) string { return "hosts/" + string(n) + "-up" }
+
+// NodeDown is the name of the script that runs behind host-down for one node.
+func NodeDown(n node.Name) string { return "hosts/" + string(n) + "-down" }
+
+// Env is what a script is told. A variable whose field is empty is not set.
+type Env struct {
+	NetName   string // NETNAME
+	Name      string // NAME, our own node
+	Device    string // DEVICE
+	Interface string // INTERFACE
+	Debug     string // DEBUG, the debug level; empty for scripts that no daemon runs
+
+	Node           string // NODE
+	RemoteAddress  string // REMOTEADDRESS
+	RemotePort     string // REMOTEPORT
+	Subnet         string // SUBNET, without weight
+	Weight         int    // WEIGHT, only with Subnet; tinc 1.1 leaves it empty for the default, 10
+	InvitationFile string // INVITATION_FILE
+	InvitationURL  string // INVITATION_URL
+}
+
+const defaultWeight = 10
+
+// vars is e as NAME=value, in the order of the fields.
+func (e Env) vars() []string {
+	var out []string
+	set := func(name, value string) {
+		if value != "" {
+			out = append(out, name+"="+value)
+		}
+	}
+	set("NETNAME", e.NetName)
+	set("NAME", e.Name)
+	set("DEVICE", e.Device)
+	set("INTERFACE", e.Interface)
+	set("DEBUG", e.Debug)
+	set("NODE", e.Node)
+	set("REMOTEADDRESS", e.RemoteAddress)
+	set("REMOTEPORT", e.RemotePort)
+	if e.Subnet != "" {
+		weight := ""
+		if e.Weight != defaultWeight {
+			weight = strconv.Itoa(e.Weight)
+		}
+		out = append(out, "SUBNET="+e.Subnet, "WEIGHT="+weight)
+	}
+	set("INVITATION_FILE", e.InvitationFile)
+	set("INVITATION_URL", e.InvitationURL)
+	return out
+}
+
+// ours are the variables that a script never inherits: those of Env, which
+// would be stale, and those by which a service manager hands over sockets, which
+// scripts do not get.
+var ours = map[string]bool{
+	"NETNAME": true, "NAME": true, "DEVICE": true, "INTERFACE": true, "DEBUG": true,
+	"NODE": true, "REMOTEADDRESS": true, "REMOTEPORT": true, "SUBNET": true, "WEIGHT": true,
+	"INVITATION_FILE": true, "INVITATION_URL": true,
+	"LISTEN_PID": true, "LISTEN_FDS": true, "LISTEN_FDNAMES": true,
+}
+
+// environ is the whole environment of a script.
+func (e Env) environ(inherited []string) []string {
+	vars := e.vars()
+	out := make([]string, 0, len(inherited)+len(vars))
+	for _, v := range inherited {
+		if name, _, _ := strings.Cut(v, "="); !ours[name] {
+			out = append(out, v)
+		}
+	}
+	return append(out, vars...)
+}
+
+// DefaultTimeout is how long a script may run. tinc waits for ever, and a script
+// that hangs stops the whole daemon; here it would stop all later scripts.
+const DefaultTimeout = time.Minute
+
+// Config says where scripts are and how they are run.
+type Config struct {
+	Dir         string // CONFBASE, where the scripts are
+	WorkDir     string // working directory, Dir if empty
+	Interpreter string // ScriptsInterpreter: a command with arguments put in front of the path, may be empty
+	Extension   string // ScriptsExtension: put behind the name of the file, may be empty
+	// Stdout and Stderr are given to scripts; nil means those of this process. They
+	// are files and not writers, so that what a script leaves running in the
+	// background can keep them without our waiting for it. Standard input is empty.
+	Stdout, Stderr *os.File
+	Timeout        time.Duration // DefaultTimeout if 0, none if negative
+}
+
+// Exec runs the script called name and waits for it. If there is no such file it
+// does nothing: ran is false and err is nil. If the script fails, does not end in time, or ctx
+// is cancelled, the error says so; in the last two cases the script is killed with everything
+// it has started. What a script that ended by itself leaves in the background lives on.
+func (c Config) Exec(ctx context.Context, name string, env Env) (ran bool, err error) {
+	path, err := c.find(name)
+	if path == "" || err != nil {
+		return false, err
+	}
+	timeout := c.Timeout
+	if timeout == 0 {
+		timeout = DefaultTimeout
+	}
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, timeout, errTimeout)
+		defer cancel()
+	}
+	cmd := command(ctx, c.Interpreter, path)
+	cmd.Dir = c.WorkDir
+	if cmd.Dir == "" {
+		cmd.Dir = c.Dir
+	}
+	cmd.Env = env.environ(os.Environ())
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	if c.Stdout != nil {
+		cmd.Stdout = c.Stdout
+	}
+	if c.Stderr != nil {
+		cmd.Stderr = c.Stderr
+	}
+	err = run(ctx, cmd)
+	switch cause := context.Cause(ctx); {
+	case err == nil:
+		return true, nil
+	case errors.Is(cause, errTimeout):
+		return true, fmt.Errorf("script %s did not end within %v and was killed", name, timeout)
+	case cause != nil:
+		return true, fmt.Errorf("script %s was interrupted: %w", name, cause)
+	}
+	return true, failure(name, err)
+}
+
+var errTimeout = errors.New("time is up")
+
+// find is the path of the script called name, "" if there is none.
+func (c Config) find(name string) (string, error) {
+	path, err := filepath.Abs(filepath.Join(c.Dir, filepath.FromSlash(name)+c.Extension))
+	if err != nil {
+		return "", fmt.Errorf("script %s: %w", name, err)
+	}
+	switch _, err = os.Stat(path); {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", nil
+	case err != nil:
+		return "", fmt.Errorf("script %s cannot be looked at: %w", name, err)
+	}
+	return path, nil
+}
