@@ -115,16 +115,26 @@ func Run(ctx context.Context, o Options, s terminal.Streams) error {
 		}
 	}()
 
+	go func() {
+		<-ctx.Done()
+		notify("STOPPING=1")
+	}()
 	err = daemon.Run(ctx, daemon.Options{
 		Layout:    o.Layout,
 		Overrides: o.Overrides,
 		Debug:     o.Debug,
 		Version:   o.Version,
 		Log:       record,
-		Ready:     u.ready,
+		Ready: func() {
+			u.ready()
+			notify("READY=1")
+			go watchdog(ctx)
+		},
 	})
 	if err != nil && detached {
-		record(control.LogRecord{Time: time.Now(), Priority: mesh.Error, Text: err.Error()})
+		for _, r := range records(err) {
+			record(r)
+		}
 	}
 	return err
 }
@@ -133,13 +143,14 @@ func Run(ctx context.Context, o Options, s terminal.Streams) error {
 func (o Options) open(s terminal.Streams, detached bool) (sink, error) {
 	switch {
 	case o.LogFile != "":
-		f, err := openFile(o.LogFile, o.Layout.Ident())
-		if err != nil {
-			return noSink{}, err
-		}
-		return f, nil
+		return openFile(o.LogFile, o.Layout.Ident())
 	case detached || o.Syslog:
-		return openSyslog(o.Layout.Ident())
+		log, err := openSyslog(o.Layout.Ident())
+		if err != nil && detached {
+			// Containers have no system log. Without any log nobody could find out anything.
+			return openFile(o.Layout.LogFile, o.Layout.Ident())
+		}
+		return log, err
 	}
 	return &stderrSink{w: s.Err, style: o.Style, color: s.Color()}, nil
 }

@@ -93,9 +93,12 @@ type fileSink struct {
 	f  *os.File
 }
 
-func openFile(path, ident string) (*fileSink, error) {
+func openFile(path, ident string) (sink, error) {
 	s := &fileSink{path: path, ident: ident}
-	return s, s.reopen()
+	if err := s.reopen(); err != nil {
+		return noSink{}, err
+	}
+	return s, nil
 }
 
 func (s *fileSink) log(r control.LogRecord) {
@@ -130,15 +133,24 @@ func (noSink) close()                {}
 // PrintError shows the error that ended a daemon in the style of its log.
 func PrintError(s terminal.Streams, style Style, err error) {
 	out := &stderrSink{w: s.Err, style: style, color: s.Color()}
+	for _, r := range records(err) {
+		out.log(r)
+	}
+}
+
+// records puts an error into the log's form: each problem of a configuration
+// on a line of its own, and advice if there is any.
+func records(err error) []control.LogRecord {
+	var list []control.LogRecord
+	for line := range strings.Lines(err.Error()) {
+		list = append(list, control.LogRecord{Time: time.Now(), Priority: mesh.Error, Text: strings.TrimSpace(line)})
+	}
 	var h interface {
 		error
 		Hint() string
 	}
-	// Several problems of a configuration are several lines.
-	for line := range strings.Lines(err.Error()) {
-		out.log(control.LogRecord{Time: time.Now(), Priority: mesh.Error, Text: strings.TrimSpace(line)})
+	if errors.As(err, &h) && h.Hint() != "" {
+		list = append(list, control.LogRecord{Time: time.Now(), Priority: mesh.Info, Text: "hint: " + h.Hint()})
 	}
-	if errors.As(err, &h) {
-		out.log(control.LogRecord{Time: time.Now(), Priority: mesh.Info, Text: "hint: " + h.Hint()})
-	}
+	return list
 }

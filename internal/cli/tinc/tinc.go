@@ -156,12 +156,13 @@ func (c *call) command(name string, words []string) error {
 		return errUsage{fmt.Errorf("Unknown command `%s'.", words[0])} //lint:ignore ST1005 scripts know this sentence
 	}
 	args := words[1:]
+	few, many := len(args) < cmd.min, cmd.max >= 0 && len(args) > cmd.max
 	switch {
-	case cmd.max >= 0 && len(args) > cmd.max && (name == "dump" || name == "list"):
+	case (few || many) && (name == "dump" || name == "list"):
 		return errUsage{errArguments("Invalid number of arguments.")}
-	case cmd.max >= 0 && len(args) > cmd.max && cmd.min == 0:
+	case many && cmd.min == 0:
 		return errArguments("Too many arguments!")
-	case len(args) < cmd.min || cmd.max >= 0 && len(args) > cmd.max:
+	case few || many:
 		return errArguments("Invalid number of arguments.")
 	}
 	return cmd.run(c, args)

@@ -6,8 +6,6 @@ import (
 	"strings"
 
 	"tincan/internal/cli/setting"
-	"tincan/internal/config"
-	"tincan/internal/control"
 )
 
 var verbs = map[string]setting.Verb{"get": setting.Get, "set": setting.Set, "add": setting.Add, "del": setting.Del}
@@ -23,7 +21,9 @@ func variable(verb string) func(*call, []string) error {
 			return err
 		}
 		r.Force = c.force
-		if port, ok := c.runningPort(r); ok {
+		if port, err := r.RunningPort(c.layout.ForClient()); err != nil {
+			fmt.Fprintln(c.Err, "Could not get port from the pidfile.")
+		} else if port != "" {
 			fmt.Fprintln(c.Out, port)
 			return nil
 		}
@@ -47,25 +47,6 @@ func variable(verb string) func(*call, []string) error {
 		}
 		return nil
 	}
-}
-
-// runningPort answers "get Port" about the own node: the port that the daemon
-// really listens on, which a configured 0 does not tell.
-func (c *call) runningPort(r setting.Request) (string, bool) {
-	if r.Verb != setting.Get || r.Name != "Port" {
-		return "", false
-	}
-	if r.Host != "" {
-		if own, err := config.OwnName(c.layout); err != nil || own != r.Host {
-			return "", false
-		}
-	}
-	p, err := control.ReadPidFile(c.layout.ForClient().PidFile)
-	if err != nil {
-		fmt.Fprintln(c.Err, "Could not get port from the pidfile.")
-		return "", false
-	}
-	return p.Listen.Port, true
 }
 
 // oldConfig is the old spelling: config [get|set|replace|change|add|del] ...
