@@ -119,6 +119,8 @@ func (s *wireSocket) Local() netip.AddrPort        { return s.local }
 func (s *wireSocket) Recv() ([]udp.Arrival, error) { select {} }
 func (s *wireSocket) PathMTU(addr netip.Addr) int  { return 0 }
 func (s *wireSocket) Close() error                 { return nil }
+func (s *wireSocket) CanGSO() bool                 { return true }
+func (s *wireSocket) Dropped() uint64              { return 0 }
 func (s *wireSocket) Send(runs []udp.Run) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
