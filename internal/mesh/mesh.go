@@ -60,6 +60,7 @@ type Mesh struct {
 	pause          time.Duration // how long to leave the mesh when another node uses our name
 	pausedUntil    time.Time
 	down           bool // Shutdown was handled
+	autoSoon       bool // AutoConnect has an extra turn soon
 }
 
 // New returns the brain of a node. Its first Flush announces the node itself.
@@ -352,9 +353,11 @@ func (m *Mesh) reachabilityChanged(p *peer) {
 			m.emit(SubnetUp{Owner: p.name, Subnet: s, Addr: p.road.addr})
 		}
 		m.greet(p)
+		m.autoConnectSoon()
 		return
 	}
 	m.logf(1, Info, "node %s became unreachable", p.name)
+	m.autoConnectSoon()
 	m.emit(NodeDown{Node: p.name, Addr: addr})
 	for _, s := range subnets {
 		m.emit(SubnetDown{Owner: p.name, Subnet: s, Addr: addr})

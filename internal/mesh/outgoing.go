@@ -86,7 +86,7 @@ func (m *Mesh) dial(o *outgoing) {
 	}
 	if len(o.queue) == 0 {
 		if o.round == 0 {
-			m.logf(1, Warning, "no address is known for %s", o.name)
+			m.logf(0, Warning, "no address is known for %s: add a line Address = HOST to its host file", o.name)
 		}
 		m.roundFailed(o)
 		return
@@ -152,6 +152,7 @@ func (m *Mesh) addressesOf(p *peer) []Endpoint {
 // connected: the connection of o has been activated.
 func (m *Mesh) connected(o *outgoing) {
 	o.up, o.queue = m.now, nil
+	m.autoConnectSoon()
 	if o.conn.remote.IsValid() && o.conn.id%2 == 1 {
 		m.remember(o.conn.peer, o.conn.remote)
 	}
@@ -177,7 +178,7 @@ func (m *Mesh) ended(o *outgoing, wasActive bool) {
 	}
 	if o.auto && wasActive { // AutoConnect chooses again
 		m.giveUp(o)
-		m.after(m.jitter(time.Second), m.autoConnect)
+		m.autoConnectSoon()
 		return
 	}
 	switch {
@@ -262,14 +263,16 @@ func (m *Mesh) autoConnect() {
 	case n < autoTarget:
 		var free []*peer
 		for _, p := range m.sorted() {
-			if p != m.self && p.conn == nil && p.key() != nil && (p.hasAddress() || p.reachable) && len(m.addressesOf(p)) > 0 {
+			if p != m.self && p.conn == nil && (p.key() != nil || p.reachable) && m.dials[p.name] == nil && len(m.addressesOf(p)) > 0 {
 				free = append(free, p)
 			}
 		}
 		if len(free) == 0 {
 			return
 		}
-		if p := free[m.in.Rand.IntN(len(free))]; m.dials[p.name] == nil {
+		if p := free[m.in.Rand.IntN(len(free))]; p.key() == nil {
+			m.askKey(p) // the answer brings us back here
+		} else {
 			m.want(p.name, true)
 		}
 	case n > autoTarget:
@@ -298,6 +301,22 @@ func (m *Mesh) autoConnect() {
 			m.want(p.name, true)
 		}
 	}
+}
+
+// autoConnectSoon looks for another neighbour before the next regular turn. A newcomer
+// has one neighbour; should that one die before there is a second, it would be
+// alone. The jitter spreads nodes that lost the same neighbour.
+func (m *Mesh) autoConnectSoon() {
+	if !m.cfg.AutoConnect || m.autoSoon || len(m.activeConns()) >= autoTarget {
+		return
+	}
+	m.autoSoon = true
+	m.after(50*time.Millisecond+m.jitter(500*time.Millisecond), func() {
+		m.autoSoon = false
+		if len(m.activeConns()) < autoTarget {
+			m.autoConnect()
+		}
+	})
 }
 
 func (m *Mesh) degree(n node.Name) int {

@@ -174,6 +174,7 @@ func (m *Mesh) learnKey(p *peer, text string) {
 	m.logf(1, Info, "learned the public key of %s", p.name)
 	m.emit(SaveKey{Node: p.name, Key: k})
 	m.startSession(p)
+	m.autoConnectSoon()
 }
 
 // peerStarts handles a start message. If both sides began at the same time, the one with
