@@ -271,7 +271,7 @@ func (m *Mesh) sendEverything(c *conn) {
 		}
 		return
 	}
-	for _, p := range m.sorted() {
+	for _, p := range m.order {
 		for _, s := range sortedSubnets(p) {
 			m.send(c, addSubnet(m.nonce(), p.name, s))
 		}
@@ -315,7 +315,7 @@ func (m *Mesh) lost(c *conn, reason string) {
 		m.graph.Delete(m.cfg.Name, c.peer.name)
 		m.graphDirty = true
 		if !m.down {
-			m.announce(wire.DelEdge{Nonce: m.nonce(), From: m.cfg.Name, To: c.peer.name}.Append(nil))
+			m.announce(m.withdrawal(m.cfg.Name, c.peer.name))
 		}
 		m.orphans = append(m.orphans, c.peer.name)
 		m.touch(c.peer)

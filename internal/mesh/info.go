@@ -38,7 +38,7 @@ type NodeInfo struct {
 // Nodes describes all known nodes in the order of their names.
 func (m *Mesh) Nodes() []NodeInfo {
 	var out []NodeInfo
-	for _, p := range m.sorted() {
+	for _, p := range m.order {
 		n := NodeInfo{
 			Name: p.name, ID: p.id, Self: p == m.self, Known: p.known, HasAddr: p.hasAddress(),
 			Reachable: p.reachable, Distance: -1, Since: p.since,

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -12,7 +13,6 @@ import (
 	"tincan/internal/keys"
 	"tincan/internal/node"
 	"tincan/internal/subnet"
-	"tincan/internal/wire"
 )
 
 // Protocol version that we speak (tinc 1.1).
@@ -40,7 +40,12 @@ type Mesh struct {
 	now  time.Time // of the event being handled
 	seen seen
 
+	repeats repeats
+	refused time.Time // when refuse last logged
+	subnets int       // of all nodes
+
 	nodes  map[node.Name]*peer
+	order  []*peer // all nodes by name, so that equal runs give equal transcripts
 	byID   map[node.ID]*peer
 	self   *peer
 	graph  *graph.Graph
@@ -80,8 +85,9 @@ func New(cfg Config, in Injected, now time.Time) *Mesh {
 		m.setHost(name, true, h)
 	}
 	for _, s := range m.cfg.Subnets {
-		m.self.subnets[s] = struct{}{}
-		m.emit(SubnetUp{Owner: cfg.Name, Subnet: s})
+		if _, ok := m.self.subnets[s]; !ok {
+			m.putSubnet(m.self, s)
+		}
 	}
 	m.graphDirty, m.routesDirty = true, true
 	for _, name := range m.cfg.ConnectTo {
@@ -91,6 +97,7 @@ func New(cfg Config, in Injected, now time.Time) *Mesh {
 	m.every(time.Second, m.checkPeers)
 	m.every(5*time.Second, m.autoConnect)
 	m.every(5*time.Second, m.checkContradictions)
+	m.every(cleanInterval, m.clean)
 	return m
 }
 
@@ -110,6 +117,7 @@ func withDefaults(c Config) Config {
 	def(&c.UDPDiscoveryTimeout, 30*time.Second)
 	def(&c.UDPInfoInterval, 5*time.Second)
 	def(&c.MTUInfoInterval, 5*time.Second)
+	def(&c.StaleAfter, 24*time.Hour)
 	if c.TunnelServer {
 		c.StrictSubnets = true
 	}
@@ -227,11 +235,14 @@ type peer struct {
 	subnets   map[subnet.Subnet]struct{}
 	path      graph.Path
 	reachable bool
+	born      time.Time // when it was first heard of
 	since     time.Time // of the last change of reachability, zero: never
 	conn      *conn     // activated meta connection
 
-	session  session
-	askedKey time.Time // last request for its public key
+	session     session
+	askedKey    time.Time // last request for its public key
+	starts      int       // session starts of the peer since startsSince
+	startsSince time.Time
 
 	road road // how it is reached by UDP
 
@@ -245,11 +256,22 @@ type peer struct {
 func (m *Mesh) peer(name node.Name) *peer {
 	p := m.nodes[name]
 	if p == nil {
-		p = &peer{name: name, id: name.ID(), subnets: map[subnet.Subnet]struct{}{}, road: newRoad()}
+		p = &peer{name: name, id: name.ID(), born: m.now, subnets: map[subnet.Subnet]struct{}{}, road: newRoad()}
 		m.nodes[name] = p
 		m.byID[p.id] = p
+		i, _ := slices.BinarySearchFunc(m.order, p, byName)
+		m.order = slices.Insert(m.order, i, p)
 	}
 	return p
+}
+
+func (m *Mesh) forgetNode(p *peer) {
+	delete(m.nodes, p.name)
+	delete(m.byID, p.id)
+	if i, ok := slices.BinarySearchFunc(m.order, p, byName); ok {
+		m.order = slices.Delete(m.order, i, i+1)
+	}
+	m.touch(p)
 }
 
 func (p *peer) minor() int { return p.path.Options.Minor() }
@@ -282,34 +304,14 @@ func (m *Mesh) setHost(name node.Name, known bool, h Host) {
 	}
 }
 
-// sorted returns all peers in the order of their names, so that equal runs give
-// equal transcripts.
-func (m *Mesh) sorted() []*peer {
-	all := make([]*peer, 0, len(m.nodes))
-	for _, p := range m.nodes {
-		all = append(all, p)
-	}
-	slices.SortFunc(all, byName)
-	return all
-}
-
-func byName(a, b *peer) int {
-	switch {
-	case a.name < b.name:
-		return -1
-	case a.name > b.name:
-		return 1
-	}
-	return 0
-}
+func byName(a, b *peer) int { return cmp.Compare(a.name, b.name) }
 
 // ---------------------------------------------------------------- paths
 
 // recompute searches the paths anew and acts on what has changed.
 func (m *Mesh) recompute() {
 	paths := m.graph.Paths()
-	all := m.sorted()
-	for _, p := range all {
+	for _, p := range m.order {
 		old := p.path
 		p.path = paths[p.name]
 		if p == m.self {
@@ -397,7 +399,7 @@ func (m *Mesh) withdrawOrphans() {
 			continue
 		}
 		if _, ok := m.graph.Get(name, m.cfg.Name); ok {
-			m.announce(wire.DelEdge{Nonce: m.nonce(), From: name, To: m.cfg.Name}.Append(nil))
+			m.announce(m.withdrawal(name, m.cfg.Name))
 			m.graph.Delete(name, m.cfg.Name)
 			m.graphDirty = true
 		}
@@ -491,7 +493,7 @@ func (m *Mesh) usableMTU(p *peer) int {
 
 func (m *Mesh) routes() Routes {
 	r := Routes{Tree: []node.Name{}}
-	for _, p := range m.sorted() {
+	for _, p := range m.order {
 		for _, s := range sortedSubnets(p) {
 			r.Subnets = append(r.Subnets, Owned{Subnet: s, Owner: p.name, Reachable: p.reachable})
 		}

@@ -261,7 +261,7 @@ func (m *Mesh) autoConnect() {
 	switch n := len(conns); {
 	case n < autoTarget:
 		var free []*peer
-		for _, p := range m.sorted() {
+		for _, p := range m.order {
 			if p != m.self && p.conn == nil && p.key() != nil && (p.hasAddress() || p.reachable) && len(m.addressesOf(p)) > 0 {
 				free = append(free, p)
 			}
@@ -276,7 +276,7 @@ func (m *Mesh) autoConnect() {
 		// Let go of a connection that we made and that its other end can spare.
 		var spare []*conn
 		for _, c := range conns {
-			if c.out != nil && c.out.auto && c.id%2 == 1 && m.degree(c.peer.name) >= 2 && m.now.Sub(c.out.up) > settled {
+			if c.out != nil && c.out.auto && c.id%2 == 1 && m.graph.OutDegree(c.peer.name) >= 2 && m.now.Sub(c.out.up) > settled {
 				spare = append(spare, c)
 			}
 		}
@@ -293,19 +293,10 @@ func (m *Mesh) autoConnect() {
 			}
 		}
 		// Look whether a part of the mesh has been lost.
-		all := m.sorted()
-		if p := all[m.in.Rand.IntN(len(all))]; p != m.self && !p.reachable && p.hasAddress() && p.key() != nil && m.dials[p.name] == nil {
+		if p := m.order[m.in.Rand.IntN(len(m.order))]; p != m.self && !p.reachable && p.hasAddress() && p.key() != nil && m.dials[p.name] == nil {
 			m.want(p.name, true)
 		}
 	}
-}
-
-func (m *Mesh) degree(n node.Name) int {
-	k := 0
-	for range m.graph.From(n) {
-		k++
-	}
-	return k
 }
 
 // reconfigure takes over what may change while running.
@@ -314,7 +305,7 @@ func (m *Mesh) reconfigure(c Config) {
 	c.Name, c.Key, c.Port, c.Sockets = m.cfg.Name, m.cfg.Key, m.cfg.Port, m.cfg.Sockets
 	c.StrictSubnets, c.TunnelServer = m.cfg.StrictSubnets, m.cfg.TunnelServer
 	m.cfg = c
-	for _, p := range m.sorted() {
+	for _, p := range m.order {
 		if p == m.self {
 			continue
 		}
