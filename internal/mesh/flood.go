@@ -20,15 +20,6 @@ const (
 	maxContradictions = 100
 )
 
-func sortConns(cs []*conn) {
-	slices.SortFunc(cs, func(a, b *conn) int {
-		if a.id < b.id {
-			return -1
-		}
-		return 1
-	})
-}
-
 func (m *Mesh) nonce() uint32 { return m.in.Rand.Uint32() }
 
 func addEdge(nonce uint32, e graph.Edge) []byte {

@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"tincan/internal/graph"
@@ -89,21 +90,12 @@ type ConnInfo struct {
 
 // Conns returns the meta connections in the order in which they were made.
 func (m *Mesh) Conns() []ConnInfo {
-	tree := map[node.Name]bool{}
-	for _, n := range m.graph.Tree().Adjacent(m.cfg.Name) {
-		tree[n] = true
-	}
-	all := make([]*conn, 0, len(m.conns))
-	for _, c := range m.conns {
-		all = append(all, c)
-	}
-	sortConns(all)
 	var out []ConnInfo
-	for _, c := range all {
+	for _, c := range m.lines {
 		i := ConnInfo{Conn: c.id, Remote: c.remote, Options: c.edge.options, Active: c.stage == active, Outgoing: c.id%2 == 1, Pinged: c.pinged, Dialling: c.stage == dialling}
 		if c.peer != nil {
 			i.Node = c.peer.name
-			i.Tree = i.Active && tree[c.peer.name]
+			i.Tree = i.Active && slices.Contains(m.tree, c.peer.name)
 		}
 		out = append(out, i)
 	}

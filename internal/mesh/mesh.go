@@ -44,15 +44,17 @@ type Mesh struct {
 	refused time.Time // when refuse last logged
 	subnets int       // of all nodes
 
-	nodes  map[node.Name]*peer
-	order  []*peer // all nodes by name, so that equal runs give equal transcripts
-	byID   map[node.ID]*peer
-	self   *peer
-	graph  *graph.Graph
-	conns  map[ConnID]*conn
-	dials  map[node.Name]*outgoing
-	timers timers
-	nextID ConnID
+	nodes   map[node.Name]*peer
+	order   []*peer // all nodes by name, so that equal runs give equal transcripts
+	byID    map[node.ID]*peer
+	self    *peer
+	graph   *graph.Graph
+	conns   map[ConnID]*conn
+	lines   []*conn // all connections by number
+	actives []*conn // the activated ones by number; nil: to be worked out
+	dials   map[node.Name]*outgoing
+	timers  timers
+	nextID  ConnID
 
 	effects []Effect
 
@@ -60,6 +62,9 @@ type Mesh struct {
 	routesDirty bool               // subnets or reachability changed since they were published
 	dirty       map[*peer]struct{} // peers whose state may have to be published
 	orphans     []node.Name        // lost neighbours whose edge to us is to be withdrawn if they are now unreachable
+
+	tree    []node.Name // neighbours in the broadcast tree
+	checked time.Time   // last run of checkConns
 
 	contradictions struct{ adds, dels int }
 	pause          time.Duration // how long to leave the mesh when another node uses our name
@@ -286,8 +291,8 @@ func (m *Mesh) touch(p *peer) { m.dirty[p] = struct{}{} }
 
 func (m *Mesh) setHost(name node.Name, known bool, h Host) {
 	if !known {
-		if p := m.nodes[name]; p != nil && p.known {
-			p.known, p.host = false, Host{}
+		if p := m.nodes[name]; p != nil && p.known && p != m.self {
+			m.hostGone(p)
 		}
 		return
 	}
@@ -301,6 +306,20 @@ func (m *Mesh) setHost(name node.Name, known bool, h Host) {
 	p.known, p.host = true, h
 	if m.cfg.StrictSubnets && p != m.self {
 		m.replaceSubnets(p, h.Subnets)
+	}
+}
+
+// hostGone: p has no host file any more. A login that is under way ends; what stands,
+// stands until a reload.
+func (m *Mesh) hostGone(p *peer) {
+	p.known, p.host = false, Host{}
+	if m.cfg.StrictSubnets {
+		m.replaceSubnets(p, nil)
+	}
+	for _, c := range slices.Clone(m.lines) {
+		if c.peer == p && (c.stage == securing || c.stage == authenticating) {
+			m.drop(c, "its host file is gone")
+		}
 	}
 }
 
@@ -325,11 +344,15 @@ func (m *Mesh) recompute() {
 				p.road.setAddr(addr, -1)
 			}
 		}
-		if p.path != old {
+		if p.path != old || m.hopConn(p) != p.published.Conn {
 			m.touch(p)
 		}
 	}
-	m.routesDirty = true // the tree may differ
+	if m.cfg.Broadcast && !m.cfg.TunnelServer {
+		if tree := m.graph.Adjacent(m.cfg.Name); !slices.Equal(tree, m.tree) {
+			m.tree, m.routesDirty = tree, true
+		}
+	}
 }
 
 func (m *Mesh) reachabilityChanged(p *peer) {
@@ -340,6 +363,9 @@ func (m *Mesh) reachabilityChanged(p *peer) {
 	p.since = m.now
 	m.touch(p)
 	subnets := sortedSubnets(p)
+	if len(subnets) > 0 {
+		m.routesDirty = true
+	}
 	if p.reachable {
 		if p.path.Prev != nil {
 			if a, ok := p.path.Prev.Addr.Addr(); ok {
@@ -426,6 +452,14 @@ func (m *Mesh) nextHopConn(p *peer) *conn {
 	return nil
 }
 
+// hopConn is the number of the meta connection that leads to p, 0 if there is none.
+func (m *Mesh) hopConn(p *peer) ConnID {
+	if c := m.nextHopConn(p); c != nil {
+		return c.id
+	}
+	return 0
+}
+
 // ---------------------------------------------------------------- publishing
 
 func (m *Mesh) publish() {
@@ -464,9 +498,7 @@ func (m *Mesh) state(p *peer) PeerState {
 		return st
 	}
 	st.Adjacent = p.conn != nil
-	if c := m.nextHopConn(p); c != nil {
-		st.Conn = c.id
-	}
+	st.Conn = m.hopConn(p)
 	st.NextHop, st.Via, st.ViaSelf = p.path.NextHop, via.name, p.path.Via == m.cfg.Name
 	st.Options = uint32(p.path.Options)
 	st.Addr, st.Sock, st.Confirmed = p.road.addr, p.road.sock, p.road.confirmed
@@ -501,8 +533,6 @@ func (m *Mesh) routes() Routes {
 	for _, s := range m.cfg.BroadcastSubnets {
 		r.Subnets = append(r.Subnets, Owned{Subnet: s, Reachable: true})
 	}
-	if m.cfg.Broadcast && !m.cfg.TunnelServer {
-		r.Tree = append(r.Tree, m.graph.Tree().Adjacent(m.cfg.Name)...)
-	}
+	r.Tree = append(r.Tree, m.tree...)
 	return r
 }

@@ -78,7 +78,9 @@ type player struct {
 	told map[string]bool // requests played to the brain
 }
 
-func newPlayer(t *testing.T) *player { return &player{t: t, now: time.Unix(1_900_000_000, 0), told: map[string]bool{}} }
+func newPlayer(t *testing.T) *player {
+	return &player{t: t, now: time.Unix(1_900_000_000, 0), told: map[string]bool{}}
+}
 
 func testKey(name node.Name) *keys.PrivateKey {
 	var seed [32]byte
