@@ -95,7 +95,7 @@ func (m *Mesh) dial(o *outgoing) {
 	o.queue = o.queue[1:]
 	c := &conn{id: m.nextID, peer: p, out: o, stage: dialling, began: m.now}
 	m.nextID += 2
-	m.conns[c.id] = c
+	m.add(c)
 	o.conn = c
 	m.logf(1, Info, "connecting to %s at %s", o.name, net.JoinHostPort(to.Host, to.Port))
 	m.emit(Dial{Conn: c.id, Node: o.name, To: to, Timeout: m.cfg.PingTimeout})
@@ -114,7 +114,7 @@ func (m *Mesh) roundFailed(o *outgoing) {
 }
 
 func (m *Mesh) backoff(round int) time.Duration {
-	d := m.cfg.MaxTimeout
+	d := max(m.cfg.MaxTimeout, firstRetry)
 	if round < 20 {
 		d = min(d, firstRetry<<(round-1))
 	}
@@ -153,7 +153,7 @@ func (m *Mesh) addressesOf(p *peer) []Endpoint {
 func (m *Mesh) connected(o *outgoing) {
 	o.up, o.queue = m.now, nil
 	m.autoConnectSoon()
-	if o.conn.remote.IsValid() && o.conn.id%2 == 1 {
+	if o.conn.remote.IsValid() && o.conn.dialled() {
 		m.remember(o.conn.peer, o.conn.remote)
 	}
 }
@@ -262,7 +262,7 @@ func (m *Mesh) autoConnect() {
 	switch n := len(conns); {
 	case n < autoTarget:
 		var free []*peer
-		for _, p := range m.sorted() {
+		for _, p := range m.order {
 			if p != m.self && p.conn == nil && (p.key() != nil || p.reachable) && m.dials[p.name] == nil && len(m.addressesOf(p)) > 0 {
 				free = append(free, p)
 			}
@@ -279,7 +279,7 @@ func (m *Mesh) autoConnect() {
 		// Let go of a connection that we made and that its other end can spare.
 		var spare []*conn
 		for _, c := range conns {
-			if c.out != nil && c.out.auto && c.id%2 == 1 && m.degree(c.peer.name) >= 2 && m.now.Sub(c.out.up) > settled {
+			if c.out != nil && c.out.auto && c.dialled() && m.graph.OutDegree(c.peer.name) >= 2 && m.now.Sub(c.out.up) > settled {
 				spare = append(spare, c)
 			}
 		}
@@ -296,8 +296,7 @@ func (m *Mesh) autoConnect() {
 			}
 		}
 		// Look whether a part of the mesh has been lost.
-		all := m.sorted()
-		if p := all[m.in.Rand.IntN(len(all))]; p != m.self && !p.reachable && p.hasAddress() && p.key() != nil && m.dials[p.name] == nil {
+		if p := m.order[m.in.Rand.IntN(len(m.order))]; p != m.self && !p.reachable && p.hasAddress() && p.key() != nil && m.dials[p.name] == nil {
 			m.want(p.name, true)
 		}
 	}
@@ -319,34 +318,30 @@ func (m *Mesh) autoConnectSoon() {
 	})
 }
 
-func (m *Mesh) degree(n node.Name) int {
-	k := 0
-	for range m.graph.From(n) {
-		k++
-	}
-	return k
-}
-
 // reconfigure takes over what may change while running.
 func (m *Mesh) reconfigure(c Config) {
+	if m.down {
+		return
+	}
 	c = withDefaults(c)
 	c.Name, c.Key, c.Port, c.Sockets = m.cfg.Name, m.cfg.Key, m.cfg.Port, m.cfg.Sockets
 	c.StrictSubnets, c.TunnelServer = m.cfg.StrictSubnets, m.cfg.TunnelServer
 	m.cfg = c
-	for _, p := range m.sorted() {
-		if p == m.self {
-			continue
+	for _, conn := range slices.Clone(m.lines) {
+		if conn.stage < securing {
+			continue // it has not been checked yet
 		}
-		h, ok := c.Hosts[p.name]
-		if !ok && p.known {
-			p.known = false
-			p.host = Host{}
-			if p.conn != nil {
-				m.drop(p.conn, "its host file is gone")
-			}
+		switch h, ok := c.Hosts[conn.peer.name]; {
+		case !ok:
+			m.drop(conn, "its host file is gone")
+		case conn.peer.host.Key != nil && (h.Key == nil || *h.Key != *conn.peer.host.Key):
+			m.drop(conn, "its key in the host file has changed")
 		}
-		if ok && p.conn != nil && p.host.Key != nil && (h.Key == nil || *h.Key != *p.host.Key) {
-			m.drop(p.conn, "its key in the host file has changed")
+	}
+	for _, p := range m.order {
+		m.touch(p)
+		if _, ok := c.Hosts[p.name]; !ok && p.known && p != m.self {
+			m.hostGone(p)
 		}
 	}
 	for name, h := range c.Hosts {
@@ -354,14 +349,16 @@ func (m *Mesh) reconfigure(c Config) {
 		h.Cached = p.host.Cached
 		p.host = Host{} // a key that was removed from the file is not kept
 		m.setHost(name, true, h)
-		m.touch(p)
 	}
 	m.replaceOwnSubnets(c.Subnets)
 	for _, o := range m.sortedDials() {
+		if o.auto && !c.AutoConnect && (o.conn == nil || o.conn.stage != active) {
+			m.giveUp(o)
+		}
 		if !o.auto && !slices.Contains(c.ConnectTo, o.name) {
 			conn := o.conn
 			m.giveUp(o)
-			if conn != nil && conn.stage == active && conn.id%2 == 1 {
+			if conn != nil && conn.stage == active && conn.dialled() {
 				m.drop(conn, "no longer in ConnectTo")
 			}
 		}
