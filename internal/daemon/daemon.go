@@ -69,23 +69,23 @@ const (
 
 // Daemon is one running node.
 type Daemon struct {
-	opts   Options
-	net    *config.Network
-	key    *keys.PrivateKey
-	log    *logger
-	claim  *control.Claim
-	dev    device.Device
-	socks  []udp.Socket // to be closed here; nil once the plane has them
-	paths  []udp.Socket // the same, for asking about routes
-	tcp    []net.Listener
-	plane  *dataplane.Plane
-	conns  *metaconn.Table
-	brain  *mesh.Mesh
-	script *script.Runner
-	face   *face // the interface, as the kernel sees it
-	invite *invite.Server
-	pcap   pcap
-	disk   *disk
+	opts    Options
+	current atomic.Pointer[config.Network] // as loaded last
+	key     *keys.PrivateKey
+	log     *logger
+	claim   *control.Claim
+	dev     device.Device
+	socks   []udp.Socket // to be closed here; nil once the plane has them
+	paths   []udp.Socket // the same, for asking about routes
+	tcp     []net.Listener
+	plane   *dataplane.Plane
+	conns   *metaconn.Table
+	brain   *mesh.Mesh
+	script  *script.Runner
+	face    *face // the interface, as the kernel sees it
+	invite  *invite.Server
+	pcap    pcap
+	disk    *disk
 
 	events  chan mesh.Event
 	reports chan mesh.Event
@@ -112,12 +112,23 @@ func Run(ctx context.Context, opts Options) error {
 		return err
 	}
 	d.log.printf(0, mesh.Notice, "tincan %s starting, debug level %d", opts.Version, d.log.level())
+	// A client that asked us to stop takes the end of its connection for our
+	// end: so the control socket is served until everything else is gone.
+	var serving sync.WaitGroup
+	controlCtx, endControl := context.WithCancel(context.Background())
+	defer func() { endControl(); serving.Wait() }()
 	defer d.close()
 	if err := d.open(); err != nil {
 		return err
 	}
-	return d.run(ctx)
+	return d.run(ctx, func() {
+		server := control.NewServer(d.claim.Cookie(), &backend{d})
+		serving.Go(func() { server.Serve(controlCtx, d.claim.Listener()) })
+	})
 }
+
+// network is the configuration in use. It is replaced by a reload.
+func (d *Daemon) network() *config.Network { return d.current.Load() }
 
 // load reads the configuration and the key.
 func (d *Daemon) load() error {
@@ -128,7 +139,7 @@ func (d *Daemon) load() error {
 	if err != nil {
 		return err
 	}
-	d.net = n
+	d.current.Store(n)
 	if d.opts.Debug == 0 {
 		d.log.setLevel(n.Settings.LogLevel)
 	}
@@ -175,7 +186,7 @@ func (d *Daemon) open() error {
 	if err := claim.Publish(d.tcpAddr()); err != nil {
 		return err
 	}
-	s := d.net.Settings
+	s := d.network().Settings
 	d.script = script.NewRunner(d.scriptConfig(s), func(level int, text string) {
 		p := mesh.Info
 		if level == script.LevelError {
@@ -185,7 +196,7 @@ func (d *Daemon) open() error {
 	})
 	d.disk = newDisk(d.opts.Layout, d.log)
 	d.plane = dataplane.New(dataplane.Config{
-		Self: d.net.Name, Device: d.dev, Sockets: d.socks,
+		Self: d.network().Name, Device: d.dev, Sockets: d.socks,
 		Event: d.report,
 		Meta: func(id mesh.ConnID) dataplane.Meta {
 			if w := d.conns.Meta(id); w != nil {
@@ -197,7 +208,7 @@ func (d *Daemon) open() error {
 		LocalAddr: localAddrTowards,
 	})
 	d.conns = metaconn.New(metaconn.Config{
-		Self: d.net.Name, Key: d.key, Rand: rand.Reader,
+		Self: d.network().Name, Key: d.key, Rand: rand.Reader,
 		Event: d.event, Data: d.plane,
 		Invitation: d.serveInvitation,
 		LoadHost:   d.loadHost,
@@ -209,8 +220,9 @@ func (d *Daemon) open() error {
 	return nil
 }
 
-// run starts the goroutines, and ends them in the opposite order.
-func (d *Daemon) run(ctx context.Context) error {
+// run starts the goroutines, and ends them in the opposite order. serve begins to
+// answer the control socket.
+func (d *Daemon) run(ctx context.Context, serve func()) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	failed := make(chan error, 1)
@@ -249,7 +261,7 @@ func (d *Daemon) run(ctx context.Context) error {
 
 	var seed [32]byte
 	rand.Read(seed[:])
-	d.brain = mesh.New(d.meshConfig(d.net), mesh.Injected{
+	d.brain = mesh.New(d.meshConfig(d.network()), mesh.Injected{
 		Rand: mathrand.New(mathrand.NewChaCha8(seed)), Secrets: rand.Reader, RouteMTU: d.routeMTU,
 	}, time.Now())
 
@@ -264,22 +276,13 @@ func (d *Daemon) run(ctx context.Context) error {
 	}()
 
 	for _, l := range d.tcp {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
+		wg.Go(func() {
 			if err := d.conns.Serve(ctx, l); err != nil && ctx.Err() == nil {
 				fail("meta connections", err)
 			}
-		}()
+		})
 	}
-	server := control.NewServer(d.claim.Cookie(), &backend{d})
-	wg.Add(1)
-	go func() {
-		defer wg.Done()
-		if err := server.Serve(ctx, d.claim.Listener()); err != nil && ctx.Err() == nil {
-			fail("control socket", err)
-		}
-	}()
+	serve()
 	unhook := d.hookSignals()
 	defer unhook()
 

@@ -66,13 +66,13 @@ func (f *face) configure(addrs, routes []netip.Prefix) error {
 
 // interfaceUp runs tinc-up, or gives the interface what Ifconfig and Route say.
 func (d *Daemon) interfaceUp(ctx context.Context) error {
-	s := d.net.Settings
+	s := d.network().Settings
 	if d.hasScript(script.TincUp) {
 		// its failure has been logged, and is not ours to judge
 		_ = d.script.Do(ctx, script.TincUp, d.env("", netip.AddrPort{}))
 		return nil
 	}
-	if d.face.name == "" || d.net.Settings.DeviceType == "dummy" {
+	if d.face.name == "" || d.network().Settings.DeviceType == "dummy" {
 		return nil
 	}
 	if len(s.Ifconfig) == 0 {
@@ -107,13 +107,13 @@ func (d *Daemon) interfaceDown() {
 }
 
 func (d *Daemon) hasScript(name string) bool {
-	_, err := os.Stat(d.opts.Layout.Script(name + d.net.Settings.ScriptsExtension))
+	_, err := os.Stat(d.opts.Layout.Script(name + d.network().Settings.ScriptsExtension))
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // add routes a subnet of another node into the VPN, if it is one that
 // we take from others without being told: see welcome.
-func (f *face) add(owner node.Name, s subnet.Subnet) {
+func (f *face) add(owner node.Name, s subnet.Subnet, underlay func(netip.Prefix) (node.Name, bool)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	p := s.Prefix()
@@ -121,7 +121,7 @@ func (f *face) add(owner node.Name, s subnet.Subnet) {
 		return
 	}
 	key := learnt{owner, p.Masked()}
-	if _, ok := f.learnt[key]; ok || !f.welcome(owner, key.subnet) {
+	if _, ok := f.learnt[key]; ok || !f.welcome(owner, key.subnet, underlay) {
 		return
 	}
 	if err := f.link.AddRoute(key.subnet); err != nil {
@@ -152,8 +152,9 @@ const maxLearned = 4096
 
 // welcome tells whether a subnet that owner announces may get a route here. Any
 // member can announce anything, so only private networks do that do not overlap
-// with what this machine is connected to; others need a line Route = NETWORK.
-func (f *face) welcome(owner node.Name, p netip.Prefix) bool {
+// with what this machine is connected to or with where the VPN's own packets go;
+// others need a line Route = NETWORK.
+func (f *face) welcome(owner node.Name, p netip.Prefix, underlay func(netip.Prefix) (node.Name, bool)) bool {
 	for _, own := range f.own {
 		if own.Masked().Overlaps(p) && own.Bits() <= p.Bits() {
 			return false // the interface's own prefix covers it
@@ -168,6 +169,8 @@ func (f *face) welcome(owner node.Name, p netip.Prefix) bool {
 	default:
 		if other, ok := onLink(p, f.name); ok {
 			why = fmt.Sprintf("it overlaps with %s of this machine", other)
+		} else if n, ok := underlay(p); ok {
+			why = fmt.Sprintf("the real address of %s lies in it", n)
 		}
 	}
 	if why != "" {
@@ -213,18 +216,18 @@ func onLink(p netip.Prefix, except string) (netip.Prefix, bool) {
 // been given the same one by inviters that could not see each other. The one with the
 // larger name moves, if its address was chosen for it (AutoAddress).
 func (d *Daemon) clash(owner node.Name, s subnet.Subnet) {
-	i := slices.IndexFunc(d.net.Settings.Ifconfig, func(a netip.Prefix) bool {
+	i := slices.IndexFunc(d.network().Settings.Ifconfig, func(a netip.Prefix) bool {
 		p := s.Prefix()
 		return p.IsValid() && p.IsSingleIP() && p.Addr() == a.Addr()
 	})
-	if i < 0 || !slices.ContainsFunc(d.net.Settings.Subnets, func(own subnet.Subnet) bool { return own.Prefix() == s.Prefix() }) {
+	if i < 0 || !slices.ContainsFunc(d.network().Settings.Subnets, func(own subnet.Subnet) bool { return own.Prefix() == s.Prefix() }) {
 		return
 	}
-	old := d.net.Settings.Ifconfig[i]
+	old := d.network().Settings.Ifconfig[i]
 	switch {
-	case !d.net.Settings.AutoAddress:
+	case !d.network().Settings.AutoAddress:
 		d.log.printf(0, mesh.Error, "%s has the address %s, which is ours too; change one of them (Ifconfig in tinc.conf and Subnet in the host file)", owner, old.Addr())
-	case d.net.Name < owner:
+	case d.network().Name < owner:
 		d.log.printf(1, mesh.Notice, "%s has our address %s; it will take another", owner, old.Addr())
 	default:
 		go d.move(owner, old)
@@ -233,9 +236,9 @@ func (d *Daemon) clash(owner node.Name, s subnet.Subnet) {
 
 // move takes another address of the range, on disk, on the interface and in the mesh.
 func (d *Daemon) move(owner node.Name, old netip.Prefix) {
-	addr, err := invite.PickAddress(d.opts.Layout.ConfBase, d.net.Name, old, d.takenSubnets())
+	addr, err := invite.PickAddress(d.opts.Layout.ConfBase, d.network().Name, old, d.takenSubnets())
 	if err == nil {
-		err = replaceAddress(d.opts.Layout, d.net.Name, old, addr)
+		err = replaceAddress(d.opts.Layout, d.network().Name, old, addr)
 	}
 	if err != nil {
 		d.log.printf(0, mesh.Error, "%s has our address %s, and no other could be taken: %v", owner, old.Addr(), err)

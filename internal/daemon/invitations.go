@@ -16,7 +16,7 @@ import (
 // invitations makes the server that newcomers talk to.
 func (d *Daemon) invitations() *invite.Server {
 	return &invite.Server{
-		Dir: d.opts.Layout.ConfBase, Name: d.net.Name, Expire: d.net.Settings.InvitationExpire,
+		Dir: d.opts.Layout.ConfBase, Name: d.network().Name, Expire: d.network().Settings.InvitationExpire,
 		Taken:    d.takenSubnets,
 		Accepted: d.accepted,
 		Log:      func(text string) { d.log.printf(0, mesh.Notice, "%s", text) },

@@ -18,8 +18,8 @@ func (d *Daemon) scriptConfig(s config.Settings) script.Config {
 // env is the environment of a script about a node; about is "" for one about ourselves.
 func (d *Daemon) env(about node.Name, addr netip.AddrPort) script.Env {
 	e := script.Env{
-		NetName: d.opts.Layout.NetName, Name: string(d.net.Name),
-		Device: d.net.Settings.Device, Interface: d.face.name, Debug: strconv.Itoa(d.log.level()),
+		NetName: d.opts.Layout.NetName, Name: string(d.network().Name),
+		Device: d.network().Settings.Device, Interface: d.face.name, Debug: strconv.Itoa(d.log.level()),
 		Node: string(about),
 	}
 	if addr.IsValid() {
@@ -30,15 +30,15 @@ func (d *Daemon) env(about node.Name, addr netip.AddrPort) script.Env {
 
 func (d *Daemon) subnetUp(e mesh.SubnetUp) {
 	d.script.Queue(script.SubnetUp, d.subnetEnv(e.Owner, e.Subnet, e.Addr))
-	if e.Owner != d.net.Name {
-		d.face.add(e.Owner, e.Subnet)
+	if e.Owner != d.network().Name {
+		d.face.add(e.Owner, e.Subnet, d.brain.Underlay)
 		d.clash(e.Owner, e.Subnet)
 	}
 }
 
 func (d *Daemon) subnetDown(e mesh.SubnetDown) {
 	d.script.Queue(script.SubnetDown, d.subnetEnv(e.Owner, e.Subnet, e.Addr))
-	if e.Owner != d.net.Name {
+	if e.Owner != d.network().Name {
 		d.face.remove(e.Owner, e.Subnet)
 	}
 }

@@ -101,15 +101,15 @@ func (d *Daemon) reload() error {
 	for _, w := range warnings {
 		d.log.printf(0, mesh.Warning, "%s", w)
 	}
-	if err == nil && n.Name != d.net.Name {
-		err = &config.Problem{File: d.opts.Layout.TincConf(), Text: "the Name has changed; that needs a restart"}
+	if err == nil && n.Name != d.network().Name {
+		err = &config.Problem{Where: d.opts.Layout.TincConf(), Text: "the Name has changed; that needs a restart"}
 	}
 	if err != nil {
 		d.log.printf(0, mesh.Error, "the configuration was not reloaded, the old one stays: %v", err)
 		return err
 	}
 	d.ask(func() {
-		d.net = n
+		d.current.Store(n)
 		d.plane.SetOptions(planeOptions(n.Settings))
 		d.brain.Handle(now(), mesh.Reconfigured{Config: d.meshConfig(n)})
 	})
