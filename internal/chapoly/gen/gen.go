@@ -494,10 +494,17 @@ func poly512() {
 	i("SHRQ $8, R8")
 	i("ANDQ $0xff, R8")
 	i("KMOVW R8, K2")
+	// They are not loaded: a masked load that touches a missing page is very slow.
 	i("SHLQ $3, R9")
+	i("VMOVDQU64 (SI), Z22")
+	i("VPEXPANDQ.Z Z22, K1, Z22")
+	i("XORQ R10, R10")
+	i("MOVQ $64, R8")
+	i("SUBQ R9, R8")
+	i("CMOVQLT R10, R8")
+	i("VMOVDQU64 (SI)(R8*1), Z23")
+	i("VPEXPANDQ.Z Z23, K2, Z23")
 	i("SUBQ R9, SI")
-	i("VMOVDQU64.Z (SI), K1, Z22")
-	i("VMOVDQU64.Z 64(SI), K2, Z23")
 	i("VMOVDQA64.Z %s, K1, Z26", pad)
 	i("VMOVDQA64.Z %s, K2, Z27", pad)
 	i("VPUNPCKLQDQ Z27, Z26, Z28")
@@ -553,10 +560,11 @@ func poly512() {
 // one number, which the caller has made.
 func poly4() {
 	out.WriteString("\n// func polyBlocks4(h *[3]uint64, msg *byte, groups int, powers *[15]uint64)\n")
-	out.WriteString("TEXT ·polyBlocks4(SB), NOSPLIT, $8-32\n")
+	out.WriteString("TEXT ·polyBlocks4(SB), NOSPLIT, $16-32\n")
 	i("MOVQ h+0(FP), DI")
 	i("MOVQ msg+8(FP), SI")
 	i("MOVQ groups+16(FP), CX")
+	i("MOVQ CX, 0(SP)")
 	i("MOVQ 0(DI), R8")
 	i("MOVQ 8(DI), R9")
 	i("MOVQ 16(DI), R10")
@@ -576,26 +584,28 @@ func poly4() {
 		}
 	}
 	label("four")
-	i("ADDQ 0(SI), R8")
-	i("ADCQ 8(SI), R9")
-	i("ADCQ $0, R10")
 	for n := range 3 {
 		i("MOVQ %d(DI), %s", 96+8*n, t[2+n])
 	}
-	for block := range 4 {
+	// The first block waits for the group before, so it comes last.
+	for _, block := range []int{1, 2, 3, 0} {
 		p := func(word int) string { return fmt.Sprintf("%d(DI)", 24*block+8*word) }
 		if block == 0 {
+			i("ADDQ 0(SI), R8")
+			i("ADCQ 8(SI), R9")
+			i("ADCQ $0, R10")
 			i("MOVQ R8, DX")
-			i("MULXQ %s, %s, %s", p(0), t[0], t[1])
 		} else {
 			i("MOVQ %d(SI), DX", 16*block)
-			i("MULXQ %s, AX, BX", p(0))
 		}
-		i("MULXQ %s, BP, R8", p(2))
-		if block == 0 {
-			add(2, "BP", "R8")
+		if block == 1 { // the sum begins here
+			i("MULXQ %s, %s, %s", p(0), t[0], t[1])
+			i("MULXQ %s, BP, CX", p(2))
+			add(2, "BP", "CX")
 		} else {
-			add(0, "AX", "BX", "BP", "R8")
+			i("MULXQ %s, AX, BX", p(0))
+			i("MULXQ %s, BP, CX", p(2))
+			add(0, "AX", "BX", "BP", "CX")
 		}
 		i("MULXQ %s, AX, BX", p(1))
 		add(1, "AX", "BX")
@@ -605,34 +615,41 @@ func poly4() {
 			i("MOVQ %d(SI), DX", 16*block+8)
 		}
 		i("MULXQ %s, AX, BX", p(0))
-		i("MULXQ %s, BP, R8", p(2))
-		add(1, "AX", "BX", "BP", "R8")
+		i("MULXQ %s, BP, CX", p(2))
+		add(1, "AX", "BX", "BP", "CX")
 		i("MULXQ %s, AX, BX", p(1))
 		add(2, "AX", "BX")
 		if block == 0 {
 			i("MOVQ R10, DX")
 			i("MULXQ %s, AX, BX", p(0))
-			i("MULXQ %s, BP, R8", p(1))
+			i("MULXQ %s, BP, CX", p(1))
 			i("IMULQ %s, R10", p(2))
-			add(2, "AX", "BX", "R8")
+			add(2, "AX", "BX", "CX")
 			add(3, "BP", "R10")
 		}
 	}
 	// What is above bit 130 comes back five times: once as it stands in the
 	// words, which is four times, and once shifted.
-	i("MOVQ %s, R10", t[2])
-	i("ANDQ $3, R10")
+	// (Shifts of two words are slow on AMD, so they are put together by hand.)
 	i("MOVQ %s, AX", t[2])
 	i("ANDQ $-4, AX")
-	i("SHRQ $2, %s, %s", t[3], t[2])
-	i("MOVQ %s, BX", t[3])
-	i("SHRQ $2, %s, %s", t[4], t[3])
-	i("ADDQ %s, AX", t[0])
-	i("ADCQ %s, BX", t[1])
+	i("MOVQ %s, R10", t[2])
+	i("ANDQ $3, R10")
+	i("ADDQ AX, %s", t[0])
+	i("ADCQ %s, %s", t[3], t[1])
 	i("ADCQ %s, R10", t[4])
+	i("RORXQ $2, %s, BX", t[3])
+	i("RORXQ $2, %s, CX", t[4])
+	i("SHRQ $2, %s", t[2])
+	i("SHRQ $2, %s", t[3])
 	i("SHRQ $2, %s", t[4])
-	i("ADDQ %s, AX", t[2])
-	i("ADCQ %s, BX", t[3])
+	i("MOVQ $0xc000000000000000, BP")
+	i("ANDQ BP, BX")
+	i("ANDQ BP, CX")
+	i("ORQ BX, %s", t[2])
+	i("ORQ CX, %s", t[3])
+	i("ADDQ %s, %s", t[2], t[0])
+	i("ADCQ %s, %s", t[3], t[1])
 	i("ADCQ %s, R10", t[4])
 	// The powers have all 130 bits, so the few bits now above have to come back
 	// too, or they would be more each time.
@@ -640,12 +657,12 @@ func poly4() {
 	i("ANDQ $3, R10")
 	i("SHRQ $2, R8")
 	i("LEAQ (R8)(R8*4), R8")
-	i("ADDQ AX, R8")
-	i("MOVQ BX, R9")
+	i("ADDQ %s, R8", t[0])
+	i("MOVQ %s, R9", t[1])
 	i("ADCQ $0, R9")
 	i("ADCQ $0, R10")
 	i("ADDQ $64, SI")
-	i("DECQ CX")
+	i("DECQ 0(SP)")
 	i("JNZ four")
 	i("MOVQ h+0(FP), DI")
 	i("MOVQ R8, 0(DI)")
