@@ -99,12 +99,12 @@ func chacha512(groups int) {
 			each(func(a, b, c, d string) { i("VPXORD %s, %s, %s", c, b, b) })
 			each(func(a, b, c, d string) { i("VPROLD $%d, %s, %s", rot[1], b, b) })
 		}
-		// Columns become diagonals, and back.
-		shuffle := [3]int{0x39, 0x4e, 0x93}
+		// Columns become diagonals, and back. Row b is ready last, so the others move.
+		shuffle := [3]int{0x93, 0x39, 0x4e}
 		if half == 1 {
-			shuffle = [3]int{0x93, 0x4e, 0x39}
+			shuffle = [3]int{0x39, 0x93, 0x4e}
 		}
-		each(func(a, b, c, d string) { i("VPSHUFD $0x%02x, %s, %s", shuffle[0], b, b) })
+		each(func(a, b, c, d string) { i("VPSHUFD $0x%02x, %s, %s", shuffle[0], a, a) })
 		each(func(a, b, c, d string) { i("VPSHUFD $0x%02x, %s, %s", shuffle[1], c, c) })
 		each(func(a, b, c, d string) { i("VPSHUFD $0x%02x, %s, %s", shuffle[2], d, d) })
 	}
@@ -255,11 +255,11 @@ func chacha256() {
 			each(func(a, b, c, d string) { i("VPXOR %s, %s, %s", c, b, b) })
 			rotate(rot[1], rowB)
 		}
-		shuffle := [3]int{0x39, 0x4e, 0x93}
+		shuffle := [3]int{0x93, 0x39, 0x4e}
 		if half == 1 {
-			shuffle = [3]int{0x93, 0x4e, 0x39}
+			shuffle = [3]int{0x39, 0x93, 0x4e}
 		}
-		each(func(a, b, c, d string) { i("VPSHUFD $0x%02x, %s, %s", shuffle[0], b, b) })
+		each(func(a, b, c, d string) { i("VPSHUFD $0x%02x, %s, %s", shuffle[0], a, a) })
 		each(func(a, b, c, d string) { i("VPSHUFD $0x%02x, %s, %s", shuffle[1], c, c) })
 		each(func(a, b, c, d string) { i("VPSHUFD $0x%02x, %s, %s", shuffle[2], d, d) })
 	}
@@ -438,8 +438,9 @@ func each3(f func(n int)) {
 	}
 }
 
-// poly512 emits polyBlocks512: eight blocks at a time, one in each lane; lane k
-// is multiplied by r^8 in each step and in the last one by what it lacks.
+// poly512 emits polyBlocks512: sixteen blocks at a time, one in each lane of two
+// sums that do not wait for each other. Each step multiplies by r^16, and the
+// last ones by what the lanes lack.
 func poly512() {
 	out.WriteString("// func polyBlocks512(h *[3]uint64, msg *byte, blocks int, r *[3]uint64)\n")
 	out.WriteString("TEXT ·polyBlocks512(SB), NOSPLIT, $0-32\n")
@@ -452,8 +453,9 @@ func poly512() {
 		i("VPBROADCASTQ R8, %s", c[1])
 	}
 
-	h := limbs{"Z5", "Z6", "Z7"}
-	r := factor{limbs{"Z0", "Z1", "Z2"}, "Z3", "Z4"} // r, r^2, r^4, r^8 in turn
+	a := limbs{"Z5", "Z6", "Z7"}                     // sum of the first eight of each sixteen
+	b := limbs{"Z26", "Z27", "Z28"}                  // and of the others
+	r := factor{limbs{"Z0", "Z1", "Z2"}, "Z3", "Z4"} // r, r^2, r^4, r^8, r^16 in turn
 	x := limbs{"Z16", "Z17", "Z18"}                  // powers for the lanes
 	y := limbs{"Z19", "Z20", "Z21"}
 	each3(func(n int) { i("VPBROADCASTQ %d(AX), %s", 8*n, r.r[n]) })
@@ -481,65 +483,76 @@ func poly512() {
 	each3(func(n int) { i("VPBROADCASTQ X%s, %s", y[n][1:], r.r[n]) })
 	times20(r)
 
-	// Blocks that fill up the first eight stand before the message and are zero.
+	each3(func(n int) { i("VMOVDQA64 %s, %s", r.r[n], y[n]) }) // r^8 for later
+	mul(y, r)
+	reduce(r.r)
+	times20(r)
+
+	// Blocks that fill up the first sixteen stand before the message and are zero.
+	// They are not loaded: a masked load that touches a missing page is very slow.
 	i("MOVQ CX, R9")
 	i("NEGQ R9")
-	i("ANDQ $7, R9")
+	i("ANDQ $15, R9")
 	i("ADDQ R9, CX")
-	i("SHRQ $3, CX")
+	i("SHRQ $4, CX")
 	i("SHLQ $1, R9")
-	i("MOVQ $0xffff, R8")
+	i("MOVL $0xffffffff, R8")
 	i("SHLXQ R9, R8, R8")
-	i("KMOVW R8, K1")
-	i("SHRQ $8, R8")
-	i("ANDQ $0xff, R8")
-	i("KMOVW R8, K2")
-	// They are not loaded: a masked load that touches a missing page is very slow.
-	i("SHLQ $3, R9")
-	i("VMOVDQU64 (SI), Z22")
-	i("VPEXPANDQ.Z Z22, K1, Z22")
+	i("SHLQ $3, R9") // their length in bytes
 	i("XORQ R10, R10")
-	i("MOVQ $64, R8")
-	i("SUBQ R9, R8")
-	i("CMOVQLT R10, R8")
-	i("VMOVDQU64 (SI)(R8*1), Z23")
-	i("VPEXPANDQ.Z Z23, K2, Z23")
-	i("SUBQ R9, SI")
-	i("VMOVDQA64.Z %s, K1, Z26", pad)
-	i("VMOVDQA64.Z %s, K2, Z27", pad)
-	i("VPUNPCKLQDQ Z27, Z26, Z28")
 	split := func(pad string) {
 		i("VPUNPCKLQDQ Z23, Z22, Z24")
 		i("VPUNPCKHQDQ Z23, Z22, Z25")
 		i("VPSRLQ $44, Z24, Z23")
-		i("VPSLLQ $20, Z25, Z26")
+		i("VPSLLQ $20, Z25, Z14")
 		i("VPANDQ %s, Z24, Z22", mask44)
-		i("VPTERNLOGQ $0xa8, %s, Z26, Z23", mask44) // (Z23 | Z26) & mask
+		i("VPTERNLOGQ $0xa8, %s, Z14, Z23", mask44) // (Z23 | Z14) & mask
 		i("VPSRLQ $24, Z25, Z24")
 		i("VPORQ %s, Z24, Z24", pad)
 	}
-	split("Z28")
-	each3(func(n int) { i("VMOVDQA64 Z%d, %s", 22+n, h[n]) })
+	for half, h := range []limbs{a, b} {
+		for n := range 2 {
+			i("KMOVW R8, K%d", 1+n)
+			i("SHRQ $8, R8")
+			i("MOVQ $%d, R11", 64*(2*half+n))
+			i("SUBQ R9, R11")
+			i("CMOVQLT R10, R11")
+			i("VMOVDQU64 (SI)(R11*1), Z%d", 22+n)
+			i("VPEXPANDQ.Z Z%d, K%d, Z%d", 22+n, 1+n, 22+n)
+			i("VMOVDQA64.Z %s, K%d, Z%d", pad, 1+n, 14+n)
+		}
+		i("VPUNPCKLQDQ Z15, Z14, Z15")
+		split("Z15")
+		each3(func(n int) { i("VMOVDQA64 Z%d, %s", 22+n, h[n]) })
+	}
+	i("SUBQ R9, SI")
 	i("JMP next")
 
-	label("eight")
-	i("VMOVDQU64 (SI), Z22")
-	i("VMOVDQU64 64(SI), Z23")
-	split(pad)
-	mul(h, r)
-	reduce(h)
-	each3(func(n int) { i("VPADDQ Z%d, %s, %s", 22+n, h[n], h[n]) })
+	label("sixteen")
+	for half, h := range []limbs{a, b} {
+		i("VMOVDQU64 %d(SI), Z22", 128*half)
+		i("VMOVDQU64 %d(SI), Z23", 128*half+64)
+		split(pad)
+		mul(h, r)
+		reduce(h)
+		each3(func(n int) { i("VPADDQ Z%d, %s, %s", 22+n, h[n], h[n]) })
+	}
 	label("next")
-	i("ADDQ $128, SI")
+	i("ADDQ $256, SI")
 	i("DECQ CX")
-	i("JNZ eight")
+	i("JNZ sixteen")
 
+	eight := factor{y, r.s1, r.s2}
+	times20(eight)
+	mul(a, eight)
+	reduce(a)
+	each3(func(n int) { i("VPADDQ %s, %s, %s", b[n], a[n], a[n]) })
 	last := factor{x, "Z22", "Z23"}
 	times20(last)
-	mul(h, last)
-	reduce(h)
+	mul(a, last)
+	reduce(a)
 	each3(func(n int) {
-		z := h[n][1:]
+		z := a[n][1:]
 		i("VEXTRACTI64X4 $1, Z%s, Y14", z)
 		i("VPADDQ Y14, Y%s, Y%s", z, z)
 		i("VEXTRACTI128 $1, Y%s, X14", z)
