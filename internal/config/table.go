@@ -55,8 +55,8 @@ var table = []Variable{
 	{Name: "UDPDiscoveryKeepaliveInterval", Flags: Server | Safe | Reload, Kind: Seconds, Default: "10", Bad: Logged, Since: "- / pre12"},
 	{Name: "UDPDiscoveryTimeout", Flags: Server | Safe | Reload, Kind: Seconds, Default: "30", Bad: Logged, Since: "- / pre12"},
 	{Name: "UDPInfoInterval", Flags: Server | Safe | Reload, Kind: Seconds, Default: "5", Bad: Logged, Since: "- / pre12"},
-	{Name: "UDPRcvBuf", Flags: Server, Kind: Int, Default: "1048576", Bad: Fatal, Since: "1.0.14 / pre1"},
-	{Name: "UDPSndBuf", Flags: Server, Kind: Int, Default: "1048576", Bad: Fatal, Since: "1.0.14 / pre1"},
+	{Name: "UDPRcvBuf", Flags: Server, Kind: Int, Default: "7340032", Bad: Fatal, Since: "1.0.14 / pre1"},
+	{Name: "UDPSndBuf", Flags: Server, Kind: Int, Default: "7340032", Bad: Fatal, Since: "1.0.14 / pre1"},
 	{Name: "UPnP", Flags: Server, Kind: Word, Words: words("no", "yes", "udponly"), Default: "no", Since: "- / pre12", Effect: Later},
 	{Name: "UPnPDiscoverWait", Flags: Server, Kind: Seconds, Default: "5", Bad: Logged, Since: "- / pre12", Effect: Later},
 	{Name: "UPnPRefreshPeriod", Flags: Server, Kind: Seconds, Default: "60", Bad: Logged, Since: "- / pre12", Effect: Later},
@@ -85,6 +85,7 @@ var table = []Variable{
 
 	// ------------------------------------------------ ours: the VPN interface when there is no tinc-up
 
+	{Name: "AutoAddress", Flags: Server, Kind: Bool, Default: "no", Bad: Logged, Since: "tincan"},
 	{Name: "Ifconfig", Flags: Server | Multiple, Kind: Text, Bad: Fatal, Since: "tincan"},
 	{Name: "Route", Flags: Server | Multiple, Kind: Text, Bad: Fatal, Since: "tincan"},
 

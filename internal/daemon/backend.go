@@ -15,7 +15,7 @@ type backend struct{ d *Daemon }
 func (b *backend) Self() control.SelfInfo {
 	d := b.d
 	return control.SelfInfo{
-		Name: d.net.Name, NetName: d.opts.Layout.NetName, Version: d.opts.Version,
+		Name: d.network().Name, NetName: d.opts.Layout.NetName, Version: d.opts.Version,
 		PID: os.Getpid(), Interface: d.face.name, Started: d.started,
 	}
 }
@@ -61,7 +61,7 @@ func (b *backend) node(n mesh.NodeInfo) control.NodeInfo {
 
 func (b *backend) counters(name node.Name) control.Counters {
 	c := b.d.plane.Counters(name)
-	if name == b.d.net.Name {
+	if name == b.d.network().Name {
 		c = b.d.plane.SelfCounters()
 	}
 	return control.Counters{InPackets: c.InPackets, InBytes: c.InBytes, OutPackets: c.OutPackets, OutBytes: c.OutBytes}
@@ -164,5 +164,5 @@ func (b *backend) SubscribeLog(level int, sink func(control.LogRecord)) (cancel 
 }
 
 func (b *backend) SubscribePcap(snaplen int, sink func([]byte)) (cancel func()) {
-	return b.d.plane.Subscribe(snaplen, sink)
+	return b.d.pcap.subscribe(b.d.plane.SetTap, snaplen, sink)
 }

@@ -45,7 +45,7 @@ type Options struct {
 
 // Hinted is an error that knows what the user can do.
 type Hinted struct {
-	Err  error
+	Err error
 	Tip string
 }
 
@@ -69,21 +69,23 @@ const (
 
 // Daemon is one running node.
 type Daemon struct {
-	opts   Options
-	net    *config.Network
-	key    *keys.PrivateKey
-	log    *logger
-	claim  *control.Claim
-	dev    device.Device
-	socks  []udp.Socket
-	tcp    []net.Listener
-	plane  *dataplane.Plane
-	conns  *metaconn.Table
-	brain  *mesh.Mesh
-	script *script.Runner
-	face   *face // the interface, as the kernel sees it
-	invite *invite.Server
-	disk   *disk
+	opts    Options
+	current atomic.Pointer[config.Network] // as loaded last
+	key     *keys.PrivateKey
+	log     *logger
+	claim   *control.Claim
+	dev     device.Device
+	socks   []udp.Socket // to be closed here; nil once the plane has them
+	paths   []udp.Socket // the same, for asking about routes
+	tcp     []net.Listener
+	plane   *dataplane.Plane
+	conns   *metaconn.Table
+	brain   *mesh.Mesh
+	script  *script.Runner
+	face    *face // the interface, as the kernel sees it
+	invite  *invite.Server
+	pcap    pcap
+	disk    *disk
 
 	events  chan mesh.Event
 	reports chan mesh.Event
@@ -110,12 +112,23 @@ func Run(ctx context.Context, opts Options) error {
 		return err
 	}
 	d.log.printf(0, mesh.Notice, "tincan %s starting, debug level %d", opts.Version, d.log.level())
+	// A client that asked us to stop takes the end of its connection for our
+	// end: so the control socket is served until everything else is gone.
+	var serving sync.WaitGroup
+	controlCtx, endControl := context.WithCancel(context.Background())
+	defer func() { endControl(); serving.Wait() }()
 	defer d.close()
 	if err := d.open(); err != nil {
 		return err
 	}
-	return d.run(ctx)
+	return d.run(ctx, func() {
+		server := control.NewServer(d.claim.Cookie(), &backend{d})
+		serving.Go(func() { server.Serve(controlCtx, d.claim.Listener()) })
+	})
 }
+
+// network is the configuration in use. It is replaced by a reload.
+func (d *Daemon) network() *config.Network { return d.current.Load() }
 
 // load reads the configuration and the key.
 func (d *Daemon) load() error {
@@ -126,7 +139,7 @@ func (d *Daemon) load() error {
 	if err != nil {
 		return err
 	}
-	d.net = n
+	d.current.Store(n)
 	if d.opts.Debug == 0 {
 		d.log.setLevel(n.Settings.LogLevel)
 	}
@@ -173,11 +186,17 @@ func (d *Daemon) open() error {
 	if err := claim.Publish(d.tcpAddr()); err != nil {
 		return err
 	}
-	s := d.net.Settings
-	d.script = script.New(d.scriptConfig())
+	s := d.network().Settings
+	d.script = script.NewRunner(d.scriptConfig(s), func(level int, text string) {
+		p := mesh.Info
+		if level == script.LevelError {
+			p = mesh.Error
+		}
+		d.log.printf(level, p, "%s", text)
+	})
 	d.disk = newDisk(d.opts.Layout, d.log)
 	d.plane = dataplane.New(dataplane.Config{
-		Self: d.net.Name, Device: d.dev, Sockets: d.socks,
+		Self: d.network().Name, Device: d.dev, Sockets: d.socks,
 		Event: d.report,
 		Meta: func(id mesh.ConnID) dataplane.Meta {
 			if w := d.conns.Meta(id); w != nil {
@@ -189,21 +208,21 @@ func (d *Daemon) open() error {
 		LocalAddr: localAddrTowards,
 	})
 	d.conns = metaconn.New(metaconn.Config{
-		Self: d.net.Name, Key: d.key, Rand: rand.Reader,
+		Self: d.network().Name, Key: d.key, Rand: rand.Reader,
 		Event: d.event, Data: d.plane,
 		Invitation: d.serveInvitation,
 		LoadHost:   d.loadHost,
 		MaxOutput:  s.MaxOutputBufferSize, MaxBurst: s.MaxConnectionBurst,
-		Mark: s.FWMark, BindToDevice: s.BindToInterface, AddressFamily: s.AddressFamily,
-		BindAddrs: d.bindAddrs(),
+		Mark: s.FWMark, BindToDevice: s.BindToInterface, Family: family(s.AddressFamily), Bind: d.bindAddrs(),
 	})
 	d.invite = d.invitations()
 	d.face = newFace(d.dev.Name(), d.log)
 	return nil
 }
 
-// run starts the goroutines, and ends them in the opposite order.
-func (d *Daemon) run(ctx context.Context) error {
+// run starts the goroutines, and ends them in the opposite order. serve begins to
+// answer the control socket.
+func (d *Daemon) run(ctx context.Context, serve func()) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	failed := make(chan error, 1)
@@ -214,7 +233,15 @@ func (d *Daemon) run(ctx context.Context) error {
 		}
 	}
 
-	// the interface
+	// Scripts run until the very end: the last of them is tinc-down.
+	scriptCtx, endScripts := context.WithCancel(context.Background())
+	scriptsDone := make(chan struct{})
+	go func() {
+		defer close(scriptsDone)
+		_ = d.script.Run(scriptCtx)
+	}()
+	defer func() { endScripts(); <-scriptsDone }()
+
 	if err := d.interfaceUp(ctx); err != nil {
 		return err
 	}
@@ -232,15 +259,10 @@ func (d *Daemon) run(ctx context.Context) error {
 	d.dev, d.socks = nil, nil // the plane closes them
 	defer func() { endPlane(); <-planeDone }()
 
-	scriptCtx, endScripts := context.WithCancel(context.Background())
-	defer endScripts()
-	d.script.Start(scriptCtx)
-	defer d.script.Drain(5 * time.Second)
-
 	var seed [32]byte
 	rand.Read(seed[:])
-	d.brain = mesh.New(d.meshConfig(d.net), mesh.Injected{
-		Rand: mathrand.New(mathrand.NewChaCha8(seed)), Secrets: rand.Reader, RouteMTU: d.routeMTU(),
+	d.brain = mesh.New(d.meshConfig(d.network()), mesh.Injected{
+		Rand: mathrand.New(mathrand.NewChaCha8(seed)), Secrets: rand.Reader, RouteMTU: d.routeMTU,
 	}, time.Now())
 
 	d.disk.start()
@@ -254,22 +276,13 @@ func (d *Daemon) run(ctx context.Context) error {
 	}()
 
 	for _, l := range d.tcp {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
+		wg.Go(func() {
 			if err := d.conns.Serve(ctx, l); err != nil && ctx.Err() == nil {
 				fail("meta connections", err)
 			}
-		}()
+		})
 	}
-	server := control.NewServer(d.claim.Cookie(), &backend{d})
-	wg.Add(1)
-	go func() {
-		defer wg.Done()
-		if err := server.Serve(ctx, d.claim.Listener()); err != nil && ctx.Err() == nil {
-			fail("control socket", err)
-		}
-	}()
+	serve()
 	unhook := d.hookSignals()
 	defer unhook()
 
@@ -416,9 +429,9 @@ func (d *Daemon) do(e mesh.Effect) {
 		d.plane.PublishRoutes(e.Routes)
 		d.subnets.Store(&e.Routes.Subnets)
 	case mesh.NodeUp:
-		d.hostScript("host-up", e.Node, e.Addr)
+		d.script.NodeUp(d.env(e.Node, e.Addr))
 	case mesh.NodeDown:
-		d.hostScript("host-down", e.Node, e.Addr)
+		d.script.NodeDown(d.env(e.Node, e.Addr))
 	case mesh.SubnetUp:
 		d.subnetUp(e)
 	case mesh.SubnetDown:
@@ -432,14 +445,6 @@ func (d *Daemon) do(e mesh.Effect) {
 	default:
 		panic(fmt.Sprintf("daemon: effect %T is not carried out", e))
 	}
-}
-
-// knownSubnets is what the mesh announces now, for choosing free addresses.
-func (d *Daemon) knownSubnets() []mesh.Owned {
-	if s := d.subnets.Load(); s != nil {
-		return *s
-	}
-	return nil
 }
 
 // loadHost reads the host file of a peer that knocks, so that a file that was put

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"tincan/internal/device"
 	"tincan/internal/mesh"
+	"tincan/internal/metaconn"
 	"tincan/internal/udp"
 )
 
@@ -21,7 +23,7 @@ const maxSockets = 8
 
 // openDevice opens the virtual interface.
 func (d *Daemon) openDevice() (device.Device, error) {
-	s := d.net.Settings
+	s := d.network().Settings
 	if strings.EqualFold(s.DeviceType, "dummy") {
 		return device.NewDummy(), nil
 	}
@@ -40,7 +42,7 @@ func (d *Daemon) openDevice() (device.Device, error) {
 // listen opens a TCP and a UDP socket with the same port at each address. It is
 // enough if one address works, as in tinc.
 func (d *Daemon) listen() error {
-	s := d.net.Settings
+	s := d.network().Settings
 	addrs, err := listenAddrs(s)
 	if err != nil {
 		return fmt.Errorf("working out where to listen: %w", err)
@@ -62,6 +64,7 @@ func (d *Daemon) listen() error {
 		}
 	}
 	if len(d.socks) > 0 {
+		d.paths = d.socks
 		return nil
 	}
 	if errors.Is(first, syscall.EADDRINUSE) {
@@ -74,14 +77,14 @@ func (d *Daemon) listen() error {
 }
 
 func (d *Daemon) listenAt(a listenAddr) error {
-	s := d.net.Settings
+	s := d.network().Settings
 	l, err := listenTCP(a, s.FWMark, s.BindToInterface)
 	if err != nil {
 		return fmt.Errorf("cannot listen at %s (TCP): %w", a.addr, cause(err))
 	}
 	at := netip.AddrPortFrom(a.addr.Addr(), uint16(l.Addr().(*net.TCPAddr).Port))
 	u, err := udp.Listen(at, udp.Options{
-		RcvBuf: s.UDPRcvBuf, SndBuf: s.UDPSndBuf, Mark: s.FWMark, BindToDevice: s.BindToInterface,
+		RcvBuf: buffer(s.UDPRcvBuf), SndBuf: buffer(s.UDPSndBuf), Mark: s.FWMark, BindToDevice: s.BindToInterface,
 		Fragment: !s.PMTUDiscovery,
 	})
 	if err != nil {
@@ -92,6 +95,14 @@ func (d *Daemon) listenAt(a listenAddr) error {
 	d.socks = append(d.socks, u)
 	d.log.printf(1, mesh.Info, "listening at %s", at)
 	return nil
+}
+
+// buffer translates the size of a socket buffer: 0 leaves it to the system.
+func buffer(size int) int {
+	if size == 0 {
+		return -1
+	}
+	return size
 }
 
 // cause is the system's own error behind one of package net, which would repeat the address.
@@ -112,11 +123,14 @@ func (d *Daemon) tcpAddr() netip.AddrPort {
 	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 }
 
+// port is the port that we announce, in decimal.
+func (d *Daemon) port() string { return strconv.Itoa(int(d.tcpAddr().Port())) }
+
 // bindAddrs are the addresses that outgoing connections come from: for each
 // family the one of BindToAddress, if there is exactly one.
 func (d *Daemon) bindAddrs() []netip.Addr {
 	var v4, v6, out []netip.Addr
-	for _, a := range d.net.Settings.BindToAddress {
+	for _, a := range d.network().Settings.BindToAddress {
 		if ip, err := netip.ParseAddr(a.Host); err == nil && ip.Is4() {
 			v4 = append(v4, ip)
 		} else if err == nil {
@@ -129,4 +143,15 @@ func (d *Daemon) bindAddrs() []netip.Addr {
 		}
 	}
 	return out
+}
+
+// family translates AddressFamily for dialling.
+func family(s string) metaconn.Family {
+	switch s {
+	case "ipv4":
+		return metaconn.IPv4
+	case "ipv6":
+		return metaconn.IPv6
+	}
+	return metaconn.AnyFamily
 }

@@ -35,12 +35,10 @@ func (d *Daemon) meshConfig(n *config.Network) mesh.Config {
 		UDPDiscoveryTimeout:   s.UDPDiscoveryTimeout,
 		UDPInfoInterval:       s.UDPInfoInterval, MTUInfoInterval: s.MTUInfoInterval,
 	}
-	for _, sock := range d.plane.Sockets() {
-		c.Sockets = append(c.Sockets, sock)
+	for _, sock := range d.paths {
+		c.Sockets = append(c.Sockets, sock.Local())
 	}
-	if len(c.Sockets) > 0 {
-		c.Port = c.Sockets[0].Port()
-	}
+	c.Port = d.tcpAddr().Port()
 	for name, h := range n.Hosts {
 		mh := meshHost(h)
 		mh.Cached = cached(d.opts.Layout, name)
@@ -76,20 +74,25 @@ func broadcastSubnets(s config.Settings) []subnet.Subnet {
 }
 
 func planeOptions(s config.Settings) dataplane.Options {
-	o := dataplane.Options{DecrementTTL: s.DecrementTTL, DirectOnly: s.DirectOnly, Forwarding: route.Internal}
+	o := dataplane.Options{DecrementTTL: s.DecrementTTL, DirectOnly: s.DirectOnly, TCPOnly: s.TCPOnly, NoClamp: !s.ClampMSS}
 	if s.Forwarding == "off" {
 		o.Forwarding = route.Off
 	}
-	o.Broadcast = route.MST
-	if !s.Broadcast {
-		o.Broadcast = route.NoBroadcast
+	o.Broadcast = route.Tree
+	if !s.Broadcast || s.TunnelServer {
+		o.Broadcast = route.None
 	}
 	return o
 }
 
-// routeMTU asks the kernel about the route to an address through a socket of its family.
-func (d *Daemon) routeMTU() func(netip.Addr) int {
-	return d.plane.PathMTU
+// routeMTU asks the kernel about the route to an address, through a socket of its family.
+func (d *Daemon) routeMTU(to netip.Addr) int {
+	for _, s := range d.paths {
+		if s.Local().Addr().Unmap().Is4() == to.Unmap().Is4() {
+			return s.PathMTU(to)
+		}
+	}
+	return 0
 }
 
 // reload reads the files again. When they cannot be used everything stays as it was.
@@ -98,15 +101,15 @@ func (d *Daemon) reload() error {
 	for _, w := range warnings {
 		d.log.printf(0, mesh.Warning, "%s", w)
 	}
-	if err == nil && n.Name != d.net.Name {
-		err = &config.Problem{File: d.opts.Layout.TincConf(), Text: "the Name has changed; that needs a restart"}
+	if err == nil && n.Name != d.network().Name {
+		err = &config.Problem{Where: d.opts.Layout.TincConf(), Text: "the Name has changed; that needs a restart"}
 	}
 	if err != nil {
 		d.log.printf(0, mesh.Error, "the configuration was not reloaded, the old one stays: %v", err)
 		return err
 	}
 	d.ask(func() {
-		d.net = n
+		d.current.Store(n)
 		d.plane.SetOptions(planeOptions(n.Settings))
 		d.brain.Handle(now(), mesh.Reconfigured{Config: d.meshConfig(n)})
 	})

@@ -70,7 +70,7 @@ func (c *courier) slow(src *peer, ip []byte) {
 // sendTo sends a framed packet to a node (8.8 of the tinc 1.1 protocol).
 func (c *courier) sendTo(to *peer, frame []byte) {
 	s := to.state.Load()
-	if s == nil {
+	if s == nil || !s.Reachable {
 		c.p.drop(Unreachable)
 		return
 	}

@@ -41,9 +41,9 @@ type searchScratch struct {
 	queue  []int32
 }
 
-// maxVisits bounds the search: when it has visited nodes that many times on average, it
-// makes no more corrections. Honest graphs need one or two visits a node, but
-// weights made up for it could keep the search busy.
+// maxVisits is how often the search visits a node on average before it stops to make
+// corrections. Honest graphs need a handful of visits; weights made up for it could otherwise keep
+// the search busy.
 const maxVisits = 64
 
 // Paths searches the best path from self to every node that has an edge. Self
@@ -54,7 +54,7 @@ const maxVisits = 64
 // that is found late may raise a node's distance while NextHop and
 // WeightedDistance stay those of the path found first; tinc does the same.
 func (g *Graph) Paths() map[node.Name]Path {
-	g.searchPaths()
+	g.searchPaths(maxVisits * len(g.vertices))
 	paths := make(map[node.Name]Path, len(g.index))
 	for i := range g.search.states {
 		s := &g.search.states[i]
@@ -79,14 +79,15 @@ func (g *Graph) Paths() map[node.Name]Path {
 	return paths
 }
 
-// searchPaths fills g.search.states, by vertex: breadth first, with corrections (tinc 1.1).
-func (g *Graph) searchPaths() {
+// searchPaths fills g.search.states, by vertex: breadth first, with corrections (tinc 1.1),
+// the latter only during so many visits.
+func (g *Graph) searchPaths(visits int) {
 	states := append(g.search.states[:0], make([]state, len(g.vertices))...)
 	states[me].visited = true // nexthop and via are self already
 	queue := append(g.search.queue[:0], me)
 
 	for head := 0; head < len(queue); head++ {
-		exhausted := head > maxVisits*len(states)
+		exhausted := head >= visits
 		n := &states[queue[head]]
 		for _, a := range g.vertices[queue[head]].out {
 			if a.reverse == nil || a.to == me {

@@ -179,6 +179,23 @@ func TestPathsMakeSense(t *testing.T) {
 	})
 }
 
+// The bound that protects the search against made-up weights must not cost anybody
+// their connection.
+func TestSearchWithoutCorrectionsReachesAll(t *testing.T) {
+	forRandomGraphs(t, func(t *testing.T, _ *rand.Rand, _ edgeList, g *Graph) {
+		reachable := flood(g, "n0")
+		g.searchPaths(0)
+		for i, s := range g.search.states {
+			if n := g.vertices[i].name; n != "" && s.visited != reachable[n] {
+				t.Errorf("%s: visited %v", n, s.visited)
+			}
+		}
+		if visits := len(g.search.queue); visits != len(reachable) {
+			t.Errorf("%d visits for %d nodes", visits, len(reachable))
+		}
+	})
+}
+
 func TestOrderOfInsertionDoesNotMatter(t *testing.T) {
 	forRandomGraphs(t, func(t *testing.T, rnd *rand.Rand, edges edgeList, g *Graph) {
 		other := New("n0")

@@ -29,9 +29,26 @@ func (t Tree) Adjacent(n node.Name) []node.Name {
 	return names
 }
 
+// Adjacent returns the neighbours of n in the broadcast tree, in order.
+func (g *Graph) Adjacent(n node.Name) []node.Name { return g.Tree().Adjacent(n) }
+
+// link is an edge in both directions, with what tinc's global order of edges looks at. Ranks
+// stand for names, since comparing numbers is much cheaper.
+type link struct {
+	weight   int
+	from, to int32 // ranks of the names
+	arc      *arc
+}
+
+func (l link) compare(o link) int {
+	return cmp.Or(cmp.Compare(l.weight, o.weight), cmp.Compare(l.from, o.from), cmp.Compare(l.to, o.to))
+}
+
 type treeScratch struct {
-	arcs   []*arc
-	parent []int32 // union-find forest over vertices; a root is its own parent
+	order []int32 // vertices by name
+	rank  []int32 // by vertex: its place in order
+	links []link
+	trees []int32 // union-find forest over vertices; a root is its own parent
 }
 
 // Tree returns the broadcast tree of the nodes that are reachable from self. The
@@ -42,46 +59,62 @@ type treeScratch struct {
 // order has no ties there is just one minimum spanning tree, and it is found in one
 // go by taking every edge in that order that does not close a circle.
 func (g *Graph) Tree() Tree {
-	arcs := g.tree.arcs[:0]
-	for i := range g.vertices {
-		for _, a := range g.vertices[i].out {
-			// Of the two directions the earlier one decides.
-			if a.reverse != nil && compareArcs(a, a.reverse) < 0 {
-				arcs = append(arcs, a)
-			}
-		}
-	}
-	slices.SortFunc(arcs, compareArcs)
+	g.rankNames()
+	g.collectLinks()
+	s := &g.tree
+	slices.SortFunc(s.links, link.compare)
 
-	forest := slices.Grow(g.tree.parent[:0], len(g.vertices))[:len(g.vertices)]
-	for i := range forest {
-		forest[i] = int32(i)
+	s.trees = slices.Grow(s.trees[:0], len(g.vertices))[:len(g.vertices)]
+	for i := range s.trees {
+		s.trees[i] = int32(i)
 	}
-	taken := arcs[:0]
-	for _, a := range arcs {
-		if from, to := root(forest, a.from), root(forest, a.to); from != to {
-			forest[from] = to
-			taken = append(taken, a)
+	taken := s.links[:0]
+	for _, l := range s.links {
+		if from, to := root(s.trees, l.arc.from), root(s.trees, l.arc.to); from != to {
+			s.trees[from] = to
+			taken = append(taken, l)
 		}
 	}
-	var tree Tree
-	for _, a := range taken {
-		if root(forest, a.from) == root(forest, me) { // not of an island
-			tree = append(tree, TreeEdge{a.edge.From, a.edge.To})
+	tree := make(Tree, 0, len(taken))
+	for _, l := range taken {
+		if root(s.trees, l.arc.from) == root(s.trees, me) { // not on an island
+			tree = append(tree, TreeEdge{l.arc.edge.From, l.arc.edge.To})
 		}
 	}
-	clear(arcs) // keep no deleted edge alive
-	g.tree.arcs, g.tree.parent = arcs, forest
+	clear(s.links) // keep no deleted edge alive
 	return tree
 }
 
-// compareArcs is tinc's global order of edges.
-func compareArcs(a, b *arc) int {
-	return cmp.Or(
-		cmp.Compare(a.edge.Weight, b.edge.Weight),
-		cmp.Compare(a.edge.From, b.edge.From),
-		cmp.Compare(a.edge.To, b.edge.To),
-	)
+func (g *Graph) rankNames() {
+	s := &g.tree
+	s.order = s.order[:0]
+	for i := range g.vertices {
+		s.order = append(s.order, int32(i))
+	}
+	slices.SortFunc(s.order, func(a, b int32) int { return cmp.Compare(g.vertices[a].name, g.vertices[b].name) })
+	s.rank = slices.Grow(s.rank[:0], len(s.order))[:len(s.order)]
+	for rank, i := range s.order {
+		s.rank[i] = int32(rank)
+	}
+}
+
+// collectLinks finds the edges that have a reverse. Of the two directions, the
+// one that comes first in the order counts.
+func (g *Graph) collectLinks() {
+	s := &g.tree
+	s.links = s.links[:0]
+	for i := range g.vertices {
+		for _, a := range g.vertices[i].out {
+			if a.reverse == nil {
+				continue
+			}
+			from, to := s.rank[a.from], s.rank[a.to]
+			l := link{a.edge.Weight, from, to, a}
+			if l.compare(link{a.reverse.edge.Weight, to, from, nil}) < 0 {
+				s.links = append(s.links, l)
+			}
+		}
+	}
 }
 
 // root finds the root of i, and shortens the way for the next time.

@@ -117,3 +117,19 @@ func addSubnet(nonce uint32, owner node.Name, s subnet.Subnet) []byte {
 func delSubnet(nonce uint32, owner node.Name, s subnet.Subnet) []byte {
 	return wire.DelSubnet{Nonce: nonce, Owner: owner, Subnet: s}.Append(nil)
 }
+
+// Underlay returns a node that is reached, or is being dialled, at an address
+// inside p: a route to p through the VPN would lead the VPN's own packets into it.
+func (m *Mesh) Underlay(p netip.Prefix) (node.Name, bool) {
+	for _, x := range m.sorted() {
+		if a := x.road.addr; a.IsValid() && p.Contains(a.Addr()) {
+			return x.name, true
+		}
+		for _, e := range m.addressesOf(x) {
+			if ip, err := netip.ParseAddr(e.Host); err == nil && p.Contains(ip) {
+				return x.name, true
+			}
+		}
+	}
+	return "", false
+}

@@ -219,10 +219,11 @@ func (m *Mesh) logf(level int, p Priority, format string, args ...any) {
 
 // peer is what we know of one node, ourselves included.
 type peer struct {
-	name  node.Name
-	id    node.ID
-	known bool // has a host file here
-	host  Host
+	name    node.Name
+	id      node.ID
+	known   bool // has a host file here
+	learned bool // its key came through the mesh; the host file may not be written yet
+	host    Host
 
 	subnets   map[subnet.Subnet]struct{}
 	path      graph.Path
@@ -264,13 +265,14 @@ func (m *Mesh) touch(p *peer) { m.dirty[p] = struct{}{} }
 
 func (m *Mesh) setHost(name node.Name, known bool, h Host) {
 	if !known {
-		if p := m.nodes[name]; p != nil && p.known {
+		if p := m.nodes[name]; p != nil && p.known && !p.learned {
 			p.known, p.host = false, Host{}
 		}
 		return
 	}
 	p := m.peer(name)
-	if p.host.Key != nil && h.Key == nil { // learned meanwhile, not yet on disk
+	p.learned = p.learned && h.Key == nil
+	if p.learned {
 		h.Key = p.host.Key
 	}
 	if len(h.Cached) == 0 {
@@ -397,7 +399,7 @@ func (m *Mesh) withdrawOrphans() {
 			continue
 		}
 		if _, ok := m.graph.Get(name, m.cfg.Name); ok {
-			m.flood(nil, wire.DelEdge{Nonce: m.nonce(), From: name, To: m.cfg.Name}.Append(nil))
+			m.announce(wire.DelEdge{Nonce: m.nonce(), From: name, To: m.cfg.Name}.Append(nil))
 			m.graph.Delete(name, m.cfg.Name)
 			m.graphDirty = true
 		}
@@ -427,6 +429,15 @@ func (m *Mesh) nextHopConn(p *peer) *conn {
 // ---------------------------------------------------------------- publishing
 
 func (m *Mesh) publish() {
+	m.publishPeers()
+	if m.routesDirty {
+		m.routesDirty = false
+		m.emit(PublishRoutes{Routes: m.routes()})
+	}
+}
+
+// publishPeers tells the data plane which peers have changed.
+func (m *Mesh) publishPeers() {
 	if len(m.dirty) > 0 {
 		var changed []PeerState
 		for p := range m.dirty {
@@ -445,10 +456,6 @@ func (m *Mesh) publish() {
 			})
 			m.emit(PublishPeers{Peers: changed})
 		}
-	}
-	if m.routesDirty {
-		m.routesDirty = false
-		m.emit(PublishRoutes{Routes: m.routes()})
 	}
 }
 

@@ -129,6 +129,9 @@ func (m *Mesh) reqKey(c *conn, text string) error {
 	if !ok {
 		return nil
 	}
+	if to != m.self && m.cfg.TunnelServer {
+		return nil
+	}
 	if r.Sub == subRecord {
 		if rec, err := b64.Decode(r.Data); err == nil && len(rec) > 0 {
 			m.emit(TunnelledData{From: r.From, To: r.To, Hop: c.peer.name, Record: rec})
@@ -167,7 +170,7 @@ func (m *Mesh) learnKey(p *peer, text string) {
 		m.logf(1, Warning, "%s sent an unusable public key: %v", p.name, err)
 		return
 	}
-	p.known, p.host.Key = true, &k
+	p.known, p.learned, p.host.Key = true, true, &k
 	m.logf(1, Info, "learned the public key of %s", p.name)
 	m.emit(SaveKey{Node: p.name, Key: k})
 	m.startSession(p)
@@ -302,6 +305,7 @@ func (m *Mesh) handshake(p *peer, record []byte) {
 	s.born, s.rekeying = m.now, time.Time{}
 	m.touch(p)
 	if first {
+		m.publishPeers() // the probes that follow need the new keys
 		p.road.hurry()
 		m.try(p, true)
 	}

@@ -1,6 +1,9 @@
 package scan
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestIntReadsAsC(t *testing.T) {
 	for _, c := range []struct {
@@ -71,4 +74,25 @@ func TestWordIsCutAtItsWidth(t *testing.T) {
 			t.Errorf("%q: %q, rest %q, %v", c.text, word, rest, ok)
 		}
 	}
+}
+
+func FuzzScan(f *testing.F) {
+	f.Add(" -12 rest", 2)
+	f.Add("0xg", 0)
+	f.Fuzz(func(t *testing.T, text string, width int) {
+		_, afterInt, okInt := Int(text, width)
+		_, afterHex, okHex := Hex(text)
+		word, afterWord, okWord := Word(text, max(width, 1))
+		for _, r := range []struct {
+			rest string
+			ok   bool
+		}{{afterInt, okInt}, {afterHex, okHex}, {afterWord, okWord}} {
+			if r.ok && (!strings.HasSuffix(text, r.rest) || len(r.rest) == len(text)) {
+				t.Errorf("after %q there remains %q", text, r.rest)
+			}
+		}
+		if okWord && (len(word) > max(width, 1) || strings.ContainsAny(word, Blanks)) {
+			t.Errorf("%q is a word of %q", word, text)
+		}
+	})
 }

@@ -19,6 +19,10 @@ type Address struct {
 
 const unspec = "unspec"
 
+// maxOpaque is the longest word kept of an address that is not numeric, in bytes. It
+// fits every host name.
+const maxOpaque = 255
+
 // AddressOf returns the address of a socket: an IPv4-mapped one as IPv4, and
 // without a zone. An invalid ap gives the zero Address.
 func AddressOf(ap netip.AddrPort) Address {
@@ -31,14 +35,14 @@ func AddressOf(ap netip.AddrPort) Address {
 // ParseAddress returns the address that the two words of a request stand for. It
 // cannot fail: what is not numeric is opaque. An IPv4-mapped address stays
 // IPv6; a zone is dropped. Forms that only some C libraries know (10.1, service names)
-// are opaque.
+// are opaque. An opaque word that could not be a host name, being too long, makes the address unset.
 func ParseAddress(host, port string) Address {
 	if a, err := netip.ParseAddr(host); err == nil {
 		if p, err := strconv.ParseUint(port, 10, 16); err == nil {
 			return Address{ap: netip.AddrPortFrom(a.WithZone(""), uint16(p))}
 		}
 	}
-	if host == unspec && port == unspec {
+	if host == unspec && port == unspec || len(host) > maxOpaque || len(port) > maxOpaque {
 		return Address{}
 	}
 	return Address{host: strings.Clone(host), port: strings.Clone(port)}

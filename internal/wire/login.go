@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"tincan/internal/keys"
 	"tincan/internal/scan"
 )
 
@@ -81,16 +82,23 @@ func ParseAck(line string) (Ack, error) {
 // AckKey ends a legacy login between nodes that could do better: "4 KEY", the
 // Ed25519 public key of the sender.
 type AckKey struct {
-	Key string // 43 characters of tinc's base64
+	Key keys.PublicKey // unchecked
 }
 
 func (AckKey) Kind() Kind { return KindAck }
 
-func (r AckKey) Append(dst []byte) []byte { return append(begin(dst, KindAck), r.Key...) }
+func (r AckKey) Append(dst []byte) []byte { return append(begin(dst, KindAck), r.Key.String()...) }
 
 // ParseAckKey reads an ACK of an upgrade.
 func ParseAckKey(line string) (AckKey, error) {
 	f := open(line, KindAck)
-	r := AckKey{Key: f.word("key")}
-	return done(f, r)
+	text := f.word("key")
+	if f.err != nil {
+		return AckKey{}, f.err
+	}
+	key, err := keys.ParsePublicKey(text)
+	if err != nil {
+		f.fail("key", err)
+	}
+	return done(f, AckKey{key})
 }

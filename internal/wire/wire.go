@@ -27,9 +27,8 @@ import (
 const (
 	// MaxField is the longest text field, in bytes; a longer one is split there.
 	MaxField = 2048
-	// MaxLine is the longest request that may be written, in bytes. Nothing here
-	// exceeds it as long as no text field does (see [MaxField]) and names
-	// are short enough to be file names.
+	// MaxLine is the longest request that may be written, in bytes. Only a REQ_KEY or
+	// ANS_KEY can exceed it, by a long text between long names.
 	MaxLine = 2175
 	// MaxBlob is the longest blob that PACKET or SPTPS_PACKET can announce, in bytes.
 	MaxBlob = 32767
