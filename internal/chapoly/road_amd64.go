@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"slices"
+	"unsafe"
 
 	//lint:ignore SA1019 tinc's tag is a bare Poly1305, which the recommended AEAD cannot make
 	"golang.org/x/crypto/poly1305"
@@ -15,13 +16,14 @@ import (
 
 // Kinds of kernels that this CPU and its operating system can run.
 var (
-	has512  = cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL && cpu.X86.HasBMI2
+	has256  = cpu.X86.HasAVX2 && cpu.X86.HasBMI2
+	has512  = has256 && cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL
 	hasIFMA = has512 && cpu.X86.HasAVX512IFMA
 )
 
 func newRoad(key *[KeySize]byte) road {
-	if has512 {
-		return newKernel(key)
+	if has256 {
+		return newKernel(key, has512, hasIFMA)
 	}
 	return newLibrary(key)
 }
@@ -32,8 +34,8 @@ const (
 	passData = 23 * blockSize
 	// shortData is the same for the kernel that makes fewer blocks.
 	shortData = 7 * blockSize
-	// vectorTag is the length from which the vectorised tag is faster.
-	vectorTag = 256
+	// longTag is the length from which it pays to make powers of r.
+	longTag = 256
 )
 
 // kernel is the cipher in assembly.
@@ -41,13 +43,16 @@ type kernel struct {
 	state   [16]uint32
 	polyKey [32]byte
 	tag     [Overhead]byte
-	limbs   [3]uint64
+	sumH    [3]uint64
 	r       [3]uint64
+	powers  [15]uint64
+	wide    bool // AVX-512 for the keystream
+	ifma    bool // and for the tag
 	scratch [passData]byte
 }
 
-func newKernel(key *[KeySize]byte) *kernel {
-	k := &kernel{}
+func newKernel(key *[KeySize]byte, wide, ifma bool) *kernel {
+	k := &kernel{wide: wide, ifma: ifma}
 	copy(k.state[:], []uint32{0x61707865, 0x3320646e, 0x79622d32, 0x6b206574}) // "expand 32-byte k"
 	for i := range 8 {
 		k.state[4+i] = binary.LittleEndian.Uint32(key[4*i:])
@@ -68,6 +73,12 @@ func xor512x24(dst, src *byte, n int, state *[16]uint32, polyKey *[32]byte)
 //go:noescape
 func xor512x8(dst, src *byte, n int, state *[16]uint32, polyKey *[32]byte)
 
+// xor256 is the same for any n, except that it makes no Poly1305 key without
+// data: n is at least one.
+//
+//go:noescape
+func xor256(dst, src *byte, n int, state *[16]uint32, polyKey *[32]byte)
+
 // polyBlocks512 sets h to the Poly1305 sum of whole blocks of 16 bytes, at least
 // one. Both h and r are limbs of 44, 44 and 42 bits; those of h are some bits
 // longer.
@@ -75,37 +86,40 @@ func xor512x8(dst, src *byte, n int, state *[16]uint32, polyKey *[32]byte)
 //go:noescape
 func polyBlocks512(h *[3]uint64, msg *byte, blocks int, r *[3]uint64)
 
+// polyBlocks4 continues the Poly1305 sum h by groups of four blocks, at least
+// one group. powers are r^4, r^3, r^2 and r, and their sum, each of three words.
+//
+//go:noescape
+func polyBlocks4(h *[3]uint64, msg *byte, groups int, powers *[15]uint64)
+
 // first makes the Poly1305 key of record n and ciphers as much of src as one
 // pass can. It returns how much that is.
 func (k *kernel) first(dst, src []byte, n uint64) int {
 	k.state[12], k.state[13] = 0, 0
 	k.state[14], k.state[15] = bits.ReverseBytes32(uint32(n>>32)), bits.ReverseBytes32(uint32(n))
-	if len(src) <= shortData {
-		xor512x8(first(dst), first(src), len(src), &k.state, &k.polyKey)
-		return len(src)
-	}
 	size := min(len(src), passData)
-	xor512x24(&dst[0], &src[0], size, &k.state, &k.polyKey)
+	to, from := unsafe.SliceData(dst), unsafe.SliceData(src)
+	switch {
+	case !k.wide:
+		xor256(to, from, size, &k.state, &k.polyKey)
+	case size <= shortData:
+		xor512x8(to, from, size, &k.state, &k.polyKey)
+	default:
+		xor512x24(to, from, size, &k.state, &k.polyKey)
+	}
 	return size
 }
-
-// first is the address of b's first byte, also if b is empty.
-func first(b []byte) *byte {
-	if len(b) == 0 {
-		return &none
-	}
-	return &b[0]
-}
-
-var none byte
 
 // rest ciphers what first has left.
 func (k *kernel) rest(dst, src []byte) {
 	for k.state[12] = 24; len(src) > 0; k.state[12] += 24 {
 		size := min(len(src), 24*blockSize)
-		if size <= 8*blockSize {
+		switch {
+		case !k.wide:
+			xor256(&dst[0], &src[0], size, &k.state, nil)
+		case size <= 8*blockSize:
 			xor512x8(&dst[0], &src[0], size, &k.state, nil)
-		} else {
+		default:
 			xor512x24(&dst[0], &src[0], size, &k.state, nil)
 		}
 		dst, src = dst[size:], src[size:]
@@ -152,27 +166,36 @@ func (k *kernel) verify(sealed []byte, n uint64) bool {
 
 // sum sets tag to the Poly1305 of msg.
 func (k *kernel) sum(msg []byte) {
-	if len(msg) < vectorTag || !hasIFMA {
+	if len(msg) < longTag {
 		poly1305.Sum(&k.tag, msg, &k.polyKey)
 		return
 	}
 	le := binary.LittleEndian
 	r0 := le.Uint64(k.polyKey[0:]) & 0x0ffffffc0fffffff
 	r1 := le.Uint64(k.polyKey[8:]) & 0x0ffffffc0ffffffc
-	k.r = [3]uint64{r0 & (1<<44 - 1), (r0>>44 | r1<<20) & (1<<44 - 1), r1 >> 24}
-	polyBlocks512(&k.limbs, &msg[0], len(msg)/16, &k.r)
-
-	// From limbs to words.
-	h0, c := bits.Add64(k.limbs[0], k.limbs[1]<<44, 0)
-	h1, c := bits.Add64(k.limbs[1]>>20, k.limbs[2]<<24, c)
-	h2 := k.limbs[2]>>40 + c
+	var h0, h1, h2, c uint64
+	if k.ifma {
+		k.r = [3]uint64{r0 & (1<<44 - 1), (r0>>44 | r1<<20) & (1<<44 - 1), r1 >> 24}
+		polyBlocks512(&k.sumH, &msg[0], len(msg)/16, &k.r)
+		h0, c = bits.Add64(k.sumH[0], k.sumH[1]<<44, 0)
+		h1, c = bits.Add64(k.sumH[1]>>20, k.sumH[2]<<24, c)
+		h2 = k.sumH[2]>>40 + c
+	} else {
+		k.makePowers(r0, r1)
+		k.sumH = [3]uint64{}
+		whole := len(msg) &^ 63
+		polyBlocks4(&k.sumH, &msg[0], whole/64, &k.powers)
+		h0, h1, h2 = k.sumH[0], k.sumH[1], k.sumH[2]
+		for msg = msg[whole:]; len(msg) >= 16; msg = msg[16:] {
+			h0, c = bits.Add64(h0, le.Uint64(msg[0:]), 0)
+			h1, c = bits.Add64(h1, le.Uint64(msg[8:]), c)
+			h0, h1, h2 = polyMul(h0, h1, h2+c+1, r0, r1)
+		}
+	}
 	if tail := msg[len(msg)&^15:]; len(tail) > 0 {
 		var block [17]byte
 		copy(block[:], tail)
 		block[len(tail)] = 1
-		h0, c = bits.Add64(h0, 5*(h2>>2), 0)
-		h1, c = bits.Add64(h1, 0, c)
-		h2 = h2&3 + c
 		h0, c = bits.Add64(h0, le.Uint64(block[0:]), 0)
 		h1, c = bits.Add64(h1, le.Uint64(block[8:]), c)
 		h2 += c
@@ -195,9 +218,30 @@ func (k *kernel) sum(msg []byte) {
 	le.PutUint64(k.tag[8:], h1)
 }
 
-// polyMul multiplies h by r modulo 2^130-5. h2 has at most a few bits; the
-// result is not fully reduced.
+// makePowers fills powers for the factor r.
+func (k *kernel) makePowers(r0, r1 uint64) {
+	p := &k.powers
+	p[9], p[10], p[11] = r0, r1, 0
+	for i := 9; i > 0; i -= 3 {
+		p[i-3], p[i-2], p[i-1] = polyMul(p[i], p[i+1], p[i+2], r0, r1)
+	}
+	var sum [3]uint64
+	for i := 0; i < 12; i += 3 {
+		var c uint64
+		sum[0], c = bits.Add64(sum[0], p[i], 0)
+		sum[1], c = bits.Add64(sum[1], p[i+1], c)
+		sum[2] += p[i+2] + c
+	}
+	copy(p[12:], sum[:])
+}
+
+// polyMul multiplies h by r modulo 2^130-5. r is clamped, so the product of one
+// of its words with the few bits of h2 fits a word. The result is not fully reduced.
 func polyMul(h0, h1, h2, r0, r1 uint64) (uint64, uint64, uint64) {
+	h0, c := bits.Add64(h0, 5*(h2>>2), 0)
+	h1, c = bits.Add64(h1, 0, c)
+	h2 = h2&3 + c
+
 	a1, t0 := bits.Mul64(h0, r0)
 	b1, b0 := bits.Mul64(h0, r1)
 	c1, c0 := bits.Mul64(h1, r0)

@@ -1,8 +1,10 @@
 package dataplane
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"reflect"
 	"testing"
 
@@ -196,15 +198,21 @@ func TestJoinedPacketsAreThePacketsThatWereSent(t *testing.T) {
 			}
 		}
 		runs := sealEach(a, pkts...)
-		// Some datagrams are damaged on the way.
+		// Some datagrams are damaged on the way, some come twice.
 		var want [][]byte
+		var arrived []udp.Run
 		for i, run := range runs {
-			if r.IntN(15) == 0 {
+			arrived = append(arrived, run)
+			switch r.IntN(15) {
+			case 0:
 				run.Buf[20] ^= 1
 				continue
+			case 1:
+				arrived = append(arrived, run)
 			}
 			want = append(want, pkts[i])
 		}
+		runs = arrived
 		for len(runs) > 0 {
 			n := 1 + r.IntN(len(runs))
 			b.in(addrA, runs[:n]...)
@@ -214,15 +222,28 @@ func TestJoinedPacketsAreThePacketsThatWereSent(t *testing.T) {
 	}
 }
 
-func TestFirstRecordNumbersAndIDsOnTheWire(t *testing.T) {
+func TestUDPChecksumOfZeroIsWrittenAsOnes(t *testing.T) {
+	// Change two bytes of the payload so that the sum becomes zero.
+	p := ip{udp: true, payload: 10}.build()
+	binary.BigEndian.PutUint16(p[28:], packet.Add(binary.BigEndian.Uint16(p[28:]), binary.BigEndian.Uint16(p[26:])))
+	finish(p)
+	if p[26] != 0xff || p[27] != 0xff {
+		t.Fatalf("checksum %x", p[26:28])
+	}
 	a, b := pair(t)
+	q, off := super(p, 1000)
+	off.GSO = device.GSONone
+	b.in(addrA, a.out(q, off)...)
+	same(t, flat(t, b.dev.take()), [][]byte{p})
+}
+
+func TestFirstRecordNumbersAndIDsOnTheWire(t *testing.T) {
+	a, _ := pair(t)
 	p := ip{payload: 10}.build()
 	runs := a.out(p, device.Offload{})
 	if len(runs) != 1 || len(runs[0].Buf) != len(p)+33 {
 		t.Fatalf("%+v", runs)
 	}
-	id := b.self.id
-	_ = id
 	if got := runs[0].Buf[:16]; string(got[:6]) != "\x00\x00\x00\x00\x00\x00" || string(got[6:12]) != string(a.selfID[:]) || string(got[12:]) != "\x00\x00\x00\x02" {
 		t.Errorf("datagram begins with %x", got)
 	}
@@ -252,4 +273,75 @@ func TestEqualDatagramsShareARunAndOthersDoNot(t *testing.T) {
 	}
 	b.in(addrA, runs...)
 	same(t, flat(t, b.dev.take()), want)
+}
+
+// several makes the device give packets between two sends.
+func (s *station) several(packets ...[]byte) []udp.Run {
+	s.tx.now = s.now()
+	for _, p := range packets {
+		copy(s.tx.in[inHead:], p)
+		s.tx.packet(len(p), device.Offload{})
+	}
+	s.tx.flush()
+	return s.sock.take()
+}
+
+func TestPacketsForDifferentNodesInOneBatch(t *testing.T) {
+	a, b, c := row(t, nil)
+	toB, toC := ip{udp: true, payload: 500}.build(), ip{udp: true, payload: 500, dst: "10.2.0.1"}.build()
+	// What b is to keep and what it is to pass on share a run: both go to b.
+	runs := a.several(toC, toB, toC, toC, toB)
+	if len(runs) != 1 {
+		t.Fatalf("%d runs", len(runs))
+	}
+	b.in(addrA, runs...)
+	same(t, flat(t, b.dev.take()), [][]byte{toB, toB})
+	c.in(addrB, b.sock.take()...)
+	same(t, flat(t, c.dev.take()), [][]byte{toC, toC, toC})
+
+	// A node that is its own relay gets direct datagrams of the same size from the same batch.
+	a.again("c", func(s *mesh.PeerState) { s.Addr, s.Confirmed, s.MinMTU, s.MTU = addrC, true, 1439, 1439 })
+	if runs = a.several(toB, toC, toB, toC); len(runs) != 4 || runs[1].To != addrC {
+		t.Fatalf("%d runs", len(runs))
+	}
+	c.in(addrA, runs[1], runs[3])
+	same(t, flat(t, c.dev.take()), [][]byte{toC, toC})
+}
+
+func TestRunsStayWithinTheirLimits(t *testing.T) {
+	a, b := pair(t)
+	a.again("b", func(s *mesh.PeerState) { s.MTU, s.MinMTU = 1518, 1518 })
+	whole := ip{payload: 65000, frag: 0x4000}.build()
+	p, off := super(whole, 1464)
+	runs := a.out(p, off)
+	if len(runs) != 2 || len(runs[0].Buf) > udp.MaxRun {
+		t.Errorf("%d runs, the first of %d bytes", len(runs), len(runs[0].Buf))
+	}
+	b.in(addrA, runs...)
+	same(t, flat(t, b.dev.take()), cutSlowly(whole, 40, 20, 1464))
+}
+
+func TestEachFamilyLeavesByItsSocket(t *testing.T) {
+	a, _, _ := row(t, nil)
+	six := &wireSocket{local: netip.MustParseAddrPort("[::]:655")}
+	a.cfg.Sockets = append(a.cfg.Sockets, six)
+	a.v4 = append(a.v4, false)
+	a.tx = newTransmitter(a.Plane)
+	addr6 := netip.MustParseAddrPort("[2001:db8::3]:655")
+	a.again("c", func(s *mesh.PeerState) { s.Addr, s.Sock, s.Confirmed, s.MinMTU, s.MTU = addr6, 0, true, 1439, 1439 })
+	toB, toC := ip{udp: true, payload: 500}.build(), ip{udp: true, payload: 500, dst: "10.2.0.1"}.build()
+	runs := a.several(toB, toC, toB, toB, toC)
+	if got := six.take(); len(got) != 2 || got[0].To != addr6 || got[1].To != addr6 {
+		t.Errorf("%d runs by IPv6", len(got))
+	}
+	if len(runs) != 2 || len(runs[1].Buf) != 2*runs[1].Size {
+		t.Errorf("%d runs by IPv4", len(runs))
+	}
+}
+
+func TestSlowRoadDoesNotOvertake(t *testing.T) {
+	a, b := pair(t)
+	first, second := ip{payload: 10}.build(), ip{payload: 10, flags: packet.FlagSYN, port: 1}.build()
+	b.in(addrA, a.several(first, second)...)
+	same(t, flat(t, b.dev.take()), [][]byte{first, second})
 }

@@ -227,7 +227,7 @@ type path struct {
 // is the length of the record less its overhead. ok is false if it has to go over TCP.
 func (p *Plane) udpPath(to *peer, s *state, ours bool, size int, tcpOnly bool) (path, bool) {
 	relay := s.next
-	if !s.ViaSelf && s.via != nil {
+	if s.via != nil && s.via != relay {
 		if v := s.via.state.Load(); v != nil && size <= v.MinMTU {
 			relay = s.via
 		}
@@ -241,8 +241,7 @@ func (p *Plane) udpPath(to *peer, s *state, ours bool, size int, tcpOnly bool) (
 	}
 	way := path{relay: relay, direct: ours && relay == to}
 	switch {
-	case rs == nil, rs.tcpOnly(), size > rs.MinMTU, !rs.Confirmed, !rs.Addr.IsValid(),
-		!way.direct && rs.minor() < minorIDs:
+	case rs == nil, rs.tcpOnly(), size > rs.MinMTU, !rs.Confirmed, rs.minor() < minorIDs:
 		return way, false
 	}
 	way.addr = rs.Addr

@@ -35,7 +35,10 @@ func (s *station) roads(runs []udp.Run) string {
 		if m == nil {
 			continue
 		}
-		for range m.blobs {
+		for _, b := range m.blobs {
+			if node.ID(b).IsZero() {
+				out = append(out, "no ids")
+			}
 			out = append(out, fmt.Sprint("sptps ", id))
 		}
 		for range m.frames {
@@ -81,6 +84,9 @@ func TestRoadOfAnOwnPacket(t *testing.T) {
 			b: func(s *mesh.PeerState) { s.MTU, s.MinMTU = 1518, 1014 }, want: "udp 192.0.2.2 direct"},
 		{name: "neighbour without UDP", size: 100,
 			b: func(s *mesh.PeerState) { s.Confirmed, s.MinMTU, s.MTU = false, 0, 1518 }, want: "packet 1"},
+		{name: "address that lost its confirmation", size: 100,
+			b: func(s *mesh.PeerState) { s.Confirmed = false }, want: "sptps 1"},
+		{name: "neighbour that knows no ids", size: 100, b: func(s *mesh.PeerState) { s.Options = minor(3) }, want: "15 a b 21"},
 		{name: "neighbour without session", size: 100,
 			b: func(s *mesh.PeerState) { s.Tunnel = nil }, want: "packet 1"},
 		{name: "neighbour without session or connection", size: 100,
@@ -118,6 +124,10 @@ func TestRoadOfAnOwnPacket(t *testing.T) {
 			b: func(s *mesh.PeerState) { s.Options, s.MinMTU = minor(6), 0 }, want: "15 a c 21"},
 		{name: "UDP hole to a node that is not adjacent", dst: "10.2.0.1", size: 1425,
 			c: func(s *mesh.PeerState) { s.Addr, s.Confirmed, s.MinMTU, s.MTU = addrC, true, 1439, 1439 }, want: "udp 192.0.2.3 direct"},
+		{name: "as large as a UDP hole is known to let through", dst: "10.2.0.1", size: 1000,
+			c: func(s *mesh.PeerState) { s.Addr, s.Confirmed, s.MinMTU = addrC, true, 1000 }, want: "udp 192.0.2.3 direct"},
+		{name: "larger than a UDP hole is known to let through", dst: "10.2.0.1", size: 1001,
+			c: func(s *mesh.PeerState) { s.Addr, s.Confirmed, s.MinMTU = addrC, true, 1000 }, want: "udp 192.0.2.2 ids"},
 		{name: "no session with a node that is not adjacent", dst: "10.2.0.1", size: 100,
 			c: func(s *mesh.PeerState) { s.Tunnel = nil }, want: ""},
 	}

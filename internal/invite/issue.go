@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -294,6 +295,7 @@ func withPort(own []byte, port uint16) []byte {
 // others chooses a few nodes that can be dialled, so that the newcomer finds
 // its way also without the inviter.
 func (r *Request) others(names []node.Name) (out []block, err error) {
+	names = slices.Clone(names)
 	for len(names) > 0 && len(out) < maxOthers {
 		i, err := below(r.Rand, len(names))
 		if err != nil {

@@ -227,7 +227,7 @@ func (s store) remember(name string, why Refusal, now time.Time) {
 		return
 	}
 	defer f.Close()
-	fmt.Fprintf(f, "%s %d %s\n", name, now.Unix(), why)
+	fmt.Fprintf(f, "%s %d %s\n", name, now.Unix(), string(why))
 }
 
 // recall tells why there is no invitation in the named file.

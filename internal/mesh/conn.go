@@ -253,7 +253,7 @@ func (m *Mesh) ack(c *conn, text string) error {
 	if m.cfg.TunnelServer {
 		m.send(c, text2)
 	} else {
-		m.flood(nil, text2)
+		m.announce(text2)
 	}
 	m.graphDirty = true
 	m.touch(p)
@@ -304,7 +304,7 @@ func (m *Mesh) lost(c *conn, reason string) {
 	wasActive := c.stage == active
 	switch {
 	case c.stage == dialling:
-		m.logf(1, Info, "could not connect to %s: %s", c.out.name, reason)
+		m.logf(1, Info, "could not connect to %s: %s", c.peer.name, reason)
 	case wasActive:
 		m.logf(1, Notice, "connection with %s ended: %s", c, reason)
 	default:
@@ -314,8 +314,8 @@ func (m *Mesh) lost(c *conn, reason string) {
 	if wasActive && c.peer.conn == nil {
 		m.graph.Delete(m.cfg.Name, c.peer.name)
 		m.graphDirty = true
-		if !m.cfg.TunnelServer && !m.down {
-			m.flood(nil, wire.DelEdge{Nonce: m.nonce(), From: m.cfg.Name, To: c.peer.name}.Append(nil))
+		if !m.down {
+			m.announce(wire.DelEdge{Nonce: m.nonce(), From: m.cfg.Name, To: c.peer.name}.Append(nil))
 		}
 		m.orphans = append(m.orphans, c.peer.name)
 		m.touch(c.peer)
@@ -335,6 +335,13 @@ func (m *Mesh) forget(c *conn) {
 
 // send sends one request on c.
 func (m *Mesh) send(c *conn, text []byte) { m.emit(Send{Conn: c.id, Text: string(text)}) }
+
+// announce tells everybody about edges and about what others own. A tunnel server keeps that to itself.
+func (m *Mesh) announce(text []byte) {
+	if !m.cfg.TunnelServer {
+		m.flood(nil, text)
+	}
+}
 
 // flood sends a request to all activated connections but the one it came from.
 func (m *Mesh) flood(from *conn, text []byte) {

@@ -251,10 +251,11 @@ func (m *Mesh) delEdge(c *conn, text string) error {
 
 // keyChanged passes on what only legacy nodes act upon.
 func (m *Mesh) keyChanged(c *conn, text string) error {
-	if _, err := wire.ParseKeyChanged(text); err != nil {
+	r, err := wire.ParseKeyChanged(text)
+	if err != nil {
 		return err
 	}
-	if m.seen.first(m.now, text) && !m.cfg.TunnelServer {
+	if m.seen.first(m.now, text) && m.nodes[r.Origin] != nil && !m.cfg.TunnelServer {
 		m.flood(c, []byte(text))
 	}
 	return nil
@@ -286,7 +287,7 @@ func (m *Mesh) purge() {
 			continue
 		}
 		for _, s := range sortedSubnets(p) {
-			m.flood(nil, delSubnet(m.nonce(), p.name, s))
+			m.announce(delSubnet(m.nonce(), p.name, s))
 			if !m.cfg.StrictSubnets {
 				m.dropSubnet(p, s)
 			}
@@ -296,7 +297,7 @@ func (m *Mesh) purge() {
 			gone = append(gone, e.To)
 		}
 		for _, to := range gone {
-			m.flood(nil, wire.DelEdge{Nonce: m.nonce(), From: p.name, To: to}.Append(nil))
+			m.announce(wire.DelEdge{Nonce: m.nonce(), From: p.name, To: to}.Append(nil))
 			m.graph.Delete(p.name, to)
 			m.graphDirty = true
 		}

@@ -399,7 +399,7 @@ func (m *Mesh) withdrawOrphans() {
 			continue
 		}
 		if _, ok := m.graph.Get(name, m.cfg.Name); ok {
-			m.flood(nil, wire.DelEdge{Nonce: m.nonce(), From: name, To: m.cfg.Name}.Append(nil))
+			m.announce(wire.DelEdge{Nonce: m.nonce(), From: name, To: m.cfg.Name}.Append(nil))
 			m.graph.Delete(name, m.cfg.Name)
 			m.graphDirty = true
 		}

@@ -129,6 +129,9 @@ func (m *Mesh) reqKey(c *conn, text string) error {
 	if !ok {
 		return nil
 	}
+	if to != m.self && m.cfg.TunnelServer {
+		return nil
+	}
 	if r.Sub == subRecord {
 		if rec, err := b64.Decode(r.Data); err == nil && len(rec) > 0 {
 			m.emit(TunnelledData{From: r.From, To: r.To, Hop: c.peer.name, Record: rec})

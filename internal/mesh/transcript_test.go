@@ -70,10 +70,13 @@ func firstDifference(want, got string) string {
 
 // player is one brain with the lines played to it.
 type player struct {
-	t   *testing.T
-	m   *Mesh
-	now time.Time
+	t    *testing.T
+	m    *Mesh
+	now  time.Time
+	self node.Name
 }
+
+func newPlayer(t *testing.T) *player { return &player{t: t, now: time.Unix(1_900_000_000, 0)} }
 
 func testKey(name node.Name) *keys.PrivateKey {
 	var seed [32]byte
@@ -83,7 +86,7 @@ func testKey(name node.Name) *keys.PrivateKey {
 
 func play(t *testing.T, script string) string {
 	var out strings.Builder
-	p := &player{t: t, now: time.Unix(1_900_000_000, 0)}
+	p := newPlayer(t)
 	sc := bufio.NewScanner(strings.NewReader(script))
 	sc.Buffer(nil, 1<<20)
 	for sc.Scan() {
@@ -176,6 +179,10 @@ func (p *player) input(line string) []Effect {
 		ev = Purge{}
 	case "disconnect":
 		ev = Disconnect{Node: node.Name(word(0))}
+	case "connect":
+		ev = ConnectNow{Node: node.Name(word(0))}
+	case "reload":
+		ev = Reconfigured{Config: p.config(p.self, words)}
 	case "shutdown":
 		ev = Shutdown{}
 	default:
@@ -185,9 +192,17 @@ func (p *player) input(line string) []Effect {
 	return p.m.Flush(p.now)
 }
 
-// start makes the brain: "NAME [connect=NODE] [auto] [tunnelserver] [strict]".
+// start makes the brain of a node: "NAME [OPTION]...".
 func (p *player) start(words []string) {
-	self := node.Name(words[0])
+	p.self = node.Name(words[0])
+	p.m = New(p.config(p.self, words[1:]), Injected{
+		Rand:    rand.New(rand.NewPCG(1, 2)),
+		Secrets: rand.NewChaCha8([32]byte{1}),
+	}, p.now)
+}
+
+// config is the configuration of a node, changed by options.
+func (p *player) config(self node.Name, options []string) Config {
 	cfg := Config{
 		Name: self, Key: testKey(self), Port: 655, Broadcast: true,
 		Subnets: []subnet.Subnet{subnet.FromPrefix(netip.MustParsePrefix("10.0.1.0/24"))},
@@ -205,7 +220,7 @@ func (p *player) start(words []string) {
 		cfg.Hosts[n] = h
 	}
 	cfg.Hosts["nokey"] = Host{}
-	for _, w := range words[1:] {
+	for _, w := range options {
 		key, value, _ := strings.Cut(w, "=")
 		switch key {
 		case "connect":
@@ -224,10 +239,7 @@ func (p *player) start(words []string) {
 			p.t.Fatalf("option %q is not understood", w)
 		}
 	}
-	p.m = New(cfg, Injected{
-		Rand:    rand.New(rand.NewPCG(1, 2)),
-		Secrets: rand.NewChaCha8([32]byte{1}),
-	}, p.now)
+	return cfg
 }
 
 // describe writes an effect as a line of a transcript; "" for those that it leaves out.

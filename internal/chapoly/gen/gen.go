@@ -31,7 +31,9 @@ func main() {
 	constants()
 	chacha512(6)
 	chacha512(2)
+	chacha256()
 	poly512()
+	poly4()
 	if err := os.WriteFile("kernel_amd64.s", append(bytes.TrimRight(out.Bytes(), "\n"), '\n'), 0o644); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -48,6 +50,11 @@ func data(name string, words ...uint32) {
 func constants() {
 	data("counters", 0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0) // of the blocks in a group
 	data("four", 4, 0, 0, 0)
+	// The same for AVX2, and where VPSHUFB finds the bytes of a rotated word.
+	data("counters2", 0, 0, 0, 0, 1, 0, 0, 0)
+	data("two", 2, 0, 0, 0, 2, 0, 0, 0)
+	data("rotate16", 0x01000302, 0x05040706, 0x09080b0a, 0x0d0c0f0e, 0x01000302, 0x05040706, 0x09080b0a, 0x0d0c0f0e)
+	data("rotate8", 0x02010003, 0x06050407, 0x0a09080b, 0x0e0d0c0f, 0x02010003, 0x06050407, 0x0a09080b, 0x0e0d0c0f)
 }
 
 // chacha512 emits xor512xN, N blocks in groups of four.
@@ -173,6 +180,178 @@ func chacha512(groups int) {
 	i("VPXORQ Z30, Z31, Z31")
 	i("VMOVDQU8 Z31, K1, (DI)")
 	i("VZEROUPPER")
+	i("RET")
+	out.WriteString("\n")
+}
+
+// chacha256 emits xor256, which makes six blocks at a time in three groups of two.
+func chacha256() {
+	const groups = 3
+	y := func(group, row int) string { return fmt.Sprintf("Y%d", 4*group+row) }
+	each := func(f func(a, b, c, d string)) {
+		for g := range groups {
+			f(y(g, 0), y(g, 1), y(g, 2), y(g, 3))
+		}
+	}
+	rotate := func(bits int, row func(a, b, c, d string) string) {
+		switch bits {
+		case 16:
+			each(func(a, b, c, d string) { r := row(a, b, c, d); i("VPSHUFB Y12, %s, %s", r, r) })
+		case 8:
+			each(func(a, b, c, d string) { r := row(a, b, c, d); i("VPSHUFB Y13, %s, %s", r, r) })
+		default:
+			n := 0
+			each(func(a, b, c, d string) {
+				r, tmp := row(a, b, c, d), fmt.Sprintf("Y%d", 14+n%2)
+				i("VPSLLD $%d, %s, %s", bits, r, tmp)
+				i("VPSRLD $%d, %s, %s", 32-bits, r, r)
+				i("VPXOR %s, %s, %s", tmp, r, r)
+				n++
+			})
+		}
+	}
+	rowB := func(a, b, c, d string) string { return b }
+	rowD := func(a, b, c, d string) string { return d }
+
+	// Stack: 0 to 31 the counter row of the first group, 32 to 95 a block that is
+	// needed only in part.
+	out.WriteString("// func xor256(dst, src *byte, n int, state *[16]uint32, polyKey *[32]byte)\n")
+	out.WriteString("TEXT ·xor256(SB), NOSPLIT, $96-40\n")
+	i("MOVQ dst+0(FP), DI")
+	i("MOVQ src+8(FP), SI")
+	i("MOVQ n+16(FP), CX")
+	i("MOVQ state+24(FP), AX")
+	i("MOVQ polyKey+32(FP), DX")
+	i("VMOVDQU ·rotate16<>(SB), Y12")
+	i("VMOVDQU ·rotate8<>(SB), Y13")
+	i("VBROADCASTI128 48(AX), Y14")
+	i("VPADDD ·counters2<>(SB), Y14, Y14")
+	i("VMOVDQU Y14, 0(SP)")
+	i("TESTQ DX, DX")
+	i("JZ pass")
+	i("SUBQ $64, DI")
+	i("SUBQ $64, SI")
+	i("ADDQ $64, CX")
+
+	label("pass")
+	for row := range 3 {
+		i("VBROADCASTI128 %d(AX), Y%d", 16*row, row)
+		for g := 1; g < groups; g++ {
+			i("VMOVDQA Y%d, %s", row, y(g, row))
+		}
+	}
+	i("VMOVDQU 0(SP), Y3")
+	for g := 1; g < groups; g++ {
+		i("VPADDD ·two<>(SB), %s, %s", y(g-1, 3), y(g, 3))
+	}
+	i("MOVQ $10, R8")
+	label("rounds")
+	for half := range 2 {
+		for _, rot := range [][2]int{{16, 12}, {8, 7}} {
+			each(func(a, b, c, d string) { i("VPADDD %s, %s, %s", b, a, a) })
+			each(func(a, b, c, d string) { i("VPXOR %s, %s, %s", a, d, d) })
+			rotate(rot[0], rowD)
+			each(func(a, b, c, d string) { i("VPADDD %s, %s, %s", d, c, c) })
+			each(func(a, b, c, d string) { i("VPXOR %s, %s, %s", c, b, b) })
+			rotate(rot[1], rowB)
+		}
+		shuffle := [3]int{0x39, 0x4e, 0x93}
+		if half == 1 {
+			shuffle = [3]int{0x93, 0x4e, 0x39}
+		}
+		each(func(a, b, c, d string) { i("VPSHUFD $0x%02x, %s, %s", shuffle[0], b, b) })
+		each(func(a, b, c, d string) { i("VPSHUFD $0x%02x, %s, %s", shuffle[1], c, c) })
+		each(func(a, b, c, d string) { i("VPSHUFD $0x%02x, %s, %s", shuffle[2], d, d) })
+	}
+	i("DECQ R8")
+	i("JNZ rounds")
+
+	for row := range 3 {
+		i("VBROADCASTI128 %d(AX), Y14", 16*row)
+		for g := range groups {
+			i("VPADDD Y14, %s, %s", y(g, row), y(g, row))
+		}
+	}
+	i("VMOVDQU 0(SP), Y14")
+	for g := range groups {
+		i("VPADDD Y14, %s, %s", y(g, 3), y(g, 3))
+		i("VPADDD ·two<>(SB), Y14, Y14")
+	}
+	i("VMOVDQU Y14, 0(SP)")
+	var endings [][2]string
+	for g := range groups {
+		a, b, c, d := y(g, 0), y(g, 1), y(g, 2), y(g, 3)
+		i("VPERM2I128 $0x20, %s, %s, Y14", b, a)
+		i("VPERM2I128 $0x20, %s, %s, Y15", d, c)
+		i("VPERM2I128 $0x31, %s, %s, %s", b, a, a)
+		i("VPERM2I128 $0x31, %s, %s, %s", d, c, c)
+		for k, block := range [][2]string{{"Y14", "Y15"}, {a, c}} {
+			at := 64 * (2*g + k)
+			if at == 0 {
+				i("TESTQ DX, DX")
+				i("JZ data0")
+				i("VMOVDQU Y14, (DX)")
+				i("XORQ DX, DX")
+				i("JMP data1")
+				label("data0")
+			}
+			i("CMPQ CX, $%d", at+64)
+			i("JLT end%d", len(endings))
+			endings = append(endings, block)
+			i("VPXOR %d(SI), %s, %s", at, block[0], block[0])
+			i("VPXOR %d(SI), %s, %s", at+32, block[1], block[1])
+			i("VMOVDQU %s, %d(DI)", block[0], at)
+			i("VMOVDQU %s, %d(DI)", block[1], at+32)
+			if at == 0 {
+				label("data1")
+			}
+		}
+	}
+	i("ADDQ $%d, SI", 128*groups)
+	i("ADDQ $%d, DI", 128*groups)
+	i("SUBQ $%d, CX", 128*groups)
+	i("JNZ pass")
+	i("VZEROUPPER")
+	i("RET")
+	for n, block := range endings {
+		label("end%d", n)
+		i("VMOVDQU %s, 32(SP)", block[0])
+		i("VMOVDQU %s, 64(SP)", block[1])
+		if n > 0 {
+			i("ADDQ $%d, SI", 64*n)
+			i("ADDQ $%d, DI", 64*n)
+			i("SUBQ $%d, CX", 64*n)
+		}
+		if n+1 < len(endings) {
+			i("JMP tail")
+		}
+	}
+	label("tail")
+	i("VZEROUPPER")
+	i("LEAQ 32(SP), R9")
+	label("words")
+	i("CMPQ CX, $8")
+	i("JLT bytes")
+	i("MOVQ (SI), R8")
+	i("XORQ (R9), R8")
+	i("MOVQ R8, (DI)")
+	i("ADDQ $8, SI")
+	i("ADDQ $8, DI")
+	i("ADDQ $8, R9")
+	i("SUBQ $8, CX")
+	i("JMP words")
+	label("bytes")
+	i("TESTQ CX, CX")
+	i("JZ done")
+	i("MOVB (SI), R8")
+	i("XORB (R9), R8")
+	i("MOVB R8, (DI)")
+	i("INCQ SI")
+	i("INCQ DI")
+	i("INCQ R9")
+	i("DECQ CX")
+	i("JMP bytes")
+	label("done")
 	i("RET")
 	out.WriteString("\n")
 }
@@ -363,5 +542,114 @@ func poly512() {
 		i("VMOVQ X%s, %d(DI)", z, 8*n)
 	})
 	i("VZEROUPPER")
+	i("RET")
+}
+
+// poly4 emits polyBlocks4, which takes four blocks with one reduction:
+//
+//	h = (h+m0)*r^4 + m1*r^3 + m2*r^2 + m3*r
+//
+// in 64-bit words. Bit 128 of each block is the same for all, so its share is
+// one number, which the caller has made.
+func poly4() {
+	out.WriteString("\n// func polyBlocks4(h *[3]uint64, msg *byte, groups int, powers *[15]uint64)\n")
+	out.WriteString("TEXT ·polyBlocks4(SB), NOSPLIT, $8-32\n")
+	i("MOVQ h+0(FP), DI")
+	i("MOVQ msg+8(FP), SI")
+	i("MOVQ groups+16(FP), CX")
+	i("MOVQ 0(DI), R8")
+	i("MOVQ 8(DI), R9")
+	i("MOVQ 16(DI), R10")
+	i("MOVQ powers+24(FP), DI")
+	t := []string{"R11", "R12", "R13", "R14", "R15"}
+	// add adds the words to the sum from t[at] on, with the carry.
+	add := func(at int, words ...string) {
+		for n := at; n < len(t); n++ {
+			op, w := "ADCQ", "$0"
+			if n == at {
+				op = "ADDQ"
+			}
+			if n-at < len(words) {
+				w = words[n-at]
+			}
+			i("%s %s, %s", op, w, t[n])
+		}
+	}
+	label("four")
+	i("ADDQ 0(SI), R8")
+	i("ADCQ 8(SI), R9")
+	i("ADCQ $0, R10")
+	for n := range 3 {
+		i("MOVQ %d(DI), %s", 96+8*n, t[2+n])
+	}
+	for block := range 4 {
+		p := func(word int) string { return fmt.Sprintf("%d(DI)", 24*block+8*word) }
+		if block == 0 {
+			i("MOVQ R8, DX")
+			i("MULXQ %s, %s, %s", p(0), t[0], t[1])
+		} else {
+			i("MOVQ %d(SI), DX", 16*block)
+			i("MULXQ %s, AX, BX", p(0))
+		}
+		i("MULXQ %s, BP, R8", p(2))
+		if block == 0 {
+			add(2, "BP", "R8")
+		} else {
+			add(0, "AX", "BX", "BP", "R8")
+		}
+		i("MULXQ %s, AX, BX", p(1))
+		add(1, "AX", "BX")
+		if block == 0 {
+			i("MOVQ R9, DX")
+		} else {
+			i("MOVQ %d(SI), DX", 16*block+8)
+		}
+		i("MULXQ %s, AX, BX", p(0))
+		i("MULXQ %s, BP, R8", p(2))
+		add(1, "AX", "BX", "BP", "R8")
+		i("MULXQ %s, AX, BX", p(1))
+		add(2, "AX", "BX")
+		if block == 0 {
+			i("MOVQ R10, DX")
+			i("MULXQ %s, AX, BX", p(0))
+			i("MULXQ %s, BP, R8", p(1))
+			i("IMULQ %s, R10", p(2))
+			add(2, "AX", "BX", "R8")
+			add(3, "BP", "R10")
+		}
+	}
+	// What is above bit 130 comes back five times: once as it stands in the
+	// words, which is four times, and once shifted.
+	i("MOVQ %s, R10", t[2])
+	i("ANDQ $3, R10")
+	i("MOVQ %s, AX", t[2])
+	i("ANDQ $-4, AX")
+	i("SHRQ $2, %s, %s", t[3], t[2])
+	i("MOVQ %s, BX", t[3])
+	i("SHRQ $2, %s, %s", t[4], t[3])
+	i("ADDQ %s, AX", t[0])
+	i("ADCQ %s, BX", t[1])
+	i("ADCQ %s, R10", t[4])
+	i("SHRQ $2, %s", t[4])
+	i("ADDQ %s, AX", t[2])
+	i("ADCQ %s, BX", t[3])
+	i("ADCQ %s, R10", t[4])
+	// The powers have all 130 bits, so the few bits now above have to come back
+	// too, or they would be more each time.
+	i("MOVQ R10, R8")
+	i("ANDQ $3, R10")
+	i("SHRQ $2, R8")
+	i("LEAQ (R8)(R8*4), R8")
+	i("ADDQ AX, R8")
+	i("MOVQ BX, R9")
+	i("ADCQ $0, R9")
+	i("ADCQ $0, R10")
+	i("ADDQ $64, SI")
+	i("DECQ CX")
+	i("JNZ four")
+	i("MOVQ h+0(FP), DI")
+	i("MOVQ R8, 0(DI)")
+	i("MOVQ R9, 8(DI)")
+	i("MOVQ R10, 16(DI)")
 	i("RET")
 }

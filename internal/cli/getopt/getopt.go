@@ -15,6 +15,7 @@ const (
 	None     Arg = iota
 	Required     // -n VALUE, -nVALUE, --net VALUE, --net=VALUE
 	Optional     // only -dVALUE and --debug=VALUE
+	Loose        // as Optional, but a next word without a dash is a value too
 )
 
 // Option is an option that a program knows.
@@ -77,6 +78,8 @@ func long(prog string, args []string, options []Option) (Found, []string, error)
 		return Found{}, nil, fmt.Errorf("%s: option '--%s' requires an argument", prog, o.Long)
 	case !hasValue && o.Arg == Required:
 		value, hasValue, args = args[0], true, args[1:]
+	case !hasValue && o.Arg == Loose && loose(args):
+		value, hasValue, args = args[0], true, args[1:]
 	}
 	return Found{o, value, hasValue}, args, nil
 }
@@ -126,10 +129,16 @@ func short(prog string, args []string, options []Option) ([]Found, []string, err
 			}
 			f.Value, f.HasValue, args = args[0], true, args[1:]
 		}
+		if o.Arg == Loose && !f.HasValue && letters == "" && loose(args) {
+			f.Value, f.HasValue, args = args[0], true, args[1:]
+		}
 		found = append(found, f)
 	}
 	return found, args, nil
 }
+
+// loose tells whether the next word may be the value of a Loose option.
+func loose(args []string) bool { return len(args) > 0 && !strings.HasPrefix(args[0], "-") }
 
 func findShort(letter byte, options []Option) (Option, bool) {
 	for _, o := range options {

@@ -7,7 +7,7 @@ import (
 )
 
 var options = []Option{
-	{"net", 'n', Required}, {"debug", 'd', Optional}, {"no-detach", 'D', None}, {"version", 0, None}, {"", 'x', None},
+	{"net", 'n', Required}, {"debug", 'd', Optional}, {"no-detach", 'D', None}, {"version", 0, None}, {"", 'x', None}, {"logfile", 'l', Loose},
 }
 
 func TestParse(t *testing.T) {
@@ -22,6 +22,7 @@ func TestParse(t *testing.T) {
 		{"long", "--net vpn --net=a --net=", false, "[n=vpn n=a n=] []"},
 		{"shortened", "--ne vpn --no --v", false, "[n=vpn D version] []"},
 		{"optional value only when glued", "-d -d5 -d 5 --debug=3 --debug", false, "[d d=5 d] [5 --debug=3 --debug]"},
+		{"loose value", "-l a -l -D --logfile b --logfile=c --logfile", false, "[l=a l D l=b l=c l] []"},
 		{"glued options", "-xDd5", false, "[x D d=5] []"},
 		{"glued, the last with a value", "-xn vpn", false, "[x n=vpn] []"},
 		{"stops at the first word", "-D get -n vpn", false, "[D] [get -n vpn]"},

@@ -67,32 +67,32 @@ func (o oneByte) Read(p []byte) (int, error) {
 	return o.r.Read(p[:1])
 }
 
-// Hinted is an error that comes with advice.
-type Hinted struct {
-	Err  error
-	Hint string
-}
-
-func (h *Hinted) Error() string { return h.Err.Error() }
-
-// Unwrap returns the error without the advice.
-func (h *Hinted) Unwrap() error { return h.Err }
-
 // Hint adds advice to an error; nil stays nil.
 func Hint(err error, format string, args ...any) error {
 	if err == nil {
 		return nil
 	}
-	return &Hinted{err, fmt.Sprintf(format, args...)}
+	return &hinted{err, fmt.Sprintf(format, args...)}
 }
 
-// Report prints an error the way people read it: what went wrong, and what to
-// do about it on a line of its own.
+type hinted struct {
+	error
+	hint string
+}
+
+func (h *hinted) Hint() string  { return h.hint }
+func (h *hinted) Unwrap() error { return h.error }
+
+// Report prints an error the way people read it: what went wrong and, if the
+// error has a method Hint, what to do about it on a line of its own.
 func (s Streams) Report(prefix string, err error) {
-	text := err.Error()
-	var h *Hinted
-	if errors.As(err, &h) {
-		text += "\nhint: " + h.Hint
+	text := prefix + err.Error()
+	var h interface {
+		error
+		Hint() string
 	}
-	fmt.Fprintf(s.Err, "%s%s\n", prefix, text)
+	if errors.As(err, &h) && h.Hint() != "" {
+		text += "\nhint: " + h.Hint()
+	}
+	fmt.Fprintln(s.Err, text)
 }

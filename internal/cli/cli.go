@@ -1,0 +1,42 @@
+// Package cli is what people and scripts call: the commands of tincan, and the
+// choice between its three faces. Called as tinc or tincd, or with one of these
+// words first, it behaves like those programs of tinc 1.1; else it is tincan.
+//
+// A command reads its options, calls one thing below, and prints. Results go to
+// standard output, all talk to standard error; the exit status is 0 or 1.
+package cli
+
+import (
+	"path/filepath"
+	"strings"
+
+	"tincan/internal/cli/terminal"
+	"tincan/internal/cli/tinc"
+	"tincan/internal/cli/tincd"
+)
+
+// Main runs a whole command line, args[0] being the name of the program, and
+// returns the exit status.
+func Main(args []string, s terminal.Streams) int {
+	switch strings.TrimSuffix(filepath.Base(args[0]), ".exe") {
+	case "tincd":
+		return tincd.Main(args[0], args[1:], s)
+	case "tinc":
+		return tinc.Main(args[0], args[1:], s)
+	}
+	if len(args) > 1 {
+		switch args[1] {
+		case "tincd":
+			return tincd.Main("tincd", args[2:], s)
+		case "tinc":
+			return tinc.Main("tinc", args[2:], s)
+		}
+	}
+	root := newRoot(s)
+	root.SetArgs(args[1:])
+	if err := root.Execute(); err != nil {
+		s.Report("tincan: ", err)
+		return 1
+	}
+	return 0
+}
