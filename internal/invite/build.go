@@ -55,8 +55,11 @@ func (j *joiner) build(data []byte) (*builder, error) {
 	}
 	b.add("ed25519_key.priv", keys.MarshalPrivatePEM(b.key), config.SecretMode)
 	b.add(filepath.Join("hosts", string(t.name)), host.Bytes(), 0o644)
-	for _, h := range t.hosts {
+	for i, h := range t.hosts {
 		content, dropped := h.hostFile()
+		if i == 0 && len(h.values("Address")) == 0 {
+			content = append(j.inviterAddress(), content...)
+		}
 		for _, variable := range dropped {
 			j.Log(fmt.Sprintf("leaving %.40q out of the host file of %s", variable, h.name))
 		}
@@ -68,6 +71,12 @@ func (j *joiner) build(data []byte) (*builder, error) {
 	}
 	b.add("tinc.conf", conf.Bytes(), 0o644)
 	return b, b.checkClash()
+}
+
+// inviterAddress is the line for the host file of an inviter that did not say
+// where it can be reached: where we have just reached it.
+func (j *joiner) inviterAddress() []byte {
+	return fmt.Appendf(nil, "Address = %s %d\n", j.url.Host, j.url.Port)
 }
 
 // layout decides where the configuration goes.
