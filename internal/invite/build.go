@@ -55,13 +55,13 @@ func (j *joiner) build(data []byte) (*builder, error) {
 	}
 	b.add("ed25519_key.priv", keys.MarshalPrivatePEM(b.key), config.SecretMode)
 	b.add(filepath.Join("hosts", string(t.name)), host.Bytes(), 0o644)
-	for i, h := range t.hosts {
+	for _, h := range t.hosts {
 		content, dropped := h.hostFile()
-		if i == 0 && len(h.values("Address")) == 0 {
-			content = append(j.inviterAddress(), content...)
-		}
 		for _, variable := range dropped {
 			j.Log(fmt.Sprintf("leaving %.40q out of the host file of %s", variable, h.name))
+		}
+		if string(h.name) == j.inviter && len(config.Values(content, "Address")) == 0 {
+			content = j.withAddress(content)
 		}
 		b.add(filepath.Join("hosts", string(h.name)), content, 0o644)
 	}
@@ -73,10 +73,17 @@ func (j *joiner) build(data []byte) (*builder, error) {
 	return b, b.checkClash()
 }
 
-// inviterAddress is the line for the host file of an inviter that did not say
-// where it can be reached: where we have just reached it.
-func (j *joiner) inviterAddress() []byte {
-	return fmt.Appendf(nil, "Address = %s %d\n", j.url.Host, j.url.Port)
+// withAddress adds to the host file of the inviter, which does not say where it
+// can be reached, the place where we have just reached it.
+func (j *joiner) withAddress(hostFile []byte) []byte {
+	var w writer
+	address := j.url.Host
+	if port := config.Values(hostFile, "Port"); j.url.Port != defaultPort && (len(port) == 0 || port[0] != strconv.Itoa(int(j.url.Port))) {
+		address += " " + strconv.Itoa(int(j.url.Port))
+	}
+	w.set("Address", address)
+	w.Write(hostFile)
+	return w.Bytes()
 }
 
 // layout decides where the configuration goes.
