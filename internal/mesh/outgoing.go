@@ -149,6 +149,19 @@ func (m *Mesh) addressesOf(p *peer) []Endpoint {
 	return out
 }
 
+// hasAnyAddress tells whether addressesOf(p) has any.
+func (m *Mesh) hasAnyAddress(p *peer) bool {
+	if len(p.host.Cached)+len(p.host.Addresses) > 0 {
+		return true
+	}
+	for e := range m.graph.To(p.name) {
+		if a, ok := e.Addr.Addr(); ok && usable(a) {
+			return true
+		}
+	}
+	return false
+}
+
 // connected: the connection of o has been activated.
 func (m *Mesh) connected(o *outgoing) {
 	o.up, o.queue = m.now, nil
@@ -262,7 +275,7 @@ func (m *Mesh) autoConnect() {
 	case n < autoTarget:
 		var free []*peer
 		for _, p := range m.order {
-			if p != m.self && p.conn == nil && p.key() != nil && (p.hasAddress() || p.reachable) && len(m.addressesOf(p)) > 0 {
+			if p != m.self && p.conn == nil && p.key() != nil && (p.hasAddress() || p.reachable && m.hasAnyAddress(p)) {
 				free = append(free, p)
 			}
 		}
@@ -328,7 +341,10 @@ func (m *Mesh) reconfigure(c Config) {
 	for name, h := range c.Hosts {
 		p := m.peer(name)
 		h.Cached = p.host.Cached
-		p.host = Host{} // a key that was removed from the file is not kept
+		if p.host.Key != nil && h.Key == nil { // it was removed from the file
+			p.host.Key = nil
+			m.endSession(p)
+		}
 		m.setHost(name, true, h)
 	}
 	m.replaceOwnSubnets(c.Subnets)
