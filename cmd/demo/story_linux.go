@@ -67,6 +67,7 @@ func (s *story) run(verbose bool) error {
 		s.invite,
 		s.pingAll,
 		s.moveFile,
+		s.growTogether,
 		s.show,
 		s.killInviter,
 		s.inviterReturns,
@@ -187,6 +188,25 @@ func (s *story) pingAll() error {
 		}
 	}
 	return nil
+}
+
+// growTogether waits until the two newcomers hold on to each other, so that
+// the mesh does not hang on the inviter any more.
+func (s *story) growTogether() error {
+	bob, carol := s.nodes[1], s.nodes[2]
+	for end := time.Now().Add(15 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		list, err := bob.host.Run(s.tincan, "-n", "home", "dump", "connections")
+		if err != nil {
+			return err
+		}
+		if strings.Contains("\n"+list, "\n"+carol.name()+" ") {
+			s.say("bob and carol have connected to each other, without being told to")
+			return nil
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("bob and carol do not connect to each other; bob has:\n%s", list)
+		}
+	}
 }
 
 // show prints the mesh as one node sees it.

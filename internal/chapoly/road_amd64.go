@@ -80,7 +80,7 @@ func xor512x8(dst, src *byte, n int, state *[16]uint32, polyKey *[32]byte)
 func xor256(dst, src *byte, n int, state *[16]uint32, polyKey *[32]byte)
 
 // polyBlocks512 sets h to the Poly1305 sum of whole blocks of 16 bytes, at least
-// one. Both h and r are limbs of 44, 44 and 42 bits; those of h are some bits
+// sixteen. Both h and r are limbs of 44, 44 and 42 bits; those of h are some bits
 // longer.
 //
 //go:noescape

@@ -1,11 +1,15 @@
 package dataplane
 
 import (
+	"fmt"
+	"net/netip"
 	"testing"
 
 	"tincan/internal/device"
 	"tincan/internal/mesh"
+	"tincan/internal/node"
 	"tincan/internal/udp"
+	"tincan/internal/wire"
 )
 
 // shortcut is a socket whose datagrams arrive at once, in runs, at a receiver.
@@ -126,3 +130,53 @@ func TestFastRoadDoesNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations, drops %v", n, to.Stats())
 	}
 }
+
+// BenchmarkPublish replaces the state of one of a thousand peers, once with the same and once
+// with another address.
+func BenchmarkPublish(b *testing.B) {
+	p := newStation("a", addrA).Plane
+	var all []mesh.PeerState
+	for i := range 1000 {
+		all = append(all, near(node.Name(fmt.Sprint("n", i)), netip.AddrPortFrom(addrB.Addr(), uint16(i+1)), nil))
+	}
+	p.PublishPeers(all)
+	b.Run("same address", func(b *testing.B) {
+		for b.Loop() {
+			p.PublishPeers(all[500:501])
+		}
+	})
+	b.Run("other address", func(b *testing.B) {
+		s := all[500:501]
+		for b.Loop() {
+			s[0].Confirmed = !s[0].Confirmed
+			p.PublishPeers(s)
+		}
+	})
+}
+
+// BenchmarkSlowRoad carries packets to a neighbour without UDP and from its
+// connection to the device.
+func BenchmarkSlowRoad(b *testing.B) {
+	a, to := pair(b)
+	a.again("b", func(s *mesh.PeerState) { s.Options |= uint32(wire.TCPOnly) })
+	a.cfg.Meta = func(mesh.ConnID) Meta { return metaTo{to.Plane} }
+	to.cfg.Device, to.cfg.Event = &sink{}, func(mesh.Event) bool { return true }
+	p := ip{payload: 1300}.build()
+	b.SetBytes(int64(len(p)))
+	b.ReportAllocs()
+	a.tx.now = a.now()
+	for b.Loop() {
+		copy(a.tx.in[inHead:], p)
+		a.tx.packet(len(p), device.Offload{})
+	}
+	if len(to.Stats()) > 0 {
+		b.Fatal(to.Stats())
+	}
+}
+
+// metaTo is a meta connection that hands on at once.
+type metaTo struct{ p *Plane }
+
+func (m metaTo) TrySPTPS(b []byte) bool { m.p.FromMeta("a", b); return true }
+func (m metaTo) TryPacket([]byte) bool  { return false }
+func (m metaTo) TryRequest(string) bool { return false }

@@ -101,6 +101,7 @@ type Plane struct {
 
 	routing  sync.Mutex // held while a packet is on the slow road
 	router   *route.Router
+	world    world
 	device   sync.Mutex // held while the device is written
 	couriers sync.Pool
 	held     waitingRoom

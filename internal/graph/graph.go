@@ -119,6 +119,14 @@ func (g *Graph) Delete(from, to node.Name) bool {
 // Len is the number of (directed) edges.
 func (g *Graph) Len() int { return g.edges }
 
+// OutDegree is the number of edges that n originated.
+func (g *Graph) OutDegree(n node.Name) int {
+	if i, ok := g.index[n]; ok {
+		return len(g.vertices[i].out)
+	}
+	return 0
+}
+
 // Nodes returns the names of all nodes with an edge, in order. The caller owns the slice.
 func (g *Graph) Nodes() []node.Name {
 	names := make([]node.Name, 0, len(g.index))

@@ -60,6 +60,9 @@ func (j *joiner) build(data []byte) (*builder, error) {
 		for _, variable := range dropped {
 			j.Log(fmt.Sprintf("leaving %.40q out of the host file of %s", variable, h.name))
 		}
+		if string(h.name) == j.inviter && len(config.Values(content, "Address")) == 0 {
+			content = j.withAddress(content)
+		}
 		b.add(filepath.Join("hosts", string(h.name)), content, 0o644)
 	}
 	if j.TincUp {
@@ -68,6 +71,19 @@ func (j *joiner) build(data []byte) (*builder, error) {
 	}
 	b.add("tinc.conf", conf.Bytes(), 0o644)
 	return b, b.checkClash()
+}
+
+// withAddress adds to the host file of the inviter, which does not say where it
+// can be reached, the place where we have just reached it.
+func (j *joiner) withAddress(hostFile []byte) []byte {
+	var w writer
+	address := j.url.Host
+	if port := config.Values(hostFile, "Port"); j.url.Port != defaultPort && (len(port) == 0 || port[0] != strconv.Itoa(int(j.url.Port))) {
+		address += " " + strconv.Itoa(int(j.url.Port))
+	}
+	w.set("Address", address)
+	w.Write(hostFile)
+	return w.Bytes()
 }
 
 // layout decides where the configuration goes.

@@ -75,6 +75,28 @@ func Join(ctx context.Context, o Options) (Result, error) {
 	if j.throwAway, err = keys.Generate(o.Rand); err != nil {
 		return Result{}, err
 	}
+	// An attempt that broke off a moment ago may still hold the invitation.
+	for range busyTries {
+		var res Result
+		if res, err = j.attempt(ctx); !errors.Is(err, Busy) {
+			return res, err
+		}
+		select {
+		case <-time.After(busyWait):
+		case <-ctx.Done():
+		}
+	}
+	return Result{}, err
+}
+
+// An invitation that somebody else is using is asked for again.
+const (
+	busyTries = 3
+	busyWait  = 300 * time.Millisecond
+)
+
+// attempt is one conversation with the inviter.
+func (j *joiner) attempt(ctx context.Context) (Result, error) {
 	c, inviter, err := j.connect(ctx)
 	if err != nil {
 		return Result{}, err
@@ -124,6 +146,7 @@ func portFree(port uint16) bool {
 type joiner struct {
 	Options
 	url       URL
+	inviter   string // the name it greeted with
 	throwAway *keys.PrivateKey
 }
 
@@ -229,6 +252,7 @@ func (j *joiner) exchangeGreetings(c *conversation) (inviter keys.PublicKey, err
 	if _, err := node.ParseName(words[1]); err != nil {
 		return inviter, errors.New("it does not greet like a tinc node")
 	}
+	j.inviter = words[1]
 	if major, _, _ := strings.Cut(words[2], "."); major != "17" {
 		return inviter, errors.New("it speaks another version of the protocol")
 	}

@@ -333,4 +333,6 @@ type Config struct {
 	UDPDiscoveryKeepalive            time.Duration
 	UDPDiscoveryTimeout              time.Duration
 	UDPInfoInterval, MTUInfoInterval time.Duration
+	// StaleAfter is how long what an unreachable node has announced is kept, a day if zero.
+	StaleAfter time.Duration
 }

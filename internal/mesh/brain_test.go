@@ -26,3 +26,28 @@ func TestAttemptEndsInTheMiddle(t *testing.T) {
 		})
 	}
 }
+
+// Nodes behind a neighbour are reached over its connection; the data plane must hear when
+// that is another one although nothing else has changed.
+func TestNewConnectionCountsForNodesBehindIt(t *testing.T) {
+	p := newPlayer(t)
+	p.input("node alice")
+	p.neighbours()
+	p.input("request 2 12 a1 bob eve 203.0.113.1 655 700000c 5")
+	p.input("request 2 12 a2 eve bob 203.0.113.2 655 700000c 5")
+	p.input("wait 10s")
+	for _, line := range []string{"accepted 6 198.51.100.2:4000", "line 6 0 bob 17.7", "secured 6"} {
+		p.input(line)
+	}
+	conns := map[string]ConnID{}
+	for _, e := range p.input("request 6 4 655 10 700000c") {
+		if e, ok := e.(PublishPeers); ok {
+			for _, s := range e.Peers {
+				conns[string(s.Node)] = s.Conn
+			}
+		}
+	}
+	if conns["bob"] != 6 || conns["eve"] != 6 {
+		t.Errorf("published connections: %v, want 6 for bob and eve", conns)
+	}
+}

@@ -1,9 +1,11 @@
 package mesh
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,8 +30,12 @@ type conn struct {
 	idSent time.Time
 	pinged bool // a PING is outstanding
 
-	edge graphEdge // our edge to the peer, once active
+	edge      graphEdge // our edge to the peer, once active
+	activated time.Time
 }
+
+// dialled tells whether we made the connection.
+func (c *conn) dialled() bool { return c.id%2 == 1 }
 
 // graphEdge is what ACK settled about the edge from us to the peer.
 type graphEdge struct {
@@ -58,9 +64,21 @@ func (c *conn) String() string {
 	return name
 }
 
+// add puts c into the tables.
+func (m *Mesh) add(c *conn) {
+	m.conns[c.id] = c
+	i, _ := slices.BinarySearchFunc(m.lines, c, byID)
+	m.lines = slices.Insert(m.lines, i, c)
+}
+
+func byID(a, b *conn) int { return cmp.Compare(a.id, b.id) }
+
 func (m *Mesh) accepted(e Accepted) {
+	if m.conns[e.Conn] != nil {
+		return
+	}
 	c := &conn{id: e.Conn, remote: e.Remote, local: e.Local, stage: greeting, began: m.now}
-	m.conns[e.Conn] = c
+	m.add(c)
 	if m.down || m.now.Before(m.pausedUntil) {
 		m.drop(c, "this node has left the mesh for a while")
 	}
@@ -92,8 +110,8 @@ func (m *Mesh) line(e Line) {
 		m.drop(c, "bad greeting: "+err.Error())
 		return
 	}
-	if strings.HasPrefix(id.Name, "?") && c.out == nil {
-		delete(m.conns, c.id)
+	if strings.HasPrefix(id.Name, "?") && !c.dialled() {
+		m.forget(c)
 		m.emit(HandOver{Conn: c.id, Text: e.Text})
 		return
 	}
@@ -109,8 +127,8 @@ func (m *Mesh) line(e Line) {
 	case name == m.cfg.Name:
 		m.drop(c, "the peer uses our own name")
 		return
-	case c.out != nil && name != c.out.name:
-		m.drop(c, fmt.Sprintf("dialled %s, but %s answered", c.out.name, name))
+	case c.dialled() && name != c.peer.name:
+		m.drop(c, fmt.Sprintf("dialled %s, but %s answered", c.peer.name, name))
 		return
 	case id.Major != ProtocolMajor:
 		m.drop(c, fmt.Sprintf("%s speaks protocol %d.%d, we speak %d.%d", name, id.Major, id.Minor, ProtocolMajor, ProtocolMinor))
@@ -129,40 +147,64 @@ func (m *Mesh) line(e Line) {
 		return
 	}
 	c.peer = p
-	if !m.settleCrossing(c) {
+	if m.ownIsUnderWay(c) {
+		m.drop(c, "our own connection to it is being made")
 		return
 	}
-	if c.out == nil {
+	if !c.dialled() {
 		c.idSent = m.now
 		m.emit(SendLine{Conn: c.id, Text: m.idLine()})
 	}
 	initiator, responder := m.cfg.Name, name
-	if c.out == nil {
+	if !c.dialled() {
 		initiator, responder = name, m.cfg.Name
 	}
 	c.stage = securing
-	m.emit(Secure{Conn: c.id, Initiator: c.out != nil, Node: name, PeerKey: *p.key(), Label: sptps.LabelTCP(initiator, responder)})
+	m.emit(Secure{Conn: c.id, Initiator: c.dialled(), Node: name, PeerKey: *p.key(), Label: sptps.LabelTCP(initiator, responder)})
 }
 
-// settleCrossing decides between two connections with the same peer that were
-// begun from both sides at once, so that one of them lives: tinc closes the
-// older on each side, which may be both. The one dialled by the smaller name wins,
-// and both sides can tell at the greeting. It reports whether c goes on.
-func (m *Mesh) settleCrossing(c *conn) bool {
-	if c.out != nil {
-		return true
-	}
+// Two nodes may connect to each other at the same moment. tinc closes the older connection
+// on each side, which may be both. Here the one that the smaller name has dialled stays:
+// the smaller name refuses the other at the greeting, the larger gives up its
+// own attempt once it knows for sure who is calling. If both get through to ACK, the
+// same rule decides again.
+
+// crossingGrace is how long an attempt of ours may wait for a greeting before it no longer
+// keeps out the peer. It may have reached somebody who says nothing.
+const crossingGrace = 2 * time.Second
+
+// ownIsUnderWay tells whether c is not needed, since an attempt of ours that goes
+// before is about to succeed.
+func (m *Mesh) ownIsUnderWay(c *conn) bool {
 	o := m.dials[c.peer.name]
-	if o == nil || o.conn == nil || o.conn.stage == active {
-		return true
-	}
-	if own := o.conn; own.stage != dialling && m.cfg.Name < c.peer.name {
-		m.drop(c, "our own connection to it is being made")
+	if c.dialled() || o == nil || o.conn == nil || m.cfg.Name > c.peer.name {
 		return false
 	}
-	m.logf(2, Info, "giving up our own attempt: %s is connecting to us", c)
-	m.abandon(o)
-	return true
+	switch o.conn.stage {
+	case greeting:
+		return m.now.Sub(o.conn.began) < crossingGrace
+	case securing, authenticating:
+		return true
+	}
+	return false
+}
+
+// yield gives up our own attempt in favour of c, whose other end has proved who it is.
+func (m *Mesh) yield(c *conn) {
+	o := m.dials[c.peer.name]
+	if c.dialled() || o == nil || o.conn == nil {
+		return
+	}
+	if s := o.conn.stage; s == dialling && c.stage == active || s != active && m.cfg.Name > c.peer.name {
+		m.logf(2, Info, "giving up our own attempt: %s is connecting to us", c)
+		m.abandon(o)
+	}
+}
+
+// stays tells whether old, which is active, stays when c could replace it.
+func (m *Mesh) stays(old, c *conn) bool {
+	crossed := old.dialled() != c.dialled() && m.now.Sub(old.activated) < m.cfg.PingTimeout
+	return crossed && old.dialled() == (m.cfg.Name < c.peer.name)
 }
 
 func (m *Mesh) secured(e Secured) {
@@ -174,6 +216,7 @@ func (m *Mesh) secured(e Secured) {
 	c.edge.weight = m.ownWeight(c)
 	ack := wire.Ack{Port: m.cfg.Port, Weight: c.edge.weight, Options: m.ownOptions(c.peer)}
 	m.send(c, ack.Append(nil))
+	m.yield(c)
 }
 
 // ownWeight is the weight that we offer for an edge: what is configured, or the
@@ -220,11 +263,12 @@ func (m *Mesh) ack(c *conn, text string) error {
 	}
 	p := c.peer
 	if old := p.conn; old != nil {
-		m.logf(1, Info, "%s has connected again; closing the older connection", p.name)
-		if old.out != nil && c.out == nil {
-			// the duty to keep a connection with this node passes to the new one
-			c.out, old.out.conn, old.out = old.out, c, nil
+		if m.stays(old, c) {
+			m.passDuty(c, old)
+			return errors.New("another connection with it was made at the same time")
 		}
+		m.logf(1, Info, "%s has connected again; closing the older connection", p.name)
+		m.passDuty(old, c)
 		m.forget(old)
 		m.emit(CloseConn{Conn: old.id, Reason: "replaced by a newer connection"})
 	}
@@ -234,8 +278,8 @@ func (m *Mesh) ack(c *conn, text string) error {
 	if p.host.ClampMSS != nil && !*p.host.ClampMSS {
 		opts &^= wire.ClampMSS
 	}
-	c.stage, p.conn = active, c
-	c.pinged = false
+	c.stage, c.activated, p.conn = active, m.now, c
+	m.actives = nil
 	c.edge = graphEdge{options: opts, weight: (c.edge.weight + a.Weight) / 2}
 	port := a.Port
 	if port == 0 {
@@ -260,7 +304,16 @@ func (m *Mesh) ack(c *conn, text string) error {
 	if c.out != nil {
 		m.connected(c.out)
 	}
+	m.yield(c)
 	return nil
+}
+
+// passDuty makes to fulfil the wish for a connection that from has fulfilled.
+func (m *Mesh) passDuty(from, to *conn) {
+	if from.out != nil && to.out == nil {
+		to.out, from.out.conn, from.out = from.out, to, nil
+		to.out.up = m.now
+	}
 }
 
 // sendEverything tells a new neighbour all that we know.
@@ -271,7 +324,7 @@ func (m *Mesh) sendEverything(c *conn) {
 		}
 		return
 	}
-	for _, p := range m.sorted() {
+	for _, p := range m.order {
 		for _, s := range sortedSubnets(p) {
 			m.send(c, addSubnet(m.nonce(), p.name, s))
 		}
@@ -315,7 +368,7 @@ func (m *Mesh) lost(c *conn, reason string) {
 		m.graph.Delete(m.cfg.Name, c.peer.name)
 		m.graphDirty = true
 		if !m.down {
-			m.announce(wire.DelEdge{Nonce: m.nonce(), From: m.cfg.Name, To: c.peer.name}.Append(nil))
+			m.announce(m.withdrawal(m.cfg.Name, c.peer.name))
 		}
 		m.orphans = append(m.orphans, c.peer.name)
 		m.touch(c.peer)
@@ -328,6 +381,12 @@ func (m *Mesh) lost(c *conn, reason string) {
 // forget removes c from the tables, and nothing else.
 func (m *Mesh) forget(c *conn) {
 	delete(m.conns, c.id)
+	if i, ok := slices.BinarySearchFunc(m.lines, c, byID); ok {
+		m.lines = slices.Delete(m.lines, i, i+1)
+	}
+	if c.stage == active {
+		m.actives = nil
+	}
 	if c.peer != nil && c.peer.conn == c {
 		c.peer.conn = nil
 	}
@@ -353,29 +412,29 @@ func (m *Mesh) flood(from *conn, text []byte) {
 	}
 }
 
-// activeConns returns the activated connections in the order of their numbers.
+// activeConns returns the activated connections in the order of their numbers. The
+// slice does not change when connections come and go.
 func (m *Mesh) activeConns() []*conn {
-	var out []*conn
-	for _, c := range m.conns {
-		if c.stage == active {
-			out = append(out, c)
+	if m.actives == nil {
+		for _, c := range m.lines {
+			if c.stage == active {
+				m.actives = append(m.actives, c)
+			}
 		}
 	}
-	sortConns(out)
-	return out
+	return m.actives
 }
 
 // checkConns pings neighbours and ends connections that do not answer.
 func (m *Mesh) checkConns() {
-	all := make([]*conn, 0, len(m.conns))
-	for _, c := range m.conns {
-		all = append(all, c)
-	}
-	sortConns(all)
-	for _, c := range all {
+	slept := !m.checked.IsZero() && m.now.Sub(m.checked) > 2*m.cfg.UDPDiscoveryTimeout
+	m.checked = m.now
+	for _, c := range slices.Clone(m.lines) {
 		age := m.now.Sub(c.began)
 		switch {
 		case c.stage == dialling: // the hands end it
+		case slept:
+			m.drop(c, "this machine has slept")
 		case age < m.cfg.PingTimeout:
 		case c.stage != active:
 			m.drop(c, "the login took too long")
@@ -405,12 +464,7 @@ func (m *Mesh) shutdown() {
 		m.timers.cancel(o.timer)
 	}
 	m.dials = map[node.Name]*outgoing{}
-	all := make([]*conn, 0, len(m.conns))
-	for _, c := range m.conns {
-		all = append(all, c)
-	}
-	sortConns(all)
-	for _, c := range all {
+	for _, c := range slices.Clone(m.lines) {
 		c.out = nil
 		m.drop(c, "this node is shutting down")
 	}

@@ -20,15 +20,6 @@ const (
 	maxContradictions = 100
 )
 
-func sortConns(cs []*conn) {
-	slices.SortFunc(cs, func(a, b *conn) int {
-		if a.id < b.id {
-			return -1
-		}
-		return 1
-	})
-}
-
 func (m *Mesh) nonce() uint32 { return m.in.Rand.Uint32() }
 
 func addEdge(nonce uint32, e graph.Edge) []byte {
@@ -49,7 +40,15 @@ func (m *Mesh) request(e Request) {
 	if c == nil || c.stage < authenticating {
 		return
 	}
-	if err := m.handleRequest(c, e.Text); err != nil {
+	if len(e.Text) > maxLine {
+		// Others may pass on what we would not; that is no reason to part from them.
+		m.refuse("a request of %d bytes from %s", len(e.Text), c)
+		return
+	}
+	switch err := m.handleRequest(c, e.Text); {
+	case errors.Is(err, node.ErrTooLong) && c.stage == active:
+		m.refuse("a request from %s: %v", c, err)
+	case err != nil:
 		m.drop(c, err.Error())
 	}
 }
@@ -111,7 +110,10 @@ func (m *Mesh) addSubnet(c *conn, text string) error {
 	if !m.seen.first(m.now, text) || !m.concerns(c, r.Owner) {
 		return nil
 	}
-	p := m.peer(r.Owner)
+	if !m.admit(r.Owner) {
+		return nil
+	}
+	p := m.nodes[r.Owner]
 	if _, ok := p.subnets[r.Subnet]; ok {
 		return nil
 	}
@@ -124,6 +126,10 @@ func (m *Mesh) addSubnet(c *conn, text string) error {
 		return nil
 	}
 	if !m.cfg.StrictSubnets {
+		if m.subnets >= maxSubnets || len(p.subnets) >= maxSubnetsOf {
+			m.refuse("subnet %s of %s: there are too many", r.Subnet, r.Owner)
+			return nil
+		}
 		m.putSubnet(p, r.Subnet)
 	}
 	m.flood(c, []byte(text))
@@ -160,6 +166,7 @@ func (m *Mesh) delSubnet(c *conn, text string) error {
 
 func (m *Mesh) putSubnet(p *peer, s subnet.Subnet) {
 	p.subnets[s] = struct{}{}
+	m.subnets++
 	m.routesDirty = true
 	if p.reachable {
 		m.emit(SubnetUp{Owner: p.name, Subnet: s, Addr: p.road.addr})
@@ -168,6 +175,7 @@ func (m *Mesh) putSubnet(p *peer, s subnet.Subnet) {
 
 func (m *Mesh) dropSubnet(p *peer, s subnet.Subnet) {
 	delete(p.subnets, s)
+	m.subnets--
 	m.routesDirty = true
 	if p.reachable {
 		m.emit(SubnetDown{Owner: p.name, Subnet: s, Addr: p.road.addr})
@@ -196,11 +204,9 @@ func (m *Mesh) addEdge(c *conn, text string) error {
 	if !m.seen.first(m.now, text) || !m.concerns(c, r.From, r.To) {
 		return nil
 	}
-	m.peer(r.From)
-	m.peer(r.To)
 	e := graph.Edge{From: r.From, To: r.To, Addr: r.Addr, Options: r.Options, Weight: r.Weight, Local: r.Local}
 	if old, ok := m.graph.Get(r.From, r.To); ok {
-		if !r.HasLocal || r.Local == (wire.Address{}) {
+		if _, ok := r.Local.Addr(); !ok {
 			e.Local = old.Local
 		}
 		if e == *old {
@@ -212,7 +218,13 @@ func (m *Mesh) addEdge(c *conn, text string) error {
 		}
 	} else if r.From == m.cfg.Name {
 		m.contradictions.adds++
-		m.send(c, wire.DelEdge{Nonce: m.nonce(), From: r.From, To: r.To}.Append(nil))
+		m.send(c, m.withdrawal(r.From, r.To))
+		return nil
+	} else if m.graph.Len() >= maxEdges || m.graph.OutDegree(r.From) >= maxEdgesOf {
+		m.refuse("edge from %s to %s: there are too many", r.From, r.To)
+		return nil
+	}
+	if !m.admit(r.From, r.To) {
 		return nil
 	}
 	m.graph.Set(e)
@@ -282,7 +294,7 @@ func (m *Mesh) checkContradictions() {
 // purge forgets the edges and subnets of unreachable nodes, and the nodes
 // themselves if nothing speaks of them any more.
 func (m *Mesh) purge() {
-	for _, p := range m.sorted() {
+	for _, p := range m.order {
 		if p.reachable || p == m.self {
 			continue
 		}
@@ -292,27 +304,9 @@ func (m *Mesh) purge() {
 				m.dropSubnet(p, s)
 			}
 		}
-		var gone []node.Name
-		for e := range m.graph.From(p.name) {
-			gone = append(gone, e.To)
-		}
-		for _, to := range gone {
-			m.announce(wire.DelEdge{Nonce: m.nonce(), From: p.name, To: to}.Append(nil))
-			m.graph.Delete(p.name, to)
-			m.graphDirty = true
-		}
+		m.deleteEdgesFrom(p, func(to node.Name) { m.announce(m.withdrawal(p.name, to)) })
 	}
-	for _, p := range m.sorted() {
-		if p.reachable || p == m.self || p.known || len(p.subnets) > 0 || m.dials[p.name] != nil {
-			continue
-		}
-		if hasEdge(m.graph, p.name) {
-			continue
-		}
-		delete(m.nodes, p.name)
-		delete(m.byID, p.id)
-		m.touch(p)
-	}
+	m.forgetNodes(0)
 }
 
 func hasEdge(g *graph.Graph, n node.Name) bool {

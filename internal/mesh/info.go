@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"tincan/internal/graph"
@@ -38,7 +39,7 @@ type NodeInfo struct {
 // Nodes describes all known nodes in the order of their names.
 func (m *Mesh) Nodes() []NodeInfo {
 	var out []NodeInfo
-	for _, p := range m.sorted() {
+	for _, p := range m.order {
 		n := NodeInfo{
 			Name: p.name, ID: p.id, Self: p == m.self, Known: p.known, HasAddr: p.hasAddress(),
 			Reachable: p.reachable, Distance: -1, Since: p.since,
@@ -89,21 +90,12 @@ type ConnInfo struct {
 
 // Conns returns the meta connections in the order in which they were made.
 func (m *Mesh) Conns() []ConnInfo {
-	tree := map[node.Name]bool{}
-	for _, n := range m.graph.Tree().Adjacent(m.cfg.Name) {
-		tree[n] = true
-	}
-	all := make([]*conn, 0, len(m.conns))
-	for _, c := range m.conns {
-		all = append(all, c)
-	}
-	sortConns(all)
 	var out []ConnInfo
-	for _, c := range all {
+	for _, c := range m.lines {
 		i := ConnInfo{Conn: c.id, Remote: c.remote, Options: c.edge.options, Active: c.stage == active, Outgoing: c.id%2 == 1, Pinged: c.pinged, Dialling: c.stage == dialling}
 		if c.peer != nil {
 			i.Node = c.peer.name
-			i.Tree = i.Active && tree[c.peer.name]
+			i.Tree = i.Active && slices.Contains(m.tree, c.peer.name)
 		}
 		out = append(out, i)
 	}
@@ -121,7 +113,7 @@ func delSubnet(nonce uint32, owner node.Name, s subnet.Subnet) []byte {
 // Underlay returns a node that is reached, or is being dialled, at an address
 // inside p: a route to p through the VPN would lead the VPN's own packets into it.
 func (m *Mesh) Underlay(p netip.Prefix) (node.Name, bool) {
-	for _, x := range m.sorted() {
+	for _, x := range m.order {
 		if a := x.road.addr; a.IsValid() && p.Contains(a.Addr()) {
 			return x.name, true
 		}

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -12,7 +13,6 @@ import (
 	"tincan/internal/keys"
 	"tincan/internal/node"
 	"tincan/internal/subnet"
-	"tincan/internal/wire"
 )
 
 // Protocol version that we speak (tinc 1.1).
@@ -40,14 +40,21 @@ type Mesh struct {
 	now  time.Time // of the event being handled
 	seen seen
 
-	nodes  map[node.Name]*peer
-	byID   map[node.ID]*peer
-	self   *peer
-	graph  *graph.Graph
-	conns  map[ConnID]*conn
-	dials  map[node.Name]*outgoing
-	timers timers
-	nextID ConnID
+	repeats repeats
+	refused time.Time // when refuse last logged
+	subnets int       // of all nodes
+
+	nodes   map[node.Name]*peer
+	order   []*peer // all nodes by name, so that equal runs give equal transcripts
+	byID    map[node.ID]*peer
+	self    *peer
+	graph   *graph.Graph
+	conns   map[ConnID]*conn
+	lines   []*conn // all connections by number
+	actives []*conn // the activated ones by number; nil: to be worked out
+	dials   map[node.Name]*outgoing
+	timers  timers
+	nextID  ConnID
 
 	effects []Effect
 
@@ -56,10 +63,14 @@ type Mesh struct {
 	dirty       map[*peer]struct{} // peers whose state may have to be published
 	orphans     []node.Name        // lost neighbours whose edge to us is to be withdrawn if they are now unreachable
 
+	tree    []node.Name // neighbours in the broadcast tree
+	checked time.Time   // last run of checkConns
+
 	contradictions struct{ adds, dels int }
 	pause          time.Duration // how long to leave the mesh when another node uses our name
 	pausedUntil    time.Time
 	down           bool // Shutdown was handled
+	autoSoon       bool // AutoConnect has an extra turn soon
 }
 
 // New returns the brain of a node. Its first Flush announces the node itself.
@@ -80,8 +91,9 @@ func New(cfg Config, in Injected, now time.Time) *Mesh {
 		m.setHost(name, true, h)
 	}
 	for _, s := range m.cfg.Subnets {
-		m.self.subnets[s] = struct{}{}
-		m.emit(SubnetUp{Owner: cfg.Name, Subnet: s})
+		if _, ok := m.self.subnets[s]; !ok {
+			m.putSubnet(m.self, s)
+		}
 	}
 	m.graphDirty, m.routesDirty = true, true
 	for _, name := range m.cfg.ConnectTo {
@@ -91,6 +103,7 @@ func New(cfg Config, in Injected, now time.Time) *Mesh {
 	m.every(time.Second, m.checkPeers)
 	m.every(5*time.Second, m.autoConnect)
 	m.every(5*time.Second, m.checkContradictions)
+	m.every(cleanInterval, m.clean)
 	return m
 }
 
@@ -110,6 +123,7 @@ func withDefaults(c Config) Config {
 	def(&c.UDPDiscoveryTimeout, 30*time.Second)
 	def(&c.UDPInfoInterval, 5*time.Second)
 	def(&c.MTUInfoInterval, 5*time.Second)
+	def(&c.StaleAfter, 24*time.Hour)
 	if c.TunnelServer {
 		c.StrictSubnets = true
 	}
@@ -228,11 +242,14 @@ type peer struct {
 	subnets   map[subnet.Subnet]struct{}
 	path      graph.Path
 	reachable bool
+	born      time.Time // when it was first heard of
 	since     time.Time // of the last change of reachability, zero: never
 	conn      *conn     // activated meta connection
 
-	session  session
-	askedKey time.Time // last request for its public key
+	session     session
+	askedKey    time.Time // last request for its public key
+	starts      int       // session starts of the peer since startsSince
+	startsSince time.Time
 
 	road road // how it is reached by UDP
 
@@ -246,11 +263,22 @@ type peer struct {
 func (m *Mesh) peer(name node.Name) *peer {
 	p := m.nodes[name]
 	if p == nil {
-		p = &peer{name: name, id: name.ID(), subnets: map[subnet.Subnet]struct{}{}, road: newRoad()}
+		p = &peer{name: name, id: name.ID(), born: m.now, subnets: map[subnet.Subnet]struct{}{}, road: newRoad()}
 		m.nodes[name] = p
 		m.byID[p.id] = p
+		i, _ := slices.BinarySearchFunc(m.order, p, byName)
+		m.order = slices.Insert(m.order, i, p)
 	}
 	return p
+}
+
+func (m *Mesh) forgetNode(p *peer) {
+	delete(m.nodes, p.name)
+	delete(m.byID, p.id)
+	if i, ok := slices.BinarySearchFunc(m.order, p, byName); ok {
+		m.order = slices.Delete(m.order, i, i+1)
+	}
+	m.touch(p)
 }
 
 func (p *peer) minor() int { return p.path.Options.Minor() }
@@ -265,8 +293,8 @@ func (m *Mesh) touch(p *peer) { m.dirty[p] = struct{}{} }
 
 func (m *Mesh) setHost(name node.Name, known bool, h Host) {
 	if !known {
-		if p := m.nodes[name]; p != nil && p.known && !p.learned {
-			p.known, p.host = false, Host{}
+		if p := m.nodes[name]; p != nil && p.known && p != m.self && !p.learned {
+			m.hostGone(p)
 		}
 		return
 	}
@@ -284,34 +312,28 @@ func (m *Mesh) setHost(name node.Name, known bool, h Host) {
 	}
 }
 
-// sorted returns all peers in the order of their names, so that equal runs give
-// equal transcripts.
-func (m *Mesh) sorted() []*peer {
-	all := make([]*peer, 0, len(m.nodes))
-	for _, p := range m.nodes {
-		all = append(all, p)
+// hostGone: p has no host file any more. A login that is under way ends; what stands,
+// stands until a reload.
+func (m *Mesh) hostGone(p *peer) {
+	p.known, p.host = false, Host{}
+	if m.cfg.StrictSubnets {
+		m.replaceSubnets(p, nil)
 	}
-	slices.SortFunc(all, byName)
-	return all
+	for _, c := range slices.Clone(m.lines) {
+		if c.peer == p && (c.stage == securing || c.stage == authenticating) {
+			m.drop(c, "its host file is gone")
+		}
+	}
 }
 
-func byName(a, b *peer) int {
-	switch {
-	case a.name < b.name:
-		return -1
-	case a.name > b.name:
-		return 1
-	}
-	return 0
-}
+func byName(a, b *peer) int { return cmp.Compare(a.name, b.name) }
 
 // ---------------------------------------------------------------- paths
 
 // recompute searches the paths anew and acts on what has changed.
 func (m *Mesh) recompute() {
 	paths := m.graph.Paths()
-	all := m.sorted()
-	for _, p := range all {
+	for _, p := range m.order {
 		old := p.path
 		p.path = paths[p.name]
 		if p == m.self {
@@ -325,11 +347,15 @@ func (m *Mesh) recompute() {
 				p.road.setAddr(addr, -1)
 			}
 		}
-		if p.path != old {
+		if p.path != old || m.hopConn(p) != p.published.Conn {
 			m.touch(p)
 		}
 	}
-	m.routesDirty = true // the tree may differ
+	if m.cfg.Broadcast && !m.cfg.TunnelServer {
+		if tree := m.graph.Adjacent(m.cfg.Name); !slices.Equal(tree, m.tree) {
+			m.tree, m.routesDirty = tree, true
+		}
+	}
 }
 
 func (m *Mesh) reachabilityChanged(p *peer) {
@@ -340,6 +366,9 @@ func (m *Mesh) reachabilityChanged(p *peer) {
 	p.since = m.now
 	m.touch(p)
 	subnets := sortedSubnets(p)
+	if len(subnets) > 0 {
+		m.routesDirty = true
+	}
 	if p.reachable {
 		if p.path.Prev != nil {
 			if a, ok := p.path.Prev.Addr.Addr(); ok {
@@ -352,9 +381,11 @@ func (m *Mesh) reachabilityChanged(p *peer) {
 			m.emit(SubnetUp{Owner: p.name, Subnet: s, Addr: p.road.addr})
 		}
 		m.greet(p)
+		m.autoConnectSoon()
 		return
 	}
 	m.logf(1, Info, "node %s became unreachable", p.name)
+	m.autoConnectSoon()
 	m.emit(NodeDown{Node: p.name, Addr: addr})
 	for _, s := range subnets {
 		m.emit(SubnetDown{Owner: p.name, Subnet: s, Addr: addr})
@@ -399,7 +430,7 @@ func (m *Mesh) withdrawOrphans() {
 			continue
 		}
 		if _, ok := m.graph.Get(name, m.cfg.Name); ok {
-			m.announce(wire.DelEdge{Nonce: m.nonce(), From: name, To: m.cfg.Name}.Append(nil))
+			m.announce(m.withdrawal(name, m.cfg.Name))
 			m.graph.Delete(name, m.cfg.Name)
 			m.graphDirty = true
 		}
@@ -424,6 +455,14 @@ func (m *Mesh) nextHopConn(p *peer) *conn {
 		return h.conn
 	}
 	return nil
+}
+
+// hopConn is the number of the meta connection that leads to p, 0 if there is none.
+func (m *Mesh) hopConn(p *peer) ConnID {
+	if c := m.nextHopConn(p); c != nil {
+		return c.id
+	}
+	return 0
 }
 
 // ---------------------------------------------------------------- publishing
@@ -469,9 +508,7 @@ func (m *Mesh) state(p *peer) PeerState {
 		return st
 	}
 	st.Adjacent = p.conn != nil
-	if c := m.nextHopConn(p); c != nil {
-		st.Conn = c.id
-	}
+	st.Conn = m.hopConn(p)
 	st.NextHop, st.Via, st.ViaSelf = p.path.NextHop, via.name, p.path.Via == m.cfg.Name
 	st.Options = uint32(p.path.Options)
 	st.Addr, st.Sock, st.Confirmed = p.road.addr, p.road.sock, p.road.confirmed
@@ -498,7 +535,7 @@ func (m *Mesh) usableMTU(p *peer) int {
 
 func (m *Mesh) routes() Routes {
 	r := Routes{Tree: []node.Name{}}
-	for _, p := range m.sorted() {
+	for _, p := range m.order {
 		for _, s := range sortedSubnets(p) {
 			r.Subnets = append(r.Subnets, Owned{Subnet: s, Owner: p.name, Reachable: p.reachable})
 		}
@@ -506,8 +543,6 @@ func (m *Mesh) routes() Routes {
 	for _, s := range m.cfg.BroadcastSubnets {
 		r.Subnets = append(r.Subnets, Owned{Subnet: s, Reachable: true})
 	}
-	if m.cfg.Broadcast && !m.cfg.TunnelServer {
-		r.Tree = append(r.Tree, m.graph.Tree().Adjacent(m.cfg.Name)...)
-	}
+	r.Tree = append(r.Tree, m.tree...)
 	return r
 }

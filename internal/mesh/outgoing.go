@@ -86,7 +86,7 @@ func (m *Mesh) dial(o *outgoing) {
 	}
 	if len(o.queue) == 0 {
 		if o.round == 0 {
-			m.logf(1, Warning, "no address is known for %s", o.name)
+			m.logf(0, Warning, "no address is known for %s: add a line Address = HOST to its host file", o.name)
 		}
 		m.roundFailed(o)
 		return
@@ -95,7 +95,7 @@ func (m *Mesh) dial(o *outgoing) {
 	o.queue = o.queue[1:]
 	c := &conn{id: m.nextID, peer: p, out: o, stage: dialling, began: m.now}
 	m.nextID += 2
-	m.conns[c.id] = c
+	m.add(c)
 	o.conn = c
 	m.logf(1, Info, "connecting to %s at %s", o.name, net.JoinHostPort(to.Host, to.Port))
 	m.emit(Dial{Conn: c.id, Node: o.name, To: to, Timeout: m.cfg.PingTimeout})
@@ -114,7 +114,7 @@ func (m *Mesh) roundFailed(o *outgoing) {
 }
 
 func (m *Mesh) backoff(round int) time.Duration {
-	d := m.cfg.MaxTimeout
+	d := max(m.cfg.MaxTimeout, firstRetry)
 	if round < 20 {
 		d = min(d, firstRetry<<(round-1))
 	}
@@ -152,7 +152,8 @@ func (m *Mesh) addressesOf(p *peer) []Endpoint {
 // connected: the connection of o has been activated.
 func (m *Mesh) connected(o *outgoing) {
 	o.up, o.queue = m.now, nil
-	if o.conn.remote.IsValid() && o.conn.id%2 == 1 {
+	m.autoConnectSoon()
+	if o.conn.remote.IsValid() && o.conn.dialled() {
 		m.remember(o.conn.peer, o.conn.remote)
 	}
 }
@@ -177,7 +178,7 @@ func (m *Mesh) ended(o *outgoing, wasActive bool) {
 	}
 	if o.auto && wasActive { // AutoConnect chooses again
 		m.giveUp(o)
-		m.after(m.jitter(time.Second), m.autoConnect)
+		m.autoConnectSoon()
 		return
 	}
 	switch {
@@ -261,22 +262,24 @@ func (m *Mesh) autoConnect() {
 	switch n := len(conns); {
 	case n < autoTarget:
 		var free []*peer
-		for _, p := range m.sorted() {
-			if p != m.self && p.conn == nil && p.key() != nil && (p.hasAddress() || p.reachable) && len(m.addressesOf(p)) > 0 {
+		for _, p := range m.order {
+			if p != m.self && p.conn == nil && (p.key() != nil || p.reachable) && m.dials[p.name] == nil && len(m.addressesOf(p)) > 0 {
 				free = append(free, p)
 			}
 		}
 		if len(free) == 0 {
 			return
 		}
-		if p := free[m.in.Rand.IntN(len(free))]; m.dials[p.name] == nil {
+		if p := free[m.in.Rand.IntN(len(free))]; p.key() == nil {
+			m.askKey(p) // the answer brings us back here
+		} else {
 			m.want(p.name, true)
 		}
 	case n > autoTarget:
 		// Let go of a connection that we made and that its other end can spare.
 		var spare []*conn
 		for _, c := range conns {
-			if c.out != nil && c.out.auto && c.id%2 == 1 && m.degree(c.peer.name) >= 2 && m.now.Sub(c.out.up) > settled {
+			if c.out != nil && c.out.auto && c.dialled() && m.graph.OutDegree(c.peer.name) >= 2 && m.now.Sub(c.out.up) > settled {
 				spare = append(spare, c)
 			}
 		}
@@ -293,41 +296,52 @@ func (m *Mesh) autoConnect() {
 			}
 		}
 		// Look whether a part of the mesh has been lost.
-		all := m.sorted()
-		if p := all[m.in.Rand.IntN(len(all))]; p != m.self && !p.reachable && p.hasAddress() && p.key() != nil && m.dials[p.name] == nil {
+		if p := m.order[m.in.Rand.IntN(len(m.order))]; p != m.self && !p.reachable && p.hasAddress() && p.key() != nil && m.dials[p.name] == nil {
 			m.want(p.name, true)
 		}
 	}
 }
 
-func (m *Mesh) degree(n node.Name) int {
-	k := 0
-	for range m.graph.From(n) {
-		k++
+// autoConnectSoon looks for another neighbour before the next regular turn. A newcomer
+// has one neighbour; should that one die before there is a second, it would be
+// alone. The jitter spreads nodes that lost the same neighbour.
+func (m *Mesh) autoConnectSoon() {
+	if !m.cfg.AutoConnect || m.autoSoon || len(m.activeConns()) >= autoTarget {
+		return
 	}
-	return k
+	m.autoSoon = true
+	m.after(50*time.Millisecond+m.jitter(500*time.Millisecond), func() {
+		m.autoSoon = false
+		if len(m.activeConns()) < autoTarget {
+			m.autoConnect()
+		}
+	})
 }
 
 // reconfigure takes over what may change while running.
 func (m *Mesh) reconfigure(c Config) {
+	if m.down {
+		return
+	}
 	c = withDefaults(c)
 	c.Name, c.Key, c.Port, c.Sockets = m.cfg.Name, m.cfg.Key, m.cfg.Port, m.cfg.Sockets
 	c.StrictSubnets, c.TunnelServer = m.cfg.StrictSubnets, m.cfg.TunnelServer
 	m.cfg = c
-	for _, p := range m.sorted() {
-		if p == m.self {
-			continue
+	for _, conn := range slices.Clone(m.lines) {
+		if conn.stage < securing {
+			continue // it has not been checked yet
 		}
-		h, ok := c.Hosts[p.name]
-		if !ok && p.known {
-			p.known = false
-			p.host = Host{}
-			if p.conn != nil {
-				m.drop(p.conn, "its host file is gone")
-			}
+		switch h, ok := c.Hosts[conn.peer.name]; {
+		case !ok:
+			m.drop(conn, "its host file is gone")
+		case conn.peer.host.Key != nil && (h.Key == nil || *h.Key != *conn.peer.host.Key):
+			m.drop(conn, "its key in the host file has changed")
 		}
-		if ok && p.conn != nil && p.host.Key != nil && (h.Key == nil || *h.Key != *p.host.Key) {
-			m.drop(p.conn, "its key in the host file has changed")
+	}
+	for _, p := range m.order {
+		m.touch(p)
+		if _, ok := c.Hosts[p.name]; !ok && p.known && p != m.self {
+			m.hostGone(p)
 		}
 	}
 	for name, h := range c.Hosts {
@@ -335,14 +349,16 @@ func (m *Mesh) reconfigure(c Config) {
 		h.Cached = p.host.Cached
 		p.host = Host{} // a key that was removed from the file is not kept
 		m.setHost(name, true, h)
-		m.touch(p)
 	}
 	m.replaceOwnSubnets(c.Subnets)
 	for _, o := range m.sortedDials() {
+		if o.auto && !c.AutoConnect && (o.conn == nil || o.conn.stage != active) {
+			m.giveUp(o)
+		}
 		if !o.auto && !slices.Contains(c.ConnectTo, o.name) {
 			conn := o.conn
 			m.giveUp(o)
-			if conn != nil && conn.stage == active && conn.id%2 == 1 {
+			if conn != nil && conn.stage == active && conn.dialled() {
 				m.drop(conn, "no longer in ConnectTo")
 			}
 		}

@@ -303,7 +303,7 @@ func (m *Mesh) traffic(e Traffic) {
 
 // checkPeers looks after the neighbours and the paths in use, once a second.
 func (m *Mesh) checkPeers() {
-	for _, p := range m.sorted() {
+	for _, p := range m.order {
 		if p == m.self || !p.reachable {
 			continue
 		}

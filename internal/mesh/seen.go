@@ -1,6 +1,9 @@
 package mesh
 
-import "time"
+import (
+	"crypto/sha256"
+	"time"
+)
 
 // seen remembers the texts of flooded requests, so that each is handled once.
 //
@@ -8,7 +11,7 @@ import "time"
 // more than seenLimit texts come in a period: then a text that still circulates
 // is handled again, which changes nothing and therefore goes no further.
 type seen struct {
-	young, old map[string]struct{}
+	young, old map[digest]struct{}
 	turned     time.Time
 }
 
@@ -17,17 +20,26 @@ const (
 	seenLimit  = 100_000
 )
 
+// digest stands for a text of any length.
+type digest [16]byte
+
+func digestOf(text string) digest {
+	sum := sha256.Sum256([]byte(text))
+	return digest(sum[:])
+}
+
 // first tells whether text was not seen before, and remembers it.
 func (s *seen) first(now time.Time, text string) bool {
 	if s.young == nil || now.Sub(s.turned) >= seenPeriod || len(s.young) >= seenLimit {
-		s.old, s.young, s.turned = s.young, make(map[string]struct{}), now
+		s.old, s.young, s.turned = s.young, map[digest]struct{}{}, now
 	}
-	if _, ok := s.young[text]; ok {
+	d := digestOf(text)
+	if _, ok := s.young[d]; ok {
 		return false
 	}
-	if _, ok := s.old[text]; ok {
+	if _, ok := s.old[d]; ok {
 		return false
 	}
-	s.young[text] = struct{}{}
+	s.young[d] = struct{}{}
 	return true
 }

@@ -107,19 +107,6 @@ func (m *Mesh) both(from, to node.Name) (f, t *peer, ok bool) {
 	return f, t, ok
 }
 
-// passOn forwards a routed request, unless that would send it back where it came from.
-func (m *Mesh) passOn(c *conn, to *peer, text []byte) {
-	next := m.nextHopConn(to)
-	if m.cfg.TunnelServer || next == nil {
-		return
-	}
-	if next == c {
-		m.logf(3, Debug, "not sending a request for %s back to %s", to.name, c)
-		return
-	}
-	m.send(next, text)
-}
-
 func (m *Mesh) reqKey(c *conn, text string) error {
 	r, err := wire.ParseReqKey(text)
 	if err != nil {
@@ -139,7 +126,7 @@ func (m *Mesh) reqKey(c *conn, text string) error {
 		return nil
 	}
 	if to != m.self {
-		m.passOn(c, to, []byte(text))
+		m.pass(c, to, []byte(text))
 		return nil
 	}
 	switch r.Sub {
@@ -174,6 +161,7 @@ func (m *Mesh) learnKey(p *peer, text string) {
 	m.logf(1, Info, "learned the public key of %s", p.name)
 	m.emit(SaveKey{Node: p.name, Key: k})
 	m.startSession(p)
+	m.autoConnectSoon()
 }
 
 // peerStarts handles a start message. If both sides began at the same time, the one with
@@ -192,6 +180,10 @@ func (m *Mesh) peerStarts(p *peer, data string) {
 	crossing := s.mine != nil && !s.answered && m.now.Sub(s.begun) < handshakeTimeout
 	if crossing && m.cfg.Name < p.name {
 		m.logf(3, Debug, "%s began a session at the same time; going on with ours", p.name)
+		return
+	}
+	if !m.startAllowed(p) {
+		m.logf(2, Warning, "%s begins sessions too often", p.name)
 		return
 	}
 	d, own, err := sptps.NewDatagram(sptps.Config{
@@ -236,12 +228,15 @@ func (m *Mesh) ansKey(c *conn, text string) error {
 	if !ok {
 		return nil
 	}
+	if to != m.self && m.cfg.TunnelServer {
+		return nil
+	}
 	if to != m.self {
 		if !r.HasAddr && from.road.addr.IsValid() && to.road.pmtu.min > 0 {
 			r.Addr, r.HasAddr = wire.AddressOf(from.road.addr), true
 			text = string(r.Append(nil))
 		}
-		m.passOn(c, to, []byte(text))
+		m.pass(c, to, []byte(text))
 		return nil
 	}
 	if r.Compression != 0 {

@@ -17,6 +17,7 @@ import (
 	"tincan/internal/keys"
 	"tincan/internal/node"
 	"tincan/internal/subnet"
+	"tincan/internal/wire"
 )
 
 var update = flag.Bool("update", false, "write the transcripts in testdata/transcripts anew")
@@ -74,9 +75,12 @@ type player struct {
 	m    *Mesh
 	now  time.Time
 	self node.Name
+	told map[string]bool // requests played to the brain
 }
 
-func newPlayer(t *testing.T) *player { return &player{t: t, now: time.Unix(1_900_000_000, 0)} }
+func newPlayer(t *testing.T) *player {
+	return &player{t: t, now: time.Unix(1_900_000_000, 0), told: map[string]bool{}}
+}
 
 func testKey(name node.Name) *keys.PrivateKey {
 	var seed [32]byte
@@ -95,7 +99,7 @@ func play(t *testing.T, script string) string {
 		case strings.HasPrefix(line, "> "):
 			fmt.Fprintln(&out, line)
 			for _, e := range p.input(strings.TrimPrefix(line, "> ")) {
-				if s := describe(e); s != "" {
+				if s := p.describe(e); s != "" {
 					fmt.Fprintln(&out, s)
 				}
 			}
@@ -164,6 +168,7 @@ func (p *player) input(line string) []Effect {
 	case "secured":
 		ev = Secured{Conn: conn()}
 	case "request":
+		p.told[tail()] = true
 		ev = Request{Conn: conn(), Text: tail()}
 	case "closed":
 		c := Closed{Conn: conn()}
@@ -243,7 +248,7 @@ func (p *player) config(self node.Name, options []string) Config {
 }
 
 // describe writes an effect as a line of a transcript; "" for those that it leaves out.
-func describe(e Effect) string {
+func (p *player) describe(e Effect) string {
 	switch e := e.(type) {
 	case Dial:
 		return fmt.Sprintf("dial %d %s %s:%s", e.Conn, e.Node, e.To.Host, e.To.Port)
@@ -253,6 +258,9 @@ func describe(e Effect) string {
 		return fmt.Sprintf("secure %d initiator=%t %q", e.Conn, e.Initiator, e.Label)
 	case Send:
 		words := strings.Fields(e.Text)
+		if k, err := wire.RequestKind(e.Text); err == nil && k >= wire.KindAddSubnet && k <= wire.KindKeyChanged && !p.told[e.Text] {
+			words[1] = "NONCE" // a new one
+		}
 		for i, w := range words {
 			if len(w) > 40 { // handshake records
 				words[i] = fmt.Sprintf("<%d characters>", len(w))

@@ -6,6 +6,7 @@ package node
 import (
 	"crypto/sha512"
 	"encoding/hex"
+	"errors"
 	"fmt"
 )
 
@@ -18,13 +19,17 @@ type Name string
 // (hosts/NAME), so a longer one could not be stored.
 const MaxNameLen = 255
 
+// ErrTooLong is wrapped by the error of [ParseName] for a name above [MaxNameLen], which
+// other nodes may know and speak of nevertheless.
+var ErrTooLong = errors.New("node name is too long")
+
 // ParseName checks s and returns it as a Name.
 func ParseName(s string) (Name, error) {
 	switch {
 	case s == "":
 		return "", fmt.Errorf("a node name may not be empty")
 	case len(s) > MaxNameLen:
-		return "", fmt.Errorf("node name of %d characters is longer than %d", len(s), MaxNameLen)
+		return "", fmt.Errorf("%w: %d characters instead of at most %d", ErrTooLong, len(s), MaxNameLen)
 	}
 	for i := 0; i < len(s); i++ {
 		if !allowed(s[i]) {

@@ -99,12 +99,12 @@ func chacha512(groups int) {
 			each(func(a, b, c, d string) { i("VPXORD %s, %s, %s", c, b, b) })
 			each(func(a, b, c, d string) { i("VPROLD $%d, %s, %s", rot[1], b, b) })
 		}
-		// Columns become diagonals, and back.
-		shuffle := [3]int{0x39, 0x4e, 0x93}
+		// Columns become diagonals, and back. Row b is ready last, so the others move.
+		shuffle := [3]int{0x93, 0x39, 0x4e}
 		if half == 1 {
-			shuffle = [3]int{0x93, 0x4e, 0x39}
+			shuffle = [3]int{0x39, 0x93, 0x4e}
 		}
-		each(func(a, b, c, d string) { i("VPSHUFD $0x%02x, %s, %s", shuffle[0], b, b) })
+		each(func(a, b, c, d string) { i("VPSHUFD $0x%02x, %s, %s", shuffle[0], a, a) })
 		each(func(a, b, c, d string) { i("VPSHUFD $0x%02x, %s, %s", shuffle[1], c, c) })
 		each(func(a, b, c, d string) { i("VPSHUFD $0x%02x, %s, %s", shuffle[2], d, d) })
 	}
@@ -255,11 +255,11 @@ func chacha256() {
 			each(func(a, b, c, d string) { i("VPXOR %s, %s, %s", c, b, b) })
 			rotate(rot[1], rowB)
 		}
-		shuffle := [3]int{0x39, 0x4e, 0x93}
+		shuffle := [3]int{0x93, 0x39, 0x4e}
 		if half == 1 {
-			shuffle = [3]int{0x93, 0x4e, 0x39}
+			shuffle = [3]int{0x39, 0x93, 0x4e}
 		}
-		each(func(a, b, c, d string) { i("VPSHUFD $0x%02x, %s, %s", shuffle[0], b, b) })
+		each(func(a, b, c, d string) { i("VPSHUFD $0x%02x, %s, %s", shuffle[0], a, a) })
 		each(func(a, b, c, d string) { i("VPSHUFD $0x%02x, %s, %s", shuffle[1], c, c) })
 		each(func(a, b, c, d string) { i("VPSHUFD $0x%02x, %s, %s", shuffle[2], d, d) })
 	}
@@ -438,8 +438,9 @@ func each3(f func(n int)) {
 	}
 }
 
-// poly512 emits polyBlocks512: eight blocks at a time, one in each lane; lane k
-// is multiplied by r^8 in each step and in the last one by what it lacks.
+// poly512 emits polyBlocks512: sixteen blocks at a time, one in each lane of two
+// sums that do not wait for each other. Each step multiplies by r^16, and the
+// last ones by what the lanes lack.
 func poly512() {
 	out.WriteString("// func polyBlocks512(h *[3]uint64, msg *byte, blocks int, r *[3]uint64)\n")
 	out.WriteString("TEXT ·polyBlocks512(SB), NOSPLIT, $0-32\n")
@@ -452,8 +453,9 @@ func poly512() {
 		i("VPBROADCASTQ R8, %s", c[1])
 	}
 
-	h := limbs{"Z5", "Z6", "Z7"}
-	r := factor{limbs{"Z0", "Z1", "Z2"}, "Z3", "Z4"} // r, r^2, r^4, r^8 in turn
+	a := limbs{"Z5", "Z6", "Z7"}                     // sum of the first eight of each sixteen
+	b := limbs{"Z26", "Z27", "Z28"}                  // and of the others
+	r := factor{limbs{"Z0", "Z1", "Z2"}, "Z3", "Z4"} // r, r^2, r^4, r^8, r^16 in turn
 	x := limbs{"Z16", "Z17", "Z18"}                  // powers for the lanes
 	y := limbs{"Z19", "Z20", "Z21"}
 	each3(func(n int) { i("VPBROADCASTQ %d(AX), %s", 8*n, r.r[n]) })
@@ -481,58 +483,76 @@ func poly512() {
 	each3(func(n int) { i("VPBROADCASTQ X%s, %s", y[n][1:], r.r[n]) })
 	times20(r)
 
-	// Blocks that fill up the first eight stand before the message and are zero.
+	each3(func(n int) { i("VMOVDQA64 %s, %s", r.r[n], y[n]) }) // r^8 for later
+	mul(y, r)
+	reduce(r.r)
+	times20(r)
+
+	// Blocks that fill up the first sixteen stand before the message and are zero.
+	// They are not loaded: a masked load that touches a missing page is very slow.
 	i("MOVQ CX, R9")
 	i("NEGQ R9")
-	i("ANDQ $7, R9")
+	i("ANDQ $15, R9")
 	i("ADDQ R9, CX")
-	i("SHRQ $3, CX")
+	i("SHRQ $4, CX")
 	i("SHLQ $1, R9")
-	i("MOVQ $0xffff, R8")
+	i("MOVL $0xffffffff, R8")
 	i("SHLXQ R9, R8, R8")
-	i("KMOVW R8, K1")
-	i("SHRQ $8, R8")
-	i("ANDQ $0xff, R8")
-	i("KMOVW R8, K2")
-	i("SHLQ $3, R9")
-	i("SUBQ R9, SI")
-	i("VMOVDQU64.Z (SI), K1, Z22")
-	i("VMOVDQU64.Z 64(SI), K2, Z23")
-	i("VMOVDQA64.Z %s, K1, Z26", pad)
-	i("VMOVDQA64.Z %s, K2, Z27", pad)
-	i("VPUNPCKLQDQ Z27, Z26, Z28")
+	i("SHLQ $3, R9") // their length in bytes
+	i("XORQ R10, R10")
 	split := func(pad string) {
 		i("VPUNPCKLQDQ Z23, Z22, Z24")
 		i("VPUNPCKHQDQ Z23, Z22, Z25")
 		i("VPSRLQ $44, Z24, Z23")
-		i("VPSLLQ $20, Z25, Z26")
+		i("VPSLLQ $20, Z25, Z14")
 		i("VPANDQ %s, Z24, Z22", mask44)
-		i("VPTERNLOGQ $0xa8, %s, Z26, Z23", mask44) // (Z23 | Z26) & mask
+		i("VPTERNLOGQ $0xa8, %s, Z14, Z23", mask44) // (Z23 | Z14) & mask
 		i("VPSRLQ $24, Z25, Z24")
 		i("VPORQ %s, Z24, Z24", pad)
 	}
-	split("Z28")
-	each3(func(n int) { i("VMOVDQA64 Z%d, %s", 22+n, h[n]) })
+	for half, h := range []limbs{a, b} {
+		for n := range 2 {
+			i("KMOVW R8, K%d", 1+n)
+			i("SHRQ $8, R8")
+			i("MOVQ $%d, R11", 64*(2*half+n))
+			i("SUBQ R9, R11")
+			i("CMOVQLT R10, R11")
+			i("VMOVDQU64 (SI)(R11*1), Z%d", 22+n)
+			i("VPEXPANDQ.Z Z%d, K%d, Z%d", 22+n, 1+n, 22+n)
+			i("VMOVDQA64.Z %s, K%d, Z%d", pad, 1+n, 14+n)
+		}
+		i("VPUNPCKLQDQ Z15, Z14, Z15")
+		split("Z15")
+		each3(func(n int) { i("VMOVDQA64 Z%d, %s", 22+n, h[n]) })
+	}
+	i("SUBQ R9, SI")
 	i("JMP next")
 
-	label("eight")
-	i("VMOVDQU64 (SI), Z22")
-	i("VMOVDQU64 64(SI), Z23")
-	split(pad)
-	mul(h, r)
-	reduce(h)
-	each3(func(n int) { i("VPADDQ Z%d, %s, %s", 22+n, h[n], h[n]) })
+	label("sixteen")
+	for half, h := range []limbs{a, b} {
+		i("VMOVDQU64 %d(SI), Z22", 128*half)
+		i("VMOVDQU64 %d(SI), Z23", 128*half+64)
+		split(pad)
+		mul(h, r)
+		reduce(h)
+		each3(func(n int) { i("VPADDQ Z%d, %s, %s", 22+n, h[n], h[n]) })
+	}
 	label("next")
-	i("ADDQ $128, SI")
+	i("ADDQ $256, SI")
 	i("DECQ CX")
-	i("JNZ eight")
+	i("JNZ sixteen")
 
+	eight := factor{y, r.s1, r.s2}
+	times20(eight)
+	mul(a, eight)
+	reduce(a)
+	each3(func(n int) { i("VPADDQ %s, %s, %s", b[n], a[n], a[n]) })
 	last := factor{x, "Z22", "Z23"}
 	times20(last)
-	mul(h, last)
-	reduce(h)
+	mul(a, last)
+	reduce(a)
 	each3(func(n int) {
-		z := h[n][1:]
+		z := a[n][1:]
 		i("VEXTRACTI64X4 $1, Z%s, Y14", z)
 		i("VPADDQ Y14, Y%s, Y%s", z, z)
 		i("VEXTRACTI128 $1, Y%s, X14", z)
@@ -553,10 +573,11 @@ func poly512() {
 // one number, which the caller has made.
 func poly4() {
 	out.WriteString("\n// func polyBlocks4(h *[3]uint64, msg *byte, groups int, powers *[15]uint64)\n")
-	out.WriteString("TEXT ·polyBlocks4(SB), NOSPLIT, $8-32\n")
+	out.WriteString("TEXT ·polyBlocks4(SB), NOSPLIT, $16-32\n")
 	i("MOVQ h+0(FP), DI")
 	i("MOVQ msg+8(FP), SI")
 	i("MOVQ groups+16(FP), CX")
+	i("MOVQ CX, 0(SP)")
 	i("MOVQ 0(DI), R8")
 	i("MOVQ 8(DI), R9")
 	i("MOVQ 16(DI), R10")
@@ -576,26 +597,28 @@ func poly4() {
 		}
 	}
 	label("four")
-	i("ADDQ 0(SI), R8")
-	i("ADCQ 8(SI), R9")
-	i("ADCQ $0, R10")
 	for n := range 3 {
 		i("MOVQ %d(DI), %s", 96+8*n, t[2+n])
 	}
-	for block := range 4 {
+	// The first block waits for the group before, so it comes last.
+	for _, block := range []int{1, 2, 3, 0} {
 		p := func(word int) string { return fmt.Sprintf("%d(DI)", 24*block+8*word) }
 		if block == 0 {
+			i("ADDQ 0(SI), R8")
+			i("ADCQ 8(SI), R9")
+			i("ADCQ $0, R10")
 			i("MOVQ R8, DX")
-			i("MULXQ %s, %s, %s", p(0), t[0], t[1])
 		} else {
 			i("MOVQ %d(SI), DX", 16*block)
-			i("MULXQ %s, AX, BX", p(0))
 		}
-		i("MULXQ %s, BP, R8", p(2))
-		if block == 0 {
-			add(2, "BP", "R8")
+		if block == 1 { // the sum begins here
+			i("MULXQ %s, %s, %s", p(0), t[0], t[1])
+			i("MULXQ %s, BP, CX", p(2))
+			add(2, "BP", "CX")
 		} else {
-			add(0, "AX", "BX", "BP", "R8")
+			i("MULXQ %s, AX, BX", p(0))
+			i("MULXQ %s, BP, CX", p(2))
+			add(0, "AX", "BX", "BP", "CX")
 		}
 		i("MULXQ %s, AX, BX", p(1))
 		add(1, "AX", "BX")
@@ -605,34 +628,41 @@ func poly4() {
 			i("MOVQ %d(SI), DX", 16*block+8)
 		}
 		i("MULXQ %s, AX, BX", p(0))
-		i("MULXQ %s, BP, R8", p(2))
-		add(1, "AX", "BX", "BP", "R8")
+		i("MULXQ %s, BP, CX", p(2))
+		add(1, "AX", "BX", "BP", "CX")
 		i("MULXQ %s, AX, BX", p(1))
 		add(2, "AX", "BX")
 		if block == 0 {
 			i("MOVQ R10, DX")
 			i("MULXQ %s, AX, BX", p(0))
-			i("MULXQ %s, BP, R8", p(1))
+			i("MULXQ %s, BP, CX", p(1))
 			i("IMULQ %s, R10", p(2))
-			add(2, "AX", "BX", "R8")
+			add(2, "AX", "BX", "CX")
 			add(3, "BP", "R10")
 		}
 	}
 	// What is above bit 130 comes back five times: once as it stands in the
 	// words, which is four times, and once shifted.
-	i("MOVQ %s, R10", t[2])
-	i("ANDQ $3, R10")
+	// (Shifts of two words are slow on AMD, so they are put together by hand.)
 	i("MOVQ %s, AX", t[2])
 	i("ANDQ $-4, AX")
-	i("SHRQ $2, %s, %s", t[3], t[2])
-	i("MOVQ %s, BX", t[3])
-	i("SHRQ $2, %s, %s", t[4], t[3])
-	i("ADDQ %s, AX", t[0])
-	i("ADCQ %s, BX", t[1])
+	i("MOVQ %s, R10", t[2])
+	i("ANDQ $3, R10")
+	i("ADDQ AX, %s", t[0])
+	i("ADCQ %s, %s", t[3], t[1])
 	i("ADCQ %s, R10", t[4])
+	i("RORXQ $2, %s, BX", t[3])
+	i("RORXQ $2, %s, CX", t[4])
+	i("SHRQ $2, %s", t[2])
+	i("SHRQ $2, %s", t[3])
 	i("SHRQ $2, %s", t[4])
-	i("ADDQ %s, AX", t[2])
-	i("ADCQ %s, BX", t[3])
+	i("MOVQ $0xc000000000000000, BP")
+	i("ANDQ BP, BX")
+	i("ANDQ BP, CX")
+	i("ORQ BX, %s", t[2])
+	i("ORQ CX, %s", t[3])
+	i("ADDQ %s, %s", t[2], t[0])
+	i("ADCQ %s, %s", t[3], t[1])
 	i("ADCQ %s, R10", t[4])
 	// The powers have all 130 bits, so the few bits now above have to come back
 	// too, or they would be more each time.
@@ -640,12 +670,12 @@ func poly4() {
 	i("ANDQ $3, R10")
 	i("SHRQ $2, R8")
 	i("LEAQ (R8)(R8*4), R8")
-	i("ADDQ AX, R8")
-	i("MOVQ BX, R9")
+	i("ADDQ %s, R8", t[0])
+	i("MOVQ %s, R9", t[1])
 	i("ADCQ $0, R9")
 	i("ADCQ $0, R10")
 	i("ADDQ $64, SI")
-	i("DECQ CX")
+	i("DECQ 0(SP)")
 	i("JNZ four")
 	i("MOVQ h+0(FP), DI")
 	i("MOVQ R8, 0(DI)")

@@ -1,0 +1,175 @@
+package mesh
+
+import (
+	"time"
+
+	"tincan/internal/node"
+	"tincan/internal/wire"
+)
+
+// The protocol lets every member speak for all others, so what members can make us
+// remember is bounded. What goes beyond is ignored and not passed on.
+const (
+	// maxStrangers is the number of nodes without a host file here.
+	maxStrangers = 10_000
+	maxEdges     = 65_536
+	maxEdgesOf   = 8_192 // from one node
+	maxSubnets   = 65_536
+	maxSubnetsOf = 8_192 // of one node
+	// maxLine is the longest request that we read, in bytes. tinc writes at most
+	// 2175; a REQ_KEY between nodes with long names can be a little longer.
+	maxLine = 4096
+	// maxStarts sessions are answered for a node in handshakeTimeout. Each costs
+	// as much as a thousand other requests.
+	maxStarts = 10
+	// maxRepeats of the same routed request are passed on in a second. Nodes that
+	// disagree about the next hop for a moment would send it in circles.
+	maxRepeats = 8
+
+	cleanInterval = time.Minute
+)
+
+// admit creates the nodes called names where they are new. It reports false, and creates none,
+// if there are too many already, or if the id of one is that of another node
+// whose packets it would attract.
+func (m *Mesh) admit(names ...node.Name) bool {
+	strange := 0
+	for _, n := range names {
+		if m.nodes[n] != nil {
+			continue
+		}
+		if other := m.byID[n.ID()]; other != nil {
+			m.refuse("node %s, which has the same id as %s", n, other.name)
+			return false
+		}
+		strange++
+	}
+	if strange > 0 && len(m.nodes)+strange > maxStrangers+len(m.cfg.Hosts) {
+		m.refuse("more than %d nodes without a host file", maxStrangers)
+		return false
+	}
+	for _, n := range names {
+		m.peer(n)
+	}
+	return true
+}
+
+// refuse logs, at most once a minute, that something beyond the bounds was ignored.
+func (m *Mesh) refuse(format string, args ...any) {
+	if !m.refused.IsZero() && m.now.Sub(m.refused) < time.Minute {
+		return
+	}
+	m.refused = m.now
+	m.logf(0, Warning, "ignoring "+format, args...)
+}
+
+// clean forgets what only unreachable nodes could take back: their edges and, without a host file,
+// their subnets, when they have been away for long, and in the end
+// the nodes themselves. Nobody is told: everybody comes to the same result, and a
+// node that comes back announces itself.
+func (m *Mesh) clean() {
+	for _, p := range m.order {
+		if p.reachable || p == m.self || m.now.Sub(later(p.since, p.born)) < m.cfg.StaleAfter {
+			continue
+		}
+		m.deleteEdgesFrom(p, nil)
+		if !p.known {
+			for _, s := range sortedSubnets(p) {
+				m.dropSubnet(p, s)
+			}
+		}
+	}
+	m.forgetNodes(cleanInterval)
+}
+
+// deleteEdgesFrom deletes the edges that p has announced, and calls each before.
+func (m *Mesh) deleteEdgesFrom(p *peer, each func(to node.Name)) {
+	var gone []node.Name
+	for e := range m.graph.From(p.name) {
+		gone = append(gone, e.To)
+	}
+	for _, to := range gone {
+		if each != nil {
+			each(to)
+		}
+		m.graph.Delete(p.name, to)
+		m.graphDirty = true
+	}
+}
+
+// forgetNodes forgets the nodes that nothing speaks of any more and that did not
+// come up within the given time.
+func (m *Mesh) forgetNodes(age time.Duration) {
+	var gone []*peer
+	for _, p := range m.order {
+		if p == m.self || p.reachable || p.known || len(p.subnets) > 0 || m.now.Sub(later(p.since, p.born)) < age ||
+			m.dials[p.name] != nil || hasEdge(m.graph, p.name) {
+			continue
+		}
+		gone = append(gone, p)
+	}
+	if len(gone) == 0 {
+		return
+	}
+	busy := map[*peer]bool{}
+	for _, c := range m.conns {
+		busy[c.peer] = true
+	}
+	for _, p := range gone {
+		if !busy[p] {
+			m.forgetNode(p)
+		}
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// repeats counts how often the same routed request was passed on lately.
+type repeats struct {
+	counts map[digest]int
+	since  time.Time
+}
+
+// tooMany counts text and tells whether it has been passed on too often.
+func (r *repeats) tooMany(now time.Time, text string) bool {
+	if r.counts == nil || now.Sub(r.since) >= time.Second || len(r.counts) > seenLimit {
+		r.counts, r.since = map[digest]int{}, now
+	}
+	d := digestOf(text)
+	r.counts[d]++
+	return r.counts[d] > maxRepeats
+}
+
+// pass sends a routed request of another node on towards to, unless that would
+// send it back to c, where it came from, or it seems to run in circles.
+func (m *Mesh) pass(c *conn, to *peer, text []byte) {
+	next := m.nextHopConn(to)
+	switch {
+	case next == nil:
+	case next == c:
+		m.logf(3, Debug, "not sending a request for %s back to %s", to.name, c)
+	case m.repeats.tooMany(m.now, string(text)):
+		m.logf(2, Info, "a request for %s runs in circles", to.name)
+	default:
+		m.send(next, text)
+	}
+}
+
+// startAllowed tells whether p may make us answer another session start.
+func (m *Mesh) startAllowed(p *peer) bool {
+	if m.now.Sub(p.startsSince) >= handshakeTimeout {
+		p.starts, p.startsSince = 0, m.now
+	}
+	p.starts++
+	return p.starts <= maxStarts
+}
+
+// withdrawal is the DEL_EDGE of an edge.
+func (m *Mesh) withdrawal(from, to node.Name) []byte {
+	return wire.DelEdge{Nonce: m.nonce(), From: from, To: to}.Append(nil)
+}

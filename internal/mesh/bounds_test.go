@@ -1,0 +1,181 @@
+package mesh
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// neighbours lets bob and carol log in on connections 2 and 4.
+func (p *player) neighbours() {
+	for _, line := range []string{
+		"accepted 2 198.51.100.2:4000", "line 2 0 bob 17.7", "secured 2", "request 2 4 655 10 700000c",
+		"request 2 12 1 bob alice 192.0.2.1 655 700000c 5",
+		"accepted 4 198.51.100.3:4000", "line 4 0 carol 17.7", "secured 4", "request 4 4 655 10 700000c",
+		"request 4 12 2 carol alice 192.0.2.1 655 700000c 5",
+	} {
+		p.input(line)
+	}
+}
+
+// sends counts the requests sent on a connection that begin with prefix.
+func sends(effects []Effect, conn ConnID, prefix string) (n int) {
+	for _, e := range effects {
+		if s, ok := e.(Send); ok && s.Conn == conn && strings.HasPrefix(s.Text, prefix) {
+			n++
+		}
+	}
+	return n
+}
+
+func TestMemberCannotFillOurMemory(t *testing.T) {
+	cases := map[string]struct {
+		request func(i int) string
+		count   func(m *Mesh) int
+		limit   int
+	}{
+		"nodes": {
+			func(i int) string { return fmt.Sprintf("10 %x n%d 10.0.0.0/8", i, i) },
+			func(m *Mesh) int { return len(m.nodes) }, maxStrangers + 10,
+		},
+		"subnets of one node": {
+			func(i int) string { return fmt.Sprintf("10 %x bob 10.%d.%d.0/24", i, i>>8&255, i&255) },
+			func(m *Mesh) int { return m.subnets }, maxSubnetsOf + 10,
+		},
+		"edges of one node": {
+			func(i int) string { return fmt.Sprintf("12 %x bob n%d 192.0.2.1 655 0 1", i, i) },
+			func(m *Mesh) int { return m.graph.Len() }, maxEdgesOf + 10,
+		},
+		"edges of ours that do not exist": {
+			func(i int) string { return fmt.Sprintf("12 %x alice n%d 192.0.2.1 655 0 1", i, i) },
+			func(m *Mesh) int { return len(m.nodes) }, 10,
+		},
+		"texts": {
+			func(i int) string { return fmt.Sprintf("14 %x bob", i) },
+			func(m *Mesh) int { return len(m.seen.young) + len(m.seen.old) }, 2*seenLimit + 10,
+		},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			p := newPlayer(t)
+			p.input("node alice")
+			p.neighbours()
+			passedOn, total := 0, 0
+			for i := range maxStrangers + 5000 {
+				p.m.Handle(p.now, Request{Conn: 2, Text: c.request(i + 16)})
+				if i%256 == 0 {
+					passedOn += sends(p.m.Flush(p.now), 4, "")
+				}
+				total++
+			}
+			passedOn += sends(p.m.Flush(p.now), 4, "")
+			if n := c.count(p.m); n > c.limit {
+				t.Errorf("%d remembered, want at most %d", n, c.limit)
+			}
+			if name != "texts" && passedOn > c.limit {
+				t.Errorf("%d of %d requests were passed on to others, want at most %d", passedOn, total, c.limit)
+			}
+			if p.m.conns[2] == nil {
+				t.Error("the connection was closed: the neighbour may only have passed it on")
+			}
+		})
+	}
+}
+
+func TestWhatOthersMayPassOnDoesNotCloseTheConnection(t *testing.T) {
+	for name, text := range map[string]string{
+		"line that is too long": "10 aa bob 10.9.0.0/16 " + strings.Repeat("x", 60_000),
+		"name that is too long": "10 ab " + strings.Repeat("n", 300) + " 10.9.0.0/16",
+	} {
+		p := newPlayer(t)
+		p.input("node alice")
+		p.neighbours()
+		effects := p.input("request 2 " + text)
+		if p.m.conns[2] == nil {
+			t.Errorf("%s: the connection was closed", name)
+		}
+		if sends(effects, 4, "10") != 0 || len(p.m.nodes["bob"].subnets) != 0 {
+			t.Errorf("%s: it was accepted", name)
+		}
+	}
+}
+
+func TestRequestInCirclesEnds(t *testing.T) {
+	p := newPlayer(t)
+	p.input("node alice")
+	p.neighbours()
+	passedOn := 0
+	for range 100 {
+		passedOn += sends(p.input("request 2 15 bob carol 19"), 4, "15 bob carol 19")
+	}
+	if passedOn != maxRepeats {
+		t.Errorf("the same request was passed on %d times in a moment, want %d", passedOn, maxRepeats)
+	}
+	p.now = p.now.Add(2 * time.Second)
+	if sends(p.input("request 2 15 bob carol 19"), 4, "15 bob carol 19") != 1 {
+		t.Error("it is not passed on later either")
+	}
+}
+
+func TestSessionStartsAreAnsweredWithinReason(t *testing.T) {
+	p := newPlayer(t)
+	p.input("node alice")
+	p.neighbours()
+	for i := range 100 {
+		p.now = p.now.Add(50 * time.Millisecond)
+		effects := p.input("request 2 15 bob alice 15 AAAAA" + strings.Repeat("A", i))
+		if len(effects) > 10 {
+			t.Fatalf("%d effects", len(effects))
+		}
+	}
+	if p.m.nodes["bob"].starts <= maxStarts {
+		t.Error("the starts were not counted")
+	}
+}
+
+func TestStaleNewsIsForgotten(t *testing.T) {
+	p := newPlayer(t)
+	p.input("node alice")
+	p.neighbours()
+	for _, line := range []string{
+		"request 2 12 a1 bob eve 203.0.113.1 655 700000c 5",
+		"request 2 12 a2 eve bob 203.0.113.2 655 700000c 5",
+		"request 2 12 a3 eve mallory 203.0.113.3 655 700000c 5",
+		"request 2 10 a4 eve 10.66.0.0/16",
+		"request 2 10 a5 dave 10.67.0.0/16",
+		"request 2 13 a6 bob eve",
+	} {
+		p.input(line)
+	}
+	has := func() [5]bool {
+		_, back := p.m.graph.Get("eve", "bob")
+		_, side := p.m.graph.Get("eve", "mallory")
+		return [5]bool{back, side, p.m.nodes["eve"] != nil, p.m.nodes["mallory"] != nil, len(p.m.nodes["dave"].subnets) == 1}
+	}
+	if got := has(); got != [5]bool{true, true, true, true, true} {
+		t.Fatalf("at first: %v", got)
+	}
+	hour := func() {
+		for range 1200 {
+			p.input("wait 3s")
+			for _, c := range []ConnID{2, 4} { // neighbours answer pings
+				p.m.Handle(p.now, Request{Conn: c, Text: "9"})
+			}
+		}
+	}
+	for range 23 {
+		hour()
+	}
+	if got := has(); got != [5]bool{true, true, true, true, true} {
+		t.Errorf("after 23 hours: %v", got)
+	}
+	hour()
+	hour()
+	if got := has(); got != [5]bool{false, false, false, false, true} {
+		t.Errorf("after 25 hours: %v; want all to be gone but the subnet of a node with a host file", got)
+	}
+	if p.m.nodes["bob"] == nil || !p.m.nodes["bob"].reachable {
+		t.Error("bob is gone too")
+	}
+}
