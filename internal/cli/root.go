@@ -128,8 +128,8 @@ func fromEnvironment(flags *pflag.FlagSet) error {
 	flags.VisitAll(func(f *pflag.Flag) {
 		name := "TINCAN_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
 		value, ok := os.LookupEnv(name)
-		if !ok || f.Changed || err != nil {
-			return
+		if !ok || f.Changed || err != nil || f.Name == "help" || f.Name == "version" {
+			return // TINCAN_VERSION, say, is likely to be somebody's own
 		}
 		if e := flags.Set(f.Name, value); e != nil {
 			err = fmt.Errorf("environment variable %s: %w", name, e)
