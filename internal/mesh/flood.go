@@ -87,9 +87,9 @@ func (m *Mesh) handleRequest(c *conn, text string) error {
 	case wire.KindAnsKey:
 		return m.ansKey(c, text)
 	case wire.KindUDPInfo:
-		return m.gotUDPInfo(text)
+		return m.gotUDPInfo(c, text)
 	case wire.KindMTUInfo:
-		return m.gotMTUInfo(text)
+		return m.gotMTUInfo(c, text)
 	}
 	return fmt.Errorf("request %d is not allowed on a meta connection", kind)
 }

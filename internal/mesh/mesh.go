@@ -245,6 +245,7 @@ type peer struct {
 	born      time.Time // when it was first heard of
 	since     time.Time // of the last change of reachability, zero: never
 	conn      *conn     // activated meta connection
+	greeting  *timer    // of greet
 
 	session     session
 	askedKey    time.Time // last request for its public key
@@ -306,6 +307,9 @@ func (m *Mesh) setHost(name node.Name, known bool, h Host) {
 	if len(h.Cached) == 0 {
 		h.Cached = p.host.Cached
 	}
+	if p.host.Key != nil && *h.Key != *p.host.Key {
+		m.endSession(p)
+	}
 	p.known, p.host = true, h
 	if m.cfg.StrictSubnets && p != m.self {
 		m.replaceSubnets(p, h.Subnets)
@@ -351,10 +355,12 @@ func (m *Mesh) recompute() {
 			m.touch(p)
 		}
 	}
+	var tree []node.Name
 	if m.cfg.Broadcast && !m.cfg.TunnelServer {
-		if tree := m.graph.Adjacent(m.cfg.Name); !slices.Equal(tree, m.tree) {
-			m.tree, m.routesDirty = tree, true
-		}
+		tree = m.graph.Adjacent(m.cfg.Name)
+	}
+	if !slices.Equal(tree, m.tree) {
+		m.tree, m.routesDirty = tree, true
 	}
 }
 
@@ -404,7 +410,8 @@ func (m *Mesh) greet(p *peer) {
 	if c.id%2 == 0 {
 		delay = 2 * time.Second
 	}
-	m.after(delay, func() {
+	m.timers.cancel(p.greeting)
+	p.greeting = m.after(delay, func() {
 		if p.conn == c {
 			m.try(p, true)
 		}
