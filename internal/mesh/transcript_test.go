@@ -171,7 +171,11 @@ func (p *player) input(line string) []Effect {
 			out = append(out, p.flush()...)
 		}
 	case "accepted":
-		ev = Accepted{Conn: conn(), Remote: addr(1), Local: netip.MustParseAddrPort("192.0.2.1:655")}
+		a := Accepted{Conn: conn(), Remote: addr(1), Local: netip.MustParseAddrPort("192.0.2.1:655")}
+		if len(words) > 2 {
+			a.Local = addr(2)
+		}
+		ev = a
 	case "dialed":
 		ev = Dialed{Conn: conn(), Remote: addr(1), Local: netip.MustParseAddrPort("192.0.2.1:40000")}
 	case "line":
