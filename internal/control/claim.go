@@ -137,10 +137,20 @@ func (c *Claim) listen() error {
 	return nil
 }
 
+// longPath is the error for a control socket whose path is too long.
+type longPath struct{ path string }
+
+func (e *longPath) Error() string {
+	return fmt.Sprintf("control socket %s: the path is longer than 107 bytes", e.path)
+}
+
+// Hint is what the user can do about it.
+func (e *longPath) Hint() string { return "choose a shorter place with --pidfile" }
+
 // checkSocketPath refuses what does not fit a socket address on some system.
 func checkSocketPath(path string) error {
 	if len(path) >= 108 {
-		return fmt.Errorf("control socket %s: the path is longer than 107 bytes\nhint: choose a shorter place with --pidfile", path)
+		return &longPath{path}
 	}
 	return nil
 }
