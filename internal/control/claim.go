@@ -47,12 +47,18 @@ type Claim struct {
 // and nothing of that daemon has been touched. Files left behind by a dead
 // daemon are replaced.
 func NewClaim(pidFile string) (*Claim, error) {
+	if err := checkSocketPath(SocketPath(pidFile)); err != nil {
+		return nil, err
+	}
 	file, err := lockPidFile(pidFile)
 	if err != nil {
 		return nil, err
 	}
 	c := &Claim{path: pidFile, file: file}
 	if err := c.listen(); err != nil {
+		if info, e := file.Stat(); e == nil && info.Size() == 0 && !errors.As(err, new(*RunningError)) {
+			os.Remove(pidFile) // nobody's but ours
+		}
 		file.Close()
 		return nil, err
 	}
@@ -108,9 +114,6 @@ func running(path string) error {
 
 func (c *Claim) listen() error {
 	path := SocketPath(c.path)
-	if err := checkSocketPath(path); err != nil {
-		return err
-	}
 	switch state, err := probeSocket(path); state {
 	case socketAnswers:
 		return running(c.path)
