@@ -130,18 +130,20 @@ func delSubnet(nonce uint32, owner node.Name, s subnet.Subnet) []byte {
 	return wire.DelSubnet{Nonce: nonce, Owner: owner, Subnet: s}.Append(nil)
 }
 
-// Underlay returns a node that is reached, or is being dialled, at an address
-// inside p: a route to p through the VPN would lead the VPN's own packets into it.
-func (m *Mesh) Underlay(p netip.Prefix) (node.Name, bool) {
-	for _, x := range m.order {
-		if a := x.road.addr; a.IsValid() && p.Contains(a.Addr()) {
-			return x.name, true
+// Underlay returns the real addresses at which nodes are reached, or are being
+// dialled. A route to one of them through the VPN would lead the VPN's own
+// packets into it.
+func (m *Mesh) Underlay() map[netip.Addr]node.Name {
+	out := map[netip.Addr]node.Name{}
+	for _, p := range m.order {
+		if a := p.road.addr; a.IsValid() {
+			out[a.Addr().Unmap()] = p.name
 		}
-		for _, e := range m.addressesOf(x) {
-			if ip, err := netip.ParseAddr(e.Host); err == nil && p.Contains(ip) {
-				return x.name, true
+		for _, e := range m.addressesOf(p) {
+			if ip, err := netip.ParseAddr(e.Host); err == nil {
+				out[ip.Unmap()] = p.name
 			}
 		}
 	}
-	return "", false
+	return out
 }
