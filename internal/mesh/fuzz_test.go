@@ -57,7 +57,8 @@ const (
 	greeted       // SPTPS was not asked for
 	securingNow
 	secure
-	lenient // any
+	attached // ACK has come
+	lenient  // any
 )
 
 var fuzzNames = []node.Name{"alice", "bob", "carol", "dave", "nokey", "eve", "fred", "g"}
@@ -74,14 +75,12 @@ func newFuzzer(t *testing.T, data []byte) *fuzzer {
 	f.m = New(f.config("alice", options), Injected{Rand: rand.New(rand.NewPCG(1, 2)), Secrets: rand.NewChaCha8([32]byte{1})}, f.now)
 	f.flush()
 	if f.byte()%4 != 0 {
-		f.conns[2], f.conns[4], f.next = secure, secure, 4
-		for _, c := range []ConnID{2, 4} { // the states that neighbours goes through do not matter
-			f.conns[c] = lenient
-		}
+		f.next = 4
+		f.conns[2], f.conns[4] = lenient, lenient // until they are attached
 		f.neighbours()
 		for c, s := range f.conns {
 			if s == lenient {
-				f.conns[c] = secure
+				f.conns[c] = attached
 			}
 		}
 	}
@@ -176,7 +175,10 @@ func (f *fuzzer) step() {
 
 func (f *fuzzer) event() Event {
 	kind := f.byte() % 32
-	if c := f.conn(secure); c != 0 && kind < 12 {
+	if c := f.conn(secure, attached); c != 0 && kind < 12 {
+		if f.conns[c] == secure && f.byte()%8 != 0 {
+			return Request{Conn: c, Text: "4 655 5 700000c"}
+		}
 		return Request{Conn: c, Text: f.request()}
 	}
 	switch kind {
@@ -206,7 +208,7 @@ func (f *fuzzer) event() Event {
 		f.conns[c] = secure
 		return Secured{Conn: c}
 	case 20:
-		c := f.conn(dialing, open, greeted, securingNow, secure)
+		c := f.conn(dialing, open, greeted, securingNow, secure, attached)
 		if c == 0 {
 			return nil
 		}
@@ -237,7 +239,7 @@ func (f *fuzzer) event() Event {
 	case 29:
 		return TooLong{Node: f.name(), Size: int(f.byte()) * 8}
 	case 31:
-		if c := f.conn(secure); c != 0 {
+		if c := f.conn(attached); c != 0 {
 			if n := f.name(); n != "alice" {
 				f.makeSession(n, fmt.Sprint(c))
 			}
@@ -356,15 +358,18 @@ func (f *fuzzer) check(effects []Effect) {
 				f.conns[e.Conn] = securingNow
 			}
 		case Send:
-			must(e.Conn, e, secure)
+			must(e.Conn, e, secure, attached)
 			if strings.ContainsAny(e.Text, "\n\x00") || len(e.Text) > maxLine {
 				f.t.Fatalf("sends %q", e.Text)
 			}
 		case CloseConn:
-			must(e.Conn, e, dialing, open, greeted, securingNow, secure)
+			must(e.Conn, e, dialing, open, greeted, securingNow, secure, attached)
 			delete(f.conns, e.Conn)
 		case Attach:
 			must(e.Conn, e, secure)
+			if f.conns[e.Conn] != lenient {
+				f.conns[e.Conn] = attached
+			}
 		case HandOver:
 			must(e.Conn, e, greeted)
 			delete(f.conns, e.Conn)
@@ -374,7 +379,7 @@ func (f *fuzzer) check(effects []Effect) {
 			}
 		case PublishPeers:
 			for _, p := range e.Peers {
-				if p.Conn != 0 && f.conns[p.Conn] < secure {
+				if p.Conn != 0 && f.conns[p.Conn] < attached {
 					f.t.Fatalf("publishes %+v with a connection that does not exist", p)
 				}
 				f.states[p.Node] = p
@@ -397,7 +402,7 @@ func (f *fuzzer) check(effects []Effect) {
 func (f *fuzzer) invariants() {
 	m := f.m
 	for n, p := range f.states {
-		if p.Conn != 0 && f.conns[p.Conn] < secure {
+		if p.Conn != 0 && f.conns[p.Conn] < attached {
 			f.t.Fatalf("the last that was published of %s has connection %d, which is gone", n, p.Conn)
 		}
 	}
