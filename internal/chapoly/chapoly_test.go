@@ -145,6 +145,15 @@ func BenchmarkOpen(b *testing.B) {
 	}
 }
 
+func BenchmarkSealLibrary(b *testing.B) {
+	c, plain, dst := newLibrary(new([KeySize]byte)), make([]byte, benchSize), make([]byte, 0, 1500)
+	b.SetBytes(benchSize)
+	b.ReportAllocs()
+	for b.Loop() {
+		c.seal(dst, plain, 1)
+	}
+}
+
 func BenchmarkSealRFC8439(b *testing.B) {
 	c, _ := chacha20poly1305.New(make([]byte, 32))
 	plain, dst, nonce := make([]byte, benchSize), make([]byte, 0, 1500), make([]byte, 12)

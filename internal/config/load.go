@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"tincan/internal/keys"
 	"tincan/internal/node"
@@ -24,14 +23,13 @@ type Network struct {
 	Settings Settings
 	Own      Host               // our own host file, as the others see us
 	Hosts    map[node.Name]Host // all the others whose host file could be read
-	Loaded   time.Time          // taken before the first file was read
 }
 
 // Load reads the whole network. What it can do without (a peer's broken host
 // file, a number that is none) becomes a warning; an error means that the node
 // cannot start like this, and names everything that has to be mended.
 func Load(l Layout, overrides []Override) (*Network, []Warning, error) {
-	n := &Network{Layout: l, Loaded: time.Now()}
+	n := &Network{Layout: l}
 	entries, warnings, err := serverEntries(l)
 	if err != nil {
 		return nil, warnings, err

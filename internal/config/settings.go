@@ -31,6 +31,9 @@ type Settings struct {
 	Interface  string         // "": NetName, else the kernel's choice
 	Ifconfig   []netip.Prefix // addresses of the interface, host bits set
 	Routes     []Route
+	// AutoAddress: Ifconfig was chosen by an inviter and may be replaced if
+	// another node turns out to have the same address.
+	AutoAddress bool
 
 	Mode             string // router
 	Forwarding       string // internal, off
@@ -98,6 +101,8 @@ func settings(r *Reader, self node.Name, dir string) Settings {
 		Interface:  r.String("Interface"),
 		Ifconfig:   List(r, "Ifconfig", parseIfconfig),
 		Routes:     List(r, "Route", parseRoute),
+
+		AutoAddress: r.Bool("AutoAddress"),
 
 		Mode:             r.Word("Mode"),
 		Forwarding:       r.Word("Forwarding"),

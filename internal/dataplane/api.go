@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"errors"
 	"time"
 
 	"tincan/internal/mesh"
@@ -32,9 +33,17 @@ func (p *Plane) SendProbe(probe mesh.SendProbe) {
 	}
 	c := p.courier()
 	defer p.couriers.Put(c)
-	if c.wrap(s, wire.TypeProbe, probe.Data, node.ID{}) {
-		c.run[0] = udp.Run{To: probe.Addr, Buf: c.blob, Size: len(c.blob)}
-		p.send(sock, c.run[:], to)
+	if !c.wrap(s, wire.TypeProbe, probe.Data, node.ID{}) {
+		return
+	}
+	c.run[0] = udp.Run{To: probe.Addr, Buf: c.blob, Size: len(c.blob)}
+	err := p.cfg.Sockets[sock].Send(c.run[:])
+	var long *udp.TooLong
+	switch {
+	case errors.As(err, &long): // what the probe was to find out
+		p.cfg.Event(tooLong(to, long))
+	case err != nil:
+		p.drop(SendFailed)
 	}
 }
 

@@ -96,8 +96,7 @@ func (t *transmitter) packet(n int, off device.Offload) {
 		return
 	}
 	if !t.fast(p, len(p)) {
-		t.slow.now = t.now
-		t.slow.slow(t.p.self, p)
+		t.divert(p)
 		return
 	}
 	t.in[inHead-1] = wire.TypeIP
@@ -117,14 +116,16 @@ func (t *transmitter) super(p []byte, off device.Offload) {
 		t.sealAll()
 		return
 	}
-	t.slow.now = t.now
-	for {
-		from, to, ok := t.cut.Next()
-		if !ok {
-			return
-		}
-		t.slow.slow(t.p.self, p[from:to:to])
+	for from, to, ok := t.cut.Next(); ok; from, to, ok = t.cut.Next() {
+		t.divert(p[from:to])
 	}
+}
+
+// divert sends one packet by the slow road, behind what is sealed already.
+func (t *transmitter) divert(p []byte) {
+	t.flush()
+	t.slow.now = t.now
+	t.slow.slow(t.p.self, p)
 }
 
 // superHeaders finds the transport header of a super-packet and the length of all

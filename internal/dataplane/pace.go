@@ -12,6 +12,7 @@ import (
 const (
 	trafficEvery = 250 * time.Millisecond
 	heardEvery   = 250 * time.Millisecond
+	tooLongEvery = 100 * time.Millisecond
 	newsEvery    = time.Second
 )
 

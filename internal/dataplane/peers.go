@@ -38,7 +38,7 @@ type peer struct {
 	counters counters
 	bad      atomic.Uint32 // records that could not be opened since the last good one
 
-	traffic, heard, indirect, undecodable pacer
+	traffic, heard, indirect, undecodable, tooLong pacer
 }
 
 func newPeer(name node.Name) *peer { return &peer{name: name, id: name.ID()} }
@@ -139,7 +139,7 @@ func (p *Plane) PublishPeers(states []mesh.PeerState) {
 		p.sweep()
 	}
 	if members || addresses {
-		p.rebuildDirectory()
+		p.rebuildDirectory(members)
 	}
 	for _, pr := range opened {
 		p.release(pr)
@@ -154,25 +154,29 @@ func (s *state) address() netip.AddrPort {
 	return s.Addr
 }
 
-// rebuildDirectory makes the directory anew. The caller holds p.publish.
-func (p *Plane) rebuildDirectory() {
-	d := &directory{
-		byID:   make(map[node.ID]*peer, len(p.names)),
-		byName: make(map[node.Name]*peer, len(p.names)),
-		byAddr: make(map[netip.AddrPort]*peer, len(p.names)),
+// rebuildDirectory makes the directory anew; if members is false only addresses
+// have changed. The caller holds p.publish.
+func (p *Plane) rebuildDirectory(members bool) {
+	d := *p.dir.Load()
+	d.byAddr = make(map[netip.AddrPort]*peer, len(p.names))
+	if members {
+		d.byID = make(map[node.ID]*peer, len(p.names))
+		d.byName = make(map[node.Name]*peer, len(p.names))
 	}
 	for _, pr := range p.names {
 		s := pr.state.Load()
 		if s == nil {
 			continue
 		}
-		d.byID[pr.id] = pr
-		d.byName[pr.name] = pr
+		if members {
+			d.byID[pr.id] = pr
+			d.byName[pr.name] = pr
+		}
 		if a := s.address(); a.IsValid() {
 			d.byAddr[a] = pr
 		}
 	}
-	p.dir.Store(d)
+	p.dir.Store(&d)
 }
 
 // sweep forgets peers that have no state and to which nothing refers. The caller holds p.publish.
@@ -223,7 +227,7 @@ type path struct {
 // is the length of the record less its overhead. ok is false if it has to go over TCP.
 func (p *Plane) udpPath(to *peer, s *state, ours bool, size int, tcpOnly bool) (path, bool) {
 	relay := s.next
-	if !s.ViaSelf && s.via != nil {
+	if s.via != nil && s.via != relay {
 		if v := s.via.state.Load(); v != nil && size <= v.MinMTU {
 			relay = s.via
 		}
@@ -237,8 +241,7 @@ func (p *Plane) udpPath(to *peer, s *state, ours bool, size int, tcpOnly bool) (
 	}
 	way := path{relay: relay, direct: ours && relay == to}
 	switch {
-	case rs == nil, rs.tcpOnly(), size > rs.MinMTU, !rs.Confirmed, !rs.Addr.IsValid(),
-		!way.direct && rs.minor() < minorIDs:
+	case rs == nil, rs.tcpOnly(), size > rs.MinMTU, !rs.Confirmed, rs.minor() < minorIDs:
 		return way, false
 	}
 	way.addr = rs.Addr

@@ -101,6 +101,7 @@ type Plane struct {
 
 	routing  sync.Mutex // held while a packet is on the slow road
 	router   *route.Router
+	world    world
 	device   sync.Mutex // held while the device is written
 	couriers sync.Pool
 	held     waitingRoom
@@ -222,8 +223,7 @@ func (p *Plane) socketFor(addr netip.AddrPort, want int) int {
 	return -1
 }
 
-// send sends runs on a socket and reports what did not fit the path to the peer to
-// (nil: whoever has the address).
+// send sends runs on a socket. to is the peer they go to, nil if there are several.
 func (p *Plane) send(sock int, runs []udp.Run, to *peer) {
 	err := p.cfg.Sockets[sock].Send(runs)
 	if err == nil {
@@ -239,8 +239,13 @@ func (p *Plane) send(sock int, runs []udp.Run, to *peer) {
 		to = p.dir.Load().byAddr[long.To]
 	}
 	if to != nil {
-		p.cfg.Event(mesh.TooLong{Node: to.name, Size: long.Size - recordOverhead - idsLen})
+		p.event(&to.tooLong, p.now(), tooLongEvery, func() mesh.Event { return tooLong(to, long) })
 	}
+}
+
+// tooLong is the news that the kernel refused a datagram for a peer.
+func tooLong(to *peer, e *udp.TooLong) mesh.TooLong {
+	return mesh.TooLong{Node: to.name, Size: e.Size - minDatagram}
 }
 
 // write gives the packet buf[start:] to the device.

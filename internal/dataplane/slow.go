@@ -51,8 +51,9 @@ func (c *courier) slow(src *peer, ip []byte) {
 
 	c.p.routing.Lock()
 	defer c.p.routing.Unlock()
-	w := world{p: c.p, dir: c.p.dir.Load(), routes: c.p.routes.Load()}
-	d := c.p.router.Route(&w, c.p.start.Add(c.now), src.name, c.frame)
+	w := &c.p.world
+	w.p, w.dir, w.routes = c.p, c.p.dir.Load(), c.p.routes.Load()
+	d := c.p.router.Route(w, c.p.start.Add(c.now), src.name, c.frame)
 	if d.Reason != route.Delivered {
 		c.p.unrouted[d.Reason].Add(1)
 	}
@@ -70,7 +71,7 @@ func (c *courier) slow(src *peer, ip []byte) {
 // sendTo sends a framed packet to a node (8.8 of the tinc 1.1 protocol).
 func (c *courier) sendTo(to *peer, frame []byte) {
 	s := to.state.Load()
-	if s == nil {
+	if s == nil || !s.Reachable {
 		c.p.drop(Unreachable)
 		return
 	}

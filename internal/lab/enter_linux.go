@@ -36,15 +36,58 @@ func Entered() bool { return os.Getenv(stageVar) == stageProgram }
 // directories /etc, /var and /run become private copies on a tmpfs (what was in
 // /etc and /var stays visible), and the network has nothing but a loopback.
 func Enter() error {
-	switch os.Getenv(stageVar) {
-	case stageProgram:
+	if Entered() {
 		return nil
-	case stageInit:
-		runtime.LockOSThread() // the parent-death signal follows the thread
+	}
+	status, err := again()
+	if err != nil {
+		return err
+	}
+	os.Exit(status)
+	return nil
+}
+
+// Main is [Enter] for TestMain: it runs the tests inside the namespaces and
+// exits with their status. Before that, outside, it calls prepare if it is not
+// nil; what prepare returns is called at the end.
+//
+// If the namespaces cannot be made the tests have not been run, so that is a
+// failure, unless the variable named by allow is set in the environment; then it
+// says loudly that nothing was tested.
+func Main(run func() int, allow string, prepare func() (cleanUp func(), err error)) {
+	if Entered() {
+		os.Exit(run())
+	}
+	cleanUp := func() {}
+	var err error
+	if prepare != nil && os.Getenv(stageVar) == "" {
+		if cleanUp, err = prepare(); err != nil {
+			fmt.Fprintf(os.Stderr, "*** THE TESTS DID NOT RUN: %v\n", err)
+			os.Exit(1)
+		}
+	}
+	status, err := again()
+	cleanUp()
+	if err == nil {
+		os.Exit(status)
+	}
+	fmt.Fprintf(os.Stderr, "*** THE TESTS DID NOT RUN: %v\n", err)
+	if os.Getenv(allow) != "" {
+		os.Exit(0)
+	}
+	fmt.Fprintf(os.Stderr, "*** set %s=1 to accept this\n", allow)
+	os.Exit(1)
+}
+
+// again runs the program again inside new namespaces and returns its status.
+func again() (status int, err error) {
+	runtime.LockOSThread() // the parent-death signal follows the thread
+	defer runtime.UnlockOSThread()
+	if os.Getenv(stageVar) == stageInit {
 		os.Exit(runInit())
 	}
 
-	cmd := again(stageInit)
+	cmd := copyOfMe(stageInit)
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS,
 		Pdeathsig:  syscall.SIGKILL,
@@ -54,32 +97,13 @@ func Enter() error {
 		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
 		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
 	}
-
-	runtime.LockOSThread()
 	if err := cmd.Start(); err != nil {
-		runtime.UnlockOSThread()
-		return fmt.Errorf("cannot make private namespaces: %w\n%s", err, namespaceHint(err))
+		return 0, fmt.Errorf("cannot make private namespaces: %w\n%s", err, namespaceHint(err))
 	}
-	if status := follow(cmd); status != refused {
-		os.Exit(status)
+	if status = follow(cmd); status == refused {
+		return 0, errors.New("cannot set up private namespaces, for the reason above")
 	}
-	return errors.New("cannot set up private namespaces, for the reason above")
-}
-
-// Main is [Enter] for TestMain: it runs the tests inside the namespaces and
-// exits with their status. If the namespaces cannot be made the tests have not
-// been run, so that is a failure, unless the variable allow is set in the
-// environment; then it says loudly that nothing was tested.
-func Main(run func() int, allow string) {
-	if err := Enter(); err != nil {
-		fmt.Fprintf(os.Stderr, "*** END-TO-END TESTS DID NOT RUN: %v\n", err)
-		if os.Getenv(allow) != "" {
-			os.Exit(0)
-		}
-		fmt.Fprintf(os.Stderr, "*** set %s=1 to accept this\n", allow)
-		os.Exit(1)
-	}
-	os.Exit(run())
+	return status, nil
 }
 
 func namespaceHint(err error) string {
@@ -91,7 +115,7 @@ func namespaceHint(err error) string {
 	return "hint: the kernel needs CONFIG_USER_NS, CONFIG_NET_NS and CONFIG_PID_NS"
 }
 
-func again(stage string) *exec.Cmd {
+func copyOfMe(stage string) *exec.Cmd {
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
 	cmd.Env = append(os.Environ(), stageVar+"="+stage)

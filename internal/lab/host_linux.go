@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -207,4 +208,52 @@ func (h *Host) Interfaces() ([]string, error) {
 		names[i] = l.Attrs().Name
 	}
 	return names, nil
+}
+
+// Addrs returns the addresses of one of the host's interfaces, without those
+// that are valid on the link only.
+func (h *Host) Addrs(iface string) ([]netip.Prefix, error) {
+	link, err := h.nl.LinkByName(iface)
+	if err != nil {
+		return nil, fmt.Errorf("interface %s on %s: %w", iface, h.name, err)
+	}
+	list, err := h.nl.AddrList(link, netlink.FAMILY_ALL)
+	if err != nil {
+		return nil, fmt.Errorf("addresses of %s on %s: %w", iface, h.name, err)
+	}
+	var prefixes []netip.Prefix
+	for _, a := range list {
+		ip, _ := netip.AddrFromSlice(a.IP)
+		ones, _ := a.Mask.Size()
+		if ip = ip.Unmap(); !ip.IsLinkLocalUnicast() {
+			prefixes = append(prefixes, netip.PrefixFrom(ip, ones))
+		}
+	}
+	return prefixes, nil
+}
+
+// TunnelAddr waits until the host has an interface other than its loopback
+// and its links, with an address of the wanted family ("ip4" or "ip6"), and
+// returns that address.
+func (h *Host) TunnelAddr(family string, within time.Duration) (netip.Addr, error) {
+	for end := time.Now().Add(within); ; time.Sleep(10 * time.Millisecond) {
+		names, err := h.Interfaces()
+		if err != nil {
+			return netip.Addr{}, err
+		}
+		for _, name := range names {
+			if name == "lo" || strings.HasPrefix(name, "eth") {
+				continue
+			}
+			prefixes, _ := h.Addrs(name) // it may have gone meanwhile
+			for _, p := range prefixes {
+				if p.Addr().Is4() == (family == "ip4") {
+					return p.Addr(), nil
+				}
+			}
+		}
+		if time.Now().After(end) {
+			return netip.Addr{}, fmt.Errorf("%s has no tunnel interface with an address (%s) after %v; it has %s", h.name, family, within, strings.Join(names, ", "))
+		}
+	}
 }

@@ -83,9 +83,14 @@ func (l *Lab) Router(name string) (*Router, error) {
 	if err != nil {
 		return nil, err
 	}
+	return h.Router()
+}
+
+// Router makes the host forward packets between its links.
+func (h *Host) Router() (*Router, error) {
 	r := &Router{Host: h}
 	if err := r.forward(); err != nil {
-		return nil, fmt.Errorf("making router %s: %w", name, err)
+		return nil, fmt.Errorf("making %s a router: %w", h.name, err)
 	}
 	return r, nil
 }

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-func TestMain(m *testing.M) { Main(m.Run, "LAB_MAY_SKIP") }
+func TestMain(m *testing.M) { Main(m.Run, "LAB_MAY_SKIP", nil) }
 
 func newLab(t *testing.T) *Lab {
 	t.Helper()

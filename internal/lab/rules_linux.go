@@ -110,6 +110,10 @@ const (
 
 // NAT makes the router hide all that is attached to it behind its own address
 // on its first link, eth0, and drop what comes in from there unasked.
+//
+// What comes in unasked for the router itself is dropped too, as firewalls do:
+// else the kernel would keep it in mind as a connection, and could not give the port
+// to a host behind it that punches a hole to the same peer a moment later.
 func (r *Router) NAT(kind NAT) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -121,6 +125,10 @@ func (r *Router) NAT(kind NAT) error {
 	chain keepout {
 		type filter hook forward priority 10;
 		iifname "eth0" ct state new drop
+	}
+	chain unasked {
+		type filter hook input priority 10;
+		iifname "eth0" meta l4proto { tcp, udp } ct state new drop
 	}`, kind)
 	return r.install()
 }

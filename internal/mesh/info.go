@@ -129,3 +129,21 @@ func addSubnet(nonce uint32, owner node.Name, s subnet.Subnet) []byte {
 func delSubnet(nonce uint32, owner node.Name, s subnet.Subnet) []byte {
 	return wire.DelSubnet{Nonce: nonce, Owner: owner, Subnet: s}.Append(nil)
 }
+
+// Underlay returns the real addresses at which nodes are reached, or are being
+// dialled. A route to one of them through the VPN would lead the VPN's own
+// packets into it.
+func (m *Mesh) Underlay() map[netip.Addr]node.Name {
+	out := map[netip.Addr]node.Name{}
+	for _, p := range m.order {
+		if a := p.road.addr; a.IsValid() {
+			out[a.Addr().Unmap()] = p.name
+		}
+		for _, e := range m.addressesOf(p) {
+			if ip, err := netip.ParseAddr(e.Host); err == nil {
+				out[ip.Unmap()] = p.name
+			}
+		}
+	}
+	return out
+}

@@ -72,6 +72,7 @@ type Mesh struct {
 	pause          time.Duration // how long to leave the mesh when another node uses our name
 	pausedUntil    time.Time
 	down           bool // Shutdown was handled
+	autoSoon       bool // AutoConnect has an extra turn soon
 }
 
 // New returns the brain of a node. Its first Flush announces the node itself.
@@ -234,10 +235,11 @@ func (m *Mesh) logf(level int, p Priority, format string, args ...any) {
 
 // peer is what we know of one node, ourselves included.
 type peer struct {
-	name  node.Name
-	id    node.ID
-	known bool // has a host file here
-	host  Host
+	name    node.Name
+	id      node.ID
+	known   bool // has a host file here
+	learned bool // its key came through the mesh; the host file may not be written yet
+	host    Host
 
 	subnets   map[subnet.Subnet]struct{}
 	sorted    []subnet.Subnet // the same in order; nil: to be worked out
@@ -300,13 +302,14 @@ func (m *Mesh) touch(p *peer) {
 
 func (m *Mesh) setHost(name node.Name, known bool, h Host) {
 	if !known {
-		if p := m.nodes[name]; p != nil && p.known && p != m.self {
+		if p := m.nodes[name]; p != nil && p.known && p != m.self && !p.learned {
 			m.hostGone(p)
 		}
 		return
 	}
 	p := m.peer(name)
-	if p.host.Key != nil && h.Key == nil { // learned meanwhile, not yet on disk
+	p.learned = p.learned && h.Key == nil
+	if p.learned {
 		h.Key = p.host.Key
 	}
 	if len(h.Cached) == 0 {
@@ -393,9 +396,11 @@ func (m *Mesh) reachabilityChanged(p *peer) {
 			m.emit(SubnetUp{Owner: p.name, Subnet: s, Addr: p.road.addr})
 		}
 		m.greet(p)
+		m.autoConnectSoon()
 		return
 	}
 	m.logf(1, Info, "node %s became unreachable", p.name)
+	m.autoConnectSoon()
 	m.emit(NodeDown{Node: p.name, Addr: addr})
 	for _, s := range subnets {
 		m.emit(SubnetDown{Owner: p.name, Subnet: s, Addr: addr})
@@ -479,6 +484,15 @@ func (m *Mesh) hopConn(p *peer) ConnID {
 // ---------------------------------------------------------------- publishing
 
 func (m *Mesh) publish() {
+	m.publishPeers()
+	if m.routesDirty {
+		m.routesDirty = false
+		m.emit(PublishRoutes{Routes: m.routes()})
+	}
+}
+
+// publishPeers tells the data plane which peers have changed.
+func (m *Mesh) publishPeers() {
 	if len(m.dirty) > 0 {
 		var changed []PeerState
 		for p := range m.dirty {
@@ -497,10 +511,6 @@ func (m *Mesh) publish() {
 			})
 			m.emit(PublishPeers{Peers: changed})
 		}
-	}
-	if m.routesDirty {
-		m.routesDirty = false
-		m.emit(PublishRoutes{Routes: m.routes()})
 	}
 }
 

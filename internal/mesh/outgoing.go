@@ -24,8 +24,10 @@ type outgoing struct {
 }
 
 const (
-	// AutoConnect keeps this many connections.
-	autoTarget = 3
+	// AutoConnect keeps this many connections, and has at most so many attempts
+	// under way or waiting.
+	autoTarget     = 3
+	maxPendingAuto = 6
 	// firstRetry is the wait after all addresses have failed once. It doubles
 	// with each round up to MaxTimeout, and half of it is random, so that nodes
 	// that lost the same neighbour do not come back all at once.
@@ -86,7 +88,7 @@ func (m *Mesh) dial(o *outgoing) {
 	}
 	if len(o.queue) == 0 {
 		if o.round == 0 {
-			m.logf(1, Warning, "no address is known for %s", o.name)
+			m.logf(0, Warning, "no address is known for %s: add a line Address = HOST to its host file", o.name)
 		}
 		m.roundFailed(o)
 		return
@@ -175,6 +177,7 @@ func (m *Mesh) neighbours(n node.Name) (count int) {
 // connected: the connection of o has been activated.
 func (m *Mesh) connected(o *outgoing) {
 	o.up, o.queue = m.now, nil
+	m.autoConnectSoon()
 	if o.conn.remote.IsValid() && o.conn.dialled() {
 		m.remember(o.conn.peer, o.conn.remote)
 	}
@@ -200,7 +203,7 @@ func (m *Mesh) ended(o *outgoing, wasActive bool) {
 	}
 	if o.auto && wasActive { // AutoConnect chooses again
 		m.giveUp(o)
-		m.after(m.jitter(time.Second), m.autoConnect)
+		m.autoConnectSoon()
 		return
 	}
 	switch {
@@ -283,16 +286,21 @@ func (m *Mesh) autoConnect() {
 	conns := m.activeConns()
 	switch n := len(conns); {
 	case n < autoTarget:
+		if m.pendingAuto() >= maxPendingAuto {
+			return
+		}
 		var free []*peer
 		for _, p := range m.order {
-			if p != m.self && p.conn == nil && p.key() != nil && (p.hasAddress() || p.reachable && m.hasAnyAddress(p)) {
+			if p != m.self && p.conn == nil && (p.key() != nil || p.reachable) && m.dials[p.name] == nil && m.hasAnyAddress(p) {
 				free = append(free, p)
 			}
 		}
 		if len(free) == 0 {
 			return
 		}
-		if p := free[m.in.Rand.IntN(len(free))]; m.dials[p.name] == nil {
+		if p := free[m.in.Rand.IntN(len(free))]; p.key() == nil {
+			m.askKey(p) // the answer brings us back here
+		} else {
 			m.want(p.name, true)
 		}
 	case n > autoTarget:
@@ -320,6 +328,33 @@ func (m *Mesh) autoConnect() {
 			m.want(p.name, true)
 		}
 	}
+}
+
+// pendingAuto counts the attempts of AutoConnect that have no connection yet.
+func (m *Mesh) pendingAuto() int {
+	n := 0
+	for _, o := range m.dials {
+		if o.auto && (o.conn == nil || o.conn.stage != active) {
+			n++
+		}
+	}
+	return n
+}
+
+// autoConnectSoon looks for another neighbour before the next regular turn. A newcomer
+// has one neighbour; should that one die before there is a second, it would be
+// alone. The jitter spreads nodes that lost the same neighbour.
+func (m *Mesh) autoConnectSoon() {
+	if !m.cfg.AutoConnect || m.autoSoon || len(m.activeConns()) >= autoTarget {
+		return
+	}
+	m.autoSoon = true
+	m.after(50*time.Millisecond+m.jitter(500*time.Millisecond), func() {
+		m.autoSoon = false
+		if len(m.activeConns()) < autoTarget {
+			m.autoConnect()
+		}
+	})
 }
 
 // reconfigure takes over what may change while running.

@@ -150,6 +150,13 @@ func (m *Mesh) discover(p *peer) {
 	for _, a := range targets {
 		m.probe(p, a, minProbe)
 	}
+	if !r.confirmed && r.bursts < quickBursts {
+		m.after(quickInterval, func() {
+			if p.reachable && !p.road.confirmed {
+				m.discover(p)
+			}
+		})
+	}
 }
 
 // probe sends a request of the given size.

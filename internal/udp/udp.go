@@ -36,9 +36,17 @@ type Socket interface {
 	// Recv waits for datagrams and returns them. The slice and the buffers
 	// it points into belong to the socket and are valid until the next Recv.
 	Recv() ([]Arrival, error)
-	// Send sends the runs in order. It returns the first error; a TooLong error
+	// Send sends the runs in order. It returns the first error; a [*TooLong]
 	// carries which run was refused, and the runs behind it are still tried.
+	// What cannot be sent now is dropped, as a network does: Send waits at most
+	// some milliseconds for room in the socket's buffer. It keeps neither runs
+	// nor their buffers.
 	Send(runs []Run) error
+	// CanGSO tells whether a run leaves in one piece. If not, runs of several
+	// datagrams work all the same, at the price of a system call's work for each.
+	CanGSO() bool
+	// Dropped counts the datagrams that Send could not send, for whatever cause.
+	Dropped() uint64
 	// PathMTU asks the kernel for the MTU of the route to addr, in bytes of IP
 	// packet; 0 if unknown.
 	PathMTU(addr netip.Addr) int

@@ -1,0 +1,49 @@
+# make            build tincan
+# make demo       show it: three hosts, a mesh, a killed inviter (no root needed)
+# make check      what can be checked without running a daemon; fast
+# make test       everything
+
+GO ?= go
+FUZZTIME ?= 2s
+
+.PHONY: build demo check cross test unit race fuzz e2e packages clean
+
+build:
+	$(GO) build -trimpath -o bin/tincan ./cmd/tincan
+
+demo: build
+	$(GO) build -o bin/demo ./cmd/demo
+	bin/demo bin/tincan
+
+check: cross
+	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) test ./test/storeys ./test/docs
+
+cross:
+	@for os in linux darwin windows freebsd openbsd; do \
+		echo "building for $$os"; GOOS=$$os CGO_ENABLED=0 $(GO) build -o /dev/null ./... || exit 1; done
+	GOOS=linux GOARCH=arm CGO_ENABLED=0 $(GO) build -o /dev/null ./...
+
+test: packages check race fuzz unit e2e
+
+unit:
+	$(GO) test ./cmd/... ./internal/...
+
+# What has goroutines, under the race detector.
+race:
+	CGO_ENABLED=1 $(GO) test -race -short ./internal/...
+
+fuzz:
+	FUZZTIME=$(FUZZTIME) scripts/fuzz
+
+# One package after the other and nothing beside it: these tests look at the clock.
+e2e:
+	$(GO) test -count=1 -parallel 4 -timeout 15m ./test/e2e
+
+packages:
+	@scripts/packages nft:nftables
+
+clean:
+	rm -rf bin

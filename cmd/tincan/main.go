@@ -1,0 +1,12 @@
+// Command tincan makes a full-mesh VPN that speaks tinc's protocol. Called as
+// tinc or tincd it behaves like those programs.
+package main
+
+import (
+	"os"
+
+	"tincan/internal/cli"
+	"tincan/internal/cli/terminal"
+)
+
+func main() { os.Exit(cli.Main(os.Args, terminal.OS())) }

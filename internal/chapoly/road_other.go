@@ -1,0 +1,5 @@
+//go:build !amd64
+
+package chapoly
+
+func newRoad(key *[KeySize]byte) road { return newLibrary(key) }

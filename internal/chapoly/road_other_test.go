@@ -1,0 +1,5 @@
+//go:build !amd64
+
+package chapoly
+
+func fastRoads() map[string]func(*[KeySize]byte) road { return nil }

@@ -1,0 +1,56 @@
+// Package cli is what people and scripts call: the commands of tincan, and the
+// choice between its three faces. Called as tinc or tincd, or with one of these
+// words first, it behaves like those programs of tinc 1.1; else it is tincan.
+//
+// A command reads its options, calls one thing below, and prints. Results go to
+// standard output, all talk to standard error; the exit status is 0 or 1.
+package cli
+
+import (
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"tincan/internal/cli/terminal"
+	"tincan/internal/cli/tinc"
+	"tincan/internal/cli/tincd"
+)
+
+// Main runs a whole command line, args[0] being the name of the program, and
+// returns the exit status.
+func Main(args []string, s terminal.Streams) int {
+	switch strings.TrimSuffix(filepath.Base(args[0]), ".exe") {
+	case "tincd":
+		return tincd.Main(args[0], args[1:], s)
+	case "tinc":
+		return tinc.Main(args[0], args[1:], s)
+	}
+	root := newRoot(s)
+	root.SetArgs(args[1:])
+	err := root.Execute()
+	if status := failed(0); errors.As(err, &status) {
+		return int(status)
+	}
+	if err != nil {
+		s.Report("tincan: ", advise(err))
+		return 1
+	}
+	return 0
+}
+
+// advise adds a hint to the errors of the machine that need one, if nobody who
+// knows more has given one.
+func advise(err error) error {
+	var hinted interface{ Hint() string }
+	switch {
+	case errors.As(err, &hinted):
+		return err
+	case errors.Is(err, fs.ErrPermission):
+		return terminal.Hint(err, "run this command as root")
+	case errors.Is(err, syscall.ENOSPC):
+		return terminal.Hint(err, "make room on that disk; what was there is unharmed")
+	}
+	return err
+}

@@ -1,0 +1,68 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tincan/internal/cli/dumping"
+	"tincan/internal/cli/inviting"
+	"tincan/internal/cli/terminal"
+	"tincan/internal/control"
+)
+
+func (a *app) dumpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:       "dump [reachable] nodes|edges|subnets|connections|graph|digraph|invitations",
+		Short:     "List what the node knows, in the form of tinc",
+		Args:      between("the name of one list", 1, 2),
+		ValidArgs: append([]string{"reachable", "invitations"}, dumping.Lists...),
+		RunE:      func(_ *cobra.Command, args []string) error { return a.dump(args) },
+	}
+}
+
+func (a *app) dump(args []string) error {
+	what, reachable := args[len(args)-1], len(args) == 2
+	if reachable && (args[0] != "reachable" || what != "nodes") {
+		return errors.New("only nodes can be reachable: dump reachable nodes")
+	}
+	if what == "invitations" {
+		return a.dumpInvitations()
+	}
+	return a.ask(func(c *control.Client) error {
+		err := dumping.Write(a.Out, c, what, reachable)
+		if errors.Is(err, dumping.ErrUnknown) {
+			return terminal.Hint(fmt.Errorf("there is no list called %q", what), "the lists are: %s invitations", strings.Join(dumping.Lists, " "))
+		}
+		return err
+	})
+}
+
+func (a *app) dumpInvitations() error {
+	l, err := a.existing()
+	if err != nil {
+		return err
+	}
+	list, err := inviting.List(l)
+	for _, i := range list {
+		fmt.Fprintln(a.Out, i.File, i.Invitee)
+	}
+	if err == nil && len(list) == 0 {
+		a.say("there are no open invitations")
+	}
+	return err
+}
+
+func (a *app) infoCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "info NODE|SUBNET|ADDRESS",
+		Short: "Tell about a node, or about who has an address",
+		Args:  exactly("a node, a subnet or an address", 1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			return a.ask(func(c *control.Client) error { return control.Info(a.Out, c, args[0], time.Local) })
+		},
+	}
+}

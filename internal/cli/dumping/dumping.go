@@ -1,0 +1,55 @@
+// Package dumping is what the command dump does: it asks the daemon for one of
+// its lists and prints it as tinc does.
+package dumping
+
+import (
+	"errors"
+	"io"
+	"strings"
+
+	"tincan/internal/control"
+)
+
+// ErrUnknown: there is no such list.
+var ErrUnknown = errors.New("there is no such list")
+
+// Lists are the names of the lists.
+var Lists = []string{"nodes", "edges", "subnets", "connections", "graph", "digraph"}
+
+// Write prints the list called what (in any case). reachable leaves out nodes
+// that cannot be reached.
+func Write(w io.Writer, d *control.Client, what string, reachable bool) error {
+	switch strings.ToLower(what) {
+	case "nodes":
+		return list(d.Nodes, func(l []control.NodeInfo) error { return control.DumpNodes(w, l, reachable) })
+	case "edges":
+		return list(d.Edges, func(l []control.EdgeInfo) error { return control.DumpEdges(w, l) })
+	case "subnets":
+		return list(d.Subnets, func(l []control.SubnetInfo) error { return control.DumpSubnets(w, l) })
+	case "connections":
+		l, err := d.Connections()
+		if err != nil {
+			return err
+		}
+		return control.DumpConnections(w, l)
+	case "graph", "digraph":
+		nodes, err := d.Nodes("")
+		if err != nil {
+			return err
+		}
+		edges, err := d.Edges("")
+		if err != nil {
+			return err
+		}
+		return control.DumpGraph(w, nodes, edges, strings.EqualFold(what, "digraph"))
+	}
+	return ErrUnknown
+}
+
+func list[T any](get func(string) ([]T, error), print func([]T) error) error {
+	l, err := get("")
+	if err != nil {
+		return err
+	}
+	return print(l)
+}

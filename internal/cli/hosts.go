@@ -1,0 +1,101 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"tincan/internal/cli/terminal"
+	"tincan/internal/config"
+)
+
+func (a *app) exportCommand() *cobra.Command {
+	all := false
+	c := &cobra.Command{
+		Use:   "export",
+		Short: "Print the host file of this node, for another node to import",
+		Args:  between("no arguments", 0, 0),
+		RunE: func(*cobra.Command, []string) error {
+			l, err := a.existing()
+			if err != nil {
+				return err
+			}
+			if all {
+				return config.WriteHosts(a.Out, l)
+			}
+			own, err := config.OwnName(l)
+			if err != nil {
+				return err
+			}
+			return config.WriteHost(a.Out, l, own)
+		},
+	}
+	c.Flags().BoolVar(&all, "all", false, "print the host files of all nodes")
+	return c
+}
+
+// maxImport is how much import reads, in bytes.
+const maxImport = 64 << 20
+
+func (a *app) importCommand() *cobra.Command {
+	force := false
+	c := &cobra.Command{
+		Use:   "import [FILE]",
+		Short: "Store host files that export printed",
+		Long:  "Reads host files from FILE or from standard input and stores them. Files that are there already stay as they are.",
+		Args:  between("one FILE", 0, 1),
+		RunE:  func(_ *cobra.Command, args []string) error { return a.importHosts(args, force) },
+	}
+	c.Flags().BoolVar(&force, "force", false, "replace host files that are there already")
+	return c
+}
+
+func (a *app) importHosts(args []string, force bool) error {
+	l, err := a.existing()
+	if err != nil {
+		return err
+	}
+	in := a.In
+	if len(args) > 0 {
+		f, err := os.Open(args[0])
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		in = f
+	}
+	data, err := io.ReadAll(io.LimitReader(in, maxImport))
+	if err != nil {
+		return err
+	}
+	hosts, junk, err := config.ReadBundle(data)
+	switch {
+	case err != nil:
+		return err
+	case len(hosts) == 0:
+		return terminal.Hint(errors.New("there is no host file in the input"), "the other node prints its own with: tincan -n NETWORK export")
+	case junk:
+		a.say("warning: the text before the first Name line is ignored")
+	}
+	n := 0
+	for _, h := range hosts {
+		err := config.ImportHost(l, h, force)
+		if errors.Is(err, fs.ErrExist) {
+			a.say("%v; it stays as it is", err)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		a.say("stored %s", l.Host(h.Name))
+		n++
+	}
+	if n == 0 {
+		return terminal.Hint(fmt.Errorf("nothing was imported"), "--force replaces host files that are there already")
+	}
+	return nil
+}

@@ -1,0 +1,137 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/spf13/cobra"
+
+	"tincan/internal/cli/terminal"
+	"tincan/internal/config"
+	"tincan/internal/generate"
+	"tincan/internal/node"
+)
+
+// initFlags are the options of init, as text.
+type initFlags struct {
+	network, address, public string
+	port                     uint16
+	tincUp                   bool
+}
+
+func (a *app) initCommand() *cobra.Command {
+	var f initFlags
+	c := &cobra.Command{
+		Use:   "init NAME",
+		Short: "Make a new network, with this machine as its node NAME",
+		Long: `Makes the files of a new network: the name of this node, its keys and its
+address in the VPN. Others join it with the URLs that "tincan invite" prints.
+
+The network gets a range of addresses, by default a random 10.x.0.0/16, from
+which each node that joins is given one.`,
+		Args: exactly("NAME", 1),
+		RunE: func(_ *cobra.Command, args []string) error { return a.init(args[0], f) },
+	}
+	c.Flags().StringVar(&f.network, "range", "", "`network` of the VPN (default a random 10.x.0.0/16)")
+	c.Flags().StringVar(&f.address, "address", "", "`address` of this node in it (default the first)")
+	c.Flags().StringVar(&f.public, "public", "", "`host[:port]` where others reach this machine")
+	c.Flags().Uint16Var(&f.port, "port", 0, "`port` to listen on (default 655, or a free one if that is in use)")
+	c.Flags().BoolVar(&f.tincUp, "tinc-up", false, "leave addresses to a tinc-up script, as tinc does")
+	return c
+}
+
+func (a *app) init(text string, f initFlags) error {
+	name, err := node.ParseName(text)
+	if err != nil {
+		return err
+	}
+	l, err := a.layout()
+	if err != nil {
+		return err
+	}
+	n := generate.Node{Layout: l, Name: name, Port: int(f.port)}
+	if n.VPN, err = f.vpn(); err != nil {
+		return err
+	}
+	if n.Public, err = publicAddress(f.public); err != nil {
+		return err
+	}
+	port, err := n.Create()
+	if errors.Is(err, generate.ErrExists) {
+		return terminal.Hint(err, "choose another network with -n, or look at this one with: %s get Name", a.self())
+	}
+	if err != nil {
+		return err
+	}
+	a.say("made node %s in %s", name, l.ConfBase)
+	if n.VPN.IsValid() {
+		a.say("its address in the VPN is %s", n.VPN)
+	} else {
+		a.say("fill in %s to give it an address", l.Script("tinc-up"))
+	}
+	switch {
+	case f.port == 0 && port != generate.DefaultPort:
+		a.say("it will listen on port %d, because port %d is in use", port, generate.DefaultPort)
+	default:
+		a.say("it will listen on port %d", port)
+	}
+	a.say("next: %s up", a.self())
+	return nil
+}
+
+// vpn is the address of the new node with the length of its network.
+func (f initFlags) vpn() (netip.Prefix, error) {
+	if f.tincUp {
+		if f.network != "" || f.address != "" {
+			return netip.Prefix{}, errors.New("--tinc-up leaves the addresses to the script, so --range and --address do not go with it")
+		}
+		return netip.Prefix{}, nil
+	}
+	network := generate.RandomRange()
+	if f.network != "" {
+		var err error
+		if network, err = netip.ParsePrefix(f.network); err != nil {
+			return network, fmt.Errorf("--range %q: write a network such as 10.7.0.0/16", f.network)
+		}
+	}
+	if f.address == "" {
+		return generate.FirstAddress(network)
+	}
+	addr, err := netip.ParseAddr(f.address)
+	if err != nil {
+		// An address with a length says both.
+		p, err := netip.ParsePrefix(f.address)
+		if err != nil || f.network != "" && p.Masked() != network {
+			return p, fmt.Errorf("--address %q: write an address such as 10.7.0.1, in the network of --range", f.address)
+		}
+		return generate.InRange(p.Masked(), p.Addr())
+	}
+	if f.network == "" {
+		if !addr.Is4() {
+			return netip.Prefix{}, errors.New("give --range too, so that the size of the network is known")
+		}
+		network = netip.PrefixFrom(addr, 16).Masked()
+	}
+	return generate.InRange(network, addr)
+}
+
+// publicAddress reads HOST, HOST:PORT or [IPV6]:PORT.
+func publicAddress(text string) (config.Address, error) {
+	if text == "" {
+		return config.Address{}, nil
+	}
+	bad := fmt.Errorf("--public %q: write HOST or HOST:PORT, an IPv6 address with a port in brackets", text)
+	if addr, err := netip.ParseAddr(text); err == nil {
+		return config.Address{Host: addr.String()}, nil
+	}
+	host, port, err := splitHostPort(text)
+	if err != nil {
+		return config.Address{}, bad
+	}
+	a, err := config.ParseAddress(host + " " + port)
+	if err != nil {
+		return a, bad
+	}
+	return a, nil
+}

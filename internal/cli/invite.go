@@ -1,0 +1,91 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"tincan/internal/cli/inviting"
+	"tincan/internal/cli/terminal"
+	"tincan/internal/invite"
+)
+
+func (a *app) inviteCommand() *cobra.Command {
+	address := ""
+	c := &cobra.Command{
+		Use:   "invite NAME",
+		Short: "Print a URL that lets a new node in, once",
+		Long: `Prints a URL. Whoever uses it with "tincan join" becomes the node NAME of this
+network. It works once and within a week. Treat it like a password.`,
+		Args: exactly("the NAME of the new node", 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			l, err := a.existing()
+			if err != nil {
+				return err
+			}
+			inv, err := inviting.Run(context.Background(), inviting.Request{Layout: l.ForClient(), Invitee: args[0], Address: address}, a.Streams)
+			switch {
+			case errors.Is(err, invite.ErrNoAddress):
+				return terminal.Hint(err, "say it with: %s set Address HOST", a.self())
+			case err != nil:
+				return err
+			}
+			for _, addr := range inv.Addresses {
+				a.say("%s will have the address %s", inv.Invitee, addr)
+			}
+			_, err = fmt.Fprintln(a.Out, inv.URL)
+			return err
+		},
+	}
+	c.Flags().StringVar(&address, "address", "", "`host` in the URL if the configuration has no Address")
+	return c
+}
+
+func (a *app) joinCommand() *cobra.Command {
+	force := false
+	c := &cobra.Command{
+		Use:   "join [URL]",
+		Short: "Become a node of a network, with the URL of an invitation",
+		Long: `Asks the inviting node for its configuration, gives it our key and stores
+everything that "tincan up" needs. Without a URL on the command line, where other
+users of this machine could see it, it is read from standard input.`,
+		Args: between("one URL", 0, 1),
+		RunE: func(_ *cobra.Command, args []string) error { return a.join(args, force) },
+	}
+	c.Flags().BoolVar(&force, "force", false, "also store variables that could do harm")
+	return c
+}
+
+func (a *app) join(args []string, force bool) error {
+	url := ""
+	if len(args) > 0 {
+		url = args[0]
+	} else {
+		if a.Interactive() {
+			fmt.Fprint(a.Err, "URL of the invitation: ")
+		}
+		url, _ = a.Line()
+		if url == "" {
+			return terminal.Hint(errors.New("no URL was given"), "tincan join URL")
+		}
+	}
+	res, err := invite.Join(context.Background(), invite.Options{
+		URL: url, Place: a.place, Force: force,
+		Log: func(text string) { a.say("%s", text) },
+	})
+	if err != nil {
+		return err
+	}
+	conf := ""
+	if a.place.Conf != "" {
+		conf = res.Layout.ConfBase
+	}
+	a.say("joined as %s; the files are in %s", res.Name, res.Layout.ConfBase)
+	for _, addr := range res.Addresses {
+		a.say("the address in the VPN is %s", addr)
+	}
+	a.say("next: %s up", selfFor(res.Layout.NetName, conf))
+	return nil
+}

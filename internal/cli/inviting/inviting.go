@@ -1,0 +1,167 @@
+// Package inviting is what the command invite does around package invite: it
+// asks a running daemon what it knows, runs the user's script, and sees to it
+// that the daemon knows of the new invitation.
+package inviting
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"time"
+
+	"tincan/internal/cli/terminal"
+	"tincan/internal/config"
+	"tincan/internal/control"
+	"tincan/internal/invite"
+	"tincan/internal/node"
+	"tincan/internal/script"
+	"tincan/internal/subnet"
+)
+
+// Request says whom to invite and where to.
+type Request struct {
+	Layout  config.Layout
+	Invitee string
+	Address string // host in the URL; "": the Address of the configuration, else a guess
+}
+
+// Run makes the invitation and returns it. Talk goes to s.Err.
+func Run(ctx context.Context, r Request, s terminal.Streams) (invite.Invitation, error) {
+	name, err := node.ParseName(r.Invitee)
+	if err != nil {
+		return invite.Invitation{}, fmt.Errorf("invalid name for node: %w", err)
+	}
+	network, _, err := config.Load(r.Layout, nil)
+	if err != nil {
+		return invite.Invitation{}, err
+	}
+	d := r.dial(ctx)
+	if d != nil {
+		defer d.Close()
+	}
+	q := invite.Request{
+		Dir: r.Layout.ConfBase, NetName: r.Layout.NetName, Name: network.Name, Invitee: name,
+		Address: r.Address, Expire: network.Settings.InvitationExpire,
+	}
+	if unsafe, _ := config.CheckNetName(q.NetName); unsafe {
+		q.NetName = "" // an invitation does not carry such a name
+	}
+	if p, err := control.ReadPidFile(r.Layout.PidFile); err == nil && d != nil {
+		port, _ := strconv.ParseUint(p.Listen.Port, 10, 16)
+		q.Port = uint16(port)
+	}
+	if d != nil {
+		if q.Known, q.Taken, err = ask(d); err != nil {
+			return invite.Invitation{}, err
+		}
+	}
+	if q.Address == "" && len(network.Own.Addresses) == 0 {
+		q.Address = guessAddress(network.Settings)
+		if q.Address != "" {
+			fmt.Fprintf(s.Err, "note: nothing says where others reach this node, so the URL has this machine's address %s\n"+
+				"note: to have another one, set it first: set Address HOST\n", q.Address)
+		}
+	}
+	inv, err := invite.Issue(q)
+	if err != nil {
+		return inv, err
+	}
+	runScript(ctx, r.Layout, network, inv, s)
+	if d != nil && inv.NewKey {
+		if err := d.Reload(); err != nil {
+			fmt.Fprintf(s.Err, "warning: the running daemon could not be told of the invitation: %v\n", err)
+		}
+	}
+	return inv, nil
+}
+
+// dial connects to the daemon; nil if there is none.
+func (r Request) dial(ctx context.Context) *control.Client {
+	d, err := control.Dial(ctx, r.Layout.PidFile)
+	if err != nil {
+		return nil
+	}
+	return d
+}
+
+// ask fetches what the daemon knows about names and subnets.
+func ask(d *control.Client) (known func(node.Name) bool, taken func() []subnet.Subnet, err error) {
+	nodes, err := d.Nodes("")
+	if err != nil {
+		return nil, nil, err
+	}
+	list, err := d.Subnets("")
+	if err != nil {
+		return nil, nil, err
+	}
+	known = func(n node.Name) bool {
+		return slices.ContainsFunc(nodes, func(i control.NodeInfo) bool { return i.Name == n })
+	}
+	taken = func() (all []subnet.Subnet) {
+		for _, s := range list {
+			if s.Owner != "" {
+				all = append(all, s.Subnet)
+			}
+		}
+		return all
+	}
+	return known, taken, nil
+}
+
+// runScript runs invitation-created, which may rewrite the invitation. What it
+// prints belongs to the talk: standard output is for the URL alone.
+func runScript(ctx context.Context, l config.Layout, n *config.Network, inv invite.Invitation, s terminal.Streams) {
+	stderr, ok := s.Err.(*os.File)
+	if !ok {
+		stderr = os.Stderr
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		dir = l.ConfBase
+	}
+	c := script.Config{
+		Dir: l.ConfBase, WorkDir: dir, Interpreter: n.Settings.ScriptsInterpreter, Extension: n.Settings.ScriptsExtension,
+		Stdout: stderr, Stderr: stderr,
+	}
+	_, err = c.Exec(ctx, script.InvitationCreated, script.Env{
+		NetName: l.NetName, Name: string(n.Name), Node: string(inv.Invitee),
+		InvitationFile: inv.File, InvitationURL: inv.URL,
+	})
+	if err != nil {
+		fmt.Fprintf(s.Err, "warning: %v\n", err)
+	}
+}
+
+// guessAddress returns the address that this machine has towards the world, or
+// towards its neighbours; "" if there is none. It sends nothing.
+func guessAddress(s config.Settings) string {
+	inside := func(a netip.Addr) bool {
+		return slices.ContainsFunc(s.Ifconfig, func(p netip.Prefix) bool { return p.Contains(a) })
+	}
+	for _, to := range []string{"192.0.2.1:9", "[2001:db8::1]:9"} { // documentation addresses: any route will do
+		d := net.Dialer{Timeout: time.Second}
+		c, err := d.Dial("udp", to)
+		if err != nil {
+			continue
+		}
+		a := c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
+		c.Close()
+		if a.IsGlobalUnicast() && !inside(a) {
+			return a.String()
+		}
+	}
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return ""
+	}
+	for _, addr := range addrs {
+		if p, err := netip.ParsePrefix(addr.String()); err == nil && p.Addr().IsGlobalUnicast() && !inside(p.Addr()) {
+			return p.Addr().String()
+		}
+	}
+	return ""
+}

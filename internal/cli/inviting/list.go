@@ -1,0 +1,49 @@
+package inviting
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"tincan/internal/b64"
+	"tincan/internal/config"
+)
+
+// Open is an invitation that nobody has used yet.
+type Open struct {
+	File    string // its name in the directory of the invitations
+	Invitee string
+}
+
+// fileNameLen is the length of the name of an invitation's file: 18 bytes in
+// tinc's base64.
+const fileNameLen = 24
+
+// List returns the open invitations, in directory order.
+func List(l config.Layout) ([]Open, error) {
+	entries, err := os.ReadDir(l.Invitations())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var list []Open
+	for _, e := range entries {
+		if len(e.Name()) != fileNameLen {
+			continue
+		}
+		if _, err := b64.Decode(e.Name()); err != nil {
+			continue
+		}
+		data, err := os.ReadFile(filepath.Join(l.Invitations(), e.Name()))
+		if err != nil {
+			continue // used a moment ago
+		}
+		if names := config.Values(data, "Name"); len(names) > 0 {
+			list = append(list, Open{e.Name(), names[0]})
+		}
+	}
+	return list, nil
+}

@@ -1,0 +1,167 @@
+// Package launch starts the daemon in the way a face wants it: in the
+// foreground or in the background, with its log where it belongs.
+//
+// A program that goes into the background here is a second process of the same
+// program: it is started with the same arguments and an environment variable
+// that tells it so. What a face must do before that (read the configuration, say)
+// it does in the first process; what needs the machine happens in the second.
+package launch
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"time"
+
+	"tincan/internal/cli/terminal"
+	"tincan/internal/config"
+	"tincan/internal/control"
+	"tincan/internal/daemon"
+	"tincan/internal/mesh"
+)
+
+// Options say what to start.
+type Options struct {
+	Layout    config.Layout // absolute paths
+	Overrides []config.Override
+	Debug     int
+	Version   string
+
+	Style   Style  // of standard error
+	LogFile string // "" for standard error (foreground) or the system log (background)
+	Syslog  bool   // the system log also in the foreground
+}
+
+// detachedEnv tells the second process that it is the one in the background.
+const detachedEnv = "TINCAN_DETACHED"
+
+// Detached tells whether this process is the one in the background.
+func Detached() bool { return os.Getenv(detachedEnv) != "" }
+
+// Background makes the command for the second process: this program with the
+// same arguments, in a session of its own, without a terminal.
+func Background() (*exec.Cmd, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(self, os.Args[1:]...)
+	cmd.Args[0] = os.Args[0]
+	cmd.Env = append(os.Environ(), detachedEnv+"=1")
+	ownSession(cmd)
+	return cmd, nil
+}
+
+// PassOn starts cmd in the background and hands our own umbilical over to it,
+// if we have one. It does not wait.
+func PassOn(cmd *exec.Cmd) error {
+	if u := takeUmbilical(); u != nil {
+		defer u.cut()
+		cmd.ExtraFiles = []*os.File{u.f} // descriptor 3
+		color := 0
+		if u.color {
+			color = 1
+		}
+		cmd.Env = append(cmd.Env, umbilicalEnv+"=3 "+strconv.Itoa(color))
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	return cmd.Process.Release()
+}
+
+// Run is the daemon's whole life. It ends when it is told to stop, by a signal
+// (TERM, INT, QUIT), over the control socket, or by the end of ctx. HUP
+// also reopens the log file.
+func Run(ctx context.Context, o Options, s terminal.Streams) error {
+	detached := Detached()
+	os.Unsetenv(detachedEnv)
+	u := takeUmbilical()
+	defer u.cut()
+	if !detached {
+		u.cut() // whoever waits at its other end sees our standard error anyway
+	}
+
+	log, err := o.open(s, detached)
+	if err != nil {
+		// As tinc does: going on without a log is better than not going on.
+		o.complain(s, u, err)
+	}
+	defer log.close()
+	record := func(r control.LogRecord) {
+		log.log(r)
+		u.log(r)
+	}
+
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGQUIT)
+	defer stop()
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				stop() // a second signal ends us at once
+				return
+			case <-hangup:
+				if err := log.reopen(); err != nil {
+					record(control.LogRecord{Time: time.Now(), Priority: mesh.Error, Text: err.Error()})
+				}
+			}
+		}
+	}()
+
+	sockets, err := daemon.Inherited()
+	if err != nil {
+		return err
+	}
+	err = daemon.Run(ctx, daemon.Options{
+		Layout:    o.Layout,
+		Overrides: o.Overrides,
+		Debug:     o.Debug,
+		Version:   o.Version,
+		Log:       record,
+		Listeners: sockets,
+		Ready: func(alive func() bool) {
+			u.ready()
+			notify("READY=1")
+			go watchdog(alive)
+		},
+		Stopping: func() { notify("STOPPING=1") },
+	})
+	if err != nil && detached {
+		for _, r := range records(err) {
+			record(r)
+		}
+	}
+	return err
+}
+
+// open opens the log.
+func (o Options) open(s terminal.Streams, detached bool) (sink, error) {
+	switch {
+	case o.LogFile != "":
+		return openFile(o.LogFile, o.Layout.Ident())
+	case detached || o.Syslog:
+		log, err := openSyslog(o.Layout.Ident())
+		if err != nil && detached {
+			// Containers have no system log. Without any log nobody could find out anything.
+			return openFile(o.Layout.LogFile, o.Layout.Ident())
+		}
+		return log, err
+	}
+	return &stderrSink{w: s.Err, style: o.Style, color: s.Color()}, nil
+}
+
+// complain says what is wrong with the log where it can still be seen.
+func (o Options) complain(s terminal.Streams, u *umbilical, err error) {
+	r := control.LogRecord{Time: time.Now(), Priority: mesh.Warning, Text: err.Error()}
+	u.log(r)
+	if o.LogFile != "" {
+		(&stderrSink{w: s.Err, style: o.Style, color: s.Color()}).log(r)
+	}
+}

@@ -1,0 +1,153 @@
+package launch
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"tincan/internal/cli/terminal"
+	"tincan/internal/control"
+	"tincan/internal/mesh"
+)
+
+// Style is the form of a log line on standard error.
+type Style uint8
+
+const (
+	Human  Style = iota // 15:04:05 text, for a person who watches
+	Tinc11              // 2006-01-02 15:04:05 NOTICE  text, as tinc 1.1
+	Tinc10              // text only, as tinc 1.0
+)
+
+// sink is a place where log records go.
+type sink interface {
+	log(control.LogRecord)
+	reopen() error // after the file was moved away
+	close()
+}
+
+// stderrSink writes to standard error.
+type stderrSink struct {
+	mu    sync.Mutex
+	w     io.Writer
+	style Style
+	color bool
+}
+
+func (s *stderrSink) log(r control.LogRecord) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fmt.Fprintln(s.w, s.format(r))
+}
+
+func (s *stderrSink) format(r control.LogRecord) string {
+	switch s.style {
+	case Tinc10:
+		return oneLine(r.Text)
+	case Tinc11:
+		return r.Format(s.color)
+	}
+	word, color := "", ""
+	switch r.Priority {
+	case mesh.Error:
+		word, color = "error: ", "31;1"
+	case mesh.Warning:
+		word, color = "warning: ", "33;1"
+	}
+	stamp, text := r.Time.Format(time.TimeOnly), word+oneLine(r.Text)
+	if s.color {
+		stamp = "\x1b[90m" + stamp + "\x1b[0m"
+		if color != "" {
+			text = "\x1b[" + color + "m" + text + "\x1b[0m"
+		}
+	}
+	return stamp + " " + text
+}
+
+func (s *stderrSink) reopen() error { return nil }
+func (s *stderrSink) close()        {}
+
+// oneLine keeps what a peer may have put into a text from breaking lines or
+// steering a terminal.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\r' || r == '\t':
+			return ' '
+		case r < ' ' || r >= 0x7f && r < 0xa0:
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// fileSink writes "2006-01-02 15:04:05 IDENT[PID]: text" to a log file.
+type fileSink struct {
+	path, ident string
+
+	mu sync.Mutex
+	f  *os.File
+}
+
+func openFile(path, ident string) (sink, error) {
+	s := &fileSink{path: path, ident: ident}
+	if err := s.reopen(); err != nil {
+		return noSink{}, err
+	}
+	return s, nil
+}
+
+func (s *fileSink) log(r control.LogRecord) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fmt.Fprintf(s.f, "%s %s[%d]: %s\n", r.Time.Format(time.DateTime), s.ident, os.Getpid(), oneLine(r.Text))
+}
+
+func (s *fileSink) reopen() error {
+	f, err := os.OpenFile(s.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o666)
+	if err != nil {
+		return fmt.Errorf("opening the log file: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.f != nil {
+		s.f.Close()
+	}
+	s.f = f
+	return nil
+}
+
+func (s *fileSink) close() { s.f.Close() }
+
+// noSink keeps nothing.
+type noSink struct{}
+
+func (noSink) log(control.LogRecord) {}
+func (noSink) reopen() error         { return nil }
+func (noSink) close()                {}
+
+// PrintError shows the error that ended a daemon in the style of its log.
+func PrintError(s terminal.Streams, style Style, err error) {
+	out := &stderrSink{w: s.Err, style: style, color: s.Color()}
+	for _, r := range records(err) {
+		out.log(r)
+	}
+}
+
+// records puts an error into the log's form: each problem of a configuration
+// on a line of its own, and advice if there is any.
+func records(err error) []control.LogRecord {
+	var list []control.LogRecord
+	for line := range strings.Lines(err.Error()) {
+		list = append(list, control.LogRecord{Time: time.Now(), Priority: mesh.Error, Text: strings.TrimSpace(line)})
+	}
+	var h interface{ Hint() string }
+	if errors.As(err, &h) && h.Hint() != "" {
+		list = append(list, control.LogRecord{Time: time.Now(), Priority: mesh.Info, Text: "hint: " + h.Hint()})
+	}
+	return list
+}

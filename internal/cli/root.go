@@ -1,0 +1,225 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"tincan/internal/cli/terminal"
+	"tincan/internal/cli/tinc"
+	"tincan/internal/cli/tincd"
+	"tincan/internal/cli/version"
+	"tincan/internal/config"
+	"tincan/internal/control"
+)
+
+// app is what all commands share.
+type app struct {
+	terminal.Streams
+	place config.Place
+}
+
+// newRoot builds the command tincan with everything below it.
+func newRoot(s terminal.Streams) *cobra.Command {
+	a := &app{Streams: s}
+	root := &cobra.Command{
+		Use:   "tincan",
+		Short: "A full-mesh VPN in one program, compatible with tinc",
+		Long: `tincan makes a virtual private network in which every machine talks to every
+other directly whenever that is possible. It speaks tinc's protocol and keeps
+its files, so nodes that run tinc can be part of the same network.
+
+  tincan -n home init alice      make a network on the first machine
+  tincan -n home up              start it
+  tincan -n home invite bob      print a URL that lets bob in, once
+  tincan join URL                on bob's machine, and then: tincan -n home up
+
+Every option can also be given in the environment: --net as TINCAN_NET, and so on.`,
+		Version:           version.Text(),
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		Args:              noSuchCommand,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return fromEnvironment(cmd.Flags()) },
+	}
+	root.SetIn(s.In)
+	root.SetOut(s.Out)
+	root.SetErr(s.Err)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return terminal.Hint(err, "see %s --help", cmd.CommandPath())
+	})
+
+	f := root.PersistentFlags()
+	f.StringVarP(&a.place.Net, "net", "n", os.Getenv("NETNAME"), "the `network`: its files are in /etc/tinc/NETWORK")
+	f.StringVarP(&a.place.Conf, "config", "c", "", "the `directory` with the files, in place of /etc/tinc/NETWORK")
+	f.StringVar(&a.place.PidFile, "pidfile", "", "`file` by which the running node is found")
+	root.RegisterFlagCompletionFunc("net", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		nets, _ := config.Networks(config.Roots{})
+		return nets, cobra.ShellCompDirectiveNoFileComp
+	})
+
+	root.AddGroup(
+		&cobra.Group{ID: "network", Title: "Make a network and join it:"},
+		&cobra.Group{ID: "run", Title: "Run it:"},
+		&cobra.Group{ID: "look", Title: "Look at it:"},
+		&cobra.Group{ID: "change", Title: "Change it:"},
+	)
+	for group, commands := range map[string][]*cobra.Command{
+		"network": {a.initCommand(), a.inviteCommand(), a.joinCommand()},
+		"run":     {a.upCommand(), a.downCommand(), a.reloadCommand(), a.retryCommand(), a.connectCommand(), a.disconnectCommand(), a.unitCommand()},
+		"look":    {a.statusCommand(), a.dumpCommand(), a.infoCommand()},
+		"change":  {a.getCommand(), a.setCommand(), a.addCommand(), a.delCommand(), a.exportCommand(), a.importCommand()},
+		"": {a.versionCommand(), a.manCommand(),
+			a.faceCommand("tinc", "Behave like the command tinc of tinc 1.1", tinc.Main),
+			a.faceCommand("tincd", "Behave like tinc's daemon tincd", tincd.Main),
+		},
+	} {
+		for _, c := range commands {
+			c.GroupID = group
+			root.AddCommand(c)
+		}
+	}
+	return root
+}
+
+// noSuchCommand is what a word that is no command comes to.
+func noSuchCommand(_ *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return terminal.Hint(fmt.Errorf("there is no command %q", args[0]), "tincan --help lists the commands")
+}
+
+// faceCommand is another face as a command, for -n and -c in front of it.
+func (a *app) faceCommand(name, short string, face func(string, []string, terminal.Streams) int) *cobra.Command {
+	return &cobra.Command{
+		Use: name + " [argument]...", Short: short,
+		DisableFlagParsing: true,
+		RunE: func(_ *cobra.Command, args []string) error {
+			var options []string
+			for option, value := range map[string]string{"--net=": a.place.Net, "--config=": a.place.Conf, "--pidfile=": a.place.PidFile} {
+				if value != "" {
+					options = append(options, option+value)
+				}
+			}
+			if status := face(name, append(options, args...), a.Streams); status != 0 {
+				return failed(status)
+			}
+			return nil
+		},
+	}
+}
+
+// failed is the exit status of a face that has said why.
+type failed int
+
+func (f failed) Error() string { return fmt.Sprintf("exit status %d", int(f)) }
+
+// fromEnvironment sets each option that was not given from TINCAN_OPTION.
+func fromEnvironment(flags *pflag.FlagSet) error {
+	var err error
+	flags.VisitAll(func(f *pflag.Flag) {
+		name := "TINCAN_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		value, ok := os.LookupEnv(name)
+		if !ok || f.Changed || err != nil || f.Name == "help" || f.Name == "version" {
+			return // TINCAN_VERSION, say, is likely to be somebody's own
+		}
+		if e := flags.Set(f.Name, value); e != nil {
+			err = fmt.Errorf("environment variable %s: %w", name, e)
+		}
+	})
+	return err
+}
+
+// layout finds the files of the network.
+func (a *app) layout() (config.Layout, error) {
+	l, err := a.place.Layout()
+	if err != nil {
+		return l, err
+	}
+	return l.Abs()
+}
+
+// existing is layout for a command that needs a network that is there.
+func (a *app) existing() (config.Layout, error) {
+	l, err := a.layout()
+	if err != nil {
+		return l, err
+	}
+	if _, err := os.Stat(l.TincConf()); err != nil {
+		if errors.Is(err, fs.ErrPermission) {
+			return l, terminal.Hint(err, "run this command as root")
+		}
+		return l, terminal.Hint(fmt.Errorf("there is no network in %s", l.ConfBase), "%s", a.whichNetwork())
+	}
+	return l, nil
+}
+
+// whichNetwork is advice for somebody who named a network that is not there.
+func (a *app) whichNetwork() string {
+	nets, _ := config.Networks(config.Roots{})
+	if len(nets) == 0 || a.place.Conf != "" {
+		return fmt.Sprintf("make one with: %s init NAME, or join one with: tincan join URL", a.self())
+	}
+	return fmt.Sprintf("choose one with -n; there are: %s", strings.Join(nets, " "))
+}
+
+// self is how the user calls tincan for this network.
+func (a *app) self() string { return selfFor(a.place.Net, a.place.Conf) }
+
+func selfFor(net, conf string) string {
+	text := "tincan"
+	if net != "" && net != "." {
+		text += " -n " + quote(net)
+	}
+	if conf != "" {
+		text += " -c " + quote(conf)
+	}
+	return text
+}
+
+// quote makes s safe to be copied into a shell.
+func quote(s string) string {
+	if strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-+=:,@") == "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// ask asks the running node something.
+func (a *app) ask(question func(*control.Client) error) error {
+	l, err := a.layout()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	c, err := control.Dial(ctx, l.ForClient().PidFile)
+	if err != nil {
+		return a.notRunning(err)
+	}
+	defer c.Close()
+	return question(c)
+}
+
+// notRunning adds advice to an error of control.Dial.
+func (a *app) notRunning(err error) error {
+	var d *control.DialError
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return terminal.Hint(err, "run this command as the user who started the node, most likely root")
+	case errors.As(err, &d) && d.Stage <= control.NoProcess:
+		return terminal.Hint(err, "start it with: %s up", a.self())
+	}
+	return err
+}
+
+// say prints talk.
+func (a *app) say(format string, args ...any) { fmt.Fprintf(a.Err, format+"\n", args...) }

@@ -1,0 +1,25 @@
+package setting
+
+import (
+	"tincan/internal/config"
+	"tincan/internal/control"
+)
+
+// RunningPort answers "get Port" about the own node with the port that its
+// daemon really listens on, which a configured 0 does not tell. For any other
+// request it is "". The error says that no daemon has left its port.
+func (r Request) RunningPort(l config.Layout) (string, error) {
+	if r.Verb != Get || r.Name != "Port" {
+		return "", nil
+	}
+	if r.Host != "" {
+		if own, err := config.OwnName(l); err != nil || own != r.Host {
+			return "", nil
+		}
+	}
+	p, err := control.ReadPidFile(l.PidFile)
+	if err != nil {
+		return "", err
+	}
+	return p.Listen.Port, nil
+}

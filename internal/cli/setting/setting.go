@@ -1,0 +1,202 @@
+// Package setting is what the commands get, set, add and del do: they look up
+// and change single variables of a network, each in the file it belongs to.
+package setting
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"tincan/internal/config"
+	"tincan/internal/node"
+	"tincan/internal/subnet"
+)
+
+// Verb is what is to be done.
+type Verb uint8
+
+const (
+	Get Verb = iota
+	Set
+	Add
+	Del
+)
+
+// Request is one command.
+type Request struct {
+	Verb  Verb
+	Host  node.Name // the part before the dot; "" if there is none
+	Name  string    // the canonical spelling, or as given if it is unknown
+	Value string
+	Force bool // write what should not be written
+
+	variable *config.Variable // nil if it is unknown
+}
+
+var (
+	// ErrUnforced: the request is refused without force.
+	ErrUnforced = errors.New("use --force to do it all the same")
+	// ErrNone: get or del found nothing.
+	ErrNone = errors.New("nothing found")
+)
+
+// Parse reads the words behind the verb: [HOST.]VARIABLE [=] [VALUE].
+// "get VARIABLE VALUE" is a set, as in tinc.
+func Parse(verb Verb, words []string) (Request, error) {
+	name, value := split(strings.Join(words, " "))
+	r := Request{Verb: verb, Value: value}
+	if host, rest, ok := strings.Cut(name, "."); ok {
+		n, err := node.ParseName(host)
+		if err != nil {
+			return r, fmt.Errorf("invalid name for node: %w", err)
+		}
+		r.Host, name = n, rest
+	}
+	if name == "" {
+		return r, errors.New("no variable given")
+	}
+	if verb == Get && value != "" {
+		r.Verb = Set
+	}
+	if (r.Verb == Set || r.Verb == Add) && value == "" {
+		return r, fmt.Errorf("no value for %s given", name)
+	}
+	if strings.ContainsAny(name+value, "\n\r\x00") {
+		return r, errors.New("a value must be a single line")
+	}
+	r.Name = name
+	if v, ok := config.Find(name); ok && !v.Is(config.Unlisted) {
+		r.variable, r.Name = v, v.Name
+	}
+	return r, nil
+}
+
+// split takes a line of a configuration file apart.
+func split(line string) (name, value string) {
+	const blanks = " \t"
+	line = strings.Trim(line, blanks)
+	i := strings.IndexAny(line, blanks+"=")
+	if i < 0 {
+		return line, ""
+	}
+	name, value = line[:i], strings.TrimLeft(line[i:], blanks)
+	return name, strings.TrimLeft(strings.TrimPrefix(value, "="), blanks)
+}
+
+// Result is what came of a request.
+type Result struct {
+	Values   []string // with Get
+	Warnings []string
+	Changed  bool // a file is different now
+}
+
+// Do carries the request out. On an error the Warnings of the result still
+// count.
+func (r Request) Do(l config.Layout) (res Result, err error) {
+	if err := r.check(&res); err != nil {
+		return res, err
+	}
+	path, err := r.file(l)
+	if err != nil {
+		return res, err
+	}
+	if r.Verb == Get {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return res, fmt.Errorf("reading the configuration: %w", err)
+		}
+		if res.Values = config.Values(data, r.Name); len(res.Values) == 0 {
+			return res, fmt.Errorf("%w: %s has no %s", ErrNone, path, r.Name)
+		}
+		return res, nil
+	}
+	var none error
+	err = config.Edit(path, func(old []byte) ([]byte, error) {
+		var changed []byte
+		changed, none = r.change(old, &res)
+		res.Changed = none == nil && string(changed) != string(old)
+		return changed, none
+	})
+	if err != nil && none == nil {
+		err = fmt.Errorf("changing the configuration: %w", err)
+	}
+	if errors.Is(err, ErrNone) {
+		err = fmt.Errorf("%w: %s has no such %s", ErrNone, path, r.Name)
+	}
+	return res, err
+}
+
+// onlyHost tells whether the variable can stand in host files only.
+func (r Request) onlyHost() bool {
+	return r.variable != nil && r.variable.Is(config.HostFile) && !r.variable.Is(config.Server)
+}
+
+// file finds the file that the variable belongs to.
+func (r Request) file(l config.Layout) (string, error) {
+	switch {
+	case r.Host != "":
+		return l.Host(r.Host), nil
+	case !r.onlyHost():
+		return l.TincConf(), nil
+	}
+	own, err := config.OwnName(l)
+	return l.Host(own), err
+}
+
+// check refuses what does not belong where it is about to go.
+func (r Request) check(res *Result) error {
+	writes := r.Verb == Set || r.Verb == Add
+	object := func(what string) error {
+		if writes && !r.Force {
+			return fmt.Errorf("%s %s; %w", r.Name, what, ErrUnforced)
+		}
+		if writes || r.variable == nil {
+			res.Warnings = append(res.Warnings, r.Name+" "+what)
+		}
+		return nil
+	}
+	switch v := r.variable; {
+	case v == nil:
+		return object("is not a known configuration variable")
+	case v.Is(config.Obsolete):
+		if err := object("is an obsolete variable"); err != nil {
+			return err
+		}
+	case r.Host != "" && !v.Is(config.HostFile):
+		if err := object("is not a host configuration variable"); err != nil {
+			return err
+		}
+	}
+	if writes && r.variable.Kind == config.Net {
+		if _, err := subnet.ParseLocal(r.Value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// change makes the new text of the file.
+func (r Request) change(old []byte, res *Result) ([]byte, error) {
+	known := r.variable != nil
+	multiple := known && r.variable.Is(config.Multiple)
+	switch {
+	case r.Verb == Del:
+		changed, n := config.Delete(old, r.Name, r.Value)
+		if n == 0 {
+			return nil, ErrNone
+		}
+		return changed, nil
+	case r.Verb == Add && (multiple || !known):
+		changed, _ := config.Add(old, r.Name, r.Value)
+		return changed, nil
+	}
+	changed, removed := config.Set(old, r.Name, r.Value)
+	// Replacing a single value is what set is for; anything else may surprise.
+	if r.Verb == Add || multiple {
+		for _, value := range removed {
+			res.Warnings = append(res.Warnings, fmt.Sprintf("removing %s = %s", r.Name, value))
+		}
+	}
+	return changed, nil
+}

@@ -1,0 +1,38 @@
+package cli
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tincan/internal/control"
+)
+
+func (a *app) statusCommand() *cobra.Command {
+	asJSON := false
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "Show the mesh: who is there and how packets get there",
+		Long: `Shows this node and all others: their addresses in the VPN, the way packets take
+(direct by UDP, direct by TCP, or relayed by another node), the address on the
+network below, round trip time, path MTU and traffic.`,
+		Args: between("no arguments", 0, 0),
+		RunE: func(*cobra.Command, []string) error {
+			return a.ask(func(c *control.Client) error {
+				s, err := c.Status()
+				if err != nil {
+					return err
+				}
+				if !asJSON {
+					return s.WriteText(a.Out, time.Now())
+				}
+				e := json.NewEncoder(a.Out)
+				e.SetIndent("", "  ")
+				return e.Encode(s)
+			})
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON, for programs")
+	return c
+}

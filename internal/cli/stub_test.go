@@ -1,0 +1,124 @@
+//go:build linux
+
+package cli_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// stubDaemon serves fixed lines on the control socket of a directory, and
+// collects what it is asked.
+func stubDaemon(t *testing.T, dir, cookie string, served map[string][]string) (asked func() []string) {
+	t.Helper()
+	put(t, filepath.Join(dir, "pid"), fmt.Sprintf("%d %s 127.0.0.1 port 655\n", os.Getpid(), cookie))
+	l, err := net.Listen("unix", filepath.Join(dir, "pid.socket"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	lines := make(chan string, 100)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			in := bufio.NewScanner(c)
+			for in.Scan() {
+				lines <- in.Text()
+				words := strings.Fields(in.Text())
+				switch {
+				case words[0] == "0":
+					fmt.Fprint(c, "0 hub 17.7\n4 0 25312\n")
+				case words[1] == "0":
+					c.Close()
+				default:
+					fmt.Fprintln(c, strings.Join(served[words[1]], "\n"))
+				}
+			}
+			c.Close()
+		}
+	}()
+	return func() (all []string) {
+		for {
+			select {
+			case line := <-lines:
+				all = append(all, line)
+			default:
+				return all
+			}
+		}
+	}
+}
+
+// What the real tinc sent, printed and returned when it was run against a daemon
+// that served these lines.
+func TestControlCommandsAsInTinc(t *testing.T) {
+	data, err := os.ReadFile("testdata/control-client.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var vectors struct {
+		Cookie   string
+		Served   map[string][]string
+		Commands []struct {
+			Command, Stdout, Stderr string
+			Sent                    []string `json:"sent_by_client"`
+			Status                  int      `json:"exit_code"`
+		}
+	}
+	if err := json.Unmarshal(data, &vectors); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	put(t, filepath.Join(dir, "tinc.conf"), "Name = hub\n")
+	asked := stubDaemon(t, dir, vectors.Cookie, vectors.Served)
+	ran := 0
+	for _, c := range vectors.Commands {
+		words := strings.Fields(c.Command)
+		if words[1] == "log" || words[1] == "pcap" || words[1] == "top" || words[1] == "config" {
+			continue // not built yet
+		}
+		t.Run(c.Command, func(t *testing.T) {
+			got := run(t, "", words[0], append([]string{"-c", dir}, words[1:]...)...)
+			if got.out != c.Stdout || got.status != c.Status {
+				t.Errorf("status %d, printed\n%swant status %d and\n%s", got.status, got.out, c.Status, c.Stdout)
+			}
+			if got.err != c.Stderr {
+				t.Errorf("said %q, tinc says %q", got.err, c.Stderr)
+			}
+			if sent := asked(); !slices.Equal(sent, c.Sent) && !sameButOrder(sent, c.Sent) {
+				t.Errorf("sent %q, tinc sends %q", sent, c.Sent)
+			}
+		})
+		ran++
+	}
+	if ran < 25 {
+		t.Errorf("only %d commands were tried", ran)
+	}
+}
+
+// sameButOrder accepts requests that were sent in another order or without the
+// hint about what is searched, which the daemon ignores.
+func sameButOrder(a, b []string) bool {
+	plain := func(list []string) (out []string) {
+		for _, s := range list {
+			w := strings.Fields(s)
+			if len(w) == 3 && slices.Contains([]string{"3", "4", "5"}, w[1]) {
+				s = w[0] + " " + w[1]
+			}
+			out = append(out, s)
+		}
+		slices.Sort(out)
+		return out
+	}
+	return slices.Equal(plain(a), plain(b))
+}

@@ -1,0 +1,95 @@
+// Package terminal is what a command talks through: where it reads, where
+// results and talk go, and whether a person sits there.
+package terminal
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+)
+
+// Streams are the three streams of a command. Results go to Out, everything
+// else to Err.
+type Streams struct {
+	In  io.Reader
+	Out io.Writer
+	Err io.Writer
+}
+
+// OS returns the streams of this process.
+func OS() Streams { return Streams{os.Stdin, os.Stdout, os.Stderr} }
+
+// Interactive tells whether a person can be asked: input and output are terminals.
+func (s Streams) Interactive() bool { return isTerminal(s.In) && isTerminal(s.Out) }
+
+// ErrIsTerminal tells whether Err is a terminal.
+func (s Streams) ErrIsTerminal() bool { return isTerminal(s.Err) }
+
+// Color tells whether Err is a terminal that understands colours.
+func (s Streams) Color() bool {
+	kind := os.Getenv("TERM")
+	return isTerminal(s.Err) && kind != "" && kind != "dumb" && os.Getenv("NO_COLOR") == ""
+}
+
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// Ask prints a question and reads one line, without its end and the blanks
+// around it. At the end of the input the error is io.EOF.
+func (s Streams) Ask(format string, args ...any) (string, error) {
+	fmt.Fprintf(s.Err, format, args...)
+	return s.Line()
+}
+
+// Line reads one line of input, without its end and the blanks around it.
+func (s Streams) Line() (string, error) {
+	line, err := bufio.NewReader(io.LimitReader(oneByte{s.In}, 4096)).ReadString('\n')
+	if err == io.EOF && line != "" {
+		err = nil
+	}
+	return strings.TrimSpace(line), err
+}
+
+// oneByte reads byte by byte, so that nothing behind the line is swallowed.
+type oneByte struct{ r io.Reader }
+
+func (o oneByte) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	return o.r.Read(p[:1])
+}
+
+// Hint adds advice to an error; nil stays nil.
+func Hint(err error, format string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	return &hinted{err, fmt.Sprintf(format, args...)}
+}
+
+type hinted struct {
+	error
+	hint string
+}
+
+func (h *hinted) Hint() string  { return h.hint }
+func (h *hinted) Unwrap() error { return h.error }
+
+// Report prints an error the way people read it: what went wrong and, if the
+// error has a method Hint, what to do about it on a line of its own.
+func (s Streams) Report(prefix string, err error) {
+	text := prefix + err.Error()
+	var h interface{ Hint() string }
+	if errors.As(err, &h) && h.Hint() != "" {
+		text += "\nhint: " + h.Hint()
+	}
+	fmt.Fprintln(s.Err, text)
+}

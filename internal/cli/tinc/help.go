@@ -1,0 +1,48 @@
+package tinc
+
+import "fmt"
+
+// usage prints the help text.
+func (c *call) usage() {
+	fmt.Fprintf(c.Out, `Usage: %s [OPTION]... COMMAND [ARGUMENT]...
+
+Sets up and controls a tinc network, as part of tincan.
+
+Options, before the command:
+  -c, --config=DIR   the configuration lies in DIR
+  -n, --net=NET      the network NET: /etc/tinc/NET
+      --pidfile=FILE pid file of the daemon
+  -b, --batch        ask no questions
+      --force        do it in spite of warnings
+      --help         show this text
+      --version      show the version
+
+Configuration:
+  init [NAME]                       make a new node
+  get VARIABLE                      show a variable, [HOST.]VARIABLE
+  set VARIABLE VALUE                give it this value only
+  add VARIABLE VALUE                give it one more value
+  del VARIABLE [VALUE]              remove it, or one of its values
+  generate-keys                     make new keys
+  generate-ed25519-keys             make a new Ed25519 key
+  export, export-all                print own host file, all host files
+  import                            read host files that export printed
+  invite NAME                       print a URL that lets a new node in, once
+  join [URL]                        become a node of a network
+  network                           list the networks of this machine
+
+The daemon:
+  start [TINCD OPTION]...           start it
+  stop, restart                     stop it, stop and start it
+  reload                            let it read its configuration again
+  pid                               print its process number
+  debug LEVEL                       change how much it logs
+  retry                             dial now what is waiting
+  purge                             forget nodes that are gone
+  connect NODE, disconnect NODE     make or break a connection
+  dump [reachable] nodes            list what it knows: nodes, edges, subnets,
+                                    connections, graph, digraph, invitations
+  info NODE|SUBNET|ADDRESS          tell about one of them
+  version, help
+`, c.prog)
+}

@@ -1,0 +1,66 @@
+package tinc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"tincan/internal/cli/inviting"
+	"tincan/internal/invite"
+)
+
+// inviteNode is `tinc invite NAME`: only the URL goes to standard output.
+func inviteNode(c *call, args []string) error {
+	if len(args) == 0 {
+		return sentence("Not enough arguments!")
+	}
+	inv, err := inviting.Run(context.Background(), inviting.Request{Layout: c.layout.ForClient(), Invitee: args[0]}, c.Streams)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(c.Out, inv.URL)
+	return err
+}
+
+// join is `tinc join [URL]`.
+func join(c *call, args []string) error {
+	url := ""
+	switch {
+	case len(args) > 0:
+		url = args[0]
+	case c.interactive():
+		fmt.Fprint(c.Err, "Enter invitation URL: ")
+		fallthrough
+	default:
+		var err error
+		if url, err = c.Line(); err != nil || url == "" {
+			return errors.New("no URL was given")
+		}
+	}
+	res, err := invite.Join(context.Background(), invite.Options{
+		URL: url, Place: c.place, Force: c.force, TincUp: true,
+		Log: func(text string) { fmt.Fprintln(c.Err, text) },
+	})
+	if err != nil {
+		return err
+	}
+	if res.TincUp != "" && !res.Enabled {
+		fmt.Fprintf(c.Err, "The invitation comes with a script, %s. Read it, and rename it to tinc-up to use it.\n", res.TincUp)
+	}
+	fmt.Fprintf(c.Err, "Configuration stored in: %s\nInvitation successfully accepted.\n", res.Layout.ConfBase)
+	return nil
+}
+
+func dumpInvitations(c *call) error {
+	list, err := inviting.List(c.layout)
+	if err != nil {
+		return err
+	}
+	if len(list) == 0 {
+		fmt.Fprintln(c.Err, "No outstanding invitations.")
+	}
+	for _, i := range list {
+		fmt.Fprintln(c.Out, i.File, i.Invitee)
+	}
+	return nil
+}

@@ -1,0 +1,105 @@
+package tincd
+
+import (
+	"fmt"
+	"os"
+
+	"tincan/internal/cli/getopt"
+)
+
+// options is the command line, read.
+type options struct {
+	net, conf, pidFile string
+	overrides          []string
+	foreground         bool
+	debug              int
+	separateDebug      int // how many -d without a number
+	logToFile          bool
+	logFile            string // "" for the usual one
+	syslog             bool
+	help, version      bool
+	unbuilt            string // an option that this version cannot do
+}
+
+var known = []getopt.Option{
+	{Long: "config", Short: 'c', Arg: getopt.Required},
+	{Long: "net", Short: 'n', Arg: getopt.Required},
+	{Long: "no-detach", Short: 'D'},
+	{Long: "debug", Short: 'd', Arg: getopt.Loose},
+	{Long: "option", Short: 'o', Arg: getopt.Required},
+	{Long: "pidfile", Arg: getopt.Required},
+	{Long: "logfile", Arg: getopt.Loose},
+	{Long: "syslog", Short: 's'},
+	{Long: "help"},
+	{Long: "version"},
+	// What `tinc -b --force start` may pass on.
+	{Long: "batch", Short: 'b'},
+	{Long: "force"},
+	// Not built yet.
+	{Long: "mlock", Short: 'L'},
+	{Long: "bypass-security"},
+	{Long: "chroot", Short: 'R'},
+	{Long: "user", Short: 'U', Arg: getopt.Required},
+	{Long: "kill", Short: 'k', Arg: getopt.Loose},
+	{Long: "generate-keys", Short: 'K', Arg: getopt.Loose},
+}
+
+const help = `Usage: %s [OPTION]...
+
+The daemon of a tinc network, as part of tincan.
+
+  -c, --config=DIR         read the configuration from DIR
+  -n, --net=NET            run the network NET: /etc/tinc/NET
+  -D, --no-detach          stay in the foreground and log to standard error
+  -d, --debug[=LEVEL]      say more, or as much as LEVEL (0 to 5)
+  -o, --option=[HOST.]K=V  set the variable K, whatever the files say
+      --pidfile=FILE       put the pid file there, and the socket beside it
+      --logfile[=FILE]     log to FILE, or to the usual log file
+  -s, --syslog             log to the system log, also with -D
+      --help               show this text
+      --version            show the version
+`
+
+func parse(prog string, args []string) (options, error) {
+	o := options{net: os.Getenv("NETNAME")}
+	found, words, err := getopt.Parse(prog, args, known, true)
+	if err != nil {
+		return o, err
+	}
+	if len(words) > 0 {
+		return o, fmt.Errorf("%s: unrecognized argument '%s'", prog, words[0])
+	}
+	for _, f := range found {
+		switch f.Long {
+		case "config":
+			o.conf = f.Value
+		case "net":
+			o.net = f.Value
+		case "no-detach":
+			o.foreground = true
+		case "debug":
+			if f.HasValue {
+				o.debug = level(f.Value)
+			} else {
+				o.debug++
+				o.separateDebug++
+			}
+		case "option":
+			o.overrides = append(o.overrides, f.Value)
+		case "pidfile":
+			o.pidFile = f.Value
+		case "logfile":
+			o.logToFile, o.logFile = true, f.Value
+		case "syslog":
+			o.syslog = true
+		case "help":
+			o.help = true
+		case "version":
+			o.version = true
+		case "batch", "force":
+		default:
+			o.unbuilt = "--" + f.Long
+		}
+	}
+	return o, nil
+}

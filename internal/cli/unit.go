@@ -1,0 +1,47 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"tincan/internal/config"
+	"tincan/packaging"
+)
+
+// unitFile is where --install puts the unit.
+const unitFile = "/etc/systemd/system/tincan@.service"
+
+func (a *app) unitCommand() *cobra.Command {
+	install := false
+	c := &cobra.Command{
+		Use:   "systemd-unit",
+		Short: "Print the service file that lets systemd run networks",
+		Long: `Prints a systemd unit template for this program. With --install it is stored as
+` + unitFile + `. Afterwards:
+
+  systemctl daemon-reload
+  systemctl enable --now tincan@NETWORK`,
+		Args: between("no arguments", 0, 0),
+		RunE: func(*cobra.Command, []string) error {
+			self, err := os.Executable()
+			if err != nil {
+				return err
+			}
+			text := strings.ReplaceAll(packaging.Unit, packaging.Program, self)
+			if !install {
+				_, err := fmt.Fprint(a.Out, text)
+				return err
+			}
+			if err := config.WriteFile(unitFile, []byte(text), 0o644); err != nil {
+				return err
+			}
+			a.say("stored %s; next: systemctl daemon-reload && systemctl enable --now tincan@NETWORK", unitFile)
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&install, "install", false, "store it where systemd finds it")
+	return c
+}

@@ -1,0 +1,89 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"tincan/internal/cli/launch"
+	"tincan/internal/cli/terminal"
+	"tincan/internal/cli/version"
+	"tincan/internal/config"
+)
+
+// upFlags are the options of up.
+type upFlags struct {
+	detach  bool
+	debug   int
+	logFile string
+	set     []string
+}
+
+func (a *app) upCommand() *cobra.Command {
+	var f upFlags
+	c := &cobra.Command{
+		Use:   "up",
+		Short: "Start the node",
+		Long: `Starts the node and keeps it running, with its log on the screen, until Ctrl-C,
+"tincan down" or SIGTERM ends it. It needs the right to make a network interface,
+which in general means root.
+
+With --detach it goes into the background once it works, and logs to the system
+log or to a file. As a service: see "tincan systemd-unit".`,
+		Args: between("no arguments", 0, 0),
+		RunE: func(*cobra.Command, []string) error { return a.up(f) },
+	}
+	c.Flags().BoolVarP(&f.detach, "detach", "d", false, "go into the background when it works")
+	c.Flags().IntVar(&f.debug, "debug", 0, "how much to log: `level` 0 (start and stop) to 5 (traffic)")
+	c.Flags().StringVar(&f.logFile, "log-file", "", "log to this `file`")
+	c.Flags().StringArrayVarP(&f.set, "option", "o", nil, "set a variable, whatever the files say: [HOST.]`VARIABLE=VALUE`")
+	return c
+}
+
+func (a *app) up(f upFlags) error {
+	l, err := a.existing()
+	if err != nil {
+		return err
+	}
+	overrides, err := config.ParseOverrides(f.set)
+	if err != nil {
+		return err
+	}
+	if f.detach && !launch.Detached() {
+		return a.upDetached()
+	}
+	l, warnings := l.ForDaemon()
+	for _, w := range warnings {
+		a.say("warning: %v", w)
+	}
+	if f.logFile != "" {
+		if f.logFile, err = filepath.Abs(f.logFile); err != nil {
+			return err
+		}
+	}
+	if err := os.Chdir(l.ConfBase); err != nil {
+		return fmt.Errorf("changing to the directory of the network: %w", err)
+	}
+	return launch.Run(context.Background(), launch.Options{
+		Layout: l, Overrides: overrides, Debug: f.debug, Version: version.Text(),
+		Style: launch.Human, LogFile: f.logFile,
+	}, a.Streams)
+}
+
+// upDetached starts the same command once more, in the background, and waits
+// until that works.
+func (a *app) upDetached() error {
+	cmd, err := launch.Background()
+	if err != nil {
+		return err
+	}
+	if err := launch.Start(cmd, a.Err, a.Color(), false); err != nil {
+		return terminal.Hint(errors.New("the node did not start"), "the lines above say why; %s up, without --detach, may tell more", a.self())
+	}
+	a.say("running in the background; see it with: %s status", a.self())
+	return nil
+}

@@ -1,0 +1,92 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"tincan/internal/cli/setting"
+	"tincan/internal/cli/terminal"
+	"tincan/internal/config"
+	"tincan/internal/control"
+)
+
+func (a *app) getCommand() *cobra.Command {
+	return a.variable(setting.Get, "get [HOST.]VARIABLE", "Print the values of a variable")
+}
+
+func (a *app) setCommand() *cobra.Command {
+	return a.variable(setting.Set, "set [HOST.]VARIABLE VALUE", "Give a variable one value, in place of all others")
+}
+
+func (a *app) addCommand() *cobra.Command {
+	return a.variable(setting.Add, "add [HOST.]VARIABLE VALUE", "Give a variable one more value")
+}
+
+func (a *app) delCommand() *cobra.Command {
+	return a.variable(setting.Del, "del [HOST.]VARIABLE [VALUE]", "Remove a variable, or one of its values")
+}
+
+// variable is a command about one variable.
+func (a *app) variable(verb setting.Verb, use, short string) *cobra.Command {
+	force := false
+	c := &cobra.Command{
+		Use: use, Short: short,
+		Long: short + `, in the file it belongs to: tinc.conf, or
+with HOST, or for a variable of hosts, hosts/HOST. A running node is told.`,
+		Args: between("a VARIABLE", 1, -1),
+		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			var names []string
+			for _, v := range config.Variables() {
+				if len(args) == 0 && !v.Is(config.Unlisted) {
+					names = append(names, v.Name)
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(_ *cobra.Command, args []string) error { return a.setting(verb, args, force) },
+	}
+	if verb != setting.Get {
+		c.Flags().BoolVar(&force, "force", false, "write it even if the variable is unknown, obsolete or out of place")
+	}
+	c.Flags().SetInterspersed(false) // a value may begin with a dash
+	return c
+}
+
+func (a *app) setting(verb setting.Verb, args []string, force bool) error {
+	r, err := setting.Parse(verb, args)
+	if err != nil {
+		return err
+	}
+	if verb == setting.Get && r.Verb != setting.Get {
+		return terminal.Hint(fmt.Errorf("get takes only the name of a variable"), "to change it: %s set %s %s", a.self(), r.Name, quote(r.Value))
+	}
+	r.Force = force
+	l, err := a.existing()
+	if err != nil {
+		return err
+	}
+	if port, _ := r.RunningPort(l.ForClient()); port != "" {
+		fmt.Fprintln(a.Out, port)
+		return nil
+	}
+	res, err := r.Do(l)
+	for _, w := range res.Warnings {
+		a.say("warning: %s", w)
+	}
+	if err != nil {
+		return err
+	}
+	for _, v := range res.Values {
+		fmt.Fprintln(a.Out, v)
+	}
+	if !res.Changed {
+		return nil
+	}
+	var notRunning *control.DialError
+	if err := a.ask((*control.Client).Reload); err != nil && !errors.As(err, &notRunning) {
+		a.say("warning: the file is changed, but the running node did not accept it: %v", err)
+	}
+	return nil
+}

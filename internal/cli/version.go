@@ -1,0 +1,21 @@
+package cli
+
+import (
+	"fmt"
+	"runtime"
+
+	"github.com/spf13/cobra"
+
+	"tincan/internal/cli/version"
+)
+
+func (a *app) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Show the version",
+		Args:  between("no arguments", 0, 0),
+		Run: func(*cobra.Command, []string) {
+			fmt.Fprintf(a.Out, "tincan %s, tinc protocol %s, %s %s/%s\n", version.Text(), version.Protocol, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		},
+	}
+}

@@ -1,0 +1,63 @@
+package daemon
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"slices"
+
+	"tincan/internal/config"
+	"tincan/internal/invite"
+	"tincan/internal/keys"
+	"tincan/internal/mesh"
+	"tincan/internal/node"
+	"tincan/internal/script"
+	"tincan/internal/subnet"
+)
+
+// invitations makes the server that newcomers talk to.
+func (d *Daemon) invitations(s config.Settings) *invite.Server {
+	return &invite.Server{
+		Dir: d.opts.Layout.ConfBase, Name: d.network().Name, Expire: s.InvitationExpire,
+		Taken:    d.takenSubnets,
+		Known:    d.reachable,
+		Accepted: d.accepted,
+		Log:      func(text string) { d.log.printf(0, mesh.Notice, "%s", text) },
+	}
+}
+
+// takenSubnets is what the mesh announces now.
+func (d *Daemon) takenSubnets() []subnet.Subnet {
+	known := d.subnets.Load()
+	if known == nil {
+		return nil
+	}
+	out := make([]subnet.Subnet, len(*known))
+	for i, k := range *known {
+		out[i] = k.Subnet
+	}
+	return out
+}
+
+// reachable tells whether the mesh has such a node at present. One that is only
+// remembered may be invited again: its host file may have been removed for that.
+func (d *Daemon) reachable(name node.Name) (yes bool) {
+	d.ask(func() {
+		yes = slices.ContainsFunc(d.brain.Nodes(), func(n mesh.NodeInfo) bool { return n.Name == name && n.Reachable })
+	})
+	return yes
+}
+
+// serveInvitation runs in the goroutine of a connection that was handed over. That
+// is closed under its hands when the node stops.
+func (d *Daemon) serveInvitation(conn net.Conn, firstLine string, buffered []byte) {
+	_ = d.invite.Load().Serve(context.Background(), conn, firstLine, buffered) // it has been logged
+}
+
+// accepted lets the mesh know a newcomer whose key has just been stored.
+func (d *Daemon) accepted(name node.Name, _ keys.PublicKey, remote netip.Addr) {
+	d.loadHost(name)
+	env := d.env(name, netip.AddrPort{})
+	env.RemoteAddress = remote.String()
+	d.script.Queue(script.InvitationAccepted, env)
+}

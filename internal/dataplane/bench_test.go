@@ -1,0 +1,182 @@
+package dataplane
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+
+	"tincan/internal/device"
+	"tincan/internal/mesh"
+	"tincan/internal/node"
+	"tincan/internal/udp"
+	"tincan/internal/wire"
+)
+
+// shortcut is a socket whose datagrams arrive at once, in runs, at a receiver.
+type shortcut struct {
+	wireSocket
+	to    *receiver
+	batch []udp.Arrival
+}
+
+func (s *shortcut) Send(runs []udp.Run) error {
+	s.batch = s.batch[:0]
+	for _, r := range runs {
+		s.batch = append(s.batch, udp.Arrival{From: s.local, Buf: r.Buf, Size: r.Size})
+	}
+	s.to.batch(s.batch)
+	return nil
+}
+
+// sink is a device that forgets.
+type sink struct{ recorder }
+
+func (*sink) Write([]byte, int, device.Offload) error { return nil }
+
+// bench is a plane whose datagrams arrive at another at once.
+func bench(b testing.TB) (*transmitter, *Plane) {
+	ta, tb := tunnels(b, "a", "b")
+	toB := &shortcut{wireSocket: wireSocket{local: addrA}}
+	event := func(mesh.Event) bool { return true }
+	from := New(Config{Self: "a", Device: &sink{}, Sockets: []udp.Socket{toB}, Event: event})
+	to := New(Config{Self: "b", Device: &sink{}, Sockets: []udp.Socket{&wireSocket{local: addrB}}, Event: event})
+	from.PublishPeers([]mesh.PeerState{near("b", addrB, ta)})
+	to.PublishPeers([]mesh.PeerState{near("a", addrA, tb)})
+	from.PublishRoutes(plan())
+	to.PublishRoutes(plan())
+	toB.to = newReceiver(to, 0)
+	return newTransmitter(from), to
+}
+
+// BenchmarkDeviceToDevice carries packets from one device through cutting,
+// sealing, opening and joining to another, without system calls.
+func BenchmarkDeviceToDevice(b *testing.B) {
+	for _, c := range []struct {
+		name string
+		ip
+		size int // 0: single packets
+	}{
+		{"TCP super-packet of 60 KiB", ip{payload: 60 * 1024, frag: 0x4000, opts: timestamps}, 1373},
+		{"TCP super-packet of 60 KiB over IPv6", ip{payload: 60 * 1024, v6: true, opts: timestamps}, 1353},
+		{"UDP of 1300 bytes", ip{payload: 1300, udp: true}, 0},
+		{"TCP acknowledgement", ip{opts: timestamps}, 0},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			t, to := bench(b)
+			p, off := c.build(), device.Offload{}
+			if c.size > 0 {
+				p, off = super(p, c.size)
+			}
+			t.now = t.p.now()
+			b.SetBytes(int64(len(p)))
+			b.ReportAllocs()
+			n := 0
+			for b.Loop() {
+				// The headers are changed by cutting, so they come anew as from a read.
+				copy(t.in[inHead:], p)
+				t.packet(len(p), off)
+				t.flush()
+				n++
+			}
+			if got := to.SelfCounters(); got.OutPackets < uint64(n) || len(to.Stats()) > 0 {
+				b.Fatalf("%d packets delivered of %d; drops %v", got.OutPackets, n, to.Stats())
+			}
+		})
+	}
+}
+
+// BenchmarkRelay passes runs on for two others.
+func BenchmarkRelay(b *testing.B) {
+	p := newStation("b", addrB).Plane
+	p.cfg.Sockets[0] = &discard{}
+	p.cfg.Event = func(mesh.Event) bool { return true }
+	p.PublishPeers([]mesh.PeerState{near("a", addrA, nil), near("c", addrC, nil)})
+	r := newReceiver(p, 0)
+	const size, count = 1453, 44
+	buf := make([]byte, size*count)
+	dir := p.dir.Load()
+	for i := 0; i < len(buf); i += size {
+		copy(buf[i:], dir.byName["c"].id[:])
+		copy(buf[i+6:], dir.byName["a"].id[:])
+	}
+	batch := []udp.Arrival{{From: addrA, Buf: buf, Size: size}}
+	b.SetBytes(int64(len(buf)))
+	b.ReportAllocs()
+	for b.Loop() {
+		r.batch(batch)
+	}
+	if len(p.Stats()) > 0 {
+		b.Fatal(p.Stats())
+	}
+}
+
+type discard struct{ wireSocket }
+
+func (*discard) Send([]udp.Run) error { return nil }
+
+func TestFastRoadDoesNotAllocate(t *testing.T) {
+	tx, to := bench(t)
+	tx.now = tx.p.now()
+	p, off := super(ip{payload: 60000, frag: 0x4000}.build(), 1385)
+	single := ip{payload: 100, udp: true}.build()
+	n := testing.AllocsPerRun(50, func() {
+		copy(tx.in[inHead:], p)
+		tx.packet(len(p), off)
+		copy(tx.in[inHead:], single)
+		tx.packet(len(single), device.Offload{})
+		tx.flush()
+	})
+	if n != 0 || len(to.Stats()) > 0 {
+		t.Errorf("%v allocations, drops %v", n, to.Stats())
+	}
+}
+
+// BenchmarkPublish replaces the state of one of a thousand peers, once with the same and once
+// with another address.
+func BenchmarkPublish(b *testing.B) {
+	p := newStation("a", addrA).Plane
+	var all []mesh.PeerState
+	for i := range 1000 {
+		all = append(all, near(node.Name(fmt.Sprint("n", i)), netip.AddrPortFrom(addrB.Addr(), uint16(i+1)), nil))
+	}
+	p.PublishPeers(all)
+	b.Run("same address", func(b *testing.B) {
+		for b.Loop() {
+			p.PublishPeers(all[500:501])
+		}
+	})
+	b.Run("other address", func(b *testing.B) {
+		s := all[500:501]
+		for b.Loop() {
+			s[0].Confirmed = !s[0].Confirmed
+			p.PublishPeers(s)
+		}
+	})
+}
+
+// BenchmarkSlowRoad carries packets to a neighbour without UDP and from its
+// connection to the device.
+func BenchmarkSlowRoad(b *testing.B) {
+	a, to := pair(b)
+	a.again("b", func(s *mesh.PeerState) { s.Options |= uint32(wire.TCPOnly) })
+	a.cfg.Meta = func(mesh.ConnID) Meta { return metaTo{to.Plane} }
+	to.cfg.Device, to.cfg.Event = &sink{}, func(mesh.Event) bool { return true }
+	p := ip{payload: 1300}.build()
+	b.SetBytes(int64(len(p)))
+	b.ReportAllocs()
+	a.tx.now = a.now()
+	for b.Loop() {
+		copy(a.tx.in[inHead:], p)
+		a.tx.packet(len(p), device.Offload{})
+	}
+	if len(to.Stats()) > 0 {
+		b.Fatal(to.Stats())
+	}
+}
+
+// metaTo is a meta connection that hands on at once.
+type metaTo struct{ p *Plane }
+
+func (m metaTo) TrySPTPS(b []byte) bool { m.p.FromMeta("a", b); return true }
+func (m metaTo) TryPacket([]byte) bool  { return false }
+func (m metaTo) TryRequest(string) bool { return false }

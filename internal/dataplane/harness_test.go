@@ -1,0 +1,322 @@
+package dataplane
+
+import (
+	"bytes"
+	"crypto/rand"
+	"net/netip"
+	"os"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"tincan/internal/device"
+	"tincan/internal/keys"
+	"tincan/internal/mesh"
+	"tincan/internal/node"
+	"tincan/internal/sptps"
+	"tincan/internal/subnet"
+	"tincan/internal/udp"
+	"tincan/internal/wire"
+)
+
+// tunnels returns both ends of an established session.
+func tunnels(t testing.TB, a, b node.Name) (*sptps.Tunnel, *sptps.Tunnel) {
+	t.Helper()
+	ka, err := keys.Generate(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kb, err := keys.Generate(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	label := sptps.LabelUDP(a, b)
+	da, kexA, err := sptps.NewDatagram(sptps.Config{Initiator: true, Key: ka, Peer: kb.Public(), Label: label, Rand: rand.Reader})
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, kexB, err := sptps.NewDatagram(sptps.Config{Key: kb, Peer: ka.Public(), Label: label, Rand: rand.Reader})
+	if err != nil {
+		t.Fatal(err)
+	}
+	toA, toB := [][]byte{kexB}, [][]byte{kexA}
+	for len(toA)+len(toB) > 0 {
+		for _, r := range toB {
+			out, _, err := db.Handshake(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			toA = append(toA, out...)
+		}
+		toB = nil
+		for _, r := range toA {
+			out, _, err := da.Handshake(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			toB = append(toB, out...)
+		}
+		toA = nil
+	}
+	if da.Tunnel() == nil || db.Tunnel() == nil {
+		t.Fatal("the handshake is not complete")
+	}
+	return da.Tunnel(), db.Tunnel()
+}
+
+// written is one Write of a device.
+type written struct {
+	pkt []byte
+	off device.Offload
+}
+
+// recorder is a device that keeps what is written to it.
+type recorder struct {
+	mu      sync.Mutex
+	written []written
+	noGSO   bool
+	fail    error
+	closed  chan struct{}
+}
+
+func (d *recorder) Name() string { return "recorder" }
+func (d *recorder) Read([]byte) (int, device.Offload, error) {
+	<-d.closed
+	return 0, device.Offload{}, os.ErrClosed
+}
+func (d *recorder) TryRead([]byte) (int, device.Offload, error) {
+	return 0, device.Offload{}, device.ErrAgain
+}
+func (d *recorder) Write(buf []byte, start int, off device.Offload) error {
+	clear(buf[start-device.Headroom : start])
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.written = append(d.written, written{bytes.Clone(buf[start:]), off})
+	return d.fail
+}
+func (d *recorder) CanGSO(device.GSOType) bool { return !d.noGSO }
+func (d *recorder) Close() error               { close(d.closed); return nil }
+
+// take returns what was written since the last take.
+func (d *recorder) take() []written {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	w := d.written
+	d.written = nil
+	return w
+}
+
+// wireSocket is a socket that keeps what is sent. It can deliver to others.
+type wireSocket struct {
+	local netip.AddrPort
+	mu    sync.Mutex
+	sent  []udp.Run
+	err   error
+}
+
+func (s *wireSocket) Local() netip.AddrPort        { return s.local }
+func (s *wireSocket) Recv() ([]udp.Arrival, error) { select {} }
+func (s *wireSocket) PathMTU(addr netip.Addr) int  { return 0 }
+func (s *wireSocket) Close() error                 { return nil }
+func (s *wireSocket) CanGSO() bool                 { return true }
+func (s *wireSocket) Dropped() uint64              { return 0 }
+func (s *wireSocket) Send(runs []udp.Run) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range runs {
+		r.Buf = bytes.Clone(r.Buf)
+		s.sent = append(s.sent, r)
+	}
+	return s.err
+}
+
+// take returns what was sent since the last take.
+func (s *wireSocket) take() []udp.Run {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.sent
+	s.sent = nil
+	return r
+}
+
+// wireMeta keeps what is sent over a meta connection.
+type wireMeta struct {
+	blobs, frames [][]byte
+	requests      []string
+	full          bool
+}
+
+func (m *wireMeta) TrySPTPS(b []byte) bool {
+	m.blobs = append(m.blobs, bytes.Clone(b))
+	return !m.full
+}
+func (m *wireMeta) TryPacket(b []byte) bool {
+	m.frames = append(m.frames, bytes.Clone(b))
+	return !m.full
+}
+func (m *wireMeta) TryRequest(s string) bool {
+	m.requests = append(m.requests, s)
+	return !m.full
+}
+
+// station is a plane whose two goroutines are the test itself: what it sends
+// is recorded, and what it receives is handed to it.
+type station struct {
+	*Plane
+	name   node.Name
+	addr   netip.AddrPort
+	dev    *recorder
+	sock   *wireSocket
+	metas  map[mesh.ConnID]*wireMeta
+	events []mesh.Event
+	deaf   bool // the brain takes no events
+	time   time.Time
+	tx     *transmitter
+	rx     *receiver
+}
+
+var (
+	addrA = netip.MustParseAddrPort("192.0.2.1:655")
+	addrB = netip.MustParseAddrPort("192.0.2.2:655")
+	addrC = netip.MustParseAddrPort("192.0.2.3:655")
+)
+
+func newStation(name node.Name, addr netip.AddrPort) *station {
+	s := &station{
+		name:  name,
+		addr:  addr,
+		dev:   &recorder{closed: make(chan struct{})},
+		sock:  &wireSocket{local: addr},
+		metas: make(map[mesh.ConnID]*wireMeta),
+		time:  time.Unix(1700000000, 0),
+	}
+	s.Plane = New(Config{
+		Self:    name,
+		Device:  s.dev,
+		Sockets: []udp.Socket{s.sock},
+		Event: func(e mesh.Event) bool {
+			if !s.deaf {
+				s.events = append(s.events, e)
+			}
+			return !s.deaf
+		},
+		Meta: func(id mesh.ConnID) Meta {
+			if m := s.metas[id]; m != nil {
+				return m
+			}
+			return nil
+		},
+		Now: func() time.Time { return s.time },
+	})
+	s.tx, s.rx = newTransmitter(s.Plane), newReceiver(s.Plane, 0)
+	return s
+}
+
+// out makes the device give a packet, and sends what comes of it.
+func (s *station) out(p []byte, off device.Offload) []udp.Run {
+	s.tx.now = s.now()
+	copy(s.tx.in[inHead:], p)
+	s.tx.packet(len(p), off)
+	s.tx.flush()
+	return s.sock.take()
+}
+
+// in hands runs to the station as they would arrive from an address.
+func (s *station) in(from netip.AddrPort, runs ...udp.Run) {
+	var batch []udp.Arrival
+	for _, r := range runs {
+		batch = append(batch, udp.Arrival{From: from, Buf: r.Buf, Size: r.Size})
+	}
+	s.rx.batch(batch)
+}
+
+// heard returns and forgets the events so far.
+func (s *station) heard() []mesh.Event {
+	e := s.events
+	s.events = nil
+	return e
+}
+
+// drops is what Stats counts for a reason.
+func (s *station) dropped(r Reason) uint64 { return s.drops[r].Load() }
+
+const goodOptions = uint32(wire.PMTUDiscovery|wire.ClampMSS) | 7<<24
+
+// near is a peer that is reached directly by UDP.
+func near(name node.Name, addr netip.AddrPort, tun *sptps.Tunnel) mesh.PeerState {
+	return mesh.PeerState{
+		Node: name, Known: true, Reachable: true, Adjacent: true, Conn: 1, NextHop: name, Via: name,
+		Options: goodOptions, Addr: addr, Sock: 0, Confirmed: true, MTU: 1439, MinMTU: 1439, Tunnel: tun,
+	}
+}
+
+func owned(owner node.Name, subnets ...string) (o []mesh.Owned) {
+	for _, s := range subnets {
+		sn, err := subnet.Parse(s)
+		if err != nil {
+			panic(err)
+		}
+		o = append(o, mesh.Owned{Subnet: sn, Owner: owner, Reachable: true})
+	}
+	return o
+}
+
+// subnets of the nodes a, b and c, and the broadcast subnets.
+func plan() mesh.Routes {
+	return mesh.Routes{
+		Subnets: slices.Concat(
+			owned("a", "10.0.0.0/16", "fd00::/32"),
+			owned("b", "10.1.0.0/16", "fd00:1::/32"),
+			owned("c", "10.2.0.0/16", "fd00:2::/32"),
+			owned("", "224.0.0.0/4", "ff00::/8"),
+		),
+	}
+}
+
+// pair is two stations that reach each other directly.
+func pair(t testing.TB) (a, b *station) {
+	a, b = newStation("a", addrA), newStation("b", addrB)
+	ta, tb := tunnels(t, "a", "b")
+	a.metas[1], b.metas[1] = &wireMeta{}, &wireMeta{}
+	a.PublishPeers([]mesh.PeerState{near("b", addrB, ta)})
+	b.PublishPeers([]mesh.PeerState{near("a", addrA, tb)})
+	a.PublishRoutes(plan())
+	b.PublishRoutes(plan())
+	return a, b
+}
+
+// row is three stations in a row: a and c reach each other only through b.
+// change may alter what a knows of c (or a nil change leaves UDP through b).
+func row(t testing.TB, change func(*mesh.PeerState)) (a, b, c *station) {
+	a, b, c = newStation("a", addrA), newStation("b", addrB), newStation("c", addrC)
+	for _, s := range []*station{a, b, c} {
+		s.metas[1], s.metas[2] = &wireMeta{}, &wireMeta{}
+		s.PublishRoutes(plan())
+	}
+	ab, ba := tunnels(t, "a", "b")
+	bc, cb := tunnels(t, "b", "c")
+	ac, ca := tunnels(t, "a", "c")
+	far := func(name node.Name, tun *sptps.Tunnel) mesh.PeerState {
+		s := near(name, netip.AddrPort{}, tun)
+		s.Adjacent, s.NextHop, s.Via, s.Confirmed, s.MTU, s.MinMTU = false, "b", name, false, 1518, 0
+		if change != nil {
+			change(&s)
+		}
+		return s
+	}
+	onB := near("c", addrC, bc)
+	onB.Conn = 2
+	a.PublishPeers([]mesh.PeerState{near("b", addrB, ab), far("c", ac)})
+	b.PublishPeers([]mesh.PeerState{near("a", addrA, ba), onB})
+	c.PublishPeers([]mesh.PeerState{near("b", addrB, cb), far("a", ca)})
+	return a, b, c
+}
+
+// again publishes what s knows of a peer, changed.
+func (s *station) again(name node.Name, change func(*mesh.PeerState)) {
+	_, st := s.known(name)
+	ps := st.PeerState
+	change(&ps)
+	s.PublishPeers([]mesh.PeerState{ps})
+}

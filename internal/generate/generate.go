@@ -1,0 +1,115 @@
+// Package generate makes the directory of a new node: its name, its keys, its
+// port and its address in the VPN.
+//
+// It never touches a network that is there already.
+package generate
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+
+	"tincan/internal/config"
+	"tincan/internal/keys"
+	"tincan/internal/node"
+)
+
+// Node says what the new node shall be like.
+type Node struct {
+	Layout config.Layout
+	Name   node.Name
+	Port   int // 0: the usual one if it is free, else another one
+
+	// VPN is the address of the node and the length of the whole network's
+	// prefix, for example 10.7.0.1/16. Without it the node has no address:
+	// a tinc-up script is left for the user to fill in.
+	VPN    netip.Prefix
+	Public config.Address // where others reach this node; no Host: not known
+}
+
+// ErrExists: there is a configuration already.
+var ErrExists = errors.New("there is a configuration already")
+
+// tincUp is left where the user must say what to do with the interface.
+const tincUp = `#!/bin/sh
+# This script runs when the VPN interface $INTERFACE has been made.
+# Give it an address and bring it up here, for example:
+#   ip addr add 10.1.0.1/16 dev "$INTERFACE"
+#   ip link set "$INTERFACE" up
+echo "$0 has not been filled in yet: the interface has no address" >&2
+`
+
+// Create makes the node and returns the port that it will listen on.
+func (n Node) Create() (port int, err error) {
+	l := n.Layout
+	if _, err := os.Lstat(l.TincConf()); err == nil {
+		return 0, fmt.Errorf("%w: %s", ErrExists, l.TincConf())
+	}
+	if port, err = n.choosePort(); err != nil {
+		return 0, err
+	}
+	key, err := keys.Generate(rand.Reader)
+	if err != nil {
+		return 0, err
+	}
+	if err := MakeDirs(l); err != nil {
+		return 0, err
+	}
+
+	conf := fmt.Appendf(nil, "Name = %s\n", n.Name)
+	host, err := os.ReadFile(l.Host(n.Name))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, err
+	}
+	if n.VPN.IsValid() {
+		conf = fmt.Appendf(conf, "Ifconfig = %s\n", n.VPN)
+		host, _ = config.Add(host, "Subnet", n.VPN.Addr().String())
+	} else if err := config.Create(l.Script("tinc-up"), []byte(tincUp), config.ScriptMode); err != nil && !errors.Is(err, fs.ErrExist) {
+		return 0, err
+	}
+	if n.Public.Host != "" {
+		host, _ = config.Set(host, "Address", n.Public.String())
+	}
+	if port != DefaultPort {
+		host, _ = config.Set(host, "Port", fmt.Sprint(port))
+	}
+	if err := config.WriteFile(l.Host(n.Name), host, config.FileMode); err != nil {
+		return 0, err
+	}
+	if _, err := StoreKey(key, l.PrivateKey(), l.Host(n.Name)); err != nil {
+		return 0, err
+	}
+	// tinc.conf comes last: it makes this directory a network.
+	err = config.Create(l.TincConf(), conf, config.FileMode)
+	if errors.Is(err, fs.ErrExist) {
+		err = fmt.Errorf("%w: %s", ErrExists, l.TincConf())
+	}
+	return port, err
+}
+
+func (n Node) choosePort() (int, error) {
+	switch {
+	case n.Port != 0:
+		return n.Port, nil
+	case PortFree(DefaultPort):
+		return DefaultPort, nil
+	}
+	return FreePort()
+}
+
+// MakeDirs makes the directories of a network that are missing.
+func MakeDirs(l config.Layout) error {
+	if err := os.MkdirAll(filepath.Dir(l.ConfBase), 0o755); err != nil {
+		return err
+	}
+	for _, dir := range []string{l.ConfBase, l.Hosts(), l.Cache()} {
+		if err := config.MakeDir(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,304 @@
+package invite
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"tincan/internal/config"
+	"tincan/internal/keys"
+)
+
+// builder makes a configuration directory, first in a temporary place and then
+// in one step where it belongs.
+type builder struct {
+	res   Result
+	key   *keys.PrivateKey
+	files []file // tinc.conf last: with it the directory counts as a configuration
+	tmp   string
+}
+
+type file struct {
+	name string // relative to the configuration directory
+	data []byte
+	mode fs.FileMode
+}
+
+// build decides what the invitation amounts to. Nothing is written.
+func (j *joiner) build(data []byte) (*builder, error) {
+	t, err := parseText(data)
+	if err != nil {
+		return nil, err
+	}
+	layout, err := j.layout(t)
+	if err != nil {
+		return nil, err
+	}
+	b := &builder{res: Result{Name: t.name, Layout: layout, Port: defaultPort}}
+	if b.key, err = keys.Generate(j.Rand); err != nil {
+		return nil, err
+	}
+	for _, p := range t.given() {
+		b.res.Addresses = append(b.res.Addresses, p.String())
+	}
+
+	conf, host := j.distribute(t)
+	host.set("Ed25519PublicKey", b.key.Public().String())
+	if err := j.choosePort(b, host); err != nil {
+		return nil, err
+	}
+	b.add("ed25519_key.priv", keys.MarshalPrivatePEM(b.key), config.SecretMode)
+	b.add(filepath.Join("hosts", string(t.name)), host.Bytes(), 0o644)
+	for _, h := range t.hosts {
+		content, dropped := h.hostFile()
+		for _, variable := range dropped {
+			j.Log(fmt.Sprintf("leaving %.40q out of the host file of %s", variable, h.name))
+		}
+		if string(h.name) == j.inviter && len(config.Values(content, "Address")) == 0 {
+			content = j.withAddress(content)
+		}
+		b.add(filepath.Join("hosts", string(h.name)), content, 0o644)
+	}
+	if j.TincUp {
+		j.tincUp(t, b)
+		b.add("invitation-data", data, config.SecretMode)
+	}
+	b.add("tinc.conf", conf.Bytes(), 0o644)
+	return b, b.checkClash()
+}
+
+// withAddress adds to the host file of the inviter, which does not say where it
+// can be reached, the place where we have just reached it.
+func (j *joiner) withAddress(hostFile []byte) []byte {
+	var w writer
+	address := j.url.Host
+	if port := config.Values(hostFile, "Port"); j.url.Port != defaultPort && (len(port) == 0 || port[0] != strconv.Itoa(int(j.url.Port))) {
+		address += " " + strconv.Itoa(int(j.url.Port))
+	}
+	w.set("Address", address)
+	w.Write(hostFile)
+	return w.Bytes()
+}
+
+// layout decides where the configuration goes.
+func (j *joiner) layout(t text) (config.Layout, error) {
+	place := j.Place
+	if names := t.values("NetName"); len(names) > 0 && (place.Net == "" || place.Net == ".") {
+		name := names[0]
+		if unsafe, err := config.CheckNetName(name); err != nil || unsafe || name == "" {
+			return config.Layout{}, fmt.Errorf("the invitation proposes %.60q for the name of the network, which is not safe", name)
+		}
+		if place.Conf == "" {
+			place.Net = name
+		}
+	}
+	l, err := place.Layout()
+	if err != nil {
+		return l, err
+	}
+	if err := vacant(l); !errors.Is(err, errOccupied) || j.explicit() {
+		return l, err
+	}
+	wanted := l.ConfBase
+	if place.Net, err = j.randomNet(); err != nil {
+		return l, err
+	}
+	if l, err = place.Layout(); err == nil {
+		j.Log(fmt.Sprintf("%s holds another configuration already; the network is called %s here", wanted, l.NetName))
+		err = vacant(l)
+	}
+	return l, err
+}
+
+// distribute sorts the first block into tinc.conf and our host file.
+func (j *joiner) distribute(t text) (conf, host *writer) {
+	conf, host = new(writer), new(writer)
+	conf.set("Name", string(t.name))
+	for _, l := range t.lines {
+		switch {
+		case l.variable == "" || l.comment() || l.is("NetName"):
+			continue
+		case l.is("Ifconfig") || l.is("Route"):
+			if !j.TincUp {
+				j.keepAddress(conf, l)
+			}
+			continue
+		}
+		v, known := config.Find(l.variable)
+		switch {
+		case !known:
+			j.Log(fmt.Sprintf("ignoring %.40q in the invitation: there is no such variable", l.variable))
+			continue
+		case v.Is(config.Safe):
+		case j.Force:
+			j.Log(fmt.Sprintf("warning: storing %s of the invitation, which is not safe", v.Name))
+		default:
+			j.Log(fmt.Sprintf("ignoring %s in the invitation: it is not safe", v.Name))
+			continue
+		}
+		if v.Is(config.HostFile) {
+			host.WriteString(l.setting())
+		} else {
+			conf.WriteString(l.setting())
+		}
+	}
+	return conf, host
+}
+
+// keepAddress stores an Ifconfig or Route line that "up" can carry out.
+func (j *joiner) keepAddress(conf *writer, l line) {
+	for i, word := range strings.Fields(l.value) {
+		_, errAddr := netip.ParseAddr(word)
+		_, errPrefix := netip.ParsePrefix(word)
+		if errAddr != nil && errPrefix != nil || i > 1 {
+			j.Log(fmt.Sprintf("ignoring %s = %.60q: only addresses can be set up without a tinc-up script", l.variable, l.value))
+			return
+		}
+	}
+	conf.WriteString(l.setting())
+	if l.is("Ifconfig") && len(config.Values(conf.Bytes(), "AutoAddress")) == 0 {
+		// Another inviter may have given the same address away; then one moves.
+		conf.set("AutoAddress", "yes")
+	}
+}
+
+// Random ports, as tinc's join takes them when 655 is in use.
+const (
+	firstRandomPort = 4096
+	randomPorts     = 32768
+	portTries       = 100
+)
+
+func (j *joiner) choosePort(b *builder, host *writer) error {
+	if given := config.Values(host.Bytes(), "Port"); len(given) > 0 {
+		if port, err := parsePort(given[0]); err == nil {
+			b.res.Port = port
+		}
+		return nil // --force
+	}
+	if j.PortFree(defaultPort) {
+		return nil
+	}
+	for range portTries {
+		n, err := below(j.Rand, randomPorts)
+		if err != nil {
+			return err
+		}
+		if port := uint16(firstRandomPort + n); j.PortFree(port) {
+			j.Log(fmt.Sprintf("port %d is in use here; this node listens on port %d", defaultPort, port))
+			b.res.Port = port
+			host.set("Port", strconv.Itoa(int(port)))
+			return nil
+		}
+	}
+	j.Log("no free port was found; choose one with Port")
+	return nil
+}
+
+func (b *builder) add(name string, data []byte, mode fs.FileMode) {
+	for i := range b.files {
+		if b.files[i].name == name { // two blocks for one host: the last one counts
+			b.files[i].data = data
+			return
+		}
+	}
+	b.files = append(b.files, file{name, data, mode})
+}
+
+func (b *builder) base() string { return b.res.Layout.ConfBase }
+
+// checkClash refuses to replace files that are in the way.
+func (b *builder) checkClash() error {
+	for _, f := range b.files {
+		path := filepath.Join(b.base(), f.name)
+		old, err := os.ReadFile(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return err
+		case !bytes.Equal(old, f.data):
+			return fmt.Errorf("%s is in the way; move it away or choose another directory", path)
+		}
+	}
+	return nil
+}
+
+// write puts everything into a temporary directory of the same file system:
+// inside of the target if that exists, else beside it.
+func (b *builder) write() error {
+	beside := b.base()
+	if _, err := os.Stat(beside); errors.Is(err, fs.ErrNotExist) {
+		beside = filepath.Dir(beside)
+		if err := os.MkdirAll(beside, 0o755); err != nil {
+			return err
+		}
+	} else if err != nil {
+		return err
+	}
+	tmp, err := os.MkdirTemp(beside, ".join-")
+	if err != nil {
+		return err
+	}
+	b.tmp = tmp
+	for _, dir := range []string{"hosts", "cache"} {
+		if err := os.Mkdir(filepath.Join(tmp, dir), 0o755); err != nil {
+			return err
+		}
+	}
+	for _, f := range b.files {
+		if err := writeNew(filepath.Join(tmp, f.name), f.data, f.mode); err != nil {
+			return err
+		}
+	}
+	return os.Chmod(tmp, 0o755)
+}
+
+func writeNew(path string, data []byte, mode fs.FileMode) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// finish moves everything to its place.
+func (b *builder) finish() (Result, error) {
+	if _, err := os.Stat(b.base()); errors.Is(err, fs.ErrNotExist) {
+		if err := os.Rename(b.tmp, b.base()); err == nil {
+			b.tmp = ""
+			return b.res, nil
+		}
+	}
+	for _, dir := range []string{"", "hosts", "cache"} {
+		if err := config.MakeDir(filepath.Join(b.base(), dir), 0o755); err != nil {
+			return Result{}, b.stranded(err)
+		}
+	}
+	for _, f := range b.files {
+		if err := os.Rename(filepath.Join(b.tmp, f.name), filepath.Join(b.base(), f.name)); err != nil {
+			return Result{}, b.stranded(err)
+		}
+	}
+	return b.res, nil
+}
+
+// stranded keeps the files of a node that the inviter has accepted already.
+func (b *builder) stranded(err error) error {
+	kept := b.tmp
+	b.tmp = ""
+	return fmt.Errorf("we are a node of the network now, but the configuration could not be moved to %s: %w; it lies in %s", b.base(), err, kept)
+}
+
+// discard removes the temporary directory, if there is one.
+func (b *builder) discard() {
+	if b.tmp != "" {
+		os.RemoveAll(b.tmp)
+	}
+}

@@ -1,0 +1,827 @@
+package invite
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"tincan/internal/b64"
+	"tincan/internal/config"
+	"tincan/internal/keys"
+	"tincan/internal/node"
+	"tincan/internal/sptps"
+	"tincan/internal/subnet"
+)
+
+// inviter is a node that listens for newcomers.
+type inviter struct {
+	t      testing.TB
+	dir    string
+	server *Server
+	addr   string
+	result <-chan error
+}
+
+func newInviter(t testing.TB, name node.Name) *inviter {
+	t.Helper()
+	in := &inviter{t: t, dir: t.TempDir()}
+	in.server = &Server{Dir: in.dir, Name: name}
+	in.addr, in.result = serveOnce(t, in.server)
+	_, port, _ := net.SplitHostPort(in.addr)
+	write(t, "Name = "+string(name)+"\n", in.dir, "tinc.conf")
+	key, _ := keys.Generate(rand.Reader)
+	write(t, "Ed25519PublicKey = "+key.Public().String()+"\nAddress = 127.0.0.1\nPort = "+port+"\n", in.dir, "hosts", string(name))
+	return in
+}
+
+func (in *inviter) conf(text string) { write(in.t, text, in.dir, "tinc.conf") }
+
+// issue makes an invitation.
+func (in *inviter) issue(name node.Name) Invitation {
+	in.t.Helper()
+	inv, err := in.tryIssue(name)
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	return inv
+}
+
+func (in *inviter) tryIssue(name node.Name) (Invitation, error) {
+	return Issue(Request{Dir: in.dir, Name: in.server.Name, Invitee: name, NetName: "home"})
+}
+
+// invitation makes an invitation with a text of our choice.
+func (in *inviter) invitation(text string) (url string) {
+	in.t.Helper()
+	inv := in.issue("placeholder")
+	write(in.t, text, inv.File)
+	return inv.URL
+}
+
+func (in *inviter) join(url string, change func(*Options)) (Result, error) {
+	o := Options{URL: url, PortFree: func(uint16) bool { return true }}
+	if change != nil {
+		change(&o)
+	}
+	if o.Place == (config.Place{}) {
+		o.Place.Conf = filepath.Join(in.t.TempDir(), "vpn")
+	}
+	return Join(context.Background(), o)
+}
+
+func TestJoinFinishesEverythingANodeNeeds(t *testing.T) {
+	in := newInviter(t, "alice")
+	in.conf("Name = alice\nMode = router\nIfconfig = 10.20.0.1/16\nIfconfig = fd00:20::1/64\n")
+	root := t.TempDir()
+	for i := range 3 {
+		peer := fmt.Sprintf("peer%d", i)
+		write(t, "Address = 192.0.2.7\nDevice = /dev/evil\nEd25519PublicKey = "+in.key()+"\nSubnet = 10.20.0.2\n", in.dir, "hosts", peer)
+	}
+	write(t, "Subnet = 10.20.9.9\nEd25519PublicKey = "+in.key()+"\n", in.dir, "hosts", "hidden")
+
+	inv := in.issue("bob")
+	res, err := in.join("  tinc://"+inv.URL+" \n", func(o *Options) {
+		o.Place = config.Place{Roots: config.Roots{Sysconf: root}}
+		o.PortFree = func(p uint16) bool { return p != 655 }
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := <-in.result; err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(root, "tinc", "home")
+	if res.Name != "bob" || res.Layout.ConfBase != dir || res.Layout.NetName != "home" || res.Port < firstRandomPort {
+		t.Errorf("%+v", res)
+	}
+	if len(res.Addresses) != 2 || !slices.Equal(res.Addresses, inv.Addresses) {
+		t.Errorf("addresses are %v, invited with %v", res.Addresses, inv.Addresses)
+	}
+	four, six := netip.MustParsePrefix(res.Addresses[0]), netip.MustParsePrefix(res.Addresses[1])
+	conf := read(t, dir, "tinc.conf")
+	for _, want := range []string{"Name = bob\n", "ConnectTo = alice\n", "ConnectTo = peer0\n", "ConnectTo = peer1\n", "ConnectTo = peer2\n",
+		"Mode = router\n", "Ifconfig = " + four.String() + "\n", "Ifconfig = " + six.String() + "\n"} {
+		if !strings.Contains(conf, want) {
+			t.Errorf("tinc.conf lacks %q:\n%s", want, conf)
+		}
+	}
+	if strings.Contains(conf, "hidden") {
+		t.Errorf("tinc.conf connects to a node without address:\n%s", conf)
+	}
+	host := read(t, dir, "hosts", "bob")
+	for _, want := range []string{"Subnet = " + four.Addr().String() + "\n", "Subnet = " + six.Addr().String() + "\n", fmt.Sprintf("Port = %d\n", res.Port)} {
+		if !strings.Contains(host, want) {
+			t.Errorf("hosts/bob lacks %q:\n%s", want, host)
+		}
+	}
+	if peer := read(t, dir, "hosts", "peer1"); strings.Contains(peer, "evil") || !strings.Contains(peer, "Address = 192.0.2.7\n") {
+		t.Errorf("hosts/peer1 is\n%s", peer)
+	}
+	// What the inviter stored.
+	key, err := keys.ParsePrivatePEM([]byte(read(t, dir, "ed25519_key.priv")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored := read(t, in.dir, "hosts", "bob")
+	if !strings.Contains(stored, key.Public().String()) || !strings.Contains(stored, "Subnet = "+four.Addr().String()) {
+		t.Errorf("the inviter stored\n%s", stored)
+	}
+	for name, mode := range map[string]os.FileMode{"ed25519_key.priv": 0o600, "tinc.conf": 0o644, "cache": 0o755, ".": 0o755} {
+		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode().Perm() != mode {
+			t.Errorf("%s: %v, %v", name, info, err)
+		}
+	}
+}
+
+func (in *inviter) key() string {
+	k, _ := keys.Generate(rand.Reader)
+	return k.Public().String()
+}
+
+func TestEveryRefusalHasItsOwnReason(t *testing.T) {
+	other := token{1, 2, 3}
+	for name, c := range map[string]struct {
+		prepare func(in *inviter, inv Invitation) (url string)
+		want    error
+	}{
+		"wrong cookie": {func(in *inviter, inv Invitation) string {
+			u, _ := ParseURL(inv.URL)
+			u.cookie = other
+			return u.String()
+		}, Unknown},
+		"wrong key hash": {func(in *inviter, inv Invitation) string {
+			u, _ := ParseURL(inv.URL)
+			u.keyHash = other
+			return u.String()
+		}, errOtherKey},
+		"used": {func(in *inviter, inv Invitation) string {
+			if _, err := in.join(inv.URL, nil); err != nil {
+				in.t.Fatal(err)
+			}
+			return inv.URL
+		}, Used},
+		"expired": {func(in *inviter, inv Invitation) string {
+			old := time.Now().Add(-8 * 24 * time.Hour)
+			_ = os.Chtimes(inv.File, old, old)
+			return inv.URL
+		}, Expired},
+		"expired and asked for again": {func(in *inviter, inv Invitation) string {
+			old := time.Now().Add(-8 * 24 * time.Hour)
+			_ = os.Chtimes(inv.File, old, old)
+			_, _ = in.join(inv.URL, nil)
+			return inv.URL
+		}, Expired},
+		"expired and swept away": {func(in *inviter, inv Invitation) string {
+			in.issue("carol") // keeps the key
+			old := time.Now().Add(-8 * 24 * time.Hour)
+			_ = os.Chtimes(inv.File, old, old)
+			in.issue("dave")
+			return inv.URL
+		}, Expired},
+		"in use": {func(in *inviter, inv Invitation) string {
+			_ = os.Rename(inv.File, inv.File+usedSuffix)
+			return inv.URL
+		}, Busy},
+		"name taken since": {func(in *inviter, inv Invitation) string {
+			write(in.t, "", in.dir, "hosts", "bob")
+			return inv.URL
+		}, Taken},
+		"name known to the network": {func(in *inviter, inv Invitation) string {
+			in.server.Known = func(n node.Name) bool { return n == "bob" }
+			return inv.URL
+		}, Taken},
+		"broken invitation file": {func(in *inviter, inv Invitation) string {
+			write(in.t, "ConnectTo = alice\n", inv.File)
+			return inv.URL
+		}, Failed},
+		"no address left": {func(in *inviter, inv Invitation) string {
+			in.server.Taken = func() []subnet.Subnet {
+				return []subnet.Subnet{subnet.FromPrefix(netip.MustParsePrefix("10.20.0.0/17")), subnet.FromPrefix(netip.MustParsePrefix("10.20.128.0/17"))}
+			}
+			return inv.URL
+		}, Full},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := newInviter(t, "alice")
+			in.conf("Name = alice\nIfconfig = 10.20.0.1/16\n")
+			url := c.prepare(in, in.issue("bob"))
+			dir := filepath.Join(t.TempDir(), "vpn")
+			start := time.Now()
+			_, err := in.join(url, func(o *Options) { o.Place.Conf = dir })
+			if !errors.Is(err, c.want) {
+				t.Errorf("got %v, want %v", err, c.want)
+			}
+			if strings.Contains(fmt.Sprint(err), strings.Split(url, "/")[1][tokenText:]) {
+				t.Errorf("the cookie is in the error: %v", err)
+			}
+			if time.Since(start) > 3*time.Second {
+				t.Errorf("it took %v", time.Since(start))
+			}
+			if left, _ := os.ReadDir(filepath.Dir(dir)); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
+	}
+}
+
+// badClient joins like Join, but sends what it likes instead of its key.
+func (in *inviter) badClient(url string, answer func(c *conversation) error) error {
+	j := &joiner{Options: Options{URL: url}}
+	j.fillIn()
+	j.url, _ = ParseURL(url)
+	j.throwAway, _ = keys.Generate(rand.Reader)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	c, key, err := j.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.conn.Close()
+	stream, kex, _ := sptps.NewStream(sptps.Config{Initiator: true, Key: j.throwAway, Peer: key, Label: sptps.LabelInvitation, Rand: rand.Reader})
+	c.stream = stream
+	if err := c.write(kex); err != nil {
+		return err
+	}
+	if _, _, _, err := c.next(); err != nil {
+		return err
+	}
+	if err := c.send(recordText, j.url.cookie[:]); err != nil {
+		return err
+	}
+	if _, err := receiveText(c); err != nil {
+		return err
+	}
+	if err := answer(c); err != nil {
+		return err
+	}
+	typ, data, _, err := c.next()
+	if err != nil {
+		return err
+	}
+	if typ == recordAccepted {
+		return nil
+	}
+	return refused(typ, data)
+}
+
+func TestAnInvitationIsSpentOnlyWhenTheKeyIsStored(t *testing.T) {
+	neutral := make([]byte, 32)
+	neutral[0] = 1
+	record := func(typ byte, data string) func(c *conversation) error {
+		return func(c *conversation) error { return c.send(typ, []byte(data)) }
+	}
+	for name, answer := range map[string]func(c *conversation) error{
+		"hangs up":           func(c *conversation) error { return c.conn.Close() },
+		"empty key":          record(recordEnd, ""),
+		"a line feed":        record(recordEnd, strings.Repeat("A", 42)+"\n"),
+		"two lines":          record(recordEnd, strings.Repeat("A", 43)+"\nProxy = exec sh"),
+		"too short":          record(recordEnd, strings.Repeat("A", 42)),
+		"neutral element":    record(recordEnd, b64.Encode(neutral)),
+		"no point":           record(recordEnd, b64.Encode(append([]byte{2}, make([]byte, 31)...))),
+		"a second cookie":    record(recordText, strings.Repeat("x", 18)),
+		"unknown record":     record(9, "x"),
+		"broken record":      func(c *conversation) error { return c.write(make([]byte, 40)) },
+		"hangs up half-way":  func(c *conversation) error { return errors.Join(c.write([]byte{0}), c.conn.Close()) },
+		"endless key":        record(recordEnd, strings.Repeat("A", 60000)),
+		"application rekeys": func(c *conversation) error { b, _ := c.stream.Rekey(); return errors.Join(c.write(b), c.conn.Close()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := newInviter(t, "alice")
+			inv := in.issue("bob")
+			before, _ := os.Stat(inv.File)
+			if err := in.badClient(inv.URL, answer); err == nil {
+				t.Fatal("accepted")
+			}
+			if err := <-in.result; err == nil {
+				t.Fatal("the server is content")
+			}
+			if _, err := os.Stat(filepath.Join(in.dir, "hosts", "bob")); err == nil {
+				t.Error("a host file was written")
+			}
+			after, err := os.Stat(inv.File)
+			if err != nil || !after.ModTime().Equal(before.ModTime()) {
+				t.Errorf("the invitation changed: %v", err)
+			}
+			if _, err := in.join(inv.URL, nil); err != nil {
+				t.Errorf("the second try: %v", err)
+			}
+		})
+	}
+}
+
+func TestSilenceEndsAConversation(t *testing.T) {
+	in := newInviter(t, "alice")
+	in.server.wait = 50 * time.Millisecond
+	inv := in.issue("bob")
+	err := in.badClient(inv.URL, func(c *conversation) error { time.Sleep(200 * time.Millisecond); return nil })
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	if err := <-in.result; !errors.Is(err, errSilent) {
+		t.Errorf("server: %v", err)
+	}
+	// The other way round: something listens and says nothing.
+	l, _ := net.Listen("tcp", "127.0.0.1:0")
+	defer l.Close()
+	u, _ := ParseURL(inv.URL)
+	u.Port = uint16(l.Addr().(*net.TCPAddr).Port)
+	if _, err := in.join(u.String(), func(o *Options) { o.wait = 50 * time.Millisecond }); err == nil || !strings.Contains(err.Error(), "no greeting") {
+		t.Errorf("client: %v", err)
+	}
+}
+
+func TestOneOfManyJoinersWins(t *testing.T) {
+	in := newInviter(t, "alice")
+	inv := in.issue("bob")
+	var wg sync.WaitGroup
+	errs := make([]error, 8)
+	for i := range errs {
+		wg.Go(func() { _, errs[i] = in.join(inv.URL, nil) })
+	}
+	wg.Wait()
+	won := 0
+	for _, err := range errs {
+		switch {
+		case err == nil:
+			won++
+		case !errors.Is(err, Busy) && !errors.Is(err, Used) && !errors.Is(err, Taken):
+			t.Errorf("a loser was told: %v", err)
+		}
+	}
+	if won != 1 {
+		t.Errorf("%d joined", won)
+	}
+}
+
+func TestConcurrentInvitationsOfOneNode(t *testing.T) {
+	in := newInviter(t, "alice")
+	in.conf("Name = alice\nIfconfig = 10.20.0.1/28\n")
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	seen := map[string]bool{}
+	hashes := map[token]bool{}
+	for i := range 13 {
+		wg.Go(func() {
+			inv, err := in.tryIssue(node.Name(fmt.Sprintf("n%d", i)))
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil || len(inv.Addresses) != 1 || seen[inv.Addresses[0]] {
+				t.Errorf("%v, %v", inv.Addresses, err)
+				return
+			}
+			u, _ := ParseURL(inv.URL)
+			seen[inv.Addresses[0]], hashes[u.keyHash] = true, true
+		})
+	}
+	wg.Wait()
+	if len(hashes) != 1 {
+		t.Errorf("%d keys for one generation of invitations", len(hashes))
+	}
+	if _, err := in.tryIssue("oneTooMany"); !errors.Is(err, errRangeFull) {
+		t.Errorf("the 14th of 13 addresses: %v", err)
+	}
+}
+
+func TestConcurrentInvitersNeverChooseTheSameAddress(t *testing.T) {
+	names := []node.Name{"alice", "bob", "carol"}
+	for _, length := range []string{"24", "12"} {
+		chosen := map[string]node.Name{}
+		for i, self := range names {
+			in := newInviter(t, self)
+			in.conf(fmt.Sprintf("Ifconfig = 10.20.0.%d/%s\n", i+1, length))
+			for _, n := range names {
+				if n != self {
+					write(t, "", in.dir, "hosts", string(n))
+				}
+			}
+			for k := range 12 {
+				inv := in.issue(node.Name(fmt.Sprintf("n%d_%d", i, k)))
+				if by, ok := chosen[inv.Addresses[0]]; ok {
+					t.Errorf("%s and %s both chose %s", self, by, inv.Addresses[0])
+				}
+				chosen[inv.Addresses[0]] = self
+			}
+		}
+	}
+}
+
+func TestAStaleAddressIsReplacedAtRedemption(t *testing.T) {
+	in := newInviter(t, "alice")
+	in.conf("Name = alice\nIfconfig = 10.20.0.1/24\n")
+	inv := in.issue("bob")
+	stale := netip.MustParsePrefix(inv.Addresses[0])
+	in.server.Taken = func() []subnet.Subnet {
+		whole := netip.MustParsePrefix("0.0.0.0/0") // a default route is nobody's address
+		return []subnet.Subnet{subnet.FromPrefix(netip.PrefixFrom(stale.Addr(), 32)), subnet.FromPrefix(whole)}
+	}
+	res, err := in.join(inv.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := netip.MustParsePrefix(res.Addresses[0])
+	if got == stale || got.Masked() != stale.Masked() {
+		t.Errorf("got %v instead of %v", got, stale)
+	}
+	for _, path := range []string{filepath.Join(in.dir, "hosts", "bob"), res.Layout.Host("bob")} {
+		if text := read(t, path); !strings.Contains(text, "Subnet = "+got.Addr().String()+"\n") || strings.Contains(text, stale.Addr().String()) {
+			t.Errorf("%s:\n%s", path, text)
+		}
+	}
+}
+
+func TestAddressesOfARange(t *testing.T) {
+	dir := t.TempDir()
+	write(t, "Ifconfig = 10.0.0.1/29\n", dir, "tinc.conf")
+	write(t, "Subnet = 10.0.0.2\nSubnet = 10.0.0.4/31\nSubnet = 0.0.0.0/0\nSubnet = 10.0.0.0/29\n", dir, "hosts", "other")
+	a, err := survey(dir, "alice", "", nil, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for range 200 {
+		addr, err := a.pick(netip.MustParsePrefix("10.0.0.1/29"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen[addr.String()] = true
+	}
+	// .0 and .7 are network and broadcast, .1 is ours, .2 and .4/31 are in use.
+	if len(seen) != 2 || !seen["10.0.0.3"] || !seen["10.0.0.6"] {
+		t.Errorf("chose among %v", seen)
+	}
+	for range 50 {
+		p := netip.MustParsePrefix("fd00:20::1/60")
+		addr, err := a.pick(p)
+		if err != nil || !p.Contains(addr) || addr.Is4() {
+			t.Fatalf("%v, %v", addr, err)
+		}
+	}
+}
+
+func TestIssueFailures(t *testing.T) {
+	in := newInviter(t, "alice")
+	write(t, "", in.dir, "hosts", "old")
+	base := Request{Dir: in.dir, Name: "alice", Invitee: "bob"}
+	for name, c := range map[string]struct {
+		change func(*Request)
+		host   string
+	}{
+		"invalid name":         {func(r *Request) { r.Invitee = "b-b" }, ""},
+		"own name":             {func(r *Request) { r.Invitee = "alice" }, ""},
+		"host file exists":     {func(r *Request) { r.Invitee = "old" }, ""},
+		"known to the network": {func(r *Request) { r.Known = func(node.Name) bool { return true } }, ""},
+		"no configuration":     {func(r *Request) { r.Dir = t.TempDir() }, ""},
+		"no address":           {nil, "Port = 655\n"},
+		"port not known":       {nil, "Address = h\nPort = 0\n"},
+		"port is nonsense":     {nil, "Address = h\nPort = 99999\n"},
+		"no randomness":        {func(r *Request) { r.Rand = bytes.NewReader(nil) }, ""},
+	} {
+		r := base
+		if c.change != nil {
+			c.change(&r)
+		}
+		own := read(t, in.dir, "hosts", "alice")
+		if c.host != "" {
+			write(t, c.host, in.dir, "hosts", "alice")
+		}
+		if inv, err := Issue(r); err == nil {
+			t.Errorf("%s: %+v", name, inv)
+		}
+		write(t, own, in.dir, "hosts", "alice")
+		if left := storeIn(in.dir).names(); len(left) > 0 {
+			t.Errorf("%s left %v behind", name, left)
+		}
+	}
+}
+
+func TestWhereNewcomersAreSent(t *testing.T) {
+	for name, c := range map[string]struct{ host, conf, want, line string }{
+		"no port":                     {"Address = vpn.example.org\n", "", "vpn.example.org:655/", ""},
+		"port with the address":       {"Address = vpn.example.org 443\nPort = 7000\n", "", "vpn.example.org:443/", "Port = 7000\n"},
+		"port of the main file":       {"Address = vpn.example.org\n", "Port = 7000\n", "vpn.example.org:7000/", "Port = 7000\n"},
+		"dynamic port":                {"Address = 2001:db8::1\nPort = 0\n", "", "[2001:db8::1]:4567/", "Port = 4567\n"},
+		"address of the main file":    {"", "Address = 192.0.2.1\n", "192.0.2.1:655/", ""},
+		"address given by the caller": {"", "", "fallback.example.org:655/", ""},
+	} {
+		dir := t.TempDir()
+		write(t, c.conf, dir, "tinc.conf")
+		write(t, c.host, dir, "hosts", "alice")
+		inv, err := Issue(Request{Dir: dir, Name: "alice", Invitee: "bob", Port: 4567, Address: "fallback.example.org"})
+		if err != nil || !strings.HasPrefix(inv.URL, c.want) {
+			t.Errorf("%s: %s, %v", name, inv.URL, err)
+			continue
+		}
+		if text := read(t, inv.File); !strings.Contains(text, c.line) || strings.Contains(text, "Port = 0") {
+			t.Errorf("%s:\n%s", name, text)
+		}
+	}
+}
+
+func TestInvitationKeyAndLeftovers(t *testing.T) {
+	in := newInviter(t, "alice")
+	s := storeIn(in.dir)
+	first := in.issue("bob")
+	second := in.issue("bob")
+	if !first.NewKey || second.NewKey {
+		t.Error("the key must stay while an invitation is open")
+	}
+	old := time.Now().Add(-8 * 24 * time.Hour)
+	for _, inv := range []Invitation{first, second} {
+		_ = os.Chtimes(inv.File, old, old)
+	}
+	stale := first.File[:len(first.File)-1] + "x" + usedSuffix
+	write(t, "Name = x\n", stale)
+	_ = os.Chtimes(stale, old, old)
+	third := in.issue("carol")
+	if !third.NewKey {
+		t.Error("the key outlived its last invitation")
+	}
+	if names := s.names(); len(names) != 1 {
+		t.Errorf("left over: %v", names)
+	}
+	// One that is being used right now still needs its key.
+	_ = os.Rename(third.File, third.File+usedSuffix)
+	if in.issue("dave").NewKey {
+		t.Error("the key was replaced during a conversation")
+	}
+	if info, _ := os.Stat(s.dir); info.Mode().Perm() != 0o700 {
+		t.Errorf("mode %v", info.Mode())
+	}
+}
+
+func TestAnAbandonedInvitationCanBeUsed(t *testing.T) {
+	in := newInviter(t, "alice")
+	inv := in.issue("bob")
+	_ = os.Rename(inv.File, inv.File+usedSuffix) // a daemon died while it was being used
+	ago := time.Now().Add(-2 * abandoned)
+	_ = os.Chtimes(inv.File+usedSuffix, ago, ago)
+	if _, err := in.join(inv.URL, nil); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestClashesAreFoundBeforeAnythingIsSpent(t *testing.T) {
+	in := newInviter(t, "alice")
+	inv := in.issue("bob")
+	for name, inTheWay := range map[string]string{
+		"a configuration":   "tinc.conf",
+		"a private key":     "ed25519_key.priv",
+		"another host file": "hosts/alice",
+	} {
+		dir := t.TempDir()
+		write(t, "something\n", dir, inTheWay)
+		before := tree(t, dir)
+		if _, err := in.join(inv.URL, func(o *Options) { o.Place.Conf = dir }); err == nil || !strings.Contains(err.Error(), inTheWay) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if after := tree(t, dir); len(after) != len(before) {
+			t.Errorf("%s: %v", name, after)
+		}
+	}
+	dir := t.TempDir() // other files are left alone
+	write(t, "#!/bin/sh\n", dir, "host-up")
+	if _, err := in.join(inv.URL, func(o *Options) { o.Place.Conf = dir }); err != nil {
+		t.Fatal(err)
+	}
+	if got := tree(t, dir); got["host-up"].content == "" || got["tinc.conf"].content == "" {
+		t.Errorf("%v", got)
+	}
+	if entries, _ := filepath.Glob(filepath.Join(dir, ".join-*")); len(entries) > 1 {
+		t.Errorf("left behind: %v", entries)
+	}
+}
+
+func TestAnOccupiedNetworkNameIsAvoided(t *testing.T) {
+	in := newInviter(t, "alice")
+	root := t.TempDir()
+	write(t, "Name = x\n", root, "tinc", "home", "tinc.conf")
+	place := config.Place{Roots: config.Roots{Sysconf: root}}
+	res, err := in.join(in.issue("bob").URL, func(o *Options) { o.Place = place })
+	if err != nil || !strings.HasPrefix(res.Layout.NetName, "join_") {
+		t.Errorf("%+v, %v", res.Layout, err)
+	}
+	place.Net = "home"
+	inv := in.issue("carol")
+	if _, err := in.join(inv.URL, func(o *Options) { o.Place = place }); !errors.Is(err, errOccupied) {
+		t.Errorf("with the name given: %v", err)
+	}
+	place.Net = "mine"
+	if res, err := in.join(inv.URL, func(o *Options) { o.Place = place }); err != nil || res.Layout.NetName != "mine" {
+		t.Errorf("another name: %+v, %v", res.Layout, err)
+	}
+}
+
+func TestUnsafeVariables(t *testing.T) {
+	for _, v := range config.Variables() {
+		in := newInviter(t, "alice")
+		if strings.EqualFold(v.Name, "Name") || strings.EqualFold(v.Name, "Ifconfig") || strings.EqualFold(v.Name, "Route") || v.Name == "Ed25519PublicKey" {
+			continue
+		}
+		data := fmt.Sprintf("Name = bob\n%s = 1\nName = other\n%s = 1\n", v.Name, v.Name)
+		res, err := in.join(in.invitation(data), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored := strings.Contains(read(t, res.Layout.TincConf())+"\n"+read(t, res.Layout.Host("bob")), "\n"+v.Name+" = 1\n")
+		if stored != v.Is(config.Safe) {
+			t.Errorf("%s: stored is %v", v.Name, stored)
+		}
+		foreign := v.Is(config.Safe) && v.Is(config.HostFile) || slices.Contains([]string{"Address", "Port", "PublicKey"}, v.Name)
+		if stored := strings.Contains("\n"+read(t, res.Layout.Host("other")), "\n"+v.Name+" = 1\n"); stored != foreign {
+			t.Errorf("%s of another host: stored is %v", v.Name, stored)
+		}
+	}
+}
+
+func TestURLs(t *testing.T) {
+	const secret = "o_MyWHkfhcVIlVoLs4lR_dZ2Uu9TWbPgbZfN81_opRlLWqUk"
+	for in, want := range map[string]string{
+		"h:1/" + secret:                             "h:1/" + secret,
+		" \t h/" + secret + "\r\n":                  "h:655/" + secret,
+		"tinc://[2001:db8::1]:7/" + secret:          "[2001:db8::1]:7/" + secret,
+		"[fe80::1%eth0]/" + secret:                  "[fe80::1%eth0]:655/" + secret,
+		"HTTP://192.0.2.1:655/" + secret:            "192.0.2.1:655/" + secret,
+		"h/" + strings.Replace(secret, "_", "/", 1): "h:655/" + secret,
+	} {
+		if u, err := ParseURL(in); err != nil || u.String() != want {
+			t.Errorf("ParseURL(%q) = %v, %v", in, u, err)
+		}
+	}
+	for in, complaint := range map[string]string{
+		"":                                "empty",
+		"h:1":                             "no slash",
+		"h/" + secret[:47]:                "47 characters",
+		"h/" + secret + "x":               "49 characters",
+		"h/" + secret[:20] + " " + secret: "character 21",
+		"h/" + secret[:40] + "é":          "character 41",
+		"/" + secret:                      "missing",
+		":655/" + secret:                  "missing",
+		"2001:db8::1/" + secret:           "brackets",
+		"[2001:db8::1/" + secret:          "not closed",
+		"[2001:db8::1]x/" + secret:        "colon",
+		"[h]:1/" + secret:                 "brackets",
+		"h:0/" + secret:                   "not a port",
+		"h:65536/" + secret:               "not a port",
+		"h:/" + secret:                    "not a port",
+		"h x:1/" + secret:                 "not the name",
+		"a@h:1/" + secret:                 "not the name",
+	} {
+		_, err := ParseURL(in)
+		if err == nil || !strings.Contains(err.Error(), complaint) {
+			t.Errorf("ParseURL(%q): %v", in, err)
+		}
+		if err != nil && strings.Contains(err.Error(), secret[30:40]) {
+			t.Errorf("the secret is in %v", err)
+		}
+	}
+}
+
+func TestTooManyAttempts(t *testing.T) {
+	var l limiter
+	now := time.Unix(1000, 0)
+	addr := netip.MustParseAddr("192.0.2.1")
+	begun := 0
+	for l.begin(addr, now) {
+		l.end()
+		begun++
+	}
+	if begun != burst {
+		t.Errorf("%d at once", begun)
+	}
+	if l.begin(netip.MustParseAddr("::ffff:192.0.2.1"), now) {
+		t.Error("the mapped form counts as another address")
+	}
+	if !l.begin(netip.MustParseAddr("192.0.2.2"), now) || !l.begin(addr, now.Add(refill)) {
+		t.Error("an innocent address has to wait")
+	}
+	l.talking = 0
+	for i := range 3 * maxAddresses {
+		if l.begin(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), now) {
+			l.end()
+		}
+	}
+	if len(l.seen) > maxAddresses {
+		t.Errorf("%d addresses are remembered", len(l.seen))
+	}
+	l.talking = maxTalking
+	if l.begin(netip.MustParseAddr("192.0.2.9"), now) {
+		t.Error("too many conversations at once")
+	}
+}
+
+func TestJoinCanBeInterrupted(t *testing.T) {
+	l, _ := net.Listen("tcp", "127.0.0.1:0")
+	defer l.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	_, err := Join(ctx, Options{URL: l.Addr().String() + "/" + strings.Repeat("A", 48), Place: config.Place{Conf: filepath.Join(t.TempDir(), "vpn")}})
+	if err == nil || time.Since(start) > 2*time.Second {
+		t.Errorf("%v after %v", err, time.Since(start))
+	}
+}
+
+func FuzzParseURL(f *testing.F) {
+	f.Add("h:1/o_MyWHkfhcVIlVoLs4lR_dZ2Uu9TWbPgbZfN81_opRlLWqUk")
+	f.Add("tinc://[::1]:655/o_MyWHkfhcVIlVoLs4lR_dZ2Uu9TWbPgbZfN81_opRlLWqUk")
+	f.Fuzz(func(t *testing.T, s string) {
+		u, err := ParseURL(s)
+		if err != nil {
+			return
+		}
+		if again, err := ParseURL(u.String()); err != nil || again != u {
+			t.Fatalf("%q became %v, then %v, %v", s, u, again, err)
+		}
+	})
+}
+
+func FuzzText(f *testing.F) {
+	for _, v := range transcripts(f) {
+		f.Add([]byte(v.Text))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		x, err := parseText(data)
+		if err != nil {
+			return
+		}
+		j := &joiner{Options: Options{
+			Place:    config.Place{Conf: filepath.Join(t.TempDir(), "vpn")},
+			PortFree: func(uint16) bool { return true },
+			TincUp:   len(data)%2 == 0,
+		}}
+		j.fillIn()
+		b, err := j.build(data)
+		if err != nil {
+			return
+		}
+		for _, file := range b.files {
+			if !filepath.IsLocal(file.name) {
+				t.Fatalf("a file outside: %q", file.name)
+			}
+		}
+		replace := map[netip.Addr]netip.Addr{}
+		for _, p := range x.given() {
+			replace[p.Addr()] = p.Addr()
+		}
+		again, err := parseText(x.readdressed(data, replace))
+		if err != nil || again.name != x.name || len(again.hosts) != len(x.hosts) || !slices.Equal(again.given(), x.given()) {
+			t.Fatalf("replacing addresses by themselves changed the invitation: %v", err)
+		}
+	})
+}
+
+// FuzzConversation lets both sides hear nonsense, and lets a newcomer with a
+// good URL answer the invitation with nonsense.
+func FuzzConversation(f *testing.F) {
+	for _, v := range transcripts(f) {
+		f.Add(unhex(f, v.Stream.Client), unhex(f, v.Stream.Server), byte(1), []byte(v.PublicKey+"\n"))
+	}
+	in := newInviter(f, "alice")
+	in.server.wait = 20 * time.Millisecond
+	inv := in.issue("bob")
+	f.Fuzz(func(t *testing.T, toServer, toClient []byte, typ byte, answer []byte) {
+		in.server.limit = limiter{}
+		client, server := tcpPair(t)
+		_, _ = client.Write(toServer)
+		_ = client.(*net.TCPConn).CloseWrite()
+		hello, rest, _ := strings.Cut(string(toServer), "\n")
+		if err := in.server.Serve(context.Background(), server, hello, []byte(rest)); err == nil {
+			t.Fatal("somebody was let in")
+		}
+
+		client, server = tcpPair(t)
+		_, _ = server.Write(toClient)
+		_ = server.(*net.TCPConn).CloseWrite()
+		_, err := in.join(inv.URL, func(o *Options) {
+			o.wait = 20 * time.Millisecond
+			o.Place.Conf = filepath.Join(t.TempDir(), "vpn")
+			o.Dial = func(context.Context, string, string) (net.Conn, error) { return client, nil }
+		})
+		if err == nil {
+			t.Fatal("joined nothing")
+		}
+
+		if k, err := keys.ParsePublicKey(string(answer)); err == nil && k.Valid() == nil {
+			return
+		}
+		err = in.badClient(inv.URL, func(c *conversation) error { return c.send(typ%128, answer) })
+		if err == nil {
+			t.Fatal("somebody was let in without a key")
+		}
+		<-in.result
+		if _, err := os.Stat(inv.File); err != nil {
+			t.Fatalf("the invitation is gone: %v", err)
+		}
+	})
+}

@@ -1,0 +1,333 @@
+package invite
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"tincan/internal/config"
+	"tincan/internal/keys"
+	"tincan/internal/node"
+	"tincan/internal/subnet"
+)
+
+// maxOthers is how many nodes besides the inviter a newcomer is told about.
+const maxOthers = 4
+
+// Request says what to invite and where.
+type Request struct {
+	Dir     string // CONFBASE of the inviter
+	NetName string // "" if the network has none
+	Name    node.Name
+	Invitee node.Name
+
+	// Address is the host name or IP address in the URL if the configuration
+	// has no Address line.
+	Address string
+	// Port is what the running daemon listens on. It counts if the
+	// configuration says Port = 0.
+	Port uint16
+	// Taken returns the subnets of the running network. It may be nil.
+	Taken func() []subnet.Subnet
+	// Known tells whether the running network has a node of that name. It may
+	// be nil.
+	Known func(node.Name) bool
+
+	Expire time.Duration // 0: DefaultExpire
+	Now    time.Time     // zero: the present
+	Rand   io.Reader     // nil: crypto/rand
+}
+
+// Invitation is what Issue made.
+type Invitation struct {
+	URL       string // secret
+	File      string // path of the file, which may still be edited
+	Invitee   node.Name
+	Addresses []string // ADDR/LEN chosen for the newcomer
+	NewKey    bool     // there is a new invitation key: a tinc daemon must reload
+}
+
+// ErrNoAddress is the error when nothing says where newcomers can reach us.
+var ErrNoAddress = errors.New("the configuration does not say under which address this node can be reached")
+
+// Issue makes an invitation. Nothing is left behind if it fails. The caller
+// runs the invitation-created script before it shows the URL.
+func Issue(r Request) (inv Invitation, err error) {
+	if r.Now.IsZero() {
+		r.Now = time.Now()
+	}
+	if r.Rand == nil {
+		r.Rand = rand.Reader
+	}
+	if r.Expire == 0 {
+		r.Expire = DefaultExpire
+	}
+	if err := r.check(); err != nil {
+		return Invitation{}, fmt.Errorf("inviting %s: %w", r.Invitee, err)
+	}
+	if inv, err = r.issue(); err != nil {
+		return Invitation{}, fmt.Errorf("inviting %s: %w", r.Invitee, err)
+	}
+	return inv, nil
+}
+
+// check finds clashes of the name.
+func (r *Request) check() error {
+	if _, err := node.ParseName(string(r.Invitee)); err != nil {
+		return err
+	}
+	if r.Invitee == r.Name {
+		return errors.New("that is the name of this node")
+	}
+	file := filepath.Join(r.Dir, "hosts", string(r.Invitee))
+	if _, err := os.Lstat(file); err == nil {
+		return fmt.Errorf("there is a node of that name already: %s exists", file)
+	}
+	if r.Known != nil && r.Known(r.Invitee) {
+		return errors.New("the network has a node of that name already")
+	}
+	return nil
+}
+
+func (r *Request) issue() (inv Invitation, err error) {
+	conf, err := readConf(r.Dir)
+	if err != nil {
+		return inv, err
+	}
+	own, err := os.ReadFile(filepath.Join(r.Dir, "hosts", string(r.Name)))
+	if err != nil {
+		return inv, fmt.Errorf("reading our own host file: %w", err)
+	}
+	url, port, err := r.location(own, conf)
+	if err != nil {
+		return inv, err
+	}
+
+	s := storeIn(r.Dir)
+	if err := config.MakeDir(s.dir, 0o700); err != nil {
+		return inv, err
+	}
+	unlock, err := s.lock()
+	if err != nil {
+		return inv, err
+	}
+	defer unlock()
+	open, err := s.sweep(r.Now, r.Expire)
+	if err != nil {
+		return inv, fmt.Errorf("removing old invitations: %w", err)
+	}
+	key, isNew, err := s.keyFor(open, r.Rand)
+	if err != nil {
+		return inv, err
+	}
+	if _, err := io.ReadFull(r.Rand, url.cookie[:]); err != nil {
+		return inv, err
+	}
+	url.keyHash = keyHashOf(key.Public())
+
+	inv = Invitation{URL: url.String(), Invitee: r.Invitee, NewKey: isNew}
+	inv.File = s.path(fileOf(url.cookie, key.Public()))
+	content, err := r.text(own, conf, port, &inv)
+	if err != nil {
+		return Invitation{}, err
+	}
+	if err := config.Create(inv.File, content, config.SecretMode); err != nil {
+		return Invitation{}, err
+	}
+	return inv, nil
+}
+
+// keyFor returns the key of the open invitations, or a new one if there are
+// none: so a URL does not outlive the last of its generation.
+func (s store) keyFor(open int, rand io.Reader) (key *keys.PrivateKey, isNew bool, err error) {
+	if open > 0 {
+		key, err = s.key()
+		if err == nil || !errors.Is(err, fs.ErrNotExist) {
+			return key, false, err
+		}
+	}
+	if key, err = keys.Generate(rand); err != nil {
+		return nil, false, err
+	}
+	return key, true, config.WriteFile(s.path(keyFile), keys.MarshalPrivatePEM(key), config.SecretMode)
+}
+
+// location finds where newcomers reach us: the first Address line, of the own
+// host file before the main configuration, with its port, else Port. listen is
+// the port for the host file.
+func (r *Request) location(own, conf []byte) (url URL, listen uint16, err error) {
+	listen, err = r.listenPort(own, conf)
+	if err != nil {
+		return URL{}, 0, err
+	}
+	url.Port = listen
+	words := strings.Fields(firstValue("Address", own, conf))
+	switch {
+	case len(words) > 1:
+		if url.Port, err = parsePort(words[1]); err != nil {
+			return URL{}, 0, err
+		}
+		fallthrough
+	case len(words) == 1:
+		url.Host = words[0]
+	case r.Address != "":
+		url.Host = r.Address
+	default:
+		return URL{}, 0, ErrNoAddress
+	}
+	return url, listen, nil
+}
+
+// firstValue returns the first value of a variable in the first text that has
+// one, or "".
+func firstValue(variable string, texts ...[]byte) string {
+	for _, data := range texts {
+		if values := config.Values(data, variable); len(values) > 0 {
+			return values[0]
+		}
+	}
+	return ""
+}
+
+func (r *Request) listenPort(own, conf []byte) (uint16, error) {
+	switch v := firstValue("Port", own, conf); v {
+	case "":
+		return defaultPort, nil
+	case "0":
+		if r.Port == 0 {
+			return 0, errors.New("the port is chosen by the daemon (Port = 0), which is not running")
+		}
+		return r.Port, nil
+	default:
+		return parsePort(v)
+	}
+}
+
+func parsePort(s string) (uint16, error) {
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err == nil && n > 0 {
+		return uint16(n), nil
+	}
+	if n, err := net.LookupPort("tcp", s); err == nil && n > 0 {
+		return uint16(n), nil
+	}
+	return 0, fmt.Errorf("%.40q in our configuration is not a port", s)
+}
+
+// text writes the invitation and notes the addresses in inv.
+func (r *Request) text(own, conf []byte, port uint16, inv *Invitation) ([]byte, error) {
+	var running []subnet.Subnet
+	if r.Taken != nil {
+		running = r.Taken()
+	}
+	a, err := survey(r.Dir, r.Name, "", running, r.Rand)
+	if err != nil {
+		return nil, err
+	}
+	others, err := r.others(a.others)
+	if err != nil {
+		return nil, err
+	}
+
+	var w writer
+	w.set("Name", string(r.Invitee))
+	if unsafe, err := config.CheckNetName(r.NetName); r.NetName != "" && r.NetName != "." && !unsafe && err == nil {
+		w.set("NetName", r.NetName)
+	}
+	w.set("ConnectTo", string(r.Name))
+	for _, b := range others {
+		w.set("ConnectTo", string(b.name))
+	}
+	for _, variable := range []string{"Mode", "Broadcast"} {
+		for _, v := range config.Values(conf, variable) {
+			w.set(variable, v)
+		}
+	}
+	for _, p := range ownPrefixes(conf) {
+		addr, err := a.pick(p)
+		if err != nil {
+			return nil, err
+		}
+		given := netip.PrefixFrom(addr, p.Bits()).String()
+		inv.Addresses = append(inv.Addresses, given)
+		w.set("Ifconfig", given)
+		w.set("Subnet", addr.String())
+	}
+	w.host(r.Name, withPort(r.withAddress(own, conf), port))
+	for _, b := range others {
+		content, _ := b.hostFile()
+		w.host(b.name, content)
+	}
+	if w.Len() > maxText {
+		return nil, fmt.Errorf("our own host file is too long to be sent (the limit is %d bytes)", maxText)
+	}
+	return w.Bytes(), nil
+}
+
+// withAddress returns our host file with the address that the URL has, if the
+// configuration says none: a newcomer that runs tinc knows no other way to us.
+func (r *Request) withAddress(own, conf []byte) []byte {
+	if r.Address == "" || firstValue("Address", own, conf) != "" {
+		return own
+	}
+	var w writer
+	w.set("Address", r.Address)
+	w.Write(own)
+	return w.Bytes()
+}
+
+// withPort returns our host file with the port that we really listen on.
+func withPort(own []byte, port uint16) []byte {
+	var w writer
+	seen := false
+	for _, l := range printable(own) {
+		if l.is("Port") {
+			seen = true
+			w.set("Port", strconv.Itoa(int(port)))
+			continue
+		}
+		w.WriteString(l.raw + "\n")
+	}
+	if !seen && port != defaultPort {
+		w.set("Port", strconv.Itoa(int(port)))
+	}
+	return w.Bytes()
+}
+
+// others chooses a few nodes that can be dialled, so that the newcomer finds
+// its way also without the inviter.
+func (r *Request) others(names []node.Name) (out []block, err error) {
+	names = slices.Clone(names)
+	for len(names) > 0 && len(out) < maxOthers {
+		i, err := below(r.Rand, len(names))
+		if err != nil {
+			return nil, err
+		}
+		name := names[i]
+		names[i] = names[len(names)-1]
+		names = names[:len(names)-1]
+		data, err := os.ReadFile(filepath.Join(r.Dir, "hosts", string(name)))
+		if err != nil {
+			continue
+		}
+		b := block{name: name, lines: printable(data)}
+		hasKey := len(b.values("Ed25519PublicKey")) > 0
+		if _, err := keys.ParsePublicPEM(data); err == nil {
+			hasKey = true
+		}
+		if hasKey && len(b.values("Address")) > 0 && len(data) < maxText/(2*maxOthers) {
+			out = append(out, b)
+		}
+	}
+	return out, nil
+}

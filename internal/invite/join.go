@@ -1,0 +1,364 @@
+package invite
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"tincan/internal/config"
+	"tincan/internal/keys"
+	"tincan/internal/node"
+	"tincan/internal/sptps"
+)
+
+// joinLimit bounds a whole join, with all addresses of the inviter.
+const joinLimit = 2 * time.Minute
+
+// Options say how to join.
+type Options struct {
+	URL string
+	// Place is where the new configuration goes. With Net or Conf it must not
+	// hold one yet; without them the invitation may propose a name for the
+	// network, and a place that is occupied is avoided.
+	Place config.Place
+	Force bool // store unsafe variables too, and enable tinc-up
+	// TincUp writes what tinc's join writes: a tinc-up script for Ifconfig and
+	// Route, and invitation-data. Otherwise they become lines of tinc.conf.
+	TincUp bool
+	Log    func(text string) // progress and warnings, one line each; may be nil
+
+	// The rest is for tests; nil means the real thing.
+	Dial     func(ctx context.Context, network, address string) (net.Conn, error)
+	Resolve  func(ctx context.Context, host string) ([]netip.Addr, error)
+	Rand     io.Reader
+	PortFree func(port uint16) bool
+
+	wait time.Duration
+}
+
+// Result is a new node.
+type Result struct {
+	Name      node.Name
+	Layout    config.Layout // where its files lie
+	Addresses []string      // ADDR/LEN that the inviter has given us
+	Port      uint16
+	TincUp    string // the script written with Options.TincUp
+	Enabled   bool   // it is called tinc-up and will be run
+}
+
+var errOccupied = errors.New("there is a configuration already")
+
+// Join uses an invitation: it fetches the text, makes a key, has it stored by
+// the inviter and puts the new configuration in its place. Nothing is left
+// behind if it fails.
+func Join(ctx context.Context, o Options) (Result, error) {
+	u, err := ParseURL(o.URL)
+	if err != nil {
+		return Result{}, err
+	}
+	o.fillIn()
+	j := &joiner{Options: o, url: u}
+	if err := j.checkPlace(); err != nil {
+		return Result{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, joinLimit)
+	defer cancel()
+	if j.throwAway, err = keys.Generate(o.Rand); err != nil {
+		return Result{}, err
+	}
+	// An attempt that broke off a moment ago may still hold the invitation.
+	for range busyTries {
+		var res Result
+		if res, err = j.attempt(ctx); !errors.Is(err, Busy) {
+			return res, err
+		}
+		select {
+		case <-time.After(busyWait):
+		case <-ctx.Done():
+		}
+	}
+	return Result{}, err
+}
+
+// An invitation that somebody else is using is asked for again.
+const (
+	busyTries = 3
+	busyWait  = 300 * time.Millisecond
+)
+
+// attempt is one conversation with the inviter.
+func (j *joiner) attempt(ctx context.Context) (Result, error) {
+	c, inviter, err := j.connect(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	defer c.conn.Close()
+	defer c.watch(ctx)()
+	res, err := j.talk(c, inviter)
+	if err != nil && ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return res, err
+}
+
+func (o *Options) fillIn() {
+	if o.Log == nil {
+		o.Log = func(string) {}
+	}
+	if o.Dial == nil {
+		o.Dial = (&net.Dialer{Timeout: waitLimit}).DialContext
+	}
+	if o.Resolve == nil {
+		o.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		}
+	}
+	if o.Rand == nil {
+		o.Rand = rand.Reader
+	}
+	if o.PortFree == nil {
+		o.PortFree = portFree
+	}
+	if o.wait == 0 {
+		o.wait = waitLimit
+	}
+}
+
+func portFree(port uint16) bool {
+	l, err := net.Listen("tcp", net.JoinHostPort("", strconv.Itoa(int(port))))
+	if err != nil {
+		return false
+	}
+	l.Close()
+	return true
+}
+
+// joiner is one run of Join.
+type joiner struct {
+	Options
+	url       URL
+	inviter   string // the name it greeted with
+	throwAway *keys.PrivateKey
+}
+
+// explicit tells whether the user has said where the configuration goes.
+func (j *joiner) explicit() bool {
+	return j.Place.Conf != "" || j.Place.Net != "" && j.Place.Net != "."
+}
+
+// checkPlace finds a clash before anybody is asked for anything.
+func (j *joiner) checkPlace() error {
+	l, err := j.Place.Layout()
+	if err != nil {
+		return err
+	}
+	if j.explicit() {
+		return vacant(l)
+	}
+	return nil
+}
+
+func vacant(l config.Layout) error {
+	switch _, err := os.Lstat(l.TincConf()); {
+	case err == nil:
+		return fmt.Errorf("%w: %s", errOccupied, l.TincConf())
+	case !errors.Is(err, os.ErrNotExist):
+		return err
+	}
+	return nil
+}
+
+// connect tries the addresses of the inviter until one answers as it should.
+func (j *joiner) connect(ctx context.Context) (*conversation, keys.PublicKey, error) {
+	addrs, err := j.addresses(ctx)
+	if err != nil {
+		return nil, keys.PublicKey{}, fmt.Errorf("looking up %s: %w", j.url.Host, err)
+	}
+	var failures []error
+	for _, a := range addrs {
+		to := netip.AddrPortFrom(a, j.url.Port).String()
+		c, key, err := j.greet(ctx, to)
+		if err == nil {
+			j.Log("connected to " + to)
+			return c, key, nil
+		}
+		failures = append(failures, fmt.Errorf("%s: %w", to, err))
+		if ctx.Err() != nil || errors.Is(err, errOtherKey) {
+			break
+		}
+	}
+	return nil, keys.PublicKey{}, fmt.Errorf("could not talk to the inviter: %w", errors.Join(failures...))
+}
+
+func (j *joiner) addresses(ctx context.Context) ([]netip.Addr, error) {
+	if a, err := netip.ParseAddr(j.url.Host); err == nil {
+		return []netip.Addr{a}, nil
+	}
+	addrs, err := j.Resolve(ctx, j.url.Host)
+	if err == nil && len(addrs) == 0 {
+		err = errors.New("it has no address")
+	}
+	for i := range addrs {
+		addrs[i] = addrs[i].Unmap()
+	}
+	return addrs, err
+}
+
+var errOtherKey = errors.New("the inviter has another invitation key than the URL says: " +
+	"the invitation was used or has expired, or this is not the inviter")
+
+// greet connects and exchanges the lines of clear text.
+func (j *joiner) greet(ctx context.Context, to string) (c *conversation, inviter keys.PublicKey, err error) {
+	dialing, cancel := context.WithTimeout(ctx, j.wait)
+	defer cancel()
+	conn, err := j.Dial(dialing, "tcp", to)
+	if err != nil {
+		return nil, inviter, err
+	}
+	end, _ := ctx.Deadline()
+	c = &conversation{conn: conn, wait: j.wait, end: end}
+	defer c.watch(ctx)()
+	if inviter, err = j.exchangeGreetings(c); err != nil {
+		conn.Close()
+		return nil, inviter, err
+	}
+	return c, inviter, nil
+}
+
+func (j *joiner) exchangeGreetings(c *conversation) (inviter keys.PublicKey, err error) {
+	if err := c.write(fmt.Appendf(nil, "0 ?%s 17.1\n", j.throwAway.Public())); err != nil {
+		return inviter, err
+	}
+	first, err := c.line()
+	switch {
+	case errors.Is(err, errSilent), errors.Is(err, io.EOF):
+		return inviter, errors.New("no greeting: no invitation is open there, or it is no tinc 1.1")
+	case err != nil:
+		return inviter, err
+	}
+	words := strings.Fields(first)
+	if len(words) < 3 || words[0] != "0" {
+		return inviter, errors.New("it does not greet like a tinc node")
+	}
+	if _, err := node.ParseName(words[1]); err != nil {
+		return inviter, errors.New("it does not greet like a tinc node")
+	}
+	j.inviter = words[1]
+	if major, _, _ := strings.Cut(words[2], "."); major != "17" {
+		return inviter, errors.New("it speaks another version of the protocol")
+	}
+	second, err := c.line()
+	if err != nil {
+		return inviter, fmt.Errorf("waiting for its key: %w", err)
+	}
+	words = strings.Fields(second)
+	if len(words) < 2 || words[0] != "4" {
+		return inviter, errors.New("it did not send an invitation key")
+	}
+	// The hash is over the text, and the key that is used must be that text's.
+	if inviter, err = keys.ParsePublicKey(words[1]); err != nil || inviter.String() != words[1] {
+		return inviter, errors.New("it sent something that is not a key")
+	}
+	if keyHashOf(inviter) != j.url.keyHash {
+		return inviter, errOtherKey
+	}
+	return inviter, nil
+}
+
+// talk leads the encrypted part.
+func (j *joiner) talk(c *conversation, inviter keys.PublicKey) (Result, error) {
+	stream, kex, err := sptps.NewStream(sptps.Config{
+		Initiator: true,
+		Key:       j.throwAway,
+		Peer:      inviter,
+		Label:     sptps.LabelInvitation,
+		Rand:      j.Rand,
+	})
+	if err != nil {
+		return Result{}, err
+	}
+	c.stream = stream
+	if err := c.write(kex); err != nil {
+		return Result{}, err
+	}
+	if _, _, _, err := c.next(); err != nil {
+		return Result{}, fmt.Errorf("agreeing on keys with the inviter: %w", err)
+	}
+	if err := c.send(recordText, j.url.cookie[:]); err != nil {
+		return Result{}, err
+	}
+	data, err := receiveText(c)
+	if err != nil {
+		return Result{}, err
+	}
+	b, err := j.build(data)
+	if err != nil {
+		return Result{}, err
+	}
+	defer b.discard()
+	if err := b.write(); err != nil {
+		return Result{}, fmt.Errorf("writing the configuration: %w", err)
+	}
+	if err := c.send(recordEnd, []byte(b.key.Public().String())); err != nil {
+		return Result{}, err
+	}
+	if typ, data, _, err := c.next(); err != nil {
+		return Result{}, fmt.Errorf("waiting for the inviter to store our key: %w", silence(err))
+	} else if typ != recordAccepted {
+		return Result{}, refused(typ, data)
+	}
+	return b.finish()
+}
+
+func receiveText(c *conversation) ([]byte, error) {
+	var text []byte
+	for {
+		typ, data, _, err := c.next()
+		switch {
+		case err != nil && len(text) == 0:
+			return nil, fmt.Errorf("asking for the invitation: %w", silence(err))
+		case err != nil:
+			return nil, fmt.Errorf("receiving the invitation: %w", silence(err))
+		case typ == recordEnd:
+			return text, nil
+		case typ != recordText:
+			return nil, refused(typ, data)
+		case len(text)+len(data) > maxText:
+			return nil, errors.New("the invitation is too long")
+		}
+		text = append(text, data...)
+	}
+}
+
+// silence explains what a tinc daemon means by saying nothing.
+func silence(err error) error {
+	if errors.Is(err, errSilent) || errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w; mostly that means that it was used or has expired, the inviter's log says more", errSilent)
+	}
+	return err
+}
+
+func refused(typ byte, data []byte) error {
+	if why := Refusal(data); typ == recordRefused && why.known() {
+		return why
+	}
+	return fmt.Errorf("the inviter broke off (record type %d)", typ)
+}
+
+// randomNet returns a name for a network whose own name is taken.
+func (j *joiner) randomNet() (string, error) {
+	var b [4]byte
+	if _, err := io.ReadFull(j.Rand, b[:]); err != nil {
+		return "", err
+	}
+	return "join_" + hex.EncodeToString(b[:]), nil
+}

@@ -1,0 +1,292 @@
+package invite
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"tincan/internal/config"
+	"tincan/internal/keys"
+	"tincan/internal/node"
+	"tincan/internal/sptps"
+	"tincan/internal/subnet"
+)
+
+// totalLimit bounds a whole conversation, whatever its single waits.
+const totalLimit = 30 * time.Second
+
+// Server lets newcomers in. Its fields must not change while it serves; it is
+// safe for concurrent use.
+type Server struct {
+	Dir    string // CONFBASE
+	Name   node.Name
+	Expire time.Duration // InvitationExpire; 0: DefaultExpire
+
+	// Taken returns the subnets of the network as it is now. It may be nil.
+	Taken func() []subnet.Subnet
+	// Known tells whether the network has a node of that name, host file or
+	// not. It may be nil.
+	Known func(node.Name) bool
+	// Accepted is called when a newcomer's key has been stored, before it is
+	// told so; it waits 5 seconds for that. It may be nil.
+	Accepted func(name node.Name, key keys.PublicKey, remote netip.Addr)
+	// Log gets one line for each conversation. It may be nil.
+	Log func(text string)
+
+	Rand io.Reader // nil: crypto/rand
+
+	limit limiter
+	wait  time.Duration // 0: waitLimit
+}
+
+// ErrTooMany is the error for a newcomer that has to come back later.
+var ErrTooMany = errors.New("too many invitation attempts at this moment")
+
+// Serve runs the conversation with a newcomer to its end and closes conn.
+// firstLine is the line that began it, without newline ("0 ?KEY 17.1"),
+// buffered what was received behind it. The error says why nobody was let in
+// and has been logged.
+func (s *Server) Serve(ctx context.Context, conn net.Conn, firstLine string, buffered []byte) error {
+	remote := remoteAddr(conn)
+	name, err := s.serve(ctx, conn, remote, firstLine, buffered)
+	if err != nil {
+		conn.Close()
+		err = fmt.Errorf("invitation for %v: %w", remote, err)
+		s.log(err.Error())
+		return err
+	}
+	s.log(fmt.Sprintf("%v joined as %s", remote, name))
+	return nil
+}
+
+func (s *Server) log(text string) {
+	if s.Log != nil {
+		s.Log(text)
+	}
+}
+
+func (s *Server) random() io.Reader {
+	if s.Rand == nil {
+		return rand.Reader
+	}
+	return s.Rand
+}
+
+func (s *Server) expire() time.Duration {
+	if s.Expire == 0 {
+		return DefaultExpire
+	}
+	return s.Expire
+}
+
+func remoteAddr(conn net.Conn) netip.Addr {
+	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		return a.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
+}
+
+func (s *Server) serve(ctx context.Context, conn net.Conn, remote netip.Addr, firstLine string, buffered []byte) (node.Name, error) {
+	if !s.limit.begin(remote, time.Now()) {
+		return "", ErrTooMany
+	}
+	defer s.limit.end()
+	throwAway, err := parseHello(firstLine)
+	if err != nil {
+		return "", err
+	}
+	key, err := storeIn(s.Dir).key()
+	if err != nil {
+		return "", fmt.Errorf("there is no invitation key, so no invitation is open: %w", err)
+	}
+
+	c := &conversation{conn: conn, in: bytes.Clone(buffered), wait: s.wait, end: time.Now().Add(totalLimit)}
+	if c.wait == 0 {
+		c.wait = waitLimit
+	}
+	defer c.watch(ctx)()
+	stream, kex, err := sptps.NewStream(sptps.Config{
+		Key:   key,
+		Peer:  throwAway,
+		Label: sptps.LabelInvitation,
+		Rand:  s.random(),
+	})
+	if err != nil {
+		return "", err
+	}
+	c.stream = stream
+	// tinc's join hands what it has read behind the second line to SPTPS at
+	// once, and gives up if that is nothing. So all of this is one write.
+	greeting := fmt.Appendf(nil, "0 %s 17.7\n4 %s\n", s.Name, key.Public())
+	if err := c.write(append(greeting, kex...)); err != nil {
+		return "", err
+	}
+	name, err := s.talk(c, key.Public(), remote)
+	var why Refusal
+	if errors.As(err, &why) && stream.Established() && c.send(recordRefused, []byte(why)) == nil {
+		c.goodbye()
+	}
+	if err == nil {
+		c.goodbye()
+	}
+	return name, err
+}
+
+// parseHello reads "0 ?KEY 17.1". The version does not matter: there is only
+// one kind of invitation.
+func parseHello(line string) (keys.PublicKey, error) {
+	words := strings.Fields(line)
+	if len(words) >= 2 && words[0] == "0" {
+		if text, ok := strings.CutPrefix(words[1], "?"); ok {
+			return keys.ParsePublicKey(text)
+		}
+	}
+	return keys.PublicKey{}, errors.New("this is not the greeting of a newcomer")
+}
+
+// talk leads the encrypted part. An error that is a Refusal has not been sent.
+func (s *Server) talk(c *conversation, invitationKey keys.PublicKey, remote netip.Addr) (node.Name, error) {
+	if _, _, done, err := c.next(); err != nil || !done {
+		return "", fmt.Errorf("no key exchange: %w", err)
+	}
+	cookie, err := c.expect(recordText)
+	if err != nil {
+		return "", err
+	}
+	if len(cookie) != tokenSize {
+		return "", Unknown
+	}
+	file := fileOf(token(cookie), invitationKey)
+	inv, err := storeIn(s.Dir).claim(file, time.Now(), s.expire())
+	if err != nil {
+		return "", asRefusal(err)
+	}
+	name, key, err := s.admit(c, inv)
+	if err != nil {
+		// Nobody was let in, so the URL may be used again.
+		return "", errors.Join(err, inv.release())
+	}
+	if err := inv.spend(time.Now()); err != nil {
+		s.log(fmt.Sprintf("removing the used invitation of %s: %v", name, err))
+	}
+	if s.Accepted != nil {
+		s.Accepted(name, key, remote)
+	}
+	if err := c.send(recordAccepted, nil); err != nil {
+		s.log(fmt.Sprintf("%s is stored as a new node, but could not be told so: %v", name, err))
+	}
+	return name, nil
+}
+
+// asRefusal adds Failed to an error that tells the newcomer nothing.
+func asRefusal(err error) error {
+	if errors.As(err, new(Refusal)) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", Failed, err)
+}
+
+// admit sends the text and stores the key that comes back.
+func (s *Server) admit(c *conversation, inv *claimed) (node.Name, keys.PublicKey, error) {
+	t, err := s.prepare(inv)
+	if err != nil {
+		return "", keys.PublicKey{}, asRefusal(err)
+	}
+	for piece := inv.data; len(piece) > 0; {
+		n := min(pieceSize, len(piece))
+		if err := c.send(recordText, piece[:n]); err != nil {
+			return "", keys.PublicKey{}, err
+		}
+		piece = piece[n:]
+	}
+	if err := c.send(recordEnd, nil); err != nil {
+		return "", keys.PublicKey{}, err
+	}
+	data, err := c.expect(recordEnd)
+	if err != nil {
+		return "", keys.PublicKey{}, err
+	}
+	key, err := keys.ParsePublicKey(string(data))
+	if err == nil {
+		err = key.Valid()
+	}
+	if err != nil {
+		return "", keys.PublicKey{}, fmt.Errorf("%w: %w", BadKey, err)
+	}
+	if err := s.store(t, key); err != nil {
+		return "", keys.PublicKey{}, asRefusal(err)
+	}
+	return t.name, key, nil
+}
+
+// prepare checks an invitation before it is sent and brings the address in it
+// up to date.
+func (s *Server) prepare(inv *claimed) (text, error) {
+	t, err := parseText(inv.data)
+	if err != nil {
+		return text{}, err
+	}
+	if t.name == s.Name {
+		return text{}, errors.New("the invitation is for a node with our own name")
+	}
+	if _, err := os.Lstat(s.hostFile(t.name)); err == nil {
+		return text{}, Taken
+	}
+	if s.Known != nil && s.Known(t.name) {
+		return text{}, Taken
+	}
+	var running []subnet.Subnet
+	if s.Taken != nil {
+		running = s.Taken()
+	}
+	unlock, err := inv.store.lock() // nobody else may choose the same address
+	if err != nil {
+		return text{}, err
+	}
+	defer unlock()
+	data, changed, err := Readdress(inv.data, s.Dir, s.Name, inv.name, running, s.random())
+	switch {
+	case errors.Is(err, errRangeFull):
+		return text{}, fmt.Errorf("%w: %w", Full, err)
+	case err != nil || !changed:
+		return t, err
+	}
+	if err := inv.rewrite(data); err != nil {
+		return text{}, err
+	}
+	return parseText(data)
+}
+
+func (s *Server) hostFile(n node.Name) string {
+	return filepath.Join(s.Dir, "hosts", string(n))
+}
+
+// store creates the host file of the newcomer, with the subnets that it was
+// given, so that later invitations do not give them away again.
+func (s *Server) store(t text, key keys.PublicKey) error {
+	var w writer
+	w.set("Ed25519PublicKey", key.String())
+	for _, v := range t.values("Subnet") {
+		if _, err := subnet.ParseLocal(v); err == nil {
+			w.set("Subnet", v)
+		}
+	}
+	if err := config.MakeDir(filepath.Join(s.Dir, "hosts"), 0o755); err != nil {
+		return err
+	}
+	err := config.Create(s.hostFile(t.name), w.Bytes(), 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		return Taken
+	}
+	return err
+}

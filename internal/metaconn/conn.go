@@ -1,0 +1,299 @@
+package metaconn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"time"
+
+	"tincan/internal/mesh"
+	"tincan/internal/node"
+	"tincan/internal/sptps"
+)
+
+const (
+	flushTime = 2 * time.Second        // for what waits when the brain closes a connection
+	hurryTime = 250 * time.Millisecond // the same when the table is closed
+	drainTime = time.Second            // for the peer to see our end before we reset it
+	drainSize = 1 << 20                // bytes that are thrown away meanwhile
+)
+
+// conn is one meta connection, from Dial or accept on.
+//
+// It ends in one of three ways. The brain closes it (finish): what waits is sent,
+// nothing more is reported. It fails or the peer ends it (fail, or the reader's
+// error): everything stops and Closed is reported. Or it is handed over.
+type conn struct {
+	t          *Table
+	id         mesh.ConnID
+	accepted   bool
+	cancelDial context.CancelFunc // nil if accepted
+
+	// stop is closed when the connection is to end, whoever wants it.
+	stop     chan struct{}
+	decided  chan struct{} // closed by secure and handOver
+	attached chan struct{} // closed by attach
+	wake     chan struct{} // one token: there is something to write
+	written  chan struct{} // closed when the writer has ended
+
+	mu       sync.Mutex
+	tcp      *net.TCPConn  // nil while dialling
+	stream   *sptps.Stream // nil before secure
+	hop      node.Name     // set before attached is closed
+	handed   bool          // handOver was called
+	first    string        // the line that handOver gave
+	err      error         // why it failed
+	stopped  bool          // stop is closed
+	silent   bool          // the brain does not want to hear of it any more
+	ending   bool          // the writer ends when all is written
+	released bool          // the place among the pending ones was given back
+
+	out      []byte // sealed, waits for the writer
+	inflight int    // bytes that the writer has taken and the kernel has not
+	stalled  bool   // the kernel refused to take more
+	scratch  []byte // one request
+	dice     *rand.Rand
+}
+
+func newConn(t *Table, id mesh.ConnID) *conn {
+	return &conn{
+		t:        t,
+		id:       id,
+		stop:     make(chan struct{}),
+		decided:  make(chan struct{}),
+		attached: make(chan struct{}),
+		wake:     make(chan struct{}, 1),
+		written:  make(chan struct{}),
+		dice:     t.dice(),
+	}
+}
+
+// runAccepted is the life of a connection that somebody else began.
+func (c *conn) runAccepted() {
+	defer c.release()
+	c.run(func() mesh.Event {
+		return mesh.Accepted{Conn: c.id, Remote: addrPort(c.tcp.RemoteAddr()), Local: addrPort(c.tcp.LocalAddr())}
+	})
+}
+
+// runDialled is the life of a connection that we begin.
+func (c *conn) runDialled(ctx context.Context, e mesh.Dial) {
+	tcp, err := c.t.connect(ctx, e)
+	if err != nil {
+		c.t.forget(c)
+		c.event(mesh.Closed{Conn: c.id, Err: err})
+		return
+	}
+	c.mu.Lock()
+	c.tcp = tcp
+	late := c.stopped
+	c.mu.Unlock()
+	if late {
+		tcp.Close()
+		return
+	}
+	c.run(func() mesh.Event {
+		return mesh.Dialed{Conn: c.id, Remote: addrPort(tcp.RemoteAddr()), Local: addrPort(tcp.LocalAddr())}
+	})
+}
+
+// run serves the connection, whose TCP side stands, until it ends.
+func (c *conn) run(begin func() mesh.Event) {
+	tune(c.tcp)
+	c.t.wg.Go(c.writer)
+	defer context.AfterFunc(c.t.ctx, c.hurry)()
+
+	c.event(begin())
+	rest, err := c.read()
+
+	c.mu.Lock()
+	silent, handed := c.silent, c.handed
+	if c.err != nil {
+		err = c.err // what the writer or the brain's orders ran into came first
+	}
+	c.mu.Unlock()
+	switch {
+	case handed:
+		c.release()
+		<-c.written
+		if serve := c.t.cfg.Invitation; serve != nil {
+			serve(c.tcp, c.first, rest)
+		}
+		c.tcp.Close()
+	case silent:
+		<-c.written
+		c.drain()
+		c.tcp.Close()
+	default:
+		c.fail(err)
+		<-c.written
+		c.t.forget(c)
+		c.event(mesh.Closed{Conn: c.id, Err: err})
+	}
+}
+
+// event reports ev unless the brain has closed the connection.
+func (c *conn) event(ev mesh.Event) {
+	c.mu.Lock()
+	silent := c.silent
+	c.mu.Unlock()
+	if !silent {
+		c.t.cfg.Event(ev)
+	}
+}
+
+// secure starts SPTPS.
+func (c *conn) secure(e mesh.Secure) {
+	s, kex, err := sptps.NewStream(sptps.Config{
+		Initiator: e.Initiator,
+		Key:       c.t.cfg.Key,
+		Peer:      e.PeerKey,
+		Label:     e.Label,
+		Rand:      c.t.cfg.Rand,
+	})
+	if err != nil {
+		c.fail(fmt.Errorf("begin the key exchange: %w", err))
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stream != nil || c.handed {
+		return
+	}
+	c.stream = s
+	c.out = append(c.out, kex...)
+	close(c.decided)
+	c.wakeWriter()
+}
+
+// attach opens the data road.
+func (c *conn) attach(hop node.Name) {
+	c.release()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.hop == "" {
+		c.hop = hop
+		close(c.attached)
+	}
+}
+
+func (c *conn) isAttached() bool {
+	select {
+	case <-c.attached:
+		return true
+	default:
+		return false
+	}
+}
+
+// release gives back the place among the accepted connections that are not
+// activated yet, once.
+func (c *conn) release() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.accepted && !c.released {
+		c.released = true
+		<-c.t.pending
+	}
+}
+
+// handOver makes the reader leave the connection to the invitation server.
+func (c *conn) handOver(line string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stream != nil || c.handed {
+		return
+	}
+	c.handed, c.first = true, line
+	c.silent, c.ending = true, true
+	close(c.decided)
+	c.wakeWriter()
+}
+
+// finish ends the connection for the brain: what waits is still sent.
+func (c *conn) finish() {
+	c.mu.Lock()
+	c.silent, c.ending = true, true
+	c.closeStop()
+	tcp := c.tcp
+	c.wakeWriter()
+	c.mu.Unlock()
+	if c.cancelDial != nil {
+		c.cancelDial()
+	}
+	if tcp != nil {
+		tcp.SetWriteDeadline(time.Now().Add(flushTime))
+		tcp.SetReadDeadline(time.Unix(1, 0)) // wakes the reader
+	}
+}
+
+// fail ends the connection at once.
+func (c *conn) fail(err error) {
+	c.mu.Lock()
+	if c.err == nil {
+		c.err = err
+	}
+	c.ending, c.out = true, nil
+	c.closeStop()
+	tcp := c.tcp
+	c.wakeWriter()
+	c.mu.Unlock()
+	if tcp != nil {
+		tcp.Close()
+	}
+}
+
+// closeStop is called with the lock held.
+func (c *conn) closeStop() {
+	if !c.stopped {
+		c.stopped = true
+		close(c.stop)
+	}
+}
+
+// hurry cuts short what finish allows. It is called when the table is closed.
+func (c *conn) hurry() {
+	c.mu.Lock()
+	handed := c.handed
+	c.mu.Unlock()
+	if handed {
+		c.tcp.Close()
+		return
+	}
+	c.tcp.SetWriteDeadline(time.Now().Add(hurryTime))
+	c.tcp.SetReadDeadline(time.Unix(1, 0))
+}
+
+// drain sends our end of the stream and throws away what the peer still sends:
+// closing a socket with unread bytes would reset the connection, and the peer
+// would lose what we have just sent.
+func (c *conn) drain() {
+	if c.tcp.CloseWrite() != nil {
+		return
+	}
+	c.tcp.SetReadDeadline(time.Now().Add(drainTime))
+	if c.t.ctx.Err() != nil {
+		return
+	}
+	io.CopyN(io.Discard, c.tcp, drainSize)
+}
+
+func (c *conn) descriptor() int {
+	c.mu.Lock()
+	tcp := c.tcp
+	c.mu.Unlock()
+	fd := -1
+	if tcp != nil {
+		if raw, err := tcp.SyscallConn(); err == nil {
+			raw.Control(func(f uintptr) { fd = int(f) })
+		}
+	}
+	return fd
+}
+
+// errStopped ends the reader of a connection that somebody else has ended.
+var errStopped = errors.New("the connection was closed")

@@ -1,0 +1,117 @@
+package metaconn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	lowDelay = 0x10 // IP_TOS
+	// userTimeout is how long sent bytes may stay unacknowledged, in ms. The
+	// brain's PINGs find a dead peer later, and only one that was active.
+	userTimeout = 30_000
+	// notSentLimit is how many bytes that cannot be sent yet the kernel takes.
+	// What it takes more would be delay that nobody can drop.
+	notSentLimit = 128 << 10
+)
+
+// tune sets the options of a connection that stands. None of them is vital.
+func tune(tcp *net.TCPConn) {
+	tcp.SetNoDelay(true)
+	tcp.SetKeepAlive(false)
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return
+	}
+	raw.Control(func(p uintptr) {
+		fd := int(p)
+		// On an IPv6 socket with an IPv4 peer the first counts, else the second.
+		unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TOS, lowDelay)
+		unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_TCLASS, lowDelay)
+		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, userTimeout)
+		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, notSentLimit)
+	})
+}
+
+// outgoing prepares a socket before it connects.
+func (t *Table) outgoing(_ context.Context, network, _ string, raw syscall.RawConn) error {
+	var err error
+	if e := raw.Control(func(p uintptr) { err = t.prepare(int(p), network) }); e != nil {
+		return e
+	}
+	return err
+}
+
+func (t *Table) prepare(fd int, network string) error {
+	if strings.HasSuffix(network, "6") {
+		unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_TCLASS, lowDelay)
+	} else {
+		unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TOS, lowDelay)
+	}
+	if t.cfg.Mark != 0 {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, t.cfg.Mark); err != nil {
+			return fmt.Errorf("set mark %d: %w", t.cfg.Mark, err)
+		}
+	}
+	if t.cfg.BindToDevice != "" {
+		if err := unix.BindToDevice(fd, t.cfg.BindToDevice); err != nil {
+			return fmt.Errorf("bind to interface %s: %w", t.cfg.BindToDevice, err)
+		}
+	}
+	return nil
+}
+
+// hungUp tells whether the peer has ended its side already.
+func hungUp(tcp *net.TCPConn) bool {
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return true
+	}
+	gone := false
+	raw.Control(func(p uintptr) {
+		fds := []unix.PollFd{{Fd: int32(p), Events: unix.POLLRDHUP}}
+		n, err := unix.Poll(fds, 0)
+		gone = err == nil && n > 0 && fds[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0
+	})
+	return gone
+}
+
+// write hands b to the kernel and notes when that does not take it.
+func (c *conn) write(b []byte) error {
+	raw, err := c.tcp.SyscallConn()
+	if err != nil {
+		return err
+	}
+	for len(b) > 0 {
+		var n int
+		var err error
+		wait := raw.Write(func(fd uintptr) bool {
+			for {
+				n, err = unix.Write(int(fd), b)
+				if !errors.Is(err, unix.EINTR) {
+					break
+				}
+			}
+			if errors.Is(err, unix.EAGAIN) {
+				c.refused()
+				return false
+			}
+			return true
+		})
+		if wait != nil {
+			return wait
+		}
+		if err != nil {
+			return err
+		}
+		b = b[n:]
+		c.took(n)
+	}
+	return nil
+}

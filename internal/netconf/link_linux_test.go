@@ -1,0 +1,271 @@
+package netconf
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// inNamespace runs f on a thread with a network namespace of its own, which
+// dies with it. Without the right to make one the test is skipped, loudly.
+func inNamespace(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	why := make(chan error, 1)
+	finished := false
+	go func() {
+		runtime.LockOSThread() // never unlocked: the runtime throws the thread away
+		defer close(why)
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			why <- err
+			return
+		}
+		f(t)
+		finished = true
+	}()
+	if err := <-why; err != nil {
+		fmt.Fprintf(os.Stderr, "*** %s DID NOT RUN: no network namespace (%v); run it as root\n", t.Name(), err)
+		t.Skip("no network namespace: ", err)
+	}
+	if !finished && !t.Failed() && !t.Skipped() {
+		t.Fatal("the test ended early")
+	}
+}
+
+// tun makes a tun interface that lasts as long as the test.
+func tun(t *testing.T, name string) netlink.Link {
+	t.Helper()
+	link := &netlink.Tuntap{
+		LinkAttrs:  netlink.LinkAttrs{Name: name},
+		Mode:       netlink.TUNTAP_MODE_TUN,
+		Flags:      netlink.TUNTAP_NO_PI | netlink.TUNTAP_ONE_QUEUE,
+		NonPersist: true,
+		Queues:     1,
+	}
+	if err := netlink.LinkAdd(link); err != nil {
+		fmt.Fprintf(os.Stderr, "*** %s DID NOT RUN: no tun interface: %v\n", t.Name(), err)
+		t.Skip("no tun interface: ", err)
+	}
+	t.Cleanup(func() {
+		for _, f := range link.Fds {
+			_ = f.Close()
+		}
+	})
+	found, err := netlink.LinkByName(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// state is what the kernel has for the interface: up or down, MTU, addresses, routes.
+func state(t *testing.T, link netlink.Link) []string {
+	t.Helper()
+	link, err := netlink.LinkByIndex(link.Attrs().Index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := []string{fmt.Sprintf("up %v mtu %d", link.Attrs().Flags&net.FlagUp != 0, link.Attrs().MTU)}
+	addrs, err := netlink.AddrList(link, netlink.FAMILY_ALL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range addrs {
+		if !a.IP.IsLinkLocalUnicast() {
+			if a.Flags&unix.IFA_F_TENTATIVE != 0 {
+				t.Errorf("%v cannot be used yet", a.IPNet)
+			}
+			out = append(out, "addr "+a.IPNet.String())
+		}
+	}
+	routes, err := netlink.RouteList(link, netlink.FAMILY_ALL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range routes {
+		if r.Protocol == unix.RTPROT_STATIC {
+			out = append(out, fmt.Sprintf("route %v from %v", r.Dst, r.Src))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func expect(t *testing.T, when string, link netlink.Link, want ...string) {
+	t.Helper()
+	slices.Sort(want)
+	if got := state(t, link); !slices.Equal(got, want) {
+		t.Errorf("%s:\n%s\nwant\n%s", when, strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func prefixes(s ...string) (out []netip.Prefix) {
+	for _, s := range s {
+		out = append(out, netip.MustParsePrefix(s))
+	}
+	return out
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestTheInterfaceIsSetUpAndPutBack(t *testing.T) {
+	inNamespace(t, func(t *testing.T) {
+		dev := tun(t, "vpn0")
+		before := state(t, dev)
+		cfg := Config{Interface: "vpn0", Addresses: prefixes("10.7.0.2/16", "fd07::2/64"), MTU: 1400}
+		l, err := Up(cfg)
+		must(t, err)
+		basic := []string{"up true mtu 1400", "addr 10.7.0.2/16", "addr fd07::2/64"}
+		expect(t, "after Up", dev, basic...)
+
+		for _, p := range prefixes("10.7.3.0/24", "10.8.0.0/16", "10.8.0.1/16", "fd08::/32", "fd07::5/128", "192.0.2.9/32") {
+			must(t, l.AddRoute(p))
+		}
+		expect(t, "with routes", dev, append(basic, "route 10.8.0.0/16 from 10.7.0.2",
+			"route fd08::/32 from fd07::2", "route 192.0.2.9/32 from 10.7.0.2")...)
+
+		must(t, l.RemoveRoute(netip.MustParsePrefix("10.8.0.0/16")))
+		must(t, l.RemoveRoute(netip.MustParsePrefix("192.0.2.9/32")))
+		must(t, l.RemoveRoute(netip.MustParsePrefix("198.51.100.0/24"))) // never added
+		expect(t, "one of two wishes for 10.8.0.0/16 taken back", dev,
+			append(basic, "route 10.8.0.0/16 from 10.7.0.2", "route fd08::/32 from fd07::2")...)
+		must(t, l.RemoveRoute(netip.MustParsePrefix("10.8.0.0/16")))
+		expect(t, "both taken back", dev, append(basic, "route fd08::/32 from fd07::2")...)
+
+		must(t, l.Close())
+		expect(t, "after Close", dev, before...)
+		must(t, l.Close())
+		if err := l.AddRoute(netip.MustParsePrefix("10.9.0.0/16")); err == nil {
+			t.Error("a route was added after Close")
+		}
+	})
+}
+
+func TestWhatWasThereBeforeStays(t *testing.T) {
+	inNamespace(t, func(t *testing.T) {
+		dev := tun(t, "vpn0")
+		cfg := Config{Interface: "vpn0", Addresses: prefixes("10.7.0.2/16")}
+		first, err := Up(cfg)
+		must(t, err)
+		must(t, first.AddRoute(netip.MustParsePrefix("10.8.0.0/16")))
+		want := state(t, dev)
+
+		second, err := Up(cfg) // as after a crash, on a persistent interface
+		must(t, err)
+		must(t, second.AddRoute(netip.MustParsePrefix("10.8.0.0/16")))
+		expect(t, "the second time", dev, want...)
+		must(t, second.Close())
+		expect(t, "after the second has gone", dev, want...)
+	})
+}
+
+func TestAnAddressOfAnotherInterfaceIsNotTaken(t *testing.T) {
+	inNamespace(t, func(t *testing.T) {
+		dev, other := tun(t, "vpn0"), tun(t, "lan0")
+		must(t, netlink.AddrAdd(other, &netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(10, 7, 0, 2), Mask: net.CIDRMask(24, 32)}}))
+		before := state(t, dev)
+		_, err := Up(Config{Interface: "vpn0", Addresses: prefixes("10.6.0.1/24", "10.7.0.2/16"), MTU: 1400})
+		if err == nil || !strings.HasSuffix(err.Error(), "lan0 has it already") || hint(err) == "" {
+			t.Errorf("error %v, hint %q", err, hint(err))
+		}
+		expect(t, "after the refusal", dev, before...)
+	})
+}
+
+func TestAFailureHalfwayIsTakenBack(t *testing.T) {
+	inNamespace(t, func(t *testing.T) {
+		dev := tun(t, "vpn0")
+		must(t, os.WriteFile("/proc/sys/net/ipv6/conf/vpn0/disable_ipv6", []byte("1"), 0))
+		before := state(t, dev)
+		_, err := Up(Config{Interface: "vpn0", Addresses: prefixes("10.7.0.2/16", "fd07::2/64"), MTU: 1400})
+		if err == nil || !strings.Contains(err.Error(), "IPv6 is switched off") {
+			t.Errorf("error %v", err)
+		}
+		expect(t, "after the failure", dev, before...)
+	})
+}
+
+func TestARouteOfAnotherNetworkIsNotTaken(t *testing.T) {
+	inNamespace(t, func(t *testing.T) {
+		tun(t, "vpn0")
+		tun(t, "vpn1")
+		one, err := Up(Config{Interface: "vpn0", Addresses: prefixes("10.7.0.2/16")})
+		must(t, err)
+		two, err := Up(Config{Interface: "vpn1", Addresses: prefixes("10.6.0.2/16")})
+		must(t, err)
+		must(t, one.AddRoute(netip.MustParsePrefix("10.9.0.0/16")))
+		err = two.AddRoute(netip.MustParsePrefix("10.9.0.0/16"))
+		if err == nil || !strings.Contains(err.Error(), "vpn0 has the same route already") {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+func TestALocalNetworkWinsOverTheSameSubnetInTheMesh(t *testing.T) {
+	inNamespace(t, func(t *testing.T) {
+		tun(t, "vpn0")
+		lan := tun(t, "lan0")
+		must(t, netlink.AddrAdd(lan, &netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(192, 168, 1, 2), Mask: net.CIDRMask(24, 32)}}))
+		must(t, netlink.LinkSetUp(lan))
+		l, err := Up(Config{Interface: "vpn0", Addresses: prefixes("10.7.0.2/16")})
+		must(t, err)
+		must(t, l.AddRoute(netip.MustParsePrefix("192.168.1.0/24")))
+		routes, err := netlink.RouteGet(net.IPv4(192, 168, 1, 7))
+		must(t, err)
+		if routes[0].LinkIndex != lan.Attrs().Index {
+			t.Error("packets for the local network go into the VPN")
+		}
+	})
+}
+
+func TestErrorsSayWhatIsWrong(t *testing.T) {
+	inNamespace(t, func(t *testing.T) {
+		if _, err := Up(Config{Interface: "nowhere"}); err == nil || err.Error() != "cannot find the interface nowhere: there is no such interface" {
+			t.Errorf("missing interface: %v", err)
+		}
+		tun(t, "vpn0")
+		l, err := Up(Config{Interface: "vpn0", Addresses: prefixes("10.7.0.2/16")})
+		must(t, err)
+		if err := l.AddRoute(netip.MustParsePrefix("0.0.0.0/0")); hint(err) == "" {
+			t.Errorf("default route: %v, no hint", err)
+		}
+	})
+	err := explain("do this", unix.EPERM)
+	if err.Error() != "cannot do this: operation not permitted" || hint(err) != "run as root, or give the program CAP_NET_ADMIN" {
+		t.Errorf("%q, hint %q", err, hint(err))
+	}
+}
+
+// hint is the advice that comes with an error.
+func hint(err error) string {
+	var h interface{ Hint() string }
+	if errors.As(err, &h) {
+		return h.Hint()
+	}
+	return ""
+}
+
+func TestCloseAfterTheInterfaceHasGone(t *testing.T) {
+	inNamespace(t, func(t *testing.T) {
+		dev := tun(t, "vpn0")
+		l, err := Up(Config{Interface: "vpn0", Addresses: prefixes("10.7.0.2/16")})
+		must(t, err)
+		must(t, l.AddRoute(netip.MustParsePrefix("10.8.0.0/16")))
+		must(t, netlink.LinkDel(dev))
+		must(t, l.RemoveRoute(netip.MustParsePrefix("10.8.0.0/16")))
+		must(t, l.Close())
+	})
+}

@@ -1,0 +1,72 @@
+// Package netconf gives the VPN's network interface its addresses and routes,
+// for networks that have no tinc-up script to do it.
+//
+// It changes nothing but the one interface and the routes through it, refuses
+// what would take the machine off the net, and takes back what it did. It knows nothing
+// of nodes: which subnets are to be routed is for the caller to say.
+package netconf
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+)
+
+// Config is how the interface is to be.
+type Config struct {
+	Interface string         // its name
+	Addresses []netip.Prefix // own addresses, each with the prefix that is reached through the interface
+	MTU       int            // bytes of IP packet, 0: as it is
+}
+
+// ErrNotSupported is returned where interfaces cannot be configured.
+var ErrNotSupported error = &advised{errors.New("interfaces cannot be configured on this system"), "write a tinc-up script that sets address and routes"}
+
+// advised is an error that knows what the user can do.
+type advised struct {
+	error
+	tip string
+}
+
+// Hint is one sentence of advice.
+func (e *advised) Hint() string { return e.tip }
+
+func (e *advised) Unwrap() error { return e.error }
+
+// check finds what can be wrong before anything is changed.
+func (c Config) check() error {
+	if c.Interface == "" {
+		return errors.New("no interface to configure")
+	}
+	for _, a := range c.Addresses {
+		addr := a.Addr()
+		switch {
+		case !a.IsValid() || addr.Is4In6():
+			return fmt.Errorf("%v is no address with a prefix length", a)
+		case addr.IsUnspecified() || addr.IsMulticast() || addr.IsLoopback():
+			return fmt.Errorf("%v cannot be the address of an interface", addr)
+		case addr == a.Masked().Addr() && addr.Is4() && a.Bits() < 31:
+			return &advised{fmt.Errorf("%v is the address of the network %v itself", addr, a.Masked()), "choose another address in it"}
+		}
+		if addr.Is6() && c.MTU != 0 && c.MTU < 1280 {
+			return fmt.Errorf("an interface with the IPv6 address %v needs an MTU of at least 1280 bytes, not %d", addr, c.MTU)
+		}
+	}
+	if c.MTU != 0 && (c.MTU < 68 || c.MTU > 65535) {
+		return fmt.Errorf("an interface cannot have an MTU of %d bytes", c.MTU)
+	}
+	return nil
+}
+
+// routable tells why p may not be routed into the VPN, nil if it may.
+func routable(p netip.Prefix) error {
+	switch a := p.Addr(); {
+	case !p.IsValid() || a.Is4In6():
+		return errors.New("it is no prefix")
+	case a.Is4() && p.Bits() <= 1, a.Is6() && p.Bits() <= 3:
+		return &advised{errors.New("it is half of the internet or all of it, the packets of the VPN itself included"), "a subnet-up script can do this with care"}
+	case a.IsLoopback() || a.IsMulticast() || a.IsLinkLocalUnicast() || a.IsUnspecified():
+		return errors.New("it has addresses that never leave a machine or link")
+	}
+	return nil
+}

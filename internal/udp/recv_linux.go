@@ -1,0 +1,126 @@
+package udp
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// recvBatch is how many super-packets one system call may bring. More than
+	// a few do not fit the CPU's cache, fewer cost calls when datagrams of many
+	// senders cannot be merged.
+	recvBatch = 16
+	// recvStride is the distance of the buffers. The kernel merges up to 64 KiB
+	// only if it finds room for it. The odd lines behind keep the beginnings of
+	// all buffers from competing for the same places in the cache.
+	recvStride = 64<<10 + 9*64
+)
+
+// receiver belongs to the receiving goroutine. Memory of its buffers that no
+// datagram has reached yet is never touched, so it is not there yet either: an
+// idle node stays small.
+type receiver struct {
+	buf      []byte
+	msgs     [recvBatch]mmsghdr
+	iovs     [recvBatch]unix.Iovec
+	names    [recvBatch]sockaddr
+	controls [recvBatch][4]uint64 // room for the cmsg of UDP_GRO, aligned
+	arrivals [recvBatch]Arrival
+	zones    zones
+	used     int // messages to prepare before the next call
+	err      syscall.Errno
+	fn       func(fd uintptr) bool
+}
+
+func (s *socket) initReceiver() {
+	rx := &s.rx
+	rx.buf = make([]byte, recvBatch*recvStride)
+	for i := range rx.msgs {
+		rx.iovs[i].Base = &rx.buf[i*recvStride]
+		rx.iovs[i].SetLen(64 << 10)
+		h := &rx.msgs[i].hdr
+		h.Name = (*byte)(unsafe.Pointer(&rx.names[i]))
+		h.Iov = &rx.iovs[i]
+		h.SetIovlen(1)
+		h.Control = (*byte)(unsafe.Pointer(&rx.controls[i]))
+	}
+	rx.used = recvBatch
+	rx.fn = s.recvOnce
+}
+
+func (s *socket) Recv() ([]Arrival, error) {
+	rx := &s.rx
+	for {
+		for i := range rx.msgs[:rx.used] {
+			h := &rx.msgs[i].hdr
+			h.Namelen = unix.SizeofSockaddrInet6
+			h.SetControllen(int(unsafe.Sizeof(rx.controls[i])))
+		}
+		rx.used = 0
+		if s.conn.Read(rx.fn) != nil { // without deadlines there is one cause
+			return nil, net.ErrClosed
+		}
+		switch rx.err {
+		case 0:
+		case unix.ECONNREFUSED, unix.EHOSTUNREACH, unix.ENETUNREACH, unix.EMSGSIZE:
+			continue // news about something sent earlier; read once, it is gone
+		default:
+			return nil, os.NewSyscallError("recvmmsg", rx.err)
+		}
+		n := 0
+		for i := range rx.msgs[:rx.used] {
+			if s.arrival(&rx.arrivals[n], i) {
+				n++
+			}
+		}
+		if n > 0 {
+			return rx.arrivals[:n], nil
+		}
+	}
+}
+
+func (s *socket) recvOnce(fd uintptr) bool {
+	for {
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&s.rx.msgs[0])),
+			recvBatch, unix.MSG_DONTWAIT, 0, 0)
+		if errno == unix.EINTR {
+			continue
+		}
+		s.rx.err = errno
+		if errno == 0 {
+			s.rx.used = int(n)
+		}
+		return errno != unix.EAGAIN
+	}
+}
+
+// arrival fills a from message i; it returns false for what carries nothing.
+func (s *socket) arrival(a *Arrival, i int) bool {
+	m := &s.rx.msgs[i]
+	from, scope := parseSockaddr(&s.rx.names[i])
+	if m.n == 0 || m.hdr.Flags&unix.MSG_TRUNC != 0 || !from.IsValid() {
+		return false
+	}
+	if scope != 0 {
+		from = netip.AddrPortFrom(from.Addr().WithZone(s.rx.zones.name(scope)), from.Port())
+	}
+	start := i * recvStride
+	a.From = from
+	a.Buf = s.rx.buf[start : start+int(m.n) : start+64<<10]
+	a.Size = int(m.n)
+	if m.hdr.Controllen >= unix.SizeofCmsghdr+4 {
+		c := (*unix.Cmsghdr)(unsafe.Pointer(&s.rx.controls[i]))
+		if c.Level == unix.SOL_UDP && c.Type == unix.UDP_GRO {
+			data := unsafe.Add(unsafe.Pointer(c), unix.CmsgLen(0))
+			if size := int(*(*int32)(data)); size > 0 && size < a.Size {
+				a.Size = size
+			}
+		}
+	}
+	return true
+}

@@ -1,0 +1,70 @@
+//go:build linux
+
+package e2e
+
+import (
+	"strconv"
+	"strings"
+	"time"
+)
+
+// seen is a line of "dump nodes": what one node knows of another.
+type seen struct {
+	nexthop, via      string
+	status            uint64
+	pmtu              int
+	reachable, direct bool // direct: UDP works without a relay
+}
+
+// Bits of the status in "dump nodes".
+const (
+	reachableBit    = 1 << 4
+	udpConfirmedBit = 1 << 7
+)
+
+// sees returns what the node knows of the one called name.
+func (n *node) sees(name string) (s seen) {
+	n.w.Helper()
+	for line := range strings.Lines(n.dump("nodes")) {
+		words := strings.Fields(line)
+		if len(words) == 0 || words[0] != name {
+			continue
+		}
+		value := func(key string) string {
+			for i, w := range words[:len(words)-1] {
+				if w == key {
+					return words[i+1]
+				}
+			}
+			n.w.Fatalf("no %q in the line %q", key, line)
+			return ""
+		}
+		s.nexthop, s.via = value("nexthop"), value("via")
+		s.status, _ = strconv.ParseUint(value("status"), 16, 32)
+		s.pmtu, _ = strconv.Atoi(value("pmtu"))
+		s.reachable = s.status&reachableBit != 0
+		s.direct = s.status&udpConfirmedBit != 0 && s.via == name
+	}
+	return s
+}
+
+// talksDirectly waits until there is confirmed UDP towards the other node.
+// There must be traffic, so it pings.
+func (n *node) talksDirectly(to *node) {
+	n.w.Helper()
+	n.w.eventually(n.Name()+" talks to "+to.Name()+" by UDP", 2*patience, func() bool {
+		_, _ = n.Ping(to.vpn(to.family()), 56, 200*time.Millisecond)
+		return n.sees(to.Name()).direct
+	})
+}
+
+// connected says whether there is a meta connection between the two.
+func (n *node) connected(to *node) bool {
+	n.w.Helper()
+	for line := range strings.Lines(n.dump("connections")) {
+		if strings.HasPrefix(line, to.Name()+" ") {
+			return true
+		}
+	}
+	return false
+}

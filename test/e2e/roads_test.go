@@ -1,0 +1,128 @@
+//go:build linux
+
+package e2e
+
+import (
+	"testing"
+	"time"
+
+	"tincan/internal/lab"
+)
+
+func TestWithoutUDPPacketsGoByTCPAndComeBackToUDP(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "ip4")
+	n := w.static(site{name: "alice"}, site{name: "bob", connect: []string{"alice"}})
+	alice, bob := n[0], n[1]
+
+	unblock := w.block(lab.UDP)
+	upAll(n...)
+	alice.reaches(bob)
+	time.Sleep(2 * time.Second)
+	if alice.sees("bob").direct || bob.sees("alice").direct {
+		t.Fatal("they claim that UDP works, but it is blocked")
+	}
+	bob.reaches(alice)
+
+	unblock()
+	alice.talksDirectly(bob)
+
+	// Blocked while packets flow: TCP takes over again.
+	w.block(lab.UDP)
+	time.Sleep(5 * time.Second)
+	alice.reaches(bob)
+	bob.reaches(alice)
+}
+
+func TestRelaysWhenTwoNodesCannotMeet(t *testing.T) {
+	for name, blocked := range map[string]lab.Traffic{"no UDP between them": lab.UDP, "nothing between them": lab.All} {
+		t.Run("static, "+name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			n := w.static(
+				site{name: "alice", connect: []string{"bob"}},
+				site{name: "bob"},
+				site{name: "carol", connect: []string{"bob"}})
+			w.block(blocked, n[0], n[2])
+			upAll(n...)
+			relayed(w, n[0], n[1], n[2])
+		})
+		t.Run("by invitation, "+name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			alice, bob, carol := w.node("alice"), w.node("bob"), w.node("carol")
+			w.block(blocked, alice, carol)
+			bob.found()
+			bob.up()
+			alice.joins(bob.invite("alice"))
+			carol.joins(bob.invite("carol"))
+			relayed(w, alice, bob, carol)
+		})
+	}
+}
+
+// relayed checks that a and c talk with the help of b.
+func relayed(w *world, a, b, c *node) {
+	w.Helper()
+	w.allReach("ip4", a, b, c)
+	a.talksDirectly(b)
+	c.talksDirectly(b)
+	e, err := a.Echo(c.vpn("ip4"), 20*time.Millisecond)
+	w.must(err)
+	time.Sleep(4 * time.Second)
+	if count := e.Stop(); count.Lost() > count.Sent/20 {
+		w.Errorf("through the relay: %s", count)
+	}
+	if a.sees(c.Name()).direct || c.sees(a.Name()).direct {
+		w.Error("they claim that UDP works between them, but it is blocked")
+	}
+	rate, err := lab.Throughput(a.Host, c.Host, c.vpn("ip4"), time.Second)
+	w.must(err)
+	w.Logf("TCP through the relay: %.0f Mbit/s", rate/1e6)
+	if rate < 5e6 {
+		w.Errorf("only %.2f Mbit/s through the relay", rate/1e6)
+	}
+}
+
+func TestNodesBehindNATMeet(t *testing.T) {
+	for _, c := range []struct {
+		name        string
+		left, right lab.NAT
+		direct      bool
+	}{
+		{"both with stable ports", lab.PortRestricted, lab.PortRestricted, true},
+		{"one with a port for each destination", lab.Symmetric, lab.PortRestricted, false},
+		{"both with a port for each destination", lab.Symmetric, lab.Symmetric, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, "ip4")
+			hub, left, right := w.node("hub"), w.behind("left", c.left), w.behind("right", c.right)
+			hub.found()
+			hub.up()
+			left.joins(hub.invite("left"))
+			right.joins(hub.invite("right"))
+			w.allReach("ip4", hub, left, right)
+			if c.direct {
+				left.talksDirectly(right)
+			}
+		})
+	}
+}
+
+// behind adds a node behind a router of its own that translates addresses.
+func (w *world) behind(name string, kind lab.NAT) *node {
+	w.Helper()
+	outer := w.node(name + "gate")
+	w.nodes = w.nodes[:len(w.nodes)-1]
+	gate, err := outer.Router()
+	w.must(err)
+	h, err := w.lab.Host(name)
+	w.must(err)
+	n := &node{Host: h, w: w}
+	w.nodes = append(w.nodes, n)
+	n.link, err = gate.Attach(h, "192.168.5.2/24")
+	w.must(err)
+	w.must(gate.NAT(kind))
+	return n
+}

@@ -1,0 +1,17 @@
+//go:build linux
+
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+)
+
+func chmod(path string, mode os.FileMode) error { return os.Chmod(path, mode) }
+
+// conf returns the text of a file below the directory of the network, "" if
+// there is none.
+func (n *node) conf(name string) string {
+	b, _ := n.ReadFile(filepath.Join(confBase, name))
+	return string(b)
+}

@@ -1,0 +1,120 @@
+//go:build linux
+
+package e2e
+
+import (
+	"crypto/rand"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"tincan/internal/keys"
+)
+
+// confBase is the directory of the network home.
+const confBase = "/etc/tinc/home"
+
+// brisk makes a node notice changes soon.
+const brisk = "PingInterval = 2\nPingTimeout = 2\nMaxTimeout = 2\nUDPDiscoveryInterval = 1\nUDPDiscoveryKeepaliveInterval = 1\nUDPDiscoveryTimeout = 3\n"
+
+// site is what is written by hand on one node.
+type site struct {
+	name    string
+	kind    kind
+	connect []string // ConnectTo
+	extra   string   // more lines of tinc.conf
+	host    string   // more lines of its host file
+}
+
+// static makes nodes with a configuration written by hand. Each one knows the
+// keys and addresses of all others. Node i has the addresses 10.7.0.i and
+// fd07::i in the network.
+func (w *world) static(sites ...site) []*node {
+	w.Helper()
+	hosts := map[string]string{}
+	var secrets []*keys.PrivateKey
+	var nodes []*node
+	for i, s := range sites {
+		n := w.node(s.name)
+		n.kind = s.kind
+		key, err := keys.Generate(rand.Reader)
+		w.must(err)
+		secrets = append(secrets, key)
+		nodes = append(nodes, n)
+		var b strings.Builder
+		for _, f := range w.families {
+			fmt.Fprintf(&b, "Address = %s\n", n.Addr(f))
+		}
+		fmt.Fprintf(&b, "Subnet = 10.7.0.%d\nSubnet = fd07::%d\n", i+1, i+1)
+		fmt.Fprintf(&b, "%sEd25519PublicKey = %s\n", s.host, key.Public())
+		hosts[s.name] = b.String()
+	}
+	for i, s := range sites {
+		conf := fmt.Sprintf("Name = %s\nAutoConnect = no\n%s%s", s.name, brisk, s.extra)
+		for _, c := range s.connect {
+			conf += "ConnectTo = " + c + "\n"
+		}
+		addrs := []string{fmt.Sprintf("10.7.0.%d/24", i+1), fmt.Sprintf("fd07::%d/64", i+1)}
+		files := map[string]string{"ed25519_key.priv": string(keys.MarshalPrivatePEM(secrets[i]))}
+		if s.kind == tinc11 {
+			files["tinc-up"] = tincUp(addrs...)
+		} else {
+			for _, a := range addrs {
+				conf += "Ifconfig = " + a + "\n"
+			}
+		}
+		files["tinc.conf"] = conf
+		for name, text := range hosts {
+			files["hosts/"+name] = text
+		}
+		nodes[i].write(files)
+	}
+	return nodes
+}
+
+// tincUp is the script with which a real tinc configures its interface.
+func tincUp(addrs ...string) string {
+	script := "#!/bin/sh\nPATH=$PATH:/usr/sbin:/sbin\nip link set $INTERFACE up\n"
+	for _, a := range addrs {
+		script += "ip addr add " + a + " dev $INTERFACE\n"
+	}
+	return script
+}
+
+// write writes files below the directory of the network.
+func (n *node) write(files map[string]string) {
+	n.w.Helper()
+	n.w.must(n.InFiles(func() error {
+		for name, text := range files {
+			path := filepath.Join(confBase, name)
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				return err
+			}
+			mode := os.FileMode(0o600)
+			if name == "tinc-up" {
+				mode = 0o700
+			}
+			if err := os.WriteFile(path, []byte(text), mode); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+}
+
+// appendTo adds lines to a file below the directory of the network.
+func (n *node) appendTo(name, lines string) {
+	n.w.Helper()
+	old, err := n.ReadFile(filepath.Join(confBase, name))
+	n.w.must(err)
+	n.write(map[string]string{name: string(old) + lines})
+}
+
+// upAll starts nodes.
+func upAll(nodes ...*node) {
+	for _, n := range nodes {
+		n.w.Helper()
+		n.up()
+	}
+}

@@ -1,0 +1,237 @@
+//go:build linux
+
+package e2e
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"tincan/internal/lab"
+)
+
+// patience is how long a mesh may take to do what it should.
+const patience = 15 * time.Second
+
+// world is a lab with one router in the middle. Its methods, and those of
+// its nodes, end the test when something fails.
+type world struct {
+	*testing.T
+	lab      *lab.Lab
+	internet *lab.Router
+	families []string // of the underlay
+	nodes    []*node
+}
+
+// node is a host with a tincan (or a tinc) on it. The network is always called home.
+type node struct {
+	*lab.Host
+	w      *world
+	kind   kind
+	daemon *lab.Process
+	link   *lab.Link
+}
+
+// newWorld makes a world whose hosts have addresses of the families given,
+// "ip4" and "ip6"; of both if none is given.
+func newWorld(t *testing.T, families ...string) *world {
+	t.Helper()
+	if len(families) == 0 {
+		families = []string{"ip4", "ip6"}
+	}
+	l, err := lab.New()
+	w := &world{T: t, lab: l, families: families}
+	w.must(err)
+	t.Cleanup(l.Close)
+	l.LogTo(t.Output())
+	w.internet, err = l.Router("internet")
+	w.must(err)
+	return w
+}
+
+func (w *world) must(err error) {
+	w.Helper()
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
+// node adds a host, with nothing on it yet.
+func (w *world) node(name string) *node {
+	w.Helper()
+	h, err := w.lab.Host(name)
+	w.must(err)
+	w.nodes = append(w.nodes, &node{Host: h, w: w})
+	n := w.nodes[len(w.nodes)-1]
+	var prefixes []string
+	for _, f := range w.families {
+		prefixes = append(prefixes, map[string]string{
+			"ip4": fmt.Sprintf("10.99.%d.2/24", len(w.nodes)),
+			"ip6": fmt.Sprintf("fd99:%d::2/64", len(w.nodes)),
+		}[f])
+	}
+	n.link, err = w.internet.Attach(h, prefixes...)
+	w.must(err)
+	return n
+}
+
+// block drops traffic on the router and returns what lets it pass again.
+func (w *world) block(what lab.Traffic, nodes ...*node) (unblock func()) {
+	w.Helper()
+	var hosts []*lab.Host
+	for _, n := range nodes {
+		hosts = append(hosts, n.Host)
+	}
+	rule, err := w.internet.Block(what, hosts...)
+	w.must(err)
+	return func() { w.Helper(); w.must(rule.Lift()) }
+}
+
+// eventually waits until ok is true.
+func (w *world) eventually(what string, within time.Duration, ok func() bool) {
+	w.Helper()
+	for end := time.Now().Add(within); !ok(); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(end) {
+			w.Fatalf("not within %v: %s", within, what)
+		}
+	}
+}
+
+// tincan runs "tincan -n home ARGS" and returns its standard output.
+func (n *node) tincan(args ...string) string {
+	n.w.Helper()
+	out, err := n.try(args...)
+	n.w.must(err)
+	return strings.TrimSpace(out)
+}
+
+func (n *node) try(args ...string) (string, error) {
+	return n.Run(os.Getenv(binaryVar), append([]string{"-n", "home"}, args...)...)
+}
+
+// start starts the daemon and returns at once.
+func (n *node) start() {
+	n.w.Helper()
+	var err error
+	cmd := n.Command(n.kind.daemon()[0], n.kind.daemon()[1:]...)
+	cmd.Env = append(os.Environ(), "GOTRACEBACK=all")
+	n.daemon, err = n.StartCommand(cmd)
+	n.w.must(err)
+}
+
+// up starts the daemon and waits until its interface has an address.
+func (n *node) up() {
+	n.w.Helper()
+	n.start()
+	end := time.Now().Add(patience)
+	for {
+		_, err4 := n.TunnelAddr("ip4", 0)
+		_, err6 := n.TunnelAddr("ip6", 0)
+		switch {
+		case err4 == nil || err6 == nil:
+			return
+		case n.daemon.Ended():
+			n.w.Fatalf("the daemon of %s ended (%v):\n%s", n.Name(), n.daemon.Wait(0), n.daemon.Tail(10))
+		case time.Now().After(end):
+			n.w.Fatalf("%v, %v\n%s", err4, err6, n.daemon.Tail(10))
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// killed ends the daemon without warning.
+func (n *node) killed() { n.daemon.Kill() }
+
+// stopped ends the daemon as Ctrl-C does.
+func (n *node) stopped() {
+	n.w.Helper()
+	n.w.must(n.daemon.Signal(syscall.SIGINT))
+	n.w.must(n.daemon.Wait(patience))
+}
+
+// hangUp asks the daemon to reload.
+func (n *node) hangUp() {
+	n.w.Helper()
+	n.w.must(n.daemon.Signal(syscall.SIGHUP))
+}
+
+// found makes the network home on this node, the first one.
+func (n *node) found() {
+	n.w.Helper()
+	n.tincan("init", n.Name())
+}
+
+// invite returns an invitation for the node called name.
+func (n *node) invite(name string) string {
+	n.w.Helper()
+	return n.tincan("invite", name)
+}
+
+// joins brings the node in with an invitation, and starts it.
+func (n *node) joins(url string) {
+	n.w.Helper()
+	n.tincan("join", url)
+	n.up()
+}
+
+// vpn is the address of the node inside the network.
+func (n *node) vpn(family string) netip.Addr {
+	n.w.Helper()
+	a, err := n.TunnelAddr(family, patience)
+	n.w.must(err)
+	return a
+}
+
+// family of the addresses that the node has in the network.
+func (n *node) family() string {
+	if _, err := n.TunnelAddr("ip4", 0); err == nil {
+		return "ip4"
+	}
+	return "ip6"
+}
+
+// reaches waits until to answers this node through the network.
+func (n *node) reaches(to *node) time.Duration {
+	n.w.Helper()
+	d, err := n.Reach(to.vpn(to.family()), patience)
+	n.w.must(err)
+	return d
+}
+
+// cannotReach checks that to does not answer.
+func (n *node) cannotReach(to netip.Addr) {
+	n.w.Helper()
+	if _, err := n.Ping(to, 56, 500*time.Millisecond); err == nil {
+		n.w.Fatalf("%s answers %s, but should not", to, n.Name())
+	}
+}
+
+// allReach checks that every node reaches every other one.
+func (w *world) allReach(family string, nodes ...*node) {
+	w.Helper()
+	for _, a := range nodes {
+		for _, b := range nodes {
+			if a != b {
+				_, err := a.Reach(b.vpn(family), patience)
+				w.must(err)
+			}
+		}
+	}
+}
+
+// files lists what is in a directory of the node; a missing one is empty.
+func (n *node) files(dir string) []string {
+	var names []string
+	_ = n.InFiles(func() error {
+		entries, err := os.ReadDir(dir)
+		for _, e := range entries {
+			names = append(names, e.Name())
+		}
+		return err
+	})
+	return names
+}

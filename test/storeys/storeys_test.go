@@ -1,0 +1,157 @@
+// Package storeys checks that the house stands: packages import only downwards,
+// and the lower storeys are pure.
+package storeys
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// storeys of the packages in internal/. A package may import what is on its own
+// storey or below. What is not listed here fails the test: put it somewhere.
+var storeys = map[string]int{
+	"node": 0, "b64": 0, "scan": 0, "keys": 0, "chapoly": 0, "sptps": 0, "wire": 0, "subnet": 0,
+	"graph": 0, "packet": 0, "route": 0, "config": 0,
+	"mesh": 1, "sim": 1,
+	"metaconn": 2, "dataplane": 2, "udp": 2, "device": 2, "netconf": 2, "script": 2,
+	"daemon": 3, "control": 3,
+	"invite":   3, // its server runs in the daemon
+	"generate": 4,
+	"cli":      5,
+}
+
+// testOnly packages serve tests and the demo: no other package may import them.
+var testOnly = []string{"lab", "sim"}
+
+// notPure are packages of the lower storeys that do touch the world: config
+// reads and writes the directory of a network.
+var notPure = []string{"config"}
+
+const (
+	root        = "../.."
+	lowestDirty = 2 // the first storey that may touch the world
+)
+
+// worldly imports are what a pure package has no business with.
+var worldly = []string{"os", "net/http", "syscall", "crypto/rand", "golang.org/x/sys/unix", "golang.org/x/sys/windows", "log"}
+
+// pureNet are the names of package net that only handle text.
+var pureNet = []string{"JoinHostPort", "SplitHostPort", "ParseIP", "ParseMAC", "HardwareAddr", "ErrClosed"}
+
+// clocks are the names of package time that read or wait for the real time.
+var clocks = []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker"}
+
+// files calls f for each Go file below dir that is not a test.
+func files(t *testing.T, dir string, f func(pkg, path string, file *ast.File, set *token.FileSet)) {
+	t.Helper()
+	err := filepath.WalkDir(filepath.Join(root, dir), func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (d.Name() == "testdata" || d.Name() == "gen") { // gen writes code, it is not linked in
+			return fs.SkipDir
+		}
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		set := token.NewFileSet()
+		file, err := parser.ParseFile(set, path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(filepath.Join(root, "internal"), path)
+		if err != nil {
+			return err
+		}
+		pkg, _, _ := strings.Cut(filepath.ToSlash(rel), "/")
+		f(pkg, path, file, set)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func imports(file *ast.File) []string {
+	var paths []string
+	for _, spec := range file.Imports {
+		path, _ := strconv.Unquote(spec.Path.Value)
+		paths = append(paths, path)
+	}
+	return paths
+}
+
+func TestImportsPointDownwards(t *testing.T) {
+	files(t, "internal", func(pkg, path string, file *ast.File, _ *token.FileSet) {
+		storey, ok := storeys[pkg]
+		if !ok && !slices.Contains(testOnly, pkg) {
+			t.Errorf("%s: package %s is on no storey; known are %v", path, pkg, slices.Sorted(maps.Keys(storeys)))
+			return
+		}
+		for _, imported := range imports(file) {
+			inner, ours := strings.CutPrefix(imported, "tincan/internal/")
+			if !ours {
+				continue
+			}
+			inner, _, _ = strings.Cut(inner, "/")
+			if inner == pkg {
+				continue
+			}
+			if slices.Contains(testOnly, inner) {
+				t.Errorf("%s imports %s, which is for tests", path, inner)
+			}
+			if ok && storeys[inner] > storey {
+				t.Errorf("%s (storey %d) imports %s (storey %d)", path, storey, inner, storeys[inner])
+			}
+		}
+	})
+}
+
+func TestTheLowerStoreysArePure(t *testing.T) {
+	files(t, "internal", func(pkg, path string, file *ast.File, set *token.FileSet) {
+		storey, ok := storeys[pkg]
+		if !ok || storey >= lowestDirty || slices.Contains(notPure, pkg) || file.Name.Name == "main" {
+			return // a generator beside a package is no part of it
+		}
+		for _, imported := range imports(file) {
+			if slices.Contains(worldly, imported) {
+				t.Errorf("%s imports %s", path, imported)
+			}
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			if what := impure(n); what != "" {
+				t.Errorf("%s: %s", set.Position(n.Pos()), what)
+			}
+			return true
+		})
+	})
+}
+
+// impure says what is impure about a piece of code, "" if nothing is.
+func impure(n ast.Node) string {
+	switch n := n.(type) {
+	case *ast.GoStmt:
+		return "starts a goroutine"
+	case *ast.SelectorExpr:
+		x, ok := n.X.(*ast.Ident)
+		if ok && x.Name == "time" && slices.Contains(clocks, n.Sel.Name) {
+			return fmt.Sprintf("uses the clock: time.%s", n.Sel.Name)
+		}
+		if ok && x.Name == "net" && !slices.Contains(pureNet, n.Sel.Name) {
+			return fmt.Sprintf("uses the network: net.%s", n.Sel.Name)
+		}
+		if ok && x.Name == "rand" && (n.Sel.Name == "Int" || n.Sel.Name == "IntN" || n.Sel.Name == "Float64" || n.Sel.Name == "Reader") {
+			return fmt.Sprintf("uses global randomness: rand.%s", n.Sel.Name)
+		}
+	}
+	return ""
+}
