@@ -263,7 +263,7 @@ func (r *Request) text(own, conf []byte, port uint16, inv *Invitation) ([]byte, 
 		w.set("Ifconfig", given)
 		w.set("Subnet", addr.String())
 	}
-	w.host(r.Name, withPort(own, port))
+	w.host(r.Name, withPort(r.withAddress(own, conf), port))
 	for _, b := range others {
 		content, _ := b.hostFile()
 		w.host(b.name, content)
@@ -272,6 +272,18 @@ func (r *Request) text(own, conf []byte, port uint16, inv *Invitation) ([]byte, 
 		return nil, fmt.Errorf("our own host file is too long to be sent (the limit is %d bytes)", maxText)
 	}
 	return w.Bytes(), nil
+}
+
+// withAddress returns our host file with the address that the URL has, if the
+// configuration says none: a newcomer that runs tinc knows no other way to us.
+func (r *Request) withAddress(own, conf []byte) []byte {
+	if r.Address == "" || firstValue("Address", own, conf) != "" {
+		return own
+	}
+	var w writer
+	w.set("Address", r.Address)
+	w.Write(own)
+	return w.Bytes()
 }
 
 // withPort returns our host file with the port that we really listen on.

@@ -68,6 +68,7 @@ func (m *Mesh) handleRequest(c *conn, text string) error {
 		return errors.New("the peer ended the connection")
 	case wire.KindPing:
 		m.send(c, wire.Pong{}.Append(nil))
+		m.compare(c, text)
 		return nil
 	case wire.KindPong:
 		c.pinged = false
@@ -87,9 +88,9 @@ func (m *Mesh) handleRequest(c *conn, text string) error {
 	case wire.KindAnsKey:
 		return m.ansKey(c, text)
 	case wire.KindUDPInfo:
-		return m.gotUDPInfo(text)
+		return m.gotUDPInfo(c, text)
 	case wire.KindMTUInfo:
-		return m.gotMTUInfo(text)
+		return m.gotMTUInfo(c, text)
 	}
 	return fmt.Errorf("request %d is not allowed on a meta connection", kind)
 }
@@ -167,6 +168,7 @@ func (m *Mesh) delSubnet(c *conn, text string) error {
 func (m *Mesh) putSubnet(p *peer, s subnet.Subnet) {
 	p.subnets[s] = struct{}{}
 	m.subnets++
+	m.known = ""
 	m.routesDirty = true
 	if p.reachable {
 		m.emit(SubnetUp{Owner: p.name, Subnet: s, Addr: p.road.addr})
@@ -176,6 +178,7 @@ func (m *Mesh) putSubnet(p *peer, s subnet.Subnet) {
 func (m *Mesh) dropSubnet(p *peer, s subnet.Subnet) {
 	delete(p.subnets, s)
 	m.subnets--
+	m.known = ""
 	m.routesDirty = true
 	if p.reachable {
 		m.emit(SubnetDown{Owner: p.name, Subnet: s, Addr: p.road.addr})

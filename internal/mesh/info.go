@@ -102,6 +102,26 @@ func (m *Mesh) Conns() []ConnInfo {
 	return out
 }
 
+// Size says how much the brain holds.
+type Size struct {
+	Nodes, Edges, Subnets   int
+	Conns                   int // at any stage
+	Wishes                  int // nodes to be dialled or kept connected
+	Timers                  int
+	Texts                   int // of flooded requests, remembered
+	Repeats, Dirty, Orphans int
+}
+
+// Size returns how much the brain holds.
+func (m *Mesh) Size() Size {
+	return Size{
+		Nodes: len(m.nodes), Edges: m.graph.Len(), Subnets: m.subnets,
+		Conns: len(m.conns), Wishes: len(m.dials), Timers: len(m.timers.heap),
+		Texts: len(m.seen.young) + len(m.seen.old), Repeats: len(m.repeats.counts),
+		Dirty: len(m.dirty), Orphans: len(m.orphans),
+	}
+}
+
 func addSubnet(nonce uint32, owner node.Name, s subnet.Subnet) []byte {
 	return wire.AddSubnet{Nonce: nonce, Owner: owner, Subnet: s}.Append(nil)
 }

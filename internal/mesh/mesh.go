@@ -43,6 +43,7 @@ type Mesh struct {
 	repeats repeats
 	refused time.Time // when refuse last logged
 	subnets int       // of all nodes
+	known   string    // what knowledge returned, "" when that may have changed
 
 	nodes   map[node.Name]*peer
 	order   []*peer // all nodes by name, so that equal runs give equal transcripts
@@ -245,6 +246,7 @@ type peer struct {
 	born      time.Time // when it was first heard of
 	since     time.Time // of the last change of reachability, zero: never
 	conn      *conn     // activated meta connection
+	greeting  *timer    // of greet
 
 	session     session
 	askedKey    time.Time // last request for its public key
@@ -289,7 +291,12 @@ func (p *peer) key() *keys.PublicKey { return p.host.Key }
 // hasAddress tells whether it could be dialled without the mesh's help.
 func (p *peer) hasAddress() bool { return len(p.host.Addresses) > 0 }
 
-func (m *Mesh) touch(p *peer) { m.dirty[p] = struct{}{} }
+// touch has the state of p published, if it has changed.
+func (m *Mesh) touch(p *peer) {
+	if p != m.self {
+		m.dirty[p] = struct{}{}
+	}
+}
 
 func (m *Mesh) setHost(name node.Name, known bool, h Host) {
 	if !known {
@@ -305,6 +312,9 @@ func (m *Mesh) setHost(name node.Name, known bool, h Host) {
 	}
 	if len(h.Cached) == 0 {
 		h.Cached = p.host.Cached
+	}
+	if p.host.Key != nil && *h.Key != *p.host.Key {
+		m.endSession(p)
 	}
 	p.known, p.host = true, h
 	if m.cfg.StrictSubnets && p != m.self {
@@ -332,6 +342,7 @@ func byName(a, b *peer) int { return cmp.Compare(a.name, b.name) }
 
 // recompute searches the paths anew and acts on what has changed.
 func (m *Mesh) recompute() {
+	m.known = ""
 	paths := m.graph.Paths()
 	for _, p := range m.order {
 		old := p.path
@@ -351,10 +362,12 @@ func (m *Mesh) recompute() {
 			m.touch(p)
 		}
 	}
+	var tree []node.Name
 	if m.cfg.Broadcast && !m.cfg.TunnelServer {
-		if tree := m.graph.Adjacent(m.cfg.Name); !slices.Equal(tree, m.tree) {
-			m.tree, m.routesDirty = tree, true
-		}
+		tree = m.graph.Adjacent(m.cfg.Name)
+	}
+	if !slices.Equal(tree, m.tree) {
+		m.tree, m.routesDirty = tree, true
 	}
 }
 
@@ -404,7 +417,8 @@ func (m *Mesh) greet(p *peer) {
 	if c.id%2 == 0 {
 		delay = 2 * time.Second
 	}
-	m.after(delay, func() {
+	m.timers.cancel(p.greeting)
+	p.greeting = m.after(delay, func() {
 		if p.conn == c {
 			m.try(p, true)
 		}

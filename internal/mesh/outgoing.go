@@ -24,8 +24,10 @@ type outgoing struct {
 }
 
 const (
-	// AutoConnect keeps this many connections.
-	autoTarget = 3
+	// AutoConnect keeps this many connections, and has at most so many attempts
+	// under way or waiting.
+	autoTarget     = 3
+	maxPendingAuto = 6
 	// firstRetry is the wait after all addresses have failed once. It doubles
 	// with each round up to MaxTimeout, and half of it is random, so that nodes
 	// that lost the same neighbour do not come back all at once.
@@ -149,6 +151,29 @@ func (m *Mesh) addressesOf(p *peer) []Endpoint {
 	return out
 }
 
+// hasAnyAddress tells whether addressesOf(p) has any.
+func (m *Mesh) hasAnyAddress(p *peer) bool {
+	if len(p.host.Cached)+len(p.host.Addresses) > 0 {
+		return true
+	}
+	for e := range m.graph.To(p.name) {
+		if a, ok := e.Addr.Addr(); ok && usable(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// neighbours is the number of connections of a node, ours included.
+func (m *Mesh) neighbours(n node.Name) (count int) {
+	for e := range m.graph.From(n) {
+		if _, ok := m.graph.Get(e.To, n); ok {
+			count++
+		}
+	}
+	return count
+}
+
 // connected: the connection of o has been activated.
 func (m *Mesh) connected(o *outgoing) {
 	o.up, o.queue = m.now, nil
@@ -261,9 +286,12 @@ func (m *Mesh) autoConnect() {
 	conns := m.activeConns()
 	switch n := len(conns); {
 	case n < autoTarget:
+		if m.pendingAuto() >= maxPendingAuto {
+			return
+		}
 		var free []*peer
 		for _, p := range m.order {
-			if p != m.self && p.conn == nil && (p.key() != nil || p.reachable) && m.dials[p.name] == nil && len(m.addressesOf(p)) > 0 {
+			if p != m.self && p.conn == nil && (p.key() != nil || p.reachable) && m.dials[p.name] == nil && m.hasAnyAddress(p) {
 				free = append(free, p)
 			}
 		}
@@ -279,7 +307,7 @@ func (m *Mesh) autoConnect() {
 		// Let go of a connection that we made and that its other end can spare.
 		var spare []*conn
 		for _, c := range conns {
-			if c.out != nil && c.out.auto && c.dialled() && m.graph.OutDegree(c.peer.name) >= 2 && m.now.Sub(c.out.up) > settled {
+			if c.out != nil && c.out.auto && c.dialled() && m.neighbours(c.peer.name) >= 2 && m.now.Sub(c.out.up) > settled {
 				spare = append(spare, c)
 			}
 		}
@@ -300,6 +328,17 @@ func (m *Mesh) autoConnect() {
 			m.want(p.name, true)
 		}
 	}
+}
+
+// pendingAuto counts the attempts of AutoConnect that have no connection yet.
+func (m *Mesh) pendingAuto() int {
+	n := 0
+	for _, o := range m.dials {
+		if o.auto && (o.conn == nil || o.conn.stage != active) {
+			n++
+		}
+	}
+	return n
 }
 
 // autoConnectSoon looks for another neighbour before the next regular turn. A newcomer
@@ -347,7 +386,10 @@ func (m *Mesh) reconfigure(c Config) {
 	for name, h := range c.Hosts {
 		p := m.peer(name)
 		h.Cached = p.host.Cached
-		p.host = Host{} // a key that was removed from the file is not kept
+		if p.host.Key != nil && h.Key == nil { // it was removed from the file
+			p.host.Key = nil
+			m.endSession(p)
+		}
 		m.setHost(name, true, h)
 	}
 	m.replaceOwnSubnets(c.Subnets)

@@ -17,6 +17,8 @@ type road struct {
 	pmtu      pmtu
 
 	heard   []netip.AddrPort // other addresses that were reported, newest first
+	extra   time.Time        // last probe to one of them out of turn
+	moved   challenge        // whether the peer has moved to another address
 	asked   time.Time        // last probe request for discovery
 	waiting bool             // a request is unanswered
 	bursts  int              // discovery requests since the last confirmation
@@ -24,13 +26,28 @@ type road struct {
 	rtt     time.Duration    // 0 unknown
 }
 
+// challenge is the question whether a peer, whose packets come from addr, is still
+// found at its old address: both were asked at a time.
+type challenge struct {
+	addr     netip.AddrPort
+	sock     int
+	asked    time.Time
+	answered bool // by the new address
+}
+
 const (
 	maxHeard      = 4
 	maxCandidates = 8
+	maxListed     = 64
 	// quickBursts discovery requests follow each other at quickInterval, before the
 	// configured interval holds: both ends need a few tries to open a NAT.
 	quickBursts   = 4
 	quickInterval = 300 * time.Millisecond
+	// extraInterval is the least time between probes to reported addresses: whoever
+	// reports them must not make us send at will.
+	extraInterval = 200 * time.Millisecond
+	// moveGrace is how long the old address of a peer that seems to have moved has to answer.
+	moveGrace = time.Second
 	// keepTrying is how long after the last packet a node counts as talked to.
 	keepTrying = 10 * time.Second
 )
@@ -41,7 +58,18 @@ func newRoad() road { return road{sock: -1, pmtu: newPMTU()} }
 func (r *road) setAddr(a netip.AddrPort, sock int) {
 	r.addr, r.sock, r.confirmed = a, sock, false
 	r.pmtu.reset()
+	r.moved = challenge{}
 	r.hurry()
+}
+
+// confirm takes a as the address that works. The search for the MTU begins anew
+// if it is another one.
+func (r *road) confirm(now time.Time, a netip.AddrPort, sock int) {
+	if r.addr != a {
+		r.pmtu.reset()
+	}
+	r.addr, r.sock, r.confirmed, r.bursts, r.alive = a, sock, true, 0, now
+	r.moved = challenge{}
 }
 
 // hurry makes the next discovery request go out at once.
@@ -49,6 +77,9 @@ func (r *road) hurry() { r.asked, r.bursts = time.Time{}, 0 }
 
 // note remembers an address that might work.
 func (r *road) note(a netip.AddrPort) {
+	if !a.IsValid() {
+		return
+	}
 	if i := slices.Index(r.heard, a); i >= 0 {
 		r.heard = slices.Delete(r.heard, i, i+1)
 	}
@@ -60,8 +91,14 @@ func (r *road) note(a netip.AddrPort) {
 
 // try does what is needed so that p can be reached: a session, a UDP path, its
 // MTU. It is called with traffic for p and, for neighbours, once a second (tinc 1.1 9.2).
-func (m *Mesh) try(p *peer, mtu bool) {
-	if p == m.self || !p.reachable || p.minor() < 2 {
+func (m *Mesh) try(p *peer, mtu bool) { m.tryThrough(p, mtu, maxRelays) }
+
+// maxRelays is how many relays on the way are looked after. The graph, which anybody can
+// draw, could have us go in circles.
+const maxRelays = 4
+
+func (m *Mesh) tryThrough(p *peer, mtu bool, relays int) {
+	if p == m.self || !p.reachable || p.minor() < 2 || relays < 0 {
 		return
 	}
 	m.ensureSession(p)
@@ -73,7 +110,7 @@ func (m *Mesh) try(p *peer, mtu bool) {
 	}
 	if via != p {
 		if via.minor() >= 4 {
-			m.try(via, mtu)
+			m.tryThrough(via, mtu, relays-1)
 		}
 		return
 	}
@@ -83,7 +120,7 @@ func (m *Mesh) try(p *peer, mtu bool) {
 	}
 	if !p.road.confirmed && p.conn == nil {
 		if next := m.nodes[p.path.NextHop]; next != nil && next != p && next.minor() >= 4 {
-			m.try(next, mtu)
+			m.tryThrough(next, mtu, relays-1)
 		}
 	}
 }
@@ -143,7 +180,8 @@ func (m *Mesh) probe(p *peer, to netip.AddrPort, size int) {
 func (m *Mesh) candidates(p *peer) []netip.AddrPort {
 	var out []netip.AddrPort
 	add := func(a netip.AddrPort) {
-		if usable(a) && !slices.Contains(out, a) && len(out) < maxCandidates {
+		a = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+		if usable(a) && !slices.Contains(out, a) && len(out) < maxListed {
 			out = append(out, a)
 		}
 	}
@@ -151,6 +189,7 @@ func (m *Mesh) candidates(p *peer) []netip.AddrPort {
 	for _, a := range p.road.heard {
 		add(a)
 	}
+	sure := len(out)
 	for e := range m.graph.From(p.name) {
 		if back, ok := m.graph.Get(e.To, p.name); ok {
 			if a, ok := back.Addr.Addr(); ok {
@@ -162,6 +201,11 @@ func (m *Mesh) candidates(p *peer) []netip.AddrPort {
 				add(a)
 			}
 		}
+	}
+	if len(out) > maxCandidates { // some of what the edges say, others the next time
+		rest := out[sure:]
+		m.in.Rand.Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })
+		out = out[:maxCandidates]
 	}
 	return out
 }
@@ -218,38 +262,55 @@ func (m *Mesh) probeIn(e ProbeIn) {
 		m.logf(5, Debug, "bad probe from %s: %v", p.name, err)
 		return
 	}
+	if !e.Direct { // probes are not relayed
+		return
+	}
 	r := &p.road
-	if pr.Kind == 0 {
+	if pr.Kind == wire.ProbeRequest {
 		// The answer goes to where the request came from, which is news about
 		// the peer's address if ours does not work.
 		m.emit(SendProbe{Node: p.name, Addr: e.Addr, Sock: e.Sock, Data: wire.AppendProbeReply(nil, p.minor(), e.Data)})
-		if e.Direct && !r.confirmed {
+		if !r.confirmed {
 			m.newAddress(p, e.Addr)
 		}
-		return
-	}
-	if !e.Direct {
 		return
 	}
 	if r.waiting && r.asked.Before(m.now) {
 		r.rtt, r.waiting = m.now.Sub(r.asked), false
 	}
-	if !r.confirmed || r.addr != e.Addr && m.now.Sub(r.alive) > m.cfg.UDPDiscoveryKeepalive+m.cfg.UDPDiscoveryInterval {
-		if r.addr != e.Addr {
-			r.pmtu.reset()
+	switch {
+	case !r.confirmed || r.addr != e.Addr && m.now.Sub(r.alive) > m.cfg.UDPDiscoveryKeepalive+m.cfg.UDPDiscoveryInterval:
+		m.confirm(p, e.Addr, e.Sock)
+	case r.addr == e.Addr:
+		r.alive = m.now
+		if m.now.Sub(r.moved.asked) > 0 { // it is still there
+			r.moved = challenge{}
 		}
-		r.addr, r.sock, r.confirmed, r.bursts = e.Addr, e.Sock, true, 0
-		m.logf(2, Info, "%s is reached directly by UDP at %s", p.name, e.Addr)
-		m.remember(p, e.Addr)
-	}
-	if r.addr != e.Addr {
+	case r.moved.addr == e.Addr:
+		r.moved.answered, r.moved.sock = true, e.Sock
+		return // checkPeers decides
+	default:
 		return // another of the probed addresses works too
 	}
-	r.alive = m.now
 	r.pmtu.answered(m.now, min(pr.Size, maxFrame))
 	m.touch(p)
 	if m.now.Sub(p.active) < keepTrying || p.conn != nil {
 		m.searchMTU(p)
+	}
+}
+
+// confirm takes note that p answers at a.
+func (m *Mesh) confirm(p *peer, a netip.AddrPort, sock int) {
+	p.road.confirm(m.now, a, sock)
+	m.touch(p)
+	m.logf(2, Info, "%s is reached directly by UDP at %s", p.name, a)
+	if p.conn == nil {
+		return
+	}
+	if e, ok := m.graph.Get(m.cfg.Name, p.name); ok { // where it can be dialled again
+		if dial, ok := e.Addr.Addr(); ok {
+			m.remember(p, dial)
+		}
 	}
 }
 
@@ -258,9 +319,10 @@ func (m *Mesh) newAddress(p *peer, a netip.AddrPort) {
 	if !usable(a) || p.road.addr == a && p.road.confirmed {
 		return
 	}
-	known := p.road.addr == a || slices.Contains(p.road.heard, a)
+	known := slices.Contains(p.road.heard, a)
 	p.road.note(a)
-	if !known && p.session.active != nil {
+	if !known && p.session.active != nil && m.now.Sub(p.road.extra) >= extraInterval {
+		p.road.extra = m.now
 		m.probe(p, a, minProbe)
 		if p.road.asked.IsZero() || !p.road.waiting {
 			p.road.asked, p.road.waiting = m.now, true
@@ -275,11 +337,37 @@ func (m *Mesh) heardFrom(e HeardFrom) {
 	if p == nil || !p.reachable || p == m.self {
 		return
 	}
-	p.road.note(e.Addr)
-	if p.session.active != nil {
-		m.probe(p, e.Addr, minProbe)
-		p.road.waiting = true
+	m.moved(p, e.Addr, e.Sock)
+}
+
+// moved asks p, which seems to be found at addr now, both there and at its old address.
+func (m *Mesh) moved(p *peer, addr netip.AddrPort, sock int) {
+	if !usable(addr) {
+		return
 	}
+	r := &p.road
+	r.note(addr)
+	if p.session.active == nil || m.now.Sub(r.extra) < extraInterval {
+		return
+	}
+	r.extra = m.now
+	m.probe(p, addr, minProbe)
+	if r.confirmed && r.addr != addr && r.moved.asked.IsZero() {
+		r.moved = challenge{addr: addr, sock: sock, asked: m.now}
+		m.probe(p, r.addr, minProbe)
+	}
+}
+
+// checkMove lets p's address follow it, if the new one has answered and the old has not.
+func (m *Mesh) checkMove(p *peer) {
+	c := &p.road.moved
+	if c.asked.IsZero() || m.now.Sub(c.asked) < moveGrace {
+		return
+	}
+	if c.answered {
+		m.confirm(p, c.addr, c.sock)
+	}
+	p.road.moved = challenge{}
 }
 
 func (m *Mesh) tooLong(e TooLong) {
@@ -312,9 +400,11 @@ func (m *Mesh) checkPeers() {
 			m.logf(2, Info, "%s does not answer by UDP any more", p.name)
 			r.confirmed = false
 			r.pmtu.reset()
+			r.moved = challenge{}
 			r.hurry()
 			m.touch(p)
 		}
+		m.checkMove(p)
 		m.checkSession(p)
 		if p.conn != nil || m.now.Sub(p.active) < keepTrying {
 			m.try(p, true)
@@ -329,7 +419,9 @@ func (m *Mesh) cameIndirectly(e CameIndirectly) {
 	if p == nil || !p.reachable {
 		return
 	}
-	m.udpInfoTo(p)
+	if e.TCP || p.path.Via != e.Hop {
+		m.udpInfoTo(p)
+	}
 	if e.TCP {
 		m.mtuInfoTo(p)
 	} else if hop != nil {
@@ -352,16 +444,21 @@ func (m *Mesh) relayed(e Relayed) {
 
 // udpInfoTo originates UDP_INFO about ourselves towards p (tinc 1.1 5.11).
 func (m *Mesh) udpInfoTo(p *peer) {
-	if p == m.self || !p.reachable || p.conn != nil || !p.udpInfo.IsZero() && m.now.Sub(p.udpInfo) < m.cfg.UDPInfoInterval {
+	if p == m.self || !p.reachable {
 		return
 	}
-	p.udpInfo = m.now
-	m.sendUDPInfo(m.self, p)
+	dest := m.effectiveVia(p)
+	if dest == nil || dest.conn != nil || !dest.udpInfo.IsZero() && m.now.Sub(dest.udpInfo) < m.cfg.UDPInfoInterval {
+		return
+	}
+	dest.udpInfo = m.now
+	m.sendUDPInfo(nil, m.self, p)
 }
 
-func (m *Mesh) sendUDPInfo(from, to *peer) {
+// sendUDPInfo sends UDP_INFO about from on its way to to. c is where it came from, nil if it is ours.
+func (m *Mesh) sendUDPInfo(c *conn, from, to *peer) {
 	dest := m.effectiveVia(to)
-	if dest == nil || dest == m.self || !dest.reachable || from == m.self && dest.conn != nil {
+	if dest == nil || dest == m.self || !dest.reachable {
 		return
 	}
 	next := m.nodes[dest.path.NextHop]
@@ -372,10 +469,10 @@ func (m *Mesh) sendUDPInfo(from, to *peer) {
 	if from == m.self { // the first hop puts in what it sees
 		addr = netip.AddrPortFrom(next.conn.local.Addr(), m.cfg.Port)
 	}
-	m.send(next.conn, wire.UDPInfo{From: from.name, To: dest.name, Addr: wire.AddressOf(addr)}.Append(nil))
+	m.pass(c, dest, wire.UDPInfo{From: from.name, To: dest.name, Addr: wire.AddressOf(addr)}.Append(nil))
 }
 
-func (m *Mesh) gotUDPInfo(text string) error {
+func (m *Mesh) gotUDPInfo(c *conn, text string) error {
 	r, err := wire.ParseUDPInfo(text)
 	if err != nil {
 		return err
@@ -385,14 +482,15 @@ func (m *Mesh) gotUDPInfo(text string) error {
 		return nil
 	}
 	if a, ok := r.Addr.Addr(); ok && from.conn == nil && !from.road.confirmed && usable(a) {
-		if !from.road.addr.IsValid() {
-			from.road.setAddr(a, -1)
+		if from.road.addr != a { // also for those that we pass the news on to
+			from.road.note(from.road.addr)
+			from.road.addr, from.road.sock = a, -1
 			m.touch(from)
 		}
 		m.newAddress(from, a)
 	}
 	if to != m.self {
-		m.sendUDPInfo(from, to)
+		m.sendUDPInfo(c, from, to)
 	}
 	return nil
 }
@@ -403,10 +501,11 @@ func (m *Mesh) mtuInfoTo(p *peer) {
 		return
 	}
 	p.mtuInfo = m.now
-	m.sendMTUInfo(m.self, p, maxFrame)
+	m.sendMTUInfo(nil, m.self, p, maxFrame)
 }
 
-func (m *Mesh) sendMTUInfo(from, to *peer, mtu int) {
+// sendMTUInfo sends MTU_INFO about from on its way to to. c is where it came from, nil if it is ours.
+func (m *Mesh) sendMTUInfo(c *conn, from, to *peer, mtu int) {
 	if to == m.self || !to.reachable {
 		return
 	}
@@ -429,10 +528,10 @@ func (m *Mesh) sendMTUInfo(from, to *peer, mtu int) {
 			}
 		}
 	}
-	m.send(next.conn, wire.MTUInfo{From: from.name, To: to.name, MTU: max(mtu, minFrame)}.Append(nil))
+	m.pass(c, to, wire.MTUInfo{From: from.name, To: to.name, MTU: max(mtu, minFrame)}.Append(nil))
 }
 
-func (m *Mesh) gotMTUInfo(text string) error {
+func (m *Mesh) gotMTUInfo(c *conn, text string) error {
 	r, err := wire.ParseMTUInfo(text)
 	if err != nil {
 		return err
@@ -446,7 +545,7 @@ func (m *Mesh) gotMTUInfo(text string) error {
 		m.touch(from)
 	}
 	if to != m.self {
-		m.sendMTUInfo(from, to, r.MTU)
+		m.sendMTUInfo(c, from, to, r.MTU)
 	}
 	return nil
 }

@@ -26,6 +26,8 @@ const (
 	handshakeTimeout = 10 * time.Second
 	// maxRecords in one direction: the record number has 32 bits and must not wrap.
 	maxRecords = 1 << 31
+	// maxCompression is the highest compression level of tinc 1.1.
+	maxCompression = 12
 	// undecodableLimit is how many records in a row may fail before the
 	// session is begun again. A single one may be forged or late.
 	undecodableLimit = 5
@@ -35,7 +37,7 @@ const (
 // the old keys stay in use, so nobody can interrupt traffic by beginning one.
 type session struct {
 	active *sptps.Datagram // established, nil if none
-	born   time.Time       // when active was established or last rekeyed
+	born   time.Time       // when active was established or last rekeyed, or that was given up
 	elder  bool            // we began it and are the one to renew its keys
 
 	mine     *sptps.Datagram // handshake that we began
@@ -71,7 +73,7 @@ func (m *Mesh) startSession(p *peer) {
 	}
 	d, kex, err := sptps.NewDatagram(sptps.Config{
 		Initiator: true, Key: m.cfg.Key, Peer: *p.key(),
-		Label: sptps.LabelUDP(m.cfg.Name, p.name), Rand: m.in.Secrets,
+		Label: sptps.LabelUDP(m.cfg.Name, p.name), Rand: m.in.Secrets, Window: m.cfg.ReplayWindow,
 	})
 	if err != nil {
 		m.logf(0, Error, "could not begin a session with %s: %v", p.name, err)
@@ -103,6 +105,11 @@ func (m *Mesh) route(p *peer, text []byte) {
 // both looks up the two ends of a routed request; ok is false if it is to be ignored.
 func (m *Mesh) both(from, to node.Name) (f, t *peer, ok bool) {
 	f, t = m.nodes[from], m.nodes[to]
+	if f != nil && t != nil && !(f.reachable && t.reachable) && m.graphDirty {
+		// The edges that make it reachable may have come just before, in the same batch.
+		m.graphDirty = false
+		m.recompute()
+	}
 	ok = f != nil && t != nil && f != m.self && f.reachable && t.reachable
 	return f, t, ok
 }
@@ -188,7 +195,7 @@ func (m *Mesh) peerStarts(p *peer, data string) {
 	}
 	d, own, err := sptps.NewDatagram(sptps.Config{
 		Key: m.cfg.Key, Peer: *p.key(),
-		Label: sptps.LabelUDP(p.name, m.cfg.Name), Rand: m.in.Secrets,
+		Label: sptps.LabelUDP(p.name, m.cfg.Name), Rand: m.in.Secrets, Window: m.cfg.ReplayWindow,
 	})
 	if err != nil {
 		m.logf(0, Error, "could not answer %s: %v", p.name, err)
@@ -239,7 +246,11 @@ func (m *Mesh) ansKey(c *conn, text string) error {
 		m.pass(c, to, []byte(text))
 		return nil
 	}
-	if r.Compression != 0 {
+	switch {
+	case r.Compression < 0 || r.Compression > maxCompression:
+		m.logf(2, Warning, "%s wants the unknown compression level %d", from.name, r.Compression)
+		return nil
+	case r.Compression != 0:
 		// We announce no compression and do not compress; a node that wants to
 		// receive compressed packets gets plain ones, which it accepts.
 		m.logf(4, Debug, "%s would like compression level %d", from.name, r.Compression)
@@ -262,14 +273,10 @@ func (m *Mesh) handshake(p *peer, record []byte) {
 	s := &p.session
 	d := s.active
 	if n := binary.BigEndian.Uint32(record); n < 2 { // the first two records of a session are clear
-		if s.mine != nil && s.theirs != nil {
-			if n == 0 { // the peer has yielded and answers our start
-				s.theirs = nil
-			} else { // the peer goes on with its own
-				s.mine = nil
-			}
-		}
-		if d = s.mine; d == nil {
+		d = s.mine
+		// When both have begun, record 0 says that the peer has yielded and
+		// answers our start, record 1 that it goes on with its own.
+		if d == nil || s.theirs != nil && n == 1 {
 			d = s.theirs
 		}
 	}
@@ -283,7 +290,7 @@ func (m *Mesh) handshake(p *peer, record []byte) {
 		return
 	}
 	if d == s.mine {
-		s.answered = true
+		s.answered, s.theirs = true, nil
 	}
 	m.answer(p, out...)
 	if !done {
@@ -312,14 +319,17 @@ func (m *Mesh) checkSession(p *peer) {
 	if s.active == nil {
 		return
 	}
-	if t := s.active.Tunnel(); t != nil && t.SealedCount() > maxRecords && m.now.Sub(s.begun) > handshakeTimeout {
+	if m.now.Sub(s.begun) <= handshakeTimeout && (s.mine != nil || s.theirs != nil) {
+		return // a new session is being made
+	}
+	if s.active.Tunnel().SealedCount() > maxRecords {
 		m.startSession(p)
 		return
 	}
 	if !s.rekeying.IsZero() {
 		if m.now.Sub(s.rekeying) > handshakeTimeout {
 			m.logf(2, Warning, "%s did not answer the renewal of keys; beginning a new session", p.name)
-			s.rekeying = time.Time{}
+			s.born, s.rekeying = m.now, time.Time{}
 			m.startSession(p)
 		}
 		return
@@ -331,12 +341,12 @@ func (m *Mesh) checkSession(p *peer) {
 	if m.now.Sub(s.born) < due {
 		return
 	}
+	s.rekeying = m.now
 	out, err := s.active.Rekey()
-	if err != nil { // the peer has begun one
-		s.born = m.now
+	if err != nil { // the peer has begun one, which may have come to a halt
+		m.logf(3, Debug, "renewing the keys of the session with %s: %v", p.name, err)
 		return
 	}
-	s.rekeying = m.now
 	m.answer(p, out...)
 }
 

@@ -30,7 +30,7 @@ func TestAnInvitationToANodeThatDoesNotRun(t *testing.T) {
 	alice, bob := w.node("alice"), w.node("bob")
 	alice.found()
 	url := alice.invite("bob")
-	refuses(bob, "join", url).says("hint:")
+	refuses(bob, "join", url).says("refused")
 	alice.up()
 	bob.joins(url)
 	bob.reaches(alice)

@@ -164,7 +164,7 @@ func TestASecondUpIsRefusedAndHarmsNothing(t *testing.T) {
 	bob.reaches(alice)
 	before := alice.files("/run")
 
-	refuses(alice, "up").says("running").says("hint:")
+	refuses(alice, "up").says("already runs").says("hint:")
 	if after := alice.files("/run"); !slices.Equal(before, after) {
 		t.Errorf("/run had %v and has %v now", before, after)
 	}

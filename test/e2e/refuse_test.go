@@ -54,34 +54,34 @@ func TestWhatCannotStartSaysWhy(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		spoil func(*node)
-		says  string
+		says  string // with a hint, or an advice in the message itself
 	}{
-		{"a broken line in tinc.conf", func(n *node) { n.appendTo("tinc.conf", "PingTimeout\n") }, `tinc\.conf`},
-		{"a name that is none", func(n *node) { n.write(map[string]string{"tinc.conf": "Name = al ice!\n"}) }, "name"},
+		{"a broken line in tinc.conf", func(n *node) { n.appendTo("tinc.conf", "PingTimeout\n") }, `tinc\.conf:\d+: .*; write`},
+		{"a name that is none", func(n *node) { n.write(map[string]string{"tinc.conf": "Name = al ice!\n"}) }, `tinc\.conf:1: .*other than letters`},
 		{"no private key", func(n *node) {
 			n.w.must(n.InFiles(func() error { return unix.Unlink(confBase + "/ed25519_key.priv") }))
-		}, "key"},
+		}, "key(.|\\n)*hint:"},
 		{"no tinc.conf", func(n *node) {
 			n.w.must(n.InFiles(func() error { return unix.Unlink(confBase + "/tinc.conf") }))
-		}, `init|join`},
+		}, `hint:.*init`},
 		{"the port is in use", func(n *node) {
 			ln, err := n.Listen("tcp", ":655")
 			n.w.must(err)
 			n.w.Cleanup(func() { _ = ln.Close() })
-		}, "655"},
+		}, "655(.|\\n)*hint:"},
 		{"no permission to make an interface", func(n *node) {
 			// For this thread and what it starts, there is no such right any more.
 			n.w.must(n.InFiles(func() error { return unix.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_NET_ADMIN, 0, 0, 0) }))
-		}, `permi|root|CAP_NET_ADMIN`},
+		}, `permi(.|\n)*hint:`},
 		{"no tun device", func(n *node) {
 			n.w.must(n.InFiles(func() error { return unix.Mount("/dev/null", "/dev/net/tun", "", unix.MS_BIND, "") }))
-		}, `/dev/net/tun`},
+		}, `/dev/net/tun(.|\n)*hint:`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t, "ip4")
 			alice := w.static(site{name: "alice"})[0]
 			c.spoil(alice)
-			refuses(alice, "up").says(c.says).says("hint:")
+			refuses(alice, "up").says(c.says)
 			if left := alice.files("/run"); len(left) != 0 {
 				t.Errorf("left in /run: %v", left)
 			}
