@@ -175,6 +175,26 @@ func TestTheInterface(t *testing.T) {
 	}
 }
 
+func TestAnInterfaceThatVanishesEndsTheNode(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	noLeaks(t)
+	m := withInterface(t, "vpn0", "Ifconfig = 10.7.0.5/16")
+	m.add("hosts/m", "Subnet = 10.7.0.5")
+	m.start()
+	link, err := netlink.LinkByName("vpn0")
+	must(t, err)
+	must(t, netlink.LinkDel(link))
+	m.ended()
+	if m.err == nil || !strings.Contains(m.err.Error(), "virtual interface") {
+		t.Errorf("error %v", m.err)
+	}
+	if slices.Contains(m.files(), "pid") {
+		t.Error("the pid file is still there")
+	}
+}
+
 func TestTincUpAndTincDownSeeTheInterface(t *testing.T) {
 	if !inNamespace(t) {
 		return
