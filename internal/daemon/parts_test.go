@@ -408,3 +408,15 @@ func TestOwnSubnetsAreTheOnlyOnesThatClash(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 }
+
+func TestNothingWaitsForABrainThatHasEnded(t *testing.T) {
+	d := &Daemon{events: make(chan mesh.Event), reports: make(chan mesh.Event), calls: make(chan func()), done: make(chan struct{})}
+	close(d.done)
+	d.event(mesh.Retry{}) // would wait for ever
+	if d.report(mesh.Retry{}) {
+		t.Error("a report was taken by nobody")
+	}
+	if d.ask(func() { t.Error("somebody answers") }) {
+		t.Error("a question was answered by nobody")
+	}
+}
