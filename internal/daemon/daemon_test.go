@@ -648,6 +648,12 @@ func (n *testNode) occupy(network string) {
 		must(n, err)
 		n.Cleanup(func() { c.Close() })
 		addr = netip.MustParseAddrPort(c.LocalAddr().String())
+		if l, err := net.Listen("tcp", addr.String()); err != nil {
+			n.occupy(network) // for TCP it must be free
+			return
+		} else {
+			l.Close()
+		}
 	}
 	n.replace("hosts/"+string(n.name), "Port = 0", fmt.Sprintf("Port = %d", addr.Port()))
 }
