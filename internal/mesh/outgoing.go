@@ -391,7 +391,9 @@ func (m *Mesh) reconfigure(c Config) {
 	}
 	for name, h := range c.Hosts {
 		p := m.peer(name)
-		h.Cached = p.host.Cached
+		if len(p.host.Cached) > 0 { // newer than what is on disk
+			h.Cached = p.host.Cached
+		}
 		if p.host.Key != nil && h.Key == nil { // it was removed from the file
 			p.host.Key = nil
 			m.endSession(p)
