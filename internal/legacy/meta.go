@@ -146,21 +146,22 @@ func (m *Meta) Next(in []byte) (consumed int, ev MetaEvent, err error) {
 
 // readLine adds to m.line what in has up to the end of the line.
 func (m *Meta) readLine(in []byte) (consumed int, complete bool, err error) {
-	clear := m.in == nil
 	for i, c := range in {
-		if !clear {
+		m.line = append(m.line, c)
+		last := m.line[len(m.line)-1:]
+		if m.in != nil {
 			if err := m.in.spend(1); err != nil {
 				return i, false, err
 			}
-			c = m.in.decrypt(c)
+			m.in.decrypt(last)
 		}
-		if c == '\n' {
+		if last[0] == '\n' {
+			m.line = m.line[:len(m.line)-1]
 			return i + 1, true, nil
 		}
-		if len(m.line) == wire.MaxLine {
+		if len(m.line) > wire.MaxLine {
 			return i, false, fmt.Errorf("the peer sent a line of more than %d bytes", wire.MaxLine)
 		}
-		m.line = append(m.line, c)
 	}
 	return len(in), false, nil
 }
@@ -317,9 +318,7 @@ func (m *Meta) NextRaw(in []byte, n int) (raw []byte, ok bool, err error) {
 		return nil, false, err
 	}
 	raw = in[:n]
-	for i, c := range raw {
-		raw[i] = m.in.decrypt(c)
-	}
+	m.in.decrypt(raw)
 	return raw, true, nil
 }
 

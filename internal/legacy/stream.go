@@ -6,6 +6,7 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
+	"crypto/subtle"
 	"errors"
 	"hash"
 	"math"
@@ -96,35 +97,41 @@ func (s *stream) spend(n int) error {
 	return nil
 }
 
-// next returns the place in the register of the next byte of key stream.
-func (s *stream) next() *byte {
+// keyStream returns the next bytes of key stream, n of them or as many as the
+// block still has, as they stand in the register.
+func (s *stream) keyStream(n int) []byte {
 	size := s.block.BlockSize()
 	if s.pos == size {
 		s.block.Encrypt(s.register[:size], s.register[:size])
 		s.pos = 0
 	}
-	k := &s.register[s.pos]
-	s.pos++
+	k := s.register[s.pos:min(s.pos+n, size)]
+	s.pos += len(k)
 	return k
 }
 
 // encrypt works in place.
 func (s *stream) encrypt(b []byte) {
-	for i := range b {
-		k := s.next()
-		b[i] ^= *k
+	for len(b) > 0 {
+		k := s.keyStream(len(b))
+		n := subtle.XORBytes(b, b, k)
 		if s.feedback {
-			*k = b[i]
+			copy(k, b)
 		}
+		b = b[n:]
 	}
 }
 
-// decrypt returns the plain byte of c.
-func (s *stream) decrypt(c byte) byte {
-	k := s.next()
-	plain := c ^ *k
-	if s.feedback {
-		*k = c
+// decrypt works in place.
+func (s *stream) decrypt(b []byte) {
+	var sealed [aes.BlockSize]byte
+	for len(b) > 0 {
+		k := s.keyStream(len(b))
+		n := copy(sealed[:len(k)], b)
+		subtle.XORBytes(b, b, k)
+		if s.feedback {
+			copy(k, sealed[:n])
+		}
+		b = b[n:]
 	}
-	return plain
 }
