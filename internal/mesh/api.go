@@ -169,6 +169,7 @@ type (
 		Initiator bool
 		Node      node.Name
 		PeerKey   keys.RSAPublicKey
+		Policy    legacy.Policy // what is allowed with this node
 	}
 	// Send sends one request on a secured connection: as one SPTPS record, or
 	// as a line of the encrypted stream of tinc 1.0 (Text has no newline).
@@ -314,6 +315,7 @@ type Owned struct {
 type Host struct {
 	Key       *keys.PublicKey    // Ed25519PublicKey, nil if none
 	RSAKey    *keys.RSAPublicKey // for the protocol of tinc 1.0, nil if none
+	Policy    legacy.Policy      // weak choices that the host file names, allowed with this node
 	Addresses []Endpoint         // Address lines with their ports filled in
 	Subnets   []subnet.Subnet    // only used with StrictSubnets
 	Weight    *int
@@ -327,15 +329,18 @@ type Host struct {
 // Config is the brain's configuration. New fills in tinc's defaults for zero
 // durations and limits.
 type Config struct {
-	Name    node.Name
-	Key     *keys.PrivateKey
-	RSAKey  *keys.RSAPrivateKey // nil: we do not speak the protocol of tinc 1.0
-	Suite   legacy.Suite        // what nodes of tinc 1.0 shall use towards us; zero: the safe default
-	Policy  legacy.Policy       // weak choices of theirs that the configuration allows
-	Port    uint16              // UDP port that we announce
-	Sockets []netip.AddrPort    // local addresses of the UDP sockets, by index
-	Subnets []subnet.Subnet     // our own
-	Hosts   map[node.Name]Host
+	Name   node.Name
+	Key    *keys.PrivateKey
+	RSAKey *keys.RSAPrivateKey // nil: we do not speak the protocol of tinc 1.0
+	Suite  legacy.Suite        // what nodes of tinc 1.0 shall use towards us; zero: legacy.DefaultSuite
+	Policy legacy.Policy       // weak choices that the configuration allows with every node
+	// ReplayWindow is the number of packets of tinc 1.0 nodes that may overtake each
+	// other; 4096 if zero, none is looked at if negative.
+	ReplayWindow int
+	Port         uint16           // UDP port that we announce
+	Sockets      []netip.AddrPort // local addresses of the UDP sockets, by index
+	Subnets      []subnet.Subnet  // our own
+	Hosts        map[node.Name]Host
 
 	ConnectTo   []node.Name
 	AutoConnect bool
