@@ -19,7 +19,7 @@ check: cross
 	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
-	$(GO) test ./test/storeys
+	$(GO) test ./test/storeys ./test/docs
 
 cross:
 	@for os in linux darwin windows freebsd openbsd; do \

@@ -7,6 +7,7 @@
 package cli
 
 import (
+	"errors"
 	"path/filepath"
 	"strings"
 
@@ -24,17 +25,13 @@ func Main(args []string, s terminal.Streams) int {
 	case "tinc":
 		return tinc.Main(args[0], args[1:], s)
 	}
-	if len(args) > 1 {
-		switch args[1] {
-		case "tincd":
-			return tincd.Main("tincd", args[2:], s)
-		case "tinc":
-			return tinc.Main("tinc", args[2:], s)
-		}
-	}
 	root := newRoot(s)
 	root.SetArgs(args[1:])
-	if err := root.Execute(); err != nil {
+	err := root.Execute()
+	if status := failed(0); errors.As(err, &status) {
+		return int(status)
+	}
+	if err != nil {
 		s.Report("tincan: ", err)
 		return 1
 	}

@@ -262,7 +262,8 @@ func (m *Mesh) ack(c *conn, text string) error {
 		return err
 	}
 	p := c.peer
-	if old := p.conn; old != nil {
+	old := p.conn
+	if old != nil {
 		if m.stays(old, c) {
 			m.passDuty(c, old)
 			return errors.New("another connection with it was made at the same time")
@@ -271,6 +272,7 @@ func (m *Mesh) ack(c *conn, text string) error {
 		m.passDuty(old, c)
 		m.forget(old)
 		m.emit(CloseConn{Conn: old.id, Reason: "replaced by a newer connection"})
+		m.graph.Delete(m.cfg.Name, p.name)
 	}
 	own := m.ownOptions(p)
 	opts := own&^wire.PMTUDiscovery | a.Options&^wire.PMTUDiscovery | own&a.Options&wire.PMTUDiscovery
@@ -289,10 +291,13 @@ func (m *Mesh) ack(c *conn, text string) error {
 	m.logf(1, Notice, "connection with %s activated", c)
 	m.sendEverything(c)
 
-	e := graphEdgeFrom(m.cfg.Name, p.name, c,
-		wire.AddressOf(netip.AddrPortFrom(c.remote.Addr(), port)),
+	addr := netip.AddrPortFrom(c.remote.Addr(), port)
+	e := graphEdgeFrom(m.cfg.Name, p.name, c, wire.AddressOf(addr),
 		wire.AddressOf(netip.AddrPortFrom(c.local.Addr(), m.cfg.Port)))
 	m.graph.Set(e)
+	if old != nil && old.remote.Addr() != c.remote.Addr() {
+		m.moved(p, addr, -1)
+	}
 	text2 := addEdge(m.nonce(), e)
 	if m.cfg.TunnelServer {
 		m.send(c, text2)

@@ -290,7 +290,12 @@ func (p *peer) key() *keys.PublicKey { return p.host.Key }
 // hasAddress tells whether it could be dialled without the mesh's help.
 func (p *peer) hasAddress() bool { return len(p.host.Addresses) > 0 }
 
-func (m *Mesh) touch(p *peer) { m.dirty[p] = struct{}{} }
+// touch has the state of p published, if it has changed.
+func (m *Mesh) touch(p *peer) {
+	if p != m.self {
+		m.dirty[p] = struct{}{}
+	}
+}
 
 func (m *Mesh) setHost(name node.Name, known bool, h Host) {
 	if !known {

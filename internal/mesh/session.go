@@ -105,6 +105,11 @@ func (m *Mesh) route(p *peer, text []byte) {
 // both looks up the two ends of a routed request; ok is false if it is to be ignored.
 func (m *Mesh) both(from, to node.Name) (f, t *peer, ok bool) {
 	f, t = m.nodes[from], m.nodes[to]
+	if f != nil && t != nil && !(f.reachable && t.reachable) && m.graphDirty {
+		// The edges that make it reachable may have come just before, in the same batch.
+		m.graphDirty = false
+		m.recompute()
+	}
 	ok = f != nil && t != nil && f != m.self && f.reachable && t.reachable
 	return f, t, ok
 }
