@@ -58,11 +58,14 @@ func (m *Mesh) handleRequest(c *conn, text string) error {
 	if err != nil {
 		return err
 	}
-	if (kind == wire.KindAck) != (c.stage == authenticating) {
+	if (kind == wire.KindAck) != (c.stage == authenticating) || c.stage == leaving && kind != wire.KindTermReq {
 		return fmt.Errorf("request %d is not allowed now", kind)
 	}
 	switch kind {
 	case wire.KindAck:
+		if c.login == loginUpgrade {
+			return m.upgradeAck(c, text)
+		}
 		return m.ack(c, text)
 	case wire.KindTermReq:
 		return errors.New("the peer ended the connection")
@@ -261,13 +264,18 @@ func (m *Mesh) delEdge(c *conn, text string) error {
 	return nil
 }
 
-// keyChanged passes on what only legacy nodes act upon.
+// keyChanged: a node has dropped the keys of tinc 1.0 that it had given.
 func (m *Mesh) keyChanged(c *conn, text string) error {
 	r, err := wire.ParseKeyChanged(text)
 	if err != nil {
 		return err
 	}
-	if m.seen.first(m.now, text) && m.nodes[r.Origin] != nil && !m.cfg.TunnelServer {
+	p := m.nodes[r.Origin]
+	if !m.seen.first(m.now, text) || p == nil || p == m.self {
+		return nil
+	}
+	p.session.keyChanged()
+	if !m.cfg.TunnelServer {
 		m.flood(c, []byte(text))
 	}
 	return nil

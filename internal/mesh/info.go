@@ -50,8 +50,8 @@ func (m *Mesh) Nodes() []NodeInfo {
 			n.NextHop, n.Via, n.Distance = p.name, p.name, 0
 		} else if p.reachable {
 			n.Indirect = p.path.Indirect
-			n.ValidKey = p.session.active != nil
-			n.Waiting = p.session.mine != nil || p.session.theirs != nil
+			n.ValidKey = p.session.ready()
+			n.Waiting = p.session.pending()
 			n.Confirmed, n.Addr, n.RTT = p.road.confirmed, p.road.addr, p.road.rtt
 			n.Options, n.NextHop, n.Via, n.Distance = p.path.Options, p.path.NextHop, p.path.Via, p.path.Distance
 			n.Adjacent = p.conn != nil
