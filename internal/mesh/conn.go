@@ -34,6 +34,7 @@ type conn struct {
 
 	edge      graphEdge // our edge to the peer, once active
 	activated time.Time
+	opinion   opinion // of the peer about the mesh
 }
 
 // dialled tells whether we made the connection.
@@ -340,7 +341,15 @@ func (m *Mesh) sendEverything(c *conn) {
 		}
 		return
 	}
+	m.tellAll(c, func(*peer) bool { return true })
+}
+
+// tellAll tells c the subnets and edges of the nodes that are chosen.
+func (m *Mesh) tellAll(c *conn, choose func(*peer) bool) {
 	for _, p := range m.order {
+		if !choose(p) {
+			continue
+		}
 		for _, s := range sortedSubnets(p) {
 			m.send(c, addSubnet(m.nonce(), p.name, s))
 		}
@@ -473,7 +482,7 @@ func (m *Mesh) checkConns() {
 			m.drop(c, fmt.Sprintf("no answer to a ping for %s", m.cfg.PingTimeout))
 		case age >= m.cfg.PingInterval:
 			c.began, c.pinged = m.now, true
-			m.send(c, wire.Ping{}.Append(nil))
+			m.ping(c)
 		}
 	}
 }

@@ -16,7 +16,7 @@ const (
 	unsolicited = time.Second
 	// minLegacyProbe is the size of the smallest probe of tinc 1.0, in bytes of frame.
 	minLegacyProbe = 64
-	// legacyWindow is the number of packets that may overtake each other.
+	// legacyWindow is the default of ReplayWindow.
 	legacyWindow = 4096
 )
 

@@ -44,6 +44,7 @@ type Mesh struct {
 	repeats repeats
 	refused time.Time // when refuse last logged
 	subnets int       // of all nodes
+	known   string    // what knowledge returned, "" when that may have changed
 
 	nodes   map[node.Name]*peer
 	order   []*peer // all nodes by name, so that equal runs give equal transcripts
@@ -351,6 +352,7 @@ func byName(a, b *peer) int { return cmp.Compare(a.name, b.name) }
 
 // recompute searches the paths anew and acts on what has changed.
 func (m *Mesh) recompute() {
+	m.known = ""
 	paths := m.graph.Paths()
 	for _, p := range m.order {
 		old := p.path

@@ -104,7 +104,7 @@ func (s *sptpsSession) start() {
 	}
 	d, kex, err := sptps.NewDatagram(sptps.Config{
 		Initiator: true, Key: m.cfg.Key, Peer: *p.key(),
-		Label: sptps.LabelUDP(m.cfg.Name, p.name), Rand: m.in.Secrets,
+		Label: sptps.LabelUDP(m.cfg.Name, p.name), Rand: m.in.Secrets, Window: m.cfg.ReplayWindow,
 	})
 	if err != nil {
 		m.logf(0, Error, "could not begin a session with %s: %v", p.name, err)
@@ -185,7 +185,7 @@ func (s *sptpsSession) peerStarts(data string) {
 	}
 	d, own, err := sptps.NewDatagram(sptps.Config{
 		Key: m.cfg.Key, Peer: *p.key(),
-		Label: sptps.LabelUDP(p.name, m.cfg.Name), Rand: m.in.Secrets,
+		Label: sptps.LabelUDP(p.name, m.cfg.Name), Rand: m.in.Secrets, Window: m.cfg.ReplayWindow,
 	})
 	if err != nil {
 		m.logf(0, Error, "could not answer %s: %v", p.name, err)
