@@ -337,7 +337,7 @@ func (m *Mesh) passDuty(from, to *conn) {
 func (m *Mesh) sendEverything(c *conn) {
 	if m.cfg.TunnelServer {
 		for _, s := range sortedSubnets(m.self) {
-			m.send(c, addSubnet(m.nonce(), m.cfg.Name, s))
+			m.sendSubnet(c, m.addedSubnet(m.cfg.Name, s))
 		}
 		return
 	}
@@ -351,7 +351,7 @@ func (m *Mesh) tellAll(c *conn, choose func(*peer) bool) {
 			continue
 		}
 		for _, s := range sortedSubnets(p) {
-			m.send(c, addSubnet(m.nonce(), p.name, s))
+			m.sendSubnet(c, m.addedSubnet(p.name, s))
 		}
 		for e := range m.graph.From(p.name) {
 			m.send(c, addEdge(m.nonce(), *e))

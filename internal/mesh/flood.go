@@ -22,6 +22,36 @@ const (
 
 func (m *Mesh) nonce() uint32 { return m.in.Rand.Uint32() }
 
+// subnetRequest is an ADD_SUBNET or DEL_SUBNET of ours.
+type subnetRequest interface {
+	Append(dst []byte) []byte
+	AppendLong(dst []byte) []byte
+}
+
+func (m *Mesh) addedSubnet(owner node.Name, s subnet.Subnet) subnetRequest {
+	return wire.AddSubnet{Nonce: m.nonce(), Owner: owner, Subnet: s}
+}
+
+func (m *Mesh) deletedSubnet(owner node.Name, s subnet.Subnet) subnetRequest {
+	return wire.DelSubnet{Nonce: m.nonce(), Owner: owner, Subnet: s}
+}
+
+// sendSubnet writes a request as the protocol of the neighbour has it.
+func (m *Mesh) sendSubnet(c *conn, r subnetRequest) {
+	if c.login != loginSPTPS {
+		m.send(c, r.AppendLong(nil))
+		return
+	}
+	m.send(c, r.Append(nil))
+}
+
+// floodSubnet sends a request to all activated connections.
+func (m *Mesh) floodSubnet(r subnetRequest) {
+	for _, c := range m.activeConns() {
+		m.sendSubnet(c, r)
+	}
+}
+
 func addEdge(nonce uint32, e graph.Edge) []byte {
 	return wire.AddEdge{
 		Nonce: nonce, From: e.From, To: e.To, Addr: e.Addr, Options: e.Options, Weight: e.Weight,
@@ -123,7 +153,7 @@ func (m *Mesh) addSubnet(c *conn, text string) error {
 	}
 	if p == m.self {
 		m.logf(2, Warning, "%s says that %s is ours, which it is not", c, r.Subnet)
-		m.send(c, delSubnet(m.nonce(), r.Owner, r.Subnet))
+		m.sendSubnet(c, m.deletedSubnet(r.Owner, r.Subnet))
 		return nil
 	}
 	if m.cfg.TunnelServer {
@@ -156,7 +186,7 @@ func (m *Mesh) delSubnet(c *conn, text string) error {
 	switch {
 	case p == m.self:
 		if has {
-			m.send(c, addSubnet(m.nonce(), r.Owner, r.Subnet))
+			m.sendSubnet(c, m.addedSubnet(r.Owner, r.Subnet))
 		}
 	case m.cfg.TunnelServer:
 	case m.cfg.StrictSubnets:
@@ -310,7 +340,9 @@ func (m *Mesh) purge() {
 			continue
 		}
 		for _, s := range sortedSubnets(p) {
-			m.announce(delSubnet(m.nonce(), p.name, s))
+			if r := m.deletedSubnet(p.name, s); !m.cfg.TunnelServer {
+				m.floodSubnet(r)
+			}
 			if !m.cfg.StrictSubnets {
 				m.dropSubnet(p, s)
 			}

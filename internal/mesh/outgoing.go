@@ -429,13 +429,13 @@ func (m *Mesh) replaceOwnSubnets(list []subnet.Subnet) {
 	for _, s := range sortedSubnets(m.self) {
 		if !slices.Contains(list, s) {
 			m.dropSubnet(m.self, s)
-			m.flood(nil, delSubnet(m.nonce(), m.cfg.Name, s))
+			m.floodSubnet(m.deletedSubnet(m.cfg.Name, s))
 		}
 	}
 	for _, s := range list {
 		if _, ok := m.self.subnets[s]; !ok {
 			m.putSubnet(m.self, s)
-			m.flood(nil, addSubnet(m.nonce(), m.cfg.Name, s))
+			m.floodSubnet(m.addedSubnet(m.cfg.Name, s))
 		}
 	}
 }
