@@ -329,18 +329,15 @@ type Host struct {
 // Config is the brain's configuration. New fills in tinc's defaults for zero
 // durations and limits.
 type Config struct {
-	Name   node.Name
-	Key    *keys.PrivateKey
-	RSAKey *keys.RSAPrivateKey // nil: we do not speak the protocol of tinc 1.0
-	Suite  legacy.Suite        // what nodes of tinc 1.0 shall use towards us; zero: legacy.DefaultSuite
-	Policy legacy.Policy       // weak choices that the configuration allows with every node
-	// ReplayWindow is the number of packets of tinc 1.0 nodes that may overtake each
-	// other; 4096 if zero, none is looked at if negative.
-	ReplayWindow int
-	Port         uint16           // UDP port that we announce
-	Sockets      []netip.AddrPort // local addresses of the UDP sockets, by index
-	Subnets      []subnet.Subnet  // our own
-	Hosts        map[node.Name]Host
+	Name    node.Name
+	Key     *keys.PrivateKey
+	RSAKey  *keys.RSAPrivateKey // nil: we do not speak the protocol of tinc 1.0
+	Suite   legacy.Suite        // what nodes of tinc 1.0 shall use towards us; zero: legacy.DefaultSuite
+	Policy  legacy.Policy       // weak choices that the configuration allows with every node
+	Port    uint16              // UDP port that we announce
+	Sockets []netip.AddrPort    // local addresses of the UDP sockets, by index
+	Subnets []subnet.Subnet     // our own
+	Hosts   map[node.Name]Host
 
 	ConnectTo   []node.Name
 	AutoConnect bool
@@ -353,6 +350,7 @@ type Config struct {
 	NoUDPDiscovery           bool
 	NoLocalDiscovery         bool
 	PMTU                     int
+	ReplayWindow             int  // in packets; 0: the default, negative: none
 	Weight                   *int // Weight in the main configuration
 	BroadcastSubnets         []subnet.Subnet
 

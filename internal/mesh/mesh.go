@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"tincan/internal/graph"
 	"tincan/internal/keys"
+	"tincan/internal/legacy"
 	"tincan/internal/node"
 	"tincan/internal/subnet"
 )
@@ -43,6 +45,7 @@ type Mesh struct {
 	repeats repeats
 	refused time.Time // when refuse last logged
 	subnets int       // of all nodes
+	known   string    // what knowledge returned, "" when that may have changed
 
 	nodes   map[node.Name]*peer
 	order   []*peer // all nodes by name, so that equal runs give equal transcripts
@@ -62,6 +65,8 @@ type Mesh struct {
 	routesDirty bool               // subnets or reachability changed since they were published
 	dirty       map[*peer]struct{} // peers whose state may have to be published
 	orphans     []node.Name        // lost neighbours whose edge to us is to be withdrawn if they are now unreachable
+
+	keysGiven time.Time // the oldest key that we gave to a node of tinc 1.0, zero: none
 
 	tree    []node.Name // neighbours in the broadcast tree
 	checked time.Time   // last run of checkConns
@@ -112,6 +117,9 @@ func withDefaults(c Config) Config {
 		if *d <= 0 {
 			*d = v
 		}
+	}
+	if c.Suite == (legacy.Suite{}) {
+		c.Suite = legacy.DefaultSuite
 	}
 	def(&c.PingInterval, time.Minute)
 	def(&c.PingTimeout, 5*time.Second)
@@ -240,6 +248,7 @@ type peer struct {
 	host    Host
 
 	subnets   map[subnet.Subnet]struct{}
+	sorted    []subnet.Subnet // the same in order; nil: to be worked out
 	path      graph.Path
 	reachable bool
 	born      time.Time // when it was first heard of
@@ -265,6 +274,7 @@ func (m *Mesh) peer(name node.Name) *peer {
 	p := m.nodes[name]
 	if p == nil {
 		p = &peer{name: name, id: name.ID(), born: m.now, subnets: map[subnet.Subnet]struct{}{}, road: newRoad()}
+		p.session = m.newSession(p)
 		m.nodes[name] = p
 		m.byID[p.id] = p
 		i, _ := slices.BinarySearchFunc(m.order, p, byName)
@@ -312,14 +322,17 @@ func (m *Mesh) setHost(name node.Name, known bool, h Host) {
 	if len(h.Cached) == 0 {
 		h.Cached = p.host.Cached
 	}
-	if p.host.Key != nil && *h.Key != *p.host.Key {
+	changed := p.host.Key != nil && !sameKey(h.Key, p.host.Key)
+	p.known, p.host = true, h
+	if changed || !m.sessionFits(p) {
 		m.endSession(p)
 	}
-	p.known, p.host = true, h
 	if m.cfg.StrictSubnets && p != m.self {
 		m.replaceSubnets(p, h.Subnets)
 	}
 }
+
+func sameKey(a, b *keys.PublicKey) bool { return a == b || a != nil && b != nil && *a == *b }
 
 // hostGone: p has no host file any more. A login that is under way ends; what stands,
 // stands until a reload.
@@ -341,6 +354,7 @@ func byName(a, b *peer) int { return cmp.Compare(a.name, b.name) }
 
 // recompute searches the paths anew and acts on what has changed.
 func (m *Mesh) recompute() {
+	m.known = ""
 	paths := m.graph.Paths()
 	for _, p := range m.order {
 		old := p.path
@@ -348,8 +362,12 @@ func (m *Mesh) recompute() {
 		if p == m.self {
 			continue
 		}
-		if p.path.Reachable != p.reachable {
+		switch {
+		case p.path.Reachable != p.reachable:
 			m.reachabilityChanged(p)
+		case !m.sessionFits(p):
+			m.logf(1, Info, "node %s speaks another protocol now", p.name)
+			m.endSession(p)
 		}
 		if p.reachable && p.path.Prev != nil && !p.road.addr.IsValid() {
 			if addr, ok := p.path.Prev.Addr.Addr(); ok {
@@ -370,12 +388,11 @@ func (m *Mesh) recompute() {
 }
 
 func (m *Mesh) reachabilityChanged(p *peer) {
-	m.endSession(p)
 	addr := p.road.addr
 	p.road = newRoad()
 	p.reachable = p.path.Reachable
 	p.since = m.now
-	m.touch(p)
+	m.endSession(p)
 	subnets := sortedSubnets(p)
 	if len(subnets) > 0 {
 		m.routesDirty = true
@@ -391,7 +408,9 @@ func (m *Mesh) reachabilityChanged(p *peer) {
 		for _, s := range subnets {
 			m.emit(SubnetUp{Owner: p.name, Subnet: s, Addr: p.road.addr})
 		}
-		m.greet(p)
+		if p.conn != nil {
+			p.session.greet(p.conn)
+		}
 		m.autoConnectSoon()
 		return
 	}
@@ -403,33 +422,13 @@ func (m *Mesh) reachabilityChanged(p *peer) {
 	}
 }
 
-// greet makes a session with a new neighbour before there is traffic, so that the
-// first packet finds one. The side that dialled is first; if both began at the same
-// moment, one of the handshakes would be in vain.
-func (m *Mesh) greet(p *peer) {
-	c := p.conn
-	if c == nil {
-		return
-	}
-	delay := time.Duration(0)
-	if c.id%2 == 0 {
-		delay = 2 * time.Second
-	}
-	m.timers.cancel(p.greeting)
-	p.greeting = m.after(delay, func() {
-		if p.conn == c {
-			m.try(p, true)
-		}
-	})
-}
-
+// sortedSubnets returns the subnets of p in tinc's order. The slice does not change
+// when subnets come and go.
 func sortedSubnets(p *peer) []subnet.Subnet {
-	out := make([]subnet.Subnet, 0, len(p.subnets))
-	for s := range p.subnets {
-		out = append(out, s)
+	if p.sorted == nil && len(p.subnets) > 0 {
+		p.sorted = slices.SortedFunc(maps.Keys(p.subnets), subnet.Compare)
 	}
-	slices.SortFunc(out, subnet.Compare)
-	return out
+	return p.sorted
 }
 
 // withdrawOrphans floods DEL_EDGE for edges towards us from neighbours that
@@ -528,9 +527,7 @@ func (m *Mesh) state(p *peer) PeerState {
 	if m.cfg.TCPOnly || !p.road.confirmed {
 		st.MinMTU = 0
 	}
-	if p.session.active != nil {
-		st.Tunnel = p.session.active.Tunnel()
-	}
+	p.session.publish(&st)
 	return st
 }
 
@@ -546,7 +543,7 @@ func (m *Mesh) usableMTU(p *peer) int {
 }
 
 func (m *Mesh) routes() Routes {
-	r := Routes{Tree: []node.Name{}}
+	r := Routes{Subnets: make([]Owned, 0, m.subnets+len(m.cfg.BroadcastSubnets)), Tree: []node.Name{}}
 	for _, p := range m.order {
 		for _, s := range sortedSubnets(p) {
 			r.Subnets = append(r.Subnets, Owned{Subnet: s, Owner: p.name, Reachable: p.reachable})
