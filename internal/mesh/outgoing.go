@@ -230,6 +230,14 @@ func (m *Mesh) abandon(o *outgoing) {
 	m.dialAfter(o, 2*m.cfg.PingTimeout)
 }
 
+// redial connects again at once, in the hope of a better login.
+func (m *Mesh) redial(o *outgoing) {
+	o.conn, o.queue = nil, nil
+	if m.dials[o.name] == o && !m.down {
+		m.dialAfter(o, m.jitter(250*time.Millisecond))
+	}
+}
+
 // giveUp forgets the wish and what is under way for it.
 func (m *Mesh) giveUp(o *outgoing) {
 	m.timers.cancel(o.timer)
@@ -292,14 +300,14 @@ func (m *Mesh) autoConnect() {
 		}
 		var free []*peer
 		for _, p := range m.order {
-			if p != m.self && p.conn == nil && (p.key() != nil || p.reachable) && m.dials[p.name] == nil && m.hasAnyAddress(p) {
+			if p != m.self && p.conn == nil && (m.mayLogIn(p) || p.reachable && p.minor() >= 2) && m.dials[p.name] == nil && m.hasAnyAddress(p) {
 				free = append(free, p)
 			}
 		}
 		if len(free) == 0 {
 			return
 		}
-		if p := free[m.in.Rand.IntN(len(free))]; p.key() == nil {
+		if p := free[m.in.Rand.IntN(len(free))]; !m.mayLogIn(p) {
 			m.askKey(p) // the answer brings us back here
 		} else {
 			m.want(p.name, true)
@@ -325,7 +333,7 @@ func (m *Mesh) autoConnect() {
 			}
 		}
 		// Look whether a part of the mesh has been lost.
-		if p := m.order[m.in.Rand.IntN(len(m.order))]; p != m.self && !p.reachable && p.hasAddress() && p.key() != nil && m.dials[p.name] == nil {
+		if p := m.order[m.in.Rand.IntN(len(m.order))]; p != m.self && !p.reachable && p.hasAddress() && m.mayLogIn(p) && m.dials[p.name] == nil {
 			m.want(p.name, true)
 		}
 	}
@@ -369,7 +377,8 @@ func (m *Mesh) reconfigure(c Config) {
 		return
 	}
 	c = withDefaults(c)
-	c.Name, c.Key, c.Port, c.Sockets = m.cfg.Name, m.cfg.Key, m.cfg.Port, m.cfg.Sockets
+	c.Name, c.Port, c.Sockets = m.cfg.Name, m.cfg.Port, m.cfg.Sockets
+	c.Key, c.RSAKey = m.cfg.Key, m.cfg.RSAKey
 	c.StrictSubnets, c.TunnelServer = m.cfg.StrictSubnets, m.cfg.TunnelServer
 	m.cfg = c
 	for _, conn := range slices.Clone(m.lines) {
@@ -379,7 +388,7 @@ func (m *Mesh) reconfigure(c Config) {
 		switch h, ok := c.Hosts[conn.peer.name]; {
 		case !ok:
 			m.drop(conn, "its host file is gone")
-		case conn.peer.host.Key != nil && (h.Key == nil || *h.Key != *conn.peer.host.Key):
+		case m.loginKeyChanged(conn, h):
 			m.drop(conn, "its key in the host file has changed")
 		}
 	}
@@ -399,6 +408,9 @@ func (m *Mesh) reconfigure(c Config) {
 			m.endSession(p)
 		}
 		m.setHost(name, true, h)
+	}
+	for _, p := range m.order {
+		p.session.reconfigured()
 	}
 	m.replaceOwnSubnets(c.Subnets)
 	for _, o := range m.sortedDials() {
@@ -425,13 +437,13 @@ func (m *Mesh) replaceOwnSubnets(list []subnet.Subnet) {
 	for _, s := range sortedSubnets(m.self) {
 		if !slices.Contains(list, s) {
 			m.dropSubnet(m.self, s)
-			m.flood(nil, delSubnet(m.nonce(), m.cfg.Name, s))
+			m.floodSubnet(m.deletedSubnet(m.cfg.Name, s))
 		}
 	}
 	for _, s := range list {
 		if _, ok := m.self.subnets[s]; !ok {
 			m.putSubnet(m.self, s)
-			m.flood(nil, addSubnet(m.nonce(), m.cfg.Name, s))
+			m.floodSubnet(m.addedSubnet(m.cfg.Name, s))
 		}
 	}
 }
