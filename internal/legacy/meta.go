@@ -322,8 +322,8 @@ func (m *Meta) NextRaw(in []byte, n int) (raw []byte, ok bool, err error) {
 	return raw, true, nil
 }
 
-// AppendLine appends a request (text has no newline), encrypted. It fails before
-// the login is over.
+// AppendLine appends a request, encrypted; text has no newline. It fails before the
+// login is over.
 func (m *Meta) AppendLine(dst []byte, text string) ([]byte, error) {
 	if len(text) > wire.MaxLine || strings.IndexByte(text, '\n') >= 0 {
 		return dst, fmt.Errorf("a request of %d bytes is too long or has a newline", len(text))
