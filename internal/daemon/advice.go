@@ -43,7 +43,7 @@ func adviseKey(err error) error {
 	return advise(err,
 		tip{fs.ErrNotExist, "make a key with: tincan tinc generate-ed25519-keys (with the same -n or -c)"},
 		tip{fs.ErrPermission, "run as root, or as the user who owns this key"},
-		tip{nil, "get the file back from a backup, or make a new key with: tincan tinc generate-ed25519-keys (the others must then be given the new public key)"})
+		tip{nil, "get the file back from a backup, or make a new key with: tincan tinc generate-ed25519-keys, or generate-rsa-keys if it is the RSA key (the others must then be given the new public key)"})
 }
 
 // adviseClaim is for what goes wrong with pid file and control socket.

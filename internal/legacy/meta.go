@@ -59,8 +59,8 @@ type MetaEvent struct {
 // ourDigest is what we verify challenges with.
 const ourDigest = SHA256
 
-// NewMeta begins a connection. out is our METAKEY line, to be sent behind ID. A
-// key that the policy forbids is an [ErrWeak].
+// NewMeta begins a connection. out is our METAKEY line, to be sent behind ID. A key
+// of the peer that the policy forbids is an [ErrWeak].
 func NewMeta(cfg MetaConfig) (m *Meta, out []byte, err error) {
 	if cfg.Key == nil {
 		return nil, nil, errors.New("there is no RSA key of our own")
@@ -68,10 +68,7 @@ func NewMeta(cfg MetaConfig) (m *Meta, out []byte, err error) {
 	if err := cfg.Peer.Valid(); err != nil {
 		return nil, nil, fmt.Errorf("the peer's key: %w", err)
 	}
-	if err := WeakKey("the peer", cfg.Peer, cfg.Policy); err != nil {
-		return nil, nil, err
-	}
-	if err := WeakKey("this node", cfg.Key.Public(), cfg.Policy); err != nil {
+	if err := WeakKey(cfg.Peer, cfg.Policy); err != nil {
 		return nil, nil, err
 	}
 	m = &Meta{cfg: cfg, expected: wire.KindMetaKey}
@@ -79,10 +76,10 @@ func NewMeta(cfg MetaConfig) (m *Meta, out []byte, err error) {
 	return m, out, err
 }
 
-// WeakKey returns an [ErrWeak] if the RSA key of whom is shorter than p allows.
-func WeakKey(whom string, k keys.RSAPublicKey, p Policy) error {
+// WeakKey returns an [ErrWeak] if k is shorter than p allows.
+func WeakKey(k keys.RSAPublicKey, p Policy) error {
 	if k.Bits() < keys.SafeRSABits && !p.ShortRSA {
-		return &ErrWeak{fmt.Sprintf("the RSA key of %s, which has %d bits,", whom, k.Bits()), "ShortRSAKeys = yes"}
+		return &ErrWeak{fmt.Sprintf("an RSA key of %d bits", k.Bits()), "ShortRSAKeys = yes"}
 	}
 	return nil
 }
@@ -239,9 +236,9 @@ func (m *Meta) metaAlgorithms(cipherWord, digestWord string) (streamCipher, func
 	}
 	switch p := m.cfg.Policy; {
 	case cipherNumber == blowfishOFB && !p.Blowfish:
-		return c, nil, &ErrWeak{"Blowfish on the meta connection, as tinc 1.0.29 and older have it,", "Cipher = blowfish"}
+		return c, nil, &ErrWeak{"Blowfish on its meta connections, as tinc 1.0.29 and older", "Cipher = blowfish"}
 	case digestNumber == SHA1 && !p.SHA1:
-		return c, nil, &ErrWeak{"SHA-1 on the meta connection, as tinc 1.0.29 and older have it,", "Digest = sha1"}
+		return c, nil, &ErrWeak{"SHA-1 on its meta connections, as tinc 1.0.29 and older", "Digest = sha1"}
 	}
 	return c, newHash, nil
 }

@@ -300,3 +300,17 @@ func (s Suite) String() string {
 	}
 	return fmt.Sprintf("cipher %s, digest %s, MAC length %d, compression %d", cipherName, digestName, s.MACLen, s.Compression)
 }
+
+// DigestLen returns the length in bytes of the digest that a word of the
+// configuration names; that of the default for an empty word, 0 for none.
+func DigestLen(word string) int {
+	number := DefaultSuite.Digest
+	if word != "" {
+		number, _ = digestNamed(word)
+	}
+	d, err := digestOf(number)
+	if err != nil {
+		return 0
+	}
+	return d.size
+}
