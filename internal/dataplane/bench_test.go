@@ -75,7 +75,7 @@ func BenchmarkDeviceToDevice(b *testing.B) {
 				// The headers are changed by cutting, so they come anew as from a read.
 				copy(t.in[inHead:], p)
 				t.packet(len(p), off)
-				t.flush()
+				t.out.flush()
 				n++
 			}
 			if got := to.SelfCounters(); got.OutPackets < uint64(n) || len(to.Stats()) > 0 {
@@ -124,7 +124,7 @@ func TestFastRoadDoesNotAllocate(t *testing.T) {
 		tx.packet(len(p), off)
 		copy(tx.in[inHead:], single)
 		tx.packet(len(single), device.Offload{})
-		tx.flush()
+		tx.out.flush()
 	})
 	if n != 0 || len(to.Stats()) > 0 {
 		t.Errorf("%v allocations, drops %v", n, to.Stats())

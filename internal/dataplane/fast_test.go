@@ -262,7 +262,7 @@ func TestEqualDatagramsShareARunAndOthersDoNot(t *testing.T) {
 		copy(a.tx.in[inHead:], p)
 		a.tx.packet(len(p), device.Offload{})
 	}
-	a.tx.flush()
+	a.tx.out.flush()
 	var shape []string
 	runs := a.sock.take()
 	for _, r := range runs {
@@ -282,7 +282,7 @@ func (s *station) several(packets ...[]byte) []udp.Run {
 		copy(s.tx.in[inHead:], p)
 		s.tx.packet(len(p), device.Offload{})
 	}
-	s.tx.flush()
+	s.tx.out.flush()
 	return s.sock.take()
 }
 

@@ -218,7 +218,7 @@ func (s *station) out(p []byte, off device.Offload) []udp.Run {
 	s.tx.now = s.now()
 	copy(s.tx.in[inHead:], p)
 	s.tx.packet(len(p), off)
-	s.tx.flush()
+	s.tx.out.flush()
 	return s.sock.take()
 }
 

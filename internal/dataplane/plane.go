@@ -108,6 +108,7 @@ type Plane struct {
 	drops    [reasonCount]atomic.Uint64
 	unrouted [route.Reasons]atomic.Uint64
 	relayed  pairPacer
+	searched pacer  // the last search among all legacy nodes
 	v4       []bool // by socket: it is one for IPv4
 }
 
@@ -236,7 +237,7 @@ func (p *Plane) send(sock int, runs []udp.Run, to *peer) {
 	}
 	p.drop(TooLongForPath)
 	if to == nil {
-		to = p.dir.Load().byAddr[long.To]
+		to = p.dir.Load().at(long.To)
 	}
 	if to != nil {
 		p.event(&to.tooLong, p.now(), tooLongEvery, func() mesh.Event { return tooLong(to, long) })
@@ -245,6 +246,9 @@ func (p *Plane) send(sock int, runs []udp.Run, to *peer) {
 
 // tooLong is the news that the kernel refused a datagram for a peer.
 func tooLong(to *peer, e *udp.TooLong) mesh.TooLong {
+	if s := to.state.Load(); s.speaksLegacy() {
+		return mesh.TooLong{Node: to.name, Size: legacyFrameOf(s.Legacy, e.Size)}
+	}
 	return mesh.TooLong{Node: to.name, Size: e.Size - minDatagram}
 }
 
