@@ -11,16 +11,19 @@ package compress
 
 import "errors"
 
-// None is the level of data that is left alone; the largest level is LZO's.
+// None is the level of data that is left alone, MaxLevel the largest one.
 const (
 	None     = 0
 	maxZlib  = 9
-	lzoFast  = 10
 	MaxLevel = 11
 )
 
-// ErrLevel means that a level is not one of those that we have.
-var ErrLevel = errors.New("no such compression level")
+// Errors of this package.
+var (
+	ErrLevel   = errors.New("no such compression level")
+	ErrCorrupt = errors.New("the compressed data is damaged")
+	ErrTooLong = errors.New("the decompressed data is too long")
+)
 
 // Supported tells whether level can be used in both directions.
 func Supported(level int) bool { return level >= None && level <= MaxLevel }
@@ -28,17 +31,34 @@ func Supported(level int) bool { return level >= None && level <= MaxLevel }
 // Compress appends src, packed with level, to dst. The result may be longer than
 // src. It is safe for concurrent use.
 func Compress(level int, dst, src []byte) ([]byte, error) {
-	if !Supported(level) {
+	switch {
+	case !Supported(level):
 		return dst, ErrLevel
+	case level == None:
+		return append(dst, src...), nil
+	case level <= maxZlib:
+		return deflate(level, dst, src), nil
 	}
-	return append(dst, src...), nil
+	return appendLiterals(dst, src), nil
 }
 
-// Decompress appends src, unpacked, to dst. More than limit bytes are an error.
-// It is safe for concurrent use.
+// Decompress appends src, unpacked, to dst. More than limit bytes are an error,
+// and then what is returned is dst. It is safe for concurrent use.
 func Decompress(level int, dst, src []byte, limit int) ([]byte, error) {
-	if !Supported(level) {
+	switch {
+	case !Supported(level):
 		return dst, ErrLevel
+	case level == None:
+		if len(src) > limit {
+			return dst, ErrTooLong
+		}
+		return append(dst, src...), nil
+	case level <= maxZlib:
+		return inflate(dst, src, limit)
 	}
-	return append(dst, src...), nil
+	out, err := unLZO(dst, src, limit)
+	if err != nil {
+		return dst, err
+	}
+	return out, nil
 }
