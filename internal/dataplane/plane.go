@@ -26,6 +26,15 @@
 //  4. Datagrams for another node are passed on as they came, in runs.
 //
 // Everything unusual leaves these two roads for slow (slow.go), packet by packet.
+// What it seals on the way leaves with the rest of the batch.
+//
+// # Nodes of tinc 1.0 (legacy.go)
+//
+// They have no ids and no sessions from end to end, but a legacy.Link with every
+// node that opens their packets. The fast roads take them in one branch each: out,
+// where a packet's owner is one, to the node that opens it for the owner; in, where
+// a datagram has no id of ours, by its address or its message code. What they send
+// for others is opened, routed and sealed anew.
 //
 // # Goroutines and locks
 //
