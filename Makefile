@@ -4,7 +4,7 @@
 # make test       everything
 
 GO ?= go
-FUZZTIME ?= 3s
+FUZZTIME ?= 2s
 
 .PHONY: build demo check cross test unit race fuzz e2e packages clean
 
@@ -19,7 +19,7 @@ check: cross
 	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
-	$(GO) test ./test/storeys
+	$(GO) test ./test/storeys ./test/docs
 
 cross:
 	@for os in linux darwin windows freebsd openbsd; do \
@@ -40,7 +40,7 @@ fuzz:
 
 # One package after the other and nothing beside it: these tests look at the clock.
 e2e:
-	$(GO) test -count=1 -timeout 15m ./test/e2e
+	$(GO) test -count=1 -parallel 4 -timeout 15m ./test/e2e
 
 packages:
 	@scripts/packages nft:nftables

@@ -7,8 +7,11 @@
 package cli
 
 import (
+	"errors"
+	"io/fs"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"tincan/internal/cli/terminal"
 	"tincan/internal/cli/tinc"
@@ -24,19 +27,30 @@ func Main(args []string, s terminal.Streams) int {
 	case "tinc":
 		return tinc.Main(args[0], args[1:], s)
 	}
-	if len(args) > 1 {
-		switch args[1] {
-		case "tincd":
-			return tincd.Main("tincd", args[2:], s)
-		case "tinc":
-			return tinc.Main("tinc", args[2:], s)
-		}
-	}
 	root := newRoot(s)
 	root.SetArgs(args[1:])
-	if err := root.Execute(); err != nil {
-		s.Report("tincan: ", err)
+	err := root.Execute()
+	if status := failed(0); errors.As(err, &status) {
+		return int(status)
+	}
+	if err != nil {
+		s.Report("tincan: ", advise(err))
 		return 1
 	}
 	return 0
+}
+
+// advise adds a hint to the errors of the machine that need one, if nobody who
+// knows more has given one.
+func advise(err error) error {
+	var hinted interface{ Hint() string }
+	switch {
+	case errors.As(err, &hinted):
+		return err
+	case errors.Is(err, fs.ErrPermission):
+		return terminal.Hint(err, "run this command as root")
+	case errors.Is(err, syscall.ENOSPC):
+		return terminal.Hint(err, "make room on that disk; what was there is unharmed")
+	}
+	return err
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"tincan/internal/cli/terminal"
+	"tincan/internal/cli/tinc"
+	"tincan/internal/cli/tincd"
 	"tincan/internal/cli/version"
 	"tincan/internal/config"
 	"tincan/internal/control"
@@ -74,7 +76,10 @@ Every option can also be given in the environment: --net as TINCAN_NET, and so o
 		"run":     {a.upCommand(), a.downCommand(), a.reloadCommand(), a.retryCommand(), a.connectCommand(), a.disconnectCommand(), a.unitCommand()},
 		"look":    {a.statusCommand(), a.dumpCommand(), a.infoCommand()},
 		"change":  {a.getCommand(), a.setCommand(), a.addCommand(), a.delCommand(), a.exportCommand(), a.importCommand()},
-		"":        {a.versionCommand(), a.manCommand(), faceCommand("tinc", "Behave like the command tinc of tinc 1.1"), faceCommand("tincd", "Behave like tinc's daemon tincd")},
+		"": {a.versionCommand(), a.manCommand(),
+			a.faceCommand("tinc", "Behave like the command tinc of tinc 1.1", tinc.Main),
+			a.faceCommand("tincd", "Behave like tinc's daemon tincd", tincd.Main),
+		},
 	} {
 		for _, c := range commands {
 			c.GroupID = group
@@ -92,11 +97,30 @@ func noSuchCommand(_ *cobra.Command, args []string) error {
 	return terminal.Hint(fmt.Errorf("there is no command %q", args[0]), "tincan --help lists the commands")
 }
 
-// faceCommand only stands in the list of commands: Main has taken care of the
-// word before.
-func faceCommand(name, short string) *cobra.Command {
-	return &cobra.Command{Use: name + " [argument]...", Short: short, DisableFlagParsing: true, Run: func(*cobra.Command, []string) {}}
+// faceCommand is another face as a command, for -n and -c in front of it.
+func (a *app) faceCommand(name, short string, face func(string, []string, terminal.Streams) int) *cobra.Command {
+	return &cobra.Command{
+		Use: name + " [argument]...", Short: short,
+		DisableFlagParsing: true,
+		RunE: func(_ *cobra.Command, args []string) error {
+			var options []string
+			for option, value := range map[string]string{"--net=": a.place.Net, "--config=": a.place.Conf, "--pidfile=": a.place.PidFile} {
+				if value != "" {
+					options = append(options, option+value)
+				}
+			}
+			if status := face(name, append(options, args...), a.Streams); status != 0 {
+				return failed(status)
+			}
+			return nil
+		},
+	}
 }
+
+// failed is the exit status of a face that has said why.
+type failed int
+
+func (f failed) Error() string { return fmt.Sprintf("exit status %d", int(f)) }
 
 // fromEnvironment sets each option that was not given from TINCAN_OPTION.
 func fromEnvironment(flags *pflag.FlagSet) error {
@@ -104,8 +128,8 @@ func fromEnvironment(flags *pflag.FlagSet) error {
 	flags.VisitAll(func(f *pflag.Flag) {
 		name := "TINCAN_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
 		value, ok := os.LookupEnv(name)
-		if !ok || f.Changed || err != nil {
-			return
+		if !ok || f.Changed || err != nil || f.Name == "help" || f.Name == "version" {
+			return // TINCAN_VERSION, say, is likely to be somebody's own
 		}
 		if e := flags.Set(f.Name, value); e != nil {
 			err = fmt.Errorf("environment variable %s: %w", name, e)

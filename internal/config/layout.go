@@ -79,12 +79,13 @@ func (p Place) Layout() (Layout, error) {
 	if l.ConfBase == "" {
 		l.ConfBase = filepath.Join(roots.Sysconf, "tinc", net)
 	}
+	pidFile := filepath.Join(roots.Run, l.Ident()+".pid")
 	l.LogFile = filepath.Join(roots.Log, l.Ident()+".log")
+	if p.Conf != "" && net == "" {
+		pidFile, l.LogFile = l.ownPidFile(), l.ownLogFile()
+	}
 	if l.PidFile == "" {
-		l.PidFile = filepath.Join(roots.Run, l.Ident()+".pid")
-		if p.Conf != "" && net == "" {
-			l.PidFile = l.ownPidFile()
-		}
+		l.PidFile = pidFile
 	}
 	return l, nil
 }
@@ -120,12 +121,13 @@ func (l Layout) ForDaemon() (Layout, []Warning) {
 		l.PidFile = l.ownPidFile()
 	}
 	if !writableDir(filepath.Dir(l.LogFile)) {
-		l.LogFile = filepath.Join(l.ConfBase, "log")
+		l.LogFile = l.ownLogFile()
 	}
 	return l, warnings
 }
 
 func (l Layout) ownPidFile() string { return filepath.Join(l.ConfBase, "pid") }
+func (l Layout) ownLogFile() string { return filepath.Join(l.ConfBase, "log") }
 
 // Ident names the network in log lines and file names: tinc.NET, or tinc.
 func (l Layout) Ident() string {

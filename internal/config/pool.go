@@ -78,7 +78,7 @@ func (p *Pool) Warnings() []Warning {
 			out = append(out, Warning{e.Where(), fmt.Sprintf("%.60s is not a variable that this program knows; it is ignored", e.Name)})
 			continue
 		}
-		if first, _ := p.Lookup(e.Name); first != e && !v.Is(Multiple) {
+		if first, _ := p.Lookup(e.Name); first != e && !v.Is(Multiple) && (first.File != "" || e.File == "") {
 			out = append(out, Warning{e.Where(), fmt.Sprintf("this %s is ignored, the one at %s counts; remove one of them", v.Name, first.Where())})
 			continue
 		}

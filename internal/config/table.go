@@ -1,11 +1,12 @@
 package config
 
 // table lists every variable that any tinc reads, and our own. Scope, flags and
-// defaults are those of tinc 1.1 (protocol 17.7).
+// defaults are those of tinc 1.1 (protocol 17.7), except that Reload and Effect say
+// what this program does.
 var table = []Variable{
 	// ------------------------------------------------ the node as a whole
 
-	{Name: "AddressFamily", Flags: Server | Safe | Reload, Kind: Word, Words: words("any", "ipv4", "ipv6"), Default: "any", Bad: Fatal, Since: "1.0 / pre1"},
+	{Name: "AddressFamily", Flags: Server | Safe, Kind: Word, Words: words("any", "ipv4", "ipv6"), Default: "any", Bad: Fatal, Since: "1.0 / pre1"},
 	{Name: "AutoConnect", Flags: Server | Safe | Reload, Kind: Bool, Default: "yes", Bad: Logged, Since: "- / pre4"},
 	{Name: "BindToAddress", Flags: Server | Multiple, Kind: Endpoint, Bad: Fatal, Since: "1.0 / pre1"},
 	{Name: "BindToInterface", Flags: Server, Kind: Text, Bad: Fatal, Since: "1.0 / pre1"},
@@ -25,7 +26,7 @@ var table = []Variable{
 	{Name: "Hostnames", Flags: Server | Reload, Kind: Bool, Default: "no", Bad: Logged, Since: "1.0 / pre1", Effect: Later},
 	{Name: "IffOneQueue", Flags: Server, Kind: Bool, Default: "no", Bad: Logged, Since: "1.0.14 / pre1", Effect: Never, Why: "today's kernels ignore it"},
 	{Name: "Interface", Flags: Server, Kind: Text, Bad: Fatal, Since: "1.0 / pre1"},
-	{Name: "InvitationExpire", Flags: Server | Reload, Kind: Seconds, Default: "604800", Bad: Logged, Since: "- / pre15"},
+	{Name: "InvitationExpire", Flags: Server, Kind: Seconds, Default: "604800", Bad: Logged, Since: "- / pre15"},
 	{Name: "KeyExpire", Flags: Server | Safe | Reload, Kind: Seconds, Min: 1, Default: "3600", Bad: Logged, Since: "1.0 / pre1"},
 	{Name: "ListenAddress", Flags: Server | Multiple, Kind: Endpoint, Bad: Fatal, Since: "- / pre10"},
 	{Name: "LocalDiscovery", Flags: Server | Safe | Reload, Kind: Bool, Default: "yes", Bad: Logged, Since: "1.0.17 / pre3"},
@@ -46,8 +47,8 @@ var table = []Variable{
 	{Name: "Proxy", Flags: Server | Reload, Kind: Text, Default: "none", Bad: Fatal, Since: "1.0.19 / pre3", Effect: Later},
 	{Name: "ReplayWindow", Flags: Server | Safe, Kind: Int, Default: "512", Bad: Fatal, Since: "1.0.14 / pre1"},
 	{Name: "Sandbox", Flags: Server, Kind: Word, Words: words("off"), Unbuilt: words("normal", "high"), Default: "off", Bad: Fatal, Since: "- / pre18", Effect: Later},
-	{Name: "ScriptsExtension", Flags: Server | Reload, Kind: Text, Since: "- / pre3"},
-	{Name: "ScriptsInterpreter", Flags: Server | Reload, Kind: Text, Since: "1.0.20 / pre3"},
+	{Name: "ScriptsExtension", Flags: Server, Kind: Text, Since: "- / pre3"},
+	{Name: "ScriptsInterpreter", Flags: Server, Kind: Text, Since: "1.0.20 / pre3"},
 	{Name: "StrictSubnets", Flags: Server | Safe, Kind: Bool, Default: "no", Bad: Logged, Since: "1.0.13 / pre1"},
 	{Name: "TunnelServer", Flags: Server | Safe, Kind: Bool, Default: "no", Bad: Logged, Since: "1.0.3 / pre1"},
 	{Name: "UDPDiscovery", Flags: Server | Safe | Reload, Kind: Bool, Default: "yes", Bad: Logged, Since: "- / pre12"},

@@ -26,7 +26,7 @@ func (d *Daemon) meshConfig(n *config.Network) mesh.Config {
 		NoPMTUDiscovery: !s.PMTUDiscovery, NoClamp: !s.ClampMSS,
 		StrictSubnets: s.StrictSubnets, TunnelServer: s.TunnelServer,
 		NoUDPDiscovery: !s.UDPDiscovery, NoLocalDiscovery: !s.LocalDiscovery,
-		PMTU: s.PMTU, Weight: s.Weight,
+		PMTU: s.PMTU, Weight: s.Weight, ReplayWindow: s.ReplayWindow,
 		BroadcastSubnets: broadcastSubnets(s),
 		PingInterval:     s.PingInterval, PingTimeout: s.PingTimeout,
 		MaxTimeout: s.MaxTimeout, KeyExpire: s.KeyExpire,
@@ -39,6 +39,9 @@ func (d *Daemon) meshConfig(n *config.Network) mesh.Config {
 		c.Sockets = append(c.Sockets, sock.Local())
 	}
 	c.Port = d.tcpAddr().Port()
+	if c.ReplayWindow == 0 { // none, which the brain writes as a negative number
+		c.ReplayWindow = -1
+	}
 	for name, h := range n.Hosts {
 		mh := meshHost(h)
 		mh.Cached = cached(d.opts.Layout, name)

@@ -348,6 +348,7 @@ type Config struct {
 	NoUDPDiscovery           bool
 	NoLocalDiscovery         bool
 	PMTU                     int
+	ReplayWindow             int  // in packets; 0: the default, negative: none
 	Weight                   *int // Weight in the main configuration
 	BroadcastSubnets         []subnet.Subnet
 

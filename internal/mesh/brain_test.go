@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"strings"
 	"testing"
 )
 
@@ -50,4 +51,22 @@ func TestNewConnectionCountsForNodesBehindIt(t *testing.T) {
 	if conns["bob"] != 6 || conns["eve"] != 6 {
 		t.Errorf("published connections: %v, want 6 for bob and eve", conns)
 	}
+}
+
+// A neighbour sends its edge and its first request in one go, and both are taken in
+// before the paths are searched: the request must not be lost.
+func TestARequestBehindTheEdgeThatItNeeds(t *testing.T) {
+	p := newPlayer(t)
+	p.input("node alice")
+	for _, line := range []string{"accepted 2 198.51.100.2:4000", "line 2 0 bob 17.7", "secured 2", "request 2 4 655 10 700000c"} {
+		p.input(line)
+	}
+	p.m.Handle(p.now, Request{Conn: 2, Text: "12 a1 bob alice 192.0.2.1 655 700000c 5"})
+	p.m.Handle(p.now, Request{Conn: 2, Text: "15 bob alice 19"})
+	for _, e := range p.m.Flush(p.now) {
+		if s, ok := e.(Send); ok && strings.HasPrefix(s.Text, "15 alice bob 20 ") {
+			return
+		}
+	}
+	t.Error("the request for our key was not answered")
 }

@@ -73,7 +73,7 @@ func (m *Mesh) startSession(p *peer) {
 	}
 	d, kex, err := sptps.NewDatagram(sptps.Config{
 		Initiator: true, Key: m.cfg.Key, Peer: *p.key(),
-		Label: sptps.LabelUDP(m.cfg.Name, p.name), Rand: m.in.Secrets,
+		Label: sptps.LabelUDP(m.cfg.Name, p.name), Rand: m.in.Secrets, Window: m.cfg.ReplayWindow,
 	})
 	if err != nil {
 		m.logf(0, Error, "could not begin a session with %s: %v", p.name, err)
@@ -105,6 +105,11 @@ func (m *Mesh) route(p *peer, text []byte) {
 // both looks up the two ends of a routed request; ok is false if it is to be ignored.
 func (m *Mesh) both(from, to node.Name) (f, t *peer, ok bool) {
 	f, t = m.nodes[from], m.nodes[to]
+	if f != nil && t != nil && !(f.reachable && t.reachable) && m.graphDirty {
+		// The edges that make it reachable may have come just before, in the same batch.
+		m.graphDirty = false
+		m.recompute()
+	}
 	ok = f != nil && t != nil && f != m.self && f.reachable && t.reachable
 	return f, t, ok
 }
@@ -190,7 +195,7 @@ func (m *Mesh) peerStarts(p *peer, data string) {
 	}
 	d, own, err := sptps.NewDatagram(sptps.Config{
 		Key: m.cfg.Key, Peer: *p.key(),
-		Label: sptps.LabelUDP(p.name, m.cfg.Name), Rand: m.in.Secrets,
+		Label: sptps.LabelUDP(p.name, m.cfg.Name), Rand: m.in.Secrets, Window: m.cfg.ReplayWindow,
 	})
 	if err != nil {
 		m.logf(0, Error, "could not answer %s: %v", p.name, err)

@@ -76,7 +76,7 @@ func (d *Datagram) clear(record []byte) (out [][]byte, done bool, err error) {
 		out = append(out, d.clearRecord(data))
 	}
 	if a.done {
-		d.tunnel = newTunnel(a.sendKey, a.recvKey)
+		d.tunnel = newTunnel(a.sendKey, a.recvKey, d.hs.cfg.Window)
 	}
 	return out, a.done, nil
 }

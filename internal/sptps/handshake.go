@@ -33,6 +33,9 @@ type Config struct {
 	Peer      keys.PublicKey   // the other end's
 	Label     []byte
 	Rand      io.Reader // 64 bytes are read for each key exchange: nonce, then seed
+	// Window is the width of the replay window in records, datagram mode only; 0
+	// is DefaultWindow, a negative one switches the check off.
+	Window int
 }
 
 const (

@@ -38,12 +38,15 @@ type Tunnel struct {
 	scratch  []byte // for Check
 }
 
-// newTunnel starts behind the two clear records of each direction.
-func newTunnel(sendKey, recvKey []byte) *Tunnel {
+// newTunnel starts behind the two clear records of each direction. window is as in Config.
+func newTunnel(sendKey, recvKey []byte, window int) *Tunnel {
+	if window == 0 {
+		window = DefaultWindow
+	}
 	return &Tunnel{
 		sealer:   Sealer{cipher: chapoly.New(sendKey), next: 2},
 		current:  chapoly.New(recvKey),
-		window:   newWindow(DefaultWindow, 2, 0),
+		window:   newWindow(max(window, 0), 2, 0),
 		lastStep: 1,
 	}
 }

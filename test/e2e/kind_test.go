@@ -23,7 +23,7 @@ func (k kind) daemon() []string {
 	if k == tinc11 {
 		return []string{filepath.Join(tincDir, "sbin", "tincd"), "-n", "home", "-D", "-d3"}
 	}
-	return []string{os.Getenv(binaryVar), "-n", "home", "up"}
+	return []string{os.Getenv(binaryVar), "-n", "home", "up", "--debug=3"}
 }
 
 // tinc runs the real "tinc -n home ARGS".

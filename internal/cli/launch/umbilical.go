@@ -51,9 +51,6 @@ func (u *umbilical) log(r control.LogRecord) {
 	}
 }
 
-// say writes a line that is no log record.
-func (u *umbilical) say(text string) { u.write(text + "\n") }
-
 func (u *umbilical) write(text string) {
 	if u == nil {
 		return

@@ -42,7 +42,7 @@ func start(c *call, args []string) error {
 		err = launch.Start(cmd, c.Err, c.Color(), true)
 	}
 	if err != nil {
-		return errors.New("Error starting tincd") //lint:ignore ST1005 scripts know this sentence
+		return sentence("Error starting tincd")
 	}
 	return nil
 }

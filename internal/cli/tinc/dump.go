@@ -2,7 +2,6 @@ package tinc
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -15,9 +14,9 @@ func dump(c *call, args []string) error {
 	reachable := len(args) == 2 && strings.EqualFold(args[0], "reachable")
 	switch {
 	case len(args) == 2 && !reachable:
-		return errUsage{errArguments("Invalid number of arguments.")}
+		return errUsage{sentence("Invalid number of arguments.")}
 	case reachable && !strings.EqualFold(args[1], "nodes"):
-		return errUsage{errors.New("`reachable' only supported for nodes.")} //lint:ignore ST1005 tinc's sentence
+		return errUsage{sentence("`reachable' only supported for nodes.")}
 	}
 	what := args[len(args)-1]
 	if strings.EqualFold(what, "invitations") {
@@ -26,7 +25,7 @@ func dump(c *call, args []string) error {
 	return c.ask(func(d *control.Client) error {
 		err := dumping.Write(c.Out, d, what, reachable)
 		if errors.Is(err, dumping.ErrUnknown) {
-			err = fmt.Errorf("Unknown dump type '%s'.", what) //lint:ignore ST1005 tinc's sentence
+			err = sentence("Unknown dump type '" + what + "'.")
 		}
 		return err
 	})

@@ -47,7 +47,7 @@ func importHosts(c *call, _ []string) error {
 	case bad != nil:
 		return bad
 	case n == 0:
-		return errors.New("No host configuration files imported.") //lint:ignore ST1005 scripts know this sentence
+		return sentence("No host configuration files imported.")
 	}
 	fmt.Fprintf(c.Err, "Imported %d host configuration files.\n", n)
 	return nil

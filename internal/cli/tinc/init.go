@@ -1,7 +1,6 @@
 package tinc
 
 import (
-	"errors"
 	"fmt"
 
 	"tincan/internal/generate"
@@ -20,7 +19,7 @@ func initNode(c *call, args []string) error {
 		}
 	}
 	if name == "" {
-		return errors.New("No Name given!") //lint:ignore ST1005 scripts know this sentence
+		return sentence("No Name given!")
 	}
 	n, err := node.ParseName(name)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 // inviteNode is `tinc invite NAME`: only the URL goes to standard output.
 func inviteNode(c *call, args []string) error {
 	if len(args) == 0 {
-		return errArguments("Not enough arguments!")
+		return sentence("Not enough arguments!")
 	}
 	inv, err := inviting.Run(context.Background(), inviting.Request{Layout: c.layout.ForClient(), Invitee: args[0]}, c.Streams)
 	if err != nil {

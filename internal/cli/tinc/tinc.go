@@ -153,25 +153,25 @@ func (c *call) command(name string, words []string) error {
 				return fmt.Errorf("this version of tincan cannot do %s yet", name)
 			}
 		}
-		return errUsage{fmt.Errorf("Unknown command `%s'.", words[0])} //lint:ignore ST1005 scripts know this sentence
+		return errUsage{sentence("Unknown command `" + words[0] + "'.")}
 	}
 	args := words[1:]
 	few, many := len(args) < cmd.min, cmd.max >= 0 && len(args) > cmd.max
 	switch {
 	case (few || many) && (name == "dump" || name == "list"):
-		return errUsage{errArguments("Invalid number of arguments.")}
+		return errUsage{sentence("Invalid number of arguments.")}
 	case many && cmd.min == 0:
-		return errArguments("Too many arguments!")
+		return sentence("Too many arguments!")
 	case few || many:
-		return errArguments("Invalid number of arguments.")
+		return sentence("Invalid number of arguments.")
 	}
 	return cmd.run(c, args)
 }
 
-// errArguments is one of tinc's sentences about a wrong number of arguments.
-type errArguments string
+// sentence is an error in tinc's own words, because scripts look for them.
+type sentence string
 
-func (e errArguments) Error() string { return string(e) }
+func (s sentence) Error() string { return string(s) }
 
 // interactive tells whether a person can be asked.
 func (c *call) interactive() bool { return !c.batch && c.Interactive() }

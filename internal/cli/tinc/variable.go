@@ -14,7 +14,7 @@ var verbs = map[string]setting.Verb{"get": setting.Get, "set": setting.Set, "add
 func variable(verb string) func(*call, []string) error {
 	return func(c *call, args []string) error {
 		if len(args) == 0 {
-			return errArguments("Invalid number of arguments.")
+			return sentence("Invalid number of arguments.")
 		}
 		r, err := setting.Parse(verbs[verb], args)
 		if err != nil {
@@ -33,9 +33,9 @@ func variable(verb string) func(*call, []string) error {
 		}
 		switch {
 		case errors.Is(err, setting.ErrNone) && r.Verb == setting.Get:
-			return errors.New("No matching configuration variables found.") //lint:ignore ST1005 scripts know this sentence
+			return sentence("No matching configuration variables found.")
 		case errors.Is(err, setting.ErrNone):
-			return errors.New("No configuration variables deleted.") //lint:ignore ST1005 scripts know this sentence
+			return sentence("No configuration variables deleted.")
 		case err != nil:
 			return err
 		}
@@ -52,7 +52,7 @@ func variable(verb string) func(*call, []string) error {
 // oldConfig is the old spelling: config [get|set|replace|change|add|del] ...
 func oldConfig(c *call, args []string) error {
 	if len(args) == 0 {
-		return errArguments("Invalid number of arguments.")
+		return sentence("Invalid number of arguments.")
 	}
 	switch word := strings.ToLower(args[0]); word {
 	case "get", "set", "add", "del":

@@ -124,11 +124,21 @@ func notRunning(l config.Layout) error {
 		return nil
 	}
 	defer c.Close()
+	return &running{l.NetName, c.PID()}
+}
+
+// running says, in tinc's words, that there is a daemon already.
+type running struct {
+	net string
+	pid int
+}
+
+func (r *running) Error() string {
 	where := ""
-	if l.NetName != "" {
-		where = fmt.Sprintf(" for net `%s'", l.NetName)
+	if r.net != "" {
+		where = fmt.Sprintf(" for net `%s'", r.net)
 	}
-	return fmt.Errorf("A tincd is already running%s with pid %d.", where, c.PID()) //lint:ignore ST1005 scripts know this sentence
+	return fmt.Sprintf("A tincd is already running%s with pid %d.", where, r.pid)
 }
 
 // style is the form of the log on standard error. Programs that start tincd as tinc 1.0

@@ -1,0 +1,168 @@
+//go:build linux
+
+package cli_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestTincUsage(t *testing.T) {
+	for _, c := range []struct {
+		args, out, err string
+		status         int
+	}{
+		{"--version", "tinc version 1.1", "", 0},
+		{"--version foo", "tinc version 1.1", "", 0},
+		{"--help", "Usage: tinc", "", 0},
+		{"HELP", "Usage: tinc", "", 0},
+		{"--bogus", "", "tinc: unrecognized option '--bogus'\nTry `tinc --help' for more information.\n", 1},
+		{"-n", "", "tinc: option requires an argument -- 'n'\nTry `tinc --help' for more information.\n", 1},
+		{"bogus", "", "Unknown command `bogus'.\nTry `tinc --help' for more information.\n", 1},
+		{"version x", "", "Too many arguments!\n", 1},
+		{"network a/b", "", "invalid character", 1},
+		{"fsck", "", "cannot do fsck yet", 1},
+	} {
+		got := run(t, "", "tinc", strings.Fields(c.args)...)
+		if got.status != c.status || !strings.HasPrefix(got.out, c.out) || !strings.Contains(got.err, c.err) {
+			t.Errorf("tinc %s: %+v", c.args, got)
+		}
+	}
+}
+
+func TestTincOptionForms(t *testing.T) {
+	dir := t.TempDir()
+	put(t, filepath.Join(dir, "tinc.conf"), "Name = alpha\n")
+	for _, args := range []string{"-c DIR get Name", "-cDIR Get name", "--config=DIR get Name", "--conf DIR -- get Name", "-b --force -c DIR config Name"} {
+		if got := run(t, "", "tinc", strings.Fields(strings.ReplaceAll(args, "DIR", dir))...).must(t).out; got != "alpha\n" {
+			t.Errorf("%s printed %q", args, got)
+		}
+	}
+	// The directory wins over the network, and tinc says so.
+	if got := run(t, "", "tinc", "-n", "foo", "-c", dir, "get", "Name").must(t); got.out != "alpha\n" || !strings.Contains(got.err, "using the latter") {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestTincInit(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "net")
+	tinc := func(args ...string) outcome { return run(t, "", "tinc", append([]string{"-c", dir}, args...)...) }
+	tinc("init").refused(t, "No Name given!")
+	tinc("init", "foo-bar").refused(t)
+	tinc("init", "a", "b").refused(t, "Too many arguments!")
+	if got := tinc("init", "alpha").must(t); got.out != "" {
+		t.Errorf("init printed %q", got.out)
+	}
+	if got := read(t, dir, "tinc.conf"); got != "Name = alpha\n" {
+		t.Errorf("tinc.conf: %q", got)
+	}
+	for path, mode := range map[string]os.FileMode{"ed25519_key.priv": 0o600, "tinc-up": 0o755, "hosts/alpha": 0o644, "cache": 0o755} {
+		if info, err := os.Stat(filepath.Join(dir, path)); err != nil || info.Mode().Perm() != mode {
+			t.Errorf("%s: %v, %v", path, info, err)
+		}
+	}
+	tinc("init", "alpha").refused(t)
+
+	// A directory that cannot be made is an error, which tinc forgets to say.
+	put(t, filepath.Join(dir, "file"), "")
+	run(t, "", "tinc", "-c", filepath.Join(dir, "file", "x"), "init", "alpha").refused(t)
+}
+
+func TestTincKeys(t *testing.T) {
+	dir := t.TempDir()
+	tinc := func(args ...string) outcome { return run(t, "", "tinc", append([]string{"-c", dir}, args...)...) }
+	// Without a Name the public key goes to a file of its own.
+	tinc("generate-ed25519-keys").must(t)
+	if got := read(t, dir, "ed25519_key.pub"); !strings.HasPrefix(got, "Ed25519PublicKey = ") {
+		t.Errorf("ed25519_key.pub: %q", got)
+	}
+	put(t, filepath.Join(dir, "tinc.conf"), "Name = alpha\n")
+	put(t, filepath.Join(dir, "hosts/alpha"), "Port = 1\n")
+	tinc("generate-ed25519-keys").must(t)
+	first := read(t, dir, "hosts/alpha")
+	// The RSA half cannot be made, and that is no success.
+	tinc("generate-keys").refused(t, "no RSA key")
+	tinc("generate-rsa-keys").refused(t, "no RSA key")
+	tinc("generate-ed25519-keys", "5").refused(t, "Too many arguments!")
+	second := read(t, dir, "hosts/alpha")
+	if !strings.HasPrefix(second, strings.Replace(first, "\nEd", "\n#Ed", 1)) || strings.Count(second, "\nEd25519PublicKey") != 1 {
+		t.Errorf("hosts/alpha was\n%s and became\n%s", first, second)
+	}
+	if got := read(t, dir, "ed25519_key.priv"); strings.Count(got, "\n-----BEGIN") != 1 || strings.Count(got, "#-----BEGIN") != 2 {
+		t.Errorf("private keys:\n%s", got)
+	}
+}
+
+func TestTincExportAndImport(t *testing.T) {
+	dir := t.TempDir()
+	put(t, filepath.Join(dir, "tinc.conf"), "Name = alpha\n")
+	put(t, filepath.Join(dir, "hosts/alpha"), "Port = 1\n")
+	tinc := func(stdin string, args ...string) outcome {
+		return run(t, stdin, "tinc", append([]string{"-c", dir}, args...)...)
+	}
+	if got := tinc("", "export").must(t).out; got != "Name = alpha\nPort = 1\n" {
+		t.Errorf("export printed %q", got)
+	}
+	tinc("", "import").refused(t, "No host configuration files imported.")
+	tinc("junk\nName = beta\nPort = 2\nName=gamma\n", "import").must(t)
+	if got := read(t, dir, "hosts/beta"); got != "Port = 2\n" {
+		t.Errorf("beta: %q", got)
+	}
+	tinc("Name = beta\nPort = 3\n", "import").refused(t, "skipping")
+	tinc("Name = beta\nPort = 3\n", "--force", "import").must(t)
+	tinc("Name = delta\nName = ../x\n", "import").refused(t)
+	if _, err := os.Stat(filepath.Join(dir, "hosts/delta")); err != nil {
+		t.Error("what stood before the bad name was not imported")
+	}
+	if got := tinc("", "export-all").must(t).out; strings.Count(got, "Name = ") != 4 || strings.Count(got, "\n\n#-----") != 3 {
+		t.Errorf("export-all printed %s", got)
+	}
+}
+
+func TestTincStartAndStop(t *testing.T) {
+	dir, _ := network(t)
+	tinc := func(args ...string) outcome { return run(t, "", "tinc", append([]string{"-c", dir}, args...)...) }
+	if got := tinc("-b", "--force", "start", "-d1").must(t); !strings.Contains(got.err, "NOTICE  Ready\n") || got.out != "" {
+		t.Errorf("start: %+v", got)
+	}
+	pid := strings.TrimSpace(tinc("pid").must(t).out)
+	if got := tinc("start").must(t); !strings.Contains(got.err, "A tincd is already running with pid "+pid+".") {
+		t.Errorf("second start: %+v", got)
+	}
+	if got := tinc("debug", "3").must(t); got.err != "Old level 1, new level 3.\n" {
+		t.Errorf("debug: %+v", got)
+	}
+	tinc("reload").must(t)
+	tinc("purge").must(t)
+	tinc("restart").must(t)
+	if again := strings.TrimSpace(tinc("pid").must(t).out); again == pid {
+		t.Error("restart did not start a new daemon")
+	}
+	tinc("stop").must(t)
+	tinc("stop").refused(t, "Could not open pid file "+dir+"/pid: No such file or directory\n")
+
+	tinc("start", "--bogus").refused(t, "tincd: unrecognized option '--bogus'\n", "Error starting tincd\n")
+	tinc("start", "-o", "Mode=x").refused(t, "Mode = x: ", "Error starting tincd\n")
+}
+
+func TestTincInviteAndJoin(t *testing.T) {
+	alice, _ := network(t)
+	up(t, alice)
+	run(t, "", "tinc", "-c", alice, "invite").refused(t, "Not enough arguments!")
+	run(t, "", "tinc", "-c", alice, "invite", "a-b").refused(t)
+	run(t, "", "tinc", "-c", alice, "invite", "alice").refused(t)
+	put(t, filepath.Join(alice, "invitation-created"), "#!/bin/sh\necho \"$NODE $NAME\"\necho \"$INVITATION_URL\" > \"$INVITATION_FILE.seen\"\n")
+	os.Chmod(filepath.Join(alice, "invitation-created"), 0o755)
+	url := run(t, "", "tinc", "-c", alice, "invite", "bob").must(t)
+	if strings.Count(url.out, "\n") != 1 || !strings.Contains(url.err, "bob alice\n") {
+		t.Fatalf("invite: %+v", url)
+	}
+	bob := filepath.Join(t.TempDir(), "bob")
+	got := run(t, url.out, "tinc", "-c", bob, "join").must(t)
+	if got.out != "" || !strings.Contains(got.err, "Configuration stored in: "+bob+"\n") {
+		t.Errorf("join: %+v", got)
+	}
+	run(t, "", "tinc", "-c", bob, "join", "x", "y").refused(t, "Too many arguments!")
+}

@@ -1,0 +1,129 @@
+package docs
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"tincan/internal/config"
+)
+
+const (
+	variablesPage = "docs/configuration.md"
+	tableBegin    = "<!-- variables: made by go test ./test/docs -update; only the last column is written by hand -->\n"
+	tableEnd      = "<!-- end of variables -->\n"
+	tableHead     = "| variable | stands in | value | default | notes | state | meaning |\n|---|---|---|---|---|---|---|\n"
+)
+
+func TestTheTableOfVariablesIsTheProgramsOwn(t *testing.T) {
+	text := read(t, variablesPage)
+	before, rest, ok1 := strings.Cut(text, tableBegin)
+	old, after, ok2 := strings.Cut(rest, tableEnd)
+	if !ok1 || !ok2 {
+		t.Fatalf("%s has lost the marks around its table", variablesPage)
+	}
+	meaning := meanings(old)
+	table := tableHead
+	for _, v := range config.Variables() {
+		if meaning[v.Name] == "" && !*update {
+			t.Errorf("%s: %s has no meaning", variablesPage, v.Name)
+		}
+		table += row(v, meaning[v.Name])
+	}
+	if table == old {
+		return
+	}
+	if !*update {
+		t.Fatalf("%s differs from the program's table of variables; run: go test ./test/docs -update", variablesPage)
+	}
+	if err := os.WriteFile(filepath.Join(root, variablesPage), []byte(before+tableBegin+table+tableEnd+after), 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// meanings takes the last column out of a table.
+func meanings(table string) map[string]string {
+	out := map[string]string{}
+	for line := range strings.Lines(table) {
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), " | ")
+		if len(cells) == 7 {
+			out[strings.Trim(strings.TrimSpace(cells[0]), "`")] = strings.TrimSpace(cells[6])
+		}
+	}
+	return out
+}
+
+func row(v *config.Variable, meaning string) string {
+	def := ""
+	if v.Default != "" {
+		def = "`" + v.Default + "`"
+	}
+	return fmt.Sprintf("| `%s` | %s | %s | %s | %s | %s | %s |\n", v.Name, place(v), value(v), def, notes(v), state(v), meaning)
+}
+
+func place(v *config.Variable) string {
+	switch {
+	case v.Is(config.Server) && v.Is(config.HostFile):
+		return "both"
+	case v.Is(config.HostFile):
+		return "host file"
+	}
+	return "tinc.conf"
+}
+
+func value(v *config.Variable) string {
+	switch v.Kind {
+	case config.Bool:
+		return "yes, no"
+	case config.Int:
+		return "number"
+	case config.Seconds:
+		return "seconds"
+	case config.Word:
+		s := strings.Join(v.Words, ", ")
+		if len(v.Unbuilt) > 0 {
+			s += " (not yet: " + strings.Join(v.Unbuilt, ", ") + ")"
+		}
+		return s
+	case config.NodeName:
+		return "name of a node"
+	case config.Net:
+		return "subnet"
+	case config.Endpoint:
+		return "host [port]"
+	case config.Path:
+		return "file"
+	}
+	return "text"
+}
+
+// notes are the letters that the page explains.
+func notes(v *config.Variable) string {
+	var list []string
+	for _, n := range []struct {
+		flag   config.Flag
+		letter string
+	}{
+		{config.Multiple, "M"}, {config.Reload, "R"}, {config.Safe, "I"}, {config.Obsolete, "O"}, {config.Unlisted, "U"},
+	} {
+		if v.Is(n.flag) {
+			list = append(list, n.letter)
+		}
+	}
+	if v.Bad == config.Fatal {
+		list = append(list, "F")
+	}
+	return strings.Join(list, " ")
+}
+
+func state(v *config.Variable) string {
+	switch v.Effect {
+	case config.Later:
+		return "**not yet**"
+	case config.Never:
+		return "never: " + v.Why
+	}
+	return "works"
+}
