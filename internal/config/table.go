@@ -86,9 +86,9 @@ var table = []Variable{
 
 	// ------------------------------------------------ ours: the VPN interface when there is no tinc-up
 
-	{Name: "AutoAddress", Flags: Server, Kind: Bool, Default: "no", Bad: Logged, Since: "tincan"},
-	{Name: "Ifconfig", Flags: Server | Multiple, Kind: Text, Bad: Fatal, Since: "tincan"},
-	{Name: "Route", Flags: Server | Multiple, Kind: Text, Bad: Fatal, Since: "tincan"},
+	{Name: "AutoAddress", Flags: Server | Reload, Kind: Bool, Default: "no", Bad: Logged, Since: "tincan"},
+	{Name: "Ifconfig", Flags: Server | Multiple | Reload, Kind: Text, Bad: Fatal, Since: "tincan"},
+	{Name: "Route", Flags: Server | Multiple | Reload, Kind: Text, Bad: Fatal, Since: "tincan"},
 
 	// ------------------------------------------------ ours: what is allowed with nodes of tinc 1.0
 

@@ -300,7 +300,7 @@ func (m *Mesh) ack(c *conn, text string) error {
 		port = c.remote.Port()
 	}
 	m.emit(Attach{Conn: c.id, Node: p.name})
-	m.logf(1, Notice, "connection with %s activated", c)
+	m.logf(1, Notice, "connection with %s activated, protocol %d.%d", c, ProtocolMajor, a.Options.Minor())
 	m.sendEverything(c)
 
 	addr := netip.AddrPortFrom(c.remote.Addr(), port)

@@ -31,7 +31,7 @@ type legacySession struct {
 	mayAsk time.Time     // when we may ask for the key of the node
 	asked  bool          // and have done so
 	policy legacy.Policy // by which its key was judged
-	warned legacy.ErrWeak
+	warned string        // of what about its last key, "" if that is good
 }
 
 // speaksOld tells whether p is to be spoken to in the protocol of tinc 1.0. A node
@@ -128,7 +128,7 @@ func (s *legacySession) ansKey(r wire.AnsKey) {
 		s.refused(err)
 		return
 	}
-	s.warned = legacy.ErrWeak{}
+	s.warned, s.mayAsk = "", m.now
 	m.logf(3, Debug, "%s has sent a new key", p.name)
 	if addr, ok := r.Addr.Addr(); ok && r.HasAddr && !p.road.confirmed && usable(addr) {
 		if p.road.addr != addr { // where a relay sees it
@@ -149,15 +149,17 @@ func (s *legacySession) refused(err error) {
 	m, p := s.m, s.p
 	s.mayAsk = m.now.Add(m.cfg.KeyExpire)
 	m.touch(p)
+	if s.warned == err.Error() {
+		return
+	}
+	s.warned = err.Error()
 	var weak *legacy.ErrWeak
-	switch {
-	case !errors.As(err, &weak):
-		m.logf(1, Warning, "the key that %s sent cannot be used, its packets go over TCP: %v", p.name, err)
-	case s.warned != *weak:
-		s.warned = *weak
+	if errors.As(err, &weak) {
 		m.logf(0, Warning, "%s wants to receive with %s, which is too weak: its packets go over TCP; "+
 			"change that on %s, or allow it with %q in its host file", p.name, weak.What, p.name, weak.Setting)
+		return
 	}
+	m.logf(1, Warning, "the key that %s sent cannot be used, its packets go over TCP: %v", p.name, err)
 }
 
 // policy says which weak choices are allowed with p.
@@ -177,7 +179,7 @@ func (s *legacySession) keyChanged() {
 // reconfigured asks for the key of the node anew if other weak choices are allowed now.
 func (s *legacySession) reconfigured() {
 	if policy := s.m.policy(s.p); policy != s.policy {
-		s.policy, s.warned = policy, legacy.ErrWeak{}
+		s.policy, s.warned = policy, ""
 		s.link.DropSendKey()
 		s.asked, s.mayAsk = false, s.m.now
 	}

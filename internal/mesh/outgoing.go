@@ -27,6 +27,7 @@ const (
 	// AutoConnect keeps this many connections, and has at most so many attempts
 	// under way or waiting.
 	autoTarget     = 3
+	autoSafe       = 2 // with fewer the next one is urgent
 	maxPendingAuto = 6
 	// firstRetry is the wait after all addresses have failed once. It doubles
 	// with each round up to MaxTimeout, and half of it is random, so that nodes
@@ -294,7 +295,7 @@ func (m *Mesh) autoConnect() {
 	conns := m.activeConns()
 	switch n := len(conns); {
 	case n < autoTarget:
-		if m.pendingAuto() >= maxPendingAuto {
+		if all, underWay := m.pendingAuto(); all >= maxPendingAuto || n+underWay >= autoTarget {
 			return
 		}
 		var free []*peer
@@ -338,28 +339,33 @@ func (m *Mesh) autoConnect() {
 	}
 }
 
-// pendingAuto counts the attempts of AutoConnect that have no connection yet.
-func (m *Mesh) pendingAuto() int {
-	n := 0
+// pendingAuto counts the attempts of AutoConnect that have no connection yet: all of
+// them, and those that are under way.
+func (m *Mesh) pendingAuto() (all, underWay int) {
 	for _, o := range m.dials {
 		if o.auto && (o.conn == nil || o.conn.stage != active) {
-			n++
+			all++
+			if o.conn != nil {
+				underWay++
+			}
 		}
 	}
-	return n
+	return all, underWay
 }
 
 // autoConnectSoon looks for another neighbour before the next regular turn. A newcomer
 // has one neighbour; should that one die before there is a second, it would be
-// alone. The jitter spreads nodes that lost the same neighbour.
+// alone. The jitter spreads nodes that lost the same neighbour, or that start
+// together: each new connection is told to all, so a large mesh takes its time.
 func (m *Mesh) autoConnectSoon() {
-	if !m.cfg.AutoConnect || m.autoSoon || len(m.activeConns()) >= autoTarget {
+	if !m.cfg.AutoConnect || m.autoSoon || len(m.activeConns()) >= autoSafe {
 		return
 	}
 	m.autoSoon = true
-	m.after(50*time.Millisecond+m.jitter(500*time.Millisecond), func() {
+	spread := 500*time.Millisecond + time.Duration(len(m.nodes))*20*time.Millisecond
+	m.after(50*time.Millisecond+m.jitter(spread), func() {
 		m.autoSoon = false
-		if len(m.activeConns()) < autoTarget {
+		if len(m.activeConns()) < autoSafe {
 			m.autoConnect()
 		}
 	})
@@ -394,7 +400,9 @@ func (m *Mesh) reconfigure(c Config) {
 	}
 	for name, h := range c.Hosts {
 		p := m.peer(name)
-		h.Cached = p.host.Cached
+		if len(p.host.Cached) > 0 { // newer than what is on disk
+			h.Cached = p.host.Cached
+		}
 		if p.host.Key != nil && h.Key == nil { // it was removed from the file
 			p.host.Key = nil
 			m.endSession(p)
