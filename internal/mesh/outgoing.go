@@ -27,6 +27,7 @@ const (
 	// AutoConnect keeps this many connections, and has at most so many attempts
 	// under way or waiting.
 	autoTarget     = 3
+	autoHurry      = 2 // with less than these it does not wait for its next turn
 	maxPendingAuto = 6
 	// firstRetry is the wait after all addresses have failed once. It doubles
 	// with each round up to MaxTimeout, and half of it is random, so that nodes
@@ -286,7 +287,9 @@ func (m *Mesh) autoConnect() {
 	conns := m.activeConns()
 	switch n := len(conns); {
 	case n < autoTarget:
-		if m.pendingAuto() >= maxPendingAuto {
+		// Attempts that may all succeed count as if they had: connections beyond the
+		// target would be closed again, and everybody told of each of them four times.
+		if pending, underWay := m.pendingAuto(); pending >= maxPendingAuto || n+underWay >= autoTarget {
 			return
 		}
 		var free []*peer
@@ -304,10 +307,11 @@ func (m *Mesh) autoConnect() {
 			m.want(p.name, true)
 		}
 	case n > autoTarget:
-		// Let go of a connection that we made and that its other end can spare.
+		// Let go of a connection that we made and that its other end can spare, too: tinc
+		// wants it to have two, but with less than three it would look for another.
 		var spare []*conn
 		for _, c := range conns {
-			if c.out != nil && c.out.auto && c.dialled() && m.neighbours(c.peer.name) >= 2 && m.now.Sub(c.out.up) > settled {
+			if c.out != nil && c.out.auto && c.dialled() && m.neighbours(c.peer.name) > autoTarget && m.now.Sub(c.out.up) > settled {
 				spare = append(spare, c)
 			}
 		}
@@ -330,28 +334,32 @@ func (m *Mesh) autoConnect() {
 	}
 }
 
-// pendingAuto counts the attempts of AutoConnect that have no connection yet.
-func (m *Mesh) pendingAuto() int {
-	n := 0
+// pendingAuto counts the attempts of AutoConnect that have no connection yet, and of these
+// the ones that are not waiting for their next turn after a failure.
+func (m *Mesh) pendingAuto() (pending, underWay int) {
 	for _, o := range m.dials {
-		if o.auto && (o.conn == nil || o.conn.stage != active) {
-			n++
+		if !o.auto || o.conn != nil && o.conn.stage == active {
+			continue
+		}
+		pending++
+		if o.conn != nil || o.round == 0 {
+			underWay++
 		}
 	}
-	return n
+	return pending, underWay
 }
 
 // autoConnectSoon looks for another neighbour before the next regular turn. A newcomer
 // has one neighbour; should that one die before there is a second, it would be
 // alone. The jitter spreads nodes that lost the same neighbour.
 func (m *Mesh) autoConnectSoon() {
-	if !m.cfg.AutoConnect || m.autoSoon || len(m.activeConns()) >= autoTarget {
+	if !m.cfg.AutoConnect || m.autoSoon || len(m.activeConns()) >= autoHurry {
 		return
 	}
 	m.autoSoon = true
 	m.after(50*time.Millisecond+m.jitter(500*time.Millisecond), func() {
 		m.autoSoon = false
-		if len(m.activeConns()) < autoTarget {
+		if len(m.activeConns()) < autoHurry {
 			m.autoConnect()
 		}
 	})
@@ -371,6 +379,7 @@ func (m *Mesh) reconfigure(c Config) {
 			continue // it has not been checked yet
 		}
 		switch h, ok := c.Hosts[conn.peer.name]; {
+		case (!ok || h.Key == nil) && m.justLearned(conn.peer):
 		case !ok:
 			m.drop(conn, "its host file is gone")
 		case conn.peer.host.Key != nil && (h.Key == nil || *h.Key != *conn.peer.host.Key):
@@ -379,16 +388,13 @@ func (m *Mesh) reconfigure(c Config) {
 	}
 	for _, p := range m.order {
 		m.touch(p)
-		if _, ok := c.Hosts[p.name]; !ok && p.known && p != m.self {
+		if _, ok := c.Hosts[p.name]; !ok && p.known && p != m.self && !m.justLearned(p) {
 			m.hostGone(p)
 		}
 	}
 	for name, h := range c.Hosts {
-		p := m.peer(name)
-		h.Cached = p.host.Cached
-		if p.host.Key != nil && h.Key == nil { // it was removed from the file
-			p.host.Key = nil
-			m.endSession(p)
+		if p := m.nodes[name]; p != nil {
+			h.Cached = p.host.Cached
 		}
 		m.setHost(name, true, h)
 	}

@@ -105,10 +105,10 @@ func (m *Mesh) route(p *peer, text []byte) {
 // both looks up the two ends of a routed request; ok is false if it is to be ignored.
 func (m *Mesh) both(from, to node.Name) (f, t *peer, ok bool) {
 	f, t = m.nodes[from], m.nodes[to]
-	if f != nil && t != nil && !(f.reachable && t.reachable) && m.graphDirty {
+	if f != nil && t != nil && !(f.reachable && t.reachable) && m.graphDirty && m.early < maxEarly {
 		// The edges that make it reachable may have come just before, in the same batch.
-		m.graphDirty = false
-		m.recompute()
+		m.early++
+		m.search()
 	}
 	ok = f != nil && t != nil && f != m.self && f.reachable && t.reachable
 	return f, t, ok
@@ -164,7 +164,7 @@ func (m *Mesh) learnKey(p *peer, text string) {
 		m.logf(1, Warning, "%s sent an unusable public key: %v", p.name, err)
 		return
 	}
-	p.known, p.learned, p.host.Key = true, true, &k
+	p.known, p.learned, p.host.Key = true, m.now, &k
 	m.logf(1, Info, "learned the public key of %s", p.name)
 	m.emit(SaveKey{Node: p.name, Key: k})
 	m.startSession(p)
