@@ -143,7 +143,7 @@ func TestKeyThatIsGoneFromTheHostFile(t *testing.T) {
 	}
 	p.m.Handle(p.now, HostLoaded{Node: "bob", Known: true})
 	p.flush()
-	if s := p.m.nodes["bob"].session; s.active != nil {
+	if st := p.m.state(p.m.nodes["bob"]); st.Tunnel != nil {
 		t.Error("the session goes on")
 	}
 	if p.m.conns[6] != nil {

@@ -36,6 +36,9 @@ func Main(prog string, args []string, s terminal.Streams) int {
 		fmt.Fprintf(s.Err, "%s: this version of tincan cannot do %s yet\n", prog, o.unbuilt)
 		return 1
 	}
+	if o.generateKeys {
+		return o.generate(prog, s)
+	}
 	if err := o.run(s); err != nil {
 		launch.PrintError(s, o.style(s), err)
 		return 1
@@ -65,7 +68,7 @@ func (o options) run(s terminal.Streams) error {
 	if err := os.Chdir(l.ConfBase); err != nil {
 		return fmt.Errorf("could not change to the configuration directory: %w", err)
 	}
-	if !o.foreground && !launch.Detached() {
+	if !o.foreground && !launch.Detached() && !launch.Activated() {
 		return detach(l, overrides, s)
 	}
 	return launch.Run(context.Background(), launch.Options{
