@@ -108,7 +108,7 @@ func (m *Mesh) upgradeAck(c *conn, text string) error {
 
 // learn takes k as the Ed25519 key of p.
 func (m *Mesh) learn(p *peer, k keys.PublicKey) {
-	p.known, p.learned, p.host.Key = true, true, &k
+	p.known, p.learned, p.host.Key = true, m.now, &k
 	m.logf(1, Info, "learned the public key of %s", p.name)
 	m.emit(SaveKey{Node: p.name, Key: k})
 	if !m.sessionFits(p) {
@@ -119,9 +119,9 @@ func (m *Mesh) learn(p *peer, k keys.PublicKey) {
 // loginKeyChanged tells whether c, in the light of the new host file h, was let in with a wrong key.
 func (m *Mesh) loginKeyChanged(c *conn, h Host) bool {
 	if c.login == loginSPTPS {
-		return !sameKey(h.Key, c.peer.host.Key)
+		return !sameKey(h.Key, c.host.Key)
 	}
-	was := c.peer.host.RSAKey
+	was := c.host.RSAKey
 	return was == nil || h.RSAKey == nil || !h.RSAKey.Equal(*was) || c.login == loginRSA && h.Key != nil && m.cfg.Key != nil
 }
 
