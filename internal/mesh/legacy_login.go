@@ -3,11 +3,16 @@ package mesh
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"tincan/internal/keys"
 	"tincan/internal/legacy"
 	"tincan/internal/wire"
 )
+
+// leaveGrace is how long the other side has to end a connection that has served to
+// exchange keys, before we dial again. What we have sent arrives all the same.
+const leaveGrace = 500 * time.Millisecond
 
 // login is how the two ends of a connection prove who they are.
 type login uint8
@@ -89,6 +94,15 @@ func (m *Mesh) upgradeAck(c *conn, text string) error {
 	}
 	c.stage = leaving
 	m.send(c, wire.TermReq{}.Append(nil))
+	if c.dialled() {
+		// tinc 1.1 throws its TERMREQ away when ours comes together with our key,
+		// and then keeps the connection without a word.
+		m.after(leaveGrace, func() {
+			if m.conns[c.id] == c {
+				m.drop(c, "the other side has had its time")
+			}
+		})
+	}
 	return nil
 }
 
