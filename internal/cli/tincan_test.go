@@ -265,3 +265,30 @@ func TestVersionAndCompletion(t *testing.T) {
 		t.Errorf("completing a variable: %s", got)
 	}
 }
+
+func TestCheckOfADirectoryOfTinc(t *testing.T) {
+	dir := t.TempDir()
+	check := func(args ...string) outcome {
+		return run(t, "", "tincan", append([]string{"-c", dir, "check"}, args...)...)
+	}
+	check().refused(t, "there is no network in "+dir, "hint: ")
+	put(t, filepath.Join(dir, "tinc.conf"), "Name = alpha\n")
+	put(t, filepath.Join(dir, "hosts/alpha"), "")
+	run(t, "", "tincd", "-c", dir, "-K").must(t)
+	got := check().must(t)
+	if !strings.HasPrefix(got.out, "node alpha in "+dir) || !strings.Contains(got.out, "\nkeys\n") || !strings.HasSuffix(got.out, "tincan would work with this directory. Nothing was changed.\n") || got.err != "" {
+		t.Errorf("%+v", got)
+	}
+	put(t, filepath.Join(dir, "tinc.conf"), "Name = alpha\nMode = switch\n")
+	if got := check(); got.status != 1 || !strings.Contains(got.out, "\n  breaks  tinc.conf:2: Mode = switch: ") || got.err != "" {
+		t.Errorf("%+v", got)
+	}
+	got = check("--json")
+	var report struct {
+		Breaks   int
+		Findings []struct{ Part, Level, Where string }
+	}
+	if err := json.Unmarshal([]byte(got.out), &report); err != nil || got.status != 1 || report.Breaks != 1 || len(report.Findings) < 4 {
+		t.Errorf("%+v: %v", got, err)
+	}
+}

@@ -127,7 +127,7 @@ func readSecret(path string) ([]byte, []Warning, error) {
 		return nil, nil, err
 	}
 	var warnings []Warning
-	if info.Mode().Perm()&0o077 != 0 && hasModes {
+	if info.Mode().Perm()&0o077 != 0 && HasModes {
 		warnings = append(warnings, Warning{path, "other users may read this private key; run chmod 600 on it"})
 	}
 	if info.Size() > maxFile {

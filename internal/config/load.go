@@ -30,6 +30,17 @@ type Network struct {
 // file, a number that is none) becomes a warning; an error means that the node
 // cannot start like this, and names everything that has to be mended.
 func Load(l Layout, overrides []Override) (*Network, []Warning, error) {
+	n, warnings, err := Inspect(l, overrides)
+	if err != nil {
+		return nil, warnings, err
+	}
+	return n, warnings, nil
+}
+
+// Inspect is Load for somebody who wants to look at a network that cannot start:
+// unless not even the name of the node is known, it returns what it could read
+// together with the error.
+func Inspect(l Layout, overrides []Override) (*Network, []Warning, error) {
 	n := &Network{Layout: l}
 	entries, warnings, err := serverEntries(l)
 	if err != nil {
@@ -54,9 +65,7 @@ func Load(l Layout, overrides []Override) (*Network, []Warning, error) {
 	warnings = append(warnings, r.Pool.Warnings()...)
 	n.Settings = settings(r, n.Name, l.ConfBase)
 	warnings = append(warnings, r.Warnings()...)
-	if err := r.Err(); err != nil {
-		return nil, warnings, err
-	}
+	bad := r.Err()
 
 	// The main configuration may hold any host variable of ours, so Own is read from the same pool.
 	n.Own, more = host(&Reader{Pool: r.Pool}, l, n.Name)
@@ -67,8 +76,12 @@ func Load(l Layout, overrides []Override) (*Network, []Warning, error) {
 	}
 
 	n.Hosts, more = loadHosts(l, n.Name, overrides)
-	return n, append(warnings, more...), nil
+	return n, append(warnings, more...), bad
 }
+
+// Entries returns the lines that say what this node is like: those of tinc.conf,
+// conf.d and its own host file, sorted by where they stand.
+func (n *Network) Entries() []Entry { return n.pool.Entries() }
 
 // OwnName reads just enough to know the name of this node.
 func OwnName(l Layout, overrides ...Override) (node.Name, error) {

@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-const hasModes = false
+const HasModes = false
 
 func keepOwner(*os.File, fs.FileInfo) error { return nil }
 

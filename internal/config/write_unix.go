@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// hasModes tells whether permission bits mean anything here.
-const hasModes = true
+// HasModes tells whether permission bits mean anything here.
+const HasModes = true
 
 // keepOwner gives f the owner and group of old if they differ from its own.
 func keepOwner(f *os.File, old fs.FileInfo) error {

@@ -1,0 +1,101 @@
+package check
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"tincan/internal/config"
+	"tincan/internal/node"
+	"tincan/internal/script"
+)
+
+var general = []string{
+	script.TincUp, script.TincDown, script.HostUp, script.HostDown, script.SubnetUp, script.SubnetDown,
+	script.InvitationCreated, script.InvitationAccepted,
+}
+
+// maxScript is how much of a script is read, in bytes.
+const maxScript = 1 << 20
+
+// habits are things that scripts do and that come out differently.
+var habits = []struct {
+	pattern *regexp.Regexp
+	level   Level
+	text    string
+	advice  string
+}{
+	{regexp.MustCompile(`\btincd\b[^\n]*\s(-k|--kill)`), Breaks, "it calls tincd -k, which tincan's tincd cannot do yet", "use tincan reload, tincan down and so on with -n NETWORK, or kill with the number in the pid file"},
+	{regexp.MustCompile(`\btinctop\b`), Note, "it calls tinctop, which tincan does not have", ""},
+	{regexp.MustCompile(`(?m)^[^#\n]*\btinc\s+(-\S+\s+(\S+\s+)?)*(edit|exchange|exchange-all|sign|verify|fsck|top|log|pcap)\b`), Breaks, "it calls a command of tinc that tincan does not have yet", "tinc's own command can go on doing that"},
+}
+
+// scripts looks at what would be run.
+func (in *inspection) scripts() {
+	s := in.net.Settings
+	names := slices.Clone(general)
+	files, _ := os.ReadDir(in.layout.Hosts())
+	for _, f := range files {
+		name := strings.TrimSuffix(f.Name(), s.ScriptsExtension)
+		base, up := strings.CutSuffix(name, "-up")
+		if !up {
+			var down bool
+			if base, down = strings.CutSuffix(name, "-down"); !down {
+				continue
+			}
+		}
+		if _, err := node.ParseName(base); err == nil {
+			names = append(names, filepath.Join("hosts", name))
+		}
+	}
+	var found []string
+	for _, name := range names {
+		path := in.layout.Script(name + s.ScriptsExtension)
+		info, err := os.Stat(path)
+		if err != nil || info.IsDir() {
+			continue
+		}
+		found = append(found, name+s.ScriptsExtension)
+		in.script(path, info)
+	}
+	if len(found) > 0 {
+		in.add(Scripts, OK, "", "these are run as before, with the same variables: "+strings.Join(found, ", "), "")
+		in.add(Scripts, Note, "", "they run one after the other beside the node, and one that takes longer than a minute is killed", "")
+	}
+	in.interfaceAddress(found)
+}
+
+// script looks at one script.
+func (in *inspection) script(path string, info fs.FileInfo) {
+	if info.Mode().Perm()&0o111 == 0 && in.net.Settings.ScriptsInterpreter == "" && config.HasModes {
+		in.add(Scripts, Note, path, "it is not executable, so it fails; as with tinc", "run chmod +x on it, or remove it")
+	}
+	if info.Size() > maxScript {
+		return
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		in.add(Scripts, Note, path, "it cannot be read, so it was not looked at", "")
+		return
+	}
+	for _, h := range habits {
+		if h.pattern.Match(text) {
+			in.add(Scripts, h.level, path, h.text, h.advice)
+		}
+	}
+}
+
+// interfaceAddress says where the address of the interface comes from.
+func (in *inspection) interfaceAddress(scripts []string) {
+	s := in.net.Settings
+	up := slices.Contains(scripts, script.TincUp+s.ScriptsExtension)
+	switch {
+	case up && len(s.Ifconfig) > 0:
+		in.add(Scripts, Note, "", "there is a tinc-up script, so Ifconfig and Route in tinc.conf are not applied", "")
+	case !up && len(s.Ifconfig) == 0 && s.DeviceType != "dummy":
+		in.add(Scripts, Note, "", "there is no tinc-up script, so the interface gets no address; as with tinc", "write Ifconfig = ADDRESS/LENGTH into tinc.conf if it shall have one")
+	}
+}

@@ -1,0 +1,101 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"tincan/internal/check"
+)
+
+func (a *app) checkCommand() *cobra.Command {
+	asJSON := false
+	c := &cobra.Command{
+		Use:   "check",
+		Short: "Say what tincan would do with a directory of tinc 1.0 or 1.1",
+		Long: `Reads the files of a network that tinc 1.0 or 1.1 runs, or has run, and says what
+tincan would do with each part of them: keys, settings, scripts and the other
+nodes. It changes nothing, and tincd may be running meanwhile.
+
+It cannot see how tincd is started. Of tincd's options -U, -R, -L and -k do not
+exist yet.
+
+  ok      works as it did with tinc
+  note    is different, or good to know
+  weak    works, but should not stay like this
+  breaks  would not work; then the exit status is 1`,
+		Args: between("no arguments", 0, 0),
+		RunE: func(*cobra.Command, []string) error {
+			l, err := a.existing()
+			if err != nil {
+				return err
+			}
+			r, err := check.Directory(l)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				e := json.NewEncoder(a.Out)
+				e.SetIndent("", "  ")
+				err = e.Encode(r)
+			} else {
+				err = writeReport(a.Out, r)
+			}
+			if err == nil && r.Breaks > 0 {
+				return failed(1)
+			}
+			return err
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON, for programs")
+	return c
+}
+
+func writeReport(w io.Writer, r check.Report) error {
+	var b strings.Builder
+	speaks := "nothing"
+	if len(r.Speaks) > 0 {
+		speaks = "the protocol of tinc " + strings.Join(r.Speaks, " and of tinc ")
+	}
+	fmt.Fprintf(&b, "node %s in %s, which would speak %s\n", r.Node, r.Directory, speaks)
+	for _, part := range check.Parts {
+		first := true
+		for _, f := range r.Findings {
+			if f.Part != part {
+				continue
+			}
+			if first {
+				fmt.Fprintf(&b, "\n%s\n", part)
+				first = false
+			}
+			where := f.Where
+			if where != "" {
+				where += ": "
+			}
+			fmt.Fprintf(&b, "  %-7s %s%s\n", f.Level, where, f.Text)
+			if f.Advice != "" {
+				fmt.Fprintf(&b, "          %s\n", f.Advice)
+			}
+		}
+	}
+	fmt.Fprintf(&b, "\n%s. Nothing was changed.\n", verdict(r))
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func verdict(r check.Report) string {
+	switch {
+	case r.Unusable:
+		return "tincan would not start with this directory"
+	case r.Breaks == 1:
+		return "tincan would start with this directory, but one thing would break"
+	case r.Breaks > 1:
+		return fmt.Sprintf("tincan would start with this directory, but %d things would break", r.Breaks)
+	case r.Weak > 0:
+		return "tincan would work with this directory; something in it is weak"
+	}
+	return "tincan would work with this directory"
+}
