@@ -3,6 +3,7 @@ package mesh
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"tincan/internal/keys"
 	"tincan/internal/legacy"
@@ -17,6 +18,10 @@ const (
 	loginRSA           // as in tinc 1.0
 	loginUpgrade       // as in tinc 1.0, but only to tell each other the Ed25519 keys (tinc 1.1)
 )
+
+// parting is how long a connection that has served its purpose may take to end. tinc 1.1 leaves it
+// open in silence.
+const parting = time.Second
 
 // minor is the protocol minor that we speak: none without an Ed25519 key.
 func (m *Mesh) minor() int {
@@ -59,7 +64,7 @@ func (m *Mesh) chooseLogin(c *conn, p *peer, minor int) (login, error) {
 	switch {
 	case m.cfg.RSAKey == nil && minor == 0:
 		return 0, fmt.Errorf("%s offers only the protocol of tinc 1.0, which needs an RSA key, and this node has none; "+
-			"make one with \"tinc generate-rsa-keys\" and give its public half to %s", p.name, p.name)
+			"make one with \"tincan tinc generate-rsa-keys\" and give its public half to %s", p.name, p.name)
 	case m.cfg.RSAKey == nil:
 		return 0, fmt.Errorf("%s does not know our Ed25519 key, and this node has no RSA key to tell it", p.name)
 	case p.host.RSAKey == nil:
@@ -89,6 +94,11 @@ func (m *Mesh) upgradeAck(c *conn, text string) error {
 	}
 	c.stage = leaving
 	m.send(c, wire.TermReq{}.Append(nil))
+	m.after(parting, func() {
+		if m.conns[c.id] == c {
+			m.drop(c, "the keys have been exchanged")
+		}
+	})
 	return nil
 }
 
