@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"tincan/internal/config"
 )
 
 func TestTincUsage(t *testing.T) {
@@ -58,7 +60,7 @@ func TestTincInit(t *testing.T) {
 	if got := read(t, dir, "tinc.conf"); got != "Name = alpha\n" {
 		t.Errorf("tinc.conf: %q", got)
 	}
-	for path, mode := range map[string]os.FileMode{"ed25519_key.priv": 0o600, "tinc-up": 0o755, "hosts/alpha": 0o644, "cache": 0o755} {
+	for path, mode := range map[string]os.FileMode{"ed25519_key.priv": 0o600, "rsa_key.priv": 0o600, "tinc-up": 0o755, "hosts/alpha": 0o644, "cache": 0o755} {
 		if info, err := os.Stat(filepath.Join(dir, path)); err != nil || info.Mode().Perm() != mode {
 			t.Errorf("%s: %v, %v", path, info, err)
 		}
@@ -82,9 +84,7 @@ func TestTincKeys(t *testing.T) {
 	put(t, filepath.Join(dir, "hosts/alpha"), "Port = 1\n")
 	tinc("generate-ed25519-keys").must(t)
 	first := read(t, dir, "hosts/alpha")
-	// The RSA half cannot be made, and that is no success.
-	tinc("generate-keys").refused(t, "no RSA key")
-	tinc("generate-rsa-keys").refused(t, "no RSA key")
+	tinc("generate-ed25519-keys").must(t)
 	tinc("generate-ed25519-keys", "5").refused(t, "Too many arguments!")
 	second := read(t, dir, "hosts/alpha")
 	if !strings.HasPrefix(second, strings.Replace(first, "\nEd", "\n#Ed", 1)) || strings.Count(second, "\nEd25519PublicKey") != 1 {
@@ -92,6 +92,64 @@ func TestTincKeys(t *testing.T) {
 	}
 	if got := read(t, dir, "ed25519_key.priv"); strings.Count(got, "\n-----BEGIN") != 1 || strings.Count(got, "#-----BEGIN") != 2 {
 		t.Errorf("private keys:\n%s", got)
+	}
+}
+
+// TestTincRSAKeys follows what tinc 1.1 did with the same commands.
+func TestTincRSAKeys(t *testing.T) {
+	dir := t.TempDir()
+	tinc := func(args ...string) outcome { return run(t, "", "tinc", append([]string{"-c", dir}, args...)...) }
+	for _, c := range []struct{ bits, said string }{
+		{"1023", "Invalid key size 1016 specified! It should be between 1024 and 8192 bits.\n"},
+		{"1000", "Invalid key size 1000 specified!"},
+		{"9000", "Invalid key size 9000 specified!"},
+		{"foo", "Invalid key size 0 specified!"},
+	} {
+		tinc("generate-rsa-keys", c.bits).refused(t, c.said)
+		tinc("generate-keys", c.bits).refused(t, c.said)
+	}
+	tinc("generate-rsa-keys", "1024", "2").refused(t, "Too many arguments!")
+
+	// Without a Name the public key goes to a file of its own.
+	got := tinc("generate-keys").must(t)
+	if got.out != "" || !strings.Contains(got.err, "Generating 2048 bits keys:\n") || !strings.Contains(got.err, "Done.\nGenerating Ed25519 key pair:\nDone.\n") {
+		t.Errorf("generate-keys: %+v", got)
+	}
+	for path, begin := range map[string]string{
+		"rsa_key.priv":     "-----BEGIN RSA PRIVATE KEY-----\n",
+		"rsa_key.pub":      "-----BEGIN RSA PUBLIC KEY-----\n",
+		"ed25519_key.priv": "-----BEGIN ED25519 PRIVATE KEY-----\n",
+		"ed25519_key.pub":  "Ed25519PublicKey = ",
+	} {
+		if got := read(t, dir, path); !strings.HasPrefix(got, begin) {
+			t.Errorf("%s: %q", path, got)
+		}
+	}
+	if info, err := os.Stat(filepath.Join(dir, "rsa_key.priv")); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("rsa_key.priv: %v, %v", info.Mode(), err)
+	}
+
+	put(t, filepath.Join(dir, "tinc.conf"), "Name = alpha\n")
+	put(t, filepath.Join(dir, "hosts/alpha"), "PublicKey = ABCD\nPort = 1\n"+read(t, dir, "rsa_key.pub")+"Subnet = 10.0.0.1")
+	got = tinc("generate-rsa-keys", "1031").must(t)
+	if !strings.Contains(got.err, "WARNING: generating a weak 1024 bits RSA key! 2048 or more bits are recommended.\n") ||
+		strings.Count(got.err, "old key(s) found and disabled") != 2 {
+		t.Errorf("generate-rsa-keys: %+v", got)
+	}
+	lines := strings.Split(read(t, dir, "hosts/alpha"), "\n")
+	if lines[0] != "#PublicKey = ABCD" || lines[1] != "Port = 1" || lines[2] != "#-----BEGIN RSA PUBLIC KEY-----" || lines[9] != "#-----END RSA PUBLIC KEY-----" ||
+		lines[10] != "Subnet = 10.0.0.1" || lines[11] != "-----BEGIN RSA PUBLIC KEY-----" || lines[15] != "-----END RSA PUBLIC KEY-----" {
+		t.Errorf("hosts/alpha: %q", lines)
+	}
+	// What was written is what a node finds.
+	l, _ := config.Place{Conf: dir}.Layout()
+	n, _, err := config.Load(l, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, _, err := n.RSAPrivateKey()
+	if err != nil || n.Own.RSAKey == nil || !n.Own.RSAKey.Equal(key.Public()) || key.Public().Bits() != 1024 {
+		t.Errorf("the new key: %v", err)
 	}
 }
 

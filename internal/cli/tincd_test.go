@@ -58,7 +58,9 @@ func TestTincdUsage(t *testing.T) {
 		{[]string{"--bogus"}, "", "tincd: unrecognized option '--bogus'\n", 1, true},
 		{[]string{"-n"}, "", "tincd: option requires an argument -- 'n'\n", 1, true},
 		{[]string{"extra"}, "", "tincd: unrecognized argument 'extra'\n", 1, true},
-		{[]string{"-K4096"}, "", "cannot do --generate-keys yet", 1, false},
+		{[]string{"-K511"}, "", "Invalid argument `511'; BITS must be a number equal to or greater than 512.\nTry `tincd --help' for more information.\n", 1, true},
+		{[]string{"-K", "foo"}, "", "Invalid argument `foo'; BITS must be", 1, true},
+		{[]string{"--generate-keys=1016"}, "", "1024 to 8192 bits", 1, false},
 		{[]string{"-n", "a/b"}, "", "invalid character in the name of the network", 1, false},
 		{[]string{"-c", "/nonexistent", "-D"}, "", "no such file or directory", 1, false},
 	} {
@@ -192,5 +194,46 @@ func TestUmbilical(t *testing.T) {
 				run(t, "", "tinc", "-c", dir, "stop").must(t)
 			}
 		})
+	}
+}
+
+// TestTincdMakesKeysAsTinc10 follows what tincd 1.0.36 did with -K.
+func TestTincdMakesKeysAsTinc10(t *testing.T) {
+	dir := t.TempDir()
+	tincd := func(args ...string) outcome { return run(t, "\n\n", "tincd", append([]string{"-c", dir}, args...)...) }
+	// Without a Name; what a program feeds as answers is not needed.
+	got := tincd("-K", "1024").must(t)
+	if got.out != "" || !strings.Contains(got.err, "Generating 1024 bits keys:\n") || !strings.HasSuffix(got.err, "Done.\n") {
+		t.Errorf("%+v", got)
+	}
+	if got := read(t, dir, "rsa_key.pub"); !strings.HasPrefix(got, "\n-----BEGIN RSA PUBLIC KEY-----\n") {
+		t.Errorf("rsa_key.pub: %q", got)
+	}
+
+	put(t, filepath.Join(dir, "tinc.conf"), "Name = alpha\n")
+	tincd("-K1024").refused(t, "hosts") // there is no such directory
+
+	const host = "\nSubnet = 10.1.0.1/32\nAddress = 192.0.2.1\n"
+	put(t, filepath.Join(dir, "hosts/alpha"), host)
+	tincd("--generate-keys=1024", "-D", "-d").must(t)
+	first := read(t, dir, "hosts/alpha")
+	if !strings.HasPrefix(first, host+"\n-----BEGIN RSA PUBLIC KEY-----\n") {
+		t.Errorf("hosts/alpha: %q", first)
+	}
+	got = tincd("-K", "1024").must(t)
+	if strings.Count(got.err, "Warning: old key(s) found and disabled") != 2 {
+		t.Errorf("%+v", got)
+	}
+	second := read(t, dir, "hosts/alpha")
+	if !strings.HasPrefix(second, strings.ReplaceAll(first, "RSA PUBLIC", "OLD PUBLIC")+"\n-----BEGIN RSA PUBLIC KEY-----\n") {
+		t.Errorf("hosts/alpha: %q", second)
+	}
+	private := read(t, dir, "rsa_key.priv")
+	if strings.Count(private, "BEGIN OLD PRIVATE") != 3 || strings.Count(private, "BEGIN RSA PRIVATE") != 1 {
+		t.Errorf("rsa_key.priv: %s", private)
+	}
+	tincd("-K", "1024", "-o", "Name=beta").must(t)
+	if got := read(t, dir, "hosts/beta"); !strings.Contains(got, "BEGIN RSA PUBLIC KEY") {
+		t.Errorf("hosts/beta: %q", got)
 	}
 }

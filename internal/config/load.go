@@ -71,12 +71,12 @@ func Load(l Layout, overrides []Override) (*Network, []Warning, error) {
 }
 
 // OwnName reads just enough to know the name of this node.
-func OwnName(l Layout) (node.Name, error) {
+func OwnName(l Layout, overrides ...Override) (node.Name, error) {
 	entries, _, err := serverEntries(l)
 	if err != nil {
 		return "", err
 	}
-	return ownName(l, entries, nil)
+	return ownName(l, entries, overrides)
 }
 
 // serverEntries reads tinc.conf and conf.d.

@@ -29,6 +29,8 @@ type Node struct {
 	// a tinc-up script is left for the user to fill in.
 	VPN    netip.Prefix
 	Public config.Address // where others reach this node; no Host: not known
+
+	RSA *keys.RSAPrivateKey // for nodes of tinc 1.0; nil: none
 }
 
 // ErrExists: there is a configuration already.
@@ -82,6 +84,11 @@ func (n Node) Create() (port int, err error) {
 	}
 	if _, err := StoreKey(key, l.PrivateKey(), l.Host(n.Name)); err != nil {
 		return 0, err
+	}
+	if n.RSA != nil {
+		if _, err := StoreRSAKey(n.RSA, l.RSAPrivateKey(), l.Host(n.Name)); err != nil {
+			return 0, err
+		}
 	}
 	// tinc.conf comes last: it makes this directory a network.
 	err = config.Create(l.TincConf(), conf, config.FileMode)

@@ -16,21 +16,30 @@ import (
 // keys in them are turned into comments, and replaced says in which files.
 func StoreKey(key *keys.PrivateKey, private, public string) (replaced []string, err error) {
 	line := fmt.Appendf(nil, "Ed25519PublicKey = %s\n", key.Public())
+	return store(keys.MarshalPrivatePEM(key), private, line, public, disableKeys)
+}
+
+// store appends the private half of a key to one file and the public half to
+// another. disable makes earlier keys in a file ineffective and counts them.
+func store(privateText []byte, private string, publicText []byte, public string, disable func([]byte) ([]byte, int)) (replaced []string, err error) {
 	for _, f := range []struct {
 		path string
 		text []byte
 		mode fs.FileMode
 	}{
-		{private, keys.MarshalPrivatePEM(key), config.SecretMode},
-		{public, line, config.FileMode},
+		{private, privateText, config.SecretMode},
+		{public, publicText, config.FileMode},
 	} {
 		old, err := os.ReadFile(f.path)
 		if err != nil && !os.IsNotExist(err) {
 			return replaced, err
 		}
-		text, n := disableKeys(old)
+		text, n := disable(old)
 		if n > 0 {
 			replaced = append(replaced, f.path)
+		}
+		if len(text) > 0 && text[len(text)-1] != '\n' {
+			text = append(text, '\n')
 		}
 		if err := config.WriteFile(f.path, append(text, f.text...), f.mode); err != nil {
 			return replaced, err
@@ -40,7 +49,6 @@ func StoreKey(key *keys.PrivateKey, private, public string) (replaced []string, 
 }
 
 // disableKeys puts a "#" before each line of an Ed25519 key and counts the keys.
-// The result ends with a newline.
 func disableKeys(text []byte) (out []byte, n int) {
 	inside := false
 	for line := range bytes.Lines(text) {
@@ -58,9 +66,6 @@ func disableKeys(text []byte) (out []byte, n int) {
 			out = append(out, '#')
 		}
 		out = append(out, line...)
-	}
-	if len(out) > 0 && out[len(out)-1] != '\n' {
-		out = append(out, '\n')
 	}
 	return out, n
 }

@@ -53,6 +53,14 @@ func (j *joiner) build(data []byte) (*builder, error) {
 	if err := j.choosePort(b, host); err != nil {
 		return nil, err
 	}
+	if j.RSAKey != nil {
+		private, err := j.RSAKey.MarshalPEM()
+		if err != nil {
+			return nil, err
+		}
+		b.add("rsa_key.priv", private, config.SecretMode)
+		host.Write(j.RSAKey.Public().MarshalPEM())
+	}
 	b.add("ed25519_key.priv", keys.MarshalPrivatePEM(b.key), config.SecretMode)
 	b.add(filepath.Join("hosts", string(t.name)), host.Bytes(), 0o644)
 	for _, h := range t.hosts {

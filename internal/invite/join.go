@@ -35,6 +35,9 @@ type Options struct {
 	// Route, and invitation-data. Otherwise they become lines of tinc.conf.
 	TincUp bool
 	Log    func(text string) // progress and warnings, one line each; may be nil
+	// RSAKey becomes the new node's key for the protocol of tinc 1.0. It stays here:
+	// an invitation carries only the Ed25519 key to the inviter. Nil: none.
+	RSAKey *keys.RSAPrivateKey
 
 	// The rest is for tests; nil means the real thing.
 	Dial     func(ctx context.Context, network, address string) (net.Conn, error)

@@ -10,6 +10,10 @@ import (
 	"tincan/internal/wire"
 )
 
+// leaveGrace is how long the other side has to end a connection that has served to
+// exchange keys, before we dial again. What we have sent arrives all the same.
+const leaveGrace = 500 * time.Millisecond
+
 // login is how the two ends of a connection prove who they are.
 type login uint8
 
@@ -18,10 +22,6 @@ const (
 	loginRSA           // as in tinc 1.0
 	loginUpgrade       // as in tinc 1.0, but only to tell each other the Ed25519 keys (tinc 1.1)
 )
-
-// parting is how long a connection that has served its purpose may take to end. tinc 1.1 leaves it
-// open in silence.
-const parting = time.Second
 
 // minor is the protocol minor that we speak: none without an Ed25519 key.
 func (m *Mesh) minor() int {
@@ -94,11 +94,15 @@ func (m *Mesh) upgradeAck(c *conn, text string) error {
 	}
 	c.stage = leaving
 	m.send(c, wire.TermReq{}.Append(nil))
-	m.after(parting, func() {
-		if m.conns[c.id] == c {
-			m.drop(c, "the keys have been exchanged")
-		}
-	})
+	if c.dialled() {
+		// tinc 1.1 throws its TERMREQ away when ours comes together with our key,
+		// and then keeps the connection without a word.
+		m.after(leaveGrace, func() {
+			if m.conns[c.id] == c {
+				m.drop(c, "the other side has had its time")
+			}
+		})
+	}
 	return nil
 }
 

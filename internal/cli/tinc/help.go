@@ -23,7 +23,8 @@ Configuration:
   set VARIABLE VALUE                give it this value only
   add VARIABLE VALUE                give it one more value
   del VARIABLE [VALUE]              remove it, or one of its values
-  generate-keys                     make new keys
+  generate-keys [BITS]              make new keys of both kinds
+  generate-rsa-keys [BITS]          make a new RSA key, for nodes of tinc 1.0
   generate-ed25519-keys             make a new Ed25519 key
   export, export-all                print own host file, all host files
   import                            read host files that export printed

@@ -2,7 +2,9 @@ package tinc
 
 import (
 	"fmt"
+	"os"
 
+	"tincan/internal/cli/generating"
 	"tincan/internal/generate"
 	"tincan/internal/node"
 )
@@ -25,11 +27,18 @@ func initNode(c *call, args []string) error {
 	if err != nil {
 		return fmt.Errorf("invalid Name: %w", err)
 	}
-	port, err := generate.Node{Layout: c.layout, Name: n}.Create()
+	if _, err := os.Lstat(c.layout.TincConf()); err == nil { // before it costs a key
+		return fmt.Errorf("%w: %s", generate.ErrExists, c.layout.TincConf())
+	}
+	rsa, err := generating.RSA(generate.DefaultRSABits, c.Streams)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(c.Err, "Made node %s with a new Ed25519 key in %s.\n", n, c.layout.ConfBase)
+	port, err := generate.Node{Layout: c.layout, Name: n, RSA: rsa}.Create()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(c.Err, "Made node %s with new keys in %s.\n", n, c.layout.ConfBase)
 	if port != generate.DefaultPort {
 		fmt.Fprintf(c.Err, "Warning: port %d is in use, so tinc will listen on port %d.\n", generate.DefaultPort, port)
 	}

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 
+	"tincan/internal/cli/generating"
 	"tincan/internal/cli/inviting"
+	"tincan/internal/generate"
 	"tincan/internal/invite"
 )
 
@@ -37,8 +39,15 @@ func join(c *call, args []string) error {
 			return errors.New("no URL was given")
 		}
 	}
+	if _, err := invite.ParseURL(url); err != nil { // before it costs a key
+		return err
+	}
+	rsa, err := generating.RSA(generate.DefaultRSABits, c.Streams)
+	if err != nil {
+		return err
+	}
 	res, err := invite.Join(context.Background(), invite.Options{
-		URL: url, Place: c.place, Force: c.force, TincUp: true,
+		URL: url, Place: c.place, Force: c.force, TincUp: true, RSAKey: rsa,
 		Log: func(text string) { fmt.Fprintln(c.Err, text) },
 	})
 	if err != nil {

@@ -2,47 +2,72 @@ package tinc
 
 import (
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"path/filepath"
+	"strconv"
 
+	"tincan/internal/cli/generating"
 	"tincan/internal/config"
 	"tincan/internal/generate"
 	"tincan/internal/keys"
 )
 
-var errRSA = errors.New("no RSA key was made: this version of tincan does not speak the legacy protocol of tinc 1.0 yet")
-
-func generateRSA(*call, []string) error { return errRSA }
-
-// generateKeys makes what can be made, and says what cannot.
 func generateKeys(c *call, args []string) error {
-	if err := generateEd25519(c, nil); err != nil {
+	if err := generateRSA(c, args); err != nil {
 		return err
 	}
-	return errRSA
+	return generateEd25519(c, nil)
+}
+
+func generateRSA(c *call, args []string) error {
+	bits := generate.DefaultRSABits
+	if len(args) > 0 {
+		bits, _ = strconv.Atoi(args[0]) // 0 is refused below, as tinc does it
+		bits -= bits % 8
+	}
+	if bits < keys.MinRSABits || bits > keys.MaxRSABits {
+		return sentence(fmt.Sprintf("Invalid key size %d specified! It should be between %d and %d bits.", bits, keys.MinRSABits, keys.MaxRSABits))
+	}
+	if bits < keys.SafeRSABits {
+		fmt.Fprintf(c.Err, "WARNING: generating a weak %d bits RSA key! %d or more bits are recommended.\n", bits, keys.SafeRSABits)
+	}
+	key, err := generating.RSA(bits, c.Streams)
+	if err != nil {
+		return err
+	}
+	return c.storeKey("RSA", c.layout.RSAPrivateKey(), "rsa_key.pub", func(private, public string) ([]string, error) {
+		return generate.StoreRSAKey(key, private, public)
+	})
 }
 
 func generateEd25519(c *call, _ []string) error {
-	fmt.Fprintln(c.Err, "Generating Ed25519 key pair...")
+	fmt.Fprintln(c.Err, "Generating Ed25519 key pair:")
 	key, err := keys.Generate(rand.Reader)
 	if err != nil {
 		return err
 	}
-	private, public := c.layout.PrivateKey(), filepath.Join(c.layout.ConfBase, "ed25519_key.pub")
+	fmt.Fprintln(c.Err, "Done.")
+	return c.storeKey("Ed25519", c.layout.PrivateKey(), "ed25519_key.pub", func(private, public string) ([]string, error) {
+		return generate.StoreKey(key, private, public)
+	})
+}
+
+// storeKey finds out where a new key goes and has it stored there. nameless is the
+// public file of a node that has no name yet.
+func (c *call) storeKey(kind, private, nameless string, store func(private, public string) ([]string, error)) error {
+	public := filepath.Join(c.layout.ConfBase, nameless)
 	if own, err := config.OwnName(c.layout); err == nil {
 		public = c.layout.Host(own)
 	}
-	if private, err = c.askFile("private Ed25519 key", private); err != nil {
+	private, err := c.askFile("private "+kind+" key", private)
+	if err != nil {
 		return err
 	}
-	if public, err = c.askFile("public Ed25519 key", public); err != nil {
+	if public, err = c.askFile("public "+kind+" key", public); err != nil {
 		return err
 	}
-	replaced, err := generate.StoreKey(key, private, public)
-	for _, path := range replaced {
-		fmt.Fprintf(c.Err, "Warning: old key in %s disabled.\n", path)
-	}
+	replaced, err := store(private, public)
+	generating.Warn(replaced, c.Streams)
 	return err
 }
 

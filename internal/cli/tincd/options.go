@@ -18,6 +18,8 @@ type options struct {
 	logFile            string // "" for the usual one
 	syslog             bool
 	help, version      bool
+	generateKeys       bool // -K
+	bits               string
 	unbuilt            string // an option that this version cannot do
 }
 
@@ -35,13 +37,13 @@ var known = []getopt.Option{
 	// What `tinc -b --force start` may pass on.
 	{Long: "batch", Short: 'b'},
 	{Long: "force"},
+	{Long: "generate-keys", Short: 'K', Arg: getopt.Loose},
 	// Not built yet.
 	{Long: "mlock", Short: 'L'},
 	{Long: "bypass-security"},
 	{Long: "chroot", Short: 'R'},
 	{Long: "user", Short: 'U', Arg: getopt.Required},
 	{Long: "kill", Short: 'k', Arg: getopt.Loose},
-	{Long: "generate-keys", Short: 'K', Arg: getopt.Loose},
 }
 
 const help = `Usage: %s [OPTION]...
@@ -56,6 +58,7 @@ The daemon of a tinc network, as part of tincan.
       --pidfile=FILE       put the pid file there, and the socket beside it
       --logfile[=FILE]     log to FILE, or to the usual log file
   -s, --syslog             log to the system log, also with -D
+  -K, --generate-keys[=BITS] make a new RSA key (2048 bits) and exit
       --help               show this text
       --version            show the version
 `
@@ -96,6 +99,8 @@ func parse(prog string, args []string) (options, error) {
 			o.help = true
 		case "version":
 			o.version = true
+		case "generate-keys":
+			o.generateKeys, o.bits = true, f.Value
 		case "batch", "force":
 		default:
 			o.unbuilt = "--" + f.Long

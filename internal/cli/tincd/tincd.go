@@ -36,6 +36,9 @@ func Main(prog string, args []string, s terminal.Streams) int {
 		fmt.Fprintf(s.Err, "%s: this version of tincan cannot do %s yet\n", prog, o.unbuilt)
 		return 1
 	}
+	if o.generateKeys {
+		return o.generate(prog, s)
+	}
 	if err := o.run(s); err != nil {
 		launch.PrintError(s, o.style(s), err)
 		return 1
