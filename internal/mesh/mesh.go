@@ -66,7 +66,7 @@ type Mesh struct {
 	dirty       map[*peer]struct{} // peers whose state may have to be published
 	orphans     []node.Name        // lost neighbours whose edge to us is to be withdrawn if they are now unreachable
 
-	keysGiven time.Time // the oldest key that we gave to a node of tinc 1.0, zero: none
+	keysExpire time.Time // when the keys that we gave to nodes of tinc 1.0 do, zero: there are none
 
 	tree    []node.Name // neighbours in the broadcast tree
 	checked time.Time   // last run of checkConns
