@@ -44,7 +44,7 @@ e2e:
 	$(GO) test -count=1 -parallel 4 -timeout 15m ./test/e2e
 
 packages:
-	@scripts/packages nft:nftables
+	@scripts/packages nft:nftables tincd:tinc
 
 clean:
 	rm -rf bin

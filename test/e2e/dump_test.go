@@ -12,7 +12,7 @@ import (
 type seen struct {
 	nexthop, via      string
 	status            uint64
-	pmtu              int
+	pmtu, minMTU      int
 	reachable, direct bool // direct: UDP works without a relay
 }
 
@@ -42,6 +42,7 @@ func (n *node) sees(name string) (s seen) {
 		s.nexthop, s.via = value("nexthop"), value("via")
 		s.status, _ = strconv.ParseUint(value("status"), 16, 32)
 		s.pmtu, _ = strconv.Atoi(value("pmtu"))
+		s.minMTU, _ = strconv.Atoi(strings.TrimSuffix(value("(min"), ")"))
 		s.reachable = s.status&reachableBit != 0
 		s.direct = s.status&udpConfirmedBit != 0 && s.via == name
 	}
