@@ -16,6 +16,7 @@ const (
 	tincan kind = iota
 	tinc11
 	tinc10
+	tincand // tincan called as tincd, as it would be in the place of tinc
 )
 
 // tincDir is where a real tinc 1.1 is, "" if there is none.
@@ -24,14 +25,19 @@ var tincDir = os.Getenv("TINC11_DIR")
 // oldTincd is the daemon of tinc 1.0, as Debian installs it.
 const oldTincd = "/usr/sbin/tincd"
 
-func (k kind) String() string { return [...]string{"tincan", "tinc 1.1", "tinc 1.0"}[k] }
+func (k kind) String() string {
+	return [...]string{"tincan", "tinc 1.1", "tinc 1.0", "tincan as tincd"}[k]
+}
 
 // real says whether it is the real tinc, which wants a script to configure its interface.
-func (k kind) real() bool { return k != tincan }
+func (k kind) real() bool { return k == tinc10 || k == tinc11 }
 
 func (k kind) daemon() []string {
 	if k == tinc10 {
 		return []string{oldTincd, "-n", "home", "-D", "-d3"}
+	}
+	if k == tincand {
+		return []string{os.Getenv(binaryVar), "tincd", "-n", "home", "-D", "-d3"}
 	}
 	if k == tinc11 {
 		return []string{filepath.Join(tincDir, "sbin", "tincd"), "-n", "home", "-D", "-d3"}
