@@ -19,6 +19,7 @@ type seen struct {
 // Bits of the status in "dump nodes".
 const (
 	reachableBit    = 1 << 4
+	sptpsBit        = 1 << 6
 	udpConfirmedBit = 1 << 7
 )
 

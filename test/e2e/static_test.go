@@ -26,6 +26,7 @@ type site struct {
 	extra   string   // more lines of tinc.conf
 	host    string   // more lines of its host file
 	rsa     *keys.RSAPrivateKey
+	shy     bool // the others do not know its Ed25519 key
 }
 
 // static makes nodes with a configuration written by hand. Each one knows the
@@ -49,7 +50,7 @@ func (w *world) static(sites ...site) []*node {
 		}
 		fmt.Fprintf(&b, "Subnet = 10.7.0.%d\nSubnet = fd07::%d\n", i+1, i+1)
 		b.WriteString(s.host)
-		if s.kind != tinc10 {
+		if s.kind != tinc10 && !s.shy {
 			fmt.Fprintf(&b, "Ed25519PublicKey = %s\n", key.Public())
 		}
 		if s.rsa != nil {
