@@ -44,7 +44,7 @@ e2e:
 	$(GO) test -count=1 -parallel 4 -timeout 15m ./test/e2e
 
 packages:
-	@scripts/packages nft:nftables gcc:build-essential
+	@scripts/packages nft:nftables gcc:build-essential tincd:tinc
 
 clean:
 	rm -rf bin

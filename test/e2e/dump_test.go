@@ -12,13 +12,14 @@ import (
 type seen struct {
 	nexthop, via      string
 	status            uint64
-	pmtu              int
+	pmtu, minMTU      int
 	reachable, direct bool // direct: UDP works without a relay
 }
 
 // Bits of the status in "dump nodes".
 const (
 	reachableBit    = 1 << 4
+	sptpsBit        = 1 << 6
 	udpConfirmedBit = 1 << 7
 )
 
@@ -42,6 +43,7 @@ func (n *node) sees(name string) (s seen) {
 		s.nexthop, s.via = value("nexthop"), value("via")
 		s.status, _ = strconv.ParseUint(value("status"), 16, 32)
 		s.pmtu, _ = strconv.Atoi(value("pmtu"))
+		s.minMTU, _ = strconv.Atoi(strings.TrimSuffix(value("(min"), ")"))
 		s.reachable = s.status&reachableBit != 0
 		s.direct = s.status&udpConfirmedBit != 0 && s.via == name
 	}

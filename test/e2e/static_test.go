@@ -25,6 +25,8 @@ type site struct {
 	connect []string // ConnectTo
 	extra   string   // more lines of tinc.conf
 	host    string   // more lines of its host file
+	rsa     *keys.RSAPrivateKey
+	shy     bool // the others do not know its Ed25519 key
 }
 
 // static makes nodes with a configuration written by hand. Each one knows the
@@ -47,7 +49,13 @@ func (w *world) static(sites ...site) []*node {
 			fmt.Fprintf(&b, "Address = %s\n", n.Addr(f))
 		}
 		fmt.Fprintf(&b, "Subnet = 10.7.0.%d\nSubnet = fd07::%d\n", i+1, i+1)
-		fmt.Fprintf(&b, "%sEd25519PublicKey = %s\n", s.host, key.Public())
+		b.WriteString(s.host)
+		if s.kind != tinc10 && !s.shy {
+			fmt.Fprintf(&b, "Ed25519PublicKey = %s\n", key.Public())
+		}
+		if s.rsa != nil {
+			b.Write(s.rsa.Public().MarshalPEM())
+		}
 		hosts[s.name] = b.String()
 	}
 	for i, s := range sites {
@@ -56,8 +64,16 @@ func (w *world) static(sites ...site) []*node {
 			conf += "ConnectTo = " + c + "\n"
 		}
 		addrs := []string{fmt.Sprintf("10.7.0.%d/24", i+1), fmt.Sprintf("fd07::%d/64", i+1)}
-		files := map[string]string{"ed25519_key.priv": string(keys.MarshalPrivatePEM(secrets[i]))}
-		if s.kind == tinc11 {
+		files := map[string]string{}
+		if s.kind != tinc10 {
+			files["ed25519_key.priv"] = string(keys.MarshalPrivatePEM(secrets[i]))
+		}
+		if s.rsa != nil {
+			private, err := s.rsa.MarshalPEM()
+			w.must(err)
+			files["rsa_key.priv"] = string(private)
+		}
+		if s.kind.real() {
 			files["tinc-up"] = tincUp(addrs...)
 		} else {
 			for _, a := range addrs {

@@ -146,10 +146,14 @@ func (n *node) up() {
 // killed ends the daemon without warning.
 func (n *node) killed() { n.daemon.Kill() }
 
-// stopped ends the daemon as Ctrl-C does.
+// stopped ends the daemon in an orderly way, as Ctrl-C does.
 func (n *node) stopped() {
 	n.w.Helper()
-	n.w.must(n.daemon.Signal(syscall.SIGINT))
+	signal := syscall.SIGINT
+	if n.kind == tinc10 {
+		signal = syscall.SIGTERM // the other one only makes tinc 1.0 talk more
+	}
+	n.w.must(n.daemon.Signal(signal))
 	n.w.must(n.daemon.Wait(patience))
 }
 
