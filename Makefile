@@ -4,7 +4,7 @@
 # make test       everything
 
 GO ?= go
-FUZZTIME ?= 3s
+FUZZTIME ?= 2s
 
 .PHONY: build demo check cross test unit race fuzz e2e packages clean
 
@@ -40,7 +40,7 @@ fuzz:
 
 # One package after the other and nothing beside it: these tests look at the clock.
 e2e:
-	$(GO) test -count=1 -timeout 15m ./test/e2e
+	$(GO) test -count=1 -parallel 4 -timeout 15m ./test/e2e
 
 packages:
 	@scripts/packages nft:nftables

@@ -8,8 +8,10 @@ package cli
 
 import (
 	"errors"
+	"io/fs"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"tincan/internal/cli/terminal"
 	"tincan/internal/cli/tinc"
@@ -32,8 +34,23 @@ func Main(args []string, s terminal.Streams) int {
 		return int(status)
 	}
 	if err != nil {
-		s.Report("tincan: ", err)
+		s.Report("tincan: ", advise(err))
 		return 1
 	}
 	return 0
+}
+
+// advise adds a hint to the errors of the machine that need one, if nobody who
+// knows more has given one.
+func advise(err error) error {
+	var hinted interface{ Hint() string }
+	switch {
+	case errors.As(err, &hinted):
+		return err
+	case errors.Is(err, fs.ErrPermission):
+		return terminal.Hint(err, "run this command as root")
+	case errors.Is(err, syscall.ENOSPC):
+		return terminal.Hint(err, "make room on that disk; what was there is unharmed")
+	}
+	return err
 }

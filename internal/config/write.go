@@ -29,9 +29,22 @@ func WriteFile(path string, data []byte, mode fs.FileMode) error {
 		return fmt.Errorf("writing %s: %w", path, err)
 	}
 	if err := replace(target, data, mode); err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
+		return fmt.Errorf("writing %s: %w", path, cause(err))
 	}
 	return nil
+}
+
+// cause leaves out the names of temporary files, which tell nobody anything.
+func cause(err error) error {
+	var p *fs.PathError
+	var l *os.LinkError
+	switch {
+	case errors.As(err, &p):
+		return p.Err
+	case errors.As(err, &l):
+		return l.Err
+	}
+	return err
 }
 
 // danglingTarget returns what a symbolic link to nothing points to, or path
@@ -119,7 +132,14 @@ func createBeside(path string, mode fs.FileMode) (*os.File, error) {
 
 // Create writes a new file and fails with an error that is fs.ErrExist if
 // there is one already.
-func Create(path string, data []byte, mode fs.FileMode) (err error) {
+func Create(path string, data []byte, mode fs.FileMode) error {
+	if err := create(path, data, mode); err != nil {
+		return fmt.Errorf("creating %s: %w", path, cause(err))
+	}
+	return nil
+}
+
+func create(path string, data []byte, mode fs.FileMode) error {
 	tmp, err := createBeside(path, mode)
 	if err != nil {
 		return err

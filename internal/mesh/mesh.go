@@ -43,6 +43,7 @@ type Mesh struct {
 	repeats repeats
 	refused time.Time // when refuse last logged
 	subnets int       // of all nodes
+	known   string    // what knowledge returned, "" when that may have changed
 
 	nodes   map[node.Name]*peer
 	order   []*peer // all nodes by name, so that equal runs give equal transcripts
@@ -290,7 +291,12 @@ func (p *peer) key() *keys.PublicKey { return p.host.Key }
 // hasAddress tells whether it could be dialled without the mesh's help.
 func (p *peer) hasAddress() bool { return len(p.host.Addresses) > 0 }
 
-func (m *Mesh) touch(p *peer) { m.dirty[p] = struct{}{} }
+// touch has the state of p published, if it has changed.
+func (m *Mesh) touch(p *peer) {
+	if p != m.self {
+		m.dirty[p] = struct{}{}
+	}
+}
 
 func (m *Mesh) setHost(name node.Name, known bool, h Host) {
 	if !known {
@@ -336,6 +342,7 @@ func byName(a, b *peer) int { return cmp.Compare(a.name, b.name) }
 
 // recompute searches the paths anew and acts on what has changed.
 func (m *Mesh) recompute() {
+	m.known = ""
 	paths := m.graph.Paths()
 	for _, p := range m.order {
 		old := p.path

@@ -145,10 +145,7 @@ func records(err error) []control.LogRecord {
 	for line := range strings.Lines(err.Error()) {
 		list = append(list, control.LogRecord{Time: time.Now(), Priority: mesh.Error, Text: strings.TrimSpace(line)})
 	}
-	var h interface {
-		error
-		Hint() string
-	}
+	var h interface{ Hint() string }
 	if errors.As(err, &h) && h.Hint() != "" {
 		list = append(list, control.LogRecord{Time: time.Now(), Priority: mesh.Info, Text: "hint: " + h.Hint()})
 	}

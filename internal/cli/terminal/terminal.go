@@ -87,10 +87,7 @@ func (h *hinted) Unwrap() error { return h.error }
 // error has a method Hint, what to do about it on a line of its own.
 func (s Streams) Report(prefix string, err error) {
 	text := prefix + err.Error()
-	var h interface {
-		error
-		Hint() string
-	}
+	var h interface{ Hint() string }
 	if errors.As(err, &h) && h.Hint() != "" {
 		text += "\nhint: " + h.Hint()
 	}
