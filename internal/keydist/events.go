@@ -1,6 +1,7 @@
 package keydist
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -37,33 +38,34 @@ var errNoOrigin = errors.New("a WebSocket needs an Origin")
 
 // events is the WebSocket. The guard has compared Origin and Host already; here
 // it must also be there, as in the original.
-func (m *Monitor) events() http.Handler {
-	return websocket.Server{
-		Handshake: func(_ *websocket.Config, r *http.Request) error {
-			if r.Header.Get("Origin") == "" {
-				return errNoOrigin
-			}
-			return nil
-		},
-		Handler: m.stream,
-	}
-}
-
-func (m *Monitor) stream(ws *websocket.Conn) {
+func (m *Monitor) events(w http.ResponseWriter, r *http.Request) {
 	ch := make(chan event, waiting)
 	m.mu.Lock()
-	ctx := m.ctx
-	if ctx == nil || len(m.hearers) >= maxHearers {
+	ctx, full := m.ctx, len(m.hearers) >= maxHearers
+	if ctx == nil || full {
 		m.mu.Unlock()
+		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
-	m.hearers[ch] = true
+	m.hearers[ch] = true // before the handshake, so that nothing is missed behind it
 	m.mu.Unlock()
 	defer func() {
 		m.mu.Lock()
 		delete(m.hearers, ch)
 		m.mu.Unlock()
 	}()
+	websocket.Server{
+		Handshake: func(_ *websocket.Config, r *http.Request) error {
+			if r.Header.Get("Origin") == "" {
+				return errNoOrigin
+			}
+			return nil
+		},
+		Handler: func(ws *websocket.Conn) { m.stream(ctx, ws, ch) },
+	}.ServeHTTP(w, r)
+}
+
+func (m *Monitor) stream(ctx context.Context, ws *websocket.Conn, ch chan event) {
 	_ = ws.SetDeadline(time.Time{}) // the server's own limits are for short requests
 	gone := make(chan struct{})
 	go func() { // what is sent here is ignored, but its end is noticed

@@ -16,17 +16,23 @@ func (m *Monitor) guard(next http.Handler) http.Handler {
 		from, own := m.sender(r)
 		switch {
 		case !from.IsValid(), !m.ownHost(r.Host), !m.ownOrigin(r):
-			w.WriteHeader(http.StatusForbidden)
+			forbid(w)
 			return
 		case !own && m.cfg.Engine != nil:
 			if _, ok := m.cfg.Engine.Owner(from); !ok {
-				w.WriteHeader(http.StatusForbidden)
+				forbid(w)
 				return
 			}
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		next.ServeHTTP(w, r)
 	})
+}
+
+// forbid refuses a request, and what else may come on its connection.
+func forbid(w http.ResponseWriter) {
+	w.Header().Set("Connection", "close")
+	w.WriteHeader(http.StatusForbidden)
 }
 
 // sender is who sent a request, and whether that is this machine itself: the

@@ -54,7 +54,7 @@ func (m *Monitor) handler() http.Handler {
 // rpc answers what tinc-boot's monitor answers below /rpc.
 func (m *Monitor) rpc(w http.ResponseWriter, r *http.Request, clean string) {
 	if !m.cfg.Orders {
-		w.WriteHeader(http.StatusForbidden)
+		forbid(w)
 		return
 	}
 	_, own := m.sender(r)
@@ -70,15 +70,15 @@ func (m *Monitor) rpc(w http.ResponseWriter, r *http.Request, clean string) {
 	case isFile && r.Method == http.MethodGet:
 		m.hostFile(w, r, node.Name(name))
 	case isFile && r.Method == http.MethodPost:
-		w.WriteHeader(http.StatusForbidden) // anybody could become anybody else
+		forbid(w) // anybody could become anybody else
 	case call == "GET /rpc/nodes":
 		m.nodes(w)
 	case !known:
 		nothing(w)
 	case !own: // what is left are orders and events
-		w.WriteHeader(http.StatusForbidden)
+		forbid(w)
 	case call == "GET /rpc/ws":
-		m.events().ServeHTTP(w, r)
+		m.events(w, r)
 	case call == "POST /rpc/kill":
 		w.WriteHeader(http.StatusNoContent)
 		_ = http.NewResponseController(w).Flush() // Run closes the connection

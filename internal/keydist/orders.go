@@ -73,7 +73,9 @@ func post(ctx context.Context, at netip.AddrPort, what string, body []byte) (sta
 		return 0, "", err
 	}
 	r.Header.Set("Content-Type", "application/json")
-	answer, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(r)
+	// The monitor takes orders from its own address.
+	from := &net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(at.Addr(), 0))}
+	answer, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: from.DialContext}}).Do(r)
 	if err != nil {
 		return 0, "", plainError(err)
 	}
