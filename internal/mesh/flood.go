@@ -168,7 +168,7 @@ func (m *Mesh) delSubnet(c *conn, text string) error {
 func (m *Mesh) putSubnet(p *peer, s subnet.Subnet) {
 	p.subnets[s] = struct{}{}
 	m.subnets++
-	m.known = ""
+	m.known, p.sorted = "", nil
 	m.routesDirty = true
 	if p.reachable {
 		m.emit(SubnetUp{Owner: p.name, Subnet: s, Addr: p.road.addr})
@@ -178,7 +178,7 @@ func (m *Mesh) putSubnet(p *peer, s subnet.Subnet) {
 func (m *Mesh) dropSubnet(p *peer, s subnet.Subnet) {
 	delete(p.subnets, s)
 	m.subnets--
-	m.known = ""
+	m.known, p.sorted = "", nil
 	m.routesDirty = true
 	if p.reachable {
 		m.emit(SubnetDown{Owner: p.name, Subnet: s, Addr: p.road.addr})

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -241,6 +242,7 @@ type peer struct {
 	host    Host
 
 	subnets   map[subnet.Subnet]struct{}
+	sorted    []subnet.Subnet // the same in order; nil: to be worked out
 	path      graph.Path
 	reachable bool
 	born      time.Time // when it was first heard of
@@ -425,13 +427,13 @@ func (m *Mesh) greet(p *peer) {
 	})
 }
 
+// sortedSubnets returns the subnets of p in tinc's order. The slice does not change
+// when subnets come and go.
 func sortedSubnets(p *peer) []subnet.Subnet {
-	out := make([]subnet.Subnet, 0, len(p.subnets))
-	for s := range p.subnets {
-		out = append(out, s)
+	if p.sorted == nil && len(p.subnets) > 0 {
+		p.sorted = slices.SortedFunc(maps.Keys(p.subnets), subnet.Compare)
 	}
-	slices.SortFunc(out, subnet.Compare)
-	return out
+	return p.sorted
 }
 
 // withdrawOrphans floods DEL_EDGE for edges towards us from neighbours that
@@ -548,7 +550,7 @@ func (m *Mesh) usableMTU(p *peer) int {
 }
 
 func (m *Mesh) routes() Routes {
-	r := Routes{Tree: []node.Name{}}
+	r := Routes{Subnets: make([]Owned, 0, m.subnets+len(m.cfg.BroadcastSubnets)), Tree: []node.Name{}}
 	for _, p := range m.order {
 		for _, s := range sortedSubnets(p) {
 			r.Subnets = append(r.Subnets, Owned{Subnet: s, Owner: p.name, Reachable: p.reachable})

@@ -86,7 +86,10 @@ func (m *Mesh) compare(c *conn, text string) {
 	mine, theirs := m.knowledge(), strings.Clone(words[1]+" "+words[2])
 	o := &c.opinion
 	if len(theirs) > 64 || agree(mine, theirs) {
-		o.differed, o.wait = 0, 0
+		o.differed = 0
+		if m.now.Sub(o.repaired) > o.wait { // not sooner: nobody shall ask for repairs at will
+			o.wait = 0
+		}
 		return
 	}
 	steady := o.differed > 0 && o.mine == mine && o.theirs == theirs

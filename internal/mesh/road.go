@@ -262,7 +262,7 @@ func (m *Mesh) probeIn(e ProbeIn) {
 		m.logf(5, Debug, "bad probe from %s: %v", p.name, err)
 		return
 	}
-	if !e.Direct { // probes are not relayed
+	if !e.Direct || !usable(e.Addr) { // probes are not relayed
 		return
 	}
 	r := &p.road

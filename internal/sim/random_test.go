@@ -16,7 +16,7 @@ import (
 
 var (
 	seedFlag  = flag.Uint64("seed", 0, "run random networks with this seed only, and log what the nodes say")
-	seedsFlag = flag.Uint64("seeds", 40, "how many random networks to run")
+	seedsFlag = flag.Uint64("seeds", 25, "how many random networks to run")
 )
 
 // TestRandomNetworks makes networks by chance, lets things go wrong for some minutes, and

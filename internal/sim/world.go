@@ -38,6 +38,10 @@ type World struct {
 	// PathMTU is the largest UDP payload on a path plus 28, 1500 if nil.
 	PathMTU func(from, to *Host) int
 
+	// Batch is how long a node takes in events before it carries out what follows
+	// from them, as one that is busy does. If zero it does so after each event.
+	Batch time.Duration
+
 	// Sent counts requests on meta connections by their number, Datagrams all datagrams.
 	Sent      map[int]int
 	Datagrams int
@@ -78,6 +82,7 @@ type Host struct {
 	wake     time.Time
 	run      int                     // starts so far
 	opened   map[netip.AddrPort]bool // by NAT
+	flushing bool                    // a flush is under way
 	bad      map[node.Name]int       // records in a row that could not be opened
 	heard    map[node.Name]time.Time // last HeardFrom
 }
@@ -188,7 +193,7 @@ func (h *Host) Start(connectTo ...node.Name) {
 	h.Up = true
 	h.peers, h.links = map[node.Name]mesh.PeerState{}, map[mesh.ConnID]*link{}
 	h.routes = mesh.Routes{}
-	h.Effects = nil
+	h.Effects, h.flushing = nil, false
 	h.hungUp = map[mesh.ConnID]bool{}
 	h.opened, h.bad, h.heard = map[netip.AddrPort]bool{}, map[node.Name]int{}, map[node.Name]time.Time{}
 	cfg := mesh.Config{
@@ -277,7 +282,20 @@ func (h *Host) event(e mesh.Event) {
 		return
 	}
 	h.Brain.Handle(h.w.Now, e)
-	h.flush()
+	if h.w.Batch == 0 {
+		h.flush()
+		return
+	}
+	if !h.flushing {
+		h.flushing = true
+		run := h.run
+		h.w.After(h.w.Batch, func() {
+			if h.run == run {
+				h.flushing = false
+				h.flush()
+			}
+		})
+	}
 }
 
 func (h *Host) flush() {
