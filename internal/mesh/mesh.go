@@ -315,7 +315,7 @@ func (m *Mesh) setHost(name node.Name, known bool, h Host) {
 	if len(h.Cached) == 0 {
 		h.Cached = p.host.Cached
 	}
-	if p.host.Key != nil && *h.Key != *p.host.Key {
+	if p.host.Key != nil && (h.Key == nil || *h.Key != *p.host.Key) {
 		m.endSession(p)
 	}
 	p.known, p.host = true, h
