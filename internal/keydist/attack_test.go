@@ -182,11 +182,13 @@ func TestFinding12And18WhatIsNoHostFile(t *testing.T) {
 		}
 	}
 	for name, serve := range map[string]func(http.ResponseWriter){
-		"nothing":             func(http.ResponseWriter) {},
-		"binary":              func(rw http.ResponseWriter) { _, _ = rw.Write([]byte{0, 255, 254}) },
-		"a file without end":  endless,
-		"the default route":   func(rw http.ResponseWriter) { io.WriteString(rw, "Subnet = 0.0.0.0/0\n"+edLine(66)) },
-		"a thousand places":   func(rw http.ResponseWriter) { io.WriteString(rw, strings.Repeat("Address = 192.0.2.1\n", 700)+edLine(66)) },
+		"nothing":            func(http.ResponseWriter) {},
+		"binary":             func(rw http.ResponseWriter) { _, _ = rw.Write([]byte{0, 255, 254}) },
+		"a file without end": endless,
+		"the default route":  func(rw http.ResponseWriter) { io.WriteString(rw, "Subnet = 0.0.0.0/0\n"+edLine(66)) },
+		"a thousand places": func(rw http.ResponseWriter) {
+			io.WriteString(rw, strings.Repeat("Address = 192.0.2.1\n", 700)+edLine(66))
+		},
 		"somebody's subnet":   func(rw http.ResponseWriter) { io.WriteString(rw, "Subnet = 10.1.2.1\n"+edLine(66)) },
 		"a page that is gone": func(rw http.ResponseWriter) { rw.WriteHeader(http.StatusGone); io.WriteString(rw, edLine(66)) },
 		"a way elsewhere": func(rw http.ResponseWriter) {

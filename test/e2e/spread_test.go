@@ -5,6 +5,7 @@ package e2e
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -151,4 +152,93 @@ func TestKeyDistributionCanBeTurnedOff(t *testing.T) {
 		t.Fatalf("bob should: %v", err)
 	}
 	c.Close()
+}
+
+// beside10 makes a node that runs tincd 1.0 with tinc-boot's scripts. It knows the
+// nodes in peers, whose host files are there already.
+func (w *world) beside10(name string, x int, public bool, peers ...*node) *node {
+	w.Helper()
+	n := w.node(name)
+	conf := "Name = " + name + "\nInterface = dnet\n"
+	host := fmt.Sprintf("\nSubnet = 172.20.0.%d/32\nPort = 655\n", x)
+	if public {
+		host += "Address = " + n.Addr("ip4").String() + "\n"
+	}
+	for _, p := range peers {
+		conf = "ConnectTo = " + p.Name() + "\n" + conf
+	}
+	script := func(text string) string { return "#!/bin/sh\n" + text + "\n" }
+	program := os.Getenv(binaryVar)
+	w.must(n.InFiles(func() error {
+		if err := os.MkdirAll(dnet+"/hosts", 0o755); err != nil {
+			return err
+		}
+		for file, text := range map[string]string{
+			"tinc.conf": conf, "hosts/" + name: host,
+			"tinc-up": script(fmt.Sprintf("ip addr add 172.20.0.%d/16 dev $INTERFACE\nip link set $INTERFACE up\n"+
+				"exec %s monitor --dir %s --interval 1s >%s/monitor.log 2>&1 &", x, program, dnet, dnet)),
+			"tinc-down": script(program + " kill"), "subnet-up": script(program + " watch"), "subnet-down": script(program + " forget"),
+		} {
+			if err := os.WriteFile(dnet+"/"+file, []byte(text), 0o755); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	cmd := n.Command("tincd", "-c", dnet, "-K", "2048")
+	cmd.Stdin = strings.NewReader("\n\n")
+	if _, err := n.RunCommand(cmd); err != nil {
+		w.Fatal(err)
+	}
+	return n
+}
+
+const dnet = "/etc/tinc/dnet"
+
+// told copies the host file of o to n, as a join does.
+func (n *node) told(o *node) {
+	n.w.Helper()
+	data, err := o.ReadFile(dnet + "/hosts/" + o.Name())
+	n.w.must(err)
+	n.w.must(n.WriteFile(dnet+"/hosts/"+o.Name(), data))
+}
+
+func TestMonitorsBesideTincd10(t *testing.T) {
+	out, err := exec.Command("tincd", "--version").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "version 1.0") {
+		t.Skip("there is no tincd 1.0 here")
+	}
+	w := newWorld(t, "ip4")
+	boot := w.beside10("boot", 1, true)
+	second := w.beside10("second", 2, true, boot)
+	third := w.beside10("third", 3, false, boot)
+	for _, n := range []*node{second, third} {
+		n.told(boot)
+		boot.told(n)
+	}
+	for _, n := range w.nodes {
+		_, err := n.Start("tincd", "-c", dnet, "-D", "-d3", "--pidfile="+dnet+"/pid")
+		w.must(err)
+	}
+	read := func(n *node, name string) string {
+		data, _ := n.ReadFile(dnet + "/" + name)
+		return string(data)
+	}
+	w.eventually("everybody knows everybody", 30*time.Second, func() bool {
+		for _, a := range w.nodes {
+			for _, b := range w.nodes {
+				if read(a, "hosts/"+b.Name()) != read(b, "hosts/"+b.Name()) {
+					return false
+				}
+			}
+		}
+		return true
+	})
+	w.eventually("whoever can be dialled is in tinc.conf", patience, func() bool {
+		return strings.HasPrefix(read(third, "tinc.conf"), "ConnectTo = second\n") && strings.HasPrefix(read(boot, "tinc.conf"), "ConnectTo = second\n")
+	})
+	if conf := read(second, "tinc.conf"); strings.Contains(conf, "third") {
+		t.Errorf("third cannot be dialled, but tinc.conf of second says:\n%s", conf)
+	}
+	t.Log(read(boot, "monitor.log"))
 }
