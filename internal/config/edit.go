@@ -127,3 +127,23 @@ func AppendHostKey(path, key string) error {
 	data = fmt.Appendf(endLine(data), "\n%s\n%s = %s\n", learnedNote, name, key)
 	return WriteFile(path, data, FileMode)
 }
+
+// Replace changes the values of a variable where they stand. change returns the
+// new value, or the old one to keep the line as it is. n says how many lines were
+// changed.
+func Replace(data []byte, name string, change func(old string) string) (out []byte, n int) {
+	for line := range bytes.Lines(data) {
+		old, ok := assigns(line, name)
+		if !ok {
+			out = append(out, line...)
+			continue
+		}
+		if value := change(old); value != old {
+			out = appendLine(out, name, value)
+			n++
+			continue
+		}
+		out = append(out, line...)
+	}
+	return out, n
+}

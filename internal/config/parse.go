@@ -64,10 +64,15 @@ func Parse(file string, data []byte) (entries []Entry, warnings []Warning, err e
 func cutLine(data []byte) (line string, rest []byte) {
 	window := data[:min(len(data), MaxLine)]
 	i := bytes.IndexByte(window, '\n')
-	if i < 0 {
+	switch {
+	case i >= 0:
+		rest = data[i+1:]
+	case len(window) < len(data):
 		return string(window), data[len(window):]
+	default:
+		i = len(window)
 	}
-	return string(bytes.TrimSuffix(window[:i], []byte{'\r'})), data[i+1:]
+	return string(bytes.TrimRight(window[:i], "\r")), rest
 }
 
 const blanks = " \t"

@@ -47,12 +47,18 @@ type Claim struct {
 // and nothing of that daemon has been touched. Files left behind by a dead
 // daemon are replaced.
 func NewClaim(pidFile string) (*Claim, error) {
+	if err := checkSocketPath(SocketPath(pidFile)); err != nil {
+		return nil, err
+	}
 	file, err := lockPidFile(pidFile)
 	if err != nil {
 		return nil, err
 	}
 	c := &Claim{path: pidFile, file: file}
 	if err := c.listen(); err != nil {
+		if info, e := file.Stat(); e == nil && info.Size() == 0 && !errors.As(err, new(*RunningError)) {
+			os.Remove(pidFile) // nobody's but ours
+		}
 		file.Close()
 		return nil, err
 	}
@@ -108,9 +114,6 @@ func running(path string) error {
 
 func (c *Claim) listen() error {
 	path := SocketPath(c.path)
-	if err := checkSocketPath(path); err != nil {
-		return err
-	}
 	switch state, err := probeSocket(path); state {
 	case socketAnswers:
 		return running(c.path)
@@ -137,10 +140,20 @@ func (c *Claim) listen() error {
 	return nil
 }
 
+// longPath is the error for a control socket whose path is too long.
+type longPath struct{ path string }
+
+func (e *longPath) Error() string {
+	return fmt.Sprintf("control socket %s: the path is longer than 107 bytes", e.path)
+}
+
+// Hint is what the user can do about it.
+func (e *longPath) Hint() string { return "choose a shorter place with --pidfile" }
+
 // checkSocketPath refuses what does not fit a socket address on some system.
 func checkSocketPath(path string) error {
 	if len(path) >= 108 {
-		return fmt.Errorf("control socket %s: the path is longer than 107 bytes\nhint: choose a shorter place with --pidfile", path)
+		return &longPath{path}
 	}
 	return nil
 }

@@ -1,11 +1,17 @@
 package daemon
 
 import (
+	"cmp"
+	"errors"
+	"fmt"
 	"os"
+	"slices"
+	"strconv"
 
 	"tincan/internal/control"
 	"tincan/internal/mesh"
 	"tincan/internal/node"
+	"tincan/internal/subnet"
 	"tincan/internal/wire"
 )
 
@@ -41,7 +47,8 @@ func (b *backend) node(n mesh.NodeInfo) control.NodeInfo {
 		c.RTT = n.RTT
 	}
 	if n.Self {
-		c.Address = control.Address{Host: control.Myself, Port: b.d.port()}
+		c.Address = control.Address{Host: control.Myself, Port: strconv.Itoa(int(b.d.port()))}
+		n.HasAddr = len(b.d.network().Own.Addresses) > 0
 	}
 	for _, f := range []struct {
 		on  bool
@@ -92,6 +99,9 @@ func words(a wire.Address) control.Address {
 func (b *backend) Subnets() []control.SubnetInfo {
 	var list []mesh.Owned
 	b.d.ask(func() { list = b.d.brain.Subnets() })
+	slices.SortFunc(list, func(x, y mesh.Owned) int {
+		return cmp.Or(subnet.Compare(x.Subnet, y.Subnet), cmp.Compare(x.Owner, y.Owner))
+	})
 	out := make([]control.SubnetInfo, 0, len(list))
 	for _, s := range list {
 		out = append(out, control.SubnetInfo{Subnet: s.Subnet, Owner: s.Owner})
@@ -104,7 +114,7 @@ func (b *backend) Connections() []control.ConnInfo {
 	b.d.ask(func() { list = b.d.brain.Conns() })
 	out := make([]control.ConnInfo, 0, len(list))
 	for _, c := range list {
-		i := control.ConnInfo{Name: string(c.Node), Address: control.AddressOf(c.Remote), Options: c.Options, Socket: -1}
+		i := control.ConnInfo{Name: string(c.Node), Address: control.AddressOf(c.Remote), Options: c.Options, Socket: b.d.conns.Socket(c.Conn)}
 		for _, f := range []struct {
 			on  bool
 			bit control.ConnStatus
@@ -155,7 +165,19 @@ func (b *backend) Disconnect(name node.Name) (found bool) {
 }
 
 func (b *backend) Connect(name node.Name) error {
-	b.tell(mesh.ConnectNow{Node: name})
+	if name == b.d.network().Name {
+		return errors.New("that is this node itself")
+	}
+	host := b.d.readHost(name) // it may be newer than what was loaded
+	if !host.Known {
+		return fmt.Errorf("there is no host file for %s that can be used", name)
+	}
+	if !b.d.ask(func() {
+		b.d.brain.Handle(now(), host)
+		b.d.brain.Handle(now(), mesh.ConnectNow{Node: name})
+	}) {
+		return errStopping
+	}
 	return nil
 }
 

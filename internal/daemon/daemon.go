@@ -10,10 +10,10 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	mathrand "math/rand/v2"
 	"net"
 	"net/netip"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,9 +37,16 @@ type Options struct {
 	Overrides []config.Override
 	Debug     int    // tinc's debug level; 0: what LogLevel says
 	Version   string // shown to those who ask
-	Log       func(control.LogRecord)
-	Ready     func() // called once the node works; may be nil
-	// Listeners are sockets that were handed over (socket activation); nil: open our own.
+	// Log gets the messages, one at a time. It may take its time: if it is too
+	// slow messages are lost, and nothing else. It may be nil.
+	Log func(control.LogRecord)
+	// Ready is called once the node works; it may be nil. alive waits until the node
+	// shows that it still works, and is false when it has ended.
+	Ready func(alive func() bool)
+	// Stopping is called when the node begins to stop, whoever wants that; it may be nil.
+	Stopping func()
+	// Listeners are TCP sockets that were handed over (socket activation, see
+	// [Inherited]); nil: open our own. They are closed in any case.
 	Listeners []net.Listener
 }
 
@@ -57,16 +64,6 @@ func (e *Hinted) Hint() string { return e.Tip }
 // Unwrap returns the error without the advice.
 func (e *Hinted) Unwrap() error { return e.Err }
 
-// Sizes of the queues towards the brain. When the first is full the readers of
-// meta connections wait; when the second is full reports of the data plane are
-// dropped and come again.
-const (
-	eventQueue  = 1024
-	reportQueue = 1024
-	// batch is how many events are taken in before the effects are carried out.
-	batch = 256
-)
-
 // Daemon is one running node.
 type Daemon struct {
 	opts    Options
@@ -83,18 +80,21 @@ type Daemon struct {
 	brain   *mesh.Mesh
 	script  *script.Runner
 	face    *face // the interface, as the kernel sees it
-	invite  *invite.Server
+	invite  atomic.Pointer[invite.Server]
 	pcap    pcap
 	disk    *disk
 
 	events  chan mesh.Event
 	reports chan mesh.Event
 	calls   chan func()
+	clashes chan clash
 	stop    context.CancelFunc
 	started time.Time
 	done    chan struct{} // closed when the brain has ended
+	closed  bool          // close was called
 
-	subnets atomic.Pointer[[]mesh.Owned] // latest published
+	reloading sync.Mutex
+	subnets   atomic.Pointer[[]mesh.Owned] // latest published
 }
 
 // Run runs a node until ctx ends or it is told to stop, and leaves the machine as
@@ -105,26 +105,35 @@ func Run(ctx context.Context, opts Options) error {
 	d := &Daemon{
 		opts: opts, stop: stop, started: time.Now(), done: make(chan struct{}),
 		events: make(chan mesh.Event, eventQueue), reports: make(chan mesh.Event, reportQueue),
-		calls: make(chan func()),
+		calls: make(chan func()), clashes: make(chan clash, 16),
+		tcp: opts.Listeners,
 	}
 	d.log = newLogger(opts.Log, opts.Debug)
-	if err := d.load(); err != nil {
-		return err
-	}
-	d.log.printf(0, mesh.Notice, "tincan %s starting, debug level %d", opts.Version, d.log.level())
+	defer d.log.close()
+	// Whatever their default actions are, from here on signals wait until they are heard.
+	signals := catchSignals()
+	defer signals.release()
+
 	// A client that asked us to stop takes the end of its connection for our
 	// end: so the control socket is served until everything else is gone.
 	var serving sync.WaitGroup
 	controlCtx, endControl := context.WithCancel(context.Background())
 	defer func() { endControl(); serving.Wait() }()
 	defer d.close()
+	if err := d.load(); err != nil {
+		return err
+	}
 	if err := d.open(); err != nil {
 		return err
 	}
-	return d.run(ctx, func() {
+	err := d.run(ctx, func() {
 		server := control.NewServer(d.claim.Cookie(), &backend{d})
 		serving.Go(func() { server.Serve(controlCtx, d.claim.Listener()) })
+		serving.Go(func() { signals.serve(controlCtx, d) })
 	})
+	d.close()
+	d.log.printf(0, mesh.Notice, "terminated")
+	return err
 }
 
 // network is the configuration in use. It is replaced by a reload.
@@ -137,7 +146,7 @@ func (d *Daemon) load() error {
 		d.log.printf(0, mesh.Warning, "%s", w)
 	}
 	if err != nil {
-		return err
+		return adviseFiles(d.opts.Layout, err)
 	}
 	d.current.Store(n)
 	if d.opts.Debug == 0 {
@@ -147,11 +156,8 @@ func (d *Daemon) load() error {
 	for _, w := range warnings {
 		d.log.printf(0, mesh.Warning, "%s", w)
 	}
-	if errors.Is(err, os.ErrNotExist) {
-		return &Hinted{err, "make a key with: tincan tinc generate-ed25519-keys (with the same -n or -c)"}
-	}
 	if err != nil {
-		return err
+		return adviseKey(err)
 	}
 	if n.Own.Key != nil && *n.Own.Key != key.Public() {
 		d.log.printf(0, mesh.Error, "the public key in %s does not belong to the private key %s: others will refuse this node", d.opts.Layout.Host(n.Name), n.Settings.PrivateKeyFile)
@@ -164,14 +170,11 @@ func (d *Daemon) load() error {
 // error is given back by close.
 func (d *Daemon) open() error {
 	claim, err := control.NewClaim(d.opts.Layout.PidFile)
-	var running *control.RunningError
-	if errors.As(err, &running) {
-		return &Hinted{err, "see it with: tincan status; end it with: tincan down (with the same -n or -c)"}
-	}
 	if err != nil {
-		return err
+		return adviseClaim(err)
 	}
 	d.claim = claim
+	d.log.printf(0, mesh.Notice, "tincan %s starting, debug level %d", d.opts.Version, d.log.level())
 	for _, dir := range []string{d.opts.Layout.Hosts(), d.opts.Layout.Cache()} {
 		if err := config.MakeDir(dir, 0o755); err != nil {
 			d.log.printf(0, mesh.Warning, "%v", err)
@@ -184,7 +187,7 @@ func (d *Daemon) open() error {
 		return err
 	}
 	if err := claim.Publish(d.tcpAddr()); err != nil {
-		return err
+		return adviseClaim(err)
 	}
 	s := d.network().Settings
 	d.script = script.NewRunner(d.scriptConfig(s), func(level int, text string) {
@@ -215,16 +218,17 @@ func (d *Daemon) open() error {
 		MaxOutput:  s.MaxOutputBufferSize, MaxBurst: s.MaxConnectionBurst,
 		Mark: s.FWMark, BindToDevice: s.BindToInterface, Family: family(s.AddressFamily), Bind: d.bindAddrs(),
 	})
-	d.invite = d.invitations()
-	d.face = newFace(d.dev.Name(), d.log)
+	d.invite.Store(d.invitations(s))
+	d.face = newFace(d.dev.Name(), d.log, d.underlay)
 	return nil
 }
 
 // run starts the goroutines, and ends them in the opposite order. serve begins to
-// answer the control socket.
+// answer the control socket and signals.
+//
+//	up:   tinc-up, packets, brain (subnet-up), connections, control, Ready
+//	down: connections, brain (host-down, subnet-down), tinc-down, packets
 func (d *Daemon) run(ctx context.Context, serve func()) error {
-	var wg sync.WaitGroup
-	defer wg.Wait()
 	failed := make(chan error, 1)
 	fail := func(what string, err error) {
 		select {
@@ -234,79 +238,84 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 	}
 
 	// Scripts run until the very end: the last of them is tinc-down.
-	scriptCtx, endScripts := context.WithCancel(context.Background())
-	scriptsDone := make(chan struct{})
-	go func() {
-		defer close(scriptsDone)
-		_ = d.script.Run(scriptCtx)
-	}()
-	defer func() { endScripts(); <-scriptsDone }()
-
+	defer inBackground(func(ctx context.Context) { _ = d.script.Run(ctx) })()
 	if err := d.interfaceUp(ctx); err != nil {
 		return err
 	}
-	defer d.interfaceDown()
-
-	// the data plane ends after the brain, which may still send
-	planeCtx, endPlane := context.WithCancel(context.Background())
-	planeDone := make(chan struct{})
-	go func() {
-		defer close(planeDone)
-		if err := d.plane.Run(planeCtx); err != nil {
+	// The packet path ends behind tinc-down: it takes the interface with it.
+	defer inBackground(func(ctx context.Context) {
+		if err := d.plane.Run(ctx); err != nil {
 			fail("packet path", err)
 		}
-	}()
+	})()
 	d.dev, d.socks = nil, nil // the plane closes them
-	defer func() { endPlane(); <-planeDone }()
+	defer d.interfaceDown()
 
 	var seed [32]byte
 	rand.Read(seed[:])
 	d.brain = mesh.New(d.meshConfig(d.network()), mesh.Injected{
 		Rand: mathrand.New(mathrand.NewChaCha8(seed)), Secrets: rand.Reader, RouteMTU: d.routeMTU,
 	}, time.Now())
+	defer inBackground(d.face.run)()
+	defer inBackground(d.disk.run)()
 
-	d.disk.start()
-	defer d.disk.close()
-
-	brainCtx, endBrain := context.WithCancel(context.Background())
-	defer endBrain()
-	go func() {
+	d.flush(time.Now()) // our own subnets come up before anything else happens
+	endBrain := inBackground(func(ctx context.Context) {
 		defer close(d.done)
-		d.think(brainCtx)
-	}()
-
+		d.think(ctx)
+	})
+	defer inBackground(d.mendClashes)()
+	var accepting sync.WaitGroup
 	for _, l := range d.tcp {
-		wg.Go(func() {
+		accepting.Go(func() {
 			if err := d.conns.Serve(ctx, l); err != nil && ctx.Err() == nil {
 				fail("meta connections", err)
 			}
 		})
 	}
 	serve()
-	unhook := d.hookSignals()
-	defer unhook()
-
-	d.log.printf(0, mesh.Notice, "Ready")
-	if d.opts.Ready != nil {
-		d.opts.Ready()
-	}
 
 	var err error
-	select {
-	case <-ctx.Done():
-	case err = <-failed:
+	if d.script.Wait(ctx) == nil { // for subnet-up of our own subnets
+		d.log.printf(0, mesh.Notice, "Ready")
+		d.log.flush()
+		if d.opts.Ready != nil {
+			d.opts.Ready(func() bool { return d.ask(func() {}) })
+		}
+		select {
+		case <-ctx.Done():
+		case err = <-failed:
+		}
 	}
 	d.log.printf(0, mesh.Notice, "stopping")
+	if d.opts.Stopping != nil {
+		d.opts.Stopping()
+	}
 	d.stop()
 	d.shutdownBrain()
 	endBrain()
-	<-d.done
 	d.conns.Close()
+	accepting.Wait()
 	return err
 }
 
-// close gives back what open took.
+// inBackground runs f on a goroutine and returns what ends it and waits for it.
+func inBackground(f func(context.Context)) (end func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		f(ctx)
+	}()
+	return func() { cancel(); <-ended }
+}
+
+// close gives back what open took. It may be called again.
 func (d *Daemon) close() {
+	if d.closed {
+		return
+	}
+	d.closed = true
 	for _, l := range d.tcp {
 		l.Close()
 	}
@@ -321,143 +330,25 @@ func (d *Daemon) close() {
 			d.log.printf(0, mesh.Warning, "%v", err)
 		}
 	}
-	d.log.printf(0, mesh.Notice, "terminated")
-}
-
-// ---------------------------------------------------------------- the brain's goroutine
-
-// event queues an event for the brain. It waits while the queue is full, which
-// slows down the connection that it came from and nothing else.
-func (d *Daemon) event(e mesh.Event) {
-	select {
-	case d.events <- e:
-	case <-d.done:
-	}
-}
-
-// report queues a report of the data plane, or drops it.
-func (d *Daemon) report(e mesh.Event) bool {
-	select {
-	case d.reports <- e:
-		return true
-	default:
-		return false
-	}
-}
-
-// ask runs fn on the brain's goroutine and waits for it. It reports whether fn ran.
-func (d *Daemon) ask(fn func()) bool {
-	ran := make(chan struct{})
-	select {
-	case d.calls <- func() { fn(); close(ran) }:
-		<-ran
-		return true
-	case <-d.done:
-		return false
-	}
-}
-
-// think is the only goroutine that touches the brain.
-func (d *Daemon) think(ctx context.Context) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case e := <-d.events:
-			d.brain.Handle(time.Now(), e)
-		case e := <-d.reports:
-			d.brain.Handle(time.Now(), e)
-		case fn := <-d.calls:
-			fn()
-		case <-timer.C:
-		}
-		d.takeWaiting()
-		now := time.Now()
-		if at := d.brain.Deadline(); !at.IsZero() && !at.After(now) {
-			d.brain.Tick(now)
-		}
-		for _, e := range d.brain.Flush(now) {
-			d.do(e)
-		}
-		wait := time.Hour
-		if at := d.brain.Deadline(); !at.IsZero() {
-			wait = max(time.Until(at), 0)
-		}
-		timer.Reset(wait)
-	}
-}
-
-// takeWaiting takes in what else is queued, so that the effects of all of it are
-// worked out once.
-func (d *Daemon) takeWaiting() {
-	for range batch {
-		select {
-		case e := <-d.events:
-			d.brain.Handle(time.Now(), e)
-		case e := <-d.reports:
-			d.brain.Handle(time.Now(), e)
-		default:
-			return
-		}
-	}
-}
-
-// shutdownBrain lets the brain say good-bye.
-func (d *Daemon) shutdownBrain() {
-	d.ask(func() {
-		d.brain.Handle(time.Now(), mesh.Shutdown{})
-		for _, e := range d.brain.Flush(time.Now()) {
-			d.do(e)
-		}
-	})
-}
-
-// do carries out one effect of the brain. Nothing here may block.
-func (d *Daemon) do(e mesh.Effect) {
-	switch e := e.(type) {
-	case mesh.Dial, mesh.SendLine, mesh.Secure, mesh.Send, mesh.CloseConn, mesh.Attach, mesh.HandOver:
-		d.conns.Do(e)
-	case mesh.SendProbe:
-		d.plane.SendProbe(e)
-	case mesh.TunnelledData:
-		d.plane.Tunnelled(e)
-	case mesh.PublishPeers:
-		d.plane.PublishPeers(e.Peers)
-	case mesh.PublishRoutes:
-		d.plane.PublishRoutes(e.Routes)
-		d.subnets.Store(&e.Routes.Subnets)
-	case mesh.NodeUp:
-		d.script.NodeUp(d.env(e.Node, e.Addr))
-	case mesh.NodeDown:
-		d.script.NodeDown(d.env(e.Node, e.Addr))
-	case mesh.SubnetUp:
-		d.subnetUp(e)
-	case mesh.SubnetDown:
-		d.subnetDown(e)
-	case mesh.SaveKey:
-		d.disk.saveKey(e.Node, e.Key)
-	case mesh.SaveAddresses:
-		d.disk.saveAddresses(e.Node, e.Addrs)
-	case mesh.Log:
-		d.log.printf(e.Level, e.Priority, "%s", e.Text)
-	default:
-		panic(fmt.Sprintf("daemon: effect %T is not carried out", e))
-	}
 }
 
 // loadHost reads the host file of a peer that knocks, so that a file that was put
 // there since the start counts.
 func (d *Daemon) loadHost(name node.Name) {
+	if name != d.network().Name {
+		d.event(d.readHost(name))
+	}
+}
+
+func (d *Daemon) readHost(name node.Name) mesh.HostLoaded {
 	h, warnings, err := config.LoadHost(d.opts.Layout, name, d.opts.Overrides)
 	for _, w := range warnings {
 		d.log.printf(1, mesh.Warning, "%s", w)
 	}
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		d.log.printf(0, mesh.Warning, "%v", err)
 	}
-	d.event(mesh.HostLoaded{Node: name, Known: err == nil, Host: meshHost(h)})
+	return mesh.HostLoaded{Node: name, Known: err == nil, Host: meshHost(h)}
 }
 
 // localAddrTowards is the address that the kernel would use towards another.

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"net/netip"
 	"os"
 	"slices"
@@ -19,68 +20,68 @@ import (
 type disk struct {
 	layout config.Layout
 	log    *logger
+	wake   chan struct{} // room for one
 
-	mu     sync.Mutex
-	wake   *sync.Cond
-	keys   map[node.Name]keys.PublicKey
-	addrs  map[node.Name][]netip.AddrPort
-	closed bool
-	done   chan struct{}
+	mu    sync.Mutex
+	keys  map[node.Name]keys.PublicKey
+	addrs map[node.Name][]netip.AddrPort
 }
 
 func newDisk(l config.Layout, log *logger) *disk {
-	d := &disk{layout: l, log: log, keys: map[node.Name]keys.PublicKey{}, addrs: map[node.Name][]netip.AddrPort{}, done: make(chan struct{})}
-	d.wake = sync.NewCond(&d.mu)
-	return d
+	return &disk{
+		layout: l, log: log, wake: make(chan struct{}, 1),
+		keys: map[node.Name]keys.PublicKey{}, addrs: map[node.Name][]netip.AddrPort{},
+	}
 }
 
 func (d *disk) saveKey(n node.Name, k keys.PublicKey) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.keys[n] = k
-	d.wake.Signal()
+	poke(d.wake)
 }
 
 func (d *disk) saveAddresses(n node.Name, a []netip.AddrPort) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.addrs[n] = a
-	d.wake.Signal()
+	poke(d.wake)
 }
 
-func (d *disk) start() { go d.run() }
-
-// close writes what is still waiting and ends the goroutine.
-func (d *disk) close() {
-	d.mu.Lock()
-	d.closed = true
-	d.wake.Signal()
-	d.mu.Unlock()
-	<-d.done
+// poke wakes whoever waits at a channel that has room for one.
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
-func (d *disk) run() {
-	defer close(d.done)
+// run writes until ctx ends, and then what is left.
+func (d *disk) run(ctx context.Context) {
 	for {
-		d.mu.Lock()
-		for len(d.keys) == 0 && len(d.addrs) == 0 && !d.closed {
-			d.wake.Wait()
-		}
-		ks, as, closed := d.keys, d.addrs, d.closed
-		d.keys, d.addrs = map[node.Name]keys.PublicKey{}, map[node.Name][]netip.AddrPort{}
-		d.mu.Unlock()
-		for n, k := range ks {
-			if err := config.AppendHostKey(d.layout.Host(n), k.String()); err != nil {
-				d.log.printf(0, mesh.Error, "could not keep the public key of %s: %v", n, err)
-			}
-		}
-		for n, a := range as {
-			if err := config.WriteFile(d.layout.CacheOf(n), wire.AppendAddressCache(nil, a), 0o666); err != nil {
-				d.log.printf(0, mesh.Warning, "could not keep the addresses of %s: %v", n, err)
-			}
-		}
-		if closed {
+		select {
+		case <-d.wake:
+			d.write()
+		case <-ctx.Done():
+			d.write()
 			return
+		}
+	}
+}
+
+func (d *disk) write() {
+	d.mu.Lock()
+	ks, as := d.keys, d.addrs
+	d.keys, d.addrs = map[node.Name]keys.PublicKey{}, map[node.Name][]netip.AddrPort{}
+	d.mu.Unlock()
+	for n, k := range ks {
+		if err := config.AppendHostKey(d.layout.Host(n), k.String()); err != nil {
+			d.log.printf(0, mesh.Error, "could not keep the public key of %s: %v", n, err)
+		}
+	}
+	for n, a := range as {
+		if err := config.WriteFile(d.layout.CacheOf(n), wire.AppendAddressCache(nil, a), config.FileMode); err != nil {
+			d.log.printf(0, mesh.Warning, "could not keep the addresses of %s: %v", n, err)
 		}
 	}
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"slices"
 
+	"tincan/internal/config"
 	"tincan/internal/invite"
 	"tincan/internal/keys"
 	"tincan/internal/mesh"
@@ -14,10 +16,11 @@ import (
 )
 
 // invitations makes the server that newcomers talk to.
-func (d *Daemon) invitations() *invite.Server {
+func (d *Daemon) invitations(s config.Settings) *invite.Server {
 	return &invite.Server{
-		Dir: d.opts.Layout.ConfBase, Name: d.network().Name, Expire: d.network().Settings.InvitationExpire,
+		Dir: d.opts.Layout.ConfBase, Name: d.network().Name, Expire: s.InvitationExpire,
 		Taken:    d.takenSubnets,
+		Known:    d.reachable,
 		Accepted: d.accepted,
 		Log:      func(text string) { d.log.printf(0, mesh.Notice, "%s", text) },
 	}
@@ -36,8 +39,19 @@ func (d *Daemon) takenSubnets() []subnet.Subnet {
 	return out
 }
 
+// reachable tells whether the mesh has such a node at present. One that is only
+// remembered may be invited again: its host file may have been removed for that.
+func (d *Daemon) reachable(name node.Name) (yes bool) {
+	d.ask(func() {
+		yes = slices.ContainsFunc(d.brain.Nodes(), func(n mesh.NodeInfo) bool { return n.Name == name && n.Reachable })
+	})
+	return yes
+}
+
+// serveInvitation runs in the goroutine of a connection that was handed over. That
+// is closed under its hands when the node stops.
 func (d *Daemon) serveInvitation(conn net.Conn, firstLine string, buffered []byte) {
-	_ = d.invite.Serve(context.Background(), conn, firstLine, buffered) // it has been logged
+	_ = d.invite.Load().Serve(context.Background(), conn, firstLine, buffered) // it has been logged
 }
 
 // accepted lets the mesh know a newcomer whose key has just been stored.

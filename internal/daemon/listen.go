@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -42,56 +41,106 @@ func (d *Daemon) openDevice() (device.Device, error) {
 // listen opens a TCP and a UDP socket with the same port at each address. It is
 // enough if one address works, as in tinc.
 func (d *Daemon) listen() error {
-	s := d.network().Settings
-	addrs, err := listenAddrs(s)
+	if d.opts.Listeners != nil {
+		return d.listenBeside(d.opts.Listeners)
+	}
+	addrs, err := listenAddrs(d.network().Settings)
 	if err != nil {
 		return fmt.Errorf("working out where to listen: %w", err)
 	}
 	if len(addrs) > maxSockets {
 		return fmt.Errorf("%d addresses to listen at are more than %d", len(addrs), maxSockets)
 	}
-	var first error
+	var failed []error
 	for _, a := range addrs {
 		if a.addr.Port() == 0 && len(d.tcp) > 0 { // the same dynamic port for all families
 			a.addr = netip.AddrPortFrom(a.addr.Addr(), d.tcpAddr().Port())
 		}
 		if err := d.listenAt(a); err != nil {
-			d.log.printf(1, mesh.Warning, "%v", err)
-			if first == nil || !errors.Is(err, syscall.EAFNOSUPPORT) {
-				first = err
-			}
-			continue
+			failed = append(failed, err)
 		}
 	}
-	if len(d.socks) > 0 {
-		d.paths = d.socks
-		return nil
+	d.paths = d.socks
+	if len(d.socks) == 0 {
+		return adviseListen(worst(failed))
 	}
-	if errors.Is(first, syscall.EADDRINUSE) {
-		return &Hinted{first, "another program (perhaps tincd) uses this port; stop it, or choose another with: tincan set Port N"}
+	for _, err := range failed {
+		level := 0
+		if oneFamily(err) {
+			level = 1 // most machines without IPv6 are meant to be like that
+		}
+		d.log.printf(level, mesh.Warning, "%v", err)
 	}
-	if errors.Is(first, syscall.EACCES) || errors.Is(first, syscall.EPERM) {
-		return &Hinted{first, "ports below 1024 need root; run this with sudo, or choose a higher one with: tincan set Port N"}
-	}
-	return first
+	return nil
 }
 
-func (d *Daemon) listenAt(a listenAddr) error {
-	s := d.network().Settings
-	l, err := listenTCP(a, s.FWMark, s.BindToInterface)
-	if err != nil {
-		return fmt.Errorf("cannot listen at %s (TCP): %w", a.addr, cause(err))
+// worst is the error to show when no address works.
+func worst(errs []error) error {
+	for _, err := range errs {
+		if !oneFamily(err) {
+			return err
+		}
 	}
-	at := netip.AddrPortFrom(a.addr.Addr(), uint16(l.Addr().(*net.TCPAddr).Port))
+	if len(errs) == 0 {
+		return errors.New("there is no address to listen at; see AddressFamily")
+	}
+	return errs[0]
+}
+
+// oneFamily tells whether err only says that the machine has no IPv6, or no IPv4.
+func oneFamily(err error) bool {
+	return errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EADDRNOTAVAIL)
+}
+
+// dynamicTries is how often another free TCP port is asked for whose number is
+// free for UDP, too.
+const dynamicTries = 20
+
+func (d *Daemon) listenAt(a listenAddr) (err error) {
+	s := d.network().Settings
+	for range dynamicTries {
+		var l net.Listener
+		if l, err = listenTCP(a, s.FWMark, s.BindToInterface); err != nil {
+			return fmt.Errorf("cannot listen at %s (TCP): %w", a.addr, cause(err))
+		}
+		if err = d.listenUDP(l); err == nil {
+			d.tcp = append(d.tcp, l)
+			return nil
+		}
+		l.Close()
+		if a.addr.Port() != 0 || !errors.Is(err, syscall.EADDRINUSE) {
+			break
+		}
+	}
+	return err
+}
+
+// listenBeside uses TCP sockets that somebody else has opened.
+func (d *Daemon) listenBeside(ls []net.Listener) error {
+	for _, l := range ls {
+		if _, ok := l.(*net.TCPListener); !ok {
+			return fmt.Errorf("the socket %s that was handed over does not listen on TCP", l.Addr())
+		}
+		if err := d.listenUDP(l); err != nil {
+			return adviseListen(err)
+		}
+	}
+	d.paths = d.socks
+	return nil
+}
+
+// listenUDP opens the UDP socket that belongs to a TCP socket.
+func (d *Daemon) listenUDP(l net.Listener) error {
+	s := d.network().Settings
+	at := l.Addr().(*net.TCPAddr).AddrPort()
+	at = netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
 	u, err := udp.Listen(at, udp.Options{
 		RcvBuf: buffer(s.UDPRcvBuf), SndBuf: buffer(s.UDPSndBuf), Mark: s.FWMark, BindToDevice: s.BindToInterface,
 		Fragment: !s.PMTUDiscovery,
 	})
 	if err != nil {
-		l.Close()
 		return fmt.Errorf("cannot listen at %s (UDP): %w", at, cause(err))
 	}
-	d.tcp = append(d.tcp, l)
 	d.socks = append(d.socks, u)
 	d.log.printf(1, mesh.Info, "listening at %s", at)
 	return nil
@@ -123,8 +172,14 @@ func (d *Daemon) tcpAddr() netip.AddrPort {
 	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 }
 
-// port is the port that we announce, in decimal.
-func (d *Daemon) port() string { return strconv.Itoa(int(d.tcpAddr().Port())) }
+// port is the port that we announce: the one that we listen at, unless the
+// sockets were handed over, which may be behind something that has another.
+func (d *Daemon) port() uint16 {
+	if p, err := lookupPort(d.network().Settings.Port); err == nil && p != 0 && d.opts.Listeners != nil {
+		return p
+	}
+	return d.tcpAddr().Port()
+}
 
 // bindAddrs are the addresses that outgoing connections come from: for each
 // family the one of BindToAddress, if there is exactly one.

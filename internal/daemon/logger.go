@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -10,16 +11,35 @@ import (
 	"tincan/internal/mesh"
 )
 
+const (
+	logQueue = 4096
+	// logPatience is how long a log that does not move can hold up start and end.
+	logPatience = 2 * time.Second
+)
+
 // logger passes messages to the operator's log and to whoever listens over the
 // control socket, each up to its own debug level.
+//
+// It never waits. The operator's log is written by a goroutine of its own, since
+// a terminal that has been stopped with Ctrl-S would otherwise stop the node;
+// what does not fit the queue is left out and counted.
 type logger struct {
-	out     func(control.LogRecord)
 	current atomic.Int32 // debug level
 	most    atomic.Int32 // highest level that anybody listens to
+
+	queue   chan logEntry // nil: there is no operator's log
+	lost    atomic.Int64
+	stop    chan struct{}
+	written chan struct{} // closed when the writer has ended
 
 	mu   sync.Mutex
 	next int
 	subs map[int]subscriber
+}
+
+type logEntry struct {
+	record  control.LogRecord
+	flushed chan struct{} // if set: no record, tell when you are here
 }
 
 type subscriber struct {
@@ -27,10 +47,72 @@ type subscriber struct {
 	sink  func(control.LogRecord)
 }
 
+// newLogger starts a logger that writes to out, which may be nil.
 func newLogger(out func(control.LogRecord), level int) *logger {
-	l := &logger{out: out, subs: map[int]subscriber{}}
+	l := &logger{subs: map[int]subscriber{}, stop: make(chan struct{}), written: make(chan struct{})}
 	l.setLevel(level)
+	if out == nil {
+		close(l.written)
+		return l
+	}
+	l.queue = make(chan logEntry, logQueue)
+	go func() {
+		defer close(l.written)
+		l.write(out)
+	}()
 	return l
+}
+
+func (l *logger) write(out func(control.LogRecord)) {
+	put := func(e logEntry) {
+		if e.flushed != nil {
+			close(e.flushed)
+			return
+		}
+		if n := l.lost.Swap(0); n > 0 {
+			out(control.LogRecord{Time: time.Now(), Priority: mesh.Warning, Text: fmt.Sprintf("%d messages were left out: they came faster than the log takes them", n)})
+		}
+		out(e.record)
+	}
+	for {
+		select {
+		case e := <-l.queue:
+			put(e)
+			continue
+		case <-l.stop:
+		}
+		for len(l.queue) > 0 {
+			put(<-l.queue)
+		}
+		return
+	}
+}
+
+// flush waits until everything has been written, but not for ever.
+func (l *logger) flush() {
+	if l.queue == nil {
+		return
+	}
+	e := logEntry{flushed: make(chan struct{})}
+	patience := time.After(logPatience)
+	select {
+	case l.queue <- e:
+	case <-patience:
+		return
+	}
+	select {
+	case <-e.flushed:
+	case <-patience:
+	}
+}
+
+// close writes what is left and ends the writer.
+func (l *logger) close() {
+	close(l.stop)
+	select {
+	case <-l.written:
+	case <-time.After(logPatience):
+	}
 }
 
 func (l *logger) level() int { return int(l.current.Load()) }
@@ -52,6 +134,8 @@ func (l *logger) updateMost() {
 	l.most.Store(int32(most))
 }
 
+// subscribe makes sink receive what is said up to a level, until cancel is called.
+// sink must not block, nor call back.
 func (l *logger) subscribe(level int, sink func(control.LogRecord)) (cancel func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -73,8 +157,12 @@ func (l *logger) printf(level int, p mesh.Priority, format string, args ...any) 
 	}
 	r := control.LogRecord{Time: time.Now(), Priority: p, Text: fmt.Sprintf(format, args...)}
 	current := l.level()
-	if level <= current && l.out != nil {
-		l.out(r)
+	if level <= current && l.queue != nil {
+		select {
+		case l.queue <- logEntry{record: r}:
+		default:
+			l.lost.Add(1)
+		}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -82,5 +170,14 @@ func (l *logger) printf(level int, p mesh.Priority, format string, args ...any) 
 		if level <= s.level || s.level < 0 && level <= current {
 			s.sink(r)
 		}
+	}
+}
+
+// failed logs an error that the node goes on with, and the advice that comes with it.
+func (l *logger) failed(level int, p mesh.Priority, err error) {
+	l.printf(level, p, "%v", err)
+	var h interface{ Hint() string }
+	if errors.As(err, &h) && h.Hint() != "" {
+		l.printf(level, p, "hint: %s", h.Hint())
 	}
 }

@@ -4,32 +4,25 @@ package daemon
 
 import (
 	"os"
-	"os/signal"
 	"syscall"
-
-	"tincan/internal/mesh"
 )
 
-// hookSignals makes SIGHUP reload the configuration and SIGALRM dial at once.
-// The signals that end the process are the caller's: they cancel its context.
-func (d *Daemon) hookSignals() (unhook func()) {
-	ch := make(chan os.Signal, 4)
-	quit := make(chan struct{})
-	signal.Notify(ch, syscall.SIGHUP, syscall.SIGALRM)
-	go func() {
-		for {
-			select {
-			case s := <-ch:
-				if s == syscall.SIGHUP {
-					d.log.printf(0, mesh.Notice, "got the signal HUP")
-					_ = d.reload() // it has been logged
-				} else {
-					(&backend{d}).Retry()
-				}
-			case <-quit:
-				return
-			}
-		}
-	}()
-	return func() { signal.Stop(ch); close(quit) }
+var (
+	acted   = []os.Signal{syscall.SIGHUP, syscall.SIGALRM, syscall.SIGUSR1, syscall.SIGUSR2}
+	ignored = []os.Signal{syscall.SIGPIPE}
+)
+
+// act does what a signal means, as in tinc: HUP reloads, ALRM dials at once;
+// USR1 and USR2 (tinc 1.0) log connections, and everything else that is known.
+func act(d *Daemon, sig os.Signal) {
+	switch sig {
+	case syscall.SIGHUP:
+		_ = d.reload() // it has been logged
+	case syscall.SIGALRM:
+		(&backend{d}).Retry()
+	case syscall.SIGUSR1:
+		d.logConnections()
+	case syscall.SIGUSR2:
+		d.logEverything()
+	}
 }

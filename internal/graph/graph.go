@@ -194,6 +194,7 @@ func (g *Graph) vertex(n node.Name) int32 {
 		g.vertices = append(g.vertices, vertex{name: n})
 	}
 	g.index[n] = i
+	g.tree.ranked = false
 	return i
 }
 
@@ -206,6 +207,7 @@ func (g *Graph) release(i int32) {
 	delete(g.index, v.name)
 	*v = vertex{}
 	g.free = append(g.free, i)
+	g.tree.ranked = false
 }
 
 func (g *Graph) arc(from, to node.Name) *arc {

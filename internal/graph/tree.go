@@ -41,14 +41,21 @@ type link struct {
 }
 
 func (l link) compare(o link) int {
-	return cmp.Or(cmp.Compare(l.weight, o.weight), cmp.Compare(l.from, o.from), cmp.Compare(l.to, o.to))
+	if l.weight != o.weight {
+		return cmp.Compare(l.weight, o.weight)
+	}
+	if l.from != o.from {
+		return cmp.Compare(l.from, o.from)
+	}
+	return cmp.Compare(l.to, o.to)
 }
 
 type treeScratch struct {
-	order []int32 // vertices by name
-	rank  []int32 // by vertex: its place in order
-	links []link
-	trees []int32 // union-find forest over vertices; a root is its own parent
+	ranked bool    // order and rank are right
+	order  []int32 // vertices by name
+	rank   []int32 // by vertex: its place in order
+	links  []link
+	trees  []int32 // union-find forest over vertices; a root is its own parent
 }
 
 // Tree returns the broadcast tree of the nodes that are reachable from self. The
@@ -87,6 +94,10 @@ func (g *Graph) Tree() Tree {
 
 func (g *Graph) rankNames() {
 	s := &g.tree
+	if s.ranked {
+		return
+	}
+	s.ranked = true
 	s.order = s.order[:0]
 	for i := range g.vertices {
 		s.order = append(s.order, int32(i))

@@ -1,8 +1,10 @@
 package mesh
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Ends of an attempt that nobody waits for any more: the brain once fell over each of them.
@@ -69,4 +71,65 @@ func TestARequestBehindTheEdgeThatItNeeds(t *testing.T) {
 		}
 	}
 	t.Error("the request for our key was not answered")
+}
+
+func TestAnotherNodeWithOurName(t *testing.T) {
+	p := newPlayer(t)
+	p.input("node alice connect=bob")
+	p.neighbours()
+	clash := func(adds, dels int) (closed int) {
+		for i := range adds {
+			p.m.Handle(p.now, Request{Conn: 2, Text: fmt.Sprintf("12 %x alice n%d 192.0.2.7 655 0 1", p.now.UnixNano()+int64(i), i)})
+		}
+		for i := range dels {
+			p.m.Handle(p.now, Request{Conn: 2, Text: fmt.Sprintf("13 %x alice carol", p.now.UnixNano()+int64(i))})
+		}
+		for _, e := range append(p.flush(), p.input("wait 5200ms")...) {
+			if c, ok := e.(CloseConn); ok && strings.Contains(c.Reason, "another node uses our name") {
+				closed++
+			}
+		}
+		return closed
+	}
+	if n := clash(500, 100); n != 0 {
+		t.Errorf("%d connections closed although only edges were added", n)
+	}
+	if n := clash(101, 101); n != 2 {
+		t.Errorf("%d connections closed, want both", n)
+	}
+	dials := func(effects []Effect) (n int) {
+		for _, e := range effects {
+			if _, ok := e.(Dial); ok {
+				n++
+			}
+		}
+		return n
+	}
+	if n := dials(p.input("wait 9s")); n != 0 {
+		t.Error("dialled while away from the mesh")
+	}
+	if p.input("accepted 6 198.51.100.2:4000"); p.m.conns[6] != nil {
+		t.Error("accepted a connection while away from the mesh")
+	}
+	if n := dials(p.input("wait 3s")); n != 1 {
+		t.Errorf("%d dials after the pause, want 1", n)
+	}
+}
+
+func TestMachineThatSleptConnectsAnew(t *testing.T) {
+	p := newPlayer(t)
+	p.input("node alice")
+	p.neighbours()
+	p.input("wait 2s")
+	p.now = p.now.Add(time.Hour)
+	p.m.Tick(p.now)
+	closed := 0
+	for _, e := range p.flush() {
+		if _, ok := e.(CloseConn); ok {
+			closed++
+		}
+	}
+	if closed != 2 {
+		t.Errorf("%d connections closed after an hour of sleep, want 2", closed)
+	}
 }

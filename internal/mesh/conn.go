@@ -32,6 +32,7 @@ type conn struct {
 
 	edge      graphEdge // our edge to the peer, once active
 	activated time.Time
+	opinion   opinion // of the peer about the mesh
 }
 
 // dialled tells whether we made the connection.
@@ -262,7 +263,8 @@ func (m *Mesh) ack(c *conn, text string) error {
 		return err
 	}
 	p := c.peer
-	if old := p.conn; old != nil {
+	old := p.conn
+	if old != nil {
 		if m.stays(old, c) {
 			m.passDuty(c, old)
 			return errors.New("another connection with it was made at the same time")
@@ -271,6 +273,7 @@ func (m *Mesh) ack(c *conn, text string) error {
 		m.passDuty(old, c)
 		m.forget(old)
 		m.emit(CloseConn{Conn: old.id, Reason: "replaced by a newer connection"})
+		m.graph.Delete(m.cfg.Name, p.name)
 	}
 	own := m.ownOptions(p)
 	opts := own&^wire.PMTUDiscovery | a.Options&^wire.PMTUDiscovery | own&a.Options&wire.PMTUDiscovery
@@ -289,10 +292,13 @@ func (m *Mesh) ack(c *conn, text string) error {
 	m.logf(1, Notice, "connection with %s activated", c)
 	m.sendEverything(c)
 
-	e := graphEdgeFrom(m.cfg.Name, p.name, c,
-		wire.AddressOf(netip.AddrPortFrom(c.remote.Addr(), port)),
+	addr := netip.AddrPortFrom(c.remote.Addr(), port)
+	e := graphEdgeFrom(m.cfg.Name, p.name, c, wire.AddressOf(addr),
 		wire.AddressOf(netip.AddrPortFrom(c.local.Addr(), m.cfg.Port)))
 	m.graph.Set(e)
+	if old != nil && old.remote.Addr() != c.remote.Addr() {
+		m.moved(p, addr, -1)
+	}
 	text2 := addEdge(m.nonce(), e)
 	if m.cfg.TunnelServer {
 		m.send(c, text2)
@@ -324,7 +330,15 @@ func (m *Mesh) sendEverything(c *conn) {
 		}
 		return
 	}
+	m.tellAll(c, func(*peer) bool { return true })
+}
+
+// tellAll tells c the subnets and edges of the nodes that are chosen.
+func (m *Mesh) tellAll(c *conn, choose func(*peer) bool) {
 	for _, p := range m.order {
+		if !choose(p) {
+			continue
+		}
 		for _, s := range sortedSubnets(p) {
 			m.send(c, addSubnet(m.nonce(), p.name, s))
 		}
@@ -442,7 +456,7 @@ func (m *Mesh) checkConns() {
 			m.drop(c, fmt.Sprintf("no answer to a ping for %s", m.cfg.PingTimeout))
 		case age >= m.cfg.PingInterval:
 			c.began, c.pinged = m.now, true
-			m.send(c, wire.Ping{}.Append(nil))
+			m.ping(c)
 		}
 	}
 }

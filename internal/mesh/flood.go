@@ -68,6 +68,7 @@ func (m *Mesh) handleRequest(c *conn, text string) error {
 		return errors.New("the peer ended the connection")
 	case wire.KindPing:
 		m.send(c, wire.Pong{}.Append(nil))
+		m.compare(c, text)
 		return nil
 	case wire.KindPong:
 		c.pinged = false
@@ -167,6 +168,7 @@ func (m *Mesh) delSubnet(c *conn, text string) error {
 func (m *Mesh) putSubnet(p *peer, s subnet.Subnet) {
 	p.subnets[s] = struct{}{}
 	m.subnets++
+	m.known, p.sorted = "", nil
 	m.routesDirty = true
 	if p.reachable {
 		m.emit(SubnetUp{Owner: p.name, Subnet: s, Addr: p.road.addr})
@@ -176,6 +178,7 @@ func (m *Mesh) putSubnet(p *peer, s subnet.Subnet) {
 func (m *Mesh) dropSubnet(p *peer, s subnet.Subnet) {
 	delete(p.subnets, s)
 	m.subnets--
+	m.known, p.sorted = "", nil
 	m.routesDirty = true
 	if p.reachable {
 		m.emit(SubnetDown{Owner: p.name, Subnet: s, Addr: p.road.addr})

@@ -102,6 +102,26 @@ func (m *Mesh) Conns() []ConnInfo {
 	return out
 }
 
+// Size says how much the brain holds.
+type Size struct {
+	Nodes, Edges, Subnets   int
+	Conns                   int // at any stage
+	Wishes                  int // nodes to be dialled or kept connected
+	Timers                  int
+	Texts                   int // of flooded requests, remembered
+	Repeats, Dirty, Orphans int
+}
+
+// Size returns how much the brain holds.
+func (m *Mesh) Size() Size {
+	return Size{
+		Nodes: len(m.nodes), Edges: m.graph.Len(), Subnets: m.subnets,
+		Conns: len(m.conns), Wishes: len(m.dials), Timers: len(m.timers.heap),
+		Texts: len(m.seen.young) + len(m.seen.old), Repeats: len(m.repeats.counts),
+		Dirty: len(m.dirty), Orphans: len(m.orphans),
+	}
+}
+
 func addSubnet(nonce uint32, owner node.Name, s subnet.Subnet) []byte {
 	return wire.AddSubnet{Nonce: nonce, Owner: owner, Subnet: s}.Append(nil)
 }
@@ -110,18 +130,20 @@ func delSubnet(nonce uint32, owner node.Name, s subnet.Subnet) []byte {
 	return wire.DelSubnet{Nonce: nonce, Owner: owner, Subnet: s}.Append(nil)
 }
 
-// Underlay returns a node that is reached, or is being dialled, at an address
-// inside p: a route to p through the VPN would lead the VPN's own packets into it.
-func (m *Mesh) Underlay(p netip.Prefix) (node.Name, bool) {
-	for _, x := range m.order {
-		if a := x.road.addr; a.IsValid() && p.Contains(a.Addr()) {
-			return x.name, true
+// Underlay returns the real addresses at which nodes are reached, or are being
+// dialled. A route to one of them through the VPN would lead the VPN's own
+// packets into it.
+func (m *Mesh) Underlay() map[netip.Addr]node.Name {
+	out := map[netip.Addr]node.Name{}
+	for _, p := range m.order {
+		if a := p.road.addr; a.IsValid() {
+			out[a.Addr().Unmap()] = p.name
 		}
-		for _, e := range m.addressesOf(x) {
-			if ip, err := netip.ParseAddr(e.Host); err == nil && p.Contains(ip) {
-				return x.name, true
+		for _, e := range m.addressesOf(p) {
+			if ip, err := netip.ParseAddr(e.Host); err == nil {
+				out[ip.Unmap()] = p.name
 			}
 		}
 	}
-	return "", false
+	return out
 }

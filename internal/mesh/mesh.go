@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -43,6 +44,7 @@ type Mesh struct {
 	repeats repeats
 	refused time.Time // when refuse last logged
 	subnets int       // of all nodes
+	known   string    // what knowledge returned, "" when that may have changed
 
 	nodes   map[node.Name]*peer
 	order   []*peer // all nodes by name, so that equal runs give equal transcripts
@@ -240,6 +242,7 @@ type peer struct {
 	host    Host
 
 	subnets   map[subnet.Subnet]struct{}
+	sorted    []subnet.Subnet // the same in order; nil: to be worked out
 	path      graph.Path
 	reachable bool
 	born      time.Time // when it was first heard of
@@ -290,7 +293,12 @@ func (p *peer) key() *keys.PublicKey { return p.host.Key }
 // hasAddress tells whether it could be dialled without the mesh's help.
 func (p *peer) hasAddress() bool { return len(p.host.Addresses) > 0 }
 
-func (m *Mesh) touch(p *peer) { m.dirty[p] = struct{}{} }
+// touch has the state of p published, if it has changed.
+func (m *Mesh) touch(p *peer) {
+	if p != m.self {
+		m.dirty[p] = struct{}{}
+	}
+}
 
 func (m *Mesh) setHost(name node.Name, known bool, h Host) {
 	if !known {
@@ -336,6 +344,7 @@ func byName(a, b *peer) int { return cmp.Compare(a.name, b.name) }
 
 // recompute searches the paths anew and acts on what has changed.
 func (m *Mesh) recompute() {
+	m.known = ""
 	paths := m.graph.Paths()
 	for _, p := range m.order {
 		old := p.path
@@ -418,13 +427,13 @@ func (m *Mesh) greet(p *peer) {
 	})
 }
 
+// sortedSubnets returns the subnets of p in tinc's order. The slice does not change
+// when subnets come and go.
 func sortedSubnets(p *peer) []subnet.Subnet {
-	out := make([]subnet.Subnet, 0, len(p.subnets))
-	for s := range p.subnets {
-		out = append(out, s)
+	if p.sorted == nil && len(p.subnets) > 0 {
+		p.sorted = slices.SortedFunc(maps.Keys(p.subnets), subnet.Compare)
 	}
-	slices.SortFunc(out, subnet.Compare)
-	return out
+	return p.sorted
 }
 
 // withdrawOrphans floods DEL_EDGE for edges towards us from neighbours that
@@ -541,7 +550,7 @@ func (m *Mesh) usableMTU(p *peer) int {
 }
 
 func (m *Mesh) routes() Routes {
-	r := Routes{Tree: []node.Name{}}
+	r := Routes{Subnets: make([]Owned, 0, m.subnets+len(m.cfg.BroadcastSubnets)), Tree: []node.Name{}}
 	for _, p := range m.order {
 		for _, s := range sortedSubnets(p) {
 			r.Subnets = append(r.Subnets, Owned{Subnet: s, Owner: p.name, Reachable: p.reachable})

@@ -164,6 +164,16 @@ func (m *Mesh) hasAnyAddress(p *peer) bool {
 	return false
 }
 
+// neighbours is the number of connections of a node, ours included.
+func (m *Mesh) neighbours(n node.Name) (count int) {
+	for e := range m.graph.From(n) {
+		if _, ok := m.graph.Get(e.To, n); ok {
+			count++
+		}
+	}
+	return count
+}
+
 // connected: the connection of o has been activated.
 func (m *Mesh) connected(o *outgoing) {
 	o.up, o.queue = m.now, nil
@@ -297,7 +307,7 @@ func (m *Mesh) autoConnect() {
 		// Let go of a connection that we made and that its other end can spare.
 		var spare []*conn
 		for _, c := range conns {
-			if c.out != nil && c.out.auto && c.dialled() && m.graph.OutDegree(c.peer.name) >= 2 && m.now.Sub(c.out.up) > settled {
+			if c.out != nil && c.out.auto && c.dialled() && m.neighbours(c.peer.name) >= 2 && m.now.Sub(c.out.up) > settled {
 				spare = append(spare, c)
 			}
 		}

@@ -77,6 +77,9 @@ func (r *road) hurry() { r.asked, r.bursts = time.Time{}, 0 }
 
 // note remembers an address that might work.
 func (r *road) note(a netip.AddrPort) {
+	if !a.IsValid() {
+		return
+	}
 	if i := slices.Index(r.heard, a); i >= 0 {
 		r.heard = slices.Delete(r.heard, i, i+1)
 	}
@@ -259,7 +262,7 @@ func (m *Mesh) probeIn(e ProbeIn) {
 		m.logf(5, Debug, "bad probe from %s: %v", p.name, err)
 		return
 	}
-	if !e.Direct { // probes are not relayed
+	if !e.Direct || !usable(e.Addr) { // probes are not relayed
 		return
 	}
 	r := &p.road
@@ -316,7 +319,7 @@ func (m *Mesh) newAddress(p *peer, a netip.AddrPort) {
 	if !usable(a) || p.road.addr == a && p.road.confirmed {
 		return
 	}
-	known := p.road.addr == a || slices.Contains(p.road.heard, a)
+	known := slices.Contains(p.road.heard, a)
 	p.road.note(a)
 	if !known && p.session.active != nil && m.now.Sub(p.road.extra) >= extraInterval {
 		p.road.extra = m.now
@@ -334,15 +337,23 @@ func (m *Mesh) heardFrom(e HeardFrom) {
 	if p == nil || !p.reachable || p == m.self {
 		return
 	}
+	m.moved(p, e.Addr, e.Sock)
+}
+
+// moved asks p, which seems to be found at addr now, both there and at its old address.
+func (m *Mesh) moved(p *peer, addr netip.AddrPort, sock int) {
+	if !usable(addr) {
+		return
+	}
 	r := &p.road
-	r.note(e.Addr)
+	r.note(addr)
 	if p.session.active == nil || m.now.Sub(r.extra) < extraInterval {
 		return
 	}
 	r.extra = m.now
-	m.probe(p, e.Addr, minProbe)
-	if r.confirmed && r.addr != e.Addr && r.moved.asked.IsZero() {
-		r.moved = challenge{addr: e.Addr, sock: e.Sock, asked: m.now}
+	m.probe(p, addr, minProbe)
+	if r.confirmed && r.addr != addr && r.moved.asked.IsZero() {
+		r.moved = challenge{addr: addr, sock: sock, asked: m.now}
 		m.probe(p, r.addr, minProbe)
 	}
 }
@@ -471,8 +482,9 @@ func (m *Mesh) gotUDPInfo(c *conn, text string) error {
 		return nil
 	}
 	if a, ok := r.Addr.Addr(); ok && from.conn == nil && !from.road.confirmed && usable(a) {
-		if !from.road.addr.IsValid() {
-			from.road.setAddr(a, -1)
+		if from.road.addr != a { // also for those that we pass the news on to
+			from.road.note(from.road.addr)
+			from.road.addr, from.road.sock = a, -1
 			m.touch(from)
 		}
 		m.newAddress(from, a)

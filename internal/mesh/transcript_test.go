@@ -14,8 +14,10 @@ import (
 	"testing"
 	"time"
 
+	"tincan/internal/b64"
 	"tincan/internal/keys"
 	"tincan/internal/node"
+	"tincan/internal/sptps"
 	"tincan/internal/subnet"
 	"tincan/internal/wire"
 )
@@ -25,7 +27,7 @@ var update = flag.Bool("update", false, "write the transcripts in testdata/trans
 // TestTranscripts plays the conversations in testdata/transcripts. In such a file a line that
 // begins with "> " is an event, "# " a comment, and what follows until the next
 // event is what the brain answers. Peers bob, carol and dave have host files;
-// the brain's own name is the first word after "> node".
+// the brain's own name is the first word after "> node". See player.input for the events.
 func TestTranscripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/transcripts/*.txt")
 	if err != nil || len(files) == 0 {
@@ -76,10 +78,22 @@ type player struct {
 	now  time.Time
 	self node.Name
 	told map[string]bool // requests played to the brain
+
+	peers    map[node.Name]*fakePeer
+	routeMTU int // what the kernel says about every route
+
+	watch   func([]Effect) // is shown all effects, if not nil
+	lenient bool           // sessions may fail
+}
+
+// fakePeer is the other end of a session with the brain.
+type fakePeer struct {
+	session *sptps.Datagram
+	inbox   []string // handshake requests of the brain
 }
 
 func newPlayer(t *testing.T) *player {
-	return &player{t: t, now: time.Unix(1_900_000_000, 0), told: map[string]bool{}}
+	return &player{t: t, now: time.Unix(1_900_000_000, 0), told: map[string]bool{}, peers: map[node.Name]*fakePeer{}}
 }
 
 func testKey(name node.Name) *keys.PrivateKey {
@@ -142,7 +156,7 @@ func (p *player) input(line string) []Effect {
 	switch verb {
 	case "node":
 		p.start(words)
-		return p.m.Flush(p.now)
+		return p.flush()
 	case "wait":
 		d, err := time.ParseDuration(word(0))
 		if err != nil {
@@ -157,10 +171,14 @@ func (p *player) input(line string) []Effect {
 			}
 			p.now = next
 			p.m.Tick(p.now)
-			out = append(out, p.m.Flush(p.now)...)
+			out = append(out, p.flush()...)
 		}
 	case "accepted":
-		ev = Accepted{Conn: conn(), Remote: addr(1), Local: netip.MustParseAddrPort("192.0.2.1:655")}
+		a := Accepted{Conn: conn(), Remote: addr(1), Local: netip.MustParseAddrPort("192.0.2.1:655")}
+		if len(words) > 2 {
+			a.Local = addr(2)
+		}
+		ev = a
 	case "dialed":
 		ev = Dialed{Conn: conn(), Remote: addr(1), Local: netip.MustParseAddrPort("192.0.2.1:40000")}
 	case "line":
@@ -176,6 +194,41 @@ func (p *player) input(line string) []Effect {
 			c.Err = errors.New(s)
 		}
 		ev = c
+	case "session":
+		return p.makeSession(node.Name(word(0)), word(1))
+	case "host":
+		h := HostLoaded{Node: node.Name(word(0))}
+		h.Host, h.Known = p.config(p.self, words[1:]).Hosts[h.Node]
+		ev = h
+	case "probe":
+		size, err := strconv.Atoi(word(3))
+		if err != nil {
+			p.t.Fatalf("%q: %v", line, err)
+		}
+		in := ProbeIn{Node: node.Name(word(0)), Addr: addr(1), Direct: true}
+		switch word(2) {
+		case "request":
+			in.Data = wire.AppendProbeRequest(nil, size, []byte{1})
+		case "reply":
+			in.Data = wire.AppendProbeNotice(nil, size, []byte{1})
+		case "same":
+			in.Data = wire.AppendProbeReply(nil, 2, wire.AppendProbeRequest(nil, size, []byte{1}))
+		default:
+			p.t.Fatalf("%q: request, reply or same", line)
+		}
+		ev = in
+	case "heard":
+		ev = HeardFrom{Node: node.Name(word(0)), Addr: addr(1)}
+	case "indirect":
+		ev = CameIndirectly{Node: node.Name(word(0)), Hop: node.Name(word(1)), TCP: len(words) > 2}
+	case "relayed":
+		ev = Relayed{From: node.Name(word(0)), To: node.Name(word(1))}
+	case "undecodable":
+		n, _ := strconv.Atoi(word(1))
+		ev = Undecodable{Node: node.Name(word(0)), Count: n}
+	case "toolong":
+		n, _ := strconv.Atoi(word(1))
+		ev = TooLong{Node: node.Name(word(0)), Size: n}
 	case "traffic":
 		ev = Traffic{Node: node.Name(word(0))}
 	case "retry":
@@ -194,42 +247,157 @@ func (p *player) input(line string) []Effect {
 		p.t.Fatalf("%q is not understood", line)
 	}
 	p.m.Handle(p.now, ev)
-	return p.m.Flush(p.now)
+	return p.flush()
+}
+
+// flush returns the effects of the brain.
+func (p *player) flush() []Effect {
+	out := p.m.Flush(p.now)
+	for _, e := range out {
+		p.deliver(e)
+	}
+	if p.watch != nil {
+		p.watch(out)
+	}
+	return out
+}
+
+// deliver keeps the handshake requests of the brain for makeSession.
+func (p *player) deliver(e Effect) {
+	s, ok := e.(Send)
+	if !ok {
+		return
+	}
+	words := strings.Fields(s.Text)
+	if len(words) < 4 || words[1] != string(p.self) || words[0] != "16" && (words[0] != "15" || words[3] != "15") {
+		return
+	}
+	f := p.fake(node.Name(words[2]))
+	f.inbox = append(f.inbox, s.Text)
+}
+
+func (p *player) fake(n node.Name) *fakePeer {
+	f := p.peers[n]
+	if f == nil {
+		f = &fakePeer{}
+		p.peers[n] = f
+	}
+	return f
+}
+
+// makeSession plays the other end of a session, over a connection, until both sides have
+// nothing more to say. It answers the brain if that has begun, and begins otherwise.
+func (p *player) makeSession(n node.Name, conn string) (effects []Effect) {
+	f := p.fake(n)
+	tell := func(text string) {
+		effects = append(effects, p.input("request "+conn+" "+text)...)
+	}
+	answer := func(records ...[]byte) {
+		for _, r := range records {
+			tell(fmt.Sprintf("16 %s %s %s -1 -1 -1 0", n, p.self, b64.Encode(r)))
+		}
+	}
+	begin := func(initiator bool, label []byte) []byte {
+		d, kex, err := sptps.NewDatagram(sptps.Config{
+			Initiator: initiator, Key: testKey(n), Peer: testKey(p.self).Public(),
+			Label: label, Rand: rand.NewChaCha8([32]byte{2}),
+		})
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		f.session = d
+		return kex
+	}
+	if len(f.inbox) == 0 {
+		tell(fmt.Sprintf("15 %s %s 15 %s", n, p.self, b64.Encode(begin(true, sptps.LabelUDP(n, p.self)))))
+	}
+	for len(f.inbox) > 0 {
+		words := strings.Fields(f.inbox[0])
+		f.inbox = f.inbox[1:]
+		if words[0] == "15" {
+			kex := begin(false, sptps.LabelUDP(p.self, n))
+			words[3] = words[4]
+			answer(kex)
+		}
+		record, err := b64.Decode(words[3])
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		if f.session == nil {
+			continue
+		}
+		out, _, err := f.session.Handshake(record)
+		if err != nil && !p.lenient {
+			p.t.Fatalf("%s does not accept what the brain says: %v", n, err)
+		}
+		answer(out...)
+	}
+	return effects
 }
 
 // start makes the brain of a node: "NAME [OPTION]...".
 func (p *player) start(words []string) {
 	p.self = node.Name(words[0])
+	p.peers = map[node.Name]*fakePeer{}
 	p.m = New(p.config(p.self, words[1:]), Injected{
-		Rand:    rand.New(rand.NewPCG(1, 2)),
-		Secrets: rand.NewChaCha8([32]byte{1}),
+		Rand:     rand.New(rand.NewPCG(1, 2)),
+		Secrets:  rand.NewChaCha8([32]byte{1}),
+		RouteMTU: func(netip.Addr) int { return p.routeMTU },
 	}, p.now)
 }
 
-// config is the configuration of a node, changed by options.
+// config is the configuration of a node with the subnet 10.0.1.0/24 that has host files of bob
+// (with an address), carol, dave and nokey (without a key), changed by options.
 func (p *player) config(self node.Name, options []string) Config {
 	cfg := Config{
 		Name: self, Key: testKey(self), Port: 655, Broadcast: true,
-		Subnets: []subnet.Subnet{subnet.FromPrefix(netip.MustParsePrefix("10.0.1.0/24"))},
-		Hosts:   map[node.Name]Host{},
+		Hosts: map[node.Name]Host{"nokey": {}},
 	}
-	for i, n := range []node.Name{"bob", "carol", "dave"} {
-		if n == self {
-			continue
+	file := func(n node.Name) {
+		if _, ok := cfg.Hosts[n]; n != self && !ok {
+			k := testKey(n).Public()
+			cfg.Hosts[n] = Host{Key: &k}
 		}
-		k := testKey(n).Public()
-		h := Host{Key: &k}
-		if n == "bob" {
-			h.Addresses = []Endpoint{{Host: "bob.example", Port: strconv.Itoa(655 + i)}}
+	}
+	address := func(n node.Name, a string) {
+		h := cfg.Hosts[n]
+		host, port, ok := strings.Cut(a, ":")
+		if !ok {
+			port = "655"
 		}
+		h.Addresses = append(h.Addresses, Endpoint{Host: host, Port: port})
 		cfg.Hosts[n] = h
 	}
-	cfg.Hosts["nokey"] = Host{}
+	for _, n := range []node.Name{"bob", "carol", "dave"} {
+		file(n)
+	}
+	address("bob", "bob.example")
+	subnets := []string{"10.0.1.0/24"}
 	for _, w := range options {
 		key, value, _ := strings.Cut(w, "=")
+		name, rest, _ := strings.Cut(value, "@")
 		switch key {
 		case "connect":
 			cfg.ConnectTo = append(cfg.ConnectTo, node.Name(value))
+		case "file": // NAME[@ADDRESS]
+			file(node.Name(name))
+			if rest != "" {
+				address(node.Name(name), rest)
+			}
+		case "nofile":
+			delete(cfg.Hosts, node.Name(value))
+		case "newkey":
+			h, k := cfg.Hosts[node.Name(value)], testKey(node.Name("other "+value)).Public()
+			h.Key = &k
+			cfg.Hosts[node.Name(value)] = h
+		case "hostsubnet": // NAME@SUBNET
+			h := cfg.Hosts[node.Name(name)]
+			h.Subnets = append(h.Subnets, mustSubnet(p.t, rest))
+			cfg.Hosts[node.Name(name)] = h
+		case "subnet":
+			subnets = append(subnets, value)
+		case "nosubnet":
+			subnets = nil
 		case "auto":
 			cfg.AutoConnect = true
 		case "strict":
@@ -240,11 +408,24 @@ func (p *player) config(self node.Name, options []string) Config {
 			cfg.Indirect = true
 		case "tcponly":
 			cfg.TCPOnly = true
+		case "route":
+			p.routeMTU, _ = strconv.Atoi(value)
 		default:
 			p.t.Fatalf("option %q is not understood", w)
 		}
 	}
+	for _, s := range subnets {
+		cfg.Subnets = append(cfg.Subnets, mustSubnet(p.t, s))
+	}
 	return cfg
+}
+
+func mustSubnet(t *testing.T, text string) subnet.Subnet {
+	s, err := subnet.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 // describe writes an effect as a line of a transcript; "" for those that it leaves out.
@@ -274,7 +455,13 @@ func (p *player) describe(e Effect) string {
 	case HandOver:
 		return fmt.Sprintf("hand over %d", e.Conn)
 	case SendProbe:
-		return fmt.Sprintf("probe %s %s %d bytes", e.Node, e.Addr, len(e.Data))
+		pr, err := wire.ParseProbe(e.Data)
+		if err != nil {
+			return err.Error()
+		}
+		return fmt.Sprintf("probe %s %s %s of %d", e.Node, e.Addr, [...]string{"request", "same", "reply"}[pr.Kind], pr.Size)
+	case TunnelledData:
+		return fmt.Sprintf("tunnelled %s %s by %s, %d bytes", e.From, e.To, e.Hop, len(e.Record))
 	case PublishPeers:
 		var b strings.Builder
 		for i, p := range e.Peers {

@@ -91,7 +91,7 @@ func (l *Link) up() error {
 		}
 		if err := l.nl.AddrAdd(link, addr); err != nil {
 			if a.Addr().Is6() && errors.Is(err, unix.EACCES) {
-				return fmt.Errorf("cannot give %s the address %v: IPv6 is switched off\nhint: sysctl net.ipv6.conf.%s.disable_ipv6=0", name, a, name)
+				return &advised{fmt.Errorf("cannot give %s the address %v: IPv6 is switched off", name, a), "sysctl net.ipv6.conf." + name + ".disable_ipv6=0"}
 			}
 			return explain(fmt.Sprintf("give %s the address %v", name, a), err)
 		}
@@ -123,8 +123,8 @@ func (l *Link) clash() (present []netip.Prefix, err error) {
 		}
 		for _, want := range l.cfg.Addresses {
 			if want.Addr() == p.Addr() {
-				return nil, fmt.Errorf("cannot give %s the address %v: %s has it already\nhint: choose another address for this node, or free that one",
-					l.cfg.Interface, want, l.nameOf(a.LinkIndex))
+				return nil, &advised{fmt.Errorf("cannot give %s the address %v: %s has it already", l.cfg.Interface, want, l.nameOf(a.LinkIndex)),
+					"choose another address for this node, or free that one"}
 			}
 		}
 	}
@@ -296,7 +296,7 @@ func explain(what string, err error) error {
 	var missing netlink.LinkNotFoundError
 	switch {
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
-		return fmt.Errorf("cannot %s: %w\nhint: run as root, or give the program CAP_NET_ADMIN", what, err)
+		return &advised{fmt.Errorf("cannot %s: %w", what, err), "run as root, or give the program CAP_NET_ADMIN"}
 	case errors.As(err, &missing):
 		return fmt.Errorf("cannot %s: there is no such interface", what)
 	}

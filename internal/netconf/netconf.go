@@ -20,7 +20,18 @@ type Config struct {
 }
 
 // ErrNotSupported is returned where interfaces cannot be configured.
-var ErrNotSupported = errors.New("interfaces cannot be configured on this system\nhint: write a tinc-up script that sets address and routes")
+var ErrNotSupported error = &advised{errors.New("interfaces cannot be configured on this system"), "write a tinc-up script that sets address and routes"}
+
+// advised is an error that knows what the user can do.
+type advised struct {
+	error
+	tip string
+}
+
+// Hint is one sentence of advice.
+func (e *advised) Hint() string { return e.tip }
+
+func (e *advised) Unwrap() error { return e.error }
 
 // check finds what can be wrong before anything is changed.
 func (c Config) check() error {
@@ -35,7 +46,7 @@ func (c Config) check() error {
 		case addr.IsUnspecified() || addr.IsMulticast() || addr.IsLoopback():
 			return fmt.Errorf("%v cannot be the address of an interface", addr)
 		case addr == a.Masked().Addr() && addr.Is4() && a.Bits() < 31:
-			return fmt.Errorf("%v is the address of the network %v itself\nhint: choose another address in it", addr, a.Masked())
+			return &advised{fmt.Errorf("%v is the address of the network %v itself", addr, a.Masked()), "choose another address in it"}
 		}
 		if addr.Is6() && c.MTU != 0 && c.MTU < 1280 {
 			return fmt.Errorf("an interface with the IPv6 address %v needs an MTU of at least 1280 bytes, not %d", addr, c.MTU)
@@ -53,7 +64,7 @@ func routable(p netip.Prefix) error {
 	case !p.IsValid() || a.Is4In6():
 		return errors.New("it is no prefix")
 	case a.Is4() && p.Bits() <= 1, a.Is6() && p.Bits() <= 3:
-		return errors.New("it is half of the internet or all of it, the packets of the VPN itself included\nhint: a subnet-up script can do this with care")
+		return &advised{errors.New("it is half of the internet or all of it, the packets of the VPN itself included"), "a subnet-up script can do this with care"}
 	case a.IsLoopback() || a.IsMulticast() || a.IsLinkLocalUnicast() || a.IsUnspecified():
 		return errors.New("it has addresses that never leave a machine or link")
 	}

@@ -154,3 +154,7 @@ func (r *Runner) Do(ctx context.Context, name string, env Env) error {
 		}
 	}
 }
+
+// Wait waits until all scripts that were asked for before have run. It returns
+// an error if ctx or the runner ends first.
+func (r *Runner) Wait(ctx context.Context) error { return r.Do(ctx, "", Env{}) }

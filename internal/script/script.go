@@ -172,6 +172,9 @@ var errTimeout = errors.New("time is up")
 
 // find is the path of the script called name, "" if there is none.
 func (c Config) find(name string) (string, error) {
+	if name == "" {
+		return "", nil
+	}
 	path, err := filepath.Abs(filepath.Join(c.Dir, filepath.FromSlash(name)+c.Extension))
 	if err != nil {
 		return "", fmt.Errorf("script %s: %w", name, err)

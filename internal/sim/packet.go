@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"tincan/internal/mesh"
@@ -42,21 +43,21 @@ func (w *World) forward(at, from, to *Host, record []byte, r Road, done func(Roa
 		relay = at.peers[st.NextHop]
 	}
 	arrive := func(hop *Host, udp bool) {
-		r.Hops = append(r.Hops, hop.Name)
+		if st := hop.peers[at.Name]; udp && hop != to && (!st.Confirmed || st.Addr != at.outside()) {
+			return // only from confirmed addresses are packets passed on
+		}
+		r.Hops = append(slices.Clip(r.Hops), hop.Name)
 		r.UDP = r.UDP && udp
 		if hop != to {
 			hop.event(mesh.Relayed{From: from.Name, To: to.Name})
 			w.forward(hop, from, to, record, r, done)
 			return
 		}
-		back := to.peers[from.Name]
-		if back.Tunnel == nil {
-			to.event(mesh.Undecodable{Node: from.Name, Count: 1})
+		if _, ok := to.open(from, record); !ok {
 			return
 		}
-		if _, err := back.Tunnel.Open(nil, record); err != nil {
-			to.event(mesh.Undecodable{Node: from.Name, Count: 1})
-			return
+		if udp && at == from {
+			to.heardFrom(from)
 		}
 		if !udp || at != from {
 			to.event(mesh.CameIndirectly{Node: from.Name, Hop: at.Name, TCP: !udp})

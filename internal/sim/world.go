@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -29,18 +30,27 @@ type World struct {
 	// Delay of anything from one host to another. Messages on one
 	// connection keep their order whatever it returns.
 	Delay func(from, to *Host) time.Duration
-	// TCP and UDP tell whether a host reaches another at all.
+	// TCP and UDP tell whether a host reaches another at all. While TCP says no,
+	// what is sent on connections waits.
 	TCP, UDP func(from, to *Host) bool
+	// Loss is the part of datagrams that get lost, none if nil.
+	Loss func(from, to *Host) float64
 	// PathMTU is the largest UDP payload on a path plus 28, 1500 if nil.
 	PathMTU func(from, to *Host) int
 
-	// Sent counts requests on meta connections by their number.
-	Sent map[int]int
+	// Batch is how long a node takes in events before it carries out what follows
+	// from them, as one that is busy does. If zero it does so after each event.
+	Batch time.Duration
+
+	// Sent counts requests on meta connections by their number, Datagrams all datagrams.
+	Sent      map[int]int
+	Datagrams int
 	// Log is called for each message of a brain, if it is not nil.
 	Log func(h *Host, l mesh.Log)
 
 	hosts  map[node.Name]*Host
 	byAddr map[netip.Addr]*Host
+	byNAT  map[netip.AddrPort]*Host
 	queue  queue
 	seq    uint64
 }
@@ -52,6 +62,9 @@ type Host struct {
 	Key   *keys.PrivateKey
 	Brain *mesh.Mesh
 	Up    bool // the node is running
+	// NAT, if valid, is the address from which the datagrams of the host come. Only
+	// whom it has sent one from inside may answer, and nobody can connect to it.
+	NAT netip.AddrPort
 	// Configure changes the configuration before each start.
 	Configure func(*mesh.Config)
 	// Effects seen since the host started, if Record is set.
@@ -67,7 +80,11 @@ type Host struct {
 	hungUp   map[mesh.ConnID]bool // closed before they were connected
 	tick     uint64               // generation of the pending tick
 	wake     time.Time
-	run      int // starts so far
+	run      int                     // starts so far
+	opened   map[netip.AddrPort]bool // by NAT
+	flushing bool                    // a flush is under way
+	bad      map[node.Name]int       // records in a row that could not be opened
+	heard    map[node.Name]time.Time // last HeardFrom
 }
 
 // link is one end of a meta connection.
@@ -79,6 +96,7 @@ type link struct {
 	secure *mesh.Secure
 	last   time.Time // arrival of the latest message, so that order is kept
 	closed bool
+	stuck  []func() // what could not be delivered, oldest first
 }
 
 // New returns an empty world in which everybody reaches everybody in 10 ms.
@@ -92,6 +110,7 @@ func New(seed uint64) *World {
 		Sent:   map[int]int{},
 		hosts:  map[node.Name]*Host{},
 		byAddr: map[netip.Addr]*Host{},
+		byNAT:  map[netip.AddrPort]*Host{},
 	}
 	return w
 }
@@ -111,6 +130,21 @@ func (w *World) Add(name node.Name) *Host {
 	h.Key = key
 	w.hosts[name], w.byAddr[h.Addr.Addr()] = h, h
 	return h
+}
+
+// BehindNAT puts h behind a NAT of its own.
+func (h *Host) BehindNAT() {
+	b := h.Addr.Addr().As4()
+	h.NAT = netip.AddrPortFrom(netip.AddrFrom4([4]byte{203, 0, b[2], b[3]}), 31000+uint16(b[3]))
+	h.w.byNAT[h.NAT] = h
+}
+
+// outside is where the world sees h.
+func (h *Host) outside() netip.AddrPort {
+	if h.NAT.IsValid() {
+		return h.NAT
+	}
+	return h.Addr
 }
 
 // secrets is a source of repeatable keys.
@@ -159,8 +193,9 @@ func (h *Host) Start(connectTo ...node.Name) {
 	h.Up = true
 	h.peers, h.links = map[node.Name]mesh.PeerState{}, map[mesh.ConnID]*link{}
 	h.routes = mesh.Routes{}
-	h.Effects = nil
+	h.Effects, h.flushing = nil, false
 	h.hungUp = map[mesh.ConnID]bool{}
+	h.opened, h.bad, h.heard = map[netip.AddrPort]bool{}, map[node.Name]int{}, map[node.Name]time.Time{}
 	cfg := mesh.Config{
 		Name: h.Name, Key: h.Key, Port: h.Addr.Port(), Sockets: []netip.AddrPort{h.Addr},
 		Hosts: map[node.Name]mesh.Host{}, ConnectTo: connectTo, Broadcast: true,
@@ -183,8 +218,8 @@ func (h *Host) Start(connectTo ...node.Name) {
 // the process is killed.
 func (h *Host) Kill() {
 	h.Up = false
-	for _, l := range h.links {
-		l.shut(errors.New("connection reset by peer"))
+	for _, id := range slices.Sorted(maps.Keys(h.links)) {
+		h.links[id].shut(errors.New("connection reset by peer"))
 	}
 	h.links = nil
 	h.run++
@@ -208,6 +243,13 @@ func (l *link) shut(err error) {
 // deliver runs fn at the far end, in order, if the far node still runs then.
 func (l *link) deliver(fn func()) {
 	w, o := l.host.w, l.other
+	if len(l.stuck) > 0 || !w.TCP(l.host, o.host) || !w.TCP(o.host, l.host) {
+		l.stuck = append(l.stuck, fn)
+		if len(l.stuck) == 1 {
+			w.After(time.Second, l.retransmit)
+		}
+		return
+	}
 	at := w.Now.Add(w.Delay(l.host, o.host))
 	if at.Before(o.last) {
 		at = o.last
@@ -220,13 +262,40 @@ func (l *link) deliver(fn func()) {
 	})
 }
 
+// retransmit delivers what is stuck once the hosts reach each other.
+func (l *link) retransmit() {
+	w := l.host.w
+	if !w.TCP(l.host, l.other.host) || !w.TCP(l.other.host, l.host) {
+		w.After(time.Second, l.retransmit)
+		return
+	}
+	all := l.stuck
+	l.stuck = nil
+	for _, fn := range all {
+		l.deliver(fn)
+	}
+}
+
 // event feeds one event to the brain and carries out what follows.
 func (h *Host) event(e mesh.Event) {
 	if !h.Up {
 		return
 	}
 	h.Brain.Handle(h.w.Now, e)
-	h.flush()
+	if h.w.Batch == 0 {
+		h.flush()
+		return
+	}
+	if !h.flushing {
+		h.flushing = true
+		run := h.run
+		h.w.After(h.w.Batch, func() {
+			if h.run == run {
+				h.flushing = false
+				h.flush()
+			}
+		})
+	}
 }
 
 func (h *Host) flush() {
@@ -319,7 +388,7 @@ func (h *Host) dial(e mesh.Dial) {
 		})
 	}
 	switch {
-	case to == nil || !w.TCP(h, to) || !w.TCP(to, h):
+	case to == nil || to.NAT.IsValid() || !w.TCP(h, to) || !w.TCP(to, h):
 		fail(e.Timeout, "timed out")
 		return
 	case !to.Up:
@@ -340,8 +409,9 @@ func (h *Host) dial(e mesh.Dial) {
 		b := &link{host: to, id: to.accepted, run: to.run}
 		a.other, b.other = b, a
 		local := netip.AddrPortFrom(h.Addr.Addr(), uint16(20000+to.accepted%40000))
+		remote := netip.AddrPortFrom(h.outside().Addr(), local.Port())
 		h.links[a.id], to.links[b.id] = a, b
-		to.event(mesh.Accepted{Conn: b.id, Remote: local, Local: to.Addr})
+		to.event(mesh.Accepted{Conn: b.id, Remote: remote, Local: to.Addr})
 		if !b.closed {
 			b.deliver(func() { h.event(mesh.Dialed{Conn: a.id, Remote: to.Addr, Local: local}) })
 		}
@@ -374,29 +444,56 @@ func (h *Host) sendProbe(e mesh.SendProbe) {
 	}
 	record := st.Tunnel.Seal(nil, append([]byte{wire.TypeProbe}, e.Data...))
 	h.datagram(e.Addr, len(record)+wire.IDsLen, func(to *Host) {
-		back, ok := to.peers[h.Name]
-		if !ok || back.Tunnel == nil {
-			to.event(mesh.Undecodable{Node: h.Name, Count: 1})
-			return
+		if plain, ok := to.open(h, record); ok {
+			to.heardFrom(h)
+			to.event(mesh.ProbeIn{Node: h.Name, Addr: h.outside(), Direct: true, Data: plain[1:]})
 		}
-		plain, err := back.Tunnel.Open(nil, record)
-		if err != nil {
-			to.event(mesh.Undecodable{Node: h.Name, Count: 1})
-			return
-		}
-		to.event(mesh.ProbeIn{Node: h.Name, Addr: h.Addr, Direct: true, Data: plain[1:]})
 	})
+}
+
+// open opens a record of from, or tells the brain that it could not.
+func (h *Host) open(from *Host, record []byte) ([]byte, bool) {
+	if st := h.peers[from.Name]; st.Tunnel != nil {
+		if plain, err := st.Tunnel.Open(nil, record); err == nil {
+			h.bad[from.Name] = 0
+			return plain, true
+		}
+	}
+	h.bad[from.Name]++
+	h.event(mesh.Undecodable{Node: from.Name, Count: h.bad[from.Name]})
+	return nil, false
+}
+
+// heardFrom tells the brain, once a second, that direct records of from come from another
+// address than it thinks.
+func (h *Host) heardFrom(from *Host) {
+	if addr := from.outside(); h.peers[from.Name].Addr != addr && h.w.Now.Sub(h.heard[from.Name]) >= time.Second {
+		h.heard[from.Name] = h.w.Now
+		h.event(mesh.HeardFrom{Node: from.Name, Addr: addr})
+	}
 }
 
 // datagram brings size bytes of UDP payload to an address, or loses them.
 func (h *Host) datagram(addr netip.AddrPort, size int, arrived func(*Host)) {
 	w := h.w
+	w.Datagrams++
+	if h.NAT.IsValid() {
+		h.opened[addr] = true
+	}
 	to := w.byAddr[addr.Addr()]
+	switch {
+	case w.byNAT[addr] != nil:
+		if to = w.byNAT[addr]; !to.opened[h.outside()] {
+			return
+		}
+	case to == nil, to.NAT.IsValid(), addr.Port() != to.Addr.Port():
+		return
+	}
 	mtu := 1500
-	if to != nil && w.PathMTU != nil {
+	if w.PathMTU != nil {
 		mtu = w.PathMTU(h, to)
 	}
-	if to == nil || !w.UDP(h, to) || addr.Port() != to.Addr.Port() || size+28 > mtu {
+	if !w.UDP(h, to) || size+28 > mtu || w.Loss != nil && w.Rand.Float64() < w.Loss(h, to) {
 		return
 	}
 	run := to.run

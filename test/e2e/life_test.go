@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"tincan/internal/lab"
 )
 
 func TestAnyNodeMayDieAndComeBack(t *testing.T) {
@@ -79,25 +81,31 @@ func TestSessionsSurviveRekeying(t *testing.T) {
 	alice.talksDirectly(carol)
 
 	// 24 hours of the default KeyExpire are 24 rekeys.
+	const pace = 5 * time.Millisecond
+	near, err := alice.Echo(bob.vpn("ip4"), pace)
+	w.must(err)
+	far, err := alice.Echo(carol.vpn("ip4"), pace)
+	w.must(err)
+	time.Sleep(8 * time.Second)
 	before := memory(n...)
-	near, err := alice.Echo(bob.vpn("ip4"), 5*time.Millisecond)
-	w.must(err)
-	far, err := alice.Echo(carol.vpn("ip4"), 5*time.Millisecond)
-	w.must(err)
-	time.Sleep(28 * time.Second)
-	for _, count := range []interface {
-		Lost() int
-		String() string
-	}{near.Stop(), far.Stop()} {
+	time.Sleep(20 * time.Second)
+	for _, e := range []*lab.Echoes{near, far} {
+		count := e.Stop()
 		t.Log(count)
-		if count.Lost() > 2 {
+		// If the machine stood still, so that answers came late by half the life
+		// of a key, what was under way may be two keys old and is lost.
+		allowed := 2
+		if count.WorstRTT > 500*time.Millisecond {
+			allowed += int(count.WorstRTT / pace)
+		}
+		if count.Lost() > allowed {
 			t.Errorf("while rekeying: %s", count)
 		}
 	}
 	for i, now := range memory(n...) {
 		t.Logf("%s used %d KiB before and %d KiB after", n[i].Name(), before[i]>>10, now>>10)
 		// The race detector's own memory is not what this is about.
-		if raced := os.Getenv("E2E_RACE") != ""; !raced && (now > before[i]+6<<20 || now > 30<<20) {
+		if raced := os.Getenv("E2E_RACE") != ""; !raced && (now > before[i]+3<<20 || now > 30<<20) {
 			t.Errorf("%s has grown from %d to %d KiB", n[i].Name(), before[i]>>10, now>>10)
 		}
 	}

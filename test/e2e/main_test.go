@@ -12,32 +12,41 @@ import (
 	"tincan/internal/lab"
 )
 
-const binaryVar = "TINCAN"
+// The variables that name the programs to test.
+const (
+	binaryVar = "TINCAN"
+	demoVar   = "TINCAN_DEMO"
+)
 
 func TestMain(m *testing.M) { lab.Main(m.Run, "E2E_MAY_SKIP", build) }
 
-// build builds the tincan that is tested, unless one is given.
+// build builds the tincan that is tested, unless one is given, and the demo.
 func build() (cleanUp func(), err error) {
-	cleanUp = func() {}
+	dir, err := os.MkdirTemp("", "tincan-e2e")
+	if err != nil {
+		return func() {}, err
+	}
+	cleanUp = func() { _ = os.RemoveAll(dir) }
+	if err := buildOne("tincan/cmd/demo", filepath.Join(dir, "demo"), demoVar); err != nil {
+		return cleanUp, err
+	}
 	if path := os.Getenv(binaryVar); path != "" {
 		if path, err = filepath.Abs(path); err == nil {
 			err = os.Setenv(binaryVar, path)
 		}
 		return cleanUp, err
 	}
-	dir, err := os.MkdirTemp("", "tincan-e2e")
-	if err != nil {
-		return cleanUp, err
-	}
-	cleanUp = func() { _ = os.RemoveAll(dir) }
-	path := filepath.Join(dir, "tincan")
+	return cleanUp, buildOne("tincan/cmd/tincan", filepath.Join(dir, "tincan"), binaryVar)
+}
+
+func buildOne(pkg, path, variable string) error {
 	args := []string{"build", "-o", path}
 	if os.Getenv("E2E_RACE") != "" {
 		args = append(args, "-race")
 	}
-	out, err := exec.Command("go", append(args, "tincan/cmd/tincan")...).CombinedOutput()
+	out, err := exec.Command("go", append(args, pkg)...).CombinedOutput()
 	if err != nil {
-		return cleanUp, fmt.Errorf("building tincan: %w\n%s", err, out)
+		return fmt.Errorf("building %s: %w\n%s", pkg, err, out)
 	}
-	return cleanUp, os.Setenv(binaryVar, path)
+	return os.Setenv(variable, path)
 }

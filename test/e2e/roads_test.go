@@ -84,6 +84,45 @@ func relayed(w *world, a, b, c *node) {
 	}
 }
 
+func TestACableIsPulledOutAndPutBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "ip4")
+	n := w.static(
+		site{name: "alice"},
+		site{name: "bob", connect: []string{"alice"}},
+		site{name: "carol", connect: []string{"alice", "bob"}})
+	alice, bob, carol := n[0], n[1], n[2]
+	upAll(n...)
+	w.allReach("ip4", n...)
+	w.must(bob.link.Down())
+	w.eventually("the others notice that bob has gone", patience, func() bool {
+		return !alice.sees("bob").reachable && !carol.sees("bob").reachable
+	})
+	w.allReach("ip4", alice, carol)
+	w.must(bob.link.Up())
+	w.allReach("ip4", n...)
+}
+
+func TestALossyNetwork(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "ip4")
+	_, err := w.internet.Lose(5, lab.All)
+	w.must(err)
+	n := w.static(site{name: "alice"}, site{name: "bob", connect: []string{"alice"}})
+	upAll(n...)
+	w.allReach("ip4", n...)
+	n[0].talksDirectly(n[1])
+	e, err := n[0].Echo(n[1].vpn("ip4"), 5*time.Millisecond)
+	w.must(err)
+	time.Sleep(5 * time.Second)
+	// Each echo passes the router twice: a tenth of them is lost, and no more.
+	count := e.Stop()
+	t.Log(count)
+	if count.Lost() > count.Sent/4 {
+		t.Errorf("with a loss of 5 %% each way: %s", count)
+	}
+}
+
 func TestNodesBehindNATMeet(t *testing.T) {
 	for _, c := range []struct {
 		name        string

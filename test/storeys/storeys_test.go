@@ -25,7 +25,9 @@ var storeys = map[string]int{
 	"metaconn": 2, "dataplane": 2, "udp": 2, "device": 2, "netconf": 2, "script": 2,
 	"daemon": 3, "control": 3,
 	"invite":   3, // its server runs in the daemon
-	"generate": 4, "bootnode": 4,
+	"keydist":  3, // it runs in the daemon
+	"generate": 4,
+	"bootnode": 4,
 	"cli":      5,
 }
 

@@ -115,21 +115,23 @@ func Run(ctx context.Context, o Options, s terminal.Streams) error {
 		}
 	}()
 
-	go func() {
-		<-ctx.Done()
-		notify("STOPPING=1")
-	}()
+	sockets, err := daemon.Inherited()
+	if err != nil {
+		return err
+	}
 	err = daemon.Run(ctx, daemon.Options{
 		Layout:    o.Layout,
 		Overrides: o.Overrides,
 		Debug:     o.Debug,
 		Version:   o.Version,
 		Log:       record,
-		Ready: func() {
+		Listeners: sockets,
+		Ready: func(alive func() bool) {
 			u.ready()
 			notify("READY=1")
-			go watchdog(ctx)
+			go watchdog(alive)
 		},
+		Stopping: func() { notify("STOPPING=1") },
 	})
 	if err != nil && detached {
 		for _, r := range records(err) {

@@ -1,7 +1,6 @@
 package launch
 
 import (
-	"context"
 	"net"
 	"os"
 	"strconv"
@@ -23,21 +22,18 @@ func notify(state string) {
 	c.Write([]byte(state))
 }
 
-// watchdog tells the service manager that we live, as often as it wants to
-// hear, until ctx ends.
-func watchdog(ctx context.Context) {
+// watchdog tells the service manager that the node lives, as often as it wants to
+// hear, until alive says that it has ended. If alive does not come back nothing
+// more is told, and the manager will act.
+func watchdog(alive func() bool) {
 	us, err := strconv.ParseInt(os.Getenv("WATCHDOG_USEC"), 10, 64)
 	if pid := os.Getenv("WATCHDOG_PID"); err != nil || us <= 0 || pid != "" && pid != strconv.Itoa(os.Getpid()) {
 		return
 	}
 	t := time.NewTicker(time.Duration(us) * time.Microsecond / 2)
 	defer t.Stop()
-	for {
+	for alive() {
 		notify("WATCHDOG=1")
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-		}
+		<-t.C
 	}
 }

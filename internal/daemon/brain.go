@@ -1,0 +1,164 @@
+package daemon
+
+import (
+	"context"
+	"time"
+
+	"tincan/internal/mesh"
+	"tincan/internal/script"
+)
+
+// Sizes of the queues towards the brain. When the first is full the readers of
+// meta connections wait; when the second is full reports of the data plane are
+// dropped and come again.
+const (
+	eventQueue  = 1024
+	reportQueue = 1024
+	// batch is how many events are taken in before the effects are carried out.
+	batch = 256
+)
+
+// event queues an event for the brain. It waits while the queue is full, which
+// slows down the connection that it came from and nothing else.
+func (d *Daemon) event(e mesh.Event) {
+	select {
+	case d.events <- e:
+	case <-d.done:
+	}
+}
+
+// report queues a report of the data plane, or drops it.
+func (d *Daemon) report(e mesh.Event) bool {
+	select {
+	case d.reports <- e:
+		return true
+	default:
+		return false
+	}
+}
+
+// ask runs fn on the brain's goroutine and waits for it. It reports whether fn
+// ran: it does not when the node has stopped. What carries out effects must
+// not ask: it is on that goroutine.
+func (d *Daemon) ask(fn func()) bool {
+	ran := make(chan struct{})
+	select {
+	case d.calls <- func() { fn(); close(ran) }:
+		<-ran
+		return true
+	case <-d.done:
+		return false
+	}
+}
+
+// think is the only goroutine that touches the brain.
+func (d *Daemon) think(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case e := <-d.events:
+			d.brain.Handle(time.Now(), e)
+		case e := <-d.reports:
+			d.brain.Handle(time.Now(), e)
+		case fn := <-d.calls:
+			fn()
+		case <-timer.C:
+		}
+		d.takeWaiting()
+		now := time.Now()
+		if at := d.brain.Deadline(); !at.IsZero() && !at.After(now) {
+			d.brain.Tick(now)
+		}
+		d.flush(now)
+		wait := time.Hour
+		if at := d.brain.Deadline(); !at.IsZero() {
+			wait = max(time.Until(at), 0)
+		}
+		timer.Reset(wait)
+	}
+}
+
+// takeWaiting takes in what else is queued, so that the effects of all of it are
+// worked out once.
+func (d *Daemon) takeWaiting() {
+	for range batch {
+		select {
+		case e := <-d.events:
+			d.brain.Handle(time.Now(), e)
+		case e := <-d.reports:
+			d.brain.Handle(time.Now(), e)
+		default:
+			return
+		}
+	}
+}
+
+// flush carries out what the brain wants done.
+func (d *Daemon) flush(now time.Time) {
+	for _, e := range d.brain.Flush(now) {
+		d.do(e)
+	}
+}
+
+// shutdownBrain lets the brain say good-bye.
+func (d *Daemon) shutdownBrain() {
+	d.ask(func() {
+		d.brain.Handle(time.Now(), mesh.Shutdown{})
+		d.flush(time.Now())
+	})
+}
+
+// do carries out one effect of the brain. Nothing here may block.
+func (d *Daemon) do(e mesh.Effect) {
+	switch e := e.(type) {
+	case mesh.Dial, mesh.SendLine, mesh.Secure, mesh.Send, mesh.CloseConn, mesh.Attach, mesh.HandOver:
+		d.conns.Do(e)
+	case mesh.SendProbe:
+		d.plane.SendProbe(e)
+	case mesh.TunnelledData:
+		d.plane.Tunnelled(e)
+	case mesh.PublishPeers:
+		d.plane.PublishPeers(e.Peers)
+	case mesh.PublishRoutes:
+		d.plane.PublishRoutes(e.Routes)
+		d.subnets.Store(&e.Routes.Subnets)
+	case mesh.NodeUp:
+		d.script.NodeUp(d.env(e.Node, e.Addr))
+	case mesh.NodeDown:
+		d.script.NodeDown(d.env(e.Node, e.Addr))
+	case mesh.SubnetUp:
+		d.subnetUp(e)
+	case mesh.SubnetDown:
+		d.subnetDown(e)
+	case mesh.SaveKey:
+		d.disk.saveKey(e.Node, e.Key)
+	case mesh.SaveAddresses:
+		d.disk.saveAddresses(e.Node, e.Addrs)
+	case mesh.Log:
+		d.log.printf(e.Level, e.Priority, "%s", e.Text)
+	default:
+		// A test sees to it that this cannot happen. If it does, a node that works
+		// but for this is better than none.
+		d.log.printf(0, mesh.Error, "nobody knows how to do %T; please report this", e)
+	}
+}
+
+// subnetUp: a subnet can be reached now.
+func (d *Daemon) subnetUp(e mesh.SubnetUp) {
+	d.script.Queue(script.SubnetUp, d.subnetEnv(e.Owner, e.Subnet, e.Addr))
+	if e.Owner != d.network().Name {
+		d.face.add(e.Owner, e.Subnet)
+		d.noteClash(e.Owner, e.Subnet)
+	}
+}
+
+// subnetDown: it cannot any more.
+func (d *Daemon) subnetDown(e mesh.SubnetDown) {
+	d.script.Queue(script.SubnetDown, d.subnetEnv(e.Owner, e.Subnet, e.Addr))
+	if e.Owner != d.network().Name {
+		d.face.remove(e.Owner, e.Subnet)
+	}
+}

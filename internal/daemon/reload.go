@@ -1,0 +1,82 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"tincan/internal/config"
+	"tincan/internal/mesh"
+)
+
+var errStopping = errors.New("this node is stopping")
+
+// reload reads the files again. When they cannot be used everything stays as it
+// was. What needs a restart is named in the log.
+func (d *Daemon) reload() error {
+	d.reloading.Lock()
+	defer d.reloading.Unlock()
+	n, warnings, err := config.Load(d.opts.Layout, d.opts.Overrides)
+	for _, w := range warnings {
+		d.log.printf(0, mesh.Warning, "%s", w)
+	}
+	old := d.network()
+	if err == nil && n.Name != old.Name {
+		err = config.Problem{Where: d.opts.Layout.TincConf(), Text: "the Name has changed; that needs a restart"}
+	}
+	if err != nil {
+		d.log.printf(0, mesh.Error, "the configuration was not reloaded, the old one stays: %v", err)
+		return err
+	}
+	cfg, plane, scripts := d.meshConfig(n), planeOptions(n.Settings), d.scriptConfig(n.Settings)
+	if n.Settings.InvitationExpire != old.Settings.InvitationExpire {
+		d.invite.Store(d.invitations(n.Settings))
+	}
+	if !d.ask(func() {
+		d.current.Store(n)
+		d.script.Configure(scripts)
+		d.plane.SetOptions(plane)
+		d.brain.Handle(now(), mesh.Reconfigured{Config: cfg})
+	}) {
+		return errStopping
+	}
+	if list := needRestart(old.Settings, n.Settings); len(list) > 0 {
+		d.log.printf(0, mesh.Warning, "changed, but not in effect before a restart: %s", strings.Join(list, ", "))
+	}
+	if err := d.face.configure(n.Settings.Ifconfig, destinations(n.Settings)); err != nil {
+		d.log.failed(0, mesh.Error, err)
+		return err
+	}
+	d.log.printf(0, mesh.Notice, "configuration reloaded")
+	return nil
+}
+
+// needRestart names the variables that differ and that only a new start takes over.
+func needRestart(old, new config.Settings) (names []string) {
+	for _, v := range []struct {
+		name     string
+		old, new any
+	}{
+		{"AddressFamily", old.AddressFamily, new.AddressFamily},
+		{"Port", old.Port, new.Port},
+		{"BindToAddress", old.BindToAddress, new.BindToAddress},
+		{"ListenAddress", old.ListenAddress, new.ListenAddress},
+		{"BindToInterface", old.BindToInterface, new.BindToInterface},
+		{"FWMark", old.FWMark, new.FWMark},
+		{"UDPRcvBuf", old.UDPRcvBuf, new.UDPRcvBuf},
+		{"UDPSndBuf", old.UDPSndBuf, new.UDPSndBuf},
+		{"DeviceType", old.DeviceType, new.DeviceType},
+		{"Device", old.Device, new.Device},
+		{"Interface", old.Interface, new.Interface},
+		{"StrictSubnets", old.StrictSubnets, new.StrictSubnets},
+		{"TunnelServer", old.TunnelServer, new.TunnelServer},
+		{"MaxConnectionBurst", old.MaxConnectionBurst, new.MaxConnectionBurst},
+		{"MaxOutputBufferSize", old.MaxOutputBufferSize, new.MaxOutputBufferSize},
+		{"Ed25519PrivateKeyFile", old.PrivateKeyFile, new.PrivateKeyFile},
+	} {
+		if fmt.Sprint(v.old) != fmt.Sprint(v.new) {
+			names = append(names, v.name)
+		}
+	}
+	return names
+}

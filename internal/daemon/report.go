@@ -1,0 +1,62 @@
+package daemon
+
+import (
+	"cmp"
+	"fmt"
+
+	"tincan/internal/control"
+	"tincan/internal/mesh"
+)
+
+// What tinc 1.0 logs on the signals USR1 and USR2. Monitoring scripts read it.
+
+func (d *Daemon) say(format string, args ...any) { d.log.printf(0, mesh.Notice, format, args...) }
+
+func (d *Daemon) logConnections() {
+	d.say("Connections:")
+	for _, c := range (&backend{d}).Connections() {
+		d.say(" %s at %s options %x socket %d status %04x outbuf 0/0/0", cmp.Or(c.Name, "<unknown>"), c.Address, uint32(c.Options), c.Socket, uint32(c.Status))
+	}
+	d.say("End of connections.")
+}
+
+func (d *Daemon) logEverything() {
+	b := &backend{d}
+	total := d.plane.SelfCounters()
+	d.say("Statistics for %s %s:", d.network().Settings.DeviceType, d.device())
+	d.say(" total bytes in:  %10d", total.InBytes)
+	d.say(" total bytes out: %10d", total.OutBytes)
+	d.say("Nodes:")
+	for _, n := range b.Nodes() {
+		at := place(n.Address, "unknown")
+		if n.Self() {
+			at = control.Myself
+		}
+		d.say(" %s at %s cipher %d digest %d maclength %d compression %d options %x status %04x nexthop %s via %s pmtu %d (min %d max %d)",
+			n.Name, at, n.Cipher, n.Digest, n.MACLen, n.Compression, uint32(n.Options), uint32(n.Status),
+			cmp.Or(n.NextHop, "-"), cmp.Or(n.Via, "-"), n.MTU, n.MinMTU, n.MaxMTU)
+	}
+	d.say("End of nodes.")
+	d.say("Edges:")
+	for _, e := range b.Edges() {
+		d.say(" %s to %s at %s options %x weight %d", e.From, e.To, place(e.Address, "unspec"), uint32(e.Options), e.Weight)
+	}
+	d.say("End of edges.")
+	d.say("Subnet list:")
+	for _, s := range b.Subnets() {
+		text := fmt.Sprintf("%s#%d", s.Subnet.Prefix(), s.Subnet.Weight)
+		if !s.Subnet.Prefix().IsValid() {
+			text = s.Subnet.String()
+		}
+		d.say(" %s owner %s", text, cmp.Or(string(s.Owner), "(broadcast)"))
+	}
+	d.say("End of subnet list.")
+}
+
+// place is an address as tinc shows it, or word in place of both of its words.
+func place(a control.Address, word string) string {
+	if a == (control.Address{}) {
+		a = control.Address{Host: word, Port: word}
+	}
+	return a.String()
+}

@@ -1,0 +1,94 @@
+package daemon
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sort"
+
+	"tincan/internal/node"
+)
+
+// surroundings is what a route into the VPN must not get in the way of.
+type surroundings struct {
+	own    []netip.Prefix // addresses of the VPN interface
+	onLink []netip.Prefix // networks of the other interfaces
+	nodes  []located      // where the VPN's own packets go, sorted by address
+}
+
+// located is a node with a real address of it.
+type located struct {
+	addr netip.Addr
+	node node.Name
+}
+
+// maxLearned bounds the routes that other nodes can give us.
+const maxLearned = 4096
+
+// welcome tells why a subnet that another node announces may not get a route here,
+// "" if it may. Any member can announce anything, so only private networks do that
+// do not overlap with what this machine is connected to or with where the VPN's
+// own packets go; others need a line Route = NETWORK.
+func (s *surroundings) welcome(p netip.Prefix) (why string) {
+	if !private(p) {
+		return "it is not a private network"
+	}
+	if i := slices.IndexFunc(s.onLink, p.Overlaps); i >= 0 {
+		return fmt.Sprintf("it overlaps with %s of this machine", s.onLink[i])
+	}
+	i := sort.Search(len(s.nodes), func(i int) bool { return s.nodes[i].addr.Compare(p.Addr()) >= 0 })
+	if i < len(s.nodes) && p.Contains(s.nodes[i].addr) {
+		return fmt.Sprintf("the real address %s of %s lies in it", s.nodes[i].addr, s.nodes[i].node)
+	}
+	return ""
+}
+
+// covered tells whether the interface's own addresses lead to all of p.
+func covered(p netip.Prefix, own []netip.Prefix) bool {
+	return slices.ContainsFunc(own, func(o netip.Prefix) bool { return o.Bits() <= p.Bits() && o.Masked().Contains(p.Addr()) })
+}
+
+var privateNetworks = []netip.Prefix{
+	netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"),
+	netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("fc00::/7"),
+}
+
+func private(p netip.Prefix) bool {
+	return slices.ContainsFunc(privateNetworks, func(n netip.Prefix) bool { return n.Bits() <= p.Bits() && n.Contains(p.Addr()) })
+}
+
+// onLink lists the networks of all interfaces but one.
+func onLink(except string) (list []netip.Prefix) {
+	ifs, err := net.Interfaces()
+	if err != nil {
+		return nil
+	}
+	for _, i := range ifs {
+		if i.Name == except {
+			continue
+		}
+		addrs, err := i.Addrs()
+		if err != nil {
+			continue
+		}
+		for _, a := range addrs {
+			if n, err := netip.ParsePrefix(a.String()); err == nil {
+				list = append(list, n.Masked())
+			}
+		}
+	}
+	return list
+}
+
+// underlay asks the brain where the VPN's own packets go.
+func (d *Daemon) underlay() []located {
+	var list []located
+	d.ask(func() {
+		for addr, name := range d.brain.Underlay() {
+			list = append(list, located{addr, name})
+		}
+	})
+	slices.SortFunc(list, func(a, b located) int { return a.addr.Compare(b.addr) })
+	return list
+}

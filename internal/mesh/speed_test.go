@@ -1,0 +1,117 @@
+package mesh
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"testing"
+	"time"
+
+	"tincan/internal/node"
+)
+
+// big returns a brain with conns neighbours on the connections 2, 4, …, behind which are
+// nodes more nodes with three edges each.
+func big(tb testing.TB, conns, nodes int) (*Mesh, time.Time) {
+	now := time.Unix(1_900_000_000, 0)
+	cfg := Config{Name: "me", Key: testKey("me"), Port: 655, Broadcast: true, Hosts: map[node.Name]Host{}}
+	key := testKey("peer").Public()
+	name := func(i int) node.Name { return node.Name(fmt.Sprintf("n%04d", i)) }
+	for i := range conns {
+		cfg.Hosts[name(i)] = Host{Key: &key}
+	}
+	m := New(cfg, Injected{Rand: rand.New(rand.NewPCG(1, 2)), Secrets: rand.NewChaCha8([32]byte{1})}, now)
+	for i := range conns {
+		c := ConnID(2 * (i + 1))
+		m.Handle(now, Accepted{Conn: c, Remote: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 4000)})
+		m.Handle(now, Line{Conn: c, Text: "0 " + string(name(i)) + " 17.7"})
+		m.Handle(now, Secured{Conn: c})
+		m.Handle(now, Request{Conn: c, Text: "4 655 10 700000c"})
+		m.Handle(now, Request{Conn: c, Text: fmt.Sprintf("12 %x %s me 10.9.9.9 655 700000c 5", i, name(i))})
+	}
+	m.Flush(now)
+	r := rand.New(rand.NewPCG(3, 4))
+	for i := range conns + nodes {
+		c := ConnID(2 * (1 + i%conns))
+		m.Handle(now, Request{Conn: c, Text: fmt.Sprintf("10 %x %s 10.%d.%d.0/24", i, name(i), i>>8, i&255)})
+		for range 3 {
+			if o := r.IntN(i + 1); o != i {
+				w := r.IntN(100)
+				m.Handle(now, Request{Conn: c, Text: fmt.Sprintf("12 %x %s %s 10.9.9.9 655 700000c %d", r.Uint32(), name(i), name(o), w)})
+				m.Handle(now, Request{Conn: c, Text: fmt.Sprintf("12 %x %s %s 10.9.9.9 655 700000c %d", r.Uint32(), name(o), name(i), w)})
+			}
+		}
+	}
+	m.Flush(now)
+	return m, now
+}
+
+func BenchmarkThousandNodes(b *testing.B) {
+	for _, c := range []struct {
+		name string
+		do   func(m *Mesh, now time.Time, i int)
+	}{
+		{"subnet", func(m *Mesh, now time.Time, i int) {
+			m.Handle(now, Request{Conn: 2, Text: fmt.Sprintf("%d %x n0500 10.200.0.0/24", 10+i%2, 1<<30+i)})
+		}},
+		{"edge flap", func(m *Mesh, now time.Time, i int) {
+			text := "13 %x n0500 n0400"
+			if i%2 == 0 {
+				text = "12 %x n0500 n0400 10.9.9.9 655 700000c 50"
+			}
+			m.Handle(now, Request{Conn: 2, Text: fmt.Sprintf(text, 1<<30+i)})
+		}},
+		{"node flap", func(m *Mesh, now time.Time, i int) {
+			text := "13 %x flapper n0400"
+			if i%2 == 0 {
+				text = "12 %x flapper n0400 10.9.9.9 655 700000c 50"
+			}
+			m.Handle(now, Request{Conn: 2, Text: fmt.Sprintf(text, 1<<30+i)})
+		}},
+		{"known news", func(m *Mesh, now time.Time, i int) {
+			m.Handle(now, Request{Conn: 2, Text: fmt.Sprintf("10 %x n0500 10.1.244.0/24", 1<<30+i)})
+		}},
+		{"routed request", func(m *Mesh, now time.Time, i int) {
+			m.Handle(now, Request{Conn: 2, Text: fmt.Sprintf("16 n0000 n0001 AAAA%d -1 -1 -1 0", i)})
+		}},
+		{"traffic", func(m *Mesh, now time.Time, i int) {
+			m.Handle(now, Traffic{Node: "n0500"})
+		}},
+		{"second", func(m *Mesh, now time.Time, i int) {
+			m.checkConns()
+			m.checkPeers()
+		}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			m, now := big(b, 10, 990)
+			m.Handle(now, Request{Conn: 2, Text: "12 abcdef n0400 flapper 10.9.9.9 655 700000c 50"})
+			m.Flush(now)
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				c.do(m, now, i)
+				m.Flush(now)
+				i++
+			}
+		})
+	}
+}
+
+func BenchmarkThreeHundredNeighbours(b *testing.B) {
+	b.Run("cold start", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			big(b, 300, 0)
+		}
+	})
+	b.Run("flooded news", func(b *testing.B) {
+		m, now := big(b, 300, 0)
+		b.ReportAllocs()
+		i := 0
+		for b.Loop() {
+			m.Handle(now, Request{Conn: 2, Text: fmt.Sprintf("%d %x n0100 10.200.0.0/24", 10+i%2, 1<<30+i)})
+			m.Flush(now)
+			i++
+		}
+	})
+}

@@ -1,0 +1,345 @@
+package sim
+
+import (
+	"flag"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"tincan/internal/mesh"
+	"tincan/internal/node"
+	"tincan/internal/wire"
+)
+
+var (
+	seedFlag  = flag.Uint64("seed", 0, "run random networks with this seed only, and log what the nodes say")
+	seedsFlag = flag.Uint64("seeds", 25, "how many random networks to run")
+)
+
+// TestRandomNetworks makes networks by chance, lets things go wrong for some minutes, and
+// then, when all is well again, looks whether everything has come together.
+func TestRandomNetworks(t *testing.T) {
+	first, last := uint64(1), *seedsFlag
+	if *seedFlag != 0 {
+		first, last = *seedFlag, *seedFlag
+	}
+	for seed := first; seed <= last; seed++ {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			n := newNetwork(t, seed)
+			defer func() {
+				if r := recover(); r != nil {
+					t.Fatalf("seed %d: panic: %v", seed, r)
+				}
+				if t.Failed() {
+					t.Logf("replay with: go test ./internal/sim -run TestRandomNetworks -seed %d -v", seed)
+				}
+			}()
+			n.trouble(2 * time.Minute)
+			n.heal()
+			n.converges(5 * time.Minute)
+			n.talks(40 * time.Second)
+			n.isQuiet(time.Minute)
+		})
+	}
+}
+
+// network is a world with hosts that were made by chance.
+type network struct {
+	t     *testing.T
+	w     *World
+	hosts []*Host
+	dials map[*Host][]node.Name // ConnectTo
+	side  map[*Host]int         // of the partition, all the same if there is none
+}
+
+func newNetwork(t *testing.T, seed uint64) *network {
+	w := New(seed)
+	n := &network{t: t, w: w, dials: map[*Host][]node.Name{}, side: map[*Host]int{}}
+	chance := func(p float64) bool { return w.Rand.Float64() < p }
+	if *seedFlag != 0 {
+		w.Log = func(h *Host, l mesh.Log) { t.Logf("%s %s: %s", w.Now.Format("04:05.000"), h.Name, l.Text) }
+	}
+
+	loss, jitter := 0.0, 1+w.Rand.IntN(30)
+	if chance(0.5) {
+		loss = 0.2 * w.Rand.Float64()
+	}
+	distance := map[[2]*Host]time.Duration{}
+	oneWay, blocked := map[[2]*Host]bool{}, map[*Host]bool{}
+	mtu := map[*Host]int{}
+	w.Delay = func(a, b *Host) time.Duration {
+		return distance[[2]*Host{a, b}] + time.Duration(w.Rand.IntN(jitter))*time.Millisecond
+	}
+	w.TCP = func(a, b *Host) bool { return n.side[a] == n.side[b] }
+	w.UDP = func(a, b *Host) bool {
+		return n.side[a] == n.side[b] && !blocked[a] && !blocked[b] && !oneWay[[2]*Host{a, b}]
+	}
+	w.Loss = func(_, _ *Host) float64 { return loss }
+	w.PathMTU = func(a, b *Host) int { return min(mtu[a], mtu[b]) }
+
+	count, public := 3+w.Rand.IntN(8), 0
+	auto, allKnown := chance(0.6), chance(0.6)
+	for i := range count {
+		h := w.Add(node.Name(fmt.Sprintf("n%d", i)))
+		mtu[h] = 1280 + w.Rand.IntN(221)
+		blocked[h] = chance(0.1)
+		switch {
+		case i == 0 || chance(0.4):
+			public++
+		default:
+			h.BehindNAT()
+		}
+		tcpOnly, indirect := chance(0.05), chance(0.05)
+		h.Configure = func(c *mesh.Config) {
+			c.AutoConnect = auto
+			c.TCPOnly, c.Indirect = tcpOnly, indirect
+			c.KeyExpire = 50 * time.Second
+			c.StaleAfter = 2 * time.Minute
+		}
+		n.hosts = append(n.hosts, h)
+	}
+	for i, h := range n.hosts {
+		for j, o := range n.hosts {
+			distance[[2]*Host{h, o}] = time.Duration(w.Rand.IntN(150)) * time.Millisecond
+			oneWay[[2]*Host{h, o}] = chance(0.1)
+			if i != j && allKnown {
+				h.Knows(o, !o.NAT.IsValid() && chance(0.7))
+			}
+		}
+		// each dials a node before it that can be reached, so that all hang together
+		for tries := 1 + w.Rand.IntN(2); i > 0 && tries > 0; tries-- {
+			o := n.hosts[w.Rand.IntN(i)]
+			if o.NAT.IsValid() {
+				o = n.hosts[0]
+			}
+			h.Knows(o, true)
+			if _, known := o.known[h.Name]; !known {
+				o.Knows(h, false)
+			}
+			n.dials[h] = append(n.dials[h], o.Name)
+		}
+	}
+	for _, h := range n.hosts {
+		w.After(time.Duration(w.Rand.IntN(5000))*time.Millisecond, func() { h.Start(n.dials[h]...) })
+	}
+	w.Run(6 * time.Second)
+	return n
+}
+
+func (n *network) any() *Host { return n.hosts[n.w.Rand.IntN(len(n.hosts))] }
+
+// trouble restarts nodes, cuts the network in two and joins it again, while everybody talks.
+func (n *network) trouble(d time.Duration) {
+	w := n.w
+	end := w.Now.Add(d)
+	for w.Now.Before(end) {
+		switch w.Rand.IntN(6) {
+		case 0: // a node is killed and comes back
+			h := n.any()
+			if h.Up {
+				h.Kill()
+				w.After(time.Duration(1+w.Rand.IntN(20000))*time.Millisecond, func() {
+					if !h.Up {
+						h.Start(n.dials[h]...)
+					}
+				})
+			}
+		case 1: // a partition
+			for _, h := range n.hosts {
+				n.side[h] = w.Rand.IntN(2)
+			}
+		case 2, 3:
+			clear(n.side)
+		case 4: // a node comes back under another address
+			if h := n.any(); h.NAT.IsValid() {
+				delete(w.byNAT, h.NAT)
+				h.NAT = netip.AddrPortFrom(h.NAT.Addr(), 40000+uint16(w.Rand.IntN(20000)))
+				w.byNAT[h.NAT] = h
+				h.opened = map[netip.AddrPort]bool{}
+			}
+		}
+		for range 5 {
+			w.Ping(n.any(), n.any(), func(_, _ Road) {})
+		}
+		w.Run(time.Duration(w.Rand.IntN(6000)) * time.Millisecond)
+	}
+}
+
+func (n *network) heal() {
+	clear(n.side)
+	n.w.Run(21 * time.Second) // the last killed node is back
+	for _, h := range n.hosts {
+		h.Brain.Handle(n.w.Now, mesh.Retry{})
+		h.flush()
+	}
+}
+
+// converges waits until all nodes see the same mesh, which is the one that exists.
+func (n *network) converges(d time.Duration) {
+	n.t.Helper()
+	took, ok := n.until(d, func() bool { return n.disagreement() == "" })
+	if !ok {
+		n.t.Fatalf("after %s: %s", took, n.disagreement())
+	}
+}
+
+func (n *network) until(d time.Duration, ok func() bool) (time.Duration, bool) {
+	begin := n.w.Now
+	for n.w.Now.Sub(begin) < d {
+		if ok() {
+			return n.w.Now.Sub(begin), true
+		}
+		n.w.Run(time.Second)
+	}
+	return d, ok()
+}
+
+// disagreement says in what the views of the nodes differ, from each other or from
+// the connections that exist; "" if they do not.
+func (n *network) disagreement() string {
+	var first string
+	links := map[string]bool{}
+	for _, h := range n.hosts {
+		for _, c := range h.Brain.Conns() {
+			if c.Active {
+				links[string(h.Name+"-"+c.Node)] = true
+			}
+		}
+	}
+	for _, h := range n.hosts {
+		var b strings.Builder
+		edges := 0
+		for _, e := range h.Brain.Edges() {
+			edges++
+			if !links[string(e.From+"-"+e.To)] {
+				return fmt.Sprintf("%s knows the edge %s-%s, which does not exist", h.Name, e.From, e.To)
+			}
+			fmt.Fprintln(&b, e.From, e.To, e.Weight, e.Options, e.Addr, e.Local)
+		}
+		if edges != len(links) {
+			return fmt.Sprintf("%s knows %d of %d edges", h.Name, edges, len(links))
+		}
+		for _, s := range h.Brain.Subnets() {
+			fmt.Fprintln(&b, s.Subnet, s.Owner, s.Reachable)
+		}
+		for _, i := range h.Brain.Nodes() {
+			if !i.Reachable {
+				return fmt.Sprintf("%s does not reach %s", h.Name, i.Name)
+			}
+		}
+		if len(h.Brain.Nodes()) != len(n.hosts) {
+			return fmt.Sprintf("%s knows %d of %d nodes", h.Name, len(h.Brain.Nodes()), len(n.hosts))
+		}
+		if first == "" {
+			first = b.String()
+		} else if first != b.String() {
+			return fmt.Sprintf("%s sees %q, %s sees %q", n.hosts[0].Name, minus(first, b.String()), h.Name, minus(b.String(), first))
+		}
+	}
+	return ""
+}
+
+// minus returns the lines of a that b has not.
+func minus(a, b string) (out []string) {
+	have := strings.Split(b, "\n")
+	for _, line := range strings.Split(a, "\n") {
+		if !slices.Contains(have, line) {
+			out = append(out, line)
+		}
+	}
+	return out
+}
+
+// talks lets every pair talk for a while, and then demands that nearly all that they
+// say arrives.
+func (n *network) talks(warmUp time.Duration) {
+	n.t.Helper()
+	type pair struct{ a, b *Host }
+	arrived, sent := map[pair]int{}, map[pair]int{}
+	roads := map[pair]Road{}
+	say := func(count bool) {
+		for _, a := range n.hosts {
+			for _, b := range n.hosts {
+				if a == b {
+					continue
+				}
+				p := pair{a, b}
+				if count {
+					sent[p]++
+				}
+				n.w.Send(a, b, 64, func(r Road) {
+					if count {
+						arrived[p]++
+						roads[p] = r
+					}
+				})
+			}
+		}
+		n.w.Run(500 * time.Millisecond)
+	}
+	for range int(warmUp / (500 * time.Millisecond)) {
+		say(false)
+	}
+	const rounds = 20
+	for range rounds {
+		say(true)
+	}
+	n.w.Run(2 * time.Second)
+	for _, a := range n.hosts {
+		for _, b := range n.hosts {
+			if p := (pair{a, b}); a != b && arrived[p] < rounds/3 {
+				n.t.Errorf("%s to %s: %d of %d packets arrived (last by %v)\n%s: %+v", a.Name, b.Name, arrived[p], sent[p], roads[p].Hops, a.Name, a.peers[b.Name])
+			}
+		}
+	}
+}
+
+// isQuiet demands that a mesh in which nothing happens stays as it is and says little, and
+// that nobody holds more than there is.
+func (n *network) isQuiet(d time.Duration) {
+	n.t.Helper()
+	flooded := func() (k int) {
+		for kind, count := range n.w.Sent {
+			if k2 := wire.Kind(kind); k2 >= wire.KindAddSubnet && k2 <= wire.KindKeyChanged {
+				k += count
+			}
+		}
+		return k
+	}
+	for tries := 1; ; tries++ { // AutoConnect may need time to settle
+		before, conns := flooded(), n.conns()
+		n.w.Run(d)
+		diff := flooded() - before
+		if diff == 0 {
+			break
+		}
+		if tries == 10 {
+			n.t.Errorf("%d requests were flooded although nothing happened; connections before and now:\n%s\n%s", diff, conns, n.conns())
+			break
+		}
+	}
+	k := len(n.hosts)
+	for _, h := range n.hosts {
+		s := h.Brain.Size()
+		if s.Nodes != k || s.Edges > k*(k-1) || s.Subnets != k || s.Conns > 2*k || s.Wishes > k ||
+			s.Timers > 6+3*k || s.Dirty != 0 || s.Orphans != 0 || s.Repeats > 100*k {
+			n.t.Errorf("%s holds more than there is: %+v", h.Name, s)
+		}
+	}
+}
+
+func (n *network) conns() string {
+	var out []string
+	for _, h := range n.hosts {
+		for _, c := range h.Brain.Conns() {
+			if c.Active && c.Outgoing {
+				out = append(out, string(h.Name+"-"+c.Node))
+			}
+		}
+	}
+	slices.Sort(out)
+	return strings.Join(out, " ")
+}
