@@ -46,7 +46,7 @@ const (
 	pathJoin  = "/tincan/join/2"
 
 	sessionSize = 16
-	helloSize   = 32 // an X25519 key
+	helloSize   = 32 + 16 // an X25519 key and the tag of an empty payload
 
 	// maxRecord is how much plain text a record of the answer holds.
 	maxRecord = 32 << 10

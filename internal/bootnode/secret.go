@@ -79,13 +79,17 @@ const strongBits = 80
 // Weak tells whether the text may be guessed by somebody who has recorded a
 // join of an old protocol. It judges by length and kind of characters, and
 // takes words for words.
-func (s Secret) Weak() bool { return s.bits() < strongBits }
+func (s Secret) Weak() bool { return !s.generated() && s.bits() < strongBits }
 
 func (s Secret) bits() float64 {
 	var lower, upper, digit, other, vowels int
 	distinct := map[rune]bool{}
 	n := 0
-	for _, r := range s.text {
+	text := s.text
+	if period := strings.Index((text + text)[min(1, len(text)):], text) + 1; period > 0 {
+		text = text[:min(period, len(text))] // the same again adds nothing
+	}
+	for _, r := range text {
 		n++
 		distinct[r] = true
 		switch {
@@ -102,13 +106,13 @@ func (s Secret) bits() float64 {
 			vowels++
 		}
 	}
-	_, err := hex.DecodeString(s.text)
+	_, err := hex.DecodeString(text)
 	var each float64
 	switch {
 	case n == 0:
 		return 0
 	case lower+upper+digit == 0 || digit == n:
-		each = 3
+		each = 2.5
 	case err == nil && digit > 0:
 		each = 4
 	case digit == 0 && (upper == 0 || lower == 0 || 4*vowels > n): // words

@@ -3,17 +3,22 @@ package bootnode
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"encoding/binary"
 	"encoding/json"
-	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/flynn/noise"
 
 	"tincan/internal/config"
 	"tincan/internal/keys"
@@ -214,17 +219,21 @@ func (p plainOf) bytes() []byte {
 
 func mustPrefix(s string) []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix(s)} }
 
-type countingReader struct {
-	n    byte
-	lock sync.Mutex
-}
-
-var random = &countingReader{}
+var randoms atomic.Uint64
 
 // newRand is different at each call, and the same in each run.
 func newRand() io.Reader {
-	random.lock.Lock()
-	defer random.lock.Unlock()
-	random.n++
-	return strings.NewReader(strings.Repeat(fmt.Sprintf("%c", 'A'+random.n), 100))
+	var seed [32]byte
+	binary.BigEndian.PutUint64(seed[:], randoms.Add(1))
+	return rand.NewChaCha8(seed)
+}
+
+func tlsOf(c tls.Certificate) *tls.Config { return &tls.Config{Certificates: []tls.Certificate{c}} }
+
+func mustKey() noise.DHKey {
+	k, err := noiseSuite.GenerateKeypair(newRand())
+	if err != nil {
+		panic(err)
+	}
+	return k
 }
