@@ -166,7 +166,7 @@ func TestUnacceptableNewcomers(t *testing.T) {
 		"a subnet outside of the network": func(r *Request) { r.Host = append(r.Host, "Subnet = 192.168.1.0/24\n"...) },
 		"the boot node's address":         func(r *Request) { r.Host = append(r.Host, "Subnet = 10.7.0.1\n"...) },
 		"a private key in the file":       func(r *Request) { r.Host = append(r.Host, keys.MarshalPrivatePEM(keys.FromSeed([32]byte{1}))...) },
-		"a hundred addresses":            func(r *Request) { r.Host = append(r.Host, strings.Repeat("Address = 192.0.2.1\n", 100)...) },
+		"a hundred addresses":             func(r *Request) { r.Host = append(r.Host, strings.Repeat("Address = 192.0.2.1\n", 100)...) },
 	} {
 		for _, p := range []Protocol{Current, Generation1, Generation2} {
 			if name == "no key" && p != Current {
