@@ -41,6 +41,10 @@ const detachedEnv = "TINCAN_DETACHED"
 // Detached tells whether this process is the one in the background.
 func Detached() bool { return os.Getenv(detachedEnv) != "" }
 
+// Activated tells whether a service manager has handed sockets to this very
+// process, which then must stay what it is.
+func Activated() bool { return os.Getenv("LISTEN_PID") == strconv.Itoa(os.Getpid()) }
+
 // Background makes the command for the second process: this program with the
 // same arguments, in a session of its own, without a terminal.
 func Background() (*exec.Cmd, error) {
