@@ -93,9 +93,11 @@ func Join(ctx context.Context, r Request) (Joined, error) {
 				return j, nil
 			}
 			last = fmt.Errorf("%s: %w", u, err)
-			r.Log(last.Error())
 			if errors.As(err, new(final)) {
 				refused[u] = last
+			}
+			if len(r.URLs) > 1 || r.Timeout > 0 && refused[u] == nil {
+				r.Log(last.Error())
 			}
 			if ctx.Err() != nil {
 				return Joined{}, last

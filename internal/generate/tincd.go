@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"tincan/internal/config"
@@ -56,7 +57,10 @@ func (t Tincd) tincConf() []byte {
 // environment; the directory is named, because tincd may have been started
 // anywhere.
 func (t Tincd) scripts() map[string]string {
-	bin, dir := shellQuote(t.Bin)+" tinc-boot", shellQuote(t.Layout.ConfBase)
+	bin, dir := shellQuote(t.Bin), shellQuote(t.Layout.ConfBase)
+	if filepath.Base(t.Bin) != "tinc-boot" { // by which name it would know what to be
+		bin += " tinc-boot"
+	}
 	return map[string]string{
 		"tinc-up":     fmt.Sprintf("#!/bin/sh\nip addr add %s dev \"$INTERFACE\"\nip link set dev \"$INTERFACE\" up\n%s monitor --dir %s &\n", t.VPN, bin, dir),
 		"tinc-down":   fmt.Sprintf("#!/bin/sh\n%s kill\nip addr del %s dev \"$INTERFACE\"\nip link set dev \"$INTERFACE\" down\n", bin, t.VPN),
