@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tincan/internal/keys"
+	"tincan/internal/legacy"
 	"tincan/internal/node"
 	"tincan/internal/subnet"
 )
@@ -14,10 +15,12 @@ import (
 // Host is what hosts/NAME says about one node.
 type Host struct {
 	Name      node.Name
-	Key       *keys.PublicKey // Ed25519, nil if none is known
-	Port      string          // "" if the file does not say
-	Addresses []Address       // where to dial it; ports are filled in
-	Subnets   []subnet.Subnet // believed only with StrictSubnets
+	Key       *keys.PublicKey    // Ed25519, nil if none is known
+	RSAKey    *keys.RSAPublicKey // for the protocol of tinc 1.0, nil if none is known
+	Policy    legacy.Policy      // weak choices that the file names, so that this node may make them
+	Port      string             // "" if the file does not say
+	Addresses []Address          // where to dial it; ports are filled in
+	Subnets   []subnet.Subnet    // believed only with StrictSubnets
 	Weight    *int
 	PMTU      int // 0: no limit given
 
@@ -55,6 +58,7 @@ func host(r *Reader, l Layout, name node.Name) (Host, []Warning) {
 		Subnets:   List(r, "Subnet", subnet.ParseLocal),
 		PMTU:      r.IntOr("PMTU", 0),
 		TCPOnly:   r.Bool("TCPOnly"),
+		Policy:    r.policy(),
 	}
 	h.IndirectData = r.Bool("IndirectData") || h.TCPOnly
 	if _, set := r.Pool.Lookup("Weight"); set {
@@ -86,6 +90,11 @@ func host(r *Reader, l Layout, name node.Name) (Host, []Warning) {
 		warnings = append(warnings, asProblem(l.Host(name), err))
 	}
 	h.Key = key
+	if h.RSAKey, err = rsaPublicKey(r, l, name); err != nil {
+		p := asProblem(l.Host(name), err)
+		p.Text += "; this node cannot speak the protocol of tinc 1.0 with " + string(name)
+		warnings = append(warnings, p)
+	}
 	return h, warnings
 }
 

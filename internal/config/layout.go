@@ -166,6 +166,9 @@ func (l Layout) Invitations() string { return filepath.Join(l.ConfBase, "invitat
 // PrivateKey is where the Ed25519 key lies unless Ed25519PrivateKeyFile says otherwise.
 func (l Layout) PrivateKey() string { return filepath.Join(l.ConfBase, "ed25519_key.priv") }
 
+// RSAPrivateKey is where the RSA key lies unless PrivateKeyFile says otherwise.
+func (l Layout) RSAPrivateKey() string { return filepath.Join(l.ConfBase, "rsa_key.priv") }
+
 // Script is a script in the configuration directory, such as tinc-up.
 func (l Layout) Script(name string) string { return filepath.Join(l.ConfBase, name) }
 

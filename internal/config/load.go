@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"tincan/internal/keys"
 	"tincan/internal/node"
 )
 
@@ -23,6 +22,8 @@ type Network struct {
 	Settings Settings
 	Own      Host               // our own host file, as the others see us
 	Hosts    map[node.Name]Host // all the others whose host file could be read
+
+	pool *Pool // what Settings and Own were read from
 }
 
 // Load reads the whole network. What it can do without (a peer's broken host
@@ -48,7 +49,8 @@ func Load(l Layout, overrides []Override) (*Network, []Warning, error) {
 			entries = append(entries, o.Entry)
 		}
 	}
-	r := &Reader{Pool: NewPool(slices.Concat(entries, own)...)}
+	n.pool = NewPool(slices.Concat(entries, own)...)
+	r := &Reader{Pool: n.pool}
 	warnings = append(warnings, r.Pool.Warnings()...)
 	n.Settings = settings(r, n.Name, l.ConfBase)
 	warnings = append(warnings, r.Warnings()...)
@@ -196,29 +198,6 @@ func loadHosts(l Layout, self node.Name, overrides []Override) (map[node.Name]Ho
 		hosts[name] = h
 	}
 	return hosts, warnings
-}
-
-// PrivateKey reads the node's Ed25519 key. A warning tells if others may read
-// the file too.
-func (n *Network) PrivateKey() (*keys.PrivateKey, []Warning, error) {
-	path := n.Settings.PrivateKeyFile
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, nil, fmt.Errorf("reading the private key: %w", err)
-	}
-	var warnings []Warning
-	if info.Mode().Perm()&0o077 != 0 && hasModes {
-		warnings = append(warnings, Warning{path, "other users may read this private key; run chmod 600 on it"})
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, warnings, fmt.Errorf("reading the private key: %w", err)
-	}
-	key, err := keys.ParsePrivatePEM(data)
-	if err != nil {
-		return nil, warnings, fmt.Errorf("reading the private key %s: %w", path, err)
-	}
-	return key, warnings, nil
 }
 
 // asProblem puts err in the form of a message about a file, without naming

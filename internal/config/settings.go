@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"tincan/internal/legacy"
 	"tincan/internal/node"
 	"tincan/internal/subnet"
 )
@@ -77,7 +78,24 @@ type Settings struct {
 	ScriptsInterpreter string
 	ScriptsExtension   string
 	PrivateKeyFile     string // Ed25519
+	RSAPrivateKeyFile  string
+
+	// Suite and Policy are for nodes that speak the protocol of tinc 1.0: what they
+	// shall use towards us, and which weak choices are allowed with all of them.
+	Suite  legacy.Suite
+	Policy legacy.Policy
+	// Protocol is what ExperimentalProtocol says about the protocol of tinc 1.1.
+	Protocol Protocol
 }
+
+// Protocol says whether this node speaks the protocol of tinc 1.1.
+type Protocol uint8
+
+const (
+	WithKey  Protocol = iota // if there is an Ed25519 key
+	Required                 // it must
+	Disabled                 // only that of tinc 1.0
+)
 
 // Route is a network that is reached through the VPN interface.
 type Route struct {
@@ -147,6 +165,17 @@ func settings(r *Reader, self node.Name, dir string) Settings {
 		ScriptsInterpreter: r.String("ScriptsInterpreter"),
 		ScriptsExtension:   r.String("ScriptsExtension"),
 		PrivateKeyFile:     r.Path("Ed25519PrivateKeyFile", dir),
+		RSAPrivateKeyFile:  r.Path("PrivateKeyFile", dir),
+
+		Suite:  r.suite(),
+		Policy: r.policy(),
+	}
+	switch wanted := r.boolIfSet("ExperimentalProtocol"); {
+	case wanted == nil:
+	case *wanted:
+		s.Protocol = Required
+	default:
+		s.Protocol = Disabled
 	}
 	if _, set := r.Pool.Lookup("Weight"); set {
 		w := r.Int("Weight")

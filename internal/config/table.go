@@ -19,7 +19,7 @@ var table = []Variable{
 	{Name: "DeviceType", Flags: Server, Kind: Word, Words: words("tun", "dummy"), Unbuilt: words("tap", "raw_socket", "multicast", "fd", "uml", "vde"), Default: "tun", Bad: Fatal, Since: "1.0.3 / pre1"},
 	{Name: "DirectOnly", Flags: Server | Safe | Reload, Kind: Bool, Default: "no", Bad: Logged, Since: "1.0.13 / pre1"},
 	{Name: "Ed25519PrivateKeyFile", Flags: Server, Kind: Path, Default: "ed25519_key.priv", Bad: Fatal, Since: "- / pre11"},
-	{Name: "ExperimentalProtocol", Flags: Server, Kind: Bool, Default: "yes", Bad: Logged, Since: "- / pre2", Effect: Later},
+	{Name: "ExperimentalProtocol", Flags: Server, Kind: Bool, Bad: Logged, Since: "- / pre2"},
 	{Name: "Forwarding", Flags: Server | Reload, Kind: Word, Words: words("internal", "off"), Unbuilt: words("kernel"), Default: "internal", Bad: Fatal, Since: "1.0.13 / pre1"},
 	{Name: "FWMark", Flags: Server, Kind: Int, Default: "0", Bad: Logged, Since: "- / pre16"},
 	{Name: "GraphDumpFile", Flags: Server | Obsolete, Kind: Text, Since: "1.0.5 / -", Effect: Later},
@@ -41,8 +41,8 @@ var table = []Variable{
 	{Name: "PingInterval", Flags: Server | Safe, Kind: Seconds, Min: minInt, Default: "60", Bad: Logged, Since: "1.0.5 / pre1"},
 	{Name: "PingTimeout", Flags: Server | Safe, Kind: Seconds, Min: minInt, Default: "5", Bad: Logged, Since: "1.0 / pre1"},
 	{Name: "PriorityInheritance", Flags: Server | Reload, Kind: Bool, Default: "no", Bad: Logged, Since: "1.0 / pre1", Effect: Later},
-	{Name: "PrivateKey", Flags: Server | Obsolete, Kind: Text, Since: "1.0 / pre1", Effect: Later},
-	{Name: "PrivateKeyFile", Flags: Server, Kind: Path, Default: "rsa_key.priv", Since: "1.0 / pre1", Effect: Later},
+	{Name: "PrivateKey", Flags: Server | Obsolete, Kind: Text, Since: "1.0 / pre1"},
+	{Name: "PrivateKeyFile", Flags: Server, Kind: Path, Default: "rsa_key.priv", Since: "1.0 / pre1"},
 	{Name: "ProcessPriority", Flags: Server, Kind: Word, Words: words("low", "normal", "high"), Bad: Fatal, Since: "1.0.10 / pre1", Effect: Later},
 	{Name: "Proxy", Flags: Server | Reload, Kind: Text, Default: "none", Bad: Fatal, Since: "1.0.19 / pre3", Effect: Later},
 	{Name: "ReplayWindow", Flags: Server | Safe, Kind: Int, Default: "512", Bad: Fatal, Since: "1.0.14 / pre1"},
@@ -67,28 +67,32 @@ var table = []Variable{
 	// ------------------------------------------------ one host
 
 	{Name: "Address", Flags: HostFile | Multiple, Kind: Endpoint, Bad: Logged, Since: "1.0 / pre1"},
-	{Name: "Cipher", Flags: Server | HostFile, Kind: Text, Default: "aes-256-cbc", Bad: Fatal, Since: "1.0 / pre1", Effect: Later},
+	{Name: "Cipher", Flags: Server | HostFile, Kind: Text, Default: "aes-256-cbc", Bad: Fatal, Since: "1.0 / pre1"},
 	{Name: "ClampMSS", Flags: Server | HostFile | Safe | Reload, Kind: Bool, Default: "yes", Bad: Logged, Since: "1.0.12 / pre1"},
-	{Name: "Compression", Flags: Server | HostFile | Safe, Kind: Int, Default: "0", Bad: Logged, Since: "1.0 / pre1", Effect: Later},
-	{Name: "Digest", Flags: Server | HostFile, Kind: Text, Default: "sha256", Bad: Fatal, Since: "1.0 / pre1", Effect: Later},
+	{Name: "Compression", Flags: Server | HostFile | Safe, Kind: Int, Default: "0", Bad: Logged, Since: "1.0 / pre1"},
+	{Name: "Digest", Flags: Server | HostFile, Kind: Text, Default: "sha256", Bad: Fatal, Since: "1.0 / pre1"},
 	{Name: "Ed25519PublicKey", Flags: HostFile, Kind: Text, Bad: Logged, Since: "- / pre11"},
 	{Name: "Ed25519PublicKeyFile", Flags: Server | HostFile, Kind: Path, Bad: Logged, Since: "- / pre11"},
 	{Name: "IndirectData", Flags: Server | HostFile | Safe | Reload, Kind: Bool, Default: "no", Bad: Logged, Since: "1.0 / pre1"},
-	{Name: "MACLength", Flags: Server | HostFile, Kind: Int, Default: "4", Bad: Fatal, Since: "1.0 / pre1", Effect: Later},
+	{Name: "MACLength", Flags: Server | HostFile, Kind: Int, Default: "16", Bad: Fatal, Since: "1.0 / pre1"},
 	{Name: "PMTU", Flags: Server | HostFile, Kind: Int, Default: "1518", Bad: Logged, Since: "1.0.3 / pre1"},
 	{Name: "PMTUDiscovery", Flags: Server | HostFile | Reload, Kind: Bool, Default: "yes", Bad: Logged, Since: "1.0.3 / pre1"},
 	{Name: "Port", Flags: HostFile, Kind: Text, Default: "655", Bad: Fatal, Since: "1.0 / pre1"},
-	{Name: "PublicKey", Flags: HostFile | Obsolete, Kind: Text, Since: "1.0 / pre1", Effect: Later},
-	{Name: "PublicKeyFile", Flags: Server | HostFile | Obsolete, Kind: Path, Since: "1.0 / pre1", Effect: Later},
+	{Name: "PublicKey", Flags: HostFile | Obsolete, Kind: Text, Since: "1.0 / pre1"},
+	{Name: "PublicKeyFile", Flags: Server | HostFile | Obsolete, Kind: Path, Since: "1.0 / pre1"},
 	{Name: "Subnet", Flags: HostFile | Multiple | Safe | Reload, Kind: Net, Bad: Fatal, Since: "1.0 / pre1"},
 	{Name: "TCPOnly", Flags: Server | HostFile | Safe | Reload, Kind: Bool, Default: "no", Bad: Logged, Since: "1.0 / pre1"},
 	{Name: "Weight", Flags: HostFile | Safe, Kind: Int, Min: minInt, Bad: Logged, Since: "1.0.3 / pre1"},
 
 	// ------------------------------------------------ ours: the VPN interface when there is no tinc-up
 
-	{Name: "AutoAddress", Flags: Server, Kind: Bool, Default: "no", Bad: Logged, Since: "tincan"},
-	{Name: "Ifconfig", Flags: Server | Multiple, Kind: Text, Bad: Fatal, Since: "tincan"},
-	{Name: "Route", Flags: Server | Multiple, Kind: Text, Bad: Fatal, Since: "tincan"},
+	{Name: "AutoAddress", Flags: Server | Reload, Kind: Bool, Default: "no", Bad: Logged, Since: "tincan"},
+	{Name: "Ifconfig", Flags: Server | Multiple | Reload, Kind: Text, Bad: Fatal, Since: "tincan"},
+	{Name: "Route", Flags: Server | Multiple | Reload, Kind: Text, Bad: Fatal, Since: "tincan"},
+
+	// ------------------------------------------------ ours: what is allowed with nodes of tinc 1.0
+
+	{Name: "ShortRSAKeys", Flags: Server | HostFile | Reload, Kind: Bool, Default: "no", Bad: Logged, Since: "tincan"},
 
 	// ------------------------------------------------ ours: host files that spread by themselves
 

@@ -43,7 +43,7 @@ func adviseKey(err error) error {
 	return advise(err,
 		tip{fs.ErrNotExist, "make a key with: tincan tinc generate-ed25519-keys (with the same -n or -c)"},
 		tip{fs.ErrPermission, "run as root, or as the user who owns this key"},
-		tip{nil, "get the file back from a backup, or make a new key with: tincan tinc generate-ed25519-keys (the others must then be given the new public key)"})
+		tip{nil, "get the file back from a backup, or make a new key with: tincan tinc generate-ed25519-keys, or generate-rsa-keys if it is the RSA key (the others must then be given the new public key)"})
 }
 
 // adviseClaim is for what goes wrong with pid file and control socket.
@@ -59,8 +59,8 @@ func adviseClaim(err error) error {
 // adviseListen is for what goes wrong with an address to listen at.
 func adviseListen(err error) error {
 	return advise(err,
-		tip{syscall.EADDRINUSE, "another program (perhaps tincd) uses this port; stop it, or choose another with: tincan tinc set Port N"},
+		tip{syscall.EADDRINUSE, "another program (perhaps tincd) uses this port; stop it, or choose another with: tincan set Port N (with the same -n or -c)"},
 		tip{syscall.EADDRNOTAVAIL, "this machine does not have that address; see BindToAddress and ListenAddress"},
-		tip{fs.ErrPermission, "ports below 1024 need root; run this with sudo, or choose a higher one with: tincan tinc set Port N"},
+		tip{fs.ErrPermission, "ports below 1024 need root; run this with sudo, or choose a higher one with: tincan set Port N (with the same -n or -c)"},
 		tip{syscall.ENODEV, "there is no such interface; see BindToInterface"})
 }

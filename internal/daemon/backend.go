@@ -37,18 +37,26 @@ func (b *backend) Nodes() []control.NodeInfo {
 }
 
 func (b *backend) node(n mesh.NodeInfo) control.NodeInfo {
+	if n.Self {
+		n.HasAddr = len(b.d.network().Own.Addresses) > 0
+	}
+	c := describe(n)
+	if n.Self {
+		c.Address = control.Address{Host: control.Myself, Port: strconv.Itoa(int(b.d.port()))}
+	}
+	c.Counters = b.counters(n.Name)
+	return c
+}
+
+// describe puts what the brain knows of a node into the form of the control protocol.
+func describe(n mesh.NodeInfo) control.NodeInfo {
 	c := control.NodeInfo{
 		Name: n.Name, ID: n.ID, Address: control.AddressOf(n.Addr), Options: n.Options,
 		NextHop: n.NextHop, Via: n.Via, Distance: n.Distance,
 		MTU: n.MTU, MinMTU: n.MinMTU, MaxMTU: n.MaxMTU, Changed: n.Since, RTT: -1,
-		Counters: b.counters(n.Name),
 	}
 	if n.RTT > 0 {
 		c.RTT = n.RTT
-	}
-	if n.Self {
-		c.Address = control.Address{Host: control.Myself, Port: strconv.Itoa(int(b.d.port()))}
-		n.HasAddr = len(b.d.network().Own.Addresses) > 0
 	}
 	for _, f := range []struct {
 		on  bool

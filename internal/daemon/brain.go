@@ -114,7 +114,7 @@ func (d *Daemon) shutdownBrain() {
 // do carries out one effect of the brain. Nothing here may block.
 func (d *Daemon) do(e mesh.Effect) {
 	switch e := e.(type) {
-	case mesh.Dial, mesh.SendLine, mesh.Secure, mesh.Send, mesh.CloseConn, mesh.Attach, mesh.HandOver:
+	case mesh.Dial, mesh.SendLine, mesh.Secure, mesh.SecureLegacy, mesh.Send, mesh.CloseConn, mesh.Attach, mesh.HandOver:
 		d.conns.Do(e)
 	case mesh.SendProbe:
 		d.plane.SendProbe(e)

@@ -23,7 +23,6 @@ import (
 	"tincan/internal/dataplane"
 	"tincan/internal/device"
 	"tincan/internal/invite"
-	"tincan/internal/keys"
 	"tincan/internal/mesh"
 	"tincan/internal/metaconn"
 	"tincan/internal/node"
@@ -68,7 +67,7 @@ func (e *Hinted) Unwrap() error { return e.Err }
 type Daemon struct {
 	opts    Options
 	current atomic.Pointer[config.Network] // as loaded last
-	key     *keys.PrivateKey
+	id      config.Identity
 	log     *logger
 	claim   *control.Claim
 	dev     device.Device
@@ -140,7 +139,7 @@ func Run(ctx context.Context, opts Options) error {
 // network is the configuration in use. It is replaced by a reload.
 func (d *Daemon) network() *config.Network { return d.current.Load() }
 
-// load reads the configuration and the key.
+// load reads the configuration and the keys.
 func (d *Daemon) load() error {
 	n, warnings, err := config.Load(d.opts.Layout, d.opts.Overrides)
 	for _, w := range warnings {
@@ -153,17 +152,20 @@ func (d *Daemon) load() error {
 	if d.opts.Debug == 0 {
 		d.log.setLevel(n.Settings.LogLevel)
 	}
-	key, warnings, err := n.PrivateKey()
+	id, warnings, err := n.Identity()
 	for _, w := range warnings {
 		d.log.printf(0, mesh.Warning, "%s", w)
 	}
 	if err != nil {
 		return adviseKey(err)
 	}
-	if n.Own.Key != nil && *n.Own.Key != key.Public() {
+	if id.Key != nil && n.Own.Key != nil && *n.Own.Key != id.Key.Public() {
 		d.log.printf(0, mesh.Error, "the public key in %s does not belong to the private key %s: others will refuse this node", d.opts.Layout.Host(n.Name), n.Settings.PrivateKeyFile)
 	}
-	d.key = key
+	if id.RSAKey != nil && n.Own.RSAKey != nil && !n.Own.RSAKey.Equal(id.RSAKey.Public()) {
+		d.log.printf(0, mesh.Error, "the RSA public key in %s does not belong to the private key %s: nodes of tinc 1.0 will refuse this node", d.opts.Layout.Host(n.Name), n.Settings.RSAPrivateKeyFile)
+	}
+	d.id = id
 	return nil
 }
 
@@ -212,7 +214,7 @@ func (d *Daemon) open() error {
 		LocalAddr: localAddrTowards,
 	})
 	d.conns = metaconn.New(metaconn.Config{
-		Self: d.network().Name, Key: d.key, Rand: rand.Reader,
+		Self: d.network().Name, Key: d.id.Key, RSAKey: d.id.RSAKey, Suite: s.Suite, Rand: rand.Reader,
 		Event: d.event, Data: d.plane,
 		Invitation: d.serveInvitation,
 		LoadHost:   d.loadHost,

@@ -35,7 +35,8 @@ type face struct {
 	news  chan struct{} // room for one
 
 	work   sync.Mutex    // guards what follows; held while the kernel is at work
-	link   *netconf.Link // nil: not ours to configure
+	ours   bool          // up was called, and down was not
+	link   *netconf.Link // nil: not ours, or the kernel refused
 	own    []netip.Prefix
 	fixed  []netip.Prefix      // routes of the configuration
 	routed map[learnt]struct{} // routes for subnets of others
@@ -157,10 +158,12 @@ func sortedLearnt(set map[learnt]struct{}) []learnt {
 func (f *face) up(addrs, routes []netip.Prefix) error {
 	f.work.Lock()
 	defer f.work.Unlock()
-	return f.bringUp(addrs, routes)
+	err := f.bringUp(addrs, routes)
+	f.ours = err == nil
+	return err
 }
 
-// bringUp is up with the lock held. After an error nothing is configured.
+// bringUp configures everything, with the lock held. After an error nothing is configured.
 func (f *face) bringUp(addrs, routes []netip.Prefix) error {
 	link, err := netconf.Up(netconf.Config{Interface: f.name, Addresses: addrs})
 	if err != nil {
@@ -180,14 +183,12 @@ func (f *face) bringUp(addrs, routes []netip.Prefix) error {
 func (f *face) configure(addrs, routes []netip.Prefix) error {
 	f.work.Lock()
 	defer f.work.Unlock()
-	if f.link == nil || slices.Equal(addrs, f.own) && slices.Equal(routes, f.fixed) {
+	if !f.ours || f.link != nil && slices.Equal(addrs, f.own) && slices.Equal(routes, f.fixed) {
 		return nil
 	}
 	own, fixed := f.own, f.fixed
-	err := f.link.Close()
-	if err == nil {
-		err = f.bringUp(addrs, routes)
-	}
+	f.takeDown()
+	err := f.bringUp(addrs, routes)
 	if err != nil {
 		if back := f.bringUp(own, fixed); back != nil {
 			err = errors.Join(err, back)
@@ -202,12 +203,19 @@ func (f *face) configure(addrs, routes []netip.Prefix) error {
 func (f *face) down() {
 	f.work.Lock()
 	defer f.work.Unlock()
-	if f.link != nil {
-		if err := f.link.Close(); err != nil {
-			f.log.failed(1, mesh.Warning, err)
-		}
-		f.link = nil
+	f.ours = false
+	f.takeDown()
+}
+
+// takeDown is down with the lock held.
+func (f *face) takeDown() {
+	if f.link == nil {
+		return
 	}
+	if err := f.link.Close(); err != nil {
+		f.log.failed(1, mesh.Warning, err)
+	}
+	f.link = nil
 }
 
 // interfaceUp runs tinc-up, or gives the interface what Ifconfig and Route say.

@@ -51,43 +51,30 @@ func (d *Daemon) listen() error {
 	if len(addrs) > maxSockets {
 		return fmt.Errorf("%d addresses to listen at are more than %d", len(addrs), maxSockets)
 	}
-	var failed []error
+	var failed, notable []error
 	for _, a := range addrs {
 		if a.addr.Port() == 0 && len(d.tcp) > 0 { // the same dynamic port for all families
 			a.addr = netip.AddrPortFrom(a.addr.Addr(), d.tcpAddr().Port())
 		}
 		if err := d.listenAt(a); err != nil {
 			failed = append(failed, err)
+			if !oneFamily(err) || !a.addr.Addr().IsUnspecified() {
+				notable = append(notable, err)
+			}
 		}
 	}
 	d.paths = d.socks
 	if len(d.socks) == 0 {
-		return adviseListen(worst(failed))
+		failed = append(notable, append(failed, errors.New("there is no address to listen at; see AddressFamily"))...)
+		return adviseListen(failed[0])
 	}
-	for _, err := range failed {
-		level := 0
-		if oneFamily(err) {
-			level = 1 // most machines without IPv6 are meant to be like that
-		}
-		d.log.printf(level, mesh.Warning, "%v", err)
+	for _, err := range notable { // not that the machine has no IPv6: it is meant to be like that
+		d.log.failed(0, mesh.Warning, adviseListen(err))
 	}
 	return nil
 }
 
-// worst is the error to show when no address works.
-func worst(errs []error) error {
-	for _, err := range errs {
-		if !oneFamily(err) {
-			return err
-		}
-	}
-	if len(errs) == 0 {
-		return errors.New("there is no address to listen at; see AddressFamily")
-	}
-	return errs[0]
-}
-
-// oneFamily tells whether err only says that the machine has no IPv6, or no IPv4.
+// oneFamily tells whether err may only say that the machine has no IPv6, or no IPv4.
 func oneFamily(err error) bool {
 	return errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EADDRNOTAVAIL)
 }

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	logQueue = 4096
+	logQueue = 1024
 	// logPatience is how long a log that does not move can hold up start and end.
 	logPatience = 2 * time.Second
 )

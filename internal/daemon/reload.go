@@ -37,6 +37,11 @@ func (d *Daemon) reload() error {
 		d.script.Configure(scripts)
 		d.plane.SetOptions(plane)
 		d.brain.Handle(now(), mesh.Reconfigured{Config: cfg})
+		for _, k := range d.brain.Subnets() { // an address that is new to us may be old to others
+			if k.Reachable && k.Owner != n.Name {
+				d.noteClash(k.Owner, k.Subnet)
+			}
+		}
 	}) {
 		return errStopping
 	}

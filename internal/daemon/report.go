@@ -2,10 +2,11 @@ package daemon
 
 import (
 	"cmp"
-	"fmt"
+	"net"
 
 	"tincan/internal/control"
 	"tincan/internal/mesh"
+	"tincan/internal/subnet"
 )
 
 // What tinc 1.0 logs on the signals USR1 and USR2. Monitoring scripts read it.
@@ -44,11 +45,12 @@ func (d *Daemon) logEverything() {
 	d.say("End of edges.")
 	d.say("Subnet list:")
 	for _, s := range b.Subnets() {
-		text := fmt.Sprintf("%s#%d", s.Subnet.Prefix(), s.Subnet.Weight)
-		if !s.Subnet.Prefix().IsValid() {
-			text = s.Subnet.String()
+		text := s.Subnet.Prefix().String()
+		if s.Subnet.Kind() == subnet.MAC {
+			mac := s.Subnet.MAC()
+			text = net.HardwareAddr(mac[:]).String()
 		}
-		d.say(" %s owner %s", text, cmp.Or(string(s.Owner), "(broadcast)"))
+		d.say(" %s#%d owner %s", text, s.Subnet.Weight, cmp.Or(string(s.Owner), "(broadcast)"))
 	}
 	d.say("End of subnet list.")
 }

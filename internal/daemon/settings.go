@@ -15,7 +15,7 @@ import (
 func (d *Daemon) meshConfig(n *config.Network) mesh.Config {
 	s := n.Settings
 	c := mesh.Config{
-		Name: n.Name, Key: d.key, Subnets: s.Subnets,
+		Name: n.Name, Key: d.id.Key, RSAKey: d.id.RSAKey, Suite: s.Suite, Policy: s.Policy, Subnets: s.Subnets,
 		Hosts:     make(map[node.Name]mesh.Host, len(n.Hosts)),
 		ConnectTo: s.ConnectTo, AutoConnect: s.AutoConnect, Broadcast: s.Broadcast,
 		Indirect: s.IndirectData, TCPOnly: s.TCPOnly,
@@ -48,7 +48,7 @@ func (d *Daemon) meshConfig(n *config.Network) mesh.Config {
 
 func meshHost(h config.Host) mesh.Host {
 	m := mesh.Host{
-		Key: h.Key, Subnets: h.Subnets, Weight: h.Weight,
+		Key: h.Key, RSAKey: h.RSAKey, Policy: h.Policy, Subnets: h.Subnets, Weight: h.Weight,
 		Indirect: h.IndirectData, TCPOnly: h.TCPOnly, ClampMSS: h.ClampMSS, PMTU: h.PMTU,
 	}
 	for _, a := range h.Addresses {

@@ -11,15 +11,15 @@ import (
 	"tincan/internal/wire"
 )
 
-// SendProbe seals a record of type 4 for a node and sends it directly to the
-// address that is named, whatever the node's own is.
+// SendProbe seals a record of type 4 for a node, or for a legacy node the probe as
+// a frame, and sends it directly to the address that is named, whatever the node's own is.
 func (p *Plane) SendProbe(probe mesh.SendProbe) {
 	to, s := p.known(probe.Node)
 	switch {
 	case s == nil:
 		p.drop(UnknownNode)
 		return
-	case s.Tunnel == nil:
+	case !s.open():
 		p.drop(NoSession)
 		return
 	case len(probe.Data) > maxData:
@@ -33,7 +33,11 @@ func (p *Plane) SendProbe(probe mesh.SendProbe) {
 	}
 	c := p.courier()
 	defer p.couriers.Put(c)
-	if !c.wrap(s, wire.TypeProbe, probe.Data, node.ID{}) {
+	if s.Legacy != nil {
+		if !c.wrapLegacy(s, probe.Data) {
+			return
+		}
+	} else if !c.wrap(s, wire.TypeProbe, probe.Data, node.ID{}) {
 		return
 	}
 	c.run[0] = udp.Run{To: probe.Addr, Buf: c.blob, Size: len(c.blob)}
@@ -81,6 +85,7 @@ func (p *Plane) FrameFromMeta(hop node.Name, frame []byte) {
 	}
 	c := p.courier()
 	defer p.couriers.Put(c)
+	c.byTCP = !s.tcpOnly()
 	c.fromFrame(from, frame)
 }
 

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"tincan/internal/device"
+	"tincan/internal/legacy"
 	"tincan/internal/mesh"
 	"tincan/internal/node"
 	"tincan/internal/udp"
@@ -34,14 +35,24 @@ type sink struct{ recorder }
 func (*sink) Write([]byte, int, device.Offload) error { return nil }
 
 // bench is a plane whose datagrams arrive at another at once.
-func bench(b testing.TB) (*transmitter, *Plane) {
-	ta, tb := tunnels(b, "a", "b")
+func bench(t testing.TB) (*transmitter, *Plane) {
+	ta, tb := tunnels(t, "a", "b")
+	return benchOf(near("b", addrB, ta), near("a", addrA, tb))
+}
+
+// legacyBench is bench between legacy nodes.
+func legacyBench(t testing.TB, suite legacy.Suite) (*transmitter, *Plane) {
+	la, lb := linksOf(t, suite)
+	return benchOf(old("b", addrB, la), old("a", addrA, lb))
+}
+
+func benchOf(b, a mesh.PeerState) (*transmitter, *Plane) {
 	toB := &shortcut{wireSocket: wireSocket{local: addrA}}
 	event := func(mesh.Event) bool { return true }
 	from := New(Config{Self: "a", Device: &sink{}, Sockets: []udp.Socket{toB}, Event: event})
 	to := New(Config{Self: "b", Device: &sink{}, Sockets: []udp.Socket{&wireSocket{local: addrB}}, Event: event})
-	from.PublishPeers([]mesh.PeerState{near("b", addrB, ta)})
-	to.PublishPeers([]mesh.PeerState{near("a", addrA, tb)})
+	from.PublishPeers([]mesh.PeerState{b})
+	to.PublishPeers([]mesh.PeerState{a})
 	from.PublishRoutes(plan())
 	to.PublishRoutes(plan())
 	toB.to = newReceiver(to, 0)
@@ -51,6 +62,15 @@ func bench(b testing.TB) (*transmitter, *Plane) {
 // BenchmarkDeviceToDevice carries packets from one device through cutting,
 // sealing, opening and joining to another, without system calls.
 func BenchmarkDeviceToDevice(b *testing.B) {
+	deviceToDevice(b, bench)
+}
+
+// BenchmarkLegacyDeviceToDevice is the same between legacy nodes.
+func BenchmarkLegacyDeviceToDevice(b *testing.B) {
+	deviceToDevice(b, func(t testing.TB) (*transmitter, *Plane) { return legacyBench(t, legacy.DefaultSuite) })
+}
+
+func deviceToDevice(b *testing.B, bench func(testing.TB) (*transmitter, *Plane)) {
 	for _, c := range []struct {
 		name string
 		ip
@@ -75,13 +95,32 @@ func BenchmarkDeviceToDevice(b *testing.B) {
 				// The headers are changed by cutting, so they come anew as from a read.
 				copy(t.in[inHead:], p)
 				t.packet(len(p), off)
-				t.flush()
+				t.out.flush()
 				n++
 			}
 			if got := to.SelfCounters(); got.OutPackets < uint64(n) || len(to.Stats()) > 0 {
 				b.Fatalf("%d packets delivered of %d; drops %v", got.OutPackets, n, to.Stats())
 			}
 		})
+	}
+}
+
+// BenchmarkMixedRelay opens what comes from a legacy node and seals it for one
+// that speaks SPTPS.
+func BenchmarkMixedRelay(b *testing.B) {
+	a, hub, _ := mixedRow(b, true, false)
+	hub.cfg.Sockets[0], hub.cfg.Event = &discard{}, func(mesh.Event) bool { return true }
+	p, off := super(ip{dst: "10.2.0.1", payload: 40 * 1300, frag: 0x4000}.build(), 1300)
+	b.SetBytes(int64(len(p)))
+	b.ReportAllocs()
+	for b.Loop() {
+		b.StopTimer() // no datagram is taken twice
+		runs := a.out(p, off)
+		b.StartTimer()
+		hub.in(addrA, runs...)
+	}
+	if len(hub.Stats()) > 0 {
+		b.Fatal(hub.Stats())
 	}
 }
 
@@ -124,7 +163,7 @@ func TestFastRoadDoesNotAllocate(t *testing.T) {
 		tx.packet(len(p), off)
 		copy(tx.in[inHead:], single)
 		tx.packet(len(single), device.Offload{})
-		tx.flush()
+		tx.out.flush()
 	})
 	if n != 0 || len(to.Stats()) > 0 {
 		t.Errorf("%v allocations, drops %v", n, to.Stats())

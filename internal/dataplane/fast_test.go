@@ -39,7 +39,7 @@ func TestSuperPacketIsCutJoinedAndDeliveredWhole(t *testing.T) {
 		{"the largest super-packet", ip{payload: 65535 - 40, frag: 0x4000}, 1380, 0},
 	}
 	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
+		bothKinds(t, c.name, func(t *testing.T, pair pairOf) {
 			a, b := pair(t)
 			whole := c.build()
 			p, off := super(whole, c.size)
@@ -70,6 +70,15 @@ func TestSuperPacketIsCutJoinedAndDeliveredWhole(t *testing.T) {
 			}
 		})
 	}
+}
+
+// pairOf makes two stations that reach each other directly.
+type pairOf func(testing.TB) (a, b *station)
+
+// bothKinds runs a test with nodes that speak SPTPS and with nodes that speak the protocol of tinc 1.0.
+func bothKinds(t *testing.T, name string, test func(*testing.T, pairOf)) {
+	t.Run(name, func(t *testing.T) { test(t, pair) })
+	t.Run(name+", legacy", func(t *testing.T) { test(t, legacyPair) })
 }
 
 func TestDeviceWithoutOffloadsGetsSinglePackets(t *testing.T) {
@@ -150,7 +159,7 @@ func TestOnlyWhatContinuesAFlowIsJoined(t *testing.T) {
 		{"a tiny packet behind large headers", [][]byte{seg(0, func(f *ip) { f.opts = timestamps }), ip{udp: true}.build()}, 2},
 	}
 	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
+		bothKinds(t, c.name, func(t *testing.T, pair pairOf) {
 			a, b := pair(t)
 			b.in(addrA, sealEach(a, c.pkts...)...)
 			got := b.dev.take()
@@ -164,6 +173,10 @@ func TestOnlyWhatContinuesAFlowIsJoined(t *testing.T) {
 
 // Whatever the order and kind of packets, they come out as they went in.
 func TestJoinedPacketsAreThePacketsThatWereSent(t *testing.T) {
+	bothKinds(t, "random flows", joinedPackets)
+}
+
+func joinedPackets(t *testing.T, pair pairOf) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 200 {
 		a, b := pair(t)
@@ -262,7 +275,7 @@ func TestEqualDatagramsShareARunAndOthersDoNot(t *testing.T) {
 		copy(a.tx.in[inHead:], p)
 		a.tx.packet(len(p), device.Offload{})
 	}
-	a.tx.flush()
+	a.tx.out.flush()
 	var shape []string
 	runs := a.sock.take()
 	for _, r := range runs {
@@ -282,7 +295,7 @@ func (s *station) several(packets ...[]byte) []udp.Run {
 		copy(s.tx.in[inHead:], p)
 		s.tx.packet(len(p), device.Offload{})
 	}
-	s.tx.flush()
+	s.tx.out.flush()
 	return s.sock.take()
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"tincan/internal/device"
 	"tincan/internal/keys"
+	"tincan/internal/legacy"
 	"tincan/internal/mesh"
 	"tincan/internal/node"
 	"tincan/internal/sptps"
@@ -170,7 +171,8 @@ type station struct {
 	sock   *wireSocket
 	metas  map[mesh.ConnID]*wireMeta
 	events []mesh.Event
-	deaf   bool // the brain takes no events
+	deaf   bool                            // the brain takes no events
+	ends   map[netip.AddrPort]*legacy.Link // what legacy nodes at these addresses open with
 	time   time.Time
 	tx     *transmitter
 	rx     *receiver
@@ -189,6 +191,7 @@ func newStation(name node.Name, addr netip.AddrPort) *station {
 		dev:   &recorder{closed: make(chan struct{})},
 		sock:  &wireSocket{local: addr},
 		metas: make(map[mesh.ConnID]*wireMeta),
+		ends:  make(map[netip.AddrPort]*legacy.Link),
 		time:  time.Unix(1700000000, 0),
 	}
 	s.Plane = New(Config{
@@ -218,7 +221,7 @@ func (s *station) out(p []byte, off device.Offload) []udp.Run {
 	s.tx.now = s.now()
 	copy(s.tx.in[inHead:], p)
 	s.tx.packet(len(p), off)
-	s.tx.flush()
+	s.tx.out.flush()
 	return s.sock.take()
 }
 

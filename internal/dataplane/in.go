@@ -16,8 +16,9 @@ import (
 )
 
 const (
-	inBase     = 64  // where the super-packet begins: behind the device's headroom and a type byte
-	maxHeaders = 160 // room for the headers of a packet that may be joined
+	inBase     = 64          // where the super-packet begins: behind the device's headroom and a type byte
+	before     = ethernetLen // room before a packet that is opened: for a type byte, or a legacy frame's header
+	maxHeaders = 160         // room for the headers of a packet that may be joined
 )
 
 // receiver is the fast road in of one socket. It belongs to one goroutine; its buffers
@@ -30,25 +31,28 @@ type receiver struct {
 	options *Options
 	routes  *routes
 	slow    *courier
+	out     outbox // what is passed on otherwise than it came, and answers
 	relays  []runs // by socket: what is passed on as it came
 
 	// The super-packet in the making lies at buf[inBase:]; join says how long it is.
-	// The next datagram is opened so that its payload would follow: its headers
-	// and type byte hide the bytes of the super-packet that are in saved.
+	// The next datagram is opened so that its payload would follow: its headers, and
+	// what stands before them, hide the bytes of the super-packet that are in saved.
 	buf     []byte
 	join    packet.Joiner
 	joins   joins
 	hdrLen  int // headers of the packets of that flow
-	saved   [maxHeaders + 1]byte
+	saved   [before + maxHeaders]byte
 	swap    [maxHeaders]byte
 	batched batched
 
-	from   *peer // the last source
-	state  *state
-	hop    *peer          // who has the address hopAt
-	hopAt  netip.AddrPort // zero: hop is not known yet
-	mine   bool           // where the last destination leads, see forUs
-	mineTo netip.Addr
+	from    *peer // the last source
+	state   *state
+	hop     *peer          // who has the address hopAt
+	hopAt   netip.AddrPort // zero: hop is not known yet
+	stray   *peer          // the legacy node that was last found by a search, at strayAt
+	strayAt netip.AddrPort
+	mine    bool // where the last destination leads, see forUs
+	mineTo  netip.Addr
 }
 
 // joins says what the device takes as super-packets.
@@ -62,16 +66,19 @@ type batched struct {
 
 func newReceiver(p *Plane, sock int) *receiver {
 	dev := p.cfg.Device
-	return &receiver{
+	r := &receiver{
 		p:      p,
 		sock:   sock,
-		buf:    make([]byte, inBase+device.MaxPacket+maxRecord),
+		buf:    make([]byte, inBase+device.MaxPacket+maxLegacy),
 		slow:   newCourier(p),
+		out:    newOutbox(p),
 		relays: make([]runs, len(p.cfg.Sockets)),
 		joins: joins{
 			tcp4: dev.CanGSO(device.GSOTCPv4), tcp6: dev.CanGSO(device.GSOTCPv6), udp: dev.CanGSO(device.GSOUDP),
 		},
 	}
+	r.slow.out = &r.out
+	return r
 }
 
 func (r *receiver) run(ctx context.Context) error {
@@ -111,17 +118,22 @@ func (r *receiver) arrival(a udp.Arrival) {
 	}
 	for rest := a.Buf; len(rest) > 0; {
 		d := rest[:min(size, len(rest))]
-		if len(d) < minDatagram {
+		if len(d) >= minDatagram {
+			if to := node.ID(d); to.IsZero() || to == r.p.selfID {
+				r.datagram(a.From, d, to.IsZero())
+				rest = rest[len(d):]
+				continue
+			}
+		}
+		switch {
+		case r.dir.legacy != nil && r.legacyDatagram(a.From, d):
+			rest = rest[len(d):]
+		case len(d) < minDatagram:
 			r.p.drop(ShortDatagram)
 			rest = rest[len(d):]
-			continue
+		default:
+			rest = rest[r.relay(a.From, rest, size):]
 		}
-		if to := node.ID(d); to.IsZero() || to == r.p.selfID {
-			r.datagram(a.From, d, to.IsZero())
-			rest = rest[len(d):]
-			continue
-		}
-		rest = rest[r.relay(a.From, rest, size):]
 	}
 }
 
@@ -170,7 +182,7 @@ func (r *receiver) datagram(addr netip.AddrPort, d []byte, direct bool) {
 		return
 	}
 	at := r.place()
-	plain, err := r.state.Tunnel.Open(r.buf[:at], record)
+	plain, err := r.state.Tunnel.Open(r.buf[:at-1], record)
 	if err != nil {
 		r.restore(at)
 		r.p.undecodable(r.from, r.now, Undecodable)
@@ -189,7 +201,7 @@ func (r *receiver) datagram(addr netip.AddrPort, d []byte, direct bool) {
 		})
 	}
 
-	switch body := plain[at+1:]; plain[at] {
+	switch body := plain[at:]; plain[at-1] {
 	case wire.TypeIP:
 		r.deliver(at, len(body))
 	case wire.TypeProbe:
@@ -197,39 +209,39 @@ func (r *receiver) datagram(addr netip.AddrPort, d []byte, direct bool) {
 		r.restore(at)
 		r.p.cfg.Event(mesh.ProbeIn{Node: r.from.name, Addr: addr, Sock: r.sock, Direct: direct, Data: data})
 	default:
-		r.slow.side = append(r.slow.side[:0], plain[at:]...)
+		r.slow.side = append(r.slow.side[:0], plain[at-1:]...)
 		r.restore(at)
 		r.slow.unusual(r.from, r.slow.side[0], r.slow.side[1:])
 	}
 }
 
-// place is where the type byte of the next record goes in buf. What it will hide of
+// place is where the next packet goes in buf. What it and the bytes before it will hide of
 // the super-packet is saved.
-func (r *receiver) place() int {
+func (r *receiver) place() (at int) {
 	if r.join.Count() == 0 {
-		return inBase - 1
+		return inBase
 	}
-	at := inBase + r.join.Len() - r.hdrLen - 1
-	copy(r.saved[:r.hdrLen+1], r.buf[at:])
+	at = inBase + r.join.Len() - r.hdrLen
+	copy(r.saved[:before+r.hdrLen], r.buf[at-before:])
 	return at
 }
 
 // restore brings back what place saved.
 func (r *receiver) restore(at int) {
 	if r.join.Count() > 0 {
-		copy(r.buf[at:], r.saved[:r.hdrLen+1])
+		copy(r.buf[at-before:], r.saved[:before+r.hdrLen])
 	}
 }
 
-// deliver takes the packet of n bytes that was opened at buf[at+1:].
+// deliver takes the packet of n bytes that was opened at buf[at:].
 func (r *receiver) deliver(at, n int) {
 	r.count(n)
-	p := r.buf[at+1 : at+1+n]
+	p := r.buf[at : at+n]
 	ours := r.forUs(p)
 	if r.join.Count() > 0 {
 		if ours {
 			if _, ok := r.join.Add(p); ok {
-				copy(r.buf[at:], r.saved[:r.hdrLen+1])
+				copy(r.buf[at-before:], r.saved[:before+r.hdrLen])
 				return
 			}
 		}
@@ -247,14 +259,14 @@ func (r *receiver) deliver(at, n int) {
 }
 
 // displace writes the super-packet and moves the packet of n bytes, which was opened
-// behind it at buf[at+1:], to the start.
+// behind it at buf[at:], to the start.
 func (r *receiver) displace(at, n int) {
 	k := min(r.hdrLen, n)
-	copy(r.swap[:k], r.buf[at+1:])
-	copy(r.buf[at:], r.saved[:r.hdrLen+1])
+	copy(r.swap[:k], r.buf[at:])
+	copy(r.buf[at-before:], r.saved[:before+r.hdrLen])
 	r.finish()
 	copy(r.buf[inBase:], r.swap[:k])
-	copy(r.buf[inBase+k:], r.buf[at+1+k:at+1+n])
+	copy(r.buf[inBase+k:], r.buf[at+k:at+n])
 }
 
 // finish writes the super-packet, if there is one.
@@ -291,6 +303,7 @@ func (r *receiver) output(n, count int, off device.Offload) {
 // flush ends a batch: nothing stays behind.
 func (r *receiver) flush() {
 	r.finish()
+	r.out.flush()
 	for i := range r.relays {
 		if q := &r.relays[i]; len(q.list) > 0 {
 			r.p.send(i, q.list, nil)

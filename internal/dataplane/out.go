@@ -7,23 +7,20 @@ import (
 	"time"
 
 	"tincan/internal/device"
+	"tincan/internal/legacy"
 	"tincan/internal/packet"
 	"tincan/internal/sptps"
 	"tincan/internal/wire"
 )
 
-const (
-	inHead  = 16         // room before a packet that was read: for its type byte, aligned
-	outSize = 128 * 1024 // sealed datagrams that wait for the next send
-)
+const inHead = 16 // room before a packet that was read: for its type byte or Ethernet header, aligned
 
 // transmitter is the fast road out. It belongs to one goroutine; its buffers live
 // as long.
 type transmitter struct {
 	p    *Plane
 	in   []byte
-	out  []byte // sealed datagrams, those of one run one behind the other
-	runs []runs // by socket
+	out  outbox
 	now  time.Duration
 	slow *courier
 
@@ -36,11 +33,12 @@ type transmitter struct {
 	// What is being sealed: to whom, which way, and what.
 	to      *peer
 	tunnel  *sptps.Tunnel
+	legacy  *legacy.Link // instead of tunnel
 	way     path
 	ids     [idsLen]byte
 	cut     packet.Cutter
 	cutting bool                // cut has more
-	plain   []byte              // type and packet to seal next, nil if none
+	plain   []byte              // what to seal next, nil if none: type (legacy: Ethernet header) and packet
 	seal    func(*sptps.Sealer) // t.sealSegments, made once
 }
 
@@ -48,10 +46,10 @@ func newTransmitter(p *Plane) *transmitter {
 	t := &transmitter{
 		p:    p,
 		in:   make([]byte, inHead+device.MaxPacket),
-		out:  make([]byte, 0, outSize),
-		runs: make([]runs, len(p.cfg.Sockets)),
+		out:  newOutbox(p),
 		slow: newCourier(p),
 	}
+	t.slow.out = &t.out
 	t.seal = t.sealSegments
 	return t
 }
@@ -73,7 +71,7 @@ func (t *transmitter) run(ctx context.Context) error {
 			t.packet(n, off)
 			n, off, err = dev.TryRead(buf)
 		}
-		t.flush()
+		t.out.flush()
 		if err != device.ErrAgain && tired.worn(ctx, err) {
 			return err
 		}
@@ -99,8 +97,7 @@ func (t *transmitter) packet(n int, off device.Offload) {
 		t.divert(p)
 		return
 	}
-	t.in[inHead-1] = wire.TypeIP
-	t.plain = t.in[inHead-1 : inHead+n]
+	t.wrap(0, n)
 	t.sealAll()
 }
 
@@ -123,7 +120,6 @@ func (t *transmitter) super(p []byte, off device.Offload) {
 
 // divert sends one packet by the slow road, behind what is sealed already.
 func (t *transmitter) divert(p []byte) {
-	t.flush()
 	t.slow.now = t.now
 	t.slow.slow(t.p.self, p)
 }
@@ -161,7 +157,7 @@ func completeChecksum(p []byte, off device.Offload) bool {
 }
 
 // fast tells whether p, of which the largest segment has size bytes, can take the fast road,
-// and if so sets t.to, t.tunnel, t.way and t.ids for it.
+// and if so sets t.to, t.tunnel or t.legacy, t.way and t.ids for it.
 func (t *transmitter) fast(p []byte, size int) bool {
 	dst, ok := packet.Dst(p)
 	if !ok || carriesMSS(p) || t.p.tap.Load() != nil {
@@ -180,10 +176,24 @@ func (t *transmitter) fast(p []byte, size int) bool {
 		return false
 	}
 	s := to.state.Load()
-	if s == nil || !s.Reachable || s.Tunnel == nil || s.via == nil {
+	if s == nil || !s.Reachable || s.via == nil {
 		return false
 	}
 	o := t.p.options.Load()
+	if s.Legacy != nil { // protected hop by hop: it is as if the packet were for the first
+		if s.via != to && o.DirectOnly {
+			return false
+		}
+		if to != s.via {
+			to = s.via
+			if s = to.state.Load(); s == nil || !s.Reachable || s.via == nil {
+				return false
+			}
+		}
+	}
+	if !s.open() {
+		return false
+	}
 	frame, least := size+ethernetLen, leastMTU4
 	if p[0]>>4 == 6 {
 		least = leastMTU6
@@ -196,6 +206,12 @@ func (t *transmitter) fast(p []byte, size int) bool {
 	}
 	if frame > max(v.MTU, least) || s.Adjacent && frame > s.MinMTU {
 		return false
+	}
+	if t.legacy = s.Legacy; t.legacy != nil {
+		t.way, ok = t.p.legacyPath(to, s, frame, o.TCPOnly)
+		t.to = to
+		t.p.traffic(to, t.now)
+		return ok
 	}
 	if t.way, ok = t.p.udpPath(to, s, true, size, o.TCPOnly); !ok {
 		return false
@@ -236,14 +252,30 @@ func carriesMSS(p []byte) bool {
 	return len(tcp) >= packet.TCPLen && tcp[13]&packet.FlagSYN != 0
 }
 
+// wrap makes t.plain the packet t.in[inHead+from:inHead+to]. It writes over what lies in
+// front: the tail of the one before, which is sealed.
+func (t *transmitter) wrap(from, to int) {
+	if t.legacy != nil {
+		t.plain = t.in[inHead+from-ethernetLen : inHead+to]
+		ethernetHeader(t.plain)
+		return
+	}
+	t.plain = t.in[inHead+from-1 : inHead+to]
+	t.plain[0] = wire.TypeIP
+}
+
 // sealAll seals t.plain, or all segments of t.cut, sending whenever out is full.
 func (t *transmitter) sealAll() {
+	if t.legacy != nil {
+		t.sealLegacy()
+		return
+	}
 	for {
 		t.tunnel.SealN(t.seal)
 		if t.plain == nil {
 			return
 		}
-		t.flush()
+		t.out.flush()
 	}
 }
 
@@ -251,17 +283,18 @@ func (t *transmitter) sealAll() {
 func (t *transmitter) sealSegments(s *sptps.Sealer) {
 	packets, bytes := 0, 0
 	for t.nextPlain() {
-		if cap(t.out)-len(t.out) < idsLen+recordOverhead+len(t.plain) {
+		if !t.out.room(idsLen + recordOverhead + len(t.plain)) {
 			break
 		}
-		start := len(t.out)
-		t.out = append(t.out, t.ids[:]...)
-		t.out = s.Seal(t.out, t.plain)
-		if len(t.out) == start+idsLen { // all record numbers are used up
-			t.out = t.out[:start]
+		out := t.out.buf
+		start := len(out)
+		out = append(out, t.ids[:]...)
+		out = s.Seal(out, t.plain)
+		if len(out) == start+idsLen { // all record numbers are used up
 			t.p.drop(NoSession)
 		} else {
-			t.runs[t.way.sock].add(t.way.addr, t.out, start)
+			t.out.buf = out
+			t.out.runs[t.way.sock].add(t.way.addr, out, start)
 			packets++
 			bytes += len(t.plain) - 1
 		}
@@ -275,20 +308,8 @@ func (t *transmitter) nextPlain() bool {
 	if t.plain == nil && t.cutting {
 		from, to, ok := t.cut.Next()
 		if t.cutting = ok; ok {
-			t.plain = t.in[inHead+from-1 : inHead+to]
-			t.plain[0] = wire.TypeIP // over the tail of the last one, which is sealed
+			t.wrap(from, to)
 		}
 	}
 	return t.plain != nil
-}
-
-// flush sends what is sealed.
-func (t *transmitter) flush() {
-	for i := range t.runs {
-		if q := &t.runs[i]; len(q.list) > 0 {
-			t.p.send(i, q.list, nil)
-			q.reset()
-		}
-	}
-	t.out = t.out[:0]
 }

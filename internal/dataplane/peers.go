@@ -49,7 +49,11 @@ type state struct {
 	via, next *peer // PeerState.Via and NextHop; nil if "" or ourselves
 }
 
-func (s *state) minor() int    { return wire.Options(s.Options).Minor() }
+func (s *state) minor() int { return wire.Options(s.Options).Minor() }
+
+// open tells whether packets for the peer need not wait for a session.
+func (s *state) open() bool { return s != nil && (s.Tunnel != nil || s.Legacy != nil) }
+
 func (s *state) tcpOnly() bool { return wire.Options(s.Options)&wire.TCPOnly != 0 }
 
 // directory finds peers. It is immutable.
@@ -57,6 +61,15 @@ type directory struct {
 	byID   map[node.ID]*peer
 	byName map[node.Name]*peer
 	byAddr map[netip.AddrPort]*peer // confirmed addresses only
+	legacy *legacyNodes             // nil if there are none
+}
+
+// at finds the peer that has an address, nil if there is none.
+func (d *directory) at(addr netip.AddrPort) *peer {
+	if pr := d.byAddr[addr]; pr != nil || d.legacy == nil {
+		return pr
+	}
+	return d.legacy.byAddr[addr]
 }
 
 // routes is what the brain published with PublishRoutes. It is immutable.
@@ -130,8 +143,8 @@ func (p *Plane) PublishPeers(states []mesh.PeerState) {
 		}
 		pr.state.Store(now)
 		members = members || old == nil
-		addresses = addresses || old.address() != now.address()
-		if now.Tunnel != nil && (old == nil || old.Tunnel == nil) {
+		addresses = addresses || old.place() != now.place()
+		if now.open() && !old.open() {
 			opened = append(opened, pr)
 		}
 	}
@@ -154,11 +167,26 @@ func (s *state) address() netip.AddrPort {
 	return s.Addr
 }
 
+// place is how a datagram of the peer is recognised; a directory holds as long as
+// all places stay the same.
+func (s *state) place() place {
+	if s.speaksLegacy() {
+		return place{addr: s.Addr, confirmed: s.Confirmed, legacy: true}
+	}
+	return place{addr: s.address()}
+}
+
+type place struct {
+	addr              netip.AddrPort
+	confirmed, legacy bool // confirmed: only told apart where legacy
+}
+
 // rebuildDirectory makes the directory anew; if members is false only addresses
 // have changed. The caller holds p.publish.
 func (p *Plane) rebuildDirectory(members bool) {
 	d := *p.dir.Load()
 	d.byAddr = make(map[netip.AddrPort]*peer, len(p.names))
+	d.legacy = nil
 	if members {
 		d.byID = make(map[node.ID]*peer, len(p.names))
 		d.byName = make(map[node.Name]*peer, len(p.names))
@@ -172,7 +200,9 @@ func (p *Plane) rebuildDirectory(members bool) {
 			d.byID[pr.id] = pr
 			d.byName[pr.name] = pr
 		}
-		if a := s.address(); a.IsValid() {
+		if s.speaksLegacy() {
+			d.legacy = d.legacy.with(pr, s)
+		} else if a := s.address(); a.IsValid() {
 			d.byAddr[a] = pr
 		}
 	}

@@ -26,6 +26,15 @@
 //  4. Datagrams for another node are passed on as they came, in runs.
 //
 // Everything unusual leaves these two roads for slow (slow.go), packet by packet.
+// What it seals on the way leaves with the rest of the batch.
+//
+// # Nodes of tinc 1.0 (legacy.go)
+//
+// They have no ids and no sessions from end to end, but a legacy.Link with every
+// node that opens their packets. The fast roads take them in one branch each: out,
+// where a packet's owner is one, to the node that opens it for the owner; in, where
+// a datagram has no id of ours, by its address or its message code. What they send
+// for others is opened, routed and sealed anew.
 //
 // # Goroutines and locks
 //
@@ -108,6 +117,7 @@ type Plane struct {
 	drops    [reasonCount]atomic.Uint64
 	unrouted [route.Reasons]atomic.Uint64
 	relayed  pairPacer
+	searched pacer  // the last search among all legacy nodes
 	v4       []bool // by socket: it is one for IPv4
 }
 
@@ -236,7 +246,7 @@ func (p *Plane) send(sock int, runs []udp.Run, to *peer) {
 	}
 	p.drop(TooLongForPath)
 	if to == nil {
-		to = p.dir.Load().byAddr[long.To]
+		to = p.dir.Load().at(long.To)
 	}
 	if to != nil {
 		p.event(&to.tooLong, p.now(), tooLongEvery, func() mesh.Event { return tooLong(to, long) })
@@ -245,6 +255,9 @@ func (p *Plane) send(sock int, runs []udp.Run, to *peer) {
 
 // tooLong is the news that the kernel refused a datagram for a peer.
 func tooLong(to *peer, e *udp.TooLong) mesh.TooLong {
+	if s := to.state.Load(); s.speaksLegacy() {
+		return mesh.TooLong{Node: to.name, Size: legacyFrameOf(s.Legacy, e.Size)}
+	}
 	return mesh.TooLong{Node: to.name, Size: e.Size - minDatagram}
 }
 

@@ -9,11 +9,13 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"tincan/internal/device"
+	"tincan/internal/legacy"
 	"tincan/internal/mesh"
 	"tincan/internal/node"
 	"tincan/internal/udp"
@@ -101,6 +103,13 @@ func (m *lanMeta) TryRequest(string) bool { return false }
 // Three running nodes in a row exchange packets from end to end while the brain
 // keeps publishing and switches between UDP and TCP.
 func TestThreeRunningNodes(t *testing.T) {
+	t.Run("SPTPS", func(t *testing.T) { threeRunningNodes(t, "") })
+	t.Run("legacy", func(t *testing.T) { threeRunningNodes(t, "abc") })
+	t.Run("one legacy", func(t *testing.T) { threeRunningNodes(t, "c") })
+}
+
+// threeRunningNodes has the nodes in old speak the protocol of tinc 1.0.
+func threeRunningNodes(t *testing.T, old string) {
 	before := runtime.NumGoroutine()
 	l := &lan{make(map[netip.AddrPort]*lanSocket)}
 	ctx, stop := context.WithCancel(context.Background())
@@ -145,6 +154,9 @@ func TestThreeRunningNodes(t *testing.T) {
 	ab, ba := tunnels(t, "a", "b")
 	bc, cb := tunnels(t, "b", "c")
 	ac, ca := tunnels(t, "a", "c")
+	keyed := make(map[string]*legacy.Link)
+	keyed["ab"], keyed["ba"] = links(t)
+	keyed["bc"], keyed["cb"] = links(t)
 	publish := func(udp bool) {
 		for name, states := range map[node.Name][]mesh.PeerState{
 			"a": {near("b", addrB, ab), near("c", netip.AddrPort{}, ac)},
@@ -157,6 +169,12 @@ func TestThreeRunningNodes(t *testing.T) {
 				s.Sock = -1
 				if name != "b" && s.Node != "b" {
 					s.NextHop, s.Adjacent, s.Conn = "b", false, 2
+				}
+				if strings.Contains(old, string(name)) || strings.Contains(old, string(s.Node)) {
+					s.Tunnel, s.Options, s.Legacy = nil, oldOptions, keyed[string(name+s.Node)]
+					if s.Via = s.NextHop; s.Legacy == nil {
+						s.Legacy = legacy.NewLink(0)
+					}
 				}
 				// The relay goes on knowing the addresses: else it would rightly drop what is under way.
 				if !udp && name != "b" || !s.Addr.IsValid() {
@@ -264,6 +282,12 @@ func FuzzIn(f *testing.F) {
 	f.Add(byte(4), uint16(0), p)
 	f.Add(byte(5), uint16(1000), ip{payload: 3000}.build())
 
+	old, hub, _ := mixedRow(f, true, false)
+	f.Add(byte(6), uint16(0), frame(p))
+	f.Add(byte(6), uint16(0), make([]byte, 64))
+	f.Add(byte(7), uint16(68), slicesOf(p, p))
+	f.Add(byte(8), uint16(0), frame(ip{dst: "10.2.0.1", payload: 30}.build()))
+
 	a, b, c := row(f, nil)
 	idC := wire.AppendIDs(nil, c.selfID, a.selfID)
 	idB := wire.AppendIDs(nil, b.selfID, a.selfID)
@@ -272,7 +296,7 @@ func FuzzIn(f *testing.F) {
 			return
 		}
 		_, toB := a.known("b")
-		switch op % 6 {
+		switch op % 9 {
 		case 0: // datagrams as they are
 			b.in(addrA, udp.Run{Buf: data, Size: int(size)})
 		case 1: // data that is sealed by a known node
@@ -301,8 +325,20 @@ func FuzzIn(f *testing.F) {
 			a.out(data, off)
 			off.CsumStart, off.NeedsCsum = 20, true
 			a.out(data, off)
+		case 6: // from a legacy node, between two packets of a flow
+			first, second := ip{payload: 20, frag: 0x4000}, ip{seq: 20, payload: 20, frag: 0x4000}
+			hub.in(addrA,
+				old.legacyDatagramTo("b", frame(first.build())),
+				old.legacyDatagramTo("b", data[:min(len(data), 1518)]),
+				old.legacyDatagramTo("b", frame(second.build())))
+		case 7: // datagrams as they are, from a legacy node's address
+			hub.in(addrA, udp.Run{Buf: data, Size: int(size)})
+			hub.in(addrC, udp.Run{Buf: data, Size: int(size)})
+		case 8:
+			hub.FrameFromMeta("a", data)
+			hub.FrameFromMeta("c", data)
 		}
-		for _, w := range b.dev.take() {
+		for _, w := range append(b.dev.take(), hub.dev.take()...) {
 			if len(w.pkt) == 0 || len(w.pkt) > device.MaxPacket {
 				t.Fatalf("%d bytes written", len(w.pkt))
 			}
@@ -312,8 +348,11 @@ func FuzzIn(f *testing.F) {
 				t.Fatal("half a packet was written")
 			}
 		}
-		b.sock.take()
-		b.heard()
+		for _, s := range []*station{b, hub} {
+			s.sock.take()
+			s.heard()
+		}
+		hub.roads(nil)
 		a.heard()
 		a.dev.take()
 		for _, m := range b.metas {

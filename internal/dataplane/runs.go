@@ -6,6 +6,43 @@ import (
 	"tincan/internal/udp"
 )
 
+// outbox holds sealed datagrams until the next send. It belongs to one goroutine.
+type outbox struct {
+	p    *Plane
+	buf  []byte // those of one run lie one behind the other
+	runs []runs // by socket
+}
+
+const outSize = 128 * 1024
+
+func newOutbox(p *Plane) outbox {
+	return outbox{p: p, buf: make([]byte, 0, outSize), runs: make([]runs, len(p.cfg.Sockets))}
+}
+
+// room tells whether n bytes can be appended to buf.
+func (o *outbox) room(n int) bool { return cap(o.buf)-len(o.buf) >= n }
+
+// put copies a datagram.
+func (o *outbox) put(way path, datagram []byte) {
+	if !o.room(len(datagram)) {
+		o.flush()
+	}
+	start := len(o.buf)
+	o.buf = append(o.buf, datagram...)
+	o.runs[way.sock].add(way.addr, o.buf, start)
+}
+
+// flush sends everything.
+func (o *outbox) flush() {
+	for i := range o.runs {
+		if q := &o.runs[i]; len(q.list) > 0 {
+			o.p.send(i, q.list, nil)
+			q.reset()
+		}
+	}
+	o.buf = o.buf[:0]
+}
+
 // runs collects the datagrams that leave by one socket at the next send. The
 // zero value is ready.
 type runs struct {

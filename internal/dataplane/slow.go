@@ -18,7 +18,10 @@ import (
 // time; now must be set before use.
 type courier struct {
 	p     *Plane
+	out   *outbox // where datagrams go; nil: they are sent at once
 	now   time.Duration
+	src   *peer  // where the packet on the slow road came from
+	byTCP bool   // it came as PACKET, which is how legacy nodes pass it on
 	frame []byte // the packet on the slow road, with an Ethernet header
 	side  []byte // a copy with the room that the device needs in front of a packet
 	plain []byte // type and data of a record
@@ -31,8 +34,18 @@ func newCourier(p *Plane) *courier { return &courier{p: p} }
 // courier borrows a courier; it goes back with p.couriers.Put.
 func (p *Plane) courier() *courier {
 	c := p.couriers.Get().(*courier)
-	c.now = p.now()
+	c.now, c.src, c.byTCP = p.now(), p.self, false
 	return c
+}
+
+// send sends a datagram.
+func (c *courier) send(way path, datagram []byte) {
+	if c.out != nil {
+		c.out.put(way, datagram)
+		return
+	}
+	c.run[0] = udp.Run{To: way.addr, Buf: datagram, Size: len(datagram)}
+	c.p.send(way.sock, c.run[:], way.relay)
 }
 
 // slow is the slow road: whatever can happen to a packet happens here, to one packet
@@ -43,6 +56,7 @@ func (c *courier) slow(src *peer, ip []byte) {
 		c.p.drop(Malformed)
 		return
 	}
+	c.src = src
 	c.frame = append(append(c.frame[:0], make([]byte, ethernetLen)...), ip...)
 	binary.BigEndian.PutUint16(c.frame[ethernetLen-2:], typ)
 	if tap := c.p.tap.Load(); tap != nil {
@@ -75,6 +89,10 @@ func (c *courier) sendTo(to *peer, frame []byte) {
 		c.p.drop(Unreachable)
 		return
 	}
+	if s.Legacy != nil {
+		c.toLegacy(to, s, frame)
+		return
+	}
 	c.p.traffic(to, c.now)
 	switch {
 	case s.Adjacent && (s.Tunnel == nil || len(frame) > s.MinMTU):
@@ -101,8 +119,7 @@ func (c *courier) seal(to *peer, s *state, typ byte, data []byte) {
 		c.byMeta(to, s, c.p.self, c.blob)
 		return
 	}
-	c.run[0] = udp.Run{To: way.addr, Buf: c.blob, Size: len(c.blob)}
-	c.p.send(way.sock, c.run[:], way.relay)
+	c.send(way, c.blob)
 }
 
 // wrap makes c.blob the ids and the sealed record.
@@ -248,8 +265,7 @@ func (c *courier) pass(to, from, hop *peer, blob []byte) {
 		c.p.drop(Loop)
 		return
 	case ok:
-		c.run[0] = udp.Run{To: way.addr, Buf: blob, Size: len(blob)}
-		c.p.send(way.sock, c.run[:], way.relay)
+		c.send(way, blob)
 	default:
 		c.byMeta(to, s, from, blob)
 	}

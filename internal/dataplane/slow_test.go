@@ -28,6 +28,9 @@ func (s *station) roads(runs []udp.Run) string {
 		if bytes.Equal(r.Buf[:6], make([]byte, 6)) {
 			ids = "direct"
 		}
+		if end := s.ends[r.To]; end != nil && end.Check(r.Buf[:min(r.Size, len(r.Buf))]) {
+			ids = "legacy"
+		}
 		out = append(out, fmt.Sprintf("udp %v %s", r.To.Addr(), ids))
 	}
 	for id := mesh.ConnID(1); id <= 2; id++ {

@@ -41,6 +41,9 @@ type Policy struct {
 	AllowWide bool
 	// KeyOptional lets a file without any key pass.
 	KeyOptional bool
+	// AnyRSA lets RSA keys pass that look like keys but cannot be read: the old
+	// programs copy them unread, and nobody can log in with one.
+	AnyRSA bool
 }
 
 // Check judges a host file that somebody offers for the node called name.

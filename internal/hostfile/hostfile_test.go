@@ -227,3 +227,23 @@ func FuzzCheck(f *testing.F) {
 		}
 	})
 }
+
+func TestAnyRSALetsUnreadKeysPassAndNothingElse(t *testing.T) {
+	for name, c := range map[string]struct {
+		text string
+		good bool
+	}{
+		"base64 that is no key": {"-----BEGIN RSA PUBLIC KEY-----\nAAAA\n-----END RSA PUBLIC KEY-----\n", true},
+		"a setting in a block":  {"-----BEGIN RSA PUBLIC KEY-----\nSubnet = 0.0.0.0/0\n-----END RSA PUBLIC KEY-----\n", false},
+		"a very long one":       {"-----BEGIN RSA PUBLIC KEY-----\n" + strings.Repeat("AAAAAAAA\n", 500) + "-----END RSA PUBLIC KEY-----\n", false},
+		"a private key":         {"-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n", false},
+	} {
+		_, _, err := Check("bob", []byte(c.text), Policy{AnyRSA: true})
+		if (err == nil) != c.good {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, _, err := Check("bob", []byte(c.text), Policy{}); err == nil {
+			t.Errorf("%s passes without AnyRSA", name)
+		}
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"tincan/internal/keys"
+	"tincan/internal/legacy"
 	"tincan/internal/node"
 	"tincan/internal/sptps"
 	"tincan/internal/subnet"
@@ -50,9 +51,10 @@ type (
 		Conn ConnID
 		Text string
 	}
-	// Secured: the SPTPS handshake asked for by [Secure] is complete.
+	// Secured: the handshake asked for by [Secure] or [SecureLegacy] is complete,
+	// the peer has proved who it is, and ACK may be sent.
 	Secured struct{ Conn ConnID }
-	// Request: a request came in over SPTPS, without a trailing newline.
+	// Request: a request came in over the secured connection, without a trailing newline.
 	Request struct {
 		Conn ConnID
 		Text string
@@ -79,6 +81,8 @@ type (
 	Traffic struct{ Node node.Name }
 	// ProbeIn: a record of type 4 from Node was opened. Data is the whole
 	// probe. Direct is true if the datagram had the all-zero destination id.
+	// For a node that speaks the protocol of tinc 1.0: a frame with EtherType 0 came by UDP, which
+	// is Data; Direct is true. What came over a meta connection is not reported.
 	ProbeIn struct {
 		Node   node.Name
 		Addr   netip.AddrPort // source of the datagram
@@ -86,8 +90,8 @@ type (
 		Direct bool
 		Data   []byte
 	}
-	// HeardFrom: a direct datagram of Node with a valid record came from an
-	// address other than PeerState.Addr.
+	// HeardFrom: a direct datagram of Node with a valid record (or, in the
+	// protocol of tinc 1.0, a valid MAC) came from an address other than PeerState.Addr.
 	HeardFrom struct {
 		Node node.Name
 		Addr netip.AddrPort
@@ -103,8 +107,9 @@ type (
 	// Relayed: we passed a record from From on to To. At most one a second
 	// for each pair.
 	Relayed struct{ From, To node.Name }
-	// Undecodable: a record said to be from Node could not be opened. At most
-	// one a second for each node; Count says how many since the last good one.
+	// Undecodable: a record said to be from Node could not be opened, or a datagram in the
+	// protocol of tinc 1.0 from its address. At most one a second for each node; Count says
+	// how many since the last good one.
 	Undecodable struct {
 		Node  node.Name
 		Count int
@@ -157,7 +162,17 @@ type (
 		PeerKey   keys.PublicKey
 		Label     []byte
 	}
-	// Send sends one request as one SPTPS record (Text has no newline).
+	// SecureLegacy starts the handshake of tinc 1.0, METAKEY to CHAL_REPLY, on the
+	// connection, behind the lines sent so far. It is answered by Secured or Closed.
+	SecureLegacy struct {
+		Conn      ConnID
+		Initiator bool
+		Node      node.Name
+		PeerKey   keys.RSAPublicKey
+		Policy    legacy.Policy // what is allowed with this node
+	}
+	// Send sends one request on a secured connection: as one SPTPS record, or
+	// as a line of the encrypted stream of tinc 1.0 (Text has no newline).
 	Send struct {
 		Conn ConnID
 		Text string
@@ -180,7 +195,8 @@ type (
 		Text string // the line that began it
 	}
 
-	// SendProbe seals and sends a record of type 4 directly to Addr.
+	// SendProbe seals and sends a record of type 4 directly to Addr. To a node that
+	// speaks the protocol of tinc 1.0 it sends Data as a frame.
 	SendProbe struct {
 		Node node.Name
 		Addr netip.AddrPort
@@ -254,6 +270,11 @@ const (
 
 // PeerState is what the data plane must know of one node. Sizes are in bytes
 // of Ethernet frame (IP packet + 14), as tinc counts them.
+//
+// A node that is Reachable speaks SPTPS, or has Legacy. A frame is sent by UDP to a node
+// with Legacy if Legacy.CanSend and the frame is not longer than MinMTU, and goes
+// over Conn as PACKET otherwise. Where the options of such a node say that nothing is known of
+// the path MTU, so that tinc 1.0 uses UDP untried, MinMTU is the largest frame.
 type PeerState struct {
 	Node      node.Name
 	Known     bool // false: forget this peer
@@ -270,6 +291,7 @@ type PeerState struct {
 	MTU       int           // used for ICMP too big and MSS
 	MinMTU    int           // largest frame known to pass by UDP; 0 when UDP is not confirmed
 	Tunnel    *sptps.Tunnel // nil without session
+	Legacy    *legacy.Link  // keys of a node that speaks the protocol of tinc 1.0; nil: it speaks SPTPS
 }
 
 // Routes is the forwarding table. It is immutable once published.
@@ -291,9 +313,11 @@ type Owned struct {
 
 // Host is what the brain needs from hosts/NAME.
 type Host struct {
-	Key       *keys.PublicKey // Ed25519PublicKey, nil if none
-	Addresses []Endpoint      // Address lines with their ports filled in
-	Subnets   []subnet.Subnet // only used with StrictSubnets
+	Key       *keys.PublicKey    // Ed25519PublicKey, nil if none
+	RSAKey    *keys.RSAPublicKey // for the protocol of tinc 1.0, nil if none
+	Policy    legacy.Policy      // weak choices that the host file names, allowed with this node
+	Addresses []Endpoint         // Address lines with their ports filled in
+	Subnets   []subnet.Subnet    // only used with StrictSubnets
 	Weight    *int
 	Indirect  bool
 	TCPOnly   bool
@@ -307,9 +331,12 @@ type Host struct {
 type Config struct {
 	Name    node.Name
 	Key     *keys.PrivateKey
-	Port    uint16           // UDP port that we announce
-	Sockets []netip.AddrPort // local addresses of the UDP sockets, by index
-	Subnets []subnet.Subnet  // our own
+	RSAKey  *keys.RSAPrivateKey // nil: we do not speak the protocol of tinc 1.0
+	Suite   legacy.Suite        // what nodes of tinc 1.0 shall use towards us; zero: legacy.DefaultSuite
+	Policy  legacy.Policy       // weak choices that the configuration allows with every node
+	Port    uint16              // UDP port that we announce
+	Sockets []netip.AddrPort    // local addresses of the UDP sockets, by index
+	Subnets []subnet.Subnet     // our own
 	Hosts   map[node.Name]Host
 
 	ConnectTo   []node.Name

@@ -18,12 +18,14 @@ import (
 //
 //	dialling → greeting → securing → authenticating → active
 //
+// If it serves only to exchange keys, leaving takes the place of active.
 // An accepted connection begins with greeting.
 type conn struct {
 	id            ConnID
 	peer          *peer // nil until the peer has said who it is
 	out           *outgoing
 	stage         stage
+	login         login // once the peer has said who it is
 	remote, local netip.AddrPort
 
 	began  time.Time // of the connection; then of the last PING
@@ -51,6 +53,7 @@ const (
 	greeting
 	securing
 	authenticating
+	leaving
 	active
 )
 
@@ -93,11 +96,11 @@ func (m *Mesh) dialed(e Dialed) {
 	c.remote, c.local = e.Remote, e.Local
 	c.stage, c.began, c.idSent = greeting, m.now, m.now
 	m.logf(1, Info, "connected to %s", c)
-	m.emit(SendLine{Conn: c.id, Text: m.idLine()})
+	m.emit(SendLine{Conn: c.id, Text: m.idLine(c)})
 }
 
-func (m *Mesh) idLine() string {
-	return string(wire.ID{Name: string(m.cfg.Name), Major: ProtocolMajor, Minor: ProtocolMinor}.Append(nil))
+func (m *Mesh) idLine(c *conn) string {
+	return string(wire.ID{Name: string(m.cfg.Name), Major: ProtocolMajor, Minor: m.minorFor(c)}.Append(nil))
 }
 
 // line handles the ID line, in the order of checks of tinc 1.1.
@@ -132,19 +135,16 @@ func (m *Mesh) line(e Line) {
 		m.drop(c, fmt.Sprintf("dialled %s, but %s answered", c.peer.name, name))
 		return
 	case id.Major != ProtocolMajor:
-		m.drop(c, fmt.Sprintf("%s speaks protocol %d.%d, we speak %d.%d", name, id.Major, id.Minor, ProtocolMajor, ProtocolMinor))
+		m.drop(c, fmt.Sprintf("%s speaks protocol %d.%d, we speak %d.%d", name, id.Major, id.Minor, ProtocolMajor, m.minor()))
 		return
 	}
 	p := m.nodes[name]
-	switch {
-	case p == nil || !p.known:
+	if p == nil || !p.known {
 		m.drop(c, fmt.Sprintf("unknown identity: there is no host file for %s", name))
 		return
-	case id.Minor < 2:
-		m.drop(c, fmt.Sprintf("%s offers only the protocol of tinc 1.0, which this node does not speak", name))
-		return
-	case p.key() == nil:
-		m.drop(c, fmt.Sprintf("the host file of %s has no Ed25519PublicKey", name))
+	}
+	if c.login, err = m.chooseLogin(c, p, id.Minor); err != nil {
+		m.drop(c, err.Error())
 		return
 	}
 	c.peer = p
@@ -154,13 +154,17 @@ func (m *Mesh) line(e Line) {
 	}
 	if !c.dialled() {
 		c.idSent = m.now
-		m.emit(SendLine{Conn: c.id, Text: m.idLine()})
+		m.emit(SendLine{Conn: c.id, Text: m.idLine(c)})
+	}
+	c.stage = securing
+	if c.login != loginSPTPS {
+		m.emit(SecureLegacy{Conn: c.id, Initiator: c.dialled(), Node: name, PeerKey: *p.host.RSAKey, Policy: m.policy(p)})
+		return
 	}
 	initiator, responder := m.cfg.Name, name
 	if !c.dialled() {
 		initiator, responder = name, m.cfg.Name
 	}
-	c.stage = securing
 	m.emit(Secure{Conn: c.id, Initiator: c.dialled(), Node: name, PeerKey: *p.key(), Label: sptps.LabelTCP(initiator, responder)})
 }
 
@@ -204,6 +208,9 @@ func (m *Mesh) yield(c *conn) {
 
 // stays tells whether old, which is active, stays when c could replace it.
 func (m *Mesh) stays(old, c *conn) bool {
+	if c.login != loginSPTPS {
+		return false // tinc 1.0 does not know this rule: the newer one stays
+	}
 	crossed := old.dialled() != c.dialled() && m.now.Sub(old.activated) < m.cfg.PingTimeout
 	return crossed && old.dialled() == (m.cfg.Name < c.peer.name)
 }
@@ -214,6 +221,10 @@ func (m *Mesh) secured(e Secured) {
 		return
 	}
 	c.stage = authenticating
+	if c.login == loginUpgrade {
+		m.send(c, wire.AckKey{Key: m.cfg.Key.Public()}.Append(nil))
+		return
+	}
 	c.edge.weight = m.ownWeight(c)
 	ack := wire.Ack{Port: m.cfg.Port, Weight: c.edge.weight, Options: m.ownOptions(c.peer)}
 	m.send(c, ack.Append(nil))
@@ -233,7 +244,7 @@ func (m *Mesh) ownWeight(c *conn) int {
 }
 
 func (m *Mesh) ownOptions(p *peer) wire.Options {
-	o := wire.Options(0).WithMinor(ProtocolMinor)
+	o := wire.Options(0).WithMinor(m.minor())
 	if m.cfg.Indirect || p.host.Indirect {
 		o |= wire.Indirect
 	}
@@ -289,7 +300,7 @@ func (m *Mesh) ack(c *conn, text string) error {
 		port = c.remote.Port()
 	}
 	m.emit(Attach{Conn: c.id, Node: p.name})
-	m.logf(1, Notice, "connection with %s activated", c)
+	m.logf(1, Notice, "connection with %s activated, protocol %d.%d", c, ProtocolMajor, a.Options.Minor())
 	m.sendEverything(c)
 
 	addr := netip.AddrPortFrom(c.remote.Addr(), port)
@@ -326,7 +337,7 @@ func (m *Mesh) passDuty(from, to *conn) {
 func (m *Mesh) sendEverything(c *conn) {
 	if m.cfg.TunnelServer {
 		for _, s := range sortedSubnets(m.self) {
-			m.send(c, addSubnet(m.nonce(), m.cfg.Name, s))
+			m.sendSubnet(c, m.addedSubnet(m.cfg.Name, s))
 		}
 		return
 	}
@@ -340,7 +351,7 @@ func (m *Mesh) tellAll(c *conn, choose func(*peer) bool) {
 			continue
 		}
 		for _, s := range sortedSubnets(p) {
-			m.send(c, addSubnet(m.nonce(), p.name, s))
+			m.sendSubnet(c, m.addedSubnet(p.name, s))
 		}
 		for e := range m.graph.From(p.name) {
 			m.send(c, addEdge(m.nonce(), *e))
@@ -356,6 +367,7 @@ func (m *Mesh) closed(e Closed) {
 	reason := "closed by the peer"
 	if e.Err != nil {
 		reason = e.Err.Error()
+		m.explainWeak(c, e.Err)
 	}
 	m.lost(c, reason)
 }
@@ -374,6 +386,8 @@ func (m *Mesh) lost(c *conn, reason string) {
 		m.logf(1, Info, "could not connect to %s: %s", c.peer.name, reason)
 	case wasActive:
 		m.logf(1, Notice, "connection with %s ended: %s", c, reason)
+	case c.stage == leaving:
+		m.logf(1, Info, "connection with %s ended after the exchange of keys: %s", c, reason)
 	default:
 		m.logf(1, Warning, "connection with %s refused: %s", c, reason)
 	}
@@ -387,7 +401,11 @@ func (m *Mesh) lost(c *conn, reason string) {
 		m.orphans = append(m.orphans, c.peer.name)
 		m.touch(c.peer)
 	}
-	if c.out != nil && c.out.conn == c {
+	switch {
+	case c.out == nil || c.out.conn != c:
+	case c.stage == leaving:
+		m.redial(c.out)
+	default:
 		m.ended(c.out, wasActive)
 	}
 }
@@ -407,7 +425,15 @@ func (m *Mesh) forget(c *conn) {
 }
 
 // send sends one request on c.
-func (m *Mesh) send(c *conn, text []byte) { m.emit(Send{Conn: c.id, Text: string(text)}) }
+func (m *Mesh) send(c *conn, text []byte) { m.sendText(c, string(text)) }
+
+func (m *Mesh) sendText(c *conn, text string) {
+	if c.login != loginSPTPS && len(text) > wire.MaxLine {
+		m.refuse("a request of %d bytes, which is too long for %s", len(text), c)
+		return
+	}
+	m.emit(Send{Conn: c.id, Text: text})
+}
 
 // announce tells everybody about edges and about what others own. A tunnel server keeps that to itself.
 func (m *Mesh) announce(text []byte) {
@@ -421,7 +447,7 @@ func (m *Mesh) flood(from *conn, text []byte) {
 	s := string(text)
 	for _, c := range m.activeConns() {
 		if c != from {
-			m.emit(Send{Conn: c.id, Text: s})
+			m.sendText(c, s)
 		}
 	}
 }

@@ -24,6 +24,7 @@ func (Shutdown) event()       {}
 func (Dial) effect()          {}
 func (SendLine) effect()      {}
 func (Secure) effect()        {}
+func (SecureLegacy) effect()  {}
 func (Send) effect()          {}
 func (CloseConn) effect()     {}
 func (Attach) effect()        {}

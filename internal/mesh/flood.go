@@ -22,6 +22,36 @@ const (
 
 func (m *Mesh) nonce() uint32 { return m.in.Rand.Uint32() }
 
+// subnetRequest is an ADD_SUBNET or DEL_SUBNET of ours.
+type subnetRequest interface {
+	Append(dst []byte) []byte
+	AppendLong(dst []byte) []byte
+}
+
+func (m *Mesh) addedSubnet(owner node.Name, s subnet.Subnet) subnetRequest {
+	return wire.AddSubnet{Nonce: m.nonce(), Owner: owner, Subnet: s}
+}
+
+func (m *Mesh) deletedSubnet(owner node.Name, s subnet.Subnet) subnetRequest {
+	return wire.DelSubnet{Nonce: m.nonce(), Owner: owner, Subnet: s}
+}
+
+// sendSubnet writes a request as the protocol of the neighbour has it.
+func (m *Mesh) sendSubnet(c *conn, r subnetRequest) {
+	if c.login != loginSPTPS {
+		m.send(c, r.AppendLong(nil))
+		return
+	}
+	m.send(c, r.Append(nil))
+}
+
+// floodSubnet sends a request to all activated connections.
+func (m *Mesh) floodSubnet(r subnetRequest) {
+	for _, c := range m.activeConns() {
+		m.sendSubnet(c, r)
+	}
+}
+
 func addEdge(nonce uint32, e graph.Edge) []byte {
 	return wire.AddEdge{
 		Nonce: nonce, From: e.From, To: e.To, Addr: e.Addr, Options: e.Options, Weight: e.Weight,
@@ -58,11 +88,14 @@ func (m *Mesh) handleRequest(c *conn, text string) error {
 	if err != nil {
 		return err
 	}
-	if (kind == wire.KindAck) != (c.stage == authenticating) {
+	if (kind == wire.KindAck) != (c.stage == authenticating) || c.stage == leaving && kind != wire.KindTermReq {
 		return fmt.Errorf("request %d is not allowed now", kind)
 	}
 	switch kind {
 	case wire.KindAck:
+		if c.login == loginUpgrade {
+			return m.upgradeAck(c, text)
+		}
 		return m.ack(c, text)
 	case wire.KindTermReq:
 		return errors.New("the peer ended the connection")
@@ -120,7 +153,7 @@ func (m *Mesh) addSubnet(c *conn, text string) error {
 	}
 	if p == m.self {
 		m.logf(2, Warning, "%s says that %s is ours, which it is not", c, r.Subnet)
-		m.send(c, delSubnet(m.nonce(), r.Owner, r.Subnet))
+		m.sendSubnet(c, m.deletedSubnet(r.Owner, r.Subnet))
 		return nil
 	}
 	if m.cfg.TunnelServer {
@@ -153,7 +186,7 @@ func (m *Mesh) delSubnet(c *conn, text string) error {
 	switch {
 	case p == m.self:
 		if has {
-			m.send(c, addSubnet(m.nonce(), r.Owner, r.Subnet))
+			m.sendSubnet(c, m.addedSubnet(r.Owner, r.Subnet))
 		}
 	case m.cfg.TunnelServer:
 	case m.cfg.StrictSubnets:
@@ -264,13 +297,18 @@ func (m *Mesh) delEdge(c *conn, text string) error {
 	return nil
 }
 
-// keyChanged passes on what only legacy nodes act upon.
+// keyChanged: a node has dropped the keys of tinc 1.0 that it had given.
 func (m *Mesh) keyChanged(c *conn, text string) error {
 	r, err := wire.ParseKeyChanged(text)
 	if err != nil {
 		return err
 	}
-	if m.seen.first(m.now, text) && m.nodes[r.Origin] != nil && !m.cfg.TunnelServer {
+	p := m.nodes[r.Origin]
+	if !m.seen.first(m.now, text) || p == nil || p == m.self {
+		return nil
+	}
+	p.session.keyChanged()
+	if !m.cfg.TunnelServer {
 		m.flood(c, []byte(text))
 	}
 	return nil
@@ -302,7 +340,9 @@ func (m *Mesh) purge() {
 			continue
 		}
 		for _, s := range sortedSubnets(p) {
-			m.announce(delSubnet(m.nonce(), p.name, s))
+			if r := m.deletedSubnet(p.name, s); !m.cfg.TunnelServer {
+				m.floodSubnet(r)
+			}
 			if !m.cfg.StrictSubnets {
 				m.dropSubnet(p, s)
 			}

@@ -67,7 +67,8 @@ func newFuzzer(t *testing.T, data []byte) *fuzzer {
 	f := &fuzzer{player: newPlayer(t), data: data, conns: map[ConnID]state{}, states: map[node.Name]PeerState{}, limit: 10_000}
 	f.lenient, f.watch, f.self = true, f.check, "alice"
 	var options []string
-	for i, o := range []string{"connect=bob", "connect=carol", "auto", "strict", "tunnelserver", "tcponly", "indirect", "hostsubnet=bob@10.0.2.0/24"} {
+	for i, o := range []string{"connect=bob", "connect=carol", "auto", "strict", "tunnelserver", "tcponly", "indirect", "hostsubnet=bob@10.0.2.0/24",
+		"rsa", "oldfile=dave", "oldfile=eve", "rsafile=carol", "noed25519", "keyexpire=10s"} {
 		if f.byte()>>i&1 == 1 {
 			options = append(options, o)
 		}
@@ -177,7 +178,7 @@ func (f *fuzzer) event() Event {
 	kind := f.byte() % 32
 	if c := f.conn(secure, attached); c != 0 && kind < 12 {
 		if f.conns[c] == secure && f.byte()%8 != 0 {
-			return Request{Conn: c, Text: "4 655 5 700000c"}
+			return Request{Conn: c, Text: []string{"4 655 5 700000c", "4 655 5 700000c", "4 655 5 c", "4 " + testKey("dave").Public().String()}[f.byte()%4]}
 		}
 		return Request{Conn: c, Text: f.request()}
 	}
@@ -218,12 +219,12 @@ func (f *fuzzer) event() Event {
 		}
 		return Closed{Conn: c, Err: errors.New("connection reset by peer")}
 	case 21:
-		host := f.config("alice", []string{[]string{"nofile=bob", "newkey=bob", "file=eve", "hostsubnet=bob@10.0.3.0/24"}[f.byte()%4]}).Hosts
+		host := f.config("alice", []string{[]string{"nofile=bob", "newkey=bob", "file=eve", "hostsubnet=bob@10.0.3.0/24", "oldfile=dave", "oldfile=bob"}[f.byte()%6]}).Hosts
 		if n := f.name(); f.byte()%2 == 0 {
 			h, ok := host[n]
 			return HostLoaded{Node: n, Known: ok, Host: h}
 		}
-		return Reconfigured{Config: f.config("alice", []string{[]string{"connect=bob", "connect=dave", "nofile=carol", "newkey=bob", "subnet=10.9.0.0/16", "auto"}[f.byte()%6]})}
+		return Reconfigured{Config: f.config("alice", []string{[]string{"connect=bob", "connect=dave", "nofile=carol", "newkey=bob", "subnet=10.9.0.0/16", "auto", "oldfile=dave", "blowfish=dave"}[f.byte()%8]})}
 	case 22, 23:
 		return Traffic{Node: f.name()}
 	case 24:
@@ -270,6 +271,8 @@ func (f *fuzzer) probe() Event {
 
 func (f *fuzzer) line() string {
 	switch f.byte() % 8 {
+	case 4:
+		return "0 " + string(f.name()) + []string{" 17", " 17.1"}[f.byte()%2]
 	case 0:
 		return "0 ?" + testKey("x").Public().String() + " 17.7"
 	case 1:
@@ -301,7 +304,7 @@ func (f *fuzzer) newRequest() string {
 	nonce := fmt.Sprintf("%x", uint(f.byte())<<8|uint(f.byte()))
 	address := []string{"192.0.2.7 655", "unspec unspec", "example.org 655", "2001:db8::7 655", "0.0.0.0 0"}[f.byte()%5]
 	sub := []string{"10.0.1.0/24", "10.0.2.0/24", "10.0.0.0/8#3", "2001:db8::/32", "1:2:3:4:5:6", "10.0.0.0/33"}[f.byte()%6]
-	options := []string{"700000c", "700000d", "7000003", "0", "200000c", "ffffffff"}[f.byte()%6]
+	options := []string{"700000c", "700000d", "7000003", "0", "200000c", "ffffffff", "c", "8"}[f.byte()%8]
 	weight := []string{"5", "-2147483648", "2147483647", "0", "100"}[f.byte()%5]
 	record := make([]byte, 5+int(f.byte())%80)
 	for i := range record {
@@ -319,6 +322,8 @@ func (f *fuzzer) newRequest() string {
 		"15 " + name() + " alice 15 " + data, "15 " + name() + " " + name() + " 15 " + data, "15 " + name() + " alice 19",
 		"15 " + name() + " alice 20 " + testKey(node.Name(name())).Public().String(), "15 " + name() + " " + name() + " 21 " + data,
 		"16 " + name() + " alice " + data + " -1 -1 -1 0", "16 " + name() + " " + name() + " " + data + " -1 -1 -1 0 " + address,
+		"15 " + name() + " alice", "15 " + name() + " " + name(), f.oldKey(f.name(), nil), f.oldKey(f.name(), nil) + " " + address, f.oldKey(f.name(), []string{"91"}),
+		"16 " + name() + " " + name() + " 00FF 427 672 4 0", "16 " + name() + " alice " + data + " 91 64 4 0",
 		"22 " + name() + " " + name() + " " + address, "23 " + name() + " " + name() + " " + fmt.Sprint(int(f.byte())*8),
 		"8 0123456789abcdef fedcba9876543210", "7", "17 10", "", string(record),
 		"10 " + nonce + " " + strings.Repeat("n", 300) + " " + sub, "10 " + nonce + " bob " + sub + strings.Repeat(" x", 3000),
@@ -353,6 +358,11 @@ func (f *fuzzer) check(effects []Effect) {
 		case SendLine:
 			must(e.Conn, e, open, greeted)
 		case Secure:
+			must(e.Conn, e, greeted)
+			if f.conns[e.Conn] != lenient {
+				f.conns[e.Conn] = securingNow
+			}
+		case SecureLegacy:
 			must(e.Conn, e, greeted)
 			if f.conns[e.Conn] != lenient {
 				f.conns[e.Conn] = securingNow
@@ -426,8 +436,14 @@ func (f *fuzzer) invariants() {
 		if p.reachable && p != m.self && (m.nextHopConn(p) == nil || f.states[p.name].Conn != m.hopConn(p)) {
 			f.t.Fatalf("%s is reachable over connection %d, published was %d", p.name, m.hopConn(p), f.states[p.name].Conn)
 		}
-		if (p.session.active != nil || p.session.mine != nil) && !p.reachable {
+		if (p.session.ready() || p.session.pending()) && !p.reachable {
 			f.t.Fatalf("session with %s, which is unreachable", p.name)
+		}
+		if !m.sessionFits(p) || p.session.hopByHop() && p.key() != nil && m.cfg.Key != nil {
+			f.t.Fatalf("%s has a session of the wrong kind", p.name)
+		}
+		if st := f.states[p.name]; p != m.self && p.reachable && (st.Legacy != nil) != p.session.hopByHop() {
+			f.t.Fatalf("%s was published as the wrong kind", p.name)
 		}
 	}
 	if total != m.subnets {

@@ -7,7 +7,6 @@ import (
 
 	"tincan/internal/graph"
 	"tincan/internal/node"
-	"tincan/internal/subnet"
 	"tincan/internal/wire"
 )
 
@@ -34,6 +33,7 @@ type NodeInfo struct {
 	Since     time.Time     // of the last change of reachability, zero: never
 	RTT       time.Duration // 0 unknown
 	Adjacent  bool
+	Legacy    bool // it speaks the protocol of tinc 1.0
 }
 
 // Nodes describes all known nodes in the order of their names.
@@ -50,11 +50,11 @@ func (m *Mesh) Nodes() []NodeInfo {
 			n.NextHop, n.Via, n.Distance = p.name, p.name, 0
 		} else if p.reachable {
 			n.Indirect = p.path.Indirect
-			n.ValidKey = p.session.active != nil
-			n.Waiting = p.session.mine != nil || p.session.theirs != nil
+			n.ValidKey = p.session.ready()
+			n.Waiting = p.session.pending()
 			n.Confirmed, n.Addr, n.RTT = p.road.confirmed, p.road.addr, p.road.rtt
 			n.Options, n.NextHop, n.Via, n.Distance = p.path.Options, p.path.NextHop, p.path.Via, p.path.Distance
-			n.Adjacent = p.conn != nil
+			n.Adjacent, n.Legacy = p.conn != nil, p.session.hopByHop()
 		}
 		out = append(out, n)
 	}
@@ -86,6 +86,7 @@ type ConnInfo struct {
 	Pinged   bool
 	Dialling bool
 	Tree     bool // part of the broadcast tree
+	Legacy   bool // it speaks the protocol of tinc 1.0
 }
 
 // Conns returns the meta connections in the order in which they were made.
@@ -95,6 +96,7 @@ func (m *Mesh) Conns() []ConnInfo {
 		i := ConnInfo{Conn: c.id, Remote: c.remote, Options: c.edge.options, Active: c.stage == active, Outgoing: c.id%2 == 1, Pinged: c.pinged, Dialling: c.stage == dialling}
 		if c.peer != nil {
 			i.Node = c.peer.name
+			i.Legacy = c.login != loginSPTPS
 			i.Tree = i.Active && slices.Contains(m.tree, c.peer.name)
 		}
 		out = append(out, i)
@@ -120,14 +122,6 @@ func (m *Mesh) Size() Size {
 		Texts: len(m.seen.young) + len(m.seen.old), Repeats: len(m.repeats.counts),
 		Dirty: len(m.dirty), Orphans: len(m.orphans),
 	}
-}
-
-func addSubnet(nonce uint32, owner node.Name, s subnet.Subnet) []byte {
-	return wire.AddSubnet{Nonce: nonce, Owner: owner, Subnet: s}.Append(nil)
-}
-
-func delSubnet(nonce uint32, owner node.Name, s subnet.Subnet) []byte {
-	return wire.DelSubnet{Nonce: nonce, Owner: owner, Subnet: s}.Append(nil)
 }
 
 // Underlay returns the real addresses at which nodes are reached, or are being

@@ -12,6 +12,7 @@ import (
 
 	"tincan/internal/graph"
 	"tincan/internal/keys"
+	"tincan/internal/legacy"
 	"tincan/internal/node"
 	"tincan/internal/subnet"
 )
@@ -65,6 +66,8 @@ type Mesh struct {
 	dirty       map[*peer]struct{} // peers whose state may have to be published
 	orphans     []node.Name        // lost neighbours whose edge to us is to be withdrawn if they are now unreachable
 
+	keysGiven time.Time // the oldest key that we gave to a node of tinc 1.0, zero: none
+
 	tree    []node.Name // neighbours in the broadcast tree
 	checked time.Time   // last run of checkConns
 
@@ -114,6 +117,9 @@ func withDefaults(c Config) Config {
 		if *d <= 0 {
 			*d = v
 		}
+	}
+	if c.Suite == (legacy.Suite{}) {
+		c.Suite = legacy.DefaultSuite
 	}
 	def(&c.PingInterval, time.Minute)
 	def(&c.PingTimeout, 5*time.Second)
@@ -268,6 +274,7 @@ func (m *Mesh) peer(name node.Name) *peer {
 	p := m.nodes[name]
 	if p == nil {
 		p = &peer{name: name, id: name.ID(), born: m.now, subnets: map[subnet.Subnet]struct{}{}, road: newRoad()}
+		p.session = m.newSession(p)
 		m.nodes[name] = p
 		m.byID[p.id] = p
 		i, _ := slices.BinarySearchFunc(m.order, p, byName)
@@ -315,14 +322,17 @@ func (m *Mesh) setHost(name node.Name, known bool, h Host) {
 	if len(h.Cached) == 0 {
 		h.Cached = p.host.Cached
 	}
-	if p.host.Key != nil && (h.Key == nil || *h.Key != *p.host.Key) {
+	changed := p.host.Key != nil && !sameKey(h.Key, p.host.Key)
+	p.known, p.host = true, h
+	if changed || !m.sessionFits(p) {
 		m.endSession(p)
 	}
-	p.known, p.host = true, h
 	if m.cfg.StrictSubnets && p != m.self {
 		m.replaceSubnets(p, h.Subnets)
 	}
 }
+
+func sameKey(a, b *keys.PublicKey) bool { return a == b || a != nil && b != nil && *a == *b }
 
 // hostGone: p has no host file any more. A login that is under way ends; what stands,
 // stands until a reload.
@@ -352,8 +362,12 @@ func (m *Mesh) recompute() {
 		if p == m.self {
 			continue
 		}
-		if p.path.Reachable != p.reachable {
+		switch {
+		case p.path.Reachable != p.reachable:
 			m.reachabilityChanged(p)
+		case !m.sessionFits(p):
+			m.logf(1, Info, "node %s speaks another protocol now", p.name)
+			m.endSession(p)
 		}
 		if p.reachable && p.path.Prev != nil && !p.road.addr.IsValid() {
 			if addr, ok := p.path.Prev.Addr.Addr(); ok {
@@ -374,12 +388,11 @@ func (m *Mesh) recompute() {
 }
 
 func (m *Mesh) reachabilityChanged(p *peer) {
-	m.endSession(p)
 	addr := p.road.addr
 	p.road = newRoad()
 	p.reachable = p.path.Reachable
 	p.since = m.now
-	m.touch(p)
+	m.endSession(p)
 	subnets := sortedSubnets(p)
 	if len(subnets) > 0 {
 		m.routesDirty = true
@@ -395,7 +408,9 @@ func (m *Mesh) reachabilityChanged(p *peer) {
 		for _, s := range subnets {
 			m.emit(SubnetUp{Owner: p.name, Subnet: s, Addr: p.road.addr})
 		}
-		m.greet(p)
+		if p.conn != nil {
+			p.session.greet(p.conn)
+		}
 		m.autoConnectSoon()
 		return
 	}
@@ -405,26 +420,6 @@ func (m *Mesh) reachabilityChanged(p *peer) {
 	for _, s := range subnets {
 		m.emit(SubnetDown{Owner: p.name, Subnet: s, Addr: addr})
 	}
-}
-
-// greet makes a session with a new neighbour before there is traffic, so that the
-// first packet finds one. The side that dialled is first; if both began at the same
-// moment, one of the handshakes would be in vain.
-func (m *Mesh) greet(p *peer) {
-	c := p.conn
-	if c == nil {
-		return
-	}
-	delay := time.Duration(0)
-	if c.id%2 == 0 {
-		delay = 2 * time.Second
-	}
-	m.timers.cancel(p.greeting)
-	p.greeting = m.after(delay, func() {
-		if p.conn == c {
-			m.try(p, true)
-		}
-	})
 }
 
 // sortedSubnets returns the subnets of p in tinc's order. The slice does not change
@@ -532,9 +527,7 @@ func (m *Mesh) state(p *peer) PeerState {
 	if m.cfg.TCPOnly || !p.road.confirmed {
 		st.MinMTU = 0
 	}
-	if p.session.active != nil {
-		st.Tunnel = p.session.active.Tunnel()
-	}
+	p.session.publish(&st)
 	return st
 }
 

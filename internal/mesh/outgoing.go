@@ -27,6 +27,7 @@ const (
 	// AutoConnect keeps this many connections, and has at most so many attempts
 	// under way or waiting.
 	autoTarget     = 3
+	autoSafe       = 2 // with fewer the next one is urgent
 	maxPendingAuto = 6
 	// firstRetry is the wait after all addresses have failed once. It doubles
 	// with each round up to MaxTimeout, and half of it is random, so that nodes
@@ -229,6 +230,14 @@ func (m *Mesh) abandon(o *outgoing) {
 	m.dialAfter(o, 2*m.cfg.PingTimeout)
 }
 
+// redial connects again at once, in the hope of a better login.
+func (m *Mesh) redial(o *outgoing) {
+	o.conn, o.queue = nil, nil
+	if m.dials[o.name] == o && !m.down {
+		m.dialAfter(o, m.jitter(250*time.Millisecond))
+	}
+}
+
 // giveUp forgets the wish and what is under way for it.
 func (m *Mesh) giveUp(o *outgoing) {
 	m.timers.cancel(o.timer)
@@ -286,19 +295,19 @@ func (m *Mesh) autoConnect() {
 	conns := m.activeConns()
 	switch n := len(conns); {
 	case n < autoTarget:
-		if m.pendingAuto() >= maxPendingAuto {
+		if all, underWay := m.pendingAuto(); all >= maxPendingAuto || n+underWay >= autoTarget {
 			return
 		}
 		var free []*peer
 		for _, p := range m.order {
-			if p != m.self && p.conn == nil && (p.key() != nil || p.reachable) && m.dials[p.name] == nil && m.hasAnyAddress(p) {
+			if p != m.self && p.conn == nil && (m.mayLogIn(p) || p.reachable && p.minor() >= 2) && m.dials[p.name] == nil && m.hasAnyAddress(p) {
 				free = append(free, p)
 			}
 		}
 		if len(free) == 0 {
 			return
 		}
-		if p := free[m.in.Rand.IntN(len(free))]; p.key() == nil {
+		if p := free[m.in.Rand.IntN(len(free))]; !m.mayLogIn(p) {
 			m.askKey(p) // the answer brings us back here
 		} else {
 			m.want(p.name, true)
@@ -324,34 +333,39 @@ func (m *Mesh) autoConnect() {
 			}
 		}
 		// Look whether a part of the mesh has been lost.
-		if p := m.order[m.in.Rand.IntN(len(m.order))]; p != m.self && !p.reachable && p.hasAddress() && p.key() != nil && m.dials[p.name] == nil {
+		if p := m.order[m.in.Rand.IntN(len(m.order))]; p != m.self && !p.reachable && p.hasAddress() && m.mayLogIn(p) && m.dials[p.name] == nil {
 			m.want(p.name, true)
 		}
 	}
 }
 
-// pendingAuto counts the attempts of AutoConnect that have no connection yet.
-func (m *Mesh) pendingAuto() int {
-	n := 0
+// pendingAuto counts the attempts of AutoConnect that have no connection yet: all of
+// them, and those that are under way.
+func (m *Mesh) pendingAuto() (all, underWay int) {
 	for _, o := range m.dials {
 		if o.auto && (o.conn == nil || o.conn.stage != active) {
-			n++
+			all++
+			if o.conn != nil {
+				underWay++
+			}
 		}
 	}
-	return n
+	return all, underWay
 }
 
 // autoConnectSoon looks for another neighbour before the next regular turn. A newcomer
 // has one neighbour; should that one die before there is a second, it would be
-// alone. The jitter spreads nodes that lost the same neighbour.
+// alone. The jitter spreads nodes that lost the same neighbour, or that start
+// together: each new connection is told to all, so a large mesh takes its time.
 func (m *Mesh) autoConnectSoon() {
-	if !m.cfg.AutoConnect || m.autoSoon || len(m.activeConns()) >= autoTarget {
+	if !m.cfg.AutoConnect || m.autoSoon || len(m.activeConns()) >= autoSafe {
 		return
 	}
 	m.autoSoon = true
-	m.after(50*time.Millisecond+m.jitter(500*time.Millisecond), func() {
+	spread := 500*time.Millisecond + time.Duration(len(m.nodes))*20*time.Millisecond
+	m.after(50*time.Millisecond+m.jitter(spread), func() {
 		m.autoSoon = false
-		if len(m.activeConns()) < autoTarget {
+		if len(m.activeConns()) < autoSafe {
 			m.autoConnect()
 		}
 	})
@@ -363,7 +377,8 @@ func (m *Mesh) reconfigure(c Config) {
 		return
 	}
 	c = withDefaults(c)
-	c.Name, c.Key, c.Port, c.Sockets = m.cfg.Name, m.cfg.Key, m.cfg.Port, m.cfg.Sockets
+	c.Name, c.Port, c.Sockets = m.cfg.Name, m.cfg.Port, m.cfg.Sockets
+	c.Key, c.RSAKey = m.cfg.Key, m.cfg.RSAKey
 	c.StrictSubnets, c.TunnelServer = m.cfg.StrictSubnets, m.cfg.TunnelServer
 	m.cfg = c
 	for _, conn := range slices.Clone(m.lines) {
@@ -373,7 +388,7 @@ func (m *Mesh) reconfigure(c Config) {
 		switch h, ok := c.Hosts[conn.peer.name]; {
 		case !ok:
 			m.drop(conn, "its host file is gone")
-		case conn.peer.host.Key != nil && (h.Key == nil || *h.Key != *conn.peer.host.Key):
+		case m.loginKeyChanged(conn, h):
 			m.drop(conn, "its key in the host file has changed")
 		}
 	}
@@ -385,12 +400,17 @@ func (m *Mesh) reconfigure(c Config) {
 	}
 	for name, h := range c.Hosts {
 		p := m.peer(name)
-		h.Cached = p.host.Cached
+		if len(p.host.Cached) > 0 { // newer than what is on disk
+			h.Cached = p.host.Cached
+		}
 		if p.host.Key != nil && h.Key == nil { // it was removed from the file
 			p.host.Key = nil
 			m.endSession(p)
 		}
 		m.setHost(name, true, h)
+	}
+	for _, p := range m.order {
+		p.session.reconfigured()
 	}
 	m.replaceOwnSubnets(c.Subnets)
 	for _, o := range m.sortedDials() {
@@ -417,13 +437,13 @@ func (m *Mesh) replaceOwnSubnets(list []subnet.Subnet) {
 	for _, s := range sortedSubnets(m.self) {
 		if !slices.Contains(list, s) {
 			m.dropSubnet(m.self, s)
-			m.flood(nil, delSubnet(m.nonce(), m.cfg.Name, s))
+			m.floodSubnet(m.deletedSubnet(m.cfg.Name, s))
 		}
 	}
 	for _, s := range list {
 		if _, ok := m.self.subnets[s]; !ok {
 			m.putSubnet(m.self, s)
-			m.flood(nil, addSubnet(m.nonce(), m.cfg.Name, s))
+			m.floodSubnet(m.addedSubnet(m.cfg.Name, s))
 		}
 	}
 }

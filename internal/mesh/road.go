@@ -98,11 +98,15 @@ func (m *Mesh) try(p *peer, mtu bool) { m.tryThrough(p, mtu, maxRelays) }
 const maxRelays = 4
 
 func (m *Mesh) tryThrough(p *peer, mtu bool, relays int) {
-	if p == m.self || !p.reachable || p.minor() < 2 || relays < 0 {
+	if p == m.self || !p.reachable || relays < 0 {
 		return
 	}
-	m.ensureSession(p)
 	via := m.effectiveVia(p)
+	if p.session.hopByHop() && via != nil && via != p { // it gets the packets as if they were its own
+		m.tryThrough(via, mtu, relays-1)
+		return
+	}
+	p.session.begin()
 	if via == nil || m.cfg.TCPOnly || p.path.Options&wire.TCPOnly != 0 {
 		// tinc makes no session in this case, but as a relay it passes packets on
 		// only to nodes that it has a session with.
@@ -119,7 +123,7 @@ func (m *Mesh) tryThrough(p *peer, mtu bool, relays int) {
 		m.searchMTU(p)
 	}
 	if !p.road.confirmed && p.conn == nil {
-		if next := m.nodes[p.path.NextHop]; next != nil && next != p && next.minor() >= 4 {
+		if next := m.nodes[p.path.NextHop]; next != nil && next != p && (p.session.hopByHop() || next.minor() >= 4) {
 			m.tryThrough(next, mtu, relays-1)
 		}
 	}
@@ -128,7 +132,7 @@ func (m *Mesh) tryThrough(p *peer, mtu bool, relays int) {
 // discover sends probe requests to p when they are due.
 func (m *Mesh) discover(p *peer) {
 	r := &p.road
-	if p.session.active == nil || m.cfg.NoUDPDiscovery {
+	if !p.session.ready() || m.cfg.NoUDPDiscovery {
 		return
 	}
 	interval := m.cfg.UDPDiscoveryInterval
@@ -168,6 +172,7 @@ func (m *Mesh) probe(p *peer, to netip.AddrPort, size int) {
 	if to == p.road.addr {
 		sock = p.road.sock
 	}
+	size = max(size, p.session.minProbe())
 	random := make([]byte, size-14)
 	for i := range random {
 		random[i] = byte(m.in.Rand.Uint32())
@@ -219,7 +224,7 @@ func usable(a netip.AddrPort) bool {
 // searchMTU takes a step of the path MTU search.
 func (m *Mesh) searchMTU(p *peer) {
 	r := &p.road
-	if p.path.Options&wire.PMTUDiscovery == 0 || p.session.active == nil {
+	if p.path.Options&wire.PMTUDiscovery == 0 || !p.session.ready() {
 		return
 	}
 	if !r.confirmed {
@@ -229,17 +234,18 @@ func (m *Mesh) searchMTU(p *peer) {
 		}
 		return
 	}
-	for _, size := range r.pmtu.step(m.now, m.cfg.PingInterval, m.routeMTU(r.addr.Addr())) {
+	for _, size := range r.pmtu.step(m.now, m.cfg.PingInterval, m.routeMTU(p)) {
 		m.probe(p, r.addr, size)
 	}
 	m.touch(p)
 }
 
-// routeMTU is the largest frame that the route to addr promises, 0 if unknown.
-func (m *Mesh) routeMTU(addr netip.Addr) int {
+// routeMTU is the largest frame for p that the kernel's route promises, 0 if unknown.
+func (m *Mesh) routeMTU(p *peer) int {
 	if m.in.RouteMTU == nil {
 		return 0
 	}
+	addr := p.road.addr.Addr()
 	mtu := m.in.RouteMTU(addr)
 	if mtu < minFrame {
 		return 0
@@ -248,8 +254,8 @@ func (m *Mesh) routeMTU(addr netip.Addr) int {
 	if addr.Is6() {
 		ip = 40
 	}
-	const udp, record, ids = 8, 21, 12
-	return mtu - ip - udp - record - ids
+	const udp = 8
+	return p.session.largestFrame(mtu - ip - udp)
 }
 
 func (m *Mesh) probeIn(e ProbeIn) {
@@ -321,7 +327,7 @@ func (m *Mesh) newAddress(p *peer, a netip.AddrPort) {
 	}
 	known := slices.Contains(p.road.heard, a)
 	p.road.note(a)
-	if !known && p.session.active != nil && m.now.Sub(p.road.extra) >= extraInterval {
+	if !known && p.session.ready() && m.now.Sub(p.road.extra) >= extraInterval {
 		p.road.extra = m.now
 		m.probe(p, a, minProbe)
 		if p.road.asked.IsZero() || !p.road.waiting {
@@ -347,7 +353,7 @@ func (m *Mesh) moved(p *peer, addr netip.AddrPort, sock int) {
 	}
 	r := &p.road
 	r.note(addr)
-	if p.session.active == nil || m.now.Sub(r.extra) < extraInterval {
+	if !p.session.ready() || m.now.Sub(r.extra) < extraInterval {
 		return
 	}
 	r.extra = m.now
@@ -391,6 +397,7 @@ func (m *Mesh) traffic(e Traffic) {
 
 // checkPeers looks after the neighbours and the paths in use, once a second.
 func (m *Mesh) checkPeers() {
+	m.expireKeys()
 	for _, p := range m.order {
 		if p == m.self || !p.reachable {
 			continue
@@ -405,7 +412,7 @@ func (m *Mesh) checkPeers() {
 			m.touch(p)
 		}
 		m.checkMove(p)
-		m.checkSession(p)
+		p.session.check()
 		if p.conn != nil || m.now.Sub(p.active) < keepTrying {
 			m.try(p, true)
 		}
@@ -444,7 +451,7 @@ func (m *Mesh) relayed(e Relayed) {
 
 // udpInfoTo originates UDP_INFO about ourselves towards p (tinc 1.1 5.11).
 func (m *Mesh) udpInfoTo(p *peer) {
-	if p == m.self || !p.reachable {
+	if p == m.self || !p.reachable || p.session.hopByHop() {
 		return
 	}
 	dest := m.effectiveVia(p)
@@ -497,7 +504,7 @@ func (m *Mesh) gotUDPInfo(c *conn, text string) error {
 
 // mtuInfoTo originates MTU_INFO towards p (tinc 1.1 5.12).
 func (m *Mesh) mtuInfoTo(p *peer) {
-	if p == m.self || !p.reachable || p.conn != nil || !p.mtuInfo.IsZero() && m.now.Sub(p.mtuInfo) < m.cfg.MTUInfoInterval {
+	if p == m.self || !p.reachable || p.session.hopByHop() || p.conn != nil || !p.mtuInfo.IsZero() && m.now.Sub(p.mtuInfo) < m.cfg.MTUInfoInterval {
 		return
 	}
 	p.mtuInfo = m.now

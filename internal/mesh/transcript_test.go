@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	bignum "math/big"
 	"math/rand/v2"
 	"net/netip"
 	"os"
@@ -16,6 +17,7 @@ import (
 
 	"tincan/internal/b64"
 	"tincan/internal/keys"
+	"tincan/internal/legacy"
 	"tincan/internal/node"
 	"tincan/internal/sptps"
 	"tincan/internal/subnet"
@@ -194,6 +196,8 @@ func (p *player) input(line string) []Effect {
 			c.Err = errors.New(s)
 		}
 		ev = c
+	case "oldkey": // NODE CONN [CIPHER DIGEST MACLEN COMPRESSION]
+		return p.input("request " + word(1) + " " + p.oldKey(node.Name(word(0)), words[2:]))
 	case "session":
 		return p.makeSession(node.Name(word(0)), word(1))
 	case "host":
@@ -335,6 +339,30 @@ func (p *player) makeSession(n node.Name, conn string) (effects []Effect) {
 	return effects
 }
 
+// oldKey is the ANS_KEY by which a node of tinc 1.0 asks for a suite.
+func (p *player) oldKey(n node.Name, words []string) string {
+	suite := legacy.Suite{Cipher: legacy.AES256CBC, Digest: legacy.SHA256, MACLen: 4}
+	for i, field := range []*int{&suite.Cipher, &suite.Digest, &suite.MACLen, &suite.Compression} {
+		if i < len(words) {
+			*field, _ = strconv.Atoi(words[i])
+		}
+	}
+	key, err := legacy.NewLink(0).NewReceiveKey(rand.NewChaCha8([32]byte{3}), suite)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return fmt.Sprintf("16 %s %s %s %d %d %d %d", n, p.self, key, suite.Cipher, suite.Digest, suite.MACLen, suite.Compression)
+}
+
+// testRSAKey is no real key: the brain only hands it on. Its modulus in base 62 is the name.
+func testRSAKey(n node.Name) *keys.RSAPublicKey {
+	k := &keys.RSAPublicKey{N: new(bignum.Int), E: 65537}
+	if _, ok := k.N.SetString(string(n), 62); !ok {
+		panic(n)
+	}
+	return k
+}
+
 // start makes the brain of a node: "NAME [OPTION]...".
 func (p *player) start(words []string) {
 	p.self = node.Name(words[0])
@@ -408,6 +436,25 @@ func (p *player) config(self node.Name, options []string) Config {
 			cfg.Indirect = true
 		case "tcponly":
 			cfg.TCPOnly = true
+		case "rsa":
+			cfg.RSAKey = new(keys.RSAPrivateKey)
+		case "noed25519":
+			cfg.Key = nil
+		case "oldfile": // NAME[@ADDRESS], with an RSA key and nothing else
+			cfg.Hosts[node.Name(name)] = Host{RSAKey: testRSAKey(node.Name(name))}
+			if rest != "" {
+				address(node.Name(name), rest)
+			}
+		case "rsafile": // NAME, with an RSA key beside the other
+			h := cfg.Hosts[node.Name(value)]
+			h.RSAKey = testRSAKey(node.Name(value))
+			cfg.Hosts[node.Name(value)] = h
+		case "blowfish": // allowed with NAME
+			h := cfg.Hosts[node.Name(value)]
+			h.Policy.Blowfish = true
+			cfg.Hosts[node.Name(value)] = h
+		case "keyexpire":
+			cfg.KeyExpire, _ = time.ParseDuration(value)
 		case "route":
 			p.routeMTU, _ = strconv.Atoi(value)
 		default:
@@ -437,6 +484,8 @@ func (p *player) describe(e Effect) string {
 		return fmt.Sprintf("line %d %s", e.Conn, e.Text)
 	case Secure:
 		return fmt.Sprintf("secure %d initiator=%t %q", e.Conn, e.Initiator, e.Label)
+	case SecureLegacy:
+		return fmt.Sprintf("secure as in tinc 1.0 %d initiator=%t key=%s", e.Conn, e.Initiator, e.PeerKey.N.Text(62))
 	case Send:
 		words := strings.Fields(e.Text)
 		if k, err := wire.RequestKind(e.Text); err == nil && k >= wire.KindAddSubnet && k <= wire.KindKeyChanged && !p.told[e.Text] {
@@ -472,8 +521,12 @@ func (p *player) describe(e Effect) string {
 				fmt.Fprintf(&b, "peer %s unreachable known=%t", p.Node, p.Known)
 				continue
 			}
-			fmt.Fprintf(&b, "peer %s nexthop=%s via=%s conn=%d addr=%s confirmed=%t mtu=%d/%d session=%t",
-				p.Node, p.NextHop, p.Via, p.Conn, p.Addr, p.Confirmed, p.MinMTU, p.MTU, p.Tunnel != nil)
+			session := fmt.Sprint(p.Tunnel != nil)
+			if p.Legacy != nil {
+				session = fmt.Sprintf("old,send=%t,receive=%t", p.Legacy.CanSend(), p.Legacy.CanReceive())
+			}
+			fmt.Fprintf(&b, "peer %s nexthop=%s via=%s conn=%d addr=%s confirmed=%t mtu=%d/%d session=%s",
+				p.Node, p.NextHop, p.Via, p.Conn, p.Addr, p.Confirmed, p.MinMTU, p.MTU, session)
 		}
 		return b.String()
 	case PublishRoutes:

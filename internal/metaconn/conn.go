@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"tincan/internal/legacy"
 	"tincan/internal/mesh"
 	"tincan/internal/node"
 	"tincan/internal/sptps"
@@ -41,16 +42,16 @@ type conn struct {
 	written  chan struct{} // closed when the writer has ended
 
 	mu       sync.Mutex
-	tcp      *net.TCPConn  // nil while dialling
-	stream   *sptps.Stream // nil before secure
-	hop      node.Name     // set before attached is closed
-	handed   bool          // handOver was called
-	first    string        // the line that handOver gave
-	err      error         // why it failed
-	stopped  bool          // stop is closed
-	silent   bool          // the brain does not want to hear of it any more
-	ending   bool          // the writer ends when all is written
-	released bool          // the place among the pending ones was given back
+	tcp      *net.TCPConn // nil while dialling
+	codec    codec        // nil before secure
+	hop      node.Name    // set before attached is closed
+	handed   bool         // handOver was called
+	first    string       // the line that handOver gave
+	err      error        // why it failed
+	stopped  bool         // stop is closed
+	silent   bool         // the brain does not want to hear of it any more
+	ending   bool         // the writer ends when all is written
+	released bool         // the place among the pending ones was given back
 
 	out      []byte // sealed, waits for the writer
 	inflight int    // bytes that the writer has taken and the kernel has not
@@ -159,13 +160,35 @@ func (c *conn) secure(e mesh.Secure) {
 		c.fail(fmt.Errorf("begin the key exchange: %w", err))
 		return
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.stream != nil || c.handed {
+	c.begin(modern{s}, kex)
+}
+
+// secureLegacy starts the login of tinc 1.0.
+func (c *conn) secureLegacy(e mesh.SecureLegacy) {
+	m, metaKey, err := legacy.NewMeta(legacy.MetaConfig{
+		Initiator: e.Initiator,
+		Key:       c.t.cfg.RSAKey,
+		Peer:      e.PeerKey,
+		Suite:     c.t.cfg.Suite,
+		Policy:    e.Policy,
+		Rand:      c.t.cfg.Rand,
+	})
+	if err != nil {
+		c.fail(fmt.Errorf("begin the login of tinc 1.0: %w", err))
 		return
 	}
-	c.stream = s
-	c.out = append(c.out, kex...)
+	c.begin(old{m}, metaKey)
+}
+
+// begin lets codec take over, behind the clear text so far. first is what it sends.
+func (c *conn) begin(codec codec, first []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.codec != nil || c.handed {
+		return
+	}
+	c.codec = codec
+	c.out = append(c.out, first...)
 	close(c.decided)
 	c.wakeWriter()
 }
@@ -205,7 +228,7 @@ func (c *conn) release() {
 func (c *conn) handOver(line string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.stream != nil || c.handed {
+	if c.codec != nil || c.handed {
 		return
 	}
 	c.handed, c.first = true, line

@@ -85,7 +85,7 @@ func FuzzLogin(f *testing.F) {
 			t.Fatalf("line %q", line)
 		}
 		c.secure(mesh.Secure{Conn: 2, Node: "bob", PeerKey: keyOf("bob").Public(), Label: sptps.LabelTCP("bob", "alice")})
-		if err := in.records(); err == nil {
+		if err := in.messages(); err == nil {
 			t.Fatal("the login ended without a reason")
 		}
 		if len(in.buf) > smallBuffer {
@@ -119,9 +119,9 @@ func FuzzRecords(f *testing.F) {
 			b = b[2+n:]
 		}
 		c, in := inputOf(t, iotest.HalfReader(bytes.NewReader(stream)))
-		c.stream = ours
+		c.codec = modern{ours}
 		c.attach("bob")
-		if err := in.records(); errors.Is(err, errStopped) || errors.Is(err, io.EOF) {
+		if err := in.messages(); errors.Is(err, errStopped) || errors.Is(err, io.EOF) {
 			t.Fatalf("the stream ended with %v", err)
 		}
 		if len(in.buf) > largeBuffer {
@@ -134,7 +134,7 @@ func FuzzRecords(f *testing.F) {
 func BenchmarkTrySPTPS(b *testing.B) {
 	ours, _ := established(b)
 	c := newConn(New(Config{}), 2)
-	c.stream, c.hop = ours, "bob"
+	c.codec, c.hop = modern{ours}, "bob"
 	blob := make([]byte, 1400)
 	b.ReportAllocs()
 	b.SetBytes(int64(len(blob)))

@@ -11,11 +11,16 @@
 // for the brain's answer to it, then opens record after record:
 //
 //	ID line ──► Line ──► (Secure) ──► handshake ──► Secured ──► Request, Request, ...
+//	               ├───► (SecureLegacy) ──► login ─────┘
 //	               └───► (HandOver) ──► the invitation server
 //
 //	record "17 LEN", record of LEN bytes        a frame, for Data.FrameFromMeta
 //	record "21 LEN", LEN bytes outside SPTPS    a blob, for Data.FromMeta
 //	any other record                            a Request
+//
+// With a neighbour that speaks the protocol of tinc 1.0, a record is a line of an
+// encrypted stream, LEN bytes of that stream are a frame, and there are no blobs. That
+// is all the difference, and it is in [codec].
 //
 // The reader may be blocked by Config.Event and by Data; nothing more is read
 // then, and TCP holds the peer back. Everything that leaves is sealed at once and
@@ -47,6 +52,7 @@ import (
 	"sync"
 
 	"tincan/internal/keys"
+	"tincan/internal/legacy"
 	"tincan/internal/mesh"
 	"tincan/internal/node"
 )
@@ -81,9 +87,11 @@ type Meta interface {
 
 // Config is what a table works with. Self, Key, Event and Data must be set.
 type Config struct {
-	Self node.Name
-	Key  *keys.PrivateKey
-	Rand io.Reader // nil: crypto/rand.Reader
+	Self   node.Name
+	Key    *keys.PrivateKey
+	RSAKey *keys.RSAPrivateKey // for the protocol of tinc 1.0; nil: we do not speak it
+	Suite  legacy.Suite        // what such nodes shall use for packets towards us
+	Rand   io.Reader           // nil: crypto/rand.Reader
 
 	// Event takes an event for the brain. It may block, which holds the peer
 	// back, but it must return soon once the daemon is closing the table.
@@ -173,6 +181,10 @@ func (t *Table) Do(e mesh.Effect) {
 	case mesh.Secure:
 		if c := t.get(e.Conn); c != nil {
 			c.secure(e)
+		}
+	case mesh.SecureLegacy:
+		if c := t.get(e.Conn); c != nil {
+			c.secureLegacy(e)
 		}
 	case mesh.Send:
 		if c := t.get(e.Conn); c != nil {

@@ -400,7 +400,7 @@ func TestMalformedStreamsEndTheConnectionWithAReason(t *testing.T) {
 		send func(*stranger)
 		why  string
 	}{
-		"empty record":                {func(x *stranger) { x.record("").flush(0) }, "empty record"},
+		"empty record":                {func(x *stranger) { x.record("").flush(0) }, "empty request"},
 		"frame of no bytes":           {func(x *stranger) { x.record("17 0").flush(0) }, "PACKET"},
 		"blob shorter than two ids":   {func(x *stranger) { x.record("21 11").flush(0) }, "too few"},
 		"blob of negative length":     {func(x *stranger) { x.record("21 -5").flush(0) }, "SPTPS_PACKET"},

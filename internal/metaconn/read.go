@@ -30,8 +30,8 @@ type input struct {
 	busy   bool // the last read filled the buffer: a larger one saves system calls
 	r, w   int  // buf[r:w] has not been consumed
 	spoken bool // a request came in, so an ACK may be under way to the brain
-	frame  int  // length of the frame that the next record must be, 0: none
-	blob   int  // bytes outside of SPTPS that come next
+	frame  int  // length of the frame that comes next, 0: none
+	blob   int  // bytes outside of the encryption that come next
 }
 
 // read serves the connection until it ends. It returns nil after an orderly end,
@@ -62,7 +62,7 @@ func (c *conn) read() (rest []byte, err error) {
 	if handed {
 		return in.buf[in.r:in.w], nil
 	}
-	return nil, in.records()
+	return nil, in.messages()
 }
 
 // line reads the first line.
@@ -140,8 +140,8 @@ func describe(err error) error {
 	return err
 }
 
-// records handles records until the connection ends.
-func (in *input) records() error {
+// messages handles messages until the connection ends.
+func (in *input) messages() error {
 	for {
 		for {
 			n, err := in.next(in.buf[in.r:in.w])
@@ -168,7 +168,7 @@ func (in *input) records() error {
 	}
 }
 
-// next consumes one record or blob from the front of b and says how many bytes
+// next consumes one message or blob from the front of b and says how many bytes
 // that was, 0 if b does not hold a whole one.
 func (in *input) next(b []byte) (int, error) {
 	c := in.c
@@ -181,30 +181,30 @@ func (in *input) next(b []byte) (int, error) {
 		return n, nil
 	}
 	c.mu.Lock()
-	n, ev, err := c.stream.Next(b)
-	if len(ev.Out) > 0 {
-		c.out = append(c.out, ev.Out...)
+	n, m, err := c.codec.next(b, in.frame)
+	if len(m.out) > 0 {
+		c.out = append(c.out, m.out...)
 		c.wakeWriter()
 	}
 	c.mu.Unlock()
 	if err != nil {
 		return 0, err
 	}
-	if ev.Done {
+	if m.done {
 		c.event(mesh.Secured{Conn: c.id})
 	}
-	if ev.HasRecord {
-		// ev.Data stays valid: only this goroutine calls Next.
-		err = in.record(ev.Data)
+	if m.hasData {
+		// The data stays valid: only this goroutine calls next.
+		err = in.message(m.data)
 	}
 	return n, err
 }
 
-// record handles the data of one record.
-func (in *input) record(data []byte) error {
+// message handles one request or frame.
+func (in *input) message(data []byte) error {
 	c := in.c
 	if len(data) == 0 {
-		return errors.New("the peer sent an empty record")
+		return errors.New("the peer sent an empty request")
 	}
 	if n := in.frame; n > 0 {
 		in.frame = 0
@@ -230,6 +230,9 @@ func (in *input) record(data []byte) error {
 		r, err := wire.ParseSPTPSPacket(text)
 		if err != nil {
 			return err
+		}
+		if !c.codec.blobs() { // codec was set before the reader came here
+			return errOldBlob
 		}
 		if r.Len < minBlob {
 			return fmt.Errorf("%v request: %d bytes are too few for two node ids", kind, r.Len)

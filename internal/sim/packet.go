@@ -23,12 +23,21 @@ func (w *World) Send(from, to *Host, size int, done func(Road)) {
 		return
 	}
 	from.event(mesh.Traffic{Node: to.Name})
-	st, ok := from.peers[to.Name]
-	if !ok || st.Tunnel == nil {
-		return
+	w.emit(from, to, size, false, Road{UDP: true, Hops: []node.Name{from.Name}}, done)
+}
+
+// emit sends a packet that is in clear at a node: its own, or one of a node of tinc 1.0. It came
+// there by TCP or not.
+func (w *World) emit(at, to *Host, size int, byTCP bool, r Road, done func(Road)) {
+	st, ok := at.peers[to.Name]
+	switch {
+	case !ok || !st.Reachable || len(r.Hops) > 16:
+	case st.Legacy != nil:
+		w.emitOld(at, to, size, byTCP, r, done)
+	case st.Tunnel != nil:
+		record := st.Tunnel.Seal(nil, append(make([]byte, 1, size+1), make([]byte, size)...))
+		w.forward(at, at, to, record, r, done)
 	}
-	record := st.Tunnel.Seal(nil, append(make([]byte, 1, size+1), make([]byte, size)...))
-	w.forward(from, from, to, record, Road{UDP: true, Hops: []node.Name{from.Name}}, done)
 }
 
 // forward is one hop of tinc 1.1's rule for sending a record.
@@ -65,7 +74,8 @@ func (w *World) forward(at, from, to *Host, record []byte, r Road, done func(Roa
 		r.Arrived = true
 		done(r)
 	}
-	if relay.Confirmed && size <= relay.MinMTU && wire.Options(st.Options)&wire.TCPOnly == 0 {
+	relays := relay.Node == to.Name || wire.Options(relay.Options).Minor() >= 4
+	if relays && relay.Confirmed && size <= relay.MinMTU && wire.Options(st.Options)&wire.TCPOnly == 0 {
 		at.datagram(relay.Addr, len(record)+wire.IDsLen, func(hop *Host) {
 			if hop.Name == relay.Node {
 				arrive(hop, true)

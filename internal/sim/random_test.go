@@ -28,7 +28,7 @@ func TestRandomNetworks(t *testing.T) {
 	}
 	for seed := first; seed <= last; seed++ {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			n := newNetwork(t, seed)
+			n := newNetwork(t, seed, 0)
 			defer func() {
 				if r := recover(); r != nil {
 					t.Fatalf("seed %d: panic: %v", seed, r)
@@ -55,7 +55,8 @@ type network struct {
 	side  map[*Host]int         // of the partition, all the same if there is none
 }
 
-func newNetwork(t *testing.T, seed uint64) *network {
+// newNetwork makes a network in which so large a part of the nodes speak only tinc 1.0.
+func newNetwork(t *testing.T, seed uint64, old float64) *network {
 	w := New(seed)
 	n := &network{t: t, w: w, dials: map[*Host][]node.Name{}, side: map[*Host]int{}}
 	chance := func(p float64) bool { return w.Rand.Float64() < p }
@@ -84,6 +85,10 @@ func newNetwork(t *testing.T, seed uint64) *network {
 	auto, allKnown := chance(0.6), chance(0.6)
 	for i := range count {
 		h := w.Add(node.Name(fmt.Sprintf("n%d", i)))
+		if old > 0 {
+			h.MakeRSA()
+			h.Old = chance(old)
+		}
 		mtu[h] = 1280 + w.Rand.IntN(221)
 		blocked[h] = chance(0.1)
 		switch {
@@ -94,7 +99,7 @@ func newNetwork(t *testing.T, seed uint64) *network {
 		}
 		tcpOnly, indirect := chance(0.05), chance(0.05)
 		h.Configure = func(c *mesh.Config) {
-			c.AutoConnect = auto
+			c.AutoConnect = auto && !h.Old // tinc 1.0 does not have it
 			c.TCPOnly, c.Indirect = tcpOnly, indirect
 			c.KeyExpire = 50 * time.Second
 			c.StaleAfter = 2 * time.Minute
@@ -303,7 +308,7 @@ func (n *network) isQuiet(d time.Duration) {
 	n.t.Helper()
 	flooded := func() (k int) {
 		for kind, count := range n.w.Sent {
-			if k2 := wire.Kind(kind); k2 >= wire.KindAddSubnet && k2 <= wire.KindKeyChanged {
+			if k2 := wire.Kind(kind); k2 >= wire.KindAddSubnet && k2 < wire.KindKeyChanged {
 				k += count
 			}
 		}

@@ -45,6 +45,8 @@ type World struct {
 	// Sent counts requests on meta connections by their number, Datagrams all datagrams.
 	Sent      map[int]int
 	Datagrams int
+	// Misunderstood are requests that a node of tinc 1.0 got and does not know.
+	Misunderstood []string
 	// Log is called for each message of a brain, if it is not nil.
 	Log func(h *Host, l mesh.Log)
 
@@ -60,6 +62,8 @@ type Host struct {
 	Name  node.Name
 	Addr  netip.AddrPort
 	Key   *keys.PrivateKey
+	RSA   *keys.RSAPublicKey // nil: it does not speak the protocol of tinc 1.0
+	Old   bool               // it speaks nothing else
 	Brain *mesh.Mesh
 	Up    bool // the node is running
 	// NAT, if valid, is the address from which the datagrams of the host come. Only
@@ -94,6 +98,7 @@ type link struct {
 	run    int // of the host when the link was made
 	other  *link
 	secure *mesh.Secure
+	rsa    *mesh.SecureLegacy
 	last   time.Time // arrival of the latest message, so that order is kept
 	closed bool
 	stuck  []func() // what could not be delivered, oldest first
@@ -173,8 +178,11 @@ func (w *World) Hosts() []*Host {
 
 // Knows gives h the host file of other, with or without its address.
 func (h *Host) Knows(other *Host, address bool) {
-	k := other.Key.Public()
-	f := mesh.Host{Key: &k}
+	f := mesh.Host{RSAKey: other.RSA}
+	if !h.Old && !other.Old {
+		k := other.Key.Public()
+		f.Key = &k
+	}
 	if address {
 		f.Addresses = []mesh.Endpoint{{Host: other.Addr.Addr().String(), Port: fmt.Sprint(other.Addr.Port())}}
 	}
@@ -203,6 +211,12 @@ func (h *Host) Start(connectTo ...node.Name) {
 	cfg.Subnets = append(cfg.Subnets, subnet.FromPrefix(h.Subnet()))
 	for n, f := range h.known {
 		cfg.Hosts[n] = f
+	}
+	if h.RSA != nil {
+		cfg.RSAKey = new(keys.RSAPrivateKey) // nobody uses it here
+	}
+	if h.Old {
+		cfg.Key = nil
 	}
 	if h.Configure != nil {
 		h.Configure(&cfg)
@@ -335,10 +349,18 @@ func (h *Host) do(e mesh.Effect) {
 			l.secure = &e
 			l.trySecure()
 		}
+	case mesh.SecureLegacy:
+		if l := h.links[e.Conn]; l != nil {
+			l.rsa = &e
+			l.trySecure()
+		}
 	case mesh.Send:
 		if l := h.links[e.Conn]; l != nil && !l.closed {
 			if k, err := wire.RequestKind(e.Text); err == nil {
 				w.Sent[int(k)]++
+			}
+			if l.other.host.Old && !understood(l.other.host, e.Text) {
+				w.Misunderstood = append(w.Misunderstood, fmt.Sprintf("%s to %s: %s", h.Name, l.other.host.Name, e.Text))
 			}
 			l.deliver(func() { l.other.host.event(mesh.Request{Conn: l.other.id, Text: e.Text}) })
 		}
@@ -421,6 +443,10 @@ func (h *Host) dial(e mesh.Dial) {
 // trySecure completes the handshake once both ends want it, and checks what a
 // real one would check.
 func (l *link) trySecure() {
+	if l.rsa != nil && l.other.rsa != nil {
+		l.tryRSA()
+		return
+	}
 	a, b := l.secure, l.other.secure
 	if a == nil || b == nil || l.closed {
 		return
@@ -431,6 +457,10 @@ func (l *link) trySecure() {
 		l.shut(errors.New("bad signature"))
 		return
 	}
+	l.secured()
+}
+
+func (l *link) secured() {
 	for _, x := range []*link{l, l.other} {
 		x.other.deliver(func() { x.host.event(mesh.Secured{Conn: x.id}) })
 	}
@@ -439,6 +469,10 @@ func (l *link) trySecure() {
 // sendProbe carries a probe through the real session.
 func (h *Host) sendProbe(e mesh.SendProbe) {
 	st, ok := h.peers[e.Node]
+	if ok && st.Legacy != nil {
+		h.sendOldProbe(e, st.Legacy)
+		return
+	}
 	if !ok || st.Tunnel == nil {
 		return
 	}

@@ -20,6 +20,11 @@ func (r AddSubnet) Append(dst []byte) []byte {
 	return appendSubnet(dst, KindAddSubnet, r.Nonce, r.Owner, r.Subnet)
 }
 
+// AppendLong writes r as tinc 1.0 does.
+func (r AddSubnet) AppendLong(dst []byte) []byte {
+	return r.Subnet.AppendLong(append(appendOwner(dst, KindAddSubnet, r.Nonce, r.Owner), ' '))
+}
+
 // ParseAddSubnet reads an ADD_SUBNET.
 func ParseAddSubnet(line string) (AddSubnet, error) {
 	f := open(line, KindAddSubnet)
@@ -40,6 +45,11 @@ func (r DelSubnet) Append(dst []byte) []byte {
 	return appendSubnet(dst, KindDelSubnet, r.Nonce, r.Owner, r.Subnet)
 }
 
+// AppendLong writes r as tinc 1.0 does.
+func (r DelSubnet) AppendLong(dst []byte) []byte {
+	return r.Subnet.AppendLong(append(appendOwner(dst, KindDelSubnet, r.Nonce, r.Owner), ' '))
+}
+
 // ParseDelSubnet reads a DEL_SUBNET.
 func ParseDelSubnet(line string) (DelSubnet, error) {
 	f := open(line, KindDelSubnet)
@@ -48,9 +58,11 @@ func ParseDelSubnet(line string) (DelSubnet, error) {
 }
 
 func appendSubnet(dst []byte, k Kind, nonce uint32, owner node.Name, s subnet.Subnet) []byte {
-	dst = appendHex(number(dst, k), nonce)
-	dst = appendWord(dst, string(owner))
-	return s.Append(append(dst, ' '))
+	return s.Append(append(appendOwner(dst, k, nonce, owner), ' '))
+}
+
+func appendOwner(dst []byte, k Kind, nonce uint32, owner node.Name) []byte {
+	return appendWord(appendHex(number(dst, k), nonce), string(owner))
 }
 
 // AddEdge says that From has a meta connection with To:

@@ -65,7 +65,7 @@ func (o options) run(s terminal.Streams) error {
 	if err := os.Chdir(l.ConfBase); err != nil {
 		return fmt.Errorf("could not change to the configuration directory: %w", err)
 	}
-	if !o.foreground && !launch.Detached() {
+	if !o.foreground && !launch.Detached() && !launch.Activated() {
 		return detach(l, overrides, s)
 	}
 	return launch.Run(context.Background(), launch.Options{

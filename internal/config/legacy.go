@@ -1,0 +1,112 @@
+package config
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+
+	"tincan/internal/compress"
+	"tincan/internal/keys"
+	"tincan/internal/legacy"
+	"tincan/internal/node"
+)
+
+// suite reads what nodes of tinc 1.0 shall use towards us. What we ask for unless
+// the files say otherwise is our own choice: a longer message code than tinc's.
+func (r *Reader) suite() legacy.Suite {
+	// Each variable is tried by itself, so that the message names the right line.
+	check := func(name string, try func(value string) error) string {
+		e, ok := r.Pool.Lookup(name)
+		if !ok {
+			return ""
+		}
+		if err := try(e.Value); err != nil {
+			r.bad(mustFind(name), e, "%v", err)
+			return ""
+		}
+		return e.Value
+	}
+	cipher := check("Cipher", func(v string) error { _, err := legacy.SuiteFromConfig(v, "", -1, 0); return err })
+	digest := check("Digest", func(v string) error { _, err := legacy.SuiteFromConfig("", v, -1, 0); return err })
+
+	macLen := r.IntOr("MACLength", -1)
+	if limit := legacy.DigestLen(digest); macLen > limit {
+		e, _ := r.Pool.Lookup("MACLength")
+		r.warnings = append(r.warnings, Warning{e.Where(), fmt.Sprintf("MACLength = %d: the digest has only %d bytes, and so many are used", macLen, limit)})
+		macLen = limit
+	}
+	level := r.Int("Compression")
+	switch {
+	case level == lz4Level:
+		e, _ := r.Pool.Lookup("Compression")
+		r.warnings = append(r.warnings, Warning{e.Where(), fmt.Sprintf("Compression = %d: LZ4 is not supported; nodes of tinc 1.0 are asked for no compression", level)})
+		level = compress.None
+	case !compress.Supported(level):
+		e, _ := r.Pool.Lookup("Compression")
+		r.errs = append(r.errs, Problem{e.Where(), fmt.Sprintf("Compression = %d: write a number from 0 to %d", level, compress.MaxLevel)})
+		level = compress.None
+	}
+	s, err := legacy.SuiteFromConfig(cipher, digest, macLen, level)
+	if err != nil {
+		return legacy.DefaultSuite // what is wrong has been said
+	}
+	return s
+}
+
+// lz4Level is the compression that only tinc 1.1 has.
+const lz4Level = 12
+
+// policy reads which weak choices are named, and so allowed: in tinc.conf or the own
+// host file with all nodes, in another host file with that node.
+func (r *Reader) policy() legacy.Policy {
+	value := func(name string) string {
+		e, _ := r.Pool.Lookup(name)
+		return e.Value
+	}
+	// What is wrong with these is not said here: of our own suite speaks, and
+	// those of others are only hints.
+	macLen := -1
+	if n, err := parseInt(value("MACLength")); err == nil {
+		macLen = n
+	}
+	return legacy.PolicyFromConfig(value("Cipher"), value("Digest"), macLen, r.Bool("ShortRSAKeys"))
+}
+
+// rsaPublicKey finds the RSA key of a node: the modulus in a variable, else the
+// file that another variable names, else a block in the host file.
+func rsaPublicKey(r *Reader, l Layout, name node.Name) (*keys.RSAPublicKey, error) {
+	if e, ok := r.Pool.Lookup("PublicKey"); ok {
+		k, err := keys.ParseRSAPublicHex(e.Value)
+		if err != nil {
+			return nil, Problem{e.Where(), "PublicKey: " + err.Error()}
+		}
+		return &k, nil
+	}
+	path := r.Path("PublicKeyFile", l.ConfBase)
+	given := path != ""
+	if !given {
+		path = l.Host(name)
+	}
+	data, err := os.ReadFile(path)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("reading the RSA key of %s: %w", name, err)
+	case !given && !hasRSAPublic(data):
+		return nil, nil
+	}
+	k, err := keys.ParseRSAPublic(data)
+	if err != nil {
+		return nil, Problem{path, err.Error()}
+	}
+	return &k, nil
+}
+
+// hasRSAPublic tells whether a host file has what looks like an RSA key.
+func hasRSAPublic(text []byte) bool {
+	for line := range bytes.Lines(text) {
+		if bytes.HasPrefix(line, []byte("-----BEGIN RSA PUBLIC KEY")) || bytes.HasPrefix(line, []byte("-----BEGIN PUBLIC KEY")) {
+			return true
+		}
+	}
+	return false
+}

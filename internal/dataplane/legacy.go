@@ -1,0 +1,256 @@
+package dataplane
+
+import (
+	"encoding/binary"
+	"errors"
+	"net/netip"
+	"time"
+
+	"tincan/internal/legacy"
+	"tincan/internal/mesh"
+	"tincan/internal/packet"
+)
+
+// Nodes of tinc 1.0 have no sessions from end to end. A frame for one of them is
+// sealed for the next node on its way that reads it, which may be one that speaks
+// SPTPS, and is routed again there. So we, too, open what legacy nodes send us and
+// seal it anew, for whomever it is for.
+
+const (
+	// maxLegacy is room for the longest datagram of a legacy node: a frame, sequence
+	// number, padding, message code, and what compression may add.
+	maxLegacy   = legacy.MaxFrame + 512
+	searchEvery = time.Second // among all legacy nodes
+)
+
+// speaksLegacy tells whether s is the state of a node that speaks the protocol of tinc 1.0.
+func (s *state) speaksLegacy() bool { return s != nil && s.Legacy != nil }
+
+// legacyNodes finds the sender of a datagram without ids.
+type legacyNodes struct {
+	byAddr map[netip.AddrPort]*peer // whether confirmed or not
+	byIP   map[netip.Addr][]*peer
+	all    []*peer
+}
+
+// with returns l with another node; l may be nil.
+func (l *legacyNodes) with(pr *peer, s *state) *legacyNodes {
+	if l == nil {
+		l = &legacyNodes{byAddr: make(map[netip.AddrPort]*peer), byIP: make(map[netip.Addr][]*peer)}
+	}
+	l.all = append(l.all, pr)
+	if s.Addr.IsValid() {
+		if l.byAddr[s.Addr] == nil || s.Confirmed { // two may claim it, behind one NAT
+			l.byAddr[s.Addr] = pr
+		}
+		l.byIP[s.Addr.Addr()] = append(l.byIP[s.Addr.Addr()], pr)
+	}
+	return l
+}
+
+// ethernetHeader writes the header that tinc 1.0 puts in front of the IP packet frame[14:].
+func ethernetHeader(frame []byte) {
+	clear(frame[:ethernetLen-2])
+	typ := uint16(packet.TypeIPv4)
+	if frame[ethernetLen]>>4 == 6 {
+		typ = packet.TypeIPv6
+	}
+	binary.BigEndian.PutUint16(frame[ethernetLen-2:], typ)
+}
+
+// legacyFrameOf is the length of the shortest frame that makes a datagram of size bytes.
+func legacyFrameOf(l *legacy.Link, size int) int {
+	n := size
+	for n > 0 && l.SealedLen(n-1) >= size {
+		n--
+	}
+	return n
+}
+
+// ---------------------------------------------------------------- out
+
+// legacyPath is the way by UDP of a frame of size bytes to a legacy node, if there is one.
+func (p *Plane) legacyPath(to *peer, s *state, size int, tcpOnly bool) (way path, ok bool) {
+	if tcpOnly || s.tcpOnly() || size > s.MinMTU || !s.Addr.IsValid() || !s.Legacy.CanSend() {
+		return path{}, false
+	}
+	way = path{relay: to, addr: s.Addr, sock: p.socketFor(s.Addr, s.Sock), direct: true}
+	return way, way.sock >= 0
+}
+
+// sealLegacy seals t.plain, or all segments of t.cut, for a legacy node.
+func (t *transmitter) sealLegacy() {
+	packets, bytes := 0, 0
+	for t.nextPlain() {
+		if !t.out.room(maxLegacy) {
+			t.out.flush()
+		}
+		start := len(t.out.buf)
+		if out, err := t.legacy.Seal(t.out.buf, t.plain); err != nil { // the key has just gone
+			t.p.drop(NoSession)
+		} else {
+			t.out.buf = out
+			t.out.runs[t.way.sock].add(t.way.addr, out, start)
+			packets++
+			bytes += len(t.plain) - ethernetLen
+		}
+		t.plain = nil
+	}
+	t.to.counters.out(packets, bytes)
+}
+
+// toLegacy sends a frame to a legacy node (section 9 of the tinc 1.0 protocol).
+func (c *courier) toLegacy(to *peer, s *state, frame []byte) {
+	hop, tcpOnly := s.via, c.p.options.Load().TCPOnly
+	if c.byTCP {
+		hop, tcpOnly = s.next, true
+	}
+	for {
+		var h *state
+		if hop != nil {
+			h = hop.state.Load()
+		}
+		switch {
+		case h == nil || !h.Reachable:
+			c.p.drop(Unreachable)
+			return
+		case hop == c.src && to != c.src: // which the router cannot see coming
+			c.p.drop(Loop)
+			return
+		case !tcpOnly && h.Legacy == nil:
+			c.sendTo(hop, frame)
+			return
+		}
+		c.p.traffic(hop, c.now)
+		if way, ok := c.p.legacyPath(hop, h, len(frame), tcpOnly); ok {
+			if c.wrapLegacy(h, frame) {
+				hop.counters.out(1, len(frame)-ethernetLen)
+				c.send(way, c.blob)
+			}
+			return
+		}
+		// It is handed to the next node on the way, by UDP if that is another
+		// one and can take it.
+		if next := h.next; next != nil && next != hop && !tcpOnly && !h.tcpOnly() && h.Legacy.CanSend() {
+			hop = next
+			continue
+		}
+		if h.next == c.src && to != c.src {
+			c.p.drop(Loop)
+			return
+		}
+		c.byPacket(hop, h, frame)
+		return
+	}
+}
+
+// wrapLegacy makes c.blob the datagram with a frame.
+func (c *courier) wrapLegacy(s *state, frame []byte) (ok bool) {
+	blob, err := s.Legacy.Seal(c.blob[:0], frame)
+	if err != nil {
+		c.p.drop(NoSession)
+		return false
+	}
+	c.blob = blob
+	return true
+}
+
+// ---------------------------------------------------------------- in
+
+// legacyDatagram handles a datagram without our ids if a legacy node has sent it.
+func (r *receiver) legacyDatagram(addr netip.AddrPort, d []byte) bool {
+	from := r.dir.legacy.byAddr[addr]
+	if from == nil && r.stray != nil && r.strayAt == addr {
+		from = r.stray
+	}
+	if from != nil {
+		s := from.state.Load()
+		if !s.speaksLegacy() {
+			return false
+		}
+		err := r.openLegacy(from, s, addr, d)
+		if err == nil {
+			return true
+		}
+		if !errors.Is(err, legacy.ErrBadPacket) && !errors.Is(err, legacy.ErrNoKey) {
+			r.p.undecodable(from, r.now, Undecodable)
+			return true
+		}
+	} else if r.hopOf(addr) != nil { // a relay that speaks SPTPS
+		return false
+	}
+	other := r.search(addr, d, from)
+	switch {
+	case other != nil:
+		r.stray, r.strayAt = other, addr
+		if err := r.openLegacy(other, other.state.Load(), addr, d); err != nil {
+			r.p.undecodable(other, r.now, Undecodable)
+		}
+		return true
+	case from != nil:
+		r.p.undecodable(from, r.now, Undecodable)
+		return true
+	}
+	return false
+}
+
+// search finds the legacy node other than not that has sent d, by its message code.
+// Once a second all of them are tried, else those that have the same IP address.
+func (r *receiver) search(addr netip.AddrPort, d []byte, not *peer) *peer {
+	nodes := r.dir.legacy.byIP[addr.Addr()]
+	if _, ok := r.p.searched.try(r.now, searchEvery); ok {
+		nodes = r.dir.legacy.all
+	}
+	for _, pr := range nodes {
+		if s := pr.state.Load(); pr != not && s.speaksLegacy() && s.Legacy.Check(d) {
+			return pr
+		}
+	}
+	return nil
+}
+
+// openLegacy handles a datagram that a legacy node has sent, unless it cannot be opened.
+func (r *receiver) openLegacy(from *peer, s *state, addr netip.AddrPort, d []byte) error {
+	if len(d) > maxLegacy {
+		r.p.drop(OverLong)
+		return nil
+	}
+	at := r.place()
+	start := at - ethernetLen
+	out, err := s.Legacy.Open(r.buf[:start], d)
+	if err != nil {
+		r.restore(at)
+		return err
+	}
+	if from.bad.Load() != 0 {
+		from.bad.Store(0)
+	}
+	if addr != s.Addr {
+		sock := r.sock
+		r.p.event(&from.heard, r.now, heardEvery, func() mesh.Event {
+			return mesh.HeardFrom{Node: from.name, Addr: addr, Sock: sock}
+		})
+	}
+
+	frame := out[start:]
+	if len(frame) <= ethernetLen {
+		r.restore(at)
+		r.p.drop(Malformed)
+		return nil
+	}
+	typ := binary.BigEndian.Uint16(frame[ethernetLen-2:])
+	if want, ok := packet.EtherTypeOf(frame[ethernetLen:]); typ != 0 && ok && want == typ {
+		r.from, r.state = from, s
+		r.deliver(at, len(frame)-ethernetLen)
+		return nil
+	}
+	if typ != 0 {
+		r.restore(at)
+		r.p.drop(UnexpectedType)
+		return nil
+	}
+	data := append([]byte(nil), frame...)
+	r.restore(at)
+	r.p.cfg.Event(mesh.ProbeIn{Node: from.name, Addr: addr, Sock: r.sock, Direct: true, Data: data})
+	return nil
+}

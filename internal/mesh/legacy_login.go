@@ -1,0 +1,122 @@
+package mesh
+
+import (
+	"errors"
+	"fmt"
+
+	"tincan/internal/keys"
+	"tincan/internal/legacy"
+	"tincan/internal/wire"
+)
+
+// login is how the two ends of a connection prove who they are.
+type login uint8
+
+const (
+	loginSPTPS   login = iota
+	loginRSA           // as in tinc 1.0
+	loginUpgrade       // as in tinc 1.0, but only to tell each other the Ed25519 keys (tinc 1.1)
+)
+
+// minor is the protocol minor that we speak: none without an Ed25519 key.
+func (m *Mesh) minor() int {
+	if m.cfg.Key == nil {
+		return 0
+	}
+	return ProtocolMinor
+}
+
+// minorFor is the minor to announce on c. To a node whose Ed25519 key we
+// do not know, who dials says 1: let us exchange keys.
+func (m *Mesh) minorFor(c *conn) int {
+	if c.dialled() && m.minor() > 1 && c.peer.key() == nil && m.rsaLogin(c.peer) {
+		return 1
+	}
+	return m.minor()
+}
+
+// rsaLogin tells whether there are the keys for a login as in tinc 1.0 with p.
+func (m *Mesh) rsaLogin(p *peer) bool { return m.cfg.RSAKey != nil && p.host.RSAKey != nil }
+
+// mayLogIn tells whether a login with p could succeed, as far as keys go.
+func (m *Mesh) mayLogIn(p *peer) bool { return p.key() != nil && m.cfg.Key != nil || m.rsaLogin(p) }
+
+// chooseLogin decides by the rules of tinc 1.1 which login follows the ID of p with the given minor.
+func (m *Mesh) chooseLogin(c *conn, p *peer, minor int) (login, error) {
+	switch {
+	case m.cfg.Key == nil:
+		minor = 0
+	case minor == 0 && p.key() != nil: // nobody shall make us fall back
+		return 0, fmt.Errorf("%s offers only the protocol of tinc 1.0, but its Ed25519 key is known; "+
+			"if it really went back to tinc 1.0, take Ed25519PublicKey out of its host file", p.name)
+	case minor > 1 && p.key() != nil:
+		return loginSPTPS, nil
+	case minor > 1 && c.dialled() && m.rsaLogin(p): // we have announced minor 1
+		minor = 1
+	case minor > 1:
+		return 0, fmt.Errorf("the host file of %s has no Ed25519PublicKey", p.name)
+	}
+	switch {
+	case m.cfg.RSAKey == nil && minor == 0:
+		return 0, fmt.Errorf("%s offers only the protocol of tinc 1.0, which needs an RSA key, and this node has none; "+
+			"make one with \"tinc generate-rsa-keys\" and give its public half to %s", p.name, p.name)
+	case m.cfg.RSAKey == nil:
+		return 0, fmt.Errorf("%s does not know our Ed25519 key, and this node has no RSA key to tell it", p.name)
+	case p.host.RSAKey == nil:
+		return 0, fmt.Errorf("the host file of %s has no RSA public key, which the protocol of tinc 1.0 needs", p.name)
+	case minor == 0:
+		return loginRSA, nil
+	}
+	return loginUpgrade, nil
+}
+
+// upgradeAck takes the Ed25519 key of a node (tinc 1.1). Both sides then end the connection, and
+// whoever dialled comes back for a login with SPTPS.
+func (m *Mesh) upgradeAck(c *conn, text string) error {
+	r, err := wire.ParseAckKey(text)
+	if err == nil {
+		err = r.Key.Valid()
+	}
+	if err != nil {
+		return fmt.Errorf("it sent an unusable Ed25519 key: %w", err)
+	}
+	p := c.peer
+	switch known := p.key(); {
+	case known == nil:
+		m.learn(p, r.Key)
+	case *known != r.Key:
+		return errors.New("it has another Ed25519 key than its host file says")
+	}
+	c.stage = leaving
+	m.send(c, wire.TermReq{}.Append(nil))
+	return nil
+}
+
+// learn takes k as the Ed25519 key of p.
+func (m *Mesh) learn(p *peer, k keys.PublicKey) {
+	p.known, p.learned, p.host.Key = true, true, &k
+	m.logf(1, Info, "learned the public key of %s", p.name)
+	m.emit(SaveKey{Node: p.name, Key: k})
+	if !m.sessionFits(p) {
+		m.endSession(p)
+	}
+}
+
+// loginKeyChanged tells whether c, in the light of the new host file h, was let in with a wrong key.
+func (m *Mesh) loginKeyChanged(c *conn, h Host) bool {
+	if c.login == loginSPTPS {
+		return !sameKey(h.Key, c.peer.host.Key)
+	}
+	was := c.peer.host.RSAKey
+	return was == nil || h.RSAKey == nil || !h.RSAKey.Equal(*was) || c.login == loginRSA && h.Key != nil && m.cfg.Key != nil
+}
+
+// explainWeak tells what to do when a connection failed because it would have been too weak.
+func (m *Mesh) explainWeak(c *conn, err error) {
+	var weak *legacy.ErrWeak
+	if c.peer == nil || !errors.As(err, &weak) {
+		return
+	}
+	m.logf(0, Warning, "%s has %s, which is too weak; change that on %s, or allow it with %q in its host file",
+		c.peer.name, weak.What, c.peer.name, weak.Setting)
+}

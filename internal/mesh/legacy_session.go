@@ -1,0 +1,254 @@
+package mesh
+
+import (
+	"errors"
+	"time"
+
+	"tincan/internal/legacy"
+	"tincan/internal/wire"
+)
+
+const (
+	// reqKeyInterval is the least time between two requests for the key of a node
+	// of tinc 1.0. It is also the time that a node may take to use a new key of ours.
+	reqKeyInterval = 10 * time.Second
+	// unsolicited is how long a neighbour has to send its key unasked, as all do.
+	unsolicited = time.Second
+	// minLegacyProbe is the size of the smallest probe of tinc 1.0, in bytes of frame.
+	minLegacyProbe = 64
+	// legacyWindow is the default of ReplayWindow.
+	legacyWindow = 4096
+)
+
+// legacySession is what protects packets between us and a node of tinc 1.0: a key for
+// each direction, which the receiver has made. Each ANS_KEY brings a new one.
+type legacySession struct {
+	m    *Mesh
+	p    *peer
+	link *legacy.Link
+
+	told   time.Time     // when our key was last sent
+	mayAsk time.Time     // when we may ask for the key of the node
+	asked  bool          // and have done so
+	policy legacy.Policy // by which its key was judged
+	warned string        // of what about its last key, "" if that is good
+}
+
+// speaksOld tells whether p is to be spoken to in the protocol of tinc 1.0. A node
+// whose Ed25519 key is known never is: anybody in the mesh could say that it does
+// not speak SPTPS, to read what is for it.
+func (m *Mesh) speaksOld(p *peer) bool {
+	return p != m.self && p.reachable && (p.minor() < 2 && p.key() == nil || m.cfg.Key == nil)
+}
+
+// sessionFits tells whether the session of p is of the kind that it is to have.
+func (m *Mesh) sessionFits(p *peer) bool { return p.session.hopByHop() == m.speaksOld(p) }
+
+func newLegacySession(m *Mesh, p *peer) *legacySession {
+	window := m.cfg.ReplayWindow
+	if window == 0 {
+		window = legacyWindow
+	}
+	return &legacySession{m: m, p: p, link: legacy.NewLink(max(window, 0))}
+}
+
+func (s *legacySession) hopByHop() bool { return true }
+func (s *legacySession) ready() bool    { return s.link.CanSend() }
+func (s *legacySession) pending() bool  { return s.asked && !s.link.CanSend() }
+func (s *legacySession) minProbe() int  { return minLegacyProbe }
+
+// greet sends our key at once, as all nodes do.
+func (s *legacySession) greet(*conn) {
+	s.mayAsk = s.m.now.Add(unsolicited)
+	s.begin()
+}
+
+// begin sends our key, and asks for that of the node, if it has not been done. Without
+// an RSA key we do not take part: packets go over meta connections.
+func (s *legacySession) begin() {
+	m, p := s.m, s.p
+	if m.cfg.RSAKey == nil || !p.reachable {
+		return
+	}
+	if !s.link.CanReceive() {
+		s.tell()
+	}
+	if s.link.CanSend() || m.now.Before(s.mayAsk) {
+		return
+	}
+	s.mayAsk, s.asked = m.now.Add(reqKeyInterval), true
+	m.route(p, wire.ReqKey{From: m.cfg.Name, To: p.name, Sub: wire.SubNone}.Append(nil))
+}
+
+// tell makes a new key for what the node sends to us, and tells it (tinc 1.0 ANS_KEY).
+func (s *legacySession) tell() {
+	m, p := s.m, s.p
+	suite := m.cfg.Suite
+	key, err := s.link.NewReceiveKey(m.in.Secrets, suite)
+	if err != nil {
+		m.logf(0, Error, "could not make a key for %s: %v", p.name, err)
+		return
+	}
+	s.told = m.now
+	if m.keysGiven.IsZero() {
+		m.keysGiven = m.now
+	}
+	m.route(p, wire.AnsKey{
+		From: m.cfg.Name, To: p.name, Key: key,
+		Cipher: suite.Cipher, Digest: suite.Digest, MACLen: suite.MACLen, Compression: suite.Compression,
+	}.Append(nil))
+}
+
+// reqKey answers with a new key: the old one may never have arrived.
+func (s *legacySession) reqKey(r wire.ReqKey) {
+	m, p := s.m, s.p
+	switch {
+	case r.Sub != wire.SubNone:
+		m.logf(3, Debug, "%s asks for a session, though it is said to speak only the protocol of tinc 1.0", p.name)
+	case m.cfg.RSAKey == nil:
+		m.logf(2, Info, "%s asks for a key of the protocol of tinc 1.0, for which this node has no RSA key", p.name)
+	case !m.startAllowed(p):
+		m.logf(2, Warning, "%s asks for keys too often", p.name)
+	default:
+		s.tell()
+	}
+}
+
+// ansKey takes the key by which the node wants to receive. One that cannot be used leaves us
+// without: the packets go over meta connections.
+func (s *legacySession) ansKey(r wire.AnsKey) {
+	m, p := s.m, s.p
+	if m.cfg.RSAKey == nil {
+		return
+	}
+	had := s.link.CanSend()
+	s.asked, s.policy = false, m.policy(p)
+	suite := legacy.Suite{Cipher: r.Cipher, Digest: r.Digest, MACLen: r.MACLen, Compression: r.Compression}
+	if err := s.link.SetSendKey(r.Key, suite, s.policy); err != nil {
+		s.refused(err)
+		return
+	}
+	s.warned, s.mayAsk = "", m.now
+	m.logf(3, Debug, "%s has sent a new key", p.name)
+	if addr, ok := r.Addr.Addr(); ok && r.HasAddr && !p.road.confirmed && usable(addr) {
+		if p.road.addr != addr { // where a relay sees it
+			p.road.note(p.road.addr)
+			p.road.addr, p.road.sock = addr, -1
+		}
+		m.newAddress(p, addr)
+	}
+	m.touch(p)
+	if !had {
+		p.road.hurry()
+		m.try(p, true)
+	}
+}
+
+// refused: the node wants what we do not do. Asking again would not change that.
+func (s *legacySession) refused(err error) {
+	m, p := s.m, s.p
+	s.mayAsk = m.now.Add(m.cfg.KeyExpire)
+	m.touch(p)
+	if s.warned == err.Error() {
+		return
+	}
+	s.warned = err.Error()
+	var weak *legacy.ErrWeak
+	if errors.As(err, &weak) {
+		m.logf(0, Warning, "%s wants to receive with %s, which is too weak: its packets go over TCP; "+
+			"change that on %s, or allow it with %q in its host file", p.name, weak.What, p.name, weak.Setting)
+		return
+	}
+	m.logf(1, Warning, "the key that %s sent cannot be used, its packets go over TCP: %v", p.name, err)
+}
+
+// policy says which weak choices are allowed with p.
+func (m *Mesh) policy(p *peer) legacy.Policy { return m.cfg.Policy.With(p.host.Policy) }
+
+// keyChanged: the node has dropped the key that we have (tinc 1.0 KEY_CHANGED). To a
+// neighbour it sends the new one unasked.
+func (s *legacySession) keyChanged() {
+	s.link.DropSendKey()
+	s.asked = false
+	if s.p.conn != nil || s.mayAsk.After(s.m.now) {
+		s.mayAsk = s.m.now.Add(unsolicited)
+	}
+	s.m.touch(s.p)
+}
+
+// reconfigured asks for the key of the node anew if other weak choices are allowed now.
+func (s *legacySession) reconfigured() {
+	if policy := s.m.policy(s.p); policy != s.policy {
+		s.policy, s.warned = policy, ""
+		s.link.DropSendKey()
+		s.asked, s.mayAsk = false, s.m.now
+	}
+}
+
+func (s *legacySession) check() {
+	if s.link.Expired() {
+		s.tell()
+	}
+}
+
+// undecodable: our key may have been lost on its way.
+func (s *legacySession) undecodable(count int) {
+	switch {
+	case s.m.cfg.RSAKey == nil || s.link.CanReceive() && (count < undecodableLimit || s.m.now.Sub(s.told) < reqKeyInterval):
+	case s.m.startAllowed(s.p):
+		s.m.logf(2, Info, "%d packets of %s in a row could not be opened; sending it a new key", count, s.p.name)
+		s.tell()
+	}
+}
+
+// publish: where nobody searches for the path MTU, tinc 1.0 uses UDP untried.
+func (s *legacySession) publish(st *PeerState) {
+	st.Legacy = s.link
+	o := wire.Options(st.Options)
+	switch {
+	case s.m.cfg.TCPOnly || o.Has(wire.TCPOnly):
+		st.MinMTU = 0
+	case !o.Has(wire.PMTUDiscovery) && st.Addr.IsValid():
+		st.MinMTU = st.MTU
+	}
+}
+
+// largestFrame tries: the cipher fills up blocks.
+func (s *legacySession) largestFrame(payload int) int {
+	for n := payload; n > 0; n-- {
+		if s.link.SealedLen(n) <= payload {
+			return n
+		}
+	}
+	return 0
+}
+
+// expireKeys drops the keys that we have given to nodes of tinc 1.0 when their time has come, and
+// says so (tinc 1.0 KeyExpire). Neighbours and those we talk to get new ones at once.
+func (m *Mesh) expireKeys() {
+	if m.keysGiven.IsZero() || m.now.Sub(m.keysGiven) < m.cfg.KeyExpire {
+		return
+	}
+	m.keysGiven = time.Time{}
+	given := false
+	var inUse []*legacySession
+	for _, p := range m.order {
+		s, ok := p.session.(*legacySession)
+		if !ok || !s.link.CanReceive() {
+			continue
+		}
+		s.link.DropReceiveKey()
+		given = true
+		if p.conn != nil || m.now.Sub(p.active) < keepTrying {
+			inUse = append(inUse, s)
+		}
+	}
+	if !given {
+		return
+	}
+	m.logf(2, Info, "renewing the keys of the protocol of tinc 1.0")
+	m.flood(nil, wire.KeyChanged{Nonce: m.nonce(), Origin: m.cfg.Name}.Append(nil))
+	for _, s := range inUse {
+		s.tell()
+	}
+}

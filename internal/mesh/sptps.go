@@ -1,0 +1,337 @@
+package mesh
+
+import (
+	"encoding/binary"
+	"time"
+
+	"tincan/internal/b64"
+	"tincan/internal/keys"
+	"tincan/internal/sptps"
+	"tincan/internal/wire"
+)
+
+// noLegacyPart stands in the cipher, digest and MAC fields of ANS_KEY.
+const noLegacyPart = -1
+
+const (
+	// handshakeTimeout is how long a handshake may take before it is begun again.
+	handshakeTimeout = 10 * time.Second
+	// maxRecords in one direction: the record number has 32 bits and must not wrap.
+	maxRecords = 1 << 31
+	// maxCompression is the highest compression level of tinc 1.1.
+	maxCompression = 12
+	// undecodableLimit is how many records in a row may fail before the
+	// session is begun again. A single one may be forged or late.
+	undecodableLimit = 5
+)
+
+// sptpsSession is the SPTPS datagram session with a node. While a new handshake is under way
+// the old keys stay in use, so nobody can interrupt traffic by beginning one.
+type sptpsSession struct {
+	m *Mesh
+	p *peer
+
+	active *sptps.Datagram // established, nil if none
+	born   time.Time       // when active was established or last rekeyed, or that was given up
+	elder  bool            // we began it and are the one to renew its keys
+
+	mine     *sptps.Datagram // handshake that we began
+	theirs   *sptps.Datagram // handshake that the peer began
+	begun    time.Time       // of the last start in either direction
+	answered bool            // mine has had an answer
+
+	rekeying time.Time // when a rekey was begun, zero if none is under way
+}
+
+// greet makes a session with a new neighbour before there is traffic, so that the
+// first packet finds one. The side that dialled is first; if both began at the same
+// moment, one of the handshakes would be in vain.
+func (s *sptpsSession) greet(c *conn) {
+	m, p := s.m, s.p
+	delay := time.Duration(0)
+	if !c.dialled() {
+		delay = 2 * time.Second
+	}
+	m.timers.cancel(p.greeting)
+	p.greeting = m.after(delay, func() {
+		if p.conn == c {
+			m.try(p, true)
+		}
+	})
+}
+
+func (s *sptpsSession) hopByHop() bool { return false }
+func (s *sptpsSession) ready() bool    { return s.active != nil }
+func (s *sptpsSession) pending() bool  { return s.mine != nil || s.theirs != nil }
+func (s *sptpsSession) keyChanged()    {} // it has keys of its own
+func (s *sptpsSession) reconfigured()  {}
+func (s *sptpsSession) minProbe() int  { return minProbe }
+
+func (s *sptpsSession) publish(st *PeerState) {
+	if s.active != nil {
+		st.Tunnel = s.active.Tunnel()
+	}
+}
+
+// largestFrame: a record in a datagram has a number, a type and a tag, and the ids of
+// both nodes before it.
+func (s *sptpsSession) largestFrame(payload int) int {
+	const record, ids = 21, 12
+	return payload - record - ids
+}
+
+// begin begins a session if there is none and none is under way.
+func (s *sptpsSession) begin() {
+	if s.active != nil || s.pending() && s.m.now.Sub(s.begun) < handshakeTimeout {
+		return
+	}
+	s.start()
+}
+
+// start sends the first handshake record (REQ_KEY 15).
+func (s *sptpsSession) start() {
+	m, p := s.m, s.p
+	if !p.reachable || p == m.self {
+		return
+	}
+	if p.minor() < 2 {
+		m.refuse("packets for %s: it is said to speak only the protocol of tinc 1.0, but it has an Ed25519 key", p.name)
+		return
+	}
+	if p.key() == nil {
+		m.askKey(p)
+		return
+	}
+	d, kex, err := sptps.NewDatagram(sptps.Config{
+		Initiator: true, Key: m.cfg.Key, Peer: *p.key(),
+		Label: sptps.LabelUDP(m.cfg.Name, p.name), Rand: m.in.Secrets, Window: m.cfg.ReplayWindow,
+	})
+	if err != nil {
+		m.logf(0, Error, "could not begin a session with %s: %v", p.name, err)
+		return
+	}
+	s.mine, s.theirs, s.begun, s.answered = d, nil, m.now, false
+	m.logf(3, Debug, "beginning a session with %s", p.name)
+	m.route(p, wire.ReqKey{From: m.cfg.Name, To: p.name, Sub: wire.SubStart, Data: b64.Encode(kex)}.Append(nil))
+}
+
+// askKey asks p for its public key. The answer is believed, as tinc does it: newcomers
+// know only their inviter's key.
+func (m *Mesh) askKey(p *peer) {
+	if !p.askedKey.IsZero() && m.now.Sub(p.askedKey) < handshakeTimeout {
+		return
+	}
+	p.askedKey = m.now
+	m.route(p, wire.ReqKey{From: m.cfg.Name, To: p.name, Sub: wire.SubAskKey}.Append(nil))
+}
+
+// reqKey handles a REQ_KEY of the node for us.
+func (s *sptpsSession) reqKey(r wire.ReqKey) {
+	m, p := s.m, s.p
+	switch r.Sub {
+	case wire.SubStart:
+		s.peerStarts(r.Data)
+	case wire.SubAskKey:
+		if p.key() == nil {
+			m.askKey(p)
+		}
+		m.route(p, wire.ReqKey{From: m.cfg.Name, To: p.name, Sub: wire.SubKey, Data: m.cfg.Key.Public().String()}.Append(nil))
+	case wire.SubKey:
+		s.learnKey(r.Data)
+	case wire.SubNone:
+		m.logf(2, Info, "%s asks for a key of the protocol of tinc 1.0, though it speaks a newer one", p.name)
+	}
+}
+
+func (s *sptpsSession) learnKey(text string) {
+	m, p := s.m, s.p
+	if p.key() != nil || p.askedKey.IsZero() { // known, or not asked for
+		return
+	}
+	k, err := keys.ParsePublicKey(text)
+	if err == nil {
+		err = k.Valid()
+	}
+	if err != nil {
+		m.logf(1, Warning, "%s sent an unusable public key: %v", p.name, err)
+		return
+	}
+	m.learn(p, k)
+	s.start()
+	m.autoConnectSoon()
+}
+
+// peerStarts handles a start message. If both sides began at the same time, the one with
+// the smaller name goes on; tinc would have both yield, and neither succeed.
+func (s *sptpsSession) peerStarts(data string) {
+	m, p := s.m, s.p
+	if p.key() == nil {
+		m.askKey(p)
+		return
+	}
+	kex, err := b64.Decode(data)
+	if err != nil {
+		m.logf(2, Warning, "unreadable start of a session from %s", p.name)
+		return
+	}
+	crossing := s.mine != nil && !s.answered && m.now.Sub(s.begun) < handshakeTimeout
+	if crossing && m.cfg.Name < p.name {
+		m.logf(3, Debug, "%s began a session at the same time; going on with ours", p.name)
+		return
+	}
+	if !m.startAllowed(p) {
+		m.logf(2, Warning, "%s begins sessions too often", p.name)
+		return
+	}
+	d, own, err := sptps.NewDatagram(sptps.Config{
+		Key: m.cfg.Key, Peer: *p.key(),
+		Label: sptps.LabelUDP(p.name, m.cfg.Name), Rand: m.in.Secrets, Window: m.cfg.ReplayWindow,
+	})
+	if err != nil {
+		m.logf(0, Error, "could not answer %s: %v", p.name, err)
+		return
+	}
+	out, _, err := d.Handshake(kex)
+	if err != nil {
+		m.logf(2, Warning, "bad start of a session from %s: %v", p.name, err)
+		return
+	}
+	s.theirs = d
+	if !crossing {
+		s.mine, s.begun = nil, m.now
+	}
+	s.answer(own)
+	s.answer(out...)
+	m.mtuInfoTo(p)
+	m.udpInfoTo(p)
+}
+
+// answer sends handshake records (ANS_KEY).
+func (s *sptpsSession) answer(records ...[]byte) {
+	m, p := s.m, s.p
+	for _, r := range records {
+		m.route(p, wire.AnsKey{
+			From: m.cfg.Name, To: p.name, Key: b64.Encode(r),
+			Cipher: noLegacyPart, Digest: noLegacyPart, MACLen: noLegacyPart,
+		}.Append(nil))
+	}
+}
+
+// ansKey handles an ANS_KEY of the node for us.
+func (s *sptpsSession) ansKey(r wire.AnsKey) {
+	m, p := s.m, s.p
+	switch {
+	case r.Compression < 0 || r.Compression > maxCompression:
+		m.logf(2, Warning, "%s wants the unknown compression level %d", p.name, r.Compression)
+		return
+	case r.Compression != 0:
+		// We announce no compression and do not compress; a node that wants to
+		// receive compressed packets gets plain ones, which it accepts.
+		m.logf(4, Debug, "%s would like compression level %d", p.name, r.Compression)
+	}
+	record, err := b64.Decode(r.Key)
+	if err != nil || len(record) < 5 {
+		m.logf(2, Warning, "unreadable handshake record from %s", p.name)
+		return
+	}
+	s.handshake(record)
+	if addr, ok := r.Addr.Addr(); r.HasAddr && ok && s.active != nil {
+		m.newAddress(p, addr)
+	}
+	m.mtuInfoTo(p)
+}
+
+// handshake feeds a record to the handshake that it belongs to.
+func (s *sptpsSession) handshake(record []byte) {
+	m, p := s.m, s.p
+	d := s.active
+	if n := binary.BigEndian.Uint32(record); n < 2 { // the first two records of a session are clear
+		d = s.mine
+		// When both have begun, record 0 says that the peer has yielded and
+		// answers our start, record 1 that it goes on with its own.
+		if d == nil || s.theirs != nil && n == 1 {
+			d = s.theirs
+		}
+	}
+	if d == nil {
+		m.logf(3, Debug, "handshake record from %s without a session", p.name)
+		return
+	}
+	out, done, err := d.Handshake(record)
+	if err != nil {
+		m.logf(2, Info, "handshake with %s: %v", p.name, err)
+		return
+	}
+	if d == s.mine {
+		s.answered, s.theirs = true, nil
+	}
+	s.answer(out...)
+	if !done {
+		return
+	}
+	first := d != s.active
+	if first {
+		s.elder = d == s.mine
+		s.active, s.mine, s.theirs = d, nil, nil
+		m.logf(2, Info, "session with %s established", p.name)
+	} else {
+		m.logf(3, Debug, "keys of the session with %s renewed", p.name)
+	}
+	s.born, s.rekeying = m.now, time.Time{}
+	m.touch(p)
+	if first {
+		m.publishPeers() // the probes that follow need the new keys
+		p.road.hurry()
+		m.try(p, true)
+	}
+}
+
+// check renews the keys when they are due.
+func (s *sptpsSession) check() {
+	m, p := s.m, s.p
+	if s.active == nil {
+		return
+	}
+	if m.now.Sub(s.begun) <= handshakeTimeout && (s.mine != nil || s.theirs != nil) {
+		return // a new session is being made
+	}
+	if s.active.Tunnel().SealedCount() > maxRecords {
+		s.start()
+		return
+	}
+	if !s.rekeying.IsZero() {
+		if m.now.Sub(s.rekeying) > handshakeTimeout {
+			m.logf(2, Warning, "%s did not answer the renewal of keys; beginning a new session", p.name)
+			s.born, s.rekeying = m.now, time.Time{}
+			s.start()
+		}
+		return
+	}
+	due := m.cfg.KeyExpire
+	if !s.elder { // the other side is first; do it if it does not
+		due += due/4 + time.Second
+	}
+	if m.now.Sub(s.born) < due {
+		return
+	}
+	s.rekeying = m.now
+	out, err := s.active.Rekey()
+	if err != nil { // the peer has begun one, which may have come to a halt
+		m.logf(3, Debug, "renewing the keys of the session with %s: %v", p.name, err)
+		return
+	}
+	s.answer(out...)
+}
+
+func (s *sptpsSession) undecodable(count int) {
+	m, p := s.m, s.p
+	if s.active == nil {
+		s.begin()
+		return
+	}
+	if count < undecodableLimit || m.now.Sub(s.begun) < handshakeTimeout {
+		return
+	}
+	m.logf(2, Info, "%d records of %s in a row could not be opened; beginning a new session", count, p.name)
+	s.start()
+}
