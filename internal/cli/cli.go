@@ -1,6 +1,6 @@
 // Package cli is what people and scripts call: the commands of tincan, and the
-// choice between its three faces. Called as tinc or tincd, or with one of these
-// words first, it behaves like those programs of tinc 1.1; else it is tincan.
+// choice between its faces. Called as tinc, tincd or tinc-boot, or with one of
+// these words first, it behaves like those programs; else it is tincan.
 //
 // A command reads its options, calls one thing below, and prints. Results go to
 // standard output, all talk to standard error; the exit status is 0 or 1.
@@ -26,6 +26,8 @@ func Main(args []string, s terminal.Streams) int {
 		return tincd.Main(args[0], args[1:], s)
 	case "tinc":
 		return tinc.Main(args[0], args[1:], s)
+	case "tinc-boot":
+		return tincBoot(args[0], args[1:], s)
 	}
 	root := newRoot(s)
 	root.SetArgs(args[1:])

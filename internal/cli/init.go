@@ -54,8 +54,12 @@ func (a *app) init(text string, f initFlags) error {
 	if n.VPN, err = f.vpn(); err != nil {
 		return err
 	}
-	if n.Public, err = publicAddress(f.public); err != nil {
-		return err
+	if f.public != "" {
+		public, err := publicAddress(f.public)
+		if err != nil {
+			return err
+		}
+		n.Public = []config.Address{public}
 	}
 	port, err := n.Create()
 	if errors.Is(err, generate.ErrExists) {
@@ -118,9 +122,6 @@ func (f initFlags) vpn() (netip.Prefix, error) {
 
 // publicAddress reads HOST, HOST:PORT or [IPV6]:PORT.
 func publicAddress(text string) (config.Address, error) {
-	if text == "" {
-		return config.Address{}, nil
-	}
 	bad := fmt.Errorf("--public %q: write HOST or HOST:PORT, an IPv6 address with a port in brackets", text)
 	if addr, err := netip.ParseAddr(text); err == nil {
 		return config.Address{Host: addr.String()}, nil

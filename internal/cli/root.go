@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"tincan/internal/cli/spreading"
 	"tincan/internal/cli/terminal"
 	"tincan/internal/cli/tinc"
 	"tincan/internal/cli/tincd"
@@ -40,6 +41,10 @@ its files, so nodes that run tinc can be part of the same network.
   tincan -n home up              start it
   tincan -n home invite bob      print a URL that lets bob in, once
   tincan join URL                on bob's machine, and then: tincan -n home up
+
+Or in one step, with a token that many can use:
+
+  tincan up --boot :8655         on the first machine; prints what to type on the next
 
 Every option can also be given in the environment: --net as TINCAN_NET, and so on.`,
 		Version:           version.Text(),
@@ -72,12 +77,13 @@ Every option can also be given in the environment: --net as TINCAN_NET, and so o
 		&cobra.Group{ID: "change", Title: "Change it:"},
 	)
 	for group, commands := range map[string][]*cobra.Command{
-		"network": {a.initCommand(), a.inviteCommand(), a.joinCommand()},
+		"network": {a.initCommand(), a.inviteCommand(), a.joinCommand(), a.genCommand(), a.bootnodeCommand(), a.tokenCommand()},
 		"run":     {a.upCommand(), a.downCommand(), a.reloadCommand(), a.retryCommand(), a.connectCommand(), a.disconnectCommand(), a.unitCommand()},
 		"look":    {a.statusCommand(), a.dumpCommand(), a.infoCommand(), a.checkCommand()},
-		"change":  {a.getCommand(), a.setCommand(), a.addCommand(), a.delCommand(), a.exportCommand(), a.importCommand()},
+		"change":  {a.getCommand(), a.setCommand(), a.addCommand(), a.delCommand(), a.exportCommand(), a.importCommand(), a.acceptCommand()},
 		"": {a.versionCommand(), a.manCommand(),
 			a.faceCommand("tinc", "Behave like the command tinc of tinc 1.1", tinc.Main),
+			a.faceCommand("tinc-boot", "Behave like tinc-boot", tincBoot),
 			a.faceCommand("tincd", "Behave like tinc's daemon tincd", tincd.Main),
 		},
 	} {
@@ -85,6 +91,10 @@ Every option can also be given in the environment: --net as TINCAN_NET, and so o
 			c.GroupID = group
 			root.AddCommand(c)
 		}
+	}
+	for _, c := range spreading.Commands(s, a.existing) {
+		c.Hidden = true // for scripts
+		root.AddCommand(c)
 	}
 	return root
 }

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"tincan/internal/cli/booting"
 	"tincan/internal/cli/launch"
 	"tincan/internal/cli/terminal"
 	"tincan/internal/cli/version"
@@ -21,6 +23,11 @@ type upFlags struct {
 	debug   int
 	logFile string
 	set     []string
+
+	boot    string
+	join    []string
+	gen     booting.Gen
+	tlsSelf bool
 }
 
 func (a *app) upCommand() *cobra.Command {
@@ -33,7 +40,15 @@ func (a *app) upCommand() *cobra.Command {
 which in general means root.
 
 With --detach it goes into the background once it works, and logs to the system
-log or to a file. As a service: see "tincan systemd-unit".`,
+log or to a file. As a service: see "tincan systemd-unit".
+
+With --boot it also lets newcomers in who know a token, and prints the command for
+the next machine. With --join it becomes a node first, with such a token. Both
+make the node if there is none yet (network dnet unless -n says something else),
+and simply start it if there is one.
+
+  tincan up --boot :8655                      the first machine
+  tincan up --join HOST:8655 --token TOKEN    the next one`,
 		Args: between("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error { return a.up(f) },
 	}
@@ -41,10 +56,24 @@ log or to a file. As a service: see "tincan systemd-unit".`,
 	c.Flags().IntVar(&f.debug, "debug", 0, "how much to log: `level` 0 (start and stop) to 5 (traffic)")
 	c.Flags().StringVar(&f.logFile, "log-file", "", "log to this `file`")
 	c.Flags().StringArrayVarP(&f.set, "option", "o", nil, "set a variable, whatever the files say: [HOST.]`VARIABLE=VALUE`")
+	c.Flags().StringVar(&f.boot, "boot", "", "let newcomers in at this `address`, such as :8655")
+	c.Flags().StringArrayVar(&f.join, "join", nil, "become a node with the help of this boot `node` first; may be repeated")
+	c.Flags().BoolVar(&f.tlsSelf, "tls-self", false, "with --boot: serve HTTPS with a certificate of our own")
+	f.gen.Token.Flags(c.Flags())
+	c.Flags().StringVar(&f.gen.Name, "name", "", "with --boot or --join: `name` of a new node (default the host name)")
+	c.Flags().StringArrayVarP(&f.gen.Public, "public", "a", nil, "with --boot or --join: `host` where others reach a new node; may be repeated")
+	c.Flags().StringVar(&f.gen.Prefix, "prefix", "", "with --boot or --join: where the address of a new node lies, such as 10.7.0.0/16")
+	c.Flags().StringVar(&f.gen.IP, "ip", "", "with --boot or --join: the `address` of a new node in the VPN")
+	c.Flags().Uint16Var(&f.gen.Port, "port", 0, "with --boot or --join: `port` of a new node; 0 takes a free one")
+	c.Flags().DurationVar(&f.gen.Timeout, "timeout", 2*time.Minute, "with --join: how long to go on asking, for each boot node")
 	return c
 }
 
 func (a *app) up(f upFlags) error {
+	service, err := a.bootstrap(f)
+	if err != nil {
+		return err
+	}
 	l, err := a.existing()
 	if err != nil {
 		return err
@@ -70,7 +99,7 @@ func (a *app) up(f upFlags) error {
 	}
 	return launch.Run(context.Background(), launch.Options{
 		Layout: l, Overrides: overrides, Debug: f.debug, Version: version.Text(),
-		Style: launch.Human, LogFile: f.logFile,
+		Style: launch.Human, LogFile: f.logFile, Beside: beside(service),
 	}, a.Streams)
 }
 

@@ -5,6 +5,7 @@
 package generate
 
 import (
+	"bytes"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -28,9 +29,17 @@ type Node struct {
 	// prefix, for example 10.7.0.1/16. Without it the node has no address:
 	// a tinc-up script is left for the user to fill in.
 	VPN    netip.Prefix
-	Public config.Address // where others reach this node; no Host: not known
+	Public []config.Address // where others reach this node
 
-	RSA *keys.RSAPrivateKey // for nodes of tinc 1.0; nil: none
+	// Key is the private key, which lies in its file already, see [OwnKey]; nil:
+	// make one.
+	Key *keys.PrivateKey
+	RSA *keys.RSAPrivateKey // beside it, for tinc 1.0; see [OwnRSA]
+
+	// AutoAddress: another node chose the address, so a clash may change it.
+	AutoAddress bool
+	ConnectTo   []node.Name
+	Hosts       map[node.Name][]byte // host files of other nodes; those that exist stay as they are
 }
 
 // ErrExists: there is a configuration already.
@@ -54,12 +63,13 @@ func (n Node) Create() (port int, err error) {
 	if port, err = n.choosePort(); err != nil {
 		return 0, err
 	}
-	key, err := keys.Generate(rand.Reader)
-	if err != nil {
-		return 0, err
-	}
 	if err := MakeDirs(l); err != nil {
 		return 0, err
+	}
+	for name, file := range n.Hosts {
+		if err := config.Create(l.Host(name), file, config.FileMode); err != nil && !errors.Is(err, fs.ErrExist) {
+			return 0, err
+		}
 	}
 
 	conf := fmt.Appendf(nil, "Name = %s\n", n.Name)
@@ -73,8 +83,17 @@ func (n Node) Create() (port int, err error) {
 	} else if err := config.Create(l.Script("tinc-up"), []byte(tincUp), config.ScriptMode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return 0, err
 	}
-	if n.Public.Host != "" {
-		host, _ = config.Set(host, "Address", n.Public.String())
+	if n.AutoAddress {
+		conf = append(conf, "AutoAddress = yes\n"...)
+	}
+	for _, name := range n.ConnectTo {
+		conf = fmt.Appendf(conf, "ConnectTo = %s\n", name)
+	}
+	if len(n.Public) > 0 {
+		host, _ = config.Delete(host, "Address", "")
+	}
+	for _, a := range n.Public {
+		host, _ = config.Add(host, "Address", a.String())
 	}
 	if port != DefaultPort {
 		host, _ = config.Set(host, "Port", fmt.Sprint(port))
@@ -82,10 +101,10 @@ func (n Node) Create() (port int, err error) {
 	if err := config.WriteFile(l.Host(n.Name), host, config.FileMode); err != nil {
 		return 0, err
 	}
-	if _, err := StoreKey(key, l.PrivateKey(), l.Host(n.Name)); err != nil {
+	if err := n.storeKeys(); err != nil {
 		return 0, err
 	}
-	if n.RSA != nil {
+	if n.RSA != nil && n.Key == nil { // with Key, storeKeys has seen to it
 		if _, err := StoreRSAKey(n.RSA, l.RSAPrivateKey(), l.Host(n.Name)); err != nil {
 			return 0, err
 		}
@@ -96,6 +115,26 @@ func (n Node) Create() (port int, err error) {
 		err = fmt.Errorf("%w: %s", ErrExists, l.TincConf())
 	}
 	return port, err
+}
+
+func (n Node) storeKeys() error {
+	l := n.Layout
+	if n.Key == nil {
+		key, err := keys.Generate(rand.Reader)
+		if err != nil {
+			return err
+		}
+		_, err = StoreKey(key, l.PrivateKey(), l.Host(n.Name))
+		return err
+	}
+	return config.Edit(l.Host(n.Name), func(host []byte) ([]byte, error) {
+		host, _ = disableKeys(host)
+		host = fmt.Appendf(host, "Ed25519PublicKey = %s\n", n.Key.Public())
+		if n.RSA != nil && !bytes.Contains(host, n.RSA.Public().MarshalPEM()) {
+			host = append(host, n.RSA.Public().MarshalPEM()...)
+		}
+		return host, nil
+	})
 }
 
 func (n Node) choosePort() (int, error) {

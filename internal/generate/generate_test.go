@@ -35,7 +35,7 @@ func read(t *testing.T, path string) string {
 
 func TestCreate(t *testing.T) {
 	l := layout(t)
-	n := Node{Layout: l, Name: "alpha", Port: 7000, VPN: netip.MustParsePrefix("10.7.0.1/16"), Public: config.Address{Host: "vpn.example", Port: "443"}}
+	n := Node{Layout: l, Name: "alpha", Port: 7000, VPN: netip.MustParsePrefix("10.7.0.1/16"), Public: []config.Address{{Host: "vpn.example", Port: "443"}}}
 	if port, err := n.Create(); err != nil || port != 7000 {
 		t.Fatal(port, err)
 	}
@@ -51,7 +51,7 @@ func TestCreate(t *testing.T) {
 	if err != nil || len(warnings) > 0 || *network.Own.Key != key.Public() {
 		t.Error("the keys do not fit", warnings, err)
 	}
-	if got := network.Own.Addresses; !slices.Equal(got, []config.Address{n.Public}) {
+	if got := network.Own.Addresses; !slices.Equal(got, n.Public) {
 		t.Errorf("addresses %v", got)
 	}
 	if s := network.Settings; s.Port != "7000" || len(s.Subnets) != 1 || s.Subnets[0].String() != "10.7.0.1" {

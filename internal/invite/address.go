@@ -147,8 +147,13 @@ const tries = 4096
 func (a *addresses) pick(p netip.Prefix) (netip.Addr, error) {
 	p = p.Masked()
 	find := a.sample
-	if p.Addr().BitLen()-p.Bits() <= enumerable {
+	if bits := p.Addr().BitLen() - p.Bits(); bits <= enumerable {
 		find = a.enumerate
+		if bits > enumerable/2 { // most likely there is no need to look at all of them
+			if addr, ok, err := a.sample(p, a.mine); ok || err != nil {
+				return addr, err
+			}
+		}
 	}
 	if addr, ok, err := find(p, a.mine); ok || err != nil {
 		return addr, err

@@ -52,7 +52,7 @@ func (s store) path(name string) string { return filepath.Join(s.dir, name) }
 
 // lock keeps other processes and goroutines that lock the store out.
 func (s store) lock() (unlock func(), err error) {
-	unlock, err = lockDir(s.dir)
+	unlock, err = config.LockDir(s.dir)
 	if err != nil {
 		return nil, fmt.Errorf("locking %s: %w", s.dir, err)
 	}

@@ -60,7 +60,7 @@ func Run(ctx context.Context, r Request, s terminal.Streams) (invite.Invitation,
 		}
 	}
 	if q.Address == "" && len(network.Own.Addresses) == 0 {
-		q.Address = guessAddress(network.Settings)
+		q.Address = GuessAddress(network.Settings)
 		if q.Address != "" {
 			fmt.Fprintf(s.Err, "note: nothing says where others reach this node, so the URL has this machine's address %s\n"+
 				"note: to have another one, set it first: set Address HOST\n", q.Address)
@@ -136,9 +136,9 @@ func runScript(ctx context.Context, l config.Layout, n *config.Network, inv invi
 	}
 }
 
-// guessAddress returns the address that this machine has towards the world, or
+// GuessAddress returns the address that this machine has towards the world, or
 // towards its neighbours; "" if there is none. It sends nothing.
-func guessAddress(s config.Settings) string {
+func GuessAddress(s config.Settings) string {
 	inside := func(a netip.Addr) bool {
 		return slices.ContainsFunc(s.Ifconfig, func(p netip.Prefix) bool { return p.Contains(a) })
 	}

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -33,6 +34,10 @@ type Options struct {
 	Style   Style  // of standard error
 	LogFile string // "" for standard error (foreground) or the system log (background)
 	Syslog  bool   // the system log also in the foreground
+
+	// Beside runs beside the node, from the moment when it works until ctx ends
+	// with it, and logs where the node does. It may be nil.
+	Beside func(ctx context.Context, log func(text string)) error
 }
 
 // detachedEnv tells the second process that it is the one in the background.
@@ -123,6 +128,10 @@ func Run(ctx context.Context, o Options, s terminal.Streams) error {
 	if err != nil {
 		return err
 	}
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	ctx, end := context.WithCancel(ctx)
+	defer end()
 	err = daemon.Run(ctx, daemon.Options{
 		Layout:    o.Layout,
 		Overrides: o.Overrides,

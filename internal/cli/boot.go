@@ -1,0 +1,360 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tincan/internal/bootnode"
+	"tincan/internal/cli/booting"
+	"tincan/internal/cli/terminal"
+	"tincan/internal/config"
+	"tincan/internal/node"
+)
+
+func (a *app) genCommand() *cobra.Command {
+	var g booting.Gen
+	network, dir := "", ""
+	c := &cobra.Command{
+		Use:   "gen [BOOTNODE]...",
+		Short: "Make a node and join a network with a token, in one step",
+		Long: `Makes this machine a node. With --standalone it is the first one of a new
+network. Otherwise a BOOTNODE, HOST:8655 or a URL, lets it in: several are asked
+in turn, and again until --timeout. The network is called dnet unless -n says
+something else.
+
+  tincan gen --standalone -a vpn.example.org     the first node
+  tincan bootnode --token-file FILE              lets others in, on port 8655
+  tincan gen --token-file FILE vpn.example.org   the next node
+
+Every option can be given in the environment, --connect-to as CONNECT_TO or
+TINCAN_CONNECT_TO. Nothing that exists is overwritten without --force, and keys
+not even then.`,
+		Args:   cobra.ArbitraryArgs,
+		PreRun: func(cmd *cobra.Command, _ []string) { booting.FromEnvironment(cmd.LocalNonPersistentFlags()) },
+		RunE: func(_ *cobra.Command, args []string) error {
+			g.URLs, g.Place = args, a.place
+			if network != "" {
+				if g.Place.Net = bootnode.Normalise(network); g.Place.Net == "" {
+					return fmt.Errorf("--network %.40q has none of the letters a-z and digits that a name is made of", network)
+				}
+			}
+			if dir != "" && g.Place.Conf == "" {
+				if g.Place.Net == "" {
+					g.Place.Net = booting.DefaultNetwork
+				}
+				g.Place.Conf = filepath.Join(dir, g.Place.Net)
+			}
+			ctx, stop := interruptible()
+			defer stop()
+			m, err := g.Run(ctx, a.Streams)
+			if err != nil {
+				return err
+			}
+			m.Print(a.Out)
+			if g.Engine == booting.TincdOne {
+				a.say("next: systemctl start tinc@%s", m.Layout.NetName)
+				return nil
+			}
+			a.say("next: %s up", selfFor(g.Place.Net, g.Place.Conf))
+			return nil
+		},
+	}
+	f := c.Flags()
+	g.Flags(f)
+	f.StringVar(&network, "network", "", "`name` of the network, as -n")
+	f.StringVar(&dir, "dir", "", "base `directory`, in place of /etc/tinc")
+	return c
+}
+
+// interruptible is a context that Ctrl-C ends.
+func interruptible() (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+}
+
+func (a *app) bootnodeCommand() *cobra.Command {
+	s := booting.Serve{Generate: true}
+	var tok tokenFlags
+	dir, service, name := "", false, ""
+	c := &cobra.Command{
+		Use:   "bootnode",
+		Short: "Let newcomers in who know a token",
+		Long: `Serves newcomers on port 8655 until it is stopped: "tincan gen" and "tincan up
+--join" on their side. The node itself need not run. Without --token a strong one
+is made and printed. More tokens, with limits: tincan token.
+
+With --service a systemd unit is written instead, which keeps the token in a file
+of its own.
+
+The protocols of tinc-boot are off. --protocol gen1 serves its gen, --protocol
+gen2 its run; they are weaker, so a token for them must be strong.`,
+		Args:   between("no arguments", 0, 0),
+		PreRun: func(cmd *cobra.Command, _ []string) { booting.FromEnvironment(cmd.LocalNonPersistentFlags()) },
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if s.Layout, err = a.bootLayout(dir); err != nil {
+				return err
+			}
+			if s.Limits, err = tok.limits("command line", false); err != nil {
+				return err
+			}
+			if service {
+				return a.bootService(s, []string{})
+			}
+			return a.bootServe(s)
+		},
+	}
+	f := c.Flags()
+	s.Token.Flags(f)
+	s.Flags(f)
+	tok.flags(f, 0, bootnode.Unlimited)
+	f.StringVar(&s.Binding, "binding", fmt.Sprintf(":%d", bootnode.DefaultPort), "`address` to listen on")
+	f.StringVar(&dir, "dir", "", "`directory` of the network (default that of -n, or /etc/tinc/dnet)")
+	f.StringVar(&name, "name", "", "ignored: the `name` stands in tinc.conf")
+	f.BoolVar(&service, "service", false, "write a systemd unit for this service and exit")
+	return c
+}
+
+// bootLayout finds the network of a boot node.
+func (a *app) bootLayout(dir string) (config.Layout, error) {
+	p := a.place
+	switch {
+	case dir != "":
+		p.Conf = dir
+		if p.Net == "" && filepath.Dir(dir) == "/etc/tinc" {
+			p.Net = filepath.Base(dir)
+		}
+	case p.Net == "" && p.Conf == "":
+		p.Net = booting.DefaultNetwork
+	}
+	l, err := p.Layout()
+	if err == nil {
+		l, err = l.Abs()
+	}
+	return l, err
+}
+
+func (a *app) bootServe(s booting.Serve) error {
+	v, err := s.Open(a.Streams, func(text string) { a.say("%s", text) })
+	if err == nil {
+		err = v.Listen()
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		return terminal.Hint(err, "make the node first: tincan gen --standalone")
+	}
+	if err != nil {
+		return err
+	}
+	if v.Generated {
+		fmt.Fprintf(a.Out, "Generated token: %s\n", v.Secret.Reveal())
+	}
+	a.say("newcomers are let in at %s", v.URL)
+	a.say("on the next machine: sudo tincan up --join %s --token TOKEN", quote(v.URL))
+	ctx, stop := interruptible()
+	defer stop()
+	return v.Run(ctx, nil)
+}
+
+func (a *app) bootService(s booting.Serve, face []string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	secret, err := s.Token.Secret(a.Streams)
+	if errors.Is(err, booting.ErrNoToken) {
+		if secret, err = bootnode.NewSecret(rand.Reader); err == nil {
+			fmt.Fprintf(a.Out, "Generated token: %s\n", secret.Reveal())
+		}
+	}
+	if err != nil {
+		return err
+	}
+	path, text, err := s.Unit(self, face, secret)
+	if err != nil {
+		return err
+	}
+	if err := config.WriteFile(path, []byte(text), 0o644); err != nil {
+		return err
+	}
+	a.say("stored %s; the token lies beside the network, readable for root only", path)
+	a.say("next: systemctl daemon-reload && systemctl enable --now %s", filepath.Base(path))
+	return nil
+}
+
+// tokenFlags are the limits of a token.
+type tokenFlags struct {
+	label   string
+	expires time.Duration
+	uses    int
+	node    string
+}
+
+type flagSet interface {
+	StringVar(p *string, name, value, usage string)
+	IntVar(p *int, name string, value int, usage string)
+	DurationVar(p *time.Duration, name string, value time.Duration, usage string)
+}
+
+func (t *tokenFlags) flags(f flagSet, expires time.Duration, uses int) {
+	f.StringVar(&t.label, "label", "", "`text` by which the token appears in the log")
+	f.DurationVar(&t.expires, "expires", expires, "how long the token is good, such as 24h; 0 is for ever")
+	f.IntVar(&t.uses, "uses", uses, "how many nodes may join with it; -1 is any number")
+	f.StringVar(&t.node, "for", "", "only the `node` of this name may join with it")
+}
+
+func (t tokenFlags) limits(label string, old bool) (l bootnode.Limits, err error) {
+	l = bootnode.Limits{Label: t.label, Uses: t.uses, Old: old}
+	if l.Label == "" {
+		l.Label = label
+	}
+	switch {
+	case t.uses == 0 || t.uses < bootnode.Unlimited:
+		return l, errors.New("--uses is a number of nodes, or -1")
+	case t.expires < 0:
+		return l, errors.New("--expires lies in the past")
+	case t.expires > 0:
+		l.Expires = time.Now().Add(t.expires)
+	}
+	if t.node != "" {
+		if l.Name, err = node.ParseName(t.node); err != nil {
+			return l, fmt.Errorf("--for: %w", err)
+		}
+	}
+	return l, nil
+}
+
+func (a *app) tokenCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "token",
+		Short: "Make, list and revoke the tokens that let newcomers in",
+		Long: `A token lets newcomers in at a boot node ("tincan bootnode", "tincan up --boot").
+It has a time limit and a number of uses, and can be revoked at any time; a
+service that runs notices at once.`,
+		Args: between("new, list or revoke", 1, 1),
+		RunE: func(*cobra.Command, []string) error {
+			return terminal.Hint(errors.New("there is no such command"), "tincan token --help")
+		},
+	}
+	c.AddCommand(a.tokenNewCommand(), a.tokenListCommand(), a.tokenRevokeCommand())
+	return c
+}
+
+func (a *app) bootStore() (*bootnode.Store, error) {
+	l, err := a.bootLayout("")
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(l.TincConf()); err != nil {
+		return nil, terminal.Hint(fmt.Errorf("there is no network in %s", l.ConfBase), "%s", a.whichNetwork())
+	}
+	return bootnode.OpenStore(l)
+}
+
+func (a *app) tokenNewCommand() *cobra.Command {
+	var tok tokenFlags
+	var given booting.Token
+	old, weak := false, false
+	c := &cobra.Command{
+		Use:   "new",
+		Short: "Print a new token",
+		Args:  between("no arguments", 0, 0),
+		RunE: func(*cobra.Command, []string) error {
+			s, err := a.bootStore()
+			if err != nil {
+				return err
+			}
+			limits, err := tok.limits("by hand", old)
+			if err != nil {
+				return err
+			}
+			secret, err := given.Secret(a.Streams)
+			if errors.Is(err, booting.ErrNoToken) {
+				secret, err = bootnode.NewSecret(rand.Reader)
+			}
+			if err != nil {
+				return err
+			}
+			if old && secret.Weak() && !weak {
+				return terminal.Hint(errors.New("this token is too weak for the old protocols: one recorded join is enough to find it out"), "leave --token away to have one made, or say --allow-weak-token")
+			}
+			t, err := s.Add(secret, limits)
+			if err != nil {
+				return err
+			}
+			a.say("token %s; treat what follows like a password", t.ID)
+			_, err = fmt.Fprintln(a.Out, secret.Reveal())
+			return err
+		},
+	}
+	given.Flags(c.Flags())
+	tok.flags(c.Flags(), time.Hour, 1)
+	c.Flags().BoolVar(&old, "old", false, "good for the protocols of tinc-boot as well")
+	c.Flags().BoolVar(&weak, "allow-weak-token", false, "also if it can be guessed from one recorded join")
+	return c
+}
+
+func (a *app) tokenListCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "List the tokens that are good, without what they say",
+		Args:  between("no arguments", 0, 0),
+		RunE: func(*cobra.Command, []string) error {
+			s, err := a.bootStore()
+			if err != nil {
+				return err
+			}
+			tokens, err := s.List()
+			if err != nil {
+				return err
+			}
+			w := tabwriter.NewWriter(a.Out, 0, 8, 2, ' ', 0)
+			for _, t := range tokens {
+				uses, expires, who, old := "any number", "never expires", "anybody", ""
+				if t.Left >= 0 {
+					uses = fmt.Sprintf("%d left", t.Left)
+				}
+				if !t.Expires.IsZero() {
+					expires = "until " + t.Expires.Local().Format("2006-01-02 15:04")
+				}
+				if t.Name != "" {
+					who = "for " + string(t.Name)
+				}
+				if t.Old != nil {
+					old = "also old protocols"
+				}
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d joined\t%s\n", t.ID, t.Label, uses, expires, who, len(t.Joined), old)
+			}
+			return w.Flush()
+		},
+	}
+}
+
+func (a *app) tokenRevokeCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "revoke ID|LABEL",
+		Short: "Make a token void",
+		Args:  exactly("the ID or label of a token", 1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			s, err := a.bootStore()
+			if err != nil {
+				return err
+			}
+			n, err := s.Revoke(args[0])
+			if err == nil && n == 0 {
+				return terminal.Hint(fmt.Errorf("there is no token %.40q", args[0]), "see them with: tincan token list")
+			}
+			if err == nil {
+				a.say("revoked; nodes that have joined with it stay")
+			}
+			return err
+		},
+	}
+}

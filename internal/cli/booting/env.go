@@ -1,0 +1,91 @@
+// Package booting is what the commands around boot nodes have in common: gen,
+// bootnode and token of tincan, "up --boot" and "up --join", and the face
+// tinc-boot.
+package booting
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"tincan/internal/bootnode"
+	"tincan/internal/cli/terminal"
+)
+
+// FromEnvironment sets each option that was not given from the variable of its
+// name, as tinc-boot does: --connect-to from CONNECT_TO. A list gets one
+// element. A value that does not fit is ignored.
+func FromEnvironment(flags *pflag.FlagSet, names ...string) {
+	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Changed || len(names) > 0 && !contains(names, f.Name) || f.Name == "help" {
+			return
+		}
+		value, ok := os.LookupEnv(strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_")))
+		if !ok || value == "" {
+			return
+		}
+		old := f.Value.String()
+		if flags.Set(f.Name, value) != nil {
+			if _, list := f.Value.(pflag.SliceValue); !list {
+				_ = f.Value.Set(old)
+			}
+			f.Changed = false
+		}
+	})
+}
+
+func contains(names []string, name string) bool {
+	for _, n := range names {
+		if n == name {
+			return true
+		}
+	}
+	return false
+}
+
+// Token is how a command is told a token.
+type Token struct {
+	Text string
+	File string // "-" is standard input
+}
+
+// Flags adds the options.
+func (t *Token) Flags(f *pflag.FlagSet) {
+	f.StringVarP(&t.Text, "token", "t", "", "the `secret` that lets newcomers in; other users of this machine can see it here")
+	f.StringVar(&t.File, "token-file", "", "read the secret from a `file`; - is standard input")
+}
+
+// ErrNoToken tells that none was given.
+var ErrNoToken = errors.New("no token was given")
+
+// Secret returns the token. The error is ErrNoToken if there is none.
+func (t Token) Secret(s terminal.Streams) (bootnode.Secret, error) {
+	text := t.Text
+	switch {
+	case t.File == "-":
+		line, err := s.Line()
+		if err != nil && line == "" {
+			return bootnode.Secret{}, fmt.Errorf("reading the token: %w", err)
+		}
+		text = line
+	case t.File != "":
+		f, err := os.Open(t.File)
+		if err != nil {
+			return bootnode.Secret{}, fmt.Errorf("reading the token: %w", err)
+		}
+		defer f.Close()
+		data, err := io.ReadAll(io.LimitReader(f, bootnode.MaxSecret+2))
+		if err != nil {
+			return bootnode.Secret{}, fmt.Errorf("reading the token: %w", err)
+		}
+		text = strings.TrimRight(string(data), "\r\n")
+	}
+	if text == "" {
+		return bootnode.Secret{}, ErrNoToken
+	}
+	return bootnode.ParseSecret(text)
+}

@@ -1,0 +1,318 @@
+package booting
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"tincan/internal/bootnode"
+	"tincan/internal/cli/inviting"
+	"tincan/internal/cli/terminal"
+	"tincan/internal/config"
+	"tincan/internal/control"
+	"tincan/internal/node"
+)
+
+// Serve is a boot node's service.
+type Serve struct {
+	Token
+	Layout    config.Layout
+	Binding   string
+	TLSKey    string
+	TLSCert   string
+	TLSSelf   bool
+	Protocols []string // the old ones that are spoken, too
+	AllowWeak bool
+	Limits    bootnode.Limits // of the token that was given or is generated
+
+	// Generate: make a token if none is given.
+	Generate bool
+}
+
+// Flags adds the options that all services have.
+func (s *Serve) Flags(f *pflag.FlagSet) {
+	f.StringVar(&s.TLSKey, "tls-key", "", "serve HTTPS with the key in this `file`")
+	f.StringVar(&s.TLSCert, "tls-cert", "", "and the certificate in this `file`")
+	f.BoolVar(&s.TLSSelf, "tls-self", false, "serve HTTPS with a certificate of our own, whose hash becomes part of the command to join")
+	f.StringArrayVar(&s.Protocols, "protocol", nil, "speak an old `protocol` too: gen1 or gen2; may be repeated")
+	f.BoolVar(&s.AllowWeak, "allow-weak-token", false, "use a token for the old protocols that can be guessed from one recorded join")
+}
+
+// Service is an opened Serve.
+type Service struct {
+	server   *bootnode.Server
+	listener net.Listener
+	binding  string
+	// Secret is the token that was given or generated; HasSecret tells whether
+	// there is one.
+	Secret    bootnode.Secret
+	HasSecret bool
+	Generated bool
+	// URL is where newcomers find the service.
+	URL string
+}
+
+// Open reads the network and takes the token in.
+func (s Serve) Open(st terminal.Streams, log func(string)) (*Service, error) {
+	if _, err := os.Stat(s.Layout.TincConf()); err != nil {
+		return nil, fmt.Errorf("there is no network in %s: %w", s.Layout.ConfBase, err)
+	}
+	name, err := config.OwnName(s.Layout)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(s.Layout.Host(name)); err != nil {
+		return nil, fmt.Errorf("our own host file: %w", err)
+	}
+	store, err := bootnode.OpenStore(s.Layout)
+	if err != nil {
+		return nil, err
+	}
+	srv := &bootnode.Server{
+		Network: &bootnode.Network{Layout: s.Layout, Name: name, Ranges: bootnode.RangesOf(s.Layout), Running: Running(s.Layout)},
+		Store:   store, NetName: s.Layout.NetName, Log: log,
+	}
+	for _, text := range s.Protocols {
+		p, err := bootnode.ParseProtocol(text)
+		if err != nil {
+			return nil, err
+		}
+		if p != bootnode.Current {
+			srv.Old = append(srv.Old, p)
+		}
+	}
+	v := &Service{server: srv, binding: s.Binding}
+	if err := s.token(v, store, st); err != nil {
+		return nil, err
+	}
+	pin := ""
+	switch {
+	case s.TLSSelf:
+		cert, p, err := store.SelfSigned()
+		if err != nil {
+			return nil, err
+		}
+		srv.TLS, pin = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}, p
+	case s.TLSKey != "" && s.TLSCert != "":
+		cert, err := tls.LoadX509KeyPair(s.TLSCert, s.TLSKey)
+		if err != nil {
+			return nil, fmt.Errorf("reading the certificate: %w", err)
+		}
+		srv.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	case s.TLSKey != "" || s.TLSCert != "":
+		return nil, errors.New("--tls-key and --tls-cert belong together")
+	}
+	at, err := net.ResolveTCPAddr("tcp", s.Binding)
+	if err != nil {
+		return nil, fmt.Errorf("%.60q is no address to listen on: %w", s.Binding, err)
+	}
+	if v.URL, err = s.url(name, at, store, v, pin); err != nil {
+		return nil, err
+	}
+	if len(srv.Old) > 0 {
+		log(fmt.Sprintf("the old protocols %v are on because they were asked for: whoever records a join may try guesses of the token, see docs/bootstrap.md", srv.Old))
+	}
+	return v, nil
+}
+
+// token takes in the token that was given, or makes one.
+func (s Serve) token(v *Service, store *bootnode.Store, st terminal.Streams) (err error) {
+	old := len(v.server.Old) > 0
+	v.Secret, err = s.Token.Secret(st)
+	switch {
+	case errors.Is(err, ErrNoToken) && s.Generate:
+		v.Secret, err = bootnode.NewSecret(rand.Reader)
+		v.Generated = true
+	case errors.Is(err, ErrNoToken):
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if old && v.Secret.Weak() {
+		if !s.AllowWeak {
+			return terminal.Hint(errors.New("this token is too weak for the old protocols: one recorded join is enough to find it out"),
+				"leave --token away to have one made, or say --allow-weak-token")
+		}
+		v.server.Log("warning: the token is weak, and whoever records a join by an old protocol can find it out")
+	}
+	limits := s.Limits
+	limits.Old = old
+	v.HasSecret = true
+	_, err = store.Add(v.Secret, limits)
+	return err
+}
+
+// url is where newcomers find us, with the pins.
+func (s Serve) url(name node.Name, at net.Addr, store *bootnode.Store, v *Service, pin string) (string, error) {
+	host, port, err := net.SplitHostPort(at.String())
+	if err != nil {
+		return "", err
+	}
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
+		if host, err = PublicHost(s.Layout, name); err != nil {
+			return "", err
+		}
+	}
+	url := net.JoinHostPort(host, port)
+	var pins []string
+	if v.server.TLS != nil {
+		url = "https://" + url
+	}
+	if pin != "" {
+		pins = append(pins, "sha256="+pin)
+	}
+	if v.HasSecret && !v.Generated {
+		// A token that a person has thought of is protected by the key of the service.
+		key, err := store.Pin()
+		if err != nil {
+			return "", err
+		}
+		pins = append(pins, "key="+key)
+	}
+	if len(pins) > 0 {
+		url += "#" + strings.Join(pins, "&")
+	}
+	return url, nil
+}
+
+// PublicHost is where others reach this machine.
+func PublicHost(l config.Layout, name node.Name) (string, error) {
+	if data, err := os.ReadFile(l.Host(name)); err == nil {
+		for _, v := range config.Values(data, "Address") {
+			if a, err := config.ParseAddress(v); err == nil {
+				return a.Host, nil
+			}
+		}
+	}
+	var settings config.Settings
+	if n, _, err := config.Load(l, nil); err == nil {
+		settings = n.Settings
+	}
+	if a := inviting.GuessAddress(settings); a != "" {
+		return a, nil
+	}
+	return os.Hostname()
+}
+
+// Listen takes the port.
+func (v *Service) Listen() (err error) {
+	if v.listener, err = net.Listen("tcp", v.binding); err != nil {
+		err = terminal.Hint(fmt.Errorf("the boot service cannot listen: %w", err), "another program may use that port; choose another address")
+	}
+	return err
+}
+
+// Run answers until ctx ends. Log takes the place of the one given to Open.
+func (v *Service) Run(ctx context.Context, log func(string)) error {
+	if log != nil {
+		v.server.Log = log
+	}
+	return v.server.Serve(ctx, v.listener)
+}
+
+// Running returns what asks the running node of a network for its subnets, at
+// most once a second. Without a running node there are none.
+func Running(l config.Layout) func() []bootnode.Owned {
+	var mu sync.Mutex
+	var known []bootnode.Owned
+	var asked time.Time
+	return func() []bootnode.Owned {
+		mu.Lock()
+		defer mu.Unlock()
+		if time.Since(asked) < time.Second {
+			return slices.Clone(known)
+		}
+		known, asked = nil, time.Now()
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		c, err := control.Dial(ctx, l.ForClient().PidFile)
+		if err != nil {
+			return nil
+		}
+		defer c.Close()
+		list, err := c.Subnets("")
+		if err != nil {
+			return nil
+		}
+		for _, s := range list {
+			if s.Owner != "" {
+				known = append(known, bootnode.Owned{Subnet: s.Subnet, Owner: s.Owner})
+			}
+		}
+		return slices.Clone(known)
+	}
+}
+
+// Unit is the systemd unit of a boot service: its path and text. The token
+// goes to a file that only root can read.
+func (s Serve) Unit(program string, options []string, secret bootnode.Secret) (path, text string, err error) {
+	store, err := bootnode.OpenStore(s.Layout)
+	if err != nil {
+		return "", "", err
+	}
+	if err := config.WriteFile(store.ServiceToken(), []byte(secret.Reveal()+"\n"), config.SecretMode); err != nil {
+		return "", "", err
+	}
+	base := filepath.Base(s.Layout.ConfBase)
+	path = "/etc/systemd/system/tinc-boot-" + base + ".service"
+	words := append([]string{program, "bootnode"}, options...)
+	words = append(words, "--dir", s.Layout.ConfBase, "--binding", s.Binding, "--token-file", store.ServiceToken())
+	for _, o := range []struct{ name, value string }{{"--tls-key", abs(s.TLSKey)}, {"--tls-cert", abs(s.TLSCert)}} {
+		if o.value != "" {
+			words = append(words, o.name, o.value)
+		}
+	}
+	if s.TLSSelf {
+		words = append(words, "--tls-self")
+	}
+	if s.AllowWeak {
+		words = append(words, "--allow-weak-token")
+	}
+	for _, p := range s.Protocols {
+		words = append(words, "--protocol", p)
+	}
+	for i, w := range words {
+		words[i] = unitQuote(w)
+	}
+	text = fmt.Sprintf(`[Unit]
+Description=boot service of the network %s: lets newcomers in
+After=network-online.target
+Wants=network-online.target
+
+[Service]
+ExecStart=%s
+Restart=always
+RestartSec=5
+
+[Install]
+WantedBy=multi-user.target
+`, base, strings.Join(words, " "))
+	return path, text, nil
+}
+
+func abs(path string) string {
+	if path == "" {
+		return ""
+	}
+	if a, err := filepath.Abs(path); err == nil {
+		return a
+	}
+	return path
+}
+
+// unitQuote makes a word safe for ExecStart.
+func unitQuote(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, `%`, `%%`, `$`, `$$`).Replace(s) + `"`
+}

@@ -1,0 +1,130 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"tincan/internal/bootnode"
+	"tincan/internal/cli/booting"
+	"tincan/internal/cli/launch"
+	"tincan/internal/cli/terminal"
+	"tincan/internal/config"
+)
+
+// A token that "up --boot" makes is good for a day and a hundred machines.
+const (
+	upTokenLife = 24 * time.Hour
+	upTokenUses = 100
+)
+
+// bootstrap does what --boot and --join ask for before the node is started. The
+// service is nil without --boot, and in the process that only starts another one.
+func (a *app) bootstrap(f upFlags) (*booting.Service, error) {
+	if f.boot == "" && len(f.join) == 0 {
+		return nil, nil
+	}
+	if a.place.Net == "" && a.place.Conf == "" {
+		a.place.Net = booting.DefaultNetwork
+	}
+	l, err := a.layout()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(l.TincConf()); err == nil {
+		if !launch.Detached() && len(f.join) > 0 {
+			a.say("this machine is a node already (%s); starting it", l.ConfBase)
+		}
+	} else if err := a.generate(f); err != nil {
+		return nil, err
+	}
+	if f.boot == "" {
+		return nil, nil
+	}
+	return a.openBoot(f, l)
+}
+
+// generate makes the node.
+func (a *app) generate(f upFlags) error {
+	g := f.gen
+	g.Place, g.URLs, g.Standalone = a.place, f.join, len(f.join) == 0
+	g.Engine, g.Protocol = booting.Embedded, string(bootnode.Current)
+	ctx, stop := interruptible()
+	defer stop()
+	m, err := g.Run(ctx, a.Streams)
+	if err != nil {
+		return err
+	}
+	a.say("made node %s in %s, with the address %s", m.Name, m.Layout.ConfBase, m.VPN)
+	return nil
+}
+
+func (a *app) openBoot(f upFlags, l config.Layout) (*booting.Service, error) {
+	first := !launch.Detached()
+	// The system journal is read by more people than may know a token.
+	s := booting.Serve{Layout: l, Binding: f.boot, TLSSelf: f.tlsSelf, Generate: first && os.Getenv("JOURNAL_STREAM") == ""}
+	s.Limits = bootnode.Limits{Label: "up --boot", Uses: bootnode.Unlimited}
+	if len(f.join) == 0 && first {
+		s.Token = f.gen.Token
+	}
+	if _, err := s.Token.Secret(a.Streams); errors.Is(err, booting.ErrNoToken) {
+		s.Limits.Uses, s.Limits.Expires = upTokenUses, time.Now().Add(upTokenLife)
+	}
+	v, err := s.Open(a.Streams, func(text string) { a.say("%s", text) })
+	if err != nil {
+		return nil, err
+	}
+	if first {
+		a.tellNext(v)
+	}
+	if f.detach && first {
+		return nil, nil // the other process serves
+	}
+	return v, v.Listen()
+}
+
+// tellNext prints the command for the next machine.
+func (a *app) tellNext(v *booting.Service) {
+	self := "sudo tincan"
+	if a.place.Net != "" && a.place.Net != booting.DefaultNetwork {
+		self += " -n " + quote(a.place.Net)
+	}
+	switch {
+	case v.Generated:
+		a.say("on the next machine (within %v, at most %d machines):", upTokenLife, upTokenUses)
+		fmt.Fprintf(a.Out, "%s up --join %s --token %s\n", self, quote(v.URL), v.Secret.Reveal())
+	case v.HasSecret:
+		a.say("on the next machine: %s up --join %s --token TOKEN", self, quote(v.URL))
+	default:
+		a.say("newcomers are let in at %s; make a token for them with: %s token new", v.URL, a.self())
+	}
+}
+
+// beside runs the service of a boot node beside the node itself.
+func beside(v *booting.Service) func(context.Context, func(string)) error {
+	if v == nil {
+		return nil
+	}
+	return v.Run
+}
+
+// tincBoot is the face tinc-boot.
+func tincBoot(prog string, args []string, s terminal.Streams) int {
+	helped := false
+	root := newTincBoot(&app{Streams: s}, &helped)
+	root.SetArgs(args)
+	err := root.Execute()
+	if status := failed(0); errors.As(err, &status) {
+		return int(status)
+	}
+	if err != nil {
+		s.Report("", advise(err))
+		return 1
+	}
+	if helped {
+		return 1 // as the original
+	}
+	return 0
+}

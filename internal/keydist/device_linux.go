@@ -1,0 +1,21 @@
+package keydist
+
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// throughDevice binds a socket to an interface before it connects.
+func throughDevice(name string) func(network, address string, c syscall.RawConn) error {
+	if name == "" {
+		return nil
+	}
+	return func(_, _ string, c syscall.RawConn) error {
+		var inner error
+		if err := c.Control(func(fd uintptr) { inner = unix.BindToDevice(int(fd), name) }); err != nil {
+			return err
+		}
+		return inner
+	}
+}

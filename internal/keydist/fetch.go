@@ -1,0 +1,347 @@
+package keydist
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"time"
+
+	"tincan/internal/config"
+	"tincan/internal/hostfile"
+	"tincan/internal/node"
+)
+
+// newClient makes a client that talks through the VPN interface only: without
+// that, an announced address of the real network would make us talk to a stranger.
+func (m *Monitor) newClient() *http.Client {
+	cfg := m.cfg
+	return &http.Client{
+		Timeout: cfg.Timeout,
+		Transport: &http.Transport{
+			DialContext:            m.dial,
+			DisableKeepAlives:      true,
+			DisableCompression:     true,
+			MaxResponseHeaderBytes: 8 << 10,
+			ResponseHeaderTimeout:  cfg.Timeout,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// dial comes from the own address in the VPN, by which the other side knows us.
+func (m *Monitor) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	d := &net.Dialer{Timeout: m.cfg.Timeout, Control: throughDevice(m.cfg.Device), KeepAlive: -1}
+	if at, err := netip.ParseAddrPort(address); err == nil {
+		m.mu.Lock()
+		i := slices.IndexFunc(m.own, func(a netip.Addr) bool { return a.Is4() == at.Addr().Is4() })
+		if i >= 0 {
+			d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(m.own[i], 0))
+		}
+		m.mu.Unlock()
+	}
+	return d.DialContext(ctx, network, address)
+}
+
+// errAbsent: the other side works, but does not have what was asked for.
+var errAbsent = errors.New("it is not there")
+
+// get reads a small file from port at an address of the VPN.
+func (m *Monitor) get(ctx context.Context, at netip.Addr, port uint16, path string) ([]byte, http.Header, error) {
+	u := url.URL{Scheme: "http", Host: netip.AddrPortFrom(at, port).String()}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String()+path, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	r.Header.Set("User-Agent", "tincan")
+	answer, err := m.client.Do(r)
+	if err != nil {
+		return nil, nil, plainError(err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode == http.StatusNotFound {
+		return nil, nil, errAbsent
+	}
+	if answer.StatusCode != http.StatusOK {
+		return nil, nil, fmt.Errorf("it answers with status %d", answer.StatusCode)
+	}
+	data, err := io.ReadAll(io.LimitReader(answer.Body, maxBody+1))
+	if err != nil {
+		return nil, nil, plainError(err)
+	}
+	if len(data) > maxBody {
+		return nil, nil, fmt.Errorf("it sends more than %d bytes", maxBody)
+	}
+	return data, answer.Header, nil
+}
+
+// plainError takes the request off an error of package http.
+func plainError(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		if u.Timeout() {
+			return errors.New("no answer in time")
+		}
+		return u.Err
+	}
+	return err
+}
+
+// pursue fetches the host file of p until it is there.
+func (m *Monitor) pursue(ctx context.Context, p *peer) {
+	if m.cfg.Engine != nil && m.settled(ctx, p) {
+		return
+	}
+	for attempt := 0; ctx.Err() == nil; attempt++ {
+		select {
+		case m.slots <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		limited, cancel := context.WithTimeout(ctx, m.patience(attempt))
+		err := m.fetch(limited, p)
+		cancel()
+		if err != nil && attempt == doubtAfter && m.cfg.Engine != nil {
+			m.ask(ctx, p)
+		}
+		<-m.slots
+		if err == nil {
+			return
+		}
+		if ctx.Err() == nil && len(m.places(p)) > 0 {
+			m.logf(2, "fetching the host file of %s: %v", p.name, err)
+		}
+		select {
+		case <-time.After(m.pause(attempt)):
+		case <-p.fresh:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// settled tells whether there is nothing to fetch. A file that is there already
+// is not urgent: its turn comes after a pause that grows with the network, so
+// that the start of a large one is no storm.
+func (m *Monitor) settled(ctx context.Context, p *peer) bool {
+	m.mu.Lock()
+	nodes := len(m.order)
+	m.mu.Unlock()
+	if nodes > manyPeers && m.cfg.Store.confirmed(p.name, refreshAfter) {
+		m.done(p)
+		return true
+	}
+	known, err := m.cfg.Store.Read(p.name)
+	if err != nil || onlyLearned(known) {
+		return false
+	}
+	select {
+	case <-time.After(rand.N(max(2*time.Second, time.Duration(nodes)*spread))):
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// patience is how long the attempt with this number may take. The first packet of
+// a session is lost at times, so beside an engine the first attempts are short:
+// that is faster than the system's repetition.
+func (m *Monitor) patience(attempt int) time.Duration {
+	if m.cfg.Interval > 0 || attempt > 4 {
+		return m.cfg.Timeout
+	}
+	return min(m.cfg.Timeout, firstPatience<<attempt)
+}
+
+// pause is how long to wait after the attempt with this number, from 0.
+func (m *Monitor) pause(attempt int) time.Duration {
+	if m.cfg.Interval > 0 {
+		return m.cfg.Interval
+	}
+	d := longestPause
+	if attempt < 12 {
+		d = min(d, 500*time.Millisecond<<attempt)
+	}
+	return d/2 + rand.N(d/2+1)
+}
+
+// fetch tries the places where the host file of p may be.
+func (m *Monitor) fetch(ctx context.Context, p *peer) error {
+	err := errors.New("it has no address of its own in the VPN")
+	for _, at := range m.places(p) {
+		if err = m.fetchFrom(ctx, p, at); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+func (m *Monitor) fetchFrom(ctx context.Context, p *peer, at netip.Addr) error {
+	if err := m.routed(p.name, at); err != nil {
+		return err
+	}
+	data, _, err := m.get(ctx, at, m.cfg.Port, "/")
+	if err != nil {
+		return err
+	}
+	return m.take(p, at, data)
+}
+
+// routed tells why what answers at an address would not be that node.
+func (m *Monitor) routed(name node.Name, at netip.Addr) error {
+	if m.cfg.Engine == nil {
+		return nil
+	}
+	if owner, ok := m.cfg.Engine.Owner(at); !ok || owner != name {
+		return fmt.Errorf("packets for %s do not go to it", at)
+	}
+	return nil
+}
+
+// take stores what p has said about itself.
+func (m *Monitor) take(p *peer, at netip.Addr, data []byte) error {
+	if err := m.routed(p.name, at); err != nil { // as it was when the answer came
+		return err
+	}
+	if _, err := m.offer(p.name, p.name, data); err != nil {
+		return err
+	}
+	m.done(p)
+	return nil
+}
+
+// offer stores a host file that from has sent, if it may be stored.
+func (m *Monitor) offer(name, from node.Name, data []byte) (Outcome, error) {
+	clean, problems, err := hostfile.Check(name, m.ownSubnets(name, data), m.policy(name))
+	if err != nil {
+		return 0, err
+	}
+	for _, text := range problems {
+		m.logf(1, "host file of %s: left out: %s", name, text)
+	}
+	if ed, _ := hostfile.Key(clean); m.cfg.Engine != nil && ed != nil {
+		if known := m.cfg.Engine.Key(name); known != nil && *known != *ed {
+			m.changed(name, from, clean)
+			return KeyChanged, nil
+		}
+	}
+	outcome, err := m.cfg.Store.Offer(name, from, clean)
+	switch {
+	case err != nil:
+		return 0, err
+	case outcome == Stored:
+		m.logf(1, "the host file of %s came from %s", name, from)
+		if m.cfg.Stored != nil {
+			m.cfg.Stored(name)
+		}
+	case outcome == KeyChanged:
+		m.changed(name, from, clean)
+	case outcome == Edited:
+		m.logf(1, "the host file of %s differs from what it offers, and is left as it is because it was not stored by this program", name)
+	}
+	return outcome, nil
+}
+
+// changed makes known that somebody offers another key.
+func (m *Monitor) changed(name, from node.Name, offered []byte) {
+	if m.cfg.Store.Suspect(name, from, offered) {
+		m.logf(0, "%s offers another key for %s than the one that is known; the known one stays. If %s was set up anew: tincan accept %s", from, name, name, name)
+	}
+}
+
+// ownSubnets leaves out the subnets that the mesh knows as somebody else's.
+func (m *Monitor) ownSubnets(name node.Name, data []byte) []byte {
+	if m.cfg.Engine == nil {
+		return data
+	}
+	for _, s := range hostfile.Subnets(data) {
+		if !s.Prefix().IsValid() {
+			continue
+		}
+		others := m.cfg.Engine.Announced(s.Prefix().Masked())
+		mine := false
+		for _, o := range others {
+			mine = mine || o == name
+		}
+		if len(others) > 0 && !mine {
+			m.logf(1, "host file of %s: left out: the subnet %s belongs to %s", name, s, others[0])
+			for _, v := range config.Values(data, "Subnet") {
+				if same, err := parseSubnet(v); err == nil && same.Prefix() == s.Prefix() {
+					data, _ = config.Delete(data, "Subnet", v)
+				}
+			}
+		}
+	}
+	return data
+}
+
+// policy for the host file of one node.
+func (m *Monitor) policy(name node.Name) hostfile.Policy {
+	p := hostfile.Policy{Taken: func(s netip.Prefix) (node.Name, bool) { return m.cfg.Store.owner(name, s) }}
+	if m.cfg.Engine != nil {
+		// The mesh has been asked already, and it knows better than files.
+		p.Taken = nil
+		p.AllowWide = true
+	}
+	return p
+}
+
+// done: the host file of p is here.
+func (m *Monitor) done(p *peer) {
+	data, _ := m.cfg.Store.Read(p.name)
+	m.mu.Lock()
+	p.fetched, p.public = true, hostfile.Public(data)
+	if m.peers[p.name] == p {
+		m.tell(event{"Fetched", p.view()})
+	}
+	m.mu.Unlock()
+	m.scanSoon()
+}
+
+// ask lets other nodes say which key they know for p, which does not answer.
+// What they say changes nothing, but a person may want to know.
+func (m *Monitor) ask(ctx context.Context, p *peer) {
+	known, err := m.cfg.Store.Read(p.name)
+	if err != nil {
+		return
+	}
+	asked := 0
+	for _, other := range m.helpful(p) {
+		for _, at := range m.places(other) {
+			if m.routed(other.name, at) != nil {
+				continue
+			}
+			data, _, err := m.get(ctx, at, m.cfg.Port, knownPath+string(p.name))
+			if err != nil {
+				break
+			}
+			clean, _, err := hostfile.Check(p.name, data, hostfile.Policy{AllowWide: true})
+			if err == nil && hostfile.Compare(known, clean) == hostfile.Changed {
+				m.changed(p.name, other.name, clean)
+				return
+			}
+			if asked++; asked >= 3 {
+				return
+			}
+			break
+		}
+	}
+}
+
+// helpful lists nodes that have answered before, in no order.
+func (m *Monitor) helpful(except *peer) []*peer {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []*peer
+	for _, p := range m.order {
+		if p != except && p.name != m.cfg.Self && p.fetched && len(p.addrs) > 0 {
+			out = append(out, p)
+		}
+	}
+	rand.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
+	return out[:min(len(out), 8)]
+}

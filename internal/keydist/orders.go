@@ -1,0 +1,109 @@
+package keydist
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// The other side of the orders: what tincd's scripts call.
+
+// Times of an order. tincd waits for its scripts, so they are short. An order that
+// comes before the monitor listens is repeated for a moment instead of being lost.
+const (
+	orderTimeout = 5 * time.Second
+	orderPatient = 2 * time.Second
+)
+
+// Order tells the monitor at an address of this machine to watch or forget a node.
+func Order(ctx context.Context, at netip.AddrPort, what, subnet, name string) error {
+	body, err := json.Marshal(struct {
+		Subnet string `json:"subnet"`
+		Node   string `json:"node"`
+	}{subnet, name})
+	if err != nil {
+		return err
+	}
+	begin := time.Now()
+	for {
+		status, text, err := post(ctx, at, what, body)
+		switch {
+		case errors.Is(err, syscall.ECONNREFUSED) && time.Since(begin) < orderPatient && ctx.Err() == nil:
+			time.Sleep(100 * time.Millisecond)
+			continue
+		case err != nil:
+			return fmt.Errorf("the monitor at %s: %w", at, err)
+		case status != http.StatusNoContent:
+			return fmt.Errorf("the monitor at %s answers: %d %s %s", at, status, http.StatusText(status), text)
+		}
+		return nil
+	}
+}
+
+// OrderEnd tells the monitor to end. It may be gone before it has answered.
+func OrderEnd(ctx context.Context, at netip.AddrPort) error {
+	status, text, err := post(ctx, at, "kill", nil)
+	switch {
+	case errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET):
+		return nil
+	case err != nil:
+		return fmt.Errorf("the monitor at %s: %w", at, err)
+	case status != http.StatusNoContent:
+		return fmt.Errorf("the monitor at %s answers: %d %s %s", at, status, http.StatusText(status), text)
+	}
+	return nil
+}
+
+func post(ctx context.Context, at netip.AddrPort, what string, body []byte) (status int, text string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, orderTimeout)
+	defer cancel()
+	u := url.URL{Scheme: "http", Host: at.String(), Path: "/rpc/" + what}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(body))
+	if err != nil {
+		return 0, "", err
+	}
+	r.Header.Set("Content-Type", "application/json")
+	// The monitor takes orders from its own address.
+	from := &net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(at.Addr(), 0))}
+	answer, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: from.DialContext}}).Do(r)
+	if err != nil {
+		return 0, "", plainError(err)
+	}
+	defer answer.Body.Close()
+	said, _ := io.ReadAll(io.LimitReader(answer.Body, 400))
+	return answer.StatusCode, strings.TrimSpace(string(said)), nil
+}
+
+// InterfaceAddresses lists the global addresses of a network interface, IPv4 first.
+func InterfaceAddresses(name string) ([]netip.Addr, error) {
+	i, err := net.InterfaceByName(name)
+	if err != nil {
+		return nil, fmt.Errorf("the interface %s: %w", name, err)
+	}
+	list, err := i.Addrs()
+	if err != nil {
+		return nil, fmt.Errorf("the addresses of %s: %w", name, err)
+	}
+	var v4, v6 []netip.Addr
+	for _, a := range list {
+		p, err := netip.ParsePrefix(a.String())
+		switch addr := p.Addr().Unmap(); {
+		case err != nil || !addr.IsGlobalUnicast():
+		case addr.Is4():
+			v4 = append(v4, addr)
+		default:
+			v6 = append(v6, addr)
+		}
+	}
+	return append(v4, v6...), nil
+}

@@ -1,0 +1,172 @@
+package keydist
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Limits of the HTTP side.
+const (
+	maxBody        = 64 << 10 // bytes of a request or an answer
+	httpTimeout    = 10 * time.Second
+	maxConns       = 128 // at an address
+	maxConnsOfPeer = 16
+)
+
+// place is something to listen at.
+type place struct {
+	at      netip.AddrPort
+	handler http.Handler
+}
+
+// serve listens at the own addresses, now and whenever they change, until ctx
+// ends. Run waits for it.
+func (m *Monitor) serve(ctx context.Context) {
+	open := map[netip.AddrPort]*http.Server{}
+	last := ""
+	listen := func() {
+		if text := m.relisten(open); text != last {
+			if last = text; text != "" {
+				m.logf(0, "key distribution: %s", text)
+			}
+		}
+	}
+	listen()
+	m.wg.Go(func() {
+		defer func() {
+			for _, s := range open {
+				s.Close()
+			}
+		}()
+		tick := time.NewTicker(relistenAfter)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-m.killed:
+				return
+			case <-tick.C:
+				listen()
+			}
+		}
+	})
+}
+
+// relisten opens and closes sockets until they are those of the own addresses. It
+// returns what is wrong, "" if nothing is.
+func (m *Monitor) relisten(open map[netip.AddrPort]*http.Server) (problem string) {
+	own, err := m.cfg.Addresses()
+	if err != nil {
+		problem = err.Error()
+	}
+	m.mu.Lock()
+	m.own = own
+	m.mu.Unlock()
+	var wanted []place
+	for _, a := range own {
+		wanted = append(wanted, place{netip.AddrPortFrom(a, m.cfg.Port), m.handler()})
+		if m.cfg.Discovery {
+			wanted = append(wanted, place{netip.AddrPortFrom(a, DiscoveryPort), m.discoveryHandler()})
+		}
+	}
+	if len(own) == 0 && problem == "" {
+		problem = "the VPN interface has no address yet, so other nodes cannot fetch the host file of this one"
+	}
+	for at, server := range open {
+		if !slices.ContainsFunc(wanted, func(w place) bool { return w.at == at }) {
+			server.Close()
+			delete(open, at)
+		}
+	}
+	for _, w := range wanted {
+		if open[w.at] != nil {
+			continue
+		}
+		l, err := net.Listen("tcp", w.at.String())
+		if err != nil {
+			problem = err.Error()
+			continue
+		}
+		server := &http.Server{
+			Handler:           m.guard(w.handler),
+			ReadHeaderTimeout: httpTimeout, ReadTimeout: httpTimeout, WriteTimeout: httpTimeout, IdleTimeout: httpTimeout,
+			MaxHeaderBytes: 8 << 10,
+			ErrorLog:       nil,
+		}
+		open[w.at] = server
+		m.logf(1, "host files are shown at http://%s", w.at)
+		m.wg.Go(func() {
+			if err := server.Serve(newLimited(l)); !errors.Is(err, http.ErrServerClosed) {
+				m.logf(0, "key distribution at %s: %v", w.at, err)
+			}
+		})
+	}
+	return problem
+}
+
+// limited bounds the connections of a listener, in all and for each address. What
+// is beyond is closed at once.
+type limited struct {
+	net.Listener
+	mu    sync.Mutex
+	all   int
+	peers map[netip.Addr]int
+}
+
+func newLimited(l net.Listener) *limited { return &limited{Listener: l, peers: map[netip.Addr]int{}} }
+
+// Accept waits for a connection that is within the limits.
+func (l *limited) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		from := addrOf(c.RemoteAddr())
+		l.mu.Lock()
+		fits := l.all < maxConns && l.peers[from] < maxConnsOfPeer
+		if fits {
+			l.all++
+			l.peers[from]++
+		}
+		l.mu.Unlock()
+		if fits {
+			return &counted{Conn: c, release: sync.OnceFunc(func() { l.release(from) })}, nil
+		}
+		c.Close()
+	}
+}
+
+func (l *limited) release(from netip.Addr) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all--
+	if l.peers[from]--; l.peers[from] == 0 {
+		delete(l.peers, from)
+	}
+}
+
+// counted is a connection that counts until it is closed.
+type counted struct {
+	net.Conn
+	release func()
+}
+
+func (c *counted) Close() error {
+	c.release()
+	return c.Conn.Close()
+}
+
+func addrOf(a net.Addr) netip.Addr {
+	if t, ok := a.(*net.TCPAddr); ok {
+		return t.AddrPort().Addr().Unmap().WithZone("")
+	}
+	return netip.Addr{}
+}

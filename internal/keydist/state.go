@@ -1,0 +1,90 @@
+package keydist
+
+import (
+	"cmp"
+	"encoding/json"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"tincan/internal/config"
+	"tincan/internal/node"
+)
+
+// state is what is kept beside the host files, in CONFBASE/cache. Nothing in it
+// is needed: without it files look as if a person had written them.
+type state struct {
+	Starts  int64                `json:"starts"` // of this node, for the second generation
+	Files   map[node.Name]file   `json:"files"`
+	Changes map[node.Name]change `json:"changes"`
+}
+
+type file struct {
+	Sum     string `json:"sum"`     // of what was stored, SHA-256
+	Seen    int64  `json:"seen"`    // when the node confirmed it, Unix time
+	Version int64  `json:"version"` // in the second generation's count
+}
+
+type change struct {
+	From  node.Name `json:"from"`
+	Since int64     `json:"since"`
+}
+
+const (
+	stateName = "keys.json" // not the name of a node: its neighbours in cache/ are
+	maxState  = 4 << 20
+)
+
+func (s *Store) statePath() string { return filepath.Join(s.Layout.Cache(), stateName) }
+
+// load returns the state, read from the disk at the first time. The lock is held.
+func (s *Store) load() *state {
+	if s.state != nil {
+		return s.state
+	}
+	s.state = &state{}
+	if info, err := os.Stat(s.statePath()); err == nil && info.Size() <= maxState {
+		if data, err := os.ReadFile(s.statePath()); err == nil && json.Unmarshal(data, s.state) != nil {
+			*s.state = state{}
+		}
+	}
+	if s.state.Files == nil {
+		s.state.Files = map[node.Name]file{}
+	}
+	if s.state.Changes == nil {
+		s.state.Changes = map[node.Name]change{}
+	}
+	maps.DeleteFunc(s.state.Changes, func(n node.Name, c change) bool {
+		_, bad := node.ParseName(string(n))
+		_, badFrom := node.ParseName(string(c.From))
+		return bad != nil || badFrom != nil
+	})
+	return s.state
+}
+
+// Flush writes down what is remembered, if it has changed.
+func (s *Store) Flush() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flush()
+}
+
+func (s *Store) flush() {
+	if !s.dirty {
+		return
+	}
+	for name := range s.state.Files { // of nodes that a person has removed
+		if _, err := os.Lstat(s.Layout.Host(name)); os.IsNotExist(err) {
+			delete(s.state.Files, name)
+		}
+	}
+	data, err := json.MarshalIndent(s.state, "", " ")
+	if err == nil {
+		_ = os.MkdirAll(s.Layout.Cache(), 0o755)
+		err = config.WriteFile(s.statePath(), append(data, '\n'), config.FileMode)
+	}
+	s.dirty = err != nil // then it is tried again
+}
+
+func sortedNames[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
