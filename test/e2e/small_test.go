@@ -9,6 +9,8 @@ import (
 
 func chmod(path string, mode os.FileMode) error { return os.Chmod(path, mode) }
 
+func remove(path string) error { return os.Remove(path) }
+
 // conf returns the text of a file below the directory of the network, "" if
 // there is none.
 func (n *node) conf(name string) string {
