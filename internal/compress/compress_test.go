@@ -125,6 +125,9 @@ func TestDamagedAndOverlongDataIsRefused(t *testing.T) {
 }
 
 func TestPackingDoesNotAllocate(t *testing.T) {
+	if testing.Short() {
+		t.Skip("under the race detector, which runs with -short, pools forget on purpose")
+	}
 	src := bytes.Repeat([]byte("tincan "), 100)
 	buf := make([]byte, 0, 4096)
 	for _, level := range []int{1, 6, 9, 10} {

@@ -133,3 +133,38 @@ func TestMachineThatSleptConnectsAnew(t *testing.T) {
 		t.Errorf("%d connections closed after an hour of sleep, want 2", closed)
 	}
 }
+
+func TestKeyThatIsGoneFromTheHostFile(t *testing.T) {
+	p := newPlayer(t)
+	p.input("node alice")
+	p.neighbours()
+	for _, line := range []string{"session bob 2", "accepted 6 198.51.100.9:4000", "line 6 0 bob 17.7"} {
+		p.input(line)
+	}
+	p.m.Handle(p.now, HostLoaded{Node: "bob", Known: true})
+	p.flush()
+	if st := p.m.state(p.m.nodes["bob"]); st.Tunnel != nil {
+		t.Error("the session goes on")
+	}
+	if p.m.conns[6] != nil {
+		t.Error("the login goes on")
+	}
+	if p.m.conns[2] == nil {
+		t.Error("the connection that stands ended before a reload")
+	}
+	if p.input("reload"); p.m.conns[2] == nil {
+		t.Error("the connection ended although the key is back")
+	}
+}
+
+// The paths may be searched before Flush; the edges of lost neighbours are withdrawn all the same.
+func TestLostNeighbourIsWithdrawnAlsoAfterAnEarlySearch(t *testing.T) {
+	p := newPlayer(t)
+	p.input("node alice")
+	p.neighbours()
+	p.m.Handle(p.now, Closed{Conn: 4})
+	p.m.Handle(p.now, Request{Conn: 2, Text: "15 dave alice 19"}) // dave is unreachable
+	if sends(p.flush(), 2, "13") != 2 {
+		t.Error("not both edges were withdrawn")
+	}
+}

@@ -26,6 +26,7 @@ type conn struct {
 	out           *outgoing
 	stage         stage
 	login         login // once the peer has said who it is
+	host          Host  // of the peer, as it was let in
 	remote, local netip.AddrPort
 
 	began  time.Time // of the connection; then of the last PING
@@ -156,7 +157,7 @@ func (m *Mesh) line(e Line) {
 		c.idSent = m.now
 		m.emit(SendLine{Conn: c.id, Text: m.idLine(c)})
 	}
-	c.stage = securing
+	c.stage, c.host = securing, p.host
 	if c.login != loginSPTPS {
 		m.emit(SecureLegacy{Conn: c.id, Initiator: c.dialled(), Node: name, PeerKey: *p.host.RSAKey, Policy: m.policy(p)})
 		return

@@ -219,12 +219,12 @@ func (f *fuzzer) event() Event {
 		}
 		return Closed{Conn: c, Err: errors.New("connection reset by peer")}
 	case 21:
-		host := f.config("alice", []string{[]string{"nofile=bob", "newkey=bob", "file=eve", "hostsubnet=bob@10.0.3.0/24", "oldfile=dave", "oldfile=bob"}[f.byte()%6]}).Hosts
+		host := f.config("alice", []string{[]string{"nofile=bob", "newkey=bob", "dropkey=bob", "file=eve", "hostsubnet=bob@10.0.3.0/24", "oldfile=dave", "oldfile=bob"}[f.byte()%7]}).Hosts
 		if n := f.name(); f.byte()%2 == 0 {
 			h, ok := host[n]
 			return HostLoaded{Node: n, Known: ok, Host: h}
 		}
-		return Reconfigured{Config: f.config("alice", []string{[]string{"connect=bob", "connect=dave", "nofile=carol", "newkey=bob", "subnet=10.9.0.0/16", "auto", "oldfile=dave", "blowfish=dave"}[f.byte()%8]})}
+		return Reconfigured{Config: f.config("alice", []string{[]string{"connect=bob", "connect=dave", "nofile=carol", "newkey=bob", "dropkey=bob", "subnet=10.9.0.0/16", "auto", "oldfile=dave", "blowfish=dave"}[f.byte()%9]})}
 	case 22, 23:
 		return Traffic{Node: f.name()}
 	case 24:

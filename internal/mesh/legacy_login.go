@@ -64,7 +64,7 @@ func (m *Mesh) chooseLogin(c *conn, p *peer, minor int) (login, error) {
 	switch {
 	case m.cfg.RSAKey == nil && minor == 0:
 		return 0, fmt.Errorf("%s offers only the protocol of tinc 1.0, which needs an RSA key, and this node has none; "+
-			"make one with \"tinc generate-rsa-keys\" and give its public half to %s", p.name, p.name)
+			"make one with \"tincan tinc generate-rsa-keys\" and give its public half to %s", p.name, p.name)
 	case m.cfg.RSAKey == nil:
 		return 0, fmt.Errorf("%s does not know our Ed25519 key, and this node has no RSA key to tell it", p.name)
 	case p.host.RSAKey == nil:
@@ -108,7 +108,7 @@ func (m *Mesh) upgradeAck(c *conn, text string) error {
 
 // learn takes k as the Ed25519 key of p.
 func (m *Mesh) learn(p *peer, k keys.PublicKey) {
-	p.known, p.learned, p.host.Key = true, true, &k
+	p.known, p.learned, p.host.Key = true, m.now, &k
 	m.logf(1, Info, "learned the public key of %s", p.name)
 	m.emit(SaveKey{Node: p.name, Key: k})
 	if !m.sessionFits(p) {
@@ -119,9 +119,9 @@ func (m *Mesh) learn(p *peer, k keys.PublicKey) {
 // loginKeyChanged tells whether c, in the light of the new host file h, was let in with a wrong key.
 func (m *Mesh) loginKeyChanged(c *conn, h Host) bool {
 	if c.login == loginSPTPS {
-		return !sameKey(h.Key, c.peer.host.Key)
+		return !sameKey(h.Key, c.host.Key)
 	}
-	was := c.peer.host.RSAKey
+	was := c.host.RSAKey
 	return was == nil || h.RSAKey == nil || !h.RSAKey.Equal(*was) || c.login == loginRSA && h.Key != nil && m.cfg.Key != nil
 }
 

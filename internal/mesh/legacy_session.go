@@ -90,8 +90,8 @@ func (s *legacySession) tell() {
 		return
 	}
 	s.told = m.now
-	if m.keysGiven.IsZero() {
-		m.keysGiven = m.now
+	if m.keysExpire.IsZero() { // not in all nodes at the same moment after a common start
+		m.keysExpire = m.now.Add(m.cfg.KeyExpire - m.jitter(m.cfg.KeyExpire/8+1))
 	}
 	m.route(p, wire.AnsKey{
 		From: m.cfg.Name, To: p.name, Key: key,
@@ -226,10 +226,10 @@ func (s *legacySession) largestFrame(payload int) int {
 // expireKeys drops the keys that we have given to nodes of tinc 1.0 when their time has come, and
 // says so (tinc 1.0 KeyExpire). Neighbours and those we talk to get new ones at once.
 func (m *Mesh) expireKeys() {
-	if m.keysGiven.IsZero() || m.now.Sub(m.keysGiven) < m.cfg.KeyExpire {
+	if m.keysExpire.IsZero() || m.now.Before(m.keysExpire) {
 		return
 	}
-	m.keysGiven = time.Time{}
+	m.keysExpire = time.Time{}
 	given := false
 	var inUse []*legacySession
 	for _, p := range m.order {

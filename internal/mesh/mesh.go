@@ -66,7 +66,7 @@ type Mesh struct {
 	dirty       map[*peer]struct{} // peers whose state may have to be published
 	orphans     []node.Name        // lost neighbours whose edge to us is to be withdrawn if they are now unreachable
 
-	keysGiven time.Time // the oldest key that we gave to a node of tinc 1.0, zero: none
+	keysExpire time.Time // when the keys that we gave to nodes of tinc 1.0 do, zero: there are none
 
 	tree    []node.Name // neighbours in the broadcast tree
 	checked time.Time   // last run of checkConns
@@ -74,6 +74,7 @@ type Mesh struct {
 	contradictions struct{ adds, dels int }
 	pause          time.Duration // how long to leave the mesh when another node uses our name
 	pausedUntil    time.Time
+	early          int  // searches since the last Flush
 	down           bool // Shutdown was handled
 	autoSoon       bool // AutoConnect has an extra turn soon
 }
@@ -220,11 +221,11 @@ func (m *Mesh) Handle(now time.Time, ev Event) {
 // slice belongs to the caller.
 func (m *Mesh) Flush(now time.Time) []Effect {
 	m.now = now
-	for m.graphDirty {
-		m.graphDirty = false
-		m.recompute()
+	for m.graphDirty || len(m.orphans) > 0 {
+		m.search()
 		m.withdrawOrphans()
 	}
+	m.early = 0
 	m.publish()
 	out := m.effects
 	m.effects = nil
@@ -243,8 +244,8 @@ func (m *Mesh) logf(level int, p Priority, format string, args ...any) {
 type peer struct {
 	name    node.Name
 	id      node.ID
-	known   bool // has a host file here
-	learned bool // its key came through the mesh; the host file may not be written yet
+	known   bool      // has a host file here
+	learned time.Time // when its key came through the mesh, zero: it did not
 	host    Host
 
 	subnets   map[subnet.Subnet]struct{}
@@ -309,14 +310,13 @@ func (m *Mesh) touch(p *peer) {
 
 func (m *Mesh) setHost(name node.Name, known bool, h Host) {
 	if !known {
-		if p := m.nodes[name]; p != nil && p.known && p != m.self && !p.learned {
+		if p := m.nodes[name]; p != nil && p.known && p != m.self && !m.justLearned(p) {
 			m.hostGone(p)
 		}
 		return
 	}
 	p := m.peer(name)
-	p.learned = p.learned && h.Key == nil
-	if p.learned {
+	if h.Key == nil && m.justLearned(p) {
 		h.Key = p.host.Key
 	}
 	if len(h.Cached) == 0 {
@@ -324,6 +324,9 @@ func (m *Mesh) setHost(name node.Name, known bool, h Host) {
 	}
 	changed := p.host.Key != nil && !sameKey(h.Key, p.host.Key)
 	p.known, p.host = true, h
+	if changed {
+		m.endLogins(p, "its key in the host file has changed")
+	}
 	if changed || !m.sessionFits(p) {
 		m.endSession(p)
 	}
@@ -341,16 +344,34 @@ func (m *Mesh) hostGone(p *peer) {
 	if m.cfg.StrictSubnets {
 		m.replaceSubnets(p, nil)
 	}
+	m.endLogins(p, "its host file is gone")
+}
+
+// endLogins ends the logins of p that are under way.
+func (m *Mesh) endLogins(p *peer, reason string) {
 	for _, c := range slices.Clone(m.lines) {
 		if c.peer == p && (c.stage == securing || c.stage == authenticating) {
-			m.drop(c, "its host file is gone")
+			m.drop(c, reason)
 		}
 	}
+}
+
+// justLearned tells whether p's key is so new that it may not be in the host file yet.
+func (m *Mesh) justLearned(p *peer) bool {
+	return !p.learned.IsZero() && m.now.Sub(p.learned) < writeGrace
 }
 
 func byName(a, b *peer) int { return cmp.Compare(a.name, b.name) }
 
 // ---------------------------------------------------------------- paths
+
+// search brings the paths up to date.
+func (m *Mesh) search() {
+	if m.graphDirty {
+		m.graphDirty = false
+		m.recompute()
+	}
+}
 
 // recompute searches the paths anew and acts on what has changed.
 func (m *Mesh) recompute() {

@@ -295,6 +295,8 @@ func (m *Mesh) autoConnect() {
 	conns := m.activeConns()
 	switch n := len(conns); {
 	case n < autoTarget:
+		// Attempts that may all succeed count as if they had: connections beyond the
+		// target would be closed again, and everybody told of each of them four times.
 		if all, underWay := m.pendingAuto(); all >= maxPendingAuto || n+underWay >= autoTarget {
 			return
 		}
@@ -313,10 +315,11 @@ func (m *Mesh) autoConnect() {
 			m.want(p.name, true)
 		}
 	case n > autoTarget:
-		// Let go of a connection that we made and that its other end can spare.
+		// Let go of a connection that we made and that its other end can spare, too: tinc
+		// wants it to have two, but with less than three it would look for another.
 		var spare []*conn
 		for _, c := range conns {
-			if c.out != nil && c.out.auto && c.dialled() && m.neighbours(c.peer.name) >= 2 && m.now.Sub(c.out.up) > settled {
+			if c.out != nil && c.out.auto && c.dialled() && m.neighbours(c.peer.name) > autoTarget && m.now.Sub(c.out.up) > settled {
 				spare = append(spare, c)
 			}
 		}
@@ -340,12 +343,12 @@ func (m *Mesh) autoConnect() {
 }
 
 // pendingAuto counts the attempts of AutoConnect that have no connection yet: all of
-// them, and those that are under way.
+// them, and those that are not waiting for their next turn after a failure.
 func (m *Mesh) pendingAuto() (all, underWay int) {
 	for _, o := range m.dials {
 		if o.auto && (o.conn == nil || o.conn.stage != active) {
 			all++
-			if o.conn != nil {
+			if o.conn != nil || o.round == 0 {
 				underWay++
 			}
 		}
@@ -386,6 +389,7 @@ func (m *Mesh) reconfigure(c Config) {
 			continue // it has not been checked yet
 		}
 		switch h, ok := c.Hosts[conn.peer.name]; {
+		case (!ok || h.Key == nil) && m.justLearned(conn.peer):
 		case !ok:
 			m.drop(conn, "its host file is gone")
 		case m.loginKeyChanged(conn, h):
@@ -394,18 +398,13 @@ func (m *Mesh) reconfigure(c Config) {
 	}
 	for _, p := range m.order {
 		m.touch(p)
-		if _, ok := c.Hosts[p.name]; !ok && p.known && p != m.self {
+		if _, ok := c.Hosts[p.name]; !ok && p.known && p != m.self && !m.justLearned(p) {
 			m.hostGone(p)
 		}
 	}
 	for name, h := range c.Hosts {
-		p := m.peer(name)
-		if len(p.host.Cached) > 0 { // newer than what is on disk
+		if p := m.nodes[name]; p != nil && len(p.host.Cached) > 0 { // newer than what is on disk
 			h.Cached = p.host.Cached
-		}
-		if p.host.Key != nil && h.Key == nil { // it was removed from the file
-			p.host.Key = nil
-			m.endSession(p)
 		}
 		m.setHost(name, true, h)
 	}

@@ -63,10 +63,10 @@ func (m *Mesh) route(p *peer, text []byte) {
 // both looks up the two ends of a routed request; ok is false if it is to be ignored.
 func (m *Mesh) both(from, to node.Name) (f, t *peer, ok bool) {
 	f, t = m.nodes[from], m.nodes[to]
-	if f != nil && t != nil && !(f.reachable && t.reachable) && m.graphDirty {
+	if f != nil && t != nil && !(f.reachable && t.reachable) && m.graphDirty && m.early < maxEarly {
 		// The edges that make it reachable may have come just before, in the same batch.
-		m.graphDirty = false
-		m.recompute()
+		m.early++
+		m.search()
 	}
 	ok = f != nil && t != nil && f != m.self && f.reachable && t.reachable
 	return f, t, ok

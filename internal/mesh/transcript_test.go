@@ -418,6 +418,10 @@ func (p *player) config(self node.Name, options []string) Config {
 			h, k := cfg.Hosts[node.Name(value)], testKey(node.Name("other "+value)).Public()
 			h.Key = &k
 			cfg.Hosts[node.Name(value)] = h
+		case "dropkey":
+			h := cfg.Hosts[node.Name(value)]
+			h.Key = nil
+			cfg.Hosts[node.Name(value)] = h
 		case "hostsubnet": // NAME@SUBNET
 			h := cfg.Hosts[node.Name(name)]
 			h.Subnets = append(h.Subnets, mustSubnet(p.t, rest))
