@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"tincan/internal/cli/spreading"
 	"tincan/internal/cli/terminal"
 	"tincan/internal/cli/tinc"
 	"tincan/internal/cli/tincd"
@@ -79,7 +80,7 @@ Every option can also be given in the environment: --net as TINCAN_NET, and so o
 		"network": {a.initCommand(), a.inviteCommand(), a.joinCommand(), a.genCommand(), a.bootnodeCommand(), a.tokenCommand()},
 		"run":     {a.upCommand(), a.downCommand(), a.reloadCommand(), a.retryCommand(), a.connectCommand(), a.disconnectCommand(), a.unitCommand()},
 		"look":    {a.statusCommand(), a.dumpCommand(), a.infoCommand()},
-		"change":  {a.getCommand(), a.setCommand(), a.addCommand(), a.delCommand(), a.exportCommand(), a.importCommand()},
+		"change":  {a.getCommand(), a.setCommand(), a.addCommand(), a.delCommand(), a.exportCommand(), a.importCommand(), a.acceptCommand()},
 		"": {a.versionCommand(), a.manCommand(),
 			a.faceCommand("tinc", "Behave like the command tinc of tinc 1.1", tinc.Main),
 			a.faceCommand("tinc-boot", "Behave like tinc-boot", tincBoot),
@@ -90,6 +91,10 @@ Every option can also be given in the environment: --net as TINCAN_NET, and so o
 			c.GroupID = group
 			root.AddCommand(c)
 		}
+	}
+	for _, c := range spreading.Commands(s, a.existing) {
+		c.Hidden = true // for scripts
+		root.AddCommand(c)
 	}
 	return root
 }

@@ -17,6 +17,7 @@ import (
 	"tincan/internal/bootnode"
 	"tincan/internal/cli/booting"
 	"tincan/internal/cli/launch"
+	"tincan/internal/cli/spreading"
 	"tincan/internal/cli/version"
 	"tincan/internal/config"
 	"tincan/internal/control"
@@ -48,6 +49,9 @@ func newTincBoot(a *app, helped *bool) *cobra.Command {
 	root.SetHelpFunc(func(c *cobra.Command, args []string) { *helped = true; help(c, args) })
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(a.bootGenCommand(), a.bootBootnodeCommand(), a.bootRunCommand())
+	root.AddCommand(spreading.Commands(a.Streams, func() (config.Layout, error) {
+		return config.Place{Net: os.Getenv("NETNAME")}.Layout()
+	})...)
 	return root
 }
 
@@ -224,8 +228,12 @@ func (a *app) run(r run) error {
 		return err
 	}
 	l, _ = l.ForDaemon()
+	compat, err := config.ParseOverrides([]string{"KeyDistribution = compat"}) // whoever joins may run the original
+	if err != nil {
+		return err
+	}
 	return launch.Run(context.Background(), launch.Options{
-		Layout: l, Version: version.Text(), Style: launch.Human,
+		Layout: l, Overrides: compat, Version: version.Text(), Style: launch.Human,
 		Beside: func(ctx context.Context, log func(string)) error {
 			for _, u := range urls {
 				go joinRunning(ctx, l, u, v.Secret, r.retry, log)

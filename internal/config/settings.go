@@ -36,6 +36,10 @@ type Settings struct {
 	// another node turns out to have the same address.
 	AutoAddress bool
 
+	// KeyDistribution: yes, no, or compat, which speaks tinc-boot's protocols too.
+	KeyDistribution     string
+	KeyDistributionPort int
+
 	Mode             string // router
 	Forwarding       string // internal, off
 	Broadcast        bool   // along the minimum spanning tree, else not at all
@@ -121,6 +125,9 @@ func settings(r *Reader, self node.Name, dir string) Settings {
 		Routes:     List(r, "Route", parseRoute),
 
 		AutoAddress: r.Bool("AutoAddress"),
+
+		KeyDistribution:     r.Word("KeyDistribution"),
+		KeyDistributionPort: r.Int("KeyDistributionPort"),
 
 		Mode:             r.Word("Mode"),
 		Forwarding:       r.Word("Forwarding"),

@@ -94,6 +94,11 @@ var table = []Variable{
 
 	{Name: "ShortRSAKeys", Flags: Server | HostFile | Reload, Kind: Bool, Default: "no", Bad: Logged, Since: "tincan"},
 
+	// ------------------------------------------------ ours: host files that spread by themselves
+
+	{Name: "KeyDistribution", Flags: Server, Kind: Word, Words: words("yes", "no", "compat"), Default: "yes", Bad: Fatal, Since: "tincan"},
+	{Name: "KeyDistributionPort", Flags: Server, Kind: Int, Min: 1, Default: "1655", Bad: Fatal, Since: "tincan"},
+
 	// ------------------------------------------------ not in tinc's own table
 
 	{Name: "DisableBuggyPeers", Flags: Server | Unlisted, Kind: Bool, Default: "no", Bad: Logged, Since: "- / pre18", Effect: Never, Why: "there is no known buggy peer to work around"},

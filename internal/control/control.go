@@ -44,6 +44,7 @@ const (
 	reqPcap        = 14
 	reqLog         = 15
 	reqStatus      = 100 // answer: a Status as JSON
+	reqAccept      = 101 // NODE; answer: 0, or -2 and why not
 )
 
 const (

@@ -241,11 +241,17 @@ func (c *client) answer(line string, w *bufio.Writer) (stop bool, err error) {
 		color, _ := number(args, 1)
 		c.log(level, color != 0)
 	case reqStatus:
-		text, err := json.Marshal(Compose(b.Self(), b.Nodes(), b.Edges(), b.Subnets(), b.Connections()))
+		status := Compose(b.Self(), b.Nodes(), b.Edges(), b.Subnets(), b.Connections())
+		if k, ok := b.(KeyKeeper); ok {
+			status.ChangedKeys = k.ChangedKeys()
+		}
+		text, err := json.Marshal(status)
 		if err != nil {
 			return false, err
 		}
 		fmt.Fprintf(w, "18 100 %d\n%s", len(text), text)
+	case reqAccept:
+		fmt.Fprintf(w, "18 101 %s\n", c.accept(args))
 	default:
 		fmt.Fprintf(w, "18 -1\n")
 	}

@@ -46,6 +46,8 @@ type Status struct {
 	Self      NodeView     `json:"self"`
 	Nodes     []NodeView   `json:"nodes"` // the others, by name
 	Summary   StatusTotals `json:"summary"`
+	// ChangedKeys wait for a person to accept them.
+	ChangedKeys []KeyChange `json:"changed_keys,omitempty"`
 }
 
 // StatusTotals count.
@@ -235,6 +237,9 @@ func (s Status) WriteText(w io.Writer, now time.Time) error {
 	_, err := fmt.Fprintf(w, "%s\nsubnets: %s\nmesh: %s reachable of %d, %s of our own\n",
 		strings.Join(head, ", "), listOr(s.Self.Subnets, "none"),
 		plural(s.Summary.Reachable-1, "other node"), max(others, 0), plural(s.Summary.Connections, "meta connection"))
+	if err == nil {
+		err = s.writeChangedKeys(w)
+	}
 	if err != nil || len(s.Nodes) == 0 {
 		return err
 	}

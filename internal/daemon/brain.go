@@ -129,12 +129,14 @@ func (d *Daemon) do(e mesh.Effect) {
 		d.script.NodeUp(d.env(e.Node, e.Addr))
 	case mesh.NodeDown:
 		d.script.NodeDown(d.env(e.Node, e.Addr))
+		d.spread.nodeDown(e.Node)
 	case mesh.SubnetUp:
 		d.subnetUp(e)
 	case mesh.SubnetDown:
 		d.subnetDown(e)
 	case mesh.SaveKey:
 		d.disk.saveKey(e.Node, e.Key)
+		d.spread.learned(e.Node, e.Key)
 	case mesh.SaveAddresses:
 		d.disk.saveAddresses(e.Node, e.Addrs)
 	case mesh.Log:
@@ -152,6 +154,7 @@ func (d *Daemon) subnetUp(e mesh.SubnetUp) {
 	if e.Owner != d.network().Name {
 		d.face.add(e.Owner, e.Subnet)
 		d.noteClash(e.Owner, e.Subnet)
+		d.spread.subnetUp(e.Owner, e.Subnet)
 	}
 }
 
@@ -160,5 +163,6 @@ func (d *Daemon) subnetDown(e mesh.SubnetDown) {
 	d.script.Queue(script.SubnetDown, d.subnetEnv(e.Owner, e.Subnet, e.Addr))
 	if e.Owner != d.network().Name {
 		d.face.remove(e.Owner, e.Subnet)
+		d.spread.subnetDown(e.Owner, e.Subnet)
 	}
 }

@@ -82,6 +82,7 @@ type Daemon struct {
 	invite  atomic.Pointer[invite.Server]
 	pcap    pcap
 	disk    *disk
+	spread  *spread // of host files
 
 	events  chan mesh.Event
 	reports chan mesh.Event
@@ -222,6 +223,7 @@ func (d *Daemon) open() error {
 	})
 	d.invite.Store(d.invitations(s))
 	d.face = newFace(d.dev.Name(), d.log, d.underlay)
+	d.spread = d.newSpread()
 	return nil
 }
 
@@ -260,6 +262,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 	}, time.Now())
 	defer inBackground(d.face.run)()
 	defer inBackground(d.disk.run)()
+	defer inBackground(d.spread.run)()
 
 	d.flush(time.Now()) // our own subnets come up before anything else happens
 	endBrain := inBackground(func(ctx context.Context) {

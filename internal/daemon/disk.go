@@ -22,6 +22,7 @@ type disk struct {
 	log    *logger
 	wake   chan struct{} // room for one
 
+	hosts sync.Mutex // held while a host file is written
 	mu    sync.Mutex
 	keys  map[node.Name]keys.PublicKey
 	addrs map[node.Name][]netip.AddrPort
@@ -75,7 +76,10 @@ func (d *disk) write() {
 	d.keys, d.addrs = map[node.Name]keys.PublicKey{}, map[node.Name][]netip.AddrPort{}
 	d.mu.Unlock()
 	for n, k := range ks {
-		if err := config.AppendHostKey(d.layout.Host(n), k.String()); err != nil {
+		d.hosts.Lock()
+		err := config.AppendHostKey(d.layout.Host(n), k.String())
+		d.hosts.Unlock()
+		if err != nil {
 			d.log.printf(0, mesh.Error, "could not keep the public key of %s: %v", n, err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"time"
 
 	"tincan/internal/config"
@@ -19,12 +20,12 @@ import (
 
 // newClient makes a client that talks through the VPN interface only: without
 // that, an announced address of the real network would make us talk to a stranger.
-func newClient(cfg Config) *http.Client {
-	dialer := &net.Dialer{Timeout: cfg.Timeout, Control: throughDevice(cfg.Device), KeepAlive: -1}
+func (m *Monitor) newClient() *http.Client {
+	cfg := m.cfg
 	return &http.Client{
 		Timeout: cfg.Timeout,
 		Transport: &http.Transport{
-			DialContext:            dialer.DialContext,
+			DialContext:            m.dial,
 			DisableKeepAlives:      true,
 			DisableCompression:     true,
 			MaxResponseHeaderBytes: 8 << 10,
@@ -34,13 +35,25 @@ func newClient(cfg Config) *http.Client {
 	}
 }
 
+// dial comes from the own address in the VPN, by which the other side knows us.
+func (m *Monitor) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	d := &net.Dialer{Timeout: m.cfg.Timeout, Control: throughDevice(m.cfg.Device), KeepAlive: -1}
+	if at, err := netip.ParseAddrPort(address); err == nil {
+		m.mu.Lock()
+		i := slices.IndexFunc(m.own, func(a netip.Addr) bool { return a.Is4() == at.Addr().Is4() })
+		if i >= 0 {
+			d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(m.own[i], 0))
+		}
+		m.mu.Unlock()
+	}
+	return d.DialContext(ctx, network, address)
+}
+
 // errAbsent: the other side works, but does not have what was asked for.
 var errAbsent = errors.New("it is not there")
 
 // get reads a small file from port at an address of the VPN.
 func (m *Monitor) get(ctx context.Context, at netip.Addr, port uint16, path string) ([]byte, http.Header, error) {
-	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout)
-	defer cancel()
 	u := url.URL{Scheme: "http", Host: netip.AddrPortFrom(at, port).String()}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String()+path, nil)
 	if err != nil {
@@ -91,7 +104,9 @@ func (m *Monitor) pursue(ctx context.Context, p *peer) {
 		case <-ctx.Done():
 			return
 		}
-		err := m.fetch(ctx, p)
+		limited, cancel := context.WithTimeout(ctx, m.patience(attempt))
+		err := m.fetch(limited, p)
+		cancel()
 		if err != nil && attempt == doubtAfter && m.cfg.Engine != nil {
 			m.ask(ctx, p)
 		}
@@ -130,6 +145,16 @@ func (m *Monitor) settled(ctx context.Context, p *peer) bool {
 	case <-ctx.Done():
 	}
 	return false
+}
+
+// patience is how long the attempt with this number may take. The first packet of
+// a session is lost at times, so beside an engine the first attempts are short:
+// that is faster than the system's repetition.
+func (m *Monitor) patience(attempt int) time.Duration {
+	if m.cfg.Interval > 0 || attempt > 4 {
+		return m.cfg.Timeout
+	}
+	return min(m.cfg.Timeout, firstPatience<<attempt)
 }
 
 // pause is how long to wait after the attempt with this number, from 0.

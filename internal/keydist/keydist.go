@@ -48,6 +48,7 @@ const (
 	maxFetches    = 32     // at a time
 	maxAddresses  = 4      // of one node that are tried
 	fetchTimeout  = 5 * time.Second
+	firstPatience = 700 * time.Millisecond
 	longestPause  = 10 * time.Minute
 	refreshAfter  = 24 * time.Hour // a file that was confirmed so long ago is fetched again
 	manyPeers     = 200            // with more, what was confirmed lately is not fetched again at each start
@@ -136,10 +137,12 @@ func New(cfg Config) *Monitor {
 	if cfg.Reindex == 0 {
 		cfg.Reindex = DefaultReindex
 	}
-	return &Monitor{
-		cfg: cfg, client: newClient(cfg), slots: make(chan struct{}, maxFetches), scan: make(chan struct{}, 1),
+	m := &Monitor{
+		cfg: cfg, slots: make(chan struct{}, maxFetches), scan: make(chan struct{}, 1),
 		peers: map[node.Name]*peer{}, killed: make(chan struct{}), hearers: map[chan event]bool{},
 	}
+	m.client = m.newClient()
+	return m
 }
 
 func (m *Monitor) logf(level int, format string, a ...any) {

@@ -1,0 +1,64 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"tincan/internal/config"
+	"tincan/internal/control"
+	"tincan/internal/keydist"
+	"tincan/internal/node"
+)
+
+func (a *app) acceptCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "accept [NODE]",
+		Short: "Accept the new key of a node that was set up anew",
+		Long: `A key that is known is never replaced by itself: whoever offers another one may be an
+impostor. It is kept aside, "tincan status" tells about it, and this command makes it
+the known one. Ask the owner of NODE first whether the key is right. Without NODE it
+lists what waits.`,
+		Args: between("at most the name of a NODE", 0, 1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			l, err := a.existing()
+			if err != nil {
+				return err
+			}
+			self, err := config.OwnName(l)
+			if err != nil {
+				return err
+			}
+			store := &keydist.Store{Layout: l, Self: self}
+			if len(args) == 0 {
+				return a.listChanges(store)
+			}
+			name, err := node.ParseName(args[0])
+			if err != nil {
+				return err
+			}
+			return a.acceptKey(store, name)
+		},
+	}
+}
+
+func (a *app) listChanges(store *keydist.Store) error {
+	for _, c := range store.Changes() {
+		_, err := fmt.Fprintf(a.Out, "%s known %s offered %s by %s\n", c.Node, c.Known, c.Offered, c.From)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// acceptKey lets the running node do it, which then uses the key at once.
+func (a *app) acceptKey(store *keydist.Store, name node.Name) error {
+	err := a.ask(func(c *control.Client) error { return c.AcceptKey(name) })
+	var d *control.DialError
+	if errors.As(err, &d) && d.Stage <= control.NoProcess || errors.Is(err, control.ErrUnsupported) {
+		return store.Accept(name) // no node of ours runs here
+	}
+	return err
+}

@@ -1,0 +1,67 @@
+package control
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"tincan/internal/node"
+)
+
+// KeyKeeper is a [Backend] that keeps what other nodes say about keys.
+type KeyKeeper interface {
+	// ChangedKeys lists the nodes for which another key is offered than is known.
+	ChangedKeys() []KeyChange
+	// AcceptKey makes the key that is offered for a node the known one.
+	AcceptKey(node.Name) error
+}
+
+// KeyChange is another key than the known one.
+type KeyChange struct {
+	Node    node.Name `json:"node"`
+	From    node.Name `json:"from"` // who offers it
+	Known   string    `json:"known"`
+	Offered string    `json:"offered"`
+	Since   time.Time `json:"since"`
+}
+
+// writeChangedKeys prints what a person has to decide.
+func (s Status) writeChangedKeys(w io.Writer) error {
+	for _, c := range s.ChangedKeys {
+		_, err := fmt.Fprintf(w, "changed key: %s offers %s for %s, known is %s; only if %s was set up anew: tincan accept %s\n",
+			c.From, c.Offered, c.Node, listOr([]string{c.Known}, "none"), c.Node, c.Node)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// accept carries out request 101.
+func (c *client) accept(args []string) string {
+	k, ok := c.server.backend.(KeyKeeper)
+	if !ok || len(args) == 0 {
+		return "-1"
+	}
+	name, err := node.ParseName(args[0])
+	if err == nil {
+		err = k.AcceptKey(name)
+	}
+	if err != nil {
+		return "-2 " + cut(plain(err.Error()), 2000)
+	}
+	return "0"
+}
+
+// AcceptKey makes the key that is offered for a node the known one.
+func (c *Client) AcceptKey(name node.Name) error {
+	code, why, err := c.result(reqAccept, "18 %d %s", reqAccept, name)
+	switch {
+	case err != nil:
+		return err
+	case code != 0:
+		return fmt.Errorf("the key was not accepted: %s", strings.TrimSpace(why))
+	}
+	return nil
+}

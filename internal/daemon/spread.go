@@ -1,0 +1,164 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"sync"
+
+	"tincan/internal/control"
+	"tincan/internal/keydist"
+	"tincan/internal/keys"
+	"tincan/internal/mesh"
+	"tincan/internal/node"
+	"tincan/internal/subnet"
+)
+
+// spread lets host files spread (package keydist): it tells the monitor who is in
+// the mesh, and vouches for who is behind an address.
+type spread struct {
+	d       *Daemon
+	store   *keydist.Store
+	monitor *keydist.Monitor // nil if host files do not spread
+
+	mu   sync.Mutex
+	keys map[node.Name]keys.PublicKey // learned from the mesh since the start
+}
+
+func (d *Daemon) newSpread() *spread {
+	n := d.network()
+	s := &spread{
+		d: d, keys: map[node.Name]keys.PublicKey{},
+		store: &keydist.Store{Layout: d.opts.Layout, Self: n.Name, Lock: &d.disk.hosts},
+	}
+	if n.Settings.KeyDistribution == "no" || d.face.name == "" || n.Settings.DeviceType == "dummy" {
+		return s
+	}
+	compat := n.Settings.KeyDistribution == "compat"
+	if compat {
+		s.store.Started()
+	}
+	s.monitor = keydist.New(keydist.Config{
+		Store: s.store, Self: n.Name, Port: uint16(n.Settings.KeyDistributionPort), Engine: s,
+		Device:    d.face.name,
+		Addresses: func() ([]netip.Addr, error) { return keydist.InterfaceAddresses(d.face.name) },
+		Orders:    compat, Index: compat, Discovery: compat,
+		// With StrictSubnets the host files are the law, which others may not write.
+		ServeOnly: n.Settings.StrictSubnets || n.Settings.TunnelServer,
+		Stored:    d.loadHost,
+		Log: func(level int, text string) {
+			p := mesh.Info
+			if level == 0 {
+				p = mesh.Notice
+			}
+			d.log.printf(level, p, "%s", text)
+		},
+	})
+	return s
+}
+
+// run runs the monitor until ctx ends.
+func (s *spread) run(ctx context.Context) {
+	if s.monitor == nil {
+		return
+	}
+	if err := s.monitor.Run(ctx); errors.Is(err, keydist.ErrKilled) {
+		s.d.log.printf(0, mesh.Notice, "key distribution: %v; it begins again with the next start", err)
+	}
+}
+
+// The brain's news. None of this blocks.
+
+func (s *spread) subnetUp(owner node.Name, sub subnet.Subnet) {
+	if s.monitor != nil {
+		s.monitor.Watch(owner, sub)
+	}
+}
+
+func (s *spread) subnetDown(owner node.Name, sub subnet.Subnet) {
+	if s.monitor != nil {
+		s.monitor.Unwatch(owner, sub)
+	}
+}
+
+func (s *spread) nodeDown(name node.Name) {
+	if s.monitor != nil {
+		s.monitor.Forget(name)
+	}
+}
+
+func (s *spread) learned(name node.Name, key keys.PublicKey) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keys[name] = key
+}
+
+// What the monitor asks (keydist.Engine).
+
+// Owner is the node that packets for an address go to now.
+func (s *spread) Owner(a netip.Addr) (owner node.Name, ok bool) {
+	known := s.d.subnets.Load()
+	if known == nil {
+		return "", false
+	}
+	var best subnet.Subnet
+	for _, k := range *known {
+		p := k.Subnet.Prefix()
+		if !k.Reachable || k.Owner == "" || !p.IsValid() || !p.Masked().Contains(a) {
+			continue
+		}
+		if !ok || subnet.Compare(k.Subnet, best) < 0 {
+			best, owner, ok = k.Subnet, k.Owner, true
+		}
+	}
+	return owner, ok && owner != s.d.network().Name
+}
+
+// Announced lists the nodes that announce exactly this subnet.
+func (s *spread) Announced(p netip.Prefix) (names []node.Name) {
+	known := s.d.subnets.Load()
+	if known == nil {
+		return nil
+	}
+	for _, k := range *known {
+		if q := k.Subnet.Prefix(); k.Owner != "" && q.IsValid() && q.Masked() == p {
+			names = append(names, k.Owner)
+		}
+	}
+	return names
+}
+
+// Key is a key that was learned from the mesh; those in host files the monitor
+// knows itself.
+func (s *spread) Key(name node.Name) *keys.PublicKey {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if k, ok := s.keys[name]; ok {
+		return &k
+	}
+	return nil
+}
+
+// What the control socket asks (control.KeyKeeper).
+
+// ChangedKeys lists the keys that wait for a person.
+func (b *backend) ChangedKeys() []control.KeyChange {
+	var out []control.KeyChange
+	for _, c := range b.d.spread.store.Changes() {
+		out = append(out, control.KeyChange{Node: c.Node, From: c.From, Known: c.Known, Offered: c.Offered, Since: c.Since})
+	}
+	return out
+}
+
+// AcceptKey makes the other key of a node the known one, and uses it.
+func (b *backend) AcceptKey(name node.Name) error {
+	s := b.d.spread
+	if err := s.store.Accept(name); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	delete(s.keys, name)
+	s.mu.Unlock()
+	b.d.log.printf(0, mesh.Notice, "the new key of %s was accepted by hand", name)
+	return b.d.reload()
+}
