@@ -222,5 +222,9 @@ func TestTincInviteAndJoin(t *testing.T) {
 	if got.out != "" || !strings.Contains(got.err, "Configuration stored in: "+bob+"\n") {
 		t.Errorf("join: %+v", got)
 	}
+	// As with tinc, there is an RSA key too.
+	if private := read(t, bob, "rsa_key.priv"); !strings.HasPrefix(private, "-----BEGIN RSA PRIVATE KEY-----\n") || !strings.Contains(read(t, bob, "hosts/bob"), "-----BEGIN RSA PUBLIC KEY-----\n") {
+		t.Errorf("there is no RSA key in %s", bob)
+	}
 	run(t, "", "tinc", "-c", bob, "join", "x", "y").refused(t, "Too many arguments!")
 }

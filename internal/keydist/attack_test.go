@@ -269,6 +269,41 @@ func TestFinding13And14WhoGivesOrders(t *testing.T) {
 	w.eventually("it ends", func() bool { return m.end() == ErrKilled })
 }
 
+func TestFinding12SubnetsThatItDoesNotAnnounce(t *testing.T) {
+	w := newWorld(t)
+	at := w.mallory(func(rw http.ResponseWriter, _ *http.Request) {
+		io.WriteString(rw, "Subnet = 0.0.0.0/0\nSubnet = 10.1.2.1\nSubnet = 10.1.66.1\n"+edLine(66))
+	})
+	w.owner[netip.MustParseAddr("10.1.2.1")] = "bob"
+	w.owner[netip.MustParseAddr("10.1.66.1")] = "mallory"
+	m := w.member("alice", 1, hostText(1), nil).run()
+	m.Watch("mallory", mustSubnet(t, at.String()))
+	w.eventually("mallory's host file", func() bool { return m.seesFetched("mallory") })
+	if got := m.file("hosts/mallory"); got != "Subnet = 10.1.66.1\n"+edLine(66) {
+		t.Errorf("stored:\n%s", got)
+	}
+}
+
+func TestWithCompatibilityTheEngineStillSaysWhoIsWho(t *testing.T) {
+	w := newWorld(t)
+	bob := w.member("bob", 2, hostText(2), nil)
+	m := w.member("alice", 1, hostText(1), func(c *Config) { c.Orders, c.Index = true, true }).run()
+	at := w.mallory(func(rw http.ResponseWriter, _ *http.Request) { io.WriteString(rw, edLine(66)) })
+	if status := m.call(bob.addr, "GET", "/rpc/nodes"); status != "200" {
+		t.Errorf("bob cannot read: status %s", status)
+	}
+	if status := m.call(netip.MustParseAddr("127.1.99.1"), "GET", "/rpc/nodes"); status != "403" {
+		t.Errorf("somebody from outside the VPN gets status %s", status)
+	}
+	if status := m.order(m.addr, "watch", fmt.Sprintf(`{"subnet":"%s/32","node":"victim"}`, at)); status != "204" {
+		t.Errorf("the own order: status %s", status)
+	}
+	time.Sleep(200 * time.Millisecond)
+	if got := m.file("hosts/victim"); got != "" {
+		t.Errorf("an order overruled the engine: %q", got)
+	}
+}
+
 func TestWithoutCompatibilityNobodyGivesOrders(t *testing.T) {
 	w := newWorld(t)
 	bob := w.member("bob", 2, hostText(2), nil)

@@ -16,6 +16,7 @@ import (
 	"tincan/internal/config"
 	"tincan/internal/hostfile"
 	"tincan/internal/node"
+	"tincan/internal/subnet"
 )
 
 // newClient makes a client that talks through the VPN interface only: without
@@ -253,28 +254,24 @@ func (m *Monitor) changed(name, from node.Name, offered []byte) {
 	}
 }
 
-// ownSubnets leaves out the subnets that the mesh knows as somebody else's.
+// ownSubnets leaves out the subnets that the mesh knows as somebody else's, and
+// those that nobody should have, unless the node really announces them.
 func (m *Monitor) ownSubnets(name node.Name, data []byte) []byte {
 	if m.cfg.Engine == nil {
 		return data
 	}
-	for _, s := range hostfile.Subnets(data) {
-		if !s.Prefix().IsValid() {
+	for _, v := range config.Values(data, "Subnet") {
+		s, err := subnet.Parse(v)
+		if err != nil || !s.Prefix().IsValid() {
+			continue // for others to judge
+		}
+		owners := m.cfg.Engine.Announced(s.Prefix().Masked())
+		odd := hostfile.Policy{}.Subnet(s.Prefix())
+		if slices.Contains(owners, name) || len(owners) == 0 && odd == nil {
 			continue
 		}
-		others := m.cfg.Engine.Announced(s.Prefix().Masked())
-		mine := false
-		for _, o := range others {
-			mine = mine || o == name
-		}
-		if len(others) > 0 && !mine {
-			m.logf(1, "host file of %s: left out: the subnet %s belongs to %s", name, s, others[0])
-			for _, v := range config.Values(data, "Subnet") {
-				if same, err := parseSubnet(v); err == nil && same.Prefix() == s.Prefix() {
-					data, _ = config.Delete(data, "Subnet", v)
-				}
-			}
-		}
+		m.logf(1, "host file of %s: left out: the subnet %s, which it does not announce", name, s)
+		data, _ = config.Delete(data, "Subnet", v)
 	}
 	return data
 }

@@ -18,7 +18,6 @@ import (
 	"tincan/internal/config"
 	"tincan/internal/hostfile"
 	"tincan/internal/node"
-	"tincan/internal/subnet"
 )
 
 // Store is the directory of host files, seen as something that other machines
@@ -226,8 +225,6 @@ func prefixes(data []byte) []netip.Prefix {
 	}
 	return out
 }
-
-func parseSubnet(text string) (subnet.Subnet, error) { return subnet.Parse(text) }
 
 // Index puts a line "ConnectTo = NAME" in front of tinc.conf for each node whose
 // host file has an address, and returns the nodes that had none.

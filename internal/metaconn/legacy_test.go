@@ -31,6 +31,14 @@ var rsaKey = sync.OnceValue(func() *keys.RSAPrivateKey {
 	return k
 })
 
+var shortKey = sync.OnceValue(func() *keys.RSAPrivateKey {
+	k, err := keys.GenerateRSA(crand.Reader, 1024)
+	if err != nil {
+		panic(err)
+	}
+	return k
+})
+
 func withRSA(c *Config) { c.RSAKey, c.Suite = rsaKey(), legacy.DefaultSuite }
 
 func (h *host) secureLegacyWith(id mesh.ConnID, peer node.Name, initiator bool) {
@@ -99,17 +107,13 @@ func TestOldNeighboursKeepTheOrderToo(t *testing.T) {
 }
 
 func TestOldLoginsThatCannotBegin(t *testing.T) {
-	short, err := keys.GenerateRSA(crand.Reader, 1024)
-	if err != nil {
-		t.Fatal(err)
-	}
 	for name, c := range map[string]struct {
 		change func(*Config)
 		peer   keys.RSAPublicKey
 		weak   bool
 	}{
 		"no key of our own":  {nil, rsaKey().Public(), false},
-		"the peer's is weak": {withRSA, short.Public(), true},
+		"the peer's is weak": {withRSA, shortKey().Public(), true},
 	} {
 		h := newHost(t, "alice", c.change)
 		tcp, err := net.Dial("tcp", h.addr)
@@ -309,7 +313,8 @@ func connected(t *testing.T, h *host, peer node.Name, dial bool) (net.Conn, mesh
 
 // establishedLegacy returns two ends of a login that is over.
 func establishedLegacy(t testing.TB) (ours, theirs *legacy.Meta) {
-	cfg := legacy.MetaConfig{Key: rsaKey(), Peer: rsaKey().Public(), Suite: legacy.DefaultSuite, Rand: crand.Reader}
+	k := shortKey() // logins with it are quick
+	cfg := legacy.MetaConfig{Key: k, Peer: k.Public(), Suite: legacy.DefaultSuite, Policy: legacy.Policy{ShortRSA: true}, Rand: crand.Reader}
 	a, toB, err := legacy.NewMeta(cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -31,7 +31,8 @@ func TestEveryCommandAndOptionIsDescribed(t *testing.T) {
 		}
 		name := strings.TrimSuffix(filepath.Base(file), ".1")
 		command := strings.TrimPrefix(name, "tincan-")
-		if command != "tincan" && !regexp.MustCompile(`(?m)^#+ .*\b`+command+`\b`).MatchString(text) && !strings.Contains(text, "`tincan "+command) {
+		words := strings.ReplaceAll(command, "-", " ") // a command of a command
+		if command != "tincan" && !strings.Contains(text, "`"+words+"`") && !regexp.MustCompile(`(?m)^#+ .*\b`+command+`\b`).MatchString(text) && !strings.Contains(text, "`tincan "+command) {
 			t.Errorf("docs/commands.md does not describe the command %s", command)
 		}
 		plain := strings.ReplaceAll(string(page), `\-`, "-")

@@ -143,6 +143,9 @@ func Run(ctx context.Context, o Options, s terminal.Streams) error {
 			u.ready()
 			notify("READY=1")
 			go watchdog(alive)
+			if o.Beside != nil {
+				beside.Go(func() { o.runBeside(ctx, record) })
+			}
 		},
 		Stopping: func() { notify("STOPPING=1") },
 	})
@@ -152,6 +155,16 @@ func Run(ctx context.Context, o Options, s terminal.Streams) error {
 		}
 	}
 	return err
+}
+
+// runBeside runs Beside with a log of its own.
+func (o Options) runBeside(ctx context.Context, record func(control.LogRecord)) {
+	say := func(p mesh.Priority, text string) {
+		record(control.LogRecord{Time: time.Now(), Priority: p, Text: text})
+	}
+	if err := o.Beside(ctx, func(text string) { say(mesh.Notice, text) }); err != nil && ctx.Err() == nil {
+		say(mesh.Error, err.Error())
+	}
 }
 
 // open opens the log.
