@@ -24,13 +24,22 @@ const (
 )
 
 // sees returns what the node knows of the one called name.
-func (n *node) sees(name string) (s seen) {
+func (n *node) sees(name string) seen {
 	n.w.Helper()
+	return n.seesAll()[name]
+}
+
+// seesAll returns what the node knows of every node.
+func (n *node) seesAll() map[string]seen {
+	n.w.Helper()
+	all := map[string]seen{}
 	for line := range strings.Lines(n.dump("nodes")) {
 		words := strings.Fields(line)
-		if len(words) == 0 || words[0] != name {
+		if len(words) == 0 {
 			continue
 		}
+		name := words[0]
+		var s seen
 		value := func(key string) string {
 			for i, w := range words[:len(words)-1] {
 				if w == key {
@@ -46,8 +55,9 @@ func (n *node) sees(name string) (s seen) {
 		s.minMTU, _ = strconv.Atoi(strings.TrimSuffix(value("(min"), ")"))
 		s.reachable = s.status&reachableBit != 0
 		s.direct = s.status&udpConfirmedBit != 0 && s.via == name
+		all[name] = s
 	}
-	return s
+	return all
 }
 
 // talksDirectly waits until there is confirmed UDP towards the other node.

@@ -116,11 +116,16 @@ func (n *node) try(args ...string) (string, error) {
 // start starts the daemon and returns at once.
 func (n *node) start() {
 	n.w.Helper()
-	var err error
 	cmd := n.Command(n.kind.daemon()[0], n.kind.daemon()[1:]...)
 	cmd.Env = append(os.Environ(), "GOTRACEBACK=all")
-	n.daemon, err = n.StartCommand(cmd)
+	daemon, err := n.StartCommand(cmd)
 	n.w.must(err)
+	n.daemon = daemon
+	n.w.Cleanup(func() {
+		if strings.Contains(daemon.Log(), "DATA RACE") {
+			n.w.Errorf("the race detector has complained on %s", n.Name())
+		}
+	})
 }
 
 // up starts the daemon and waits until its interface has an address.

@@ -110,10 +110,11 @@ func Run(ctx context.Context, o Options, s terminal.Streams) error {
 	defer signal.Stop(hangup)
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGQUIT)
 	defer stop()
+	asked := ctx.Done()
 	go func() {
 		for {
 			select {
-			case <-ctx.Done():
+			case <-asked:
 				stop() // a second signal ends us at once
 				return
 			case <-hangup:
