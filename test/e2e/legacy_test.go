@@ -65,9 +65,10 @@ func TestOldTincAndTincanWithoutUDP(t *testing.T) {
 	unblock()
 	talksByUDP(w, ours, old)
 
-	// Blocked again: TCP takes over.
+	// Blocked again: TCP takes over, as soon as tinc 1.0 has ended its thirty
+	// probes, one a second, and then misses the answers.
 	w.block(lab.UDP)
-	w.eventually("pings pass by TCP again", 2*patience, func() bool {
+	w.eventually("pings pass by TCP again", 4*patience, func() bool {
 		_, there := ours.Ping(old.vpn("ip4"), 1000, time.Second)
 		_, back := old.Ping(ours.vpn("ip4"), 1000, time.Second)
 		return there == nil && back == nil
