@@ -43,6 +43,13 @@ type buckets struct {
 	seen map[netip.Prefix]bucket
 }
 
+// reset forgets everybody, and sets the limits.
+func (b *buckets) reset(burst int, refill time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.burst, b.refill, b.seen = burst, refill, nil
+}
+
 func (b *buckets) current(p netip.Prefix, now time.Time) bucket {
 	x, ok := b.seen[p]
 	if !ok {

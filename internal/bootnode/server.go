@@ -63,8 +63,10 @@ type Server struct {
 // Serve answers on the listener until ctx ends, and closes it.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer l.Close()
-	if err := s.open(); err != nil {
-		return err
+	if s.nonces == nil {
+		if err := s.open(); err != nil {
+			return err
+		}
 	}
 	defer s.nonces.close()
 	h := &http.Server{
@@ -106,8 +108,8 @@ func (s *Server) open() (err error) {
 	if s.nonces, err = s.Store.openNonces(); err != nil {
 		return err
 	}
-	s.failures = buckets{burst: failureBurst, refill: failureRefill}
-	s.logs = buckets{burst: logBurst, refill: logRefill}
+	s.failures.reset(failureBurst, failureRefill)
+	s.logs.reset(logBurst, logRefill)
 	return nil
 }
 

@@ -152,7 +152,7 @@ func TestGeneration1RefusesAsRecorded(t *testing.T) {
 	same := 0
 	for i, c := range v.Cases {
 		t.Run(c.Case+" "+c.Method+" "+strconv.Itoa(i), func(t *testing.T) {
-			b.server.failures = buckets{burst: 100, refill: 1}
+			b.server.failures.reset(100, 1)
 			// The cases share one subnet, which only one node may have.
 			for name := range b.hosts() {
 				if name != v.Boot && name != "alpha1" {
@@ -286,7 +286,7 @@ func TestGeneration2RefusesAsRecorded(t *testing.T) {
 	b.must(err)
 	for _, c := range v.Cases {
 		t.Run(c.Case, func(t *testing.T) {
-			b.server.failures = buckets{burst: 100, refill: 1}
+			b.server.failures.reset(100, 1)
 			words := strings.Fields(c.RequestHead)
 			want, _ := strconv.Atoi(strings.Fields(c.ResponseHead)[1])
 			status, header, body := b.do(words[0], words[1], c.RequestBody)

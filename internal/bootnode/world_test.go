@@ -66,18 +66,23 @@ func newBoot(t *testing.T, old ...Protocol) *boot {
 		defer b.mu.Unlock()
 		b.logs = append(b.logs, text)
 	}
-	b.serve()
+	b.serve(nil)
 	return b
 }
 
-// serve starts the service, as often as it is called, until the end of the test.
-func (b *boot) serve() {
+// serve starts the service until the end of the test. When it is called again a
+// new server takes the place of the old one, as after a restart.
+func (b *boot) serve(cert *tls.Config) {
 	b.Helper()
+	old := b.server
+	b.server = &Server{Network: old.Network, Store: old.Store, NetName: old.NetName, Old: old.Old, Log: old.Log, TLS: cert}
+	b.must(b.server.open())
+	server := b.server
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	b.must(err)
 	ctx, stop := context.WithCancel(b.Context())
 	done := make(chan error)
-	go func() { done <- b.server.Serve(ctx, l) }()
+	go func() { done <- server.Serve(ctx, l) }()
 	b.Cleanup(func() {
 		stop()
 		if err := <-done; err != nil {
