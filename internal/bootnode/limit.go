@@ -1,7 +1,6 @@
 package bootnode
 
 import (
-	"net"
 	"net/netip"
 	"sync"
 	"time"
@@ -96,70 +95,4 @@ func wholeAddr(a netip.Addr) netip.Prefix {
 	}
 	p, _ := a.WithZone("").Prefix(bits)
 	return p
-}
-
-// limited is a listener that bounds how many connections are open, in total and
-// by address. What is too much is closed at once.
-type limited struct {
-	net.Listener
-
-	mu    sync.Mutex
-	total int
-	by    map[netip.Prefix]int
-}
-
-func (l *limited) Accept() (net.Conn, error) {
-	for {
-		c, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		p := wholeAddr(addrOf(c.RemoteAddr()))
-		if !l.enter(p) {
-			c.Close()
-			continue
-		}
-		return &counted{Conn: c, leave: sync.OnceFunc(func() { l.leave(p) })}, nil
-	}
-}
-
-func (l *limited) enter(p netip.Prefix) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.total >= maxConns || l.by[p] >= maxConnsPerAddr {
-		return false
-	}
-	if l.by == nil {
-		l.by = map[netip.Prefix]int{}
-	}
-	l.total++
-	l.by[p]++
-	return true
-}
-
-func (l *limited) leave(p netip.Prefix) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.total--
-	if l.by[p]--; l.by[p] == 0 {
-		delete(l.by, p)
-	}
-}
-
-// counted is a connection of a limited listener.
-type counted struct {
-	net.Conn
-	leave func()
-}
-
-func (c *counted) Close() error {
-	c.leave()
-	return c.Conn.Close()
-}
-
-func addrOf(a net.Addr) netip.Addr {
-	if t, ok := a.(*net.TCPAddr); ok {
-		return t.AddrPort().Addr().Unmap()
-	}
-	return netip.Addr{}
 }

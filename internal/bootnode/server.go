@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"tincan/internal/hostfile"
+	"tincan/internal/limit"
 	"tincan/internal/node"
 )
 
@@ -74,7 +75,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		MaxHeaderBytes: maxHeader, TLSConfig: s.TLS, TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
 		ErrorLog: log.New(io.Discard, "", 0), ConnContext: withVisit, ConnState: s.connState,
 	}
-	l = &limited{Listener: l}
+	l = &limit.Listener{Listener: l, Total: maxConns, Each: maxConnsPerAddr, Peer: wholeAddr}
 	stopped := make(chan struct{})
 	defer func() { <-stopped }()
 	serving, end := context.WithCancel(ctx)
@@ -143,7 +144,7 @@ func (s *Server) connState(c net.Conn, state http.ConnState) {
 	visit.mu.Lock()
 	defer visit.mu.Unlock()
 	if !visit.request {
-		s.say(addrOf(c.RemoteAddr()), "no request came, or one that was too slow or too long")
+		s.say(limit.Addr(c.RemoteAddr()), "no request came, or one that was too slow or too long")
 	}
 }
 

@@ -7,8 +7,9 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
-	"sync"
 	"time"
+
+	"tincan/internal/limit"
 )
 
 // Limits of the HTTP side.
@@ -103,70 +104,10 @@ func (m *Monitor) relisten(open map[netip.AddrPort]*http.Server) (problem string
 		open[w.at] = server
 		m.logf(1, "host files are shown at http://%s", w.at)
 		m.wg.Go(func() {
-			if err := server.Serve(newLimited(l)); !errors.Is(err, http.ErrServerClosed) {
+			if err := server.Serve(&limit.Listener{Listener: l, Total: maxConns, Each: maxConnsOfPeer}); !errors.Is(err, http.ErrServerClosed) {
 				m.logf(0, "key distribution at %s: %v", w.at, err)
 			}
 		})
 	}
 	return problem
-}
-
-// limited bounds the connections of a listener, in all and for each address. What
-// is beyond is closed at once.
-type limited struct {
-	net.Listener
-	mu    sync.Mutex
-	all   int
-	peers map[netip.Addr]int
-}
-
-func newLimited(l net.Listener) *limited { return &limited{Listener: l, peers: map[netip.Addr]int{}} }
-
-// Accept waits for a connection that is within the limits.
-func (l *limited) Accept() (net.Conn, error) {
-	for {
-		c, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		from := addrOf(c.RemoteAddr())
-		l.mu.Lock()
-		fits := l.all < maxConns && l.peers[from] < maxConnsOfPeer
-		if fits {
-			l.all++
-			l.peers[from]++
-		}
-		l.mu.Unlock()
-		if fits {
-			return &counted{Conn: c, release: sync.OnceFunc(func() { l.release(from) })}, nil
-		}
-		c.Close()
-	}
-}
-
-func (l *limited) release(from netip.Addr) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.all--
-	if l.peers[from]--; l.peers[from] == 0 {
-		delete(l.peers, from)
-	}
-}
-
-// counted is a connection that counts until it is closed.
-type counted struct {
-	net.Conn
-	release func()
-}
-
-func (c *counted) Close() error {
-	c.release()
-	return c.Conn.Close()
-}
-
-func addrOf(a net.Addr) netip.Addr {
-	if t, ok := a.(*net.TCPAddr); ok {
-		return t.AddrPort().Addr().Unmap().WithZone("")
-	}
-	return netip.Addr{}
 }

@@ -17,11 +17,6 @@ const (
 	TCP Traffic = "meta l4proto tcp"
 )
 
-// Port is the traffic of one protocol, "udp" or "tcp", to a port.
-func Port(protocol string, port int) Traffic {
-	return Traffic(fmt.Sprintf("%s dport %d", protocol, port))
-}
-
 // Rule is something that a router does to packets, until it is lifted.
 type Rule struct {
 	router *Router

@@ -1,0 +1,88 @@
+// Package limit bounds how many connections of a listener are open at a time.
+package limit
+
+import (
+	"net"
+	"net/netip"
+	"sync"
+)
+
+// Listener closes at once what is beyond its bounds. Its fields must not change
+// while it accepts.
+type Listener struct {
+	net.Listener
+	Total int // connections in all
+	Each  int // connections of one peer
+	// Peer tells which addresses count as one peer; nil: each one by itself.
+	Peer func(netip.Addr) netip.Prefix
+
+	mu   sync.Mutex
+	all  int
+	from map[netip.Prefix]int
+}
+
+// Accept waits for a connection that is within the bounds.
+func (l *Listener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		p := l.peer(Addr(c.RemoteAddr()))
+		if !l.enter(p) {
+			c.Close()
+			continue
+		}
+		return &counted{Conn: c, leave: sync.OnceFunc(func() { l.leave(p) })}, nil
+	}
+}
+
+func (l *Listener) peer(a netip.Addr) netip.Prefix {
+	if l.Peer != nil {
+		return l.Peer(a)
+	}
+	return netip.PrefixFrom(a, a.BitLen())
+}
+
+func (l *Listener) enter(p netip.Prefix) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.all >= l.Total || l.from[p] >= l.Each {
+		return false
+	}
+	if l.from == nil {
+		l.from = map[netip.Prefix]int{}
+	}
+	l.all++
+	l.from[p]++
+	return true
+}
+
+func (l *Listener) leave(p netip.Prefix) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all--
+	if l.from[p]--; l.from[p] == 0 {
+		delete(l.from, p)
+	}
+}
+
+// counted is a connection that counts until it is closed.
+type counted struct {
+	net.Conn
+	leave func()
+}
+
+func (c *counted) Close() error {
+	c.leave()
+	return c.Conn.Close()
+}
+
+// Addr is the IP address of a TCP peer, without a zone and as IPv4 where it is one; zero for
+// others.
+func Addr(a net.Addr) netip.Addr {
+	if t, ok := a.(*net.TCPAddr); ok {
+		return t.AddrPort().Addr().Unmap().WithZone("")
+	}
+	return netip.Addr{}
+}
