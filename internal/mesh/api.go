@@ -121,6 +121,9 @@ type (
 		Size int
 	}
 
+	// NetworkChanged: addresses, interfaces or routes of this machine have changed, or it
+	// has slept. All ways are tried anew at once. Reason is for the log.
+	NetworkChanged struct{ Reason string }
 	// Retry: forget all waiting times and dial now (SIGALRM, control 10).
 	Retry struct{}
 	// Purge: forget edges and subnets of unreachable nodes (control 8).
