@@ -87,6 +87,7 @@ type Daemon struct {
 	events  chan mesh.Event
 	reports chan mesh.Event
 	calls   chan func()
+	echoes  echoes
 	clashes chan clash
 	stop    context.CancelFunc
 	started time.Time

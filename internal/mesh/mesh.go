@@ -74,8 +74,10 @@ type Mesh struct {
 	tree    []node.Name // neighbours in the broadcast tree
 	checked time.Time   // last run of checkConns
 
-	changed  time.Time // last NetworkChanged that was acted on
-	changing bool      // another one waits for its turn
+	changed  time.Time        // last NetworkChanged that was acted on
+	changing bool             // another one waits for its turn
+	echoes   map[uint64]*echo // unanswered, by number
+	lastEcho uint64
 
 	contradictions struct{ adds, dels int }
 	pause          time.Duration // how long to leave the mesh when another node uses our name
@@ -91,7 +93,7 @@ func New(cfg Config, in Injected, now time.Time) *Mesh {
 		in: in, now: now,
 		nodes: map[node.Name]*peer{}, byID: map[node.ID]*peer{},
 		conns: map[ConnID]*conn{}, dials: map[node.Name]*outgoing{},
-		dirty: map[*peer]struct{}{},
+		dirty: map[*peer]struct{}{}, echoes: map[uint64]*echo{},
 		graph: graph.New(cfg.Name), nextID: 1,
 		pause: minPause,
 	}
@@ -219,6 +221,10 @@ func (m *Mesh) Handle(now time.Time, ev Event) {
 		m.tooLong(e)
 	case NetworkChanged:
 		m.networkChanged(e)
+	case EchoIn:
+		m.echoIn(e)
+	case Echo:
+		m.echo(e)
 	case Retry:
 		m.retry()
 	case Purge:
@@ -281,6 +287,8 @@ type peer struct {
 	startsSince time.Time
 
 	road road // how it is reached by UDP
+
+	echoes echoBudget // for its requests
 
 	active    time.Time // last traffic
 	udpInfo   time.Time // last UDP_INFO that we originated towards it
