@@ -35,6 +35,11 @@ type Options struct {
 	LogFile string // "" for standard error (foreground) or the system log (background)
 	Syslog  bool   // the system log also in the foreground
 
+	// What tincd's -U, -R and -L ask for, once everything is set up.
+	User   string // run as this user; "" to stay who we are
+	Chroot bool   // with the configuration directory as root directory
+	MLock  bool   // keep all memory out of swap space
+
 	// Beside runs beside the node, from the moment when it works until ctx ends
 	// with it, and logs where the node does. It may be nil.
 	Beside func(ctx context.Context, log func(text string)) error
@@ -86,6 +91,9 @@ func PassOn(cmd *exec.Cmd) error {
 // (TERM, INT, QUIT), over the control socket, or by the end of ctx. HUP
 // also reopens the log file.
 func Run(ctx context.Context, o Options, s terminal.Streams) error {
+	if err := o.Check(); err != nil {
+		return err
+	}
 	detached := Detached()
 	os.Unsetenv(detachedEnv)
 	u := takeUmbilical()
