@@ -43,7 +43,7 @@ func keep(wanted []Capability) (kept []Capability, err error) {
 		{Effective: uint32(left), Permitted: uint32(left)},
 		{Effective: uint32(left >> 32), Permitted: uint32(left >> 32)},
 	}
-	if err := allThreads(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&capHeader)), uintptr(unsafe.Pointer(&capData[0])), 0); err != nil {
+	if err := allThreads(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&capHeader)), uintptr(unsafe.Pointer(&capData[0]))); err != nil {
 		return nil, err
 	}
 	for _, c := range wanted {
@@ -60,7 +60,7 @@ func dropBounding(keep []Capability) {
 	m := mask(keep)
 	for c := 0; c <= lastCapability(); c++ {
 		if m&(1<<c) == 0 {
-			_ = allThreads(unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, uintptr(c), 0)
+			_ = allThreads(unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, uintptr(c))
 		}
 	}
 }

@@ -51,6 +51,9 @@ func LookUp(name string) (*Account, error) {
 func Confine(w Wish) (State, error) {
 	s := State{Sandbox: w.Sandbox.String()}
 	if w.Root != "" {
+		if usesCgo { // there the way to all threads leads through /proc
+			return s, errors.New("changing the root directory needs a tincan that was built with CGO_ENABLED=0")
+		}
 		if err := unix.Chroot(w.Root); err != nil {
 			return s, fmt.Errorf("making %s the root directory: %w", w.Root, err)
 		}
@@ -62,10 +65,10 @@ func Confine(w Wish) (State, error) {
 	if w.Sandbox > Off {
 		by, err := restrictPaths(w)
 		if s.note(w.Sandbox, by, "Landlock", err) != nil {
-			return s, fmt.Errorf("Sandbox = %s: Landlock: %w", w.Sandbox, err)
+			return s, fmt.Errorf("sandbox of level %s: Landlock: %w", w.Sandbox, err)
 		}
-		if err := allThreads(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0); err != nil {
-			return s, fmt.Errorf("Sandbox = %s: no_new_privs: %w", w.Sandbox, err)
+		if err := allThreads(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1); err != nil {
+			return s, fmt.Errorf("sandbox of level %s: no_new_privs: %w", w.Sandbox, err)
 		}
 		s.NoNewPrivs = true
 		dropBounding(w.Keep)
@@ -86,7 +89,7 @@ func Confine(w Wish) (State, error) {
 	if w.Sandbox > Off {
 		err := filterCalls(w)
 		if s.note(w.Sandbox, "seccomp", "seccomp", err) != nil {
-			return s, fmt.Errorf("Sandbox = %s: seccomp: %w", w.Sandbox, err)
+			return s, fmt.Errorf("sandbox of level %s: seccomp: %w", w.Sandbox, err)
 		}
 	}
 	return s, nil
@@ -111,7 +114,7 @@ func become(a *Account) error {
 		return nil
 	}
 	err := errors.Join(
-		allThreads(unix.SYS_PRCTL, unix.PR_SET_KEEPCAPS, 1, 0),
+		allThreads(unix.SYS_PRCTL, unix.PR_SET_KEEPCAPS, 1),
 		syscall.Setgroups(a.Groups),
 		syscall.Setgid(a.GID),
 		syscall.Setuid(a.UID),
@@ -122,9 +125,11 @@ func become(a *Account) error {
 	return nil
 }
 
-// allThreads makes one system call on all threads.
-func allThreads(call, a, b, c uintptr) error {
-	if _, _, errno := psx.Syscall3(call, a, b, c); errno != 0 {
+// allThreads makes one system call on all threads. Arguments that are not given are 0.
+func allThreads(call uintptr, args ...uintptr) error {
+	var a [6]uintptr
+	copy(a[:], args)
+	if _, _, errno := psx.Syscall6(call, a[0], a[1], a[2], a[3], a[4], a[5]); errno != 0 {
 		return errno
 	}
 	return nil

@@ -328,16 +328,16 @@ func TestASandboxOfLevelNormal(t *testing.T) {
 	must(t, os.WriteFile(script, []byte("#!/bin/sh\necho x > "+dir+"/out/said && ! echo x > "+dir+"/in/said 2>/dev/null\n"), 0o755))
 	tmp := t.TempDir()
 	want := map[probe]string{
-		{"read", "/usr/bin/env"}:     "ok",
-		{"write", dir + "/in/new"}:   "permission denied",
-		{"write", dir + "/out/new"}:  "ok",
-		{"write", tmp + "/new"}:      "ok",
-		{"run", "/bin/true"}:         "ok",
-		{"run", script}:              "ok", // it is in the same sandbox
-		{"tcp", ""}:                  "ok",
-		{"ptrace", ""}:               "operation not permitted",
-		{"mount", dir}:               "operation not permitted",
-		{"threads", ""}:              "ok",
+		{"read", "/usr/bin/env"}:    "ok",
+		{"write", dir + "/in/new"}:  "permission denied",
+		{"write", dir + "/out/new"}: "ok",
+		{"write", tmp + "/new"}:     "ok",
+		{"run", "/bin/true"}:        "ok",
+		{"run", script}:             "ok", // it is in the same sandbox
+		{"tcp", ""}:                 "ok",
+		{"ptrace", ""}:              "operation not permitted",
+		{"mount", dir}:              "operation not permitted",
+		{"threads", ""}:             "ok",
 	}
 	k := task{Wish: Wish{Sandbox: Normal, Keep: []Capability{NetAdmin}, Write: []string{dir + "/out"}}, Probes: tries(want)}
 	check(t, confined(t, k), k, want)
@@ -374,6 +374,12 @@ func TestAnotherUser(t *testing.T) {
 
 func TestANewRootDirectory(t *testing.T) {
 	needRoot(t)
+	if usesCgo {
+		if r := confined(t, task{Wish: Wish{Root: t.TempDir()}}); !strings.Contains(r.Err, "CGO_ENABLED") {
+			t.Errorf("error %q", r.Err)
+		}
+		return
+	}
 	dir := place(t)
 	want := map[probe]string{{"read", "/in/file"}: "ok", {"read", "/usr/bin/env"}: "no such file or directory"}
 	k := task{Wish: Wish{Root: dir}, Probes: tries(want)}

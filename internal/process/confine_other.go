@@ -18,7 +18,7 @@ func Confine(w Wish) (State, error) {
 	s := State{Sandbox: Off.String()}
 	switch w.Sandbox {
 	case High:
-		return s, fmt.Errorf("Sandbox = high: %w", errLinuxOnly)
+		return s, fmt.Errorf("sandbox of level high: %w", errLinuxOnly)
 	case Normal:
 		s.Missing = []string{"everything of level normal, which this system does not have"}
 	}
