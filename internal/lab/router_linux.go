@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"syscall"
-	"time"
 
 	"github.com/vishvananda/netlink"
 )
@@ -37,6 +36,7 @@ func (r *Router) forward() error {
 type Link struct {
 	host, router         *Host
 	hostName, routerName string
+	cable                *cable // nil if the kernel is the cable
 }
 
 // Attach connects a host to the router. Each prefix is the host's address
@@ -44,26 +44,37 @@ type Link struct {
 // prefix, and becomes the host's default route if it is the first router that
 // the host is attached to. The host's interface is called eth0, eth1, ...
 func (r *Router) Attach(h *Host, prefixes ...string) (*Link, error) {
+	return r.plug(h, prefixes, func(l *Link) error {
+		attrs := netlink.NewLinkAttrs()
+		attrs.Name = l.routerName
+		return r.nl.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: l.hostName, PeerNamespace: netlink.NsFd(h.ns)})
+	})
+}
+
+// plug connects a host by a new link whose interfaces are made by lay.
+func (r *Router) plug(h *Host, prefixes []string, lay func(*Link) error) (*Link, error) {
 	h.mu.Lock()
 	link := &Link{host: h, router: r.Host, hostName: fmt.Sprintf("eth%d", h.links), routerName: h.name}
 	first := h.links == 0
+	if first {
+		h.uplink = link
+	}
 	h.links++
 	h.mu.Unlock()
 
-	if err := r.attach(link, first, prefixes); err != nil {
+	err := lay(link)
+	if err == nil {
+		err = r.address(link, first, prefixes)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("attaching %s to %s: %w", h.name, r.name, err)
 	}
 	return link, nil
 }
 
-func (r *Router) attach(link *Link, first bool, prefixes []string) error {
+// address brings a new link up and gives addresses to its ends.
+func (r *Router) address(link *Link, first bool, prefixes []string) error {
 	h := link.host
-	attrs := netlink.NewLinkAttrs()
-	attrs.Name = link.routerName
-	err := r.nl.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: link.hostName, PeerNamespace: netlink.NsFd(h.ns)})
-	if err != nil {
-		return fmt.Errorf("making the link: %w", err)
-	}
 	if err := link.Up(); err != nil {
 		return err
 	}
@@ -145,12 +156,18 @@ func (l *Link) ends(what string, f func(*netlink.Handle, netlink.Link) error) er
 
 // Up plugs the cable in.
 func (l *Link) Up() error {
+	if err := l.plugged(true); err != nil {
+		return fmt.Errorf("plugging in %s: %w", l.host.name, err)
+	}
 	return l.ends("bringing up", (*netlink.Handle).LinkSetUp)
 }
 
 // Down pulls the cable out: the host's interface loses its carrier, but keeps
 // its addresses and routes.
 func (l *Link) Down() error {
+	if err := l.plugged(false); err != nil {
+		return fmt.Errorf("unplugging %s: %w", l.host.name, err)
+	}
 	link, err := l.router.nl.LinkByName(l.routerName)
 	if err == nil {
 		err = l.router.nl.LinkSetDown(link)
@@ -165,22 +182,5 @@ func (l *Link) Down() error {
 func (l *Link) MTU(bytes int) error {
 	return l.ends("setting the MTU", func(nl *netlink.Handle, link netlink.Link) error {
 		return nl.LinkSetMTU(link, bytes)
-	})
-}
-
-// ErrUnsupported says that the kernel lacks what was asked for.
-var ErrUnsupported = errors.New("this kernel cannot do it")
-
-// Delay holds back each packet for d, in both directions. It needs a kernel
-// with netem, otherwise the error is [ErrUnsupported].
-func (l *Link) Delay(d time.Duration) error {
-	return l.ends("delaying packets", func(nl *netlink.Handle, link netlink.Link) error {
-		attrs := netlink.QdiscAttrs{LinkIndex: link.Attrs().Index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT}
-		q := netlink.NewNetem(attrs, netlink.NetemQdiscAttrs{Latency: uint32(d.Microseconds()), Limit: 10000})
-		err := nl.QdiscReplace(q)
-		if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.EOPNOTSUPP) {
-			return ErrUnsupported
-		}
-		return err
 	})
 }
