@@ -10,12 +10,21 @@ import (
 // Traffic is a kind of packets that a router can be told to drop.
 type Traffic string
 
-// The kinds of traffic. [Port] makes narrower ones.
+// The kinds of traffic.
 const (
-	All Traffic = ""
-	UDP Traffic = "meta l4proto udp"
-	TCP Traffic = "meta l4proto tcp"
+	All    Traffic = ""
+	UDP    Traffic = "meta l4proto udp"
+	TCP    Traffic = "meta l4proto tcp"
+	NotTCP Traffic = "meta l4proto != tcp"
 )
+
+// OtherTCP is TCP from and to other ports than the one given, which is neither
+// the first nor the last.
+func OtherTCP(port uint16) Traffic {
+	// Of "sport != 443 dport != 443" nft makes one comparison, which is wrong.
+	others := fmt.Sprintf("{ 0-%d, %d-65535 }", port-1, port+1)
+	return Traffic("tcp sport " + others + " tcp dport " + others)
+}
 
 // Rule is something that a router does to packets, until it is lifted.
 type Rule struct {
