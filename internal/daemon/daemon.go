@@ -210,8 +210,9 @@ func (d *Daemon) open() error {
 			}
 			return nil
 		},
-		Options:   planeOptions(s),
-		LocalAddr: localAddrTowards,
+		Options:     planeOptions(s),
+		Compression: s.Compression,
+		LocalAddr:   localAddrTowards,
 	})
 	d.conns = metaconn.New(metaconn.Config{
 		Self: d.network().Name, Key: d.id.Key, RSAKey: d.id.RSAKey, Suite: s.Suite, Rand: rand.Reader,
