@@ -356,3 +356,56 @@ func TestNATTranslatesErrors(t *testing.T) {
 		})
 	}
 }
+
+func TestAHostMovesToAnotherNetwork(t *testing.T) {
+	_, alice, bob, link, _ := wired(t)
+	reaches(t, bob, alice.Addr("ip4"))
+	old := alice.Addr("ip4")
+	for _, to := range []string{"192.0.3.2/24", "192.0.2.2/24"} {
+		must(t, link.Move(to))
+		if got := alice.Addr("ip4"); netip.PrefixFrom(got, 24).String() != to || alice.Addr("ip6").IsValid() {
+			t.Errorf("alice is at %v now", got)
+		}
+		reaches(t, alice, bob.Addr("ip4"))
+		reaches(t, bob, alice.Addr("ip4"))
+	}
+	must(t, link.Move("192.0.3.2/24"))
+	silent(t, bob, old)
+}
+
+func TestFlowsNoticeAnInterruption(t *testing.T) {
+	_, alice, bob, link, _ := wired(t)
+	reaches(t, alice, bob.Addr("ip4"))
+	datagrams, err := Datagrams(alice, bob, bob.Addr("ip4"), 5*time.Millisecond)
+	must(t, err)
+	defer datagrams.Stop()
+	echoes, err := alice.Echo(bob.Addr("ip4"), 5*time.Millisecond)
+	must(t, err)
+	defer echoes.Stop()
+	bytes, err := Bytes(alice, bob, bob.Addr("ip4"))
+	must(t, err)
+	defer bytes.Stop()
+	for name, g := range map[string]*Gaps{"datagrams": &datagrams.Gaps, "echoes": &echoes.Gaps, "bytes": &bytes.Gaps} {
+		time.Sleep(50 * time.Millisecond)
+		g.Restart()
+		must(t, link.Cut())
+		time.Sleep(300 * time.Millisecond)
+		if now := g.Longest(); now < 250*time.Millisecond {
+			t.Errorf("%s: %v since the last arrival, on a cut cable", name, now)
+		}
+		must(t, link.Mend())
+		mended := time.Now()
+		// TCP takes up to twice as long to try again.
+		for !g.LastSent().After(mended) && time.Since(mended) < 2*time.Second {
+			time.Sleep(5 * time.Millisecond)
+		}
+		if gap := g.Longest(); gap < 290*time.Millisecond || gap > 2*time.Second {
+			t.Errorf("%s: the longest gap was %v, after an interruption of 300 ms", name, gap)
+		}
+		g.Restart()
+		time.Sleep(100 * time.Millisecond)
+		if n, gap := g.Arrived(), g.Longest(); n == 0 || gap > 250*time.Millisecond {
+			t.Errorf("%s: on a good cable %d arrive, with gaps of %v", name, n, gap)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 
 	"github.com/vishvananda/netlink"
@@ -118,7 +119,7 @@ func addAddr(h *Host, name string, prefix netip.Prefix) error {
 	if prefix.Addr().Is6() {
 		a.Flags = syscall.IFA_F_NODAD
 	}
-	if err := h.nl.AddrAdd(l, a); err != nil {
+	if err := h.nl.AddrReplace(l, a); err != nil {
 		return fmt.Errorf("giving %s to %s on %s: %w", prefix, name, h.name, err)
 	}
 	return nil
@@ -152,6 +153,29 @@ func (l *Link) ends(what string, f func(*netlink.Handle, netlink.Link) error) er
 		}
 	}
 	return nil
+}
+
+// Move gives the host other addresses on the link, in place of those it has
+// there, and the default routes that belong to them: as if it had been carried to another
+// network. The prefixes are as for [Router.Attach].
+func (l *Link) Move(prefixes ...string) error {
+	old, err := l.host.Addrs(l.hostName)
+	if err != nil {
+		return err
+	}
+	link, err := l.host.nl.LinkByName(l.hostName)
+	if err != nil {
+		return err
+	}
+	for _, p := range old { // the kernel removes the routes with them
+		if err := l.host.nl.AddrDel(link, &netlink.Addr{IPNet: ipNet(p)}); err != nil {
+			return fmt.Errorf("taking %s from %s: %w", p, l.host.name, err)
+		}
+		l.host.mu.Lock()
+		l.host.addrs = slices.DeleteFunc(l.host.addrs, func(a netip.Addr) bool { return a == p.Addr() })
+		l.host.mu.Unlock()
+	}
+	return (&Router{Host: l.router}).address(l, l.host.uplink == l, prefixes)
 }
 
 // Up plugs the cable in.
