@@ -90,9 +90,6 @@ func PassOn(cmd *exec.Cmd) error {
 // (TERM, INT, QUIT), over the control socket, or by the end of ctx. HUP
 // also reopens the log file.
 func Run(ctx context.Context, o Options, s terminal.Streams) error {
-	if err := o.Check(); err != nil {
-		return err
-	}
 	detached := Detached()
 	os.Unsetenv(detachedEnv)
 	u := takeUmbilical()
