@@ -129,6 +129,7 @@ func (p *Plane) FrameFromMeta(hop node.Name, frame []byte) {
 	c := p.courier()
 	defer p.couriers.Put(c)
 	c.byTCP = !s.tcpOnly()
+	p.cameIndirectly(from, from, true, c.now)
 	c.fromFrame(from, frame)
 }
 

@@ -193,8 +193,14 @@ func (r *receiver) datagram(addr netip.AddrPort, d []byte, direct bool) {
 	}
 	switch {
 	case !direct:
-		r.p.cameIndirectly(r.from, r.hopOf(addr), false, r.now)
-	case addr != r.state.Addr:
+		hop := r.hopOf(addr)
+		if hop != nil {
+			r.p.heardFrom(hop)
+		}
+		r.p.cameIndirectly(r.from, hop, false, r.now)
+	case addr == r.state.Addr:
+		r.p.heardFrom(r.from)
+	default:
 		from, sock := r.from, r.sock
 		r.p.event(&from.heard, r.now, heardEvery, func() mesh.Event {
 			return mesh.HeardFrom{Node: from.name, Addr: addr, Sock: sock}
@@ -422,6 +428,7 @@ func (r *receiver) relay(addr netip.AddrPort, rest []byte, size int) int {
 		r.p.dropN(Loop, count)
 	case ok:
 		r.relays[way.sock].addRun(udp.Run{To: way.addr, Buf: rest[:end], Size: len(first)})
+		r.p.sentTo(way.relay, r.now, len(first)-minDatagram+ethernetLen)
 		r.p.relayedOne(r.from, to, r.now)
 	default:
 		for b := rest[:end]; len(b) > 0; b = b[min(size, len(b)):] {

@@ -212,6 +212,9 @@ func (t *transmitter) fast(p []byte, size int) bool {
 		t.way, ok = t.p.legacyPath(to, s, frame, o.TCPOnly)
 		t.to = to
 		t.p.traffic(to, t.now)
+		if ok {
+			t.p.sentTo(to, t.now, frame)
+		}
 		return ok
 	}
 	if s.Compression != compress.None {
@@ -228,6 +231,7 @@ func (t *transmitter) fast(p []byte, size int) bool {
 	}
 	copy(t.ids[6:], t.p.selfID[:])
 	t.p.traffic(to, t.now)
+	t.p.sentTo(t.way.relay, t.now, frame)
 	return true
 }
 

@@ -126,6 +126,7 @@ func (c *courier) seal(to *peer, s *state, typ byte, data []byte) {
 		c.byMeta(to, s, c.p.self, c.blob)
 		return
 	}
+	c.p.sentTo(way.relay, c.now, len(data)+ethernetLen)
 	c.send(way, c.blob)
 }
 
@@ -307,6 +308,7 @@ func (c *courier) pass(to, from, hop *peer, blob []byte) {
 		c.p.drop(Loop)
 		return
 	case ok:
+		c.p.sentTo(way.relay, c.now, len(blob)-minDatagram+ethernetLen)
 		c.send(way, blob)
 	default:
 		c.byMeta(to, s, from, blob)

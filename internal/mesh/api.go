@@ -79,6 +79,21 @@ type (
 	// Traffic: the data plane was given packets for Node. It is sent at once
 	// for the first packet and then at most every 250 ms.
 	Traffic struct{ Node node.Name }
+	// Silent: datagrams go directly to Node (for itself or to be passed on), and nothing
+	// authentic has come from its address for so long. Said after 100 ms and at most every
+	// 100 ms; Heard follows when it is heard again.
+	Silent struct {
+		Node node.Name
+		For  time.Duration
+	}
+	// Heard: Node, of whose silence the brain was told, was heard again at its address.
+	Heard struct{ Node node.Name }
+	// Large: frames of up to Size bytes go directly to Node. At most four times a
+	// second, and only if they are above 600 bytes.
+	Large struct {
+		Node node.Name
+		Size int
+	}
 	// ProbeIn: a record of type 4 from Node was opened. Data is the whole
 	// probe. Direct is true if the datagram had the all-zero destination id.
 	// For a node that speaks the protocol of tinc 1.0: a frame with EtherType 0 came by UDP, which

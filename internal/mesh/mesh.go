@@ -207,6 +207,12 @@ func (m *Mesh) Handle(now time.Time, ev Event) {
 		m.reconfigure(e.Config)
 	case Traffic:
 		m.traffic(e)
+	case Silent:
+		m.silent(e)
+	case Heard:
+		m.heard(e)
+	case Large:
+		m.large(e)
 	case ProbeIn:
 		m.probeIn(e)
 	case HeardFrom:
