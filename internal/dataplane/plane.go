@@ -51,6 +51,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"net/netip"
 	"os"
 	"sync"
@@ -117,6 +118,7 @@ type Plane struct {
 	drops    [reasonCount]atomic.Uint64
 	unrouted [route.Reasons]atomic.Uint64
 	relayed  pairPacer
+	laps     laps
 	searched pacer  // the last search among all legacy nodes
 	v4       []bool // by socket: it is one for IPv4
 }
@@ -132,6 +134,7 @@ func New(cfg Config) *Plane {
 		self:     newPeer(cfg.Self),
 		everyone: newPeer(""),
 		names:    make(map[node.Name]*peer),
+		laps:     laps{seed: maphash.MakeSeed()},
 	}
 	p.selfID = p.self.id
 	// Times are counted from an hour before the start, so that zero means never.

@@ -73,6 +73,7 @@ type Mesh struct {
 
 	echoes   map[uint64]*echo // unanswered, by number
 	lastEcho uint64
+	talking  []*peer // to whom we have sent packets lately
 
 	contradictions struct{ adds, dels int }
 	pause          time.Duration // how long to leave the mesh when another node uses our name
@@ -113,6 +114,9 @@ func New(cfg Config, in Injected, now time.Time) *Mesh {
 	m.every(5*time.Second, m.autoConnect)
 	m.every(5*time.Second, m.checkContradictions)
 	m.every(cleanInterval, m.clean)
+	if m.cfg.Echoes {
+		m.every(relayTick, m.checkRelays)
+	}
 	return m
 }
 
@@ -233,6 +237,7 @@ func (m *Mesh) Flush(now time.Time) []Effect {
 		m.withdrawOrphans()
 	}
 	m.early = 0
+	m.settleRelays()
 	m.publish()
 	out := m.effects
 	m.effects = nil
@@ -271,7 +276,8 @@ type peer struct {
 
 	road road // how it is reached by UDP
 
-	echoes echoBudget // for its requests
+	echoes   echoBudget // for its requests
+	relaying relaying
 
 	active    time.Time // last traffic
 	udpInfo   time.Time // last UDP_INFO that we originated towards it
@@ -285,6 +291,7 @@ func (m *Mesh) peer(name node.Name) *peer {
 	if p == nil {
 		p = &peer{name: name, id: name.ID(), born: m.now, subnets: map[subnet.Subnet]struct{}{}, road: newRoad()}
 		p.session = m.newSession(p)
+		p.relaying.meta.tcp = true
 		m.nodes[name] = p
 		m.byID[p.id] = p
 		i, _ := slices.BinarySearchFunc(m.order, p, byName)
@@ -556,6 +563,9 @@ func (m *Mesh) state(p *peer) PeerState {
 	st.MTU, st.MinMTU = m.usableMTU(p), p.road.pmtu.min
 	if m.cfg.TCPOnly || !p.road.confirmed {
 		st.MinMTU = 0
+	}
+	if w := p.relaying.chosen; w != nil {
+		st.Relay = w.relay.name
 	}
 	p.session.publish(&st)
 	return st
