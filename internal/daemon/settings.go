@@ -15,7 +15,7 @@ import (
 func (d *Daemon) meshConfig(n *config.Network) mesh.Config {
 	s := n.Settings
 	c := mesh.Config{
-		Name: n.Name, Key: d.id.Key, RSAKey: d.id.RSAKey, Suite: s.Suite, Policy: s.Policy, Subnets: s.Subnets,
+		Name: n.Name, Key: d.id.Key, RSAKey: d.id.RSAKey, Suite: s.Suite, Policy: s.Policy, Compression: s.Compression, Subnets: s.Subnets,
 		Hosts:     make(map[node.Name]mesh.Host, len(n.Hosts)),
 		ConnectTo: s.ConnectTo, AutoConnect: s.AutoConnect, Broadcast: s.Broadcast,
 		Indirect: s.IndirectData, TCPOnly: s.TCPOnly,
@@ -26,7 +26,7 @@ func (d *Daemon) meshConfig(n *config.Network) mesh.Config {
 		PMTU:   s.PMTU, Weight: s.Weight, ReplayWindow: s.ReplayWindow,
 		BroadcastSubnets: broadcastSubnets(s),
 		PingInterval:     s.PingInterval, PingTimeout: s.PingTimeout,
-		MaxTimeout: s.MaxTimeout, KeyExpire: s.KeyExpire,
+		MaxTimeout: s.MaxTimeout, MinTimeout: min(s.MinTimeout, s.MaxTimeout), KeyExpire: s.KeyExpire,
 		UDPDiscoveryInterval:  s.UDPDiscoveryInterval,
 		UDPDiscoveryKeepalive: s.UDPDiscoveryKeepaliveInterval,
 		UDPDiscoveryTimeout:   s.UDPDiscoveryTimeout,

@@ -139,6 +139,9 @@ type (
 		Timeout time.Duration
 	}
 
+	// NetworkChanged: addresses, interfaces or routes of this machine have changed, or it
+	// has slept. All ways are tried anew at once. Reason is for the log.
+	NetworkChanged struct{ Reason string }
 	// Retry: forget all waiting times and dial now (SIGALRM, control 10).
 	Retry struct{}
 	// Purge: forget edges and subnets of unreachable nodes (control 8).
@@ -312,23 +315,24 @@ const (
 // over Conn as PACKET otherwise. Where the options of such a node say that nothing is known of
 // the path MTU, so that tinc 1.0 uses UDP untried, MinMTU is the largest frame.
 type PeerState struct {
-	Node      node.Name
-	Known     bool // false: forget this peer
-	Reachable bool
-	Adjacent  bool      // an activated meta connection with it exists
-	Conn      ConnID    // meta connection towards it (its own, or its next hop's); 0 if none
-	NextHop   node.Name // adjacent node towards it
-	Via       node.Name // last node that is reached by direct UDP; NextHop if we ourselves are it (effective via)
-	ViaSelf   bool      // the path search gave ourselves as via
-	Relay     node.Name // who relays our own packets for it by UDP, ahead of Via; "": nobody was chosen
-	Options   uint32    // option bits, protocol minor in the top byte
-	Addr      netip.AddrPort
-	Sock      int           // socket that Addr was heard on, -1 unknown
-	Confirmed bool          // Addr answered a probe
-	MTU       int           // used for ICMP too big and MSS
-	MinMTU    int           // largest frame known to pass by UDP; 0 when UDP is not confirmed
-	Tunnel    *sptps.Tunnel // nil without session
-	Legacy    *legacy.Link  // keys of a node that speaks the protocol of tinc 1.0; nil: it speaks SPTPS
+	Node        node.Name
+	Known       bool // false: forget this peer
+	Reachable   bool
+	Adjacent    bool      // an activated meta connection with it exists
+	Conn        ConnID    // meta connection towards it (its own, or its next hop's); 0 if none
+	NextHop     node.Name // adjacent node towards it
+	Via         node.Name // last node that is reached by direct UDP; NextHop if we ourselves are it (effective via)
+	ViaSelf     bool      // the path search gave ourselves as via
+	Relay       node.Name // who relays our own packets for it by UDP, ahead of Via; "": nobody was chosen
+	Options     uint32    // option bits, protocol minor in the top byte
+	Addr        netip.AddrPort
+	Sock        int           // socket that Addr was heard on, -1 unknown
+	Confirmed   bool          // Addr answered a probe
+	MTU         int           // used for ICMP too big and MSS
+	MinMTU      int           // largest frame known to pass by UDP; 0 when UDP is not confirmed
+	Tunnel      *sptps.Tunnel // nil without session
+	Compression int           // level that the peer wants records with Tunnel to be packed with
+	Legacy      *legacy.Link  // keys of a node that speaks the protocol of tinc 1.0; nil: it speaks SPTPS
 }
 
 // Routes is the forwarding table. It is immutable once published.
@@ -374,7 +378,9 @@ type Config struct {
 	Port    uint16              // UDP port that we announce
 	Sockets []netip.AddrPort    // local addresses of the UDP sockets, by index
 	Subnets []subnet.Subnet     // our own
-	Hosts   map[node.Name]Host
+	// Compression is the level (package compress) that nodes with an SPTPS session shall use towards us.
+	Compression int
+	Hosts       map[node.Name]Host
 
 	ConnectTo   []node.Name
 	AutoConnect bool
@@ -396,6 +402,7 @@ type Config struct {
 
 	PingInterval, PingTimeout        time.Duration
 	MaxTimeout                       time.Duration
+	MinTimeout                       time.Duration // the shortest wait before another attempt to connect
 	KeyExpire                        time.Duration
 	UDPDiscoveryInterval             time.Duration
 	UDPDiscoveryKeepalive            time.Duration

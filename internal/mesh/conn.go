@@ -31,7 +31,8 @@ type conn struct {
 
 	began  time.Time // of the connection; then of the last PING
 	idSent time.Time
-	pinged bool // a PING is outstanding
+	pinged bool // a regular PING is outstanding
+	pings
 
 	edge      graphEdge // our edge to the peer, once active
 	activated time.Time
@@ -303,6 +304,7 @@ func (m *Mesh) ack(c *conn, text string) error {
 		opts &^= wire.ClampMSS
 	}
 	c.stage, c.activated, p.conn = active, m.now, c
+	c.rtt.add(m.now.Sub(c.idSent)) // the login was a round trip or two
 	m.actives = nil
 	c.edge = graphEdge{options: opts, weight: (c.edge.weight + a.Weight) / 2}
 	port := a.Port
@@ -492,6 +494,7 @@ func (m *Mesh) checkConns() {
 			m.drop(c, fmt.Sprintf("no answer to a ping for %s", m.cfg.PingTimeout))
 		case age >= m.cfg.PingInterval:
 			c.began, c.pinged = m.now, true
+			c.sent = append(c.sent, m.now)
 			m.ping(c)
 		}
 	}

@@ -74,9 +74,9 @@ func (m *Mesh) answersEchoes(p *peer) bool {
 	return m.cfg.Echoes && p.path.Options.Has(wire.Echoes) && !p.session.hopByHop()
 }
 
-// ask sends an echo request and calls done once: with the answer, or when time is up.
+// askEcho sends an echo request and calls done once: with the answer, or when time is up.
 // There has to be a session.
-func (m *Mesh) ask(p *peer, e SendEcho, size int, timeout time.Duration, done func(echoed)) {
+func (m *Mesh) askEcho(p *peer, e SendEcho, size int, timeout time.Duration, done func(echoed)) {
 	if len(m.echoes) >= maxEchoes {
 		done(echoed{lost: true})
 		return
@@ -231,7 +231,7 @@ func (m *Mesh) echoSoon(e Echo, p *peer, deadline time.Time) {
 	switch {
 	case p.session.ready():
 		size := min(max(e.Size, wire.MinEcho), wire.MaxEcho)
-		m.ask(p, SendEcho{Via: e.Via, Way: e.Way}, size, left, func(a echoed) {
+		m.askEcho(p, SendEcho{Via: e.Via, Way: e.Way}, size, left, func(a echoed) {
 			r := EchoResult{ID: e.ID, Node: p.name, Size: size, RTT: a.rtt, There: a.there, Back: a.back}
 			if a.lost {
 				r.Err = ErrNoAnswer

@@ -1,68 +1,26 @@
 package mesh
 
-import (
-	"math/bits"
-	"time"
-)
+import "time"
 
-// estimate is how good one way to a node is, learned from echoes: round trip time and loss.
+// estimate is what is known of a round trip time: a moving mean and how far single
+// samples stray from it (RFC 6298). The zero value knows nothing.
 type estimate struct {
-	srtt, rttvar time.Duration // as in RFC 6298; zero: never answered
-	losses       uint16        // of the last echoes, one bit each, the newest lowest
-	count        int           // how many of the bits count
-	missed       int           // echoes lost since the last answer
+	mean, stray time.Duration
 }
 
-const (
-	// sampleSize is how many echoes the loss is taken of, leastSample how many are
-	// pretended at first, so that a single lost one says little.
-	sampleSize  = 16
-	leastSample = 8
-	// An echo is given up after so long.
-	minEchoWait   = 100 * time.Millisecond
-	maxEchoWait   = 3 * time.Second
-	firstEchoWait = time.Second
-)
-
-func (e *estimate) answered(rtt time.Duration) {
-	if e.srtt == 0 {
-		e.srtt, e.rttvar = rtt, rtt/2
-	} else {
-		e.rttvar += ((rtt - e.srtt).Abs() - e.rttvar) / 4
-		e.srtt += (rtt - e.srtt) / 8
+// add takes in one sample.
+func (e *estimate) add(sample time.Duration) {
+	sample = max(sample, time.Microsecond)
+	if e.mean == 0 {
+		e.mean, e.stray = sample, sample/2
+		return
 	}
-	e.srtt = max(e.srtt, 1)
-	e.missed = 0
-	e.note(0)
+	e.stray += ((sample - e.mean).Abs() - e.stray) / 4
+	e.mean += (sample - e.mean) / 8
 }
 
-func (e *estimate) lost() {
-	e.missed++
-	e.note(1)
-}
-
-func (e *estimate) note(bit uint16) {
-	e.losses = e.losses<<1 | bit
-	e.count = min(e.count+1, sampleSize)
-}
-
-func (e *estimate) measured() bool { return e.srtt > 0 }
-
-// loss is the share of lost echoes, 0 to 1.
-func (e *estimate) loss() float64 {
-	return float64(bits.OnesCount16(e.losses)) / float64(max(e.count, leastSample))
-}
-
-// wait is how long an answer may take.
-func (e *estimate) wait() time.Duration {
-	if !e.measured() {
-		return firstEchoWait
-	}
-	return min(max(e.srtt+4*e.rttvar, e.srtt+e.srtt/4, minEchoWait), maxEchoWait)
-}
-
-// cost is the delay that one would gladly take instead: a loss of an eighth counts as
-// twice the delay.
-func (e *estimate) cost() time.Duration {
-	return time.Duration(float64(e.srtt) * (1 + 8*e.loss()))
+// answer is how long an answer may be on its way, if it is not lost: at least so
+// long, which is also the answer when nothing is known.
+func (e *estimate) answer(least time.Duration) time.Duration {
+	return max(least, e.mean+4*e.stray)
 }

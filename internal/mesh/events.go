@@ -15,6 +15,7 @@ func (CameIndirectly) event() {}
 func (Relayed) event()        {}
 func (Undecodable) event()    {}
 func (TooLong) event()        {}
+func (NetworkChanged) event() {}
 func (EchoIn) event()         {}
 func (Echo) event()           {}
 func (Retry) event()          {}

@@ -66,7 +66,7 @@ type relaying struct {
 type way struct {
 	relay *peer // nil: none
 	tcp   bool
-	estimate
+	quality
 	asked   time.Time // last echo
 	waiting bool      // for its answer
 	byTCP   bool      // somewhere it goes over a meta connection
@@ -156,13 +156,13 @@ func (m *Mesh) measure(p *peer) {
 		m.askWay(p, &r.straight, straightEvery)
 		if r.chosen == nil && !r.bad {
 			r.searched = time.Time{}
-			slow := r.straight.measured() && r.straight.srtt > slowStraight && m.now.Sub(r.explored) >= exploreEvery
+			slow := r.straight.measured() && r.straight.rtt.mean > slowStraight && m.now.Sub(r.explored) >= exploreEvery
 			if !slow && !m.promising(r) {
 				return
 			}
 		}
 	} else if !r.bad { // one that was bad has to show first that it has become better
-		r.straight.estimate = estimate{}
+		r.straight.quality = quality{}
 	}
 	if p.conn != nil && !straight {
 		m.askWay(p, &r.meta, othersEvery)
@@ -183,11 +183,11 @@ func (m *Mesh) measure(p *peer) {
 // promising tells whether a way that is measured seems clearly better than the straight one.
 func (m *Mesh) promising(r *relaying) bool {
 	return slices.ContainsFunc(r.ways, func(w *way) bool {
-		return w.measured() && w.missed == 0 && !w.byTCP && clearlyBetter(&w.estimate, &r.straight.estimate)
+		return w.measured() && w.missed == 0 && !w.byTCP && clearlyBetter(&w.quality, &r.straight.quality)
 	})
 }
 
-func clearlyBetter(relay, straight *estimate) bool {
+func clearlyBetter(relay, straight *quality) bool {
 	return 2*relay.cost()+relayHeadStart < straight.cost()
 }
 
@@ -205,7 +205,7 @@ func (m *Mesh) askWay(p *peer, w *way, every time.Duration) {
 		e.Via = w.relay.name
 		w.relay.active = m.now
 	}
-	m.ask(p, e, wire.MinEcho, w.wait(), func(a echoed) {
+	m.askEcho(p, e, wire.MinEcho, w.wait(), func(a echoed) {
 		w.waiting = false
 		if a.lost {
 			w.lost()
@@ -327,7 +327,7 @@ func (m *Mesh) choose(p *peer) {
 			old = string(r.chosen.relay.name)
 		}
 		if best != nil {
-			m.logf(2, Info, "packets for %s are relayed by %s now (%s, loss %.0f%%), not %s", p.name, best.relay.name, best.srtt.Round(100*time.Microsecond), 100*best.loss(), old)
+			m.logf(2, Info, "packets for %s are relayed by %s now (%s, loss %.0f%%), not %s", p.name, best.relay.name, best.rtt.mean.Round(100*time.Microsecond), 100*best.loss(), old)
 		} else {
 			m.logf(2, Info, "packets for %s are not relayed by %s any more", p.name, old)
 		}
@@ -359,7 +359,7 @@ func (m *Mesh) best(p *peer) *way {
 		return nil
 	}
 	if !m.isStraight(p) {
-		if r.meta.measured() && p.conn != nil && r.meta.missed == 0 && clearlyBetter(&r.meta.estimate, &best.estimate) {
+		if r.meta.measured() && p.conn != nil && r.meta.missed == 0 && clearlyBetter(&r.meta.quality, &best.quality) {
 			return nil // our connection with it is
 		}
 		return best
@@ -376,7 +376,7 @@ func (m *Mesh) works(p *peer, w *way) bool {
 // clearly worse straight way to prefer a relay.
 func (m *Mesh) orStraight(p *peer, w *way) *way {
 	r := &p.relaying
-	s := &r.straight.estimate
+	s := &r.straight.quality
 	switch {
 	case s.count < 3: // it has just been found
 		r.bad = false
@@ -394,7 +394,7 @@ func (m *Mesh) orStraight(p *peer, w *way) *way {
 		return nil
 	case w == r.chosen && w.cost()+w.cost()/2 < s.cost():
 		return w
-	case w.count >= 3 && clearlyBetter(&w.estimate, s):
+	case w.count >= 3 && clearlyBetter(&w.quality, s):
 		return w
 	}
 	return nil
