@@ -424,7 +424,7 @@ func (r *receiver) relay(addr netip.AddrPort, rest []byte, size int) int {
 	}
 	way, ok := r.p.udpPath(to, s, false, len(first)-minDatagram, r.options.TCPOnly)
 	switch {
-	case way.relay == hop || !ok && s.next == hop:
+	case way.relay == hop || !ok && s.next == hop, hop != r.from && r.p.laps.again(first):
 		r.p.dropN(Loop, count)
 	case ok:
 		r.relays[way.sock].addRun(udp.Run{To: way.addr, Buf: rest[:end], Size: len(first)})

@@ -200,12 +200,17 @@ func (t *transmitter) fast(p []byte, size int) bool {
 		least = leastMTU6
 	}
 	v := s
-	if s.via != to {
+	switch {
+	case s.relay != nil:
+		if v = s.relay.state.Load(); o.DirectOnly || !v.takes(frame) {
+			return false
+		}
+	case s.via != to:
 		if v = s.via.state.Load(); v == nil || o.DirectOnly {
 			return false
 		}
 	}
-	if frame > max(v.MTU, least) || s.Adjacent && frame > s.MinMTU {
+	if frame > max(v.MTU, least) || s.Adjacent && s.relay == nil && frame > s.MinMTU {
 		return false
 	}
 	if t.legacy = s.Legacy; t.legacy != nil {

@@ -98,7 +98,7 @@ func (c *courier) sendTo(to *peer, frame []byte) {
 	}
 	c.p.traffic(to, c.now)
 	switch {
-	case s.Adjacent && (s.Tunnel == nil || len(frame) > s.MinMTU):
+	case s.Adjacent && (s.Tunnel == nil || len(frame) > s.MinMTU && !s.relayed(len(frame), c.p.options.Load().TCPOnly)):
 		c.byPacket(to, s, frame)
 	case s.Tunnel == nil:
 		c.p.dropN(Overheld, c.p.held.add(to, frame, c.now))
@@ -304,7 +304,7 @@ func (c *courier) pass(to, from, hop *peer, blob []byte) {
 	}
 	way, ok := c.p.udpPath(to, s, false, len(blob)-minDatagram, c.p.options.Load().TCPOnly)
 	switch {
-	case hop != nil && (way.relay == hop || !ok && s.next == hop):
+	case hop != nil && (way.relay == hop || !ok && s.next == hop), hop != from && c.p.laps.again(blob):
 		c.p.drop(Loop)
 		return
 	case ok:

@@ -340,6 +340,7 @@ type PeerState struct {
 	NextHop     node.Name // adjacent node towards it
 	Via         node.Name // last node that is reached by direct UDP; NextHop if we ourselves are it (effective via)
 	ViaSelf     bool      // the path search gave ourselves as via
+	Relay       node.Name // who relays our own packets for it by UDP, ahead of Via; "": nobody was chosen
 	Options     uint32    // option bits, protocol minor in the top byte
 	Addr        netip.AddrPort
 	Sock        int           // socket that Addr was heard on, -1 unknown
@@ -408,6 +409,8 @@ type Config struct {
 	TunnelServer             bool
 	NoUDPDiscovery           bool
 	NoLocalDiscovery         bool
+	NoRelay                  bool // ask not to be chosen as a relay
+	DirectOnly               bool // choose no relays
 	Echoes                   bool // announce that we answer echoes, and measure with them
 	PMTU                     int
 	ReplayWindow             int  // in packets; 0: the default, negative: none
