@@ -294,6 +294,7 @@ func (m *Mesh) ack(c *conn, text string) error {
 		opts &^= wire.ClampMSS
 	}
 	c.stage, c.activated, p.conn = active, m.now, c
+	m.lookAround = true
 	m.actives = nil
 	c.edge = graphEdge{options: opts, weight: (c.edge.weight + a.Weight) / 2}
 	port := a.Port
@@ -422,6 +423,7 @@ func (m *Mesh) forget(c *conn) {
 	}
 	if c.peer != nil && c.peer.conn == c {
 		c.peer.conn = nil
+		m.lookAround = true
 	}
 }
 
