@@ -257,8 +257,8 @@ func TestChangesOneByOneGiveWhatAllAtOnceGives(t *testing.T) {
 			for e := range g.All() {
 				fresh.Set(*e)
 			}
-			if got, want := g.Tree(), fresh.Tree(); !slices.Equal(got, want) {
-				t.Fatalf("seed %d, step %d: tree %v, want %v", seed, step, got, want)
+			if got, want := g.Tree(), fresh.Tree(); !slices.Equal(got, want) || !slices.Equal(g.Adjacent(), want.Adjacent("n0")) {
+				t.Fatalf("seed %d, step %d: tree %v, adjacent %v; want %v", seed, step, got, g.Adjacent(), want)
 			}
 			g.Changes(func(n node.Name, p Path) { known[n] = p })
 			for n, want := range fresh.Paths() {

@@ -29,8 +29,12 @@ func (t Tree) Adjacent(n node.Name) []node.Name {
 	return names
 }
 
-// Adjacent returns the neighbours of n in the broadcast tree, in order.
-func (g *Graph) Adjacent(n node.Name) []node.Name { return g.Tree().Adjacent(n) }
+// Adjacent returns the neighbours of self in the broadcast tree, in order. The caller must
+// not change it.
+func (g *Graph) Adjacent() []node.Name {
+	g.Tree()
+	return g.tree.adjacent
+}
 
 // link is an edge in both directions, in tinc's global order of edges: that of the two directions
 // that comes first in it stands for both.
@@ -58,6 +62,8 @@ type forest struct {
 	spare   []link
 	trees   []int32 // union-find forest over vertices; a root is its own parent
 	tree    Tree    // the last one
+
+	adjacent []node.Name // of self in tree
 }
 
 // maxTouched changes are remembered. Where nobody asks for the tree they would gather.
@@ -113,12 +119,20 @@ func (g *Graph) Tree() Tree {
 			taken = append(taken, l)
 		}
 	}
-	f.tree = slices.Grow(f.tree[:0], len(taken)+1)
+	f.tree, f.adjacent = slices.Grow(f.tree[:0], len(taken)+1), nil
 	for _, l := range taken {
-		if root(f.trees, l.arc.from) == root(f.trees, me) { // not on an island
-			f.tree = append(f.tree, TreeEdge{l.arc.edge.From, l.arc.edge.To})
+		if root(f.trees, l.arc.from) != root(f.trees, me) { // on an island
+			continue
+		}
+		f.tree = append(f.tree, TreeEdge{l.arc.edge.From, l.arc.edge.To})
+		switch me {
+		case l.arc.from:
+			f.adjacent = append(f.adjacent, l.arc.edge.To)
+		case l.arc.to:
+			f.adjacent = append(f.adjacent, l.arc.edge.From)
 		}
 	}
+	slices.Sort(f.adjacent)
 	clear(taken) // keep no deleted edge alive
 	f.spare = taken[:0]
 	return f.tree

@@ -37,10 +37,11 @@ type Injected struct {
 // Use: Handle any number of events, call Tick when Deadline has come, then carry
 // out what Flush returns.
 type Mesh struct {
-	cfg  Config
-	in   Injected
-	now  time.Time // of the event being handled
-	seen seen
+	cfg   Config
+	in    Injected
+	now   time.Time     // of the event being handled
+	ahead time.Duration // of the caller's clock, which has been set back
+	seen  seen
 
 	repeats repeats
 	refused time.Time // when refuse last logged
@@ -163,19 +164,36 @@ func (m *Mesh) jitter(d time.Duration) time.Duration {
 }
 
 // Deadline is when Tick has to be called, if nothing happens before.
-func (m *Mesh) Deadline() time.Time { return m.timers.next() }
+func (m *Mesh) Deadline() time.Time {
+	at := m.timers.next()
+	if at.IsZero() {
+		return at
+	}
+	return at.Add(-m.ahead)
+}
+
+// clock takes note of the time. Should the caller's clock be set back, time goes on from
+// where it was: nothing may wait until that clock has caught up.
+func (m *Mesh) clock(now time.Time) {
+	now = now.Add(m.ahead)
+	if now.Before(m.now) {
+		m.ahead += m.now.Sub(now)
+		now = m.now
+	}
+	m.now = now
+}
 
 // Tick runs what is due.
 func (m *Mesh) Tick(now time.Time) {
-	m.now = now
-	for t := m.timers.due(now); t != nil; t = m.timers.due(now) {
+	m.clock(now)
+	for t := m.timers.due(m.now); t != nil; t = m.timers.due(m.now) {
 		t.fn()
 	}
 }
 
 // Handle takes in one event.
 func (m *Mesh) Handle(now time.Time, ev Event) {
-	m.now = now
+	m.clock(now)
 	switch e := ev.(type) {
 	case Accepted:
 		m.accepted(e)
@@ -226,7 +244,7 @@ func (m *Mesh) Handle(now time.Time, ev Event) {
 // returns the effects in the order in which they are to be carried out. The
 // slice belongs to the caller.
 func (m *Mesh) Flush(now time.Time) []Effect {
-	m.now = now
+	m.clock(now)
 	if (m.graphDirty || len(m.orphans) > 0) && !m.mayWait() {
 		for m.graphDirty || len(m.orphans) > 0 {
 			m.search()
@@ -387,8 +405,8 @@ func (m *Mesh) search() {
 // comes up, a search for each batch of them would be most of what a node does.
 const (
 	// searchEvery is the least time between two searches for each node of the mesh beyond
-	// smallMesh: a search takes about a hundredth of it.
-	searchEvery = 50 * time.Microsecond
+	// smallMesh: they take about a hundredth of the time then.
+	searchEvery = 100 * time.Microsecond
 	smallMesh   = 50
 	// maxSearchWait bounds it.
 	maxSearchWait = 200 * time.Millisecond
@@ -454,7 +472,7 @@ func (m *Mesh) recompute() {
 	}
 	var tree []node.Name
 	if m.cfg.Broadcast && !m.cfg.TunnelServer {
-		tree = m.graph.Adjacent(m.cfg.Name)
+		tree = m.graph.Adjacent()
 	}
 	if !slices.Equal(tree, m.tree) {
 		m.tree, m.routesDirty = tree, true

@@ -6,7 +6,6 @@
 package sim
 
 import (
-	"container/heap"
 	"errors"
 	"fmt"
 	"io"
@@ -35,6 +34,11 @@ type World struct {
 	TCP, UDP func(from, to *Host) bool
 	// Loss is the part of datagrams that get lost, none if nil.
 	Loss func(from, to *Host) float64
+	// Duplicate is the part of datagrams that arrive twice, Reorder of those that arrive
+	// up to 200 ms late; none if nil.
+	Duplicate, Reorder func(from, to *Host) float64
+	// Rate of a meta connection in bytes a second, without limit if 0 or nil.
+	Rate func(from, to *Host) int
 	// PathMTU is the largest UDP payload on a path plus 28, 1500 if nil.
 	PathMTU func(from, to *Host) int
 
@@ -45,6 +49,7 @@ type World struct {
 	// Sent counts requests on meta connections by their number, Datagrams all datagrams.
 	Sent      map[int]int
 	Datagrams int
+	Stuck     int // most messages that waited on a connection that did not carry them
 	// Misunderstood are requests that a node of tinc 1.0 got and does not know.
 	Misunderstood []string
 	// Log is called for each message of a brain, if it is not nil.
@@ -89,19 +94,22 @@ type Host struct {
 	flushing bool                    // a flush is under way
 	bad      map[node.Name]int       // records in a row that could not be opened
 	heard    map[node.Name]time.Time // last HeardFrom
+	skew     time.Duration           // of its clock
 }
 
 // link is one end of a meta connection.
 type link struct {
-	host   *Host
-	id     mesh.ConnID
-	run    int // of the host when the link was made
-	other  *link
-	secure *mesh.Secure
-	rsa    *mesh.SecureLegacy
-	last   time.Time // arrival of the latest message, so that order is kept
-	closed bool
-	stuck  []func() // what could not be delivered, oldest first
+	host    *Host
+	id      mesh.ConnID
+	run     int // of the host when the link was made
+	other   *link
+	secure  *mesh.Secure
+	rsa     *mesh.SecureLegacy
+	last    time.Time // arrival of the latest message, so that order is kept
+	closed  bool
+	stalled bool
+	open    *batch     // what was sent last
+	stuck   []delivery // what could not be delivered, oldest first
 }
 
 // New returns an empty world in which everybody reaches everybody in 10 ms.
@@ -224,7 +232,7 @@ func (h *Host) Start(connectTo ...node.Name) {
 	h.Brain = mesh.New(cfg, mesh.Injected{
 		Rand:    rand.New(rand.NewPCG(h.w.Rand.Uint64(), h.w.Rand.Uint64())),
 		Secrets: h.w.secrets(),
-	}, h.w.Now)
+	}, h.now())
 	h.flush()
 }
 
@@ -254,53 +262,138 @@ func (l *link) shut(err error) {
 	}
 }
 
+// delivery is what comes out of a connection: a request, or anything else that happens then.
+type delivery struct {
+	text string
+	fn   func()
+}
+
+// batch is what was sent in one go, and so arrives in one.
+type batch struct {
+	sent time.Time
+	all  []delivery
+}
+
 // deliver runs fn at the far end, in order, if the far node still runs then.
-func (l *link) deliver(fn func()) {
+func (l *link) deliver(fn func()) { l.put(delivery{fn: fn}) }
+
+func (l *link) put(d delivery) {
 	w, o := l.host.w, l.other
-	if len(l.stuck) > 0 || !w.TCP(l.host, o.host) || !w.TCP(o.host, l.host) {
-		l.stuck = append(l.stuck, fn)
+	if len(l.stuck) > 0 || !w.passes(l) {
+		l.stuck = append(l.stuck, d)
+		l.host.w.Stuck = max(l.host.w.Stuck, len(l.stuck))
 		if len(l.stuck) == 1 {
 			w.After(time.Second, l.retransmit)
 		}
+		return
+	}
+	if b := l.open; b != nil && b.sent.Equal(w.Now) && (w.Rate == nil || w.Rate(l.host, o.host) == 0) {
+		b.all = append(b.all, d)
 		return
 	}
 	at := w.Now.Add(w.Delay(l.host, o.host))
 	if at.Before(o.last) {
 		at = o.last
 	}
+	if w.Rate != nil {
+		if rate := w.Rate(l.host, o.host); rate > 0 {
+			at = at.Add(time.Duration(len(d.text)+overhead) * time.Second / time.Duration(rate))
+		}
+	}
 	o.last = at
+	b := &batch{sent: w.Now, all: []delivery{d}}
+	l.open = b
 	w.at(at, func() {
+		if l.open == b {
+			l.open = nil
+		}
+		for _, d := range b.all {
+			switch {
+			case o.host.run != o.run:
+				return
+			case d.fn != nil:
+				d.fn()
+			default:
+				o.host.take(mesh.Request{Conn: o.id, Text: d.text})
+			}
+		}
 		if o.host.run == o.run {
-			fn()
+			o.host.soon()
 		}
 	})
 }
 
+// passes tells whether the connection l carries anything at all.
+func (w *World) passes(l *link) bool {
+	a, b := l.host, l.other.host
+	return w.TCP(a, b) && w.TCP(b, a) && !l.stalled && !l.other.stalled
+}
+
+// overhead of a request on a slow connection, in bytes.
+const overhead = 24
+
+// Stall lets the connections of h with other stand while they carry nothing any more, as when
+// a router on the way has forgotten them.
+func (h *Host) Stall(other *Host) {
+	for _, l := range h.links {
+		if l.other.host == other {
+			l.stalled = true
+		}
+	}
+}
+
+// Jump sets the clock of h forward, or back. That is also what a node sees that was
+// suspended.
+func (h *Host) Jump(d time.Duration) {
+	h.skew += d
+	if h.Up {
+		h.wake = time.Time{}
+		h.flush()
+	}
+}
+
+// now is the time on the clock of h.
+func (h *Host) now() time.Time { return h.w.Now.Add(h.skew) }
+
 // retransmit delivers what is stuck once the hosts reach each other.
 func (l *link) retransmit() {
 	w := l.host.w
-	if !w.TCP(l.host, l.other.host) || !w.TCP(l.other.host, l.host) {
+	if l.closed && !l.host.Up {
+		return
+	}
+	if !w.passes(l) {
 		w.After(time.Second, l.retransmit)
 		return
 	}
 	all := l.stuck
 	l.stuck = nil
-	for _, fn := range all {
-		l.deliver(fn)
+	for _, d := range all {
+		l.put(d)
 	}
 }
 
 // event feeds one event to the brain and carries out what follows.
 func (h *Host) event(e mesh.Event) {
-	if !h.Up {
-		return
+	if h.take(e) {
+		h.soon()
 	}
-	h.Brain.Handle(h.w.Now, e)
-	if h.w.Batch == 0 {
+}
+
+// take feeds one event to the brain.
+func (h *Host) take(e mesh.Event) bool {
+	if h.Up {
+		h.Brain.Handle(h.now(), e)
+	}
+	return h.Up
+}
+
+// soon carries out what follows from events.
+func (h *Host) soon() {
+	switch {
+	case !h.Up:
+	case h.w.Batch == 0:
 		h.flush()
-		return
-	}
-	if !h.flushing {
+	case !h.flushing:
 		h.flushing = true
 		run := h.run
 		h.w.After(h.w.Batch, func() {
@@ -313,13 +406,16 @@ func (h *Host) event(e mesh.Event) {
 }
 
 func (h *Host) flush() {
-	for _, e := range h.Brain.Flush(h.w.Now) {
+	for _, e := range h.Brain.Flush(h.now()) {
 		if h.Record {
 			h.Effects = append(h.Effects, e)
 		}
 		h.do(e)
 	}
 	at := h.Brain.Deadline()
+	if !at.IsZero() {
+		at = at.Add(-h.skew)
+	}
 	if at.IsZero() || at.Equal(h.wake) && h.wake.After(h.w.Now) {
 		return
 	}
@@ -328,7 +424,7 @@ func (h *Host) flush() {
 	gen, run := h.tick, h.run
 	h.w.at(at, func() {
 		if h.run == run && h.tick == gen && h.Up {
-			h.Brain.Tick(h.w.Now)
+			h.Brain.Tick(h.now())
 			h.flush()
 		}
 	})
@@ -362,7 +458,7 @@ func (h *Host) do(e mesh.Effect) {
 			if l.other.host.Old && !understood(l.other.host, e.Text) {
 				w.Misunderstood = append(w.Misunderstood, fmt.Sprintf("%s to %s: %s", h.Name, l.other.host.Name, e.Text))
 			}
-			l.deliver(func() { l.other.host.event(mesh.Request{Conn: l.other.id, Text: e.Text}) })
+			l.put(delivery{text: e.Text})
 		}
 	case mesh.CloseConn:
 		if l := h.links[e.Conn]; l != nil {
@@ -530,12 +626,22 @@ func (h *Host) datagram(addr netip.AddrPort, size int, arrived func(*Host)) {
 	if !w.UDP(h, to) || size+28 > mtu || w.Loss != nil && w.Rand.Float64() < w.Loss(h, to) {
 		return
 	}
-	run := to.run
-	w.at(w.Now.Add(w.Delay(h, to)), func() {
-		if to.Up && to.run == run {
-			arrived(to)
+	copies := 1
+	if w.Duplicate != nil && w.Rand.Float64() < w.Duplicate(h, to) {
+		copies = 2
+	}
+	for range copies {
+		delay := w.Delay(h, to)
+		if w.Reorder != nil && w.Rand.Float64() < w.Reorder(h, to) {
+			delay += time.Duration(w.Rand.IntN(200)) * time.Millisecond
 		}
-	})
+		run := to.run
+		w.at(w.Now.Add(delay), func() {
+			if to.Up && to.run == run {
+				arrived(to)
+			}
+		})
+	}
 }
 
 // ---------------------------------------------------------------- time
@@ -546,7 +652,7 @@ func (w *World) at(t time.Time, fn func()) {
 	if t.Before(w.Now) {
 		t = w.Now
 	}
-	heap.Push(&w.queue, item{t, w.seq, fn})
+	w.queue.push(item{t.UnixNano(), w.seq, fn})
 }
 
 // After runs fn when d has passed.
@@ -564,36 +670,12 @@ func (w *World) Until(d time.Duration, ok func() bool) (time.Duration, bool) {
 		if ok() {
 			return w.Now.Sub(begin), true
 		}
-		if len(w.queue) == 0 || w.queue[0].at.After(end) {
+		if len(w.queue) == 0 || w.queue[0].at > end.UnixNano() {
 			w.Now = end
 			return d, false
 		}
-		it := heap.Pop(&w.queue).(item)
-		w.Now = it.at
+		it := w.queue.pop()
+		w.Now = time.Unix(0, it.at).UTC()
 		it.fn()
 	}
-}
-
-type item struct {
-	at  time.Time
-	seq uint64
-	fn  func()
-}
-
-type queue []item
-
-func (q queue) Len() int { return len(q) }
-func (q queue) Less(i, j int) bool {
-	if !q[i].at.Equal(q[j].at) {
-		return q[i].at.Before(q[j].at)
-	}
-	return q[i].seq < q[j].seq
-}
-func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q *queue) Push(x any)   { *q = append(*q, x.(item)) }
-func (q *queue) Pop() any {
-	old := *q
-	it := old[len(old)-1]
-	*q = old[:len(old)-1]
-	return it
 }
