@@ -283,6 +283,8 @@ type peer struct {
 	since     time.Time // of the last change of reachability, zero: never
 	conn      *conn     // activated meta connection
 	greeting  *timer    // of greet
+	failed    int       // attempts of AutoConnect to connect to it, in a row
+	shunned   time.Time // when AutoConnect may try it again
 
 	session     session
 	askedKey    time.Time // last request for its public key

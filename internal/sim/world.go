@@ -46,12 +46,20 @@ type World struct {
 	// from them, as one that is busy does. If zero it does so after each event.
 	Batch time.Duration
 
+	// Accept is how many connections a node takes in at once and then each second, as
+	// MaxConnectionBurst has it; the others wait. Without limit if 0.
+	Accept int
+	// Dials counts attempts to connect.
+	Dials int
+
 	// Sent counts requests on meta connections by their number, Datagrams all datagrams.
 	Sent      map[int]int
 	Datagrams int
 	Stuck     int // most messages that waited on a connection that did not carry them
 	// Misunderstood are requests that a node of tinc 1.0 got and does not know.
 	Misunderstood []string
+	// OnSend is called for each request that goes into a meta connection, if it is not nil.
+	OnSend func(from, to *Host, text string)
 	// Log is called for each message of a brain, if it is not nil.
 	Log func(h *Host, l mesh.Log)
 
@@ -95,6 +103,7 @@ type Host struct {
 	bad      map[node.Name]int       // records in a row that could not be opened
 	heard    map[node.Name]time.Time // last HeardFrom
 	skew     time.Duration           // of its clock
+	turn     time.Time               // when the next connection may be taken in, if they have come one by one
 }
 
 // link is one end of a meta connection.
@@ -342,6 +351,24 @@ func (h *Host) Stall(other *Host) {
 	}
 }
 
+// Cut ends the connections of h with other, as a reset by the network does.
+func (h *Host) Cut(other *Host) {
+	err := errors.New("connection reset by peer")
+	for _, id := range slices.Sorted(maps.Keys(h.links)) {
+		l := h.links[id]
+		if l.other.host != other || l.closed {
+			continue
+		}
+		for _, x := range []*link{l, l.other} {
+			x.closed = true
+			delete(x.host.links, x.id)
+		}
+		for _, x := range []*link{l, l.other} {
+			x.host.event(mesh.Closed{Conn: x.id, Err: err})
+		}
+	}
+}
+
 // Jump sets the clock of h forward, or back. That is also what a node sees that was
 // suspended.
 func (h *Host) Jump(d time.Duration) {
@@ -458,6 +485,9 @@ func (h *Host) do(e mesh.Effect) {
 			if l.other.host.Old && !understood(l.other.host, e.Text) {
 				w.Misunderstood = append(w.Misunderstood, fmt.Sprintf("%s to %s: %s", h.Name, l.other.host.Name, e.Text))
 			}
+			if w.OnSend != nil {
+				w.OnSend(h, l.other.host, e.Text)
+			}
 			l.put(delivery{text: e.Text})
 		}
 	case mesh.CloseConn:
@@ -495,6 +525,7 @@ func (h *Host) do(e mesh.Effect) {
 
 func (h *Host) dial(e mesh.Dial) {
 	w := h.w
+	w.Dials++
 	ip, _ := netip.ParseAddr(e.To.Host)
 	to := w.byAddr[ip]
 	run := h.run
@@ -514,26 +545,63 @@ func (h *Host) dial(e mesh.Dial) {
 		return
 	}
 	d := w.Delay(h, to)
+	toRun := to.run
 	w.at(w.Now.Add(d), func() {
-		if h.run != run || h.hungUp[e.Conn] {
-			return
-		}
 		if !to.Up {
 			fail(d, "connection refused")
 			return
 		}
-		to.accepted += 2
-		a := &link{host: h, id: e.Conn, run: h.run}
-		b := &link{host: to, id: to.accepted, run: to.run}
-		a.other, b.other = b, a
-		local := netip.AddrPortFrom(h.Addr.Addr(), uint16(20000+to.accepted%40000))
-		remote := netip.AddrPortFrom(h.outside().Addr(), local.Port())
-		h.links[a.id], to.links[b.id] = a, b
-		to.event(mesh.Accepted{Conn: b.id, Remote: remote, Local: to.Addr})
-		if !b.closed {
-			b.deliver(func() { h.event(mesh.Dialed{Conn: a.id, Remote: to.Addr, Local: local}) })
-		}
+		// The kernel has accepted; the node does so when its turn comes.
+		turn := to.turnOf(w.Now)
+		w.at(turn, func() {
+			switch {
+			case h.run != run || h.hungUp[e.Conn]:
+				to.turn = to.turn.Add(-to.pace()) // its turn goes to the next
+			case !to.Up || to.run != toRun:
+				fail(0, "connection reset by peer")
+			default:
+				h.meet(to, e)
+			}
+		})
 	})
+}
+
+// pace is the time between two connections that are taken in, when many come.
+func (h *Host) pace() time.Duration {
+	if h.w.Accept == 0 {
+		return 0
+	}
+	return time.Second / time.Duration(h.w.Accept)
+}
+
+// turnOf returns when a connection that has come now is taken in.
+func (h *Host) turnOf(now time.Time) time.Time {
+	if h.w.Accept == 0 {
+		return now
+	}
+	if full := now.Add(-time.Second); h.turn.Before(full) {
+		h.turn = full // so many are taken in at once
+	}
+	h.turn = h.turn.Add(h.pace())
+	if h.turn.Before(now) {
+		return now
+	}
+	return h.turn
+}
+
+// meet makes the connection that h has asked for and to has taken in.
+func (h *Host) meet(to *Host, e mesh.Dial) {
+	to.accepted += 2
+	a := &link{host: h, id: e.Conn, run: h.run}
+	b := &link{host: to, id: to.accepted, run: to.run}
+	a.other, b.other = b, a
+	local := netip.AddrPortFrom(h.Addr.Addr(), uint16(20000+to.accepted%40000))
+	remote := netip.AddrPortFrom(h.outside().Addr(), local.Port())
+	h.links[a.id], to.links[b.id] = a, b
+	to.event(mesh.Accepted{Conn: b.id, Remote: remote, Local: to.Addr})
+	if !b.closed {
+		b.deliver(func() { h.event(mesh.Dialed{Conn: a.id, Remote: to.Addr, Local: local}) })
+	}
 }
 
 // trySecure completes the handshake once both ends want it, and checks what a
