@@ -102,8 +102,9 @@ type Host struct {
 	flushing bool                    // a flush is under way
 	bad      map[node.Name]int       // records in a row that could not be opened
 	heard    map[node.Name]time.Time // last HeardFrom
-	skew     time.Duration           // of its clock
-	turn     time.Time               // when the next connection may be taken in, if they have come one by one
+	cfg      mesh.Config
+	skew     time.Duration // of its clock
+	turn     time.Time     // when the next connection may be taken in, if they have come one by one
 }
 
 // link is one end of a meta connection.
@@ -121,10 +122,13 @@ type link struct {
 	stuck   []delivery // what could not be delivered, oldest first
 }
 
+// epoch is when a world begins.
+var epoch = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+
 // New returns an empty world in which everybody reaches everybody in 10 ms.
 func New(seed uint64) *World {
 	w := &World{
-		Now:    time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC),
+		Now:    epoch,
 		Rand:   rand.New(rand.NewPCG(seed, 0x7469_6e63_616e)),
 		Delay:  func(_, _ *Host) time.Duration { return 10 * time.Millisecond },
 		TCP:    func(_, _ *Host) bool { return true },
@@ -238,6 +242,7 @@ func (h *Host) Start(connectTo ...node.Name) {
 	if h.Configure != nil {
 		h.Configure(&cfg)
 	}
+	h.cfg = cfg
 	h.Brain = mesh.New(cfg, mesh.Injected{
 		Rand:    rand.New(rand.NewPCG(h.w.Rand.Uint64(), h.w.Rand.Uint64())),
 		Secrets: h.w.secrets(),
@@ -385,9 +390,6 @@ func (h *Host) now() time.Time { return h.w.Now.Add(h.skew) }
 // retransmit delivers what is stuck once the hosts reach each other.
 func (l *link) retransmit() {
 	w := l.host.w
-	if l.closed && !l.host.Up {
-		return
-	}
 	if !w.passes(l) {
 		w.After(time.Second, l.retransmit)
 		return
@@ -600,7 +602,23 @@ func (h *Host) meet(to *Host, e mesh.Dial) {
 	h.links[a.id], to.links[b.id] = a, b
 	to.event(mesh.Accepted{Conn: b.id, Remote: remote, Local: to.Addr})
 	if !b.closed {
-		b.deliver(func() { h.event(mesh.Dialed{Conn: a.id, Remote: to.Addr, Local: local}) })
+		stands := false
+		b.deliver(func() {
+			stands = true
+			h.event(mesh.Dialed{Conn: a.id, Remote: to.Addr, Local: local})
+		})
+		h.w.After(e.Timeout, func() {
+			if !stands && h.run == a.run && h.links[a.id] == a {
+				known := b.closed
+				a.closed, b.closed = true, true
+				delete(h.links, a.id)
+				h.event(mesh.Closed{Conn: a.id, Err: errors.New("timed out")})
+				if to.run == b.run && !known {
+					delete(to.links, b.id)
+					to.event(mesh.Closed{Conn: b.id, Err: errors.New("connection reset by peer")})
+				}
+			}
+		})
 	}
 }
 
