@@ -305,6 +305,7 @@ func (m *Mesh) ack(c *conn, text string) error {
 	}
 	c.stage, c.activated, p.conn = active, m.now, c
 	c.rtt.add(m.now.Sub(c.idSent)) // the login was a round trip or two
+	m.lookAround = true
 	m.actives = nil
 	c.edge = graphEdge{options: opts, weight: (c.edge.weight + a.Weight) / 2}
 	port := a.Port
@@ -433,6 +434,7 @@ func (m *Mesh) forget(c *conn) {
 	}
 	if c.peer != nil && c.peer.conn == c {
 		c.peer.conn = nil
+		m.lookAround = true
 	}
 }
 

@@ -33,6 +33,8 @@ const (
 	// with each round up to MaxTimeout, and half of it is random, so that nodes
 	// that lost the same neighbour do not come back all at once.
 	firstRetry = time.Second
+	// aloneRetry bounds the wait of a node that has no connection at all.
+	aloneRetry = time.Minute
 	// settled is how long a connection must live before its loss counts as news
 	// and not as another failure.
 	settled = 10 * time.Second
@@ -111,6 +113,16 @@ func (m *Mesh) roundFailed(o *outgoing) {
 		m.giveUp(o)
 		return
 	}
+	if o.auto { // AutoConnect tries others meanwhile: this one may be dead
+		p := m.peer(o.name)
+		p.failed++
+		wait := m.backoff(p.failed)
+		p.shunned = m.now.Add(wait)
+		m.after(wait, m.autoConnectSoon)
+		m.giveUp(o)
+		m.autoConnectSoon()
+		return
+	}
 	d := m.backoff(o.round)
 	m.logf(1, Info, "next attempt to connect to %s in %s", o.name, d.Round(100*time.Millisecond))
 	m.dialAfter(o, d)
@@ -118,6 +130,9 @@ func (m *Mesh) roundFailed(o *outgoing) {
 
 func (m *Mesh) backoff(round int) time.Duration {
 	d := max(m.cfg.MaxTimeout, firstRetry)
+	if len(m.activeConns()) == 0 {
+		d = min(d, aloneRetry)
+	}
 	if round < 20 {
 		d = min(d, firstRetry<<(round-1))
 	}
@@ -178,6 +193,7 @@ func (m *Mesh) neighbours(n node.Name) (count int) {
 // connected: the connection of o has been activated.
 func (m *Mesh) connected(o *outgoing) {
 	o.up, o.queue = m.now, nil
+	o.conn.peer.failed = 0
 	m.autoConnectSoon()
 	if o.conn.remote.IsValid() && o.conn.dialled() {
 		m.remember(o.conn.peer, o.conn.remote)
@@ -255,6 +271,9 @@ func (m *Mesh) giveUp(o *outgoing) {
 // retry forgets all waiting times.
 func (m *Mesh) retry() {
 	m.pausedUntil = time.Time{}
+	for _, p := range m.order {
+		p.failed, p.shunned = 0, time.Time{}
+	}
 	for _, o := range m.sortedDials() {
 		o.round = 0
 		if o.conn == nil {
@@ -302,7 +321,7 @@ func (m *Mesh) autoConnect() {
 		}
 		var free []*peer
 		for _, p := range m.order {
-			if p != m.self && p.conn == nil && (m.mayLogIn(p) || p.reachable && p.minor() >= 2) && m.dials[p.name] == nil && m.hasAnyAddress(p) {
+			if p != m.self && p.conn == nil && !m.now.Before(p.shunned) && (m.mayLogIn(p) || p.reachable && p.minor() >= 2) && m.dials[p.name] == nil && m.hasAnyAddress(p) {
 				free = append(free, p)
 			}
 		}
