@@ -215,7 +215,7 @@ func (d *Daemon) open() error {
 		LocalAddr:   localAddrTowards,
 	})
 	d.conns = metaconn.New(metaconn.Config{
-		Self: d.network().Name, Key: d.id.Key, RSAKey: d.id.RSAKey, Suite: s.Suite, Rand: rand.Reader,
+		Self: d.network().Name, NetName: d.opts.Layout.NetName, Proxy: s.Proxy, Key: d.id.Key, RSAKey: d.id.RSAKey, Suite: s.Suite, Rand: rand.Reader,
 		Event: d.event, Data: d.plane,
 		Invitation: d.serveInvitation,
 		LoadHost:   d.loadHost,

@@ -22,7 +22,11 @@ const (
 )
 
 // tune sets the options of a connection that stands. None of them is vital.
-func tune(tcp *net.TCPConn) {
+func tune(s stream) {
+	tcp, ok := s.(*net.TCPConn)
+	if !ok {
+		return
+	}
 	tcp.SetNoDelay(true)
 	tcp.SetKeepAlive(false)
 	raw, err := tcp.SyscallConn()

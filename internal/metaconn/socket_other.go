@@ -10,7 +10,11 @@ import (
 )
 
 // tune sets the options of a connection that stands.
-func tune(tcp *net.TCPConn) {
+func tune(s stream) {
+	tcp, ok := s.(*net.TCPConn)
+	if !ok {
+		return
+	}
 	tcp.SetNoDelay(true)
 	tcp.SetKeepAlive(false)
 }
