@@ -284,6 +284,8 @@ func (c *courier) fromRecord(from, hop *peer, record []byte) {
 	case wire.TypeIP:
 		from.counters.in(1, len(body))
 		c.slow(from, body)
+	case wire.TypeEcho:
+		c.p.echoIn(from, hop, true, false, append([]byte(nil), body...))
 	case wire.TypeProbe: // has to come in a datagram
 		c.p.drop(UnexpectedType)
 	default:

@@ -122,7 +122,28 @@ type (
 		Node node.Name
 		Size int
 	}
+	// EchoIn: a record of type 8 from Node was opened. Data is the whole echo.
+	EchoIn struct {
+		Node   node.Name
+		Hop    node.Name // who handed it to us; "" if that is not known
+		TCP    bool      // over a meta connection
+		Direct bool      // the datagram had the all-zero destination id
+		Data   []byte
+	}
 
+	// Echo: measure a way to Node, once. It is answered by one EchoResult with the same ID.
+	Echo struct {
+		ID      uint64
+		Node    node.Name
+		Way     EchoWay
+		Via     node.Name // the relay to go through by UDP, "" if none; with EchoUDP only
+		Size    int       // bytes of IP packet that it stands for; at least wire.MinEcho are sent
+		Timeout time.Duration
+	}
+
+	// NetworkChanged: addresses, interfaces or routes of this machine have changed, or it
+	// has slept. All ways are tried anew at once. Reason is for the log.
+	NetworkChanged struct{ Reason string }
 	// Retry: forget all waiting times and dial now (SIGALRM, control 10).
 	Retry struct{}
 	// Purge: forget edges and subnets of unreachable nodes (control 8).
@@ -206,6 +227,24 @@ type (
 		Addr netip.AddrPort
 		Sock int // index of the socket to use, -1: any of the right family
 		Data []byte
+	}
+	// SendEcho seals and sends a record of type 8 to Node, the way that is said.
+	SendEcho struct {
+		Node node.Name
+		Way  EchoWay
+		Via  node.Name // with EchoUDP: the relay, "" for none
+		Data []byte
+	}
+	// EchoResult answers an Echo. Probed is true for a node that does not answer echoes: RTT is
+	// then that of the last UDP probe.
+	EchoResult struct {
+		ID          uint64
+		Node        node.Name
+		Size        int // bytes of data of the echo
+		RTT         time.Duration
+		There, Back Leg
+		Probed      bool
+		Err         error // nil: it was answered
 	}
 	// TunnelledData is a node-to-node record that came inside a REQ_KEY
 	// request; the data plane opens it or passes it on.
@@ -356,6 +395,7 @@ type Config struct {
 	TunnelServer             bool
 	NoUDPDiscovery           bool
 	NoLocalDiscovery         bool
+	Echoes                   bool // announce that we answer echoes, and measure with them
 	PMTU                     int
 	ReplayWindow             int  // in packets; 0: the default, negative: none
 	Weight                   *int // Weight in the main configuration
@@ -363,6 +403,7 @@ type Config struct {
 
 	PingInterval, PingTimeout        time.Duration
 	MaxTimeout                       time.Duration
+	MinTimeout                       time.Duration // the shortest wait before another attempt to connect
 	KeyExpire                        time.Duration
 	UDPDiscoveryInterval             time.Duration
 	UDPDiscoveryKeepalive            time.Duration

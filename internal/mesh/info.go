@@ -117,6 +117,7 @@ type Size struct {
 	Timers                  int
 	Texts                   int // of flooded requests, remembered
 	Repeats, Dirty, Orphans int
+	Echoes                  int // unanswered
 }
 
 // Size returns how much the brain holds.
@@ -125,7 +126,7 @@ func (m *Mesh) Size() Size {
 		Nodes: len(m.nodes), Edges: m.graph.Len(), Subnets: m.subnets,
 		Conns: len(m.conns), Wishes: len(m.dials), Timers: len(m.timers.heap),
 		Texts: len(m.seen.young) + len(m.seen.old), Repeats: len(m.repeats.counts),
-		Dirty: len(m.dirty), Orphans: len(m.orphans),
+		Echoes: len(m.echoes), Dirty: len(m.dirty), Orphans: len(m.orphans),
 	}
 }
 
