@@ -304,6 +304,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 	})
 	defer inBackground(d.mendClashes)()
 	defer inBackground(d.watchClocks)()
+	defer inBackground(d.watchNetwork)()
 	var accepting sync.WaitGroup
 	for _, l := range d.tcp {
 		accepting.Go(func() {
