@@ -96,6 +96,9 @@ func (m *Mesh) dialed(e Dialed) {
 		return
 	}
 	c.remote, c.local = e.Remote, e.Local
+	if c.out != nil && len(c.out.tries) > 0 {
+		c.out.answered(e.To)
+	}
 	c.stage, c.began, c.idSent = greeting, m.now, m.now
 	m.logf(1, Info, "connected to %s", c)
 	m.emit(SendLine{Conn: c.id, Text: m.idLine(c)})

@@ -532,12 +532,28 @@ func (h *Host) do(e mesh.Effect) {
 	}
 }
 
+// headStart is how long the hands try one address before the next.
+const headStart = 250 * time.Millisecond
+
 func (h *Host) dial(e mesh.Dial) {
 	w := h.w
 	w.Dials++
 	ip, _ := netip.ParseAddr(e.To.Host)
 	to := w.byAddr[ip]
 	run := h.run
+	for i, o := range e.Others { // those that have not answered within the head start
+		if to != nil && !to.NAT.IsValid() && to.Up && w.TCP(h, to) && w.TCP(to, h) {
+			break
+		}
+		next := e
+		next.To, next.Others = o, e.Others[i+1:]
+		w.at(w.Now.Add(headStart), func() {
+			if h.run == run && !h.hungUp[e.Conn] {
+				h.dial(next)
+			}
+		})
+		return
+	}
 	fail := func(after time.Duration, why string) {
 		w.at(w.Now.Add(after), func() {
 			if h.run == run {
