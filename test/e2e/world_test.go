@@ -27,6 +27,7 @@ type world struct {
 	internet *lab.Router
 	families []string // of the underlay
 	nodes    []*node
+	rules    []*lab.Rule // of fails, until lift
 }
 
 // node is a host with a tincan (or a tinc) on it. The network is always called home.
