@@ -73,13 +73,10 @@ func TestFourCountries(t *testing.T) {
 // or that of the NAT in front of it.
 func (w *world) country(name string, kind lab.NAT, q lab.Quality) *node {
 	w.Helper()
-	var n *node
-	var cable *lab.Link
-	if kind == open {
-		n = w.cabled(name)
-		cable = n.link
-	} else {
-		n = w.natted(name, kind)
+	w.cables = true
+	n := w.natted(name, kind)
+	cable := n.link
+	if n.gate != nil {
 		cable = n.uplink
 	}
 	w.must(cable.Quality(q))

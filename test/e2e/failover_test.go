@@ -269,24 +269,13 @@ func failures() []failure {
 // pair are two public nodes with a meta connection.
 func (w *world) pair() (a, b *node) {
 	w.Helper()
-	a, b = w.cabled("left"), w.cabled("right")
+	w.cables = true
+	a, b = w.node("left"), w.node("right")
 	a.found()
 	a.up()
 	b.joins(a.invite(b.Name()))
 	a.reaches(b)
 	return a, b
-}
-
-// cabled adds a public node at a cable.
-func (w *world) cabled(name string) *node {
-	w.Helper()
-	h, err := w.lab.Host(name)
-	w.must(err)
-	n := &node{Host: h, w: w}
-	w.nodes = append(w.nodes, n)
-	n.link, err = w.internet.Cable(h, w.prefixes()...)
-	w.must(err)
-	return n
 }
 
 // apart are two nodes that know each other by a third one. If they are behind NAT
@@ -310,7 +299,8 @@ func (w *world) apart(kind lab.NAT) (meet, a, b *node) {
 // w.nodes; used tells which of them is in use.
 func (w *world) relays() (s *scene, used func() *node) {
 	w.Helper()
-	r := []*node{w.cabled("meet"), w.cabled("again")}
+	w.cables = true
+	r := []*node{w.node("meet"), w.node("again")}
 	a, b := w.natted("left", lab.Symmetric), w.natted("right", lab.Symmetric)
 	r[0].found()
 	r[0].up()
@@ -373,7 +363,7 @@ func (w *world) datagrams(a, b *node) func() flow {
 func (w *world) stream(a, b *node) func() flow {
 	return func() flow {
 		w.Helper()
-		f, err := lab.Bytes(a.Host, b.Host, b.vpn("ip4"))
+		f, err := lab.Stream(a.Host, b.Host, b.vpn("ip4"))
 		w.must(err)
 		return oneWay{f}
 	}
