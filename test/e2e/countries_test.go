@@ -51,7 +51,7 @@ func TestFourCountries(t *testing.T) {
 	if least := 2 * (40 + 10 + 10 + 50) * time.Millisecond; rtt < least || rtt > least+100*time.Millisecond {
 		t.Errorf("the round trip from china to russia takes %v; the links take at least %v", rtt, least)
 	}
-	w.must(send(china, russia, russia.vpn("ip4"), 256<<10))
+	w.must(send(china, russia, russia.vpn("ip4"), 64<<10))
 
 	w.eventually("china and manila are connected, in case singapore is lost", 2*patience, func() bool {
 		return china.connected(manila) || china.connected(russia)
@@ -64,9 +64,6 @@ func TestFourCountries(t *testing.T) {
 	if count.Answered == 0 {
 		t.Errorf("china and russia, by manila: %s", count)
 	}
-
-	singapore.up()
-	w.allReach("ip4", w.nodes...)
 }
 
 // country adds a node at the end of a cable of the given quality, which is its own
