@@ -200,18 +200,26 @@ func (t *transmitter) fast(p []byte, size int) bool {
 		least = leastMTU6
 	}
 	v := s
-	if s.via != to {
+	switch {
+	case s.relay != nil:
+		if v = s.relay.state.Load(); o.DirectOnly || !v.takes(frame) {
+			return false
+		}
+	case s.via != to:
 		if v = s.via.state.Load(); v == nil || o.DirectOnly {
 			return false
 		}
 	}
-	if frame > max(v.MTU, least) || s.Adjacent && frame > s.MinMTU {
+	if frame > max(v.MTU, least) || s.Adjacent && s.relay == nil && frame > s.MinMTU {
 		return false
 	}
 	if t.legacy = s.Legacy; t.legacy != nil {
 		t.way, ok = t.p.legacyPath(to, s, frame, o.TCPOnly)
 		t.to = to
 		t.p.traffic(to, t.now)
+		if ok {
+			t.p.sentTo(to, t.now, frame)
+		}
 		return ok
 	}
 	if s.Compression != compress.None {
@@ -228,6 +236,7 @@ func (t *transmitter) fast(p []byte, size int) bool {
 	}
 	copy(t.ids[6:], t.p.selfID[:])
 	t.p.traffic(to, t.now)
+	t.p.sentTo(t.way.relay, t.now, frame)
 	return true
 }
 

@@ -98,7 +98,7 @@ func (c *courier) sendTo(to *peer, frame []byte) {
 	}
 	c.p.traffic(to, c.now)
 	switch {
-	case s.Adjacent && (s.Tunnel == nil || len(frame) > s.MinMTU):
+	case s.Adjacent && (s.Tunnel == nil || len(frame) > s.MinMTU && !s.relayed(len(frame), c.p.options.Load().TCPOnly)):
 		c.byPacket(to, s, frame)
 	case s.Tunnel == nil:
 		c.p.dropN(Overheld, c.p.held.add(to, frame, c.now))
@@ -126,6 +126,7 @@ func (c *courier) seal(to *peer, s *state, typ byte, data []byte) {
 		c.byMeta(to, s, c.p.self, c.blob)
 		return
 	}
+	c.p.sentTo(way.relay, c.now, len(data)+ethernetLen)
 	c.send(way, c.blob)
 }
 
@@ -303,10 +304,11 @@ func (c *courier) pass(to, from, hop *peer, blob []byte) {
 	}
 	way, ok := c.p.udpPath(to, s, false, len(blob)-minDatagram, c.p.options.Load().TCPOnly)
 	switch {
-	case hop != nil && (way.relay == hop || !ok && s.next == hop):
+	case hop != nil && (way.relay == hop || !ok && s.next == hop), hop != from && c.p.laps.again(blob):
 		c.p.drop(Loop)
 		return
 	case ok:
+		c.p.sentTo(way.relay, c.now, len(blob)-minDatagram+ethernetLen)
 		c.send(way, blob)
 	default:
 		c.byMeta(to, s, from, blob)

@@ -265,6 +265,9 @@ func (m *Mesh) ownOptions(p *peer) wire.Options {
 	}
 	if m.cfg.Echoes {
 		o |= wire.Echoes
+		if m.cfg.NoRelay {
+			o |= wire.NoRelay
+		}
 	}
 	return o
 }

@@ -78,6 +78,7 @@ type Mesh struct {
 	changing bool             // another one waits for its turn
 	echoes   map[uint64]*echo // unanswered, by number
 	lastEcho uint64
+	talking  []*peer // to whom we have sent packets lately
 
 	contradictions struct{ adds, dels int }
 	pause          time.Duration // how long to leave the mesh when another node uses our name
@@ -118,6 +119,9 @@ func New(cfg Config, in Injected, now time.Time) *Mesh {
 	m.every(5*time.Second, m.autoConnect)
 	m.every(5*time.Second, m.checkContradictions)
 	m.every(cleanInterval, m.clean)
+	if m.cfg.Echoes {
+		m.every(relayTick, m.checkRelays)
+	}
 	return m
 }
 
@@ -207,6 +211,12 @@ func (m *Mesh) Handle(now time.Time, ev Event) {
 		m.reconfigure(e.Config)
 	case Traffic:
 		m.traffic(e)
+	case Silent:
+		m.silent(e)
+	case Heard:
+		m.heard(e)
+	case Large:
+		m.large(e)
 	case ProbeIn:
 		m.probeIn(e)
 	case HeardFrom:
@@ -250,6 +260,7 @@ func (m *Mesh) Flush(now time.Time) []Effect {
 		m.withdrawOrphans()
 	}
 	m.early = 0
+	m.settleRelays()
 	m.publish()
 	out := m.effects
 	m.effects = nil
@@ -288,7 +299,8 @@ type peer struct {
 
 	road road // how it is reached by UDP
 
-	echoes echoBudget // for its requests
+	echoes   echoBudget // for its requests
+	relaying relaying
 
 	active    time.Time // last traffic
 	udpInfo   time.Time // last UDP_INFO that we originated towards it
@@ -302,6 +314,7 @@ func (m *Mesh) peer(name node.Name) *peer {
 	if p == nil {
 		p = &peer{name: name, id: name.ID(), born: m.now, subnets: map[subnet.Subnet]struct{}{}, road: newRoad()}
 		p.session = m.newSession(p)
+		p.relaying.meta.tcp = true
 		m.nodes[name] = p
 		m.byID[p.id] = p
 		i, _ := slices.BinarySearchFunc(m.order, p, byName)
@@ -573,6 +586,9 @@ func (m *Mesh) state(p *peer) PeerState {
 	st.MTU, st.MinMTU = m.usableMTU(p), p.road.pmtu.min
 	if m.cfg.TCPOnly || !p.road.confirmed {
 		st.MinMTU = 0
+	}
+	if w := p.relaying.chosen; w != nil {
+		st.Relay = w.relay.name
 	}
 	p.session.publish(&st)
 	return st

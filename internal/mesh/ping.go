@@ -67,7 +67,7 @@ func (m *Mesh) awaitPong(c *conn, d time.Duration) {
 		case !last.After(asked):
 			m.drop(c, fmt.Sprintf("no answer to a ping for %s", m.now.Sub(asked).Round(time.Millisecond)))
 		case m.now.Sub(asked) < m.cfg.PingTimeout: // a slow line is alive as long as bytes come
-			m.awaitPong(c, max(last.Add(d).Sub(m.now), d/4))
+			m.awaitPong(c, m.pongWithin(c))
 		default:
 			c.asked = time.Time{} // the regular PINGs decide
 		}

@@ -233,6 +233,17 @@ func (p *player) input(line string) []Effect {
 	case "toolong":
 		n, _ := strconv.Atoi(word(1))
 		ev = TooLong{Node: node.Name(word(0)), Size: n}
+	case "silent":
+		d, err := time.ParseDuration(word(1))
+		if err != nil {
+			p.t.Fatalf("%q: %v", line, err)
+		}
+		ev = Silent{Node: node.Name(word(0)), For: d}
+	case "heardagain":
+		ev = Heard{Node: node.Name(word(0))}
+	case "large":
+		n, _ := strconv.Atoi(word(1))
+		ev = Large{Node: node.Name(word(0)), Size: n}
 	case "traffic":
 		ev = Traffic{Node: node.Name(word(0))}
 	case "changed":
