@@ -82,7 +82,8 @@ type Daemon struct {
 	invite  atomic.Pointer[invite.Server]
 	pcap    pcap
 	disk    *disk
-	spread  *spread // of host files
+	spread  *spread  // of host files
+	standby *standby // nil: the interface is always up
 
 	events  chan mesh.Event
 	reports chan mesh.Event
@@ -210,6 +211,8 @@ func (d *Daemon) open() error {
 			}
 			return nil
 		},
+		Mode:     mode(s),
+		Ethernet: device.CarriesFrames(d.dev), MAC: hardwareAddr(d.dev.Name()),
 		Options:   planeOptions(s),
 		LocalAddr: localAddrTowards,
 	})
@@ -224,6 +227,9 @@ func (d *Daemon) open() error {
 	d.invite.Store(d.invitations(s))
 	d.face = newFace(d.dev.Name(), d.log, d.underlay)
 	d.spread = d.newSpread()
+	if s.DeviceStandby {
+		d.standby = newStandby()
+	}
 	return nil
 }
 
@@ -243,8 +249,10 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 
 	// Scripts run until the very end: the last of them is tinc-down.
 	defer inBackground(func(ctx context.Context) { _ = d.script.Run(ctx) })()
-	if err := d.interfaceUp(ctx); err != nil {
-		return err
+	if d.standby == nil {
+		if err := d.interfaceUp(ctx); err != nil {
+			return err
+		}
 	}
 	// The packet path ends behind tinc-down: it takes the interface with it.
 	defer inBackground(func(ctx context.Context) {
@@ -253,7 +261,11 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 		}
 	})()
 	d.dev, d.socks = nil, nil // the plane closes them
-	defer d.interfaceDown()
+	if d.standby == nil {
+		defer d.interfaceDown()
+	} else {
+		defer inBackground(d.standBy)()
+	}
 
 	var seed [32]byte
 	rand.Read(seed[:])

@@ -203,6 +203,11 @@ func (r *receiver) datagram(addr netip.AddrPort, d []byte, direct bool) {
 
 	switch body := plain[at:]; plain[at-1] {
 	case wire.TypeIP:
+		if r.p.bridging {
+			r.restore(at)
+			r.p.drop(UnexpectedType)
+			return
+		}
 		r.deliver(at, len(body))
 	case wire.TypeProbe:
 		data := append([]byte(nil), body...)

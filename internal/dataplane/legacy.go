@@ -239,6 +239,12 @@ func (r *receiver) openLegacy(from *peer, s *state, addr netip.AddrPort, d []byt
 		return nil
 	}
 	typ := binary.BigEndian.Uint16(frame[ethernetLen-2:])
+	if typ != 0 && r.p.bridging {
+		r.slow.side = append(r.slow.side[:0], frame...)
+		r.restore(at)
+		r.slow.fromFrame(from, r.slow.side)
+		return nil
+	}
 	if want, ok := packet.EtherTypeOf(frame[ethernetLen:]); typ != 0 && ok && want == typ {
 		r.from, r.state = from, s
 		r.deliver(at, len(frame)-ethernetLen)

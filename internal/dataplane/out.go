@@ -24,6 +24,9 @@ type transmitter struct {
 	now  time.Duration
 	slow *courier
 
+	ethernet bool // the device gives frames
+	learner  learner
+
 	cached struct { // the last route
 		routes *routes
 		dst    netip.Addr
@@ -50,6 +53,7 @@ func newTransmitter(p *Plane) *transmitter {
 		slow: newCourier(p),
 	}
 	t.slow.out = &t.out
+	t.ethernet = p.cfg.Ethernet
 	t.seal = t.sealSegments
 	return t
 }
@@ -85,6 +89,10 @@ func (t *transmitter) packet(n int, off device.Offload) {
 	}
 	p := t.in[inHead : inHead+n]
 	t.p.self.counters.in(1, n)
+	if t.ethernet {
+		t.fromEthernet(p, off)
+		return
+	}
 	if off.GSO != device.GSONone {
 		t.super(p, off)
 		return
@@ -160,7 +168,7 @@ func completeChecksum(p []byte, off device.Offload) bool {
 // and if so sets t.to, t.tunnel or t.legacy, t.way and t.ids for it.
 func (t *transmitter) fast(p []byte, size int) bool {
 	dst, ok := packet.Dst(p)
-	if !ok || carriesMSS(p) || t.p.tap.Load() != nil {
+	if !ok || t.p.bridging || carriesMSS(p) || t.p.tap.Load() != nil {
 		return false
 	}
 	r := t.p.routes.Load()

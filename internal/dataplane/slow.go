@@ -56,9 +56,14 @@ func (c *courier) slow(src *peer, ip []byte) {
 		c.p.drop(Malformed)
 		return
 	}
-	c.src = src
 	c.frame = append(append(c.frame[:0], make([]byte, ethernetLen)...), ip...)
 	binary.BigEndian.PutUint16(c.frame[ethernetLen-2:], typ)
+	c.route(src)
+}
+
+// route decides on c.frame, which came from src, and carries that out.
+func (c *courier) route(src *peer) {
+	c.src = src
 	if tap := c.p.tap.Load(); tap != nil {
 		(*tap)(c.frame)
 	}
@@ -95,10 +100,14 @@ func (c *courier) sendTo(to *peer, frame []byte) {
 	}
 	c.p.traffic(to, c.now)
 	switch {
+	case c.p.bridging && len(frame) > maxData:
+		c.p.drop(OverLong)
 	case s.Adjacent && (s.Tunnel == nil || len(frame) > s.MinMTU):
 		c.byPacket(to, s, frame)
 	case s.Tunnel == nil:
 		c.p.dropN(Overheld, c.p.held.add(to, frame, c.now))
+	case c.p.bridging:
+		c.seal(to, s, wire.TypeFrame, frame)
 	default:
 		c.seal(to, s, wire.TypeIP, frame[ethernetLen:])
 	}
@@ -178,11 +187,16 @@ func (c *courier) meta(s *state) Meta {
 	return c.p.cfg.Meta(s.Conn)
 }
 
-// toDevice writes the packet in a frame to the device.
+// toDevice writes a frame to the device, or the packet in it.
 func (c *courier) toDevice(frame []byte) {
-	ip := frame[ethernetLen:]
-	c.side = append(append(c.side[:0], make([]byte, inBase)...), ip...)
-	c.p.self.counters.out(1, len(ip))
+	what, ok := c.p.forDevice(frame)
+	if !ok {
+		c.p.drop(UnexpectedType)
+		return
+	}
+	c.side = append(append(c.side[:0], make([]byte, inBase)...), what...)
+	c.p.overwriteMACs(c.side[inBase:])
+	c.p.self.counters.out(1, len(what))
 	c.p.write(c.side, inBase, device.Offload{})
 }
 
@@ -206,6 +220,10 @@ func (c *courier) fromFrame(from *peer, frame []byte) {
 	}
 	if len(frame) <= ethernetLen {
 		c.p.drop(Malformed)
+		return
+	}
+	if c.p.bridging {
+		c.bridge(from, frame)
 		return
 	}
 	// EtherType 0 is a probe that has lost its way; what else does not match
@@ -243,6 +261,10 @@ func (c *courier) fromRecord(from, hop *peer, record []byte) {
 	c.plain = plain
 	switch body := plain[1:]; plain[0] {
 	case wire.TypeIP:
+		if c.p.bridging {
+			c.p.drop(UnexpectedType)
+			return
+		}
 		from.counters.in(1, len(body))
 		c.slow(from, body)
 	case wire.TypeProbe: // has to come in a datagram

@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"net/netip"
+	"time"
 
 	"tincan/internal/node"
 	"tincan/internal/route"
@@ -16,6 +17,7 @@ type Options struct {
 	DecrementTTL bool            // count ourselves as a hop between peers
 	TCPOnly      bool            // never send data by UDP
 	NoClamp      bool            // leave the MSS of TCP connections alone
+	MACExpire    time.Duration   // how long the brain remembers a MAC address; 0: 600 s
 }
 
 // SetOptions replaces the options.
@@ -25,7 +27,7 @@ func (p *Plane) SetOptions(o Options) {
 	p.options.Store(&o)
 	p.router = route.New(route.Config{
 		Self:         p.cfg.Self,
-		Mode:         route.ByAddress,
+		Mode:         p.cfg.Mode,
 		Forwarding:   o.Forwarding,
 		Broadcast:    o.Broadcast,
 		DirectOnly:   o.DirectOnly,
@@ -50,8 +52,13 @@ func (w *world) Lookup(addr netip.Addr) (route.Match, bool) {
 	return route.Match{Owner: owner.name, Reachable: reachable}, true
 }
 
-// LookupMAC finds nothing: there are no MAC subnets in router mode.
-func (w *world) LookupMAC([6]byte) (route.Match, bool) { return route.Match{}, false }
+func (w *world) LookupMAC(mac [6]byte) (route.Match, bool) {
+	e, ok := w.routes.table.LookupMAC(mac)
+	if !ok {
+		return route.Match{}, false
+	}
+	return route.Match{Owner: e.Owner.name, Reachable: e.Reachable}, true
+}
 
 func (w *world) Node(name node.Name) (route.Node, bool) {
 	if name == w.p.cfg.Self {

@@ -121,6 +121,11 @@ type (
 		Size int
 	}
 
+	// LearnMAC: a frame with this source address came from our own device. The data plane
+	// says it again every ten seconds or more often while there are such frames,
+	// and bounds how many new addresses it reports.
+	LearnMAC struct{ MAC [6]byte }
+
 	// Retry: forget all waiting times and dial now (SIGALRM, control 10).
 	Retry struct{}
 	// Purge: forget edges and subnets of unreachable nodes (control 8).
@@ -361,6 +366,8 @@ type Config struct {
 	UDPDiscoveryKeepalive            time.Duration
 	UDPDiscoveryTimeout              time.Duration
 	UDPInfoInterval, MTUInfoInterval time.Duration
+	// MACExpire is how long a MAC address is ours after its last frame, 600 s if zero.
+	MACExpire time.Duration
 	// StaleAfter is how long what an unreachable node has announced is kept, a day if zero.
 	StaleAfter time.Duration
 }

@@ -15,6 +15,7 @@ func (CameIndirectly) event() {}
 func (Relayed) event()        {}
 func (Undecodable) event()    {}
 func (TooLong) event()        {}
+func (LearnMAC) event()       {}
 func (Retry) event()          {}
 func (Purge) event()          {}
 func (Disconnect) event()     {}
