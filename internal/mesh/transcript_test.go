@@ -233,6 +233,12 @@ func (p *player) input(line string) []Effect {
 	case "toolong":
 		n, _ := strconv.Atoi(word(1))
 		ev = TooLong{Node: node.Name(word(0)), Size: n}
+	case "learn":
+		s, err := subnet.Parse(word(0))
+		if err != nil {
+			p.t.Fatalf("%q: %v", line, err)
+		}
+		ev = LearnMAC{MAC: s.MAC()}
 	case "traffic":
 		ev = Traffic{Node: node.Name(word(0))}
 	case "retry":
@@ -430,6 +436,12 @@ func (p *player) config(self node.Name, options []string) Config {
 			subnets = append(subnets, value)
 		case "nosubnet":
 			subnets = nil
+		case "macexpire":
+			d, err := time.ParseDuration(value)
+			if err != nil {
+				p.t.Fatal(err)
+			}
+			cfg.MACExpire = d
 		case "auto":
 			cfg.AutoConnect = true
 		case "strict":
