@@ -40,7 +40,7 @@ var table = []Variable{
 	{Name: "Name", Flags: Server, Kind: NodeName, Bad: Fatal, Since: "1.0 / pre1"},
 	{Name: "PingInterval", Flags: Server | Safe, Kind: Seconds, Min: minInt, Default: "60", Bad: Logged, Since: "1.0.5 / pre1"},
 	{Name: "PingTimeout", Flags: Server | Safe, Kind: Seconds, Min: minInt, Default: "5", Bad: Logged, Since: "1.0 / pre1"},
-	{Name: "PriorityInheritance", Flags: Server | Reload, Kind: Bool, Default: "no", Bad: Logged, Since: "1.0 / pre1", Effect: Later},
+	{Name: "PriorityInheritance", Flags: Server | Reload, Kind: Bool, Default: "no", Bad: Logged, Since: "1.0 / pre1"},
 	{Name: "PrivateKey", Flags: Server | Obsolete, Kind: Text, Since: "1.0 / pre1"},
 	{Name: "PrivateKeyFile", Flags: Server, Kind: Path, Default: "rsa_key.priv", Since: "1.0 / pre1"},
 	{Name: "ProcessPriority", Flags: Server, Kind: Word, Words: words("low", "normal", "high"), Bad: Fatal, Since: "1.0.10 / pre1", Effect: Later},

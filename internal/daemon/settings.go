@@ -73,7 +73,7 @@ func broadcastSubnets(s config.Settings) []subnet.Subnet {
 }
 
 func planeOptions(s config.Settings) dataplane.Options {
-	o := dataplane.Options{DecrementTTL: s.DecrementTTL, DirectOnly: s.DirectOnly, TCPOnly: s.TCPOnly, NoClamp: !s.ClampMSS, MACExpire: s.MACExpire}
+	o := dataplane.Options{DecrementTTL: s.DecrementTTL, DirectOnly: s.DirectOnly, TCPOnly: s.TCPOnly, NoClamp: !s.ClampMSS, MACExpire: s.MACExpire, Priority: s.PriorityInheritance}
 	switch s.Forwarding {
 	case "off":
 		o.Forwarding = route.Off

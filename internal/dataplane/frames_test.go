@@ -303,3 +303,50 @@ func TestEthernetDeviceInRouterMode(t *testing.T) {
 		t.Errorf("%d of %d segments arrived, or they have changed", len(got), len(want))
 	}
 }
+
+func TestPriorityIsInherited(t *testing.T) {
+	packetOf := func(tos byte, v6 bool) []byte {
+		p := ip{v6: v6, udp: true, payload: 100}.build()
+		if v6 {
+			p[0], p[1] = 0x60|tos>>4, tos<<4
+		} else {
+			p[1] = tos
+			finish(p)
+		}
+		return p
+	}
+	routed, _ := pair(t)
+	switched, _ := bridgedPair(t, route.ByMAC)
+	slow, _ := bridgedPair(t, route.ToAll)
+	for _, c := range []struct {
+		name string
+		s    *station
+		wrap func(p []byte) []byte
+	}{
+		{"fast road", routed, func(p []byte) []byte { return p }},
+		{"frames", switched, func(p []byte) []byte {
+			typ, _ := packet.EtherTypeOf(p)
+			return etherFrame(macB, macA, typ, p)
+		}},
+		{"frames with a VLAN tag", slow, func(p []byte) []byte {
+			typ, _ := packet.EtherTypeOf(p)
+			return etherFrame(macB, macA, packet.TypeVLAN, append([]byte{0, 5, byte(typ >> 8), byte(typ)}, p...))
+		}},
+	} {
+		for _, v6 := range []bool{false, true} {
+			for _, on := range []bool{false, true} {
+				c.s.SetOptions(Options{Priority: on})
+				want := uint8(0)
+				if on {
+					want = 0xb8
+				}
+				const ect = 2 // of ECN, which stays inside
+				for _, r := range c.s.out(c.wrap(packetOf(0xb8|ect, v6)), device.Offload{}) {
+					if r.TOS != want {
+						t.Errorf("%s, v6 %v, on %v: TOS %#x, want %#x", c.name, v6, on, r.TOS, want)
+					}
+				}
+			}
+		}
+	}
+}

@@ -90,7 +90,7 @@ func (t *transmitter) sealLegacy() {
 			t.p.drop(NoSession)
 		} else {
 			t.out.buf = out
-			t.out.runs[t.way.sock].add(t.way.addr, out, start)
+			t.out.runs[t.way.sock].add(&t.way, out, start)
 			packets++
 			bytes += len(t.plain) - ethernetLen
 		}
@@ -125,6 +125,7 @@ func (c *courier) toLegacy(to *peer, s *state, frame []byte) {
 		if way, ok := c.p.legacyPath(hop, h, len(frame), tcpOnly); ok {
 			if c.wrapLegacy(h, frame) {
 				hop.counters.out(1, len(frame)-ethernetLen)
+				way.tos = c.p.options.Load().tosOfFrame(frame)
 				c.send(way, c.blob)
 			}
 			return

@@ -218,6 +218,7 @@ func (t *transmitter) fast(p []byte, size int) bool {
 	if t.legacy = s.Legacy; t.legacy != nil {
 		t.way, ok = t.p.legacyPath(to, s, frame, o.TCPOnly)
 		t.to = to
+		t.way.tos = o.tos(p)
 		t.p.traffic(to, t.now)
 		return ok
 	}
@@ -225,6 +226,7 @@ func (t *transmitter) fast(p []byte, size int) bool {
 		return false
 	}
 	t.to, t.tunnel = to, s.Tunnel
+	t.way.tos = o.tos(p)
 	if t.way.direct {
 		clear(t.ids[:6])
 	} else {
@@ -302,7 +304,7 @@ func (t *transmitter) sealSegments(s *sptps.Sealer) {
 			t.p.drop(NoSession)
 		} else {
 			t.out.buf = out
-			t.out.runs[t.way.sock].add(t.way.addr, out, start)
+			t.out.runs[t.way.sock].add(&t.way, out, start)
 			packets++
 			bytes += len(t.plain) - 1
 		}

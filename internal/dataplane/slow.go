@@ -44,7 +44,7 @@ func (c *courier) send(way path, datagram []byte) {
 		c.out.put(way, datagram)
 		return
 	}
-	c.run[0] = udp.Run{To: way.addr, Buf: datagram, Size: len(datagram)}
+	c.run[0] = udp.Run{To: way.addr, Buf: datagram, Size: len(datagram), TOS: way.tos}
 	c.p.send(way.sock, c.run[:], way.relay)
 }
 
@@ -106,15 +106,17 @@ func (c *courier) sendTo(to *peer, frame []byte) {
 		c.byPacket(to, s, frame)
 	case s.Tunnel == nil:
 		c.p.dropN(Overheld, c.p.held.add(to, frame, c.now))
-	case c.p.bridging:
-		c.seal(to, s, wire.TypeFrame, frame)
 	default:
-		c.seal(to, s, wire.TypeIP, frame[ethernetLen:])
+		typ, data := byte(wire.TypeIP), frame[ethernetLen:]
+		if c.p.bridging {
+			typ, data = wire.TypeFrame, frame
+		}
+		c.seal(to, s, typ, data, c.p.options.Load().tosOfFrame(frame))
 	}
 }
 
 // seal sends data as a record of ours, by UDP or else over the meta connection (8.4).
-func (c *courier) seal(to *peer, s *state, typ byte, data []byte) {
+func (c *courier) seal(to *peer, s *state, typ byte, data []byte, tos uint8) {
 	way, ok := c.p.udpPath(to, s, true, len(data), c.p.options.Load().TCPOnly)
 	toID := to.id
 	if ok && way.direct {
@@ -128,6 +130,7 @@ func (c *courier) seal(to *peer, s *state, typ byte, data []byte) {
 		c.byMeta(to, s, c.p.self, c.blob)
 		return
 	}
+	way.tos = tos
 	c.send(way, c.blob)
 }
 
