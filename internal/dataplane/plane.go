@@ -99,7 +99,9 @@ type Config struct {
 	Ethernet bool
 	// MAC is the address of an Ethernet device. Only [route.ByAddress] asks for it.
 	MAC [6]byte
-	Now func() time.Time // nil: time.Now
+	// Compression is the level that nodes with an SPTPS session were told to pack with.
+	Compression int
+	Now         func() time.Time // nil: time.Now
 	// LocalAddr is the address the kernel would use towards another, the source
 	// of time exceeded messages; may be nil.
 	LocalAddr func(towards netip.Addr) netip.Addr

@@ -241,6 +241,8 @@ func (p *player) input(line string) []Effect {
 		ev = LearnMAC{MAC: s.MAC()}
 	case "traffic":
 		ev = Traffic{Node: node.Name(word(0))}
+	case "changed":
+		ev = NetworkChanged{Reason: rest}
 	case "retry":
 		ev = Retry{}
 	case "purge":
