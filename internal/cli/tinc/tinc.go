@@ -52,6 +52,7 @@ var commands = map[string]command{
 	"edit":                  {1, 1, edit},
 	"sign":                  {0, 1, sign},
 	"verify":                {0, 2, verify},
+	"fsck":                  {0, 0, check},
 	"log":                   {0, 1, followLog},
 	"pcap":                  {0, 1, followPcap},
 	"start":                 {0, -1, start},
@@ -75,7 +76,7 @@ var commands = map[string]command{
 }
 
 // unbuilt are tinc's commands that this version does not have yet.
-var unbuilt = []string{"fsck", "top"}
+var unbuilt = []string{"top"}
 
 var known = []getopt.Option{
 	{Long: "config", Short: 'c', Arg: getopt.Required},
@@ -113,8 +114,14 @@ func Main(prog string, args []string, s terminal.Streams) int {
 	return 1
 }
 
+// errSaid is an error of which everything has been said.
+var errSaid = errors.New("")
+
 // report says what went wrong, in tinc's words where it has some.
 func (c *call) report(err error) {
+	if err == errSaid {
+		return
+	}
 	var dial *control.DialError
 	if errors.As(err, &dial) {
 		err = errors.New(dial.TincText())
