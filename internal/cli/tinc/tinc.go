@@ -58,6 +58,7 @@ var commands = map[string]command{
 	"start":                 {0, -1, start},
 	"restart":               {0, -1, restart},
 	"stop":                  {0, 0, stop},
+	"top":                   {0, 0, topScreen},
 	"reload":                {0, 0, reload},
 	"pid":                   {0, 0, pid},
 	"purge":                 {0, 0, purge},
@@ -74,9 +75,6 @@ var commands = map[string]command{
 	"version":               {0, 0, func(c *call, _ []string) error { fmt.Fprint(c.Out, version.Tinc()); return nil }},
 	"help":                  {0, -1, func(c *call, _ []string) error { c.usage(); return nil }},
 }
-
-// unbuilt are tinc's commands that this version does not have yet.
-var unbuilt = []string{"top"}
 
 var known = []getopt.Option{
 	{Long: "config", Short: 'c', Arg: getopt.Required},
@@ -186,11 +184,6 @@ func (c *call) command(words []string) error {
 	name := strings.ToLower(words[0])
 	cmd, ok := commands[name]
 	if !ok {
-		for _, u := range unbuilt {
-			if u == name {
-				return fmt.Errorf("this version of tincan cannot do %s yet", name)
-			}
-		}
 		return errUsage{sentence("Unknown command `" + words[0] + "'.")}
 	}
 	args := words[1:]
