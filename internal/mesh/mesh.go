@@ -276,10 +276,11 @@ type peer struct {
 	sorted    []subnet.Subnet // the same in order; nil: to be worked out
 	path      graph.Path
 	reachable bool
-	born      time.Time // when it was first heard of
-	since     time.Time // of the last change of reachability, zero: never
-	conn      *conn     // activated meta connection
-	greeting  *timer    // of greet
+	born      time.Time      // when it was first heard of
+	since     time.Time      // of the last change of reachability, zero: never
+	announced netip.AddrPort // its address when it became reachable, for scripts
+	conn      *conn          // activated meta connection
+	greeting  *timer         // of greet
 
 	session     session
 	askedKey    time.Time // last request for its public key
@@ -435,7 +436,6 @@ func (m *Mesh) recompute() {
 }
 
 func (m *Mesh) reachabilityChanged(p *peer) {
-	addr := p.road.addr
 	p.road = newRoad()
 	p.reachable = p.path.Reachable
 	p.since = m.now
@@ -451,6 +451,7 @@ func (m *Mesh) reachabilityChanged(p *peer) {
 			}
 		}
 		m.logf(1, Info, "node %s became reachable", p.name)
+		p.announced = p.road.addr
 		m.emit(NodeUp{Node: p.name, Addr: p.road.addr})
 		for _, s := range subnets {
 			m.emit(SubnetUp{Owner: p.name, Subnet: s, Addr: p.road.addr})
@@ -463,9 +464,10 @@ func (m *Mesh) reachabilityChanged(p *peer) {
 	}
 	m.logf(1, Info, "node %s became unreachable", p.name)
 	m.autoConnectSoon()
-	m.emit(NodeDown{Node: p.name, Addr: addr})
+	// What a script did for an address is undone for the same address.
+	m.emit(NodeDown{Node: p.name, Addr: p.announced})
 	for _, s := range subnets {
-		m.emit(SubnetDown{Owner: p.name, Subnet: s, Addr: addr})
+		m.emit(SubnetDown{Owner: p.name, Subnet: s, Addr: p.announced})
 	}
 }
 

@@ -133,9 +133,18 @@ func Run(ctx context.Context, o Options, s terminal.Streams) error {
 		}
 	}()
 
+	// Whoever looks only into the log must find there why nothing runs.
+	told := func(err error) error {
+		if detached || o.LogFile != "" {
+			for _, r := range records(err) {
+				record(r)
+			}
+		}
+		return err
+	}
 	sockets, err := daemon.Inherited()
 	if err != nil {
-		return err
+		return told(err)
 	}
 	var beside sync.WaitGroup
 	defer beside.Wait()
@@ -158,12 +167,10 @@ func Run(ctx context.Context, o Options, s terminal.Streams) error {
 		},
 		Stopping: func() { notify("STOPPING=1") },
 	})
-	if err != nil && detached {
-		for _, r := range records(err) {
-			record(r)
-		}
+	if err != nil {
+		return told(err)
 	}
-	return err
+	return nil
 }
 
 // runBeside runs Beside with a log of its own.
