@@ -23,6 +23,7 @@ func (b *backend) Self() control.SelfInfo {
 	return control.SelfInfo{
 		Name: d.network().Name, NetName: d.opts.Layout.NetName, Version: d.opts.Version,
 		PID: os.Getpid(), Interface: d.face.name, Started: d.started,
+		Process: d.state.Load(),
 	}
 }
 

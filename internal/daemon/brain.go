@@ -126,9 +126,11 @@ func (d *Daemon) do(e mesh.Effect) {
 		d.plane.Tunnelled(e)
 	case mesh.PublishPeers:
 		d.plane.PublishPeers(e.Peers)
+		d.graph.changed()
 	case mesh.PublishRoutes:
 		d.plane.PublishRoutes(e.Routes)
 		d.subnets.Store(&e.Routes.Subnets)
+		d.graph.changed()
 	case mesh.NodeUp:
 		d.script.NodeUp(d.env(e.Node, e.Addr))
 	case mesh.NodeDown:

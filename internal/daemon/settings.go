@@ -26,7 +26,7 @@ func (d *Daemon) meshConfig(n *config.Network) mesh.Config {
 		PMTU:   s.PMTU, Weight: s.Weight, ReplayWindow: s.ReplayWindow,
 		BroadcastSubnets: broadcastSubnets(s),
 		PingInterval:     s.PingInterval, PingTimeout: s.PingTimeout,
-		MaxTimeout: s.MaxTimeout, KeyExpire: s.KeyExpire,
+		MaxTimeout: s.MaxTimeout, MinTimeout: min(s.MinTimeout, s.MaxTimeout), KeyExpire: s.KeyExpire,
 		UDPDiscoveryInterval:  s.UDPDiscoveryInterval,
 		UDPDiscoveryKeepalive: s.UDPDiscoveryKeepaliveInterval,
 		UDPDiscoveryTimeout:   s.UDPDiscoveryTimeout,

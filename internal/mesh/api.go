@@ -399,6 +399,7 @@ type Config struct {
 
 	PingInterval, PingTimeout        time.Duration
 	MaxTimeout                       time.Duration
+	MinTimeout                       time.Duration // the shortest wait before another attempt to connect
 	KeyExpire                        time.Duration
 	UDPDiscoveryInterval             time.Duration
 	UDPDiscoveryKeepalive            time.Duration

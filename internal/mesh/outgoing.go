@@ -121,7 +121,7 @@ func (m *Mesh) backoff(round int) time.Duration {
 	if round < 20 {
 		d = min(d, firstRetry<<(round-1))
 	}
-	return d/2 + m.jitter(d/2+1)
+	return max(d/2+m.jitter(d/2+1), m.cfg.MinTimeout)
 }
 
 // addressesOf lists where p may be dialled: its cached addresses, what its neighbours

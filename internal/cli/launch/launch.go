@@ -35,10 +35,9 @@ type Options struct {
 	LogFile string // "" for standard error (foreground) or the system log (background)
 	Syslog  bool   // the system log also in the foreground
 
-	// What tincd's -U, -R and -L ask for, once everything is set up.
-	User   string // run as this user; "" to stay who we are
-	Chroot bool   // with the configuration directory as root directory
-	MLock  bool   // keep all memory out of swap space
+	User   string // becomes this user; "" for no other
+	Chroot bool   // sees only the directory of the network
+	Lock   bool   // is never swapped out
 
 	// Beside runs beside the node, from the moment when it works until ctx ends
 	// with it, and logs where the node does. It may be nil.
@@ -91,9 +90,6 @@ func PassOn(cmd *exec.Cmd) error {
 // (TERM, INT, QUIT), over the control socket, or by the end of ctx. HUP
 // also reopens the log file.
 func Run(ctx context.Context, o Options, s terminal.Streams) error {
-	if err := o.Check(); err != nil {
-		return err
-	}
 	detached := Detached()
 	os.Unsetenv(detachedEnv)
 	u := takeUmbilical()
@@ -165,7 +161,9 @@ func Run(ctx context.Context, o Options, s terminal.Streams) error {
 				beside.Go(func() { o.runBeside(ctx, record) })
 			}
 		},
-		Stopping: func() { notify("STOPPING=1") },
+		Stopping:  func() { notify("STOPPING=1") },
+		Reloading: reloading,
+		Process:   &daemon.Process{User: o.User, Chroot: o.Chroot, Lock: o.Lock, LogFile: o.LogFile},
 	})
 	if err != nil {
 		return told(err)
@@ -195,6 +193,9 @@ func (o Options) open(s terminal.Streams, detached bool) (sink, error) {
 			return openFile(o.Layout.LogFile, o.Layout.Ident())
 		}
 		return log, err
+	}
+	if f, ok := s.Err.(*os.File); ok && toJournal(f) {
+		return &stderrSink{w: s.Err, style: journal}, nil
 	}
 	return &stderrSink{w: s.Err, style: o.Style, color: s.Color()}, nil
 }
