@@ -133,7 +133,11 @@ func (r *Reader) Word(name string) string {
 	if slices.ContainsFunc(v.Unbuilt, same) {
 		r.bad(v, e, "this version of tincan cannot do that yet, only %s", strings.Join(v.Words, ", "))
 	} else {
-		r.bad(v, e, "write one of %s", strings.Join(slices.Concat(v.Words, v.Unbuilt), ", "))
+		what := ""
+		if name == "DeviceType" { // scripts of tinc look for these words
+			what = "Unknown device type " + e.Value + "; "
+		}
+		r.bad(v, e, "%swrite one of %s", what, strings.Join(slices.Concat(v.Words, v.Unbuilt), ", "))
 	}
 	return v.Default
 }

@@ -156,6 +156,9 @@ func Run(ctx context.Context, o Options, s terminal.Streams) error {
 		Ready: func(alive func() bool) {
 			u.ready()
 			notify("READY=1")
+			if detached && os.Getenv("WATCHDOG_USEC") == "" {
+				record(control.LogRecord{Time: time.Now(), Priority: mesh.Info, Text: "Watchdog is disabled"})
+			}
 			go watchdog(alive)
 			if o.Beside != nil {
 				beside.Go(func() { o.runBeside(ctx, record) })
