@@ -130,13 +130,13 @@ func (r *Reader) Word(name string) string {
 	if i := slices.IndexFunc(v.Words, same); i >= 0 {
 		return v.Words[i]
 	}
+	what := ""
+	if name == "DeviceType" { // these words are looked for
+		what = "Unknown device type " + e.Value + "; "
+	}
 	if slices.ContainsFunc(v.Unbuilt, same) {
-		r.bad(v, e, "this version of tincan cannot do that yet, only %s", strings.Join(v.Words, ", "))
+		r.bad(v, e, "%sthis version of tincan cannot do that yet, only %s", what, strings.Join(v.Words, ", "))
 	} else {
-		what := ""
-		if name == "DeviceType" { // scripts of tinc look for these words
-			what = "Unknown device type " + e.Value + "; "
-		}
 		r.bad(v, e, "%swrite one of %s", what, strings.Join(slices.Concat(v.Words, v.Unbuilt), ", "))
 	}
 	return v.Default
