@@ -91,6 +91,8 @@ type Settings struct {
 	// shall use towards us, and which weak choices are allowed with all of them.
 	Suite  legacy.Suite
 	Policy legacy.Policy
+	// Compression is the level (package compress) that nodes of tinc 1.1 shall use towards us.
+	Compression int
 	// Protocol is what ExperimentalProtocol says about the protocol of tinc 1.1.
 	Protocol Protocol
 }
@@ -180,9 +182,10 @@ func settings(r *Reader, self node.Name, dir string) Settings {
 		PrivateKeyFile:     r.Path("Ed25519PrivateKeyFile", dir),
 		RSAPrivateKeyFile:  r.Path("PrivateKeyFile", dir),
 
-		Suite:  r.suite(),
-		Policy: r.policy(),
+		Compression: r.compression(),
+		Policy:      r.policy(),
 	}
+	s.Suite = r.suite(s.Compression)
 	switch wanted := r.boolIfSet("ExperimentalProtocol"); {
 	case wanted == nil:
 	case *wanted:

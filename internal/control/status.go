@@ -255,13 +255,14 @@ func (s Status) WriteText(w io.Writer, now time.Time) error {
 	fmt.Fprintf(t, "\nNODE\tSUBNETS\tPATH\tADDRESS\tRTT\tMTU\tRX\tTX\tSINCE\n")
 	for _, n := range s.Nodes {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", n.Name, listOr(n.Subnets, "-"),
-			n.pathText(), listOr([]string{n.Address}, "-"), n.rttText(), n.mtuText(),
+			n.PathText(), listOr([]string{n.Address}, "-"), n.rttText(), n.mtuText(),
 			size(n.Rx.Bytes), size(n.Tx.Bytes), n.sinceText(now))
 	}
 	return t.Flush()
 }
 
-func (n *NodeView) pathText() string {
+// PathText is the path in words for people.
+func (n *NodeView) PathText() string {
 	switch n.Path {
 	case PathUDP:
 		return "direct (UDP)"

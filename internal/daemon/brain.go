@@ -118,6 +118,10 @@ func (d *Daemon) do(e mesh.Effect) {
 		d.conns.Do(e)
 	case mesh.SendProbe:
 		d.plane.SendProbe(e)
+	case mesh.SendEcho:
+		d.plane.SendEcho(e)
+	case mesh.EchoResult:
+		d.echoes.answered(e)
 	case mesh.TunnelledData:
 		d.plane.Tunnelled(e)
 	case mesh.PublishPeers:

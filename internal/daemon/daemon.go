@@ -98,6 +98,7 @@ type Daemon struct {
 	events  chan mesh.Event
 	reports chan mesh.Event
 	calls   chan func()
+	echoes  echoes
 	clashes chan clash
 	stop    context.CancelFunc
 	started time.Time
@@ -228,15 +229,17 @@ func (d *Daemon) open() error {
 			}
 			return nil
 		},
-		Options:   planeOptions(s),
-		LocalAddr: localAddrTowards,
+		Options:     planeOptions(s),
+		Compression: s.Compression,
+		LocalAddr:   localAddrTowards,
 	})
 	d.conns = metaconn.New(metaconn.Config{
 		Self: d.network().Name, Key: d.id.Key, RSAKey: d.id.RSAKey, Suite: s.Suite, Rand: rand.Reader,
 		Event: d.event, Data: d.plane,
-		Invitation: d.serveInvitation,
-		LoadHost:   d.loadHost,
-		MaxOutput:  s.MaxOutputBufferSize, MaxBurst: s.MaxConnectionBurst,
+		Invitation:  d.serveInvitation,
+		LoadHost:    d.loadHost,
+		UserTimeout: s.PingTimeout,
+		MaxOutput:   s.MaxOutputBufferSize, MaxBurst: s.MaxConnectionBurst,
 		Mark: s.FWMark, BindToDevice: s.BindToInterface, Family: family(s.AddressFamily), Bind: d.bindAddrs(),
 	})
 	d.invite.Store(d.invitations(s))
@@ -278,6 +281,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 	rand.Read(seed[:])
 	d.brain = mesh.New(d.meshConfig(d.network()), mesh.Injected{
 		Rand: mathrand.New(mathrand.NewChaCha8(seed)), Secrets: rand.Reader, RouteMTU: d.routeMTU,
+		Heard: d.conns.Heard,
 	}, time.Now())
 	d.flush(time.Now()) // our own subnets come up before anything else happens
 	if d.confined.strict() {
@@ -299,6 +303,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 		d.think(ctx)
 	})
 	defer inBackground(d.mendClashes)()
+	defer inBackground(d.watchClocks)()
 	var accepting sync.WaitGroup
 	for _, l := range d.tcp {
 		accepting.Go(func() {

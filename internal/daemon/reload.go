@@ -80,6 +80,7 @@ func needRestart(old, new config.Settings) (names []string) {
 		{"DeviceType", old.DeviceType, new.DeviceType},
 		{"Device", old.Device, new.Device},
 		{"Interface", old.Interface, new.Interface},
+		{"Compression", old.Compression, new.Compression},
 		{"StrictSubnets", old.StrictSubnets, new.StrictSubnets},
 		{"TunnelServer", old.TunnelServer, new.TunnelServer},
 		{"MaxConnectionBurst", old.MaxConnectionBurst, new.MaxConnectionBurst},

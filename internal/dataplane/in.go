@@ -208,6 +208,14 @@ func (r *receiver) datagram(addr netip.AddrPort, d []byte, direct bool) {
 		data := append([]byte(nil), body...)
 		r.restore(at)
 		r.p.cfg.Event(mesh.ProbeIn{Node: r.from.name, Addr: addr, Sock: r.sock, Direct: direct, Data: data})
+	case wire.TypeEcho:
+		data := append([]byte(nil), body...)
+		r.restore(at)
+		hop := r.from
+		if !direct {
+			hop = r.hopOf(addr)
+		}
+		r.p.echoIn(r.from, hop, false, direct, data)
 	default:
 		r.slow.side = append(r.slow.side[:0], plain[at-1:]...)
 		r.restore(at)

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"tincan/internal/compress"
 	"tincan/internal/device"
 	"tincan/internal/legacy"
 	"tincan/internal/packet"
@@ -212,6 +213,9 @@ func (t *transmitter) fast(p []byte, size int) bool {
 		t.to = to
 		t.p.traffic(to, t.now)
 		return ok
+	}
+	if s.Compression != compress.None {
+		return false
 	}
 	if t.way, ok = t.p.udpPath(to, s, true, size, o.TCPOnly); !ok {
 		return false

@@ -86,7 +86,9 @@ type Config struct {
 	// Meta finds the data road of a connection, nil if it is gone.
 	Meta    func(mesh.ConnID) Meta
 	Options Options
-	Now     func() time.Time // nil: time.Now
+	// Compression is the level that nodes with an SPTPS session were told to pack with.
+	Compression int
+	Now         func() time.Time // nil: time.Now
 	// LocalAddr is the address the kernel would use towards another, the source
 	// of time exceeded messages; may be nil.
 	LocalAddr func(towards netip.Addr) netip.Addr

@@ -30,6 +30,9 @@ type Injected struct {
 	// RouteMTU is the kernel's MTU of the route to an address in bytes of IP
 	// packet, 0 if unknown. It may be nil.
 	RouteMTU func(netip.Addr) int
+	// Heard is when the last byte came in on a meta connection, zero if unknown. It
+	// may be nil: then only whole requests count.
+	Heard func(ConnID) time.Time
 }
 
 // Mesh is the brain. Its methods must be called from one goroutine.
@@ -71,6 +74,11 @@ type Mesh struct {
 	tree    []node.Name // neighbours in the broadcast tree
 	checked time.Time   // last run of checkConns
 
+	changed  time.Time        // last NetworkChanged that was acted on
+	changing bool             // another one waits for its turn
+	echoes   map[uint64]*echo // unanswered, by number
+	lastEcho uint64
+
 	contradictions struct{ adds, dels int }
 	pause          time.Duration // how long to leave the mesh when another node uses our name
 	pausedUntil    time.Time
@@ -85,7 +93,7 @@ func New(cfg Config, in Injected, now time.Time) *Mesh {
 		in: in, now: now,
 		nodes: map[node.Name]*peer{}, byID: map[node.ID]*peer{},
 		conns: map[ConnID]*conn{}, dials: map[node.Name]*outgoing{},
-		dirty: map[*peer]struct{}{},
+		dirty: map[*peer]struct{}{}, echoes: map[uint64]*echo{},
 		graph: graph.New(cfg.Name), nextID: 1,
 		pause: minPause,
 	}
@@ -159,9 +167,19 @@ func (m *Mesh) jitter(d time.Duration) time.Duration {
 // Deadline is when Tick has to be called, if nothing happens before.
 func (m *Mesh) Deadline() time.Time { return m.timers.next() }
 
+// advance takes over the time, which never goes back. Times must carry the reading of a
+// monotonic clock, as those of time.Now do, so that they do not jump when somebody sets
+// the clock on the wall.
+func (m *Mesh) advance(now time.Time) {
+	if now.After(m.now) {
+		m.now = now
+	}
+}
+
 // Tick runs what is due.
 func (m *Mesh) Tick(now time.Time) {
-	m.now = now
+	m.advance(now)
+	now = m.now
 	for t := m.timers.due(now); t != nil; t = m.timers.due(now) {
 		t.fn()
 	}
@@ -169,7 +187,7 @@ func (m *Mesh) Tick(now time.Time) {
 
 // Handle takes in one event.
 func (m *Mesh) Handle(now time.Time, ev Event) {
-	m.now = now
+	m.advance(now)
 	switch e := ev.(type) {
 	case Accepted:
 		m.accepted(e)
@@ -201,6 +219,12 @@ func (m *Mesh) Handle(now time.Time, ev Event) {
 		m.undecodable(e)
 	case TooLong:
 		m.tooLong(e)
+	case NetworkChanged:
+		m.networkChanged(e)
+	case EchoIn:
+		m.echoIn(e)
+	case Echo:
+		m.echo(e)
 	case Retry:
 		m.retry()
 	case Purge:
@@ -220,7 +244,7 @@ func (m *Mesh) Handle(now time.Time, ev Event) {
 // returns the effects in the order in which they are to be carried out. The
 // slice belongs to the caller.
 func (m *Mesh) Flush(now time.Time) []Effect {
-	m.now = now
+	m.advance(now)
 	for m.graphDirty || len(m.orphans) > 0 {
 		m.search()
 		m.withdrawOrphans()
@@ -263,6 +287,8 @@ type peer struct {
 	startsSince time.Time
 
 	road road // how it is reached by UDP
+
+	echoes echoBudget // for its requests
 
 	active    time.Time // last traffic
 	udpInfo   time.Time // last UDP_INFO that we originated towards it

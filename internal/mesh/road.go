@@ -163,6 +163,14 @@ func (m *Mesh) discover(p *peer) {
 	}
 }
 
+// seek looks for p at all places where it may be, now.
+func (m *Mesh) seek(p *peer) {
+	if p.conn != nil || p.road.confirmed || m.now.Sub(p.active) < keepTrying {
+		p.road.hurry()
+		m.discover(p)
+	}
+}
+
 // probe sends a request of the given size.
 func (m *Mesh) probe(p *peer, to netip.AddrPort, size int) {
 	if !to.IsValid() {

@@ -235,6 +235,8 @@ func (p *player) input(line string) []Effect {
 		ev = TooLong{Node: node.Name(word(0)), Size: n}
 	case "traffic":
 		ev = Traffic{Node: node.Name(word(0))}
+	case "changed":
+		ev = NetworkChanged{Reason: rest}
 	case "retry":
 		ev = Retry{}
 	case "purge":

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tincan/internal/legacy"
@@ -22,6 +23,10 @@ const (
 	drainTime = time.Second            // for the peer to see our end before we reset it
 	drainSize = 1 << 20                // bytes that are thrown away meanwhile
 )
+
+// keepAlive finds a peer that has vanished from an idle connection: after 25 s, or
+// less where unacknowledged bytes have a time of their own.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 3 * time.Second, Count: 3}
 
 // conn is one meta connection, from Dial or accept on.
 //
@@ -40,6 +45,8 @@ type conn struct {
 	attached chan struct{} // closed by attach
 	wake     chan struct{} // one token: there is something to write
 	written  chan struct{} // closed when the writer has ended
+
+	heard atomic.Int64 // when the last byte came in, since the start of the table
 
 	mu       sync.Mutex
 	tcp      *net.TCPConn // nil while dialling
@@ -104,7 +111,7 @@ func (c *conn) runDialled(ctx context.Context, e mesh.Dial) {
 
 // run serves the connection, whose TCP side stands, until it ends.
 func (c *conn) run(begin func() mesh.Event) {
-	tune(c.tcp)
+	c.t.tune(c.tcp)
 	c.t.wg.Go(c.writer)
 	defer context.AfterFunc(c.t.ctx, c.hurry)()
 

@@ -50,6 +50,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"time"
 
 	"tincan/internal/keys"
 	"tincan/internal/legacy"
@@ -108,9 +109,12 @@ type Config struct {
 	// that line is delivered. The name is not authenticated.
 	LoadHost func(node.Name)
 
-	MaxOutput int // bytes; 0: 15180
-	MaxQueue  int // bytes; 0: 16 MiB
-	MaxBurst  int // accepted connections; 0: 10
+	// UserTimeout is how long sent bytes may stay unacknowledged before the kernel gives up
+	// the connection, where the kernel can do that; 0: 5 s, which is also the least.
+	UserTimeout time.Duration
+	MaxOutput   int // bytes; 0: 15180
+	MaxQueue    int // bytes; 0: 16 MiB
+	MaxBurst    int // accepted connections; 0: 10
 
 	Family       Family
 	Bind         []netip.Addr // local addresses of outgoing connections; the first of the right family counts
@@ -119,6 +123,7 @@ type Config struct {
 }
 
 const (
+	leastUserTimeout = 5 * time.Second
 	defaultMaxOutput = 15180
 	defaultMaxQueue  = 16 << 20
 	defaultMaxBurst  = 10
@@ -128,6 +133,7 @@ const (
 // Table holds the meta connections of a node. It is safe for concurrent use.
 type Table struct {
 	cfg    Config
+	start  time.Time
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -147,6 +153,7 @@ func New(cfg Config) *Table {
 	if cfg.Rand == nil {
 		cfg.Rand = crand.Reader
 	}
+	cfg.UserTimeout = max(cfg.UserTimeout, leastUserTimeout)
 	if cfg.MaxOutput <= 0 {
 		cfg.MaxOutput = defaultMaxOutput
 	}
@@ -158,6 +165,7 @@ func New(cfg Config) *Table {
 	}
 	t := &Table{
 		cfg:     cfg,
+		start:   time.Now(),
 		pace:    bucket{size: cfg.MaxBurst},
 		pending: make(chan struct{}, maxPending),
 		lookup:  net.DefaultResolver.LookupNetIP,
@@ -212,6 +220,16 @@ func (t *Table) Meta(id mesh.ConnID) Meta {
 		return nil
 	}
 	return c
+}
+
+// Heard is when the last byte came in on a connection, zero if none has or it is gone.
+func (t *Table) Heard(id mesh.ConnID) time.Time {
+	if c := t.get(id); c != nil {
+		if d := c.heard.Load(); d > 0 {
+			return t.start.Add(time.Duration(d))
+		}
+	}
+	return time.Time{}
 }
 
 // Socket returns the file descriptor of a connection, for display only; -1 if

@@ -10,9 +10,9 @@ import (
 )
 
 // tune sets the options of a connection that stands.
-func tune(tcp *net.TCPConn) {
+func (t *Table) tune(tcp *net.TCPConn) {
 	tcp.SetNoDelay(true)
-	tcp.SetKeepAlive(false)
+	tcp.SetKeepAliveConfig(keepAlive)
 }
 
 // outgoing refuses what only Linux has.

@@ -148,3 +148,39 @@ func FuzzProbe(f *testing.F) {
 		}
 	})
 }
+
+func TestEchoes(t *testing.T) {
+	e := Echo{Kind: EchoReply, Flags: EchoByTCP, Hop: node.Name("bob").ID(), Number: 1 << 40, Token: 7, Size: 100}
+	data := e.Append(nil)
+	if len(data) != 100 {
+		t.Fatalf("%d bytes", len(data))
+	}
+	if got, err := ParseEcho(data); err != nil || got != e {
+		t.Errorf("%+v, %v; want %+v", got, err, e)
+	}
+	for _, n := range []int{0, MinEcho - 1, MaxEcho + 1} {
+		if _, err := ParseEcho(make([]byte, n)); err == nil {
+			t.Errorf("an echo of %d bytes was taken", n)
+		}
+	}
+	if n := len(Echo{Size: 100_000}.Append(nil)); n != MaxEcho {
+		t.Errorf("the largest has %d bytes", n)
+	}
+	if _, err := ParseEcho(append([]byte{2}, data[1:]...)); err == nil {
+		t.Error("an echo of unknown kind was taken")
+	}
+}
+
+func FuzzEcho(f *testing.F) {
+	f.Add(Echo{Number: 1, Size: MinEcho}.Append(nil))
+	f.Add(Echo{Kind: EchoReply, Flags: 255, Size: MaxEcho}.Append(nil))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		e, err := ParseEcho(data)
+		if err != nil {
+			return
+		}
+		if again, err := ParseEcho(e.Append(nil)); err != nil || again != e {
+			t.Fatalf("%+v was read again as %+v, %v", e, again, err)
+		}
+	})
+}

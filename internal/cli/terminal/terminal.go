@@ -27,6 +27,14 @@ func OS() Streams { return Streams{os.Stdin, os.Stdout, os.Stderr} }
 // Interactive tells whether a person can be asked: input and output are terminals.
 func (s Streams) Interactive() bool { return isTerminal(s.In) && isTerminal(s.Out) }
 
+// Screen returns the terminal of a person who sits there, if one does.
+func (s Streams) Screen() (in, out *os.File, ok bool) {
+	if !s.Interactive() {
+		return nil, nil, false
+	}
+	return s.In.(*os.File), s.Out.(*os.File), true
+}
+
 // ErrIsTerminal tells whether Err is a terminal.
 func (s Streams) ErrIsTerminal() bool { return isTerminal(s.Err) }
 

@@ -50,6 +50,7 @@ var commands = map[string]command{
 	"start":                 {0, -1, start},
 	"restart":               {0, -1, restart},
 	"stop":                  {0, 0, stop},
+	"top":                   {0, 0, topScreen},
 	"reload":                {0, 0, reload},
 	"pid":                   {0, 0, pid},
 	"purge":                 {0, 0, purge},
@@ -68,7 +69,7 @@ var commands = map[string]command{
 }
 
 // unbuilt are tinc's commands that this version does not have yet.
-var unbuilt = []string{"edit", "exchange", "exchange-all", "sign", "verify", "fsck", "top", "log", "pcap"}
+var unbuilt = []string{"edit", "exchange", "exchange-all", "sign", "verify", "fsck", "log", "pcap"}
 
 var known = []getopt.Option{
 	{Long: "config", Short: 'c', Arg: getopt.Required},
