@@ -24,7 +24,7 @@ var storeys = map[string]int{
 	"mesh": 1, "sim": 1,
 	"metaconn": 2, "dataplane": 2, "udp": 2, "device": 2, "netconf": 2, "script": 2, "limit": 2,
 	"process": 2,
-	"daemon": 3, "control": 3,
+	"daemon":  3, "control": 3,
 	"invite":   3, // its server runs in the daemon
 	"keydist":  3, // it runs in the daemon
 	"generate": 4, "check": 4,
