@@ -106,7 +106,7 @@ func (a *app) up(f upFlags) error {
 	return launch.Run(context.Background(), launch.Options{
 		Layout: l, Overrides: overrides, Debug: f.debug, Version: version.Text(),
 		Style: launch.Human, LogFile: f.logFile, Beside: beside(service),
-		User: f.user, Chroot: f.chroot, MLock: f.mlock,
+		User: f.user, Chroot: f.chroot, Lock: f.mlock,
 	}, a.Streams)
 }
 

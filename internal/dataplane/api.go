@@ -196,9 +196,9 @@ func (p *Plane) cameIndirectly(from, hop *peer, tcp bool, now time.Duration) {
 }
 
 // echoIn reports an echo from a node that hop handed to us; nil if that is not known. It
-// is dropped when the brain is busy, as the network might have. data is kept.
-func (p *Plane) echoIn(from, hop *peer, tcp, direct bool, data []byte) {
-	e := mesh.EchoIn{Node: from.name, TCP: tcp, Direct: direct, Data: data}
+// is dropped when the brain is busy, as the network might have. e.Data is kept.
+func (p *Plane) echoIn(from, hop *peer, e mesh.EchoIn) {
+	e.Node = from.name
 	if hop != nil {
 		e.Hop = hop.name
 	}

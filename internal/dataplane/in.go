@@ -215,7 +215,11 @@ func (r *receiver) datagram(addr netip.AddrPort, d []byte, direct bool) {
 		if !direct {
 			hop = r.hopOf(addr)
 		}
-		r.p.echoIn(r.from, hop, false, direct, data)
+		e := mesh.EchoIn{Direct: direct, Data: data}
+		if direct {
+			e.Addr = addr
+		}
+		r.p.echoIn(r.from, hop, e)
 	default:
 		r.slow.side = append(r.slow.side[:0], plain[at-1:]...)
 		r.restore(at)

@@ -7,6 +7,7 @@ import (
 	"tincan/internal/b64"
 	"tincan/internal/compress"
 	"tincan/internal/device"
+	"tincan/internal/mesh"
 	"tincan/internal/node"
 	"tincan/internal/packet"
 	"tincan/internal/route"
@@ -285,7 +286,7 @@ func (c *courier) fromRecord(from, hop *peer, record []byte) {
 		from.counters.in(1, len(body))
 		c.slow(from, body)
 	case wire.TypeEcho:
-		c.p.echoIn(from, hop, true, false, append([]byte(nil), body...))
+		c.p.echoIn(from, hop, mesh.EchoIn{TCP: true, Data: append([]byte(nil), body...)})
 	case wire.TypeProbe: // has to come in a datagram
 		c.p.drop(UnexpectedType)
 	default:

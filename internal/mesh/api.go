@@ -123,9 +123,10 @@ type (
 	// EchoIn: a record of type 8 from Node was opened. Data is the whole echo.
 	EchoIn struct {
 		Node   node.Name
-		Hop    node.Name // who handed it to us; "" if that is not known
-		TCP    bool      // over a meta connection
-		Direct bool      // the datagram had the all-zero destination id
+		Hop    node.Name      // who handed it to us; "" if that is not known
+		TCP    bool           // over a meta connection
+		Direct bool           // the datagram had the all-zero destination id
+		Addr   netip.AddrPort // where the datagram came from, zero if it did not come as one
 		Data   []byte
 	}
 
@@ -240,7 +241,8 @@ type (
 		RTT         time.Duration
 		There, Back Leg
 		Probed      bool
-		Err         error // nil: it was answered
+		Seen        netip.AddrPort // our address as the node sees it, where it went by UDP and straight; else zero
+		Err         error          // nil: it was answered
 	}
 	// TunnelledData is a node-to-node record that came inside a REQ_KEY
 	// request; the data plane opens it or passes it on.

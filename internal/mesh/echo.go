@@ -3,6 +3,7 @@ package mesh
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"tincan/internal/node"
@@ -53,6 +54,7 @@ type echoed struct {
 	lost        bool
 	rtt         time.Duration
 	there, back Leg
+	seen        netip.AddrPort
 }
 
 // byUDP tells whether both directions went by UDP all the way, as far as the ends can tell.
@@ -131,6 +133,7 @@ func (m *Mesh) echoIn(e EchoIn) {
 		r.Flags |= wire.EchoByTCP
 	case e.Direct:
 		r.Flags |= wire.EchoDirect
+		r.Seen = e.Addr
 	}
 	if hop := m.nodes[e.Hop]; hop != nil && hop != p {
 		r.Hop = hop.id
@@ -162,7 +165,7 @@ func (m *Mesh) echoAnswered(p *peer, e EchoIn, r wire.Echo) {
 	}
 	delete(m.echoes, r.Number)
 	m.timers.cancel(q.timer)
-	a := echoed{rtt: m.now.Sub(q.sent)}
+	a := echoed{rtt: m.now.Sub(q.sent), seen: r.Seen}
 	a.there.TCP = q.byTCP || r.Flags&wire.EchoByTCP != 0
 	if hop := m.byID[r.Hop]; hop != nil && !r.Hop.IsZero() {
 		a.there.Hop = hop.name
@@ -232,7 +235,7 @@ func (m *Mesh) echoSoon(e Echo, p *peer, deadline time.Time) {
 	case p.session.ready():
 		size := min(max(e.Size, wire.MinEcho), wire.MaxEcho)
 		m.askEcho(p, SendEcho{Via: e.Via, Way: e.Way}, size, left, func(a echoed) {
-			r := EchoResult{ID: e.ID, Node: p.name, Size: size, RTT: a.rtt, There: a.there, Back: a.back}
+			r := EchoResult{ID: e.ID, Node: p.name, Size: size, RTT: a.rtt, There: a.there, Back: a.back, Seen: a.seen}
 			if a.lost {
 				r.Err = ErrNoAnswer
 			}

@@ -35,10 +35,9 @@ type Options struct {
 	LogFile string // "" for standard error (foreground) or the system log (background)
 	Syslog  bool   // the system log also in the foreground
 
-	// What tincd's -U, -R and -L ask for, once everything is set up.
-	User   string // run as this user; "" to stay who we are
-	Chroot bool   // with the configuration directory as root directory
-	MLock  bool   // keep all memory out of swap space
+	User   string // becomes this user; "" for no other
+	Chroot bool   // sees only the directory of the network
+	Lock   bool   // is never swapped out
 
 	// Beside runs beside the node, from the moment when it works until ctx ends
 	// with it, and logs where the node does. It may be nil.
@@ -91,9 +90,6 @@ func PassOn(cmd *exec.Cmd) error {
 // (TERM, INT, QUIT), over the control socket, or by the end of ctx. HUP
 // also reopens the log file.
 func Run(ctx context.Context, o Options, s terminal.Streams) error {
-	if err := o.Check(); err != nil {
-		return err
-	}
 	detached := Detached()
 	os.Unsetenv(detachedEnv)
 	u := takeUmbilical()
@@ -158,7 +154,7 @@ func Run(ctx context.Context, o Options, s terminal.Streams) error {
 		},
 		Stopping:  func() { notify("STOPPING=1") },
 		Reloading: reloading,
-		Process:   &daemon.Process{User: o.User, Chroot: o.Chroot, Lock: o.MLock, LogFile: o.LogFile},
+		Process:   &daemon.Process{User: o.User, Chroot: o.Chroot, Lock: o.Lock, LogFile: o.LogFile},
 	})
 	if err != nil && detached {
 		for _, r := range records(err) {

@@ -39,10 +39,18 @@ func (s Streams) Screen() (in, out *os.File, ok bool) {
 func (s Streams) ErrIsTerminal() bool { return isTerminal(s.Err) }
 
 // Color tells whether Err is a terminal that understands colours.
-func (s Streams) Color() bool {
+func (s Streams) Color() bool { return isTerminal(s.Err) && colors() }
+
+// OutColor tells whether Out is a terminal that understands colours.
+func (s Streams) OutColor() bool { return isTerminal(s.Out) && colors() }
+
+func colors() bool {
 	kind := os.Getenv("TERM")
-	return isTerminal(s.Err) && kind != "" && kind != "dumb" && os.Getenv("NO_COLOR") == ""
+	return kind != "" && kind != "dumb" && os.Getenv("NO_COLOR") == ""
 }
+
+// OutIsTerminal tells whether Out is a terminal.
+func (s Streams) OutIsTerminal() bool { return isTerminal(s.Out) }
 
 func isTerminal(stream any) bool {
 	f, ok := stream.(*os.File)

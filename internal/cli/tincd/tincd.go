@@ -70,10 +70,7 @@ func (o options) run(s terminal.Streams) error {
 	daemon := launch.Options{
 		Layout: l, Overrides: overrides, Debug: o.debug, Version: version.Text(),
 		Style: o.style(s), LogFile: logFile, Syslog: o.syslog,
-		User: o.user, Chroot: o.chroot, MLock: o.mlock,
-	}
-	if err := daemon.Check(); err != nil {
-		return err
+		User: o.user, Chroot: o.chroot, Lock: o.mlock,
 	}
 	if !o.foreground && !launch.Detached() && !launch.Activated() {
 		return detach(l, overrides, s)
