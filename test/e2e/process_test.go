@@ -30,6 +30,15 @@ func (n *node) status(field string) string {
 	return ""
 }
 
+// nice is the nice value of the daemon.
+func (n *node) nice() string {
+	n.w.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", n.daemon.PID()))
+	n.w.must(err)
+	_, rest, _ := strings.Cut(string(text), ") ")
+	return strings.Fields(rest)[16]
+}
+
 // owned gives the directory of the network to a user.
 func (n *node) owned(uid int) {
 	n.w.Helper()
@@ -63,7 +72,7 @@ func TestNodesThatGiveUpRights(t *testing.T) {
 		box         bool
 		keeps       []string // files that must be there after the end
 	}{
-		{name: "as it is", caps: all, filter: "0"},
+		{name: "as it is", extra: "ProcessPriority = low\nKeyDistributionPort = 1700\n", caps: all, filter: "0"},
 		{name: "another user", args: []string{"-U", "nobody"}, owned: true, caps: netAdminAndPort, filter: "0", keeps: []string{"pid"}},
 		{name: "another user who may write nothing", extra: "Port = 7000\n", args: []string{"-U", "nobody"}, caps: netAdmin, filter: "0", keeps: []string{"pid"}},
 		{name: "another root directory", args: []string{"-R"}, caps: all, filter: "0"},
@@ -113,6 +122,19 @@ func TestNodesThatGiveUpRights(t *testing.T) {
 			w.must(json.Unmarshal([]byte(b.tincan("status", "--json")), &s))
 			if (s.Process.User != "") != slices.Contains(c.args, "-U") || c.box != (s.Process.Sandbox != "off") {
 				t.Errorf("status: %+v", s)
+			}
+
+			if strings.Contains(c.extra, "ProcessPriority") {
+				if got := b.nice(); got != "10" {
+					t.Errorf("nice %s", got)
+				}
+				w.eventually("b shows its host file at the port of KeyDistributionPort", patience, func() bool {
+					conn, err := a.Dial(t.Context(), "tcp", "10.7.0.2:1700")
+					if err == nil {
+						conn.Close()
+					}
+					return err == nil
+				})
 			}
 
 			b.hangUp()
