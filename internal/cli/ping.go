@@ -115,11 +115,8 @@ func (a *app) ping(c *control.Client, about string, o pingOptions) error {
 	for o.count == 0 || p.Sent < o.count {
 		next := time.After(o.interval)
 		e, err := c.Echo(r)
-		if errors.Is(err, control.ErrUnsupported) {
-			return terminal.Hint(err, "this network is run by tinc, or by an older tincan: restart it with this one")
-		}
 		if err != nil {
-			return err
+			return notOurs(err)
 		}
 		p.Sent++
 		if len(p.Answers) < maxAnswers {

@@ -142,14 +142,17 @@ func (m *Mesh) whyReachable(w *Why, p *peer) {
 		return
 	}
 	switch {
-	case m.straight(p):
-		m.whyStraight(w, p)
-		return
-	case m.relayOf(p) != nil:
-		w.add(WhyRelayed, "packets for %s are passed on by %s", p.name, m.relayOf(p).name)
-		if m.whyBadStraight(w, p) {
+	case p.relaying.chosen != nil:
+		w.add(WhyRelayed, "packets for %s are passed on by %s, by UDP", p.name, p.relaying.chosen.relay.name)
+		if m.isStraight(p) {
+			m.whyBadStraight(w, p)
 			return
 		}
+	case m.isStraight(p):
+		m.whyStraight(w, p)
+		return
+	case m.effectiveVia(p) != p && m.effectiveVia(p) != nil:
+		w.add(WhyRelayed, "packets for %s are passed on by %s", p.name, m.effectiveVia(p).name)
 	case p.conn != nil:
 		w.add(WhyTCP, "packets for %s go over the meta connection with it, by TCP", p.name)
 	default:
@@ -176,10 +179,10 @@ func (m *Mesh) whyNoSession(w *Why, p *peer) {
 func (m *Mesh) whyStraight(w *Why, p *peer) {
 	w.add(WhyDirect, "packets for %s go straight there by UDP, to %s", p.name, p.road.addr)
 	w.Good = true
-	if rtt := m.roadRTT(p); rtt >= farAway {
+	if rtt := p.road.rtt.mean; rtt >= farAway {
 		w.add(WhySlow, "it is far away: an answer takes %s", rtt.Round(time.Millisecond))
 	}
-	if loss := m.roadLoss(p); loss >= manyLost {
+	if loss := p.road.loss; loss >= manyLost {
 		w.Good = false
 		w.add(WhyLossy, "%.0f %% of the probes get lost on the way", 100*loss)
 		w.mend("the line between the two drops packets; if it is yours, look for an overloaded router or a bad radio link")
@@ -192,6 +195,14 @@ func (m *Mesh) whyStraight(w *Why, p *peer) {
 	if level := p.session.suite().Compression; level != 0 {
 		w.add(WhyCompressed, "%s wants packets to be compressed (level %d), which takes time for each one", p.name, level)
 	}
+}
+
+// whyBadStraight: there is a straight way by UDP, and a relay is better nevertheless.
+func (m *Mesh) whyBadStraight(w *Why, p *peer) {
+	s, c := &p.relaying.straight.quality, &p.relaying.chosen.quality
+	w.add(WhyBadStraight, "the straight way is worse: %s and %.0f %% lost, by way of %s %s and %.0f %%",
+		s.rtt.mean.Round(time.Millisecond), 100*s.loss(), p.relaying.chosen.relay.name, c.rtt.mean.Round(time.Millisecond), 100*c.loss())
+	w.mend("the line between the two is slow or drops packets; as long as it does, the relay is the best way")
 }
 
 // whyNoUDP: packets do not go straight by UDP.
