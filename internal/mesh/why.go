@@ -163,7 +163,7 @@ func (m *Mesh) whyReachable(w *Why, p *peer) {
 
 func (m *Mesh) whyNoSession(w *Why, p *peer) {
 	switch {
-	case !p.session.hopByHop() && p.key() == nil:
+	case !p.session.hopByHop() && p.key() == nil && !p.askedKey.IsZero():
 		w.add(WhyKeyUnknown, "the public key of %s is not known here, and it has not told it yet", p.name)
 		w.mend("import the host file of %s", p.name)
 	case p.session.pending():
