@@ -140,25 +140,22 @@ func (b *backend) seenBy(observers []node.Name) []control.SeenFrom {
 
 // natKind tells what kind of NAT makes others see us as they do.
 func natKind(seen []control.SeenFrom, local []control.NetAddress, v6 bool) control.NATKind {
-	outer := map[netip.AddrPort]int{}
+	outer, total, own := map[netip.AddrPort]bool{}, 0, false
 	for _, s := range seen {
 		a, err := netip.ParseAddrPort(s.Address)
 		if err != nil || a.Addr().Unmap().Is6() != v6 {
 			continue
 		}
 		if slices.ContainsFunc(local, func(l control.NetAddress) bool { return l.Address == a.Addr().Unmap().String() }) {
-			return control.NATNone
+			own = true // by a neighbour in the same network, perhaps
+			continue
 		}
-		// What a node in our own network sees says nothing about the way out of it.
-		if !a.Addr().IsPrivate() {
-			outer[a]++
-		}
-	}
-	total := 0
-	for _, n := range outer {
-		total += n
+		outer[a] = true
+		total++
 	}
 	switch {
+	case total == 0 && own:
+		return control.NATNone
 	case total == 0:
 		return control.NATUnknown
 	case total == 1:

@@ -156,7 +156,11 @@ func (m *Mesh) whyReachable(w *Why, p *peer) {
 	case p.conn != nil:
 		w.add(WhyTCP, "packets for %s go over the meta connection with it, by TCP", p.name)
 	default:
-		w.add(WhyRelayed, "packets for %s are passed on by %s, over meta connections", p.name, p.path.NextHop)
+		how := "over meta connections"
+		if m.leavesByUDP(p, minProbe) {
+			how = "by UDP"
+		}
+		w.add(WhyRelayed, "packets for %s are passed on by %s, %s", p.name, p.path.NextHop, how)
 	}
 	m.whyNoUDP(w, p)
 }
