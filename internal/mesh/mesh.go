@@ -314,6 +314,7 @@ type peer struct {
 	born      time.Time      // when it was first heard of
 	since     time.Time      // of the last change of reachability, zero: never
 	conn      *conn          // activated meta connection
+	problem   string         // why the last attempt at a connection failed, "" if it did not
 	greeting  *timer         // of greet
 	failed    int            // attempts of AutoConnect to connect to it, in a row
 	shunned   time.Time      // when AutoConnect may try it again
