@@ -27,6 +27,8 @@ const (
 	doubtful = 100 * time.Millisecond
 	// doubtInterval is the least time between two questions, if the answers are good.
 	doubtInterval = 200 * time.Millisecond
+	// quickQuestions is the time between two probes of a peer that is in doubt, at most.
+	quickQuestions = 2 * leastSpacing
 	// leastSpacing and mostSpacing bound the time between two probes of a doubt.
 	leastSpacing, mostSpacing = 30 * time.Millisecond, 150 * time.Millisecond
 	// leastAnswer is how long the last probe of a doubt has for its answer at least.
@@ -180,6 +182,17 @@ func (m *Mesh) proveSize(p *peer) {
 			m.doubt(p, true, true)
 		}
 	})
+}
+
+// questioned takes note of a small probe of p. Several in quick succession say that p is in
+// doubt about the way to us, so the one to p may not work either.
+func (m *Mesh) questioned(p *peer) {
+	r := &p.road
+	last := r.questioned
+	r.questioned = m.now
+	if m.now.Sub(last) < quickQuestions && m.now.Sub(r.alive) > doubtInterval {
+		m.doubt(p, false, false)
+	}
 }
 
 // doubt asks p whether it is still there. own tells that our own eyes saw its silence, large
