@@ -66,6 +66,7 @@ type doubt struct {
 	own   bool // the silence was seen by us; else somebody or something hinted at it
 
 	small, big bool // what was answered at the address in use
+	best       int  // largest size that was answered there
 
 	alt     netip.AddrPort // another address that has answered
 	altSock int
@@ -229,6 +230,13 @@ func (m *Mesh) question(p *peer) {
 	}
 	if d.large && !d.big {
 		m.probe(p, r.addr, r.pmtu.min)
+		if d.sent%3 == 1 {
+			for _, size := range r.pmtu.ladder(m.overhead(p)) {
+				if size > d.best {
+					m.probe(p, r.addr, size)
+				}
+			}
+		}
 	}
 	if d.sent%4 == 2 {
 		for _, a := range m.candidates(p) {
@@ -274,7 +282,7 @@ func (m *Mesh) reassured(p *peer, from netip.AddrPort, sock, size int) {
 	case size >= r.pmtu.min && size >= largeSize:
 		d.big, d.small = true, true
 	default:
-		d.small = true
+		d.small, d.best = true, max(d.best, size)
 	}
 	if d.small && (d.big || !d.large) {
 		m.settle(p)
@@ -292,7 +300,7 @@ func (m *Mesh) verdict(p *peer) {
 	switch {
 	case d.small:
 		m.logf(2, Info, "frames of %d bytes do not reach %s any more", r.pmtu.min, p.name)
-		r.pmtu.shrunk(m.now)
+		r.pmtu.shrunk(m.now, d.best)
 		m.touch(p)
 		m.searchMTU(p)
 	case d.alt.IsValid():
