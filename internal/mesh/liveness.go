@@ -44,7 +44,7 @@ const (
 	resumeWithin = time.Minute
 	// falseAlarm is how soon after it was given up a path shows by its answer that this
 	// was wrong.
-	falseAlarm = 2 * time.Second
+	falseAlarm = 500 * time.Millisecond
 	// maxCaution bounds how much more patient false alarms make us. It passes with calmTime.
 	maxCaution = 3
 	calmTime   = time.Minute
@@ -119,13 +119,13 @@ func (r *road) landed(now time.Time, from netip.AddrPort, size int) {
 	}
 }
 
-// tries is how many probes in a row must go unanswered to show that the path is dead.
+// tries is how many probes in a row must go unanswered to show that they are not just lost.
 func (r *road) tries() int {
-	n := leastTries
-	if r.loss > 0.02 {
-		n = int(math.Ceil(math.Log(despair) / math.Log(min(r.loss, 0.9))))
+	if r.loss < 0.02 {
+		return leastTries
 	}
-	return min(max(n, leastTries)<<r.caution, mostTries)
+	n := int(math.Ceil(math.Log(despair) / math.Log(min(r.loss, 0.9))))
+	return min(max(n, leastTries), mostTries)
 }
 
 // spacing is the time between two probes of a doubt.
@@ -207,9 +207,17 @@ func (m *Mesh) doubt(p *peer, own, large bool) {
 		r.caution, r.gaveUp = r.caution-1, m.now
 	}
 	large = large && r.pmtu.min >= largeSize
-	r.doubt = doubt{began: m.now, left: r.tries(), own: own, large: large}
+	r.doubt = doubt{began: m.now, left: min(r.tries()<<r.caution, mostTries), own: own, large: large}
 	m.question(p)
-	// The ways that would take its place are looked at in the same time.
+}
+
+// alternatives looks at the ways that would take the place of the path to p, in the same time.
+func (m *Mesh) alternatives(p *peer) {
+	for _, a := range m.candidates(p) {
+		if a != p.road.addr {
+			m.probe(p, a, minProbe)
+		}
+	}
 	if p.conn != nil {
 		m.ask(p.conn)
 	} else if hop := m.nodes[p.path.NextHop]; hop != nil && hop != p && m.now.Sub(hop.road.alive) > doubtInterval {
@@ -238,12 +246,8 @@ func (m *Mesh) question(p *peer) {
 			}
 		}
 	}
-	if d.sent%4 == 2 {
-		for _, a := range m.candidates(p) {
-			if a != r.addr {
-				m.probe(p, a, minProbe)
-			}
-		}
+	if d.sent%4 == 2 && !d.small { // the first probe has not been answered at once
+		m.alternatives(p)
 	}
 	began := d.began
 	wait := r.spacing()
