@@ -9,8 +9,9 @@ FUZZTIME ?= 5000x
 
 .PHONY: build demo check cross test unit race fuzz e2e packages clean
 
+# Without cgo: one static file, and -R works.
 build:
-	$(GO) build -trimpath -o bin/tincan ./cmd/tincan
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/tincan ./cmd/tincan
 
 demo: build
 	$(GO) build -o bin/demo ./cmd/demo

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -67,6 +68,7 @@ type Settings struct {
 	PingInterval                  time.Duration
 	PingTimeout                   time.Duration
 	MaxTimeout                    time.Duration
+	MinTimeout                    time.Duration
 	KeyExpire                     time.Duration
 	InvitationExpire              time.Duration
 
@@ -74,6 +76,11 @@ type Settings struct {
 	MaxConnectionBurst  int
 	MaxOutputBufferSize int
 	LogLevel            int
+
+	ProcessPriority string // low, normal, high; "": unchanged
+	Sandbox         string // off, normal, high
+	Hostnames       bool   // names in place of addresses in the log
+	GraphDumpFile   string // a file, or a command behind a bar; "": none
 
 	ScriptsInterpreter string
 	ScriptsExtension   string
@@ -84,6 +91,8 @@ type Settings struct {
 	// shall use towards us, and which weak choices are allowed with all of them.
 	Suite  legacy.Suite
 	Policy legacy.Policy
+	// Compression is the level (package compress) that nodes of tinc 1.1 shall use towards us.
+	Compression int
 	// Protocol is what ExperimentalProtocol says about the protocol of tinc 1.1.
 	Protocol Protocol
 }
@@ -154,6 +163,7 @@ func settings(r *Reader, self node.Name, dir string) Settings {
 		PingInterval:                  r.Duration("PingInterval"),
 		PingTimeout:                   r.Duration("PingTimeout"),
 		MaxTimeout:                    r.Duration("MaxTimeout"),
+		MinTimeout:                    r.Duration("MinTimeout"),
 		KeyExpire:                     r.Duration("KeyExpire"),
 		InvitationExpire:              r.Duration("InvitationExpire"),
 
@@ -162,14 +172,20 @@ func settings(r *Reader, self node.Name, dir string) Settings {
 		MaxOutputBufferSize: r.Int("MaxOutputBufferSize"),
 		LogLevel:            r.Int("LogLevel"),
 
+		ProcessPriority: r.Word("ProcessPriority"),
+		Sandbox:         r.Word("Sandbox"),
+		Hostnames:       r.Bool("Hostnames"),
+		GraphDumpFile:   r.graphDump(dir),
+
 		ScriptsInterpreter: r.String("ScriptsInterpreter"),
 		ScriptsExtension:   r.String("ScriptsExtension"),
 		PrivateKeyFile:     r.Path("Ed25519PrivateKeyFile", dir),
 		RSAPrivateKeyFile:  r.Path("PrivateKeyFile", dir),
 
-		Suite:  r.suite(),
-		Policy: r.policy(),
+		Compression: r.compression(),
+		Policy:      r.policy(),
 	}
+	s.Suite = r.suite(s.Compression)
 	switch wanted := r.boolIfSet("ExperimentalProtocol"); {
 	case wanted == nil:
 	case *wanted:
@@ -192,6 +208,15 @@ func settings(r *Reader, self node.Name, dir string) Settings {
 		s.PingTimeout = s.PingInterval
 	}
 	return s
+}
+
+// graphDump is where the map goes: an absolute path, or a command behind a bar.
+func (r *Reader) graphDump(dir string) string {
+	s := r.String("GraphDumpFile")
+	if s == "" || strings.HasPrefix(s, "|") || filepath.IsAbs(s) {
+		return s
+	}
+	return filepath.Join(dir, s)
 }
 
 // port returns the port to listen on.

@@ -118,13 +118,19 @@ func (d *Daemon) do(e mesh.Effect) {
 		d.conns.Do(e)
 	case mesh.SendProbe:
 		d.plane.SendProbe(e)
+	case mesh.SendEcho:
+		d.plane.SendEcho(e)
+	case mesh.EchoResult:
+		d.echoes.answered(e)
 	case mesh.TunnelledData:
 		d.plane.Tunnelled(e)
 	case mesh.PublishPeers:
 		d.plane.PublishPeers(e.Peers)
+		d.graph.changed()
 	case mesh.PublishRoutes:
 		d.plane.PublishRoutes(e.Routes)
 		d.subnets.Store(&e.Routes.Subnets)
+		d.graph.changed()
 	case mesh.NodeUp:
 		d.script.NodeUp(d.env(e.Node, e.Addr))
 	case mesh.NodeDown:

@@ -14,6 +14,7 @@ import (
 	mathrand "math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +27,7 @@ import (
 	"tincan/internal/mesh"
 	"tincan/internal/metaconn"
 	"tincan/internal/node"
+	"tincan/internal/process"
 	"tincan/internal/script"
 	"tincan/internal/udp"
 )
@@ -44,6 +46,10 @@ type Options struct {
 	Ready func(alive func() bool)
 	// Stopping is called when the node begins to stop, whoever wants that; it may be nil.
 	Stopping func()
+	// Reloading is called when a reload begins, and what it returns when it ends; it may be nil.
+	Reloading func() (done func())
+	// Process says what becomes of this process; nil if it is not the node's alone.
+	Process *Process
 	// Listeners are TCP sockets that were handed over (socket activation, see
 	// [Inherited]); nil: open our own. They are closed in any case.
 	Listeners []net.Listener
@@ -81,12 +87,18 @@ type Daemon struct {
 	face    *face // the interface, as the kernel sees it
 	invite  atomic.Pointer[invite.Server]
 	pcap    pcap
-	disk    *disk
-	spread  *spread // of host files
+	graph   *grapher
+
+	confined *confinement                  // nil: the process is left as it is
+	state    atomic.Pointer[process.State] // nil: as it was started
+	null     *os.File                      // standard input of scripts; nil: they find it themselves
+	disk     *disk
+	spread   *spread // of host files
 
 	events  chan mesh.Event
 	reports chan mesh.Event
 	calls   chan func()
+	echoes  echoes
 	clashes chan clash
 	stop    context.CancelFunc
 	started time.Time
@@ -123,6 +135,9 @@ func Run(ctx context.Context, opts Options) error {
 	if err := d.load(); err != nil {
 		return err
 	}
+	if err := d.prepareProcess(); err != nil {
+		return err
+	}
 	if err := d.open(); err != nil {
 		return err
 	}
@@ -148,7 +163,11 @@ func (d *Daemon) load() error {
 	if err != nil {
 		return adviseFiles(d.opts.Layout, err)
 	}
+	if err := checkSandbox(n.Settings); err != nil {
+		return err
+	}
 	d.current.Store(n)
+	d.log.names.on.Store(n.Settings.Hostnames)
 	if d.opts.Debug == 0 {
 		d.log.setLevel(n.Settings.LogLevel)
 	}
@@ -210,8 +229,9 @@ func (d *Daemon) open() error {
 			}
 			return nil
 		},
-		Options:   planeOptions(s),
-		LocalAddr: localAddrTowards,
+		Options:     planeOptions(s),
+		Compression: s.Compression,
+		LocalAddr:   localAddrTowards,
 	})
 	d.conns = metaconn.New(metaconn.Config{
 		Self: d.network().Name, Key: d.id.Key, RSAKey: d.id.RSAKey, Suite: s.Suite, Rand: rand.Reader,
@@ -225,6 +245,7 @@ func (d *Daemon) open() error {
 	d.invite.Store(d.invitations(s))
 	d.face = newFace(d.dev.Name(), d.log, d.underlay)
 	d.spread = d.newSpread()
+	d.graph = newGrapher(d)
 	return nil
 }
 
@@ -262,11 +283,21 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 		Rand: mathrand.New(mathrand.NewChaCha8(seed)), Secrets: rand.Reader, RouteMTU: d.routeMTU,
 		Heard: d.conns.Heard,
 	}, time.Now())
+	d.flush(time.Now()) // our own subnets come up before anything else happens
+	if d.confined.strict() {
+		// As in tinc the first scripts have all rights, and nothing that others send
+		// is looked at before those are gone.
+		_ = d.script.Wait(ctx)
+	}
+	if err := d.confine(); err != nil {
+		close(d.done)
+		d.conns.Close()
+		return err
+	}
 	defer inBackground(d.face.run)()
 	defer inBackground(d.disk.run)()
 	defer inBackground(d.spread.run)()
-
-	d.flush(time.Now()) // our own subnets come up before anything else happens
+	defer inBackground(d.graph.run)()
 	endBrain := inBackground(func(ctx context.Context) {
 		defer close(d.done)
 		d.think(ctx)
@@ -337,6 +368,9 @@ func (d *Daemon) close() {
 		if err := d.claim.Release(); err != nil {
 			d.log.printf(0, mesh.Warning, "%v", err)
 		}
+	}
+	if d.null != nil {
+		d.null.Close()
 	}
 }
 

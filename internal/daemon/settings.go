@@ -15,17 +15,18 @@ import (
 func (d *Daemon) meshConfig(n *config.Network) mesh.Config {
 	s := n.Settings
 	c := mesh.Config{
-		Name: n.Name, Key: d.id.Key, RSAKey: d.id.RSAKey, Suite: s.Suite, Policy: s.Policy, Subnets: s.Subnets,
+		Name: n.Name, Key: d.id.Key, RSAKey: d.id.RSAKey, Suite: s.Suite, Policy: s.Policy, Compression: s.Compression, Subnets: s.Subnets,
 		Hosts:     make(map[node.Name]mesh.Host, len(n.Hosts)),
 		ConnectTo: s.ConnectTo, AutoConnect: s.AutoConnect, Broadcast: s.Broadcast,
 		Indirect: s.IndirectData, TCPOnly: s.TCPOnly,
 		NoPMTUDiscovery: !s.PMTUDiscovery, NoClamp: !s.ClampMSS,
 		StrictSubnets: s.StrictSubnets, TunnelServer: s.TunnelServer,
 		NoUDPDiscovery: !s.UDPDiscovery, NoLocalDiscovery: !s.LocalDiscovery,
-		PMTU: s.PMTU, Weight: s.Weight, ReplayWindow: s.ReplayWindow,
+		Echoes: true,
+		PMTU:   s.PMTU, Weight: s.Weight, ReplayWindow: s.ReplayWindow,
 		BroadcastSubnets: broadcastSubnets(s),
 		PingInterval:     s.PingInterval, PingTimeout: s.PingTimeout,
-		MaxTimeout: s.MaxTimeout, KeyExpire: s.KeyExpire,
+		MaxTimeout: s.MaxTimeout, MinTimeout: min(s.MinTimeout, s.MaxTimeout), KeyExpire: s.KeyExpire,
 		UDPDiscoveryInterval:  s.UDPDiscoveryInterval,
 		UDPDiscoveryKeepalive: s.UDPDiscoveryKeepaliveInterval,
 		UDPDiscoveryTimeout:   s.UDPDiscoveryTimeout,

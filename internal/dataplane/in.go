@@ -216,6 +216,18 @@ func (r *receiver) datagram(addr netip.AddrPort, d []byte, direct bool) {
 		data := append([]byte(nil), body...)
 		r.restore(at)
 		r.p.cfg.Event(mesh.ProbeIn{Node: r.from.name, Addr: addr, Sock: r.sock, Direct: direct, Data: data})
+	case wire.TypeEcho:
+		data := append([]byte(nil), body...)
+		r.restore(at)
+		hop := r.from
+		if !direct {
+			hop = r.hopOf(addr)
+		}
+		e := mesh.EchoIn{Direct: direct, Data: data}
+		if direct {
+			e.Addr = addr
+		}
+		r.p.echoIn(r.from, hop, e)
 	default:
 		r.slow.side = append(r.slow.side[:0], plain[at-1:]...)
 		r.restore(at)
@@ -414,7 +426,7 @@ func (r *receiver) relay(addr netip.AddrPort, rest []byte, size int) int {
 	}
 	way, ok := r.p.udpPath(to, s, false, len(first)-minDatagram, r.options.TCPOnly)
 	switch {
-	case way.relay == hop || !ok && s.next == hop:
+	case way.relay == hop || !ok && s.next == hop, hop != r.from && r.p.laps.again(first):
 		r.p.dropN(Loop, count)
 	case ok:
 		r.relays[way.sock].addRun(udp.Run{To: way.addr, Buf: rest[:end], Size: len(first)})

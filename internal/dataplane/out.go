@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"tincan/internal/compress"
 	"tincan/internal/device"
 	"tincan/internal/legacy"
 	"tincan/internal/packet"
@@ -199,12 +200,17 @@ func (t *transmitter) fast(p []byte, size int) bool {
 		least = leastMTU6
 	}
 	v := s
-	if s.via != to {
+	switch {
+	case s.relay != nil:
+		if v = s.relay.state.Load(); o.DirectOnly || !v.takes(frame) {
+			return false
+		}
+	case s.via != to:
 		if v = s.via.state.Load(); v == nil || o.DirectOnly {
 			return false
 		}
 	}
-	if frame > max(v.MTU, least) || s.Adjacent && frame > s.MinMTU {
+	if frame > max(v.MTU, least) || s.Adjacent && s.relay == nil && frame > s.MinMTU {
 		return false
 	}
 	if t.legacy = s.Legacy; t.legacy != nil {
@@ -215,6 +221,9 @@ func (t *transmitter) fast(p []byte, size int) bool {
 			t.p.sentTo(to, t.now, frame)
 		}
 		return ok
+	}
+	if s.Compression != compress.None {
+		return false
 	}
 	if t.way, ok = t.p.udpPath(to, s, true, size, o.TCPOnly); !ok {
 		return false

@@ -52,6 +52,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"net/netip"
 	"os"
 	"sync"
@@ -87,7 +88,9 @@ type Config struct {
 	// Meta finds the data road of a connection, nil if it is gone.
 	Meta    func(mesh.ConnID) Meta
 	Options Options
-	Now     func() time.Time // nil: time.Now
+	// Compression is the level that nodes with an SPTPS session were told to pack with.
+	Compression int
+	Now         func() time.Time // nil: time.Now
 	// LocalAddr is the address the kernel would use towards another, the source
 	// of time exceeded messages; may be nil.
 	LocalAddr func(towards netip.Addr) netip.Addr
@@ -120,8 +123,9 @@ type Plane struct {
 	relayed  pairPacer
 	watching atomic.Bool   // watch is awake
 	wake     chan struct{} // one token, for watch
-	searched pacer         // the last search among all legacy nodes
-	v4       []bool        // by socket: it is one for IPv4
+	laps     laps
+	searched pacer  // the last search among all legacy nodes
+	v4       []bool // by socket: it is one for IPv4
 }
 
 // New returns a plane that knows no peers and no routes. It takes over the device and
@@ -136,6 +140,7 @@ func New(cfg Config) *Plane {
 		everyone: newPeer(""),
 		names:    make(map[node.Name]*peer),
 		wake:     make(chan struct{}, 1),
+		laps:     laps{seed: maphash.MakeSeed()},
 	}
 	p.selfID = p.self.id
 	// Times are counted from an hour before the start, so that zero means never.

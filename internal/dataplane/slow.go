@@ -5,7 +5,9 @@ import (
 	"time"
 
 	"tincan/internal/b64"
+	"tincan/internal/compress"
 	"tincan/internal/device"
+	"tincan/internal/mesh"
 	"tincan/internal/node"
 	"tincan/internal/packet"
 	"tincan/internal/route"
@@ -17,16 +19,17 @@ import (
 // elsewhere than the device and the sockets. It is used by one goroutine at a
 // time; now must be set before use.
 type courier struct {
-	p     *Plane
-	out   *outbox // where datagrams go; nil: they are sent at once
-	now   time.Duration
-	src   *peer  // where the packet on the slow road came from
-	byTCP bool   // it came as PACKET, which is how legacy nodes pass it on
-	frame []byte // the packet on the slow road, with an Ethernet header
-	side  []byte // a copy with the room that the device needs in front of a packet
-	plain []byte // type and data of a record
-	blob  []byte // ids and record
-	run   [1]udp.Run
+	p       *Plane
+	out     *outbox // where datagrams go; nil: they are sent at once
+	now     time.Duration
+	src     *peer  // where the packet on the slow road came from
+	byTCP   bool   // it came as PACKET, which is how legacy nodes pass it on
+	frame   []byte // the packet on the slow road, with an Ethernet header
+	side    []byte // a copy with the room that the device needs in front of a packet
+	plain   []byte // type and data of a record
+	packing []byte // data as it was before or is after compression
+	blob    []byte // ids and record
+	run     [1]udp.Run
 }
 
 func newCourier(p *Plane) *courier { return &courier{p: p} }
@@ -95,7 +98,7 @@ func (c *courier) sendTo(to *peer, frame []byte) {
 	}
 	c.p.traffic(to, c.now)
 	switch {
-	case s.Adjacent && (s.Tunnel == nil || len(frame) > s.MinMTU):
+	case s.Adjacent && (s.Tunnel == nil || len(frame) > s.MinMTU && !s.relayed(len(frame), c.p.options.Load().TCPOnly)):
 		c.byPacket(to, s, frame)
 	case s.Tunnel == nil:
 		c.p.dropN(Overheld, c.p.held.add(to, frame, c.now))
@@ -106,6 +109,10 @@ func (c *courier) sendTo(to *peer, frame []byte) {
 
 // seal sends data as a record of ours, by UDP or else over the meta connection (8.4).
 func (c *courier) seal(to *peer, s *state, typ byte, data []byte) {
+	size := len(data)
+	if s.Compression != compress.None {
+		typ, data = c.pack(s.Compression, typ, data)
+	}
 	way, ok := c.p.udpPath(to, s, true, len(data), c.p.options.Load().TCPOnly)
 	toID := to.id
 	if ok && way.direct {
@@ -114,13 +121,25 @@ func (c *courier) seal(to *peer, s *state, typ byte, data []byte) {
 	if !c.wrap(s, typ, data, toID) {
 		return
 	}
-	to.counters.out(1, len(data))
+	to.counters.out(1, size)
 	if !ok {
 		c.byMeta(to, s, c.p.self, c.blob)
 		return
 	}
 	c.p.sentTo(way.relay, c.now, len(data)+ethernetLen)
 	c.send(way, c.blob)
+}
+
+// pack compresses the data of a record if that makes it shorter.
+func (c *courier) pack(level int, typ byte, data []byte) (byte, []byte) {
+	packed, err := compress.Compress(level, c.packing[:0], data)
+	if err != nil {
+		return typ, data
+	}
+	if c.packing = packed; len(packed) >= len(data) {
+		return typ, data
+	}
+	return typ | wire.TypeCompressed, packed
 }
 
 // wrap makes c.blob the ids and the sealed record.
@@ -192,11 +211,32 @@ func (c *courier) unusual(from *peer, typ byte, data []byte) {
 	switch {
 	case typ == wire.TypeFrame:
 		c.fromFrame(from, data)
-	case typ == wire.TypeCompressed, typ == wire.TypeFrame|wire.TypeCompressed:
-		c.p.drop(Compressed)
+	case typ&^wire.TypeFrame == wire.TypeCompressed:
+		c.unpack(from, typ, data)
 	default:
 		c.p.drop(UnexpectedType)
 	}
+}
+
+// unpack takes the data of a compressed record. What it holds is known by the level that we announced.
+func (c *courier) unpack(from *peer, typ byte, data []byte) {
+	level := c.p.cfg.Compression
+	if level == compress.None {
+		c.p.drop(Compressed)
+		return
+	}
+	plain, err := compress.Decompress(level, c.packing[:0], data, maxFrame)
+	if err != nil {
+		c.p.drop(Malformed)
+		return
+	}
+	c.packing = plain
+	if typ&wire.TypeFrame != 0 {
+		c.fromFrame(from, plain)
+		return
+	}
+	from.counters.in(1, len(plain))
+	c.slow(from, plain)
 }
 
 // fromFrame routes the packet inside of a frame from a node.
@@ -246,6 +286,8 @@ func (c *courier) fromRecord(from, hop *peer, record []byte) {
 	case wire.TypeIP:
 		from.counters.in(1, len(body))
 		c.slow(from, body)
+	case wire.TypeEcho:
+		c.p.echoIn(from, hop, mesh.EchoIn{TCP: true, Data: append([]byte(nil), body...)})
 	case wire.TypeProbe: // has to come in a datagram
 		c.p.drop(UnexpectedType)
 	default:
@@ -262,7 +304,7 @@ func (c *courier) pass(to, from, hop *peer, blob []byte) {
 	}
 	way, ok := c.p.udpPath(to, s, false, len(blob)-minDatagram, c.p.options.Load().TCPOnly)
 	switch {
-	case hop != nil && (way.relay == hop || !ok && s.next == hop):
+	case hop != nil && (way.relay == hop || !ok && s.next == hop), hop != from && c.p.laps.again(blob):
 		c.p.drop(Loop)
 		return
 	case ok:

@@ -263,8 +263,17 @@ func (m *Mesh) ownOptions(p *peer) wire.Options {
 	if clamp {
 		o |= wire.ClampMSS
 	}
+	if m.cfg.Echoes {
+		o |= wire.Echoes
+		if m.cfg.NoRelay {
+			o |= wire.NoRelay
+		}
+	}
 	return o
 }
+
+// aboutOneEnd are the options that speak of the node that announces them, not of the connection.
+const aboutOneEnd = wire.Echoes | wire.NoRelay
 
 // ack activates the connection (tinc 1.1 ACK).
 func (m *Mesh) ack(c *conn, text string) error {
@@ -288,7 +297,7 @@ func (m *Mesh) ack(c *conn, text string) error {
 		m.emit(CloseConn{Conn: old.id, Reason: "replaced by a newer connection"})
 		m.graph.Delete(m.cfg.Name, p.name)
 	}
-	own := m.ownOptions(p)
+	own := m.ownOptions(p) &^ aboutOneEnd
 	opts := own&^wire.PMTUDiscovery | a.Options&^wire.PMTUDiscovery | own&a.Options&wire.PMTUDiscovery
 	opts = opts.WithMinor(a.Options.Minor())
 	if p.host.ClampMSS != nil && !*p.host.ClampMSS {

@@ -19,6 +19,8 @@ func (Relayed) event()        {}
 func (Undecodable) event()    {}
 func (TooLong) event()        {}
 func (NetworkChanged) event() {}
+func (EchoIn) event()         {}
+func (Echo) event()           {}
 func (Retry) event()          {}
 func (Purge) event()          {}
 func (Disconnect) event()     {}
@@ -34,6 +36,8 @@ func (CloseConn) effect()     {}
 func (Attach) effect()        {}
 func (HandOver) effect()      {}
 func (SendProbe) effect()     {}
+func (SendEcho) effect()      {}
+func (EchoResult) effect()    {}
 func (TunnelledData) effect() {}
 func (PublishPeers) effect()  {}
 func (PublishRoutes) effect() {}

@@ -57,6 +57,11 @@ func (s *legacySession) ready() bool    { return s.link.CanSend() }
 func (s *legacySession) pending() bool  { return s.asked && !s.link.CanSend() }
 func (s *legacySession) minProbe() int  { return minLegacyProbe }
 
+func (s *legacySession) suite() legacy.Suite {
+	suite, _ := s.link.SendSuite()
+	return suite
+}
+
 // greet sends our key at once, as all nodes do.
 func (s *legacySession) greet(*conn) {
 	s.mayAsk = s.m.now.Add(unsolicited)

@@ -74,8 +74,11 @@ type Mesh struct {
 	tree    []node.Name // neighbours in the broadcast tree
 	checked time.Time   // last run of checkConns
 
-	changed  time.Time // last NetworkChanged that was acted on
-	changing bool      // another one waits for its turn
+	changed  time.Time        // last NetworkChanged that was acted on
+	changing bool             // another one waits for its turn
+	echoes   map[uint64]*echo // unanswered, by number
+	lastEcho uint64
+	talking  []*peer // to whom we have sent packets lately
 
 	contradictions struct{ adds, dels int }
 	pause          time.Duration // how long to leave the mesh when another node uses our name
@@ -91,7 +94,7 @@ func New(cfg Config, in Injected, now time.Time) *Mesh {
 		in: in, now: now,
 		nodes: map[node.Name]*peer{}, byID: map[node.ID]*peer{},
 		conns: map[ConnID]*conn{}, dials: map[node.Name]*outgoing{},
-		dirty: map[*peer]struct{}{},
+		dirty: map[*peer]struct{}{}, echoes: map[uint64]*echo{},
 		graph: graph.New(cfg.Name), nextID: 1,
 		pause: minPause,
 	}
@@ -116,6 +119,9 @@ func New(cfg Config, in Injected, now time.Time) *Mesh {
 	m.every(5*time.Second, m.autoConnect)
 	m.every(5*time.Second, m.checkContradictions)
 	m.every(cleanInterval, m.clean)
+	if m.cfg.Echoes {
+		m.every(relayTick, m.checkRelays)
+	}
 	return m
 }
 
@@ -225,6 +231,10 @@ func (m *Mesh) Handle(now time.Time, ev Event) {
 		m.tooLong(e)
 	case NetworkChanged:
 		m.networkChanged(e)
+	case EchoIn:
+		m.echoIn(e)
+	case Echo:
+		m.echo(e)
 	case Retry:
 		m.retry()
 	case Purge:
@@ -250,6 +260,7 @@ func (m *Mesh) Flush(now time.Time) []Effect {
 		m.withdrawOrphans()
 	}
 	m.early = 0
+	m.settleRelays()
 	m.publish()
 	out := m.effects
 	m.effects = nil
@@ -288,6 +299,9 @@ type peer struct {
 
 	road road // how it is reached by UDP
 
+	echoes   echoBudget // for its requests
+	relaying relaying
+
 	active    time.Time // last traffic
 	udpInfo   time.Time // last UDP_INFO that we originated towards it
 	mtuInfo   time.Time
@@ -300,6 +314,7 @@ func (m *Mesh) peer(name node.Name) *peer {
 	if p == nil {
 		p = &peer{name: name, id: name.ID(), born: m.now, subnets: map[subnet.Subnet]struct{}{}, road: newRoad()}
 		p.session = m.newSession(p)
+		p.relaying.meta.tcp = true
 		m.nodes[name] = p
 		m.byID[p.id] = p
 		i, _ := slices.BinarySearchFunc(m.order, p, byName)
@@ -571,6 +586,9 @@ func (m *Mesh) state(p *peer) PeerState {
 	st.MTU, st.MinMTU = m.usableMTU(p), p.road.pmtu.min
 	if m.cfg.TCPOnly || !p.road.confirmed {
 		st.MinMTU = 0
+	}
+	if w := p.relaying.chosen; w != nil {
+		st.Relay = w.relay.name
 	}
 	p.session.publish(&st)
 	return st

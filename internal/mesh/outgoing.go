@@ -121,7 +121,7 @@ func (m *Mesh) backoff(round int) time.Duration {
 	if round < 20 {
 		d = min(d, firstRetry<<(round-1))
 	}
-	return d/2 + m.jitter(d/2+1)
+	return max(d/2+m.jitter(d/2+1), m.cfg.MinTimeout)
 }
 
 // addressesOf lists where p may be dialled: its cached addresses, what its neighbours
@@ -382,6 +382,7 @@ func (m *Mesh) reconfigure(c Config) {
 	c = withDefaults(c)
 	c.Name, c.Port, c.Sockets = m.cfg.Name, m.cfg.Port, m.cfg.Sockets
 	c.Key, c.RSAKey = m.cfg.Key, m.cfg.RSAKey
+	c.Compression = m.cfg.Compression
 	c.StrictSubnets, c.TunnelServer = m.cfg.StrictSubnets, m.cfg.TunnelServer
 	m.cfg = c
 	for _, conn := range slices.Clone(m.lines) {

@@ -419,6 +419,7 @@ func (m *Mesh) traffic(e Traffic) {
 	if hop := m.nodes[p.path.NextHop]; hop != nil && !p.road.confirmed && !hop.road.confirmed {
 		m.carries(hop.conn)
 	}
+	m.talkingTo(p)
 }
 
 // checkPeers looks after the neighbours and the paths in use, once a second.
@@ -469,7 +470,11 @@ func (m *Mesh) relayed(e Relayed) {
 	if to.path.Via == m.cfg.Name && from.reachable {
 		m.udpInfoTo(from)
 	}
+	to.active = m.now
 	m.try(to, true)
+	if m.cfg.Echoes && from.reachable && from.conn == nil { // we take packets only from addresses that answer us
+		m.try(from, false)
+	}
 }
 
 // udpInfoTo originates UDP_INFO about ourselves towards p (tinc 1.1 5.11).

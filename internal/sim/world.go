@@ -66,6 +66,7 @@ type Host struct {
 	Old   bool               // it speaks nothing else
 	Brain *mesh.Mesh
 	Up    bool // the node is running
+	Plain bool // it knows nothing of what tincan has added to tinc 1.1
 	// NAT, if valid, is the address from which the datagrams of the host come. Only
 	// whom it has sent one from inside may answer, and nobody can connect to it.
 	NAT netip.AddrPort
@@ -74,6 +75,7 @@ type Host struct {
 	// Effects seen since the host started, if Record is set.
 	Record  bool
 	Effects []mesh.Effect
+	Echoed  []mesh.EchoResult // answers to [mesh.Echo]
 
 	w        *World
 	known    map[node.Name]mesh.Host // its host files
@@ -207,6 +209,7 @@ func (h *Host) Start(connectTo ...node.Name) {
 	cfg := mesh.Config{
 		Name: h.Name, Key: h.Key, Port: h.Addr.Port(), Sockets: []netip.AddrPort{h.Addr},
 		Hosts: map[node.Name]mesh.Host{}, ConnectTo: connectTo, Broadcast: true,
+		Echoes: !h.Plain && !h.Old,
 	}
 	cfg.Subnets = append(cfg.Subnets, subnet.FromPrefix(h.Subnet()))
 	for n, f := range h.known {
@@ -373,6 +376,10 @@ func (h *Host) do(e mesh.Effect) {
 		}
 	case mesh.SendProbe:
 		h.sendProbe(e)
+	case mesh.SendEcho:
+		h.sendEcho(e)
+	case mesh.EchoResult:
+		h.Echoed = append(h.Echoed, e)
 	case mesh.PublishPeers:
 		for _, p := range e.Peers {
 			h.peers[p.Node] = p

@@ -36,6 +36,9 @@ type node struct {
 	kind   kind
 	daemon *lab.Process
 	link   *lab.Link
+
+	gate   *lab.Router // the NAT in front of it, nil if there is none
+	uplink *lab.Link   // of the gate
 }
 
 // newWorld makes a world whose hosts have addresses of the families given,
@@ -69,16 +72,20 @@ func (w *world) node(name string) *node {
 	w.must(err)
 	w.nodes = append(w.nodes, &node{Host: h, w: w})
 	n := w.nodes[len(w.nodes)-1]
-	var prefixes []string
+	n.link, err = w.internet.Attach(h, w.prefixes()...)
+	w.must(err)
+	return n
+}
+
+// prefixes are the public addresses of the node that was added last.
+func (w *world) prefixes() (list []string) {
 	for _, f := range w.families {
-		prefixes = append(prefixes, map[string]string{
+		list = append(list, map[string]string{
 			"ip4": fmt.Sprintf("10.99.%d.2/24", len(w.nodes)),
 			"ip6": fmt.Sprintf("fd99:%d::2/64", len(w.nodes)),
 		}[f])
 	}
-	n.link, err = w.internet.Attach(h, prefixes...)
-	w.must(err)
-	return n
+	return list
 }
 
 // block drops traffic on the router and returns what lets it pass again.

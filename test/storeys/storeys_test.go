@@ -23,6 +23,7 @@ var storeys = map[string]int{
 	"legacy": 0, "compress": 0, "graph": 0, "packet": 0, "route": 0, "config": 0, "hostfile": 0,
 	"mesh": 1, "sim": 1,
 	"metaconn": 2, "dataplane": 2, "udp": 2, "device": 2, "netconf": 2, "script": 2, "limit": 2,
+	"process": 2,
 	"daemon": 3, "control": 3,
 	"invite":   3, // its server runs in the daemon
 	"keydist":  3, // it runs in the daemon
