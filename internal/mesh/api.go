@@ -40,9 +40,11 @@ type (
 		Conn          ConnID
 		Remote, Local netip.AddrPort
 	}
-	// Dialed: the TCP connection asked for by [Dial] stands.
+	// Dialed: the TCP connection asked for by [Dial] stands. To is which of its endpoints
+	// has answered; zero: the first. Remote is not valid if only a proxy knows it.
 	Dialed struct {
 		Conn          ConnID
+		To            Endpoint
 		Remote, Local netip.AddrPort
 	}
 	// Line: a line of clear text came in, without its newline. Only the first
@@ -145,6 +147,11 @@ type (
 		Data   []byte
 	}
 
+	// LearnMAC: a frame with this source address came from our own device. The data plane
+	// says it again every ten seconds or more often while there are such frames,
+	// and bounds how many new addresses it reports.
+	LearnMAC struct{ MAC [6]byte }
+
 	// Echo: measure a way to Node, once. It is answered by one EchoResult with the same ID.
 	Echo struct {
 		ID      uint64
@@ -176,13 +183,15 @@ type (
 type Effect interface{ effect() }
 
 type (
-	// Dial opens a TCP connection and answers Dialed or Closed. If To.Host is a name it
-	// is resolved and every address is tried. The whole takes at most Timeout
-	// for each address.
+	// Dial opens a TCP connection and answers Dialed or Closed. To and then the Others are
+	// tried, each with a little head start before the next; the first that answers is
+	// taken. A Host that is a name is resolved and every address is tried. The
+	// attempt with one address takes at most Timeout.
 	Dial struct {
 		Conn    ConnID
 		Node    node.Name
 		To      Endpoint
+		Others  []Endpoint
 		Timeout time.Duration
 	}
 	// SendLine sends one line of clear text (Text has no newline).
@@ -425,6 +434,8 @@ type Config struct {
 	UDPDiscoveryKeepalive            time.Duration
 	UDPDiscoveryTimeout              time.Duration
 	UDPInfoInterval, MTUInfoInterval time.Duration
+	// MACExpire is how long a MAC address is ours after its last frame, 600 s if zero.
+	MACExpire time.Duration
 	// StaleAfter is how long what an unreachable node has announced is kept, a day if zero.
 	StaleAfter time.Duration
 }
