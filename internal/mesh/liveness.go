@@ -251,8 +251,11 @@ func (m *Mesh) question(p *peer) {
 	}
 	began := d.began
 	wait := r.spacing()
-	if d.left == 0 {
+	switch {
+	case d.left == 0:
 		wait = r.rtt.answer(leastAnswer)
+	case d.sent == 1 && !d.large: // mostly it is answered, and that is all
+		wait = min(r.rtt.answer(wait), mostSpacing)
 	}
 	due := m.now.Add(wait)
 	m.timers.set(due, func() {
