@@ -24,8 +24,7 @@ func TestTincUsage(t *testing.T) {
 		{"-n", "", "tinc: option requires an argument -- 'n'\nTry `tinc --help' for more information.\n", 1},
 		{"bogus", "", "Unknown command `bogus'.\nTry `tinc --help' for more information.\n", 1},
 		{"version x", "", "Too many arguments!\n", 1},
-		{"network a/b", "", "invalid character", 1},
-		{"fsck", "", "cannot do fsck yet", 1},
+		{"network a/b", "", "Invalid character in netname!\n", 1},
 	} {
 		got := run(t, "", "tinc", strings.Fields(c.args)...)
 		if got.status != c.status || !strings.HasPrefix(got.out, c.out) || !strings.Contains(got.err, c.err) {

@@ -61,7 +61,7 @@ func TestTincdUsage(t *testing.T) {
 		{[]string{"-K511"}, "", "Invalid argument `511'; BITS must be a number equal to or greater than 512.\nTry `tincd --help' for more information.\n", 1, true},
 		{[]string{"-K", "foo"}, "", "Invalid argument `foo'; BITS must be", 1, true},
 		{[]string{"--generate-keys=1016"}, "", "1024 to 8192 bits", 1, false},
-		{[]string{"-n", "a/b"}, "", "invalid character in the name of the network", 1, false},
+		{[]string{"-n", "a/b"}, "", "Invalid character in netname!\n", 1, false},
 		{[]string{"-c", "/nonexistent", "-D"}, "", "no such file or directory", 1, false},
 	} {
 		got := run(t, "", "tincd", c.args...)

@@ -3,20 +3,28 @@
 //
 //	0      none
 //	1..9   zlib streams (RFC 1950) of that level
-//	10,11  LZO1X blocks
+//	10,11  LZO1X blocks, packed quickly or well
+//	12     LZ4 blocks; only tinc 1.1 knows this level
 //
-// LZO is read completely; what is written in it are valid blocks that hold the
-// data as it is. LZ4, which only tinc 1.1 has (12), is not here.
+// The decoder depends only on the family: what was packed with level 9 is unpacked
+// by level 1, too.
 package compress
 
 import "errors"
 
-// None is the level of data that is left alone, MaxLevel the largest one.
+// None is the level of data that is left alone, MaxLevel the largest one, and
+// MaxLegacy the largest one that tinc 1.0 knows.
 const (
-	None     = 0
-	maxZlib  = 9
-	MaxLevel = 11
+	None      = 0
+	maxZlib   = 9
+	lzoQuick  = 10
+	lzoWell   = 11
+	MaxLegacy = lzoWell
+	MaxLevel  = 12
 )
+
+// wellPlaces is how many earlier places level 11 compares for each match.
+const wellPlaces = 64
 
 // Errors of this package.
 var (
@@ -38,8 +46,12 @@ func Compress(level int, dst, src []byte) ([]byte, error) {
 		return append(dst, src...), nil
 	case level <= maxZlib:
 		return deflate(level, dst, src), nil
+	case level == lzoQuick:
+		return packLZO(dst, src, 1), nil
+	case level == lzoWell:
+		return packLZO(dst, src, wellPlaces), nil
 	}
-	return appendLiterals(dst, src), nil
+	return packLZ4(dst, src), nil
 }
 
 // Decompress appends src, unpacked, to dst. More than limit bytes are an error,
@@ -55,6 +67,8 @@ func Decompress(level int, dst, src []byte, limit int) ([]byte, error) {
 		return append(dst, src...), nil
 	case level <= maxZlib:
 		return inflate(dst, src, limit)
+	case level > lzoWell:
+		return unLZ4(dst, src, limit)
 	}
 	out, err := unLZO(dst, src, limit)
 	if err != nil {

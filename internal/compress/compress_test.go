@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -50,12 +51,6 @@ func TestWhatTincPacksIsUnpacked(t *testing.T) {
 				t.Fatal(err)
 			}
 			got, err := Decompress(level, []byte("before"), unhex(t, packed), limit)
-			if !Supported(level) {
-				if !errors.Is(err, ErrLevel) {
-					t.Errorf("%s level %d: %v", s.Name, level, err)
-				}
-				continue
-			}
 			if err != nil || string(got) != "before"+string(plain) {
 				t.Errorf("%s level %d: %x, %v", s.Name, level, got, err)
 			}
@@ -65,6 +60,35 @@ func TestWhatTincPacksIsUnpacked(t *testing.T) {
 	if count < 7*MaxLevel {
 		t.Errorf("only %d vectors", count)
 	}
+}
+
+func TestWhatTinc11PacksIsUnpacked(t *testing.T) {
+	b, err := os.ReadFile("testdata/tinc11-compression.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var v struct {
+		Cases []struct {
+			Level               int
+			Payload, Compressed string
+		}
+	}
+	if err := json.Unmarshal(b, &v); err != nil || len(v.Cases) == 0 {
+		t.Fatalf("%d cases, %v", len(v.Cases), err)
+	}
+	for _, c := range v.Cases {
+		got, err := Decompress(c.Level, nil, unhex(t, c.Compressed), limit)
+		if err != nil || !bytes.Equal(got, unhex(t, c.Payload)) {
+			t.Errorf("level %d, %d bytes: %x, %v", c.Level, len(c.Payload)/2, got, err)
+		}
+	}
+}
+
+func must(b []byte, err error) []byte {
+	if err != nil {
+		panic(err)
+	}
+	return b
 }
 
 func TestWhatWePackIsUnpacked(t *testing.T) {
@@ -119,8 +143,29 @@ func TestDamagedAndOverlongDataIsRefused(t *testing.T) {
 			t.Errorf("LZO, %s: accepted", name)
 		}
 	}
-	if _, err := Compress(12, nil, nil); !errors.Is(err, ErrLevel) {
-		t.Errorf("level 12: %v", err)
+	lz4 := "\x10x" // one literal
+	for name, block := range map[string]string{
+		"nothing":                    "",
+		"fewer literals than said":   "\x50x",
+		"match before the beginning": "\x10x\x02\x00\x10y",
+		"match at no distance":       "\x10x\x00\x00\x10y",
+		"endless length":             "\xf0" + strings.Repeat("\xff", 5000),
+		"too long":                   string(must(Compress(MaxLevel, nil, make([]byte, limit+1)))),
+	} {
+		if got, err := Decompress(MaxLevel, []byte("kept"), []byte(block), limit); err == nil || string(got) != "kept" {
+			t.Errorf("LZ4, %s: %q, %v", name, got, err)
+		}
+	}
+	if got, err := Decompress(MaxLevel, nil, []byte(lz4), 1); err != nil || string(got) != "x" {
+		t.Errorf("LZ4, as long as allowed: %q, %v", got, err)
+	}
+	for _, level := range []int{-1, MaxLevel + 1} {
+		if _, err := Compress(level, nil, nil); !errors.Is(err, ErrLevel) {
+			t.Errorf("packing with level %d: %v", level, err)
+		}
+		if _, err := Decompress(level, nil, nil, limit); !errors.Is(err, ErrLevel) {
+			t.Errorf("unpacking with level %d: %v", level, err)
+		}
 	}
 }
 
@@ -130,7 +175,7 @@ func TestPackingDoesNotAllocate(t *testing.T) {
 	}
 	src := bytes.Repeat([]byte("tincan "), 100)
 	buf := make([]byte, 0, 4096)
-	for _, level := range []int{1, 6, 9, 10} {
+	for _, level := range []int{1, 6, 9, 10, 11, 12} {
 		packed, _ := Compress(level, nil, src)
 		if n := testing.AllocsPerRun(50, func() { _, _ = Compress(level, buf, src) }); n > 0 {
 			t.Errorf("packing with level %d: %v allocations", level, n)
@@ -144,12 +189,12 @@ func TestPackingDoesNotAllocate(t *testing.T) {
 
 func FuzzDecompress(f *testing.F) {
 	for _, s := range samples(f) {
-		for _, level := range []int{1, 9, 10, 11} {
+		for _, level := range []int{1, 9, 10, 11, 12} {
 			f.Add(uint8(level), unhex(f, s.Packed[strconv.Itoa(level)]))
 		}
 	}
 	f.Fuzz(func(t *testing.T, level uint8, src []byte) {
-		out, err := Decompress(int(level%13), nil, src, limit)
+		out, err := Decompress(int(level%(MaxLevel+2)), nil, src, limit)
 		if len(out) > limit || err != nil && len(out) > 0 {
 			t.Fatalf("%d bytes, %v", len(out), err)
 		}

@@ -1,175 +1,154 @@
 package compress
 
-// LZO1X blocks: a sequence of instructions, each of which copies bytes of its own
-// (literals) or bytes that have been put out already (a match).
-
-const (
-	endMarker    = "\x11\x00\x00"
-	longRun      = 238   // literals that fit into the first byte of a block
-	farDistance  = 16384 // where the far matches begin; that distance itself is the end
-	nearDistance = 2048
+import (
+	"encoding/binary"
+	"sync"
 )
+
+// What the instructions of an LZO1X block can say about a match.
+const (
+	shortest    = 3 // a match of less does not pay
+	nearLongest = 8 // of a match within nearDistance
+
+	hashBits  = 12
+	maxPacked = 4096 // packets are shorter; what is longer is written as it is
+)
+
+// packer finds repetitions. Positions count from one, so that zero means none.
+type packer struct {
+	last  [1 << hashBits]uint16 // by hash: the latest place
+	older [maxPacked]uint16     // by place: the one before it with the same hash
+}
+
+var packers = sync.Pool{New: func() any { return new(packer) }}
+
+// packLZO appends an LZO1X block with the contents of src to dst. It looks at so many
+// earlier places for each match; from two on it also prefers a longer match that begins
+// one byte later.
+func packLZO(dst, src []byte, places int) []byte {
+	if len(src) > maxPacked {
+		return appendLiterals(dst, src)
+	}
+	p := packers.Get().(*packer)
+	defer packers.Put(p)
+	clear(p.last[:])
+
+	w := blockWriter{out: dst, begin: len(dst)}
+	done := 0 // what has been written
+	for at := 0; at+shortest < len(src); {
+		length, distance := p.find(src, at, places)
+		p.enter(src, at)
+		if length < shortest {
+			at++
+			continue
+		}
+		if places > 1 && at+1+shortest < len(src) {
+			if later, _ := p.find(src, at+1, places); later > length+1 {
+				at++
+				continue
+			}
+		}
+		w.literals(src[done:at])
+		w.match(length, distance)
+		end := at + length
+		for at++; at < end; at++ {
+			if at+shortest < len(src) {
+				p.enter(src, at)
+			}
+		}
+		done = end
+	}
+	w.literals(src[done:])
+	return append(w.out, endMarker...)
+}
+
+// find returns the best match for src[at:], whose length is zero if there is none.
+func (p *packer) find(src []byte, at, places int) (length, distance int) {
+	gain := 0
+	for from := int(p.last[hash(src[at:])]); from > 0 && places > 0; places-- {
+		from--
+		d, n := at-from, 0
+		for at+n < len(src) && src[from+n] == src[at+n] {
+			n++
+		}
+		if g := n - costOf(n, d); n >= shortest && g > gain {
+			length, distance, gain = n, d, g
+		}
+		from = int(p.older[from])
+	}
+	return length, distance
+}
+
+// costOf is about how many bytes a match takes.
+func costOf(length, distance int) int {
+	if length <= nearLongest && distance <= nearDistance {
+		return 2
+	}
+	return 3 + length/255
+}
+
+// enter makes the bytes at a place known to find.
+func (p *packer) enter(src []byte, at int) {
+	h := hash(src[at:])
+	p.older[at] = p.last[h]
+	p.last[h] = uint16(at + 1)
+}
+
+// hash of the first three of at least four bytes.
+func hash(b []byte) uint32 {
+	return (binary.LittleEndian.Uint32(b) << 8) * 0x9E3779B1 >> (32 - hashBits)
+}
+
+// blockWriter writes the instructions of a block.
+type blockWriter struct {
+	out   []byte
+	begin int // length of out before the block
+}
+
+// literals writes that run is copied as it is.
+func (w *blockWriter) literals(run []byte) {
+	switch n := len(run); {
+	case n == 0:
+	case len(w.out) == w.begin && n <= longRun:
+		w.out = append(w.out, byte(17+n))
+	case n <= 3: // the match before them has room for their number
+		w.out[len(w.out)-2] |= byte(n)
+	case n <= 18:
+		w.out = append(w.out, byte(n-3))
+	default:
+		w.out = appendCount(append(w.out, 0), n-18)
+	}
+	w.out = append(w.out, run...)
+}
+
+// match writes that length bytes are those that were put out distance bytes ago. The distance is at most
+// maxPacked.
+func (w *blockWriter) match(length, distance int) {
+	d := distance - 1
+	switch {
+	case length <= nearLongest && distance <= nearDistance:
+		w.out = append(w.out, byte((length-1)<<5|d&7<<2), byte(d>>3))
+		return
+	case length <= 33:
+		w.out = append(w.out, byte(32|(length-2)))
+	default:
+		w.out = appendCount(append(w.out, 32), length-33)
+	}
+	w.out = append(w.out, byte(d<<2), byte(d>>6))
+}
+
+// appendCount appends n, which is not zero, as bytes that add up to it, the last of
+// which is not zero and all others, which are, stand for 255.
+func appendCount(dst []byte, n int) []byte {
+	for ; n > 255; n -= 255 {
+		dst = append(dst, 0)
+	}
+	return append(dst, byte(n))
+}
 
 // appendLiterals appends a block that holds src as it is.
 func appendLiterals(dst, src []byte) []byte {
-	switch n := len(src); {
-	case n == 0:
-	case n <= longRun:
-		dst = append(dst, byte(17+n))
-	default:
-		dst = append(dst, 0)
-		for n -= 18; n > 255; n -= 255 {
-			dst = append(dst, 0)
-		}
-		dst = append(dst, byte(n))
-	}
-	return append(append(dst, src...), endMarker...)
-}
-
-// lzo is a decoder at work. It does not look beyond the ends of its slices: the
-// first thing that does not fit makes it bad, and then nothing more happens.
-type lzo struct {
-	in    []byte
-	out   []byte
-	begin int // length of out before the block
-	end   int // greatest length of out
-	err   error
-}
-
-// unLZO appends the contents of the block in src to dst.
-func unLZO(dst, src []byte, limit int) ([]byte, error) {
-	d := lzo{in: src, out: dst, begin: len(dst), end: len(dst) + limit}
-	state := d.first()
-	for d.err == nil {
-		var done bool
-		if state, done = d.instruction(state); done {
-			if len(d.in) > 0 {
-				return dst, ErrCorrupt
-			}
-			return d.out, nil
-		}
-	}
-	return dst, d.err
-}
-
-// afterRun is the state behind a run of 4 literals or more; otherwise the state is
-// how many literals the last instruction copied.
-const afterRun = 4
-
-// first handles the first byte of a block, which may stand for a run of literals.
-func (d *lzo) first() (state int) {
-	if len(d.in) == 0 || d.in[0] <= 17 {
-		return 0
-	}
-	n := int(d.byte()) - 17
-	d.literals(n)
-	return min(n, afterRun)
-}
-
-// instruction carries out one instruction.
-func (d *lzo) instruction(state int) (next int, done bool) {
-	b := int(d.byte())
-	var length, distance, tail int
-	switch {
-	case b < 16 && state == 0:
-		d.literals(d.count(b, 15, 3))
-		return afterRun, false
-	case b < 16 && state < afterRun:
-		length, distance = 2, int(d.byte())<<2+b>>2+1
-		tail = b
-	case b < 16:
-		length, distance = 3, int(d.byte())<<2+b>>2+nearDistance+1
-		tail = b
-	case b < 32:
-		length = d.count(b&7, 7, 2)
-		word := d.word()
-		distance = (b&8)<<11 + word>>2 + farDistance
-		tail = word
-		if distance == farDistance {
-			return 0, d.err == nil
-		}
-	case b < 64:
-		length = d.count(b&31, 31, 2)
-		word := d.word()
-		distance = word>>2 + 1
-		tail = word
-	case b < 128:
-		length, distance = b>>5&1+3, int(d.byte())<<3+b>>2&7+1
-		tail = b
-	default:
-		length, distance = b>>5&3+5, int(d.byte())<<3+b>>2&7+1
-		tail = b
-	}
-	d.match(length, distance)
-	d.literals(tail & 3)
-	return tail & 3, false
-}
-
-// count returns the length that the bits of an instruction stand for: bits+base,
-// or, if they are 0, as much as the bytes that follow add to limit+base.
-func (d *lzo) count(bits, limit, base int) int {
-	if bits != 0 {
-		return bits + base
-	}
-	n := limit + base
-	for d.err == nil {
-		b := int(d.byte())
-		if b != 0 {
-			return n + b
-		}
-		if n += 255; n > d.end-d.begin {
-			d.err = ErrTooLong
-		}
-	}
-	return n
-}
-
-func (d *lzo) byte() byte {
-	if len(d.in) == 0 {
-		d.fail(ErrCorrupt)
-		return 0
-	}
-	b := d.in[0]
-	d.in = d.in[1:]
-	return b
-}
-
-func (d *lzo) word() int {
-	low := int(d.byte())
-	return low | int(d.byte())<<8
-}
-
-func (d *lzo) literals(n int) {
-	switch {
-	case d.err != nil:
-	case n > len(d.in):
-		d.fail(ErrCorrupt)
-	case n > d.end-len(d.out):
-		d.fail(ErrTooLong)
-	default:
-		d.out = append(d.out, d.in[:n]...)
-		d.in = d.in[n:]
-	}
-}
-
-// match copies n bytes that were put out distance bytes ago; the two places may
-// overlap.
-func (d *lzo) match(n, distance int) {
-	switch {
-	case d.err != nil:
-	case distance > len(d.out)-d.begin:
-		d.fail(ErrCorrupt)
-	case n > d.end-len(d.out):
-		d.fail(ErrTooLong)
-	default:
-		for range n {
-			d.out = append(d.out, d.out[len(d.out)-distance])
-		}
-	}
-}
-
-func (d *lzo) fail(err error) {
-	if d.err == nil {
-		d.err = err
-	}
+	w := blockWriter{out: dst, begin: len(dst)}
+	w.literals(src)
+	return append(w.out, endMarker...)
 }

@@ -35,13 +35,15 @@ func WriteHost(w io.Writer, l Layout, name node.Name) error {
 	return b.Flush()
 }
 
-// WriteHosts writes all host files, in directory order.
+// WriteHosts writes all host files, in directory order. One that cannot be read is
+// left out, and the error says so.
 func WriteHosts(w io.Writer, l Layout) error {
 	files, err := os.ReadDir(l.Hosts())
 	if err != nil {
 		return err
 	}
 	first := true
+	var unread error
 	for _, f := range files {
 		name, err := node.ParseName(f.Name())
 		if err != nil || f.IsDir() {
@@ -53,11 +55,14 @@ func WriteHosts(w io.Writer, l Layout) error {
 			}
 		}
 		first = false
-		if err := WriteHost(w, l, name); err != nil {
+		err = WriteHost(w, l, name)
+		if file := new(fs.PathError); errors.As(err, &file) && file.Path == l.Host(name) {
+			unread = errors.Join(unread, err)
+		} else if err != nil {
 			return err
 		}
 	}
-	return nil
+	return unread
 }
 
 // HostText is one host file of a bundle.

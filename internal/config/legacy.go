@@ -11,9 +11,9 @@ import (
 	"tincan/internal/node"
 )
 
-// suite reads what nodes of tinc 1.0 shall use towards us. What we ask for unless
+// suite reads what nodes of tinc 1.0 shall use towards us. level is that of Compression. What we ask for unless
 // the files say otherwise is our own choice: a longer message code than tinc's.
-func (r *Reader) suite() legacy.Suite {
+func (r *Reader) suite(level int) legacy.Suite {
 	// Each variable is tried by itself, so that the message names the right line.
 	check := func(name string, try func(value string) error) string {
 		e, ok := r.Pool.Lookup(name)
@@ -35,15 +35,9 @@ func (r *Reader) suite() legacy.Suite {
 		r.warnings = append(r.warnings, Warning{e.Where(), fmt.Sprintf("MACLength = %d: the digest has only %d bytes, and so many are used", macLen, limit)})
 		macLen = limit
 	}
-	level := r.Int("Compression")
-	switch {
-	case level == lz4Level:
+	if level > compress.MaxLegacy {
 		e, _ := r.Pool.Lookup("Compression")
-		r.warnings = append(r.warnings, Warning{e.Where(), fmt.Sprintf("Compression = %d: LZ4 is not supported; nodes of tinc 1.0 are asked for no compression", level)})
-		level = compress.None
-	case !compress.Supported(level):
-		e, _ := r.Pool.Lookup("Compression")
-		r.errs = append(r.errs, Problem{e.Where(), fmt.Sprintf("Compression = %d: write a number from 0 to %d", level, compress.MaxLevel)})
+		r.warnings = append(r.warnings, Warning{e.Where(), fmt.Sprintf("Compression = %d: nodes of tinc 1.0 do not know LZ4; they are asked for no compression", level)})
 		level = compress.None
 	}
 	s, err := legacy.SuiteFromConfig(cipher, digest, macLen, level)
@@ -53,8 +47,16 @@ func (r *Reader) suite() legacy.Suite {
 	return s
 }
 
-// lz4Level is the compression that only tinc 1.1 has.
-const lz4Level = 12
+// compression is the level that others shall use towards us.
+func (r *Reader) compression() int {
+	level := r.Int("Compression")
+	if !compress.Supported(level) {
+		e, _ := r.Pool.Lookup("Compression")
+		r.errs = append(r.errs, Problem{e.Where(), fmt.Sprintf("Compression = %d: write a number from 0 to %d", level, compress.MaxLevel)})
+		level = compress.None
+	}
+	return level
+}
 
 // policy reads which weak choices are named, and so allowed: in tinc.conf or the own
 // host file with all nodes, in another host file with that node.

@@ -43,7 +43,7 @@ func TestWhatWeAskNodesOfTinc10For(t *testing.T) {
 		"in the own host file":    {"", "Cipher = blowfish\nDigest = sha1\n", legacy.Suite{Cipher: 91, Digest: 64, MACLen: 16}, legacy.Policy{Blowfish: true, SHA1: true}, ""},
 		"MAC longer than digest":  {"Digest = md5\nMACLength = 20\n", "", legacy.Suite{Cipher: 427, Digest: 4, MACLen: 16}, legacy.Policy{MD5: true}, "only 16 bytes"},
 		"MAC without digest":      {"Digest = none\n", "MACLength = 4\n", legacy.Suite{Cipher: 427}, legacy.Policy{NoDigest: true}, "only 0 bytes"},
-		"LZ4":                     {"Compression = 12\n", "", legacy.DefaultSuite, legacy.Policy{}, "LZ4"},
+		"LZ4":                     {"Compression = 12\n", "", legacy.DefaultSuite, legacy.Policy{}, "do not know LZ4"},
 		"short keys":              {"ShortRSAKeys = yes\n", "", legacy.DefaultSuite, legacy.Policy{ShortRSA: true}, ""},
 		"compression is no word":  {"Compression = high\n", "", legacy.DefaultSuite, legacy.Policy{}, "write a whole number"},
 		"the default, once again": {"Cipher = aes-256-cbc\n", "", legacy.DefaultSuite, legacy.Policy{}, ""},
@@ -64,7 +64,7 @@ func TestWhatWeAskNodesOfTinc10For(t *testing.T) {
 		"Cipher = aes-256-gcm": "tinc.conf:2: Cipher = aes-256-gcm: the cipher",
 		"Digest = whirlpool":   "tinc.conf:2: Digest = whirlpool: the digest",
 		"MACLength = -1":       "tinc.conf:2: MACLength = -1: must be 0 or more",
-		"Compression = 13":     "tinc.conf:2: Compression = 13: write a number from 0 to 11",
+		"Compression = 13":     "tinc.conf:2: Compression = 13: write a number from 0 to 12",
 	} {
 		if _, _, err := load(t, tree(t, "tinc.conf\nName = alpha\n"+line+"\n", "hosts/alpha\n")); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", line, err)
@@ -202,9 +202,13 @@ func TestTheObsoletePrivateKey(t *testing.T) {
 	if err != nil || k == nil || !k.Public().Equal(*network.Own.RSAKey) {
 		t.Errorf("%v", err)
 	}
+	other := "01"
+	if strings.HasSuffix(n, other) {
+		other = "03"
+	}
 	for name, c := range map[string]struct{ conf, host, want string }{
 		"without its modulus": {hexPrivate + d, "", "needs PublicKey"},
-		"another modulus":     {hexPrivate + d, hexModulus + n[:len(n)-2] + "01", "belong together"},
+		"another modulus":     {hexPrivate + d, hexModulus + n[:len(n)-2] + other, "belong together"},
 	} {
 		network, _, err := load(t, tree(t, "tinc.conf\nName = alpha\n"+c.conf+"\n", "hosts/alpha\n"+c.host+"\n"))
 		if err != nil {

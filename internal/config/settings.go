@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -26,12 +27,14 @@ type Settings struct {
 
 	ConnectTo   []node.Name
 	AutoConnect bool
+	Proxy       Proxy // of outgoing meta connections
 
-	DeviceType string // tun, dummy
-	Device     string
-	Interface  string         // "": NetName, else the kernel's choice
-	Ifconfig   []netip.Prefix // addresses of the interface, host bits set
-	Routes     []Route
+	DeviceType    string // tun, tap, dummy, fd, raw_socket, multicast
+	DeviceStandby bool   // the interface is up only while another node can be reached
+	Device        string
+	Interface     string         // "": NetName, else the kernel's choice
+	Ifconfig      []netip.Prefix // addresses of the interface, host bits set
+	Routes        []Route
 	// AutoAddress: Ifconfig was chosen by an inviter and may be replaced if
 	// another node turns out to have the same address.
 	AutoAddress bool
@@ -40,16 +43,19 @@ type Settings struct {
 	KeyDistribution     string
 	KeyDistributionPort int
 
-	Mode             string // router
-	Forwarding       string // internal, off
-	Broadcast        bool   // along the minimum spanning tree, else not at all
+	Mode             string // router, switch, hub
+	Forwarding       string // internal, kernel, off
+	Broadcast        string // mst, direct, no
 	BroadcastSubnets []subnet.Subnet
-	Subnets          []subnet.Subnet // our own
-	DecrementTTL     bool
-	DirectOnly       bool
-	ClampMSS         bool
-	StrictSubnets    bool
-	TunnelServer     bool
+	MACExpire        time.Duration
+	// PriorityInheritance: datagrams have the TOS or traffic class of what is in them.
+	PriorityInheritance bool
+	Subnets             []subnet.Subnet // our own
+	DecrementTTL        bool
+	DirectOnly          bool
+	ClampMSS            bool
+	StrictSubnets       bool
+	TunnelServer        bool
 
 	IndirectData   bool
 	TCPOnly        bool
@@ -67,6 +73,7 @@ type Settings struct {
 	PingInterval                  time.Duration
 	PingTimeout                   time.Duration
 	MaxTimeout                    time.Duration
+	MinTimeout                    time.Duration
 	KeyExpire                     time.Duration
 	InvitationExpire              time.Duration
 
@@ -74,6 +81,11 @@ type Settings struct {
 	MaxConnectionBurst  int
 	MaxOutputBufferSize int
 	LogLevel            int
+
+	ProcessPriority string // low, normal, high; "": unchanged
+	Sandbox         string // off, normal, high
+	Hostnames       bool   // names in place of addresses in the log
+	GraphDumpFile   string // a file, or a command behind a bar; "": none
 
 	ScriptsInterpreter string
 	ScriptsExtension   string
@@ -84,6 +96,8 @@ type Settings struct {
 	// shall use towards us, and which weak choices are allowed with all of them.
 	Suite  legacy.Suite
 	Policy legacy.Policy
+	// Compression is the level (package compress) that nodes of tinc 1.1 shall use towards us.
+	Compression int
 	// Protocol is what ExperimentalProtocol says about the protocol of tinc 1.1.
 	Protocol Protocol
 }
@@ -117,21 +131,26 @@ func settings(r *Reader, self node.Name, dir string) Settings {
 
 		ConnectTo:   List(r, "ConnectTo", parsePeer(self)),
 		AutoConnect: r.Bool("AutoConnect"),
+		Proxy:       r.proxy(),
 
-		DeviceType: r.Word("DeviceType"),
-		Device:     r.Path("Device", dir),
-		Interface:  r.String("Interface"),
-		Ifconfig:   List(r, "Ifconfig", parseIfconfig),
-		Routes:     List(r, "Route", parseRoute),
+		DeviceType:    r.Word("DeviceType"),
+		DeviceStandby: r.Bool("DeviceStandby"),
+		Interface:     r.String("Interface"),
+		Ifconfig:      List(r, "Ifconfig", parseIfconfig),
+		Routes:        List(r, "Route", parseRoute),
 
 		AutoAddress: r.Bool("AutoAddress"),
 
 		KeyDistribution:     r.Word("KeyDistribution"),
 		KeyDistributionPort: r.Int("KeyDistributionPort"),
 
-		Mode:             r.Word("Mode"),
-		Forwarding:       r.Word("Forwarding"),
-		Broadcast:        r.Word("Broadcast") != "no",
+		Mode:       r.Word("Mode"),
+		Forwarding: r.Word("Forwarding"),
+		Broadcast:  r.Word("Broadcast"),
+		MACExpire:  r.Duration("MACExpire"),
+
+		PriorityInheritance: r.Bool("PriorityInheritance"),
+
 		BroadcastSubnets: List(r, "BroadcastSubnet", subnet.ParseLocal),
 		Subnets:          List(r, "Subnet", subnet.ParseLocal),
 		DecrementTTL:     r.Bool("DecrementTTL"),
@@ -154,6 +173,7 @@ func settings(r *Reader, self node.Name, dir string) Settings {
 		PingInterval:                  r.Duration("PingInterval"),
 		PingTimeout:                   r.Duration("PingTimeout"),
 		MaxTimeout:                    r.Duration("MaxTimeout"),
+		MinTimeout:                    r.Duration("MinTimeout"),
 		KeyExpire:                     r.Duration("KeyExpire"),
 		InvitationExpire:              r.Duration("InvitationExpire"),
 
@@ -162,14 +182,20 @@ func settings(r *Reader, self node.Name, dir string) Settings {
 		MaxOutputBufferSize: r.Int("MaxOutputBufferSize"),
 		LogLevel:            r.Int("LogLevel"),
 
+		ProcessPriority: r.Word("ProcessPriority"),
+		Sandbox:         r.Word("Sandbox"),
+		Hostnames:       r.Bool("Hostnames"),
+		GraphDumpFile:   r.graphDump(dir),
+
 		ScriptsInterpreter: r.String("ScriptsInterpreter"),
 		ScriptsExtension:   r.String("ScriptsExtension"),
 		PrivateKeyFile:     r.Path("Ed25519PrivateKeyFile", dir),
 		RSAPrivateKeyFile:  r.Path("PrivateKeyFile", dir),
 
-		Suite:  r.suite(),
-		Policy: r.policy(),
+		Compression: r.compression(),
+		Policy:      r.policy(),
 	}
+	s.Suite = r.suite(s.Compression)
 	switch wanted := r.boolIfSet("ExperimentalProtocol"); {
 	case wanted == nil:
 	case *wanted:
@@ -181,6 +207,13 @@ func settings(r *Reader, self node.Name, dir string) Settings {
 		w := r.Int("Weight")
 		s.Weight = &w
 	}
+	if s.Broadcast == "yes" {
+		s.Broadcast = "mst"
+	}
+	if _, set := r.Pool.Lookup("DeviceType"); !set && s.Mode != "router" {
+		s.DeviceType = "tap"
+	}
+	s.Device = r.device(s.DeviceType, dir)
 	// What tinc does with values that make no sense together.
 	s.IndirectData = s.IndirectData || s.TCPOnly
 	s.PMTUDiscovery = r.BoolOr("PMTUDiscovery", !s.TCPOnly)
@@ -192,6 +225,26 @@ func settings(r *Reader, self node.Name, dir string) Settings {
 		s.PingTimeout = s.PingInterval
 	}
 	return s
+}
+
+// device returns what Device says. It is a file for some types only.
+func (r *Reader) device(typ, dir string) string {
+	switch value, set := r.Pool.Lookup("Device"); {
+	case typ == "tun" || typ == "tap" || typ == "dummy":
+		return r.Path("Device", dir)
+	case set:
+		return value.Value
+	}
+	return ""
+}
+
+// graphDump is where the map goes: an absolute path, or a command behind a bar.
+func (r *Reader) graphDump(dir string) string {
+	s := r.String("GraphDumpFile")
+	if s == "" || strings.HasPrefix(s, "|") || filepath.IsAbs(s) {
+		return s
+	}
+	return filepath.Join(dir, s)
 }
 
 // port returns the port to listen on.

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -38,6 +39,7 @@ func (e *RunningError) Error() string {
 type Claim struct {
 	path     string
 	file     *os.File // the pid file, locked
+	dir      *os.Root // where it lies, also for a process that has another root directory by now
 	listener *net.UnixListener
 	cookie   string
 }
@@ -55,11 +57,16 @@ func NewClaim(pidFile string) (*Claim, error) {
 		return nil, err
 	}
 	c := &Claim{path: pidFile, file: file}
+	if c.dir, err = os.OpenRoot(filepath.Dir(pidFile)); err != nil {
+		file.Close()
+		return nil, fmt.Errorf("pid file: %w", err)
+	}
 	if err := c.listen(); err != nil {
 		if info, e := file.Stat(); e == nil && info.Size() == 0 && !errors.As(err, new(*RunningError)) {
 			os.Remove(pidFile) // nobody's but ours
 		}
 		file.Close()
+		c.dir.Close()
 		return nil, err
 	}
 	// An old content would name a dead process, and tinc's client deletes the
@@ -104,6 +111,16 @@ func same(f *os.File, path string) bool {
 		return false
 	}
 	b, err := os.Lstat(path)
+	return err == nil && os.SameFile(a, b)
+}
+
+// stillOurs tells whether the name leads to our pid file.
+func (c *Claim) stillOurs(name string) bool {
+	a, err := c.file.Stat()
+	if err != nil {
+		return false
+	}
+	b, err := c.dir.Lstat(name)
 	return err == nil && os.SameFile(a, b)
 }
 
@@ -229,14 +246,20 @@ func (c *Claim) Publish(listen netip.AddrPort) error {
 // the socket and gives up the place. Connections that stand are not touched.
 func (c *Claim) Release() error {
 	var err error
-	if same(c.file, c.path) {
-		err = os.Remove(SocketPath(c.path))
-		if e := os.Remove(c.path); err == nil || errors.Is(err, fs.ErrNotExist) {
+	pid, socket := filepath.Base(c.path), filepath.Base(SocketPath(c.path))
+	if c.stillOurs(pid) {
+		err = c.dir.Remove(socket)
+		if e := c.dir.Remove(pid); err == nil || errors.Is(err, fs.ErrNotExist) {
 			err = e
+		}
+		if errors.Is(err, fs.ErrPermission) {
+			// We gave up the right to do so. An empty file names no process, at least.
+			err = c.file.Truncate(0)
 		}
 	}
 	c.listener.Close()
 	c.file.Close()
+	c.dir.Close()
 	if err != nil {
 		return fmt.Errorf("remove pid file and socket: %w", err)
 	}

@@ -252,6 +252,13 @@ func (c *client) answer(line string, w *bufio.Writer) (stop bool, err error) {
 		fmt.Fprintf(w, "18 100 %d\n%s", len(text), text)
 	case reqAccept:
 		fmt.Fprintf(w, "18 101 %s\n", c.accept(args))
+	case reqEcho:
+		text, ok := c.echo(args)
+		if !ok {
+			fmt.Fprintf(w, "18 -1\n")
+			break
+		}
+		fmt.Fprintf(w, "18 102 %d\n%s", len(text), text)
 	default:
 		fmt.Fprintf(w, "18 -1\n")
 	}

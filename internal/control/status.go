@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tincan/internal/node"
+	"tincan/internal/process"
 )
 
 // SelfInfo is what a daemon knows of itself beyond tinc's dumps. All of it is optional
@@ -19,8 +20,9 @@ type SelfInfo struct {
 	NetName   string
 	Version   string // of the program
 	PID       int
-	Interface string    // name of the network device
-	Started   time.Time // zero: not known
+	Interface string         // name of the network device
+	Started   time.Time      // zero: not known
+	Process   *process.State // nil: not known, or as it was started
 }
 
 // Path is the way packets take to a node.
@@ -38,14 +40,16 @@ const (
 
 // Status is the whole picture of a running node, for people and machines.
 type Status struct {
-	Network   string       `json:"network,omitempty"`
-	Version   string       `json:"version,omitempty"`
-	PID       int          `json:"pid,omitempty"`
-	Interface string       `json:"interface,omitempty"`
-	Started   *time.Time   `json:"started,omitempty"`
-	Self      NodeView     `json:"self"`
-	Nodes     []NodeView   `json:"nodes"` // the others, by name
-	Summary   StatusTotals `json:"summary"`
+	Network   string     `json:"network,omitempty"`
+	Version   string     `json:"version,omitempty"`
+	PID       int        `json:"pid,omitempty"`
+	Interface string     `json:"interface,omitempty"`
+	Started   *time.Time `json:"started,omitempty"`
+	// Process is what the daemon may still do.
+	Process *process.State `json:"process,omitempty"`
+	Self    NodeView       `json:"self"`
+	Nodes   []NodeView     `json:"nodes"` // the others, by name
+	Summary StatusTotals   `json:"summary"`
 	// ChangedKeys wait for a person to accept them.
 	ChangedKeys []KeyChange `json:"changed_keys,omitempty"`
 }
@@ -115,6 +119,7 @@ func Compose(self SelfInfo, nodes []NodeInfo, edges []EdgeInfo, subnets []Subnet
 		PID:       self.PID,
 		Interface: self.Interface,
 		Started:   instant(self.Started),
+		Process:   self.Process,
 		Self:      NodeView{Name: self.Name, ID: self.Name.ID().String(), Path: PathSelf, Reachable: true, Subnets: []string{}},
 		Nodes:     []NodeView{},
 	}
@@ -233,6 +238,9 @@ func (s Status) WriteText(w io.Writer, now time.Time) error {
 	if s.Version != "" {
 		add("version %s", s.Version)
 	}
+	if s.Process != nil && s.Process.Sandbox != "off" {
+		add("sandbox %s", s.Process.Sandbox)
+	}
 	others := s.Summary.Nodes - 1
 	_, err := fmt.Fprintf(w, "%s\nsubnets: %s\nmesh: %s reachable of %d, %s of our own\n",
 		strings.Join(head, ", "), listOr(s.Self.Subnets, "none"),
@@ -247,13 +255,14 @@ func (s Status) WriteText(w io.Writer, now time.Time) error {
 	fmt.Fprintf(t, "\nNODE\tSUBNETS\tPATH\tADDRESS\tRTT\tMTU\tRX\tTX\tSINCE\n")
 	for _, n := range s.Nodes {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", n.Name, listOr(n.Subnets, "-"),
-			n.pathText(), listOr([]string{n.Address}, "-"), n.rttText(), n.mtuText(),
+			n.PathText(), listOr([]string{n.Address}, "-"), n.rttText(), n.mtuText(),
 			size(n.Rx.Bytes), size(n.Tx.Bytes), n.sinceText(now))
 	}
 	return t.Flush()
 }
 
-func (n *NodeView) pathText() string {
+// PathText is the path in words for people.
+func (n *NodeView) PathText() string {
 	switch n.Path {
 	case PathUDP:
 		return "direct (UDP)"

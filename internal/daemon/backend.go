@@ -23,6 +23,7 @@ func (b *backend) Self() control.SelfInfo {
 	return control.SelfInfo{
 		Name: d.network().Name, NetName: d.opts.Layout.NetName, Version: d.opts.Version,
 		PID: os.Getpid(), Interface: d.face.name, Started: d.started,
+		Process: d.state.Load(),
 	}
 }
 
@@ -54,6 +55,7 @@ func describe(n mesh.NodeInfo) control.NodeInfo {
 		Name: n.Name, ID: n.ID, Address: control.AddressOf(n.Addr), Options: n.Options,
 		NextHop: n.NextHop, Via: n.Via, Distance: n.Distance,
 		MTU: n.MTU, MinMTU: n.MinMTU, MaxMTU: n.MaxMTU, Changed: n.Since, RTT: -1,
+		Cipher: n.Suite.Cipher, Digest: n.Suite.Digest, MACLen: n.Suite.MACLen, Compression: n.Suite.Compression,
 	}
 	if n.RTT > 0 {
 		c.RTT = n.RTT

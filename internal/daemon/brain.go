@@ -118,16 +118,24 @@ func (d *Daemon) do(e mesh.Effect) {
 		d.conns.Do(e)
 	case mesh.SendProbe:
 		d.plane.SendProbe(e)
+	case mesh.SendEcho:
+		d.plane.SendEcho(e)
+	case mesh.EchoResult:
+		d.echoes.answered(e)
 	case mesh.TunnelledData:
 		d.plane.Tunnelled(e)
 	case mesh.PublishPeers:
 		d.plane.PublishPeers(e.Peers)
+		d.graph.changed()
 	case mesh.PublishRoutes:
 		d.plane.PublishRoutes(e.Routes)
 		d.subnets.Store(&e.Routes.Subnets)
+		d.graph.changed()
 	case mesh.NodeUp:
+		d.standby.node(e.Node, true)
 		d.script.NodeUp(d.env(e.Node, e.Addr))
 	case mesh.NodeDown:
+		d.standby.node(e.Node, false)
 		d.script.NodeDown(d.env(e.Node, e.Addr))
 		d.spread.nodeDown(e.Node)
 	case mesh.SubnetUp:
@@ -152,7 +160,9 @@ func (d *Daemon) do(e mesh.Effect) {
 func (d *Daemon) subnetUp(e mesh.SubnetUp) {
 	d.script.Queue(script.SubnetUp, d.subnetEnv(e.Owner, e.Subnet, e.Addr))
 	if e.Owner != d.network().Name {
-		d.face.add(e.Owner, e.Subnet)
+		if d.network().Settings.Mode == "router" { // else everybody is on the link
+			d.face.add(e.Owner, e.Subnet)
+		}
 		d.noteClash(e.Owner, e.Subnet)
 		d.spread.subnetUp(e.Owner, e.Subnet)
 	}

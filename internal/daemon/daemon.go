@@ -14,6 +14,7 @@ import (
 	mathrand "math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +27,7 @@ import (
 	"tincan/internal/mesh"
 	"tincan/internal/metaconn"
 	"tincan/internal/node"
+	"tincan/internal/process"
 	"tincan/internal/script"
 	"tincan/internal/udp"
 )
@@ -44,6 +46,10 @@ type Options struct {
 	Ready func(alive func() bool)
 	// Stopping is called when the node begins to stop, whoever wants that; it may be nil.
 	Stopping func()
+	// Reloading is called when a reload begins, and what it returns when it ends; it may be nil.
+	Reloading func() (done func())
+	// Process says what becomes of this process; nil if it is not the node's alone.
+	Process *Process
 	// Listeners are TCP sockets that were handed over (socket activation, see
 	// [Inherited]); nil: open our own. They are closed in any case.
 	Listeners []net.Listener
@@ -81,12 +87,19 @@ type Daemon struct {
 	face    *face // the interface, as the kernel sees it
 	invite  atomic.Pointer[invite.Server]
 	pcap    pcap
-	disk    *disk
-	spread  *spread // of host files
+	graph   *grapher
+
+	confined *confinement                  // nil: the process is left as it is
+	state    atomic.Pointer[process.State] // nil: as it was started
+	null     *os.File                      // standard input of scripts; nil: they find it themselves
+	disk     *disk
+	spread   *spread  // of host files
+	standby  *standby // nil: the interface is always up
 
 	events  chan mesh.Event
 	reports chan mesh.Event
 	calls   chan func()
+	echoes  echoes
 	clashes chan clash
 	stop    context.CancelFunc
 	started time.Time
@@ -123,6 +136,9 @@ func Run(ctx context.Context, opts Options) error {
 	if err := d.load(); err != nil {
 		return err
 	}
+	if err := d.prepareProcess(); err != nil {
+		return err
+	}
 	if err := d.open(); err != nil {
 		return err
 	}
@@ -148,7 +164,11 @@ func (d *Daemon) load() error {
 	if err != nil {
 		return adviseFiles(d.opts.Layout, err)
 	}
+	if err := checkSandbox(n.Settings); err != nil {
+		return err
+	}
 	d.current.Store(n)
+	d.log.names.on.Store(n.Settings.Hostnames)
 	if d.opts.Debug == 0 {
 		d.log.setLevel(n.Settings.LogLevel)
 	}
@@ -210,20 +230,27 @@ func (d *Daemon) open() error {
 			}
 			return nil
 		},
-		Options:   planeOptions(s),
+		Options:     planeOptions(s),
+		Compression: s.Compression,
+		Mode:        mode(s), Ethernet: device.CarriesFrames(d.dev), MAC: hardwareAddr(d.dev.Name()),
 		LocalAddr: localAddrTowards,
 	})
 	d.conns = metaconn.New(metaconn.Config{
-		Self: d.network().Name, Key: d.id.Key, RSAKey: d.id.RSAKey, Suite: s.Suite, Rand: rand.Reader,
+		Self: d.network().Name, NetName: d.opts.Layout.NetName, Proxy: s.Proxy, Key: d.id.Key, RSAKey: d.id.RSAKey, Suite: s.Suite, Rand: rand.Reader,
 		Event: d.event, Data: d.plane,
-		Invitation: d.serveInvitation,
-		LoadHost:   d.loadHost,
-		MaxOutput:  s.MaxOutputBufferSize, MaxBurst: s.MaxConnectionBurst,
+		Invitation:  d.serveInvitation,
+		LoadHost:    d.loadHost,
+		UserTimeout: s.PingTimeout,
+		MaxOutput:   s.MaxOutputBufferSize, MaxBurst: s.MaxConnectionBurst,
 		Mark: s.FWMark, BindToDevice: s.BindToInterface, Family: family(s.AddressFamily), Bind: d.bindAddrs(),
 	})
 	d.invite.Store(d.invitations(s))
 	d.face = newFace(d.dev.Name(), d.log, d.underlay)
 	d.spread = d.newSpread()
+	if s.DeviceStandby {
+		d.standby = newStandby()
+	}
+	d.graph = newGrapher(d)
 	return nil
 }
 
@@ -243,8 +270,10 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 
 	// Scripts run until the very end: the last of them is tinc-down.
 	defer inBackground(func(ctx context.Context) { _ = d.script.Run(ctx) })()
-	if err := d.interfaceUp(ctx); err != nil {
-		return err
+	if d.standby == nil {
+		if err := d.interfaceUp(ctx); err != nil {
+			return err
+		}
 	}
 	// The packet path ends behind tinc-down: it takes the interface with it.
 	defer inBackground(func(ctx context.Context) {
@@ -253,23 +282,40 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 		}
 	})()
 	d.dev, d.socks = nil, nil // the plane closes them
-	defer d.interfaceDown()
+	if d.standby == nil {
+		defer d.interfaceDown()
+	} else {
+		defer inBackground(d.standBy)()
+	}
 
 	var seed [32]byte
 	rand.Read(seed[:])
 	d.brain = mesh.New(d.meshConfig(d.network()), mesh.Injected{
 		Rand: mathrand.New(mathrand.NewChaCha8(seed)), Secrets: rand.Reader, RouteMTU: d.routeMTU,
+		Heard: d.conns.Heard,
 	}, time.Now())
+	d.flush(time.Now()) // our own subnets come up before anything else happens
+	if d.confined.strict() {
+		// As in tinc the first scripts have all rights, and nothing that others send
+		// is looked at before those are gone.
+		_ = d.script.Wait(ctx)
+	}
+	if err := d.confine(); err != nil {
+		close(d.done)
+		d.conns.Close()
+		return err
+	}
 	defer inBackground(d.face.run)()
 	defer inBackground(d.disk.run)()
 	defer inBackground(d.spread.run)()
-
-	d.flush(time.Now()) // our own subnets come up before anything else happens
+	defer inBackground(d.graph.run)()
 	endBrain := inBackground(func(ctx context.Context) {
 		defer close(d.done)
 		d.think(ctx)
 	})
 	defer inBackground(d.mendClashes)()
+	defer inBackground(d.watchClocks)()
+	defer inBackground(d.watchNetwork)()
 	var accepting sync.WaitGroup
 	for _, l := range d.tcp {
 		accepting.Go(func() {
@@ -334,6 +380,9 @@ func (d *Daemon) close() {
 		if err := d.claim.Release(); err != nil {
 			d.log.printf(0, mesh.Warning, "%v", err)
 		}
+	}
+	if d.null != nil {
+		d.null.Close()
 	}
 }
 

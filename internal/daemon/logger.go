@@ -26,6 +26,7 @@ const (
 type logger struct {
 	current atomic.Int32 // debug level
 	most    atomic.Int32 // highest level that anybody listens to
+	names   *hostnames
 
 	queue   chan logEntry // nil: there is no operator's log
 	lost    atomic.Int64
@@ -49,7 +50,7 @@ type subscriber struct {
 
 // newLogger starts a logger that writes to out, which may be nil.
 func newLogger(out func(control.LogRecord), level int) *logger {
-	l := &logger{subs: map[int]subscriber{}, stop: make(chan struct{}), written: make(chan struct{})}
+	l := &logger{names: newHostnames(lookUpName), subs: map[int]subscriber{}, stop: make(chan struct{}), written: make(chan struct{})}
 	l.setLevel(level)
 	if out == nil {
 		close(l.written)
@@ -72,6 +73,7 @@ func (l *logger) write(out func(control.LogRecord)) {
 		if n := l.lost.Swap(0); n > 0 {
 			out(control.LogRecord{Time: time.Now(), Priority: mesh.Warning, Text: fmt.Sprintf("%d messages were left out: they came faster than the log takes them", n)})
 		}
+		e.record.Text = l.names.replace(e.record.Text)
 		out(e.record)
 	}
 	for {

@@ -16,6 +16,9 @@ var errStopping = errors.New("this node is stopping")
 func (d *Daemon) reload() error {
 	d.reloading.Lock()
 	defer d.reloading.Unlock()
+	if d.opts.Reloading != nil {
+		defer d.opts.Reloading()()
+	}
 	n, warnings, err := config.Load(d.opts.Layout, d.opts.Overrides)
 	for _, w := range warnings {
 		d.log.printf(0, mesh.Warning, "%s", w)
@@ -23,6 +26,9 @@ func (d *Daemon) reload() error {
 	old := d.network()
 	if err == nil && n.Name != old.Name {
 		err = config.Problem{Where: d.opts.Layout.TincConf(), Text: "the Name has changed; that needs a restart"}
+	}
+	if err == nil {
+		err = checkSandbox(n.Settings)
 	}
 	if err != nil {
 		d.log.printf(0, mesh.Error, "the configuration was not reloaded, the old one stays: %v", err)
@@ -34,8 +40,10 @@ func (d *Daemon) reload() error {
 	}
 	if !d.ask(func() {
 		d.current.Store(n)
+		d.log.names.on.Store(n.Settings.Hostnames)
 		d.script.Configure(scripts)
 		d.plane.SetOptions(plane)
+		d.conns.SetProxy(n.Settings.Proxy)
 		d.brain.Handle(now(), mesh.Reconfigured{Config: cfg})
 		for _, k := range d.brain.Subnets() { // an address that is new to us may be old to others
 			if k.Reachable && k.Owner != n.Name {
@@ -70,13 +78,19 @@ func needRestart(old, new config.Settings) (names []string) {
 		{"FWMark", old.FWMark, new.FWMark},
 		{"UDPRcvBuf", old.UDPRcvBuf, new.UDPRcvBuf},
 		{"UDPSndBuf", old.UDPSndBuf, new.UDPSndBuf},
+		{"Mode", old.Mode, new.Mode},
+		{"DeviceStandby", old.DeviceStandby, new.DeviceStandby},
 		{"DeviceType", old.DeviceType, new.DeviceType},
 		{"Device", old.Device, new.Device},
 		{"Interface", old.Interface, new.Interface},
+		{"Compression", old.Compression, new.Compression},
 		{"StrictSubnets", old.StrictSubnets, new.StrictSubnets},
 		{"TunnelServer", old.TunnelServer, new.TunnelServer},
 		{"MaxConnectionBurst", old.MaxConnectionBurst, new.MaxConnectionBurst},
 		{"MaxOutputBufferSize", old.MaxOutputBufferSize, new.MaxOutputBufferSize},
+		{"ProcessPriority", old.ProcessPriority, new.ProcessPriority},
+		{"Sandbox", old.Sandbox, new.Sandbox},
+		{"GraphDumpFile", old.GraphDumpFile, new.GraphDumpFile},
 		{"Ed25519PrivateKeyFile", old.PrivateKeyFile, new.PrivateKeyFile},
 	} {
 		if fmt.Sprint(v.old) != fmt.Sprint(v.new) {

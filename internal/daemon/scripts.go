@@ -11,7 +11,10 @@ import (
 )
 
 func (d *Daemon) scriptConfig(s config.Settings) script.Config {
-	return script.Config{Dir: d.opts.Layout.ConfBase, Interpreter: s.ScriptsInterpreter, Extension: s.ScriptsExtension}
+	return script.Config{
+		Dir: d.opts.Layout.ConfBase, Interpreter: s.ScriptsInterpreter, Extension: s.ScriptsExtension,
+		Stdin: d.null, Forbidden: d.noScripts(),
+	}
 }
 
 // device is the device file, as scripts know it.

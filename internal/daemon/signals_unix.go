@@ -8,12 +8,13 @@ import (
 )
 
 var (
-	acted   = []os.Signal{syscall.SIGHUP, syscall.SIGALRM, syscall.SIGUSR1, syscall.SIGUSR2}
+	acted   = []os.Signal{syscall.SIGHUP, syscall.SIGALRM, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH}
 	ignored = []os.Signal{syscall.SIGPIPE}
 )
 
 // act does what a signal means, as in tinc: HUP reloads, ALRM dials at once;
-// USR1 and USR2 (tinc 1.0) log connections, and everything else that is known.
+// USR1 and USR2 (tinc 1.0) log connections, and everything else that is known;
+// WINCH (tinc 1.0, too) forgets nodes that are gone.
 func act(d *Daemon, sig os.Signal) {
 	switch sig {
 	case syscall.SIGHUP:
@@ -24,5 +25,7 @@ func act(d *Daemon, sig os.Signal) {
 		d.logConnections()
 	case syscall.SIGUSR2:
 		d.logEverything()
+	case syscall.SIGWINCH:
+		(&backend{d}).Purge()
 	}
 }

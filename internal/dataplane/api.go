@@ -51,6 +51,49 @@ func (p *Plane) SendProbe(probe mesh.SendProbe) {
 	}
 }
 
+// SendEcho seals a record of type 8 for a node and sends it the way that is said. What
+// cannot go that way is dropped.
+func (p *Plane) SendEcho(e mesh.SendEcho) {
+	to, s := p.known(e.Node)
+	switch {
+	case s == nil:
+		p.drop(UnknownNode)
+		return
+	case s.Tunnel == nil:
+		p.drop(NoSession)
+		return
+	case len(e.Data) > maxData:
+		p.drop(OverLong)
+		return
+	}
+	c := p.courier()
+	defer p.couriers.Put(c)
+	switch e.Way {
+	case mesh.EchoAsPackets:
+		c.seal(to, s, wire.TypeEcho, e.Data, 0)
+	case mesh.EchoTCP:
+		if c.wrap(s, wire.TypeEcho, e.Data, to.id) {
+			c.byMeta(to, s, p.self, c.blob)
+		}
+	case mesh.EchoUDP:
+		relay, rs, id := to, s, node.ID{}
+		if e.Via != "" && e.Via != e.Node {
+			relay, rs = p.known(e.Via)
+			id = to.id
+		}
+		if rs == nil || !rs.Confirmed || rs.tcpOnly() || p.options.Load().TCPOnly {
+			p.drop(NoPath)
+			return
+		}
+		way := path{relay: relay, addr: rs.Addr, sock: p.socketFor(rs.Addr, rs.Sock)}
+		if way.sock < 0 {
+			p.drop(NoSocket)
+		} else if c.wrap(s, wire.TypeEcho, e.Data, id) {
+			c.send(way, c.blob)
+		}
+	}
+}
+
 // FromMeta takes an SPTPS_PACKET that came on the connection of hop: destination
 // id 6 | source id 6 | record. blob is not kept.
 func (p *Plane) FromMeta(hop node.Name, blob []byte) {
@@ -86,6 +129,7 @@ func (p *Plane) FrameFromMeta(hop node.Name, frame []byte) {
 	c := p.courier()
 	defer p.couriers.Put(c)
 	c.byTCP = !s.tcpOnly()
+	p.cameIndirectly(from, from, true, c.now)
 	c.fromFrame(from, frame)
 }
 
@@ -152,9 +196,18 @@ func (p *Plane) cameIndirectly(from, hop *peer, tcp bool, now time.Duration) {
 	})
 }
 
+// echoIn reports an echo from a node that hop handed to us; nil if that is not known. It
+// is dropped when the brain is busy, as the network might have. e.Data is kept.
+func (p *Plane) echoIn(from, hop *peer, e mesh.EchoIn) {
+	e.Node = from.name
+	if hop != nil {
+		e.Hop = hop.name
+	}
+	p.cfg.Event(e)
+}
+
 // relayedOne reports that something of from was passed on to to.
 func (p *Plane) relayedOne(from, to *peer, now time.Duration) {
-	p.traffic(to, now)
 	p.event(p.relayed.of(from.id, to.id), now, newsEvery, func() mesh.Event {
 		return mesh.Relayed{From: from.name, To: to.name}
 	})

@@ -62,6 +62,7 @@ const (
 	OverLong                       // longer than any frame may be
 	MetaFull                       // the meta connection's queue is full
 	NoMeta                         // no meta connection to send it over
+	NoPath                         // no way of the kind that was asked for
 	NoSocket                       // no socket of the right family
 	TooLongForPath                 // the kernel refused its size
 	SendFailed                     // the kernel refused it for another reason
@@ -76,7 +77,7 @@ var reasonNames = [reasonCount]string{
 	UnknownNode: "unknown node", Unreachable: "unreachable", UnconfirmedRelay: "relay request from an unconfirmed address",
 	Loop: "loop", NoSession: "no session", Undecodable: "undecodable", UnexpectedType: "unexpected type",
 	Compressed: "compressed", OverLong: "too long", MetaFull: "meta connection full",
-	NoMeta: "no meta connection", NoSocket: "no socket", TooLongForPath: "too long for its path",
+	NoMeta: "no meta connection", NoPath: "no such path", NoSocket: "no socket", TooLongForPath: "too long for its path",
 	SendFailed: "send failed", DeviceFailed: "device failed", Overheld: "no session in time", ForwardingOff: "forwarding is off",
 }
 

@@ -15,6 +15,12 @@
 //	link, err := internet.Attach(alice, "192.0.2.2/24", "2001:db8:2::2/64")
 //	out, err := alice.Run("uname", "-a")
 //
-// NAT, blocking and loss are done by the nft command, which must be installed
-// for them; all the rest is done by system calls alone.
+// Links are of two kinds. [Router.Attach] lets the kernel carry the packets, as
+// fast as it can. [Router.Cable] carries them in this program: they can be delayed, lost,
+// reordered, doubled and slowed down, one direction can be cut, large ones can
+// vanish, and NAT comes in every kind; all of that can change at any time.
+//
+// Blocking, loss on a router and NAT without a cable are done by the nft
+// command, which must be installed for them; all the rest is done by system
+// calls and this program alone.
 package lab

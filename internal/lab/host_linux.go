@@ -28,10 +28,11 @@ type Host struct {
 	ns    netns.NsHandle
 	nl    *netlink.Handle
 
-	mu    sync.Mutex
-	procs []*Process
-	addrs []netip.Addr // given by Attach
-	links int
+	mu     sync.Mutex
+	procs  []*Process
+	addrs  []netip.Addr // given by Attach
+	links  int
+	uplink *Link // the first, eth0
 }
 
 // Name returns the name that the host was made with.

@@ -11,10 +11,11 @@ import (
 
 // Lab is a set of hosts and the links between them.
 type Lab struct {
-	mu    sync.Mutex
-	hosts []*Host
-	log   io.Writer
-	began time.Time
+	mu     sync.Mutex
+	hosts  []*Host
+	cables []*cable
+	log    io.Writer
+	began  time.Time
 }
 
 // New makes an empty lab. The program must have entered the private namespaces.
@@ -44,9 +45,12 @@ func (l *Lab) logf(format string, args ...any) {
 // Close kills every process of the lab and removes its hosts.
 func (l *Lab) Close() {
 	l.mu.Lock()
-	hosts := l.hosts
-	l.hosts = nil
+	hosts, cables := l.hosts, l.cables
+	l.hosts, l.cables = nil, nil
 	l.mu.Unlock()
+	for _, c := range cables {
+		c.close()
+	}
 	for _, h := range hosts {
 		h.close()
 	}

@@ -4,6 +4,7 @@ package lab
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -336,5 +337,31 @@ func TestNamesOfHostsAreChecked(t *testing.T) {
 	must(t, err)
 	if _, err := l.Host("alice"); err == nil {
 		t.Error("the same name is accepted twice")
+	}
+}
+
+func TestAllButOnePortIsBlocked(t *testing.T) {
+	_, internet, alice, bob := street(t)
+	_, err := internet.Block(NotTCP, alice)
+	must(t, err)
+	_, err = internet.Block(OtherTCP(443), alice)
+	must(t, err)
+	connects := func(port string) bool {
+		ln, err := bob.Listen("tcp", net.JoinHostPort(bob.Addr("ip4").String(), port))
+		must(t, err)
+		defer ln.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		conn, err := alice.Dial(ctx, "tcp", ln.Addr().String())
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	}
+	if !connects("443") || connects("442") {
+		t.Error("TCP passes by other ports than 443, or not by that")
+	}
+	if hears(t, alice, bob, "ip4") {
+		t.Error("UDP passes")
 	}
 }

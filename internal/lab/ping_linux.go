@@ -127,8 +127,9 @@ func (h *Host) Reach(dst netip.Addr, within time.Duration) (time.Duration, error
 	return 0, noAnswer(dst, h, within, last)
 }
 
-// Echoes is a steady stream of echo requests.
+// Echoes is a steady stream of echo requests: [Gaps] of the answers.
 type Echoes struct {
+	Gaps
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	p      *pinger
@@ -204,9 +205,17 @@ func (e *Echoes) receive() {
 			e.count.WorstRTT = max(e.count.WorstRTT, now.Sub(began))
 			e.count.LongestGap = max(e.count.LongestGap, now.Sub(e.lastGood))
 			e.lastGood = now
+			e.arrive(began)
 		}
 		e.mu.Unlock()
 	}
+}
+
+// Count returns the count so far. What is under way has not been answered yet.
+func (e *Echoes) Count() EchoCount {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.count
 }
 
 // Stop waits half a second for the answers that are under way, ends the stream

@@ -6,8 +6,8 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
-	"time"
 
 	"github.com/vishvananda/netlink"
 )
@@ -37,6 +37,7 @@ func (r *Router) forward() error {
 type Link struct {
 	host, router         *Host
 	hostName, routerName string
+	cable                *cable // nil if the kernel is the cable
 }
 
 // Attach connects a host to the router. Each prefix is the host's address
@@ -44,26 +45,40 @@ type Link struct {
 // prefix, and becomes the host's default route if it is the first router that
 // the host is attached to. The host's interface is called eth0, eth1, ...
 func (r *Router) Attach(h *Host, prefixes ...string) (*Link, error) {
+	return r.plug(h, prefixes, func(l *Link) error {
+		attrs := netlink.NewLinkAttrs()
+		attrs.Name = l.routerName
+		return r.nl.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: l.hostName, PeerNamespace: netlink.NsFd(h.ns)})
+	})
+}
+
+// plug connects a host by a new link whose interfaces are made by lay.
+func (r *Router) plug(h *Host, prefixes []string, lay func(*Link) error) (*Link, error) {
 	h.mu.Lock()
 	link := &Link{host: h, router: r.Host, hostName: fmt.Sprintf("eth%d", h.links), routerName: h.name}
 	first := h.links == 0
+	if !first { // it may be attached to this router already
+		link.routerName = fmt.Sprintf("%s.%d", h.name, h.links)
+	}
+	if first {
+		h.uplink = link
+	}
 	h.links++
 	h.mu.Unlock()
 
-	if err := r.attach(link, first, prefixes); err != nil {
+	err := lay(link)
+	if err == nil {
+		err = r.address(link, first, prefixes)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("attaching %s to %s: %w", h.name, r.name, err)
 	}
 	return link, nil
 }
 
-func (r *Router) attach(link *Link, first bool, prefixes []string) error {
+// address brings a new link up and gives addresses to its ends.
+func (r *Router) address(link *Link, first bool, prefixes []string) error {
 	h := link.host
-	attrs := netlink.NewLinkAttrs()
-	attrs.Name = link.routerName
-	err := r.nl.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: link.hostName, PeerNamespace: netlink.NsFd(h.ns)})
-	if err != nil {
-		return fmt.Errorf("making the link: %w", err)
-	}
 	if err := link.Up(); err != nil {
 		return err
 	}
@@ -107,7 +122,7 @@ func addAddr(h *Host, name string, prefix netip.Prefix) error {
 	if prefix.Addr().Is6() {
 		a.Flags = syscall.IFA_F_NODAD
 	}
-	if err := h.nl.AddrAdd(l, a); err != nil {
+	if err := h.nl.AddrReplace(l, a); err != nil {
 		return fmt.Errorf("giving %s to %s on %s: %w", prefix, name, h.name, err)
 	}
 	return nil
@@ -143,14 +158,43 @@ func (l *Link) ends(what string, f func(*netlink.Handle, netlink.Link) error) er
 	return nil
 }
 
+// Move gives the host other addresses on the link, in place of those it has
+// there, and the default routes that belong to them: as if it had been carried to another
+// network. The prefixes are as for [Router.Attach].
+func (l *Link) Move(prefixes ...string) error {
+	old, err := l.host.Addrs(l.hostName)
+	if err != nil {
+		return err
+	}
+	link, err := l.host.nl.LinkByName(l.hostName)
+	if err != nil {
+		return err
+	}
+	for _, p := range old { // the kernel removes the routes with them
+		if err := l.host.nl.AddrDel(link, &netlink.Addr{IPNet: ipNet(p)}); err != nil {
+			return fmt.Errorf("taking %s from %s: %w", p, l.host.name, err)
+		}
+		l.host.mu.Lock()
+		l.host.addrs = slices.DeleteFunc(l.host.addrs, func(a netip.Addr) bool { return a == p.Addr() })
+		l.host.mu.Unlock()
+	}
+	return (&Router{Host: l.router}).address(l, l.host.uplink == l, prefixes)
+}
+
 // Up plugs the cable in.
 func (l *Link) Up() error {
+	if err := l.plugged(true); err != nil {
+		return fmt.Errorf("plugging in %s: %w", l.host.name, err)
+	}
 	return l.ends("bringing up", (*netlink.Handle).LinkSetUp)
 }
 
 // Down pulls the cable out: the host's interface loses its carrier, but keeps
 // its addresses and routes.
 func (l *Link) Down() error {
+	if err := l.plugged(false); err != nil {
+		return fmt.Errorf("unplugging %s: %w", l.host.name, err)
+	}
 	link, err := l.router.nl.LinkByName(l.routerName)
 	if err == nil {
 		err = l.router.nl.LinkSetDown(link)
@@ -165,22 +209,5 @@ func (l *Link) Down() error {
 func (l *Link) MTU(bytes int) error {
 	return l.ends("setting the MTU", func(nl *netlink.Handle, link netlink.Link) error {
 		return nl.LinkSetMTU(link, bytes)
-	})
-}
-
-// ErrUnsupported says that the kernel lacks what was asked for.
-var ErrUnsupported = errors.New("this kernel cannot do it")
-
-// Delay holds back each packet for d, in both directions. It needs a kernel
-// with netem, otherwise the error is [ErrUnsupported].
-func (l *Link) Delay(d time.Duration) error {
-	return l.ends("delaying packets", func(nl *netlink.Handle, link netlink.Link) error {
-		attrs := netlink.QdiscAttrs{LinkIndex: link.Attrs().Index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT}
-		q := netlink.NewNetem(attrs, netlink.NetemQdiscAttrs{Latency: uint32(d.Microseconds()), Limit: 10000})
-		err := nl.QdiscReplace(q)
-		if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.EOPNOTSUPP) {
-			return ErrUnsupported
-		}
-		return err
 	})
 }

@@ -10,12 +10,21 @@ import (
 // Traffic is a kind of packets that a router can be told to drop.
 type Traffic string
 
-// The kinds of traffic. [Port] makes narrower ones.
+// The kinds of traffic.
 const (
-	All Traffic = ""
-	UDP Traffic = "meta l4proto udp"
-	TCP Traffic = "meta l4proto tcp"
+	All    Traffic = ""
+	UDP    Traffic = "meta l4proto udp"
+	TCP    Traffic = "meta l4proto tcp"
+	NotTCP Traffic = "meta l4proto != tcp"
 )
+
+// OtherTCP is TCP from and to other ports than the one given, which is neither
+// the first nor the last.
+func OtherTCP(port uint16) Traffic {
+	// Of "sport != 443 dport != 443" nft makes one comparison, which is wrong.
+	others := fmt.Sprintf("{ 0-%d, %d-65535 }", port-1, port+1)
+	return Traffic("tcp sport " + others + " tcp dport " + others)
+}
 
 // Rule is something that a router does to packets, until it is lifted.
 type Rule struct {
@@ -91,20 +100,29 @@ func (h *Host) nftSet(family string) string {
 	return "{ " + strings.Join(list, ", ") + " }"
 }
 
-// NAT is a way to translate addresses.
+// NAT is a way to translate addresses, by the names that people use.
 type NAT string
 
+// The kinds of NAT. Through the first three hole punching works.
 const (
-	// PortRestricted keeps the port of a flow where it can and answers only
-	// those that were written to. Hole punching works through it.
-	PortRestricted NAT = "masquerade"
-	// Symmetric uses a new random port for each destination. Hole punching
-	// fails through it.
-	Symmetric NAT = "masquerade random,fully-random"
+	// FullCone uses one port for all destinations and lets in everybody who
+	// writes to it (RFC 4787: endpoint-independent mapping and filtering).
+	FullCone NAT = "full cone"
+	// AddressRestricted uses one port for all destinations and answers only the
+	// addresses that were written to (address-dependent filtering).
+	AddressRestricted NAT = "address-restricted"
+	// PortRestricted uses one port for all destinations and answers only those
+	// that were written to (address and port-dependent filtering).
+	PortRestricted NAT = "port-restricted"
+	// Symmetric uses a new random port for each destination, and answers only
+	// that one (address and port-dependent mapping and filtering).
+	Symmetric NAT = "symmetric"
 )
 
 // NAT makes the router hide all that is attached to it behind its own address
-// on its first link, eth0, and drop what comes in from there unasked.
+// on its first link, eth0, and drop what comes in from there unasked. If that
+// link is a cable (see [Router.Cable]), the translation is done there. Otherwise the
+// kernel does it, which knows only [PortRestricted] and [Symmetric].
 //
 // What comes in unasked for the router itself is dropped too, as firewalls do:
 // else the kernel would keep it in mind as a connection, and could not give the port
@@ -112,6 +130,13 @@ const (
 func (r *Router) NAT(kind NAT) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.uplink != nil && r.uplink.cable != nil {
+		return r.natOnCable(kind)
+	}
+	statement := map[NAT]string{PortRestricted: "masquerade", Symmetric: "masquerade random,fully-random"}[kind]
+	if statement == "" {
+		return fmt.Errorf("making %s a %s NAT: %w", r.name, kind, ErrNoCable)
+	}
 	r.nat = fmt.Sprintf(`
 	chain hide {
 		type nat hook postrouting priority 100;
@@ -124,7 +149,7 @@ func (r *Router) NAT(kind NAT) error {
 	chain unasked {
 		type filter hook input priority 10;
 		iifname "eth0" meta l4proto { tcp, udp } ct state new drop
-	}`, kind)
+	}`, statement)
 	return r.install()
 }
 

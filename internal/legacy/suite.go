@@ -201,8 +201,8 @@ func (s Suite) valid() error {
 	switch {
 	case s.MACLen < 0, s.Digest != NoDigest && s.MACLen > size:
 		return fmt.Errorf("the MAC length %d does not fit the digest, which has %d bytes", s.MACLen, size)
-	case !compress.Supported(s.Compression):
-		return fmt.Errorf("the compression level %d is not supported, only 0 to %d", s.Compression, compress.MaxLevel)
+	case s.Compression < compress.None || s.Compression > compress.MaxLegacy:
+		return fmt.Errorf("the compression level %d is not supported, only 0 to %d", s.Compression, compress.MaxLegacy)
 	}
 	return nil
 }

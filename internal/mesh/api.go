@@ -40,9 +40,11 @@ type (
 		Conn          ConnID
 		Remote, Local netip.AddrPort
 	}
-	// Dialed: the TCP connection asked for by [Dial] stands.
+	// Dialed: the TCP connection asked for by [Dial] stands. To is which of its endpoints
+	// has answered; zero: the first. Remote is not valid if only a proxy knows it.
 	Dialed struct {
 		Conn          ConnID
+		To            Endpoint
 		Remote, Local netip.AddrPort
 	}
 	// Line: a line of clear text came in, without its newline. Only the first
@@ -79,6 +81,21 @@ type (
 	// Traffic: the data plane was given packets for Node. It is sent at once
 	// for the first packet and then at most every 250 ms.
 	Traffic struct{ Node node.Name }
+	// Silent: datagrams go directly to Node (for itself or to be passed on), and nothing
+	// authentic has come from its address for so long. Said after 100 ms and at most every
+	// 100 ms; Heard follows when it is heard again.
+	Silent struct {
+		Node node.Name
+		For  time.Duration
+	}
+	// Heard: Node, of whose silence the brain was told, was heard again at its address.
+	Heard struct{ Node node.Name }
+	// Large: frames of up to Size bytes go directly to Node. At most four times a
+	// second, and only if they are above 600 bytes.
+	Large struct {
+		Node node.Name
+		Size int
+	}
 	// ProbeIn: a record of type 4 from Node was opened. Data is the whole
 	// probe. Direct is true if the datagram had the all-zero destination id.
 	// For a node that speaks the protocol of tinc 1.0: a frame with EtherType 0 came by UDP, which
@@ -120,7 +137,34 @@ type (
 		Node node.Name
 		Size int
 	}
+	// EchoIn: a record of type 8 from Node was opened. Data is the whole echo.
+	EchoIn struct {
+		Node   node.Name
+		Hop    node.Name      // who handed it to us; "" if that is not known
+		TCP    bool           // over a meta connection
+		Direct bool           // the datagram had the all-zero destination id
+		Addr   netip.AddrPort // where the datagram came from, zero if it did not come as one
+		Data   []byte
+	}
 
+	// LearnMAC: a frame with this source address came from our own device. The data plane
+	// says it again every ten seconds or more often while there are such frames,
+	// and bounds how many new addresses it reports.
+	LearnMAC struct{ MAC [6]byte }
+
+	// Echo: measure a way to Node, once. It is answered by one EchoResult with the same ID.
+	Echo struct {
+		ID      uint64
+		Node    node.Name
+		Way     EchoWay
+		Via     node.Name // the relay to go through by UDP, "" if none; with EchoUDP only
+		Size    int       // bytes of IP packet that it stands for; at least wire.MinEcho are sent
+		Timeout time.Duration
+	}
+
+	// NetworkChanged: addresses, interfaces or routes of this machine have changed, or it
+	// has slept. All ways are tried anew at once. Reason is for the log.
+	NetworkChanged struct{ Reason string }
 	// Retry: forget all waiting times and dial now (SIGALRM, control 10).
 	Retry struct{}
 	// Purge: forget edges and subnets of unreachable nodes (control 8).
@@ -139,13 +183,15 @@ type (
 type Effect interface{ effect() }
 
 type (
-	// Dial opens a TCP connection and answers Dialed or Closed. If To.Host is a name it
-	// is resolved and every address is tried. The whole takes at most Timeout
-	// for each address.
+	// Dial opens a TCP connection and answers Dialed or Closed. To and then the Others are
+	// tried, each with a little head start before the next; the first that answers is
+	// taken. A Host that is a name is resolved and every address is tried. The
+	// attempt with one address takes at most Timeout.
 	Dial struct {
 		Conn    ConnID
 		Node    node.Name
 		To      Endpoint
+		Others  []Endpoint
 		Timeout time.Duration
 	}
 	// SendLine sends one line of clear text (Text has no newline).
@@ -202,6 +248,25 @@ type (
 		Addr netip.AddrPort
 		Sock int // index of the socket to use, -1: any of the right family
 		Data []byte
+	}
+	// SendEcho seals and sends a record of type 8 to Node, the way that is said.
+	SendEcho struct {
+		Node node.Name
+		Way  EchoWay
+		Via  node.Name // with EchoUDP: the relay, "" for none
+		Data []byte
+	}
+	// EchoResult answers an Echo. Probed is true for a node that does not answer echoes: RTT is
+	// then that of the last UDP probe.
+	EchoResult struct {
+		ID          uint64
+		Node        node.Name
+		Size        int // bytes of data of the echo
+		RTT         time.Duration
+		There, Back Leg
+		Probed      bool
+		Seen        netip.AddrPort // our address as the node sees it, where it went by UDP and straight; else zero
+		Err         error          // nil: it was answered
 	}
 	// TunnelledData is a node-to-node record that came inside a REQ_KEY
 	// request; the data plane opens it or passes it on.
@@ -276,22 +341,24 @@ const (
 // over Conn as PACKET otherwise. Where the options of such a node say that nothing is known of
 // the path MTU, so that tinc 1.0 uses UDP untried, MinMTU is the largest frame.
 type PeerState struct {
-	Node      node.Name
-	Known     bool // false: forget this peer
-	Reachable bool
-	Adjacent  bool      // an activated meta connection with it exists
-	Conn      ConnID    // meta connection towards it (its own, or its next hop's); 0 if none
-	NextHop   node.Name // adjacent node towards it
-	Via       node.Name // last node that is reached by direct UDP; NextHop if we ourselves are it (effective via)
-	ViaSelf   bool      // the path search gave ourselves as via
-	Options   uint32    // option bits, protocol minor in the top byte
-	Addr      netip.AddrPort
-	Sock      int           // socket that Addr was heard on, -1 unknown
-	Confirmed bool          // Addr answered a probe
-	MTU       int           // used for ICMP too big and MSS
-	MinMTU    int           // largest frame known to pass by UDP; 0 when UDP is not confirmed
-	Tunnel    *sptps.Tunnel // nil without session
-	Legacy    *legacy.Link  // keys of a node that speaks the protocol of tinc 1.0; nil: it speaks SPTPS
+	Node        node.Name
+	Known       bool // false: forget this peer
+	Reachable   bool
+	Adjacent    bool      // an activated meta connection with it exists
+	Conn        ConnID    // meta connection towards it (its own, or its next hop's); 0 if none
+	NextHop     node.Name // adjacent node towards it
+	Via         node.Name // last node that is reached by direct UDP; NextHop if we ourselves are it (effective via)
+	ViaSelf     bool      // the path search gave ourselves as via
+	Relay       node.Name // who relays our own packets for it by UDP, ahead of Via; "": nobody was chosen
+	Options     uint32    // option bits, protocol minor in the top byte
+	Addr        netip.AddrPort
+	Sock        int           // socket that Addr was heard on, -1 unknown
+	Confirmed   bool          // Addr answered a probe
+	MTU         int           // used for ICMP too big and MSS
+	MinMTU      int           // largest frame known to pass by UDP; 0 when UDP is not confirmed
+	Tunnel      *sptps.Tunnel // nil without session
+	Compression int           // level that the peer wants records with Tunnel to be packed with
+	Legacy      *legacy.Link  // keys of a node that speaks the protocol of tinc 1.0; nil: it speaks SPTPS
 }
 
 // Routes is the forwarding table. It is immutable once published.
@@ -337,7 +404,9 @@ type Config struct {
 	Port    uint16              // UDP port that we announce
 	Sockets []netip.AddrPort    // local addresses of the UDP sockets, by index
 	Subnets []subnet.Subnet     // our own
-	Hosts   map[node.Name]Host
+	// Compression is the level (package compress) that nodes with an SPTPS session shall use towards us.
+	Compression int
+	Hosts       map[node.Name]Host
 
 	ConnectTo   []node.Name
 	AutoConnect bool
@@ -349,6 +418,9 @@ type Config struct {
 	TunnelServer             bool
 	NoUDPDiscovery           bool
 	NoLocalDiscovery         bool
+	NoRelay                  bool // ask not to be chosen as a relay
+	DirectOnly               bool // choose no relays
+	Echoes                   bool // announce that we answer echoes, and measure with them
 	PMTU                     int
 	ReplayWindow             int  // in packets; 0: the default, negative: none
 	Weight                   *int // Weight in the main configuration
@@ -356,11 +428,14 @@ type Config struct {
 
 	PingInterval, PingTimeout        time.Duration
 	MaxTimeout                       time.Duration
+	MinTimeout                       time.Duration // the shortest wait before another attempt to connect
 	KeyExpire                        time.Duration
 	UDPDiscoveryInterval             time.Duration
 	UDPDiscoveryKeepalive            time.Duration
 	UDPDiscoveryTimeout              time.Duration
 	UDPInfoInterval, MTUInfoInterval time.Duration
+	// MACExpire is how long a MAC address is ours after its last frame, 600 s if zero.
+	MACExpire time.Duration
 	// StaleAfter is how long what an unreachable node has announced is kept, a day if zero.
 	StaleAfter time.Duration
 }

@@ -32,7 +32,8 @@ type conn struct {
 
 	began  time.Time // of the connection; then of the last PING
 	idSent time.Time
-	pinged bool // a PING is outstanding
+	pinged bool // a regular PING is outstanding
+	pings
 
 	edge      graphEdge // our edge to the peer, once active
 	activated time.Time
@@ -96,6 +97,9 @@ func (m *Mesh) dialed(e Dialed) {
 		return
 	}
 	c.remote, c.local = e.Remote, e.Local
+	if c.out != nil && len(c.out.tries) > 0 {
+		c.out.answered(e.To)
+	}
 	c.stage, c.began, c.idSent = greeting, m.now, m.now
 	m.logf(1, Info, "connected to %s", c)
 	m.emit(SendLine{Conn: c.id, Text: m.idLine(c)})
@@ -263,8 +267,17 @@ func (m *Mesh) ownOptions(p *peer) wire.Options {
 	if clamp {
 		o |= wire.ClampMSS
 	}
+	if m.cfg.Echoes {
+		o |= wire.Echoes
+		if m.cfg.NoRelay {
+			o |= wire.NoRelay
+		}
+	}
 	return o
 }
+
+// aboutOneEnd are the options that speak of the node that announces them, not of the connection.
+const aboutOneEnd = wire.Echoes | wire.NoRelay
 
 // ack activates the connection (tinc 1.1 ACK).
 func (m *Mesh) ack(c *conn, text string) error {
@@ -288,13 +301,14 @@ func (m *Mesh) ack(c *conn, text string) error {
 		m.emit(CloseConn{Conn: old.id, Reason: "replaced by a newer connection"})
 		m.graph.Delete(m.cfg.Name, p.name)
 	}
-	own := m.ownOptions(p)
+	own := m.ownOptions(p) &^ aboutOneEnd
 	opts := own&^wire.PMTUDiscovery | a.Options&^wire.PMTUDiscovery | own&a.Options&wire.PMTUDiscovery
 	opts = opts.WithMinor(a.Options.Minor())
 	if p.host.ClampMSS != nil && !*p.host.ClampMSS {
 		opts &^= wire.ClampMSS
 	}
 	c.stage, c.activated, p.conn = active, m.now, c
+	c.rtt.add(m.now.Sub(c.idSent)) // the login was a round trip or two
 	m.lookAround = true
 	m.actives = nil
 	c.edge = graphEdge{options: opts, weight: (c.edge.weight + a.Weight) / 2}
@@ -488,6 +502,7 @@ func (m *Mesh) checkConns() {
 			m.drop(c, fmt.Sprintf("no answer to a ping for %s", m.cfg.PingTimeout))
 		case age >= m.cfg.PingInterval:
 			c.began, c.pinged = m.now, true
+			c.sent = append(c.sent, m.now)
 			m.ping(c)
 		}
 	}

@@ -93,6 +93,7 @@ func (m *Mesh) request(e Request) {
 	if c == nil || c.stage < authenticating {
 		return
 	}
+	c.heard = m.now
 	if len(e.Text) > maxLine {
 		// Others may pass on what we would not; that is no reason to part from them.
 		m.refuse("a request of %d bytes from %s", len(e.Text), c)
@@ -127,7 +128,7 @@ func (m *Mesh) handleRequest(c *conn, text string) error {
 		m.compare(c, text)
 		return nil
 	case wire.KindPong:
-		c.pinged = false
+		m.pong(c)
 		return nil
 	case wire.KindAddSubnet:
 		return m.addSubnet(c, text)
@@ -188,6 +189,7 @@ func (m *Mesh) addSubnet(c *conn, text string) error {
 			return nil
 		}
 		m.putSubnet(p, r.Subnet)
+		m.cede(r.Subnet)
 	}
 	m.flood(c, []byte(text))
 	return nil

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tincan/internal/graph"
+	"tincan/internal/legacy"
 	"tincan/internal/node"
 	"tincan/internal/wire"
 )
@@ -34,6 +35,9 @@ type NodeInfo struct {
 	RTT       time.Duration // 0 unknown
 	Adjacent  bool
 	Legacy    bool // it speaks the protocol of tinc 1.0
+	// Suite is what it wants packets to be protected and packed with. Of a node
+	// with an SPTPS session there is only the compression.
+	Suite legacy.Suite
 }
 
 // Nodes describes all known nodes in the order of their names.
@@ -52,8 +56,9 @@ func (m *Mesh) Nodes() []NodeInfo {
 			n.Indirect = p.path.Indirect
 			n.ValidKey = p.session.ready()
 			n.Waiting = p.session.pending()
-			n.Confirmed, n.Addr, n.RTT = p.road.confirmed, p.road.addr, p.road.rtt
+			n.Confirmed, n.Addr, n.RTT = p.road.confirmed, p.road.addr, p.road.rtt.mean
 			n.Options, n.NextHop, n.Via, n.Distance = p.path.Options, p.path.NextHop, p.path.Via, p.path.Distance
+			n.Suite = p.session.suite()
 			n.Adjacent, n.Legacy = p.conn != nil, p.session.hopByHop()
 		}
 		out = append(out, n)
@@ -112,6 +117,7 @@ type Size struct {
 	Timers                  int
 	Texts                   int // of flooded requests, remembered
 	Repeats, Dirty, Orphans int
+	Echoes                  int // unanswered
 }
 
 // Size returns how much the brain holds.
@@ -120,7 +126,7 @@ func (m *Mesh) Size() Size {
 		Nodes: len(m.nodes), Edges: m.graph.Len(), Subnets: m.subnets,
 		Conns: len(m.conns), Wishes: len(m.dials), Timers: len(m.timers.heap),
 		Texts: len(m.seen.young) + len(m.seen.old) + len(m.gone.young) + len(m.gone.old), Repeats: len(m.repeats.young) + len(m.repeats.old),
-		Dirty: len(m.dirty), Orphans: len(m.orphans),
+		Echoes: len(m.echoes), Dirty: len(m.dirty), Orphans: len(m.orphans),
 	}
 }
 

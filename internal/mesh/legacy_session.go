@@ -57,6 +57,11 @@ func (s *legacySession) ready() bool    { return s.link.CanSend() }
 func (s *legacySession) pending() bool  { return s.asked && !s.link.CanSend() }
 func (s *legacySession) minProbe() int  { return minLegacyProbe }
 
+func (s *legacySession) suite() legacy.Suite {
+	suite, _ := s.link.SendSuite()
+	return suite
+}
+
 // greet sends our key at once, as all nodes do.
 func (s *legacySession) greet(*conn) {
 	s.mayAsk = s.m.now.Add(unsolicited)
@@ -208,7 +213,7 @@ func (s *legacySession) publish(st *PeerState) {
 	switch {
 	case s.m.cfg.TCPOnly || o.Has(wire.TCPOnly):
 		st.MinMTU = 0
-	case !o.Has(wire.PMTUDiscovery) && st.Addr.IsValid():
+	case !o.Has(wire.PMTUDiscovery) && st.Addr.IsValid() && !s.p.road.dead:
 		st.MinMTU = st.MTU
 	}
 }

@@ -30,6 +30,9 @@ type Injected struct {
 	// RouteMTU is the kernel's MTU of the route to an address in bytes of IP
 	// packet, 0 if unknown. It may be nil.
 	RouteMTU func(netip.Addr) int
+	// Heard is when the last byte came in on a meta connection, zero if unknown. It
+	// may be nil: then only whole requests count.
+	Heard func(ConnID) time.Time
 }
 
 // Mesh is the brain. Its methods must be called from one goroutine.
@@ -74,10 +77,18 @@ type Mesh struct {
 	dirty       map[*peer]struct{} // peers whose state may have to be published
 	orphans     []node.Name        // lost neighbours whose edge to us is to be withdrawn if they are now unreachable
 
+	learned learned // MAC addresses on our side
+
 	keysExpire time.Time // when the keys that we gave to nodes of tinc 1.0 do, zero: there are none
 
 	tree    []node.Name // neighbours in the broadcast tree
 	checked time.Time   // last run of checkConns
+
+	anew     time.Time        // last NetworkChanged that was acted on
+	anewSoon bool             // another one waits for its turn
+	echoes   map[uint64]*echo // unanswered, by number
+	lastEcho uint64
+	talking  []*peer // to whom we have sent packets lately
 
 	contradictions struct{ adds, dels int }
 	pause          time.Duration // how long to leave the mesh when another node uses our name
@@ -93,7 +104,7 @@ func New(cfg Config, in Injected, now time.Time) *Mesh {
 		in: in, now: now,
 		nodes: map[node.Name]*peer{}, byID: map[node.ID]*peer{},
 		conns: map[ConnID]*conn{}, dials: map[node.Name]*outgoing{},
-		dirty: map[*peer]struct{}{},
+		dirty: map[*peer]struct{}{}, echoes: map[uint64]*echo{},
 		graph: graph.New(cfg.Name), nextID: 1,
 		pause: minPause,
 	}
@@ -118,6 +129,9 @@ func New(cfg Config, in Injected, now time.Time) *Mesh {
 	m.every(5*time.Second, m.autoConnect)
 	m.every(5*time.Second, m.checkContradictions)
 	m.every(cleanInterval, m.clean)
+	if m.cfg.Echoes {
+		m.every(relayTick, m.checkRelays)
+	}
 	return m
 }
 
@@ -140,6 +154,7 @@ func withDefaults(c Config) Config {
 	def(&c.UDPDiscoveryTimeout, 30*time.Second)
 	def(&c.UDPInfoInterval, 5*time.Second)
 	def(&c.MTUInfoInterval, 5*time.Second)
+	def(&c.MACExpire, 10*time.Minute)
 	def(&c.StaleAfter, 24*time.Hour)
 	if c.TunnelServer {
 		c.StrictSubnets = true
@@ -173,8 +188,10 @@ func (m *Mesh) Deadline() time.Time {
 	return at.Add(-m.ahead)
 }
 
-// clock takes note of the time. Should the caller's clock be set back, time goes on from
-// where it was: nothing may wait until that clock has caught up.
+// clock takes note of the time, which never goes back. Times should carry the reading of a
+// monotonic clock, as those of time.Now do, so that they do not jump when somebody sets the
+// clock on the wall. Should one be set back nevertheless, time goes on from where it was:
+// nothing may wait until that clock has caught up.
 func (m *Mesh) clock(now time.Time) {
 	now = now.Add(m.ahead)
 	if now.Before(m.now) {
@@ -214,6 +231,12 @@ func (m *Mesh) Handle(now time.Time, ev Event) {
 		m.reconfigure(e.Config)
 	case Traffic:
 		m.traffic(e)
+	case Silent:
+		m.silent(e)
+	case Heard:
+		m.heard(e)
+	case Large:
+		m.large(e)
 	case ProbeIn:
 		m.probeIn(e)
 	case HeardFrom:
@@ -226,6 +249,14 @@ func (m *Mesh) Handle(now time.Time, ev Event) {
 		m.undecodable(e)
 	case TooLong:
 		m.tooLong(e)
+	case LearnMAC:
+		m.learnMAC(e.MAC)
+	case NetworkChanged:
+		m.networkChanged(e)
+	case EchoIn:
+		m.echoIn(e)
+	case Echo:
+		m.echo(e)
 	case Retry:
 		m.retry()
 	case Purge:
@@ -253,6 +284,7 @@ func (m *Mesh) Flush(now time.Time) []Effect {
 		}
 		m.early = 0
 	}
+	m.settleRelays()
 	m.publish()
 	out := m.effects
 	m.effects = nil
@@ -294,6 +326,9 @@ type peer struct {
 
 	road road // how it is reached by UDP
 
+	echoes   echoBudget // for its requests
+	relaying relaying
+
 	active    time.Time // last traffic
 	udpInfo   time.Time // last UDP_INFO that we originated towards it
 	mtuInfo   time.Time
@@ -306,6 +341,7 @@ func (m *Mesh) peer(name node.Name) *peer {
 	if p == nil {
 		p = &peer{name: name, id: name.ID(), born: m.now, subnets: map[subnet.Subnet]struct{}{}, road: newRoad()}
 		p.session = m.newSession(p)
+		p.relaying.meta.tcp = true
 		m.nodes[name] = p
 		m.byID[p.id] = p
 		i, _ := slices.BinarySearchFunc(m.order, p, byName)
@@ -638,6 +674,9 @@ func (m *Mesh) state(p *peer) PeerState {
 	st.MTU, st.MinMTU = m.usableMTU(p), p.road.pmtu.min
 	if m.cfg.TCPOnly || !p.road.confirmed {
 		st.MinMTU = 0
+	}
+	if w := p.relaying.chosen; w != nil {
+		st.Relay = w.relay.name
 	}
 	p.session.publish(&st)
 	return st

@@ -19,6 +19,7 @@ type outgoing struct {
 	conn  *conn
 	timer *timer
 	queue []Endpoint // addresses not tried yet in this round
+	tries []Endpoint // those that conn is being made with
 	round int        // rounds that have failed since the last success
 	up    time.Time  // when the connection was activated
 }
@@ -96,14 +97,23 @@ func (m *Mesh) dial(o *outgoing) {
 		m.roundFailed(o)
 		return
 	}
+	// All of them at once: the hands try one after the other without waiting for long.
 	to := o.queue[0]
-	o.queue = o.queue[1:]
+	o.tries, o.queue = o.queue, []Endpoint{}
 	c := &conn{id: m.nextID, peer: p, out: o, stage: dialling, began: m.now}
 	m.nextID += 2
 	m.add(c)
 	o.conn = c
 	m.logf(1, Info, "connecting to %s at %s", o.name, net.JoinHostPort(to.Host, to.Port))
-	m.emit(Dial{Conn: c.id, Node: o.name, To: to, Timeout: m.cfg.PingTimeout})
+	m.emit(Dial{Conn: c.id, Node: o.name, To: to, Others: o.tries[1:], Timeout: m.cfg.PingTimeout})
+}
+
+// answered: of the addresses that were tried, to has answered. The others come next,
+// should the login fail there: it may be somebody else.
+func (o *outgoing) answered(to Endpoint) {
+	i := max(0, slices.Index(o.tries, to))
+	o.queue = slices.Delete(slices.Clone(o.tries), i, i+1)
+	o.tries = nil
 }
 
 func (m *Mesh) roundFailed(o *outgoing) {
@@ -136,7 +146,7 @@ func (m *Mesh) backoff(round int) time.Duration {
 	if round < 20 {
 		d = min(d, firstRetry<<(round-1))
 	}
-	return d/2 + m.jitter(d/2+1)
+	return max(d/2+m.jitter(d/2+1), m.cfg.MinTimeout)
 }
 
 // addressesOf lists where p may be dialled: its cached addresses, what its neighbours
@@ -156,9 +166,11 @@ func (m *Mesh) addressesOf(p *peer) []Endpoint {
 	for _, a := range p.host.Cached {
 		addIP(a)
 	}
-	for e := range m.graph.To(p.name) {
-		if a, ok := e.Addr.Addr(); ok {
-			addIP(a)
+	for _, ipv6 := range []bool{true, false} { // IPv6 has no NAT in its way
+		for e := range m.graph.To(p.name) {
+			if a, ok := e.Addr.Addr(); ok && a.Addr().Unmap().Is6() == ipv6 {
+				addIP(a)
+			}
 		}
 	}
 	for _, a := range p.host.Addresses {
@@ -240,7 +252,7 @@ func (m *Mesh) ended(o *outgoing, wasActive bool) {
 // that comes in instead will fulfil it.
 func (m *Mesh) abandon(o *outgoing) {
 	c := o.conn
-	o.conn = nil
+	o.conn, o.queue = nil, nil
 	m.forget(c)
 	m.emit(CloseConn{Conn: c.id, Reason: "the peer is connecting to us"})
 	m.dialAfter(o, 2*m.cfg.PingTimeout)
@@ -401,6 +413,7 @@ func (m *Mesh) reconfigure(c Config) {
 	c = withDefaults(c)
 	c.Name, c.Port, c.Sockets = m.cfg.Name, m.cfg.Port, m.cfg.Sockets
 	c.Key, c.RSAKey = m.cfg.Key, m.cfg.RSAKey
+	c.Compression = m.cfg.Compression
 	c.StrictSubnets, c.TunnelServer = m.cfg.StrictSubnets, m.cfg.TunnelServer
 	m.cfg = c
 	for _, conn := range slices.Clone(m.lines) {
@@ -453,12 +466,13 @@ func (m *Mesh) reconfigure(c Config) {
 // replaceOwnSubnets announces and withdraws our own subnets.
 func (m *Mesh) replaceOwnSubnets(list []subnet.Subnet) {
 	for _, s := range sortedSubnets(m.self) {
-		if !slices.Contains(list, s) {
+		if !slices.Contains(list, s) && !m.learned.has(s) {
 			m.dropSubnet(m.self, s)
 			m.floodSubnet(m.deletedSubnet(m.cfg.Name, s))
 		}
 	}
 	for _, s := range list {
+		delete(m.learned.until, s) // it is ours for good now
 		if _, ok := m.self.subnets[s]; !ok {
 			m.putSubnet(m.self, s)
 			m.floodSubnet(m.addedSubnet(m.cfg.Name, s))

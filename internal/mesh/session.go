@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"tincan/internal/b64"
+	"tincan/internal/legacy"
 	"tincan/internal/node"
 	"tincan/internal/wire"
 )
@@ -33,6 +34,9 @@ type session interface {
 
 	// publish fills in what the data plane needs.
 	publish(st *PeerState)
+	// suite is what the node wants packets to be protected and packed with. Of a
+	// node with SPTPS there is only the compression.
+	suite() legacy.Suite
 	// minProbe is the size of the smallest probe, in bytes of frame.
 	minProbe() int
 	// largestFrame is the largest frame that fits into a UDP payload of that many bytes.

@@ -5,7 +5,9 @@ import (
 	"time"
 
 	"tincan/internal/b64"
+	"tincan/internal/compress"
 	"tincan/internal/keys"
+	"tincan/internal/legacy"
 	"tincan/internal/sptps"
 	"tincan/internal/wire"
 )
@@ -18,8 +20,6 @@ const (
 	handshakeTimeout = 10 * time.Second
 	// maxRecords in one direction: the record number has 32 bits and must not wrap.
 	maxRecords = 1 << 31
-	// maxCompression is the highest compression level of tinc 1.1.
-	maxCompression = 12
 	// undecodableLimit is how many records in a row may fail before the
 	// session is begun again. A single one may be forged or late.
 	undecodableLimit = 5
@@ -39,6 +39,8 @@ type sptpsSession struct {
 	theirs   *sptps.Datagram // handshake that the peer began
 	begun    time.Time       // of the last start in either direction
 	answered bool            // mine has had an answer
+
+	compression int // level that the peer wants to receive
 
 	rekeying time.Time // when a rekey was begun, zero if none is under way
 }
@@ -67,9 +69,11 @@ func (s *sptpsSession) keyChanged()    {} // it has keys of its own
 func (s *sptpsSession) reconfigured()  {}
 func (s *sptpsSession) minProbe() int  { return minProbe }
 
+func (s *sptpsSession) suite() legacy.Suite { return legacy.Suite{Compression: s.compression} }
+
 func (s *sptpsSession) publish(st *PeerState) {
 	if s.active != nil {
-		st.Tunnel = s.active.Tunnel()
+		st.Tunnel, st.Compression = s.active.Tunnel(), s.compression
 	}
 }
 
@@ -212,7 +216,7 @@ func (s *sptpsSession) answer(records ...[]byte) {
 	for _, r := range records {
 		m.route(p, wire.AnsKey{
 			From: m.cfg.Name, To: p.name, Key: b64.Encode(r),
-			Cipher: noLegacyPart, Digest: noLegacyPart, MACLen: noLegacyPart,
+			Cipher: noLegacyPart, Digest: noLegacyPart, MACLen: noLegacyPart, Compression: m.cfg.Compression,
 		}.Append(nil))
 	}
 }
@@ -220,19 +224,18 @@ func (s *sptpsSession) answer(records ...[]byte) {
 // ansKey handles an ANS_KEY of the node for us.
 func (s *sptpsSession) ansKey(r wire.AnsKey) {
 	m, p := s.m, s.p
-	switch {
-	case r.Compression < 0 || r.Compression > maxCompression:
+	if !compress.Supported(r.Compression) {
 		m.logf(2, Warning, "%s wants the unknown compression level %d", p.name, r.Compression)
 		return
-	case r.Compression != 0:
-		// We announce no compression and do not compress; a node that wants to
-		// receive compressed packets gets plain ones, which it accepts.
-		m.logf(4, Debug, "%s would like compression level %d", p.name, r.Compression)
 	}
 	record, err := b64.Decode(r.Key)
 	if err != nil || len(record) < 5 {
 		m.logf(2, Warning, "unreadable handshake record from %s", p.name)
 		return
+	}
+	if s.compression != r.Compression {
+		s.compression = r.Compression
+		m.touch(p)
 	}
 	s.handshake(record)
 	if addr, ok := r.Addr.Addr(); r.HasAddr && ok && s.active != nil {

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tincan/internal/legacy"
@@ -22,6 +23,10 @@ const (
 	drainTime = time.Second            // for the peer to see our end before we reset it
 	drainSize = 1 << 20                // bytes that are thrown away meanwhile
 )
+
+// keepAlive finds a peer that has vanished from an idle connection: after 25 s, or
+// less where unacknowledged bytes have a time of their own.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 3 * time.Second, Count: 3}
 
 // conn is one meta connection, from Dial or accept on.
 //
@@ -41,17 +46,19 @@ type conn struct {
 	wake     chan struct{} // one token: there is something to write
 	written  chan struct{} // closed when the writer has ended
 
+	heard atomic.Int64 // when the last byte came in, since the start of the table
+
 	mu       sync.Mutex
-	tcp      *net.TCPConn // nil while dialling
-	codec    codec        // nil before secure
-	hop      node.Name    // set before attached is closed
-	handed   bool         // handOver was called
-	first    string       // the line that handOver gave
-	err      error        // why it failed
-	stopped  bool         // stop is closed
-	silent   bool         // the brain does not want to hear of it any more
-	ending   bool         // the writer ends when all is written
-	released bool         // the place among the pending ones was given back
+	tcp      stream    // nil while dialling
+	codec    codec     // nil before secure
+	hop      node.Name // set before attached is closed
+	handed   bool      // handOver was called
+	first    string    // the line that handOver gave
+	err      error     // why it failed
+	stopped  bool      // stop is closed
+	silent   bool      // the brain does not want to hear of it any more
+	ending   bool      // the writer ends when all is written
+	released bool      // the place among the pending ones was given back
 
 	out      []byte // sealed, waits for the writer
 	inflight int    // bytes that the writer has taken and the kernel has not
@@ -83,28 +90,28 @@ func (c *conn) runAccepted() {
 
 // runDialled is the life of a connection that we begin.
 func (c *conn) runDialled(ctx context.Context, e mesh.Dial) {
-	tcp, err := c.t.connect(ctx, e)
+	made, err := c.t.connect(ctx, e)
 	if err != nil {
 		c.t.forget(c)
 		c.event(mesh.Closed{Conn: c.id, Err: err})
 		return
 	}
 	c.mu.Lock()
-	c.tcp = tcp
+	c.tcp = made.stream
 	late := c.stopped
 	c.mu.Unlock()
 	if late {
-		tcp.Close()
+		made.Close()
 		return
 	}
 	c.run(func() mesh.Event {
-		return mesh.Dialed{Conn: c.id, Remote: addrPort(tcp.RemoteAddr()), Local: addrPort(tcp.LocalAddr())}
+		return mesh.Dialed{Conn: c.id, To: made.at.Endpoint, Remote: made.remote(), Local: addrPort(made.LocalAddr())}
 	})
 }
 
 // run serves the connection, whose TCP side stands, until it ends.
 func (c *conn) run(begin func() mesh.Event) {
-	tune(c.tcp)
+	c.t.tune(c.tcp)
 	c.t.wg.Go(c.writer)
 	defer context.AfterFunc(c.t.ctx, c.hurry)()
 

@@ -50,7 +50,10 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
+	"time"
 
+	"tincan/internal/config"
 	"tincan/internal/keys"
 	"tincan/internal/legacy"
 	"tincan/internal/mesh"
@@ -87,11 +90,12 @@ type Meta interface {
 
 // Config is what a table works with. Self, Key, Event and Data must be set.
 type Config struct {
-	Self   node.Name
-	Key    *keys.PrivateKey
-	RSAKey *keys.RSAPrivateKey // for the protocol of tinc 1.0; nil: we do not speak it
-	Suite  legacy.Suite        // what such nodes shall use for packets towards us
-	Rand   io.Reader           // nil: crypto/rand.Reader
+	Self    node.Name
+	NetName string // for the programs of Proxy = exec
+	Key     *keys.PrivateKey
+	RSAKey  *keys.RSAPrivateKey // for the protocol of tinc 1.0; nil: we do not speak it
+	Suite   legacy.Suite        // what such nodes shall use for packets towards us
+	Rand    io.Reader           // nil: crypto/rand.Reader
 
 	// Event takes an event for the brain. It may block, which holds the peer
 	// back, but it must return soon once the daemon is closing the table.
@@ -108,17 +112,22 @@ type Config struct {
 	// that line is delivered. The name is not authenticated.
 	LoadHost func(node.Name)
 
-	MaxOutput int // bytes; 0: 15180
-	MaxQueue  int // bytes; 0: 16 MiB
-	MaxBurst  int // accepted connections; 0: 10
+	// UserTimeout is how long sent bytes may stay unacknowledged before the kernel gives up
+	// the connection, where the kernel can do that; 0: 5 s, which is also the least.
+	UserTimeout time.Duration
+	MaxOutput   int // bytes; 0: 15180
+	MaxQueue    int // bytes; 0: 16 MiB
+	MaxBurst    int // accepted connections; 0: 10
 
 	Family       Family
 	Bind         []netip.Addr // local addresses of outgoing connections; the first of the right family counts
 	Mark         int          // SO_MARK of outgoing connections (Linux), 0: none
 	BindToDevice string       // interface of outgoing connections (Linux), "": any
+	Proxy        config.Proxy // of outgoing connections; see [Table.SetProxy]
 }
 
 const (
+	leastUserTimeout = 5 * time.Second
 	defaultMaxOutput = 15180
 	defaultMaxQueue  = 16 << 20
 	defaultMaxBurst  = 10
@@ -128,12 +137,14 @@ const (
 // Table holds the meta connections of a node. It is safe for concurrent use.
 type Table struct {
 	cfg    Config
+	start  time.Time
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
 	pace    bucket
 	pending chan struct{} // one token for each accepted connection until it is activated
+	proxy   atomic.Pointer[config.Proxy]
 	lookup  func(ctx context.Context, network, host string) ([]netip.Addr, error)
 
 	mu     sync.Mutex
@@ -147,6 +158,7 @@ func New(cfg Config) *Table {
 	if cfg.Rand == nil {
 		cfg.Rand = crand.Reader
 	}
+	cfg.UserTimeout = max(cfg.UserTimeout, leastUserTimeout)
 	if cfg.MaxOutput <= 0 {
 		cfg.MaxOutput = defaultMaxOutput
 	}
@@ -158,11 +170,13 @@ func New(cfg Config) *Table {
 	}
 	t := &Table{
 		cfg:     cfg,
+		start:   time.Now(),
 		pace:    bucket{size: cfg.MaxBurst},
 		pending: make(chan struct{}, maxPending),
 		lookup:  net.DefaultResolver.LookupNetIP,
 		conns:   make(map[mesh.ConnID]*conn),
 	}
+	t.SetProxy(cfg.Proxy)
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	return t
 }
@@ -212,6 +226,16 @@ func (t *Table) Meta(id mesh.ConnID) Meta {
 		return nil
 	}
 	return c
+}
+
+// Heard is when the last byte came in on a connection, zero if none has or it is gone.
+func (t *Table) Heard(id mesh.ConnID) time.Time {
+	if c := t.get(id); c != nil {
+		if d := c.heard.Load(); d > 0 {
+			return t.start.Add(time.Duration(d))
+		}
+	}
+	return time.Time{}
 }
 
 // Socket returns the file descriptor of a connection, for display only; -1 if

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"syscall"
+	"time"
 
 	"tincan/internal/mesh"
 	"tincan/internal/node"
@@ -98,6 +99,9 @@ func (in *input) more() error {
 	}
 	n, err := in.from.Read(in.buf[in.w:])
 	in.w += n
+	if n > 0 {
+		in.c.heard.Store(int64(time.Since(in.c.t.start)))
+	}
 	in.busy = in.w == len(in.buf) && in.c.isAttached()
 	if n > 0 || err == nil {
 		return nil

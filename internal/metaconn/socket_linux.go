@@ -13,18 +13,19 @@ import (
 
 const (
 	lowDelay = 0x10 // IP_TOS
-	// userTimeout is how long sent bytes may stay unacknowledged, in ms. The
-	// brain's PINGs find a dead peer later, and only one that was active.
-	userTimeout = 30_000
 	// notSentLimit is how many bytes that cannot be sent yet the kernel takes.
 	// What it takes more would be delay that nobody can drop.
 	notSentLimit = 128 << 10
 )
 
 // tune sets the options of a connection that stands. None of them is vital.
-func tune(tcp *net.TCPConn) {
+func (t *Table) tune(s stream) {
+	tcp, ok := s.(*net.TCPConn)
+	if !ok {
+		return
+	}
 	tcp.SetNoDelay(true)
-	tcp.SetKeepAlive(false)
+	tcp.SetKeepAliveConfig(keepAlive)
 	raw, err := tcp.SyscallConn()
 	if err != nil {
 		return
@@ -34,7 +35,7 @@ func tune(tcp *net.TCPConn) {
 		// On an IPv6 socket with an IPv4 peer the first counts, else the second.
 		unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TOS, lowDelay)
 		unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_TCLASS, lowDelay)
-		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, userTimeout)
+		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(t.cfg.UserTimeout.Milliseconds()))
 		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, notSentLimit)
 	})
 }

@@ -10,9 +10,13 @@ import (
 )
 
 // tune sets the options of a connection that stands.
-func tune(tcp *net.TCPConn) {
+func (t *Table) tune(s stream) {
+	tcp, ok := s.(*net.TCPConn)
+	if !ok {
+		return
+	}
 	tcp.SetNoDelay(true)
-	tcp.SetKeepAlive(false)
+	tcp.SetKeepAliveConfig(keepAlive)
 }
 
 // outgoing refuses what only Linux has.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"time"
@@ -29,4 +30,18 @@ func failure(name string, err error) error {
 		return fmt.Errorf("script %s could not be run: %w", name, err)
 	}
 	return fmt.Errorf("script %s exited with status %d", name, exit.ExitCode())
+}
+
+// Feed runs a command with something to read, for a minute at most. Its words are
+// split at white space.
+func Feed(ctx context.Context, line string, stdin *os.File) error {
+	ctx, cancel := context.WithTimeout(ctx, DefaultTimeout)
+	defer cancel()
+	args := strings.Fields(line)
+	if len(args) == 0 {
+		return errors.New("there is no command")
+	}
+	cmd := command(ctx, strings.Join(args[:len(args)-1], " "), args[len(args)-1])
+	cmd.Stdin = stdin
+	return run(ctx, cmd)
 }

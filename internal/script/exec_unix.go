@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"syscall"
 	"time"
@@ -56,4 +57,16 @@ func failure(name string, err error) error {
 		return fmt.Errorf("script %s exited with status 126; is it executable?", name)
 	}
 	return fmt.Errorf("script %s exited with status %d", name, exit.ExitCode())
+}
+
+// Feed runs a line of the shell with something to read, for a minute at most.
+func Feed(ctx context.Context, line string, stdin *os.File) error {
+	ctx, cancel := context.WithTimeout(ctx, DefaultTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", line)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = grace
+	cmd.Stdin = stdin
+	return run(ctx, cmd)
 }

@@ -94,7 +94,11 @@ func (r *Runner) run(ctx context.Context, j *job) {
 	}
 	cfg := r.config()
 	path, err := cfg.find(j.name)
-	if path != "" {
+	switch {
+	case path == "":
+	case cfg.Forbidden != "":
+		r.log(LevelStatus, fmt.Sprintf("the script %s is not run: %s", j.name, cfg.Forbidden))
+	default:
 		r.log(LevelStatus, "executing script "+j.name)
 		_, err = cfg.Exec(ctx, j.name, j.env)
 	}

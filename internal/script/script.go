@@ -122,7 +122,10 @@ type Config struct {
 	// are files and not writers, so that what a script leaves running in the
 	// background can keep them without our waiting for it. Standard input is empty.
 	Stdout, Stderr *os.File
-	Timeout        time.Duration // DefaultTimeout if 0, none if negative
+	Stdin          *os.File // an open /dev/null, where there is none to be found; may be nil
+	// Forbidden is why scripts are not run, "" if they are.
+	Forbidden string
+	Timeout   time.Duration // DefaultTimeout if 0, none if negative
 }
 
 // Exec runs the script called name and waits for it. If there is no such file it
@@ -131,7 +134,7 @@ type Config struct {
 // it has started. What a script that ended by itself leaves in the background lives on.
 func (c Config) Exec(ctx context.Context, name string, env Env) (ran bool, err error) {
 	path, err := c.find(name)
-	if path == "" || err != nil {
+	if path == "" || err != nil || c.Forbidden != "" {
 		return false, err
 	}
 	timeout := c.Timeout
@@ -149,6 +152,9 @@ func (c Config) Exec(ctx context.Context, name string, env Env) (ran bool, err e
 		cmd.Dir = c.Dir
 	}
 	cmd.Env = env.environ(os.Environ())
+	if c.Stdin != nil {
+		cmd.Stdin = c.Stdin
+	}
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	if c.Stdout != nil {
 		cmd.Stdout = c.Stdout

@@ -42,15 +42,71 @@ func (w *World) emit(at, to *Host, size int, byTCP bool, r Road, done func(Road)
 
 // forward is one hop of tinc 1.1's rule for sending a record.
 func (w *World) forward(at, from, to *Host, record []byte, r Road, done func(Road)) {
-	st, ok := at.peers[to.Name]
-	if !ok || !st.Reachable || len(r.Hops) > 16 {
+	way, ok := at.route(to, len(record)-21+14, at == from)
+	if !ok || len(r.Hops) > 16 || way.loops(r) {
 		return
 	}
-	size := len(record) - 21 + 14
-	relay := at.peers[st.Via]
-	if size > relay.MinMTU {
-		relay = at.peers[st.NextHop]
+	w.carry(way, at, from, to, record, &r, func(hop *Host, udp bool) {
+		if hop != to {
+			w.forward(hop, from, to, record, r, done)
+			return
+		}
+		if plain, ok := to.open(from, record); !ok || plain[0] == wire.TypeEcho {
+			return
+		}
+		w.arrived(at, from, to, udp)
+		r.Arrived = true
+		done(r)
+	})
+}
+
+// arrived tells the brain of to that it got a record of from from the hands of at.
+func (w *World) arrived(at, from, to *Host, udp bool) {
+	if udp && at == from {
+		to.heardFrom(from)
+	} else {
+		to.event(mesh.CameIndirectly{Node: from.Name, Hop: at.Name, TCP: !udp})
 	}
+}
+
+// way is the next step of a record: by UDP to relay, or over conn.
+type way struct {
+	relay mesh.PeerState
+	udp   bool
+	conn  mesh.ConnID
+	next  node.Name
+}
+
+// loops tells whether a record that went along r would go back to where it came from.
+func (x way) loops(r Road) bool {
+	n := len(r.Hops)
+	return n > 1 && (x.next == r.Hops[n-2] || x.next == r.Hops[0])
+}
+
+// route is the data plane's choice for a record of that size: ours, or one to pass on.
+func (h *Host) route(to *Host, size int, ours bool) (way, bool) {
+	st, ok := h.peers[to.Name]
+	if !ok || !st.Reachable {
+		return way{}, false
+	}
+	if relay := h.peers[st.Relay]; ours && relay.Confirmed && size <= relay.MinMTU {
+		return way{relay: relay, udp: true, conn: st.Conn}, true
+	}
+	relay := h.peers[st.Via]
+	if size > relay.MinMTU {
+		relay = h.peers[st.NextHop]
+	}
+	x := way{relay: relay, conn: st.Conn}
+	relays := relay.Node == to.Name || wire.Options(relay.Options).Minor() >= 4
+	x.udp = relays && relay.Confirmed && size <= relay.MinMTU && wire.Options(st.Options)&wire.TCPOnly == 0
+	if x.next = st.NextHop; x.udp {
+		x.next = relay.Node
+	}
+	return x, true
+}
+
+// carry brings a record one step further; there is what happens then.
+func (w *World) carry(x way, at, from, to *Host, record []byte, r *Road, there func(hop *Host, udp bool)) {
 	arrive := func(hop *Host, udp bool) {
 		if st := hop.peers[at.Name]; udp && hop != to && (!st.Confirmed || st.Addr != at.outside()) {
 			return // only from confirmed addresses are packets passed on
@@ -59,31 +115,18 @@ func (w *World) forward(at, from, to *Host, record []byte, r Road, done func(Roa
 		r.UDP = r.UDP && udp
 		if hop != to {
 			hop.event(mesh.Relayed{From: from.Name, To: to.Name})
-			w.forward(hop, from, to, record, r, done)
-			return
 		}
-		if _, ok := to.open(from, record); !ok {
-			return
-		}
-		if udp && at == from {
-			to.heardFrom(from)
-		}
-		if !udp || at != from {
-			to.event(mesh.CameIndirectly{Node: from.Name, Hop: at.Name, TCP: !udp})
-		}
-		r.Arrived = true
-		done(r)
+		there(hop, udp)
 	}
-	relays := relay.Node == to.Name || wire.Options(relay.Options).Minor() >= 4
-	if relays && relay.Confirmed && size <= relay.MinMTU && wire.Options(st.Options)&wire.TCPOnly == 0 {
-		at.datagram(relay.Addr, len(record)+wire.IDsLen, func(hop *Host) {
-			if hop.Name == relay.Node {
+	if x.udp {
+		at.datagram(x.relay.Addr, len(record)+wire.IDsLen, func(hop *Host) {
+			if hop.Name == x.relay.Node {
 				arrive(hop, true)
 			}
 		})
 		return
 	}
-	if l := at.links[st.Conn]; l != nil && !l.closed {
+	if l := at.links[x.conn]; l != nil && !l.closed {
 		l.deliver(func() { arrive(l.other.host, false) })
 	}
 }

@@ -79,6 +79,7 @@ type Host struct {
 	Old   bool               // it speaks nothing else
 	Brain *mesh.Mesh
 	Up    bool // the node is running
+	Plain bool // it knows nothing of what tincan has added to tinc 1.1
 	// NAT, if valid, is the address from which the datagrams of the host come. Only
 	// whom it has sent one from inside may answer, and nobody can connect to it.
 	NAT netip.AddrPort
@@ -87,6 +88,7 @@ type Host struct {
 	// Effects seen since the host started, if Record is set.
 	Record  bool
 	Effects []mesh.Effect
+	Echoed  []mesh.EchoResult // answers to [mesh.Echo]
 
 	w        *World
 	known    map[node.Name]mesh.Host // its host files
@@ -228,6 +230,7 @@ func (h *Host) Start(connectTo ...node.Name) {
 	cfg := mesh.Config{
 		Name: h.Name, Key: h.Key, Port: h.Addr.Port(), Sockets: []netip.AddrPort{h.Addr},
 		Hosts: map[node.Name]mesh.Host{}, ConnectTo: connectTo, Broadcast: true,
+		Echoes: !h.Plain && !h.Old,
 	}
 	cfg.Subnets = append(cfg.Subnets, subnet.FromPrefix(h.Subnet()))
 	for n, f := range h.known {
@@ -501,6 +504,10 @@ func (h *Host) do(e mesh.Effect) {
 		}
 	case mesh.SendProbe:
 		h.sendProbe(e)
+	case mesh.SendEcho:
+		h.sendEcho(e)
+	case mesh.EchoResult:
+		h.Echoed = append(h.Echoed, e)
 	case mesh.PublishPeers:
 		for _, p := range e.Peers {
 			h.peers[p.Node] = p
@@ -525,12 +532,28 @@ func (h *Host) do(e mesh.Effect) {
 	}
 }
 
+// headStart is how long the hands try one address before the next.
+const headStart = 250 * time.Millisecond
+
 func (h *Host) dial(e mesh.Dial) {
 	w := h.w
 	w.Dials++
 	ip, _ := netip.ParseAddr(e.To.Host)
 	to := w.byAddr[ip]
 	run := h.run
+	for i, o := range e.Others { // those that have not answered within the head start
+		if to != nil && !to.NAT.IsValid() && to.Up && w.TCP(h, to) && w.TCP(to, h) {
+			break
+		}
+		next := e
+		next.To, next.Others = o, e.Others[i+1:]
+		w.at(w.Now.Add(headStart), func() {
+			if h.run == run && !h.hungUp[e.Conn] {
+				h.dial(next)
+			}
+		})
+		return
+	}
 	fail := func(after time.Duration, why string) {
 		w.at(w.Now.Add(after), func() {
 			if h.run == run {

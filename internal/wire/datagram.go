@@ -29,6 +29,7 @@ const (
 	TypeCompressed = 1 // bit: the data is compressed
 	TypeFrame      = 2 // complete Ethernet frame
 	TypeProbe      = 4 // see Probe
+	TypeEcho       = 8 // see Echo; tincan only
 )
 
 // AppendIDs appends the ids of destination and source.

@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"encoding/hex"
+	"net/netip"
 	"testing"
 
 	"tincan/internal/node"
@@ -145,6 +146,52 @@ func FuzzProbe(f *testing.F) {
 			if r, err := ParseProbe(AppendProbeReply(nil, minor, data)); err != nil || r.Kind != kind || r.Size != len(data)&0xffff && kind == ProbeReplySize {
 				t.Errorf("%+v of %d bytes: reply to minor %d is %+v, %v", p, len(data), minor, r, err)
 			}
+		}
+	})
+}
+
+func TestEchoes(t *testing.T) {
+	e := Echo{Kind: EchoReply, Flags: EchoByTCP, Hop: node.Name("bob").ID(), Number: 1 << 40, Token: 7, Size: 100}
+	data := e.Append(nil)
+	if len(data) != 100 {
+		t.Fatalf("%d bytes", len(data))
+	}
+	if got, err := ParseEcho(data); err != nil || got != e {
+		t.Errorf("%+v, %v; want %+v", got, err, e)
+	}
+	for _, a := range []string{"192.0.2.1:655", "[2001:db8::1]:7000"} {
+		e.Seen = netip.MustParseAddrPort(a)
+		for size, want := range map[int]netip.AddrPort{SeenEcho: e.Seen, SeenEcho - 1: {}} {
+			e.Size = size
+			if got, err := ParseEcho(e.Append(nil)); err != nil || got.Seen != want || got.Size != size {
+				t.Errorf("%+v, %v", got, err)
+			}
+		}
+	}
+	for _, n := range []int{0, MinEcho - 1, MaxEcho + 1} {
+		if _, err := ParseEcho(make([]byte, n)); err == nil {
+			t.Errorf("an echo of %d bytes was taken", n)
+		}
+	}
+	if n := len(Echo{Size: 100_000}.Append(nil)); n != MaxEcho {
+		t.Errorf("the largest has %d bytes", n)
+	}
+	if _, err := ParseEcho(append([]byte{2}, data[1:]...)); err == nil {
+		t.Error("an echo of unknown kind was taken")
+	}
+}
+
+func FuzzEcho(f *testing.F) {
+	f.Add(Echo{Number: 1, Size: MinEcho}.Append(nil))
+	f.Add(Echo{Kind: EchoReply, Flags: 255, Size: MaxEcho}.Append(nil))
+	f.Add(Echo{Kind: EchoReply, Seen: netip.MustParseAddrPort("192.0.2.1:655"), Size: SeenEcho}.Append(nil))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		e, err := ParseEcho(data)
+		if err != nil {
+			return
+		}
+		if again, err := ParseEcho(e.Append(nil)); err != nil || again != e {
+			t.Fatalf("%+v was read again as %+v, %v", e, again, err)
 		}
 	})
 }

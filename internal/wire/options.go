@@ -13,6 +13,13 @@ const (
 	ClampMSS                          // clamp the TCP MSS
 )
 
+// Bits of tincan's own, far from those that tinc may come to use. Unlike the others they
+// say something about one end only, the node that the edge leads to. tinc passes them on.
+const (
+	Echoes  Options = 1 << (20 + iota) // it answers records of type [TypeEcho]
+	NoRelay                            // it asks not to be chosen as a relay
+)
+
 const minorShift = 24
 
 // Has tells whether all bits of o2 are set in o.

@@ -27,6 +27,8 @@ type world struct {
 	internet *lab.Router
 	families []string // of the underlay
 	nodes    []*node
+	cables   bool        // nodes are attached by cables
+	rules    []*lab.Rule // of fails, until lift
 }
 
 // node is a host with a tincan (or a tinc) on it. The network is always called home.
@@ -36,6 +38,9 @@ type node struct {
 	kind   kind
 	daemon *lab.Process
 	link   *lab.Link
+
+	gate   *lab.Router // the NAT in front of it, nil if there is none
+	uplink *lab.Link   // of the gate
 }
 
 // newWorld makes a world whose hosts have addresses of the families given,
@@ -69,16 +74,24 @@ func (w *world) node(name string) *node {
 	w.must(err)
 	w.nodes = append(w.nodes, &node{Host: h, w: w})
 	n := w.nodes[len(w.nodes)-1]
-	var prefixes []string
+	attach := w.internet.Attach
+	if w.cables {
+		attach = w.internet.Cable
+	}
+	n.link, err = attach(h, w.prefixes()...)
+	w.must(err)
+	return n
+}
+
+// prefixes are the public addresses of the node that was added last.
+func (w *world) prefixes() (list []string) {
 	for _, f := range w.families {
-		prefixes = append(prefixes, map[string]string{
+		list = append(list, map[string]string{
 			"ip4": fmt.Sprintf("10.99.%d.2/24", len(w.nodes)),
 			"ip6": fmt.Sprintf("fd99:%d::2/64", len(w.nodes)),
 		}[f])
 	}
-	n.link, err = w.internet.Attach(h, prefixes...)
-	w.must(err)
-	return n
+	return list
 }
 
 // block drops traffic on the router and returns what lets it pass again.

@@ -35,6 +35,10 @@ type Options struct {
 	LogFile string // "" for standard error (foreground) or the system log (background)
 	Syslog  bool   // the system log also in the foreground
 
+	User   string // becomes this user; "" for no other
+	Chroot bool   // sees only the directory of the network
+	Lock   bool   // is never swapped out
+
 	// Beside runs beside the node, from the moment when it works until ctx ends
 	// with it, and logs where the node does. It may be nil.
 	Beside func(ctx context.Context, log func(text string)) error
@@ -148,7 +152,9 @@ func Run(ctx context.Context, o Options, s terminal.Streams) error {
 				beside.Go(func() { o.runBeside(ctx, record) })
 			}
 		},
-		Stopping: func() { notify("STOPPING=1") },
+		Stopping:  func() { notify("STOPPING=1") },
+		Reloading: reloading,
+		Process:   &daemon.Process{User: o.User, Chroot: o.Chroot, Lock: o.Lock, LogFile: o.LogFile},
 	})
 	if err != nil && detached {
 		for _, r := range records(err) {
@@ -180,6 +186,9 @@ func (o Options) open(s terminal.Streams, detached bool) (sink, error) {
 			return openFile(o.Layout.LogFile, o.Layout.Ident())
 		}
 		return log, err
+	}
+	if f, ok := s.Err.(*os.File); ok && toJournal(f) {
+		return &stderrSink{w: s.Err, style: journal}, nil
 	}
 	return &stderrSink{w: s.Err, style: o.Style, color: s.Color()}, nil
 }

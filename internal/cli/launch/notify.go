@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"strconv"
@@ -20,6 +21,13 @@ func notify(state string) {
 	}
 	defer c.Close()
 	c.Write([]byte(state))
+}
+
+// reloading tells the service manager that a reload begins, and returns what tells
+// that it is over.
+func reloading() (done func()) {
+	notify(fmt.Sprintf("RELOADING=1\nMONOTONIC_USEC=%d", monotonic().Microseconds()))
+	return func() { notify("READY=1") }
 }
 
 // watchdog tells the service manager that the node lives, as often as it wants to

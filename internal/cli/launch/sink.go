@@ -18,9 +18,10 @@ import (
 type Style uint8
 
 const (
-	Human  Style = iota // 15:04:05 text, for a person who watches
-	Tinc11              // 2006-01-02 15:04:05 NOTICE  text, as tinc 1.1
-	Tinc10              // text only, as tinc 1.0
+	Human   Style = iota // 15:04:05 text, for a person who watches
+	Tinc11               // 2006-01-02 15:04:05 NOTICE  text, as tinc 1.1
+	Tinc10               // text only, as tinc 1.0
+	journal              // <5>text, for systemd's journal
 )
 
 // sink is a place where log records go.
@@ -50,6 +51,8 @@ func (s *stderrSink) format(r control.LogRecord) string {
 		return oneLine(r.Text)
 	case Tinc11:
 		return r.Format(s.color)
+	case journal:
+		return fmt.Sprintf("<%d>%s", severity(r.Priority), oneLine(r.Text))
 	}
 	word, color := "", ""
 	switch r.Priority {
@@ -66,6 +69,21 @@ func (s *stderrSink) format(r control.LogRecord) string {
 		}
 	}
 	return stamp + " " + text
+}
+
+// severity is a priority as syslog numbers it.
+func severity(p mesh.Priority) int {
+	switch p {
+	case mesh.Error:
+		return 3
+	case mesh.Warning:
+		return 4
+	case mesh.Notice:
+		return 5
+	case mesh.Info:
+		return 6
+	}
+	return 7
 }
 
 func (s *stderrSink) reopen() error { return nil }

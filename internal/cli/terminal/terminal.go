@@ -27,14 +27,30 @@ func OS() Streams { return Streams{os.Stdin, os.Stdout, os.Stderr} }
 // Interactive tells whether a person can be asked: input and output are terminals.
 func (s Streams) Interactive() bool { return isTerminal(s.In) && isTerminal(s.Out) }
 
+// Screen returns the terminal of a person who sits there, if one does.
+func (s Streams) Screen() (in, out *os.File, ok bool) {
+	if !s.Interactive() {
+		return nil, nil, false
+	}
+	return s.In.(*os.File), s.Out.(*os.File), true
+}
+
 // ErrIsTerminal tells whether Err is a terminal.
 func (s Streams) ErrIsTerminal() bool { return isTerminal(s.Err) }
 
 // Color tells whether Err is a terminal that understands colours.
-func (s Streams) Color() bool {
+func (s Streams) Color() bool { return isTerminal(s.Err) && colors() }
+
+// OutColor tells whether Out is a terminal that understands colours.
+func (s Streams) OutColor() bool { return isTerminal(s.Out) && colors() }
+
+func colors() bool {
 	kind := os.Getenv("TERM")
-	return isTerminal(s.Err) && kind != "" && kind != "dumb" && os.Getenv("NO_COLOR") == ""
+	return kind != "" && kind != "dumb" && os.Getenv("NO_COLOR") == ""
 }
+
+// OutIsTerminal tells whether Out is a terminal.
+func (s Streams) OutIsTerminal() bool { return isTerminal(s.Out) }
 
 func isTerminal(stream any) bool {
 	f, ok := stream.(*os.File)

@@ -76,7 +76,7 @@ func pid(c *call, _ []string) error {
 func reload(c *call, _ []string) error {
 	return c.ask(func(d *control.Client) error {
 		if err := d.Reload(); err != nil {
-			return fmt.Errorf("could not reload the configuration: %w", err)
+			return fmt.Errorf("%w: %w", sentence("Could not reload configuration"), err)
 		}
 		return nil
 	})
@@ -98,25 +98,38 @@ func debug(c *call, args []string) error {
 }
 
 func connect(c *call, args []string) error {
-	name, err := node.ParseName(args[0])
+	name, err := parseName(args[0])
 	if err != nil {
-		return fmt.Errorf("invalid name for node: %w", err)
+		return err
 	}
-	return c.ask(func(d *control.Client) error { return d.Connect(name) })
+	return c.ask(func(d *control.Client) error {
+		if err := d.Connect(name); err != nil {
+			return fmt.Errorf("%w: %w", sentence("Could not connect to "+string(name)), err)
+		}
+		return nil
+	})
 }
 
 func disconnect(c *call, args []string) error {
-	name, err := node.ParseName(args[0])
+	name, err := parseName(args[0])
 	if err != nil {
-		return fmt.Errorf("invalid name for node: %w", err)
+		return err
 	}
 	return c.ask(func(d *control.Client) error {
 		found, err := d.Disconnect(name)
 		if err == nil && !found {
-			err = fmt.Errorf("could not disconnect %s: there is no connection with it", name)
+			err = sentence("Could not disconnect " + string(name) + ".")
 		}
 		return err
 	})
+}
+
+func parseName(text string) (node.Name, error) {
+	name, err := node.ParseName(text)
+	if err != nil {
+		return name, sentence("Invalid name for node.")
+	}
+	return name, nil
 }
 
 // ask asks the running daemon something.

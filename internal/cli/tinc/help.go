@@ -8,7 +8,7 @@ func (c *call) usage() {
 
 Sets up and controls a tinc network, as part of tincan.
 
-Options, before the command:
+Valid options are (in front of the command):
   -c, --config=DIR   the configuration lies in DIR
   -n, --net=NET      the network NET: /etc/tinc/NET
       --pidfile=FILE pid file of the daemon
@@ -26,11 +26,17 @@ Configuration:
   generate-keys [BITS]              make new keys of both kinds
   generate-rsa-keys [BITS]          make a new RSA key, for nodes of tinc 1.0
   generate-ed25519-keys             make a new Ed25519 key
+  edit FILE                         open a file in $VISUAL, $EDITOR or vi
   export, export-all                print own host file, all host files
   import                            read host files that export printed
+  exchange, exchange-all            export, then import, over a pipe
   invite NAME                       print a URL that lets a new node in, once
   join [URL]                        become a node of a network
-  network                           list the networks of this machine
+  network [NET]                     list the networks of this machine, or turn
+                                    to one (in the shell)
+  sign [FILE]                       put this node's signature in front of data
+  verify NODE [FILE]                check it, and print the data; NODE may be .
+                                    for this node and * for any
 
 The daemon:
   start [TINCD OPTION]...           start it
@@ -44,6 +50,13 @@ The daemon:
   dump [reachable] nodes            list what it knows: nodes, edges, subnets,
                                     connections, graph, digraph, invitations
   info NODE|SUBNET|ADDRESS          tell about one of them
+  log [LEVEL]                       show its log as it grows
+  pcap [SNAPLEN]                    print the VPN's packets, for tcpdump -r -
+
+Others:
   version, help
+  exit, quit                        leave the shell
+
+Without a command it is a shell: it reads commands from standard input.
 `, c.prog)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 
 	"tincan/internal/config"
 )
@@ -12,12 +13,41 @@ import (
 func export(c *call, _ []string) error {
 	own, err := config.OwnName(c.layout)
 	if err != nil {
-		return err
+		return ownNameError(c.layout, err)
 	}
-	return config.WriteHost(c.Out, c.layout, own)
+	return opening("configuration file", config.WriteHost(c.Out, c.layout, own))
 }
 
-func exportAll(c *call, _ []string) error { return config.WriteHosts(c.Out, c.layout) }
+func exportAll(c *call, _ []string) error {
+	err := config.WriteHosts(c.Out, c.layout)
+	var path *fs.PathError
+	if errors.As(err, &path) && path.Path == c.layout.Hosts() {
+		return opening("host configuration directory", err)
+	}
+	return opening("configuration file", err)
+}
+
+// ownNameError is why the own name is not known, as tinc says it.
+func ownNameError(l config.Layout, err error) error {
+	if text, readErr := os.ReadFile(l.TincConf()); readErr == nil && len(config.Values(text, "Name")) == 0 {
+		return sentence("Could not find Name in " + l.TincConf() + ".")
+	}
+	return opening("", err)
+}
+
+// exchange exports, and then imports what the other side of a pipe has exported.
+// The other side waits for the end of what it reads.
+func exchange(export func(*call, []string) error) func(*call, []string) error {
+	return func(c *call, _ []string) error {
+		if err := export(c, nil); err != nil {
+			return err
+		}
+		if out, ok := c.Out.(io.Closer); ok && !c.interactive() {
+			out.Close()
+		}
+		return importHosts(c, nil)
+	}
+}
 
 // maxImport is how much import reads, in bytes.
 const maxImport = 64 << 20
@@ -35,8 +65,12 @@ func importHosts(c *call, _ []string) error {
 	for _, h := range hosts {
 		err := config.ImportHost(c.layout, h, c.force)
 		if errors.Is(err, fs.ErrExist) {
-			fmt.Fprintf(c.Err, "%v; skipping it.\n", err)
+			fmt.Fprintf(c.Err, "Host configuration file %s already exists, skipping.\n", c.layout.Host(h.Name))
 			continue
+		}
+		var path *fs.PathError
+		if errors.As(err, &path) {
+			return fmt.Errorf("%w %s: %w", sentence("Error creating configuration file"), c.layout.Host(h.Name), path.Err)
 		}
 		if err != nil {
 			return err
@@ -44,6 +78,8 @@ func importHosts(c *call, _ []string) error {
 		n++
 	}
 	switch {
+	case errors.Is(bad, config.ErrBundleName):
+		return sentence("Invalid Name in input!")
 	case bad != nil:
 		return bad
 	case n == 0:
@@ -53,21 +89,26 @@ func importHosts(c *call, _ []string) error {
 	return nil
 }
 
-// network lists the networks, or checks the name of one.
+// network lists the networks, or turns to another one, which matters in the shell.
 func network(c *call, args []string) error {
 	if len(args) > 0 {
-		unsafe, err := config.CheckNetName(args[0])
-		if unsafe {
-			fmt.Fprintln(c.Err, "Warning: unsafe character in netname!")
-		}
-		if args[0] == "." {
-			return nil
-		}
-		return err
+		return c.switchNetwork(args[0])
 	}
 	nets, err := config.Networks(config.Roots{})
 	for _, n := range nets {
 		fmt.Fprintln(c.Out, n)
 	}
 	return err
+}
+
+// switchNetwork makes the following commands be about another network.
+func (c *call) switchNetwork(net string) error {
+	if err := c.settle(config.Place{Net: net}); err != nil {
+		return err
+	}
+	if unsafe, _ := config.CheckNetName(net); unsafe {
+		fmt.Fprintln(c.Err, "Warning: unsafe character in netname!")
+	}
+	c.options = []string{"--net=" + net}
+	return nil
 }

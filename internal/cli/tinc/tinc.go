@@ -47,9 +47,17 @@ var commands = map[string]command{
 	"export":                {0, 0, export},
 	"export-all":            {0, 0, exportAll},
 	"import":                {0, 0, importHosts},
+	"exchange":              {0, 0, exchange(export)},
+	"exchange-all":          {0, 0, exchange(exportAll)},
+	"edit":                  {1, 1, edit},
+	"sign":                  {0, 1, sign},
+	"verify":                {0, 2, verify},
+	"log":                   {0, 1, followLog},
+	"pcap":                  {0, 1, followPcap},
 	"start":                 {0, -1, start},
 	"restart":               {0, -1, restart},
 	"stop":                  {0, 0, stop},
+	"top":                   {0, 0, topScreen},
 	"reload":                {0, 0, reload},
 	"pid":                   {0, 0, pid},
 	"purge":                 {0, 0, purge},
@@ -68,7 +76,7 @@ var commands = map[string]command{
 }
 
 // unbuilt are tinc's commands that this version does not have yet.
-var unbuilt = []string{"edit", "exchange", "exchange-all", "sign", "verify", "fsck", "top", "log", "pcap"}
+var unbuilt = []string{"fsck"}
 
 var known = []getopt.Option{
 	{Long: "config", Short: 'c', Arg: getopt.Required},
@@ -87,25 +95,40 @@ type errUsage struct{ error }
 // the exit status. prog is the name by which it was called.
 func Main(prog string, args []string, s terminal.Streams) int {
 	c := &call{Streams: s, prog: prog}
-	err := c.run(args)
+	words, done, err := c.parse(args)
+	switch {
+	case err == nil && done:
+		return 0
+	case err == nil && len(words) == 0:
+		return c.shell()
+	case err == nil:
+		err = c.command(words)
+	}
 	if err == nil {
 		return 0
 	}
-	var dial *control.DialError
-	if errors.As(err, &dial) {
-		err = errors.New(dial.TincText())
-	}
-	s.Report("", err)
+	c.report(err)
 	if errors.As(err, new(errUsage)) {
 		fmt.Fprintf(s.Err, "Try `%s --help' for more information.\n", prog)
 	}
 	return 1
 }
 
-func (c *call) run(args []string) error {
+// report says what went wrong, in tinc's words where it has some.
+func (c *call) report(err error) {
+	var dial *control.DialError
+	if errors.As(err, &dial) {
+		err = errors.New(dial.TincText())
+	}
+	c.Report("", err)
+}
+
+// parse reads the options and returns the words behind them. done tells that an
+// option was all that was wanted.
+func (c *call) parse(args []string) (words []string, done bool, err error) {
 	found, words, err := getopt.Parse(c.prog, args, known, false)
 	if err != nil {
-		return errUsage{err}
+		return nil, false, errUsage{err}
 	}
 	place := config.Place{Net: os.Getenv("NETNAME")}
 	for _, f := range found {
@@ -125,27 +148,36 @@ func (c *call) run(args []string) error {
 			c.force = true
 		case "help":
 			c.usage()
-			return nil
+			return nil, true, nil
 		case "version":
 			fmt.Fprint(c.Out, version.Tinc())
-			return nil
+			return nil, true, nil
 		}
 	}
-	if c.layout, err = place.Layout(); err != nil {
-		return err
+	if err := c.settle(place); err != nil {
+		return nil, false, err
 	}
-	c.place = place
 	if place.Conf != "" && c.layout.NetName != "" {
 		fmt.Fprintln(c.Err, "Both netname and configuration directory given, using the latter...")
 	}
-	if len(words) == 0 {
-		return errUsage{errors.New("this version of tincan has no tinc shell yet; give a command")}
-	}
-	return c.command(strings.ToLower(words[0]), words)
+	return words, false, nil
 }
 
-// command runs the command called name with the words behind words[0].
-func (c *call) command(name string, words []string) error {
+// settle makes place the network that the commands are about.
+func (c *call) settle(place config.Place) error {
+	l, err := place.Layout()
+	if errors.Is(err, config.ErrNetName) {
+		return sentence("Invalid character in netname!")
+	}
+	if err == nil {
+		c.place, c.layout = place, l
+	}
+	return err
+}
+
+// command runs the command words[0], in any case, with the words behind it.
+func (c *call) command(words []string) error {
+	name := strings.ToLower(words[0])
 	cmd, ok := commands[name]
 	if !ok {
 		for _, u := range unbuilt {

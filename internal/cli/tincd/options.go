@@ -20,7 +20,11 @@ type options struct {
 	help, version      bool
 	generateKeys       bool // -K
 	bits               string
-	unbuilt            string // an option that this version cannot do
+	sendSignal         bool   // -k
+	signal             string // "" for TERM
+	user               string // -U
+	chroot, mlock      bool   // -R, -L
+	bypassSecurity     bool
 }
 
 var known = []getopt.Option{
@@ -38,7 +42,6 @@ var known = []getopt.Option{
 	{Long: "batch", Short: 'b'},
 	{Long: "force"},
 	{Long: "generate-keys", Short: 'K', Arg: getopt.Loose},
-	// Not built yet.
 	{Long: "mlock", Short: 'L'},
 	{Long: "bypass-security"},
 	{Long: "chroot", Short: 'R'},
@@ -58,7 +61,12 @@ The daemon of a tinc network, as part of tincan.
       --pidfile=FILE       put the pid file there, and the socket beside it
       --logfile[=FILE]     log to FILE, or to the usual log file
   -s, --syslog             log to the system log, also with -D
+  -U, --user=USER          run as USER as soon as everything is set up
+  -R, --chroot             ... with the configuration directory as root directory
+  -L, --mlock              keep all memory out of swap space
+      --bypass-security    has no effect here, and says so
   -K, --generate-keys[=BITS] make a new RSA key (2048 bits) and exit
+  -k, --kill[=SIGNAL]      send SIGNAL (TERM) to the running daemon and exit
       --help               show this text
       --version            show the version
 `
@@ -101,9 +109,17 @@ func parse(prog string, args []string) (options, error) {
 			o.version = true
 		case "generate-keys":
 			o.generateKeys, o.bits = true, f.Value
+		case "kill":
+			o.sendSignal, o.signal = true, f.Value
+		case "user":
+			o.user = f.Value
+		case "chroot":
+			o.chroot = true
+		case "mlock":
+			o.mlock = true
+		case "bypass-security":
+			o.bypassSecurity = true
 		case "batch", "force":
-		default:
-			o.unbuilt = "--" + f.Long
 		}
 	}
 	return o, nil

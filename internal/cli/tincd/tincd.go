@@ -4,7 +4,7 @@ package tincd
 
 import (
 	"context"
-
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -32,9 +32,8 @@ func Main(prog string, args []string, s terminal.Streams) int {
 	case o.version:
 		fmt.Fprint(s.Out, version.Tinc())
 		return 0
-	case o.unbuilt != "":
-		fmt.Fprintf(s.Err, "%s: this version of tincan cannot do %s yet\n", prog, o.unbuilt)
-		return 1
+	case o.sendSignal:
+		return o.kill(prog, s)
 	}
 	if o.generateKeys {
 		return o.generate(prog, s)
@@ -68,18 +67,23 @@ func (o options) run(s terminal.Streams) error {
 	if err := os.Chdir(l.ConfBase); err != nil {
 		return fmt.Errorf("could not change to the configuration directory: %w", err)
 	}
+	daemon := launch.Options{
+		Layout: l, Overrides: overrides, Debug: o.debug, Version: version.Text(),
+		Style: o.style(s), LogFile: logFile, Syslog: o.syslog,
+		User: o.user, Chroot: o.chroot, Lock: o.mlock,
+	}
 	if !o.foreground && !launch.Detached() && !launch.Activated() {
 		return detach(l, overrides, s)
 	}
-	return launch.Run(context.Background(), launch.Options{
-		Layout: l, Overrides: overrides, Debug: o.debug, Version: version.Text(),
-		Style: o.style(s), LogFile: logFile, Syslog: o.syslog,
-	}, s)
+	return launch.Run(context.Background(), daemon, s)
 }
 
 // layout finds the files of the network.
 func (o options) layout(s terminal.Streams) (config.Layout, error) {
 	l, err := config.Place{Net: o.net, Conf: o.conf, PidFile: o.pidFile}.Layout()
+	if errors.Is(err, config.ErrNetName) {
+		return l, errors.New("Invalid character in netname!") //lint:ignore ST1005 tinc's sentence
+	}
 	if err != nil {
 		return l, err
 	}
@@ -98,6 +102,10 @@ func (o options) layout(s terminal.Streams) (config.Layout, error) {
 	}
 	for _, w := range warnings {
 		fmt.Fprintln(s.Err, "Warning:", w)
+	}
+	if o.bypassSecurity {
+		// Whoever really needs it sees at once why there are no connections.
+		fmt.Fprintln(s.Err, "Warning: --bypass-security has no effect: tincan never speaks without authentication and encryption")
 	}
 	return l, nil
 }
@@ -137,11 +145,15 @@ type running struct {
 }
 
 func (r *running) Error() string {
-	where := ""
-	if r.net != "" {
-		where = fmt.Sprintf(" for net `%s'", r.net)
+	return fmt.Sprintf("A tincd is already running%s with pid %d.", forNet(r.net), r.pid)
+}
+
+// forNet names the network in tinc's sentences.
+func forNet(net string) string {
+	if net == "" {
+		return ""
 	}
-	return fmt.Sprintf("A tincd is already running%s with pid %d.", where, r.pid)
+	return fmt.Sprintf(" for net `%s'", net)
 }
 
 // style is the form of the log on standard error. Programs that start tincd as tinc 1.0

@@ -31,8 +31,11 @@ func Text() string {
 	return text
 }
 
+// features are the words with which tinc 1.1 tells scripts what a build can do.
+const features = "comp_lzo comp_zlib legacy_protocol watchdog"
+
 // Tinc is the text that the commands tinc and tincd show. Its first three
 // words are those of tinc 1.1, which scripts look at.
 func Tinc() string {
-	return "tinc version 1.1-tincan-" + Text() + " (protocol " + Protocol + ")\nFeatures: tincan\n"
+	return "tinc version 1.1-tincan-" + Text() + " (protocol " + Protocol + ")\nFeatures: " + features + "\n"
 }

@@ -1,0 +1,7 @@
+//go:build !unix
+
+package launch
+
+import "os"
+
+func toJournal(*os.File) bool { return false }

@@ -1,0 +1,18 @@
+package tinc
+
+import (
+	"tincan/internal/cli/editing"
+)
+
+// edit is `tinc edit FILE`.
+func edit(c *call, args []string) error {
+	path, err := editing.Path(c.layout, args[0])
+	if err != nil {
+		return sentence("Invalid configuration filename.")
+	}
+	if err := editing.Run(path, c.Streams); err != nil {
+		return err
+	}
+	c.notify()
+	return nil
+}

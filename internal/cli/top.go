@@ -1,0 +1,66 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tincan/internal/cli/top"
+	"tincan/internal/control"
+)
+
+func (a *app) topCommand() *cobra.Command {
+	var (
+		delay  time.Duration
+		count  int
+		asJSON bool
+	)
+	c := &cobra.Command{
+		Use:   "top",
+		Short: "Show the traffic of all nodes, live",
+		Long: `Shows the traffic with each node, the way its packets take and their round trip
+time, anew every second. Keys:
+
+  n          order by name
+  i I o O    by bytes or packets received, by bytes or packets sent
+  t T        by bytes or packets in both directions
+  c          totals since the start instead of rates, and back
+  b k M G    bytes, kilobytes, megabytes, gigabytes
+  s          another delay (in seconds)
+  q          the end
+
+Where the output is no terminal one table is printed, and with --count several.`,
+		Args: between("no arguments", 0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if count < 0 || delay <= 0 {
+				return errors.New("--count and --delay must not be negative")
+			}
+			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			return a.ask(func(n *control.Client) error {
+				title := "tincan"
+				if l, err := a.layout(); err == nil && l.NetName != "" {
+					title += " " + l.NetName
+				}
+				m := top.NewModel(title, delay)
+				in, out, live := a.Screen()
+				switch {
+				case asJSON:
+					return top.PrintJSON(ctx, a.Out, n, m, count)
+				case live && !cmd.Flags().Changed("count"):
+					return top.Run(ctx, in, out, n, m)
+				}
+				return top.Print(ctx, a.Out, n, m, max(count, 1))
+			})
+		},
+	}
+	c.Flags().DurationVar(&delay, "delay", time.Second, "`time` between two looks")
+	c.Flags().IntVar(&count, "count", 1, "print so `many` tables; with --json 0 means until interrupted")
+	c.Flags().BoolVar(&asJSON, "json", false, "print one line of JSON for each look, for programs")
+	return c
+}

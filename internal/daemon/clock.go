@@ -1,0 +1,58 @@
+package daemon
+
+import (
+	"context"
+	"time"
+
+	"tincan/internal/mesh"
+)
+
+// The brain reckons with a monotonic clock, so setting the clock on the wall does not touch it.
+// That clock stands still while the machine sleeps, though the world goes on: peers have given
+// us up, NATs have forgotten us, we may be in another network. So the brain is told.
+
+const (
+	clockEvery = time.Second
+	// napLength is the shortest sleep that matters.
+	napLength = 2 * time.Second
+	// heldLength is how late a tick must be to count as being stopped as a whole:
+	// by a signal, a debugger, or with the virtual machine.
+	heldLength = 5 * time.Second
+)
+
+// clocks is one reading of all clocks.
+type clocks struct {
+	running time.Time     // has the monotonic clock
+	slept   time.Duration // how long the machine has slept since it was started, if known
+}
+
+// since says what has happened between two readings that should be clockEvery
+// apart, "" for nothing of note.
+func (c clocks) since(before clocks) string {
+	switch {
+	case c.slept-before.slept >= napLength:
+		return "the machine was asleep"
+	case c.running.Sub(before.running) >= clockEvery+heldLength:
+		return "this process was stopped for a while"
+	}
+	return ""
+}
+
+// watchClocks tells the brain when the machine has slept.
+func (d *Daemon) watchClocks(ctx context.Context) {
+	tick := time.NewTicker(clockEvery)
+	defer tick.Stop()
+	last := readClocks()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := readClocks()
+		if reason := now.since(last); reason != "" {
+			d.event(mesh.NetworkChanged{Reason: reason})
+		}
+		last = now
+	}
+}

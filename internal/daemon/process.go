@@ -1,0 +1,227 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"tincan/internal/config"
+	"tincan/internal/mesh"
+	"tincan/internal/process"
+	"tincan/internal/script"
+)
+
+// Process says what becomes of the process that a node runs in, once all is done that
+// needs the rights of root.
+type Process struct {
+	User    string // becomes this user (-U); "" for no other
+	Chroot  bool   // sees only the directory of the network (-R)
+	Lock    bool   // is never swapped out (-L)
+	LogFile string // is written, and opened again on SIGHUP; "" for none
+}
+
+// confinement is what Process and the configuration come to.
+type confinement struct {
+	Process
+	account *process.Account
+	sandbox process.Level
+}
+
+// strict: scripts that need the rights of root must be over before it begins.
+func (c *confinement) strict() bool {
+	return c != nil && (c.account != nil || c.Chroot || c.sandbox != process.Off)
+}
+
+// prepareProcess works out the confinement, and does what must be done early.
+func (d *Daemon) prepareProcess() error {
+	if d.opts.Process == nil {
+		return nil
+	}
+	s := d.network().Settings
+	c := &confinement{Process: *d.opts.Process}
+	var err error
+	if c.sandbox, err = process.ParseLevel(s.Sandbox); err != nil {
+		return err
+	}
+	if c.User != "" {
+		if c.account, err = process.LookUp(c.User); err != nil {
+			return &Hinted{err, "the option -U takes the name of a user of this machine"}
+		}
+	}
+	if c.Lock {
+		if err := process.LockMemory(); err != nil {
+			return &Hinted{err, "locking memory (-L) needs root, or the capability IPC_LOCK"}
+		}
+	}
+	if s.ProcessPriority != "" {
+		p, err := process.ParsePriority(s.ProcessPriority)
+		if err == nil {
+			err = process.SetPriority(p)
+		}
+		if err != nil {
+			return &Hinted{err, "ProcessPriority = high needs root, or the capability SYS_NICE"}
+		}
+	}
+	d.confined = c
+	return nil
+}
+
+// confine gives up the rights that are not needed any more.
+func (d *Daemon) confine() error {
+	c := d.confined
+	if c == nil || !c.strict() && os.Geteuid() != 0 {
+		return nil // whoever started us as a plain user has chosen our rights
+	}
+	w := process.Wish{Account: c.account, Keep: d.capabilities(c), Sandbox: c.sandbox}
+	if c.Chroot {
+		w.Root = d.opts.Layout.ConfBase
+		d.moveInside()
+	}
+	if c.sandbox == process.High {
+		// Doors are where something is: later it could not be made.
+		for _, dir := range []string{d.opts.Layout.Invitations(), filepath.Join(d.opts.Layout.ConfBase, "changed")} {
+			if err := config.MakeDir(filepath.Join(w.Root, dir), 0o700); err != nil {
+				d.log.printf(0, mesh.Warning, "%v", err)
+			}
+		}
+	}
+	d.openDoors(&w)
+	state, err := process.Confine(w)
+	if err != nil {
+		return &Hinted{err, "tincan runs without it with Sandbox = off, and without -U and -R; docs/security.md says what each needs"}
+	}
+	d.state.Store(&state)
+	d.script.Configure(d.scriptConfig(d.network().Settings))
+	level, p := 1, mesh.Info
+	if c.strict() {
+		level, p = 0, mesh.Notice
+	}
+	d.log.printf(level, p, "from now on: %s", state)
+	for _, missing := range state.Missing {
+		d.log.printf(0, mesh.Warning, "the sandbox is weaker than it should be, this system lacks: %s", missing)
+	}
+	if c.account != nil {
+		d.sayWhatWillFail(c)
+	}
+	return nil
+}
+
+// capabilities are those that the node needs from now on.
+//
+// A node that still is root keeps what its work on files takes. The rest would come back with
+// every script, which root's rights are for: it is dropped all the same, for code
+// that finds itself in this process and cannot run others.
+func (d *Daemon) capabilities(c *confinement) (caps []process.Capability) {
+	s := d.network().Settings
+	ours := !d.hasScript(script.TincUp) // the interface and its routes
+	if c.account == nil {
+		caps = append(caps, process.Chown, process.DACOverride, process.FOwner, process.Kill, process.NetRaw)
+	}
+	if c.account == nil || ours || s.FWMark != 0 {
+		caps = append(caps, process.NetAdmin)
+	}
+	if c.account != nil && s.BindToInterface != "" {
+		caps = append(caps, process.NetRaw)
+	}
+	if c.account == nil || d.port() < 1024 {
+		caps = append(caps, process.NetBindService)
+	}
+	if c.Lock {
+		caps = append(caps, process.IPCLock)
+	}
+	return caps
+}
+
+// openDoors says what the sandbox must let pass.
+func (d *Daemon) openDoors(w *process.Wish) {
+	l, s := d.opts.Layout, d.network().Settings
+	if w.Sandbox == process.Normal || s.AutoAddress || s.KeyDistribution == "compat" {
+		w.Write = append(w.Write, l.ConfBase) // tinc.conf itself
+	}
+	w.Write = append(w.Write, l.Hosts(), l.Cache(), l.Invitations(), filepath.Join(l.ConfBase, "changed"))
+	if d.confined.LogFile != "" {
+		w.Write = append(w.Write, filepath.Dir(d.confined.LogFile))
+	}
+	if f := s.GraphDumpFile; f != "" && !strings.HasPrefix(f, "|") {
+		w.Write = append(w.Write, filepath.Dir(f))
+	}
+	w.Remove = append(w.Remove, filepath.Dir(l.PidFile))
+	w.Read = append(w.Read, l.ConfBase,
+		"/etc", // resolv.conf and its friends are replaced now and then, so their directory has to be open
+		"/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager", "/usr/share/zoneinfo", "/proc", "/sys/class/net")
+}
+
+// moveInside makes the paths those that they will be below the new root directory.
+// The brain and all that writes files have not begun yet.
+func (d *Daemon) moveInside() {
+	base := d.opts.Layout.ConfBase
+	inside := func(path string) string {
+		if rel, err := filepath.Rel(base, path); err == nil && rel != ".." && !strings.HasPrefix(rel, "../") {
+			return filepath.Join("/", rel)
+		}
+		return path
+	}
+	l := &d.opts.Layout
+	for _, p := range []*string{&l.PidFile, &l.LogFile, &l.ConfBase, &d.confined.LogFile} {
+		*p = inside(*p)
+	}
+	n := *d.network()
+	for _, p := range []*string{&n.Settings.PrivateKeyFile, &n.Settings.RSAPrivateKeyFile, &n.Settings.GraphDumpFile} {
+		*p = inside(*p)
+	}
+	d.current.Store(&n)
+	d.disk.layout = *l
+	d.invite.Store(d.invitations(n.Settings))
+	d.spread = d.newSpread()
+	// A directory cannot be left by a path, but there must be something that scripts can read from.
+	if null, err := os.Open(os.DevNull); err == nil {
+		d.null = null
+	}
+}
+
+// sayWhatWillFail tells the operator what the new user may not do.
+func (d *Daemon) sayWhatWillFail(c *confinement) {
+	l := d.opts.Layout
+	warn := func(format string, args ...any) { d.log.printf(0, mesh.Warning, format, args...) }
+	for dir, loss := range map[string]string{
+		l.Hosts(): "keys that are learned will be forgotten at the end",
+		l.Cache(): "addresses of nodes will be forgotten at the end",
+	} {
+		if !process.CanWrite(dir) {
+			warn("the user %s may not write to %s: %s", c.account.Name, dir, loss)
+		}
+	}
+	if _, err := os.Stat(l.Invitations()); !errors.Is(err, os.ErrNotExist) && !process.CanWrite(l.Invitations()) {
+		warn("the user %s may not write to %s: nobody can join through this node", c.account.Name, l.Invitations())
+	}
+	if c.Chroot {
+		return // who knows where that was
+	}
+	if dir := filepath.Dir(l.PidFile); !process.CanWrite(dir) {
+		d.log.printf(1, mesh.Info, "the user %s may not write to %s: the pid file will be left there empty, and the control socket too", c.account.Name, dir)
+	}
+	if c.LogFile != "" && !process.CanWrite(filepath.Dir(c.LogFile)) {
+		warn("the user %s may not write to %s: SIGHUP will not be able to begin a new log file", c.account.Name, filepath.Dir(c.LogFile))
+	}
+}
+
+// noScripts is why scripts are not run, "" if they are.
+func (d *Daemon) noScripts() string {
+	if s := d.state.Load(); s != nil && s.Sandbox == process.High.String() {
+		return "Sandbox = high"
+	}
+	return ""
+}
+
+// checkSandbox refuses a configuration that runs programs at level high.
+func checkSandbox(s config.Settings) error {
+	if !strings.EqualFold(s.Sandbox, process.High.String()) {
+		return nil
+	}
+	if strings.HasPrefix(s.GraphDumpFile, "|") {
+		return fmt.Errorf("GraphDumpFile = %.60s runs a program, and Sandbox = high forbids that", s.GraphDumpFile)
+	}
+	return nil
+}

@@ -1,0 +1,77 @@
+package dataplane
+
+import (
+	"bytes"
+	"reflect"
+	"testing"
+
+	"tincan/internal/mesh"
+	"tincan/internal/wire"
+)
+
+func TestEchoesGoTheWayThatIsSaid(t *testing.T) {
+	data := wire.Echo{Number: 1, Size: 100}.Append(nil)
+	unconfirmed := func(a *station) { a.again("c", func(s *mesh.PeerState) { s.Confirmed, s.MinMTU = false, 0 }) }
+	for _, c := range []struct {
+		name   string
+		echo   mesh.SendEcho
+		change func(a *station)
+		want   string
+	}{
+		{name: "as packets, through the relay", echo: mesh.SendEcho{Node: "c"}, want: "udp 192.0.2.2 ids"},
+		{name: "as packets to a neighbour", echo: mesh.SendEcho{Node: "b"}, want: "udp 192.0.2.2 direct"},
+		{name: "TCP", echo: mesh.SendEcho{Node: "c", Way: mesh.EchoTCP}, want: "sptps 1"},
+		{name: "through a relay", echo: mesh.SendEcho{Node: "c", Way: mesh.EchoUDP, Via: "b"}, want: "udp 192.0.2.2 ids"},
+		{name: "straight, which cannot be", echo: mesh.SendEcho{Node: "c", Way: mesh.EchoUDP}, change: unconfirmed, want: "drop no such path 1"},
+		{name: "through nobody", echo: mesh.SendEcho{Node: "c", Way: mesh.EchoUDP, Via: "nobody"}, want: "drop no such path 1"},
+		{name: "we use no UDP", echo: mesh.SendEcho{Node: "b", Way: mesh.EchoUDP}, change: func(a *station) { a.SetOptions(Options{TCPOnly: true}) }, want: "drop no such path 1"},
+		{name: "to nobody", echo: mesh.SendEcho{Node: "nobody"}, want: "drop unknown node 1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a, _, _ := row(t, nil)
+			if c.change != nil {
+				c.change(a)
+			}
+			c.echo.Data = data
+			a.SendEcho(c.echo)
+			if got := a.roads(a.sock.take()); got != c.want {
+				t.Errorf("%q instead of %q", got, c.want)
+			}
+			if got := a.heard(); got != nil {
+				t.Errorf("it counts as traffic: %v", got)
+			}
+		})
+	}
+}
+
+func TestEchoesAreReportedWithTheirHop(t *testing.T) {
+	data := wire.Echo{Number: 1, Size: 100}.Append(nil)
+	a, b, c := row(t, nil)
+
+	a.SendEcho(mesh.SendEcho{Node: "c", Way: mesh.EchoUDP, Via: "b", Data: data})
+	b.in(addrA, a.sock.take()...)
+	c.in(addrB, b.sock.take()...)
+	want := []mesh.Event{
+		mesh.CameIndirectly{Node: "a", Hop: "b"},
+		mesh.EchoIn{Node: "a", Hop: "b", Data: data},
+	}
+	if got := c.heard(); !reflect.DeepEqual(got, want) {
+		t.Errorf("through a relay: %v", got)
+	}
+
+	a.SendEcho(mesh.SendEcho{Node: "b", Way: mesh.EchoUDP, Data: data})
+	b.heard()
+	b.in(addrA, a.sock.take()...)
+	if got, want := b.heard(), []mesh.Event{mesh.EchoIn{Node: "a", Hop: "a", Direct: true, Addr: addrA, Data: data}}; !reflect.DeepEqual(got, want) {
+		t.Errorf("straight: %v", got)
+	}
+
+	a.SendEcho(mesh.SendEcho{Node: "b", Way: mesh.EchoTCP, Data: data})
+	b.FromMeta("a", bytes.Clone(a.metas[1].blobs[0]))
+	if got, want := b.heard(), []mesh.EchoIn{{Node: "a", Hop: "a", TCP: true, Data: data}}; !reflect.DeepEqual(got[len(got)-1], mesh.Event(want[0])) {
+		t.Errorf("by TCP: %v", got)
+	}
+	if len(b.dev.take())+len(c.dev.take()) != 0 {
+		t.Error("an echo reached the device")
+	}
+}

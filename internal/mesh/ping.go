@@ -1,0 +1,138 @@
+package mesh
+
+import (
+	"fmt"
+	"time"
+
+	"tincan/internal/wire"
+)
+
+// Neighbours are pinged each PingInterval, and the connection is closed if there is no PONG
+// within PingTimeout. That finds a dead neighbour within a minute. When there is reason to
+// doubt a connection, because packets travel over it or the neighbour has fallen silent
+// by UDP, it is asked at once, and has as long to answer as its round trip time suggests.
+
+const (
+	// leastPatience is how long a connection that is asked has to answer at least. A lost
+	// segment costs TCP 0.2 s, two of them 0.6 s.
+	leastPatience = time.Second
+	// dataPingInterval is how long a connection that carries packets may be silent
+	// before it is asked.
+	dataPingInterval = 500 * time.Millisecond
+	// maxPings is how many PINGs may be without PONG before no more are sent out of turn.
+	maxPings = 4
+	// stalled is by how much a timer may be late before we think that we have been held
+	// up ourselves, and that answers may wait to be read.
+	stalled = 30 * time.Millisecond
+	// changeInterval is the least time between two searches for everything anew.
+	changeInterval = time.Second
+)
+
+// pings is what a connection knows of its liveness.
+type pings struct {
+	sent  []time.Time // of the PINGs without PONG, oldest first
+	rtt   estimate
+	heard time.Time // last request of the peer
+	asked time.Time // of the question that waits for an answer, zero: there is none
+	timer *timer
+}
+
+// ask pings c at once, unless it is being asked already. If nothing at all comes back in
+// time it is closed.
+func (m *Mesh) ask(c *conn) {
+	if c == nil || c.stage != active || !c.asked.IsZero() || len(c.sent) >= maxPings {
+		return
+	}
+	c.asked = m.now
+	c.sent = append(c.sent, m.now)
+	m.send(c, wire.Ping{}.Append(nil)) // without digests: those are for regular turns
+	m.awaitPong(c, m.pongWithin(c))
+}
+
+// pongWithin is how long c has to answer.
+func (m *Mesh) pongWithin(c *conn) time.Duration {
+	return min(max(leastPatience, 8*c.rtt.mean, c.rtt.mean+8*c.rtt.stray), m.cfg.PingTimeout)
+}
+
+func (m *Mesh) awaitPong(c *conn, d time.Duration) {
+	asked, due := c.asked, m.now.Add(d)
+	m.timers.cancel(c.timer)
+	c.timer = m.timers.set(due, func() {
+		if m.conns[c.id] != c || c.stage != active || c.asked != asked {
+			return
+		}
+		switch last := m.lastHeard(c); {
+		case m.now.Sub(due) > stalled: // we have been away ourselves: what it said may be in the queue
+			m.awaitPong(c, d)
+		case !last.After(asked):
+			m.drop(c, fmt.Sprintf("no answer to a ping for %s", m.now.Sub(asked).Round(time.Millisecond)))
+		case m.now.Sub(asked) < m.cfg.PingTimeout: // a slow line is alive as long as bytes come
+			m.awaitPong(c, m.pongWithin(c))
+		default:
+			c.asked = time.Time{} // the regular PINGs decide
+		}
+	})
+}
+
+// pong takes note that c has answered its oldest PING.
+func (m *Mesh) pong(c *conn) {
+	c.pinged = false
+	if len(c.sent) > 0 {
+		c.rtt.add(m.now.Sub(c.sent[0]))
+		c.sent = c.sent[1:]
+	}
+	if !c.asked.IsZero() && (len(c.sent) == 0 || c.sent[0].After(c.asked)) {
+		c.asked = time.Time{}
+		m.timers.cancel(c.timer)
+	}
+}
+
+// lastHeard is when the last byte came from c, as far as is known.
+func (m *Mesh) lastHeard(c *conn) time.Time {
+	last := c.heard
+	if m.in.Heard != nil {
+		if t := m.in.Heard(c.id); t.After(last) {
+			last = t
+		}
+	}
+	return last
+}
+
+// carries takes note that packets travel over c.
+func (m *Mesh) carries(c *conn) {
+	if c != nil && m.now.Sub(m.lastHeard(c)) >= dataPingInterval {
+		m.ask(c)
+	}
+}
+
+// networkChanged: whatever was known of ways to others may be wrong now.
+func (m *Mesh) networkChanged(e NetworkChanged) {
+	if m.down {
+		return
+	}
+	if wait := m.anew.Add(changeInterval).Sub(m.now); !m.anew.IsZero() && wait > 0 {
+		if !m.anewSoon { // changes come in flocks
+			m.anewSoon = true
+			m.after(wait, func() { m.anewSoon = false; m.networkChanged(e) })
+		}
+		return
+	}
+	m.anew = m.now
+	m.logf(1, Info, "looking for all nodes anew: %s", e.Reason)
+	for _, o := range m.sortedDials() {
+		if c := o.conn; c != nil && c.stage < securing && c.began.Before(m.now) {
+			o.conn = nil // it was begun in another world
+			m.forget(c)
+			m.emit(CloseConn{Conn: c.id, Reason: e.Reason})
+		}
+	}
+	m.retry()
+	for _, c := range m.activeConns() {
+		m.ask(c)
+	}
+	for _, p := range m.order {
+		if p != m.self && p.reachable && p.session.ready() {
+			m.seek(p)
+		}
+	}
+}

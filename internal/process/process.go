@@ -1,0 +1,117 @@
+// Package process sets what this process may still do, and how it runs: its
+// user, root directory, capabilities, sandbox, priority and locked memory.
+//
+// All of it holds for every thread, and nothing of it can be taken back. What a
+// node needs to keep is for the caller to know.
+package process
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Level is how narrow a sandbox is.
+type Level uint8
+
+const (
+	Off    Level = iota
+	Normal       // reads and runs everything, writes in few places; scripts run inside it
+	High         // sees little, and runs no other programs
+)
+
+// ParseLevel reads a value of the variable Sandbox.
+func ParseLevel(s string) (Level, error) {
+	for l := Off; l <= High; l++ {
+		if strings.EqualFold(s, l.String()) {
+			return l, nil
+		}
+	}
+	return Off, fmt.Errorf("%.20q is not off, normal or high", s)
+}
+
+func (l Level) String() string { return [...]string{"off", "normal", "high"}[l] }
+
+// Account is the user that a process becomes.
+type Account struct {
+	Name     string
+	UID, GID int
+	Groups   []int // supplementary
+}
+
+// Capability is one of the kernel's rights of root, by its number in Linux.
+type Capability uint8
+
+// Those that a node may need, with the kernel's numbers.
+const (
+	Chown          Capability = 0
+	DACOverride    Capability = 1
+	DACReadSearch  Capability = 2
+	FOwner         Capability = 3
+	FSetID         Capability = 4
+	Kill           Capability = 5
+	NetBindService Capability = 10
+	NetAdmin       Capability = 12
+	NetRaw         Capability = 13
+	IPCLock        Capability = 14
+)
+
+var capabilityNames = map[Capability]string{
+	Chown: "chown", DACOverride: "dac_override", DACReadSearch: "dac_read_search", FOwner: "fowner", FSetID: "fsetid",
+	Kill: "kill", NetBindService: "net_bind_service", NetAdmin: "net_admin", NetRaw: "net_raw", IPCLock: "ipc_lock",
+}
+
+func (c Capability) String() string {
+	if name, ok := capabilityNames[c]; ok {
+		return name
+	}
+	return fmt.Sprintf("capability %d", uint8(c))
+}
+
+// Wish says what to give up.
+type Wish struct {
+	Account *Account     // nil: stay who we are
+	Root    string       // the directory that becomes the root; "" for none
+	Keep    []Capability // all others go
+	Sandbox Level
+	Raw     bool // packet sockets will be opened: High must let them pass
+
+	// What the sandbox lets pass, as paths below Root. What does not exist is left out.
+	Read   []string // High: read these files, and what lies below these directories
+	Write  []string // make, write and remove files below these directories
+	Remove []string // High: remove files directly or deeper below these directories
+}
+
+// State is what is in force.
+type State struct {
+	User       string   `json:"user,omitempty"`    // "" if it was not changed
+	Root       string   `json:"root,omitempty"`    // "" if it was not changed
+	Sandbox    string   `json:"sandbox"`           // off, normal, high
+	By         []string `json:"by,omitempty"`      // what the sandbox is made of: "landlock 7", "seccomp"
+	Missing    []string `json:"missing,omitempty"` // what this system could not do of it
+	Keeps      []string `json:"capabilities,omitempty"`
+	NoNewPrivs bool     `json:"no_new_privs,omitempty"`
+}
+
+// String is s in one line, for people.
+func (s State) String() string {
+	var parts []string
+	if s.User != "" {
+		parts = append(parts, "user "+s.User)
+	}
+	if s.Root != "" {
+		parts = append(parts, "root directory "+s.Root)
+	}
+	box := "sandbox " + s.Sandbox
+	if len(s.By) > 0 {
+		box += " (" + strings.Join(s.By, ", ") + ")"
+	}
+	if len(s.Missing) > 0 {
+		box += ", without " + strings.Join(s.Missing, " and ")
+	}
+	parts = append(parts, box)
+	caps := "no capabilities"
+	if len(s.Keeps) > 0 {
+		caps = "capabilities " + strings.Join(s.Keeps, " ")
+	}
+	return strings.Join(append(parts, caps), ", ")
+}

@@ -1,0 +1,47 @@
+package sim
+
+import (
+	"tincan/internal/mesh"
+	"tincan/internal/node"
+	"tincan/internal/wire"
+)
+
+// sendEcho carries an echo through the real session, the way that the brain has said.
+func (h *Host) sendEcho(e mesh.SendEcho) {
+	w, to := h.w, h.w.hosts[e.Node]
+	st, ok := h.peers[e.Node]
+	if !ok || to == nil || st.Tunnel == nil {
+		return
+	}
+	record := st.Tunnel.Seal(nil, append([]byte{wire.TypeEcho}, e.Data...))
+	x, ok := h.route(to, len(e.Data), true)
+	switch e.Way {
+	case mesh.EchoTCP:
+		x.udp = false
+	case mesh.EchoUDP:
+		x.relay = st
+		if e.Via != "" {
+			x.relay = h.peers[e.Via]
+		}
+		x.udp, ok = true, x.relay.Confirmed
+	}
+	if ok {
+		w.echo(x, h, h, to, record, Road{UDP: true, Hops: []node.Name{h.Name}})
+	}
+}
+
+// echo takes an echo of from one step further.
+func (w *World) echo(x way, at, from, to *Host, record []byte, r Road) {
+	w.carry(x, at, from, to, record, &r, func(hop *Host, udp bool) {
+		if hop != to {
+			if next, ok := hop.route(to, len(record)-21+14, false); ok && len(r.Hops) <= 16 && !next.loops(r) {
+				w.echo(next, hop, from, to, record, r)
+			}
+			return
+		}
+		if plain, ok := to.open(from, record); ok {
+			w.arrived(at, from, to, udp)
+			to.event(mesh.EchoIn{Node: from.Name, Hop: at.Name, TCP: !udp, Direct: udp && at == from, Data: plain[1:]})
+		}
+	})
+}
