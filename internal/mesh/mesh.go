@@ -45,6 +45,7 @@ type Mesh struct {
 	now   time.Time     // of the event being handled
 	ahead time.Duration // of the caller's clock, which has been set back
 	seen  seen
+	gone  seen // ADD_EDGEs of edges that are no more as they say
 
 	repeats repeats
 	refused time.Time // when refuse last logged
@@ -589,7 +590,8 @@ func (m *Mesh) withdrawOrphans() {
 		if p := m.nodes[name]; p != nil && p.reachable {
 			continue
 		}
-		if _, ok := m.graph.Get(name, m.cfg.Name); ok {
+		if e, ok := m.graph.Get(name, m.cfg.Name); ok {
+			m.outdated(*e)
 			m.announce(m.withdrawal(name, m.cfg.Name))
 			m.graph.Delete(name, m.cfg.Name)
 			m.graphDirty = true
