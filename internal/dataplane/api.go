@@ -130,6 +130,9 @@ func (p *Plane) FrameFromMeta(hop node.Name, frame []byte) {
 	defer p.couriers.Put(c)
 	c.byTCP = !s.tcpOnly()
 	c.fromFrame(from, frame)
+	if len(frame) > ethernetLen && frame[ethernetLen-2]|frame[ethernetLen-1] != 0 { // no probe
+		p.cameIndirectly(from, from, true, c.now)
+	}
 }
 
 // Tunnelled takes a record that came inside a REQ_KEY request.

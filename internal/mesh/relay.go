@@ -94,7 +94,10 @@ func (m *Mesh) talkingTo(p *peer) {
 	r := &p.relaying
 	first := m.now.Sub(r.own) > talkingFor
 	r.own = m.now
-	if !m.cfg.Echoes {
+	if first {
+		p.hot.begun = m.now
+	}
+	if !m.cfg.Echoes && !m.cfg.AutoConnect {
 		return
 	}
 	if !r.listed {
@@ -111,20 +114,12 @@ func (m *Mesh) talkingTo(p *peer) {
 
 // checkRelays measures the ways that are due.
 func (m *Mesh) checkRelays() {
-	talking := m.talking[:0]
+	m.sweepTalking()
 	for _, p := range m.talking {
-		r := &p.relaying
-		if m.nodes[p.name] != p || !p.reachable || m.now.Sub(r.own) > keepTrying {
-			m.forgetWays(p)
-			continue
-		}
-		talking = append(talking, p)
-		if m.now.Sub(r.own) <= talkingFor {
+		if m.now.Sub(p.relaying.own) <= talkingFor {
 			m.measure(p)
 		}
 	}
-	clear(m.talking[len(talking):])
-	m.talking = talking
 }
 
 func (m *Mesh) forgetWays(p *peer) {

@@ -92,7 +92,7 @@ func between[T any](other T, values map[[2]node.Name]T) func(a, b *Host) T {
 const ms = time.Millisecond
 
 func TestTheQuickestRelayIsTaken(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range uint64(8) {
 		w := New(seed)
 		az := map[[2]node.Name]bool{{"a", "z"}: false}
 		w.UDP, w.TCP = between(true, az), between(true, az)
@@ -116,7 +116,7 @@ func TestTheQuickestRelayIsTaken(t *testing.T) {
 }
 
 func TestALossyRelayIsLeft(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range uint64(8) {
 		w := New(seed)
 		az := map[[2]node.Name]bool{{"a", "z"}: false}
 		w.UDP, w.TCP = between(true, az), between(true, az)
@@ -177,7 +177,7 @@ func TestARelayThatDiesIsReplacedWithinASecond(t *testing.T) {
 	for _, how := range []string{"killed", "black hole", "black hole behind it"} {
 		t.Run(how, func(t *testing.T) {
 			var worst time.Duration
-			for seed := range uint64(30) {
+			for seed := range uint64(12) {
 				w := New(seed)
 				dead := map[node.Name]bool{}
 				w.UDP = func(a, b *Host) bool {
@@ -224,7 +224,7 @@ func TestABadStraightWayIsLeftForARelayAndTakenAgain(t *testing.T) {
 		delay time.Duration
 	}{{"lossy", 0.4, 20 * ms}, {"slow", 0, 200 * ms}} {
 		t.Run(c.name, func(t *testing.T) {
-			for seed := range uint64(10) {
+			for seed := range uint64(4) {
 				w := New(seed)
 				loss, delay := 0.0, 20*ms
 				straight := func(a, b *Host) bool { return a.Name+b.Name == "az" || a.Name+b.Name == "za" }

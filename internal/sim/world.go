@@ -14,6 +14,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"tincan/internal/keys"
@@ -47,6 +48,9 @@ type World struct {
 	Datagrams int
 	// Misunderstood are requests that a node of tinc 1.0 got and does not know.
 	Misunderstood []string
+	// DroppedInUse counts connections that a node found unnecessary although packets
+	// of the VPN had just travelled over them.
+	DroppedInUse int
 	// Log is called for each message of a brain, if it is not nil.
 	Log func(h *Host, l mesh.Log)
 
@@ -95,15 +99,16 @@ type Host struct {
 
 // link is one end of a meta connection.
 type link struct {
-	host   *Host
-	id     mesh.ConnID
-	run    int // of the host when the link was made
-	other  *link
-	secure *mesh.Secure
-	rsa    *mesh.SecureLegacy
-	last   time.Time // arrival of the latest message, so that order is kept
-	closed bool
-	stuck  []func() // what could not be delivered, oldest first
+	host    *Host
+	id      mesh.ConnID
+	run     int // of the host when the link was made
+	other   *link
+	secure  *mesh.Secure
+	rsa     *mesh.SecureLegacy
+	last    time.Time // arrival of the latest message, so that order is kept
+	closed  bool
+	carried time.Time // last packet of the VPN
+	stuck   []func()  // what could not be delivered, oldest first
 }
 
 // New returns an empty world in which everybody reaches everybody in 10 ms.
@@ -370,6 +375,9 @@ func (h *Host) do(e mesh.Effect) {
 	case mesh.CloseConn:
 		if l := h.links[e.Conn]; l != nil {
 			delete(h.links, e.Conn)
+			if strings.HasPrefix(e.Reason, "not needed") && !l.carried.IsZero() && w.Now.Sub(l.carried) < 25*time.Second {
+				w.DroppedInUse++
+			}
 			l.shut(errors.New("closed by the peer: " + e.Reason))
 		} else {
 			h.hungUp[e.Conn] = true
