@@ -26,7 +26,7 @@ type NodeInfo struct {
 	Addr      netip.AddrPort
 	Options   wire.Options
 	NextHop   node.Name // "" if unreachable
-	Via       node.Name
+	Via       node.Name // the relay, if one was chosen
 	Distance  int // hops, -1 if unreachable
 	MTU       int // bytes of Ethernet frame, as in PeerState
 	MinMTU    int
@@ -59,6 +59,9 @@ func (m *Mesh) Nodes() []NodeInfo {
 			n.Confirmed, n.Addr, n.RTT = p.road.confirmed, p.road.addr, p.road.rtt
 			n.Options, n.NextHop, n.Via, n.Distance = p.path.Options, p.path.NextHop, p.path.Via, p.path.Distance
 			n.Suite = p.session.suite()
+			if w := p.relaying.chosen; w != nil {
+				n.Via, n.RTT = w.relay.name, w.rtt.mean
+			}
 			n.Adjacent, n.Legacy = p.conn != nil, p.session.hopByHop()
 		}
 		out = append(out, n)

@@ -25,14 +25,16 @@ const (
 	relayTick     = 500 * time.Millisecond
 	straightEvery = 2 * time.Second
 	othersEvery   = 4 * time.Second
+	quickerEvery  = time.Second
 	// exploreEvery is how often a pair whose straight way is slow looks whether a relay is
 	// quicker, and how often the worst of the ways makes room for another.
 	exploreEvery = 30 * time.Second
 	slowStraight = 60 * time.Millisecond
 	// talkingFor is how long after the last packet of ours ways are measured.
 	talkingFor = 3 * time.Second
-	// givenUp is how many echoes in a row may be lost on a way that is in use.
-	givenUp = 2
+	// givenUp is how many echoes in a row may be lost on a way that is in use, and deadWay
+	// how many on one that has worked before it makes room for another.
+	givenUp, deadWay = 2, 5
 	// shunned is how long a way that does not work is left alone.
 	shunned = 30 * time.Second
 	// leastStay is how long a relay that works is kept.
@@ -168,8 +170,11 @@ func (m *Mesh) measure(p *peer) {
 	}
 	for _, w := range r.ways {
 		every := othersEvery
-		if w == r.chosen || r.chosen == nil && !straight {
+		switch {
+		case w == r.chosen || r.chosen == nil && !straight:
 			every = relayTick
+		case r.chosen != nil && w.measured() && w.rtt.mean < r.chosen.rtt.mean:
+			every = quickerEvery // it was left because echoes were lost, perhaps by chance
 		}
 		m.askWay(p, w, every)
 	}
@@ -224,8 +229,7 @@ func (m *Mesh) findWays(p *peer) {
 		r.shunned = map[node.Name]time.Time{}
 	}
 	r.ways = slices.DeleteFunc(r.ways, func(w *way) bool {
-		gone := !m.canRelay(w.relay, p)
-		if w.missed >= givenUp || gone {
+		if w.missed >= deadWay || w.missed >= givenUp && !w.measured() || !m.canRelay(w.relay, p) {
 			r.shunned[w.relay.name] = m.now.Add(shunned)
 			return w != r.chosen
 		}
@@ -347,7 +351,7 @@ func (m *Mesh) best(p *peer) *way {
 		cur = nil
 	}
 	// Between relays: stay, unless another one is better beyond doubt.
-	if cur != nil && best != cur && (best.count < 3 || m.now.Sub(r.since) < leastStay || best.cost()+best.cost()/3+5*time.Millisecond >= cur.cost()) {
+	if cur != nil && best != cur && (best.count < 3 || m.now.Sub(r.since) < leastStay || best.cost()+best.cost()/5+5*time.Millisecond >= cur.cost()) {
 		best = cur
 	}
 	if best == nil {
