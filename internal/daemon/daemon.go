@@ -89,11 +89,13 @@ type Daemon struct {
 	pcap    pcap
 	graph   *grapher
 
+	made     []string                      // directories that were not there
 	confined *confinement                  // nil: the process is left as it is
 	state    atomic.Pointer[process.State] // nil: as it was started
 	null     *os.File                      // standard input of scripts; nil: they find it themselves
 	disk     *disk
-	spread   *spread // of host files
+	spread   *spread  // of host files
+	standby  *standby // nil: the interface is always up
 
 	events  chan mesh.Event
 	reports chan mesh.Event
@@ -198,9 +200,7 @@ func (d *Daemon) open() error {
 	d.claim = claim
 	d.log.printf(0, mesh.Notice, "tincan %s starting, debug level %d", d.opts.Version, d.log.level())
 	for _, dir := range []string{d.opts.Layout.Hosts(), d.opts.Layout.Cache()} {
-		if err := config.MakeDir(dir, 0o755); err != nil {
-			d.log.printf(0, mesh.Warning, "%v", err)
-		}
+		d.makeDir(dir, 0o755)
 	}
 	if d.dev, err = d.openDevice(); err != nil {
 		return err
@@ -231,10 +231,11 @@ func (d *Daemon) open() error {
 		},
 		Options:     planeOptions(s),
 		Compression: s.Compression,
-		LocalAddr:   localAddrTowards,
+		Mode:        mode(s), Ethernet: device.CarriesFrames(d.dev), MAC: hardwareAddr(d.dev.Name()),
+		LocalAddr: localAddrTowards,
 	})
 	d.conns = metaconn.New(metaconn.Config{
-		Self: d.network().Name, Key: d.id.Key, RSAKey: d.id.RSAKey, Suite: s.Suite, Rand: rand.Reader,
+		Self: d.network().Name, NetName: d.opts.Layout.NetName, Proxy: s.Proxy, Key: d.id.Key, RSAKey: d.id.RSAKey, Suite: s.Suite, Rand: rand.Reader,
 		Event: d.event, Data: d.plane,
 		Invitation:  d.serveInvitation,
 		LoadHost:    d.loadHost,
@@ -245,6 +246,9 @@ func (d *Daemon) open() error {
 	d.invite.Store(d.invitations(s))
 	d.face = newFace(d.dev.Name(), d.log, d.underlay)
 	d.spread = d.newSpread()
+	if s.DeviceStandby {
+		d.standby = newStandby()
+	}
 	d.graph = newGrapher(d)
 	return nil
 }
@@ -265,8 +269,10 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 
 	// Scripts run until the very end: the last of them is tinc-down.
 	defer inBackground(func(ctx context.Context) { _ = d.script.Run(ctx) })()
-	if err := d.interfaceUp(ctx); err != nil {
-		return err
+	if d.standby == nil {
+		if err := d.interfaceUp(ctx); err != nil {
+			return err
+		}
 	}
 	// The packet path ends behind tinc-down: it takes the interface with it.
 	defer inBackground(func(ctx context.Context) {
@@ -275,7 +281,11 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 		}
 	})()
 	d.dev, d.socks = nil, nil // the plane closes them
-	defer d.interfaceDown()
+	if d.standby == nil {
+		defer d.interfaceDown()
+	} else {
+		defer inBackground(d.standBy)()
+	}
 
 	var seed [32]byte
 	rand.Read(seed[:])
@@ -304,6 +314,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 	})
 	defer inBackground(d.mendClashes)()
 	defer inBackground(d.watchClocks)()
+	defer inBackground(d.watchNetwork)()
 	var accepting sync.WaitGroup
 	for _, l := range d.tcp {
 		accepting.Go(func() {
@@ -386,6 +397,9 @@ func (d *Daemon) readHost(name node.Name) mesh.HostLoaded {
 	h, warnings, err := config.LoadHost(d.opts.Layout, name, d.opts.Overrides)
 	for _, w := range warnings {
 		d.log.printf(1, mesh.Warning, "%s", w)
+	}
+	if known, ok := d.network().Hosts[name]; ok && errors.Is(err, fs.ErrPermission) {
+		h, err = known, nil // we were allowed to read it once
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		d.log.printf(0, mesh.Warning, "%v", err)

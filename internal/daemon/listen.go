@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"tincan/internal/config"
 	"tincan/internal/device"
 	"tincan/internal/mesh"
 	"tincan/internal/metaconn"
@@ -23,19 +25,45 @@ const maxSockets = 8
 // openDevice opens the virtual interface.
 func (d *Daemon) openDevice() (device.Device, error) {
 	s := d.network().Settings
-	if strings.EqualFold(s.DeviceType, "dummy") {
-		return device.NewDummy(), nil
-	}
-	name := s.Interface
-	if name == "" {
-		name = d.opts.Layout.NetName
-	}
-	dev, err := device.OpenTUN(name, device.Options{Path: s.Device})
+	dev, err := d.deviceOf(s)
 	if err != nil {
 		return nil, err
 	}
-	d.log.printf(0, mesh.Info, "the network interface is %s", dev.Name())
+	if dev.Name() != "" && s.DeviceType != "dummy" {
+		d.log.printf(0, mesh.Info, "the network interface is %s", dev.Name())
+	}
+	if frames := device.CarriesFrames(dev); s.Mode == "router" && frames && s.DeviceType != "tap" && dev.Name() == "" {
+		dev.Close()
+		return nil, &Hinted{errors.New("a device that carries Ethernet frames and is no interface is of no use in router mode"), "set Mode = switch"}
+	} else if s.Mode != "router" && !frames && s.DeviceType == "fd" {
+		dev.Close()
+		return nil, &Hinted{fmt.Errorf("the descriptor carries IP packets, but Mode = %s needs Ethernet frames", s.Mode), "hand over the descriptor of a tap interface"}
+	}
 	return dev, nil
+}
+
+// deviceOf opens a device of the type that is wanted.
+func (d *Daemon) deviceOf(s config.Settings) (device.Device, error) {
+	switch s.DeviceType {
+	case "dummy":
+		return device.NewDummy(), nil
+	case "fd":
+		return device.OpenDescriptor(s.Device)
+	case "raw_socket":
+		return device.OpenRaw(cmp.Or(s.Interface, "eth0"))
+	case "multicast":
+		return device.OpenMulticast(s.Device)
+	}
+	name := cmp.Or(s.Interface, d.opts.Layout.NetName)
+	return device.OpenTUN(name, device.Options{Path: s.Device, TAP: s.DeviceType == "tap"})
+}
+
+// hardwareAddr is the MAC address of an interface, zero if it has none.
+func hardwareAddr(iface string) (mac [6]byte) {
+	if i, err := net.InterfaceByName(iface); err == nil {
+		copy(mac[:], i.HardwareAddr)
+	}
+	return mac
 }
 
 // listen opens a TCP and a UDP socket with the same port at each address. It is
@@ -66,13 +94,40 @@ func (d *Daemon) listen() error {
 	d.paths = d.socks
 	if len(d.socks) == 0 {
 		failed = append(notable, append(failed, errors.New("there is no address to listen at; see AddressFamily"))...)
-		return adviseListen(failed[0])
+		return adviseListen(&noSocketError{failed[:max(len(notable), 1)]})
 	}
 	for _, err := range notable { // not that the machine has no IPv6: it is meant to be like that
 		d.log.failed(0, mesh.Warning, adviseListen(err))
 	}
 	return nil
 }
+
+// bindError says, in the words that readers of tinc's log look for, where a socket
+// could not be opened.
+type bindError struct {
+	at   netip.AddrPort
+	kind string
+	why  error
+}
+
+func (e *bindError) Error() string {
+	return fmt.Sprintf("Can't bind to %s port %d (%s): %v", e.at.Addr(), e.at.Port(), e.kind, e.why)
+}
+
+func (e *bindError) Unwrap() error { return e.why }
+
+// noSocketError says that no socket at all could be opened.
+type noSocketError struct{ why []error }
+
+func (e *noSocketError) Error() string {
+	var all []string
+	for _, err := range e.why {
+		all = append(all, err.Error())
+	}
+	return "Unable to create any listening socket: " + strings.Join(all, "; ")
+}
+
+func (e *noSocketError) Unwrap() []error { return e.why }
 
 // oneFamily tells whether err may only say that the machine has no IPv6, or no IPv4.
 func oneFamily(err error) bool {
@@ -88,7 +143,7 @@ func (d *Daemon) listenAt(a listenAddr) (err error) {
 	for range dynamicTries {
 		var l net.Listener
 		if l, err = listenTCP(a, s.FWMark, s.BindToInterface); err != nil {
-			return fmt.Errorf("cannot listen at %s (TCP): %w", a.addr, cause(err))
+			return &bindError{a.addr, "TCP", cause(err)}
 		}
 		if err = d.listenUDP(l); err == nil {
 			d.tcp = append(d.tcp, l)
@@ -126,10 +181,10 @@ func (d *Daemon) listenUDP(l net.Listener) error {
 		Fragment: !s.PMTUDiscovery,
 	})
 	if err != nil {
-		return fmt.Errorf("cannot listen at %s (UDP): %w", at, cause(err))
+		return &bindError{at, "UDP", cause(err)}
 	}
 	d.socks = append(d.socks, u)
-	d.log.printf(1, mesh.Info, "listening at %s", at)
+	d.log.printf(1, mesh.Info, "Listening on %s port %d", at.Addr(), at.Port())
 	return nil
 }
 

@@ -38,6 +38,8 @@ type peer struct {
 	counters counters
 	bad      atomic.Uint32 // records that could not be opened since the last good one
 
+	silence silence
+
 	traffic, heard, indirect, undecodable, tooLong pacer
 }
 
@@ -62,7 +64,8 @@ type directory struct {
 	byID   map[node.ID]*peer
 	byName map[node.Name]*peer
 	byAddr map[netip.AddrPort]*peer // confirmed addresses only
-	legacy *legacyNodes             // nil if there are none
+	all    []*peer
+	legacy *legacyNodes // nil if there are none
 }
 
 // at finds the peer that has an address, nil if there is none.
@@ -144,7 +147,10 @@ func (p *Plane) PublishPeers(states []mesh.PeerState) {
 		}
 		pr.state.Store(now)
 		members = members || old == nil
-		addresses = addresses || old.place() != now.place()
+		if old.place() != now.place() {
+			addresses = true
+			pr.silence.forgive()
+		}
 		if now.open() && !old.open() {
 			opened = append(opened, pr)
 		}
@@ -191,6 +197,7 @@ func (p *Plane) rebuildDirectory(members bool) {
 	if members {
 		d.byID = make(map[node.ID]*peer, len(p.names))
 		d.byName = make(map[node.Name]*peer, len(p.names))
+		d.all = make([]*peer, 0, len(p.names))
 	}
 	for _, pr := range p.names {
 		s := pr.state.Load()
@@ -200,6 +207,7 @@ func (p *Plane) rebuildDirectory(members bool) {
 		if members {
 			d.byID[pr.id] = pr
 			d.byName[pr.name] = pr
+			d.all = append(d.all, pr)
 		}
 		if s.speaksLegacy() {
 			d.legacy = d.legacy.with(pr, s)
@@ -252,6 +260,7 @@ type path struct {
 	addr   netip.AddrPort
 	sock   int
 	direct bool // from us to the destination: ids of the destination are zero
+	tos    uint8
 }
 
 // udpPath chooses the way of a record to to (8.4 of the tinc 1.1 protocol). size

@@ -34,7 +34,7 @@ const (
 	talkingFor = 3 * time.Second
 	// givenUp is how many echoes in a row may be lost on a way that is in use, and deadWay
 	// how many on one that has worked before it makes room for another.
-	givenUp, deadWay = 2, 5
+	givenUp, deadWay = 3, 6
 	// shunned is how long a way that does not work is left alone.
 	shunned = 30 * time.Second
 	// leastStay is how long a relay that works is kept.
@@ -70,7 +70,7 @@ type way struct {
 	tcp   bool
 	quality
 	asked   time.Time // last echo
-	waiting bool      // for its answer
+	waiting int       // echoes without answer
 	byTCP   bool      // somewhere it goes over a meta connection
 }
 
@@ -193,10 +193,16 @@ func clearlyBetter(relay, straight *quality) bool {
 
 // askWay sends an echo along w, if none is under way and the last one is long enough ago.
 func (m *Mesh) askWay(p *peer, w *way, every time.Duration) {
-	if w.waiting || !w.asked.IsZero() && m.now.Sub(w.asked) < every-relayTick/4 {
-		return
+	if w.waiting == 0 && (w.asked.IsZero() || m.now.Sub(w.asked) >= every-relayTick/4) {
+		m.echoAlong(p, w)
 	}
-	w.asked, w.waiting = m.now, true
+}
+
+// echoAlong sends an echo along w. When the first one is lost two more follow at once: if they
+// are lost too, it was not chance.
+func (m *Mesh) echoAlong(p *peer, w *way) {
+	w.asked = m.now
+	w.waiting++
 	e := SendEcho{Way: EchoUDP}
 	switch {
 	case w.tcp:
@@ -206,11 +212,11 @@ func (m *Mesh) askWay(p *peer, w *way, every time.Duration) {
 		w.relay.active = m.now
 	}
 	m.askEcho(p, e, wire.MinEcho, w.wait(), func(a echoed) {
-		w.waiting = false
+		w.waiting--
 		if a.lost {
-			w.lost()
-			if w.missed < givenUp { // once more at once
-				m.askWay(p, w, 0)
+			if w.lost(); w.missed == 1 {
+				m.echoAlong(p, w)
+				m.echoAlong(p, w)
 			}
 		} else {
 			w.answered(a.rtt)
@@ -281,8 +287,8 @@ func (m *Mesh) prospects(p *peer) []*peer {
 	}
 	distance := func(c *peer) time.Duration {
 		d := time.Second
-		if c.road.rtt > 0 {
-			d = c.road.rtt
+		if c.road.rtt.mean > 0 {
+			d = c.road.rtt.mean
 		}
 		if !linked(m.graph, c.name, p.name) {
 			d += time.Minute

@@ -9,8 +9,8 @@ import (
 	"tincan/internal/node"
 )
 
-// crowd makes n hosts that know each other and use AutoConnect. UDP between a and z is blocked.
-func crowd(w *World, n int) (a, z *Host, all []*Host) {
+// autoMesh makes n hosts that know each other and use AutoConnect. UDP between a and z is blocked.
+func autoMesh(w *World, n int) (a, z *Host, all []*Host) {
 	w.UDP = between(true, map[[2]node.Name]bool{{"a", "z"}: false})
 	names := []node.Name{"a", "z"}
 	for i := range n - 2 {
@@ -47,7 +47,7 @@ func TestAPairThatTalksALotGetsAConnection(t *testing.T) {
 	tried := 0
 	for seed := range uint64(5) {
 		w := New(seed)
-		a, z, all := crowd(w, 16)
+		a, z, all := autoMesh(w, 16)
 		w.Run(2 * time.Minute)
 		if a.connected("z") {
 			continue
@@ -89,7 +89,7 @@ func TestNoConnectionIsDroppedUnderTraffic(t *testing.T) {
 		w := New(seed)
 		w.UDP = func(_, _ *Host) bool { return false }
 		var all []*Host
-		a, z, all := crowd(w, 10)
+		a, z, all := autoMesh(w, 10)
 		w.UDP = func(_, _ *Host) bool { return false } // all packets go by TCP
 		w.Run(time.Minute)
 		s := w.stream(a, z)
@@ -115,7 +115,7 @@ func TestNoConnectionIsDroppedUnderTraffic(t *testing.T) {
 // Many pairs that talk at once do not make a mesh of everybody with everybody.
 func TestHotPairsAreBounded(t *testing.T) {
 	w := New(3)
-	_, _, all := crowd(w, 20)
+	_, _, all := autoMesh(w, 20)
 	w.UDP = func(_, _ *Host) bool { return false }
 	w.Run(2 * time.Minute)
 	for range 45 {
