@@ -37,7 +37,8 @@ type conn struct {
 
 	edge      graphEdge // our edge to the peer, once active
 	activated time.Time
-	opinion   opinion // of the peer about the mesh
+	used      time.Time // last packet that travelled over it or thanks to it, see used
+	opinion   opinion   // of the peer about the mesh
 }
 
 // dialled tells whether we made the connection.
