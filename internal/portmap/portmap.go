@@ -16,6 +16,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -209,7 +210,7 @@ func (c *Client) discover(ctx context.Context, s site) (*held, time.Duration, er
 		}
 		list, err := search(ctx, c.ssdp, s.local, c.cfg.Wait)
 		if err != nil {
-			return nil, 0, errors.Join(append(errs, err)...)
+			return nil, 0, inOne(append(errs, err))
 		}
 		for _, svc := range list {
 			if !svc.is("WANIPConnection") && !svc.is("WANPPPConnection") {
@@ -219,7 +220,7 @@ func (c *Client) discover(ctx context.Context, s site) (*held, time.Duration, er
 				return h, d, nil
 			}
 		}
-		return nil, 0, errors.Join(errs...)
+		return nil, 0, inOne(errs)
 	}
 	if local4 := c.local4(); local4.IsValid() {
 		list, _ := search(ctx, c.ssdp, local4, c.cfg.Wait)
@@ -231,7 +232,16 @@ func (c *Client) discover(ctx context.Context, s site) (*held, time.Duration, er
 			}
 		}
 	}
-	return nil, 0, errors.Join(errs...)
+	return nil, 0, inOne(errs)
+}
+
+// inOne is all errors in one line.
+func inOne(errs []error) error {
+	var texts []string
+	for _, err := range errs {
+		texts = append(texts, err.Error())
+	}
+	return errors.New(strings.Join(texts, "; "))
 }
 
 func (c *Client) local4() netip.Addr {
