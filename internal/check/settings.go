@@ -29,9 +29,6 @@ var missing = map[string]effect{
 	"PriorityInheritance": {Note, "packets of the VPN do not take over the priority of what is in them", ""},
 	"ProcessPriority":     {Note, "the process keeps its priority", "set it where the program is started, for example with Nice= in a unit of systemd"},
 	"Sandbox":             {Note, "there is no sandbox", ""},
-	"UPnP":                {Note, "no port is opened in the router", "forward the port by hand if others cannot connect"},
-	"UPnPDiscoverWait":    {Note, "there is no UPnP", ""},
-	"UPnPRefreshPeriod":   {Note, "there is no UPnP", ""},
 	"VDEGroup":            {Note, "there is no VDE", ""},
 	"VDEPort":             {Note, "there is no VDE", ""},
 }

@@ -233,7 +233,7 @@ func (m *Mesh) secured(e Secured) {
 		return
 	}
 	c.edge.weight = m.ownWeight(c)
-	ack := wire.Ack{Port: m.cfg.Port, Weight: c.edge.weight, Options: m.ownOptions(c.peer)}
+	ack := wire.Ack{Port: m.portFor(c), Weight: c.edge.weight, Options: m.ownOptions(c.peer)}
 	m.send(c, ack.Append(nil))
 	m.yield(c)
 }

@@ -226,6 +226,9 @@ func (m *Mesh) candidates(p *peer) []netip.AddrPort {
 		m.in.Rand.Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })
 		out = out[:maxCandidates]
 	}
+	// The first answer counts. Between ways that are as quick as each other, that is the
+	// one that was asked first: no NAT forgets about IPv6.
+	slices.SortStableFunc(out[sure:], func(a, b netip.AddrPort) int { return b.Addr().BitLen() - a.Addr().BitLen() })
 	return out
 }
 
