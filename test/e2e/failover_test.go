@@ -115,6 +115,9 @@ func TestFailingOver(t *testing.T) {
 	tw := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "what fails\ttrials\tmedian\tp90\tp99\tworst\tback after\tinterrupted then")
 	for i, f := range failures {
+		if len(outcomes[i]) == 0 {
+			continue
+		}
 		gaps := times(outcomes[i], func(o outcome) time.Duration { return o.gap })
 		back := times(outcomes[i], func(o outcome) time.Duration { return o.back })
 		loss := times(outcomes[i], func(o outcome) time.Duration { return o.loss })
