@@ -27,6 +27,7 @@ type Settings struct {
 
 	ConnectTo   []node.Name
 	AutoConnect bool
+	Proxy       Proxy // of outgoing meta connections
 
 	DeviceType string // tun, dummy
 	Device     string
@@ -126,6 +127,7 @@ func settings(r *Reader, self node.Name, dir string) Settings {
 
 		ConnectTo:   List(r, "ConnectTo", parsePeer(self)),
 		AutoConnect: r.Bool("AutoConnect"),
+		Proxy:       r.proxy(),
 
 		DeviceType: r.Word("DeviceType"),
 		Device:     r.Path("Device", dir),

@@ -234,7 +234,7 @@ func (d *Daemon) open() error {
 		LocalAddr:   localAddrTowards,
 	})
 	d.conns = metaconn.New(metaconn.Config{
-		Self: d.network().Name, Key: d.id.Key, RSAKey: d.id.RSAKey, Suite: s.Suite, Rand: rand.Reader,
+		Self: d.network().Name, NetName: d.opts.Layout.NetName, Proxy: s.Proxy, Key: d.id.Key, RSAKey: d.id.RSAKey, Suite: s.Suite, Rand: rand.Reader,
 		Event: d.event, Data: d.plane,
 		Invitation:  d.serveInvitation,
 		LoadHost:    d.loadHost,
@@ -304,6 +304,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 	})
 	defer inBackground(d.mendClashes)()
 	defer inBackground(d.watchClocks)()
+	defer inBackground(d.watchNetwork)()
 	var accepting sync.WaitGroup
 	for _, l := range d.tcp {
 		accepting.Go(func() {

@@ -40,9 +40,11 @@ type (
 		Conn          ConnID
 		Remote, Local netip.AddrPort
 	}
-	// Dialed: the TCP connection asked for by [Dial] stands.
+	// Dialed: the TCP connection asked for by [Dial] stands. To is which of its endpoints
+	// has answered; zero: the first. Remote is not valid if only a proxy knows it.
 	Dialed struct {
 		Conn          ConnID
+		To            Endpoint
 		Remote, Local netip.AddrPort
 	}
 	// Line: a line of clear text came in, without its newline. Only the first
@@ -176,13 +178,15 @@ type (
 type Effect interface{ effect() }
 
 type (
-	// Dial opens a TCP connection and answers Dialed or Closed. If To.Host is a name it
-	// is resolved and every address is tried. The whole takes at most Timeout
-	// for each address.
+	// Dial opens a TCP connection and answers Dialed or Closed. To and then the Others are
+	// tried, each with a little head start before the next; the first that answers is
+	// taken. A Host that is a name is resolved and every address is tried. The
+	// attempt with one address takes at most Timeout.
 	Dial struct {
 		Conn    ConnID
 		Node    node.Name
 		To      Endpoint
+		Others  []Endpoint
 		Timeout time.Duration
 	}
 	// SendLine sends one line of clear text (Text has no newline).
