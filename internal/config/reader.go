@@ -130,7 +130,9 @@ func (r *Reader) Word(name string) string {
 	if i := slices.IndexFunc(v.Words, same); i >= 0 {
 		return v.Words[i]
 	}
-	if slices.ContainsFunc(v.Unbuilt, same) {
+	if slices.ContainsFunc(v.Unbuilt, same) && v.Instead != "" {
+		r.bad(v, e, "not supported: %s", v.Instead)
+	} else if slices.ContainsFunc(v.Unbuilt, same) {
 		r.bad(v, e, "this version of tincan cannot do that yet, only %s", strings.Join(v.Words, ", "))
 	} else {
 		r.bad(v, e, "write one of %s", strings.Join(slices.Concat(v.Words, v.Unbuilt), ", "))

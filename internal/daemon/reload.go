@@ -78,6 +78,8 @@ func needRestart(old, new config.Settings) (names []string) {
 		{"FWMark", old.FWMark, new.FWMark},
 		{"UDPRcvBuf", old.UDPRcvBuf, new.UDPRcvBuf},
 		{"UDPSndBuf", old.UDPSndBuf, new.UDPSndBuf},
+		{"Mode", old.Mode, new.Mode},
+		{"DeviceStandby", old.DeviceStandby, new.DeviceStandby},
 		{"DeviceType", old.DeviceType, new.DeviceType},
 		{"Device", old.Device, new.Device},
 		{"Interface", old.Interface, new.Interface},

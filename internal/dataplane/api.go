@@ -70,7 +70,7 @@ func (p *Plane) SendEcho(e mesh.SendEcho) {
 	defer p.couriers.Put(c)
 	switch e.Way {
 	case mesh.EchoAsPackets:
-		c.seal(to, s, wire.TypeEcho, e.Data)
+		c.seal(to, s, wire.TypeEcho, e.Data, 0)
 	case mesh.EchoTCP:
 		if c.wrap(s, wire.TypeEcho, e.Data, to.id) {
 			c.byMeta(to, s, p.self, c.blob)

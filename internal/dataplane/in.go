@@ -209,6 +209,11 @@ func (r *receiver) datagram(addr netip.AddrPort, d []byte, direct bool) {
 
 	switch body := plain[at:]; plain[at-1] {
 	case wire.TypeIP:
+		if r.p.bridging {
+			r.restore(at)
+			r.p.drop(UnexpectedType)
+			return
+		}
 		r.deliver(at, len(body))
 	case wire.TypeProbe:
 		data := append([]byte(nil), body...)
@@ -315,7 +320,25 @@ func (r *receiver) finish() {
 func (r *receiver) output(n, count int, off device.Offload) {
 	r.batched.outPackets += count
 	r.batched.outputBytes += n
-	r.p.write(r.buf[:inBase+n], inBase, off)
+	start := inBase
+	if r.p.cfg.Ethernet {
+		start = r.addHeader(&off)
+	}
+	r.p.write(r.buf[:inBase+n], start, off)
+}
+
+// addHeader puts an Ethernet header in front of the packet at inBase, and returns where it begins.
+func (r *receiver) addHeader(off *device.Offload) (start int) {
+	start = inBase - ethernetLen
+	ethernetHeader(r.buf[start:])
+	r.p.overwriteMACs(r.buf[start:])
+	if off.NeedsCsum {
+		off.CsumStart += ethernetLen
+	}
+	if off.GSO != device.GSONone {
+		off.HdrLen += ethernetLen
+	}
+	return start
 }
 
 // flush ends a batch: nothing stays behind.

@@ -90,7 +90,7 @@ func (t *transmitter) sealLegacy() {
 			t.p.drop(NoSession)
 		} else {
 			t.out.buf = out
-			t.out.runs[t.way.sock].add(t.way.addr, out, start)
+			t.out.runs[t.way.sock].add(&t.way, out, start)
 			packets++
 			bytes += len(t.plain) - ethernetLen
 		}
@@ -126,6 +126,7 @@ func (c *courier) toLegacy(to *peer, s *state, frame []byte) {
 			if c.wrapLegacy(h, frame) {
 				hop.counters.out(1, len(frame)-ethernetLen)
 				c.p.sentTo(hop, c.now, len(frame))
+				way.tos = c.p.options.Load().tosOfFrame(frame)
 				c.send(way, c.blob)
 			}
 			return
@@ -242,6 +243,12 @@ func (r *receiver) openLegacy(from *peer, s *state, addr netip.AddrPort, d []byt
 		return nil
 	}
 	typ := binary.BigEndian.Uint16(frame[ethernetLen-2:])
+	if typ != 0 && r.p.bridging {
+		r.slow.side = append(r.slow.side[:0], frame...)
+		r.restore(at)
+		r.slow.fromFrame(from, r.slow.side)
+		return nil
+	}
 	if want, ok := packet.EtherTypeOf(frame[ethernetLen:]); typ != 0 && ok && want == typ {
 		r.from, r.state = from, s
 		r.deliver(at, len(frame)-ethernetLen)

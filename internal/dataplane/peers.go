@@ -260,6 +260,7 @@ type path struct {
 	addr   netip.AddrPort
 	sock   int
 	direct bool // from us to the destination: ids of the destination are zero
+	tos    uint8
 }
 
 // udpPath chooses the way of a record to to (8.4 of the tinc 1.1 protocol). size

@@ -28,6 +28,12 @@
 // Everything unusual leaves these two roads for slow (slow.go), packet by packet.
 // What it seals on the way leaves with the rest of the batch.
 //
+// # Frames (frames.go)
+//
+// In the modes switch and hub not packets are carried but whole Ethernet frames, in records of
+// a type of their own. What comes from the device teaches the brain which MAC addresses
+// are on our side.
+//
 // # Nodes of tinc 1.0 (legacy.go)
 //
 // They have no ids and no sessions from end to end, but a legacy.Link with every
@@ -88,6 +94,13 @@ type Config struct {
 	// Meta finds the data road of a connection, nil if it is gone.
 	Meta    func(mesh.ConnID) Meta
 	Options Options
+	// Mode says by what packets are routed.
+	Mode route.Mode
+	// Ethernet says that the device carries frames. If it does not in a mode that
+	// routes frames, packets get a header without addresses.
+	Ethernet bool
+	// MAC is the address of an Ethernet device. Only [route.ByAddress] asks for it.
+	MAC [6]byte
 	// Compression is the level that nodes with an SPTPS session were told to pack with.
 	Compression int
 	Now         func() time.Time // nil: time.Now
@@ -126,6 +139,7 @@ type Plane struct {
 	laps     laps
 	searched pacer  // the last search among all legacy nodes
 	v4       []bool // by socket: it is one for IPv4
+	bridging bool   // frames are routed, not packets
 }
 
 // New returns a plane that knows no peers and no routes. It takes over the device and
@@ -143,6 +157,7 @@ func New(cfg Config) *Plane {
 		laps:     laps{seed: maphash.MakeSeed()},
 	}
 	p.selfID = p.self.id
+	p.bridging = cfg.Mode != route.ByAddress
 	// Times are counted from an hour before the start, so that zero means never.
 	p.start = cfg.Now().Add(-time.Hour)
 	for _, s := range cfg.Sockets {

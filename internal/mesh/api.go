@@ -147,6 +147,11 @@ type (
 		Data   []byte
 	}
 
+	// LearnMAC: a frame with this source address came from our own device. The data plane
+	// says it again every ten seconds or more often while there are such frames,
+	// and bounds how many new addresses it reports.
+	LearnMAC struct{ MAC [6]byte }
+
 	// Echo: measure a way to Node, once. It is answered by one EchoResult with the same ID.
 	Echo struct {
 		ID      uint64
@@ -429,6 +434,8 @@ type Config struct {
 	UDPDiscoveryKeepalive            time.Duration
 	UDPDiscoveryTimeout              time.Duration
 	UDPInfoInterval, MTUInfoInterval time.Duration
+	// MACExpire is how long a MAC address is ours after its last frame, 600 s if zero.
+	MACExpire time.Duration
 	// StaleAfter is how long what an unreachable node has announced is kept, a day if zero.
 	StaleAfter time.Duration
 }

@@ -18,6 +18,7 @@ func (CameIndirectly) event() {}
 func (Relayed) event()        {}
 func (Undecodable) event()    {}
 func (TooLong) event()        {}
+func (LearnMAC) event()       {}
 func (NetworkChanged) event() {}
 func (EchoIn) event()         {}
 func (Echo) event()           {}

@@ -76,6 +76,8 @@ type Mesh struct {
 	dirty       map[*peer]struct{} // peers whose state may have to be published
 	orphans     []node.Name        // lost neighbours whose edge to us is to be withdrawn if they are now unreachable
 
+	learned learned // MAC addresses on our side
+
 	keysExpire time.Time // when the keys that we gave to nodes of tinc 1.0 do, zero: there are none
 
 	tree    []node.Name // neighbours in the broadcast tree
@@ -151,6 +153,7 @@ func withDefaults(c Config) Config {
 	def(&c.UDPDiscoveryTimeout, 30*time.Second)
 	def(&c.UDPInfoInterval, 5*time.Second)
 	def(&c.MTUInfoInterval, 5*time.Second)
+	def(&c.MACExpire, 10*time.Minute)
 	def(&c.StaleAfter, 24*time.Hour)
 	if c.TunnelServer {
 		c.StrictSubnets = true
@@ -245,6 +248,8 @@ func (m *Mesh) Handle(now time.Time, ev Event) {
 		m.undecodable(e)
 	case TooLong:
 		m.tooLong(e)
+	case LearnMAC:
+		m.learnMAC(e.MAC)
 	case NetworkChanged:
 		m.networkChanged(e)
 	case EchoIn:

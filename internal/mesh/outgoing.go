@@ -466,12 +466,13 @@ func (m *Mesh) reconfigure(c Config) {
 // replaceOwnSubnets announces and withdraws our own subnets.
 func (m *Mesh) replaceOwnSubnets(list []subnet.Subnet) {
 	for _, s := range sortedSubnets(m.self) {
-		if !slices.Contains(list, s) {
+		if !slices.Contains(list, s) && !m.learned.has(s) {
 			m.dropSubnet(m.self, s)
 			m.floodSubnet(m.deletedSubnet(m.cfg.Name, s))
 		}
 	}
 	for _, s := range list {
+		delete(m.learned.until, s) // it is ours for good now
 		if _, ok := m.self.subnets[s]; !ok {
 			m.putSubnet(m.self, s)
 			m.floodSubnet(m.addedSubnet(m.cfg.Name, s))

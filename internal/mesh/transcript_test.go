@@ -244,6 +244,12 @@ func (p *player) input(line string) []Effect {
 	case "large":
 		n, _ := strconv.Atoi(word(1))
 		ev = Large{Node: node.Name(word(0)), Size: n}
+	case "learn":
+		s, err := subnet.Parse(word(0))
+		if err != nil {
+			p.t.Fatalf("%q: %v", line, err)
+		}
+		ev = LearnMAC{MAC: s.MAC()}
 	case "traffic":
 		ev = Traffic{Node: node.Name(word(0))}
 	case "changed":
@@ -443,6 +449,12 @@ func (p *player) config(self node.Name, options []string) Config {
 			subnets = append(subnets, value)
 		case "nosubnet":
 			subnets = nil
+		case "macexpire":
+			d, err := time.ParseDuration(value)
+			if err != nil {
+				p.t.Fatal(err)
+			}
+			cfg.MACExpire = d
 		case "auto":
 			cfg.AutoConnect = true
 		case "strict":
