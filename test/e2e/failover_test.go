@@ -238,6 +238,13 @@ func failures() []failure {
 			a, b := w.pair()
 			return &scene{w.datagrams(a, b), w.direct(a, b), w.roams(b), func() {}, false}
 		}},
+		{"a NAT is restarted, echoes", 50, false, 2 * time.Second, func(w *world) *scene {
+			a, b := w.node("left"), w.natted("right", lab.Symmetric)
+			a.found()
+			a.up()
+			b.joins(a.invite(b.Name()))
+			return &scene{w.echoes(b, a), w.direct(a, b), func() { w.must(b.gate.ForgetNAT()) }, func() {}, false}
+		}},
 		{"MTU, a TCP stream", 30, false, time.Second, func(w *world) *scene {
 			a, b := w.pair()
 			w.must(b.link.Quality(lab.Quality{Rate: 20e6, Delay: 5 * time.Millisecond}))
