@@ -58,7 +58,7 @@ soak:
 	SOAK_TRIALS=$(SOAK_TRIALS) $(SOAK) LongLink | $(QUIET)
 
 packages:
-	@scripts/packages nft:nftables gcc:build-essential tincd:tinc ip:iproute2
+	@scripts/packages nft:nftables gcc:build-essential tincd:tinc ip:iproute2 systemctl:systemd nsenter:util-linux
 
 clean:
 	rm -rf bin

@@ -137,7 +137,7 @@ func TestDeviceTypes(t *testing.T) {
 		n[0].start()
 		n[1].up()
 		c := &card{s: &segments{world: w}}
-		joined, frame := joinGroup(w, n[0].Host), etherFrame(broadcastMAC, macOf(1), 0x88b5, []byte("by multicast"))
+		joined, frame := groupMember(w, n[0].Host), etherFrame(broadcastMAC, macOf(1), 0x88b5, []byte("by multicast"))
 		c.dev = rawOn(w, n[1], "home")
 		c.awaits(frame, func() { w.must(second(joined.out.Write(frame))) })
 		answer := etherFrame(macOf(1), macOf(2), 0x88b5, []byte("to the group"))

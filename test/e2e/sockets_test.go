@@ -39,15 +39,15 @@ func outThrough(conn *net.UDPConn, iface *net.Interface, group netip.Addr) error
 	return err
 }
 
-// groupMember is a program that has joined the group 239.1.2.3 7000 on a host.
-type groupMember struct {
+// subscriber is a program that has joined the group 239.1.2.3 7000 on a host.
+type subscriber struct {
 	in  *net.UDPConn
 	out net.Conn
 }
 
-func joinGroup(w *world, h *lab.Host) *groupMember {
+func groupMember(w *world, h *lab.Host) *subscriber {
 	w.Helper()
-	m := &groupMember{}
+	m := &subscriber{}
 	w.must(h.Do(func() (err error) {
 		group := net.UDPAddrFromAddrPort(netip.MustParseAddrPort("239.1.2.3:7000"))
 		if m.in, err = net.ListenMulticastUDP("udp4", nil, group); err != nil {
@@ -61,7 +61,7 @@ func joinGroup(w *world, h *lab.Host) *groupMember {
 }
 
 // hears tells whether the frame comes within a moment.
-func (m *groupMember) hears(frame []byte) bool {
+func (m *subscriber) hears(frame []byte) bool {
 	var buf [2000]byte
 	_ = m.in.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
 	for {
