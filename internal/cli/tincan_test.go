@@ -105,7 +105,7 @@ func TestLifeOfANode(t *testing.T) {
 		t.Errorf("after add: %s", got)
 	}
 	// One that the node does not like leaves it as it was.
-	if got := tincan("set", "Mode", "switch").must(t).err; !strings.Contains(got, "did not accept") {
+	if got := tincan("set", "Mode", "bus").must(t).err; !strings.Contains(got, "did not accept") {
 		t.Errorf("after a bad change: %s", got)
 	}
 	tincan("reload").refused(t)
