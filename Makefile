@@ -45,7 +45,7 @@ e2e:
 	$(GO) test -count=1 -parallel 4 -timeout 15m ./test/e2e
 
 packages:
-	@scripts/packages nft:nftables gcc:build-essential tincd:tinc ip:iproute2
+	@scripts/packages nft:nftables gcc:build-essential tincd:tinc ip:iproute2 busybox:busybox
 
 clean:
 	rm -rf bin
