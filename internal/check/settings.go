@@ -20,13 +20,7 @@ type effect struct {
 // missing is what it means that a variable does nothing here.
 var missing = map[string]effect{
 	"DisableBuggyPeers": {Note, "there is nothing for it to do", ""},
-	"GraphDumpFile":     {Note, "no file is written", "tincan dump graph prints the graph whenever you want it"},
-	"Hostnames":         {Note, "addresses in the log stay numbers", ""},
 	"IffOneQueue":       {Note, "today's kernels ignore it", ""},
-	"MinTimeout":        {Note, "the first attempt to connect again comes after a second", ""},
-	"ProcessPriority":   {Note, "the process keeps its priority", "set it where the program is started, for example with Nice= in a unit of systemd"},
-	"Proxy":             {Breaks, "connections are made without the proxy", "if the proxy is the only way out, stay with tinc for now"},
-	"Sandbox":           {Note, "there is no sandbox", ""},
 	"UPnP":              {Note, "no port is opened in the router", "forward the port by hand if others cannot connect"},
 	"UPnPDiscoverWait":  {Note, "there is no UPnP", ""},
 	"UPnPRefreshPeriod": {Note, "there is no UPnP", ""},

@@ -105,12 +105,12 @@ func TestLifeOfANode(t *testing.T) {
 		t.Errorf("after add: %s", got)
 	}
 	// One that the node does not like leaves it as it was.
-	if got := tincan("set", "Mode", "bus").must(t).err; !strings.Contains(got, "did not accept") {
+	if got := tincan("set", "--force", "DeviceType", "vde").must(t).err; !strings.Contains(got, "did not accept") {
 		t.Errorf("after a bad change: %s", got)
 	}
 	tincan("reload").refused(t)
 	tincan("status").must(t)
-	tincan("del", "Mode").must(t)
+	tincan("del", "DeviceType").must(t)
 
 	tincan("down").must(t)
 	for _, f := range []string{"pid", "pid.socket"} {

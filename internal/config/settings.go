@@ -27,6 +27,7 @@ type Settings struct {
 
 	ConnectTo   []node.Name
 	AutoConnect bool
+	Proxy       Proxy // of outgoing meta connections
 
 	DeviceType    string // tun, tap, dummy, fd, raw_socket, multicast
 	DeviceStandby bool   // the interface is up only while another node can be reached
@@ -130,6 +131,7 @@ func settings(r *Reader, self node.Name, dir string) Settings {
 
 		ConnectTo:   List(r, "ConnectTo", parsePeer(self)),
 		AutoConnect: r.Bool("AutoConnect"),
+		Proxy:       r.proxy(),
 
 		DeviceType:    r.Word("DeviceType"),
 		DeviceStandby: r.Bool("DeviceStandby"),

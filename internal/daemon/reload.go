@@ -43,6 +43,7 @@ func (d *Daemon) reload() error {
 		d.log.names.on.Store(n.Settings.Hostnames)
 		d.script.Configure(scripts)
 		d.plane.SetOptions(plane)
+		d.conns.SetProxy(n.Settings.Proxy)
 		d.brain.Handle(now(), mesh.Reconfigured{Config: cfg})
 		for _, k := range d.brain.Subnets() { // an address that is new to us may be old to others
 			if k.Reachable && k.Owner != n.Name {

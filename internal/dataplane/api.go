@@ -129,6 +129,7 @@ func (p *Plane) FrameFromMeta(hop node.Name, frame []byte) {
 	c := p.courier()
 	defer p.couriers.Put(c)
 	c.byTCP = !s.tcpOnly()
+	p.cameIndirectly(from, from, true, c.now)
 	c.fromFrame(from, frame)
 }
 
@@ -207,7 +208,6 @@ func (p *Plane) echoIn(from, hop *peer, e mesh.EchoIn) {
 
 // relayedOne reports that something of from was passed on to to.
 func (p *Plane) relayedOne(from, to *peer, now time.Duration) {
-	p.traffic(to, now)
 	p.event(p.relayed.of(from.id, to.id), now, newsEvery, func() mesh.Event {
 		return mesh.Relayed{From: from.name, To: to.name}
 	})

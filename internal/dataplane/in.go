@@ -197,8 +197,14 @@ func (r *receiver) datagram(addr netip.AddrPort, d []byte, direct bool) {
 	}
 	switch {
 	case !direct:
-		r.p.cameIndirectly(r.from, r.hopOf(addr), false, r.now)
-	case addr != r.state.Addr:
+		hop := r.hopOf(addr)
+		if hop != nil {
+			r.p.heardFrom(hop)
+		}
+		r.p.cameIndirectly(r.from, hop, false, r.now)
+	case addr == r.state.Addr:
+		r.p.heardFrom(r.from)
+	default:
 		from, sock := r.from, r.sock
 		r.p.event(&from.heard, r.now, heardEvery, func() mesh.Event {
 			return mesh.HeardFrom{Node: from.name, Addr: addr, Sock: sock}
@@ -459,10 +465,11 @@ func (r *receiver) relay(addr netip.AddrPort, rest []byte, size int) int {
 	}
 	way, ok := r.p.udpPath(to, s, false, len(first)-minDatagram, r.options.TCPOnly)
 	switch {
-	case way.relay == hop || !ok && s.next == hop:
+	case way.relay == hop || !ok && s.next == hop, hop != r.from && r.p.laps.again(first):
 		r.p.dropN(Loop, count)
 	case ok:
 		r.relays[way.sock].addRun(udp.Run{To: way.addr, Buf: rest[:end], Size: len(first)})
+		r.p.sentTo(way.relay, r.now, len(first)-minDatagram+ethernetLen)
 		r.p.relayedOne(r.from, to, r.now)
 	default:
 		for b := rest[:end]; len(b) > 0; b = b[min(size, len(b)):] {

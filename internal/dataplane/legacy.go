@@ -125,6 +125,7 @@ func (c *courier) toLegacy(to *peer, s *state, frame []byte) {
 		if way, ok := c.p.legacyPath(hop, h, len(frame), tcpOnly); ok {
 			if c.wrapLegacy(h, frame) {
 				hop.counters.out(1, len(frame)-ethernetLen)
+				c.p.sentTo(hop, c.now, len(frame))
 				way.tos = c.p.options.Load().tosOfFrame(frame)
 				c.send(way, c.blob)
 			}
@@ -229,7 +230,9 @@ func (r *receiver) openLegacy(from *peer, s *state, addr netip.AddrPort, d []byt
 	if from.bad.Load() != 0 {
 		from.bad.Store(0)
 	}
-	if addr != s.Addr {
+	if addr == s.Addr {
+		r.p.heardFrom(from)
+	} else {
 		sock := r.sock
 		r.p.event(&from.heard, r.now, heardEvery, func() mesh.Event {
 			return mesh.HeardFrom{Node: from.name, Addr: addr, Sock: sock}

@@ -222,12 +222,17 @@ func (t *transmitter) towards(to *peer, p []byte, size, frame, least int) bool {
 		return false
 	}
 	v := s
-	if s.via != to {
+	switch {
+	case s.relay != nil:
+		if v = s.relay.state.Load(); o.DirectOnly || !v.takes(frame) {
+			return false
+		}
+	case s.via != to:
 		if v = s.via.state.Load(); v == nil || o.DirectOnly {
 			return false
 		}
 	}
-	if frame > max(v.MTU, least) || s.Adjacent && frame > s.MinMTU {
+	if frame > max(v.MTU, least) || s.Adjacent && s.relay == nil && frame > s.MinMTU {
 		return false
 	}
 	var ok bool
@@ -236,6 +241,9 @@ func (t *transmitter) towards(to *peer, p []byte, size, frame, least int) bool {
 		t.to = to
 		t.way.tos = o.tos(p)
 		t.p.traffic(to, t.now)
+		if ok {
+			t.p.sentTo(to, t.now, frame)
+		}
 		return ok
 	}
 	if s.Compression != compress.None {
@@ -253,6 +261,7 @@ func (t *transmitter) towards(to *peer, p []byte, size, frame, least int) bool {
 	}
 	copy(t.ids[6:], t.p.selfID[:])
 	t.p.traffic(to, t.now)
+	t.p.sentTo(t.way.relay, t.now, frame)
 	return true
 }
 

@@ -45,7 +45,8 @@
 // # Goroutines and locks
 //
 // One goroutine reads the device, one receives from each socket; each owns its
-// buffers. Readers of meta connections and the brain's goroutine come in
+// buffers. One more looks for peers that have fallen silent, while there is
+// traffic (silence.go). Readers of meta connections and the brain's goroutine come in
 // through [Plane.FromMeta], [Plane.Tunnelled], [Plane.SendProbe] and borrow a
 // courier. State of peers, routes and options is read through
 // atomic pointers. The locks, in the order in which they may be taken: publishing, the slow
@@ -57,6 +58,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"net/netip"
 	"os"
 	"sync"
@@ -132,6 +134,9 @@ type Plane struct {
 	drops    [reasonCount]atomic.Uint64
 	unrouted [route.Reasons]atomic.Uint64
 	relayed  pairPacer
+	watching atomic.Bool   // watch is awake
+	wake     chan struct{} // one token, for watch
+	laps     laps
 	searched pacer  // the last search among all legacy nodes
 	v4       []bool // by socket: it is one for IPv4
 	bridging bool   // frames are routed, not packets
@@ -148,6 +153,8 @@ func New(cfg Config) *Plane {
 		self:     newPeer(cfg.Self),
 		everyone: newPeer(""),
 		names:    make(map[node.Name]*peer),
+		wake:     make(chan struct{}, 1),
+		laps:     laps{seed: maphash.MakeSeed()},
 	}
 	p.selfID = p.self.id
 	p.bridging = cfg.Mode != route.ByAddress
@@ -178,6 +185,7 @@ func (p *Plane) Run(ctx context.Context) error {
 		})
 	}
 	run("read from the virtual interface", newTransmitter(p).run)
+	run("watch for silence", p.watch)
 	for i, s := range p.cfg.Sockets {
 		run("receive on "+s.Local().String(), newReceiver(p, i).run)
 	}

@@ -105,7 +105,7 @@ func (c *courier) sendTo(to *peer, frame []byte) {
 	switch {
 	case c.p.bridging && len(frame) > maxData:
 		c.p.drop(OverLong)
-	case s.Adjacent && (s.Tunnel == nil || len(frame) > s.MinMTU):
+	case s.Adjacent && (s.Tunnel == nil || len(frame) > s.MinMTU && !s.relayed(len(frame), c.p.options.Load().TCPOnly)):
 		c.byPacket(to, s, frame)
 	case s.Tunnel == nil:
 		c.p.dropN(Overheld, c.p.held.add(to, frame, c.now))
@@ -137,6 +137,11 @@ func (c *courier) seal(to *peer, s *state, typ byte, data []byte, tos uint8) {
 		c.byMeta(to, s, c.p.self, c.blob)
 		return
 	}
+	sent := len(data)
+	if typ&wire.TypeFrame == 0 {
+		sent += ethernetLen
+	}
+	c.p.sentTo(way.relay, c.now, sent)
 	way.tos = tos
 	c.send(way, c.blob)
 }
@@ -332,10 +337,11 @@ func (c *courier) pass(to, from, hop *peer, blob []byte) {
 	}
 	way, ok := c.p.udpPath(to, s, false, len(blob)-minDatagram, c.p.options.Load().TCPOnly)
 	switch {
-	case hop != nil && (way.relay == hop || !ok && s.next == hop):
+	case hop != nil && (way.relay == hop || !ok && s.next == hop), hop != from && c.p.laps.again(blob):
 		c.p.drop(Loop)
 		return
 	case ok:
+		c.p.sentTo(way.relay, c.now, len(blob)-minDatagram+ethernetLen)
 		c.send(way, blob)
 	default:
 		c.byMeta(to, s, from, blob)

@@ -96,10 +96,14 @@ func (w *world) Node(name node.Name) (route.Node, bool) {
 	if s == nil {
 		return route.Node{}, false
 	}
+	via := s.Via
+	if s.relay != nil {
+		via = s.Relay
+	}
 	return route.Node{
 		Reachable: s.Reachable,
 		NextHop:   s.NextHop,
-		Via:       s.Via,
+		Via:       via,
 		MTU:       s.MTU,
 		ClampMSS:  wire.Options(s.Options).Has(wire.ClampMSS),
 	}, true

@@ -40,9 +40,11 @@ type (
 		Conn          ConnID
 		Remote, Local netip.AddrPort
 	}
-	// Dialed: the TCP connection asked for by [Dial] stands.
+	// Dialed: the TCP connection asked for by [Dial] stands. To is which of its endpoints
+	// has answered; zero: the first. Remote is not valid if only a proxy knows it.
 	Dialed struct {
 		Conn          ConnID
+		To            Endpoint
 		Remote, Local netip.AddrPort
 	}
 	// Line: a line of clear text came in, without its newline. Only the first
@@ -79,6 +81,21 @@ type (
 	// Traffic: the data plane was given packets for Node. It is sent at once
 	// for the first packet and then at most every 250 ms.
 	Traffic struct{ Node node.Name }
+	// Silent: datagrams go directly to Node (for itself or to be passed on), and nothing
+	// authentic has come from its address for so long. Said after 100 ms and at most every
+	// 100 ms; Heard follows when it is heard again.
+	Silent struct {
+		Node node.Name
+		For  time.Duration
+	}
+	// Heard: Node, of whose silence the brain was told, was heard again at its address.
+	Heard struct{ Node node.Name }
+	// Large: frames of up to Size bytes go directly to Node. At most four times a
+	// second, and only if they are above 600 bytes.
+	Large struct {
+		Node node.Name
+		Size int
+	}
 	// ProbeIn: a record of type 4 from Node was opened. Data is the whole
 	// probe. Direct is true if the datagram had the all-zero destination id.
 	// For a node that speaks the protocol of tinc 1.0: a frame with EtherType 0 came by UDP, which
@@ -166,13 +183,15 @@ type (
 type Effect interface{ effect() }
 
 type (
-	// Dial opens a TCP connection and answers Dialed or Closed. If To.Host is a name it
-	// is resolved and every address is tried. The whole takes at most Timeout
-	// for each address.
+	// Dial opens a TCP connection and answers Dialed or Closed. To and then the Others are
+	// tried, each with a little head start before the next; the first that answers is
+	// taken. A Host that is a name is resolved and every address is tried. The
+	// attempt with one address takes at most Timeout.
 	Dial struct {
 		Conn    ConnID
 		Node    node.Name
 		To      Endpoint
+		Others  []Endpoint
 		Timeout time.Duration
 	}
 	// SendLine sends one line of clear text (Text has no newline).
@@ -330,6 +349,7 @@ type PeerState struct {
 	NextHop     node.Name // adjacent node towards it
 	Via         node.Name // last node that is reached by direct UDP; NextHop if we ourselves are it (effective via)
 	ViaSelf     bool      // the path search gave ourselves as via
+	Relay       node.Name // who relays our own packets for it by UDP, ahead of Via; "": nobody was chosen
 	Options     uint32    // option bits, protocol minor in the top byte
 	Addr        netip.AddrPort
 	Sock        int           // socket that Addr was heard on, -1 unknown
@@ -398,6 +418,8 @@ type Config struct {
 	TunnelServer             bool
 	NoUDPDiscovery           bool
 	NoLocalDiscovery         bool
+	NoRelay                  bool // ask not to be chosen as a relay
+	DirectOnly               bool // choose no relays
 	Echoes                   bool // announce that we answer echoes, and measure with them
 	PMTU                     int
 	ReplayWindow             int  // in packets; 0: the default, negative: none

@@ -57,9 +57,6 @@ type echoed struct {
 	seen        netip.AddrPort
 }
 
-// byUDP tells whether both directions went by UDP all the way, as far as the ends can tell.
-func (e echoed) byUDP() bool { return !e.lost && !e.there.TCP && !e.back.TCP }
-
 // echoBudget bounds the answers to one node.
 type echoBudget struct {
 	since time.Time
@@ -187,6 +184,9 @@ func (m *Mesh) leavesByUDP(p *peer, size int) bool {
 // firstHop is the node that gets a record of ours for p by UDP, of size bytes of data. ok is
 // false if it goes over a meta connection, then to the next hop.
 func (m *Mesh) firstHop(p *peer, size int) (hop *peer, ok bool) {
+	if w := p.relaying.chosen; w != nil && m.passes(w.relay, size) {
+		return w.relay, true
+	}
 	hop = m.nodes[p.path.NextHop]
 	if via := m.effectiveVia(p); via != nil && via != hop && m.passes(via, size) {
 		hop = via
@@ -217,8 +217,8 @@ func (m *Mesh) echo(e Echo) {
 	case e.Via != "" && !m.nodes[e.Via].road.confirmed:
 		fail("there is no UDP path to %s", e.Via)
 	case !m.answersEchoes(p):
-		if p.road.confirmed && p.road.rtt > 0 && e.Way != EchoTCP && e.Via == "" {
-			m.emit(EchoResult{ID: e.ID, Node: p.name, RTT: p.road.rtt, Probed: true})
+		if p.road.confirmed && p.road.rtt.mean > 0 && e.Way != EchoTCP && e.Via == "" {
+			m.emit(EchoResult{ID: e.ID, Node: p.name, RTT: p.road.rtt.mean, Probed: true})
 			return
 		}
 		m.emit(EchoResult{ID: e.ID, Node: p.name, Err: ErrNoEchoes})

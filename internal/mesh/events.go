@@ -9,6 +9,9 @@ func (Closed) event()         {}
 func (HostLoaded) event()     {}
 func (Reconfigured) event()   {}
 func (Traffic) event()        {}
+func (Silent) event()         {}
+func (Heard) event()          {}
+func (Large) event()          {}
 func (ProbeIn) event()        {}
 func (HeardFrom) event()      {}
 func (CameIndirectly) event() {}

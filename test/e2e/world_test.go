@@ -27,6 +27,8 @@ type world struct {
 	internet *lab.Router
 	families []string // of the underlay
 	nodes    []*node
+	cables   bool        // nodes are attached by cables
+	rules    []*lab.Rule // of fails, until lift
 }
 
 // node is a host with a tincan (or a tinc) on it. The network is always called home.
@@ -34,6 +36,7 @@ type node struct {
 	*lab.Host
 	w      *world
 	kind   kind
+	args   []string // further ones of its daemon
 	daemon *lab.Process
 	link   *lab.Link
 
@@ -72,7 +75,11 @@ func (w *world) node(name string) *node {
 	w.must(err)
 	w.nodes = append(w.nodes, &node{Host: h, w: w})
 	n := w.nodes[len(w.nodes)-1]
-	n.link, err = w.internet.Attach(h, w.prefixes()...)
+	attach := w.internet.Attach
+	if w.cables {
+		attach = w.internet.Cable
+	}
+	n.link, err = attach(h, w.prefixes()...)
 	w.must(err)
 	return n
 }
@@ -125,7 +132,7 @@ func (n *node) try(args ...string) (string, error) {
 // start starts the daemon and returns at once.
 func (n *node) start() {
 	n.w.Helper()
-	cmd := n.Command(n.kind.daemon()[0], n.kind.daemon()[1:]...)
+	cmd := n.Command(n.kind.daemon()[0], append(n.kind.daemon()[1:], n.args...)...)
 	cmd.Env = append(os.Environ(), "GOTRACEBACK=all")
 	daemon, err := n.StartCommand(cmd)
 	n.w.must(err)
