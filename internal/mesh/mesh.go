@@ -278,6 +278,7 @@ type peer struct {
 	reachable bool
 	born      time.Time      // when it was first heard of
 	since     time.Time      // of the last change of reachability, zero: never
+	hidden    bool           // not listed: somebody wanted it forgotten
 	announced netip.AddrPort // its address when it became reachable, for scripts
 	conn      *conn          // activated meta connection
 	greeting  *timer         // of greet
@@ -451,7 +452,7 @@ func (m *Mesh) reachabilityChanged(p *peer) {
 			}
 		}
 		m.logf(1, Info, "node %s became reachable", p.name)
-		p.announced = p.road.addr
+		p.announced, p.hidden = p.road.addr, false
 		m.emit(NodeUp{Node: p.name, Addr: p.road.addr})
 		for _, s := range subnets {
 			m.emit(SubnetUp{Owner: p.name, Subnet: s, Addr: p.road.addr})
