@@ -2,12 +2,13 @@
 # make demo       show it: three hosts, a mesh, a killed inviter (no root needed)
 # make check      what can be checked without running a daemon; fast
 # make test       everything
+# make soak       what is measured with many trials; takes an hour
 
 GO ?= go
 # By number, not by time: at the end of a time the go command sometimes fails by itself.
 FUZZTIME ?= 5000x
 
-.PHONY: build demo check cross test unit race fuzz e2e packages clean
+.PHONY: build demo check cross test unit race fuzz e2e soak packages clean
 
 # Without cgo: one static file, and -R works.
 build:
@@ -43,6 +44,11 @@ fuzz:
 # One package after the other and nothing beside it: these tests look at the clock.
 e2e:
 	$(GO) test -count=1 -parallel 4 -timeout 15m ./test/e2e
+
+# The same with large numbers; takes an hour. The figures go into docs/reliability.md.
+SOAK_TRIALS ?= 100
+soak:
+	SOAK_TRIALS=$(SOAK_TRIALS) $(GO) test -count=1 -parallel 4 -timeout 120m ./test/e2e -run 'Soak|WhoMeetsWhom|FailingOver|LongLink' -v | grep -v ' tincan: \| tincd: '
 
 packages:
 	@scripts/packages nft:nftables gcc:build-essential tincd:tinc ip:iproute2

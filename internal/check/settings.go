@@ -28,7 +28,6 @@ var missing = map[string]effect{
 	"MinTimeout":          {Note, "the first attempt to connect again comes after a second", ""},
 	"PriorityInheritance": {Note, "packets of the VPN do not take over the priority of what is in them", ""},
 	"ProcessPriority":     {Note, "the process keeps its priority", "set it where the program is started, for example with Nice= in a unit of systemd"},
-	"Proxy":               {Breaks, "connections are made without the proxy", "if the proxy is the only way out, stay with tinc for now"},
 	"Sandbox":             {Note, "there is no sandbox", ""},
 	"UPnP":                {Note, "no port is opened in the router", "forward the port by hand if others cannot connect"},
 	"UPnPDiscoverWait":    {Note, "there is no UPnP", ""},

@@ -37,8 +37,6 @@ func TestPoolWarnings(t *testing.T) {
 		{"unknown variable", "Prot = 1", "f:1: Prot is not a variable that this program knows; it is ignored"},
 		{"twice", "Port = 1\nport = 2", "f:2: this Port is ignored, the one at f:1 counts; remove one of them"},
 		{"several are fine", "ConnectTo = a\nConnectTo = b", ""},
-		{"not built yet", "Proxy = exec x", "f:1: Proxy is recognised but has no effect yet"},
-		{"not built yet, but the default", "Compression = 0\nProxy = NONE", ""},
 		{"pointless", "IffOneQueue = yes", "f:1: IffOneQueue has no effect: today's kernels ignore it"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -27,12 +27,14 @@ type Settings struct {
 
 	ConnectTo   []node.Name
 	AutoConnect bool
+	Proxy       Proxy // of outgoing meta connections
 
-	DeviceType string // tun, dummy
-	Device     string
-	Interface  string         // "": NetName, else the kernel's choice
-	Ifconfig   []netip.Prefix // addresses of the interface, host bits set
-	Routes     []Route
+	DeviceType    string // tun, tap, dummy, fd, raw_socket, multicast
+	DeviceStandby bool   // the interface is up only while another node can be reached
+	Device        string
+	Interface     string         // "": NetName, else the kernel's choice
+	Ifconfig      []netip.Prefix // addresses of the interface, host bits set
+	Routes        []Route
 	// AutoAddress: Ifconfig was chosen by an inviter and may be replaced if
 	// another node turns out to have the same address.
 	AutoAddress bool
@@ -41,16 +43,19 @@ type Settings struct {
 	KeyDistribution     string
 	KeyDistributionPort int
 
-	Mode             string // router
-	Forwarding       string // internal, off
-	Broadcast        bool   // along the minimum spanning tree, else not at all
+	Mode             string // router, switch, hub
+	Forwarding       string // internal, kernel, off
+	Broadcast        string // mst, direct, no
 	BroadcastSubnets []subnet.Subnet
-	Subnets          []subnet.Subnet // our own
-	DecrementTTL     bool
-	DirectOnly       bool
-	ClampMSS         bool
-	StrictSubnets    bool
-	TunnelServer     bool
+	MACExpire        time.Duration
+	// PriorityInheritance: datagrams have the TOS or traffic class of what is in them.
+	PriorityInheritance bool
+	Subnets             []subnet.Subnet // our own
+	DecrementTTL        bool
+	DirectOnly          bool
+	ClampMSS            bool
+	StrictSubnets       bool
+	TunnelServer        bool
 
 	IndirectData   bool
 	TCPOnly        bool
@@ -126,21 +131,26 @@ func settings(r *Reader, self node.Name, dir string) Settings {
 
 		ConnectTo:   List(r, "ConnectTo", parsePeer(self)),
 		AutoConnect: r.Bool("AutoConnect"),
+		Proxy:       r.proxy(),
 
-		DeviceType: r.Word("DeviceType"),
-		Device:     r.Path("Device", dir),
-		Interface:  r.String("Interface"),
-		Ifconfig:   List(r, "Ifconfig", parseIfconfig),
-		Routes:     List(r, "Route", parseRoute),
+		DeviceType:    r.Word("DeviceType"),
+		DeviceStandby: r.Bool("DeviceStandby"),
+		Interface:     r.String("Interface"),
+		Ifconfig:      List(r, "Ifconfig", parseIfconfig),
+		Routes:        List(r, "Route", parseRoute),
 
 		AutoAddress: r.Bool("AutoAddress"),
 
 		KeyDistribution:     r.Word("KeyDistribution"),
 		KeyDistributionPort: r.Int("KeyDistributionPort"),
 
-		Mode:             r.Word("Mode"),
-		Forwarding:       r.Word("Forwarding"),
-		Broadcast:        r.Word("Broadcast") != "no",
+		Mode:       r.Word("Mode"),
+		Forwarding: r.Word("Forwarding"),
+		Broadcast:  r.Word("Broadcast"),
+		MACExpire:  r.Duration("MACExpire"),
+
+		PriorityInheritance: r.Bool("PriorityInheritance"),
+
 		BroadcastSubnets: List(r, "BroadcastSubnet", subnet.ParseLocal),
 		Subnets:          List(r, "Subnet", subnet.ParseLocal),
 		DecrementTTL:     r.Bool("DecrementTTL"),
@@ -197,6 +207,13 @@ func settings(r *Reader, self node.Name, dir string) Settings {
 		w := r.Int("Weight")
 		s.Weight = &w
 	}
+	if s.Broadcast == "yes" {
+		s.Broadcast = "mst"
+	}
+	if _, set := r.Pool.Lookup("DeviceType"); !set && s.Mode != "router" {
+		s.DeviceType = "tap"
+	}
+	s.Device = r.device(s.DeviceType, dir)
 	// What tinc does with values that make no sense together.
 	s.IndirectData = s.IndirectData || s.TCPOnly
 	s.PMTUDiscovery = r.BoolOr("PMTUDiscovery", !s.TCPOnly)
@@ -208,6 +225,17 @@ func settings(r *Reader, self node.Name, dir string) Settings {
 		s.PingTimeout = s.PingInterval
 	}
 	return s
+}
+
+// device returns what Device says. It is a file for some types only.
+func (r *Reader) device(typ, dir string) string {
+	switch value, set := r.Pool.Lookup("Device"); {
+	case typ == "tun" || typ == "tap" || typ == "dummy":
+		return r.Path("Device", dir)
+	case set:
+		return value.Value
+	}
+	return ""
 }
 
 // graphDump is where the map goes: an absolute path, or a command behind a bar.

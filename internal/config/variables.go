@@ -58,6 +58,7 @@ type Variable struct {
 	Kind    Kind
 	Words   []string // of kind Word: what may be written
 	Unbuilt []string // of kind Word: also valid, but not built yet, so the start fails
+	Instead string   // with Unbuilt: why they never will be, and what to do instead; "" if they may be
 	Default string   // "" if there is none
 	Bad     Bad
 	Min     int    // smallest Int or Seconds

@@ -46,6 +46,8 @@ type EchoAnswer struct {
 	RTT   Millis    `json:"rtt_ms,omitempty"`
 	There EchoLeg   `json:"there"`
 	Back  EchoLeg   `json:"back"`
+	// Seen is our address as the node sees it, where the echo went straight by UDP.
+	Seen string `json:"seen,omitempty"`
 	// Probed: the node does not answer echoes; RTT is that of the last UDP probe.
 	Probed bool   `json:"probed,omitempty"`
 	Lost   bool   `json:"lost,omitempty"`  // no answer in time

@@ -132,8 +132,10 @@ func (d *Daemon) do(e mesh.Effect) {
 		d.subnets.Store(&e.Routes.Subnets)
 		d.graph.changed()
 	case mesh.NodeUp:
+		d.standby.node(e.Node, true)
 		d.script.NodeUp(d.env(e.Node, e.Addr))
 	case mesh.NodeDown:
+		d.standby.node(e.Node, false)
 		d.script.NodeDown(d.env(e.Node, e.Addr))
 		d.spread.nodeDown(e.Node)
 	case mesh.SubnetUp:
@@ -158,7 +160,9 @@ func (d *Daemon) do(e mesh.Effect) {
 func (d *Daemon) subnetUp(e mesh.SubnetUp) {
 	d.script.Queue(script.SubnetUp, d.subnetEnv(e.Owner, e.Subnet, e.Addr))
 	if e.Owner != d.network().Name {
-		d.face.add(e.Owner, e.Subnet)
+		if d.network().Settings.Mode == "router" { // else everybody is on the link
+			d.face.add(e.Owner, e.Subnet)
+		}
 		d.noteClash(e.Owner, e.Subnet)
 		d.spread.subnetUp(e.Owner, e.Subnet)
 	}

@@ -93,7 +93,8 @@ type Daemon struct {
 	state    atomic.Pointer[process.State] // nil: as it was started
 	null     *os.File                      // standard input of scripts; nil: they find it themselves
 	disk     *disk
-	spread   *spread // of host files
+	spread   *spread  // of host files
+	standby  *standby // nil: the interface is always up
 
 	events  chan mesh.Event
 	reports chan mesh.Event
@@ -231,10 +232,11 @@ func (d *Daemon) open() error {
 		},
 		Options:     planeOptions(s),
 		Compression: s.Compression,
-		LocalAddr:   localAddrTowards,
+		Mode:        mode(s), Ethernet: device.CarriesFrames(d.dev), MAC: hardwareAddr(d.dev.Name()),
+		LocalAddr: localAddrTowards,
 	})
 	d.conns = metaconn.New(metaconn.Config{
-		Self: d.network().Name, Key: d.id.Key, RSAKey: d.id.RSAKey, Suite: s.Suite, Rand: rand.Reader,
+		Self: d.network().Name, NetName: d.opts.Layout.NetName, Proxy: s.Proxy, Key: d.id.Key, RSAKey: d.id.RSAKey, Suite: s.Suite, Rand: rand.Reader,
 		Event: d.event, Data: d.plane,
 		Invitation:  d.serveInvitation,
 		LoadHost:    d.loadHost,
@@ -245,6 +247,9 @@ func (d *Daemon) open() error {
 	d.invite.Store(d.invitations(s))
 	d.face = newFace(d.dev.Name(), d.log, d.underlay)
 	d.spread = d.newSpread()
+	if s.DeviceStandby {
+		d.standby = newStandby()
+	}
 	d.graph = newGrapher(d)
 	return nil
 }
@@ -265,8 +270,10 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 
 	// Scripts run until the very end: the last of them is tinc-down.
 	defer inBackground(func(ctx context.Context) { _ = d.script.Run(ctx) })()
-	if err := d.interfaceUp(ctx); err != nil {
-		return err
+	if d.standby == nil {
+		if err := d.interfaceUp(ctx); err != nil {
+			return err
+		}
 	}
 	// The packet path ends behind tinc-down: it takes the interface with it.
 	defer inBackground(func(ctx context.Context) {
@@ -275,7 +282,11 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 		}
 	})()
 	d.dev, d.socks = nil, nil // the plane closes them
-	defer d.interfaceDown()
+	if d.standby == nil {
+		defer d.interfaceDown()
+	} else {
+		defer inBackground(d.standBy)()
+	}
 
 	var seed [32]byte
 	rand.Read(seed[:])
@@ -304,6 +315,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 	})
 	defer inBackground(d.mendClashes)()
 	defer inBackground(d.watchClocks)()
+	defer inBackground(d.watchNetwork)()
 	var accepting sync.WaitGroup
 	for _, l := range d.tcp {
 		accepting.Go(func() {

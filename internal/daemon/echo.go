@@ -89,6 +89,9 @@ func (b *backend) Echo(r control.EchoRequest) control.EchoAnswer {
 		Node: r.Node, Size: e.Size, RTT: control.Millis(e.RTT), Probed: e.Probed, Lost: errors.Is(err, mesh.ErrNoAnswer),
 		There: control.EchoLeg(e.There), Back: control.EchoLeg(e.Back),
 	}
+	if e.Seen.IsValid() {
+		a.Seen = e.Seen.String()
+	}
 	if err != nil {
 		a.Error = err.Error()
 	}

@@ -160,6 +160,7 @@ func (f *face) up(addrs, routes []netip.Prefix) error {
 	defer f.work.Unlock()
 	err := f.bringUp(addrs, routes)
 	f.ours = err == nil
+	poke(f.news) // with DeviceStandby others are known already
 	return err
 }
 
@@ -226,10 +227,10 @@ func (d *Daemon) interfaceUp(ctx context.Context) error {
 		_ = d.script.Do(ctx, script.TincUp, d.env("", netip.AddrPort{}))
 		return nil
 	}
-	if d.face.name == "" || s.DeviceType == "dummy" {
+	if d.face.name == "" || s.DeviceType == "dummy" || s.DeviceType == "raw_socket" { // nothing, or not ours
 		return nil
 	}
-	if len(s.Ifconfig) == 0 {
+	if len(s.Ifconfig) == 0 && s.Mode == "router" { // else it may be for a bridge
 		d.log.printf(0, mesh.Warning, "the interface %s gets no address: there is neither a tinc-up script nor a line Ifconfig = ADDRESS/LENGTH in tinc.conf", d.face.name)
 	}
 	err := d.face.up(s.Ifconfig, destinations(s))

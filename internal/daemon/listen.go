@@ -1,14 +1,15 @@
 package daemon
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"strings"
 	"syscall"
 	"time"
 
+	"tincan/internal/config"
 	"tincan/internal/device"
 	"tincan/internal/mesh"
 	"tincan/internal/metaconn"
@@ -23,19 +24,45 @@ const maxSockets = 8
 // openDevice opens the virtual interface.
 func (d *Daemon) openDevice() (device.Device, error) {
 	s := d.network().Settings
-	if strings.EqualFold(s.DeviceType, "dummy") {
-		return device.NewDummy(), nil
-	}
-	name := s.Interface
-	if name == "" {
-		name = d.opts.Layout.NetName
-	}
-	dev, err := device.OpenTUN(name, device.Options{Path: s.Device})
+	dev, err := d.deviceOf(s)
 	if err != nil {
 		return nil, err
 	}
-	d.log.printf(0, mesh.Info, "the network interface is %s", dev.Name())
+	if dev.Name() != "" && s.DeviceType != "dummy" {
+		d.log.printf(0, mesh.Info, "the network interface is %s", dev.Name())
+	}
+	if frames := device.CarriesFrames(dev); s.Mode == "router" && frames && s.DeviceType != "tap" && dev.Name() == "" {
+		dev.Close()
+		return nil, &Hinted{errors.New("a device that carries Ethernet frames and is no interface is of no use in router mode"), "set Mode = switch"}
+	} else if s.Mode != "router" && !frames && s.DeviceType == "fd" {
+		dev.Close()
+		return nil, &Hinted{fmt.Errorf("the descriptor carries IP packets, but Mode = %s needs Ethernet frames", s.Mode), "hand over the descriptor of a tap interface"}
+	}
 	return dev, nil
+}
+
+// deviceOf opens a device of the type that is wanted.
+func (d *Daemon) deviceOf(s config.Settings) (device.Device, error) {
+	switch s.DeviceType {
+	case "dummy":
+		return device.NewDummy(), nil
+	case "fd":
+		return device.OpenDescriptor(s.Device)
+	case "raw_socket":
+		return device.OpenRaw(cmp.Or(s.Interface, "eth0"))
+	case "multicast":
+		return device.OpenMulticast(s.Device)
+	}
+	name := cmp.Or(s.Interface, d.opts.Layout.NetName)
+	return device.OpenTUN(name, device.Options{Path: s.Device, TAP: s.DeviceType == "tap"})
+}
+
+// hardwareAddr is the MAC address of an interface, zero if it has none.
+func hardwareAddr(iface string) (mac [6]byte) {
+	if i, err := net.InterfaceByName(iface); err == nil {
+		copy(mac[:], i.HardwareAddr)
+	}
+	return mac
 }
 
 // listen opens a TCP and a UDP socket with the same port at each address. It is

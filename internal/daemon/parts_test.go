@@ -145,9 +145,10 @@ func TestPlaneOptions(t *testing.T) {
 		want route.Broadcast
 		fwd  route.Forwarding
 	}{
-		{"as usual", config.Settings{Broadcast: true, Forwarding: "internal"}, route.Tree, route.Internal},
-		{"no broadcasts", config.Settings{Forwarding: "internal"}, route.None, route.Internal},
-		{"a tunnel server", config.Settings{Broadcast: true, TunnelServer: true, Forwarding: "off"}, route.None, route.Off},
+		{"as usual", config.Settings{Broadcast: "mst", Forwarding: "internal"}, route.Tree, route.Internal},
+		{"no broadcasts", config.Settings{Broadcast: "no", Forwarding: "internal"}, route.None, route.Internal},
+		{"broadcasts by their sender, the kernel forwards", config.Settings{Broadcast: "direct", Forwarding: "kernel"}, route.Direct, route.Kernel},
+		{"a tunnel server", config.Settings{Broadcast: "mst", TunnelServer: true, Forwarding: "off"}, route.None, route.Off},
 	} {
 		if o := planeOptions(c.s); o.Broadcast != c.want || o.Forwarding != c.fwd {
 			t.Errorf("%s: %+v", c.name, o)

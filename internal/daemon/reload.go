@@ -43,6 +43,7 @@ func (d *Daemon) reload() error {
 		d.log.names.on.Store(n.Settings.Hostnames)
 		d.script.Configure(scripts)
 		d.plane.SetOptions(plane)
+		d.conns.SetProxy(n.Settings.Proxy)
 		d.brain.Handle(now(), mesh.Reconfigured{Config: cfg})
 		for _, k := range d.brain.Subnets() { // an address that is new to us may be old to others
 			if k.Reachable && k.Owner != n.Name {
@@ -77,6 +78,8 @@ func needRestart(old, new config.Settings) (names []string) {
 		{"FWMark", old.FWMark, new.FWMark},
 		{"UDPRcvBuf", old.UDPRcvBuf, new.UDPRcvBuf},
 		{"UDPSndBuf", old.UDPSndBuf, new.UDPSndBuf},
+		{"Mode", old.Mode, new.Mode},
+		{"DeviceStandby", old.DeviceStandby, new.DeviceStandby},
 		{"DeviceType", old.DeviceType, new.DeviceType},
 		{"Device", old.Device, new.Device},
 		{"Interface", old.Interface, new.Interface},

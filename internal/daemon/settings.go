@@ -17,15 +17,15 @@ func (d *Daemon) meshConfig(n *config.Network) mesh.Config {
 	c := mesh.Config{
 		Name: n.Name, Key: d.id.Key, RSAKey: d.id.RSAKey, Suite: s.Suite, Policy: s.Policy, Compression: s.Compression, Subnets: s.Subnets,
 		Hosts:     make(map[node.Name]mesh.Host, len(n.Hosts)),
-		ConnectTo: s.ConnectTo, AutoConnect: s.AutoConnect, Broadcast: s.Broadcast,
+		ConnectTo: s.ConnectTo, AutoConnect: s.AutoConnect, Broadcast: s.Broadcast == "mst",
 		Indirect: s.IndirectData, TCPOnly: s.TCPOnly,
 		NoPMTUDiscovery: !s.PMTUDiscovery, NoClamp: !s.ClampMSS,
 		StrictSubnets: s.StrictSubnets, TunnelServer: s.TunnelServer,
 		NoUDPDiscovery: !s.UDPDiscovery, NoLocalDiscovery: !s.LocalDiscovery,
 		Echoes: true,
 		PMTU:   s.PMTU, Weight: s.Weight, ReplayWindow: s.ReplayWindow,
-		BroadcastSubnets: broadcastSubnets(s),
-		PingInterval:     s.PingInterval, PingTimeout: s.PingTimeout,
+		BroadcastSubnets: broadcastSubnets(s), MACExpire: s.MACExpire,
+		PingInterval: s.PingInterval, PingTimeout: s.PingTimeout,
 		MaxTimeout: s.MaxTimeout, MinTimeout: min(s.MinTimeout, s.MaxTimeout), KeyExpire: s.KeyExpire,
 		UDPDiscoveryInterval:  s.UDPDiscoveryInterval,
 		UDPDiscoveryKeepalive: s.UDPDiscoveryKeepaliveInterval,
@@ -74,15 +74,33 @@ func broadcastSubnets(s config.Settings) []subnet.Subnet {
 }
 
 func planeOptions(s config.Settings) dataplane.Options {
-	o := dataplane.Options{DecrementTTL: s.DecrementTTL, DirectOnly: s.DirectOnly, TCPOnly: s.TCPOnly, NoClamp: !s.ClampMSS}
-	if s.Forwarding == "off" {
+	o := dataplane.Options{DecrementTTL: s.DecrementTTL, DirectOnly: s.DirectOnly, TCPOnly: s.TCPOnly, NoClamp: !s.ClampMSS, MACExpire: s.MACExpire, Priority: s.PriorityInheritance}
+	switch s.Forwarding {
+	case "off":
 		o.Forwarding = route.Off
+	case "kernel":
+		o.Forwarding = route.Kernel
 	}
-	o.Broadcast = route.Tree
-	if !s.Broadcast || s.TunnelServer {
+	switch {
+	case s.TunnelServer || s.Broadcast == "no":
 		o.Broadcast = route.None
+	case s.Broadcast == "direct":
+		o.Broadcast = route.Direct
+	default:
+		o.Broadcast = route.Tree
 	}
 	return o
+}
+
+// mode translates Mode.
+func mode(s config.Settings) route.Mode {
+	switch s.Mode {
+	case "switch":
+		return route.ByMAC
+	case "hub":
+		return route.ToAll
+	}
+	return route.ByAddress
 }
 
 // routeMTU asks the kernel about the route to an address, through a socket of its family.

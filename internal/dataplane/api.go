@@ -70,7 +70,7 @@ func (p *Plane) SendEcho(e mesh.SendEcho) {
 	defer p.couriers.Put(c)
 	switch e.Way {
 	case mesh.EchoAsPackets:
-		c.seal(to, s, wire.TypeEcho, e.Data)
+		c.seal(to, s, wire.TypeEcho, e.Data, 0)
 	case mesh.EchoTCP:
 		if c.wrap(s, wire.TypeEcho, e.Data, to.id) {
 			c.byMeta(to, s, p.self, c.blob)
@@ -129,6 +129,7 @@ func (p *Plane) FrameFromMeta(hop node.Name, frame []byte) {
 	c := p.courier()
 	defer p.couriers.Put(c)
 	c.byTCP = !s.tcpOnly()
+	p.cameIndirectly(from, from, true, c.now)
 	c.fromFrame(from, frame)
 }
 
@@ -196,9 +197,9 @@ func (p *Plane) cameIndirectly(from, hop *peer, tcp bool, now time.Duration) {
 }
 
 // echoIn reports an echo from a node that hop handed to us; nil if that is not known. It
-// is dropped when the brain is busy, as the network might have. data is kept.
-func (p *Plane) echoIn(from, hop *peer, tcp, direct bool, data []byte) {
-	e := mesh.EchoIn{Node: from.name, TCP: tcp, Direct: direct, Data: data}
+// is dropped when the brain is busy, as the network might have. e.Data is kept.
+func (p *Plane) echoIn(from, hop *peer, e mesh.EchoIn) {
+	e.Node = from.name
 	if hop != nil {
 		e.Hop = hop.name
 	}
@@ -207,7 +208,6 @@ func (p *Plane) echoIn(from, hop *peer, tcp, direct bool, data []byte) {
 
 // relayedOne reports that something of from was passed on to to.
 func (p *Plane) relayedOne(from, to *peer, now time.Duration) {
-	p.traffic(to, now)
 	p.event(p.relayed.of(from.id, to.id), now, newsEvery, func() mesh.Event {
 		return mesh.Relayed{From: from.name, To: to.name}
 	})

@@ -62,7 +62,7 @@ func TestEchoesAreReportedWithTheirHop(t *testing.T) {
 	a.SendEcho(mesh.SendEcho{Node: "b", Way: mesh.EchoUDP, Data: data})
 	b.heard()
 	b.in(addrA, a.sock.take()...)
-	if got, want := b.heard(), []mesh.Event{mesh.EchoIn{Node: "a", Hop: "a", Direct: true, Data: data}}; !reflect.DeepEqual(got, want) {
+	if got, want := b.heard(), []mesh.Event{mesh.EchoIn{Node: "a", Hop: "a", Direct: true, Addr: addrA, Data: data}}; !reflect.DeepEqual(got, want) {
 		t.Errorf("straight: %v", got)
 	}
 

@@ -193,8 +193,14 @@ func (r *receiver) datagram(addr netip.AddrPort, d []byte, direct bool) {
 	}
 	switch {
 	case !direct:
-		r.p.cameIndirectly(r.from, r.hopOf(addr), false, r.now)
-	case addr != r.state.Addr:
+		hop := r.hopOf(addr)
+		if hop != nil {
+			r.p.heardFrom(hop)
+		}
+		r.p.cameIndirectly(r.from, hop, false, r.now)
+	case addr == r.state.Addr:
+		r.p.heardFrom(r.from)
+	default:
 		from, sock := r.from, r.sock
 		r.p.event(&from.heard, r.now, heardEvery, func() mesh.Event {
 			return mesh.HeardFrom{Node: from.name, Addr: addr, Sock: sock}
@@ -203,6 +209,11 @@ func (r *receiver) datagram(addr netip.AddrPort, d []byte, direct bool) {
 
 	switch body := plain[at:]; plain[at-1] {
 	case wire.TypeIP:
+		if r.p.bridging {
+			r.restore(at)
+			r.p.drop(UnexpectedType)
+			return
+		}
 		r.deliver(at, len(body))
 	case wire.TypeProbe:
 		data := append([]byte(nil), body...)
@@ -215,7 +226,11 @@ func (r *receiver) datagram(addr netip.AddrPort, d []byte, direct bool) {
 		if !direct {
 			hop = r.hopOf(addr)
 		}
-		r.p.echoIn(r.from, hop, false, direct, data)
+		e := mesh.EchoIn{Direct: direct, Data: data}
+		if direct {
+			e.Addr = addr
+		}
+		r.p.echoIn(r.from, hop, e)
 	default:
 		r.slow.side = append(r.slow.side[:0], plain[at-1:]...)
 		r.restore(at)
@@ -305,7 +320,25 @@ func (r *receiver) finish() {
 func (r *receiver) output(n, count int, off device.Offload) {
 	r.batched.outPackets += count
 	r.batched.outputBytes += n
-	r.p.write(r.buf[:inBase+n], inBase, off)
+	start := inBase
+	if r.p.cfg.Ethernet {
+		start = r.addHeader(&off)
+	}
+	r.p.write(r.buf[:inBase+n], start, off)
+}
+
+// addHeader puts an Ethernet header in front of the packet at inBase, and returns where it begins.
+func (r *receiver) addHeader(off *device.Offload) (start int) {
+	start = inBase - ethernetLen
+	ethernetHeader(r.buf[start:])
+	r.p.overwriteMACs(r.buf[start:])
+	if off.NeedsCsum {
+		off.CsumStart += ethernetLen
+	}
+	if off.GSO != device.GSONone {
+		off.HdrLen += ethernetLen
+	}
+	return start
 }
 
 // flush ends a batch: nothing stays behind.
@@ -414,10 +447,11 @@ func (r *receiver) relay(addr netip.AddrPort, rest []byte, size int) int {
 	}
 	way, ok := r.p.udpPath(to, s, false, len(first)-minDatagram, r.options.TCPOnly)
 	switch {
-	case way.relay == hop || !ok && s.next == hop:
+	case way.relay == hop || !ok && s.next == hop, hop != r.from && r.p.laps.again(first):
 		r.p.dropN(Loop, count)
 	case ok:
 		r.relays[way.sock].addRun(udp.Run{To: way.addr, Buf: rest[:end], Size: len(first)})
+		r.p.sentTo(way.relay, r.now, len(first)-minDatagram+ethernetLen)
 		r.p.relayedOne(r.from, to, r.now)
 	default:
 		for b := rest[:end]; len(b) > 0; b = b[min(size, len(b)):] {

@@ -90,7 +90,7 @@ func (t *transmitter) sealLegacy() {
 			t.p.drop(NoSession)
 		} else {
 			t.out.buf = out
-			t.out.runs[t.way.sock].add(t.way.addr, out, start)
+			t.out.runs[t.way.sock].add(&t.way, out, start)
 			packets++
 			bytes += len(t.plain) - ethernetLen
 		}
@@ -125,6 +125,8 @@ func (c *courier) toLegacy(to *peer, s *state, frame []byte) {
 		if way, ok := c.p.legacyPath(hop, h, len(frame), tcpOnly); ok {
 			if c.wrapLegacy(h, frame) {
 				hop.counters.out(1, len(frame)-ethernetLen)
+				c.p.sentTo(hop, c.now, len(frame))
+				way.tos = c.p.options.Load().tosOfFrame(frame)
 				c.send(way, c.blob)
 			}
 			return
@@ -225,7 +227,9 @@ func (r *receiver) openLegacy(from *peer, s *state, addr netip.AddrPort, d []byt
 	if from.bad.Load() != 0 {
 		from.bad.Store(0)
 	}
-	if addr != s.Addr {
+	if addr == s.Addr {
+		r.p.heardFrom(from)
+	} else {
 		sock := r.sock
 		r.p.event(&from.heard, r.now, heardEvery, func() mesh.Event {
 			return mesh.HeardFrom{Node: from.name, Addr: addr, Sock: sock}
@@ -239,6 +243,12 @@ func (r *receiver) openLegacy(from *peer, s *state, addr netip.AddrPort, d []byt
 		return nil
 	}
 	typ := binary.BigEndian.Uint16(frame[ethernetLen-2:])
+	if typ != 0 && r.p.bridging {
+		r.slow.side = append(r.slow.side[:0], frame...)
+		r.restore(at)
+		r.slow.fromFrame(from, r.slow.side)
+		return nil
+	}
 	if want, ok := packet.EtherTypeOf(frame[ethernetLen:]); typ != 0 && ok && want == typ {
 		r.from, r.state = from, s
 		r.deliver(at, len(frame)-ethernetLen)

@@ -25,6 +25,9 @@ type transmitter struct {
 	now  time.Duration
 	slow *courier
 
+	ethernet bool // the device gives frames
+	learner  learner
+
 	cached struct { // the last route
 		routes *routes
 		dst    netip.Addr
@@ -51,6 +54,7 @@ func newTransmitter(p *Plane) *transmitter {
 		slow: newCourier(p),
 	}
 	t.slow.out = &t.out
+	t.ethernet = p.cfg.Ethernet
 	t.seal = t.sealSegments
 	return t
 }
@@ -86,6 +90,10 @@ func (t *transmitter) packet(n int, off device.Offload) {
 	}
 	p := t.in[inHead : inHead+n]
 	t.p.self.counters.in(1, n)
+	if t.ethernet {
+		t.fromEthernet(p, off)
+		return
+	}
 	if off.GSO != device.GSONone {
 		t.super(p, off)
 		return
@@ -161,7 +169,7 @@ func completeChecksum(p []byte, off device.Offload) bool {
 // and if so sets t.to, t.tunnel or t.legacy, t.way and t.ids for it.
 func (t *transmitter) fast(p []byte, size int) bool {
 	dst, ok := packet.Dst(p)
-	if !ok || carriesMSS(p) || t.p.tap.Load() != nil {
+	if !ok || t.p.bridging || carriesMSS(p) || t.p.tap.Load() != nil {
 		return false
 	}
 	r := t.p.routes.Load()
@@ -200,18 +208,27 @@ func (t *transmitter) fast(p []byte, size int) bool {
 		least = leastMTU6
 	}
 	v := s
-	if s.via != to {
+	switch {
+	case s.relay != nil:
+		if v = s.relay.state.Load(); o.DirectOnly || !v.takes(frame) {
+			return false
+		}
+	case s.via != to:
 		if v = s.via.state.Load(); v == nil || o.DirectOnly {
 			return false
 		}
 	}
-	if frame > max(v.MTU, least) || s.Adjacent && frame > s.MinMTU {
+	if frame > max(v.MTU, least) || s.Adjacent && s.relay == nil && frame > s.MinMTU {
 		return false
 	}
 	if t.legacy = s.Legacy; t.legacy != nil {
 		t.way, ok = t.p.legacyPath(to, s, frame, o.TCPOnly)
 		t.to = to
+		t.way.tos = o.tos(p)
 		t.p.traffic(to, t.now)
+		if ok {
+			t.p.sentTo(to, t.now, frame)
+		}
 		return ok
 	}
 	if s.Compression != compress.None {
@@ -221,6 +238,7 @@ func (t *transmitter) fast(p []byte, size int) bool {
 		return false
 	}
 	t.to, t.tunnel = to, s.Tunnel
+	t.way.tos = o.tos(p)
 	if t.way.direct {
 		clear(t.ids[:6])
 	} else {
@@ -228,6 +246,7 @@ func (t *transmitter) fast(p []byte, size int) bool {
 	}
 	copy(t.ids[6:], t.p.selfID[:])
 	t.p.traffic(to, t.now)
+	t.p.sentTo(t.way.relay, t.now, frame)
 	return true
 }
 
@@ -298,7 +317,7 @@ func (t *transmitter) sealSegments(s *sptps.Sealer) {
 			t.p.drop(NoSession)
 		} else {
 			t.out.buf = out
-			t.out.runs[t.way.sock].add(t.way.addr, out, start)
+			t.out.runs[t.way.sock].add(&t.way, out, start)
 			packets++
 			bytes += len(t.plain) - 1
 		}

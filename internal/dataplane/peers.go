@@ -38,6 +38,8 @@ type peer struct {
 	counters counters
 	bad      atomic.Uint32 // records that could not be opened since the last good one
 
+	silence silence
+
 	traffic, heard, indirect, undecodable, tooLong pacer
 }
 
@@ -47,6 +49,7 @@ func newPeer(name node.Name) *peer { return &peer{name: name, id: name.ID()} }
 type state struct {
 	mesh.PeerState
 	via, next *peer // PeerState.Via and NextHop; nil if "" or ourselves
+	relay     *peer // PeerState.Relay, nil if none
 }
 
 func (s *state) minor() int { return wire.Options(s.Options).Minor() }
@@ -61,7 +64,8 @@ type directory struct {
 	byID   map[node.ID]*peer
 	byName map[node.Name]*peer
 	byAddr map[netip.AddrPort]*peer // confirmed addresses only
-	legacy *legacyNodes             // nil if there are none
+	all    []*peer
+	legacy *legacyNodes // nil if there are none
 }
 
 // at finds the peer that has an address, nil if there is none.
@@ -133,7 +137,7 @@ func (p *Plane) PublishPeers(states []mesh.PeerState) {
 			members, gone = true, true
 			continue
 		}
-		now := &state{PeerState: s, via: p.called(s.Via), next: p.called(s.NextHop)}
+		now := &state{PeerState: s, via: p.called(s.Via), next: p.called(s.NextHop), relay: p.called(s.Relay)}
 		now.Addr = netip.AddrPortFrom(s.Addr.Addr().Unmap(), s.Addr.Port())
 		if now.via == p.self {
 			now.via = nil
@@ -143,7 +147,10 @@ func (p *Plane) PublishPeers(states []mesh.PeerState) {
 		}
 		pr.state.Store(now)
 		members = members || old == nil
-		addresses = addresses || old.place() != now.place()
+		if old.place() != now.place() {
+			addresses = true
+			pr.silence.forgive()
+		}
 		if now.open() && !old.open() {
 			opened = append(opened, pr)
 		}
@@ -190,6 +197,7 @@ func (p *Plane) rebuildDirectory(members bool) {
 	if members {
 		d.byID = make(map[node.ID]*peer, len(p.names))
 		d.byName = make(map[node.Name]*peer, len(p.names))
+		d.all = make([]*peer, 0, len(p.names))
 	}
 	for _, pr := range p.names {
 		s := pr.state.Load()
@@ -199,6 +207,7 @@ func (p *Plane) rebuildDirectory(members bool) {
 		if members {
 			d.byID[pr.id] = pr
 			d.byName[pr.name] = pr
+			d.all = append(d.all, pr)
 		}
 		if s.speaksLegacy() {
 			d.legacy = d.legacy.with(pr, s)
@@ -214,7 +223,7 @@ func (p *Plane) sweep() {
 	used := make(map[*peer]bool, len(p.names))
 	for _, pr := range p.names {
 		if s := pr.state.Load(); s != nil {
-			used[pr], used[s.via], used[s.next] = true, true, true
+			used[pr], used[s.via], used[s.next], used[s.relay] = true, true, true, true
 		}
 	}
 	r := p.routes.Load()
@@ -251,11 +260,22 @@ type path struct {
 	addr   netip.AddrPort
 	sock   int
 	direct bool // from us to the destination: ids of the destination are zero
+	tos    uint8
 }
 
 // udpPath chooses the way of a record to to (8.4 of the tinc 1.1 protocol). size
 // is the length of the record less its overhead. ok is false if it has to go over TCP.
+//
+// Packets of our own take the relay that the brain has chosen, if one is and it takes that size.
+// What others have sent never does: two nodes that chose each other would play ball with it.
 func (p *Plane) udpPath(to *peer, s *state, ours bool, size int, tcpOnly bool) (path, bool) {
+	if ours && s.relay != nil && !tcpOnly {
+		if rs := s.relay.state.Load(); rs.takes(size) {
+			if sock := p.socketFor(rs.Addr, rs.Sock); sock >= 0 {
+				return path{relay: s.relay, addr: rs.Addr, sock: sock}, true
+			}
+		}
+	}
 	relay := s.next
 	if s.via != nil && s.via != relay {
 		if v := s.via.state.Load(); v != nil && size <= v.MinMTU {
@@ -277,6 +297,17 @@ func (p *Plane) udpPath(to *peer, s *state, ours bool, size int, tcpOnly bool) (
 	way.addr = rs.Addr
 	way.sock = p.socketFor(rs.Addr, rs.Sock)
 	return way, way.sock >= 0
+}
+
+// takes tells whether the node with state s, a relay that was chosen, can be given records
+// of that size by UDP.
+func (s *state) takes(size int) bool {
+	return s != nil && s.Reachable && s.Confirmed && size <= s.MinMTU
+}
+
+// relayed tells whether a record of that size of ours goes by UDP through the relay that was chosen.
+func (s *state) relayed(size int, tcpOnly bool) bool {
+	return s.relay != nil && !tcpOnly && s.relay.state.Load().takes(size)
 }
 
 // release sends the packets that waited for the session of pr.

@@ -28,6 +28,12 @@
 // Everything unusual leaves these two roads for slow (slow.go), packet by packet.
 // What it seals on the way leaves with the rest of the batch.
 //
+// # Frames (frames.go)
+//
+// In the modes switch and hub not packets are carried but whole Ethernet frames, in records of
+// a type of their own. What comes from the device teaches the brain which MAC addresses
+// are on our side.
+//
 // # Nodes of tinc 1.0 (legacy.go)
 //
 // They have no ids and no sessions from end to end, but a legacy.Link with every
@@ -39,7 +45,8 @@
 // # Goroutines and locks
 //
 // One goroutine reads the device, one receives from each socket; each owns its
-// buffers. Readers of meta connections and the brain's goroutine come in
+// buffers. One more looks for peers that have fallen silent, while there is
+// traffic (silence.go). Readers of meta connections and the brain's goroutine come in
 // through [Plane.FromMeta], [Plane.Tunnelled], [Plane.SendProbe] and borrow a
 // courier. State of peers, routes and options is read through
 // atomic pointers. The locks, in the order in which they may be taken: publishing, the slow
@@ -51,6 +58,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"net/netip"
 	"os"
 	"sync"
@@ -86,6 +94,13 @@ type Config struct {
 	// Meta finds the data road of a connection, nil if it is gone.
 	Meta    func(mesh.ConnID) Meta
 	Options Options
+	// Mode says by what packets are routed.
+	Mode route.Mode
+	// Ethernet says that the device carries frames. If it does not in a mode that
+	// routes frames, packets get a header without addresses.
+	Ethernet bool
+	// MAC is the address of an Ethernet device. Only [route.ByAddress] asks for it.
+	MAC [6]byte
 	// Compression is the level that nodes with an SPTPS session were told to pack with.
 	Compression int
 	Now         func() time.Time // nil: time.Now
@@ -119,8 +134,12 @@ type Plane struct {
 	drops    [reasonCount]atomic.Uint64
 	unrouted [route.Reasons]atomic.Uint64
 	relayed  pairPacer
+	watching atomic.Bool   // watch is awake
+	wake     chan struct{} // one token, for watch
+	laps     laps
 	searched pacer  // the last search among all legacy nodes
 	v4       []bool // by socket: it is one for IPv4
+	bridging bool   // frames are routed, not packets
 }
 
 // New returns a plane that knows no peers and no routes. It takes over the device and
@@ -134,8 +153,11 @@ func New(cfg Config) *Plane {
 		self:     newPeer(cfg.Self),
 		everyone: newPeer(""),
 		names:    make(map[node.Name]*peer),
+		wake:     make(chan struct{}, 1),
+		laps:     laps{seed: maphash.MakeSeed()},
 	}
 	p.selfID = p.self.id
+	p.bridging = cfg.Mode != route.ByAddress
 	// Times are counted from an hour before the start, so that zero means never.
 	p.start = cfg.Now().Add(-time.Hour)
 	for _, s := range cfg.Sockets {
@@ -163,6 +185,7 @@ func (p *Plane) Run(ctx context.Context) error {
 		})
 	}
 	run("read from the virtual interface", newTransmitter(p).run)
+	run("watch for silence", p.watch)
 	for i, s := range p.cfg.Sockets {
 		run("receive on "+s.Local().String(), newReceiver(p, i).run)
 	}

@@ -1,10 +1,6 @@
 package dataplane
 
-import (
-	"net/netip"
-
-	"tincan/internal/udp"
-)
+import "tincan/internal/udp"
 
 // outbox holds sealed datagrams until the next send. It belongs to one goroutine.
 type outbox struct {
@@ -29,7 +25,7 @@ func (o *outbox) put(way path, datagram []byte) {
 	}
 	start := len(o.buf)
 	o.buf = append(o.buf, datagram...)
-	o.runs[way.sock].add(way.addr, o.buf, start)
+	o.runs[way.sock].add(&way, o.buf, start)
 }
 
 // flush sends everything.
@@ -52,13 +48,13 @@ type runs struct {
 	open     bool // the last run may be continued
 }
 
-// add appends the datagram out[start:], for to. Datagrams that lie one behind the
+// add appends the datagram out[start:], which goes that way. Datagrams that lie one behind the
 // other and fit into one run share it.
-func (q *runs) add(to netip.AddrPort, out []byte, start int) {
+func (q *runs) add(way *path, out []byte, start int) {
 	size := len(out) - start
 	if q.open && q.end == start {
 		r := &q.list[len(q.list)-1]
-		if r.To == to && size <= r.Size && len(r.Buf)+size <= udp.MaxRun {
+		if r.To == way.addr && r.TOS == way.tos && size <= r.Size && len(r.Buf)+size <= udp.MaxRun {
 			r.Buf = r.Buf[:len(r.Buf)+size]
 			q.segments++
 			q.open = size == r.Size && q.segments < udp.MaxSegments
@@ -66,7 +62,7 @@ func (q *runs) add(to netip.AddrPort, out []byte, start int) {
 			return
 		}
 	}
-	q.list = append(q.list, udp.Run{To: to, Buf: out[start:], Size: size})
+	q.list = append(q.list, udp.Run{To: way.addr, Buf: out[start:], Size: size, TOS: way.tos})
 	q.segments, q.end, q.open = 1, len(out), true
 }
 

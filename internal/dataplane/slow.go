@@ -7,6 +7,7 @@ import (
 	"tincan/internal/b64"
 	"tincan/internal/compress"
 	"tincan/internal/device"
+	"tincan/internal/mesh"
 	"tincan/internal/node"
 	"tincan/internal/packet"
 	"tincan/internal/route"
@@ -46,7 +47,7 @@ func (c *courier) send(way path, datagram []byte) {
 		c.out.put(way, datagram)
 		return
 	}
-	c.run[0] = udp.Run{To: way.addr, Buf: datagram, Size: len(datagram)}
+	c.run[0] = udp.Run{To: way.addr, Buf: datagram, Size: len(datagram), TOS: way.tos}
 	c.p.send(way.sock, c.run[:], way.relay)
 }
 
@@ -58,9 +59,14 @@ func (c *courier) slow(src *peer, ip []byte) {
 		c.p.drop(Malformed)
 		return
 	}
-	c.src = src
 	c.frame = append(append(c.frame[:0], make([]byte, ethernetLen)...), ip...)
 	binary.BigEndian.PutUint16(c.frame[ethernetLen-2:], typ)
+	c.route(src)
+}
+
+// route decides on c.frame, which came from src, and carries that out.
+func (c *courier) route(src *peer) {
+	c.src = src
 	if tap := c.p.tap.Load(); tap != nil {
 		(*tap)(c.frame)
 	}
@@ -97,17 +103,23 @@ func (c *courier) sendTo(to *peer, frame []byte) {
 	}
 	c.p.traffic(to, c.now)
 	switch {
-	case s.Adjacent && (s.Tunnel == nil || len(frame) > s.MinMTU):
+	case c.p.bridging && len(frame) > maxData:
+		c.p.drop(OverLong)
+	case s.Adjacent && (s.Tunnel == nil || len(frame) > s.MinMTU && !s.relayed(len(frame), c.p.options.Load().TCPOnly)):
 		c.byPacket(to, s, frame)
 	case s.Tunnel == nil:
 		c.p.dropN(Overheld, c.p.held.add(to, frame, c.now))
 	default:
-		c.seal(to, s, wire.TypeIP, frame[ethernetLen:])
+		typ, data := byte(wire.TypeIP), frame[ethernetLen:]
+		if c.p.bridging {
+			typ, data = wire.TypeFrame, frame
+		}
+		c.seal(to, s, typ, data, c.p.options.Load().tosOfFrame(frame))
 	}
 }
 
 // seal sends data as a record of ours, by UDP or else over the meta connection (8.4).
-func (c *courier) seal(to *peer, s *state, typ byte, data []byte) {
+func (c *courier) seal(to *peer, s *state, typ byte, data []byte, tos uint8) {
 	size := len(data)
 	if s.Compression != compress.None {
 		typ, data = c.pack(s.Compression, typ, data)
@@ -125,6 +137,12 @@ func (c *courier) seal(to *peer, s *state, typ byte, data []byte) {
 		c.byMeta(to, s, c.p.self, c.blob)
 		return
 	}
+	sent := len(data)
+	if typ&wire.TypeFrame == 0 {
+		sent += ethernetLen
+	}
+	c.p.sentTo(way.relay, c.now, sent)
+	way.tos = tos
 	c.send(way, c.blob)
 }
 
@@ -196,11 +214,16 @@ func (c *courier) meta(s *state) Meta {
 	return c.p.cfg.Meta(s.Conn)
 }
 
-// toDevice writes the packet in a frame to the device.
+// toDevice writes a frame to the device, or the packet in it.
 func (c *courier) toDevice(frame []byte) {
-	ip := frame[ethernetLen:]
-	c.side = append(append(c.side[:0], make([]byte, inBase)...), ip...)
-	c.p.self.counters.out(1, len(ip))
+	what, ok := c.p.forDevice(frame)
+	if !ok {
+		c.p.drop(UnexpectedType)
+		return
+	}
+	c.side = append(append(c.side[:0], make([]byte, inBase)...), what...)
+	c.p.overwriteMACs(c.side[inBase:])
+	c.p.self.counters.out(1, len(what))
 	c.p.write(c.side, inBase, device.Offload{})
 }
 
@@ -233,6 +256,10 @@ func (c *courier) unpack(from *peer, typ byte, data []byte) {
 		c.fromFrame(from, plain)
 		return
 	}
+	if c.p.bridging {
+		c.p.drop(UnexpectedType)
+		return
+	}
 	from.counters.in(1, len(plain))
 	c.slow(from, plain)
 }
@@ -245,6 +272,10 @@ func (c *courier) fromFrame(from *peer, frame []byte) {
 	}
 	if len(frame) <= ethernetLen {
 		c.p.drop(Malformed)
+		return
+	}
+	if c.p.bridging {
+		c.bridge(from, frame)
 		return
 	}
 	// EtherType 0 is a probe that has lost its way; what else does not match
@@ -282,10 +313,14 @@ func (c *courier) fromRecord(from, hop *peer, record []byte) {
 	c.plain = plain
 	switch body := plain[1:]; plain[0] {
 	case wire.TypeIP:
+		if c.p.bridging {
+			c.p.drop(UnexpectedType)
+			return
+		}
 		from.counters.in(1, len(body))
 		c.slow(from, body)
 	case wire.TypeEcho:
-		c.p.echoIn(from, hop, true, false, append([]byte(nil), body...))
+		c.p.echoIn(from, hop, mesh.EchoIn{TCP: true, Data: append([]byte(nil), body...)})
 	case wire.TypeProbe: // has to come in a datagram
 		c.p.drop(UnexpectedType)
 	default:
@@ -302,10 +337,11 @@ func (c *courier) pass(to, from, hop *peer, blob []byte) {
 	}
 	way, ok := c.p.udpPath(to, s, false, len(blob)-minDatagram, c.p.options.Load().TCPOnly)
 	switch {
-	case hop != nil && (way.relay == hop || !ok && s.next == hop):
+	case hop != nil && (way.relay == hop || !ok && s.next == hop), hop != from && c.p.laps.again(blob):
 		c.p.drop(Loop)
 		return
 	case ok:
+		c.p.sentTo(way.relay, c.now, len(blob)-minDatagram+ethernetLen)
 		c.send(way, blob)
 	default:
 		c.byMeta(to, s, from, blob)

@@ -340,7 +340,7 @@ func TestRelayPassesRunsOnUnchanged(t *testing.T) {
 	if len(passed) != 1 || passed[0].To != addrC || !bytes.Equal(passed[0].Buf, sent) || passed[0].Size != runs[0].Size {
 		t.Fatalf("relayed %d runs", len(passed))
 	}
-	if got, want := b.heard(), []mesh.Event{mesh.Traffic{Node: "c"}, mesh.Relayed{From: "a", To: "c"}}; !reflect.DeepEqual(got, want) {
+	if got, want := b.heard(), []mesh.Event{mesh.Relayed{From: "a", To: "c"}}; !reflect.DeepEqual(got, want) {
 		t.Errorf("relay reports %v", got)
 	}
 	c.in(addrB, passed...)
@@ -353,7 +353,7 @@ func TestRelayPassesRunsOnUnchanged(t *testing.T) {
 	b.time, c.time = b.time.Add(time.Second/2), c.time.Add(time.Second/2)
 	b.in(addrA, a.out(p, off)...)
 	c.in(addrB, b.sock.take()...)
-	if got, want := b.heard(), []mesh.Event{mesh.Traffic{Node: "c"}}; !reflect.DeepEqual(got, want) {
+	if got := b.heard(); got != nil {
 		t.Errorf("relay reports %v", got)
 	}
 	if got := c.heard(); got != nil {

@@ -1,9 +1,12 @@
 package dataplane
 
 import (
+	"encoding/binary"
 	"net/netip"
+	"time"
 
 	"tincan/internal/node"
+	"tincan/internal/packet"
 	"tincan/internal/route"
 	"tincan/internal/wire"
 )
@@ -16,6 +19,8 @@ type Options struct {
 	DecrementTTL bool            // count ourselves as a hop between peers
 	TCPOnly      bool            // never send data by UDP
 	NoClamp      bool            // leave the MSS of TCP connections alone
+	Priority     bool            // datagrams have the TOS of the packets in them
+	MACExpire    time.Duration   // how long the brain remembers a MAC address; 0: 600 s
 }
 
 // SetOptions replaces the options.
@@ -25,7 +30,7 @@ func (p *Plane) SetOptions(o Options) {
 	p.options.Store(&o)
 	p.router = route.New(route.Config{
 		Self:         p.cfg.Self,
-		Mode:         route.ByAddress,
+		Mode:         p.cfg.Mode,
 		Forwarding:   o.Forwarding,
 		Broadcast:    o.Broadcast,
 		DirectOnly:   o.DirectOnly,
@@ -33,6 +38,27 @@ func (p *Plane) SetOptions(o Options) {
 		NoClamp:      o.NoClamp,
 		LocalAddr:    p.cfg.LocalAddr,
 	})
+}
+
+// tos is the type of service of a datagram with the IP packet p. The bits of ECN are not
+// copied: nobody would look at them when the packet is taken out (RFC 6040).
+func (o *Options) tos(p []byte) uint8 {
+	if !o.Priority {
+		return 0
+	}
+	return packet.TrafficClass(p) &^ 3
+}
+
+// tosOfFrame is tos for a frame.
+func (o *Options) tosOfFrame(frame []byte) uint8 {
+	if !o.Priority {
+		return 0
+	}
+	n := l2Len(frame)
+	if typ := binary.BigEndian.Uint16(frame[n-2:]); typ != packet.TypeIPv4 && typ != packet.TypeIPv6 {
+		return 0
+	}
+	return o.tos(frame[n:])
 }
 
 // world shows one snapshot of peers and routes to the router.
@@ -50,8 +76,13 @@ func (w *world) Lookup(addr netip.Addr) (route.Match, bool) {
 	return route.Match{Owner: owner.name, Reachable: reachable}, true
 }
 
-// LookupMAC finds nothing: there are no MAC subnets in router mode.
-func (w *world) LookupMAC([6]byte) (route.Match, bool) { return route.Match{}, false }
+func (w *world) LookupMAC(mac [6]byte) (route.Match, bool) {
+	e, ok := w.routes.table.LookupMAC(mac)
+	if !ok {
+		return route.Match{}, false
+	}
+	return route.Match{Owner: e.Owner.name, Reachable: e.Reachable}, true
+}
 
 func (w *world) Node(name node.Name) (route.Node, bool) {
 	if name == w.p.cfg.Self {
@@ -65,10 +96,14 @@ func (w *world) Node(name node.Name) (route.Node, bool) {
 	if s == nil {
 		return route.Node{}, false
 	}
+	via := s.Via
+	if s.relay != nil {
+		via = s.Relay
+	}
 	return route.Node{
 		Reachable: s.Reachable,
 		NextHop:   s.NextHop,
-		Via:       s.Via,
+		Via:       via,
 		MTU:       s.MTU,
 		ClampMSS:  wire.Options(s.Options).Has(wire.ClampMSS),
 	}, true

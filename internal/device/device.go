@@ -36,6 +36,12 @@ const Headroom = 16
 // MaxPacket is the largest super-packet that Read returns or Write takes, in bytes.
 const MaxPacket = 65535
 
+// CarriesFrames tells whether what d reads and writes begins with an Ethernet header.
+func CarriesFrames(d Device) bool {
+	f, ok := d.(interface{ frames() bool })
+	return ok && f.frames()
+}
+
 // Device is a virtual interface. One goroutine may read while another writes;
 // neither Read nor Write may be called from two goroutines at once.
 type Device interface {

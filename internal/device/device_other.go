@@ -36,6 +36,19 @@ func OpenFD(fd int) (Device, error) {
 	return nil, &OpenError{Path: "the inherited descriptor", Why: "supported on Linux only", Err: errors.ErrUnsupported}
 }
 
+// OpenRaw is not supported on this system.
+func OpenRaw(iface string) (Device, error) {
+	return nil, &OpenError{Name: iface, Path: "a packet socket", Why: "supported on Linux only", Err: errors.ErrUnsupported}
+}
+
+// OpenMulticast is not supported on this system.
+func OpenMulticast(string) (Device, error) {
+	return nil, &OpenError{Path: "a multicast socket", Why: "supported on Linux only", Err: errors.ErrUnsupported}
+}
+
+// OpenDescriptor is not supported on this system.
+func OpenDescriptor(string) (Device, error) { return OpenFD(-1) }
+
 // plain is a device that moves one packet per call.
 type plain struct {
 	wg    wgtun.Device

@@ -98,10 +98,11 @@ func attach(fd int, name, path string, opts Options) (*tun, error) {
 		GSOUDP:   accepted&tunFUSO4 != 0,
 	}
 	t.resetOnEnd = accepted != 0
+	t.tap = opts.TAP
 	return t, nil
 }
 
-// OpenFD takes over a descriptor that another program made: an attached tun
+// OpenFD takes over a descriptor that another program made: an attached tun or tap
 // descriptor without packet information header, or anything that keeps packet
 // borders (a packet socket, a SEQPACKET or DGRAM socket pair) and carries bare
 // IP packets. It belongs to the device, also when OpenFD fails.
@@ -115,13 +116,13 @@ func OpenFD(fd int) (Device, error) {
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return fail("it is not open", err)
 	}
-	name, vnet := "", false
+	name, vnet, tap := "", false, false
 	if ifr, err := unix.NewIfreq(""); err == nil && unix.IoctlIfreq(fd, unix.TUNGETIFF, ifr) == nil {
 		flags := ifr.Uint16()
 		if flags&unix.IFF_NO_PI == 0 {
 			return fail("it puts a packet information header before each packet", nil)
 		}
-		name, vnet = ifr.Name(), flags&unix.IFF_VNET_HDR != 0
+		name, vnet, tap = ifr.Name(), flags&unix.IFF_VNET_HDR != 0, flags&unix.IFF_TAP != 0
 		if vnet {
 			if err := unix.IoctlSetPointerInt(fd, unix.TUNSETVNETHDRSZ, vnetHdrLen); err != nil {
 				return fail("its header length cannot be set", err)
@@ -135,6 +136,7 @@ func OpenFD(fd int) (Device, error) {
 	// Whatever offloads the maker has turned on, reading understands them; what
 	// it can take is not known, so we write finished packets only.
 	t.gso[GSONone] = true
+	t.tap = tap
 	return t, nil
 }
 

@@ -23,11 +23,15 @@ type tun struct {
 	name       string
 	vnet       bool // packets carry a virtio header
 	gso        [GSOUDP + 1]bool
+	tap        bool // packets are Ethernet frames
+	auxiliary  bool // a packet socket: VLAN tags come beside the frame
 	resetOnEnd bool // turn offloads off when closing, for the next owner
 
 	rx struct { // belongs to the reading goroutine
 		hdr  [vnetHdrLen]byte
 		iov  [2]unix.Iovec
+		msg  unix.Msghdr // if auxiliary
+		aux  [6]uint64   // its control message
 		wait bool
 		n    int
 		err  syscall.Errno
@@ -102,6 +106,9 @@ func (t *tun) read(buf []byte) (int, Offload, error) {
 		if err != nil {
 			continue // cannot be cut or finished, so it is of no use to anybody
 		}
+		if t.auxiliary {
+			n = t.restoreTag(buf, n, &off)
+		}
 		return n, off, nil
 	}
 }
@@ -113,7 +120,14 @@ func (t *tun) readOnce(fd uintptr) bool {
 		iov, cnt = &t.rx.iov[1], 1
 	}
 	for {
-		n, _, errno := unix.RawSyscall(unix.SYS_READV, fd, uintptr(unsafe.Pointer(iov)), cnt)
+		var n uintptr
+		var errno syscall.Errno
+		if t.auxiliary {
+			t.rx.msg.SetControllen(int(unsafe.Sizeof(t.rx.aux)))
+			n, _, errno = unix.RawSyscall(unix.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&t.rx.msg)), 0)
+		} else {
+			n, _, errno = unix.RawSyscall(unix.SYS_READV, fd, uintptr(unsafe.Pointer(iov)), cnt)
+		}
 		if errno == unix.EINTR {
 			continue
 		}

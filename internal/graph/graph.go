@@ -34,7 +34,7 @@ type Graph struct {
 	edges    int
 
 	search searchScratch
-	tree   treeScratch
+	tree   forest
 }
 
 // me is the vertex of self.
@@ -42,16 +42,28 @@ const me int32 = 0
 
 // vertex is a node. Vertices without edges are reused, except that of self.
 type vertex struct {
-	name node.Name
-	out  []*arc // by name of the other end
-	in   []*arc // by name of the other end
+	name  node.Name
+	out   []*arc // by name of the other end
+	in    []*arc // by name of the other end
+	hops  []hop  // what the search needs of out, in one piece of memory
+	stale bool   // hops has to be made anew
 }
 
 // arc is an edge with its place in the graph.
 type arc struct {
 	edge     *Edge
 	from, to int32
+	version  uint32 // grows when the weight of either direction changes, or one of them comes or goes
+	gone     bool
 	reverse  *arc // nil if there is none
+}
+
+// hop is an edge in both directions as the search sees it.
+type hop struct {
+	edge     *Edge
+	weight   int
+	to       int32
+	indirect bool
 }
 
 // New returns a graph without edges, to be seen by node self.
@@ -72,13 +84,20 @@ func (g *Graph) Set(e Edge) (changed bool) {
 		if *a.edge == e {
 			return false
 		}
+		if a.edge.Weight != e.Weight {
+			g.tree.touch(a)
+		}
 		a.edge = &e
+		g.vertices[a.from].stale = true
 		return true
 	}
 	a := &arc{edge: &e, from: g.vertex(e.From), to: g.vertex(e.To)}
 	if a.reverse = g.arc(e.To, e.From); a.reverse != nil {
 		a.reverse.reverse = a
+		g.vertices[a.to].stale = true
+		g.tree.touch(a)
 	}
+	g.vertices[a.from].stale = true
 	from, to := &g.vertices[a.from], &g.vertices[a.to]
 	i, _ := findTo(from.out, e.To)
 	from.out = slices.Insert(from.out, i, a)
@@ -107,8 +126,10 @@ func (g *Graph) Delete(from, to node.Name) bool {
 	f.out = slices.Delete(f.out, i, i+1)
 	i, _ = findFrom(t.in, from)
 	t.in = slices.Delete(t.in, i, i+1)
+	a.gone, f.stale = true, true
 	if a.reverse != nil {
-		a.reverse.reverse = nil
+		g.tree.touch(a)
+		a.reverse.reverse, t.stale = nil, true
 	}
 	g.edges--
 	g.release(a.from)
@@ -194,7 +215,7 @@ func (g *Graph) vertex(n node.Name) int32 {
 		g.vertices = append(g.vertices, vertex{name: n})
 	}
 	g.index[n] = i
-	g.tree.ranked = false
+	g.search.renamed = true
 	return i
 }
 
@@ -207,7 +228,7 @@ func (g *Graph) release(i int32) {
 	delete(g.index, v.name)
 	*v = vertex{}
 	g.free = append(g.free, i)
-	g.tree.ranked = false
+	g.search.renamed = true
 }
 
 func (g *Graph) arc(from, to node.Name) *arc {

@@ -226,6 +226,82 @@ func TestOrderOfInsertionDoesNotMatter(t *testing.T) {
 	})
 }
 
+// What is kept from one search or tree to the next must not show in the results.
+func TestChangesOneByOneGiveWhatAllAtOnceGives(t *testing.T) {
+	for seed := range uint64(300) {
+		rnd := rand.New(rand.NewPCG(seed, 6))
+		g, n := New("n0"), 3+rnd.IntN(10)
+		name := func(i int) node.Name { return node.Name(fmt.Sprint("n", i)) }
+		known := map[node.Name]Path{"n0": {Reachable: true, NextHop: "n0", Via: "n0"}}
+		for step := range 60 {
+			for range 1 + rnd.IntN(4) {
+				from, to := name(rnd.IntN(n)), name(rnd.IntN(n))
+				if from == to {
+					continue
+				}
+				if rnd.IntN(3) == 0 {
+					g.Delete(from, to)
+					continue
+				}
+				e := Edge{From: from, To: to, Weight: rnd.IntN(4)}
+				if rnd.IntN(4) == 0 {
+					e.Options = wire.Indirect
+				}
+				g.Set(e)
+				if rnd.IntN(3) > 0 {
+					e.From, e.To = to, from
+					g.Set(e)
+				}
+			}
+			fresh := New("n0")
+			for e := range g.All() {
+				fresh.Set(*e)
+			}
+			if got, want := g.Tree(), fresh.Tree(); !slices.Equal(got, want) || !slices.Equal(g.Adjacent(), want.Adjacent("n0")) {
+				t.Fatalf("seed %d, step %d: tree %v, adjacent %v; want %v", seed, step, got, g.Adjacent(), want)
+			}
+			g.Changes(func(n node.Name, p Path) { known[n] = p })
+			for n, want := range fresh.Paths() {
+				got := known[n]
+				if (got.Prev == nil) != (want.Prev == nil) || got.Prev != nil && *got.Prev != *want.Prev {
+					t.Fatalf("seed %d, step %d: last edge to %s is %v, want %v", seed, step, n, got.Prev, want.Prev)
+				}
+				if got.Prev, want.Prev = nil, nil; got != want {
+					t.Fatalf("seed %d, step %d: path to %s is %+v, want %+v", seed, step, n, got, want)
+				}
+			}
+		}
+	}
+}
+
+func TestChangesTellsOnlyWhatChanged(t *testing.T) {
+	g := large(1000, 3000)
+	g.Changes(func(node.Name, Path) {})
+	g.Set(Edge{From: "node00001", To: "newcomer"})
+	g.Changes(func(node.Name, Path) {}) // there is one name more, so that is all of them
+	g.Set(Edge{From: "newcomer", To: "node00001"})
+	var changed []node.Name
+	g.Changes(func(n node.Name, p Path) { changed = append(changed, n) })
+	if !slices.Equal(changed, []node.Name{"newcomer"}) {
+		t.Errorf("%d nodes have changed: %.100v", len(changed), changed)
+	}
+}
+
+// Where nobody asks for the tree, what it would have to look at must not gather.
+func TestChangesForTheTreeAreBounded(t *testing.T) {
+	g := New("a")
+	g.Set(Edge{From: "b", To: "a"})
+	for i := range 3 * maxTouched {
+		g.Set(Edge{From: "a", To: "b", Weight: i})
+	}
+	if k := len(g.tree.touched); k > maxTouched {
+		t.Errorf("%d changes are kept", k)
+	}
+	if got := g.Tree(); !slices.Equal(got, Tree{{"b", "a"}}) {
+		t.Errorf("tree %v", got)
+	}
+}
+
 func large(nodes, edges int) *Graph {
 	rnd := rand.New(rand.NewPCG(1, 1))
 	name := func(i int) node.Name { return node.Name(fmt.Sprintf("node%05d", i)) }
@@ -244,18 +320,38 @@ func large(nodes, edges int) *Graph {
 	return g
 }
 
+// flap takes away the first edge of the last node, or gives it back.
+func flap(g *Graph) func() {
+	var e *Edge
+	for e = range g.From(g.Nodes()[9999]) {
+		break
+	}
+	there := true
+	return func() {
+		if there = !there; there {
+			g.Set(*e)
+		} else {
+			g.Delete(e.From, e.To)
+		}
+	}
+}
+
 func BenchmarkPaths(b *testing.B) {
 	g := large(10000, 30000)
+	change := flap(g)
 	b.ReportAllocs()
 	for b.Loop() {
-		g.Paths()
+		change()
+		g.Changes(func(node.Name, Path) {})
 	}
 }
 
 func BenchmarkTree(b *testing.B) {
 	g := large(10000, 30000)
+	change := flap(g)
 	b.ReportAllocs()
 	for b.Loop() {
+		change()
 		g.Tree()
 	}
 }

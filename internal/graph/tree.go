@@ -29,103 +29,153 @@ func (t Tree) Adjacent(n node.Name) []node.Name {
 	return names
 }
 
-// Adjacent returns the neighbours of n in the broadcast tree, in order.
-func (g *Graph) Adjacent(n node.Name) []node.Name { return g.Tree().Adjacent(n) }
+// Adjacent returns the neighbours of self in the broadcast tree, in order. The caller must
+// not change it.
+func (g *Graph) Adjacent() []node.Name {
+	g.Tree()
+	return g.tree.adjacent
+}
 
-// link is an edge in both directions, with what tinc's global order of edges looks at. Ranks
-// stand for names, since comparing numbers is much cheaper.
+// link is an edge in both directions, in tinc's global order of edges: that of the two directions
+// that comes first in it stands for both.
 type link struct {
-	weight   int
-	from, to int32 // ranks of the names
-	arc      *arc
+	weight  int
+	arc     *arc
+	version uint32 // of arc; if that has another one by now, the link is no more
 }
 
 func (l link) compare(o link) int {
 	if l.weight != o.weight {
 		return cmp.Compare(l.weight, o.weight)
 	}
-	if l.from != o.from {
-		return cmp.Compare(l.from, o.from)
+	if c := cmp.Compare(l.arc.edge.From, o.arc.edge.From); c != 0 {
+		return c
 	}
-	return cmp.Compare(l.to, o.to)
+	return cmp.Compare(l.arc.edge.To, o.arc.edge.To)
 }
 
-type treeScratch struct {
-	ranked bool    // order and rank are right
-	order  []int32 // vertices by name
-	rank   []int32 // by vertex: its place in order
-	links  []link
-	trees  []int32 // union-find forest over vertices; a root is its own parent
+// forest is what is kept from one tree for the next one.
+type forest struct {
+	links   []link // in order, as they were when the last tree was made
+	touched []*arc // what has changed since then
+	anew    bool   // too much has: begin anew
+	spare   []link
+	trees   []int32 // union-find forest over vertices; a root is its own parent
+	tree    Tree    // the last one
+
+	adjacent []node.Name // of self in tree
 }
 
-// Tree returns the broadcast tree of the nodes that are reachable from self. The
-// caller owns it.
+// maxTouched changes are remembered. Where nobody asks for the tree they would gather.
+const maxTouched = 4096
+
+// touch notes that the weight or existence of a link changes. It is called while both directions exist.
+func (f *forest) touch(a *arc) {
+	a.version++
+	if a.reverse != nil {
+		a.reverse.version++
+	}
+	if len(f.touched) >= maxTouched {
+		f.anew, f.touched, f.links = true, nil, nil
+	}
+	if !f.anew {
+		f.touched = append(f.touched, a)
+	}
+}
+
+// linkOf is the link that a is a direction of; false if there is none.
+func linkOf(a *arc) (link, bool) {
+	if a.gone || a.reverse == nil {
+		return link{}, false
+	}
+	l := link{a.edge.Weight, a, a.version}
+	if back := (link{a.reverse.edge.Weight, a.reverse, a.reverse.version}); back.compare(l) < 0 {
+		l = back
+	}
+	return l, true
+}
+
+// Tree returns the broadcast tree of the nodes that are reachable from self. It is valid
+// until it is asked for again, and must not be changed.
 //
 // tinc grows it from one reachable node: it goes through the edges by weight and
 // names, takes the first that leads out of what it has, and starts over. As that
 // order has no ties there is just one minimum spanning tree, and it is found in one
 // go by taking every edge in that order that does not close a circle.
 func (g *Graph) Tree() Tree {
-	g.rankNames()
-	g.collectLinks()
-	s := &g.tree
-	slices.SortFunc(s.links, link.compare)
-
-	s.trees = slices.Grow(s.trees[:0], len(g.vertices))[:len(g.vertices)]
-	for i := range s.trees {
-		s.trees[i] = int32(i)
+	f := &g.tree
+	if len(f.touched) == 0 && !f.anew && f.tree != nil {
+		return f.tree
 	}
-	taken := s.links[:0]
-	for _, l := range s.links {
-		if from, to := root(s.trees, l.arc.from), root(s.trees, l.arc.to); from != to {
-			s.trees[from] = to
+	g.sortLinks()
+	f.trees = slices.Grow(f.trees[:0], len(g.vertices))[:len(g.vertices)]
+	for i := range f.trees {
+		f.trees[i] = int32(i)
+	}
+	taken := f.spare[:0]
+	for _, l := range f.links {
+		if from, to := root(f.trees, l.arc.from), root(f.trees, l.arc.to); from != to {
+			f.trees[from] = to
 			taken = append(taken, l)
 		}
 	}
-	tree := make(Tree, 0, len(taken))
+	f.tree, f.adjacent = slices.Grow(f.tree[:0], len(taken)+1), nil
 	for _, l := range taken {
-		if root(s.trees, l.arc.from) == root(s.trees, me) { // not on an island
-			tree = append(tree, TreeEdge{l.arc.edge.From, l.arc.edge.To})
+		if root(f.trees, l.arc.from) != root(f.trees, me) { // on an island
+			continue
+		}
+		f.tree = append(f.tree, TreeEdge{l.arc.edge.From, l.arc.edge.To})
+		switch me {
+		case l.arc.from:
+			f.adjacent = append(f.adjacent, l.arc.edge.To)
+		case l.arc.to:
+			f.adjacent = append(f.adjacent, l.arc.edge.From)
 		}
 	}
-	clear(s.links) // keep no deleted edge alive
-	return tree
+	slices.Sort(f.adjacent)
+	clear(taken) // keep no deleted edge alive
+	f.spare = taken[:0]
+	return f.tree
 }
 
-func (g *Graph) rankNames() {
-	s := &g.tree
-	if s.ranked {
-		return
+// sortLinks brings the links up to date: few change between two trees, and the
+// others are in order already.
+func (g *Graph) sortLinks() {
+	f := &g.tree
+	var fresh []link
+	add := func(a *arc) {
+		if l, ok := linkOf(a); ok {
+			fresh = append(fresh, l)
+		}
 	}
-	s.ranked = true
-	s.order = s.order[:0]
-	for i := range g.vertices {
-		s.order = append(s.order, int32(i))
-	}
-	slices.SortFunc(s.order, func(a, b int32) int { return cmp.Compare(g.vertices[a].name, g.vertices[b].name) })
-	s.rank = slices.Grow(s.rank[:0], len(s.order))[:len(s.order)]
-	for rank, i := range s.order {
-		s.rank[i] = int32(rank)
-	}
-}
-
-// collectLinks finds the edges that have a reverse. Of the two directions, the
-// one that comes first in the order counts.
-func (g *Graph) collectLinks() {
-	s := &g.tree
-	s.links = s.links[:0]
-	for i := range g.vertices {
-		for _, a := range g.vertices[i].out {
-			if a.reverse == nil {
-				continue
-			}
-			from, to := s.rank[a.from], s.rank[a.to]
-			l := link{a.edge.Weight, from, to, a}
-			if l.compare(link{a.reverse.edge.Weight, to, from, nil}) < 0 {
-				s.links = append(s.links, l)
+	if f.anew {
+		for i := range g.vertices {
+			for _, a := range g.vertices[i].out {
+				add(a)
 			}
 		}
 	}
+	for _, a := range f.touched {
+		add(a)
+	}
+	clear(f.touched)
+	f.touched, f.anew = f.touched[:0], false
+	slices.SortFunc(fresh, link.compare)
+	fresh = slices.Compact(fresh) // a link may have been touched more than once
+
+	merged := slices.Grow(f.spare[:0], len(f.links)+len(fresh))
+	for _, l := range f.links {
+		if l.version != l.arc.version {
+			continue
+		}
+		for len(fresh) > 0 && fresh[0].compare(l) < 0 {
+			merged, fresh = append(merged, fresh[0]), fresh[1:]
+		}
+		merged = append(merged, l)
+	}
+	merged = append(merged, fresh...)
+	clear(f.links)
+	f.links, f.spare = merged, f.links[:0]
 }
 
 // root finds the root of i, and shortens the way for the next time.

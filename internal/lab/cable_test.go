@@ -382,7 +382,7 @@ func TestFlowsNoticeAnInterruption(t *testing.T) {
 	echoes, err := alice.Echo(bob.Addr("ip4"), 5*time.Millisecond)
 	must(t, err)
 	defer echoes.Stop()
-	bytes, err := Bytes(alice, bob, bob.Addr("ip4"))
+	bytes, err := Stream(alice, bob, bob.Addr("ip4"))
 	must(t, err)
 	defer bytes.Stop()
 	for name, g := range map[string]*Gaps{"datagrams": &datagrams.Gaps, "echoes": &echoes.Gaps, "bytes": &bytes.Gaps} {

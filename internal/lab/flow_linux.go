@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -73,7 +74,11 @@ type Flow struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	close  func()
+	bytes  atomic.Int64
 }
+
+// Bytes is how much has arrived, in bytes of payload.
+func (f *Flow) Bytes() int { return int(f.bytes.Load()) }
 
 // Stop ends the flow.
 func (f *Flow) Stop() {
@@ -114,6 +119,7 @@ func Datagrams(from, to *Host, addr netip.Addr, every time.Duration) (*Flow, err
 		var buf [64]byte
 		for ctx.Err() == nil {
 			n, _, err := in.ReadFrom(buf[:])
+			f.bytes.Add(int64(n))
 			if err == nil && n >= 8 {
 				f.arrive(began.Add(time.Duration(binary.BigEndian.Uint64(buf[:]))))
 			}
@@ -122,8 +128,8 @@ func Datagrams(from, to *Host, addr netip.Addr, every time.Duration) (*Flow, err
 	return f, nil
 }
 
-// Bytes sends as much as TCP lets it from one host to an address of another.
-func Bytes(from, to *Host, addr netip.Addr) (*Flow, error) {
+// Stream sends as much as TCP lets it from one host to an address of another.
+func Stream(from, to *Host, addr netip.Addr) (*Flow, error) {
 	ln, err := to.Listen("tcp", netip.AddrPortFrom(addr, 0).String())
 	if err != nil {
 		return nil, fmt.Errorf("waiting for a connection at %s on %s: %w", addr, to.name, err)
@@ -146,9 +152,11 @@ func Bytes(from, to *Host, addr netip.Addr) (*Flow, error) {
 	f.wg.Go(func() {
 		buf := make([]byte, 64<<10)
 		for ctx.Err() == nil {
-			if _, err := in.Read(buf); err != nil {
+			n, err := in.Read(buf)
+			if err != nil {
 				return
 			}
+			f.bytes.Add(int64(n))
 			f.arrive(time.Now()) // when it was sent is not known
 		}
 	})

@@ -57,6 +57,9 @@ func (r *Router) plug(h *Host, prefixes []string, lay func(*Link) error) (*Link,
 	h.mu.Lock()
 	link := &Link{host: h, router: r.Host, hostName: fmt.Sprintf("eth%d", h.links), routerName: h.name}
 	first := h.links == 0
+	if !first { // it may be attached to this router already
+		link.routerName = fmt.Sprintf("%s.%d", h.name, h.links)
+	}
 	if first {
 		h.uplink = link
 	}

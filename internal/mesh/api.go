@@ -40,9 +40,11 @@ type (
 		Conn          ConnID
 		Remote, Local netip.AddrPort
 	}
-	// Dialed: the TCP connection asked for by [Dial] stands.
+	// Dialed: the TCP connection asked for by [Dial] stands. To is which of its endpoints
+	// has answered; zero: the first. Remote is not valid if only a proxy knows it.
 	Dialed struct {
 		Conn          ConnID
+		To            Endpoint
 		Remote, Local netip.AddrPort
 	}
 	// Line: a line of clear text came in, without its newline. Only the first
@@ -79,6 +81,21 @@ type (
 	// Traffic: the data plane was given packets for Node. It is sent at once
 	// for the first packet and then at most every 250 ms.
 	Traffic struct{ Node node.Name }
+	// Silent: datagrams go directly to Node (for itself or to be passed on), and nothing
+	// authentic has come from its address for so long. Said after 100 ms and at most every
+	// 100 ms; Heard follows when it is heard again.
+	Silent struct {
+		Node node.Name
+		For  time.Duration
+	}
+	// Heard: Node, of whose silence the brain was told, was heard again at its address.
+	Heard struct{ Node node.Name }
+	// Large: frames of up to Size bytes go directly to Node. At most four times a
+	// second, and only if they are above 600 bytes.
+	Large struct {
+		Node node.Name
+		Size int
+	}
 	// ProbeIn: a record of type 4 from Node was opened. Data is the whole
 	// probe. Direct is true if the datagram had the all-zero destination id.
 	// For a node that speaks the protocol of tinc 1.0: a frame with EtherType 0 came by UDP, which
@@ -123,11 +140,17 @@ type (
 	// EchoIn: a record of type 8 from Node was opened. Data is the whole echo.
 	EchoIn struct {
 		Node   node.Name
-		Hop    node.Name // who handed it to us; "" if that is not known
-		TCP    bool      // over a meta connection
-		Direct bool      // the datagram had the all-zero destination id
+		Hop    node.Name      // who handed it to us; "" if that is not known
+		TCP    bool           // over a meta connection
+		Direct bool           // the datagram had the all-zero destination id
+		Addr   netip.AddrPort // where the datagram came from, zero if it did not come as one
 		Data   []byte
 	}
+
+	// LearnMAC: a frame with this source address came from our own device. The data plane
+	// says it again every ten seconds or more often while there are such frames,
+	// and bounds how many new addresses it reports.
+	LearnMAC struct{ MAC [6]byte }
 
 	// Echo: measure a way to Node, once. It is answered by one EchoResult with the same ID.
 	Echo struct {
@@ -160,13 +183,15 @@ type (
 type Effect interface{ effect() }
 
 type (
-	// Dial opens a TCP connection and answers Dialed or Closed. If To.Host is a name it
-	// is resolved and every address is tried. The whole takes at most Timeout
-	// for each address.
+	// Dial opens a TCP connection and answers Dialed or Closed. To and then the Others are
+	// tried, each with a little head start before the next; the first that answers is
+	// taken. A Host that is a name is resolved and every address is tried. The
+	// attempt with one address takes at most Timeout.
 	Dial struct {
 		Conn    ConnID
 		Node    node.Name
 		To      Endpoint
+		Others  []Endpoint
 		Timeout time.Duration
 	}
 	// SendLine sends one line of clear text (Text has no newline).
@@ -240,7 +265,8 @@ type (
 		RTT         time.Duration
 		There, Back Leg
 		Probed      bool
-		Err         error // nil: it was answered
+		Seen        netip.AddrPort // our address as the node sees it, where it went by UDP and straight; else zero
+		Err         error          // nil: it was answered
 	}
 	// TunnelledData is a node-to-node record that came inside a REQ_KEY
 	// request; the data plane opens it or passes it on.
@@ -323,6 +349,7 @@ type PeerState struct {
 	NextHop     node.Name // adjacent node towards it
 	Via         node.Name // last node that is reached by direct UDP; NextHop if we ourselves are it (effective via)
 	ViaSelf     bool      // the path search gave ourselves as via
+	Relay       node.Name // who relays our own packets for it by UDP, ahead of Via; "": nobody was chosen
 	Options     uint32    // option bits, protocol minor in the top byte
 	Addr        netip.AddrPort
 	Sock        int           // socket that Addr was heard on, -1 unknown
@@ -391,6 +418,8 @@ type Config struct {
 	TunnelServer             bool
 	NoUDPDiscovery           bool
 	NoLocalDiscovery         bool
+	NoRelay                  bool // ask not to be chosen as a relay
+	DirectOnly               bool // choose no relays
 	Echoes                   bool // announce that we answer echoes, and measure with them
 	PMTU                     int
 	ReplayWindow             int  // in packets; 0: the default, negative: none
@@ -405,6 +434,8 @@ type Config struct {
 	UDPDiscoveryKeepalive            time.Duration
 	UDPDiscoveryTimeout              time.Duration
 	UDPInfoInterval, MTUInfoInterval time.Duration
+	// MACExpire is how long a MAC address is ours after its last frame, 600 s if zero.
+	MACExpire time.Duration
 	// StaleAfter is how long what an unreachable node has announced is kept, a day if zero.
 	StaleAfter time.Duration
 }

@@ -26,7 +26,7 @@ const (
 	// disagree about the next hop for a moment would send it in circles.
 	maxRepeats = 8
 
-	// maxEarly searches for paths are made between two Flushes.
+	// maxEarly searches for paths are made out of turn between two in turn.
 	maxEarly = 4
 	// writeGrace is how long a host file may take to be written.
 	writeGrace = 30 * time.Second

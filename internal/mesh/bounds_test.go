@@ -179,3 +179,24 @@ func TestStaleNewsIsForgotten(t *testing.T) {
 		t.Error("bob is gone too")
 	}
 }
+
+func TestFloodOfMACAddressesIsBounded(t *testing.T) {
+	p := newPlayer(t)
+	p.input("node alice macexpire=20s")
+	p.neighbours()
+	announced, withdrawn := 0, 0
+	for i := range 3 * maxLearned {
+		p.m.Handle(p.now, LearnMAC{MAC: [6]byte{2, 0, 0, byte(i >> 16), byte(i >> 8), byte(i)}})
+		if i%256 == 0 {
+			announced += sends(p.m.Flush(p.now), 2, "10 ")
+		}
+	}
+	announced += sends(p.m.Flush(p.now), 2, "10 ")
+	if announced != maxLearned || len(p.m.learned.until) != maxLearned {
+		t.Errorf("%d addresses announced and %d remembered, want %d", announced, len(p.m.learned.until), maxLearned)
+	}
+	withdrawn += sends(p.input("wait 30s"), 2, "11 ")
+	if withdrawn != maxLearned || len(p.m.learned.until) != 0 {
+		t.Errorf("%d addresses withdrawn and %d remembered, want %d and none", withdrawn, len(p.m.learned.until), maxLearned)
+	}
+}

@@ -96,6 +96,9 @@ func (m *Mesh) dialed(e Dialed) {
 		return
 	}
 	c.remote, c.local = e.Remote, e.Local
+	if c.out != nil && len(c.out.tries) > 0 {
+		c.out.answered(e.To)
+	}
 	c.stage, c.began, c.idSent = greeting, m.now, m.now
 	m.logf(1, Info, "connected to %s", c)
 	m.emit(SendLine{Conn: c.id, Text: m.idLine(c)})
@@ -265,6 +268,9 @@ func (m *Mesh) ownOptions(p *peer) wire.Options {
 	}
 	if m.cfg.Echoes {
 		o |= wire.Echoes
+		if m.cfg.NoRelay {
+			o |= wire.NoRelay
+		}
 	}
 	return o
 }
@@ -302,6 +308,7 @@ func (m *Mesh) ack(c *conn, text string) error {
 	}
 	c.stage, c.activated, p.conn = active, m.now, c
 	c.rtt.add(m.now.Sub(c.idSent)) // the login was a round trip or two
+	m.lookAround = true
 	m.actives = nil
 	c.edge = graphEdge{options: opts, weight: (c.edge.weight + a.Weight) / 2}
 	port := a.Port
@@ -430,6 +437,7 @@ func (m *Mesh) forget(c *conn) {
 	}
 	if c.peer != nil && c.peer.conn == c {
 		c.peer.conn = nil
+		m.lookAround = true
 	}
 }
 

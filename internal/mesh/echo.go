@@ -3,6 +3,7 @@ package mesh
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"tincan/internal/node"
@@ -53,10 +54,8 @@ type echoed struct {
 	lost        bool
 	rtt         time.Duration
 	there, back Leg
+	seen        netip.AddrPort
 }
-
-// byUDP tells whether both directions went by UDP all the way, as far as the ends can tell.
-func (e echoed) byUDP() bool { return !e.lost && !e.there.TCP && !e.back.TCP }
 
 // echoBudget bounds the answers to one node.
 type echoBudget struct {
@@ -131,6 +130,7 @@ func (m *Mesh) echoIn(e EchoIn) {
 		r.Flags |= wire.EchoByTCP
 	case e.Direct:
 		r.Flags |= wire.EchoDirect
+		r.Seen = e.Addr
 	}
 	if hop := m.nodes[e.Hop]; hop != nil && hop != p {
 		r.Hop = hop.id
@@ -162,7 +162,7 @@ func (m *Mesh) echoAnswered(p *peer, e EchoIn, r wire.Echo) {
 	}
 	delete(m.echoes, r.Number)
 	m.timers.cancel(q.timer)
-	a := echoed{rtt: m.now.Sub(q.sent)}
+	a := echoed{rtt: m.now.Sub(q.sent), seen: r.Seen}
 	a.there.TCP = q.byTCP || r.Flags&wire.EchoByTCP != 0
 	if hop := m.byID[r.Hop]; hop != nil && !r.Hop.IsZero() {
 		a.there.Hop = hop.name
@@ -184,6 +184,9 @@ func (m *Mesh) leavesByUDP(p *peer, size int) bool {
 // firstHop is the node that gets a record of ours for p by UDP, of size bytes of data. ok is
 // false if it goes over a meta connection, then to the next hop.
 func (m *Mesh) firstHop(p *peer, size int) (hop *peer, ok bool) {
+	if w := p.relaying.chosen; w != nil && m.passes(w.relay, size) {
+		return w.relay, true
+	}
 	hop = m.nodes[p.path.NextHop]
 	if via := m.effectiveVia(p); via != nil && via != hop && m.passes(via, size) {
 		hop = via
@@ -214,8 +217,8 @@ func (m *Mesh) echo(e Echo) {
 	case e.Via != "" && !m.nodes[e.Via].road.confirmed:
 		fail("there is no UDP path to %s", e.Via)
 	case !m.answersEchoes(p):
-		if p.road.confirmed && p.road.rtt > 0 && e.Way != EchoTCP && e.Via == "" {
-			m.emit(EchoResult{ID: e.ID, Node: p.name, RTT: p.road.rtt, Probed: true})
+		if p.road.confirmed && p.road.rtt.mean > 0 && e.Way != EchoTCP && e.Via == "" {
+			m.emit(EchoResult{ID: e.ID, Node: p.name, RTT: p.road.rtt.mean, Probed: true})
 			return
 		}
 		m.emit(EchoResult{ID: e.ID, Node: p.name, Err: ErrNoEchoes})
@@ -232,7 +235,7 @@ func (m *Mesh) echoSoon(e Echo, p *peer, deadline time.Time) {
 	case p.session.ready():
 		size := min(max(e.Size, wire.MinEcho), wire.MaxEcho)
 		m.askEcho(p, SendEcho{Via: e.Via, Way: e.Way}, size, left, func(a echoed) {
-			r := EchoResult{ID: e.ID, Node: p.name, Size: size, RTT: a.rtt, There: a.there, Back: a.back}
+			r := EchoResult{ID: e.ID, Node: p.name, Size: size, RTT: a.rtt, There: a.there, Back: a.back, Seen: a.seen}
 			if a.lost {
 				r.Err = ErrNoAnswer
 			}

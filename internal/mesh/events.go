@@ -9,12 +9,16 @@ func (Closed) event()         {}
 func (HostLoaded) event()     {}
 func (Reconfigured) event()   {}
 func (Traffic) event()        {}
+func (Silent) event()         {}
+func (Heard) event()          {}
+func (Large) event()          {}
 func (ProbeIn) event()        {}
 func (HeardFrom) event()      {}
 func (CameIndirectly) event() {}
 func (Relayed) event()        {}
 func (Undecodable) event()    {}
 func (TooLong) event()        {}
+func (LearnMAC) event()       {}
 func (NetworkChanged) event() {}
 func (EchoIn) event()         {}
 func (Echo) event()           {}

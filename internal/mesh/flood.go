@@ -166,6 +166,7 @@ func (m *Mesh) addSubnet(c *conn, text string) error {
 			return nil
 		}
 		m.putSubnet(p, r.Subnet)
+		m.cede(r.Subnet)
 	}
 	m.flood(c, []byte(text))
 	return nil

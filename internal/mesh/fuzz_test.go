@@ -246,7 +246,8 @@ func (f *fuzzer) event() Event {
 			}
 		}
 	case 30:
-		return []Event{Retry{}, Purge{}, Disconnect{Node: f.name()}, ConnectNow{Node: f.name()}}[f.byte()%4]
+		return []Event{Retry{}, Purge{}, Disconnect{Node: f.name()}, ConnectNow{Node: f.name()},
+			LearnMAC{MAC: [6]byte{2, 5: f.byte() % 4}}}[f.byte()%5]
 	}
 	return nil
 }

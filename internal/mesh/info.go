@@ -59,7 +59,7 @@ func (m *Mesh) Nodes() []NodeInfo {
 			n.Indirect = p.path.Indirect
 			n.ValidKey = p.session.ready()
 			n.Waiting = p.session.pending()
-			n.Confirmed, n.Addr, n.RTT = p.road.confirmed, p.road.addr, p.road.rtt
+			n.Confirmed, n.Addr, n.RTT = p.road.confirmed, p.road.addr, p.road.rtt.mean
 			n.Options, n.NextHop, n.Via, n.Distance = p.path.Options, p.path.NextHop, p.path.Via, p.path.Distance
 			n.Suite = p.session.suite()
 			n.Adjacent, n.Legacy = p.conn != nil, p.session.hopByHop()

@@ -213,7 +213,7 @@ func (s *legacySession) publish(st *PeerState) {
 	switch {
 	case s.m.cfg.TCPOnly || o.Has(wire.TCPOnly):
 		st.MinMTU = 0
-	case !o.Has(wire.PMTUDiscovery) && st.Addr.IsValid():
+	case !o.Has(wire.PMTUDiscovery) && st.Addr.IsValid() && !s.p.road.dead:
 		st.MinMTU = st.MTU
 	}
 }

@@ -40,10 +40,11 @@ type Injected struct {
 // Use: Handle any number of events, call Tick when Deadline has come, then carry
 // out what Flush returns.
 type Mesh struct {
-	cfg  Config
-	in   Injected
-	now  time.Time // of the event being handled
-	seen seen
+	cfg   Config
+	in    Injected
+	now   time.Time     // of the event being handled
+	ahead time.Duration // of the caller's clock, which has been set back
+	seen  seen
 
 	repeats repeats
 	refused time.Time // when refuse last logged
@@ -64,25 +65,34 @@ type Mesh struct {
 
 	effects []Effect
 
+	searched   time.Time // last search for paths
+	searchTurn *timer    // when the next one may be, if one has to wait
+	searches   uint64
+	changed    []*peer // scratch space of recompute
+	lookAround bool    // a connection that paths lead over, or a host file, has changed
+
 	graphDirty  bool               // edges or connections changed since the last path search
 	routesDirty bool               // subnets or reachability changed since they were published
 	dirty       map[*peer]struct{} // peers whose state may have to be published
 	orphans     []node.Name        // lost neighbours whose edge to us is to be withdrawn if they are now unreachable
+
+	learned learned // MAC addresses on our side
 
 	keysExpire time.Time // when the keys that we gave to nodes of tinc 1.0 do, zero: there are none
 
 	tree    []node.Name // neighbours in the broadcast tree
 	checked time.Time   // last run of checkConns
 
-	changed  time.Time        // last NetworkChanged that was acted on
-	changing bool             // another one waits for its turn
+	anew     time.Time        // last NetworkChanged that was acted on
+	anewSoon bool             // another one waits for its turn
 	echoes   map[uint64]*echo // unanswered, by number
 	lastEcho uint64
+	talking  []*peer // to whom we have sent packets lately
 
 	contradictions struct{ adds, dels int }
 	pause          time.Duration // how long to leave the mesh when another node uses our name
 	pausedUntil    time.Time
-	early          int  // searches since the last Flush
+	early          int  // searches out of turn since the last one in turn
 	down           bool // Shutdown was handled
 	autoSoon       bool // AutoConnect has an extra turn soon
 }
@@ -118,6 +128,9 @@ func New(cfg Config, in Injected, now time.Time) *Mesh {
 	m.every(5*time.Second, m.autoConnect)
 	m.every(5*time.Second, m.checkContradictions)
 	m.every(cleanInterval, m.clean)
+	if m.cfg.Echoes {
+		m.every(relayTick, m.checkRelays)
+	}
 	return m
 }
 
@@ -140,6 +153,7 @@ func withDefaults(c Config) Config {
 	def(&c.UDPDiscoveryTimeout, 30*time.Second)
 	def(&c.UDPInfoInterval, 5*time.Second)
 	def(&c.MTUInfoInterval, 5*time.Second)
+	def(&c.MACExpire, 10*time.Minute)
 	def(&c.StaleAfter, 24*time.Hour)
 	if c.TunnelServer {
 		c.StrictSubnets = true
@@ -165,29 +179,38 @@ func (m *Mesh) jitter(d time.Duration) time.Duration {
 }
 
 // Deadline is when Tick has to be called, if nothing happens before.
-func (m *Mesh) Deadline() time.Time { return m.timers.next() }
-
-// advance takes over the time, which never goes back. Times must carry the reading of a
-// monotonic clock, as those of time.Now do, so that they do not jump when somebody sets
-// the clock on the wall.
-func (m *Mesh) advance(now time.Time) {
-	if now.After(m.now) {
-		m.now = now
+func (m *Mesh) Deadline() time.Time {
+	at := m.timers.next()
+	if at.IsZero() {
+		return at
 	}
+	return at.Add(-m.ahead)
+}
+
+// clock takes note of the time, which never goes back. Times should carry the reading of a
+// monotonic clock, as those of time.Now do, so that they do not jump when somebody sets the
+// clock on the wall. Should one be set back nevertheless, time goes on from where it was:
+// nothing may wait until that clock has caught up.
+func (m *Mesh) clock(now time.Time) {
+	now = now.Add(m.ahead)
+	if now.Before(m.now) {
+		m.ahead += m.now.Sub(now)
+		now = m.now
+	}
+	m.now = now
 }
 
 // Tick runs what is due.
 func (m *Mesh) Tick(now time.Time) {
-	m.advance(now)
-	now = m.now
-	for t := m.timers.due(now); t != nil; t = m.timers.due(now) {
+	m.clock(now)
+	for t := m.timers.due(m.now); t != nil; t = m.timers.due(m.now) {
 		t.fn()
 	}
 }
 
 // Handle takes in one event.
 func (m *Mesh) Handle(now time.Time, ev Event) {
-	m.advance(now)
+	m.clock(now)
 	switch e := ev.(type) {
 	case Accepted:
 		m.accepted(e)
@@ -207,6 +230,12 @@ func (m *Mesh) Handle(now time.Time, ev Event) {
 		m.reconfigure(e.Config)
 	case Traffic:
 		m.traffic(e)
+	case Silent:
+		m.silent(e)
+	case Heard:
+		m.heard(e)
+	case Large:
+		m.large(e)
 	case ProbeIn:
 		m.probeIn(e)
 	case HeardFrom:
@@ -219,6 +248,8 @@ func (m *Mesh) Handle(now time.Time, ev Event) {
 		m.undecodable(e)
 	case TooLong:
 		m.tooLong(e)
+	case LearnMAC:
+		m.learnMAC(e.MAC)
 	case NetworkChanged:
 		m.networkChanged(e)
 	case EchoIn:
@@ -244,12 +275,15 @@ func (m *Mesh) Handle(now time.Time, ev Event) {
 // returns the effects in the order in which they are to be carried out. The
 // slice belongs to the caller.
 func (m *Mesh) Flush(now time.Time) []Effect {
-	m.advance(now)
-	for m.graphDirty || len(m.orphans) > 0 {
-		m.search()
-		m.withdrawOrphans()
+	m.clock(now)
+	if (m.graphDirty || len(m.orphans) > 0) && !m.mayWait() {
+		for m.graphDirty || len(m.orphans) > 0 {
+			m.search()
+			m.withdrawOrphans()
+		}
+		m.early = 0
 	}
-	m.early = 0
+	m.settleRelays()
 	m.publish()
 	out := m.effects
 	m.effects = nil
@@ -275,6 +309,7 @@ type peer struct {
 	subnets   map[subnet.Subnet]struct{}
 	sorted    []subnet.Subnet // the same in order; nil: to be worked out
 	path      graph.Path
+	found     uint64 // the last search that found an edge of it
 	reachable bool
 	born      time.Time      // when it was first heard of
 	since     time.Time      // of the last change of reachability, zero: never
@@ -282,6 +317,8 @@ type peer struct {
 	announced netip.AddrPort // its address when it became reachable, for scripts
 	conn      *conn          // activated meta connection
 	greeting  *timer         // of greet
+	failed    int            // attempts of AutoConnect to connect to it, in a row
+	shunned   time.Time      // when AutoConnect may try it again
 
 	session     session
 	askedKey    time.Time // last request for its public key
@@ -290,7 +327,8 @@ type peer struct {
 
 	road road // how it is reached by UDP
 
-	echoes echoBudget // for its requests
+	echoes   echoBudget // for its requests
+	relaying relaying
 
 	active    time.Time // last traffic
 	udpInfo   time.Time // last UDP_INFO that we originated towards it
@@ -304,6 +342,7 @@ func (m *Mesh) peer(name node.Name) *peer {
 	if p == nil {
 		p = &peer{name: name, id: name.ID(), born: m.now, subnets: map[subnet.Subnet]struct{}{}, road: newRoad()}
 		p.session = m.newSession(p)
+		p.relaying.meta.tcp = true
 		m.nodes[name] = p
 		m.byID[p.id] = p
 		i, _ := slices.BinarySearchFunc(m.order, p, byName)
@@ -369,6 +408,7 @@ func sameKey(a, b *keys.PublicKey) bool { return a == b || a != nil && b != nil 
 // stands until a reload.
 func (m *Mesh) hostGone(p *peer) {
 	p.known, p.host = false, Host{}
+	m.lookAround = true
 	if m.cfg.StrictSubnets {
 		m.replaceSubnets(p, nil)
 	}
@@ -401,38 +441,97 @@ func (m *Mesh) search() {
 	}
 }
 
+// A single change is acted upon at once. While changes pour in, as when a large mesh
+// comes up, a search for each batch of them would be most of what a node does.
+const (
+	// searchEvery is the least time between two searches for each node of the mesh beyond
+	// smallMesh: they take about a hundredth of the time then.
+	searchEvery = 100 * time.Microsecond
+	smallMesh   = 50
+	// maxSearchWait bounds it.
+	maxSearchWait = 200 * time.Millisecond
+)
+
+// mayWait tells whether the search that is due has to wait for its turn, and sees to it that
+// the turn comes.
+func (m *Mesh) mayWait() bool {
+	wait := min(max(0, time.Duration(len(m.nodes)-smallMesh)*searchEvery), maxSearchWait)
+	at := m.searched.Add(wait)
+	if !m.now.Before(at) || m.searched.After(m.now) {
+		return false
+	}
+	if m.searchTurn == nil || m.searchTurn.index < 0 {
+		m.searchTurn = m.timers.set(at, func() {}) // what follows a tick does it
+	}
+	return true
+}
+
 // recompute searches the paths anew and acts on what has changed.
 func (m *Mesh) recompute() {
 	m.known = ""
-	paths := m.graph.Paths()
-	for _, p := range m.order {
-		old := p.path
-		p.path = paths[p.name]
-		if p == m.self {
-			continue
-		}
-		switch {
-		case p.path.Reachable != p.reachable:
-			m.reachabilityChanged(p)
-		case !m.sessionFits(p):
-			m.logf(1, Info, "node %s speaks another protocol now", p.name)
-			m.endSession(p)
-		}
-		if p.reachable && p.path.Prev != nil && !p.road.addr.IsValid() {
-			if addr, ok := p.path.Prev.Addr.Addr(); ok {
-				p.road.setAddr(addr, -1)
+	m.searched = m.now
+	m.searches++
+	changed := m.changed[:0]
+	all := m.graph.Changes(func(name node.Name, path graph.Path) {
+		if p := m.nodes[name]; p != nil {
+			p.found = m.searches
+			if p.path != path {
+				p.path = path
+				changed = append(changed, p)
 			}
 		}
-		if p.path != old || m.hopConn(p) != p.published.Conn {
+	})
+	if all {
+		for _, p := range m.order {
+			if p.found != m.searches && p.path != (graph.Path{}) { // it has no edge any more
+				p.path = graph.Path{}
+				changed = append(changed, p)
+			}
+		}
+	}
+	slices.SortFunc(changed, byName)
+	for _, p := range changed {
+		if p != m.self {
+			m.pathChanged(p)
 			m.touch(p)
+		}
+	}
+	clear(changed)
+	m.changed = changed[:0]
+	if m.lookAround { // what paths lead over has changed
+		m.lookAround = false
+		for _, p := range m.order {
+			if p == m.self {
+				continue
+			}
+			m.pathChanged(p)
+			if m.hopConn(p) != p.published.Conn {
+				m.touch(p)
+			}
 		}
 	}
 	var tree []node.Name
 	if m.cfg.Broadcast && !m.cfg.TunnelServer {
-		tree = m.graph.Adjacent(m.cfg.Name)
+		tree = m.graph.Adjacent()
 	}
 	if !slices.Equal(tree, m.tree) {
 		m.tree, m.routesDirty = tree, true
+	}
+}
+
+// pathChanged does what follows from another path to p.
+func (m *Mesh) pathChanged(p *peer) {
+	switch {
+	case p.path.Reachable != p.reachable:
+		m.reachabilityChanged(p)
+	case !m.sessionFits(p):
+		m.logf(1, Info, "node %s speaks another protocol now", p.name)
+		m.endSession(p)
+	}
+	if p.reachable && p.path.Prev != nil && !p.road.addr.IsValid() {
+		if addr, ok := p.path.Prev.Addr.Addr(); ok {
+			p.road.setAddr(addr, -1)
+		}
 	}
 }
 
@@ -576,6 +675,9 @@ func (m *Mesh) state(p *peer) PeerState {
 	st.MTU, st.MinMTU = m.usableMTU(p), p.road.pmtu.min
 	if m.cfg.TCPOnly || !p.road.confirmed {
 		st.MinMTU = 0
+	}
+	if w := p.relaying.chosen; w != nil {
+		st.Relay = w.relay.name
 	}
 	p.session.publish(&st)
 	return st

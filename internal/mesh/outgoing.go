@@ -19,6 +19,7 @@ type outgoing struct {
 	conn  *conn
 	timer *timer
 	queue []Endpoint // addresses not tried yet in this round
+	tries []Endpoint // those that conn is being made with
 	round int        // rounds that have failed since the last success
 	up    time.Time  // when the connection was activated
 }
@@ -33,6 +34,8 @@ const (
 	// with each round up to MaxTimeout, and half of it is random, so that nodes
 	// that lost the same neighbour do not come back all at once.
 	firstRetry = time.Second
+	// aloneRetry bounds the wait of a node that has no connection at all.
+	aloneRetry = time.Minute
 	// settled is how long a connection must live before its loss counts as news
 	// and not as another failure.
 	settled = 10 * time.Second
@@ -94,14 +97,23 @@ func (m *Mesh) dial(o *outgoing) {
 		m.roundFailed(o)
 		return
 	}
+	// All of them at once: the hands try one after the other without waiting for long.
 	to := o.queue[0]
-	o.queue = o.queue[1:]
+	o.tries, o.queue = o.queue, []Endpoint{}
 	c := &conn{id: m.nextID, peer: p, out: o, stage: dialling, began: m.now}
 	m.nextID += 2
 	m.add(c)
 	o.conn = c
 	m.logf(1, Info, "connecting to %s at %s", o.name, net.JoinHostPort(to.Host, to.Port))
-	m.emit(Dial{Conn: c.id, Node: o.name, To: to, Timeout: m.cfg.PingTimeout})
+	m.emit(Dial{Conn: c.id, Node: o.name, To: to, Others: o.tries[1:], Timeout: m.cfg.PingTimeout})
+}
+
+// answered: of the addresses that were tried, to has answered. The others come next,
+// should the login fail there: it may be somebody else.
+func (o *outgoing) answered(to Endpoint) {
+	i := max(0, slices.Index(o.tries, to))
+	o.queue = slices.Delete(slices.Clone(o.tries), i, i+1)
+	o.tries = nil
 }
 
 func (m *Mesh) roundFailed(o *outgoing) {
@@ -111,6 +123,16 @@ func (m *Mesh) roundFailed(o *outgoing) {
 		m.giveUp(o)
 		return
 	}
+	if o.auto { // AutoConnect tries others meanwhile: this one may be dead
+		p := m.peer(o.name)
+		p.failed++
+		wait := m.backoff(p.failed)
+		p.shunned = m.now.Add(wait)
+		m.after(wait, m.autoConnectSoon)
+		m.giveUp(o)
+		m.autoConnectSoon()
+		return
+	}
 	d := m.backoff(o.round)
 	m.logf(1, Info, "next attempt to connect to %s in %s", o.name, d.Round(100*time.Millisecond))
 	m.dialAfter(o, d)
@@ -118,6 +140,9 @@ func (m *Mesh) roundFailed(o *outgoing) {
 
 func (m *Mesh) backoff(round int) time.Duration {
 	d := max(m.cfg.MaxTimeout, firstRetry)
+	if len(m.activeConns()) == 0 {
+		d = min(d, aloneRetry)
+	}
 	if round < 20 {
 		d = min(d, firstRetry<<(round-1))
 	}
@@ -141,9 +166,11 @@ func (m *Mesh) addressesOf(p *peer) []Endpoint {
 	for _, a := range p.host.Cached {
 		addIP(a)
 	}
-	for e := range m.graph.To(p.name) {
-		if a, ok := e.Addr.Addr(); ok {
-			addIP(a)
+	for _, ipv6 := range []bool{true, false} { // IPv6 has no NAT in its way
+		for e := range m.graph.To(p.name) {
+			if a, ok := e.Addr.Addr(); ok && a.Addr().Unmap().Is6() == ipv6 {
+				addIP(a)
+			}
 		}
 	}
 	for _, a := range p.host.Addresses {
@@ -178,6 +205,7 @@ func (m *Mesh) neighbours(n node.Name) (count int) {
 // connected: the connection of o has been activated.
 func (m *Mesh) connected(o *outgoing) {
 	o.up, o.queue = m.now, nil
+	o.conn.peer.failed = 0
 	m.autoConnectSoon()
 	if o.conn.remote.IsValid() && o.conn.dialled() {
 		m.remember(o.conn.peer, o.conn.remote)
@@ -224,7 +252,7 @@ func (m *Mesh) ended(o *outgoing, wasActive bool) {
 // that comes in instead will fulfil it.
 func (m *Mesh) abandon(o *outgoing) {
 	c := o.conn
-	o.conn = nil
+	o.conn, o.queue = nil, nil
 	m.forget(c)
 	m.emit(CloseConn{Conn: c.id, Reason: "the peer is connecting to us"})
 	m.dialAfter(o, 2*m.cfg.PingTimeout)
@@ -255,6 +283,9 @@ func (m *Mesh) giveUp(o *outgoing) {
 // retry forgets all waiting times.
 func (m *Mesh) retry() {
 	m.pausedUntil = time.Time{}
+	for _, p := range m.order {
+		p.failed, p.shunned = 0, time.Time{}
+	}
 	for _, o := range m.sortedDials() {
 		o.round = 0
 		if o.conn == nil {
@@ -302,7 +333,7 @@ func (m *Mesh) autoConnect() {
 		}
 		var free []*peer
 		for _, p := range m.order {
-			if p != m.self && p.conn == nil && (m.mayLogIn(p) || p.reachable && p.minor() >= 2) && m.dials[p.name] == nil && m.hasAnyAddress(p) {
+			if p != m.self && p.conn == nil && !m.now.Before(p.shunned) && (m.mayLogIn(p) || p.reachable && p.minor() >= 2) && m.dials[p.name] == nil && m.hasAnyAddress(p) {
 				free = append(free, p)
 			}
 		}
@@ -435,12 +466,13 @@ func (m *Mesh) reconfigure(c Config) {
 // replaceOwnSubnets announces and withdraws our own subnets.
 func (m *Mesh) replaceOwnSubnets(list []subnet.Subnet) {
 	for _, s := range sortedSubnets(m.self) {
-		if !slices.Contains(list, s) {
+		if !slices.Contains(list, s) && !m.learned.has(s) {
 			m.dropSubnet(m.self, s)
 			m.floodSubnet(m.deletedSubnet(m.cfg.Name, s))
 		}
 	}
 	for _, s := range list {
+		delete(m.learned.until, s) // it is ours for good now
 		if _, ok := m.self.subnets[s]; !ok {
 			m.putSubnet(m.self, s)
 			m.floodSubnet(m.addedSubnet(m.cfg.Name, s))

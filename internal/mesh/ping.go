@@ -67,7 +67,7 @@ func (m *Mesh) awaitPong(c *conn, d time.Duration) {
 		case !last.After(asked):
 			m.drop(c, fmt.Sprintf("no answer to a ping for %s", m.now.Sub(asked).Round(time.Millisecond)))
 		case m.now.Sub(asked) < m.cfg.PingTimeout: // a slow line is alive as long as bytes come
-			m.awaitPong(c, max(last.Add(d).Sub(m.now), d/4))
+			m.awaitPong(c, m.pongWithin(c))
 		default:
 			c.asked = time.Time{} // the regular PINGs decide
 		}
@@ -110,14 +110,14 @@ func (m *Mesh) networkChanged(e NetworkChanged) {
 	if m.down {
 		return
 	}
-	if wait := m.changed.Add(changeInterval).Sub(m.now); !m.changed.IsZero() && wait > 0 {
-		if !m.changing { // changes come in flocks
-			m.changing = true
-			m.after(wait, func() { m.changing = false; m.networkChanged(e) })
+	if wait := m.anew.Add(changeInterval).Sub(m.now); !m.anew.IsZero() && wait > 0 {
+		if !m.anewSoon { // changes come in flocks
+			m.anewSoon = true
+			m.after(wait, func() { m.anewSoon = false; m.networkChanged(e) })
 		}
 		return
 	}
-	m.changed = m.now
+	m.anew = m.now
 	m.logf(1, Info, "looking for all nodes anew: %s", e.Reason)
 	for _, o := range m.sortedDials() {
 		if c := o.conn; c != nil && c.stage < securing && c.began.Before(m.now) {

@@ -1,7 +1,7 @@
 package mesh
 
 import (
-	"math"
+	"slices"
 	"time"
 )
 
@@ -12,103 +12,213 @@ const (
 	minProbe = 18   // smallest probe
 )
 
-// pmtu searches for the largest frame that reaches a node by UDP. Its steps are
-// those of tinc 1.1, so that both ends of a path agree about what fits.
+// pmtu searches for the largest frame that reaches a node by UDP. tinc tries one size
+// after the other, three a second, so that one lost probe costs seconds. Here several sizes
+// are tried at the same time, and again before they count as too large: it ends after a
+// few round trips.
 type pmtu struct {
-	mtu    int // what routing may use
-	min    int // largest size known to pass
-	max    int // smallest size thought not to pass, less one
-	probes int // steps of the search; below zero: -1 found, less: being checked
-	last   time.Time
+	mtu int // what routing may use
+	min int // largest size known to pass
+	max int // largest size that may pass
+
+	state   pmtuState
+	begun   bool      // the limit of the route was asked for
+	last    time.Time // last step
+	tried   []trial   // sizes under test, ascending
+	grown   int       // looks for growth since the last search
+	nextUp  time.Time // the next of them
+	proved  time.Time // when a frame of size min passed last
+	rounds  int       // of this search
+	ceiling int       // max at the beginning of this search
 }
+
+type pmtuState uint8
+
+const (
+	searching pmtuState = iota
+	found               // min is the result
+	hopeless            // not even minFrame passes
+)
+
+// trial is one size under test.
+type trial struct{ size, count int }
+
+const (
+	// width is how many sizes are tried at a time.
+	width = 6
+	// growSoon and growLater are when larger sizes are tried once more after a search, whose
+	// probes may have been lost. After that it is done at each PingInterval.
+	growSoon, growLater = 5 * time.Second, 20 * time.Second
+	// maxRounds ends a search that others keep from ending.
+	maxRounds = 40
+)
+
+// commonMTUs are MTUs of links, in bytes of IP packet, the most common first.
+var commonMTUs = []int{1500, 1492, 1420, 1280, 1400, 1480, 1460, 1450, 1380, 1340, 1180, 1000, 800, 576}
 
 func newPMTU() pmtu { return pmtu{mtu: maxFrame, max: maxFrame} }
 
 // reset starts over, keeping the value in use.
-func (p *pmtu) reset() { p.min, p.max, p.probes = 0, maxFrame, 0 }
+func (p *pmtu) reset() {
+	*p = pmtu{mtu: p.mtu, max: maxFrame, last: p.last}
+}
 
 // fixed tells whether the search has ended with a result.
-func (p *pmtu) fixed() bool { return p.min == p.max }
+func (p *pmtu) fixed() bool { return p.state == found }
 
-func (p *pmtu) fixIfDone() {
-	if p.probes >= 0 && (p.probes == 20 || p.min >= p.max) {
-		p.min = min(p.min, p.max)
-		p.max, p.mtu, p.probes = p.min, p.min, -1
-	}
+// shrunk takes note that frames of the size that was thought to pass are lost.
+func (p *pmtu) shrunk(now time.Time) {
+	limit := max(p.min-1, minFrame)
+	p.reset()
+	p.max, p.ceiling, p.begun, p.last = limit, limit, true, time.Time{}
+	p.rounds = 1
 }
 
-// step returns the sizes of the probes to send now, if any. guess is the size that
-// the kernel's route promises, 0 if it does not know.
-func (p *pmtu) step(now time.Time, pingInterval time.Duration, guess int) []int {
-	elapsed := now.Sub(p.last)
-	if !p.last.IsZero() {
-		switch {
-		case p.probes > 0 && elapsed < 333*time.Millisecond,
-			p.probes == -1 && elapsed < pingInterval,
-			p.probes < -1 && elapsed < time.Second:
-			return nil
-		}
+// step returns the sizes of the probes to send now, if any. Answers take up to wait, and
+// a size is tried so many times before it counts as too large. limit is the largest frame that the
+// kernel's route promises, 0 if it does not know, and overhead what a packet on the
+// way has more than a frame.
+func (p *pmtu) step(now time.Time, wait time.Duration, tries int, pingInterval time.Duration, limit, overhead int) []int {
+	if p.state != searching {
+		return p.check(now, pingInterval)
+	}
+	if !p.last.IsZero() && now.Sub(p.last) < wait {
+		return nil
 	}
 	p.last = now
-	p.fixIfDone()
-	if p.probes < -3 { // three checks went unanswered: the path has changed
-		p.probes, p.min = 0, 0
-	}
-	if p.probes < 0 {
-		sizes := []int{max(p.max, minProbe)}
-		if p.probes == -1 && p.max+1 < maxFrame {
-			sizes = append(sizes, max(p.max+1, minProbe))
+	if !p.begun {
+		p.begun, p.max = true, maxFrame
+		if limit >= minFrame && limit < maxFrame {
+			p.max = limit
 		}
-		p.probes--
-		return sizes
+		p.ceiling = p.max
 	}
-	if p.probes == 0 {
-		p.max = maxFrame
-		if guess >= minFrame && guess < maxFrame {
-			p.max = guess
+	p.rounds++
+	p.judge(now, tries)
+	if p.state != searching {
+		return nil
+	}
+	if p.rounds == 1 && p.min < minFrame { // mostly that is all
+		p.tried = append(p.tried, trial{size: p.max})
+	} else if len(p.tried) == 0 || p.rounds == 2 {
+		p.choose(overhead)
+	}
+	var sizes []int
+	for i := range p.tried {
+		// The smallest that has not passed decides; the others get their chance once.
+		if t := &p.tried[i]; i == 0 || t.count == 0 {
+			t.count++
+			sizes = append(sizes, t.size)
 		}
 	}
-	size := p.candidate()
-	p.probes++
-	return []int{size}
+	return sizes
 }
 
-// candidate is the next size to try between min and max: first large, then in ever
-// finer steps upwards from what is known.
-func (p *pmtu) candidate() int {
-	lo := max(p.min, minFrame)
-	d := p.max - lo
-	if d <= 0 {
-		return lo
+// judge draws the conclusions of what was answered and what was not.
+func (p *pmtu) judge(now time.Time, tries int) {
+	p.tried = slices.DeleteFunc(p.tried, func(t trial) bool { return t.size <= p.min || t.size > p.max })
+	if len(p.tried) > 0 && p.tried[0].count >= tries {
+		p.max = min(p.max, p.tried[0].size-1)
+		p.tried = nil
 	}
-	pos := float32(7 - p.probes%8)
-	f := float32(1)
-	if p.max == maxFrame {
-		f = 0.97
+	switch {
+	case p.max < minFrame && p.min < minFrame, p.rounds > maxRounds && p.min < minFrame:
+		p.state, p.tried = hopeless, nil
+		p.nextUp = now.Add(growSoon)
+	case p.min >= p.max, p.rounds > maxRounds:
+		p.end(now)
 	}
-	return lo + int(math.RoundToEven(float64(float32(math.Pow(float64(d), float64(f*pos/7))))))
+}
+
+// end takes what was found.
+func (p *pmtu) end(now time.Time) {
+	p.max, p.mtu, p.state, p.tried, p.proved = p.min, p.min, found, nil, now
+	p.nextUp = now.Add(growSoon)
+}
+
+// choose chooses the sizes to try between what passes and what may pass.
+func (p *pmtu) choose(overhead int) {
+	lo, hi := max(p.min, minFrame-1), p.max
+	add := func(size int) {
+		if size > lo && size <= hi && len(p.tried) < width && !slices.ContainsFunc(p.tried, func(t trial) bool { return t.size == size }) {
+			p.tried = append(p.tried, trial{size: size})
+		}
+	}
+	add(hi)
+	if overhead > 0 {
+		for _, mtu := range commonMTUs {
+			if len(p.tried) < width-1 || p.min >= minFrame {
+				add(mtu - overhead)
+			}
+		}
+	}
+	add(minFrame)
+	for i := width; i > 0; i-- {
+		add(lo + (hi-lo)*i/width)
+	}
+	for size := lo + 1; len(p.tried) < width && size <= hi && hi-lo <= width; size++ {
+		add(size)
+	}
+	slices.SortFunc(p.tried, func(a, b trial) int { return a.size - b.size })
+}
+
+// check looks now and then whether the result still holds and whether more would pass.
+func (p *pmtu) check(now time.Time, pingInterval time.Duration) []int {
+	if now.Before(p.nextUp) {
+		return nil
+	}
+	p.grown++
+	p.last = now
+	switch p.grown {
+	case 1:
+		p.nextUp = now.Add(growLater)
+	default:
+		p.nextUp = now.Add(pingInterval)
+	}
+	if p.state == hopeless {
+		p.reset()
+		return []int{minFrame}
+	}
+	sizes := []int{p.min}
+	if p.min < maxFrame-1 {
+		sizes = append(sizes, p.min+1)
+	}
+	if p.ceiling > p.min+1 {
+		sizes = append(sizes, p.ceiling)
+	}
+	return sizes
 }
 
 // answered takes note that a probe of the given size has passed.
 func (p *pmtu) answered(now time.Time, size int) {
-	switch {
-	case size > p.max: // the path got better
-		p.min, p.max, p.probes = size, maxFrame, 1
-		return
-	case p.probes < 0 && size == p.max:
-		p.probes, p.last = -1, now
+	if size >= p.min && size >= minFrame {
+		p.proved = now
 	}
-	if size > p.min {
+	switch {
+	case size <= p.min:
+		return
+	case size > p.max || p.state == hopeless && size >= minFrame: // the path got better
+		mtu, ceiling := p.mtu, max(p.ceiling, size)
+		if p.state != searching && size > p.ceiling {
+			ceiling = maxFrame
+		}
+		*p = pmtu{mtu: max(mtu, size), min: size, max: ceiling, ceiling: ceiling, begun: true, proved: now}
+	default:
 		p.min = size
-		p.fixIfDone()
+	}
+	if p.min >= p.max {
+		p.end(now)
 	}
 }
 
 // tooLong takes note that the kernel refused a frame of the given size. Unlike
 // tinc it also takes back what was known to pass: packets of that size would be lost.
-func (p *pmtu) tooLong(size int) {
+func (p *pmtu) tooLong(now time.Time, size int) {
 	limit := max(size-1, minFrame)
-	p.max, p.mtu = min(p.max, limit), min(p.mtu, limit)
+	p.begun = true
+	p.max, p.mtu, p.ceiling = min(p.max, limit), min(p.mtu, limit), min(max(p.ceiling, limit), limit)
 	p.min = min(p.min, p.max)
-	p.fixIfDone()
+	if p.min >= p.max && p.state == searching {
+		p.end(now)
+	}
 }

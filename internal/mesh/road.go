@@ -18,21 +18,23 @@ type road struct {
 
 	heard   []netip.AddrPort // other addresses that were reported, newest first
 	extra   time.Time        // last probe to one of them out of turn
-	moved   challenge        // whether the peer has moved to another address
 	asked   time.Time        // last probe request for discovery
 	waiting bool             // a request is unanswered
 	bursts  int              // discovery requests since the last confirmation
+	eager   int              // how many of them are quick
 	alive   time.Time        // last probe reply
-	rtt     time.Duration    // 0 unknown
-}
 
-// challenge is the question whether a peer, whose packets come from addr, is still
-// found at its old address: both were asked at a time.
-type challenge struct {
-	addr     netip.AddrPort
-	sock     int
-	asked    time.Time
-	answered bool // by the new address
+	flights []flight // probes without an answer, oldest first
+	rtt     estimate
+	loss    float64 // share of small probes that are lost, while the path lives
+	doubt   doubt
+	largeAt time.Time // when large frames were sent last
+	proving time.Time // last question whether they pass
+	dead    bool      // given up, and not confirmed since
+	gaveUp  time.Time // when that was, or caution was lowered
+	caution int       // how much more patience than the loss suggests, as a power of two
+	resume  resume
+	search  *timer // next step of the MTU search
 }
 
 const (
@@ -46,19 +48,19 @@ const (
 	// extraInterval is the least time between probes to reported addresses: whoever
 	// reports them must not make us send at will.
 	extraInterval = 200 * time.Millisecond
-	// moveGrace is how long the old address of a peer that seems to have moved has to answer.
-	moveGrace = time.Second
+	// searchWait is how long the probes of an MTU search have for their answers at least.
+	searchWait = 60 * time.Millisecond
 	// keepTrying is how long after the last packet a node counts as talked to.
 	keepTrying = 10 * time.Second
 )
 
-func newRoad() road { return road{sock: -1, pmtu: newPMTU()} }
+func newRoad() road { return road{sock: -1, pmtu: newPMTU(), eager: quickBursts} }
 
 // setAddr sets the address, which is then unconfirmed.
 func (r *road) setAddr(a netip.AddrPort, sock int) {
 	r.addr, r.sock, r.confirmed = a, sock, false
 	r.pmtu.reset()
-	r.moved = challenge{}
+	r.doubt = doubt{}
 	r.hurry()
 }
 
@@ -67,9 +69,11 @@ func (r *road) setAddr(a netip.AddrPort, sock int) {
 func (r *road) confirm(now time.Time, a netip.AddrPort, sock int) {
 	if r.addr != a {
 		r.pmtu.reset()
+		r.rtt, r.loss = estimate{}, 0
 	}
+	r.resumed(now, a)
 	r.addr, r.sock, r.confirmed, r.bursts, r.alive = a, sock, true, 0, now
-	r.moved = challenge{}
+	r.doubt, r.eager = doubt{}, quickBursts
 }
 
 // hurry makes the next discovery request go out at once.
@@ -139,7 +143,7 @@ func (m *Mesh) discover(p *peer) {
 	switch {
 	case r.confirmed:
 		interval = m.cfg.UDPDiscoveryKeepalive
-	case r.bursts < quickBursts:
+	case r.bursts < r.eager:
 		interval = min(interval, quickInterval)
 	}
 	if !r.asked.IsZero() && m.now.Sub(r.asked) < interval {
@@ -154,7 +158,7 @@ func (m *Mesh) discover(p *peer) {
 	for _, a := range targets {
 		m.probe(p, a, minProbe)
 	}
-	if !r.confirmed && r.bursts < quickBursts {
+	if !r.confirmed && r.bursts < r.eager {
 		m.after(quickInterval, func() {
 			if p.reachable && !p.road.confirmed {
 				m.discover(p)
@@ -181,6 +185,7 @@ func (m *Mesh) probe(p *peer, to netip.AddrPort, size int) {
 		sock = p.road.sock
 	}
 	size = max(size, p.session.minProbe())
+	p.road.launched(m.now, to, size)
 	random := make([]byte, size-14)
 	for i := range random {
 		random[i] = byte(m.in.Rand.Uint32())
@@ -242,10 +247,31 @@ func (m *Mesh) searchMTU(p *peer) {
 		}
 		return
 	}
-	for _, size := range r.pmtu.step(m.now, m.cfg.PingInterval, m.routeMTU(p)) {
+	wait := r.rtt.answer(searchWait)
+	tries := max(2, r.tries()/2)
+	for _, size := range r.pmtu.step(m.now, wait, tries, m.cfg.PingInterval, m.routeMTU(p), m.overhead(p)) {
+		if size == r.pmtu.min && r.pmtu.fixed() {
+			m.proveSize(p)
+			continue
+		}
 		m.probe(p, r.addr, size)
 	}
 	m.touch(p)
+	m.timers.cancel(r.search)
+	if r.pmtu.state == searching {
+		r.search = m.after(wait, func() {
+			if p.reachable && p.road.confirmed {
+				m.searchMTU(p)
+			}
+		})
+	}
+}
+
+// overhead is what a datagram with a frame for p has more than the frame, headers
+// of IP and UDP included. It is only exact for SPTPS, and only a hint.
+func (m *Mesh) overhead(p *peer) int {
+	const big = 2000
+	return big - m.frameIn(p, big)
 }
 
 // routeMTU is the largest frame for p that the kernel's route promises, 0 if unknown.
@@ -258,11 +284,16 @@ func (m *Mesh) routeMTU(p *peer) int {
 	if mtu < minFrame {
 		return 0
 	}
-	ip := 20
-	if addr.Is6() {
-		ip = 40
+	return m.frameIn(p, mtu)
+}
+
+// frameIn is the largest frame for p in an IP packet of so many bytes.
+func (m *Mesh) frameIn(p *peer, mtu int) int {
+	const ip4, ip6, udp = 20, 40, 8
+	ip := ip4
+	if p.road.addr.Addr().Is6() {
+		ip = ip6
 	}
-	const udp = 8
 	return p.session.largestFrame(mtu - ip - udp)
 }
 
@@ -289,20 +320,14 @@ func (m *Mesh) probeIn(e ProbeIn) {
 		}
 		return
 	}
-	if r.waiting && r.asked.Before(m.now) {
-		r.rtt, r.waiting = m.now.Sub(r.asked), false
-	}
+	r.waiting = false
+	r.landed(m.now, e.Addr, pr.Size)
+	m.reassured(p, e.Addr, e.Sock, pr.Size)
 	switch {
 	case !r.confirmed || r.addr != e.Addr && m.now.Sub(r.alive) > m.cfg.UDPDiscoveryKeepalive+m.cfg.UDPDiscoveryInterval:
 		m.confirm(p, e.Addr, e.Sock)
 	case r.addr == e.Addr:
 		r.alive = m.now
-		if m.now.Sub(r.moved.asked) > 0 { // it is still there
-			r.moved = challenge{}
-		}
-	case r.moved.addr == e.Addr:
-		r.moved.answered, r.moved.sock = true, e.Sock
-		return // checkPeers decides
 	default:
 		return // another of the probed addresses works too
 	}
@@ -366,27 +391,14 @@ func (m *Mesh) moved(p *peer, addr netip.AddrPort, sock int) {
 	}
 	r.extra = m.now
 	m.probe(p, addr, minProbe)
-	if r.confirmed && r.addr != addr && r.moved.asked.IsZero() {
-		r.moved = challenge{addr: addr, sock: sock, asked: m.now}
-		m.probe(p, r.addr, minProbe)
+	if r.confirmed && r.addr != addr {
+		m.doubt(p, false, false)
 	}
-}
-
-// checkMove lets p's address follow it, if the new one has answered and the old has not.
-func (m *Mesh) checkMove(p *peer) {
-	c := &p.road.moved
-	if c.asked.IsZero() || m.now.Sub(c.asked) < moveGrace {
-		return
-	}
-	if c.answered {
-		m.confirm(p, c.addr, c.sock)
-	}
-	p.road.moved = challenge{}
 }
 
 func (m *Mesh) tooLong(e TooLong) {
 	if p := m.nodes[e.Node]; p != nil && p != m.self {
-		p.road.pmtu.tooLong(e.Size)
+		p.road.pmtu.tooLong(m.now, e.Size)
 		m.touch(p)
 		if p.road.confirmed {
 			m.searchMTU(p)
@@ -401,6 +413,10 @@ func (m *Mesh) traffic(e Traffic) {
 	}
 	p.active = m.now
 	m.try(p, true)
+	if hop := m.nodes[p.path.NextHop]; hop != nil && !p.road.confirmed && !hop.road.confirmed {
+		m.carries(hop.conn)
+	}
+	m.talkingTo(p)
 }
 
 // checkPeers looks after the neighbours and the paths in use, once a second.
@@ -412,14 +428,8 @@ func (m *Mesh) checkPeers() {
 		}
 		r := &p.road
 		if r.confirmed && m.now.Sub(r.alive) > m.cfg.UDPDiscoveryTimeout {
-			m.logf(2, Info, "%s does not answer by UDP any more", p.name)
-			r.confirmed = false
-			r.pmtu.reset()
-			r.moved = challenge{}
-			r.hurry()
-			m.touch(p)
+			m.giveUpUDP(p)
 		}
-		m.checkMove(p)
 		p.session.check()
 		if p.conn != nil || m.now.Sub(p.active) < keepTrying {
 			m.try(p, true)
@@ -433,6 +443,9 @@ func (m *Mesh) cameIndirectly(e CameIndirectly) {
 	p, hop := m.nodes[e.Node], m.nodes[e.Hop]
 	if p == nil || !p.reachable {
 		return
+	}
+	if p.road.confirmed && (e.TCP || e.Hop != e.Node) && m.now.Sub(p.road.alive) > doubtInterval {
+		m.doubt(p, false, false) // it does not reach us directly: do we reach it?
 	}
 	if e.TCP || p.path.Via != e.Hop {
 		m.udpInfoTo(p)
@@ -454,7 +467,11 @@ func (m *Mesh) relayed(e Relayed) {
 	if to.path.Via == m.cfg.Name && from.reachable {
 		m.udpInfoTo(from)
 	}
+	to.active = m.now
 	m.try(to, true)
+	if m.cfg.Echoes && from.reachable && from.conn == nil { // we take packets only from addresses that answer us
+		m.try(from, false)
+	}
 }
 
 // udpInfoTo originates UDP_INFO about ourselves towards p (tinc 1.1 5.11).

@@ -182,7 +182,7 @@ func (p *player) input(line string) []Effect {
 		}
 		ev = a
 	case "dialed":
-		ev = Dialed{Conn: conn(), Remote: addr(1), Local: netip.MustParseAddrPort("192.0.2.1:40000")}
+		ev = Dialed{Conn: conn(), To: Endpoint{Host: addr(1).Addr().String(), Port: strconv.Itoa(int(addr(1).Port()))}, Remote: addr(1), Local: netip.MustParseAddrPort("192.0.2.1:40000")}
 	case "line":
 		ev = Line{Conn: conn(), Text: tail()}
 	case "secured":
@@ -233,6 +233,23 @@ func (p *player) input(line string) []Effect {
 	case "toolong":
 		n, _ := strconv.Atoi(word(1))
 		ev = TooLong{Node: node.Name(word(0)), Size: n}
+	case "silent":
+		d, err := time.ParseDuration(word(1))
+		if err != nil {
+			p.t.Fatalf("%q: %v", line, err)
+		}
+		ev = Silent{Node: node.Name(word(0)), For: d}
+	case "heardagain":
+		ev = Heard{Node: node.Name(word(0))}
+	case "large":
+		n, _ := strconv.Atoi(word(1))
+		ev = Large{Node: node.Name(word(0)), Size: n}
+	case "learn":
+		s, err := subnet.Parse(word(0))
+		if err != nil {
+			p.t.Fatalf("%q: %v", line, err)
+		}
+		ev = LearnMAC{MAC: s.MAC()}
 	case "traffic":
 		ev = Traffic{Node: node.Name(word(0))}
 	case "changed":
@@ -432,6 +449,12 @@ func (p *player) config(self node.Name, options []string) Config {
 			subnets = append(subnets, value)
 		case "nosubnet":
 			subnets = nil
+		case "macexpire":
+			d, err := time.ParseDuration(value)
+			if err != nil {
+				p.t.Fatal(err)
+			}
+			cfg.MACExpire = d
 		case "auto":
 			cfg.AutoConnect = true
 		case "strict":
@@ -485,7 +508,11 @@ func mustSubnet(t *testing.T, text string) subnet.Subnet {
 func (p *player) describe(e Effect) string {
 	switch e := e.(type) {
 	case Dial:
-		return fmt.Sprintf("dial %d %s %s:%s", e.Conn, e.Node, e.To.Host, e.To.Port)
+		text := fmt.Sprintf("dial %d %s %s:%s", e.Conn, e.Node, e.To.Host, e.To.Port)
+		for _, o := range e.Others {
+			text += fmt.Sprintf(" %s:%s", o.Host, o.Port)
+		}
+		return text
 	case SendLine:
 		return fmt.Sprintf("line %d %s", e.Conn, e.Text)
 	case Secure:

@@ -49,16 +49,16 @@ type conn struct {
 	heard atomic.Int64 // when the last byte came in, since the start of the table
 
 	mu       sync.Mutex
-	tcp      *net.TCPConn // nil while dialling
-	codec    codec        // nil before secure
-	hop      node.Name    // set before attached is closed
-	handed   bool         // handOver was called
-	first    string       // the line that handOver gave
-	err      error        // why it failed
-	stopped  bool         // stop is closed
-	silent   bool         // the brain does not want to hear of it any more
-	ending   bool         // the writer ends when all is written
-	released bool         // the place among the pending ones was given back
+	tcp      stream    // nil while dialling
+	codec    codec     // nil before secure
+	hop      node.Name // set before attached is closed
+	handed   bool      // handOver was called
+	first    string    // the line that handOver gave
+	err      error     // why it failed
+	stopped  bool      // stop is closed
+	silent   bool      // the brain does not want to hear of it any more
+	ending   bool      // the writer ends when all is written
+	released bool      // the place among the pending ones was given back
 
 	out      []byte // sealed, waits for the writer
 	inflight int    // bytes that the writer has taken and the kernel has not
@@ -90,22 +90,22 @@ func (c *conn) runAccepted() {
 
 // runDialled is the life of a connection that we begin.
 func (c *conn) runDialled(ctx context.Context, e mesh.Dial) {
-	tcp, err := c.t.connect(ctx, e)
+	made, err := c.t.connect(ctx, e)
 	if err != nil {
 		c.t.forget(c)
 		c.event(mesh.Closed{Conn: c.id, Err: err})
 		return
 	}
 	c.mu.Lock()
-	c.tcp = tcp
+	c.tcp = made.stream
 	late := c.stopped
 	c.mu.Unlock()
 	if late {
-		tcp.Close()
+		made.Close()
 		return
 	}
 	c.run(func() mesh.Event {
-		return mesh.Dialed{Conn: c.id, Remote: addrPort(tcp.RemoteAddr()), Local: addrPort(tcp.LocalAddr())}
+		return mesh.Dialed{Conn: c.id, To: made.at.Endpoint, Remote: made.remote(), Local: addrPort(made.LocalAddr())}
 	})
 }
 

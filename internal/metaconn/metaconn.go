@@ -50,8 +50,10 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"tincan/internal/config"
 	"tincan/internal/keys"
 	"tincan/internal/legacy"
 	"tincan/internal/mesh"
@@ -88,11 +90,12 @@ type Meta interface {
 
 // Config is what a table works with. Self, Key, Event and Data must be set.
 type Config struct {
-	Self   node.Name
-	Key    *keys.PrivateKey
-	RSAKey *keys.RSAPrivateKey // for the protocol of tinc 1.0; nil: we do not speak it
-	Suite  legacy.Suite        // what such nodes shall use for packets towards us
-	Rand   io.Reader           // nil: crypto/rand.Reader
+	Self    node.Name
+	NetName string // for the programs of Proxy = exec
+	Key     *keys.PrivateKey
+	RSAKey  *keys.RSAPrivateKey // for the protocol of tinc 1.0; nil: we do not speak it
+	Suite   legacy.Suite        // what such nodes shall use for packets towards us
+	Rand    io.Reader           // nil: crypto/rand.Reader
 
 	// Event takes an event for the brain. It may block, which holds the peer
 	// back, but it must return soon once the daemon is closing the table.
@@ -120,6 +123,7 @@ type Config struct {
 	Bind         []netip.Addr // local addresses of outgoing connections; the first of the right family counts
 	Mark         int          // SO_MARK of outgoing connections (Linux), 0: none
 	BindToDevice string       // interface of outgoing connections (Linux), "": any
+	Proxy        config.Proxy // of outgoing connections; see [Table.SetProxy]
 }
 
 const (
@@ -140,6 +144,7 @@ type Table struct {
 
 	pace    bucket
 	pending chan struct{} // one token for each accepted connection until it is activated
+	proxy   atomic.Pointer[config.Proxy]
 	lookup  func(ctx context.Context, network, host string) ([]netip.Addr, error)
 
 	mu     sync.Mutex
@@ -171,6 +176,7 @@ func New(cfg Config) *Table {
 		lookup:  net.DefaultResolver.LookupNetIP,
 		conns:   make(map[mesh.ConnID]*conn),
 	}
+	t.SetProxy(cfg.Proxy)
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	return t
 }

@@ -19,7 +19,11 @@ const (
 )
 
 // tune sets the options of a connection that stands. None of them is vital.
-func (t *Table) tune(tcp *net.TCPConn) {
+func (t *Table) tune(s stream) {
+	tcp, ok := s.(*net.TCPConn)
+	if !ok {
+		return
+	}
 	tcp.SetNoDelay(true)
 	tcp.SetKeepAliveConfig(keepAlive)
 	raw, err := tcp.SyscallConn()

@@ -10,7 +10,11 @@ import (
 )
 
 // tune sets the options of a connection that stands.
-func (t *Table) tune(tcp *net.TCPConn) {
+func (t *Table) tune(s stream) {
+	tcp, ok := s.(*net.TCPConn)
+	if !ok {
+		return
+	}
 	tcp.SetNoDelay(true)
 	tcp.SetKeepAliveConfig(keepAlive)
 }

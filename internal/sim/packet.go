@@ -43,7 +43,7 @@ func (w *World) emit(at, to *Host, size int, byTCP bool, r Road, done func(Road)
 // forward is one hop of tinc 1.1's rule for sending a record.
 func (w *World) forward(at, from, to *Host, record []byte, r Road, done func(Road)) {
 	way, ok := at.route(to, len(record)-21+14, at == from)
-	if !ok || len(r.Hops) > 16 {
+	if !ok || len(r.Hops) > 16 || way.loops(r) {
 		return
 	}
 	w.carry(way, at, from, to, record, &r, func(hop *Host, udp bool) {
@@ -74,6 +74,13 @@ type way struct {
 	relay mesh.PeerState
 	udp   bool
 	conn  mesh.ConnID
+	next  node.Name
+}
+
+// loops tells whether a record that went along r would go back to where it came from.
+func (x way) loops(r Road) bool {
+	n := len(r.Hops)
+	return n > 1 && (x.next == r.Hops[n-2] || x.next == r.Hops[0])
 }
 
 // route is the data plane's choice for a record of that size: ours, or one to pass on.
@@ -82,6 +89,9 @@ func (h *Host) route(to *Host, size int, ours bool) (way, bool) {
 	if !ok || !st.Reachable {
 		return way{}, false
 	}
+	if relay := h.peers[st.Relay]; ours && relay.Confirmed && size <= relay.MinMTU {
+		return way{relay: relay, udp: true, conn: st.Conn}, true
+	}
 	relay := h.peers[st.Via]
 	if size > relay.MinMTU {
 		relay = h.peers[st.NextHop]
@@ -89,6 +99,9 @@ func (h *Host) route(to *Host, size int, ours bool) (way, bool) {
 	x := way{relay: relay, conn: st.Conn}
 	relays := relay.Node == to.Name || wire.Options(relay.Options).Minor() >= 4
 	x.udp = relays && relay.Confirmed && size <= relay.MinMTU && wire.Options(st.Options)&wire.TCPOnly == 0
+	if x.next = st.NextHop; x.udp {
+		x.next = relay.Node
+	}
 	return x, true
 }
 

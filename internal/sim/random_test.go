@@ -3,6 +3,7 @@ package sim
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -34,12 +35,13 @@ func TestRandomNetworks(t *testing.T) {
 					t.Fatalf("seed %d: panic: %v", seed, r)
 				}
 				if t.Failed() {
-					t.Logf("replay with: go test ./internal/sim -run TestRandomNetworks -seed %d -v", seed)
+					t.Logf("repeat with: go test ./internal/sim -run TestRandomNetworks -seed %d -v", seed)
 				}
 			}()
 			n.trouble(2 * time.Minute)
 			n.heal()
 			n.converges(5 * time.Minute)
+			n.wasCalm()
 			n.talks(40 * time.Second)
 			n.isQuiet(time.Minute)
 		})
@@ -48,17 +50,20 @@ func TestRandomNetworks(t *testing.T) {
 
 // network is a world with hosts that were made by chance.
 type network struct {
-	t     *testing.T
-	w     *World
-	hosts []*Host
-	dials map[*Host][]node.Name // ConnectTo
-	side  map[*Host]int         // of the partition, all the same if there is none
+	t         *testing.T
+	w         *World
+	hosts     []*Host
+	dials     map[*Host][]node.Name             // ConnectTo
+	side      map[*Host]int                     // of the partition, all the same if there is none
+	files     map[*Host]map[node.Name]mesh.Host // host files as they were at first
+	dup, late float64                           // part of the datagrams that arrive twice, or late
+	slow      map[*Host]bool                    // whose meta connections are slow
 }
 
 // newNetwork makes a network in which so large a part of the nodes speak only tinc 1.0.
 func newNetwork(t *testing.T, seed uint64, old float64) *network {
 	w := New(seed)
-	n := &network{t: t, w: w, dials: map[*Host][]node.Name{}, side: map[*Host]int{}}
+	n := &network{t: t, w: w, dials: map[*Host][]node.Name{}, side: map[*Host]int{}, files: map[*Host]map[node.Name]mesh.Host{}, slow: map[*Host]bool{}}
 	chance := func(p float64) bool { return w.Rand.Float64() < p }
 	if *seedFlag != 0 {
 		w.Log = func(h *Host, l mesh.Log) { t.Logf("%s %s: %s", w.Now.Format("04:05.000"), h.Name, l.Text) }
@@ -79,6 +84,17 @@ func newNetwork(t *testing.T, seed uint64, old float64) *network {
 		return n.side[a] == n.side[b] && !blocked[a] && !blocked[b] && !oneWay[[2]*Host{a, b}]
 	}
 	w.Loss = func(_, _ *Host) float64 { return loss }
+	if chance(0.3) {
+		n.dup, n.late = 0.2*w.Rand.Float64(), 0.2*w.Rand.Float64()
+	}
+	w.Duplicate = func(_, _ *Host) float64 { return n.dup }
+	w.Reorder = func(_, _ *Host) float64 { return n.late }
+	w.Rate = func(a, b *Host) int {
+		if n.slow[a] || n.slow[b] {
+			return 2000 + 50*len(w.hosts) // bytes a second
+		}
+		return 0
+	}
 	w.PathMTU = func(a, b *Host) int { return min(mtu[a], mtu[b]) }
 
 	count, public := 3+w.Rand.IntN(8), 0
@@ -128,6 +144,7 @@ func newNetwork(t *testing.T, seed uint64, old float64) *network {
 		}
 	}
 	for _, h := range n.hosts {
+		n.files[h] = maps.Clone(h.known)
 		w.After(time.Duration(w.Rand.IntN(5000))*time.Millisecond, func() { h.Start(n.dials[h]...) })
 	}
 	w.Run(6 * time.Second)
@@ -141,11 +158,14 @@ func (n *network) trouble(d time.Duration) {
 	w := n.w
 	end := w.Now.Add(d)
 	for w.Now.Before(end) {
-		switch w.Rand.IntN(6) {
-		case 0: // a node is killed and comes back
+		switch w.Rand.IntN(11) {
+		case 0, 5: // a node is killed and comes back, at times without what it has learned
 			h := n.any()
 			if h.Up {
 				h.Kill()
+				if w.Rand.IntN(3) == 0 {
+					h.known = maps.Clone(n.files[h])
+				}
 				w.After(time.Duration(1+w.Rand.IntN(20000))*time.Millisecond, func() {
 					if !h.Up {
 						h.Start(n.dials[h]...)
@@ -165,6 +185,16 @@ func (n *network) trouble(d time.Duration) {
 				w.byNAT[h.NAT] = h
 				h.opened = map[netip.AddrPort]bool{}
 			}
+		case 6: // connections that stand, but carry nothing any more
+			n.any().Stall(n.any())
+		case 7: // a connection is reset
+			n.any().Cut(n.any())
+		case 8: // a machine sleeps, or its clock is set
+			n.any().Jump(time.Duration(w.Rand.IntN(150)-30) * time.Second)
+		case 9:
+			n.slow[n.any()] = true
+		case 10:
+			clear(n.slow)
 		}
 		for range 5 {
 			w.Ping(n.any(), n.any(), func(_, _ Road) {})
@@ -175,10 +205,43 @@ func (n *network) trouble(d time.Duration) {
 
 func (n *network) heal() {
 	clear(n.side)
+	clear(n.slow)
+	n.dup, n.late = 0, 0
 	n.w.Run(21 * time.Second) // the last killed node is back
 	for _, h := range n.hosts {
-		h.Brain.Handle(n.w.Now, mesh.Retry{})
-		h.flush()
+		h.cfg.KeyExpire = time.Hour
+		h.event(mesh.Reconfigured{Config: h.cfg})
+		h.event(mesh.Retry{})
+	}
+}
+
+// wasCalm demands that what was said is in proportion to what happened.
+func (n *network) wasCalm() {
+	n.t.Helper()
+	k, flooded, routed := len(n.hosts), 0, 0
+	for kind, count := range n.w.Sent {
+		switch kind := wire.Kind(kind); {
+		case kind >= wire.KindAddSubnet && kind <= wire.KindDelEdge:
+			flooded += count
+		case kind >= wire.KindKeyChanged && kind != wire.KindPacket:
+			routed += count
+		}
+	}
+	// Four messages tell of the beginning and end of a connection, each crosses all connections at
+	// most twice, and at its beginning each end tells the other all there is. Some such
+	// beginnings are told again by repairs.
+	links := k * (k - 1) / 2
+	made := n.w.Sent[int(wire.KindAck)]/2 + k
+	if limit := 2 * made * (8*links + 2*(2*links+k)); flooded > limit {
+		n.t.Errorf("%d requests were flooded for %d connections between %d nodes (limit %d)", flooded, made, k, limit)
+	}
+	seconds := int(n.w.Now.Sub(epoch).Seconds())
+	if limit := 4 * k * k * seconds; routed > limit {
+		n.t.Errorf("%d requests from node to node in %d s between %d nodes (limit %d)", routed, seconds, k, limit)
+	}
+	// On a connection that carries nothing the news gather until a PING finds it dead.
+	if n.w.Stuck > 200*k {
+		n.t.Errorf("%d messages waited on one connection", n.w.Stuck)
 	}
 }
 
@@ -306,23 +369,23 @@ func (n *network) talks(warmUp time.Duration) {
 // that nobody holds more than there is.
 func (n *network) isQuiet(d time.Duration) {
 	n.t.Helper()
-	flooded := func() (k int) {
+	said := func() (k int) {
 		for kind, count := range n.w.Sent {
-			if k2 := wire.Kind(kind); k2 >= wire.KindAddSubnet && k2 < wire.KindKeyChanged {
+			if k2 := wire.Kind(kind); k2 != wire.KindPing && k2 != wire.KindPong {
 				k += count
 			}
 		}
 		return k
 	}
 	for tries := 1; ; tries++ { // AutoConnect may need time to settle
-		before, conns := flooded(), n.conns()
+		before, conns := said(), n.conns()
 		n.w.Run(d)
-		diff := flooded() - before
+		diff := said() - before
 		if diff == 0 {
 			break
 		}
 		if tries == 10 {
-			n.t.Errorf("%d requests were flooded although nothing happened; connections before and now:\n%s\n%s", diff, conns, n.conns())
+			n.t.Errorf("%d requests other than PING and PONG were sent although nothing happened; connections before and now:\n%s\n%s", diff, conns, n.conns())
 			break
 		}
 	}

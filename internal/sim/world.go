@@ -6,7 +6,6 @@
 package sim
 
 import (
-	"container/heap"
 	"errors"
 	"fmt"
 	"io"
@@ -35,6 +34,11 @@ type World struct {
 	TCP, UDP func(from, to *Host) bool
 	// Loss is the part of datagrams that get lost, none if nil.
 	Loss func(from, to *Host) float64
+	// Duplicate is the part of datagrams that arrive twice, Reorder of those that arrive
+	// up to 200 ms late; none if nil.
+	Duplicate, Reorder func(from, to *Host) float64
+	// Rate of a meta connection in bytes a second, without limit if 0 or nil.
+	Rate func(from, to *Host) int
 	// PathMTU is the largest UDP payload on a path plus 28, 1500 if nil.
 	PathMTU func(from, to *Host) int
 
@@ -42,11 +46,20 @@ type World struct {
 	// from them, as one that is busy does. If zero it does so after each event.
 	Batch time.Duration
 
+	// Accept is how many connections a node takes in at once and then each second, as
+	// MaxConnectionBurst has it; the others wait. Without limit if 0.
+	Accept int
+	// Dials counts attempts to connect.
+	Dials int
+
 	// Sent counts requests on meta connections by their number, Datagrams all datagrams.
 	Sent      map[int]int
 	Datagrams int
+	Stuck     int // most messages that waited on a connection that did not carry them
 	// Misunderstood are requests that a node of tinc 1.0 got and does not know.
 	Misunderstood []string
+	// OnSend is called for each request that goes into a meta connection, if it is not nil.
+	OnSend func(from, to *Host, text string)
 	// Log is called for each message of a brain, if it is not nil.
 	Log func(h *Host, l mesh.Log)
 
@@ -91,25 +104,33 @@ type Host struct {
 	flushing bool                    // a flush is under way
 	bad      map[node.Name]int       // records in a row that could not be opened
 	heard    map[node.Name]time.Time // last HeardFrom
+	cfg      mesh.Config
+	skew     time.Duration // of its clock
+	turn     time.Time     // when the next connection may be taken in, if they have come one by one
 }
 
 // link is one end of a meta connection.
 type link struct {
-	host   *Host
-	id     mesh.ConnID
-	run    int // of the host when the link was made
-	other  *link
-	secure *mesh.Secure
-	rsa    *mesh.SecureLegacy
-	last   time.Time // arrival of the latest message, so that order is kept
-	closed bool
-	stuck  []func() // what could not be delivered, oldest first
+	host    *Host
+	id      mesh.ConnID
+	run     int // of the host when the link was made
+	other   *link
+	secure  *mesh.Secure
+	rsa     *mesh.SecureLegacy
+	last    time.Time // arrival of the latest message, so that order is kept
+	closed  bool
+	stalled bool
+	open    *batch     // what was sent last
+	stuck   []delivery // what could not be delivered, oldest first
 }
+
+// epoch is when a world begins.
+var epoch = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // New returns an empty world in which everybody reaches everybody in 10 ms.
 func New(seed uint64) *World {
 	w := &World{
-		Now:    time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC),
+		Now:    epoch,
 		Rand:   rand.New(rand.NewPCG(seed, 0x7469_6e63_616e)),
 		Delay:  func(_, _ *Host) time.Duration { return 10 * time.Millisecond },
 		TCP:    func(_, _ *Host) bool { return true },
@@ -224,10 +245,11 @@ func (h *Host) Start(connectTo ...node.Name) {
 	if h.Configure != nil {
 		h.Configure(&cfg)
 	}
+	h.cfg = cfg
 	h.Brain = mesh.New(cfg, mesh.Injected{
 		Rand:    rand.New(rand.NewPCG(h.w.Rand.Uint64(), h.w.Rand.Uint64())),
 		Secrets: h.w.secrets(),
-	}, h.w.Now)
+	}, h.now())
 	h.flush()
 }
 
@@ -257,53 +279,153 @@ func (l *link) shut(err error) {
 	}
 }
 
+// delivery is what comes out of a connection: a request, or anything else that happens then.
+type delivery struct {
+	text string
+	fn   func()
+}
+
+// batch is what was sent in one go, and so arrives in one.
+type batch struct {
+	sent time.Time
+	all  []delivery
+}
+
 // deliver runs fn at the far end, in order, if the far node still runs then.
-func (l *link) deliver(fn func()) {
+func (l *link) deliver(fn func()) { l.put(delivery{fn: fn}) }
+
+func (l *link) put(d delivery) {
 	w, o := l.host.w, l.other
-	if len(l.stuck) > 0 || !w.TCP(l.host, o.host) || !w.TCP(o.host, l.host) {
-		l.stuck = append(l.stuck, fn)
+	if len(l.stuck) > 0 || !w.passes(l) {
+		l.stuck = append(l.stuck, d)
+		l.host.w.Stuck = max(l.host.w.Stuck, len(l.stuck))
 		if len(l.stuck) == 1 {
 			w.After(time.Second, l.retransmit)
 		}
+		return
+	}
+	if b := l.open; b != nil && b.sent.Equal(w.Now) && (w.Rate == nil || w.Rate(l.host, o.host) == 0) {
+		b.all = append(b.all, d)
 		return
 	}
 	at := w.Now.Add(w.Delay(l.host, o.host))
 	if at.Before(o.last) {
 		at = o.last
 	}
+	if w.Rate != nil {
+		if rate := w.Rate(l.host, o.host); rate > 0 {
+			at = at.Add(time.Duration(len(d.text)+overhead) * time.Second / time.Duration(rate))
+		}
+	}
 	o.last = at
+	b := &batch{sent: w.Now, all: []delivery{d}}
+	l.open = b
 	w.at(at, func() {
+		if l.open == b {
+			l.open = nil
+		}
+		for _, d := range b.all {
+			switch {
+			case o.host.run != o.run:
+				return
+			case d.fn != nil:
+				d.fn()
+			default:
+				o.host.take(mesh.Request{Conn: o.id, Text: d.text})
+			}
+		}
 		if o.host.run == o.run {
-			fn()
+			o.host.soon()
 		}
 	})
 }
 
+// passes tells whether the connection l carries anything at all.
+func (w *World) passes(l *link) bool {
+	a, b := l.host, l.other.host
+	return w.TCP(a, b) && w.TCP(b, a) && !l.stalled && !l.other.stalled
+}
+
+// overhead of a request on a slow connection, in bytes.
+const overhead = 24
+
+// Stall lets the connections of h with other stand while they carry nothing any more, as when
+// a router on the way has forgotten them.
+func (h *Host) Stall(other *Host) {
+	for _, l := range h.links {
+		if l.other.host == other {
+			l.stalled = true
+		}
+	}
+}
+
+// Cut ends the connections of h with other, as a reset by the network does.
+func (h *Host) Cut(other *Host) {
+	err := errors.New("connection reset by peer")
+	for _, id := range slices.Sorted(maps.Keys(h.links)) {
+		l := h.links[id]
+		if l.other.host != other || l.closed {
+			continue
+		}
+		for _, x := range []*link{l, l.other} {
+			x.closed = true
+			delete(x.host.links, x.id)
+		}
+		for _, x := range []*link{l, l.other} {
+			x.host.event(mesh.Closed{Conn: x.id, Err: err})
+		}
+	}
+}
+
+// Jump sets the clock of h forward, or back. That is also what a node sees that was
+// suspended.
+func (h *Host) Jump(d time.Duration) {
+	h.skew += d
+	if h.Up {
+		h.wake = time.Time{}
+		h.flush()
+	}
+}
+
+// now is the time on the clock of h.
+func (h *Host) now() time.Time { return h.w.Now.Add(h.skew) }
+
 // retransmit delivers what is stuck once the hosts reach each other.
 func (l *link) retransmit() {
 	w := l.host.w
-	if !w.TCP(l.host, l.other.host) || !w.TCP(l.other.host, l.host) {
+	if !w.passes(l) {
 		w.After(time.Second, l.retransmit)
 		return
 	}
 	all := l.stuck
 	l.stuck = nil
-	for _, fn := range all {
-		l.deliver(fn)
+	for _, d := range all {
+		l.put(d)
 	}
 }
 
 // event feeds one event to the brain and carries out what follows.
 func (h *Host) event(e mesh.Event) {
-	if !h.Up {
-		return
+	if h.take(e) {
+		h.soon()
 	}
-	h.Brain.Handle(h.w.Now, e)
-	if h.w.Batch == 0 {
+}
+
+// take feeds one event to the brain.
+func (h *Host) take(e mesh.Event) bool {
+	if h.Up {
+		h.Brain.Handle(h.now(), e)
+	}
+	return h.Up
+}
+
+// soon carries out what follows from events.
+func (h *Host) soon() {
+	switch {
+	case !h.Up:
+	case h.w.Batch == 0:
 		h.flush()
-		return
-	}
-	if !h.flushing {
+	case !h.flushing:
 		h.flushing = true
 		run := h.run
 		h.w.After(h.w.Batch, func() {
@@ -316,13 +438,16 @@ func (h *Host) event(e mesh.Event) {
 }
 
 func (h *Host) flush() {
-	for _, e := range h.Brain.Flush(h.w.Now) {
+	for _, e := range h.Brain.Flush(h.now()) {
 		if h.Record {
 			h.Effects = append(h.Effects, e)
 		}
 		h.do(e)
 	}
 	at := h.Brain.Deadline()
+	if !at.IsZero() {
+		at = at.Add(-h.skew)
+	}
 	if at.IsZero() || at.Equal(h.wake) && h.wake.After(h.w.Now) {
 		return
 	}
@@ -331,7 +456,7 @@ func (h *Host) flush() {
 	gen, run := h.tick, h.run
 	h.w.at(at, func() {
 		if h.run == run && h.tick == gen && h.Up {
-			h.Brain.Tick(h.w.Now)
+			h.Brain.Tick(h.now())
 			h.flush()
 		}
 	})
@@ -365,7 +490,10 @@ func (h *Host) do(e mesh.Effect) {
 			if l.other.host.Old && !understood(l.other.host, e.Text) {
 				w.Misunderstood = append(w.Misunderstood, fmt.Sprintf("%s to %s: %s", h.Name, l.other.host.Name, e.Text))
 			}
-			l.deliver(func() { l.other.host.event(mesh.Request{Conn: l.other.id, Text: e.Text}) })
+			if w.OnSend != nil {
+				w.OnSend(h, l.other.host, e.Text)
+			}
+			l.put(delivery{text: e.Text})
 		}
 	case mesh.CloseConn:
 		if l := h.links[e.Conn]; l != nil {
@@ -404,11 +532,28 @@ func (h *Host) do(e mesh.Effect) {
 	}
 }
 
+// headStart is how long the hands try one address before the next.
+const headStart = 250 * time.Millisecond
+
 func (h *Host) dial(e mesh.Dial) {
 	w := h.w
+	w.Dials++
 	ip, _ := netip.ParseAddr(e.To.Host)
 	to := w.byAddr[ip]
 	run := h.run
+	for i, o := range e.Others { // those that have not answered within the head start
+		if to != nil && !to.NAT.IsValid() && to.Up && w.TCP(h, to) && w.TCP(to, h) {
+			break
+		}
+		next := e
+		next.To, next.Others = o, e.Others[i+1:]
+		w.at(w.Now.Add(headStart), func() {
+			if h.run == run && !h.hungUp[e.Conn] {
+				h.dial(next)
+			}
+		})
+		return
+	}
 	fail := func(after time.Duration, why string) {
 		w.at(w.Now.Add(after), func() {
 			if h.run == run {
@@ -425,26 +570,79 @@ func (h *Host) dial(e mesh.Dial) {
 		return
 	}
 	d := w.Delay(h, to)
+	toRun := to.run
 	w.at(w.Now.Add(d), func() {
-		if h.run != run || h.hungUp[e.Conn] {
-			return
-		}
 		if !to.Up {
 			fail(d, "connection refused")
 			return
 		}
-		to.accepted += 2
-		a := &link{host: h, id: e.Conn, run: h.run}
-		b := &link{host: to, id: to.accepted, run: to.run}
-		a.other, b.other = b, a
-		local := netip.AddrPortFrom(h.Addr.Addr(), uint16(20000+to.accepted%40000))
-		remote := netip.AddrPortFrom(h.outside().Addr(), local.Port())
-		h.links[a.id], to.links[b.id] = a, b
-		to.event(mesh.Accepted{Conn: b.id, Remote: remote, Local: to.Addr})
-		if !b.closed {
-			b.deliver(func() { h.event(mesh.Dialed{Conn: a.id, Remote: to.Addr, Local: local}) })
-		}
+		// The kernel has accepted; the node does so when its turn comes.
+		turn := to.turnOf(w.Now)
+		w.at(turn, func() {
+			switch {
+			case h.run != run || h.hungUp[e.Conn]:
+				to.turn = to.turn.Add(-to.pace()) // its turn goes to the next
+			case !to.Up || to.run != toRun:
+				fail(0, "connection reset by peer")
+			default:
+				h.meet(to, e)
+			}
+		})
 	})
+}
+
+// pace is the time between two connections that are taken in, when many come.
+func (h *Host) pace() time.Duration {
+	if h.w.Accept == 0 {
+		return 0
+	}
+	return time.Second / time.Duration(h.w.Accept)
+}
+
+// turnOf returns when a connection that has come now is taken in.
+func (h *Host) turnOf(now time.Time) time.Time {
+	if h.w.Accept == 0 {
+		return now
+	}
+	if full := now.Add(-time.Second); h.turn.Before(full) {
+		h.turn = full // so many are taken in at once
+	}
+	h.turn = h.turn.Add(h.pace())
+	if h.turn.Before(now) {
+		return now
+	}
+	return h.turn
+}
+
+// meet makes the connection that h has asked for and to has taken in.
+func (h *Host) meet(to *Host, e mesh.Dial) {
+	to.accepted += 2
+	a := &link{host: h, id: e.Conn, run: h.run}
+	b := &link{host: to, id: to.accepted, run: to.run}
+	a.other, b.other = b, a
+	local := netip.AddrPortFrom(h.Addr.Addr(), uint16(20000+to.accepted%40000))
+	remote := netip.AddrPortFrom(h.outside().Addr(), local.Port())
+	h.links[a.id], to.links[b.id] = a, b
+	to.event(mesh.Accepted{Conn: b.id, Remote: remote, Local: to.Addr})
+	if !b.closed {
+		stands := false
+		b.deliver(func() {
+			stands = true
+			h.event(mesh.Dialed{Conn: a.id, Remote: to.Addr, Local: local})
+		})
+		h.w.After(e.Timeout, func() {
+			if !stands && h.run == a.run && h.links[a.id] == a {
+				known := b.closed
+				a.closed, b.closed = true, true
+				delete(h.links, a.id)
+				h.event(mesh.Closed{Conn: a.id, Err: errors.New("timed out")})
+				if to.run == b.run && !known {
+					delete(to.links, b.id)
+					to.event(mesh.Closed{Conn: b.id, Err: errors.New("connection reset by peer")})
+				}
+			}
+		})
+	}
 }
 
 // trySecure completes the handshake once both ends want it, and checks what a
@@ -537,12 +735,22 @@ func (h *Host) datagram(addr netip.AddrPort, size int, arrived func(*Host)) {
 	if !w.UDP(h, to) || size+28 > mtu || w.Loss != nil && w.Rand.Float64() < w.Loss(h, to) {
 		return
 	}
-	run := to.run
-	w.at(w.Now.Add(w.Delay(h, to)), func() {
-		if to.Up && to.run == run {
-			arrived(to)
+	copies := 1
+	if w.Duplicate != nil && w.Rand.Float64() < w.Duplicate(h, to) {
+		copies = 2
+	}
+	for range copies {
+		delay := w.Delay(h, to)
+		if w.Reorder != nil && w.Rand.Float64() < w.Reorder(h, to) {
+			delay += time.Duration(w.Rand.IntN(200)) * time.Millisecond
 		}
-	})
+		run := to.run
+		w.at(w.Now.Add(delay), func() {
+			if to.Up && to.run == run {
+				arrived(to)
+			}
+		})
+	}
 }
 
 // ---------------------------------------------------------------- time
@@ -553,7 +761,7 @@ func (w *World) at(t time.Time, fn func()) {
 	if t.Before(w.Now) {
 		t = w.Now
 	}
-	heap.Push(&w.queue, item{t, w.seq, fn})
+	w.queue.push(item{t.UnixNano(), w.seq, fn})
 }
 
 // After runs fn when d has passed.
@@ -571,36 +779,12 @@ func (w *World) Until(d time.Duration, ok func() bool) (time.Duration, bool) {
 		if ok() {
 			return w.Now.Sub(begin), true
 		}
-		if len(w.queue) == 0 || w.queue[0].at.After(end) {
+		if len(w.queue) == 0 || w.queue[0].at > end.UnixNano() {
 			w.Now = end
 			return d, false
 		}
-		it := heap.Pop(&w.queue).(item)
-		w.Now = it.at
+		it := w.queue.pop()
+		w.Now = time.Unix(0, it.at).UTC()
 		it.fn()
 	}
-}
-
-type item struct {
-	at  time.Time
-	seq uint64
-	fn  func()
-}
-
-type queue []item
-
-func (q queue) Len() int { return len(q) }
-func (q queue) Less(i, j int) bool {
-	if !q[i].at.Equal(q[j].at) {
-		return q[i].at.Before(q[j].at)
-	}
-	return q[i].seq < q[j].seq
-}
-func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q *queue) Push(x any)   { *q = append(*q, x.(item)) }
-func (q *queue) Pop() any {
-	old := *q
-	it := old[len(old)-1]
-	*q = old[:len(old)-1]
-	return it
 }

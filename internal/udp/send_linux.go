@@ -28,7 +28,7 @@ type sender struct {
 	msgs     [sendBatch]mmsghdr
 	iovs     [sendBatch]unix.Iovec
 	names    [sendBatch]sockaddr
-	controls [sendBatch][3]uint64 // cmsghdr and the segment size
+	controls [sendBatch][6]uint64 // cmsghdr and the segment size, cmsghdr and the TOS
 	runs     [sendBatch]Run
 	n        int // messages prepared
 	zones    zones
@@ -52,6 +52,12 @@ func (s *socket) initSender() {
 		c := (*unix.Cmsghdr)(unsafe.Pointer(&tx.controls[i]))
 		c.Level, c.Type = unix.SOL_UDP, unix.UDP_SEGMENT
 		c.SetLen(unix.CmsgLen(2))
+		c = (*unix.Cmsghdr)(unsafe.Add(unsafe.Pointer(c), unix.CmsgSpace(2)))
+		c.Level, c.Type = unix.SOL_IPV6, unix.IPV6_TCLASS
+		if s.is4 {
+			c.Level, c.Type = unix.SOL_IP, unix.IP_TOS
+		}
+		c.SetLen(unix.CmsgLen(4))
 	}
 	tx.fn = s.sendOnce
 }
@@ -90,23 +96,40 @@ func (s *socket) queue(r Run) {
 	h.Namelen = putSockaddr(&tx.names[i], r.To, tx.zones.number(r.To.Addr().Zone()))
 	tx.iovs[i].Base = unsafe.SliceData(r.Buf)
 	tx.iovs[i].SetLen(len(r.Buf))
-	h.Control = nil
-	h.SetControllen(0)
-	if !r.whole() {
-		c := unsafe.Pointer(&tx.controls[i])
-		*(*uint16)(unsafe.Add(c, unix.CmsgLen(0))) = uint16(r.Size)
-		h.Control = (*byte)(c)
-		h.SetControllen(unix.CmsgSpace(2))
-	}
+	s.control(i, !r.whole())
 	if tx.n++; tx.n == sendBatch {
 		s.flush()
+	}
+}
+
+// control attaches to message i what the kernel must know about its run; cut says
+// that it is to be cut into segments.
+func (s *socket) control(i int, cut bool) {
+	r, h := &s.tx.runs[i], &s.tx.msgs[i].hdr
+	h.Control = nil
+	h.SetControllen(0)
+	first, length := unsafe.Pointer(&s.tx.controls[i]), 0
+	second := unsafe.Add(first, unix.CmsgSpace(2))
+	if cut {
+		*(*uint16)(unsafe.Add(first, unix.CmsgLen(0))) = uint16(r.Size)
+		length = unix.CmsgSpace(2)
+	} else {
+		first = second
+	}
+	if r.TOS != 0 {
+		*(*int32)(unsafe.Add(second, unix.CmsgLen(0))) = int32(r.TOS)
+		length += unix.CmsgSpace(4)
+	}
+	if length > 0 {
+		h.Control = (*byte)(first)
+		h.SetControllen(length)
 	}
 }
 
 func (s *socket) queueSingly(r Run) {
 	for b := r.Buf; len(b) > 0; {
 		n := min(r.Size, len(b))
-		s.queue(Run{To: r.To, Buf: b[:n], Size: n})
+		s.queue(Run{To: r.To, Buf: b[:n], Size: n, TOS: r.TOS})
 		b = b[n:]
 	}
 }
@@ -173,8 +196,7 @@ func ipOverhead(is4 bool) int {
 func (s *socket) sendSingly(i int) {
 	tx := &s.tx
 	r := tx.runs[i]
-	tx.msgs[i].hdr.Control = nil
-	tx.msgs[i].hdr.SetControllen(0)
+	s.control(i, false)
 	for b := r.Buf; len(b) > 0; {
 		n := min(r.Size, len(b))
 		one := Run{To: r.To, Buf: b[:n], Size: n}

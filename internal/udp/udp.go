@@ -17,6 +17,9 @@ type Run struct {
 	To   netip.AddrPort
 	Buf  []byte
 	Size int // bytes per datagram; len(Buf) or more means a single one
+	// TOS is the type of service or traffic class of the datagrams, 0: that of the
+	// socket. Only Linux looks at it.
+	TOS uint8
 }
 
 // Arrival is what one receive returned: datagrams of Size bytes from one source,

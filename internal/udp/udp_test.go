@@ -95,15 +95,15 @@ func TestImpossibleRuns(t *testing.T) {
 		name string
 		run  Run
 	}{
-		{"another family", Run{netip.MustParseAddrPort("[::1]:9"), big[:10], 10}},
-		{"no destination", Run{netip.AddrPort{}, big[:10], 10}},
-		{"too many bytes", Run{s.Local(), big, len(big)}},
-		{"too many segments", Run{s.Local(), big[:MaxSegments+1], 1}},
-		{"no size", Run{s.Local(), big[:10], 0}},
+		{"another family", Run{To: netip.MustParseAddrPort("[::1]:9"), Buf: big[:10], Size: 10}},
+		{"no destination", Run{To: netip.AddrPort{}, Buf: big[:10], Size: 10}},
+		{"too many bytes", Run{To: s.Local(), Buf: big, Size: len(big)}},
+		{"too many segments", Run{To: s.Local(), Buf: big[:MaxSegments+1], Size: 1}},
+		{"no size", Run{To: s.Local(), Buf: big[:10], Size: 0}},
 	} {
 		// A good one behind, in IPv6 clothes: it has to arrive.
 		mapped := netip.AddrPortFrom(netip.AddrFrom16(s.Local().Addr().As16()), s.Local().Port())
-		if err := s.Send([]Run{c.run, {mapped, []byte("good"), 4}}); err == nil {
+		if err := s.Send([]Run{c.run, {To: mapped, Buf: []byte("good"), Size: 4}}); err == nil {
 			t.Errorf("%s: no error", c.name)
 		}
 		if in := collect(t, s, 4); string(in.data) != "good" || !in.from.Addr().Is4() {

@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"encoding/hex"
+	"net/netip"
 	"testing"
 
 	"tincan/internal/node"
@@ -158,6 +159,15 @@ func TestEchoes(t *testing.T) {
 	if got, err := ParseEcho(data); err != nil || got != e {
 		t.Errorf("%+v, %v; want %+v", got, err, e)
 	}
+	for _, a := range []string{"192.0.2.1:655", "[2001:db8::1]:7000"} {
+		e.Seen = netip.MustParseAddrPort(a)
+		for size, want := range map[int]netip.AddrPort{SeenEcho: e.Seen, SeenEcho - 1: {}} {
+			e.Size = size
+			if got, err := ParseEcho(e.Append(nil)); err != nil || got.Seen != want || got.Size != size {
+				t.Errorf("%+v, %v", got, err)
+			}
+		}
+	}
 	for _, n := range []int{0, MinEcho - 1, MaxEcho + 1} {
 		if _, err := ParseEcho(make([]byte, n)); err == nil {
 			t.Errorf("an echo of %d bytes was taken", n)
@@ -174,6 +184,7 @@ func TestEchoes(t *testing.T) {
 func FuzzEcho(f *testing.F) {
 	f.Add(Echo{Number: 1, Size: MinEcho}.Append(nil))
 	f.Add(Echo{Kind: EchoReply, Flags: 255, Size: MaxEcho}.Append(nil))
+	f.Add(Echo{Kind: EchoReply, Seen: netip.MustParseAddrPort("192.0.2.1:655"), Size: SeenEcho}.Append(nil))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		e, err := ParseEcho(data)
 		if err != nil {

@@ -27,6 +27,7 @@ type site struct {
 	host    string   // more lines of its host file
 	rsa     *keys.RSAPrivateKey
 	shy     bool // the others do not know its Ed25519 key
+	patient bool // it keeps the default timing
 }
 
 // static makes nodes with a configuration written by hand. Each one knows the
@@ -59,7 +60,11 @@ func (w *world) static(sites ...site) []*node {
 		hosts[s.name] = b.String()
 	}
 	for i, s := range sites {
-		conf := fmt.Sprintf("Name = %s\nAutoConnect = no\n%s%s", s.name, brisk, s.extra)
+		timing := brisk
+		if s.patient {
+			timing = ""
+		}
+		conf := fmt.Sprintf("Name = %s\nAutoConnect = no\n%s%s", s.name, timing, s.extra)
 		for _, c := range s.connect {
 			conf += "ConnectTo = " + c + "\n"
 		}

@@ -27,6 +27,8 @@ type world struct {
 	internet *lab.Router
 	families []string // of the underlay
 	nodes    []*node
+	cables   bool        // nodes are attached by cables
+	rules    []*lab.Rule // of fails, until lift
 }
 
 // node is a host with a tincan (or a tinc) on it. The network is always called home.
@@ -72,7 +74,11 @@ func (w *world) node(name string) *node {
 	w.must(err)
 	w.nodes = append(w.nodes, &node{Host: h, w: w})
 	n := w.nodes[len(w.nodes)-1]
-	n.link, err = w.internet.Attach(h, w.prefixes()...)
+	attach := w.internet.Attach
+	if w.cables {
+		attach = w.internet.Cable
+	}
+	n.link, err = attach(h, w.prefixes()...)
 	w.must(err)
 	return n
 }

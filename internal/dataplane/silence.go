@@ -1,0 +1,140 @@
+package dataplane
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"tincan/internal/mesh"
+)
+
+// Who gets datagrams from us and says nothing may be gone. For each peer to which datagrams
+// go directly we remember since when it has said nothing in return. The fast roads
+// write that down at most once a batch. One goroutine looks through it, as long as there is
+// anything to see, and tells the brain.
+
+const (
+	lookEvery    = 25 * time.Millisecond
+	silentAfter  = 100 * time.Millisecond
+	silentEvery  = 100 * time.Millisecond
+	largeEvery   = 250 * time.Millisecond
+	largeFrame   = 600              // bytes; what is not longer passes everywhere
+	forgetSilent = 10 * time.Second // the brain has been told often enough
+)
+
+// silence is what is known of the answers of one peer. All times are those of [Plane.now].
+type silence struct {
+	since atomic.Int64 // of the first datagram without an answer, 0: all is well
+	large atomic.Int32 // longest frame that was sent lately, in bytes, if above largeFrame
+	doubt atomic.Bool  // the brain was told of the silence, and not yet of its end
+
+	told, grown pacer
+}
+
+// sentTo notes that a frame of that many bytes goes directly to a peer.
+func (p *Plane) sentTo(to *peer, now time.Duration, frame int) {
+	s := &to.silence
+	quiet := true
+	if s.since.Load() == 0 {
+		s.since.Store(int64(now))
+		quiet = false
+	}
+	if frame > largeFrame && int32(frame) > s.large.Load() {
+		s.large.Store(int32(frame))
+		quiet = false
+	}
+	if !quiet && !p.watching.Load() && p.watching.CompareAndSwap(false, true) {
+		select {
+		case p.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// heardFrom notes that an authentic datagram came directly from a peer.
+func (p *Plane) heardFrom(from *peer) {
+	s := &from.silence
+	if s.since.Load() == 0 {
+		return
+	}
+	s.since.Store(0)
+	if s.doubt.Load() && s.doubt.CompareAndSwap(true, false) {
+		p.cfg.Event(mesh.Heard{Node: from.name})
+	}
+}
+
+// watch tells the brain of silence until ctx ends.
+func (p *Plane) watch(ctx context.Context) error {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		tick.Stop()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-p.wake:
+		}
+		tick.Reset(lookEvery)
+		for p.lookAround(p.now()) {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-tick.C:
+			}
+		}
+	}
+}
+
+// lookAround reports what there is to report, and tells whether to look again.
+func (p *Plane) lookAround(now time.Duration) bool {
+	if p.lookOnce(now) {
+		return true
+	}
+	p.watching.Store(false)
+	// Somebody may have come between the two lines above.
+	return p.anySilent() && p.watching.CompareAndSwap(false, true)
+}
+
+func (p *Plane) anySilent() bool {
+	for _, pr := range p.dir.Load().all {
+		if pr.silence.since.Load() != 0 || pr.silence.large.Load() != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *Plane) lookOnce(now time.Duration) (again bool) {
+	for _, pr := range p.dir.Load().all {
+		s := &pr.silence
+		if size := s.large.Load(); size != 0 {
+			again = true
+			if !s.grown.quiet(now, largeEvery) {
+				s.large.Store(0)
+				p.event(&s.grown, now, largeEvery, func() mesh.Event { return mesh.Large{Node: pr.name, Size: int(size)} })
+			}
+		}
+		since := s.since.Load()
+		if since == 0 {
+			continue
+		}
+		silent := now - time.Duration(since)
+		switch {
+		case silent > forgetSilent:
+			s.since.CompareAndSwap(since, 0)
+			continue
+		case silent >= silentAfter && !s.told.quiet(now, silentEvery):
+			s.doubt.Store(true)
+			p.event(&s.told, now, silentEvery, func() mesh.Event { return mesh.Silent{Node: pr.name, For: silent} })
+		}
+		again = true
+	}
+	return again
+}
+
+// forgive forgets the silence of a peer: it is reached in another way now.
+func (s *silence) forgive() {
+	s.since.Store(0)
+	s.large.Store(0)
+	s.doubt.Store(false)
+}

@@ -1,0 +1,67 @@
+package device
+
+import (
+	"errors"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// OpenDescriptor opens what another program has prepared (see [OpenFD]). which is
+// the number of an inherited descriptor, or the path of a UNIX socket ("@name": an abstract one) that hands one over. The error is an
+// [*OpenError].
+func OpenDescriptor(which string) (Device, error) {
+	if fd, err := strconv.Atoi(which); err == nil {
+		if fd <= 2 {
+			return nil, &OpenError{Path: "descriptor " + which, Why: "it is not one for packets",
+				Tip: "write Device = NUMBER with the number of the descriptor that was handed over"}
+		}
+		return OpenFD(fd)
+	}
+	fd, err := receiveFD(which)
+	if err != nil {
+		return nil, &OpenError{Path: "a descriptor from " + strconv.Quote(which), Why: err.Error(), Err: err,
+			Tip: "write Device = NUMBER, or the path of a UNIX socket that sends a descriptor to whoever connects"}
+	}
+	return OpenFD(fd)
+}
+
+// handoverTimeout is how long the other side may take.
+const handoverTimeout = 5 * time.Second
+
+func receiveFD(path string) (int, error) {
+	if path == "" {
+		return -1, errors.New("Device is not set")
+	}
+	if len(path) > 107 || strings.ContainsRune(path, 0) {
+		return -1, errors.New("a socket cannot have this name")
+	}
+	conn, err := net.DialTimeout("unix", path, handoverTimeout)
+	if err != nil {
+		return -1, err
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(handoverTimeout))
+	control := make([]byte, unix.CmsgSpace(4*4))
+	_, n, _, _, err := conn.(*net.UnixConn).ReadMsgUnix(make([]byte, 1), control)
+	if err != nil {
+		return -1, err
+	}
+	var fds []int
+	if list, err := unix.ParseSocketControlMessage(control[:n]); err == nil {
+		for i := range list {
+			got, _ := unix.ParseUnixRights(&list[i])
+			fds = append(fds, got...)
+		}
+	}
+	if len(fds) != 1 {
+		for _, fd := range fds {
+			unix.Close(fd)
+		}
+		return -1, errors.New("it did not hand over one descriptor")
+	}
+	return fds[0], nil
+}

@@ -1,0 +1,151 @@
+package device
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// OpenMulticast makes a group of UDP multicast an Ethernet segment: each datagram is a
+// frame. Whoever joins the group is on the segment, for example QEMU. spec is "GROUP PORT [TTL]";
+// datagrams live for one hop if TTL is not given. The error is an [*OpenError].
+func OpenMulticast(spec string) (Device, error) {
+	fail := func(err error) (Device, error) {
+		return nil, &OpenError{Path: "a multicast socket for " + strconv.Quote(spec), Why: err.Error(), Err: err,
+			Tip: "write Device = GROUP PORT or GROUP PORT TTL, such as 239.1.2.3 7000"}
+	}
+	group, ttl, err := parseGroup(spec)
+	if err != nil {
+		return fail(err)
+	}
+	network, local := "udp6", ":0"
+	if group.Addr().Is4() {
+		network = "udp4"
+	}
+	in, err := net.ListenMulticastUDP(network, nil, net.UDPAddrFromAddrPort(group))
+	if err != nil {
+		return fail(err)
+	}
+	// Others on this machine may use the same address and port. What we send has a
+	// port of its own, so that it is known when it comes back.
+	out, err := net.ListenPacket(network, local)
+	if err != nil {
+		in.Close()
+		return fail(err)
+	}
+	m := &multicast{in: in, out: out.(*net.UDPConn), group: group, name: group.String()}
+	m.port = m.out.LocalAddr().(*net.UDPAddr).AddrPort().Port()
+	if err := m.setTTL(ttl); err != nil {
+		m.Close()
+		return fail(err)
+	}
+	in.SetReadBuffer(1 << 20)
+	return m, nil
+}
+
+func parseGroup(spec string) (group netip.AddrPort, ttl int, err error) {
+	words := strings.Fields(spec)
+	if len(words) < 2 || len(words) > 3 {
+		return group, 0, errors.New("it does not name a group and a port")
+	}
+	addr, err := netip.ParseAddr(words[0])
+	if err != nil || !addr.IsMulticast() || addr.Is4In6() {
+		return group, 0, fmt.Errorf("%.60q is not a multicast address", words[0])
+	}
+	port, err := strconv.ParseUint(words[1], 10, 16)
+	if err != nil || port == 0 {
+		return group, 0, fmt.Errorf("%.60q is not a port", words[1])
+	}
+	ttl = 1
+	if len(words) == 3 {
+		if ttl, err = strconv.Atoi(words[2]); err != nil || ttl < 0 || ttl > 255 {
+			return group, 0, fmt.Errorf("%.60q is not a number of hops", words[2])
+		}
+	}
+	return netip.AddrPortFrom(addr, uint16(port)), ttl, nil
+}
+
+// multicast is a segment of UDP datagrams.
+type multicast struct {
+	in, out *net.UDPConn
+	group   netip.AddrPort
+	port    uint16 // where our own datagrams come from
+	name    string
+}
+
+func (m *multicast) setTTL(ttl int) error {
+	conn, err := m.out.SyscallConn()
+	if err != nil {
+		return err
+	}
+	level, name := unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_HOPS
+	if m.group.Addr().Is4() {
+		level, name = unix.IPPROTO_IP, unix.IP_MULTICAST_TTL
+	}
+	var set error
+	if err := conn.Control(func(fd uintptr) { set = unix.SetsockoptInt(int(fd), level, name, ttl) }); err != nil {
+		return err
+	}
+	return set
+}
+
+func (m *multicast) Name() string { return "" }
+
+func (m *multicast) frames() bool { return true }
+
+func (m *multicast) CanGSO(g GSOType) bool { return g == GSONone }
+
+func (m *multicast) Read(buf []byte) (int, Offload, error) {
+	for {
+		n, from, err := m.in.ReadFromUDPAddrPort(buf)
+		if errors.Is(err, net.ErrClosed) {
+			return 0, Offload{}, os.ErrClosed
+		}
+		if err != nil {
+			return 0, Offload{}, err
+		}
+		if n > 0 && !(from.Port() == m.port && m.isLocal(from.Addr().Unmap())) {
+			return n, Offload{}, nil
+		}
+	}
+}
+
+// isLocal tells whether addr is one of this machine's, which is asked only about
+// datagrams from our own port.
+func (m *multicast) isLocal(addr netip.Addr) bool {
+	list, err := net.InterfaceAddrs()
+	if err != nil {
+		return true
+	}
+	for _, a := range list {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Unmap() == addr.WithZone("") {
+			return true
+		}
+	}
+	return false
+}
+
+// TryRead always reports ErrAgain: what waits is found by Read.
+func (m *multicast) TryRead([]byte) (int, Offload, error) { return 0, Offload{}, ErrAgain }
+
+func (m *multicast) Write(buf []byte, start int, off Offload) error {
+	if start < Headroom || start >= len(buf) {
+		return errNoHeadroom
+	}
+	if off.GSO != GSONone {
+		return errNoGSO
+	}
+	if off.NeedsCsum {
+		finishChecksum(buf[start:], off)
+	}
+	_, err := m.out.WriteToUDPAddrPort(buf[start:], m.group)
+	return err
+}
+
+func (m *multicast) Close() error { return errors.Join(m.in.Close(), m.out.Close()) }

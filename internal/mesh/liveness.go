@@ -1,0 +1,317 @@
+package mesh
+
+import (
+	"math"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// A path that dies is not announced. What shows it is silence: we send, and nothing comes
+// back. The data plane sees that first (Silent). It may mean nothing, for some traffic needs
+// no answer, so the node is asked: a few probes in quick succession, the same to other
+// addresses that it may have. If none is answered the path is given up, packets take
+// another way, and probes go on until it answers again.
+//
+//	traffic ──► silent for 0.1 s ──► in doubt: probes ──┬─► answered: all is well
+//	                                                    ├─► only the small ones: its MTU has shrunk
+//	                                                    ├─► at another address: the peer has moved
+//	                                                    └─► none: not reached by UDP for now
+//
+// How many probes it takes follows the loss that is seen, so that a lossy path is not given up
+// for a dead one, and how long they are waited for follows the round trip time.
+
+const (
+	// doubtful is the shortest silence that is worth a question. It grows with
+	// the round trip time.
+	doubtful = 100 * time.Millisecond
+	// doubtInterval is the least time between two questions, if the answers are good.
+	doubtInterval = 200 * time.Millisecond
+	// leastSpacing and mostSpacing bound the time between two probes of a doubt.
+	leastSpacing, mostSpacing = 30 * time.Millisecond, 150 * time.Millisecond
+	// leastAnswer is how long the last probe of a doubt has for its answer at least.
+	leastAnswer = 60 * time.Millisecond
+	// leastTries and mostTries bound the number of probes of a doubt.
+	leastTries, mostTries = 4, 24
+	// despair is the chance that all probes of a doubt get lost on a path that lives.
+	despair = 1e-5
+	// eagerBursts discovery requests follow each other at quickInterval when a path
+	// was given up.
+	eagerBursts = 40
+	// resumeWithin is how long what was known of a path that was given up stays good.
+	resumeWithin = time.Minute
+	// falseAlarm is how soon after it was given up a path shows by its answer that this
+	// was wrong.
+	falseAlarm = 2 * time.Second
+	// maxCaution bounds how much more patient false alarms make us. It passes with calmTime.
+	maxCaution = 3
+	calmTime   = time.Minute
+	// proveInterval is how often the size in use is proved while large frames are sent.
+	proveInterval = 400 * time.Millisecond
+	// largeSize is the frame above which a path may treat frames otherwise than
+	// small ones, in bytes.
+	largeSize = 600
+	// maxFlights bounds the probes that are remembered until they are answered.
+	maxFlights = 32
+)
+
+// doubt is the question whether a peer is still reached at its address.
+type doubt struct {
+	began time.Time // zero: there is no doubt
+	left  int       // probes still to be sent
+	sent  int
+	large bool // it is also about the size of frames
+	own   bool // the silence was seen by us; else somebody or something hinted at it
+
+	small, big bool // what was answered at the address in use
+
+	alt     netip.AddrPort // another address that has answered
+	altSock int
+}
+
+// flight is a probe that has not been answered.
+type flight struct {
+	addr netip.AddrPort
+	size int
+	sent time.Time
+}
+
+// resume is what was known of a path when it was given up.
+type resume struct {
+	at   time.Time
+	addr netip.AddrPort
+	pmtu pmtu
+}
+
+// ---------------------------------------------------------------- what is measured
+
+// launched remembers a probe.
+func (r *road) launched(now time.Time, to netip.AddrPort, size int) {
+	if len(r.flights) >= maxFlights {
+		r.flights = slices.Delete(r.flights, 0, 1)
+	}
+	r.flights = append(r.flights, flight{to, size, now})
+}
+
+// landed takes note of an answer. Probes that were sent before it to the same address
+// are lost; that counts only on a path that answers at all, as this one does.
+func (r *road) landed(now time.Time, from netip.AddrPort, size int) {
+	for i := len(r.flights) - 1; i >= 0; i-- {
+		f := r.flights[i]
+		if f.addr != from || f.size != size {
+			continue
+		}
+		if from == r.addr {
+			r.rtt.add(now.Sub(f.sent))
+			patience := r.rtt.answer(leastAnswer)
+			for _, g := range r.flights[:i] {
+				if r.confirmed && g.addr == from && g.size < largeSize && now.Sub(g.sent) > patience {
+					r.loss += (1 - r.loss) / 16
+				}
+			}
+			r.loss -= r.loss / 16
+		}
+		r.flights = slices.DeleteFunc(r.flights, func(g flight) bool { return g.addr == from && !g.sent.After(f.sent) })
+		return
+	}
+}
+
+// tries is how many probes in a row must go unanswered to show that the path is dead.
+func (r *road) tries() int {
+	n := leastTries
+	if r.loss > 0.02 {
+		n = int(math.Ceil(math.Log(despair) / math.Log(min(r.loss, 0.9))))
+	}
+	return min(max(n, leastTries)<<r.caution, mostTries)
+}
+
+// spacing is the time between two probes of a doubt.
+func (r *road) spacing() time.Duration { return min(max(r.rtt.mean/3, leastSpacing), mostSpacing) }
+
+// ---------------------------------------------------------------- silence
+
+func (m *Mesh) silent(e Silent) {
+	p := m.nodes[e.Node]
+	if p == nil || p == m.self || !p.reachable {
+		return
+	}
+	r := &p.road
+	if e.For < r.rtt.answer(doubtful) || m.now.Sub(r.alive) < doubtInterval {
+		return
+	}
+	m.doubt(p, true, m.now.Sub(r.largeAt) < time.Second)
+}
+
+// heard: data came from p at its address, so it was only slow.
+func (m *Mesh) heard(e Heard) {
+	p := m.nodes[e.Node]
+	if p == nil {
+		return
+	}
+	if d := &p.road.doubt; d.own && !d.large {
+		m.settle(p)
+	}
+}
+
+// large: while large frames are sent it is proved now and then that they pass.
+func (m *Mesh) large(e Large) {
+	p := m.nodes[e.Node]
+	if p == nil || p == m.self || !p.reachable {
+		return
+	}
+	r := &p.road
+	r.largeAt = m.now
+	if !r.confirmed || !r.pmtu.fixed() || !r.doubt.began.IsZero() || m.cfg.NoUDPDiscovery ||
+		m.now.Sub(r.pmtu.proved) < proveInterval || m.now.Sub(r.proving) < proveInterval {
+		return
+	}
+	m.proveSize(p)
+}
+
+// proveSize asks whether frames of the size in use still pass.
+func (m *Mesh) proveSize(p *peer) {
+	r := &p.road
+	r.proving = m.now
+	asked := m.now
+	m.probe(p, r.addr, r.pmtu.min)
+	m.after(r.rtt.answer(leastAnswer)+leastSpacing, func() {
+		r := &p.road
+		if p.reachable && r.confirmed && r.pmtu.fixed() && r.proving == asked && r.pmtu.proved.Before(asked) {
+			m.doubt(p, true, true)
+		}
+	})
+}
+
+// doubt asks p whether it is still there. own tells that our own eyes saw its silence, large
+// that frames of the size in use may be the only ones that are lost.
+func (m *Mesh) doubt(p *peer, own, large bool) {
+	r := &p.road
+	if !r.confirmed || m.cfg.NoUDPDiscovery || !p.session.ready() || !r.doubt.began.IsZero() {
+		return
+	}
+	if r.caution > 0 && m.now.Sub(r.gaveUp) > calmTime {
+		r.caution, r.gaveUp = r.caution-1, m.now
+	}
+	large = large && r.pmtu.min >= largeSize
+	r.doubt = doubt{began: m.now, left: r.tries(), own: own, large: large}
+	m.question(p)
+	// The ways that would take its place are looked at in the same time.
+	if p.conn != nil {
+		m.ask(p.conn)
+	} else if hop := m.nodes[p.path.NextHop]; hop != nil && hop != p && m.now.Sub(hop.road.alive) > doubtInterval {
+		m.ask(hop.conn)
+		m.doubt(hop, false, false)
+	}
+}
+
+// question sends the next probes of a doubt.
+func (m *Mesh) question(p *peer) {
+	r := &p.road
+	d := &r.doubt
+	d.left--
+	d.sent++
+	size := p.session.minProbe() + d.sent - 1 // each of another size, which the answer tells
+	if !d.small || !d.large {
+		m.probe(p, r.addr, size)
+	}
+	if d.large && !d.big {
+		m.probe(p, r.addr, r.pmtu.min)
+	}
+	if d.sent%4 == 2 {
+		for _, a := range m.candidates(p) {
+			if a != r.addr {
+				m.probe(p, a, minProbe)
+			}
+		}
+	}
+	began := d.began
+	wait := r.spacing()
+	if d.left == 0 {
+		wait = r.rtt.answer(leastAnswer)
+	}
+	due := m.now.Add(wait)
+	m.timers.set(due, func() {
+		r := &p.road
+		switch d := &r.doubt; {
+		case d.began.IsZero() || d.began != began || !p.reachable || !r.confirmed:
+		case d.left > 0:
+			m.question(p)
+		case m.now.Sub(due) > stalled: // the answers may wait to be read
+			d.left = 1
+			m.question(p)
+		default:
+			m.verdict(p)
+		}
+	})
+}
+
+// reassured takes note that a probe was answered by p.
+func (m *Mesh) reassured(p *peer, from netip.AddrPort, sock, size int) {
+	r := &p.road
+	d := &r.doubt
+	if d.began.IsZero() {
+		return
+	}
+	switch {
+	case from != r.addr:
+		if !d.alt.IsValid() {
+			d.alt, d.altSock = from, sock
+		}
+		return
+	case size >= r.pmtu.min && size >= largeSize:
+		d.big, d.small = true, true
+	default:
+		d.small = true
+	}
+	if d.small && (d.big || !d.large) {
+		m.settle(p)
+	}
+}
+
+// settle ends a doubt: all is well.
+func (m *Mesh) settle(p *peer) { p.road.doubt = doubt{} }
+
+// verdict draws the conclusion when the probes of a doubt have had their time.
+func (m *Mesh) verdict(p *peer) {
+	r := &p.road
+	d := r.doubt
+	r.doubt = doubt{}
+	switch {
+	case d.small:
+		m.logf(2, Info, "frames of %d bytes do not reach %s any more", r.pmtu.min, p.name)
+		r.pmtu.shrunk(m.now)
+		m.touch(p)
+		m.searchMTU(p)
+	case d.alt.IsValid():
+		m.confirm(p, d.alt, d.altSock)
+		m.searchMTU(p)
+	default:
+		m.giveUpUDP(p)
+	}
+}
+
+// giveUpUDP has the packets for p take another way, and looks for it eagerly.
+func (m *Mesh) giveUpUDP(p *peer) {
+	r := &p.road
+	m.logf(2, Info, "%s does not answer by UDP any more", p.name)
+	r.resume = resume{at: m.now, addr: r.addr, pmtu: r.pmtu}
+	r.confirmed, r.dead, r.doubt, r.gaveUp = false, true, doubt{}, m.now
+	r.pmtu.reset()
+	r.hurry()
+	r.eager = eagerBursts
+	m.touch(p)
+	m.discover(p)
+}
+
+// resumed brings back what was known of the path when it answers again.
+func (r *road) resumed(now time.Time, addr netip.AddrPort) {
+	was := r.resume
+	r.resume, r.dead = resume{}, false
+	if was.at.IsZero() || was.addr != addr || now.Sub(was.at) > resumeWithin {
+		return
+	}
+	r.pmtu = was.pmtu
+	if now.Sub(was.at) < falseAlarm && r.caution < maxCaution {
+		r.caution++
+	}
+}

@@ -1,0 +1,401 @@
+package mesh
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"tincan/internal/graph"
+	"tincan/internal/node"
+	"tincan/internal/wire"
+)
+
+// Which relay our packets for a node take. tinc has the graph decide, which knows hops and
+// weights and nothing of what happens by UDP. Here a pair that has traffic and no good
+// straight way measures a few ways from end to end, with echoes, and takes the best.
+//
+// Only the source chooses. Who passes a packet on goes by the graph, or straight, as tinc
+// does; so nodes of different minds cannot send a packet in circles by this.
+
+const (
+	// maxWays are measured for a pair at a time.
+	maxWays = 4
+	// relayTick is how often the way in use is measured, others and the straight
+	// way less often.
+	relayTick     = 500 * time.Millisecond
+	straightEvery = 2 * time.Second
+	othersEvery   = 4 * time.Second
+	// exploreEvery is how often a pair whose straight way is slow looks whether a relay is
+	// quicker, and how often the worst of the ways makes room for another.
+	exploreEvery = 30 * time.Second
+	slowStraight = 60 * time.Millisecond
+	// talkingFor is how long after the last packet of ours ways are measured.
+	talkingFor = 3 * time.Second
+	// givenUp is how many echoes in a row may be lost on a way that is in use.
+	givenUp = 2
+	// shunned is how long a way that does not work is left alone.
+	shunned = 30 * time.Second
+	// leastStay is how long a relay that works is kept.
+	leastStay = 3 * time.Second
+	// Loss of the straight way that makes a relay welcome, and with which it is good again.
+	badLoss, goodLoss = 0.2, 0.1
+	// relayHeadStart is how much slower than a relay the straight way may be: twice and this.
+	relayHeadStart = 20 * time.Millisecond
+	// maxShunned nodes are remembered for a pair.
+	maxShunned = 64
+)
+
+// relaying is how our packets for a node get there when they do not go straight.
+type relaying struct {
+	own    time.Time // last packet of ours for it
+	listed bool      // in Mesh.talking
+	chosen *way      // nil: straight, or as the graph says
+	since  time.Time // of chosen
+
+	straight way // by UDP without relay
+	meta     way // over our connection with it
+	ways     []*way
+	shunned  map[node.Name]time.Time // until when
+
+	bad      bool      // the straight way works, but badly
+	searched time.Time // last search for ways
+	explored time.Time
+}
+
+// way is one way to a node that is being measured.
+type way struct {
+	relay *peer // nil: none
+	tcp   bool
+	quality
+	asked   time.Time // last echo
+	waiting bool      // for its answer
+	byTCP   bool      // somewhere it goes over a meta connection
+}
+
+// mayChoose tells whether a relay may be chosen for p.
+func (m *Mesh) mayChoose(p *peer) bool {
+	return p.reachable && m.answersEchoes(p) && p.session.ready() && !m.cfg.TCPOnly && !m.cfg.DirectOnly &&
+		!m.cfg.NoUDPDiscovery && p.path.Options&wire.TCPOnly == 0
+}
+
+// isStraight tells whether packets for p go by UDP without a relay, unless one is chosen.
+func (m *Mesh) isStraight(p *peer) bool {
+	return p.road.confirmed && p.road.pmtu.min > 0 && m.effectiveVia(p) == p
+}
+
+// canRelay tells whether r would take our packets for p.
+func (m *Mesh) canRelay(r, p *peer) bool {
+	return r != nil && r != p && r != m.self && m.nodes[r.name] == r && r.reachable && r.road.confirmed && r.road.pmtu.min > 0 &&
+		r.minor() >= 4 && !r.session.hopByHop() && r.path.Options&(wire.TCPOnly|wire.Indirect|wire.NoRelay) == 0
+}
+
+// talkingTo takes note of a packet of ours for p.
+func (m *Mesh) talkingTo(p *peer) {
+	r := &p.relaying
+	first := m.now.Sub(r.own) > talkingFor
+	r.own = m.now
+	if !m.cfg.Echoes {
+		return
+	}
+	if !r.listed {
+		r.listed = true
+		m.talking = append(m.talking, p)
+	}
+	if r.chosen != nil { // its road is to stay open
+		r.chosen.relay.active = m.now
+	}
+	if first {
+		m.measure(p)
+	}
+}
+
+// checkRelays measures the ways that are due.
+func (m *Mesh) checkRelays() {
+	talking := m.talking[:0]
+	for _, p := range m.talking {
+		r := &p.relaying
+		if m.nodes[p.name] != p || !p.reachable || m.now.Sub(r.own) > keepTrying {
+			m.forgetWays(p)
+			continue
+		}
+		talking = append(talking, p)
+		if m.now.Sub(r.own) <= talkingFor {
+			m.measure(p)
+		}
+	}
+	clear(m.talking[len(talking):])
+	m.talking = talking
+}
+
+func (m *Mesh) forgetWays(p *peer) {
+	p.relaying = relaying{own: p.relaying.own, meta: way{tcp: true}}
+	m.touch(p)
+}
+
+// settleRelays lets go of relays that cannot be used any more, before anything is published.
+func (m *Mesh) settleRelays() {
+	for _, p := range m.talking {
+		r := &p.relaying
+		switch {
+		case r.chosen != nil && !(m.mayChoose(p) && m.canRelay(r.chosen.relay, p)):
+			m.choose(p)
+		case r.chosen == nil && r.searched.IsZero() && m.now.Sub(r.own) <= talkingFor && !m.isStraight(p):
+			m.measure(p) // the straight way has just been lost
+		}
+	}
+}
+
+// measure sends the echoes to p that are due.
+func (m *Mesh) measure(p *peer) {
+	if !m.mayChoose(p) {
+		return
+	}
+	r := &p.relaying
+	straight := m.isStraight(p)
+	if straight {
+		m.askWay(p, &r.straight, straightEvery)
+		if r.chosen == nil && !r.bad {
+			r.searched = time.Time{}
+			slow := r.straight.measured() && r.straight.rtt.mean > slowStraight && m.now.Sub(r.explored) >= exploreEvery
+			if !slow && !m.promising(r) {
+				return
+			}
+		}
+	} else if !r.bad { // one that was bad has to show first that it has become better
+		r.straight.quality = quality{}
+	}
+	if p.conn != nil && !straight {
+		m.askWay(p, &r.meta, othersEvery)
+	}
+	if m.now.Sub(r.searched) >= othersEvery {
+		r.searched = m.now
+		m.findWays(p)
+	}
+	for _, w := range r.ways {
+		every := othersEvery
+		if w == r.chosen || r.chosen == nil && !straight {
+			every = relayTick
+		}
+		m.askWay(p, w, every)
+	}
+}
+
+// promising tells whether a way that is measured seems clearly better than the straight one.
+func (m *Mesh) promising(r *relaying) bool {
+	return slices.ContainsFunc(r.ways, func(w *way) bool {
+		return w.measured() && w.missed == 0 && !w.byTCP && clearlyBetter(&w.quality, &r.straight.quality)
+	})
+}
+
+func clearlyBetter(relay, straight *quality) bool {
+	return 2*relay.cost()+relayHeadStart < straight.cost()
+}
+
+// askWay sends an echo along w, if none is under way and the last one is long enough ago.
+func (m *Mesh) askWay(p *peer, w *way, every time.Duration) {
+	if w.waiting || !w.asked.IsZero() && m.now.Sub(w.asked) < every-relayTick/4 {
+		return
+	}
+	w.asked, w.waiting = m.now, true
+	e := SendEcho{Way: EchoUDP}
+	switch {
+	case w.tcp:
+		e.Way = EchoTCP
+	case w.relay != nil:
+		e.Via = w.relay.name
+		w.relay.active = m.now
+	}
+	m.askEcho(p, e, wire.MinEcho, w.wait(), func(a echoed) {
+		w.waiting = false
+		if a.lost {
+			w.lost()
+			if w.missed < givenUp { // once more at once
+				m.askWay(p, w, 0)
+			}
+		} else {
+			w.answered(a.rtt)
+			w.byTCP = a.there.TCP || a.back.TCP
+		}
+		if m.nodes[p.name] == p {
+			m.choose(p)
+		}
+	})
+}
+
+// findWays looks for relays to p that are worth a try.
+func (m *Mesh) findWays(p *peer) {
+	r := &p.relaying
+	if r.shunned == nil || len(r.shunned) > maxShunned {
+		r.shunned = map[node.Name]time.Time{}
+	}
+	r.ways = slices.DeleteFunc(r.ways, func(w *way) bool {
+		gone := !m.canRelay(w.relay, p)
+		if w.missed >= givenUp || gone {
+			r.shunned[w.relay.name] = m.now.Add(shunned)
+			return w != r.chosen
+		}
+		return false
+	})
+	explore := m.now.Sub(r.explored) >= exploreEvery
+	if explore {
+		r.explored = m.now
+	}
+	if len(r.ways) >= maxWays && !explore {
+		return
+	}
+	fresh := m.prospects(p)
+	if len(r.ways) >= maxWays && len(fresh) > 0 {
+		worst := slices.MaxFunc(r.ways, func(a, b *way) int { return cmp.Compare(a.rank(r), b.rank(r)) })
+		r.shunned[worst.relay.name] = m.now.Add(4 * exploreEvery)
+		r.ways = slices.DeleteFunc(r.ways, func(w *way) bool { return w == worst })
+	}
+	for _, c := range fresh[:min(len(fresh), maxWays-len(r.ways))] {
+		r.ways = append(r.ways, &way{relay: c})
+	}
+	if len(r.ways) < maxWays/2 {
+		m.meetNeighbours(p)
+	}
+}
+
+// rank orders ways by how readily they are kept.
+func (w *way) rank(r *relaying) time.Duration {
+	switch {
+	case w == r.chosen:
+		return 0
+	case !w.measured():
+		return time.Hour
+	case w.byTCP:
+		return time.Minute + w.cost()
+	}
+	return 1 + w.cost()
+}
+
+// prospects are nodes that might be relays to p, the likeliest first: those that have a
+// connection with it, then the nearest.
+func (m *Mesh) prospects(p *peer) []*peer {
+	r := &p.relaying
+	var out []*peer
+	for _, c := range m.order {
+		if m.canRelay(c, p) && !m.now.Before(r.shunned[c.name]) && !slices.ContainsFunc(r.ways, func(w *way) bool { return w.relay == c }) {
+			out = append(out, c)
+		}
+	}
+	distance := func(c *peer) time.Duration {
+		d := time.Second
+		if c.road.rtt.mean > 0 {
+			d = c.road.rtt.mean
+		}
+		if !linked(m.graph, c.name, p.name) {
+			d += time.Minute
+		}
+		return d
+	}
+	slices.SortStableFunc(out, func(a, b *peer) int { return cmp.Compare(distance(a), distance(b)) })
+	return out
+}
+
+func linked(g *graph.Graph, a, b node.Name) bool {
+	_, there := g.Get(a, b)
+	_, back := g.Get(b, a)
+	return there && back
+}
+
+// meetNeighbours opens the road to a few nodes that are connected with p, so that they can
+// become relays.
+func (m *Mesh) meetNeighbours(p *peer) {
+	n := 0
+	for e := range m.graph.From(p.name) {
+		c := m.nodes[e.To]
+		if c == nil || c == m.self || !c.reachable || c.road.confirmed || !linked(m.graph, e.To, p.name) || c.session.hopByHop() {
+			continue
+		}
+		if n++; n > 2 {
+			return
+		}
+		c.active = m.now
+		m.try(c, true)
+	}
+}
+
+// choose decides which relay our packets for p take, if any.
+func (m *Mesh) choose(p *peer) {
+	r := &p.relaying
+	best := m.best(p)
+	if best != r.chosen {
+		old := "no relay"
+		if r.chosen != nil {
+			old = string(r.chosen.relay.name)
+		}
+		if best != nil {
+			m.logf(2, Info, "packets for %s are relayed by %s now (%s, loss %.0f%%), not %s", p.name, best.relay.name, best.rtt.mean.Round(100*time.Microsecond), 100*best.loss(), old)
+		} else {
+			m.logf(2, Info, "packets for %s are not relayed by %s any more", p.name, old)
+		}
+		r.chosen, r.since = best, m.now
+		m.touch(p)
+	}
+}
+
+func (m *Mesh) best(p *peer) *way {
+	r := &p.relaying
+	if !m.mayChoose(p) {
+		return nil
+	}
+	var best *way
+	for _, w := range r.ways {
+		if m.works(p, w) && (best == nil || w.cost() < best.cost()) {
+			best = w
+		}
+	}
+	cur := r.chosen
+	if cur != nil && !m.works(p, cur) {
+		cur = nil
+	}
+	// Between relays: stay, unless another one is better beyond doubt.
+	if cur != nil && best != cur && (best.count < 3 || m.now.Sub(r.since) < leastStay || best.cost()+best.cost()/3+5*time.Millisecond >= cur.cost()) {
+		best = cur
+	}
+	if best == nil {
+		return nil
+	}
+	if !m.isStraight(p) {
+		if r.meta.measured() && p.conn != nil && r.meta.missed == 0 && clearlyBetter(&r.meta.quality, &best.quality) {
+			return nil // our connection with it is
+		}
+		return best
+	}
+	return m.orStraight(p, best)
+}
+
+// works tells whether packets for p can take w now.
+func (m *Mesh) works(p *peer, w *way) bool {
+	return w.measured() && w.missed < givenUp && !w.byTCP && w.loss() < 0.5 && m.canRelay(w.relay, p)
+}
+
+// orStraight decides between the relay w and the straight way to p, which there is: it takes a
+// clearly worse straight way to prefer a relay.
+func (m *Mesh) orStraight(p *peer, w *way) *way {
+	r := &p.relaying
+	s := &r.straight.quality
+	switch {
+	case s.count < 3: // it has just been found
+		r.bad = false
+	case s.loss() > badLoss || s.missed >= givenUp:
+		r.bad = true
+	case s.loss() < goodLoss:
+		r.bad = false
+	}
+	switch {
+	case r.bad && w.cost() < s.cost() && w.loss() < s.loss()/2:
+		return w
+	case r.bad && w == r.chosen && w.cost() < s.cost()+s.cost()/4:
+		return w
+	case s.count < 3:
+		return nil
+	case w == r.chosen && w.cost()+w.cost()/2 < s.cost():
+		return w
+	case w.count >= 3 && clearlyBetter(&w.quality, s):
+		return w
+	}
+	return nil
+}

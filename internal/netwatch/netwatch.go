@@ -1,0 +1,158 @@
+// Package netwatch notices when the machine's addresses, interfaces or default routes
+// change.
+//
+// It does not say what to do then.
+package netwatch
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	// settle is how long nothing more must happen before a change is reported, and
+	// atMost how long a series of changes can put that off.
+	settle = 100 * time.Millisecond
+	atMost = 500 * time.Millisecond
+)
+
+// Config says what is watched.
+type Config struct {
+	// Ignore tells whether the interface with that name does not matter: our own.
+	Ignore func(name string) bool
+	// Changed is called with the reason, in a few words.
+	Changed func(reason string)
+	// Failed is called when the system does not tell us about changes, and we look by
+	// ourselves now and then instead. It may be nil.
+	Failed func(error)
+}
+
+// Run watches until ctx ends.
+func Run(ctx context.Context, cfg Config) {
+	last := look(cfg.Ignore)
+	hints := make(chan struct{}, 1)
+	done := make(chan struct{})
+	go func() { defer close(done); notify(ctx, hints, cfg.Failed) }()
+	defer func() { <-done }()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hints:
+		}
+		if !calm(ctx, hints) {
+			return
+		}
+		now := look(cfg.Ignore)
+		if reason := now.since(last); reason != "" {
+			last = now
+			cfg.Changed(reason)
+		}
+	}
+}
+
+// calm waits until no more hints come. It reports false when ctx has ended.
+func calm(ctx context.Context, hints <-chan struct{}) bool {
+	limit := time.After(atMost)
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-limit:
+			return true
+		case <-time.After(settle):
+			return true
+		case <-hints:
+		}
+	}
+}
+
+// hint leaves word that something may have changed.
+func hint(hints chan<- struct{}) {
+	select {
+	case hints <- struct{}{}:
+	default:
+	}
+}
+
+// poll gives a hint now and then, until ctx ends.
+func poll(ctx context.Context, hints chan<- struct{}, every time.Duration) {
+	t := time.NewTicker(every)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			hint(hints)
+		}
+	}
+}
+
+// view is what counts of the machine's network, sorted.
+type view struct {
+	addrs  []addr
+	routes []string // default routes, in words
+}
+
+// addr is an address by which others may be reached, on an interface that works.
+type addr struct {
+	netip.Addr
+	dev string
+}
+
+func (a addr) String() string { return fmt.Sprintf("%v on %s", a.Addr, a.dev) }
+
+// look takes a view. What cannot be seen is missing.
+func look(ignore func(string) bool) view {
+	v := view{routes: defaultRoutes(ignore)}
+	list, _ := net.Interfaces()
+	for _, dev := range list {
+		if dev.Flags&net.FlagUp == 0 || dev.Flags&net.FlagRunning == 0 || dev.Flags&net.FlagLoopback != 0 || ignore(dev.Name) {
+			continue
+		}
+		addrs, _ := dev.Addrs()
+		for _, a := range addrs {
+			p, ok := a.(*net.IPNet)
+			if !ok {
+				continue
+			}
+			if ip, ok := netip.AddrFromSlice(p.IP); ok && ip.Unmap().IsGlobalUnicast() {
+				v.addrs = append(v.addrs, addr{ip.Unmap(), dev.Name})
+			}
+		}
+	}
+	slices.SortFunc(v.addrs, func(a, b addr) int { return cmp.Or(a.Compare(b.Addr), strings.Compare(a.dev, b.dev)) })
+	slices.Sort(v.routes)
+	return v
+}
+
+// since says what is different from an earlier view; "" for nothing.
+func (v view) since(before view) string {
+	var said []string
+	say := func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) }
+	for _, a := range v.addrs {
+		if !slices.Contains(before.addrs, a) {
+			say("there is now %v", a)
+		}
+	}
+	for _, a := range before.addrs {
+		if !slices.Contains(v.addrs, a) {
+			say("%v is gone", a)
+		}
+	}
+	if !slices.Equal(v.routes, before.routes) {
+		say("the default route has changed")
+	}
+	const most = 3
+	if len(said) > most {
+		said = append(said[:most], "and more")
+	}
+	return strings.Join(said, ", ")
+}

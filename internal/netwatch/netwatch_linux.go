@@ -1,0 +1,131 @@
+package netwatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// again is the pause before the kernel is asked again to tell us, and blind is how
+	// often we look while it does not.
+	again = 5 * time.Second
+	blind = 5 * time.Second
+)
+
+// notify gives a hint for each message of the kernel that may matter.
+func notify(ctx context.Context, hints chan<- struct{}, failed func(error)) {
+	for ctx.Err() == nil {
+		err := subscribe(ctx, hints)
+		if ctx.Err() != nil {
+			return
+		}
+		if failed != nil && err != nil {
+			failed(fmt.Errorf("watch the network interfaces: %w", err))
+			failed = nil // once is enough
+		}
+		// Messages may have been lost.
+		hint(hints)
+		wait, cancel := context.WithTimeout(ctx, again)
+		poll(wait, hints, blind)
+		cancel()
+	}
+}
+
+// subscribe listens to the kernel until ctx ends or the kernel has had to drop messages.
+func subscribe(ctx context.Context, hints chan<- struct{}) error {
+	over := make(chan struct{})
+	links := make(chan netlink.LinkUpdate, 64)
+	addrs := make(chan netlink.AddrUpdate, 64)
+	routes := make(chan netlink.RouteUpdate, 64)
+	// The library's goroutines end when over is closed, and close the channels: they
+	// must be drained until then.
+	defer func() {
+		close(over)
+		go func() {
+			for range links {
+			}
+		}()
+		go func() {
+			for range addrs {
+			}
+		}()
+		go func() {
+			for range routes {
+			}
+		}()
+	}()
+	var errs [3]error
+	errs[0] = netlink.LinkSubscribe(links, over)
+	errs[1] = netlink.AddrSubscribe(addrs, over)
+	errs[2] = netlink.RouteSubscribe(routes, over)
+	for i, err := range errs {
+		if err != nil { // nobody closes the channels of those that have not begun
+			switch i {
+			case 0:
+				close(links)
+			case 1:
+				close(addrs)
+			case 2:
+				close(routes)
+			}
+		}
+	}
+	if err := errors.Join(errs[:]...); err != nil {
+		return err
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case _, ok := <-links:
+			if !ok {
+				return errors.New("the kernel has ended it")
+			}
+			hint(hints)
+		case _, ok := <-addrs:
+			if !ok {
+				return errors.New("the kernel has ended it")
+			}
+			hint(hints)
+		case r, ok := <-routes:
+			if !ok {
+				return errors.New("the kernel has ended it")
+			}
+			if isDefault(r.Dst) { // a router may learn others all day long
+				hint(hints)
+			}
+		}
+	}
+}
+
+// isDefault tells whether dst is all addresses.
+func isDefault(dst *net.IPNet) bool {
+	if dst == nil {
+		return true
+	}
+	ones, _ := dst.Mask.Size()
+	return ones == 0
+}
+
+// defaultRoutes lists the default routes of the main table.
+func defaultRoutes(ignore func(string) bool) (out []string) {
+	for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
+		list, err := netlink.RouteListFiltered(family, &netlink.Route{Dst: nil}, netlink.RT_FILTER_DST)
+		if err != nil {
+			continue
+		}
+		for _, r := range list {
+			dev, _ := net.InterfaceByIndex(r.LinkIndex)
+			if dev != nil && !ignore(dev.Name) {
+				out = append(out, fmt.Sprintf("%v dev %s metric %d", r.Gw, dev.Name, r.Priority))
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,127 @@
+//go:build unix
+
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// grace is how long a program has between SIGTERM and SIGKILL.
+const grace = time.Second
+
+// kept are the variables of our own environment that a program gets.
+var kept = []string{"PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "LANG", "LC_ALL", "TZ", "SSH_AUTH_SOCK"}
+
+// Program is a connection that is the standard input and output of a program. It ends
+// with the connection, and all of its process group.
+type Program struct {
+	*net.UnixConn
+	end func()
+}
+
+// Close closes the connection and ends the program. It does not wait.
+func (p *Program) Close() error {
+	p.end()
+	return p.UnixConn.Close()
+}
+
+// run starts command. As in tinc a shell reads it, so that it may name the variables
+// below. Nothing that came from the network is part of what the shell reads: it stands
+// in variables, and is an address, a number and the names of nodes.
+func run(command string, own Own, to Target) (net.Conn, error) {
+	ours, theirs, err := pair()
+	if err != nil {
+		return nil, fmt.Errorf("the proxy: make a socket: %w", err)
+	}
+	defer theirs.Close()
+	defer ours.Close()
+	cmd := exec.Command("/bin/sh", "-c", command)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs, theirs, os.Stderr
+	cmd.Env = environ(own, to)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	conn, err := net.FileConn(ours)
+	if err != nil {
+		return nil, fmt.Errorf("the proxy: make a socket: %w", err)
+	}
+	if err := cmd.Start(); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("the proxy: run its command: %w", plain(err))
+	}
+	stop := make(chan struct{})
+	go attend(cmd, stop)
+	return &Program{UnixConn: conn.(*net.UnixConn), end: sync.OnceFunc(func() { close(stop) })}, nil
+}
+
+// attend waits for the program, and ends its process group once stop is closed.
+func attend(cmd *exec.Cmd, stop <-chan struct{}) {
+	ended := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(ended) }()
+	<-stop
+	group := -cmd.Process.Pid
+	select {
+	case <-ended: // its number may be another's by now, unless its group lives on
+		if syscall.Kill(group, 0) != nil {
+			return
+		}
+	default:
+	}
+	_ = syscall.Kill(group, syscall.SIGTERM)
+	select {
+	case <-ended:
+	case <-time.After(grace):
+		_ = syscall.Kill(group, syscall.SIGKILL)
+		<-ended
+	}
+}
+
+// environ is the environment of a program.
+func environ(own Own, to Target) []string {
+	var out []string
+	for _, name := range kept {
+		if v, ok := os.LookupEnv(name); ok {
+			out = append(out, name+"="+v)
+		}
+	}
+	out = append(out, "NAME="+own.Name, "REMOTEADDRESS="+to.Host, fmt.Sprintf("REMOTEPORT=%d", to.Port))
+	if to.Node != "" {
+		out = append(out, "NODE="+to.Node)
+	}
+	if own.NetName != "" {
+		out = append(out, "NETNAME="+own.NetName)
+	}
+	return out
+}
+
+// pair returns two ends of a stream.
+func pair() (ours, theirs *os.File, err error) {
+	// Together with the flag no other child can inherit them.
+	syscall.ForkLock.RLock()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err == nil {
+		unix.CloseOnExec(fds[0])
+		unix.CloseOnExec(fds[1])
+	}
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		return nil, nil, err
+	}
+	return os.NewFile(uintptr(fds[0]), "proxy"), os.NewFile(uintptr(fds[1]), "proxy"), nil
+}
+
+// plain is the system's own error, without the path of the shell.
+func plain(err error) error {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	return err
+}

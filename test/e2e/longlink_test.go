@@ -1,0 +1,96 @@
+//go:build linux
+
+package e2e
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"tincan/internal/lab"
+)
+
+// TestLongLink compares TCP through a VPN with TCP beside it, on a link of 100
+// Mbit/s with a round trip of 50 ms: what is lost there must not hurt twice.
+func TestLongLink(t *testing.T) {
+	t.Parallel()
+	rounds, each := 1, 2*time.Second
+	if soakTrials > 0 {
+		rounds, each = 5, 15*time.Second
+	}
+	var b strings.Builder
+	tw := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, "loss\tway\tMbit/s (median)\tlongest stall")
+	for _, loss := range []float64{0, 1} {
+		w := newWorld(t, "ip4")
+		q := lab.Quality{Delay: 25 * time.Millisecond, Loss: loss, Rate: 100e6}
+		ways := []*longWay{w.longWay(tincan, q), w.longWay(tinc10, q)}
+		bare := &longWay{name: "bare", from: ways[0].from, to: ways[0].to, addr: ways[0].to.Addr("ip4")}
+		ways = append([]*longWay{bare}, ways...)
+		for range rounds {
+			for _, way := range ways { // in turn, since the machine may be busy
+				way.measure(w, each)
+			}
+		}
+		for _, way := range ways {
+			fmt.Fprintf(tw, "%.0f %%\t%s\t%.1f\t%v\n", loss, way.name, way.median()/1e6, way.stall.Round(time.Millisecond))
+		}
+		ours := ways[1]
+		if ours.median() < bare.median()/3 {
+			t.Errorf("with %.0f %% loss: %.1f Mbit/s through tincan, %.1f beside it", loss, ours.median()/1e6, bare.median()/1e6)
+		}
+		if ours.stall > bare.stall+time.Second {
+			t.Errorf("with %.0f %% loss: stalled for %v through tincan, %v beside it", loss, ours.stall, bare.stall)
+		}
+	}
+	tw.Flush()
+	t.Log("\n" + b.String())
+}
+
+// longWay is TCP between two hosts and what was measured.
+type longWay struct {
+	name     string
+	from, to *node
+	addr     netip.Addr
+	rates    []float64 // bits a second
+	stall    time.Duration
+}
+
+// longWay makes two nodes of a kind that talk by UDP over a link of the given quality.
+func (w *world) longWay(kind kind, q lab.Quality) *longWay {
+	w.Helper()
+	name := fmt.Sprintf("kind%d", kind) // the names of hosts are theirs alone
+	w.cables = true
+	n := w.legacy(site{name: name + "from", kind: kind}, site{name: name + "to", kind: kind, connect: []string{name + "from"}})
+	w.must(n[0].link.Quality(q))
+	upAll(n...)
+	w.allReach("ip4", n...)
+	w.eventually("large packets pass by UDP", 2*patience, func() bool {
+		_, _ = n[0].Ping(n[1].vpn("ip4"), 56, 200*time.Millisecond)
+		return n[0].hasUDP(n[1]) && n[1].hasUDP(n[0]) && n[0].sees(n[1].Name()).minMTU > 1400
+	})
+	return &longWay{name: kind.String(), from: n[0], to: n[1], addr: n[1].vpn("ip4")}
+}
+
+func (l *longWay) measure(w *world, d time.Duration) {
+	w.Helper()
+	f, err := lab.Stream(l.from.Host, l.to.Host, l.addr)
+	w.must(err)
+	defer f.Stop()
+	time.Sleep(300 * time.Millisecond) // until TCP has found its pace
+	f.Restart()
+	before := f.Bytes()
+	time.Sleep(d)
+	l.rates = append(l.rates, float64(f.Bytes()-before)*8/d.Seconds())
+	l.stall = max(l.stall, f.Longest())
+}
+
+// median is in bits a second.
+func (l *longWay) median() float64 {
+	slices.Sort(l.rates)
+	return l.rates[len(l.rates)/2]
+}
