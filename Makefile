@@ -51,7 +51,7 @@ soak:
 	SOAK_TRIALS=$(SOAK_TRIALS) $(GO) test -count=1 -parallel 4 -timeout 120m ./test/e2e -run 'Soak|WhoMeetsWhom|FailingOver|LongLink' -v | grep -v ' tincan: \| tincd: '
 
 packages:
-	@scripts/packages nft:nftables gcc:build-essential tincd:tinc ip:iproute2
+	@scripts/packages nft:nftables gcc:build-essential tincd:tinc ip:iproute2 systemctl:systemd nsenter:util-linux
 
 clean:
 	rm -rf bin
