@@ -91,7 +91,7 @@ func (c *call) joinError(err error) error {
 	case errors.As(err, &dns):
 		return fmt.Errorf("%w: %w", sentence("Error looking up "+dns.Name), err)
 	case errors.As(err, &op) && op.Op == "dial":
-		return fmt.Errorf("%w: %w\nCould not connect to inviter. Please make sure the URL you entered is valid.", sentence("Could not connect to "+op.Addr.String()), op.Err)
+		return sentence(fmt.Sprintf("Could not connect to %s: %v\nCould not connect to inviter. Is the URL right, and does the inviter run?", op.Addr, op.Err))
 	}
 	return err
 }
