@@ -28,9 +28,7 @@ var habits = []struct {
 	text    string
 	advice  string
 }{
-	{regexp.MustCompile(`\btincd\b[^\n]*\s(-k|--kill)`), Breaks, "it calls tincd -k, which tincan's tincd cannot do yet", "use tincan reload, tincan down and so on with -n NETWORK, or kill with the number in the pid file"},
 	{regexp.MustCompile(`\btinctop\b`), Note, "it calls tinctop, which tincan does not have", ""},
-	{regexp.MustCompile(`(?m)^[^#\n]*\btinc\s+(-\S+\s+(\S+\s+)?)*(edit|exchange|exchange-all|sign|verify|fsck|top|log|pcap)\b`), Breaks, "it calls a command of tinc that tincan does not have yet", "tinc's own command can go on doing that"},
 }
 
 // scripts looks at what would be run.

@@ -45,6 +45,9 @@ type NodeInfo struct {
 func (m *Mesh) Nodes() []NodeInfo {
 	var out []NodeInfo
 	for _, p := range m.order {
+		if p.hidden {
+			continue
+		}
 		n := NodeInfo{
 			Name: p.name, ID: p.id, Self: p == m.self, Known: p.known, HasAddr: p.hasAddress(),
 			Reachable: p.reachable, Distance: -1, Since: p.since,

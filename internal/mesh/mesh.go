@@ -317,12 +317,13 @@ type peer struct {
 	reachable bool
 	born      time.Time      // when it was first heard of
 	since     time.Time      // of the last change of reachability, zero: never
+	hidden    bool           // not listed: somebody wanted it forgotten
+	announced netip.AddrPort // its address when it became reachable, for scripts
 	conn      *conn          // activated meta connection
 	problem   string         // why the last attempt at a connection failed, "" if it did not
 	greeting  *timer         // of greet
 	failed    int            // attempts of AutoConnect to connect to it, in a row
 	shunned   time.Time      // when AutoConnect may try it again
-	announced netip.AddrPort // its address when it became reachable, for scripts
 
 	session     session
 	askedKey    time.Time // last request for its public key
@@ -556,7 +557,7 @@ func (m *Mesh) reachabilityChanged(p *peer) {
 			}
 		}
 		m.logf(1, Info, "node %s became reachable", p.name)
-		p.announced = p.road.addr
+		p.announced, p.hidden = p.road.addr, false
 		m.emit(NodeUp{Node: p.name, Addr: p.road.addr})
 		for _, s := range subnets {
 			m.emit(SubnetUp{Owner: p.name, Subnet: s, Addr: p.road.addr})
