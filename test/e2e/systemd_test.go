@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -85,11 +86,15 @@ func newSystem(t *testing.T) *ownSystem {
 	if _, err := os.Stat("/lib/systemd/systemd"); err != nil {
 		return cannot(err)
 	}
-	if err := cmd.Start(); err != nil {
+	started, ended := make(chan error), make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // with the thread that made it the process would die
+		started <- cmd.Start()
+		ended <- cmd.Wait()
+	}()
+	if err := <-started; err != nil {
 		return cannot(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
 	t.Cleanup(func() { _ = cmd.Process.Kill(); <-ended }) // process 1: all others go with it
 	m := &ownSystem{t, cmd.Process.Pid}
 	for end := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
