@@ -128,6 +128,7 @@ func TestWhatBecomesOfADirectory(t *testing.T) {
 		"two things at once":         {files{"tinc.conf": "Name = alpha\nMode = bus\nDeviceType = uml\n"}, Breaks, "tinc.conf:3: DeviceType = uml", 2, "1.0", Peers{Legacy: 1}},
 		"a proxy":                    {files{"tinc.conf": "Name = alpha\nProxy = http proxy 3128\n"}, OK, "these work as they are: Name, Proxy, Subnet", 0, "1.0", Peers{Legacy: 1}},
 		"a flag of old kernels":      {files{"tinc.conf": "Name = alpha\nIffOneQueue = yes\n"}, Note, "tinc.conf:2: IffOneQueue = yes has no effect", 0, "1.0", Peers{Legacy: 1}},
+		"a graph file":               {files{"tinc.conf": "Name = alpha\nGraphDumpFile = g\n"}, OK, "these work as they are: GraphDumpFile, Name, Subnet", 0, "1.0", Peers{Legacy: 1}},
 		"a broken proxy":             {files{"tinc.conf": "Name = alpha\nProxy = http proxy\n"}, Breaks, "tinc.conf:2: Proxy: write http HOST PORT", 1, "1.0", Peers{Legacy: 1}},
 		"a default that is repeated": {files{"tinc.conf": "Name = alpha\nDeviceStandby = no\n"}, OK, "these work as they are: DeviceStandby, Name, Subnet", 0, "1.0", Peers{Legacy: 1}},
 		"an unknown variable":        {files{"tinc.conf": "Name = alpha\nFoo = 1\n"}, Note, "tinc.conf:2: Foo is not a variable of any tinc", 0, "1.0", Peers{Legacy: 1}},
