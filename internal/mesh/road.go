@@ -420,6 +420,7 @@ func (m *Mesh) traffic(e Traffic) {
 		m.carries(hop.conn)
 	}
 	m.talkingTo(p)
+	m.used(p)
 }
 
 // checkPeers looks after the neighbours and the paths in use, once a second.
@@ -454,6 +455,9 @@ func (m *Mesh) cameIndirectly(e CameIndirectly) {
 		m.udpInfoTo(p)
 	}
 	if e.TCP {
+		if hop != nil && hop.conn != nil {
+			hop.conn.used = m.now
+		}
 		m.mtuInfoTo(p)
 	} else if hop != nil {
 		m.mtuInfoTo(hop)
@@ -471,6 +475,8 @@ func (m *Mesh) relayed(e Relayed) {
 		m.udpInfoTo(from)
 	}
 	to.active = m.now
+	m.used(from)
+	m.used(to)
 	m.try(to, true)
 	if m.cfg.Echoes && from.reachable && from.conn == nil { // we take packets only from addresses that answer us
 		m.try(from, false)
