@@ -225,8 +225,19 @@ func (f *fuzzer) event() Event {
 			return HostLoaded{Node: n, Known: ok, Host: h}
 		}
 		return Reconfigured{Config: f.config("alice", []string{[]string{"connect=bob", "connect=dave", "nofile=carol", "newkey=bob", "dropkey=bob", "subnet=10.9.0.0/16", "auto", "oldfile=dave", "blowfish=dave"}[f.byte()%9]})}
-	case 22, 23:
+	case 22:
 		return Traffic{Node: f.name()}
+	case 23:
+		switch n := f.name(); f.byte() % 4 {
+		case 0:
+			return Silent{Node: n, For: time.Duration(f.byte()) * 10 * time.Millisecond}
+		case 1:
+			return Heard{Node: n}
+		case 2:
+			return Large{Node: n, Size: 6 * int(f.byte())}
+		default:
+			return NetworkChanged{Reason: "fuzz"}
+		}
 	case 24:
 		return f.probe()
 	case 25:

@@ -64,6 +64,7 @@ type doubt struct {
 	sent  int
 	large bool // it is also about the size of frames
 	own   bool // the silence was seen by us; else somebody or something hinted at it
+	size  bool // it is about the size of frames alone: data still come
 
 	small, big bool // what was answered at the address in use
 	best       int  // largest size that was answered there
@@ -139,6 +140,9 @@ func (m *Mesh) silent(e Silent) {
 		return
 	}
 	r := &p.road
+	if e.For >= r.rtt.answer(doubtful) {
+		r.doubt.size = false
+	}
 	if e.For < r.rtt.answer(doubtful) || m.now.Sub(r.alive) < doubtInterval {
 		return
 	}
@@ -180,7 +184,10 @@ func (m *Mesh) proveSize(p *peer) {
 	m.after(r.rtt.answer(leastAnswer)+leastSpacing, func() {
 		r := &p.road
 		if p.reachable && r.confirmed && r.pmtu.fixed() && r.proving == asked && r.pmtu.proved.Before(asked) {
-			m.doubt(p, true, true)
+			before := r.doubt.began
+			if m.doubt(p, true, true); r.doubt.began != before {
+				r.doubt.size = true
+			}
 		}
 	})
 }
@@ -310,6 +317,7 @@ func (m *Mesh) verdict(p *peer) {
 		r.pmtu.shrunk(m.now, d.best)
 		m.touch(p)
 		m.searchMTU(p)
+	case d.size: // a queue is in the way; silence would have told of itself
 	case d.alt.IsValid():
 		m.confirm(p, d.alt, d.altSock)
 		m.searchMTU(p)
