@@ -64,7 +64,7 @@ sim:
 	$(GO) test -count=1 -timeout 0 ./internal/sim -run TestRandomNetworks -seeds $(SEEDS)
 
 packages:
-	@scripts/packages nft:nftables gcc:build-essential tincd:tinc ip:iproute2
+	@scripts/packages nft:nftables gcc:build-essential tincd:tinc ip:iproute2 systemctl:systemd nsenter:util-linux
 
 clean:
 	rm -rf bin

@@ -105,12 +105,12 @@ func TestLifeOfANode(t *testing.T) {
 		t.Errorf("after add: %s", got)
 	}
 	// One that the node does not like leaves it as it was.
-	if got := tincan("set", "Mode", "switch").must(t).err; !strings.Contains(got, "did not accept") {
+	if got := tincan("set", "--force", "DeviceType", "vde").must(t).err; !strings.Contains(got, "did not accept") {
 		t.Errorf("after a bad change: %s", got)
 	}
 	tincan("reload").refused(t)
 	tincan("status").must(t)
-	tincan("del", "Mode").must(t)
+	tincan("del", "DeviceType").must(t)
 
 	tincan("down").must(t)
 	for _, f := range []string{"pid", "pid.socket"} {
@@ -162,7 +162,7 @@ func TestRefusals(t *testing.T) {
 
 	dir, _ = network(t)
 	with("up", "-o", "Port").refused(t, "command line option 1: no value for variable")
-	with("up", "-o", "Mode=switch").refused(t, "command line option 1: Mode = switch: ")
+	with("up", "-o", "DeviceType=vde").refused(t, "command line option 1: DeviceType = vde: ")
 	with("set", "Nonexistent", "1").refused(t, "not a known configuration variable", "--force")
 	with("get", "Name", "bob").refused(t, "hint: to change it: tincan -c "+dir+" set Name bob")
 	with("get", "Weight").refused(t, "hosts/alice has no Weight")
@@ -279,8 +279,8 @@ func TestCheckOfADirectoryOfTinc(t *testing.T) {
 	if !strings.HasPrefix(got.out, "node alpha in "+dir) || !strings.Contains(got.out, "\nkeys\n") || !strings.HasSuffix(got.out, "tincan would work with this directory. Nothing was changed.\n") || got.err != "" {
 		t.Errorf("%+v", got)
 	}
-	put(t, filepath.Join(dir, "tinc.conf"), "Name = alpha\nMode = switch\n")
-	if got := check(); got.status != 1 || !strings.Contains(got.out, "\n  breaks  tinc.conf:2: Mode = switch: ") || got.err != "" {
+	put(t, filepath.Join(dir, "tinc.conf"), "Name = alpha\nDeviceType = vde\n")
+	if got := check(); got.status != 1 || !strings.Contains(got.out, "\n  breaks  tinc.conf:2: DeviceType = vde: ") || got.err != "" {
 		t.Errorf("%+v", got)
 	}
 	got = check("--json")

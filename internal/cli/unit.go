@@ -2,13 +2,10 @@ package cli
 
 import (
 	"fmt"
-	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"tincan/internal/config"
-	"tincan/packaging"
 )
 
 // unitFile is where --install puts the unit.
@@ -26,11 +23,10 @@ func (a *app) unitCommand() *cobra.Command {
   systemctl enable --now tincan@NETWORK`,
 		Args: between("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error {
-			self, err := os.Executable()
+			text, err := unitText()
 			if err != nil {
 				return err
 			}
-			text := strings.ReplaceAll(packaging.Unit, packaging.Program, self)
 			if !install {
 				_, err := fmt.Fprint(a.Out, text)
 				return err

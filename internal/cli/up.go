@@ -23,6 +23,9 @@ type upFlags struct {
 	debug   int
 	logFile string
 	set     []string
+	user    string
+	chroot  bool
+	mlock   bool
 
 	boot    string
 	join    []string
@@ -56,6 +59,9 @@ and simply start it if there is one.
 	c.Flags().IntVar(&f.debug, "debug", 0, "how much to log: `level` 0 (start and stop) to 5 (traffic)")
 	c.Flags().StringVar(&f.logFile, "log-file", "", "log to this `file`")
 	c.Flags().StringArrayVarP(&f.set, "option", "o", nil, "set a variable, whatever the files say: [HOST.]`VARIABLE=VALUE`")
+	c.Flags().StringVar(&f.user, "user", "", "run as this `user` as soon as everything is set up")
+	c.Flags().BoolVar(&f.chroot, "chroot", false, "... with the directory of the network as root directory")
+	c.Flags().BoolVar(&f.mlock, "mlock", false, "keep all memory out of swap space")
 	c.Flags().StringVar(&f.boot, "boot", "", "let newcomers in at this `address`, such as :8655")
 	c.Flags().StringArrayVar(&f.join, "join", nil, "become a node with the help of this boot `node` first; may be repeated")
 	c.Flags().BoolVar(&f.tlsSelf, "tls-self", false, "with --boot: serve HTTPS with a certificate of our own")
@@ -100,6 +106,7 @@ func (a *app) up(f upFlags) error {
 	return launch.Run(context.Background(), launch.Options{
 		Layout: l, Overrides: overrides, Debug: f.debug, Version: version.Text(),
 		Style: launch.Human, LogFile: f.logFile, Beside: beside(service),
+		User: f.user, Chroot: f.chroot, Lock: f.mlock,
 	}, a.Streams)
 }
 

@@ -98,7 +98,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"no name", []string{"tinc.conf\n#\n"}, nil, "tinc.conf: there is no Name"},
 		{"a bad name", []string{"tinc.conf\nName = a-b\n"}, nil, "tinc.conf:1: Name = a-b: "},
 		{"a name from nowhere", []string{"tinc.conf\nName = $TINCAN_NO_SUCH\n"}, nil, "no environment variable TINCAN_NO_SUCH"},
-		{"a device that is not supported", []string{conf + "DeviceType = uml\n"}, nil, "tinc.conf:2: DeviceType = uml: not supported: "},
+		{"a device that is not supported", []string{conf + "DeviceType = uml\n"}, nil, "tinc.conf:2: DeviceType = uml: Unknown device type uml; not supported: "},
 		{"a bad own subnet", []string{conf, "hosts/alpha\nSubnet = 10.0.0.1/24\n"}, nil, "hosts/alpha:1: Subnet = 10.0.0.1/24: "},
 		{"a bad option", []string{conf}, []string{"Port=1", "MaxTimeout=0"}, "command line option 2: MaxTimeout = 0: "},
 		{"two mistakes are told at once", []string{conf + "Mode = x\nMaxTimeout = 0\n"}, nil, "tinc.conf:3: MaxTimeout"},

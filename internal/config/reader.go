@@ -130,12 +130,16 @@ func (r *Reader) Word(name string) string {
 	if i := slices.IndexFunc(v.Words, same); i >= 0 {
 		return v.Words[i]
 	}
+	what := ""
+	if name == "DeviceType" { // these words are looked for
+		what = "Unknown device type " + e.Value + "; "
+	}
 	if slices.ContainsFunc(v.Unbuilt, same) && v.Instead != "" {
-		r.bad(v, e, "not supported: %s", v.Instead)
+		r.bad(v, e, "%snot supported: %s", what, v.Instead)
 	} else if slices.ContainsFunc(v.Unbuilt, same) {
-		r.bad(v, e, "this version of tincan cannot do that yet, only %s", strings.Join(v.Words, ", "))
+		r.bad(v, e, "%sthis version of tincan cannot do that yet, only %s", what, strings.Join(v.Words, ", "))
 	} else {
-		r.bad(v, e, "write one of %s", strings.Join(slices.Concat(v.Words, v.Unbuilt), ", "))
+		r.bad(v, e, "%swrite one of %s", what, strings.Join(slices.Concat(v.Words, v.Unbuilt), ", "))
 	}
 	return v.Default
 }

@@ -39,7 +39,7 @@ func TestReader(t *testing.T) {
 		{"word in any case", "AddressFamily = IPv4", word("AddressFamily"), "ipv4", "", ""},
 		{"wrong word", "AddressFamily = ipv9", word("AddressFamily"), "any", "", "f:1: AddressFamily = ipv9: write one of any, ipv4, ipv6"},
 		{"comment behind a word", "Mode = router # c", word("Mode"), "router", "", "f:1: Mode = router # c: write one of router, switch, hub"},
-		{"not supported", "DeviceType = vde", word("DeviceType"), "tun", "", "f:1: DeviceType = vde: not supported: User Mode Linux and VDE switches can be reached through a tap interface in a bridge, or a raw_socket"},
+		{"not supported", "DeviceType = vde", word("DeviceType"), "tun", "", "f:1: DeviceType = vde: Unknown device type vde; not supported: User Mode Linux and VDE switches can be reached through a tap interface in a bridge, or a raw_socket"},
 		{"list skips what is wrong", "Address = a\nAddress = a b c\nAddress = b 1", func(r *Reader) any { return fmt.Sprint(List(r, "Address", ParseAddress)) }, "[a b 1]", `f:2: Address = a b c: write "HOST" or "HOST PORT"`, ""},
 		{"list with a fatal mistake", "Ifconfig = nowhere", func(r *Reader) any { return len(List(r, "Ifconfig", parseIfconfig)) }, 0, "", "f:1: Ifconfig = nowhere: write an address with its prefix length, such as 10.1.0.1/16"},
 		{"relative path", "Ed25519PrivateKeyFile = k", func(r *Reader) any { return r.Path("Ed25519PrivateKeyFile", "/n") }, "/n/k", "", ""},

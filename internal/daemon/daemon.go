@@ -89,6 +89,7 @@ type Daemon struct {
 	pcap    pcap
 	graph   *grapher
 
+	made     []string                      // directories that were not there
 	confined *confinement                  // nil: the process is left as it is
 	state    atomic.Pointer[process.State] // nil: as it was started
 	null     *os.File                      // standard input of scripts; nil: they find it themselves
@@ -199,9 +200,7 @@ func (d *Daemon) open() error {
 	d.claim = claim
 	d.log.printf(0, mesh.Notice, "tincan %s starting, debug level %d", d.opts.Version, d.log.level())
 	for _, dir := range []string{d.opts.Layout.Hosts(), d.opts.Layout.Cache()} {
-		if err := config.MakeDir(dir, 0o755); err != nil {
-			d.log.printf(0, mesh.Warning, "%v", err)
-		}
+		d.makeDir(dir, 0o755)
 	}
 	if d.dev, err = d.openDevice(); err != nil {
 		return err
@@ -398,6 +397,9 @@ func (d *Daemon) readHost(name node.Name) mesh.HostLoaded {
 	h, warnings, err := config.LoadHost(d.opts.Layout, name, d.opts.Overrides)
 	for _, w := range warnings {
 		d.log.printf(1, mesh.Warning, "%s", w)
+	}
+	if known, ok := d.network().Hosts[name]; ok && errors.Is(err, fs.ErrPermission) {
+		h, err = known, nil // we were allowed to read it once
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		d.log.printf(0, mesh.Warning, "%v", err)

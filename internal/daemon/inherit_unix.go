@@ -23,7 +23,10 @@ func Inherited() ([]net.Listener, error) {
 		os.Unsetenv(v)
 	}
 	n, err := strconv.Atoi(count)
-	if err != nil || n < 1 || n > maxSockets {
+	if err == nil && n > maxSockets {
+		return nil, fmt.Errorf("LISTEN_FDS is %d: Too many listening sockets, at most %d can be used", n, maxSockets)
+	}
+	if err != nil || n < 1 {
 		return nil, fmt.Errorf("LISTEN_FDS is %.20q, which should be a number from 1 to %d", count, maxSockets)
 	}
 	var list []net.Listener

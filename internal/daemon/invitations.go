@@ -54,8 +54,12 @@ func (d *Daemon) serveInvitation(conn net.Conn, firstLine string, buffered []byt
 	_ = d.invite.Load().Serve(context.Background(), conn, firstLine, buffered) // it has been logged
 }
 
+const defaultPort = 655
+
 // accepted lets the mesh know a newcomer whose key has just been stored.
 func (d *Daemon) accepted(name node.Name, _ keys.PublicKey, remote netip.Addr) {
+	// Nothing better is known of its address; AutoConnect can use it.
+	d.disk.saveAddresses(name, []netip.AddrPort{netip.AddrPortFrom(remote.Unmap(), defaultPort)})
 	d.loadHost(name)
 	env := d.env(name, netip.AddrPort{})
 	env.RemoteAddress = remote.String()

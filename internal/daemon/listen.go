@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"syscall"
 	"time"
 
@@ -93,13 +94,40 @@ func (d *Daemon) listen() error {
 	d.paths = d.socks
 	if len(d.socks) == 0 {
 		failed = append(notable, append(failed, errors.New("there is no address to listen at; see AddressFamily"))...)
-		return adviseListen(failed[0])
+		return adviseListen(&noSocketError{failed[:max(len(notable), 1)]})
 	}
 	for _, err := range notable { // not that the machine has no IPv6: it is meant to be like that
 		d.log.failed(0, mesh.Warning, adviseListen(err))
 	}
 	return nil
 }
+
+// bindError says, in the words that readers of tinc's log look for, where a socket
+// could not be opened.
+type bindError struct {
+	at   netip.AddrPort
+	kind string
+	why  error
+}
+
+func (e *bindError) Error() string {
+	return fmt.Sprintf("Can't bind to %s port %d (%s): %v", e.at.Addr(), e.at.Port(), e.kind, e.why)
+}
+
+func (e *bindError) Unwrap() error { return e.why }
+
+// noSocketError says that no socket at all could be opened.
+type noSocketError struct{ why []error }
+
+func (e *noSocketError) Error() string {
+	var all []string
+	for _, err := range e.why {
+		all = append(all, err.Error())
+	}
+	return "Unable to create any listening socket: " + strings.Join(all, "; ")
+}
+
+func (e *noSocketError) Unwrap() []error { return e.why }
 
 // oneFamily tells whether err may only say that the machine has no IPv6, or no IPv4.
 func oneFamily(err error) bool {
@@ -115,7 +143,7 @@ func (d *Daemon) listenAt(a listenAddr) (err error) {
 	for range dynamicTries {
 		var l net.Listener
 		if l, err = listenTCP(a, s.FWMark, s.BindToInterface); err != nil {
-			return fmt.Errorf("cannot listen at %s (TCP): %w", a.addr, cause(err))
+			return &bindError{a.addr, "TCP", cause(err)}
 		}
 		if err = d.listenUDP(l); err == nil {
 			d.tcp = append(d.tcp, l)
@@ -153,10 +181,10 @@ func (d *Daemon) listenUDP(l net.Listener) error {
 		Fragment: !s.PMTUDiscovery,
 	})
 	if err != nil {
-		return fmt.Errorf("cannot listen at %s (UDP): %w", at, cause(err))
+		return &bindError{at, "UDP", cause(err)}
 	}
 	d.socks = append(d.socks, u)
-	d.log.printf(1, mesh.Info, "listening at %s", at)
+	d.log.printf(1, mesh.Info, "Listening on %s port %d", at.Addr(), at.Port())
 	return nil
 }
 

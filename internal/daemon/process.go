@@ -82,7 +82,12 @@ func (d *Daemon) confine() error {
 	if c.sandbox == process.High {
 		// Doors are where something is: later it could not be made.
 		for _, dir := range []string{d.opts.Layout.Invitations(), filepath.Join(d.opts.Layout.ConfBase, "changed")} {
-			if err := config.MakeDir(filepath.Join(w.Root, dir), 0o700); err != nil {
+			d.makeDir(filepath.Join(w.Root, dir), 0o700)
+		}
+	}
+	if c.account != nil {
+		for _, dir := range d.made { // by root, for whoever we are about to be
+			if err := os.Chown(dir, c.account.UID, c.account.GID); err != nil {
 				d.log.printf(0, mesh.Warning, "%v", err)
 			}
 		}
@@ -106,6 +111,16 @@ func (d *Daemon) confine() error {
 		d.sayWhatWillFail(c)
 	}
 	return nil
+}
+
+// makeDir makes a directory, if it is not there.
+func (d *Daemon) makeDir(dir string, mode os.FileMode) {
+	_, missing := os.Lstat(dir)
+	if err := config.MakeDir(dir, mode); err != nil {
+		d.log.printf(0, mesh.Warning, "%v", err)
+	} else if missing != nil {
+		d.made = append(d.made, dir)
+	}
 }
 
 // capabilities are those that the node needs from now on.
@@ -195,6 +210,11 @@ func (d *Daemon) sayWhatWillFail(c *confinement) {
 	}
 	if _, err := os.Stat(l.Invitations()); !errors.Is(err, os.ErrNotExist) && !process.CanWrite(l.Invitations()) {
 		warn("the user %s may not write to %s: nobody can join through this node", c.account.Name, l.Invitations())
+	}
+	if f, err := os.Open(l.TincConf()); err != nil {
+		warn("the user %s may not read %s: the configuration cannot be reloaded", c.account.Name, l.TincConf())
+	} else {
+		f.Close()
 	}
 	if c.Chroot {
 		return // who knows where that was

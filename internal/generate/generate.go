@@ -101,13 +101,13 @@ func (n Node) Create() (port int, err error) {
 	if err := config.WriteFile(l.Host(n.Name), host, config.FileMode); err != nil {
 		return 0, err
 	}
-	if err := n.storeKeys(); err != nil {
-		return 0, err
-	}
-	if n.RSA != nil && n.Key == nil { // with Key, storeKeys has seen to it
+	if n.RSA != nil && n.Key == nil { // with Key, storeKeys sees to it
 		if _, err := StoreRSAKey(n.RSA, l.RSAPrivateKey(), l.Host(n.Name)); err != nil {
 			return 0, err
 		}
+	}
+	if err := n.storeKeys(); err != nil {
+		return 0, err
 	}
 	// tinc.conf comes last: it makes this directory a network.
 	err = config.Create(l.TincConf(), conf, config.FileMode)

@@ -19,6 +19,12 @@ func StoreKey(key *keys.PrivateKey, private, public string) (replaced []string, 
 	return store(keys.MarshalPrivatePEM(key), private, line, public, disableKeys)
 }
 
+// StorePublicKey writes a public key as a PEM block to a host file. Earlier Ed25519
+// keys in it are turned into comments; replaced tells if there were any.
+func StorePublicKey(key keys.PublicKey, path string) (replaced bool, err error) {
+	return storeHalf(path, keys.MarshalPublicPEM(key), config.FileMode, disableKeys)
+}
+
 // store appends the private half of a key to one file and the public half to
 // another. disable makes earlier keys in a file ineffective and counts them.
 func store(privateText []byte, private string, publicText []byte, public string, disable func([]byte) ([]byte, int)) (replaced []string, err error) {
@@ -30,22 +36,28 @@ func store(privateText []byte, private string, publicText []byte, public string,
 		{private, privateText, config.SecretMode},
 		{public, publicText, config.FileMode},
 	} {
-		old, err := os.ReadFile(f.path)
-		if err != nil && !os.IsNotExist(err) {
-			return replaced, err
-		}
-		text, n := disable(old)
-		if n > 0 {
+		old, err := storeHalf(f.path, f.text, f.mode, disable)
+		if old {
 			replaced = append(replaced, f.path)
 		}
-		if len(text) > 0 && text[len(text)-1] != '\n' {
-			text = append(text, '\n')
-		}
-		if err := config.WriteFile(f.path, append(text, f.text...), f.mode); err != nil {
+		if err != nil {
 			return replaced, err
 		}
 	}
 	return replaced, nil
+}
+
+// storeHalf appends one half of a key to a file.
+func storeHalf(path string, key []byte, mode fs.FileMode, disable func([]byte) ([]byte, int)) (replaced bool, err error) {
+	old, err := os.ReadFile(path)
+	if err != nil && !os.IsNotExist(err) {
+		return false, err
+	}
+	text, n := disable(old)
+	if len(text) > 0 && text[len(text)-1] != '\n' {
+		text = append(text, '\n')
+	}
+	return n > 0, config.WriteFile(path, append(text, key...), mode)
 }
 
 // disableKeys puts a "#" before each line of an Ed25519 key and counts the keys.

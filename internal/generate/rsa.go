@@ -50,6 +50,11 @@ func StoreRSAKey(key *keys.RSAPrivateKey, private, public string) (replaced []st
 	return store(text, private, key.Public().MarshalPEM(), public, disableRSAKeys)
 }
 
+// StoreRSAPublicKey is [StorePublicKey] for an RSA key.
+func StoreRSAPublicKey(key keys.RSAPublicKey, path string) (replaced bool, err error) {
+	return storeHalf(path, key.MarshalPEM(), config.FileMode, disableRSAKeys)
+}
+
 // StoreRSAKeyOld writes an RSA key pair as tinc 1.0 does: an empty line before each
 // block, and earlier blocks stay but are called OLD.
 func StoreRSAKeyOld(key *keys.RSAPrivateKey, private, public string) (replaced []string, err error) {

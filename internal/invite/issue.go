@@ -199,13 +199,16 @@ func firstValue(variable string, texts ...[]byte) string {
 	return ""
 }
 
+// ErrDynamicPort: only a running daemon knows the port.
+var ErrDynamicPort = errors.New("the port is chosen by the daemon (Port = 0), which is not running")
+
 func (r *Request) listenPort(own, conf []byte) (uint16, error) {
 	switch v := firstValue("Port", own, conf); v {
 	case "":
 		return defaultPort, nil
 	case "0":
 		if r.Port == 0 {
-			return 0, errors.New("the port is chosen by the daemon (Port = 0), which is not running")
+			return 0, ErrDynamicPort
 		}
 		return r.Port, nil
 	default:

@@ -308,6 +308,7 @@ func (m *Mesh) ack(c *conn, text string) error {
 		opts &^= wire.ClampMSS
 	}
 	c.stage, c.activated, p.conn = active, m.now, c
+	p.problem = ""
 	c.rtt.add(m.now.Sub(c.idSent)) // the login was a round trip or two
 	m.lookAround = true
 	m.actives = nil
@@ -399,6 +400,9 @@ func (m *Mesh) drop(c *conn, reason string) {
 // lost does what follows from the end of a connection.
 func (m *Mesh) lost(c *conn, reason string) {
 	wasActive := c.stage == active
+	if c.peer != nil && !wasActive && c.stage != leaving {
+		c.peer.problem = reason
+	}
 	switch {
 	case c.stage == dialling:
 		m.logf(1, Info, "could not connect to %s: %s", c.peer.name, reason)

@@ -27,8 +27,10 @@ type NodeInfo struct {
 	Options   wire.Options
 	NextHop   node.Name // "" if unreachable
 	Via       node.Name
-	Distance  int // hops, -1 if unreachable
-	MTU       int // bytes of Ethernet frame, as in PeerState
+	Relay     node.Name // that our packets for it go through by UDP by our own choice, "" if by none
+	Loss      float64   // share of probes that get lost on the way by UDP, 0 to 1
+	Distance  int       // hops, -1 if unreachable
+	MTU       int       // bytes of Ethernet frame, as in PeerState
 	MinMTU    int
 	MaxMTU    int
 	Since     time.Time     // of the last change of reachability, zero: never
@@ -57,6 +59,10 @@ func (m *Mesh) Nodes() []NodeInfo {
 			n.ValidKey = p.session.ready()
 			n.Waiting = p.session.pending()
 			n.Confirmed, n.Addr, n.RTT = p.road.confirmed, p.road.addr, p.road.rtt.mean
+			n.Loss = p.road.loss
+			if way := p.relaying.chosen; way != nil {
+				n.Relay, n.Loss = way.relay.name, way.loss()
+			}
 			n.Options, n.NextHop, n.Via, n.Distance = p.path.Options, p.path.NextHop, p.path.Via, p.path.Distance
 			n.Suite = p.session.suite()
 			n.Adjacent, n.Legacy = p.conn != nil, p.session.hopByHop()

@@ -312,12 +312,14 @@ type peer struct {
 	path      graph.Path
 	found     uint64 // the last search that found an edge of it
 	reachable bool
-	born      time.Time // when it was first heard of
-	since     time.Time // of the last change of reachability, zero: never
-	conn      *conn     // activated meta connection
-	greeting  *timer    // of greet
-	failed    int       // attempts of AutoConnect to connect to it, in a row
-	shunned   time.Time // when AutoConnect may try it again
+	born      time.Time      // when it was first heard of
+	since     time.Time      // of the last change of reachability, zero: never
+	conn      *conn          // activated meta connection
+	problem   string         // why the last attempt at a connection failed, "" if it did not
+	greeting  *timer         // of greet
+	failed    int            // attempts of AutoConnect to connect to it, in a row
+	shunned   time.Time      // when AutoConnect may try it again
+	announced netip.AddrPort // its address when it became reachable, for scripts
 
 	session     session
 	askedKey    time.Time // last request for its public key
@@ -535,7 +537,6 @@ func (m *Mesh) pathChanged(p *peer) {
 }
 
 func (m *Mesh) reachabilityChanged(p *peer) {
-	addr := p.road.addr
 	p.road = newRoad()
 	p.reachable = p.path.Reachable
 	p.since = m.now
@@ -551,6 +552,7 @@ func (m *Mesh) reachabilityChanged(p *peer) {
 			}
 		}
 		m.logf(1, Info, "node %s became reachable", p.name)
+		p.announced = p.road.addr
 		m.emit(NodeUp{Node: p.name, Addr: p.road.addr})
 		for _, s := range subnets {
 			m.emit(SubnetUp{Owner: p.name, Subnet: s, Addr: p.road.addr})
@@ -563,9 +565,10 @@ func (m *Mesh) reachabilityChanged(p *peer) {
 	}
 	m.logf(1, Info, "node %s became unreachable", p.name)
 	m.autoConnectSoon()
-	m.emit(NodeDown{Node: p.name, Addr: addr})
+	// What a script did for an address is undone for the same address.
+	m.emit(NodeDown{Node: p.name, Addr: p.announced})
 	for _, s := range subnets {
-		m.emit(SubnetDown{Owner: p.name, Subnet: s, Addr: addr})
+		m.emit(SubnetDown{Owner: p.name, Subnet: s, Addr: p.announced})
 	}
 }
 

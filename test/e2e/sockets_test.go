@@ -39,15 +39,15 @@ func outThrough(conn *net.UDPConn, iface *net.Interface, group netip.Addr) error
 	return err
 }
 
-// member is a program that has joined the group 239.1.2.3 7000 on a host.
-type member struct {
+// subscriber is a program that has joined the group 239.1.2.3 7000 on a host.
+type subscriber struct {
 	in  *net.UDPConn
 	out net.Conn
 }
 
-func groupMember(w *world, h *lab.Host) *member {
+func groupMember(w *world, h *lab.Host) *subscriber {
 	w.Helper()
-	m := &member{}
+	m := &subscriber{}
 	w.must(h.Do(func() (err error) {
 		group := net.UDPAddrFromAddrPort(netip.MustParseAddrPort("239.1.2.3:7000"))
 		if m.in, err = net.ListenMulticastUDP("udp4", nil, group); err != nil {
@@ -61,7 +61,7 @@ func groupMember(w *world, h *lab.Host) *member {
 }
 
 // hears tells whether the frame comes within a moment.
-func (m *member) hears(frame []byte) bool {
+func (m *subscriber) hears(frame []byte) bool {
 	var buf [2000]byte
 	_ = m.in.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
 	for {

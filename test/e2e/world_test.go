@@ -36,6 +36,7 @@ type node struct {
 	*lab.Host
 	w      *world
 	kind   kind
+	args   []string // further ones of its daemon
 	daemon *lab.Process
 	link   *lab.Link
 
@@ -131,7 +132,7 @@ func (n *node) try(args ...string) (string, error) {
 // start starts the daemon and returns at once.
 func (n *node) start() {
 	n.w.Helper()
-	cmd := n.Command(n.kind.daemon()[0], n.kind.daemon()[1:]...)
+	cmd := n.Command(n.kind.daemon()[0], append(n.kind.daemon()[1:], n.args...)...)
 	cmd.Env = append(os.Environ(), "GOTRACEBACK=all")
 	daemon, err := n.StartCommand(cmd)
 	n.w.must(err)

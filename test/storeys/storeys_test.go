@@ -27,7 +27,7 @@ var storeys = map[string]int{
 	"daemon":  3, "control": 3,
 	"invite":   3, // its server runs in the daemon
 	"keydist":  3, // it runs in the daemon
-	"generate": 4, "check": 4,
+	"generate": 4, "check": 4, "fsck": 4,
 	"bootnode": 4,
 	"cli":      5,
 }

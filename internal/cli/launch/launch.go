@@ -129,9 +129,18 @@ func Run(ctx context.Context, o Options, s terminal.Streams) error {
 		}
 	}()
 
+	// Whoever looks only into the log must find there why nothing runs.
+	told := func(err error) error {
+		if detached || o.LogFile != "" {
+			for _, r := range records(err) {
+				record(r)
+			}
+		}
+		return err
+	}
 	sockets, err := daemon.Inherited()
 	if err != nil {
-		return err
+		return told(err)
 	}
 	var beside sync.WaitGroup
 	defer beside.Wait()
@@ -147,6 +156,9 @@ func Run(ctx context.Context, o Options, s terminal.Streams) error {
 		Ready: func(alive func() bool) {
 			u.ready()
 			notify("READY=1")
+			if detached && os.Getenv("WATCHDOG_USEC") == "" {
+				record(control.LogRecord{Time: time.Now(), Priority: mesh.Info, Text: "Watchdog is disabled"})
+			}
 			go watchdog(alive)
 			if o.Beside != nil {
 				beside.Go(func() { o.runBeside(ctx, record) })
@@ -156,12 +168,10 @@ func Run(ctx context.Context, o Options, s terminal.Streams) error {
 		Reloading: reloading,
 		Process:   &daemon.Process{User: o.User, Chroot: o.Chroot, Lock: o.Lock, LogFile: o.LogFile},
 	})
-	if err != nil && detached {
-		for _, r := range records(err) {
-			record(r)
-		}
+	if err != nil {
+		return told(err)
 	}
-	return err
+	return nil
 }
 
 // runBeside runs Beside with a log of its own.

@@ -32,6 +32,8 @@ Configuration:
   exchange, exchange-all            export, then import, over a pipe
   invite NAME                       print a URL that lets a new node in, once
   join [URL]                        become a node of a network
+  fsck                              look for what is wrong in the files, and
+                                    offer to mend it (--force: mend it)
   network [NET]                     list the networks of this machine, or turn
                                     to one (in the shell)
   sign [FILE]                       put this node's signature in front of data

@@ -6,8 +6,10 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strconv"
 
 	"tincan/internal/config"
+	"tincan/internal/node"
 )
 
 func export(c *call, _ []string) error {
@@ -78,6 +80,8 @@ func importHosts(c *call, _ []string) error {
 		n++
 	}
 	switch {
+	case errors.Is(bad, node.ErrTooLong):
+		return sentence("Filename too long: the name of a node has at most " + strconv.Itoa(node.MaxNameLen) + " characters.")
 	case errors.Is(bad, config.ErrBundleName):
 		return sentence("Invalid Name in input!")
 	case bad != nil:

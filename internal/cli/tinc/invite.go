@@ -7,6 +7,7 @@ import (
 
 	"tincan/internal/cli/generating"
 	"tincan/internal/cli/inviting"
+	"tincan/internal/cli/terminal"
 	"tincan/internal/generate"
 	"tincan/internal/invite"
 )
@@ -16,7 +17,16 @@ func inviteNode(c *call, args []string) error {
 	if len(args) == 0 {
 		return sentence("Not enough arguments!")
 	}
+	if _, err := parseName(args[0]); err != nil {
+		return err
+	}
 	inv, err := inviting.Run(context.Background(), inviting.Request{Layout: c.layout.ForClient(), Invitee: args[0]}, c.Streams)
+	if errors.Is(err, invite.ErrDynamicPort) {
+		if _, dialErr := c.dial(); dialErr != nil {
+			c.report(dialErr)
+		}
+		return terminal.Hint(err, "Please start tincd, or set Port to a number.")
+	}
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package tinc
 import (
 	"errors"
 	"io"
-	"os"
 	"slices"
 	"strings"
 
@@ -70,14 +69,14 @@ func (c *call) plainLine() (string, error) {
 // prompt returns a function that reads a line from a person, who can edit it, call
 // earlier ones back, and have words completed with the tabulator.
 func (c *call) prompt() func() (string, error) {
-	in, ok := c.In.(*os.File)
+	in, out, ok := c.Screen()
 	if !ok {
 		return c.plainLine
 	}
 	t := term.NewTerminal(struct {
 		io.Reader
 		io.Writer
-	}{in, c.Out}, "")
+	}{in, out}, "")
 	t.AutoCompleteCallback = complete
 	return func() (string, error) {
 		t.SetPrompt(c.layout.Ident() + "> ")

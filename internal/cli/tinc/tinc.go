@@ -52,6 +52,7 @@ var commands = map[string]command{
 	"edit":                  {1, 1, edit},
 	"sign":                  {0, 1, sign},
 	"verify":                {0, 2, verify},
+	"fsck":                  {0, 0, check},
 	"log":                   {0, 1, followLog},
 	"pcap":                  {0, 1, followPcap},
 	"start":                 {0, -1, start},
@@ -74,9 +75,6 @@ var commands = map[string]command{
 	"version":               {0, 0, func(c *call, _ []string) error { fmt.Fprint(c.Out, version.Tinc()); return nil }},
 	"help":                  {0, -1, func(c *call, _ []string) error { c.usage(); return nil }},
 }
-
-// unbuilt are tinc's commands that this version does not have yet.
-var unbuilt = []string{"fsck"}
 
 var known = []getopt.Option{
 	{Long: "config", Short: 'c', Arg: getopt.Required},
@@ -114,8 +112,14 @@ func Main(prog string, args []string, s terminal.Streams) int {
 	return 1
 }
 
+// errSaid is an error of which everything has been said.
+var errSaid = errors.New("")
+
 // report says what went wrong, in tinc's words where it has some.
 func (c *call) report(err error) {
+	if err == errSaid {
+		return
+	}
 	var dial *control.DialError
 	if errors.As(err, &dial) {
 		err = errors.New(dial.TincText())
@@ -180,11 +184,6 @@ func (c *call) command(words []string) error {
 	name := strings.ToLower(words[0])
 	cmd, ok := commands[name]
 	if !ok {
-		for _, u := range unbuilt {
-			if u == name {
-				return fmt.Errorf("this version of tincan cannot do %s yet", name)
-			}
-		}
 		return errUsage{sentence("Unknown command `" + words[0] + "'.")}
 	}
 	args := words[1:]

@@ -32,7 +32,7 @@ func Text() string {
 }
 
 // features are the words with which tinc 1.1 tells scripts what a build can do.
-const features = "comp_lzo comp_zlib legacy_protocol watchdog"
+const features = "comp_lzo comp_zlib comp_lz4 legacy_protocol sandbox watchdog"
 
 // Tinc is the text that the commands tinc and tincd show. Its first three
 // words are those of tinc 1.1, which scripts look at.

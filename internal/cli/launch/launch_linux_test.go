@@ -1,0 +1,160 @@
+package launch
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"tincan/internal/cli/terminal"
+	"tincan/internal/config"
+	"tincan/internal/control"
+	"tincan/internal/mesh"
+)
+
+// manager is what a service manager hears.
+type manager struct {
+	*testing.T
+	c *net.UnixConn
+}
+
+func listen(t *testing.T, name string) manager {
+	t.Helper()
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	t.Setenv("NOTIFY_SOCKET", name)
+	return manager{t, c}
+}
+
+// hears returns the next message, "" if there is none within a moment.
+func (m manager) hears(within time.Duration) string {
+	m.Helper()
+	buf := make([]byte, 512)
+	m.c.SetReadDeadline(time.Now().Add(within))
+	n, err := m.c.Read(buf)
+	if err != nil {
+		return ""
+	}
+	return string(buf[:n])
+}
+
+func TestTheServiceManagerIsTold(t *testing.T) {
+	for _, name := range []string{filepath.Join(t.TempDir(), "s"), fmt.Sprintf("@tincan-launch-test-%d", os.Getpid())} {
+		m := listen(t, name)
+		notify("READY=1")
+		if got := m.hears(time.Second); got != "READY=1" {
+			t.Errorf("%s: %q", name, got)
+		}
+		done := reloading()
+		if got := m.hears(time.Second); !strings.HasPrefix(got, "RELOADING=1\nMONOTONIC_USEC=") || strings.HasSuffix(got, "=0") {
+			t.Errorf("%s: %q", name, got)
+		}
+		done()
+		if got := m.hears(time.Second); got != "READY=1" {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	t.Setenv("NOTIFY_SOCKET", filepath.Join(t.TempDir(), "nobody"))
+	notify("READY=1") // and nothing happens
+}
+
+func TestTheWatchdogIsFedOnlyByANodeThatAnswers(t *testing.T) {
+	m := listen(t, filepath.Join(t.TempDir(), "s"))
+	t.Setenv("WATCHDOG_USEC", "40000")
+	t.Setenv("WATCHDOG_PID", fmt.Sprint(os.Getpid()))
+	answers := make(chan bool)
+	ended := make(chan struct{})
+	go func() { defer close(ended); watchdog(func() bool { return <-answers }) }()
+	for range 3 {
+		answers <- true
+		if got := m.hears(time.Second); got != "WATCHDOG=1" {
+			t.Fatalf("heard %q", got)
+		}
+	}
+	if got := m.hears(200 * time.Millisecond); got != "" {
+		t.Errorf("heard %q from a node that does not answer", got)
+	}
+	answers <- false
+	<-ended
+
+	for _, c := range []struct{ name, usec, pid string }{{"not wanted", "", ""}, {"for another process", "40000", "1"}, {"nonsense", "soon", ""}} {
+		t.Setenv("WATCHDOG_USEC", c.usec)
+		t.Setenv("WATCHDOG_PID", c.pid)
+		watchdog(func() bool { t.Errorf("%s: the node was asked", c.name); return false })
+	}
+}
+
+func TestTheJournalGetsPriorities(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	info, err := w.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	st := info.Sys().(*syscall.Stat_t)
+	record := control.LogRecord{Time: time.Now(), Priority: mesh.Error, Text: "first\nsecond"}
+	for _, c := range []struct{ stream, want string }{
+		{fmt.Sprintf("%d:%d", st.Dev, st.Ino), "<3>first second\n"},
+		{"8:1", "first second\n"}, // our standard error has been led elsewhere
+		{"", "first second\n"},
+	} {
+		t.Setenv("JOURNAL_STREAM", c.stream)
+		log, err := Options{Style: Tinc10}.open(terminal.Streams{Err: w}, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		log.log(record)
+		buf := make([]byte, 100)
+		n, _ := r.Read(buf)
+		if string(buf[:n]) != c.want {
+			t.Errorf("JOURNAL_STREAM=%s: %q", c.stream, buf[:n])
+		}
+	}
+	for p, want := range map[mesh.Priority]string{mesh.Warning: "<4>x", mesh.Notice: "<5>x", mesh.Info: "<6>x", mesh.Debug: "<7>x"} {
+		if got := (&stderrSink{style: journal}).format(control.LogRecord{Priority: p, Text: "x"}); got != want {
+			t.Errorf("priority %v: %q", p, got)
+		}
+	}
+}
+
+func TestALogFileThatWasMovedAway(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "log")
+	log, err := Options{LogFile: path, Layout: config.Layout{NetName: "home"}}.open(terminal.Streams{Err: &bytes.Buffer{}}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.close()
+	say := func(text string) { log.log(control.LogRecord{Time: time.Now(), Text: text}) }
+	say("before")
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	say("between")
+	if err := log.reopen(); err != nil {
+		t.Fatal(err)
+	}
+	say("after")
+	os.Remove(path)
+	os.Mkdir(path, 0o755)
+	if err := log.reopen(); err == nil {
+		t.Error("a directory was opened as a log file")
+	}
+	say("still") // goes where it went before
+	old, err := os.ReadFile(path + ".1")
+	if err != nil || strings.Count(string(old), "\n") != 2 || !strings.Contains(string(old), fmt.Sprintf(" tinc.home[%d]: between\n", os.Getpid())) {
+		t.Errorf("the old file: %q, %v", old, err)
+	}
+}

@@ -1,0 +1,298 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/kardianos/service"
+	"github.com/spf13/cobra"
+
+	"tincan/internal/cli/launch"
+	"tincan/internal/cli/terminal"
+	"tincan/internal/cli/version"
+	"tincan/internal/config"
+	"tincan/packaging"
+)
+
+func (a *app) serviceCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "service",
+		Short: "Let the system start the network by itself",
+		Long: `Makes the network a service of this system, which starts it with the machine and
+again when it fails: with systemd on most Linux systems, else with OpenRC, launchd,
+the services of Windows, and so on.
+
+  tincan -n home service install     make it one, and start it
+  tincan -n home service status      is it one, and does it run?
+  tincan -n home service uninstall   stop it, and make it none
+
+The files of the network are not touched.`,
+		Args: noSuchCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	dry := false
+	for _, sub := range []*cobra.Command{
+		{Use: "install", Short: "Make the network a service, and start it", RunE: func(*cobra.Command, []string) error { return a.installService(dry) }},
+		{Use: "uninstall", Short: "Stop the service, and remove it", RunE: func(*cobra.Command, []string) error { return a.uninstallService(dry) }},
+		{Use: "status", Short: "Tell whether there is a service, and whether it runs",
+			Long: `Tells whether there is a service, and whether it runs. The exit status is 0 if it
+runs, 3 if it does not, and 4 if there is none.`,
+			RunE: func(*cobra.Command, []string) error { return a.serviceStatus() }},
+		{Use: "run", Short: "Be the service; called by the system", Hidden: true, RunE: func(*cobra.Command, []string) error { return a.runService() }},
+	} {
+		sub.Args = between("no arguments", 0, 0)
+		c.AddCommand(sub)
+		if sub.Name() == "install" || sub.Name() == "uninstall" {
+			sub.Flags().BoolVar(&dry, "dry-run", false, "print what would be done")
+		}
+	}
+	return c
+}
+
+// Exit statuses of "service status", as init scripts have them.
+const (
+	serviceStopped = 3
+	serviceMissing = 4
+)
+
+// bySystemd tells whether systemd runs this system: then our own unit is used,
+// which knows more than one made for every program.
+func bySystemd() bool { return service.Platform() == "linux-systemd" }
+
+// unitName is the instance of our unit template for the network.
+func (a *app) unitName() (string, error) {
+	if _, err := config.CheckNetName(a.place.Net); err != nil {
+		return "", err
+	}
+	if a.place.Net == "" || a.place.Net == "." || a.place.Conf != "" {
+		return "", terminal.Hint(errors.New("with systemd a service needs the name of a network in /etc/tinc"), "name it: tincan -n NETWORK service …")
+	}
+	out := strings.NewReplacer("-", `\x2d`, " ", `\x20`).Replace(a.place.Net)
+	return "tincan@" + out + ".service", nil
+}
+
+// systemctl runs systemctl, or prints that it would.
+func (a *app) systemctl(dry bool, args ...string) error {
+	if dry {
+		fmt.Fprintln(a.Out, "systemctl", strings.Join(args, " "))
+		return nil
+	}
+	cmd := exec.Command("systemctl", args...)
+	cmd.Stdout, cmd.Stderr = a.Err, a.Err
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("systemctl %s: %w", strings.Join(args, " "), err)
+	}
+	return nil
+}
+
+func (a *app) installService(dry bool) error {
+	if _, err := a.existing(); err != nil {
+		return err
+	}
+	if !bySystemd() {
+		return a.foreign("install", dry)
+	}
+	unit, err := a.unitName()
+	if err != nil {
+		return err
+	}
+	text, err := unitText()
+	if err != nil {
+		return err
+	}
+	if dry {
+		fmt.Fprintf(a.Out, "# %s\n%s", unitFile, text)
+	} else if err := config.WriteFile(unitFile, []byte(text), 0o644); err != nil {
+		return err
+	}
+	if err := errors.Join(a.systemctl(dry, "daemon-reload"), a.systemctl(dry, "enable", "--now", unit)); err != nil {
+		return err
+	}
+	if !dry {
+		a.say("%s is enabled and runs; its log: journalctl -u %s", unit, unit)
+	}
+	return nil
+}
+
+// unitText is our unit template with the path of this program.
+func unitText() (string, error) {
+	self, err := os.Executable()
+	return strings.ReplaceAll(packaging.Unit, packaging.Program, self), err
+}
+
+func (a *app) uninstallService(dry bool) error {
+	if !bySystemd() {
+		return a.foreign("uninstall", dry)
+	}
+	unit, err := a.unitName()
+	if err != nil {
+		return err
+	}
+	if err := a.systemctl(dry, "disable", "--now", unit); err != nil {
+		return err
+	}
+	if others, _ := filepath.Glob("/etc/systemd/system/*/tincan@*.service"); len(others) > 0 && !dry {
+		return nil // which need the template
+	}
+	if dry {
+		fmt.Fprintln(a.Out, "rm", unitFile, "# unless another network uses it")
+	} else if err := os.Remove(unitFile); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return a.systemctl(dry, "daemon-reload")
+}
+
+func (a *app) serviceStatus() error {
+	var state service.Status
+	name := ""
+	if bySystemd() {
+		unit, err := a.unitName()
+		if err != nil {
+			return err
+		}
+		name = unit
+		out, _ := exec.Command("systemctl", "show", "--property=ActiveState,UnitFileState", unit).Output()
+		switch text := string(out); {
+		case strings.Contains(text, "ActiveState=active"), strings.Contains(text, "ActiveState=reloading"):
+			state = service.StatusRunning
+		case strings.Contains(text, "UnitFileState=enabled"):
+			state = service.StatusStopped
+		}
+	} else {
+		s, err := a.foreignService()
+		if err != nil {
+			return err
+		}
+		name = a.serviceName()
+		if state, err = s.Status(); err != nil && !errors.Is(err, service.ErrNotInstalled) {
+			return fmt.Errorf("asking %s about the service %s: %w", service.Platform(), name, err)
+		}
+	}
+	switch state {
+	case service.StatusRunning:
+		fmt.Fprintf(a.Out, "%s runs (%s)\n", name, service.Platform())
+		return nil
+	case service.StatusStopped:
+		fmt.Fprintf(a.Out, "%s is installed and does not run (%s)\n", name, service.Platform())
+		return failed(serviceStopped)
+	}
+	fmt.Fprintf(a.Out, "%s is not installed (%s)\n", name, service.Platform())
+	return failed(serviceMissing)
+}
+
+// serviceName is what the service is called where there is no systemd.
+func (a *app) serviceName() string {
+	if a.place.Net == "" || a.place.Net == "." {
+		return "tincan"
+	}
+	return "tincan-" + a.place.Net
+}
+
+// foreignService is the service in the terms of whatever runs this system.
+func (a *app) foreignService() (service.Service, error) {
+	args := []string{}
+	for option, value := range map[string]string{"--net": a.place.Net, "--pidfile": a.place.PidFile} {
+		if value != "" {
+			args = append(args, option+"="+value)
+		}
+	}
+	if a.place.Conf != "" {
+		dir, err := filepath.Abs(a.place.Conf)
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, "--config="+dir)
+	}
+	return service.New(&networkService{a: a}, &service.Config{
+		Name: a.serviceName(), DisplayName: strings.TrimSpace("tincan " + a.place.Net), Description: "VPN node of the network " + a.place.Net,
+		Arguments: append(args, "service", "run"),
+		Option:    service.KeyValue{"KeepAlive": true, "RunAtLoad": true},
+	})
+}
+
+// foreign installs or removes the service on a system without systemd.
+func (a *app) foreign(action string, dry bool) error {
+	s, err := a.foreignService()
+	if err != nil {
+		return fmt.Errorf("services of this system: %w", err)
+	}
+	if dry {
+		self, err := os.Executable()
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(a.Out, "%s the service %s of %s, which runs: %s\n", action, a.serviceName(), service.Platform(), self)
+		return nil
+	}
+	if action == "uninstall" {
+		_ = s.Stop() // it may be stopped already
+		return s.Uninstall()
+	}
+	if err := s.Install(); err != nil {
+		return err
+	}
+	if err := s.Start(); err != nil {
+		return fmt.Errorf("it is installed, but starting it failed: %w", err)
+	}
+	a.say("the service %s is installed and runs", a.serviceName())
+	return nil
+}
+
+// runService is the process of the service, where there is no systemd.
+func (a *app) runService() error {
+	s, err := a.foreignService()
+	if err != nil {
+		return err
+	}
+	return s.Run()
+}
+
+// networkService is the node as a service manager of another system sees it.
+type networkService struct {
+	a    *app
+	end  context.CancelFunc
+	done chan error
+}
+
+// Start begins to run the node, and does not wait.
+func (n *networkService) Start(s service.Service) error {
+	l, err := n.a.existing()
+	if err != nil {
+		return err
+	}
+	l, _ = l.ForDaemon()
+	if err := os.Chdir(l.ConfBase); err != nil {
+		return fmt.Errorf("changing to the directory of the network: %w", err)
+	}
+	ctx, end := context.WithCancel(context.Background())
+	n.end, n.done = end, make(chan error, 1)
+	o := launch.Options{Layout: l, Version: version.Text(), Style: launch.Tinc11}
+	if !service.Interactive() {
+		o.LogFile = l.LogFile // nobody sees standard error
+	}
+	go func() {
+		err := launch.Run(ctx, o, n.a.Streams)
+		n.done <- err
+		if err != nil {
+			if log, e := s.Logger(nil); e == nil {
+				_ = log.Error(err)
+			}
+			os.Exit(1) // so that the manager knows, and tries again
+		}
+		if ctx.Err() == nil { // told to stop by "tincan down"
+			_ = s.Stop()
+		}
+	}()
+	return nil
+}
+
+// Stop ends the node and waits for that.
+func (n *networkService) Stop(service.Service) error {
+	n.end()
+	return <-n.done
+}

@@ -1,0 +1,306 @@
+//go:build linux
+
+package e2e
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"tincan/internal/keys"
+)
+
+// machine is a system of its own: systemd as process 1, with its own network,
+// processes, devices, and with the directories in which it would do harm.
+type machine struct {
+	*testing.T
+	pid int
+}
+
+// boot prepares the namespaces, and becomes systemd. It gets no other units than
+// what it needs for a start and a log, and those of tinc.
+const boot = `
+set -e
+PATH=/usr/sbin:/usr/bin:/sbin:/bin
+mount --make-rprivate /
+mount -t proc proc /proc
+mount -t tmpfs -o mode=755 tmpfs /run
+umount -R /sys/fs/cgroup 2>/dev/null || true
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+mkdir -p /run/dev /run/units /run/lock /run/tinc-defaults
+mount -t tmpfs -o mode=755 tmpfs /run/dev
+cd /run/dev
+mkdir net shm pts
+mknod -m 666 null c 1 3; mknod -m 666 zero c 1 5; mknod -m 666 full c 1 7; mknod -m 666 random c 1 8
+mknod -m 666 urandom c 1 9; mknod -m 666 tty c 5 0; mknod -m 666 net/tun c 10 200; mknod -m 666 kmsg c 1 3
+ln -s /proc/self/fd fd; ln -s fd/0 stdin; ln -s fd/1 stdout; ln -s fd/2 stderr
+cd /
+mount --move /run/dev /dev
+cd /lib/systemd/system
+for f in systemd-journald.service systemd-journald.socket systemd-journald-dev-log.socket 'tinc@.service' tinc.service; do
+	[ -e "$f" ] && cp "$f" /run/units/
+done
+cd /
+for t in sysinit basic shutdown sockets multi-user network network-online; do
+	printf '[Unit]\nDefaultDependencies=no\n' > /run/units/$t.target
+done
+printf '[Unit]\nRequires=systemd-journald.socket\nAfter=systemd-journald.socket\n' > /run/units/lab.target
+mount --bind /run/units /lib/systemd/system
+mount -t tmpfs tmpfs /lib/systemd/system-generators
+mkdir -p /etc/tinc
+for d in /etc/systemd /etc/tinc /var/log; do mount -t tmpfs -o mode=755 tmpfs $d; done
+mkdir -p /etc/systemd/system
+if [ -d /etc/default ]; then
+	echo 'EXTRA="-d"' > /run/tinc-defaults/tinc
+	mount --bind /run/tinc-defaults /etc/default
+fi
+ip link set lo up
+export container=lab
+exec /lib/systemd/systemd --unit=lab.target --show-status=no </dev/null
+`
+
+// newMachine boots one, or says loudly that it cannot be done here.
+func newMachine(t *testing.T) *machine {
+	t.Helper()
+	var log bytes.Buffer
+	cmd := exec.Command("/bin/sh", "-c", boot)
+	cmd.Stdout, cmd.Stderr = &log, &log
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC | syscall.CLONE_NEWNET | 0x02000000, // CLONE_NEWCGROUP
+		Pdeathsig:  syscall.SIGKILL, Setsid: true,
+	}
+	cannot := func(why any) *machine {
+		fmt.Fprintf(os.Stderr, "\n*** %s WAS NOT RUN: no systemd could be started here (%v) ***\n%s\n", t.Name(), why, log.String())
+		t.Skip(why)
+		return nil
+	}
+	if _, err := os.Stat("/lib/systemd/systemd"); err != nil {
+		return cannot(err)
+	}
+	if err := cmd.Start(); err != nil {
+		return cannot(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	t.Cleanup(func() { _ = cmd.Process.Kill(); <-ended }) // process 1: all others go with it
+	m := &machine{t, cmd.Process.Pid}
+	for end := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
+		select {
+		case err := <-ended:
+			ended <- err
+			return cannot(err)
+		default:
+		}
+		if out, _ := m.try("systemctl", "is-active", "lab.target"); out == "active" {
+			return m
+		}
+		if time.Now().After(end) {
+			return cannot("it did not come up")
+		}
+	}
+}
+
+// try runs a command on the machine.
+func (m *machine) try(command string, args ...string) (string, error) {
+	cmd := exec.Command("nsenter", append([]string{"-t", fmt.Sprint(m.pid), "-a", command}, args...)...)
+	out, err := cmd.CombinedOutput()
+	return strings.TrimSpace(string(out)), err
+}
+
+func (m *machine) run(command string, args ...string) string {
+	m.Helper()
+	out, err := m.try(command, args...)
+	if err != nil {
+		m.Fatalf("%s %v: %v\n%s", command, args, err, out)
+	}
+	return out
+}
+
+// write writes a file of the machine.
+func (m *machine) write(path, text string, mode os.FileMode) {
+	m.Helper()
+	path = filepath.Join(fmt.Sprintf("/proc/%d/root", m.pid), path)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		m.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), mode); err != nil {
+		m.Fatal(err)
+	}
+}
+
+func (m *machine) exists(path string) bool {
+	_, err := os.Stat(filepath.Join(fmt.Sprintf("/proc/%d/root", m.pid), path))
+	return err == nil
+}
+
+// property is what systemd says of a unit.
+func (m *machine) property(unit, name string) string {
+	m.Helper()
+	return m.run("systemctl", "show", "--value", "--property="+name, unit)
+}
+
+// journal is what a unit has logged.
+func (m *machine) journal(unit string) string {
+	out, _ := m.try("journalctl", "--no-pager", "-o", "cat", "-u", unit)
+	return out
+}
+
+func (m *machine) eventually(what string, ok func() bool) {
+	m.Helper()
+	for end := time.Now().Add(2 * patience); !ok(); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(end) {
+			all, _ := m.try("journalctl", "--no-pager")
+			m.Fatalf("in vain: %s\n%s", what, all)
+		}
+	}
+}
+
+// program is the file that runs as a unit's main process.
+func (m *machine) program(unit string) string {
+	path, _ := m.try("readlink", "/proc/"+m.property(unit, "MainPID")+"/exe")
+	return path
+}
+
+// A network of tinc 1.0, run by Debian's unit, gets tincan in the place of the
+// program /usr/sbin/tincd and nothing else.
+func TestSwitchUnderDebiansUnit(t *testing.T) {
+	t.Parallel()
+	if _, err := os.Stat("/lib/systemd/system/tinc@.service"); err != nil {
+		fmt.Fprintf(os.Stderr, "\n*** %s WAS NOT RUN: Debian's tinc is not installed ***\n\n", t.Name())
+		t.Skip(err)
+	}
+	m := newMachine(t)
+	nets := []string{"one", "two"}
+	hosts := map[string]string{}
+	for i, net := range nets {
+		key, err := keys.GenerateRSA(rand.Reader, 2048)
+		if err != nil {
+			t.Fatal(err)
+		}
+		private, err := key.MarshalPEM()
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := "/etc/tinc/" + net
+		m.write(dir+"/tinc.conf", "Name = "+net+"\nDeviceType = dummy\nBindToAddress = 127.0.0.1\nConnectTo = "+nets[1-i]+"\nMaxTimeout = 2\n", 0o644)
+		m.write(dir+"/rsa_key.priv", string(private), 0o600)
+		hosts[net] = fmt.Sprintf("Address = 127.0.0.1\nPort = 700%d\nSubnet = 10.9.%d.0/24\n%s", i, i, key.Public().MarshalPEM())
+	}
+	for _, net := range nets {
+		for name, text := range hosts {
+			m.write("/etc/tinc/"+net+"/hosts/"+name, text, 0o644)
+		}
+	}
+	connections := func(net string) int {
+		return strings.Count(strings.ToLower(m.journal("tinc@"+net)), "activated")
+	}
+	m.run("systemctl", "start", "tinc@one", "tinc@two")
+	m.eventually("two nodes of tinc 1.0 are connected", func() bool { return connections("one") > 0 && connections("two") > 0 })
+
+	m.run("mount", "--bind", os.Getenv(binaryVar), "/usr/sbin/tincd")
+	before := connections("two")
+	m.run("systemctl", "restart", "tinc@one")
+	m.eventually("tincan is connected with tinc 1.0", func() bool { return connections("two") > before })
+	m.eventually("it is ready", func() bool { return strings.Contains(m.journal("tinc@one"), "Ready") })
+	if pid, _, _ := strings.Cut(m.run("cat", "/var/run/tinc.one.pid"), " "); pid != m.property("tinc@one", "MainPID") {
+		t.Errorf("the pid file has %s", pid)
+	}
+
+	m.run("systemctl", "reload", "tinc@one")
+	m.eventually("the reload has reached it", func() bool { return strings.Contains(m.journal("tinc@one"), "configuration reloaded") })
+
+	before = connections("two")
+	m.run("systemctl", "kill", "--signal=KILL", "tinc@one")
+	m.eventually("systemd has started it again", func() bool {
+		return m.property("tinc@one", "NRestarts") == "1" && connections("two") > before
+	})
+
+	m.run("systemctl", "restart", "tinc@two")
+	m.eventually("both run tincan", func() bool { return strings.Contains(m.journal("tinc@two"), "tincan") && connections("two") > before+1 })
+
+	m.run("systemctl", "stop", "tinc@one", "tinc@two")
+	for _, net := range nets {
+		if state, result := m.property("tinc@"+net, "ActiveState"), m.property("tinc@"+net, "Result"); state != "inactive" || result != "success" {
+			t.Errorf("%s after its end: %s, %s", net, state, result)
+		}
+		if m.exists("/run/tinc." + net + ".pid") {
+			t.Errorf("the pid file of %s is still there", net)
+		}
+	}
+}
+
+// Our own unit, as "service install" makes it: systemd knows when the node is
+// ready and that it lives, hands it sockets, and the hardening lets it work.
+func TestOurServiceUnderSystemd(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	tincan := func(args ...string) string {
+		t.Helper()
+		return m.run(os.Getenv(binaryVar), append([]string{"-n", "home"}, args...)...)
+	}
+	const unit = "tincan@home"
+	tincan("init", "alice")
+	m.write("/etc/systemd/system/tincan@home.service.d/brisk.conf", "[Service]\nWatchdogSec=2\nRestartSec=1\n", 0o644)
+	tincan("service", "install")
+	if got := m.property(unit, "ActiveState"); got != "active" {
+		t.Fatalf("after install: %s", got)
+	}
+	if got := tincan("service", "status"); !strings.Contains(got, "runs") {
+		t.Errorf("status: %s", got)
+	}
+	if got := m.run("ip", "-o", "addr", "show", "dev", "home"); !strings.Contains(got, "inet ") {
+		t.Errorf("the interface has %s", got)
+	}
+	m.run("systemctl", "reload", unit)
+	m.eventually("the reload", func() bool { return strings.Contains(m.journal(unit), "configuration reloaded") })
+
+	// The journal knows how important a line is.
+	var entry struct{ PRIORITY, MESSAGE string }
+	for line := range strings.Lines(m.run("journalctl", "--no-pager", "-o", "json", "-u", unit)) {
+		if json.Unmarshal([]byte(line), &entry) == nil && entry.MESSAGE == "Ready" {
+			break
+		}
+	}
+	if entry.MESSAGE != "Ready" || entry.PRIORITY != "5" {
+		t.Errorf("the journal has %+v", entry)
+	}
+
+	time.Sleep(3 * time.Second) // longer than the watchdog waits
+	if n := m.property(unit, "NRestarts"); n != "0" {
+		t.Errorf("it was started again %s times, though it lives", n)
+	}
+	m.run("systemctl", "kill", "--kill-who=main", "--signal=STOP", unit)
+	m.eventually("a node that does not move is started again", func() bool {
+		return m.property(unit, "NRestarts") == "1" && m.property(unit, "ActiveState") == "active"
+	})
+
+	// A socket of systemd's.
+	m.run("systemctl", "stop", unit)
+	m.write("/etc/systemd/system/tincan@home.socket", "[Socket]\nListenStream=127.0.0.1:7655\n", 0o644)
+	tincan("set", "Sandbox", "high")
+	m.run("systemctl", "daemon-reload")
+	m.run("systemctl", "start", "tincan@home.socket", unit)
+	m.eventually("it listens at the socket that it was given", func() bool {
+		out, _ := m.try("cat", "/var/run/tinc.home.pid")
+		return strings.HasSuffix(out, "127.0.0.1 port 7655")
+	})
+	if got := tincan("status"); !strings.Contains(got, "sandbox high") && m.property(unit, "ActiveState") == "active" {
+		t.Errorf("status: %s", got)
+	}
+
+	tincan("service", "uninstall")
+	if out, err := m.try(os.Getenv(binaryVar), "-n", "home", "service", "status"); err == nil || err.(*exec.ExitError).ExitCode() != 4 {
+		t.Errorf("after uninstall: %v, %s", err, out)
+	}
+	if m.exists("/etc/systemd/system/tincan@.service") || m.exists("/run/tinc.home.pid") {
+		t.Error("something is left")
+	}
+}
