@@ -217,7 +217,7 @@ func TestColdStart(t *testing.T) {
 		start(w, hs)
 		begin := w.Now
 		took := converge(t, w, hs, coldStartLimit(n))
-		packets := packetsPass(t, w, hs, 50, 10*time.Second)
+		packets := packetsPass(t, w, hs, 50, 15*time.Second)
 		if n < 500 { // with more that would be most of the time of the test
 			w.Run(max(0, 10*time.Second-w.Now.Sub(begin))) // AutoConnect settles
 		}
