@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"runtime"
 	"testing"
 	"time"
 
@@ -114,4 +115,103 @@ func BenchmarkThreeHundredNeighbours(b *testing.B) {
 			i++
 		}
 	})
+}
+
+// heapOf returns how many bytes the heap grows by what build makes.
+func heapOf(build func() any) int {
+	size := func() uint64 {
+		var s runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&s)
+		return s.HeapAlloc
+	}
+	before := size()
+	x := build()
+	after := size()
+	runtime.KeepAlive(x)
+	return int(after) - int(before)
+}
+
+func TestABrainAmongAThousandNodesIsSmall(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the race detector makes it slow, and large")
+	}
+	const limit = 64 << 20
+	var m *Mesh
+	var now time.Time
+	calm := heapOf(func() any { m, now = big(t, 10, 990); return m })
+	stormy := calm + heapOf(func() any { // as much news as it remembers at all
+		for i := range 2 * seenLimit {
+			m.Handle(now, Request{Conn: 2, Text: fmt.Sprintf("%d %x n0500 n0400 10.9.9.9 655 700000c %d", 13-i%2, 1<<30+i, i%50)})
+			m.Handle(now, Request{Conn: 2, Text: fmt.Sprintf("16 n0000 n0001 A%d -1 -1 -1 0", i)})
+			if i%100 == 0 {
+				m.Flush(now)
+			}
+		}
+		m.Flush(now)
+		return m
+	})
+	t.Logf("%d KiB, and %d KiB after a storm", calm>>10, stormy>>10)
+	if stormy > limit {
+		t.Errorf("%d MiB are more than %d", stormy>>20, limit>>20)
+	}
+}
+
+func TestOneChangeAmongTenThousandNodes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the race detector makes it slow")
+	}
+	m, now := big(t, 10, 9990)
+	if k := len(m.nodes); k < 10_000 {
+		t.Fatalf("only %d nodes", k)
+	}
+	best := time.Hour // of several: others use this machine, too
+	for i := range 10 {
+		text := "13 %x n0500 n0400"
+		if i%2 == 0 {
+			text = "12 %x n0500 n0400 10.9.9.9 655 700000c 50"
+		}
+		now = now.Add(time.Second)
+		m.Handle(now, Request{Conn: 2, Text: fmt.Sprintf(text, 1<<30+i)})
+		searches := m.searches
+		began := time.Now()
+		m.Flush(now)
+		best = min(best, time.Since(began))
+		if m.searches == searches {
+			t.Fatal("the paths were not searched anew")
+		}
+	}
+	t.Logf("%s, with %d edges", best, m.graph.Len())
+	if best > 50*time.Millisecond {
+		t.Error("that is more than 50 ms")
+	}
+}
+
+// What large meshes cost must not be paid by small ones: there, news are acted upon at once.
+func TestSearchesKeepADistanceInAStormOnly(t *testing.T) {
+	for _, c := range []struct{ nodes, most int }{{40, 1000}, {990, 12}} {
+		m, now := big(t, 5, c.nodes)
+		now = now.Add(time.Second)
+		m.Tick(now)
+		m.Flush(now)
+		before := m.searches
+		for i := range 1000 { // one change each millisecond
+			now = now.Add(time.Millisecond)
+			if at := m.Deadline(); !at.After(now) {
+				m.Tick(now)
+			}
+			m.Handle(now, Request{Conn: 2, Text: fmt.Sprintf("%d %x n0020 n0030 10.9.9.9 655 700000c 50", 12+i%2, 1<<30+i)})
+			m.Flush(now)
+		}
+		if k := int(m.searches - before); k > c.most || k < 8 {
+			t.Errorf("%d nodes: %d searches in a second of changes, want 8 to %d", c.nodes, k, c.most)
+		}
+		now = now.Add(maxSearchWait)
+		m.Tick(now)
+		m.Flush(now)
+		if m.graphDirty {
+			t.Error("the last change was forgotten")
+		}
+	}
 }

@@ -217,7 +217,7 @@ func TestColdStart(t *testing.T) {
 		start(w, hs)
 		begin := w.Now
 		took := converge(t, w, hs, coldStartLimit(n))
-		packets := packetsPass(t, w, hs, 50, 10*time.Second)
+		packets := packetsPass(t, w, hs, 50, 15*time.Second)
 		if n < 500 { // with more that would be most of the time of the test
 			w.Run(max(0, 10*time.Second-w.Now.Sub(begin))) // AutoConnect settles
 		}
@@ -247,7 +247,11 @@ func TestTwoHalvesJoinAgain(t *testing.T) {
 		w, hs := crowd(seed, n, auto)
 		start(w, hs)
 		converge(t, w, hs, coldStartLimit(n))
-		w.Run(20 * time.Second)
+		settle, wait := 20*time.Second, 2*time.Minute
+		if n >= 500 { // that would be most of the time of the test
+			settle, wait = 5*time.Second, 10*time.Second
+		}
+		w.Run(settle)
 		before := count(w, hs)
 
 		half := map[*Host]bool{}
@@ -261,13 +265,13 @@ func TestTwoHalvesJoinAgain(t *testing.T) {
 		if took, ok := every(w, time.Second, 3*time.Minute, func() bool { return reaching(hs, n/2-1) }); !ok {
 			t.Fatalf("%s after the cut the halves are not apart", took)
 		}
-		w.Run(2 * time.Minute)
+		w.Run(wait)
 		apart := w.Now.Sub(cut)
 		between := count(w, hs)
 
 		together = true
 		took := converge(t, w, hs, 10*time.Second)
-		w.Run(20 * time.Second)
+		w.Run(settle)
 		after := count(w, hs)
 		t.Logf("%d nodes: joined again after %s (they had been apart for %s); requests a node: %d to start, %d to part, %d to join",
 			n, took, apart, before.requests/n, (between.requests-before.requests)/n, (after.requests-between.requests)/n)

@@ -554,12 +554,10 @@ func (h *Host) dial(e mesh.Dial) {
 	ip, _ := netip.ParseAddr(e.To.Host)
 	to := w.byAddr[ip]
 	run := h.run
-	for i, o := range e.Others { // those that have not answered within the head start
-		if to != nil && !to.NAT.IsValid() && to.Up && w.TCP(h, to) && w.TCP(to, h) {
-			break
-		}
+	answers := to != nil && !to.NAT.IsValid() && to.Up && w.TCP(h, to) && w.TCP(to, h)
+	if len(e.Others) > 0 && !answers { // the next one is tried when the head start is over
 		next := e
-		next.To, next.Others = o, e.Others[i+1:]
+		next.To, next.Others = e.Others[0], e.Others[1:]
 		w.at(w.Now.Add(headStart), func() {
 			if h.run == run && !h.hungUp[e.Conn] {
 				h.dial(next)
