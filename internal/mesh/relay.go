@@ -168,7 +168,11 @@ func (m *Mesh) measure(p *peer) {
 	if p.conn != nil && !straight {
 		m.askWay(p, &r.meta, othersEvery)
 	}
-	if m.now.Sub(r.searched) >= othersEvery {
+	search := othersEvery
+	if len(r.ways) < maxWays/2 {
+		search = quickerEvery
+	}
+	if m.now.Sub(r.searched) >= search {
 		r.searched = m.now
 		m.findWays(p)
 	}
@@ -345,6 +349,7 @@ func (m *Mesh) choose(p *peer) {
 		r.chosen, r.since = best, m.now
 		m.touch(p)
 		if best == nil && !m.isStraight(p) && m.mayChoose(p) {
+			m.findWays(p)
 			for _, w := range r.ways { // which of the others works?
 				m.askWay(p, w, 0)
 			}
