@@ -29,6 +29,10 @@ type Settings struct {
 	AutoConnect bool
 	Proxy       Proxy // of outgoing meta connections
 
+	UPnP              string // no, yes, udponly
+	UPnPDiscoverWait  time.Duration
+	UPnPRefreshPeriod time.Duration
+
 	DeviceType    string // tun, tap, dummy, fd, raw_socket, multicast
 	DeviceStandby bool   // the interface is up only while another node can be reached
 	Device        string
@@ -133,6 +137,10 @@ func settings(r *Reader, self node.Name, dir string) Settings {
 		ConnectTo:   List(r, "ConnectTo", parsePeer(self)),
 		AutoConnect: r.Bool("AutoConnect"),
 		Proxy:       r.proxy(),
+
+		UPnP:              r.Word("UPnP"),
+		UPnPDiscoverWait:  r.Duration("UPnPDiscoverWait"),
+		UPnPRefreshPeriod: r.Duration("UPnPRefreshPeriod"),
 
 		DeviceType:    r.Word("DeviceType"),
 		DeviceStandby: r.Bool("DeviceStandby"),

@@ -121,7 +121,7 @@ var elsewhere = map[string]string{
 	"PrivateKey": "TestTheObsoletePrivateKey", "PublicKey": "TestTheObsoletePrivateKey",
 	"ShortRSAKeys": "TestAWeakKeyIsRefusedUntilItIsAllowed", "KeyDistribution": "TestKeyDistributionCanBeTurnedOff", "KeyDistributionPort": "TestNodesThatGiveUpRights",
 	"GraphDumpFile": "TestTheMapOfTheMesh", "Sandbox": "TestNodesThatGiveUpRights", "ProcessPriority": "TestNodesThatGiveUpRights",
-	"DeviceStandby": "", "MACExpire": "", "PriorityInheritance": "", "Proxy": "", "UPnP": "", "UPnPDiscoverWait": "",
+	"DeviceStandby": "", "MACExpire": "", "Proxy": "", "UPnP": "", "UPnPDiscoverWait": "",
 	"UPnPRefreshPeriod": "", "VDEGroup": "", "VDEPort": "", "LowLatency": "",
 }
 
@@ -195,6 +195,7 @@ func TestEveryVariableHasAnEffect(t *testing.T) {
 
 		{name: "Broadcast", value: "no", want: route.None, see: func(o *opened) any { return o.plane.Broadcast }},
 		{name: "DecrementTTL", value: "yes", want: true, see: func(o *opened) any { return o.plane.DecrementTTL }},
+		{name: "PriorityInheritance", value: "yes", want: true, see: func(o *opened) any { return o.plane.Priority }},
 		{name: "Relay", value: "no", want: true, see: func(o *opened) any { return o.mesh.NoRelay }},
 		{name: "DirectOnly", value: "yes", want: true, see: func(o *opened) any { return o.plane.DirectOnly }},
 		{name: "Forwarding", value: "off", want: route.Off, see: func(o *opened) any { return o.plane.Forwarding }},
