@@ -8,7 +8,7 @@ import (
 // quality is how good one way to a node is, learned from echoes: round trip time and loss.
 type quality struct {
 	rtt    estimate
-	losses uint16 // of the last echoes, one bit each, the newest lowest
+	losses uint32 // of the last echoes, one bit each, the newest lowest
 	count  int    // how many of the bits count
 	missed int    // echoes lost since the last answer
 }
@@ -16,7 +16,7 @@ type quality struct {
 const (
 	// sampleSize is how many echoes the loss is taken of, leastSample how many are
 	// pretended at first, so that a single lost one says little.
-	sampleSize  = 16
+	sampleSize  = 32
 	leastSample = 8
 	// An echo is given up after so long.
 	minEchoWait   = 100 * time.Millisecond
@@ -35,7 +35,7 @@ func (q *quality) lost() {
 	q.note(1)
 }
 
-func (q *quality) note(bit uint16) {
+func (q *quality) note(bit uint32) {
 	q.losses = q.losses<<1 | bit
 	q.count = min(q.count+1, sampleSize)
 }
@@ -45,7 +45,7 @@ func (q *quality) measured() bool { return q.rtt.mean > 0 }
 
 // loss is the share of lost echoes, 0 to 1.
 func (q *quality) loss() float64 {
-	return float64(bits.OnesCount16(q.losses)) / float64(max(q.count, leastSample))
+	return float64(bits.OnesCount32(q.losses)) / float64(max(q.count, leastSample))
 }
 
 // wait is how long an answer may take.
@@ -57,8 +57,8 @@ func (q *quality) wait() time.Duration {
 }
 
 // cost is the delay without loss that would be as bad: a loss of an eighth counts as twice the
-// delay. A single lost echo is chance, and costs nothing.
+// delay. Two lost echoes are chance, and cost nothing.
 func (q *quality) cost() time.Duration {
-	lost := max(bits.OnesCount16(q.losses)-1, 0)
+	lost := max(bits.OnesCount32(q.losses)-2, 0)
 	return q.rtt.mean + q.rtt.mean*time.Duration(8*lost)/time.Duration(max(q.count, leastSample))
 }

@@ -150,7 +150,11 @@ func (m *Mesh) measure(p *peer) {
 	r := &p.relaying
 	straight := m.isStraight(p)
 	if straight {
-		m.askWay(p, &r.straight, straightEvery)
+		every := straightEvery
+		if r.bad {
+			every = quickerEvery
+		}
+		m.askWay(p, &r.straight, every)
 		if r.chosen == nil && !r.bad {
 			r.searched = time.Time{}
 			slow := r.straight.measured() && r.straight.rtt.mean > slowStraight && m.now.Sub(r.explored) >= exploreEvery
@@ -164,7 +168,11 @@ func (m *Mesh) measure(p *peer) {
 	if p.conn != nil && !straight {
 		m.askWay(p, &r.meta, othersEvery)
 	}
-	if m.now.Sub(r.searched) >= othersEvery {
+	search := othersEvery
+	if len(r.ways) < maxWays/2 {
+		search = quickerEvery
+	}
+	if m.now.Sub(r.searched) >= search {
 		r.searched = m.now
 		m.findWays(p)
 	}
@@ -173,6 +181,8 @@ func (m *Mesh) measure(p *peer) {
 		switch {
 		case w == r.chosen || r.chosen == nil && !straight:
 			every = relayTick
+		case w.byTCP || w.count < 3: // the relay may still be looking for its own straight way
+			every = quickerEvery
 		case r.chosen != nil && w.measured() && w.rtt.mean < r.chosen.rtt.mean:
 			every = quickerEvery // it was left because echoes were lost, perhaps by chance
 		}
@@ -338,6 +348,12 @@ func (m *Mesh) choose(p *peer) {
 		}
 		r.chosen, r.since = best, m.now
 		m.touch(p)
+		if best == nil && !m.isStraight(p) && m.mayChoose(p) {
+			m.findWays(p)
+			for _, w := range r.ways { // which of the others works?
+				m.askWay(p, w, 0)
+			}
+		}
 	}
 }
 
