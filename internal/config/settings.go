@@ -57,6 +57,7 @@ type Settings struct {
 	Subnets             []subnet.Subnet // our own
 	DecrementTTL        bool
 	DirectOnly          bool
+	Relay               bool // others may choose us as a relay
 	ClampMSS            bool
 	StrictSubnets       bool
 	TunnelServer        bool
@@ -163,6 +164,7 @@ func settings(r *Reader, self node.Name, dir string) Settings {
 		Subnets:          List(r, "Subnet", subnet.ParseLocal),
 		DecrementTTL:     r.Bool("DecrementTTL"),
 		DirectOnly:       r.Bool("DirectOnly"),
+		Relay:            r.Bool("Relay"),
 		ClampMSS:         r.Bool("ClampMSS"),
 		TunnelServer:     r.Bool("TunnelServer"),
 		StrictSubnets:    r.Bool("StrictSubnets"),

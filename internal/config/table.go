@@ -90,6 +90,10 @@ var table = []Variable{
 	{Name: "Ifconfig", Flags: Server | Multiple | Reload, Kind: Text, Bad: Fatal, Since: "tincan"},
 	{Name: "Route", Flags: Server | Multiple | Reload, Kind: Text, Bad: Fatal, Since: "tincan"},
 
+	// ------------------------------------------------ ours: which way packets go
+
+	{Name: "Relay", Flags: Server | Reload, Kind: Bool, Default: "yes", Bad: Logged, Since: "tincan"},
+
 	// ------------------------------------------------ ours: what is allowed with nodes of tinc 1.0
 
 	{Name: "ShortRSAKeys", Flags: Server | HostFile | Reload, Kind: Bool, Default: "no", Bad: Logged, Since: "tincan"},

@@ -196,6 +196,7 @@ func TestEveryVariableHasAnEffect(t *testing.T) {
 		{name: "Broadcast", value: "no", want: route.None, see: func(o *opened) any { return o.plane.Broadcast }},
 		{name: "DecrementTTL", value: "yes", want: true, see: func(o *opened) any { return o.plane.DecrementTTL }},
 		{name: "PriorityInheritance", value: "yes", want: true, see: func(o *opened) any { return o.plane.Priority }},
+		{name: "Relay", value: "no", want: true, see: func(o *opened) any { return o.mesh.NoRelay }},
 		{name: "DirectOnly", value: "yes", want: true, see: func(o *opened) any { return o.plane.DirectOnly }},
 		{name: "Forwarding", value: "off", want: route.Off, see: func(o *opened) any { return o.plane.Forwarding }},
 
