@@ -213,8 +213,6 @@ func (s service) call(ctx context.Context, action string, args ...arg) (map[stri
 
 // ---------------------------------------------------------------- discovery
 
-const ssdpPort = 1900
-
 // ssdpTargets are what is searched for, newest first.
 var ssdpTargets = []string{
 	"urn:schemas-upnp-org:device:InternetGatewayDevice:2",

@@ -56,31 +56,30 @@ func run(command string, own Own, to Target) (net.Conn, error) {
 		conn.Close()
 		return nil, fmt.Errorf("the proxy: run its command: %w", plain(err))
 	}
+	group := -cmd.Process.Pid
 	stop := make(chan struct{})
-	go attend(cmd, stop)
-	return &Program{UnixConn: conn.(*net.UnixConn), end: sync.OnceFunc(func() { close(stop) })}, nil
+	go attend(cmd, group, stop)
+	return &Program{UnixConn: conn.(*net.UnixConn), end: sync.OnceFunc(func() {
+		_ = syscall.Kill(group, syscall.SIGTERM)
+		close(stop)
+	})}, nil
 }
 
-// attend waits for the program, and ends its process group once stop is closed.
-func attend(cmd *exec.Cmd, stop <-chan struct{}) {
+// attend waits for the program until stop is closed, and then sees to it that nobody of
+// its process group is left. It asks again and again: the program may have been starting
+// somebody when it was asked first.
+func attend(cmd *exec.Cmd, group int, stop <-chan struct{}) {
 	ended := make(chan struct{})
 	go func() { _ = cmd.Wait(); close(ended) }()
 	<-stop
-	group := -cmd.Process.Pid
-	select {
-	case <-ended: // its number may be another's by now, unless its group lives on
-		if syscall.Kill(group, 0) != nil {
-			return
+	signal := syscall.SIGTERM
+	// Dead ones that nobody buries still count as there; so there is an end to it.
+	for began := time.Now(); syscall.Kill(group, signal) == nil && time.Since(began) < 2*grace; time.Sleep(20 * time.Millisecond) {
+		if time.Since(began) > grace {
+			signal = syscall.SIGKILL
 		}
-	default:
 	}
-	_ = syscall.Kill(group, syscall.SIGTERM)
-	select {
-	case <-ended:
-	case <-time.After(grace):
-		_ = syscall.Kill(group, syscall.SIGKILL)
-		<-ended
-	}
+	<-ended
 }
 
 // environ is the environment of a program.

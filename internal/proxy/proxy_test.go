@@ -10,9 +10,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -226,49 +223,6 @@ func TestAProxyThatSaysNothing(t *testing.T) {
 		_, err := Connect(ctx, config.Proxy{Kind: kind, Host: host, Port: port}, Own{}, Target{Host: "192.0.2.1", Port: 655}, dial)
 		if cancel(); err == nil || !strings.Contains(err.Error(), "no answer in time") || time.Since(began) > 3*time.Second {
 			t.Errorf("%v: %v after %v", kind, err, time.Since(began))
-		}
-	}
-}
-
-func TestAProgramIsTheConnection(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("there is no exec proxy on Windows")
-	}
-	t.Setenv("TINCAN_TEST_SECRET", "x")
-	conn, err := Connect(t.Context(), config.Proxy{Kind: config.ExecProxy, Command: `echo "$NETNAME $NAME $NODE $REMOTEADDRESS $REMOTEPORT $TINCAN_TEST_SECRET"; exec cat`},
-		Own{NetName: "home", Name: "alice"}, Target{Host: "2001:db8::1", Port: 655, Node: "bob"}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	r := bufio.NewReader(conn)
-	if line, err := r.ReadString('\n'); line != "home alice bob 2001:db8::1 655 \n" {
-		t.Errorf("the program says %q, %v", line, err)
-	}
-	io.WriteString(conn, "ping\n")
-	if line, err := r.ReadString('\n'); line != "ping\n" {
-		t.Errorf("the program repeats %q, %v", line, err)
-	}
-}
-
-func TestAProgramEndsWithItsConnection(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("there is no exec proxy on Windows")
-	}
-	flag := filepath.Join(t.TempDir(), "ended")
-	t.Setenv("TMPDIR", flag) // one of the few variables that it gets
-	// A child of the shell that does not look at its input has to go, too.
-	conn, err := Connect(t.Context(), config.Proxy{Kind: config.ExecProxy, Command: `trap 'echo > $TMPDIR; exit' TERM; echo; sleep 60 & wait`}, Own{}, Target{Host: "192.0.2.1"}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn.Read(make([]byte, 1)) // the trap is set
-	conn.Close()
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if _, err := os.Stat(flag); err == nil {
-			return
-		} else if time.Now().After(end) {
-			t.Fatal("the program lives on")
 		}
 	}
 }
