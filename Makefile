@@ -71,7 +71,7 @@ sim:
 	$(GO) test -count=1 -timeout 0 ./internal/sim -run TestRandomNetworks -seeds $(SEEDS)
 
 packages:
-	@scripts/packages nft:nftables gcc:build-essential tincd:tinc ip:iproute2 systemctl:systemd nsenter:util-linux
+	@scripts/packages nft:nftables gcc:build-essential tincd:tinc ip:iproute2 systemctl:systemd nsenter:util-linux busybox:busybox
 
 clean:
 	rm -rf bin

@@ -19,21 +19,10 @@ type effect struct {
 
 // missing is what it means that a variable does nothing here.
 var missing = map[string]effect{
-	"DeviceStandby":       {Note, "tinc-up runs at the start already, not only when another node is there", ""},
-	"DisableBuggyPeers":   {Note, "there is nothing for it to do", ""},
-	"GraphDumpFile":       {Note, "no file is written", "tincan dump graph prints the graph whenever you want it"},
-	"Hostnames":           {Note, "addresses in the log stay numbers", ""},
-	"IffOneQueue":         {Note, "today's kernels ignore it", ""},
-	"MACExpire":           {Note, "it matters only with Mode = switch", ""},
-	"MinTimeout":          {Note, "the first attempt to connect again comes after a second", ""},
-	"PriorityInheritance": {Note, "packets of the VPN do not take over the priority of what is in them", ""},
-	"ProcessPriority":     {Note, "the process keeps its priority", "set it where the program is started, for example with Nice= in a unit of systemd"},
-	"Sandbox":             {Note, "there is no sandbox", ""},
-	"UPnP":                {Note, "no port is opened in the router", "forward the port by hand if others cannot connect"},
-	"UPnPDiscoverWait":    {Note, "there is no UPnP", ""},
-	"UPnPRefreshPeriod":   {Note, "there is no UPnP", ""},
-	"VDEGroup":            {Note, "there is no VDE", ""},
-	"VDEPort":             {Note, "there is no VDE", ""},
+	"DisableBuggyPeers": {Note, "there is nothing for it to do", ""},
+	"IffOneQueue":       {Note, "today's kernels ignore it", ""},
+	"VDEGroup":          {Note, "there is no VDE", ""},
+	"VDEPort":           {Note, "there is no VDE", ""},
 }
 
 // settings looks at every line that is about this node. broken is what would keep

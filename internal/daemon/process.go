@@ -243,5 +243,8 @@ func checkSandbox(s config.Settings) error {
 	if strings.HasPrefix(s.GraphDumpFile, "|") {
 		return fmt.Errorf("GraphDumpFile = %.60s runs a program, and Sandbox = high forbids that", s.GraphDumpFile)
 	}
+	if s.Proxy.Kind == config.ExecProxy {
+		return errors.New("Proxy = exec runs a program, and Sandbox = high forbids that")
+	}
 	return nil
 }

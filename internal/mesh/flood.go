@@ -381,6 +381,7 @@ func (m *Mesh) purge() {
 			}
 		}
 		m.deleteEdgesFrom(p, func(to node.Name) { m.announce(m.withdrawal(p.name, to)) })
+		p.hidden = !m.cfg.AutoConnect // which may still choose it, as in tinc
 	}
 	m.forgetNodes(0)
 }

@@ -70,6 +70,7 @@ type Mesh struct {
 	searchTurn *timer    // when the next one may be, if one has to wait
 	searches   uint64
 	changed    []*peer // scratch space of recompute
+	mappedPort uint16  // of the router, 0: none
 	lookAround bool    // a connection that paths lead over, or a host file, has changed
 
 	graphDirty  bool               // edges or connections changed since the last path search
@@ -251,6 +252,8 @@ func (m *Mesh) Handle(now time.Time, ev Event) {
 		m.tooLong(e)
 	case LearnMAC:
 		m.learnMAC(e.MAC)
+	case PortMapped:
+		m.mappedPort = e.Port
 	case NetworkChanged:
 		m.networkChanged(e)
 	case EchoIn:
@@ -314,12 +317,13 @@ type peer struct {
 	reachable bool
 	born      time.Time      // when it was first heard of
 	since     time.Time      // of the last change of reachability, zero: never
+	hidden    bool           // not listed: somebody wanted it forgotten
+	announced netip.AddrPort // its address when it became reachable, for scripts
 	conn      *conn          // activated meta connection
 	problem   string         // why the last attempt at a connection failed, "" if it did not
 	greeting  *timer         // of greet
 	failed    int            // attempts of AutoConnect to connect to it, in a row
 	shunned   time.Time      // when AutoConnect may try it again
-	announced netip.AddrPort // its address when it became reachable, for scripts
 
 	session     session
 	askedKey    time.Time // last request for its public key
@@ -330,6 +334,7 @@ type peer struct {
 
 	echoes   echoBudget // for its requests
 	relaying relaying
+	hot      hot
 
 	active    time.Time // last traffic
 	udpInfo   time.Time // last UDP_INFO that we originated towards it
@@ -552,7 +557,7 @@ func (m *Mesh) reachabilityChanged(p *peer) {
 			}
 		}
 		m.logf(1, Info, "node %s became reachable", p.name)
-		p.announced = p.road.addr
+		p.announced, p.hidden = p.road.addr, false
 		m.emit(NodeUp{Node: p.name, Addr: p.road.addr})
 		for _, s := range subnets {
 			m.emit(SubnetUp{Owner: p.name, Subnet: s, Addr: p.road.addr})
