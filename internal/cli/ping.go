@@ -118,6 +118,9 @@ func (a *app) ping(c *control.Client, about string, o pingOptions) error {
 		if err != nil {
 			return notOurs(err)
 		}
+		if e.Error != "" && !e.Lost { // asking again would not help
+			return terminal.Hint(errors.New(e.Error), "%s why %s", a.self(), to)
+		}
 		p.Sent++
 		if len(p.Answers) < maxAnswers {
 			p.Answers = append(p.Answers, e)
@@ -125,10 +128,7 @@ func (a *app) ping(c *control.Client, about string, o pingOptions) error {
 		if !o.json {
 			fmt.Fprintln(a.Out, answerText(e))
 		}
-		if e.Probed || e.Error != "" && !e.Lost {
-			break // asking again would not help
-		}
-		if p.Sent == o.count {
+		if e.Probed || p.Sent == o.count { // another one would tell the same
 			break
 		}
 		select {
@@ -189,7 +189,11 @@ func (p *pingReport) write(a *app) {
 	if p.Answered > 0 {
 		fmt.Fprintf(a.Out, "; %s fastest, %s median, %s slowest", millisText(p.Min), millisText(p.Median), millisText(p.Max))
 	}
-	fmt.Fprintf(a.Out, "\npackets go: %s", view.PathText())
+	fmt.Fprintln(a.Out)
+	if p.Path == "" { // it has gone meanwhile
+		return
+	}
+	fmt.Fprintf(a.Out, "packets go: %s", view.PathText())
 	if p.MTU > 0 {
 		fmt.Fprintf(a.Out, ", up to %d bytes", p.MTU)
 	}
@@ -205,8 +209,6 @@ func answerText(e control.EchoAnswer) string {
 	switch {
 	case e.Lost:
 		return fmt.Sprintf("%s: no answer in time", e.Node)
-	case e.Error != "":
-		return fmt.Sprintf("%s: %s", e.Node, e.Error)
 	case e.Probed:
 		return fmt.Sprintf("%s: %s, direct by UDP (the last probe: it does not answer echoes)", e.Node, millisText(e.RTT))
 	case e.There == e.Back:

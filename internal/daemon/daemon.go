@@ -95,9 +95,10 @@ type Daemon struct {
 	state    atomic.Pointer[process.State] // nil: as it was started
 	null     *os.File                      // standard input of scripts; nil: they find it themselves
 	disk     *disk
-	spread   *spread         // of host files
-	ports    *portmap.Client // nil: no port of the router is asked for
-	standby  *standby        // nil: the interface is always up
+	spread   *spread                           // of host files
+	ports    *portmap.Client                   // nil: no port of the router is asked for
+	mapped   atomic.Pointer[[]portmap.Mapping] // what it gave us
+	standby  *standby                          // nil: the interface is always up
 
 	events  chan mesh.Event
 	reports chan mesh.Event

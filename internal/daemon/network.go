@@ -41,6 +41,7 @@ func (d *Daemon) newPorts() *portmap.Client {
 					port = m.External.Port()
 				}
 			}
+			d.mapped.Store(&list)
 			d.event(mesh.PortMapped{Port: port})
 		},
 		Log: func(level int, format string, args ...any) { d.log.printf(level, mesh.Info, format, args...) },
