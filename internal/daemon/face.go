@@ -38,7 +38,8 @@ type face struct {
 	ours   bool          // up was called, and down was not
 	link   *netconf.Link // nil: not ours, or the kernel refused
 	own    []netip.Prefix
-	fixed  []netip.Prefix      // routes of the configuration
+	fixed  []netip.Prefix // routes of the configuration
+	gates  map[netip.Prefix]netip.Addr
 	routed map[learnt]struct{} // routes for subnets of others
 	told   map[learnt]string   // why there is none, as the log has it
 }
@@ -154,6 +155,13 @@ func sortedLearnt(set map[learnt]struct{}) []learnt {
 	})
 }
 
+// through names the gateways of fixed routes, for the next up or configure.
+func (f *face) through(gates map[netip.Prefix]netip.Addr) {
+	f.work.Lock()
+	defer f.work.Unlock()
+	f.gates = gates
+}
+
 // up configures the interface and its fixed routes.
 func (f *face) up(addrs, routes []netip.Prefix) error {
 	f.work.Lock()
@@ -166,7 +174,7 @@ func (f *face) up(addrs, routes []netip.Prefix) error {
 
 // bringUp configures everything, with the lock held. After an error nothing is configured.
 func (f *face) bringUp(addrs, routes []netip.Prefix) error {
-	link, err := netconf.Up(netconf.Config{Interface: f.name, Addresses: addrs})
+	link, err := netconf.Up(netconf.Config{Interface: f.name, Addresses: addrs, Gateways: f.gates})
 	if err != nil {
 		return err
 	}
@@ -233,6 +241,7 @@ func (d *Daemon) interfaceUp(ctx context.Context) error {
 	if len(s.Ifconfig) == 0 && s.Mode == "router" { // else it may be for a bridge
 		d.log.printf(0, mesh.Warning, "the interface %s gets no address: there is neither a tinc-up script nor a line Ifconfig = ADDRESS/LENGTH in tinc.conf", d.face.name)
 	}
+	d.face.through(gateways(s))
 	err := d.face.up(s.Ifconfig, destinations(s))
 	if errors.Is(err, netconf.ErrNotSupported) {
 		d.log.failed(0, mesh.Warning, err)
@@ -248,8 +257,22 @@ func (d *Daemon) interfaceDown() {
 	d.face.down()
 }
 
-// destinations are the networks of the Route lines. A gateway means nothing on
-// a tun device.
+// gateways are those of the Route lines, if there is an Ethernet behind the interface. They
+// mean nothing where packets are routed by the nodes.
+func gateways(s config.Settings) map[netip.Prefix]netip.Addr {
+	if s.Mode == "router" {
+		return nil
+	}
+	gates := map[netip.Prefix]netip.Addr{}
+	for _, r := range s.Routes {
+		if r.Via.IsValid() {
+			gates[r.To] = r.Via
+		}
+	}
+	return gates
+}
+
+// destinations are the networks of the Route lines.
 func destinations(s config.Settings) (list []netip.Prefix) {
 	for _, r := range s.Routes {
 		list = append(list, r.To)

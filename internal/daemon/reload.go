@@ -56,6 +56,7 @@ func (d *Daemon) reload() error {
 	if list := needRestart(old.Settings, n.Settings); len(list) > 0 {
 		d.log.printf(0, mesh.Warning, "changed, but not in effect before a restart: %s", strings.Join(list, ", "))
 	}
+	d.face.through(gateways(n.Settings))
 	if err := d.face.configure(n.Settings.Ifconfig, destinations(n.Settings)); err != nil {
 		d.log.failed(0, mesh.Error, err)
 		return err

@@ -234,7 +234,9 @@ func (l *Link) delete(p netip.Prefix) error {
 // route is p through our interface, in the library's form.
 func (l *Link) route(p netip.Prefix) *netlink.Route {
 	r := &netlink.Route{LinkIndex: l.index, Dst: ipNet(p), Priority: metric, Protocol: unix.RTPROT_STATIC, Family: family(p)}
-	if p.Addr().Is4() {
+	if gw, ok := l.cfg.Gateways[p]; ok {
+		r.Gw = gw.AsSlice()
+	} else if p.Addr().Is4() {
 		r.Scope = netlink.SCOPE_LINK
 	}
 	// What is sent there should carry our address in the VPN, which the others know.

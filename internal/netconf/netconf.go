@@ -17,6 +17,8 @@ type Config struct {
 	Interface string         // its name
 	Addresses []netip.Prefix // own addresses, each with the prefix that is reached through the interface
 	MTU       int            // bytes of IP packet, 0: as it is
+	// Gateways of routes that have one, on an interface with an Ethernet behind it.
+	Gateways map[netip.Prefix]netip.Addr
 }
 
 // ErrNotSupported is returned where interfaces cannot be configured.

@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -182,4 +183,21 @@ func (c *card) floods(rate int, d time.Duration, next func(i int) []byte) int {
 		time.Sleep(time.Millisecond)
 	}
 	return n
+}
+
+// TestRouteThroughAGateway: on an Ethernet a Route line may name a gateway.
+func TestRouteThroughAGateway(t *testing.T) {
+	w := newWorld(t, "ip4")
+	n := w.legacy(
+		site{name: "alpha", extra: bridged + "Route = 10.8.0.0/24 10.7.0.2\n", connect: []string{"beta"}},
+		site{name: "beta", extra: bridged},
+	)
+	n[0].up()
+	n[1].up()
+	w.must(run(n[1].Host, "ip", "addr", "add", "10.8.0.1/32", "dev", "lo"))
+	_, err := n[0].Reach(netip.MustParseAddr("10.8.0.1"), patience)
+	w.must(err)
+	if out, err := n[0].Run("ip", "route", "get", "10.8.0.1"); err != nil || !strings.Contains(out, "via 10.7.0.2") {
+		t.Errorf("%s, %v", out, err)
+	}
 }

@@ -46,8 +46,12 @@ func TestWhatTheNodeBetweenDecides(t *testing.T) {
 			}
 			if c.want {
 				w.eventually("an answer", patience, func() bool { return ping() == nil })
-			} else if ping() == nil || ping() == nil {
-				t.Error("there was an answer")
+				return
+			}
+			for range 2 {
+				if ping() == nil {
+					t.Error("there was an answer")
+				}
 			}
 		})
 	}
