@@ -199,7 +199,9 @@ func (r *receiver) datagram(addr netip.AddrPort, d []byte, direct bool) {
 		}
 		r.p.cameIndirectly(r.from, hop, false, r.now)
 	case addr == r.state.Addr:
-		r.p.heardFrom(r.from)
+		if !isQuestion(plain[at-1:]) {
+			r.p.heardFrom(r.from)
+		}
 	default:
 		from, sock := r.from, r.sock
 		r.p.event(&from.heard, r.now, heardEvery, func() mesh.Event {

@@ -9,6 +9,7 @@ import (
 	"tincan/internal/legacy"
 	"tincan/internal/mesh"
 	"tincan/internal/packet"
+	"tincan/internal/wire"
 )
 
 // Nodes of tinc 1.0 have no sessions from end to end. A frame for one of them is
@@ -228,7 +229,9 @@ func (r *receiver) openLegacy(from *peer, s *state, addr netip.AddrPort, d []byt
 		from.bad.Store(0)
 	}
 	if addr == s.Addr {
-		r.p.heardFrom(from)
+		if frame := out[start:]; len(frame) <= ethernetLen || binary.BigEndian.Uint16(frame[ethernetLen-2:]) != 0 || frame[0] != wire.ProbeRequest {
+			r.p.heardFrom(from)
+		}
 	} else {
 		sock := r.sock
 		r.p.event(&from.heard, r.now, heardEvery, func() mesh.Event {

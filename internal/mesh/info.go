@@ -27,8 +27,10 @@ type NodeInfo struct {
 	Options   wire.Options
 	NextHop   node.Name // "" if unreachable
 	Via       node.Name
-	Distance  int // hops, -1 if unreachable
-	MTU       int // bytes of Ethernet frame, as in PeerState
+	Relay     node.Name // that our packets for it go through by UDP by our own choice, "" if by none
+	Loss      float64   // share of probes that get lost on the way by UDP, 0 to 1
+	Distance  int       // hops, -1 if unreachable
+	MTU       int       // bytes of Ethernet frame, as in PeerState
 	MinMTU    int
 	MaxMTU    int
 	Since     time.Time     // of the last change of reachability, zero: never
@@ -60,6 +62,10 @@ func (m *Mesh) Nodes() []NodeInfo {
 			n.ValidKey = p.session.ready()
 			n.Waiting = p.session.pending()
 			n.Confirmed, n.Addr, n.RTT = p.road.confirmed, p.road.addr, p.road.rtt.mean
+			n.Loss = p.road.loss
+			if way := p.relaying.chosen; way != nil {
+				n.Relay, n.Loss = way.relay.name, way.loss()
+			}
 			n.Options, n.NextHop, n.Via, n.Distance = p.path.Options, p.path.NextHop, p.path.Via, p.path.Distance
 			n.Suite = p.session.suite()
 			n.Adjacent, n.Legacy = p.conn != nil, p.session.hopByHop()
@@ -128,7 +134,7 @@ func (m *Mesh) Size() Size {
 	return Size{
 		Nodes: len(m.nodes), Edges: m.graph.Len(), Subnets: m.subnets,
 		Conns: len(m.conns), Wishes: len(m.dials), Timers: len(m.timers.heap),
-		Texts: len(m.seen.young) + len(m.seen.old), Repeats: len(m.repeats.counts),
+		Texts: len(m.seen.young) + len(m.seen.old) + len(m.gone.young) + len(m.gone.old), Repeats: len(m.repeats.young) + len(m.repeats.old),
 		Echoes: len(m.echoes), Dirty: len(m.dirty), Orphans: len(m.orphans),
 	}
 }

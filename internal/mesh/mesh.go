@@ -45,6 +45,7 @@ type Mesh struct {
 	now   time.Time     // of the event being handled
 	ahead time.Duration // of the caller's clock, which has been set back
 	seen  seen
+	gone  seen // ADD_EDGEs of edges that are no more as they say
 
 	repeats repeats
 	refused time.Time // when refuse last logged
@@ -316,6 +317,7 @@ type peer struct {
 	hidden    bool           // not listed: somebody wanted it forgotten
 	announced netip.AddrPort // its address when it became reachable, for scripts
 	conn      *conn          // activated meta connection
+	problem   string         // why the last attempt at a connection failed, "" if it did not
 	greeting  *timer         // of greet
 	failed    int            // attempts of AutoConnect to connect to it, in a row
 	shunned   time.Time      // when AutoConnect may try it again
@@ -589,7 +591,8 @@ func (m *Mesh) withdrawOrphans() {
 		if p := m.nodes[name]; p != nil && p.reachable {
 			continue
 		}
-		if _, ok := m.graph.Get(name, m.cfg.Name); ok {
+		if e, ok := m.graph.Get(name, m.cfg.Name); ok {
+			m.outdated(*e)
 			m.announce(m.withdrawal(name, m.cfg.Name))
 			m.graph.Delete(name, m.cfg.Name)
 			m.graphDirty = true

@@ -24,17 +24,18 @@ type road struct {
 	eager   int              // how many of them are quick
 	alive   time.Time        // last probe reply
 
-	flights []flight // probes without an answer, oldest first
-	rtt     estimate
-	loss    float64 // share of small probes that are lost, while the path lives
-	doubt   doubt
-	largeAt time.Time // when large frames were sent last
-	proving time.Time // last question whether they pass
-	dead    bool      // given up, and not confirmed since
-	gaveUp  time.Time // when that was, or caution was lowered
-	caution int       // how much more patience than the loss suggests, as a power of two
-	resume  resume
-	search  *timer // next step of the MTU search
+	flights    []flight // probes without an answer, oldest first
+	rtt        estimate
+	loss       float64 // share of small probes that are lost, while the path lives
+	doubt      doubt
+	questioned time.Time // last small probe of the peer
+	largeAt    time.Time // when large frames were sent last
+	proving    time.Time // last question whether they pass
+	dead       bool      // given up, and not confirmed since
+	gaveUp     time.Time // when that was, or caution was lowered
+	caution    int       // how much more patience than the loss suggests, as a power of two
+	resume     resume
+	search     *timer // next step of the MTU search
 }
 
 const (
@@ -317,6 +318,8 @@ func (m *Mesh) probeIn(e ProbeIn) {
 		m.emit(SendProbe{Node: p.name, Addr: e.Addr, Sock: e.Sock, Data: wire.AppendProbeReply(nil, p.minor(), e.Data)})
 		if !r.confirmed {
 			m.newAddress(p, e.Addr)
+		} else if len(e.Data) < largeSize {
+			m.questioned(p)
 		}
 		return
 	}

@@ -104,6 +104,7 @@ type Host struct {
 	flushing bool                    // a flush is under way
 	bad      map[node.Name]int       // records in a row that could not be opened
 	heard    map[node.Name]time.Time // last HeardFrom
+	silent   map[node.Name]*silence
 	cfg      mesh.Config
 	skew     time.Duration // of its clock
 	turn     time.Time     // when the next connection may be taken in, if they have come one by one
@@ -226,6 +227,7 @@ func (h *Host) Start(connectTo ...node.Name) {
 	h.routes = mesh.Routes{}
 	h.Effects, h.flushing = nil, false
 	h.hungUp = map[mesh.ConnID]bool{}
+	h.silent = map[node.Name]*silence{}
 	h.opened, h.bad, h.heard = map[netip.AddrPort]bool{}, map[node.Name]int{}, map[node.Name]time.Time{}
 	cfg := mesh.Config{
 		Name: h.Name, Key: h.Key, Port: h.Addr.Port(), Sockets: []netip.AddrPort{h.Addr},
@@ -510,6 +512,9 @@ func (h *Host) do(e mesh.Effect) {
 		h.Echoed = append(h.Echoed, e)
 	case mesh.PublishPeers:
 		for _, p := range e.Peers {
+			if old := h.peers[p.Node]; old.Confirmed != p.Confirmed || old.Addr != p.Addr {
+				delete(h.silent, p.Node)
+			}
 			h.peers[p.Node] = p
 			if !p.Known {
 				delete(h.peers, p.Node)
@@ -685,6 +690,9 @@ func (h *Host) sendProbe(e mesh.SendProbe) {
 	h.datagram(e.Addr, len(record)+wire.IDsLen, func(to *Host) {
 		if plain, ok := to.open(h, record); ok {
 			to.heardFrom(h)
+			if plain[1] != wire.ProbeRequest {
+				to.heardAgain(h)
+			}
 			to.event(mesh.ProbeIn{Node: h.Name, Addr: h.outside(), Direct: true, Data: plain[1:]})
 		}
 	})
