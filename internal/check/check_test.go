@@ -124,9 +124,10 @@ func TestWhatBecomesOfADirectory(t *testing.T) {
 		"it is named there":          {files{"hosts/beta": "ShortRSAKeys = yes\n" + publicPEM(1024)}, Weak, "hosts/beta: beta has an RSA key of only 1024 bits", 0, "1.0", Peers{Legacy: 1}},
 		"a peer without key":         {files{"hosts/beta": "Port = 1\n"}, Note, "hosts/beta: ConnectTo names it, but there is no key", 0, "1.0", Peers{Unknown: 1}},
 		"a peer without host file":   {files{"hosts/beta": ""}, Note, "ConnectTo names beta, which has no usable host file", 0, "1.0", Peers{}},
-		"switch mode":                {files{"tinc.conf": "Name = alpha\nMode = switch\n"}, OK, "these work as they are: Mode, Name, Subnet", 0, "1.0", Peers{Legacy: 1}},
-		"two things at once":         {files{"tinc.conf": "Name = alpha\nMode = bridge\nDeviceType = vde\n"}, Breaks, "tinc.conf:3: DeviceType = vde", 2, "1.0", Peers{Legacy: 1}},
+		"a VDE switch":               {files{"tinc.conf": "Name = alpha\nDeviceType = vde\n"}, Breaks, "tinc.conf:2: DeviceType = vde", 1, "1.0", Peers{Legacy: 1}},
+		"two things at once":         {files{"tinc.conf": "Name = alpha\nMode = bus\nDeviceType = uml\n"}, Breaks, "tinc.conf:3: DeviceType = uml", 2, "1.0", Peers{Legacy: 1}},
 		"a proxy":                    {files{"tinc.conf": "Name = alpha\nProxy = http proxy 3128\n"}, OK, "these work as they are: Name, Proxy, Subnet", 0, "1.0", Peers{Legacy: 1}},
+		"a flag of old kernels":      {files{"tinc.conf": "Name = alpha\nIffOneQueue = yes\n"}, Note, "tinc.conf:2: IffOneQueue = yes has no effect", 0, "1.0", Peers{Legacy: 1}},
 		"a graph file":               {files{"tinc.conf": "Name = alpha\nGraphDumpFile = g\n"}, OK, "these work as they are: GraphDumpFile, Name, Subnet", 0, "1.0", Peers{Legacy: 1}},
 		"a broken proxy":             {files{"tinc.conf": "Name = alpha\nProxy = http proxy\n"}, Breaks, "tinc.conf:2: Proxy: write http HOST PORT", 1, "1.0", Peers{Legacy: 1}},
 		"a default that is repeated": {files{"tinc.conf": "Name = alpha\nDeviceStandby = no\n"}, OK, "these work as they are: DeviceStandby, Name, Subnet", 0, "1.0", Peers{Legacy: 1}},
@@ -206,7 +207,7 @@ func TestDirectoriesWithoutANode(t *testing.T) {
 }
 
 func TestWhatMattersMostComesFirst(t *testing.T) {
-	r, err := Directory(old(t).with(files{"tinc.conf": "Name = alpha\nFoo = 1\nCipher = none\nMode = bridge\n"}).directory(t))
+	r, err := Directory(old(t).with(files{"tinc.conf": "Name = alpha\nFoo = 1\nCipher = none\nMode = bus\n"}).directory(t))
 	if err != nil {
 		t.Fatal(err)
 	}

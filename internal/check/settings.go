@@ -21,9 +21,6 @@ type effect struct {
 var missing = map[string]effect{
 	"DisableBuggyPeers": {Note, "there is nothing for it to do", ""},
 	"IffOneQueue":       {Note, "today's kernels ignore it", ""},
-	"UPnP":              {Note, "no port is opened in the router", "forward the port by hand if others cannot connect"},
-	"UPnPDiscoverWait":  {Note, "there is no UPnP", ""},
-	"UPnPRefreshPeriod": {Note, "there is no UPnP", ""},
 	"VDEGroup":          {Note, "there is no VDE", ""},
 	"VDEPort":           {Note, "there is no VDE", ""},
 }

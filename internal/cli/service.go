@@ -284,8 +284,11 @@ func (n *networkService) Start(s service.Service) error {
 			}
 			os.Exit(1) // so that the manager knows, and tries again
 		}
-		if ctx.Err() == nil { // told to stop by "tincan down"
-			_ = s.Stop()
+		if ctx.Err() == nil { // told to stop by "tincan down", or by a signal
+			if service.Platform() != "windows-service" {
+				os.Exit(0)
+			}
+			_ = s.Stop() // the manager of services wants to hear of it
 		}
 	}()
 	return nil

@@ -191,7 +191,7 @@ func view(n *NodeInfo) NodeView {
 		v.Protocol = fmt.Sprintf("17.%d", n.Options.Minor())
 	}
 	v.Path, v.Via = path(n)
-	if v.Path == PathUDP || n.Relay != "" {
+	if v.Path == PathUDP || v.Path == PathRelayed {
 		v.Loss = math.Round(n.Loss*1000) / 1000
 	}
 	if v.Path == PathUDP {
@@ -210,8 +210,6 @@ func path(n *NodeInfo) (Path, node.Name) {
 		return PathSelf, ""
 	case n.Status&Reachable == 0:
 		return PathUnreachable, ""
-	case n.Relay != "":
-		return PathRelayed, n.Relay
 	case n.Via != n.Name && n.Via != "":
 		return PathRelayed, n.Via
 	case n.Status&ValidKey != 0 && n.MinMTU > 0:

@@ -102,7 +102,6 @@ type NodeInfo struct {
 	MTU, MinMTU, MaxMTU    int           // bytes of Ethernet frame
 	Changed                time.Time     // last change of reachability; zero: never
 	RTT                    time.Duration // negative: not measured
-	Relay                  node.Name     // chosen for its quality, "" if none; not in tinc's lines
 	Loss                   float64       // of probes by UDP, 0 to 1; not in tinc's lines
 	Counters
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/mesh"
 	"tincan/internal/node"
@@ -76,6 +77,21 @@ func (b *backend) NetCheck() control.NetReport {
 		}
 	}
 	r.Seen = b.seenBy(observers)
+	if list := d.mapped.Load(); list != nil {
+		for _, m := range *list {
+			r.Mappings = append(r.Mappings, m.String())
+		}
+	}
+	switch s := d.network().Settings; {
+	case len(r.Mappings) > 0:
+	case s.UPnP == "no":
+		r.MapProblem = "not asked for (UPnP = no)"
+	default:
+		r.MapProblem = "no router opens one"
+	}
+	if p := d.network().Settings.Proxy; p.Kind != config.NoProxy {
+		r.Proxy = p.Kind.String()
+	}
 	r.NAT = natKind(r.Seen, local, false)
 	r.NAT6 = natKind(r.Seen, local, true)
 	r.Verdict = verdict(r)

@@ -121,8 +121,8 @@ var elsewhere = map[string]string{
 	"PrivateKey": "TestTheObsoletePrivateKey", "PublicKey": "TestTheObsoletePrivateKey",
 	"ShortRSAKeys": "TestAWeakKeyIsRefusedUntilItIsAllowed", "KeyDistribution": "TestKeyDistributionCanBeTurnedOff", "KeyDistributionPort": "TestNodesThatGiveUpRights",
 	"GraphDumpFile": "TestTheMapOfTheMesh", "Sandbox": "TestNodesThatGiveUpRights", "ProcessPriority": "TestNodesThatGiveUpRights",
-	"DeviceStandby": "", "MACExpire": "", "Proxy": "", "UPnP": "", "UPnPDiscoverWait": "",
-	"UPnPRefreshPeriod": "", "VDEGroup": "", "VDEPort": "", "LowLatency": "",
+	"DeviceStandby": "", "Proxy": "", "UPnP": "", "UPnPDiscoverWait": "",
+	"UPnPRefreshPeriod": "", "VDEGroup": "", "VDEPort": "",
 }
 
 func TestEveryVariableHasAnEffect(t *testing.T) {
@@ -196,6 +196,8 @@ func TestEveryVariableHasAnEffect(t *testing.T) {
 		{name: "Broadcast", value: "no", want: route.None, see: func(o *opened) any { return o.plane.Broadcast }},
 		{name: "DecrementTTL", value: "yes", want: true, see: func(o *opened) any { return o.plane.DecrementTTL }},
 		{name: "PriorityInheritance", value: "yes", want: true, see: func(o *opened) any { return o.plane.Priority }},
+		{name: "Relay", value: "no", want: true, see: func(o *opened) any { return o.mesh.NoRelay }},
+		{name: "MACExpire", value: "77", want: "1m17s 1m17s", see: func(o *opened) any { return fmt.Sprint(o.plane.MACExpire, " ", o.mesh.MACExpire) }},
 		{name: "DirectOnly", value: "yes", want: true, see: func(o *opened) any { return o.plane.DirectOnly }},
 		{name: "Forwarding", value: "off", want: route.Off, see: func(o *opened) any { return o.plane.Forwarding }},
 

@@ -131,6 +131,9 @@ func (p *Plane) FrameFromMeta(hop node.Name, frame []byte) {
 	c.byTCP = !s.tcpOnly()
 	p.cameIndirectly(from, from, true, c.now)
 	c.fromFrame(from, frame)
+	if len(frame) > ethernetLen && frame[ethernetLen-2]|frame[ethernetLen-1] != 0 { // no probe
+		p.cameIndirectly(from, from, true, c.now)
+	}
 }
 
 // Tunnelled takes a record that came inside a REQ_KEY request.

@@ -220,6 +220,9 @@ func (r *receiver) openLegacy(from *peer, s *state, addr netip.AddrPort, d []byt
 	}
 	at := r.place()
 	start := at - ethernetLen
+	if r.p.bridging {
+		start = at
+	}
 	out, err := s.Legacy.Open(r.buf[:start], d)
 	if err != nil {
 		r.restore(at)
@@ -247,9 +250,8 @@ func (r *receiver) openLegacy(from *peer, s *state, addr netip.AddrPort, d []byt
 	}
 	typ := binary.BigEndian.Uint16(frame[ethernetLen-2:])
 	if typ != 0 && r.p.bridging {
-		r.slow.side = append(r.slow.side[:0], frame...)
-		r.restore(at)
-		r.slow.fromFrame(from, r.slow.side)
+		r.from, r.state = from, s
+		r.deliverFrame(at, len(frame))
 		return nil
 	}
 	if want, ok := packet.EtherTypeOf(frame[ethernetLen:]); typ != 0 && ok && want == typ {

@@ -9,8 +9,8 @@ import (
 	wgtun "golang.zx2c4.com/wireguard/tun"
 )
 
-// OpenTUN makes a tun interface. macOS wants "utun" or "utunN", FreeBSD and
-// OpenBSD "tunN"; Windows needs wintun.dll beside the program. The error is an
+// OpenTUN makes a tun interface. On macOS it is called utunN and on OpenBSD tunN,
+// whatever name is wanted; Windows needs wintun.dll beside the program. The error is an
 // [*OpenError].
 func OpenTUN(name string, opts Options) (Device, error) {
 	fail := func(why string, err error) (Device, error) {
@@ -24,7 +24,7 @@ func OpenTUN(name string, opts Options) (Device, error) {
 	if mtu == 0 {
 		mtu = 1500
 	}
-	wg, err := wgtun.CreateTUN(name, mtu)
+	wg, err := wgtun.CreateTUN(systemName(name), mtu)
 	if err != nil {
 		return fail(err.Error(), err)
 	}

@@ -37,7 +37,8 @@ type conn struct {
 
 	edge      graphEdge // our edge to the peer, once active
 	activated time.Time
-	opinion   opinion // of the peer about the mesh
+	used      time.Time // last packet that travelled over it or thanks to it, see used
+	opinion   opinion   // of the peer about the mesh
 }
 
 // dialled tells whether we made the connection.
@@ -232,7 +233,7 @@ func (m *Mesh) secured(e Secured) {
 		return
 	}
 	c.edge.weight = m.ownWeight(c)
-	ack := wire.Ack{Port: m.cfg.Port, Weight: c.edge.weight, Options: m.ownOptions(c.peer)}
+	ack := wire.Ack{Port: m.portFor(c), Weight: c.edge.weight, Options: m.ownOptions(c.peer)}
 	m.send(c, ack.Append(nil))
 	m.yield(c)
 }

@@ -26,9 +26,8 @@ type NodeInfo struct {
 	Addr      netip.AddrPort
 	Options   wire.Options
 	NextHop   node.Name // "" if unreachable
-	Via       node.Name
-	Relay     node.Name // that our packets for it go through by UDP by our own choice, "" if by none
-	Loss      float64   // share of probes that get lost on the way by UDP, 0 to 1
+	Via       node.Name // the relay, if one was chosen
+	Loss      float64   // share of probes or echoes that get lost on the way by UDP, 0 to 1
 	Distance  int       // hops, -1 if unreachable
 	MTU       int       // bytes of Ethernet frame, as in PeerState
 	MinMTU    int
@@ -62,12 +61,14 @@ func (m *Mesh) Nodes() []NodeInfo {
 			n.ValidKey = p.session.ready()
 			n.Waiting = p.session.pending()
 			n.Confirmed, n.Addr, n.RTT = p.road.confirmed, p.road.addr, p.road.rtt.mean
-			n.Loss = p.road.loss
-			if way := p.relaying.chosen; way != nil {
-				n.Relay, n.Loss = way.relay.name, way.loss()
+			if n.Confirmed {
+				n.Loss = p.road.loss
 			}
 			n.Options, n.NextHop, n.Via, n.Distance = p.path.Options, p.path.NextHop, p.path.Via, p.path.Distance
 			n.Suite = p.session.suite()
+			if w := p.relaying.chosen; w != nil {
+				n.Via, n.RTT, n.Loss = w.relay.name, w.rtt.mean, w.loss()
+			}
 			n.Adjacent, n.Legacy = p.conn != nil, p.session.hopByHop()
 		}
 		out = append(out, n)

@@ -70,6 +70,7 @@ type Mesh struct {
 	searchTurn *timer    // when the next one may be, if one has to wait
 	searches   uint64
 	changed    []*peer // scratch space of recompute
+	mappedPort uint16  // of the router, 0: none
 	lookAround bool    // a connection that paths lead over, or a host file, has changed
 
 	graphDirty  bool               // edges or connections changed since the last path search
@@ -251,6 +252,8 @@ func (m *Mesh) Handle(now time.Time, ev Event) {
 		m.tooLong(e)
 	case LearnMAC:
 		m.learnMAC(e.MAC)
+	case PortMapped:
+		m.mappedPort = e.Port
 	case NetworkChanged:
 		m.networkChanged(e)
 	case EchoIn:
@@ -331,6 +334,7 @@ type peer struct {
 
 	echoes   echoBudget // for its requests
 	relaying relaying
+	hot      hot
 
 	active    time.Time // last traffic
 	udpInfo   time.Time // last UDP_INFO that we originated towards it

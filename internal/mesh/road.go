@@ -226,6 +226,9 @@ func (m *Mesh) candidates(p *peer) []netip.AddrPort {
 		m.in.Rand.Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })
 		out = out[:maxCandidates]
 	}
+	// The first answer counts. Between ways that are as quick as each other, that is the
+	// one that was asked first: no NAT forgets about IPv6.
+	slices.SortStableFunc(out[sure:], func(a, b netip.AddrPort) int { return b.Addr().BitLen() - a.Addr().BitLen() })
 	return out
 }
 
@@ -420,6 +423,7 @@ func (m *Mesh) traffic(e Traffic) {
 		m.carries(hop.conn)
 	}
 	m.talkingTo(p)
+	m.used(p)
 }
 
 // checkPeers looks after the neighbours and the paths in use, once a second.
@@ -454,6 +458,9 @@ func (m *Mesh) cameIndirectly(e CameIndirectly) {
 		m.udpInfoTo(p)
 	}
 	if e.TCP {
+		if hop != nil && hop.conn != nil {
+			hop.conn.used = m.now
+		}
 		m.mtuInfoTo(p)
 	} else if hop != nil {
 		m.mtuInfoTo(hop)
@@ -471,6 +478,8 @@ func (m *Mesh) relayed(e Relayed) {
 		m.udpInfoTo(from)
 	}
 	to.active = m.now
+	m.used(from)
+	m.used(to)
 	m.try(to, true)
 	if m.cfg.Echoes && from.reachable && from.conn == nil { // we take packets only from addresses that answer us
 		m.try(from, false)

@@ -264,6 +264,9 @@ func (p *player) input(line string) []Effect {
 	case "toolong":
 		n, _ := strconv.Atoi(word(1))
 		ev = TooLong{Node: node.Name(word(0)), Size: n}
+	case "mapped":
+		n, _ := strconv.Atoi(word(0))
+		ev = PortMapped{Port: uint16(n)}
 	case "silent":
 		d, err := time.ParseDuration(word(1))
 		if err != nil {

@@ -421,13 +421,13 @@ func TestLockedMemory(t *testing.T) {
 // The filter lets pass what a node needs, whatever the kernel here can do.
 func TestTheFilterOfSystemCalls(t *testing.T) {
 	const arch = 0xc000003e
-	run := func(high bool, nr, arch, arg0 uint32) uint32 {
+	run := func(high bool, nr, of, arg0 uint32) uint32 {
 		// The virtual machine of bpf reads big-endian, as from a packet.
 		data := make([]byte, 64)
-		for off, v := range map[int]uint32{offNumber: nr, offArch: arch, offArg0: arg0} {
+		for off, v := range map[int]uint32{offNumber: nr, offArch: of, offArg0: arg0} {
 			data[off], data[off+1], data[off+2], data[off+3] = byte(v>>24), byte(v>>16), byte(v>>8), byte(v)
 		}
-		vm, err := bpf.NewVM(filter(0xc000003e, high, false))
+		vm, err := bpf.NewVM(filter(arch, high))
 		must(t, err)
 		n, err := vm.Run(data)
 		must(t, err)

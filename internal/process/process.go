@@ -73,7 +73,6 @@ type Wish struct {
 	Root    string       // the directory that becomes the root; "" for none
 	Keep    []Capability // all others go
 	Sandbox Level
-	Raw     bool // packet sockets will be opened: High must let them pass
 
 	// What the sandbox lets pass, as paths below Root. What does not exist is left out.
 	Read   []string // High: read these files, and what lies below these directories

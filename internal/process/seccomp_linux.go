@@ -47,7 +47,7 @@ func filterCalls(w Wish) error {
 	if !ok {
 		return errors.New("not known for this kind of processor")
 	}
-	raw, err := bpf.Assemble(filter(arch, w.Sandbox == High, w.Raw))
+	raw, err := bpf.Assemble(filter(arch, w.Sandbox == High))
 	if err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ var allow = bpf.RetConstant{Val: unix.SECCOMP_RET_ALLOW}
 
 // filter is the program. It is written as a chain of "if this then return": short
 // enough to be read, and the kernel compiles it.
-func filter(arch uint32, high, raw bool) []bpf.Instruction {
+func filter(arch uint32, high bool) []bpf.Instruction {
 	p := []bpf.Instruction{
 		bpf.LoadAbsolute{Off: offArch, Size: 4},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: arch, SkipTrue: 1},
@@ -98,10 +98,6 @@ func filter(arch uint32, high, raw bool) []bpf.Instruction {
 	if !high {
 		return append(p, allow)
 	}
-	families := []uint32{unix.AF_UNIX, unix.AF_INET, unix.AF_INET6, unix.AF_NETLINK}
-	if raw {
-		families = append(families, unix.AF_PACKET)
-	}
 	// clone3 hides its flags behind a pointer; who is told that there is none uses clone.
 	p = append(p, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.SYS_CLONE3, SkipTrue: 1}, refuse(unix.ENOSYS))
 	// New threads, and no new processes.
@@ -112,7 +108,7 @@ func filter(arch uint32, high, raw bool) []bpf.Instruction {
 		refuse(unix.EPERM),
 		allow)
 	p = append(p, bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.SYS_SOCKET, SkipTrue: 1}, allow, bpf.LoadAbsolute{Off: offArg0, Size: 4})
-	for _, f := range families {
+	for _, f := range []uint32{unix.AF_UNIX, unix.AF_INET, unix.AF_INET6, unix.AF_NETLINK} {
 		p = append(p, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: f, SkipTrue: 1}, allow)
 	}
 	return append(p, refuse(unix.EAFNOSUPPORT))

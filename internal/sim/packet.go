@@ -131,6 +131,7 @@ func (w *World) carry(x way, at, from, to *Host, record []byte, r *Road, there f
 		return
 	}
 	if l := at.links[x.conn]; l != nil && !l.closed {
+		l.carried, l.other.carried = w.Now, w.Now
 		l.deliver(func() { arrive(l.other.host, false) })
 	}
 }

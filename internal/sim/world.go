@@ -13,6 +13,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"tincan/internal/keys"
@@ -58,6 +59,9 @@ type World struct {
 	Stuck     int // most messages that waited on a connection that did not carry them
 	// Misunderstood are requests that a node of tinc 1.0 got and does not know.
 	Misunderstood []string
+	// DroppedInUse counts connections that a node found unnecessary although packets
+	// of the VPN had just travelled over them.
+	DroppedInUse int
 	// OnSend is called for each request that goes into a meta connection, if it is not nil.
 	OnSend func(from, to *Host, text string)
 	// Log is called for each message of a brain, if it is not nil.
@@ -120,6 +124,7 @@ type link struct {
 	rsa     *mesh.SecureLegacy
 	last    time.Time // arrival of the latest message, so that order is kept
 	closed  bool
+	carried time.Time // last packet of the VPN
 	stalled bool
 	open    *batch     // what was sent last
 	stuck   []delivery // what could not be delivered, oldest first
@@ -500,6 +505,9 @@ func (h *Host) do(e mesh.Effect) {
 	case mesh.CloseConn:
 		if l := h.links[e.Conn]; l != nil {
 			delete(h.links, e.Conn)
+			if strings.HasPrefix(e.Reason, "not needed") && !l.carried.IsZero() && w.Now.Sub(l.carried) < 25*time.Second {
+				w.DroppedInUse++
+			}
 			l.shut(errors.New("closed by the peer: " + e.Reason))
 		} else {
 			h.hungUp[e.Conn] = true

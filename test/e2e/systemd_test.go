@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,9 +19,9 @@ import (
 	"tincan/internal/keys"
 )
 
-// machine is a system of its own: systemd as process 1, with its own network,
+// ownSystem is a system of its own: systemd as process 1, with its own network,
 // processes, devices, and with the directories in which it would do harm.
-type machine struct {
+type ownSystem struct {
 	*testing.T
 	pid int
 }
@@ -67,8 +68,8 @@ export container=lab
 exec /lib/systemd/systemd --unit=lab.target --show-status=no </dev/null
 `
 
-// newMachine boots one, or says loudly that it cannot be done here.
-func newMachine(t *testing.T) *machine {
+// newSystem boots one, or says loudly that it cannot be done here.
+func newSystem(t *testing.T) *ownSystem {
 	t.Helper()
 	var log bytes.Buffer
 	cmd := exec.Command("/bin/sh", "-c", boot)
@@ -77,7 +78,7 @@ func newMachine(t *testing.T) *machine {
 		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC | syscall.CLONE_NEWNET | 0x02000000, // CLONE_NEWCGROUP
 		Pdeathsig:  syscall.SIGKILL, Setsid: true,
 	}
-	cannot := func(why any) *machine {
+	cannot := func(why any) *ownSystem {
 		fmt.Fprintf(os.Stderr, "\n*** %s WAS NOT RUN: no systemd could be started here (%v) ***\n%s\n", t.Name(), why, log.String())
 		t.Skip(why)
 		return nil
@@ -85,13 +86,17 @@ func newMachine(t *testing.T) *machine {
 	if _, err := os.Stat("/lib/systemd/systemd"); err != nil {
 		return cannot(err)
 	}
-	if err := cmd.Start(); err != nil {
+	started, ended := make(chan error), make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // with the thread that made it the process would die
+		started <- cmd.Start()
+		ended <- cmd.Wait()
+	}()
+	if err := <-started; err != nil {
 		return cannot(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
 	t.Cleanup(func() { _ = cmd.Process.Kill(); <-ended }) // process 1: all others go with it
-	m := &machine{t, cmd.Process.Pid}
+	m := &ownSystem{t, cmd.Process.Pid}
 	for end := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
 		select {
 		case err := <-ended:
@@ -109,13 +114,13 @@ func newMachine(t *testing.T) *machine {
 }
 
 // try runs a command on the machine.
-func (m *machine) try(command string, args ...string) (string, error) {
+func (m *ownSystem) try(command string, args ...string) (string, error) {
 	cmd := exec.Command("nsenter", append([]string{"-t", fmt.Sprint(m.pid), "-a", command}, args...)...)
 	out, err := cmd.CombinedOutput()
 	return strings.TrimSpace(string(out)), err
 }
 
-func (m *machine) run(command string, args ...string) string {
+func (m *ownSystem) run(command string, args ...string) string {
 	m.Helper()
 	out, err := m.try(command, args...)
 	if err != nil {
@@ -125,7 +130,7 @@ func (m *machine) run(command string, args ...string) string {
 }
 
 // write writes a file of the machine.
-func (m *machine) write(path, text string, mode os.FileMode) {
+func (m *ownSystem) write(path, text string, mode os.FileMode) {
 	m.Helper()
 	path = filepath.Join(fmt.Sprintf("/proc/%d/root", m.pid), path)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -136,24 +141,24 @@ func (m *machine) write(path, text string, mode os.FileMode) {
 	}
 }
 
-func (m *machine) exists(path string) bool {
+func (m *ownSystem) exists(path string) bool {
 	_, err := os.Stat(filepath.Join(fmt.Sprintf("/proc/%d/root", m.pid), path))
 	return err == nil
 }
 
 // property is what systemd says of a unit.
-func (m *machine) property(unit, name string) string {
+func (m *ownSystem) property(unit, name string) string {
 	m.Helper()
 	return m.run("systemctl", "show", "--value", "--property="+name, unit)
 }
 
 // journal is what a unit has logged.
-func (m *machine) journal(unit string) string {
+func (m *ownSystem) journal(unit string) string {
 	out, _ := m.try("journalctl", "--no-pager", "-o", "cat", "-u", unit)
 	return out
 }
 
-func (m *machine) eventually(what string, ok func() bool) {
+func (m *ownSystem) eventually(what string, ok func() bool) {
 	m.Helper()
 	for end := time.Now().Add(2 * patience); !ok(); time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {
@@ -164,7 +169,7 @@ func (m *machine) eventually(what string, ok func() bool) {
 }
 
 // program is the file that runs as a unit's main process.
-func (m *machine) program(unit string) string {
+func (m *ownSystem) program(unit string) string {
 	path, _ := m.try("readlink", "/proc/"+m.property(unit, "MainPID")+"/exe")
 	return path
 }
@@ -177,7 +182,7 @@ func TestSwitchUnderDebiansUnit(t *testing.T) {
 		fmt.Fprintf(os.Stderr, "\n*** %s WAS NOT RUN: Debian's tinc is not installed ***\n\n", t.Name())
 		t.Skip(err)
 	}
-	m := newMachine(t)
+	m := newSystem(t)
 	nets := []string{"one", "two"}
 	hosts := map[string]string{}
 	for i, net := range nets {
@@ -241,7 +246,7 @@ func TestSwitchUnderDebiansUnit(t *testing.T) {
 // ready and that it lives, hands it sockets, and the hardening lets it work.
 func TestOurServiceUnderSystemd(t *testing.T) {
 	t.Parallel()
-	m := newMachine(t)
+	m := newSystem(t)
 	tincan := func(args ...string) string {
 		t.Helper()
 		return m.run(os.Getenv(binaryVar), append([]string{"-n", "home"}, args...)...)

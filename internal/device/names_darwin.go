@@ -1,0 +1,3 @@
+package device
+
+func systemName(wanted string) string { return familyName("utun", wanted) }

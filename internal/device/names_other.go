@@ -1,0 +1,5 @@
+//go:build windows || freebsd
+
+package device
+
+func systemName(wanted string) string { return freeName(wanted) }

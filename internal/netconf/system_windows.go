@@ -1,0 +1,3 @@
+package netconf
+
+var system = windows
