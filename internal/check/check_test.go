@@ -124,10 +124,11 @@ func TestWhatBecomesOfADirectory(t *testing.T) {
 		"it is named there":          {files{"hosts/beta": "ShortRSAKeys = yes\n" + publicPEM(1024)}, Weak, "hosts/beta: beta has an RSA key of only 1024 bits", 0, "1.0", Peers{Legacy: 1}},
 		"a peer without key":         {files{"hosts/beta": "Port = 1\n"}, Note, "hosts/beta: ConnectTo names it, but there is no key", 0, "1.0", Peers{Unknown: 1}},
 		"a peer without host file":   {files{"hosts/beta": ""}, Note, "ConnectTo names beta, which has no usable host file", 0, "1.0", Peers{}},
-		"switch mode":                {files{"tinc.conf": "Name = alpha\nMode = switch\n"}, Breaks, "tinc.conf:2: Mode = switch", 1, "1.0", Peers{Legacy: 1}},
-		"two things at once":         {files{"tinc.conf": "Name = alpha\nMode = hub\nDeviceType = tap\n"}, Breaks, "tinc.conf:3: DeviceType = tap", 2, "1.0", Peers{Legacy: 1}},
+		"a VDE switch":               {files{"tinc.conf": "Name = alpha\nDeviceType = vde\n"}, Breaks, "tinc.conf:2: DeviceType = vde", 1, "1.0", Peers{Legacy: 1}},
+		"two things at once":         {files{"tinc.conf": "Name = alpha\nMode = bus\nDeviceType = uml\n"}, Breaks, "tinc.conf:3: DeviceType = uml", 2, "1.0", Peers{Legacy: 1}},
 		"a proxy":                    {files{"tinc.conf": "Name = alpha\nProxy = http proxy 3128\n"}, OK, "these work as they are: Name, Proxy, Subnet", 0, "1.0", Peers{Legacy: 1}},
 		"a graph file":               {files{"tinc.conf": "Name = alpha\nGraphDumpFile = g\n"}, OK, "these work as they are: GraphDumpFile, Name, Subnet", 0, "1.0", Peers{Legacy: 1}},
+		"a flag of old kernels":      {files{"tinc.conf": "Name = alpha\nIffOneQueue = yes\n"}, Note, "tinc.conf:2: IffOneQueue = yes has no effect", 0, "1.0", Peers{Legacy: 1}},
 		"a broken proxy":             {files{"tinc.conf": "Name = alpha\nProxy = http proxy\n"}, Breaks, "tinc.conf:2: Proxy: write http HOST PORT", 1, "1.0", Peers{Legacy: 1}},
 		"a default that is repeated": {files{"tinc.conf": "Name = alpha\nDeviceStandby = no\n"}, OK, "these work as they are: DeviceStandby, Name, Subnet", 0, "1.0", Peers{Legacy: 1}},
 		"an unknown variable":        {files{"tinc.conf": "Name = alpha\nFoo = 1\n"}, Note, "tinc.conf:2: Foo is not a variable of any tinc", 0, "1.0", Peers{Legacy: 1}},
@@ -136,8 +137,7 @@ func TestWhatBecomesOfADirectory(t *testing.T) {
 		"a weak cipher":              {files{"hosts/alpha": "Cipher = blowfish\n" + publicPEM(2048)}, Weak, "Cipher = blowfish is weak; this is used", 0, "1.0", Peers{Legacy: 1}},
 		"a weak cipher of a peer":    {files{"hosts/beta": "Cipher = none\n" + publicPEM(2048)}, Weak, "hosts/beta: Cipher = none means that packets are not encrypted", 0, "1.0", Peers{Legacy: 1}},
 		"an unknown one of a peer":   {files{"hosts/beta": "Cipher = cast5-cbc\n" + publicPEM(2048)}, Note, "hosts/beta: Cipher = cast5-cbc: packets to beta go over TCP", 0, "1.0", Peers{Legacy: 1}},
-		"a script and tincd -k":      {files{"hosts/beta-up": "#!/bin/sh\ntincd -n net -kHUP\n"}, Breaks, "hosts/beta-up: it calls tincd -k", 1, "1.0", Peers{Legacy: 1}},
-		"a script and tinc top":      {files{"host-up": "#!/bin/sh\ntinc -n net top\n"}, Breaks, "host-up: it calls a command of tinc", 1, "1.0", Peers{Legacy: 1}},
+		"a script and tinctop":       {files{"host-up": "#!/bin/sh\ntinctop home\n"}, Note, "host-up: it calls tinctop", 0, "1.0", Peers{Legacy: 1}},
 		"a script and tinc dump":     {files{"host-up": "#!/bin/sh\ntinc -n net dump nodes\n"}, OK, "these are run as before, with the same variables: tinc-up, host-up", 0, "1.0", Peers{Legacy: 1}},
 		"a script without x":         {files{"host-up": "echo\n"}, Note, "host-up: it is not executable", 0, "1.0", Peers{Legacy: 1}},
 		"no tinc-up":                 {files{"tinc-up": ""}, Note, "there is no tinc-up script, so the interface gets no address", 0, "1.0", Peers{Legacy: 1}},
@@ -207,7 +207,7 @@ func TestDirectoriesWithoutANode(t *testing.T) {
 }
 
 func TestWhatMattersMostComesFirst(t *testing.T) {
-	r, err := Directory(old(t).with(files{"tinc.conf": "Name = alpha\nFoo = 1\nCipher = none\nMode = hub\n"}).directory(t))
+	r, err := Directory(old(t).with(files{"tinc.conf": "Name = alpha\nFoo = 1\nCipher = none\nMode = bus\n"}).directory(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,9 +28,7 @@ var habits = []struct {
 	text    string
 	advice  string
 }{
-	{regexp.MustCompile(`\btincd\b[^\n]*\s(-k|--kill)`), Breaks, "it calls tincd -k, which tincan's tincd cannot do yet", "use tincan reload, tincan down and so on with -n NETWORK, or kill with the number in the pid file"},
 	{regexp.MustCompile(`\btinctop\b`), Note, "it calls tinctop, which tincan does not have", ""},
-	{regexp.MustCompile(`(?m)^[^#\n]*\btinc\s+(-\S+\s+(\S+\s+)?)*(edit|exchange|exchange-all|sign|verify|fsck|top|log|pcap)\b`), Breaks, "it calls a command of tinc that tincan does not have yet", "tinc's own command can go on doing that"},
 }
 
 // scripts looks at what would be run.
@@ -95,7 +93,7 @@ func (in *inspection) interfaceAddress(scripts []string) {
 	switch {
 	case up && len(s.Ifconfig) > 0:
 		in.add(Scripts, Note, "", "there is a tinc-up script, so Ifconfig and Route in tinc.conf are not applied", "")
-	case !up && len(s.Ifconfig) == 0 && s.DeviceType != "dummy":
+	case !up && len(s.Ifconfig) == 0 && s.DeviceType != "dummy" && s.Mode == "router":
 		in.add(Scripts, Note, "", "there is no tinc-up script, so the interface gets no address; as with tinc", "write Ifconfig = ADDRESS/LENGTH into tinc.conf if it shall have one")
 	}
 }

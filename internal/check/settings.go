@@ -19,16 +19,10 @@ type effect struct {
 
 // missing is what it means that a variable does nothing here.
 var missing = map[string]effect{
-	"DeviceStandby":       {Note, "tinc-up runs at the start already, not only when another node is there", ""},
-	"DisableBuggyPeers":   {Note, "there is nothing for it to do", ""},
-	"IffOneQueue":         {Note, "today's kernels ignore it", ""},
-	"MACExpire":           {Note, "it matters only with Mode = switch", ""},
-	"PriorityInheritance": {Note, "packets of the VPN do not take over the priority of what is in them", ""},
-	"UPnP":                {Note, "no port is opened in the router", "forward the port by hand if others cannot connect"},
-	"UPnPDiscoverWait":    {Note, "there is no UPnP", ""},
-	"UPnPRefreshPeriod":   {Note, "there is no UPnP", ""},
-	"VDEGroup":            {Note, "there is no VDE", ""},
-	"VDEPort":             {Note, "there is no VDE", ""},
+	"DisableBuggyPeers": {Note, "there is nothing for it to do", ""},
+	"IffOneQueue":       {Note, "today's kernels ignore it", ""},
+	"VDEGroup":          {Note, "there is no VDE", ""},
+	"VDEPort":           {Note, "there is no VDE", ""},
 }
 
 // settings looks at every line that is about this node. broken is what would keep

@@ -9,10 +9,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"tincan/internal/check"
+	"tincan/internal/config"
+	"tincan/internal/fsck"
 )
 
 func (a *app) checkCommand() *cobra.Command {
-	asJSON := false
+	asJSON, fix := false, false
 	c := &cobra.Command{
 		Use:   "check",
 		Short: "Say what tincan would do with a directory of tinc 1.0 or 1.1",
@@ -20,8 +22,8 @@ func (a *app) checkCommand() *cobra.Command {
 tincan would do with each part of them: keys, settings, scripts and the other
 nodes. It changes nothing, and tincd may be running meanwhile.
 
-It cannot see how tincd is started. Of tincd's options -U, -R, -L and -k do not
-exist yet.
+It cannot see how tincd is started. With --fix it first mends what "tinc fsck" can
+mend: modes of keys and scripts, public keys that are missing or do not fit.
 
   ok      works as it did with tinc
   note    is different, or good to know
@@ -33,6 +35,9 @@ exist yet.
 			if err != nil {
 				return err
 			}
+			if fix {
+				a.mend(l)
+			}
 			r, err := check.Directory(l)
 			if err != nil {
 				return err
@@ -42,7 +47,7 @@ exist yet.
 				e.SetIndent("", "  ")
 				err = e.Encode(r)
 			} else {
-				err = writeReport(a.Out, r)
+				err = writeReport(a.Out, r, fix)
 			}
 			if err == nil && r.Breaks > 0 {
 				return failed(1)
@@ -51,10 +56,20 @@ exist yet.
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON, for programs")
+	c.Flags().BoolVar(&fix, "fix", false, "mend what can be mended")
 	return c
 }
 
-func writeReport(w io.Writer, r check.Report) error {
+// mend does what `tinc --force fsck` does.
+func (a *app) mend(l config.Layout) {
+	f := fsck.Checker{
+		Layout: l, Say: func(line string) { a.say("%s", line) }, Fix: func() bool { return true },
+		Command: func(name string) string { return a.self() + " tinc " + name },
+	}
+	f.Run() // what is left is in the report
+}
+
+func writeReport(w io.Writer, r check.Report, fixed bool) error {
 	var b strings.Builder
 	speaks := "nothing"
 	if len(r.Speaks) > 0 {
@@ -81,7 +96,11 @@ func writeReport(w io.Writer, r check.Report) error {
 			}
 		}
 	}
-	fmt.Fprintf(&b, "\n%s. Nothing was changed.\n", verdict(r))
+	fmt.Fprintf(&b, "\n%s.", verdict(r))
+	if !fixed {
+		b.WriteString(" Nothing was changed.")
+	}
+	b.WriteByte('\n')
 	_, err := io.WriteString(w, b.String())
 	return err
 }

@@ -19,22 +19,47 @@ func (a *app) exportCommand() *cobra.Command {
 		Use:   "export",
 		Short: "Print the host file of this node, for another node to import",
 		Args:  between("no arguments", 0, 0),
+		RunE:  func(*cobra.Command, []string) error { return a.exportHosts(all) },
+	}
+	c.Flags().BoolVar(&all, "all", false, "print the host files of all nodes")
+	return c
+}
+
+func (a *app) exportHosts(all bool) error {
+	l, err := a.existing()
+	if err != nil {
+		return err
+	}
+	if all {
+		return config.WriteHosts(a.Out, l)
+	}
+	own, err := config.OwnName(l)
+	if err != nil {
+		return err
+	}
+	return config.WriteHost(a.Out, l, own)
+}
+
+func (a *app) exchangeCommand() *cobra.Command {
+	all, force := false, false
+	c := &cobra.Command{
+		Use:   "exchange",
+		Short: "Export, then import what another node exports",
+		Long: `Prints the host file of this node and then stores those that it reads: with a pipe
+in each direction two nodes make themselves known to each other.`,
+		Args: between("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error {
-			l, err := a.existing()
-			if err != nil {
+			if err := a.exportHosts(all); err != nil {
 				return err
 			}
-			if all {
-				return config.WriteHosts(a.Out, l)
+			if out, ok := a.Out.(io.Closer); ok && !a.Interactive() {
+				out.Close() // the other side waits for the end
 			}
-			own, err := config.OwnName(l)
-			if err != nil {
-				return err
-			}
-			return config.WriteHost(a.Out, l, own)
+			return a.importHosts(nil, force)
 		},
 	}
 	c.Flags().BoolVar(&all, "all", false, "print the host files of all nodes")
+	c.Flags().BoolVar(&force, "force", false, "replace host files that are there already")
 	return c
 }
 

@@ -79,8 +79,8 @@ Every option can also be given in the environment: --net as TINCAN_NET, and so o
 	for group, commands := range map[string][]*cobra.Command{
 		"network": {a.initCommand(), a.inviteCommand(), a.joinCommand(), a.genCommand(), a.bootnodeCommand(), a.tokenCommand()},
 		"run":     {a.upCommand(), a.downCommand(), a.reloadCommand(), a.retryCommand(), a.connectCommand(), a.disconnectCommand(), a.serviceCommand(), a.unitCommand()},
-		"look":    {a.statusCommand(), a.topCommand(), a.dumpCommand(), a.infoCommand(), a.checkCommand()},
-		"change":  {a.getCommand(), a.setCommand(), a.addCommand(), a.delCommand(), a.exportCommand(), a.importCommand(), a.acceptCommand()},
+		"look":    {a.statusCommand(), a.pingCommand(), a.whyCommand(), a.netCheckCommand(), a.topCommand(), a.dumpCommand(), a.infoCommand(), a.logCommand(), a.pcapCommand(), a.checkCommand()},
+		"change":  {a.getCommand(), a.setCommand(), a.addCommand(), a.delCommand(), a.exportCommand(), a.importCommand(), a.exchangeCommand(), a.editCommand(), a.acceptCommand(), a.signCommand(), a.verifyCommand()},
 		"": {a.versionCommand(), a.manCommand(),
 			a.faceCommand("tinc", "Behave like the command tinc of tinc 1.1", tinc.Main),
 			a.faceCommand("tinc-boot", "Behave like tinc-boot", tincBoot),

@@ -68,7 +68,7 @@ func ParseProxy(s string) (Proxy, error) {
 		return Proxy{}, nil
 	case kind == ExecProxy:
 		if rest == "" {
-			return Proxy{}, errors.New("the command behind exec is missing")
+			return Proxy{}, errors.New("write exec COMMAND (Argument expected for proxy type exec)")
 		}
 		return Proxy{Kind: kind, Command: rest}, nil
 	}

@@ -29,6 +29,10 @@ type Settings struct {
 	AutoConnect bool
 	Proxy       Proxy // of outgoing meta connections
 
+	UPnP              string // no, yes, udponly
+	UPnPDiscoverWait  time.Duration
+	UPnPRefreshPeriod time.Duration
+
 	DeviceType    string // tun, tap, dummy, fd, raw_socket, multicast
 	DeviceStandby bool   // the interface is up only while another node can be reached
 	Device        string
@@ -53,6 +57,7 @@ type Settings struct {
 	Subnets             []subnet.Subnet // our own
 	DecrementTTL        bool
 	DirectOnly          bool
+	Relay               bool // others may choose us as a relay
 	ClampMSS            bool
 	StrictSubnets       bool
 	TunnelServer        bool
@@ -133,6 +138,10 @@ func settings(r *Reader, self node.Name, dir string) Settings {
 		AutoConnect: r.Bool("AutoConnect"),
 		Proxy:       r.proxy(),
 
+		UPnP:              r.Word("UPnP"),
+		UPnPDiscoverWait:  r.Duration("UPnPDiscoverWait"),
+		UPnPRefreshPeriod: r.Duration("UPnPRefreshPeriod"),
+
 		DeviceType:    r.Word("DeviceType"),
 		DeviceStandby: r.Bool("DeviceStandby"),
 		Interface:     r.String("Interface"),
@@ -155,6 +164,7 @@ func settings(r *Reader, self node.Name, dir string) Settings {
 		Subnets:          List(r, "Subnet", subnet.ParseLocal),
 		DecrementTTL:     r.Bool("DecrementTTL"),
 		DirectOnly:       r.Bool("DirectOnly"),
+		Relay:            r.Bool("Relay"),
 		ClampMSS:         r.Bool("ClampMSS"),
 		TunnelServer:     r.Bool("TunnelServer"),
 		StrictSubnets:    r.Bool("StrictSubnets"),

@@ -58,9 +58,9 @@ var table = []Variable{
 	{Name: "UDPInfoInterval", Flags: Server | Safe | Reload, Kind: Seconds, Default: "5", Bad: Logged, Since: "- / pre12"},
 	{Name: "UDPRcvBuf", Flags: Server, Kind: Int, Default: "7340032", Bad: Fatal, Since: "1.0.14 / pre1"},
 	{Name: "UDPSndBuf", Flags: Server, Kind: Int, Default: "7340032", Bad: Fatal, Since: "1.0.14 / pre1"},
-	{Name: "UPnP", Flags: Server, Kind: Word, Words: words("no", "yes", "udponly"), Default: "no", Since: "- / pre12", Effect: Later},
-	{Name: "UPnPDiscoverWait", Flags: Server, Kind: Seconds, Default: "5", Bad: Logged, Since: "- / pre12", Effect: Later},
-	{Name: "UPnPRefreshPeriod", Flags: Server, Kind: Seconds, Default: "60", Bad: Logged, Since: "- / pre12", Effect: Later},
+	{Name: "UPnP", Flags: Server, Kind: Word, Words: words("no", "yes", "udponly"), Default: "no", Since: "- / pre12"},
+	{Name: "UPnPDiscoverWait", Flags: Server, Kind: Seconds, Default: "5", Bad: Logged, Since: "- / pre12"},
+	{Name: "UPnPRefreshPeriod", Flags: Server, Kind: Seconds, Default: "60", Bad: Logged, Since: "- / pre12"},
 	{Name: "VDEGroup", Flags: Server, Kind: Text, Since: "1.0.14 / pre1", Effect: Never, Why: "switches of VDE are not supported; see DeviceType"},
 	{Name: "VDEPort", Flags: Server, Kind: Int, Default: "0", Bad: Logged, Since: "1.0.14 / pre1", Effect: Never, Why: "switches of VDE are not supported; see DeviceType"},
 
@@ -89,6 +89,10 @@ var table = []Variable{
 	{Name: "AutoAddress", Flags: Server | Reload, Kind: Bool, Default: "no", Bad: Logged, Since: "tincan"},
 	{Name: "Ifconfig", Flags: Server | Multiple | Reload, Kind: Text, Bad: Fatal, Since: "tincan"},
 	{Name: "Route", Flags: Server | Multiple | Reload, Kind: Text, Bad: Fatal, Since: "tincan"},
+
+	// ------------------------------------------------ ours: which way packets go
+
+	{Name: "Relay", Flags: Server | Reload, Kind: Bool, Default: "yes", Bad: Logged, Since: "tincan"},
 
 	// ------------------------------------------------ ours: what is allowed with nodes of tinc 1.0
 

@@ -3,7 +3,6 @@ package control
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -302,29 +301,12 @@ func (c *Client) Traffic() ([]TrafficInfo, error) {
 // Status asks for the whole picture. From a tinc daemon, which does not know the
 // request, it is composed of what its dumps say.
 func (c *Client) Status() (Status, error) {
-	if err := c.send("18 %d", reqStatus); err != nil {
-		return Status{}, err
-	}
-	w, err := c.reply(reqStatus)
+	var s Status
+	err := c.object(&s, reqStatus)
 	if errors.Is(err, ErrUnsupported) {
 		return c.composeStatus()
 	}
-	if err != nil {
-		return Status{}, err
-	}
-	n, err := number(w, 0)
-	if err != nil || n < 0 || n > maxJSON {
-		return Status{}, errors.New("the daemon sent a malformed status")
-	}
-	text, err := c.blob(n)
-	if err != nil {
-		return Status{}, err
-	}
-	var s Status
-	if err := json.Unmarshal(text, &s); err != nil {
-		return Status{}, fmt.Errorf("the daemon sent a malformed status: %w", err)
-	}
-	return s, nil
+	return s, err
 }
 
 func (c *Client) composeStatus() (s Status, err error) {

@@ -96,10 +96,10 @@ func parseEcho(args []string) (r EchoRequest, err error) {
 }
 
 // echo carries out request 102.
-func (c *client) echo(args []string) (text []byte, ok bool) {
+func (c *client) echo(args []string) ([]byte, error) {
 	e, ok := c.server.backend.(Echoer)
 	if !ok {
-		return nil, false
+		return nil, nil
 	}
 	r, err := parseEcho(args)
 	a := EchoAnswer{Node: r.Node}
@@ -108,8 +108,7 @@ func (c *client) echo(args []string) (text []byte, ok bool) {
 	} else {
 		a = e.Echo(r)
 	}
-	text, err = json.Marshal(a)
-	return text, err == nil
+	return json.Marshal(a)
 }
 
 // Echo measures a way to a node once. An error means that the daemon could not be asked; what
@@ -119,26 +118,9 @@ func (c *Client) Echo(r EchoRequest) (EchoAnswer, error) {
 	if via == "" {
 		via = "-"
 	}
-	if err := c.send("18 %d %s %s %s %d %d", reqEcho, r.Node, r.Way, via, r.Size, max(r.Timeout.Milliseconds(), 1)); err != nil {
-		return EchoAnswer{}, err
-	}
-	w, err := c.reply(reqEcho)
-	if err != nil {
-		return EchoAnswer{}, err
-	}
-	n, err := number(w, 0)
-	if err != nil || n < 0 || n > maxLine {
-		return EchoAnswer{}, errors.New("the daemon sent a malformed answer")
-	}
-	text, err := c.blob(n)
-	if err != nil {
-		return EchoAnswer{}, err
-	}
 	var a EchoAnswer
-	if err := json.Unmarshal(text, &a); err != nil {
-		return EchoAnswer{}, fmt.Errorf("the daemon sent a malformed answer: %w", err)
-	}
-	return a, nil
+	err := c.object(&a, reqEcho, string(r.Node), string(r.Way), via, strconv.Itoa(r.Size), strconv.FormatInt(max(r.Timeout.Milliseconds(), 1), 10))
+	return a, err
 }
 
 // String says how the way went, for people.

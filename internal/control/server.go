@@ -253,16 +253,31 @@ func (c *client) answer(line string, w *bufio.Writer) (stop bool, err error) {
 	case reqAccept:
 		fmt.Fprintf(w, "18 101 %s\n", c.accept(args))
 	case reqEcho:
-		text, ok := c.echo(args)
-		if !ok {
-			fmt.Fprintf(w, "18 -1\n")
-			break
-		}
-		fmt.Fprintf(w, "18 102 %d\n%s", len(text), text)
+		text, err := c.echo(args)
+		return false, object(w, typ, text, err)
+	case reqWhy:
+		text, err := c.why(args)
+		return false, object(w, typ, text, err)
+	case reqNetCheck:
+		text, err := c.netCheck()
+		return false, object(w, typ, text, err)
 	default:
 		fmt.Fprintf(w, "18 -1\n")
 	}
 	return false, nil
+}
+
+// object writes a JSON answer; nil means that the daemon does not know the request.
+func object(w *bufio.Writer, typ int, text []byte, err error) error {
+	switch {
+	case err != nil:
+		return err
+	case text == nil:
+		fmt.Fprintf(w, "18 -1\n")
+	default:
+		fmt.Fprintf(w, "18 %d %d\n%s", typ, len(text), text)
+	}
+	return nil
 }
 
 var errMalformed = errors.New("malformed request")

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"strings"
 	"text/tabwriter"
@@ -72,6 +73,7 @@ type NodeView struct {
 	Path      Path       `json:"path"`
 	Via       node.Name  `json:"via,omitempty"`      // the relay
 	RTT       Millis     `json:"rtt_ms,omitempty"`   // 0: not measured
+	Loss      float64    `json:"loss,omitempty"`     // of probes by UDP, 0 to 1
 	MTU       int        `json:"path_mtu,omitempty"` // bytes of IP packet; 0: not known
 	Subnets   []string   `json:"subnets"`
 	Rx        PacketView `json:"rx"`
@@ -189,6 +191,9 @@ func view(n *NodeInfo) NodeView {
 		v.Protocol = fmt.Sprintf("17.%d", n.Options.Minor())
 	}
 	v.Path, v.Via = path(n)
+	if v.Path == PathUDP || v.Path == PathRelayed {
+		v.Loss = math.Round(n.Loss*1000) / 1000
+	}
 	if v.Path == PathUDP {
 		v.MTU = n.MTU - frameHeader
 		if n.RTT > 0 {

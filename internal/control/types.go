@@ -102,6 +102,7 @@ type NodeInfo struct {
 	MTU, MinMTU, MaxMTU    int           // bytes of Ethernet frame
 	Changed                time.Time     // last change of reachability; zero: never
 	RTT                    time.Duration // negative: not measured
+	Loss                   float64       // of probes by UDP, 0 to 1; not in tinc's lines
 	Counters
 }
 

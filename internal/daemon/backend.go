@@ -56,6 +56,7 @@ func describe(n mesh.NodeInfo) control.NodeInfo {
 		NextHop: n.NextHop, Via: n.Via, Distance: n.Distance,
 		MTU: n.MTU, MinMTU: n.MinMTU, MaxMTU: n.MaxMTU, Changed: n.Since, RTT: -1,
 		Cipher: n.Suite.Cipher, Digest: n.Suite.Digest, MACLen: n.Suite.MACLen, Compression: n.Suite.Compression,
+		Loss: n.Loss,
 	}
 	if n.RTT > 0 {
 		c.RTT = n.RTT

@@ -27,6 +27,7 @@ import (
 	"tincan/internal/mesh"
 	"tincan/internal/metaconn"
 	"tincan/internal/node"
+	"tincan/internal/portmap"
 	"tincan/internal/process"
 	"tincan/internal/script"
 	"tincan/internal/udp"
@@ -94,8 +95,9 @@ type Daemon struct {
 	state    atomic.Pointer[process.State] // nil: as it was started
 	null     *os.File                      // standard input of scripts; nil: they find it themselves
 	disk     *disk
-	spread   *spread  // of host files
-	standby  *standby // nil: the interface is always up
+	spread   *spread         // of host files
+	ports    *portmap.Client // nil: no port of the router is asked for
+	standby  *standby        // nil: the interface is always up
 
 	events  chan mesh.Event
 	reports chan mesh.Event
@@ -246,6 +248,7 @@ func (d *Daemon) open() error {
 	d.invite.Store(d.invitations(s))
 	d.face = newFace(d.dev.Name(), d.log, d.underlay)
 	d.spread = d.newSpread()
+	d.ports = d.newPorts()
 	if s.DeviceStandby {
 		d.standby = newStandby()
 	}
@@ -315,6 +318,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 	defer inBackground(d.mendClashes)()
 	defer inBackground(d.watchClocks)()
 	defer inBackground(d.watchNetwork)()
+	defer inBackground(d.mapPorts)()
 	var accepting sync.WaitGroup
 	for _, l := range d.tcp {
 		accepting.Go(func() {

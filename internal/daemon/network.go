@@ -5,13 +5,51 @@ import (
 
 	"tincan/internal/mesh"
 	"tincan/internal/netwatch"
+	"tincan/internal/portmap"
 )
 
-// watchNetwork tells the brain when this machine has moved to another network.
+// watchNetwork tells the brain when this machine has moved to another network. The router
+// is another one there, too.
 func (d *Daemon) watchNetwork(ctx context.Context) {
 	netwatch.Run(ctx, netwatch.Config{
-		Ignore:  func(name string) bool { return name == d.face.name },
-		Changed: func(reason string) { d.event(mesh.NetworkChanged{Reason: reason}) },
-		Failed:  func(err error) { d.log.failed(1, mesh.Warning, err) },
+		Ignore: func(name string) bool { return name == d.face.name },
+		Changed: func(reason string) {
+			d.event(mesh.NetworkChanged{Reason: reason})
+			if d.ports != nil {
+				d.ports.Kick()
+			}
+		},
+		Failed: func(err error) { d.log.failed(1, mesh.Warning, err) },
 	})
+}
+
+// newPorts returns what has the router let others in, nil if that is not wanted.
+func (d *Daemon) newPorts() *portmap.Client {
+	s := d.network().Settings
+	if s.UPnP == "no" || len(d.tcp) == 0 {
+		return nil
+	}
+	own := d.tcpAddr().Port()
+	return portmap.New(portmap.Config{
+		Port: own, UDPOnly: s.UPnP == "udponly",
+		Wait: s.UPnPDiscoverWait, Refresh: s.UPnPRefreshPeriod,
+		Name: "tincan " + string(d.network().Name),
+		Changed: func(list []portmap.Mapping) {
+			var port uint16
+			for _, m := range list {
+				if m.Protocol == portmap.TCP && m.External.Addr().Is4() && m.External.Port() != own {
+					port = m.External.Port()
+				}
+			}
+			d.event(mesh.PortMapped{Port: port})
+		},
+		Log: func(level int, format string, args ...any) { d.log.printf(level, mesh.Info, format, args...) },
+	})
+}
+
+// mapPorts asks the router to let others in, if that is wanted.
+func (d *Daemon) mapPorts(ctx context.Context) {
+	if d.ports != nil {
+		d.ports.Run(ctx)
+	}
 }

@@ -72,6 +72,9 @@ func needRestart(old, new config.Settings) (names []string) {
 	}{
 		{"AddressFamily", old.AddressFamily, new.AddressFamily},
 		{"Port", old.Port, new.Port},
+		{"UPnP", old.UPnP, new.UPnP},
+		{"UPnPDiscoverWait", old.UPnPDiscoverWait, new.UPnPDiscoverWait},
+		{"UPnPRefreshPeriod", old.UPnPRefreshPeriod, new.UPnPRefreshPeriod},
 		{"BindToAddress", old.BindToAddress, new.BindToAddress},
 		{"ListenAddress", old.ListenAddress, new.ListenAddress},
 		{"BindToInterface", old.BindToInterface, new.BindToInterface},

@@ -131,6 +131,9 @@ func (p *Plane) FrameFromMeta(hop node.Name, frame []byte) {
 	c.byTCP = !s.tcpOnly()
 	p.cameIndirectly(from, from, true, c.now)
 	c.fromFrame(from, frame)
+	if len(frame) > ethernetLen && frame[ethernetLen-2]|frame[ethernetLen-1] != 0 { // no probe
+		p.cameIndirectly(from, from, true, c.now)
+	}
 }
 
 // Tunnelled takes a record that came inside a REQ_KEY request.
@@ -179,10 +182,7 @@ func (p *Plane) known(name node.Name) (*peer, *state) {
 // undecodable counts and reports a record of from that could not be opened.
 func (p *Plane) undecodable(from *peer, now time.Duration, why Reason) {
 	p.drop(why)
-	count := int(from.bad.Add(1))
-	p.event(&from.undecodable, now, newsEvery, func() mesh.Event {
-		return mesh.Undecodable{Node: from.name, Count: count}
-	})
+	p.unopened(from, now, int(from.bad.Add(1)))
 }
 
 // cameIndirectly reports a good record for us that hop handed on. hop is nil

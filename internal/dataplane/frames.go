@@ -8,6 +8,7 @@ import (
 	"tincan/internal/mesh"
 	"tincan/internal/packet"
 	"tincan/internal/route"
+	"tincan/internal/wire"
 )
 
 // fromEthernet sends the frame or super-frame f that the device gave.
@@ -28,10 +29,15 @@ func (t *transmitter) fromEthernet(f []byte, off device.Offload) {
 		t.p.drop(Malformed)
 		return
 	}
+	if l2 := l2Len(f); t.fastFrame(f, l2, len(f)) {
+		t.wrap(0, len(f)-l2)
+		t.sealAll()
+		return
+	}
 	t.slow.fromDevice(f)
 }
 
-// superFrame sends a super-packet in a frame, segment by segment.
+// superFrame sends a super-packet in a frame.
 func (t *transmitter) superFrame(f []byte, off device.Offload) {
 	l2 := l2Len(f)
 	if l2 >= len(f) || off.NeedsCsum && int(off.CsumStart) < l2 {
@@ -44,12 +50,59 @@ func (t *transmitter) superFrame(f []byte, off device.Offload) {
 		t.p.drop(Malformed)
 		return
 	}
-	var header [maxL2]byte
-	copy(header[:l2], f)
+	if t.fastFrame(f, l2, min(len(f), l2+hdrLen+int(off.GSOSize))) {
+		t.cutting = true
+		t.sealAll()
+		return
+	}
+	copy(t.l2hdr[:], f[:l2])
 	for from, to, ok := t.cut.Next(); ok; from, to, ok = t.cut.Next() {
-		copy(f[from:], header[:l2]) // the place of what is sent already
+		copy(f[from:], t.l2hdr[:l2]) // the place of what is sent already
 		t.slow.fromDevice(f[from : l2+to])
 	}
+}
+
+// fastFrame is fast for the frame f, which begins with an Ethernet header of l2 bytes, and of which the
+// largest segment has size bytes.
+func (t *transmitter) fastFrame(f []byte, l2, size int) bool {
+	if t.p.cfg.Mode != route.ByMAC || f[0]&1 != 0 || l2 >= len(f) || t.p.tap.Load() != nil {
+		return false
+	}
+	ip, least := f[l2:], maxData
+	if typ, ok := packet.EtherTypeOf(ip); ok && typ == binary.BigEndian.Uint16(f[l2-2:]) {
+		if carriesMSS(ip) {
+			return false
+		}
+		least = 0 // what is too large is answered or cut on the slow road
+	} else {
+		ip = nil
+	}
+	mac, r := [6]byte(f), t.p.routes.Load()
+	if r != t.toMAC.routes || mac != t.toMAC.mac {
+		e, ok := r.table.LookupMAC(mac)
+		if !ok || !e.Reachable || e.Owner == t.p.self || e.Owner == t.p.everyone {
+			e.Owner = nil
+		}
+		t.toMAC.routes, t.toMAC.mac, t.toMAC.owner = r, mac, e.Owner
+	}
+	if !t.towards(t.toMAC.owner, ip, size, size, least) {
+		return false
+	}
+	t.l2 = copy(t.l2hdr[:l2], f)
+	return true
+}
+
+// wrapFrame is wrap for a frame: the packet, which lies behind the Ethernet header that came
+// with it, gets that header again.
+func (t *transmitter) wrapFrame(from, to int) {
+	start := inHead + from
+	copy(t.in[start:], t.l2hdr[:t.l2])
+	if t.legacy != nil {
+		t.plain = t.in[start : inHead+t.l2+to]
+		return
+	}
+	t.plain = t.in[start-1 : inHead+t.l2+to]
+	t.plain[0] = wire.TypeFrame
 }
 
 // maxL2 is the longest Ethernet header that we look behind: one with two VLAN tags.
@@ -83,8 +136,80 @@ func (c *courier) bridge(from *peer, frame []byte) {
 		return
 	}
 	from.counters.in(1, len(frame))
+	c.carry(from, frame)
+}
+
+// carry routes a frame that came from a node, which is not changed.
+func (c *courier) carry(from *peer, frame []byte) {
 	c.frame = append(c.frame[:0], frame...)
 	c.route(from)
+}
+
+// deliverFrame is deliver for the frame of n bytes that was opened at buf[at:].
+func (r *receiver) deliverFrame(at, n int) {
+	f := r.buf[at : at+n]
+	if n <= ethernetLen || binary.BigEndian.Uint16(f[ethernetLen-2:]) == 0 { // a probe that has lost its way
+		r.restore(at)
+		r.p.drop(UnexpectedType)
+		return
+	}
+	r.count(n)
+	ours := r.frameForUs(f)
+	if r.join.Count() > 0 {
+		if ours && [ethernetLen]byte(f) == r.l2hdr {
+			if _, ok := r.join.Add(f[r.l2:]); ok {
+				r.restore(at)
+				return
+			}
+		}
+		r.displace(at, n)
+		f = r.buf[inBase : inBase+n]
+	}
+	ip := f[ethernetLen:]
+	switch {
+	case !ours:
+		r.slow.carry(r.from, f)
+	case r.mayJoinFrame(f) && r.join.Start(ip):
+		r.l2hdr = [ethernetLen]byte(f)
+		r.l2, r.hdrLen = ethernetLen, ethernetLen+headersOf(ip)
+	default:
+		r.output(n, 1, device.Offload{})
+	}
+}
+
+// mayJoinFrame tells whether the device takes super-packets of what the frame carries. Packets
+// with a VLAN tag stay alone.
+func (r *receiver) mayJoinFrame(f []byte) bool {
+	ip := f[ethernetLen:]
+	typ, ok := packet.EtherTypeOf(ip)
+	if !ok || typ != binary.BigEndian.Uint16(f[ethernetLen-2:]) {
+		return false
+	}
+	_, ok = packet.Len(ip)
+	return ok && r.mayJoin(ip)
+}
+
+// noMAC is an address that cannot be a host's.
+var noMAC = [6]byte{0xff}
+
+// frameForUs is forUs for a frame.
+func (r *receiver) frameForUs(f []byte) bool {
+	if f[0]&1 != 0 || r.p.cfg.Mode != route.ByMAC || !r.p.cfg.Ethernet || r.p.tap.Load() != nil {
+		return false
+	}
+	if l2 := l2Len(f); l2 < len(f) && f[l2]>>4 >= 4 && carriesMSS(f[l2:]) {
+		return false
+	}
+	if r.options.Forwarding == route.Kernel {
+		return true
+	}
+	if mac := [6]byte(f); mac != r.mineMAC {
+		if e, ok := r.routes.table.LookupMAC(mac); !ok || e.Owner != r.p.self {
+			return false
+		}
+		r.mineMAC = mac
+	}
+	return true
 }
 
 // forDevice is what of a frame the device takes.

@@ -350,3 +350,171 @@ func TestPriorityIsInherited(t *testing.T) {
 		}
 	}
 }
+
+// Frames of several hosts, connections and sizes, which arrive in one receive: those that
+// continue each other are joined, and all come out as they went in.
+func TestFramesAreJoined(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		payload []int
+		hosts   int
+		flows   uint16
+		v6      bool
+		most    int // writes to the device
+	}{
+		{"one connection", []int{1300}, 1, 1, false, 1},
+		{"one connection over IPv6", []int{1300}, 1, 1, true, 1},
+		{"tiny payloads", []int{1}, 1, 1, false, 1},
+		{"less than a header", []int{13}, 1, 1, false, 1},
+		{"sizes that change", []int{5, 1300, 14, 700}, 1, 1, false, 40},
+		{"two connections", []int{100}, 1, 2, false, 40},
+		{"two hosts with one connection", []int{9}, 2, 1, false, 40},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a, b := bridgedPair(t, route.ByMAC)
+			var runs []udp.Run
+			var want [][]byte
+			seq := make(map[uint16]uint32)
+			for i := range 40 {
+				port := uint16(i) % c.flows
+				n := c.payload[i%len(c.payload)]
+				p := ip{v6: c.v6, payload: n, port: port, seq: 1000 + seq[port], id: uint16(i), frag: 0x4000}.build()
+				seq[port] += uint32(n)
+				typ, _ := packet.EtherTypeOf(p)
+				src := macA
+				src[4] = byte(i % c.hosts)
+				f := etherFrame(macB, src, typ, p)
+				want = append(want, f)
+				runs = append(runs, a.out(f, device.Offload{})...)
+			}
+			b.in(addrA, runs...)
+			w := b.dev.take()
+			if len(w) > c.most {
+				t.Errorf("%d writes, want at most %d", len(w), c.most)
+			}
+			var got [][]byte
+			for _, x := range w {
+				header := bytes.Clone(x.pkt[:ethernetLen])
+				for _, p := range packetsIn(t, []written{x}, header) {
+					got = append(got, slices.Concat(header, p))
+				}
+			}
+			if len(got) != len(want) {
+				t.Fatalf("%d frames came out of %d", len(got), len(want))
+			}
+			for i := range want {
+				if !bytes.Equal(got[i], want[i]) {
+					t.Fatalf("frame %d:\n%x\nwant\n%x", i, got[i], want[i])
+				}
+			}
+		})
+	}
+	a, b := bridgedPair(t, route.ByMAC)
+	b.in(addrA, a.out(etherFrame([6]byte{}, macA, 0x88b5, []byte("nobody's")), device.Offload{})...)
+	if n := b.unrouted[route.Delivered].Load(); n != 0 || len(b.dev.take()) != 1 { // unknown: everybody's
+		t.Error("a frame for 00:00:00:00:00:00 was taken for ours")
+	}
+}
+
+// BenchmarkFrames carries frames as BenchmarkDeviceToDevice carries packets.
+func BenchmarkFrames(bench *testing.B) {
+	for _, c := range []struct {
+		name string
+		ip
+		size int
+	}{
+		{"TCP super-packet of 60 KiB", ip{payload: 60 * 1024, frag: 0x4000, opts: timestamps}, 1373},
+		{"UDP of 1300 bytes", ip{payload: 1300, udp: true}, 0},
+	} {
+		bench.Run(c.name, func(bench *testing.B) {
+			t, to := framesBench(bench)
+			p, off := c.build(), device.Offload{}
+			if c.size > 0 {
+				p, off = super(p, c.size)
+			}
+			f, off := inFrame(etherFrame(macB, macA, packet.TypeIPv4, nil), p, off)
+			t.now = t.p.now()
+			bench.SetBytes(int64(len(f)))
+			bench.ReportAllocs()
+			n := 0
+			for bench.Loop() {
+				copy(t.in[inHead:], f)
+				t.packet(len(f), off)
+				t.out.flush()
+				n++
+			}
+			if got := to.SelfCounters(); got.OutPackets < uint64(n) || len(to.Stats()) > 0 {
+				bench.Fatalf("%d frames delivered of %d; drops %v", got.OutPackets, n, to.Stats())
+			}
+		})
+	}
+}
+
+func framesBench(t testing.TB) (*transmitter, *Plane) {
+	ta, tb := tunnels(t, "a", "b")
+	toB := &shortcut{wireSocket: wireSocket{local: addrA}}
+	event := func(mesh.Event) bool { return true }
+	from := New(Config{Self: "a", Mode: route.ByMAC, Ethernet: true, Device: &sink{}, Sockets: []udp.Socket{toB}, Event: event})
+	to := New(Config{Self: "b", Mode: route.ByMAC, Ethernet: true, Device: &sink{}, Sockets: []udp.Socket{&wireSocket{local: addrB}}, Event: event})
+	from.PublishPeers([]mesh.PeerState{near("b", addrB, ta)})
+	to.PublishPeers([]mesh.PeerState{near("a", addrA, tb)})
+	from.PublishRoutes(bridgedPlan("b"))
+	to.PublishRoutes(bridgedPlan("a"))
+	toB.to = newReceiver(to, 0)
+	return newTransmitter(from), to
+}
+
+// Whatever frames the device and members of the network give, nothing panics, and what a
+// member seals comes out unchanged or not at all.
+func FuzzFrames(f *testing.F) {
+	p := ip{payload: 30}.build()
+	seed := etherFrame(macB, macA, packet.TypeIPv4, p)
+	f.Add(byte(0), uint16(len(seed)), uint16(34), uint16(54), slices.Concat(seed, seed))
+	f.Add(byte(33), uint16(100), uint16(34), uint16(54), etherFrame(macB, macA, packet.TypeIPv4, ip{payload: 3000}.build()))
+	f.Add(byte(34), uint16(100), uint16(58), uint16(78), etherFrame(macB, macA, packet.TypeVLAN, append([]byte{0, 5, 0x86, 0xdd}, ip{v6: true, payload: 3000}.build()...)))
+	f.Add(byte(35), uint16(60), uint16(34), uint16(42), etherFrame(macAll, macA, packet.TypeARP, make([]byte, 46)))
+	f.Add(byte(4), uint16(14), uint16(0), uint16(0), seed)
+	f.Add(byte(48), uint16(0), uint16(0), uint16(0), seed)
+	a, b := bridgedPair(f, route.ByMAC)
+	tun, _ := pair(f)
+	tun.plugged(route.ByAddress, macA)
+	tun.PublishRoutes(plan())
+	f.Fuzz(func(t *testing.T, op byte, size, csumStart, hdrLen uint16, data []byte) {
+		if len(data) > device.MaxPacket || len(data) == 0 {
+			return
+		}
+		off := device.Offload{GSO: device.GSOType(op % 4), HdrLen: hdrLen, GSOSize: size}
+		off.NeedsCsum, off.CsumStart, off.CsumOffset = op&16 == 0 || off.GSO != 0, csumStart, map[bool]uint16{true: 6, false: 16}[off.GSO == device.GSOUDP]
+		switch {
+		case op&32 != 0: // from our own device
+			if off.GSO == device.GSONone || int(size) > 0 && int(hdrLen) <= len(data) && int(csumStart)+18 <= len(data) {
+				b.in(addrA, a.out(data, off)...)
+				tun.out(data, off)
+			}
+		default: // sealed by a member
+			_, toB := a.known("b")
+			var runs []udp.Run
+			var sent [][]byte
+			for rest := data; len(rest) > 0; {
+				n := min(max(1, int(size)), len(rest), 1500)
+				runs = append(runs, a.record(toB, wire.TypeFrame, rest[:n]))
+				sent = append(sent, rest[:n])
+				rest = rest[n:]
+			}
+			b.in(addrA, runs...)
+			for _, w := range b.dev.take() {
+				if w.off.GSO == device.GSONone && !slices.ContainsFunc(sent, func(f []byte) bool { return bytes.Equal(f, w.pkt) }) && w.pkt[12] != 8 && w.pkt[12] != 0x86 && w.pkt[12] != 0x81 {
+					t.Fatalf("nobody sent %x", w.pkt)
+				}
+			}
+		}
+		for _, s := range []*station{a, b, tun} {
+			s.dev.take()
+			s.sock.take()
+			s.heard()
+			for _, m := range s.metas {
+				*m = wireMeta{}
+			}
+		}
+	})
+}

@@ -34,13 +34,16 @@ type receiver struct {
 	out     outbox // what is passed on otherwise than it came, and answers
 	relays  []runs // by socket: what is passed on as it came
 
-	// The super-packet in the making lies at buf[inBase:]; join says how long it is.
+	// The super-packet in the making lies at buf[inBase:], behind the l2 bytes of its Ethernet
+	// header if frames are carried; join says how long it is.
 	// The next datagram is opened so that its payload would follow: its headers, and
 	// what stands before them, hide the bytes of the super-packet that are in saved.
 	buf     []byte
 	join    packet.Joiner
 	joins   joins
-	hdrLen  int // headers of the packets of that flow
+	hdrLen  int // headers of the packets of that flow, l2 included
+	l2      int
+	l2hdr   [ethernetLen]byte // the Ethernet header of that flow
 	saved   [before + maxHeaders]byte
 	swap    [maxHeaders]byte
 	batched batched
@@ -53,6 +56,7 @@ type receiver struct {
 	strayAt netip.AddrPort
 	mine    bool // where the last destination leads, see forUs
 	mineTo  netip.Addr
+	mineMAC [6]byte // the same for frames
 }
 
 // joins says what the device takes as super-packets.
@@ -103,7 +107,7 @@ func (r *receiver) batch(batch []udp.Arrival) {
 	r.options = r.p.options.Load()
 	r.dir = r.p.dir.Load()
 	r.routes = r.p.routes.Load()
-	r.from, r.state, r.hop, r.hopAt, r.mineTo = nil, nil, nil, netip.AddrPort{}, netip.Addr{}
+	r.from, r.state, r.hop, r.hopAt, r.mineTo, r.mineMAC = nil, nil, nil, netip.AddrPort{}, netip.Addr{}, noMAC
 	for _, a := range batch {
 		r.arrival(a)
 	}
@@ -199,7 +203,9 @@ func (r *receiver) datagram(addr netip.AddrPort, d []byte, direct bool) {
 		}
 		r.p.cameIndirectly(r.from, hop, false, r.now)
 	case addr == r.state.Addr:
-		r.p.heardFrom(r.from)
+		if !isQuestion(plain[at-1:]) {
+			r.p.heardFrom(r.from)
+		}
 	default:
 		from, sock := r.from, r.sock
 		r.p.event(&from.heard, r.now, heardEvery, func() mesh.Event {
@@ -215,6 +221,12 @@ func (r *receiver) datagram(addr netip.AddrPort, d []byte, direct bool) {
 			return
 		}
 		r.deliver(at, len(body))
+	case wire.TypeFrame:
+		if !r.p.bridging {
+			r.unusual(at, plain)
+			return
+		}
+		r.deliverFrame(at, len(body))
 	case wire.TypeProbe:
 		data := append([]byte(nil), body...)
 		r.restore(at)
@@ -232,10 +244,15 @@ func (r *receiver) datagram(addr netip.AddrPort, d []byte, direct bool) {
 		}
 		r.p.echoIn(r.from, hop, e)
 	default:
-		r.slow.side = append(r.slow.side[:0], plain[at-1:]...)
-		r.restore(at)
-		r.slow.unusual(r.from, r.slow.side[0], r.slow.side[1:])
+		r.unusual(at, plain)
 	}
+}
+
+// unusual takes a record that was opened at buf[at-1:] and is for the slow road.
+func (r *receiver) unusual(at int, plain []byte) {
+	r.slow.side = append(r.slow.side[:0], plain[at-1:]...)
+	r.restore(at)
+	r.slow.unusual(r.from, r.slow.side[0], r.slow.side[1:])
 }
 
 // place is where the next packet goes in buf. What it and the bytes before it will hide of
@@ -244,7 +261,7 @@ func (r *receiver) place() (at int) {
 	if r.join.Count() == 0 {
 		return inBase
 	}
-	at = inBase + r.join.Len() - r.hdrLen
+	at = inBase + r.l2 + r.join.Len() - r.hdrLen
 	copy(r.saved[:before+r.hdrLen], r.buf[at-before:])
 	return at
 }
@@ -298,22 +315,25 @@ func (r *receiver) finish() {
 	if count == 0 {
 		return
 	}
-	s, ok := r.join.Finish(r.buf[inBase : inBase+n])
+	p := r.buf[inBase+r.l2 : inBase+r.l2+n]
+	s, ok := r.join.Finish(p)
 	if !ok {
-		r.output(n, 1, device.Offload{})
+		r.output(r.l2+n, 1, device.Offload{})
 		return
 	}
 	off := device.Offload{
 		GSO: device.GSOUDP, NeedsCsum: true,
 		HdrLen: s.HdrLen, GSOSize: s.Size, CsumStart: s.CsumStart, CsumOffset: s.CsumOffset,
 	}
+	off.HdrLen += uint16(r.l2)
+	off.CsumStart += uint16(r.l2)
 	if s.Proto == packet.ProtoTCP {
 		off.GSO = device.GSOTCPv4
-		if r.buf[inBase]>>4 == 6 {
+		if p[0]>>4 == 6 {
 			off.GSO = device.GSOTCPv6
 		}
 	}
-	r.output(n, count, off)
+	r.output(r.l2+n, count, off)
 }
 
 // output writes the packet of n bytes at inBase, made of count packets, to the device.
@@ -321,7 +341,7 @@ func (r *receiver) output(n, count int, off device.Offload) {
 	r.batched.outPackets += count
 	r.batched.outputBytes += n
 	start := inBase
-	if r.p.cfg.Ethernet {
+	if r.p.cfg.Ethernet && !r.p.bridging {
 		start = r.addHeader(&off)
 	}
 	r.p.write(r.buf[:inBase+n], start, off)

@@ -9,6 +9,7 @@ import (
 	"tincan/internal/legacy"
 	"tincan/internal/mesh"
 	"tincan/internal/packet"
+	"tincan/internal/wire"
 )
 
 // Nodes of tinc 1.0 have no sessions from end to end. A frame for one of them is
@@ -219,6 +220,9 @@ func (r *receiver) openLegacy(from *peer, s *state, addr netip.AddrPort, d []byt
 	}
 	at := r.place()
 	start := at - ethernetLen
+	if r.p.bridging {
+		start = at
+	}
 	out, err := s.Legacy.Open(r.buf[:start], d)
 	if err != nil {
 		r.restore(at)
@@ -228,7 +232,9 @@ func (r *receiver) openLegacy(from *peer, s *state, addr netip.AddrPort, d []byt
 		from.bad.Store(0)
 	}
 	if addr == s.Addr {
-		r.p.heardFrom(from)
+		if frame := out[start:]; len(frame) <= ethernetLen || binary.BigEndian.Uint16(frame[ethernetLen-2:]) != 0 || frame[0] != wire.ProbeRequest {
+			r.p.heardFrom(from)
+		}
 	} else {
 		sock := r.sock
 		r.p.event(&from.heard, r.now, heardEvery, func() mesh.Event {
@@ -244,9 +250,8 @@ func (r *receiver) openLegacy(from *peer, s *state, addr netip.AddrPort, d []byt
 	}
 	typ := binary.BigEndian.Uint16(frame[ethernetLen-2:])
 	if typ != 0 && r.p.bridging {
-		r.slow.side = append(r.slow.side[:0], frame...)
-		r.restore(at)
-		r.slow.fromFrame(from, r.slow.side)
+		r.from, r.state = from, s
+		r.deliverFrame(at, len(frame))
 		return nil
 	}
 	if want, ok := packet.EtherTypeOf(frame[ethernetLen:]); typ != 0 && ok && want == typ {

@@ -27,6 +27,13 @@ type transmitter struct {
 
 	ethernet bool // the device gives frames
 	learner  learner
+	l2       int         // length of the Ethernet header when frames are sealed, else 0
+	l2hdr    [maxL2]byte // that header
+	toMAC    struct {    // the last owner of a MAC address
+		routes *routes
+		mac    [6]byte
+		owner  *peer
+	}
 
 	cached struct { // the last route
 		routes *routes
@@ -180,7 +187,18 @@ func (t *transmitter) fast(p []byte, size int) bool {
 		}
 		t.cached.routes, t.cached.dst, t.cached.owner = r, dst, owner
 	}
-	to := t.cached.owner
+	least := leastMTU4
+	if p[0]>>4 == 6 {
+		least = leastMTU6
+	}
+	t.l2 = 0
+	return t.towards(t.cached.owner, p, size, size+ethernetLen, least)
+}
+
+// towards is the rest of fast once the owner of the destination is known. p is the IP packet, nil if
+// it is another; the data of the largest record has size bytes, in a frame of frame bytes,
+// which passes if it is not above least.
+func (t *transmitter) towards(to *peer, p []byte, size, frame, least int) bool {
 	if to == nil {
 		return false
 	}
@@ -203,10 +221,6 @@ func (t *transmitter) fast(p []byte, size int) bool {
 	if !s.open() {
 		return false
 	}
-	frame, least := size+ethernetLen, leastMTU4
-	if p[0]>>4 == 6 {
-		least = leastMTU6
-	}
 	v := s
 	switch {
 	case s.relay != nil:
@@ -221,6 +235,7 @@ func (t *transmitter) fast(p []byte, size int) bool {
 	if frame > max(v.MTU, least) || s.Adjacent && s.relay == nil && frame > s.MinMTU {
 		return false
 	}
+	var ok bool
 	if t.legacy = s.Legacy; t.legacy != nil {
 		t.way, ok = t.p.legacyPath(to, s, frame, o.TCPOnly)
 		t.to = to
@@ -278,6 +293,10 @@ func carriesMSS(p []byte) bool {
 // wrap makes t.plain the packet t.in[inHead+from:inHead+to]. It writes over what lies in
 // front: the tail of the one before, which is sealed.
 func (t *transmitter) wrap(from, to int) {
+	if t.l2 > 0 {
+		t.wrapFrame(from, to)
+		return
+	}
 	if t.legacy != nil {
 		t.plain = t.in[inHead+from-ethernetLen : inHead+to]
 		ethernetHeader(t.plain)

@@ -123,7 +123,7 @@ func (p *Plane) PublishPeers(states []mesh.PeerState) {
 	p.publish.Lock()
 	defer p.publish.Unlock()
 
-	var opened []*peer
+	var opened, keyed []*peer
 	members, addresses, gone := false, false, false
 	for _, s := range states {
 		if s.Node == p.cfg.Self || s.Node == "" {
@@ -154,12 +154,18 @@ func (p *Plane) PublishPeers(states []mesh.PeerState) {
 		if now.open() && !old.open() {
 			opened = append(opened, pr)
 		}
+		if now.Tunnel != nil && (old == nil || old.Tunnel != now.Tunnel) {
+			keyed = append(keyed, pr)
+		}
 	}
 	if gone {
 		p.sweep()
 	}
 	if members || addresses {
 		p.rebuildDirectory(members)
+	}
+	for _, pr := range keyed {
+		p.openEarly(pr)
 	}
 	for _, pr := range opened {
 		p.release(pr)

@@ -131,6 +131,7 @@ type Plane struct {
 	device   sync.Mutex // held while the device is written
 	couriers sync.Pool
 	held     waitingRoom
+	early    earlyRecords
 	drops    [reasonCount]atomic.Uint64
 	unrouted [route.Reasons]atomic.Uint64
 	relayed  pairPacer

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tincan/internal/mesh"
+	"tincan/internal/wire"
 )
 
 // Who gets datagrams from us and says nothing may be gone. For each peer to which datagrams
@@ -49,6 +50,12 @@ func (p *Plane) sentTo(to *peer, now time.Duration, frame int) {
 		default:
 		}
 	}
+}
+
+// isQuestion tells whether plain, type and data of a record, is a probe that asks. Who asks may not
+// hear us; all else may be an answer.
+func isQuestion(plain []byte) bool {
+	return plain[0] == wire.TypeProbe && len(plain) > 1 && plain[1] == wire.ProbeRequest
 }
 
 // heardFrom notes that an authentic datagram came directly from a peer.

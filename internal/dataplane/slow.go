@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"encoding/binary"
+	"errors"
 	"time"
 
 	"tincan/internal/b64"
@@ -11,6 +12,7 @@ import (
 	"tincan/internal/node"
 	"tincan/internal/packet"
 	"tincan/internal/route"
+	"tincan/internal/sptps"
 	"tincan/internal/udp"
 	"tincan/internal/wire"
 )
@@ -23,6 +25,7 @@ type courier struct {
 	out     *outbox // where datagrams go; nil: they are sent at once
 	now     time.Duration
 	src     *peer  // where the packet on the slow road came from
+	again   bool   // what came too early is being opened once more
 	byTCP   bool   // it came as PACKET, which is how legacy nodes pass it on
 	frame   []byte // the packet on the slow road, with an Ethernet header
 	side    []byte // a copy with the room that the device needs in front of a packet
@@ -37,7 +40,7 @@ func newCourier(p *Plane) *courier { return &courier{p: p} }
 // courier borrows a courier; it goes back with p.couriers.Put.
 func (p *Plane) courier() *courier {
 	c := p.couriers.Get().(*courier)
-	c.now, c.src, c.byTCP = p.now(), p.self, false
+	c.now, c.src, c.byTCP, c.again = p.now(), p.self, false, false
 	return c
 }
 
@@ -300,11 +303,15 @@ func (c *courier) fromRecord(from, hop *peer, record []byte) {
 		c.p.drop(OverLong)
 		return
 	case s.Tunnel == nil:
-		c.p.undecodable(from, c.now, NoSession)
+		c.tooEarly(from, hop, record, NoSession)
 		return
 	}
 	plain, err := s.Tunnel.Open(c.plain[:0], record)
-	if err != nil {
+	switch {
+	case errors.Is(err, sptps.ErrOpen): // a new session may be on its way
+		c.tooEarly(from, hop, record, Undecodable)
+		return
+	case err != nil:
 		c.p.undecodable(from, c.now, Undecodable)
 		return
 	}

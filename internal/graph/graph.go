@@ -22,6 +22,14 @@ type Edge struct {
 	Options  wire.Options
 	Addr     wire.Address // of To as seen by From, with its UDP port
 	Local    wire.Address // of From on that connection
+	// Nonce of the request that told of the edge. Two edges that differ in nothing else are the same.
+	Nonce uint32
+}
+
+// Same tells whether e and o say the same, whoever told of them.
+func (e Edge) Same(o Edge) bool {
+	e.Nonce = o.Nonce
+	return e == o
 }
 
 // Graph is the set of known edges as one node sees them. It is not safe for
@@ -81,7 +89,7 @@ func (g *Graph) Set(e Edge) (changed bool) {
 		return false
 	}
 	if a := g.arc(e.From, e.To); a != nil {
-		if *a.edge == e {
+		if a.edge.Same(e) {
 			return false
 		}
 		if a.edge.Weight != e.Weight {

@@ -110,7 +110,7 @@ func (j *joiner) layout(t text) (config.Layout, error) {
 	if err != nil {
 		return l, err
 	}
-	if err := vacant(l); !errors.Is(err, errOccupied) || j.explicit() {
+	if err := vacant(l); !errors.Is(err, ErrOccupied) || j.explicit() {
 		return l, err
 	}
 	wanted := l.ConfBase

@@ -164,7 +164,7 @@ func TestEveryRefusalHasItsOwnReason(t *testing.T) {
 			u, _ := ParseURL(inv.URL)
 			u.keyHash = other
 			return u.String()
-		}, errOtherKey},
+		}, ErrOtherKey},
 		"used": {func(in *inviter, inv Invitation) string {
 			if _, err := in.join(inv.URL, nil); err != nil {
 				in.t.Fatal(err)
@@ -613,7 +613,7 @@ func TestAnOccupiedNetworkNameIsAvoided(t *testing.T) {
 	}
 	place.Net = "home"
 	inv := in.issue("carol")
-	if _, err := in.join(inv.URL, func(o *Options) { o.Place = place }); !errors.Is(err, errOccupied) {
+	if _, err := in.join(inv.URL, func(o *Options) { o.Place = place }); !errors.Is(err, ErrOccupied) {
 		t.Errorf("with the name given: %v", err)
 	}
 	place.Net = "mine"

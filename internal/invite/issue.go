@@ -81,20 +81,23 @@ func Issue(r Request) (inv Invitation, err error) {
 	return inv, nil
 }
 
+// ErrTaken: the network has a node of that name.
+var ErrTaken = errors.New("there is a node of that name already")
+
 // check finds clashes of the name.
 func (r *Request) check() error {
 	if _, err := node.ParseName(string(r.Invitee)); err != nil {
 		return err
 	}
 	if r.Invitee == r.Name {
-		return errors.New("that is the name of this node")
+		return fmt.Errorf("%w: it is this one", ErrTaken)
 	}
 	file := filepath.Join(r.Dir, "hosts", string(r.Invitee))
 	if _, err := os.Lstat(file); err == nil {
-		return fmt.Errorf("there is a node of that name already: %s exists", file)
+		return fmt.Errorf("%w: %s exists", ErrTaken, file)
 	}
 	if r.Known != nil && r.Known(r.Invitee) {
-		return errors.New("the network has a node of that name already")
+		return fmt.Errorf("%w, in the network", ErrTaken)
 	}
 	return nil
 }

@@ -58,7 +58,8 @@ type Result struct {
 	Enabled   bool   // it is called tinc-up and will be run
 }
 
-var errOccupied = errors.New("there is a configuration already")
+// ErrOccupied: the place for the configuration is taken.
+var ErrOccupied = errors.New("there is a configuration already")
 
 // Join uses an invitation: it fetches the text, makes a key, has it stored by
 // the inviter and puts the new configuration in its place. Nothing is left
@@ -173,7 +174,7 @@ func (j *joiner) checkPlace() error {
 func vacant(l config.Layout) error {
 	switch _, err := os.Lstat(l.TincConf()); {
 	case err == nil:
-		return fmt.Errorf("%w: %s", errOccupied, l.TincConf())
+		return fmt.Errorf("%w: %s", ErrOccupied, l.TincConf())
 	case !errors.Is(err, os.ErrNotExist):
 		return err
 	}
@@ -195,7 +196,7 @@ func (j *joiner) connect(ctx context.Context) (*conversation, keys.PublicKey, er
 			return c, key, nil
 		}
 		failures = append(failures, fmt.Errorf("%s: %w", to, err))
-		if ctx.Err() != nil || errors.Is(err, errOtherKey) {
+		if ctx.Err() != nil || errors.Is(err, ErrOtherKey) {
 			break
 		}
 	}
@@ -216,7 +217,8 @@ func (j *joiner) addresses(ctx context.Context) ([]netip.Addr, error) {
 	return addrs, err
 }
 
-var errOtherKey = errors.New("the inviter has another invitation key than the URL says: " +
+// ErrOtherKey: somebody answers, but not with the key of the URL.
+var ErrOtherKey = errors.New("the inviter has another invitation key than the URL says: " +
 	"the invitation was used or has expired, or this is not the inviter")
 
 // greet connects and exchanges the lines of clear text.
@@ -272,7 +274,7 @@ func (j *joiner) exchangeGreetings(c *conversation) (inviter keys.PublicKey, err
 		return inviter, errors.New("it sent something that is not a key")
 	}
 	if keyHashOf(inviter) != j.url.keyHash {
-		return inviter, errOtherKey
+		return inviter, ErrOtherKey
 	}
 	return inviter, nil
 }

@@ -40,6 +40,20 @@ func (r Refusal) Error() string {
 	return "the inviter refused"
 }
 
+// kind says for the inviter's log which invitation was tried; "" if the reason is
+// something else.
+func (r Refusal) kind() string {
+	switch r {
+	case Unknown:
+		return "non-existing"
+	case Used:
+		return "already used"
+	case Expired:
+		return "expired"
+	}
+	return ""
+}
+
 // known keeps what a peer sends from being printed.
 func (r Refusal) known() bool {
 	switch r {

@@ -61,9 +61,13 @@ func (s *Server) Serve(ctx context.Context, conn net.Conn, firstLine string, buf
 	name, err := s.serve(ctx, conn, remote, firstLine, buffered)
 	if err != nil {
 		conn.Close()
-		err = fmt.Errorf("invitation for %v: %w", remote, err)
-		s.log(err.Error())
-		return err
+		text := fmt.Sprintf("invitation for %v: %v", remote, err)
+		var refusal Refusal
+		if errors.As(err, &refusal) && refusal.kind() != "" { // readers of tinc's log look for these words
+			text = fmt.Sprintf("%v tried to use %s invitation", remote, refusal.kind())
+		}
+		s.log(text)
+		return fmt.Errorf("invitation for %v: %w", remote, err)
 	}
 	s.log(fmt.Sprintf("%v joined as %s", remote, name))
 	return nil
@@ -107,7 +111,7 @@ func (s *Server) serve(ctx context.Context, conn net.Conn, remote netip.Addr, fi
 	}
 	key, err := storeIn(s.Dir).key()
 	if err != nil {
-		return "", fmt.Errorf("there is no invitation key, so no invitation is open: %w", err)
+		return "", fmt.Errorf("we don't have an invitation key, so no invitation is open: %w", err)
 	}
 
 	c := &conversation{conn: conn, in: bytes.Clone(buffered), wait: s.wait, end: time.Now().Add(totalLimit)}

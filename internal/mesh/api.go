@@ -165,6 +165,9 @@ type (
 	// NetworkChanged: addresses, interfaces or routes of this machine have changed, or it
 	// has slept. All ways are tried anew at once. Reason is for the log.
 	NetworkChanged struct{ Reason string }
+	// PortMapped: the router leads TCP connections that come to its port on to us, which is
+	// what we announce to those beyond it. 0: it does not, or to the port that is ours anyway.
+	PortMapped struct{ Port uint16 }
 	// Retry: forget all waiting times and dial now (SIGALRM, control 10).
 	Retry struct{}
 	// Purge: forget edges and subnets of unreachable nodes (control 8).

@@ -22,9 +22,14 @@ const (
 	// maxStarts sessions are answered for a node in handshakeTimeout. Each costs
 	// as much as a thousand other requests.
 	maxStarts = 10
-	// maxRepeats of the same routed request are passed on in a second. Nodes that
-	// disagree about the next hop for a moment would send it in circles.
+	// maxRepeats of the same routed request are passed on in repeatPeriod or a little more.
+	// Nodes that disagree about the next hop would send it in circles, and daemons that do not
+	// count have done so a million times.
 	maxRepeats = 8
+	// maxOfPair requests of one kind from one node to another are passed on in that time,
+	// whatever they say. A handshake takes three.
+	maxOfPair    = 100
+	repeatPeriod = 10 * time.Second
 
 	// maxEarly searches for paths are made out of turn between two in turn.
 	maxEarly = 4
@@ -134,20 +139,42 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// repeats counts how often the same routed request was passed on lately.
+// repeats counts how often the same routed request was passed on lately, in two periods
+// of which the older one is complete.
 type repeats struct {
-	counts map[digest]int
-	since  time.Time
+	young, old map[digest]int
+	since      time.Time
 }
 
-// tooMany counts text and tells whether it has been passed on too often.
+// tooMany counts text and tells whether it has been passed on too often, or others
+// from the same node to the same node have.
 func (r *repeats) tooMany(now time.Time, text string) bool {
-	if r.counts == nil || now.Sub(r.since) >= time.Second || len(r.counts) > seenLimit {
-		r.counts, r.since = map[digest]int{}, now
+	if r.young == nil || now.Sub(r.since) >= repeatPeriod || len(r.young) > seenLimit {
+		if r.old, r.young = r.young, map[digest]int{}; now.Sub(r.since) >= 2*repeatPeriod {
+			r.old = nil
+		}
+		r.since = now
 	}
+	return r.count(text) > maxRepeats || r.count(pairOf(text)) > maxOfPair
+}
+
+func (r *repeats) count(text string) int {
 	d := digestOf(text)
-	r.counts[d]++
-	return r.counts[d] > maxRepeats
+	r.young[d]++
+	return r.young[d] + r.old[d]
+}
+
+// pairOf is the beginning of a routed request, "KIND FROM TO".
+func pairOf(text string) string {
+	words := 0
+	for i := range len(text) {
+		if text[i] == ' ' {
+			if words++; words == 3 {
+				return text[:i+1]
+			}
+		}
+	}
+	return text + " "
 }
 
 // pass sends a routed request of another node on towards to, unless that would

@@ -2,9 +2,13 @@ package mesh
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
+
+	"tincan/internal/node"
 )
 
 // neighbours lets bob and carol log in on connections 2 and 4.
@@ -112,9 +116,73 @@ func TestRequestInCirclesEnds(t *testing.T) {
 	if passedOn != maxRepeats {
 		t.Errorf("the same request was passed on %d times in a moment, want %d", passedOn, maxRepeats)
 	}
-	p.now = p.now.Add(2 * time.Second)
+	p.now = p.now.Add(2 * repeatPeriod)
 	if sends(p.input("request 2 15 bob carol 19"), 4, "15 bob carol 19") != 1 {
 		t.Error("it is not passed on later either")
+	}
+}
+
+func TestOnePairCannotUseUpItsRelay(t *testing.T) {
+	p := newPlayer(t)
+	p.input("node alice")
+	p.neighbours()
+	passedOn := 0
+	for i := range 1000 {
+		passedOn += sends(p.input(fmt.Sprintf("request 2 15 bob carol 15 AAAA%04d", i)), 4, "15 bob carol")
+	}
+	if passedOn != maxOfPair {
+		t.Errorf("%d requests of one pair were passed on in a moment, want %d", passedOn, maxOfPair)
+	}
+}
+
+// Three nodes in a ring, each of which has been told that the way to dest leads over the next one.
+// The daemons that told them so are not there to learn better.
+func TestRequestInARingOfWrongViewsEnds(t *testing.T) {
+	for _, delay := range []time.Duration{0, 10 * time.Millisecond, 300 * time.Millisecond} {
+		names := []node.Name{"alice", "bob", "carol"}
+		now := time.Unix(1_900_000_000, 0)
+		key := testKey("peer").Public()
+		var ring []*Mesh
+		for i, self := range names {
+			next, last := names[(i+1)%3], names[(i+2)%3]
+			m := New(Config{Name: self, Key: testKey(self), Port: 655, Hosts: map[node.Name]Host{
+				next: {Key: &key}, last: {Key: &key},
+			}}, Injected{Rand: rand.New(rand.NewPCG(1, 2)), Secrets: rand.NewChaCha8([32]byte{1})}, now)
+			for j, n := range []node.Name{next, last} { // connection 2 leads on, 4 back
+				c := ConnID(2 * (j + 1))
+				m.Handle(now, Accepted{Conn: c, Remote: netip.MustParseAddrPort("192.0.2.1:4000")})
+				m.Handle(now, Line{Conn: c, Text: "0 " + string(n) + " 17.7"})
+				m.Handle(now, Secured{Conn: c})
+				m.Handle(now, Request{Conn: c, Text: "4 655 10 700000c"})
+				m.Handle(now, Request{Conn: c, Text: fmt.Sprintf("12 %d %s %s 192.0.2.2 655 700000c 10", j, n, self)})
+			}
+			for k, e := range []string{"dest " + string(next), string(next) + " dest", "src " + string(last), string(last) + " src"} {
+				m.Handle(now, Request{Conn: 2, Text: fmt.Sprintf("12 7%d %s 192.0.2.3 655 700000c 10", k, e)})
+			}
+			m.Flush(now)
+			ring = append(ring, m)
+		}
+		for _, text := range []string{"15 src dest", "15 src dest 15 AAAA", "16 src dest AAAA -1 -1 -1 0"} {
+			crossed := 0
+			at, waiting := 0, []string{text}
+			for len(waiting) > 0 && crossed < 1000 {
+				now = now.Add(delay)
+				var on []string
+				for _, x := range waiting {
+					ring[at].Handle(now, Request{Conn: 4, Text: x})
+				}
+				for _, e := range ring[at].Flush(now) {
+					if s, ok := e.(Send); ok && s.Conn == 2 && strings.HasPrefix(s.Text, text[:11]) {
+						on = append(on, s.Text)
+					}
+				}
+				crossed += len(on)
+				at, waiting = (at+1)%3, on
+			}
+			if crossed < 3 || crossed > 3*(maxRepeats+1) {
+				t.Errorf("delay %s: %q was passed on %d times, want at most %d", delay, text, crossed, 3*(maxRepeats+1))
+			}
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"tincan/internal/graph"
 	"tincan/internal/node"
 	"tincan/internal/sptps"
 	"tincan/internal/wire"
@@ -36,7 +37,8 @@ type conn struct {
 
 	edge      graphEdge // our edge to the peer, once active
 	activated time.Time
-	opinion   opinion // of the peer about the mesh
+	used      time.Time // last packet that travelled over it or thanks to it, see used
+	opinion   opinion   // of the peer about the mesh
 }
 
 // dialled tells whether we made the connection.
@@ -231,7 +233,7 @@ func (m *Mesh) secured(e Secured) {
 		return
 	}
 	c.edge.weight = m.ownWeight(c)
-	ack := wire.Ack{Port: m.cfg.Port, Weight: c.edge.weight, Options: m.ownOptions(c.peer)}
+	ack := wire.Ack{Port: m.portFor(c), Weight: c.edge.weight, Options: m.ownOptions(c.peer)}
 	m.send(c, ack.Append(nil))
 	m.yield(c)
 }
@@ -307,6 +309,7 @@ func (m *Mesh) ack(c *conn, text string) error {
 		opts &^= wire.ClampMSS
 	}
 	c.stage, c.activated, p.conn = active, m.now, c
+	p.problem = ""
 	c.rtt.add(m.now.Sub(c.idSent)) // the login was a round trip or two
 	m.lookAround = true
 	m.actives = nil
@@ -322,11 +325,12 @@ func (m *Mesh) ack(c *conn, text string) error {
 	addr := netip.AddrPortFrom(c.remote.Addr(), port)
 	e := graphEdgeFrom(m.cfg.Name, p.name, c, wire.AddressOf(addr),
 		wire.AddressOf(netip.AddrPortFrom(c.local.Addr(), m.cfg.Port)))
+	e.Nonce = m.nonce()
 	m.graph.Set(e)
 	if old != nil && old.remote.Addr() != c.remote.Addr() {
 		m.moved(p, addr, -1)
 	}
-	text2 := addEdge(m.nonce(), e)
+	text2 := addEdge(e)
 	if m.cfg.TunnelServer {
 		m.send(c, text2)
 	} else {
@@ -357,11 +361,11 @@ func (m *Mesh) sendEverything(c *conn) {
 		}
 		return
 	}
-	m.tellAll(c, func(*peer) bool { return true })
+	m.tellAll(c, func(*peer) bool { return true }, addEdge)
 }
 
 // tellAll tells c the subnets and edges of the nodes that are chosen.
-func (m *Mesh) tellAll(c *conn, choose func(*peer) bool) {
+func (m *Mesh) tellAll(c *conn, choose func(*peer) bool, addEdge func(graph.Edge) []byte) {
 	for _, p := range m.order {
 		if !choose(p) {
 			continue
@@ -370,7 +374,7 @@ func (m *Mesh) tellAll(c *conn, choose func(*peer) bool) {
 			m.sendSubnet(c, m.addedSubnet(p.name, s))
 		}
 		for e := range m.graph.From(p.name) {
-			m.send(c, addEdge(m.nonce(), *e))
+			m.send(c, addEdge(*e))
 		}
 	}
 }
@@ -397,6 +401,9 @@ func (m *Mesh) drop(c *conn, reason string) {
 // lost does what follows from the end of a connection.
 func (m *Mesh) lost(c *conn, reason string) {
 	wasActive := c.stage == active
+	if c.peer != nil && !wasActive && c.stage != leaving {
+		c.peer.problem = reason
+	}
 	switch {
 	case c.stage == dialling:
 		m.logf(1, Info, "could not connect to %s: %s", c.peer.name, reason)
@@ -455,6 +462,7 @@ func (m *Mesh) sendText(c *conn, text string) {
 // announce tells everybody about edges and about what others own. A tunnel server keeps that to itself.
 func (m *Mesh) announce(text []byte) {
 	if !m.cfg.TunnelServer {
+		m.seen.first(m.now, string(text)) // it may come back
 		m.flood(nil, text)
 	}
 }

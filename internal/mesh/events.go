@@ -20,6 +20,7 @@ func (Undecodable) event()    {}
 func (TooLong) event()        {}
 func (LearnMAC) event()       {}
 func (NetworkChanged) event() {}
+func (PortMapped) event()     {}
 func (EchoIn) event()         {}
 func (Echo) event()           {}
 func (Retry) event()          {}

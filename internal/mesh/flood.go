@@ -52,11 +52,34 @@ func (m *Mesh) floodSubnet(r subnetRequest) {
 	}
 }
 
-func addEdge(nonce uint32, e graph.Edge) []byte {
+// addEdge is the ADD_EDGE of e, with the nonce with which it was told first. So whoever knows
+// that text already, and has heard since then that the edge is gone, is not misled by
+// a neighbour that has not heard it yet.
+func addEdge(e graph.Edge) []byte {
 	return wire.AddEdge{
-		Nonce: nonce, From: e.From, To: e.To, Addr: e.Addr, Options: e.Options, Weight: e.Weight,
+		Nonce: e.Nonce, From: e.From, To: e.To, Addr: e.Addr, Options: e.Options, Weight: e.Weight,
 		Local: e.Local, HasLocal: e.Local != wire.Address{},
 	}.Append(nil)
+}
+
+// addEdgeAnew is the ADD_EDGE of e for somebody who shall believe it though he may
+// have heard the opposite.
+func (m *Mesh) addEdgeAnew(e graph.Edge) []byte {
+	e.Nonce = m.nonce()
+	return addEdge(e)
+}
+
+// outdated takes note that e is no more what is true: what a neighbour may say of it from
+// before is not news. The edge that is made next has another nonce.
+func (m *Mesh) outdated(e graph.Edge) { m.gone.first(m.now, string(addEdge(e))) }
+
+// correct tells c what became of an edge of which it knows no more than what it was.
+func (m *Mesh) correct(c *conn, from, to node.Name) {
+	if e, ok := m.graph.Get(from, to); ok {
+		m.send(c, addEdge(*e))
+	} else {
+		m.send(c, m.withdrawal(from, to))
+	}
 }
 
 func graphEdgeFrom(from, to node.Name, c *conn, addr, local wire.Address) graph.Edge {
@@ -239,21 +262,28 @@ func (m *Mesh) addEdge(c *conn, text string) error {
 	if err != nil {
 		return err
 	}
-	if !m.seen.first(m.now, text) || !m.concerns(c, r.From, r.To) {
+	// What somebody says of our own edges is answered even if it is not new: he may have missed that
+	// one is gone, when we had no connection over which we could tell.
+	if !m.seen.first(m.now, text) && r.From != m.cfg.Name && !m.gone.has(text) || !m.concerns(c, r.From, r.To) {
 		return nil
 	}
-	e := graph.Edge{From: r.From, To: r.To, Addr: r.Addr, Options: r.Options, Weight: r.Weight, Local: r.Local}
+	if r.From != m.cfg.Name && m.gone.has(text) {
+		m.correct(c, r.From, r.To)
+		return nil
+	}
+	e := graph.Edge{From: r.From, To: r.To, Addr: r.Addr, Options: r.Options, Weight: r.Weight, Local: r.Local, Nonce: r.Nonce}
 	if old, ok := m.graph.Get(r.From, r.To); ok {
 		if _, ok := r.Local.Addr(); !ok {
 			e.Local = old.Local
 		}
-		if e == *old {
+		if e.Same(*old) {
 			return nil
 		}
 		if r.From == m.cfg.Name {
-			m.send(c, addEdge(m.nonce(), *old))
+			m.send(c, m.addEdgeAnew(*old))
 			return nil
 		}
+		m.outdated(*old)
 	} else if r.From == m.cfg.Name {
 		m.contradictions.adds++
 		m.send(c, m.withdrawal(r.From, r.To))
@@ -287,12 +317,13 @@ func (m *Mesh) delEdge(c *conn, text string) error {
 	}
 	if r.From == m.cfg.Name {
 		m.contradictions.dels++
-		m.send(c, addEdge(m.nonce(), *old))
+		m.send(c, m.addEdgeAnew(*old))
 		return nil
 	}
 	if !m.cfg.TunnelServer {
 		m.flood(c, []byte(text))
 	}
+	m.outdated(*old)
 	m.graph.Delete(r.From, r.To)
 	m.graphDirty = true
 	m.orphans = append(m.orphans, r.To)
@@ -350,6 +381,7 @@ func (m *Mesh) purge() {
 			}
 		}
 		m.deleteEdgesFrom(p, func(to node.Name) { m.announce(m.withdrawal(p.name, to)) })
+		p.hidden = !m.cfg.AutoConnect // which may still choose it, as in tinc
 	}
 	m.forgetNodes(0)
 }

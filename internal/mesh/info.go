@@ -26,9 +26,10 @@ type NodeInfo struct {
 	Addr      netip.AddrPort
 	Options   wire.Options
 	NextHop   node.Name // "" if unreachable
-	Via       node.Name
-	Distance  int // hops, -1 if unreachable
-	MTU       int // bytes of Ethernet frame, as in PeerState
+	Via       node.Name // the relay, if one was chosen
+	Loss      float64   // share of probes or echoes that get lost on the way by UDP, 0 to 1
+	Distance  int       // hops, -1 if unreachable
+	MTU       int       // bytes of Ethernet frame, as in PeerState
 	MinMTU    int
 	MaxMTU    int
 	Since     time.Time     // of the last change of reachability, zero: never
@@ -44,6 +45,9 @@ type NodeInfo struct {
 func (m *Mesh) Nodes() []NodeInfo {
 	var out []NodeInfo
 	for _, p := range m.order {
+		if p.hidden {
+			continue
+		}
 		n := NodeInfo{
 			Name: p.name, ID: p.id, Self: p == m.self, Known: p.known, HasAddr: p.hasAddress(),
 			Reachable: p.reachable, Distance: -1, Since: p.since,
@@ -57,8 +61,14 @@ func (m *Mesh) Nodes() []NodeInfo {
 			n.ValidKey = p.session.ready()
 			n.Waiting = p.session.pending()
 			n.Confirmed, n.Addr, n.RTT = p.road.confirmed, p.road.addr, p.road.rtt.mean
+			if n.Confirmed {
+				n.Loss = p.road.loss
+			}
 			n.Options, n.NextHop, n.Via, n.Distance = p.path.Options, p.path.NextHop, p.path.Via, p.path.Distance
 			n.Suite = p.session.suite()
+			if w := p.relaying.chosen; w != nil {
+				n.Via, n.RTT, n.Loss = w.relay.name, w.rtt.mean, w.loss()
+			}
 			n.Adjacent, n.Legacy = p.conn != nil, p.session.hopByHop()
 		}
 		out = append(out, n)
@@ -125,7 +135,7 @@ func (m *Mesh) Size() Size {
 	return Size{
 		Nodes: len(m.nodes), Edges: m.graph.Len(), Subnets: m.subnets,
 		Conns: len(m.conns), Wishes: len(m.dials), Timers: len(m.timers.heap),
-		Texts: len(m.seen.young) + len(m.seen.old), Repeats: len(m.repeats.counts),
+		Texts: len(m.seen.young) + len(m.seen.old) + len(m.gone.young) + len(m.gone.old), Repeats: len(m.repeats.young) + len(m.repeats.old),
 		Echoes: len(m.echoes), Dirty: len(m.dirty), Orphans: len(m.orphans),
 	}
 }

@@ -27,6 +27,8 @@ const (
 	doubtful = 100 * time.Millisecond
 	// doubtInterval is the least time between two questions, if the answers are good.
 	doubtInterval = 200 * time.Millisecond
+	// quickQuestions is the time between two probes of a peer that is in doubt, at most.
+	quickQuestions = 2 * leastSpacing
 	// leastSpacing and mostSpacing bound the time between two probes of a doubt.
 	leastSpacing, mostSpacing = 30 * time.Millisecond, 150 * time.Millisecond
 	// leastAnswer is how long the last probe of a doubt has for its answer at least.
@@ -42,7 +44,7 @@ const (
 	resumeWithin = time.Minute
 	// falseAlarm is how soon after it was given up a path shows by its answer that this
 	// was wrong.
-	falseAlarm = 2 * time.Second
+	falseAlarm = 500 * time.Millisecond
 	// maxCaution bounds how much more patient false alarms make us. It passes with calmTime.
 	maxCaution = 3
 	calmTime   = time.Minute
@@ -64,6 +66,7 @@ type doubt struct {
 	own   bool // the silence was seen by us; else somebody or something hinted at it
 
 	small, big bool // what was answered at the address in use
+	best       int  // largest size that was answered there
 
 	alt     netip.AddrPort // another address that has answered
 	altSock int
@@ -116,13 +119,13 @@ func (r *road) landed(now time.Time, from netip.AddrPort, size int) {
 	}
 }
 
-// tries is how many probes in a row must go unanswered to show that the path is dead.
+// tries is how many probes in a row must go unanswered to show that they are not just lost.
 func (r *road) tries() int {
-	n := leastTries
-	if r.loss > 0.02 {
-		n = int(math.Ceil(math.Log(despair) / math.Log(min(r.loss, 0.9))))
+	if r.loss < 0.02 {
+		return leastTries
 	}
-	return min(max(n, leastTries)<<r.caution, mostTries)
+	n := int(math.Ceil(math.Log(despair) / math.Log(min(r.loss, 0.9))))
+	return min(max(n, leastTries), mostTries)
 }
 
 // spacing is the time between two probes of a doubt.
@@ -182,6 +185,17 @@ func (m *Mesh) proveSize(p *peer) {
 	})
 }
 
+// questioned takes note of a small probe of p. Several in quick succession say that p is in
+// doubt about the way to us, so the one to p may not work either.
+func (m *Mesh) questioned(p *peer) {
+	r := &p.road
+	last := r.questioned
+	r.questioned = m.now
+	if m.now.Sub(last) < quickQuestions && m.now.Sub(r.alive) > doubtInterval {
+		m.doubt(p, false, false)
+	}
+}
+
 // doubt asks p whether it is still there. own tells that our own eyes saw its silence, large
 // that frames of the size in use may be the only ones that are lost.
 func (m *Mesh) doubt(p *peer, own, large bool) {
@@ -193,9 +207,17 @@ func (m *Mesh) doubt(p *peer, own, large bool) {
 		r.caution, r.gaveUp = r.caution-1, m.now
 	}
 	large = large && r.pmtu.min >= largeSize
-	r.doubt = doubt{began: m.now, left: r.tries(), own: own, large: large}
+	r.doubt = doubt{began: m.now, left: min(r.tries()<<r.caution, mostTries), own: own, large: large}
 	m.question(p)
-	// The ways that would take its place are looked at in the same time.
+}
+
+// alternatives looks at the ways that would take the place of the path to p, in the same time.
+func (m *Mesh) alternatives(p *peer) {
+	for _, a := range m.candidates(p) {
+		if a != p.road.addr {
+			m.probe(p, a, minProbe)
+		}
+	}
 	if p.conn != nil {
 		m.ask(p.conn)
 	} else if hop := m.nodes[p.path.NextHop]; hop != nil && hop != p && m.now.Sub(hop.road.alive) > doubtInterval {
@@ -216,18 +238,24 @@ func (m *Mesh) question(p *peer) {
 	}
 	if d.large && !d.big {
 		m.probe(p, r.addr, r.pmtu.min)
-	}
-	if d.sent%4 == 2 {
-		for _, a := range m.candidates(p) {
-			if a != r.addr {
-				m.probe(p, a, minProbe)
+		if d.sent%3 == 1 {
+			for _, size := range r.pmtu.ladder(m.overhead(p)) {
+				if size > d.best {
+					m.probe(p, r.addr, size)
+				}
 			}
 		}
 	}
+	if d.sent%4 == 2 && !d.small { // the first probe has not been answered at once
+		m.alternatives(p)
+	}
 	began := d.began
 	wait := r.spacing()
-	if d.left == 0 {
+	switch {
+	case d.left == 0:
 		wait = r.rtt.answer(leastAnswer)
+	case d.sent == 1 && !d.large: // mostly it is answered, and that is all
+		wait = min(r.rtt.answer(wait), mostSpacing)
 	}
 	due := m.now.Add(wait)
 	m.timers.set(due, func() {
@@ -261,7 +289,7 @@ func (m *Mesh) reassured(p *peer, from netip.AddrPort, sock, size int) {
 	case size >= r.pmtu.min && size >= largeSize:
 		d.big, d.small = true, true
 	default:
-		d.small = true
+		d.small, d.best = true, max(d.best, size)
 	}
 	if d.small && (d.big || !d.large) {
 		m.settle(p)
@@ -279,7 +307,7 @@ func (m *Mesh) verdict(p *peer) {
 	switch {
 	case d.small:
 		m.logf(2, Info, "frames of %d bytes do not reach %s any more", r.pmtu.min, p.name)
-		r.pmtu.shrunk(m.now)
+		r.pmtu.shrunk(m.now, d.best)
 		m.touch(p)
 		m.searchMTU(p)
 	case d.alt.IsValid():

@@ -45,6 +45,7 @@ type Mesh struct {
 	now   time.Time     // of the event being handled
 	ahead time.Duration // of the caller's clock, which has been set back
 	seen  seen
+	gone  seen // ADD_EDGEs of edges that are no more as they say
 
 	repeats repeats
 	refused time.Time // when refuse last logged
@@ -69,6 +70,7 @@ type Mesh struct {
 	searchTurn *timer    // when the next one may be, if one has to wait
 	searches   uint64
 	changed    []*peer // scratch space of recompute
+	mappedPort uint16  // of the router, 0: none
 	lookAround bool    // a connection that paths lead over, or a host file, has changed
 
 	graphDirty  bool               // edges or connections changed since the last path search
@@ -250,6 +252,8 @@ func (m *Mesh) Handle(now time.Time, ev Event) {
 		m.tooLong(e)
 	case LearnMAC:
 		m.learnMAC(e.MAC)
+	case PortMapped:
+		m.mappedPort = e.Port
 	case NetworkChanged:
 		m.networkChanged(e)
 	case EchoIn:
@@ -313,11 +317,13 @@ type peer struct {
 	reachable bool
 	born      time.Time      // when it was first heard of
 	since     time.Time      // of the last change of reachability, zero: never
+	hidden    bool           // not listed: somebody wanted it forgotten
+	announced netip.AddrPort // its address when it became reachable, for scripts
 	conn      *conn          // activated meta connection
+	problem   string         // why the last attempt at a connection failed, "" if it did not
 	greeting  *timer         // of greet
 	failed    int            // attempts of AutoConnect to connect to it, in a row
 	shunned   time.Time      // when AutoConnect may try it again
-	announced netip.AddrPort // its address when it became reachable, for scripts
 
 	session     session
 	askedKey    time.Time // last request for its public key
@@ -328,6 +334,7 @@ type peer struct {
 
 	echoes   echoBudget // for its requests
 	relaying relaying
+	hot      hot
 
 	active    time.Time // last traffic
 	udpInfo   time.Time // last UDP_INFO that we originated towards it
@@ -550,7 +557,7 @@ func (m *Mesh) reachabilityChanged(p *peer) {
 			}
 		}
 		m.logf(1, Info, "node %s became reachable", p.name)
-		p.announced = p.road.addr
+		p.announced, p.hidden = p.road.addr, false
 		m.emit(NodeUp{Node: p.name, Addr: p.road.addr})
 		for _, s := range subnets {
 			m.emit(SubnetUp{Owner: p.name, Subnet: s, Addr: p.road.addr})
@@ -588,7 +595,8 @@ func (m *Mesh) withdrawOrphans() {
 		if p := m.nodes[name]; p != nil && p.reachable {
 			continue
 		}
-		if _, ok := m.graph.Get(name, m.cfg.Name); ok {
+		if e, ok := m.graph.Get(name, m.cfg.Name); ok {
+			m.outdated(*e)
 			m.announce(m.withdrawal(name, m.cfg.Name))
 			m.graph.Delete(name, m.cfg.Name)
 			m.graphDirty = true

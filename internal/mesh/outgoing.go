@@ -15,6 +15,7 @@ import (
 type outgoing struct {
 	name  node.Name
 	auto  bool // made by AutoConnect, not by ConnectTo
+	hot   bool // made by AutoConnect for a pair that talks a lot
 	once  bool // on request; not repeated when it fails
 	conn  *conn
 	timer *timer
@@ -49,6 +50,7 @@ const (
 func (m *Mesh) want(name node.Name, auto bool) *outgoing {
 	if o := m.dials[name]; o != nil {
 		o.auto = o.auto && auto
+		o.hot = o.hot && auto
 		o.once = false
 		return o
 	}
@@ -320,9 +322,11 @@ func (m *Mesh) sortedDials() []*outgoing {
 // autoConnect keeps about three connections, so that the mesh holds together
 // without anybody having planned it (tinc 1.1 AutoConnect).
 func (m *Mesh) autoConnect() {
+	m.sweepTalking()
 	if !m.cfg.AutoConnect || m.down || m.now.Before(m.pausedUntil) {
 		return
 	}
+	m.connectHot()
 	conns := m.activeConns()
 	switch n := len(conns); {
 	case n < autoTarget:
@@ -350,7 +354,7 @@ func (m *Mesh) autoConnect() {
 		// wants it to have two, but with less than three it would look for another.
 		var spare []*conn
 		for _, c := range conns {
-			if c.out != nil && c.out.auto && c.dialled() && m.neighbours(c.peer.name) > autoTarget && m.now.Sub(c.out.up) > settled {
+			if c.out != nil && c.out.auto && c.dialled() && m.spare(c) && m.neighbours(c.peer.name) > autoTarget && m.now.Sub(c.out.up) > settled {
 				spare = append(spare, c)
 			}
 		}
@@ -362,7 +366,7 @@ func (m *Mesh) autoConnect() {
 		fallthrough
 	default:
 		for _, o := range m.sortedDials() {
-			if o.auto && o.conn == nil {
+			if o.auto && o.conn == nil && !(o.hot && o.round == 0) {
 				m.giveUp(o)
 			}
 		}

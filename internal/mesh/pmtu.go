@@ -66,12 +66,27 @@ func (p *pmtu) reset() {
 // fixed tells whether the search has ended with a result.
 func (p *pmtu) fixed() bool { return p.state == found }
 
-// shrunk takes note that frames of the size that was thought to pass are lost.
-func (p *pmtu) shrunk(now time.Time) {
+// shrunk takes note that frames of the size that was thought to pass are lost, and that
+// those of another size pass. That is what routing uses at once: a meta connection would be
+// no better, for its segments are lost on the same path.
+func (p *pmtu) shrunk(now time.Time, passes int) {
 	limit := max(p.min-1, minFrame)
 	p.reset()
 	p.max, p.ceiling, p.begun, p.last = limit, limit, true, time.Time{}
 	p.rounds = 1
+	if passes >= minFrame {
+		p.min, p.mtu, p.proved = min(passes, limit), min(passes, limit), now
+	}
+}
+
+// ladder is sizes below the one in use of which some will pass when that does not.
+func (p *pmtu) ladder(overhead int) (sizes []int) {
+	for _, mtu := range commonMTUs {
+		if size := mtu - overhead; size < p.min && size > minFrame && len(sizes) < width-1 {
+			sizes = append(sizes, size)
+		}
+	}
+	return append(sizes, minFrame)
 }
 
 // step returns the sizes of the probes to send now, if any. Answers take up to wait, and

@@ -116,9 +116,9 @@ func TestAPathThatShrinksIsFoundAgain(t *testing.T) {
 	s := newStrand(1439)
 	s.run(1439, 2)
 	s.limit = 1219
-	s.p.shrunk(s.now)
-	if s.p.min != 0 || s.p.mtu != 1439 {
-		t.Errorf("a shrunk path: %d proved, %d in use; want 0 and the old value until the new one is known", s.p.min, s.p.mtu)
+	s.p.shrunk(s.now, 1100)
+	if s.p.min != 1100 || s.p.mtu != 1100 {
+		t.Errorf("a shrunk path: %d proved, %d in use; want what was seen to pass", s.p.min, s.p.mtu)
 	}
 	if took := s.run(1439, 2); s.p.mtu != 1219 || took > 600*time.Millisecond {
 		t.Errorf("found %d after %s", s.p.mtu, took)

@@ -56,7 +56,9 @@ func (q *quality) wait() time.Duration {
 	return min(q.rtt.answer(max(minEchoWait, q.rtt.mean+q.rtt.mean/4)), maxEchoWait)
 }
 
-// cost is the delay without loss that would be as bad: a loss of an eighth counts as twice the delay.
+// cost is the delay without loss that would be as bad: a loss of an eighth counts as twice the
+// delay. A single lost echo is chance, and costs nothing.
 func (q *quality) cost() time.Duration {
-	return time.Duration(float64(q.rtt.mean) * (1 + 8*q.loss()))
+	lost := max(bits.OnesCount16(q.losses)-1, 0)
+	return q.rtt.mean + q.rtt.mean*time.Duration(8*lost)/time.Duration(max(q.count, leastSample))
 }

@@ -25,14 +25,16 @@ const (
 	relayTick     = 500 * time.Millisecond
 	straightEvery = 2 * time.Second
 	othersEvery   = 4 * time.Second
+	quickerEvery  = time.Second
 	// exploreEvery is how often a pair whose straight way is slow looks whether a relay is
 	// quicker, and how often the worst of the ways makes room for another.
 	exploreEvery = 30 * time.Second
 	slowStraight = 60 * time.Millisecond
 	// talkingFor is how long after the last packet of ours ways are measured.
 	talkingFor = 3 * time.Second
-	// givenUp is how many echoes in a row may be lost on a way that is in use.
-	givenUp = 2
+	// givenUp is how many echoes in a row may be lost on a way that is in use, and deadWay
+	// how many on one that has worked before it makes room for another.
+	givenUp, deadWay = 3, 6
 	// shunned is how long a way that does not work is left alone.
 	shunned = 30 * time.Second
 	// leastStay is how long a relay that works is kept.
@@ -68,7 +70,7 @@ type way struct {
 	tcp   bool
 	quality
 	asked   time.Time // last echo
-	waiting bool      // for its answer
+	waiting int       // echoes without answer
 	byTCP   bool      // somewhere it goes over a meta connection
 }
 
@@ -94,7 +96,10 @@ func (m *Mesh) talkingTo(p *peer) {
 	r := &p.relaying
 	first := m.now.Sub(r.own) > talkingFor
 	r.own = m.now
-	if !m.cfg.Echoes {
+	if first {
+		p.hot.begun = m.now
+	}
+	if !m.cfg.Echoes && !m.cfg.AutoConnect {
 		return
 	}
 	if !r.listed {
@@ -111,20 +116,12 @@ func (m *Mesh) talkingTo(p *peer) {
 
 // checkRelays measures the ways that are due.
 func (m *Mesh) checkRelays() {
-	talking := m.talking[:0]
+	m.sweepTalking()
 	for _, p := range m.talking {
-		r := &p.relaying
-		if m.nodes[p.name] != p || !p.reachable || m.now.Sub(r.own) > keepTrying {
-			m.forgetWays(p)
-			continue
-		}
-		talking = append(talking, p)
-		if m.now.Sub(r.own) <= talkingFor {
+		if m.now.Sub(p.relaying.own) <= talkingFor {
 			m.measure(p)
 		}
 	}
-	clear(m.talking[len(talking):])
-	m.talking = talking
 }
 
 func (m *Mesh) forgetWays(p *peer) {
@@ -173,8 +170,11 @@ func (m *Mesh) measure(p *peer) {
 	}
 	for _, w := range r.ways {
 		every := othersEvery
-		if w == r.chosen || r.chosen == nil && !straight {
+		switch {
+		case w == r.chosen || r.chosen == nil && !straight:
 			every = relayTick
+		case r.chosen != nil && w.measured() && w.rtt.mean < r.chosen.rtt.mean:
+			every = quickerEvery // it was left because echoes were lost, perhaps by chance
 		}
 		m.askWay(p, w, every)
 	}
@@ -193,10 +193,16 @@ func clearlyBetter(relay, straight *quality) bool {
 
 // askWay sends an echo along w, if none is under way and the last one is long enough ago.
 func (m *Mesh) askWay(p *peer, w *way, every time.Duration) {
-	if w.waiting || !w.asked.IsZero() && m.now.Sub(w.asked) < every-relayTick/4 {
-		return
+	if w.waiting == 0 && (w.asked.IsZero() || m.now.Sub(w.asked) >= every-relayTick/4) {
+		m.echoAlong(p, w)
 	}
-	w.asked, w.waiting = m.now, true
+}
+
+// echoAlong sends an echo along w. When the first one is lost two more follow at once: if they
+// are lost too, it was not chance.
+func (m *Mesh) echoAlong(p *peer, w *way) {
+	w.asked = m.now
+	w.waiting++
 	e := SendEcho{Way: EchoUDP}
 	switch {
 	case w.tcp:
@@ -206,11 +212,11 @@ func (m *Mesh) askWay(p *peer, w *way, every time.Duration) {
 		w.relay.active = m.now
 	}
 	m.askEcho(p, e, wire.MinEcho, w.wait(), func(a echoed) {
-		w.waiting = false
+		w.waiting--
 		if a.lost {
-			w.lost()
-			if w.missed < givenUp { // once more at once
-				m.askWay(p, w, 0)
+			if w.lost(); w.missed == 1 {
+				m.echoAlong(p, w)
+				m.echoAlong(p, w)
 			}
 		} else {
 			w.answered(a.rtt)
@@ -229,8 +235,7 @@ func (m *Mesh) findWays(p *peer) {
 		r.shunned = map[node.Name]time.Time{}
 	}
 	r.ways = slices.DeleteFunc(r.ways, func(w *way) bool {
-		gone := !m.canRelay(w.relay, p)
-		if w.missed >= givenUp || gone {
+		if w.missed >= deadWay || w.missed >= givenUp && !w.measured() || !m.canRelay(w.relay, p) {
 			r.shunned[w.relay.name] = m.now.Add(shunned)
 			return w != r.chosen
 		}
@@ -352,7 +357,7 @@ func (m *Mesh) best(p *peer) *way {
 		cur = nil
 	}
 	// Between relays: stay, unless another one is better beyond doubt.
-	if cur != nil && best != cur && (best.count < 3 || m.now.Sub(r.since) < leastStay || best.cost()+best.cost()/3+5*time.Millisecond >= cur.cost()) {
+	if cur != nil && best != cur && (best.count < 3 || m.now.Sub(r.since) < leastStay || best.cost()+best.cost()/5+5*time.Millisecond >= cur.cost()) {
 		best = cur
 	}
 	if best == nil {

@@ -24,17 +24,18 @@ type road struct {
 	eager   int              // how many of them are quick
 	alive   time.Time        // last probe reply
 
-	flights []flight // probes without an answer, oldest first
-	rtt     estimate
-	loss    float64 // share of small probes that are lost, while the path lives
-	doubt   doubt
-	largeAt time.Time // when large frames were sent last
-	proving time.Time // last question whether they pass
-	dead    bool      // given up, and not confirmed since
-	gaveUp  time.Time // when that was, or caution was lowered
-	caution int       // how much more patience than the loss suggests, as a power of two
-	resume  resume
-	search  *timer // next step of the MTU search
+	flights    []flight // probes without an answer, oldest first
+	rtt        estimate
+	loss       float64 // share of small probes that are lost, while the path lives
+	doubt      doubt
+	questioned time.Time // last small probe of the peer
+	largeAt    time.Time // when large frames were sent last
+	proving    time.Time // last question whether they pass
+	dead       bool      // given up, and not confirmed since
+	gaveUp     time.Time // when that was, or caution was lowered
+	caution    int       // how much more patience than the loss suggests, as a power of two
+	resume     resume
+	search     *timer // next step of the MTU search
 }
 
 const (
@@ -225,6 +226,9 @@ func (m *Mesh) candidates(p *peer) []netip.AddrPort {
 		m.in.Rand.Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })
 		out = out[:maxCandidates]
 	}
+	// The first answer counts. Between ways that are as quick as each other, that is the
+	// one that was asked first: no NAT forgets about IPv6.
+	slices.SortStableFunc(out[sure:], func(a, b netip.AddrPort) int { return b.Addr().BitLen() - a.Addr().BitLen() })
 	return out
 }
 
@@ -317,6 +321,8 @@ func (m *Mesh) probeIn(e ProbeIn) {
 		m.emit(SendProbe{Node: p.name, Addr: e.Addr, Sock: e.Sock, Data: wire.AppendProbeReply(nil, p.minor(), e.Data)})
 		if !r.confirmed {
 			m.newAddress(p, e.Addr)
+		} else if len(e.Data) < largeSize {
+			m.questioned(p)
 		}
 		return
 	}
@@ -417,6 +423,7 @@ func (m *Mesh) traffic(e Traffic) {
 		m.carries(hop.conn)
 	}
 	m.talkingTo(p)
+	m.used(p)
 }
 
 // checkPeers looks after the neighbours and the paths in use, once a second.
@@ -451,6 +458,9 @@ func (m *Mesh) cameIndirectly(e CameIndirectly) {
 		m.udpInfoTo(p)
 	}
 	if e.TCP {
+		if hop != nil && hop.conn != nil {
+			hop.conn.used = m.now
+		}
 		m.mtuInfoTo(p)
 	} else if hop != nil {
 		m.mtuInfoTo(hop)
@@ -468,6 +478,8 @@ func (m *Mesh) relayed(e Relayed) {
 		m.udpInfoTo(from)
 	}
 	to.active = m.now
+	m.used(from)
+	m.used(to)
 	m.try(to, true)
 	if m.cfg.Echoes && from.reachable && from.conn == nil { // we take packets only from addresses that answer us
 		m.try(from, false)

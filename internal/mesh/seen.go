@@ -28,6 +28,17 @@ func digestOf(text string) digest {
 	return digest(sum[:])
 }
 
+// has tells whether text is remembered.
+func (s *seen) has(text string) bool {
+	if len(s.young)+len(s.old) == 0 {
+		return false
+	}
+	d := digestOf(text)
+	_, young := s.young[d]
+	_, old := s.old[d]
+	return young || old
+}
+
 // first tells whether text was not seen before, and remembers it.
 func (s *seen) first(now time.Time, text string) bool {
 	if s.young == nil || now.Sub(s.turned) >= seenPeriod || len(s.young) >= seenLimit {

@@ -84,9 +84,22 @@ type player struct {
 	peers    map[node.Name]*fakePeer
 	routeMTU int // what the kernel says about every route
 
+	paths  map[netip.AddrPort]int // at these addresses probes of up to so many bytes are answered
+	pongs  bool                   // PINGs are answered
+	coming []answer               // in the order in which they come
+
 	watch   func([]Effect) // is shown all effects, if not nil
 	lenient bool           // sessions may fail
 }
+
+// answer is an event to come.
+type answer struct {
+	at time.Time
+	ev Event
+}
+
+// answerDelay is how long a probe or PING and its answer take.
+const answerDelay = 10 * time.Millisecond
 
 // fakePeer is the other end of a session with the brain.
 type fakePeer struct {
@@ -95,7 +108,7 @@ type fakePeer struct {
 }
 
 func newPlayer(t *testing.T) *player {
-	return &player{t: t, now: time.Unix(1_900_000_000, 0), told: map[string]bool{}, peers: map[node.Name]*fakePeer{}}
+	return &player{t: t, now: time.Unix(1_900_000_000, 0), told: map[string]bool{}, peers: map[node.Name]*fakePeer{}, paths: map[netip.AddrPort]int{}}
 }
 
 func testKey(name node.Name) *keys.PrivateKey {
@@ -167,6 +180,14 @@ func (p *player) input(line string) []Effect {
 		var out []Effect
 		for end := p.now.Add(d); ; {
 			next := p.m.Deadline()
+			if len(p.coming) > 0 && !p.coming[0].at.After(end) && (next.IsZero() || !p.coming[0].at.After(next)) {
+				a := p.coming[0]
+				p.coming = p.coming[1:]
+				p.now = a.at
+				p.m.Handle(p.now, a.ev)
+				out = append(out, p.flush()...)
+				continue
+			}
 			if next.IsZero() || next.After(end) {
 				p.now = end
 				return out
@@ -221,6 +242,16 @@ func (p *player) input(line string) []Effect {
 			p.t.Fatalf("%q: request, reply or same", line)
 		}
 		ev = in
+	case "path": // ADDRESS SIZE: probes to it are answered, if they are not longer; 0: none
+		size, err := strconv.Atoi(word(1))
+		if err != nil {
+			p.t.Fatalf("%q: %v", line, err)
+		}
+		p.paths[addr(0)] = size
+		return nil
+	case "pongs": // on or off
+		p.pongs = word(0) == "on"
+		return nil
 	case "heard":
 		ev = HeardFrom{Node: node.Name(word(0)), Addr: addr(1)}
 	case "indirect":
@@ -233,6 +264,9 @@ func (p *player) input(line string) []Effect {
 	case "toolong":
 		n, _ := strconv.Atoi(word(1))
 		ev = TooLong{Node: node.Name(word(0)), Size: n}
+	case "mapped":
+		n, _ := strconv.Atoi(word(0))
+		ev = PortMapped{Port: uint16(n)}
 	case "silent":
 		d, err := time.ParseDuration(word(1))
 		if err != nil {
@@ -278,11 +312,30 @@ func (p *player) flush() []Effect {
 	out := p.m.Flush(p.now)
 	for _, e := range out {
 		p.deliver(e)
+		p.answer(e)
 	}
 	if p.watch != nil {
 		p.watch(out)
 	}
 	return out
+}
+
+// answer has probes and PINGs answered, where that was asked for.
+func (p *player) answer(e Effect) {
+	var ev Event
+	switch e := e.(type) {
+	case Send:
+		if p.pongs && (e.Text == "8" || strings.HasPrefix(e.Text, "8 ")) {
+			ev = Request{Conn: e.Conn, Text: "9"}
+		}
+	case SendProbe:
+		if pr, err := wire.ParseProbe(e.Data); err == nil && pr.Kind == wire.ProbeRequest && pr.Size <= p.paths[e.Addr] {
+			ev = ProbeIn{Node: e.Node, Addr: e.Addr, Direct: true, Data: wire.AppendProbeReply(nil, 7, e.Data)}
+		}
+	}
+	if ev != nil {
+		p.coming = append(p.coming, answer{p.now.Add(answerDelay), ev})
+	}
 }
 
 // deliver keeps the handshake requests of the brain for makeSession.
@@ -385,6 +438,7 @@ func testRSAKey(n node.Name) *keys.RSAPublicKey {
 // start makes the brain of a node: "NAME [OPTION]...".
 func (p *player) start(words []string) {
 	p.self = node.Name(words[0])
+	p.coming, p.paths, p.pongs = nil, map[netip.AddrPort]int{}, false
 	p.peers = map[node.Name]*fakePeer{}
 	p.m = New(p.config(p.self, words[1:]), Injected{
 		Rand:     rand.New(rand.NewPCG(1, 2)),

@@ -61,6 +61,7 @@ type conn struct {
 	released bool      // the place among the pending ones was given back
 
 	out      []byte // sealed, waits for the writer
+	later    backlog
 	inflight int    // bytes that the writer has taken and the kernel has not
 	stalled  bool   // the kernel refused to take more
 	scratch  []byte // one request
@@ -267,7 +268,7 @@ func (c *conn) fail(err error) {
 	if c.err == nil {
 		c.err = err
 	}
-	c.ending, c.out = true, nil
+	c.ending, c.out, c.later = true, nil, backlog{}
 	c.closeStop()
 	tcp := c.tcp
 	c.wakeWriter()

@@ -37,7 +37,8 @@
 // are not counted.
 //
 // Packets are dropped at random when more than half of MaxOutput waits that the
-// kernel does not take, and always above it. Requests are never dropped; when
+// kernel does not take, and always above it. Requests are never dropped, but one that
+// waits behind many others gives way to a later one about the same edge or subnet; when
 // MaxQueue bytes wait, the peer does not read and the connection is closed.
 package metaconn
 

@@ -42,7 +42,7 @@ func (c *conn) send(text string) {
 	}
 }
 
-// request appends a record with one request. The lock is held.
+// request sends a record with one request, or lets it wait if much waits already. The lock is held.
 func (c *conn) request(text string) error {
 	if c.ending {
 		return nil
@@ -50,8 +50,28 @@ func (c *conn) request(text string) error {
 	if c.codec == nil {
 		return errors.New("a request was to be sent before the key exchange")
 	}
+	if !c.later.empty() || c.queued() >= holdBack {
+		c.later.put(text)
+		c.wakeWriter()
+		return nil
+	}
+	return c.seal(text)
+}
+
+// seal appends a record with one request. The lock is held.
+func (c *conn) seal(text string) error {
 	c.scratch = append(append(c.scratch[:0], text...), '\n')
 	return c.sealed(c.codec.request(c.out, c.scratch))
+}
+
+// sealLater seals as much of the backlog as may wait. The lock is held.
+func (c *conn) sealLater() error {
+	for !c.later.empty() && len(c.out) < holdBack {
+		if err := c.seal(c.later.take()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sealed takes out, which a codec has extended, as what waits for the writer. The
@@ -121,7 +141,7 @@ func (c *conn) room(n int) bool {
 }
 
 // queued is how many bytes the kernel has not taken. The lock is held.
-func (c *conn) queued() int { return len(c.out) + c.inflight }
+func (c *conn) queued() int { return len(c.out) + c.inflight + c.later.bytes }
 
 func (c *conn) wakeWriter() {
 	select {
@@ -137,6 +157,13 @@ func (c *conn) writer() {
 	var spare []byte
 	for {
 		c.mu.Lock()
+		if len(c.out) == 0 {
+			if err := c.sealLater(); err != nil {
+				c.mu.Unlock()
+				c.fail(err)
+				return
+			}
+		}
 		batch := c.out
 		ending := c.ending
 		if len(batch) > 0 {

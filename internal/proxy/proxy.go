@@ -46,6 +46,9 @@ func ResolvesNames(p config.Proxy) bool {
 // behind the proxy's answer is lost. ctx limits only the making of the connection.
 // Errors hold neither user nor password.
 func Connect(ctx context.Context, p config.Proxy, own Own, to Target, dial Dialer) (net.Conn, error) {
+	if !to.plain() {
+		return nil, fmt.Errorf("%.64q is neither an address nor the name of a host", to.Host)
+	}
 	if p.Kind == config.ExecProxy {
 		return run(p.Command, own, to)
 	}
@@ -89,14 +92,29 @@ func hold(ctx context.Context, conn net.Conn) (release func() error) {
 
 // inWords is err without addresses, which the caller says.
 func inWords(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
+	var op *net.OpError
+	if ctx.Err() != nil || errors.As(err, &op) && op.Timeout() {
 		return errors.New("no answer in time")
 	}
-	var op *net.OpError
 	if errors.As(err, &op) {
 		return op.Err
 	}
 	return err
+}
+
+// plain tells whether the host is an address or looks like a host's name. Names come from
+// host files, which others may have written: a proxy must not take one for the end of
+// a line, nor a program for an option.
+func (t Target) plain() bool {
+	if _, ok := t.numeric(); ok {
+		return true
+	}
+	for _, c := range []byte(t.Host) {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.') {
+			return false
+		}
+	}
+	return t.Host != "" && t.Host[0] != '-' && len(t.Host) <= 253
 }
 
 // numeric returns the address of to, if it is one.

@@ -258,7 +258,7 @@ func TestAProgramEndsWithItsConnection(t *testing.T) {
 	flag := filepath.Join(t.TempDir(), "ended")
 	t.Setenv("TMPDIR", flag) // one of the few variables that it gets
 	// A child of the shell that does not look at its input has to go, too.
-	conn, err := Connect(t.Context(), config.Proxy{Kind: config.ExecProxy, Command: `trap 'echo > $TMPDIR; exit' TERM; echo; sleep 60 & wait`}, Own{}, Target{}, nil)
+	conn, err := Connect(t.Context(), config.Proxy{Kind: config.ExecProxy, Command: `trap 'echo > $TMPDIR; exit' TERM; echo; sleep 60 & wait`}, Own{}, Target{Host: "192.0.2.1"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,6 +269,18 @@ func TestAProgramEndsWithItsConnection(t *testing.T) {
 			return
 		} else if time.Now().After(end) {
 			t.Fatal("the program lives on")
+		}
+	}
+}
+
+func TestHostsThatNoProxyIsGiven(t *testing.T) {
+	for _, host := range []string{"", "-oProxyCommand=x", "a b", "a\r\nX-Injected: 1", "a/b", "$(id)", "a\x00b", strings.Repeat("a", 254)} {
+		for _, kind := range []config.ProxyKind{config.HTTPProxy, config.SOCKS4AProxy, config.SOCKS5Proxy, config.ExecProxy} {
+			_, err := Connect(t.Context(), config.Proxy{Kind: kind, Command: "cat"}, Own{}, Target{Host: host, Port: 655},
+				func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("dialled") })
+			if err == nil || !strings.Contains(err.Error(), "neither an address nor the name of a host") {
+				t.Errorf("%v to %q: %v", kind, host, err)
+			}
 		}
 	}
 }

@@ -62,6 +62,9 @@ func (w *World) forward(at, from, to *Host, record []byte, r Road, done func(Roa
 
 // arrived tells the brain of to that it got a record of from from the hands of at.
 func (w *World) arrived(at, from, to *Host, udp bool) {
+	if udp {
+		to.heardAgain(at)
+	}
 	if udp && at == from {
 		to.heardFrom(from)
 	} else {
@@ -119,6 +122,7 @@ func (w *World) carry(x way, at, from, to *Host, record []byte, r *Road, there f
 		there(hop, udp)
 	}
 	if x.udp {
+		at.sentTo(x.relay.Node, len(record)-21+14)
 		at.datagram(x.relay.Addr, len(record)+wire.IDsLen, func(hop *Host) {
 			if hop.Name == x.relay.Node {
 				arrive(hop, true)
@@ -127,6 +131,7 @@ func (w *World) carry(x way, at, from, to *Host, record []byte, r *Road, there f
 		return
 	}
 	if l := at.links[x.conn]; l != nil && !l.closed {
+		l.carried, l.other.carried = w.Now, w.Now
 		l.deliver(func() { arrive(l.other.host, false) })
 	}
 }

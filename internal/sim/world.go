@@ -13,6 +13,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"tincan/internal/keys"
@@ -58,6 +59,9 @@ type World struct {
 	Stuck     int // most messages that waited on a connection that did not carry them
 	// Misunderstood are requests that a node of tinc 1.0 got and does not know.
 	Misunderstood []string
+	// DroppedInUse counts connections that a node found unnecessary although packets
+	// of the VPN had just travelled over them.
+	DroppedInUse int
 	// OnSend is called for each request that goes into a meta connection, if it is not nil.
 	OnSend func(from, to *Host, text string)
 	// Log is called for each message of a brain, if it is not nil.
@@ -104,6 +108,7 @@ type Host struct {
 	flushing bool                    // a flush is under way
 	bad      map[node.Name]int       // records in a row that could not be opened
 	heard    map[node.Name]time.Time // last HeardFrom
+	silent   map[node.Name]*silence
 	cfg      mesh.Config
 	skew     time.Duration // of its clock
 	turn     time.Time     // when the next connection may be taken in, if they have come one by one
@@ -119,6 +124,7 @@ type link struct {
 	rsa     *mesh.SecureLegacy
 	last    time.Time // arrival of the latest message, so that order is kept
 	closed  bool
+	carried time.Time // last packet of the VPN
 	stalled bool
 	open    *batch     // what was sent last
 	stuck   []delivery // what could not be delivered, oldest first
@@ -226,6 +232,7 @@ func (h *Host) Start(connectTo ...node.Name) {
 	h.routes = mesh.Routes{}
 	h.Effects, h.flushing = nil, false
 	h.hungUp = map[mesh.ConnID]bool{}
+	h.silent = map[node.Name]*silence{}
 	h.opened, h.bad, h.heard = map[netip.AddrPort]bool{}, map[node.Name]int{}, map[node.Name]time.Time{}
 	cfg := mesh.Config{
 		Name: h.Name, Key: h.Key, Port: h.Addr.Port(), Sockets: []netip.AddrPort{h.Addr},
@@ -498,6 +505,9 @@ func (h *Host) do(e mesh.Effect) {
 	case mesh.CloseConn:
 		if l := h.links[e.Conn]; l != nil {
 			delete(h.links, e.Conn)
+			if strings.HasPrefix(e.Reason, "not needed") && !l.carried.IsZero() && w.Now.Sub(l.carried) < 25*time.Second {
+				w.DroppedInUse++
+			}
 			l.shut(errors.New("closed by the peer: " + e.Reason))
 		} else {
 			h.hungUp[e.Conn] = true
@@ -510,6 +520,9 @@ func (h *Host) do(e mesh.Effect) {
 		h.Echoed = append(h.Echoed, e)
 	case mesh.PublishPeers:
 		for _, p := range e.Peers {
+			if old := h.peers[p.Node]; old.Confirmed != p.Confirmed || old.Addr != p.Addr {
+				delete(h.silent, p.Node)
+			}
 			h.peers[p.Node] = p
 			if !p.Known {
 				delete(h.peers, p.Node)
@@ -685,6 +698,9 @@ func (h *Host) sendProbe(e mesh.SendProbe) {
 	h.datagram(e.Addr, len(record)+wire.IDsLen, func(to *Host) {
 		if plain, ok := to.open(h, record); ok {
 			to.heardFrom(h)
+			if plain[1] != wire.ProbeRequest {
+				to.heardAgain(h)
+			}
 			to.event(mesh.ProbeIn{Node: h.Name, Addr: h.outside(), Direct: true, Data: plain[1:]})
 		}
 	})

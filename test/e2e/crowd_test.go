@@ -25,8 +25,8 @@ const sizeVar = "SOAK_NODES"
 // rssLimit is what a daemon among a hundred may occupy.
 const rssLimit = 40 << 20
 
-// member is one of many daemons on one host, each with an address and a dummy device of its own.
-type member struct {
+// resident is one of many daemons on one host, each with an address and a dummy device of its own.
+type resident struct {
 	name, dir string
 	seed      bool
 	daemon    *lab.Process
@@ -38,7 +38,7 @@ type member struct {
 type crowd struct {
 	*testing.T
 	host    *lab.Host
-	members []*member
+	members []*resident
 }
 
 func newCrowd(t *testing.T, n int) *crowd {
@@ -53,7 +53,7 @@ func newCrowd(t *testing.T, n int) *crowd {
 	t.Cleanup(func() { os.RemoveAll(base) })
 	files := map[string]string{}
 	for i := range n {
-		m := &member{name: fmt.Sprintf("n%03d", i), seed: i%10 == 0}
+		m := &resident{name: fmt.Sprintf("n%03d", i), seed: i%10 == 0}
 		m.dir = filepath.Join(base, m.name)
 		addr := fmt.Sprintf("10.77.%d.%d", i/250, 1+i%250)
 		_, err := c.host.Run("ip", "address", "add", addr+"/32", "dev", "lo")
@@ -100,7 +100,7 @@ func (c *crowd) start() {
 }
 
 // kill kills daemons without warning.
-func (c *crowd) kill(some []*member) {
+func (c *crowd) kill(some []*resident) {
 	for _, m := range some {
 		if m.control != nil {
 			m.control.Close()
@@ -114,7 +114,7 @@ func (c *crowd) kill(some []*member) {
 }
 
 // reached returns how many other nodes m reaches, -1 if it does not answer.
-func (m *member) reached() (k int) {
+func (m *resident) reached() (k int) {
 	if m.control == nil {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
@@ -139,12 +139,12 @@ func (m *member) reached() (k int) {
 }
 
 // together waits until each of some reaches exactly all the others, and returns how long that took.
-func (c *crowd) together(some []*member, within time.Duration) time.Duration {
+func (c *crowd) together(some []*resident, within time.Duration) time.Duration {
 	c.Helper()
 	began := time.Now()
 	missing := slices.Clone(some)
 	for {
-		missing = slices.DeleteFunc(missing, func(m *member) bool { return m.reached() == len(some)-1 })
+		missing = slices.DeleteFunc(missing, func(m *resident) bool { return m.reached() == len(some)-1 })
 		if len(missing) == 0 {
 			return time.Since(began)
 		}
@@ -159,7 +159,7 @@ func (c *crowd) together(some []*member, within time.Duration) time.Duration {
 
 // usage returns the largest and the mean resident set of the daemons in bytes, and the processor time that
 // they have used together.
-func (c *crowd) usage(some []*member) (most, mean int, cpu time.Duration) {
+func (c *crowd) usage(some []*resident) (most, mean int, cpu time.Duration) {
 	c.Helper()
 	for _, m := range some {
 		// The daemon is in our process namespace, or we could not have killed it.
@@ -195,7 +195,7 @@ func TestCrowd(t *testing.T) {
 	}
 	c := newCrowd(t, n)
 	patience := patience + time.Duration(n)*time.Second
-	check := func(what string, took time.Duration, some []*member) {
+	check := func(what string, took time.Duration, some []*resident) {
 		most, mean, cpu := c.usage(some)
 		t.Logf("%d daemons, %s: each reaches all others after %.1f s; resident set at its peak %.1f MiB on average, %.1f MiB at most; %.1f s of processor time for all",
 			len(some), what, took.Seconds(), float64(mean)/(1<<20), float64(most)/(1<<20), cpu.Seconds())
@@ -211,8 +211,8 @@ func TestCrowd(t *testing.T) {
 	check("all killed and started again", c.together(c.members, patience), c.members)
 
 	time.Sleep(time.Duration(n) * 150 * time.Millisecond) // AutoConnect makes more connections
-	isSeed := func(m *member) bool { return m.seed }
-	var seeds []*member
+	isSeed := func(m *resident) bool { return m.seed }
+	var seeds []*resident
 	for _, m := range c.members {
 		if m.seed {
 			seeds = append(seeds, m)

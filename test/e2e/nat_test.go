@@ -55,7 +55,9 @@ func TestWhoMeetsWhom(t *testing.T) {
 	tw := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "one side\tother side\tthere\tback\tfirst echo\tpath found\techoes lost then")
 	for i := range pairings {
-		fmt.Fprintln(tw, rows[i])
+		if rows[i] != "" { // a part of the cases may have been asked for
+			fmt.Fprintln(tw, rows[i])
+		}
 	}
 	tw.Flush()
 	t.Log("\n" + b.String())
@@ -101,6 +103,12 @@ func otherPairings() []pairing {
 		}},
 		{"IPv6 only", "IPv6 only", directUDP, func(w *world) (a, b *node) {
 			return w.node("left"), w.node("right")
+		}},
+		{"a NAT behind a NAT", "port-restricted", directUDP, func(w *world) (a, b *node) {
+			return w.nested("left"), w.natted("right", lab.PortRestricted)
+		}},
+		{"a NAT behind a NAT", "a NAT behind a NAT", directUDP, func(w *world) (a, b *node) {
+			return w.nested("left"), w.nested("right")
 		}},
 		{"same LAN behind NAT", "port-restricted", directUDP, func(w *world) (a, b *node) {
 			a = w.natted("left", lab.PortRestricted)
@@ -217,6 +225,30 @@ func (w *world) natted(name string, kind lab.NAT) *node {
 	n.link, err = gate.Attach(h, "192.168.5.2/24")
 	w.must(err)
 	w.must(gate.NAT(kind))
+	return n
+}
+
+// nested adds a node behind a NAT at home, whose address comes from the NAT of its
+// provider. Both are port-restricted.
+func (w *world) nested(name string) *node {
+	w.Helper()
+	provider, err := w.lab.Router(name + "isp")
+	w.must(err)
+	home, err := w.lab.Router(name + "gate")
+	w.must(err)
+	h, err := w.lab.Host(name)
+	w.must(err)
+	n := &node{Host: h, w: w, gate: provider}
+	w.nodes = append(w.nodes, n)
+	n.uplink, err = w.internet.Cable(provider.Host, w.prefixes()...)
+	w.must(err)
+	_, err = provider.Cable(home.Host, "100.64.7.2/24")
+	w.must(err)
+	n.link, err = home.Attach(h, "192.168.5.2/24")
+	w.must(err)
+	for _, gate := range []*lab.Router{provider, home} {
+		w.must(gate.NAT(lab.PortRestricted))
+	}
 	return n
 }
 

@@ -22,7 +22,7 @@ var storeys = map[string]int{
 	"node": 0, "b64": 0, "scan": 0, "keys": 0, "chapoly": 0, "sptps": 0, "wire": 0, "subnet": 0,
 	"legacy": 0, "compress": 0, "graph": 0, "packet": 0, "route": 0, "config": 0, "hostfile": 0,
 	"mesh": 1, "sim": 1,
-	"metaconn": 2, "proxy": 2, "netwatch": 2, "dataplane": 2, "udp": 2, "device": 2, "netconf": 2, "script": 2, "limit": 2,
+	"metaconn": 2, "proxy": 2, "netwatch": 2, "portmap": 2, "dataplane": 2, "udp": 2, "device": 2, "netconf": 2, "script": 2, "limit": 2,
 	"process": 2,
 	"daemon":  3, "control": 3,
 	"invite":   3, // its server runs in the daemon

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"time"
 
 	"tincan/internal/control"
@@ -98,4 +99,16 @@ func fullLength(frame []byte) int {
 		n = max(n, ethernet+40+int(binary.BigEndian.Uint16(frame[ethernet+4:])))
 	}
 	return n
+}
+
+// Split takes a line of the log apart: date and time, priority, text. Of a line
+// that has another form everything is text.
+func Split(line []byte) (time, priority, text string) {
+	const stamp = len("2006-01-02 15:04:05")
+	s := strings.TrimRight(string(line), "\n")
+	if len(s) < stamp+1 || s[4] != '-' || s[13] != ':' || s[stamp] != ' ' {
+		return "", "", s
+	}
+	priority, text, _ = strings.Cut(s[stamp+1:], " ")
+	return s[:stamp], priority, strings.TrimLeft(text, " ")
 }

@@ -70,12 +70,8 @@ func importHosts(c *call, _ []string) error {
 			fmt.Fprintf(c.Err, "Host configuration file %s already exists, skipping.\n", c.layout.Host(h.Name))
 			continue
 		}
-		var path *fs.PathError
-		if errors.As(err, &path) {
-			return fmt.Errorf("%w %s: %w", sentence("Error creating configuration file"), c.layout.Host(h.Name), path.Err)
-		}
 		if err != nil {
-			return err
+			return fmt.Errorf("%w: %w", sentence("Error creating configuration file "+c.layout.Host(h.Name)), err)
 		}
 		n++
 	}

@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"os"
 
 	"tincan/internal/cli/generating"
 	"tincan/internal/cli/inviting"
 	"tincan/internal/cli/terminal"
 	"tincan/internal/generate"
 	"tincan/internal/invite"
+	"tincan/internal/node"
 )
 
 // inviteNode is `tinc invite NAME`: only the URL goes to standard output.
@@ -21,6 +24,12 @@ func inviteNode(c *call, args []string) error {
 		return err
 	}
 	inv, err := inviting.Run(context.Background(), inviting.Request{Layout: c.layout.ForClient(), Invitee: args[0]}, c.Streams)
+	if errors.Is(err, invite.ErrTaken) {
+		if _, statErr := os.Lstat(c.layout.Host(node.Name(args[0]))); statErr == nil {
+			return sentence("A host config file for " + args[0] + " already exists!")
+		}
+		return sentence("A node with name " + args[0] + " is already known!")
+	}
 	if errors.Is(err, invite.ErrDynamicPort) {
 		if _, dialErr := c.dial(); dialErr != nil {
 			c.report(dialErr)
@@ -46,11 +55,11 @@ func join(c *call, args []string) error {
 	default:
 		var err error
 		if url, err = c.Line(); err != nil || url == "" {
-			return errors.New("no URL was given")
+			return sentence("Error while reading the invitation URL: there is none.")
 		}
 	}
 	if _, err := invite.ParseURL(url); err != nil { // before it costs a key
-		return err
+		return fmt.Errorf("%w: %w", sentence("Invalid invitation URL"), err)
 	}
 	rsa, err := generating.RSA(generate.DefaultRSABits, c.Streams)
 	if err != nil {
@@ -61,13 +70,30 @@ func join(c *call, args []string) error {
 		Log: func(text string) { fmt.Fprintln(c.Err, text) },
 	})
 	if err != nil {
-		return err
+		return c.joinError(err)
 	}
 	if res.TincUp != "" && !res.Enabled {
 		fmt.Fprintf(c.Err, "The invitation comes with a script, %s. Read it, and rename it to tinc-up to use it.\n", res.TincUp)
 	}
 	fmt.Fprintf(c.Err, "Configuration stored in: %s\nInvitation successfully accepted.\n", res.Layout.ConfBase)
 	return nil
+}
+
+// joinError puts tinc's sentence in front of the reason why somebody could not join.
+func (c *call) joinError(err error) error {
+	var dns *net.DNSError
+	var op *net.OpError
+	switch {
+	case errors.Is(err, invite.ErrOccupied):
+		return sentence("Configuration file " + c.layout.TincConf() + " already exists!")
+	case errors.Is(err, invite.ErrOtherKey):
+		return fmt.Errorf("%w. %w", sentence("Peer has an invalid key"), err)
+	case errors.As(err, &dns):
+		return fmt.Errorf("%w: %w", sentence("Error looking up "+dns.Name), err)
+	case errors.As(err, &op) && op.Op == "dial":
+		return sentence(fmt.Sprintf("Could not connect to %s: %v\nCould not connect to inviter. Is the URL right, and does the inviter run?", op.Addr, op.Err))
+	}
+	return err
 }
 
 func dumpInvitations(c *call) error {

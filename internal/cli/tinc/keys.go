@@ -2,7 +2,9 @@ package tinc
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"strconv"
 
@@ -68,6 +70,9 @@ func (c *call) storeKey(kind, private, nameless string, store func(private, publ
 	}
 	replaced, err := store(private, public)
 	generating.Warn(replaced, c.Streams)
+	if file := new(fs.PathError); errors.As(err, &file) {
+		return fmt.Errorf("%w `%s': %w", sentence("Error opening file"), file.Path, file.Err)
+	}
 	return err
 }
 

@@ -36,10 +36,11 @@ type Row struct {
 	Name      node.Name     `json:"name"`
 	Reachable bool          `json:"reachable"`
 	Path      control.Path  `json:"path"`
-	Via       node.Name     `json:"via,omitempty"` // the relay
-	RTT       time.Duration `json:"-"`             // 0: not measured
-	Rate      Counts        `json:"rate"`          // a second
-	Total     Counts        `json:"total"`         // since the node started
+	Via       node.Name     `json:"via,omitempty"`  // the relay
+	RTT       time.Duration `json:"-"`              // 0: not measured
+	Loss      float64       `json:"loss,omitempty"` // of probes, 0 to 1
+	Rate      Counts        `json:"rate"`           // a second
+	Total     Counts        `json:"total"`          // since the node started
 
 	view control.NodeView
 }
@@ -99,7 +100,7 @@ func (m *Model) Update(s control.Status, at time.Time) {
 	first := m.at.IsZero() || seconds <= 0
 	m.rows = m.rows[:0]
 	for _, v := range append([]control.NodeView{s.Self}, s.Nodes...) {
-		r := Row{Name: v.Name, Reachable: v.Reachable, Path: v.Path, Via: v.Via, RTT: time.Duration(v.RTT), Total: totals(v), view: v}
+		r := Row{Name: v.Name, Reachable: v.Reachable, Path: v.Path, Via: v.Via, RTT: time.Duration(v.RTT), Loss: v.Loss, Total: totals(v), view: v}
 		if old, ok := before[v.Name]; ok && !first {
 			r.Rate = perSecond(old, r.Total, seconds)
 		}
@@ -222,15 +223,15 @@ func (m *Model) Lines(columns, height int) []Line {
 	lines := []Line{
 		{Text: fmt.Sprintf("%-21s  Nodes: %4d  Sort: %-10s  %s", m.Title, len(m.rows), orders[m.sort].name, current)},
 		{Text: input},
-		{Text: fmt.Sprintf("%-16s %10s %10s %10s %10s  %-18s %8s", "Node",
-			"IN "+m.unit.packets, "IN "+m.unit.bytes, "OUT "+m.unit.packets, "OUT "+m.unit.bytes, "PATH", "RTT"), Style: Title},
+		{Text: fmt.Sprintf("%-16s %10s %10s %10s %10s  %-18s %8s %5s", "Node",
+			"IN "+m.unit.packets, "IN "+m.unit.bytes, "OUT "+m.unit.packets, "OUT "+m.unit.bytes, "PATH", "RTT", "LOSS"), Style: Title},
 	}
 	for _, r := range m.Rows() {
 		c := m.shown(r)
-		l := Line{Text: fmt.Sprintf("%-16s %10.0f %10.0f %10.0f %10.0f  %-18s %8s", r.Name,
+		l := Line{Text: fmt.Sprintf("%-16s %10.0f %10.0f %10.0f %10.0f  %-18s %8s %5s", r.Name,
 			math.Floor(c.InPackets*m.unit.packetsScale), math.Floor(c.InBytes*m.unit.bytesScale),
 			math.Floor(c.OutPackets*m.unit.packetsScale), math.Floor(c.OutBytes*m.unit.bytesScale),
-			r.view.PathText(), r.rtt())}
+			r.view.PathText(), r.rtt(), r.loss())}
 		switch {
 		case !r.Reachable:
 			l.Style = Gone
@@ -253,6 +254,13 @@ func (r Row) rtt() string {
 		return "-"
 	}
 	return fmt.Sprintf("%.1f ms", r.RTT.Seconds()*1000)
+}
+
+func (r Row) loss() string {
+	if r.RTT <= 0 && r.Loss == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.0f %%", 100*r.Loss)
 }
 
 // cut limits a text, which is ASCII, to so many columns; 0 means no limit.

@@ -53,27 +53,27 @@ func TestTheScreen(t *testing.T) {
 	for keys, want := range map[string]string{
 		"": `Tinc vpn               Nodes:    4  Sort: name        Current
 
-Node                IN pkts   IN bytes   OUT pkts  OUT bytes  PATH                    RTT
-alice                    40       4000         20      20000  self                      -
-bob                      20       2000         10      10000  direct (UDP)        12.3 ms
-carol                     0          0         30      30000  relayed via bob           -
-dave                      0          0          0          0  unreachable               -
+Node                IN pkts   IN bytes   OUT pkts  OUT bytes  PATH                    RTT  LOSS
+alice                    40       4000         20      20000  self                      -     -
+bob                      20       2000         10      10000  direct (UDP)        12.3 ms   0 %
+carol                     0          0         30      30000  relayed via bob           -     -
+dave                      0          0          0          0  unreachable               -     -
 `,
 		"cki": `Tinc vpn               Nodes:    4  Sort: in bytes    Cumulative
 
-Node                IN pkts   IN kbyte   OUT pkts  OUT kbyte  PATH                    RTT
-alice                  4400        440       2200       2200  self                      -
-bob                    2200        220       1100       1100  direct (UDP)        12.3 ms
-carol                     0          0       3300       3300  relayed via bob           -
-dave                      0          0          0          0  unreachable               -
+Node                IN pkts   IN kbyte   OUT pkts  OUT kbyte  PATH                    RTT  LOSS
+alice                  4400        440       2200       2200  self                      -     -
+bob                    2200        220       1100       1100  direct (UDP)        12.3 ms   0 %
+carol                     0          0       3300       3300  relayed via bob           -     -
+dave                      0          0          0          0  unreachable               -     -
 `,
 		"O": `Tinc vpn               Nodes:    4  Sort: out pkts    Current
 
-Node                IN pkts   IN bytes   OUT pkts  OUT bytes  PATH                    RTT
-carol                     0          0         30      30000  relayed via bob           -
-alice                    40       4000         20      20000  self                      -
-bob                      20       2000         10      10000  direct (UDP)        12.3 ms
-dave                      0          0          0          0  unreachable               -
+Node                IN pkts   IN bytes   OUT pkts  OUT bytes  PATH                    RTT  LOSS
+carol                     0          0         30      30000  relayed via bob           -     -
+alice                    40       4000         20      20000  self                      -     -
+bob                      20       2000         10      10000  direct (UDP)        12.3 ms   0 %
+dave                      0          0          0          0  unreachable               -     -
 `,
 	} {
 		if got := screen(keys); got != want {

@@ -1,0 +1,80 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"tincan/internal/cli/following"
+	"tincan/internal/cli/terminal"
+	"tincan/internal/control"
+)
+
+func (a *app) logCommand() *cobra.Command {
+	asJSON := false
+	c := &cobra.Command{
+		Use:   "log [LEVEL]",
+		Short: "Show the node's log as it grows",
+		Long: `Shows what the running node logs from now on, until it ends or Ctrl-C is pressed.
+LEVEL is how much: 0 start and stop, 1 connections, 2 status, 3 protocol, 4 requests,
+5 traffic. Without it: as much as the node logs anyway.`,
+		Args: between("one LEVEL", 0, 1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			level := -1
+			if len(args) > 0 {
+				var err error
+				if level, err = strconv.Atoi(args[0]); err != nil || level < 0 {
+					return terminal.Hint(fmt.Errorf("%q is no level", args[0]), "levels are 0 to 5")
+				}
+			}
+			return a.ask(func(d *control.Client) error {
+				if asJSON {
+					return following.Log(&jsonLog{json.NewEncoder(a.Out)}, d, level, false)
+				}
+				return following.Log(a.Out, d, level, a.OutColor())
+			})
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print a line of JSON for each message, for programs")
+	return c
+}
+
+// jsonLog makes JSON of the lines that are written to it, one at a time.
+type jsonLog struct{ out *json.Encoder }
+
+func (j *jsonLog) Write(line []byte) (int, error) {
+	time, priority, text := following.Split(line)
+	err := j.out.Encode(struct {
+		Time     string `json:"time"`
+		Priority string `json:"priority"`
+		Text     string `json:"text"`
+	}{time, priority, text})
+	return len(line), err
+}
+
+func (a *app) pcapCommand() *cobra.Command {
+	snaplen := 0
+	c := &cobra.Command{
+		Use:   "pcap",
+		Short: "Print the packets of the VPN, for tcpdump and Wireshark",
+		Long: `Prints every packet that the running node takes from its interface or puts there
+or passes on, in the format of libpcap, until the node ends or Ctrl-C is pressed.
+
+  tincan -n home pcap | tcpdump -nr -`,
+		Args: between("no arguments", 0, 0),
+		RunE: func(*cobra.Command, []string) error {
+			if a.OutIsTerminal() {
+				return terminal.Hint(errors.New("packets are not for a terminal"), "%s pcap | tcpdump -nr -", a.self())
+			}
+			if snaplen < 0 {
+				return errors.New("--snaplen must not be negative")
+			}
+			return a.ask(func(d *control.Client) error { return following.Pcap(a.Out, d, snaplen) })
+		},
+	}
+	c.Flags().IntVar(&snaplen, "snaplen", 0, "only the first `bytes` of each packet (default all)")
+	return c
+}

@@ -1,0 +1,243 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tincan/internal/cli/terminal"
+	"tincan/internal/control"
+	"tincan/internal/node"
+)
+
+// pingOptions are the options of ping.
+type pingOptions struct {
+	count    int
+	interval time.Duration
+	timeout  time.Duration
+	size     int
+	way, via string
+	json     bool
+}
+
+func (a *app) pingCommand() *cobra.Command {
+	var o pingOptions
+	c := &cobra.Command{
+		Use:   "ping NODE|ADDRESS",
+		Short: "Measure the way to a node, inside the mesh",
+		Long: `Asks a node for an answer through the mesh and tells which way that took, how long,
+and how much got lost. Unlike the system's ping it needs no address in the VPN on either
+side, and can be sent another way than packets go: --way tcp, or --via RELAY.
+
+The exit status is 0 if at least one answer came.`,
+		Args: exactly("a node, or an address in the VPN", 1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			return a.ask(func(c *control.Client) error { return a.ping(c, args[0], o) })
+		},
+	}
+	f := c.Flags()
+	f.IntVar(&o.count, "count", 5, "how `many` times; 0 means until interrupted")
+	f.DurationVar(&o.interval, "interval", time.Second, "`time` from one to the next")
+	f.DurationVar(&o.timeout, "timeout", 2*time.Second, "how `long` to wait for an answer")
+	f.IntVar(&o.size, "size", 64, "`bytes` of the packet that it stands for")
+	f.StringVar(&o.way, "way", "any", "`any` as packets go now, udp, or tcp")
+	f.StringVar(&o.via, "via", "", "by UDP through this `relay`")
+	f.BoolVar(&o.json, "json", false, "print JSON, for programs")
+	return c
+}
+
+// request is what is asked of the node.
+func (o pingOptions) request(to node.Name) (control.EchoRequest, error) {
+	r := control.EchoRequest{Node: to, Way: control.EchoWay(o.way), Size: o.size, Timeout: o.timeout}
+	switch {
+	case o.count < 0:
+		return r, errors.New("--count must not be negative")
+	case o.interval < 10*time.Millisecond:
+		return r, errors.New("--interval must be at least 10ms")
+	case o.timeout < 10*time.Millisecond || o.timeout > control.MaxEchoTimeout:
+		return r, fmt.Errorf("--timeout must be between 10ms and %v", control.MaxEchoTimeout)
+	case o.size < 1 || o.size > 1500:
+		return r, errors.New("--size must be between 1 and 1500")
+	case !slices.Contains([]control.EchoWay{control.EchoAny, control.EchoUDP, control.EchoTCP}, r.Way):
+		return r, fmt.Errorf("--way %s: it can be any, udp or tcp", o.way)
+	case o.via == "":
+		return r, nil
+	case r.Way == control.EchoTCP:
+		return r, errors.New("a relay is chosen by UDP only: leave out --way")
+	}
+	via, err := node.ParseName(o.via)
+	if err != nil {
+		return r, fmt.Errorf("--via: %w", err)
+	}
+	r.Way, r.Via = control.EchoUDP, via
+	return r, nil
+}
+
+// pingReport is what ping found.
+type pingReport struct {
+	Node     node.Name            `json:"node"`
+	Sent     int                  `json:"sent"`
+	Answered int                  `json:"answered"`
+	Loss     float64              `json:"loss"` // 0 to 1
+	Min      control.Millis       `json:"rtt_min_ms,omitempty"`
+	Median   control.Millis       `json:"rtt_median_ms,omitempty"`
+	Max      control.Millis       `json:"rtt_max_ms,omitempty"`
+	Path     control.Path         `json:"path"` // of packets, at the end
+	Relay    node.Name            `json:"via,omitempty"`
+	MTU      int                  `json:"path_mtu,omitempty"`
+	Answers  []control.EchoAnswer `json:"answers"`
+}
+
+// maxAnswers are kept for the report.
+const maxAnswers = 100_000
+
+func (a *app) ping(c *control.Client, about string, o pingOptions) error {
+	to, err := a.nodeOf(c, about)
+	if err != nil {
+		return err
+	}
+	r, err := o.request(to)
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	p := pingReport{Node: to, Answers: []control.EchoAnswer{}}
+	for o.count == 0 || p.Sent < o.count {
+		next := time.After(o.interval)
+		e, err := c.Echo(r)
+		if err != nil {
+			return notOurs(err)
+		}
+		p.Sent++
+		if len(p.Answers) < maxAnswers {
+			p.Answers = append(p.Answers, e)
+		}
+		if !o.json {
+			fmt.Fprintln(a.Out, answerText(e))
+		}
+		if e.Probed || e.Error != "" && !e.Lost {
+			break // asking again would not help
+		}
+		if p.Sent == o.count {
+			break
+		}
+		select {
+		case <-next:
+			continue
+		case <-ctx.Done():
+		}
+		break
+	}
+	if err := p.finish(c); err != nil {
+		return err
+	}
+	if o.json {
+		e := json.NewEncoder(a.Out)
+		e.SetIndent("", "  ")
+		if err := e.Encode(p); err != nil {
+			return err
+		}
+	} else {
+		p.write(a)
+	}
+	if p.Answered == 0 {
+		return terminal.Hint(fmt.Errorf("no answer from %s", to), "%s why %s", a.self(), to)
+	}
+	return nil
+}
+
+// finish works out the figures.
+func (p *pingReport) finish(c *control.Client) error {
+	var times []control.Millis
+	for _, e := range p.Answers {
+		if e.Error == "" {
+			times = append(times, e.RTT)
+		}
+	}
+	slices.Sort(times)
+	if p.Answered = len(times); p.Answered > 0 {
+		p.Min, p.Median, p.Max = times[0], times[len(times)/2], times[len(times)-1]
+	}
+	if p.Sent > 0 {
+		p.Loss = float64(len(p.Answers)-p.Answered) / float64(len(p.Answers))
+	}
+	s, err := c.Status()
+	if err != nil {
+		return err
+	}
+	for _, n := range s.Nodes {
+		if n.Name == p.Node {
+			p.Path, p.Relay, p.MTU = n.Path, n.Via, n.MTU
+		}
+	}
+	return nil
+}
+
+func (p *pingReport) write(a *app) {
+	view := control.NodeView{Path: p.Path, Via: p.Relay}
+	fmt.Fprintf(a.Out, "%s: %d of %d answered, %.0f %% lost", p.Node, p.Answered, len(p.Answers), 100*p.Loss)
+	if p.Answered > 0 {
+		fmt.Fprintf(a.Out, "; %s fastest, %s median, %s slowest", millisText(p.Min), millisText(p.Median), millisText(p.Max))
+	}
+	fmt.Fprintf(a.Out, "\npackets go: %s", view.PathText())
+	if p.MTU > 0 {
+		fmt.Fprintf(a.Out, ", up to %d bytes", p.MTU)
+	}
+	fmt.Fprintln(a.Out)
+}
+
+func millisText(m control.Millis) string {
+	return fmt.Sprintf("%.2f ms", time.Duration(m).Seconds()*1000)
+}
+
+// answerText is one line about one answer.
+func answerText(e control.EchoAnswer) string {
+	switch {
+	case e.Lost:
+		return fmt.Sprintf("%s: no answer in time", e.Node)
+	case e.Error != "":
+		return fmt.Sprintf("%s: %s", e.Node, e.Error)
+	case e.Probed:
+		return fmt.Sprintf("%s: %s, direct by UDP (the last probe: it does not answer echoes)", e.Node, millisText(e.RTT))
+	case e.There == e.Back:
+		return fmt.Sprintf("%s: %s, %s", e.Node, millisText(e.RTT), e.There)
+	}
+	return fmt.Sprintf("%s: %s, there %s, back %s", e.Node, millisText(e.RTT), e.There, e.Back)
+}
+
+// nodeOf finds the node that is meant: by its name, or as the owner of an address.
+func (a *app) nodeOf(c *control.Client, about string) (node.Name, error) {
+	addr, err := netip.ParseAddr(about)
+	if err != nil {
+		n, err := node.ParseName(about)
+		if err != nil {
+			return "", fmt.Errorf("%q is neither a node nor an address in the VPN", about)
+		}
+		return n, nil
+	}
+	subnets, err := c.Subnets(about)
+	if err != nil {
+		return "", err
+	}
+	best := node.Name("")
+	bits := -1
+	for _, s := range subnets {
+		if p := s.Subnet.Prefix(); s.Owner != "" && p.IsValid() && p.Masked().Contains(addr.Unmap()) && p.Bits() > bits {
+			best, bits = s.Owner, p.Bits()
+		}
+	}
+	if best == "" {
+		return "", fmt.Errorf("no node has the address %s", addr)
+	}
+	return best, nil
+}

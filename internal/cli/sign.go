@@ -1,0 +1,103 @@
+package cli
+
+import (
+	"errors"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tincan/internal/cli/editing"
+	"tincan/internal/cli/signing"
+	"tincan/internal/cli/terminal"
+	"tincan/internal/control"
+)
+
+func (a *app) signCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "sign [FILE]",
+		Short: "Put this node's signature in front of data",
+		Long: `Prints FILE, or standard input, with a line in front that says who signed it and
+when. Another node checks it with: tincan verify`,
+		Args: between("one FILE", 0, 1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			l, err := a.existing()
+			if err != nil {
+				return err
+			}
+			data, err := signing.Read(first(args), a.In)
+			if err != nil {
+				return err
+			}
+			signed, err := signing.Sign(l, data, time.Now())
+			if err != nil {
+				return err
+			}
+			_, err = a.Out.Write(signed)
+			return err
+		},
+	}
+}
+
+func (a *app) verifyCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "verify NODE [FILE]",
+		Short: "Check a signature, and print what was signed",
+		Long: `Checks that NODE has signed FILE, or standard input, and prints the data without
+the signature. NODE can be . for this node, and * for any node that has a host
+file here. Nothing is printed if the signature is not good.`,
+		Args: between("a NODE and one FILE", 1, 2),
+		RunE: func(_ *cobra.Command, args []string) error {
+			l, err := a.existing()
+			if err != nil {
+				return err
+			}
+			data, err := signing.Read(first(args[1:]), a.In)
+			if err != nil {
+				return err
+			}
+			signed, err := signing.Verify(l, args[0], data)
+			if err != nil {
+				return err
+			}
+			a.say("signed by %s at %s", signed.Signer, signed.When.Format(time.DateTime))
+			_, err = a.Out.Write(signed.Data)
+			return err
+		},
+	}
+}
+
+func first(args []string) string {
+	if len(args) == 0 {
+		return ""
+	}
+	return args[0]
+}
+
+func (a *app) editCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "edit FILE",
+		Short: "Open a file of the network in an editor",
+		Long: `Opens tinc.conf, a script such as tinc-up, or the host file of a node (by its name)
+in $VISUAL, $EDITOR or vi. Afterwards a running node reads its files again.`,
+		Args:      exactly("the name of a FILE", 1),
+		ValidArgs: editing.Files,
+		RunE: func(_ *cobra.Command, args []string) error {
+			l, err := a.existing()
+			if err != nil {
+				return err
+			}
+			path, err := editing.Path(l, args[0])
+			if err != nil {
+				return terminal.Hint(err, "tinc.conf, tinc-up and the like, NODE, NODE-up, NODE-down")
+			}
+			if err := editing.Run(path, a.Streams); err != nil {
+				return err
+			}
+			var notRunning *control.DialError
+			if err := a.ask((*control.Client).Reload); err != nil && !errors.As(err, &notRunning) {
+				a.say("warning: the running node did not accept the files: %v", err)
+			}
+			return nil
+		},
+	}
+}

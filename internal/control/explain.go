@@ -1,0 +1,233 @@
+package control
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"tincan/internal/node"
+)
+
+// Explainer is a [Backend] that explains itself.
+type Explainer interface {
+	// Why says why packets for a node go the way they do.
+	Why(node.Name) WhyReport
+	// NetCheck says what this network lets through. It may take two seconds.
+	NetCheck() NetReport
+}
+
+// WhyReport is the chain of reasons why packets for a node go the way they do.
+type WhyReport struct {
+	Node    node.Name   `json:"node"`
+	Good    bool        `json:"good"` // there is nothing to be mended
+	Reasons []WhyReason `json:"reasons"`
+	Change  string      `json:"change,omitempty"` // the one change that would mend it
+}
+
+// WhyReason is one link of the chain. Code is a fixed word, Text a sentence.
+type WhyReason struct {
+	Code string `json:"code"`
+	Text string `json:"text"`
+}
+
+// WriteText prints the report for people.
+func (r WhyReport) WriteText(w io.Writer) error {
+	var b strings.Builder
+	for i, reason := range r.Reasons {
+		if i > 0 {
+			b.WriteString(strings.Repeat("  ", i-1) + "└ ")
+		}
+		b.WriteString(reason.Text + "\n")
+	}
+	switch {
+	case r.Change != "":
+		b.WriteString("what would help: " + r.Change + "\n")
+	case r.Good:
+		b.WriteString("there is nothing to be mended\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// NetReport says what the network that a node is in lets through.
+type NetReport struct {
+	Port      int          `json:"port"`      // where the node listens
+	Listening []string     `json:"listening"` // UDP sockets
+	Addresses []NetAddress `json:"addresses"` // of this machine, without its VPN
+	IPv4      bool         `json:"ipv4"`      // there is a way to the internet by it
+	IPv6      bool         `json:"ipv6"`
+
+	Tried    int `json:"udp_tried"`    // nodes that were asked by UDP
+	Answered int `json:"udp_answered"` // that answered
+	ByIPv6   int `json:"udp_ipv6"`     // of these, by IPv6
+
+	Seen []SeenFrom `json:"seen"`
+	NAT  NATKind    `json:"nat"`
+	NAT6 NATKind    `json:"nat6"`
+
+	Incoming int      `json:"connections_in"`  // meta connections that others made
+	Outgoing int      `json:"connections_out"` // that this node made
+	Proxy    string   `json:"proxy,omitempty"` // its kind
+	Mappings []string `json:"mappings,omitempty"`
+	// MapProblem says why there is no port mapping, where one was wanted.
+	MapProblem string `json:"mapping_problem,omitempty"`
+
+	Verdict []string `json:"verdict"` // sentences for people
+}
+
+// NetAddress is an address of this machine.
+type NetAddress struct {
+	Interface string `json:"interface"`
+	Address   string `json:"address"`
+	Public    bool   `json:"public"` // not from a private range
+}
+
+// SeenFrom is the address from which our datagrams come at another node.
+type SeenFrom struct {
+	By      node.Name `json:"by"`
+	Address string    `json:"address"`
+}
+
+// NATKind is what translates our addresses.
+type NATKind string
+
+// The kinds.
+const (
+	NATUnknown NATKind = "unknown" // nobody told
+	NATNone    NATKind = "none"
+	NATOne     NATKind = "nat"       // there is one, and only one node told what it sees
+	NATSteady  NATKind = "steady"    // the same outer address towards everybody: holes can be punched
+	NATFickle  NATKind = "symmetric" // another one towards each: holes cannot be punched
+)
+
+// WriteText prints the report for people.
+func (r NetReport) WriteText(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	row := func(what, format string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", what, fmt.Sprintf(format, args...)) }
+	row("listens at", "%s", listOr(r.Listening, "nothing"))
+	for i, a := range r.Addresses {
+		what := ""
+		if i == 0 {
+			what = "addresses"
+		}
+		kind := "private"
+		if a.Public {
+			kind = "public"
+		}
+		row(what, "%s (%s, %s)", a.Address, a.Interface, kind)
+	}
+	row("internet", "IPv4 %s, IPv6 %s", yes(r.IPv4), yes(r.IPv6))
+	row("UDP", "%d of %d nodes answer, %d of them by IPv6", r.Answered, r.Tried, r.ByIPv6)
+	row("NAT", "%s", r.NAT.text())
+	if r.IPv6 {
+		row("NAT (IPv6)", "%s", r.NAT6.text())
+	}
+	for i, s := range r.Seen {
+		what := ""
+		if i == 0 {
+			what = "seen as"
+		}
+		row(what, "%s by %s", s.Address, s.By)
+	}
+	switch {
+	case len(r.Mappings) > 0:
+		row("port mapping", "%s", strings.Join(r.Mappings, ", "))
+	case r.MapProblem != "":
+		row("port mapping", "none: %s", r.MapProblem)
+	}
+	row("connections", "%d from others, %d to others", r.Incoming, r.Outgoing)
+	if r.Proxy != "" {
+		row("proxy", "%s", r.Proxy)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	var b strings.Builder
+	for _, v := range r.Verdict {
+		b.WriteString("\n" + v + "\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (k NATKind) text() string {
+	switch k {
+	case NATNone:
+		return "none"
+	case NATOne:
+		return "there is one; two nodes that answer by UDP would tell its kind"
+	case NATSteady:
+		return "the same outer address for everybody: direct paths can be made through it"
+	case NATFickle:
+		return "symmetric: another outer address for each node; direct paths need the other side's help"
+	}
+	return "not known: no node told from where it hears us"
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+// why carries out request 103, netCheck request 104. The answer is nil if the daemon cannot.
+func (c *client) why(args []string) ([]byte, error) {
+	e, ok := c.server.backend.(Explainer)
+	if !ok {
+		return nil, nil
+	}
+	if len(args) < 1 {
+		return nil, errMalformed
+	}
+	name, err := node.ParseName(args[0])
+	if err != nil {
+		return nil, errMalformed
+	}
+	return json.Marshal(e.Why(name))
+}
+
+func (c *client) netCheck() ([]byte, error) {
+	e, ok := c.server.backend.(Explainer)
+	if !ok {
+		return nil, nil
+	}
+	return json.Marshal(e.NetCheck())
+}
+
+// Why asks why packets for a node go the way they do.
+func (c *Client) Why(name node.Name) (r WhyReport, err error) {
+	return r, c.object(&r, reqWhy, string(name))
+}
+
+// NetCheck asks what the node's network lets through.
+func (c *Client) NetCheck() (r NetReport, err error) {
+	return r, c.object(&r, reqNetCheck)
+}
+
+// object asks for a JSON object.
+func (c *Client) object(into any, typ int, args ...string) error {
+	if err := c.send("%s", strings.Join(append([]string{"18", strconv.Itoa(typ)}, args...), " ")); err != nil {
+		return err
+	}
+	w, err := c.reply(typ)
+	if err != nil {
+		return err
+	}
+	n, err := number(w, 0)
+	if err != nil || n < 0 || n > maxJSON {
+		return errors.New("the daemon sent a malformed answer")
+	}
+	text, err := c.blob(n)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(text, into); err != nil {
+		return fmt.Errorf("the daemon sent a malformed answer: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,140 @@
+package dataplane
+
+import (
+	"reflect"
+	"testing"
+	"time"
+
+	"tincan/internal/device"
+	"tincan/internal/mesh"
+	"tincan/internal/sptps"
+	"tincan/internal/udp"
+	"tincan/internal/wire"
+)
+
+// only returns the reports about silence among evs.
+func only(evs []mesh.Event) (out []mesh.Event) {
+	for _, e := range evs {
+		switch e.(type) {
+		case mesh.Silent, mesh.Heard, mesh.Large:
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// probeFrom is a datagram with a probe of kind from s to the node called to.
+func (s *station) probeFrom(to *station, kind byte) udp.Run {
+	data := wire.AppendProbeRequest(nil, wire.MinProbe, []byte{1})
+	data[0] = kind
+	s.SendProbe(mesh.SendProbe{Node: to.cfg.Self, Addr: to.sock.local, Sock: -1, Data: data})
+	runs := s.sock.take()
+	return runs[len(runs)-1]
+}
+
+func TestSilenceIsReportedWhenNobodyAnswers(t *testing.T) {
+	a, b := pair(t)
+	look := func(after time.Duration) []mesh.Event {
+		a.heard()
+		again := a.lookOnce(a.now() + after)
+		if silent := a.dir.Load().byName["b"].silence.since.Load() != 0; silent != again && after < largeEvery {
+			t.Errorf("after %s: looking again: %t, though silent: %t", after, again, silent)
+		}
+		return only(a.heard())
+	}
+	if got := look(time.Second); got != nil {
+		t.Errorf("without traffic: %v", got)
+	}
+	small := ip{payload: 100}.build()
+	sent := a.out(small, device.Offload{})
+	if got := look(90 * time.Millisecond); got != nil {
+		t.Errorf("after 90 ms: %v", got)
+	}
+	got := look(110 * time.Millisecond)
+	if len(got) != 1 || got[0].(mesh.Silent).Node != "b" || got[0].(mesh.Silent).For < 100*time.Millisecond {
+		t.Errorf("after 110 ms: %v", got)
+	}
+
+	// A probe that asks does not show that b hears us.
+	a.in(addrB, b.probeFrom(a, wire.ProbeRequest))
+	if got := look(230 * time.Millisecond); len(got) != 1 {
+		t.Errorf("after a question of b: %v", got)
+	}
+	// Its answer does, and so do data.
+	a.heard()
+	a.in(addrB, b.probeFrom(a, wire.ProbeReplySize))
+	if got := only(a.heard()); !reflect.DeepEqual(got, []mesh.Event{mesh.Heard{Node: "b"}}) {
+		t.Errorf("after an answer: %v", got)
+	}
+	if got := look(time.Second); got != nil {
+		t.Errorf("a second later: %v", got)
+	}
+	b.in(addrA, sent...)
+	a.out(small, device.Offload{})
+	a.in(addrB, b.out(ip{src: "10.1.0.1", dst: "10.0.0.1", payload: 10}.build(), device.Offload{})...)
+	if got := look(time.Second); got != nil {
+		t.Errorf("when data have come back: %v", got)
+	}
+
+	// Another way is another matter.
+	a.out(small, device.Offload{})
+	a.again("b", func(s *mesh.PeerState) { s.Confirmed, s.MinMTU = false, 0 })
+	if got := look(time.Second); got != nil {
+		t.Errorf("after the way has changed: %v", got)
+	}
+}
+
+func TestLargeFramesAreReported(t *testing.T) {
+	a, _ := pair(t)
+	a.out(ip{payload: 100}.build(), device.Offload{})
+	a.lookOnce(a.now())
+	a.heard()
+	a.out(ip{payload: 1200}.build(), device.Offload{})
+	a.lookOnce(a.now())
+	got := only(a.heard())
+	if len(got) != 1 || got[0].(mesh.Large).Node != "b" || got[0].(mesh.Large).Size < 1200 {
+		t.Errorf("reports %v", got)
+	}
+}
+
+func TestNobodyIsWatchedForEver(t *testing.T) {
+	a, _ := pair(t)
+	a.out(ip{payload: 100}.build(), device.Offload{})
+	if !a.lookAround(a.now()+time.Second) || !a.watching.Load() {
+		t.Error("stops looking while b is silent")
+	}
+	for range 2 {
+		a.lookOnce(a.now() + forgetSilent + time.Second)
+	}
+	if a.lookAround(a.now()+forgetSilent+2*time.Second) || a.watching.Load() {
+		t.Error("still looking when b has been silent for long")
+	}
+}
+
+// The last message of a handshake takes the way through the brain, the packet behind it does not.
+func TestRecordsThatComeBeforeTheirKeysWait(t *testing.T) {
+	a, b := pair(t)
+	a.again("b", func(s *mesh.PeerState) { s.Adjacent, s.MinMTU, s.Confirmed = false, 0, false })
+	var tun *sptps.Tunnel
+	b.again("a", func(s *mesh.PeerState) { tun, s.Tunnel = s.Tunnel, nil })
+	p := ip{payload: 100}.build()
+	for range maxEarlyPerPeer + 2 {
+		a.out(p, device.Offload{})
+	}
+	for _, blob := range a.metas[1].blobs {
+		b.FromMeta("a", blob)
+	}
+	if n := len(b.dev.take()); n != 0 {
+		t.Fatalf("%d packets without keys", n)
+	}
+	if n := b.dropped(NoSession); n != 2 {
+		t.Errorf("%d records given up, want those above %d", n, maxEarlyPerPeer)
+	}
+	b.again("a", func(s *mesh.PeerState) { s.Tunnel = tun })
+	if got := flat(t, b.dev.take()); len(got) != maxEarlyPerPeer {
+		t.Errorf("%d packets when the keys have come", len(got))
+	}
+	if len(b.early.waiting) != 0 {
+		t.Errorf("%d still wait", len(b.early.waiting))
+	}
+}

@@ -1,0 +1,140 @@
+package device
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestParseGroup(t *testing.T) {
+	for spec, want := range map[string]struct {
+		group string
+		ttl   int
+	}{
+		"239.1.2.3 7000":         {"239.1.2.3:7000", 1},
+		" 239.1.2.3\t7000  5 ":   {"239.1.2.3:7000", 5},
+		"ff15::1 7000 0":         {"[ff15::1]:7000", 0},
+		"":                       {},
+		"239.1.2.3":              {},
+		"10.0.0.1 7000":          {},
+		"::ffff:239.1.2.3 7000":  {},
+		"239.1.2.3 0":            {},
+		"239.1.2.3 70000":        {},
+		"239.1.2.3 7000 256":     {},
+		"239.1.2.3 7000 1 extra": {},
+		"group 7000":             {},
+	} {
+		group, ttl, err := parseGroup(spec)
+		if want.group == "" {
+			if err == nil {
+				t.Errorf("%q: %v, %d", spec, group, ttl)
+			}
+		} else if err != nil || group != netip.MustParseAddrPort(want.group) || ttl != want.ttl {
+			t.Errorf("%q: %v, %d, %v", spec, group, ttl, err)
+		}
+	}
+}
+
+// hand listens at a socket and hands a descriptor, or nothing, to whoever connects.
+func hand(t *testing.T, fds ...int) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "s")
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	go func() {
+		conn, err := ln.Accept()
+		if err == nil {
+			conn.(*net.UnixConn).WriteMsgUnix([]byte{0}, unix.UnixRights(fds...), nil)
+			conn.Close()
+		}
+	}()
+	return path
+}
+
+func TestDescriptorIsHandedOver(t *testing.T) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pair[0])
+	defer unix.Close(pair[1])
+	d, err := OpenDescriptor(hand(t, pair[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if CarriesFrames(d) {
+		t.Error("a socket is taken for a tap device")
+	}
+	if err := d.Write(append(make([]byte, Headroom), "packet"...), Headroom, Offload{}); err != nil {
+		t.Fatal(err)
+	}
+	var buf [100]byte
+	if n, err := unix.Read(pair[1], buf[:]); err != nil || string(buf[:n]) != "packet" {
+		t.Errorf("read %q, %v", buf[:n], err)
+	}
+	for _, which := range []string{"", "0", "2", "/nonexistent/socket", strings.Repeat("x", 200), hand(t), hand(t, pair[0], pair[1])} {
+		d, err := OpenDescriptor(which)
+		var open *OpenError
+		if !errors.As(err, &open) || open.Hint() == "" {
+			t.Errorf("%.40q: %v, %v", which, d, err)
+		}
+	}
+}
+
+func TestRawSocketNeedsAnInterface(t *testing.T) {
+	var open *OpenError
+	if _, err := OpenRaw("no-such-card"); !errors.As(err, &open) || open.Hint() == "" {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestTapCarriesFrames(t *testing.T) {
+	inNamespace(t, func() {
+		for _, tap := range []bool{false, true} {
+			d, err := OpenTUN("vpn0", Options{TAP: tap})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if CarriesFrames(d) != tap {
+				t.Errorf("tap %v: carries frames: %v", tap, !tap)
+			}
+			d.Close()
+		}
+	})
+}
+
+func TestVLANTagIsPutBack(t *testing.T) {
+	tun := &tun{}
+	tun.rx.msg.SetControllen(40)
+	c := (*unix.Cmsghdr)(ptr(&tun.rx.aux[0]))
+	c.Level, c.Type = unix.SOL_PACKET, unix.PACKET_AUXDATA
+	a := (*unix.TpacketAuxdata)(ptrAt(&tun.rx.aux[0], unix.CmsgLen(0)))
+	*a = unix.TpacketAuxdata{Status: unix.TP_STATUS_VLAN_VALID | unix.TP_STATUS_VLAN_TPID_VALID, Vlan_tci: 0x2005, Vlan_tpid: 0x88a8}
+	buf := make([]byte, MaxPacket)
+	frame := "destinsource" + "\x08\x00" + "payload"
+	n := copy(buf, frame)
+	off := Offload{NeedsCsum: true, CsumStart: 34, GSO: GSOTCPv4, HdrLen: 54}
+	n = tun.restoreTag(buf, n, &off)
+	if got := string(buf[:n]); got != frame[:12]+"\x88\xa8\x20\x05"+frame[12:] || off.CsumStart != 38 || off.HdrLen != 58 {
+		t.Errorf("%q, %+v", got, off)
+	}
+	a.Status = 0
+	if tun.restoreTag(buf, n, &off) != n {
+		t.Error("a tag was made up")
+	}
+}
+
+func ptr(p *uint64) unsafe.Pointer { return unsafe.Pointer(p) }
+
+func ptrAt(p *uint64, n int) unsafe.Pointer { return unsafe.Add(unsafe.Pointer(p), n) }

@@ -1,0 +1,100 @@
+package mesh
+
+import "time"
+
+// AutoConnect and traffic. A pair that talks for a while without a straight way gets a
+// connection of its own: over it the two tell each other their addresses, and if UDP stays
+// blocked their packets have TCP without a detour. And no connection is let go while packets
+// travel over it or thanks to it.
+
+const (
+	// hotAfter is how long a pair has to talk before it is given a connection.
+	hotAfter = 5 * time.Second
+	// maxHot connections are made beyond those that hold the mesh together.
+	maxHot = 4
+	// hotRetry is the wait after a first attempt to connect a pair. It doubles up to maxHotRetry.
+	hotRetry    = time.Minute
+	maxHotRetry = time.Hour
+	// inUse is how long after the last packet a connection counts as used; one that
+	// was made for a pair is kept for longer, lest it come and go with their talks.
+	inUse    = 30 * time.Second
+	hotInUse = 5 * time.Minute
+)
+
+// hot is what AutoConnect knows of a pair that talks.
+type hot struct {
+	begun time.Time // of the talk
+	next  time.Time // no attempt to connect before
+	wait  time.Duration
+}
+
+// used takes note that packets travel over the connection to p, or thanks to it.
+func (m *Mesh) used(p *peer) {
+	if p == nil || p == m.self {
+		return
+	}
+	if p.conn != nil {
+		p.conn.used = m.now
+	}
+	if !p.road.confirmed {
+		if c := m.nextHopConn(p); c != nil {
+			c.used = m.now
+		}
+	}
+}
+
+// spare tells whether AutoConnect may let go of c.
+func (m *Mesh) spare(c *conn) bool {
+	keep := inUse
+	if c.out != nil && c.out.hot {
+		keep = hotInUse
+	}
+	return m.now.Sub(c.used) > keep
+}
+
+// connectHot dials the nodes that we talk with a lot and have no straight way to.
+func (m *Mesh) connectHot() {
+	n := 0
+	for _, o := range m.dials {
+		if o.hot {
+			n++
+		}
+	}
+	for _, p := range m.talking {
+		h := &p.hot
+		switch {
+		case n >= maxHot:
+			return
+		case p.conn != nil || m.isStraight(p) || !p.reachable || m.now.Sub(p.relaying.own) > talkingFor,
+			m.now.Sub(h.begun) < hotAfter, m.now.Before(h.next), m.dials[p.name] != nil, !m.hasAnyAddress(p):
+			continue
+		}
+		if !m.mayLogIn(p) {
+			if p.minor() >= 2 {
+				m.askKey(p)
+			}
+			continue
+		}
+		h.wait = min(max(2*h.wait, hotRetry), maxHotRetry)
+		h.next = m.now.Add(h.wait + m.jitter(h.wait/4))
+		m.logf(2, Info, "there is much to say to %s; connecting", p.name)
+		if o := m.want(p.name, true); o != nil {
+			o.hot = true
+			n++
+		}
+	}
+}
+
+// sweepTalking forgets the talks that have ended.
+func (m *Mesh) sweepTalking() {
+	talking := m.talking[:0]
+	for _, p := range m.talking {
+		if m.nodes[p.name] == p && p.reachable && m.now.Sub(p.relaying.own) <= keepTrying {
+			talking = append(talking, p)
+		} else {
+			m.forgetWays(p)
+		}
+	}
+	clear(m.talking[len(talking):])
+	m.talking = talking
+}

@@ -1,0 +1,291 @@
+package mesh
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"tincan/internal/node"
+	"tincan/internal/wire"
+)
+
+// Why says why packets for a node go the way they do.
+type Why struct {
+	Node    node.Name
+	Good    bool // there is nothing to be mended
+	Reasons []Reason
+	Change  string // the one change that would mend it, "" if nobody here can tell
+}
+
+// Reason is one link of the chain: each follows from the one behind it.
+type Reason struct {
+	Code string // a fixed word for programs, see the constants
+	Text string // a sentence for people, without a full stop
+}
+
+// Codes of reasons.
+const (
+	WhySelf         = "self"
+	WhyUnknown      = "unknown-node"
+	WhyUnreachable  = "unreachable"
+	WhyAlone        = "no-connection-here" // this node has no connection with anybody
+	WhyAway         = "not-in-the-mesh"    // nobody has one with that node
+	WhyRefused      = "connection-failed"
+	WhyNoAddress    = "no-address"
+	WhyDirect       = "direct-udp"
+	WhyTCP          = "direct-tcp"
+	WhyRelayed      = "relayed"
+	WhyHopByHop     = "tinc-1.0" // relays open the packets
+	WhyNoSession    = "no-session"
+	WhyKeyUnknown   = "no-key"
+	WhyAgreeing     = "keys-being-agreed"
+	WhyTCPOnlyHere  = "tcp-only-here"
+	WhyTCPOnlyThere = "tcp-only-there"
+	WhyIndirect     = "indirect-data"
+	WhyNoDiscovery  = "no-udp-discovery"
+	WhyNoUDPAddress = "no-udp-address"
+	WhyUnanswered   = "udp-unanswered"
+	WhyNoUDPHere    = "no-udp-here"  // nobody answers this node by UDP
+	WhyNoUDPThere   = "no-udp-there" // others do
+	WhySilent       = "udp-silent"   // it worked, and does not any more
+	WhyBadStraight  = "straight-way-bad"
+	WhySlow         = "far-away"
+	WhyLossy        = "loss"
+	WhySmall        = "small-packets"
+	WhyCompressed   = "compressed"
+)
+
+// What is worth mentioning of a way that works.
+const (
+	farAway    = 150 * time.Millisecond
+	manyLost   = 0.05
+	smallFrame = 1294 // IPv6's least MTU, as a frame
+)
+
+// Why explains the way to a node.
+func (m *Mesh) Why(name node.Name) Why {
+	w := Why{Node: name}
+	p := m.nodes[name]
+	switch {
+	case p == nil:
+		w.add(WhyUnknown, "nobody in this network has ever heard of %s", name)
+		w.Change = "check the name; if it is right, let it in by an invitation, or import its host file"
+	case p == m.self:
+		w.Good = true
+		w.add(WhySelf, "%s is this node itself", name)
+	case !p.reachable:
+		m.whyUnreachable(&w, p)
+	default:
+		m.whyReachable(&w, p)
+	}
+	return w
+}
+
+func (w *Why) add(code, format string, args ...any) {
+	w.Reasons = append(w.Reasons, Reason{code, fmt.Sprintf(format, args...)})
+}
+
+// mend proposes a change, unless one nearer to the root of the trouble has been found.
+func (w *Why) mend(format string, args ...any) {
+	if w.Change == "" {
+		w.Change = fmt.Sprintf(format, args...)
+	}
+}
+
+func (m *Mesh) whyUnreachable(w *Why, p *peer) {
+	since := "since this node was started"
+	if !p.since.IsZero() {
+		since = "for " + m.now.Sub(p.since).Round(time.Second).String()
+	}
+	w.add(WhyUnreachable, "%s has not been reachable %s", p.name, since)
+	if len(m.activeConns()) == 0 {
+		w.add(WhyAlone, "this node has no connection with any other")
+		dialling := false
+		for _, o := range m.sortedDials() {
+			dialling = true
+			m.whyNotConnected(w, m.peer(o.name))
+		}
+		switch {
+		case !dialling && !m.cfg.AutoConnect:
+			w.mend("say whom to connect to: ConnectTo = NODE, or AutoConnect = yes")
+		case !dialling:
+			w.mend("tell it where another node is: Address = HOST in that node's host file")
+		default:
+			w.mend("mend the first of these connections; tincan netcheck tells what this network lets through")
+		}
+		return
+	}
+	w.add(WhyAway, "no node of the mesh has a connection with %s: it does not run, or its network reaches none of them", p.name)
+	if p.problem != "" || m.dials[p.name] != nil {
+		m.whyNotConnected(w, p)
+	}
+	w.mend("start %s; if it runs, look there with: tincan why %s", p.name, m.cfg.Name)
+}
+
+// whyNotConnected says what became of the attempts to connect with p.
+func (m *Mesh) whyNotConnected(w *Why, p *peer) {
+	switch {
+	case p.problem != "":
+		w.add(WhyRefused, "the last attempt to connect with %s failed: %s", p.name, p.problem)
+	case !m.hasAnyAddress(p):
+		w.add(WhyNoAddress, "no address of %s is known, so it would have to connect to this node", p.name)
+	}
+}
+
+func (m *Mesh) whyReachable(w *Why, p *peer) {
+	if p.session.hopByHop() {
+		w.add(WhyHopByHop, "%s speaks the protocol of tinc 1.0, in which every node on the way opens the packets", p.name)
+	}
+	if !p.session.ready() {
+		m.whyNoSession(w, p)
+		return
+	}
+	switch {
+	case p.relaying.chosen != nil:
+		w.add(WhyRelayed, "packets for %s are passed on by %s, by UDP", p.name, p.relaying.chosen.relay.name)
+		if m.isStraight(p) {
+			m.whyBadStraight(w, p)
+			return
+		}
+	case m.isStraight(p):
+		m.whyStraight(w, p)
+		return
+	case m.effectiveVia(p) != p && m.effectiveVia(p) != nil:
+		w.add(WhyRelayed, "packets for %s are passed on by %s", p.name, m.effectiveVia(p).name)
+	case p.conn != nil:
+		w.add(WhyTCP, "packets for %s go over the meta connection with it, by TCP", p.name)
+	default:
+		how := "over meta connections"
+		if m.leavesByUDP(p, minProbe) {
+			how = "by UDP"
+		}
+		w.add(WhyRelayed, "packets for %s are passed on by %s, %s", p.name, p.path.NextHop, how)
+	}
+	m.whyNoUDP(w, p)
+}
+
+func (m *Mesh) whyNoSession(w *Why, p *peer) {
+	switch {
+	case !p.session.hopByHop() && p.key() == nil && !p.askedKey.IsZero():
+		w.add(WhyKeyUnknown, "the public key of %s is not known here, and it has not told it yet", p.name)
+		w.mend("import the host file of %s", p.name)
+	case p.session.pending():
+		w.add(WhyAgreeing, "keys with %s are being agreed on at this moment", p.name)
+		w.mend("wait a few seconds; if this stays so, the host file of %s here, or that of %s there, has another key than the node", p.name, m.cfg.Name)
+	default:
+		w.Good = true
+		w.add(WhyNoSession, "there has been no packet for %s lately; the first one makes a session and looks for the best way", p.name)
+	}
+}
+
+// whyStraight: packets go straight by UDP. Is that as good as it gets?
+func (m *Mesh) whyStraight(w *Why, p *peer) {
+	w.add(WhyDirect, "packets for %s go straight there by UDP, to %s", p.name, p.road.addr)
+	w.Good = true
+	if rtt := p.road.rtt.mean; rtt >= farAway {
+		w.add(WhySlow, "it is far away: an answer takes %s", rtt.Round(time.Millisecond))
+	}
+	if loss := p.road.loss; loss >= manyLost {
+		w.Good = false
+		w.add(WhyLossy, "%.0f %% of the probes get lost on the way", 100*loss)
+		w.mend("the line between the two drops packets; if it is yours, look for an overloaded router or a bad radio link")
+	}
+	if p.road.pmtu.fixed() && p.road.pmtu.min < smallFrame {
+		w.Good = false
+		w.add(WhySmall, "packets of more than %d bytes do not pass", p.road.pmtu.min-14)
+		w.mend("a link between the two takes only small packets; a tunnel inside of a tunnel is the usual cause")
+	}
+	if level := p.session.suite().Compression; level != 0 {
+		w.add(WhyCompressed, "%s wants packets to be compressed (level %d), which takes time for each one", p.name, level)
+	}
+}
+
+// whyBadStraight: there is a straight way by UDP, and a relay is better nevertheless.
+func (m *Mesh) whyBadStraight(w *Why, p *peer) {
+	s, c := &p.relaying.straight.quality, &p.relaying.chosen.quality
+	w.add(WhyBadStraight, "the straight way is worse: %s and %.0f %% lost, by way of %s %s and %.0f %%",
+		s.rtt.mean.Round(time.Millisecond), 100*s.loss(), p.relaying.chosen.relay.name, c.rtt.mean.Round(time.Millisecond), 100*c.loss())
+	w.mend("the line between the two is slow or drops packets; as long as it does, the relay is the best way")
+}
+
+// whyNoUDP: packets do not go straight by UDP.
+func (m *Mesh) whyNoUDP(w *Why, p *peer) {
+	opts := p.path.Options
+	switch {
+	case m.cfg.TCPOnly:
+		w.add(WhyTCPOnlyHere, "this node was told to use only TCP")
+		w.mend("remove TCPOnly = yes from tinc.conf or from the own host file here")
+		return
+	case p.host.TCPOnly:
+		w.add(WhyTCPOnlyHere, "the host file of %s on this node says that only TCP is to be used", p.name)
+		w.mend("remove TCPOnly = yes from the host file of %s here", p.name)
+		return
+	case opts&wire.TCPOnly != 0:
+		w.add(WhyTCPOnlyThere, "%s, or the node that connects it, uses only TCP", p.name)
+		w.mend("remove TCPOnly = yes on %s", p.name)
+		return
+	case m.cfg.Indirect || opts&wire.Indirect != 0 || p.path.Indirect:
+		w.add(WhyIndirect, "IndirectData = yes says that only nodes with a connection may talk straight to each other")
+		w.mend("remove IndirectData = yes, or add a connection between %s and %s (ConnectTo)", m.cfg.Name, p.name)
+		return
+	case m.cfg.NoUDPDiscovery:
+		w.add(WhyNoDiscovery, "this node does not look for ways by UDP")
+		w.mend("remove UDPDiscovery = no")
+		return
+	}
+	if p.road.confirmed { // it answers, but large packets do not pass yet
+		w.add(WhySmall, "by UDP only packets of up to %d bytes are known to pass so far", max(p.road.pmtu.min-14, 0))
+		w.mend("wait a moment: the largest size is being looked for")
+		return
+	}
+	asked := m.candidates(p)
+	if len(asked) == 0 {
+		w.add(WhyNoUDPAddress, "no address is known at which %s might be reached by UDP", p.name)
+		w.mend("add Address = HOST to the host file of %s, if it has a public address", p.name)
+		return
+	}
+	if !p.road.alive.IsZero() {
+		w.add(WhySilent, "%s answered by UDP until %s ago", p.name, m.now.Sub(p.road.alive).Round(time.Second))
+	}
+	w.add(WhyUnanswered, "%s does not answer by UDP at %s", p.name, list(asked))
+	heard, tried := m.udpPeers()
+	if heard == 0 && tried > 1 {
+		w.add(WhyNoUDPHere, "none of the %d nodes that this one asks answers it by UDP: something here lets no UDP through", tried)
+		w.mend("allow UDP to and from port %d in the firewall of this machine and of its network; tincan netcheck tells more", m.cfg.Port)
+		return
+	}
+	if heard > 0 {
+		w.add(WhyNoUDPThere, "%d of %d nodes do answer this one by UDP, so it is the network of %s that blocks it, or the two routers do not get along", heard, tried, p.name)
+	}
+	w.mend("on one of the two, let UDP in from outside: UPnP = yes, or forward port %d of the router to this machine", m.cfg.Port)
+}
+
+// udpPeers counts the nodes that answer by UDP, and those that were asked.
+func (m *Mesh) udpPeers() (heard, tried int) {
+	for _, p := range m.order {
+		if p == m.self || !p.reachable || !p.session.ready() {
+			continue
+		}
+		if p.road.confirmed {
+			heard++
+		}
+		if p.road.confirmed || !p.road.asked.IsZero() {
+			tried++
+		}
+	}
+	return heard, tried
+}
+
+func list(addrs []netip.AddrPort) string {
+	const most = 6
+	var out []string
+	for i, a := range addrs {
+		if i == most {
+			out = append(out, fmt.Sprintf("%d more", len(addrs)-most))
+			break
+		}
+		out = append(out, a.String())
+	}
+	return strings.Join(out, ", ")
+}

@@ -1,0 +1,84 @@
+package metaconn
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"tincan/internal/mesh"
+)
+
+func (b *backlog) all() (texts []string) {
+	for !b.empty() {
+		texts = append(texts, b.take())
+	}
+	return texts
+}
+
+func TestNewsAboutTheSameReplacesWhatWaits(t *testing.T) {
+	var b backlog
+	for _, text := range []string{
+		"12 a1 alice bob 192.0.2.1 655 0 5",
+		"10 a2 alice 10.0.0.0/8",
+		"15 alice bob 19",
+		"13 a3 alice bob",
+		"12 a4 bob alice 192.0.2.2 655 0 5", // the other direction is another edge
+		"8",
+		"11 a5 alice 10.0.0.0/8",
+		"15 alice bob 19", // requests on their way to somebody are all passed on
+		"8",
+	} {
+		b.put(text)
+	}
+	want := []string{"13 a3 alice bob", "11 a5 alice 10.0.0.0/8", "15 alice bob 19", "12 a4 bob alice 192.0.2.2 655 0 5", "8", "15 alice bob 19", "8"}
+	if got := b.all(); !slices.Equal(got, want) {
+		t.Errorf("what waits is\n%q, want\n%q", got, want)
+	}
+	if b.bytes != 0 || len(b.texts) != 0 || len(b.place) != 0 {
+		t.Errorf("an empty backlog holds %+v", b)
+	}
+}
+
+func TestWhatHasBeenTakenIsNotReplaced(t *testing.T) {
+	var b backlog
+	b.put("12 a1 alice bob 192.0.2.1 655 0 5")
+	b.put("8")
+	b.take()
+	b.put("13 a2 alice bob")
+	if got, want := b.all(), []string{"8", "13 a2 alice bob"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestBacklogIsBoundedByWhatThereIs(t *testing.T) {
+	var b backlog
+	for i := range 100_000 {
+		b.put(fmt.Sprintf("%d %x n%d bob", 12+i%2, i, i%50))
+	}
+	if len(b.texts) != 50 || b.bytes > 50*(requestCost+20) {
+		t.Errorf("%d requests wait, %d bytes", len(b.texts), b.bytes)
+	}
+}
+
+// A neighbour that reads nothing for a while is told, when it reads again, what has become of things, and not
+// each step of how that came.
+func TestConnectionThatStallsIsToldTheOutcome(t *testing.T) {
+	h := newHost(t, "alice", func(c *Config) { c.MaxQueue = 1 << 20 })
+	x, id := visit(h)
+	x.record(ack).flush(0)
+	expect[mesh.Request](h)
+	h.Do(mesh.Attach{Conn: id, Node: "bob"})
+	c := h.Meta(id).(*conn)
+	for i := range 400_000 { // 18 MB sealed, more than any socket takes and than may wait
+		h.Do(mesh.Send{Conn: id, Text: fmt.Sprintf("13 %x carol%d dave", i, i%20)})
+	}
+	c.mu.Lock()
+	waiting, queued, err := len(c.later.texts)-c.later.first, c.queued(), c.err
+	c.mu.Unlock()
+	if err != nil {
+		t.Fatalf("the connection has ended: %v", err)
+	}
+	if waiting == 0 || waiting > 20 || queued > 1<<20 {
+		t.Errorf("%d requests wait unsealed, and %d bytes altogether; want one for each edge", waiting, queued)
+	}
+}

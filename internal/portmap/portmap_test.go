@@ -1,0 +1,375 @@
+package portmap
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+var (
+	loopback = netip.MustParseAddr("127.0.0.1")
+	outside  = netip.MustParseAddr("203.0.113.5")
+)
+
+// router is a small one on loopback.
+type router struct {
+	t                 *testing.T
+	pcp, natpmp, upnp bool
+	taken             uint16 // a port that it does not give away; it gives the next one
+	permanent         bool   // UPnP: no leases
+
+	mu    sync.Mutex
+	ports map[string]uint16 // "UDP 655" inside: outside
+	calls []string          // of UPnP
+	conn  *net.UDPConn
+	ssdp  *net.UDPConn
+	web   *httptest.Server
+}
+
+func newRouter(t *testing.T, r *router) *router {
+	r.t, r.ports = t, map[string]uint16{}
+	var err error
+	if r.conn, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(loopback, 0))); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.conn.Close() })
+	go serve(r.conn, r.control)
+	if r.upnp {
+		r.web = httptest.NewServer(http.HandlerFunc(r.soap))
+		t.Cleanup(r.web.Close)
+		if r.ssdp, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(loopback, 0))); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { r.ssdp.Close() })
+		go serve(r.ssdp, func(b []byte) []byte {
+			if !bytes.HasPrefix(b, []byte("M-SEARCH * HTTP/1.1\r\n")) {
+				return nil
+			}
+			return fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nST: %s\r\nLOCATION: %s/root.xml\r\n\r\n", ssdpTargets[1], r.web.URL)
+		})
+	}
+	return r
+}
+
+func serve(c *net.UDPConn, answer func([]byte) []byte) {
+	b := make([]byte, 2048)
+	for {
+		n, from, err := c.ReadFromUDP(b)
+		if err != nil {
+			return
+		}
+		if a := answer(b[:n]); a != nil {
+			c.WriteToUDP(a, from)
+		}
+	}
+}
+
+// give opens a port, or closes it if lifetime is 0.
+func (r *router) give(protocol string, inside, outside uint16, lifetime uint32) uint16 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	key := fmt.Sprintf("%s %d", protocol, inside)
+	if lifetime == 0 {
+		delete(r.ports, key)
+		return 0
+	}
+	if outside == r.taken {
+		outside++
+	}
+	r.ports[key] = outside
+	return outside
+}
+
+func (r *router) open() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return fmt.Sprint(r.ports)
+}
+
+func (r *router) control(b []byte) []byte {
+	switch {
+	case b[0] == 2 && r.pcp && len(b) == pcpSize:
+		a := bytes.Clone(b)
+		a[1] |= answerBit
+		lifetime := binary.BigEndian.Uint32(b[4:])
+		port := r.give(Protocol(b[36]).String(), binary.BigEndian.Uint16(b[40:]), binary.BigEndian.Uint16(b[42:]), lifetime)
+		binary.BigEndian.PutUint16(a[42:], port)
+		ip := outside.As16()
+		copy(a[44:], ip[:])
+		return a
+	case b[0] == 2 && r.natpmp:
+		return []byte{0, 0x81, 0, 1, 0, 0, 0, 9}
+	case b[0] == 0 && b[1] == 0 && r.natpmp:
+		return append([]byte{0, 0x80, 0, 0, 0, 0, 0, 9}, outside.AsSlice()...)
+	case b[0] == 0 && r.natpmp && len(b) == 12:
+		p := UDP
+		if b[1] == 2 {
+			p = TCP
+		}
+		port := r.give(p.String(), binary.BigEndian.Uint16(b[4:]), binary.BigEndian.Uint16(b[6:]), binary.BigEndian.Uint32(b[8:]))
+		a := []byte{0, b[1] | 0x80, 0, 0, 0, 0, 0, 9, b[4], b[5], byte(port >> 8), byte(port)}
+		return append(a, b[8:12]...)
+	}
+	return nil
+}
+
+const description = `<?xml version="1.0"?><root xmlns="urn:schemas-upnp-org:device-1-0"><device><deviceType>urn:schemas-upnp-org:device:InternetGatewayDevice:1</deviceType>
+<deviceList><device><deviceList><device><serviceList>
+<service><serviceType>urn:schemas-upnp-org:service:WANIPConnection:1</serviceType><controlURL>/ctl</controlURL></service>
+<service><serviceType>urn:schemas-upnp-org:service:WANIPConnection:2</serviceType><controlURL>http://192.0.2.66/elsewhere</controlURL></service>
+</serviceList></device></deviceList></device></deviceList></device></root>`
+
+var argument = regexp.MustCompile(`<(New\w+)>([^<]*)</`)
+
+func (r *router) soap(w http.ResponseWriter, req *http.Request) {
+	if req.URL.Path == "/root.xml" {
+		io.WriteString(w, description)
+		return
+	}
+	body, _ := io.ReadAll(req.Body)
+	args := map[string]string{}
+	for _, m := range argument.FindAllStringSubmatch(string(body), -1) {
+		args[m[1]] = m[2]
+	}
+	_, action, _ := strings.Cut(strings.Trim(req.Header.Get("SOAPAction"), `"`), "#")
+	r.mu.Lock()
+	r.calls = append(r.calls, action)
+	r.mu.Unlock()
+	number := func(name string) uint16 { n, _ := strconv.Atoi(args[name]); return uint16(n) }
+	refuse := func(code int, text string) {
+		w.WriteHeader(500)
+		fmt.Fprintf(w, `<s:Envelope xmlns:s="x"><s:Body><s:Fault><detail><UPnPError><errorCode>%d</errorCode><errorDescription>%s</errorDescription></UPnPError></detail></s:Fault></s:Body></s:Envelope>`, code, text)
+	}
+	values := ""
+	switch action {
+	case "GetExternalIPAddress":
+		values = "<NewExternalIPAddress>" + outside.String() + "</NewExternalIPAddress>"
+	case "AddPortMapping":
+		switch {
+		case number("NewExternalPort") == r.taken:
+			refuse(718, "ConflictInMappingEntry")
+			return
+		case r.permanent && args["NewLeaseDuration"] != "0":
+			refuse(725, "OnlyPermanentLeasesSupported")
+			return
+		}
+		r.give(args["NewProtocol"], number("NewInternalPort"), number("NewExternalPort"), 1)
+	case "DeletePortMapping":
+		r.mu.Lock()
+		for k, v := range r.ports {
+			if strings.HasPrefix(k, args["NewProtocol"]) && v == number("NewExternalPort") {
+				delete(r.ports, k)
+			}
+		}
+		r.mu.Unlock()
+	default:
+		refuse(401, "Invalid Action")
+		return
+	}
+	fmt.Fprintf(w, `<s:Envelope xmlns:s="x"><s:Body><u:%sResponse xmlns:u="y">%s</u:%sResponse></s:Body></s:Envelope>`, action, values, action)
+}
+
+// ask runs a client against the router until it has an answer, and ends it.
+func ask(t *testing.T, r *router, change func(*Config)) (mappings []Mapping, said []string) {
+	got := make(chan []Mapping, 4)
+	var mu sync.Mutex
+	cfg := Config{Port: 655, Wait: 300 * time.Millisecond, Refresh: time.Minute, Name: "tincan <test>", Changed: func(m []Mapping) { got <- m },
+		Log: func(_ int, format string, args ...any) {
+			mu.Lock()
+			defer mu.Unlock()
+			said = append(said, fmt.Sprintf(format, args...))
+		}}
+	if change != nil {
+		change(&cfg)
+	}
+	c := New(cfg)
+	c.sites = func() []site { return []site{{loopback, loopback}} }
+	c.control = r.conn.LocalAddr().(*net.UDPAddr).AddrPort().Port()
+	c.ssdp = netip.AddrPortFrom(loopback, 9)
+	if r.ssdp != nil {
+		c.ssdp = r.ssdp.LocalAddr().(*net.UDPAddr).AddrPort()
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); c.Run(ctx) }()
+	select {
+	case mappings = <-got:
+	case <-time.After(4 * time.Second):
+	}
+	if len(mappings) > 0 && r.open() == "map[]" {
+		t.Error("the router knows nothing of it")
+	}
+	cancel()
+	<-ended
+	if r.open() != "map[]" {
+		t.Errorf("at the end there is still %v", r.open())
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	return mappings, said
+}
+
+func TestRoutersOpenPorts(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		router *router
+		change func(*Config)
+		want   string
+	}{
+		{"PCP", &router{pcp: true, natpmp: true, upnp: true}, nil, "[TCP 203.0.113.5:655 leads to 127.0.0.1:655 (PCP) UDP 203.0.113.5:655 leads to 127.0.0.1:655 (PCP)]"},
+		{"NAT-PMP", &router{natpmp: true, upnp: true}, nil, "[TCP 203.0.113.5:655 leads to 127.0.0.1:655 (NAT-PMP) UDP 203.0.113.5:655 leads to 127.0.0.1:655 (NAT-PMP)]"},
+		{"UPnP", &router{upnp: true}, nil, "[TCP 203.0.113.5:655 leads to 127.0.0.1:655 (UPnP) UDP 203.0.113.5:655 leads to 127.0.0.1:655 (UPnP)]"},
+		{"UPnP without leases", &router{upnp: true, permanent: true}, nil, "[TCP 203.0.113.5:655 leads to 127.0.0.1:655 (UPnP) UDP 203.0.113.5:655 leads to 127.0.0.1:655 (UPnP)]"},
+		{"UDP only", &router{pcp: true}, func(c *Config) { c.UDPOnly = true }, "[UDP 203.0.113.5:655 leads to 127.0.0.1:655 (PCP)]"},
+		{"the port is taken: both get the same other one", &router{pcp: true, taken: 655}, nil, "[TCP 203.0.113.5:656 leads to 127.0.0.1:655 (PCP) UDP 203.0.113.5:656 leads to 127.0.0.1:655 (PCP)]"},
+		{"nobody helps", &router{}, nil, "[]"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRouter(t, c.router)
+			got, said := ask(t, r, c.change)
+			if fmt.Sprint(got) != c.want {
+				t.Errorf("got %v\nsaid %q", got, said)
+			}
+		})
+	}
+}
+
+func TestATakenPortWithUPnP(t *testing.T) {
+	t.Parallel()
+	got, said := ask(t, newRouter(t, &router{upnp: true, taken: 655}), nil)
+	if len(got) != 2 || got[0].External.Port() < 32768 || got[0].External.Port() != got[1].External.Port() {
+		t.Errorf("got %v, said %q", got, said)
+	}
+}
+
+func TestRenewalAndAnotherNetwork(t *testing.T) {
+	r := newRouter(t, &router{pcp: true})
+	var last []Mapping
+	c := New(Config{Port: 655, Refresh: time.Minute, Wait: 100 * time.Millisecond, Changed: func(m []Mapping) { last = m }})
+	here := []site{{loopback, loopback}}
+	c.sites = func() []site { return here }
+	c.control = r.conn.LocalAddr().(*net.UDPAddr).AddrPort().Port()
+	c.ssdp = netip.AddrPortFrom(loopback, 9)
+	if next := c.round(t.Context()); len(last) != 2 || next != time.Minute {
+		t.Fatalf("%v, next in %v", last, next)
+	}
+	// The router has been restarted and has forgotten: the same ports come back.
+	r.mu.Lock()
+	clear(r.ports)
+	r.mu.Unlock()
+	c.round(t.Context())
+	if r.open() != "map[TCP 655:655 UDP 655:655]" {
+		t.Errorf("after a restart: %v", r.open())
+	}
+	// In another network the old mappings are not ours any more.
+	here = nil
+	if c.round(t.Context()); len(last) != 0 {
+		t.Errorf("in another network there is still %v", last)
+	}
+}
+
+func TestOnlyAnswersToOurQuestionCount(t *testing.T) {
+	r := request{protocol: UDP, nonce: [12]byte{1, 2, 3}, client: netip.MustParseAddr("192.168.1.2"), internal: 655, external: 655, lifetime: 2 * time.Minute}
+	good := appendPCP(nil, r)
+	if want := "020100000000007800000000000000000000ffffc0a80102" + "010203000000000000000000" + "11000000" + "028f028f" + "00000000000000000000ffff00000000"; hex.EncodeToString(good) != want {
+		t.Errorf("the request is %x", good)
+	}
+	good[1] |= answerBit
+	if a, err := parsePCP(good, r); err != nil || a.external.Port() != 655 || a.lifetime != 2*time.Minute {
+		t.Errorf("%v, %v", a, err)
+	}
+	for name, at := range map[string]int{"another nonce": 24, "another protocol": 36, "another port": 41, "another version": 0, "a request": 1} {
+		b := bytes.Clone(good)
+		b[at] ^= 0x83
+		if _, err := parsePCP(b, r); !errors.Is(err, errNotOurs) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := parsePCP([]byte{0, 0x81, 0, 1}, r); !errors.Is(err, errOldVersion) {
+		t.Errorf("NAT-PMP: %v", err)
+	}
+	if b := appendNATPMP(nil, r); hex.EncodeToString(b) != "00010000028f028f00000078" {
+		t.Errorf("the request of NAT-PMP is %x", b)
+	}
+}
+
+func TestADescriptionElsewhereIsNotFetched(t *testing.T) {
+	for name, at := range map[string]string{"another machine": "http://192.0.2.1/x", "a name": "http://router.lan/x", "a file": "file:///etc/passwd", "https": "https://127.0.0.1/x"} {
+		if _, err := describe(t.Context(), at, loopback); err == nil || !strings.Contains(err.Error(), "its description is") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestARouterThatTalksTooMuch(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		for range 64 {
+			w.Write(make([]byte, 16<<10))
+		}
+	}))
+	defer s.Close()
+	if _, err := describe(t.Context(), s.URL, loopback); err == nil || !strings.Contains(err.Error(), "says more than") {
+		t.Errorf("%v", err)
+	}
+}
+
+func FuzzAnswers(f *testing.F) {
+	r := request{protocol: UDP, nonce: [12]byte{1}, client: netip.MustParseAddr("192.168.1.2"), internal: 655, external: 655, lifetime: time.Minute}
+	b := appendPCP(nil, r)
+	b[1] |= answerBit
+	f.Add(b)
+	f.Add([]byte{0, 0x81, 0, 0, 0, 0, 0, 9, 2, 0x8f, 2, 0x8f, 0, 0, 0, 60})
+	f.Add([]byte{0, 0x80, 0, 0, 0, 0, 0, 9, 203, 0, 113, 5})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if a, err := parsePCP(b, r); err == nil && a.lifetime > maxLifetime {
+			t.Fatal(a)
+		}
+		if a, err := parseNATPMP(b, r); err == nil && a.lifetime > maxLifetime {
+			t.Fatal(a)
+		}
+		parseNATPMPWho(b)
+	})
+}
+
+func FuzzXML(f *testing.F) {
+	f.Add([]byte(description))
+	f.Add([]byte(`<s:Envelope xmlns:s="x"><s:Body><errorCode>718</errorCode></s:Body></s:Envelope>`))
+	at, _ := url.Parse("http://192.168.1.1:5000/root.xml")
+	f.Fuzz(func(t *testing.T, b []byte) {
+		list, err := parseDescription(b, at)
+		for _, s := range list {
+			if u, bad := url.Parse(s.control); err != nil || bad != nil || u.Hostname() != "192.168.1.1" {
+				t.Fatalf("%+v", s)
+			}
+			s.version()
+		}
+		if m, err := parseReply(b); err == nil && len(m) > 65 {
+			t.Fatal("too many values")
+		}
+	})
+}
+
+func FuzzSearch(f *testing.F) {
+	f.Add([]byte("HTTP/1.1 200 OK\r\nST: urn:schemas-upnp-org:device:InternetGatewayDevice:1\r\nLOCATION: http://192.168.1.1/x\r\n\r\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if location, ok := parseSearch(b); ok && (location == "" || strings.ContainsAny(location, "\r\n")) {
+			t.Fatalf("%q", location)
+		}
+	})
+}

@@ -1,0 +1,140 @@
+package sim
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"tincan/internal/mesh"
+	"tincan/internal/node"
+)
+
+// autoMesh makes n hosts that know each other and use AutoConnect. UDP between a and z is blocked.
+func autoMesh(w *World, n int) (a, z *Host, all []*Host) {
+	w.UDP = between(true, map[[2]node.Name]bool{{"a", "z"}: false})
+	names := []node.Name{"a", "z"}
+	for i := range n - 2 {
+		names = append(names, node.Name(fmt.Sprintf("n%02d", i)))
+	}
+	for _, name := range names {
+		h := w.Add(name)
+		h.Configure = func(c *mesh.Config) { c.AutoConnect = true }
+		all = append(all, h)
+	}
+	for _, x := range all {
+		for _, y := range all {
+			if x != y {
+				x.Knows(y, true)
+			}
+		}
+	}
+	for _, h := range all {
+		h.Start()
+	}
+	return w.hosts["a"], w.hosts["z"], all
+}
+
+func (h *Host) connected(to node.Name) bool {
+	for _, c := range h.Brain.Conns() {
+		if c.Active && c.Node == to {
+			return true
+		}
+	}
+	return false
+}
+
+func TestAPairThatTalksALotGetsAConnection(t *testing.T) {
+	tried := 0
+	for seed := range uint64(5) {
+		w := New(seed)
+		a, z, all := autoMesh(w, 16)
+		w.Run(2 * time.Minute)
+		if a.connected("z") {
+			continue
+		}
+		tried++
+		s := w.stream(a, z)
+		took, ok := w.Until(30*time.Second, func() bool { return a.connected("z") })
+		if !ok {
+			t.Errorf("seed %d: no connection", seed)
+			continue
+		}
+		t.Logf("seed %d: connected after %s", seed, took)
+		w.Run(4 * time.Minute)
+		if !a.connected("z") {
+			t.Errorf("seed %d: the connection was dropped under traffic", seed)
+		}
+		s.fresh()
+		w.Run(10 * time.Second)
+		if s.came < s.sent*99/100 {
+			t.Errorf("seed %d: %d of %d arrived", seed, s.came, s.sent)
+		}
+		// When all is said nobody keeps more connections than needed for ever.
+		s.on = false
+		w.Run(15 * time.Minute)
+		for _, h := range all {
+			if n := len(h.links); n > 8 {
+				t.Errorf("seed %d: %s has %d connections in the end", seed, h.Name, n)
+			}
+		}
+	}
+	if tried == 0 {
+		t.Fatal("a and z were always connected already")
+	}
+}
+
+// What is dropped, since there are connections enough, is none that packets need.
+func TestNoConnectionIsDroppedUnderTraffic(t *testing.T) {
+	for seed := range uint64(4) {
+		w := New(seed)
+		w.UDP = func(_, _ *Host) bool { return false }
+		var all []*Host
+		a, z, all := autoMesh(w, 10)
+		w.UDP = func(_, _ *Host) bool { return false } // all packets go by TCP
+		w.Run(time.Minute)
+		s := w.stream(a, z)
+		w.Run(30 * time.Second)
+		s.fresh()
+		for _, h := range all { // more connections than needed
+			for i, o := range all {
+				if o != h && i%2 == 0 && !h.connected(o.Name) {
+					h.event(mesh.ConnectNow{Node: o.Name})
+				}
+			}
+		}
+		w.Run(5 * time.Minute)
+		if w.DroppedInUse > 0 {
+			t.Errorf("seed %d: %d connections were dropped though packets travelled over them", seed, w.DroppedInUse)
+		}
+		if s.gap > 500*ms || s.came < s.sent*98/100 {
+			t.Errorf("seed %d: silence of %s, %d of %d arrived", seed, s.gap, s.came, s.sent)
+		}
+	}
+}
+
+// Many pairs that talk at once do not make a mesh of everybody with everybody.
+func TestHotPairsAreBounded(t *testing.T) {
+	w := New(3)
+	_, _, all := autoMesh(w, 20)
+	w.UDP = func(_, _ *Host) bool { return false }
+	w.Run(2 * time.Minute)
+	for range 45 {
+		for _, x := range all {
+			for _, y := range all {
+				if x.Name < y.Name {
+					w.Send(x, y, 100, func(Road) {})
+				}
+			}
+		}
+		w.Run(time.Second)
+	}
+	total := 0
+	for _, h := range all {
+		total += len(h.links)
+	}
+	// Each makes at most four beyond the three, each of which has two ends.
+	if limit := len(all) * 2 * (3 + 4); total > limit {
+		t.Errorf("%d ends of connections, more than %d", total, limit)
+	}
+	t.Logf("%d nodes have %d connections", len(all), total/2)
+}

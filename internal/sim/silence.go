@@ -1,0 +1,76 @@
+package sim
+
+import (
+	"time"
+
+	"tincan/internal/mesh"
+	"tincan/internal/node"
+)
+
+// What the data plane sees of peers that do not answer (see dataplane/silence.go).
+const (
+	silentEvery  = 100 * time.Millisecond
+	largeEvery   = 250 * time.Millisecond
+	largeFrame   = 600
+	forgetSilent = 10 * time.Second
+)
+
+// silence is what a host knows of the answers of another one.
+type silence struct {
+	since time.Time // of the first datagram without an answer, zero: all is well
+	doubt bool      // the brain was told
+	large time.Time // when it was last told of large frames
+}
+
+func (h *Host) silenceOf(n node.Name) *silence {
+	s := h.silent[n]
+	if s == nil {
+		s = &silence{}
+		h.silent[n] = s
+	}
+	return s
+}
+
+// sentTo notes that a frame of that many bytes goes directly to the node called n.
+func (h *Host) sentTo(n node.Name, frame int) {
+	s := h.silenceOf(n)
+	now := h.w.Now
+	if frame > largeFrame && now.Sub(s.large) >= largeEvery {
+		s.large = now
+		h.event(mesh.Large{Node: n, Size: frame})
+	}
+	if !s.since.IsZero() {
+		return
+	}
+	s.since = now
+	run := h.run
+	var look func()
+	look = func() {
+		if h.run != run || !h.Up || s.since != now {
+			return
+		}
+		silent := h.w.Now.Sub(now)
+		if silent > forgetSilent {
+			s.since = time.Time{}
+			return
+		}
+		s.doubt = true
+		h.event(mesh.Silent{Node: n, For: silent})
+		h.w.After(silentEvery, look)
+	}
+	h.w.After(silentEvery, look)
+}
+
+// heardAgain notes that an authentic datagram came directly from another host.
+func (h *Host) heardAgain(from *Host) {
+	n := from.Name
+	s := h.silenceOf(n)
+	if s.since.IsZero() || h.peers[n].Addr != from.outside() {
+		return
+	}
+	s.since = time.Time{}
+	if s.doubt {
+		s.doubt = false
+		h.event(mesh.Heard{Node: n})
+	}
+}

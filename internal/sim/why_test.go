@@ -1,0 +1,112 @@
+package sim
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"tincan/internal/mesh"
+)
+
+// codes are the reasons that a gives for the way to name.
+func codes(w mesh.Why) string {
+	var out []string
+	for _, r := range w.Reasons {
+		out = append(out, r.Code)
+	}
+	return strings.Join(out, " ")
+}
+
+func TestReasonsAreGivenForEveryWay(t *testing.T) {
+	chain := func(c ...string) string { return strings.Join(c, " ") }
+	for name, c := range map[string]struct {
+		set    func(w *World, a, z, r *Host)
+		quiet  bool // no packets are sent
+		want   string
+		good   bool
+		change string // part of it
+	}{
+		"straight by UDP": {
+			set: func(*World, *Host, *Host, *Host) {}, want: mesh.WhyDirect, good: true,
+		},
+		"straight and far away": {
+			set: func(w *World, a, z, _ *Host) {
+				w.Delay = func(_, _ *Host) time.Duration { return 100 * time.Millisecond }
+			},
+			want: chain(mesh.WhyDirect, mesh.WhySlow), good: true,
+		},
+		"nothing was sent yet": {
+			set: func(*World, *Host, *Host, *Host) {}, quiet: true, want: mesh.WhyNoSession, good: true,
+		},
+		"UDP between the two is blocked": {
+			set: func(w *World, a, z, _ *Host) {
+				w.UDP = func(x, y *Host) bool { return !(x == a && y == z || x == z && y == a) }
+			},
+			want: chain(mesh.WhyRelayed, mesh.WhyUnanswered, mesh.WhyNoUDPThere), change: "let UDP in from outside",
+		},
+		"a hears nobody by UDP": {
+			set: func(w *World, a, _, _ *Host) {
+				w.UDP = func(x, y *Host) bool { return x != a && y != a }
+			},
+			want: chain(mesh.WhyRelayed, mesh.WhyUnanswered, mesh.WhyNoUDPHere), change: "allow UDP to and from port 655",
+		},
+		"a uses only TCP": {
+			set:  func(_ *World, a, _, _ *Host) { a.Configure = func(c *mesh.Config) { c.TCPOnly = true } },
+			want: chain(mesh.WhyRelayed, mesh.WhyTCPOnlyHere), change: "remove TCPOnly",
+		},
+		"z uses only TCP": {
+			set:  func(_ *World, _, z, _ *Host) { z.Configure = func(c *mesh.Config) { c.TCPOnly = true } },
+			want: chain(mesh.WhyRelayed, mesh.WhyTCPOnlyThere), change: "remove TCPOnly = yes on z",
+		},
+		"z wants to be reached through its neighbours": {
+			set:  func(_ *World, _, z, _ *Host) { z.Configure = func(c *mesh.Config) { c.Indirect = true } },
+			want: chain(mesh.WhyRelayed, mesh.WhyIndirect), change: "IndirectData",
+		},
+		"a does not look for ways by UDP": {
+			set:  func(_ *World, a, _, _ *Host) { a.Configure = func(c *mesh.Config) { c.NoUDPDiscovery = true } },
+			want: chain(mesh.WhyRelayed, mesh.WhyNoDiscovery), change: "UDPDiscovery",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := New(1)
+			a, z, mid := star(w, "r")
+			for _, h := range []*Host{a, z} {
+				h.Kill()
+			}
+			c.set(w, a, z, mid[0])
+			a.Start("r")
+			z.Start("r")
+			w.Run(3 * time.Second)
+			if !c.quiet {
+				w.stream(a, z)
+			}
+			w.Run(20 * time.Second)
+			got := a.Brain.Why("z")
+			if codes(got) != c.want || got.Good != c.good || !strings.Contains(got.Change, c.change) || c.change == "" && got.Change != "" {
+				t.Errorf("%+v\nwant %s, %q", got, c.want, c.change)
+			}
+		})
+	}
+}
+
+func TestReasonsWhyANodeIsNotThere(t *testing.T) {
+	w := New(2)
+	a, z, mid := star(w, "r")
+	w.Run(5 * time.Second)
+	z.Kill()
+	w.Run(90 * time.Second)
+	if got := a.Brain.Why("z"); codes(got) != mesh.WhyUnreachable+" "+mesh.WhyAway || !strings.Contains(got.Change, "start z") {
+		t.Errorf("%+v", got)
+	}
+	mid[0].Kill()
+	w.Run(90 * time.Second)
+	if got := a.Brain.Why("z"); codes(got) != strings.Join([]string{mesh.WhyUnreachable, mesh.WhyAlone, mesh.WhyRefused}, " ") || got.Change == "" {
+		t.Errorf("%+v", got)
+	}
+	if got := a.Brain.Why("nobody"); codes(got) != mesh.WhyUnknown || got.Good {
+		t.Errorf("%+v", got)
+	}
+	if got := a.Brain.Why("a"); codes(got) != mesh.WhySelf || !got.Good {
+		t.Errorf("%+v", got)
+	}
+}
