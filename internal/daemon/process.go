@@ -244,7 +244,7 @@ func checkSandbox(s config.Settings) error {
 		return fmt.Errorf("GraphDumpFile = %.60s runs a program, and Sandbox = high forbids that", s.GraphDumpFile)
 	}
 	if s.Proxy.Kind == config.ExecProxy {
-		return errors.New("Proxy = exec runs a program, and Sandbox = high forbids that")
+		return errors.New("the program of Proxy = exec could not be run: Sandbox = high forbids that")
 	}
 	return nil
 }

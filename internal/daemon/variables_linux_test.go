@@ -121,7 +121,7 @@ var elsewhere = map[string]string{
 	"PrivateKey": "TestTheObsoletePrivateKey", "PublicKey": "TestTheObsoletePrivateKey",
 	"ShortRSAKeys": "TestAWeakKeyIsRefusedUntilItIsAllowed", "KeyDistribution": "TestKeyDistributionCanBeTurnedOff", "KeyDistributionPort": "TestNodesThatGiveUpRights",
 	"GraphDumpFile": "TestTheMapOfTheMesh", "Sandbox": "TestNodesThatGiveUpRights", "ProcessPriority": "TestNodesThatGiveUpRights",
-	"DeviceStandby": "", "Proxy": "", "UPnP": "", "UPnPDiscoverWait": "",
+	"DeviceStandby": "", "Proxy": "", "UPnP": "",
 	"UPnPRefreshPeriod": "", "VDEGroup": "", "VDEPort": "",
 }
 
@@ -196,8 +196,15 @@ func TestEveryVariableHasAnEffect(t *testing.T) {
 		{name: "Broadcast", value: "no", want: route.None, see: func(o *opened) any { return o.plane.Broadcast }},
 		{name: "DecrementTTL", value: "yes", want: true, see: func(o *opened) any { return o.plane.DecrementTTL }},
 		{name: "PriorityInheritance", value: "yes", want: true, see: func(o *opened) any { return o.plane.Priority }},
-		{name: "Relay", value: "no", want: true, see: func(o *opened) any { return o.mesh.NoRelay }},
 		{name: "MACExpire", value: "77", want: "1m17s 1m17s", see: func(o *opened) any { return fmt.Sprint(o.plane.MACExpire, " ", o.mesh.MACExpire) }},
+		{name: "Relay", value: "no", want: true, see: func(o *opened) any { return o.mesh.NoRelay }},
+		{name: "UPnPDiscoverWait", value: "77", more: map[string]string{"tinc.conf": "UPnP = yes\n"}, want: 77 * time.Second, see: func(o *opened) any {
+			ports := o.newPorts()
+			if ports == nil {
+				return nil
+			}
+			return time.Duration(reflect.ValueOf(ports).Elem().FieldByName("cfg").FieldByName("Wait").Int())
+		}},
 		{name: "DirectOnly", value: "yes", want: true, see: func(o *opened) any { return o.plane.DirectOnly }},
 		{name: "Forwarding", value: "off", want: route.Off, see: func(o *opened) any { return o.plane.Forwarding }},
 

@@ -39,6 +39,18 @@ func (n *node) nice() string {
 	return strings.Fields(rest)[16]
 }
 
+// mapped tells whether a user exists in the user namespace of these tests.
+func mapped(uid int) bool {
+	text, _ := os.ReadFile("/proc/self/uid_map")
+	for line := range strings.Lines(string(text)) {
+		var first, outside, count int64
+		if n, _ := fmt.Sscan(line, &first, &outside, &count); n == 3 && int64(uid) >= first && int64(uid) < first+count {
+			return true
+		}
+	}
+	return false
+}
+
 // owned gives the directory of the network to a user.
 func (n *node) owned(uid int) {
 	n.w.Helper()
@@ -86,6 +98,10 @@ func TestNodesThatGiveUpRights(t *testing.T) {
 			if c.box && int(landlock) < 1 {
 				fmt.Fprintf(os.Stderr, "\n*** %s WAS NOT RUN: this kernel has no Landlock ***\n\n", t.Name())
 				t.Skip("no Landlock")
+			}
+			if slices.Contains(c.args, "-U") && !mapped(uid) {
+				fmt.Fprintf(os.Stderr, "\n*** %s WAS NOT RUN: there is no user nobody in this namespace; run it as root ***\n\n", t.Name())
+				t.Skip("no other user")
 			}
 			w := newWorld(t, "ip4")
 			nodes := w.static(site{name: "a", host: "Subnet = 192.168.77.0/24\n"}, site{name: "b", kind: tincand, connect: []string{"a"}, extra: c.extra})

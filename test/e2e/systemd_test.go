@@ -168,12 +168,6 @@ func (m *ownSystem) eventually(what string, ok func() bool) {
 	}
 }
 
-// program is the file that runs as a unit's main process.
-func (m *ownSystem) program(unit string) string {
-	path, _ := m.try("readlink", "/proc/"+m.property(unit, "MainPID")+"/exe")
-	return path
-}
-
 // A network of tinc 1.0, run by Debian's unit, gets tincan in the place of the
 // program /usr/sbin/tincd and nothing else.
 func TestSwitchUnderDebiansUnit(t *testing.T) {
