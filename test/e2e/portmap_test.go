@@ -97,7 +97,7 @@ func TestANodeBehindARouterLetsNewcomersIn(t *testing.T) {
 			home, public := w.withRouterDaemon("home", c.conf)
 			away := w.node("away")
 			home.found()
-			home.appendTo("tinc.conf", "UPnP = yes\nUPnPRefreshPeriod = 10\n")
+			home.appendTo("tinc.conf", "UPnP = yes\nUPnPDiscoverWait = 3\nUPnPRefreshPeriod = 10\n")
 			home.appendTo("hosts/home", "Address = "+public+"\n")
 			home.up()
 			w.must(home.daemon.WaitLog(`the router lets others in: TCP .*\(`+c.way, patience))
