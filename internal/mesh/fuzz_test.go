@@ -69,7 +69,7 @@ func newFuzzer(t *testing.T, data []byte) *fuzzer {
 	var options []string
 	for i, o := range []string{"connect=bob", "connect=carol", "auto", "strict", "tunnelserver", "tcponly", "indirect", "hostsubnet=bob@10.0.2.0/24",
 		"rsa", "oldfile=dave", "oldfile=eve", "rsafile=carol", "noed25519", "keyexpire=10s", "echoes"} {
-		if f.byte()>>i&1 == 1 {
+		if f.byte()>>(i%8)&1 == 1 {
 			options = append(options, o)
 		}
 	}
