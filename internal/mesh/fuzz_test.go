@@ -68,8 +68,8 @@ func newFuzzer(t *testing.T, data []byte) *fuzzer {
 	f.lenient, f.watch, f.self = true, f.check, "alice"
 	var options []string
 	for i, o := range []string{"connect=bob", "connect=carol", "auto", "strict", "tunnelserver", "tcponly", "indirect", "hostsubnet=bob@10.0.2.0/24",
-		"rsa", "oldfile=dave", "oldfile=eve", "rsafile=carol", "noed25519", "keyexpire=10s"} {
-		if f.byte()>>i&1 == 1 {
+		"rsa", "oldfile=dave", "oldfile=eve", "rsafile=carol", "noed25519", "keyexpire=10s", "echoes"} {
+		if f.byte()>>(i%8)&1 == 1 {
 			options = append(options, o)
 		}
 	}
@@ -175,7 +175,7 @@ func (f *fuzzer) step() {
 }
 
 func (f *fuzzer) event() Event {
-	kind := f.byte() % 32
+	kind := f.byte() % 34
 	if c := f.conn(secure, attached); c != 0 && kind < 12 {
 		if f.conns[c] == secure && f.byte()%8 != 0 {
 			return Request{Conn: c, Text: []string{"4 655 5 700000c", "4 655 5 700000c", "4 655 5 c", "4 " + testKey("dave").Public().String()}[f.byte()%4]}
@@ -250,6 +250,11 @@ func (f *fuzzer) event() Event {
 		return Undecodable{Node: f.name(), Count: int(f.byte())}
 	case 29:
 		return TooLong{Node: f.name(), Size: int(f.byte()) * 8}
+	case 32:
+		e := wire.Echo{Kind: f.byte() % 3, Flags: f.byte(), Hop: f.name().ID(), Number: uint64(f.byte()), Size: int(f.byte())}
+		return EchoIn{Node: f.name(), Hop: f.name(), TCP: e.Flags&64 != 0, Direct: e.Flags&128 != 0, Data: e.Append(nil)}
+	case 33:
+		return Echo{ID: 1, Node: f.name(), Way: EchoWay(f.byte() % 3), Via: f.name(), Size: int(f.byte()) * 8, Timeout: time.Duration(f.byte()) * time.Millisecond}
 	case 31:
 		if c := f.conn(attached); c != 0 {
 			if n := f.name(); n != "alice" {
@@ -395,6 +400,10 @@ func (f *fuzzer) check(effects []Effect) {
 		case HandOver:
 			must(e.Conn, e, greeted)
 			delete(f.conns, e.Conn)
+		case SendEcho:
+			if len(e.Data) < wire.MinEcho || len(e.Data) > wire.MaxEcho || e.Node == "alice" || e.Via == "alice" {
+				f.t.Fatalf("%+v", e)
+			}
 		case SendProbe:
 			if !usable(e.Addr) || len(e.Data) < minProbe || len(e.Data) > maxFrame || e.Node == "alice" {
 				f.t.Fatalf("%+v", e)

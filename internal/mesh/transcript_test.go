@@ -509,6 +509,8 @@ func (p *player) config(self node.Name, options []string) Config {
 				p.t.Fatal(err)
 			}
 			cfg.MACExpire = d
+		case "echoes":
+			cfg.Echoes = true
 		case "auto":
 			cfg.AutoConnect = true
 		case "strict":

@@ -1,0 +1,37 @@
+package mesh
+
+import (
+	"testing"
+	"time"
+)
+
+func TestQualityOfAWay(t *testing.T) {
+	var q quality
+	if q.measured() || q.loss() != 0 || q.wait() != firstEchoWait {
+		t.Errorf("at first %+v", q)
+	}
+	for range sampleSize {
+		q.answered(100 * time.Millisecond)
+	}
+	if q.rtt.mean != 100*time.Millisecond || q.cost() != q.rtt.mean || q.wait() < 125*time.Millisecond || q.wait() > 150*time.Millisecond {
+		t.Errorf("steady: %+v, cost %s, wait %s", q, q.cost(), q.wait())
+	}
+	q.lost()
+	q.lost()
+	if q.missed != 2 || q.cost() != q.rtt.mean {
+		t.Errorf("two lost by chance cost %s", q.cost()-q.rtt.mean)
+	}
+	for range sampleSize / 4 {
+		q.lost()
+		q.answered(100 * time.Millisecond)
+	}
+	if q.missed != 0 || q.loss() < 0.25 || q.cost() < 2*q.rtt.mean {
+		t.Errorf("lossy: %+v, loss %.2f, cost %s", q, q.loss(), q.cost())
+	}
+	for range sampleSize {
+		q.answered(100 * time.Millisecond)
+	}
+	if q.loss() != 0 {
+		t.Errorf("what is long ago still counts: %.2f", q.loss())
+	}
+}
