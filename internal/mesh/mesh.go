@@ -566,6 +566,7 @@ func (m *Mesh) reachabilityChanged(p *peer) {
 		if p.conn != nil {
 			p.session.greet(p.conn)
 		}
+		m.comesBack(p)
 		m.autoConnectSoon()
 		return
 	}
