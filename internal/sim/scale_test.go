@@ -28,7 +28,7 @@ func large(t *testing.T, everyDay int, scenario func(t *testing.T, seed uint64, 
 	n, count := *nodesFlag, *seedsFlag
 	switch {
 	case n == 0 && testing.Short():
-		n, count = everyDay/2, 1
+		n, count = 40, 1 // a multiple of 20, which TestTwoHalvesJoinAgain needs
 	case n == 0:
 		n, count = everyDay, 2
 	case count == 0:
