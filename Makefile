@@ -68,7 +68,8 @@ FROM ?= 1
 SCENARIO ?= ColdStart|TwoHalves|FlapOfOneLink|LostTheirHub|NobodyKeepsTheDead
 sim:
 	$(GO) test -count=1 -timeout 0 -parallel 1 ./internal/sim -v -run 'Test.*($(SCENARIO))' -nodes $(NODES) -seeds $(SEEDS) -from $(FROM) | grep -v '^=== '
-	$(GO) test -count=1 -timeout 0 ./internal/sim -run TestRandomNetworks -seeds $(SEEDS)
+	$(GO) test -count=1 -timeout 0 ./internal/sim -run 'TestRandom(Mixed)?Networks' -seeds $(SEEDS) -from $(FROM)
+	$(GO) test -count=1 -timeout 0 ./internal/sim -run 'Relay|ComesBack|China|Hot|Path' -more 10
 
 packages:
 	@scripts/packages nft:nftables gcc:build-essential tincd:tinc ip:iproute2 systemctl:systemd nsenter:util-linux busybox:busybox

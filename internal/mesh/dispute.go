@@ -1,7 +1,7 @@
 package mesh
 
 import (
-	"encoding/binary"
+	"fmt"
 
 	"tincan/internal/graph"
 	"tincan/internal/node"
@@ -25,7 +25,8 @@ import (
 //   - the third time it is ignored.
 //
 // A dispute therefore costs four messages at most, and since nonces only grow in it, no chain of
-// disputes about the same texts runs in circles. Nodes of tinc have no part in it: they know no outdated
+// disputes about the same texts runs in circles. The owner, too, answers the same text twice at
+// most when it is not new. Nodes of tinc have no part in it: they know no outdated
 // texts, and believe the correction.
 
 // addEdge is the ADD_EDGE of e, with the nonce with which it was told first.
@@ -54,19 +55,28 @@ func (m *Mesh) believes(c *conn, e graph.Edge, text string) bool {
 	if ok && e.Same(*known) {
 		return false
 	}
-	again := !m.corrected.first(m.now, correction(c, "1", text))
-	if again && (!ok || e.Nonce > known.Nonce) {
+	times := m.answersTo(c, text)
+	if times > 1 && (!ok || e.Nonce > known.Nonce) {
 		return ok
 	}
-	if !again || m.corrected.first(m.now, correction(c, "2", text)) {
+	if times <= maxAnswers {
 		m.correct(c, e.From, e.To)
 	}
 	return false
 }
 
-// correction stands for the correction of a text on a connection.
-func correction(c *conn, times, text string) string {
-	return string(binary.BigEndian.AppendUint64(nil, uint64(c.id))) + times + text
+// maxAnswers to the same old text are given on a connection in a minute or two.
+const maxAnswers = 2
+
+// answersTo counts the answers to an old text of c, this one included, up to one more than
+// are given.
+func (m *Mesh) answersTo(c *conn, text string) int {
+	for k := 1; k <= maxAnswers; k++ {
+		if m.answered.first(m.now, fmt.Sprint(c.id, " ", k, " ", text)) {
+			return k
+		}
+	}
+	return maxAnswers + 1
 }
 
 // correct tells c what became of an edge of which it knows no more than what it was.

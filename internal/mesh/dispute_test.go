@@ -44,6 +44,32 @@ func TestNeighboursDoNotDisputeForEver(t *testing.T) {
 	}
 }
 
+// A daemon that knows nothing of all this, or does not want to, says the same again and again.
+func TestWhoInsistsOnWhatIsOutdatedIsAnsweredTwiceAMinute(t *testing.T) {
+	for _, c := range []struct {
+		what, before, text, answer string
+	}{
+		{"an edge that has ended", "13 b dave bob", "12 a dave bob 192.0.2.3 655 700000c 10", "13 "},
+		{"an edge that has changed", "12 b dave bob 192.0.2.3 655 700000c 20", "12 a dave bob 192.0.2.3 655 700000c 10", "12 b "},
+		{"an edge of ours that never was", "", "12 a alice dave 192.0.2.3 655 700000c 10", "13 "},
+	} {
+		p := newPlayer(t)
+		p.input("node alice")
+		p.neighbours()
+		p.input("request 4 " + c.text)
+		if c.before != "" {
+			p.input("request 4 " + c.before)
+		}
+		answers := 0
+		for range 1000 {
+			answers += sends(p.input("request 2 "+c.text), 2, c.answer)
+		}
+		if answers == 0 || answers > maxAnswers {
+			t.Errorf("%s: %d answers, want %d at most", c.what, answers, maxAnswers)
+		}
+	}
+}
+
 // twoBrains are alice and bob, who each have carol for a neighbour.
 type twoBrains struct {
 	t   *testing.T

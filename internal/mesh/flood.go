@@ -245,6 +245,9 @@ func (m *Mesh) addEdge(c *conn, text string) error {
 	case r.From == m.cfg.Name:
 		// What somebody says of our own edges is answered even if it is not new: he may have missed
 		// that one is gone, when we had no connection over which we could tell.
+		if !first && m.answersTo(c, text) > maxAnswers {
+			return nil
+		}
 	case m.gone.has(text):
 		if !m.believes(c, e, text) {
 			return nil

@@ -40,13 +40,13 @@ type Injected struct {
 // Use: Handle any number of events, call Tick when Deadline has come, then carry
 // out what Flush returns.
 type Mesh struct {
-	cfg       Config
-	in        Injected
-	now       time.Time     // of the event being handled
-	ahead     time.Duration // of the caller's clock, which has been set back
-	seen      seen
-	gone      seen // ADD_EDGEs of edges that are no more as they say
-	corrected seen // those of gone that were corrected, by connection
+	cfg      Config
+	in       Injected
+	now      time.Time     // of the event being handled
+	ahead    time.Duration // of the caller's clock, which has been set back
+	seen     seen
+	gone     seen // ADD_EDGEs of edges that are no more as they say
+	answered seen // old ADD_EDGEs that were answered, by connection
 
 	repeats repeats
 	refused time.Time // when refuse last logged

@@ -83,7 +83,8 @@ func (x *article) after(t *testing.T, what string, settle time.Duration, longest
 }
 
 func TestChinaRussiaSingaporeManila(t *testing.T) {
-	for seed := range uint64(3) {
+	t.Parallel()
+	for seed := range seeds(3) {
 		x := newArticle(seed)
 		x.Run(30 * time.Second)
 		x.talk()

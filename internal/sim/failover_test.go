@@ -99,7 +99,7 @@ func TestAPathThatGoesBlackIsReplacedInATrice(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var worst, back time.Duration
-			for seed := range uint64(30) {
+			for seed := range seeds(30) {
 				w := New(seed)
 				a, b := couple(t, w)
 				f := w.flow(a, b, 200, c.echo)
@@ -131,12 +131,13 @@ func TestAPathThatGoesBlackIsReplacedInATrice(t *testing.T) {
 
 // A path that loses packets is no dead path: three in ten, each way, in flows of all kinds.
 func TestALossyPathIsNotGivenUp(t *testing.T) {
+	t.Parallel()
 	for name, kind := range map[string]struct{ echo, both bool }{
 		"one way": {}, "echoes": {echo: true}, "both": {both: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			total := 0
-			for seed := range uint64(20) {
+			for seed := range seeds(20) {
 				w := New(seed)
 				a, b := couple(t, w)
 				loss := 0.0
@@ -184,7 +185,7 @@ func TestAHealthyPathIsNeitherGivenUpNorFloodedWithProbes(t *testing.T) {
 func TestAPathThatShrinksStopsLargePacketsForLessThanASecond(t *testing.T) {
 	for _, echo := range []bool{true, false} {
 		var worst time.Duration
-		for seed := range uint64(20) {
+		for seed := range seeds(20) {
 			w := New(seed)
 			mtu := 1500
 			w.PathMTU = func(_, _ *Host) int { return mtu }
@@ -219,7 +220,7 @@ func TestAPathThatShrinksStopsLargePacketsForLessThanASecond(t *testing.T) {
 
 func TestALostProbeDoesNotHoldUpTheFirstMTUSearch(t *testing.T) {
 	var worst time.Duration
-	for seed := range uint64(100) {
+	for seed := range seeds(100) {
 		w := New(seed)
 		w.Loss = func(_, _ *Host) float64 { return 0.1 }
 		a, b := w.Add("a"), w.Add("b")
@@ -243,8 +244,9 @@ func TestALostProbeDoesNotHoldUpTheFirstMTUSearch(t *testing.T) {
 }
 
 func TestASilentRelayIsReplaced(t *testing.T) {
+	t.Parallel()
 	var worst time.Duration
-	for seed := range uint64(20) {
+	for seed := range seeds(20) {
 		w := New(seed)
 		az := map[[2]node.Name]bool{{"a", "z"}: false}
 		gone := node.Name("")

@@ -44,8 +44,9 @@ func (h *Host) connected(to node.Name) bool {
 }
 
 func TestAPairThatTalksALotGetsAConnection(t *testing.T) {
+	t.Parallel()
 	tried := 0
-	for seed := range uint64(5) {
+	for seed := range seeds(5) {
 		w := New(seed)
 		a, z, all := autoMesh(w, 16)
 		w.Run(2 * time.Minute)
@@ -85,7 +86,8 @@ func TestAPairThatTalksALotGetsAConnection(t *testing.T) {
 
 // What is dropped, since there are connections enough, is none that packets need.
 func TestNoConnectionIsDroppedUnderTraffic(t *testing.T) {
-	for seed := range uint64(4) {
+	t.Parallel()
+	for seed := range seeds(4) {
 		w := New(seed)
 		w.UDP = func(_, _ *Host) bool { return false }
 		var all []*Host
@@ -114,6 +116,7 @@ func TestNoConnectionIsDroppedUnderTraffic(t *testing.T) {
 
 // Many pairs that talk at once do not make a mesh of everybody with everybody.
 func TestHotPairsAreBounded(t *testing.T) {
+	t.Parallel()
 	w := New(3)
 	_, _, all := autoMesh(w, 20)
 	w.UDP = func(_, _ *Host) bool { return false }

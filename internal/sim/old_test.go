@@ -192,12 +192,10 @@ func TestOldKeysAreRenewedWithLittleLoss(t *testing.T) {
 }
 
 func TestRandomMixedNetworks(t *testing.T) {
-	first, last := uint64(1), *seedsFlag
-	if *seedFlag != 0 {
-		first, last = *seedFlag, *seedFlag
-	}
+	first, last := randomSeeds()
 	for seed := first; seed <= last; seed++ {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
 			n := newNetwork(t, seed, float64(seed%5+1)/5)
 			n.trouble(2 * time.Minute)
 			n.heal()

@@ -17,18 +17,27 @@ import (
 
 var (
 	seedFlag  = flag.Uint64("seed", 0, "run random networks with this seed only, and log what the nodes say")
-	seedsFlag = flag.Uint64("seeds", 25, "how many random networks to run")
+	seedsFlag = flag.Uint64("seeds", 0, "how many random networks and large meshes to run; 0: a few, for every day")
 )
+
+// randomSeeds are the first and the last seed of the random networks.
+func randomSeeds() (first, last uint64) {
+	switch {
+	case *seedFlag != 0:
+		return *seedFlag, *seedFlag
+	case *seedsFlag != 0:
+		return *fromFlag, *fromFlag + *seedsFlag - 1
+	}
+	return 1, seeds(20)
+}
 
 // TestRandomNetworks makes networks by chance, lets things go wrong for some minutes, and
 // then, when all is well again, looks whether everything has come together.
 func TestRandomNetworks(t *testing.T) {
-	first, last := uint64(1), *seedsFlag
-	if *seedFlag != 0 {
-		first, last = *seedFlag, *seedFlag
-	}
+	first, last := randomSeeds()
 	for seed := first; seed <= last; seed++ {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
 			n := newNetwork(t, seed, 0)
 			defer func() {
 				if r := recover(); r != nil {

@@ -98,7 +98,8 @@ func between[T any](other T, values map[[2]node.Name]T) func(a, b *Host) T {
 const ms = time.Millisecond
 
 func TestTheQuickestRelayIsTaken(t *testing.T) {
-	for seed := range uint64(8) {
+	t.Parallel()
+	for seed := range seeds(8) {
 		w := New(seed)
 		az := map[[2]node.Name]bool{{"a", "z"}: false}
 		w.UDP, w.TCP = between(true, az), between(true, az)
@@ -122,7 +123,8 @@ func TestTheQuickestRelayIsTaken(t *testing.T) {
 }
 
 func TestALossyRelayIsLeft(t *testing.T) {
-	for seed := range uint64(8) {
+	t.Parallel()
+	for seed := range seeds(8) {
 		w := New(seed)
 		az := map[[2]node.Name]bool{{"a", "z"}: false}
 		w.UDP, w.TCP = between(true, az), between(true, az)
@@ -152,38 +154,43 @@ func TestALossyRelayIsLeft(t *testing.T) {
 }
 
 func TestEqualRelaysAreNotSwappedForNothing(t *testing.T) {
-	w := New(7)
-	az := map[[2]node.Name]bool{{"a", "z"}: false}
-	w.UDP, w.TCP = between(true, az), between(true, az)
-	w.Delay = func(_, _ *Host) time.Duration { return 30*ms + time.Duration(w.Rand.IntN(15))*ms }
-	w.Loss = func(_, _ *Host) float64 { return 0.01 }
-	a, z, _ := star(w, "r0", "r1", "r2")
-	w.Run(5 * time.Second)
-	s := w.stream(a, z)
-	w.Run(20 * time.Second)
-	a.Record = true
-	w.Run(5 * time.Minute)
-	changes, last := 0, a.peers["z"].Relay
-	for _, e := range a.Effects {
-		if p, ok := e.(mesh.PublishPeers); ok {
-			for _, st := range p.Peers {
-				if st.Node == "z" && st.Relay != last {
-					changes, last = changes+1, st.Relay
+	t.Parallel()
+	worst := 0
+	for seed := range seeds(5) {
+		w := New(seed)
+		az := map[[2]node.Name]bool{{"a", "z"}: false}
+		w.UDP, w.TCP = between(true, az), between(true, az)
+		w.Delay = func(_, _ *Host) time.Duration { return 30*ms + time.Duration(w.Rand.IntN(15))*ms }
+		w.Loss = func(_, _ *Host) float64 { return 0.01 }
+		a, z, _ := star(w, "r0", "r1", "r2")
+		w.Run(5 * time.Second)
+		w.stream(a, z)
+		w.Run(20 * time.Second)
+		a.Record = true
+		w.Run(5 * time.Minute)
+		changes, last := 0, a.peers["z"].Relay
+		for _, e := range a.Effects {
+			if p, ok := e.(mesh.PublishPeers); ok {
+				for _, st := range p.Peers {
+					if st.Node == "z" && st.Relay != last {
+						changes, last = changes+1, st.Relay
+					}
 				}
 			}
 		}
+		if worst = max(worst, changes); changes > 8 { // with an echo in 25 lost by chance
+			t.Errorf("seed %d: the relay changed %d times in 5 minutes", seed, changes)
+		}
 	}
-	if changes > 8 { // with an echo in 25 lost by chance
-		t.Errorf("the relay changed %d times in 5 minutes", changes)
-	}
-	_ = s
+	t.Log("most changes in 5 minutes: ", worst)
 }
 
 func TestARelayThatDiesIsReplacedWithinASecond(t *testing.T) {
+	t.Parallel()
 	for _, how := range []string{"killed", "black hole", "black hole behind it"} {
 		t.Run(how, func(t *testing.T) {
 			var worst time.Duration
-			for seed := range uint64(12) {
+			for seed := range seeds(12) {
 				w := New(seed)
 				dead := map[node.Name]bool{}
 				w.UDP = func(a, b *Host) bool {
@@ -224,13 +231,14 @@ func TestARelayThatDiesIsReplacedWithinASecond(t *testing.T) {
 }
 
 func TestABadStraightWayIsLeftForARelayAndTakenAgain(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name  string
 		loss  float64
 		delay time.Duration
 	}{{"lossy", 0.4, 20 * ms}, {"slow", 0, 200 * ms}} {
 		t.Run(c.name, func(t *testing.T) {
-			for seed := range uint64(4) {
+			for seed := range seeds(4) {
 				w := New(seed)
 				loss, delay := 0.0, 20*ms
 				straight := func(a, b *Host) bool { return a.Name+b.Name == "az" || a.Name+b.Name == "za" }

@@ -25,11 +25,16 @@ var (
 // large runs a scenario with all seeds that are asked for. It gets the number of nodes, or that for
 // every day.
 func large(t *testing.T, everyDay int, scenario func(t *testing.T, seed uint64, n int)) {
-	n, seeds := *nodesFlag, *seedsFlag
-	if n == 0 {
-		n, seeds = everyDay, 2
+	n, count := *nodesFlag, *seedsFlag
+	switch {
+	case n == 0 && testing.Short():
+		n, count = 40, 1 // a multiple of 20, which TestTwoHalvesJoinAgain needs
+	case n == 0:
+		n, count = everyDay, 2
+	case count == 0:
+		count = 25
 	}
-	for seed := *fromFlag; seed < *fromFlag+seeds; seed++ {
+	for seed := *fromFlag; seed < *fromFlag+count; seed++ {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
 			defer func() {
@@ -390,7 +395,10 @@ func TestNodesThatLostTheirHubComeBackWithoutAStampede(t *testing.T) {
 func TestMemoryOfABrain(t *testing.T) {
 	n := *nodesFlag
 	if n == 0 {
-		n = 200
+		n = 100
+	}
+	if testing.Short() {
+		t.Skip("what the race detector adds says nothing about memory")
 	}
 	heap := func() uint64 {
 		var s runtime.MemStats

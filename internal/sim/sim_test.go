@@ -180,7 +180,7 @@ func TestKilledNodeComesBackAndOthersGoOn(t *testing.T) {
 }
 
 func TestCrossingConnectionsLeaveOne(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range seeds(20) {
 		w := New(seed)
 		w.Delay = func(_, _ *Host) time.Duration { return time.Duration(1+w.Rand.IntN(100)) * time.Millisecond }
 		a, b := w.Add("alice"), w.Add("bob")
@@ -200,6 +200,7 @@ func TestCrossingConnectionsLeaveOne(t *testing.T) {
 }
 
 func TestManyNodesConverge(t *testing.T) {
+	t.Parallel()
 	const n = 60
 	w := New(8)
 	w.Delay = func(_, _ *Host) time.Duration { return time.Duration(5+w.Rand.IntN(40)) * time.Millisecond }
@@ -253,7 +254,8 @@ func TestManyNodesConverge(t *testing.T) {
 // Somebody has waited for a node for so long that the next attempt is minutes away. It comes back, and
 // is heard of from others.
 func TestANodeThatComesBackIsDialledSoon(t *testing.T) {
-	for seed := range uint64(10) {
+	t.Parallel()
+	for seed := range seeds(10) {
 		w := New(seed)
 		a, b, c := w.Add("a"), w.Add("b"), w.Add("c")
 		for _, h := range []*Host{a, b, c} {
