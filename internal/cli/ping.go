@@ -49,7 +49,7 @@ The exit status is 0 if at least one answer came.`,
 	f.DurationVar(&o.interval, "interval", time.Second, "`time` from one to the next")
 	f.DurationVar(&o.timeout, "timeout", 2*time.Second, "how `long` to wait for an answer")
 	f.IntVar(&o.size, "size", 64, "`bytes` of the packet that it stands for")
-	f.StringVar(&o.way, "way", "any", "`any` as packets go now, udp, or tcp")
+	f.StringVar(&o.way, "way", "any", "which `way`: any (as packets go now), udp, or tcp")
 	f.StringVar(&o.via, "via", "", "by UDP through this `relay`")
 	f.BoolVar(&o.json, "json", false, "print JSON, for programs")
 	return c

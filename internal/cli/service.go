@@ -169,7 +169,7 @@ func (a *app) serviceStatus() error {
 			return err
 		}
 		name = a.serviceName()
-		if state, err = s.Status(); err != nil && !errors.Is(err, service.ErrNotInstalled) {
+		if state, err = s.Status(); err != nil && !errors.Is(err, service.ErrNotInstalled) && !noInitScript(name) {
 			return fmt.Errorf("asking %s about the service %s: %w", service.Platform(), name, err)
 		}
 	}
@@ -185,6 +185,13 @@ func (a *app) serviceStatus() error {
 	return failed(serviceMissing)
 }
 
+// noInitScript tells whether System V's init runs this system and has no script of that name. Its
+// status is an error then, as it is when anything else is wrong.
+func noInitScript(name string) bool {
+	_, err := os.Lstat(filepath.Join("/etc/init.d", name))
+	return service.Platform() == "unix-systemv" && errors.Is(err, os.ErrNotExist)
+}
+
 // serviceName is what the service is called where there is no systemd.
 func (a *app) serviceName() string {
 	if a.place.Net == "" || a.place.Net == "." {
@@ -193,24 +200,33 @@ func (a *app) serviceName() string {
 	return "tincan-" + a.place.Net
 }
 
-// foreignService is the service in the terms of whatever runs this system.
-func (a *app) foreignService() (service.Service, error) {
-	args := []string{}
-	for option, value := range map[string]string{"--net": a.place.Net, "--pidfile": a.place.PidFile} {
-		if value != "" {
-			args = append(args, option+"="+value)
-		}
+// serviceArgs is the command line of the service, without the program.
+func (a *app) serviceArgs() (args []string, err error) {
+	if a.place.Net != "" {
+		args = append(args, "--net="+a.place.Net)
 	}
-	if a.place.Conf != "" {
-		dir, err := filepath.Abs(a.place.Conf)
+	for _, o := range []struct{ option, path string }{{"--pidfile", a.place.PidFile}, {"--config", a.place.Conf}} {
+		if o.path == "" {
+			continue
+		}
+		path, err := filepath.Abs(o.path)
 		if err != nil {
 			return nil, err
 		}
-		args = append(args, "--config="+dir)
+		args = append(args, o.option+"="+path)
+	}
+	return append(args, "service", "run"), nil
+}
+
+// foreignService is the service in the terms of whatever runs this system.
+func (a *app) foreignService() (service.Service, error) {
+	args, err := a.serviceArgs()
+	if err != nil {
+		return nil, err
 	}
 	return service.New(&networkService{a: a}, &service.Config{
 		Name: a.serviceName(), DisplayName: strings.TrimSpace("tincan " + a.place.Net), Description: "VPN node of the network " + a.place.Net,
-		Arguments: append(args, "service", "run"),
+		Arguments: args,
 		Option:    service.KeyValue{"KeepAlive": true, "RunAtLoad": true},
 	})
 }
@@ -226,7 +242,11 @@ func (a *app) foreign(action string, dry bool) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(a.Out, "%s the service %s of %s, which runs: %s\n", action, a.serviceName(), service.Platform(), self)
+		args, err := a.serviceArgs()
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(a.Out, "%s the service %s of %s, which runs: %s %s\n", action, a.serviceName(), service.Platform(), self, strings.Join(args, " "))
 		return nil
 	}
 	if action == "uninstall" {

@@ -16,7 +16,7 @@ func (a *app) statusCommand() *cobra.Command {
 		Short: "Show the mesh: who is there and how packets get there",
 		Long: `Shows this node and all others: their addresses in the VPN, the way packets take
 (direct by UDP, direct by TCP, or relayed by another node), the address on the
-network below, round trip time, path MTU and traffic.`,
+network below, round trip time, loss if there is some, path MTU and traffic.`,
 		Args: between("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			return a.ask(func(c *control.Client) error {

@@ -23,8 +23,8 @@ func (a *app) topCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "top",
 		Short: "Show the traffic of all nodes, live",
-		Long: `Shows the traffic with each node, the way its packets take and their round trip
-time, anew every second. Keys:
+		Long: `Shows the traffic with each node, the way its packets take, their round trip time and
+loss, anew every second. Keys:
 
   n          order by name
   i I o O    by bytes or packets received, by bytes or packets sent
@@ -38,7 +38,7 @@ Where the output is no terminal one table is printed, and with --count several.`
 		Args: between("no arguments", 0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if count < 0 || delay <= 0 {
-				return errors.New("--count and --delay must not be negative")
+				return errors.New("--delay must be above 0, and --count must not be negative")
 			}
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 			defer stop()

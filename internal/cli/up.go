@@ -43,7 +43,7 @@ func (a *app) upCommand() *cobra.Command {
 which in general means root.
 
 With --detach it goes into the background once it works, and logs to the system
-log or to a file. As a service: see "tincan systemd-unit".
+log or to a file. As a service: see "tincan service".
 
 With --boot it also lets newcomers in who know a token, and prints the command for
 the next machine. With --join it becomes a node first, with such a token. Both

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"net"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -72,7 +73,7 @@ type NodeView struct {
 	Address   string     `json:"address,omitempty"` // underlay UDP address, host:port
 	Path      Path       `json:"path"`
 	Via       node.Name  `json:"via,omitempty"`      // the relay
-	RTT       Millis     `json:"rtt_ms,omitempty"`   // 0: not measured
+	RTT       Millis     `json:"rtt_ms,omitempty"`   // by UDP, straight or through the relay; 0: not measured
 	Loss      float64    `json:"loss,omitempty"`     // of probes by UDP, 0 to 1
 	MTU       int        `json:"path_mtu,omitempty"` // bytes of IP packet; 0: not known
 	Subnets   []string   `json:"subnets"`
@@ -193,12 +194,10 @@ func view(n *NodeInfo) NodeView {
 	v.Path, v.Via = path(n)
 	if v.Path == PathUDP || v.Path == PathRelayed {
 		v.Loss = math.Round(n.Loss*1000) / 1000
+		v.RTT = Millis(max(n.RTT, 0))
 	}
 	if v.Path == PathUDP {
 		v.MTU = n.MTU - frameHeader
-		if n.RTT > 0 {
-			v.RTT = Millis(n.RTT)
-		}
 	}
 	return v
 }
@@ -257,11 +256,18 @@ func (s Status) WriteText(w io.Writer, now time.Time) error {
 		return err
 	}
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintf(t, "\nNODE\tSUBNETS\tPATH\tADDRESS\tRTT\tMTU\tRX\tTX\tSINCE\n")
+	lossy := slices.ContainsFunc(s.Nodes, func(n NodeView) bool { return n.lossText() != "-" })
+	row := func(name, subnets, path, address, rtt, loss, mtu, rx, tx, since string) {
+		if lossy {
+			rtt += "\t" + loss
+		}
+		fmt.Fprintln(t, strings.Join([]string{name, subnets, path, address, rtt, mtu, rx, tx, since}, "\t"))
+	}
+	fmt.Fprintln(t)
+	row("NODE", "SUBNETS", "PATH", "ADDRESS", "RTT", "LOSS", "MTU", "RX", "TX", "SINCE")
 	for _, n := range s.Nodes {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", n.Name, listOr(n.Subnets, "-"),
-			n.PathText(), listOr([]string{n.Address}, "-"), n.rttText(), n.mtuText(),
-			size(n.Rx.Bytes), size(n.Tx.Bytes), n.sinceText(now))
+		row(string(n.Name), listOr(n.Subnets, "-"), n.PathText(), listOr([]string{n.Address}, "-"), n.rttText(), n.lossText(),
+			n.mtuText(), size(n.Rx.Bytes), size(n.Tx.Bytes), n.sinceText(now))
 	}
 	return t.Flush()
 }
@@ -286,6 +292,13 @@ func (n *NodeView) rttText() string {
 		return "-"
 	}
 	return fmt.Sprintf("%.2f ms", time.Duration(n.RTT).Seconds()*1000)
+}
+
+func (n *NodeView) lossText() string {
+	if n.Loss < 0.005 {
+		return "-"
+	}
+	return fmt.Sprintf("%.0f %%", 100*n.Loss)
 }
 
 func (n *NodeView) mtuText() string {

@@ -69,6 +69,26 @@ erin   -                   no traffic yet   192.0.2.1:655  -        -     0 B   
 	}
 }
 
+func TestStatusOfAWayThatLosesPackets(t *testing.T) {
+	b := sampleMesh(t)
+	carol := &b.nodes[2]
+	carol.RTT, carol.Loss = 40*time.Millisecond, 0.12 // through bob
+	s := b.status()
+	s.Nodes = s.Nodes[:2]
+	var out strings.Builder
+	if err := s.WriteText(&out, statusNow); err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(out.String(), "\n\n")
+	want := `NODE   SUBNETS             PATH             ADDRESS        RTT       LOSS  MTU   RX       TX       SINCE
+bob    10.1.0.2 fd00::/64  direct (UDP)     192.0.2.1:655  1.23 ms   -     1451  2.0 KiB  5.0 MiB  1m30s
+carol  -                   relayed via bob  192.0.2.1:655  40.00 ms  12 %  -     0 B      0 B      1m30s
+`
+	if table != want {
+		t.Errorf("\n%s\nwant\n%s", table, want)
+	}
+}
+
 func TestStatusForMachinesSurvivesTheJourney(t *testing.T) {
 	b := sampleMesh(t)
 	text, err := json.Marshal(b.status())

@@ -162,8 +162,8 @@ func natKind(seen []control.SeenFrom, local []control.NetAddress, v6 bool) contr
 		if err != nil || a.Addr().Unmap().Is6() != v6 {
 			continue
 		}
-		if slices.ContainsFunc(local, func(l control.NetAddress) bool { return l.Address == a.Addr().Unmap().String() }) {
-			own = true // by a neighbour in the same network, perhaps
+		if a.Addr().Unmap().IsLoopback() || slices.ContainsFunc(local, func(l control.NetAddress) bool { return l.Address == a.Addr().Unmap().String() }) {
+			own = true // by a neighbour in the same network, perhaps, or on this machine
 			continue
 		}
 		outer[a] = true

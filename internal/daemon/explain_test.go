@@ -19,6 +19,7 @@ func TestTheKindOfNATIsToldByWhatOthersSee(t *testing.T) {
 		"a neighbour and one beyond": {[]string{"192.168.5.2:655", "203.0.113.1:655"}, control.NATOne, control.NATUnknown},
 		"all see the same":           {[]string{"203.0.113.1:40000", "203.0.113.1:40000", "192.168.5.2:655"}, control.NATSteady, control.NATUnknown},
 		"each sees another port":     {[]string{"203.0.113.1:40000", "203.0.113.1:40001"}, control.NATFickle, control.NATUnknown},
+		"a node on this machine":     {[]string{"127.0.0.1:655"}, control.NATNone, control.NATUnknown},
 		"nonsense":                   {[]string{"x"}, control.NATUnknown, control.NATUnknown},
 	} {
 		var seen []control.SeenFrom

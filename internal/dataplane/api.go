@@ -70,7 +70,7 @@ func (p *Plane) SendEcho(e mesh.SendEcho) {
 	defer p.couriers.Put(c)
 	switch e.Way {
 	case mesh.EchoAsPackets:
-		c.seal(to, s, wire.TypeEcho, e.Data, 0)
+		c.sendRecord(to, s, wire.TypeEcho, e.Data, 0)
 	case mesh.EchoTCP:
 		if c.wrap(s, wire.TypeEcho, e.Data, to.id) {
 			c.byMeta(to, s, p.self, c.blob)
@@ -131,9 +131,6 @@ func (p *Plane) FrameFromMeta(hop node.Name, frame []byte) {
 	c.byTCP = !s.tcpOnly()
 	p.cameIndirectly(from, from, true, c.now)
 	c.fromFrame(from, frame)
-	if len(frame) > ethernetLen && frame[ethernetLen-2]|frame[ethernetLen-1] != 0 { // no probe
-		p.cameIndirectly(from, from, true, c.now)
-	}
 }
 
 // Tunnelled takes a record that came inside a REQ_KEY request.

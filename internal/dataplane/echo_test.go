@@ -75,3 +75,16 @@ func TestEchoesAreReportedWithTheirHop(t *testing.T) {
 		t.Error("an echo reached the device")
 	}
 }
+
+func TestEchoesAreNoPacketsOfTheVPN(t *testing.T) {
+	data := append(wire.Echo{Number: 1, Size: 1000}.Append(nil), make([]byte, 100)...)
+	a, b := packingPair(t, 9)
+	a.SendEcho(mesh.SendEcho{Node: "b", Data: data})
+	b.in(addrA, a.sock.take()...)
+	if got, want := b.heard(), []mesh.Event{mesh.EchoIn{Node: "a", Hop: "a", Direct: true, Addr: addrA, Data: data}}; !reflect.DeepEqual(got, want) {
+		t.Errorf("it was packed like one: %v, %v", got, b.Stats())
+	}
+	if in, out := b.Counters("a"), a.Counters("b"); in.InPackets != 0 || out.OutPackets != 0 {
+		t.Errorf("it was counted like one: %+v, %+v", in, out)
+	}
+}

@@ -121,24 +121,31 @@ func (c *courier) sendTo(to *peer, frame []byte) {
 	}
 }
 
-// seal sends data as a record of ours, by UDP or else over the meta connection (8.4).
+// seal sends a packet or frame of ours as a record, packed if the node asks for that.
 func (c *courier) seal(to *peer, s *state, typ byte, data []byte, tos uint8) {
 	size := len(data)
 	if s.Compression != compress.None {
 		typ, data = c.pack(s.Compression, typ, data)
 	}
+	if c.sendRecord(to, s, typ, data, tos) {
+		to.counters.out(1, size)
+	}
+}
+
+// sendRecord sends data as a record of ours, by UDP or else over the meta connection (8.4). The
+// result is false if it could not be sealed.
+func (c *courier) sendRecord(to *peer, s *state, typ byte, data []byte, tos uint8) bool {
 	way, ok := c.p.udpPath(to, s, true, len(data), c.p.options.Load().TCPOnly)
 	toID := to.id
 	if ok && way.direct {
 		toID = node.ID{}
 	}
 	if !c.wrap(s, typ, data, toID) {
-		return
+		return false
 	}
-	to.counters.out(1, size)
 	if !ok {
 		c.byMeta(to, s, c.p.self, c.blob)
-		return
+		return true
 	}
 	sent := len(data)
 	if typ&wire.TypeFrame == 0 {
@@ -147,6 +154,7 @@ func (c *courier) seal(to *peer, s *state, typ byte, data []byte, tos uint8) {
 	c.p.sentTo(way.relay, c.now, sent)
 	way.tos = tos
 	c.send(way, c.blob)
+	return true
 }
 
 // pack compresses the data of a record if that makes it shorter.

@@ -27,13 +27,13 @@ type NodeInfo struct {
 	Options   wire.Options
 	NextHop   node.Name // "" if unreachable
 	Via       node.Name // the relay, if one was chosen
-	Loss      float64   // share of probes or echoes that get lost on the way by UDP, 0 to 1
+	Loss      float64   // share of probes, or of echoes through Via, that get lost on the way by UDP, 0 to 1
 	Distance  int       // hops, -1 if unreachable
 	MTU       int       // bytes of Ethernet frame, as in PeerState
 	MinMTU    int
 	MaxMTU    int
 	Since     time.Time     // of the last change of reachability, zero: never
-	RTT       time.Duration // 0 unknown
+	RTT       time.Duration // by UDP, straight or through the relay that was chosen; 0 unknown
 	Adjacent  bool
 	Legacy    bool // it speaks the protocol of tinc 1.0
 	// Suite is what it wants packets to be protected and packed with. Of a node
@@ -60,9 +60,9 @@ func (m *Mesh) Nodes() []NodeInfo {
 			n.Indirect = p.path.Indirect
 			n.ValidKey = p.session.ready()
 			n.Waiting = p.session.pending()
-			n.Confirmed, n.Addr, n.RTT = p.road.confirmed, p.road.addr, p.road.rtt.mean
+			n.Confirmed, n.Addr = p.road.confirmed, p.road.addr
 			if n.Confirmed {
-				n.Loss = p.road.loss
+				n.RTT, n.Loss = p.road.rtt.mean, p.road.loss
 			}
 			n.Options, n.NextHop, n.Via, n.Distance = p.path.Options, p.path.NextHop, p.path.Via, p.path.Distance
 			n.Suite = p.session.suite()
@@ -135,7 +135,7 @@ func (m *Mesh) Size() Size {
 	return Size{
 		Nodes: len(m.nodes), Edges: m.graph.Len(), Subnets: m.subnets,
 		Conns: len(m.conns), Wishes: len(m.dials), Timers: len(m.timers.heap),
-		Texts: len(m.seen.young) + len(m.seen.old) + len(m.gone.young) + len(m.gone.old), Repeats: len(m.repeats.young) + len(m.repeats.old),
+		Texts: m.seen.size() + m.gone.size() + m.corrected.size(), Repeats: len(m.repeats.young) + len(m.repeats.old),
 		Echoes: len(m.echoes), Dirty: len(m.dirty), Orphans: len(m.orphans),
 	}
 }
