@@ -99,7 +99,23 @@ func (d *Daemon) listen() error {
 	for _, err := range notable { // not that the machine has no IPv6: it is meant to be like that
 		d.log.failed(0, mesh.Warning, adviseListen(err))
 	}
+	d.punches = d.sharePorts()
 	return nil
+}
+
+// sharePorts prepares the TCP sockets for connections that are dialled from their port, and
+// tells whether that is possible. The kernel allows it only to the user who has opened them.
+func (d *Daemon) sharePorts() bool {
+	if !metaconn.CanPunch || d.confined != nil && d.confined.account != nil {
+		return false
+	}
+	for _, l := range d.tcp {
+		if err := metaconn.Share(l.(*net.TCPListener)); err != nil {
+			d.log.printf(1, mesh.Info, "Connections cannot be dialled from port %d: %v", d.port(), err)
+			return false
+		}
+	}
+	return true
 }
 
 // bindError says, in the words that readers of tinc's log look for, where a socket

@@ -336,6 +336,7 @@ type peer struct {
 	echoes   echoBudget // for its requests
 	relaying relaying
 	hot      hot
+	punch    punch
 
 	active    time.Time // last traffic
 	udpInfo   time.Time // last UDP_INFO that we originated towards it

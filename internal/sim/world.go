@@ -87,6 +87,11 @@ type Host struct {
 	// NAT, if valid, is the address from which the datagrams of the host come. Only
 	// whom it has sent one from inside may answer, and nobody can connect to it.
 	NAT netip.AddrPort
+	// Opens: a connection from another's own port is let in nevertheless.
+	Opens bool
+	// Punched is how often it has dialled together with another.
+	Punched  int
+	together []*together
 	// Configure changes the configuration before each start.
 	Configure func(*mesh.Config)
 	// Effects seen since the host started, if Record is set.
@@ -232,6 +237,7 @@ func (h *Host) Start(connectTo ...node.Name) {
 	h.routes = mesh.Routes{}
 	h.Effects, h.flushing = nil, false
 	h.hungUp = map[mesh.ConnID]bool{}
+	h.together = nil
 	h.silent = map[node.Name]*silence{}
 	h.opened, h.bad, h.heard = map[netip.AddrPort]bool{}, map[node.Name]int{}, map[node.Name]time.Time{}
 	cfg := mesh.Config{
@@ -549,6 +555,10 @@ func (h *Host) do(e mesh.Effect) {
 const headStart = 250 * time.Millisecond
 
 func (h *Host) dial(e mesh.Dial) {
+	if e.From != 0 {
+		h.dialTogether(e)
+		return
+	}
 	w := h.w
 	w.Dials++
 	ip, _ := netip.ParseAddr(e.To.Host)
