@@ -134,12 +134,10 @@ func (r *Reader) Word(name string) string {
 	if name == "DeviceType" { // these words are looked for
 		what = "Unknown device type " + e.Value + "; "
 	}
-	if slices.ContainsFunc(v.Unbuilt, same) && v.Instead != "" {
+	if slices.ContainsFunc(v.Foreign, same) {
 		r.bad(v, e, "%snot supported: %s", what, v.Instead)
-	} else if slices.ContainsFunc(v.Unbuilt, same) {
-		r.bad(v, e, "%sthis version of tincan cannot do that yet, only %s", what, strings.Join(v.Words, ", "))
 	} else {
-		r.bad(v, e, "%swrite one of %s", what, strings.Join(slices.Concat(v.Words, v.Unbuilt), ", "))
+		r.bad(v, e, "%swrite one of %s", what, strings.Join(v.Words, ", "))
 	}
 	return v.Default
 }

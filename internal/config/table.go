@@ -16,7 +16,7 @@ var table = []Variable{
 	{Name: "DecrementTTL", Flags: Server | Safe | Reload, Kind: Bool, Default: "no", Bad: Logged, Since: "1.0.17 / pre3"},
 	{Name: "Device", Flags: Server, Kind: Path, Default: "/dev/net/tun", Bad: Fatal, Since: "1.0 / pre1"},
 	{Name: "DeviceStandby", Flags: Server, Kind: Bool, Default: "no", Bad: Logged, Since: "- / pre11"},
-	{Name: "DeviceType", Flags: Server, Kind: Word, Words: words("tun", "tap", "dummy", "fd", "raw_socket", "multicast"), Unbuilt: words("uml", "vde"), Instead: "User Mode Linux and VDE switches can be reached through a tap interface in a bridge, or a raw_socket", Default: "tun", Bad: Fatal, Since: "1.0.3 / pre1"},
+	{Name: "DeviceType", Flags: Server, Kind: Word, Words: words("tun", "tap", "dummy", "fd", "raw_socket", "multicast"), Foreign: words("uml", "vde"), Instead: "User Mode Linux and VDE switches can be reached through a tap interface in a bridge, or a raw_socket", Default: "tun", Bad: Fatal, Since: "1.0.3 / pre1"},
 	{Name: "DirectOnly", Flags: Server | Safe | Reload, Kind: Bool, Default: "no", Bad: Logged, Since: "1.0.13 / pre1"},
 	{Name: "Ed25519PrivateKeyFile", Flags: Server, Kind: Path, Default: "ed25519_key.priv", Bad: Fatal, Since: "- / pre11"},
 	{Name: "ExperimentalProtocol", Flags: Server, Kind: Bool, Bad: Logged, Since: "- / pre2"},

@@ -47,7 +47,6 @@ type Effect uint8
 
 const (
 	Now   Effect = iota // it works
-	Later               // recognised, its function is not built yet
 	Never               // recognised, and there is nothing for it to do
 )
 
@@ -57,8 +56,8 @@ type Variable struct {
 	Flags   Flag
 	Kind    Kind
 	Words   []string // of kind Word: what may be written
-	Unbuilt []string // of kind Word: also valid, but not built yet, so the start fails
-	Instead string   // with Unbuilt: why they never will be, and what to do instead; "" if they may be
+	Foreign []string // of kind Word: valid for tinc, but not supported here, so the start fails
+	Instead string   // with Foreign: what to do instead
 	Default string   // "" if there is none
 	Bad     Bad
 	Min     int    // smallest Int or Seconds
@@ -94,10 +93,7 @@ func (v *Variable) withoutEffect(value string) string {
 	if v.Default != "" && strings.EqualFold(value, v.Default) {
 		return ""
 	}
-	switch v.Effect {
-	case Later:
-		return v.Name + " is recognised but has no effect yet"
-	case Never:
+	if v.Effect == Never {
 		return v.Name + " has no effect: " + v.Why
 	}
 	return ""

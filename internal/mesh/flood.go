@@ -52,36 +52,6 @@ func (m *Mesh) floodSubnet(r subnetRequest) {
 	}
 }
 
-// addEdge is the ADD_EDGE of e, with the nonce with which it was told first. So whoever knows
-// that text already, and has heard since then that the edge is gone, is not misled by
-// a neighbour that has not heard it yet.
-func addEdge(e graph.Edge) []byte {
-	return wire.AddEdge{
-		Nonce: e.Nonce, From: e.From, To: e.To, Addr: e.Addr, Options: e.Options, Weight: e.Weight,
-		Local: e.Local, HasLocal: e.Local != wire.Address{},
-	}.Append(nil)
-}
-
-// addEdgeAnew is the ADD_EDGE of e for somebody who shall believe it though he may
-// have heard the opposite.
-func (m *Mesh) addEdgeAnew(e graph.Edge) []byte {
-	e.Nonce = m.nonce()
-	return addEdge(e)
-}
-
-// outdated takes note that e is no more what is true: what a neighbour may say of it from
-// before is not news. The edge that is made next has another nonce.
-func (m *Mesh) outdated(e graph.Edge) { m.gone.first(m.now, string(addEdge(e))) }
-
-// correct tells c what became of an edge of which it knows no more than what it was.
-func (m *Mesh) correct(c *conn, from, to node.Name) {
-	if e, ok := m.graph.Get(from, to); ok {
-		m.send(c, addEdge(*e))
-	} else {
-		m.send(c, m.withdrawal(from, to))
-	}
-}
-
 func graphEdgeFrom(from, to node.Name, c *conn, addr, local wire.Address) graph.Edge {
 	return graph.Edge{From: from, To: to, Weight: c.edge.weight, Options: c.edge.options, Addr: addr, Local: local}
 }
@@ -262,20 +232,27 @@ func (m *Mesh) addEdge(c *conn, text string) error {
 	if err != nil {
 		return err
 	}
-	// What somebody says of our own edges is answered even if it is not new: he may have missed that
-	// one is gone, when we had no connection over which we could tell.
-	if !m.seen.first(m.now, text) && r.From != m.cfg.Name && !m.gone.has(text) || !m.concerns(c, r.From, r.To) {
-		return nil
-	}
-	if r.From != m.cfg.Name && m.gone.has(text) {
-		m.correct(c, r.From, r.To)
+	first := m.seen.first(m.now, text)
+	if !m.concerns(c, r.From, r.To) {
 		return nil
 	}
 	e := graph.Edge{From: r.From, To: r.To, Addr: r.Addr, Options: r.Options, Weight: r.Weight, Local: r.Local, Nonce: r.Nonce}
-	if old, ok := m.graph.Get(r.From, r.To); ok {
-		if _, ok := r.Local.Addr(); !ok {
-			e.Local = old.Local
+	old, ok := m.graph.Get(r.From, r.To)
+	if _, given := r.Local.Addr(); ok && !given {
+		e.Local = old.Local
+	}
+	switch {
+	case r.From == m.cfg.Name:
+		// What somebody says of our own edges is answered even if it is not new: he may have missed
+		// that one is gone, when we had no connection over which we could tell.
+	case m.gone.has(text):
+		if !m.believes(c, e, text) {
+			return nil
 		}
+	case !first:
+		return nil
+	}
+	if ok {
 		if e.Same(*old) {
 			return nil
 		}

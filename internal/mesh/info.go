@@ -135,7 +135,7 @@ func (m *Mesh) Size() Size {
 	return Size{
 		Nodes: len(m.nodes), Edges: m.graph.Len(), Subnets: m.subnets,
 		Conns: len(m.conns), Wishes: len(m.dials), Timers: len(m.timers.heap),
-		Texts: len(m.seen.young) + len(m.seen.old) + len(m.gone.young) + len(m.gone.old), Repeats: len(m.repeats.young) + len(m.repeats.old),
+		Texts: m.seen.size() + m.gone.size() + m.corrected.size(), Repeats: len(m.repeats.young) + len(m.repeats.old),
 		Echoes: len(m.echoes), Dirty: len(m.dirty), Orphans: len(m.orphans),
 	}
 }

@@ -40,12 +40,13 @@ type Injected struct {
 // Use: Handle any number of events, call Tick when Deadline has come, then carry
 // out what Flush returns.
 type Mesh struct {
-	cfg   Config
-	in    Injected
-	now   time.Time     // of the event being handled
-	ahead time.Duration // of the caller's clock, which has been set back
-	seen  seen
-	gone  seen // ADD_EDGEs of edges that are no more as they say
+	cfg       Config
+	in        Injected
+	now       time.Time     // of the event being handled
+	ahead     time.Duration // of the caller's clock, which has been set back
+	seen      seen
+	gone      seen // ADD_EDGEs of edges that are no more as they say
+	corrected seen // those of gone that were corrected, by connection
 
 	repeats repeats
 	refused time.Time // when refuse last logged
@@ -565,6 +566,7 @@ func (m *Mesh) reachabilityChanged(p *peer) {
 		if p.conn != nil {
 			p.session.greet(p.conn)
 		}
+		m.comesBack(p)
 		m.autoConnectSoon()
 		return
 	}

@@ -23,6 +23,7 @@ type outgoing struct {
 	tries []Endpoint // those that conn is being made with
 	round int        // rounds that have failed since the last success
 	up    time.Time  // when the connection was activated
+	eased time.Time  // when the wait was cut short last, see comesBack
 }
 
 const (
@@ -40,6 +41,9 @@ const (
 	// settled is how long a connection must live before its loss counts as news
 	// and not as another failure.
 	settled = 10 * time.Second
+	// easeEvery is the least time between two waits for a node that are cut short because it has
+	// become reachable: one that comes and goes shall not make all dial it all the time.
+	easeEvery = time.Minute
 	// maxAddresses of one node are tried in a round.
 	maxAddresses = 32
 	// maxRecent addresses are kept in a node's address cache.
@@ -138,6 +142,35 @@ func (m *Mesh) roundFailed(o *outgoing) {
 	d := m.backoff(o.round)
 	m.logf(1, Info, "next attempt to connect to %s in %s", o.name, d.Round(100*time.Millisecond))
 	m.dialAfter(o, d)
+}
+
+// comesBack: p, to which we want a connection, has become reachable over others. So it lives, and what
+// has failed before says nothing any more. The jitter spreads those who all wait for it.
+func (m *Mesh) comesBack(p *peer) {
+	o := m.dials[p.name]
+	if o == nil || o.round == 0 || p.conn != nil {
+		return
+	}
+	d := m.spread()
+	if wait := o.eased.Add(easeEvery).Sub(m.now); !o.eased.IsZero() && wait > 0 {
+		d += wait
+	}
+	at := m.now.Add(d)
+	switch {
+	case o.conn != nil: // being made; should it fail, the next attempt follows soon
+		if !o.eased.After(m.now.Add(-easeEvery)) {
+			o.round, o.eased = 0, m.now
+		}
+	case o.timer == nil || o.timer.index < 0 || o.timer.at.After(at):
+		o.round, o.queue, o.eased = 0, nil, at
+		m.logf(1, Info, "%s has become reachable; next attempt to connect to it in %s", p.name, d.Round(100*time.Millisecond))
+		m.dialAfter(o, d)
+	}
+}
+
+// spread is a random wait for what all nodes of the mesh may want to do at the same moment.
+func (m *Mesh) spread() time.Duration {
+	return 50*time.Millisecond + m.jitter(500*time.Millisecond+time.Duration(len(m.nodes))*20*time.Millisecond)
 }
 
 func (m *Mesh) backoff(round int) time.Duration {
@@ -400,8 +433,7 @@ func (m *Mesh) autoConnectSoon() {
 		return
 	}
 	m.autoSoon = true
-	spread := 500*time.Millisecond + time.Duration(len(m.nodes))*20*time.Millisecond
-	m.after(50*time.Millisecond+m.jitter(spread), func() {
+	m.after(m.spread(), func() {
 		m.autoSoon = false
 		if len(m.activeConns()) < autoSafe {
 			m.autoConnect()

@@ -39,6 +39,8 @@ func (s *seen) has(text string) bool {
 	return young || old
 }
 
+func (s *seen) size() int { return len(s.young) + len(s.old) }
+
 // first tells whether text was not seen before, and remembers it.
 func (s *seen) first(now time.Time, text string) bool {
 	if s.young == nil || now.Sub(s.turned) >= seenPeriod || len(s.young) >= seenLimit {

@@ -249,3 +249,47 @@ func TestManyNodesConverge(t *testing.T) {
 		}
 	}
 }
+
+// Somebody has waited for a node for so long that the next attempt is minutes away. It comes back, and
+// is heard of from others.
+func TestANodeThatComesBackIsDialledSoon(t *testing.T) {
+	for seed := range uint64(10) {
+		w := New(seed)
+		a, b, c := w.Add("a"), w.Add("b"), w.Add("c")
+		for _, h := range []*Host{a, b, c} {
+			for _, o := range []*Host{a, b, c} {
+				if h != o {
+					h.Knows(o, true)
+				}
+			}
+		}
+		a.Start("b", "c")
+		c.Start()
+		w.Run(30 * time.Minute)
+		b.Start("c")
+		took, ok := w.Until(time.Minute, func() bool {
+			for _, x := range a.Brain.Conns() {
+				if x.Node == "b" && x.Active {
+					return true
+				}
+			}
+			return false
+		})
+		if !ok || took > 3*time.Second {
+			t.Errorf("seed %d: connected after %s (%v), want 3s at most", seed, took, ok)
+		}
+
+		// It comes and goes from now on, and refuses what a wants of it.
+		w.TCP = func(x, y *Host) bool { return x != a && y != a || x != b && y != b }
+		a.Cut(b)
+		w.Run(5 * time.Minute)
+		dials := w.Dials
+		for range 60 {
+			b.Cut(c)
+			w.Run(5 * time.Second)
+		}
+		if k := w.Dials - dials; k > 60+5*8 {
+			t.Errorf("seed %d: %d attempts in five minutes, in which it became reachable 60 times", seed, k)
+		}
+	}
+}

@@ -83,8 +83,8 @@ func value(v *config.Variable) string {
 		return "seconds"
 	case config.Word:
 		s := strings.Join(v.Words, ", ")
-		if len(v.Unbuilt) > 0 {
-			s += " (not yet: " + strings.Join(v.Unbuilt, ", ") + ")"
+		if len(v.Foreign) > 0 {
+			s += " (not supported: " + strings.Join(v.Foreign, ", ") + ")"
 		}
 		return s
 	case config.NodeName:
@@ -119,10 +119,7 @@ func notes(v *config.Variable) string {
 }
 
 func state(v *config.Variable) string {
-	switch v.Effect {
-	case config.Later:
-		return "**not yet**"
-	case config.Never:
+	if v.Effect == config.Never {
 		return "never: " + v.Why
 	}
 	return "works"

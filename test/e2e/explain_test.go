@@ -92,8 +92,8 @@ func TestANodeExplainsItself(t *testing.T) {
 		codes, change := a.why("b")
 		return slices.Equal(codes, []string{"unreachable", "not-in-the-mesh"}) && strings.Contains(change, "start b")
 	})
-	if out, err := a.try("ping", "b", "--count", "1"); err == nil || !strings.Contains(out, "b is not reachable") {
-		t.Errorf("%v: %s", err, out)
+	if _, err := a.try("ping", "b", "--count", "1"); err == nil || !strings.Contains(err.Error(), "b is not reachable") {
+		t.Error(err)
 	}
 }
 

@@ -1,0 +1,120 @@
+package mesh
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"tincan/internal/node"
+)
+
+// Two nodes that have heard of an edge in different orders, so that each holds for outdated what the
+// other one says, become neighbours.
+func TestNeighboursDoNotDisputeForEver(t *testing.T) {
+	const (
+		light  = "12 a dave erin 192.0.2.3 655 700000c 10"
+		heavy  = "12 b dave erin 192.0.2.3 655 700000c 20"
+		again  = "12 c dave erin 192.0.2.3 655 700000c 10"
+		ended  = "13 d dave erin"
+		common = "12 e erin dave 192.0.2.4 655 700000c 10"
+	)
+	for _, c := range []struct {
+		what       string
+		alice, bob []string
+		limit      int // of requests about that edge
+	}{
+		{"one has heard it before and after another state", []string{light, heavy}, []string{heavy, light}, 5},
+		{"the same the other way round", []string{heavy, light}, []string{light, heavy}, 5},
+		{"what they know differs in the nonce only", []string{light, heavy, again}, []string{again, heavy, light}, 2},
+		{"one knows of the end", []string{light}, []string{light, ended}, 3},
+		{"one knows of the end of what is new, the other of the end of what was", []string{light, ended, heavy}, []string{heavy, ended, light}, 5},
+		{"a chain of states", []string{light, heavy, again, heavy}, []string{again, light, heavy, light}, 8},
+	} {
+		p := pair(t, append([]string{common}, c.alice...), append([]string{common}, c.bob...))
+		crossed := p.join(func(text string) bool { return strings.Contains(text, "dave erin") })
+		if crossed > c.limit {
+			t.Errorf("%s: %d requests about the edge crossed the connection, want %d at most", c.what, crossed, c.limit)
+		}
+		if a, b := p.view(0), p.view(1); a != b {
+			t.Errorf("%s: alice knows %q, bob %q", c.what, a, b)
+		}
+	}
+}
+
+// twoBrains are alice and bob, who each have carol for a neighbour.
+type twoBrains struct {
+	t   *testing.T
+	m   [2]*Mesh
+	now time.Time
+}
+
+// pair makes alice and bob, and lets carol tell each of them some things.
+func pair(t *testing.T, alice, bob []string) *twoBrains {
+	p := &twoBrains{t: t, now: time.Unix(1_900_000_000, 0)}
+	key := testKey("peer").Public()
+	names := []node.Name{"alice", "bob"}
+	for i, self := range names {
+		m := New(Config{Name: self, Key: testKey(self), Port: 655, Hosts: map[node.Name]Host{
+			names[1-i]: {Key: &key}, "carol": {Key: &key},
+		}}, Injected{Rand: rand.New(rand.NewPCG(1, uint64(i))), Secrets: rand.NewChaCha8([32]byte{1})}, p.now)
+		p.m[i] = m
+		p.connect(i, 4, "carol")
+		m.Handle(p.now, Request{Conn: 4, Text: fmt.Sprintf("12 f%d carol %s 192.0.2.2 655 700000c 10", i, self)})
+		for _, text := range [][]string{alice, bob}[i] {
+			m.Handle(p.now, Request{Conn: 4, Text: text})
+		}
+		m.Flush(p.now)
+	}
+	return p
+}
+
+func (p *twoBrains) connect(i int, c ConnID, to node.Name) {
+	m := p.m[i]
+	m.Handle(p.now, Accepted{Conn: c, Remote: netip.MustParseAddrPort("192.0.2.1:4000")})
+	m.Handle(p.now, Line{Conn: c, Text: "0 " + string(to) + " 17.7"})
+	m.Handle(p.now, Secured{Conn: c})
+	m.Handle(p.now, Request{Conn: c, Text: "4 655 10 700000c"})
+}
+
+// join connects the two, carries what they say until they are silent, and counts what counts.
+func (p *twoBrains) join(counts func(text string) bool) (crossed int) {
+	p.now = p.now.Add(time.Second)
+	p.connect(0, 2, "bob")
+	p.connect(1, 2, "alice")
+	for range 1000 {
+		said := [2][]string{}
+		for i, m := range p.m {
+			for _, e := range m.Flush(p.now) {
+				if s, ok := e.(Send); ok && s.Conn == 2 && !strings.HasPrefix(s.Text, "4 ") {
+					said[i] = append(said[i], s.Text)
+				}
+			}
+		}
+		if len(said[0])+len(said[1]) == 0 {
+			return crossed
+		}
+		p.now = p.now.Add(50 * time.Millisecond)
+		for i, texts := range said {
+			for _, text := range texts {
+				if counts(text) {
+					crossed++
+				}
+				p.m[1-i].Handle(p.now, Request{Conn: 2, Text: text})
+			}
+		}
+	}
+	p.t.Error("they never become silent")
+	return crossed
+}
+
+// view is what one of them knows of the edge from dave to erin.
+func (p *twoBrains) view(i int) string {
+	e, ok := p.m[i].graph.Get("dave", "erin")
+	if !ok {
+		return "none"
+	}
+	return fmt.Sprint(e.Addr, e.Options, e.Weight)
+}
