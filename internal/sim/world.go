@@ -195,21 +195,6 @@ func (w *World) secrets() io.Reader {
 	return rand.NewChaCha8(seed)
 }
 
-// Hosts returns all hosts in the order of their names.
-func (w *World) Hosts() []*Host {
-	var out []*Host
-	for _, h := range w.hosts {
-		out = append(out, h)
-	}
-	slices.SortFunc(out, func(a, b *Host) int {
-		if a.Name < b.Name {
-			return -1
-		}
-		return 1
-	})
-	return out
-}
-
 // Knows gives h the host file of other, with or without its address.
 func (h *Host) Knows(other *Host, address bool) {
 	f := mesh.Host{RSAKey: other.RSA}
