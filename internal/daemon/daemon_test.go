@@ -21,6 +21,7 @@ import (
 	"tincan/internal/control"
 	"tincan/internal/keys"
 	"tincan/internal/node"
+	"tincan/internal/wire"
 )
 
 // patience is how long anything may take.
