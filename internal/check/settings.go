@@ -29,7 +29,7 @@ var missing = map[string]effect{
 // it from starting.
 func (in *inspection) settings(warnings []config.Warning, broken error) {
 	told := make(map[string]bool) // places that something was said about
-	for _, p := range problems(broken) {
+	for _, p := range config.Problems(broken) {
 		in.Unusable = true
 		told[p.Where] = true
 		in.add(Settings, Breaks, p.Where, p.Text, "the node would not start until this is changed")
@@ -69,23 +69,6 @@ func (in *inspection) settings(warnings []config.Warning, broken error) {
 	}
 	in.weak()
 	in.defaults()
-}
-
-// problems takes an error apart.
-func problems(err error) []config.Problem {
-	switch e := err.(type) {
-	case nil:
-		return nil
-	case config.Problem:
-		return []config.Problem{e}
-	case interface{ Unwrap() []error }:
-		var all []config.Problem
-		for _, one := range e.Unwrap() {
-			all = append(all, problems(one)...)
-		}
-		return all
-	}
-	return []config.Problem{{Text: err.Error()}}
 }
 
 // own tells whether a place is in a file about this node.

@@ -30,6 +30,23 @@ func (p Problem) Error() string {
 // String is the same text as Error.
 func (p Problem) String() string { return p.Error() }
 
+// Problems takes an error apart, as [Load] returns it. What is none gets no place.
+func Problems(err error) []Problem {
+	switch e := err.(type) {
+	case nil:
+		return nil
+	case Problem:
+		return []Problem{e}
+	case interface{ Unwrap() []error }:
+		var all []Problem
+		for _, one := range e.Unwrap() {
+			all = append(all, Problems(one)...)
+		}
+		return all
+	}
+	return []Problem{{Text: err.Error()}}
+}
+
 // Entry is one assignment: a line of a file, or an option of the command line.
 type Entry struct {
 	Name  string // as written

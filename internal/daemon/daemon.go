@@ -81,6 +81,7 @@ type Daemon struct {
 	socks   []udp.Socket // to be closed here; nil once the plane has them
 	paths   []udp.Socket // the same, for asking about routes
 	tcp     []net.Listener
+	punches bool // connections can be dialled from the port of tcp
 	plane   *dataplane.Plane
 	conns   *metaconn.Table
 	brain   *mesh.Mesh

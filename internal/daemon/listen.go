@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -26,21 +27,43 @@ const maxSockets = 8
 func (d *Daemon) openDevice() (device.Device, error) {
 	s := d.network().Settings
 	dev, err := d.deviceOf(s)
-	if err != nil {
+	if err != nil && s.Mode != "router" && s.DeviceType == "fd" {
+		return nil, &noFramesError{err}
+	} else if err != nil {
 		return nil, err
 	}
-	if dev.Name() != "" && s.DeviceType != "dummy" {
-		d.log.printf(0, mesh.Info, "the network interface is %s", dev.Name())
-	}
 	if frames := device.CarriesFrames(dev); s.Mode == "router" && frames && s.DeviceType != "tap" && dev.Name() == "" {
-		dev.Close()
-		return nil, &Hinted{errors.New("a device that carries Ethernet frames and is no interface is of no use in router mode"), "set Mode = switch"}
+		d.log.failed(0, mesh.Warning, &Hinted{errors.New("in router mode nobody on an Ethernet without an interface of this machine takes the packets that come from the VPN"), "set Mode = switch"})
 	} else if s.Mode != "router" && !frames && s.DeviceType == "fd" {
 		dev.Close()
-		return nil, &Hinted{fmt.Errorf("the descriptor carries IP packets, but Mode = %s needs Ethernet frames", s.Mode), "hand over the descriptor of a tap interface"}
+		return nil, &Hinted{&noFramesError{errors.New("it carries IP packets")}, "hand over the descriptor of a tap interface"}
 	}
-	return dev, nil
+	name := dev.Name()
+	switch s.DeviceType { // readers of tinc's log know these sentences
+	case "dummy":
+		return dev, nil
+	case "fd":
+		name = "fd/" + filepath.Base(s.Device)
+		d.log.printf(0, mesh.Info, "%s adapter set up", name)
+	case "raw_socket":
+		d.log.printf(0, mesh.Info, "%s is a raw_socket", cmp.Or(s.Device, name))
+	case "multicast":
+		name = "multicast socket"
+		d.log.printf(0, mesh.Info, "%s is a multicast socket", s.Device)
+	default:
+		d.log.printf(0, mesh.Info, "the network interface is %s", name)
+	}
+	return d.showPackets(dev, name), nil
 }
+
+// noFramesError says, in tinc's words, that a descriptor is not what a switch needs.
+type noFramesError struct{ why error }
+
+func (e *noFramesError) Error() string {
+	return "Switch mode not supported without the descriptor of a tap interface: " + e.why.Error()
+}
+
+func (e *noFramesError) Unwrap() error { return e.why }
 
 // deviceOf opens a device of the type that is wanted.
 func (d *Daemon) deviceOf(s config.Settings) (device.Device, error) {
@@ -99,7 +122,23 @@ func (d *Daemon) listen() error {
 	for _, err := range notable { // not that the machine has no IPv6: it is meant to be like that
 		d.log.failed(0, mesh.Warning, adviseListen(err))
 	}
+	d.punches = d.sharePorts()
 	return nil
+}
+
+// sharePorts prepares the TCP sockets for connections that are dialled from their port, and
+// tells whether that is possible. The kernel allows it only to the user who has opened them.
+func (d *Daemon) sharePorts() bool {
+	if !metaconn.CanPunch || d.confined != nil && d.confined.account != nil {
+		return false
+	}
+	for _, l := range d.tcp {
+		if err := metaconn.Share(l.(*net.TCPListener)); err != nil {
+			d.log.printf(1, mesh.Info, "Connections cannot be dialled from port %d: %v", d.port(), err)
+			return false
+		}
+	}
+	return true
 }
 
 // bindError says, in the words that readers of tinc's log look for, where a socket

@@ -153,8 +153,11 @@ func (l *logger) subscribe(level int, sink func(control.LogRecord)) (cancel func
 	}
 }
 
+// wanted tells whether anybody listens to what is said at level.
+func (l *logger) wanted(level int) bool { return level <= int(l.most.Load()) }
+
 func (l *logger) printf(level int, p mesh.Priority, format string, args ...any) {
-	if level > int(l.most.Load()) {
+	if !l.wanted(level) {
 		return
 	}
 	r := control.LogRecord{Time: time.Now(), Priority: p, Text: fmt.Sprintf(format, args...)}

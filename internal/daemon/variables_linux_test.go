@@ -183,7 +183,7 @@ func TestEveryVariableHasAnEffect(t *testing.T) {
 		duration("UDPInfoInterval", func(c mesh.Config) time.Duration { return c.UDPInfoInterval }),
 		duration("MTUInfoInterval", func(c mesh.Config) time.Duration { return c.MTUInfoInterval }),
 		{name: "Digest", value: "sha512", want: legacy.SHA512, see: func(o *opened) any { return o.mesh.Suite.Digest }},
-		{name: "Name", value: "zed", want: "zed", see: func(o *opened) any { return string(o.mesh.Name) }},
+		{name: "Name", value: "zed", more: map[string]string{"tinc.conf": "Port = 0\n"}, want: "zed", see: func(o *opened) any { return string(o.mesh.Name) }},
 
 		{name: "Subnet", in: "hosts/a", value: "10.3.0.0/16", want: "[10.3.0.0/16]", see: func(o *opened) any { return fmt.Sprint(o.mesh.Subnets) }},
 		{name: "Address", in: "hosts/b", value: "192.0.2.9 700", want: "[{192.0.2.9 700}]", see: func(o *opened) any { return fmt.Sprint(o.mesh.Hosts["b"].Addresses) }},

@@ -17,7 +17,7 @@ import (
 // datagrams live for one hop if TTL is not given. The error is an [*OpenError].
 func OpenMulticast(spec string) (Device, error) {
 	fail := func(err error) (Device, error) {
-		return nil, &OpenError{Path: "a multicast socket for " + strconv.Quote(spec), Why: err.Error(), Err: err,
+		return nil, &OpenError{Text: err.Error(), Err: err,
 			Tip: "write Device = GROUP PORT or GROUP PORT TTL, such as 239.1.2.3 7000"}
 	}
 	group, ttl, err := parseGroup(spec)
@@ -30,7 +30,7 @@ func OpenMulticast(spec string) (Device, error) {
 	}
 	in, err := net.ListenMulticastUDP(network, nil, net.UDPAddrFromAddrPort(group))
 	if err != nil {
-		return fail(err)
+		return fail(said(err, "Can't bind to %s %d", group.Addr(), group.Port()))
 	}
 	// Others on this machine may use the same address and port. What we send has a
 	// port of its own, so that it is known when it comes back.
@@ -51,8 +51,14 @@ func OpenMulticast(spec string) (Device, error) {
 
 func parseGroup(spec string) (group netip.AddrPort, ttl int, err error) {
 	words := strings.Fields(spec)
-	if len(words) < 2 || len(words) > 3 {
-		return group, 0, errors.New("it does not name a group and a port")
+	switch len(words) {
+	case 0:
+		return group, 0, said(nil, "Device variable required for multicast socket")
+	case 1:
+		return group, 0, said(nil, "Port number required for multicast socket")
+	case 2, 3:
+	default:
+		return group, 0, fmt.Errorf("Device = %.60q is more than a group, a port and a number of hops", spec)
 	}
 	addr, err := netip.ParseAddr(words[0])
 	if err != nil || !addr.IsMulticast() || addr.Is4In6() {

@@ -1,5 +1,7 @@
 package device
 
+import "fmt"
+
 // Options say which interface to open. The zero value is a tun device with
 // every offload that the system has.
 type Options struct {
@@ -19,16 +21,29 @@ type OpenError struct {
 	Name string // interface asked for, may be ""
 	Path string // device file
 	Why  string // the cause in words
+	Text string // instead of what the fields above say: a sentence of tinc's, which readers of its log look for
 	Tip  string // what the user can do; may be ""
 	Err  error  // what the system said, may be nil
 }
 
 func (e *OpenError) Error() string {
+	if e.Text != "" {
+		return e.Text
+	}
 	what := "open " + e.Path
 	if e.Name != "" {
 		what = "open interface " + e.Name + " from " + e.Path
 	}
 	return what + ": " + e.Why
+}
+
+// said is an error in tinc's words, with the one that caused it.
+func said(cause error, format string, args ...any) error {
+	text := fmt.Sprintf(format, args...)
+	if cause != nil {
+		text += ": " + cause.Error()
+	}
+	return &OpenError{Text: text, Err: cause}
 }
 
 // Hint is what the user can do about it, or "".

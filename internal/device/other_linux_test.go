@@ -91,6 +91,46 @@ func TestDescriptorIsHandedOver(t *testing.T) {
 	}
 }
 
+func TestErrorsThatReadersOfTheLogKnow(t *testing.T) {
+	silent, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	go func() {
+		if c, err := silent.Accept(); err == nil {
+			c.Close()
+		}
+	}()
+	for _, c := range []struct {
+		name string
+		open func(string) (Device, error)
+		spec string
+		want []string
+	}{
+		{"no descriptor", OpenDescriptor, "", []string{"Could not read device"}},
+		{"a descriptor that cannot be", OpenDescriptor, "-1", []string{"Could not open"}},
+		{"a path that is too long", OpenDescriptor, strings.Repeat("x", 110), []string{"Unix socket path too long"}},
+		{"no socket", OpenDescriptor, "/dev/null", []string{"Receiving fd from Unix socket", "Could not connect to Unix socket"}},
+		{"a socket that sends nothing", OpenDescriptor, silent.Addr().String(), []string{"Could not read from unix socket"}},
+		{"no group", OpenMulticast, "", []string{"Device variable required for multicast socket"}},
+		{"no port", OpenMulticast, "localhost", []string{"Port number required"}},
+		{"no such card", OpenRaw, "no-such-card", []string{"Can't find interface no-such-card"}},
+	} {
+		_, err := c.open(c.spec)
+		var open *OpenError
+		if !errors.As(err, &open) {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		for _, want := range c.want {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %q does not say %q", c.name, err, want)
+			}
+		}
+	}
+}
+
 func TestRawSocketNeedsAnInterface(t *testing.T) {
 	var open *OpenError
 	if _, err := OpenRaw("no-such-card"); !errors.As(err, &open) || open.Hint() == "" {

@@ -19,7 +19,7 @@ func OpenRaw(iface string) (Device, error) {
 	}
 	link, err := net.InterfaceByName(iface)
 	if err != nil {
-		return fail("there is no such interface", "name an existing one with Interface", err)
+		return nil, &OpenError{Text: "Can't find interface " + iface + ": " + err.Error(), Tip: "name an existing one with Interface", Err: err}
 	}
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {

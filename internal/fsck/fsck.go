@@ -110,7 +110,7 @@ func (c *Checker) ownFile(net *config.Network) {
 
 // values says what would keep a node from starting, and what it would warn of.
 func (c *Checker) values(net *config.Network, warnings []config.Warning, broken error) {
-	for _, p := range problems(broken) {
+	for _, p := range config.Problems(broken) {
 		if !c.told[p.Where] {
 			c.problem("ERROR: ", p)
 			c.failed = true
@@ -145,23 +145,6 @@ func (c *Checker) problem(kind string, err error) {
 		return
 	}
 	c.say("%s%v", kind, p)
-}
-
-// problems takes an error apart.
-func problems(err error) []config.Problem {
-	switch e := err.(type) {
-	case nil:
-		return nil
-	case config.Problem:
-		return []config.Problem{e}
-	case interface{ Unwrap() []error }:
-		var all []config.Problem
-		for _, one := range e.Unwrap() {
-			all = append(all, problems(one)...)
-		}
-		return all
-	}
-	return []config.Problem{{Text: err.Error()}}
 }
 
 // reason is why a file cannot be used, as the C library writes it.

@@ -39,7 +39,7 @@ func (c *Checker) entries(path string) []config.Entry {
 		return nil
 	}
 	entries, _, err := config.Parse(path, text)
-	if p := problems(err); len(p) > 0 && !c.told[p[0].Where] {
+	if p := config.Problems(err); len(p) > 0 && !c.told[p[0].Where] {
 		c.problem("WARNING: ", err)
 	}
 	return entries

@@ -221,6 +221,9 @@ func (j *joiner) addresses(ctx context.Context) ([]netip.Addr, error) {
 var ErrOtherKey = errors.New("the inviter has another invitation key than the URL says: " +
 	"the invitation was used or has expired, or this is not the inviter")
 
+// ErrNoGreeting: somebody is there, and does not talk to newcomers.
+var ErrNoGreeting = errors.New("no greeting: no invitation is open there, or it is no tinc 1.1")
+
 // greet connects and exchanges the lines of clear text.
 func (j *joiner) greet(ctx context.Context, to string) (c *conversation, inviter keys.PublicKey, err error) {
 	dialing, cancel := context.WithTimeout(ctx, j.wait)
@@ -246,7 +249,7 @@ func (j *joiner) exchangeGreetings(c *conversation) (inviter keys.PublicKey, err
 	first, err := c.line()
 	switch {
 	case errors.Is(err, errSilent), errors.Is(err, io.EOF):
-		return inviter, errors.New("no greeting: no invitation is open there, or it is no tinc 1.1")
+		return inviter, ErrNoGreeting
 	case err != nil:
 		return inviter, err
 	}

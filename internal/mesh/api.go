@@ -190,12 +190,17 @@ type (
 	// tried, each with a little head start before the next; the first that answers is
 	// taken. A Host that is a name is resolved and every address is tried. The
 	// attempt with one address takes at most Timeout.
+	//
+	// If From is not 0, To alone is dialled, directly and from that local port, while the other end
+	// does the same: the two attempts become one connection. Refusals do not count until
+	// Timeout is over.
 	Dial struct {
 		Conn    ConnID
 		Node    node.Name
 		To      Endpoint
 		Others  []Endpoint
 		Timeout time.Duration
+		From    uint16
 	}
 	// SendLine sends one line of clear text (Text has no newline).
 	SendLine struct {
@@ -424,6 +429,7 @@ type Config struct {
 	NoRelay                  bool // ask not to be chosen as a relay
 	DirectOnly               bool // choose no relays
 	Echoes                   bool // announce that we answer echoes, and measure with them
+	Punch                    bool // with Echoes: connections from Port can be dialled, see Dial.From
 	PMTU                     int
 	ReplayWindow             int  // in packets; 0: the default, negative: none
 	Weight                   *int // Weight in the main configuration

@@ -29,6 +29,8 @@ type conn struct {
 	login         login // once the peer has said who it is
 	host          Host  // of the peer, as it was let in
 	remote, local netip.AddrPort
+	punched       bool // we have dialled it while the peer dialled us, see punch.go
+	answers       bool // so has the peer, and it is the initiator
 
 	began  time.Time // of the connection; then of the last PING
 	idSent time.Time
@@ -41,8 +43,9 @@ type conn struct {
 	opinion   opinion   // of the peer about the mesh
 }
 
-// dialled tells whether we made the connection.
-func (c *conn) dialled() bool { return c.id%2 == 1 }
+// dialled tells whether we made the connection. Of one that both have made
+// it is true at one end.
+func (c *conn) dialled() bool { return c.id%2 == 1 && !c.answers }
 
 // graphEdge is what ACK settled about the edge from us to the peer.
 type graphEdge struct {
@@ -107,7 +110,7 @@ func (m *Mesh) dialed(e Dialed) {
 }
 
 func (m *Mesh) idLine(c *conn) string {
-	return string(wire.ID{Name: string(m.cfg.Name), Major: ProtocolMajor, Minor: m.minorFor(c)}.Append(nil))
+	return string(wire.ID{Name: string(m.cfg.Name), Major: ProtocolMajor, Minor: m.minorFor(c), Crossing: c.punched}.Append(nil))
 }
 
 // line handles the ID line, in the order of checks of tinc 1.1.
@@ -154,12 +157,17 @@ func (m *Mesh) line(e Line) {
 		m.drop(c, err.Error())
 		return
 	}
+	if c.punched && c.login != loginSPTPS {
+		m.drop(c, "it does not know the login that follows when both have dialled")
+		return
+	}
+	c.answers = c.punched && id.Crossing && m.cfg.Name > name
 	c.peer = p
 	if m.ownIsUnderWay(c) {
 		m.drop(c, "our own connection to it is being made")
 		return
 	}
-	if !c.dialled() {
+	if c.id%2 == 0 { // who dials has said so already
 		c.idSent = m.now
 		m.emit(SendLine{Conn: c.id, Text: m.idLine(c)})
 	}
@@ -189,7 +197,7 @@ const crossingGrace = 2 * time.Second
 // before is about to succeed.
 func (m *Mesh) ownIsUnderWay(c *conn) bool {
 	o := m.dials[c.peer.name]
-	if c.dialled() || o == nil || o.conn == nil || m.cfg.Name > c.peer.name {
+	if c.dialled() || o == nil || o.conn == nil || o.conn == c || m.cfg.Name > c.peer.name {
 		return false
 	}
 	switch o.conn.stage {
@@ -204,7 +212,7 @@ func (m *Mesh) ownIsUnderWay(c *conn) bool {
 // yield gives up our own attempt in favour of c, whose other end has proved who it is.
 func (m *Mesh) yield(c *conn) {
 	o := m.dials[c.peer.name]
-	if c.dialled() || o == nil || o.conn == nil {
+	if c.dialled() || o == nil || o.conn == nil || o.conn == c {
 		return
 	}
 	if s := o.conn.stage; s == dialling && c.stage == active || s != active && m.cfg.Name > c.peer.name {
@@ -273,12 +281,15 @@ func (m *Mesh) ownOptions(p *peer) wire.Options {
 		if m.cfg.NoRelay {
 			o |= wire.NoRelay
 		}
+		if m.cfg.Punch {
+			o |= wire.Punch
+		}
 	}
 	return o
 }
 
 // aboutOneEnd are the options that speak of the node that announces them, not of the connection.
-const aboutOneEnd = wire.Echoes | wire.NoRelay
+const aboutOneEnd = wire.Echoes | wire.NoRelay | wire.Punch
 
 // ack activates the connection (tinc 1.1 ACK).
 func (m *Mesh) ack(c *conn, text string) error {
@@ -338,6 +349,9 @@ func (m *Mesh) ack(c *conn, text string) error {
 	}
 	m.graphDirty = true
 	m.touch(p)
+	if c.punched {
+		m.punchEnded(c, true)
+	}
 	if c.out != nil {
 		m.connected(c.out)
 	}
@@ -415,6 +429,9 @@ func (m *Mesh) lost(c *conn, reason string) {
 		m.logf(1, Warning, "connection with %s refused: %s", c, reason)
 	}
 	m.forget(c)
+	if c.punched && !wasActive {
+		m.punchEnded(c, false)
+	}
 	if wasActive && c.peer.conn == nil {
 		m.graph.Delete(m.cfg.Name, c.peer.name)
 		m.graphDirty = true
@@ -441,6 +458,9 @@ func (m *Mesh) forget(c *conn) {
 	}
 	if c.stage == active {
 		m.actives = nil
+	}
+	if c.punched && c.peer.punch.conn == c {
+		c.peer.punch.conn = nil
 	}
 	if c.peer != nil && c.peer.conn == c {
 		c.peer.conn = nil

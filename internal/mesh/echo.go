@@ -120,6 +120,10 @@ func (m *Mesh) echoIn(e EchoIn) {
 	if !p.echoes.spend(m.now) {
 		return
 	}
+	if r.Kind == wire.EchoDial {
+		m.punchAsked(p, r.Seen)
+		return
+	}
 	reply := SendEcho{Node: p.name}
 	if r.Flags&wire.EchoBack != 0 {
 		reply.Way, reply.Via = m.wayBack(p, e)

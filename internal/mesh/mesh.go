@@ -128,6 +128,7 @@ func New(cfg Config, in Injected, now time.Time) *Mesh {
 	}
 	m.every(time.Second, m.checkConns)
 	m.every(time.Second, m.checkPeers)
+	m.autoConnectSoon() // a node that starts need not wait for the first turn
 	m.every(5*time.Second, m.autoConnect)
 	m.every(5*time.Second, m.checkContradictions)
 	m.every(cleanInterval, m.clean)
@@ -336,6 +337,7 @@ type peer struct {
 	echoes   echoBudget // for its requests
 	relaying relaying
 	hot      hot
+	punch    punch
 
 	active    time.Time // last traffic
 	udpInfo   time.Time // last UDP_INFO that we originated towards it

@@ -123,6 +123,9 @@ func (o *outgoing) answered(to Endpoint) {
 }
 
 func (m *Mesh) roundFailed(o *outgoing) {
+	if p := m.nodes[o.name]; p != nil {
+		defer m.punch(p)
+	}
 	o.queue = nil
 	o.round++
 	if o.once {
@@ -242,7 +245,7 @@ func (m *Mesh) connected(o *outgoing) {
 	o.up, o.queue = m.now, nil
 	o.conn.peer.failed = 0
 	m.autoConnectSoon()
-	if o.conn.remote.IsValid() && o.conn.dialled() {
+	if o.conn.remote.IsValid() && o.conn.dialled() && !o.conn.punched {
 		m.remember(o.conn.peer, o.conn.remote)
 	}
 }
@@ -320,6 +323,7 @@ func (m *Mesh) retry() {
 	m.pausedUntil = time.Time{}
 	for _, p := range m.order {
 		p.failed, p.shunned = 0, time.Time{}
+		p.punch.next, p.punch.wait = time.Time{}, 0
 	}
 	for _, o := range m.sortedDials() {
 		o.round = 0
@@ -387,7 +391,7 @@ func (m *Mesh) autoConnect() {
 		// wants it to have two, but with less than three it would look for another.
 		var spare []*conn
 		for _, c := range conns {
-			if c.out != nil && c.out.auto && c.dialled() && m.spare(c) && m.neighbours(c.peer.name) > autoTarget && m.now.Sub(c.out.up) > settled {
+			if c.out != nil && c.out.auto && (c.dialled() || c.punched) && m.spare(c) && m.neighbours(c.peer.name) > autoTarget && m.now.Sub(c.out.up) > settled {
 				spare = append(spare, c)
 			}
 		}

@@ -25,7 +25,7 @@ const (
 	// up ourselves, and that answers may wait to be read.
 	stalled = 30 * time.Millisecond
 	// changeInterval is the least time between two searches for everything anew.
-	changeInterval = time.Second
+	changeInterval = 300 * time.Millisecond
 )
 
 // pings is what a connection knows of its liveness.

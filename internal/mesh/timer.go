@@ -34,6 +34,9 @@ func (t *timers) cancel(x *timer) {
 	}
 }
 
+// waiting tells whether x, which may be nil, has not run yet.
+func (x *timer) waiting() bool { return x != nil && x.index >= 0 }
+
 // next is the time of the earliest timer, zero if there is none.
 func (t *timers) next() time.Time {
 	if len(t.heap) == 0 {

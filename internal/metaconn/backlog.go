@@ -17,6 +17,8 @@ const (
 	holdBack = 64 << 10
 	// requestCost is what a request costs besides its text, in bytes.
 	requestCost = 32
+	// manyTaken is how many requests have to be taken before their room is worth having back.
+	manyTaken = 1024
 )
 
 func (b *backlog) empty() bool { return b.first == len(b.texts) }
@@ -48,10 +50,25 @@ func (b *backlog) take() string {
 	if s := subject(text); s != "" {
 		delete(b.place, s)
 	}
-	if b.empty() {
+	switch {
+	case b.empty():
 		*b = backlog{}
+	case b.first >= manyTaken && b.first >= len(b.texts)/2:
+		b.compact()
 	}
 	return text
+}
+
+// compact lets go of the room of what has been taken: with a peer that is always a little behind
+// the backlog is never empty.
+func (b *backlog) compact() {
+	n := copy(b.texts, b.texts[b.first:])
+	clear(b.texts[n:])
+	b.texts = b.texts[:n]
+	for s := range b.place {
+		b.place[s] -= b.first
+	}
+	b.first = 0
 }
 
 // subject is what a request tells of if a later one about the same makes it worthless, "" if

@@ -60,6 +60,26 @@ func TestBacklogIsBoundedByWhatThereIs(t *testing.T) {
 	}
 }
 
+func TestBacklogThatIsNeverEmptyStaysSmall(t *testing.T) {
+	var b backlog
+	text := func(i int) string { return fmt.Sprintf("12 %x n%d bob", i, i) }
+	b.put(text(0))
+	b.put(text(1))
+	for i := range 100_000 {
+		b.put(text(i + 2))
+		if got := b.take(); got != text(i) {
+			t.Fatalf("%q instead of %q", got, text(i))
+		}
+	}
+	if cap(b.texts) > 4*manyTaken || len(b.place) != 2 {
+		t.Errorf("room for %d requests, %d subjects, where two wait", cap(b.texts), len(b.place))
+	}
+	b.put("13 late n100001 bob") // takes the place of the younger one
+	if got, want := b.all(), []string{text(100_000), "13 late n100001 bob"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 // A neighbour that reads nothing for a while is told, when it reads again, what has become of things, and not
 // each step of how that came.
 func TestConnectionThatStallsIsToldTheOutcome(t *testing.T) {

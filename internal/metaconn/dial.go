@@ -74,6 +74,9 @@ func (t *Table) SetProxy(p config.Proxy) { t.proxy.Store(&p) }
 // connect tries all addresses of e: each a little later than the one before, or as
 // soon as that one has failed. The first that answers wins, and the others are given up.
 func (t *Table) connect(ctx context.Context, e mesh.Dial) (attempted, error) {
+	if e.From != 0 {
+		return t.connectTogether(ctx, e)
+	}
 	timeout := e.Timeout
 	if timeout <= 0 {
 		timeout = defaultDialTimeout
@@ -225,11 +228,8 @@ func (t *Table) connectDirectly(ctx context.Context, at place, timeout time.Dura
 		KeepAlive:      -1,
 		ControlContext: t.outgoing,
 	}
-	for _, bind := range t.cfg.Bind {
-		if bind = bind.Unmap(); bind.Is4() == at.addr.Addr().Is4() {
-			d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(bind, 0))
-			break
-		}
+	if from := t.source(at.addr.Addr()); !from.IsUnspecified() {
+		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
 	}
 	conn, err := d.DialContext(ctx, "tcp", at.addr.String())
 	if err != nil {

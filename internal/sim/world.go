@@ -87,6 +87,11 @@ type Host struct {
 	// NAT, if valid, is the address from which the datagrams of the host come. Only
 	// whom it has sent one from inside may answer, and nobody can connect to it.
 	NAT netip.AddrPort
+	// Opens: a connection from another's own port is let in nevertheless.
+	Opens bool
+	// Punched is how often it has dialled together with another.
+	Punched  int
+	together []*together
 	// Configure changes the configuration before each start.
 	Configure func(*mesh.Config)
 	// Effects seen since the host started, if Record is set.
@@ -190,21 +195,6 @@ func (w *World) secrets() io.Reader {
 	return rand.NewChaCha8(seed)
 }
 
-// Hosts returns all hosts in the order of their names.
-func (w *World) Hosts() []*Host {
-	var out []*Host
-	for _, h := range w.hosts {
-		out = append(out, h)
-	}
-	slices.SortFunc(out, func(a, b *Host) int {
-		if a.Name < b.Name {
-			return -1
-		}
-		return 1
-	})
-	return out
-}
-
 // Knows gives h the host file of other, with or without its address.
 func (h *Host) Knows(other *Host, address bool) {
 	f := mesh.Host{RSAKey: other.RSA}
@@ -232,6 +222,7 @@ func (h *Host) Start(connectTo ...node.Name) {
 	h.routes = mesh.Routes{}
 	h.Effects, h.flushing = nil, false
 	h.hungUp = map[mesh.ConnID]bool{}
+	h.together = nil
 	h.silent = map[node.Name]*silence{}
 	h.opened, h.bad, h.heard = map[netip.AddrPort]bool{}, map[node.Name]int{}, map[node.Name]time.Time{}
 	cfg := mesh.Config{
@@ -549,6 +540,10 @@ func (h *Host) do(e mesh.Effect) {
 const headStart = 250 * time.Millisecond
 
 func (h *Host) dial(e mesh.Dial) {
+	if e.From != 0 {
+		h.dialTogether(e)
+		return
+	}
 	w := h.w
 	w.Dials++
 	ip, _ := netip.ParseAddr(e.To.Host)

@@ -176,7 +176,7 @@ func TestEchoes(t *testing.T) {
 	if n := len(Echo{Size: 100_000}.Append(nil)); n != MaxEcho {
 		t.Errorf("the largest has %d bytes", n)
 	}
-	if _, err := ParseEcho(append([]byte{2}, data[1:]...)); err == nil {
+	if _, err := ParseEcho(append([]byte{3}, data[1:]...)); err == nil {
 		t.Error("an echo of unknown kind was taken")
 	}
 }
@@ -185,6 +185,7 @@ func FuzzEcho(f *testing.F) {
 	f.Add(Echo{Number: 1, Size: MinEcho}.Append(nil))
 	f.Add(Echo{Kind: EchoReply, Flags: 255, Size: MaxEcho}.Append(nil))
 	f.Add(Echo{Kind: EchoReply, Seen: netip.MustParseAddrPort("192.0.2.1:655"), Size: SeenEcho}.Append(nil))
+	f.Add(Echo{Kind: EchoDial, Seen: netip.MustParseAddrPort("[2001:db8::1]:655"), Size: SeenEcho}.Append(nil))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		e, err := ParseEcho(data)
 		if err != nil {

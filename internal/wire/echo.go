@@ -17,7 +17,8 @@ import (
 //
 // A reply is as long as its request, has the same number and token, and tells how the
 // request came in; where there is room in the filling also from which address: its length
-// in bytes 4 or 16, the address, the port be16. Nodes on the way see a sealed record like any other.
+// in bytes 4 or 16, the address, the port be16. A request to dial, between nodes that announce
+// [Punch], has the address to dial in that place, and no reply. Nodes on the way see a sealed record like any other.
 
 // MinEcho and MaxEcho are the lengths of the shortest and longest echo, in bytes.
 const (
@@ -31,6 +32,7 @@ const (
 const (
 	EchoRequest = 0
 	EchoReply   = 1
+	EchoDial    = 2 // please dial Seen by TCP at once, from your own port: the sender does the same
 )
 
 // Flags of an echo. EchoBack belongs to a request, the others to a reply.
@@ -50,7 +52,8 @@ type Echo struct {
 	Number uint64  // tells echoes apart
 	Token  uint64  // whatever the sender likes
 	Size   int     // bytes of the whole, MinEcho to MaxEcho
-	// Seen is where the datagram with the request came from. It is left out if there is no room.
+	// Seen is where the datagram with the request came from; of an EchoDial the address to
+	// dial. It is left out if there is no room.
 	Seen netip.AddrPort
 }
 
@@ -74,7 +77,7 @@ func ParseEcho(data []byte) (Echo, error) {
 	if len(data) < MinEcho || len(data) > MaxEcho {
 		return Echo{}, fmt.Errorf("echo of %d bytes, not %d to %d", len(data), MinEcho, MaxEcho)
 	}
-	if data[0] > EchoReply {
+	if data[0] > EchoDial {
 		return Echo{}, fmt.Errorf("echo of unknown kind %d", data[0])
 	}
 	e := Echo{

@@ -10,13 +10,18 @@ import (
 	"tincan/internal/scan"
 )
 
-// ID opens a connection: "0 NAME MAJOR[.MINOR]", in clear text.
+// ID opens a connection: "0 NAME MAJOR[.MINOR]", in clear text. Between tincan nodes
+// "crossing" may follow.
 type ID struct {
 	// Name is unchecked: a node name, or ^ and a cookie (control connection), or ? and
 	// a key (invitation).
 	Name         string
 	Major, Minor int
+	// Crossing: its sender has dialled at the same moment as, it hopes, the other end.
+	Crossing bool
 }
+
+const crossing = "crossing"
 
 func (ID) Kind() Kind { return KindID }
 
@@ -27,6 +32,9 @@ func (r ID) Append(dst []byte) []byte {
 	if r.Minor != 0 {
 		dst = append(dst, '.')
 		dst = strconv.AppendInt(dst, int64(r.Minor), 10)
+	}
+	if r.Crossing {
+		dst = append(append(dst, ' '), crossing...)
 	}
 	return dst
 }
@@ -41,10 +49,13 @@ func ParseID(line string) (ID, error) {
 	}
 	r.Major = major
 	if f.err == nil && strings.HasPrefix(f.rest, ".") {
-		r.Minor, _, _ = scan.Int(f.rest[1:], 3)
+		r.Minor, f.rest, _ = scan.Int(f.rest[1:], 3)
 	}
 	if f.err == nil && (r.Major < 0 || r.Minor < 0) {
 		f.fail("version", fmt.Errorf("%d.%d is negative", r.Major, r.Minor))
+	}
+	if word, ok := f.tryWord(); ok {
+		r.Crossing = word == crossing
 	}
 	return done(f, r)
 }

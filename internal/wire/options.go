@@ -18,6 +18,7 @@ const (
 const (
 	Echoes  Options = 1 << (20 + iota) // it answers records of type [TypeEcho]
 	NoRelay                            // it asks not to be chosen as a relay
+	Punch                              // it dials when it is asked to, in a record of type [TypeEcho]
 )
 
 const minorShift = 24

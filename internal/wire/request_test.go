@@ -107,12 +107,14 @@ func TestParse(t *testing.T) {
 		name, line string
 		want       Request // nil: an error
 	}{
-		{"ID without minor", "0 node 17", ID{"node", 17, 0}},
-		{"ID of a control connection", "0 ^C00C1E 0", ID{"^C00C1E", 0, 0}},
-		{"ID of an invitation", "0 ?key 17.1", ID{"?key", 17, 1}},
-		{"the major of an ID has two digits", "0 node 177.5", ID{"node", 17, 0}},
-		{"the minor of an ID has three digits", "0 node 17.12345", ID{"node", 17, 123}},
-		{"a dot without a minor", "0 node 17.", ID{"node", 17, 0}},
+		{"ID without minor", "0 node 17", ID{"node", 17, 0, false}},
+		{"ID of a control connection", "0 ^C00C1E 0", ID{"^C00C1E", 0, 0, false}},
+		{"ID of an invitation", "0 ?key 17.1", ID{"?key", 17, 1, false}},
+		{"the major of an ID has two digits", "0 node 177.5", ID{"node", 17, 0, false}},
+		{"the minor of an ID has three digits", "0 node 17.12345", ID{"node", 17, 123, false}},
+		{"a dot without a minor", "0 node 17.", ID{"node", 17, 0, false}},
+		{"ID of one that has dialled while we did", "0 node 17.7 crossing", ID{"node", 17, 7, true}},
+		{"ID with a surplus word", "0 node 17.7 cross", ID{"node", 17, 7, false}},
 		{"ID without version", "0 node", nil},
 		{"ID with a word for a version", "0 node x", nil},
 		{"ID with a negative version", "0 node -1", nil},

@@ -95,6 +95,11 @@ func otherPairings() []pairing {
 			w.block(lab.UDP, a)
 			return a, b
 		}},
+		{"NAT and no UDP", "port-restricted", directTCP, func(w *world) (a, b *node) {
+			a, b = w.natted("left", lab.PortRestricted), w.natted("right", lab.PortRestricted)
+			w.block(lab.UDP)
+			return a, b
+		}},
 		{"only TCP 443", "port-restricted", relayedTCP, func(w *world) (a, b *node) {
 			a, b = w.node("left"), w.natted("right", lab.PortRestricted)
 			w.block(lab.NotTCP, a)

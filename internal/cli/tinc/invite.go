@@ -83,6 +83,7 @@ func join(c *call, args []string) error {
 func (c *call) joinError(err error) error {
 	var dns *net.DNSError
 	var op *net.OpError
+	var refusal invite.Refusal
 	switch {
 	case errors.Is(err, invite.ErrOccupied):
 		return sentence("Configuration file " + c.layout.TincConf() + " already exists!")
@@ -92,6 +93,10 @@ func (c *call) joinError(err error) error {
 		return fmt.Errorf("%w: %w", sentence("Error looking up "+dns.Name), err)
 	case errors.As(err, &op) && op.Op == "dial":
 		return sentence(fmt.Sprintf("Could not connect to %s: %v\nCould not connect to inviter. Is the URL right, and does the inviter run?", op.Addr, op.Err))
+	case errors.Is(err, invite.ErrNoGreeting):
+		return fmt.Errorf("%w: %w", sentence("Could not connect to inviter"), err)
+	case errors.As(err, &refusal):
+		return fmt.Errorf("%w. %w", err, sentence("Please try again, with another invitation"))
 	}
 	return err
 }

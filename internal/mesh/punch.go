@@ -1,0 +1,226 @@
+package mesh
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"tincan/internal/node"
+	"tincan/internal/wire"
+)
+
+// TCP through two NATs: simultaneous open. Neither end can be dialled, since each is behind
+// something that lets in only what answers a packet from inside. So both dial, from the port
+// that the other expects them at, at the same moment. Each SYN opens the way for the other, and the
+// two attempts become one connection.
+//
+// That is done for a pair that talks, when dialling has failed and there is no path by UDP.
+// The one that wants it asks the other in a record of their session, which takes whatever
+// way there is, and begins half a round trip later.
+//
+// Both have dialled then, and both say so in their ID lines. If a SYN has found an open port after
+// all, the other end has accepted, and says nothing of the kind. So each knows who is the
+// initiator of the login: who has dialled, and of two the one with the smaller name.
+
+const (
+	// punchTries are made for a pair, at one address after the other.
+	punchTries = 3
+	// punchTime is how long one takes: the kernel repeats its SYN after 1 and 3 s.
+	punchTime = 4 * time.Second
+	// punchEcho is how long we wait for the round trip time.
+	punchEcho = 2 * time.Second
+	// maxPunches are under way at the same time.
+	maxPunches = 4
+	// punchRetry is the wait after all tries have failed. It doubles up to maxHotRetry.
+	punchRetry = 2 * time.Minute
+	// punchAgain is the least time between two requests of a node that are followed.
+	punchAgain = time.Second
+	// maxCrossings pairs of addresses are considered.
+	maxCrossings = 4
+)
+
+// punch is what we know of simultaneous attempts with a peer.
+type punch struct {
+	conn  *conn // the attempt that is under way
+	left  int   // tries of ours that are left, beyond this one
+	ours  bool  // we have asked for it
+	at    []crossing
+	timer *timer // when we begin to dial
+	next  time.Time
+	wait  time.Duration
+	asked time.Time // last request of the peer that was followed
+}
+
+// crossing is where two nodes expect each other.
+type crossing struct{ theirs, own netip.AddrPort }
+
+// crossings are the pairs of addresses at which p and we may meet: as others see us. Best
+// is what one node sees of both.
+func (m *Mesh) crossings(p *peer) (list []crossing) {
+	type seenBy struct {
+		by   node.Name
+		addr netip.AddrPort
+	}
+	seen := func(name node.Name) (out []seenBy) {
+		for e := range m.graph.To(name) {
+			if a, ok := e.Addr.Addr(); ok && canCross(a) && e.From != p.name && e.From != m.cfg.Name {
+				out = append(out, seenBy{e.From, netip.AddrPortFrom(a.Addr().Unmap(), a.Port())})
+			}
+		}
+		return out
+	}
+	own, theirs := seen(m.cfg.Name), seen(p.name)
+	for _, same := range []bool{true, false} {
+		for _, t := range theirs {
+			for _, o := range own {
+				x := crossing{t.addr, o.addr}
+				if (t.by == o.by) == same && x.theirs.Addr() != x.own.Addr() && x.theirs.Addr().Is4() == x.own.Addr().Is4() &&
+					!slices.Contains(list, x) && len(list) < maxCrossings {
+					list = append(list, x)
+				}
+			}
+		}
+	}
+	return list
+}
+
+func canCross(a netip.AddrPort) bool {
+	return usable(a) && a.Addr().Unmap().IsGlobalUnicast()
+}
+
+// punches tells whether p and we can dial each other at the same moment.
+func (m *Mesh) punches(p *peer) bool {
+	return m.cfg.Punch && !m.down && p != m.self && p.reachable && p.conn == nil && p.key() != nil && m.cfg.Key != nil &&
+		p.path.Options.Has(wire.Punch) && m.answersEchoes(p) && !m.now.Before(m.pausedUntil)
+}
+
+// punch begins to dial p together with it, if the two need that.
+func (m *Mesh) punch(p *peer) {
+	u := &p.punch
+	switch {
+	case !m.punches(p) || !p.session.ready() || u.ours || u.conn != nil || m.now.Before(u.next):
+		return
+	case m.isStraight(p) || m.now.Sub(p.relaying.own) > talkingFor || m.now.Sub(p.hot.begun) < hotAfter || m.punching() >= maxPunches:
+		return
+	}
+	if u.at = m.crossings(p); len(u.at) == 0 {
+		return
+	}
+	u.ours, u.left = true, punchTries
+	u.wait = min(max(2*u.wait, punchRetry), maxHotRetry)
+	u.next = m.now.Add(u.wait + m.jitter(u.wait/4))
+	m.nextPunch(p)
+}
+
+// punching is how many attempts of this kind are under way.
+func (m *Mesh) punching() (n int) {
+	for _, p := range m.order {
+		if p.punch.ours || p.punch.conn != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// nextPunch makes the next try of ours.
+func (m *Mesh) nextPunch(p *peer) {
+	u := &p.punch
+	if u.conn != nil || !u.ours {
+		return
+	}
+	if m.nodes[p.name] != p || !m.punches(p) || !p.session.ready() || u.left == 0 || m.isStraight(p) {
+		u.ours, u.at = false, nil
+		return
+	}
+	x := u.at[(punchTries-u.left)%len(u.at)]
+	u.left--
+	m.askEcho(p, SendEcho{Way: EchoAsPackets}, wire.MinEcho, punchEcho, func(a echoed) {
+		switch {
+		case u.conn != nil || !u.ours: // the peer was first
+		case a.lost || !m.punches(p):
+			m.nextPunch(p)
+		default:
+			m.logf(2, Info, "asking %s to dial us at %s, while we dial it at %s", p.name, x.own, x.theirs)
+			m.emit(SendEcho{Node: p.name, Data: wire.Echo{Kind: wire.EchoDial, Seen: x.own, Size: wire.SeenEcho}.Append(nil)})
+			m.timers.cancel(u.timer)
+			u.timer = m.after(a.rtt/2, func() {
+				if u.conn == nil && m.punches(p) {
+					m.dialTogether(p, x.theirs)
+				} else {
+					m.nextPunch(p)
+				}
+			})
+		}
+	})
+}
+
+// punchAsked follows a request of p to dial it now.
+func (m *Mesh) punchAsked(p *peer, to netip.AddrPort) {
+	u := &p.punch
+	if !m.punches(p) || m.now.Sub(u.asked) < punchAgain || !m.seenAt(p, to) {
+		return
+	}
+	switch c := u.conn; {
+	case c == nil && !u.timer.waiting():
+		if !u.ours && m.punching() >= maxPunches {
+			return
+		}
+	case m.cfg.Name < p.name || c != nil && c.stage != dialling:
+		return // both have asked: the smaller name's request counts
+	case c != nil:
+		if c.remote == to {
+			return
+		}
+		m.forget(c)
+		m.emit(CloseConn{Conn: c.id, Reason: "the peer wants to meet at another address"})
+	}
+	m.timers.cancel(u.timer)
+	u.asked = m.now
+	m.dialTogether(p, to)
+}
+
+// seenAt tells whether the neighbours of p see it at a. Nobody shall have us dial any address.
+func (m *Mesh) seenAt(p *peer, a netip.AddrPort) bool {
+	if !canCross(a) {
+		return false
+	}
+	for e := range m.graph.To(p.name) {
+		if at, ok := e.Addr.Addr(); ok && at.Addr().Unmap() == a.Addr() && at.Port() == a.Port() {
+			return true
+		}
+	}
+	return false
+}
+
+// dialTogether dials p, which dials us.
+func (m *Mesh) dialTogether(p *peer, to netip.AddrPort) {
+	c := &conn{id: m.nextID, peer: p, stage: dialling, began: m.now, punched: true, remote: to}
+	m.nextID += 2
+	m.add(c)
+	p.punch.conn = c
+	m.logf(1, Info, "connecting to %s at %s, while it connects to us", p.name, to)
+	m.emit(Dial{
+		Conn: c.id, Node: p.name, To: Endpoint{Host: to.Addr().String(), Port: strconv.Itoa(int(to.Port()))},
+		Timeout: punchTime, From: m.cfg.Port,
+	})
+}
+
+// punchEnded: c, on which both have dialled, is activated or gone.
+func (m *Mesh) punchEnded(c *conn, success bool) {
+	p := c.peer
+	u := &p.punch
+	u.conn = nil
+	if !success {
+		if u.ours {
+			m.after(m.jitter(500*time.Millisecond), func() { m.nextPunch(p) })
+		}
+		return
+	}
+	if u.ours && m.dials[p.name] == nil && m.cfg.AutoConnect {
+		if o := m.want(p.name, true); o != nil { // so that it is let go when nobody needs it
+			o.hot = true
+		}
+	}
+	u.ours, u.at, u.wait = false, nil, 0
+}
