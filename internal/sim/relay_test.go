@@ -155,8 +155,8 @@ func TestALossyRelayIsLeft(t *testing.T) {
 
 func TestEqualRelaysAreNotSwappedForNothing(t *testing.T) {
 	t.Parallel()
-	worst := 0
-	for seed := range seeds(5) {
+	worst, sum, count := 0, 0, seeds(5)
+	for seed := range count {
 		w := New(seed)
 		az := map[[2]node.Name]bool{{"a", "z"}: false}
 		w.UDP, w.TCP = between(true, az), between(true, az)
@@ -178,11 +178,15 @@ func TestEqualRelaysAreNotSwappedForNothing(t *testing.T) {
 				}
 			}
 		}
-		if worst = max(worst, changes); changes > 8 { // with an echo in 25 lost by chance
+		sum += changes
+		if worst = max(worst, changes); changes > 12 { // with an echo in 25 lost by chance
 			t.Errorf("seed %d: the relay changed %d times in 5 minutes", seed, changes)
 		}
 	}
-	t.Log("most changes in 5 minutes: ", worst)
+	t.Logf("changes in 5 minutes: %.1f on average, %d at most", float64(sum)/float64(count), worst)
+	if sum > 5*int(count) {
+		t.Error("these are too many")
+	}
 }
 
 func TestARelayThatDiesIsReplacedWithinASecond(t *testing.T) {
