@@ -90,6 +90,9 @@ func (g *Graph) Set(e Edge) (changed bool) {
 	}
 	if a := g.arc(e.From, e.To); a != nil {
 		if a.edge.Same(e) {
+			if a.edge.Nonce != e.Nonce { // it is told with another one from now on
+				a.edge = &e
+			}
 			return false
 		}
 		if a.edge.Weight != e.Weight {

@@ -1,7 +1,10 @@
 package mesh
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
+	"strings"
 
 	"tincan/internal/graph"
 	"tincan/internal/node"
@@ -45,8 +48,44 @@ func (m *Mesh) addEdgeAnew(e graph.Edge) []byte {
 }
 
 // outdated takes note that e is no more what is true: what a neighbour may say of it from
-// before is not news. The edge that is made next has another nonce.
-func (m *Mesh) outdated(e graph.Edge) { m.gone.first(m.now, string(addEdge(e))) }
+// before is not news. The edge that is made next has another nonce. That somebody takes the
+// old one back is no news either, and says nothing of the one that may have followed.
+func (m *Mesh) outdated(e graph.Edge) {
+	text := string(addEdge(e))
+	m.gone.first(m.now, text)
+	m.seen.first(m.now, string(retraction(text, e.From, e.To)))
+}
+
+// An answer to a text has a nonce that follows from that text, so all who give the same answer
+// send the same message. It travels over each connection once, however many have sent it. With
+// nonces by chance a text about an edge that comes and goes would breed answers, and
+// these would breed others.
+
+// retraction is the DEL_EDGE that answers an outdated ADD_EDGE.
+func retraction(text string, from, to node.Name) []byte {
+	return wire.DelEdge{Nonce: nonceOf("gone", text), From: from, To: to}.Append(nil)
+}
+
+// retracted tells whether somebody has answered text like that. It may come later than the answer,
+// by another way.
+func (m *Mesh) retracted(text string, from, to node.Name) bool {
+	return m.seen.has(string(retraction(text, from, to)))
+}
+
+// insist answers a text that says something else of our own edge e. From now on that is
+// how the edge is told.
+func (m *Mesh) insist(c *conn, e graph.Edge, text string) {
+	e.Nonce = 0
+	e.Nonce = nonceOf("still", text, string(addEdge(e)))
+	m.graph.Set(e)
+	m.send(c, addEdge(e))
+}
+
+// nonceOf makes a nonce out of texts.
+func nonceOf(texts ...string) uint32 {
+	sum := sha256.Sum256([]byte(strings.Join(texts, "\n")))
+	return binary.BigEndian.Uint32(sum[:])
+}
 
 // believes tells whether what c says of an edge with a text that is outdated here
 // is believed nevertheless, and corrects it otherwise.
@@ -60,7 +99,7 @@ func (m *Mesh) believes(c *conn, e graph.Edge, text string) bool {
 		return ok
 	}
 	if times <= maxAnswers {
-		m.correct(c, e.From, e.To)
+		m.correct(c, e.From, e.To, text)
 	}
 	return false
 }
@@ -80,10 +119,12 @@ func (m *Mesh) answersTo(c *conn, text string) int {
 }
 
 // correct tells c what became of an edge of which it knows no more than what it was.
-func (m *Mesh) correct(c *conn, from, to node.Name) {
+func (m *Mesh) correct(c *conn, from, to node.Name, text string) {
 	if e, ok := m.graph.Get(from, to); ok {
 		m.send(c, addEdge(*e))
-	} else {
-		m.send(c, m.withdrawal(from, to))
+		return
 	}
+	answer := retraction(text, from, to)
+	m.seen.first(m.now, string(answer)) // it may come back
+	m.send(c, answer)
 }

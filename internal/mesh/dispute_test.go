@@ -144,3 +144,71 @@ func (p *twoBrains) view(i int) string {
 	}
 	return fmt.Sprint(e.Addr, e.Options, e.Weight)
 }
+
+// sent are the requests of that kind to a connection.
+func sent(effects []Effect, conn ConnID, prefix string) (texts []string) {
+	for _, e := range effects {
+		if s, ok := e.(Send); ok && s.Conn == conn && strings.HasPrefix(s.Text, prefix) {
+			texts = append(texts, s.Text)
+		}
+	}
+	return texts
+}
+
+// An answer depends on nothing but the text that it answers, so it travels over each connection
+// once, whoever has sent it, and does not breed.
+func TestTheSameTextHasTheSameAnswerEverywhere(t *testing.T) {
+	for what, c := range map[string]struct{ text, end, answer string }{
+		"an edge that has ended":                   {"12 a dave bob 192.0.2.3 655 700000c 10", "13 b dave bob", "13 "},
+		"an edge of ours that never was":           {"12 a alice dave 192.0.2.3 655 700000c 10", "", "13 "},
+		"the end of an edge of ours, which exists": {"13 a alice bob", "", "12 "},
+		"another state of an edge of ours":         {"12 a alice bob 192.0.2.9 655 700000c 77", "", "12 "},
+	} {
+		p := newPlayer(t)
+		p.input("node alice")
+		p.neighbours()
+		if c.end != "" {
+			p.input("request 4 " + c.text)
+			p.input("request 4 " + c.end)
+		}
+		first := sent(p.input("request 2 "+c.text), 2, c.answer)
+		if len(first) != 1 {
+			t.Errorf("%s: answered with %q", what, first)
+			continue
+		}
+		for _, s := range sent(p.input("request 4 "+c.text), 4, c.answer) {
+			if s != first[0] {
+				t.Errorf("%s: answered with %q here and %q there", what, first[0], s)
+			}
+		}
+	}
+}
+
+// The answer to an outdated text may overtake it.
+func TestWhatWasTakenBackBeforeItCameIsNotBelieved(t *testing.T) {
+	p := newPlayer(t)
+	p.input("node alice")
+	p.neighbours()
+	text := "12 a dave bob 192.0.2.3 655 700000c 10"
+	p.input("request 2 " + string(retraction(text, "dave", "bob")))
+	p.input("request 4 " + text)
+	if _, ok := p.m.graph.Get("dave", "bob"); ok {
+		t.Error("the edge is believed")
+	}
+	p.input("request 4 12 b dave bob 192.0.2.3 655 700000c 10")
+	if _, ok := p.m.graph.Get("dave", "bob"); !ok {
+		t.Error("the edge that was made afterwards is not believed")
+	}
+}
+
+// From the moment of a contradiction an owner tells its edge as in that: others know the
+// text from before as taken back.
+func TestAnOwnerTellsNewcomersWhatItInsistedOn(t *testing.T) {
+	p := newPlayer(t)
+	p.input("node alice")
+	p.neighbours()
+	said := sent(p.input("request 2 13 a alice bob"), 2, "12 ")
+	if e, ok := p.m.graph.Get("alice", "bob"); !ok || len(said) != 1 || string(addEdge(*e)) != said[0] {
+		t.Errorf("said %q, kept %+v", said, e)
+	}
+}

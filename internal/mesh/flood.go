@@ -248,7 +248,7 @@ func (m *Mesh) addEdge(c *conn, text string) error {
 		if !first && m.answersTo(c, text) > maxAnswers {
 			return nil
 		}
-	case m.gone.has(text):
+	case m.gone.has(text), first && m.retracted(text, r.From, r.To):
 		if !m.believes(c, e, text) {
 			return nil
 		}
@@ -260,13 +260,13 @@ func (m *Mesh) addEdge(c *conn, text string) error {
 			return nil
 		}
 		if r.From == m.cfg.Name {
-			m.send(c, m.addEdgeAnew(*old))
+			m.insist(c, *old, text)
 			return nil
 		}
 		m.outdated(*old)
 	} else if r.From == m.cfg.Name {
 		m.contradictions.adds++
-		m.send(c, m.withdrawal(r.From, r.To))
+		m.send(c, retraction(text, r.From, r.To))
 		return nil
 	} else if m.graph.Len() >= maxEdges || m.graph.OutDegree(r.From) >= maxEdgesOf {
 		m.refuse("edge from %s to %s: there are too many", r.From, r.To)
@@ -297,7 +297,7 @@ func (m *Mesh) delEdge(c *conn, text string) error {
 	}
 	if r.From == m.cfg.Name {
 		m.contradictions.dels++
-		m.send(c, m.addEdgeAnew(*old))
+		m.insist(c, *old, text)
 		return nil
 	}
 	if !m.cfg.TunnelServer {

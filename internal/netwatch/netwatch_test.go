@@ -3,6 +3,7 @@ package netwatch
 import (
 	"context"
 	"net/netip"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -50,14 +51,16 @@ func TestASeriesOfHintsIsTakenTogether(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				hints := make(chan struct{}, 1)
-				go func() {
+				var hinting sync.WaitGroup
+				defer hinting.Wait()
+				hinting.Go(func() {
 					for range c.hints {
 						if time.Sleep(50 * time.Millisecond); ctx.Err() != nil {
 							return
 						}
 						hint(hints)
 					}
-				}()
+				})
 				if c.hints == 1 {
 					time.Sleep(50 * time.Millisecond)
 					<-hints
