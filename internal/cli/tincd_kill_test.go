@@ -6,15 +6,17 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
 
 // TestTincdSendsSignalsAsTinc10 follows what tincd 1.0.36 did with -k.
 func TestTincdSendsSignalsAsTinc10(t *testing.T) {
-	dir := t.TempDir()
+	dir, caught := t.TempDir(), make(chan os.Signal, 1)
 	pidFile := filepath.Join(dir, "tincd.pid")
 	tincd := func(args ...string) outcome {
 		return run(t, "", "tincd", append([]string{"-n", "dnet", "--pidfile", pidFile}, args...)...)
@@ -28,6 +30,10 @@ func TestTincdSendsSignalsAsTinc10(t *testing.T) {
 		tincd("-k").refused(t, "No other tincd is running for net `dnet'.\n")
 	}
 
+	if signal.Ignored(syscall.SIGHUP) { // under nohup, say: a shell cannot trap what it began with ignoring
+		defer signal.Stop(caught)
+		signal.Notify(caught, syscall.SIGHUP)
+	}
 	// A process that writes down which signals it gets, with the pid file of tinc 1.0.
 	log := filepath.Join(dir, "log")
 	trap := exec.Command("sh", "-c", `for s in HUP USR1 USR2 WINCH INT ALRM; do trap "echo $s >> `+log+`" $s; done; echo ready >> `+log+`; while :; do sleep 0.02; done`)
