@@ -168,7 +168,7 @@ func (p pairing) run(t *testing.T) string {
 	// A path that was found must stay, or be found again: when the machine stands still for
 	// a moment the nodes may take it for dead.
 	w.eventually("they still talk "+there, patience, func() bool {
-		_, _ = a.Ping(b.vpn(family), 56, 200*time.Millisecond)
+		_, _ = a.Ping(b.vpn("ip4"), 56, 200*time.Millisecond)
 		return a.roadTo(b, meet) == there
 	})
 	return fmt.Sprintf("%s\t%s\t%s\t%s\t%v\t%v\t%d of %d", p.left, p.right, there, back,
