@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 const (
@@ -224,7 +225,8 @@ func appendSearch(b []byte, to netip.AddrPort, target string) []byte {
 	return fmt.Appendf(b, "M-SEARCH * HTTP/1.1\r\nHOST: %s\r\nMAN: \"ssdp:discover\"\r\nMX: 1\r\nST: %s\r\n\r\n", to, target)
 }
 
-// parseSearch returns where the description is, from the answer to a search.
+// parseSearch returns where the description is, from the answer to a search. Control
+// characters are in no URL, so an answer with one in it is none.
 func parseSearch(b []byte) (location string, ok bool) {
 	line, rest, _ := strings.Cut(string(b), "\n")
 	if !strings.HasPrefix(line, "HTTP/1.") || !strings.Contains(line, " 200") {
@@ -241,7 +243,8 @@ func parseSearch(b []byte) (location string, ok bool) {
 			gateway = strings.Contains(value, ":InternetGatewayDevice:")
 		}
 	}
-	return location, gateway && location != "" && len(location) < 1024
+	strange := strings.ContainsFunc(location, unicode.IsControl)
+	return location, gateway && location != "" && len(location) < 1024 && !strange
 }
 
 // search asks in the local network for routers with UPnP, from the address local, and
