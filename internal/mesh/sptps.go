@@ -18,6 +18,9 @@ const noLegacyPart = -1
 const (
 	// handshakeTimeout is how long a handshake may take before it is begun again.
 	handshakeTimeout = 10 * time.Second
+	// repeatAfter is how long the first record of a handshake may be without an answer before it
+	// is sent once more. A connection that ends takes along what is on its way.
+	repeatAfter = 2 * time.Second
 	// maxRecords in one direction: the record number has 32 bits and must not wrap.
 	maxRecords = 1 << 31
 	// undecodableLimit is how many records in a row may fail before the
@@ -36,9 +39,13 @@ type sptpsSession struct {
 	elder  bool            // we began it and are the one to renew its keys
 
 	mine     *sptps.Datagram // handshake that we began
-	theirs   *sptps.Datagram // handshake that the peer began
-	begun    time.Time       // of the last start in either direction
+	request  []byte          // that began it
+	sent     time.Time       // when request was sent last
 	answered bool            // mine has had an answer
+	theirs   *sptps.Datagram // handshake that the peer began
+	heard    string          // what began it, in base64
+	reply    []byte          // first record of ours in it
+	begun    time.Time       // of the last start in either direction
 
 	compression int // level that the peer wants to receive
 
@@ -86,10 +93,22 @@ func (s *sptpsSession) largestFrame(payload int) int {
 
 // begin begins a session if there is none and none is under way.
 func (s *sptpsSession) begin() {
-	if s.active != nil || s.pending() && s.m.now.Sub(s.begun) < handshakeTimeout {
-		return
+	switch {
+	case s.active != nil:
+	case s.pending() && s.m.now.Sub(s.begun) < handshakeTimeout:
+		s.repeat()
+	default:
+		s.start()
 	}
-	s.start()
+}
+
+// repeat sends the start once more that nobody has answered: after 2, 4 and 8 s. It is the same one, so
+// that an answer to either fits. A tinc 1.1 that gets both answers both, and goes on with the later one.
+func (s *sptpsSession) repeat() {
+	if s.mine != nil && !s.answered && s.theirs == nil && s.m.now.Sub(s.sent) >= max(repeatAfter, s.sent.Sub(s.begun)) {
+		s.sent = s.m.now
+		s.m.route(s.p, s.request)
+	}
 }
 
 // start sends the first handshake record (REQ_KEY 15).
@@ -114,15 +133,16 @@ func (s *sptpsSession) start() {
 		m.logf(0, Error, "could not begin a session with %s: %v", p.name, err)
 		return
 	}
-	s.mine, s.theirs, s.begun, s.answered = d, nil, m.now, false
+	s.mine, s.theirs, s.begun, s.sent, s.answered = d, nil, m.now, m.now, false
+	s.request = wire.ReqKey{From: m.cfg.Name, To: p.name, Sub: wire.SubStart, Data: b64.Encode(kex)}.Append(nil)
 	m.logf(3, Debug, "beginning a session with %s", p.name)
-	m.route(p, wire.ReqKey{From: m.cfg.Name, To: p.name, Sub: wire.SubStart, Data: b64.Encode(kex)}.Append(nil))
+	m.route(p, s.request)
 }
 
 // askKey asks p for its public key. The answer is believed, as tinc does it: newcomers
 // know only their inviter's key.
 func (m *Mesh) askKey(p *peer) {
-	if !p.askedKey.IsZero() && m.now.Sub(p.askedKey) < handshakeTimeout {
+	if !p.askedKey.IsZero() && m.now.Sub(p.askedKey) < repeatAfter {
 		return
 	}
 	p.askedKey = m.now
@@ -181,10 +201,15 @@ func (s *sptpsSession) peerStarts(data string) {
 	crossing := s.mine != nil && !s.answered && m.now.Sub(s.begun) < handshakeTimeout
 	if crossing && m.cfg.Name < p.name {
 		m.logf(3, Debug, "%s began a session at the same time; going on with ours", p.name)
+		s.repeat()
 		return
 	}
 	if !m.startAllowed(p) {
 		m.logf(2, Warning, "%s begins sessions too often", p.name)
+		return
+	}
+	if s.theirs != nil && s.heard == data { // it has not had the answer
+		s.answer(s.reply)
 		return
 	}
 	d, own, err := sptps.NewDatagram(sptps.Config{
@@ -200,7 +225,7 @@ func (s *sptpsSession) peerStarts(data string) {
 		m.logf(2, Warning, "bad start of a session from %s: %v", p.name, err)
 		return
 	}
-	s.theirs = d
+	s.theirs, s.heard, s.reply = d, data, own
 	if !crossing {
 		s.mine, s.begun = nil, m.now
 	}
@@ -276,6 +301,7 @@ func (s *sptpsSession) handshake(record []byte) {
 	if first {
 		s.elder = d == s.mine
 		s.active, s.mine, s.theirs = d, nil, nil
+		s.request, s.heard, s.reply = nil, "", nil
 		m.logf(2, Info, "session with %s established", p.name)
 	} else {
 		m.logf(3, Debug, "keys of the session with %s renewed", p.name)

@@ -7,6 +7,7 @@ import (
 
 	"tincan/internal/mesh"
 	"tincan/internal/node"
+	"tincan/internal/wire"
 )
 
 // line makes hosts a, b, c … each of which connects to the one before it.
@@ -117,6 +118,50 @@ func TestSessionsBegunFromBothSidesAtOnceSucceed(t *testing.T) {
 func host(h *Host) mesh.Host {
 	k := h.Key.Public()
 	return mesh.Host{Key: &k}
+}
+
+// The first request for a session is lost with a connection that ends on the way, while the two nodes go on
+// reaching each other in another way.
+func TestALostStartOfASessionIsRepeatedSoon(t *testing.T) {
+	w := New(7)
+	w.UDP = func(_, _ *Host) bool { return false }
+	a, b, c, d := w.Add("a"), w.Add("b"), w.Add("c"), w.Add("d")
+	for _, h := range []*Host{a, b, c, d} {
+		for _, o := range []*Host{a, b, c, d} {
+			h.Knows(o, o != h && o != c)
+		}
+	}
+	a.Start()
+	b.Start("a")
+	d.Start("a")
+	c.Start("b", "d")
+	w.Run(5 * time.Second)
+	lost := 0
+	w.OnSend = func(from, to *Host, text string) {
+		if kind, _ := wire.RequestKind(text); kind == wire.KindReqKey && to == c && lost == 0 {
+			lost++
+			w.After(time.Millisecond, func() { from.Cut(to) })
+		}
+	}
+	if _, _, took, ok := w.Reaches(a, c, 4*time.Second); !ok || lost != 1 {
+		t.Fatalf("no packet there and back within %s (%d requests were lost)", took, lost)
+	}
+}
+
+// Who answers after more than the time after which the start is repeated, gets a session all the same.
+func TestVerySlowWaysHaveSessions(t *testing.T) {
+	for _, delay := range []time.Duration{300 * time.Millisecond, 500 * time.Millisecond} {
+		w := New(8)
+		w.UDP = func(_, _ *Host) bool { return false }
+		hs := line(w, 3)
+		w.Run(3 * time.Second)
+		w.Delay = func(_, _ *Host) time.Duration { return delay }
+		// They ask for each other's key, and make a session: three ways there and back, and the packet's own.
+		limit := 20*delay + 2*time.Second
+		if _, _, took, ok := w.Reaches(hs[0], hs[2], limit); !ok {
+			t.Errorf("%s over each connection: no packet there and back within %s", delay, took)
+		}
+	}
 }
 
 func TestKeysAreRenewedWithoutLosingTheSession(t *testing.T) {
