@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"tincan/internal/node"
 	"tincan/internal/subnet"
@@ -22,15 +23,16 @@ func word(s string) string {
 	if s == "" {
 		return "-"
 	}
-	if len(s) > maxWord {
-		s = s[:maxWord]
-	}
-	return strings.Map(func(r rune) rune {
-		if r <= ' ' || r == 0x7f || r == '\u0085' || r == '\u00a0' {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsSpace(r) || unicode.IsControl(r) {
 			return '?'
 		}
 		return r
 	}, s)
+	if len(s) > maxWord { // bytes that are no UTF-8 have become longer
+		s = strings.ToValidUTF8(s[:maxWord], "")
+	}
+	return s
 }
 
 func (a Address) words() string { return word(a.Host) + " port " + word(a.Port) }
