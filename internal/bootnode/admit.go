@@ -250,7 +250,7 @@ func (n *Network) everything() (archive, error) {
 	}
 	out, size := archive{}, 0
 	for _, name := range hosts {
-		if Normalise(string(name)) != string(name) {
+		if node.Normalise(string(name)) != string(name) {
 			continue
 		}
 		data, err := os.ReadFile(n.Layout.Host(name))

@@ -18,6 +18,7 @@ import (
 
 	"tincan/internal/config"
 	"tincan/internal/keys"
+	"tincan/internal/limit"
 	"tincan/internal/node"
 )
 
@@ -833,7 +834,7 @@ func FuzzServe(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, method, path string, body []byte) {
-		s.failures = buckets{burst: 100, refill: 1}
+		s.failures = limit.Buckets{Burst: 100, Refill: 1}
 		r, err := http.NewRequestWithContext(context.Background(), method, "http://x/", bytes.NewReader(body))
 		if err != nil {
 			return

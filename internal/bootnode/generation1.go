@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
-	"strings"
 
 	"golang.org/x/crypto/chacha20poly1305"
 
@@ -65,17 +64,6 @@ func open1(key [32]byte, n nonce, name string, sealed []byte) ([]byte, error) {
 		return nil, errors.New("it is not sealed with this token")
 	}
 	return plain, nil
-}
-
-// Normalise turns a text into a name the way tinc-boot does: in lower case, and
-// without everything that is neither a-z nor 0-9. What is left may be empty.
-func Normalise(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
-			return r
-		}
-		return -1
-	}, strings.ToLower(s))
 }
 
 // MaxName is the longest name that a newcomer may have, in bytes. It leaves room

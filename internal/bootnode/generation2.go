@@ -77,7 +77,7 @@ func (a archive) of(own node.Name) (map[node.Name][]byte, error) {
 	}
 	hosts := map[node.Name][]byte{}
 	for text, file := range a {
-		if name, ok := nodeName(text); ok && name != own && text == Normalise(text) {
+		if name, ok := nodeName(text); ok && name != own && text == node.Normalise(text) {
 			hosts[name] = file
 		}
 	}

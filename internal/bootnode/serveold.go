@@ -10,6 +10,8 @@ import (
 	"net/netip"
 	"path"
 	"strings"
+
+	"tincan/internal/node"
 )
 
 // Wrong requests of the old protocols get the answers of the original. What the
@@ -142,7 +144,7 @@ func (s *Server) serve2(w http.ResponseWriter, r *http.Request, from netip.Addr)
 		s.say(from, "the request has no name")
 		http.Error(w, "save host file: the name is empty", http.StatusInternalServerError)
 		return
-	case !ok || Normalise(e.Name) != e.Name:
+	case !ok || node.Normalise(e.Name) != e.Name:
 		s.say(from, "%.40q is no name for a node of tinc-boot", e.Name)
 		http.Error(w, "invalid node name", http.StatusUnprocessableEntity)
 		return

@@ -57,8 +57,8 @@ type Server struct {
 	identity identity
 	nonces   *nonces
 	sessions sessions
-	failures buckets
-	logs     buckets
+	failures limit.Buckets
+	logs     limit.Buckets
 }
 
 // Serve answers on the listener until ctx ends, and closes it.
@@ -75,7 +75,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		MaxHeaderBytes: maxHeader, TLSConfig: s.TLS, TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
 		ErrorLog: log.New(io.Discard, "", 0), ConnContext: withVisit, ConnState: s.connState,
 	}
-	l = &limit.Listener{Listener: l, Total: maxConns, Each: maxConnsPerAddr, Peer: wholeAddr}
+	l = &limit.Listener{Listener: l, Total: maxConns, Each: maxConnsPerAddr, Peer: limit.Network}
 	stopped := make(chan struct{})
 	defer func() { <-stopped }()
 	serving, end := context.WithCancel(ctx)
@@ -109,8 +109,8 @@ func (s *Server) open() (err error) {
 	if s.nonces, err = s.Store.openNonces(); err != nil {
 		return err
 	}
-	s.failures.reset(failureBurst, failureRefill)
-	s.logs.reset(logBurst, logRefill)
+	s.failures = limit.Buckets{Burst: failureBurst, Refill: failureRefill, Most: maxRemembered}
+	s.logs = limit.Buckets{Burst: logBurst, Refill: logRefill, Most: maxRemembered}
 	return nil
 }
 
@@ -150,7 +150,7 @@ func (s *Server) connState(c net.Conn, state http.ConnState) {
 
 // say logs a refusal, unless there were too many about this address.
 func (s *Server) say(from netip.Addr, format string, args ...any) {
-	if s.Log != nil && s.logs.take(from, time.Now()) {
+	if s.Log != nil && s.logs.Take(from, time.Now()) {
 		s.Log(fmt.Sprintf("join from %v refused: ", from) + fmt.Sprintf(format, args...))
 	}
 }
@@ -191,7 +191,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		v.request = true
 		v.mu.Unlock()
 	}
-	if !s.failures.left(from, time.Now()) {
+	if !s.failures.Left(from, time.Now()) {
 		s.say(from, "too many wrong requests from there")
 		w.Header().Set("Retry-After", fmt.Sprint(int(failureRefill/time.Second)))
 		w.WriteHeader(http.StatusTooManyRequests)
@@ -263,7 +263,7 @@ func (s *Server) body(w http.ResponseWriter, r *http.Request, from netip.Addr) (
 
 // failed logs a wrong request and counts it.
 func (s *Server) failed(from netip.Addr, format string, args ...any) {
-	s.failures.take(from, time.Now())
+	s.failures.Take(from, time.Now())
 	s.say(from, format, args...)
 }
 
@@ -341,7 +341,7 @@ func (s *Server) serveHello(w http.ResponseWriter, r *http.Request, from netip.A
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
-	if !s.sessions.add(id, waiting{x, wholeAddr(from), time.Now()}) {
+	if !s.sessions.add(id, waiting{x, limit.Network(from), time.Now()}) {
 		s.say(from, "too many joins at this moment")
 		w.Header().Set("Retry-After", "1")
 		w.WriteHeader(http.StatusServiceUnavailable)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"tincan/internal/limit"
 	"tincan/internal/node"
 )
 
@@ -144,6 +145,7 @@ func TestGeneration1RefusesAsRecorded(t *testing.T) {
 	}
 	vectors(t, "tinc-boot-exchange-errors.json", &v)
 	b := newBoot(t, Generation1)
+	b.server.failures = limit.Buckets{Burst: 100, Refill: 1}
 	b.server.Network.Name, b.server.Network.Ranges = node.Name(v.Boot), mustPrefix("10.0.0.0/8")
 	b.must(os.Rename(b.layout.Host("boot"), b.layout.Host(node.Name(v.Boot))))
 	b.must(os.WriteFile(b.layout.Host(node.Name(v.Boot)), []byte(v.File), 0o644))
@@ -152,7 +154,6 @@ func TestGeneration1RefusesAsRecorded(t *testing.T) {
 	same := 0
 	for i, c := range v.Cases {
 		t.Run(c.Case+" "+c.Method+" "+strconv.Itoa(i), func(t *testing.T) {
-			b.server.failures.reset(100, 1)
 			// The cases share one subnet, which only one node may have.
 			for name := range b.hosts() {
 				if name != v.Boot && name != "alpha1" {
@@ -281,12 +282,12 @@ func TestGeneration2RefusesAsRecorded(t *testing.T) {
 	}
 	vectors(t, "tinc-boot-envelope.json", &v)
 	b := newBoot(t, Generation2)
+	b.server.failures = limit.Buckets{Burst: 100, Refill: 1}
 	b.server.Network.Ranges = nil
 	_, err := b.store.Add(secretOf(t, v.Vectors[0].Token), Limits{Uses: Unlimited, Old: true})
 	b.must(err)
 	for _, c := range v.Cases {
 		t.Run(c.Case, func(t *testing.T) {
-			b.server.failures.reset(100, 1)
 			words := strings.Fields(c.RequestHead)
 			want, _ := strconv.Atoi(strings.Fields(c.ResponseHead)[1])
 			status, header, body := b.do(words[0], words[1], c.RequestBody)

@@ -44,7 +44,7 @@ not even then.`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			g.URLs, g.Place = args, a.place
 			if network != "" {
-				if g.Place.Net = bootnode.Normalise(network); g.Place.Net == "" {
+				if g.Place.Net = node.Normalise(network); g.Place.Net == "" {
 					return fmt.Errorf("--network %.40q has none of the letters a-z and digits that a name is made of", network)
 				}
 			}

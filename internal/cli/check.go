@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -43,9 +42,7 @@ mend: modes of keys and scripts, public keys that are missing or do not fit.
 				return err
 			}
 			if asJSON {
-				e := json.NewEncoder(a.Out)
-				e.SetIndent("", "  ")
-				err = e.Encode(r)
+				err = a.printJSON(r)
 			} else {
 				err = writeReport(a.Out, r, fix)
 			}

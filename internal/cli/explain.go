@@ -65,9 +65,14 @@ func (a *app) show(r interface{ WriteText(io.Writer) error }, asJSON bool) error
 	if !asJSON {
 		return r.WriteText(a.Out)
 	}
+	return a.printJSON(r)
+}
+
+// printJSON is for programs.
+func (a *app) printJSON(v any) error {
 	e := json.NewEncoder(a.Out)
 	e.SetIndent("", "  ")
-	return e.Encode(r)
+	return e.Encode(v)
 }
 
 // notOurs adds advice to the error of a daemon that does not know a question.

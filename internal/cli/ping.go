@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -142,9 +141,7 @@ func (a *app) ping(c *control.Client, about string, o pingOptions) error {
 		return err
 	}
 	if o.json {
-		e := json.NewEncoder(a.Out)
-		e.SetIndent("", "  ")
-		if err := e.Encode(p); err != nil {
+		if err := a.printJSON(p); err != nil {
 			return err
 		}
 	} else {

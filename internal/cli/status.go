@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,9 +26,7 @@ network below, round trip time, loss if there is some, path MTU and traffic.`,
 				if !asJSON {
 					return s.WriteText(a.Out, time.Now())
 				}
-				e := json.NewEncoder(a.Out)
-				e.SetIndent("", "  ")
-				return e.Encode(s)
+				return a.printJSON(s)
 			})
 		},
 	}

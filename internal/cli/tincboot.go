@@ -74,7 +74,7 @@ func (a *app) bootGenCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "gen [URL]...", Short: "Make a node", Args: cobra.ArbitraryArgs,
 		RunE: func(_ *cobra.Command, args []string) error {
-			net := bootnode.Normalise(network)
+			net := node.Normalise(network)
 			if net == "" {
 				return fmt.Errorf("--network %.40q has none of the letters a-z and digits that a name is made of", network)
 			}
@@ -250,7 +250,7 @@ func (a *app) generateRun(r run, l config.Layout) error {
 		if err != nil {
 			return fmt.Errorf("asking for the host name: %w", err)
 		}
-		r.name = bootnode.Normalise(host) + strings.ToLower(rand.Text()[:5])
+		r.name = node.Normalise(host) + strings.ToLower(rand.Text()[:5])
 	}
 	g := booting.Gen{
 		Place: config.Place{Conf: l.ConfBase}, Name: r.name, Prefix: "172.16.0.0/12", IP: r.ip, Port: r.tincPort, Public: r.advertise,

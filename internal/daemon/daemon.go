@@ -13,7 +13,6 @@ import (
 	"io/fs"
 	mathrand "math/rand/v2"
 	"net"
-	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -26,6 +25,7 @@ import (
 	"tincan/internal/invite"
 	"tincan/internal/mesh"
 	"tincan/internal/metaconn"
+	"tincan/internal/netwatch"
 	"tincan/internal/node"
 	"tincan/internal/portmap"
 	"tincan/internal/process"
@@ -236,7 +236,7 @@ func (d *Daemon) open() error {
 		Options:     planeOptions(s),
 		Compression: s.Compression,
 		Mode:        mode(s), Ethernet: device.CarriesFrames(d.dev), MAC: hardwareAddr(d.dev.Name()),
-		LocalAddr: localAddrTowards,
+		LocalAddr: netwatch.Towards,
 	})
 	d.conns = metaconn.New(metaconn.Config{
 		Self: d.network().Name, NetName: d.opts.Layout.NetName, Proxy: s.Proxy, Key: d.id.Key, RSAKey: d.id.RSAKey, Suite: s.Suite, Rand: rand.Reader,
@@ -411,14 +411,4 @@ func (d *Daemon) readHost(name node.Name) mesh.HostLoaded {
 		d.log.printf(0, mesh.Warning, "%v", err)
 	}
 	return mesh.HostLoaded{Node: name, Known: err == nil, Host: meshHost(h)}
-}
-
-// localAddrTowards is the address that the kernel would use towards another.
-func localAddrTowards(to netip.Addr) netip.Addr {
-	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(to, 9)))
-	if err != nil {
-		return netip.Addr{}
-	}
-	defer c.Close()
-	return c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
 }

@@ -12,6 +12,7 @@ import (
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/mesh"
+	"tincan/internal/netwatch"
 	"tincan/internal/node"
 	"tincan/internal/wire"
 )
@@ -38,7 +39,7 @@ func (b *backend) NetCheck() control.NetReport {
 	d := b.d
 	r := control.NetReport{
 		Port: int(d.port()), Listening: []string{}, Addresses: []control.NetAddress{}, Seen: []control.SeenFrom{},
-		IPv4: localAddrTowards(someIPv4).IsValid(), IPv6: localAddrTowards(someIPv6).IsValid(),
+		IPv4: netwatch.Towards(someIPv4).IsValid(), IPv6: netwatch.Towards(someIPv6).IsValid(),
 	}
 	for _, s := range d.paths {
 		r.Listening = append(r.Listening, s.Local().String())
@@ -105,34 +106,16 @@ var (
 )
 
 // ownAddresses are the addresses of this machine that others might reach, without the VPN's.
-func (d *Daemon) ownAddresses() []control.NetAddress {
-	var out []control.NetAddress
-	list, err := net.Interfaces()
-	if err != nil {
-		return nil
-	}
-	for _, i := range list {
-		if i.Flags&net.FlagUp == 0 || i.Name == d.face.name {
+func (d *Daemon) ownAddresses() (out []control.NetAddress) {
+	for i, p := range netwatch.Addresses() {
+		ip := p.Addr().Unmap()
+		if i.Flags&net.FlagUp == 0 || i.Name == d.face.name || !ip.IsGlobalUnicast() {
 			continue
 		}
-		addrs, _ := i.Addrs()
-		for _, a := range addrs {
-			p, err := netip.ParsePrefix(a.String())
-			if err != nil {
-				continue
-			}
-			ip := p.Addr().Unmap()
-			if ip.IsLoopback() || ip.IsLinkLocalUnicast() || !ip.IsGlobalUnicast() {
-				continue
-			}
-			out = append(out, control.NetAddress{Interface: i.Name, Address: ip.String(), Public: !ip.IsPrivate() && !shared.Contains(ip)})
-		}
+		out = append(out, control.NetAddress{Interface: i.Name, Address: ip.String(), Public: !private(netip.PrefixFrom(ip, ip.BitLen()))})
 	}
 	return out
 }
-
-// shared are the addresses that providers use behind their own NAT (RFC 6598).
-var shared = netip.MustParsePrefix("100.64.0.0/10")
 
 // seenBy asks nodes from where they hear us, all at a time.
 func (b *backend) seenBy(observers []node.Name) []control.SeenFrom {

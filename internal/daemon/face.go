@@ -14,6 +14,7 @@ import (
 	"tincan/internal/config"
 	"tincan/internal/mesh"
 	"tincan/internal/netconf"
+	"tincan/internal/netwatch"
 	"tincan/internal/node"
 	"tincan/internal/script"
 	"tincan/internal/subnet"
@@ -109,7 +110,7 @@ func (f *face) settle() {
 	told := map[learnt]string{}
 	around := surroundings{own: f.own}
 	if len(known) > 0 {
-		around.onLink, around.nodes = onLink(f.name), f.underlay()
+		around.onLink, around.nodes = netwatch.Networks(f.name), f.underlay()
 	}
 	for _, k := range sortedLearnt(known) {
 		why := around.welcome(k.prefix())

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"sort"
@@ -56,29 +55,6 @@ var privateNetworks = []netip.Prefix{
 
 func private(p netip.Prefix) bool {
 	return slices.ContainsFunc(privateNetworks, func(n netip.Prefix) bool { return n.Bits() <= p.Bits() && n.Contains(p.Addr()) })
-}
-
-// onLink lists the networks of all interfaces but one.
-func onLink(except string) (list []netip.Prefix) {
-	ifs, err := net.Interfaces()
-	if err != nil {
-		return nil
-	}
-	for _, i := range ifs {
-		if i.Name == except {
-			continue
-		}
-		addrs, err := i.Addrs()
-		if err != nil {
-			continue
-		}
-		for _, a := range addrs {
-			if n, err := netip.ParsePrefix(a.String()); err == nil {
-				list = append(list, n.Masked())
-			}
-		}
-	}
-	return list
 }
 
 // underlay asks the brain where the VPN's own packets go.

@@ -1,8 +1,6 @@
 package dataplane
 
 import (
-	"slices"
-	"sync"
 	"time"
 
 	"tincan/internal/mesh"
@@ -19,64 +17,13 @@ const (
 	maxEarly        = 64
 )
 
-// earlyRecords keeps records until their keys come. The zero value is ready. It is
-// safe for concurrent use.
-type earlyRecords struct {
-	mu      sync.Mutex
-	waiting []earlyRecord // oldest first
-}
-
-type earlyRecord struct {
-	from, hop *peer
-	since     time.Duration
-	record    []byte
-}
-
-// add keeps a copy of record. If there are too many it is given up, and the result is false.
-func (e *earlyRecords) add(from, hop *peer, record []byte, now time.Duration) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.expire(now)
-	count := 0
-	for i := range e.waiting {
-		if e.waiting[i].from == from {
-			count++
-		}
-	}
-	if count >= maxEarlyPerPeer || len(e.waiting) >= maxEarly {
-		return false
-	}
-	e.waiting = append(e.waiting, earlyRecord{from, hop, now, slices.Clone(record)})
-	return true
-}
-
-// take removes and returns what came from a peer and is still worth opening.
-func (e *earlyRecords) take(from *peer, now time.Duration) (records []earlyRecord) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.expire(now)
-	e.waiting = slices.DeleteFunc(e.waiting, func(r earlyRecord) bool {
-		if r.from != from {
-			return false
-		}
-		records = append(records, r)
-		return true
-	})
-	return records
-}
-
-// expire removes what has waited too long. The caller holds e.mu.
-func (e *earlyRecords) expire(now time.Duration) {
-	n := 0
-	for n < len(e.waiting) && now-e.waiting[n].since > earlyFor {
-		n++
-	}
-	e.waiting = slices.Delete(e.waiting, 0, n)
-}
-
 // tooEarly takes a record from a meta connection that cannot be opened now.
 func (c *courier) tooEarly(from, hop *peer, record []byte, why Reason) {
-	if c.again || !c.p.early.add(from, hop, record, c.now) {
+	kept := false
+	if !c.again {
+		kept, _ = c.p.early.add(guest{from, hop, c.now, record})
+	}
+	if !kept {
 		c.p.undecodable(from, c.now, why)
 		return
 	}
@@ -100,6 +47,6 @@ func (p *Plane) openEarly(pr *peer) {
 	defer p.couriers.Put(c)
 	c.again = true
 	for _, r := range records {
-		c.fromRecord(r.from, r.hop, r.record)
+		c.fromRecord(r.peer, r.hop, r.data)
 	}
 }

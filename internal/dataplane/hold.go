@@ -6,80 +6,93 @@ import (
 	"time"
 )
 
-// Bounds of the packets that wait for a session.
+// Bounds of the first packets for nodes without a session: they wait until there is one,
+// so that the first ping gets its answer. (tinc drops them.)
 const (
 	holdFor        = 2 * time.Second
 	maxHeldPerPeer = 16
 	maxHeld        = 256
 )
 
-// waitingRoom keeps the first packets for nodes without a session until there is one, so that
-// the first ping gets its answer. (tinc drops them.) The zero value is ready. It is
+// waitingRoom keeps what cannot be sent or opened yet. Its limits must not change. It is
 // safe for concurrent use.
 type waitingRoom struct {
+	patience      time.Duration
+	perPeer, most int
+	refuse        bool // if there are too many the new one is given up, else the oldest one is
+
 	mu      sync.Mutex
-	waiting []heldPacket // oldest first
+	waiting []guest // oldest first
 }
 
-type heldPacket struct {
-	to    *peer
-	since time.Duration
-	frame []byte
+// guest is a packet that waits for keys of peer.
+type guest struct {
+	peer, hop *peer // hop is the neighbour that it came from, if it came from one
+	since     time.Duration
+	data      []byte
 }
 
-// add keeps a copy of frame. It returns how many were given up for it: those that
-// have waited too long, and the oldest if there are too many.
-func (w *waitingRoom) add(to *peer, frame []byte, now time.Duration) (givenUp int) {
+// add keeps g with a copy of its data, unless it is refused. givenUp is how many of the others were
+// given up: those that have waited too long, and the one that made room.
+func (w *waitingRoom) add(g guest) (kept bool, givenUp int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	before := len(w.waiting)
-	w.expire(now)
+	w.expire(g.since)
 	first, count := -1, 0
 	for i := range w.waiting {
-		if w.waiting[i].to == to {
+		if w.waiting[i].peer == g.peer {
 			if count == 0 {
 				first = i
 			}
 			count++
 		}
 	}
+	inTheWay := -1
 	switch {
-	case count >= maxHeldPerPeer:
-		w.waiting = slices.Delete(w.waiting, first, first+1)
-	case len(w.waiting) >= maxHeld:
-		w.waiting = slices.Delete(w.waiting, 0, 1)
+	case count >= w.perPeer:
+		inTheWay = first
+	case len(w.waiting) >= w.most:
+		inTheWay = 0
+	}
+	if inTheWay >= 0 {
+		if w.refuse {
+			return false, before - len(w.waiting)
+		}
+		w.waiting = slices.Delete(w.waiting, inTheWay, inTheWay+1)
 	}
 	givenUp = before - len(w.waiting)
-	w.waiting = append(w.waiting, heldPacket{to, now, slices.Clone(frame)})
-	return givenUp
+	g.data = slices.Clone(g.data)
+	w.waiting = append(w.waiting, g)
+	return true, givenUp
 }
 
-// take removes and returns the packets for to that are still worth sending.
-func (w *waitingRoom) take(to *peer, now time.Duration) (frames [][]byte) {
+// take removes and returns what waits for keys of pr and is still worth it.
+func (w *waitingRoom) take(pr *peer, now time.Duration) (guests []guest) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.expire(now)
-	w.waiting = slices.DeleteFunc(w.waiting, func(h heldPacket) bool {
-		if h.to != to {
+	w.waiting = slices.DeleteFunc(w.waiting, func(g guest) bool {
+		if g.peer != pr {
 			return false
 		}
-		frames = append(frames, h.frame)
+		guests = append(guests, g)
 		return true
 	})
-	return frames
+	return guests
 }
 
-// forget removes the packets for to.
-func (w *waitingRoom) forget(to *peer) {
+// forget removes what waits for keys of pr.
+func (w *waitingRoom) forget(pr *peer) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.waiting = slices.DeleteFunc(w.waiting, func(h heldPacket) bool { return h.to == to })
+	w.waiting = slices.DeleteFunc(w.waiting, func(g guest) bool { return g.peer == pr })
 }
 
 // expire removes what has waited too long. The caller holds w.mu.
 func (w *waitingRoom) expire(now time.Duration) {
 	n := 0
-	for n < len(w.waiting) && now-w.waiting[n].since > holdFor {
+	for n < len(w.waiting) && now-w.waiting[n].since > w.patience {
 		n++
 	}
 	w.waiting = slices.Delete(w.waiting, 0, n)

@@ -318,13 +318,13 @@ func (s *state) relayed(size int, tcpOnly bool) bool {
 
 // release sends the packets that waited for the session of pr.
 func (p *Plane) release(pr *peer) {
-	frames := p.held.take(pr, p.now())
-	if len(frames) == 0 {
+	packets := p.held.take(pr, p.now())
+	if len(packets) == 0 {
 		return
 	}
 	c := p.courier()
 	defer p.couriers.Put(c)
-	for _, f := range frames {
-		c.sendTo(pr, f)
+	for _, g := range packets {
+		c.sendTo(pr, g.data)
 	}
 }

@@ -131,7 +131,7 @@ type Plane struct {
 	device   sync.Mutex // held while the device is written
 	couriers sync.Pool
 	held     waitingRoom
-	early    earlyRecords
+	early    waitingRoom
 	drops    [reasonCount]atomic.Uint64
 	unrouted [route.Reasons]atomic.Uint64
 	relayed  pairPacer
@@ -154,6 +154,8 @@ func New(cfg Config) *Plane {
 		self:     newPeer(cfg.Self),
 		everyone: newPeer(""),
 		names:    make(map[node.Name]*peer),
+		held:     waitingRoom{patience: holdFor, perPeer: maxHeldPerPeer, most: maxHeld},
+		early:    waitingRoom{patience: earlyFor, perPeer: maxEarlyPerPeer, most: maxEarly, refuse: true},
 		wake:     make(chan struct{}, 1),
 		laps:     laps{seed: maphash.MakeSeed()},
 	}

@@ -111,7 +111,8 @@ func (c *courier) sendTo(to *peer, frame []byte) {
 	case s.Adjacent && (s.Tunnel == nil || len(frame) > s.MinMTU && !s.relayed(len(frame), c.p.options.Load().TCPOnly)):
 		c.byPacket(to, s, frame)
 	case s.Tunnel == nil:
-		c.p.dropN(Overheld, c.p.held.add(to, frame, c.now))
+		_, givenUp := c.p.held.add(guest{peer: to, since: c.now, data: frame})
+		c.p.dropN(Overheld, givenUp)
 	default:
 		typ, data := byte(wire.TypeIP), frame[ethernetLen:]
 		if c.p.bridging {

@@ -215,15 +215,34 @@ func TestFirstPacketsWaitForTheSession(t *testing.T) {
 }
 
 func TestWaitingRoomIsBounded(t *testing.T) {
-	var w waitingRoom
-	for i := range 100 {
-		pr := newPeer(node.Name(fmt.Sprint("n", i)))
-		for range 10 {
-			w.add(pr, make([]byte, 10), 1)
+	const each = 8 // packets of a peer, which is within both bounds
+	a, _ := pair(t)
+	for _, c := range []struct {
+		what  string
+		room  *waitingRoom
+		most  int
+		first byte // that stays
+	}{
+		{"the oldest make room", &a.held, maxHeld, 100 - maxHeld/each},
+		{"the new ones are refused", &a.early, maxEarly, 0},
+	} {
+		w, kept, givenUp := c.room, 0, 0
+		for i := range 100 {
+			pr := newPeer(node.Name(fmt.Sprint("n", i)))
+			for range each {
+				ok, n := w.add(guest{peer: pr, since: 1, data: []byte{byte(i)}})
+				givenUp += n
+				if ok {
+					kept++
+				}
+			}
 		}
-	}
-	if len(w.waiting) != maxHeld {
-		t.Errorf("%d packets wait", len(w.waiting))
+		if len(w.waiting) != c.most || kept-givenUp != c.most {
+			t.Errorf("%s: %d packets wait, %d kept, %d of them given up", c.what, len(w.waiting), kept, givenUp)
+		}
+		if got := w.waiting[0].data[0]; got != c.first {
+			t.Errorf("%s: %d is the first one that is left", c.what, got)
+		}
 	}
 }
 

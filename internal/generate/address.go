@@ -3,16 +3,17 @@ package generate
 import (
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"slices"
+
+	"tincan/internal/netwatch"
 )
 
 // RandomRange picks one of the networks 10.x.0.0/16, so that two VPNs that meet
 // one day most likely do not clash. It avoids those that this machine is part
 // of, as far as there are others.
 func RandomRange() netip.Prefix {
-	local := localNetworks()
+	local := netwatch.Networks("") // if nothing is known, nothing is avoided
 	start := rand.IntN(256)
 	pick := func(i int) netip.Prefix {
 		return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(start + i), 0, 0}), 16)
@@ -23,21 +24,6 @@ func RandomRange() netip.Prefix {
 		}
 	}
 	return pick(0)
-}
-
-// localNetworks are the networks of this machine's interfaces.
-func localNetworks() []netip.Prefix {
-	addrs, err := net.InterfaceAddrs()
-	if err != nil {
-		return nil // then nothing is avoided
-	}
-	var list []netip.Prefix
-	for _, a := range addrs {
-		if p, err := netip.ParsePrefix(a.String()); err == nil {
-			list = append(list, p.Masked())
-		}
-	}
-	return list
 }
 
 // FirstAddress returns the first usable address of a network, with the length

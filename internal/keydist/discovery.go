@@ -57,16 +57,6 @@ func (s *Store) setVersion(name node.Name, v int64) {
 	st.Files[name], s.dirty = f, true
 }
 
-// normal is the form that names have in tinc-boot: small letters and digits.
-func normal(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
-			return r
-		}
-		return -1
-	}, strings.ToLower(text))
-}
-
 // discoveryHandler answers at port 18655: /hosts and /host/NAME?after=VERSION.
 func (m *Monitor) discoveryHandler() http.Handler {
 	mux := http.NewServeMux()
@@ -74,7 +64,7 @@ func (m *Monitor) discoveryHandler() http.Handler {
 		list := []entry{}
 		names, _ := m.cfg.Store.Names()
 		for _, name := range names {
-			if normal(string(name)) == string(name) { // others could not be asked for
+			if node.Normalise(string(name)) == string(name) { // others could not be asked for
 				list = append(list, entry{name, m.cfg.Store.version(name)})
 			}
 		}
@@ -84,7 +74,7 @@ func (m *Monitor) discoveryHandler() http.Handler {
 		_ = e.Encode(list)
 	})
 	mux.HandleFunc("/host/", func(w http.ResponseWriter, r *http.Request) {
-		name, err := node.ParseName(normal(strings.TrimPrefix(r.URL.Path, "/host/")))
+		name, err := node.ParseName(node.Normalise(strings.TrimPrefix(r.URL.Path, "/host/")))
 		if err != nil {
 			http.NotFound(w, r)
 			return

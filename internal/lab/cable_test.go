@@ -10,25 +10,15 @@ import (
 	"time"
 )
 
-// wired is [street] with cables.
-func wired(t *testing.T) (internet *Router, alice, bob *Host, toAlice, toBob *Link) {
+// wired is [street] with cables. The one returned is alice's.
+func wired(t *testing.T) (alice, bob *Host, link *Link) {
 	t.Helper()
-	l := newLab(t)
-	internet, err := l.Router("internet")
-	must(t, err)
-	alice, err = l.Host("alice")
-	must(t, err)
-	bob, err = l.Host("bob")
-	must(t, err)
-	toAlice, err = internet.Cable(alice, "192.0.2.2/24", "2001:db8:1::2/64")
-	must(t, err)
-	toBob, err = internet.Cable(bob, "198.51.100.2/24", "2001:db8:2::2/64")
-	must(t, err)
-	return internet, alice, bob, toAlice, toBob
+	_, _, alice, bob, link = houses(t, (*Router).Cable)
+	return alice, bob, link
 }
 
 func TestACableCarries(t *testing.T) {
-	_, alice, bob, link, _ := wired(t)
+	alice, bob, link := wired(t)
 	for _, family := range []string{"ip4", "ip6"} {
 		reaches(t, alice, bob.Addr(family))
 		reaches(t, bob, alice.Addr(family))
@@ -63,7 +53,7 @@ func TestALinkOfTheKernelCannotBeMadeBad(t *testing.T) {
 }
 
 func TestDelay(t *testing.T) {
-	_, alice, bob, link, _ := wired(t)
+	alice, bob, link := wired(t)
 	reaches(t, alice, bob.Addr("ip4"))
 	best := func() time.Duration { // of three, since this machine may be busy
 		rtt := time.Hour
@@ -115,7 +105,7 @@ func arrivals(t *testing.T, a, b *Host, count, size int, every time.Duration) (g
 }
 
 func TestWhatACableDoesToPackets(t *testing.T) {
-	_, alice, bob, link, _ := wired(t)
+	alice, bob, link := wired(t)
 	reaches(t, alice, bob.Addr("ip4"))
 	const count = 400
 	send := func(q Quality, size int, every time.Duration) ([]int, []time.Duration) {
@@ -158,7 +148,7 @@ func TestWhatACableDoesToPackets(t *testing.T) {
 }
 
 func TestACutGoesOneWayOrBoth(t *testing.T) {
-	_, alice, bob, link, _ := wired(t)
+	alice, bob, link := wired(t)
 	reaches(t, alice, bob.Addr("ip4"))
 	must(t, link.Cut(ToHost))
 	if !hears(t, alice, bob, "ip4") || hears(t, bob, alice, "ip4") {
@@ -173,7 +163,7 @@ func TestACutGoesOneWayOrBoth(t *testing.T) {
 }
 
 func TestABlackHoleTellsNobody(t *testing.T) {
-	_, alice, bob, link, _ := wired(t)
+	alice, bob, link := wired(t)
 	reaches(t, alice, bob.Addr("ip4"))
 	must(t, link.BlackHole(1280))
 	for range 2 { // the second time too: no kernel has learned anything
@@ -358,7 +348,7 @@ func TestNATTranslatesErrors(t *testing.T) {
 }
 
 func TestAHostMovesToAnotherNetwork(t *testing.T) {
-	_, alice, bob, link, _ := wired(t)
+	alice, bob, link := wired(t)
 	reaches(t, bob, alice.Addr("ip4"))
 	old := alice.Addr("ip4")
 	for _, to := range []string{"192.0.3.2/24", "192.0.2.2/24"} {
@@ -374,7 +364,7 @@ func TestAHostMovesToAnotherNetwork(t *testing.T) {
 }
 
 func TestFlowsNoticeAnInterruption(t *testing.T) {
-	_, alice, bob, link, _ := wired(t)
+	alice, bob, link := wired(t)
 	reaches(t, alice, bob.Addr("ip4"))
 	datagrams, err := Datagrams(alice, bob, bob.Addr("ip4"), 5*time.Millisecond)
 	must(t, err)

@@ -38,6 +38,13 @@ func must(t *testing.T, err error) {
 // street is a lab with two hosts on one router.
 func street(t *testing.T) (l *Lab, internet *Router, alice, bob *Host) {
 	t.Helper()
+	l, internet, alice, bob, _ = houses(t, (*Router).Attach)
+	return l, internet, alice, bob
+}
+
+// houses are [street] with links that lay lays. The one returned is alice's.
+func houses(t *testing.T, lay func(*Router, *Host, ...string) (*Link, error)) (l *Lab, internet *Router, alice, bob *Host, link *Link) {
+	t.Helper()
 	l = newLab(t)
 	internet, err := l.Router("internet")
 	must(t, err)
@@ -45,11 +52,11 @@ func street(t *testing.T) (l *Lab, internet *Router, alice, bob *Host) {
 	must(t, err)
 	bob, err = l.Host("bob")
 	must(t, err)
-	_, err = internet.Attach(alice, "192.0.2.2/24", "2001:db8:1::2/64")
+	link, err = lay(internet, alice, "192.0.2.2/24", "2001:db8:1::2/64")
 	must(t, err)
-	_, err = internet.Attach(bob, "198.51.100.2/24", "2001:db8:2::2/64")
+	_, err = lay(internet, bob, "198.51.100.2/24", "2001:db8:2::2/64")
 	must(t, err)
-	return l, internet, alice, bob
+	return l, internet, alice, bob, link
 }
 
 func reaches(t *testing.T, from *Host, to netip.Addr) {

@@ -1,4 +1,6 @@
-// Package limit bounds how many connections of a listener are open at a time.
+// Package limit bounds how much each address may ask of a server.
+//
+// [Listener] counts connections that are open, [Buckets] whatever is done too often.
 package limit
 
 import (

@@ -1,5 +1,5 @@
-// Package netwatch notices when the machine's addresses, interfaces or default routes
-// change.
+// Package netwatch knows the machine's place in the networks around it: its addresses,
+// interfaces and default routes, and when they change.
 //
 // It does not say what to do then.
 package netwatch
@@ -112,20 +112,12 @@ func (a addr) String() string { return fmt.Sprintf("%v on %s", a.Addr, a.dev) }
 // look takes a view. What cannot be seen is missing.
 func look(ignore func(string) bool) view {
 	v := view{routes: defaultRoutes(ignore)}
-	list, _ := net.Interfaces()
-	for _, dev := range list {
+	for dev, p := range Addresses() {
 		if dev.Flags&net.FlagUp == 0 || dev.Flags&net.FlagRunning == 0 || dev.Flags&net.FlagLoopback != 0 || ignore(dev.Name) {
 			continue
 		}
-		addrs, _ := dev.Addrs()
-		for _, a := range addrs {
-			p, ok := a.(*net.IPNet)
-			if !ok {
-				continue
-			}
-			if ip, ok := netip.AddrFromSlice(p.IP); ok && ip.Unmap().IsGlobalUnicast() {
-				v.addrs = append(v.addrs, addr{ip.Unmap(), dev.Name})
-			}
+		if ip := p.Addr().Unmap(); ip.IsGlobalUnicast() {
+			v.addrs = append(v.addrs, addr{ip, dev.Name})
 		}
 	}
 	slices.SortFunc(v.addrs, func(a, b addr) int { return cmp.Or(a.Compare(b.Addr), strings.Compare(a.dev, b.dev)) })

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Name is the name of a node: one or more of A-Z a-z 0-9 and _. Names are case
@@ -41,6 +42,17 @@ func ParseName(s string) (Name, error) {
 
 func allowed(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_'
+}
+
+// Normalise turns a text into a name the way tinc-boot does: in lower case, and
+// without everything that is neither a-z nor 0-9. What is left may be empty.
+func Normalise(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return -1
+	}, strings.ToLower(s))
 }
 
 // ID is the short form of a name in UDP packets: the first six bytes of its SHA-512.

@@ -37,6 +37,14 @@ func TestParseName(t *testing.T) {
 	}
 }
 
+func TestNormaliseMakesNamesLikeTincBoot(t *testing.T) {
+	for text, want := range map[string]string{"": "", "alpha1": "alpha1", "My-Node_1.lan": "mynode1lan", "Ärger": "rger", "-": ""} {
+		if got := Normalise(text); got != want {
+			t.Errorf("%q became %q, want %q", text, got, want)
+		}
+	}
+}
+
 func FuzzParseName(f *testing.F) {
 	f.Add("node_1")
 	f.Add("../../etc/passwd")

@@ -18,6 +18,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"tincan/internal/netwatch"
 )
 
 // Config says what is wanted.
@@ -334,11 +336,11 @@ func public(a netip.Addr) bool {
 // sites lists the routers that may stand between us and the internet.
 func sites() (out []site) {
 	v4, v6 := gateways()
-	if local := localTowards(v4); v4.IsValid() && local.IsValid() && !public(local) {
+	if local := netwatch.Towards(v4); v4.IsValid() && local.IsValid() && !public(local) {
 		out = append(out, site{v4, local})
 	}
 	// With IPv6 it is our own address that is opened: one that everybody can reach.
-	if local := localTowards(anywhere); v6.IsValid() && public(local) {
+	if local := netwatch.Towards(anywhere); v6.IsValid() && public(local) {
 		out = append(out, site{v6, local})
 	}
 	return out
@@ -346,19 +348,6 @@ func sites() (out []site) {
 
 // anywhere is an address far away.
 var anywhere = netip.MustParseAddr("2001:4860::1")
-
-// localTowards is the address from which we would write to another. Nothing is sent.
-func localTowards(to netip.Addr) netip.Addr {
-	if !to.IsValid() {
-		return netip.Addr{}
-	}
-	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(to, 9)))
-	if err != nil {
-		return netip.Addr{}
-	}
-	defer c.Close()
-	return c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
-}
 
 // ---------------------------------------------------------------- the ways
 

@@ -214,24 +214,15 @@ func (n *node) path(to *node) (path, via string) {
 }
 
 // natted adds a node behind a router of its own with a NAT of the given kind,
-// or a public one. All of them have the same private address, as in real life.
+// or a public one.
 func (w *world) natted(name string, kind lab.NAT) *node {
 	w.Helper()
 	if kind == open {
 		return w.node(name)
 	}
-	gate, err := w.lab.Router(name + "gate")
-	w.must(err)
-	h, err := w.lab.Host(name)
-	w.must(err)
-	n := &node{Host: h, w: w, gate: gate}
-	w.nodes = append(w.nodes, n)
-	n.uplink, err = w.internet.Cable(gate.Host, w.prefixes()...)
-	w.must(err)
+	n := w.gated(name, w.internet.Cable)
 	w.must(n.uplink.Delay(10 * time.Millisecond)) // nobody is next door
-	n.link, err = gate.Attach(h, "192.168.5.2/24")
-	w.must(err)
-	w.must(gate.NAT(kind))
+	w.must(n.gate.NAT(kind))
 	return n
 }
 
@@ -241,32 +232,23 @@ func (w *world) nested(name string) *node {
 	w.Helper()
 	provider, err := w.lab.Router(name + "isp")
 	w.must(err)
-	home, err := w.lab.Router(name + "gate")
-	w.must(err)
-	h, err := w.lab.Host(name)
-	w.must(err)
-	n := &node{Host: h, w: w, gate: provider}
-	w.nodes = append(w.nodes, n)
-	n.uplink, err = w.internet.Cable(provider.Host, w.prefixes()...)
-	w.must(err)
-	_, err = provider.Cable(home.Host, "100.64.7.2/24")
-	w.must(err)
-	n.link, err = home.Attach(h, "192.168.5.2/24")
-	w.must(err)
-	for _, gate := range []*lab.Router{provider, home} {
+	n := w.gated(name, func(home *lab.Host, public ...string) (*lab.Link, error) {
+		if _, err := provider.Cable(home, "100.64.7.2/24"); err != nil {
+			return nil, err
+		}
+		return w.internet.Cable(provider.Host, public...)
+	})
+	for _, gate := range []*lab.Router{provider, n.gate} {
 		w.must(gate.NAT(lab.PortRestricted))
 	}
+	n.gate = provider
 	return n
 }
 
 // beside adds a node behind the same NAT as another.
 func (w *world) beside(other *node, name string) *node {
 	w.Helper()
-	h, err := w.lab.Host(name)
-	w.must(err)
-	n := &node{Host: h, w: w, gate: other.gate, uplink: other.uplink}
-	w.nodes = append(w.nodes, n)
-	n.link, err = n.gate.Attach(h, "192.168.6.2/24")
-	w.must(err)
+	n := w.nodeAt(other.gate, name, "192.168.6.2/24")
+	n.uplink = other.uplink
 	return n
 }

@@ -35,16 +35,8 @@ func upnpRouter(t *testing.T) string {
 func (w *world) withRouterDaemon(name, conf string) (n *node, public string) {
 	w.Helper()
 	path := upnpRouter(w.T)
-	outer := w.node(name + "gate")
-	w.nodes = w.nodes[:len(w.nodes)-1]
-	gate, err := outer.Router()
-	w.must(err)
-	h, err := w.lab.Host(name)
-	w.must(err)
-	n = &node{Host: h, w: w}
-	w.nodes = append(w.nodes, n)
-	n.link, err = gate.Attach(h, "192.168.5.2/24")
-	w.must(err)
+	n = w.gated(name, w.internet.Attach)
+	gate := n.gate
 	// What a home router does, with room for miniupnpd's own rules.
 	cmd := gate.Command("nft", "-f", "-")
 	cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
@@ -61,10 +53,10 @@ func (w *world) withRouterDaemon(name, conf string) (n *node, public string) {
 	if nft, err := exec.LookPath("/usr/sbin/nft"); err == nil {
 		cmd.Path, cmd.Err = nft, nil
 	}
-	_, err = gate.RunCommand(cmd)
+	_, err := gate.RunCommand(cmd)
 	w.must(err)
 	// It would open nothing if it knew that its address is not a public one.
-	public = outer.Addr("ip4").String()
+	public = gate.Addr("ip4").String()
 	w.must(gate.WriteFile("/etc/tinc/miniupnpd.conf", []byte(`
 ext_ifname=eth0
 ext_ip=5.5.5.5

@@ -149,19 +149,11 @@ func TestNodesBehindNATMeet(t *testing.T) {
 	}
 }
 
-// behind adds a node behind a router of its own that translates addresses.
+// behind adds a node behind a router of its own that translates addresses: the kernel
+// does that here, as it does in home routers.
 func (w *world) behind(name string, kind lab.NAT) *node {
 	w.Helper()
-	outer := w.node(name + "gate")
-	w.nodes = w.nodes[:len(w.nodes)-1]
-	gate, err := outer.Router()
-	w.must(err)
-	h, err := w.lab.Host(name)
-	w.must(err)
-	n := &node{Host: h, w: w}
-	w.nodes = append(w.nodes, n)
-	n.link, err = gate.Attach(h, "192.168.5.2/24")
-	w.must(err)
-	w.must(gate.NAT(kind))
+	n := w.gated(name, w.internet.Attach)
+	w.must(n.gate.NAT(kind))
 	return n
 }

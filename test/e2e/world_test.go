@@ -40,7 +40,7 @@ type node struct {
 	daemon *lab.Process
 	link   *lab.Link
 
-	gate   *lab.Router // the NAT in front of it, nil if there is none
+	gate   *lab.Router // in front of it, nil if there is none
 	uplink *lab.Link   // of the gate
 }
 
@@ -80,6 +80,31 @@ func (w *world) node(name string) *node {
 		attach = w.internet.Cable
 	}
 	n.link, err = attach(h, w.prefixes()...)
+	w.must(err)
+	return n
+}
+
+// nodeAt adds a host at another router than the internet.
+func (w *world) nodeAt(gate *lab.Router, name, prefix string) *node {
+	w.Helper()
+	h, err := w.lab.Host(name)
+	w.must(err)
+	n := &node{Host: h, w: w, gate: gate}
+	w.nodes = append(w.nodes, n)
+	n.link, err = gate.Attach(h, prefix)
+	w.must(err)
+	return n
+}
+
+// gated adds a host at a router of its own, which has a link to the internet that is
+// laid by w.internet.Attach or w.internet.Cable. All of them have the same private
+// address, as in real life.
+func (w *world) gated(name string, lay func(*lab.Host, ...string) (*lab.Link, error)) *node {
+	w.Helper()
+	gate, err := w.lab.Router(name + "gate")
+	w.must(err)
+	n := w.nodeAt(gate, name, "192.168.5.2/24")
+	n.uplink, err = lay(gate.Host, w.prefixes()...)
 	w.must(err)
 	return n
 }

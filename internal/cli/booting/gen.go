@@ -113,7 +113,7 @@ func NodeName(text string) (node.Name, error) {
 		}
 		text = host
 	}
-	name := bootnode.Normalise(text)
+	name := node.Normalise(text)
 	switch {
 	case name == "":
 		return "", fmt.Errorf("%.60q has none of the letters a-z and digits that a name is made of; choose another with --name", text)

@@ -11,12 +11,12 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"time"
 
 	"tincan/internal/cli/terminal"
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/invite"
+	"tincan/internal/netwatch"
 	"tincan/internal/node"
 	"tincan/internal/script"
 	"tincan/internal/subnet"
@@ -142,15 +142,8 @@ func GuessAddress(s config.Settings) string {
 	inside := func(a netip.Addr) bool {
 		return slices.ContainsFunc(s.Ifconfig, func(p netip.Prefix) bool { return p.Contains(a) })
 	}
-	for _, to := range []string{"192.0.2.1:9", "[2001:db8::1]:9"} { // documentation addresses: any route will do
-		d := net.Dialer{Timeout: time.Second}
-		c, err := d.Dial("udp", to)
-		if err != nil {
-			continue
-		}
-		a := c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
-		c.Close()
-		if a.IsGlobalUnicast() && !inside(a) {
+	for _, to := range []string{"192.0.2.1", "2001:db8::1"} { // documentation addresses: any route will do
+		if a := netwatch.Towards(netip.MustParseAddr(to)); a.IsGlobalUnicast() && !inside(a) {
 			return a.String()
 		}
 	}
@@ -158,7 +151,7 @@ func GuessAddress(s config.Settings) string {
 	if err != nil {
 		return ""
 	}
-	for _, addr := range addrs {
+	for _, addr := range addrs { // IPv4 first
 		if p, err := netip.ParsePrefix(addr.String()); err == nil && p.Addr().IsGlobalUnicast() && !inside(p.Addr()) {
 			return p.Addr().String()
 		}

@@ -1,0 +1,47 @@
+package netwatch
+
+import (
+	"iter"
+	"net"
+	"net/netip"
+)
+
+// Addresses gives the machine's addresses, each with the length of its network's prefix
+// and its interface. What cannot be seen is missing.
+func Addresses() iter.Seq2[net.Interface, netip.Prefix] {
+	return func(yield func(net.Interface, netip.Prefix) bool) {
+		list, _ := net.Interfaces()
+		for _, dev := range list {
+			addrs, _ := dev.Addrs()
+			for _, a := range addrs {
+				if p, err := netip.ParsePrefix(a.String()); err == nil && !yield(dev, p) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Networks lists the networks that the machine is in by all interfaces but one, "" for none.
+func Networks(except string) (list []netip.Prefix) {
+	for dev, p := range Addresses() {
+		if dev.Name != except {
+			list = append(list, p.Masked())
+		}
+	}
+	return list
+}
+
+// Towards is the address that the kernel would use towards another, zero if there is no
+// way there. Nothing is sent.
+func Towards(to netip.Addr) netip.Addr {
+	if !to.IsValid() {
+		return netip.Addr{}
+	}
+	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(to, 9)))
+	if err != nil {
+		return netip.Addr{}
+	}
+	defer c.Close()
+	return c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
+}
