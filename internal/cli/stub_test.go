@@ -146,3 +146,16 @@ func sameButOrder(a, b []string) bool {
 	}
 	return slices.Equal(plain(a), plain(b))
 }
+
+// The commands that follow a node end with it, and say so.
+func TestTheNodeEndsMeanwhile(t *testing.T) {
+	dir := t.TempDir()
+	put(t, filepath.Join(dir, "tinc.conf"), "Name = hub\n")
+	stubDaemon(t, dir, strings.Repeat("0", 64), map[string][]string{"15": {"18 15 5\nhello"}, "14": {""}})
+	for _, args := range [][]string{{"log"}, {"log", "--json"}, {"pcap"}} {
+		got := run(t, "", "tincan", append([]string{"-c", dir}, args...)...).must(t)
+		if got.err != "the node has ended\n" || got.out == "" {
+			t.Errorf("%v: printed %q, said %q", args, got.out, got.err)
+		}
+	}
+}
