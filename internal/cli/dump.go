@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,19 +27,17 @@ func (a *app) dumpCommand() *cobra.Command {
 
 func (a *app) dump(args []string) error {
 	what, reachable := args[len(args)-1], len(args) == 2
-	if reachable && (args[0] != "reachable" || what != "nodes") {
+	switch {
+	case reachable && args[0] != "reachable":
+		return errors.New("dump takes only the name of one list")
+	case args[0] == "reachable" && what != "nodes":
 		return errors.New("only nodes can be reachable: dump reachable nodes")
-	}
-	if what == "invitations" {
+	case what == "invitations":
 		return a.dumpInvitations()
+	case !slices.Contains(dumping.Lists, strings.ToLower(what)):
+		return terminal.Hint(fmt.Errorf("there is no list called %q", what), "the lists are: %s invitations", strings.Join(dumping.Lists, " "))
 	}
-	return a.ask(func(c *control.Client) error {
-		err := dumping.Write(a.Out, c, what, reachable)
-		if errors.Is(err, dumping.ErrUnknown) {
-			return terminal.Hint(fmt.Errorf("there is no list called %q", what), "the lists are: %s invitations", strings.Join(dumping.Lists, " "))
-		}
-		return err
-	})
+	return a.ask(func(c *control.Client) error { return dumping.Write(a.Out, c, what, reachable) })
 }
 
 func (a *app) dumpInvitations() error {

@@ -32,14 +32,22 @@ LEVEL is how much: 0 start and stop, 1 connections, 2 status, 3 protocol, 4 requ
 			}
 			return a.ask(func(d *control.Client) error {
 				if asJSON {
-					return following.Log(&jsonLog{json.NewEncoder(a.Out)}, d, level, false)
+					return a.ended(following.Log(&jsonLog{json.NewEncoder(a.Out)}, d, level, false))
 				}
-				return following.Log(a.Out, d, level, a.OutColor())
+				return a.ended(following.Log(a.Out, d, level, a.OutColor()))
 			})
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print a line of JSON for each message, for programs")
 	return c
+}
+
+// ended says why there is nothing more to follow, if nobody has pressed Ctrl-C.
+func (a *app) ended(byItself bool, err error) error {
+	if byItself {
+		a.say("the node has ended")
+	}
+	return err
 }
 
 // jsonLog makes JSON of the lines that are written to it, one at a time.
@@ -72,7 +80,7 @@ or passes on, in the format of libpcap, until the node ends or Ctrl-C is pressed
 			if snaplen < 0 {
 				return errors.New("--snaplen must not be negative")
 			}
-			return a.ask(func(d *control.Client) error { return following.Pcap(a.Out, d, snaplen) })
+			return a.ask(func(d *control.Client) error { return a.ended(following.Pcap(a.Out, d, snaplen)) })
 		},
 	}
 	c.Flags().IntVar(&snaplen, "snaplen", 0, "only the first `bytes` of each packet (default all)")

@@ -113,7 +113,10 @@ func (a *app) ping(c *control.Client, about string, o pingOptions) error {
 	p := pingReport{Node: to, Answers: []control.EchoAnswer{}}
 	for o.count == 0 || p.Sent < o.count {
 		next := time.After(o.interval)
-		e, err := c.Echo(r)
+		e, err := echoUntil(ctx, c, r)
+		if errors.Is(err, context.Canceled) {
+			break
+		}
 		if err != nil {
 			return notOurs(err)
 		}
@@ -137,7 +140,9 @@ func (a *app) ping(c *control.Client, about string, o pingOptions) error {
 		}
 		break
 	}
-	if err := p.finish(c); err != nil {
+	stop() // who is impatient now need not wait for the daemon
+	// The connection may still wait for an echo.
+	if err := a.ask(p.finish); err != nil {
 		return err
 	}
 	if o.json {
@@ -151,6 +156,26 @@ func (a *app) ping(c *control.Client, about string, o pingOptions) error {
 		return terminal.Hint(fmt.Errorf("no answer from %s", to), "%s why %s", a.self(), to)
 	}
 	return nil
+}
+
+// echoUntil is one echo, of which nobody waits for the answer when ctx ends: the connection is of
+// no use then, and the error is [context.Canceled].
+func echoUntil(ctx context.Context, c *control.Client, r control.EchoRequest) (control.EchoAnswer, error) {
+	type outcome struct {
+		answer control.EchoAnswer
+		err    error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		answer, err := c.Echo(r)
+		done <- outcome{answer, err}
+	}()
+	select {
+	case o := <-done:
+		return o.answer, o.err
+	case <-ctx.Done():
+		return control.EchoAnswer{}, context.Canceled
+	}
 }
 
 // finish works out the figures.
@@ -182,7 +207,11 @@ func (p *pingReport) finish(c *control.Client) error {
 
 func (p *pingReport) write(a *app) {
 	view := control.NodeView{Path: p.Path, Via: p.Relay}
-	fmt.Fprintf(a.Out, "%s: %d of %d answered, %.0f %% lost", p.Node, p.Answered, len(p.Answers), 100*p.Loss)
+	if p.Sent == 0 {
+		fmt.Fprintf(a.Out, "%s: interrupted before the first answer was due", p.Node)
+	} else {
+		fmt.Fprintf(a.Out, "%s: %d of %d answered, %.0f %% lost", p.Node, p.Answered, len(p.Answers), 100*p.Loss)
+	}
 	if p.Answered > 0 {
 		fmt.Fprintf(a.Out, "; %s fastest, %s median, %s slowest", millisText(p.Min), millisText(p.Median), millisText(p.Max))
 	}

@@ -96,15 +96,37 @@ Every option can also be given in the environment: --net as TINCAN_NET, and so o
 		c.Hidden = true // for scripts
 		root.AddCommand(c)
 	}
+	strictHelp(root)
 	return root
 }
 
 // noSuchCommand is what a word that is no command comes to.
-func noSuchCommand(_ *cobra.Command, args []string) error {
+func noSuchCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	return terminal.Hint(fmt.Errorf("there is no command %q", args[0]), "tincan --help lists the commands")
+	return terminal.Hint(fmt.Errorf("there is no command %q", args[0]), "%s --help lists the commands", cmd.CommandPath())
+}
+
+// strictHelp makes "help" refuse what is no command, in place of telling about the one above it.
+func strictHelp(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	help, _, err := root.Find([]string{"help"})
+	if err != nil || help == root {
+		return
+	}
+	show := help.Run
+	help.Run = nil
+	help.RunE = func(cmd *cobra.Command, args []string) error {
+		about, rest, err := root.Find(args)
+		if err == nil && about.HasSubCommands() {
+			err = noSuchCommand(about, rest)
+		}
+		if err == nil {
+			show(cmd, args)
+		}
+		return err
+	}
 }
 
 // faceCommand is another face as a command, for -n and -c in front of it.
@@ -226,6 +248,9 @@ func (a *app) notRunning(err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		return terminal.Hint(err, "run this command as the user who started the node, most likely root")
 	case errors.As(err, &d) && d.Stage <= control.NoProcess:
+		if _, none := a.existing(); none != nil && a.place.PidFile == "" {
+			return none // and could not be started
+		}
 		return terminal.Hint(err, "start it with: %s up", a.self())
 	}
 	return err

@@ -2,12 +2,14 @@ package cli
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"unicode"
 
 	"github.com/kardianos/service"
 	"github.com/spf13/cobra"
@@ -164,11 +166,11 @@ func (a *app) serviceStatus() error {
 			state = service.StatusStopped
 		}
 	} else {
-		s, err := a.foreignService()
+		s, own, err := a.foreignService()
 		if err != nil {
 			return err
 		}
-		name = a.serviceName()
+		name = own
 		if state, err = s.Status(); err != nil && !errors.Is(err, service.ErrNotInstalled) && !noInitScript(name) {
 			return fmt.Errorf("asking %s about the service %s: %w", service.Platform(), name, err)
 		}
@@ -192,12 +194,27 @@ func noInitScript(name string) bool {
 	return service.Platform() == "unix-systemv" && errors.Is(err, os.ErrNotExist)
 }
 
-// serviceName is what the service is called where there is no systemd.
-func (a *app) serviceName() string {
-	if a.place.Net == "" || a.place.Net == "." {
-		return "tincan"
+// serviceName is what the service is called where there is no systemd: "tincan" and the
+// network. A network that has a directory but no name gets the last word of its path, and
+// a piece of the path's hash, because two of them may end alike.
+func (a *app) serviceName() (string, error) {
+	switch net := a.place.Net; {
+	case net != "" && net != ".":
+		return "tincan-" + net, nil
+	case a.place.Conf == "":
+		return "tincan", nil
 	}
-	return "tincan-" + a.place.Net
+	dir, err := filepath.Abs(a.place.Conf)
+	if err != nil {
+		return "", err
+	}
+	word := strings.Map(func(r rune) rune {
+		if r < 0x80 && (unicode.IsLetter(r) || unicode.IsDigit(r)) || r == '_' {
+			return r
+		}
+		return -1 // init scripts and registries take less than file systems
+	}, filepath.Base(dir))
+	return fmt.Sprintf("tincan-%.32s-%.4x", word, sha256.Sum256([]byte(dir))), nil
 }
 
 // serviceArgs is the command line of the service, without the program.
@@ -218,22 +235,29 @@ func (a *app) serviceArgs() (args []string, err error) {
 	return append(args, "service", "run"), nil
 }
 
-// foreignService is the service in the terms of whatever runs this system.
-func (a *app) foreignService() (service.Service, error) {
+// foreignService is the service in the terms of whatever runs this system, and its name.
+func (a *app) foreignService() (service.Service, string, error) {
+	name, err := a.serviceName()
+	if err != nil {
+		return nil, "", err
+	}
 	args, err := a.serviceArgs()
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	return service.New(&networkService{a: a}, &service.Config{
-		Name: a.serviceName(), DisplayName: strings.TrimSpace("tincan " + a.place.Net), Description: "VPN node of the network " + a.place.Net,
+	network := strings.TrimPrefix(strings.TrimPrefix(name, "tincan"), "-")
+	s, err := service.New(&networkService{a: a}, &service.Config{
+		// Windows wants display names to be unique, too.
+		Name: name, DisplayName: strings.TrimSpace("tincan " + network), Description: strings.TrimSpace("VPN node of the network " + network),
 		Arguments: args,
 		Option:    service.KeyValue{"KeepAlive": true, "RunAtLoad": true},
 	})
+	return s, name, err
 }
 
 // foreign installs or removes the service on a system without systemd.
 func (a *app) foreign(action string, dry bool) error {
-	s, err := a.foreignService()
+	s, name, err := a.foreignService()
 	if err != nil {
 		return fmt.Errorf("services of this system: %w", err)
 	}
@@ -246,7 +270,7 @@ func (a *app) foreign(action string, dry bool) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(a.Out, "%s the service %s of %s, which runs: %s %s\n", action, a.serviceName(), service.Platform(), self, strings.Join(args, " "))
+		fmt.Fprintf(a.Out, "%s the service %s of %s, which runs: %s %s\n", action, name, service.Platform(), self, strings.Join(args, " "))
 		return nil
 	}
 	if action == "uninstall" {
@@ -259,13 +283,13 @@ func (a *app) foreign(action string, dry bool) error {
 	if err := s.Start(); err != nil {
 		return fmt.Errorf("it is installed, but starting it failed: %w", err)
 	}
-	a.say("the service %s is installed and runs", a.serviceName())
+	a.say("the service %s is installed and runs", name)
 	return nil
 }
 
 // runService is the process of the service, where there is no systemd.
 func (a *app) runService() error {
-	s, err := a.foreignService()
+	s, _, err := a.foreignService()
 	if err != nil {
 		return err
 	}

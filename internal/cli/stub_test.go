@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -25,29 +26,37 @@ func stubDaemon(t *testing.T, dir, cookie string, served map[string][]string) (a
 	}
 	t.Cleanup(func() { l.Close() })
 	lines := make(chan string, 100)
+	var echoes atomic.Int64
+	serve := func(c net.Conn) {
+		defer c.Close()
+		in := bufio.NewScanner(c)
+		for in.Scan() {
+			lines <- in.Text()
+			words := strings.Fields(in.Text())
+			switch {
+			case words[0] == "0":
+				fmt.Fprint(c, "0 hub 17.7\n4 0 25312\n")
+			case words[1] == "0":
+				return
+			case words[1] == "14" || words[1] == "15": // streams, and then the daemon ends
+				fmt.Fprint(c, strings.Join(served[words[1]], "\n"))
+				return
+			case words[1] == "102": // echoes: an answer each while there are any, then silence
+				if n := echoes.Add(1); n <= int64(len(served["102"])) {
+					fmt.Fprint(c, served["102"][n-1])
+				}
+			default:
+				fmt.Fprintln(c, strings.Join(served[words[1]], "\n"))
+			}
+		}
+	}
 	go func() {
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return
 			}
-			in := bufio.NewScanner(c)
-			for in.Scan() {
-				lines <- in.Text()
-				words := strings.Fields(in.Text())
-				switch {
-				case words[0] == "0":
-					fmt.Fprint(c, "0 hub 17.7\n4 0 25312\n")
-				case words[1] == "0":
-					c.Close()
-				case words[1] == "14" || words[1] == "15": // streams, and then the daemon ends
-					fmt.Fprint(c, strings.Join(served[words[1]], "\n"))
-					c.Close()
-				default:
-					fmt.Fprintln(c, strings.Join(served[words[1]], "\n"))
-				}
-			}
-			c.Close()
+			go serve(c)
 		}
 	}()
 	return func() (all []string) {
@@ -136,4 +145,17 @@ func sameButOrder(a, b []string) bool {
 		return out
 	}
 	return slices.Equal(plain(a), plain(b))
+}
+
+// The commands that follow a node end with it, and say so.
+func TestTheNodeEndsMeanwhile(t *testing.T) {
+	dir := t.TempDir()
+	put(t, filepath.Join(dir, "tinc.conf"), "Name = hub\n")
+	stubDaemon(t, dir, strings.Repeat("0", 64), map[string][]string{"15": {"18 15 5\nhello"}, "14": {""}})
+	for _, args := range [][]string{{"log"}, {"log", "--json"}, {"pcap"}} {
+		got := run(t, "", "tincan", append([]string{"-c", dir}, args...)...).must(t)
+		if got.err != "the node has ended\n" || got.out == "" {
+			t.Errorf("%v: printed %q, said %q", args, got.out, got.err)
+		}
+	}
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -85,8 +86,21 @@ func (a *app) setting(verb setting.Verb, args []string, force bool) error {
 		return nil
 	}
 	var notRunning *control.DialError
-	if err := a.ask((*control.Client).Reload); err != nil && !errors.As(err, &notRunning) {
+	switch err := a.ask((*control.Client).Reload); {
+	case errors.As(err, &notRunning):
+		a.foresee(l, r)
+	case err != nil:
 		a.say("warning: the file is changed, but the running node did not accept it: %v", err)
 	}
 	return nil
+}
+
+// foresee tells what a node will say about the value when it is started.
+func (a *app) foresee(l config.Layout, r setting.Request) {
+	_, warnings, err := config.Inspect(l, nil)
+	for _, p := range append(config.Problems(err), warnings...) {
+		if strings.HasPrefix(p.Text, r.Name+" = ") {
+			a.say("warning: the file is changed, but the node will not accept it: %v", p)
+		}
+	}
 }

@@ -86,6 +86,9 @@ func (r *Reader) IntOr(name string, other int) int {
 	case n < v.Min:
 		r.bad(v, e, "must be %d or more", v.Min)
 		return other
+	case v.Max > 0 && n > v.Max:
+		r.bad(v, e, "must be %d or less", v.Max)
+		return other
 	}
 	return n
 }

@@ -45,7 +45,7 @@ var table = []Variable{
 	{Name: "PrivateKeyFile", Flags: Server, Kind: Path, Default: "rsa_key.priv", Since: "1.0 / pre1"},
 	{Name: "ProcessPriority", Flags: Server, Kind: Word, Words: words("low", "normal", "high"), Bad: Fatal, Since: "1.0.10 / pre1"},
 	{Name: "Proxy", Flags: Server | Reload, Kind: Text, Default: "none", Bad: Fatal, Since: "1.0.19 / pre3"},
-	{Name: "ReplayWindow", Flags: Server | Safe, Kind: Int, Default: "512", Bad: Fatal, Since: "1.0.14 / pre1"},
+	{Name: "ReplayWindow", Flags: Server | Safe, Kind: Int, Max: 65536, Default: "512", Bad: Fatal, Since: "1.0.14 / pre1"},
 	{Name: "Sandbox", Flags: Server, Kind: Word, Words: words("off", "normal", "high"), Default: "off", Bad: Fatal, Since: "- / pre18"},
 	{Name: "ScriptsExtension", Flags: Server, Kind: Text, Since: "- / pre3"},
 	{Name: "ScriptsInterpreter", Flags: Server, Kind: Text, Since: "1.0.20 / pre3"},

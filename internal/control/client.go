@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -160,9 +161,23 @@ func (c *Client) Close() error { return c.conn.Close() }
 func (c *Client) send(format string, args ...any) error {
 	c.conn.SetWriteDeadline(time.Now().Add(c.timeout))
 	if _, err := fmt.Fprintf(c.conn, format+"\n", args...); err != nil {
-		return fmt.Errorf("talk to the daemon: %w", err)
+		return c.broken(err)
 	}
 	return nil
+}
+
+// errClosed: the daemon has ended, most likely.
+var errClosed = errors.New("the daemon closed the connection")
+
+// broken says for people why the connection is of no use any more.
+func (c *Client) broken(err error) error {
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET):
+		return errClosed
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("the daemon did not answer within %v", c.timeout)
+	}
+	return fmt.Errorf("talk to the daemon: %w", err)
 }
 
 // line reads one line of a reply, waiting at most c.timeout.
@@ -176,12 +191,10 @@ func (c *Client) nextLine() (string, error) {
 	switch {
 	case err == nil:
 		return line, nil
-	case errors.Is(err, io.EOF):
-		return "", fmt.Errorf("the daemon closed the connection: %w", io.ErrUnexpectedEOF)
 	case errors.Is(err, bufio.ErrBufferFull):
 		return "", errors.New("the daemon sent a line that is too long")
 	}
-	return "", fmt.Errorf("wait for the daemon's answer: %w", err)
+	return "", c.broken(err)
 }
 
 // reply reads the line "18 TYPE VALUE..." and returns what stands behind TYPE.
@@ -337,7 +350,7 @@ func (c *Client) blob(n int) ([]byte, error) {
 		err = io.ErrUnexpectedEOF
 	}
 	if err != nil {
-		return nil, fmt.Errorf("wait for the daemon's answer: %w", err)
+		return nil, c.broken(err)
 	}
 	return b, nil
 }
@@ -464,7 +477,7 @@ func (c *Client) stream(typ, limit int, record func([]byte) error) error {
 	var buf []byte
 	for {
 		line, err := c.nextLine()
-		if errors.Is(err, io.ErrUnexpectedEOF) {
+		if errors.Is(err, errClosed) {
 			return nil
 		}
 		if err != nil {
@@ -478,7 +491,7 @@ func (c *Client) stream(typ, limit int, record func([]byte) error) error {
 			buf = make([]byte, n)
 		}
 		if _, err := io.ReadFull(c.in, buf[:n]); err != nil {
-			return fmt.Errorf("read from the daemon: %w", err)
+			return c.broken(err)
 		}
 		if err := record(buf[:n]); err != nil {
 			return err

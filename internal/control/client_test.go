@@ -248,9 +248,46 @@ func TestSilentDaemonIsGivenUpAfterTheTimeoutOfOneLine(t *testing.T) {
 	near, far := net.Pipe()
 	defer far.Close()
 	go io.Copy(io.Discard, far)
-	if _, err := greet(near, "X", 20*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
+	if _, err := greet(near, "X", 20*time.Millisecond); err == nil || err.Error() != "the daemon did not answer within 20ms" {
 		t.Fatalf("error %v, want a time-out", err)
 	}
+}
+
+// Whoever asks a daemon that has ended learns that, and nothing of pipes.
+func TestEndOfTheDaemonIsSaidPlainly(t *testing.T) {
+	for name, ask := range map[string]func(*Client) error{
+		"status": func(c *Client) error { _, err := c.Status(); return err },
+		"nodes":  func(c *Client) error { _, err := c.Nodes(""); return err },
+		"retry":  (*Client).Retry,
+	} {
+		near, far := socketPair(t)
+		c := &Client{conn: near, in: bufio.NewReader(near), timeout: time.Second}
+		fmt.Fprint(far, "18 0") // the end comes within an answer
+		far.Close()
+		for range 2 {
+			if err := ask(c); err == nil || err.Error() != "the daemon closed the connection" {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+}
+
+// socketPair are the two ends of a UNIX socket.
+func socketPair(t *testing.T) (near, far net.Conn) {
+	t.Helper()
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if near, err = net.Dial("unix", l.Addr().String()); err == nil {
+		far, err = l.Accept()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { near.Close() })
+	return near, far
 }
 
 func TestDialErrorsInTincsWords(t *testing.T) {

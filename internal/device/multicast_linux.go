@@ -6,8 +6,10 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -39,7 +41,7 @@ func OpenMulticast(spec string) (Device, error) {
 		in.Close()
 		return fail(err)
 	}
-	m := &multicast{in: in, out: out.(*net.UDPConn), group: group, name: group.String()}
+	m := &multicast{in: in, out: out.(*net.UDPConn), group: group, name: group.String(), own: ownAddrs{look: net.InterfaceAddrs}}
 	m.port = m.out.LocalAddr().(*net.UDPAddr).AddrPort().Port()
 	if err := m.setTTL(ttl); err != nil {
 		m.Close()
@@ -83,6 +85,7 @@ type multicast struct {
 	group   netip.AddrPort
 	port    uint16 // where our own datagrams come from
 	name    string
+	own     ownAddrs // for Read
 }
 
 func (m *multicast) setTTL(ttl int) error {
@@ -116,25 +119,43 @@ func (m *multicast) Read(buf []byte) (int, Offload, error) {
 		if err != nil {
 			return 0, Offload{}, err
 		}
-		if n > 0 && !(from.Port() == m.port && m.isLocal(from.Addr().Unmap())) {
+		if n > 0 && !(from.Port() == m.port && m.own.has(from.Addr().Unmap(), time.Now())) {
 			return n, Offload{}, nil
 		}
 	}
 }
 
-// isLocal tells whether addr is one of this machine's, which is asked only about
-// datagrams from our own port.
-func (m *multicast) isLocal(addr netip.Addr) bool {
-	list, err := net.InterfaceAddrs()
+// ownAddrs knows which addresses are this machine's. Each of our own frames comes back to us,
+// and asking the system for all addresses costs more than the frame. One goroutine uses it.
+type ownAddrs struct {
+	look func() ([]net.Addr, error)
+	list []netip.Addr
+	at   time.Time // when the system was asked
+}
+
+// ownAddrsAge is how long an address is believed to be still ours. A frame of another machine
+// that has taken over our address and happens to send from our port would be lost for so long.
+const ownAddrsAge = time.Second
+
+// has tells whether addr is one of this machine's, which is asked only about datagrams from our
+// own port. What is not known is always asked: it may be new, and an own frame that is taken for
+// another's would go round in circles.
+func (o *ownAddrs) has(addr netip.Addr, now time.Time) bool {
+	addr = addr.WithZone("")
+	if now.Sub(o.at) < ownAddrsAge && slices.Contains(o.list, addr) {
+		return true
+	}
+	list, err := o.look()
 	if err != nil {
 		return true
 	}
+	o.list, o.at = o.list[:0], now
 	for _, a := range list {
-		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Unmap() == addr.WithZone("") {
-			return true
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			o.list = append(o.list, p.Addr().Unmap())
 		}
 	}
-	return false
+	return slices.Contains(o.list, addr)
 }
 
 // TryRead always reports ErrAgain: what waits is found by Read.

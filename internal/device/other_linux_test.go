@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -39,6 +40,46 @@ func TestParseGroup(t *testing.T) {
 			t.Errorf("%q: %v, %d, %v", spec, group, ttl, err)
 		}
 	}
+}
+
+// The system is not asked about each frame of our own, and no new address is missed.
+func TestOwnAddressesAreRemembered(t *testing.T) {
+	var asked int
+	has := []string{"10.0.0.1/24", "fe80::1/64"}
+	own := ownAddrs{look: func() (list []net.Addr, err error) {
+		asked++
+		if has == nil {
+			return nil, errors.New("the system does not say")
+		}
+		for _, s := range has {
+			ip, n, err := net.ParseCIDR(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			list = append(list, &net.IPNet{IP: ip, Mask: n.Mask})
+		}
+		return list, nil
+	}}
+	now := time.Now()
+	check := func(what, addr string, want bool, looks int) {
+		t.Helper()
+		asked = 0
+		if got := own.has(netip.MustParseAddr(addr), now); got != want || asked != looks {
+			t.Errorf("%s: %v after asking %d times, want %v after %d", what, got, asked, want, looks)
+		}
+	}
+	check("the first frame", "10.0.0.1", true, 1)
+	check("the next", "10.0.0.1", true, 0)
+	check("by IPv6", "fe80::1%eth0", true, 0)
+	check("of another machine", "10.0.0.2", false, 1)
+	has = append(has, "10.0.0.2/24")
+	check("from an address that is new", "10.0.0.2", true, 1)
+	has = has[1:]
+	check("an address that is gone since a moment", "10.0.0.1", true, 0)
+	now = now.Add(ownAddrsAge)
+	check("an address that is gone", "10.0.0.1", false, 1)
+	has = nil
+	check("nobody knows", "10.0.0.9", true, 1)
 }
 
 // hand listens at a socket and hands a descriptor, or nothing, to whoever connects.

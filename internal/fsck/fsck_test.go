@@ -132,6 +132,12 @@ func TestFaults(t *testing.T) {
 			[]string{"Error reading Ed25519 private key file", "Error reading RSA private key file", "ERROR: Neither RSA or Ed25519 private key found.", "tinc generate-keys"}, nil, true, nil, false},
 		"no Ed25519 public key": {func(b broken) { b.without("Ed25519PublicKey") },
 			[]string{"WARNING: No (usable) public Ed25519 key found."}, nil, false, []string{"Wrote Ed25519 public key to DIR/hosts/alpha."}, true},
+		"no RSA key at all": {func(b broken) { b.remove("rsa_key.priv"); b.without("-----BEGIN") }, nil, nil, false, nil, true},
+		"no RSA key where it should be": {func(b broken) {
+			b.remove("rsa_key.priv")
+			b.without("-----BEGIN")
+			b.add("tinc.conf", "PrivateKeyFile = rsa_key.priv\n")
+		}, []string{"Error reading RSA private key file `DIR/rsa_key.priv': No such file or directory"}, nil, false, nil, true},
 		"no RSA public key": {func(b broken) { b.without("-----BEGIN") },
 			[]string{"WARNING: No (usable) public RSA key found."}, nil, false, []string{"Wrote RSA public key to DIR/hosts/alpha."}, true},
 		"no public keys": {func(b broken) { b.write("hosts/alpha", "") },

@@ -27,8 +27,9 @@ type kind struct {
 // keys looks at what the node proves with who it is.
 func (c *Checker) keys(net *config.Network) {
 	modern, old := c.modern(net), c.old(net)
-	for _, k := range []kind{modern, old} {
-		c.private(net, k)
+	c.private(net, modern)
+	if !modern.private || !withoutRSA(net, old) {
+		c.private(net, old)
 	}
 	if !modern.private && !old.private {
 		c.fail("Neither RSA or Ed25519 private key found.")
@@ -65,6 +66,17 @@ func (c *Checker) old(net *config.Network) kind {
 	k.match = func() bool { return net.Own.RSAKey.Equal(key.Public()) }
 	k.store = func(path string) (bool, error) { return generate.StoreRSAPublicKey(key.Public(), path) }
 	return k
+}
+
+// withoutRSA tells whether nothing speaks of an RSA key. A node of tinc 1.0 cannot be without
+// one; with an Ed25519 key it is how nodes are made today, and nothing to mend.
+func withoutRSA(net *config.Network, k kind) bool {
+	for _, e := range net.Entries() {
+		if v, ok := config.Find(e.Name); ok && (v.Name == "PrivateKeyFile" || v.Name == "PublicKeyFile") {
+			return false
+		}
+	}
+	return errors.Is(k.load, fs.ErrNotExist) && !k.public
 }
 
 // publicFile is where the public half is looked for.

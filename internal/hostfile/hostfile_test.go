@@ -205,6 +205,34 @@ func TestCompare(t *testing.T) {
 	}
 }
 
+func TestEquivalent(t *testing.T) {
+	one, r := edLine+edKey(1)+"\n", rsaBlock(t, 1024)
+	file := "Address = a 1\nAddress = b\nPort = 655\nSubnet = 10.7.0.0/24\n" + one + r
+	for name, c := range map[string]struct {
+		other string
+		want  bool
+	}{
+		"itself":              {file, true},
+		"another order":       {r + one + "Subnet = 10.7.0.0/24\nAddress = b\nPort = 655\nAddress = a 1\n", true},
+		"comments and blanks": {"# mine\n\n" + strings.ReplaceAll(file, " = ", "=") + "\n", true},
+		"another spelling":    {strings.Replace(strings.Replace(file, "Port", "PORT", 1), "Subnet = 10.7.0.0/24", "subnet = 10.7.0.0/24#10", 1), true},
+		"lines of Windows":    {strings.ReplaceAll(file, "\n", "\r\n"), true},
+		"the key as a block":  {strings.Replace(file, one, string(keys.MarshalPublicPEM(keys.FromSeed([32]byte{1}).Public())), 1), true},
+		"a line twice":        {file + "Subnet = 10.7.0.0/24\nPort = 656\n", true},
+		"another port":        {"Port = 656\n" + file, false},
+		"an address more":     {file + "Address = c\n", false},
+		"an address less":     {strings.Replace(file, "Address = b\n", "", 1), false},
+		"another subnet":      {strings.Replace(file, "/24", "/25", 1), false},
+		"another key":         {strings.Replace(file, edKey(1), edKey(2), 1), false},
+		"without a key":       {strings.Replace(file, r, "", 1), false},
+		"something unknown":   {file + "Colour = red\n", false},
+	} {
+		if Equivalent([]byte(file), []byte(c.other)) != c.want || Equivalent([]byte(c.other), []byte(file)) != c.want {
+			t.Errorf("%s: not %v", name, c.want)
+		}
+	}
+}
+
 func FuzzCheck(f *testing.F) {
 	f.Add([]byte("Subnet = 10.7.0.2\nAddress = a 1\n" + edLine + edKey(1) + "\n"))
 	f.Add([]byte("-----BEGIN RSA PUBLIC KEY-----\nAAAA\n-----END RSA PUBLIC KEY-----\n"))
@@ -222,7 +250,7 @@ func FuzzCheck(f *testing.F) {
 		if ed, r := Key(clean); ed == nil && r == nil {
 			t.Fatalf("no key in %q", clean)
 		}
-		if Compare(clean, clean) != Same {
+		if Compare(clean, clean) != Same || !Equivalent(clean, clean) {
 			t.Fatalf("%q differs from itself", clean)
 		}
 	})

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
+	"slices"
+	"strings"
 
 	"tincan/internal/config"
 	"tincan/internal/subnet"
@@ -22,6 +24,49 @@ func Subnets(data []byte) []subnet.Subnet {
 		}
 	}
 	return out
+}
+
+// Equivalent tells whether two host files say the same, whatever the order of their lines, their
+// comments and the way in which they write a key.
+func Equivalent(a, b []byte) bool {
+	sayA, errA := meaning(a)
+	sayB, errB := meaning(b)
+	return errA == nil && errB == nil && Compare(a, b) == Same && slices.Equal(sayA, sayB)
+}
+
+// meaning is what the lines of a host file say but for the keys, sorted.
+func meaning(data []byte) ([]string, error) {
+	rows, err := split(data)
+	var out []string
+	var c checker
+	for _, r := range rows {
+		if r.block {
+			if _, err := parseRSA(r.raw); err != nil && r.kind() != ed25519Block {
+				out = append(out, string(r.raw))
+			}
+			continue
+		}
+		entries, _, err := config.Parse("", r.raw)
+		if err != nil || len(entries) != 1 {
+			if text := strings.TrimSpace(r.text); text != "" && text[0] != '#' {
+				out = append(out, text)
+			}
+			continue
+		}
+		name, value := entries[0].Name, entries[0].Value
+		if v, ok := config.Find(name); ok {
+			name = v.Name
+			if name == "Ed25519PublicKey" || !v.Is(config.Multiple) && !c.first(name) {
+				continue // compared as keys, or without effect behind the first
+			}
+			if s, err := subnet.Parse(value); name == "Subnet" && err == nil {
+				value = s.String()
+			}
+		}
+		out = append(out, name+" = "+value)
+	}
+	slices.Sort(out)
+	return slices.Compact(out), err
 }
 
 // values returns the values of a variable outside of blocks.

@@ -83,6 +83,7 @@ func TestWhoReplacesWhat(t *testing.T) {
 		"the same again":                      {bob, bob, Unchanged, bob},
 		"only its key had been learned":       {"# tincan learned this key from the network:\n" + edLine(2), bob, Stored, bob},
 		"a person has written it differently": {bob + "Weight = 3\n", bob, Edited, bob + "Weight = 3\n"},
+		"a person's file in another order":    {"# mine\n" + edLine(2) + "Subnet = 10.1.2.1\n", "Subnet = 10.1.2.1\n" + edLine(2), Unchanged, "# mine\n" + edLine(2) + "Subnet = 10.1.2.1\n"},
 		"another key":                         {bob, "Subnet = 10.1.2.1\n" + other, KeyChanged, bob},
 		"another key where one was learned":   {edLine(2), other, KeyChanged, edLine(2)},
 		"a person knows only its address":     {"Address = 192.0.2.1\n", bob, Edited, "Address = 192.0.2.1\n"},
@@ -122,8 +123,10 @@ func TestWhatWasStoredIsKeptUpToDate(t *testing.T) {
 		s = &Store{Layout: s.Layout, Self: s.Self} // also behind a restart
 	}
 	m.write("bob", hostText(2)+"# edited\n")
-	if got, err := s.Offer("bob", "bob", []byte(hostText(2))); err != nil || got != Edited {
-		t.Errorf("the person's file: outcome %v, error %v", got, err)
+	for text, want := range map[string]Outcome{hostText(2): Unchanged, hostText(2, "Address = 192.0.2.7\n"): Edited} {
+		if got, err := s.Offer("bob", "bob", []byte(text)); err != nil || got != want || m.file("hosts/bob") != hostText(2)+"# edited\n" {
+			t.Errorf("the person's file: outcome %v, error %v", got, err)
+		}
 	}
 }
 

@@ -50,7 +50,7 @@ type Outcome uint8
 
 const (
 	Stored     Outcome = iota + 1 // it is new, and was written
-	Unchanged                     // it is what is there already
+	Unchanged                     // it says what is there already
 	Edited                        // it differs from what a person has written, which stays
 	KeyChanged                    // it has another key, and waits for a person
 )
@@ -122,6 +122,9 @@ func (s *Store) Offer(name, from node.Name, data []byte) (Outcome, error) {
 	f := st.Files[name]
 	f.Seen = time.Now().Unix() // its keys are right, so this need not be repeated soon
 	st.Files[name], s.dirty = f, true
+	if hostfile.Equivalent(old, data) {
+		return Unchanged, nil
+	}
 	return Edited, nil
 }
 

@@ -15,19 +15,21 @@ import (
 	"tincan/internal/control"
 )
 
-// interrupted runs f until it ends or somebody presses Ctrl-C, which is no error.
-func interrupted(f func(context.Context) error) error {
+// interrupted runs f until it ends or somebody presses Ctrl-C, which is no error. It reports
+// whether f ended by itself.
+func interrupted(f func(context.Context) error) (ended bool, err error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := f(ctx); err != nil && ctx.Err() == nil {
-		return err
+	err = f(ctx)
+	if ctx.Err() != nil {
+		return false, nil
 	}
-	return nil
+	return err == nil, err
 }
 
 // Log writes the lines of the daemon's log up to level, or with -1 those that the
-// daemon logs anyway.
-func Log(w io.Writer, d *control.Client, level int, color bool) error {
+// daemon logs anyway. ended tells that there are no more because the daemon has ended.
+func Log(w io.Writer, d *control.Client, level int, color bool) (ended bool, err error) {
 	return interrupted(func(ctx context.Context) error {
 		var line []byte
 		return d.Log(ctx, level, color, func(record []byte) error {
@@ -44,8 +46,8 @@ const snapLength = 9018
 
 // Pcap writes a capture in the format of libpcap (link type Ethernet, times in
 // microseconds, byte order of this machine): the first snaplen bytes of every
-// frame, or all of them if it is 0. Each frame is written at once.
-func Pcap(w io.Writer, d *control.Client, snaplen int) error {
+// frame, or all of them if it is 0. Each frame is written at once. ended is as for [Log].
+func Pcap(w io.Writer, d *control.Client, snaplen int) (ended bool, err error) {
 	b := bufio.NewWriterSize(w, 64<<10)
 	limit := snaplen
 	if limit <= 0 {
@@ -53,7 +55,7 @@ func Pcap(w io.Writer, d *control.Client, snaplen int) error {
 	}
 	b.Write(fileHeader(limit))
 	if err := b.Flush(); err != nil {
-		return err
+		return false, err
 	}
 	return interrupted(func(ctx context.Context) error {
 		return d.Pcap(ctx, max(snaplen, 0), func(frame []byte) error {

@@ -14,7 +14,10 @@ func followLog(c *call, args []string) error {
 	if len(args) > 0 {
 		level, _ = strconv.Atoi(args[0]) // as tinc has it: no number means 0
 	}
-	return c.ask(func(d *control.Client) error { return following.Log(c.Out, d, level, c.OutColor()) })
+	return c.ask(func(d *control.Client) error {
+		_, err := following.Log(c.Out, d, level, c.OutColor())
+		return err
+	})
 }
 
 // followPcap is `tinc pcap [SNAPLEN]`.
@@ -23,5 +26,8 @@ func followPcap(c *call, args []string) error {
 	if len(args) > 0 {
 		snaplen, _ = strconv.Atoi(args[0])
 	}
-	return c.ask(func(d *control.Client) error { return following.Pcap(c.Out, d, snaplen) })
+	return c.ask(func(d *control.Client) error {
+		_, err := following.Pcap(c.Out, d, snaplen)
+		return err
+	})
 }
