@@ -433,12 +433,16 @@ func (m *Mesh) checkPeers() {
 		if p == m.self || !p.reachable {
 			continue
 		}
-		r := &p.road
-		if r.confirmed && m.now.Sub(r.alive) > m.cfg.UDPDiscoveryTimeout {
+		inUse := p.conn != nil || m.now.Sub(p.active) < keepTrying
+		switch r := &p.road; {
+		case !r.confirmed || m.now.Sub(r.alive) <= m.cfg.UDPDiscoveryTimeout:
+		case inUse:
 			m.giveUpUDP(p)
+		default:
+			m.rest(p)
 		}
 		p.session.check()
-		if p.conn != nil || m.now.Sub(p.active) < keepTrying {
+		if inUse {
 			m.try(p, true)
 		}
 	}
