@@ -243,7 +243,7 @@ func (m *Mesh) neighbours(n node.Name) (count int) {
 // connected: the connection of o has been activated.
 func (m *Mesh) connected(o *outgoing) {
 	o.up, o.queue = m.now, nil
-	o.conn.peer.failed = 0
+	o.conn.peer.failed, o.conn.peer.hot.wait = 0, 0
 	m.autoConnectSoon()
 	if o.conn.remote.IsValid() && o.conn.dialled() && !o.conn.punched {
 		m.remember(o.conn.peer, o.conn.remote)
@@ -324,6 +324,7 @@ func (m *Mesh) retry() {
 	for _, p := range m.order {
 		p.failed, p.shunned = 0, time.Time{}
 		p.punch.next, p.punch.wait = time.Time{}, 0
+		p.hot.next, p.hot.wait = time.Time{}, 0
 	}
 	for _, o := range m.sortedDials() {
 		o.round = 0

@@ -141,3 +141,27 @@ func TestHotPairsAreBounded(t *testing.T) {
 	}
 	t.Logf("%d nodes have %d connections", len(all), total/2)
 }
+
+// A pair that talks now and then gets its connection each time: what has worked is not put off.
+func TestAPairThatTalksNowAndThenGetsAConnectionEachTime(t *testing.T) {
+	t.Parallel()
+	for seed := range seeds(2) {
+		w := New(seed)
+		a, z, _ := autoMesh(w, 16)
+		w.Run(2 * time.Minute)
+		for round := range 8 {
+			for _, h := range []*Host{a, z} { // whose turn it was to let go of it
+				h.event(mesh.Disconnect{Node: "a"})
+				h.event(mesh.Disconnect{Node: "z"})
+			}
+			w.Run(5 * time.Minute)
+			for range 60 { // only a talks, so it is always its turn to connect
+				w.Send(a, z, 100, func(Road) {})
+				w.Run(500 * ms)
+			}
+			if !a.connected("z") {
+				t.Errorf("seed %d: no connection the time %d", seed, round+1)
+			}
+		}
+	}
+}
