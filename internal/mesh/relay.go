@@ -84,13 +84,11 @@ func (m *Mesh) mayChoose(p *peer) bool {
 }
 
 // isStraight tells whether packets for p go by UDP without a relay, unless one is chosen.
-func (m *Mesh) isStraight(p *peer) bool {
-	return p.road.confirmed && p.road.pmtu.min > 0 && m.effectiveVia(p) == p
-}
+func (m *Mesh) isStraight(p *peer) bool { return p.road.usable() && m.effectiveVia(p) == p }
 
 // canRelay tells whether r would take our packets for p.
 func (m *Mesh) canRelay(r, p *peer) bool {
-	return r != nil && r != p && r != m.self && m.nodes[r.name] == r && r.reachable && r.road.confirmed && r.road.pmtu.min > 0 &&
+	return r != nil && r != p && r != m.self && m.nodes[r.name] == r && r.reachable && r.road.usable() &&
 		r.minor() >= 4 && !r.session.hopByHop() && r.path.Options&(wire.TCPOnly|wire.Indirect|wire.NoRelay) == 0
 }
 

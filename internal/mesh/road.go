@@ -77,6 +77,9 @@ func (r *road) confirm(now time.Time, a netip.AddrPort, sock int) {
 	r.doubt, r.eager = doubt{}, quickBursts
 }
 
+// usable tells whether packets take it. Small ones that pass are not enough.
+func (r *road) usable() bool { return r.confirmed && r.pmtu.min > 0 && !r.pmtu.narrow }
+
 // hurry makes the next discovery request go out at once.
 func (r *road) hurry() { r.asked, r.bursts = time.Time{}, 0 }
 
@@ -419,7 +422,7 @@ func (m *Mesh) traffic(e Traffic) {
 	}
 	p.active = m.now
 	m.try(p, true)
-	if hop := m.nodes[p.path.NextHop]; hop != nil && !p.road.confirmed && !hop.road.confirmed {
+	if hop := m.nodes[p.path.NextHop]; hop != nil && !p.road.usable() && !hop.road.usable() {
 		m.carries(hop.conn)
 	}
 	m.talkingTo(p)
