@@ -650,6 +650,9 @@ func (m *Mesh) publishPeers() {
 	if len(m.dirty) > 0 {
 		var changed []PeerState
 		for p := range m.dirty {
+			if now := m.nodes[p.name]; now != nil && now != p { // it was forgotten, and has come back
+				continue
+			}
 			if st := m.state(p); st != p.published {
 				p.published = st
 				changed = append(changed, st)

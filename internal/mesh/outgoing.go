@@ -44,8 +44,9 @@ const (
 	// easeEvery is the least time between two waits for a node that are cut short because it has
 	// become reachable: one that comes and goes shall not make all dial it all the time.
 	easeEvery = time.Minute
-	// maxAddresses of one node are tried in a round.
-	maxAddresses = 32
+	// maxAddresses of one node are tried in a round, of which so many may come from what
+	// others say: anybody may say anything, and the configured ones are to have their turn.
+	maxAddresses, maxTold = 32, 16
 	// maxRecent addresses are kept in a node's address cache.
 	maxRecent = 8
 )
@@ -204,9 +205,10 @@ func (m *Mesh) addressesOf(p *peer) []Endpoint {
 	for _, a := range p.host.Cached {
 		addIP(a)
 	}
+	cached := len(out)
 	for _, ipv6 := range []bool{true, false} { // IPv6 has no NAT in its way
 		for e := range m.graph.To(p.name) {
-			if a, ok := e.Addr.Addr(); ok && a.Addr().Unmap().Is6() == ipv6 {
+			if a, ok := e.Addr.Addr(); ok && a.Addr().Unmap().Is6() == ipv6 && len(out) < cached+maxTold {
 				addIP(a)
 			}
 		}
