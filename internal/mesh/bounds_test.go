@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -266,5 +267,103 @@ func TestFloodOfMACAddressesIsBounded(t *testing.T) {
 	withdrawn += sends(p.input("wait 30s"), 2, "11 ")
 	if withdrawn != maxLearned || len(p.m.learned.until) != 0 {
 		t.Errorf("%d addresses withdrawn and %d remembered, want %d and none", withdrawn, len(p.m.learned.until), maxLearned)
+	}
+}
+
+func TestMemberCannotHideTheConfiguredAddressOfANode(t *testing.T) {
+	p := newPlayer(t)
+	p.input("node alice")
+	p.neighbours()
+	for i := range 100 {
+		p.m.Handle(p.now, Request{Conn: 2, Text: fmt.Sprintf("12 %x n%d dave 203.0.113.%d 655 700000c 1", i, i, i+1)})
+	}
+	p.flush()
+	dave := p.m.nodes["dave"]
+	want := Endpoint{Host: "dave.example.org", Port: "655"}
+	dave.host.Addresses = []Endpoint{want}
+	if list := p.m.addressesOf(dave); !slices.Contains(list, want) || len(list) < 5 {
+		t.Errorf("addresses to dial: %v, want %v among them", list, want)
+	}
+}
+
+// Who has just come is not told of nodes that have been away for long: he would keep the news for
+// as long again, and tell others.
+func TestOldNewsOfLostNodesIsNotTold(t *testing.T) {
+	p := newPlayer(t)
+	p.input("node alice")
+	p.neighbours()
+	for _, line := range []string{
+		"request 2 12 a1 bob eve 203.0.113.1 655 700000c 5",
+		"request 2 12 a2 eve bob 203.0.113.2 655 700000c 5",
+		"request 2 10 a4 eve 10.66.0.0/16",
+		"request 2 13 a6 bob eve",
+	} {
+		p.input(line)
+	}
+	told := func() (n int) {
+		p.input("accepted 6 198.51.100.9:4000")
+		p.input("line 6 0 dave 17.7")
+		p.input("secured 6")
+		effects := p.input("request 6 4 655 10 700000c")
+		p.input("closed 6")
+		for _, e := range effects {
+			if s, ok := e.(Send); ok && s.Conn == 6 && strings.Contains(s.Text, " eve ") {
+				n++
+			}
+		}
+		return n
+	}
+	if n := told(); n != 2 {
+		t.Errorf("soon afterwards dave was told %d things of eve, want its subnet and its edge", n)
+	}
+	for range 250 {
+		p.input("wait 3s")
+		for _, c := range []ConnID{2, 4} {
+			p.m.Handle(p.now, Request{Conn: c, Text: "9"})
+		}
+	}
+	if n := told(); n != 0 {
+		t.Errorf("long afterwards dave was told %d things of eve", n)
+	}
+	// eve comes back, and the paths are not searched yet.
+	p.m.Handle(p.now, Request{Conn: 2, Text: "12 a7 bob eve 203.0.113.1 655 700000c 5"})
+	for _, e := range []Event{
+		Accepted{Conn: 6, Remote: netip.MustParseAddrPort("198.51.100.9:4000")}, Line{Conn: 6, Text: "0 dave 17.7"},
+		Secured{Conn: 6}, Request{Conn: 6, Text: "4 655 10 700000c"},
+	} {
+		p.m.Handle(p.now, e)
+	}
+	if n := sends(p.flush(), 6, "12 a2 eve bob"); n != 1 {
+		t.Errorf("when eve was coming back its edge was told %d times", n)
+	}
+}
+
+// A node that is forgotten and comes back in the same moment is there for the data plane.
+func TestANodeThatIsForgottenAndComesBackIsPublished(t *testing.T) {
+	for range 20 {
+		p := newPlayer(t)
+		p.input("node alice")
+		p.neighbours()
+		for _, line := range []string{
+			"request 2 12 a1 bob eve 203.0.113.1 655 700000c 5", "request 2 12 a2 eve bob 203.0.113.2 655 700000c 5", "request 2 13 a6 bob eve",
+		} {
+			p.input(line)
+		}
+		p.m.Handle(p.now, Purge{})
+		p.m.Handle(p.now, Request{Conn: 2, Text: "12 b1 bob eve 203.0.113.1 655 700000c 5"})
+		p.m.Handle(p.now, Request{Conn: 2, Text: "12 b2 eve bob 203.0.113.2 655 700000c 5"})
+		var last PeerState
+		for _, e := range p.flush() {
+			if e, ok := e.(PublishPeers); ok {
+				for _, st := range e.Peers {
+					if st.Node == "eve" {
+						last = st
+					}
+				}
+			}
+		}
+		if !last.Known || !last.Reachable {
+			t.Fatalf("published last: %+v", last)
+		}
 	}
 }

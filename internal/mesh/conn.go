@@ -367,6 +367,10 @@ func (m *Mesh) passDuty(from, to *conn) {
 	}
 }
 
+// tellLost is how long news of a node that got lost are told to newcomers. If they were told as long
+// as they are kept, each newcomer would keep them as long again, and they would never die.
+const tellLost = 10 * time.Minute
+
 // sendEverything tells a new neighbour all that we know.
 func (m *Mesh) sendEverything(c *conn) {
 	if m.cfg.TunnelServer {
@@ -375,7 +379,9 @@ func (m *Mesh) sendEverything(c *conn) {
 		}
 		return
 	}
-	m.tellAll(c, func(*peer) bool { return true }, addEdge)
+	m.tellAll(c, func(p *peer) bool {
+		return p.reachable || m.graphDirty || m.now.Sub(later(p.since, p.born)) < tellLost
+	}, addEdge)
 }
 
 // tellAll tells c the subnets and edges of the nodes that are chosen.

@@ -36,7 +36,7 @@ func (m *Mesh) used(p *peer) {
 	if p.conn != nil {
 		p.conn.used = m.now
 	}
-	if !p.road.confirmed {
+	if !p.road.usable() {
 		if c := m.nextHopConn(p); c != nil {
 			c.used = m.now
 		}

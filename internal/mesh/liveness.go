@@ -328,15 +328,21 @@ func (m *Mesh) verdict(p *peer) {
 
 // giveUpUDP has the packets for p take another way, and looks for it eagerly.
 func (m *Mesh) giveUpUDP(p *peer) {
-	r := &p.road
 	m.logf(2, Info, "%s does not answer by UDP any more", p.name)
+	m.rest(p)
+	p.road.eager = eagerBursts
+	m.discover(p)
+}
+
+// rest lets go of the path to p without looking for it. Who has nothing to say to p leaves it in
+// peace: the next packet asks.
+func (m *Mesh) rest(p *peer) {
+	r := &p.road
 	r.resume = resume{at: m.now, addr: r.addr, pmtu: r.pmtu}
 	r.confirmed, r.dead, r.doubt, r.gaveUp = false, true, doubt{}, m.now
 	r.pmtu.reset()
 	r.hurry()
-	r.eager = eagerBursts
 	m.touch(p)
-	m.discover(p)
 }
 
 // resumed brings back what was known of the path when it answers again.

@@ -349,9 +349,8 @@ type peer struct {
 func (m *Mesh) peer(name node.Name) *peer {
 	p := m.nodes[name]
 	if p == nil {
-		p = &peer{name: name, id: name.ID(), born: m.now, subnets: map[subnet.Subnet]struct{}{}, road: newRoad()}
+		p = &peer{name: name, id: name.ID(), born: m.now, subnets: map[subnet.Subnet]struct{}{}, road: newRoad(), relaying: newRelaying()}
 		p.session = m.newSession(p)
-		p.relaying.meta.tcp = true
 		m.nodes[name] = p
 		m.byID[p.id] = p
 		i, _ := slices.BinarySearchFunc(m.order, p, byName)
@@ -651,6 +650,9 @@ func (m *Mesh) publishPeers() {
 	if len(m.dirty) > 0 {
 		var changed []PeerState
 		for p := range m.dirty {
+			if now := m.nodes[p.name]; now != nil && now != p { // it was forgotten, and has come back
+				continue
+			}
 			if st := m.state(p); st != p.published {
 				p.published = st
 				changed = append(changed, st)

@@ -44,8 +44,9 @@ const (
 	// easeEvery is the least time between two waits for a node that are cut short because it has
 	// become reachable: one that comes and goes shall not make all dial it all the time.
 	easeEvery = time.Minute
-	// maxAddresses of one node are tried in a round.
-	maxAddresses = 32
+	// maxAddresses of one node are tried in a round, of which so many may come from what
+	// others say: anybody may say anything, and the configured ones are to have their turn.
+	maxAddresses, maxTold = 32, 16
 	// maxRecent addresses are kept in a node's address cache.
 	maxRecent = 8
 )
@@ -204,9 +205,10 @@ func (m *Mesh) addressesOf(p *peer) []Endpoint {
 	for _, a := range p.host.Cached {
 		addIP(a)
 	}
+	cached := len(out)
 	for _, ipv6 := range []bool{true, false} { // IPv6 has no NAT in its way
 		for e := range m.graph.To(p.name) {
-			if a, ok := e.Addr.Addr(); ok && a.Addr().Unmap().Is6() == ipv6 {
+			if a, ok := e.Addr.Addr(); ok && a.Addr().Unmap().Is6() == ipv6 && len(out) < cached+maxTold {
 				addIP(a)
 			}
 		}
@@ -243,7 +245,7 @@ func (m *Mesh) neighbours(n node.Name) (count int) {
 // connected: the connection of o has been activated.
 func (m *Mesh) connected(o *outgoing) {
 	o.up, o.queue = m.now, nil
-	o.conn.peer.failed = 0
+	o.conn.peer.failed, o.conn.peer.hot.wait = 0, 0
 	m.autoConnectSoon()
 	if o.conn.remote.IsValid() && o.conn.dialled() && !o.conn.punched {
 		m.remember(o.conn.peer, o.conn.remote)
@@ -324,6 +326,7 @@ func (m *Mesh) retry() {
 	for _, p := range m.order {
 		p.failed, p.shunned = 0, time.Time{}
 		p.punch.next, p.punch.wait = time.Time{}, 0
+		p.hot.next, p.hot.wait = time.Time{}, 0
 	}
 	for _, o := range m.sortedDials() {
 		o.round = 0

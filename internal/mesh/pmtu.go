@@ -22,6 +22,7 @@ type pmtu struct {
 	max int // largest size that may pass
 
 	state   pmtuState
+	narrow  bool      // the last search found that minFrame does not pass
 	begun   bool      // the limit of the route was asked for
 	last    time.Time // last step
 	tried   []trial   // sizes under test, ascending
@@ -138,7 +139,7 @@ func (p *pmtu) judge(now time.Time, tries int) {
 	}
 	switch {
 	case p.max < minFrame && p.min < minFrame, p.rounds > maxRounds && p.min < minFrame:
-		p.state, p.tried = hopeless, nil
+		p.state, p.narrow, p.tried = hopeless, true, nil
 		p.nextUp = now.Add(growSoon)
 	case p.min >= p.max, p.rounds > maxRounds:
 		p.end(now)
@@ -192,6 +193,7 @@ func (p *pmtu) check(now time.Time, pingInterval time.Duration) []int {
 	}
 	if p.state == hopeless {
 		p.reset()
+		p.narrow = true // until the search shows otherwise
 		return []int{minFrame}
 	}
 	sizes := []int{p.min}
@@ -207,7 +209,7 @@ func (p *pmtu) check(now time.Time, pingInterval time.Duration) []int {
 // answered takes note that a probe of the given size has passed.
 func (p *pmtu) answered(now time.Time, size int) {
 	if size >= p.min && size >= minFrame {
-		p.proved = now
+		p.proved, p.narrow = now, false
 	}
 	switch {
 	case size <= p.min:

@@ -54,8 +54,8 @@ type relaying struct {
 	chosen *way      // nil: straight, or as the graph says
 	since  time.Time // of chosen
 
-	straight way // by UDP without relay
-	meta     way // over our connection with it
+	straight *way // by UDP without relay
+	meta     *way // over our connection with it
 	ways     []*way
 	shunned  map[node.Name]time.Time // until when
 
@@ -63,6 +63,9 @@ type relaying struct {
 	searched time.Time // last search for ways
 	explored time.Time
 }
+
+// newRelaying: echoes may still be under way along the ways of before, so the new ones are others.
+func newRelaying() relaying { return relaying{straight: &way{}, meta: &way{tcp: true}} }
 
 // way is one way to a node that is being measured.
 type way struct {
@@ -81,13 +84,11 @@ func (m *Mesh) mayChoose(p *peer) bool {
 }
 
 // isStraight tells whether packets for p go by UDP without a relay, unless one is chosen.
-func (m *Mesh) isStraight(p *peer) bool {
-	return p.road.confirmed && p.road.pmtu.min > 0 && m.effectiveVia(p) == p
-}
+func (m *Mesh) isStraight(p *peer) bool { return p.road.usable() && m.effectiveVia(p) == p }
 
 // canRelay tells whether r would take our packets for p.
 func (m *Mesh) canRelay(r, p *peer) bool {
-	return r != nil && r != p && r != m.self && m.nodes[r.name] == r && r.reachable && r.road.confirmed && r.road.pmtu.min > 0 &&
+	return r != nil && r != p && r != m.self && m.nodes[r.name] == r && r.reachable && r.road.usable() &&
 		r.minor() >= 4 && !r.session.hopByHop() && r.path.Options&(wire.TCPOnly|wire.Indirect|wire.NoRelay) == 0
 }
 
@@ -125,7 +126,9 @@ func (m *Mesh) checkRelays() {
 }
 
 func (m *Mesh) forgetWays(p *peer) {
-	p.relaying = relaying{own: p.relaying.own, meta: way{tcp: true}}
+	own := p.relaying.own
+	p.relaying = newRelaying()
+	p.relaying.own = own
 	m.touch(p)
 }
 
@@ -154,7 +157,7 @@ func (m *Mesh) measure(p *peer) {
 		if r.bad {
 			every = quickerEvery
 		}
-		m.askWay(p, &r.straight, every)
+		m.askWay(p, r.straight, every)
 		if r.chosen == nil && !r.bad {
 			r.searched = time.Time{}
 			slow := r.straight.measured() && r.straight.rtt.mean > slowStraight && m.now.Sub(r.explored) >= exploreEvery
@@ -166,7 +169,7 @@ func (m *Mesh) measure(p *peer) {
 		r.straight.quality = quality{}
 	}
 	if p.conn != nil && !straight {
-		m.askWay(p, &r.meta, othersEvery)
+		m.askWay(p, r.meta, othersEvery)
 	}
 	search := othersEvery
 	if len(r.ways) < maxWays/2 {
@@ -362,6 +365,9 @@ func (m *Mesh) best(p *peer) *way {
 	if !m.mayChoose(p) {
 		return nil
 	}
+	if m.isStraight(p) {
+		r.judge()
+	}
 	var best *way
 	for _, w := range r.ways {
 		if m.works(p, w) && (best == nil || w.cost() < best.cost()) {
@@ -393,12 +399,9 @@ func (m *Mesh) works(p *peer, w *way) bool {
 	return w.measured() && w.missed < givenUp && !w.byTCP && w.loss() < 0.5 && m.canRelay(w.relay, p)
 }
 
-// orStraight decides between the relay w and the straight way to p, which there is: it takes a
-// clearly worse straight way to prefer a relay.
-func (m *Mesh) orStraight(p *peer, w *way) *way {
-	r := &p.relaying
-	s := &r.straight.quality
-	switch {
+// judge decides whether the straight way is so bad that others are to be looked for.
+func (r *relaying) judge() {
+	switch s := &r.straight.quality; {
 	case s.count < 3: // it has just been found
 		r.bad = false
 	case s.loss() > badLoss || s.missed >= givenUp:
@@ -406,6 +409,13 @@ func (m *Mesh) orStraight(p *peer, w *way) *way {
 	case s.loss() < goodLoss:
 		r.bad = false
 	}
+}
+
+// orStraight decides between the relay w and the straight way to p, which there is: it takes a
+// clearly worse straight way to prefer a relay.
+func (m *Mesh) orStraight(p *peer, w *way) *way {
+	r := &p.relaying
+	s := &r.straight.quality
 	switch {
 	case r.bad && w.cost() < s.cost() && w.loss() < s.loss()/2:
 		return w

@@ -77,6 +77,9 @@ func (r *road) confirm(now time.Time, a netip.AddrPort, sock int) {
 	r.doubt, r.eager = doubt{}, quickBursts
 }
 
+// usable tells whether packets take it. Small ones that pass are not enough.
+func (r *road) usable() bool { return r.confirmed && r.pmtu.min > 0 && !r.pmtu.narrow }
+
 // hurry makes the next discovery request go out at once.
 func (r *road) hurry() { r.asked, r.bursts = time.Time{}, 0 }
 
@@ -419,7 +422,7 @@ func (m *Mesh) traffic(e Traffic) {
 	}
 	p.active = m.now
 	m.try(p, true)
-	if hop := m.nodes[p.path.NextHop]; hop != nil && !p.road.confirmed && !hop.road.confirmed {
+	if hop := m.nodes[p.path.NextHop]; hop != nil && !p.road.usable() && !hop.road.usable() {
 		m.carries(hop.conn)
 	}
 	m.talkingTo(p)
@@ -433,12 +436,16 @@ func (m *Mesh) checkPeers() {
 		if p == m.self || !p.reachable {
 			continue
 		}
-		r := &p.road
-		if r.confirmed && m.now.Sub(r.alive) > m.cfg.UDPDiscoveryTimeout {
+		inUse := p.conn != nil || m.now.Sub(p.active) < keepTrying
+		switch r := &p.road; {
+		case !r.confirmed || m.now.Sub(r.alive) <= m.cfg.UDPDiscoveryTimeout:
+		case inUse:
 			m.giveUpUDP(p)
+		default:
+			m.rest(p)
 		}
 		p.session.check()
-		if p.conn != nil || m.now.Sub(p.active) < keepTrying {
+		if inUse {
 			m.try(p, true)
 		}
 	}

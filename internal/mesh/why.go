@@ -235,6 +235,11 @@ func (m *Mesh) whyNoUDP(w *Why, p *peer) {
 		return
 	}
 	if p.road.confirmed { // it answers, but large packets do not pass yet
+		if p.road.pmtu.narrow {
+			w.add(WhySmall, "UDP between the two passes only for packets of less than %d bytes, which is of no use", minFrame-14)
+			w.mend("a firewall or a tunnel between the two drops larger datagrams; if it is yours, let them pass")
+			return
+		}
 		w.add(WhySmall, "by UDP only packets of up to %d bytes are known to pass so far", max(p.road.pmtu.min-14, 0))
 		w.mend("wait a moment: the largest size is being looked for")
 		return

@@ -141,3 +141,83 @@ func TestHotPairsAreBounded(t *testing.T) {
 	}
 	t.Logf("%d nodes have %d connections", len(all), total/2)
 }
+
+// A pair that talks now and then gets its connection each time: what has worked is not put off.
+func TestAPairThatTalksNowAndThenGetsAConnectionEachTime(t *testing.T) {
+	t.Parallel()
+	for seed := range seeds(2) {
+		w := New(seed)
+		a, z, _ := autoMesh(w, 16)
+		w.Run(2 * time.Minute)
+		for round := range 8 {
+			for _, h := range []*Host{a, z} { // whose turn it was to let go of it
+				h.event(mesh.Disconnect{Node: "a"})
+				h.event(mesh.Disconnect{Node: "z"})
+			}
+			w.Run(5 * time.Minute)
+			for range 60 { // only a talks, so it is always its turn to connect
+				w.Send(a, z, 100, func(Road) {})
+				w.Run(500 * ms)
+			}
+			if !a.connected("z") {
+				t.Errorf("seed %d: no connection the time %d", seed, round+1)
+			}
+		}
+	}
+}
+
+// A firewall may let through small datagrams only: then a pair has as good as no way by UDP.
+func TestAPairBetweenWhomOnlySmallDatagramsPassGetsAConnection(t *testing.T) {
+	t.Parallel()
+	for seed := range seeds(3) {
+		w := New(seed)
+		a, z, _ := autoMesh(w, 16)
+		w.UDP = func(_, _ *Host) bool { return true }
+		w.PathMTU = between(1500, map[[2]node.Name]int{{"a", "z"}: 400})
+		w.Run(2 * time.Minute)
+		for _, h := range []*Host{a, z} {
+			h.event(mesh.Disconnect{Node: "a"})
+			h.event(mesh.Disconnect{Node: "z"})
+		}
+		w.Run(time.Minute)
+		s := w.stream(a, z)
+		s.size = 1000
+		if _, ok := w.Until(30*time.Second, func() bool { return a.connected("z") }); !ok {
+			t.Errorf("seed %d: no connection", seed)
+			continue
+		}
+		w.Run(30 * time.Second)
+		s.fresh()
+		a.Stall(z)
+		z.Stall(a)
+		w.Run(10 * time.Second)
+		if s.gap > 3*time.Second || s.came == 0 {
+			t.Errorf("seed %d: silence of %s when the connection died, %d came", seed, s.gap, s.came)
+		}
+	}
+}
+
+func TestNoConnectionIsDroppedUnderTrafficOfLargePackets(t *testing.T) {
+	t.Parallel()
+	for seed := range seeds(4) {
+		w := New(seed)
+		a, z, all := autoMesh(w, 10)
+		w.UDP = func(_, _ *Host) bool { return true }
+		w.PathMTU = func(_, _ *Host) int { return 400 } // they go by TCP
+		w.Run(time.Minute)
+		s := w.stream(a, z)
+		s.size = 1000
+		w.Run(30 * time.Second)
+		for _, h := range all { // more connections than needed
+			for i, o := range all {
+				if o != h && i%2 == 0 && !h.connected(o.Name) {
+					h.event(mesh.ConnectNow{Node: o.Name})
+				}
+			}
+		}
+		w.Run(5 * time.Minute)
+		if w.DroppedInUse > 0 {
+			t.Errorf("seed %d: %d connections were dropped though packets travelled over them", seed, w.DroppedInUse)
+		}
+	}
+}

@@ -318,3 +318,52 @@ func TestWhoDoesNotWantToRelayIsNotChosen(t *testing.T) {
 		})
 	}
 }
+
+// Echoes may be under way when a node gets lost. When it is back, the ways to it are measured as before.
+func TestABadStraightWayIsLeftEvenAfterTheNodeWasGone(t *testing.T) {
+	t.Parallel()
+	for seed := range seeds(9) {
+		if seed == 8 {
+			seed = 32 // an echo is under way
+		}
+		w := New(seed)
+		loss, down := 0.0, false
+		straight := func(a, b *Host) bool { return a.Name+b.Name == "az" || a.Name+b.Name == "za" }
+		w.Loss = func(a, b *Host) float64 {
+			switch {
+			case straight(a, b):
+				return loss
+			case down && (a.Name == "z" || b.Name == "z"):
+				return 1
+			}
+			return 0
+		}
+		a, z, mid := star(w, "r0", "r1")
+		w.Run(5 * time.Second)
+		s := w.stream(a, z)
+		w.Run(20 * time.Second)
+		loss, down = 1, true
+		w.Run(time.Duration(w.Rand.IntN(600)) * ms)
+		for _, r := range mid {
+			z.Cut(r)
+		}
+		w.TCP = func(a, b *Host) bool { return a != z && b != z }
+		w.Run(5 * time.Second)
+		if a.peers["z"].Reachable {
+			t.Fatalf("seed %d: it is still reachable", seed)
+		}
+		loss, down = 0, false
+		w.TCP = func(_, _ *Host) bool { return true }
+		w.Run(40 * time.Second)
+		if len(s.last.Hops) != 2 {
+			t.Errorf("seed %d: when it is back by %+v", seed, s.last)
+		}
+		loss = 0.4
+		w.Run(60 * time.Second)
+		s.fresh()
+		w.Run(5 * time.Second)
+		if len(s.last.Hops) != 3 || s.came < s.sent*9/10 {
+			t.Errorf("seed %d: when it is bad by %+v; %d of %d arrived", seed, s.last, s.came, s.sent)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tincan/internal/mesh"
+	"tincan/internal/node"
 )
 
 // codes are the reasons that a gives for the way to name.
@@ -49,6 +50,12 @@ func TestReasonsAreGivenForEveryWay(t *testing.T) {
 				w.UDP = func(x, y *Host) bool { return x != a && y != a }
 			},
 			want: chain(mesh.WhyRelayed, mesh.WhyUnanswered, mesh.WhyNoUDPHere), change: "allow UDP to and from port 655",
+		},
+		"only small datagrams pass": {
+			set: func(w *World, a, z, _ *Host) {
+				w.PathMTU = between(1500, map[[2]node.Name]int{{"a", "z"}: 400})
+			},
+			want: chain(mesh.WhyRelayed, mesh.WhySmall), change: "a firewall or a tunnel",
 		},
 		"a uses only TCP": {
 			set:  func(_ *World, a, _, _ *Host) { a.Configure = func(c *mesh.Config) { c.TCPOnly = true } },

@@ -1,0 +1,42 @@
+package sim
+
+import (
+	"testing"
+	"time"
+)
+
+// Two nodes without a connection that have talked, and are silent now, leave each other in
+// peace: else a mesh in which everybody has talked with everybody once would never rest.
+func TestThoseWhoHaveTalkedRestAfterwards(t *testing.T) {
+	t.Parallel()
+	for seed := range seeds(3) {
+		w := New(seed)
+		a, z, _ := star(w, "r")
+		w.Run(5 * time.Second)
+		s := w.stream(a, z)
+		w.Run(10 * time.Second)
+		if !s.last.UDP || len(s.last.Hops) != 2 {
+			t.Fatalf("seed %d: they do not talk straight: %+v", seed, s.last)
+		}
+		s.on = false
+		w.Run(2 * time.Minute)
+		probes := 0
+		w.Loss = func(from, to *Host) float64 {
+			if from.Name != "r" && to.Name != "r" {
+				probes++
+			}
+			return 0
+		}
+		w.Run(10 * time.Minute)
+		if probes > 0 {
+			t.Errorf("seed %d: %d datagrams in ten minutes", seed, probes)
+		}
+		if a.peers["z"].Confirmed || z.peers["a"].Confirmed {
+			t.Errorf("seed %d: a way that nobody has looked at for so long counts as good", seed)
+		}
+		w.Loss = nil
+		if there, back, took, ok := w.Reaches(a, z, 5*time.Second); !ok || took > time.Second {
+			t.Errorf("seed %d: afterwards %+v %+v %s", seed, there, back, took)
+		}
+	}
+}
