@@ -126,6 +126,8 @@ type Config struct {
 	Mark         int          // SO_MARK of outgoing connections (Linux), 0: none
 	BindToDevice string       // interface of outgoing connections (Linux), "": any
 	Proxy        config.Proxy // of outgoing connections; see [Table.SetProxy]
+	// ProxySays, if set, takes what the program of Proxy = exec says on the way to a node, line by line.
+	ProxySays func(node, address, line string)
 }
 
 const (
