@@ -241,6 +241,9 @@ func (d *Daemon) open() error {
 	d.conns = metaconn.New(metaconn.Config{
 		Self: d.network().Name, NetName: d.opts.Layout.NetName, Proxy: s.Proxy, Key: d.id.Key, RSAKey: d.id.RSAKey, Suite: s.Suite, Rand: rand.Reader,
 		Event: d.event, Data: d.plane,
+		ProxySays: func(node, address, line string) {
+			d.log.printf(1, mesh.Info, "the proxy to %s at %s: %s", node, address, line)
+		},
 		Invitation:  d.serveInvitation,
 		LoadHost:    d.loadHost,
 		UserTimeout: s.PingTimeout,

@@ -232,10 +232,12 @@ type (
 		Text string
 	}
 	// CloseConn ends the connection after what was sent has been flushed.
-	// No Closed event follows.
+	// No Closed event follows. With Trap, the other end has dialled us and has not proved who it
+	// is: it shall not notice at once.
 	CloseConn struct {
 		Conn   ConnID
 		Reason string
+		Trap   bool
 	}
 	// Attach tells the hands that the connection has been activated (ACK) and
 	// belongs to Node, so that the data plane may use it.

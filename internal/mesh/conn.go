@@ -121,7 +121,7 @@ func (m *Mesh) line(e Line) {
 	}
 	id, err := wire.ParseID(e.Text)
 	if err != nil {
-		m.drop(c, "bad greeting: "+err.Error())
+		m.repel(c, "bad greeting: "+err.Error())
 		return
 	}
 	if strings.HasPrefix(id.Name, "?") && !c.dialled() {
@@ -130,35 +130,38 @@ func (m *Mesh) line(e Line) {
 		return
 	}
 	if strings.HasPrefix(id.Name, "^") {
-		m.drop(c, "control connections are accepted on the control socket only")
+		m.repel(c, "control connections are accepted on the control socket only")
 		return
 	}
 	name, err := node.ParseName(id.Name)
 	switch {
 	case err != nil:
-		m.drop(c, err.Error())
+		m.repel(c, err.Error())
+		return
+	case name == m.cfg.Name && m.callsItself():
+		m.drop(c, "the peer uses our own name; it may be this node itself")
 		return
 	case name == m.cfg.Name:
-		m.drop(c, "the peer uses our own name")
+		m.repel(c, "the peer uses our own name")
 		return
 	case c.dialled() && name != c.peer.name:
-		m.drop(c, fmt.Sprintf("dialled %s, but %s answered", c.peer.name, name))
+		m.repel(c, fmt.Sprintf("dialled %s, but %s answered", c.peer.name, name))
 		return
 	case id.Major != ProtocolMajor:
-		m.drop(c, fmt.Sprintf("%s speaks protocol %d.%d, we speak %d.%d", name, id.Major, id.Minor, ProtocolMajor, m.minor()))
+		m.repel(c, fmt.Sprintf("%s speaks protocol %d.%d, we speak %d.%d", name, id.Major, id.Minor, ProtocolMajor, m.minor()))
 		return
 	}
 	p := m.nodes[name]
 	if p == nil || !p.known {
-		m.drop(c, fmt.Sprintf("unknown identity: there is no host file for %s", name))
+		m.repel(c, fmt.Sprintf("unknown identity: there is no host file for %s", name))
 		return
 	}
 	if c.login, err = m.chooseLogin(c, p, id.Minor); err != nil {
-		m.drop(c, err.Error())
+		m.repel(c, err.Error())
 		return
 	}
 	if c.punched && c.login != loginSPTPS {
-		m.drop(c, "it does not know the login that follows when both have dialled")
+		m.repel(c, "it does not know the login that follows when both have dialled")
 		return
 	}
 	c.answers = c.punched && id.Crossing && m.cfg.Name > name
@@ -181,6 +184,12 @@ func (m *Mesh) line(e Line) {
 		initiator, responder = name, m.cfg.Name
 	}
 	m.emit(Secure{Conn: c.id, Initiator: c.dialled(), Node: name, PeerKey: *p.key(), Label: sptps.LabelTCP(initiator, responder)})
+}
+
+// callsItself tells whether a greeting with our own name may be our own: an address that we
+// dial may lead back to us. That attempt then goes on to the next address at once.
+func (m *Mesh) callsItself() bool {
+	return slices.ContainsFunc(m.lines, func(c *conn) bool { return c.dialled() && c.stage == greeting })
 }
 
 // Two nodes may connect to each other at the same moment. tinc closes the older connection
@@ -418,6 +427,13 @@ func (m *Mesh) drop(c *conn, reason string) {
 	m.lost(c, reason)
 }
 
+// repel closes a connection for a reason that lies with the other end, before that has proved
+// who it is. Somebody who has dialled us is kept waiting.
+func (m *Mesh) repel(c *conn, reason string) {
+	m.emit(CloseConn{Conn: c.id, Reason: reason, Trap: c.id%2 == 0})
+	m.lost(c, reason)
+}
+
 // lost does what follows from the end of a connection.
 func (m *Mesh) lost(c *conn, reason string) {
 	wasActive := c.stage == active
@@ -527,6 +543,10 @@ func (m *Mesh) checkConns() {
 		case slept:
 			m.drop(c, "this machine has slept")
 		case age < m.cfg.PingTimeout:
+		case c.stage == greeting && c.dialled():
+			m.drop(c, "it does not say who it is; if it refuses us, its log says why")
+		case c.stage == greeting || c.stage == securing:
+			m.repel(c, "the login took too long")
 		case c.stage != active:
 			m.drop(c, "the login took too long")
 		case c.pinged:

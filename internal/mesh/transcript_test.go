@@ -587,6 +587,9 @@ func (p *player) describe(e Effect) string {
 		}
 		return fmt.Sprintf("send %d %s", e.Conn, strings.Join(words, " "))
 	case CloseConn:
+		if e.Trap {
+			return fmt.Sprintf("trap %d %s", e.Conn, e.Reason)
+		}
 		return fmt.Sprintf("close %d %s", e.Conn, e.Reason)
 	case Attach:
 		return fmt.Sprintf("attach %d %s", e.Conn, e.Node)

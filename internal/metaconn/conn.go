@@ -32,7 +32,8 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interv
 //
 // It ends in one of three ways. The brain closes it (finish): what waits is sent,
 // nothing more is reported. It fails or the peer ends it (fail, or the reader's
-// error): everything stops and Closed is reported. Or it is handed over.
+// error): everything stops and Closed is reported. Or it is handed over. In the first two
+// a stranger's socket goes to the pit instead of being closed.
 type conn struct {
 	t          *Table
 	id         mesh.ConnID
@@ -48,6 +49,10 @@ type conn struct {
 
 	heard atomic.Int64 // when the last byte came in, since the start of the table
 
+	// Of the reader:
+	proven bool // the peer has proved who it is
+	broken bool // nothing more can be read
+
 	mu       sync.Mutex
 	tcp      stream    // nil while dialling
 	codec    codec     // nil before secure
@@ -57,6 +62,7 @@ type conn struct {
 	err      error     // why it failed
 	stopped  bool      // stop is closed
 	silent   bool      // the brain does not want to hear of it any more
+	trap     bool      // the peer is a stranger who shall not notice the end
 	ending   bool      // the writer ends when all is written
 	released bool      // the place among the pending ones was given back
 
@@ -120,9 +126,12 @@ func (c *conn) run(begin func() mesh.Event) {
 	rest, err := c.read()
 
 	c.mu.Lock()
-	silent, handed := c.silent, c.handed
-	if c.err != nil {
+	silent, handed, trap := c.silent, c.handed, c.trap
+	switch {
+	case c.err != nil:
 		err = c.err // what the writer or the brain's orders ran into came first
+	case c.accepted && !c.proven && !c.broken && !silent:
+		trap = true // a stranger has said something wrong
 	}
 	c.mu.Unlock()
 	switch {
@@ -133,6 +142,13 @@ func (c *conn) run(begin func() mesh.Event) {
 			serve(c.tcp, c.first, rest)
 		}
 		c.tcp.Close()
+	case trap:
+		c.giveUp(err)
+		c.tcp.SetWriteDeadline(time.Now().Add(hurryTime))
+		<-c.written
+		c.t.pit.hold(c.tcp.(*net.TCPConn))
+		c.t.forget(c)
+		c.event(mesh.Closed{Conn: c.id, Err: err})
 	case silent:
 		<-c.written
 		c.drain()
@@ -245,10 +261,11 @@ func (c *conn) handOver(line string) {
 	c.wakeWriter()
 }
 
-// finish ends the connection for the brain: what waits is still sent.
-func (c *conn) finish() {
+// finish ends the connection for the brain: what waits is still sent. With trap, a stranger
+// shall not notice.
+func (c *conn) finish(trap bool) {
 	c.mu.Lock()
-	c.silent, c.ending = true, true
+	c.silent, c.ending, c.trap = true, true, trap && c.accepted
 	c.closeStop()
 	tcp := c.tcp
 	c.wakeWriter()
@@ -264,18 +281,22 @@ func (c *conn) finish() {
 
 // fail ends the connection at once.
 func (c *conn) fail(err error) {
+	if tcp := c.giveUp(err); tcp != nil {
+		tcp.Close()
+	}
+}
+
+// giveUp stops everything and throws away what waits. It returns what is left to be closed.
+func (c *conn) giveUp(err error) stream {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.err == nil {
 		c.err = err
 	}
 	c.ending, c.out, c.later = true, nil, backlog{}
 	c.closeStop()
-	tcp := c.tcp
 	c.wakeWriter()
-	c.mu.Unlock()
-	if tcp != nil {
-		tcp.Close()
-	}
+	return c.tcp
 }
 
 // closeStop is called with the lock held.

@@ -202,6 +202,9 @@ func (t *Table) connectTo(ctx context.Context, via config.Proxy, node string, at
 		host = at.addr.Addr().String()
 	}
 	own := proxy.Own{NetName: t.cfg.NetName, Name: string(t.cfg.Self)}
+	if say := t.cfg.ProxySays; say != nil {
+		own.Said = func(line string) { say(node, at.String(), line) }
+	}
 	conn, err := proxy.Connect(ctx, via, own, proxy.Target{Host: host, Port: at.port, Node: node},
 		func(ctx context.Context, host, port string) (net.Conn, error) {
 			r, err := t.race(ctx, []mesh.Endpoint{{Host: host, Port: port}}, timeout, headStart, false,

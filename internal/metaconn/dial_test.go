@@ -214,3 +214,20 @@ func TestAProxyThatRefusesIsNamedInTheError(t *testing.T) {
 		t.Errorf("without the proxy the error is %v", err)
 	}
 }
+
+func TestWhatTheProxySaysIsToldWithTheNode(t *testing.T) {
+	said := make(chan string, 10)
+	a := newHost(t, "alice", func(cfg *Config) {
+		cfg.Proxy = config.Proxy{Kind: config.ExecProxy, Command: "echo no route >&2"}
+		cfg.ProxySays = func(node, address, line string) { said <- node + " " + address + " " + line }
+	})
+	a.Do(mesh.Dial{Conn: 1, Node: "bob", To: mesh.Endpoint{Host: "192.0.2.1", Port: "655"}, Timeout: patience})
+	select {
+	case got := <-said:
+		if got != "bob 192.0.2.1:655 no route" {
+			t.Errorf("said %q", got)
+		}
+	case <-time.After(patience):
+		t.Error("nothing was said")
+	}
+}

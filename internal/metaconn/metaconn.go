@@ -34,7 +34,8 @@
 // to MaxBurst connections at once and MaxBurst more each second; the rest wait in
 // the kernel's queue. (tinc lets one in per second and leaves all others hanging
 // for ever, so that a mass restart starves itself.) Connections from this machine
-// are not counted.
+// are not counted. Those of strangers who were refused are held open for a while, at most
+// 16 of them, which count nowhere: see [pit].
 //
 // Packets are dropped at random when more than half of MaxOutput waits that the
 // kernel does not take, and always above it. Requests are never dropped, but one that
@@ -125,6 +126,8 @@ type Config struct {
 	Mark         int          // SO_MARK of outgoing connections (Linux), 0: none
 	BindToDevice string       // interface of outgoing connections (Linux), "": any
 	Proxy        config.Proxy // of outgoing connections; see [Table.SetProxy]
+	// ProxySays, if set, takes what the program of Proxy = exec says on the way to a node, line by line.
+	ProxySays func(node, address, line string)
 }
 
 const (
@@ -144,6 +147,7 @@ type Table struct {
 	wg     sync.WaitGroup
 
 	pace    bucket
+	pit     pit
 	pending chan struct{} // one token for each accepted connection until it is activated
 	proxy   atomic.Pointer[config.Proxy]
 	lookup  func(ctx context.Context, network, host string) ([]netip.Addr, error)
@@ -173,6 +177,7 @@ func New(cfg Config) *Table {
 		cfg:     cfg,
 		start:   time.Now(),
 		pace:    bucket{size: cfg.MaxBurst},
+		pit:     pit{keep: pitTime},
 		pending: make(chan struct{}, maxPending),
 		lookup:  net.DefaultResolver.LookupNetIP,
 		conns:   make(map[mesh.ConnID]*conn),
@@ -215,7 +220,7 @@ func (t *Table) Do(e mesh.Effect) {
 		}
 	case mesh.CloseConn:
 		if c := t.take(e.Conn); c != nil {
-			c.finish()
+			c.finish(e.Trap)
 		}
 	}
 }
@@ -258,9 +263,10 @@ func (t *Table) Close() {
 	t.conns = make(map[mesh.ConnID]*conn)
 	t.mu.Unlock()
 	for _, c := range conns {
-		c.finish()
+		c.finish(false)
 	}
 	t.cancel()
+	t.pit.close()
 	t.wg.Wait()
 }
 

@@ -106,6 +106,7 @@ func (in *input) more() error {
 	if n > 0 || err == nil {
 		return nil
 	}
+	in.c.broken = true
 	select {
 	case <-in.c.stop:
 		return errStopped
@@ -195,6 +196,7 @@ func (in *input) next(b []byte) (int, error) {
 		return 0, err
 	}
 	if m.done {
+		c.proven = true
 		c.event(mesh.Secured{Conn: c.id})
 	}
 	if m.hasData {

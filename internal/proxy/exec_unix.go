@@ -18,6 +18,9 @@ import (
 // grace is how long a program has between SIGTERM and SIGKILL.
 const grace = time.Second
 
+// lastWords is how long what a program has said may still be read after its end.
+const lastWords = 100 * time.Millisecond
+
 // kept are the variables of our own environment that a program gets.
 var kept = []string{"PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "LANG", "LC_ALL", "TZ", "SSH_AUTH_SOCK"}
 
@@ -45,20 +48,34 @@ func run(command string, own Own, to Target) (net.Conn, error) {
 	defer theirs.Close()
 	defer ours.Close()
 	cmd := exec.Command("/bin/sh", "-c", command)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs, theirs, os.Stderr
+	cmd.Stdin, cmd.Stdout = theirs, theirs
+	var words *os.File
+	if own.Said != nil {
+		r, w, err := os.Pipe()
+		if err != nil {
+			return nil, fmt.Errorf("the proxy: make a pipe: %w", err)
+		}
+		defer w.Close()
+		words, cmd.Stderr = r, w
+	}
 	cmd.Env = environ(own, to)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	conn, err := net.FileConn(ours)
 	if err != nil {
+		words.Close()
 		return nil, fmt.Errorf("the proxy: make a socket: %w", err)
 	}
 	if err := cmd.Start(); err != nil {
+		words.Close()
 		conn.Close()
 		return nil, fmt.Errorf("the proxy: run its command: %w", plain(err))
 	}
 	group := -cmd.Process.Pid
 	stop := make(chan struct{})
-	go attend(cmd, group, stop)
+	if words != nil {
+		go relate(words, own.Said)
+	}
+	go attend(cmd, group, stop, words)
 	return &Program{UnixConn: conn.(*net.UnixConn), end: sync.OnceFunc(func() {
 		_ = syscall.Kill(group, syscall.SIGTERM)
 		close(stop)
@@ -67,8 +84,9 @@ func run(command string, own Own, to Target) (net.Conn, error) {
 
 // attend waits for the program until stop is closed, and then sees to it that nobody of
 // its process group is left. It asks again and again: the program may have been starting
-// somebody when it was asked first.
-func attend(cmd *exec.Cmd, group int, stop <-chan struct{}) {
+// somebody when it was asked first. Whoever has left the group may still hold words: nobody
+// listens to that any more.
+func attend(cmd *exec.Cmd, group int, stop <-chan struct{}, words *os.File) {
 	ended := make(chan struct{})
 	go func() { _ = cmd.Wait(); close(ended) }()
 	<-stop
@@ -80,6 +98,7 @@ func attend(cmd *exec.Cmd, group int, stop <-chan struct{}) {
 		}
 	}
 	<-ended
+	words.SetReadDeadline(time.Now().Add(lastWords))
 }
 
 // environ is the environment of a program.

@@ -6,6 +6,10 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -55,5 +59,68 @@ func TestAProgramEndsWithItsConnection(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// sayings runs a program and returns the lines that it says until it has ended and its pipe is
+// closed.
+func sayings(t *testing.T, command string) []string {
+	t.Helper()
+	said := make(chan string, 10000)
+	conn, err := Connect(t.Context(), config.Proxy{Kind: config.ExecProxy, Command: command},
+		Own{Said: func(line string) { said <- line }}, Target{Host: "192.0.2.1"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.Copy(io.Discard, conn)
+	conn.Close()
+	var all []string
+	for {
+		select {
+		case line := <-said:
+			all = append(all, line)
+		case <-time.After(300 * time.Millisecond):
+			return all
+		}
+	}
+}
+
+func TestWhatAProgramSaysIsPassedOn(t *testing.T) {
+	for name, c := range map[string]struct {
+		command string
+		want    []string
+	}{
+		"lines":            {`echo "no route" >&2; echo >&2; printf 'the end' >&2`, []string{"no route", "the end"}},
+		"nothing":          {`echo hello`, nil},
+		"escape sequences": {`printf 'a\033[2Jb\r\n\200\n' >&2`, []string{"a [2Jb"}},
+		"a long line":      {`printf '%01000d\nnext\n' 7 >&2`, []string{strings.Repeat("0", maxWords), "next"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := sayings(t, c.command); !slices.Equal(got, c.want) {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestAProgramThatTalksMuch(t *testing.T) {
+	got := sayings(t, `i=0; while [ $i -lt 5000 ]; do echo line $i; i=$((i+1)); done >&2`)
+	if len(got) < manyLines+1 || len(got) > manyLines+10 || !strings.HasSuffix(got[len(got)-1], "lines were left out)") {
+		t.Errorf("%d lines: %q", len(got), got)
+	}
+}
+
+// A program may leave somebody behind in the background who keeps its standard error, as ssh does
+// with ControlPersist. Nobody listens to that one.
+func TestWhoHasLeftIsNotListenedTo(t *testing.T) {
+	if _, err := exec.LookPath("setsid"); err != nil {
+		t.Skip("there is no setsid here")
+	}
+	before := runtime.NumGoroutine()
+	sayings(t, `setsid sleep 2 >/dev/null </dev/null & echo started >&2; exit`)
+	for end := time.Now().Add(time.Second); runtime.NumGoroutine() > before; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the pipe is still read")
+		}
 	}
 }

@@ -28,8 +28,13 @@ type Target struct {
 
 func (t Target) String() string { return net.JoinHostPort(t.Host, fmt.Sprint(t.Port)) }
 
-// Own is what a program is told about this node.
-type Own struct{ NetName, Name string }
+// Own is what a program is told about this node, and who listens to what it says.
+type Own struct {
+	NetName, Name string
+	// Said takes what the program writes to its standard error, line by line, short and not
+	// often. It is called by another goroutine. Nil: nobody wants to know.
+	Said func(line string)
+}
 
 // ResolvesNames tells whether p connects to a Target whose Host is a name that
 // cannot be resolved here.

@@ -499,6 +499,10 @@ func (h *Host) do(e mesh.Effect) {
 			if strings.HasPrefix(e.Reason, "not needed") && !l.carried.IsZero() && w.Now.Sub(l.carried) < 25*time.Second {
 				w.DroppedInUse++
 			}
+			if e.Trap {
+				w.After(trapTime, func() { l.shut(errors.New("closed by the peer: " + e.Reason)) })
+				return
+			}
 			l.shut(errors.New("closed by the peer: " + e.Reason))
 		} else {
 			h.hungUp[e.Conn] = true
@@ -535,6 +539,9 @@ func (h *Host) do(e mesh.Effect) {
 		}
 	}
 }
+
+// trapTime is how long somebody who is refused before he has proved who he is does not notice.
+const trapTime = 10 * time.Second
 
 // headStart is how long the hands try one address before the next.
 const headStart = 250 * time.Millisecond

@@ -1,0 +1,77 @@
+package metaconn
+
+import (
+	"net"
+	"sync"
+	"time"
+)
+
+const (
+	pitSize   = 16               // connections of strangers that are held
+	pitTime   = 10 * time.Second // for which one is held at most
+	pitBuffer = 4 << 10          // bytes of it that the kernel keeps; nobody reads them
+)
+
+// pit holds connections of strangers who were refused: open, unread and silent. Whoever
+// tries names or keys learns neither that it was refused nor when, and waits. A held connection
+// costs a descriptor and nothing else. When a newcomer finds the pit full the oldest is
+// closed, so a flood is not slowed down, and costs no more than that.
+type pit struct {
+	keep time.Duration // for how long one is held
+
+	mu     sync.Mutex
+	held   []held // oldest first
+	closed bool
+}
+
+type held struct {
+	conn  *net.TCPConn
+	timer *time.Timer
+}
+
+// hold takes conn over, and closes it sooner or later.
+func (p *pit) hold(conn *net.TCPConn) {
+	conn.SetReadBuffer(pitBuffer)
+	// Nothing is owed to a stranger: the kernel shall keep nothing of it, either.
+	conn.SetLinger(0)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		conn.Close()
+		return
+	}
+	if len(p.held) == pitSize {
+		p.held[0].timer.Stop()
+		p.drop(p.held[0].conn)
+	}
+	p.held = append(p.held, held{conn, time.AfterFunc(p.keep, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.drop(conn)
+	})})
+}
+
+// drop closes conn, if it is still held. The lock is held.
+func (p *pit) drop(conn *net.TCPConn) {
+	for i, h := range p.held {
+		if h.conn == conn {
+			conn.Close()
+			n := copy(p.held[i:], p.held[i+1:])
+			p.held[i+n] = held{}
+			p.held = p.held[:i+n]
+			return
+		}
+	}
+}
+
+// close closes all connections, and every one that comes from now on.
+func (p *pit) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	for _, h := range p.held {
+		h.timer.Stop()
+		h.conn.Close()
+	}
+	p.held = nil
+}
