@@ -117,8 +117,14 @@ func (r *Request) issue() (inv Invitation, err error) {
 	}
 
 	s := storeIn(r.Dir)
+	_, missing := os.Lstat(s.dir)
 	if err := config.MakeDir(s.dir, 0o700); err != nil {
 		return inv, err
+	}
+	if missing != nil {
+		if err := handOver(s.dir); err != nil {
+			return inv, err
+		}
 	}
 	unlock, err := s.lock()
 	if err != nil {
@@ -147,6 +153,10 @@ func (r *Request) issue() (inv Invitation, err error) {
 	if err := config.Create(inv.File, content, config.SecretMode); err != nil {
 		return Invitation{}, err
 	}
+	if err := handOver(inv.File); err != nil {
+		os.Remove(inv.File)
+		return Invitation{}, err
+	}
 	return inv, nil
 }
 
@@ -162,7 +172,10 @@ func (s store) keyFor(open int, rand io.Reader) (key *keys.PrivateKey, isNew boo
 	if key, err = keys.Generate(rand); err != nil {
 		return nil, false, err
 	}
-	return key, true, config.WriteFile(s.path(keyFile), keys.MarshalPrivatePEM(key), config.SecretMode)
+	if err := config.WriteFile(s.path(keyFile), keys.MarshalPrivatePEM(key), config.SecretMode); err != nil {
+		return nil, false, err
+	}
+	return key, true, handOver(s.path(keyFile))
 }
 
 // location finds where newcomers reach us: the first Address line, of the own

@@ -324,22 +324,26 @@ func TestASandboxOfLevelNormal(t *testing.T) {
 	must(t, os.MkdirAll(dir+"/in", 0o755))
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	must(t, os.MkdirAll(dir+"/out", 0o755))
+	must(t, os.MkdirAll(dir+"/run", 0o755))
+	must(t, os.WriteFile(dir+"/run/pid", nil, 0o644))
 	script := dir + "/out/script"
 	must(t, os.WriteFile(script, []byte("#!/bin/sh\necho x > "+dir+"/out/said && ! echo x > "+dir+"/in/said 2>/dev/null\n"), 0o755))
 	tmp := t.TempDir()
 	want := map[probe]string{
-		{"read", "/usr/bin/env"}:    "ok",
-		{"write", dir + "/in/new"}:  "permission denied",
-		{"write", dir + "/out/new"}: "ok",
-		{"write", tmp + "/new"}:     "ok",
-		{"run", "/bin/true"}:        "ok",
-		{"run", script}:             "ok", // it is in the same sandbox
-		{"tcp", ""}:                 "ok",
-		{"ptrace", ""}:              "operation not permitted",
-		{"mount", dir}:              "operation not permitted",
-		{"threads", ""}:             "ok",
+		{"read", "/usr/bin/env"}:     "ok",
+		{"write", dir + "/in/new"}:   "permission denied",
+		{"write", dir + "/out/new"}:  "ok",
+		{"write", dir + "/run/new"}:  "permission denied",
+		{"remove", dir + "/run/pid"}: "ok",
+		{"write", tmp + "/new"}:      "ok",
+		{"run", "/bin/true"}:         "ok",
+		{"run", script}:              "ok", // it is in the same sandbox
+		{"tcp", ""}:                  "ok",
+		{"ptrace", ""}:               "operation not permitted",
+		{"mount", dir}:               "operation not permitted",
+		{"threads", ""}:              "ok",
 	}
-	k := task{Wish: Wish{Sandbox: Normal, Keep: []Capability{NetAdmin}, Write: []string{dir + "/out"}}, Probes: tries(want)}
+	k := task{Wish: Wish{Sandbox: Normal, Keep: []Capability{NetAdmin}, Write: []string{dir + "/out"}, Remove: []string{dir + "/run"}}, Probes: tries(want)}
 	check(t, confined(t, k), k, want)
 }
 

@@ -48,8 +48,8 @@ func restrictPaths(w Wish) (string, error) {
 		add(writeOne, "/dev/null")
 		add(readFiles, w.Read...)
 		add(readFiles|writeFiles, w.Write...)
-		add(removeFiles, w.Remove...)
 	}
+	add(removeFiles, w.Remove...)
 	cfg, err := landlock.NewConfig(handled)
 	if err != nil {
 		return "", err

@@ -77,7 +77,7 @@ type Wish struct {
 	// What the sandbox lets pass, as paths below Root. What does not exist is left out.
 	Read   []string // High: read these files, and what lies below these directories
 	Write  []string // make, write and remove files below these directories
-	Remove []string // High: remove files directly or deeper below these directories
+	Remove []string // remove files directly or deeper below these directories
 }
 
 // State is what is in force.
