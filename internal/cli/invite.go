@@ -25,7 +25,7 @@ network. It works once and within a week. Treat it like a password.`,
 			if err != nil {
 				return err
 			}
-			inv, err := inviting.Run(context.Background(), inviting.Request{Layout: l.ForClient(), Invitee: args[0], Address: address}, a.Streams)
+			inv, err := inviting.Run(context.Background(), inviting.Request{Layout: l.ForClient(), Invitee: args[0], Address: address, Command: a.self()}, a.Streams)
 			switch {
 			case errors.Is(err, invite.ErrNoAddress):
 				return terminal.Hint(err, "say it with: %s set Address HOST", a.self())

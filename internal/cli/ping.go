@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -94,6 +95,7 @@ type pingReport struct {
 	Relay    node.Name            `json:"via,omitempty"`
 	MTU      int                  `json:"path_mtu,omitempty"`
 	Answers  []control.EchoAnswer `json:"answers"`
+	Error    string               `json:"error,omitempty"` // why the node cannot be asked at all
 }
 
 // maxAnswers are kept for the report.
@@ -121,7 +123,10 @@ func (a *app) ping(c *control.Client, about string, o pingOptions) error {
 			return notOurs(err)
 		}
 		if e.Error != "" && !e.Lost { // asking again would not help
-			return terminal.Hint(errors.New(e.Error), "%s why %s", a.self(), to)
+			if p.Error = e.Error; !o.json {
+				return terminal.Hint(errors.New(e.Error), "%s why %s", a.self(), to)
+			}
+			break
 		}
 		p.Sent++
 		if len(p.Answers) < maxAnswers {
@@ -153,7 +158,7 @@ func (a *app) ping(c *control.Client, about string, o pingOptions) error {
 		p.write(a)
 	}
 	if p.Answered == 0 {
-		return terminal.Hint(fmt.Errorf("no answer from %s", to), "%s why %s", a.self(), to)
+		return terminal.Hint(errors.New(cmp.Or(p.Error, "no answer from "+string(to))), "%s why %s", a.self(), to)
 	}
 	return nil
 }

@@ -248,8 +248,8 @@ func (a *app) notRunning(err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		return terminal.Hint(err, "run this command as the user who started the node, most likely root")
 	case errors.As(err, &d) && d.Stage <= control.NoProcess:
-		if _, none := a.existing(); none != nil && a.place.PidFile == "" {
-			return none // and could not be started
+		if _, none := a.existing(); none != nil && a.place.PidFile == "" { // most likely -n was forgotten
+			return none
 		}
 		return terminal.Hint(err, "start it with: %s up", a.self())
 	}

@@ -146,7 +146,7 @@ func TestRefusals(t *testing.T) {
 		t.Helper()
 		return run(t, "", "tincan", append([]string{"-c", dir}, args...)...)
 	}
-	for _, command := range []string{"up", "get Name", "invite bob", "export", "dump invitations"} {
+	for _, command := range []string{"up", "get Name", "invite bob", "export", "dump invitations", "status", "why bob", "down"} {
 		with(strings.Fields(command)...).refused(t, "there is no network in "+dir, "hint: make one with: tincan -c "+dir+" init NAME")
 	}
 	with("init").refused(t, "init needs NAME", "hint: ")

@@ -76,7 +76,16 @@ type NetReport struct {
 	// MapProblem says why there is no port mapping, where one was wanted.
 	MapProblem string `json:"mapping_problem,omitempty"`
 
+	// Failures are the last attempts to connect, where there is no connection at all.
+	Failures []NetFailure `json:"failures,omitempty"`
+
 	Verdict []string `json:"verdict"` // sentences for people
+}
+
+// NetFailure is why there is no connection with a node.
+type NetFailure struct {
+	Node    node.Name `json:"node"`
+	Problem string    `json:"problem"`
 }
 
 // NetAddress is an address of this machine.

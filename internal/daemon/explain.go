@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"cmp"
 	"fmt"
 	"net"
 	"net/netip"
@@ -19,8 +18,17 @@ import (
 
 // Why is what the control socket asks (control.Explainer).
 func (b *backend) Why(name node.Name) control.WhyReport {
+	d := b.d
+	f := mesh.Found{Command: "tincan"}
+	if net := d.opts.Layout.NetName; net != "" {
+		f.Command += " -n " + net
+	}
 	var w mesh.Why
-	b.d.ask(func() { w = b.d.brain.Why(name) })
+	d.ask(func() { w = d.brain.Why(name, f) })
+	if w.Unclear() {
+		b.lookAround(name, &f)
+		d.ask(func() { w = d.brain.Why(name, f) })
+	}
 	r := control.WhyReport{Node: w.Node, Good: w.Good, Change: w.Change, Reasons: []control.WhyReason{}}
 	for _, reason := range w.Reasons {
 		r.Reasons = append(r.Reasons, control.WhyReason(reason))
@@ -31,8 +39,67 @@ func (b *backend) Why(name node.Name) control.WhyReport {
 const (
 	// maxObservers nodes are asked from where they hear us.
 	maxObservers = 8
-	observePause = 1500 * time.Millisecond
+	// maxFailures are told of.
+	maxFailures = 5
+	// maxAsked of them are asked whether they hear a third node.
+	maxAsked = 4
+	// Each question is asked twice: the first may only have opened the way.
+	firstPause, secondPause = 600 * time.Millisecond, 900 * time.Millisecond
 )
+
+// lookAround finds out who answers by UDP, this node and the one called name.
+func (b *backend) lookAround(name node.Name, f *mesh.Found) {
+	var nodes []mesh.NodeInfo
+	b.d.ask(func() { nodes = b.d.brain.Nodes() })
+	seen, heard := b.seenBy(observers(nodes))
+	f.Heard = heard
+	f.NAT = isBehindNAT(seen, b.d.ownAddresses())
+	for _, s := range seen {
+		if a, err := netip.ParseAddrPort(s.Address); err == nil {
+			f.Seen = append(f.Seen, netip.AddrPortFrom(a.Addr().Unmap(), a.Port()))
+		}
+	}
+	var relays []control.EchoRequest
+	for _, s := range seen {
+		if s.By != name && len(relays) < maxAsked {
+			relays = append(relays, control.EchoRequest{Node: name, Way: control.EchoUDP, Via: s.By})
+		}
+	}
+	f.Relays = len(relays)
+	byUDP := func(a control.EchoAnswer) bool { return a.Error == "" && !a.There.TCP && !a.Back.TCP }
+	for _, a := range b.askTwice(relays, byUDP) {
+		if byUDP(a) {
+			f.Through++
+		}
+	}
+}
+
+// askTwice sends echoes, all at a time, and those again whose answer is not good.
+func (b *backend) askTwice(list []control.EchoRequest, good func(control.EchoAnswer) bool) []control.EchoAnswer {
+	out := make([]control.EchoAnswer, len(list))
+	var all sync.WaitGroup
+	for i, r := range list {
+		all.Go(func() {
+			r.Timeout = firstPause
+			if out[i] = b.Echo(r); !good(out[i]) {
+				r.Timeout = secondPause
+				out[i] = b.Echo(r)
+			}
+		})
+	}
+	all.Wait()
+	return out
+}
+
+// observers are nodes that can tell from where they hear us.
+func observers(nodes []mesh.NodeInfo) (list []node.Name) {
+	for _, n := range nodes {
+		if !n.Self && n.Reachable && n.Confirmed && n.Options.Has(wire.Echoes) && len(list) < maxObservers {
+			list = append(list, n.Name)
+		}
+	}
+	return list
+}
 
 // NetCheck says what this network lets through, as far as the mesh can tell.
 func (b *backend) NetCheck() control.NetReport {
@@ -59,12 +126,19 @@ func (b *backend) NetCheck() control.NetReport {
 			r.Incoming++
 		}
 	}
-	var observers []node.Name
+	var heard map[node.Name]bool
+	r.Seen, heard = b.seenBy(observers(nodes))
 	for _, n := range nodes {
+		if n.Problem != "" && r.Incoming+r.Outgoing == 0 && len(r.Failures) < maxFailures {
+			r.Failures = append(r.Failures, control.NetFailure{Node: n.Name, Problem: n.Problem})
+		}
 		if n.Self || !n.Reachable {
 			continue
 		}
-		if n.Confirmed || n.ValidKey {
+		if answers, asked := heard[n.Name]; asked && !answers { // not any more
+			n.Confirmed = false
+		}
+		if _, asked := heard[n.Name]; asked || n.Confirmed || n.ValidKey {
 			r.Tried++
 		}
 		if n.Confirmed {
@@ -72,12 +146,8 @@ func (b *backend) NetCheck() control.NetReport {
 			if n.Addr.Addr().Unmap().Is6() {
 				r.ByIPv6++
 			}
-			if n.Options.Has(wire.Echoes) && len(observers) < maxObservers {
-				observers = append(observers, n.Name)
-			}
 		}
 	}
-	r.Seen = b.seenBy(observers)
 	if list := d.mapped.Load(); list != nil {
 		for _, m := range *list {
 			r.Mappings = append(r.Mappings, m.String())
@@ -117,24 +187,25 @@ func (d *Daemon) ownAddresses() (out []control.NetAddress) {
 	return out
 }
 
-// seenBy asks nodes from where they hear us, all at a time.
-func (b *backend) seenBy(observers []node.Name) []control.SeenFrom {
-	out := []control.SeenFrom{}
-	var mu sync.Mutex
-	var all sync.WaitGroup
-	for _, name := range observers {
-		all.Go(func() {
-			a := b.Echo(control.EchoRequest{Node: name, Way: control.EchoUDP, Size: wire.SeenEcho, Timeout: observePause})
-			if a.Seen != "" {
-				mu.Lock()
-				defer mu.Unlock()
-				out = append(out, control.SeenFrom{By: name, Address: a.Seen})
-			}
-		})
+// seenBy asks nodes from where they hear us, all at a time. heard tells who answered.
+func (b *backend) seenBy(nodes []node.Name) (seen []control.SeenFrom, heard map[node.Name]bool) {
+	var list []control.EchoRequest
+	for _, name := range nodes {
+		list = append(list, control.EchoRequest{Node: name, Way: control.EchoUDP, Size: wire.SeenEcho})
 	}
-	all.Wait()
-	slices.SortFunc(out, func(x, y control.SeenFrom) int { return cmp.Compare(x.By, y.By) })
-	return out
+	seen, heard = []control.SeenFrom{}, map[node.Name]bool{}
+	for i, a := range b.askTwice(list, func(a control.EchoAnswer) bool { return a.Seen != "" }) {
+		heard[nodes[i]] = a.Error == ""
+		if a.Seen != "" {
+			seen = append(seen, control.SeenFrom{By: nodes[i], Address: a.Seen})
+		}
+	}
+	return seen, heard
+}
+
+// isBehindNAT tells whether somebody sees us at another address than our own.
+func isBehindNAT(seen []control.SeenFrom, local []control.NetAddress) bool {
+	return !slices.Contains([]control.NATKind{control.NATNone, control.NATUnknown}, natKind(seen, local, false))
 }
 
 // natKind tells what kind of NAT makes others see us as they do.
@@ -171,7 +242,13 @@ func verdict(r control.NetReport) []string {
 	add := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	switch {
 	case r.Incoming+r.Outgoing == 0:
-		add("This node has no connection with any other, so it cannot tell what the network lets through. If this machine is online, check that the nodes in ConnectTo have an Address and that TCP to it is allowed.")
+		add("This node has no connection with any other, so it cannot tell what the network lets through.")
+		for _, f := range r.Failures {
+			add("The last attempt to connect with %s failed: %s.", f.Node, f.Problem)
+		}
+		if len(r.Failures) == 0 {
+			add("If this machine is online, check that the nodes in ConnectTo have an Address and that TCP to it is allowed.")
+		}
 	case r.Tried == 0:
 		add("There has been no traffic with another node yet, so nothing is known about UDP. Ping one and ask again.")
 	case r.Answered == 0:

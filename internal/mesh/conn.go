@@ -329,7 +329,7 @@ func (m *Mesh) ack(c *conn, text string) error {
 		opts &^= wire.ClampMSS
 	}
 	c.stage, c.activated, p.conn = active, m.now, c
-	p.problem = ""
+	p.problem, p.refusal = "", notRefused
 	c.rtt.add(m.now.Sub(c.idSent)) // the login was a round trip or two
 	m.lookAround = true
 	m.actives = nil
@@ -418,27 +418,35 @@ func (m *Mesh) closed(e Closed) {
 		reason = e.Err.Error()
 		m.explainWeak(c, e.Err)
 	}
-	m.lost(c, reason)
+	how := refusedThere
+	if errors.Is(e.Err, sptps.ErrSignature) {
+		how = refusedKey
+	}
+	m.lost(c, reason, how)
 }
 
 // drop closes a connection from our side.
 func (m *Mesh) drop(c *conn, reason string) {
 	m.emit(CloseConn{Conn: c.id, Reason: reason})
-	m.lost(c, reason)
+	m.lost(c, reason, refusedHere)
 }
 
 // repel closes a connection for a reason that lies with the other end, before that has proved
 // who it is. Somebody who has dialled us is kept waiting.
 func (m *Mesh) repel(c *conn, reason string) {
 	m.emit(CloseConn{Conn: c.id, Reason: reason, Trap: c.id%2 == 0})
-	m.lost(c, reason)
+	m.lost(c, reason, refusedHere)
 }
 
-// lost does what follows from the end of a connection.
-func (m *Mesh) lost(c *conn, reason string) {
+// lost does what follows from the end of a connection. how is what it means if that came
+// during the login.
+func (m *Mesh) lost(c *conn, reason string, how refusal) {
 	wasActive := c.stage == active
 	if c.peer != nil && !wasActive && c.stage != leaving {
-		c.peer.problem = reason
+		c.peer.problem, c.peer.refusal = reason, how
+		if c.stage == dialling {
+			c.peer.refusal = notRefused
+		}
 	}
 	switch {
 	case c.stage == dialling:

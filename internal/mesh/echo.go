@@ -227,6 +227,12 @@ func (m *Mesh) echo(e Echo) {
 		}
 		m.emit(EchoResult{ID: e.ID, Node: p.name, Err: ErrNoEchoes})
 	default:
+		if e.Way == EchoUDP && e.Via == "" && p.session.ready() {
+			// A router in between may have forgotten about us since the last packet. The probe
+			// shows p where we are now, so that it can answer.
+			p.road.hurry()
+			m.discover(p)
+		}
 		e.Timeout = min(max(e.Timeout, 10*time.Millisecond), maxEchoTimeout)
 		m.echoSoon(e, p, m.now.Add(e.Timeout))
 	}

@@ -35,7 +35,8 @@ type NodeInfo struct {
 	Since     time.Time     // of the last change of reachability, zero: never
 	RTT       time.Duration // by UDP, straight or through the relay that was chosen; 0 unknown
 	Adjacent  bool
-	Legacy    bool // it speaks the protocol of tinc 1.0
+	Problem   string // why the last attempt at a connection with it failed, "" if it did not
+	Legacy    bool   // it speaks the protocol of tinc 1.0
 	// Suite is what it wants packets to be protected and packed with. Of a node
 	// with an SPTPS session there is only the compression.
 	Suite legacy.Suite
@@ -50,7 +51,7 @@ func (m *Mesh) Nodes() []NodeInfo {
 		}
 		n := NodeInfo{
 			Name: p.name, ID: p.id, Self: p == m.self, Known: p.known, HasAddr: p.hasAddress(),
-			Reachable: p.reachable, Distance: -1, Since: p.since,
+			Reachable: p.reachable, Distance: -1, Since: p.since, Problem: p.problem,
 			MTU: m.usableMTU(p), MinMTU: p.road.pmtu.min, MaxMTU: p.road.pmtu.max,
 		}
 		if p == m.self {

@@ -323,6 +323,7 @@ type peer struct {
 	announced netip.AddrPort // its address when it became reachable, for scripts
 	conn      *conn          // activated meta connection
 	problem   string         // why the last attempt at a connection failed, "" if it did not
+	refusal   refusal        // whether that was the login
 	greeting  *timer         // of greet
 	failed    int            // attempts of AutoConnect to connect to it, in a row
 	shunned   time.Time      // when AutoConnect may try it again

@@ -1,8 +1,10 @@
 package mesh
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,7 +50,9 @@ const (
 	WhyUnanswered   = "udp-unanswered"
 	WhyNoUDPHere    = "no-udp-here"  // nobody answers this node by UDP
 	WhyNoUDPThere   = "no-udp-there" // others do
-	WhySilent       = "udp-silent"   // it worked, and does not any more
+	WhyBetween      = "udp-between"  // both answer others, but not each other
+	WhySymmetric    = "symmetric-nat"
+	WhySilent       = "udp-silent" // it worked, and does not any more
 	WhyBadStraight  = "straight-way-bad"
 	WhySlow         = "far-away"
 	WhyLossy        = "loss"
@@ -63,21 +67,37 @@ const (
 	smallFrame = 1294 // IPv6's least MTU, as a frame
 )
 
+// Found is what was looked up just now to explain the way to a node. The zero value: nothing.
+type Found struct {
+	Command string             // how the user calls this program for this network; "": tincan
+	Heard   map[node.Name]bool // nodes that were asked by UDP, and whether they answered
+	NAT     bool               // they see this node at another address than its own
+	Seen    []netip.AddrPort   // where they see it
+	Relays  int                // nodes by way of which the node itself was asked by UDP
+	Through int                // of these, those that brought its answer without TCP
+}
+
+// Unclear tells whether the explanation can be made better by looking further, see [Found].
+func (w Why) Unclear() bool {
+	return slices.ContainsFunc(w.Reasons, func(r Reason) bool { return r.Code == WhyUnanswered })
+}
+
 // Why explains the way to a node.
-func (m *Mesh) Why(name node.Name) Why {
+func (m *Mesh) Why(name node.Name, f Found) Why {
 	w := Why{Node: name}
+	f.Command = cmp.Or(f.Command, "tincan")
 	p := m.nodes[name]
 	switch {
 	case p == nil:
 		w.add(WhyUnknown, "nobody in this network has ever heard of %s", name)
-		w.Change = "check the name; if it is right, let it in by an invitation, or import its host file"
+		w.Change = "check the name; if it is right, the node has not joined yet: use its invitation there, or import its host file"
 	case p == m.self:
 		w.Good = true
 		w.add(WhySelf, "%s is this node itself", name)
 	case !p.reachable:
-		m.whyUnreachable(&w, p)
+		m.whyUnreachable(&w, p, f)
 	default:
-		m.whyReachable(&w, p)
+		m.whyReachable(&w, p, f)
 	}
 	return w
 }
@@ -93,47 +113,69 @@ func (w *Why) mend(format string, args ...any) {
 	}
 }
 
-func (m *Mesh) whyUnreachable(w *Why, p *peer) {
+func (m *Mesh) whyUnreachable(w *Why, p *peer, f Found) {
 	since := "since this node was started"
 	if !p.since.IsZero() {
-		since = "for " + m.now.Sub(p.since).Round(time.Second).String()
+		since = "for " + max(m.now.Sub(p.since), time.Second).Round(time.Second).String()
 	}
 	w.add(WhyUnreachable, "%s has not been reachable %s", p.name, since)
-	if len(m.activeConns()) == 0 {
-		w.add(WhyAlone, "this node has no connection with any other")
-		dialling := false
-		for _, o := range m.sortedDials() {
-			dialling = true
-			m.whyNotConnected(w, m.peer(o.name))
+	if len(m.activeConns()) > 0 {
+		if p.refusal == notRefused {
+			w.add(WhyAway, "no node of the mesh has a connection with %s: it does not run, or its network reaches none of them", p.name)
+		} else {
+			w.add(WhyAway, "no node of the mesh has a connection with %s", p.name)
 		}
-		switch {
-		case !dialling && !m.cfg.AutoConnect:
-			w.mend("say whom to connect to: ConnectTo = NODE, or AutoConnect = yes")
-		case !dialling:
-			w.mend("tell it where another node is: Address = HOST in that node's host file")
-		default:
-			w.mend("mend the first of these connections; tincan netcheck tells what this network lets through")
-		}
+		m.whyNotConnected(w, p)
+		w.mend("start %s; if it runs, look there with: %s why %s", p.name, f.Command, m.cfg.Name)
 		return
 	}
-	w.add(WhyAway, "no node of the mesh has a connection with %s: it does not run, or its network reaches none of them", p.name)
-	if p.problem != "" || m.dials[p.name] != nil {
-		m.whyNotConnected(w, p)
+	w.add(WhyAlone, "this node has no connection with any other")
+	dials := m.sortedDials()
+	for _, o := range dials[:min(len(dials), maxDialsTold)] {
+		m.whyNotConnected(w, m.peer(o.name))
 	}
-	w.mend("start %s; if it runs, look there with: tincan why %s", p.name, m.cfg.Name)
+	switch {
+	case len(dials) > 0:
+		w.mend("check that %s runs, that its Address is right, and that TCP to it is allowed here and there", dials[0].name)
+	case m.cfg.AutoConnect:
+		w.mend("tell it where another node is: Address = HOST in that node's host file")
+	default:
+		w.mend("say whom to connect to: ConnectTo = NODE, or AutoConnect = yes")
+	}
 }
+
+// maxDialsTold are the nodes without a connection of which it is said why.
+const maxDialsTold = 3
+
+// refusal is how a login failed.
+type refusal uint8
+
+const (
+	notRefused   refusal = iota // it did not, or there was nobody to log in to
+	refusedHere                 // by us
+	refusedKey                  // by us: the peer has another key than its host file here says
+	refusedThere                // the peer hung up
+)
 
 // whyNotConnected says what became of the attempts to connect with p.
 func (m *Mesh) whyNotConnected(w *Why, p *peer) {
 	switch {
 	case p.problem != "":
 		w.add(WhyRefused, "the last attempt to connect with %s failed: %s", p.name, p.problem)
-	case !m.hasAnyAddress(p):
+	case m.dials[p.name] != nil && !m.hasAnyAddress(p):
 		w.add(WhyNoAddress, "no address of %s is known, so it would have to connect to this node", p.name)
+	}
+	switch p.refusal {
+	case refusedHere:
+		w.mend("see what this line says; the log of %s may say more", p.name)
+	case refusedKey:
+		w.mend("the key in hosts/%s here is not the one that %s has: if it was set up anew, import its new host file with --force", p.name, p.name)
+	case refusedThere:
+		w.mend("see in the log of %s why it hangs up; most likely its host file of %s has another key than this node: import the one of this node there, with --force", p.name, m.cfg.Name)
 	}
 }
 
-func (m *Mesh) whyReachable(w *Why, p *peer) {
+func (m *Mesh) whyReachable(w *Why, p *peer, f Found) {
 	if p.session.hopByHop() {
 		w.add(WhyHopByHop, "%s speaks the protocol of tinc 1.0, in which every node on the way opens the packets", p.name)
 	}
@@ -162,7 +204,7 @@ func (m *Mesh) whyReachable(w *Why, p *peer) {
 		}
 		w.add(WhyRelayed, "packets for %s are passed on by %s, %s", p.name, p.path.NextHop, how)
 	}
-	m.whyNoUDP(w, p)
+	m.whyNoUDP(w, p, f)
 }
 
 func (m *Mesh) whyNoSession(w *Why, p *peer) {
@@ -194,7 +236,7 @@ func (m *Mesh) whyStraight(w *Why, p *peer) {
 	if p.road.pmtu.fixed() && p.road.pmtu.min < smallFrame {
 		w.Good = false
 		w.add(WhySmall, "packets of more than %d bytes do not pass", p.road.pmtu.min-14)
-		w.mend("a link between the two takes only small packets; a tunnel inside of a tunnel is the usual cause")
+		w.mend("raise the MTU of the link between the two that takes only small packets; a tunnel inside of a tunnel is the usual cause. Until then all works, but slower")
 	}
 	if level := p.session.suite().Compression; level != 0 {
 		w.add(WhyCompressed, "%s wants packets to be compressed (level %d), which takes time for each one", p.name, level)
@@ -210,7 +252,7 @@ func (m *Mesh) whyBadStraight(w *Why, p *peer) {
 }
 
 // whyNoUDP: packets do not go straight by UDP.
-func (m *Mesh) whyNoUDP(w *Why, p *peer) {
+func (m *Mesh) whyNoUDP(w *Why, p *peer, f Found) {
 	opts := p.path.Options
 	switch {
 	case m.cfg.TCPOnly:
@@ -254,28 +296,93 @@ func (m *Mesh) whyNoUDP(w *Why, p *peer) {
 		w.add(WhySilent, "%s answered by UDP until %s ago", p.name, m.now.Sub(p.road.alive).Round(time.Second))
 	}
 	w.add(WhyUnanswered, "%s does not answer by UDP at %s", p.name, list(asked))
-	heard, tried := m.udpPeers()
-	if heard == 0 && tried > 1 {
+	heard, tried := m.udpPeers(f)
+	switch {
+	case heard == 0 && tried > 1:
 		w.add(WhyNoUDPHere, "none of the %d nodes that this one asks answers it by UDP: something here lets no UDP through", tried)
-		w.mend("allow UDP to and from port %d in the firewall of this machine and of its network; tincan netcheck tells more", m.cfg.Port)
-		return
+		w.mend("allow UDP to and from port %d in the firewall of this machine and of its network; %s netcheck tells more", m.cfg.Port, f.Command)
+	case heard > 0 && (p.relaying.chosen != nil || f.Through > 0):
+		m.whyBetween(w, p, f)
+	case heard > 0 && f.Relays > 0:
+		w.add(WhyNoUDPThere, "%d of %d nodes answer this one by UDP, and none of them gets an answer of %s by UDP: something there lets no UDP through", heard, tried, p.name)
+		w.mend("allow UDP to and from port %d in the firewall of %s and of its network", portOf(p), p.name)
+	default:
+		if heard > 0 {
+			w.add(WhyNoUDPThere, "%d of %d nodes answer this one by UDP, so it is the network of %s that blocks it, or the two routers do not get along", heard, tried, p.name)
+		}
+		w.mend("allow UDP to port %d of this machine, or to port %d of %s, from outside: in the firewall, and by a port forwarded by the router (or UPnP = yes)", m.cfg.Port, portOf(p), p.name)
 	}
-	if heard > 0 {
-		w.add(WhyNoUDPThere, "%d of %d nodes do answer this one by UDP, so it is the network of %s that blocks it, or the two routers do not get along", heard, tried, p.name)
+}
+
+// whyBetween: this node and p both answer others by UDP, but not each other.
+func (m *Mesh) whyBetween(w *Why, p *peer, f Found) {
+	w.add(WhyBetween, "both answer other nodes by UDP, so it is the routers or firewalls of the two that do not let in each other's packets")
+	here, there := f.NAT && manyPorts(f.Seen), m.seemsSymmetric(p)
+	const each = "another port towards each node (symmetric NAT), so nobody else can know it"
+	switch {
+	case here && there:
+		w.add(WhySymmetric, "both routers use %s", each)
+	case here:
+		w.add(WhySymmetric, "the router here uses %s", each)
+	case there:
+		w.add(WhySymmetric, "the router of %s seems to use %s", p.name, each)
 	}
-	w.mend("on one of the two, let UDP in from outside: UPnP = yes, or forward port %d of the router to this machine", m.cfg.Port)
+	if f.NAT || len(f.Seen) == 0 {
+		w.mend("forward UDP port %d of the router here to this machine, or set UPnP = yes; the same at %s would do as well", m.cfg.Port, p.name)
+	} else {
+		w.mend("allow UDP to port %d from outside in the firewall of this machine", m.cfg.Port)
+	}
+}
+
+// manyPorts tells whether there are several ports of one address in the list.
+func manyPorts(seen []netip.AddrPort) bool {
+	ports := map[netip.Addr]uint16{}
+	for _, a := range seen {
+		if port, ok := ports[a.Addr()]; ok && port != a.Port() {
+			return true
+		}
+		ports[a.Addr()] = a.Port()
+	}
+	return false
+}
+
+// seemsSymmetric tells whether others hear p at several ports, apart from those that it
+// announces itself.
+func (m *Mesh) seemsSymmetric(p *peer) bool {
+	var seen []netip.AddrPort
+	for _, a := range append(slices.Clone(p.road.heard), p.road.addr) {
+		a = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+		if a.IsValid() && a.Port() != portOf(p) {
+			seen = append(seen, a)
+		}
+	}
+	return manyPorts(seen)
+}
+
+// portOf is the UDP port that p announces.
+func portOf(p *peer) uint16 {
+	if p.path.Prev != nil {
+		if a, ok := p.path.Prev.Addr.Addr(); ok {
+			return a.Port()
+		}
+	}
+	return 655
 }
 
 // udpPeers counts the nodes that answer by UDP, and those that were asked.
-func (m *Mesh) udpPeers() (heard, tried int) {
+func (m *Mesh) udpPeers(f Found) (heard, tried int) {
 	for _, p := range m.order {
 		if p == m.self || !p.reachable || !p.session.ready() {
 			continue
 		}
-		if p.road.confirmed {
+		answers, asked := f.Heard[p.name]
+		if !asked {
+			answers = p.road.confirmed
+		}
+		if answers {
 			heard++
 		}
-		if p.road.confirmed || !p.road.asked.IsZero() {
+		if answers || asked || !p.road.asked.IsZero() {
 			tried++
 		}
 	}

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,13 @@ func codes(w mesh.Why) string {
 	return strings.Join(out, " ")
 }
 
+func addrs(list ...string) (out []netip.AddrPort) {
+	for _, a := range list {
+		out = append(out, netip.MustParseAddrPort(a))
+	}
+	return out
+}
+
 func TestReasonsAreGivenForEveryWay(t *testing.T) {
 	chain := func(c ...string) string { return strings.Join(c, " ") }
 	for name, c := range map[string]struct {
@@ -26,6 +34,7 @@ func TestReasonsAreGivenForEveryWay(t *testing.T) {
 		want   string
 		good   bool
 		change string // part of it
+		found  mesh.Found
 	}{
 		"straight by UDP": {
 			set: func(*World, *Host, *Host, *Host) {}, want: mesh.WhyDirect, good: true,
@@ -43,7 +52,41 @@ func TestReasonsAreGivenForEveryWay(t *testing.T) {
 			set: func(w *World, a, z, _ *Host) {
 				w.UDP = func(x, y *Host) bool { return !(x == a && y == z || x == z && y == a) }
 			},
-			want: chain(mesh.WhyRelayed, mesh.WhyUnanswered, mesh.WhyNoUDPThere), change: "let UDP in from outside",
+			want: chain(mesh.WhyRelayed, mesh.WhyUnanswered, mesh.WhyBetween), change: "forward UDP port 655 of the router here",
+		},
+		"UDP between the two is blocked, and a has no NAT": {
+			set: func(w *World, a, z, _ *Host) {
+				w.UDP = func(x, y *Host) bool { return !(x == a && y == z || x == z && y == a) }
+			},
+			found: mesh.Found{Seen: addrs("198.51.100.1:655")},
+			want:  chain(mesh.WhyRelayed, mesh.WhyUnanswered, mesh.WhyBetween), change: "in the firewall of this machine",
+		},
+		"a is behind a symmetric NAT": {
+			set: func(w *World, a, z, _ *Host) {
+				w.UDP = func(x, y *Host) bool { return !(x == a && y == z || x == z && y == a) }
+			},
+			found: mesh.Found{NAT: true, Seen: addrs("198.51.100.1:40000", "198.51.100.1:40001")},
+			want:  chain(mesh.WhyRelayed, mesh.WhyUnanswered, mesh.WhyBetween, mesh.WhySymmetric), change: "forward UDP port 655 of the router here",
+		},
+		"z hears nobody by UDP": {
+			set: func(w *World, _, z, _ *Host) {
+				w.UDP = func(x, y *Host) bool { return x != z && y != z }
+			},
+			found: mesh.Found{Relays: 1},
+			want:  chain(mesh.WhyRelayed, mesh.WhyUnanswered, mesh.WhyNoUDPThere), change: "in the firewall of z",
+		},
+		"z hears nobody by UDP, and nobody was asked": {
+			set: func(w *World, _, z, _ *Host) {
+				w.UDP = func(x, y *Host) bool { return x != z && y != z }
+			},
+			want: chain(mesh.WhyRelayed, mesh.WhyUnanswered, mesh.WhyNoUDPThere), change: "or to port 655 of z",
+		},
+		"a hears nobody by UDP any more, as it shows when they are asked": {
+			set: func(w *World, _, z, _ *Host) {
+				w.UDP = func(x, y *Host) bool { return x != z && y != z }
+			},
+			found: mesh.Found{Heard: map[node.Name]bool{"r": false}, Command: "tincan -n home"},
+			want:  chain(mesh.WhyRelayed, mesh.WhyUnanswered, mesh.WhyNoUDPHere), change: "; tincan -n home netcheck tells",
 		},
 		"a hears nobody by UDP": {
 			set: func(w *World, a, _, _ *Host) {
@@ -88,7 +131,7 @@ func TestReasonsAreGivenForEveryWay(t *testing.T) {
 				w.stream(a, z)
 			}
 			w.Run(20 * time.Second)
-			got := a.Brain.Why("z")
+			got := a.Brain.Why("z", c.found)
 			if codes(got) != c.want || got.Good != c.good || !strings.Contains(got.Change, c.change) || c.change == "" && got.Change != "" {
 				t.Errorf("%+v\nwant %s, %q", got, c.want, c.change)
 			}
@@ -102,18 +145,18 @@ func TestReasonsWhyANodeIsNotThere(t *testing.T) {
 	w.Run(5 * time.Second)
 	z.Kill()
 	w.Run(90 * time.Second)
-	if got := a.Brain.Why("z"); codes(got) != mesh.WhyUnreachable+" "+mesh.WhyAway || !strings.Contains(got.Change, "start z") {
+	if got := a.Brain.Why("z", mesh.Found{}); codes(got) != mesh.WhyUnreachable+" "+mesh.WhyAway || !strings.Contains(got.Change, "start z") {
 		t.Errorf("%+v", got)
 	}
 	mid[0].Kill()
 	w.Run(90 * time.Second)
-	if got := a.Brain.Why("z"); codes(got) != strings.Join([]string{mesh.WhyUnreachable, mesh.WhyAlone, mesh.WhyRefused}, " ") || got.Change == "" {
+	if got := a.Brain.Why("z", mesh.Found{}); codes(got) != strings.Join([]string{mesh.WhyUnreachable, mesh.WhyAlone, mesh.WhyRefused}, " ") || got.Change == "" {
 		t.Errorf("%+v", got)
 	}
-	if got := a.Brain.Why("nobody"); codes(got) != mesh.WhyUnknown || got.Good {
+	if got := a.Brain.Why("nobody", mesh.Found{}); codes(got) != mesh.WhyUnknown || got.Good {
 		t.Errorf("%+v", got)
 	}
-	if got := a.Brain.Why("a"); codes(got) != mesh.WhySelf || !got.Good {
+	if got := a.Brain.Why("a", mesh.Found{}); codes(got) != mesh.WhySelf || !got.Good {
 		t.Errorf("%+v", got)
 	}
 }

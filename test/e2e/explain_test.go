@@ -77,13 +77,23 @@ func TestANodeExplainsItself(t *testing.T) {
 	w.eventually("a knows why b is relayed", patience, func() bool {
 		_, _ = a.Ping(b.vpn("ip4"), 56, patience)
 		codes, change := a.why("b")
-		return slices.Contains(codes, "relayed") && slices.Contains(codes, "no-udp-there") && change != ""
+		return slices.Contains(codes, "relayed") && slices.Contains(codes, "udp-between") && change != ""
 	})
 	out := a.tincan("why", "b")
 	if !strings.Contains(out, "passed on by meet") || !strings.Contains(out, "what would help: ") {
 		t.Errorf("%s", out)
 	}
 	t.Logf("%s", out)
+	unblock()
+	a.talksDirectly(b)
+
+	unblock = w.block(lab.UDP, b) // all of it
+	w.eventually("each of the two knows whose network it is", patience, func() bool {
+		_, _ = a.Ping(b.vpn("ip4"), 56, patience)
+		there, _ := a.why("b")
+		here, _ := b.why("a")
+		return slices.Contains(there, "no-udp-there") && slices.Contains(here, "no-udp-here")
+	})
 	unblock()
 	a.talksDirectly(b)
 
@@ -94,6 +104,33 @@ func TestANodeExplainsItself(t *testing.T) {
 	})
 	if _, err := a.try("ping", "b", "--count", "1"); err == nil || !strings.Contains(err.Error(), "b is not reachable") {
 		t.Error(err)
+	}
+	var away struct{ Path, Error string }
+	if out, err := a.try("ping", "b", "--json"); err == nil || json.Unmarshal([]byte(out), &away) != nil || away.Path != "unreachable" || away.Error != "b is not reachable" {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+func TestAWrongKeyIsExplainedAtBothEnds(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "ip4")
+	n := w.static(site{name: "meet"}, site{name: "a", connect: []string{"meet"}}, site{name: "b", connect: []string{"meet"}})
+	meet, b := n[0], n[2]
+	upAll(n...)
+	w.allReach("ip4", n...)
+	b.stopped()
+	b.tincan("tinc", "generate-ed25519-keys")
+	b.start()
+	w.eventually("the one that has the old key says so", patience, func() bool {
+		_, change := meet.why("b")
+		return strings.Contains(change, "the key in hosts/b here is not the one that b has")
+	})
+	w.eventually("the one that is refused guesses it", patience, func() bool {
+		_, change := b.why("a")
+		return strings.Contains(change, "the log of meet") && strings.Contains(change, "its host file of b has another key")
+	})
+	if out := b.tincan("netcheck"); !strings.Contains(out, "The last attempt to connect with meet failed: ") {
+		t.Errorf("%s", out)
 	}
 }
 

@@ -27,6 +27,7 @@ type Request struct {
 	Layout  config.Layout
 	Invitee string
 	Address string // host in the URL; "": the Address of the configuration, else a guess
+	Command string // how the user calls the program for this network, for advice
 }
 
 // Run makes the invitation and returns it. Talk goes to s.Err.
@@ -62,8 +63,11 @@ func Run(ctx context.Context, r Request, s terminal.Streams) (invite.Invitation,
 	if q.Address == "" && len(network.Own.Addresses) == 0 {
 		q.Address = GuessAddress(network.Settings)
 		if q.Address != "" {
-			fmt.Fprintf(s.Err, "note: nothing says where others reach this node, so the URL has this machine's address %s\n"+
-				"note: to have another one, set it first: set Address HOST\n", q.Address)
+			fmt.Fprintf(s.Err, "note: nothing says where others reach this node, so the URL has this machine's address %s\n", q.Address)
+			if ip, err := netip.ParseAddr(q.Address); err == nil && ip.IsPrivate() {
+				fmt.Fprintln(s.Err, "note: that one is good for machines in the same LAN only")
+			}
+			fmt.Fprintf(s.Err, "note: to have another one: %s set Address HOST, then invite again\n", r.Command)
 		}
 	}
 	inv, err := invite.Issue(q)

@@ -23,7 +23,7 @@ func inviteNode(c *call, args []string) error {
 	if _, err := parseName(args[0]); err != nil {
 		return err
 	}
-	inv, err := inviting.Run(context.Background(), inviting.Request{Layout: c.layout.ForClient(), Invitee: args[0]}, c.Streams)
+	inv, err := inviting.Run(context.Background(), inviting.Request{Layout: c.layout.ForClient(), Invitee: args[0], Command: "tinc"}, c.Streams)
 	if errors.Is(err, invite.ErrTaken) {
 		if _, statErr := os.Lstat(c.layout.Host(node.Name(args[0]))); statErr == nil {
 			return sentence("A host config file for " + args[0] + " already exists!")
