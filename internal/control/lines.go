@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"tincan/internal/node"
 	"tincan/internal/subnet"
@@ -26,7 +27,7 @@ func word(s string) string {
 		s = s[:maxWord]
 	}
 	return strings.Map(func(r rune) rune {
-		if r <= ' ' || r == 0x7f || r == '\u0085' || r == '\u00a0' {
+		if r == ' ' || r == '\u00a0' || unicode.IsControl(r) {
 			return '?'
 		}
 		return r
