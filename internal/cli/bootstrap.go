@@ -114,17 +114,9 @@ func beside(v *booting.Service) func(context.Context, func(string)) error {
 func tincBoot(prog string, args []string, s terminal.Streams) int {
 	helped := false
 	root := newTincBoot(&app{Streams: s}, &helped)
-	root.SetArgs(args)
-	err := root.Execute()
-	if status := failed(0); errors.As(err, &status) {
-		return int(status)
-	}
-	if err != nil {
-		s.Report("", advise(err))
-		return 1
-	}
-	if helped {
+	status := execute(root, args, s, "")
+	if status == 0 && helped {
 		return 1 // as the original
 	}
-	return 0
+	return status
 }

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/spf13/cobra"
+
 	"tincan/internal/cli/terminal"
 	"tincan/internal/cli/tinc"
 	"tincan/internal/cli/tincd"
@@ -29,14 +31,18 @@ func Main(args []string, s terminal.Streams) int {
 	case "tinc-boot":
 		return tincBoot(args[0], args[1:], s)
 	}
-	root := newRoot(s)
-	root.SetArgs(args[1:])
+	return execute(newRoot(s), args[1:], s, "tincan: ")
+}
+
+// execute runs a command and returns the exit status. An error is printed behind prefix.
+func execute(root *cobra.Command, args []string, s terminal.Streams, prefix string) int {
+	root.SetArgs(args)
 	err := root.Execute()
 	if status := failed(0); errors.As(err, &status) {
 		return int(status)
 	}
 	if err != nil {
-		s.Report("tincan: ", advise(err))
+		s.Report(prefix, advise(err))
 		return 1
 	}
 	return 0

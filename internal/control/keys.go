@@ -49,7 +49,7 @@ func (c *client) accept(args []string) string {
 		err = k.AcceptKey(name)
 	}
 	if err != nil {
-		return "-2 " + cut(plain(err.Error()), 2000)
+		return "-2 " + cut(OneLine(err.Error()), 2000)
 	}
 	return "0"
 }

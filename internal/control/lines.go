@@ -29,10 +29,7 @@ func word(s string) string {
 		}
 		return r
 	}, s)
-	if len(s) > maxWord { // bytes that are no UTF-8 have become longer
-		s = strings.ToValidUTF8(s[:maxWord], "")
-	}
-	return s
+	return cut(s, maxWord) // now, for what is not UTF-8 has become longer
 }
 
 func (a Address) words() string { return word(a.Host) + " port " + word(a.Port) }

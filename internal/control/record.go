@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"tincan/internal/mesh"
@@ -32,21 +33,21 @@ func (r LogRecord) Format(color bool) string {
 		name, c = "INFO", "32;1"
 	}
 	stamp := r.Time.Format(time.DateTime)
-	text := plain(r.Text)
+	text := OneLine(r.Text)
 	if color {
 		return fmt.Sprintf("\x1b[90m%s \x1b[%sm%-7s\x1b[0m %s", stamp, c, name, text)
 	}
 	return fmt.Sprintf("%s %-7s %s", stamp, name, text)
 }
 
-// plain keeps s on one line and keeps terminal escapes, which a peer may have
-// put into a text, out of the reader's terminal.
-func plain(s string) string {
+// OneLine keeps what a peer may have put into a text from breaking lines or
+// steering a terminal.
+func OneLine(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '\n' || r == '\r' || r == '\t':
 			return ' '
-		case r < ' ' || r == 0x7f:
+		case unicode.IsControl(r): // those beyond ASCII, too: 9b stands for ESC [
 			return '?'
 		}
 		return r

@@ -197,7 +197,7 @@ func (c *client) answer(line string, w *bufio.Writer) (stop bool, err error) {
 	case reqReload:
 		// tinc's client reads three numbers and ignores the reason behind them.
 		if err := b.Reload(); err != nil {
-			fmt.Fprintf(w, "18 1 %d %s\n", unreadable, cut(plain(err.Error()), 2000))
+			fmt.Fprintf(w, "18 1 %d %s\n", unreadable, cut(OneLine(err.Error()), 2000))
 		} else {
 			fmt.Fprintf(w, "18 1 0\n")
 		}
@@ -310,7 +310,7 @@ func (c *client) connect(args []string) string {
 		err = c.server.backend.Connect(name)
 	}
 	if err != nil {
-		return "-2 " + cut(plain(err.Error()), 2000)
+		return "-2 " + cut(OneLine(err.Error()), 2000)
 	}
 	return "0"
 }

@@ -417,6 +417,23 @@ func TestOneConnectionFollowsLogAndFrames(t *testing.T) {
 	}
 }
 
+func TestTextsOfOthersDoNotSteerTheTerminal(t *testing.T) {
+	for text, want := range map[string]string{
+		"two\r\nlines\tand a tab": "two  lines and a tab",
+		"\x1b[2J\a\x7f":           "?[2J??",
+		"\u009b2J\u0085":          "?2J?", // what some terminals take for ESC [
+		"\x9b2J":                  "\ufffd2J",
+		"Füße at 10 °C":           "Füße at 10 °C",
+	} {
+		if got := OneLine(text); got != want {
+			t.Errorf("%q became %q, want %q", text, got, want)
+		}
+	}
+	if got := word("a b\x1bc\u009bd\u00a0e\u0085f"); got != "a?b?c?d?e?f" {
+		t.Errorf("a word became %q", got)
+	}
+}
+
 func TestLongMessagesAreCut(t *testing.T) {
 	b := newBackend()
 	pidFile, _ := startServer(t, b)

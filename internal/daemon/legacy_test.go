@@ -15,15 +15,21 @@ import (
 // other. It returns the text of its host file for others.
 func (n *testNode) becomesOld() string {
 	n.Helper()
-	key, err := keys.GenerateRSA(rand.Reader, 2048)
+	must(n, os.Remove(n.path("ed25519_key.priv")))
+	public := n.rsaKey(2048)
+	n.write("hosts/"+string(n.name), "Port = 0\n"+public, 0o644)
+	return public
+}
+
+// rsaKey gives n a new private RSA key, and returns the public one.
+func (n *testNode) rsaKey(bits int) (public string) {
+	n.Helper()
+	key, err := keys.GenerateRSA(rand.Reader, bits)
 	must(n, err)
 	private, err := key.MarshalPEM()
 	must(n, err)
 	n.write("rsa_key.priv", string(private), 0o600)
-	must(n, os.Remove(n.path("ed25519_key.priv")))
-	public := string(key.Public().MarshalPEM())
-	n.write("hosts/"+string(n.name), "Port = 0\n"+public, 0o644)
-	return public
+	return string(key.Public().MarshalPEM())
 }
 
 // port is where n listens.
@@ -60,12 +66,7 @@ func TestAWeakKeyIsRefusedUntilItIsAllowed(t *testing.T) {
 	a, b := newNode(t, "a"), newNode(t, "b", "ConnectTo = a", "ShortRSAKeys = yes")
 	hostA := a.becomesOld()
 	b.becomesOld()
-	weak, err := keys.GenerateRSA(rand.Reader, 1024)
-	must(t, err)
-	private, err := weak.MarshalPEM()
-	must(t, err)
-	b.write("rsa_key.priv", string(private), 0o600)
-	a.write("hosts/b", string(weak.Public().MarshalPEM()), 0o644)
+	a.write("hosts/b", b.rsaKey(1024), 0o644)
 	a.start()
 	defer a.stop()
 	b.write("hosts/a", hostA+"Address = 127.0.0.1 "+port(a)+"\n", 0o644)

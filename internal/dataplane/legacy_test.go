@@ -112,15 +112,7 @@ func TestRoadOfAnOwnPacketToALegacyNode(t *testing.T) {
 			s.Via, s.Addr, s.Confirmed, s.MTU, s.MinMTU = "c", addrC, true, 1451, minMTU
 		}
 	}
-	cases := []struct {
-		name string
-		dst  string // "": in b's subnet
-		size int    // bytes of IP packet
-		opts Options
-		newB bool // b speaks SPTPS
-		b, c func(*mesh.PeerState)
-		want string
-	}{
+	cases := []ownPacket{
 		{name: "small, to a neighbour", size: 100, want: "udp 192.0.2.2 legacy"},
 		{name: "as large as the path", size: 1437, want: "udp 192.0.2.2 legacy"},
 		{name: "larger than the path", size: 1438, want: "icmp 3/4 mtu 1437, drop routing: too big 1"},
@@ -173,20 +165,7 @@ func TestRoadOfAnOwnPacketToALegacyNode(t *testing.T) {
 			lc, end := links(t)
 			a.ends[addrC] = end
 			a.again("c", func(s *mesh.PeerState) { s.Legacy = lc })
-			r := plan()
-			r.Tree = []node.Name{"b"}
-			a.PublishRoutes(r)
-			a.SetOptions(c.opts)
-			if c.b != nil {
-				a.again("b", c.b)
-			}
-			if c.c != nil {
-				a.again("c", c.c)
-			}
-			p := ip{udp: true, dst: c.dst, payload: c.size - 28, frag: 0x4000}.build()
-			if got := a.roads(a.out(p, device.Offload{})); got != c.want {
-				t.Errorf("%q instead of %q", got, c.want)
-			}
+			c.taken(t, a)
 		})
 	}
 }

@@ -68,16 +68,39 @@ func (s *station) roads(runs []udp.Run) string {
 	return strings.Join(out, ", ")
 }
 
+// ownPacket is a packet of a for b, or for c behind it, and the road that it should take.
+type ownPacket struct {
+	name string
+	dst  string // "": in b's subnet
+	size int    // bytes of IP packet
+	opts Options
+	newB bool // b speaks SPTPS, where others do not
+	b, c func(*mesh.PeerState)
+	want string
+}
+
+// taken checks it.
+func (o ownPacket) taken(t *testing.T, a *station) {
+	t.Helper()
+	r := plan()
+	r.Tree = []node.Name{"b"}
+	a.PublishRoutes(r)
+	a.SetOptions(o.opts)
+	if o.b != nil {
+		a.again("b", o.b)
+	}
+	if o.c != nil {
+		a.again("c", o.c)
+	}
+	p := ip{udp: true, dst: o.dst, payload: o.size - 28, frag: 0x4000}.build()
+	if got := a.roads(a.out(p, device.Offload{})); got != o.want {
+		t.Errorf("%q instead of %q", got, o.want)
+	}
+}
+
 func TestRoadOfAnOwnPacket(t *testing.T) {
 	minor := func(n uint32) uint32 { return goodOptions&0xffffff | n<<24 }
-	cases := []struct {
-		name string
-		dst  string // "": in b's subnet
-		size int    // bytes of IP packet
-		opts Options
-		b, c func(*mesh.PeerState)
-		want string
-	}{
+	cases := []ownPacket{
 		{name: "small, to a neighbour", size: 100, want: "udp 192.0.2.2 direct"},
 		{name: "as large as the path", size: 1425, want: "udp 192.0.2.2 direct"},
 		{name: "larger than the path", size: 1426, want: "icmp 3/4 mtu 1425, drop routing: too big 1"},
@@ -137,20 +160,7 @@ func TestRoadOfAnOwnPacket(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			a, _, _ := row(t, nil)
-			r := plan()
-			r.Tree = []node.Name{"b"}
-			a.PublishRoutes(r)
-			a.SetOptions(c.opts)
-			if c.b != nil {
-				a.again("b", c.b)
-			}
-			if c.c != nil {
-				a.again("c", c.c)
-			}
-			p := ip{udp: true, dst: c.dst, payload: c.size - 28, frag: 0x4000}.build()
-			if got := a.roads(a.out(p, device.Offload{})); got != c.want {
-				t.Errorf("single: %q instead of %q", got, c.want)
-			}
+			c.taken(t, a)
 		})
 	}
 }

@@ -222,12 +222,17 @@ func TestInvalidPublicKeys(t *testing.T) {
 
 func TestPrivateKeysAreNotPrinted(t *testing.T) {
 	k := FromSeed([32]byte{7})
-	secrets := []string{hex.EncodeToString(k.scalar[:4]), fmt.Sprint(k.scalar[:4]), hex.EncodeToString(k.public[:4])}
+	notPrinted(t, k, hex.EncodeToString(k.scalar[:4]), fmt.Sprint(k.scalar[:4]), hex.EncodeToString(k.public[:4]))
+}
+
+// notPrinted checks that no way to print a key shows any of the secrets.
+func notPrinted[Key any](t *testing.T, k *Key, secrets ...string) {
+	t.Helper()
 	var log bytes.Buffer
 	slog.New(slog.NewTextHandler(&log, nil)).Info("key", "pointer", k, "value", *k)
 	text := log.String()
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d", "%q"} {
-		text += fmt.Sprintf(verb+verb+verb, k, *k, struct{ K *PrivateKey }{k})
+		text += fmt.Sprintf(verb+verb+verb, k, *k, struct{ K *Key }{k})
 	}
 	for _, s := range secrets {
 		if strings.Contains(text, s) {

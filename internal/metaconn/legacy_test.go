@@ -49,25 +49,7 @@ const oldACK = "4 655 1 c"
 
 // meetLegacy is meet in the protocol of tinc 1.0.
 func meetLegacy(a, b *host) mesh.ConnID {
-	a.Helper()
-	a.Do(mesh.Dial{Conn: 1, Node: b.name, To: endpoint(b.addr), Timeout: patience})
-	expect[mesh.Dialed](a)
-	a.Do(mesh.SendLine{Conn: 1, Text: "0 " + string(a.name) + " 17"})
-	id := expect[mesh.Accepted](b).Conn
-	expect[mesh.Line](b)
-	b.Do(mesh.SendLine{Conn: id, Text: "0 " + string(b.name) + " 17"})
-	b.secureLegacyWith(id, a.name, false)
-	expect[mesh.Line](a)
-	a.secureLegacyWith(1, b.name, true)
-	expect[mesh.Secured](a)
-	expect[mesh.Secured](b)
-	a.Do(mesh.Send{Conn: 1, Text: oldACK})
-	b.Do(mesh.Send{Conn: id, Text: oldACK})
-	expect[mesh.Request](a)
-	expect[mesh.Request](b)
-	a.Do(mesh.Attach{Conn: 1, Node: b.name})
-	b.Do(mesh.Attach{Conn: id, Node: a.name})
-	return id
+	return meetBy(a, b, "17", (*host).secureLegacyWith, oldACK)
 }
 
 func TestOldNeighboursKeepTheOrderToo(t *testing.T) {

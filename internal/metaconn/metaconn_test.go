@@ -144,17 +144,20 @@ const ack = "4 655 1 700000c"
 
 // meet connects a with b and activates the connection; it returns b's id of it.
 // a's is 1.
-func meet(a, b *host) mesh.ConnID {
+func meet(a, b *host) mesh.ConnID { return meetBy(a, b, "17.7", (*host).secureWith, ack) }
+
+// meetBy is meet in a version of the protocol.
+func meetBy(a, b *host, version string, secure func(h *host, id mesh.ConnID, peer node.Name, initiator bool), ack string) mesh.ConnID {
 	a.Helper()
 	a.Do(mesh.Dial{Conn: 1, Node: b.name, To: endpoint(b.addr), Timeout: patience})
 	expect[mesh.Dialed](a)
-	a.Do(mesh.SendLine{Conn: 1, Text: "0 " + string(a.name) + " 17.7"})
+	a.Do(mesh.SendLine{Conn: 1, Text: "0 " + string(a.name) + " " + version})
 	id := expect[mesh.Accepted](b).Conn
 	expect[mesh.Line](b)
-	b.Do(mesh.SendLine{Conn: id, Text: "0 " + string(b.name) + " 17.7"})
-	b.secureWith(id, a.name, false)
+	b.Do(mesh.SendLine{Conn: id, Text: "0 " + string(b.name) + " " + version})
+	secure(b, id, a.name, false)
 	expect[mesh.Line](a)
-	a.secureWith(1, b.name, true)
+	secure(a, 1, b.name, true)
 	expect[mesh.Secured](a)
 	expect[mesh.Secured](b)
 	a.Do(mesh.Send{Conn: 1, Text: ack})

@@ -48,11 +48,11 @@ func (s *stderrSink) log(r control.LogRecord) {
 func (s *stderrSink) format(r control.LogRecord) string {
 	switch s.style {
 	case Tinc10:
-		return oneLine(r.Text)
+		return control.OneLine(r.Text)
 	case Tinc11:
 		return r.Format(s.color)
 	case journal:
-		return fmt.Sprintf("<%d>%s", severity(r.Priority), oneLine(r.Text))
+		return fmt.Sprintf("<%d>%s", severity(r.Priority), control.OneLine(r.Text))
 	}
 	word, color := "", ""
 	switch r.Priority {
@@ -61,7 +61,7 @@ func (s *stderrSink) format(r control.LogRecord) string {
 	case mesh.Warning:
 		word, color = "warning: ", "33;1"
 	}
-	stamp, text := r.Time.Format(time.TimeOnly), word+oneLine(r.Text)
+	stamp, text := r.Time.Format(time.TimeOnly), word+control.OneLine(r.Text)
 	if s.color {
 		stamp = "\x1b[90m" + stamp + "\x1b[0m"
 		if color != "" {
@@ -89,20 +89,6 @@ func severity(p mesh.Priority) int {
 func (s *stderrSink) reopen() error { return nil }
 func (s *stderrSink) close()        {}
 
-// oneLine keeps what a peer may have put into a text from breaking lines or
-// steering a terminal.
-func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\r' || r == '\t':
-			return ' '
-		case r < ' ' || r >= 0x7f && r < 0xa0:
-			return '?'
-		}
-		return r
-	}, s)
-}
-
 // fileSink writes "2006-01-02 15:04:05 IDENT[PID]: text" to a log file.
 type fileSink struct {
 	path, ident string
@@ -122,7 +108,7 @@ func openFile(path, ident string) (sink, error) {
 func (s *fileSink) log(r control.LogRecord) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	fmt.Fprintf(s.f, "%s %s[%d]: %s\n", r.Time.Format(time.DateTime), s.ident, os.Getpid(), oneLine(r.Text))
+	fmt.Fprintf(s.f, "%s %s[%d]: %s\n", r.Time.Format(time.DateTime), s.ident, os.Getpid(), control.OneLine(r.Text))
 }
 
 func (s *fileSink) reopen() error {

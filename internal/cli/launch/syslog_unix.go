@@ -22,7 +22,7 @@ func openSyslog(ident string) (sink, error) {
 
 // log ignores errors: there is no better place to report them.
 func (s *syslogSink) log(r control.LogRecord) {
-	text := oneLine(r.Text)
+	text := control.OneLine(r.Text)
 	switch r.Priority {
 	case mesh.Error:
 		s.w.Err(text)
