@@ -3,6 +3,9 @@
 package cli_test
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -49,4 +52,46 @@ func TestBadValuesAreForeseen(t *testing.T) {
 		}
 		run(t, "", "tincan", "-c", dir, "del", name).must(t)
 	}
+}
+
+// Whoever may not read the keys is told so, and not that there are none.
+func TestWithoutTheRightToReadKeys(t *testing.T) {
+	dir, _ := network(t)
+	if err := os.Chmod(filepath.Join(dir, "ed25519_key.priv"), 0); err != nil {
+		t.Fatal(err)
+	}
+	for line, want := range map[string][]string{
+		"tincan check": {"permission denied", "hint: run this command as root"},
+		"tinc fsck":    {"Permission denied", "Use sudo?"},
+	} {
+		program, command, _ := strings.Cut(line, " ")
+		args := []string{filepath.Join(bin, program), "-c", dir, command}
+		if os.Geteuid() == 0 { // as root, without root's right to read everything
+			args = append([]string{"setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search"}, args...)
+		}
+		if _, err := exec.LookPath(args[0]); err != nil {
+			t.Skip(err)
+		}
+		out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
+		for _, text := range want {
+			if err == nil || !strings.Contains(string(out), text) {
+				t.Errorf("%s: %v, %q is missing in:\n%s", line, err, text, out)
+			}
+		}
+		if strings.Contains(string(out), "generate") {
+			t.Errorf("%s advises to make keys:\n%s", line, out)
+		}
+	}
+}
+
+// One mistake is told once, and whom a node does not dial is said once.
+func TestNothingIsSaidTwice(t *testing.T) {
+	dir, _ := network(t)
+	got := run(t, "", "tincd", "-c", dir, "-D", "-o", "Port=99999999999")
+	if got.status != 1 || strings.Count(got.err, "too large") != 1 {
+		t.Errorf("status %d, said %s", got.status, got.err)
+	}
+	up(t, dir)
+	run(t, "", "tincan", "-c", dir, "connect", "bob").refused(t, "tincan: could not connect to bob: there is no host file for bob")
+	run(t, "", "tinc", "-c", dir, "connect", "bob").refused(t, "Could not connect to bob: there is no host file for bob")
 }
