@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // What a stranger types is answered with what is wrong, not with what comes next.
@@ -52,6 +53,41 @@ func TestBadValuesAreForeseen(t *testing.T) {
 		}
 		run(t, "", "tincan", "-c", dir, "del", name).must(t)
 	}
+}
+
+// What cannot be printed is no success.
+func TestAFullDisk(t *testing.T) {
+	dir, _ := network(t)
+	up(t, dir)
+	for _, line := range []string{"get Name", "get Port", "version", "status", "export", "dump nodes"} {
+		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+		if err != nil {
+			t.Skip(err)
+		}
+		cmd := exec.Command(filepath.Join(bin, "tincan"), append([]string{"-c", dir}, strings.Fields(line)...)...)
+		cmd.Stdout = full
+		if err := cmd.Run(); err == nil {
+			t.Errorf("%s ended well", line)
+		}
+		full.Close()
+	}
+}
+
+// Nobody waits in vain for a log that cannot be written.
+func TestDaemonWithoutALog(t *testing.T) {
+	dir, _ := network(t)
+	got := run(t, "", "tincd", "-c", dir, "--logfile="+dir+"/none/log").must(t)
+	t.Cleanup(func() { run(t, "", "tincan", "-c", dir, "down") })
+	if !strings.Contains(got.err, "no such file or directory") {
+		t.Errorf("said %q", got.err)
+	}
+	for range 500 { // until it can be told to end
+		if run(t, "", "tinc", "-c", dir, "pid").status == 0 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Error("it does not run")
 }
 
 // Whoever may not read the keys is told so, and not that there are none.
