@@ -79,7 +79,7 @@ type inspection struct {
 }
 
 // Directory looks at the files of l. The error says that there is nothing to look
-// at; everything else is in the report.
+// at, or that this user may not look; everything else is in the report.
 func Directory(l config.Layout) (Report, error) {
 	in := &inspection{layout: l}
 	in.Directory = l.ConfBase
@@ -90,6 +90,14 @@ func Directory(l config.Layout) (Report, error) {
 		return in.Report, err
 	}
 	in.net = net
+	// Whoever may not read the keys knows nothing of what the node could do.
+	_, _, modern := net.PrivateKey()
+	_, _, old := net.RSAPrivateKey()
+	for _, err := range []error{modern, old} {
+		if errors.Is(err, fs.ErrPermission) {
+			return in.Report, err
+		}
+	}
 	in.Node = string(net.Name)
 	in.keys()
 	in.settings(warnings, err)
@@ -163,7 +171,7 @@ func (in *inspection) keys() {
 		in.add(Keys, Breaks, p.Where, p.Text, "without a key that tincan can use the node would not start")
 	}
 	if modernErr == nil && oldErr == nil && old == nil {
-		in.add(Keys, Note, "", "there is no RSA key, so this node does not speak with nodes of tinc 1.0", "if there are any, make a key with: tincan tinc generate-rsa-keys")
+		in.add(Keys, Note, "", "there is no RSA key, so this node does not speak with nodes of tinc 1.0", "if there are any, make a key with: tincan tinc generate-rsa-keys (with the same -n or -c)")
 	}
 }
 
@@ -187,7 +195,7 @@ func (in *inspection) rsaKey(k *keys.RSAPrivateKey) {
 	case bits >= keys.SafeRSABits:
 		in.add(Keys, OK, where, fmt.Sprintf("the RSA key of %d bits works as it is, with nodes of tinc 1.0", bits), "")
 	case n.Settings.Policy.ShortRSA:
-		in.add(Keys, Weak, where, fmt.Sprintf("the RSA key has only %d bits; it is used, because ShortRSAKeys allows it", bits), "make a new one with: tincan tinc generate-rsa-keys")
+		in.add(Keys, Weak, where, fmt.Sprintf("the RSA key has only %d bits; it is used, because ShortRSAKeys allows it", bits), "make a new one with: tincan tinc generate-rsa-keys (with the same -n or -c)")
 	}
 	if n.Own.RSAKey != nil && !n.Own.RSAKey.Equal(k.Public()) {
 		in.add(Keys, Breaks, in.layout.Host(n.Name), "its RSA public key does not belong to the private key, so nodes of tinc 1.0 refuse this node", "")

@@ -27,7 +27,13 @@ func (a *app) simple(name, short, long string, do func(*control.Client) error) *
 }
 
 func (a *app) connectCommand() *cobra.Command {
-	return a.withNode("connect", "Connect with a node now", func(c *control.Client, n node.Name) error { return c.Connect(n) })
+	return a.withNode("connect", "Connect with a node now", func(c *control.Client, n node.Name) error {
+		err := c.Connect(n)
+		if err != nil {
+			err = fmt.Errorf("could not connect to %s: %w", n, err)
+		}
+		return err
+	})
 }
 
 func (a *app) disconnectCommand() *cobra.Command {

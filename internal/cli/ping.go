@@ -133,7 +133,9 @@ func (a *app) ping(c *control.Client, about string, o pingOptions) error {
 			p.Answers = append(p.Answers, e)
 		}
 		if !o.json {
-			fmt.Fprintln(a.Out, answerText(e))
+			if _, err := fmt.Fprintln(a.Out, answerText(e)); err != nil {
+				return err
+			}
 		}
 		if e.Probed || p.Sent == o.count { // another one would tell the same
 			break

@@ -3,8 +3,12 @@
 package cli_test
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // What a stranger types is answered with what is wrong, not with what comes next.
@@ -49,4 +53,81 @@ func TestBadValuesAreForeseen(t *testing.T) {
 		}
 		run(t, "", "tincan", "-c", dir, "del", name).must(t)
 	}
+}
+
+// What cannot be printed is no success.
+func TestAFullDisk(t *testing.T) {
+	dir, _ := network(t)
+	up(t, dir)
+	for _, line := range []string{"get Name", "get Port", "version", "status", "export", "dump nodes"} {
+		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+		if err != nil {
+			t.Skip(err)
+		}
+		cmd := exec.Command(filepath.Join(bin, "tincan"), append([]string{"-c", dir}, strings.Fields(line)...)...)
+		cmd.Stdout = full
+		if err := cmd.Run(); err == nil {
+			t.Errorf("%s ended well", line)
+		}
+		full.Close()
+	}
+}
+
+// Nobody waits in vain for a log that cannot be written.
+func TestDaemonWithoutALog(t *testing.T) {
+	dir, _ := network(t)
+	got := run(t, "", "tincd", "-c", dir, "--logfile="+dir+"/none/log").must(t)
+	t.Cleanup(func() { run(t, "", "tincan", "-c", dir, "down") })
+	if !strings.Contains(got.err, "no such file or directory") {
+		t.Errorf("said %q", got.err)
+	}
+	for range 500 { // until it can be told to end
+		if run(t, "", "tinc", "-c", dir, "pid").status == 0 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Error("it does not run")
+}
+
+// Whoever may not read the keys is told so, and not that there are none.
+func TestWithoutTheRightToReadKeys(t *testing.T) {
+	dir, _ := network(t)
+	if err := os.Chmod(filepath.Join(dir, "ed25519_key.priv"), 0); err != nil {
+		t.Fatal(err)
+	}
+	for line, want := range map[string][]string{
+		"tincan check": {"permission denied", "hint: run this command as root"},
+		"tinc fsck":    {"Permission denied", "Use sudo?"},
+	} {
+		program, command, _ := strings.Cut(line, " ")
+		args := []string{filepath.Join(bin, program), "-c", dir, command}
+		if os.Geteuid() == 0 { // as root, without root's right to read everything
+			args = append([]string{"setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search"}, args...)
+		}
+		if _, err := exec.LookPath(args[0]); err != nil {
+			t.Skip(err)
+		}
+		out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
+		for _, text := range want {
+			if err == nil || !strings.Contains(string(out), text) {
+				t.Errorf("%s: %v, %q is missing in:\n%s", line, err, text, out)
+			}
+		}
+		if strings.Contains(string(out), "generate") {
+			t.Errorf("%s advises to make keys:\n%s", line, out)
+		}
+	}
+}
+
+// One mistake is told once, and whom a node does not dial is said once.
+func TestNothingIsSaidTwice(t *testing.T) {
+	dir, _ := network(t)
+	got := run(t, "", "tincd", "-c", dir, "-D", "-o", "Port=99999999999")
+	if got.status != 1 || strings.Count(got.err, "too large") != 1 {
+		t.Errorf("status %d, said %s", got.status, got.err)
+	}
+	up(t, dir)
+	run(t, "", "tincan", "-c", dir, "connect", "bob").refused(t, "tincan: could not connect to bob: there is no host file for bob")
+	run(t, "", "tinc", "-c", dir, "connect", "bob").refused(t, "Could not connect to bob: there is no host file for bob")
 }

@@ -69,8 +69,8 @@ func (a *app) setting(verb setting.Verb, args []string, force bool) error {
 		return err
 	}
 	if port, _ := r.RunningPort(l.ForClient()); port != "" {
-		fmt.Fprintln(a.Out, port)
-		return nil
+		_, err := fmt.Fprintln(a.Out, port)
+		return err
 	}
 	res, err := r.Do(l)
 	for _, w := range res.Warnings {
@@ -80,7 +80,9 @@ func (a *app) setting(verb setting.Verb, args []string, force bool) error {
 		return err
 	}
 	for _, v := range res.Values {
-		fmt.Fprintln(a.Out, v)
+		if _, err := fmt.Fprintln(a.Out, v); err != nil {
+			return err
+		}
 	}
 	if !res.Changed {
 		return nil

@@ -14,8 +14,9 @@ func (a *app) versionCommand() *cobra.Command {
 		Use:   "version",
 		Short: "Show the version",
 		Args:  between("no arguments", 0, 0),
-		Run: func(*cobra.Command, []string) {
-			fmt.Fprintf(a.Out, "tincan %s, tinc protocol %s, %s %s/%s\n", version.Text(), version.Protocol, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintf(a.Out, "tincan %s, tinc protocol %s, %s %s/%s\n", version.Text(), version.Protocol, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return err
 		},
 	}
 }

@@ -69,8 +69,9 @@ func Inspect(l Layout, overrides []Override) (*Network, []Warning, error) {
 
 	// The main configuration may hold any host variable of ours, so Own is read from the same pool.
 	n.Own, more = host(&Reader{Pool: r.Pool}, l, n.Name)
+	said := append(Problems(bad), warnings...)
 	for _, w := range more {
-		if !slices.Contains(warnings, w) {
+		if !slices.Contains(said, w) {
 			warnings = append(warnings, w)
 		}
 	}

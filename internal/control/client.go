@@ -393,11 +393,11 @@ func (c *Client) Disconnect(name node.Name) (found bool, err error) {
 	return code == 0 && err == nil, err
 }
 
-// Connect makes the daemon dial name once.
+// Connect makes the daemon dial name once. The error says why not, and not whom.
 func (c *Client) Connect(name node.Name) error {
 	code, why, err := c.result(reqConnect, "18 11 %s", name)
 	if err == nil && code != 0 {
-		err = fmt.Errorf("the daemon does not connect to %s: %s", name, why)
+		err = errors.New(why)
 	}
 	return err
 }

@@ -28,11 +28,15 @@ type kind struct {
 func (c *Checker) keys(net *config.Network) {
 	modern, old := c.modern(net), c.old(net)
 	c.private(net, modern)
-	if !modern.private || !withoutRSA(net, old) {
+	there := modern.private || errors.Is(modern.load, fs.ErrPermission)
+	if !there || !withoutRSA(net, old) {
 		c.private(net, old)
 	}
 	if !modern.private && !old.private {
 		c.fail("Neither RSA or Ed25519 private key found.")
+		if errors.Is(modern.load, fs.ErrPermission) || errors.Is(old.load, fs.ErrPermission) {
+			return // they may well be there
+		}
 		c.say("\nYou can generate new keys with:\n\n%s", c.Command("generate-keys"))
 		return
 	}
@@ -110,6 +114,9 @@ func (c *Checker) private(net *config.Network, k kind) {
 		c.problem("WARNING: ", k.load)
 	case errors.As(k.load, &text):
 		c.say("Error reading %s private key file `%s': %s", k.name, text.Path, reason(k.load))
+		if errors.Is(k.load, fs.ErrPermission) {
+			c.say("You are not running tinc as root. Use sudo?")
+		}
 		if errors.Is(k.load, fs.ErrNotExist) {
 			c.say("Create an %s key pair with `%s'.", k.name, c.Command(k.generate))
 		}

@@ -73,6 +73,14 @@ func (o options) run(s terminal.Streams) error {
 		User: o.user, Chroot: o.chroot, Lock: o.mlock,
 	}
 	if !o.foreground && !launch.Detached() && !launch.Activated() {
+		if logFile != "" {
+			// The second process has nobody left to tell.
+			if f, err := os.OpenFile(logFile, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o666); err != nil {
+				fmt.Fprintf(s.Err, "Warning: opening the log file: %v; the daemon runs without a log\n", err)
+			} else {
+				f.Close()
+			}
+		}
 		return detach(l, overrides, s)
 	}
 	return launch.Run(context.Background(), daemon, s)
