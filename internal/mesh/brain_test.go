@@ -168,3 +168,47 @@ func TestLostNeighbourIsWithdrawnAlsoAfterAnEarlySearch(t *testing.T) {
 		t.Error("not both edges were withdrawn")
 	}
 }
+
+// A node that was held up has not read the answers yet. It does not close its connections for that, nor
+// those on which much comes before the answer.
+func TestAnAnswerThatWaitsToBeReadCounts(t *testing.T) {
+	asked := func() *player {
+		p := newPlayer(t)
+		p.input("node alice")
+		p.neighbours()
+		for range 80 {
+			if c := p.m.conns[2]; c.pinged && p.m.conns[4].pinged {
+				return p
+			}
+			p.input("wait 1s")
+		}
+		t.Fatal("bob and carol are not asked")
+		return nil
+	}
+	t.Run("held up", func(t *testing.T) {
+		p := asked()
+		p.now = p.now.Add(8 * time.Second)
+		p.m.Tick(p.now)
+		for _, c := range []ConnID{2, 4} {
+			p.m.Handle(p.now, Request{Conn: c, Text: "9"})
+		}
+		p.flush()
+		p.input("wait 6s")
+		if p.m.conns[2] == nil || p.m.conns[4] == nil {
+			t.Error("closed")
+		}
+	})
+	t.Run("busy", func(t *testing.T) {
+		p := asked()
+		for i := range 12 {
+			p.input("wait 1s")
+			p.m.Handle(p.now, Request{Conn: 2, Text: fmt.Sprintf("10 %x bob 10.9.%d.0/24", i, i)})
+		}
+		if p.m.conns[2] == nil || p.m.conns[4] != nil {
+			t.Errorf("bob, who talks: %v; carol, who does not: %v", p.m.conns[2], p.m.conns[4])
+		}
+		if p.input("wait 8s"); p.m.conns[2] != nil {
+			t.Error("bob has fallen silent, and is still connected")
+		}
+	})
+}

@@ -540,9 +540,13 @@ func (m *Mesh) activeConns() []*conn {
 	return m.actives
 }
 
+// heldUp is the time between two turns of checkConns that says that we were held up ourselves.
+const heldUp = 3 * time.Second
+
 // checkConns pings neighbours and ends connections that do not answer.
 func (m *Mesh) checkConns() {
 	slept := !m.checked.IsZero() && m.now.Sub(m.checked) > 2*m.cfg.UDPDiscoveryTimeout
+	late := m.now.Sub(m.checked) > heldUp // then answers may wait to be read
 	m.checked = m.now
 	for _, c := range slices.Clone(m.lines) {
 		age := m.now.Sub(c.began)
@@ -550,13 +554,14 @@ func (m *Mesh) checkConns() {
 		case c.stage == dialling: // the hands end it
 		case slept:
 			m.drop(c, "this machine has slept")
-		case age < m.cfg.PingTimeout:
+		case age < m.cfg.PingTimeout || late:
 		case c.stage == greeting && c.dialled():
 			m.drop(c, "it does not say who it is; if it refuses us, its log says why")
 		case c.stage == greeting || c.stage == securing:
 			m.repel(c, "the login took too long")
 		case c.stage != active:
 			m.drop(c, "the login took too long")
+		case c.pinged && m.now.Sub(m.lastHeard(c)) < m.cfg.PingTimeout: // its answer is behind what comes
 		case c.pinged:
 			m.drop(c, fmt.Sprintf("no answer to a ping for %s", m.cfg.PingTimeout))
 		case age >= m.cfg.PingInterval:

@@ -10,7 +10,7 @@ import "time"
 const (
 	// hotAfter is how long a pair has to talk before it is given a connection.
 	hotAfter = 5 * time.Second
-	// maxHot connections are made beyond those that hold the mesh together.
+	// maxHot connections are made, or in use, beyond those that hold the mesh together.
 	maxHot = 4
 	// hotRetry is the wait after a first attempt to connect a pair. It doubles up to maxHotRetry.
 	hotRetry    = time.Minute
@@ -56,7 +56,7 @@ func (m *Mesh) spare(c *conn) bool {
 func (m *Mesh) connectHot() {
 	n := 0
 	for _, o := range m.dials {
-		if o.hot {
+		if o.hot && (o.conn == nil || o.conn.stage != active || !m.spare(o.conn)) {
 			n++
 		}
 	}

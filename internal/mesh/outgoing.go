@@ -492,6 +492,10 @@ func (m *Mesh) reconfigure(c Config) {
 			m.giveUp(o)
 		}
 		if !o.auto && !slices.Contains(c.ConnectTo, o.name) {
+			if c.AutoConnect && o.conn != nil && o.conn.stage == active { // let go of when it is not needed
+				o.auto, o.once = true, false
+				continue
+			}
 			conn := o.conn
 			m.giveUp(o)
 			if conn != nil && conn.stage == active && conn.dialled() {

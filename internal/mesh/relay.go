@@ -43,6 +43,8 @@ const (
 	badLoss, goodLoss = 0.2, 0.1
 	// relayHeadStart is how much slower than a relay the straight way may be: twice and this.
 	relayHeadStart = 20 * time.Millisecond
+	// meetFor is how long a node that might become a relay has to answer by UDP.
+	meetFor = 4 * time.Second
 	// maxShunned nodes are remembered for a pair.
 	maxShunned = 64
 )
@@ -319,17 +321,19 @@ func linked(g *graph.Graph, a, b node.Name) bool {
 }
 
 // meetNeighbours opens the road to a few nodes that are connected with p, so that they can
-// become relays.
+// become relays: to two of them, and to the next two when these have had their time.
 func (m *Mesh) meetNeighbours(p *peer) {
-	n := 0
+	var list []*peer
 	for e := range m.graph.From(p.name) {
 		c := m.nodes[e.To]
 		if c == nil || c == m.self || !c.reachable || c.road.confirmed || !linked(m.graph, e.To, p.name) || c.session.hopByHop() {
 			continue
 		}
-		if n++; n > 2 {
-			return
-		}
+		list = append(list, c)
+	}
+	turn := 2 * int(m.now.Sub(p.hot.begun)/meetFor%4096)
+	for i := range min(2, len(list)) {
+		c := list[(turn+i)%len(list)]
 		c.active = m.now
 		m.try(c, true)
 	}

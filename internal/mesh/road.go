@@ -46,6 +46,9 @@ const (
 	// configured interval holds: both ends need a few tries to open a NAT.
 	quickBursts   = 4
 	quickInterval = 300 * time.Millisecond
+	// hopefulBursts requests to a neighbour that has nothing to say follow each other at the
+	// configured interval, the others as seldom as if it were known to answer.
+	hopefulBursts = 50
 	// extraInterval is the least time between probes to reported addresses: whoever
 	// reports them must not make us send at will.
 	extraInterval = 200 * time.Millisecond
@@ -149,6 +152,8 @@ func (m *Mesh) discover(p *peer) {
 		interval = m.cfg.UDPDiscoveryKeepalive
 	case r.bursts < r.eager:
 		interval = min(interval, quickInterval)
+	case r.bursts >= hopefulBursts && m.now.Sub(p.active) >= keepTrying: // nobody waits for it
+		interval = max(interval, m.cfg.UDPDiscoveryKeepalive)
 	}
 	if !r.asked.IsZero() && m.now.Sub(r.asked) < interval {
 		return
@@ -422,8 +427,11 @@ func (m *Mesh) traffic(e Traffic) {
 	}
 	p.active = m.now
 	m.try(p, true)
-	if hop := m.nodes[p.path.NextHop]; hop != nil && !p.road.usable() && !hop.road.usable() {
-		m.carries(hop.conn)
+	if hop := m.nodes[p.path.NextHop]; hop != nil && !p.road.usable() {
+		hop.active = m.now
+		if !hop.road.usable() {
+			m.carries(hop.conn)
+		}
 	}
 	m.talkingTo(p)
 	m.used(p)

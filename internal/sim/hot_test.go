@@ -221,3 +221,44 @@ func TestNoConnectionIsDroppedUnderTrafficOfLargePackets(t *testing.T) {
 		}
 	}
 }
+
+// A node whose pairs have fallen silent, but whose connections nobody can spare, makes others for
+// other pairs.
+func TestConnectionsOfSilentPairsDoNotKeepOutOthers(t *testing.T) {
+	t.Parallel()
+	w := New(1)
+	a, h1, h2 := w.Add("a"), w.Add("h1"), w.Add("h2")
+	var leaves []*Host
+	for i := range 8 {
+		leaves = append(leaves, w.Add(node.Name(fmt.Sprint("l", i))))
+	}
+	w.UDP = func(x, y *Host) bool { return x != a && y != a }
+	for _, h := range append([]*Host{h1, h2}, leaves...) {
+		for _, hub := range []*Host{h1, h2} {
+			if h != hub {
+				h.Knows(hub, true)
+				hub.Knows(h, false)
+			}
+		}
+		a.Knows(h, true)
+		h.Knows(a, false)
+	}
+	h1.Start()
+	h2.Start("h1")
+	for _, l := range leaves {
+		l.Start("h1", "h2")
+	}
+	a.Configure = func(c *mesh.Config) { c.AutoConnect = true }
+	a.Start()
+	w.Run(time.Minute)
+	for _, l := range leaves {
+		for range 60 {
+			w.Send(a, l, 100, func(Road) {})
+			w.Run(500 * ms)
+		}
+		if !a.connected(l.Name) {
+			t.Errorf("no connection with %s", l.Name)
+		}
+		w.Run(6 * time.Minute)
+	}
+}

@@ -40,3 +40,29 @@ func TestThoseWhoHaveTalkedRestAfterwards(t *testing.T) {
 		}
 	}
 }
+
+// Neighbours that do not reach each other by UDP go on asking, but not for ever in a hurry: a network
+// that lets no UDP through does not change by itself, and a phone has a battery.
+func TestIdleNeighboursWithoutUDPAskSeldom(t *testing.T) {
+	t.Parallel()
+	w := New(1)
+	w.UDP = func(_, _ *Host) bool { return false }
+	a, b := w.Add("a"), w.Add("b")
+	a.Knows(b, true)
+	b.Knows(a, false)
+	b.Start()
+	a.Start("b")
+	w.Run(3 * time.Minute)
+	before := w.Datagrams
+	w.Run(10 * time.Minute)
+	if n := w.Datagrams - before; n > 2*70 {
+		t.Errorf("%d probes in ten minutes", n)
+	} else if n == 0 {
+		t.Error("they have given up")
+	}
+	w.UDP = func(_, _ *Host) bool { return true }
+	s := w.stream(a, b)
+	if took, ok := w.Until(5*time.Second, func() bool { return s.last.UDP }); !ok {
+		t.Errorf("no packets by UDP after %s", took)
+	}
+}

@@ -367,3 +367,41 @@ func TestABadStraightWayIsLeftEvenAfterTheNodeWasGone(t *testing.T) {
 		}
 	}
 }
+
+// Any neighbour of the other end may be the one relay that this one reaches by UDP.
+func TestARelayIsFoundAmongManyNeighbours(t *testing.T) {
+	t.Parallel()
+	for seed := range seeds(3) {
+		w := New(seed)
+		w.UDP = func(x, y *Host) bool {
+			if y.Name == "a" {
+				x, y = y, x
+			}
+			return x.Name != "a" || y.Name == "r5"
+		}
+		a, z, h := w.Add("a"), w.Add("z"), w.Add("h")
+		names := []node.Name{"h"}
+		var mid []*Host
+		for i := range 8 {
+			mid = append(mid, w.Add(node.Name(fmt.Sprint("r", i))))
+			names = append(names, mid[i].Name)
+			z.Knows(mid[i], true)
+			mid[i].Knows(z, false)
+		}
+		for _, x := range []*Host{a, z} {
+			x.Knows(h, true)
+			h.Knows(x, false)
+		}
+		for _, x := range append(mid, h) {
+			x.Start()
+		}
+		z.Start(names...)
+		a.Start("h")
+		w.Run(5 * time.Second)
+		f := w.flow(a, z, 200, false) // z has nothing to say, and looks for nothing
+		took, ok := w.Until(time.Minute, func() bool { return f.lastRoad().UDP })
+		if !ok {
+			t.Errorf("seed %d: after %s by %+v", seed, took, f.lastRoad())
+		}
+	}
+}
