@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -81,9 +82,12 @@ type held struct {
 type Client struct {
 	cfg  Config
 	kick chan struct{}
-	last []Mapping
-	held map[site]*held
-	told map[site]string // what the log has of each
+	// asked is closed by once: a router has opened something, or all have been asked.
+	asked chan struct{}
+	once  sync.Once
+	last  []Mapping
+	held  map[site]*held
+	told  map[site]string // what the log has of each
 	// nonces belong to our mappings with PCP. After a break the router knows by them that
 	// we are who has them.
 	nonces map[Protocol][12]byte
@@ -110,7 +114,7 @@ func New(cfg Config) *Client {
 		nonces[p] = nonce
 	}
 	return &Client{
-		cfg: cfg, kick: make(chan struct{}, 1), held: map[site]*held{}, told: map[site]string{}, nonces: nonces,
+		cfg: cfg, kick: make(chan struct{}, 1), asked: make(chan struct{}), held: map[site]*held{}, told: map[site]string{}, nonces: nonces,
 		sites: sites, control: 5351, ssdp: netip.MustParseAddrPort("239.255.255.250:1900"),
 	}
 }
@@ -123,12 +127,16 @@ func (c *Client) Kick() {
 	}
 }
 
+// Asked is closed when a router has opened something, or when all have been asked once.
+func (c *Client) Asked() <-chan struct{} { return c.asked }
+
 // Run asks and renews until ctx ends, and then gives everything back.
 func (c *Client) Run(ctx context.Context) {
 	defer c.release()
 	pause := c.cfg.Refresh
 	for {
 		next := c.round(ctx)
+		c.once.Do(func() { close(c.asked) })
 		if len(c.last) > 0 {
 			pause = c.cfg.Refresh
 		} else { // nobody helps: be quiet
@@ -155,6 +163,7 @@ func (c *Client) round(ctx context.Context) time.Duration {
 	// In another network that router cannot be asked any more, and to be back is news.
 	maps.DeleteFunc(c.held, func(s site, _ *held) bool { return !slices.Contains(now, s) })
 	maps.DeleteFunc(c.told, func(s site, _ string) bool { return !slices.Contains(now, s) })
+	c.report()
 	for _, s := range now {
 		h := c.held[s]
 		lifetime, err := c.renew(ctx, s, h)
@@ -178,8 +187,8 @@ func (c *Client) round(ctx context.Context) time.Duration {
 			c.cfg.Log(2, "the router %s %s", s.gateway, said)
 		}
 		c.told[s] = said
+		c.report() // the next one may take its time
 	}
-	c.report()
 	return next
 }
 
@@ -328,6 +337,9 @@ func (c *Client) report() {
 	}
 	c.last = all
 	c.cfg.Changed(slices.Clone(all))
+	if len(all) > 0 {
+		c.once.Do(func() { close(c.asked) })
+	}
 }
 
 // release gives everything back.

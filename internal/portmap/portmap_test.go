@@ -350,6 +350,28 @@ func TestAfterABreakThePortsAreStillOurs(t *testing.T) {
 	}
 }
 
+// Whoever waits for an answer is not kept waiting by another router, nor by none.
+func TestTheFirstAnswerIsToldAtOnce(t *testing.T) {
+	t.Parallel()
+	for name, here := range map[string][]site{
+		"one answers, one does not": {{loopback, loopback}, {netip.MustParseAddr("127.0.0.3"), loopback}},
+		"there is none":             nil,
+	} {
+		c, _ := client(newRouter(t, &router{pcp: true}), &here)
+		c.cfg.Wait = time.Minute
+		ended := make(chan struct{})
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { defer close(ended); c.Run(ctx) }()
+		select {
+		case <-c.Asked():
+		case <-time.After(time.Second):
+			t.Errorf("%s: nothing for a second", name)
+		}
+		cancel()
+		<-ended
+	}
+}
+
 func TestARefusalIsSaidOnceInEachNetwork(t *testing.T) {
 	t.Parallel()
 	here := []site{{loopback, loopback}}
