@@ -316,6 +316,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 	defer inBackground(d.disk.run)()
 	defer inBackground(d.spread.run)()
 	defer inBackground(d.graph.run)()
+	defer d.mapPorts(ctx)()
 	endBrain := inBackground(func(ctx context.Context) {
 		defer close(d.done)
 		d.think(ctx)
@@ -323,7 +324,6 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 	defer inBackground(d.mendClashes)()
 	defer inBackground(d.watchClocks)()
 	defer inBackground(d.watchNetwork)()
-	defer inBackground(d.mapPorts)()
 	var accepting sync.WaitGroup
 	for _, l := range d.tcp {
 		accepting.Go(func() {

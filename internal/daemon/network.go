@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"time"
 
 	"tincan/internal/mesh"
 	"tincan/internal/netwatch"
@@ -48,9 +49,22 @@ func (d *Daemon) newPorts() *portmap.Client {
 	})
 }
 
-// mapPorts asks the router to let others in, if that is wanted.
-func (d *Daemon) mapPorts(ctx context.Context) {
-	if d.ports != nil {
-		d.ports.Run(ctx)
+// mapTime is how long the first connections wait for the router: a connection tells the other
+// end once, at its beginning, which port of the router leads to us. A router that speaks PCP or
+// NAT-PMP answers in milliseconds.
+const mapTime = time.Second
+
+// mapPorts asks the router to let others in, if that is wanted, and returns what ends that. It
+// begins to ask, and waits a moment for the answer.
+func (d *Daemon) mapPorts(ctx context.Context) (end func()) {
+	if d.ports == nil {
+		return func() {}
 	}
+	end = inBackground(d.ports.Run)
+	select {
+	case <-d.ports.Asked():
+	case <-time.After(mapTime):
+	case <-ctx.Done():
+	}
+	return end
 }

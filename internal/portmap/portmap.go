@@ -12,11 +12,13 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"tincan/internal/netwatch"
@@ -52,6 +54,8 @@ const (
 	minRefresh = 10 * time.Second
 	// maxPause is the longest pause between attempts where no router helps.
 	maxPause = 30 * time.Minute
+	// maxSaid is how much of what a router says is repeated, in bytes.
+	maxSaid = 300
 	// farewell is how long giving everything back may take.
 	farewell = time.Second
 )
@@ -72,15 +76,23 @@ type held struct {
 	way      way
 	requests []request
 	mappings []Mapping
+	given    map[Protocol]uint16 // the ports of the router, also of what may have ended since
+	refused  string              // what we have not got, and why
 }
 
 // Client keeps the mappings of one port.
 type Client struct {
 	cfg  Config
 	kick chan struct{}
-	last []Mapping
-	held map[site]*held
-	told map[site]string // what the log has of each
+	// asked is closed by once: a router has opened something, or all have been asked.
+	asked chan struct{}
+	once  sync.Once
+	last  []Mapping
+	held  map[site]*held
+	told  map[site]string // what the log has of each
+	// nonces belong to our mappings with PCP. After a break the router knows by them that
+	// we are who has them.
+	nonces map[Protocol][12]byte
 
 	// What tests replace.
 	sites   func() []site
@@ -97,8 +109,14 @@ func New(cfg Config) *Client {
 		cfg.Changed = func([]Mapping) {}
 	}
 	cfg.Refresh = max(cfg.Refresh, minRefresh)
+	nonces := map[Protocol][12]byte{}
+	for _, p := range []Protocol{UDP, TCP} {
+		var nonce [12]byte
+		rand.Read(nonce[:])
+		nonces[p] = nonce
+	}
 	return &Client{
-		cfg: cfg, kick: make(chan struct{}, 1), held: map[site]*held{}, told: map[site]string{},
+		cfg: cfg, kick: make(chan struct{}, 1), asked: make(chan struct{}), held: map[site]*held{}, told: map[site]string{}, nonces: nonces,
 		sites: sites, control: 5351, ssdp: netip.MustParseAddrPort("239.255.255.250:1900"),
 	}
 }
@@ -111,12 +129,16 @@ func (c *Client) Kick() {
 	}
 }
 
+// Asked is closed when a router has opened something, or when all have been asked once.
+func (c *Client) Asked() <-chan struct{} { return c.asked }
+
 // Run asks and renews until ctx ends, and then gives everything back.
 func (c *Client) Run(ctx context.Context) {
 	defer c.release()
 	pause := c.cfg.Refresh
 	for {
 		next := c.round(ctx)
+		c.once.Do(func() { close(c.asked) })
 		if len(c.last) > 0 {
 			pause = c.cfg.Refresh
 		} else { // nobody helps: be quiet
@@ -140,34 +162,35 @@ func (c *Client) Run(ctx context.Context) {
 func (c *Client) round(ctx context.Context) time.Duration {
 	next := c.cfg.Refresh
 	now := c.sites()
-	for s := range c.held {
-		if !slices.Contains(now, s) { // another network: that router cannot be asked any more
-			delete(c.held, s)
-		}
-	}
+	// In another network that router cannot be asked any more, and to be back is news.
+	maps.DeleteFunc(c.held, func(s site, _ *held) bool { return !slices.Contains(now, s) })
+	maps.DeleteFunc(c.told, func(s site, _ string) bool { return !slices.Contains(now, s) })
+	c.report()
 	for _, s := range now {
 		h := c.held[s]
 		lifetime, err := c.renew(ctx, s, h)
 		if err != nil && ctx.Err() == nil {
 			delete(c.held, s)
-			h, lifetime, err = c.discover(ctx, s)
+			if h, lifetime, err = c.discover(ctx, s); err == nil {
+				c.held[s] = h
+			}
 		}
 		if ctx.Err() != nil {
 			return next
 		}
 		said := ""
 		if err != nil {
-			said = err.Error()
-			if c.told[s] != said {
-				c.cfg.Log(2, "the router %s opens no port for us: %s", s.gateway, said)
-			}
+			said = fmt.Sprintf("opens no port for us: %.*s", maxSaid, err)
 		} else {
-			c.held[s] = h
+			said = h.refused
 			next = min(next, max(lifetime/2, minRefresh))
 		}
+		if said != "" && said != c.told[s] {
+			c.cfg.Log(2, "the router %s %s", s.gateway, said)
+		}
 		c.told[s] = said
+		c.report() // the next one may take its time
 	}
-	c.report()
 	return next
 }
 
@@ -183,15 +206,14 @@ func (c *Client) renew(ctx context.Context, s site, h *held) (time.Duration, err
 func (c *Client) discover(ctx context.Context, s site) (*held, time.Duration, error) {
 	var errs []error
 	try := func(w way) (*held, time.Duration, bool) {
-		h := &held{way: w}
+		h := &held{way: w, given: map[Protocol]uint16{}}
 		protocols := []Protocol{UDP, TCP}
 		if c.cfg.UDPOnly {
 			protocols = protocols[:1]
 		}
 		for _, p := range protocols {
-			r := request{protocol: p, client: s.local, internal: c.cfg.Port, external: c.cfg.Port, lifetime: 2 * c.cfg.Refresh}
-			rand.Read(r.nonce[:])
-			h.requests = append(h.requests, r)
+			h.requests = append(h.requests, request{protocol: p, nonce: c.nonces[p], client: s.local,
+				internal: c.cfg.Port, external: c.cfg.Port, lifetime: 2 * c.cfg.Refresh})
 		}
 		lifetime, err := c.ask(ctx, s, h)
 		if err != nil {
@@ -210,7 +232,7 @@ func (c *Client) discover(ctx context.Context, s site) (*held, time.Duration, er
 				return h, d, nil
 			}
 		}
-		list, err := search(ctx, c.ssdp, s.local, c.cfg.Wait)
+		list, err := search(ctx, c.ssdp, s, c.cfg.Wait)
 		if err != nil {
 			return nil, 0, inOne(append(errs, err))
 		}
@@ -224,8 +246,8 @@ func (c *Client) discover(ctx context.Context, s site) (*held, time.Duration, er
 		}
 		return nil, 0, inOne(errs)
 	}
-	if local4 := c.local4(); local4.IsValid() {
-		list, _ := search(ctx, c.ssdp, local4, c.cfg.Wait)
+	if s4, ok := c.site4(); ok {
+		list, _ := search(ctx, c.ssdp, s4, c.cfg.Wait)
 		for _, svc := range list {
 			if svc.is("WANIPv6FirewallControl") {
 				if h, d, ok := try(&pinhole{svc: svc, ids: map[Protocol]string{}}); ok {
@@ -246,13 +268,14 @@ func inOne(errs []error) error {
 	return errors.New(strings.Join(texts, "; "))
 }
 
-func (c *Client) local4() netip.Addr {
+// site4 is the site with IPv4, if there is one.
+func (c *Client) site4() (site, bool) {
 	for _, s := range c.sites() {
 		if s.local.Is4() {
-			return s.local
+			return s, true
 		}
 	}
-	return netip.Addr{}
+	return site{}, false
 }
 
 // ask makes or renews the mappings of h. TCP asks for the port that UDP has got, since
@@ -260,6 +283,7 @@ func (c *Client) local4() netip.Addr {
 func (c *Client) ask(ctx context.Context, s site, h *held) (shortest time.Duration, err error) {
 	mappings := []Mapping{}
 	shortest = 2 * c.cfg.Refresh
+	h.refused = ""
 	for i := range h.requests {
 		r := &h.requests[i]
 		external, lifetime, err := h.way.add(ctx, *r)
@@ -267,9 +291,15 @@ func (c *Client) ask(ctx context.Context, s site, h *held) (shortest time.Durati
 			if i == 0 {
 				return 0, err
 			}
-			c.cfg.Log(2, "the router %s opens no %s port: %v", s.gateway, r.protocol, err)
+			h.refused = fmt.Sprintf("opens no %s port: %.*s", r.protocol, maxSaid, err)
 			continue
 		}
+		if _, upnp := h.way.(upnp); upnp && h.given[r.protocol] != 0 && h.given[r.protocol] != external.Port() {
+			old := *r
+			old.external = h.given[r.protocol]
+			_ = h.way.remove(ctx, old) // it may have no end of its own
+		}
+		h.given[r.protocol] = external.Port()
 		for j := range h.requests {
 			h.requests[j].external = external.Port()
 		}
@@ -309,6 +339,9 @@ func (c *Client) report() {
 	}
 	c.last = all
 	c.cfg.Changed(slices.Clone(all))
+	if len(all) > 0 {
+		c.once.Do(func() { close(c.asked) })
+	}
 }
 
 // release gives everything back.
@@ -317,7 +350,10 @@ func (c *Client) release() {
 	defer cancel()
 	for _, h := range c.held {
 		for _, r := range h.requests {
-			r.lifetime = 0
+			if h.given[r.protocol] == 0 {
+				continue // the port may be somebody else's
+			}
+			r.external, r.lifetime = h.given[r.protocol], 0
 			if err := h.way.remove(ctx, r); err != nil {
 				c.cfg.Log(2, "could not give the %s port back to the router: %v", r.protocol, err)
 			}

@@ -31,18 +31,26 @@ type router struct {
 	t                 *testing.T
 	pcp, natpmp, upnp bool
 	taken             uint16 // a port that it does not give away; it gives the next one
+	takenTCP          bool   // UPnP: only that of TCP is taken
+	noTCP             bool   // UPnP
+	at                string // where it answers searches; "": at loopback, its address as a gateway
 	permanent         bool   // UPnP: no leases
 
 	mu    sync.Mutex
 	ports map[string]uint16 // "UDP 655" inside: outside
-	calls []string          // of UPnP
+	owner map[string][12]byte
+	heard func(protocol string) // of a request of PCP
+	calls []string              // of UPnP
 	conn  *net.UDPConn
 	ssdp  *net.UDPConn
 	web   *httptest.Server
 }
 
 func newRouter(t *testing.T, r *router) *router {
-	r.t, r.ports = t, map[string]uint16{}
+	r.t, r.owner = t, map[string][12]byte{}
+	if r.ports == nil {
+		r.ports = map[string]uint16{}
+	}
 	var err error
 	if r.conn, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(loopback, 0))); err != nil {
 		t.Fatal(err)
@@ -50,9 +58,18 @@ func newRouter(t *testing.T, r *router) *router {
 	t.Cleanup(func() { r.conn.Close() })
 	go serve(r.conn, r.control)
 	if r.upnp {
-		r.web = httptest.NewServer(http.HandlerFunc(r.soap))
+		at := loopback
+		if r.at != "" {
+			at = netip.MustParseAddr(r.at)
+		}
+		r.web = httptest.NewUnstartedServer(http.HandlerFunc(r.soap))
+		r.web.Listener.Close()
+		if r.web.Listener, err = net.Listen("tcp4", netip.AddrPortFrom(at, 0).String()); err != nil {
+			t.Fatal(err)
+		}
+		r.web.Start()
 		t.Cleanup(r.web.Close)
-		if r.ssdp, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(loopback, 0))); err != nil {
+		if r.ssdp, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(at, 0))); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { r.ssdp.Close() })
@@ -107,6 +124,19 @@ func (r *router) control(b []byte) []byte {
 		a := bytes.Clone(b)
 		a[1] |= answerBit
 		lifetime := binary.BigEndian.Uint32(b[4:])
+		// A mapping belongs to who knows its nonce (RFC 6887, 11.3).
+		r.mu.Lock()
+		key := fmt.Sprintf("%s %d", Protocol(b[36]), binary.BigEndian.Uint16(b[40:]))
+		if _, there := r.ports[key]; there && r.owner[key] != [12]byte(b[24:36]) {
+			a[3] = 2
+			r.mu.Unlock()
+			return a
+		}
+		r.owner[key] = [12]byte(b[24:36])
+		r.mu.Unlock()
+		if r.heard != nil {
+			r.heard(Protocol(b[36]).String())
+		}
 		port := r.give(Protocol(b[36]).String(), binary.BigEndian.Uint16(b[40:]), binary.BigEndian.Uint16(b[42:]), lifetime)
 		binary.BigEndian.PutUint16(a[42:], port)
 		ip := outside.As16()
@@ -161,8 +191,11 @@ func (r *router) soap(w http.ResponseWriter, req *http.Request) {
 		values = "<NewExternalIPAddress>" + outside.String() + "</NewExternalIPAddress>"
 	case "AddPortMapping":
 		switch {
-		case number("NewExternalPort") == r.taken:
+		case number("NewExternalPort") == r.taken && (!r.takenTCP || args["NewProtocol"] == "TCP"):
 			refuse(718, "ConflictInMappingEntry")
+			return
+		case r.noTCP && args["NewProtocol"] == "TCP":
+			refuse(606, "Action not authorized")
 			return
 		case r.permanent && args["NewLeaseDuration"] != "0":
 			refuse(725, "OnlyPermanentLeasesSupported")
@@ -281,6 +314,183 @@ func TestRenewalAndAnotherNetwork(t *testing.T) {
 	here = nil
 	if c.round(t.Context()); len(last) != 0 {
 		t.Errorf("in another network there is still %v", last)
+	}
+}
+
+// client returns one that is run by hand, and what it says.
+func client(r *router, here *[]site) (c *Client, said func() string) {
+	var all []string
+	c = New(Config{Port: 655, Refresh: time.Minute, Wait: 100 * time.Millisecond, Log: func(_ int, format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }})
+	c.sites = func() []site { return *here }
+	c.control = r.conn.LocalAddr().(*net.UDPAddr).AddrPort().Port()
+	c.ssdp = netip.AddrPortFrom(loopback, 9)
+	if r.ssdp != nil {
+		c.ssdp = r.ssdp.LocalAddr().(*net.UDPAddr).AddrPort()
+	}
+	return c, func() string {
+		defer func() { all = nil }()
+		return strings.Join(all, "\n")
+	}
+}
+
+// When the default route was away for a moment, the router still has our ports, and gives them
+// to nobody who cannot tell that they are his.
+func TestAfterABreakThePortsAreStillOurs(t *testing.T) {
+	t.Parallel()
+	here := []site{{loopback, loopback}}
+	c, said := client(newRouter(t, &router{pcp: true}), &here)
+	c.round(t.Context())
+	here = nil
+	if c.round(t.Context()); len(c.last) != 0 {
+		t.Errorf("without a default route: %v", c.last)
+	}
+	here = []site{{loopback, loopback}}
+	if c.round(t.Context()); len(c.last) != 2 {
+		t.Errorf("after it: %v, said %q", c.last, said())
+	}
+}
+
+// Whoever waits for an answer is not kept waiting by another router, nor by none.
+func TestTheFirstAnswerIsToldAtOnce(t *testing.T) {
+	t.Parallel()
+	for name, here := range map[string][]site{
+		"one answers, one does not": {{loopback, loopback}, {netip.MustParseAddr("127.0.0.3"), loopback}},
+		"there is none":             nil,
+	} {
+		c, _ := client(newRouter(t, &router{pcp: true}), &here)
+		c.cfg.Wait = time.Minute
+		ended := make(chan struct{})
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { defer close(ended); c.Run(ctx) }()
+		select {
+		case <-c.Asked():
+		case <-time.After(time.Second):
+			t.Errorf("%s: nothing for a second", name)
+		}
+		cancel()
+		<-ended
+	}
+}
+
+func TestARefusalIsSaidOnceInEachNetwork(t *testing.T) {
+	t.Parallel()
+	here := []site{{loopback, loopback}}
+	c, said := client(newRouter(t, &router{}), &here)
+	for i := range 3 {
+		c.round(t.Context())
+		if got := said(); strings.Contains(got, "opens no port") != (i == 0) {
+			t.Errorf("round %d: %q", i, got)
+		}
+	}
+	here = nil
+	c.round(t.Context())
+	if len(c.told) != 0 {
+		t.Errorf("remembered of a network that is gone: %v", c.told)
+	}
+	here = []site{{loopback, loopback}}
+	if c.round(t.Context()); !strings.Contains(said(), "opens no port") {
+		t.Error("in that network again nothing is said")
+	}
+}
+
+func TestAPortThatIsMissingIsSaidOnce(t *testing.T) {
+	t.Parallel()
+	here := []site{{loopback, loopback}}
+	r := newRouter(t, &router{pcp: true, ports: map[string]uint16{"TCP 655": 655}}) // of somebody whose nonce is another
+	c, said := client(r, &here)
+	for i := range 3 {
+		c.round(t.Context())
+		if got := said(); strings.Contains(got, "opens no TCP port: the router refuses: not authorized") != (i == 0) {
+			t.Errorf("round %d: %q", i, got)
+		}
+	}
+	if c.release(); r.open() != "map[TCP 655:655]" {
+		t.Errorf("after the end: %v", r.open())
+	}
+}
+
+// Ended in the middle of it, too, everything is given back.
+func TestEndedWhileAsking(t *testing.T) {
+	here := []site{{loopback, loopback}}
+	ctx, cancel := context.WithCancel(t.Context())
+	r := newRouter(t, &router{pcp: true, heard: func(protocol string) {
+		if protocol == "TCP" {
+			cancel()
+			time.Sleep(50 * time.Millisecond)
+		}
+	}})
+	c, _ := client(r, &here)
+	c.Run(ctx)
+	if strings.Contains(r.open(), "UDP") {
+		t.Errorf("at the end there is still %v", r.open())
+	}
+}
+
+// A port that we have not got is somebody else's, and one that we do not want any more is
+// given back.
+func TestWithUPnPOnlyOurOwnPortsAreGivenBack(t *testing.T) {
+	t.Parallel()
+	here := []site{{loopback, loopback}}
+	r := newRouter(t, &router{upnp: true, permanent: true, taken: 655, takenTCP: true})
+	c, _ := client(r, &here)
+	c.round(t.Context())
+	c.round(t.Context()) // UDP takes the port that TCP has got
+	if len(c.last) != 2 || c.last[0].External.Port() != c.last[1].External.Port() {
+		t.Errorf("%v", c.last)
+	}
+	r.mu.Lock()
+	calls := fmt.Sprint(r.calls)
+	r.mu.Unlock()
+	if !strings.Contains(calls, "DeletePortMapping") {
+		t.Errorf("the first port of UDP stays open for ever: %v", calls)
+	}
+	if c.release(); r.open() != "map[]" {
+		t.Errorf("at the end there is still %v", r.open())
+	}
+
+	r = newRouter(t, &router{upnp: true, noTCP: true, ports: map[string]uint16{"TCP 22": 655}}) // of another machine
+	c, _ = client(r, &here)
+	c.round(t.Context())
+	if c.release(); r.open() != "map[TCP 22:655]" {
+		t.Errorf("at the end there is %v", r.open())
+	}
+}
+
+func TestTheGatewayIsBelievedBeforeOthers(t *testing.T) {
+	t.Parallel()
+	liar, honest := newRouter(t, &router{upnp: true, at: "127.0.0.2"}), newRouter(t, &router{upnp: true})
+	// Both hear the question, and the liar is the first to answer.
+	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(loopback, 0)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	go func() {
+		b := make([]byte, 2048)
+		for {
+			_, from, err := conn.ReadFromUDP(b)
+			if err != nil {
+				return
+			}
+			for _, r := range []*router{liar, honest} {
+				r.ssdp.WriteToUDP(fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nST: %s\r\nLOCATION: %s/root.xml\r\n\r\n", ssdpTargets[1], r.web.URL), from)
+			}
+		}
+	}()
+	to := conn.LocalAddr().(*net.UDPAddr).AddrPort()
+	list, err := search(t.Context(), to, site{loopback, loopback}, time.Second)
+	if err != nil || len(list) != 1 || !strings.HasPrefix(list[0].control, honest.web.URL) {
+		t.Errorf("%v, %v; want that of %s", list, err, honest.web.URL)
+	}
+	// In the same network the router may also be somebody else.
+	list, err = search(t.Context(), to, site{netip.MustParseAddr("127.0.0.9"), loopback}, 300*time.Millisecond)
+	if err != nil || len(list) != 1 {
+		t.Errorf("%v, %v", list, err)
+	}
+	for a, want := range map[string]bool{"127.0.0.2": true, "192.0.2.1": false, "10.1.2.3": false} {
+		if got := inNetworkOf(loopback, netip.MustParseAddr(a)); got != want {
+			t.Errorf("%s is in our network: %t", a, got)
+		}
 	}
 }
 

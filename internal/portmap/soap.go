@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -247,18 +248,31 @@ func parseSearch(b []byte) (location string, ok bool) {
 	return location, gateway && location != "" && len(location) < 1024 && !strange
 }
 
-// search asks in the local network for routers with UPnP, from the address local, and
-// returns the services of the first one that has any.
-func search(ctx context.Context, to netip.AddrPort, local netip.Addr, wait time.Duration) ([]service, error) {
-	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(local, 0)))
+// search asks in the local network for routers with UPnP, and returns the services of the first
+// one that has any. The gateway is believed before anybody else who answers meanwhile; others
+// only if they are in our own network.
+func search(ctx context.Context, to netip.AddrPort, at site, wait time.Duration) ([]service, error) {
+	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(at.local, 0)))
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
 	end := time.Now().Add(wait)
-	seen := map[string]bool{}
+	type other struct {
+		location string
+		from     netip.Addr
+	}
+	var others []other
+	asked := map[string]bool{} // of the gateway
 	failed := errors.New("no router with UPnP answers")
+	try := func(location string, from netip.Addr) []service {
+		list, err := describe(ctx, location, from)
+		if err != nil {
+			failed = fmt.Errorf("UPnP: %w", err)
+		}
+		return list
+	}
 	buf := make([]byte, 2048)
 	for n := 0; time.Now().Before(end) && ctx.Err() == nil; n++ {
 		if n < 2 { // datagrams get lost
@@ -273,23 +287,44 @@ func search(ctx context.Context, to netip.AddrPort, local netip.Addr, wait time.
 			until = time.Now().Add(wait / 3)
 		}
 		conn.SetReadDeadline(until)
-		for {
-			size, from, err := conn.ReadFromUDPAddrPort(buf)
+		for ctx.Err() == nil {
+			size, source, err := conn.ReadFromUDPAddrPort(buf)
 			if err != nil {
 				break
 			}
 			location, ok := parseSearch(buf[:size])
-			if !ok || seen[location] || len(seen) >= 8 {
-				continue
-			}
-			seen[location] = true
-			list, err := describe(ctx, location, from.Addr().Unmap())
-			if err == nil && len(list) > 0 {
-				return list, nil
-			} else if err != nil {
-				failed = fmt.Errorf("UPnP: %w", err)
+			from := source.Addr().Unmap()
+			switch {
+			case !ok:
+			case from == at.gateway && !asked[location] && len(asked) < maxAsked:
+				asked[location] = true
+				if list := try(location, from); len(list) > 0 {
+					return list, nil
+				}
+			case from != at.gateway && len(others) < maxAsked && !slices.Contains(others, other{location, from}) && inNetworkOf(at.local, from):
+				others = append(others, other{location, from})
 			}
 		}
 	}
+	for _, o := range others {
+		if list := try(o.location, o.from); len(list) > 0 {
+			return list, nil
+		}
+	}
 	return nil, failed
+}
+
+// maxAsked is how many descriptions are fetched from the gateway, and from others.
+const maxAsked = 4
+
+// inNetworkOf tells whether a is in the network in which local is ours. Anybody may send us an
+// answer in the name of somebody else: it must not make us ask machines far away, or inside a VPN.
+func inNetworkOf(local, a netip.Addr) bool {
+	list, _ := net.InterfaceAddrs()
+	for _, x := range list {
+		if n, ok := x.(*net.IPNet); ok && n.IP.Equal(local.AsSlice()) && n.Contains(a.AsSlice()) {
+			return true
+		}
+	}
+	return false
 }
