@@ -158,3 +158,45 @@ func TestALogFileThatWasMovedAway(t *testing.T) {
 		t.Errorf("the old file: %q, %v", old, err)
 	}
 }
+
+func TestALogFileInTheNewRootDirectory(t *testing.T) {
+	// What a new root directory makes of the paths, without being root: the old ones
+	// are gone, and the file is elsewhere.
+	dir := t.TempDir()
+	base, now := filepath.Join(dir, "home"), filepath.Join(dir, "now")
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(os.MkdirAll(filepath.Join(base, "log"), 0o755))
+	path := filepath.Join(base, "log", "tinc")
+	for _, c := range []struct {
+		name, path string
+		chroot     bool
+		want       string
+	}{
+		{"in the directory", path, true, "/log/tinc"},
+		{"elsewhere", filepath.Join(dir, "tinc"), true, ""},
+		{"no new root directory", path, false, ""},
+	} {
+		log, err := Options{LogFile: c.path, Chroot: c.chroot, Layout: config.Layout{ConfBase: base}}.open(terminal.Streams{Err: &bytes.Buffer{}}, false)
+		must(err)
+		if got := log.(*fileSink).inside; got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+		log.close()
+	}
+	log, err := openFile(path, "tinc", base)
+	must(err)
+	defer log.close()
+	log.(*fileSink).inside = filepath.Join(now, "log", "tinc")
+	must(os.Rename(base, now))
+	must(os.Rename(filepath.Join(now, "log", "tinc"), filepath.Join(now, "log", "tinc.1")))
+	must(log.reopen())
+	log.log(control.LogRecord{Time: time.Now(), Text: "after"})
+	if text, err := os.ReadFile(filepath.Join(now, "log", "tinc")); err != nil || !strings.Contains(string(text), "after") {
+		t.Errorf("the new file: %q, %v", text, err)
+	}
+}
