@@ -229,6 +229,12 @@ func (f *face) takeDown() {
 	f.link = nil
 }
 
+// hasInterface tells whether there is an interface, and it is ours.
+func (d *Daemon) hasInterface() bool {
+	t := d.network().Settings.DeviceType
+	return d.face.name != "" && t != "dummy" && t != "raw_socket"
+}
+
 // interfaceUp runs tinc-up, or gives the interface what Ifconfig and Route say.
 func (d *Daemon) interfaceUp(ctx context.Context) error {
 	s := d.network().Settings
@@ -237,7 +243,7 @@ func (d *Daemon) interfaceUp(ctx context.Context) error {
 		_ = d.script.Do(ctx, script.TincUp, d.env("", netip.AddrPort{}))
 		return nil
 	}
-	if d.face.name == "" || s.DeviceType == "dummy" || s.DeviceType == "raw_socket" { // nothing, or not ours
+	if !d.hasInterface() {
 		return nil
 	}
 	if len(s.Ifconfig) == 0 && s.Mode == "router" { // else it may be for a bridge
