@@ -66,6 +66,26 @@ func TestTheServiceManagerIsTold(t *testing.T) {
 	notify("READY=1") // and nothing happens
 }
 
+func TestTheServiceManagerIsToldBelowANewRootDirectory(t *testing.T) {
+	dir := t.TempDir()
+	m := listen(t, filepath.Join(dir, "s"))
+	callManager()
+	if err := os.Rename(filepath.Join(dir, "s"), filepath.Join(dir, "elsewhere")); err != nil { // the path leads nowhere
+		t.Fatal(err)
+	}
+	notify("READY=1")
+	if got := m.hears(time.Second); got != "READY=1" {
+		t.Errorf("heard %q", got)
+	}
+	// One that has been started anew is found where it was.
+	m.c.Close()
+	m = listen(t, filepath.Join(dir, "s"))
+	notify("WATCHDOG=1")
+	if got := m.hears(time.Second); got != "WATCHDOG=1" {
+		t.Errorf("heard %q", got)
+	}
+}
+
 func TestTheWatchdogIsFedOnlyByANodeThatAnswers(t *testing.T) {
 	m := listen(t, filepath.Join(t.TempDir(), "s"))
 	t.Setenv("WATCHDOG_USEC", "40000")
