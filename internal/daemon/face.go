@@ -39,10 +39,11 @@ type face struct {
 	ours   bool          // up was called, and down was not
 	link   *netconf.Link // nil: not ours, or the kernel refused
 	own    []netip.Prefix
-	fixed  []netip.Prefix // routes of the configuration
-	gates  map[netip.Prefix]netip.Addr
-	routed map[learnt]struct{} // routes for subnets of others
-	told   map[learnt]string   // why there is none, as the log has it
+	fixed  []netip.Prefix              // routes of the configuration
+	gates  map[netip.Prefix]netip.Addr // for the next up or configure
+	led    map[netip.Prefix]netip.Addr // those in force
+	routed map[learnt]struct{}         // routes for subnets of others
+	told   map[learnt]string           // why there is none, as the log has it
 }
 
 // learnt is a subnet of another node.
@@ -184,7 +185,7 @@ func (f *face) bringUp(addrs, routes []netip.Prefix) error {
 			return errors.Join(err, link.Close())
 		}
 	}
-	f.link, f.own, f.fixed = link, addrs, routes
+	f.link, f.own, f.fixed, f.led = link, addrs, routes, f.gates
 	return nil
 }
 
@@ -193,13 +194,14 @@ func (f *face) bringUp(addrs, routes []netip.Prefix) error {
 func (f *face) configure(addrs, routes []netip.Prefix) error {
 	f.work.Lock()
 	defer f.work.Unlock()
-	if !f.ours || f.link != nil && slices.Equal(addrs, f.own) && slices.Equal(routes, f.fixed) {
+	if !f.ours || f.link != nil && slices.Equal(addrs, f.own) && slices.Equal(routes, f.fixed) && maps.Equal(f.gates, f.led) {
 		return nil
 	}
-	own, fixed := f.own, f.fixed
+	own, fixed, led := f.own, f.fixed, f.led
 	f.takeDown()
 	err := f.bringUp(addrs, routes)
 	if err != nil {
+		f.gates = led
 		if back := f.bringUp(own, fixed); back != nil {
 			err = errors.Join(err, back)
 		}
@@ -228,6 +230,12 @@ func (f *face) takeDown() {
 	f.link = nil
 }
 
+// hasInterface tells whether there is an interface, and it is ours.
+func (d *Daemon) hasInterface() bool {
+	t := d.network().Settings.DeviceType
+	return d.face.name != "" && t != "dummy" && t != "raw_socket"
+}
+
 // interfaceUp runs tinc-up, or gives the interface what Ifconfig and Route say.
 func (d *Daemon) interfaceUp(ctx context.Context) error {
 	s := d.network().Settings
@@ -236,7 +244,7 @@ func (d *Daemon) interfaceUp(ctx context.Context) error {
 		_ = d.script.Do(ctx, script.TincUp, d.env("", netip.AddrPort{}))
 		return nil
 	}
-	if d.face.name == "" || s.DeviceType == "dummy" || s.DeviceType == "raw_socket" { // nothing, or not ours
+	if !d.hasInterface() {
 		return nil
 	}
 	if len(s.Ifconfig) == 0 && s.Mode == "router" { // else it may be for a bridge

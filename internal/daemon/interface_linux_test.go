@@ -175,6 +175,38 @@ func TestTheInterface(t *testing.T) {
 	}
 }
 
+func TestAReloadChangesTheGateway(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	m := withInterface(t, "vpn0", "Mode = switch", "Ifconfig = 10.7.0.5/16", "Route = 10.99.0.0/16 10.7.0.1")
+	m.replace("tinc.conf", "DeviceType = tun", "DeviceType = tap")
+	m.start()
+	c := m.client()
+	gateway := func(want string) {
+		t.Helper()
+		link, err := netlink.LinkByName("vpn0")
+		must(t, err)
+		list, err := netlink.RouteList(link, netlink.FAMILY_V4)
+		must(t, err)
+		for _, r := range list {
+			if r.Dst.String() == "10.99.0.0/16" && r.Gw.String() == want {
+				return
+			}
+		}
+		t.Errorf("no route to 10.99.0.0/16 through %s: %v", want, list)
+	}
+	gateway("10.7.0.1")
+	m.replace("tinc.conf", "10.7.0.1", "10.7.0.2")
+	must(t, c.Reload())
+	gateway("10.7.0.2")
+	m.replace("tinc.conf", "10.7.0.2", "192.0.2.1") // which nothing leads to
+	if c.Reload() == nil {
+		t.Error("a gateway that cannot be reached was taken")
+	}
+	gateway("10.7.0.2")
+}
+
 func TestAnInterfaceThatVanishesEndsTheNode(t *testing.T) {
 	if !inNamespace(t) {
 		return

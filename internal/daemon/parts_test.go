@@ -138,6 +138,52 @@ func TestWhatNeedsARestart(t *testing.T) {
 	}
 }
 
+// takenOver are the settings that a reload takes over. What is neither here nor in needRestart
+// would be changed without any effect, and nobody would be told.
+var takenOver = []string{
+	"ConnectTo", "AutoConnect", "Proxy", "Ifconfig", "Routes", "AutoAddress", "Forwarding", "Broadcast", "BroadcastSubnets",
+	"MACExpire", "PriorityInheritance", "Subnets", "DecrementTTL", "DirectOnly", "Relay", "ClampMSS", "IndirectData", "TCPOnly",
+	"PMTU", "Weight", "LocalDiscovery", "UDPDiscovery", "UDPDiscoveryInterval", "UDPDiscoveryKeepaliveInterval", "UDPDiscoveryTimeout",
+	"UDPInfoInterval", "MTUInfoInterval", "PingInterval", "PingTimeout", "MaxTimeout", "MinTimeout", "KeyExpire", "InvitationExpire",
+	"ReplayWindow", "LogLevel", "Hostnames", "ScriptsInterpreter", "ScriptsExtension", "Suite", "Policy",
+}
+
+func TestEverySettingIsTakenOverOrNamed(t *testing.T) {
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[config.Settings]()) {
+		var old, changed config.Settings
+		v := reflect.ValueOf(&changed).Elem().FieldByIndex(f.Index)
+		switch v.Kind() {
+		case reflect.Bool:
+			v.SetBool(true)
+		case reflect.String:
+			v.SetString("x")
+		case reflect.Int, reflect.Int64:
+			v.SetInt(1)
+		case reflect.Uint8:
+			v.SetUint(1)
+		case reflect.Slice:
+			v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+			if host := v.Index(0); v.Type() == reflect.TypeFor[[]config.Address]() {
+				host.FieldByName("Host").SetString("x")
+			}
+		case reflect.Pointer:
+			v.Set(reflect.New(v.Type().Elem()))
+		case reflect.Struct:
+			if slices.Contains(takenOver, f.Name) {
+				continue
+			}
+		}
+		if named := len(needRestart(old, changed)) == 1; named == slices.Contains(takenOver, f.Name) {
+			t.Errorf("%s: a change of it is named: %v, and it should be the opposite", f.Name, named)
+		}
+	}
+	old, now := config.Settings{Mode: "switch", TunnelServer: true, PMTUDiscovery: true}, config.Settings{Mode: "router"}
+	keepWhole(old, &now)
+	if now.Mode != "switch" || !now.TunnelServer || !now.PMTUDiscovery {
+		t.Errorf("some parts would take over what others do not: %+v", now)
+	}
+}
+
 func TestPlaneOptions(t *testing.T) {
 	for _, c := range []struct {
 		name string

@@ -130,7 +130,7 @@ func (d *Daemon) makeDir(dir string, mode os.FileMode) {
 // that finds itself in this process and cannot run others.
 func (d *Daemon) capabilities(c *confinement) (caps []process.Capability) {
 	s := d.network().Settings
-	ours := !d.hasScript(script.TincUp) // the interface and its routes
+	ours := d.hasInterface() && !d.hasScript(script.TincUp) // the interface and its routes
 	if c.account == nil {
 		caps = append(caps, process.Chown, process.DACOverride, process.FOwner, process.Kill, process.NetRaw)
 	}

@@ -34,6 +34,8 @@ func (d *Daemon) reload() error {
 		d.log.printf(0, mesh.Error, "the configuration was not reloaded, the old one stays: %v", err)
 		return err
 	}
+	late := needRestart(old.Settings, n.Settings)
+	keepWhole(old.Settings, &n.Settings)
 	cfg, plane, scripts := d.meshConfig(n), planeOptions(n.Settings), d.scriptConfig(n.Settings)
 	if n.Settings.InvitationExpire != old.Settings.InvitationExpire {
 		d.invite.Store(d.invitations(n.Settings))
@@ -41,6 +43,9 @@ func (d *Daemon) reload() error {
 	if !d.ask(func() {
 		d.current.Store(n)
 		d.log.names.on.Store(n.Settings.Hostnames)
+		if d.opts.Debug == 0 && n.Settings.LogLevel != old.Settings.LogLevel { // else what was said over the control socket stays
+			d.log.setLevel(n.Settings.LogLevel)
+		}
 		d.script.Configure(scripts)
 		d.plane.SetOptions(plane)
 		d.conns.SetProxy(n.Settings.Proxy)
@@ -53,8 +58,8 @@ func (d *Daemon) reload() error {
 	}) {
 		return errStopping
 	}
-	if list := needRestart(old.Settings, n.Settings); len(list) > 0 {
-		d.log.printf(0, mesh.Warning, "changed, but not in effect before a restart: %s", strings.Join(list, ", "))
+	if len(late) > 0 {
+		d.log.printf(0, mesh.Warning, "changed, but not in effect before a restart: %s", strings.Join(late, ", "))
 	}
 	d.face.through(gateways(n.Settings))
 	if err := d.face.configure(n.Settings.Ifconfig, destinations(n.Settings)); err != nil {
@@ -63,6 +68,14 @@ func (d *Daemon) reload() error {
 	}
 	d.log.printf(0, mesh.Notice, "configuration reloaded")
 	return nil
+}
+
+// keepWhole keeps the old values of those variables that need a restart and that several parts
+// of the node look at: half of them would go by the new value, and that is worse than
+// none. Broadcasts, say, would run in circles without TunnelServer in a mesh that has no tree because of it.
+func keepWhole(old config.Settings, s *config.Settings) {
+	s.Mode, s.DeviceType, s.Device = old.Mode, old.DeviceType, old.Device
+	s.TunnelServer, s.PMTUDiscovery = old.TunnelServer, old.PMTUDiscovery
 }
 
 // needRestart names the variables that differ and that only a new start takes over.
@@ -90,12 +103,17 @@ func needRestart(old, new config.Settings) (names []string) {
 		{"Compression", old.Compression, new.Compression},
 		{"StrictSubnets", old.StrictSubnets, new.StrictSubnets},
 		{"TunnelServer", old.TunnelServer, new.TunnelServer},
+		{"PMTUDiscovery", old.PMTUDiscovery, new.PMTUDiscovery},
 		{"MaxConnectionBurst", old.MaxConnectionBurst, new.MaxConnectionBurst},
 		{"MaxOutputBufferSize", old.MaxOutputBufferSize, new.MaxOutputBufferSize},
 		{"ProcessPriority", old.ProcessPriority, new.ProcessPriority},
 		{"Sandbox", old.Sandbox, new.Sandbox},
 		{"GraphDumpFile", old.GraphDumpFile, new.GraphDumpFile},
+		{"KeyDistribution", old.KeyDistribution, new.KeyDistribution},
+		{"KeyDistributionPort", old.KeyDistributionPort, new.KeyDistributionPort},
+		{"ExperimentalProtocol", old.Protocol, new.Protocol},
 		{"Ed25519PrivateKeyFile", old.PrivateKeyFile, new.PrivateKeyFile},
+		{"PrivateKeyFile", old.RSAPrivateKeyFile, new.RSAPrivateKeyFile},
 	} {
 		if fmt.Sprint(v.old) != fmt.Sprint(v.new) {
 			names = append(names, v.name)

@@ -28,6 +28,7 @@ import (
 	"tincan/internal/keys"
 	"tincan/internal/legacy"
 	"tincan/internal/mesh"
+	"tincan/internal/process"
 	"tincan/internal/route"
 	"tincan/internal/script"
 )
@@ -315,4 +316,24 @@ func testsThatSet(t *testing.T) map[string][]string {
 		return nil
 	}))
 	return out
+}
+
+func TestTheRightToSetAddressesIsKeptForAnInterfaceOfOurs(t *testing.T) {
+	user := &confinement{account: &process.Account{}}
+	for _, c := range []struct {
+		name, conf string
+		want       []process.Capability
+	}{
+		{"no interface", "", nil},
+		{"no interface, and a mark for sockets", "FWMark = 7\n", []process.Capability{process.NetAdmin}},
+	} {
+		o := openWith(t, map[string]string{"tinc.conf": c.conf})
+		if errors.Is(o.err, syscall.EPERM) {
+			t.Skip(o.err)
+		}
+		must(t, o.err)
+		if got := o.capabilities(user); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
 }

@@ -30,7 +30,7 @@ func OpenMulticast(spec string) (Device, error) {
 	if group.Addr().Is4() {
 		network = "udp4"
 	}
-	in, err := net.ListenMulticastUDP(network, nil, net.UDPAddrFromAddrPort(group))
+	in, err := joinGroup(group)
 	if err != nil {
 		return fail(said(err, "Can't bind to %s %d", group.Addr(), group.Port()))
 	}
@@ -49,6 +49,56 @@ func OpenMulticast(spec string) (Device, error) {
 	}
 	in.SetReadBuffer(1 << 20)
 	return m, nil
+}
+
+// joinGroup opens a socket for what is sent to the group, and nothing else: package net would
+// bind it to all addresses, and then frames of other groups on this machine that have the same port
+// arrive on the segment, and whatever anybody sends to the port.
+func joinGroup(group netip.AddrPort) (*net.UDPConn, error) {
+	addr, zone := group.Addr(), 0
+	if addr.Zone() != "" {
+		link, err := net.InterfaceByName(addr.Zone())
+		if err != nil {
+			return nil, err
+		}
+		zone = link.Index
+	}
+	domain := unix.AF_INET6
+	if addr.Is4() {
+		domain = unix.AF_INET
+	}
+	fd, err := unix.Socket(domain, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), "multicast group")
+	defer f.Close() // the connection has a copy
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+		return nil, err
+	}
+	var local unix.Sockaddr
+	if addr.Is4() {
+		local = &unix.SockaddrInet4{Port: int(group.Port()), Addr: addr.As4()}
+		err = unix.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, &unix.IPMreqn{Multiaddr: addr.As4()})
+	} else {
+		at := &unix.SockaddrInet6{Port: int(group.Port()), ZoneId: uint32(zone)}
+		if zone != 0 || !addr.IsLinkLocalMulticast() { // the kernel takes such a group only with an interface
+			at.Addr = addr.As16()
+		}
+		local = at
+		err = unix.SetsockoptIPv6Mreq(fd, unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP, &unix.IPv6Mreq{Multiaddr: addr.As16(), Interface: uint32(zone)})
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Bind(fd, local); err != nil {
+		return nil, err
+	}
+	conn, err := net.FilePacketConn(f)
+	if err != nil {
+		return nil, err
+	}
+	return conn.(*net.UDPConn), nil
 }
 
 func parseGroup(spec string) (group netip.AddrPort, ttl int, err error) {

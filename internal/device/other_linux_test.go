@@ -10,6 +10,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -80,6 +81,66 @@ func TestOwnAddressesAreRemembered(t *testing.T) {
 	check("an address that is gone", "10.0.0.1", false, 1)
 	has = nil
 	check("nobody knows", "10.0.0.9", true, 1)
+}
+
+func TestAGroupHearsOnlyWhatIsSentToIt(t *testing.T) {
+	inNamespace(t, func() {
+		lan := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "lan0"}}
+		err := netlink.LinkAdd(lan)
+		for _, text := range []string{"192.0.2.1/24", "2001:db8::1/64"} {
+			if err == nil {
+				var a *netlink.Addr
+				a, _ = netlink.ParseAddr(text)
+				a.Flags = unix.IFA_F_NODAD
+				err = netlink.AddrAdd(lan, a)
+			}
+		}
+		if err == nil {
+			err = netlink.LinkSetUp(lan)
+		}
+		_, all, _ := net.ParseCIDR("224.0.0.0/4")
+		if err == nil {
+			err = netlink.RouteAdd(&netlink.Route{LinkIndex: lan.Attrs().Index, Dst: all})
+		}
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		for _, c := range []struct{ group, other, host string }{
+			{"239.1.2.3", "239.9.9.9", "192.0.2.1:7000"},
+			{"ff15::3", "ff15::9", "[2001:db8::1]:7000"},
+		} {
+			var devices [3]Device
+			for i, group := range []string{c.group, c.group, c.other} {
+				d, err := OpenMulticast(group + " 7000 1")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer d.Close()
+				devices[i] = d
+			}
+			stranger, err := net.Dial("udp", c.host)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer stranger.Close()
+			stranger.Write([]byte("from a stranger")) // may be refused
+			for _, s := range []struct {
+				from Device
+				text string
+			}{{devices[2], "for another group"}, {devices[1], "for the group"}} {
+				if err := s.from.Write(append(make([]byte, Headroom), s.text...), Headroom, Offload{}); err != nil {
+					t.Errorf("%s: %v", s.text, err)
+				}
+			}
+			buf := make([]byte, MaxPacket)
+			if n, _, err := devices[0].Read(buf); err != nil || string(buf[:n]) != "for the group" {
+				t.Errorf("%s heard %q, %v", c.group, buf[:n], err)
+			}
+		}
+	})
 }
 
 // hand listens at a socket and hands a descriptor, or nothing, to whoever connects.

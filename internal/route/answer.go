@@ -40,12 +40,17 @@ var answers = [reasons]struct{ type4, code4, type6, code6 uint8 }{
 	TooBig:      {packet.ICMPUnreachable, packet.CodeFragNeeded, packet.ICMPv6TooBig, 0},
 }
 
-// answer drops the packet and tells its sender why by an ICMP error with the
-// source address from (the packet's destination if that is invalid), if it may be told.
-func (v *visit) answer(why Reason, from netip.Addr, mtu int) Decision {
+// answer drops the packet and tells its sender why by an ICMP error, if it may be told.
+func (v *visit) answer(why Reason, mtu int) Decision {
 	p := v.ip()
 	if !packet.MayAnswer(p) || !v.limit.take(v.now) {
 		return v.drop(why)
+	}
+	// The error comes from the destination of the packet, or from us as a hop. The kernel is asked
+	// about our address only now: not more often than errors leave.
+	var from netip.Addr
+	if src, ok := packet.Src(p); ok && why == Expired && v.cfg.LocalAddr != nil {
+		from = v.cfg.LocalAddr(src)
 	}
 	a := answers[why]
 	typ, code := a.type4, a.code4

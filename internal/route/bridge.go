@@ -1,10 +1,6 @@
 package route
 
-import (
-	"net/netip"
-
-	"tincan/internal/packet"
-)
+import "tincan/internal/packet"
 
 // broadcastMAC belongs to everybody even if no subnet says so.
 var broadcastMAC = [6]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
@@ -52,7 +48,7 @@ func (v *visit) bridge() Decision {
 		if viaName != v.cfg.Self && len(v.frame) > via.MTU && size > least {
 			mtu := max(via.MTU-v.offset, least)
 			if packet.DF(v.ip()) {
-				return v.answer(TooBig, netip.Addr{}, mtu)
+				return v.answer(TooBig, mtu)
 			}
 			return v.fragment(m.Owner, mtu)
 		}

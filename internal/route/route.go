@@ -243,17 +243,17 @@ func (v *visit) route() Decision {
 	m, found := v.w.Lookup(dst)
 	switch {
 	case !found:
-		return v.answer(NoSubnet, netip.Addr{}, 0)
+		return v.answer(NoSubnet, 0)
 	case m.Owner == "":
 		return v.broadcast()
 	case m.Owner == v.source:
 		return v.drop(Back)
 	case !m.Reachable:
-		return v.answer(Unreachable, netip.Addr{}, 0)
+		return v.answer(Unreachable, 0)
 	}
 	between := !v.ours() && m.Owner != v.cfg.Self
 	if between && v.cfg.Forwarding == Off {
-		return v.answer(Prohibited, netip.Addr{}, 0)
+		return v.answer(Prohibited, 0)
 	}
 	if d, ok := v.countHop(between); !ok {
 		return d
@@ -271,7 +271,7 @@ func (v *visit) forward(owner node.Name, v4 bool) Decision {
 		return v.drop(Loop)
 	}
 	if v.cfg.DirectOnly && viaName != owner {
-		return v.answer(NotDirect, netip.Addr{}, 0)
+		return v.answer(NotDirect, 0)
 	}
 	floor := minFrame6
 	if v4 {
@@ -279,7 +279,7 @@ func (v *visit) forward(owner node.Name, v4 bool) Decision {
 	}
 	if mtu := max(via.MTU, floor); viaName != v.cfg.Self && len(v.frame) > mtu {
 		if packet.DF(v.ip()) {
-			return v.answer(TooBig, netip.Addr{}, mtu-v.offset)
+			return v.answer(TooBig, mtu-v.offset)
 		}
 		return v.fragment(owner, mtu-v.offset)
 	}
@@ -310,11 +310,7 @@ func (v *visit) countHop(between bool) (d Decision, ok bool) {
 	if !between || !v.cfg.DecrementTTL || packet.DecrementTTL(v.ip()) {
 		return d, true
 	}
-	var from netip.Addr
-	if src, ok := packet.Src(v.ip()); ok && v.cfg.LocalAddr != nil {
-		from = v.cfg.LocalAddr(src)
-	}
-	return v.answer(Expired, from, 0), false
+	return v.answer(Expired, 0), false
 }
 
 // clamp lowers the MSS of a connection request to what fits both ways.

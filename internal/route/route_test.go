@@ -240,6 +240,31 @@ func TestThreeErrorsLeaveInASecond(t *testing.T) {
 	}
 }
 
+func TestTheKernelIsAskedOnlyForErrorsThatLeave(t *testing.T) {
+	asked, answered := 0, 0
+	r := New(Config{Self: "me", DecrementTTL: true, LocalAddr: func(netip.Addr) netip.Addr {
+		asked++
+		return netip.MustParseAddr("10.0.0.9")
+	}})
+	for range 50 {
+		frame := ipv4("10.1.0.1", "10.3.0.1", 40, false)
+		frame[14+8] = 1
+		d := r.Route(vectorWorld(), time.Unix(1, 0), "peer1", frame)
+		if d.Reason != Expired {
+			t.Fatalf("reason %v", d.Reason)
+		}
+		for _, out := range d.Outputs {
+			answered++
+			if src, _ := packet.Src(out.Frame[14:]); src != netip.MustParseAddr("10.0.0.9") {
+				t.Errorf("the error comes from %v", src)
+			}
+		}
+	}
+	if asked != 3 || answered != 3 {
+		t.Errorf("asked %d times for %d answers, should be 3", asked, answered)
+	}
+}
+
 func TestPacketsThatEndHere(t *testing.T) {
 	cut := ipv4("10.0.0.1", "10.1.0.1", 40, false)[:50]
 	options := ipv4("10.0.0.1", "10.1.0.1", 1450, false)

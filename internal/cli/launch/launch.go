@@ -138,6 +138,7 @@ func Run(ctx context.Context, o Options, s terminal.Streams) error {
 		}
 		return err
 	}
+	callManager()
 	sockets, err := daemon.Inherited()
 	if err != nil {
 		return told(err)
@@ -186,14 +187,18 @@ func (o Options) runBeside(ctx context.Context, record func(control.LogRecord)) 
 
 // open opens the log.
 func (o Options) open(s terminal.Streams, detached bool) (sink, error) {
+	root := ""
+	if o.Chroot {
+		root = o.Layout.ConfBase
+	}
 	switch {
 	case o.LogFile != "":
-		return openFile(o.LogFile, o.Layout.Ident())
+		return openFile(o.LogFile, o.Layout.Ident(), root)
 	case detached || o.Syslog:
 		log, err := openSyslog(o.Layout.Ident())
 		if err != nil && detached {
 			// Containers have no system log. Without any log nobody could find out anything.
-			return openFile(o.Layout.LogFile, o.Layout.Ident())
+			return openFile(o.Layout.LogFile, o.Layout.Ident(), root)
 		}
 		return log, err
 	}

@@ -66,6 +66,26 @@ func TestTheServiceManagerIsTold(t *testing.T) {
 	notify("READY=1") // and nothing happens
 }
 
+func TestTheServiceManagerIsToldBelowANewRootDirectory(t *testing.T) {
+	dir := t.TempDir()
+	m := listen(t, filepath.Join(dir, "s"))
+	callManager()
+	if err := os.Rename(filepath.Join(dir, "s"), filepath.Join(dir, "elsewhere")); err != nil { // the path leads nowhere
+		t.Fatal(err)
+	}
+	notify("READY=1")
+	if got := m.hears(time.Second); got != "READY=1" {
+		t.Errorf("heard %q", got)
+	}
+	// One that has been started anew is found where it was.
+	m.c.Close()
+	m = listen(t, filepath.Join(dir, "s"))
+	notify("WATCHDOG=1")
+	if got := m.hears(time.Second); got != "WATCHDOG=1" {
+		t.Errorf("heard %q", got)
+	}
+}
+
 func TestTheWatchdogIsFedOnlyByANodeThatAnswers(t *testing.T) {
 	m := listen(t, filepath.Join(t.TempDir(), "s"))
 	t.Setenv("WATCHDOG_USEC", "40000")
@@ -156,5 +176,47 @@ func TestALogFileThatWasMovedAway(t *testing.T) {
 	old, err := os.ReadFile(path + ".1")
 	if err != nil || strings.Count(string(old), "\n") != 2 || !strings.Contains(string(old), fmt.Sprintf(" tinc.home[%d]: between\n", os.Getpid())) {
 		t.Errorf("the old file: %q, %v", old, err)
+	}
+}
+
+func TestALogFileInTheNewRootDirectory(t *testing.T) {
+	// What a new root directory makes of the paths, without being root: the old ones
+	// are gone, and the file is elsewhere.
+	dir := t.TempDir()
+	base, now := filepath.Join(dir, "home"), filepath.Join(dir, "now")
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(os.MkdirAll(filepath.Join(base, "log"), 0o755))
+	path := filepath.Join(base, "log", "tinc")
+	for _, c := range []struct {
+		name, path string
+		chroot     bool
+		want       string
+	}{
+		{"in the directory", path, true, "/log/tinc"},
+		{"elsewhere", filepath.Join(dir, "tinc"), true, ""},
+		{"no new root directory", path, false, ""},
+	} {
+		log, err := Options{LogFile: c.path, Chroot: c.chroot, Layout: config.Layout{ConfBase: base}}.open(terminal.Streams{Err: &bytes.Buffer{}}, false)
+		must(err)
+		if got := log.(*fileSink).inside; got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+		log.close()
+	}
+	log, err := openFile(path, "tinc", base)
+	must(err)
+	defer log.close()
+	log.(*fileSink).inside = filepath.Join(now, "log", "tinc")
+	must(os.Rename(base, now))
+	must(os.Rename(filepath.Join(now, "log", "tinc"), filepath.Join(now, "log", "tinc.1")))
+	must(log.reopen())
+	log.log(control.LogRecord{Time: time.Now(), Text: "after"})
+	if text, err := os.ReadFile(filepath.Join(now, "log", "tinc")); err != nil || !strings.Contains(string(text), "after") {
+		t.Errorf("the new file: %q, %v", text, err)
 	}
 }

@@ -5,22 +5,56 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"sync"
 	"time"
 )
+
+// line leads to the service manager. It is kept: below a new root directory (-R) the
+// manager's socket could not be found.
+var line struct {
+	sync.Mutex
+	path string
+	c    *net.UnixConn
+}
+
+// callManager opens the line, as long as its path leads somewhere.
+func callManager() {
+	line.Lock()
+	defer line.Unlock()
+	dialManager(os.Getenv("NOTIFY_SOCKET"))
+}
+
+// dialManager opens the line anew, with the lock held.
+func dialManager(path string) (ok bool) {
+	if line.c != nil {
+		line.c.Close()
+		line.c = nil
+	}
+	if path == "" {
+		return false
+	}
+	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		return false
+	}
+	line.path, line.c = path, c
+	return true
+}
 
 // notify tells the service manager something (sd_notify). Nobody listening is
 // no error.
 func notify(state string) {
+	line.Lock()
+	defer line.Unlock()
 	path := os.Getenv("NOTIFY_SOCKET")
-	if path == "" {
-		return
+	if line.c != nil && line.path == path {
+		if _, err := line.c.Write([]byte(state)); err == nil {
+			return
+		}
 	}
-	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
-	if err != nil {
-		return
+	if dialManager(path) {
+		line.c.Write([]byte(state))
 	}
-	defer c.Close()
-	c.Write([]byte(state))
 }
 
 // reloading tells the service manager that a reload begins, and returns what tells

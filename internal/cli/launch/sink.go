@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -92,13 +94,18 @@ func (s *stderrSink) close()        {}
 // fileSink writes "2006-01-02 15:04:05 IDENT[PID]: text" to a log file.
 type fileSink struct {
 	path, ident string
+	inside      string // the path once the directory of the network is the root directory; "" for none
 
 	mu sync.Mutex
 	f  *os.File
 }
 
-func openFile(path, ident string) (sink, error) {
+// openFile opens a log file. root is the directory that will be the root directory, "" for none.
+func openFile(path, ident, root string) (sink, error) {
 	s := &fileSink{path: path, ident: ident}
+	if rel, err := filepath.Rel(root, path); err == nil && root != "" && filepath.IsLocal(rel) {
+		s.inside = filepath.Join("/", rel)
+	}
 	if err := s.reopen(); err != nil {
 		return noSink{}, err
 	}
@@ -112,7 +119,14 @@ func (s *fileSink) log(r control.LogRecord) {
 }
 
 func (s *fileSink) reopen() error {
-	f, err := os.OpenFile(s.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o666)
+	s.mu.Lock()
+	again := s.f != nil
+	s.mu.Unlock()
+	const how = os.O_WRONLY | os.O_CREATE | os.O_APPEND
+	f, err := os.OpenFile(s.path, how, 0o666)
+	if errors.Is(err, fs.ErrNotExist) && again && s.inside != "" {
+		f, err = os.OpenFile(s.inside, how, 0o666)
+	}
 	if err != nil {
 		return fmt.Errorf("opening the log file: %w", err)
 	}
