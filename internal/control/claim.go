@@ -21,21 +21,27 @@ import (
 type RunningError struct {
 	PidFile string
 	PID     int // 0 if it is not known
+	Tinc10  bool
 }
 
 func (e *RunningError) Error() string {
 	if e.PID == 0 {
 		return fmt.Sprintf("another daemon already uses %s", e.PidFile)
 	}
-	return fmt.Sprintf("a daemon already runs for this network (pid %d, %s)", e.PID, e.PidFile)
+	what := "a daemon"
+	if e.Tinc10 {
+		what = "tincd of tinc 1.0"
+	}
+	return fmt.Sprintf("%s already runs for this network (pid %d, %s)", what, e.PID, e.PidFile)
 }
 
 // Claim is a daemon's hold on its pid file and control socket. As long as it
 // stands no other daemon can take the same place.
 //
-// Two things keep others out, because neither is enough alone: a lock on the pid
-// file itself, which ends with the process, however it dies; and the socket,
-// which a daemon that knows no locks (tincd) answers on.
+// Three things keep others out, because none is enough alone: a lock on the pid
+// file itself, which ends with the process, however it dies; the socket, which a
+// daemon that knows no locks (tincd of 1.1) answers on; and for tincd of 1.0, which
+// has neither, the process number.
 type Claim struct {
 	path     string
 	file     *os.File // the pid file, locked
@@ -55,6 +61,10 @@ func NewClaim(pidFile string) (*Claim, error) {
 	file, err := lockPidFile(pidFile)
 	if err != nil {
 		return nil, err
+	}
+	if p, err := ReadPidFile(pidFile); errors.Is(err, ErrTinc10) && isTincd(p.PID) {
+		file.Close()
+		return nil, &RunningError{PidFile: pidFile, PID: p.PID, Tinc10: true}
 	}
 	c := &Claim{path: pidFile, file: file}
 	if c.dir, err = os.OpenRoot(filepath.Dir(pidFile)); err != nil {
@@ -79,6 +89,13 @@ func NewClaim(pidFile string) (*Claim, error) {
 	rand.Read(secret[:])
 	c.cookie = strings.ToUpper(hex.EncodeToString(secret[:]))
 	return c, nil
+}
+
+// isTincd tells whether the process runs and is a tincd. Where that cannot be seen it is not:
+// a number alone is soon another process's.
+func isTincd(pid int) bool {
+	name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	return err == nil && strings.HasPrefix(string(name), "tincd")
 }
 
 // lockPidFile opens and locks the pid file without changing its content.

@@ -6,7 +6,9 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -142,6 +144,46 @@ func deadSocket(t *testing.T, path string) {
 	}
 	l.SetUnlinkOnClose(false)
 	l.Close()
+}
+
+// tinc 1.0 writes only its number, and holds neither a lock nor a socket.
+func TestTincdOf10IsFoundByItsNumber(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("elsewhere there is no telling whose number it is")
+	}
+	dir := t.TempDir()
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Skip(err)
+	}
+	tincd := filepath.Join(dir, "tincd")
+	if err := os.Symlink(sleep, tincd); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "x.pid")
+	for program, want := range map[string]bool{tincd: true, sleep: false} {
+		cmd := exec.Command(program, "60")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		text := fmt.Sprintf("%d\n", cmd.Process.Pid)
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		c, err := NewClaim(path)
+		var running *RunningError
+		if got := errors.As(err, &running); got != want {
+			t.Errorf("%s: %v", program, err)
+		}
+		if after, _ := os.ReadFile(path); want && string(after) != text {
+			t.Errorf("the pid file of the other daemon is now %q", after)
+		}
+		if c != nil {
+			c.Release()
+		}
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}
 }
 
 func TestFilesOfADeadDaemonAreReplaced(t *testing.T) {

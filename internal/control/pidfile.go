@@ -17,6 +17,10 @@ type PidFile struct {
 	Listen Address // of the first listening TCP socket
 }
 
+// ErrTinc10 is the error for a pid file with nothing but a process number. What was read with
+// it has that number.
+var ErrTinc10 = errors.New("the pid file has only a process number, so it belongs to a tinc 1.0 daemon, which has no control socket")
+
 // SocketPath returns the path of the socket that belongs to pidFile.
 func SocketPath(pidFile string) string {
 	return strings.TrimSuffix(pidFile, ".pid") + ".socket"
@@ -35,7 +39,7 @@ func ReadPidFile(path string) (PidFile, error) {
 	}
 	p, err := ParsePidFile(string(b))
 	if err != nil {
-		return PidFile{}, fmt.Errorf("%s: %w", path, err)
+		return p, fmt.Errorf("%s: %w", path, err)
 	}
 	return p, nil
 }
@@ -48,7 +52,8 @@ func ParsePidFile(text string) (PidFile, error) {
 	case len(w) == 0:
 		return PidFile{}, errors.New("the pid file is empty; the daemon is starting or has crashed")
 	case len(w) == 1:
-		return PidFile{}, errors.New("the pid file has only a process number, so it belongs to a tinc 1.0 daemon, which has no control socket")
+		pid, _ := strconv.Atoi(w[0])
+		return PidFile{PID: pid}, ErrTinc10
 	case len(w) != 5 || w[3] != "port":
 		return PidFile{}, errors.New("the pid file does not read PID COOKIE HOST port PORT")
 	}

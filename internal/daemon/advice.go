@@ -48,7 +48,10 @@ func adviseKey(err error) error {
 
 // adviseClaim is for what goes wrong with pid file and control socket.
 func adviseClaim(err error) error {
-	if errors.As(err, new(*control.RunningError)) {
+	if r := new(control.RunningError); errors.As(err, &r) {
+		if r.Tinc10 {
+			return &Hinted{err, "end it with: tincd -k (with the same -n or -c), or if it is a service with: systemctl stop tinc@NETWORK"}
+		}
 		return &Hinted{err, "see it with: tincan status; end it with: tincan down (with the same -n or -c)"}
 	}
 	return advise(err, append(diskFull,

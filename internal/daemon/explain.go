@@ -255,8 +255,10 @@ func verdict(r control.NetReport) []string {
 		add("No node answers by UDP: this network seems to block it. The mesh works over TCP, which is slower. Allow UDP to and from port %d.", r.Port)
 	case r.NAT == control.NATFickle:
 		add("UDP works, through a symmetric NAT. A direct path to nodes behind the same kind of NAT is not possible; others can be reached. A forwarded port %d on the router, or UPnP = yes, would mend that.", r.Port)
-	case r.NAT == control.NATSteady || r.NAT == control.NATOne:
+	case r.NAT == control.NATSteady:
 		add("UDP works, through a NAT that lets direct paths be made.")
+	case r.NAT == control.NATOne:
+		add("UDP works, through a NAT. Whether it lets direct paths be made will be known when two nodes answer by UDP.")
 	default:
 		add("UDP works.")
 	}

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"strings"
 	"testing"
 
 	"tincan/internal/control"
@@ -29,5 +30,26 @@ func TestTheKindOfNATIsToldByWhatOthersSee(t *testing.T) {
 		if v4, v6 := natKind(seen, local, false), natKind(seen, local, true); v4 != c.v4 || v6 != c.v6 {
 			t.Errorf("%s: %s and %s, want %s and %s", name, v4, v6, c.v4, c.v6)
 		}
+	}
+}
+
+func TestTheVerdictOnANATSaysOnlyWhatIsKnown(t *testing.T) {
+	for kind, want := range map[control.NATKind]string{
+		control.NATNone:   "UDP works.",
+		control.NATOne:    "UDP works, through a NAT. Whether",
+		control.NATSteady: "UDP works, through a NAT that lets direct paths be made.",
+		control.NATFickle: "UDP works, through a symmetric NAT.",
+	} {
+		got := verdict(control.NetReport{Port: 655, Incoming: 1, Tried: 2, Answered: 2, NAT: kind})
+		if len(got) != 1 || !strings.HasPrefix(got[0], want) {
+			t.Errorf("%s: %q", kind, got)
+		}
+	}
+}
+
+func TestTheVerdictWithoutConnectionsNamesTheReason(t *testing.T) {
+	got := verdict(control.NetReport{Port: 655, Failures: []control.NetFailure{{Node: "meet", Problem: "connection refused"}}})
+	if len(got) != 2 || got[1] != "The last attempt to connect with meet failed: connection refused." {
+		t.Errorf("%q", got)
 	}
 }

@@ -176,9 +176,6 @@ func (m *Mesh) whyNotConnected(w *Why, p *peer) {
 }
 
 func (m *Mesh) whyReachable(w *Why, p *peer, f Found) {
-	if p.session.hopByHop() {
-		w.add(WhyHopByHop, "%s speaks the protocol of tinc 1.0, in which every node on the way opens the packets", p.name)
-	}
 	if !p.session.ready() {
 		m.whyNoSession(w, p)
 		return
@@ -203,6 +200,9 @@ func (m *Mesh) whyReachable(w *Why, p *peer, f Found) {
 			how = "by UDP"
 		}
 		w.add(WhyRelayed, "packets for %s are passed on by %s, %s", p.name, p.path.NextHop, how)
+	}
+	if p.session.hopByHop() {
+		w.add(WhyHopByHop, "%s speaks the protocol of tinc 1.0, in which every node on the way opens the packets", p.name)
 	}
 	m.whyNoUDP(w, p, f)
 }
