@@ -63,7 +63,7 @@ func (b *backend) NetCheck() control.NetReport {
 		if n.Self || !n.Reachable {
 			continue
 		}
-		if n.Confirmed || n.ValidKey {
+		if n.Confirmed || n.ValidKey && !n.Resting {
 			r.Tried++
 		}
 		if n.Confirmed {
