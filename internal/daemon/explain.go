@@ -138,7 +138,7 @@ func (b *backend) NetCheck() control.NetReport {
 		if answers, asked := heard[n.Name]; asked && !answers { // not any more
 			n.Confirmed = false
 		}
-		if _, asked := heard[n.Name]; asked || n.Confirmed || n.ValidKey {
+		if _, asked := heard[n.Name]; asked || n.Confirmed || n.ValidKey && !n.Resting {
 			r.Tried++
 		}
 		if n.Confirmed {

@@ -23,6 +23,7 @@ type NodeInfo struct {
 	ValidKey  bool // a session is established
 	Waiting   bool // a handshake is under way
 	Confirmed bool // UDP works
+	Resting   bool // UDP has worked, and nobody has asked since there was something to say
 	Addr      netip.AddrPort
 	Options   wire.Options
 	NextHop   node.Name // "" if unreachable
@@ -61,7 +62,7 @@ func (m *Mesh) Nodes() []NodeInfo {
 			n.Indirect = p.path.Indirect
 			n.ValidKey = p.session.ready()
 			n.Waiting = p.session.pending()
-			n.Confirmed, n.Addr = p.road.confirmed, p.road.addr
+			n.Confirmed, n.Resting, n.Addr = p.road.confirmed, p.road.rests, p.road.addr
 			if n.Confirmed {
 				n.RTT, n.Loss = p.road.rtt.mean, p.road.loss
 			}

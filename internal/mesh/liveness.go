@@ -339,7 +339,7 @@ func (m *Mesh) giveUpUDP(p *peer) {
 func (m *Mesh) rest(p *peer) {
 	r := &p.road
 	r.resume = resume{at: m.now, addr: r.addr, pmtu: r.pmtu}
-	r.confirmed, r.dead, r.doubt, r.gaveUp = false, true, doubt{}, m.now
+	r.confirmed, r.dead, r.rests, r.doubt, r.gaveUp = false, true, true, doubt{}, m.now
 	r.pmtu.reset()
 	r.hurry()
 	m.touch(p)

@@ -32,6 +32,7 @@ type road struct {
 	largeAt    time.Time // when large frames were sent last
 	proving    time.Time // last question whether they pass
 	dead       bool      // given up, and not confirmed since
+	rests      bool      // and not asked since
 	gaveUp     time.Time // when that was, or caution was lowered
 	caution    int       // how much more patience than the loss suggests, as a power of two
 	resume     resume
@@ -76,7 +77,7 @@ func (r *road) confirm(now time.Time, a netip.AddrPort, sock int) {
 		r.rtt, r.loss = estimate{}, 0
 	}
 	r.resumed(now, a)
-	r.addr, r.sock, r.confirmed, r.bursts, r.alive = a, sock, true, 0, now
+	r.addr, r.sock, r.confirmed, r.rests, r.bursts, r.alive = a, sock, true, false, 0, now
 	r.doubt, r.eager = doubt{}, quickBursts
 }
 
@@ -163,7 +164,7 @@ func (m *Mesh) discover(p *peer) {
 		r.bursts++
 		targets = m.candidates(p)
 	}
-	r.asked, r.waiting = m.now, true
+	r.asked, r.waiting, r.rests = m.now, true, false
 	for _, a := range targets {
 		m.probe(p, a, minProbe)
 	}
@@ -495,6 +496,9 @@ func (m *Mesh) relayed(e Relayed) {
 	to.active = m.now
 	m.used(from)
 	m.used(to)
+	if c := m.nextHopConn(from); c != nil && !m.answersEchoes(from) {
+		c.used = m.now // as from chooses no relay it may have come over it, though we reach from by UDP
+	}
 	m.try(to, true)
 	if m.cfg.Echoes && from.reachable && from.conn == nil { // we take packets only from addresses that answer us
 		m.try(from, false)

@@ -180,6 +180,11 @@ func (m *Mesh) whyReachable(w *Why, p *peer, f Found) {
 		m.whyNoSession(w, p)
 		return
 	}
+	if p.road.rests && p.conn == nil && m.now.Sub(p.active) >= keepTrying {
+		w.Good = true
+		w.add(WhyNoSession, "there has been no packet for %s lately; the first one looks for the best way", p.name)
+		return
+	}
 	switch {
 	case p.relaying.chosen != nil:
 		w.add(WhyRelayed, "packets for %s are passed on by %s, by UDP", p.name, p.relaying.chosen.relay.name)

@@ -262,3 +262,41 @@ func TestConnectionsOfSilentPairsDoNotKeepOutOthers(t *testing.T) {
 		w.Run(6 * time.Minute)
 	}
 }
+
+// What comes over a connection to be passed on needs it, too, although its sender could be reached
+// otherwise: a node of tinc chooses no relay.
+func TestNoConnectionIsDroppedOverWhichOthersSend(t *testing.T) {
+	t.Parallel()
+	w := New(1)
+	w.UDP = between(true, map[[2]node.Name]bool{{"n", "z"}: false, {"o", "y"}: false, {"n", "y"}: false})
+	w.TCP = between(true, map[[2]node.Name]bool{{"o", "z"}: false})
+	o, n, z, y := w.Add("o"), w.Add("n"), w.Add("z"), w.Add("y")
+	o.Plain = true
+	o.Knows(n, true)
+	n.Knows(o, false)
+	n.Knows(z, false)
+	z.Knows(n, true)
+	z.Knows(y, false)
+	y.Knows(z, true)
+	z.Configure = func(c *mesh.Config) { c.AutoConnect = true }
+	n.Start()
+	z.Start()
+	o.Start("n")
+	y.Start("z")
+	w.Run(20 * time.Second)
+	f := w.flow(o, y, 100, false)
+	w.Run(10 * time.Second)
+	for i := range 4 {
+		k := w.Add(node.Name(fmt.Sprint("k", i)))
+		for _, h := range []*Host{n, z} {
+			k.Knows(h, true)
+			h.Knows(k, false)
+			h.event(mesh.HostLoaded{Node: k.Name, Known: true, Host: h.known[k.Name]})
+		}
+		k.Start("n", "z")
+	}
+	w.Run(2 * time.Minute)
+	if w.DroppedInUse > 0 || !z.connected("n") {
+		t.Errorf("the connection was dropped; %d packets came, the last by %+v", f.came, f.lastRoad())
+	}
+}

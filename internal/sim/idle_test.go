@@ -3,6 +3,8 @@ package sim
 import (
 	"testing"
 	"time"
+
+	"tincan/internal/mesh"
 )
 
 // Two nodes without a connection that have talked, and are silent now, leave each other in
@@ -33,6 +35,9 @@ func TestThoseWhoHaveTalkedRestAfterwards(t *testing.T) {
 		}
 		if a.peers["z"].Confirmed || z.peers["a"].Confirmed {
 			t.Errorf("seed %d: a way that nobody has looked at for so long counts as good", seed)
+		}
+		if why := a.Brain.Why("z", mesh.Found{}); !why.Good {
+			t.Errorf("seed %d: something is to be mended: %+v", seed, why)
 		}
 		w.Loss = nil
 		if there, back, took, ok := w.Reaches(a, z, 5*time.Second); !ok || took > time.Second {
