@@ -29,8 +29,6 @@ func notify(ctx context.Context, hints chan<- struct{}, failed func(error)) {
 			failed(fmt.Errorf("watch the network interfaces: %w", err))
 			failed = nil // once is enough
 		}
-		// Messages may have been lost.
-		hint(hints)
 		wait, cancel := context.WithTimeout(ctx, again)
 		poll(wait, hints, blind)
 		cancel()
@@ -79,6 +77,7 @@ func subscribe(ctx context.Context, hints chan<- struct{}) error {
 	if err := errors.Join(errs[:]...); err != nil {
 		return err
 	}
+	hint(hints) // of what happened before, the kernel does not tell us
 	for {
 		select {
 		case <-ctx.Done():

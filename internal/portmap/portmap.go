@@ -80,6 +80,12 @@ type held struct {
 	refused  string              // what we have not got, and why
 }
 
+// quiet is when a router is asked again, and the pause before that.
+type quiet struct {
+	until time.Time
+	pause time.Duration
+}
+
 // Client keeps the mappings of one port.
 type Client struct {
 	cfg  Config
@@ -90,6 +96,8 @@ type Client struct {
 	last  []Mapping
 	held  map[site]*held
 	told  map[site]string // what the log has of each
+	// quiet are the routers that do not help. They are asked more and more rarely.
+	quiet map[site]quiet
 	// nonces belong to our mappings with PCP. After a break the router knows by them that
 	// we are who has them.
 	nonces map[Protocol][12]byte
@@ -116,7 +124,7 @@ func New(cfg Config) *Client {
 		nonces[p] = nonce
 	}
 	return &Client{
-		cfg: cfg, kick: make(chan struct{}, 1), asked: make(chan struct{}), held: map[site]*held{}, told: map[site]string{}, nonces: nonces,
+		cfg: cfg, kick: make(chan struct{}, 1), asked: make(chan struct{}), held: map[site]*held{}, told: map[site]string{}, quiet: map[site]quiet{}, nonces: nonces,
 		sites: sites, control: 5351, ssdp: netip.MustParseAddrPort("239.255.255.250:1900"),
 	}
 }
@@ -135,16 +143,9 @@ func (c *Client) Asked() <-chan struct{} { return c.asked }
 // Run asks and renews until ctx ends, and then gives everything back.
 func (c *Client) Run(ctx context.Context) {
 	defer c.release()
-	pause := c.cfg.Refresh
 	for {
 		next := c.round(ctx)
 		c.once.Do(func() { close(c.asked) })
-		if len(c.last) > 0 {
-			pause = c.cfg.Refresh
-		} else { // nobody helps: be quiet
-			next = pause
-			pause = min(2*pause, maxPause)
-		}
 		timer := time.NewTimer(next)
 		select {
 		case <-ctx.Done():
@@ -152,22 +153,27 @@ func (c *Client) Run(ctx context.Context) {
 			return
 		case <-c.kick:
 			timer.Stop()
-			pause = c.cfg.Refresh
+			clear(c.quiet)
 		case <-timer.C:
 		}
 	}
 }
 
-// round asks every router once, and returns when the next round is due.
+// round asks every router whose time has come, and returns when the next round is due.
 func (c *Client) round(ctx context.Context) time.Duration {
 	next := c.cfg.Refresh
 	now := c.sites()
 	// In another network that router cannot be asked any more, and to be back is news.
 	maps.DeleteFunc(c.held, func(s site, _ *held) bool { return !slices.Contains(now, s) })
 	maps.DeleteFunc(c.told, func(s site, _ string) bool { return !slices.Contains(now, s) })
+	maps.DeleteFunc(c.quiet, func(s site, _ quiet) bool { return !slices.Contains(now, s) })
 	c.report()
 	for _, s := range now {
-		h := c.held[s]
+		h, rest := c.held[s], c.quiet[s]
+		if left := time.Until(rest.until); h == nil && left > 0 {
+			next = min(next, left)
+			continue
+		}
 		lifetime, err := c.renew(ctx, s, h)
 		if err != nil && ctx.Err() == nil {
 			delete(c.held, s)
@@ -181,8 +187,13 @@ func (c *Client) round(ctx context.Context) time.Duration {
 		said := ""
 		if err != nil {
 			said = fmt.Sprintf("opens no port for us: %.*s", maxSaid, err)
+			rest.pause = min(max(2*rest.pause, c.cfg.Refresh), maxPause)
+			rest.until = time.Now().Add(rest.pause)
+			c.quiet[s] = rest
+			next = min(next, rest.pause)
 		} else {
 			said = h.refused
+			delete(c.quiet, s)
 			next = min(next, max(lifetime/2, minRefresh))
 		}
 		if said != "" && said != c.told[s] {

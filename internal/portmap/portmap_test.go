@@ -381,6 +381,7 @@ func TestARefusalIsSaidOnceInEachNetwork(t *testing.T) {
 		if got := said(); strings.Contains(got, "opens no port") != (i == 0) {
 			t.Errorf("round %d: %q", i, got)
 		}
+		clear(c.quiet)
 	}
 	here = nil
 	c.round(t.Context())
@@ -390,6 +391,34 @@ func TestARefusalIsSaidOnceInEachNetwork(t *testing.T) {
 	here = []site{{loopback, loopback}}
 	if c.round(t.Context()); !strings.Contains(said(), "opens no port") {
 		t.Error("in that network again nothing is said")
+	}
+}
+
+// Where one router helps, as with IPv4, and another does not, as with IPv6, the other one is left
+// alone nevertheless.
+func TestARouterThatDoesNotHelpIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	helps, other := site{loopback, loopback}, site{netip.MustParseAddr("127.0.0.3"), loopback}
+	here := []site{helps, other}
+	c, _ := client(newRouter(t, &router{pcp: true}), &here)
+	for _, want := range []time.Duration{time.Minute, 2 * time.Minute, 4 * time.Minute} {
+		c.round(t.Context())
+		if len(c.last) != 2 || c.quiet[other].pause != want {
+			t.Errorf("%v, and the next attempt with the other in %v, want %v", c.last, c.quiet[other].pause, want)
+		}
+		began := time.Now()
+		if next := c.round(t.Context()); time.Since(began) > time.Second || next > time.Minute {
+			t.Errorf("asked again after %v, next in %v", time.Since(began), next)
+		}
+		c.quiet[other] = quiet{time.Now(), c.quiet[other].pause} // that time has passed
+	}
+	c.quiet[other] = quiet{time.Now(), maxPause}
+	if c.round(t.Context()); c.quiet[other].pause != maxPause {
+		t.Errorf("the pause grows to %v", c.quiet[other].pause)
+	}
+	here = nil
+	if c.round(t.Context()); len(c.quiet) != 0 {
+		t.Errorf("remembered of networks that are gone: %v", c.quiet)
 	}
 }
 

@@ -117,8 +117,8 @@ func TestWhoHasLeftIsNotListenedTo(t *testing.T) {
 		t.Skip("there is no setsid here")
 	}
 	before := runtime.NumGoroutine()
-	sayings(t, `setsid sleep 20 >/dev/null </dev/null & echo started >&2; exit`)
-	for end := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > before; time.Sleep(10 * time.Millisecond) {
+	sayings(t, `setsid sleep 15 >/dev/null </dev/null & sleep 0.2; exit`)
+	for end := time.Now().Add(8 * time.Second); runtime.NumGoroutine() > before; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the pipe is still read")
 		}

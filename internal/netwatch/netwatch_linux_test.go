@@ -1,0 +1,25 @@
+package netwatch
+
+import (
+	"context"
+	"testing"
+	"time"
+)
+
+// What changes between the first look and the moment from which the kernel tells us, or while it
+// does not, is noticed as well.
+func TestTheBeginningIsAHint(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	hints := make(chan struct{}, 1)
+	ended := make(chan error)
+	go func() { ended <- subscribe(ctx, hints) }()
+	select {
+	case <-hints:
+	case <-time.After(2 * time.Second):
+		t.Error("no hint")
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
