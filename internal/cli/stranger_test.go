@@ -3,6 +3,7 @@
 package cli_test
 
 import (
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -53,6 +54,29 @@ func TestBadValuesAreForeseen(t *testing.T) {
 		}
 		run(t, "", "tincan", "-c", dir, "del", name).must(t)
 	}
+}
+
+// A node that lets newcomers in promises nothing that it does not keep.
+func TestBootAddressThatCannotBeUsed(t *testing.T) {
+	fresh := filepath.Join(t.TempDir(), "net")
+	run(t, "", "tincan", "-c", fresh, "up", "--boot", "nowhere").refused(t, `"nowhere" is no address to listen on`)
+	if _, err := os.Stat(fresh); !os.IsNotExist(err) {
+		t.Errorf("a node was made (%v)", err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	dir, _ := network(t)
+	run(t, "", "tincan", "-c", dir, "up", "--boot", l.Addr().String()).refused(t, "the boot service cannot listen") // and no token is printed
+}
+
+// What an option cannot do is said.
+func TestOptionsOfANewNodeAlone(t *testing.T) {
+	dir, _ := network(t)
+	up(t, dir)
+	run(t, "", "tincan", "-c", dir, "up", "--token", "x", "--name", "bob").refused(t, "--token has no effect without --boot or --join", "--name has no effect", "already runs")
 }
 
 // What cannot be printed is no success.
