@@ -3,6 +3,7 @@
 package cli_test
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -70,6 +71,21 @@ func TestBootAddressThatCannotBeUsed(t *testing.T) {
 	defer l.Close()
 	dir, _ := network(t)
 	run(t, "", "tincan", "-c", dir, "up", "--boot", l.Addr().String()).refused(t, "the boot service cannot listen") // and no token is printed
+}
+
+// A node that was killed leaves its files; whose number was given to another process is not alive.
+func TestAfterAKill(t *testing.T) {
+	dir, _ := network(t)
+	put(t, filepath.Join(dir, "pid"), fmt.Sprintf("%d %064d 127.0.0.1 port 655\n", os.Getpid(), 0))
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, "pid.socket")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	l.Close()
+	run(t, "", "tincan", "-c", dir, "status").refused(t, "connection refused", "hint: ", "start it again with: tincan -c "+dir+" up")
+	up(t, dir)
+	run(t, "", "tincan", "-c", dir, "status").must(t)
 }
 
 // What an option cannot do is said.
