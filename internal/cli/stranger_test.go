@@ -55,6 +55,26 @@ func TestBadValuesAreForeseen(t *testing.T) {
 		}
 		run(t, "", "tincan", "-c", dir, "del", name).must(t)
 	}
+	// What a running node only logs is said, too.
+	up(t, dir)
+	for value, want := range map[string]string{"x": "PingTimeout = x: write a whole number", "7": ""} {
+		got := run(t, "", "tincan", "-c", dir, "set", "PingTimeout", value).must(t)
+		if !strings.Contains(got.err, want) || (got.err == "") != (want == "") {
+			t.Errorf("set PingTimeout %s at a running node: said %q", value, got.err)
+		}
+	}
+}
+
+// A host file that is missing is told of once.
+func TestNoHostFileOfOurOwn(t *testing.T) {
+	dir, _ := network(t)
+	if err := os.RemoveAll(filepath.Join(dir, "hosts", "alice")); err != nil {
+		t.Fatal(err)
+	}
+	got := run(t, "", "tincan", "-c", dir, "check")
+	if strings.Count(got.out, "hosts/alice") != 1 || strings.Contains(got.out, "with alice") {
+		t.Errorf("check says\n%s", got.out)
+	}
 }
 
 // A node that lets newcomers in promises nothing that it does not keep.
