@@ -33,6 +33,11 @@ func (a *app) bootstrap(f upFlags) (*booting.Service, error) {
 	if err != nil {
 		return nil, err
 	}
+	if f.boot != "" { // before anything is made
+		if err := booting.CheckBinding(f.boot); err != nil {
+			return nil, err
+		}
+	}
 	if _, err := os.Stat(l.TincConf()); err == nil {
 		if !launch.Detached() && len(f.join) > 0 {
 			a.say("this machine is a node already (%s); starting it", l.ConfBase)
@@ -76,13 +81,18 @@ func (a *app) openBoot(f upFlags, l config.Layout) (*booting.Service, error) {
 	if err != nil {
 		return nil, err
 	}
+	if f.detach && first {
+		a.tellNext(v)
+		return nil, nil // the other process serves
+	}
+	// Nobody shall send newcomers to a service that is not there.
+	if err := v.Listen(); err != nil {
+		return nil, err
+	}
 	if first {
 		a.tellNext(v)
 	}
-	if f.detach && first {
-		return nil, nil // the other process serves
-	}
-	return v, v.Listen()
+	return v, nil
 }
 
 // tellNext prints the command for the next machine.

@@ -110,7 +110,7 @@ func (a *app) importHosts(args []string, force bool) error {
 	for _, h := range hosts {
 		err := config.ImportHost(l, h, force)
 		if errors.Is(err, fs.ErrExist) {
-			a.say("%v; it stays as it is", err)
+			a.say("there is a host file %s already; it stays as it is", l.Host(h.Name))
 			continue
 		}
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -254,6 +255,8 @@ func (a *app) notRunning(err error) error {
 			return none
 		}
 		return terminal.Hint(err, "start it with: %s up", a.self())
+	case errors.As(err, &d) && d.Stage == control.NoSocket && errors.Is(err, syscall.ECONNREFUSED):
+		return terminal.Hint(err, "it was killed, most likely, and the number may be another process's now; start it again with: %s up", a.self())
 	}
 	return err
 }

@@ -3,6 +3,8 @@
 package cli_test
 
 import (
+	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -53,6 +55,64 @@ func TestBadValuesAreForeseen(t *testing.T) {
 		}
 		run(t, "", "tincan", "-c", dir, "del", name).must(t)
 	}
+	// What a running node only logs is said, too.
+	up(t, dir)
+	for value, want := range map[string]string{"x": "PingTimeout = x: write a whole number", "7": ""} {
+		got := run(t, "", "tincan", "-c", dir, "set", "PingTimeout", value).must(t)
+		if !strings.Contains(got.err, want) || (got.err == "") != (want == "") {
+			t.Errorf("set PingTimeout %s at a running node: said %q", value, got.err)
+		}
+	}
+}
+
+// A host file that is missing is told of once.
+func TestNoHostFileOfOurOwn(t *testing.T) {
+	dir, _ := network(t)
+	if err := os.RemoveAll(filepath.Join(dir, "hosts", "alice")); err != nil {
+		t.Fatal(err)
+	}
+	got := run(t, "", "tincan", "-c", dir, "check")
+	if strings.Count(got.out, "hosts/alice") != 1 || strings.Contains(got.out, "with alice") {
+		t.Errorf("check says\n%s", got.out)
+	}
+}
+
+// A node that lets newcomers in promises nothing that it does not keep.
+func TestBootAddressThatCannotBeUsed(t *testing.T) {
+	fresh := filepath.Join(t.TempDir(), "net")
+	run(t, "", "tincan", "-c", fresh, "up", "--boot", "nowhere").refused(t, `"nowhere" is no address to listen on`)
+	if _, err := os.Stat(fresh); !os.IsNotExist(err) {
+		t.Errorf("a node was made (%v)", err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	dir, _ := network(t)
+	run(t, "", "tincan", "-c", dir, "up", "--boot", l.Addr().String()).refused(t, "the boot service cannot listen") // and no token is printed
+}
+
+// A node that was killed leaves its files; whose number was given to another process is not alive.
+func TestAfterAKill(t *testing.T) {
+	dir, _ := network(t)
+	put(t, filepath.Join(dir, "pid"), fmt.Sprintf("%d %064d 127.0.0.1 port 655\n", os.Getpid(), 0))
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, "pid.socket")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	l.Close()
+	run(t, "", "tincan", "-c", dir, "status").refused(t, "connection refused", "hint: ", "start it again with: tincan -c "+dir+" up")
+	up(t, dir)
+	run(t, "", "tincan", "-c", dir, "status").must(t)
+}
+
+// What an option cannot do is said.
+func TestOptionsOfANewNodeAlone(t *testing.T) {
+	dir, _ := network(t)
+	up(t, dir)
+	run(t, "", "tincan", "-c", dir, "up", "--token", "x", "--name", "bob").refused(t, "--token has no effect without --boot or --join", "--name has no effect", "already runs")
 }
 
 // What cannot be printed is no success.

@@ -53,7 +53,16 @@ and simply start it if there is one.
   tincan up --boot :8655                      the first machine
   tincan up --join HOST:8655 --token TOKEN    the next one`,
 		Args: between("no arguments", 0, 0),
-		RunE: func(*cobra.Command, []string) error { return a.up(f) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			if f.boot == "" && len(f.join) == 0 {
+				for _, name := range []string{"ip", "name", "port", "prefix", "public", "timeout", "tls-self", "token", "token-file"} {
+					if c.Flags().Changed(name) {
+						a.say("warning: --%s has no effect without --boot or --join", name)
+					}
+				}
+			}
+			return a.up(f)
+		},
 	}
 	c.Flags().BoolVarP(&f.detach, "detach", "d", false, "go into the background when it works")
 	c.Flags().IntVar(&f.debug, "debug", 0, "how much to log: `level` 0 (start and stop) to 5 (traffic)")

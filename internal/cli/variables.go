@@ -89,20 +89,20 @@ func (a *app) setting(verb setting.Verb, args []string, force bool) error {
 	}
 	var notRunning *control.DialError
 	switch err := a.ask((*control.Client).Reload); {
-	case errors.As(err, &notRunning):
+	case err == nil, errors.As(err, &notRunning):
 		a.foresee(l, r)
-	case err != nil:
+	default:
 		a.say("warning: the file is changed, but the running node did not accept it: %v", err)
 	}
 	return nil
 }
 
-// foresee tells what a node will say about the value when it is started.
+// foresee tells what a node says about the value in its log, or will say when it is started.
 func (a *app) foresee(l config.Layout, r setting.Request) {
 	_, warnings, err := config.Inspect(l, nil)
 	for _, p := range append(config.Problems(err), warnings...) {
-		if strings.HasPrefix(p.Text, r.Name+" = ") {
-			a.say("warning: the file is changed, but the node will not accept it: %v", p)
+		if strings.HasPrefix(p.Text, r.Name+" = ") || strings.HasPrefix(p.Text, r.Name+": ") {
+			a.say("warning: the file is changed, but the node does not accept this: %v", p)
 		}
 	}
 }

@@ -2,7 +2,9 @@ package config
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"tincan/internal/compress"
@@ -91,6 +93,8 @@ func rsaPublicKey(r *Reader, l Layout, name node.Name) (*keys.RSAPublicKey, erro
 	}
 	data, err := os.ReadFile(path)
 	switch {
+	case !given && errors.Is(err, fs.ErrNotExist):
+		return nil, nil // that there is no host file is said already
 	case err != nil:
 		return nil, fmt.Errorf("reading the RSA key of %s: %w", name, err)
 	case !given && !hasRSAPublic(data):

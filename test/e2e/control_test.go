@@ -112,6 +112,10 @@ func looking(hub remote, leaf *node) {
 	hub.prints("dump digraph", "digraph {\n", ` "hub" -> "leaf" [w = `, ` "leaf" -> "hub" [w = `)
 	hub.prints("list nodes", "leaf id ")
 	hub.prints("info hub", "Node:         hub\n", "Reachability: can reach itself\n", "Subnets:      ")
+	w.eventually("the hub has confirmed UDP, too", patience, func() bool {
+		out, _, _ := hub.run("info", "leaf")
+		return strings.Contains(out, "udp_confirmed")
+	})
 	hub.prints("info leaf", "Node:         leaf\n", "Online since: ", "Status:       validkey visited reachable sptps udp_confirmed\n", "Edges:        hub\n", " 10.7.0.2")
 	hub.prints("info 10.7.0.2", "Subnet: 10.7.0.2\nOwner:  leaf\n")
 	hub.prints("get Name", "hub\n")

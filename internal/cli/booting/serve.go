@@ -113,9 +113,9 @@ func (s Serve) Open(st terminal.Streams, log func(string)) (*Service, error) {
 	case s.TLSKey != "" || s.TLSCert != "":
 		return nil, errors.New("--tls-key and --tls-cert belong together")
 	}
-	at, err := net.ResolveTCPAddr("tcp", s.Binding)
+	at, err := bindingAddr(s.Binding)
 	if err != nil {
-		return nil, fmt.Errorf("%.60q is no address to listen on: %w", s.Binding, err)
+		return nil, err
 	}
 	if v.URL, err = s.url(name, at, store, v, pin); err != nil {
 		return nil, err
@@ -124,6 +124,20 @@ func (s Serve) Open(st terminal.Streams, log func(string)) (*Service, error) {
 		log(fmt.Sprintf("the old protocols %v are on because they were asked for: whoever records a join may try guesses of the token, see docs/bootstrap.md", srv.Old))
 	}
 	return v, nil
+}
+
+// CheckBinding tells why newcomers cannot be let in at an address.
+func CheckBinding(at string) error {
+	_, err := bindingAddr(at)
+	return err
+}
+
+func bindingAddr(at string) (*net.TCPAddr, error) {
+	addr, err := net.ResolveTCPAddr("tcp", at)
+	if err != nil {
+		return nil, fmt.Errorf("%.60q is no address to listen on: %w", at, err)
+	}
+	return addr, nil
 }
 
 // token takes in the token that was given, or makes one.
