@@ -3,7 +3,9 @@
 package daemon
 
 import (
+	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/signal"
 	"regexp"
@@ -98,6 +100,39 @@ func TestSocketsThatAreHandedOver(t *testing.T) {
 	a.stop()
 	if _, err := net.Dial("tcp", l.Addr().String()); err == nil {
 		t.Error("the socket is still open")
+	}
+}
+
+func TestASocketThatIsHandedOverForBothFamilies(t *testing.T) {
+	for _, c := range []struct{ network, family, want string }{
+		{"tcp", "any", "[:: 0.0.0.0]"},
+		{"tcp", "ipv6", "[::]"},
+		{"tcp6", "any", "[::]"},
+		{"tcp4", "any", "[0.0.0.0]"},
+	} {
+		a := newNode(t, "a", "AddressFamily = "+c.family)
+		address := "[::]:0"
+		if c.network == "tcp4" {
+			address = "0.0.0.0:0"
+		}
+		l, err := net.Listen(c.network, address)
+		if err != nil {
+			t.Skip(err) // no IPv6 here
+		}
+		d := &Daemon{opts: Options{Layout: a.layout, Listeners: []net.Listener{l}}, done: make(chan struct{})}
+		d.tcp = d.opts.Listeners
+		d.log = newLogger(nil, 0)
+		must(t, d.load())
+		must(t, d.listen())
+		var got []netip.Addr
+		for _, s := range d.paths {
+			got = append(got, s.Local().Addr())
+		}
+		if fmt.Sprint(got) != c.want {
+			t.Errorf("%s, AddressFamily %s: UDP at %v, want %s", c.network, c.family, got, c.want)
+		}
+		d.close()
+		d.log.close()
 	}
 }
 
