@@ -3,6 +3,7 @@
 package daemon
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -13,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"tincan/internal/control"
 )
 
 func TestSignals(t *testing.T) {
@@ -76,6 +79,44 @@ func TestSIGTERM(t *testing.T) {
 	}
 	if left := a.files(); len(left) != 4 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestAReloadChangesTheLogLevel(t *testing.T) {
+	noLeaks(t)
+	for _, debug := range []int{0, 1} {
+		ctx, stop := context.WithCancel(t.Context())
+		a := newNode(t, "a", "LogLevel = 3")
+		err := Run(ctx, Options{Layout: a.layout, Debug: debug, Ready: func(func() bool) {
+			go func() {
+				defer stop()
+				c, err := control.Dial(ctx, a.layout.PidFile)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer c.Close()
+				level := func(when string, with, without int) {
+					want := without
+					if debug == 0 {
+						want = with
+					}
+					if err := c.Reload(); err != nil {
+						t.Error(err)
+					}
+					if got, err := c.SetDebug(-1); err != nil || got != want {
+						t.Errorf("debug level %d: %s it is %d (%v), want %d", debug, when, got, err, want)
+					}
+				}
+				level("at first", 3, 1)
+				c.SetDebug(5)
+				level("after it was set by hand", 5, 5)
+				a.replace("tinc.conf", "LogLevel = 3", "LogLevel = 2")
+				level("after a change of the file", 2, 5)
+			}()
+		}})
+		stop()
+		must(t, err)
 	}
 }
 
