@@ -206,7 +206,6 @@ func (f *face) configure(addrs, routes []netip.Prefix) error {
 			err = errors.Join(err, back)
 		}
 	}
-	clear(f.routed) // they went with the old configuration
 	poke(f.news)
 	return err
 }
@@ -228,6 +227,7 @@ func (f *face) takeDown() {
 		f.log.failed(1, mesh.Warning, err)
 	}
 	f.link = nil
+	clear(f.routed) // they went with it
 }
 
 // hasInterface tells whether there is an interface, and it is ours.

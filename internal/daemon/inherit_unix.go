@@ -8,6 +8,8 @@ import (
 	"os"
 	"strconv"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Inherited returns the listening sockets that a service manager has handed to
@@ -44,4 +46,17 @@ func Inherited() ([]net.Listener, error) {
 		list = append(list, l)
 	}
 	return list, nil
+}
+
+// takesIPv4 tells whether a listener for IPv6 takes connections of IPv4, too.
+func takesIPv4(l *net.TCPListener) (ok bool) {
+	raw, err := l.SyscallConn()
+	if err != nil {
+		return false
+	}
+	_ = raw.Control(func(fd uintptr) {
+		only, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_V6ONLY)
+		ok = err == nil && only == 0
+	})
+	return ok
 }

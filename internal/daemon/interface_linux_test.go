@@ -14,6 +14,9 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"tincan/internal/device"
+	"tincan/internal/subnet"
 )
 
 // inNamespaceVar tells the test program that it has a network of its own.
@@ -205,6 +208,30 @@ func TestAReloadChangesTheGateway(t *testing.T) {
 		t.Error("a gateway that cannot be reached was taken")
 	}
 	gateway("10.7.0.2")
+}
+
+func TestRoutesComeBackWithTheInterface(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	dev, err := device.OpenTUN("vpn0", device.Options{})
+	must(t, err)
+	defer dev.Close()
+	log := newLogger(nil, 0)
+	defer log.close()
+	f := newFace("vpn0", log, func() []located { return nil })
+	s, err := subnet.Parse("192.168.77.0/24")
+	must(t, err)
+	for i := range 3 { // as with DeviceStandby
+		must(t, f.up(prefixes("10.7.0.5/16"), nil))
+		f.add("z", s)
+		f.settle()
+		if got := routes(t, "vpn0"); !slices.Equal(got, []string{"192.168.77.0/24"}) {
+			t.Errorf("when it is up for time %d: routes %v", i+1, got)
+		}
+		f.remove("z", s) // and it goes down before anybody has looked
+		f.down()
+	}
 }
 
 func TestAnInterfaceThatVanishesEndsTheNode(t *testing.T) {

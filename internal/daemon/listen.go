@@ -184,7 +184,7 @@ func (d *Daemon) listenAt(a listenAddr) (err error) {
 		if l, err = listenTCP(a, s.FWMark, s.BindToInterface); err != nil {
 			return &bindError{a.addr, "TCP", cause(err)}
 		}
-		if err = d.listenUDP(l); err == nil {
+		if err = d.listenUDP(l.Addr().(*net.TCPAddr).AddrPort()); err == nil {
 			d.tcp = append(d.tcp, l)
 			return nil
 		}
@@ -196,24 +196,32 @@ func (d *Daemon) listenAt(a listenAddr) (err error) {
 	return err
 }
 
-// listenBeside uses TCP sockets that somebody else has opened.
+// listenBeside uses TCP sockets that somebody else has opened. One at [::] may serve IPv4, too (as systemd's
+// do by default), where one for UDP never does: then there are two of those.
 func (d *Daemon) listenBeside(ls []net.Listener) error {
 	for _, l := range ls {
-		if _, ok := l.(*net.TCPListener); !ok {
+		tcp, ok := l.(*net.TCPListener)
+		if !ok {
 			return fmt.Errorf("the socket %s that was handed over does not listen on TCP", l.Addr())
 		}
-		if err := d.listenUDP(l); err != nil {
+		at := tcp.Addr().(*net.TCPAddr).AddrPort()
+		if err := d.listenUDP(at); err != nil {
 			return adviseListen(err)
+		}
+		if at.Addr() != netip.IPv6Unspecified() || !takesIPv4(tcp) || d.network().Settings.AddressFamily == "ipv6" {
+			continue
+		}
+		if err := d.listenUDP(netip.AddrPortFrom(netip.IPv4Unspecified(), at.Port())); err != nil {
+			d.log.failed(0, mesh.Warning, adviseListen(err))
 		}
 	}
 	d.paths = d.socks
 	return nil
 }
 
-// listenUDP opens the UDP socket that belongs to a TCP socket.
-func (d *Daemon) listenUDP(l net.Listener) error {
+// listenUDP opens the UDP socket that belongs to a TCP socket at an address.
+func (d *Daemon) listenUDP(at netip.AddrPort) error {
 	s := d.network().Settings
-	at := l.Addr().(*net.TCPAddr).AddrPort()
 	at = netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
 	u, err := udp.Listen(at, udp.Options{
 		RcvBuf: buffer(s.UDPRcvBuf), SndBuf: buffer(s.UDPSndBuf), Mark: s.FWMark, BindToDevice: s.BindToInterface,

@@ -173,7 +173,13 @@ func TestEverySettingIsTakenOverOrNamed(t *testing.T) {
 				continue
 			}
 		}
-		if named := len(needRestart(old, changed)) == 1; named == slices.Contains(takenOver, f.Name) {
+		names := needRestart(old, changed)
+		for _, name := range names {
+			if v, ok := config.Find(name); !ok || v.Is(config.Reload) {
+				t.Errorf("%s needs a restart, and the table of variables says otherwise", name)
+			}
+		}
+		if named := len(names) == 1; named == slices.Contains(takenOver, f.Name) {
 			t.Errorf("%s: a change of it is named: %v, and it should be the opposite", f.Name, named)
 		}
 	}

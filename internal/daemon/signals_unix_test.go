@@ -3,7 +3,10 @@
 package daemon
 
 import (
+	"context"
+	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/signal"
 	"regexp"
@@ -11,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"tincan/internal/control"
 )
 
 func TestSignals(t *testing.T) {
@@ -77,6 +82,44 @@ func TestSIGTERM(t *testing.T) {
 	}
 }
 
+func TestAReloadChangesTheLogLevel(t *testing.T) {
+	noLeaks(t)
+	for _, debug := range []int{0, 1} {
+		ctx, stop := context.WithCancel(t.Context())
+		a := newNode(t, "a", "LogLevel = 3")
+		err := Run(ctx, Options{Layout: a.layout, Debug: debug, Ready: func(func() bool) {
+			go func() {
+				defer stop()
+				c, err := control.Dial(ctx, a.layout.PidFile)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer c.Close()
+				level := func(when string, with, without int) {
+					want := without
+					if debug == 0 {
+						want = with
+					}
+					if err := c.Reload(); err != nil {
+						t.Error(err)
+					}
+					if got, err := c.SetDebug(-1); err != nil || got != want {
+						t.Errorf("debug level %d: %s it is %d (%v), want %d", debug, when, got, err, want)
+					}
+				}
+				level("at first", 3, 1)
+				c.SetDebug(5)
+				level("after it was set by hand", 5, 5)
+				a.replace("tinc.conf", "LogLevel = 3", "LogLevel = 2")
+				level("after a change of the file", 2, 5)
+			}()
+		}})
+		stop()
+		must(t, err)
+	}
+}
+
 func TestSocketsThatAreHandedOver(t *testing.T) {
 	noLeaks(t)
 	a := newNode(t, "a")
@@ -98,6 +141,39 @@ func TestSocketsThatAreHandedOver(t *testing.T) {
 	a.stop()
 	if _, err := net.Dial("tcp", l.Addr().String()); err == nil {
 		t.Error("the socket is still open")
+	}
+}
+
+func TestASocketThatIsHandedOverForBothFamilies(t *testing.T) {
+	for _, c := range []struct{ network, family, want string }{
+		{"tcp", "any", "[:: 0.0.0.0]"},
+		{"tcp", "ipv6", "[::]"},
+		{"tcp6", "any", "[::]"},
+		{"tcp4", "any", "[0.0.0.0]"},
+	} {
+		a := newNode(t, "a", "AddressFamily = "+c.family)
+		address := "[::]:0"
+		if c.network == "tcp4" {
+			address = "0.0.0.0:0"
+		}
+		l, err := net.Listen(c.network, address)
+		if err != nil {
+			t.Skip(err) // no IPv6 here
+		}
+		d := &Daemon{opts: Options{Layout: a.layout, Listeners: []net.Listener{l}}, done: make(chan struct{})}
+		d.tcp = d.opts.Listeners
+		d.log = newLogger(nil, 0)
+		must(t, d.load())
+		must(t, d.listen())
+		var got []netip.Addr
+		for _, s := range d.paths {
+			got = append(got, s.Local().Addr())
+		}
+		if fmt.Sprint(got) != c.want {
+			t.Errorf("%s, AddressFamily %s: UDP at %v, want %s", c.network, c.family, got, c.want)
+		}
+		d.close()
+		d.log.close()
 	}
 }
 

@@ -193,6 +193,58 @@ func TestDescriptorIsHandedOver(t *testing.T) {
 	}
 }
 
+func TestAReaderThatSleepsStopsNobody(t *testing.T) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pair[1])
+	d, err := OpenFD(pair[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	lost := make(chan int)
+	go func() {
+		n := 0
+		for range 10000 {
+			if d.Write(make([]byte, Headroom+1000), Headroom, Offload{}) != nil {
+				n++
+			}
+		}
+		lost <- n
+	}()
+	select {
+	case n := <-lost:
+		if n == 0 {
+			t.Error("nothing was lost, so nothing was tried")
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatal("the writer waits for a reader that sleeps")
+	}
+	// It wakes up: the next packets are taken, and are waited for again.
+	for {
+		var buf [2000]byte
+		if n, _, err := unix.Recvfrom(pair[1], buf[:], unix.MSG_DONTWAIT); err != nil || n == 0 {
+			break
+		}
+	}
+	go func() {
+		for range 2000 {
+			var buf [2000]byte
+			unix.Read(pair[1], buf[:])
+		}
+	}()
+	for i := range 2000 {
+		if i == 1000 { // whatever was waited for before is over
+			time.Sleep(2 * maxWait)
+		}
+		if err := d.Write(make([]byte, Headroom+1000), Headroom, Offload{}); err != nil {
+			t.Fatalf("packet %d: %v", i, err)
+		}
+	}
+}
+
 func TestErrorsThatReadersOfTheLogKnow(t *testing.T) {
 	silent, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
 	if err != nil {

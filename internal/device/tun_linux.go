@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -39,11 +40,17 @@ type tun struct {
 	}
 	_  [64]byte // the two goroutines do not share a cache line
 	tx struct { // belongs to the writing goroutine
-		buf []byte
-		err syscall.Errno
-		fn  func(fd uintptr) bool
+		buf   []byte
+		err   syscall.Errno
+		stuck bool // the last packet was not taken in time
+		limit bool // a deadline is set
+		fn    func(fd uintptr) bool
 	}
 }
+
+// maxWait is how long a packet waits for whoever reads at the other end of a socket. Who has been
+// that late once loses packets until it reads again: the whole node would wait with them.
+const maxWait = 50 * time.Millisecond
 
 // newTun takes over fd, which must be non-blocking.
 func newTun(fd int, name, path string, vnet bool) (*tun, error) {
@@ -150,12 +157,23 @@ func (t *tun) Write(buf []byte, start int, off Offload) error {
 		finishChecksum(buf[start:], off)
 	}
 	t.tx.buf = buf[start:]
-	if t.conn.Write(t.tx.fn) != nil {
+	err := t.conn.Write(t.tx.fn)
+	if t.tx.limit {
+		t.tx.limit = false
+		t.file.SetWriteDeadline(time.Time{})
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		t.tx.stuck = true
+		return errLate
+	} else if err != nil {
 		return os.ErrClosed
 	}
 	switch t.tx.err {
 	case 0:
+		t.tx.stuck = false
 		return nil
+	case unix.EAGAIN:
+		return errLate
 	case unix.EBADFD:
 		return errGone
 	}
@@ -169,7 +187,14 @@ func (t *tun) writeOnce(fd uintptr) bool {
 			continue
 		}
 		t.tx.err = errno
-		return errno != unix.EAGAIN
+		if errno != unix.EAGAIN || t.tx.stuck {
+			return true
+		}
+		if !t.tx.limit {
+			t.tx.limit = true
+			t.file.SetWriteDeadline(time.Now().Add(maxWait))
+		}
+		return false
 	}
 }
 
@@ -183,6 +208,7 @@ func (t *tun) Close() error {
 }
 
 var (
+	errLate        = errors.New("nobody takes packets at the other end of the device")
 	errGone        = errors.New("the interface was removed")
 	errShortBuffer = errors.New("buffer is smaller than the largest packet")
 	errNoHeadroom  = errors.New("no headroom before the packet, or no packet")
