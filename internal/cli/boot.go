@@ -65,7 +65,11 @@ not even then.`,
 				a.say("next: systemctl start tinc@%s", m.Layout.NetName)
 				return nil
 			}
-			a.say("next: %s up", selfFor(g.Place.Net, g.Place.Conf))
+			net := g.Place.Net
+			if g.Place.Conf == "" { // also of the network that nobody has named
+				net = m.Layout.NetName
+			}
+			a.say("next: %s up", selfFor(net, g.Place.Conf))
 			return nil
 		},
 	}

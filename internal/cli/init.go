@@ -55,7 +55,7 @@ func (a *app) init(text string, f initFlags) error {
 		return err
 	}
 	if f.public != "" {
-		public, err := publicAddress(f.public)
+		public, err := publicAddress("--public", f.public)
 		if err != nil {
 			return err
 		}
@@ -120,9 +120,9 @@ func (f initFlags) vpn() (netip.Prefix, error) {
 	return generate.InRange(network, addr)
 }
 
-// publicAddress reads HOST, HOST:PORT or [IPV6]:PORT.
-func publicAddress(text string) (config.Address, error) {
-	bad := fmt.Errorf("--public %q: write HOST or HOST:PORT, an IPv6 address with a port in brackets", text)
+// publicAddress reads HOST, HOST:PORT or [IPV6]:PORT, the value of an option.
+func publicAddress(option, text string) (config.Address, error) {
+	bad := fmt.Errorf("%s %q: write HOST or HOST:PORT, an IPv6 address with a port in brackets", option, text)
 	if addr, err := netip.ParseAddr(text); err == nil {
 		return config.Address{Host: addr.String()}, nil
 	}

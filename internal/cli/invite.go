@@ -25,6 +25,13 @@ network. It works once and within a week. Treat it like a password.`,
 			if err != nil {
 				return err
 			}
+			if address != "" {
+				to, err := publicAddress("--address", address)
+				if err != nil {
+					return err
+				}
+				address = to.String()
+			}
 			inv, err := inviting.Run(context.Background(), inviting.Request{Layout: l.ForClient(), Invitee: args[0], Address: address, Command: a.self()}, a.Streams)
 			switch {
 			case errors.Is(err, invite.ErrNoAddress):
@@ -39,7 +46,7 @@ network. It works once and within a week. Treat it like a password.`,
 			return err
 		},
 	}
-	c.Flags().StringVar(&address, "address", "", "`host` in the URL if the configuration has no Address")
+	c.Flags().StringVar(&address, "address", "", "`host[:port]` in the URL, in place of the Address of the configuration")
 	return c
 }
 

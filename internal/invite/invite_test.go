@@ -528,6 +528,19 @@ func TestWhereNewcomersAreSent(t *testing.T) {
 	}
 }
 
+func TestAnAddressThatIsGivenComesFirst(t *testing.T) {
+	dir := t.TempDir()
+	write(t, "", dir, "tinc.conf")
+	write(t, "Address = vpn.example.org\n", dir, "hosts", "alice")
+	inv, err := Issue(Request{Dir: dir, Name: "alice", Invitee: "bob", Explicit: "other.example.org 443"})
+	if err != nil || !strings.HasPrefix(inv.URL, "other.example.org:443/") {
+		t.Fatalf("%s, %v", inv.URL, err)
+	}
+	if text := read(t, inv.File); !strings.Contains(text, "Address = other.example.org 443\nAddress = vpn.example.org\n") {
+		t.Errorf("%s", text)
+	}
+}
+
 func TestInvitationKeyAndLeftovers(t *testing.T) {
 	in := newInviter(t, "alice")
 	s := storeIn(in.dir)

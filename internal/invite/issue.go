@@ -1,6 +1,7 @@
 package invite
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -31,6 +32,9 @@ type Request struct {
 	Name    node.Name
 	Invitee node.Name
 
+	// Explicit is where the newcomer is sent before every Address line, as in such a line: a
+	// host and perhaps a port. "": as the configuration says.
+	Explicit string
 	// Address is the host name or IP address in the URL if the configuration
 	// has no Address line.
 	Address string
@@ -178,7 +182,7 @@ func (s store) keyFor(open int, rand io.Reader) (key *keys.PrivateKey, isNew boo
 	return key, true, handOver(s.path(keyFile))
 }
 
-// location finds where newcomers reach us: the first Address line, of the own
+// location finds where newcomers reach us: what was given, or the first Address line, of the own
 // host file before the main configuration, with its port, else Port. listen is
 // the port for the host file.
 func (r *Request) location(own, conf []byte) (url URL, listen uint16, err error) {
@@ -187,7 +191,7 @@ func (r *Request) location(own, conf []byte) (url URL, listen uint16, err error)
 		return URL{}, 0, err
 	}
 	url.Port = listen
-	words := strings.Fields(firstValue("Address", own, conf))
+	words := strings.Fields(cmp.Or(r.Explicit, firstValue("Address", own, conf)))
 	switch {
 	case len(words) > 1:
 		if url.Port, err = parsePort(words[1]); err != nil {
@@ -294,13 +298,17 @@ func (r *Request) text(own, conf []byte, port uint16, inv *Invitation) ([]byte, 
 }
 
 // withAddress returns our host file with the address that the URL has, if the
-// configuration says none: a newcomer that runs tinc knows no other way to us.
+// configuration does not say it: a newcomer that runs tinc knows no other way to us.
 func (r *Request) withAddress(own, conf []byte) []byte {
-	if r.Address == "" || firstValue("Address", own, conf) != "" {
+	address := r.Explicit
+	if address == "" && firstValue("Address", own, conf) == "" {
+		address = r.Address
+	}
+	if address == "" {
 		return own
 	}
 	var w writer
-	w.set("Address", r.Address)
+	w.set("Address", address)
 	w.Write(own)
 	return w.Bytes()
 }

@@ -321,3 +321,12 @@ func TestTincBootsOwnCommands(t *testing.T) {
 	joiner.up()
 	joiner.reaches(boot)
 }
+
+func TestGenTellsHowToStartTheNode(t *testing.T) {
+	t.Parallel()
+	one := newWorld(t, "ip4").node("one")
+	out, err := one.Run("sh", "-c", os.Getenv(binaryVar)+" gen --standalone --name one 2>&1")
+	if err != nil || !strings.Contains(out, "next: tincan -n dnet up\n") {
+		t.Errorf("%v: %s", err, out)
+	}
+}

@@ -26,7 +26,7 @@ import (
 type Request struct {
 	Layout  config.Layout
 	Invitee string
-	Address string // host in the URL; "": the Address of the configuration, else a guess
+	Address string // in the URL: a host and perhaps a port; "": the Address of the configuration, else a guess
 	Command string // how the user calls the program for this network, for advice
 }
 
@@ -46,7 +46,7 @@ func Run(ctx context.Context, r Request, s terminal.Streams) (invite.Invitation,
 	}
 	q := invite.Request{
 		Dir: r.Layout.ConfBase, NetName: r.Layout.NetName, Name: network.Name, Invitee: name,
-		Address: r.Address, Expire: network.Settings.InvitationExpire,
+		Explicit: r.Address, Expire: network.Settings.InvitationExpire,
 	}
 	if unsafe, _ := config.CheckNetName(q.NetName); unsafe {
 		q.NetName = "" // an invitation does not carry such a name
@@ -60,7 +60,7 @@ func Run(ctx context.Context, r Request, s terminal.Streams) (invite.Invitation,
 			return invite.Invitation{}, err
 		}
 	}
-	if q.Address == "" && len(network.Own.Addresses) == 0 {
+	if q.Explicit == "" && len(network.Own.Addresses) == 0 {
 		q.Address = GuessAddress(network.Settings)
 		if q.Address != "" {
 			fmt.Fprintf(s.Err, "note: nothing says where others reach this node, so the URL has this machine's address %s\n", q.Address)
