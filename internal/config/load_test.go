@@ -101,6 +101,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"a device that is not supported", []string{conf + "DeviceType = uml\n"}, nil, "tinc.conf:2: DeviceType = uml: Unknown device type uml; not supported: "},
 		{"a bad own subnet", []string{conf, "hosts/alpha\nSubnet = 10.0.0.1/24\n"}, nil, "hosts/alpha:1: Subnet = 10.0.0.1/24: "},
 		{"a bad option", []string{conf}, []string{"Port=1", "MaxTimeout=0"}, "command line option 2: MaxTimeout = 0: "},
+		{"a port that this machine does not know", []string{conf, "hosts/alpha\nPort = no-such-service\n"}, nil, "hosts/alpha:1: Port = no-such-service: this machine knows no service"},
 		{"two mistakes are told at once", []string{conf + "Mode = x\nMaxTimeout = 0\n"}, nil, "tinc.conf:3: MaxTimeout"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

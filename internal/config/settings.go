@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"path/filepath"
 	"strings"
@@ -259,10 +260,22 @@ func (r *Reader) graphDump(dir string) string {
 
 // port returns the port to listen on.
 func (r *Reader) port() string {
-	if ports := List(r, "Port", ParsePort); len(ports) > 0 {
+	if ports := List(r, "Port", parseOwnPort); len(ports) > 0 {
 		return ports[0]
 	}
 	return mustFind("Port").Default
+}
+
+// parseOwnPort is ParsePort for a port that must exist on this machine, too.
+func parseOwnPort(s string) (string, error) {
+	port, err := ParsePort(s)
+	if err != nil {
+		return "", err
+	}
+	if _, err := net.LookupPort("tcp", port); err != nil {
+		return "", fmt.Errorf("this machine knows no service %.40q; write a number from 0 to 65535", s)
+	}
+	return port, nil
 }
 
 // parseIfconfig reads ADDRESS[/LENGTH], an address of the VPN interface.
