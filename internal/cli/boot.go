@@ -353,7 +353,7 @@ func (a *app) tokenRevokeCommand() *cobra.Command {
 			}
 			n, err := s.Revoke(args[0])
 			if err == nil && n == 0 {
-				return terminal.Hint(fmt.Errorf("there is no token %.40q", args[0]), "see them with: tincan token list")
+				return terminal.Hint(fmt.Errorf("there is no token %.40q", args[0]), "see them with: %s token list", a.self())
 			}
 			if err == nil {
 				a.say("revoked; nodes that have joined with it stay")
