@@ -126,9 +126,7 @@ func (r *Request) issue() (inv Invitation, err error) {
 		return inv, err
 	}
 	if missing != nil {
-		if err := handOver(s.dir); err != nil {
-			return inv, err
-		}
+		handOver(s.dir)
 	}
 	unlock, err := s.lock()
 	if err != nil {
@@ -157,10 +155,7 @@ func (r *Request) issue() (inv Invitation, err error) {
 	if err := config.Create(inv.File, content, config.SecretMode); err != nil {
 		return Invitation{}, err
 	}
-	if err := handOver(inv.File); err != nil {
-		os.Remove(inv.File)
-		return Invitation{}, err
-	}
+	handOver(inv.File)
 	return inv, nil
 }
 
@@ -179,7 +174,8 @@ func (s store) keyFor(open int, rand io.Reader) (key *keys.PrivateKey, isNew boo
 	if err := config.WriteFile(s.path(keyFile), keys.MarshalPrivatePEM(key), config.SecretMode); err != nil {
 		return nil, false, err
 	}
-	return key, true, handOver(s.path(keyFile))
+	handOver(s.path(keyFile))
+	return key, true, nil
 }
 
 // location finds where newcomers reach us: what was given, or the first Address line, of the own
