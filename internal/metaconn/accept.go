@@ -28,6 +28,7 @@ func (t *Table) Serve(ctx context.Context, l net.Listener) error {
 	defer cancel()
 	defer context.AfterFunc(t.ctx, cancel)()
 	defer context.AfterFunc(ctx, func() { l.Close() })()
+	incoming(l)
 	for {
 		conn, err := l.Accept()
 		switch {

@@ -16,7 +16,25 @@ const (
 	// notSentLimit is how many bytes that cannot be sent yet the kernel takes.
 	// What it takes more would be delay that nobody can drop.
 	notSentLimit = 128 << 10
+	// maxSegment is the largest TCP segment in bytes, for us and for the other end: what a path with
+	// the least MTU of IPv6 (1280, RFC 8200) takes. On many paths larger packets vanish without
+	// ICMP, and by default the kernel sends them again and again.
+	maxSegment = 1220
 )
+
+// limitSegments sets that before the connection is made. It is not vital.
+func limitSegments(fd uintptr) {
+	unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_MAXSEG, maxSegment)
+}
+
+// incoming prepares a listener for what it will accept.
+func incoming(l net.Listener) {
+	if tcp, ok := l.(*net.TCPListener); ok {
+		if raw, err := tcp.SyscallConn(); err == nil {
+			raw.Control(limitSegments)
+		}
+	}
+}
 
 // tune sets the options of a connection that stands. None of them is vital.
 func (t *Table) tune(s stream) {
@@ -50,6 +68,7 @@ func (t *Table) outgoing(_ context.Context, network, _ string, raw syscall.RawCo
 }
 
 func (t *Table) prepare(fd int, network string) error {
+	limitSegments(uintptr(fd))
 	if strings.HasSuffix(network, "6") {
 		unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_TCLASS, lowDelay)
 	} else {

@@ -19,6 +19,9 @@ func (t *Table) tune(s stream) {
 	tcp.SetKeepAliveConfig(keepAlive)
 }
 
+// incoming has nothing to prepare here.
+func incoming(net.Listener) {}
+
 // outgoing refuses what only Linux has.
 func (t *Table) outgoing(context.Context, string, string, syscall.RawConn) error {
 	if t.cfg.Mark != 0 || t.cfg.BindToDevice != "" {

@@ -34,6 +34,33 @@ func TestWithoutUDPPacketsGoByTCPAndComeBackToUDP(t *testing.T) {
 	bob.reaches(alice)
 }
 
+// On the way packets of more than 1280 bytes vanish, from before the nodes meet, and no UDP passes. The
+// meta connection, and packets in it, get through.
+func TestANarrowWayWithoutUDP(t *testing.T) {
+	for _, family := range []string{"ip4", "ip6"} {
+		t.Run(family, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, family)
+			w.cables = true
+			n := w.static(site{name: "alice"}, site{name: "bob", connect: []string{"alice"}})
+			alice, bob := n[0], n[1]
+			w.block(lab.UDP)
+			w.must(bob.link.BlackHole(1280))
+			upAll(n...)
+			alice.reaches(bob)
+			for _, from := range n {
+				to := n[0]
+				if to == from {
+					to = n[1]
+				}
+				if _, err := from.Ping(to.vpn(to.family()), 1400, 5*time.Second); err != nil {
+					t.Error("large packets: ", err)
+				}
+			}
+		})
+	}
+}
+
 func TestRelaysWhenTwoNodesCannotMeet(t *testing.T) {
 	for name, blocked := range map[string]lab.Traffic{"no UDP between them": lab.UDP, "nothing between them": lab.All} {
 		t.Run("static, "+name, func(t *testing.T) {
