@@ -43,7 +43,7 @@ func TestBadValuesAreForeseen(t *testing.T) {
 	dir, _ := network(t)
 	for line, want := range map[string]string{
 		"Mode foo":           "Mode = foo: write one of",
-		"ReplayWindow 70000": "ReplayWindow = 70000: must be 65536 or less",
+		"ReplayWindow 70000": "ReplayWindow = 70000: that is too much; 65536 is taken",
 		"Port 123456789012":  "hosts/alice:",
 		"PingTimeout x":      "PingTimeout = x: write a whole number",
 		"PingTimeout 7":      "",

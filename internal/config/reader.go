@@ -30,12 +30,20 @@ func (r *Reader) Err() error { return errors.Join(r.errs...) }
 
 // bad records a wrong value.
 func (r *Reader) bad(v *Variable, e Entry, format string, args ...any) {
-	p := Problem{e.Where(), fmt.Sprintf("%s = %.100s: ", v.Name, e.Value) + fmt.Sprintf(format, args...)}
 	if v.Bad == Fatal {
-		r.errs = append(r.errs, p)
+		r.errs = append(r.errs, wrong(v, e, format, args...))
 		return
 	}
-	r.warnings = append(r.warnings, p)
+	r.warn(v, e, format, args...)
+}
+
+// warn records a value that is not taken as it stands.
+func (r *Reader) warn(v *Variable, e Entry, format string, args ...any) {
+	r.warnings = append(r.warnings, wrong(v, e, format, args...))
+}
+
+func wrong(v *Variable, e Entry, format string, args ...any) Problem {
+	return Problem{e.Where(), fmt.Sprintf("%s = %.100s: ", v.Name, e.Value) + fmt.Sprintf(format, args...)}
 }
 
 func mustFind(name string) *Variable {
@@ -87,8 +95,8 @@ func (r *Reader) IntOr(name string, other int) int {
 		r.bad(v, e, "must be %d or more", v.Min)
 		return other
 	case v.Max > 0 && n > v.Max:
-		r.bad(v, e, "must be %d or less", v.Max)
-		return other
+		r.warn(v, e, "that is too much; %d is taken", v.Max)
+		return v.Max
 	}
 	return n
 }

@@ -61,7 +61,7 @@ type Variable struct {
 	Default string   // "" if there is none
 	Bad     Bad
 	Min     int    // smallest Int or Seconds
-	Max     int    // greatest one; 0: what fits into 32 bits
+	Max     int    // greatest one, which more counts as; 0: what fits into 32 bits
 	Since   string // first 1.0 release / first 1.1 pre-release that reads it
 	Effect  Effect
 	Why     string // with Never: why
