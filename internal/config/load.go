@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -127,13 +128,17 @@ func unreadable(err error) error {
 
 // readFile reads one file of entries. With an error come the entries before it.
 func readFile(path string) ([]Entry, []Warning, error) {
-	info, err := os.Stat(path)
-	if err == nil && info.Size() > maxFile {
-		return nil, nil, Problem{path, "this file is too large for a configuration file"}
-	}
-	data, err := os.ReadFile(path)
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(data) > maxFile {
+		return nil, nil, Problem{path, "this file is too large for a configuration file"}
 	}
 	return Parse(path, data)
 }

@@ -112,6 +112,16 @@ func TestLoadRefuses(t *testing.T) {
 	}
 }
 
+func TestAFileWithoutEndIsNotReadToItsEnd(t *testing.T) {
+	l := tree(t)
+	if err := os.Symlink("/dev/zero", l.TincConf()); err != nil {
+		t.Skip(err)
+	}
+	if _, _, err := load(t, l); err == nil || !strings.Contains(err.Error(), "too large") {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestOwnNameForms(t *testing.T) {
 	host, _ := os.Hostname()
 	host, _, _ = strings.Cut(host, ".")

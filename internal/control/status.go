@@ -70,7 +70,7 @@ type NodeView struct {
 	ID        string     `json:"id"`
 	Reachable bool       `json:"reachable"`
 	Connected bool       `json:"connected"`         // a meta connection with us is in use
-	Address   string     `json:"address,omitempty"` // underlay UDP address, host:port
+	Address   string     `json:"address,omitempty"` // underlay address, host:port: that of the meta connection if it carries the packets, else that for UDP
 	Path      Path       `json:"path"`
 	Via       node.Name  `json:"via,omitempty"`      // the relay
 	RTT       Millis     `json:"rtt_ms,omitempty"`   // by UDP, straight or through the relay; 0: not measured
@@ -126,15 +126,15 @@ func Compose(self SelfInfo, nodes []NodeInfo, edges []EdgeInfo, subnets []Subnet
 		Self:      NodeView{Name: self.Name, ID: self.Name.ID().String(), Path: PathSelf, Reachable: true, Subnets: []string{}},
 		Nodes:     []NodeView{},
 	}
-	connected := make(map[string]bool)
+	connected := make(map[string]Address)
 	for _, c := range conns {
 		// An activated connection has the options that both ends agreed on; one
 		// that is still logging in has none.
-		if c.Status&(ConnControl|ConnConnecting) == 0 && c.Name != "" && c.Options != 0 && !connected[c.Name] {
-			connected[c.Name] = true
-			s.Summary.Connections++
+		if c.Status&(ConnControl|ConnConnecting) == 0 && c.Name != "" && c.Options != 0 {
+			connected[c.Name] = c.Address
 		}
 	}
+	s.Summary.Connections = len(connected)
 	owned := make(map[node.Name][]string)
 	for _, sub := range subnets {
 		if sub.Owner != "" {
@@ -149,7 +149,11 @@ func Compose(self SelfInfo, nodes []NodeInfo, edges []EdgeInfo, subnets []Subnet
 	for i := range nodes {
 		n := &nodes[i]
 		v := view(n)
-		v.Connected = connected[string(n.Name)]
+		var at Address
+		at, v.Connected = connected[string(n.Name)]
+		if v.Path == PathTCP && at.Known() {
+			v.Address = net.JoinHostPort(at.Host, at.Port)
+		}
 		if list := owned[n.Name]; list != nil {
 			v.Subnets = list
 		}

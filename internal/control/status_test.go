@@ -89,6 +89,16 @@ carol  -                   relayed via bob  192.0.2.1:655  40.00 ms  12 %  -    
 	}
 }
 
+func TestStatusOfPacketsInTheMetaConnection(t *testing.T) {
+	b := sampleMesh(t)
+	bob := &b.nodes[1]
+	bob.MinMTU, bob.NextHop = 0, "bob"
+	b.conns[0].Address = Address{"192.0.2.9", "443"}
+	if v := b.status().Nodes[0]; v.Name != "bob" || v.Path != PathTCP || v.Address != "192.0.2.9:443" {
+		t.Errorf("%+v", v)
+	}
+}
+
 func TestStatusForMachinesSurvivesTheJourney(t *testing.T) {
 	b := sampleMesh(t)
 	text, err := json.Marshal(b.status())
