@@ -438,6 +438,17 @@ func (m *Mesh) repel(c *conn, reason string) {
 	m.lost(c, reason, refusedHere)
 }
 
+// unanswered ends a login of ours with which the other end does not go on. Who refuses us says nothing.
+func (m *Mesh) unanswered(c *conn) {
+	reason := "the login took too long"
+	if c.stage == greeting {
+		reason = "it does not say who it is"
+	}
+	reason += "; if it refuses us, its log says why"
+	m.emit(CloseConn{Conn: c.id, Reason: reason})
+	m.lost(c, reason, refusedThere)
+}
+
 // lost does what follows from the end of a connection. how is what it means if that came
 // during the login.
 func (m *Mesh) lost(c *conn, reason string, how refusal) {
@@ -555,8 +566,8 @@ func (m *Mesh) checkConns() {
 		case slept:
 			m.drop(c, "this machine has slept")
 		case age < m.cfg.PingTimeout || late:
-		case c.stage == greeting && c.dialled():
-			m.drop(c, "it does not say who it is; if it refuses us, its log says why")
+		case c.stage != active && c.dialled():
+			m.unanswered(c)
 		case c.stage == greeting || c.stage == securing:
 			m.repel(c, "the login took too long")
 		case c.stage != active:

@@ -154,7 +154,7 @@ const (
 	notRefused   refusal = iota // it did not, or there was nobody to log in to
 	refusedHere                 // by us
 	refusedKey                  // by us: the peer has another key than its host file here says
-	refusedThere                // the peer hung up
+	refusedThere                // the peer hung up, or fell silent
 )
 
 // whyNotConnected says what became of the attempts to connect with p.
@@ -171,7 +171,7 @@ func (m *Mesh) whyNotConnected(w *Why, p *peer) {
 	case refusedKey:
 		w.mend("the key in hosts/%s here is not the one that %s has: if it was set up anew, import its new host file with --force", p.name, p.name)
 	case refusedThere:
-		w.mend("see in the log of %s why it hangs up; most likely its host file of %s has another key than this node: import the one of this node there, with --force", p.name, m.cfg.Name)
+		w.mend("see in the log of %s why it does not let this node in; most likely its host file of %s has another key than this node: import the one of this node there, with --force", p.name, m.cfg.Name)
 	}
 }
 
