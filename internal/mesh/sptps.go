@@ -18,8 +18,8 @@ const noLegacyPart = -1
 const (
 	// handshakeTimeout is how long a handshake may take before it is begun again.
 	handshakeTimeout = 10 * time.Second
-	// repeatAfter is how long the first record of a handshake may be without an answer before it
-	// is sent once more. A connection that ends takes along what is on its way.
+	// repeatAfter is how long a message of a handshake may be without an answer before it is sent
+	// once more. A connection that ends takes along what is on its way.
 	repeatAfter = 2 * time.Second
 	// maxRecords in one direction: the record number has 32 bits and must not wrap.
 	maxRecords = 1 << 31
@@ -39,12 +39,12 @@ type sptpsSession struct {
 	elder  bool            // we began it and are the one to renew its keys
 
 	mine     *sptps.Datagram // handshake that we began
-	request  []byte          // that began it
-	sent     time.Time       // when request was sent last
+	said     []byte          // our last message in it
+	sent     time.Time       // when that was sent last
 	answered bool            // mine has had an answer
 	theirs   *sptps.Datagram // handshake that the peer began
-	heard    string          // what began it, in base64
-	reply    []byte          // first record of ours in it
+	heard    string          // the last record of the peer in it, in base64
+	reply    []byte          // our answer to that
 	begun    time.Time       // of the last start in either direction
 
 	compression int // level that the peer wants to receive
@@ -102,13 +102,26 @@ func (s *sptpsSession) begin() {
 	}
 }
 
-// repeat sends the start once more that nobody has answered: after 2, 4 and 8 s. It is the same one, so
-// that an answer to either fits. A tinc 1.1 that gets both answers both, and goes on with the later one.
+// repeat sends our last message in a handshake once more if nobody has answered it: after 2, 4 and 8 s. It
+// is the same one, and so is the answer, so any of each fit. A tinc 1.1 that gets two starts answers both,
+// and goes on with the later one.
 func (s *sptpsSession) repeat() {
-	if s.mine != nil && !s.answered && s.theirs == nil && s.m.now.Sub(s.sent) >= max(repeatAfter, s.sent.Sub(s.begun)) {
+	if s.mine != nil && s.theirs == nil && s.m.now.Sub(s.sent) >= max(repeatAfter, s.sent.Sub(s.begun)) {
 		s.sent = s.m.now
-		s.m.route(s.p, s.request)
+		s.m.route(s.p, s.said)
 	}
+}
+
+// heardBefore tells whether the peer repeats what it said last, since it has not had our answer. It gets
+// that once more.
+func (s *sptpsSession) heardBefore(data string) bool {
+	if s.heard != data || s.reply == nil {
+		return false
+	}
+	if s.m.startAllowed(s.p) {
+		s.m.route(s.p, s.reply)
+	}
+	return true
 }
 
 // start sends the first handshake record (REQ_KEY 15).
@@ -134,9 +147,9 @@ func (s *sptpsSession) start() {
 		return
 	}
 	s.mine, s.theirs, s.begun, s.sent, s.answered = d, nil, m.now, m.now, false
-	s.request = wire.ReqKey{From: m.cfg.Name, To: p.name, Sub: wire.SubStart, Data: b64.Encode(kex)}.Append(nil)
+	s.said = wire.ReqKey{From: m.cfg.Name, To: p.name, Sub: wire.SubStart, Data: b64.Encode(kex)}.Append(nil)
 	m.logf(3, Debug, "beginning a session with %s", p.name)
-	m.route(p, s.request)
+	m.route(p, s.said)
 }
 
 // askKey asks p for its public key. The answer is believed, as tinc does it: newcomers
@@ -204,12 +217,11 @@ func (s *sptpsSession) peerStarts(data string) {
 		s.repeat()
 		return
 	}
-	if !m.startAllowed(p) {
-		m.logf(2, Warning, "%s begins sessions too often", p.name)
+	if s.heardBefore(data) {
 		return
 	}
-	if s.theirs != nil && s.heard == data { // it has not had the answer
-		s.answer(s.reply)
+	if !m.startAllowed(p) {
+		m.logf(2, Warning, "%s begins sessions too often", p.name)
 		return
 	}
 	d, own, err := sptps.NewDatagram(sptps.Config{
@@ -225,25 +237,27 @@ func (s *sptpsSession) peerStarts(data string) {
 		m.logf(2, Warning, "bad start of a session from %s: %v", p.name, err)
 		return
 	}
-	s.theirs, s.heard, s.reply = d, data, own
+	s.theirs, s.heard = d, data
 	if !crossing {
 		s.mine, s.begun = nil, m.now
 	}
-	s.answer(own)
+	s.reply = s.answer(own)
 	s.answer(out...)
 	m.mtuInfoTo(p)
 	m.udpInfoTo(p)
 }
 
-// answer sends handshake records (ANS_KEY).
-func (s *sptpsSession) answer(records ...[]byte) {
+// answer sends handshake records (ANS_KEY) and returns the last message.
+func (s *sptpsSession) answer(records ...[]byte) (last []byte) {
 	m, p := s.m, s.p
 	for _, r := range records {
-		m.route(p, wire.AnsKey{
+		last = wire.AnsKey{
 			From: m.cfg.Name, To: p.name, Key: b64.Encode(r),
 			Cipher: noLegacyPart, Digest: noLegacyPart, MACLen: noLegacyPart, Compression: m.cfg.Compression,
-		}.Append(nil))
+		}.Append(nil)
+		m.route(p, last)
 	}
+	return last
 }
 
 // ansKey handles an ANS_KEY of the node for us.
@@ -262,15 +276,18 @@ func (s *sptpsSession) ansKey(r wire.AnsKey) {
 		s.compression = r.Compression
 		m.touch(p)
 	}
-	s.handshake(record)
+	if s.heardBefore(r.Key) {
+		return
+	}
+	s.handshake(record, r.Key)
 	if addr, ok := r.Addr.Addr(); r.HasAddr && ok && s.active != nil {
 		m.newAddress(p, addr)
 	}
 	m.mtuInfoTo(p)
 }
 
-// handshake feeds a record to the handshake that it belongs to.
-func (s *sptpsSession) handshake(record []byte) {
+// handshake feeds a record, and what it was in base64, to the handshake that it belongs to.
+func (s *sptpsSession) handshake(record []byte, text string) {
 	m, p := s.m, s.p
 	d := s.active
 	if n := binary.BigEndian.Uint32(record); n < 2 { // the first two records of a session are clear
@@ -290,18 +307,23 @@ func (s *sptpsSession) handshake(record []byte) {
 		m.logf(2, Info, "handshake with %s: %v", p.name, err)
 		return
 	}
-	if d == s.mine {
+	last := s.answer(out...)
+	switch d {
+	case s.mine:
 		s.answered, s.theirs = true, nil
+		s.said, s.sent = last, m.now
+	case s.theirs:
+		s.heard, s.reply = text, last
 	}
-	s.answer(out...)
 	if !done {
 		return
 	}
 	first := d != s.active
 	if first {
-		s.elder = d == s.mine
+		if s.elder = d == s.mine; s.elder {
+			s.said, s.heard, s.reply = nil, "", nil
+		}
 		s.active, s.mine, s.theirs = d, nil, nil
-		s.request, s.heard, s.reply = nil, "", nil
 		m.logf(2, Info, "session with %s established", p.name)
 	} else {
 		m.logf(3, Debug, "keys of the session with %s renewed", p.name)
@@ -320,6 +342,9 @@ func (s *sptpsSession) check() {
 	m, p := s.m, s.p
 	if s.active == nil {
 		return
+	}
+	if s.theirs == nil && m.now.Sub(s.born) > handshakeTimeout { // nobody repeats anything any more
+		s.heard, s.reply = "", nil
 	}
 	if m.now.Sub(s.begun) <= handshakeTimeout && (s.mine != nil || s.theirs != nil) {
 		return // a new session is being made
