@@ -84,33 +84,40 @@ func TestAPairThatTalksALotGetsAConnection(t *testing.T) {
 	}
 }
 
-// What is dropped, since there are connections enough, is none that packets need.
+// What is dropped, since there are connections enough, is none that packets need: all go by TCP here.
 func TestNoConnectionIsDroppedUnderTraffic(t *testing.T) {
-	t.Parallel()
-	for seed := range seeds(4) {
-		w := New(seed)
-		w.UDP = func(_, _ *Host) bool { return false }
-		var all []*Host
-		a, z, all := autoMesh(w, 10)
-		w.UDP = func(_, _ *Host) bool { return false } // all packets go by TCP
-		w.Run(time.Minute)
-		s := w.stream(a, z)
-		w.Run(30 * time.Second)
-		s.fresh()
-		for _, h := range all { // more connections than needed
-			for i, o := range all {
-				if o != h && i%2 == 0 && !h.connected(o.Name) {
-					h.event(mesh.ConnectNow{Node: o.Name})
+	for name, byTCP := range map[string]func(w *World){
+		"no UDP passes":         func(w *World) { w.UDP = func(_, _ *Host) bool { return false } },
+		"only small UDP passes": func(w *World) { w.PathMTU = func(_, _ *Host) int { return 400 } },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for seed := range seeds(4) {
+				w := New(seed)
+				a, z, all := autoMesh(w, 10)
+				w.UDP = func(_, _ *Host) bool { return true }
+				byTCP(w)
+				w.Run(time.Minute)
+				s := w.stream(a, z)
+				s.size = 1000
+				w.Run(30 * time.Second)
+				s.fresh()
+				for _, h := range all { // more connections than needed
+					for i, o := range all {
+						if o != h && i%2 == 0 && !h.connected(o.Name) {
+							h.event(mesh.ConnectNow{Node: o.Name})
+						}
+					}
+				}
+				w.Run(5 * time.Minute)
+				if w.DroppedInUse > 0 {
+					t.Errorf("seed %d: %d connections were dropped though packets travelled over them", seed, w.DroppedInUse)
+				}
+				if s.gap > 500*ms || s.came < s.sent*98/100 {
+					t.Errorf("seed %d: silence of %s, %d of %d arrived", seed, s.gap, s.came, s.sent)
 				}
 			}
-		}
-		w.Run(5 * time.Minute)
-		if w.DroppedInUse > 0 {
-			t.Errorf("seed %d: %d connections were dropped though packets travelled over them", seed, w.DroppedInUse)
-		}
-		if s.gap > 500*ms || s.came < s.sent*98/100 {
-			t.Errorf("seed %d: silence of %s, %d of %d arrived", seed, s.gap, s.came, s.sent)
-		}
+		})
 	}
 }
 
@@ -193,31 +200,6 @@ func TestAPairBetweenWhomOnlySmallDatagramsPassGetsAConnection(t *testing.T) {
 		w.Run(10 * time.Second)
 		if s.gap > 3*time.Second || s.came == 0 {
 			t.Errorf("seed %d: silence of %s when the connection died, %d came", seed, s.gap, s.came)
-		}
-	}
-}
-
-func TestNoConnectionIsDroppedUnderTrafficOfLargePackets(t *testing.T) {
-	t.Parallel()
-	for seed := range seeds(4) {
-		w := New(seed)
-		a, z, all := autoMesh(w, 10)
-		w.UDP = func(_, _ *Host) bool { return true }
-		w.PathMTU = func(_, _ *Host) int { return 400 } // they go by TCP
-		w.Run(time.Minute)
-		s := w.stream(a, z)
-		s.size = 1000
-		w.Run(30 * time.Second)
-		for _, h := range all { // more connections than needed
-			for i, o := range all {
-				if o != h && i%2 == 0 && !h.connected(o.Name) {
-					h.event(mesh.ConnectNow{Node: o.Name})
-				}
-			}
-		}
-		w.Run(5 * time.Minute)
-		if w.DroppedInUse > 0 {
-			t.Errorf("seed %d: %d connections were dropped though packets travelled over them", seed, w.DroppedInUse)
 		}
 	}
 }
