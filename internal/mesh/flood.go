@@ -288,11 +288,20 @@ func (m *Mesh) delEdge(c *conn, text string) error {
 	if err != nil {
 		return err
 	}
-	if !m.seen.first(m.now, text) || !m.concerns(c, r.From, r.To) {
+	news := m.seen.first(m.now, text)
+	if !m.concerns(c, r.From, r.To) {
 		return nil
 	}
 	old, ok := m.graph.Get(r.From, r.To)
 	if !ok {
+		return nil
+	}
+	if !news {
+		// What we have said ourselves before the edge was made anew may have come to c by a slow
+		// way, after the new edge: then c has believed it.
+		if r.From == m.cfg.Name && m.answersTo(c, text) == 1 {
+			m.insist(c, *old, text)
+		}
 		return nil
 	}
 	if r.From == m.cfg.Name {

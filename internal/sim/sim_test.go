@@ -154,6 +154,38 @@ func TestALostMessageOfAHandshakeIsRepeatedSoon(t *testing.T) {
 	}
 }
 
+// The end of a connection is told by a slow way, too, and arrives there after the news that it was made
+// again. Nobody may go on believing in the end.
+func TestTheEndOfAConnectionIsHeardAfterItsNewBeginning(t *testing.T) {
+	w := New(9)
+	a, b, c := w.Add("a"), w.Add("b"), w.Add("c")
+	for _, h := range []*Host{a, b, c} {
+		for _, o := range []*Host{a, b, c} {
+			h.Knows(o, o != h)
+		}
+	}
+	b.Start()
+	c.Start("b")
+	a.Start("b", "c")
+	w.Run(10 * time.Second)
+	w.Delay = func(from, to *Host) time.Duration {
+		if from == b && to == c {
+			return 4 * time.Second
+		}
+		return 10 * time.Millisecond
+	}
+	a.Cut(c)
+	w.Run(8 * time.Second)
+	if !a.connected("c") {
+		t.Fatal("a and c have no connection again")
+	}
+	b.Kill()
+	w.Run(3 * time.Second)
+	if !a.peers["c"].Reachable || !c.peers["a"].Reachable {
+		t.Errorf("a reaches c: %t, c reaches a: %t, want both: they are connected", a.peers["c"].Reachable, c.peers["a"].Reachable)
+	}
+}
+
 // Who answers after more than the time after which the start is repeated, gets a session all the same.
 func TestVerySlowWaysHaveSessions(t *testing.T) {
 	for _, delay := range []time.Duration{300 * time.Millisecond, 500 * time.Millisecond} {
