@@ -434,7 +434,7 @@ func TestAStaleAddressIsReplacedAtRedemption(t *testing.T) {
 		t.Errorf("got %v instead of %v", got, stale)
 	}
 	for _, path := range []string{filepath.Join(in.dir, "hosts", "bob"), res.Layout.Host("bob")} {
-		if text := read(t, path); !strings.Contains(text, "Subnet = "+got.Addr().String()+"\n") || strings.Contains(text, stale.Addr().String()) {
+		if text := read(t, path); !strings.Contains(text, "Subnet = "+got.Addr().String()+"\n") || strings.Contains(text, stale.Addr().String()+"\n") {
 			t.Errorf("%s:\n%s", path, text)
 		}
 	}
