@@ -29,7 +29,7 @@ import (
 //
 // A dispute therefore costs four messages at most, and since nonces only grow in it, no chain of
 // disputes about the same texts runs in circles. The owner, too, answers the same text twice at
-// most when it is not new. Nodes of tinc have no part in it: they know no outdated
+// most when it is not new, and his own words of an end, heard again when the edge is there anew, once. Nodes of tinc have no part in it: they know no outdated
 // texts, and believe the correction.
 
 // addEdge is the ADD_EDGE of e, with the nonce with which it was told first.

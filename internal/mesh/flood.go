@@ -296,17 +296,18 @@ func (m *Mesh) delEdge(c *conn, text string) error {
 	if !ok {
 		return nil
 	}
-	if !news {
-		// What we have said ourselves before the edge was made anew may have come to c by a slow
-		// way, after the new edge: then c has believed it.
-		if r.From == m.cfg.Name && m.answersTo(c, text) == 1 {
-			m.insist(c, *old, text)
+	switch {
+	case r.From == m.cfg.Name:
+		// It may be what we have said ourselves before the edge was made anew. If it came to c by a slow
+		// way, after the new edge, c has believed it.
+		if news {
+			m.contradictions.dels++
+		} else if m.answersTo(c, text) > 1 {
+			return nil
 		}
-		return nil
-	}
-	if r.From == m.cfg.Name {
-		m.contradictions.dels++
 		m.insist(c, *old, text)
+		return nil
+	case !news:
 		return nil
 	}
 	if !m.cfg.TunnelServer {

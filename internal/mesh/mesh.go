@@ -46,7 +46,7 @@ type Mesh struct {
 	ahead    time.Duration // of the caller's clock, which has been set back
 	seen     seen
 	gone     seen // ADD_EDGEs of edges that are no more as they say
-	answered seen // old ADD_EDGEs that were answered, by connection
+	answered seen // old words about edges that were answered, by connection
 
 	repeats repeats
 	refused time.Time // when refuse last logged
