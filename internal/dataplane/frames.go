@@ -169,24 +169,26 @@ func (r *receiver) deliverFrame(at, n int) {
 	switch {
 	case !ours:
 		r.slow.carry(r.from, f)
-	case r.mayJoinFrame(f) && r.join.Start(ip):
+	case r.join.Start(ip, r.segmentsOfFrame(f)):
 		r.l2hdr = [ethernetLen]byte(f)
 		r.l2, r.hdrLen = ethernetLen, ethernetLen+headersOf(ip)
 	default:
-		r.output(n, 1, device.Offload{})
+		r.output(n)
 	}
 }
 
-// mayJoinFrame tells whether the device takes super-packets of what the frame carries. Packets
+// segmentsOfFrame is how many packets of the kind that the frame carries may be joined. Packets
 // with a VLAN tag stay alone.
-func (r *receiver) mayJoinFrame(f []byte) bool {
+func (r *receiver) segmentsOfFrame(f []byte) int {
 	ip := f[ethernetLen:]
 	typ, ok := packet.EtherTypeOf(ip)
 	if !ok || typ != binary.BigEndian.Uint16(f[ethernetLen-2:]) {
-		return false
+		return 0
 	}
-	_, ok = packet.Len(ip)
-	return ok && r.mayJoin(ip)
+	if _, ok = packet.Len(ip); !ok {
+		return 0
+	}
+	return r.accepts.segments(kindOf(ip), r.now)
 }
 
 // noMAC is an address that cannot be a host's.

@@ -77,6 +77,9 @@ type recorder struct {
 	mu      sync.Mutex
 	written []written
 	noGSO   bool
+	most    int                       // segments of a super-packet, 0: any number
+	refuses func(device.Offload) bool // this super-packet
+	refused int
 	fail    error
 	closed  chan struct{}
 }
@@ -93,11 +96,23 @@ func (d *recorder) Write(buf []byte, start int, off device.Offload) error {
 	clear(buf[start-device.Headroom : start])
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if off.GSO != device.GSONone && d.refuses != nil && d.refuses(off) {
+		d.refused++
+		return device.ErrRefused
+	}
 	d.written = append(d.written, written{bytes.Clone(buf[start:]), off})
 	return d.fail
 }
-func (d *recorder) CanGSO(device.GSOType) bool { return !d.noGSO }
-func (d *recorder) Close() error               { close(d.closed); return nil }
+func (d *recorder) MaxSegments(device.GSOType) int {
+	if d.noGSO {
+		return 0
+	}
+	if d.most > 0 {
+		return d.most
+	}
+	return device.MaxPacket
+}
+func (d *recorder) Close() error { close(d.closed); return nil }
 
 // take returns what was written since the last take.
 func (d *recorder) take() []written {

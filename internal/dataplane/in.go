@@ -40,7 +40,8 @@ type receiver struct {
 	// what stands before them, hide the bytes of the super-packet that are in saved.
 	buf     []byte
 	join    packet.Joiner
-	joins   joins
+	cut     packet.Cutter // of super-packets that the device refuses
+	accepts accepts
 	hdrLen  int // headers of the packets of that flow, l2 included
 	l2      int
 	l2hdr   [ethernetLen]byte // the Ethernet header of that flow
@@ -59,9 +60,6 @@ type receiver struct {
 	mineMAC [6]byte // the same for frames
 }
 
-// joins says what the device takes as super-packets.
-type joins struct{ tcp4, tcp6, udp bool }
-
 // batched counts what the receiver has seen since the last flush.
 type batched struct {
 	from                                    *peer
@@ -69,17 +67,14 @@ type batched struct {
 }
 
 func newReceiver(p *Plane, sock int) *receiver {
-	dev := p.cfg.Device
 	r := &receiver{
-		p:      p,
-		sock:   sock,
-		buf:    make([]byte, inBase+device.MaxPacket+maxLegacy),
-		slow:   newCourier(p),
-		out:    newOutbox(p),
-		relays: make([]runs, len(p.cfg.Sockets)),
-		joins: joins{
-			tcp4: dev.CanGSO(device.GSOTCPv4), tcp6: dev.CanGSO(device.GSOTCPv6), udp: dev.CanGSO(device.GSOUDP),
-		},
+		p:       p,
+		sock:    sock,
+		buf:     make([]byte, inBase+device.MaxPacket+maxLegacy),
+		slow:    newCourier(p),
+		out:     newOutbox(p),
+		relays:  make([]runs, len(p.cfg.Sockets)),
+		accepts: acceptedBy(p.cfg.Device),
 	}
 	r.slow.out = &r.out
 	return r
@@ -291,10 +286,10 @@ func (r *receiver) deliver(at, n int) {
 	switch {
 	case !ours:
 		r.slow.slow(r.from, p)
-	case r.mayJoin(p) && r.join.Start(p):
+	case r.join.Start(p, r.accepts.segments(kindOf(p), r.now)):
 		r.hdrLen = headersOf(p)
 	default:
-		r.output(n, 1, device.Offload{})
+		r.output(n)
 	}
 }
 
@@ -318,29 +313,17 @@ func (r *receiver) finish() {
 	p := r.buf[inBase+r.l2 : inBase+r.l2+n]
 	s, ok := r.join.Finish(p)
 	if !ok {
-		r.output(r.l2+n, 1, device.Offload{})
+		r.output(r.l2 + n)
 		return
 	}
-	off := device.Offload{
-		GSO: device.GSOUDP, NeedsCsum: true,
-		HdrLen: s.HdrLen, GSOSize: s.Size, CsumStart: s.CsumStart, CsumOffset: s.CsumOffset,
-	}
-	off.HdrLen += uint16(r.l2)
-	off.CsumStart += uint16(r.l2)
-	if s.Proto == packet.ProtoTCP {
-		off.GSO = device.GSOTCPv4
-		if p[0]>>4 == 6 {
-			off.GSO = device.GSOTCPv6
-		}
-	}
-	r.output(r.l2+n, count, off)
+	r.outputSuper(p, count, s)
 }
 
-// output writes the packet of n bytes at inBase, made of count packets, to the device.
-func (r *receiver) output(n, count int, off device.Offload) {
-	r.batched.outPackets += count
+// output writes the packet of n bytes at inBase to the device.
+func (r *receiver) output(n int) {
+	r.batched.outPackets++
 	r.batched.outputBytes += n
-	start := inBase
+	start, off := inBase, device.Offload{}
 	if r.p.cfg.Ethernet && !r.p.bridging {
 		start = r.addHeader(&off)
 	}
@@ -417,14 +400,6 @@ func wholeIP(p []byte) bool {
 		return n >= packet.IPv4Len && n <= len(p)
 	}
 	return packet.IPv6Len+int(binary.BigEndian.Uint16(p[4:])) <= len(p)
-}
-
-// mayJoin tells whether the device takes super-packets of p's protocol.
-func (r *receiver) mayJoin(p []byte) bool {
-	if p[0]>>4 == 4 {
-		return p[9] == packet.ProtoTCP && r.joins.tcp4 || p[9] == packet.ProtoUDP && r.joins.udp
-	}
-	return p[6] == packet.ProtoTCP && r.joins.tcp6 || p[6] == packet.ProtoUDP && r.joins.udp
 }
 
 // headersOf is the length of the headers of p, a packet that may be joined: it has neither

@@ -291,12 +291,15 @@ func tooLong(to *peer, e *udp.TooLong) mesh.TooLong {
 
 // write gives the packet buf[start:] to the device.
 func (p *Plane) write(buf []byte, start int, off device.Offload) {
-	p.device.Lock()
-	err := p.cfg.Device.Write(buf, start, off)
-	p.device.Unlock()
-	if err != nil {
+	if p.tryWrite(buf, start, off) != nil {
 		p.drop(DeviceFailed)
 	}
+}
+
+func (p *Plane) tryWrite(buf []byte, start int, off device.Offload) error {
+	p.device.Lock()
+	defer p.device.Unlock()
+	return p.cfg.Device.Write(buf, start, off)
 }
 
 // SetTap makes f see every packet that is routed, as a frame with an Ethernet

@@ -9,6 +9,10 @@ import "errors"
 // ErrAgain is returned by TryRead when no packet is waiting.
 var ErrAgain = errors.New("no packet is waiting")
 
+// ErrRefused is returned by Write when the device does not take a super-packet. Its segments,
+// written one by one, may well be taken.
+var ErrRefused = errors.New("the device does not take this super-packet")
+
 // GSOType says how a super-packet is to be cut into segments.
 type GSOType uint8
 
@@ -33,6 +37,9 @@ type Offload struct {
 // Headroom is the number of bytes before a packet that Write may overwrite.
 const Headroom = 16
 
+// anySegments is what MaxSegments returns if only [MaxPacket] is a limit.
+const anySegments = MaxPacket
+
 // MaxPacket is the largest super-packet that Read returns or Write takes, in bytes.
 const MaxPacket = 65535
 
@@ -54,10 +61,11 @@ type Device interface {
 	// TryRead is Read without waiting: it returns ErrAgain if nothing is there.
 	TryRead(buf []byte) (n int, off Offload, err error)
 	// Write delivers the packet buf[start:]. start must be at least Headroom;
-	// the bytes just before it are overwritten.
+	// the bytes just before it are overwritten, the packet is not.
 	Write(buf []byte, start int, off Offload) error
-	// CanGSO tells whether Write accepts super-packets of the given type.
-	CanGSO(GSOType) bool
+	// MaxSegments is how many segments a super-packet of the given type may have for Write
+	// to accept it, 0 if it accepts none.
+	MaxSegments(GSOType) int
 	// Close ends a waiting Read with an error and removes a non-persistent interface.
 	Close() error
 }

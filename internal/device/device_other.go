@@ -75,7 +75,12 @@ func newPlain(wg wgtun.Device, name string) *plain {
 
 func (p *plain) Name() string { return p.name }
 
-func (p *plain) CanGSO(g GSOType) bool { return g == GSONone }
+func (p *plain) MaxSegments(g GSOType) int {
+	if g != GSONone {
+		return 0
+	}
+	return 1
+}
 
 func (p *plain) Read(buf []byte) (int, Offload, error) {
 	for {
@@ -97,7 +102,7 @@ func (p *plain) Write(buf []byte, start int, off Offload) error {
 		return os.ErrInvalid
 	}
 	if off.GSO != GSONone {
-		return errors.ErrUnsupported
+		return ErrRefused
 	}
 	if off.NeedsCsum {
 		finishChecksum(buf[start:], off)

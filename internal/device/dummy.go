@@ -32,7 +32,7 @@ func (d *dummy) TryRead([]byte) (int, Offload, error) {
 
 func (d *dummy) Write([]byte, int, Offload) error { return nil }
 
-func (d *dummy) CanGSO(GSOType) bool { return true }
+func (d *dummy) MaxSegments(GSOType) int { return anySegments }
 
 func (d *dummy) Close() error {
 	d.once.Do(func() { close(d.closed) })

@@ -158,7 +158,12 @@ func (m *multicast) Name() string { return "" }
 
 func (m *multicast) frames() bool { return true }
 
-func (m *multicast) CanGSO(g GSOType) bool { return g == GSONone }
+func (m *multicast) MaxSegments(g GSOType) int {
+	if g != GSONone {
+		return 0
+	}
+	return 1
+}
 
 func (m *multicast) Read(buf []byte) (int, Offload, error) {
 	for {
@@ -216,7 +221,7 @@ func (m *multicast) Write(buf []byte, start int, off Offload) error {
 		return errNoHeadroom
 	}
 	if off.GSO != GSONone {
-		return errNoGSO
+		return ErrRefused
 	}
 	if off.NeedsCsum {
 		finishChecksum(buf[start:], off)

@@ -2,6 +2,7 @@ package device
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"strings"
 	"syscall"
@@ -91,15 +92,38 @@ func attach(fd int, name, path string, opts Options) (*tun, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.gso = [...]bool{
-		GSONone:  true,
-		GSOTCPv4: accepted&tunFTSO4 != 0,
-		GSOTCPv6: accepted&tunFTSO6 != 0,
-		GSOUDP:   accepted&tunFUSO4 != 0,
+	t.segments[GSONone] = 1
+	if accepted&tunFTSO4 != 0 {
+		t.segments[GSOTCPv4] = anySegments
+	}
+	if accepted&tunFTSO6 != 0 {
+		t.segments[GSOTCPv6] = anySegments
+	}
+	if accepted&tunFUSO4 != 0 {
+		t.segments[GSOUDP] = maxUDPSegments(kernelRelease())
 	}
 	t.resetOnEnd = accepted != 0
 	t.tap = opts.TAP
 	return t, nil
+}
+
+// maxUDPSegments is the kernel's UDP_MAX_SEGMENTS. A super-packet of more is refused since 6.7, and by
+// older kernels with fixes of that time; what is refused is lost, and counted as a frame error.
+func maxUDPSegments(release string) int {
+	var major, minor int
+	fmt.Sscanf(release, "%d.%d", &major, &minor) // what is not understood is old
+	if major > 6 || major == 6 && minor >= 9 {
+		return 128
+	}
+	return 64
+}
+
+func kernelRelease() string {
+	var name unix.Utsname
+	if unix.Uname(&name) != nil {
+		return ""
+	}
+	return unix.ByteSliceToString(name.Release[:])
 }
 
 // OpenFD takes over a descriptor that another program made: an attached tun or tap
@@ -135,7 +159,7 @@ func OpenFD(fd int) (Device, error) {
 	}
 	// Whatever offloads the maker has turned on, reading understands them; what
 	// it can take is not known, so we write finished packets only.
-	t.gso[GSONone] = true
+	t.segments[GSONone] = 1
 	t.tap = tap
 	return t, nil
 }

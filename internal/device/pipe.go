@@ -23,7 +23,7 @@ type pipe struct {
 }
 
 func (p *pipe) Name() string                           { return p.name }
-func (p *pipe) CanGSO(GSOType) bool                    { return true }
+func (p *pipe) MaxSegments(GSOType) int                { return anySegments }
 func (p *pipe) Read(buf []byte) (int, Offload, error)  { return p.in.take(buf, true) }
 func (p *pipe) TryRead(b []byte) (int, Offload, error) { return p.in.take(b, false) }
 

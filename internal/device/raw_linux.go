@@ -34,7 +34,7 @@ func OpenRaw(iface string) (Device, error) {
 		return fail(err.Error(), "", err)
 	}
 	t.tap, t.auxiliary = true, true
-	t.gso = [...]bool{GSONone: true, GSOTCPv4: true, GSOTCPv6: true, GSOUDP: false}
+	t.segments = [...]int{GSONone: 1, GSOTCPv4: anySegments, GSOTCPv6: anySegments, GSOUDP: 0}
 	t.rx.msg.Iov = &t.rx.iov[0]
 	t.rx.msg.SetIovlen(len(t.rx.iov))
 	t.rx.msg.Control = (*byte)(unsafe.Pointer(&t.rx.aux))

@@ -22,11 +22,11 @@ type tun struct {
 	file       *os.File
 	conn       syscall.RawConn
 	name       string
-	vnet       bool // packets carry a virtio header
-	gso        [GSOUDP + 1]bool
-	tap        bool // packets are Ethernet frames
-	auxiliary  bool // a packet socket: VLAN tags come beside the frame
-	resetOnEnd bool // turn offloads off when closing, for the next owner
+	vnet       bool            // packets carry a virtio header
+	segments   [GSOUDP + 1]int // see MaxSegments
+	tap        bool            // packets are Ethernet frames
+	auxiliary  bool            // a packet socket: VLAN tags come beside the frame
+	resetOnEnd bool            // turn offloads off when closing, for the next owner
 
 	rx struct { // belongs to the reading goroutine
 		hdr  [vnetHdrLen]byte
@@ -68,7 +68,12 @@ func newTun(fd int, name, path string, vnet bool) (*tun, error) {
 
 func (t *tun) Name() string { return t.name }
 
-func (t *tun) CanGSO(g GSOType) bool { return int(g) < len(t.gso) && t.gso[g] }
+func (t *tun) MaxSegments(g GSOType) int {
+	if int(g) >= len(t.segments) {
+		return 0
+	}
+	return t.segments[g]
+}
 
 func (t *tun) Read(buf []byte) (int, Offload, error) {
 	t.rx.wait = true
@@ -147,8 +152,8 @@ func (t *tun) Write(buf []byte, start int, off Offload) error {
 	if start < Headroom || start >= len(buf) {
 		return errNoHeadroom
 	}
-	if !t.CanGSO(off.GSO) && off.GSO != GSONone {
-		return errNoGSO
+	if off.GSO != GSONone && t.MaxSegments(off.GSO) == 0 {
+		return ErrRefused
 	}
 	if t.vnet {
 		start -= vnetHdrLen
@@ -176,6 +181,12 @@ func (t *tun) Write(buf []byte, start int, off Offload) error {
 		return errLate
 	case unix.EBADFD:
 		return errGone
+	case unix.EINVAL, unix.EMSGSIZE:
+		// Besides what is wrong with any kernel, those of 2024 refuse TCP with a short last
+		// segment (a check of virtio headers that was taken back soon after).
+		if off.GSO != GSONone {
+			return ErrRefused
+		}
 	}
 	return t.tx.err // a small errno as an error costs no allocation
 }
@@ -212,5 +223,4 @@ var (
 	errGone        = errors.New("the interface was removed")
 	errShortBuffer = errors.New("buffer is smaller than the largest packet")
 	errNoHeadroom  = errors.New("no headroom before the packet, or no packet")
-	errNoGSO       = errors.New("device does not take super-packets of this kind")
 )

@@ -133,7 +133,7 @@ func TestCutSegmentsAreCompletePacketsThatJoinToTheSamePayload(t *testing.T) {
 					}
 				}
 				if i == 0 {
-					if len(seg) > headers && !join.Start(seg) {
+					if len(seg) > headers && !join.Start(seg, 1000) {
 						t.Fatal("the joiner refuses the first segment")
 					}
 					out = append(out, seg...)
@@ -210,7 +210,7 @@ func TestJoinRefuses(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var j Joiner
-			if !j.Start(first.build()) {
+			if !j.Start(first.build(), 1000) {
 				t.Fatal("first segment refused")
 			}
 			before := j
@@ -233,7 +233,7 @@ func TestNothingJoinsBehindTheEndOfABurst(t *testing.T) {
 		"PSH":               {flags: FlagACK | FlagPSH, payload: 1000, seq: 1000},
 	} {
 		var j Joiner
-		j.Start(flow{flags: FlagACK, payload: 1000, df: true}.build())
+		j.Start(flow{flags: FlagACK, payload: 1000, df: true}.build(), 1000)
 		second.df = true
 		if _, ok := j.Add(second.build()); !ok {
 			t.Errorf("%s: refused itself", name)
@@ -247,7 +247,7 @@ func TestNothingJoinsBehindTheEndOfABurst(t *testing.T) {
 func TestASuperPacketNeverGrowsBeyondAnIPPacket(t *testing.T) {
 	var j Joiner
 	seq := uint32(0)
-	j.Start(flow{v6: true, flags: FlagACK, payload: 1400}.build())
+	j.Start(flow{v6: true, flags: FlagACK, payload: 1400}.build(), 1000)
 	for range 60 {
 		seq += 1400
 		if _, ok := j.Add(flow{v6: true, flags: FlagACK, payload: 1400, seq: seq}.build()); !ok {
@@ -319,7 +319,7 @@ func FuzzJoin(f *testing.F) {
 	f.Add(flow{udp: true, v6: true, payload: 30}.build(), flow{udp: true, v6: true, payload: 30}.build())
 	f.Fuzz(func(t *testing.T, a, b []byte) {
 		var j Joiner
-		if !j.Start(a) {
+		if !j.Start(a, 1000) {
 			return
 		}
 		n, ok := j.Add(b)
@@ -355,7 +355,7 @@ func BenchmarkJoinSegment(b *testing.B) {
 	first := flow{flags: FlagACK, opts: 12, payload: 1388, df: true}.build()
 	next := flow{flags: FlagACK, opts: 12, payload: 1388, df: true, seq: 1388}.build()
 	var j Joiner
-	j.Start(first)
+	j.Start(first, 1000)
 	start := j
 	b.SetBytes(int64(len(next)))
 	b.ReportAllocs()

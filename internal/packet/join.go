@@ -31,13 +31,19 @@ type Joiner struct {
 	flags     uint8  // TCP flags of the last segment
 	closed    bool   // nothing may follow
 	count     int
+	most      int // segments
 }
 
 // Start takes p as the first segment. It returns false if no other could join
 // it: it is no TCP or UDP packet with payload, is a fragment, has IP options or
 // extension headers, has bytes behind its end, has TCP flags other than ACK and
-// PSH, or its checksum is wrong. (A joined packet claims that all were right.)
-func (j *Joiner) Start(p []byte) bool {
+// PSH, or its checksum is wrong. (A joined packet claims that all were right.) Nor can
+// any join it if there may not be two of them: most is the largest number of segments.
+func (j *Joiner) Start(p []byte, most int) bool {
+	if most < 2 {
+		j.count = 0
+		return false
+	}
 	h, t, ok := joinable(p)
 	if !ok {
 		j.count = 0
@@ -46,7 +52,7 @@ func (j *Joiner) Start(p []byte) bool {
 	payload := len(p) - t
 	*j = Joiner{
 		hdrLen: t, transport: h.Transport, proto: h.Proto, v4: h.Version == 4, df: h.DF,
-		size: payload, count: 1, total: len(p),
+		size: payload, count: 1, most: most, total: len(p),
 	}
 	j.take(p[:t], payload)
 	return true
@@ -106,7 +112,7 @@ func (j *Joiner) Count() int { return j.count }
 // the caller must then have the payload, seg[headers:], lie at offset Len()-len(payload)
 // of the super-packet. Nothing has changed if it returns false.
 func (j *Joiner) Add(seg []byte) (headers int, ok bool) {
-	if j.count == 0 || j.closed || len(seg) <= j.hdrLen || !j.same(seg) {
+	if j.count == 0 || j.count >= j.most || j.closed || len(seg) <= j.hdrLen || !j.same(seg) {
 		return 0, false
 	}
 	payload := len(seg) - j.hdrLen
