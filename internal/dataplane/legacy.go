@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"tincan/internal/forward"
 	"tincan/internal/legacy"
 	"tincan/internal/mesh"
 	"tincan/internal/packet"
@@ -70,11 +71,23 @@ func legacyFrameOf(l *legacy.Link, size int) int {
 
 // ---------------------------------------------------------------- out
 
-// legacyPath is the way by UDP of a frame of size bytes to a legacy node, if there is one.
+// legacyPeer is what the forwarding rule must know of to, a node on the path of a frame.
+func legacyPeer(to *peer, s *state) forward.LegacyPeer {
+	return forward.LegacyPeer{
+		Legacy: s.Legacy != nil, TCPOnly: s.fwd.TCPOnly, CanSend: s.Legacy != nil && s.Addr.IsValid() && s.Legacy.CanSend(),
+		Direct: s.next == nil || s.next == to, MinMTU: s.MinMTU,
+	}
+}
+
+// legacyPath is the path by UDP of a frame of size bytes to a legacy node, if there is one.
 func (p *Plane) legacyPath(to *peer, s *state, size int, tcpOnly bool) (way path, ok bool) {
-	if tcpOnly || s.tcpOnly() || size > s.MinMTU || !s.Addr.IsValid() || !s.Legacy.CanSend() {
+	if forward.Legacy(size, tcpOnly, legacyPeer(to, s)) != forward.LegacyDatagram {
 		return path{}, false
 	}
+	return p.legacyDirect(to, s)
+}
+
+func (p *Plane) legacyDirect(to *peer, s *state) (way path, ok bool) {
 	way = path{relay: to, addr: s.Addr, sock: p.socketFor(s.Addr, s.Sock), direct: true}
 	return way, way.sock >= 0
 }
@@ -118,24 +131,26 @@ func (c *courier) toLegacy(to *peer, s *state, frame []byte) {
 		case hop == c.src && to != c.src: // which the router cannot see coming
 			c.p.drop(Loop)
 			return
-		case !tcpOnly && h.Legacy == nil:
+		}
+		step := forward.Legacy(len(frame), tcpOnly, legacyPeer(hop, h))
+		if step == forward.LegacySession {
 			c.sendTo(hop, frame)
 			return
 		}
 		c.p.traffic(hop, c.now)
-		if way, ok := c.p.legacyPath(hop, h, len(frame), tcpOnly); ok {
-			if c.wrapLegacy(h, frame) {
-				hop.counters.out(1, len(frame)-ethernetLen)
-				c.p.sentTo(hop, c.now, len(frame))
-				way.tos = c.p.options.Load().tosOfFrame(frame)
-				c.send(way, c.blob)
+		switch step {
+		case forward.LegacyDatagram:
+			if way, ok := c.p.legacyDirect(hop, h); ok {
+				if c.wrapLegacy(h, frame) {
+					hop.counters.out(1, len(frame)-ethernetLen)
+					c.p.sentTo(hop, c.now, len(frame))
+					way.tos = c.p.options.Load().tosOfFrame(frame)
+					c.send(way, c.blob)
+				}
+				return
 			}
-			return
-		}
-		// It is handed to the next node on the way, by UDP if that is another
-		// one and can take it.
-		if next := h.next; next != nil && next != hop && !tcpOnly && !h.tcpOnly() && h.Legacy.CanSend() {
-			hop = next
+		case forward.LegacyNext:
+			hop = h.next
 			continue
 		}
 		if h.next == c.src && to != c.src {

@@ -8,6 +8,7 @@ import (
 
 	"tincan/internal/compress"
 	"tincan/internal/device"
+	"tincan/internal/forward"
 	"tincan/internal/legacy"
 	"tincan/internal/packet"
 	"tincan/internal/sptps"
@@ -224,7 +225,7 @@ func (t *transmitter) towards(to *peer, p []byte, size, frame, least int) bool {
 	v := s
 	switch {
 	case s.relay != nil:
-		if v = s.relay.state.Load(); o.DirectOnly || !v.takes(frame) {
+		if v = s.relay.state.Load(); v == nil || o.DirectOnly || !v.fwd.TakesUDP(frame) {
 			return false
 		}
 	case s.via != to:
@@ -232,7 +233,10 @@ func (t *transmitter) towards(to *peer, p []byte, size, frame, least int) bool {
 			return false
 		}
 	}
-	if frame > max(v.MTU, least) || s.Adjacent && s.relay == nil && frame > s.MinMTU {
+	if frame > max(v.MTU, least) {
+		return false
+	}
+	if s.Legacy == nil && forward.Frame(frame, o.TCPOnly, &s.fwd, s.relay.forward()) != forward.StepRecord {
 		return false
 	}
 	var ok bool

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"sync/atomic"
 
+	"tincan/internal/forward"
 	"tincan/internal/mesh"
 	"tincan/internal/node"
 	"tincan/internal/subnet"
@@ -25,7 +26,6 @@ const (
 
 // Protocol minors from which a node can do something.
 const (
-	minorIDs    = 4 // ids in datagrams, relaying
 	minorSPTPSP = 7 // SPTPS_PACKET
 )
 
@@ -50,6 +50,19 @@ type state struct {
 	mesh.PeerState
 	via, next *peer // PeerState.Via and NextHop; nil if "" or ourselves
 	relay     *peer // PeerState.Relay, nil if none
+	fwd       forward.Peer
+}
+
+// forward is what the forwarding rule must know of pr, nil for no node or one that is not known.
+func (pr *peer) forward() *forward.Peer {
+	if pr == nil {
+		return nil
+	}
+	s := pr.state.Load()
+	if s == nil {
+		return nil
+	}
+	return &s.fwd
 }
 
 func (s *state) minor() int { return wire.Options(s.Options).Minor() }
@@ -137,7 +150,7 @@ func (p *Plane) PublishPeers(states []mesh.PeerState) {
 			members, gone = true, true
 			continue
 		}
-		now := &state{PeerState: s, via: p.called(s.Via), next: p.called(s.NextHop), relay: p.called(s.Relay)}
+		now := &state{PeerState: s, via: p.called(s.Via), next: p.called(s.NextHop), relay: p.called(s.Relay), fwd: s.Forward()}
 		now.Addr = netip.AddrPortFrom(s.Addr.Addr().Unmap(), s.Addr.Port())
 		if now.via == p.self {
 			now.via = nil
@@ -269,51 +282,29 @@ type path struct {
 	tos    uint8
 }
 
-// udpPath chooses the way of a record to to (8.4 of the tinc 1.1 protocol). size
-// is the length of the record less its overhead. ok is false if it has to go over TCP.
-//
-// Packets of our own take the relay that the brain has chosen, if one is and it takes that size.
-// What others have sent never does: two nodes that chose each other would play ball with it.
+// udpPath chooses the next step of a record to to. size is the length of the record less its
+// overhead. ok is false if it has to go over TCP; path.relay is then the next hop.
 func (p *Plane) udpPath(to *peer, s *state, ours bool, size int, tcpOnly bool) (path, bool) {
-	if ours && s.relay != nil && !tcpOnly {
-		if rs := s.relay.state.Load(); rs.takes(size) {
-			if sock := p.socketFor(rs.Addr, rs.Sock); sock >= 0 {
-				return path{relay: s.relay, addr: rs.Addr, sock: sock}, true
-			}
+	hop := s.next
+	switch forward.Record(size, ours, tcpOnly, s.relay.forward(), s.via.forward(), s.next.forward()) {
+	case forward.HopMeta:
+		return path{relay: s.next}, false
+	case forward.HopRelay:
+		hop = s.relay
+	case forward.HopVia:
+		hop = s.via
+	}
+	hs := s
+	if hop != to {
+		if hs = hop.state.Load(); hs == nil { // it has just been forgotten
+			return path{relay: s.next}, false
 		}
 	}
-	relay := s.next
-	if s.via != nil && s.via != relay {
-		if v := s.via.state.Load(); v != nil && size <= v.MinMTU {
-			relay = s.via
-		}
+	way := path{relay: hop, direct: ours && hop == to, addr: hs.Addr, sock: p.socketFor(hs.Addr, hs.Sock)}
+	if way.sock < 0 {
+		return path{relay: s.next}, false
 	}
-	if relay == nil || tcpOnly {
-		return path{relay: relay}, false
-	}
-	rs := s
-	if relay != to {
-		rs = relay.state.Load()
-	}
-	way := path{relay: relay, direct: ours && relay == to}
-	switch {
-	case rs == nil, rs.tcpOnly(), size > rs.MinMTU, !rs.Confirmed, rs.minor() < minorIDs:
-		return way, false
-	}
-	way.addr = rs.Addr
-	way.sock = p.socketFor(rs.Addr, rs.Sock)
-	return way, way.sock >= 0
-}
-
-// takes tells whether the node with state s, a relay that was chosen, can be given records
-// of that size by UDP.
-func (s *state) takes(size int) bool {
-	return s != nil && s.Reachable && s.Confirmed && size <= s.MinMTU
-}
-
-// relayed tells whether a record of that size of ours goes by UDP through the relay that was chosen.
-func (s *state) relayed(size int, tcpOnly bool) bool {
-	return s.relay != nil && !tcpOnly && s.relay.state.Load().takes(size)
+	return way, true
 }
 
 // release sends the packets that waited for the session of pr.

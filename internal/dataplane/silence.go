@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tincan/internal/forward"
 	"tincan/internal/mesh"
 	"tincan/internal/wire"
 )
@@ -14,19 +15,12 @@ import (
 // write that down at most once a batch. One goroutine looks through it, as long as there is
 // anything to see, and tells the brain.
 
-const (
-	lookEvery    = 25 * time.Millisecond
-	silentAfter  = 100 * time.Millisecond
-	silentEvery  = 100 * time.Millisecond
-	largeEvery   = 250 * time.Millisecond
-	largeFrame   = 600              // bytes; what is not longer passes everywhere
-	forgetSilent = 10 * time.Second // the brain has been told often enough
-)
+const lookEvery = 25 * time.Millisecond
 
 // silence is what is known of the answers of one peer. All times are those of [Plane.now].
 type silence struct {
 	since atomic.Int64 // of the first datagram without an answer, 0: all is well
-	large atomic.Int32 // longest frame that was sent lately, in bytes, if above largeFrame
+	large atomic.Int32 // longest frame that was sent lately, in bytes, if above forward.LargeFrame
 	doubt atomic.Bool  // the brain was told of the silence, and not yet of its end
 
 	told, grown pacer
@@ -40,7 +34,7 @@ func (p *Plane) sentTo(to *peer, now time.Duration, frame int) {
 		s.since.Store(int64(now))
 		quiet = false
 	}
-	if frame > largeFrame && int32(frame) > s.large.Load() {
+	if frame > forward.LargeFrame && int32(frame) > s.large.Load() {
 		s.large.Store(int32(frame))
 		quiet = false
 	}
@@ -116,9 +110,9 @@ func (p *Plane) lookOnce(now time.Duration) (again bool) {
 		s := &pr.silence
 		if size := s.large.Load(); size != 0 {
 			again = true
-			if !s.grown.quiet(now, largeEvery) {
+			if !s.grown.quiet(now, forward.LargeEvery) {
 				s.large.Store(0)
-				p.event(&s.grown, now, largeEvery, func() mesh.Event { return mesh.Large{Node: pr.name, Size: int(size)} })
+				p.event(&s.grown, now, forward.LargeEvery, func() mesh.Event { return mesh.Large{Node: pr.name, Size: int(size)} })
 			}
 		}
 		since := s.since.Load()
@@ -126,13 +120,15 @@ func (p *Plane) lookOnce(now time.Duration) (again bool) {
 			continue
 		}
 		silent := now - time.Duration(since)
-		switch {
-		case silent > forgetSilent:
+		switch forward.JudgeSilence(silent) {
+		case forward.SilenceOver:
 			s.since.CompareAndSwap(since, 0)
 			continue
-		case silent >= silentAfter && !s.told.quiet(now, silentEvery):
-			s.doubt.Store(true)
-			p.event(&s.told, now, silentEvery, func() mesh.Event { return mesh.Silent{Node: pr.name, For: silent} })
+		case forward.SilenceReport:
+			if !s.told.quiet(now, forward.SilentEvery) {
+				s.doubt.Store(true)
+				p.event(&s.told, now, forward.SilentEvery, func() mesh.Event { return mesh.Silent{Node: pr.name, For: silent} })
+			}
 		}
 		again = true
 	}

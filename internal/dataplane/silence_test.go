@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tincan/internal/device"
+	"tincan/internal/forward"
 	"tincan/internal/mesh"
 	"tincan/internal/sptps"
 	"tincan/internal/udp"
@@ -37,7 +38,7 @@ func TestSilenceIsReportedWhenNobodyAnswers(t *testing.T) {
 	look := func(after time.Duration) []mesh.Event {
 		a.heard()
 		again := a.lookOnce(a.now() + after)
-		if silent := a.dir.Load().byName["b"].silence.since.Load() != 0; silent != again && after < largeEvery {
+		if silent := a.dir.Load().byName["b"].silence.since.Load() != 0; silent != again && after < forward.LargeEvery {
 			t.Errorf("after %s: looking again: %t, though silent: %t", after, again, silent)
 		}
 		return only(a.heard())
@@ -104,9 +105,9 @@ func TestNobodyIsWatchedForEver(t *testing.T) {
 		t.Error("stops looking while b is silent")
 	}
 	for range 2 {
-		a.lookOnce(a.now() + forgetSilent + time.Second)
+		a.lookOnce(a.now() + forward.ForgetSilent + time.Second)
 	}
-	if a.lookAround(a.now()+forgetSilent+2*time.Second) || a.watching.Load() {
+	if a.lookAround(a.now()+forward.ForgetSilent+2*time.Second) || a.watching.Load() {
 		t.Error("still looking when b has been silent for long")
 	}
 }

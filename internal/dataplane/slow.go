@@ -8,6 +8,7 @@ import (
 	"tincan/internal/b64"
 	"tincan/internal/compress"
 	"tincan/internal/device"
+	"tincan/internal/forward"
 	"tincan/internal/mesh"
 	"tincan/internal/node"
 	"tincan/internal/packet"
@@ -105,12 +106,13 @@ func (c *courier) sendTo(to *peer, frame []byte) {
 		return
 	}
 	c.p.traffic(to, c.now)
+	step := forward.Frame(len(frame), c.p.options.Load().TCPOnly, &s.fwd, s.relay.forward())
 	switch {
 	case c.p.bridging && len(frame) > maxData:
 		c.p.drop(OverLong)
-	case s.Adjacent && (s.Tunnel == nil || len(frame) > s.MinMTU && !s.relayed(len(frame), c.p.options.Load().TCPOnly)):
+	case step == forward.StepPacket:
 		c.byPacket(to, s, frame)
-	case s.Tunnel == nil:
+	case step == forward.StepWait:
 		_, givenUp := c.p.held.add(guest{peer: to, since: c.now, data: frame})
 		c.p.dropN(Overheld, givenUp)
 	default:

@@ -11,11 +11,13 @@ import (
 	"net/netip"
 	"time"
 
+	"tincan/internal/forward"
 	"tincan/internal/keys"
 	"tincan/internal/legacy"
 	"tincan/internal/node"
 	"tincan/internal/sptps"
 	"tincan/internal/subnet"
+	"tincan/internal/wire"
 )
 
 // ConnID names a meta connection for as long as the process lives. The brain
@@ -369,6 +371,15 @@ type PeerState struct {
 	Tunnel      *sptps.Tunnel // nil without session
 	Compression int           // level that the peer wants records with Tunnel to be packed with
 	Legacy      *legacy.Link  // keys of a node that speaks the protocol of tinc 1.0; nil: it speaks SPTPS
+}
+
+// Forward is what the forwarding rule must know of the node.
+func (s *PeerState) Forward() forward.Peer {
+	o := wire.Options(s.Options)
+	return forward.Peer{
+		Reachable: s.Reachable, Adjacent: s.Adjacent, Session: s.Tunnel != nil, Confirmed: s.Confirmed,
+		TCPOnly: o.Has(wire.TCPOnly), Minor: o.Minor(), MinMTU: s.MinMTU,
+	}
 }
 
 // Routes is the forwarding table. It is immutable once published.

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"tincan/internal/forward"
 	"tincan/internal/node"
 	"tincan/internal/wire"
 )
@@ -178,29 +179,39 @@ func (m *Mesh) echoAnswered(p *peer, e EchoIn, r wire.Echo) {
 	q.done(a)
 }
 
-// leavesByUDP tells whether a record of size bytes of data for p leaves by UDP. It is the rule
-// of the data plane.
+// leavesByUDP tells whether a record of ours for p, of size bytes of data, leaves by UDP.
 func (m *Mesh) leavesByUDP(p *peer, size int) bool {
-	_, ok := m.firstHop(p, size)
-	return ok
+	return m.hopOf(p, size) != forward.HopMeta
 }
 
-// firstHop is the node that gets a record of ours for p by UDP, of size bytes of data. ok is
-// false if it goes over a meta connection, then to the next hop.
-func (m *Mesh) firstHop(p *peer, size int) (hop *peer, ok bool) {
-	if w := p.relaying.chosen; w != nil && m.passes(w.relay, size) {
-		return w.relay, true
+// Hop is the next step of a record of size bytes of data for a node, as the data plane chooses
+// it by what was published last. A node that is not known is given nothing by UDP.
+func (m *Mesh) Hop(to node.Name, size int) forward.Hop {
+	p := m.nodes[to]
+	if p == nil || p == m.self {
+		return forward.HopMeta
 	}
-	hop = m.nodes[p.path.NextHop]
-	if via := m.effectiveVia(p); via != nil && via != hop && m.passes(via, size) {
-		hop = via
-	}
-	return hop, hop != nil && !m.cfg.TCPOnly && p.path.Options&wire.TCPOnly == 0 && m.passes(hop, size) && hop.minor() >= 4
+	return m.hopOf(p, size)
 }
 
-// passes tells whether a record of size bytes of data reaches p straight by UDP.
-func (m *Mesh) passes(p *peer, size int) bool {
-	return p.road.confirmed && size <= p.road.pmtu.min && p.path.Options&wire.TCPOnly == 0
+// hopOf is the next step of a record of ours for p with size bytes of data, as the data plane
+// chooses it.
+func (m *Mesh) hopOf(p *peer, size int) forward.Hop {
+	var chosen *peer
+	if w := p.relaying.chosen; w != nil {
+		chosen = w.relay
+	}
+	return forward.Record(size, true, m.cfg.TCPOnly, m.forwardPeer(chosen), m.forwardPeer(m.effectiveVia(p)), m.forwardPeer(m.nodes[p.path.NextHop]))
+}
+
+// forwardPeer is what the data plane knows of p, nil for no node.
+func (m *Mesh) forwardPeer(p *peer) *forward.Peer {
+	if p == nil || p == m.self {
+		return nil
+	}
+	st := m.state(p)
+	f := st.Forward()
+	return &f
 }
 
 // echo carries out a request from outside.

@@ -34,7 +34,7 @@ func (h *Host) sendEcho(e mesh.SendEcho) {
 func (w *World) echo(x way, at, from, to *Host, record []byte, r Road) {
 	w.carry(x, at, from, to, record, &r, func(hop *Host, udp bool) {
 		if hop != to {
-			if next, ok := hop.route(to, len(record)-21+14, false); ok && len(r.Hops) <= 16 && !next.loops(r) {
+			if next, ok := hop.route(to, len(record)-recordOverhead, false); ok && len(r.Hops) <= 16 && !next.loops(r) {
 				w.echo(next, hop, from, to, record, r)
 			}
 			return

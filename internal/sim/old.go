@@ -5,6 +5,7 @@ import (
 	"math/big"
 	"slices"
 
+	"tincan/internal/forward"
 	"tincan/internal/keys"
 	"tincan/internal/legacy"
 	"tincan/internal/mesh"
@@ -125,8 +126,13 @@ func (w *World) emitOld(at, to *Host, size int, byTCP bool, r Road, done func(Ro
 		target = at.peers[at.peers[to.Name].NextHop]
 	}
 	for range 16 {
-		switch {
-		case target.Legacy == nil: // a node that speaks SPTPS gets it as if it were its own
+		step := forward.Legacy(len(frame), byTCP || at.cfg.TCPOnly, forward.LegacyPeer{
+			Legacy: target.Legacy != nil, TCPOnly: target.Forward().TCPOnly,
+			CanSend: target.Legacy != nil && target.Addr.IsValid() && target.Legacy.CanSend(),
+			Direct:  target.NextHop == target.Node, MinMTU: target.MinMTU,
+		})
+		switch step {
+		case forward.LegacySession: // it gets the frame as if it were its own
 			if hop := w.hosts[target.Node]; hop != nil && target.Tunnel != nil {
 				record := target.Tunnel.Seal(nil, append(make([]byte, 1, size+1), make([]byte, size)...))
 				w.forward(at, at, hop, record, r, func(way Road) {
@@ -135,10 +141,7 @@ func (w *World) emitOld(at, to *Host, size int, byTCP bool, r Road, done func(Ro
 				})
 			}
 			return
-		case byTCP || wire.Options(target.Options)&wire.TCPOnly != 0 || !target.Legacy.CanSend():
-			packet(target)
-			return
-		case len(frame) <= target.MinMTU:
+		case forward.LegacyDatagram:
 			datagram, err := target.Legacy.Seal(nil, frame)
 			if err != nil {
 				return
@@ -154,10 +157,11 @@ func (w *World) emitOld(at, to *Host, size int, byTCP bool, r Road, done func(Ro
 				}
 			})
 			return
-		case target.Adjacent:
+		case forward.LegacyNext:
+			target = at.peers[target.NextHop]
+		default:
 			packet(target)
 			return
 		}
-		target = at.peers[target.NextHop]
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"tincan/internal/forward"
 	"tincan/internal/mesh"
 	"tincan/internal/node"
 	"tincan/internal/wire"
@@ -34,15 +35,42 @@ func (w *World) emit(at, to *Host, size int, byTCP bool, r Road, done func(Road)
 	case !ok || !st.Reachable || len(r.Hops) > 16:
 	case st.Legacy != nil:
 		w.emitOld(at, to, size, byTCP, r, done)
-	case st.Tunnel != nil:
-		record := st.Tunnel.Seal(nil, append(make([]byte, 1, size+1), make([]byte, size)...))
-		w.forward(at, at, to, record, r, done)
+	default:
+		switch forward.Frame(size+ethernetLen, at.cfg.TCPOnly, at.forwardPeer(to.Name), at.forwardPeer(st.Relay)) {
+		case forward.StepPacket:
+			w.byPacket(at, to, st.Conn, r, done)
+		case forward.StepRecord:
+			record := st.Tunnel.Seal(nil, append(make([]byte, 1, size+1), make([]byte, size)...))
+			w.forward(at, at, to, record, r, done)
+		}
 	}
+}
+
+// Sizes in bytes.
+const (
+	ethernetLen    = 14
+	recordOverhead = 21 // record number 4, type 1, tag 16
+)
+
+// byPacket brings a packet for a neighbour over the meta connection with it (PACKET).
+func (w *World) byPacket(at, to *Host, conn mesh.ConnID, r Road, done func(Road)) {
+	l := at.links[conn]
+	if l == nil || l.closed {
+		return
+	}
+	l.carried, l.other.carried = w.Now, w.Now
+	l.deliver(func() {
+		r.Hops = append(slices.Clip(r.Hops), to.Name)
+		r.UDP = false
+		to.event(mesh.CameIndirectly{Node: at.Name, Hop: at.Name, TCP: true})
+		r.Arrived = true
+		done(r)
+	})
 }
 
 // forward is one hop of tinc 1.1's rule for sending a record.
 func (w *World) forward(at, from, to *Host, record []byte, r Road, done func(Road)) {
-	way, ok := at.route(to, len(record)-21+14, at == from)
+	way, ok := at.route(to, len(record)-recordOverhead, at == from)
 	if !ok || len(r.Hops) > 16 || way.loops(r) {
 		return
 	}
@@ -92,20 +120,28 @@ func (h *Host) route(to *Host, size int, ours bool) (way, bool) {
 	if !ok || !st.Reachable {
 		return way{}, false
 	}
-	if relay := h.peers[st.Relay]; ours && relay.Confirmed && size <= relay.MinMTU {
-		return way{relay: relay, udp: true, conn: st.Conn}, true
+	x := way{conn: st.Conn, next: st.NextHop, udp: true}
+	switch forward.Record(size, ours, h.cfg.TCPOnly, h.forwardPeer(st.Relay), h.forwardPeer(st.Via), h.forwardPeer(st.NextHop)) {
+	case forward.HopMeta:
+		x.udp = false
+		return x, true
+	case forward.HopRelay:
+		x.next = st.Relay
+	case forward.HopVia:
+		x.next = st.Via
 	}
-	relay := h.peers[st.Via]
-	if size > relay.MinMTU {
-		relay = h.peers[st.NextHop]
-	}
-	x := way{relay: relay, conn: st.Conn}
-	relays := relay.Node == to.Name || wire.Options(relay.Options).Minor() >= 4
-	x.udp = relays && relay.Confirmed && size <= relay.MinMTU && wire.Options(st.Options)&wire.TCPOnly == 0
-	if x.next = st.NextHop; x.udp {
-		x.next = relay.Node
-	}
+	x.relay = h.peers[x.next]
 	return x, true
+}
+
+// forwardPeer is what the host's data plane knows of a node, nil if it knows none.
+func (h *Host) forwardPeer(n node.Name) *forward.Peer {
+	st, ok := h.peers[n]
+	if !ok {
+		return nil
+	}
+	f := st.Forward()
+	return &f
 }
 
 // carry brings a record one step further; there is what happens then.
@@ -122,7 +158,7 @@ func (w *World) carry(x way, at, from, to *Host, record []byte, r *Road, there f
 		there(hop, udp)
 	}
 	if x.udp {
-		at.sentTo(x.relay.Node, len(record)-21+14)
+		at.sentTo(x.relay.Node, len(record)-recordOverhead+ethernetLen)
 		at.datagram(x.relay.Addr, len(record)+wire.IDsLen, func(hop *Host) {
 			if hop.Name == x.relay.Node {
 				arrive(hop, true)

@@ -3,16 +3,9 @@ package sim
 import (
 	"time"
 
+	"tincan/internal/forward"
 	"tincan/internal/mesh"
 	"tincan/internal/node"
-)
-
-// What the data plane sees of peers that do not answer (see dataplane/silence.go).
-const (
-	silentEvery  = 100 * time.Millisecond
-	largeEvery   = 250 * time.Millisecond
-	largeFrame   = 600
-	forgetSilent = 10 * time.Second
 )
 
 // silence is what a host knows of the answers of another one.
@@ -35,7 +28,7 @@ func (h *Host) silenceOf(n node.Name) *silence {
 func (h *Host) sentTo(n node.Name, frame int) {
 	s := h.silenceOf(n)
 	now := h.w.Now
-	if frame > largeFrame && now.Sub(s.large) >= largeEvery {
+	if frame > forward.LargeFrame && now.Sub(s.large) >= forward.LargeEvery {
 		s.large = now
 		h.event(mesh.Large{Node: n, Size: frame})
 	}
@@ -50,15 +43,17 @@ func (h *Host) sentTo(n node.Name, frame int) {
 			return
 		}
 		silent := h.w.Now.Sub(now)
-		if silent > forgetSilent {
+		switch forward.JudgeSilence(silent) {
+		case forward.SilenceOver:
 			s.since = time.Time{}
 			return
+		case forward.SilenceReport:
+			s.doubt = true
+			h.event(mesh.Silent{Node: n, For: silent})
 		}
-		s.doubt = true
-		h.event(mesh.Silent{Node: n, For: silent})
-		h.w.After(silentEvery, look)
+		h.w.After(forward.SilentEvery, look)
 	}
-	h.w.After(silentEvery, look)
+	h.w.After(forward.SilentAfter, look)
 }
 
 // heardAgain notes that an authentic datagram came directly from another host.
