@@ -132,7 +132,7 @@ func TestWhatBecomesOfADirectory(t *testing.T) {
 		"a broken proxy":             {files{"tinc.conf": "Name = alpha\nProxy = http proxy\n"}, Breaks, "tinc.conf:2: Proxy: write http HOST PORT", 1, "1.0", Peers{Legacy: 1}},
 		"a default that is repeated": {files{"tinc.conf": "Name = alpha\nDeviceStandby = no\n"}, OK, "these work as they are: DeviceStandby, Name, Subnet", 0, "1.0", Peers{Legacy: 1}},
 		"an unknown variable":        {files{"tinc.conf": "Name = alpha\nFoo = 1\n"}, Note, "tinc.conf:2: Foo is not a variable of any tinc", 0, "1.0", Peers{Legacy: 1}},
-		"a bad number":               {files{"tinc.conf": "Name = alpha\nPingTimeout = x\n"}, Note, "tinc.conf:2: PingTimeout = x: write a whole number", 0, "1.0", Peers{Legacy: 1}},
+		"a bad number":               {files{"tinc.conf": "Name = alpha\nPingTimeout = x\n"}, Breaks, "tinc.conf:2: PingTimeout = x: write a number of seconds", 1, "1.0", Peers{Legacy: 1}},
 		"an unknown cipher":          {files{"tinc.conf": "Name = alpha\nCipher = camellia-256-cbc\n"}, Breaks, "tinc.conf:2: Cipher = camellia-256-cbc: the cipher", 1, "1.0", Peers{Legacy: 1}},
 		"a weak cipher":              {files{"hosts/alpha": "Cipher = blowfish\n" + publicPEM(2048)}, Weak, "Cipher = blowfish is weak; this is used", 0, "1.0", Peers{Legacy: 1}},
 		"a weak cipher of a peer":    {files{"hosts/beta": "Cipher = none\n" + publicPEM(2048)}, Weak, "hosts/beta: Cipher = none means that packets are not encrypted", 0, "1.0", Peers{Legacy: 1}},

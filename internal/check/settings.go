@@ -45,7 +45,11 @@ func (in *inspection) settings(warnings []config.Warning, broken error) {
 		case told[e.Where()]:
 		case !known:
 			told[e.Where()] = true
-			in.add(Settings, Note, e.Where(), fmt.Sprintf("%.60s is not a variable of any tinc; it is ignored", e.Name), "")
+			advice := ""
+			if meant := config.Meant(e.Name); meant != "" {
+				advice = "did you mean " + meant + "?"
+			}
+			in.add(Settings, Note, e.Where(), fmt.Sprintf("%.60s is not a variable of any tinc; it is ignored", e.Name), advice)
 		case v.Effect != config.Now && !strings.EqualFold(e.Value, v.Default):
 			told[e.Where()] = true
 			m, ok := missing[v.Name]

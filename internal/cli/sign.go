@@ -74,11 +74,13 @@ func first(args []string) string {
 }
 
 func (a *app) editCommand() *cobra.Command {
-	return &cobra.Command{
+	force := false
+	c := &cobra.Command{
 		Use:   "edit FILE",
 		Short: "Open a file of the network in an editor",
 		Long: `Opens tinc.conf, a script such as tinc-up, or the host file of a node (by its name)
-in $VISUAL, $EDITOR or vi. Afterwards a running node reads its files again.`,
+in $VISUAL, $EDITOR or vi. Settings are edited in a copy, which takes the place of the file
+if a node can use it. Afterwards a running node reads its files again.`,
 		Args:      exactly("the name of a FILE", 1),
 		ValidArgs: editing.Files,
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -90,7 +92,8 @@ in $VISUAL, $EDITOR or vi. Afterwards a running node reads its files again.`,
 			if err != nil {
 				return terminal.Hint(err, "tinc.conf, tinc-up and the like, NODE, NODE-up, NODE-down")
 			}
-			if err := editing.Run(path, a.Streams); err != nil {
+			changed, err := editing.Checked(path, force, a.Streams)
+			if err != nil || !changed {
 				return err
 			}
 			var notRunning *control.DialError
@@ -100,4 +103,6 @@ in $VISUAL, $EDITOR or vi. Afterwards a running node reads its files again.`,
 			return nil
 		},
 	}
+	c.Flags().BoolVar(&force, "force", false, "store the file even if a node cannot use it")
+	return c
 }

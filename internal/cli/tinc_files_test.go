@@ -103,10 +103,38 @@ func TestEdit(t *testing.T) {
 	if got := edit("printf '%s+' -x", "false", "tinc.conf").must(t); got.out != "-x+"+dir+"/tinc.conf+" {
 		t.Errorf("printed %q", got.out)
 	}
-	if got := run(t, "", "tincan", "-c", dir, "edit", "tinc.conf").must(t); got.out != "-x+"+dir+"/tinc.conf+" {
+	if got := run(t, "", "tincan", "-c", dir, "edit", "tinc-up").must(t); got.out != "-x+"+dir+"/tinc-up+" {
 		t.Errorf("tincan edit printed %q", got.out)
 	}
 	run(t, "", "tincan", "-c", dir, "edit", "a-b").refused(t, "not a file of a network", "hint: tinc.conf")
+}
+
+func TestEditRefusesWhatStopsTheNextStart(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "tinc.conf")
+	put(t, file, "Name = alpha\n")
+	t.Setenv("VISUAL", "")
+	edit := func(editor string, options ...string) outcome {
+		t.Setenv("EDITOR", editor)
+		return run(t, "", "tincan", append([]string{"-c", dir, "edit", "tinc.conf"}, options...)...)
+	}
+	adding := func(line string) string { return `sh -c 'echo "` + line + `" >>"$1"' x` }
+	got := edit(adding("Mode = swich"))
+	got.refused(t, "tinc.conf:2: Mode = swich: write one of router, switch, hub", "stays as it was", "hint: what you wrote is in ")
+	_, kept, _ := strings.Cut(got.err, "what you wrote is in ")
+	kept, _, _ = strings.Cut(kept, ";")
+	if text, err := os.ReadFile(kept); err != nil || string(text) != "Name = alpha\nMode = swich\n" {
+		t.Errorf("%s has %q, %v", kept, text, err)
+	}
+	os.RemoveAll(filepath.Dir(kept))
+	if text := read(t, dir, "tinc.conf"); text != "Name = alpha\n" {
+		t.Errorf("tinc.conf is %q", text)
+	}
+	edit(adding("Mode = switch")).must(t)
+	edit(adding("Compression = 99"), "--force").must(t)
+	if text := read(t, dir, "tinc.conf"); text != "Name = alpha\nMode = switch\nCompression = 99\n" {
+		t.Errorf("tinc.conf is %q", text)
+	}
 }
 
 // TestShell follows the samples of tinc 1.1.

@@ -49,7 +49,7 @@ with HOST, or for a variable of hosts, hosts/HOST. A running node is told.`,
 		RunE: func(_ *cobra.Command, args []string) error { return a.setting(verb, args, force) },
 	}
 	if verb != setting.Get {
-		c.Flags().BoolVar(&force, "force", false, "write it even if the variable is unknown, obsolete or out of place")
+		c.Flags().BoolVar(&force, "force", false, "write it even if the variable is unknown, obsolete or out of place, or cannot have this value")
 	}
 	c.Flags().SetInterspersed(false) // a value may begin with a dash
 	return c
@@ -76,6 +76,10 @@ func (a *app) setting(verb setting.Verb, args []string, force bool) error {
 	for _, w := range res.Warnings {
 		a.say("warning: %s", w)
 	}
+	if errors.Is(err, setting.ErrUnforced) {
+		text, _ := strings.CutSuffix(err.Error(), "; "+setting.ErrUnforced.Error())
+		return terminal.Hint(errors.New(text), "to write it all the same: %s %s --force %s", a.self(), [...]string{"get", "set", "add", "del"}[verb], quoted(args))
+	}
 	if err != nil {
 		return err
 	}
@@ -95,6 +99,15 @@ func (a *app) setting(verb setting.Verb, args []string, force bool) error {
 		a.say("warning: the file is changed, but the running node did not accept it: %v", err)
 	}
 	return nil
+}
+
+// quoted is a command line.
+func quoted(words []string) string {
+	list := make([]string, len(words))
+	for i, w := range words {
+		list[i] = quote(w)
+	}
+	return strings.Join(list, " ")
 }
 
 // foresee tells what a node says about the value in its log, or will say when it is started.

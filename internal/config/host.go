@@ -45,7 +45,10 @@ func LoadHost(l Layout, name node.Name, overrides []Override) (Host, []Warning, 
 			entries = append(entries, o.Entry)
 		}
 	}
-	h, more := host(&Reader{Pool: NewPool(entries...)}, l, name)
+	pool := NewPool(entries...)
+	// What another node wants of nodes of tinc 1.0 is only a hint.
+	warnings = append(warnings, pool.Wrong("Cipher", "Digest", "MACLength", "Compression")...)
+	h, more := host(&Reader{Pool: pool}, l, name)
 	return h, append(warnings, more...), nil
 }
 
@@ -61,14 +64,14 @@ func host(r *Reader, l Layout, name node.Name) (Host, []Warning) {
 		Policy:    r.policy(),
 	}
 	h.IndirectData = r.Bool("IndirectData") || h.TCPOnly
-	if _, set := r.Pool.Lookup("Weight"); set {
+	if _, _, ok := r.value("Weight"); ok {
 		w := r.Int("Weight")
 		h.Weight = &w
 	}
 	h.ClampMSS = r.boolIfSet("ClampMSS")
 	h.PMTUDiscovery = r.boolIfSet("PMTUDiscovery")
-	if ports := List(r, "Port", ParsePort); len(ports) > 0 {
-		h.Port = ports[0]
+	if _, e, ok := r.value("Port"); ok {
+		h.Port, _ = ParsePort(e.Value)
 	}
 	for i := range h.Addresses {
 		if h.Addresses[i].Port == "" {
@@ -82,9 +85,6 @@ func host(r *Reader, l Layout, name node.Name) (Host, []Warning) {
 		h.ModTime = info.ModTime()
 	}
 	warnings := r.Warnings()
-	for _, err := range r.errs {
-		warnings = append(warnings, asProblem(l.Host(name), err))
-	}
 	key, err := publicKey(r, l, name)
 	if err != nil {
 		warnings = append(warnings, asProblem(l.Host(name), err))
@@ -99,7 +99,7 @@ func host(r *Reader, l Layout, name node.Name) (Host, []Warning) {
 }
 
 func (r *Reader) boolIfSet(name string) *bool {
-	if _, ok := r.Pool.Lookup(name); !ok {
+	if _, _, ok := r.value(name); !ok {
 		return nil
 	}
 	b := r.Bool(name)
@@ -112,7 +112,7 @@ func publicKey(r *Reader, l Layout, name node.Name) (*keys.PublicKey, error) {
 	if e, ok := r.Pool.Lookup("Ed25519PublicKey"); ok {
 		k, err := keys.ParsePublicKey(e.Value)
 		if err != nil {
-			return nil, Problem{e.Where(), "Ed25519PublicKey: " + err.Error()}
+			return nil, nil // the form is wrong, and that is told
 		}
 		return &k, nil
 	}

@@ -16,20 +16,14 @@ import (
 // suite reads what nodes of tinc 1.0 shall use towards us. level is that of Compression. What we ask for unless
 // the files say otherwise is our own choice: a longer message code than tinc's.
 func (r *Reader) suite(level int) legacy.Suite {
-	// Each variable is tried by itself, so that the message names the right line.
-	check := func(name string, try func(value string) error) string {
-		e, ok := r.Pool.Lookup(name)
+	value := func(name string) string {
+		_, e, ok := r.value(name)
 		if !ok {
-			return ""
-		}
-		if err := try(e.Value); err != nil {
-			r.bad(mustFind(name), e, "%v", err)
 			return ""
 		}
 		return e.Value
 	}
-	cipher := check("Cipher", func(v string) error { _, err := legacy.SuiteFromConfig(v, "", -1, 0); return err })
-	digest := check("Digest", func(v string) error { _, err := legacy.SuiteFromConfig("", v, -1, 0); return err })
+	cipher, digest := value("Cipher"), value("Digest")
 
 	macLen := r.IntOr("MACLength", -1)
 	if limit := legacy.DigestLen(digest); macLen > limit {
@@ -49,17 +43,6 @@ func (r *Reader) suite(level int) legacy.Suite {
 	return s
 }
 
-// compression is the level that others shall use towards us.
-func (r *Reader) compression() int {
-	level := r.Int("Compression")
-	if !compress.Supported(level) {
-		e, _ := r.Pool.Lookup("Compression")
-		r.errs = append(r.errs, Problem{e.Where(), fmt.Sprintf("Compression = %d: write a number from 0 to %d", level, compress.MaxLevel)})
-		level = compress.None
-	}
-	return level
-}
-
 // policy reads which weak choices are named, and so allowed: in tinc.conf or the own
 // host file with all nodes, in another host file with that node.
 func (r *Reader) policy() legacy.Policy {
@@ -70,7 +53,7 @@ func (r *Reader) policy() legacy.Policy {
 	// What is wrong with these is not said here: of our own suite speaks, and
 	// those of others are only hints.
 	macLen := -1
-	if n, err := parseInt(value("MACLength")); err == nil {
+	if n, err := mustFind("MACLength").number(value("MACLength")); err == nil {
 		macLen = n
 	}
 	return legacy.PolicyFromConfig(value("Cipher"), value("Digest"), macLen, r.Bool("ShortRSAKeys"))

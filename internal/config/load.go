@@ -66,7 +66,10 @@ func Inspect(l Layout, overrides []Override) (*Network, []Warning, error) {
 	warnings = append(warnings, r.Pool.Warnings()...)
 	n.Settings = settings(r, n.Name, l.ConfBase)
 	warnings = append(warnings, r.Warnings()...)
-	bad := r.Err()
+	var bad error
+	for _, p := range n.pool.Wrong() {
+		bad = errors.Join(bad, p)
+	}
 
 	// The main configuration may hold any host variable of ours, so Own is read from the same pool.
 	n.Own, more = host(&Reader{Pool: r.Pool}, l, n.Name)
@@ -141,6 +144,13 @@ func readFile(path string) ([]Entry, []Warning, error) {
 		return nil, nil, Problem{path, "this file is too large for a configuration file"}
 	}
 	return Parse(path, data)
+}
+
+// CheckText tells what is wrong with the text of tinc.conf, of a part of it, or of a host file,
+// as a start would: lines that cannot be read, and values that their variable cannot have.
+func CheckText(path string, text []byte) []Problem {
+	entries, _, err := Parse(path, text)
+	return append(Problems(err), NewPool(entries...).Wrong()...)
 }
 
 // ownName finds Name, with its $VARIABLE form.

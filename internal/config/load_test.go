@@ -30,7 +30,7 @@ func load(t *testing.T, l Layout, options ...string) (*Network, string, error) {
 
 func TestLoad(t *testing.T) {
 	l := tree(t,
-		"tinc.conf\nName = alpha\nConnectTo = beta\nConnectTo = a-b\nIfconfig = 10.1.0.1/16\nPingTimeout = 90\n",
+		"tinc.conf\nName = alpha\nConnectTo = beta\nConnectTo = alpha\nIfconfig = 10.1.0.1/16\nPingTimeout = 90\n",
 		"conf.d/x.conf\n\n\n\n\n\n\nConnectTo = gamma\n",
 		"conf.d/.y.conf\nAutoConnect = no\n",
 		"conf.d/.conf\nName = notread\n",
@@ -69,10 +69,10 @@ func TestLoad(t *testing.T) {
 		t.Errorf("hosts %v: gamma's file is broken and must make it unknown", n.Hosts)
 	}
 	for _, want := range []string{
-		"tinc.conf:3: ConnectTo = a-b: ",
+		"tinc.conf:3: ConnectTo = alpha: that is this node itself",
 		"hosts/beta:4: Subnet = 10.2.0.1/24: ",
 		"hosts/gamma:2: no value for variable \"Port\"",
-		"hosts/delta:1: Ed25519PublicKey: ",
+		"hosts/delta:1: Ed25519PublicKey = short: ",
 	} {
 		if strings.Count(warnings, want) != 1 {
 			t.Errorf("no single warning %q in\n%s", want, warnings)
@@ -99,6 +99,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"a bad name", []string{"tinc.conf\nName = a-b\n"}, nil, "tinc.conf:1: Name = a-b: "},
 		{"a name from nowhere", []string{"tinc.conf\nName = $TINCAN_NO_SUCH\n"}, nil, "no environment variable TINCAN_NO_SUCH"},
 		{"a device that is not supported", []string{conf + "DeviceType = uml\n"}, nil, "tinc.conf:2: DeviceType = uml: Unknown device type uml; not supported: "},
+		{"a bad ConnectTo", []string{conf + "ConnectTo = a-b\n"}, nil, "tinc.conf:2: ConnectTo = a-b: "},
 		{"a bad own subnet", []string{conf, "hosts/alpha\nSubnet = 10.0.0.1/24\n"}, nil, "hosts/alpha:1: Subnet = 10.0.0.1/24: "},
 		{"a bad option", []string{conf}, []string{"Port=1", "MaxTimeout=0"}, "command line option 2: MaxTimeout = 0: "},
 		{"a port that this machine does not know", []string{conf, "hosts/alpha\nPort = no-such-service\n"}, nil, "hosts/alpha:1: Port = no-such-service: this machine knows no service"},

@@ -75,7 +75,11 @@ func (p *Pool) Warnings() []Warning {
 	for _, e := range p.Entries() {
 		v, known := Find(e.Name)
 		if !known {
-			out = append(out, Warning{e.Where(), fmt.Sprintf("%.60s is not a variable that this program knows; it is ignored", e.Name)})
+			text := fmt.Sprintf("%.60s is not a variable that this program knows; it is ignored", e.Name)
+			if meant := Meant(e.Name); meant != "" {
+				text += "; did you mean " + meant + "?"
+			}
+			out = append(out, Warning{e.Where(), text})
 			continue
 		}
 		if first, _ := p.Lookup(e.Name); first != e && !v.Is(Multiple) && (first.File != "" || e.File == "") {
@@ -84,6 +88,24 @@ func (p *Pool) Warnings() []Warning {
 		}
 		if text := v.withoutEffect(e.Value); text != "" {
 			out = append(out, Warning{e.Where(), text})
+		}
+	}
+	return out
+}
+
+// Wrong returns the entries that count and whose form is wrong, sorted by where they stand.
+func (p *Pool) Wrong(except ...string) []Problem {
+	var out []Problem
+	for _, e := range p.Entries() {
+		v, known := Find(e.Name)
+		if !known || slices.Contains(except, v.Name) {
+			continue
+		}
+		if first, _ := p.Lookup(e.Name); first != e && !v.Is(Multiple) {
+			continue
+		}
+		if err := v.Check(e.Value); err != nil {
+			out = append(out, wrong(v, e, err.Error()))
 		}
 	}
 	return out

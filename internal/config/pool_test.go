@@ -34,7 +34,7 @@ func TestPoolPrecedence(t *testing.T) {
 
 func TestPoolWarnings(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
-		{"unknown variable", "Prot = 1", "f:1: Prot is not a variable that this program knows; it is ignored"},
+		{"unknown variable", "Prot = 1", "f:1: Prot is not a variable that this program knows; it is ignored; did you mean Port?"},
 		{"twice", "Port = 1\nport = 2", "f:2: this Port is ignored, the one at f:1 counts; remove one of them"},
 		{"several are fine", "ConnectTo = a\nConnectTo = b", ""},
 		{"pointless", "IffOneQueue = yes", "f:1: IffOneQueue has no effect: today's kernels ignore it"},

@@ -108,16 +108,12 @@ func cutBlank(s string) (word, rest string) {
 	return s[:i], strings.TrimLeft(s[i:], blanks)
 }
 
-// proxy reads the variable Proxy. It does not use bad, which would repeat the value
-// and the password in it.
+// proxy reads the variable Proxy.
 func (r *Reader) proxy() Proxy {
-	e, ok := r.Pool.Lookup("Proxy")
+	_, e, ok := r.value("Proxy")
 	if !ok {
 		return Proxy{}
 	}
-	p, err := ParseProxy(e.Value)
-	if err != nil {
-		r.errs = append(r.errs, Problem{e.Where(), "Proxy: " + err.Error()})
-	}
+	p, _ := ParseProxy(e.Value)
 	return p
 }

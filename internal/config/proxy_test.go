@@ -53,9 +53,8 @@ func TestAProxyDoesNotPrintItsSecrets(t *testing.T) {
 		}
 	}
 	r := reader("Proxy = socks5 p hunter2! bob hunter2")
-	r.proxy()
-	if err := r.Err(); err == nil || strings.Contains(err.Error(), "hunter2") {
-		t.Errorf("the start fails with %v", err)
+	if wrong := r.Pool.Wrong(); len(wrong) != 1 || strings.Contains(wrong[0].Error(), "hunter2") || r.proxy() != (Proxy{}) {
+		t.Errorf("the start fails with %v", wrong)
 	}
 }
 

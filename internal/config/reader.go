@@ -12,38 +12,27 @@ import (
 	"tincan/internal/node"
 )
 
-// Reader takes typed values out of a pool. Wrong values are collected rather
-// than returned one by one: those that the table calls Fatal as errors, others
-// as warnings, and then the default is used. A Reader asks only for variables
+// Reader takes typed values out of a pool. A value that [Variable.Check] refuses counts as
+// missing: [Pool.Wrong] tells of it. A Reader asks only for variables
 // that are in the table; another name is a mistake of the program and panics.
 type Reader struct {
 	Pool     *Pool
 	warnings []Warning
-	errs     []error
 }
 
-// Warnings returns what was wrong and does not matter much.
+// Warnings returns what is not taken as it stands although its form is right.
 func (r *Reader) Warnings() []Warning { return r.warnings }
 
-// Err returns everything that must stop the start, or nil.
-func (r *Reader) Err() error { return errors.Join(r.errs...) }
-
-// bad records a wrong value.
-func (r *Reader) bad(v *Variable, e Entry, format string, args ...any) {
-	if v.Bad == Fatal {
-		r.errs = append(r.errs, wrong(v, e, format, args...))
-		return
-	}
-	r.warn(v, e, format, args...)
+// value is the entry that counts, if there is one and its form is right.
+func (r *Reader) value(name string) (*Variable, Entry, bool) {
+	v := mustFind(name)
+	e, ok := r.Pool.Lookup(name)
+	return v, e, ok && v.Check(e.Value) == nil
 }
 
 // warn records a value that is not taken as it stands.
 func (r *Reader) warn(v *Variable, e Entry, format string, args ...any) {
-	r.warnings = append(r.warnings, wrong(v, e, format, args...))
-}
-
-func wrong(v *Variable, e Entry, format string, args ...any) Problem {
-	return Problem{e.Where(), fmt.Sprintf("%s = %.100s: ", v.Name, e.Value) + fmt.Sprintf(format, args...)}
+	r.warnings = append(r.warnings, wrong(v, e, fmt.Sprintf(format, args...)))
 }
 
 func mustFind(name string) *Variable {
@@ -56,16 +45,11 @@ func mustFind(name string) *Variable {
 
 // BoolOr returns a yes-or-no variable, or other if it is missing or wrong.
 func (r *Reader) BoolOr(name string, other bool) bool {
-	v := mustFind(name)
-	e, ok := r.Pool.Lookup(name)
+	_, e, ok := r.value(name)
 	if !ok {
 		return other
 	}
-	b, ok := parseBool(e.Value)
-	if !ok {
-		r.bad(v, e, `write "yes" or "no"`)
-		return other
-	}
+	b, _ := parseBool(e.Value)
 	return b
 }
 
@@ -79,22 +63,15 @@ func parseBool(s string) (value, ok bool) {
 	return strings.EqualFold(s, "yes"), strings.EqualFold(s, "yes") || strings.EqualFold(s, "no")
 }
 
-// IntOr returns a number, or other if it is missing or wrong.
+// IntOr returns a number, a time in seconds or a size in bytes, or other if it is missing or
+// wrong.
 func (r *Reader) IntOr(name string, other int) int {
-	v := mustFind(name)
-	e, ok := r.Pool.Lookup(name)
+	v, e, ok := r.value(name)
 	if !ok {
 		return other
 	}
-	n, err := parseInt(e.Value)
-	switch {
-	case err != nil:
-		r.bad(v, e, "%v", err)
-		return other
-	case n < v.Min:
-		r.bad(v, e, "must be %d or more", v.Min)
-		return other
-	case v.Max > 0 && n > v.Max:
+	n, _ := v.number(e.Value)
+	if v.Cut && n > v.Max {
 		r.warn(v, e, "that is too much; %d is taken", v.Max)
 		return v.Max
 	}
@@ -103,62 +80,33 @@ func (r *Reader) IntOr(name string, other int) int {
 
 // Int is IntOr with the default of the table, 0 if there is none.
 func (r *Reader) Int(name string) int {
-	def, _ := parseInt(mustFind(name).Default)
+	v := mustFind(name)
+	def, _ := v.number(v.Default)
 	return r.IntOr(name, def)
 }
 
-// Duration is Int for a variable that counts seconds.
+// Duration is Int for a variable of kind Seconds.
 func (r *Reader) Duration(name string) time.Duration {
 	return time.Duration(r.Int(name)) * time.Second
-}
-
-// parseInt reads the decimal number at the start of s and ignores the rest, as
-// C's %d does. The number must fit into 32 bits.
-func parseInt(s string) (int, error) {
-	end := 0
-	for end < len(s) && (s[end] >= '0' && s[end] <= '9' || end == 0 && (s[0] == '-' || s[0] == '+')) {
-		end++
-	}
-	n, err := strconv.ParseInt(s[:end], 10, 32)
-	switch {
-	case errors.Is(err, strconv.ErrRange):
-		return 0, errors.New("this number is too large")
-	case err != nil:
-		return 0, errors.New("write a whole number")
-	}
-	return int(n), nil
 }
 
 // Word returns the word chosen, spelt as in the table; its default (possibly
 // "") if it is missing.
 func (r *Reader) Word(name string) string {
-	v := mustFind(name)
-	e, ok := r.Pool.Lookup(name)
+	v, e, ok := r.value(name)
 	if !ok {
 		return v.Default
 	}
-	same := func(w string) bool { return strings.EqualFold(w, e.Value) }
-	if i := slices.IndexFunc(v.Words, same); i >= 0 {
-		return v.Words[i]
-	}
-	what := ""
-	if name == "DeviceType" { // these words are looked for
-		what = "Unknown device type " + e.Value + "; "
-	}
-	if slices.ContainsFunc(v.Foreign, same) {
-		r.bad(v, e, "%snot supported: %s", what, v.Instead)
-	} else {
-		r.bad(v, e, "%swrite one of %s", what, strings.Join(v.Words, ", "))
-	}
-	return v.Default
+	return v.Words[slices.IndexFunc(v.Words, func(w string) bool { return strings.EqualFold(w, e.Value) })]
 }
 
 // String returns a value as it stands; the default (possibly "") if it is missing.
 func (r *Reader) String(name string) string {
-	if e, ok := r.Pool.Lookup(name); ok {
-		return e.Value
+	v, e, ok := r.value(name)
+	if !ok {
+		return v.Default
 	}
-	return mustFind(name).Default
+	return e.Value
 }
 
 // Path returns a file name. A relative one is relative to dir.
@@ -170,16 +118,19 @@ func (r *Reader) Path(name, dir string) string {
 	return filepath.Join(dir, p)
 }
 
-// List reads every value of a variable with parse. A value that parse refuses
-// is skipped, or stops the start, as the table says. (It is a function because
+// List reads every value of a variable with parse. One of the wrong form is skipped, and so
+// is one that parse refuses, with a warning. (It is a function because
 // methods cannot have type parameters.)
 func List[T any](r *Reader, name string, parse func(string) (T, error)) []T {
 	v := mustFind(name)
 	var out []T
 	for _, e := range r.Pool.All(name) {
+		if v.Check(e.Value) != nil {
+			continue
+		}
 		t, err := parse(e.Value)
 		if err != nil {
-			r.bad(v, e, "%v", err)
+			r.warn(v, e, "%v", err)
 			continue
 		}
 		out = append(out, t)
@@ -225,18 +176,18 @@ func (a Address) String() string {
 	return a.Host + " " + a.Port
 }
 
-// ParsePort checks a port: a number, of which the low 16 bits count, or the
-// name of a service, which is returned unchanged.
+// ParsePort checks a port: a number up to 65535, or the name of a service, which is
+// returned unchanged.
 func ParsePort(s string) (string, error) {
 	if s == "" {
 		return "", errors.New("the port is missing")
 	}
 	if strings.Trim(s, "0123456789") == "" {
-		n, err := strconv.ParseUint(s, 10, 32)
+		n, err := strconv.ParseUint(s, 10, 16)
 		if err != nil {
-			return "", fmt.Errorf("port %.20s is too large", s)
+			return "", fmt.Errorf("port %.20s is too large; write a number from 0 to 65535", s)
 		}
-		return strconv.Itoa(int(n & 0xffff)), nil
+		return strconv.FormatUint(n, 10), nil
 	}
 	for _, c := range []byte(s) {
 		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.' || c == '+') {

@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"path/filepath"
 	"strings"
@@ -203,7 +202,7 @@ func settings(r *Reader, self node.Name, dir string) Settings {
 		PrivateKeyFile:     r.Path("Ed25519PrivateKeyFile", dir),
 		RSAPrivateKeyFile:  r.Path("PrivateKeyFile", dir),
 
-		Compression: r.compression(),
+		Compression: r.Int("Compression"),
 		Policy:      r.policy(),
 	}
 	s.Suite = r.suite(s.Compression)
@@ -214,7 +213,7 @@ func settings(r *Reader, self node.Name, dir string) Settings {
 	default:
 		s.Protocol = Disabled
 	}
-	if _, set := r.Pool.Lookup("Weight"); set {
+	if _, _, ok := r.value("Weight"); ok {
 		w := r.Int("Weight")
 		s.Weight = &w
 	}
@@ -260,22 +259,12 @@ func (r *Reader) graphDump(dir string) string {
 
 // port returns the port to listen on.
 func (r *Reader) port() string {
-	if ports := List(r, "Port", parseOwnPort); len(ports) > 0 {
-		return ports[0]
+	v, e, ok := r.value("Port")
+	if !ok {
+		return v.Default
 	}
-	return mustFind("Port").Default
-}
-
-// parseOwnPort is ParsePort for a port that must exist on this machine, too.
-func parseOwnPort(s string) (string, error) {
-	port, err := ParsePort(s)
-	if err != nil {
-		return "", err
-	}
-	if _, err := net.LookupPort("tcp", port); err != nil {
-		return "", fmt.Errorf("this machine knows no service %.40q; write a number from 0 to 65535", s)
-	}
-	return port, nil
+	port, _ := ParsePort(e.Value)
+	return port
 }
 
 // parseIfconfig reads ADDRESS[/LENGTH], an address of the VPN interface.

@@ -3,6 +3,8 @@ package config
 import (
 	"slices"
 	"strings"
+
+	"tincan/internal/nearest"
 )
 
 // Flag says where a variable may stand and how it is treated.
@@ -18,28 +20,29 @@ const (
 	Unlisted                  // known to daemons, but not to tinc's set, add and del
 )
 
-// Kind is the form of a value.
+// Kind is the form of a value. [Variable.Check] says what each of them takes.
 type Kind uint8
 
 const (
-	Text     Kind = iota // anything
-	Bool                 // yes or no
-	Int                  // decimal, what follows the digits is ignored
-	Seconds              // an Int
-	Word                 // one of Variable.Words, in any case
-	NodeName             // name of a node
-	Net                  // address[/prefix][#weight]
-	Endpoint             // host [port]
-	Path                 // file, relative to the configuration directory
-)
-
-// Bad says what a value of the wrong form does.
-type Bad uint8
-
-const (
-	Unchecked Bad = iota
-	Logged        // a warning; the default is used (of several values, this one is skipped)
-	Fatal         // the start fails
+	Text             Kind = iota // anything
+	Bool                         // yes or no
+	Int                          // decimal
+	Seconds                      // decimal, or with units: s, m, h, d
+	Bytes                        // decimal, or with a unit: k, M
+	Word                         // one of Variable.Words, in any case
+	NodeName                     // name of a node
+	SelfName                     // the same, or $VARIABLE
+	Net                          // address[/prefix][#weight]
+	Endpoint                     // host [port]
+	Port                         // number or name of a service
+	Path                         // file, relative to the configuration directory
+	PublicKey                    // Ed25519, 43 characters
+	NetInterface                 // name of a network interface
+	InterfaceAddress             // address/length
+	NetRoute                     // network [gateway]
+	ProxyUse                     // see ParseProxy
+	CipherName                   // of tinc 1.0
+	DigestName                   // of tinc 1.0
 )
 
 // Effect says whether this program does anything with a variable.
@@ -59,10 +62,10 @@ type Variable struct {
 	Foreign []string // of kind Word: valid for tinc, but not supported here, so the start fails
 	Instead string   // with Foreign: what to do instead
 	Default string   // "" if there is none
-	Bad     Bad
-	Min     int    // smallest Int or Seconds
-	Max     int    // greatest one, which more counts as; 0: what fits into 32 bits
-	Since   string // first 1.0 release / first 1.1 pre-release that reads it
+	Min     int      // smallest Int, Seconds or Bytes
+	Max     int      // greatest one; 0: what fits into 32 bits
+	Cut     bool     // more than Max counts as Max, and is no mistake
+	Since   string   // first 1.0 release / first 1.1 pre-release that reads it
 	Effect  Effect
 	Why     string // with Never: why
 }
@@ -74,6 +77,18 @@ func (v *Variable) Is(f Flag) bool { return v.Flags&f != 0 }
 func Find(name string) (*Variable, bool) {
 	v, ok := byName[strings.ToLower(name)]
 	return v, ok
+}
+
+// Meant returns the variable that somebody may have meant who wrote another name; "" if there is
+// none like it.
+func Meant(name string) string {
+	var names []string
+	for _, v := range Variables() {
+		if !v.Is(Unlisted) {
+			names = append(names, v.Name)
+		}
+	}
+	return nearest.To(name, names)
 }
 
 // Variables returns the whole table, sorted by name without regard to case.

@@ -29,20 +29,8 @@ func TestTableIsConsistent(t *testing.T) {
 		if v.Default == "" {
 			continue
 		}
-		// The default must be a value that the variable accepts.
-		r := &Reader{Pool: NewPool(Entry{Name: v.Name, Value: v.Default, File: "f", Line: 1})}
-		switch v.Kind {
-		case Bool:
-			r.Bool(v.Name)
-		case Int, Seconds:
-			r.Int(v.Name)
-		case Word:
-			if !slices.Contains(v.Words, r.Word(v.Name)) {
-				t.Errorf("%s: default %s is not one of %v", v.Name, v.Default, v.Words)
-			}
-		}
-		if r.Err() != nil || len(r.Warnings()) > 0 {
-			t.Errorf("%s: default %q is refused", v.Name, v.Default)
+		if err := v.Check(v.Default); err != nil {
+			t.Errorf("%s: default %q is refused: %v", v.Name, v.Default, err)
 		}
 	}
 }

@@ -179,7 +179,7 @@ func TestFaults(t *testing.T) {
 			"WARNING: multiple instances of variable Port in alpha",
 		}, []string{"WARNING: unknown variable Unknown in DIR/tinc.conf line 5", "WARNING: unknown variable Bogus in DIR/hosts/alpha line "}, false, nil, false},
 		"bad values": {func(b broken) { b.add("tinc.conf", "Mode = x\nPingTimeout = y\n") },
-			nil, []string{"ERROR: DIR/tinc.conf:2: Mode = x: write one of", "WARNING: DIR/tinc.conf:3: PingTimeout = y: "}, true, nil, false},
+			nil, []string{"ERROR: DIR/tinc.conf:2: Mode = x: write one of", "ERROR: DIR/tinc.conf:3: PingTimeout = y: "}, true, nil, false},
 		"the same in conf.d": {func(b broken) { b.write("conf.d/a.conf", "Mode = router\n"); b.add("tinc.conf", "Mode = router\n") },
 			[]string{"WARNING: multiple instances of variable Mode in tinc.conf"}, nil, false, nil, false},
 		"no hosts": {func(b broken) { b.remove("hosts") },

@@ -60,7 +60,7 @@ func row(v *config.Variable, meaning string) string {
 	if v.Default != "" {
 		def = "`" + v.Default + "`"
 	}
-	return fmt.Sprintf("| `%s` | %s | %s | %s | %s | %s | %s |\n", v.Name, place(v), value(v), def, notes(v), state(v), meaning)
+	return fmt.Sprintf("| `%s` | %s | %s | %s | %s | %s | %s |\n", v.Name, place(v), v.Expects(), def, notes(v), state(v), meaning)
 }
 
 func place(v *config.Variable) string {
@@ -71,32 +71,6 @@ func place(v *config.Variable) string {
 		return "host file"
 	}
 	return "tinc.conf"
-}
-
-func value(v *config.Variable) string {
-	switch v.Kind {
-	case config.Bool:
-		return "yes, no"
-	case config.Int:
-		return "number"
-	case config.Seconds:
-		return "seconds"
-	case config.Word:
-		s := strings.Join(v.Words, ", ")
-		if len(v.Foreign) > 0 {
-			s += " (not supported: " + strings.Join(v.Foreign, ", ") + ")"
-		}
-		return s
-	case config.NodeName:
-		return "name of a node"
-	case config.Net:
-		return "subnet"
-	case config.Endpoint:
-		return "host [port]"
-	case config.Path:
-		return "file"
-	}
-	return "text"
 }
 
 // notes are the letters that the page explains.
@@ -111,9 +85,6 @@ func notes(v *config.Variable) string {
 		if v.Is(n.flag) {
 			list = append(list, n.letter)
 		}
-	}
-	if v.Bad == config.Fatal {
-		list = append(list, "F")
 	}
 	return strings.Join(list, " ")
 }

@@ -3,6 +3,7 @@
 package editing
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -34,6 +35,76 @@ func Path(l config.Layout, name string) (string, error) {
 		return "", fmt.Errorf("%q is %w", name, ErrFile)
 	}
 	return filepath.Join(l.Hosts(), name), nil
+}
+
+// script tells whether path is that of a script, as opposed to settings.
+func script(path string) bool {
+	return strings.HasSuffix(path, "-up") || strings.HasSuffix(path, "-down")
+}
+
+// Problems tells what is wrong with the settings in a file, if it holds settings.
+func Problems(path string) []config.Problem {
+	if script(path) {
+		return nil
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil
+	}
+	return config.CheckText(path, data)
+}
+
+// ErrWrong: the settings were edited so that a node cannot use them.
+var ErrWrong = errors.New("the file stays as it was, because a node could not use it like this")
+
+// Checked lets the user edit a copy of the file, and stores it only if a node can use it, or with
+// force. A person is asked whether to go on editing. changed tells that the file is different now.
+// With [ErrWrong] the edited text is kept, and the error says where.
+func Checked(path string, force bool, s terminal.Streams) (changed bool, err error) {
+	if script(path) {
+		return true, Run(path, s)
+	}
+	old, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return false, err
+	}
+	dir, err := os.MkdirTemp("", "tincan-edit-")
+	if err != nil {
+		return false, err
+	}
+	keep := false
+	defer func() {
+		if !keep {
+			os.RemoveAll(dir)
+		}
+	}()
+	copied := filepath.Join(dir, filepath.Base(path))
+	if err := os.WriteFile(copied, old, 0o600); err != nil {
+		return false, err
+	}
+	for {
+		if err := Run(copied, s); err != nil {
+			return false, err
+		}
+		text, err := os.ReadFile(copied)
+		if err != nil || bytes.Equal(text, old) {
+			return false, err
+		}
+		problems := config.CheckText(path, text)
+		for _, p := range problems {
+			fmt.Fprintln(s.Err, p)
+		}
+		if len(problems) == 0 || force {
+			return true, config.WriteFile(path, text, config.FileMode)
+		}
+		if s.Interactive() {
+			if answer, err := s.Ask("edit it again? [Y/n] "); err == nil && !strings.HasPrefix(strings.ToLower(answer), "n") {
+				continue
+			}
+		}
+		keep = true
+		return false, terminal.Hint(ErrWrong, "what you wrote is in %s; --force stores it all the same", copied)
+	}
 }
 
 // Run opens path in $VISUAL, else $EDITOR, else vi, and waits. The variable may

@@ -10,7 +10,6 @@ import (
 
 	"tincan/internal/config"
 	"tincan/internal/node"
-	"tincan/internal/subnet"
 )
 
 // Verb is what is to be done.
@@ -158,7 +157,11 @@ func (r Request) check(res *Result) error {
 	}
 	switch v := r.variable; {
 	case v == nil:
-		return object("is not a known configuration variable")
+		what := "is not a known configuration variable"
+		if meant := config.Meant(r.Name); meant != "" {
+			what += "; did you mean " + meant + "?"
+		}
+		return object(what)
 	case v.Is(config.Obsolete):
 		if err := object("is an obsolete variable"); err != nil {
 			return err
@@ -168,12 +171,24 @@ func (r Request) check(res *Result) error {
 			return err
 		}
 	}
-	if writes && r.variable.Kind == config.Net {
-		if _, err := subnet.ParseLocal(r.Value); err != nil {
-			return err
+	if !writes {
+		return nil
+	}
+	if err := r.variable.Check(r.Value); err != nil {
+		if !r.Force {
+			return fmt.Errorf("%s: %w; %w", r.assignment(), err, ErrUnforced)
 		}
+		res.Warnings = append(res.Warnings, fmt.Sprintf("%s: %v", r.assignment(), err))
 	}
 	return nil
+}
+
+// assignment is what is to be written, for messages.
+func (r Request) assignment() string {
+	if r.variable.Secret() {
+		return r.Name
+	}
+	return fmt.Sprintf("%s = %.100s", r.Name, r.Value)
 }
 
 // change makes the new text of the file.

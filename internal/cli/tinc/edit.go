@@ -1,6 +1,8 @@
 package tinc
 
 import (
+	"fmt"
+
 	"tincan/internal/cli/editing"
 )
 
@@ -12,6 +14,9 @@ func edit(c *call, args []string) error {
 	}
 	if err := editing.Run(path, c.Streams); err != nil {
 		return err
+	}
+	for _, p := range editing.Problems(path) {
+		fmt.Fprintf(c.Err, "Warning: %s\n", p)
 	}
 	c.notify()
 	return nil
