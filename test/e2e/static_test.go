@@ -28,6 +28,7 @@ type site struct {
 	rsa     *keys.RSAPrivateKey
 	shy     bool // the others do not know its Ed25519 key
 	patient bool // it keeps the default timing
+	eager   bool // AutoConnect is as it is by default
 }
 
 // static makes nodes with a configuration written by hand. Each one knows the
@@ -64,7 +65,10 @@ func (w *world) static(sites ...site) []*node {
 		if s.patient {
 			timing = ""
 		}
-		conf := fmt.Sprintf("Name = %s\nAutoConnect = no\n%s%s", s.name, timing, s.extra)
+		if !s.eager {
+			timing += "AutoConnect = no\n"
+		}
+		conf := fmt.Sprintf("Name = %s\n%s%s", s.name, timing, s.extra)
 		for _, c := range s.connect {
 			conf += "ConnectTo = " + c + "\n"
 		}

@@ -1,0 +1,75 @@
+package attack
+
+// Entry is one attack: what is tried, and what becomes of it in an open network, the
+// default, whose members trust each other as with tinc.
+type Entry struct {
+	Name string // of the test case
+	Does string // what the attacker does
+	Held string // what happens then; "" as long as the attack succeeds, and the test is not run
+	Left string // what only a signed list of members can close; "" if nothing is left
+}
+
+// Catalogue is every attack that the end-to-end tests make, those of members first.
+// docs/security.md has it as a table.
+func Catalogue() []Entry { return catalogue }
+
+var catalogue = []Entry{
+	{
+		Name: "a key for a node that is away",
+		Does: "answers with a key of her own for a node that nobody knows yet, asked or not",
+		Left: "whoever invents a node can be that node until its owner says otherwise",
+	},
+	{
+		Name: "thousands of nodes with keys",
+		Does: "invents nodes and sends a key for each",
+		Left: "who exists",
+	},
+	{
+		Name: "clear text to invented nodes",
+		Does: "announces a node with the options of tinc 1.0 and a subnet, and sends keys of tinc 1.0 for it",
+	},
+	{
+		Name: "a forged ANS_KEY",
+		Does: "answers in the name of two others with rubbish and another compression level",
+	},
+	{
+		Name: "out of the mesh by hearsay",
+		Does: "withdraws and announces connections of others, 40 times a second",
+		Left: "who may speak about a connection",
+	},
+	{
+		Name: "an address taken",
+		Does: "announces a node with a victim's subnet and a name that wins the dispute about it",
+		Left: "who owns an address",
+	},
+	{
+		Name: "addresses captured",
+		Does: "announces the addresses of others with a better weight",
+		Left: "who owns an address of which nobody here has a host file",
+	},
+	{
+		Name: "tables filled",
+		Does: "announces 12,000 nodes and leaves",
+		Left: "who exists",
+	},
+	{
+		Name: "the protocol core kept busy",
+		Does: "announces 56,000 subnets, then the same subnet again and again between pings",
+	},
+	{
+		Name: "dialling the own loopback",
+		Does: "announces nodes at the victim's loopback and own addresses",
+	},
+	{
+		Name: "the log filled",
+		Does: "sends thousands of requests of all kinds that a node complains about",
+	},
+	{
+		Name: "a packet with another's address",
+		Does: "sends packets with the address of another member as the source",
+	},
+	{
+		Name: "a stranger with 200 connections a second",
+		Does: "opens connections from one address and never logs in",
+	},
+}
