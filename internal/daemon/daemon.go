@@ -277,6 +277,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 
 	// Scripts run until the very end: the last of them is tinc-down.
 	defer inBackground(func(ctx context.Context) { _ = d.script.Run(ctx) })()
+	defer d.face.release()
 	if d.standby == nil {
 		if err := d.interfaceUp(ctx); err != nil {
 			return err

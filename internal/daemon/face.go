@@ -4,12 +4,15 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"sync"
+	"time"
 
 	"tincan/internal/config"
 	"tincan/internal/mesh"
@@ -31,9 +34,12 @@ type face struct {
 	log      *logger
 	underlay func() []located
 
-	mu    sync.Mutex // guards known; the brain takes it, so it is never held for long
-	known map[learnt]struct{}
-	news  chan struct{} // room for one
+	mu      sync.Mutex // guards known, gone and lost; the brain takes it, so it is never held for long
+	known   map[learnt]struct{}
+	gone    node.Name           // the node that has become unreachable last
+	lost    map[learnt]struct{} // subnets of such nodes
+	news    chan struct{}       // room for one
+	touched chan struct{}       // the same: somebody may have changed the interface
 
 	work   sync.Mutex    // guards what follows; held while the kernel is at work
 	ours   bool          // up was called, and down was not
@@ -44,7 +50,29 @@ type face struct {
 	led    map[netip.Prefix]netip.Addr // those in force
 	routed map[learnt]struct{}         // routes for subnets of others
 	told   map[learnt]string           // why there is none, as the log has it
+
+	guard    *netconf.Guard      // nil: not ours
+	held     map[learnt]struct{} // of lost: those that had a route
+	guarded  map[learnt]struct{} // those of the last settle
+	adopted  []netip.Prefix      // guarded by an earlier process that was killed
+	overlaps []netwatch.Overlap  // as the log has them
+	shared   bool                // because of them, each node has a route of its own
+	restores []time.Time         // the last few
+	failure  string              // why something could not be put back, as the log has it
 }
+
+const (
+	// Somebody who takes down our interface again and again is given a rest: after
+	// maxRestores in restoreWindow the next one waits for restorePause.
+	maxRestores   = 5
+	restoreWindow = time.Minute
+	restorePause  = 30 * time.Second
+	// adoption is how long networks that an earlier process has guarded stay guarded
+	// although no node has announced them again.
+	adoption = time.Minute
+	// maxRefusals are logged at a time, the rest in one line.
+	maxRefusals = 10
+)
 
 // learnt is a subnet of another node.
 type learnt struct {
@@ -58,7 +86,8 @@ func (l learnt) prefix() netip.Prefix { return l.subnet.Prefix().Masked() }
 func newFace(name string, log *logger, underlay func() []located) *face {
 	return &face{
 		name: name, log: log, underlay: underlay,
-		known: map[learnt]struct{}{}, news: make(chan struct{}, 1),
+		known: map[learnt]struct{}{}, lost: map[learnt]struct{}{},
+		news: make(chan struct{}, 1), touched: make(chan struct{}, 1), held: map[learnt]struct{}{},
 		routed: map[learnt]struct{}{}, told: map[learnt]string{},
 	}
 }
@@ -71,22 +100,49 @@ func (f *face) add(owner node.Name, s subnet.Subnet) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.known[learnt{owner, s}] = struct{}{}
+	delete(f.lost, learnt{owner, s})
 	poke(f.news)
 }
 
-// remove is the reverse of add.
+// remove is the reverse of add. If its owner cannot be reached, packets for the subnet still belong to the VPN.
 func (f *face) remove(owner node.Name, s subnet.Subnet) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	delete(f.known, learnt{owner, s})
+	k := learnt{owner, s}
+	if owner == f.gone && len(f.lost) < maxLearned {
+		f.lost[k] = struct{}{}
+	}
+	delete(f.known, k)
 	poke(f.news)
 }
 
-// run keeps the routes in step with what is known, until ctx ends.
+// node: another node can be reached, or cannot any more. Then its subnets follow, before
+// another node does. What it had announced before and does not any more is not its own any more.
+func (f *face) node(name node.Name, up bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !up {
+		f.gone = name
+		return
+	}
+	f.gone = ""
+	maps.DeleteFunc(f.lost, func(k learnt, _ struct{}) bool { return k.owner == name })
+	poke(f.news)
+}
+
+// run keeps the interface and its routes as they should be, until ctx ends.
 func (f *face) run(ctx context.Context) {
+	adopted := time.After(adoption)
 	for {
 		select {
 		case <-f.news:
+			f.settle()
+		case <-f.touched:
+			f.restore()
+		case <-adopted:
+			f.work.Lock()
+			f.adopted = nil
+			f.work.Unlock()
 			f.settle()
 		case <-ctx.Done():
 			return
@@ -103,16 +159,24 @@ func (f *face) settle() {
 		return
 	}
 	f.mu.Lock()
-	known := maps.Clone(f.known)
+	known, lost := maps.Clone(f.known), maps.Clone(f.lost)
 	f.mu.Unlock()
-	maps.DeleteFunc(known, func(k learnt, _ struct{}) bool { return covered(k.prefix(), f.own) })
+	f.noteOverlaps()
+	around := surroundings{own: f.own, shared: f.shared}
+	if len(known)+len(lost) > 0 {
+		around.onLink, around.nodes = netwatch.Networks(f.name), f.underlay()
+		if f.shared {
+			around.others = inUse(f.name)
+		}
+	}
+	needless := func(k learnt, _ struct{}) bool {
+		return covered(k.prefix(), f.own) && !f.shared || slices.Contains(f.fixed, k.prefix())
+	}
+	maps.DeleteFunc(known, needless)
 
 	wanted := map[learnt]struct{}{}
 	told := map[learnt]string{}
-	around := surroundings{own: f.own}
-	if len(known) > 0 {
-		around.onLink, around.nodes = netwatch.Networks(f.name), f.underlay()
-	}
+	var refused []string
 	for _, k := range sortedLearnt(known) {
 		why := around.welcome(k.prefix())
 		if why == "" && len(wanted) == maxLearned {
@@ -124,9 +188,28 @@ func (f *face) settle() {
 		}
 		told[k] = why
 		if f.told[k] != why {
-			f.log.printf(0, mesh.Notice, "no route to %s of %s: %s; if it is wanted, add a line Route = %s to tinc.conf", k.prefix(), k.owner, why, k.prefix())
+			refused = append(refused, fmt.Sprintf("no route to %s of %s: %s%s", k.prefix(), k.owner, why, f.adviseRoute(k.prefix())))
 		}
 	}
+	for i, text := range refused {
+		if i == maxRefusals {
+			f.log.printf(0, mesh.Notice, "no routes to %d more subnets for reasons like these", len(refused)-i)
+			break
+		}
+		f.log.printf(0, mesh.Notice, "%s", text)
+	}
+	maps.DeleteFunc(lost, func(k learnt, _ struct{}) bool {
+		_, routed := f.routed[k]
+		_, held := f.held[k]
+		return !routed && !held || around.welcome(k.prefix()) != "" || needless(k, struct{}{})
+	})
+	f.held = lost
+	f.mu.Lock()
+	maps.DeleteFunc(f.lost, func(k learnt, _ struct{}) bool { _, held := lost[k]; return !held })
+	f.mu.Unlock()
+
+	f.guarded = wanted
+	f.protect(wanted) // before routes go
 	for k := range f.routed {
 		if _, ok := wanted[k]; !ok {
 			delete(f.routed, k)
@@ -151,6 +234,125 @@ func (f *face) settle() {
 	f.told = told
 }
 
+// adviseRoute is how a route to p can be had all the same, as the end of a sentence.
+func (f *face) adviseRoute(p netip.Prefix) string {
+	if netconf.Routable(p) != nil {
+		return "; a subnet-up script can add one, with care"
+	}
+	return fmt.Sprintf("; if it is wanted, add a line Route = %s to tinc.conf", p)
+}
+
+// noteOverlaps looks whether another interface has the VPN's network, too. Then that one
+// keeps it, and each node of the VPN gets a route of its own.
+func (f *face) noteOverlaps() {
+	now := netwatch.Overlaps(f.own, f.name)
+	if slices.Equal(now, f.overlaps) {
+		return
+	}
+	before := f.overlaps
+	f.overlaps = now
+	shared := len(now) > 0
+	if err := f.link.SetHostOnly(shared); err != nil {
+		f.log.failed(1, mesh.Warning, err)
+		shared = false
+	}
+	f.shared = shared
+	for _, r := range f.fixed {
+		if shared && covered(r, f.own) { // it needed no route before
+			if err := f.link.AddRoute(r); err != nil {
+				f.log.failed(0, mesh.Warning, err)
+			}
+		}
+	}
+	for _, o := range now {
+		if !slices.Contains(before, o) {
+			f.log.printf(0, mesh.Warning, "the range %s of the VPN overlaps with %s of %s: nodes of the VPN are reached where nobody there has the same address; a range of its own for the VPN would be better", o.Own, o.Other, o.Interface)
+		}
+	}
+	if len(now) == 0 {
+		f.log.printf(0, mesh.Notice, "the range of the VPN does not overlap with another network any more")
+	}
+}
+
+// inUse are addresses of the networks around that others have, as far as that can be seen.
+func inUse(except string) map[netip.Addr]string {
+	list := netwatch.Neighbours(except)
+	if list == nil {
+		list = map[netip.Addr]string{}
+	}
+	maps.Copy(list, netwatch.Gateways(except))
+	for dev, p := range netwatch.Addresses() {
+		if dev.Name != except {
+			list[p.Addr()] = dev.Name
+		}
+	}
+	return list
+}
+
+// protect guards what belongs to the VPN: its own range, the routes of the configuration, and these.
+func (f *face) protect(learned map[learnt]struct{}) {
+	if f.guard == nil {
+		return
+	}
+	list := slices.Concat(f.fixed, f.adopted)
+	for _, p := range f.own {
+		if !p.IsSingleIP() {
+			list = append(list, p)
+		}
+	}
+	for _, set := range []map[learnt]struct{}{learned, f.held} {
+		for k := range set {
+			list = append(list, k.prefix())
+		}
+	}
+	if err := f.guard.Set(list); err != nil {
+		f.log.failed(1, mesh.Warning, err)
+	}
+}
+
+// restore puts back what somebody has taken from the interface.
+func (f *face) restore() {
+	f.work.Lock()
+	defer f.work.Unlock()
+	if f.link == nil {
+		return
+	}
+	now := time.Now()
+	f.restores = slices.DeleteFunc(f.restores, func(t time.Time) bool { return now.Sub(t) > restoreWindow })
+	if len(f.restores) >= maxRestores {
+		if len(f.restores) == maxRestores {
+			f.restores = append(f.restores, now) // said once
+			f.log.printf(0, mesh.Warning, "somebody keeps changing the interface %s; it is looked after again in %v", f.name, restorePause)
+			time.AfterFunc(restorePause, func() {
+				f.work.Lock()
+				f.restores = nil
+				f.work.Unlock()
+				poke(f.touched)
+			})
+		}
+		return
+	}
+	restored, err := f.link.Restore()
+	if f.guard != nil {
+		n, e := f.guard.Restore()
+		if n > 0 {
+			restored = append(restored, fmt.Sprintf("%d unreachable routes", n))
+		}
+		err = errors.Join(err, e)
+	}
+	if len(restored) > 0 {
+		f.restores = append(f.restores, now)
+		f.log.printf(0, mesh.Warning, "somebody changed the interface %s; put back: %s", f.name, strings.Join(restored, ", "))
+	}
+	failure := ""
+	if err != nil {
+		if failure = err.Error(); failure != f.failure {
+			f.log.failed(0, mesh.Error, err)
+		}
+	}
+	f.failure = failure
+}
+
 func sortedLearnt(set map[learnt]struct{}) []learnt {
 	return slices.SortedFunc(maps.Keys(set), func(a, b learnt) int {
 		return cmp.Or(subnet.Compare(a.subnet, b.subnet), cmp.Compare(a.owner, b.owner))
@@ -168,6 +370,13 @@ func (f *face) through(gates map[netip.Prefix]netip.Addr) {
 func (f *face) up(addrs, routes []netip.Prefix) error {
 	f.work.Lock()
 	defer f.work.Unlock()
+	if f.guard == nil {
+		guard, err := netconf.NewGuard(f.name)
+		if err != nil {
+			return err
+		}
+		f.guard, f.adopted = guard, guard.Networks()
+	}
 	err := f.bringUp(addrs, routes)
 	f.ours = err == nil
 	poke(f.news) // with DeviceStandby others are known already
@@ -186,6 +395,9 @@ func (f *face) bringUp(addrs, routes []netip.Prefix) error {
 		}
 	}
 	f.link, f.own, f.fixed, f.led = link, addrs, routes, f.gates
+	f.overlaps, f.shared = nil, false
+	f.noteOverlaps()
+	f.protect(f.guarded) // more will be known soon
 	return nil
 }
 
@@ -216,6 +428,19 @@ func (f *face) down() {
 	defer f.work.Unlock()
 	f.ours = false
 	f.takeDown()
+}
+
+// release lets go of what belongs to the VPN, once the interface is down for good.
+func (f *face) release() {
+	f.work.Lock()
+	defer f.work.Unlock()
+	if f.guard == nil {
+		return
+	}
+	if err := f.guard.Close(); err != nil {
+		f.log.failed(1, mesh.Warning, err)
+	}
+	f.guard = nil
 }
 
 // takeDown is down with the lock held.

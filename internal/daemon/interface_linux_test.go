@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -323,5 +324,171 @@ func TestAFailedStartLeavesNoInterface(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// unreachable are the networks that the kernel has been told not to reach.
+func unreachable(t *testing.T) (list []string) {
+	t.Helper()
+	for _, f := range []int{unix.AF_INET, unix.AF_INET6} {
+		all, err := netlink.RouteListFiltered(f, &netlink.Route{Type: unix.RTN_UNREACHABLE}, netlink.RT_FILTER_TYPE)
+		must(t, err)
+		for _, r := range all {
+			if r.Priority > 1<<30 {
+				list = append(list, r.Dst.String())
+			}
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// ip link set vpn0 down, a network manager that flushes addresses: the node puts it back by itself,
+// and until then nothing that is the VPN's leaves by the default route.
+func TestTheInterfaceIsLookedAfter(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	m := withInterface(t, "vpn0", "Ifconfig = 10.7.0.5/16", "Route = 10.99.0.0/16")
+	m.add("hosts/m", "Subnet = 10.7.0.5")
+	site := newNode(t, "z")
+	site.add("hosts/z", "Subnet = 192.168.77.0/24")
+	site.knows(m)
+	site.start()
+	m.knows(site)
+	m.add("tinc.conf", "ConnectTo = z")
+	m.start()
+	guards := []string{"10.7.0.0/16", "10.99.0.0/16", "192.168.77.0/24"}
+	whole := func(when string) {
+		t.Helper()
+		eventually(t, when, func() bool {
+			i, err := net.InterfaceByName("vpn0")
+			return err == nil && i.Flags&net.FlagUp != 0 && slices.Equal(addrs(t, "vpn0"), []string{"10.7.0.5/16"}) &&
+				slices.Equal(routes(t, "vpn0"), []string{"10.99.0.0/16", "192.168.77.0/24"}) && slices.Equal(unreachable(t), guards)
+		})
+	}
+	whole("at first")
+	link, err := netlink.LinkByName("vpn0")
+	must(t, err)
+	must(t, netlink.LinkSetDown(link))
+	m.says("somebody changed the interface vpn0; put back: that it is up, 2 routes")
+	whole("after it was taken down")
+	addr, err := netlink.ParseAddr("10.7.0.5/16")
+	must(t, err)
+	must(t, netlink.AddrDel(link, addr))
+	whole("after its address was deleted")
+	routed, err := netlink.RouteList(link, netlink.FAMILY_V4)
+	must(t, err)
+	for _, r := range routed {
+		if r.Protocol == unix.RTPROT_STATIC {
+			must(t, netlink.RouteDel(&r))
+		}
+	}
+	whole("after its routes were deleted")
+
+	// What belongs to a node that is away still belongs to the VPN.
+	site.stop()
+	eventually(t, "no route to the site that is away", func() bool { return slices.Equal(routes(t, "vpn0"), []string{"10.99.0.0/16"}) })
+	if got := unreachable(t); !slices.Equal(got, guards) {
+		t.Errorf("unreachable: %v, want %v", got, guards)
+	}
+	m.stop()
+	if got := unreachable(t); got != nil {
+		t.Errorf("left behind: %v", got)
+	}
+}
+
+// Somebody who insists is not fought for ever.
+func TestAnInterfaceThatIsTakenDownAgainAndAgain(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	m := withInterface(t, "vpn0", "Ifconfig = 10.7.0.5/16")
+	m.add("hosts/m", "Subnet = 10.7.0.5")
+	m.start()
+	link, err := netlink.LinkByName("vpn0")
+	must(t, err)
+	eventually(t, "the node has given up for now", func() bool {
+		must(t, netlink.LinkSetDown(link))
+		return m.said("somebody keeps changing the interface vpn0")
+	})
+}
+
+// Another interface with the network of the VPN: the machines there and those of the VPN can both be reached.
+func TestTheRangeOfTheVPNIsThatOfTheLAN(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	m := withInterface(t, "vpn0", "Ifconfig = 192.168.1.5/24")
+	m.add("hosts/m", "Subnet = 192.168.1.5")
+	site := newNode(t, "z")
+	site.add("hosts/z", "Subnet = 192.168.1.9\nSubnet = 192.168.1.1\nSubnet = 192.168.1.64/26")
+	site.knows(m)
+	site.start()
+	m.knows(site)
+	m.add("tinc.conf", "ConnectTo = z")
+	m.start()
+	leadsTo := func(to string) string {
+		r, err := netlink.RouteGet(net.ParseIP(to))
+		if err != nil {
+			return err.Error()
+		}
+		link, err := netlink.LinkByIndex(r[0].LinkIndex)
+		must(t, err)
+		return link.Attrs().Name
+	}
+	eventually(t, "the VPN has its range", func() bool { return leadsTo("192.168.1.1") == "vpn0" })
+
+	must(t, netlink.LinkAdd(&netlink.Tuntap{LinkAttrs: netlink.LinkAttrs{Name: "lan0"}, Mode: netlink.TUNTAP_MODE_TAP}))
+	lan, err := netlink.LinkByName("lan0")
+	must(t, err)
+	must(t, netlink.LinkSetUp(lan))
+	a, err := netlink.ParseAddr("192.168.1.20/24")
+	must(t, err)
+	must(t, netlink.AddrAdd(lan, a))
+	must(t, netlink.RouteAdd(&netlink.Route{LinkIndex: lan.Attrs().Index, Gw: net.IPv4(192, 168, 1, 1)}))
+	m.says("the range 192.168.1.0/24 of the VPN overlaps with 192.168.1.0/24 of lan0")
+	eventually(t, "both work", func() bool {
+		return leadsTo("192.168.1.9") == "vpn0" && leadsTo("192.168.1.1") == "lan0" && leadsTo("192.168.1.77") == "lan0" && leadsTo("192.168.1.30") == "lan0"
+	})
+	must(t, netlink.LinkDel(lan))
+	m.says("the range of the VPN does not overlap with another network any more")
+	eventually(t, "the VPN has its range again", func() bool { return leadsTo("192.168.1.1") == "vpn0" })
+}
+
+// What the log advises is accepted by the next start, and is not advised once it is there.
+func TestAdviceAboutRoutesIsAccepted(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	m := withInterface(t, "vpn0", "Ifconfig = 10.7.0.5/16")
+	m.add("hosts/m", "Subnet = 10.7.0.5")
+	site := newNode(t, "z")
+	for _, s := range []string{"0.0.0.0/0", "8.8.8.0/24", "203.0.113.0/24", "127.0.0.0/16"} {
+		site.add("hosts/z", "Subnet = "+s)
+	}
+	site.knows(m)
+	site.start()
+	m.knows(site)
+	m.add("tinc.conf", "ConnectTo = z")
+	m.start()
+	m.says("no route to 203.0.113.0/24 of z: it is not a private network; if it is wanted, add a line Route = 203.0.113.0/24 to tinc.conf")
+	m.says("no route to 0.0.0.0/0 of z: it is not a private network; a subnet-up script can add one, with care")
+	advice := regexp.MustCompile(`add a line (Route = \S+) to tinc.conf`)
+	lines := advice.FindAllStringSubmatch(strings.Join(m.lines(), "\n"), -1)
+	if len(lines) != 2 {
+		t.Errorf("advice: %v", lines)
+	}
+	for _, l := range lines {
+		m.add("tinc.conf", l[1])
+	}
+	m.stop()
+	before := len(m.lines())
+	m.start()
+	eventually(t, "the routes of the advice", func() bool { return slices.Equal(routes(t, "vpn0"), []string{"203.0.113.0/24", "8.8.8.0/24"}) })
+	since := func() string { return strings.Join(m.lines()[before:], "\n") }
+	eventually(t, "the other subnets are judged", func() bool { return strings.Contains(since(), "no route to 0.0.0.0/0 of z") })
+	if advice.MatchString(since()) {
+		t.Errorf("the advice is repeated:\n%s", since())
 	}
 }

@@ -20,6 +20,10 @@ func (d *Daemon) watchNetwork(ctx context.Context) {
 				d.ports.Kick()
 			}
 		},
+		Touched: func() {
+			poke(d.face.touched)
+			poke(d.face.news) // routes are judged by what is around
+		},
 		Failed: func(err error) { d.log.failed(1, mesh.Warning, err) },
 	})
 }

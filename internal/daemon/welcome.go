@@ -14,6 +14,10 @@ type surroundings struct {
 	own    []netip.Prefix // addresses of the VPN interface
 	onLink []netip.Prefix // networks of the other interfaces
 	nodes  []located      // where the VPN's own packets go, sorted by address
+	// shared: another interface has the network of own, too. others are then the
+	// addresses in use there, with their interfaces.
+	shared bool
+	others map[netip.Addr]string
 }
 
 // located is a node with a real address of it.
@@ -30,10 +34,14 @@ const maxLearned = 4096
 // do not overlap with what this machine is connected to or with where the VPN's
 // own packets go; others need a line Route = NETWORK.
 func (s *surroundings) welcome(p netip.Prefix) (why string) {
-	if !private(p) {
+	inside := s.shared && covered(p, s.own) // what would lead there anyhow, were it not for the other interface
+	if !private(p) && !inside {
 		return "it is not a private network"
 	}
-	if i := slices.IndexFunc(s.onLink, p.Overlaps); i >= 0 {
+	if dev, ok := s.others[p.Addr()]; ok && inside && p.IsSingleIP() {
+		return fmt.Sprintf("%s leads to a machine with that address", dev)
+	}
+	if i := slices.IndexFunc(s.onLink, p.Overlaps); i >= 0 && !(inside && p.IsSingleIP()) {
 		return fmt.Sprintf("it overlaps with %s of this machine", s.onLink[i])
 	}
 	i := sort.Search(len(s.nodes), func(i int) bool { return s.nodes[i].addr.Compare(p.Addr()) >= 0 })

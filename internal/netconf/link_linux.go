@@ -28,6 +28,8 @@ type Link struct {
 	oldMTU int  // to be restored, 0 if unchanged
 	wasUp  bool // before we came
 	closed bool
+	// hostOnly: the networks of the addresses get no route.
+	hostOnly bool
 }
 
 // route is a route that was asked for.
@@ -83,12 +85,7 @@ func (l *Link) up() error {
 		if slices.Contains(present, a) {
 			continue
 		}
-		addr := &netlink.Addr{IPNet: ipNet(a)}
-		if a.Addr().Is6() {
-			// There is no second machine on this link that could have the same
-			// address, so it need not be asked for before it can be used.
-			addr.Flags = unix.IFA_F_NODAD
-		}
+		addr := l.addr(a)
 		if err := l.nl.AddrAdd(link, addr); err != nil {
 			if a.Addr().Is6() && errors.Is(err, unix.EACCES) {
 				return &advised{fmt.Errorf("cannot give %s the address %v: IPv6 is switched off", name, a), "sysctl net.ipv6.conf." + name + ".disable_ipv6=0"}
@@ -103,6 +100,17 @@ func (l *Link) up() error {
 		}
 	}
 	return nil
+}
+
+// addr is an address of ours in the library's form.
+func (*Link) addr(a netip.Prefix) *netlink.Addr {
+	addr := &netlink.Addr{IPNet: ipNet(a)}
+	if a.Addr().Is6() {
+		// There is no second machine on this link that could have the same
+		// address, so it need not be asked for before it can be used.
+		addr.Flags = unix.IFA_F_NODAD
+	}
+	return addr
 }
 
 // clash finds the addresses that are already on our interface, and
@@ -159,14 +167,14 @@ func (c Config) covered(p netip.Prefix) bool {
 // if the address of a neighbour lies in them: the caller knows those addresses.
 func (l *Link) AddRoute(p netip.Prefix) error {
 	p = p.Masked()
-	if err := routable(p); err != nil {
+	if err := Routable(p); err != nil {
 		return fmt.Errorf("no route to %v is added: %w", p, err)
-	}
-	if l.cfg.covered(p) {
-		return nil
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.cfg.covered(p) && !l.hostOnly {
+		return nil
+	}
 	if l.closed {
 		return fmt.Errorf("cannot route %v: %s is not configured any more", p, l.cfg.Interface)
 	}
@@ -247,6 +255,129 @@ func (l *Link) route(p netip.Prefix) *netlink.Route {
 		}
 	}
 	return r
+}
+
+// SetHostOnly takes away the routes to the networks of the interface's addresses, or
+// gives them back. Without them another interface with the same network keeps it, and
+// AddRoute adds routes inside of those networks, too. With on unchanged nothing happens.
+func (l *Link) SetHostOnly(on bool) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || l.hostOnly == on {
+		return nil
+	}
+	l.hostOnly = on
+	return l.onLink()
+}
+
+// onLink brings the routes to the networks of the addresses to what hostOnly says.
+func (l *Link) onLink() error {
+	var errs []error
+	for _, a := range l.cfg.Addresses {
+		if a.IsSingleIP() {
+			continue
+		}
+		r := &netlink.Route{LinkIndex: l.index, Dst: ipNet(a.Masked()), Protocol: unix.RTPROT_KERNEL, Family: family(a)}
+		if a.Addr().Is4() {
+			r.Scope, r.Src = netlink.SCOPE_LINK, a.Addr().AsSlice()
+		} else {
+			r.Priority = kernelMetric6
+		}
+		if l.hostOnly {
+			if err := l.nl.RouteDel(r); err != nil && !gone(err) {
+				errs = append(errs, explain(fmt.Sprintf("remove the route to %v through %s", a.Masked(), l.cfg.Interface), err))
+			}
+		} else if err := l.nl.RouteAdd(r); err != nil && !errors.Is(err, unix.EEXIST) {
+			errs = append(errs, explain(fmt.Sprintf("route %v through %s", a.Masked(), l.cfg.Interface), err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// kernelMetric6 is the metric of the routes that the kernel adds for IPv6 addresses.
+const kernelMetric6 = 256
+
+// Restore puts back what others have taken from the interface: that it is up, its
+// addresses, its routes. It says what that was, in a few words; nothing if all is in
+// place, or the interface is gone.
+func (l *Link) Restore() (restored []string, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil, nil
+	}
+	link, err := l.nl.LinkByIndex(l.index)
+	if err != nil {
+		return nil, nil // it has gone, which ends the node
+	}
+	present, err := l.clash()
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range l.cfg.Addresses {
+		if slices.Contains(present, a) {
+			continue
+		}
+		addr := l.addr(a)
+		if err := l.nl.AddrAdd(link, addr); err != nil {
+			return restored, explain(fmt.Sprintf("give %s the address %v again", l.cfg.Interface, a), err)
+		}
+		if !slices.ContainsFunc(l.added, func(old *netlink.Addr) bool { return old.IPNet.String() == addr.IPNet.String() }) {
+			l.added = append(l.added, addr)
+		}
+		restored = append(restored, "the address "+a.String())
+	}
+	if link.Attrs().Flags&net.FlagUp == 0 {
+		if err := l.nl.LinkSetUp(link); err != nil {
+			return restored, explain("bring up "+l.cfg.Interface+" again", err)
+		}
+		restored = append(restored, "that it is up")
+	}
+	if len(restored) > 0 {
+		if err := l.onLink(); err != nil {
+			return restored, err
+		}
+	}
+	n, err := l.restoreRoutes()
+	switch {
+	case n == 1:
+		restored = append(restored, "1 route")
+	case n > 1:
+		restored = append(restored, fmt.Sprintf("%d routes", n))
+	}
+	return restored, err
+}
+
+// restoreRoutes adds the routes that are missing.
+func (l *Link) restoreRoutes() (restored int, err error) {
+	if len(l.routes) == 0 {
+		return 0, nil
+	}
+	have := map[netip.Prefix]struct{}{}
+	for _, f := range []int{unix.AF_INET, unix.AF_INET6} {
+		list, e := l.nl.RouteListFiltered(f, &netlink.Route{LinkIndex: l.index}, netlink.RT_FILTER_OIF)
+		if e != nil {
+			return 0, explain("list the routes through "+l.cfg.Interface, e)
+		}
+		for _, r := range list {
+			if p, ok := prefix(r.Dst); ok {
+				have[p] = struct{}{}
+			}
+		}
+	}
+	for p, r := range l.routes {
+		if _, ok := have[p]; ok {
+			continue
+		}
+		switch e := l.nl.RouteAdd(l.route(p)); {
+		case e == nil:
+			r.ours = true
+			restored++
+		case !errors.Is(e, unix.EEXIST): // else it has another interface now
+			err = explain(fmt.Sprintf("route %v through %s again", p, l.cfg.Interface), e)
+		}
+	}
+	return restored, err
 }
 
 // Close removes the routes and addresses that were added and puts the interface

@@ -269,3 +269,138 @@ func TestCloseAfterTheInterfaceHasGone(t *testing.T) {
 		must(t, l.Close())
 	})
 }
+
+// What users and network managers do to an interface does not last.
+func TestWhatOthersTakeAwayIsPutBack(t *testing.T) {
+	inNamespace(t, func(t *testing.T) {
+		dev := tun(t, "vpn0")
+		l, err := Up(Config{Interface: "vpn0", Addresses: prefixes("10.7.0.2/16", "fd07::2/64")})
+		must(t, err)
+		for _, p := range prefixes("10.8.0.0/16", "fd08::/32") {
+			must(t, l.AddRoute(p))
+		}
+		want := state(t, dev)
+		if got, err := l.Restore(); err != nil || got != nil {
+			t.Errorf("nothing has happened: %v, %v", got, err)
+		}
+		for _, c := range []struct {
+			name, says string
+			harm       func()
+		}{
+			{"the interface is taken down", "[the address fd07::2/64 that it is up 2 routes]", func() { must(t, netlink.LinkSetDown(dev)) }},
+			{"down and up again", "[the address fd07::2/64 2 routes]", func() { must(t, netlink.LinkSetDown(dev)); must(t, netlink.LinkSetUp(dev)) }},
+			{"an address is deleted", "[the address 10.7.0.2/16 1 route]", func() {
+				must(t, netlink.AddrDel(dev, &netlink.Addr{IPNet: ipNet(prefixes("10.7.0.2/16")[0])}))
+			}},
+			{"a route is deleted", "[1 route]", func() { must(t, netlink.RouteDel(l.route(prefixes("10.8.0.0/16")[0]))) }},
+		} {
+			c.harm()
+			got, err := l.Restore()
+			if fmt.Sprint(got) != c.says || err != nil {
+				t.Errorf("%s: %v, %v; want %s", c.name, got, err, c.says)
+			}
+			expect(t, c.name, dev, want...)
+		}
+		must(t, l.Close())
+		if got, err := l.Restore(); err != nil || got != nil {
+			t.Errorf("after Close: %v, %v", got, err)
+		}
+	})
+}
+
+// While the VPN's route is missing, the default route does not get its packets.
+func TestAGuardKeepsPacketsFromTheDefaultRoute(t *testing.T) {
+	inNamespace(t, func(t *testing.T) {
+		lo, err := netlink.LinkByName("lo")
+		must(t, err)
+		must(t, netlink.LinkSetUp(lo))
+		lan := tun(t, "lan0")
+		for _, a := range prefixes("192.0.2.2/24", "2001:db8::2/64") {
+			must(t, netlink.AddrAdd(lan, &netlink.Addr{IPNet: ipNet(a), Flags: unix.IFA_F_NODAD}))
+		}
+		must(t, netlink.LinkSetUp(lan))
+		for _, p := range []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")} {
+			must(t, netlink.RouteAdd(&netlink.Route{LinkIndex: lan.Attrs().Index, Dst: ipNet(p), Family: family(p)}))
+		}
+		dev := tun(t, "vpn0")
+		l, err := Up(Config{Interface: "vpn0", Addresses: prefixes("10.7.0.2/16", "fd07::2/64")})
+		must(t, err)
+		leads := func(when string, want map[string]string) {
+			t.Helper()
+			for to, iface := range want {
+				got := "nowhere"
+				if r, err := netlink.RouteGet(net.ParseIP(to)); err == nil {
+					got = l.nameOf(r[0].LinkIndex)
+				}
+				if got != iface {
+					t.Errorf("%s: packets for %s go to %s, want %s", when, to, got, iface)
+				}
+			}
+		}
+		guarded := prefixes("10.7.0.0/16", "fd07::/64", "10.8.0.0/16", "fd08::/32", "192.0.2.0/24")
+		g, err := NewGuard("vpn0")
+		must(t, err)
+		must(t, g.Set(guarded))
+		must(t, l.AddRoute(prefixes("10.8.0.0/16")[0]))
+		must(t, l.AddRoute(prefixes("fd08::/32")[0]))
+		leads("all is well", map[string]string{"10.7.0.9": "vpn0", "fd07::9": "vpn0", "10.8.0.9": "vpn0", "fd08::9": "vpn0", "192.0.2.9": "lan0", "10.9.0.1": "lan0"})
+		must(t, netlink.LinkSetDown(dev))
+		gone := map[string]string{"10.7.0.9": "nowhere", "fd07::9": "nowhere", "10.8.0.9": "nowhere", "fd08::9": "nowhere", "192.0.2.9": "lan0", "10.9.0.1": "lan0"}
+		leads("the interface is down", gone)
+
+		must(t, netlink.RouteDel(g.route(prefixes("10.8.0.0/16")[0])))
+		if n, err := g.Restore(); n != 1 || err != nil {
+			t.Errorf("a guard was removed: %d put back, %v", n, err)
+		}
+		other, err := NewGuard("vpn1") // another network of the same machine
+		must(t, err)
+		must(t, other.Set(prefixes("10.8.0.0/16")))
+		must(t, other.Close())
+		leads("another network has ended", gone)
+
+		again, err := NewGuard("vpn0") // after a crash
+		must(t, err)
+		if got := again.Networks(); len(got) != len(guarded) {
+			t.Errorf("found %v", got)
+		}
+		must(t, again.Close())
+		leads("the end", map[string]string{"10.7.0.9": "lan0", "fd08::9": "lan0"})
+	})
+}
+
+// Two interfaces with the same network: the other one keeps it, ours gets what has a route of its own.
+func TestANetworkCanBeLeftToAnotherInterface(t *testing.T) {
+	inNamespace(t, func(t *testing.T) {
+		lan := tun(t, "lan0")
+		must(t, netlink.LinkSetUp(lan))
+		dev := tun(t, "vpn0")
+		l, err := Up(Config{Interface: "vpn0", Addresses: prefixes("192.168.1.7/24", "fd07::2/64")})
+		must(t, err)
+		must(t, netlink.AddrAdd(lan, &netlink.Addr{IPNet: ipNet(prefixes("192.168.1.20/24")[0])}))
+		leads := func(to string) string {
+			r, err := netlink.RouteGet(net.ParseIP(to))
+			if err != nil {
+				return err.Error()
+			}
+			return l.nameOf(r[0].LinkIndex)
+		}
+		must(t, l.SetHostOnly(true))
+		must(t, l.AddRoute(prefixes("192.168.1.9/32")[0]))
+		if a, b := leads("192.168.1.9"), leads("192.168.1.1"); a != "vpn0" || b != "lan0" {
+			t.Errorf("a node is at %s, the LAN at %s", a, b)
+		}
+		must(t, netlink.LinkSetDown(dev))
+		must(t, netlink.LinkSetUp(dev))
+		_, err = l.Restore()
+		must(t, err)
+		if a, b := leads("192.168.1.9"), leads("192.168.1.1"); a != "vpn0" || b != "lan0" {
+			t.Errorf("after it was put back: a node is at %s, the LAN at %s", a, b)
+		}
+		must(t, netlink.LinkDel(lan))
+		must(t, l.SetHostOnly(false))
+		if a, b := leads("192.168.1.1"), leads("fd07::5"); a != "vpn0" || b != "vpn0" {
+			t.Errorf("without a LAN: %s, %s", a, b)
+		}
+		must(t, l.Close())
+	})
+}

@@ -17,7 +17,7 @@ func Up(cfg Config) (*Link, error) {
 
 // AddRoute returns [ErrNotSupported], or why p may not be routed at all.
 func (*Link) AddRoute(p netip.Prefix) error {
-	if err := routable(p); err != nil {
+	if err := Routable(p); err != nil {
 		return err
 	}
 	return ErrNotSupported
@@ -28,3 +28,14 @@ func (*Link) RemoveRoute(netip.Prefix) error { return ErrNotSupported }
 
 // Close does nothing.
 func (*Link) Close() error { return nil }
+
+// SetHostOnly returns [ErrNotSupported] if on.
+func (*Link) SetHostOnly(on bool) error {
+	if on {
+		return ErrNotSupported
+	}
+	return nil
+}
+
+// Restore does nothing: nobody tells us what happens to the interface here.
+func (*Link) Restore() ([]string, error) { return nil, nil }

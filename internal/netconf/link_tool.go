@@ -56,7 +56,7 @@ func Up(cfg Config) (*Link, error) {
 
 // AddRoute leads p through the interface.
 func (l *Link) AddRoute(p netip.Prefix) error {
-	if err := routable(p); err != nil {
+	if err := Routable(p); err != nil {
 		return err
 	}
 	if err := run(system.route(l.name, p)); err != nil {
@@ -88,3 +88,14 @@ func (l *Link) Close() error {
 	l.undo = nil
 	return errors.Join(errs...)
 }
+
+// SetHostOnly returns [ErrNotSupported] if on.
+func (*Link) SetHostOnly(on bool) error {
+	if on {
+		return ErrNotSupported
+	}
+	return nil
+}
+
+// Restore does nothing: nobody tells us what happens to the interface here.
+func (*Link) Restore() ([]string, error) { return nil, nil }

@@ -60,8 +60,8 @@ func (c Config) check() error {
 	return nil
 }
 
-// routable tells why p may not be routed into the VPN, nil if it may.
-func routable(p netip.Prefix) error {
+// Routable tells why p may not be routed into the VPN, nil if it may.
+func Routable(p netip.Prefix) error {
 	switch a := p.Addr(); {
 	case !p.IsValid() || a.Is4In6():
 		return errors.New("it is no prefix")

@@ -38,11 +38,11 @@ func TestRoutesThatMustNotBe(t *testing.T) {
 		"0.0.0.0/0": false, "::/0": false, "127.0.0.0/8": false, "224.0.0.0/4": false, "ff00::/8": false,
 		"fe80::/64": false, "169.254.0.0/16": false,
 	} {
-		if err := routable(netip.MustParsePrefix(p)); (err == nil) != want {
+		if err := Routable(netip.MustParsePrefix(p)); (err == nil) != want {
 			t.Errorf("%s: %v", p, err)
 		}
 	}
-	if routable(netip.Prefix{}) == nil {
+	if Routable(netip.Prefix{}) == nil {
 		t.Error("a prefix that is none may be routed")
 	}
 }

@@ -45,3 +45,26 @@ func Towards(to netip.Addr) netip.Addr {
 	defer c.Close()
 	return c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
 }
+
+// Overlap is a network of the VPN's interface that another interface has, too, all or
+// part of it.
+type Overlap struct {
+	Own, Other netip.Prefix
+	Interface  string // of Other
+}
+
+// Overlaps lists the overlaps of own, the networks of the interface called except, with those of the
+// other interfaces that are up. Single addresses are no networks.
+func Overlaps(own []netip.Prefix, except string) (list []Overlap) {
+	for dev, p := range Addresses() {
+		if dev.Name == except || dev.Flags&net.FlagUp == 0 || dev.Flags&net.FlagLoopback != 0 || p.Addr().IsLinkLocalUnicast() {
+			continue
+		}
+		for _, o := range own {
+			if !o.IsSingleIP() && o.Overlaps(p) {
+				list = append(list, Overlap{o.Masked(), p.Masked(), dev.Name})
+			}
+		}
+	}
+	return list
+}

@@ -28,6 +28,9 @@ type Config struct {
 	Ignore func(name string) bool
 	// Changed is called with the reason, in a few words.
 	Changed func(reason string)
+	// Touched is called when something has happened to any interface, also an ignored one, or to a
+	// route that leads through that or nowhere. It may be nil.
+	Touched func()
 	// Failed is called when the system does not tell us about changes, and we look by
 	// ourselves now and then instead. It may be nil.
 	Failed func(error)
@@ -38,7 +41,7 @@ func Run(ctx context.Context, cfg Config) {
 	last := look(cfg.Ignore)
 	hints := make(chan struct{}, 1)
 	done := make(chan struct{})
-	go func() { defer close(done); notify(ctx, hints, cfg.Failed) }()
+	go func() { defer close(done); notify(ctx, hints, cfg) }()
 	defer func() { <-done }()
 	for {
 		select {
@@ -48,6 +51,9 @@ func Run(ctx context.Context, cfg Config) {
 		}
 		if !calm(ctx, hints) {
 			return
+		}
+		if cfg.Touched != nil {
+			cfg.Touched()
 		}
 		now := look(cfg.Ignore)
 		if reason := now.since(last); reason != "" {

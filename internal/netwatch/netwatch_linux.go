@@ -19,9 +19,10 @@ const (
 )
 
 // notify gives a hint for each message of the kernel that may matter.
-func notify(ctx context.Context, hints chan<- struct{}, failed func(error)) {
+func notify(ctx context.Context, hints chan<- struct{}, cfg Config) {
+	failed := cfg.Failed
 	for ctx.Err() == nil {
-		err := subscribe(ctx, hints)
+		err := subscribe(ctx, hints, cfg.Ignore)
 		if ctx.Err() != nil {
 			return
 		}
@@ -36,7 +37,7 @@ func notify(ctx context.Context, hints chan<- struct{}, failed func(error)) {
 }
 
 // subscribe listens to the kernel until ctx ends or the kernel has had to drop messages.
-func subscribe(ctx context.Context, hints chan<- struct{}) error {
+func subscribe(ctx context.Context, hints chan<- struct{}, ignore func(string) bool) error {
 	over := make(chan struct{})
 	links := make(chan netlink.LinkUpdate, 64)
 	addrs := make(chan netlink.AddrUpdate, 64)
@@ -96,11 +97,21 @@ func subscribe(ctx context.Context, hints chan<- struct{}) error {
 			if !ok {
 				return errors.New("the kernel has ended it")
 			}
-			if isDefault(r.Dst) { // a router may learn others all day long
+			// A router may learn other routes all day long.
+			if isDefault(r.Dst) || r.Type == unix.RTM_DELROUTE && ours(&r.Route, ignore) {
 				hint(hints)
 			}
 		}
 	}
+}
+
+// ours tells whether a route may be one of the VPN's: it leads through an ignored interface, or nowhere.
+func ours(r *netlink.Route, ignore func(string) bool) bool {
+	if r.Type == unix.RTN_UNREACHABLE {
+		return true
+	}
+	dev, err := net.InterfaceByIndex(r.LinkIndex)
+	return err == nil && ignore(dev.Name)
 }
 
 // isDefault tells whether dst is all addresses.
