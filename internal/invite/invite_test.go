@@ -70,6 +70,10 @@ func (in *inviter) invitation(text string) (url string) {
 }
 
 func (in *inviter) join(url string, change func(*Options)) (Result, error) {
+	return Join(context.Background(), in.options(url, change))
+}
+
+func (in *inviter) options(url string, change func(*Options)) Options {
 	o := Options{URL: url, PortFree: func(uint16) bool { return true }}
 	if change != nil {
 		change(&o)
@@ -77,7 +81,7 @@ func (in *inviter) join(url string, change func(*Options)) (Result, error) {
 	if o.Place == (config.Place{}) {
 		o.Place.Conf = filepath.Join(in.t.TempDir(), "vpn")
 	}
-	return Join(context.Background(), o)
+	return o
 }
 
 func TestJoinFinishesEverythingANodeNeeds(t *testing.T) {
@@ -700,32 +704,138 @@ func TestURLs(t *testing.T) {
 	}
 }
 
-func TestTooManyAttempts(t *testing.T) {
+func TestWhoFailsTooOftenIsSentAway(t *testing.T) {
 	var l limiter
-	now := time.Unix(1000, 0)
-	addr := netip.MustParseAddr("192.0.2.1")
-	begun := 0
-	for l.begin(addr, now) {
-		l.end()
-		begun++
+	ctx, addr := context.Background(), netip.MustParseAddr("192.0.2.1")
+	failures := 0
+	for l.begin(ctx, addr) == nil {
+		l.end(addr, true)
+		failures++
 	}
-	if begun != burst {
-		t.Errorf("%d at once", begun)
+	if failures < burst || failures > burst+2 {
+		t.Errorf("%d failures at once", failures)
 	}
-	if l.begin(netip.MustParseAddr("::ffff:192.0.2.1"), now) {
-		t.Error("the mapped form counts as another address")
+	if err := l.begin(ctx, netip.MustParseAddr("::ffff:192.0.2.1")); !errors.Is(err, ErrTooManyFailures) {
+		t.Errorf("the mapped form counts as another address: %v", err)
 	}
-	if !l.begin(netip.MustParseAddr("192.0.2.2"), now) || !l.begin(addr, now.Add(refill)) {
-		t.Error("an innocent address has to wait")
+	other := netip.MustParseAddr("192.0.2.2")
+	for range 10 * burst {
+		if err := l.begin(ctx, other); err != nil {
+			t.Fatalf("an innocent address: %v", err)
+		}
+		l.end(other, false)
 	}
-	l.talking = 0
-	if l.begun.Most != maxAddresses {
-		t.Errorf("%d addresses are remembered", l.begun.Most)
+	if l.failed.Most != maxAddresses {
+		t.Errorf("%d addresses are remembered", l.failed.Most)
 	}
-	l.talking = maxTalking
-	if l.begin(netip.MustParseAddr("192.0.2.9"), now) {
-		t.Error("too many conversations at once")
+}
+
+func TestConversationsOfOneAddressWaitForTheirTurn(t *testing.T) {
+	var l limiter
+	ctx, cancel := context.WithCancel(context.Background())
+	addr, other := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	for range maxTalkingEach {
+		if err := l.begin(ctx, addr); err != nil {
+			t.Fatal(err)
+		}
 	}
+	results := make(chan error)
+	for range maxWaitingEach {
+		go func() { results <- l.begin(ctx, addr) }()
+	}
+	for {
+		l.mu.Lock()
+		n := l.waiting.all
+		l.mu.Unlock()
+		if n == maxWaitingEach {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if err := l.begin(ctx, addr); !errors.Is(err, ErrTooMany) {
+		t.Errorf("one more than may wait: %v", err)
+	}
+	if err := l.begin(ctx, other); err != nil {
+		t.Errorf("another address: %v", err)
+	}
+	l.end(addr, false)
+	if err := <-results; err != nil {
+		t.Errorf("the first that waits: %v", err)
+	}
+	cancel()
+	for range maxWaitingEach - 1 {
+		if err := <-results; !errors.Is(err, ErrTooMany) {
+			t.Errorf("one that has given up: %v", err)
+		}
+	}
+	if l.waiting.all != 0 || len(l.waiting.from) != 0 || l.talking.all != maxTalkingEach+1 {
+		t.Errorf("%d wait, %d talk", l.waiting.all, l.talking.all)
+	}
+}
+
+// A class-room behind one address: all have an invitation, and all use it at the same moment.
+func TestAClassRoomJoins(t *testing.T) {
+	in := newInviter(t, "alice")
+	const pupils = 50
+	errs := make(chan error)
+	for i := range pupils {
+		url := in.issue(node.Name(fmt.Sprintf("pupil%d", i))).URL
+		go func() {
+			_, err := in.join(url, func(o *Options) { o.Place.Conf = filepath.Join(t.TempDir(), "vpn") })
+			errs <- err
+		}()
+	}
+	for range pupils {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestWhoIsSentAwayHearsWhy(t *testing.T) {
+	in := newInviter(t, "alice")
+	inv := in.issue("bob")
+	for name, c := range map[string]struct {
+		prepare func()
+		want    error
+	}{
+		"no invitation is open": {func() { os.RemoveAll(filepath.Dir(inv.File)) }, ErrNoneOpen},
+		"too many failures": {func() {
+			addr := netip.MustParseAddr("127.0.0.1")
+			for in.server.limit.begin(context.Background(), addr) == nil {
+				in.server.limit.end(addr, true)
+			}
+			in.server.limit.failed.Refill = time.Hour
+		}, ErrTooManyFailures},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in.server.limit = limiter{}
+			c.prepare()
+			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+			defer cancel()
+			var said []string
+			_, err := Join(ctx, in.options(inv.URL, func(o *Options) {
+				o.Place.Conf = filepath.Join(t.TempDir(), "vpn")
+				o.Log = func(text string) { said = append(said, text) }
+			}))
+			if !errors.Is(err, c.want) {
+				t.Errorf("error %v, want %v", err, c.want)
+			}
+			if c.want == ErrTooManyFailures && (len(said) != 1 || !strings.Contains(said[0], "trying again")) {
+				t.Errorf("said %q", said)
+			}
+		})
+	}
+}
+
+func FuzzAway(f *testing.F) {
+	f.Add("6 1 too many")
+	f.Add("0 alice 17.7")
+	f.Fuzz(func(t *testing.T, line string) {
+		if err := parseAway(line); err != nil && !strings.HasPrefix(strings.TrimSpace(line), "6") {
+			t.Errorf("%q: %v", line, err)
+		}
+	})
 }
 
 func TestJoinCanBeInterrupted(t *testing.T) {
@@ -812,7 +922,7 @@ func FuzzConversation(f *testing.F) {
 		_, _ = server.Write(toClient)
 		_ = server.(*net.TCPConn).CloseWrite()
 		_, err := in.join(inv.URL, func(o *Options) {
-			o.wait = 20 * time.Millisecond
+			o.wait, o.once = 20*time.Millisecond, true
 			o.Place.Conf = filepath.Join(t.TempDir(), "vpn")
 			o.Dial = func(context.Context, string, string) (net.Conn, error) { return client, nil }
 		})

@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	mathrand "math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"tincan/internal/config"
@@ -46,6 +48,7 @@ type Options struct {
 	PortFree func(port uint16) bool
 
 	wait time.Duration
+	once bool // do not try again
 }
 
 // Result is a new node.
@@ -79,25 +82,45 @@ func Join(ctx context.Context, o Options) (Result, error) {
 	if j.throwAway, err = keys.Generate(o.Rand); err != nil {
 		return Result{}, err
 	}
-	// An attempt that broke off a moment ago may still hold the invitation.
-	for range busyTries {
-		var res Result
-		if res, err = j.attempt(ctx); !errors.Is(err, Busy) {
+	pause, said := firstPause, false
+	for try := 1; ; try++ {
+		res, err := j.attempt(ctx)
+		if err == nil || try >= worth(err) || o.once || ctx.Err() != nil {
 			return res, err
 		}
-		select {
-		case <-time.After(busyWait):
-		case <-ctx.Done():
+		if !said && !errors.Is(err, Busy) {
+			j.Log(fmt.Sprintf("%v; trying again for a while", err))
+			said = true
 		}
+		// Newcomers that came together shall not come back together.
+		wait := pause/2 + time.Duration(mathrand.Int64N(int64(pause)))
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return Result{}, err
+		}
+		pause = min(2*pause, longestPause)
 	}
-	return Result{}, err
 }
 
-// An invitation that somebody else is using is asked for again.
 const (
-	busyTries = 3
-	busyWait  = 300 * time.Millisecond
+	firstPause   = 300 * time.Millisecond
+	longestPause = 10 * time.Second
 )
+
+// worth is how many attempts an error is worth, which may pass. Nothing has been sent then that
+// would spend the invitation.
+func worth(err error) int {
+	switch {
+	case errors.Is(err, Busy): // an attempt that broke off a moment ago may still hold the invitation
+		return 3
+	case errors.Is(err, ErrTooMany), errors.Is(err, ErrTooManyFailures):
+		return 20 // about two minutes
+	case errors.Is(err, errHungUp): // an inviter with many newcomers, or without an invitation
+		return 5
+	}
+	return 1
+}
 
 // attempt is one conversation with the inviter.
 func (j *joiner) attempt(ctx context.Context) (Result, error) {
@@ -222,7 +245,16 @@ var ErrOtherKey = errors.New("the inviter has another invitation key than the UR
 	"the invitation was used or has expired, or this is not the inviter")
 
 // ErrNoGreeting: somebody is there, and does not talk to newcomers.
-var ErrNoGreeting = errors.New("no greeting: no invitation is open there, or it is no tinc 1.1")
+var ErrNoGreeting = errors.New("no greeting: no invitation is open there, it has too many connections, or it is no tinc 1.1")
+
+// errHungUp is ErrNoGreeting that was said by closing the connection, as an inviter does that has
+// too many connections from one address. With tinc it means that no invitation is open.
+var errHungUp = fmt.Errorf("it closed the connection: %w", ErrNoGreeting)
+
+// reset tells whether the other end has reset the connection.
+func reset(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
 
 // greet connects and exchanges the lines of clear text.
 func (j *joiner) greet(ctx context.Context, to string) (c *conversation, inviter keys.PublicKey, err error) {
@@ -246,11 +278,18 @@ func (j *joiner) exchangeGreetings(c *conversation) (inviter keys.PublicKey, err
 	if err := c.write(fmt.Appendf(nil, "0 ?%s 17.1\n", j.throwAway.Public())); err != nil {
 		return inviter, err
 	}
+	c.wait *= 2 // it may be somebody else's turn
 	first, err := c.line()
+	c.wait /= 2
 	switch {
-	case errors.Is(err, errSilent), errors.Is(err, io.EOF):
+	case errors.Is(err, errSilent):
 		return inviter, ErrNoGreeting
+	case errors.Is(err, io.EOF), reset(err):
+		return inviter, errHungUp
 	case err != nil:
+		return inviter, err
+	}
+	if err := parseAway(first); err != nil {
 		return inviter, err
 	}
 	words := strings.Fields(first)

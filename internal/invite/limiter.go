@@ -1,6 +1,7 @@
 package invite
 
 import (
+	"context"
 	"net/netip"
 	"sync"
 	"time"
@@ -8,41 +9,112 @@ import (
 	"tincan/internal/limit"
 )
 
-// Everybody who reaches us may try cookies, at the price of a key exchange. So
-// each address may begin burst conversations at once and one every refill
-// after that.
+// Everybody who reaches us may try cookies, at the price of a key exchange. Limits are by
+// failure: a class-room behind one address whose pupils all have an invitation is let in. Each address may
+// fail burst times at once, and once more every refill. Of the conversations that run at the
+// same time it has a share; what is beyond that waits for its turn.
 const (
 	burst  = 20
 	refill = time.Second
 
-	maxAddresses = 1024
-	maxTalking   = 32
+	maxAddresses   = 1024
+	maxTalking     = 128 // conversations that run
+	maxTalkingEach = 16  // of one address
+	maxWaiting     = 256
+	maxWaitingEach = 64
+	turnLimit      = 5 * time.Second // for which one waits
+
+	logBurst  = 20 // lines about one address that was refused
+	logRefill = 10 * time.Second
 )
 
-// limiter bounds how many conversations begin and run. The zero value is ready.
+// limiter bounds how many conversations fail and run. The zero value is ready.
 type limiter struct {
 	mu      sync.Mutex
-	begun   limit.Buckets
-	talking int
+	failed  limit.Buckets
+	logged  limit.Buckets
+	talking share
+	waiting share
+	changed chan struct{} // closed when a conversation has ended
 }
 
-// begin tells whether addr may begin a conversation now. If so, end must be
-// called when it is over.
-func (l *limiter) begin(addr netip.Addr, now time.Time) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.begun.Burst == 0 {
-		l.begun = limit.Buckets{Burst: burst, Refill: refill, Most: maxAddresses}
-	}
-	if l.talking >= maxTalking || !l.begun.Take(addr, now) {
-		return false
-	}
-	l.talking++
-	return true
+// share counts something by address.
+type share struct {
+	all  int
+	from map[netip.Prefix]int
 }
 
-func (l *limiter) end() {
+func (s *share) add(p netip.Prefix, n int) {
+	if s.from == nil {
+		s.from = map[netip.Prefix]int{}
+	}
+	s.all += n
+	if s.from[p] += n; s.from[p] == 0 {
+		delete(s.from, p)
+	}
+}
+
+func (l *limiter) fillIn() {
+	if l.failed.Burst == 0 {
+		l.failed = limit.Buckets{Burst: burst, Refill: refill, Most: maxAddresses}
+		l.logged = limit.Buckets{Burst: logBurst, Refill: logRefill, Most: maxAddresses}
+	}
+}
+
+// mayLog tells whether there may be another line about an address that was refused.
+func (l *limiter) mayLog(addr netip.Addr, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.talking--
+	l.fillIn()
+	return l.logged.Take(addr, now)
+}
+
+// begin waits until addr may begin a conversation. If it returns no error, end must be
+// called when that is over.
+func (l *limiter) begin(ctx context.Context, addr netip.Addr) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fillIn()
+	p := limit.Network(addr)
+	if !l.failed.Left(addr, time.Now()) {
+		return ErrTooManyFailures
+	}
+	if l.waiting.all >= maxWaiting || l.waiting.from[p] >= maxWaitingEach {
+		return ErrTooMany
+	}
+	ctx, cancel := context.WithTimeout(ctx, turnLimit)
+	defer cancel()
+	l.waiting.add(p, 1)
+	defer l.waiting.add(p, -1)
+	for l.talking.all >= maxTalking || l.talking.from[p] >= maxTalkingEach {
+		if l.changed == nil {
+			l.changed = make(chan struct{})
+		}
+		changed := l.changed
+		l.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+		l.mu.Lock()
+		if ctx.Err() != nil {
+			return ErrTooMany
+		}
+	}
+	l.talking.add(p, 1)
+	return nil
+}
+
+// end ends a conversation; failed says whether the newcomer is to blame that nobody was let in.
+func (l *limiter) end(addr netip.Addr, failed bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if failed {
+		l.failed.Take(addr, time.Now())
+	}
+	l.talking.add(limit.Network(addr), -1)
+	if l.changed != nil {
+		close(l.changed)
+		l.changed = nil
+	}
 }

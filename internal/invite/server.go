@@ -49,9 +49,6 @@ type Server struct {
 	wait  time.Duration // 0: waitLimit
 }
 
-// ErrTooMany is the error for a newcomer that has to come back later.
-var ErrTooMany = errors.New("too many invitation attempts at this moment")
-
 // Serve runs the conversation with a newcomer to its end and closes conn.
 // firstLine is the line that began it, without newline ("0 ?KEY 17.1"),
 // buffered what was received behind it. The error says why nobody was let in
@@ -66,7 +63,9 @@ func (s *Server) Serve(ctx context.Context, conn net.Conn, firstLine string, buf
 		if errors.As(err, &refusal) && refusal.kind() != "" { // readers of tinc's log look for these words
 			text = fmt.Sprintf("%v tried to use %s invitation", remote, refusal.kind())
 		}
-		s.log(text)
+		if s.limit.mayLog(remote, time.Now()) {
+			s.log(text)
+		}
 		return fmt.Errorf("invitation for %v: %w", remote, err)
 	}
 	s.log(fmt.Sprintf("%v joined as %s", remote, name))
@@ -101,17 +100,44 @@ func remoteAddr(conn net.Conn) netip.Addr {
 }
 
 func (s *Server) serve(ctx context.Context, conn net.Conn, remote netip.Addr, firstLine string, buffered []byte) (node.Name, error) {
-	if !s.limit.begin(remote, time.Now()) {
-		return "", ErrTooMany
+	if err := s.limit.begin(ctx, remote); err != nil {
+		return "", s.sendAway(conn, err)
 	}
-	defer s.limit.end()
+	name, err := s.converse(ctx, conn, remote, firstLine, buffered)
+	s.limit.end(remote, toBlame(err))
+	return name, err
+}
+
+// toBlame tells whether the newcomer is to blame for the end of its conversation: it knew no
+// invitation, or broke off. That one has been used, say, is none of a guesser's failures.
+func toBlame(err error) bool {
+	var why Refusal
+	if errors.As(err, &why) {
+		return why == Unknown || why == BadKey
+	}
+	return err != nil && !errors.Is(err, ErrNoneOpen)
+}
+
+// sendAway tells a newcomer before anything costs a key exchange that it comes for nothing now.
+func (s *Server) sendAway(conn net.Conn, why error) error {
+	c := &conversation{conn: conn, wait: time.Second, end: time.Now().Add(time.Second)}
+	if err := c.write(appendAway(nil, why)); err == nil {
+		c.goodbye()
+	}
+	return why
+}
+
+// converse leads the conversation.
+func (s *Server) converse(ctx context.Context, conn net.Conn, remote netip.Addr, firstLine string, buffered []byte) (node.Name, error) {
 	throwAway, err := parseHello(firstLine)
 	if err != nil {
 		return "", err
 	}
 	key, err := storeIn(s.Dir).key()
-	if err != nil {
-		return "", fmt.Errorf("we don't have an invitation key, so no invitation is open: %w", err)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", s.sendAway(conn, ErrNoneOpen)
+	} else if err != nil {
+		return "", err
 	}
 
 	c := &conversation{conn: conn, in: bytes.Clone(buffered), wait: s.wait, end: time.Now().Add(totalLimit)}

@@ -93,7 +93,7 @@ func (c *call) joinError(err error) error {
 		return fmt.Errorf("%w: %w", sentence("Error looking up "+dns.Name), err)
 	case errors.As(err, &op) && op.Op == "dial":
 		return sentence(fmt.Sprintf("Could not connect to %s: %v\nCould not connect to inviter. Is the URL right, and does the inviter run?", op.Addr, op.Err))
-	case errors.Is(err, invite.ErrNoGreeting):
+	case errors.Is(err, invite.ErrNoGreeting), errors.Is(err, invite.ErrNoneOpen):
 		return fmt.Errorf("%w: %w", sentence("Could not connect to inviter"), err)
 	case errors.As(err, &refusal):
 		return fmt.Errorf("%w. %w", err, sentence("Please try again, with another invitation"))
