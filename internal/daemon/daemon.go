@@ -248,6 +248,7 @@ func (d *Daemon) open() error {
 		LoadHost:    d.loadHost,
 		UserTimeout: s.PingTimeout,
 		MaxOutput:   s.MaxOutputBufferSize, MaxBurst: s.MaxConnectionBurst,
+		Known: d.knownAddresses(), Refused: d.refused,
 		Mark: s.FWMark, BindToDevice: s.BindToInterface, Family: family(s.AddressFamily), Bind: d.bindAddrs(),
 	})
 	d.invite.Store(d.invitations(s))

@@ -299,3 +299,25 @@ func family(s string) metaconn.Family {
 	}
 	return metaconn.AnyFamily
 }
+
+// knownAddresses are those at which nodes have been reached before: whoever connects from
+// there is no stranger.
+func (d *Daemon) knownAddresses() (out []netip.Addr) {
+	for name, h := range d.network().Hosts {
+		for _, a := range cached(d.opts.Layout, name) {
+			out = append(out, a.Addr())
+		}
+		for _, a := range h.Addresses {
+			if ip, err := netip.ParseAddr(a.Host); err == nil {
+				out = append(out, ip)
+			}
+		}
+	}
+	return out
+}
+
+// refused tells about connections for which there was no room.
+func (d *Daemon) refused(from netip.Addr, count int) {
+	d.log.printf(0, mesh.Warning, "refused %d connections that came too fast, the last one from %s; other addresses are not affected (MaxConnectionBurst = %d)",
+		count, from, d.network().Settings.MaxConnectionBurst)
+}

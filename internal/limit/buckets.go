@@ -50,6 +50,28 @@ func (b *Buckets) Take(a netip.Addr, now time.Time) bool {
 	return ok
 }
 
+// Reserve takes a token that the address has, or will have within most if it takes no other one, and
+// tells how long it is until then. It reports false, and takes none, if that is too long.
+func (b *Buckets) Reserve(a netip.Addr, now time.Time, most time.Duration) (wait time.Duration, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p := Network(a)
+	x, known := b.seen[p]
+	if !known {
+		b.makeRoom(now)
+		x = bucket{tokens: float64(b.Burst), at: now}
+	}
+	x = b.refilled(x, now)
+	if x.tokens < 1 {
+		wait = time.Duration((1 - x.tokens) * float64(b.Refill))
+	}
+	if ok = wait <= most; ok {
+		x.tokens--
+	}
+	b.seen[p] = x
+	return wait, ok
+}
+
 func (b *Buckets) refilled(x bucket, now time.Time) bucket {
 	if d := now.Sub(x.at); d > 0 {
 		x.tokens = min(float64(b.Burst), x.tokens+float64(d)/float64(b.Refill))

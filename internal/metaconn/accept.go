@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -55,77 +56,92 @@ func (t *Table) Serve(ctx context.Context, l net.Listener) error {
 	}
 }
 
-// admit waits until it is the turn of tcp, and starts it. It reports false if
-// nobody needs the connection any more.
+// admit starts tcp, at once or when it is its turn. It does not block: others may be waiting to
+// be accepted. It reports false if there is no room for tcp.
 func (t *Table) admit(ctx context.Context, tcp *net.TCPConn) bool {
-	if !addrPort(tcp.RemoteAddr()).Addr().IsLoopback() {
-		if wait := t.pace.wait(time.Now()); wait > 0 {
-			pause(ctx, wait)
-			if ctx.Err() != nil {
-				return false
-			}
-			// Who has waited in the kernel's queue may have given up; its
-			// turn goes to the next.
-			if hungUp(tcp) {
-				return false
-			}
-		}
-		t.pace.fill(time.Now())
-	}
-	select {
-	case t.pending <- struct{}{}:
-	case <-ctx.Done():
-		return false
-	}
 	c := newConn(t, 0)
 	c.accepted = true
 	c.tcp = tcp
-	if !t.add(c, c.runAccepted) {
-		<-t.pending
+	from := addrPort(tcp.RemoteAddr()).Addr()
+	v, wait, victim := t.admission.enter(from, time.Now(), func() { c.fail(errCrowded) })
+	if v == nil {
+		tcp.SetLinger(0) // nothing is to be kept of it, not by the kernel either
+		t.refusals.add(from, time.Now())
 		return false
 	}
+	c.visitor = v
+	if victim != nil {
+		victim.evict()
+	}
+	if wait == 0 {
+		return t.begin(c)
+	}
+	t.wg.Go(func() {
+		select {
+		case <-ctx.Done():
+		case <-c.stop: // evicted
+		case <-time.After(wait):
+			// Whoever has given up meanwhile is not looked at.
+			if !hungUp(tcp) && t.begin(c) {
+				return
+			}
+		}
+		t.admission.leave(v)
+		tcp.Close()
+	})
 	return true
+}
+
+// begin starts an accepted connection.
+func (t *Table) begin(c *conn) bool {
+	if t.add(c, c.runAccepted) {
+		return true
+	}
+	t.admission.leave(c.visitor)
+	return false
+}
+
+// errCrowded ends a connection whose place somebody else needs more.
+var errCrowded = errors.New("too many connections that have not logged in yet")
+
+// refusals counts connections for which there was no room.
+type refusals struct {
+	say func(from netip.Addr, count int)
+
+	mu    sync.Mutex
+	total uint64
+	since int // not told yet
+	told  time.Time
+}
+
+// tellEvery is the least time between two reports about refused connections.
+const tellEvery = time.Minute
+
+func (r *refusals) add(from netip.Addr, now time.Time) {
+	r.mu.Lock()
+	r.total++
+	r.since++
+	count := 0
+	if r.told.IsZero() || now.Sub(r.told) >= tellEvery {
+		count, r.since, r.told = r.since, 0, now
+	}
+	r.mu.Unlock()
+	if count > 0 && r.say != nil {
+		r.say(from, count)
+	}
+}
+
+// Refused is how many connections were closed at once since the start, since their address, or all
+// addresses that have never logged in, had too many.
+func (t *Table) Refused() uint64 {
+	t.refusals.mu.Lock()
+	defer t.refusals.mu.Unlock()
+	return t.refusals.total
 }
 
 func pause(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():
 	case <-time.After(d):
-	}
-}
-
-// bucket is a leaky bucket: it holds size drops and loses size drops a second.
-type bucket struct {
-	size int
-
-	mu    sync.Mutex
-	level float64
-	last  time.Time
-}
-
-// wait returns how long it takes until there is room for one more.
-func (b *bucket) wait(now time.Time) time.Duration {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.leak(now)
-	over := b.level + 1 - float64(b.size)
-	if over <= 0 {
-		return 0
-	}
-	return time.Duration(over / float64(b.size) * float64(time.Second))
-}
-
-// fill adds one.
-func (b *bucket) fill(now time.Time) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.leak(now)
-	b.level++
-}
-
-func (b *bucket) leak(now time.Time) {
-	if d := now.Sub(b.last); d > 0 {
-		b.level = max(0, b.level-d.Seconds()*float64(b.size))
-		b.last = now
 	}
 }

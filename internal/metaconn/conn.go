@@ -38,6 +38,7 @@ type conn struct {
 	t          *Table
 	id         mesh.ConnID
 	accepted   bool
+	visitor    *visitor           // among those that are not activated yet; nil if dialled
 	cancelDial context.CancelFunc // nil if accepted
 
 	// stop is closed when the connection is to end, whoever wants it.
@@ -53,18 +54,17 @@ type conn struct {
 	proven bool // the peer has proved who it is
 	broken bool // nothing more can be read
 
-	mu       sync.Mutex
-	tcp      stream    // nil while dialling
-	codec    codec     // nil before secure
-	hop      node.Name // set before attached is closed
-	handed   bool      // handOver was called
-	first    string    // the line that handOver gave
-	err      error     // why it failed
-	stopped  bool      // stop is closed
-	silent   bool      // the brain does not want to hear of it any more
-	trap     bool      // the peer is a stranger who shall not notice the end
-	ending   bool      // the writer ends when all is written
-	released bool      // the place among the pending ones was given back
+	mu      sync.Mutex
+	tcp     stream    // nil while dialling
+	codec   codec     // nil before secure
+	hop     node.Name // set before attached is closed
+	handed  bool      // handOver was called
+	first   string    // the line that handOver gave
+	err     error     // why it failed
+	stopped bool      // stop is closed
+	silent  bool      // the brain does not want to hear of it any more
+	trap    bool      // the peer is a stranger who shall not notice the end
+	ending  bool      // the writer ends when all is written
 
 	out      []byte // sealed, waits for the writer
 	later    backlog
@@ -238,13 +238,10 @@ func (c *conn) isAttached() bool {
 }
 
 // release gives back the place among the accepted connections that are not
-// activated yet, once.
+// activated yet.
 func (c *conn) release() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.accepted && !c.released {
-		c.released = true
-		<-c.t.pending
+	if c.accepted {
+		c.t.admission.leave(c.visitor)
 	}
 }
 

@@ -30,9 +30,10 @@
 // # Bounds
 //
 // Before the peer is authenticated a connection costs one buffer of 4 KiB, and
-// there are at most 256 such connections that we accepted. Accepting is paced: up
-// to MaxBurst connections at once and MaxBurst more each second; the rest wait in
-// the kernel's queue. (tinc lets one in per second and leaves all others hanging
+// there are at most 256 such connections that we accepted. Each address may make up
+// to MaxBurst connections at once and MaxBurst more each second; the rest wait for their
+// turn, for 5 s at most, or are closed. No address waits because of another one: see [admission].
+// (tinc lets one in per second and leaves all others hanging
 // for ever, so that a mass restart starves itself.) Connections from this machine
 // are not counted. Those of strangers who were refused are held open for a while, at most
 // 16 of them, which count nowhere: see [pit].
@@ -119,7 +120,12 @@ type Config struct {
 	UserTimeout time.Duration
 	MaxOutput   int // bytes; 0: 15180
 	MaxQueue    int // bytes; 0: 16 MiB
-	MaxBurst    int // accepted connections; 0: 10
+	MaxBurst    int // accepted connections of one address; 0: 10
+	// Known are addresses from which nodes have logged in before: they are preferred.
+	Known []netip.Addr
+	// Refused, if set, is told about connections for which there was no room: the address of the last
+	// one, and how many there were since the last call. It is called once a minute at most.
+	Refused func(from netip.Addr, count int)
 
 	Family       Family
 	Bind         []netip.Addr // local addresses of outgoing connections; the first of the right family counts
@@ -135,7 +141,6 @@ const (
 	defaultMaxOutput = 15180
 	defaultMaxQueue  = 16 << 20
 	defaultMaxBurst  = 10
-	maxPending       = 256 // accepted connections that have not been activated
 )
 
 // Table holds the meta connections of a node. It is safe for concurrent use.
@@ -146,11 +151,11 @@ type Table struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	pace    bucket
-	pit     pit
-	pending chan struct{} // one token for each accepted connection until it is activated
-	proxy   atomic.Pointer[config.Proxy]
-	lookup  func(ctx context.Context, network, host string) ([]netip.Addr, error)
+	admission *admission
+	refusals  refusals
+	pit       pit
+	proxy     atomic.Pointer[config.Proxy]
+	lookup    func(ctx context.Context, network, host string) ([]netip.Addr, error)
 
 	mu     sync.Mutex
 	conns  map[mesh.ConnID]*conn
@@ -174,13 +179,13 @@ func New(cfg Config) *Table {
 		cfg.MaxBurst = defaultMaxBurst
 	}
 	t := &Table{
-		cfg:     cfg,
-		start:   time.Now(),
-		pace:    bucket{size: cfg.MaxBurst},
-		pit:     pit{keep: pitTime},
-		pending: make(chan struct{}, maxPending),
-		lookup:  net.DefaultResolver.LookupNetIP,
-		conns:   make(map[mesh.ConnID]*conn),
+		cfg:       cfg,
+		start:     time.Now(),
+		admission: newAdmission(cfg.MaxBurst, cfg.Known),
+		refusals:  refusals{say: cfg.Refused},
+		pit:       pit{keep: pitTime},
+		lookup:    net.DefaultResolver.LookupNetIP,
+		conns:     make(map[mesh.ConnID]*conn),
 	}
 	t.SetProxy(cfg.Proxy)
 	t.ctx, t.cancel = context.WithCancel(context.Background())

@@ -661,8 +661,8 @@ func TestHandOver(t *testing.T) {
 		t.Errorf("%q, %v", b, err)
 	}
 	h.quiet()
-	if len(h.pending) != 0 {
-		t.Errorf("%d places are taken", len(h.pending))
+	if h.admission.len() != 0 {
+		t.Errorf("%d places are taken", h.admission.len())
 	}
 }
 
@@ -674,59 +674,42 @@ func TestFloodOfSilentStrangersIsBounded(t *testing.T) {
 			c.Close()
 		}
 	}()
-	for range maxPending + 50 {
+	accepted, closed := 0, 0
+	const more = 50
+	for i := range maxPending + more {
+		if i == maxPending { // those that have had time to log in give way
+			time.Sleep(loginTime)
+		}
 		c, err := net.Dial("tcp", h.addr)
 		if err != nil {
 			t.Fatal(err)
 		}
 		conns = append(conns, c)
-	}
-	for range maxPending {
-		expect[mesh.Accepted](h)
-	}
-	h.quiet()
-	for _, c := range conns[:50] {
-		c.Close()
-	}
-	accepted, closed := 0, 0
-	wait(t, "the places are given to others", func() bool {
-		for len(h.events) > 0 {
-			switch (<-h.events).(type) {
-			case mesh.Accepted:
-				accepted++
-			case mesh.Closed:
-				closed++
+		wait(t, "its end is told", func() bool {
+			for len(h.events) > 0 {
+				switch e := (<-h.events).(type) {
+				case mesh.Accepted:
+					accepted++
+				case mesh.Closed:
+					closed++
+					if !errors.Is(e.Err, errCrowded) {
+						t.Errorf("error %v", e.Err)
+					}
+				}
 			}
+			return closed+h.admission.len() >= min(i+1, maxPending) && accepted+int(h.Refused()) == i+1
+		})
+	}
+	if n := h.admission.len(); n != maxPending {
+		t.Errorf("%d places are taken", n)
+	}
+	for i, c := range conns[:more] { // one address has them all: its oldest give way
+		if open(t, c, patience) {
+			t.Errorf("connection %d is still open", i)
 		}
-		return accepted == 50 && closed == 50
-	})
-}
-
-func TestBucketPacesWithoutStarving(t *testing.T) {
-	b := bucket{size: 10}
-	now := time.Unix(1000, 0)
-	for i := range 10 {
-		if w := b.wait(now); w != 0 {
-			t.Fatalf("connection %d of the first burst waits %v", i, w)
-		}
-		b.fill(now)
 	}
-	// A hundred neighbours restart at once: the last one is in after 10 s.
-	start := now
-	for range 100 {
-		w := b.wait(now)
-		if w < 90*time.Millisecond || w > 110*time.Millisecond {
-			t.Fatalf("wait of %v, want a tenth of a second", w)
-		}
-		now = now.Add(w)
-		b.fill(now)
-	}
-	if d := now.Sub(start); d > 11*time.Second {
-		t.Errorf("100 connections took %v", d)
-	}
-	if w := b.wait(now.Add(time.Hour)); w != 0 {
-		t.Errorf("wait of %v after an hour", w)
-	}
+	conns[more].Close()
+	wait(t, "the place is free", func() bool { return h.admission.len() == maxPending-1 })
 }
 
 func closedPort(t *testing.T) string {

@@ -86,7 +86,7 @@ func TestStrangersAreHeldInSilence(t *testing.T) {
 			}
 			io.WriteString(c, "0 bob 17.7\n") // nobody listens
 			h.quiet()
-			if n := len(h.pending); n != 0 {
+			if n := h.admission.len(); n != 0 {
 				t.Errorf("%d places before login are taken", n)
 			}
 			wait(t, "its goroutines end", func() bool { return runtime.NumGoroutine() <= goroutines })
@@ -104,7 +104,7 @@ func TestThePitIsBounded(t *testing.T) {
 	for i := range 3 * pitSize {
 		c, id := call(h, "0 mallory 17.7\n")
 		h.refuse(id)
-		wait(t, "the connection is put aside", func() bool { return h.inPit() == min(i+1, pitSize) && len(h.pending) == 0 })
+		wait(t, "the connection is put aside", func() bool { return h.inPit() == min(i+1, pitSize) && h.admission.len() == 0 })
 		all = append(all, c)
 	}
 	for i, c := range all[:2*pitSize] {

@@ -197,6 +197,9 @@ func (in *input) next(b []byte) (int, error) {
 	}
 	if m.done {
 		c.proven = true
+		if c.accepted {
+			c.t.admission.prove(c.visitor, time.Now())
+		}
 		c.event(mesh.Secured{Conn: c.id})
 	}
 	if m.hasData {

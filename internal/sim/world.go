@@ -47,8 +47,9 @@ type World struct {
 	// from them, as one that is busy does. If zero it does so after each event.
 	Batch time.Duration
 
-	// Accept is how many connections a node takes in at once and then each second, as
-	// MaxConnectionBurst has it; the others wait. Without limit if 0.
+	// Accept is how many connections a node takes in at once and then each second, from all
+	// addresses together; the others wait. Without limit if 0. (A real node is more generous: its
+	// limit is one for each address.)
 	Accept int
 	// Dials counts attempts to connect.
 	Dials int

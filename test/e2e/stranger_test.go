@@ -1,0 +1,100 @@
+//go:build linux
+
+package e2e
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// floods opens connections to an address, so many a second, says text on each and keeps it open,
+// until the test ends or stop is called. made tells how many there were.
+func (n *node) floods(to netip.AddrPort, rate int, text string) (made func() int, stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var count atomic.Int64
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		var open []net.Conn
+		defer func() {
+			for _, c := range open {
+				c.Close()
+			}
+		}()
+		tick := time.NewTicker(time.Second / time.Duration(rate))
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			dial, done := context.WithTimeout(ctx, 200*time.Millisecond)
+			c, err := n.Dial(dial, "tcp", to.String())
+			done()
+			count.Add(1)
+			if err != nil {
+				continue
+			}
+			c.Write([]byte(text))
+			if open = append(open, c); len(open) > 500 {
+				open[0].Close()
+				open = open[1:]
+			}
+		}
+	}()
+	stop = func() { cancel(); <-ended }
+	n.w.Cleanup(stop)
+	return func() int { return int(count.Load()) }, stop
+}
+
+// TestAStrangerThatFloodsKeepsNobodyOut: 200 connections a second from one address, of each kind
+// that a stranger can make; others log in and join meanwhile.
+func TestAStrangerThatFloodsKeepsNobodyOut(t *testing.T) {
+	for what, text := range map[string]string{
+		"silent":                  "",
+		"with the name of a node": "0 bob 17.7\n",
+		"as a newcomer":           "0 ?kzNBBrcXMpkwYDGIMyyEGnrOEcJmxCHaPOUKZyUJAlE 17.7\n",
+	} {
+		t.Run(what, func(t *testing.T) {
+			w := newWorld(t, "ip4")
+			alice, bob, carol, mallory := w.node("alice"), w.node("bob"), w.node("carol"), w.node("mallory")
+			alice.found()
+			alice.up()
+			bob.joins(alice.invite("bob"))
+			bob.reaches(alice)
+			url := alice.invite("carol")
+			before, _ := alice.daemon.RSS()
+			made, _ := mallory.floods(netip.AddrPortFrom(alice.Addr("ip4"), 655), 200, text)
+			time.Sleep(3 * time.Second)
+
+			for range 3 {
+				bob.stopped()
+				bob.up()
+				began := time.Now()
+				bob.reaches(alice)
+				if took := time.Since(began); took > 2*time.Second {
+					t.Errorf("bob needs %s to log in", took)
+				} else {
+					t.Logf("bob needs %s to log in", took)
+				}
+			}
+			began := time.Now()
+			carol.tincan("join", url)
+			if took := time.Since(began); took > 3*time.Second {
+				t.Errorf("carol needs %s to join", took)
+			} else {
+				t.Logf("carol needs %s to join", took)
+			}
+			after, _ := alice.daemon.RSS()
+			t.Logf("%d connections were made; alice has %d KiB, and had %d before", made(), after>>10, before>>10)
+			if after > 2*before {
+				t.Errorf("alice has grown from %d to %d KiB", before>>10, after>>10)
+			}
+		})
+	}
+}
