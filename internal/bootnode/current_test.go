@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -56,6 +57,18 @@ func TestJoiningWithATokenOfAPerson(t *testing.T) {
 	}
 	if _, err := join(t, b.newcomer("bob", secretOf(t, "our winter house"), Current)); err == nil {
 		t.Fatal("another token is accepted")
+	}
+}
+
+func TestABootNodeLeadsNothingOfTheInternetIntoTheVPN(t *testing.T) {
+	for _, network := range []string{"64.0.0.0/2", "8.8.0.0/16", "10.0.0.0/7", "2001:db8::/64"} {
+		b := newBoot(t)
+		b.server.Network.Ranges = []netip.Prefix{netip.MustParsePrefix(network).Masked()}
+		secret, _ := b.token(unlimited())
+		_, err := join(t, b.newcomer("alice", secret, Current))
+		if !errors.As(err, new(PublicAddressError)) {
+			t.Errorf("%s: %v", network, err)
+		}
 	}
 }
 

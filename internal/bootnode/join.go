@@ -15,6 +15,7 @@ import (
 	"tincan/internal/hostfile"
 	"tincan/internal/keys"
 	"tincan/internal/node"
+	"tincan/internal/subnet"
 )
 
 // Request is what a newcomer wants.
@@ -55,6 +56,14 @@ var ErrNotCurrent = errors.New("this boot node does not speak the protocol of ti
 
 // ErrRefused is part of the error when the token is not accepted.
 var ErrRefused = errors.New("the token is not accepted: it is wrong, has expired, is used up or was revoked")
+
+// PublicAddressError is part of the error when the boot node gives us an address that
+// nobody but the user may choose.
+type PublicAddressError struct{ Address netip.Prefix }
+
+func (e PublicAddressError) Error() string {
+	return fmt.Sprintf("it gives us the address %v, which would lead %v into the VPN; that is not within a private network", e.Address, e.Address.Masked())
+}
 
 // longest pause between two rounds.
 const longestPause = 15 * time.Second
@@ -253,8 +262,11 @@ func (a answer) joined(r Request) (Joined, error) {
 	}
 	j := Joined{Boot: boot, NetName: a.NetName, Hosts: map[node.Name][]byte{}}
 	if r.Assign {
-		if !a.Address.IsValid() || a.Address.IsSingleIP() || a.Address.Bits() < 8 || !usable(a.Address.Addr()) {
+		if !a.Address.IsValid() || a.Address.IsSingleIP() || !usable(a.Address.Addr()) {
 			return Joined{}, final{fmt.Errorf("the boot node has chosen the address %v, which is of no use", a.Address)}
+		}
+		if !subnet.Harmless(a.Address) {
+			return Joined{}, final{PublicAddressError{a.Address}}
 		}
 		j.Address = a.Address
 	}

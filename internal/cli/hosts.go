@@ -2,7 +2,6 @@ package cli
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -11,6 +10,7 @@ import (
 
 	"tincan/internal/cli/terminal"
 	"tincan/internal/config"
+	"tincan/internal/hostfile"
 )
 
 func (a *app) exportCommand() *cobra.Command {
@@ -71,9 +71,12 @@ func (a *app) importCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "import [FILE]",
 		Short: "Store host files that export printed",
-		Long:  "Reads host files from FILE or from standard input and stores them. Files that are there already stay as they are.",
-		Args:  between("one FILE", 0, 1),
-		RunE:  func(_ *cobra.Command, args []string) error { return a.importHosts(args, force) },
+		Long: `Reads host files from FILE or from standard input and stores them. Files that are
+there already stay as they are. Lines that no other machine may choose for this one
+are left out, such as names of files or a weaker cipher; set them by hand if you
+want them.`,
+		Args: between("one FILE", 0, 1),
+		RunE: func(_ *cobra.Command, args []string) error { return a.importHosts(args, force) },
 	}
 	c.Flags().BoolVar(&force, "force", false, "replace host files that are there already")
 	return c
@@ -108,7 +111,16 @@ func (a *app) importHosts(args []string, force bool) error {
 	}
 	n := 0
 	for _, h := range hosts {
-		err := config.ImportHost(l, h, force)
+		clean, problems, err := hostfile.Check(h.Name, h.Text, hostfile.Offered)
+		if err != nil {
+			a.say("leaving out the %v", err)
+			continue
+		}
+		for _, p := range problems {
+			a.say("leaving out of the host file of %s: %s", h.Name, p)
+		}
+		h.Text = clean
+		err = config.ImportHost(l, h, force)
 		if errors.Is(err, fs.ErrExist) {
 			a.say("there is a host file %s already; it stays as it is", l.Host(h.Name))
 			continue
@@ -120,7 +132,7 @@ func (a *app) importHosts(args []string, force bool) error {
 		n++
 	}
 	if n == 0 {
-		return terminal.Hint(fmt.Errorf("nothing was imported"), "--force replaces host files that are there already")
+		return terminal.Hint(errors.New("nothing was imported"), "--force replaces host files that are there already")
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -92,6 +93,10 @@ func (a *app) join(args []string, force bool) error {
 	a.say("joined as %s; the files are in %s", res.Name, res.Layout.ConfBase)
 	for _, addr := range res.Addresses {
 		a.say("the address in the VPN is %s", addr)
+	}
+	a.say("stored from the invitation: %s", strings.Join(res.Settings, "; "))
+	if len(res.Hosts) > 0 {
+		a.say("stored the host files of: %s", strings.Join(res.Hosts, " "))
 	}
 	a.say("next: %s up", selfFor(res.Layout.NetName, conf))
 	return nil

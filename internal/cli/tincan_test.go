@@ -231,6 +231,23 @@ func TestExportAndImport(t *testing.T) {
 	}
 }
 
+// TestImportLeavesOutWhatOthersMayNotChoose: a file of somebody else must not weaken
+// this node, or make it read files.
+func TestImportLeavesOutWhatOthersMayNotChoose(t *testing.T) {
+	alice, _ := network(t)
+	text := "Name = bob\nPort = 656\nCipher = none\nEd25519PublicKeyFile = /etc/passwd\n" +
+		"-----BEGIN X-----\nDigest = none\n-----END X-----\nName = carol\n-----BEGIN RSA PUBLIC KEY-----\nDigest = none\n-----END RSA PUBLIC KEY-----\n"
+	res := run(t, text, "tincan", "-c", alice, "import").must(t)
+	for _, want := range []string{"Cipher", "Ed25519PublicKeyFile", "a block of the kind", "host file of carol"} {
+		if !strings.Contains(res.err, want) {
+			t.Errorf("nothing is said of %s: %s", want, res.err)
+		}
+	}
+	if got := run(t, "", "tincan", "-c", alice, "export", "--all").must(t).out; strings.Contains(got, "none") || strings.Contains(got, "passwd") || !strings.Contains(got, "656") || strings.Contains(got, "carol") {
+		t.Errorf("stored: %s", got)
+	}
+}
+
 func TestManualPages(t *testing.T) {
 	dir := t.TempDir()
 	run(t, "", "tincan", "man", dir).must(t)

@@ -13,6 +13,7 @@ import (
 	"tincan/internal/mesh"
 	"tincan/internal/netwatch"
 	"tincan/internal/node"
+	"tincan/internal/subnet"
 	"tincan/internal/wire"
 )
 
@@ -182,7 +183,7 @@ func (d *Daemon) ownAddresses() (out []control.NetAddress) {
 		if i.Flags&net.FlagUp == 0 || i.Name == d.face.name || !ip.IsGlobalUnicast() {
 			continue
 		}
-		out = append(out, control.NetAddress{Interface: i.Name, Address: ip.String(), Public: !private(netip.PrefixFrom(ip, ip.BitLen()))})
+		out = append(out, control.NetAddress{Interface: i.Name, Address: ip.String(), Public: !subnet.Private(netip.PrefixFrom(ip, ip.BitLen()))})
 	}
 	return out
 }

@@ -7,6 +7,7 @@ import (
 	"sort"
 
 	"tincan/internal/node"
+	"tincan/internal/subnet"
 )
 
 // surroundings is what a route into the VPN must not get in the way of.
@@ -35,7 +36,7 @@ const maxLearned = 4096
 // own packets go; others need a line Route = NETWORK.
 func (s *surroundings) welcome(p netip.Prefix) (why string) {
 	inside := s.shared && covered(p, s.own) // what would lead there anyhow, were it not for the other interface
-	if !private(p) && !inside {
+	if !subnet.Private(p) && !inside {
 		return "it is not a private network"
 	}
 	if dev, ok := s.others[p.Addr()]; ok && inside && p.IsSingleIP() {
@@ -54,15 +55,6 @@ func (s *surroundings) welcome(p netip.Prefix) (why string) {
 // covered tells whether the interface's own addresses lead to all of p.
 func covered(p netip.Prefix, own []netip.Prefix) bool {
 	return slices.ContainsFunc(own, func(o netip.Prefix) bool { return o.Bits() <= p.Bits() && o.Masked().Contains(p.Addr()) })
-}
-
-var privateNetworks = []netip.Prefix{
-	netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"),
-	netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("fc00::/7"),
-}
-
-func private(p netip.Prefix) bool {
-	return slices.ContainsFunc(privateNetworks, func(n netip.Prefix) bool { return n.Bits() <= p.Bits() && n.Contains(p.Addr()) })
 }
 
 // underlay asks the brain where the VPN's own packets go.

@@ -46,6 +46,12 @@ type Policy struct {
 	AnyRSA bool
 }
 
+// Offered is the policy for host files that somebody gives to a user: by an invitation,
+// or as text to import. Their subnets attract nothing by themselves (the mesh says who
+// owns what), so a default route is no harm there; and a node whose key is not known can
+// still be one that is only dialled.
+var Offered = Policy{KeyOptional: true, AllowWide: true, AnyRSA: true}
+
 // Check judges a host file that somebody offers for the node called name.
 //
 // clean is what may be stored: data itself if there is nothing to object to,
@@ -96,8 +102,8 @@ type row struct {
 }
 
 const (
-	blockBegin = "-----BEGIN "
-	blockEnd   = "-----END "
+	blockBegin = "-----BEGIN" // all that tinc looks at
+	blockEnd   = "-----END"
 )
 
 // split takes a file apart and refuses what programs could read in more than
@@ -113,9 +119,12 @@ func split(data []byte) ([]row, error) {
 	number, open := 0, false
 	for raw := range bytes.Lines(data) {
 		number++
-		text := strings.TrimSuffix(strings.TrimSuffix(string(raw), "\n"), "\r")
+		text, ended := strings.CutSuffix(string(raw), "\n")
+		if ended { // at the end of a file tinc keeps a carriage return in the value
+			text = strings.TrimSuffix(text, "\r")
+		}
 		switch {
-		case len(text) > MaxLine:
+		case len(raw) > MaxLine+1: // with its end, or tinc reads the "\r" as part of the value
 			return nil, fmt.Errorf("line %d has more than %d bytes", number, MaxLine)
 		case strings.ContainsFunc(text, func(r rune) bool { return r != '\t' && (r < ' ' || r == 0x7f) }):
 			return nil, fmt.Errorf("line %d contains a control character", number)
@@ -150,8 +159,10 @@ func (c *checker) row(r row) (why string, err error) {
 	switch {
 	case r.block:
 		return c.block(r)
-	case strings.Trim(r.text, " \t") == "", r.text[0] == '#':
+	case r.text == "", r.text[0] == '#':
 		return "", nil
+	case strings.Trim(r.text, " \t") == "":
+		return "it consists of blanks: tinc would not read beyond it", nil
 	case r.text[0] == ' ' || r.text[0] == '\t' || r.text[0] == '-' || r.text[0] == '=':
 		return "it does not begin with a variable", nil
 	}

@@ -47,7 +47,7 @@ func TestGoodFilesAreStoredUnchanged(t *testing.T) {
 	key := edLine + edKey(1) + "\n"
 	for name, text := range map[string]string{
 		"a tincan host file":      "Subnet = 10.7.0.2\nAddress = vpn.example.org 656\nPort = 656\n" + key,
-		"comments and blanks":     "\n# Address of the house = by the sea\n" + key + "\n  \n",
+		"comments and blanks":     "\n# Address of the house = by the sea\n" + key + "\n\n",
 		"Windows line ends":       "Subnet = 10.7.0.2\r\n" + strings.TrimSpace(key) + "\r\n",
 		"no newline at the end":   strings.TrimSpace(key),
 		"every allowed variable":  key + "IndirectData = yes\nTCPOnly = no\nClampMSS = yes\nPMTU = 1400\nPMTUDiscovery = yes\nWeight = 3\nCompression = 0\nVersion = 7\n",
@@ -109,6 +109,7 @@ func TestHarmfulLinesAreLeftOut(t *testing.T) {
 		"an address with a path":         "Address = example.org/x\n",
 		"a second Port":                  "Port = 1\nPort = 2\n",
 		"a line without a value":         "Weight =\n",
+		"blanks, where tinc stops":       " \t\n",
 		"an END without a BEGIN":         "-----END RSA PUBLIC KEY-----\n",
 		"a block of an unknown kind":     "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
 		"a key of tinc 1.0's oldest way": "PublicKey = 1234\n",
@@ -145,6 +146,10 @@ func TestBadFilesAreRefused(t *testing.T) {
 		"a private key":                 {key + private, "private key"},
 		"a key that is no point":        {edLine + strings.Repeat("A", 43) + "\n", "small order"},
 		"half a key":                    {edLine + edKey(1)[:40] + "\n", "43 characters"},
+		"a setting in front of a key":   {strings.Replace(good, "-----\n", "-----\nCipher = none\n-----BEGIN RSA PUBLIC KEY-----\n", 1), "something else"},
+		"an END that only tinc sees":    {strings.Replace(good, "-----END", "-----ENDS\nCipher=none\n-----END", 1), "damaged"},
+		"a CR that tinc keeps":          {key + "Port = 655\r", "control character"},
+		"a CR beyond the last byte":     {key + "#" + strings.Repeat("x", MaxLine-1) + "\r\n", "more than"},
 		"a small RSA key":               {rsaBlock(t, 768), "768 bits"},
 		"a damaged RSA key":             {strings.Replace(good, "\n", "\n!!!!", 1), "damaged"},
 		"a block without an end":        {key + "-----BEGIN RSA PUBLIC KEY-----\nAAAA\n", "no end"},

@@ -27,7 +27,7 @@ const (
 
 // kind is what stands between BEGIN and the dashes.
 func (r row) kind() string {
-	return strings.TrimRight(strings.TrimPrefix(r.text, blockBegin), "- \t")
+	return strings.Trim(strings.TrimPrefix(r.text, blockBegin), "- \t")
 }
 
 // block judges a block. Private keys and keys that cannot be read are no small
@@ -52,17 +52,29 @@ func (c *checker) block(r row) (why string, err error) {
 		if _, err := parseRSA(r.raw); err != nil && !(c.policy.AnyRSA && r.plain() && len(r.raw) <= maxRSA/4) {
 			return "", err
 		}
+		if !r.plain() {
+			return "", errors.New("the block of the key holds something else")
+		}
 		return "", c.key("RSA")
 	default:
 		return fmt.Sprintf("a block of the kind %.40q", kind), nil
 	}
 }
 
-// plain tells whether a block holds nothing but a key's base64.
+// base64Digits are those of PEM, and the two by which tinc's own base64 differs.
+const base64Digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_"
+
+// plain tells whether a block holds nothing but a key's base64 between its first
+// line and its last one. Programs that know nothing of blocks (tinc get is one)
+// would read a setting there.
 func (r row) plain() bool {
-	for line := range bytes.Lines(r.raw) {
-		text := strings.TrimRight(string(line), "\r\n")
-		if !strings.HasPrefix(text, "-----") && strings.ContainsAny(text, " \t=:") {
+	lines := bytes.Split(bytes.TrimRight(r.raw, "\r\n"), []byte("\n"))
+	for _, line := range lines[1 : len(lines)-1] {
+		text, padding := strings.CutSuffix(string(bytes.TrimSuffix(line, []byte("\r"))), "=")
+		if padding {
+			text = strings.TrimSuffix(text, "=")
+		}
+		if strings.Trim(text, base64Digits) != "" || strings.HasPrefix(text, "-----") {
 			return false
 		}
 	}

@@ -8,11 +8,13 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
 	"tincan/internal/config"
 	"tincan/internal/keys"
+	"tincan/internal/subnet"
 )
 
 // builder makes a configuration directory, first in a temporary place and then
@@ -44,11 +46,13 @@ func (j *joiner) build(data []byte) (*builder, error) {
 	if b.key, err = keys.Generate(j.Rand); err != nil {
 		return nil, err
 	}
-	for _, p := range t.given() {
-		b.res.Addresses = append(b.res.Addresses, p.String())
-	}
-
 	conf, host := j.distribute(t)
+	for _, p := range t.given() {
+		if slices.Contains(config.Values(conf.Bytes(), "Ifconfig"), p.String()) {
+			b.res.Addresses = append(b.res.Addresses, p.String())
+		}
+	}
+	kept := rows(host.Bytes())
 	host.set("Ed25519PublicKey", b.key.Public().String())
 	if err := j.choosePort(b, host); err != nil {
 		return nil, err
@@ -64,10 +68,18 @@ func (j *joiner) build(data []byte) (*builder, error) {
 	b.add("ed25519_key.priv", keys.MarshalPrivatePEM(b.key), config.SecretMode)
 	b.add(filepath.Join("hosts", string(t.name)), host.Bytes(), 0o644)
 	for _, h := range t.hosts {
-		content, dropped := h.hostFile()
-		for _, variable := range dropped {
-			j.Log(fmt.Sprintf("leaving %.40q out of the host file of %s", variable, h.name))
+		content, problems, err := h.hostFile()
+		switch {
+		case err != nil && string(h.name) == j.inviter:
+			return nil, fmt.Errorf("the invitation cannot be used: %w", err)
+		case err != nil:
+			j.Log(fmt.Sprintf("leaving out the %v", err))
+			continue
 		}
+		for _, p := range problems {
+			j.Log(fmt.Sprintf("leaving out of the host file of %s: %s", h.name, p))
+		}
+		b.res.Hosts = append(b.res.Hosts, string(h.name))
 		if string(h.name) == j.inviter && len(config.Values(content, "Address")) == 0 {
 			content = j.withAddress(content)
 		}
@@ -78,6 +90,7 @@ func (j *joiner) build(data []byte) (*builder, error) {
 		b.add("invitation-data", data, config.SecretMode)
 	}
 	b.add("tinc.conf", conf.Bytes(), 0o644)
+	b.res.Settings = append(rows(conf.Bytes()), kept...)
 	return b, b.checkClash()
 }
 
@@ -137,6 +150,9 @@ func (j *joiner) distribute(t text) (conf, host *writer) {
 				j.keepAddress(conf, l)
 			}
 			continue
+		case l.is("Mode") && strings.EqualFold(strings.TrimSpace(l.value), "hub") &&
+			!j.consent(l, "every packet of this node would go to all the others"):
+			continue
 		}
 		v, known := config.Find(l.variable)
 		switch {
@@ -159,6 +175,39 @@ func (j *joiner) distribute(t text) (conf, host *writer) {
 	return conf, host
 }
 
+// consent tells whether a line of the invitation that does what may be stored: only
+// with --force. It is shown in any case.
+func (j *joiner) consent(l line, what string) bool {
+	if j.Force {
+		j.Log(fmt.Sprintf("warning: storing %s = %.60s of the invitation: %s", l.variable, l.value, what))
+		return true
+	}
+	j.Log(fmt.Sprintf("ignoring %s = %.60s in the invitation: %s; join --force takes it", l.variable, l.value, what))
+	return false
+}
+
+// leads tells what would be wrong with an address or network that an inviter gives us:
+// nothing ("") if it is private, as with routes that other nodes announce.
+func leads(value string) (why string) {
+	word, _, _ := strings.Cut(strings.Trim(value, " \t\r"), " ")
+	p, err := netip.ParsePrefix(word)
+	if a, errAddr := netip.ParseAddr(word); errAddr == nil {
+		p, err = netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	switch {
+	case err != nil: // tinc's own forms
+		s, err := subnet.Parse(word)
+		if err != nil || s.Kind() == subnet.MAC {
+			return ""
+		}
+		p = s.Prefix()
+	}
+	if subnet.Harmless(p) {
+		return ""
+	}
+	return fmt.Sprintf("it would lead %v into the VPN, which is not within a private network", p.Masked())
+}
+
 // keepAddress stores an Ifconfig or Route line that "up" can carry out.
 func (j *joiner) keepAddress(conf *writer, l line) {
 	for i, word := range strings.Fields(l.value) {
@@ -168,6 +217,9 @@ func (j *joiner) keepAddress(conf *writer, l line) {
 			j.Log(fmt.Sprintf("ignoring %s = %.60q: only addresses can be set up without a tinc-up script", l.variable, l.value))
 			return
 		}
+	}
+	if why := leads(l.value); why != "" && !j.consent(l, why) {
+		return
 	}
 	conf.WriteString(l.setting())
 	if l.is("Ifconfig") && len(config.Values(conf.Bytes(), "AutoAddress")) == 0 {

@@ -284,8 +284,7 @@ func (r *Request) text(own, conf []byte, port uint16, inv *Invitation) ([]byte, 
 	}
 	w.host(r.Name, withPort(r.withAddress(own, conf), port))
 	for _, b := range others {
-		content, _ := b.hostFile()
-		w.host(b.name, content)
+		w.host(b.name, b.text)
 	}
 	if w.Len() > maxText {
 		return nil, fmt.Errorf("our own host file is too long to be sent (the limit is %d bytes)", maxText)
@@ -327,9 +326,15 @@ func withPort(own []byte, port uint16) []byte {
 	return w.Bytes()
 }
 
+// other is a node that an invitation names beside the inviter.
+type other struct {
+	name node.Name
+	text []byte // of its host file, as far as it may be passed on
+}
+
 // others chooses a few nodes that can be dialled, so that the newcomer finds
 // its way also without the inviter.
-func (r *Request) others(names []node.Name) (out []block, err error) {
+func (r *Request) others(names []node.Name) (out []other, err error) {
 	names = slices.Clone(names)
 	for len(names) > 0 && len(out) < maxOthers {
 		i, err := below(r.Rand, len(names))
@@ -349,7 +354,9 @@ func (r *Request) others(names []node.Name) (out []block, err error) {
 			hasKey = true
 		}
 		if hasKey && len(b.values("Address")) > 0 && len(data) < maxText/(2*maxOthers) {
-			out = append(out, b)
+			if text, _, err := b.hostFile(); err == nil {
+				out = append(out, other{name, text})
+			}
 		}
 	}
 	return out, nil

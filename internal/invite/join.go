@@ -57,8 +57,10 @@ type Result struct {
 	Layout    config.Layout // where its files lie
 	Addresses []string      // ADDR/LEN that the inviter has given us
 	Port      uint16
-	TincUp    string // the script written with Options.TincUp
-	Enabled   bool   // it is called tinc-up and will be run
+	Settings  []string // the lines of tinc.conf and of the own host file, keys apart
+	Hosts     []string // of whom there is a host file
+	TincUp    string   // the script written with Options.TincUp
+	Enabled   bool     // it is called tinc-up and will be run
 }
 
 // ErrOccupied: the place for the configuration is taken.

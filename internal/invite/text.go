@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"strings"
 
-	"tincan/internal/config"
+	"tincan/internal/hostfile"
 	"tincan/internal/node"
 )
 
@@ -136,44 +136,16 @@ func (b block) values(variable string) []string {
 	return out
 }
 
-// hostFile returns what of the block may go into a host file: keys, addresses
-// and what is safe of the other host variables. dropped lists the variables
-// that were left out.
-func (b block) hostFile() (out []byte, dropped []string) {
-	inKey := false
+// hostFile returns what of the block may be stored as a host file. problems tells
+// what was left out; an error means that nothing of it can be used.
+func (b block) hostFile() (out []byte, problems []string, err error) {
 	for _, l := range b.lines {
-		switch {
-		case l.raw == separator:
-			continue
-		case strings.HasPrefix(l.raw, "-----BEGIN "):
-			inKey = true
-		case strings.HasPrefix(l.raw, "-----END "):
-			inKey = false
-		case !inKey && !harmless(l):
-			dropped = append(dropped, l.variable)
-			continue
+		if l.raw != separator {
+			out = append(out, l.raw...)
+			out = append(out, '\n')
 		}
-		out = append(out, l.raw...)
-		out = append(out, '\n')
 	}
-	return out, dropped
-}
-
-// harmless tells whether a line of a foreign host file may be stored. A host
-// file must not make us read other files, for example.
-func harmless(l line) bool {
-	if l.comment() || strings.TrimSpace(l.raw) == "" {
-		return true
-	}
-	v, known := config.Find(l.variable)
-	if !known {
-		return false
-	}
-	switch v.Name {
-	case "Address", "Port", "PublicKey", "Ed25519PublicKey":
-		return true
-	}
-	return v.Is(config.HostFile) && v.Is(config.Safe)
+	return hostfile.Check(b.name, out, hostfile.Offered)
 }
 
 // printable removes the lines of a host file that cannot travel in an

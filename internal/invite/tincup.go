@@ -22,6 +22,9 @@ func (j *joiner) tincUp(t text, b *builder) {
 		case l.is("Route"):
 			step, err = routeStep(l.value)
 		}
+		if why := leads(l.value); step != "" && why != "" && !j.consent(l, why) {
+			continue
+		}
 		if err != nil {
 			j.Log(fmt.Sprintf("ignoring %s = %.60q in the invitation: %v", l.variable, l.value, err))
 		}

@@ -382,6 +382,10 @@ func (r *generation) join(ctx context.Context) (err error) {
 		}
 		r.joined, err = bootnode.Join(ctx, q)
 	}
+	if public := new(bootnode.PublicAddressError); errors.As(err, public) {
+		a := public.Address
+		return terminal.Hint(err, "if that is right, say it yourself: --ip %v --mask %d", a.Addr(), a.Bits())
+	}
 	if err != nil {
 		return terminal.Hint(err, "nothing but keys was stored, and they are used again at the next attempt")
 	}
