@@ -74,7 +74,7 @@ func legacyFrameOf(l *legacy.Link, size int) int {
 // legacyPeer is what the forwarding rule must know of to, a node on the path of a frame.
 func legacyPeer(to *peer, s *state) forward.LegacyPeer {
 	return forward.LegacyPeer{
-		Legacy: s.Legacy != nil, TCPOnly: s.fwd.TCPOnly, CanSend: s.Legacy != nil && s.Addr.IsValid() && s.Legacy.CanSend(),
+		Legacy: s.Legacy != nil, TCPOnly: s.fwd.TCPOnly, CanSend: s.Legacy != nil && (s.PassOnly || s.Addr.IsValid() && s.Legacy.CanSend()),
 		Direct: s.next == nil || s.next == to, MinMTU: s.MinMTU,
 	}
 }

@@ -151,6 +151,11 @@ func TestRoadOfAnOwnPacketToALegacyNode(t *testing.T) {
 		{name: "direct but for its size, which the relay cannot take either", dst: "10.2.0.1", size: 1000, c: direct(1013),
 			b: func(s *mesh.PeerState) { s.MinMTU = 0 }, want: "packet 1"},
 
+		{name: "behind a legacy node, with no RSA key here", dst: "10.2.0.1", size: 100,
+			c: func(s *mesh.PeerState) { s.PassOnly = true }, want: "drop no session 1"},
+		{name: "direct, with no RSA key here", dst: "10.2.0.1", size: 100,
+			c: func(s *mesh.PeerState) { direct(1451)(s); s.PassOnly = true }, want: "drop no session 1"},
+
 		{name: "behind a node that speaks SPTPS", dst: "10.2.0.1", size: 100, newB: true, want: "udp 192.0.2.2 direct"},
 		{name: "behind a node that speaks SPTPS without UDP", dst: "10.2.0.1", size: 100, newB: true,
 			b: func(s *mesh.PeerState) { s.Confirmed, s.MinMTU = false, 0 }, want: "packet 1"},

@@ -209,6 +209,9 @@ func (t *transmitter) towards(to *peer, p []byte, size, frame, least int) bool {
 	}
 	o := t.p.options.Load()
 	if s.Legacy != nil { // protected hop by hop: it is as if the packet were for the first
+		if s.PassOnly {
+			return false
+		}
 		if s.via != to && o.DirectOnly {
 			return false
 		}

@@ -101,6 +101,10 @@ func (c *courier) sendTo(to *peer, frame []byte) {
 		c.p.drop(Unreachable)
 		return
 	}
+	if s.PassOnly && c.src == c.p.self {
+		c.p.drop(NoSession)
+		return
+	}
 	if s.Legacy != nil {
 		c.toLegacy(to, s, frame)
 		return

@@ -4,7 +4,7 @@ package forward
 type LegacyPeer struct {
 	Legacy  bool // it speaks the protocol of tinc 1.0
 	TCPOnly bool // it wants no UDP
-	CanSend bool // it has given us its key and has an address
+	CanSend bool // it has given us its key and has an address, or is not to be sent to by UDP because its RSA key is missing (MinMTU is 0)
 	Direct  bool // it is the next hop itself: there is nobody else on the way
 	MinMTU  int  // bytes of the largest frame that may be sent to it by UDP
 }

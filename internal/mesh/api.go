@@ -350,7 +350,7 @@ const (
 //
 // A node that is Reachable speaks SPTPS, or has Legacy. A frame is sent by UDP to a node
 // with Legacy if Legacy.CanSend and the frame is not longer than MinMTU, and goes
-// over Conn as PACKET otherwise. Where the options of such a node say that nothing is known of
+// over Conn as PACKET otherwise. With PassOnly it gets nothing of our own, and nothing by UDP. Where the options of such a node say that nothing is known of
 // the path MTU, so that tinc 1.0 uses UDP untried, MinMTU is the largest frame.
 type PeerState struct {
 	Node        node.Name
@@ -371,6 +371,7 @@ type PeerState struct {
 	Tunnel      *sptps.Tunnel // nil without session
 	Compression int           // level that the peer wants records with Tunnel to be packed with
 	Legacy      *legacy.Link  // keys of a node that speaks the protocol of tinc 1.0; nil: it speaks SPTPS
+	PassOnly    bool          // with Legacy: only what others send to it goes there, since its RSA key is not known
 }
 
 // Forward is what the forwarding rule must know of the node.

@@ -34,12 +34,17 @@ type legacySession struct {
 	warned string        // of what about its last key, "" if that is good
 }
 
-// speaksOld tells whether p is to be spoken to in the protocol of tinc 1.0. A node
-// whose Ed25519 key is known never is: anybody in the mesh could say that it does
-// not speak SPTPS, to read what is for it.
+// speaksOld tells whether p is to be spoken to in the protocol of tinc 1.0, in which the relays
+// on the way read the packets. A node whose Ed25519 key is known never is: anybody in the mesh
+// could say that it does not speak SPTPS, to read what is for it.
 func (m *Mesh) speaksOld(p *peer) bool {
 	return p != m.self && p.reachable && (p.minor() < 2 && p.key() == nil || m.cfg.Key == nil)
 }
+
+// passOnly tells whether p, to which we speak the protocol of tinc 1.0, is sent nothing of our own:
+// there is no RSA key of it here (or of our own), so perhaps somebody has made it up to read what is sent to it.
+// What others send to it in that protocol we pass on, as tinc does.
+func (m *Mesh) passOnly(p *peer) bool { return p.session.hopByHop() && !m.rsaLogin(p) }
 
 // sessionFits tells whether the session of p is of the kind that it is to have.
 func (m *Mesh) sessionFits(p *peer) bool { return p.session.hopByHop() == m.speaksOld(p) }
@@ -72,7 +77,7 @@ func (s *legacySession) greet(*conn) {
 // an RSA key we do not take part: packets go over meta connections.
 func (s *legacySession) begin() {
 	m, p := s.m, s.p
-	if m.cfg.RSAKey == nil || !p.reachable {
+	if !m.rsaLogin(p) || !p.reachable {
 		return
 	}
 	if !s.link.CanReceive() {
@@ -110,8 +115,8 @@ func (s *legacySession) reqKey(r wire.ReqKey) {
 	switch {
 	case r.Sub != wire.SubNone:
 		m.logf(3, Debug, "%s asks for a session, though it is said to speak only the protocol of tinc 1.0", p.name)
-	case m.cfg.RSAKey == nil:
-		m.logf(2, Info, "%s asks for a key of the protocol of tinc 1.0, for which this node has no RSA key", p.name)
+	case !m.rsaLogin(p):
+		m.logf(2, Info, "%s asks for a key of the protocol of tinc 1.0, for which its RSA key is not here", p.name)
 	case !m.startAllowed(p):
 		m.logf(2, Warning, "%s asks for keys too often", p.name)
 	default:
@@ -123,7 +128,7 @@ func (s *legacySession) reqKey(r wire.ReqKey) {
 // without: the packets go over meta connections.
 func (s *legacySession) ansKey(r wire.AnsKey) {
 	m, p := s.m, s.p
-	if m.cfg.RSAKey == nil {
+	if !m.rsaLogin(p) {
 		return
 	}
 	had := s.link.CanSend()
@@ -199,7 +204,7 @@ func (s *legacySession) check() {
 // undecodable: our key may have been lost on its way.
 func (s *legacySession) undecodable(count int) {
 	switch {
-	case s.m.cfg.RSAKey == nil || s.link.CanReceive() && (count < undecodableLimit || s.m.now.Sub(s.told) < reqKeyInterval):
+	case !s.m.rsaLogin(s.p) || s.link.CanReceive() && (count < undecodableLimit || s.m.now.Sub(s.told) < reqKeyInterval):
 	case s.m.startAllowed(s.p):
 		s.m.logf(2, Info, "%d packets of %s in a row could not be opened; sending it a new key", count, s.p.name)
 		s.tell()
@@ -208,7 +213,11 @@ func (s *legacySession) undecodable(count int) {
 
 // publish: where nobody searches for the path MTU, tinc 1.0 uses UDP untried.
 func (s *legacySession) publish(st *PeerState) {
-	st.Legacy = s.link
+	st.Legacy, st.PassOnly = s.link, s.m.passOnly(s.p)
+	if st.PassOnly {
+		st.MinMTU = 0
+		return
+	}
 	o := wire.Options(st.Options)
 	switch {
 	case s.m.cfg.TCPOnly || o.Has(wire.TCPOnly):

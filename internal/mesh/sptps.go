@@ -130,8 +130,8 @@ func (s *sptpsSession) start() {
 	if !p.reachable || p == m.self {
 		return
 	}
-	if p.minor() < 2 {
-		m.refuse("packets for %s: it is said to speak only the protocol of tinc 1.0, but it has an Ed25519 key", p.name)
+	if why := m.whyNotOld(p); why != "" {
+		m.refuse("packets for %s: %s", p.name, why)
 		return
 	}
 	if p.key() == nil {
@@ -150,6 +150,20 @@ func (s *sptpsSession) start() {
 	s.said = wire.ReqKey{From: m.cfg.Name, To: p.name, Sub: wire.SubStart, Data: b64.Encode(kex)}.Append(nil)
 	m.logf(3, Debug, "beginning a session with %s", p.name)
 	m.route(p, s.said)
+}
+
+// whyNotOld tells why nothing is sent to p, which is said to speak only the protocol of tinc 1.0,
+// or as which we speak only that. "": it is said to speak SPTPS, and so do we.
+func (m *Mesh) whyNotOld(p *peer) string {
+	switch {
+	case m.cfg.Key != nil && p.minor() >= 2, p.session.hopByHop() && m.rsaLogin(p):
+		return ""
+	case m.cfg.RSAKey == nil:
+		return "only the protocol of tinc 1.0 is possible with it, for which this node has no RSA key"
+	case m.cfg.Key != nil && p.key() != nil:
+		return "it is said to speak only the protocol of tinc 1.0, but it has an Ed25519 key"
+	}
+	return "it is said to speak only the protocol of tinc 1.0, for which its host file with its RSA key has to be here"
 }
 
 // askKey asks p for its public key. The answer is believed, as tinc does it: newcomers

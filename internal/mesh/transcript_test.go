@@ -616,6 +616,9 @@ func (p *player) describe(e Effect) string {
 			session := fmt.Sprint(p.Tunnel != nil)
 			if p.Legacy != nil {
 				session = fmt.Sprintf("old,send=%t,receive=%t", p.Legacy.CanSend(), p.Legacy.CanReceive())
+				if p.PassOnly {
+					session = "old,passonly"
+				}
 			}
 			fmt.Fprintf(&b, "peer %s nexthop=%s via=%s conn=%d addr=%s confirmed=%t mtu=%d/%d session=%s",
 				p.Node, p.NextHop, p.Via, p.Conn, p.Addr, p.Confirmed, p.MinMTU, p.MTU, session)

@@ -41,6 +41,7 @@ const (
 	WhyHopByHop     = "tinc-1.0" // relays open the packets
 	WhyNoSession    = "no-session"
 	WhyKeyUnknown   = "no-key"
+	WhyNoRSAKey     = "no-rsa-key" // it speaks tinc 1.0 only, and there are no keys for that
 	WhyAgreeing     = "keys-being-agreed"
 	WhyTCPOnlyHere  = "tcp-only-here"
 	WhyTCPOnlyThere = "tcp-only-there"
@@ -176,8 +177,8 @@ func (m *Mesh) whyNotConnected(w *Why, p *peer) {
 }
 
 func (m *Mesh) whyReachable(w *Why, p *peer, f Found) {
-	if !p.session.ready() {
-		m.whyNoSession(w, p)
+	if !p.session.ready() || m.passOnly(p) {
+		m.whyNoSession(w, p, f)
 		return
 	}
 	if p.road.rests && p.conn == nil && m.now.Sub(p.active) >= keepTrying {
@@ -212,8 +213,16 @@ func (m *Mesh) whyReachable(w *Why, p *peer, f Found) {
 	m.whyNoUDP(w, p, f)
 }
 
-func (m *Mesh) whyNoSession(w *Why, p *peer) {
+func (m *Mesh) whyNoSession(w *Why, p *peer, f Found) {
+	why := m.whyNotOld(p)
 	switch {
+	case why != "":
+		w.add(WhyNoRSAKey, "nothing is sent to %s: %s", p.name, why)
+		if m.cfg.RSAKey == nil {
+			w.mend("make an RSA key with: %s tinc generate-rsa-keys; then import the host file of %s here, and the one of %s there", f.Command, p.name, m.cfg.Name)
+		} else {
+			w.mend("import the host file of %s", p.name)
+		}
 	case !p.session.hopByHop() && p.key() == nil && !p.askedKey.IsZero():
 		w.add(WhyKeyUnknown, "the public key of %s is not known here, and it has not told it yet", p.name)
 		w.mend("import the host file of %s", p.name)

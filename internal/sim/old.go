@@ -128,7 +128,7 @@ func (w *World) emitOld(at, to *Host, size int, byTCP bool, r Road, done func(Ro
 	for range 16 {
 		step := forward.Legacy(len(frame), byTCP || at.cfg.TCPOnly, forward.LegacyPeer{
 			Legacy: target.Legacy != nil, TCPOnly: target.Forward().TCPOnly,
-			CanSend: target.Legacy != nil && target.Addr.IsValid() && target.Legacy.CanSend(),
+			CanSend: target.Legacy != nil && (target.PassOnly || target.Addr.IsValid() && target.Legacy.CanSend()),
 			Direct:  target.NextHop == target.Node, MinMTU: target.MinMTU,
 		})
 		switch step {

@@ -22,7 +22,12 @@ func mixed(w *World, kinds string) []*Host {
 	}
 	for i := 1; i < len(hs); i++ {
 		hs[i].Knows(hs[i-1], true)
-		hs[i-1].Knows(hs[i], false)
+		for _, h := range hs[:i] {
+			h.Knows(hs[i], false)
+			if h != hs[i-1] {
+				hs[i].Knows(h, false)
+			}
+		}
 	}
 	for i, h := range hs {
 		if i == 0 {
