@@ -278,9 +278,10 @@ func TestAFailedStartLeavesNoInterface(t *testing.T) {
 	if !inNamespace(t) {
 		return
 	}
-	must(t, os.MkdirAll("/tmp/full", 0o755))
-	must(t, unix.Mount("none", "/tmp/full", "tmpfs", 0, "size=4k"))
-	must(t, os.WriteFile("/tmp/full/fill", make([]byte, 4096), 0o600))
+	full := t.TempDir()
+	must(t, unix.Mount("none", full, "tmpfs", 0, "size=4k"))
+	t.Cleanup(func() { must(t, unix.Unmount(full, 0)) })
+	must(t, os.WriteFile(full+"/fill", make([]byte, 4096), 0o600))
 	for _, c := range []struct {
 		name       string
 		spoil      func(n *testNode)
@@ -297,7 +298,7 @@ func TestAFailedStartLeavesNoInterface(t *testing.T) {
 		{"the address of the network itself", func(n *testNode) { n.replace("tinc.conf", "10.7.0.5/16", "10.7.0.0/16") }, "10.7.0.0", "another address"},
 		{"a route to everything", func(n *testNode) { n.add("tinc.conf", "Route = 0.0.0.0/0") }, "0.0.0.0/0", "subnet-up"},
 		{"a port in use", func(n *testNode) { n.occupy("udp") }, "UDP", "another program"},
-		{"a full disk", func(n *testNode) { n.layout.PidFile = "/tmp/full/pid" }, "no space left", "the disk is full"},
+		{"a full disk", func(n *testNode) { n.layout.PidFile = full + "/pid" }, "no space left", "the disk is full"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			noLeaks(t)
@@ -318,7 +319,7 @@ func TestAFailedStartLeavesNoInterface(t *testing.T) {
 			if files := n.files(); slices.Contains(files, "pid") || slices.Contains(files, "down") {
 				t.Errorf("files: %v", files)
 			}
-			for _, f := range []string{"/tmp/full/pid", "/tmp/full/pid.socket"} {
+			for _, f := range []string{full + "/pid", full + "/pid.socket"} {
 				if _, err := os.Stat(f); err == nil {
 					t.Errorf("%s is still there", f)
 				}

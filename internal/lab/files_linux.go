@@ -23,10 +23,10 @@ func privateFiles() error {
 	if err := tmpfs("/run"); err != nil {
 		return err
 	}
-	if err := shadow("/etc", "tinc"); err != nil {
+	if err := shadow("/etc", readOnly, "tinc", "systemd"); err != nil {
 		return err
 	}
-	if err := shadow("/var", "log", "run"); err != nil {
+	if err := shadow("/var", 0, "log", "run"); err != nil {
 		return err
 	}
 	if err := os.Remove("/var/run"); err != nil {
@@ -38,12 +38,12 @@ func privateFiles() error {
 // hostFiles gives the calling thread, which has a mount namespace of its own,
 // the directories that two machines do not share.
 func hostFiles() error {
-	for _, dir := range []string{"/run", "/etc/tinc", "/var/log"} {
+	for _, dir := range []string{"/run", "/etc/tinc", "/etc/systemd", "/var/log"} {
 		if err := tmpfs(dir); err != nil {
 			return err
 		}
 	}
-	return nil
+	return os.Mkdir("/etc/systemd/system", 0o755)
 }
 
 func tmpfs(dir string) error {
@@ -53,9 +53,12 @@ func tmpfs(dir string) error {
 	return nil
 }
 
+// readOnly is for shadow: what is shown cannot be changed.
+const readOnly = unix.MS_RDONLY
+
 // shadow replaces dir by a tmpfs that shows the same entries, except for those
 // named fresh, which are empty directories.
-func shadow(dir string, fresh ...string) error {
+func shadow(dir string, flags uintptr, fresh ...string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
@@ -76,7 +79,7 @@ func shadow(dir string, fresh ...string) error {
 		if slices.Contains(fresh, e.Name()) {
 			continue
 		}
-		if err := show(filepath.Join(dir, e.Name()), filepath.Join(staging, e.Name()), e.Type()); err != nil {
+		if err := show(filepath.Join(dir, e.Name()), filepath.Join(staging, e.Name()), e.Type(), flags); err != nil {
 			return fmt.Errorf("showing %s again: %w", filepath.Join(dir, e.Name()), err)
 		}
 	}
@@ -87,7 +90,7 @@ func shadow(dir string, fresh ...string) error {
 }
 
 // show makes old visible as the new path.
-func show(old, path string, kind fs.FileMode) error {
+func show(old, path string, kind fs.FileMode, flags uintptr) error {
 	switch {
 	case kind&fs.ModeSymlink != 0:
 		target, err := os.Readlink(old)
@@ -108,5 +111,18 @@ func show(old, path string, kind fs.FileMode) error {
 	if errors.Is(err, unix.ENOENT) {
 		return nil // it went away meanwhile
 	}
-	return err
+	if err != nil || flags == 0 {
+		return err
+	}
+	// The flags that the mount has already may not be taken away in a user namespace. The
+	// numbers of those of statfs are those of mount, as far as they matter here.
+	var st unix.Statfs_t
+	if err := unix.Statfs(path, &st); err != nil {
+		return err
+	}
+	keep := uintptr(st.Flags) & (unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC | unix.MS_NOATIME | unix.MS_NODIRATIME)
+	if st.Flags&unix.ST_RELATIME != 0 {
+		keep |= unix.MS_RELATIME
+	}
+	return unix.Mount("", path, "", unix.MS_REMOUNT|unix.MS_BIND|flags|keep, "")
 }

@@ -372,3 +372,27 @@ func TestAllButOnePortIsBlocked(t *testing.T) {
 		t.Error("UDP passes")
 	}
 }
+
+// What a program of the lab writes below /etc stays in the lab, also as root: units of systemd
+// on one host only, and the files of the machine cannot be changed.
+func TestHostsDoNotChangeTheMachine(t *testing.T) {
+	l := newLab(t)
+	a, err := l.Host("a")
+	must(t, err)
+	b, err := l.Host("b")
+	must(t, err)
+	if out, err := a.Run("sh", "-c", "mkdir -p /etc/systemd/system && echo unit >/etc/systemd/system/lab-test.service"); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+	if _, err := b.ReadFile("/etc/systemd/system/lab-test.service"); err == nil {
+		t.Error("a unit of one host is on another one, too")
+	}
+	must(t, a.InFiles(func() error {
+		f, err := os.OpenFile("/etc/passwd", os.O_WRONLY, 0) // and nothing is written
+		if err == nil {
+			t.Error("a host can change the machine's /etc/passwd")
+			return f.Close()
+		}
+		return nil
+	}))
+}
