@@ -9,42 +9,59 @@ GO ?= go
 # By number, not by time: at the end of a time the go command sometimes fails by itself.
 FUZZTIME ?= 5000x
 
-.PHONY: build demo check cross test unit race fuzz e2e soak sim packages clean
+# In a checkout of another user git says nothing, and the go command would fail.
+ifneq (,$(wildcard .git))
+ifneq (ok,$(shell git rev-parse HEAD >/dev/null 2>&1 && echo ok))
+export GOFLAGS += -buildvcs=false
+endif
+endif
+export GO FUZZTIME
+
+.PHONY: build demo need check cross test unit race fuzz e2e soak sim packages clean
 
 # Without cgo: one static file, and -R works.
-build:
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/tincan ./cmd/tincan
+build: need
+	@echo "building bin/tincan (the first time takes a minute or two)"
+	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/tincan ./cmd/tincan
 
 demo: build
 	$(GO) build -o bin/demo ./cmd/demo
 	bin/demo bin/tincan
 
-check: cross
-	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }
-	$(GO) vet ./...
-	$(GO) tool staticcheck ./...
-	$(GO) test ./test/storeys ./test/docs
+need:
+	@scripts/need build
+
+# Each stage goes on after a failure, and ends with what passed, failed and was skipped.
+STAGES := $(GO) run ./test/stages
+
+# What was fetched by "make test" is used if it is there.
+PEERS := bin/peers
+
+check: need
+	@$(STAGES) check
 
 cross:
 	@for os in linux darwin windows freebsd openbsd; do \
 		echo "building for $$os"; GOOS=$$os CGO_ENABLED=0 $(GO) build -o /dev/null ./... || exit 1; done
 	GOOS=linux GOARCH=arm CGO_ENABLED=0 $(GO) build -o /dev/null ./...
 
-test: packages check race fuzz unit e2e
+test: need
+	@scripts/need test
+	@scripts/packages
+	@mkdir -p bin && scripts/peers $(PEERS) >$(PEERS).env
+	@set -a; . ./$(PEERS).env; set +a; $(STAGES)
 
-unit:
-	$(GO) test ./cmd/... ./internal/...
+unit: need
+	@$(STAGES) unit
 
-# What has goroutines, under the race detector.
-race:
-	CGO_ENABLED=1 $(GO) test -race -short ./internal/...
+race: need
+	@$(STAGES) race
 
-fuzz:
-	FUZZTIME=$(FUZZTIME) scripts/fuzz
+fuzz: need
+	@$(STAGES) fuzz
 
-# One package after the other and nothing beside it: these tests look at the clock.
-e2e:
-	$(GO) test -count=1 -parallel 4 -timeout 15m ./test/e2e
+e2e: need
+	@set -a; [ ! -e $(PEERS).env ] || . ./$(PEERS).env; set +a; $(STAGES) e2e
 
 # What is measured, with large numbers; takes about an hour. The figures belong into docs/reliability.md.
 # One line for each thing; what the daemons say is left out.
@@ -72,7 +89,7 @@ sim:
 	$(GO) test -count=1 -timeout 0 ./internal/sim -run 'Relay|ComesBack|China|Hot|Path' -more 10
 
 packages:
-	@scripts/packages nft:nftables gcc:build-essential tincd:tinc ip:iproute2 systemctl:systemd nsenter:util-linux busybox:busybox
+	@scripts/packages
 
 clean:
 	rm -rf bin

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,8 +23,8 @@ const (
 // tincDir is where a real tinc 1.1 is, "" if there is none.
 var tincDir = os.Getenv("TINC11_DIR")
 
-// oldTincd is the daemon of tinc 1.0, as Debian installs it.
-const oldTincd = "/usr/sbin/tincd"
+// oldTincd is the daemon of tinc 1.0. TINCD names it; otherwise it is that which Debian installs.
+var oldTincd = cmp.Or(os.Getenv("TINCD"), "/usr/sbin/tincd")
 
 func (k kind) String() string {
 	return [...]string{"tincan", "tinc 1.1", "tinc 1.0", "tincan as tincd"}[k]

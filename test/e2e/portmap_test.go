@@ -26,7 +26,7 @@ func upnpRouter(t *testing.T) string {
 			return found
 		}
 	}
-	t.Skip("SKIP: there is no miniupnpd; scripts/miniupnpd fetches one, and MINIUPNPD names it")
+	t.Skip("SKIP: there is no miniupnpd; scripts/peers fetches one, and MINIUPNPD names it")
 	return ""
 }
 

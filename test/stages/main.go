@@ -1,0 +1,298 @@
+// Stages runs the tests of tincan, stage by stage, and goes on after a failure. For each stage
+// it prints the packages as they end and what failed, and at the end a table and one line
+// with the sums: "N passed, N failed, N skipped".
+//
+//	go run ./test/stages [STAGE...]
+//
+// Without arguments all stages are run, in the order of the table below. A command that is no
+// test (vet, a build) counts as one.
+//
+// A skipped test is listed with its reason. With CI set in the environment one that matches
+// no line of test/skips.txt counts as failed. FUZZTIME is passed on to scripts/fuzz.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// stage is a number of commands, which run one after the other.
+type stage struct {
+	name string
+	cmds []command
+}
+
+type command struct {
+	args []string
+	env  []string
+	test bool // its output is that of "go test -json"
+}
+
+// One package after the other and nothing beside them in e2e: those tests look at the clock. The
+// bounds of time are for slow and busy machines.
+var stages = []stage{
+	{"check", []command{
+		{args: []string{"sh", "-c", `files=$(gofmt -l .); [ -z "$files" ] || { echo "not formatted:" $files; exit 1; }`}},
+		{args: goes("vet", "./...")},
+		{args: goes("tool", "staticcheck", "./...")},
+		{args: goes("test", "-json", "./test/storeys", "./test/docs"), test: true},
+		cross("linux", "arm"), cross("darwin", "arm64"), cross("windows", "amd64"), cross("freebsd", "amd64"), cross("openbsd", "amd64"),
+	}},
+	{"unit", []command{{args: goes("test", "-json", "-timeout", "30m", "./cmd/...", "./internal/..."), test: true}}},
+	{"race", []command{{
+		args: goes("test", "-json", "-race", "-short", "-timeout", "40m", "./internal/..."), env: []string{"CGO_ENABLED=1"}, test: true,
+	}}},
+	{"fuzz", []command{{args: []string{"scripts/fuzz", "-json"}, test: true}}},
+	{"e2e", []command{{args: goes("test", "-json", "-count=1", "-parallel", "4", "-timeout", "40m", "./test/e2e"), test: true}}},
+}
+
+func goes(args ...string) []string {
+	tool := os.Getenv("GO")
+	if tool == "" {
+		tool = "go"
+	}
+	return append([]string{tool}, args...)
+}
+
+func cross(system, arch string) command {
+	return command{args: goes("build", "-o", os.DevNull, "./..."), env: []string{"CGO_ENABLED=0", "GOOS=" + system, "GOARCH=" + arch}}
+}
+
+const (
+	skipList   = "test/skips.txt"
+	maxPrinted = 150 // lines of a test that failed: the last
+)
+
+func main() {
+	list, err := os.ReadFile(skipList)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "stages:", err)
+		os.Exit(1)
+	}
+	allowed, err := parseSkips(string(list))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "stages:", err)
+		os.Exit(1)
+	}
+	strict := os.Getenv("CI") != ""
+	var all total
+	var table []string
+	for _, want := range os.Args[1:] {
+		if !slices.ContainsFunc(stages, func(s stage) bool { return s.name == want }) {
+			fmt.Fprintf(os.Stderr, "stages: there is no stage %q\n", want)
+			os.Exit(2)
+		}
+	}
+	for _, s := range stages {
+		if len(os.Args) > 1 && !slices.Contains(os.Args[1:], s.name) {
+			continue
+		}
+		fmt.Printf("== %s\n", s.name)
+		began := time.Now()
+		t := s.run(os.Stdout)
+		t.judgeSkips(os.Stdout, allowed, strict)
+		table = append(table, fmt.Sprintf("%-6s %6d passed %4d failed %4d skipped  %v", s.name, t.passed, t.failed, len(t.skips), time.Since(began).Round(time.Second)))
+		all.add(t)
+	}
+	fmt.Println("\n" + strings.Join(table, "\n"))
+	for _, name := range all.failures {
+		fmt.Println("failed:", name)
+	}
+	fmt.Printf("%d passed, %d failed, %d skipped\n", all.passed, all.failed, len(all.skips))
+	if all.failed > 0 {
+		os.Exit(1)
+	}
+}
+
+// total is what became of tests.
+type total struct {
+	passed, failed int
+	failures       []string
+	skips          []skip
+}
+
+type skip struct{ test, why string }
+
+func (t *total) add(o total) {
+	t.passed, t.failed = t.passed+o.passed, t.failed+o.failed
+	t.failures, t.skips = append(t.failures, o.failures...), append(t.skips, o.skips...)
+}
+
+func (t *total) fail(name string) {
+	t.failed++
+	t.failures = append(t.failures, name)
+}
+
+func (s stage) run(out io.Writer) (t total) {
+	for _, c := range s.cmds {
+		t.add(c.run(out))
+	}
+	return t
+}
+
+func (c command) run(out io.Writer) (t total) {
+	name := strings.Join(append(slices.Clone(c.env), c.args...), " ")
+	if len(name) > 80 {
+		name = name[:80] + "…"
+	}
+	cmd := exec.Command(c.args[0], c.args[1:]...)
+	cmd.Env = append(os.Environ(), c.env...)
+	if !c.test {
+		text, err := cmd.CombinedOutput()
+		if err != nil {
+			fmt.Fprintf(out, "FAIL %s: %v\n%s", name, err, text)
+			t.fail(name)
+		} else {
+			fmt.Fprintf(out, "ok   %s\n", name)
+			t.passed++
+		}
+		return t
+	}
+	var bad bytes.Buffer
+	cmd.Stderr = &bad
+	pipe, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		fmt.Fprintf(out, "FAIL %s: %v\n", name, err)
+		t.fail(name)
+		return t
+	}
+	t = read(pipe, out)
+	if err := cmd.Wait(); err != nil && t.failed == 0 {
+		fmt.Fprintf(out, "FAIL %s: %v\n%s", name, err, bad.Bytes())
+		t.fail(name)
+	}
+	return t
+}
+
+// event is a line of "go test -json".
+type event struct {
+	Action, Package, ImportPath, Test, Output string
+	Elapsed                                   float64
+}
+
+// read counts the tests that have no tests inside of them, prints each package when it
+// ends, and the output of what failed.
+func read(in io.Reader, out io.Writer) (t total) {
+	output := map[string][]string{} // by package and test
+	parent := map[string]bool{}     // tests with tests inside
+	blamed := map[string]bool{}     // packages and tests in which something else has failed
+	sc := bufio.NewScanner(in)
+	sc.Buffer(nil, 16<<20)
+	for sc.Scan() {
+		var e event
+		if json.Unmarshal(sc.Bytes(), &e) != nil {
+			fmt.Fprintln(out, sc.Text())
+			continue
+		}
+		if e.Package == "" {
+			e.Package, _, _ = strings.Cut(e.ImportPath, " ")
+		}
+		id := e.Package + " " + e.Test
+		up := func(mark map[string]bool) {
+			mark[e.Package+" "] = true
+			for name := e.Test; ; {
+				i := strings.LastIndexByte(name, '/')
+				if i < 0 {
+					return
+				}
+				name = name[:i]
+				mark[e.Package+" "+name] = true
+			}
+		}
+		switch e.Action {
+		case "run":
+			up(parent)
+		case "output", "build-output":
+			output[id] = append(output[id], e.Output)
+			if n := len(output[id]); n > 4*maxPrinted {
+				output[id] = slices.Clone(output[id][n-maxPrinted:])
+			}
+		case "pass":
+			if e.Test == "" {
+				fmt.Fprintf(out, "ok   %s %.1fs\n", e.Package, e.Elapsed)
+			} else if !parent[id] {
+				t.passed++
+			}
+			delete(output, id)
+		case "skip":
+			if e.Test != "" {
+				t.skips = append(t.skips, skip{e.Package + "." + e.Test, reason(output[id])})
+			}
+			delete(output, id)
+		case "fail", "build-fail":
+			if !blamed[id] {
+				t.fail(strings.TrimSpace(strings.Join([]string{e.Package, e.Test}, " ")))
+			}
+			lines := output[id]
+			lines = lines[max(0, len(lines)-maxPrinted):]
+			fmt.Fprintf(out, "FAIL %s\n%s", id, strings.Join(lines, ""))
+			up(blamed)
+			delete(output, id)
+		}
+	}
+	if err := sc.Err(); err != nil {
+		fmt.Fprintln(out, "FAIL reading the output of the tests:", err)
+		t.fail("the output of the tests")
+	}
+	return t
+}
+
+// reason is what a test said when it was skipped.
+func reason(lines []string) string {
+	for _, line := range slices.Backward(lines) {
+		line = strings.TrimSpace(line)
+		if line != "" && !strings.HasPrefix(line, "--- ") && !strings.HasPrefix(line, "=== ") {
+			if _, why, ok := strings.Cut(line, ": "); ok {
+				return why
+			}
+			return line
+		}
+	}
+	return ""
+}
+
+// parseSkips reads a list of regular expressions for "PACKAGE.TEST: REASON", one on a line.
+func parseSkips(text string) (list []*regexp.Regexp, err error) {
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
+			continue
+		}
+		re, err := regexp.Compile(line)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", skipList, err)
+		}
+		list = append(list, re)
+	}
+	return list, nil
+}
+
+func (t *total) judgeSkips(out io.Writer, allowed []*regexp.Regexp, strict bool) {
+	var kept []skip
+	for _, s := range t.skips {
+		text := s.test + ": " + s.why
+		switch {
+		case slices.ContainsFunc(allowed, func(re *regexp.Regexp) bool { return re.MatchString(text) }):
+			fmt.Fprintln(out, "skip", text)
+			kept = append(kept, s)
+		case strict:
+			fmt.Fprintf(out, "FAIL skipped, and not in %s: %s\n", skipList, text)
+			t.fail(s.test + " (skipped)")
+		default:
+			fmt.Fprintf(out, "SKIP %s (not in %s: with CI set this is a failure)\n", text, skipList)
+			kept = append(kept, s)
+		}
+	}
+	t.skips = kept
+}
