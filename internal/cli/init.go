@@ -17,6 +17,7 @@ import (
 type initFlags struct {
 	network, address, public string
 	port                     uint16
+	anyPort                  bool // any free one
 	tincUp                   bool
 }
 
@@ -31,12 +32,15 @@ address in the VPN. Others join it with the URLs that "tincan invite" prints.
 The network gets a range of addresses, by default a random 10.x.0.0/16, from
 which each node that joins is given one.`,
 		Args: exactly("NAME", 1),
-		RunE: func(_ *cobra.Command, args []string) error { return a.init(args[0], f) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f.anyPort = cmd.Flags().Changed("port") && f.port == 0
+			return a.init(args[0], f)
+		},
 	}
 	c.Flags().StringVar(&f.network, "range", "", "`network` of the VPN (default a random 10.x.0.0/16)")
 	c.Flags().StringVar(&f.address, "address", "", "`address` of this node in it (default the first)")
 	c.Flags().StringVar(&f.public, "public", "", "`host[:port]` where others reach this machine")
-	c.Flags().Uint16Var(&f.port, "port", 0, "`port` to listen on (default 655, or a free one if that is in use)")
+	c.Flags().Uint16Var(&f.port, "port", 0, "`port` to listen on; 0 takes a free one (default 655, or a free one if that is in use)")
 	c.Flags().BoolVar(&f.tincUp, "tinc-up", false, "leave addresses to a tinc-up script, as tinc does")
 	return c
 }
@@ -61,6 +65,11 @@ func (a *app) init(text string, f initFlags) error {
 		}
 		n.Public = []config.Address{public}
 	}
+	if f.anyPort {
+		if n.Port, err = generate.FreePort(); err != nil {
+			return err
+		}
+	}
 	port, err := n.Create()
 	if errors.Is(err, generate.ErrExists) {
 		return terminal.Hint(err, "choose another network with -n, or look at this one with: %s get Name", a.self())
@@ -75,7 +84,7 @@ func (a *app) init(text string, f initFlags) error {
 		a.say("fill in %s to give it an address", l.Script("tinc-up"))
 	}
 	switch {
-	case f.port == 0 && port != generate.DefaultPort:
+	case f.port == 0 && !f.anyPort && port != generate.DefaultPort:
 		a.say("it will listen on port %d, because port %d is in use", port, generate.DefaultPort)
 	default:
 		a.say("it will listen on port %d", port)

@@ -55,6 +55,35 @@ func TestValuesThatAreCutAreForeseen(t *testing.T) {
 	}
 }
 
+// A change that only a new start takes over is told of, if a node runs.
+func TestSetSaysWhatNeedsARestart(t *testing.T) {
+	dir, _ := network(t)
+	set := func(name, value string) string {
+		return run(t, "", "tincan", "-c", dir, "set", name, value).must(t).err
+	}
+	if got := set("UDPRcvBuf", "6M"); got != "" {
+		t.Errorf("nothing runs, and it said %q", got)
+	}
+	up(t, dir)
+	if got := set("UDPRcvBuf", "7M"); !strings.Contains(got, "takes over UDPRcvBuf when it is restarted: tincan -c "+dir+" restart") {
+		t.Errorf("it said %q", got)
+	}
+	for _, name := range []string{"UDPRcvBuf", "PingInterval"} {
+		if got := set(name, "7340032"); got != "" { // the same; and one that a reload applies
+			t.Errorf("%s: it said %q", name, got)
+		}
+	}
+}
+
+func TestInitWithPortZeroTakesAFreeOne(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "net")
+	got := run(t, "", "tincan", "-c", dir, "init", "alice", "--port", "0").must(t).err
+	port := strings.TrimSpace(run(t, "", "tincan", "-c", dir, "get", "Port").must(t).out)
+	if port == "655" || port == "0" || !strings.Contains(got, "it will listen on port "+port+"\n") {
+		t.Errorf("port %s, said %s", port, got)
+	}
+}
+
 // A host file that is missing is told of once.
 func TestNoHostFileOfOurOwn(t *testing.T) {
 	dir, _ := network(t)

@@ -11,6 +11,7 @@ import (
 	"tincan/internal/cli/terminal"
 	"tincan/internal/config"
 	"tincan/internal/control"
+	"tincan/internal/daemon"
 )
 
 func (a *app) getCommand() *cobra.Command {
@@ -72,6 +73,7 @@ func (a *app) setting(verb setting.Verb, args []string, force bool) error {
 		_, err := fmt.Fprintln(a.Out, port)
 		return err
 	}
+	before, _, _ := config.Inspect(l, nil)
 	res, err := r.Do(l)
 	for _, w := range res.Warnings {
 		a.say("warning: %s", w)
@@ -93,12 +95,26 @@ func (a *app) setting(verb setting.Verb, args []string, force bool) error {
 	}
 	var notRunning *control.DialError
 	switch err := a.ask((*control.Client).Reload); {
-	case err == nil, errors.As(err, &notRunning):
+	case err == nil:
+		a.foresee(l, r)
+		a.sayRestart(l, before)
+	case errors.As(err, &notRunning):
 		a.foresee(l, r)
 	default:
 		a.say("warning: the file is changed, but the running node did not accept it: %v", err)
 	}
 	return nil
+}
+
+// sayRestart tells a person whose node runs if the change waits for a restart.
+func (a *app) sayRestart(l config.Layout, before *config.Network) {
+	after, _, _ := config.Inspect(l, nil)
+	if before == nil || after == nil {
+		return
+	}
+	if names := daemon.NeedRestart(before.Settings, after.Settings); len(names) > 0 {
+		a.say("note: the running node takes over %s when it is restarted: %s restart", strings.Join(names, ", "), a.self())
+	}
 }
 
 // quoted is a command line.

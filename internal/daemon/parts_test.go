@@ -129,16 +129,16 @@ func TestWhatNeedsARestart(t *testing.T) {
 	same.Weight = &other
 	same.BindToAddress = slices.Clone(old.BindToAddress)
 	same.ConnectTo = []node.Name{"bob"}
-	if got := needRestart(old, same); got != nil {
+	if got := NeedRestart(old, same); got != nil {
 		t.Errorf("what may change: %v", got)
 	}
 	same.Port, same.BindToAddress, same.FWMark = "656", nil, 7
-	if got := needRestart(old, same); !slices.Equal(got, []string{"Port", "BindToAddress", "FWMark"}) {
+	if got := NeedRestart(old, same); !slices.Equal(got, []string{"Port", "BindToAddress", "FWMark"}) {
 		t.Errorf("what may not: %v", got)
 	}
 }
 
-// takenOver are the settings that a reload takes over. What is neither here nor in needRestart
+// takenOver are the settings that a reload takes over. What is neither here nor in NeedRestart
 // would be changed without any effect, and nobody would be told.
 var takenOver = []string{
 	"ConnectTo", "AutoConnect", "Proxy", "Ifconfig", "Routes", "AutoAddress", "Forwarding", "Broadcast", "BroadcastSubnets",
@@ -173,7 +173,7 @@ func TestEverySettingIsTakenOverOrNamed(t *testing.T) {
 				continue
 			}
 		}
-		names := needRestart(old, changed)
+		names := NeedRestart(old, changed)
 		for _, name := range names {
 			if v, ok := config.Find(name); !ok || v.Is(config.Reload) {
 				t.Errorf("%s needs a restart, and the table of variables says otherwise", name)

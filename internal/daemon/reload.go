@@ -34,7 +34,7 @@ func (d *Daemon) reload() error {
 		d.log.printf(0, mesh.Error, "the configuration was not reloaded, the old one stays: %v", err)
 		return err
 	}
-	late := needRestart(old.Settings, n.Settings)
+	late := NeedRestart(old.Settings, n.Settings)
 	keepWhole(old.Settings, &n.Settings)
 	cfg, plane, scripts := d.meshConfig(n), planeOptions(n.Settings), d.scriptConfig(n.Settings)
 	if n.Settings.InvitationExpire != old.Settings.InvitationExpire {
@@ -78,8 +78,8 @@ func keepWhole(old config.Settings, s *config.Settings) {
 	s.TunnelServer, s.PMTUDiscovery = old.TunnelServer, old.PMTUDiscovery
 }
 
-// needRestart names the variables that differ and that only a new start takes over.
-func needRestart(old, new config.Settings) (names []string) {
+// NeedRestart names the variables that differ and that a reload does not apply.
+func NeedRestart(old, new config.Settings) (names []string) {
 	for _, v := range []struct {
 		name     string
 		old, new any

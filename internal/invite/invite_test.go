@@ -510,18 +510,24 @@ func TestIssueFailures(t *testing.T) {
 }
 
 func TestWhereNewcomersAreSent(t *testing.T) {
-	for name, c := range map[string]struct{ host, conf, want, line string }{
-		"no port":                     {"Address = vpn.example.org\n", "", "vpn.example.org:655/", ""},
-		"port with the address":       {"Address = vpn.example.org 443\nPort = 7000\n", "", "vpn.example.org:443/", "Port = 7000\n"},
-		"port of the main file":       {"Address = vpn.example.org\n", "Port = 7000\n", "vpn.example.org:7000/", "Port = 7000\n"},
-		"dynamic port":                {"Address = 2001:db8::1\nPort = 0\n", "", "[2001:db8::1]:4567/", "Port = 4567\n"},
-		"address of the main file":    {"", "Address = 192.0.2.1\n", "192.0.2.1:655/", ""},
-		"address given by the caller": {"", "", "fallback.example.org:655/", ""},
+	for name, c := range map[string]struct {
+		host, conf string
+		running    uint16 // the port of the running node
+		want, line string
+	}{
+		"no port":                     {"Address = vpn.example.org\n", "", 0, "vpn.example.org:655/", ""},
+		"port with the address":       {"Address = vpn.example.org 443\nPort = 7000\n", "", 0, "vpn.example.org:443/", "Port = 7000\n"},
+		"port of the main file":       {"Address = vpn.example.org\n", "Port = 7000\n", 0, "vpn.example.org:7000/", "Port = 7000\n"},
+		"dynamic port":                {"Address = 2001:db8::1\nPort = 0\n", "", 4567, "[2001:db8::1]:4567/", "Port = 4567\n"},
+		"another port than it runs":   {"Address = vpn.example.org\nPort = 7000\n", "", 655, "vpn.example.org:655/", "Port = 655\n"},
+		"its port from an option":     {"Address = vpn.example.org\n", "", 4567, "vpn.example.org:4567/", "Port = 4567\n"},
+		"address of the main file":    {"", "Address = 192.0.2.1\n", 0, "192.0.2.1:655/", ""},
+		"address given by the caller": {"", "", 0, "fallback.example.org:655/", ""},
 	} {
 		dir := t.TempDir()
 		write(t, c.conf, dir, "tinc.conf")
 		write(t, c.host, dir, "hosts", "alice")
-		inv, err := Issue(Request{Dir: dir, Name: "alice", Invitee: "bob", Port: 4567, Address: "fallback.example.org"})
+		inv, err := Issue(Request{Dir: dir, Name: "alice", Invitee: "bob", Port: c.running, Address: "fallback.example.org"})
 		if err != nil || !strings.HasPrefix(inv.URL, c.want) {
 			t.Errorf("%s: %s, %v", name, inv.URL, err)
 			continue

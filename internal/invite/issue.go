@@ -38,8 +38,8 @@ type Request struct {
 	// Address is the host name or IP address in the URL if the configuration
 	// has no Address line.
 	Address string
-	// Port is what the running daemon listens on. It counts if the
-	// configuration says Port = 0.
+	// Port is what the running daemon listens on, whatever the configuration says: that may have
+	// changed since. 0: no daemon runs.
 	Port uint16
 	// Taken returns the subnets of the running network. It may be nil.
 	Taken func() []subnet.Subnet
@@ -219,14 +219,14 @@ func firstValue(variable string, texts ...[]byte) string {
 var ErrDynamicPort = errors.New("the port is chosen by the daemon (Port = 0), which is not running")
 
 func (r *Request) listenPort(own, conf []byte) (uint16, error) {
+	if r.Port != 0 {
+		return r.Port, nil
+	}
 	switch v := firstValue("Port", own, conf); v {
 	case "":
 		return defaultPort, nil
 	case "0":
-		if r.Port == 0 {
-			return 0, ErrDynamicPort
-		}
-		return r.Port, nil
+		return 0, ErrDynamicPort
 	default:
 		return parsePort(v)
 	}
