@@ -69,7 +69,7 @@ not even then.`,
 			if g.Place.Conf == "" { // also of the network that nobody has named
 				net = m.Layout.NetName
 			}
-			a.say("next: %s up", selfFor(net, g.Place.Conf))
+			a.sayNext(net, g.Place.Conf)
 			return nil
 		},
 	}

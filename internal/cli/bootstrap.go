@@ -26,9 +26,6 @@ func (a *app) bootstrap(f upFlags) (*booting.Service, error) {
 	if f.boot == "" && len(f.join) == 0 {
 		return nil, nil
 	}
-	if a.place.Net == "" && a.place.Conf == "" {
-		a.place.Net = booting.DefaultNetwork
-	}
 	l, err := a.layout()
 	if err != nil {
 		return nil, err
@@ -40,7 +37,7 @@ func (a *app) bootstrap(f upFlags) (*booting.Service, error) {
 	}
 	if _, err := os.Stat(l.TincConf()); err == nil {
 		if !launch.Detached() && len(f.join) > 0 {
-			a.say("this machine is a node already (%s); starting it", l.ConfBase)
+			a.say("this machine is a node already (%s); to join another network, name it with -n", l.ConfBase)
 		}
 	} else if err := a.generate(f); err != nil {
 		return nil, err
@@ -49,6 +46,13 @@ func (a *app) bootstrap(f upFlags) (*booting.Service, error) {
 		return nil, nil
 	}
 	return a.openBoot(f, l)
+}
+
+// bootNetwork gives a network that --boot or --join make its name, unless there is one.
+func (a *app) bootNetwork() {
+	if a.place.Net == "" && a.place.Conf == "" {
+		a.place.Net = booting.DefaultNetwork
+	}
 }
 
 // generate makes the node.
@@ -63,13 +67,16 @@ func (a *app) generate(f upFlags) error {
 		return err
 	}
 	a.say("made node %s in %s, with the address %s", m.Name, m.Layout.ConfBase, m.VPN)
+	if !f.service && (a.place.Conf == "" || !bySystemd()) {
+		a.say("to start it with the machine, too: %s service install", a.self())
+	}
 	return nil
 }
 
 func (a *app) openBoot(f upFlags, l config.Layout) (*booting.Service, error) {
 	first := !launch.Detached()
 	// The system journal is read by more people than may know a token.
-	s := booting.Serve{Layout: l, Binding: f.boot, TLSSelf: f.tlsSelf, Generate: first && os.Getenv("JOURNAL_STREAM") == ""}
+	s := booting.Serve{Layout: l, Binding: f.boot, TLSSelf: f.tlsSelf, Generate: first && !f.managed && os.Getenv("JOURNAL_STREAM") == ""}
 	s.Limits = bootnode.Limits{Label: "up --boot", Uses: bootnode.Unlimited}
 	if len(f.join) == 0 && first {
 		s.Token = f.gen.Token
@@ -81,15 +88,15 @@ func (a *app) openBoot(f upFlags, l config.Layout) (*booting.Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	if f.detach && first {
+	if (f.detach || f.service) && first {
 		a.tellNext(v)
-		return nil, nil // the other process serves
+		return nil, nil // another process serves
 	}
 	// Nobody shall send newcomers to a service that is not there.
 	if err := v.Listen(); err != nil {
 		return nil, err
 	}
-	if first {
+	if first && !f.managed {
 		a.tellNext(v)
 	}
 	return v, nil

@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io/fs"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"tincan/internal/cli/launch"
 	"tincan/internal/cli/terminal"
 	"tincan/internal/config"
 	"tincan/internal/control"
@@ -23,9 +25,10 @@ func (a *app) downCommand() *cobra.Command {
 		Use:     "down",
 		Aliases: []string{"stop"},
 		Short:   "Stop the node",
-		Long:    "Stops the running node and waits until it has left the machine as it was.",
-		Args:    between("no arguments", 0, 0),
-		RunE:    func(*cobra.Command, []string) error { return a.down() },
+		Long: `Stops the running node and waits until it has left the machine as it was. If none
+runs nothing happens. A service starts again with the machine: see "tincan service".`,
+		Args: between("no arguments", 0, 0),
+		RunE: func(*cobra.Command, []string) error { return a.down() },
 	}
 }
 
@@ -40,11 +43,13 @@ func (a *app) down() error {
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return terminal.Hint(err, "the node has not ended within %v; kill it if need be", stopLimit)
-	case err != nil:
-		var d *control.DialError
-		if errors.As(err, &d) && (d.Stage <= control.NoProcess || errors.Is(err, syscall.ECONNREFUSED)) {
-			clearGuard(l)
+	case nobody(err):
+		if _, err := a.existing(); err != nil && a.place.PidFile == "" {
+			return err
 		}
+		clearGuard(l)
+		a.say("the node does not run")
+	case err != nil:
 		return a.notRunning(err)
 	case signalled != 0:
 		a.say("its control socket does not answer, so process %d was sent SIGTERM", signalled)
@@ -52,6 +57,16 @@ func (a *app) down() error {
 		a.say("stopped")
 	}
 	return nil
+}
+
+// nobody tells whether an error of control.Dial means that no node runs.
+func nobody(err error) bool {
+	var d *control.DialError
+	if !errors.As(err, &d) || errors.Is(err, fs.ErrPermission) || errors.Is(err, control.ErrTinc10) {
+		return false
+	}
+	return d.Stage == control.NoProcess || d.Stage == control.NoPidFile && errors.Is(err, fs.ErrNotExist) ||
+		d.Stage == control.NoSocket && errors.Is(err, syscall.ECONNREFUSED)
 }
 
 // clearGuard removes the unreachable routes of a node that was killed. It says nothing: most
@@ -64,4 +79,33 @@ func clearGuard(l config.Layout) {
 	if g, err := netconf.NewGuard(cmp.Or(n.Settings.Interface, l.NetName)); err == nil {
 		_ = g.Close()
 	}
+}
+
+func (a *app) restartCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "restart",
+		Short: "Stop the node if it runs, and start it",
+		Long: `Stops the node if it runs, and starts it again: as the service that it is, else in
+the background as "tincan up --detach" does.`,
+		Args: between("no arguments", 0, 0),
+		RunE: func(*cobra.Command, []string) error { return a.restart() },
+	}
+}
+
+func (a *app) restart() error {
+	if launch.Detached() { // the second process
+		return a.up(upFlags{detach: true})
+	}
+	if _, err := a.existing(); err != nil {
+		return err
+	}
+	if done, err := a.restartService(); done {
+		return err
+	}
+	if a.runs() != 0 {
+		if err := a.down(); err != nil {
+			return err
+		}
+	}
+	return a.up(upFlags{detach: true})
 }

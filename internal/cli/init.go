@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"tincan/internal/cli/booting"
 	"tincan/internal/cli/terminal"
 	"tincan/internal/config"
 	"tincan/internal/generate"
@@ -29,6 +31,7 @@ func (a *app) initCommand() *cobra.Command {
 		Long: `Makes the files of a new network: the name of this node, its keys and its
 address in the VPN. Others join it with the URLs that "tincan invite" prints.
 
+Without -n the network is called dnet; -n . puts its files into /etc/tinc itself.
 The network gets a range of addresses, by default a random 10.x.0.0/16, from
 which each node that joins is given one.`,
 		Args: exactly("NAME", 1),
@@ -49,6 +52,12 @@ func (a *app) init(text string, f initFlags) error {
 	name, err := node.ParseName(text)
 	if err != nil {
 		return err
+	}
+	if a.place.Net == "" && a.place.Conf == "" {
+		if nets := a.networks(); len(nets) > 0 {
+			return terminal.Hint(fmt.Errorf("there is a network on this machine already: %s", strings.Join(nets, " ")), "name the new one: tincan -n NETWORK init %s", text)
+		}
+		a.place.Net = booting.DefaultNetwork
 	}
 	l, err := a.layout()
 	if err != nil {
@@ -89,7 +98,7 @@ func (a *app) init(text string, f initFlags) error {
 	default:
 		a.say("it will listen on port %d", port)
 	}
-	a.say("next: %s up", a.self())
+	a.sayNext(a.place.Net, a.place.Conf)
 	return nil
 }
 

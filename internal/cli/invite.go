@@ -52,7 +52,7 @@ network. It works once and within a week. Treat it like a password.`,
 }
 
 func (a *app) joinCommand() *cobra.Command {
-	force := false
+	force, service := false, false
 	c := &cobra.Command{
 		Use:   "join [URL]",
 		Short: "Become a node of a network, with the URL of an invitation",
@@ -60,13 +60,14 @@ func (a *app) joinCommand() *cobra.Command {
 everything that "tincan up" needs. Without a URL on the command line, where other
 users of this machine could see it, it is read from standard input.`,
 		Args: between("one URL", 0, 1),
-		RunE: func(_ *cobra.Command, args []string) error { return a.join(args, force) },
+		RunE: func(_ *cobra.Command, args []string) error { return a.join(args, force, service) },
 	}
 	c.Flags().BoolVar(&force, "force", false, "also store variables that could do harm")
+	c.Flags().BoolVar(&service, "service", false, "make it a service of this system, which starts now and with the machine")
 	return c
 }
 
-func (a *app) join(args []string, force bool) error {
+func (a *app) join(args []string, force, service bool) error {
 	url := ""
 	if len(args) > 0 {
 		url = args[0]
@@ -98,6 +99,10 @@ func (a *app) join(args []string, force bool) error {
 	if len(res.Hosts) > 0 {
 		a.say("stored the host files of: %s", strings.Join(res.Hosts, " "))
 	}
-	a.say("next: %s up", selfFor(res.Layout.NetName, conf))
-	return nil
+	if !service {
+		a.sayNext(res.Layout.NetName, conf)
+		return nil
+	}
+	a.place.Net, a.place.Conf = res.Layout.NetName, conf
+	return terminal.Hint(a.installService(upFlags{}, false), "this machine has joined all the same; start the node with: %s up", a.self())
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -39,21 +40,31 @@ other directly whenever that is possible. It speaks tinc's protocol and keeps
 its files, so nodes that run tinc can be part of the same network.
 
   tincan -n home init alice      make a network on the first machine
-  tincan -n home up              start it
-  tincan -n home invite bob      print a URL that lets bob in, once
-  tincan join URL                on bob's machine, and then: tincan -n home up
+  tincan up                      start it
+  tincan invite bob              print a URL that lets bob in, once
+  tincan join URL                on bob's machine, and then: tincan up
+
+-n is needed only to make a network, and where there are several of them.
 
 Or in one step, with a token that many can use:
 
   tincan up --boot :8655         on the first machine; prints what to type on the next
 
 Every option can also be given in the environment: --net as TINCAN_NET, and so on.`,
-		Version:           version.Text(),
-		SilenceUsage:      true,
-		SilenceErrors:     true,
-		Args:              noSuchCommand,
-		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return fromEnvironment(cmd.Flags()) },
+		Version:       version.Text(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          noSuchCommand,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if err := fromEnvironment(cmd.Flags()); err != nil {
+				return err
+			}
+			if !makesNetwork[cmd.Name()] {
+				a.theOnlyNetwork()
+			}
+			return nil
+		},
 	}
 	root.SetIn(s.In)
 	root.SetOut(s.Out)
@@ -63,7 +74,7 @@ Every option can also be given in the environment: --net as TINCAN_NET, and so o
 	})
 
 	f := root.PersistentFlags()
-	f.StringVarP(&a.place.Net, "net", "n", os.Getenv("NETNAME"), "the `network`: its files are in /etc/tinc/NETWORK")
+	f.StringVarP(&a.place.Net, "net", "n", os.Getenv("NETNAME"), "the `network`: its files are in /etc/tinc/NETWORK (default the only one that there is)")
 	f.StringVarP(&a.place.Conf, "config", "c", "", "the `directory` with the files, in place of /etc/tinc/NETWORK")
 	f.StringVar(&a.place.PidFile, "pidfile", "", "`file` by which the running node is found")
 	root.RegisterFlagCompletionFunc("net", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
@@ -79,7 +90,7 @@ Every option can also be given in the environment: --net as TINCAN_NET, and so o
 	)
 	for group, commands := range map[string][]*cobra.Command{
 		"network": {a.initCommand(), a.inviteCommand(), a.joinCommand(), a.genCommand(), a.bootnodeCommand(), a.tokenCommand()},
-		"run":     {a.upCommand(), a.downCommand(), a.reloadCommand(), a.retryCommand(), a.connectCommand(), a.disconnectCommand(), a.serviceCommand(), a.unitCommand()},
+		"run":     {a.upCommand(), a.downCommand(), a.restartCommand(), a.reloadCommand(), a.retryCommand(), a.connectCommand(), a.disconnectCommand(), a.serviceCommand(), a.unitCommand()},
 		"look":    {a.statusCommand(), a.pingCommand(), a.whyCommand(), a.netCheckCommand(), a.topCommand(), a.dumpCommand(), a.infoCommand(), a.logCommand(), a.pcapCommand(), a.checkCommand()},
 		"change":  {a.getCommand(), a.setCommand(), a.addCommand(), a.delCommand(), a.exportCommand(), a.importCommand(), a.exchangeCommand(), a.editCommand(), a.acceptCommand(), a.signCommand(), a.verifyCommand()},
 		"": {a.versionCommand(), a.manCommand(),
@@ -171,6 +182,30 @@ func fromEnvironment(flags *pflag.FlagSet) error {
 	return err
 }
 
+// makesNetwork are the commands that make a network. They choose its name in their own way.
+// The other programs that we can be have ways of their own, too.
+var makesNetwork = map[string]bool{"init": true, "join": true, "gen": true, "tinc": true, "tincd": true, "tinc-boot": true}
+
+// theOnlyNetwork takes the only network of this machine for the one that is meant if none was
+// named. As with tinc /etc/tinc itself comes first.
+func (a *app) theOnlyNetwork() {
+	if a.place.Net != "" || a.place.Conf != "" || a.place.PidFile != "" {
+		return
+	}
+	if nets := a.networks(); len(nets) == 1 {
+		a.place.Net = nets[0]
+	}
+}
+
+// networks are the networks of this machine; only "." if /etc/tinc itself is one.
+func (a *app) networks() []string {
+	nets, _ := config.Networks(a.place.Roots)
+	if slices.Contains(nets, ".") {
+		return []string{"."}
+	}
+	return nets
+}
+
 // layout finds the files of the network.
 func (a *app) layout() (config.Layout, error) {
 	l, err := a.place.Layout()
@@ -190,18 +225,31 @@ func (a *app) existing() (config.Layout, error) {
 		if errors.Is(err, fs.ErrPermission) {
 			return l, terminal.Hint(err, "run this command as root")
 		}
-		return l, terminal.Hint(fmt.Errorf("there is no network in %s", l.ConfBase), "%s", a.whichNetwork())
+		err := fmt.Errorf("there is no network in %s", l.ConfBase)
+		if nets := a.networks(); len(nets) > 1 && a.place.Net == "" && a.place.Conf == "" {
+			err = errors.New("there are several networks on this machine, and none was named")
+		}
+		return l, terminal.Hint(err, "%s", a.whichNetwork())
 	}
 	return l, nil
 }
 
 // whichNetwork is advice for somebody who named a network that is not there.
 func (a *app) whichNetwork() string {
-	nets, _ := config.Networks(config.Roots{})
+	nets, _ := config.Networks(a.place.Roots)
 	if len(nets) == 0 || a.place.Conf != "" {
 		return fmt.Sprintf("make one with: %s init NAME, or join one with: tincan join URL", a.self())
 	}
-	return fmt.Sprintf("choose one with -n; there are: %s", strings.Join(nets, " "))
+	return fmt.Sprintf("choose one with -n NETWORK; there are: %s", strings.Join(nets, " "))
+}
+
+// sayNext tells a person who has just made a node how to go on.
+func (a *app) sayNext(net, conf string) {
+	self := selfFor(net, conf)
+	a.say("next: %s up", self)
+	if conf == "" || !bySystemd() {
+		a.say("or, to start it now and with the machine: %s service install", self)
+	}
 }
 
 // self is how the user calls tincan for this network.

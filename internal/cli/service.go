@@ -14,6 +14,7 @@ import (
 	"github.com/kardianos/service"
 	"github.com/spf13/cobra"
 
+	"tincan/internal/cli/booting"
 	"tincan/internal/cli/launch"
 	"tincan/internal/cli/terminal"
 	"tincan/internal/cli/version"
@@ -38,19 +39,24 @@ The files of the network are not touched.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	dry := false
+	boot := upFlags{managed: true}
 	for _, sub := range []*cobra.Command{
-		{Use: "install", Short: "Make the network a service, and start it", RunE: func(*cobra.Command, []string) error { return a.installService(dry) }},
+		{Use: "install", Short: "Make the network a service, and start it", RunE: func(*cobra.Command, []string) error { return a.installService(upFlags{}, dry) }},
 		{Use: "uninstall", Short: "Stop the service, and remove it", RunE: func(*cobra.Command, []string) error { return a.uninstallService(dry) }},
 		{Use: "status", Short: "Tell whether there is a service, and whether it runs",
 			Long: `Tells whether there is a service, and whether it runs. The exit status is 0 if it
 runs, 3 if it does not, and 4 if there is none.`,
 			RunE: func(*cobra.Command, []string) error { return a.serviceStatus() }},
-		{Use: "run", Short: "Be the service; called by the system", Hidden: true, RunE: func(*cobra.Command, []string) error { return a.runService() }},
+		{Use: "run", Short: "Be the service; called by the system", Hidden: true, RunE: func(*cobra.Command, []string) error { return a.runService(boot) }},
 	} {
 		sub.Args = between("no arguments", 0, 0)
 		c.AddCommand(sub)
 		if sub.Name() == "install" || sub.Name() == "uninstall" {
 			sub.Flags().BoolVar(&dry, "dry-run", false, "print what would be done")
+		}
+		if sub.Name() == "run" {
+			sub.Flags().StringVar(&boot.boot, "boot", "", "let newcomers in at this `address`")
+			sub.Flags().BoolVar(&boot.tlsSelf, "tls-self", false, "serve HTTPS with a certificate of our own")
 		}
 	}
 	return c
@@ -92,12 +98,14 @@ func (a *app) systemctl(dry bool, args ...string) error {
 	return nil
 }
 
-func (a *app) installService(dry bool) error {
+// installService makes the node a service and starts it. With f.boot
+// it lets newcomers in, too.
+func (a *app) installService(f upFlags, dry bool) error {
 	if _, err := a.existing(); err != nil {
 		return err
 	}
 	if !bySystemd() {
-		return a.foreign("install", dry)
+		return a.foreign("install", f, dry)
 	}
 	unit, err := a.unitName()
 	if err != nil {
@@ -107,18 +115,86 @@ func (a *app) installService(dry bool) error {
 	if err != nil {
 		return err
 	}
-	if dry {
-		fmt.Fprintf(a.Out, "# %s\n%s", unitFile, text)
-	} else if err := config.WriteFile(unitFile, []byte(text), 0o644); err != nil {
-		return err
+	if pid := a.runs(); pid != 0 && !dry && !active(unit) {
+		return terminal.Hint(fmt.Errorf("the node runs already (pid %d), and not as a service", pid), "end it first: %s down", a.self())
+	}
+	files := [][2]string{{unitFile, text}}
+	if f.boot != "" {
+		text, err := a.bootDropIn(f)
+		if err != nil {
+			return err
+		}
+		files = append(files, [2]string{dropIn(unit), text})
+	}
+	ran := !dry && active(unit)
+	for _, file := range files {
+		if dry {
+			fmt.Fprintf(a.Out, "# %s\n%s", file[0], file[1])
+			continue
+		}
+		if err := config.MakeDir(filepath.Dir(file[0]), 0o755); err != nil {
+			return err
+		}
+		if err := config.WriteFile(file[0], []byte(file[1]), 0o644); err != nil {
+			return err
+		}
 	}
 	if err := errors.Join(a.systemctl(dry, "daemon-reload"), a.systemctl(dry, "enable", "--now", unit)); err != nil {
 		return err
+	}
+	if ran && f.boot != "" { // it may run without that
+		if err := a.systemctl(dry, "restart", unit); err != nil {
+			return err
+		}
 	}
 	if !dry {
 		a.say("%s is enabled and runs; its log: journalctl -u %s", unit, unit)
 	}
 	return nil
+}
+
+// active tells whether systemd runs a unit.
+func active(unit string) bool {
+	return exec.Command("systemctl", "is-active", "--quiet", unit).Run() == nil
+}
+
+// dropIn is the file that makes the service of one network let newcomers in, too.
+func dropIn(unit string) string {
+	return filepath.Join("/etc/systemd/system", unit+".d", "boot.conf")
+}
+
+// bootDropIn is its text.
+func (a *app) bootDropIn(f upFlags) (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	words := append([]string{self, "-n", a.place.Net, "up"}, f.bootOptions()...)
+	return fmt.Sprintf("[Service]\nExecStart=\nExecStart=%s\n", booting.UnitWords(words)), nil
+}
+
+// restartService restarts the node as the service that it is. done tells whether it is one that
+// runs.
+func (a *app) restartService() (done bool, err error) {
+	if bySystemd() {
+		unit, err := a.unitName()
+		if err != nil || !active(unit) {
+			return false, nil
+		}
+		if err := a.systemctl(false, "restart", unit); err != nil {
+			return true, err
+		}
+		a.say("%s was started again", unit)
+		return true, nil
+	}
+	s, name, err := a.foreignService(upFlags{})
+	if err != nil || noInitScript(name) {
+		return false, nil
+	}
+	if state, err := s.Status(); err != nil || state != service.StatusRunning {
+		return false, nil
+	}
+	return true, s.Restart()
 }
 
 // unitText is our unit template with the path of this program.
@@ -129,7 +205,7 @@ func unitText() (string, error) {
 
 func (a *app) uninstallService(dry bool) error {
 	if !bySystemd() {
-		return a.foreign("uninstall", dry)
+		return a.foreign("uninstall", upFlags{}, dry)
 	}
 	unit, err := a.unitName()
 	if err != nil {
@@ -137,6 +213,9 @@ func (a *app) uninstallService(dry bool) error {
 	}
 	if err := a.systemctl(dry, "disable", "--now", unit); err != nil {
 		return err
+	}
+	if !dry && os.Remove(dropIn(unit)) == nil {
+		os.Remove(filepath.Dir(dropIn(unit))) // unless there is something of somebody else in it
 	}
 	if others, _ := filepath.Glob("/etc/systemd/system/*/tincan@*.service"); len(others) > 0 && !dry {
 		return nil // which need the template
@@ -166,7 +245,7 @@ func (a *app) serviceStatus() error {
 			state = service.StatusStopped
 		}
 	} else {
-		s, own, err := a.foreignService()
+		s, own, err := a.foreignService(upFlags{})
 		if err != nil {
 			return err
 		}
@@ -218,7 +297,7 @@ func (a *app) serviceName() (string, error) {
 }
 
 // serviceArgs is the command line of the service, without the program.
-func (a *app) serviceArgs() (args []string, err error) {
+func (a *app) serviceArgs(boot []string) (args []string, err error) {
 	if a.place.Net != "" {
 		args = append(args, "--net="+a.place.Net)
 	}
@@ -232,21 +311,21 @@ func (a *app) serviceArgs() (args []string, err error) {
 		}
 		args = append(args, o.option+"="+path)
 	}
-	return append(args, "service", "run"), nil
+	return append(append(args, "service", "run"), boot...), nil
 }
 
 // foreignService is the service in the terms of whatever runs this system, and its name.
-func (a *app) foreignService() (service.Service, string, error) {
+func (a *app) foreignService(f upFlags) (service.Service, string, error) {
 	name, err := a.serviceName()
 	if err != nil {
 		return nil, "", err
 	}
-	args, err := a.serviceArgs()
+	args, err := a.serviceArgs(f.bootOptions())
 	if err != nil {
 		return nil, "", err
 	}
 	network := strings.TrimPrefix(strings.TrimPrefix(name, "tincan"), "-")
-	s, err := service.New(&networkService{a: a}, &service.Config{
+	s, err := service.New(&networkService{a: a, up: f}, &service.Config{
 		// Windows wants display names to be unique, too.
 		Name: name, DisplayName: strings.TrimSpace("tincan " + network), Description: strings.TrimSpace("VPN node of the network " + network),
 		Arguments: args,
@@ -256,8 +335,8 @@ func (a *app) foreignService() (service.Service, string, error) {
 }
 
 // foreign installs or removes the service on a system without systemd.
-func (a *app) foreign(action string, dry bool) error {
-	s, name, err := a.foreignService()
+func (a *app) foreign(action string, f upFlags, dry bool) error {
+	s, name, err := a.foreignService(f)
 	if err != nil {
 		return fmt.Errorf("services of this system: %w", err)
 	}
@@ -266,7 +345,7 @@ func (a *app) foreign(action string, dry bool) error {
 		if err != nil {
 			return err
 		}
-		args, err := a.serviceArgs()
+		args, err := a.serviceArgs(f.bootOptions())
 		if err != nil {
 			return err
 		}
@@ -276,6 +355,9 @@ func (a *app) foreign(action string, dry bool) error {
 	if action == "uninstall" {
 		_ = s.Stop() // it may be stopped already
 		return s.Uninstall()
+	}
+	if pid := a.runs(); pid != 0 {
+		return terminal.Hint(fmt.Errorf("the node runs already (pid %d)", pid), "end it first: %s down", a.self())
 	}
 	if err := s.Install(); err != nil {
 		return err
@@ -288,8 +370,8 @@ func (a *app) foreign(action string, dry bool) error {
 }
 
 // runService is the process of the service, where there is no systemd.
-func (a *app) runService() error {
-	s, _, err := a.foreignService()
+func (a *app) runService(f upFlags) error {
+	s, _, err := a.foreignService(f)
 	if err != nil {
 		return err
 	}
@@ -299,6 +381,7 @@ func (a *app) runService() error {
 // networkService is the node as a service manager of another system sees it.
 type networkService struct {
 	a    *app
+	up   upFlags // only what is about newcomers
 	end  context.CancelFunc
 	done chan error
 }
@@ -309,13 +392,19 @@ func (n *networkService) Start(s service.Service) error {
 	if err != nil {
 		return err
 	}
+	var boot *booting.Service
+	if n.up.boot != "" {
+		if boot, err = n.a.openBoot(n.up, l); err != nil {
+			return err
+		}
+	}
 	l, _ = l.ForDaemon()
 	if err := os.Chdir(l.ConfBase); err != nil {
 		return fmt.Errorf("changing to the directory of the network: %w", err)
 	}
 	ctx, end := context.WithCancel(context.Background())
 	n.end, n.done = end, make(chan error, 1)
-	o := launch.Options{Layout: l, Version: version.Text(), Style: launch.Tinc11}
+	o := launch.Options{Layout: l, Version: version.Text(), Style: launch.Tinc11, Beside: beside(boot)}
 	if !service.Interactive() {
 		o.LogFile = l.LogFile // nobody sees standard error
 	}

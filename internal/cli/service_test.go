@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"errors"
+	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 
 	"tincan/internal/config"
@@ -36,5 +39,41 @@ func TestNamesOfServices(t *testing.T) {
 	here, err := filepath.Abs("vpn")
 	if err != nil || name("", "vpn") != name("", here) || name("", here+"/") != name("", here) {
 		t.Errorf("one directory has several names: %s %s (%v)", name("", "vpn"), name("", here), err)
+	}
+}
+
+// -n is needed only where several networks could be meant.
+func TestTheOnlyNetworkIsMeant(t *testing.T) {
+	for _, c := range []struct {
+		nets       []string
+		given      config.Place
+		want, hint string
+	}{
+		{nil, config.Place{}, "", "make one with: tincan init NAME"},
+		{[]string{"home"}, config.Place{}, "home", ""},
+		{[]string{"home"}, config.Place{Net: "work"}, "work", "choose one with -n NETWORK; there are: home"},
+		{[]string{"home"}, config.Place{Net: "."}, ".", "choose one with -n NETWORK; there are: home"},
+		{[]string{"home"}, config.Place{PidFile: "/p"}, "", "choose one with -n NETWORK; there are: home"},
+		{[]string{"home", "work"}, config.Place{}, "", "choose one with -n NETWORK; there are: home work"},
+		{[]string{".", "home"}, config.Place{}, ".", ""},
+	} {
+		etc := t.TempDir()
+		for _, net := range c.nets {
+			dir := filepath.Join(etc, "tinc", net)
+			if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, "tinc.conf"), nil, 0o644)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		a := &app{place: c.given}
+		a.place.Roots.Sysconf = etc
+		a.theOnlyNetwork()
+		_, err := a.existing()
+		hint := ""
+		if h := interface{ Hint() string }(nil); errors.As(err, &h) {
+			hint = h.Hint()
+		}
+		if a.place.Net != c.want || !strings.HasPrefix(hint, c.hint) || (err == nil) != (c.hint == "") {
+			t.Errorf("%v, given %+v: network %q, %v, hint %q", c.nets, c.given, a.place.Net, err, hint)
+		}
 	}
 }

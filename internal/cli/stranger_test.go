@@ -131,7 +131,12 @@ func TestAfterAKill(t *testing.T) {
 func TestOptionsOfANewNodeAlone(t *testing.T) {
 	dir, _ := network(t)
 	up(t, dir)
-	run(t, "", "tincan", "-c", dir, "up", "--token", "x", "--name", "bob").refused(t, "--token has no effect without --boot or --join", "--name has no effect", "already runs")
+	got := run(t, "", "tincan", "-c", dir, "up", "--token", "x", "--name", "bob").must(t).err
+	for _, want := range []string{"--token has no effect without --boot or --join", "--name has no effect", "runs already"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is missing in %s", want, got)
+		}
+	}
 }
 
 // What cannot be printed is no success.

@@ -15,6 +15,7 @@ import (
 	"tincan/internal/cli/terminal"
 	"tincan/internal/cli/version"
 	"tincan/internal/config"
+	"tincan/internal/control"
 )
 
 // upFlags are the options of up.
@@ -31,6 +32,8 @@ type upFlags struct {
 	join    []string
 	gen     booting.Gen
 	tlsSelf bool
+	service bool
+	managed bool // this process is the service
 }
 
 func (a *app) upCommand() *cobra.Command {
@@ -43,7 +46,8 @@ func (a *app) upCommand() *cobra.Command {
 which in general means root.
 
 With --detach it goes into the background once it works, and logs to the system
-log or to a file. As a service: see "tincan service".
+log or to a file. With --service it becomes a service instead, which starts now and
+with the machine. If the node runs already nothing happens.
 
 With --boot it also lets newcomers in who know a token, and prints the command for
 the next machine. With --join it becomes a node first, with such a token. Both
@@ -54,6 +58,13 @@ and simply start it if there is one.
   tincan up --join HOST:8655 --token TOKEN    the next one`,
 		Args: between("no arguments", 0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {
+			if f.service {
+				for _, name := range []string{"detach", "debug", "log-file", "option", "user", "chroot", "mlock"} {
+					if c.Flags().Changed(name) {
+						return fmt.Errorf("--%s does not go with --service, which runs the node as its files say", name)
+					}
+				}
+			}
 			if f.boot == "" && len(f.join) == 0 {
 				for _, name := range []string{"ip", "name", "port", "prefix", "public", "timeout", "tls-self", "token", "token-file"} {
 					if c.Flags().Changed(name) {
@@ -65,6 +76,7 @@ and simply start it if there is one.
 		},
 	}
 	c.Flags().BoolVarP(&f.detach, "detach", "d", false, "go into the background when it works")
+	c.Flags().BoolVar(&f.service, "service", false, "make it a service of this system, which starts now and with the machine")
 	c.Flags().IntVar(&f.debug, "debug", 0, "how much to log: `level` 0 (start and stop) to 5 (traffic)")
 	c.Flags().StringVar(&f.logFile, "log-file", "", "log to this `file`")
 	c.Flags().StringArrayVarP(&f.set, "option", "o", nil, "set a variable, whatever the files say: [HOST.]`VARIABLE=VALUE`")
@@ -85,6 +97,13 @@ and simply start it if there is one.
 }
 
 func (a *app) up(f upFlags) error {
+	if f.boot != "" || len(f.join) > 0 {
+		a.bootNetwork()
+	}
+	if pid := a.runs(); pid != 0 && !f.service && !launch.Detached() && os.Getenv("NOTIFY_SOCKET") == "" {
+		a.say("the node runs already (pid %d); see it with: %s status", pid, a.self())
+		return nil
+	}
 	service, err := a.bootstrap(f)
 	if err != nil {
 		return err
@@ -92,6 +111,9 @@ func (a *app) up(f upFlags) error {
 	l, err := a.existing()
 	if err != nil {
 		return err
+	}
+	if f.service {
+		return a.installService(f, false)
 	}
 	overrides, err := config.ParseOverrides(f.set)
 	if err != nil {
@@ -117,6 +139,35 @@ func (a *app) up(f upFlags) error {
 		Style: launch.Human, LogFile: f.logFile, Beside: beside(service),
 		User: f.user, Chroot: f.chroot, Lock: f.mlock,
 	}, a.Streams)
+}
+
+// bootOptions are the options that the service needs to let newcomers in, too.
+func (f upFlags) bootOptions() []string {
+	if f.boot == "" {
+		return nil
+	}
+	options := []string{"--boot=" + f.boot}
+	if f.tlsSelf {
+		options = append(options, "--tls-self")
+	}
+	return options
+}
+
+// runs is the process number of the running node; 0 if none answers.
+func (a *app) runs() int {
+	l, err := a.layout()
+	if err != nil {
+		return 0
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	c, err := control.Dial(ctx, l.ForClient().PidFile)
+	if err != nil {
+		return 0
+	}
+	defer c.Close()
+	p, _ := control.ReadPidFile(l.ForClient().PidFile)
+	return p.PID
 }
 
 // upDetached starts the same command once more, in the background, and waits

@@ -305,3 +305,43 @@ func TestOurServiceUnderSystemd(t *testing.T) {
 		t.Error("something is left")
 	}
 }
+
+// A first node that lets newcomers in, made in one step, comes back with the machine and still
+// lets newcomers in. No command needs -n, because there is only one network.
+func TestUpBootAsAService(t *testing.T) {
+	t.Parallel()
+	m := newSystem(t)
+	tincan := func(args ...string) string {
+		t.Helper()
+		return m.run(os.Getenv(binaryVar), args...)
+	}
+	const unit = "tincan@dnet"
+	if got := tincan("up", "--boot", "127.0.0.1:8655", "--name", "alice", "--service"); !strings.Contains(got, "up --join ") {
+		t.Errorf("it said %s", got)
+	}
+	answers := func() bool {
+		out, _ := m.try("ss", "-Hltn", "sport = :8655")
+		return m.property(unit, "ActiveState") == "active" && strings.Contains(out, "127.0.0.1:8655")
+	}
+	m.eventually("newcomers are let in", answers)
+	if got := m.run("systemctl", "is-enabled", unit); got != "enabled" {
+		t.Errorf("the service is %s", got)
+	}
+	if got := tincan("status"); !strings.HasPrefix(got, "node alice, network dnet") {
+		t.Errorf("status: %s", got)
+	}
+	pid := m.property(unit, "MainPID")
+	if got := tincan("up"); !strings.Contains(got, "the node runs already (pid "+pid+")") {
+		t.Errorf("up: %s", got)
+	}
+	tincan("up", "--boot", "127.0.0.1:8655", "--service") // once more
+	tincan("restart")
+	m.eventually("it lets newcomers in after a restart", answers)
+	if now := m.property(unit, "MainPID"); now == pid {
+		t.Errorf("after restart it is still process %s", now)
+	}
+	tincan("service", "uninstall")
+	if m.exists("/etc/systemd/system/tincan@dnet.service.d") || m.exists("/etc/systemd/system/tincan@.service") {
+		t.Error("something is left")
+	}
+}

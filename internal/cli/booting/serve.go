@@ -297,9 +297,6 @@ func (s Serve) Unit(program string, options []string, secret bootnode.Secret) (p
 	for _, p := range s.Protocols {
 		words = append(words, "--protocol", p)
 	}
-	for i, w := range words {
-		words[i] = unitQuote(w)
-	}
 	text = fmt.Sprintf(`[Unit]
 Description=boot service of the network %s: lets newcomers in
 After=network-online.target
@@ -312,7 +309,7 @@ RestartSec=5
 
 [Install]
 WantedBy=multi-user.target
-`, base, strings.Join(words, " "))
+`, base, UnitWords(words))
 	return path, text, nil
 }
 
@@ -324,6 +321,15 @@ func abs(path string) string {
 		return a
 	}
 	return path
+}
+
+// UnitWords is a command line for ExecStart.
+func UnitWords(words []string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		quoted[i] = unitQuote(w)
+	}
+	return strings.Join(quoted, " ")
 }
 
 // unitQuote makes a word safe for ExecStart.
