@@ -9,7 +9,7 @@ import (
 )
 
 func (a *app) statusCommand() *cobra.Command {
-	asJSON := false
+	asJSON, drops := false, false
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Show the mesh: who is there and how packets get there",
@@ -23,6 +23,9 @@ network below, round trip time, loss if there is some, path MTU and traffic.`,
 				if err != nil {
 					return err
 				}
+				if drops && !asJSON {
+					return s.WriteDrops(a.Out, time.Now())
+				}
 				if !asJSON {
 					return s.WriteText(a.Out, time.Now())
 				}
@@ -31,5 +34,6 @@ network below, round trip time, loss if there is some, path MTU and traffic.`,
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON, for programs")
+	c.Flags().BoolVar(&drops, "drops", false, "show why packets were dropped, how many and when the last one was")
 	return c
 }

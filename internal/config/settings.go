@@ -60,6 +60,7 @@ type Settings struct {
 	Relay               bool // others may choose us as a relay
 	ClampMSS            bool
 	StrictSubnets       bool
+	SourceCheck         bool
 	TunnelServer        bool
 
 	IndirectData   bool
@@ -168,6 +169,7 @@ func settings(r *Reader, self node.Name, dir string) Settings {
 		ClampMSS:         r.Bool("ClampMSS"),
 		TunnelServer:     r.Bool("TunnelServer"),
 		StrictSubnets:    r.Bool("StrictSubnets"),
+		SourceCheck:      r.Bool("SourceCheck"),
 
 		IndirectData:   r.Bool("IndirectData"),
 		TCPOnly:        r.Bool("TCPOnly"),

@@ -95,6 +95,7 @@ var table = []Variable{
 	// ------------------------------------------------ ours: which way packets go
 
 	{Name: "Relay", Flags: Server | Reload, Kind: Bool, Default: "yes", Since: "tincan"},
+	{Name: "SourceCheck", Flags: Server | Reload, Kind: Bool, Default: "yes", Since: "tincan"},
 
 	// ------------------------------------------------ ours: what is allowed with nodes of tinc 1.0
 

@@ -245,6 +245,9 @@ func (c *client) answer(line string, w *bufio.Writer) (stop bool, err error) {
 		if k, ok := b.(KeyKeeper); ok {
 			status.ChangedKeys = k.ChangedKeys()
 		}
+		if r, ok := b.(Refuser); ok {
+			status.Drops, status.Contested = r.Drops(), r.Contested()
+		}
 		text, err := json.Marshal(status)
 		if err != nil {
 			return false, err

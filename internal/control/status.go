@@ -54,6 +54,10 @@ type Status struct {
 	Summary StatusTotals   `json:"summary"`
 	// ChangedKeys wait for a person to accept them.
 	ChangedKeys []KeyChange `json:"changed_keys,omitempty"`
+	// Contested are the claims to subnets that do not count, since they belong to another node.
+	Contested []Contest `json:"contested_subnets,omitempty"`
+	// Drops says why packets were dropped.
+	Drops []Drop `json:"drops,omitempty"`
 }
 
 // StatusTotals count.
@@ -255,6 +259,9 @@ func (s Status) WriteText(w io.Writer, now time.Time) error {
 		plural(s.Summary.Reachable-1, "other node"), max(others, 0), plural(s.Summary.Connections, "meta connection"))
 	if err == nil {
 		err = s.writeChangedKeys(w)
+	}
+	if err == nil {
+		err = s.writeContested(w)
 	}
 	if err != nil || len(s.Nodes) == 0 {
 		return err

@@ -129,7 +129,9 @@ func (d *Daemon) do(e mesh.Effect) {
 		d.graph.changed()
 	case mesh.PublishRoutes:
 		d.plane.PublishRoutes(e.Routes)
-		d.subnets.Store(&e.Routes.Subnets)
+		d.graph.changed()
+	case mesh.ChangeRoutes:
+		d.plane.ChangeRoutes(e)
 		d.graph.changed()
 	case mesh.NodeUp:
 		d.standby.node(e.Node, true)

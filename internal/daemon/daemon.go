@@ -112,7 +112,6 @@ type Daemon struct {
 	closed  bool          // close was called
 
 	reloading sync.Mutex
-	subnets   atomic.Pointer[[]mesh.Owned] // latest published
 }
 
 // Run runs a node until ctx ends or it is told to stop, and leaves the machine as

@@ -34,6 +34,7 @@ func (b *backend) Why(name node.Name) control.WhyReport {
 	for _, reason := range w.Reasons {
 		r.Reasons = append(r.Reasons, control.WhyReason(reason))
 	}
+	b.whyRefused(name, &r)
 	return r
 }
 

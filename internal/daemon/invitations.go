@@ -28,14 +28,12 @@ func (d *Daemon) invitations(s config.Settings) *invite.Server {
 
 // takenSubnets is what the mesh announces now.
 func (d *Daemon) takenSubnets() []subnet.Subnet {
-	known := d.subnets.Load()
-	if known == nil {
-		return nil
-	}
-	out := make([]subnet.Subnet, len(*known))
-	for i, k := range *known {
-		out[i] = k.Subnet
-	}
+	var out []subnet.Subnet
+	d.ask(func() {
+		for _, k := range d.brain.Subnets() {
+			out = append(out, k.Subnet)
+		}
+	})
 	return out
 }
 

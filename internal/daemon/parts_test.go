@@ -142,7 +142,7 @@ func TestWhatNeedsARestart(t *testing.T) {
 // would be changed without any effect, and nobody would be told.
 var takenOver = []string{
 	"ConnectTo", "AutoConnect", "Proxy", "Ifconfig", "Routes", "AutoAddress", "Forwarding", "Broadcast", "BroadcastSubnets",
-	"MACExpire", "PriorityInheritance", "Subnets", "DecrementTTL", "DirectOnly", "Relay", "ClampMSS", "IndirectData", "TCPOnly",
+	"MACExpire", "PriorityInheritance", "Subnets", "DecrementTTL", "DirectOnly", "SourceCheck", "Relay", "ClampMSS", "IndirectData", "TCPOnly",
 	"PMTU", "Weight", "LocalDiscovery", "UDPDiscovery", "UDPDiscoveryInterval", "UDPDiscoveryKeepaliveInterval", "UDPDiscoveryTimeout",
 	"UDPInfoInterval", "MTUInfoInterval", "PingInterval", "PingTimeout", "MaxTimeout", "MinTimeout", "KeyExpire", "InvitationExpire",
 	"ReplayWindow", "LogLevel", "Hostnames", "ScriptsInterpreter", "ScriptsExtension", "Suite", "Policy",

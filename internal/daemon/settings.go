@@ -75,7 +75,7 @@ func broadcastSubnets(s config.Settings) []subnet.Subnet {
 }
 
 func planeOptions(s config.Settings) dataplane.Options {
-	o := dataplane.Options{DecrementTTL: s.DecrementTTL, DirectOnly: s.DirectOnly, TCPOnly: s.TCPOnly, NoClamp: !s.ClampMSS, MACExpire: s.MACExpire, Priority: s.PriorityInheritance}
+	o := dataplane.Options{DecrementTTL: s.DecrementTTL, DirectOnly: s.DirectOnly, TCPOnly: s.TCPOnly, NoClamp: !s.ClampMSS, MACExpire: s.MACExpire, Priority: s.PriorityInheritance, AnySource: !s.SourceCheck}
 	switch s.Forwarding {
 	case "off":
 		o.Forwarding = route.Off

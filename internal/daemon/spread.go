@@ -97,32 +97,15 @@ func (s *spread) learned(name node.Name, key keys.PublicKey) {
 
 // Owner is the node that packets for an address go to now.
 func (s *spread) Owner(a netip.Addr) (owner node.Name, ok bool) {
-	known := s.d.subnets.Load()
-	if known == nil {
-		return "", false
-	}
-	var best subnet.Subnet
-	for _, k := range *known {
-		p := k.Subnet.Prefix()
-		if !k.Reachable || k.Owner == "" || !p.IsValid() || !p.Masked().Contains(a) {
-			continue
-		}
-		if !ok || subnet.Compare(k.Subnet, best) < 0 {
-			best, owner, ok = k.Subnet, k.Owner, true
-		}
-	}
-	return owner, ok && owner != s.d.network().Name
+	owner, reachable := s.d.plane.Owner(a)
+	return owner, reachable && owner != "" && owner != s.d.network().Name
 }
 
 // Announced lists the nodes that announce exactly this subnet.
 func (s *spread) Announced(p netip.Prefix) (names []node.Name) {
-	known := s.d.subnets.Load()
-	if known == nil {
-		return nil
-	}
-	for _, k := range *known {
-		if q := k.Subnet.Prefix(); k.Owner != "" && q.IsValid() && q.Masked() == p {
-			names = append(names, k.Owner)
+	for _, c := range s.d.plane.Claims(p) {
+		if c.Owner != "" {
+			names = append(names, c.Owner)
 		}
 	}
 	return names

@@ -207,6 +207,7 @@ func TestEveryVariableHasAnEffect(t *testing.T) {
 			return time.Duration(reflect.ValueOf(ports).Elem().FieldByName("cfg").FieldByName("Wait").Int())
 		}},
 		{name: "DirectOnly", value: "yes", want: true, see: func(o *opened) any { return o.plane.DirectOnly }},
+		{name: "SourceCheck", value: "no", want: true, see: func(o *opened) any { return o.plane.AnySource }},
 		{name: "Forwarding", value: "off", want: route.Off, see: func(o *opened) any { return o.plane.Forwarding }},
 
 		{name: "ScriptsExtension", value: ".py", want: ".py", see: func(o *opened) any { return o.script.Extension }},

@@ -93,7 +93,7 @@ func TestPackedRecordsThatCannotBe(t *testing.T) {
 		record := s.Tunnel.Seal(wire.AppendIDs(nil, [6]byte{}, a.selfID), append([]byte{wire.TypeCompressed}, c.data...))
 		b.in(addrA, udp.Run{Buf: record, Size: len(record)})
 		if got := b.dev.take(); len(got) > 0 || b.dropped(c.want) != 1 {
-			t.Errorf("%s: %d packets, %v", name, len(got), b.Stats())
+			t.Errorf("%s: %d packets, %v", name, len(got), b.Drops())
 		}
 	}
 }

@@ -82,7 +82,7 @@ func TestEchoesAreNoPacketsOfTheVPN(t *testing.T) {
 	a.SendEcho(mesh.SendEcho{Node: "b", Data: data})
 	b.in(addrA, a.sock.take()...)
 	if got, want := b.heard(), []mesh.Event{mesh.EchoIn{Node: "a", Hop: "a", Direct: true, Addr: addrA, Data: data}}; !reflect.DeepEqual(got, want) {
-		t.Errorf("it was packed like one: %v, %v", got, b.Stats())
+		t.Errorf("it was packed like one: %v, %v", got, b.Drops())
 	}
 	if in, out := b.Counters("a"), a.Counters("b"); in.InPackets != 0 || out.OutPackets != 0 {
 		t.Errorf("it was counted like one: %+v, %+v", in, out)

@@ -256,8 +256,8 @@ func (s *station) heard() []mesh.Event {
 	return e
 }
 
-// drops is what Stats counts for a reason.
-func (s *station) dropped(r Reason) uint64 { return s.drops[r].Load() }
+// drops is what Drops counts for a reason.
+func (s *station) dropped(r Reason) uint64 { return s.drops[r].count.Load() }
 
 const goodOptions = uint32(wire.PMTUDiscovery|wire.ClampMSS) | 7<<24
 

@@ -57,6 +57,8 @@ type receiver struct {
 	strayAt netip.AddrPort
 	mine    bool // where the last destination leads, see forUs
 	mineTo  netip.Addr
+	theirs  netip.Addr // the last source address, which is one of theirOf's
+	theirOf *peer
 	mineMAC [6]byte // the same for frames
 }
 
@@ -101,8 +103,10 @@ func (r *receiver) batch(batch []udp.Arrival) {
 	r.slow.now = r.now
 	r.options = r.p.options.Load()
 	r.dir = r.p.dir.Load()
-	r.routes = r.p.routes.Load()
-	r.from, r.state, r.hop, r.hopAt, r.mineTo, r.mineMAC = nil, nil, nil, netip.AddrPort{}, netip.Addr{}, noMAC
+	r.from, r.state, r.hop, r.hopAt = nil, nil, nil, netip.AddrPort{}
+	if routes := r.p.routes.Load(); routes != r.routes { // what was looked up in them holds as long as they do
+		r.routes, r.mineTo, r.mineMAC, r.theirOf = routes, netip.Addr{}, noMAC, nil
+	}
 	for _, a := range batch {
 		r.arrival(a)
 	}
@@ -273,6 +277,11 @@ func (r *receiver) deliver(at, n int) {
 	r.count(n)
 	p := r.buf[at : at+n]
 	ours := r.forUs(p)
+	if ours && !r.trueSource(p) {
+		r.restore(at)
+		r.p.dropFalse(r.from)
+		return
+	}
 	if r.join.Count() > 0 {
 		if ours {
 			if _, ok := r.join.Add(p); ok {

@@ -3,6 +3,7 @@ package dataplane
 import (
 	"net/netip"
 	"sync/atomic"
+	"time"
 
 	"tincan/internal/forward"
 	"tincan/internal/mesh"
@@ -40,6 +41,9 @@ type peer struct {
 
 	silence silence
 
+	subnets atomic.Int32 // that it announces
+	falsely dropped      // packets with a source address that is not one of it
+
 	traffic, heard, indirect, undecodable, tooLong pacer
 }
 
@@ -51,6 +55,7 @@ type state struct {
 	via, next *peer // PeerState.Via and NextHop; nil if "" or ourselves
 	relay     *peer // PeerState.Relay, nil if none
 	fwd       forward.Peer
+	since     time.Duration // when it became reachable
 }
 
 // forward is what the forwarding rule must know of pr, nil for no node or one that is not known.
@@ -89,19 +94,10 @@ func (d *directory) at(addr netip.AddrPort) *peer {
 	return d.legacy.byAddr[addr]
 }
 
-// routes is what the brain published with PublishRoutes. It is immutable.
+// routes is what the brain published with PublishRoutes and ChangeRoutes. It is immutable.
 type routes struct {
-	table  *subnet.Table[*peer]
-	owners []*peer // all that the table refers to
-	tree   []node.Name
-}
-
-func buildRoutes(entries []subnet.Entry[*peer], tree []node.Name) *routes {
-	r := &routes{table: subnet.Build(entries), tree: tree}
-	for _, e := range entries {
-		r.owners = append(r.owners, e.Owner)
-	}
-	return r
+	table *subnet.Table[*peer]
+	tree  []node.Name
 }
 
 // lookup finds the owner of addr: a peer, Plane.self, Plane.everyone, or nil.
@@ -157,6 +153,10 @@ func (p *Plane) PublishPeers(states []mesh.PeerState) {
 		}
 		if now.next == p.self {
 			now.next = nil
+		}
+		now.since = p.now()
+		if old != nil && old.Reachable && now.Reachable {
+			now.since = old.since
 		}
 		pr.state.Store(now)
 		members = members || old == nil
@@ -245,12 +245,8 @@ func (p *Plane) sweep() {
 			used[pr], used[s.via], used[s.next], used[s.relay] = true, true, true, true
 		}
 	}
-	r := p.routes.Load()
-	for _, pr := range r.owners {
-		used[pr] = true
-	}
 	for name, pr := range p.names {
-		if !used[pr] {
+		if !used[pr] && pr.subnets.Load() == 0 {
 			delete(p.names, name)
 		}
 	}
@@ -260,17 +256,82 @@ func (p *Plane) sweep() {
 func (p *Plane) PublishRoutes(r mesh.Routes) {
 	p.publish.Lock()
 	defer p.publish.Unlock()
-	entries := make([]subnet.Entry[*peer], len(r.Subnets))
-	for i, s := range r.Subnets {
+	for _, pr := range p.names {
+		pr.subnets.Store(0)
+	}
+	entries := p.entries(r.Subnets)
+	for _, e := range entries {
+		e.Owner.subnets.Add(1)
+	}
+	p.routes.Store(&routes{subnet.Build(entries), r.Tree})
+	p.sweep()
+}
+
+// ChangeRoutes changes some entries of the table of subnets, and replaces the broadcast tree.
+func (p *Plane) ChangeRoutes(c mesh.ChangeRoutes) {
+	p.publish.Lock()
+	defer p.publish.Unlock()
+	r := routes{p.routes.Load().table, c.Tree}
+	set, gone := p.entries(c.Set), p.entries(c.Gone)
+	before := r.table
+	r.table = before.Change(set, gone)
+	for _, e := range set {
+		if !before.Has(e.Subnet, e.OwnerName) {
+			e.Owner.subnets.Add(1)
+		}
+	}
+	unused := false
+	for _, e := range gone {
+		if before.Has(e.Subnet, e.OwnerName) {
+			unused = e.Owner.subnets.Add(-1) == 0 || unused
+		}
+	}
+	p.routes.Store(&r)
+	if unused {
+		p.sweep()
+	}
+}
+
+// entries is list as the table has it. The caller holds p.publish.
+func (p *Plane) entries(list []mesh.Owned) []subnet.Entry[*peer] {
+	entries := make([]subnet.Entry[*peer], len(list))
+	for i, s := range list {
 		entries[i] = subnet.Entry[*peer]{
-			Subnet: s.Subnet, Owner: p.everyone, OwnerName: s.Owner, Reachable: s.Reachable,
+			Subnet: s.Subnet, Owner: p.everyone, OwnerName: s.Owner, Reachable: s.Reachable, Rank: s.Rank,
 		}
 		if s.Owner != "" {
 			entries[i].Owner = p.called(s.Owner)
 		}
 	}
-	p.routes.Store(buildRoutes(entries, r.Tree))
-	p.sweep()
+	return entries
+}
+
+// Owner is the node that a packet for an address goes to; "" if nobody has it, or it is for everybody.
+func (p *Plane) Owner(addr netip.Addr) (owner node.Name, reachable bool) {
+	pr, reachable := p.routes.Load().lookup(addr)
+	if pr == nil {
+		return "", false
+	}
+	return pr.name, reachable
+}
+
+// Contested lists claims to subnets that do not count, each with what outranks it, up to most.
+func (p *Plane) Contested(most int) (list [][2]mesh.Owned) {
+	for e, by := range p.routes.Load().table.Outranked() {
+		if len(list) >= most {
+			break
+		}
+		list = append(list, [2]mesh.Owned{{Subnet: e.Subnet, Owner: e.OwnerName}, {Subnet: by.Subnet, Owner: by.OwnerName, Rank: by.Rank}})
+	}
+	return list
+}
+
+// Claims lists the claims to exactly this prefix, the one that counts first.
+func (p *Plane) Claims(prefix netip.Prefix) (claims []mesh.Owned) {
+	for _, e := range p.routes.Load().table.At(prefix) {
+		claims = append(claims, mesh.Owned{Subnet: e.Subnet, Owner: e.OwnerName, Reachable: e.Reachable, Rank: e.Rank})
+	}
+	return claims
 }
 
 // path is the way a record takes by UDP.

@@ -69,6 +69,7 @@ import (
 	"tincan/internal/mesh"
 	"tincan/internal/node"
 	"tincan/internal/route"
+	"tincan/internal/subnet"
 	"tincan/internal/udp"
 )
 
@@ -132,8 +133,8 @@ type Plane struct {
 	couriers sync.Pool
 	held     waitingRoom
 	early    waitingRoom
-	drops    [reasonCount]atomic.Uint64
-	unrouted [route.Reasons]atomic.Uint64
+	drops    [reasonCount]dropped
+	unrouted [route.Reasons]dropped
 	relayed  pairPacer
 	watching atomic.Bool   // watch is awake
 	wake     chan struct{} // one token, for watch
@@ -169,7 +170,7 @@ func New(cfg Config) *Plane {
 	p.couriers.New = func() any { return newCourier(p) }
 	p.SetOptions(cfg.Options)
 	p.dir.Store(&directory{})
-	p.routes.Store(buildRoutes(nil, nil))
+	p.routes.Store(&routes{table: subnet.Build[*peer](nil)})
 	return p
 }
 

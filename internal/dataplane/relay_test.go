@@ -86,7 +86,7 @@ func TestCirclesAreCut(t *testing.T) {
 		d := datagram(number)
 		b.in(from, udp.Run{To: addrB, Buf: d, Size: len(d)})
 		for i := range b.drops {
-			defer b.drops[i].Store(0)
+			defer b.drops[i].count.Store(0)
 		}
 		return b.roads(b.sock.take())
 	}

@@ -232,7 +232,7 @@ func threeRunningNodes(t *testing.T, old string) {
 				p.SetOptions(Options{NoClamp: i%2 == 0})
 				p.Counters("b")
 				p.SelfCounters()
-				p.Stats()
+				p.Drops()
 			}
 			time.Sleep(3 * time.Millisecond)
 		}
@@ -245,7 +245,7 @@ func threeRunningNodes(t *testing.T, old string) {
 			}
 		case <-time.After(10 * time.Second):
 			for n, p := range planes {
-				t.Logf("%s drops %v", n, p.Stats())
+				t.Logf("%s drops %v", n, p.Drops())
 			}
 			t.Fatal("packets are missing")
 		}

@@ -81,10 +81,14 @@ func (c *courier) route(src *peer) {
 	w.p, w.dir, w.routes = c.p, c.p.dir.Load(), c.p.routes.Load()
 	d := c.p.router.Route(w, c.p.start.Add(c.now), src.name, c.frame)
 	if d.Reason != route.Delivered {
-		c.p.unrouted[d.Reason].Add(1)
+		c.p.unrouted[d.Reason].add(c.p, 1)
 	}
 	for _, out := range d.Outputs {
 		if out.To == c.p.cfg.Self {
+			if src != c.p.self && !c.p.bridging && !c.p.trueSource(src, w.routes, c.frame[ethernetLen:], c.now) {
+				c.p.dropFalse(src)
+				continue
+			}
 			c.toDevice(out.Frame)
 		} else if to := w.dir.byName[out.To]; to != nil {
 			c.sendTo(to, out.Frame)

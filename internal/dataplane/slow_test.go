@@ -62,8 +62,8 @@ func (s *station) roads(runs []udp.Run) string {
 		}
 		out = append(out, what)
 	}
-	for reason, n := range s.Stats() {
-		out = append(out, fmt.Sprint("drop ", reason, " ", n))
+	for _, d := range s.Drops() {
+		out = append(out, fmt.Sprint("drop ", d.Reason, " ", d.Count))
 	}
 	return strings.Join(out, ", ")
 }
@@ -322,10 +322,10 @@ func TestPacketsFromPeers(t *testing.T) {
 			}
 
 			for i := range b.drops {
-				b.drops[i].Store(0)
+				b.drops[i].count.Store(0)
 			}
 			for i := range b.unrouted {
-				b.unrouted[i].Store(0)
+				b.unrouted[i].count.Store(0)
 			}
 			b.FrameFromMeta("a", frame(c.build()))
 			if got := b.roads(b.sock.take()); got != c.want {
@@ -454,7 +454,7 @@ func TestRelayRules(t *testing.T) {
 			}
 			// The same by SPTPS_PACKET.
 			for i := range b.drops {
-				b.drops[i].Store(0)
+				b.drops[i].count.Store(0)
 			}
 			b.FromMeta("a", blob)
 			if got := b.roads(b.sock.take()); got != c.want {

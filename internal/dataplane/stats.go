@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"sync/atomic"
+	"time"
 
 	"tincan/internal/node"
 	"tincan/internal/route"
@@ -69,6 +70,7 @@ const (
 	DeviceFailed                   // the device did not take it
 	Overheld                       // waited in vain, or for too long, for a session
 	ForwardingOff                  // relaying is switched off
+	FalseSource                    // the source address is not one of the node that sent it
 	reasonCount
 )
 
@@ -79,6 +81,7 @@ var reasonNames = [reasonCount]string{
 	Compressed: "compressed", OverLong: "too long", MetaFull: "meta connection full",
 	NoMeta: "no meta connection", NoPath: "no such path", NoSocket: "no socket", TooLongForPath: "too long for its path",
 	SendFailed: "send failed", DeviceFailed: "device failed", Overheld: "no session in time", ForwardingOff: "forwarding is off",
+	FalseSource: "source address of another node",
 }
 
 func (r Reason) String() string {
@@ -88,28 +91,48 @@ func (r Reason) String() string {
 	return "unknown reason"
 }
 
-// drop counts a packet that goes no further.
-func (p *Plane) drop(r Reason) { p.drops[r].Add(1) }
+// dropped counts packets that were dropped for one reason.
+type dropped struct {
+	count atomic.Uint64
+	last  atomic.Int64 // time of the last one, in ns of the Unix epoch
+}
 
-func (p *Plane) dropN(r Reason, n int) {
-	if n > 0 {
-		p.drops[r].Add(uint64(n))
+func (d *dropped) add(p *Plane, n int) {
+	d.count.Add(uint64(n))
+	if now := p.cfg.Now().UnixNano(); now-d.last.Load() > int64(time.Millisecond) {
+		d.last.Store(now)
 	}
 }
 
-// Stats returns how many packets were dropped, by reason in words, without
-// reasons that never occurred. Those of the routing rules begin with "routing: ".
-func (p *Plane) Stats() map[string]uint64 {
-	m := make(map[string]uint64)
-	for r := range p.drops {
-		if n := p.drops[r].Load(); n > 0 {
-			m[Reason(r).String()] = n
+// drop counts a packet that goes no further.
+func (p *Plane) drop(r Reason) { p.drops[r].add(p, 1) }
+
+func (p *Plane) dropN(r Reason, n int) {
+	if n > 0 {
+		p.drops[r].add(p, n)
+	}
+}
+
+// Dropped says how many packets were dropped for one reason since the start.
+type Dropped struct {
+	Reason string // in words
+	Count  uint64
+	Last   time.Time
+}
+
+// Drops lists the reasons for which packets were dropped or answered with an error. Those of the routing rules begin
+// with "routing: ".
+func (p *Plane) Drops() (list []Dropped) {
+	add := func(d *dropped, reason string) {
+		if n := d.count.Load(); n > 0 {
+			list = append(list, Dropped{reason, n, time.Unix(0, d.last.Load())})
 		}
+	}
+	for r := range p.drops {
+		add(&p.drops[r], Reason(r).String())
 	}
 	for r := range p.unrouted {
-		if n := p.unrouted[r].Load(); n > 0 {
-			m["routing: "+route.Reason(r).String()] = n
-		}
+		add(&p.unrouted[r], "routing: "+route.Reason(r).String())
 	}
-	return m
+	return list
 }

@@ -21,6 +21,7 @@ type Options struct {
 	NoClamp      bool            // leave the MSS of TCP connections alone
 	Priority     bool            // datagrams have the TOS of the packets in them
 	MACExpire    time.Duration   // how long the brain remembers a MAC address; 0: 600 s
+	AnySource    bool            // packets may have any source address
 }
 
 // SetOptions replaces the options.

@@ -292,6 +292,13 @@ type (
 	PublishPeers struct{ Peers []PeerState }
 	// PublishRoutes replaces the table of subnets and the broadcast tree.
 	PublishRoutes struct{ Routes Routes }
+	// ChangeRoutes changes a few entries of the table that was published, and replaces the tree. Those of
+	// Set are added, or take the place of those with the same subnet and owner; of Gone only subnet and owner
+	// count.
+	ChangeRoutes struct {
+		Set, Gone []Owned
+		Tree      []node.Name
+	}
 
 	// NodeUp and NodeDown: a node became reachable or unreachable.
 	NodeUp struct {
@@ -396,6 +403,7 @@ type Owned struct {
 	Subnet    subnet.Subnet
 	Owner     node.Name
 	Reachable bool
+	Rank      subnet.Rank // how well founded it is that Owner has it
 }
 
 // ---------------------------------------------------------------- configuration
@@ -406,7 +414,7 @@ type Host struct {
 	RSAKey    *keys.RSAPublicKey // for the protocol of tinc 1.0, nil if none
 	Policy    legacy.Policy      // weak choices that the host file names, allowed with this node
 	Addresses []Endpoint         // Address lines with their ports filled in
-	Subnets   []subnet.Subnet    // only used with StrictSubnets
+	Subnets   []subnet.Subnet    // those that outrank what others claim; with StrictSubnets there are no others
 	Weight    *int
 	Indirect  bool
 	TCPOnly   bool

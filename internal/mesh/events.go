@@ -43,6 +43,7 @@ func (EchoResult) effect()    {}
 func (TunnelledData) effect() {}
 func (PublishPeers) effect()  {}
 func (PublishRoutes) effect() {}
+func (ChangeRoutes) effect()  {}
 func (NodeUp) effect()        {}
 func (NodeDown) effect()      {}
 func (SubnetUp) effect()      {}

@@ -197,7 +197,7 @@ func (m *Mesh) putSubnet(p *peer, s subnet.Subnet) {
 	p.subnets[s] = struct{}{}
 	m.subnets++
 	m.known, p.sorted = "", nil
-	m.routesDirty = true
+	m.touchRoute(p, s)
 	if p.reachable {
 		m.emit(SubnetUp{Owner: p.name, Subnet: s, Addr: p.road.addr})
 	}
@@ -207,7 +207,7 @@ func (m *Mesh) dropSubnet(p *peer, s subnet.Subnet) {
 	delete(p.subnets, s)
 	m.subnets--
 	m.known, p.sorted = "", nil
-	m.routesDirty = true
+	m.touchRoute(p, s)
 	if p.reachable {
 		m.emit(SubnetDown{Owner: p.name, Subnet: s, Addr: p.road.addr})
 	}

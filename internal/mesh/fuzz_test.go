@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -418,8 +419,8 @@ func (f *fuzzer) check(effects []Effect) {
 					delete(f.states, p.Node)
 				}
 			}
-		case PublishRoutes:
-			for _, n := range e.Routes.Tree {
+		case PublishRoutes, ChangeRoutes:
+			for _, n := range f.published(e).Tree {
 				if f.m.nodes[n].conn == nil {
 					f.t.Fatalf("%s is in the tree but no neighbour", n)
 				}
@@ -469,6 +470,9 @@ func (f *fuzzer) invariants() {
 	}
 	if total != m.subnets {
 		f.t.Fatalf("%d subnets, counted %d", total, m.subnets)
+	}
+	if now := m.allRoutes(); !m.routes.dirty && !slices.Equal(now.Subnets, f.routed) {
+		f.t.Fatalf("published\n%v, but there are\n%v", f.routed, now.Subnets)
 	}
 	for e := range m.graph.All() {
 		if m.nodes[e.From] == nil || m.nodes[e.To] == nil {

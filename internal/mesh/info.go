@@ -90,7 +90,7 @@ func (m *Mesh) Edges() []graph.Edge {
 }
 
 // Subnets returns all known subnets in tinc's order.
-func (m *Mesh) Subnets() []Owned { return m.routes().Subnets }
+func (m *Mesh) Subnets() []Owned { return m.allRoutes().Subnets }
 
 // ConnInfo describes a meta connection.
 type ConnInfo struct {

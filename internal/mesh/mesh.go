@@ -74,10 +74,10 @@ type Mesh struct {
 	mappedPort uint16  // of the router, 0: none
 	lookAround bool    // a connection that paths lead over, or a host file, has changed
 
-	graphDirty  bool               // edges or connections changed since the last path search
-	routesDirty bool               // subnets or reachability changed since they were published
-	dirty       map[*peer]struct{} // peers whose state may have to be published
-	orphans     []node.Name        // lost neighbours whose edge to us is to be withdrawn if they are now unreachable
+	graphDirty bool               // edges or connections changed since the last path search
+	routes     routesToPublish    // what has changed of subnets and the tree
+	dirty      map[*peer]struct{} // peers whose state may have to be published
+	orphans    []node.Name        // lost neighbours whose edge to us is to be withdrawn if they are now unreachable
 
 	learned learned // MAC addresses on our side
 
@@ -108,7 +108,8 @@ func New(cfg Config, in Injected, now time.Time) *Mesh {
 		conns: map[ConnID]*conn{}, dials: map[node.Name]*outgoing{},
 		dirty: map[*peer]struct{}{}, echoes: map[uint64]*echo{},
 		graph: graph.New(cfg.Name), nextID: 1,
-		pause: minPause,
+		pause:  minPause,
+		routes: routesToPublish{whole: true, dirty: true, changed: map[claim]struct{}{}},
 	}
 	m.cfg = withDefaults(cfg)
 	m.self = m.peer(cfg.Name)
@@ -122,7 +123,7 @@ func New(cfg Config, in Injected, now time.Time) *Mesh {
 			m.putSubnet(m.self, s)
 		}
 	}
-	m.graphDirty, m.routesDirty = true, true
+	m.graphDirty = true
 	for _, name := range m.cfg.ConnectTo {
 		m.want(name, false)
 	}
@@ -313,7 +314,8 @@ type peer struct {
 	host    Host
 
 	subnets   map[subnet.Subnet]struct{}
-	sorted    []subnet.Subnet // the same in order; nil: to be worked out
+	sorted    []subnet.Subnet            // the same in order; nil: to be worked out
+	written   map[subnet.Subnet]struct{} // those of its host file, all with the default weight
 	path      graph.Path
 	found     uint64 // the last search that found an edge of it
 	reachable bool
@@ -406,6 +408,7 @@ func (m *Mesh) setHost(name node.Name, known bool, h Host) {
 	if changed || !m.sessionFits(p) {
 		m.endSession(p)
 	}
+	m.setWritten(p, h.Subnets)
 	if m.cfg.StrictSubnets && p != m.self {
 		m.replaceSubnets(p, h.Subnets)
 	}
@@ -417,6 +420,7 @@ func sameKey(a, b *keys.PublicKey) bool { return a == b || a != nil && b != nil 
 // stands until a reload.
 func (m *Mesh) hostGone(p *peer) {
 	p.known, p.host = false, Host{}
+	m.setWritten(p, nil)
 	m.lookAround = true
 	if m.cfg.StrictSubnets {
 		m.replaceSubnets(p, nil)
@@ -524,7 +528,7 @@ func (m *Mesh) recompute() {
 		tree = m.graph.Adjacent()
 	}
 	if !slices.Equal(tree, m.tree) {
-		m.tree, m.routesDirty = tree, true
+		m.tree, m.routes.dirty = tree, true
 	}
 }
 
@@ -550,8 +554,8 @@ func (m *Mesh) reachabilityChanged(p *peer) {
 	p.since = m.now
 	m.endSession(p)
 	subnets := sortedSubnets(p)
-	if len(subnets) > 0 {
-		m.routesDirty = true
+	for _, s := range subnets {
+		m.touchRoute(p, s)
 	}
 	if p.reachable {
 		if p.path.Prev != nil {
@@ -640,10 +644,7 @@ func (m *Mesh) hopConn(p *peer) ConnID {
 
 func (m *Mesh) publish() {
 	m.publishPeers()
-	if m.routesDirty {
-		m.routesDirty = false
-		m.emit(PublishRoutes{Routes: m.routes()})
-	}
+	m.publishRoutes()
 }
 
 // publishPeers tells the data plane which peers have changed.
@@ -706,18 +707,4 @@ func (m *Mesh) usableMTU(p *peer) int {
 		}
 	}
 	return mtu
-}
-
-func (m *Mesh) routes() Routes {
-	r := Routes{Subnets: make([]Owned, 0, m.subnets+len(m.cfg.BroadcastSubnets)), Tree: []node.Name{}}
-	for _, p := range m.order {
-		for _, s := range sortedSubnets(p) {
-			r.Subnets = append(r.Subnets, Owned{Subnet: s, Owner: p.name, Reachable: p.reachable})
-		}
-	}
-	for _, s := range m.cfg.BroadcastSubnets {
-		r.Subnets = append(r.Subnets, Owned{Subnet: s, Reachable: true})
-	}
-	r.Tree = append(r.Tree, m.tree...)
-	return r
 }

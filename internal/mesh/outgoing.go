@@ -507,7 +507,7 @@ func (m *Mesh) reconfigure(c Config) {
 		m.want(name, false)
 	}
 	m.retry()
-	m.graphDirty, m.routesDirty = true, true
+	m.graphDirty, m.routes.dirty, m.routes.whole = true, true, true
 }
 
 // replaceOwnSubnets announces and withdraws our own subnets.

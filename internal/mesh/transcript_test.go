@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -80,6 +82,8 @@ type player struct {
 	now  time.Time
 	self node.Name
 	told map[string]bool // requests played to the brain
+
+	routed []Owned // the subnets that were published
 
 	peers    map[node.Name]*fakePeer
 	routeMTU int // what the kernel says about every route
@@ -560,6 +564,28 @@ func mustSubnet(t *testing.T, text string) subnet.Subnet {
 	return s
 }
 
+// published is the whole table after an effect has changed it.
+func (p *player) published(e Effect) Routes {
+	switch e := e.(type) {
+	case PublishRoutes:
+		p.routed = slices.Clone(e.Routes.Subnets)
+		return e.Routes
+	case ChangeRoutes:
+		for _, o := range append(slices.Clone(e.Gone), e.Set...) {
+			p.routed = slices.DeleteFunc(p.routed, func(x Owned) bool { return x.Subnet == o.Subnet && x.Owner == o.Owner })
+		}
+		p.routed = append(p.routed, e.Set...)
+		slices.SortStableFunc(p.routed, func(a, b Owned) int {
+			if a.Owner == "" || b.Owner == "" { // broadcast subnets come last, and stay as they are
+				return cmp.Compare(b.Owner, a.Owner)
+			}
+			return compareOwned(a, b)
+		})
+		return Routes{Subnets: p.routed, Tree: e.Tree}
+	}
+	panic(e)
+}
+
 // describe writes an effect as a line of a transcript; "" for those that it leaves out.
 func (p *player) describe(e Effect) string {
 	switch e := e.(type) {
@@ -624,12 +650,13 @@ func (p *player) describe(e Effect) string {
 				p.Node, p.NextHop, p.Via, p.Conn, p.Addr, p.Confirmed, p.MinMTU, p.MTU, session)
 		}
 		return b.String()
-	case PublishRoutes:
+	case PublishRoutes, ChangeRoutes:
 		var s []string
-		for _, r := range e.Routes.Subnets {
-			s = append(s, fmt.Sprintf("%s=%s", r.Subnet, r.Owner))
+		r := p.published(e)
+		for _, o := range r.Subnets {
+			s = append(s, fmt.Sprintf("%s=%s", o.Subnet, o.Owner))
 		}
-		return fmt.Sprintf("routes %v tree %v", s, e.Routes.Tree)
+		return fmt.Sprintf("routes %v tree %v", s, r.Tree)
 	case NodeUp:
 		return fmt.Sprintf("up %s", e.Node)
 	case NodeDown:

@@ -103,7 +103,6 @@ type Host struct {
 	w        *World
 	known    map[node.Name]mesh.Host // its host files
 	peers    map[node.Name]mesh.PeerState
-	routes   mesh.Routes
 	links    map[mesh.ConnID]*link
 	accepted mesh.ConnID
 	hungUp   map[mesh.ConnID]bool // closed before they were connected
@@ -220,7 +219,6 @@ func (h *Host) Start(connectTo ...node.Name) {
 	h.run++
 	h.Up = true
 	h.peers, h.links = map[node.Name]mesh.PeerState{}, map[mesh.ConnID]*link{}
-	h.routes = mesh.Routes{}
 	h.Effects, h.flushing = nil, false
 	h.hungUp = map[mesh.ConnID]bool{}
 	h.together = nil
@@ -524,8 +522,7 @@ func (h *Host) do(e mesh.Effect) {
 				delete(h.peers, p.Node)
 			}
 		}
-	case mesh.PublishRoutes:
-		h.routes = e.Routes
+	case mesh.PublishRoutes, mesh.ChangeRoutes: // packets are sent to nodes here, not to addresses
 	case mesh.SaveKey:
 		f := h.known[e.Node]
 		f.Key = &e.Key

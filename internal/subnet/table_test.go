@@ -3,6 +3,7 @@ package subnet
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -22,7 +23,7 @@ func must(t testing.TB, text string) Subnet {
 
 func TestLookup(t *testing.T) {
 	entry := func(subnet string, owner node.Name, reachable bool) Entry[string] {
-		return Entry[string]{must(t, subnet), "node " + string(owner), owner, reachable}
+		return Entry[string]{must(t, subnet), "node " + string(owner), owner, reachable, Announced}
 	}
 	for _, c := range []struct {
 		name    string
@@ -73,8 +74,8 @@ func TestLookupMAC(t *testing.T) {
 	heavy := s
 	heavy.Weight = 20
 	table := Build([]Entry[int]{
-		{heavy, 1, "a", true}, {s, 2, "c", true}, {s, 3, "b", true}, {s, 4, "a", false},
-		{must(t, "02:00:00:00:00:02"), 5, "a", false},
+		{heavy, 1, "a", true, Announced}, {s, 2, "c", true, Announced}, {s, 3, "b", true, Announced}, {s, 4, "a", false, Announced},
+		{must(t, "02:00:00:00:00:02"), 5, "a", false, Announced},
 	})
 	if e, ok := table.LookupMAC(s.MAC()); !ok || e.Owner != 3 {
 		t.Errorf("found %v, %v; want the reachable owner with the smallest weight and name", e, ok)
@@ -96,7 +97,7 @@ func TestLookupEqualsWalk(t *testing.T) {
 			a := netip.AddrFrom4([4]byte{10, byte(rnd.IntN(3)), byte(rnd.IntN(3)), byte(rnd.IntN(3))})
 			s := FromPrefix(netip.PrefixFrom(a, rnd.IntN(33)))
 			s.Weight = rnd.IntN(3)
-			entries = append(entries, Entry[int]{s, i, node.Name(fmt.Sprintf("n%d", rnd.IntN(5))), rnd.IntN(2) == 0})
+			entries = append(entries, Entry[int]{s, i, node.Name(fmt.Sprintf("n%d", rnd.IntN(5))), rnd.IntN(2) == 0, Announced})
 		}
 		table := Build(entries)
 		slices.SortStableFunc(entries, func(a, b Entry[int]) int {
@@ -122,7 +123,7 @@ func many(n int) []Entry[int] {
 	entries := make([]Entry[int], n)
 	for i := range entries {
 		a := netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 0})
-		entries[i] = Entry[int]{FromPrefix(netip.PrefixFrom(a, 24)), i, node.Name(fmt.Sprint("n", i)), i%10 != 0}
+		entries[i] = Entry[int]{FromPrefix(netip.PrefixFrom(a, 24)), i, node.Name(fmt.Sprint("n", i)), i%10 != 0, Rank(i % 3)}
 	}
 	return entries
 }
@@ -137,6 +138,151 @@ func TestLookupDoesNotAllocate(t *testing.T) {
 		table.LookupMAC([6]byte{})
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+func TestClaimsThatAreOutranked(t *testing.T) {
+	entry := func(subnet string, owner node.Name, rank Rank) Entry[int] {
+		return Entry[int]{Subnet: must(t, subnet), OwnerName: owner, Reachable: true, Rank: rank}
+	}
+	gone := entry("10.0.0.2", "bob", Written)
+	gone.Reachable = false
+	for _, c := range []struct {
+		name    string
+		entries []Entry[int]
+		addr    string
+		owner   node.Name
+	}{
+		{"the same address with a better weight", []Entry[int]{
+			entry("10.0.0.2", "bob", Written), entry("10.0.0.2#1", "mallory", Announced)}, "10.0.0.2", "bob"},
+		{"a part of a network", []Entry[int]{
+			entry("192.168.1.0/24", "bob", Written), entry("192.168.1.128/25", "mallory", Announced)}, "192.168.1.200", "bob"},
+		{"a part of one's own network", []Entry[int]{
+			entry("fd00:0:0:1::/64", "me", Own), entry("fd00:0:0:1::7#-5", "mallory", Announced)}, "fd00:0:0:1::7", "me"},
+		{"one's own address, though another has it in writing", []Entry[int]{
+			entry("10.0.0.2", "me", Own), entry("10.0.0.2#1", "bob", Written)}, "10.0.0.2", "me"},
+		{"of two in writing tinc's order decides", []Entry[int]{
+			entry("10.0.0.0/24", "bob", Written), entry("10.0.0.0/24#1", "carol", Written)}, "10.0.0.2", "carol"},
+		{"a narrower one in writing counts", []Entry[int]{
+			entry("10.0.0.0/24", "me", Own), entry("10.0.0.2", "carol", Written)}, "10.0.0.2", "carol"},
+		{"a part of a part", []Entry[int]{
+			entry("10.0.0.0/16", "bob", Written), entry("10.0.1.0/24", "carol", Written), entry("10.0.1.2", "mallory", Announced)}, "10.0.1.2", "carol"},
+		{"an owner may announce a part of its own", []Entry[int]{
+			entry("10.0.0.0/24", "bob", Written), entry("10.0.0.2", "bob", Announced)}, "10.0.0.2", "bob"},
+		{"a way to the internet leaves room for others", []Entry[int]{
+			entry("0.0.0.0/0", "bob", Written), entry("10.0.0.2", "carol", Announced)}, "10.0.0.2", "carol"},
+		{"but not for a second one", []Entry[int]{
+			entry("0.0.0.0/0", "bob", Written), entry("0.0.0.0/0#1", "carol", Announced)}, "10.0.0.2", "bob"},
+		{"who is not there cannot be robbed", []Entry[int]{gone, entry("10.0.0.2#1", "carol", Announced)}, "10.0.0.2", "carol"},
+		{"a broadcast is nobody's", []Entry[int]{
+			entry("224.0.0.0/4", "", Announced), entry("224.0.0.0/4", "bob", Announced)}, "224.0.0.5", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if e, ok := Build(c.entries).Lookup(netip.MustParseAddr(c.addr)); !ok || e.OwnerName != c.owner {
+				t.Errorf("%s belongs to %q, want %q", c.addr, e.OwnerName, c.owner)
+			}
+		})
+	}
+}
+
+func TestSources(t *testing.T) {
+	entry := func(subnet string, owner node.Name, rank Rank) Entry[int] {
+		return Entry[int]{Subnet: must(t, subnet), OwnerName: owner, Reachable: true, Rank: rank}
+	}
+	table := Build([]Entry[int]{
+		entry("10.0.0.1", "me", Own), entry("10.0.0.2", "bob", Written), entry("10.0.0.3", "carol", Announced),
+		entry("10.0.0.2", "mallory", Announced), entry("10.0.0.3#50", "mallory", Announced), entry("10.0.0.4", "mallory", Announced),
+		entry("192.168.0.0/24#1", "bob", Announced), entry("192.168.0.0/24", "carol", Announced),
+		entry("0.0.0.0/0", "exit", Written),
+	})
+	for _, c := range []struct {
+		owner node.Name
+		addr  string
+		ok    bool
+		other node.Name
+	}{
+		{"bob", "10.0.0.2", true, "bob"},
+		{"carol", "10.0.0.2", false, "bob"},
+		{"mallory", "10.0.0.2", false, "bob"},
+		{"mallory", "10.0.0.3", true, "carol"}, // nothing here says whose it is
+		{"mallory", "10.0.0.1", false, "me"},
+		{"mallory", "10.0.0.4", true, "mallory"},
+		{"carol", "192.168.0.7", true, "bob"}, // the second gateway of that network
+		{"exit", "1.2.3.4", true, "exit"},
+		{"exit", "10.0.0.2", false, "bob"},
+		{"bob", "1.2.3.4", false, "exit"},
+		{"bob", "fd00::1", false, ""},
+	} {
+		if ok, other, _ := table.MaySend(c.owner, netip.MustParseAddr(c.addr)); ok != c.ok || other.OwnerName != c.other {
+			t.Errorf("%s sends from %s: %v (%s), want %v (%s)", c.owner, c.addr, ok, other.OwnerName, c.ok, c.other)
+		}
+	}
+}
+
+// A table that was changed step by step is the same as one that was made at once, and the steps before it stay as they are.
+func TestChangedTableEqualsBuiltOne(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(3, 4))
+	random := func() Entry[int] {
+		a := netip.AddrFrom4([4]byte{10, byte(rnd.IntN(2)), 0, byte(rnd.IntN(4))})
+		s := FromPrefix(netip.PrefixFrom(a, 14+rnd.IntN(19)))
+		if rnd.IntN(5) == 0 {
+			s = FromMAC([6]byte{2, 0, 0, 0, 0, byte(rnd.IntN(4))})
+		}
+		s.Weight = rnd.IntN(2)
+		return Entry[int]{s, 0, node.Name(fmt.Sprintf("n%d", rnd.IntN(4))), rnd.IntN(3) > 0, Rank(rnd.IntN(3))}
+	}
+	type key struct {
+		s Subnet
+		o node.Name
+	}
+	look := func(t *Table[int]) (out []string) {
+		for i := range 8 {
+			e, ok := t.Lookup(netip.AddrFrom4([4]byte{10, byte(i / 4), 0, byte(i % 4)}))
+			m, okM := t.LookupMAC([6]byte{2, 0, 0, 0, 0, byte(i)})
+			out = append(out, fmt.Sprint(e, ok, m, okM))
+		}
+		return append(out, fmt.Sprint(t.Len()))
+	}
+	for range 50 {
+		have := map[key]Entry[int]{}
+		table := Build[int](nil)
+		for range 30 {
+			var set, gone []Entry[int]
+			touched := map[key]bool{}
+			for range rnd.IntN(4) {
+				e := random()
+				k := key{e.Subnet, e.OwnerName}
+				if touched[k] {
+					continue
+				}
+				touched[k] = true
+				if _, ok := have[k]; ok && rnd.IntN(2) == 0 {
+					gone = append(gone, e)
+					delete(have, k)
+				} else {
+					set = append(set, e)
+					have[k] = e
+				}
+			}
+			old := look(table)
+			next := table.Change(set, gone)
+			if !slices.Equal(look(table), old) {
+				t.Fatal("the table before the change has changed as well")
+			}
+			table = next
+			if want := look(Build(slices.Collect(maps.Values(have)))); !slices.Equal(look(table), want) {
+				t.Fatalf("got  %v\nwant %v", look(table), want)
+			}
+		}
+	}
+}
+
+func BenchmarkChangeOneOf60000(b *testing.B) {
+	entries := many(60000)
+	table := Build(entries)
+	b.ReportAllocs()
+	for b.Loop() {
+		table.Change(nil, entries[7:8]).Change(entries[7:8], nil)
 	}
 }
 

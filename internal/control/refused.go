@@ -1,0 +1,77 @@
+package control
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"tincan/internal/node"
+)
+
+// Refuser is a [Backend] that says what it has refused.
+type Refuser interface {
+	// Drops lists the reasons for which packets were dropped since the start, those that never occurred left out.
+	Drops() []Drop
+	// Contested lists the claims to subnets that do not count.
+	Contested() []Contest
+}
+
+// Drop counts the packets that were dropped, or answered with an error, for one reason.
+type Drop struct {
+	Reason string    `json:"reason"` // in words
+	Count  uint64    `json:"count"`
+	Last   time.Time `json:"last"`
+}
+
+// Contest is a claim to a subnet of another node that does not count.
+type Contest struct {
+	Subnet    string    `json:"subnet"` // that is claimed
+	ClaimedBy node.Name `json:"claimed_by"`
+	Owner     node.Name `json:"owner"`   // whose it is
+	Because   string    `json:"because"` // the subnet of the owner that outranks the claim
+}
+
+func (c Contest) String() string {
+	of := c.Because
+	if of == c.Subnet {
+		of = "it"
+	} else {
+		of += " (which it is part of)"
+	}
+	return fmt.Sprintf("%s claims %s, but %s has %s in writing, so the claim does not count", c.ClaimedBy, c.Subnet, c.Owner, of)
+}
+
+// maxContestsShown are listed for people; programs get all that the daemon tells.
+const maxContestsShown = 10
+
+// writeContested prints who claims what belongs to another.
+func (s Status) writeContested(w io.Writer) error {
+	for _, c := range s.Contested[:min(len(s.Contested), maxContestsShown)] {
+		if _, err := fmt.Fprintf(w, "contested subnet: %s\n", c); err != nil {
+			return err
+		}
+	}
+	if more := len(s.Contested) - maxContestsShown; more > 0 {
+		_, err := fmt.Fprintf(w, "contested subnets: %d more\n", more)
+		return err
+	}
+	return nil
+}
+
+// WriteDrops prints for people why packets were dropped. now is the time that durations are counted from.
+func (s Status) WriteDrops(w io.Writer, now time.Time) error {
+	if len(s.Drops) == 0 {
+		_, err := fmt.Fprintln(w, "no packet has been dropped")
+		return err
+	}
+	width := 0
+	for _, d := range s.Drops {
+		width = max(width, len(d.Reason))
+	}
+	for _, d := range s.Drops {
+		if _, err := fmt.Fprintf(w, "%-*s  %10d  last %s ago\n", width, d.Reason, d.Count, ago(now.Sub(d.Last))); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,69 @@
+package daemon
+
+import (
+	"fmt"
+	"time"
+
+	"tincan/internal/control"
+	"tincan/internal/node"
+)
+
+// maxContests are told of at most.
+const maxContests = 100
+
+// Drops says why packets were dropped (control.Refuser).
+func (b *backend) Drops() (list []control.Drop) {
+	for _, d := range b.d.plane.Drops() {
+		list = append(list, control.Drop(d))
+	}
+	return list
+}
+
+// Contested lists the claims to subnets that do not count (control.Refuser).
+func (b *backend) Contested() (list []control.Contest) {
+	for _, c := range b.d.plane.Contested(maxContests) {
+		list = append(list, control.Contest{
+			Subnet: c[0].Subnet.String(), ClaimedBy: c[0].Owner, Owner: c[1].Owner, Because: c[1].Subnet.String(),
+		})
+	}
+	return list
+}
+
+// Codes of reasons that are about what was refused.
+const (
+	whyContested   = "contested-subnet"
+	whyFalseSource = "false-source"
+	whyDropped     = "packets-dropped"
+)
+
+// lately is for how long a packet that was dropped may have to do with what somebody asks about.
+const lately = time.Minute
+
+// whyRefused adds what was refused of a node, or for its sake.
+func (b *backend) whyRefused(name node.Name, r *control.WhyReport) {
+	add := func(code, format string, args ...any) {
+		r.Reasons = append(r.Reasons, control.WhyReason{Code: code, Text: fmt.Sprintf(format, args...)})
+	}
+	told := 0
+	for _, c := range b.Contested() {
+		if (c.ClaimedBy == name || c.Owner == name) && told < maxFailures {
+			told++
+			add(whyContested, "%s", c)
+		}
+	}
+	ago := func(t time.Time) time.Duration { return max(0, time.Since(t)).Round(time.Second) }
+	if d := b.d.plane.FalseSources(name); d.Count > 0 {
+		add(whyFalseSource, "%d packets of %s were dropped, the last one %s ago: their source addresses lie in none of its subnets, or in those of another node", d.Count, name, ago(d.Last))
+		if r.Change == "" {
+			r.Change = fmt.Sprintf("announce these addresses on %s (Subnet in its host file), or set SourceCheck = no here", name)
+		}
+	}
+	if r.Good {
+		return
+	}
+	for _, d := range b.Drops() {
+		if ago(d.Last) < lately && d.Reason != "source address of another node" {
+			add(whyDropped, "packets were dropped here: %s, %d so far, the last one %s ago", d.Reason, d.Count, ago(d.Last))
+		}
+	}
+}

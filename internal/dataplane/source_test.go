@@ -1,0 +1,170 @@
+package dataplane
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"tincan/internal/mesh"
+	"tincan/internal/node"
+	"tincan/internal/packet"
+	"tincan/internal/route"
+	"tincan/internal/subnet"
+)
+
+// from is a small packet with these addresses.
+func from(src, dst string) []byte {
+	return ip{src: src, dst: dst, v6: strings.Contains(dst, ":"), udp: true, payload: 8}.build()
+}
+
+// arrivals are the ways in which a packet of a comes to b.
+var arrivals = map[string]func(a, b *station, p []byte){
+	"by UDP": func(a, b *station, p []byte) { b.in(addrA, sealEach(a, p)...) },
+	"over the meta connection": func(a, b *station, p []byte) {
+		run := sealEach(a, p)[0]
+		blob := append([]byte(nil), run.Buf...)
+		copy(blob, b.selfID[:])
+		copy(blob[6:], a.selfID[:])
+		b.FromMeta("a", blob)
+	},
+	"as PACKET": func(a, b *station, p []byte) {
+		f := append(make([]byte, ethernetLen), p...)
+		typ, _ := packet.EtherTypeOf(p)
+		binary.BigEndian.PutUint16(f[ethernetLen-2:], typ)
+		b.FrameFromMeta("a", f)
+	},
+}
+
+func TestSourceAddressBelongsToTheSender(t *testing.T) {
+	const old = time.Hour // b knows a for so long
+	icmpError := func(src string) []byte {
+		p := from(src, "10.1.0.1")
+		p[9], p[packet.IPv4Len] = packet.ProtoICMP, 3
+		return p
+	}
+	for _, c := range []struct {
+		name   string
+		p      []byte
+		since  time.Duration
+		opts   Options
+		routes func(*mesh.Routes)
+		passes bool
+	}{
+		{name: "its own", p: from("10.0.0.1", "10.1.0.1"), passes: true},
+		{name: "its own, IPv6", p: from("fd00::1", "fd00:1::1"), passes: true},
+		{name: "that of another node", p: from("10.2.0.1", "10.1.0.1")},
+		{name: "that of another node, IPv6", p: from("fd00:2::1", "fd00:1::1")},
+		{name: "ours", p: from("10.1.0.1", "10.1.0.1")},
+		{name: "nobody's", p: from("192.168.7.7", "10.1.0.1"), since: old},
+		{name: "nobody's, from a newcomer", p: from("192.168.7.7", "10.1.0.1"), since: time.Second, passes: true},
+		{name: "another node's, from a newcomer", p: from("10.2.0.1", "10.1.0.1"), since: time.Second},
+		{name: "nobody's, from a node without subnets", p: from("192.168.7.7", "10.1.0.1"), since: old,
+			routes: func(r *mesh.Routes) { r.Subnets = r.Subnets[2:] }, passes: true},
+		{name: "another's, from a node without subnets", p: from("10.2.0.1", "10.1.0.1"), since: old,
+			routes: func(r *mesh.Routes) { r.Subnets = r.Subnets[2:] }},
+		{name: "that of another node, switched off", p: from("10.2.0.1", "10.1.0.1"), opts: Options{AnySource: true}, passes: true},
+		{name: "that of another node, and the kernel routes", p: from("10.2.0.1", "10.1.0.1"), opts: Options{Forwarding: route.Kernel}},
+		{name: "its own, and the kernel routes", p: from("10.0.0.1", "10.1.9.1"), opts: Options{Forwarding: route.Kernel}, passes: true},
+		{name: "a link-local one", p: from("fe80::1", "fd00:1::1"), since: old, passes: true},
+		{name: "a broadcast that others pass on", p: from("10.2.0.1", "224.0.0.5"), since: old, passes: true},
+		{name: "a broadcast straight from its sender", p: from("10.2.0.1", "224.0.0.5"), since: old, opts: Options{Broadcast: route.Direct}},
+		{name: "an ICMP error of a router somewhere", p: icmpError("192.168.7.7"), since: old, passes: true},
+		{name: "an ICMP error in another's name", p: icmpError("10.2.0.1"), since: old, passes: true},
+		{name: "a second gateway of a network", p: from("10.2.0.1", "10.1.0.1"), passes: true,
+			routes: func(r *mesh.Routes) { r.Subnets = append(r.Subnets, owned("a", "10.2.0.0/16#50")...) }},
+		{name: "who only claims it, beside one who has it in writing", p: from("10.2.0.1", "10.1.0.1"),
+			routes: func(r *mesh.Routes) {
+				r.Subnets[4].Rank = subnet.Written
+				r.Subnets = append(r.Subnets, owned("a", "10.2.0.0/16#1", "10.2.0.1")...)
+			}},
+		{name: "a way to everywhere", p: from("192.0.2.77", "10.1.0.1"), since: old, passes: true,
+			routes: func(r *mesh.Routes) { r.Subnets = append(r.Subnets, owned("a", "0.0.0.0/0")...) }},
+		{name: "a way to everywhere does not lead to another node", p: from("10.2.0.1", "10.1.0.1"),
+			routes: func(r *mesh.Routes) { r.Subnets = append(r.Subnets, owned("a", "0.0.0.0/0")...) }},
+	} {
+		for how, arrive := range arrivals {
+			t.Run(c.name+" "+how, func(t *testing.T) {
+				a, b := pair(t)
+				tree := plan()
+				tree.Tree = []node.Name{"b"}
+				a.PublishRoutes(tree)
+				b.SetOptions(c.opts)
+				r := plan()
+				if c.routes != nil {
+					c.routes(&r)
+				}
+				b.PublishRoutes(r)
+				b.time = b.time.Add(c.since)
+				arrive(a, b, c.p)
+				if got := len(b.dev.take()); got != map[bool]int{true: 1}[c.passes] {
+					t.Errorf("%d packets reached the device: %v", got, b.Drops())
+				}
+				if got := b.dropped(FalseSource); (got == 0) != c.passes {
+					t.Errorf("%d were counted", got)
+				}
+			})
+		}
+	}
+}
+
+// A batch in which another node's address follows one of the sender's own, in the same flow but for that.
+func TestFalseSourceAmongTrueOnes(t *testing.T) {
+	a, b := pair(t)
+	good, bad := from("10.0.0.1", "10.1.0.1"), from("10.2.0.1", "10.1.0.1")
+	b.in(addrA, sealEach(a, good, good, bad, good, bad)...)
+	if got, n := len(flat(t, b.dev.take())), b.dropped(FalseSource); got != 3 || n != 2 {
+		t.Errorf("%d delivered, %d dropped", got, n)
+	}
+}
+
+// What is not for us is not ours to check.
+func TestPacketsForOthersMayHaveAnySource(t *testing.T) {
+	_, b, _ := row(t, nil)
+	a, _ := pair(t)
+	a.PublishRoutes(mesh.Routes{Subnets: owned("b", "10.2.0.0/16")}) // so a seals for b what is for c
+	tun, mine := tunnels(t, "a", "b")
+	a.again("b", func(s *mesh.PeerState) { s.Tunnel = tun })
+	b.again("a", func(s *mesh.PeerState) { s.Tunnel = mine })
+	b.in(addrA, sealEach(a, from("10.9.0.1", "10.2.0.1"))...)
+	if n := b.dropped(FalseSource); n != 0 || len(b.sock.take()) != 1 {
+		t.Errorf("%d dropped: %v", n, b.Drops())
+	}
+}
+
+// Packets of a node of tinc 1.0 may come from any node on its way, unless it is a neighbour.
+func TestSourcesOfNodesThatHaveNoSessions(t *testing.T) {
+	for _, adjacent := range []bool{false, true} {
+		a, b := pair(t)
+		_, link := links(t)
+		s := old("c", addrC, link)
+		s.Adjacent = adjacent
+		b.PublishPeers([]mesh.PeerState{s})
+		b.in(addrA, sealEach(a, from("10.2.0.1", "10.1.0.1"))...)
+		if got := len(b.dev.take()) == 1; got == adjacent {
+			t.Errorf("a neighbour: %v, delivered: %v", adjacent, got)
+		}
+	}
+}
+
+func TestRoutesChangeStepByStep(t *testing.T) {
+	a, b := pair(t)
+	p := from("10.0.0.1", "10.1.0.1")
+	b.ChangeRoutes(mesh.ChangeRoutes{Gone: owned("a", "10.0.0.0/16"), Set: owned("c", "10.0.0.1")})
+	b.in(addrA, sealEach(a, p)...)
+	if n := b.dropped(FalseSource); n != 1 {
+		t.Fatalf("%d dropped", n)
+	}
+	b.ChangeRoutes(mesh.ChangeRoutes{Gone: owned("c", "10.0.0.1"), Set: owned("a", "10.0.0.0/24"), Tree: nil})
+	b.in(addrA, sealEach(a, p)...)
+	if got := len(b.dev.take()); got != 1 {
+		t.Fatalf("%d delivered: %v", got, b.Drops())
+	}
+	if owner, ok := b.Owner(netip.MustParseAddr("10.0.0.1")); owner != "a" || !ok {
+		t.Errorf("the owner is %q", owner)
+	}
+	if n := b.names["a"].subnets.Load(); n != 2 {
+		t.Errorf("a has %d subnets", n)
+	}
+}
