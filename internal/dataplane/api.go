@@ -40,7 +40,7 @@ func (p *Plane) SendProbe(probe mesh.SendProbe) {
 	} else if !c.wrap(s, wire.TypeProbe, probe.Data, node.ID{}) {
 		return
 	}
-	c.run[0] = udp.Run{To: probe.Addr, Buf: c.blob, Size: len(c.blob)}
+	c.run[0] = udp.Run{To: probe.Addr, Buf: c.blob, Size: len(c.blob), TTL: probe.TTL}
 	err := p.cfg.Sockets[sock].Send(c.run[:])
 	var long *udp.TooLong
 	switch {

@@ -117,23 +117,28 @@ const (
 	// Symmetric uses a new random port for each destination, and answers only
 	// that one (address and port-dependent mapping and filtering).
 	Symmetric NAT = "symmetric"
+	// NoFirewall is Linux with a rule to masquerade and none that drops what comes in for the router
+	// itself, as hosts of virtual machines and containers have it, and routers that were made at home. It
+	// is [PortRestricted] as long as a host inside writes first. Who writes from outside before that becomes a
+	// connection of the router's, for half a minute after the last packet, and the host inside
+	// gets another port towards that peer.
+	NoFirewall NAT = "Linux without firewall"
 )
 
 // NAT makes the router hide all that is attached to it behind its own address
 // on its first link, eth0, and drop what comes in from there unasked. If that
 // link is a cable (see [Router.Cable]), the translation is done there. Otherwise the
-// kernel does it, which knows only [PortRestricted] and [Symmetric].
+// kernel does it, which knows only [PortRestricted], [Symmetric] and [NoFirewall]; the latter
+// is always the kernel's.
 //
-// What comes in unasked for the router itself is dropped too, as firewalls do:
-// else the kernel would keep it in mind as a connection, and could not give the port
-// to a host behind it that punches a hole to the same peer a moment later.
+// But for the last kind, what comes in unasked for the router itself is dropped too, as firewalls do.
 func (r *Router) NAT(kind NAT) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.uplink != nil && r.uplink.cable != nil {
+	if r.uplink != nil && r.uplink.cable != nil && kind != NoFirewall {
 		return r.natOnCable(kind)
 	}
-	statement := map[NAT]string{PortRestricted: "masquerade", Symmetric: "masquerade random,fully-random"}[kind]
+	statement := map[NAT]string{PortRestricted: "masquerade", NoFirewall: "masquerade", Symmetric: "masquerade random,fully-random"}[kind]
 	if statement == "" {
 		return fmt.Errorf("making %s a %s NAT: %w", r.name, kind, ErrNoCable)
 	}
@@ -145,11 +150,14 @@ func (r *Router) NAT(kind NAT) error {
 	chain keepout {
 		type filter hook forward priority 10;
 		iifname "eth0" ct state new drop
-	}
+	}`, statement)
+	if kind != NoFirewall {
+		r.nat += `
 	chain unasked {
 		type filter hook input priority 10;
 		iifname "eth0" meta l4proto { tcp, udp } ct state new drop
-	}`, statement)
+	}`
+	}
 	return r.install()
 }
 

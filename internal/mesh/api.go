@@ -259,6 +259,9 @@ type (
 		Node node.Name
 		Addr netip.AddrPort
 		Sock int // index of the socket to use, -1: any of the right family
+		// TTL is after how many routers the datagram dies, 0: those that the system allows. Where
+		// it cannot be set, nothing is sent.
+		TTL  uint8
 		Data []byte
 	}
 	// SendEcho seals and sends a record of type 8 to Node, the way that is said.

@@ -125,6 +125,10 @@ func (m *Mesh) echoIn(e EchoIn) {
 		m.punchAsked(p, r.Seen)
 		return
 	}
+	if r.Kind == wire.EchoOpened {
+		m.opened(p, r.Flags&wire.EchoBack != 0)
+		return
+	}
 	reply := SendEcho{Node: p.name}
 	if r.Flags&wire.EchoBack != 0 {
 		reply.Way, reply.Via = m.wayBack(p, e)

@@ -145,7 +145,7 @@ func (s *legacySession) ansKey(r wire.AnsKey) {
 			p.road.note(p.road.addr)
 			p.road.addr, p.road.sock = addr, -1
 		}
-		m.newAddress(p, addr)
+		m.toldAddress(p, addr)
 	}
 	m.touch(p)
 	if !had {

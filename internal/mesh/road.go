@@ -37,6 +37,7 @@ type road struct {
 	caution    int       // how much more patience than the loss suggests, as a power of two
 	resume     resume
 	search     *timer // next step of the MTU search
+	opening    opening
 }
 
 const (
@@ -76,6 +77,7 @@ func (r *road) confirm(now time.Time, a netip.AddrPort, sock int) {
 		r.pmtu.reset()
 		r.rtt, r.loss = estimate{}, 0
 	}
+	r.opening.end()
 	r.resumed(now, a)
 	r.addr, r.sock, r.confirmed, r.rests, r.bursts, r.alive = a, sock, true, false, 0, now
 	r.doubt, r.eager = doubt{}, quickBursts
@@ -159,14 +161,12 @@ func (m *Mesh) discover(p *peer) {
 	if !r.asked.IsZero() && m.now.Sub(r.asked) < interval {
 		return
 	}
-	targets := []netip.AddrPort{r.addr}
-	if !r.confirmed {
-		r.bursts++
-		targets = m.candidates(p)
-	}
 	r.asked, r.waiting, r.rests = m.now, true, false
-	for _, a := range targets {
-		m.probe(p, a, minProbe)
+	if r.confirmed {
+		m.probe(p, r.addr, minProbe)
+	} else {
+		r.bursts++
+		m.askEverywhere(p)
 	}
 	if !r.confirmed && r.bursts < r.eager {
 		m.after(quickInterval, func() {
@@ -196,11 +196,17 @@ func (m *Mesh) probe(p *peer, to netip.AddrPort, size int) {
 	}
 	size = max(size, p.session.minProbe())
 	p.road.launched(m.now, to, size)
+	m.emit(SendProbe{Node: p.name, Addr: to, Sock: sock, Data: m.probeRequest(p, size)})
+}
+
+// probeRequest is a request of the given size, or of the smallest that p understands.
+func (m *Mesh) probeRequest(p *peer, size int) []byte {
+	size = max(size, p.session.minProbe())
 	random := make([]byte, size-14)
 	for i := range random {
 		random[i] = byte(m.in.Rand.Uint32())
 	}
-	m.emit(SendProbe{Node: p.name, Addr: to, Sock: sock, Data: wire.AppendProbeRequest(nil, size, random)})
+	return wire.AppendProbeRequest(nil, size, random)
 }
 
 // candidates are the addresses at which p may be found: the current one, those
@@ -550,7 +556,7 @@ func (m *Mesh) gotUDPInfo(c *conn, text string) error {
 			from.road.addr, from.road.sock = a, -1
 			m.touch(from)
 		}
-		m.newAddress(from, a)
+		m.toldAddress(from, a)
 	}
 	if to != m.self {
 		m.sendUDPInfo(c, from, to)

@@ -293,9 +293,13 @@ func (s *sptpsSession) ansKey(r wire.AnsKey) {
 	if s.heardBefore(r.Key) {
 		return
 	}
+	addr, seen := r.Addr.Addr()
+	if seen = seen && r.HasAddr; seen && usable(addr) && m.guarded(p, addr) {
+		p.road.note(addr) // so that it is among those that are opened when the handshake ends
+	}
 	s.handshake(record, r.Key)
-	if addr, ok := r.Addr.Addr(); r.HasAddr && ok && s.active != nil {
-		m.newAddress(p, addr)
+	if seen && s.active != nil {
+		m.toldAddress(p, addr)
 	}
 	m.mtuInfoTo(p)
 }

@@ -626,6 +626,9 @@ func (p *player) describe(e Effect) string {
 		if err != nil {
 			return err.Error()
 		}
+		if e.TTL != 0 {
+			return fmt.Sprintf("probe %s %s which dies behind %d routers", e.Node, e.Addr, e.TTL)
+		}
 		return fmt.Sprintf("probe %s %s %s of %d", e.Node, e.Addr, [...]string{"request", "same", "reply"}[pr.Kind], pr.Size)
 	case TunnelledData:
 		return fmt.Sprintf("tunnelled %s %s by %s, %d bytes", e.From, e.To, e.Hop, len(e.Record))

@@ -88,6 +88,9 @@ type Host struct {
 	// NAT, if valid, is the address from which the datagrams of the host come. Only
 	// whom it has sent one from inside may answer, and nobody can connect to it.
 	NAT netip.AddrPort
+	// NoFirewall: its NAT takes what comes unasked for a connection of its own, and cannot give the
+	// port to the host any more towards where that came from. Needs NAT.
+	NoFirewall bool
 	// Opens: a connection from another's own port is let in nevertheless.
 	Opens bool
 	// Punched is how often it has dialled together with another.
@@ -108,11 +111,12 @@ type Host struct {
 	hungUp   map[mesh.ConnID]bool // closed before they were connected
 	tick     uint64               // generation of the pending tick
 	wake     time.Time
-	run      int                     // starts so far
-	opened   map[netip.AddrPort]bool // by NAT
-	flushing bool                    // a flush is under way
-	bad      map[node.Name]int       // records in a row that could not be opened
-	heard    map[node.Name]time.Time // last HeardFrom
+	run      int                        // starts so far
+	opened   map[netip.AddrPort]bool    // by NAT
+	tracked  map[netip.AddrPort]tracked // by NoFirewall
+	flushing bool                       // a flush is under way
+	bad      map[node.Name]int          // records in a row that could not be opened
+	heard    map[node.Name]time.Time    // last HeardFrom
 	silent   map[node.Name]*silence
 	cfg      mesh.Config
 	skew     time.Duration // of its clock
@@ -223,6 +227,7 @@ func (h *Host) Start(connectTo ...node.Name) {
 	h.hungUp = map[mesh.ConnID]bool{}
 	h.together = nil
 	h.silent = map[node.Name]*silence{}
+	h.tracked = map[netip.AddrPort]tracked{}
 	h.opened, h.bad, h.heard = map[netip.AddrPort]bool{}, map[node.Name]int{}, map[node.Name]time.Time{}
 	cfg := mesh.Config{
 		Name: h.Name, Key: h.Key, Port: h.Addr.Port(), Sockets: []netip.AddrPort{h.Addr},
@@ -693,6 +698,9 @@ func (h *Host) sendProbe(e mesh.SendProbe) {
 		return
 	}
 	record := st.Tunnel.Seal(nil, append([]byte{wire.TypeProbe}, e.Data...))
+	if h.diesOnTheWay(e) {
+		return
+	}
 	h.datagram(e.Addr, len(record)+wire.IDsLen, func(to *Host) {
 		if plain, ok := to.open(h, record); ok {
 			to.heardFrom(h)
@@ -730,13 +738,11 @@ func (h *Host) heardFrom(from *Host) {
 func (h *Host) datagram(addr netip.AddrPort, size int, arrived func(*Host)) {
 	w := h.w
 	w.Datagrams++
-	if h.NAT.IsValid() {
-		h.opened[addr] = true
-	}
+	seen := h.leave(addr)
 	to := w.byAddr[addr.Addr()]
 	switch {
 	case w.byNAT[addr] != nil:
-		if to = w.byNAT[addr]; !to.opened[h.outside()] {
+		if to = w.byNAT[addr]; !to.NoFirewall && !to.letsIn(h.outside(), seen) {
 			return
 		}
 	case to == nil, to.NAT.IsValid(), addr.Port() != to.Addr.Port():
@@ -760,6 +766,9 @@ func (h *Host) datagram(addr netip.AddrPort, size int, arrived func(*Host)) {
 		}
 		run := to.run
 		w.at(w.Now.Add(delay), func() {
+			if to.NoFirewall && !to.letsIn(h.outside(), seen) {
+				return
+			}
 			if to.Up && to.run == run {
 				arrived(to)
 			}

@@ -28,7 +28,7 @@ type sender struct {
 	msgs     [sendBatch]mmsghdr
 	iovs     [sendBatch]unix.Iovec
 	names    [sendBatch]sockaddr
-	controls [sendBatch][6]uint64 // cmsghdr and the segment size, cmsghdr and the TOS
+	controls [sendBatch][6]uint64 // cmsghdr and the segment size, cmsghdr and the TOS or TTL
 	runs     [sendBatch]Run
 	n        int // messages prepared
 	zones    zones
@@ -53,10 +53,6 @@ func (s *socket) initSender() {
 		c.Level, c.Type = unix.SOL_UDP, unix.UDP_SEGMENT
 		c.SetLen(unix.CmsgLen(2))
 		c = (*unix.Cmsghdr)(unsafe.Add(unsafe.Pointer(c), unix.CmsgSpace(2)))
-		c.Level, c.Type = unix.SOL_IPV6, unix.IPV6_TCLASS
-		if s.is4 {
-			c.Level, c.Type = unix.SOL_IP, unix.IP_TOS
-		}
 		c.SetLen(unix.CmsgLen(4))
 	}
 	tx.fn = s.sendOnce
@@ -116,8 +112,19 @@ func (s *socket) control(i int, cut bool) {
 	} else {
 		first = second
 	}
-	if r.TOS != 0 {
-		*(*int32)(unsafe.Add(second, unix.CmsgLen(0))) = int32(r.TOS)
+	if value := max(r.TTL, r.TOS); value != 0 { // one of the two
+		c := (*unix.Cmsghdr)(second)
+		switch {
+		case r.TTL != 0 && s.is4:
+			value, c.Level, c.Type = r.TTL, unix.SOL_IP, unix.IP_TTL
+		case r.TTL != 0:
+			value, c.Level, c.Type = r.TTL, unix.SOL_IPV6, unix.IPV6_HOPLIMIT
+		case s.is4:
+			c.Level, c.Type = unix.SOL_IP, unix.IP_TOS
+		default:
+			c.Level, c.Type = unix.SOL_IPV6, unix.IPV6_TCLASS
+		}
+		*(*int32)(unsafe.Add(second, unix.CmsgLen(0))) = int32(value)
 		length += unix.CmsgSpace(4)
 	}
 	if length > 0 {
@@ -129,7 +136,7 @@ func (s *socket) control(i int, cut bool) {
 func (s *socket) queueSingly(r Run) {
 	for b := r.Buf; len(b) > 0; {
 		n := min(r.Size, len(b))
-		s.queue(Run{To: r.To, Buf: b[:n], Size: n, TOS: r.TOS})
+		s.queue(Run{To: r.To, Buf: b[:n], Size: n, TOS: r.TOS, TTL: r.TTL})
 		b = b[n:]
 	}
 }

@@ -1,6 +1,7 @@
 package udp
 
 import (
+	"encoding/binary"
 	"net"
 	"net/netip"
 	"testing"
@@ -40,6 +41,45 @@ func tosOf(t *testing.T, c *net.UDPConn) (tos, size int) {
 		}
 	}
 	return -1, n
+}
+
+func TestTimeToLive(t *testing.T) {
+	for _, c := range []struct {
+		network, addr      string
+		level, enable, typ int
+	}{
+		{"udp4", "127.0.0.1:0", unix.SOL_IP, unix.IP_RECVTTL, unix.IP_TTL},
+		{"udp6", "[::1]:0", unix.SOL_IPV6, unix.IPV6_RECVHOPLIMIT, unix.IPV6_HOPLIMIT},
+	} {
+		rx, tx := tosReceiver(t, c.network, c.addr), listen(t, c.addr, Options{})
+		raw, err := rx.SyscallConn()
+		must(t, err)
+		must(t, raw.Control(func(fd uintptr) { must(t, unix.SetsockoptInt(int(fd), c.level, c.enable, 1)) }))
+		to := netip.MustParseAddrPort(rx.LocalAddr().String())
+		must(t, tx.Send([]Run{
+			{To: to, Buf: pattern(100), Size: 100, TTL: 2},
+			{To: to, Buf: pattern(100), Size: 100, TOS: 0xb8},
+			{To: to, Buf: pattern(100), Size: 100, TTL: 200},
+			{To: to, Buf: pattern(100), Size: 100},
+		}))
+		for i, want := range []byte{2, 64, 200, 64} {
+			var buf, control [2000]byte
+			must(t, rx.SetReadDeadline(time.Now().Add(5*time.Second)))
+			_, nc, _, _, err := rx.ReadMsgUDP(buf[:], control[:])
+			must(t, err)
+			list, err := unix.ParseSocketControlMessage(control[:nc])
+			must(t, err)
+			got := -1
+			for _, m := range list {
+				if int(m.Header.Level) == c.level && int(m.Header.Type) == c.typ {
+					got = int(binary.NativeEndian.Uint32(m.Data))
+				}
+			}
+			if got != int(want) {
+				t.Errorf("%s: datagram %d has a time to live of %d, want %d", c.network, i, got, want)
+			}
+		}
+	}
 }
 
 func TestTypeOfService(t *testing.T) {

@@ -20,6 +20,9 @@ type Run struct {
 	// TOS is the type of service or traffic class of the datagrams, 0: that of the
 	// socket. Only Linux looks at it.
 	TOS uint8
+	// TTL is the time to live or hop limit of the datagrams, 0: that of the socket. TOS is
+	// ignored then. What cannot be sent with it is not sent.
+	TTL uint8
 }
 
 // Arrival is what one receive returned: datagrams of Size bytes from one source,

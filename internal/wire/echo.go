@@ -18,7 +18,8 @@ import (
 // A reply is as long as its request, has the same number and token, and tells how the
 // request came in; where there is room in the filling also from which address: its length
 // in bytes 4 or 16, the address, the port be16. A request to dial, between nodes that announce
-// [Punch], has the address to dial in that place, and no reply. Nodes on the way see a sealed record like any other.
+// [Punch], has the address to dial in that place, and no reply. Nor is there one to the news that a NAT has
+// been opened; it may ask for the same. Nodes on the way see a sealed record like any other.
 
 // MinEcho and MaxEcho are the lengths of the shortest and longest echo, in bytes.
 const (
@@ -33,11 +34,12 @@ const (
 	EchoRequest = 0
 	EchoReply   = 1
 	EchoDial    = 2 // please dial Seen by TCP at once, from your own port: the sender does the same
+	EchoOpened  = 3 // the sender's NAT, if it has one, lets in your datagrams now
 )
 
-// Flags of an echo. EchoBack belongs to a request, the others to a reply.
+// Flags of an echo. EchoBack belongs to a request and to an EchoOpened, the others to a reply.
 const (
-	EchoBack    = 1 << iota // please answer through the node that handed the request to you
+	EchoBack    = 1 << iota // please answer through the node that handed the request to you; EchoOpened: please open yours, too
 	EchoDirect              // the request came by UDP from its sender itself
 	EchoByTCP               // the request came over a meta connection
 	EchoLeftTCP             // the reply leaves over a meta connection
@@ -77,7 +79,7 @@ func ParseEcho(data []byte) (Echo, error) {
 	if len(data) < MinEcho || len(data) > MaxEcho {
 		return Echo{}, fmt.Errorf("echo of %d bytes, not %d to %d", len(data), MinEcho, MaxEcho)
 	}
-	if data[0] > EchoDial {
+	if data[0] > EchoOpened {
 		return Echo{}, fmt.Errorf("echo of unknown kind %d", data[0])
 	}
 	e := Echo{

@@ -65,11 +65,11 @@ func TestWhoMeetsWhom(t *testing.T) {
 
 // natPairings are all kinds of NAT with each other.
 func natPairings() (list []pairing) {
-	kinds := []lab.NAT{open, lab.FullCone, lab.AddressRestricted, lab.PortRestricted, lab.Symmetric}
+	kinds := []lab.NAT{open, lab.FullCone, lab.AddressRestricted, lab.PortRestricted, lab.NoFirewall, lab.Symmetric}
 	for i, left := range kinds {
 		for _, right := range kinds[i:] {
 			want := directUDP
-			if right == lab.Symmetric && (left == lab.Symmetric || left == lab.PortRestricted) {
+			if right == lab.Symmetric && (left == lab.Symmetric || left == lab.PortRestricted || left == lab.NoFirewall) {
 				want = relayedUDP // neither can know the port at which the other will be seen
 			}
 			list = append(list, pairing{

@@ -1,0 +1,214 @@
+package mesh
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"tincan/internal/wire"
+)
+
+// Opening NATs before anybody knocks. A Linux that masquerades and does not drop what comes in for itself
+// takes a datagram from outside for a connection of its own. Towards that peer it can then give
+// the port to nobody behind it: the node inside is seen at another port than all others see it at, and is
+// not found, as long as the peer goes on asking at the old one.
+//
+// So a probe must not come to a node's NAT before the node has sent one to where we are. Each side first
+// sends probes that die on their way, after they have passed its own NAT, and tells the other one
+// through whatever way packets take so far. It probes in earnest when it hears the same, or after a
+// moment if the other side knows nothing of this. A node that has no NAT only says that it is ready.
+//
+// Where that fails both keep quiet for longer than the connection lives that was made of their probes, and
+// begin again, together.
+
+const (
+	// openingTTL is enough for the own NAT and too little for any other but one in the same network.
+	openingTTL = 2
+	// openingProbes are sent at once: one may be lost.
+	openingProbes = 2
+	// openingWait is how long the other side has to say that it is ready.
+	openingWait = quickInterval
+	// openingSlack later it is made up for what discovery has not done then.
+	openingSlack = 10 * time.Millisecond
+	// openingTries is how long probes are sent in earnest before the pause. It must be short: for
+	// a NAT in which it is too late already they are what keeps it so.
+	openingTries = 8 * time.Second
+	// openingPause is longer than Linux remembers a datagram without an answer (30 s).
+	openingPause = 35 * time.Second
+	// openFor is how long a way that was in use is taken to be open still.
+	openFor = 20 * time.Second
+	// lostFor is after what time a way that was in use may be shut by our own probes.
+	lostFor = 10 * time.Minute
+	// openingEvery is the least time between two requests to open that are followed, or made.
+	openingEvery = time.Second
+)
+
+// opening is how far two nodes are with opening their NATs. The zero value has not begun.
+type opening struct {
+	begun time.Time // zero: not yet
+	full  bool      // probes may reach the peer's NAT
+	last  time.Time // when it was looked for
+	until time.Time // of the pause
+	asked time.Time // last request to the peer
+	met   time.Time // last request of the peer
+}
+
+// end: the peer is reached, or nobody looks for it. What was asked for is kept.
+func (o *opening) end() { *o = opening{asked: o.asked, met: o.met} }
+
+// guarded tells whether p is behind a NAT at a: at none of the addresses that it says it has itself. (tinc 1.0
+// says nothing about that.)
+func (m *Mesh) guarded(p *peer, a netip.AddrPort) bool {
+	behind := false
+	for e := range m.graph.From(p.name) {
+		if own, ok := e.Local.Addr(); ok {
+			ip := own.Addr().Unmap()
+			if ip == a.Addr() {
+				return false
+			}
+			behind = behind || ip.Is4() == a.Addr().Is4()
+		}
+	}
+	return behind
+}
+
+// hidden tells whether we are behind a NAT: a neighbour sees us elsewhere than we are.
+func (m *Mesh) hidden(is4 bool) bool {
+	for e := range m.graph.To(m.cfg.Name) {
+		from := m.nodes[e.From]
+		if from == nil || from.conn == nil {
+			continue
+		}
+		if seen, ok := e.Addr.Addr(); ok {
+			ip := seen.Addr().Unmap()
+			if own := from.conn.local.Addr().Unmap(); own.IsValid() && ip.Is4() == is4 && own.Is4() == is4 && own != ip {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// askEverywhere probes p, which is not found yet, at all places where it may be.
+func (m *Mesh) askEverywhere(p *peer) {
+	o := &p.road.opening
+	stepped := false
+	for _, a := range m.candidates(p) {
+		if m.guarded(p, a) {
+			if !stepped {
+				stepped = true
+				m.openStep(p, a.Addr().Is4())
+			}
+			if !o.full {
+				continue
+			}
+		}
+		m.probe(p, a, minProbe)
+	}
+}
+
+// openStep goes on with opening the NATs between p and us: begins, lets probes pass, or begins a pause.
+func (m *Mesh) openStep(p *peer, is4 bool) {
+	r := &p.road
+	o := &r.opening
+	idle := m.now.Sub(r.alive) // huge if it was never found
+	if m.now.Sub(o.last) > openFor && m.now.After(o.until) {
+		o.end() // it is shut by now
+	}
+	o.last = m.now
+	switch {
+	case m.now.Before(o.until):
+	case o.begun.IsZero() && idle < openFor:
+		o.begun, o.full = m.now, true
+	case o.begun.IsZero():
+		m.open(p, true)
+	case !o.full:
+		o.full = m.now.Sub(o.begun) >= openingWait
+	case m.now.Sub(o.begun) >= openingTries && idle > lostFor && m.hidden(is4):
+		o.end()
+		o.until = m.now.Add(openingPause)
+	}
+}
+
+// open opens our NAT for p and tells it; begin says that we are the first of the two.
+func (m *Mesh) open(p *peer, begin bool) {
+	o := &p.road.opening
+	o.begun, o.last, o.full, o.until = m.now, m.now, false, time.Time{}
+	for _, a := range m.candidates(p) {
+		if !m.guarded(p, a) || !m.hidden(a.Addr().Is4()) {
+			continue
+		}
+		for range openingProbes {
+			m.emit(SendProbe{Node: p.name, Addr: a, Sock: -1, TTL: openingTTL, Data: m.probeRequest(p, minProbe)})
+		}
+	}
+	m.tellOpened(p, begin)
+	began := o.begun
+	m.after(openingWait+openingSlack, func() {
+		if o := &p.road.opening; p.reachable && !p.road.confirmed && o.begun == began && !o.full {
+			m.knock(p)
+		}
+	})
+}
+
+// toldAddress takes note of an address that p has according to others.
+func (m *Mesh) toldAddress(p *peer, a netip.AddrPort) {
+	r := &p.road
+	if r.confirmed || !usable(a) || !m.guarded(p, a) {
+		m.newAddress(p, a)
+		return
+	}
+	known := slices.Contains(r.heard, a)
+	r.note(a)
+	if !known && p.session.ready() && !r.opening.begun.IsZero() && m.now.Sub(r.extra) >= extraInterval {
+		r.extra = m.now
+		m.open(p, true)
+	}
+}
+
+// knock probes p, whose NAT has been opened.
+func (m *Mesh) knock(p *peer) {
+	p.road.opening.full = true
+	for _, a := range m.candidates(p) {
+		m.probe(p, a, minProbe)
+	}
+}
+
+// tellOpened tells p that its datagrams are let in, and asks for the same.
+func (m *Mesh) tellOpened(p *peer, ask bool) {
+	o := &p.road.opening
+	if !m.answersEchoes(p) {
+		return
+	}
+	r := wire.Echo{Kind: wire.EchoOpened, Size: wire.MinEcho}
+	if ask && m.now.Sub(o.asked) >= openingEvery {
+		o.asked = m.now
+		r.Flags = wire.EchoBack
+	}
+	m.emit(SendEcho{Node: p.name, Data: r.Append(nil)})
+}
+
+// opened: the NAT of p lets us in. If it asks for the same, ours will.
+func (m *Mesh) opened(p *peer, ask bool) {
+	r := &p.road
+	o := &r.opening
+	if !p.session.ready() || m.cfg.NoUDPDiscovery || m.effectiveVia(p) != p || m.cfg.TCPOnly || p.path.Options&wire.TCPOnly != 0 {
+		return
+	}
+	if ask {
+		if m.now.Sub(o.met) < openingEvery {
+			return
+		}
+		o.met = m.now
+		switch {
+		case r.confirmed, !o.begun.IsZero(): // it is open
+			m.tellOpened(p, false)
+		default:
+			m.open(p, false)
+			r.asked, r.waiting = m.now, true
+		}
+	}
+	if !r.confirmed && !o.begun.IsZero() && !o.full {
+		m.knock(p)
+	}
+}
