@@ -20,7 +20,7 @@ type initFlags struct {
 	network, address, public string
 	port                     uint16
 	anyPort                  bool // any free one
-	tincUp                   bool
+	tincUp, force            bool
 }
 
 func (a *app) initCommand() *cobra.Command {
@@ -44,6 +44,7 @@ which each node that joins is given one.`,
 	c.Flags().StringVar(&f.address, "address", "", "`address` of this node in it (default the first)")
 	c.Flags().StringVar(&f.public, "public", "", "`host[:port]` where others reach this machine")
 	c.Flags().Uint16Var(&f.port, "port", 0, "`port` to listen on; 0 takes a free one (default 655, or a free one if that is in use)")
+	c.Flags().BoolVar(&f.force, "force", false, "take that network although this machine has it already")
 	c.Flags().BoolVar(&f.tincUp, "tinc-up", false, "leave addresses to a tinc-up script, as tinc does")
 	return c
 }
@@ -65,6 +66,9 @@ func (a *app) init(text string, f initFlags) error {
 	}
 	n := generate.Node{Layout: l, Name: name, Port: int(f.port)}
 	if n.VPN, err = f.vpn(); err != nil {
+		return err
+	}
+	if err := a.checkRange(text, n.VPN, f.force); err != nil {
 		return err
 	}
 	if f.public != "" {
@@ -100,6 +104,36 @@ func (a *app) init(text string, f initFlags) error {
 	}
 	a.sayNext(a.place.Net, a.place.Conf)
 	return nil
+}
+
+// checkRange refuses the range of a VPN that this machine can reach in another way.
+func (a *app) checkRange(name string, vpn netip.Prefix, force bool) error {
+	other := ""
+	if vpn.IsValid() {
+		other = generate.Overlap(vpn.Masked())
+	}
+	switch {
+	case other == "":
+		return nil
+	case force:
+		a.say("warning: the range %v overlaps with %s: machines there and nodes of the VPN may not be reached", vpn.Masked(), other)
+		return nil
+	}
+	return terminal.Hint(fmt.Errorf("the range %v overlaps with %s", vpn.Masked(), other),
+		"%s init %s --range %v; or take it all the same with --force", a.self(), quote(name), generate.RandomRange())
+}
+
+// warnOfOverlaps says that addresses that somebody else has chosen do not fit here.
+func (a *app) warnOfOverlaps(list []string) {
+	for _, text := range list {
+		p, err := netip.ParsePrefix(text)
+		if err != nil || p.IsSingleIP() {
+			continue
+		}
+		if other := generate.Overlap(p.Masked()); other != "" {
+			a.say("warning: the range %v of the VPN overlaps with %s: a node with the address of a machine there cannot be reached from here", p.Masked(), other)
+		}
+	}
 }
 
 // vpn is the address of the new node with the length of its network.

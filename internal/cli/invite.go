@@ -95,6 +95,7 @@ func (a *app) join(args []string, force, service bool) error {
 	for _, addr := range res.Addresses {
 		a.say("the address in the VPN is %s", addr)
 	}
+	a.warnOfOverlaps(res.Addresses)
 	a.say("stored from the invitation: %s", strings.Join(res.Settings, "; "))
 	if len(res.Hosts) > 0 {
 		a.say("stored the host files of: %s", strings.Join(res.Hosts, " "))

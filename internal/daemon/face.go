@@ -166,7 +166,7 @@ func (f *face) settle() {
 	if len(known)+len(lost) > 0 {
 		around.onLink, around.nodes = netwatch.Networks(f.name), f.underlay()
 		if f.shared {
-			around.others = inUse(f.name)
+			around.others = netwatch.InUse(f.name)
 		}
 	}
 	needless := func(k learnt, _ struct{}) bool {
@@ -272,21 +272,6 @@ func (f *face) noteOverlaps() {
 	if len(now) == 0 {
 		f.log.printf(0, mesh.Notice, "the range of the VPN does not overlap with another network any more")
 	}
-}
-
-// inUse are addresses of the networks around that others have, as far as that can be seen.
-func inUse(except string) map[netip.Addr]string {
-	list := netwatch.Neighbours(except)
-	if list == nil {
-		list = map[netip.Addr]string{}
-	}
-	maps.Copy(list, netwatch.Gateways(except))
-	for dev, p := range netwatch.Addresses() {
-		if dev.Name != except {
-			list[p.Addr()] = dev.Name
-		}
-	}
-	return list
 }
 
 // protect guards what belongs to the VPN: its own range, the routes of the configuration, and these.

@@ -140,6 +140,38 @@ func TestInRange(t *testing.T) {
 	}
 }
 
+func TestARangeOverlapsWithNothingThatIsHere(t *testing.T) {
+	for _, c := range []struct {
+		name, avoid, want string // want: where the range lies
+		bits              int
+	}{
+		{"nothing is here", "", "10.0.0.0/8", 16},
+		{"a default route", "0.0.0.0/0", "10.0.0.0/8", 16},
+		{"half of 10", "10.0.0.0/9", "10.128.0.0/9", 16},
+		{"a small network", "10.7.3.0/24", "10.0.0.0/8", 16},
+		{"all of 10", "10.0.0.0/8", "172.16.0.0/12", 16},
+		{"all of 10 and 172", "10.0.0.0/8 172.16.0.0/12", "192.168.0.0/16", 24},
+		{"all of them", "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16", "100.64.0.0/10", 16},
+		{"everything", "0.0.0.0/1 128.0.0.0/1", "10.0.0.0/8", 16},
+	} {
+		var avoid []netip.Prefix
+		for _, p := range strings.Fields(c.avoid) {
+			avoid = append(avoid, netip.MustParsePrefix(p))
+		}
+		for range 20 {
+			got := randomRange(avoid)
+			if !netip.MustParsePrefix(c.want).Contains(got.Addr()) || got.Bits() != c.bits || got != got.Masked() {
+				t.Errorf("%s: %v", c.name, got)
+			}
+			for _, p := range avoid {
+				if c.name != "everything" && p.Bits() > 0 && p.Overlaps(got) {
+					t.Errorf("%s: %v overlaps with %v", c.name, got, p)
+				}
+			}
+		}
+	}
+}
+
 func TestRandomRange(t *testing.T) {
 	if got := RandomRange(); got.Bits() != 16 || got.Addr().As4()[0] != 10 || got != got.Masked() {
 		t.Errorf("got %v", got)

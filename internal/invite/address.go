@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"tincan/internal/config"
+	"tincan/internal/netwatch"
 	"tincan/internal/node"
 	"tincan/internal/subnet"
 )
@@ -77,6 +78,9 @@ func survey(dir string, self node.Name, except string, running []subnet.Subnet, 
 	}
 	for _, p := range ownPrefixes(conf) {
 		a.used.single[p.Addr()] = true
+	}
+	for addr := range netwatch.InUse("") { // where the range is that of a network around
+		a.used.single[addr] = true
 	}
 	hosts, err := os.ReadDir(filepath.Join(dir, "hosts"))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {

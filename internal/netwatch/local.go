@@ -2,6 +2,7 @@ package netwatch
 
 import (
 	"iter"
+	"maps"
 	"net"
 	"net/netip"
 )
@@ -64,6 +65,21 @@ func Overlaps(own []netip.Prefix, except string) (list []Overlap) {
 			if !o.IsSingleIP() && o.Overlaps(p) {
 				list = append(list, Overlap{o.Masked(), p.Masked(), dev.Name})
 			}
+		}
+	}
+	return list
+}
+
+// InUse are the addresses that this machine and others around it have, as far as that can be
+// seen, each with the interface that leads there; those of the interface called except are
+// left out.
+func InUse(except string) map[netip.Addr]string {
+	list := map[netip.Addr]string{}
+	maps.Copy(list, Neighbours(except))
+	maps.Copy(list, Gateways(except))
+	for dev, p := range Addresses() {
+		if dev.Name != except {
+			list[p.Addr()] = dev.Name
 		}
 	}
 	return list

@@ -3,12 +3,15 @@
 package e2e
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"tincan/internal/lab"
 )
 
 // guards are the networks that the kernel of n keeps for the VPN.
@@ -79,5 +82,41 @@ func TestANodeLooksAfterItsInterface(t *testing.T) {
 				t.Errorf("left behind: %v", got)
 			}
 		})
+	}
+}
+
+// A range that the machine is part of already is not taken, and not by accident either.
+func TestInitKeepsAwayFromTheLAN(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "ip4")
+	gate, err := w.lab.Router("gate")
+	w.must(err)
+	a := w.nodeAt(gate, "a", "192.168.5.2/24")
+	out, err := a.try("init", "a", "--range", "192.168.5.0/24")
+	if err == nil || !strings.Contains(err.Error(), "the range 192.168.5.0/24 overlaps with 192.168.5.0/24 of") || !strings.Contains(err.Error(), "--range 10.") {
+		t.Errorf("%v: %s", err, out)
+	}
+	a.tincan("init", "a", "--range", "192.168.5.0/24", "--force")
+	if conf := a.conf("tinc.conf"); !strings.Contains(conf, "Ifconfig = 192.168.5.3/24") {
+		t.Errorf("the address of the router or of this machine was taken:\n%s", conf)
+	}
+
+	wide, err := w.lab.Router("wide")
+	w.must(err)
+	b := w.nodeAt(wide, "b", "10.0.0.2/8")
+	b.tincan("init", "b")
+	if conf := b.conf("tinc.conf"); !strings.Contains(conf, "Ifconfig = 172.") {
+		t.Errorf("the range overlaps with the LAN 10.0.0.0/8:\n%s", conf)
+	}
+
+	// A newcomer is told that what the inviter has chosen does not fit.
+	c := w.node("c")
+	c.tincan("init", "c", "--range", "192.168.5.0/24", "--public", c.Addr("ip4").String())
+	c.up()
+	d := w.gated("d", w.internet.Attach)
+	w.must(d.gate.NAT(lab.PortRestricted))
+	said, err := d.Run("/bin/sh", "-c", os.Getenv(binaryVar)+" -n home join '"+c.invite("d")+"' 2>&1")
+	if err != nil || !strings.Contains(said, "the range 192.168.5.0/24 of the VPN overlaps with 192.168.5.0/24 of") {
+		t.Errorf("%v: join says: %s", err, said)
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"tincan/internal/config"
 	"tincan/internal/generate"
 	"tincan/internal/keys"
+	"tincan/internal/netwatch"
 	"tincan/internal/node"
 )
 
@@ -414,9 +415,12 @@ func private(host string) bool {
 	return err == nil && (a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast())
 }
 
-// taken tells which addresses the host files that are here claim.
+// taken tells which addresses the host files that are here claim, or machines around have.
 func (r *generation) taken() func(netip.Addr) bool {
 	used := map[netip.Addr]bool{}
+	for a := range netwatch.InUse("") {
+		used[a] = true
+	}
 	entries, _ := os.ReadDir(r.layout.Hosts())
 	for _, e := range entries {
 		if name, err := node.ParseName(e.Name()); err == nil && name != r.name {
@@ -432,6 +436,9 @@ func (r *generation) taken() func(netip.Addr) bool {
 
 // write makes the files of the node.
 func (r *generation) write() (Made, error) {
+	if other := generate.Overlap(r.vpn.Masked()); r.vpn.IsValid() && other != "" {
+		r.say("warning: the range %v of the VPN overlaps with %s: a node with the address of a machine there cannot be reached from here", r.vpn.Masked(), other)
+	}
 	hosts := r.joined.Hosts
 	connect := slices.Clone(r.ConnectTo)
 	if boot := r.joined.Boot; boot != "" {
