@@ -1006,45 +1006,128 @@ func FuzzText(f *testing.F) {
 	})
 }
 
-// FuzzConversation lets both sides hear nonsense, and lets a newcomer with a
-// good URL answer the invitation with nonsense.
-func FuzzConversation(f *testing.F) {
-	for _, v := range transcripts(f) {
-		f.Add(unhex(f, v.Stream.Client), unhex(f, v.Stream.Server), byte(1), []byte(v.PublicKey+"\n"))
+// heard is a connection on which everything has been received already, and nothing is waited for.
+type heard struct {
+	net.Conn
+	in  *bytes.Reader
+	out *bytes.Buffer // nil: nobody cares
+}
+
+func (h heard) Read(b []byte) (int, error) { return h.in.Read(b) }
+func (h heard) Write(b []byte) (int, error) {
+	if h.out != nil {
+		h.out.Write(b)
 	}
+	return len(b), nil
+}
+func (heard) Close() error                     { return nil }
+func (heard) SetReadDeadline(time.Time) error  { return nil }
+func (heard) SetWriteDeadline(time.Time) error { return nil }
+func (heard) RemoteAddr() net.Addr             { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1} }
+
+func heardBytes(b []byte) heard { return heard{in: bytes.NewReader(b)} }
+
+// zeros is a source of randomness with which every conversation is the same.
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
+
+// FuzzServe lets the inviter hear nonsense from a stranger.
+func FuzzServe(f *testing.F) {
+	for _, v := range transcripts(f) {
+		f.Add(unhex(f, v.Stream.Client))
+	}
+	f.Add([]byte("0 ?KEY 17.1\n"))
 	in := newInviter(f, "alice")
-	in.server.wait = 20 * time.Millisecond
-	inv := in.issue("bob")
-	f.Fuzz(func(t *testing.T, toServer, toClient []byte, typ byte, answer []byte) {
+	in.issue("bob")
+	f.Fuzz(func(t *testing.T, b []byte) {
 		in.server.limit = limiter{}
-		client, server := tcpPair(t)
-		_, _ = client.Write(toServer)
-		_ = client.(*net.TCPConn).CloseWrite()
-		hello, rest, _ := strings.Cut(string(toServer), "\n")
-		if err := in.server.Serve(context.Background(), server, hello, []byte(rest)); err == nil {
+		hello, rest, _ := strings.Cut(string(b), "\n")
+		if err := in.server.Serve(context.Background(), heardBytes(nil), hello, []byte(rest)); err == nil {
 			t.Fatal("somebody was let in")
 		}
+	})
+}
 
-		client, server = tcpPair(t)
-		_, _ = server.Write(toClient)
-		_ = server.(*net.TCPConn).CloseWrite()
+// FuzzJoin lets a newcomer hear nonsense from what should be the inviter.
+func FuzzJoin(f *testing.F) {
+	for _, v := range transcripts(f) {
+		f.Add(unhex(f, v.Stream.Server))
+	}
+	in := newInviter(f, "alice")
+	inv, place := in.issue("bob"), filepath.Join(f.TempDir(), "vpn")
+	f.Fuzz(func(t *testing.T, b []byte) {
 		_, err := in.join(inv.URL, func(o *Options) {
-			o.wait, o.once = 20*time.Millisecond, true
-			o.Place.Conf = filepath.Join(t.TempDir(), "vpn")
-			o.Dial = func(context.Context, string, string) (net.Conn, error) { return client, nil }
+			o.once, o.Place.Conf = true, place
+			o.Dial = func(context.Context, string, string) (net.Conn, error) { return heardBytes(b), nil }
 		})
 		if err == nil {
 			t.Fatal("joined nothing")
 		}
+		if _, err := os.Stat(place); err == nil {
+			t.Fatal("a directory was made")
+		}
+	})
+}
 
-		if k, err := keys.ParsePublicKey(string(answer)); err == nil && k.Valid() == nil {
+// FuzzAnswer lets a newcomer with a good URL answer the invitation with nonsense. With the same
+// randomness all conversations are the same up to there.
+func FuzzAnswer(f *testing.F) {
+	for _, v := range transcripts(f) {
+		f.Add(byte(1), []byte(v.PublicKey+"\n"))
+	}
+	f.Add(byte(1), []byte("a key"))
+	in := newInviter(f, "alice")
+	in.server.Rand = zeros{}
+	inv := in.issue("bob")
+	url, err := ParseURL(inv.URL)
+	if err != nil {
+		f.Fatal(err)
+	}
+	server, err := storeIn(in.dir).key()
+	if err != nil {
+		f.Fatal(err)
+	}
+	own, _ := keys.Generate(zeros{})
+	hello := "0 ?" + own.Public().String() + " 17.1"
+	client, begin, err := sptps.NewStream(sptps.Config{Initiator: true, Key: own, Peer: server.Public(), Label: sptps.LabelInvitation, Rand: zeros{}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	// What the server says to what the client has said so far.
+	for !client.Established() {
+		var out bytes.Buffer
+		_ = in.server.Serve(context.Background(), heard{in: bytes.NewReader(nil), out: &out}, hello, begin)
+		said := bytes.SplitN(out.Bytes(), []byte("\n"), 3)[2]
+		client, begin, _ = sptps.NewStream(sptps.Config{Initiator: true, Key: own, Peer: server.Public(), Label: sptps.LabelInvitation, Rand: zeros{}})
+		for len(said) > 0 {
+			n, ev, err := client.Next(said)
+			if err != nil || n == 0 {
+				break
+			}
+			said, begin = said[n:], append(begin, ev.Out...)
+		}
+	}
+	if begin, err = client.AppendRecord(begin, recordText, url.cookie[:]); err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, typ byte, answer []byte) {
+		if k, err := keys.ParsePublicKey(string(answer)); err == nil && k.Valid() == nil || len(answer) > sptps.MaxData {
 			return
 		}
-		err = in.badClient(inv.URL, func(c *conversation) error { return c.send(typ%128, answer) })
+		in.server.limit = limiter{}
+		c := *client // the next input begins here, too
+		b, err := c.AppendRecord(bytes.Clone(begin), typ%128, answer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = in.server.Serve(context.Background(), heardBytes(nil), hello, b)
 		if err == nil {
 			t.Fatal("somebody was let in without a key")
 		}
-		<-in.result
+		if typ%128 == recordEnd && !errors.Is(err, BadKey) {
+			t.Fatalf("the conversation did not come so far: %v", err)
+		}
 		if _, err := os.Stat(inv.File); err != nil {
 			t.Fatalf("the invitation is gone: %v", err)
 		}
