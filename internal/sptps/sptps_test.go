@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 
@@ -460,10 +461,13 @@ func FuzzStream(f *testing.F) {
 		f.Add(all, false)
 	}
 	f.Add([]byte{0, 1, 0, 'x'}, true)
+	fresh, _, _ := NewStream(first(configs(1)))
+	established, _, _ := streams(f, func(int, []byte) {})
 	f.Fuzz(func(t *testing.T, in []byte, ready bool) {
-		s, _, _ := NewStream(first(configs(1)))
+		s := *fresh // the next input begins here, too
 		if ready {
-			s, _, _ = streams(t, func(int, []byte) {})
+			s = *established
+			s.plain = nil
 		}
 		for {
 			n, _, err := s.Next(in)
@@ -475,6 +479,22 @@ func FuzzStream(f *testing.F) {
 	})
 }
 
+// again returns a copy of the pair from which it can go on without changing it.
+func (p *pair) again(t testing.TB) *pair {
+	c := &pair{t: t}
+	for i, d := range p.end {
+		copied := *d
+		if old := d.tunnel; old != nil {
+			copied.tunnel = &Tunnel{
+				sealer: Sealer{cipher: old.sealer.cipher, next: old.sealer.next}, current: old.current, pending: old.pending,
+				previous: old.previous, left: old.left, window: newWindow(DefaultWindow, uint32(old.window.next), 0), lastStep: old.lastStep,
+			}
+		}
+		c.end[i], c.wire[i] = &copied, slices.Clone(p.wire[i])
+	}
+	return c
+}
+
 func FuzzDatagram(f *testing.F) {
 	for _, v := range sessions(f) {
 		for _, e := range v.Events {
@@ -482,10 +502,11 @@ func FuzzDatagram(f *testing.F) {
 			f.Add(unhex(f, e.Wire), false)
 		}
 	}
+	fresh, ready := newPair(f), established(f)
 	f.Fuzz(func(t *testing.T, in []byte, sealed bool) {
-		p := newPair(t)
+		p := fresh.again(t)
 		if sealed {
-			p.deliverAll()
+			p = ready.again(t)
 			// An authenticated peer may send any nonsense too.
 			record := p.end[0].Tunnel().Seal(nil, in)
 			_, _, _ = p.end[1].Handshake(record)
