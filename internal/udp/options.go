@@ -39,3 +39,11 @@ func (r *Run) whole() bool { return len(r.Buf) <= r.Size }
 func plainAddr(a netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 }
+
+// ipOverhead is the length of IP and UDP headers.
+func ipOverhead(is4 bool) int {
+	if is4 {
+		return 28
+	}
+	return 48
+}

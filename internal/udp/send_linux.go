@@ -191,14 +191,6 @@ func (s *socket) refused(i int, errno syscall.Errno) {
 	}
 }
 
-// ipOverhead is the length of IP and UDP headers.
-func ipOverhead(is4 bool) int {
-	if is4 {
-		return 28
-	}
-	return 48
-}
-
 // sendSingly sends the datagrams of message i one by one.
 func (s *socket) sendSingly(i int) {
 	tx := &s.tx

@@ -43,6 +43,23 @@ func tosOf(t *testing.T, c *net.UDPConn) (tos, size int) {
 	return -1, n
 }
 
+// ttlOf receives one datagram and returns the time to live that is told beside it.
+func ttlOf(t *testing.T, c *net.UDPConn, level, typ int) int {
+	t.Helper()
+	var buf, control [2000]byte
+	must(t, c.SetReadDeadline(time.Now().Add(5*time.Second)))
+	_, nc, _, _, err := c.ReadMsgUDP(buf[:], control[:])
+	must(t, err)
+	list, err := unix.ParseSocketControlMessage(control[:nc])
+	must(t, err)
+	for _, m := range list {
+		if int(m.Header.Level) == level && int(m.Header.Type) == typ {
+			return int(binary.NativeEndian.Uint32(m.Data))
+		}
+	}
+	return -1
+}
+
 func TestTimeToLive(t *testing.T) {
 	for _, c := range []struct {
 		network, addr      string
@@ -63,18 +80,7 @@ func TestTimeToLive(t *testing.T) {
 			{To: to, Buf: pattern(100), Size: 100},
 		}))
 		for i, want := range []byte{2, 64, 200, 64} {
-			var buf, control [2000]byte
-			must(t, rx.SetReadDeadline(time.Now().Add(5*time.Second)))
-			_, nc, _, _, err := rx.ReadMsgUDP(buf[:], control[:])
-			must(t, err)
-			list, err := unix.ParseSocketControlMessage(control[:nc])
-			must(t, err)
-			got := -1
-			for _, m := range list {
-				if int(m.Header.Level) == c.level && int(m.Header.Type) == c.typ {
-					got = int(binary.NativeEndian.Uint32(m.Data))
-				}
-			}
+			got := ttlOf(t, rx, c.level, c.typ)
 			if got != int(want) {
 				t.Errorf("%s: datagram %d has a time to live of %d, want %d", c.network, i, got, want)
 			}
