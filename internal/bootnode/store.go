@@ -19,6 +19,7 @@ import (
 	"github.com/flynn/noise"
 
 	"tincan/internal/config"
+	"tincan/internal/files"
 	"tincan/internal/node"
 )
 
@@ -298,7 +299,7 @@ func (s *Store) openNonces() (*nonces, error) {
 	if err := config.WriteFile(n.path, kept.Bytes(), config.SecretMode); err != nil {
 		return nil, err
 	}
-	n.file, err = os.OpenFile(n.path, os.O_APPEND|os.O_WRONLY, 0)
+	n.file, err = files.Open(n.path, os.O_APPEND|os.O_WRONLY, 0)
 	return n, err
 }
 

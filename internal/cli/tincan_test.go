@@ -258,6 +258,45 @@ func TestImportLeavesOutWhatOthersMayNotChoose(t *testing.T) {
 	}
 }
 
+// TestRootFollowsNoLinksOfTheNodesUser: with -U hosts/ belongs to a user who may put
+// links to files of root there.
+func TestRootFollowsNoLinksOfTheNodesUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("NOT TESTED: only root can make files of another user")
+	}
+	alice, _ := network(t)
+	victim := filepath.Join(t.TempDir(), "victim")
+	if err := os.WriteFile(victim, []byte("Port = 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const user = 12345
+	for _, name := range []string{"bob", "carol-up"} {
+		if err := errors.Join(os.Symlink(victim, filepath.Join(alice, "hosts", name)), os.Lchown(filepath.Join(alice, "hosts", name), user, user)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chown(filepath.Join(alice, "hosts"), user, user); err != nil {
+		t.Fatal(err)
+	}
+	tincan := func(in string, args ...string) outcome {
+		return run(t, in, "tincan", append([]string{"-c", alice}, args...)...)
+	}
+	tincan("Name = bob\nPort = 656\n", "import", "--force").refused(t, "symbolic link", "hint: ")
+	tincan("", "set", "bob.Port", "657").refused(t, "symbolic link", "hint: ")
+	tincan("", "add", "bob.Address", "192.0.2.1").refused(t, "symbolic link")
+	tincan("", "del", "bob.Port").refused(t, "symbolic link")
+	tincan("", "check", "--fix")
+	got, err := os.ReadFile(victim)
+	info, statErr := os.Stat(victim)
+	if string(got) != "Port = 1\n" || errors.Join(err, statErr) != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("root's file is now %q, %v", got, info)
+	}
+	// What is no link works as before, and stays the user's.
+	tincan("Name = dave\nPort = 656\n", "import").must(t)
+	tincan("", "set", "dave.Port", "657").must(t)
+	tincan("", "up", "--pidfile", filepath.Join(alice, "hosts", "bob")).refused(t, "is a symbolic link, and no regular file", "hint: ")
+}
+
 func TestManualPages(t *testing.T) {
 	dir := t.TempDir()
 	run(t, "", "tincan", "man", dir).must(t)

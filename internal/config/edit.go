@@ -2,8 +2,9 @@ package config
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
-	"os"
+	"io/fs"
 	"strings"
 )
 
@@ -95,7 +96,7 @@ func endLine(out []byte) []byte {
 // Edit changes an existing file with change and writes it back if that made a
 // difference.
 func Edit(path string, change func(data []byte) ([]byte, error)) error {
-	old, err := os.ReadFile(path)
+	old, err := read(path)
 	if err != nil {
 		return err
 	}
@@ -113,8 +114,8 @@ const learnedNote = "# tincan learned this key from the network:"
 // a node, which is created if it is missing. It fails if the file has a
 // different key already, and does nothing if it has this one.
 func AppendHostKey(path, key string) error {
-	data, err := os.ReadFile(path)
-	if err != nil && !os.IsNotExist(err) {
+	data, err := read(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	const name = "Ed25519PublicKey"

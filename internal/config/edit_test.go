@@ -96,29 +96,6 @@ func TestWriteFileThroughALinkToNothing(t *testing.T) {
 	}
 }
 
-// /dev/full takes the part of a full disk: the write fails after the file was
-// opened.
-func TestAFailedWriteLeavesTheOldFile(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "f")
-	put(t, path, "old")
-	if err := os.Symlink("/dev/full", path+".tmp"); err != nil {
-		t.Fatal(err)
-	}
-	err := replaceWith(path, []byte("new"), FileMode, func(string, fs.FileMode) (*os.File, error) {
-		return os.OpenFile(path+".tmp", os.O_WRONLY, 0)
-	})
-	if err == nil {
-		t.Fatal("writing to a full disk succeeded")
-	}
-	if got, _ := os.ReadFile(path); string(got) != "old" {
-		t.Errorf("the old file became %q", got)
-	}
-	if _, err := os.Lstat(path + ".tmp"); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the temporary file stays: %v", err)
-	}
-}
-
 func TestCreateRefusesWhatExists(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
 	if err := Create(path, []byte("1"), FileMode); err != nil {

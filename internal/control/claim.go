@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"tincan/internal/files"
 )
 
 // RunningError says that another daemon already uses the pid file.
@@ -73,7 +75,7 @@ func NewClaim(pidFile string) (*Claim, error) {
 	}
 	if err := c.listen(); err != nil {
 		if info, e := file.Stat(); e == nil && info.Size() == 0 && !errors.As(err, new(*RunningError)) {
-			os.Remove(pidFile) // nobody's but ours
+			files.Remove(pidFile) // nobody's but ours
 		}
 		file.Close()
 		c.dir.Close()
@@ -100,8 +102,9 @@ func isTincd(pid int) bool {
 
 // lockPidFile opens and locks the pid file without changing its content.
 func lockPidFile(path string) (*os.File, error) {
-	for {
-		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	for range lockTries {
+		// Never a link: what it leads to would be emptied, and would not be the file of this name.
+		f, err := files.Open(path, os.O_RDWR|os.O_CREATE, 0o600)
 		if err != nil {
 			return nil, fmt.Errorf("pid file: %w", err)
 		}
@@ -119,7 +122,11 @@ func lockPidFile(path string) (*os.File, error) {
 		}
 		f.Close()
 	}
+	return nil, fmt.Errorf("pid file: something exchanges %s all the time", path)
 }
+
+// lockTries is how often a pid file is opened that was removed while we did so.
+const lockTries = 100
 
 // same tells whether path still leads to the open file f.
 func same(f *os.File, path string) bool {
@@ -152,7 +159,7 @@ func (c *Claim) listen() error {
 	case socketAnswers:
 		return running(c.path)
 	case socketDead:
-		if err := os.Remove(path); err != nil {
+		if err := files.Remove(path); err != nil {
 			return fmt.Errorf("remove the socket of a dead daemon: %w", err)
 		}
 	case socketUnclear:
@@ -168,7 +175,7 @@ func (c *Claim) listen() error {
 	c.listener.SetUnlinkOnClose(false)
 	if err := os.Chmod(path, 0o700); err != nil {
 		c.listener.Close()
-		os.Remove(path)
+		files.Remove(path)
 		return fmt.Errorf("control socket: %w", err)
 	}
 	return nil
@@ -178,15 +185,19 @@ func (c *Claim) listen() error {
 type longPath struct{ path string }
 
 func (e *longPath) Error() string {
-	return fmt.Sprintf("control socket %s: the path is longer than 107 bytes", e.path)
+	return fmt.Sprintf("control socket %s: the path is longer than %d bytes", e.path, maxSocketPath)
 }
 
 // Hint is what the user can do about it.
 func (e *longPath) Hint() string { return "choose a shorter place with --pidfile" }
 
-// checkSocketPath refuses what does not fit a socket address on some system.
+// maxSocketPath is the longest path of a socket here, in bytes: 107 on Linux and
+// Windows, 103 on macOS and the BSDs.
+const maxSocketPath = len(syscall.RawSockaddrUnix{}.Path) - 1
+
+// checkSocketPath refuses what does not fit a socket address.
 func checkSocketPath(path string) error {
-	if len(path) >= 108 {
+	if len(path) > maxSocketPath {
 		return &longPath{path}
 	}
 	return nil
@@ -288,7 +299,7 @@ func (c *Claim) Release() error {
 // nothing when the daemon lives in another pid namespace: so it takes the place
 // of a daemon for a moment, and leaves everything alone if it cannot.
 func removeStale(pidFile string, seen PidFile) {
-	f, err := os.OpenFile(pidFile, os.O_RDWR, 0)
+	f, err := files.Open(pidFile, os.O_RDWR, 0)
 	if err != nil {
 		return
 	}
@@ -302,10 +313,10 @@ func removeStale(pidFile string, seen PidFile) {
 	socket := SocketPath(pidFile)
 	switch state, _ := probeSocket(socket); state {
 	case socketDead:
-		os.Remove(socket)
+		files.Remove(socket)
 	case socketAbsent:
 	default:
 		return
 	}
-	os.Remove(pidFile)
+	files.Remove(pidFile)
 }

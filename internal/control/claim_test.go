@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestPidFileText(t *testing.T) {
@@ -210,6 +211,78 @@ func TestWhatIsNoSocketIsLeftAlone(t *testing.T) {
 	if b, _ := os.ReadFile(SocketPath(path)); string(b) != "precious" {
 		t.Errorf("now %q", b)
 	}
+}
+
+// TestSomethingElseInPlaceOfThePidFile: each ends the start at once, with a word about
+// what is there, and nothing of it is touched.
+func TestSomethingElseInPlaceOfThePidFile(t *testing.T) {
+	for name, c := range map[string]struct {
+		make func(path, dir string) error
+		want string
+	}{
+		"a link to a file":    {func(p, d string) error { return os.Symlink(filepath.Join(d, "victim"), p) }, "a symbolic link"},
+		"a link to nothing":   {func(p, d string) error { return os.Symlink(filepath.Join(d, "new"), p) }, "a symbolic link"},
+		"a link to itself":    {func(p, _ string) error { return os.Symlink(p, p) }, "a symbolic link"},
+		"a directory":         {func(p, _ string) error { return os.Mkdir(p, 0o755) }, "a directory"},
+		"a named pipe":        {func(p, _ string) error { return mkfifo(p) }, "a named pipe"},
+		"a socket":            {func(p, _ string) error { return leaveSocket(p) }, "a socket"},
+		"another name (link)": {func(p, d string) error { return os.Link(filepath.Join(d, "victim"), p) }, "hard links"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if runtime.GOOS == "windows" {
+				t.Skip("such files are made by unprivileged users on other systems")
+			}
+			dir := t.TempDir()
+			path, victim := filepath.Join(dir, "tinc.pid"), filepath.Join(dir, "victim")
+			if err := errors.Join(os.WriteFile(victim, []byte("ours"), 0o600), c.make(path, dir)); err != nil {
+				t.Fatal(err)
+			}
+			done := make(chan error, 1)
+			go func() {
+				claim, err := NewClaim(path)
+				if err == nil {
+					claim.Release()
+				}
+				done <- err
+			}()
+			select {
+			case err := <-done:
+				if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), path) {
+					t.Errorf("the error is %v", err)
+				}
+			case <-time.After(20 * time.Second):
+				t.Fatal("still trying")
+			}
+			if got, _ := os.ReadFile(victim); string(got) != "ours" {
+				t.Errorf("our file is now %q", got)
+			}
+			if _, err := os.Lstat(filepath.Join(dir, "new")); err == nil {
+				t.Error("a file was made")
+			}
+			// A client does not wait for the other end of a pipe either.
+			go func() {
+				_, err := ReadPidFile(path)
+				done <- err
+			}()
+			select {
+			case err := <-done:
+				if err == nil {
+					t.Error("a client reads it")
+				}
+			case <-time.After(20 * time.Second):
+				t.Fatal("a client waits")
+			}
+		})
+	}
+}
+
+func leaveSocket(path string) error {
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
+	if err != nil {
+		return err
+	}
+	l.SetUnlinkOnClose(false)
+	return l.Close()
 }
 
 func TestSocketPathOf108BytesIsRefusedOnBothSides(t *testing.T) {

@@ -3,10 +3,10 @@ package control
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strconv"
 	"strings"
+
+	"tincan/internal/files"
 )
 
 // PidFile is what a running daemon says about itself in its pid file:
@@ -28,12 +28,7 @@ func SocketPath(pidFile string) string {
 
 // ReadPidFile reads and parses the pid file at path.
 func ReadPidFile(path string) (PidFile, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return PidFile{}, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxLine))
+	b, err := files.Read(path, maxLine)
 	if err != nil {
 		return PidFile{}, err
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"tincan/internal/config"
+	"tincan/internal/files"
 	"tincan/internal/mesh"
 	"tincan/internal/process"
 	"tincan/internal/script"
@@ -87,7 +88,7 @@ func (d *Daemon) confine() error {
 	}
 	if c.account != nil {
 		for _, dir := range d.made { // by root, for whoever we are about to be
-			if err := os.Chown(dir, c.account.UID, c.account.GID); err != nil {
+			if err := files.Chown(dir, c.account.UID, c.account.GID); err != nil {
 				d.log.printf(0, mesh.Warning, "%v", err)
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"tincan/internal/config"
+	"tincan/internal/files"
 	"tincan/internal/generate"
 )
 
@@ -132,7 +133,7 @@ func (c *Checker) private(net *config.Network, k kind) {
 	case !mayChange(info):
 		c.say("You are not running tinc as the same uid as %s.", path)
 	case c.Fix():
-		if err := os.Chmod(path, info.Mode().Perm()&^0o077); err != nil {
+		if err := files.Chmod(path, info.Mode().Perm()&^0o077); err != nil {
 			c.fail("cannot change the permissions of %s: %s", path, reason(err))
 			return
 		}

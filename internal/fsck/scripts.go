@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"tincan/internal/config"
+	"tincan/internal/files"
 	"tincan/internal/script"
 )
 
@@ -59,7 +60,7 @@ func (c *Checker) script(path string, interpreted bool) {
 	if !c.Fix() {
 		return
 	}
-	if err := os.Chmod(path, 0o755); err != nil {
+	if err := files.Chmod(path, 0o755); err != nil {
 		c.fail("cannot change the permissions of %s: %s", path, reason(err))
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"tincan/internal/config"
+	"tincan/internal/files"
 	"tincan/internal/keys"
 )
 
@@ -75,7 +76,7 @@ func SetAside(l config.Layout) (moved []string, err error) {
 		if path != l.TincConf() {
 			to = l.ConfBase + "/host.old" // not among the host files
 		}
-		if err := os.Rename(path, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := files.Rename(path, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return moved, err
 		}
 		moved = append(moved, to)

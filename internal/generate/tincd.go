@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"tincan/internal/config"
+	"tincan/internal/files"
 	"tincan/internal/keys"
 	"tincan/internal/node"
 )
@@ -89,7 +90,7 @@ func (t Tincd) Create(hosts map[node.Name][]byte) error {
 		if err := config.WriteFile(l.Script(name), []byte(text), config.ScriptMode); err != nil {
 			return err
 		}
-		if err := os.Chmod(l.Script(name), 0o755); err != nil {
+		if err := files.Chmod(l.Script(name), 0o755); err != nil {
 			return err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"tincan/internal/config"
+	"tincan/internal/files"
 	"tincan/internal/keys"
 	"tincan/internal/subnet"
 )
@@ -342,7 +343,7 @@ func (b *builder) finish() (Result, error) {
 		}
 	}
 	for _, f := range b.files {
-		if err := os.Rename(filepath.Join(b.tmp, f.name), filepath.Join(b.base(), f.name)); err != nil {
+		if err := files.Rename(filepath.Join(b.tmp, f.name), filepath.Join(b.base(), f.name)); err != nil {
 			return Result{}, b.stranded(err)
 		}
 	}

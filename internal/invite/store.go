@@ -14,6 +14,7 @@ import (
 
 	"tincan/internal/b64"
 	"tincan/internal/config"
+	"tincan/internal/files"
 	"tincan/internal/keys"
 )
 
@@ -61,7 +62,7 @@ func (s store) lock() (unlock func(), err error) {
 
 // key reads the invitation key. The error is fs.ErrNotExist if there is none.
 func (s store) key() (*keys.PrivateKey, error) {
-	pem, err := os.ReadFile(s.path(keyFile))
+	pem, err := files.Read(s.path(keyFile), maxText)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +100,7 @@ func (s store) read(name string) (text, error) {
 }
 
 func (s store) load(name string) ([]byte, error) {
-	f, err := os.Open(s.path(name))
+	f, err := files.OpenLinked(s.path(name), os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +136,7 @@ func (s store) sweep(now time.Time, expire time.Duration) (open int, err error) 
 			open++
 			continue
 		}
-		if err := os.Remove(s.path(e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := files.Remove(s.path(e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return 0, err
 		}
 		s.remember(base, Expired, now)
@@ -163,8 +164,8 @@ func (s store) claim(name string, now time.Time, expire time.Duration) (*claimed
 	used := s.path(name + usedSuffix)
 	// This rename is what makes an invitation work once, also if a tinc daemon
 	// looks after the same directory.
-	if err := os.Rename(s.path(name), used); errors.Is(err, fs.ErrNotExist) {
-		info, err := os.Stat(used)
+	if err := files.Rename(s.path(name), used); errors.Is(err, fs.ErrNotExist) {
+		info, err := os.Lstat(used)
 		if err != nil {
 			return nil, s.recall(name)
 		}
@@ -174,14 +175,14 @@ func (s store) claim(name string, now time.Time, expire time.Duration) (*claimed
 	} else if err != nil {
 		return nil, err
 	}
-	info, err := os.Stat(used)
+	info, err := os.Lstat(used)
 	if err != nil {
 		return nil, err
 	}
 	c := &claimed{store: s, name: name, made: info.ModTime()}
 	if now.Sub(c.made) > expire {
 		s.remember(name, Expired, now)
-		if err := os.Remove(used); err != nil {
+		if err := files.Remove(used); err != nil {
 			return nil, err
 		}
 		return nil, Expired
@@ -190,7 +191,7 @@ func (s store) claim(name string, now time.Time, expire time.Duration) (*claimed
 		return nil, errors.Join(err, c.release())
 	}
 	// From now on its age says how long it has been in use.
-	return c, os.Chtimes(used, time.Time{}, now)
+	return c, files.Chtimes(used, now)
 }
 
 // rewrite stores another text, as long as the invitation is claimed.
@@ -202,10 +203,10 @@ func (c *claimed) rewrite(data []byte) error {
 // release puts the invitation back as it was.
 func (c *claimed) release() error {
 	used := c.store.path(c.name + usedSuffix)
-	if err := os.Chtimes(used, time.Time{}, c.made); err != nil {
+	if err := files.Chtimes(used, c.made); err != nil {
 		return err
 	}
-	return os.Rename(used, c.store.path(c.name))
+	return files.Rename(used, c.store.path(c.name))
 }
 
 // spend removes the invitation for good.
@@ -216,13 +217,13 @@ func (c *claimed) spend(now time.Time) error {
 	}
 	defer unlock()
 	c.store.remember(c.name, Used, now)
-	return os.Remove(c.store.path(c.name + usedSuffix))
+	return files.Remove(c.store.path(c.name + usedSuffix))
 }
 
 // remember notes why an invitation is gone. It is only there for better
 // messages, so its errors do not matter.
 func (s store) remember(name string, why Refusal, now time.Time) {
-	f, err := os.OpenFile(s.path(spentFile), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	f, err := files.Open(s.path(spentFile), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
 		return
 	}

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
 	"tincan/internal/config"
+	"tincan/internal/files"
 	"tincan/internal/hostfile"
 	"tincan/internal/node"
 )
@@ -61,8 +61,8 @@ func (s *Store) drop(name node.Name) {
 	}
 	delete(st.Changes, name)
 	s.dirty = true
-	_ = os.Remove(s.pending(name))
-	_ = os.Remove(s.changedDir()) // if it is empty
+	_ = files.Remove(s.pending(name))
+	_ = files.Remove(s.changedDir()) // if it is empty
 }
 
 // Changes lists what waits for a person, by name.

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"tincan/internal/config"
+	"tincan/internal/files"
 	"tincan/internal/node"
 )
 
@@ -81,7 +82,7 @@ func (s *Store) flush() {
 	}
 	data, err := json.MarshalIndent(s.state, "", " ")
 	if err == nil {
-		_ = os.MkdirAll(s.Layout.Cache(), 0o755)
+		_ = files.MakeDir(s.Layout.Cache(), 0o755)
 		err = config.WriteFile(s.statePath(), append(data, '\n'), config.FileMode)
 	}
 	s.dirty = err != nil // then it is tried again

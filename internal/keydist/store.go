@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"tincan/internal/config"
+	"tincan/internal/files"
 	"tincan/internal/hostfile"
 	"tincan/internal/node"
 )
@@ -67,7 +68,7 @@ func (s *Store) Read(name node.Name) ([]byte, error) {
 
 // readSmall reads a file of at most the size that a body may have.
 func readSmall(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := files.OpenLinked(path, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 
 	"tincan/internal/cli/terminal"
 	"tincan/internal/config"
+	"tincan/internal/files"
 )
 
 // ErrFile: that is none of the files of a network.
@@ -57,6 +58,9 @@ func Problems(path string) []config.Problem {
 // ErrWrong: the settings were edited so that a node cannot use them.
 var ErrWrong = errors.New("the file stays as it was, because a node could not use it like this")
 
+// maxText is the largest file that is edited, in bytes.
+const maxText = 16 << 20
+
 // Checked lets the user edit a copy of the file, and stores it only if a node can use it, or with
 // force. A person is asked whether to go on editing. changed tells that the file is different now.
 // With [ErrWrong] the edited text is kept, and the error says where.
@@ -64,7 +68,7 @@ func Checked(path string, force bool, s terminal.Streams) (changed bool, err err
 	if script(path) {
 		return true, Run(path, s)
 	}
-	old, err := os.ReadFile(path)
+	old, err := files.Read(path, maxText)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return false, err
 	}

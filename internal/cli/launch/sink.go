@@ -13,6 +13,7 @@ import (
 
 	"tincan/internal/cli/terminal"
 	"tincan/internal/control"
+	"tincan/internal/files"
 	"tincan/internal/mesh"
 )
 
@@ -123,9 +124,9 @@ func (s *fileSink) reopen() error {
 	again := s.f != nil
 	s.mu.Unlock()
 	const how = os.O_WRONLY | os.O_CREATE | os.O_APPEND
-	f, err := os.OpenFile(s.path, how, 0o666)
+	f, err := files.OpenLinked(s.path, how, 0o666)
 	if errors.Is(err, fs.ErrNotExist) && again && s.inside != "" {
-		f, err = os.OpenFile(s.inside, how, 0o666)
+		f, err = files.OpenLinked(s.inside, how, 0o666)
 	}
 	if err != nil {
 		return fmt.Errorf("opening the log file: %w", err)

@@ -15,6 +15,7 @@ import (
 	"tincan/internal/cli/terminal"
 	"tincan/internal/config"
 	"tincan/internal/control"
+	"tincan/internal/files"
 )
 
 // kill is tincd -k, as tinc 1.0 has it: it sends a signal to the running daemon
@@ -76,6 +77,6 @@ func removeStale(pidFile string) bool {
 		c.Close()
 		return false
 	}
-	os.Remove(pidFile)
+	files.Remove(pidFile)
 	return true
 }

@@ -16,6 +16,7 @@ import (
 	"tincan/internal/cli/version"
 	"tincan/internal/config"
 	"tincan/internal/control"
+	"tincan/internal/files"
 )
 
 // Main runs tincd with its arguments (without the program's name) and returns
@@ -75,7 +76,7 @@ func (o options) run(s terminal.Streams) error {
 	if !o.foreground && !launch.Detached() && !launch.Activated() {
 		if logFile != "" {
 			// The second process has nobody left to tell.
-			if f, err := os.OpenFile(logFile, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o666); err != nil {
+			if f, err := files.OpenLinked(logFile, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o666); err != nil {
 				fmt.Fprintf(s.Err, "Warning: opening the log file: %v; the daemon runs without a log\n", err)
 			} else {
 				f.Close()
