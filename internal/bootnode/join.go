@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"tincan/internal/hostfile"
+	"tincan/internal/invite"
 	"tincan/internal/keys"
 	"tincan/internal/node"
 	"tincan/internal/subnet"
@@ -101,7 +102,7 @@ func Join(ctx context.Context, r Request) (Joined, error) {
 			if err == nil {
 				return j, nil
 			}
-			last = fmt.Errorf("%s: %w", u, err)
+			last = fmt.Errorf("%s: %w", u, invite.PlainDial(err))
 			if errors.As(err, new(final)) {
 				refused[u] = last
 			}

@@ -36,11 +36,13 @@ something else.
   tincan bootnode --token-file FILE              lets others in, on port 8655
   tincan gen --token-file FILE vpn.example.org   the next node
 
-Every option can be given in the environment, --connect-to as CONNECT_TO or
-TINCAN_CONNECT_TO. Nothing that exists is overwritten without --force, and keys
+Every option can be given in the environment, --connect-to as TINCAN_CONNECT_TO or
+TINC_BOOT_CONNECT_TO. Nothing that exists is overwritten without --force, and keys
 not even then.`,
-		Args:   cobra.ArbitraryArgs,
-		PreRun: func(cmd *cobra.Command, _ []string) { booting.FromEnvironment(cmd.LocalNonPersistentFlags()) },
+		Args: cobra.ArbitraryArgs,
+		PreRun: func(cmd *cobra.Command, _ []string) {
+			booting.FromEnvironment(cmd.LocalNonPersistentFlags(), "TINC_BOOT_")
+		},
 		RunE: func(_ *cobra.Command, args []string) error {
 			g.URLs, g.Place = args, a.place
 			if network != "" {
@@ -101,8 +103,10 @@ of its own.
 
 The protocols of tinc-boot are off. --protocol gen1 serves its gen, --protocol
 gen2 its run; they are weaker, so a token for them must be strong.`,
-		Args:   between("no arguments", 0, 0),
-		PreRun: func(cmd *cobra.Command, _ []string) { booting.FromEnvironment(cmd.LocalNonPersistentFlags()) },
+		Args: between("no arguments", 0, 0),
+		PreRun: func(cmd *cobra.Command, _ []string) {
+			booting.FromEnvironment(cmd.LocalNonPersistentFlags(), "TINC_BOOT_")
+		},
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if s.Layout, err = a.bootLayout(dir); err != nil {
 				return err
@@ -242,10 +246,13 @@ func (a *app) tokenCommand() *cobra.Command {
 		Long: `A token lets newcomers in at a boot node ("tincan bootnode", "tincan up --boot").
 It has a time limit and a number of uses, and can be revoked at any time; a
 service that runs notices at once.`,
-		Args: between("new, list or revoke", 1, 1),
-		RunE: func(*cobra.Command, []string) error {
-			return terminal.Hint(errors.New("there is no such command"), "tincan token --help")
+		Args: func(cmd *cobra.Command, args []string) error {
+			if err := between("new, list or revoke", 1, -1)(cmd, args); err != nil {
+				return err
+			}
+			return noSuchCommand(cmd, args)
 		},
+		RunE: func(*cobra.Command, []string) error { return nil },
 	}
 	c.AddCommand(a.tokenNewCommand(), a.tokenListCommand(), a.tokenRevokeCommand())
 	return c

@@ -12,7 +12,10 @@ import (
 	"tincan/internal/cli/dumping"
 	"tincan/internal/cli/inviting"
 	"tincan/internal/cli/terminal"
+	"tincan/internal/config"
 	"tincan/internal/control"
+	"tincan/internal/invite"
+	"tincan/internal/node"
 )
 
 func (a *app) dumpCommand() *cobra.Command {
@@ -46,8 +49,17 @@ func (a *app) dumpInvitations() error {
 		return err
 	}
 	list, err := inviting.List(l)
+	life := invite.DefaultExpire
+	if n, _, _ := config.Inspect(l, nil); n != nil && n.Settings.InvitationExpire > 0 {
+		life = n.Settings.InvitationExpire
+	}
 	for _, i := range list {
-		fmt.Fprintln(a.Out, i.File, i.Invitee)
+		end := i.Made.Add(life)
+		left := "expired"
+		if d := time.Until(end); d > 0 {
+			left = d.Round(time.Minute).String()
+		}
+		fmt.Fprintln(a.Out, i.File, i.Invitee, "until", end.Local().Format("2006-01-02 15:04"), "("+strings.TrimSuffix(left, "0s")+")")
 	}
 	if err == nil && len(list) == 0 {
 		a.say("there are no open invitations")
@@ -61,7 +73,9 @@ func (a *app) infoCommand() *cobra.Command {
 		Short: "Tell about a node, or about who has an address",
 		Args:  exactly("a node, a subnet or an address", 1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			return a.ask(func(c *control.Client) error { return control.Info(a.Out, c, args[0], time.Local) })
+			return a.ask(func(c *control.Client) error {
+				return meant(c, node.Name(args[0]), control.Info(a.Out, c, args[0], time.Local))
+			})
 		},
 	}
 }

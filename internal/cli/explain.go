@@ -27,7 +27,10 @@ that would make it better. The exit status is 0 also if there is something to be
 				}
 				r, err := c.Why(name)
 				if err != nil {
-					return notOurs(err)
+					return meant(c, name, notOurs(err))
+				}
+				if other := like(c, name); other != "" {
+					a.say("hint: did you mean %q?", other)
 				}
 				return a.show(r, asJSON)
 			})

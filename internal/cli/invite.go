@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -67,6 +69,45 @@ users of this machine could see it, it is read from standard input.`,
 	return c
 }
 
+// joinHint adds what a newcomer can do about an error of joining.
+func joinHint(err error) error {
+	var refusal invite.Refusal
+	var lookup *net.DNSError
+	var network net.Error
+	hint := ""
+	switch {
+	case errors.Is(err, invite.ErrOccupied):
+		hint = "this machine has a network of that name; to join under another: tincan -n NETWORK join URL"
+	case errors.Is(err, invite.ErrOtherKey), errors.Is(err, invite.ErrNoneOpen):
+		hint = "have a new URL made, on a node of the network: tincan invite NAME"
+	case errors.As(err, &refusal):
+		switch refusal {
+		case invite.Busy, invite.BadKey:
+			hint = "wait a moment, and repeat it with the same URL"
+		case invite.Taken:
+			hint = "have a new URL made with another name, on a node of the network: tincan invite NAME"
+		case invite.Full:
+			hint = "the range of the network has to be larger, or a node has to leave"
+		case invite.Failed:
+			hint = "the log of the inviter says more; repeat it with the same URL when that is mended"
+		default:
+			hint = "have a new URL made, on a node of the network: tincan invite NAME"
+		}
+	case errors.As(err, &lookup):
+		hint = "is the name of the host in the URL right, and has this machine a name server? Otherwise have a URL with an address made: tincan invite NAME --address ADDRESS"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		hint = "the inviter's node does not run, or it listens on another port: have it started (tincan up), and the URL made anew if its port has changed; the same URL can be used again"
+	case errors.As(err, &network) && network.Timeout(), errors.Is(err, context.DeadlineExceeded):
+		hint = "a firewall, or an address that cannot be reached from here: the port in the URL has to be open for TCP at the inviter, or have a URL with another address made: tincan invite NAME --address HOST"
+	case errors.Is(err, invite.ErrNoGreeting):
+		hint = "look into the inviter's log, or have a new URL made there: tincan invite NAME"
+	}
+	if hint == "" {
+		return err
+	}
+	return terminal.Hint(err, "%s", hint)
+}
+
 func (a *app) join(args []string, force, service bool) error {
 	url := ""
 	if len(args) > 0 {
@@ -85,7 +126,7 @@ func (a *app) join(args []string, force, service bool) error {
 		Log: func(text string) { a.say("%s", text) },
 	})
 	if err != nil {
-		return err
+		return joinHint(err)
 	}
 	conf := ""
 	if a.place.Conf != "" {

@@ -21,6 +21,7 @@ import (
 	"tincan/internal/cli/version"
 	"tincan/internal/config"
 	"tincan/internal/control"
+	"tincan/internal/nearest"
 )
 
 // app is what all commands share.
@@ -69,9 +70,7 @@ Every option can also be given in the environment: --net as TINCAN_NET, and so o
 	root.SetIn(s.In)
 	root.SetOut(s.Out)
 	root.SetErr(s.Err)
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return terminal.Hint(err, "see %s --help", cmd.CommandPath())
-	})
+	root.SetFlagErrorFunc(wrongOption)
 
 	f := root.PersistentFlags()
 	f.StringVarP(&a.place.Net, "net", "n", os.Getenv("NETNAME"), "the `network`: its files are in /etc/tinc/NETWORK (default the only one that there is)")
@@ -109,6 +108,7 @@ Every option can also be given in the environment: --net as TINCAN_NET, and so o
 		root.AddCommand(c)
 	}
 	strictHelp(root)
+	strictCompletion(root)
 	return root
 }
 
@@ -117,7 +117,62 @@ func noSuchCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	return terminal.Hint(fmt.Errorf("there is no command %q", args[0]), "%s --help lists the commands", cmd.CommandPath())
+	err := fmt.Errorf("there is no command %q", args[0])
+	var names []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(append(names, c.Name()), c.Aliases...)
+		}
+	}
+	if meant := nearest.To(args[0], names); meant != "" {
+		return terminal.Hint(err, "did you mean %s %s? %s --help lists the commands", cmd.CommandPath(), meant, cmd.CommandPath())
+	}
+	return terminal.Hint(err, "%s --help lists the commands", cmd.CommandPath())
+}
+
+// wrongOption is the error of an option that there is not, or that cannot have its value.
+func wrongOption(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	var invalid *pflag.InvalidValueError
+	switch {
+	case errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() == "":
+		var names []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			if !f.Hidden {
+				names = append(names, f.Name)
+			}
+		})
+		if meant := nearest.To(unknown.GetSpecifiedName(), names); meant != "" {
+			return terminal.Hint(err, "did you mean --%s? See %s --help", meant, cmd.CommandPath())
+		}
+	case errors.As(err, &invalid):
+		err = fmt.Errorf("--%s %.60q: %w", invalid.GetFlag().Name, invalid.GetValue(), expected(invalid.GetFlag(), invalid.Unwrap()))
+	}
+	return terminal.Hint(err, "see %s --help", cmd.CommandPath())
+}
+
+// expected says what an option takes; err if its own kind of value says that.
+func expected(f *pflag.Flag, err error) error {
+	switch f.Value.Type() {
+	case "uint16":
+		return errors.New("write a number from 0 to 65535")
+	case "int":
+		return errors.New("write a whole number")
+	case "duration":
+		return errors.New("write a time with its unit, such as 90s, 5m or 24h")
+	case "bool":
+		return errors.New("write true or false, or nothing")
+	}
+	return err
+}
+
+// strictCompletion makes "completion" refuse a shell that it does not know.
+func strictCompletion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	if c, _, err := root.Find([]string{"completion"}); err == nil && c != root {
+		c.Args = noSuchCommand
+		c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	}
 }
 
 // strictHelp makes "help" refuse what is no command, in place of telling about the one above it.
@@ -176,7 +231,7 @@ func fromEnvironment(flags *pflag.FlagSet) error {
 			return // TINCAN_VERSION, say, is likely to be somebody's own
 		}
 		if e := flags.Set(f.Name, value); e != nil {
-			err = fmt.Errorf("environment variable %s: %w", name, e)
+			err = fmt.Errorf("environment variable %s: %w", name, expected(f, e))
 		}
 	})
 	return err
@@ -245,6 +300,9 @@ func (a *app) whichNetwork() string {
 
 // sayNext tells a person who has just made a node how to go on.
 func (a *app) sayNext(net, conf string) {
+	if len(net) > config.MaxInterface {
+		a.say("note: the interface will be called %s, because its name has at most %d characters; to choose another: %s set Interface NAME", net[:config.MaxInterface], config.MaxInterface, selfFor(net, conf))
+	}
 	self := selfFor(net, conf)
 	a.say("next: %s up", self)
 	if conf == "" || !bySystemd() {

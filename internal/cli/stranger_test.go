@@ -84,6 +84,57 @@ func TestInitWithPortZeroTakesAFreeOne(t *testing.T) {
 	}
 }
 
+// A slip of the fingers gets an answer that helps, and nothing of the language that we are written in.
+func TestWhatWasMeant(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "net")
+	url := "127.0.0.1:1/" + strings.Repeat("A", 48)
+	for line, want := range map[string][]string{
+		"stats":                            {`there is no command "stats"`, "hint: did you mean tincan status?"},
+		"service instal":                   {"hint: did you mean tincan service install?"},
+		"token nw":                         {"hint: did you mean tincan token new?"},
+		"status --jsn":                     {"unknown flag: --jsn", "hint: did you mean --json?"},
+		"completion foo":                   {`there is no command "foo"`},
+		"init a --port abc":                {`--port "abc": write a number from 0 to 65535`},
+		"init a --port 65536":              {`--port "65536": write a number from 0 to 65535`},
+		"gen --timeout abc":                {`--timeout "abc": write a time with its unit, such as 90s`},
+		"init my-server":                   {`write "my_server"`},
+		"gen --standalone --name my-sever": {`write "my_sever"`},
+		"set bob-x.Port 1":                 {`write "bob_x"`},
+		"join " + url:                      {"could not talk to the inviter: 127.0.0.1:1: connection refused\n", "hint: the inviter's node does not run"},
+	} {
+		got := run(t, "", "tincan", append([]string{"-c", dir}, strings.Fields(line)...)...)
+		got.refused(t, want...)
+		for _, never := range []string{"strconv", "dial tcp", "time: invalid"} {
+			if strings.Contains(got.err, never) {
+				t.Errorf("%s: %s", line, got.err)
+			}
+		}
+	}
+	dir, _ = network(t)
+	up(t, dir)
+	if got := run(t, "", "tincan", "-c", dir, "why", "alcie").must(t).err; got != "hint: did you mean \"alice\"?\n" {
+		t.Errorf("why said %s", got)
+	}
+	for _, line := range []string{"connect alcie", "disconnect alcie", "info alcie"} {
+		run(t, "", "tincan", append([]string{"-c", dir}, strings.Fields(line)...)...).refused(t, `hint: did you mean "alice"?`)
+	}
+}
+
+// gen does not take what other programs leave in the environment for its options.
+func TestGenReadsOnlyItsOwnEnvironment(t *testing.T) {
+	for name, value := range map[string]string{"PREFIX": "/usr/local", "NAME": "somebody", "PORT": "8080", "TINC_BOOT_NAME": "carol"} {
+		t.Setenv(name, value)
+	}
+	dir := filepath.Join(t.TempDir(), "net")
+	got := run(t, "", "tincan", "-c", dir, "gen", "--standalone", "-a", "a.example.org,b.example.org:700").must(t).out
+	if !strings.Contains(got, "Name: carol\n") || strings.Contains(got, "Port: 8080\n") {
+		t.Errorf("it made\n%s", got)
+	}
+	if host := read(t, dir, "hosts/carol"); !strings.Contains(host, "Address = a.example.org\nAddress = b.example.org 700\n") {
+		t.Errorf("the host file is\n%s", host)
+	}
+}
+
 // A host file that is missing is told of once.
 func TestNoHostFileOfOurOwn(t *testing.T) {
 	dir, _ := network(t)
@@ -212,6 +263,6 @@ func TestNothingIsSaidTwice(t *testing.T) {
 		t.Errorf("status %d, said %s", got.status, got.err)
 	}
 	up(t, dir)
-	run(t, "", "tincan", "-c", dir, "connect", "bob").refused(t, "tincan: could not connect to bob: there is no host file for bob")
+	run(t, "", "tincan", "-c", dir, "connect", "bob").refused(t, "tincan: could not connect to \"bob\": there is no host file for bob")
 	run(t, "", "tinc", "-c", dir, "connect", "bob").refused(t, "Could not connect to bob: there is no host file for bob")
 }

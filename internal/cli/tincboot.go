@@ -38,7 +38,7 @@ func newTincBoot(a *app, helped *bool) *cobra.Command {
 			return errors.New("please specify one command of: bootnode, forget, gen, kill, monitor, run or watch")
 		},
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			booting.FromEnvironment(cmd.Flags())
+			booting.FromEnvironment(cmd.Flags(), "")
 			return unquoteToken(cmd)
 		},
 	}

@@ -153,17 +153,17 @@ func withUnits(s string, units map[byte]int64, most int) (total int64, err error
 	return 0, strconv.ErrSyntax
 }
 
-// maxInterface is the longest name of a network interface on Linux, in bytes; other systems
+// MaxInterface is the longest name of a network interface on Linux, in bytes; other systems
 // allow no more.
-const maxInterface = 15
+const MaxInterface = 15
 
 // checkInterface tells why the kernel would not take the name of an interface.
 func checkInterface(s string) error {
 	switch {
 	case runtime.GOOS == "windows": // there it is the display name of an adapter
 		return nil
-	case len(s) > maxInterface:
-		return fmt.Errorf("the name of an interface has at most %d characters, and this one has %d", maxInterface, len(s))
+	case len(s) > MaxInterface:
+		return fmt.Errorf("the name of an interface has at most %d characters, and this one has %d", MaxInterface, len(s))
 	case s == "." || s == ".." || strings.ContainsAny(s, "/ \t:%"):
 		return errors.New("the name of an interface has no blanks and none of / : %")
 	}

@@ -153,6 +153,8 @@ func ParseAddress(s string) (Address, error) {
 	switch {
 	case host == "":
 		return Address{}, errors.New("the host is missing")
+	case strings.Contains(host, ","):
+		return Address{}, errors.New("a comma is no part of a host; write one host a line")
 	case strings.ContainsAny(port, blanks):
 		return Address{}, errors.New(`write "HOST" or "HOST PORT"`)
 	}

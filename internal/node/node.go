@@ -34,7 +34,11 @@ func ParseName(s string) (Name, error) {
 	}
 	for i := 0; i < len(s); i++ {
 		if !allowed(s[i]) {
-			return "", fmt.Errorf("node name %.64q has a character other than letters, digits and _", s)
+			err := fmt.Errorf("node name %.64q has a character other than letters, digits and _", s)
+			if better := underscored(s); better != "" {
+				err = fmt.Errorf("%w; write %.64q", err, better)
+			}
+			return "", err
 		}
 	}
 	return Name(s), nil
@@ -42,6 +46,21 @@ func ParseName(s string) (Name, error) {
 
 func allowed(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_'
+}
+
+// underscored is s with "_" in place of dashes, dots and blanks, as tinc makes a name of the host
+// name, if that is a name.
+func underscored(s string) string {
+	s = strings.NewReplacer("-", "_", ".", "_", " ", "_").Replace(s)
+	if strings.Trim(s, "_") == "" {
+		return ""
+	}
+	for i := range len(s) {
+		if !allowed(s[i]) {
+			return ""
+		}
+	}
+	return s
 }
 
 // Normalise turns a text into a name the way tinc-boot does: in lower case, and

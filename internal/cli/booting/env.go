@@ -17,14 +17,14 @@ import (
 )
 
 // FromEnvironment sets each option that was not given from the variable of its
-// name, as tinc-boot does: --connect-to from CONNECT_TO. A list gets one
+// name behind prefix, as tinc-boot does without one: --connect-to from CONNECT_TO. A list gets one
 // element. A value that does not fit is ignored.
-func FromEnvironment(flags *pflag.FlagSet, names ...string) {
+func FromEnvironment(flags *pflag.FlagSet, prefix string) {
 	flags.VisitAll(func(f *pflag.Flag) {
-		if f.Changed || len(names) > 0 && !contains(names, f.Name) || f.Name == "help" {
+		if f.Changed || f.Name == "help" {
 			return
 		}
-		value, ok := os.LookupEnv(strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_")))
+		value, ok := os.LookupEnv(prefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_")))
 		if !ok || value == "" {
 			return
 		}
@@ -36,15 +36,6 @@ func FromEnvironment(flags *pflag.FlagSet, names ...string) {
 			f.Changed = false
 		}
 	})
-}
-
-func contains(names []string, name string) bool {
-	for _, n := range names {
-		if n == name {
-			return true
-		}
-	}
-	return false
 }
 
 // Token is how a command is told a token.

@@ -64,12 +64,12 @@ type Gen struct {
 // Flags adds the options that gen of tinc-boot has, and ours.
 func (g *Gen) Flags(f *pflag.FlagSet) {
 	g.Token.Flags(f)
-	f.StringVar(&g.Name, "name", "", "`name` of the node (default the host name); only a-z and 0-9 of it count")
+	f.StringVar(&g.Name, "name", "", "`name` of the node (default the host name)")
 	f.StringVar(&g.Prefix, "prefix", "", "where the address lies: `octets` such as 10.7, or a network (default what the boot node says, or a random 10.x.0.0/16)")
 	f.StringVar(&g.IP, "ip", "", "the `address` itself, IPv4 or IPv6")
 	f.IntVar(&g.Mask, "mask", 0, "length of the network's prefix in `bits` (default 16, IPv6 64)")
 	f.Uint16Var(&g.Port, "port", 0, "`port` to listen on; 0 takes a free one")
-	f.StringArrayVarP(&g.Public, "public", "a", nil, "`host` where others reach this machine; may be repeated")
+	f.StringArrayVarP(&g.Public, "public", "a", nil, "`host` where others reach this machine, or several with commas between them; may be repeated")
 	f.StringArrayVar(&g.ConnectTo, "connect-to", nil, "`node` to connect to; may be repeated")
 	f.BoolVar(&g.Standalone, "standalone", false, "make the first node of a network: ask no boot node")
 	f.DurationVar(&g.Timeout, "timeout", 15*time.Second, "how long to go on asking, for each boot node")
@@ -105,8 +105,12 @@ func (m Made) Print(w io.Writer) {
 // ErrNoBootNode: neither boot nodes nor --standalone were given.
 var ErrNoBootNode = errors.New("no boot node was given")
 
-// NodeName makes a name from what was given, or from the host name.
-func NodeName(text string) (node.Name, error) {
+// NodeName makes a name from what was given, or from the host name. With asGiven a name that was
+// given is not changed. Without it only those of its letters and digits count that tinc-boot knows.
+func NodeName(text string, asGiven bool) (node.Name, error) {
+	if text != "" && asGiven && len(text) <= bootnode.MaxName {
+		return node.ParseName(text)
+	}
 	if text == "" {
 		host, err := os.Hostname()
 		if err != nil {
@@ -166,10 +170,10 @@ func (r *generation) say(format string, args ...any) { fmt.Fprintf(r.s.Err, form
 
 // check looks at what was asked for, before anything is touched.
 func (r *generation) check() (err error) {
-	if r.name, err = NodeName(r.Name); err != nil {
+	if r.protocol, err = bootnode.ParseProtocol(r.Protocol); err != nil {
 		return err
 	}
-	if r.protocol, err = bootnode.ParseProtocol(r.Protocol); err != nil {
+	if r.name, err = NodeName(r.Name, r.protocol == bootnode.Current && !r.Old); err != nil {
 		return err
 	}
 	if r.Engine != Embedded && r.Engine != TincdOne {
@@ -181,7 +185,7 @@ func (r *generation) check() (err error) {
 	if r.Bits != 0 && (r.Bits < keys.MinRSABits || r.Bits > keys.MaxRSABits || r.Bits%8 != 0) {
 		return fmt.Errorf("an RSA key has %d to %d bits, a multiple of 8, not %d", keys.MinRSABits, keys.MaxRSABits, r.Bits)
 	}
-	for _, text := range r.Public {
+	for _, text := range strings.FieldsFunc(strings.Join(r.Public, ","), func(c rune) bool { return c == ',' }) {
 		if host, port, err := net.SplitHostPort(text); err == nil {
 			text = host + " " + port
 		}

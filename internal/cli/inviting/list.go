@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"tincan/internal/b64"
 	"tincan/internal/config"
@@ -14,6 +15,7 @@ import (
 type Open struct {
 	File    string // its name in the directory of the invitations
 	Invitee string
+	Made    time.Time
 }
 
 // fileNameLen is the length of the name of an invitation's file: 18 bytes in
@@ -42,7 +44,11 @@ func List(l config.Layout) ([]Open, error) {
 			continue // used a moment ago
 		}
 		if names := config.Values(data, "Name"); len(names) > 0 {
-			list = append(list, Open{e.Name(), names[0]})
+			info, err := e.Info()
+			if err != nil {
+				continue
+			}
+			list = append(list, Open{e.Name(), names[0], info.ModTime()})
 		}
 	}
 	return list, nil
