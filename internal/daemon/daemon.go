@@ -87,6 +87,7 @@ type Daemon struct {
 	brain   *mesh.Mesh
 	script  *script.Runner
 	face    *face // the interface, as the kernel sees it
+	where   *whereabouts
 	invite  atomic.Pointer[invite.Server]
 	pcap    pcap
 	graph   *grapher
@@ -247,11 +248,16 @@ func (d *Daemon) open() error {
 		LoadHost:    d.loadHost,
 		UserTimeout: s.PingTimeout,
 		MaxOutput:   s.MaxOutputBufferSize, MaxBurst: s.MaxConnectionBurst,
-		Known: d.knownAddresses(), Refused: d.refused,
+		Known: d.knownAddresses(), Refused: d.refused, MayDialName: d.mayDialName,
 		Mark: s.FWMark, BindToDevice: s.BindToInterface, Family: family(s.AddressFamily), Bind: d.bindAddrs(),
 	})
 	d.invite.Store(d.invitations(s))
 	d.face = newFace(d.dev.Name(), d.log, d.underlay)
+	own := ""
+	if d.hasInterface() {
+		own = d.face.name
+	}
+	d.where = newWhereabouts(own, s.FWMark)
 	d.spread = d.newSpread()
 	d.ports = d.newPorts()
 	if s.DeviceStandby {
@@ -300,7 +306,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 	rand.Read(seed[:])
 	d.brain = mesh.New(d.meshConfig(d.network()), mesh.Injected{
 		Rand: mathrand.New(mathrand.NewChaCha8(seed)), Secrets: rand.Reader, RouteMTU: d.routeMTU,
-		Heard: d.conns.Heard,
+		Heard: d.conns.Heard, Locate: d.where.locate,
 	}, time.Now())
 	d.flush(time.Now()) // our own subnets come up before anything else happens
 	if d.confined.strict() {
@@ -414,5 +420,7 @@ func (d *Daemon) readHost(name node.Name) mesh.HostLoaded {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		d.log.printf(0, mesh.Warning, "%v", err)
 	}
-	return mesh.HostLoaded{Node: name, Known: err == nil, Host: meshHost(h)}
+	mh := meshHost(h)
+	mh.Told = d.told(name)
+	return mesh.HostLoaded{Node: name, Known: err == nil, Host: mh}
 }

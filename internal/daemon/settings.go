@@ -42,7 +42,7 @@ func (d *Daemon) meshConfig(n *config.Network) mesh.Config {
 	}
 	for name, h := range n.Hosts {
 		mh := meshHost(h)
-		mh.Cached = cached(d.opts.Layout, name)
+		mh.Cached, mh.Told = cached(d.opts.Layout, name), d.told(name)
 		c.Hosts[name] = mh
 	}
 	return c

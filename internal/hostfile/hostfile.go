@@ -239,7 +239,7 @@ func (c *checker) address(value string) (why string, err error) {
 func dialable(host string) bool {
 	if a, err := netip.ParseAddr(host); err == nil {
 		a = a.Unmap()
-		return !a.IsUnspecified() && !a.IsLoopback() && !a.IsMulticast() && a != netip.AddrFrom4([4]byte{255, 255, 255, 255})
+		return !a.IsUnspecified() && !a.IsLoopback() && !a.IsMulticast() && !(a.Is4() && a.IsLinkLocalUnicast()) && a != netip.AddrFrom4([4]byte{255, 255, 255, 255})
 	}
 	return len(host) <= 253 && !strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") &&
 		strings.Trim(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == ""

@@ -424,6 +424,7 @@ type Host struct {
 	ClampMSS  *bool
 	PMTU      int              // 0: no cap
 	Cached    []netip.AddrPort // address cache, most recent first
+	Told      bool             // others have told us what is in the host file, not a person
 }
 
 // Config is the brain's configuration. New fills in tinc's defaults for zero

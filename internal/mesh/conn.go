@@ -29,8 +29,9 @@ type conn struct {
 	login         login // once the peer has said who it is
 	host          Host  // of the peer, as it was let in
 	remote, local netip.AddrPort
-	punched       bool // we have dialled it while the peer dialled us, see punch.go
-	answers       bool // so has the peer, and it is the initiator
+	to            Endpoint // what we have dialled, once it has answered
+	punched       bool     // we have dialled it while the peer dialled us, see punch.go
+	answers       bool     // so has the peer, and it is the initiator
 
 	began  time.Time // of the connection; then of the last PING
 	idSent time.Time
@@ -100,7 +101,7 @@ func (m *Mesh) dialed(e Dialed) {
 	if c == nil || c.stage != dialling {
 		return
 	}
-	c.remote, c.local = e.Remote, e.Local
+	c.remote, c.local, c.to = e.Remote, e.Local, e.To
 	if c.out != nil && len(c.out.tries) > 0 {
 		c.out.answered(e.To)
 	}
@@ -139,6 +140,7 @@ func (m *Mesh) line(e Line) {
 		m.repel(c, err.Error())
 		return
 	case name == m.cfg.Name && m.callsItself():
+		m.sameNode(c)
 		m.drop(c, "the peer uses our own name; it may be this node itself")
 		return
 	case name == m.cfg.Name:
@@ -338,6 +340,7 @@ func (m *Mesh) ack(c *conn, text string) error {
 	if port == 0 {
 		port = c.remote.Port()
 	}
+	m.arrived(c)
 	m.emit(Attach{Conn: c.id, Node: p.name})
 	m.logf(1, Notice, "connection with %s activated, protocol %d.%d", c, ProtocolMajor, a.Options.Minor())
 	m.sendEverything(c)
@@ -458,6 +461,9 @@ func (m *Mesh) lost(c *conn, reason string, how refusal) {
 		if c.stage == dialling {
 			c.peer.refusal = notRefused
 		}
+	}
+	if c.peer != nil && c.dialled() && !c.punched && c.stage <= securing {
+		m.notFound(c)
 	}
 	switch {
 	case c.stage == dialling:

@@ -140,7 +140,7 @@ func (s *legacySession) ansKey(r wire.AnsKey) {
 	}
 	s.warned, s.mayAsk = "", m.now
 	m.logf(3, Debug, "%s has sent a new key", p.name)
-	if addr, ok := r.Addr.Addr(); ok && r.HasAddr && !p.road.confirmed && usable(addr) {
+	if addr, ok := r.Addr.Addr(); ok && r.HasAddr && !p.road.confirmed && m.believable(addr) {
 		if p.road.addr != addr { // where a relay sees it
 			p.road.note(p.road.addr)
 			p.road.addr, p.road.sock = addr, -1

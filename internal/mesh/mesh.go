@@ -33,6 +33,8 @@ type Injected struct {
 	// Heard is when the last byte came in on a meta connection, zero if unknown. It
 	// may be nil: then only whole requests count.
 	Heard func(ConnID) time.Time
+	// Locate tells where an address leads. It may be nil: then everywhere is Elsewhere.
+	Locate func(netip.Addr) Location
 }
 
 // Mesh is the brain. Its methods must be called from one goroutine.
@@ -78,6 +80,10 @@ type Mesh struct {
 	routes     routesToPublish    // what has changed of subnets and the tree
 	dirty      map[*peer]struct{} // peers whose state may have to be published
 	orphans    []node.Name        // lost neighbours whose edge to us is to be withdrawn if they are now unreachable
+
+	shared   bool                       // another node lives on this machine
+	mirrors  map[Endpoint]time.Time     // addresses that have led to ourselves, until when that counts
+	failedAt map[netip.AddrPort]failure // addresses at which nodes were not found
 
 	learned learned // MAC addresses on our side
 
@@ -686,7 +692,9 @@ func (m *Mesh) state(p *peer) PeerState {
 	st.Conn = m.hopConn(p)
 	st.NextHop, st.Via, st.ViaSelf = p.path.NextHop, via.name, p.path.Via == m.cfg.Name
 	st.Options = uint32(p.path.Options)
-	st.Addr, st.Sock, st.Confirmed = p.road.addr, p.road.sock, p.road.confirmed
+	if p.road.confirmed || m.mayProbe(p, p.road.addr) {
+		st.Addr, st.Sock, st.Confirmed = p.road.addr, p.road.sock, p.road.confirmed
+	}
 	st.MTU, st.MinMTU = m.usableMTU(p), p.road.pmtu.min
 	if m.cfg.TCPOnly || !p.road.confirmed {
 		st.MinMTU = 0

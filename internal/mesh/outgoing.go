@@ -193,13 +193,13 @@ func (m *Mesh) backoff(round int) time.Duration {
 func (m *Mesh) addressesOf(p *peer) []Endpoint {
 	out := []Endpoint{}
 	add := func(e Endpoint) {
-		if !slices.Contains(out, e) && len(out) < maxAddresses {
+		if !m.isMirror(e) && !slices.Contains(out, e) && len(out) < maxAddresses {
 			out = append(out, e)
 		}
 	}
 	addIP := func(a netip.AddrPort) {
-		if usable(a) {
-			add(Endpoint{Host: a.Addr().String(), Port: strconv.Itoa(int(a.Port()))})
+		if m.believable(a) && !m.triedFor(p, a) {
+			add(endpointOf(a))
 		}
 	}
 	for _, a := range p.host.Cached {
@@ -213,10 +213,38 @@ func (m *Mesh) addressesOf(p *peer) []Endpoint {
 			}
 		}
 	}
-	for _, a := range p.host.Addresses {
-		add(a)
+	for _, e := range p.host.Addresses {
+		if a, ok := e.addrPort(); !ok || p.host.Told && m.believable(a) || !p.host.Told && m.locate(a.Addr()) != Inside {
+			add(e)
+		}
 	}
 	return out
+}
+
+func endpointOf(a netip.AddrPort) Endpoint {
+	return Endpoint{Host: a.Addr().Unmap().String(), Port: strconv.Itoa(int(a.Port()))}
+}
+
+// addrPort is the address of an endpoint that is none by name.
+func (e Endpoint) addrPort() (netip.AddrPort, bool) {
+	ip, err := netip.ParseAddr(e.Host)
+	port, bad := strconv.ParseUint(e.Port, 10, 16)
+	return netip.AddrPortFrom(ip, uint16(port)), err == nil && bad == nil
+}
+
+// notFound notes where the node that c was made for was not found: where nobody answers, or somebody else.
+func (m *Mesh) notFound(c *conn) {
+	if c.stage != dialling {
+		m.notAt(c.peer, c.remote)
+		return
+	}
+	if c.out != nil {
+		for _, e := range c.out.tries {
+			if a, ok := e.addrPort(); ok {
+				m.notAt(c.peer, a)
+			}
+		}
+	}
 }
 
 // hasAnyAddress tells whether addressesOf(p) has any.
@@ -225,7 +253,7 @@ func (m *Mesh) hasAnyAddress(p *peer) bool {
 		return true
 	}
 	for e := range m.graph.To(p.name) {
-		if a, ok := e.Addr.Addr(); ok && usable(a) {
+		if a, ok := e.Addr.Addr(); ok && m.believable(a) {
 			return true
 		}
 	}
@@ -323,6 +351,8 @@ func (m *Mesh) giveUp(o *outgoing) {
 // retry forgets all waiting times.
 func (m *Mesh) retry() {
 	m.pausedUntil = time.Time{}
+	clear(m.mirrors)
+	clear(m.failedAt)
 	for _, p := range m.order {
 		p.failed, p.shunned = 0, time.Time{}
 		p.punch.next, p.punch.wait = time.Time{}, 0

@@ -64,7 +64,7 @@ func (m *Mesh) crossings(p *peer) (list []crossing) {
 	}
 	seen := func(name node.Name) (out []seenBy) {
 		for e := range m.graph.To(name) {
-			if a, ok := e.Addr.Addr(); ok && canCross(a) && e.From != p.name && e.From != m.cfg.Name {
+			if a, ok := e.Addr.Addr(); ok && m.canCross(a) && e.From != p.name && e.From != m.cfg.Name {
 				out = append(out, seenBy{e.From, netip.AddrPortFrom(a.Addr().Unmap(), a.Port())})
 			}
 		}
@@ -75,7 +75,7 @@ func (m *Mesh) crossings(p *peer) (list []crossing) {
 		for _, t := range theirs {
 			for _, o := range own {
 				x := crossing{t.addr, o.addr}
-				if (t.by == o.by) == same && x.theirs.Addr() != x.own.Addr() && x.theirs.Addr().Is4() == x.own.Addr().Is4() &&
+				if (t.by == o.by) == same && x.theirs.Addr() != x.own.Addr() && m.believable(x.theirs) && x.theirs.Addr().Is4() == x.own.Addr().Is4() &&
 					!slices.Contains(list, x) && len(list) < maxCrossings {
 					list = append(list, x)
 				}
@@ -85,8 +85,9 @@ func (m *Mesh) crossings(p *peer) (list []crossing) {
 	return list
 }
 
-func canCross(a netip.AddrPort) bool {
-	return usable(a) && a.Addr().Unmap().IsGlobalUnicast()
+// canCross tells whether a connection may meet one at a. Our own address is Here for most nodes.
+func (m *Mesh) canCross(a netip.AddrPort) bool {
+	return usable(a) && m.locate(a.Addr()) != Inside && a.Addr().Unmap().IsGlobalUnicast()
 }
 
 // punches tells whether p and we can dial each other at the same moment.
@@ -182,7 +183,7 @@ func (m *Mesh) punchAsked(p *peer, to netip.AddrPort) {
 
 // seenAt tells whether the neighbours of p see it at a. Nobody shall have us dial any address.
 func (m *Mesh) seenAt(p *peer, a netip.AddrPort) bool {
-	if !canCross(a) {
+	if !m.canCross(a) || !m.believable(a) {
 		return false
 	}
 	for e := range m.graph.To(p.name) {

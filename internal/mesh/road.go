@@ -187,7 +187,7 @@ func (m *Mesh) seek(p *peer) {
 
 // probe sends a request of the given size.
 func (m *Mesh) probe(p *peer, to netip.AddrPort, size int) {
-	if !to.IsValid() {
+	if !m.mayProbe(p, to) {
 		return
 	}
 	sock := -1
@@ -215,7 +215,7 @@ func (m *Mesh) candidates(p *peer) []netip.AddrPort {
 	var out []netip.AddrPort
 	add := func(a netip.AddrPort) {
 		a = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
-		if usable(a) && !slices.Contains(out, a) && len(out) < maxListed {
+		if m.mayProbe(p, a) && !slices.Contains(out, a) && len(out) < maxListed {
 			out = append(out, a)
 		}
 	}
@@ -245,12 +245,6 @@ func (m *Mesh) candidates(p *peer) []netip.AddrPort {
 	// one that was asked first: no NAT forgets about IPv6.
 	slices.SortStableFunc(out[sure:], func(a, b netip.AddrPort) int { return b.Addr().BitLen() - a.Addr().BitLen() })
 	return out
-}
-
-// usable tells whether a packet may be sent to a, which comes from other nodes.
-func usable(a netip.AddrPort) bool {
-	ip := a.Addr()
-	return a.IsValid() && a.Port() != 0 && !ip.IsUnspecified() && !ip.IsMulticast() && ip != netip.AddrFrom4([4]byte{255, 255, 255, 255})
 }
 
 // searchMTU takes a step of the path MTU search.
@@ -376,7 +370,7 @@ func (m *Mesh) confirm(p *peer, a netip.AddrPort, sock int) {
 
 // newAddress takes note of an address at which p may be reached, and tries it.
 func (m *Mesh) newAddress(p *peer, a netip.AddrPort) {
-	if !usable(a) || p.road.addr == a && p.road.confirmed {
+	if !m.mayProbe(p, a) || p.road.addr == a && p.road.confirmed {
 		return
 	}
 	known := slices.Contains(p.road.heard, a)
@@ -402,7 +396,7 @@ func (m *Mesh) heardFrom(e HeardFrom) {
 
 // moved asks p, which seems to be found at addr now, both there and at its old address.
 func (m *Mesh) moved(p *peer, addr netip.AddrPort, sock int) {
-	if !usable(addr) {
+	if !m.mayProbe(p, addr) {
 		return
 	}
 	r := &p.road
@@ -550,7 +544,7 @@ func (m *Mesh) gotUDPInfo(c *conn, text string) error {
 	if from == nil || to == nil || from == m.self || from.path.Via != from.name {
 		return nil
 	}
-	if a, ok := r.Addr.Addr(); ok && from.conn == nil && !from.road.confirmed && usable(a) {
+	if a, ok := r.Addr.Addr(); ok && from.conn == nil && !from.road.confirmed && m.believable(a) {
 		if from.road.addr != a { // also for those that we pass the news on to
 			from.road.note(from.road.addr)
 			from.road.addr, from.road.sock = a, -1

@@ -258,11 +258,25 @@ func (t *Table) resolve(ctx context.Context, to mesh.Endpoint, timeout time.Dura
 		return nil, fmt.Errorf("look up %.64q: %w", to.Host, err)
 	}
 	var all []place
+	judge := t.cfg.MayDialName
+	if _, err := netip.ParseAddr(to.Host); err == nil || strings.EqualFold(to.Host, "localhost") {
+		judge = nil
+	}
+	var refused error
 	for _, a := range byTurns(addrs) {
+		if judge != nil {
+			if err := judge(a); err != nil {
+				refused = fmt.Errorf("%.64s stands for %s: %w", to.Host, a, err)
+				continue
+			}
+		}
 		if t.cfg.Family == IPv4 && !a.Is4() || t.cfg.Family == IPv6 && !a.Is6() || len(all) == maxAddresses {
 			continue
 		}
 		all = append(all, place{to, netip.AddrPortFrom(a, uint16(port)), uint16(port)})
+	}
+	if len(all) == 0 && refused != nil {
+		return nil, refused
 	}
 	if len(all) == 0 {
 		return nil, fmt.Errorf("%.64s has no address of the family that AddressFamily asks for", to.Host)

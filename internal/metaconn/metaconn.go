@@ -127,6 +127,10 @@ type Config struct {
 	// one, and how many there were since the last call. It is called once a minute at most.
 	Refused func(from netip.Addr, count int)
 
+	// MayDialName, if set, tells why an address that a host name stands for must not be dialled; nil if it
+	// may. It is not asked for addresses that stand in the configuration, nor for "localhost".
+	MayDialName func(netip.Addr) error
+
 	Family       Family
 	Bind         []netip.Addr // local addresses of outgoing connections; the first of the right family counts
 	Mark         int          // SO_MARK of outgoing connections (Linux), 0: none

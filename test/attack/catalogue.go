@@ -59,6 +59,7 @@ var catalogue = []Entry{
 	{
 		Name: "dialling the own loopback",
 		Does: "announces nodes at the victim's loopback and own addresses",
+		Held: "Refused: addresses of the victim itself and of its link, and those that lead into the VPN, are not believed when others tell them",
 	},
 	{
 		Name: "the log filled",
@@ -71,5 +72,6 @@ var catalogue = []Entry{
 	{
 		Name: "a stranger with 200 connections a second",
 		Does: "opens connections from one address and never logs in",
+		Held: "Bounded: each address has a budget of its own, so logins from others take no longer",
 	},
 }
