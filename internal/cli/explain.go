@@ -4,11 +4,19 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
+	"net/netip"
+	"os"
 
 	"github.com/spf13/cobra"
 
 	"tincan/internal/cli/terminal"
+	"tincan/internal/config"
 	"tincan/internal/control"
+	"tincan/internal/netdiag"
+	"tincan/internal/node"
+	"tincan/internal/script"
+	"tincan/internal/subnet"
 )
 
 func (a *app) whyCommand() *cobra.Command {
@@ -17,7 +25,9 @@ func (a *app) whyCommand() *cobra.Command {
 		Use:   "why NODE|ADDRESS",
 		Short: "Tell why packets for a node go the way they do",
 		Long: `Tells which way packets for a node go and why: the chain of reasons, and the one change
-that would make it better. The exit status is 0 also if there is something to be mended.`,
+that would make it better. It begins with this machine: its interface, addresses and routes,
+networks that overlap with the VPN, and (as root, where there is nft) its firewall. The exit
+status is 0 also if there is something to be mended.`,
 		Args: exactly("a node, or an address in the VPN", 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			return a.ask(func(c *control.Client) error {
@@ -32,12 +42,68 @@ that would make it better. The exit status is 0 also if there is something to be
 				if other := like(c, name); other != "" {
 					a.say("hint: did you mean %q?", other)
 				}
+				if err := a.lookHere(c, args[0], name, &r); err != nil {
+					return err
+				}
 				return a.show(r, asJSON)
 			})
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON, for programs")
 	return c
+}
+
+// lookHere puts in front of a report what this machine's kernel makes of packets for an
+// address in the VPN, or for a node's first.
+func (a *app) lookHere(c *control.Client, about string, name node.Name, r *control.WhyReport) error {
+	s, err := c.Status()
+	if err != nil {
+		return err
+	}
+	if s.Interface == "" || name == s.Self.Name {
+		return nil
+	}
+	q := netdiag.Question{Interface: s.Interface, Command: a.self()}
+	if q.To, err = netip.ParseAddr(about); err != nil {
+		for _, n := range s.Nodes {
+			if n.Name == name {
+				q.To = firstAddress(n.Subnets)
+			}
+		}
+	}
+	if l, err := a.layout(); err == nil {
+		if n, _, err := config.Load(l, nil); err == nil {
+			if _, err := os.Stat(l.Script(script.TincUp + n.Settings.ScriptsExtension)); errors.Is(err, fs.ErrNotExist) {
+				q.Own = n.Settings.Ifconfig
+			} else if n.Settings.Mode != "router" {
+				return nil // it is part of a bridge, most likely
+			}
+		}
+	}
+	found := append(netdiag.Look(q), netdiag.Firewall(s.Interface)...)
+	if len(found) == 0 {
+		return nil
+	}
+	var reasons []control.WhyReason
+	for _, f := range found {
+		reasons = append(reasons, control.WhyReason{Code: f.Code, Text: f.Text})
+	}
+	r.Reasons = append(reasons, r.Reasons...)
+	r.Good, r.Change = false, found[0].Change
+	return nil
+}
+
+// firstAddress is the first address in a list of subnets, zero if there is none.
+func firstAddress(subnets []string) netip.Addr {
+	for _, text := range subnets {
+		if s, err := subnet.Parse(text); err == nil && s.Prefix().IsValid() && s.Prefix().Bits() > 0 {
+			if p := s.Prefix(); !p.IsSingleIP() {
+				return p.Masked().Addr().Next()
+			}
+			return s.Addr()
+		}
+	}
+	return netip.Addr{}
 }
 
 func (a *app) netCheckCommand() *cobra.Command {

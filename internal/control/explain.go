@@ -76,6 +76,9 @@ type NetReport struct {
 	// MapProblem says why there is no port mapping, where one was wanted.
 	MapProblem string `json:"mapping_problem,omitempty"`
 
+	// Problems are those of this machine's own network.
+	Problems []Problem `json:"problems,omitempty"`
+
 	// Failures are the last attempts to connect, where there is no connection at all.
 	Failures []NetFailure `json:"failures,omitempty"`
 

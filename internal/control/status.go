@@ -25,6 +25,7 @@ type SelfInfo struct {
 	Interface string         // name of the network device
 	Started   time.Time      // zero: not known
 	Process   *process.State // nil: not known, or as it was started
+	Problems  []Problem      // of this machine's own network
 }
 
 // Path is the way packets take to a node.
@@ -52,12 +53,22 @@ type Status struct {
 	Self    NodeView       `json:"self"`
 	Nodes   []NodeView     `json:"nodes"` // the others, by name
 	Summary StatusTotals   `json:"summary"`
+	// Problems are what is wrong with the network of this machine.
+	Problems []Problem `json:"problems,omitempty"`
 	// ChangedKeys wait for a person to accept them.
 	ChangedKeys []KeyChange `json:"changed_keys,omitempty"`
 	// Contested are the claims to subnets that do not count, since they belong to another node.
 	Contested []Contest `json:"contested_subnets,omitempty"`
 	// Drops says why packets were dropped.
 	Drops []Drop `json:"drops,omitempty"`
+}
+
+// Problem is something on this machine that keeps packets from their way. Code is a fixed
+// word, Text a sentence, Change what would mend it.
+type Problem struct {
+	Code   string `json:"code"`
+	Text   string `json:"text"`
+	Change string `json:"change,omitempty"`
 }
 
 // StatusTotals count.
@@ -127,6 +138,7 @@ func Compose(self SelfInfo, nodes []NodeInfo, edges []EdgeInfo, subnets []Subnet
 		Interface: self.Interface,
 		Started:   instant(self.Started),
 		Process:   self.Process,
+		Problems:  self.Problems,
 		Self:      NodeView{Name: self.Name, ID: self.Name.ID().String(), Path: PathSelf, Reachable: true, Subnets: []string{}},
 		Nodes:     []NodeView{},
 	}
@@ -257,6 +269,11 @@ func (s Status) WriteText(w io.Writer, now time.Time) error {
 	_, err := fmt.Fprintf(w, "%s\nsubnets: %s\nmesh: %s reachable of %d, %s of our own\n",
 		strings.Join(head, ", "), listOr(s.Self.Subnets, "none"),
 		plural(s.Summary.Reachable-1, "other node"), max(others, 0), plural(s.Summary.Connections, "meta connection"))
+	for _, p := range s.Problems {
+		if err == nil {
+			_, err = fmt.Fprintf(w, "problem: %s\n         what would help: %s\n", p.Text, p.Change)
+		}
+	}
 	if err == nil {
 		err = s.writeChangedKeys(w)
 	}

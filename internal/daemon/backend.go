@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 	"strconv"
@@ -23,7 +24,7 @@ func (b *backend) Self() control.SelfInfo {
 	return control.SelfInfo{
 		Name: d.network().Name, NetName: d.opts.Layout.NetName, Version: d.opts.Version,
 		PID: os.Getpid(), Interface: d.face.name, Started: d.started,
-		Process: d.state.Load(),
+		Process: d.state.Load(), Problems: d.problems(netip.Addr{}),
 	}
 }
 

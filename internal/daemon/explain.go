@@ -11,6 +11,7 @@ import (
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/mesh"
+	"tincan/internal/netdiag"
 	"tincan/internal/netwatch"
 	"tincan/internal/node"
 	"tincan/internal/subnet"
@@ -20,10 +21,7 @@ import (
 // Why is what the control socket asks (control.Explainer).
 func (b *backend) Why(name node.Name) control.WhyReport {
 	d := b.d
-	f := mesh.Found{Command: "tincan"}
-	if net := d.opts.Layout.NetName; net != "" {
-		f.Command += " -n " + net
-	}
+	f := mesh.Found{Command: d.command()}
 	var w mesh.Why
 	d.ask(func() { w = d.brain.Why(name, f) })
 	if w.Unclear() {
@@ -103,6 +101,33 @@ func observers(nodes []mesh.NodeInfo) (list []node.Name) {
 	return list
 }
 
+// command is how the program is called for this network.
+func (d *Daemon) command() string {
+	if net := d.opts.Layout.NetName; net != "" {
+		return "tincan -n " + net
+	}
+	return "tincan"
+}
+
+// problems finds what is wrong with our interface, its addresses, and the route to an address in the VPN
+// if to is one.
+func (d *Daemon) problems(to netip.Addr) (list []control.Problem) {
+	if !d.hasInterface() || d.standby != nil && !d.standby.wanted.Load() {
+		return nil
+	}
+	q := netdiag.Question{Interface: d.face.name, To: to, Command: d.command()}
+	if d.face.configured() {
+		q.Own = d.network().Settings.Ifconfig
+	}
+	if d.network().Settings.Mode != "router" && len(q.Own) == 0 {
+		return nil // it may be part of a bridge
+	}
+	for _, f := range netdiag.Look(q) {
+		list = append(list, control.Problem(f))
+	}
+	return list
+}
+
 // NetCheck says what this network lets through, as far as the mesh can tell.
 func (b *backend) NetCheck() control.NetReport {
 	d := b.d
@@ -168,6 +193,10 @@ func (b *backend) NetCheck() control.NetReport {
 	r.NAT = natKind(r.Seen, local, false)
 	r.NAT6 = natKind(r.Seen, local, true)
 	r.Verdict = verdict(r)
+	for _, p := range d.problems(netip.Addr{}) {
+		r.Problems = append(r.Problems, p)
+		r.Verdict = append(r.Verdict, netdiag.Finding(p).String()+".")
+	}
 	return r
 }
 

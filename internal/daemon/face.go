@@ -428,6 +428,13 @@ func (f *face) release() {
 	f.guard = nil
 }
 
+// configured tells whether addresses and routes are ours to set.
+func (f *face) configured() bool {
+	f.work.Lock()
+	defer f.work.Unlock()
+	return f.ours
+}
+
 // takeDown is down with the lock held.
 func (f *face) takeDown() {
 	if f.link == nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"tincan/internal/control"
 	"tincan/internal/lab"
 )
 
@@ -119,4 +120,57 @@ func TestInitKeepsAwayFromTheLAN(t *testing.T) {
 	if err != nil || !strings.Contains(said, "the range 192.168.5.0/24 of the VPN overlaps with 192.168.5.0/24 of") {
 		t.Errorf("%v: join says: %s", err, said)
 	}
+}
+
+// What is wrong on this very machine comes first, and with it what would mend it.
+func TestWhyLooksAtTheKernel(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "ip4")
+	script := "\nPATH=$PATH:/usr/sbin:/sbin\nip link set $INTERFACE up\nip addr add 10.7.0.2/24 dev $INTERFACE\n"
+	n := w.static(site{name: "a", host: "Subnet = 192.168.77.0/24\n"}, site{name: "b", connect: []string{"a"}})
+	a, b := n[0], n[1]
+	b.write(map[string]string{"tinc-up": "#!/bin/sh" + script}) // so that nobody puts things back
+	w.must(b.InFiles(func() error { return os.Chmod(confBase+"/tinc-up", 0o755) }))
+	upAll(n...)
+	w.allReach("ip4", n...)
+	gone := func(code string, about, change string) {
+		t.Helper()
+		codes, advice := b.why(about)
+		if len(codes) == 0 || codes[0] != code || !strings.Contains(advice, change) {
+			t.Errorf("%v, %q; want %s, %q", codes, advice, code, change)
+		}
+	}
+	shell := func(command string) {
+		t.Helper()
+		_, err := b.Run("/bin/sh", "-c", "PATH=$PATH:/usr/sbin:/sbin; "+command)
+		w.must(err)
+	}
+	a.talksDirectly(b)
+	if codes, _ := b.why("10.7.0.1"); codes[0] != "direct-udp" {
+		t.Errorf("all is well: %v", codes)
+	}
+	gone("route-elsewhere", "192.168.77.3", "add Route 192.168.77.3/32") // nobody has made a route
+	shell("ip route add 192.168.77.0/24 dev home")
+	if codes, _ := b.why("192.168.77.3"); codes[0] != "direct-udp" {
+		t.Errorf("with a route: %v", codes)
+	}
+	shell("nft add table inet wall; nft 'add chain inet wall out { type filter hook output priority 0; policy accept; }'; nft add rule inet wall out oifname home drop")
+	gone("firewall-drops", "a", "nft insert rule inet wall out oifname \"home\" accept")
+	shell("nft delete table inet wall")
+	shell("ip addr add 10.7.0.77/24 dev eth0")
+	if codes, _ := b.why("a"); !slices.Contains(codes, "range-overlaps") {
+		t.Errorf("eth0 has the range, too: %v", codes)
+	}
+	if said := b.tincan("status"); !strings.Contains(said, "problem: the range 10.7.0.0/24 of the VPN overlaps with 10.7.0.0/24 of eth0") {
+		t.Errorf("status says nothing of it:\n%s", said)
+	}
+	var r control.NetReport
+	b.ask(&r, "netcheck")
+	if len(r.Problems) == 0 || r.Problems[0].Code != "range-overlaps" {
+		t.Errorf("netcheck: %+v", r.Problems)
+	}
+	shell("ip addr del 10.7.0.77/24 dev eth0; ip addr del 10.7.0.2/24 dev home")
+	gone("interface-without-address", "a", "")
+	shell("ip link set home down")
+	gone("interface-down", "a", "ip link set home up")
 }

@@ -24,8 +24,8 @@ var storeys = map[string]int{
 	"legacy": 0, "compress": 0, "graph": 0, "packet": 0, "route": 0, "config": 0, "files": 0, "hostfile": 0,
 	"mesh": 1, "sim": 1,
 	"metaconn": 2, "proxy": 2, "netwatch": 2, "portmap": 2, "dataplane": 2, "udp": 2, "device": 2, "netconf": 2, "script": 2, "limit": 2,
-	"process": 2,
-	"daemon":  3, "control": 3,
+	"process": 2, "netdiag": 2,
+	"daemon": 3, "control": 3,
 	"invite":   3, // its server runs in the daemon
 	"keydist":  3, // it runs in the daemon
 	"generate": 4, "check": 4, "fsck": 4,

@@ -1,0 +1,70 @@
+package netdiag
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+const (
+	in       = `{"chain":{"family":"inet","table":"f","name":"in","type":"filter","hook":"input","policy":%q}}`
+	sub      = `{"chain":{"family":"inet","table":"f","name":"sub"}}`
+	iif      = `{"match":{"op":"==","left":{"meta":{"key":"iifname"}},"right":%s}}`
+	notIif   = `{"match":{"op":"!=","left":{"meta":{"key":"iifname"}},"right":"home"}}`
+	ct       = `{"match":{"op":"in","left":{"ct":{"key":"state"}},"right":["established","related"]}}`
+	accept   = `{"accept":null}`
+	drop     = `{"drop":null}`
+	jump     = `{"jump":{"target":"sub"}}`
+	outDrops = `{"chain":{"family":"ip","table":"filter","name":"OUTPUT","type":"filter","hook":"output","policy":"drop"}}`
+)
+
+func rules(chain string, list ...string) string {
+	var out []string
+	for _, r := range list {
+		out = append(out, fmt.Sprintf(`{"rule":{"family":"inet","table":"f","chain":%q,"expr":[%s]}}`, chain, r))
+	}
+	return strings.Join(out, ",")
+}
+
+func TestWhatAFirewallDrops(t *testing.T) {
+	drops, accepts := fmt.Sprintf(in, "drop"), fmt.Sprintf(in, "accept")
+	home := fmt.Sprintf(iif, `"home"`)
+	for _, c := range []struct {
+		name  string
+		rules []string
+		want  string // codes
+	}{
+		{"nothing", nil, ""},
+		{"accepts", []string{accepts}, ""},
+		{"drops all", []string{drops}, "firewall-drops"},
+		{"drops all but established", []string{drops, rules("in", ct+","+accept)}, "firewall-may-drop"},
+		{"accepts ours", []string{drops, rules("in", home+","+accept)}, ""},
+		{"accepts ours by a pattern", []string{drops, rules("in", fmt.Sprintf(iif, `"ho*"`)+","+accept)}, ""},
+		{"accepts ours in a set", []string{drops, rules("in", fmt.Sprintf(iif, `{"set":["eth0","home"]}`)+","+accept)}, ""},
+		{"accepts another", []string{drops, rules("in", fmt.Sprintf(iif, `"lo"`)+","+accept)}, "firewall-drops"},
+		{"drops ours", []string{accepts, rules("in", home+","+drop)}, "firewall-drops"},
+		{"drops all others", []string{accepts, rules("in", notIif+","+drop)}, ""},
+		{"drops some of it", []string{accepts, rules("in", home+","+ct+","+drop)}, ""},
+		{"accepts in a chain of its own", []string{drops, sub, rules("in", jump), rules("sub", home+","+accept)}, ""},
+		{"drops in a chain of its own", []string{accepts, sub, rules("in", home+","+jump), rules("sub", `{"reject":null}`)}, "firewall-drops"},
+		{"a chain that leads to itself", []string{drops, sub, rules("in", jump), rules("sub", jump)}, "firewall-drops"},
+		{"the other direction", []string{accepts, outDrops}, "firewall-drops"},
+		{"no rules of nft", []string{`{"rule":5}`}, ""},
+	} {
+		var codes []string
+		for _, f := range judge([]byte(`{"nftables":[`+strings.Join(c.rules, ",")+`]}`), "home") {
+			codes = append(codes, f.Code)
+			if f.Change == "" || f.Text == "" {
+				t.Errorf("%s: %+v", c.name, f)
+			}
+		}
+		if got := strings.Join(codes, " "); got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+func FuzzJudge(f *testing.F) {
+	f.Add([]byte(`{"nftables":[` + fmt.Sprintf(in, "drop") + "," + sub + "," + rules("in", ct+","+jump) + `]}`))
+	f.Fuzz(func(_ *testing.T, b []byte) { judge(b, "home") })
+}
