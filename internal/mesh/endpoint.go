@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"tincan/internal/node"
@@ -23,7 +24,8 @@ const (
 //
 // What the operator has written into a host file is dialled, loopback too: several nodes may
 // live on one machine. Where one of those has logged in from an address of this machine, other nodes at such
-// addresses (not loopback) are believed to be there as well.
+// addresses (not loopback) are believed to be there as well. And a node that listens at loopback addresses
+// only can have no neighbours elsewhere.
 
 // usable tells whether a is an address at which a node may be at all.
 func usable(a netip.AddrPort) bool {
@@ -40,6 +42,9 @@ func (m *Mesh) leadsOut(a netip.AddrPort) bool {
 // believable tells the same of an address that somebody else has told us.
 func (m *Mesh) believable(a netip.AddrPort) bool {
 	ip := a.Addr().Unmap()
+	if ip.IsLoopback() && m.isLocalOnly() {
+		return usable(a)
+	}
 	if !usable(a) || ip.IsLoopback() || ip.IsLinkLocalUnicast() {
 		return false
 	}
@@ -50,6 +55,11 @@ func (m *Mesh) believable(a netip.AddrPort) bool {
 		return m.shared
 	}
 	return true
+}
+
+// isLocalOnly tells whether we listen at loopback addresses only.
+func (m *Mesh) isLocalOnly() bool {
+	return len(m.cfg.Sockets) > 0 && !slices.ContainsFunc(m.cfg.Sockets, func(a netip.AddrPort) bool { return !a.Addr().Unmap().IsLoopback() })
 }
 
 // mayProbe tells whether p may be looked for at a, which is believable or the place from which p is

@@ -120,6 +120,25 @@ func TestANeighbourOnThisMachineVouchesForItsAddresses(t *testing.T) {
 	}
 }
 
+func TestANodeThatListensAtLoopbackOnlyFindsOthersThere(t *testing.T) {
+	p := newPlayer(t)
+	p.input("node alice")
+	p.m.in.Locate = located
+	at := netip.MustParseAddrPort("127.0.0.1:2222")
+	for _, c := range []struct {
+		sockets string
+		want    bool
+	}{{"127.0.0.1:655", true}, {"[::]:655", false}, {"127.0.0.1:655 192.0.2.1:655", false}} {
+		p.m.cfg.Sockets = nil
+		for _, s := range strings.Fields(c.sockets) {
+			p.m.cfg.Sockets = append(p.m.cfg.Sockets, netip.MustParseAddrPort(s))
+		}
+		if got := p.m.believable(at); got != c.want {
+			t.Errorf("listening at %s: %v", c.sockets, got)
+		}
+	}
+}
+
 func TestAnAddressThatLeadsToOurselvesIsNotDialledAgain(t *testing.T) {
 	p := newPlayer(t)
 	p.input("node alice file=eve@203.0.113.5:655 connect=eve")
