@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"time"
 
 	"tincan/internal/config"
 	"tincan/internal/invite"
@@ -19,6 +21,9 @@ import (
 // Two newcomers may have been given the same address by inviters that could not see
 // each other. When they meet, the one with the larger name moves, if its address
 // was chosen for it (AutoAddress).
+//
+// Anybody can announce anything, so a node gives way only to one whose key is known here, only in
+// the first minutes after it was set up, and only once for each kind of address. Later than that a person decides.
 
 // clash is another node that has an address of ours.
 type clash struct {
@@ -26,9 +31,14 @@ type clash struct {
 	addr  netip.Addr
 }
 
-// maxMoves bounds how often a node takes another address: one that is followed
-// wherever it goes stops running.
-const maxMoves = 10
+const (
+	// settlingFor is how long after its first start a node may take another address by itself.
+	settlingFor = 10 * time.Minute
+	// provedEvery is how often it is looked whether the key of the other node is known now.
+	provedEvery = 2 * time.Second
+	// maxUnproved clashes wait for that.
+	maxUnproved = 16
+)
 
 // noteClash looks whether a subnet of another node is an address of ours. It
 // is called on the brain's goroutine.
@@ -56,28 +66,84 @@ func isAddr(s subnet.Subnet, addr netip.Addr) bool {
 
 // mendClashes deals with clashes until ctx ends.
 func (d *Daemon) mendClashes(ctx context.Context) {
-	moves := 0
+	settling := loadSettling(d.opts.Layout, time.Now())
+	var unproved []clash
+	again := time.NewTicker(provedEvery)
+	defer again.Stop()
 	for {
+		var list []clash
 		select {
 		case <-ctx.Done():
 			return
 		case c := <-d.clashes:
-			if !d.mustMove(c) {
-				continue
-			}
-			if moves++; moves > maxMoves {
-				d.log.printf(0, mesh.Error, "%s has our address %s; this node has moved %d times already and stays now", c.owner, c.addr, maxMoves)
-				continue
-			}
-			if err := d.move(c); err != nil {
-				d.log.failed(0, mesh.Error, fmt.Errorf("%s has our address %s, and no other could be taken: %w", c.owner, c.addr, err))
+			list = []clash{c}
+		case <-again.C:
+			list, unproved = unproved, nil
+		}
+		for _, c := range list {
+			if d.mustMove(c, settling) && !d.moveIfProved(c, &settling) && len(unproved) < maxUnproved && !slices.Contains(unproved, c) {
+				unproved = append(unproved, c)
 			}
 		}
 	}
 }
 
+// moveIfProved takes another address, unless the other node has not proved that it exists, which may still come.
+func (d *Daemon) moveIfProved(c clash, s *settling) (done bool) {
+	proved := false
+	d.ask(func() { proved = d.brain.Proved(c.owner) })
+	if !proved {
+		return false
+	}
+	if err := d.move(c, s); err != nil {
+		d.log.failed(0, mesh.Error, fmt.Errorf("%s has our address %s, and no other could be taken: %w", c.owner, c.addr, err))
+	}
+	return true
+}
+
+// settling is what a node remembers of its first minutes.
+type settling struct {
+	layout config.Layout
+	since  time.Time // its first start
+	moved  []string  // kinds of addresses of which it has taken another one
+}
+
+// settlingFile can be no node's address cache: it is no name of a node.
+const settlingFile = ".settling"
+
+func kindOf(a netip.Addr) string {
+	if a.Is4() {
+		return "IPv4"
+	}
+	return "IPv6"
+}
+
+// loadSettling reads what was remembered. If that is nothing this is the first start.
+func loadSettling(l config.Layout, now time.Time) settling {
+	s := settling{layout: l, since: now}
+	data, _ := os.ReadFile(filepath.Join(l.Cache(), settlingFile))
+	if words := strings.Fields(string(data)); len(words) > 0 {
+		if since, err := time.Parse(time.RFC3339, words[0]); err == nil {
+			s.since, s.moved = since, words[1:]
+			return s
+		}
+	}
+	_ = s.save() // without it the next start counts as the first one
+	return s
+}
+
+func (s *settling) save() error {
+	words := append([]string{s.since.UTC().Format(time.RFC3339)}, s.moved...)
+	return config.WriteFile(filepath.Join(s.layout.Cache(), settlingFile), []byte(strings.Join(words, " ")+"\n"), config.FileMode)
+}
+
+// mayMove tells whether another address may be taken without a person.
+func (s *settling) mayMove(a netip.Addr, now time.Time) bool {
+	return now.Sub(s.since) < settlingFor && !slices.Contains(s.moved, kindOf(a))
+}
+
 // mustMove decides who of two nodes keeps the address.
-func (d *Daemon) mustMove(c clash) bool {
+func (d *Daemon) mustMove(c clash, s settling) bool {
 	n := d.network()
 	switch {
 	case !has(n.Settings, c.addr): // it is mended already
@@ -85,6 +151,8 @@ func (d *Daemon) mustMove(c clash) bool {
 		d.log.printf(0, mesh.Error, "%s has the address %s, which is ours too; change one of them (Ifconfig in tinc.conf and Subnet in the host file)", c.owner, c.addr)
 	case n.Name < c.owner:
 		d.log.printf(0, mesh.Notice, "%s has our address %s; it should take another, as its name is the larger one", c.owner, c.addr)
+	case !s.mayMove(c.addr, time.Now()):
+		d.log.printf(0, mesh.Error, "%s says that it has our address %s, too; this node stays, since it takes another by itself only once, in the %d minutes after its first start; if that is right, change one of them (Ifconfig in tinc.conf and Subnet in the host file)", c.owner, c.addr, int(settlingFor.Minutes()))
 	default:
 		return true
 	}
@@ -92,7 +160,7 @@ func (d *Daemon) mustMove(c clash) bool {
 }
 
 // move takes another address of the range, on disk, on the interface and in the mesh.
-func (d *Daemon) move(c clash) error {
+func (d *Daemon) move(c clash, s *settling) error {
 	var known []mesh.Owned // asked for, because the published ones may lag behind
 	if !d.ask(func() { known = d.brain.Subnets() }) {
 		return errStopping
@@ -115,6 +183,10 @@ func (d *Daemon) move(c clash) error {
 	}
 	if err := replaceAddress(d.opts.Layout, n.Name, c.addr, to.Addr()); err != nil {
 		return err
+	}
+	s.moved = append(s.moved, kindOf(c.addr))
+	if err := s.save(); err != nil {
+		d.log.printf(0, mesh.Warning, "it cannot be remembered that this node has taken another address: %v", err)
 	}
 	d.log.printf(0, mesh.Notice, "%s has our address %s; this node now has %s", c.owner, c.addr, to.Addr())
 	return d.reload()

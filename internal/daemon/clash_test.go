@@ -158,31 +158,32 @@ func TestAnAddressThatAPersonChoseStays(t *testing.T) {
 	}
 }
 
-func TestANodeThatIsFollowedStopsRunning(t *testing.T) {
+func TestANodeThatIsFollowedMovesOnce(t *testing.T) {
 	noLeaks(t)
 	a, b := newcomer(t, "a", "10.7.0.5/16"), newcomer(t, "b", "10.7.0.5/16")
 	clients := meet(a, b)
-	host := a.read("hosts/a")
-	moves := 0
-	eventually(t, "b stays", func() bool {
-		if b.said("stays now") {
-			return true
-		}
-		if b.moved() > moves {
-			moves = b.moved()
-			var at string
-			for _, l := range b.lines() {
-				if _, to, ok := strings.Cut(l, "this node now has "); ok {
-					at = to
-				}
-			}
-			a.write("hosts/a", strings.Replace(host, "Subnet = 10.7.0.5\n", "Subnet = "+at+"\n", 1), 0o644)
-			must(t, clients[0].Reload())
-		}
-		return false
-	})
-	if b.moved() != maxMoves {
+	now := settled(t, []*testNode{a, b}, clients, 1)
+	a.replace("hosts/a", "Subnet = 10.7.0.5\n", "Subnet = "+now["b"][0]+"\n")
+	must(t, clients[0].Reload())
+	eventually(t, "b stays", func() bool { return b.said("a says that it has our address " + now["b"][0] + ", too; this node stays") })
+	b.stop()
+	b.start() // which is not its first start
+	b.client()
+	eventually(t, "b stays after a restart", func() bool { return strings.Count(strings.Join(b.lines(), "\n"), "this node stays") > 1 })
+	if b.moved() != 1 {
 		t.Errorf("b moved %d times", b.moved())
+	}
+}
+
+func TestWhoHasBeenThereForLongStays(t *testing.T) {
+	noLeaks(t)
+	a, b := newcomer(t, "a", "10.7.0.5/16"), newcomer(t, "b", "10.7.0.5/16")
+	must(t, os.MkdirAll(b.path("cache"), 0o755))
+	b.write("cache/"+settlingFile, time.Now().Add(-settlingFor).UTC().Format(time.RFC3339)+"\n", 0o644)
+	meet(a, b)
+	eventually(t, "b stays", func() bool { return b.said("this node stays") })
+	if b.moved() != 0 {
+		t.Error("b has moved")
 	}
 }
 

@@ -2,9 +2,12 @@ package mesh
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"tincan/internal/node"
 )
 
 // Ends of an attempt that nobody waits for any more: the brain once fell over each of them.
@@ -73,46 +76,98 @@ func TestARequestBehindTheEdgeThatItNeeds(t *testing.T) {
 	t.Error("the request for our key was not answered")
 }
 
-func TestAnotherNodeWithOurName(t *testing.T) {
+// Whether another machine has our name or a member says so: we stay, and what is true of us is told again.
+func TestHearsayDoesNotDriveUsOutOfTheMesh(t *testing.T) {
 	p := newPlayer(t)
 	p.input("node alice connect=bob")
+	p.pongs = true
 	p.neighbours()
-	clash := func(adds, dels int) (closed int) {
+	p.input("wait 11s")
+	clash := func(adds, dels int) (retracted, insisted int) {
 		for i := range adds {
 			p.m.Handle(p.now, Request{Conn: 2, Text: fmt.Sprintf("12 %x alice n%d 192.0.2.7 655 0 1", p.now.UnixNano()+int64(i), i)})
 		}
 		for i := range dels {
 			p.m.Handle(p.now, Request{Conn: 2, Text: fmt.Sprintf("13 %x alice carol", p.now.UnixNano()+int64(i))})
 		}
-		for _, e := range append(p.flush(), p.input("wait 5200ms")...) {
-			if c, ok := e.(CloseConn); ok && strings.Contains(c.Reason, "another node uses our name") {
-				closed++
+		effects := p.flush()
+		retracted, insisted = sends(effects, 2, "13 "), sends(effects, 2, "12 ")
+		for _, e := range append(effects, p.input("wait 5200ms")...) {
+			if c, ok := e.(CloseConn); ok {
+				t.Fatalf("connection %d closed: %s", c.Conn, c.Reason)
 			}
 		}
-		return closed
+		return retracted, insisted
 	}
-	if n := clash(500, 100); n != 0 {
-		t.Errorf("%d connections closed although only edges were added", n)
+	if r, i := clash(101, 101); r != 101 || i != 101 {
+		t.Errorf("%d edges retracted and %d insisted on, want 101 each", r, i)
 	}
-	if n := clash(101, 101); n != 2 {
-		t.Errorf("%d connections closed, want both", n)
+	if r, i := clash(101, 101); r != 0 || i != 101 {
+		t.Errorf("%d edges retracted and %d insisted on, want none and 101", r, i)
 	}
-	dials := func(effects []Effect) (n int) {
-		for _, e := range effects {
-			if _, ok := e.(Dial); ok {
-				n++
-			}
+	if p.input("wait 60s"); p.m.nodes["bob"].conn == nil || p.m.nodes["carol"].conn == nil {
+		t.Error("a connection is gone")
+	}
+	if r, _ := clash(5, 0); r != 5 {
+		t.Errorf("%d edges retracted when it is over, want 5", r)
+	}
+}
+
+// Nobody gives way to a node that exists only in what others say.
+func TestNodesThatAreProved(t *testing.T) {
+	p := newPlayer(t)
+	p.input("node alice")
+	p.neighbours()
+	p.input("request 2 12 7 bob 0 192.0.2.9 655 700000c 5")
+	p.input("request 2 12 8 0 bob 192.0.2.2 655 700000c 5")
+	for name, want := range map[node.Name]bool{"bob": true, "0": false, "nobody": false} {
+		if got := p.m.Proved(name); got != want {
+			t.Errorf("%s: %v", name, got)
 		}
-		return n
 	}
-	if n := dials(p.input("wait 9s")); n != 0 {
-		t.Error("dialled while away from the mesh")
+}
+
+// What carol says of bob's edges does not count while bob is our neighbour. He is asked.
+func TestANeighbourIsBelievedAboutItsOwnEdges(t *testing.T) {
+	p := newPlayer(t)
+	p.input("node alice")
+	p.neighbours()
+	p.input("request 2 12 7 bob dave 192.0.2.9 655 700000c 5")
+	p.input("request 2 12 8 dave bob 192.0.2.2 655 700000c 5")
+	p.input("wait 11s")
+	for i, c := range []struct {
+		what, text string
+		asked      bool
+	}{
+		{"the end of an edge", "13 %x bob dave", true},
+		{"the end of the edge to us", "13 %x bob alice", true},
+		{"an edge that he has not", "12 %x bob eve 192.0.2.66 655 700000c 1", true},
+		{"another weight", "12 %x bob dave 192.0.2.9 655 700000c 1", true},
+		{"what he says himself", "12 %x bob dave 192.0.2.9 655 700000c 5", false},
+		{"the end of an edge that is not", "13 %x bob frank", false},
+	} {
+		before := p.m.Edges()
+		text := fmt.Sprintf(c.text, 0x100+i)
+		var effects []Effect
+		for range 3 {
+			p.m.Handle(p.now, Request{Conn: 4, Text: text})
+			effects = append(effects, p.flush()...)
+		}
+		if !slices.Equal(p.m.Edges(), before) {
+			t.Errorf("%s: it was believed", c.what)
+		}
+		if n := sends(effects, 2, text); n != map[bool]int{true: 1}[c.asked] {
+			t.Errorf("%s: he was asked %d times", c.what, n)
+		}
 	}
-	if p.input("accepted 6 198.51.100.2:4000"); p.m.conns[6] != nil {
-		t.Error("accepted a connection while away from the mesh")
+	p.input("request 2 13 105 bob dave") // the same words from him
+	if _, ok := p.m.graph.Get("bob", "dave"); ok {
+		t.Error("he was not believed")
 	}
-	if n := dials(p.input("wait 3s")); n != 1 {
-		t.Errorf("%d dials after the pause, want 1", n)
+	p.input("closed 2")
+	p.input("request 4 12 106 bob dave 192.0.2.9 655 700000c 5")
+	if _, ok := p.m.graph.Get("bob", "dave"); !ok {
+		t.Error("with no connection to him any more others were not believed")
 	}
 }
 

@@ -40,8 +40,9 @@ type conn struct {
 
 	edge      graphEdge // our edge to the peer, once active
 	activated time.Time
-	used      time.Time // last packet that travelled over it or thanks to it, see used
-	opinion   opinion   // of the peer about the mesh
+	used      time.Time               // last packet that travelled over it or thanks to it, see used
+	opinion   opinion                 // of the peer about the mesh
+	hearsay   map[[2]node.Name]string // what others said last of edges of the peer, where it contradicts the peer
 }
 
 // dialled tells whether we made the connection. Of one that both have made
@@ -91,8 +92,8 @@ func (m *Mesh) accepted(e Accepted) {
 	}
 	c := &conn{id: e.Conn, remote: e.Remote, local: e.Local, stage: greeting, began: m.now}
 	m.add(c)
-	if m.down || m.now.Before(m.pausedUntil) {
-		m.drop(c, "this node has left the mesh for a while")
+	if m.down {
+		m.drop(c, "this node is leaving the mesh")
 	}
 }
 
@@ -323,6 +324,8 @@ func (m *Mesh) ack(c *conn, text string) error {
 		m.forget(old)
 		m.emit(CloseConn{Conn: old.id, Reason: "replaced by a newer connection"})
 		m.graph.Delete(m.cfg.Name, p.name)
+		p.conn = nil
+		m.catchUp(old)
 	}
 	own := m.ownOptions(p) &^ aboutOneEnd
 	opts := own&^wire.PMTUDiscovery | a.Options&^wire.PMTUDiscovery | own&a.Options&wire.PMTUDiscovery
@@ -487,6 +490,7 @@ func (m *Mesh) lost(c *conn, reason string, how refusal) {
 		}
 		m.orphans = append(m.orphans, c.peer.name)
 		m.touch(c.peer)
+		m.catchUp(c)
 	}
 	switch {
 	case c.out == nil || c.out.conn != c:

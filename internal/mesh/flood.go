@@ -3,6 +3,7 @@ package mesh
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -12,13 +13,66 @@ import (
 	"tincan/internal/wire"
 )
 
-// How long a node leaves the mesh when another one uses its name.
 const (
-	minPause = 10 * time.Second
-	maxPause = time.Hour
-	// maxContradictions of both kinds in five seconds show such a clash.
+	// minQuiet and maxQuiet bound for how long a node does not contradict, see checkContradictions.
+	minQuiet = 10 * time.Second
+	maxQuiet = time.Hour
+	// maxContradictions of both kinds in five seconds show that contradicting is in vain.
 	maxContradictions = 100
+	// firsthand is how long a connection must have lived for its other end to be the only one that is believed about
+	// its edges: what it said before is on its way no more.
+	firsthand = 10 * time.Second
+	// maxHearsay edges of a neighbour, of which others say something else, are remembered until its connection ends.
+	maxHearsay = 256
 )
+
+// hearsay tells whether what c says of the edge from one node to another does not count, since we have a
+// connection with the first one ourselves: it tells us of its edges over that. Anybody else may be wrong, or lie. If it is
+// not what we know, the node is asked what is so, by handing it the text; it contradicts if it has to.
+func (m *Mesh) hearsay(c *conn, from, to node.Name, text string, known bool) bool {
+	p := m.nodes[from]
+	if p != nil && p.conn == c {
+		delete(c.hearsay, [2]node.Name{from, to})
+		return false
+	}
+	if p == nil || p.conn == nil || to != m.cfg.Name && m.now.Sub(p.conn.activated) < firsthand {
+		return false
+	}
+	edge := [2]node.Name{from, to}
+	if known {
+		delete(p.conn.hearsay, edge)
+		return true
+	}
+	if m.answered.first(m.now, "asked "+text) {
+		m.send(p.conn, []byte(text))
+	}
+	if p.conn.hearsay == nil {
+		p.conn.hearsay = map[[2]node.Name]string{}
+	}
+	if _, ok := p.conn.hearsay[edge]; ok || len(p.conn.hearsay) < maxHearsay {
+		p.conn.hearsay[edge] = text
+	}
+	return true
+}
+
+// catchUp takes in what others have said of the edges of c's other end, now that c has ended: it may have been
+// dead for a while.
+func (m *Mesh) catchUp(c *conn) {
+	from := m.activeConns()
+	if c.peer.conn != nil || len(from) == 0 || m.down {
+		return
+	}
+	edges := slices.SortedFunc(maps.Keys(c.hearsay), func(a, b [2]node.Name) int { return slices.Compare(a[:], b[:]) })
+	for _, e := range edges {
+		text := c.hearsay[e]
+		handle := m.addEdge
+		if kind, err := wire.RequestKind(text); err == nil && kind == wire.KindDelEdge {
+			handle = m.delEdge
+		}
+		_ = handle(from[0], text) // it has been parsed before
+	}
+	c.hearsay = nil
+}
 
 func (m *Mesh) nonce() uint32 { return m.in.Rand.Uint32() }
 
@@ -232,7 +286,6 @@ func (m *Mesh) addEdge(c *conn, text string) error {
 	if err != nil {
 		return err
 	}
-	first := m.seen.first(m.now, text)
 	if !m.concerns(c, r.From, r.To) {
 		return nil
 	}
@@ -241,6 +294,10 @@ func (m *Mesh) addEdge(c *conn, text string) error {
 	if _, given := r.Local.Addr(); ok && !given {
 		e.Local = old.Local
 	}
+	if m.hearsay(c, r.From, r.To, text, ok && e.Same(*old)) {
+		return nil
+	}
+	first := m.seen.first(m.now, text)
 	switch {
 	case r.From == m.cfg.Name:
 		// What somebody says of our own edges is answered even if it is not new: he may have missed
@@ -266,6 +323,9 @@ func (m *Mesh) addEdge(c *conn, text string) error {
 		m.outdated(*old)
 	} else if r.From == m.cfg.Name {
 		m.contradictions.adds++
+		if m.now.Before(m.quietUntil) {
+			return nil
+		}
 		m.send(c, retraction(text, r.From, r.To))
 		return nil
 	} else if m.graph.Len() >= maxEdges || m.graph.OutDegree(r.From) >= maxEdgesOf {
@@ -288,11 +348,14 @@ func (m *Mesh) delEdge(c *conn, text string) error {
 	if err != nil {
 		return err
 	}
-	news := m.seen.first(m.now, text)
 	if !m.concerns(c, r.From, r.To) {
 		return nil
 	}
 	old, ok := m.graph.Get(r.From, r.To)
+	if m.hearsay(c, r.From, r.To, text, !ok) {
+		return nil
+	}
+	news := m.seen.first(m.now, text)
 	if !ok {
 		return nil
 	}
@@ -337,22 +400,21 @@ func (m *Mesh) keyChanged(c *conn, text string) error {
 	return nil
 }
 
-// checkContradictions leaves the mesh for a while when another node seems to use
-// our name: both would contradict each other without end. Unlike tinc, which
-// sleeps, only the meta connections rest; packets go on where they can.
+// checkContradictions sees that it is in vain to contradict those who speak of edges of ours that do not exist. Either
+// another machine runs with our name and our key, or a member lies, as anybody can. The first
+// would contradict us as well, without end; tinc leaves the mesh for a while. Here, where hearsay must not
+// drive anybody away, only these answers rest: such an edge leads nowhere unless its other end has it, too. That
+// an edge of ours does exist is insisted on as before.
 func (m *Mesh) checkContradictions() {
 	c := m.contradictions
 	m.contradictions.adds, m.contradictions.dels = 0, 0
 	if c.adds <= maxContradictions || c.dels <= maxContradictions {
-		m.pause = max(m.pause/2, minPause)
+		m.quiet = max(m.quiet/2, minQuiet)
 		return
 	}
-	m.logf(0, Error, "another node seems to use the name %s; leaving the mesh for %s", m.cfg.Name, m.pause)
-	m.pausedUntil = m.now.Add(m.pause)
-	m.pause = min(m.pause*2, maxPause)
-	for _, c := range m.activeConns() {
-		m.drop(c, "another node uses our name")
-	}
+	m.logf(0, Error, "others say of %s what is not so: another machine runs with this name and its key, or a member of the mesh lies; not contradicting for %s", m.cfg.Name, m.quiet)
+	m.quietUntil = m.now.Add(m.quiet)
+	m.quiet = min(m.quiet*2, maxQuiet)
 }
 
 // purge forgets the edges and subnets of unreachable nodes, and the nodes

@@ -78,6 +78,13 @@ func (m *Mesh) Nodes() []NodeInfo {
 	return out
 }
 
+// Proved tells whether a node is more than what others say of it: it is reachable, and has a host file with a key here, a
+// connection with us or a session.
+func (m *Mesh) Proved(name node.Name) bool {
+	p := m.nodes[name]
+	return p != nil && p.reachable && (p.known && (p.key() != nil || p.host.RSAKey != nil) || p.conn != nil || p.session.ready())
+}
+
 func (m *Mesh) selfOptions() wire.Options { return m.ownOptions(&peer{}) }
 
 // Edges returns all known edges, ordered by From, then To.

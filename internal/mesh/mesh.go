@@ -99,8 +99,8 @@ type Mesh struct {
 	talking  []*peer // to whom we have sent packets lately
 
 	contradictions struct{ adds, dels int }
-	pause          time.Duration // how long to leave the mesh when another node uses our name
-	pausedUntil    time.Time
+	quiet          time.Duration // for how long not to contradict the next time that it is in vain
+	quietUntil     time.Time
 	early          int  // searches out of turn since the last one in turn
 	down           bool // Shutdown was handled
 	autoSoon       bool // AutoConnect has an extra turn soon
@@ -114,7 +114,7 @@ func New(cfg Config, in Injected, now time.Time) *Mesh {
 		conns: map[ConnID]*conn{}, dials: map[node.Name]*outgoing{},
 		dirty: map[*peer]struct{}{}, echoes: map[uint64]*echo{},
 		graph: graph.New(cfg.Name), nextID: 1,
-		pause:  minPause,
+		quiet:  minQuiet,
 		routes: routesToPublish{whole: true, dirty: true, changed: map[claim]struct{}{}},
 	}
 	m.cfg = withDefaults(cfg)

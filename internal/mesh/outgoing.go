@@ -84,10 +84,6 @@ func (m *Mesh) dial(o *outgoing) {
 	if m.dials[o.name] != o || o.conn != nil || m.down {
 		return
 	}
-	if wait := m.pausedUntil.Sub(m.now); wait > 0 {
-		m.dialAfter(o, wait+m.jitter(time.Second))
-		return
-	}
 	p := m.peer(o.name)
 	if p.conn != nil { // connected meanwhile
 		o.conn, p.conn.out = p.conn, o
@@ -350,7 +346,6 @@ func (m *Mesh) giveUp(o *outgoing) {
 
 // retry forgets all waiting times.
 func (m *Mesh) retry() {
-	m.pausedUntil = time.Time{}
 	clear(m.mirrors)
 	clear(m.failedAt)
 	for _, p := range m.order {
@@ -393,7 +388,7 @@ func (m *Mesh) sortedDials() []*outgoing {
 // without anybody having planned it (tinc 1.1 AutoConnect).
 func (m *Mesh) autoConnect() {
 	m.sweepTalking()
-	if !m.cfg.AutoConnect || m.down || m.now.Before(m.pausedUntil) {
+	if !m.cfg.AutoConnect || m.down {
 		return
 	}
 	m.connectHot()

@@ -93,7 +93,7 @@ func (m *Mesh) canCross(a netip.AddrPort) bool {
 // punches tells whether p and we can dial each other at the same moment.
 func (m *Mesh) punches(p *peer) bool {
 	return m.cfg.Punch && !m.down && p != m.self && p.reachable && p.conn == nil && p.key() != nil && m.cfg.Key != nil &&
-		p.path.Options.Has(wire.Punch) && m.answersEchoes(p) && !m.now.Before(m.pausedUntil)
+		p.path.Options.Has(wire.Punch) && m.answersEchoes(p)
 }
 
 // punch begins to dial p together with it, if the two need that.
