@@ -297,6 +297,9 @@ func parseRoute(s string) (Route, error) {
 	if to != to.Masked() {
 		return Route{}, fmt.Errorf("%v has bits behind its prefix; did you mean %v?", to, to.Masked())
 	}
+	if err := Routable(to); err != nil {
+		return Route{}, fmt.Errorf("%v cannot be routed into the VPN: %w", to, err)
+	}
 	route := Route{To: to}
 	if len(words) == 2 {
 		via, err := netip.ParseAddr(words[1])
@@ -306,4 +309,17 @@ func parseRoute(s string) (Route, error) {
 		route.Via = via
 	}
 	return route, nil
+}
+
+// Routable tells why a network may not be routed into the VPN, nil if it may.
+func Routable(p netip.Prefix) error {
+	switch a := p.Addr(); {
+	case !p.IsValid() || a.Is4In6():
+		return errors.New("it is no prefix")
+	case a.Is4() && p.Bits() <= 1, a.Is6() && p.Bits() <= 3:
+		return errors.New("it is half of the internet or all of it, the packets of the VPN itself included; a subnet-up script can do this with care")
+	case a.IsLoopback() || a.IsMulticast() || a.IsLinkLocalUnicast() || a.IsUnspecified():
+		return errors.New("it has addresses that never leave a machine or link")
+	}
+	return nil
 }

@@ -236,7 +236,7 @@ func (f *face) settle() {
 
 // adviseRoute is how a route to p can be had all the same, as the end of a sentence.
 func (f *face) adviseRoute(p netip.Prefix) string {
-	if netconf.Routable(p) != nil {
+	if config.Routable(p) != nil {
 		return "; a subnet-up script can add one, with care"
 	}
 	return fmt.Sprintf("; if it is wanted, add a line Route = %s to tinc.conf", p)

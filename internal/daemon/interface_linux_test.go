@@ -296,7 +296,7 @@ func TestAFailedStartLeavesNoInterface(t *testing.T) {
 		}, "vpn0", "Interface"},
 		{"an address of another interface", func(n *testNode) { n.replace("tinc.conf", "10.7.0.5/16", "127.0.0.1/16") }, "127.0.0.1", ""},
 		{"the address of the network itself", func(n *testNode) { n.replace("tinc.conf", "10.7.0.5/16", "10.7.0.0/16") }, "10.7.0.0", "another address"},
-		{"a route to everything", func(n *testNode) { n.add("tinc.conf", "Route = 0.0.0.0/0") }, "0.0.0.0/0", "subnet-up"},
+		{"a route to everything", func(n *testNode) { n.add("tinc.conf", "Route = 0.0.0.0/0") }, "0.0.0.0/0 cannot be routed into the VPN", ""},
 		{"a port in use", func(n *testNode) { n.occupy("udp") }, "UDP", "another program"},
 		{"a full disk", func(n *testNode) { n.layout.PidFile = full + "/pid" }, "no space left", "the disk is full"},
 	} {

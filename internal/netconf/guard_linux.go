@@ -9,6 +9,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"tincan/internal/config"
 )
 
 // Guard keeps packets for the networks of a VPN from leaving by another route while the
@@ -77,7 +79,7 @@ func (g *Guard) Set(networks []netip.Prefix) error {
 	var first error
 	wanted := map[netip.Prefix]struct{}{}
 	for _, p := range networks {
-		if p = p.Masked(); Routable(p) == nil {
+		if p = p.Masked(); config.Routable(p) == nil {
 			wanted[p] = struct{}{}
 		}
 	}

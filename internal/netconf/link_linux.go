@@ -10,6 +10,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"tincan/internal/config"
 )
 
 // metric of our routes. A higher number is asked later: where the machine
@@ -167,7 +169,7 @@ func (c Config) covered(p netip.Prefix) bool {
 // if the address of a neighbour lies in them: the caller knows those addresses.
 func (l *Link) AddRoute(p netip.Prefix) error {
 	p = p.Masked()
-	if err := Routable(p); err != nil {
+	if err := config.Routable(p); err != nil {
 		return fmt.Errorf("no route to %v is added: %w", p, err)
 	}
 	l.mu.Lock()

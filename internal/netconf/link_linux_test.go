@@ -239,8 +239,8 @@ func TestErrorsSayWhatIsWrong(t *testing.T) {
 		tun(t, "vpn0")
 		l, err := Up(Config{Interface: "vpn0", Addresses: prefixes("10.7.0.2/16")})
 		must(t, err)
-		if err := l.AddRoute(netip.MustParsePrefix("0.0.0.0/0")); hint(err) == "" {
-			t.Errorf("default route: %v, no hint", err)
+		if err := l.AddRoute(netip.MustParsePrefix("0.0.0.0/0")); err == nil || !strings.Contains(err.Error(), "a subnet-up script") {
+			t.Errorf("default route: %v", err)
 		}
 	})
 	err := explain("do this", unix.EPERM)

@@ -2,7 +2,11 @@
 
 package netconf
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"tincan/internal/config"
+)
 
 // Link is a configured interface. There is none on this system.
 type Link struct{}
@@ -17,7 +21,7 @@ func Up(cfg Config) (*Link, error) {
 
 // AddRoute returns [ErrNotSupported], or why p may not be routed at all.
 func (*Link) AddRoute(p netip.Prefix) error {
-	if err := Routable(p); err != nil {
+	if err := config.Routable(p); err != nil {
 		return err
 	}
 	return ErrNotSupported

@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+
+	"tincan/internal/config"
 )
 
 // Link is a configured interface.
@@ -56,7 +58,7 @@ func Up(cfg Config) (*Link, error) {
 
 // AddRoute leads p through the interface.
 func (l *Link) AddRoute(p netip.Prefix) error {
-	if err := Routable(p); err != nil {
+	if err := config.Routable(p); err != nil {
 		return err
 	}
 	if err := run(system.route(l.name, p)); err != nil {

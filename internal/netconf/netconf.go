@@ -59,16 +59,3 @@ func (c Config) check() error {
 	}
 	return nil
 }
-
-// Routable tells why p may not be routed into the VPN, nil if it may.
-func Routable(p netip.Prefix) error {
-	switch a := p.Addr(); {
-	case !p.IsValid() || a.Is4In6():
-		return errors.New("it is no prefix")
-	case a.Is4() && p.Bits() <= 1, a.Is6() && p.Bits() <= 3:
-		return &advised{errors.New("it is half of the internet or all of it, the packets of the VPN itself included"), "a subnet-up script can do this with care"}
-	case a.IsLoopback() || a.IsMulticast() || a.IsLinkLocalUnicast() || a.IsUnspecified():
-		return errors.New("it has addresses that never leave a machine or link")
-	}
-	return nil
-}

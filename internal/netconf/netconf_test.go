@@ -31,18 +31,3 @@ func TestConfigurationsThatCannotBe(t *testing.T) {
 		}
 	}
 }
-
-func TestRoutesThatMustNotBe(t *testing.T) {
-	for p, want := range map[string]bool{
-		"10.1.0.0/16": true, "fd00:1::/32": true, "192.0.2.1/32": true, "0.0.0.0/1": false, "128.0.0.0/1": false, "2000::/3": false,
-		"0.0.0.0/0": false, "::/0": false, "127.0.0.0/8": false, "224.0.0.0/4": false, "ff00::/8": false,
-		"fe80::/64": false, "169.254.0.0/16": false,
-	} {
-		if err := Routable(netip.MustParsePrefix(p)); (err == nil) != want {
-			t.Errorf("%s: %v", p, err)
-		}
-	}
-	if Routable(netip.Prefix{}) == nil {
-		t.Error("a prefix that is none may be routed")
-	}
-}
