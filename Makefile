@@ -3,6 +3,7 @@
 # make check      what can be checked without running a daemon; fast
 # make test       everything
 # make soak       what is measured with many trials; takes an hour
+# make install    the program, its manual pages and completions, and the systemd unit; PREFIX, DESTDIR
 # make sim        large meshes in one process, under virtual time; with NODES, SEEDS, SCENARIO
 
 GO ?= go
@@ -17,12 +18,20 @@ endif
 endif
 export GO FUZZTIME
 
-.PHONY: build demo need check cross test unit race fuzz e2e soak sim packages clean
+# What git calls this source: by its tag, else by packaging/VERSION and the commit. Without git, as in
+# a tarball, the program knows packaging/VERSION by itself.
+ifneq (,$(wildcard .git))
+NUMBER := $(shell git describe --tags --dirty=.dirty 2>/dev/null || \
+	git describe --always --abbrev=9 --dirty=.dirty 2>/dev/null | sed "s/^/$$(cat packaging/VERSION)+g/")
+endif
+STAMP := $(if $(NUMBER),-ldflags "-X tincan/internal/cli/version.Number=$(NUMBER)")
+
+.PHONY: install uninstall build demo need check cross test unit race fuzz e2e soak sim packages clean
 
 # Without cgo: one static file, and -R works.
 build: need
 	@echo "building bin/tincan (the first time takes a minute or two)"
-	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/tincan ./cmd/tincan
+	@CGO_ENABLED=0 $(GO) build -trimpath $(STAMP) -o bin/tincan ./cmd/tincan
 
 demo: build
 	$(GO) build -o bin/demo ./cmd/demo
@@ -87,6 +96,38 @@ sim:
 	$(GO) test -count=1 -timeout 0 -parallel 1 ./internal/sim -v -run 'Test.*($(SCENARIO))' -nodes $(NODES) -seeds $(SEEDS) -from $(FROM) | grep -v '^=== '
 	$(GO) test -count=1 -timeout 0 ./internal/sim -run 'TestRandom(Mixed)?Networks' -seeds $(SEEDS) -from $(FROM)
 	$(GO) test -count=1 -timeout 0 ./internal/sim -run 'Relay|ComesBack|China|Hot|Path' -more 10
+
+PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
+MANDIR ?= $(PREFIX)/share/man
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+BASHDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
+FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
+TINCAN ?= bin/tincan
+
+bin/tincan:
+	@$(MAKE) build
+
+# Builds nothing as root if it has been built before, and starts nothing.
+install: $(TINCAN)
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(UNITDIR) $(DESTDIR)$(BASHDIR) $(DESTDIR)$(ZSHDIR) $(DESTDIR)$(FISHDIR)
+	install -d $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man7
+	install -m 755 $(TINCAN) $(DESTDIR)$(BINDIR)/tincan
+	@pages=$$(mktemp -d) && trap 'rm -rf $$pages' EXIT && $(TINCAN) man $$pages && \
+		for s in 1 5 7; do install -m 644 $$pages/*.$$s $(DESTDIR)$(MANDIR)/man$$s/ || exit 1; done
+	@$(TINCAN) completion bash >$(DESTDIR)$(BASHDIR)/tincan
+	@$(TINCAN) completion zsh >$(DESTDIR)$(ZSHDIR)/_tincan
+	@$(TINCAN) completion fish >$(DESTDIR)$(FISHDIR)/tincan.fish
+	@sed 's|/usr/local/bin/tincan|$(BINDIR)/tincan|' packaging/tincan@.service >$(DESTDIR)$(UNITDIR)/tincan@.service
+	@chmod 644 $(DESTDIR)$(BASHDIR)/tincan $(DESTDIR)$(ZSHDIR)/_tincan $(DESTDIR)$(FISHDIR)/tincan.fish $(DESTDIR)$(UNITDIR)/tincan@.service
+	@echo "installed below $(DESTDIR)$(PREFIX); next: man tincan"
+
+# Networks in /etc/tinc stay, and so does what "tincan service install" has made.
+uninstall:
+	rm -f $(DESTDIR)$(BINDIR)/tincan $(DESTDIR)$(UNITDIR)/tincan@.service
+	rm -f $(DESTDIR)$(BASHDIR)/tincan $(DESTDIR)$(ZSHDIR)/_tincan $(DESTDIR)$(FISHDIR)/tincan.fish
+	rm -f $(DESTDIR)$(MANDIR)/man1/tincan.1 $(DESTDIR)$(MANDIR)/man1/tincan-*.1 $(DESTDIR)$(MANDIR)/man5/tincan.conf.5 $(DESTDIR)$(MANDIR)/man7/tincan.7
 
 packages:
 	@scripts/packages

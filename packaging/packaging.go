@@ -2,7 +2,16 @@
 // program.
 package packaging
 
-import _ "embed"
+import (
+	_ "embed"
+	"strings"
+)
+
+//go:embed VERSION
+var version string
+
+// Version is the number of the release that this source is, or will be the next one.
+func Version() string { return strings.TrimSpace(version) }
 
 // Unit is the systemd unit template tincan@.service.
 //

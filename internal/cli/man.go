@@ -2,13 +2,17 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
+	_ "embed"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"tincan/internal/cli/version"
 	"tincan/internal/config"
 )
 
@@ -19,6 +23,11 @@ func (a *app) manCommand() *cobra.Command {
 		Args:   exactly("a DIRECTORY", 1),
 		Hidden: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			for name, page := range map[string][]byte{"tincan.conf.5": confPage(), "tincan.7": overview()} {
+				if err := config.WriteFile(filepath.Join(args[0], name), page, config.FileMode); err != nil {
+					return err
+				}
+			}
 			return writeMan(cmd.Root(), args[0])
 		},
 	}
@@ -26,8 +35,7 @@ func (a *app) manCommand() *cobra.Command {
 
 // writeMan writes the page of a command and those of the commands below it.
 func writeMan(c *cobra.Command, dir string) error {
-	name := strings.ReplaceAll(c.CommandPath(), " ", "-")
-	if err := config.WriteFile(filepath.Join(dir, name+".1"), manPage(c, name), config.FileMode); err != nil {
+	if err := config.WriteFile(filepath.Join(dir, pageName(c)+".1"), manPage(c), config.FileMode); err != nil {
 		return err
 	}
 	for _, sub := range c.Commands() {
@@ -40,22 +48,27 @@ func writeMan(c *cobra.Command, dir string) error {
 	return nil
 }
 
+// pageName is what the page of a command is called.
+func pageName(c *cobra.Command) string { return strings.ReplaceAll(c.CommandPath(), " ", "-") }
+
 // documented tells whether a command has a page.
 func documented(c *cobra.Command) bool {
 	return c.IsAvailableCommand() && c.Name() != "help" && c.Name() != "completion" && !c.DisableFlagParsing
 }
 
-// manPage is one manual page in roff.
-func manPage(c *cobra.Command, name string) []byte {
+// header begins a page.
+func header(b *bytes.Buffer, name string, section int) {
+	fmt.Fprintf(b, ".TH %q %d \"\" \"tincan %s\" \"tincan\"\n", strings.ToUpper(name), section, version.Text())
+}
+
+// manPage is the page of one command, in roff.
+func manPage(c *cobra.Command) []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, ".TH %q 1 \"\" \"tincan\" \"tincan\"\n", strings.ToUpper(name))
+	name := pageName(c)
+	header(&b, name, 1)
 	fmt.Fprintf(&b, ".SH NAME\n%s \\- %s\n", roff(name), roff(c.Short))
 	fmt.Fprintf(&b, ".SH SYNOPSIS\n.B %s\n", roff(c.UseLine()))
-	text := c.Long
-	if text == "" {
-		text = c.Short + "."
-	}
-	b.WriteString(".SH DESCRIPTION\n" + paragraphs(text))
+	b.WriteString(".SH DESCRIPTION\n" + paragraphs(cmp.Or(c.Long, c.Short+".")))
 	manOptions(&b, "OPTIONS", c.NonInheritedFlags())
 	manOptions(&b, "COMMON OPTIONS", c.InheritedFlags())
 	if c.HasAvailableSubCommands() {
@@ -66,10 +79,14 @@ func manPage(c *cobra.Command, name string) []byte {
 			}
 		}
 	}
-	fmt.Fprintf(&b, ".SH EXIT STATUS\n0 if all went well, else 1.\n")
-	if c.HasParent() {
-		fmt.Fprintf(&b, ".SH SEE ALSO\n.BR %s (1)\n", roff(strings.ReplaceAll(c.Parent().CommandPath(), " ", "-")))
+	if c.Example != "" {
+		b.WriteString(".SH EXAMPLES\n" + paragraphs(c.Example))
 	}
+	b.WriteString(".SH EXIT STATUS\n0 if all went well, else 1.\n.SH SEE ALSO\n")
+	if c.HasParent() {
+		fmt.Fprintf(&b, ".BR %s (1),\n", roff(pageName(c.Parent())))
+	}
+	b.WriteString(".BR tincan.conf (5),\n.BR tincan (7)\n")
 	return b.Bytes()
 }
 
@@ -94,8 +111,97 @@ func manOptions(b *bytes.Buffer, title string, flags *pflag.FlagSet) {
 	})
 }
 
+//go:embed tincan.conf.5.txt
+var confText string
+
+//go:embed tincan.7.txt
+var overviewText string
+
+// overview is tincan(7).
+func overview() []byte {
+	var b bytes.Buffer
+	header(&b, "tincan", 7)
+	b.WriteString(sections(overviewText))
+	return b.Bytes()
+}
+
+// confPage is tincan.conf(5), made out of the table of variables.
+func confPage() []byte {
+	var b bytes.Buffer
+	header(&b, "tincan.conf", 5)
+	text, rest, _ := strings.Cut(confText, "VARIABLES\n")
+	b.WriteString(sections(text) + ".SH VARIABLES\n")
+	for _, v := range config.Variables() {
+		fmt.Fprintf(&b, ".TP\n.B %s = %s\n", roff(v.Name), roff(v.Expects()))
+		if v.Effect == config.Never {
+			fmt.Fprintf(&b, "%s. It has no effect: %s.\n", roff(plain(v.Meaning())), roff(v.Why))
+			continue
+		}
+		fmt.Fprintf(&b, "%s.\n", roff(plain(v.Meaning())))
+		if v.Default != "" {
+			fmt.Fprintf(&b, "Default: %s.\n", roff(v.Default))
+		}
+		b.WriteString(roff(place(v)) + "\n")
+	}
+	b.WriteString(sections(rest))
+	return b.Bytes()
+}
+
+// place says where a variable stands and how it is treated.
+func place(v *config.Variable) string {
+	list := []string{"In tinc.conf."}
+	switch {
+	case v.Is(config.Server) && v.Is(config.HostFile):
+		list[0] = "In tinc.conf or a host file."
+	case v.Is(config.HostFile):
+		list[0] = "In a host file."
+	}
+	if v.Is(config.Multiple) {
+		list = append(list, "May be given several times.")
+	}
+	if v.Is(config.Reload) {
+		list = append(list, "A reload applies it.")
+	}
+	if v.Is(config.Obsolete) {
+		list = append(list, "Obsolete.")
+	}
+	return strings.Join(list, " ")
+}
+
+var (
+	markdownLink = regexp.MustCompile(`\[([^]]*)\]\([^)]*\)`)
+	markdownBar  = strings.NewReplacer("`", "", "&#124;", "|", "**", "")
+)
+
+// plain is Markdown without its marks.
+func plain(s string) string {
+	return markdownBar.Replace(markdownLink.ReplaceAllString(s, "$1"))
+}
+
+// sections makes roff of a text whose headings are lines in upper case.
+func sections(text string) string {
+	var b, part strings.Builder
+	flush := func() {
+		b.WriteString(paragraphs(strings.Trim(part.String(), "\n")))
+		part.Reset()
+	}
+	for line := range strings.Lines(text) {
+		if title := strings.TrimSpace(line); title != "" && title == strings.ToUpper(title) && line[0] >= 'A' && line[0] <= 'Z' {
+			flush()
+			fmt.Fprintf(&b, ".SH %s\n", roff(title))
+			continue
+		}
+		part.WriteString(line)
+	}
+	flush()
+	return b.String()
+}
+
 // paragraphs keeps indented lines as they are and lets the others flow.
 func paragraphs(text string) string {
+	if text == "" {
+		return ""
+	}
 	var b strings.Builder
 	verbatim := false
 	for line := range strings.Lines(text) {

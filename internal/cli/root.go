@@ -77,7 +77,7 @@ Every option can also be given in the environment: --net as TINCAN_NET, and so o
 	f.StringVarP(&a.place.Conf, "config", "c", "", "the `directory` with the files, in place of /etc/tinc/NETWORK")
 	f.StringVar(&a.place.PidFile, "pidfile", "", "`file` by which the running node is found")
 	root.RegisterFlagCompletionFunc("net", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		nets, _ := config.Networks(config.Roots{})
+		nets, _ := config.Networks(a.place.Roots)
 		return nets, cobra.ShellCompDirectiveNoFileComp
 	})
 
@@ -107,6 +107,8 @@ Every option can also be given in the environment: --net as TINCAN_NET, and so o
 		c.Hidden = true // for scripts
 		root.AddCommand(c)
 	}
+	addExamples(root)
+	a.addCompletions(root)
 	strictHelp(root)
 	strictCompletion(root)
 	return root

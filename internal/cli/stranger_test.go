@@ -135,6 +135,81 @@ func TestGenReadsOnlyItsOwnEnvironment(t *testing.T) {
 	}
 }
 
+// The shell is told of nodes, values and tokens.
+func TestCompletion(t *testing.T) {
+	dir, _ := network(t)
+	put(t, filepath.Join(dir, "hosts/bob"), "Port = 1\nPort = 2\n")
+	run(t, "", "tincan", "-c", dir, "token", "new", "--label", "new-office").must(t)
+	for line, want := range map[string]string{
+		"connect ":         "alice bob",
+		"why b":            "bob",
+		"ping x --via ":    "alice bob",
+		"ping --way ":      "any udp tcp",
+		"set Mode ":        "router switch hub",
+		"set AutoConnect ": "yes no",
+		"add ConnectTo ":   "alice bob",
+		"set bob.Addr":     "bob.Address",
+		"del bob.Port ":    "1 2",
+		"get Ifc":          "Ifconfig",
+		"edit tinc.":       "tinc.conf",
+		"edit b":           "bob",
+		"token revoke new": "new-office",
+		"dump rea":         "reachable",
+		"invite ":          "",
+	} {
+		words := strings.Split("__complete -c "+dir+" "+line, " ")
+		got := run(t, "", "tincan", words...).must(t).out
+		got, _, _ = strings.Cut(got, ":") // the directive
+		if list := strings.Join(strings.Fields(got), " "); list != want {
+			t.Errorf("%s: %q, want %q", line, list, want)
+		}
+	}
+}
+
+// make install puts everything where a distribution has it, and uninstall takes it away.
+func TestMakeInstall(t *testing.T) {
+	if _, err := exec.LookPath("make"); err != nil {
+		t.Skip(err)
+	}
+	dest := t.TempDir()
+	install := func(target string) {
+		cmd := exec.Command("make", "-C", "../..", target, "DESTDIR="+dest, "PREFIX=/usr", "TINCAN="+filepath.Join(bin, "tincan"))
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("make %s: %v\n%s", target, err, out)
+		}
+	}
+	install("install")
+	for file, want := range map[string]string{
+		"bin/tincan":                                  "",
+		"share/man/man1/tincan.1":                     ".SH EXIT STATUS",
+		"share/man/man1/tincan-service-install.1":     ".SH EXAMPLES",
+		"share/man/man5/tincan.conf.5":                ".B PingInterval = time",
+		"share/man/man7/tincan.7":                     ".SH FIRST STEPS",
+		"lib/systemd/system/tincan@.service":          "ExecStart=/usr/bin/tincan ",
+		"share/bash-completion/completions/tincan":    "__start_tincan",
+		"share/zsh/site-functions/_tincan":            "#compdef tincan",
+		"share/fish/vendor_completions.d/tincan.fish": "complete",
+	} {
+		text := read(t, dest, "usr", file)
+		if want != "" && !strings.Contains(text, want) {
+			t.Errorf("%s has no %q", file, want)
+		}
+		if info, err := os.Stat(filepath.Join(dest, "usr", file)); err != nil || info.Mode().Perm()&0o444 != 0o444 {
+			t.Errorf("%s: %v, %v", file, info.Mode(), err)
+		}
+	}
+	if page := read(t, dest, "usr/share/man/man5/tincan.conf.5"); strings.Contains(page, "](") || strings.Contains(page, "`") {
+		t.Error("tincan.conf(5) has Markdown in it")
+	}
+	install("uninstall")
+	filepath.WalkDir(dest, func(path string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			t.Errorf("%s was left", path)
+		}
+		return nil
+	})
+}
+
 // A host file that is missing is told of once.
 func TestNoHostFileOfOurOwn(t *testing.T) {
 	dir, _ := network(t)

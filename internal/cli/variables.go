@@ -38,15 +38,9 @@ func (a *app) variable(verb setting.Verb, use, short string) *cobra.Command {
 		Long: short + `, in the file it belongs to: tinc.conf, or
 with HOST, or for a variable of hosts, hosts/HOST. A running node is told.`,
 		Args: between("a VARIABLE", 1, -1),
-		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-			var names []string
-			for _, v := range config.Variables() {
-				if len(args) == 0 && !v.Is(config.Unlisted) {
-					names = append(names, v.Name)
-				}
-			}
-			return names, cobra.ShellCompDirectiveNoFileComp
-		},
+		ValidArgsFunction: begun(func(_ *cobra.Command, args []string, text string) ([]string, cobra.ShellCompDirective) {
+			return a.completeVariable(verb, args, text)
+		}),
 		RunE: func(_ *cobra.Command, args []string) error { return a.setting(verb, args, force) },
 	}
 	if verb != setting.Get {

@@ -4,7 +4,7 @@
 //
 //	go test ./test/docs -update
 //
-// writes the table of variables anew; the meanings in its last column are kept.
+// writes the table of variables anew.
 package docs
 
 import (

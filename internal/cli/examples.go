@@ -1,0 +1,61 @@
+package cli
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// examples are by the words of a command. A network is named only where that is needed.
+var examples = map[string]string{
+	"init":              "tincan -n home init alice --public vpn.example.org\ntincan -n home init alice --range 10.20.0.0/16",
+	"invite":            "tincan invite bob\ntincan invite bob --address vpn.example.org:443",
+	"join":              "tincan join URL\ntincan -n work join URL --service",
+	"token new":         "tincan token new --uses 20 --expires 2h --label 'new office'\ntincan token new --for carol",
+	"token list":        "tincan token list",
+	"token revoke":      "tincan token revoke 'new office'",
+	"up":                "tincan up --detach\ntincan up --debug 3 -o Port=8000\ntincan up --boot :8655 --service",
+	"down":              "tincan down",
+	"restart":           "tincan -n home restart",
+	"reload":            "tincan reload",
+	"retry":             "tincan retry",
+	"connect":           "tincan connect carol",
+	"disconnect":        "tincan disconnect carol",
+	"service install":   "tincan service install\ntincan -n home service install --dry-run",
+	"service uninstall": "tincan service uninstall",
+	"service status":    "tincan service status && echo it runs",
+	"systemd-unit":      "tincan systemd-unit --install",
+	"status":            "tincan status\ntincan status --json",
+	"ping":              "tincan ping bob\ntincan ping 10.20.0.2 --count 0\ntincan ping bob --via carol",
+	"why":               "tincan why bob\ntincan why 10.20.0.2",
+	"netcheck":          "tincan netcheck",
+	"top":               "tincan top",
+	"dump":              "tincan dump nodes\ntincan dump reachable nodes\ntincan dump graph | dot -Tsvg >mesh.svg",
+	"info":              "tincan info bob\ntincan info 10.20.0.2",
+	"log":               "tincan log 3",
+	"pcap":              "tincan pcap | tcpdump -n -r -",
+	"check":             "tincan -c /etc/tinc/home check\ntincan check --fix",
+	"get":               "tincan get Name\ntincan get bob.Address",
+	"set":               "tincan set Address vpn.example.org\ntincan set PingInterval 30s\ntincan set bob.Weight 5",
+	"add":               "tincan add ConnectTo bob\ntincan add Subnet 192.168.50.0/24",
+	"del":               "tincan del ConnectTo bob\ntincan del Subnet",
+	"export":            "tincan export >alice\ntincan export --all | ssh bob tincan import",
+	"import":            "tincan import alice\nssh bob tincan export | tincan import",
+	"exchange":          "tincan exchange <theirs >ours",
+	"edit":              "tincan edit tinc.conf\nEDITOR=nano tincan edit bob",
+	"accept":            "tincan accept\ntincan accept bob",
+	"sign":              "tincan sign letter >letter.signed",
+	"verify":            "tincan verify bob letter.signed",
+	"version":           "tincan version",
+	"bootnode":          "tincan bootnode --token-file FILE\ntincan bootnode --service",
+	"gen":               "tincan gen --standalone -a vpn.example.org\ntincan gen --token-file FILE vpn.example.org:8655",
+}
+
+// addExamples gives each command its examples.
+func addExamples(root *cobra.Command) {
+	for words, text := range examples {
+		if c, rest, err := root.Find(strings.Fields(words)); err == nil && len(rest) == 0 && c != root {
+			c.Example = "  " + strings.ReplaceAll(text, "\n", "\n  ")
+		}
+	}
+}
