@@ -88,6 +88,7 @@ type Daemon struct {
 	script  *script.Runner
 	face    *face // the interface, as the kernel sees it
 	where   *whereabouts
+	said    sync.Map // what sayOnce has said
 	invite  atomic.Pointer[invite.Server]
 	pcap    pcap
 	graph   *grapher
@@ -236,7 +237,7 @@ func (d *Daemon) open() error {
 		Options:     planeOptions(s),
 		Compression: s.Compression,
 		Mode:        mode(s), Ethernet: device.CarriesFrames(d.dev), MAC: hardwareAddr(d.dev.Name()),
-		LocalAddr: netwatch.Towards,
+		LocalAddr: netwatch.Towards, SocketFailed: d.socketFailed,
 	})
 	d.conns = metaconn.New(metaconn.Config{
 		Self: d.network().Name, NetName: d.opts.Layout.NetName, Proxy: s.Proxy, Key: d.id.Key, RSAKey: d.id.RSAKey, Suite: s.Suite, Rand: rand.Reader,

@@ -225,7 +225,7 @@ func (d *Daemon) listenUDP(at netip.AddrPort) error {
 	at = netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
 	u, err := udp.Listen(at, udp.Options{
 		RcvBuf: buffer(s.UDPRcvBuf), SndBuf: buffer(s.UDPSndBuf), Mark: s.FWMark, BindToDevice: s.BindToInterface,
-		Fragment: !s.PMTUDiscovery,
+		Fragment: !s.PMTUDiscovery, Notice: d.sayOnce,
 	})
 	if err != nil {
 		return &bindError{at, "UDP", cause(err)}
@@ -233,6 +233,18 @@ func (d *Daemon) listenUDP(at netip.AddrPort) error {
 	d.socks = append(d.socks, u)
 	d.log.printf(1, mesh.Info, "Listening on %s port %d", at.Addr(), at.Port())
 	return nil
+}
+
+// sayOnce logs a warning that several sockets may have.
+func (d *Daemon) sayOnce(text string) {
+	if _, said := d.said.LoadOrStore(text, true); !said {
+		d.log.printf(0, mesh.Warning, "%s", text)
+	}
+}
+
+// socketFailed logs that a UDP socket is out of order.
+func (d *Daemon) socketFailed(local netip.AddrPort, err error) {
+	d.log.printf(0, mesh.Error, "receiving by UDP at %s fails: %v; packets for this node take other ways, TCP at the least", local, err)
 }
 
 // buffer translates the size of a socket buffer: 0 leaves it to the system.

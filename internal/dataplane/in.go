@@ -3,7 +3,10 @@ package dataplane
 import (
 	"context"
 	"encoding/binary"
+	"errors"
+	"net"
 	"net/netip"
+	"os"
 	"time"
 
 	"tincan/internal/device"
@@ -88,7 +91,17 @@ func (r *receiver) run(ctx context.Context) error {
 		batch, err := r.p.cfg.Sockets[r.sock].Recv()
 		if err != nil {
 			if tired.worn(ctx, err) {
-				return err
+				if ctx.Err() != nil || errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed) {
+					return err
+				}
+				if say := r.p.cfg.SocketFailed; say != nil && tired.failures == maxFailures+1 {
+					say(r.p.cfg.Sockets[r.sock].Local(), err)
+				}
+				select {
+				case <-ctx.Done():
+					return nil
+				case <-time.After(socketPause):
+				}
 			}
 			continue
 		}

@@ -108,6 +108,9 @@ type Config struct {
 	// LocalAddr is the address the kernel would use towards another, the source
 	// of time exceeded messages; may be nil.
 	LocalAddr func(towards netip.Addr) netip.Addr
+	// SocketFailed, if set, is told about a socket that cannot receive any more. It is tried again now and then; what
+	// would come in by it takes other ways.
+	SocketFailed func(local netip.AddrPort, err error)
 }
 
 // Plane is the packet path of one node.
@@ -176,7 +179,7 @@ func New(cfg Config) *Plane {
 
 // Run moves packets until ctx ends, then closes the device and the sockets, waits for
 // its goroutines and returns nil. It returns early, with the reason, if
-// the device or a socket fails for good. It must be called once.
+// the device fails for good. A socket that fails is tried again for ever. It must be called once.
 func (p *Plane) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -206,6 +209,12 @@ func (p *Plane) Run(ctx context.Context) error {
 	return nil
 }
 
+const (
+	maxFailures = 10 // in a row, of a device or socket that may recover
+	// socketPause is the time between two attempts to receive from a socket that does not.
+	socketPause = 5 * time.Second
+)
+
 // patience bounds how long a failing device or socket is tried again.
 type patience struct{ failures int }
 
@@ -213,7 +222,7 @@ type patience struct{ failures int }
 // waited a moment.
 func (f *patience) worn(ctx context.Context, err error) bool {
 	f.failures++
-	if ctx.Err() != nil || errors.Is(err, os.ErrClosed) || f.failures > 10 {
+	if ctx.Err() != nil || errors.Is(err, os.ErrClosed) || f.failures > maxFailures {
 		return true
 	}
 	select {

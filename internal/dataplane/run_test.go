@@ -271,6 +271,47 @@ func TestRunEndsWhenTheDeviceFails(t *testing.T) {
 	}
 }
 
+// brokenSocket cannot receive.
+type brokenSocket struct {
+	*lanSocket
+	err error
+}
+
+func (s *brokenSocket) Recv() ([]udp.Arrival, error) { return nil, s.err }
+
+func TestASocketThatFailsDoesNotEndTheNode(t *testing.T) {
+	dev, _ := device.Pipe()
+	l := &lan{make(map[netip.AddrPort]*lanSocket)}
+	broken := errors.New("function not implemented")
+	failed := make(chan error, 100)
+	p := New(Config{
+		Self: "a", Device: dev, Sockets: []udp.Socket{&brokenSocket{l.socket(addrA), broken}}, Event: func(mesh.Event) bool { return true },
+		SocketFailed: func(_ netip.AddrPort, err error) { failed <- err },
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- p.Run(ctx) }()
+	select {
+	case err := <-failed:
+		if !errors.Is(err, broken) {
+			t.Errorf("told %v", err)
+		}
+	case err := <-ended:
+		t.Fatalf("Run returned %v", err)
+	}
+	select {
+	case err := <-ended:
+		t.Fatalf("Run returned %v", err)
+	case <-failed:
+		t.Error("told again")
+	case <-time.After(100 * time.Millisecond):
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Errorf("Run returned %v", err)
+	}
+}
+
 // Whatever comes from the network: no panic, and only whole packets reach the device.
 func FuzzIn(f *testing.F) {
 	p := ip{payload: 30}.build()

@@ -16,7 +16,10 @@ type Options struct {
 	BindToDevice   string // send and receive on this interface only; Linux only
 	ReusePort      bool   // several sockets share the port, flows are spread over them; Linux only
 	Fragment       bool   // let routers fragment, instead of reporting what is too long
-	NoOffload      bool   // neither segmentation (GSO) nor merging (GRO) in the kernel
+	// Notice, if set, is told in a sentence what the system cannot do that costs speed. It is called from
+	// Send and Recv, once for each direction at most.
+	Notice    func(string)
+	NoOffload bool // neither segmentation (GSO) nor merging (GRO) in the kernel
 }
 
 var (

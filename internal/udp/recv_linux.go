@@ -67,6 +67,12 @@ func (s *socket) Recv() ([]Arrival, error) {
 		}
 		switch rx.err {
 		case 0:
+		case unix.ENOSYS, unix.EPERM:
+			if s.recvSingly.Swap(true) {
+				return nil, os.NewSyscallError("recvmsg", rx.err)
+			}
+			s.notice("recvmmsg", rx.err)
+			continue
 		case unix.ECONNREFUSED, unix.EHOSTUNREACH, unix.ENETUNREACH, unix.EMSGSIZE:
 			continue // news about something sent earlier; read once, it is gone
 		default:
@@ -86,8 +92,15 @@ func (s *socket) Recv() ([]Arrival, error) {
 
 func (s *socket) recvOnce(fd uintptr) bool {
 	for {
-		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&s.rx.msgs[0])),
-			recvBatch, unix.MSG_DONTWAIT, 0, 0)
+		n, errno := uintptr(0), syscall.Errno(0)
+		if s.recvSingly.Load() {
+			m := &s.rx.msgs[0]
+			n, _, errno = unix.RawSyscall(unix.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&m.hdr)), unix.MSG_DONTWAIT)
+			m.n, n = uint32(n), 1
+		} else {
+			n, _, errno = unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&s.rx.msgs[0])),
+				recvBatch, unix.MSG_DONTWAIT, 0, 0)
+		}
 		if errno == unix.EINTR {
 			continue
 		}

@@ -259,10 +259,31 @@ func (s *socket) sendmmsg(from, to int) (sent int, errno syscall.Errno) {
 func (s *socket) sendOnce(fd uintptr) bool {
 	tx := &s.tx
 	for {
-		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&tx.msgs[tx.from])),
-			uintptr(tx.to-tx.from), unix.MSG_DONTWAIT, 0, 0)
+		n, errno := uintptr(0), syscall.Errno(0)
+		if s.sendSingle.Load() {
+			_, _, errno = unix.RawSyscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&tx.msgs[tx.from].hdr)), unix.MSG_DONTWAIT)
+			n = 1
+		} else {
+			n, _, errno = unix.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&tx.msgs[tx.from])),
+				uintptr(tx.to-tx.from), unix.MSG_DONTWAIT, 0, 0)
+		}
 		if errno == unix.EINTR {
 			continue
+		}
+		if errno == unix.ENOSYS && !s.sendSingle.Swap(true) {
+			s.notice("sendmmsg", errno)
+			continue
+		}
+		if errno == unix.EPERM && !s.sendSingle.Load() {
+			// Either a filter for system calls that does not know this one, or a firewall that
+			// drops the message. A single call tells which.
+			_, _, single := unix.RawSyscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&tx.msgs[tx.from].hdr)), unix.MSG_DONTWAIT)
+			if single == 0 {
+				if !s.sendSingle.Swap(true) {
+					s.notice("sendmmsg", errno)
+				}
+				n, errno = 1, 0
+			}
 		}
 		tx.sent, tx.err = int(n), errno
 		return errno != unix.EAGAIN || !tx.wait

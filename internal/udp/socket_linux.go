@@ -21,6 +21,9 @@ type socket struct {
 	opts    Options
 	gso     atomic.Bool
 	dropped atomic.Uint64
+	// Set when the system has no recvmmsg or sendmmsg, or a filter that does not know them: then
+	// there is one system call for each message.
+	recvSingly, sendSingle atomic.Bool
 
 	rx receiver
 	_  [64]byte // the two directions do not share a cache line
@@ -36,6 +39,13 @@ type mmsghdr struct {
 func (s *socket) Local() netip.AddrPort { return s.local }
 func (s *socket) CanGSO() bool          { return s.gso.Load() }
 func (s *socket) Dropped() uint64       { return s.dropped.Load() }
+
+// notice tells once that a system call is missing.
+func (s *socket) notice(call string, err error) {
+	if s.opts.Notice != nil {
+		s.opts.Notice("this system does not let us use " + call + " (" + err.Error() + "): going on with one system call for each datagram, which is slower")
+	}
+}
 
 func (s *socket) Close() error {
 	if err := s.file.Close(); err != nil {
