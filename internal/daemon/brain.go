@@ -18,9 +18,12 @@ const (
 	batch = 256
 )
 
-// event queues an event for the brain. It waits while the queue is full, which
-// slows down the connection that it came from and nothing else.
+// event queues an event for the brain. It waits while the queue is full, or the connection that it came from has used
+// up its share of the brain's time; that slows down this connection and nothing else.
 func (d *Daemon) event(e mesh.Event) {
+	if r, ok := e.(mesh.Request); ok {
+		d.shares.enter(r.Conn, d.done)
+	}
 	select {
 	case d.events <- e:
 	case <-d.done:
@@ -55,24 +58,34 @@ func (d *Daemon) ask(fn func()) bool {
 func (d *Daemon) think(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	requests := map[mesh.ConnID]int{} // taken in in this turn
 	for {
+		var began time.Time
 		select {
 		case <-ctx.Done():
 			return
 		case e := <-d.events:
-			d.brain.Handle(time.Now(), e)
+			began = time.Now()
+			d.handle(e, requests)
 		case e := <-d.reports:
-			d.brain.Handle(time.Now(), e)
+			began = time.Now()
+			d.brain.Handle(began, e)
 		case fn := <-d.calls:
 			fn()
+			began = time.Now()
 		case <-timer.C:
+			began = time.Now()
 		}
-		d.takeWaiting()
+		d.takeWaiting(requests)
 		now := time.Now()
 		if at := d.brain.Deadline(); !at.IsZero() && !at.After(now) {
 			d.brain.Tick(now)
 		}
 		d.flush(now)
+		if len(requests) > 0 {
+			d.shares.charge(requests, time.Since(began))
+			clear(requests)
+		}
 		wait := time.Hour
 		if at := d.brain.Deadline(); !at.IsZero() {
 			wait = max(time.Until(at), 0)
@@ -83,17 +96,25 @@ func (d *Daemon) think(ctx context.Context) {
 
 // takeWaiting takes in what else is queued, so that the effects of all of it are
 // worked out once.
-func (d *Daemon) takeWaiting() {
+func (d *Daemon) takeWaiting(requests map[mesh.ConnID]int) {
 	for range batch {
 		select {
 		case e := <-d.events:
-			d.brain.Handle(time.Now(), e)
+			d.handle(e, requests)
 		case e := <-d.reports:
 			d.brain.Handle(time.Now(), e)
 		default:
 			return
 		}
 	}
+}
+
+// handle takes in an event of the queue, and counts the request if it is one.
+func (d *Daemon) handle(e mesh.Event, requests map[mesh.ConnID]int) {
+	if r, ok := e.(mesh.Request); ok {
+		requests[r.Conn]++
+	}
+	d.brain.Handle(time.Now(), e)
 }
 
 // flush carries out what the brain wants done.

@@ -108,6 +108,7 @@ type Daemon struct {
 	calls   chan func()
 	echoes  echoes
 	clashes chan clash
+	shares  shares // of connections in the time of the brain
 	stop    context.CancelFunc
 	started time.Time
 	done    chan struct{} // closed when the brain has ended

@@ -102,7 +102,7 @@ func (m *Mesh) deleteEdgesFrom(p *peer, each func(to node.Name)) {
 		if each != nil {
 			each(to)
 		}
-		m.graph.Delete(p.name, to)
+		m.deleteEdge(p.name, to)
 		m.graphDirty = true
 	}
 }

@@ -323,7 +323,7 @@ func (m *Mesh) ack(c *conn, text string) error {
 		m.passDuty(old, c)
 		m.forget(old)
 		m.emit(CloseConn{Conn: old.id, Reason: "replaced by a newer connection"})
-		m.graph.Delete(m.cfg.Name, p.name)
+		m.deleteEdge(m.cfg.Name, p.name)
 		p.conn = nil
 		m.catchUp(old)
 	}
@@ -352,7 +352,7 @@ func (m *Mesh) ack(c *conn, text string) error {
 	e := graphEdgeFrom(m.cfg.Name, p.name, c, wire.AddressOf(addr),
 		wire.AddressOf(netip.AddrPortFrom(c.local.Addr(), m.cfg.Port)))
 	e.Nonce = m.nonce()
-	m.graph.Set(e)
+	m.setEdge(e)
 	if old != nil && old.remote.Addr() != c.remote.Addr() {
 		m.moved(p, addr, -1)
 	}
@@ -483,7 +483,7 @@ func (m *Mesh) lost(c *conn, reason string, how refusal) {
 		m.punchEnded(c, false)
 	}
 	if wasActive && c.peer.conn == nil {
-		m.graph.Delete(m.cfg.Name, c.peer.name)
+		m.deleteEdge(m.cfg.Name, c.peer.name)
 		m.graphDirty = true
 		if !m.down {
 			m.announce(m.withdrawal(m.cfg.Name, c.peer.name))

@@ -77,7 +77,7 @@ func (m *Mesh) retracted(text string, from, to node.Name) bool {
 func (m *Mesh) insist(c *conn, e graph.Edge, text string) {
 	e.Nonce = 0
 	e.Nonce = nonceOf("still", text, string(addEdge(e)))
-	m.graph.Set(e)
+	m.setEdge(e)
 	m.send(c, addEdge(e))
 }
 

@@ -250,7 +250,8 @@ func (m *Mesh) delSubnet(c *conn, text string) error {
 func (m *Mesh) putSubnet(p *peer, s subnet.Subnet) {
 	p.subnets[s] = struct{}{}
 	m.subnets++
-	m.known, p.sorted = "", nil
+	p.sorted = nil
+	m.countSubnet(p, s, true)
 	m.touchRoute(p, s)
 	if p.reachable {
 		m.emit(SubnetUp{Owner: p.name, Subnet: s, Addr: p.road.addr})
@@ -260,7 +261,8 @@ func (m *Mesh) putSubnet(p *peer, s subnet.Subnet) {
 func (m *Mesh) dropSubnet(p *peer, s subnet.Subnet) {
 	delete(p.subnets, s)
 	m.subnets--
-	m.known, p.sorted = "", nil
+	p.sorted = nil
+	m.countSubnet(p, s, false)
 	m.touchRoute(p, s)
 	if p.reachable {
 		m.emit(SubnetDown{Owner: p.name, Subnet: s, Addr: p.road.addr})
@@ -335,7 +337,7 @@ func (m *Mesh) addEdge(c *conn, text string) error {
 	if !m.admit(r.From, r.To) {
 		return nil
 	}
-	m.graph.Set(e)
+	m.setEdge(e)
 	m.graphDirty = true
 	if !m.cfg.TunnelServer {
 		m.flood(c, []byte(text))
@@ -377,7 +379,7 @@ func (m *Mesh) delEdge(c *conn, text string) error {
 		m.flood(c, []byte(text))
 	}
 	m.outdated(*old)
-	m.graph.Delete(r.From, r.To)
+	m.deleteEdge(r.From, r.To)
 	m.graphDirty = true
 	m.orphans = append(m.orphans, r.To)
 	return nil

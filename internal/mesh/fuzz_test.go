@@ -342,7 +342,7 @@ func (f *fuzzer) newRequest() string {
 		"15 " + name() + " alice", "15 " + name() + " " + name(), f.oldKey(f.name(), nil), f.oldKey(f.name(), nil) + " " + address, f.oldKey(f.name(), []string{"91"}),
 		"16 " + name() + " " + name() + " 00FF 427 672 4 0", "16 " + name() + " alice " + data + " 91 64 4 0",
 		"22 " + name() + " " + name() + " " + address, "23 " + name() + " " + name() + " " + fmt.Sprint(int(f.byte())*8),
-		"8 0123456789abcdef fedcba9876543210", "7", "17 10", "", string(record),
+		"8 - - 0123456789abcdef fedcba9876543210", "7", "17 10", "", string(record),
 		"10 " + nonce + " " + strings.Repeat("n", 300) + " " + sub, "10 " + nonce + " bob " + sub + strings.Repeat(" x", 3000),
 	}
 	return words[int(f.byte())%len(words)]
@@ -466,6 +466,22 @@ func (f *fuzzer) invariants() {
 		if st := f.states[p.name]; p != m.self && p.reachable && (st.Legacy != nil) != p.session.hopByHop() {
 			f.t.Fatalf("%s was published as the wrong kind", p.name)
 		}
+	}
+	want := sums{}
+	for e := range m.graph.All() {
+		if m.nodes[e.From] != nil && m.nodes[e.From].reachable {
+			want.edges += hashOf(e.From, e.To, e.Addr, e.Options, e.Weight)
+		}
+	}
+	for _, p := range m.order {
+		for s := range p.subnets {
+			if p.reachable {
+				want.subnets += hashOf(p.name, s)
+			}
+		}
+	}
+	if m.sums != want {
+		f.t.Fatalf("digests %x, should be %x", m.sums, want)
 	}
 	if total != m.subnets {
 		f.t.Fatalf("%d subnets, counted %d", total, m.subnets)

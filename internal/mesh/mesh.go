@@ -53,7 +53,7 @@ type Mesh struct {
 	repeats repeats
 	refused time.Time // when refuse last logged
 	subnets int       // of all nodes
-	known   string    // what knowledge returned, "" when that may have changed
+	sums    sums      // of what reachable nodes have announced
 
 	nodes   map[node.Name]*peer
 	order   []*peer // all nodes by name, so that equal runs give equal transcripts
@@ -321,6 +321,7 @@ type peer struct {
 
 	subnets   map[subnet.Subnet]struct{}
 	sorted    []subnet.Subnet            // the same in order; nil: to be worked out
+	sums      sums                       // of what it has announced
 	written   map[subnet.Subnet]struct{} // those of its host file, all with the default weight
 	path      graph.Path
 	found     uint64 // the last search that found an edge of it
@@ -474,7 +475,7 @@ const (
 // mayWait tells whether the search that is due has to wait for its turn, and sees to it that
 // the turn comes.
 func (m *Mesh) mayWait() bool {
-	wait := min(max(0, time.Duration(len(m.nodes)-smallMesh)*searchEvery), maxSearchWait)
+	wait := min(time.Duration(max(0, len(m.nodes)-smallMesh))*searchEvery+time.Duration(max(0, m.subnets-smallTable))*publishEvery, maxSearchWait)
 	at := m.searched.Add(wait)
 	if !m.now.Before(at) || m.searched.After(m.now) {
 		return false
@@ -487,7 +488,6 @@ func (m *Mesh) mayWait() bool {
 
 // recompute searches the paths anew and acts on what has changed.
 func (m *Mesh) recompute() {
-	m.known = ""
 	m.searched = m.now
 	m.searches++
 	changed := m.changed[:0]
@@ -556,6 +556,9 @@ func (m *Mesh) pathChanged(p *peer) {
 
 func (m *Mesh) reachabilityChanged(p *peer) {
 	p.road = newRoad()
+	if p.reachable != p.path.Reachable {
+		m.countNode(p, p.path.Reachable)
+	}
 	p.reachable = p.path.Reachable
 	p.since = m.now
 	m.endSession(p)
@@ -612,7 +615,7 @@ func (m *Mesh) withdrawOrphans() {
 		if e, ok := m.graph.Get(name, m.cfg.Name); ok {
 			m.outdated(*e)
 			m.announce(m.withdrawal(name, m.cfg.Name))
-			m.graph.Delete(name, m.cfg.Name)
+			m.deleteEdge(name, m.cfg.Name)
 			m.graphDirty = true
 		}
 	}

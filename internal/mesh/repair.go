@@ -2,10 +2,14 @@ package mesh
 
 import (
 	"crypto/sha256"
-	"encoding/hex"
+	"encoding/binary"
 	"fmt"
 	"strings"
 	"time"
+
+	"tincan/internal/graph"
+	"tincan/internal/node"
+	"tincan/internal/subnet"
 )
 
 // Flooding alone does not keep all nodes of one mind. When connections are made while
@@ -13,12 +17,14 @@ import (
 // change, and stays behind for good: with an edge that is gone, without one that
 // exists, or with an old weight. tinc has no remedy.
 //
-// Here neighbours compare what they know. A PING carries two words more, which tinc
+// Here neighbours compare what they know. A PING carries four words more, which tinc
 // ignores as it does with any words behind a request:
 //
-//	8 EDGES SUBNETS
+//	8 - - EDGES SUBNETS
 //
-// They are digests of the edges and subnets of all reachable nodes ("-": do not compare).
+// They are digests of the edges and subnets of all reachable nodes ("-": do not compare): sums
+// of the hashes of each, so a change costs the same however large the mesh is. In the place of the first two, earlier
+// versions had hashes of all that they knew, one behind the other; with these nothing is compared.
 // When both sides differ and it is not because things are changing, each tells the other
 // once more all that it knows. What is wrong is then corrected by the node that it
 // is about, as always.
@@ -42,37 +48,78 @@ type opinion struct {
 	wait         time.Duration // before the next repair
 }
 
+// sums are the digests of some edges and subnets.
+type sums struct{ edges, subnets uint64 }
+
+// hashOf stands for one edge or subnet in a digest.
+func hashOf(parts ...any) uint64 {
+	sum := sha256.Sum256(fmt.Appendln(nil, parts...))
+	return binary.BigEndian.Uint64(sum[:])
+}
+
+// setEdge adds an edge or replaces the one between the same nodes. Both nodes are known.
+func (m *Mesh) setEdge(e graph.Edge) {
+	m.countEdge(e.From, e.To, false)
+	m.graph.Set(e)
+	m.countEdge(e.From, e.To, true)
+}
+
+// deleteEdge removes an edge, if there is one.
+func (m *Mesh) deleteEdge(from, to node.Name) {
+	m.countEdge(from, to, false)
+	m.graph.Delete(from, to)
+}
+
+// countEdge adds the edge between two nodes, if there is one, to the digests or takes it out of them.
+func (m *Mesh) countEdge(from, to node.Name, add bool) {
+	p := m.nodes[from]
+	e, ok := m.graph.Get(from, to)
+	if p == nil || !ok {
+		return
+	}
+	h := hashOf(e.From, e.To, e.Addr, e.Options, e.Weight)
+	if !add {
+		h = -h
+	}
+	p.sums.edges += h
+	if p.reachable {
+		m.sums.edges += h
+	}
+}
+
+// countSubnet adds a subnet of p to the digests or takes it out of them.
+func (m *Mesh) countSubnet(p *peer, s subnet.Subnet, add bool) {
+	h := hashOf(p.name, s)
+	if !add {
+		h = -h
+	}
+	p.sums.subnets += h
+	if p.reachable {
+		m.sums.subnets += h
+	}
+}
+
+// countNode adds what p has announced to the digests, or takes it out of them.
+func (m *Mesh) countNode(p *peer, add bool) {
+	if add {
+		m.sums.edges, m.sums.subnets = m.sums.edges+p.sums.edges, m.sums.subnets+p.sums.subnets
+	} else {
+		m.sums.edges, m.sums.subnets = m.sums.edges-p.sums.edges, m.sums.subnets-p.sums.subnets
+	}
+}
+
 // knowledge returns the digests that go with a PING.
 func (m *Mesh) knowledge() string {
-	if m.known != "" {
-		return m.known
-	}
-	edges, subnets := sha256.New(), sha256.New()
-	for _, p := range m.order {
-		if !p.reachable {
-			continue
-		}
-		for e := range m.graph.From(p.name) {
-			fmt.Fprintln(edges, e.From, e.To, e.Addr, e.Options, e.Weight)
-		}
-		for _, s := range sortedSubnets(p) {
-			fmt.Fprintln(subnets, p.name, s)
-		}
-	}
-	short := func(sum []byte) string { return hex.EncodeToString(sum[:8]) }
-	m.known = short(edges.Sum(nil)) + " "
 	if m.cfg.StrictSubnets { // ours are those of the host files
-		m.known += uncompared
-	} else {
-		m.known += short(subnets.Sum(nil))
+		return fmt.Sprintf("%016x %s", m.sums.edges, uncompared)
 	}
-	return m.known
+	return fmt.Sprintf("%016x %016x", m.sums.edges, m.sums.subnets)
 }
 
 func (m *Mesh) ping(c *conn) {
 	text := "8"
 	if !m.cfg.TunnelServer {
-		text += " " + m.knowledge()
+		text += " " + uncompared + " " + uncompared + " " + m.knowledge()
 	}
 	m.send(c, []byte(text))
 }
@@ -80,10 +127,10 @@ func (m *Mesh) ping(c *conn) {
 // compare looks at the PING of a neighbour.
 func (m *Mesh) compare(c *conn, text string) {
 	words := strings.Fields(text)
-	if len(words) < 3 || m.cfg.TunnelServer || m.graphDirty {
+	if len(words) < 5 || m.cfg.TunnelServer || m.graphDirty {
 		return
 	}
-	mine, theirs := m.knowledge(), strings.Clone(words[1]+" "+words[2])
+	mine, theirs := m.knowledge(), strings.Clone(words[3]+" "+words[4])
 	o := &c.opinion
 	if len(theirs) > 64 || agree(mine, theirs) {
 		o.differed = 0

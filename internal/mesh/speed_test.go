@@ -215,3 +215,25 @@ func TestSearchesKeepADistanceInAStormOnly(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkHostileNeighbour is what a neighbour costs that has announced 56,000 subnets and goes on with one more, one less
+// and a PING.
+func BenchmarkHostileNeighbour(b *testing.B) {
+	p := newPlayer(&testing.T{})
+	p.input("node alice")
+	p.neighbours()
+	for o := range 7 {
+		for i := range 8000 {
+			p.m.Handle(p.now, Request{Conn: 2, Text: fmt.Sprintf("10 %x n%d 10.%d.%d.%d", o<<16+i+16, o, o, i>>8, i&255)})
+		}
+	}
+	p.m.Flush(p.now)
+	for i := 0; b.Loop(); i++ {
+		p.now = p.now.Add(time.Millisecond)
+		p.m.Tick(p.now)
+		for k, text := range []string{"10 %x bob 10.9.9.9", "11 %x bob 10.9.9.9", "8 %x -"} {
+			p.m.Handle(p.now, Request{Conn: 2, Text: fmt.Sprintf(text, i*3+k+1<<24)})
+			p.m.Flush(p.now)
+		}
+	}
+}
