@@ -81,21 +81,23 @@ type StatusTotals struct {
 
 // NodeView is one node as a user sees it.
 type NodeView struct {
-	Name      node.Name  `json:"name"`
-	ID        string     `json:"id"`
-	Reachable bool       `json:"reachable"`
-	Connected bool       `json:"connected"`         // a meta connection with us is in use
-	Address   string     `json:"address,omitempty"` // underlay address, host:port: that of the meta connection if it carries the packets, else that for UDP
-	Path      Path       `json:"path"`
-	Via       node.Name  `json:"via,omitempty"`      // the relay
-	RTT       Millis     `json:"rtt_ms,omitempty"`   // by UDP, straight or through the relay; 0: not measured
-	Loss      float64    `json:"loss,omitempty"`     // of probes by UDP, 0 to 1
-	MTU       int        `json:"path_mtu,omitempty"` // bytes of IP packet; 0: not known
-	Subnets   []string   `json:"subnets"`
-	Rx        PacketView `json:"rx"`
-	Tx        PacketView `json:"tx"`
-	Since     *time.Time `json:"since,omitempty"` // when Reachable last changed
-	Protocol  string     `json:"protocol,omitempty"`
+	Name      node.Name `json:"name"`
+	ID        string    `json:"id"`
+	Reachable bool      `json:"reachable"`
+	Connected bool      `json:"connected"` // a meta connection with us is in use
+	// Connecting: it is not reachable, and is being dialled right now.
+	Connecting bool       `json:"connecting,omitempty"`
+	Address    string     `json:"address,omitempty"` // underlay address, host:port: that of the meta connection if it carries the packets, else that for UDP
+	Path       Path       `json:"path"`
+	Via        node.Name  `json:"via,omitempty"`      // the relay
+	RTT        Millis     `json:"rtt_ms,omitempty"`   // by UDP, straight or through the relay; 0: not measured
+	Loss       float64    `json:"loss,omitempty"`     // of probes by UDP, 0 to 1
+	MTU        int        `json:"path_mtu,omitempty"` // bytes of IP packet; 0: not known
+	Subnets    []string   `json:"subnets"`
+	Rx         PacketView `json:"rx"`
+	Tx         PacketView `json:"tx"`
+	Since      *time.Time `json:"since,omitempty"` // when Reachable last changed
+	Protocol   string     `json:"protocol,omitempty"`
 }
 
 // PacketView is a pair of counters.
@@ -143,10 +145,15 @@ func Compose(self SelfInfo, nodes []NodeInfo, edges []EdgeInfo, subnets []Subnet
 		Nodes:     []NodeView{},
 	}
 	connected := make(map[string]Address)
+	dialled := make(map[string]bool)
 	for _, c := range conns {
 		// An activated connection has the options that both ends agreed on; one
 		// that is still logging in has none.
-		if c.Status&(ConnControl|ConnConnecting) == 0 && c.Name != "" && c.Options != 0 {
+		switch {
+		case c.Status&ConnControl != 0 || c.Name == "":
+		case c.Status&ConnConnecting != 0 || c.Options == 0:
+			dialled[c.Name] = true
+		default:
 			connected[c.Name] = c.Address
 		}
 	}
@@ -170,6 +177,7 @@ func Compose(self SelfInfo, nodes []NodeInfo, edges []EdgeInfo, subnets []Subnet
 		if v.Path == PathTCP && at.Known() {
 			v.Address = net.JoinHostPort(at.Host, at.Port)
 		}
+		v.Connecting = dialled[string(n.Name)] && !v.Reachable
 		if list := owned[n.Name]; list != nil {
 			v.Subnets = list
 		}
@@ -303,6 +311,10 @@ func (s Status) WriteText(w io.Writer, now time.Time) error {
 // PathText is the path in words for people.
 func (n *NodeView) PathText() string {
 	switch n.Path {
+	case PathUnreachable:
+		if n.Connecting {
+			return "connecting"
+		}
 	case PathUDP:
 		return "direct (UDP)"
 	case PathTCP:

@@ -61,7 +61,7 @@ mesh: 3 other nodes reachable of 4, 1 meta connection of our own
 NODE   SUBNETS             PATH             ADDRESS        RTT      MTU   RX       TX       SINCE
 bob    10.1.0.2 fd00::/64  direct (UDP)     192.0.2.1:655  1.23 ms  1451  2.0 KiB  5.0 MiB  1m30s
 carol  -                   relayed via bob  192.0.2.1:655  -        -     0 B      0 B      1m30s
-dave   -                   unreachable      -              -        -     0 B      0 B      never seen
+dave   -                   connecting       -              -        -     0 B      0 B      never seen
 erin   -                   no traffic yet   192.0.2.1:655  -        -     0 B      0 B      1m30s
 `
 	if out.String() != want {

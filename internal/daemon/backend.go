@@ -42,6 +42,9 @@ func (b *backend) node(n mesh.NodeInfo) control.NodeInfo {
 	if n.Self {
 		n.HasAddr = len(b.d.network().Own.Addresses) > 0
 	}
+	if n.Since.IsZero() && !n.Self {
+		n.Since = b.d.seen.at(n.Name)
+	}
 	c := describe(n)
 	if n.Self {
 		c.Address = control.Address{Host: control.Myself, Port: strconv.Itoa(int(b.d.port()))}

@@ -157,10 +157,12 @@ func (d *Daemon) do(e mesh.Effect) {
 	case mesh.NodeUp:
 		d.standby.node(e.Node, true)
 		d.face.node(e.Node, true)
+		d.seen.node(e.Node, true)
 		d.script.NodeUp(d.env(e.Node, e.Addr))
 	case mesh.NodeDown:
 		d.standby.node(e.Node, false)
 		d.face.node(e.Node, false)
+		d.seen.node(e.Node, false)
 		d.script.NodeDown(d.env(e.Node, e.Addr))
 		d.spread.nodeDown(e.Node)
 	case mesh.SubnetUp:

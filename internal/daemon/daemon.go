@@ -98,6 +98,7 @@ type Daemon struct {
 	state    atomic.Pointer[process.State] // nil: as it was started
 	null     *os.File                      // standard input of scripts; nil: they find it themselves
 	disk     *disk
+	seen     *seen
 	spread   *spread                           // of host files
 	ports    *portmap.Client                   // nil: no port of the router is asked for
 	mapped   atomic.Pointer[[]portmap.Mapping] // what it gave us
@@ -226,6 +227,7 @@ func (d *Daemon) open() error {
 		d.log.printf(level, p, "%s", text)
 	})
 	d.disk = newDisk(d.opts.Layout, d.log)
+	d.seen = newSeen(&d.opts.Layout)
 	d.plane = dataplane.New(dataplane.Config{
 		Self: d.network().Name, Device: d.dev, Sockets: d.socks,
 		Event: d.report,
@@ -323,6 +325,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 	}
 	defer inBackground(d.face.run)()
 	defer inBackground(d.disk.run)()
+	defer inBackground(d.seen.run)()
 	defer inBackground(d.spread.run)()
 	defer inBackground(d.graph.run)()
 	defer d.mapPorts(ctx)()

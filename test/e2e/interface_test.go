@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -173,4 +174,34 @@ func TestWhyLooksAtTheKernel(t *testing.T) {
 	gone("interface-without-address", "a", "")
 	shell("ip link set home down")
 	gone("interface-down", "a", "ip link set home up")
+}
+
+// README's "up --detach; status" shows the mesh, and who was there before the restart is known.
+func TestStatusRightAfterTheStart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "ip4")
+	n := w.static(site{name: "a"}, site{name: "b", connect: []string{"a"}})
+	a, b := n[0], n[1]
+	a.up()
+	for range 3 {
+		b.tincan("up", "--detach")
+		var s control.Status
+		b.ask(&s, "status")
+		if len(s.Nodes) != 1 || !s.Nodes[0].Reachable || !s.Nodes[0].Connected {
+			t.Errorf("%+v", s.Nodes)
+		}
+		b.tincan("down")
+	}
+	a.stopped()
+	began := time.Now()
+	b.tincan("up", "--detach")
+	if d := time.Since(began); d > 10*time.Second {
+		t.Errorf("with nobody there it took %v", d)
+	}
+	var s control.Status
+	b.ask(&s, "status")
+	if len(s.Nodes) != 1 || s.Nodes[0].Reachable || s.Nodes[0].Since == nil {
+		t.Errorf("who was there before the restart is forgotten: %+v", s.Nodes)
+	}
+	b.tincan("down")
 }
