@@ -518,7 +518,11 @@ func TestTwoHundredAtOnce(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			t.Logf("%d joins in %v", crowd, time.Since(start))
+			took := time.Since(start)
+			t.Logf("%d joins in %v", crowd, took)
+			if took > 30*time.Second {
+				t.Errorf("it took %v", took)
+			}
 			hosts := b.hosts()
 			if len(hosts) != crowd+1 {
 				t.Errorf("%d host files", len(hosts))

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"tincan/internal/config"
+	"tincan/internal/keydist"
 	"tincan/internal/keys"
 	"tincan/internal/legacy"
 	"tincan/internal/node"
@@ -43,6 +44,11 @@ func (in *inspection) nodes(warnings []config.Warning) {
 	for _, name := range n.Settings.ConnectTo {
 		if _, ok := n.Hosts[name]; !ok {
 			in.add(Nodes, Note, "", fmt.Sprintf("ConnectTo names %s, which has no usable host file; as with tinc nothing comes of it", name), "")
+		}
+	}
+	for _, r := range (&keydist.Store{Layout: in.layout, Self: n.Name}).Removed() {
+		if _, ok := n.Hosts[r.Node]; !ok {
+			in.add(Nodes, Note, "", fmt.Sprintf("%s was removed here: its host file was deleted, so its key is not learned from the mesh", r.Node), fmt.Sprintf("to let it come back: tincan accept %s, or import its host file", r.Node))
 		}
 	}
 	for _, w := range warnings {

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,8 +19,8 @@ func (a *app) acceptCommand() *cobra.Command {
 		Short: "Accept the new key of a node that was set up anew",
 		Long: `A key that is known is never replaced by itself: whoever offers another one may be an
 impostor. It is kept aside, "tincan status" tells about it, and this command makes it
-the known one. Ask the owner of NODE first whether the key is right. Without NODE it
-lists what waits.`,
+the known one. Ask the owner of NODE first whether the key is right. A node whose
+host file was deleted here may come back after it. Without NODE it lists what waits.`,
 		Args: between("at most the name of a NODE", 0, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			l, err := a.existing()
@@ -46,6 +47,12 @@ lists what waits.`,
 func (a *app) listChanges(store *keydist.Store) error {
 	for _, c := range store.Changes() {
 		_, err := fmt.Fprintf(a.Out, "%s known %s offered %s by %s\n", c.Node, c.Known, c.Offered, c.From)
+		if err != nil {
+			return err
+		}
+	}
+	for _, r := range store.Removed() {
+		_, err := fmt.Fprintf(a.Out, "%s removed %s: its host file was deleted here; to let it come back: accept %s\n", r.Node, r.Since.Format(time.DateOnly), r.Node)
 		if err != nil {
 			return err
 		}

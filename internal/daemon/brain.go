@@ -171,7 +171,10 @@ func (d *Daemon) do(e mesh.Effect) {
 		d.subnetDown(e)
 	case mesh.SaveKey:
 		d.disk.saveKey(e.Node, e.Key)
-		d.spread.learned(e.Node, e.Key)
+	case mesh.SaveLearned:
+		d.disk.saveLearned(e)
+	case mesh.KeyContested:
+		d.disk.contested(e)
 	case mesh.SaveAddresses:
 		d.disk.saveAddresses(e.Node, e.Addrs)
 	case mesh.Log:

@@ -2,12 +2,16 @@ package daemon
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"slices"
 	"sync"
 
 	"tincan/internal/config"
+	"tincan/internal/keydist"
 	"tincan/internal/keys"
 	"tincan/internal/mesh"
 	"tincan/internal/node"
@@ -26,12 +30,19 @@ type disk struct {
 	mu    sync.Mutex
 	keys  map[node.Name]keys.PublicKey
 	addrs map[node.Name][]netip.AddrPort
+	learn map[node.Name]mesh.SaveLearned
+	other map[node.Name]mesh.KeyContested
+
+	store *keydist.Store // of learned keys
 }
+
+// maxContested bounds the claims that wait to be written down.
+const maxContested = 100
 
 func newDisk(l config.Layout, log *logger) *disk {
 	return &disk{
 		layout: l, log: log, wake: make(chan struct{}, 1),
-		keys: map[node.Name]keys.PublicKey{}, addrs: map[node.Name][]netip.AddrPort{},
+		keys: map[node.Name]keys.PublicKey{}, addrs: map[node.Name][]netip.AddrPort{}, learn: map[node.Name]mesh.SaveLearned{}, other: map[node.Name]mesh.KeyContested{},
 	}
 }
 
@@ -39,6 +50,22 @@ func (d *disk) saveKey(n node.Name, k keys.PublicKey) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.keys[n] = k
+	poke(d.wake)
+}
+
+func (d *disk) saveLearned(e mesh.SaveLearned) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.learn[e.Node] = e
+	poke(d.wake)
+}
+
+func (d *disk) contested(e mesh.KeyContested) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.other) < maxContested {
+		d.other[e.Node] = e
+	}
 	poke(d.wake)
 }
 
@@ -72,14 +99,29 @@ func (d *disk) run(ctx context.Context) {
 
 func (d *disk) write() {
 	d.mu.Lock()
-	ks, as := d.keys, d.addrs
-	d.keys, d.addrs = map[node.Name]keys.PublicKey{}, map[node.Name][]netip.AddrPort{}
+	ks, as, ls, cs := d.keys, d.addrs, d.learn, d.other
+	d.keys, d.addrs, d.learn, d.other = map[node.Name]keys.PublicKey{}, map[node.Name][]netip.AddrPort{}, map[node.Name]mesh.SaveLearned{}, map[node.Name]mesh.KeyContested{}
 	d.mu.Unlock()
+	for n, e := range ls {
+		if e.Gone {
+			d.store.Unlearn(n)
+		} else if err := d.store.Learn(n, e.Key, e.By); err != nil {
+			d.log.printf(1, mesh.Info, "%v", err)
+		}
+	}
+	for n, e := range cs {
+		if d.store.Suspect(n, e.From, fmt.Appendf(nil, "Ed25519PublicKey = %s\n", e.Key)) {
+			d.log.printf(0, mesh.Notice, "somebody behind %s claims another key for %s than the one that is known; the known one stays. If %s was set up anew: tincan accept %s", e.From, n, n, n)
+		}
+	}
 	for n, k := range ks {
 		d.hosts.Lock()
-		err := config.AppendHostKey(d.layout.Host(n), k.String())
+		_, err := os.Stat(d.layout.Host(n))
+		if err == nil { // else its owner has removed it meanwhile
+			err = config.AppendHostKey(d.layout.Host(n), k.String())
+		}
 		d.hosts.Unlock()
-		if err != nil {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			d.log.printf(0, mesh.Error, "could not keep the public key of %s: %v", n, err)
 		}
 	}

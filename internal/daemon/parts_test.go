@@ -20,6 +20,7 @@ import (
 
 	"tincan/internal/config"
 	"tincan/internal/control"
+	"tincan/internal/keydist"
 	"tincan/internal/keys"
 	"tincan/internal/mesh"
 	"tincan/internal/node"
@@ -318,7 +319,11 @@ func TestDisk(t *testing.T) {
 	d := newDisk(n.layout, log)
 	key := n.key.Public()
 	addrs := []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:655"), netip.MustParseAddrPort("[2001:db8::1]:655")}
-	d.saveKey("bob", key) // before the start, and
+	d.store = &keydist.Store{Layout: n.layout, Self: "a"}
+	n.write("hosts/bob", "", 0o644)
+	d.saveKey("bob", key)  // before the start, and
+	d.saveKey("fred", key) // who has no host file
+	d.saveLearned(mesh.SaveLearned{Node: "gina", Key: key, By: "bob"})
 	end := inBackground(d.run)
 	d.saveAddresses("bob", addrs[:1])
 	d.saveAddresses("bob", addrs) // the latest counts
@@ -326,6 +331,12 @@ func TestDisk(t *testing.T) {
 	h, _, err := config.LoadHost(n.layout, "bob", nil)
 	if err != nil || h.Key == nil || *h.Key != key {
 		t.Errorf("host file of bob: %+v, %v", h, err)
+	}
+	if _, _, err := config.LoadHost(n.layout, "fred", nil); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("fred has a host file: %v", err)
+	}
+	if l := d.store.Learned(); len(l) != 1 || l[0].Node != "gina" || l[0].Key != key || l[0].By != "bob" {
+		t.Errorf("learned: %v", l)
 	}
 	if got := cached(n.layout, "bob"); !slices.Equal(got, addrs) {
 		t.Errorf("addresses of bob: %v", got)

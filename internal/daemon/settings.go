@@ -40,6 +40,18 @@ func (d *Daemon) meshConfig(n *config.Network) mesh.Config {
 	if c.ReplayWindow == 0 { // none, which the brain writes as a negative number
 		c.ReplayWindow = -1
 	}
+	if d.spread != nil {
+		c.Learned, c.Removed = map[node.Name]mesh.Learned{}, map[node.Name]bool{}
+		if _, err := d.spread.store.Survey(); err != nil {
+			d.log.printf(0, mesh.Warning, "looking through the host files: %v", err)
+		}
+		for _, r := range d.spread.store.Removed() {
+			c.Removed[r.Node] = true
+		}
+		for _, l := range d.spread.store.Learned() {
+			c.Learned[l.Node] = mesh.Learned{Key: l.Key, By: l.By, Cached: cached(d.opts.Layout, l.Node)}
+		}
+	}
 	for name, h := range n.Hosts {
 		mh := meshHost(h)
 		mh.Cached, mh.Told = cached(d.opts.Layout, name), d.told(name)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/netip"
-	"sync"
 
 	"tincan/internal/control"
 	"tincan/internal/keydist"
@@ -20,17 +19,12 @@ type spread struct {
 	d       *Daemon
 	store   *keydist.Store
 	monitor *keydist.Monitor // nil if host files do not spread
-
-	mu   sync.Mutex
-	keys map[node.Name]keys.PublicKey // learned from the mesh since the start
 }
 
 func (d *Daemon) newSpread() *spread {
 	n := d.network()
-	s := &spread{
-		d: d, keys: map[node.Name]keys.PublicKey{},
-		store: &keydist.Store{Layout: d.opts.Layout, Self: n.Name, Lock: &d.disk.hosts},
-	}
+	s := &spread{d: d, store: &keydist.Store{Layout: d.opts.Layout, Self: n.Name, Lock: &d.disk.hosts}}
+	d.disk.store = s.store
 	if n.Settings.KeyDistribution == "no" || d.face.name == "" || n.Settings.DeviceType == "dummy" {
 		return s
 	}
@@ -38,7 +32,12 @@ func (d *Daemon) newSpread() *spread {
 	if compat {
 		s.store.Started()
 	}
+	var sign func([]byte) string
+	if d.id.Key != nil {
+		sign = keydist.SignWith(d.id.Key, n.Name)
+	}
 	s.monitor = keydist.New(keydist.Config{
+		Sign:  sign,
 		Store: s.store, Self: n.Name, Port: uint16(n.Settings.KeyDistributionPort), Engine: s,
 		Device:    d.face.name,
 		Addresses: func() ([]netip.Addr, error) { return keydist.InterfaceAddresses(d.face.name) },
@@ -87,12 +86,6 @@ func (s *spread) nodeDown(name node.Name) {
 	}
 }
 
-func (s *spread) learned(name node.Name, key keys.PublicKey) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.keys[name] = key
-}
-
 // What the monitor asks (keydist.Engine).
 
 // Owner is the node that packets for an address go to now.
@@ -111,15 +104,10 @@ func (s *spread) Announced(p netip.Prefix) (names []node.Name) {
 	return names
 }
 
-// Key is a key that was learned from the mesh; those in host files the monitor
-// knows itself.
-func (s *spread) Key(name node.Name) *keys.PublicKey {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if k, ok := s.keys[name]; ok {
-		return &k
-	}
-	return nil
+// Key is the key by which the mesh knows a node. vouched tells whether it may have a host file.
+func (s *spread) Key(name node.Name) (key *keys.PublicKey, vouched bool) {
+	s.d.ask(func() { key, vouched = s.d.brain.KeyOf(name) })
+	return key, vouched
 }
 
 // What the control socket asks (control.KeyKeeper).
@@ -139,9 +127,6 @@ func (b *backend) AcceptKey(name node.Name) error {
 	if err := s.store.Accept(name); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	delete(s.keys, name)
-	s.mu.Unlock()
 	b.d.log.printf(0, mesh.Notice, "the new key of %s was accepted by hand", name)
 	return b.d.reload()
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"tincan/internal/keys"
 	"tincan/internal/node"
 )
 
@@ -271,9 +272,11 @@ func TestFinding13And14WhoGivesOrders(t *testing.T) {
 
 func TestFinding12SubnetsThatItDoesNotAnnounce(t *testing.T) {
 	w := newWorld(t)
-	at := w.mallory(func(rw http.ResponseWriter, _ *http.Request) {
-		io.WriteString(rw, "Subnet = 0.0.0.0/0\nSubnet = 10.1.2.1\nSubnet = 10.1.66.1\n"+edLine(66))
+	at := w.mallory(func(rw http.ResponseWriter, r *http.Request) {
+		show(rw, r, "mallory", 66, "Subnet = 0.0.0.0/0\nSubnet = 10.1.2.1\nSubnet = 10.1.66.1\n"+edLine(66))
 	})
+	key := keys.FromSeed([32]byte{66}).Public()
+	w.keys["mallory"] = &key
 	w.owner[netip.MustParseAddr("10.1.2.1")] = "bob"
 	w.owner[netip.MustParseAddr("10.1.66.1")] = "mallory"
 	m := w.member("alice", 1, hostText(1), nil).run()

@@ -38,6 +38,9 @@ func (s *Store) Suspect(name, from node.Name, data []byte) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.load()
+	if s.deleted(name) {
+		return false
+	}
 	if old, err := readSmall(s.pending(name)); err == nil && hostfile.Compare(old, data) == hostfile.Same {
 		return false
 	}
@@ -75,7 +78,10 @@ func (s *Store) Changes() []Change {
 		if err != nil {
 			continue
 		}
-		known, _ := s.Read(name)
+		known, err := s.Read(name)
+		if l, ok := s.state.Learned[name]; ok && err != nil {
+			known = fmt.Appendf(nil, "Ed25519PublicKey = %s\n", l.Key)
+		}
 		c := s.state.Changes[name]
 		out = append(out, Change{
 			Node: name, From: c.From, Since: time.Unix(c.Since, 0),
@@ -85,12 +91,18 @@ func (s *Store) Changes() []Change {
 	return out
 }
 
-// Accept makes the other key that was offered for name the known one. What was
-// known before is kept beside it, as changed/NAME.before.
+// Accept makes the other key that was offered for name the known one, or lets a node come back whose
+// host file was deleted. What was known before is kept beside it, as changed/NAME.before.
 func (s *Store) Accept(name node.Name) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.state = nil // another process may have added something
+	if _, ok := s.load().Removed[name]; ok {
+		delete(s.state.Removed, name)
+		s.dirty = true
+		s.flush()
+		return nil
+	}
 	data, err := readSmall(s.pending(name))
 	if errors.Is(err, fs.ErrNotExist) || name == s.Self {
 		return fmt.Errorf("%s: %w", name, ErrNoChange)

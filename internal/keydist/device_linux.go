@@ -6,6 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// loopback is the interface by which this machine talks to itself.
+const loopback = "lo"
+
 // throughDevice binds a socket to an interface before it connects.
 func throughDevice(name string) func(network, address string, c syscall.RawConn) error {
 	if name == "" {

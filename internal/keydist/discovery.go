@@ -91,6 +91,7 @@ func (m *Monitor) discoveryHandler() http.Handler {
 		h.Set("X-Version", strconv.FormatInt(version, 10))
 		h.Set("Content-Type", "text/plain; charset=utf-8")
 		h.Set("Content-Length", strconv.Itoa(len(data)))
+		m.sign(w, r, name, data)
 		_, _ = w.Write(data)
 	})
 	return mux
@@ -142,7 +143,7 @@ func (m *Monitor) poll(ctx context.Context, p *peer, at netip.Addr) error {
 	if header.Get("X-Name") != string(p.name) {
 		return fmt.Errorf("asked for %s it sends %.40q", p.name, header.Get("X-Name"))
 	}
-	if err := m.take(p, at, data); err != nil {
+	if err := m.take(p, at, data, header); err != nil {
 		m.logf(1, "%v", err)
 	}
 	m.cfg.Store.setVersion(p.name, version) // also of what was refused: it will not get better

@@ -53,14 +53,16 @@ func (m *Monitor) dial(ctx context.Context, network, address string) (net.Conn, 
 // errAbsent: the other side works, but does not have what was asked for.
 var errAbsent = errors.New("it is not there")
 
-// get reads a small file from port at an address of the VPN.
+// get reads a small file from port at an address of the VPN. The header of the answer has our nonce.
 func (m *Monitor) get(ctx context.Context, at netip.Addr, port uint16, path string) ([]byte, http.Header, error) {
 	u := url.URL{Scheme: "http", Host: netip.AddrPortFrom(at, port).String()}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String()+path, nil)
 	if err != nil {
 		return nil, nil, err
 	}
+	nonce := newNonce()
 	r.Header.Set("User-Agent", "tincan")
+	r.Header.Set(nonceHeader, nonce)
 	answer, err := m.client.Do(r)
 	if err != nil {
 		return nil, nil, plainError(err)
@@ -79,6 +81,7 @@ func (m *Monitor) get(ctx context.Context, at netip.Addr, port uint16, path stri
 	if len(data) > maxBody {
 		return nil, nil, fmt.Errorf("it sends more than %d bytes", maxBody)
 	}
+	answer.Header.Set(nonceHeader, nonce) // whatever the other side says
 	return data, answer.Header, nil
 }
 
@@ -185,11 +188,11 @@ func (m *Monitor) fetchFrom(ctx context.Context, p *peer, at netip.Addr) error {
 	if err := m.routed(p.name, at); err != nil {
 		return err
 	}
-	data, _, err := m.get(ctx, at, m.cfg.Port, "/")
+	data, header, err := m.get(ctx, at, m.cfg.Port, "/")
 	if err != nil {
 		return err
 	}
-	return m.take(p, at, data)
+	return m.take(p, at, data, header)
 }
 
 // routed tells why what answers at an address would not be that node.
@@ -204,11 +207,15 @@ func (m *Monitor) routed(name node.Name, at netip.Addr) error {
 }
 
 // take stores what p has said about itself.
-func (m *Monitor) take(p *peer, at netip.Addr, data []byte) error {
+func (m *Monitor) take(p *peer, at netip.Addr, data []byte, header http.Header) error {
 	if err := m.routed(p.name, at); err != nil { // as it was when the answer came
 		return err
 	}
-	if _, err := m.offer(p.name, p.name, data); err != nil {
+	wanted, err := m.judge(p.name, data, header)
+	if err == nil && wanted {
+		_, err = m.offer(p.name, p.name, data)
+	}
+	if err != nil {
 		return err
 	}
 	m.done(p)
@@ -225,7 +232,7 @@ func (m *Monitor) offer(name, from node.Name, data []byte) (Outcome, error) {
 		m.logf(1, "host file of %s: left out: %s", name, text)
 	}
 	if ed, _ := hostfile.Key(clean); m.cfg.Engine != nil && ed != nil {
-		if known := m.cfg.Engine.Key(name); known != nil && *known != *ed {
+		if known, _ := m.cfg.Engine.Key(name); known != nil && *known != *ed {
 			m.changed(name, from, clean)
 			return KeyChanged, nil
 		}

@@ -33,12 +33,14 @@ type world struct {
 	*testing.T
 	mu    sync.Mutex
 	owner map[netip.Addr]node.Name
-	keys  map[node.Name]*keys.PublicKey
-	log   []string
+	keys  map[node.Name]*keys.PublicKey // what the engine knows
+
+	hearsay map[node.Name]bool // nobody vouches for the key
+	log     []string
 }
 
 func newWorld(t *testing.T) *world {
-	return &world{T: t, owner: map[netip.Addr]node.Name{}, keys: map[node.Name]*keys.PublicKey{}}
+	return &world{T: t, owner: map[netip.Addr]node.Name{}, keys: map[node.Name]*keys.PublicKey{}, hearsay: map[node.Name]bool{}}
 }
 
 func (w *world) Owner(a netip.Addr) (node.Name, bool) {
@@ -55,10 +57,10 @@ func (w *world) Announced(p netip.Prefix) []node.Name {
 	return nil
 }
 
-func (w *world) Key(n node.Name) *keys.PublicKey {
+func (w *world) Key(n node.Name) (*keys.PublicKey, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.keys[n]
+	return w.keys[n], !w.hearsay[n]
 }
 
 func (w *world) logs() string {
@@ -104,11 +106,16 @@ func (w *world) member(name node.Name, x byte, host string, change func(*Config)
 	}
 	w.mu.Lock()
 	w.owner[m.addr] = name
+	key := keys.FromSeed([32]byte{x})
+	if pub := key.Public(); w.keys[name] == nil {
+		w.keys[name] = &pub
+	}
 	w.mu.Unlock()
 	cfg := Config{
 		Store: &Store{Layout: l, Self: name}, Self: name, Port: testPort, Engine: w,
 		Addresses: func() ([]netip.Addr, error) { return []netip.Addr{m.addr}, nil },
 		Timeout:   time.Second,
+		Sign:      SignWith(key, name),
 		Log: func(level int, text string) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -222,4 +229,11 @@ func mustSubnet(t *testing.T, text string) subnet.Subnet {
 		t.Fatal(err)
 	}
 	return s
+}
+
+func (m *member) remove(name string) {
+	m.w.Helper()
+	if err := os.Remove(config.Layout{ConfBase: m.dir}.Host(node.Name(name))); err != nil {
+		m.w.Fatal(err)
+	}
 }

@@ -2,7 +2,7 @@
 //
 // Every node shows its own host file to the VPN, and fetches those of the nodes
 // that it learns of. Inside a running tincan node the mesh says who is there
-// and proves that an answer comes from the right one (see [Engine]). Beside a
+// and by which key (see [Engine]); a host file counts only with its node's signature. Beside a
 // tincd of tinc 1.0 the same thing runs as tinc-boot's monitor: the scripts of
 // tincd say who is there, and the keys that are known already are the proof.
 //
@@ -63,8 +63,9 @@ type Engine interface {
 	Owner(netip.Addr) (node.Name, bool)
 	// Announced lists the nodes that announce exactly this subnet.
 	Announced(netip.Prefix) []node.Name
-	// Key is the key by which the engine knows a node, nil if it knows none.
-	Key(node.Name) *keys.PublicKey
+	// Key is the key by which the engine knows a node, nil if it knows none. vouched tells whether
+	// somebody who may let others in stands behind it, so that the node may have a host file.
+	Key(node.Name) (key *keys.PublicKey, vouched bool)
 }
 
 // Config says what a [Monitor] does. Its functions may be called by several goroutines.
@@ -83,6 +84,10 @@ type Config struct {
 	Timeout  time.Duration // of one attempt to fetch
 	Interval time.Duration // between attempts; 0: growing pauses
 	Reindex  time.Duration // between scans
+
+	// Sign signs the own host file: it returns the line that tinc's "sign" would put in front of data. Nil:
+	// this node has no key to sign with.
+	Sign func(data []byte) string
 
 	Orders    bool // take orders over HTTP from the own address
 	Index     bool // keep a ConnectTo line for each node with an address

@@ -32,7 +32,7 @@ func (m *Monitor) serve(ctx context.Context) {
 	open := map[netip.AddrPort]*http.Server{}
 	last := ""
 	listen := func() {
-		if text := m.relisten(open); text != last {
+		if text := m.relisten(ctx, open); text != last {
 			if last = text; text != "" {
 				m.logf(0, "key distribution: %s", text)
 			}
@@ -62,7 +62,7 @@ func (m *Monitor) serve(ctx context.Context) {
 
 // relisten opens and closes sockets until they are those of the own addresses. It
 // returns what is wrong, "" if nothing is.
-func (m *Monitor) relisten(open map[netip.AddrPort]*http.Server) (problem string) {
+func (m *Monitor) relisten(ctx context.Context, open map[netip.AddrPort]*http.Server) (problem string) {
 	own, err := m.cfg.Addresses()
 	if err != nil {
 		problem = err.Error()
@@ -90,7 +90,7 @@ func (m *Monitor) relisten(open map[netip.AddrPort]*http.Server) (problem string
 		if open[w.at] != nil {
 			continue
 		}
-		l, err := net.Listen("tcp", w.at.String())
+		ls, err := listenAt(ctx, w.at, m.cfg.Device)
 		if err != nil {
 			problem = err.Error()
 			continue
@@ -103,11 +103,40 @@ func (m *Monitor) relisten(open map[netip.AddrPort]*http.Server) (problem string
 		}
 		open[w.at] = server
 		m.logf(1, "host files are shown at http://%s", w.at)
-		m.wg.Go(func() {
-			if err := server.Serve(&limit.Listener{Listener: l, Total: maxConns, Each: maxConnsOfPeer}); !errors.Is(err, http.ErrServerClosed) {
-				m.logf(0, "key distribution at %s: %v", w.at, err)
-			}
-		})
+		for _, l := range ls {
+			m.wg.Go(func() {
+				if err := server.Serve(&limit.Listener{Listener: l, Total: maxConns, Each: maxConnsOfPeer}); !errors.Is(err, http.ErrServerClosed) {
+					m.logf(0, "key distribution at %s: %v", w.at, err)
+				}
+			})
+		}
 	}
 	return problem
+}
+
+// listenAt listens at an address of the VPN, where only what comes through its interface gets in, or from this
+// machine itself. Where that cannot be had, the guard alone decides who is let in.
+func listenAt(ctx context.Context, at netip.AddrPort, device string) (ls []net.Listener, err error) {
+	for _, name := range []string{device, loopback} {
+		bind := throughDevice(name)
+		if bind == nil {
+			break
+		}
+		l, err := (&net.ListenConfig{Control: bind}).Listen(ctx, "tcp", at.String())
+		if err != nil {
+			break
+		}
+		ls = append(ls, l)
+	}
+	if len(ls) == 2 {
+		return ls, nil
+	}
+	for _, l := range ls {
+		l.Close()
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", at.String())
+	if err != nil {
+		return nil, err
+	}
+	return []net.Listener{l}, nil
 }

@@ -13,12 +13,16 @@ import (
 	"tincan/internal/node"
 )
 
-// state is what is kept beside the host files, in CONFBASE/cache. Nothing in it
-// is needed: without it files look as if a person had written them.
+// state is what is kept beside the host files, in CONFBASE/cache. Without it files look as if
+// a person had written them, learned keys are asked for again, and what was deleted is not known as that.
 type state struct {
 	Starts  int64                `json:"starts"` // of this node, for the second generation
 	Files   map[node.Name]file   `json:"files"`
 	Changes map[node.Name]change `json:"changes"`
+
+	Hosts   map[node.Name]bool       `json:"hosts"`   // host files that were here at last
+	Removed map[node.Name]int64      `json:"removed"` // those that were deleted, and when, Unix time
+	Learned map[node.Name]learnedKey `json:"learned"` // keys without a host file
 }
 
 type file struct {
@@ -56,12 +60,32 @@ func (s *Store) load() *state {
 	if s.state.Changes == nil {
 		s.state.Changes = map[node.Name]change{}
 	}
+	if s.state.Hosts == nil {
+		s.state.Hosts = map[node.Name]bool{}
+	}
+	if s.state.Removed == nil {
+		s.state.Removed = map[node.Name]int64{}
+	}
+	if s.state.Learned == nil {
+		s.state.Learned = map[node.Name]learnedKey{}
+	}
+	onlyNames(s.state.Hosts)
+	onlyNames(s.state.Removed)
+	onlyNames(s.state.Learned)
 	maps.DeleteFunc(s.state.Changes, func(n node.Name, c change) bool {
 		_, bad := node.ParseName(string(n))
 		_, badFrom := node.ParseName(string(c.From))
 		return bad != nil || badFrom != nil
 	})
 	return s.state
+}
+
+// onlyNames drops what is not about a node: the file may have been written by anything.
+func onlyNames[V any](m map[node.Name]V) {
+	maps.DeleteFunc(m, func(n node.Name, _ V) bool {
+		_, err := node.ParseName(string(n))
+		return err != nil
+	})
 }
 
 // Flush writes down what is remembered, if it has changed.

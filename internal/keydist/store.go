@@ -26,7 +26,7 @@ import (
 // rules, for a file that a node offers:
 //
 //   - the own host file is never touched;
-//   - a node without a host file gets one;
+//   - a node without a host file gets one, unless its file was here and has been deleted;
 //   - a file with the keys that are known replaces one that this store has
 //     written, or that holds nothing but a key learned from the mesh, and leaves
 //     alone what a person has written (unless Replace is set);
@@ -96,6 +96,8 @@ func (s *Store) Offer(name, from node.Name, data []byte) (Outcome, error) {
 	}
 	old, err := s.Read(name)
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && s.deleted(name):
+		return 0, errRemoved
 	case errors.Is(err, fs.ErrNotExist):
 		if n, err := s.count(); err != nil || n >= maxPeers {
 			return 0, errors.Join(err, errMany)
@@ -138,6 +140,7 @@ func (s *Store) write(name node.Name, data []byte) error {
 		s.owned[name] = prefixes(data)
 	}
 	s.confirm(name, data)
+	s.present(name)
 	return nil
 }
 

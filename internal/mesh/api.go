@@ -325,10 +325,24 @@ type (
 		Addr   netip.AddrPort
 	}
 
-	// SaveKey appends a key that was learned to the host file of Node.
+	// SaveKey appends a key that came by a login with RSA keys to the host file of Node.
 	SaveKey struct {
 		Node node.Name
 		Key  keys.PublicKey
+	}
+	// SaveLearned stores a key that was learned through the mesh, beside the host files. By is who
+	// vouches for it, "" if nobody does. With Gone there is none any more.
+	SaveLearned struct {
+		Node node.Name
+		Key  keys.PublicKey
+		By   node.Name
+		Gone bool
+	}
+	// KeyContested: another key than the known one is claimed for Node, over the connection with From.
+	// A person has to decide.
+	KeyContested struct {
+		Node, From node.Name
+		Key        keys.PublicKey
 	}
 	// SaveAddresses stores the recent addresses of Node, most recent first.
 	SaveAddresses struct {
@@ -441,6 +455,8 @@ type Config struct {
 	// Compression is the level (package compress) that nodes with an SPTPS session shall use towards us.
 	Compression int
 	Hosts       map[node.Name]Host
+	Learned     map[node.Name]Learned // keys that were learned; New only
+	Removed     map[node.Name]bool    // nodes whose host files have been deleted here
 
 	ConnectTo   []node.Name
 	AutoConnect bool

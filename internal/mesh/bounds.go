@@ -112,7 +112,7 @@ func (m *Mesh) deleteEdgesFrom(p *peer, each func(to node.Name)) {
 func (m *Mesh) forgetNodes(age time.Duration) {
 	var gone []*peer
 	for _, p := range m.order {
-		if p == m.self || p.reachable || p.known || len(p.subnets) > 0 || m.now.Sub(later(p.since, p.born)) < age ||
+		if p == m.self || p.reachable || p.known || p.trust.saved && len(p.host.Cached) > 0 || len(p.subnets) > 0 || m.now.Sub(later(p.since, p.born)) < age ||
 			m.dials[p.name] != nil || hasEdge(m.graph, p.name) {
 			continue
 		}
@@ -192,13 +192,19 @@ func (m *Mesh) pass(c *conn, to *peer, text []byte) {
 	}
 }
 
-// startAllowed tells whether p may make us answer another session start.
-func (m *Mesh) startAllowed(p *peer) bool {
+// startAllowed tells whether p may make us answer another session start. Those that come over the
+// connection that leads to it (or by which we cannot tell) are counted apart from others, which
+// anybody may have sent.
+func (m *Mesh) startAllowed(p *peer, leads bool) bool {
 	if m.now.Sub(p.startsSince) >= handshakeTimeout {
-		p.starts, p.startsSince = 0, m.now
+		p.starts, p.startsSince = [2]int{}, m.now
 	}
-	p.starts++
-	return p.starts <= maxStarts
+	n := &p.starts[0]
+	if leads {
+		n = &p.starts[1]
+	}
+	*n++
+	return *n <= maxStarts
 }
 
 // withdrawal is the DEL_EDGE of an edge.

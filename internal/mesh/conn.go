@@ -28,6 +28,7 @@ type conn struct {
 	stage         stage
 	login         login // once the peer has said who it is
 	host          Host  // of the peer, as it was let in
+	byLearned     bool  // with a key that was learned, not one of a host file
 	remote, local netip.AddrPort
 	to            Endpoint // what we have dialled, once it has answered
 	punched       bool     // we have dialled it while the peer dialled us, see punch.go
@@ -43,6 +44,8 @@ type conn struct {
 	used      time.Time               // last packet that travelled over it or thanks to it, see used
 	opinion   opinion                 // of the peer about the mesh
 	hearsay   map[[2]node.Name]string // what others said last of edges of the peer, where it contradicts the peer
+
+	own map[node.Name]struct{} // neighbours that the peer itself says it has
 }
 
 // dialled tells whether we made the connection. Of one that both have made
@@ -155,8 +158,8 @@ func (m *Mesh) line(e Line) {
 		return
 	}
 	p := m.nodes[name]
-	if p == nil || !p.known {
-		m.repel(c, fmt.Sprintf("unknown identity: there is no host file for %s", name))
+	if !m.mayKnock(p) {
+		m.repel(c, m.whyUnknown(p, name))
 		return
 	}
 	if c.login, err = m.chooseLogin(c, p, id.Minor); err != nil {
@@ -177,7 +180,8 @@ func (m *Mesh) line(e Line) {
 		c.idSent = m.now
 		m.emit(SendLine{Conn: c.id, Text: m.idLine(c)})
 	}
-	c.stage, c.host = securing, p.host
+	c.stage, c.host, c.byLearned = securing, p.host, !p.known
+	c.host.Key = m.loginKey(p)
 	if c.login != loginSPTPS {
 		m.emit(SecureLegacy{Conn: c.id, Initiator: c.dialled(), Node: name, PeerKey: *p.host.RSAKey, Policy: m.policy(p)})
 		return
@@ -186,7 +190,18 @@ func (m *Mesh) line(e Line) {
 	if !c.dialled() {
 		initiator, responder = name, m.cfg.Name
 	}
-	m.emit(Secure{Conn: c.id, Initiator: c.dialled(), Node: name, PeerKey: *p.key(), Label: sptps.LabelTCP(initiator, responder)})
+	m.emit(Secure{Conn: c.id, Initiator: c.dialled(), Node: name, PeerKey: *c.host.Key, Label: sptps.LabelTCP(initiator, responder)})
+}
+
+// whyUnknown tells why a node that is called name may not log in.
+func (m *Mesh) whyUnknown(p *peer, name node.Name) string {
+	switch {
+	case p != nil && p.trust.removed:
+		return fmt.Sprintf("%s was removed here: its host file has been deleted", name)
+	case p != nil && p.trust.learned != nil:
+		return fmt.Sprintf("there is no host file for %s, and no neighbour that has one vouches for it", name)
+	}
+	return fmt.Sprintf("unknown identity: there is no host file for %s", name)
 }
 
 // callsItself tells whether a greeting with our own name may be our own: an address that we
@@ -334,6 +349,11 @@ func (m *Mesh) ack(c *conn, text string) error {
 		opts &^= wire.ClampMSS
 	}
 	c.stage, c.activated, p.conn = active, m.now, c
+	c.own = map[node.Name]struct{}{}
+	if c.byLearned {
+		p.trust.proven = m.now
+	}
+	m.keepLearned(p)
 	p.problem, p.refusal = "", notRefused
 	c.rtt.add(m.now.Sub(c.idSent)) // the login was a round trip or two
 	m.lookAround = true

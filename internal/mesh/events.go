@@ -49,5 +49,7 @@ func (NodeDown) effect()      {}
 func (SubnetUp) effect()      {}
 func (SubnetDown) effect()    {}
 func (SaveKey) effect()       {}
+func (SaveLearned) effect()   {}
+func (KeyContested) effect()  {}
 func (SaveAddresses) effect() {}
 func (Log) effect()           {}

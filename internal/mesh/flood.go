@@ -291,6 +291,9 @@ func (m *Mesh) addEdge(c *conn, text string) error {
 	if !m.concerns(c, r.From, r.To) {
 		return nil
 	}
+	if c.peer.name == r.From && len(c.own) < maxEdgesOf {
+		c.own[r.To] = struct{}{}
+	}
 	e := graph.Edge{From: r.From, To: r.To, Addr: r.Addr, Options: r.Options, Weight: r.Weight, Local: r.Local, Nonce: r.Nonce}
 	old, ok := m.graph.Get(r.From, r.To)
 	if _, given := r.Local.Addr(); ok && !given {
@@ -353,6 +356,9 @@ func (m *Mesh) delEdge(c *conn, text string) error {
 	if !m.concerns(c, r.From, r.To) {
 		return nil
 	}
+	if c.peer.name == r.From {
+		delete(c.own, r.To)
+	}
 	old, ok := m.graph.Get(r.From, r.To)
 	if m.hearsay(c, r.From, r.To, text, !ok) {
 		return nil
@@ -392,11 +398,14 @@ func (m *Mesh) keyChanged(c *conn, text string) error {
 		return err
 	}
 	p := m.nodes[r.Origin]
-	if !m.seen.first(m.now, text) || p == nil || p == m.self {
+	first := m.seen.first(m.now, text)
+	if p == nil || p == m.self {
 		return nil
 	}
-	p.session.keyChanged()
-	if !m.cfg.TunnelServer {
+	if c.peer == p || first && m.speaksFor(c, p) {
+		p.session.keyChanged()
+	}
+	if first && !m.cfg.TunnelServer {
 		m.flood(c, []byte(text))
 	}
 	return nil

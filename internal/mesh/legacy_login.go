@@ -34,7 +34,7 @@ func (m *Mesh) minor() int {
 // minorFor is the minor to announce on c. To a node whose Ed25519 key we
 // do not know, who dials says 1: let us exchange keys.
 func (m *Mesh) minorFor(c *conn) int {
-	if c.dialled() && m.minor() > 1 && c.peer.key() == nil && m.rsaLogin(c.peer) {
+	if c.dialled() && m.minor() > 1 && m.loginKey(c.peer) == nil && m.rsaLogin(c.peer) {
 		return 1
 	}
 	return m.minor()
@@ -44,17 +44,19 @@ func (m *Mesh) minorFor(c *conn) int {
 func (m *Mesh) rsaLogin(p *peer) bool { return m.cfg.RSAKey != nil && p.host.RSAKey != nil }
 
 // mayLogIn tells whether a login with p could succeed, as far as keys go.
-func (m *Mesh) mayLogIn(p *peer) bool { return p.key() != nil && m.cfg.Key != nil || m.rsaLogin(p) }
+func (m *Mesh) mayLogIn(p *peer) bool {
+	return m.loginKey(p) != nil && m.cfg.Key != nil || m.rsaLogin(p)
+}
 
 // chooseLogin decides by the rules of tinc 1.1 which login follows the ID of p with the given minor.
 func (m *Mesh) chooseLogin(c *conn, p *peer, minor int) (login, error) {
 	switch {
 	case m.cfg.Key == nil:
 		minor = 0
-	case minor == 0 && p.key() != nil: // nobody shall make us fall back
+	case minor == 0 && m.loginKey(p) != nil: // nobody shall make us fall back
 		return 0, fmt.Errorf("%s offers only the protocol of tinc 1.0, but its Ed25519 key is known; "+
 			"if it really went back to tinc 1.0, take Ed25519PublicKey out of its host file", p.name)
-	case minor > 1 && p.key() != nil:
+	case minor > 1 && m.loginKey(p) != nil:
 		return loginSPTPS, nil
 	case minor > 1 && c.dialled() && m.rsaLogin(p): // we have announced minor 1
 		minor = 1
@@ -106,7 +108,7 @@ func (m *Mesh) upgradeAck(c *conn, text string) error {
 	return nil
 }
 
-// learn takes k as the Ed25519 key of p.
+// learn takes k, which p has told over a connection that its RSA key protects, as its Ed25519 key.
 func (m *Mesh) learn(p *peer, k keys.PublicKey) {
 	p.known, p.learned, p.host.Key = true, m.now, &k
 	m.logf(1, Info, "learned the public key of %s", p.name)

@@ -110,14 +110,14 @@ func (s *legacySession) tell() {
 }
 
 // reqKey answers with a new key: the old one may never have arrived.
-func (s *legacySession) reqKey(r wire.ReqKey) {
+func (s *legacySession) reqKey(c *conn, r wire.ReqKey) {
 	m, p := s.m, s.p
 	switch {
 	case r.Sub != wire.SubNone:
 		m.logf(3, Debug, "%s asks for a session, though it is said to speak only the protocol of tinc 1.0", p.name)
 	case !m.rsaLogin(p):
 		m.logf(2, Info, "%s asks for a key of the protocol of tinc 1.0, for which its RSA key is not here", p.name)
-	case !m.startAllowed(p):
+	case !m.startAllowed(p, m.leadsTo(c, p)):
 		m.logf(2, Warning, "%s asks for keys too often", p.name)
 	default:
 		s.tell()
@@ -126,7 +126,7 @@ func (s *legacySession) reqKey(r wire.ReqKey) {
 
 // ansKey takes the key by which the node wants to receive. One that cannot be used leaves us
 // without: the packets go over meta connections.
-func (s *legacySession) ansKey(r wire.AnsKey) {
+func (s *legacySession) ansKey(_ *conn, r wire.AnsKey) {
 	m, p := s.m, s.p
 	if !m.rsaLogin(p) {
 		return
@@ -205,7 +205,7 @@ func (s *legacySession) check() {
 func (s *legacySession) undecodable(count int) {
 	switch {
 	case !s.m.rsaLogin(s.p) || s.link.CanReceive() && (count < undecodableLimit || s.m.now.Sub(s.told) < reqKeyInterval):
-	case s.m.startAllowed(s.p):
+	case s.m.startAllowed(s.p, true):
 		s.m.logf(2, Info, "%d packets of %s in a row could not be opened; sending it a new key", count, s.p.name)
 		s.tell()
 	}

@@ -1,8 +1,14 @@
 package mesh
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
+
+	"tincan/internal/b64"
+	"tincan/internal/node"
+	"tincan/internal/sptps"
 )
 
 // These tests are what a dishonest member can say: mallory, with a valid key, has logged in at a
@@ -23,7 +29,7 @@ func statesOf(effects []Effect, name string) (states []PeerState) {
 }
 
 func TestNothingGoesInClearToAnInventedNode(t *testing.T) {
-	for name, node := range map[string]string{
+	for name, start := range map[string]string{
 		"without an RSA key of our own": "node alice",
 		"with one":                      "node alice rsa",
 	} {
@@ -31,7 +37,7 @@ func TestNothingGoesInClearToAnInventedNode(t *testing.T) {
 			p := newPlayer(t)
 			var all []Effect
 			p.watch = func(out []Effect) { all = append(all, out...) }
-			p.input(node)
+			p.input(start)
 			p.input("pongs on")
 			p.neighbours()
 			all = nil
@@ -70,4 +76,225 @@ func codes(w Why) string {
 		out = append(out, r.Code)
 	}
 	return strings.Join(out, " ")
+}
+
+// behindCarol lets eve appear behind carol, who says so herself.
+func (p *player) behindCarol() {
+	for _, line := range []string{
+		"request 4 12 c1 carol eve 203.0.113.5 655 700000c 5", "request 4 12 c2 eve carol 203.0.113.2 655 700000c 5",
+	} {
+		p.input(line)
+	}
+}
+
+// toldKey is the REQ_KEY by which somebody tells the key of holder as that of eve.
+func toldKey(conn, holder string) string {
+	return "request " + conn + " 15 eve alice 20 " + testKey(node.Name(holder)).Public().String()
+}
+
+// learnedKeys are the keys that are to be stored, by node.
+func learnedKeys(t *testing.T, effects []Effect) map[node.Name]SaveLearned {
+	t.Helper()
+	out := map[node.Name]SaveLearned{}
+	for _, e := range effects {
+		switch e := e.(type) {
+		case SaveKey:
+			t.Errorf("the host file of %s is written", e.Node)
+		case SaveLearned:
+			out[e.Node] = e
+		}
+	}
+	return out
+}
+
+// mallory is bob here, and eve is behind carol.
+func TestKeyCannotBePlantedFromOffThePath(t *testing.T) {
+	mallory := testKey("mallory").Public().String()
+	for name, lines := range map[string][]string{
+		"nobody has asked":            {toldKey("2", "mallory")},
+		"after a question of hers":    {"request 2 15 eve alice 19", toldKey("2", "mallory")},
+		"after a start in eve's name": {"request 2 15 eve alice 15 " + strings.Repeat("A", 90), toldKey("2", "mallory")},
+		"after traffic of ours":       {"traffic eve", toldKey("2", "mallory")},
+		"again and again": {"traffic eve", toldKey("2", "mallory"), "wait 3s", "traffic eve", toldKey("2", "mallory"),
+			"wait 3s", "traffic eve", toldKey("2", "mallory"), "wait 3s", "traffic eve", toldKey("2", "mallory")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlayer(t)
+			var all []Effect
+			p.watch = func(out []Effect) { all = append(all, out...) }
+			p.input("node alice")
+			p.input("pongs on")
+			p.neighbours()
+			p.behindCarol()
+			for _, line := range lines {
+				p.input(line)
+			}
+			// mallory knows nothing of what we have sent to eve by way of carol.
+			p.input("request 2 16 eve alice " + strings.Repeat("A", 94) + " -1 -1 -1 0")
+			if got := learnedKeys(t, all); len(got) > 0 {
+				t.Fatalf("stored %v", got)
+			}
+			if k := p.m.nodes["eve"].key(); k != nil && k.String() == mallory {
+				t.Fatal("mallory's key is believed")
+			}
+			p.input("wait 25s")
+			p.input("traffic eve")
+			p.input("wait 2100ms")
+			p.input("traffic eve")
+			delete(p.peers, "eve")
+			p.input(toldKey("4", "eve"))
+			p.input("session eve 4")
+			if got := learnedKeys(t, all)["eve"]; got.Key != testKey("eve").Public() || got.By != "carol" {
+				t.Errorf("stored of eve: %+v, want her key, vouched for by carol", got)
+			}
+			if !p.m.nodes["eve"].session.ready() {
+				t.Error("there is no session with eve")
+			}
+		})
+	}
+}
+
+func TestLearnedKeyLetsInOnlyWhomANeighbourVouchesFor(t *testing.T) {
+	for name, c := range map[string]struct {
+		before []string // instead of carol's own word
+		in     bool
+	}{
+		"a neighbour that has let eve in": {nil, true},
+		"somebody says that carol has let her in": {[]string{
+			"request 2 12 c1 carol eve 203.0.113.5 655 700000c 5", "request 2 12 c2 eve carol 203.0.113.2 655 700000c 5"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlayer(t)
+			p.input("node alice")
+			p.input("pongs on")
+			p.neighbours()
+			if c.before == nil {
+				p.behindCarol()
+			}
+			for _, line := range c.before {
+				p.input(line)
+			}
+			p.input("traffic eve")
+			p.input(toldKey("4", "eve"))
+			p.input("session eve 4")
+			if !p.m.nodes["eve"].session.ready() {
+				t.Fatal("there is no session with eve")
+			}
+			p.input("accepted 8 203.0.113.5:4000")
+			secured := false
+			for _, e := range p.input("line 8 0 eve 17.7") {
+				if s, ok := e.(Secure); ok && s.PeerKey == testKey("eve").Public() {
+					secured = true
+				}
+			}
+			if secured != c.in {
+				t.Fatalf("a login begins: %t, want %t", secured, c.in)
+			}
+			if !c.in {
+				return
+			}
+			p.input("secured 8")
+			p.input("request 8 4 655 10 700000c")
+			closed := false
+			for _, e := range p.input("reload nofile=carol") { // carol is removed, and with her whom she has let in
+				if c, ok := e.(CloseConn); ok && c.Conn == 8 {
+					closed = true
+				}
+			}
+			if !closed {
+				t.Error("eve stays although nobody vouches for her any more")
+			}
+		})
+	}
+}
+
+func TestRemovedNodeIsNotLearnedAgain(t *testing.T) {
+	p := newPlayer(t)
+	var all []Effect
+	p.watch = func(out []Effect) { all = append(all, out...) }
+	p.input("node alice file=eve")
+	p.input("pongs on")
+	p.neighbours()
+	p.behindCarol()
+	p.input("host eve nofile=eve") // eve knocks, and her file is gone; nobody has reloaded yet
+	p.input("traffic eve")
+	p.input(toldKey("4", "eve"))
+	p.input("wait 3s")
+	p.input("traffic eve")
+	p.input(toldKey("4", "eve"))
+	if n := sends(all, 4, "15 alice eve"); n != 0 {
+		t.Errorf("eve is asked or told something %d times", n)
+	}
+	if len(learnedKeys(t, all)) > 0 || p.m.nodes["eve"].key() != nil {
+		t.Error("the key of eve is learned again")
+	}
+	p.input("accepted 8 203.0.113.5:4000")
+	p.input("line 8 0 eve 17.7")
+	if p.m.conns[8] != nil {
+		t.Error("eve may log in")
+	}
+	p.input("host eve file=eve") // her owner has put the file back
+	if n := sends(p.input("traffic eve"), 4, "15 alice eve 15"); n != 1 {
+		t.Errorf("%d sessions are begun with eve, who is back, want 1", n)
+	}
+}
+
+func TestForgedAnswersLeaveASessionAlone(t *testing.T) {
+	p := newPlayer(t)
+	p.input("node alice file=eve")
+	p.input("pongs on")
+	p.neighbours()
+	p.behindCarol()
+	p.input("traffic eve")
+	p.input("session eve 4")
+	p.input("session bob 2")
+	for _, n := range []string{"eve", "bob"} {
+		for _, conn := range []string{"2", "4"} {
+			if n == "bob" && conn == "2" {
+				continue
+			}
+			before := p.m.nodes[node.Name(n)].published
+			for _, lines := range [][]string{
+				{"request " + conn + " 16 " + n + " alice AAAAAAAAAAAAAAAA -1 -1 -1 9"},
+				{"request " + conn + " 16 " + n + " alice " + strings.Repeat("A", 92) + " -1 -1 -1 5 203.0.113.99 655"},
+				{"request " + conn + " 15 " + n + " alice 15 " + strings.Repeat("B", 94)},
+				{"request " + conn + " 14 ffe0" + n[:1] + " " + n},
+				{"request " + conn + " 23 " + n + " alice 600"},
+			} {
+				for _, line := range lines {
+					p.input(line)
+				}
+			}
+			now := p.m.nodes[node.Name(n)].published
+			if now.Tunnel == nil || now.Tunnel != before.Tunnel || now.Compression != 0 {
+				t.Errorf("%s, over connection %s: %+v, before %+v", n, conn, now, before)
+			}
+		}
+	}
+}
+
+func TestFloodOfStartsDoesNotKeepOutTheNode(t *testing.T) {
+	p := newPlayer(t)
+	p.input("node alice file=eve")
+	p.input("pongs on")
+	p.neighbours()
+	p.behindCarol()
+	kex := func() string {
+		_, kex, err := sptps.NewDatagram(sptps.Config{
+			Initiator: true, Key: testKey("mallory"), Peer: testKey("alice").Public(),
+			Label: sptps.LabelUDP("eve", "alice"), Rand: rand.NewChaCha8([32]byte{9}),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b64.Encode(kex)
+	}()
+	for i := range 50 {
+		p.input("request 2 15 eve alice 15 " + kex[:len(kex)-2] + fmt.Sprintf("%02d", i))
+	}
+	delete(p.peers, "eve")
+	p.input("session eve 4")
+	if !p.m.nodes["eve"].session.ready() {
+		t.Error("eve's own session does not come about")
+	}
 }

@@ -124,6 +124,11 @@ func New(cfg Config, in Injected, now time.Time) *Mesh {
 	for name, h := range cfg.Hosts {
 		m.setHost(name, true, h)
 	}
+	for name, l := range m.cfg.Learned {
+		if len(l.Cached) > 0 && len(m.nodes) < maxStrangers+len(cfg.Hosts) {
+			m.peer(name) // AutoConnect may find it there again
+		}
+	}
 	for _, s := range m.cfg.Subnets {
 		if _, ok := m.self.subnets[s]; !ok {
 			m.putSubnet(m.self, s)
@@ -316,7 +321,7 @@ type peer struct {
 	name    node.Name
 	id      node.ID
 	known   bool      // has a host file here
-	learned time.Time // when its key came through the mesh, zero: it did not
+	learned time.Time // when its key came by an RSA login, zero: it did not
 	host    Host
 
 	subnets   map[subnet.Subnet]struct{}
@@ -338,8 +343,9 @@ type peer struct {
 	shunned   time.Time      // when AutoConnect may try it again
 
 	session     session
-	askedKey    time.Time // last request for its public key
-	starts      int       // session starts of the peer since startsSince
+	trust       trust     // what is known of its key beside its host file
+	askedKey    time.Time // last request for its public key, zero: it was answered
+	starts      [2]int    // session starts of the peer since startsSince
 	startsSince time.Time
 
 	road road // how it is reached by UDP
@@ -360,6 +366,11 @@ func (m *Mesh) peer(name node.Name) *peer {
 	p := m.nodes[name]
 	if p == nil {
 		p = &peer{name: name, id: name.ID(), born: m.now, subnets: map[subnet.Subnet]struct{}{}, road: newRoad(), relaying: newRelaying()}
+		p.trust.removed = m.cfg.Removed[name]
+		if l, ok := m.cfg.Learned[name]; ok && !p.trust.removed {
+			p.trust.learned, p.trust.by, p.trust.saved = &l.Key, l.By, true
+			p.host.Cached = l.Cached
+		}
 		p.session = m.newSession(p)
 		m.nodes[name] = p
 		m.byID[p.id] = p
@@ -379,9 +390,6 @@ func (m *Mesh) forgetNode(p *peer) {
 }
 
 func (p *peer) minor() int { return p.path.Options.Minor() }
-
-// key is the peer's public key, nil if it is not known.
-func (p *peer) key() *keys.PublicKey { return p.host.Key }
 
 // hasAddress tells whether it could be dialled without the mesh's help.
 func (p *peer) hasAddress() bool { return len(p.host.Addresses) > 0 }
@@ -407,8 +415,13 @@ func (m *Mesh) setHost(name node.Name, known bool, h Host) {
 	if len(h.Cached) == 0 {
 		h.Cached = p.host.Cached
 	}
-	changed := p.host.Key != nil && !sameKey(h.Key, p.host.Key)
+	was := p.key()
 	p.known, p.host = true, h
+	p.trust.removed = false
+	changed := was != nil && !sameKey(p.key(), was)
+	if h.Key != nil {
+		m.settleLearned(p, was)
+	}
 	if changed {
 		m.endLogins(p, "its key in the host file has changed")
 	}
@@ -428,6 +441,8 @@ func sameKey(a, b *keys.PublicKey) bool { return a == b || a != nil && b != nil 
 func (m *Mesh) hostGone(p *peer) {
 	p.known, p.host = false, Host{}
 	m.setWritten(p, nil)
+	p.trust = trust{removed: true} // it comes back only if its owner wants it
+	m.endSession(p)
 	m.lookAround = true
 	if m.cfg.StrictSubnets {
 		m.replaceSubnets(p, nil)

@@ -402,7 +402,7 @@ func (m *Mesh) autoConnect() {
 		}
 		var free []*peer
 		for _, p := range m.order {
-			if p != m.self && p.conn == nil && !m.now.Before(p.shunned) && (m.mayLogIn(p) || p.reachable && p.minor() >= 2) && m.dials[p.name] == nil && m.hasAnyAddress(p) {
+			if p != m.self && p.conn == nil && !m.now.Before(p.shunned) && (m.mayLogIn(p) || p.reachable && p.minor() >= 2 && m.mightVouch(p)) && m.dials[p.name] == nil && m.hasAnyAddress(p) {
 				free = append(free, p)
 			}
 		}
@@ -410,7 +410,7 @@ func (m *Mesh) autoConnect() {
 			return
 		}
 		if p := free[m.in.Rand.IntN(len(free))]; !m.mayLogIn(p) {
-			m.askKey(p) // the answer brings us back here
+			p.session.begin() // what becomes of it brings us back here
 		} else {
 			m.want(p.name, true)
 		}
@@ -489,7 +489,7 @@ func (m *Mesh) reconfigure(c Config) {
 			continue // it has not been checked yet
 		}
 		switch h, ok := c.Hosts[conn.peer.name]; {
-		case (!ok || h.Key == nil) && m.justLearned(conn.peer):
+		case (!ok || h.Key == nil) && m.justLearned(conn.peer), conn.byLearned:
 		case !ok:
 			m.drop(conn, "its host file is gone")
 		case m.loginKeyChanged(conn, h):
@@ -508,6 +508,8 @@ func (m *Mesh) reconfigure(c Config) {
 		}
 		m.setHost(name, true, h)
 	}
+	m.setRemoved(c.Removed)
+	m.checkVouchers()
 	for _, p := range m.order {
 		p.session.reconfigured()
 	}

@@ -92,7 +92,7 @@ func (m *Mesh) canCross(a netip.AddrPort) bool {
 
 // punches tells whether p and we can dial each other at the same moment.
 func (m *Mesh) punches(p *peer) bool {
-	return m.cfg.Punch && !m.down && p != m.self && p.reachable && p.conn == nil && p.key() != nil && m.cfg.Key != nil &&
+	return m.cfg.Punch && !m.down && p != m.self && p.reachable && p.conn == nil && m.loginKey(p) != nil && m.cfg.Key != nil &&
 		p.path.Options.Has(wire.Punch) && m.answersEchoes(p)
 }
 

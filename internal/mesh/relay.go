@@ -100,6 +100,9 @@ func (m *Mesh) talkingTo(p *peer) {
 	first := m.now.Sub(r.own) > talkingFor
 	r.own = m.now
 	if first {
+		m.keepLearned(p)
+	}
+	if first {
 		p.hot.begun = m.now
 	}
 	if !m.cfg.Echoes && !m.cfg.AutoConnect {

@@ -23,9 +23,9 @@ type session interface {
 	// hopByHop tells whether a relay opens the packets and protects them anew.
 	hopByHop() bool
 
-	// reqKey, ansKey and keyChanged are what the node has to say about keys.
-	reqKey(r wire.ReqKey)
-	ansKey(r wire.AnsKey)
+	// reqKey, ansKey and keyChanged are what the node has to say about keys. c is where it came from.
+	reqKey(c *conn, r wire.ReqKey)
+	ansKey(c *conn, r wire.AnsKey)
 	keyChanged()
 	// reconfigured: the configuration has changed.
 	reconfigured()
@@ -91,8 +91,10 @@ func (m *Mesh) reqKey(c *conn, text string) error {
 		}
 	case to != m.self:
 		m.pass(c, to, []byte(text))
+	case !m.speaksFor(c, from):
+		m.logf(3, Debug, "ignoring a request in the name of %s, which came from %s", from.name, c)
 	default:
-		from.session.reqKey(r)
+		from.session.reqKey(c, r)
 	}
 	return nil
 }
@@ -112,8 +114,10 @@ func (m *Mesh) ansKey(c *conn, text string) error {
 			text = string(r.Append(nil))
 		}
 		m.pass(c, to, []byte(text))
+	case !m.speaksFor(c, from):
+		m.logf(3, Debug, "ignoring an answer in the name of %s, which came from %s", from.name, c)
 	default:
-		from.session.ansKey(r)
+		from.session.ansKey(c, r)
 	}
 	return nil
 }

@@ -26,6 +26,8 @@ const (
 	// undecodableLimit is how many records in a row may fail before the
 	// session is begun again. A single one may be forged or late.
 	undecodableLimit = 5
+	// doubtfulTries handshakes that fail make a learned key doubtful.
+	doubtfulTries = 2
 )
 
 // sptpsSession is the SPTPS datagram session with a node. While a new handshake is under way
@@ -39,13 +41,21 @@ type sptpsSession struct {
 	elder  bool            // we began it and are the one to renew its keys
 
 	mine     *sptps.Datagram // handshake that we began
+	mineKey  keys.PublicKey  // of the node, in it
+	tries    int             // handshakes that we began since the last one that succeeded
 	said     []byte          // our last message in it
 	sent     time.Time       // when that was sent last
 	answered bool            // mine has had an answer
 	theirs   *sptps.Datagram // handshake that the peer began
+	theirKey keys.PublicKey  // of the node, in it
+	over     ConnID          // where its start came from
 	heard    string          // the last record of the peer in it, in base64
 	reply    []byte          // our answer to that
 	begun    time.Time       // of the last start in either direction
+
+	early     string // a start of the peer that came before its key was known
+	earlyOver ConnID
+	earlyAt   time.Time
 
 	compression int // level that the peer wants to receive
 
@@ -114,11 +124,11 @@ func (s *sptpsSession) repeat() {
 
 // heardBefore tells whether the peer repeats what it said last, since it has not had our answer. It gets
 // that once more.
-func (s *sptpsSession) heardBefore(data string) bool {
+func (s *sptpsSession) heardBefore(data string, leads bool) bool {
 	if s.heard != data || s.reply == nil {
 		return false
 	}
-	if s.m.startAllowed(s.p) {
+	if s.m.startAllowed(s.p, leads) {
 		s.m.route(s.p, s.reply)
 	}
 	return true
@@ -134,19 +144,24 @@ func (s *sptpsSession) start() {
 		m.refuse("packets for %s: %s", p.name, why)
 		return
 	}
-	if p.key() == nil {
+	key := m.sessionKey(p)
+	if key == nil {
 		m.askKey(p)
 		return
 	}
+	if s.doubtful() {
+		m.askKey(p)
+	}
 	d, kex, err := sptps.NewDatagram(sptps.Config{
-		Initiator: true, Key: m.cfg.Key, Peer: *p.key(),
+		Initiator: true, Key: m.cfg.Key, Peer: *key,
 		Label: sptps.LabelUDP(m.cfg.Name, p.name), Rand: m.in.Secrets, Window: m.cfg.ReplayWindow,
 	})
 	if err != nil {
 		m.logf(0, Error, "could not begin a session with %s: %v", p.name, err)
 		return
 	}
-	s.mine, s.theirs, s.begun, s.sent, s.answered = d, nil, m.now, m.now, false
+	s.mine, s.mineKey, s.theirs, s.begun, s.sent, s.answered = d, *key, nil, m.now, m.now, false
+	s.tries++
 	s.said = wire.ReqKey{From: m.cfg.Name, To: p.name, Sub: wire.SubStart, Data: b64.Encode(kex)}.Append(nil)
 	m.logf(3, Debug, "beginning a session with %s", p.name)
 	m.route(p, s.said)
@@ -166,37 +181,30 @@ func (m *Mesh) whyNotOld(p *peer) string {
 	return "it is said to speak only the protocol of tinc 1.0, for which its host file with its RSA key has to be here"
 }
 
-// askKey asks p for its public key. The answer is believed, as tinc does it: newcomers
-// know only their inviter's key.
-func (m *Mesh) askKey(p *peer) {
-	if !p.askedKey.IsZero() && m.now.Sub(p.askedKey) < repeatAfter {
-		return
-	}
-	p.askedKey = m.now
+// askForKey sends the question for the public key of p (REQ_KEY 19).
+func (m *Mesh) askForKey(p *peer) {
 	m.route(p, wire.ReqKey{From: m.cfg.Name, To: p.name, Sub: wire.SubAskKey}.Append(nil))
 }
 
 // reqKey handles a REQ_KEY of the node for us.
-func (s *sptpsSession) reqKey(r wire.ReqKey) {
+func (s *sptpsSession) reqKey(c *conn, r wire.ReqKey) {
 	m, p := s.m, s.p
 	switch r.Sub {
 	case wire.SubStart:
-		s.peerStarts(r.Data)
+		s.peerStarts(c, r.Data)
 	case wire.SubAskKey:
-		if p.key() == nil {
-			m.askKey(p)
-		}
 		m.route(p, wire.ReqKey{From: m.cfg.Name, To: p.name, Sub: wire.SubKey, Data: m.cfg.Key.Public().String()}.Append(nil))
 	case wire.SubKey:
-		s.learnKey(r.Data)
+		s.toldKey(c, r.Data)
 	case wire.SubNone:
 		m.logf(2, Info, "%s asks for a key of the protocol of tinc 1.0, though it speaks a newer one", p.name)
 	}
 }
 
-func (s *sptpsSession) learnKey(text string) {
+// toldKey: somebody says what the key of the node is.
+func (s *sptpsSession) toldKey(c *conn, text string) {
 	m, p := s.m, s.p
-	if p.key() != nil || p.askedKey.IsZero() { // known, or not asked for
+	if p.askedKey.IsZero() {
 		return
 	}
 	k, err := keys.ParsePublicKey(text)
@@ -207,17 +215,34 @@ func (s *sptpsSession) learnKey(text string) {
 		m.logf(1, Warning, "%s sent an unusable public key: %v", p.name, err)
 		return
 	}
-	m.learn(p, k)
+	m.claimed(c, p, k)
+}
+
+// tryKey begins a session with a key that has just been claimed for the node: by an answer to the start that we
+// could not answer before, or by one of our own.
+func (s *sptpsSession) tryKey() {
+	c, data := s.m.conns[s.earlyOver], s.early
+	s.early = ""
+	if data != "" && c != nil && s.m.now.Sub(s.earlyAt) < handshakeTimeout {
+		s.peerStarts(c, data)
+		return
+	}
 	s.start()
-	m.autoConnectSoon()
 }
 
 // peerStarts handles a start message. If both sides began at the same time, the one with
 // the smaller name goes on; tinc would have both yield, and neither succeed.
-func (s *sptpsSession) peerStarts(data string) {
+func (s *sptpsSession) peerStarts(c *conn, data string) {
 	m, p := s.m, s.p
-	if p.key() == nil {
+	key := m.sessionKey(p)
+	if key == nil {
+		s.early, s.earlyOver, s.earlyAt = data, c.id, m.now
 		m.askKey(p)
+		return
+	}
+	leads := m.leadsTo(c, p)
+	if s.theirs != nil && s.over != c.id && !leads && m.now.Sub(s.begun) < repeatAfter {
+		m.logf(3, Debug, "ignoring a start of a session in the name of %s, which came from %s", p.name, c)
 		return
 	}
 	kex, err := b64.Decode(data)
@@ -231,15 +256,15 @@ func (s *sptpsSession) peerStarts(data string) {
 		s.repeat()
 		return
 	}
-	if s.heardBefore(data) {
+	if s.heardBefore(data, leads) {
 		return
 	}
-	if !m.startAllowed(p) {
+	if !m.startAllowed(p, leads) {
 		m.logf(2, Warning, "%s begins sessions too often", p.name)
 		return
 	}
 	d, own, err := sptps.NewDatagram(sptps.Config{
-		Key: m.cfg.Key, Peer: *p.key(),
+		Key: m.cfg.Key, Peer: *key,
 		Label: sptps.LabelUDP(p.name, m.cfg.Name), Rand: m.in.Secrets, Window: m.cfg.ReplayWindow,
 	})
 	if err != nil {
@@ -251,8 +276,8 @@ func (s *sptpsSession) peerStarts(data string) {
 		m.logf(2, Warning, "bad start of a session from %s: %v", p.name, err)
 		return
 	}
-	s.theirs, s.heard = d, data
-	if !crossing {
+	s.theirs, s.theirKey, s.heard, s.over = d, *key, data, c.id
+	if !crossing && (leads || s.mine == nil || m.now.Sub(s.begun) >= handshakeTimeout) {
 		s.mine, s.begun = nil, m.now
 	}
 	s.reply = s.answer(own)
@@ -274,8 +299,9 @@ func (s *sptpsSession) answer(records ...[]byte) (last []byte) {
 	return last
 }
 
-// ansKey handles an ANS_KEY of the node for us.
-func (s *sptpsSession) ansKey(r wire.AnsKey) {
+// ansKey handles an ANS_KEY of the node for us. What it says beside the record counts only if the record
+// has proven that the node has sent it.
+func (s *sptpsSession) ansKey(c *conn, r wire.AnsKey) {
 	m, p := s.m, s.p
 	if !compress.Supported(r.Compression) {
 		m.logf(2, Warning, "%s wants the unknown compression level %d", p.name, r.Compression)
@@ -286,73 +312,90 @@ func (s *sptpsSession) ansKey(r wire.AnsKey) {
 		m.logf(2, Warning, "unreadable handshake record from %s", p.name)
 		return
 	}
-	if s.compression != r.Compression {
-		s.compression = r.Compression
-		m.touch(p)
-	}
-	if s.heardBefore(r.Key) {
+	if s.heardBefore(r.Key, m.leadsTo(c, p)) {
 		return
 	}
-	addr, seen := r.Addr.Addr()
-	if seen = seen && r.HasAddr; seen && usable(addr) && m.guarded(p, addr) {
-		p.road.note(addr) // so that it is among those that are opened when the handshake ends
+	if !s.handshake(record, r) {
+		return
 	}
-	s.handshake(record, r.Key)
-	if seen && s.active != nil {
+	if addr, ok := r.Addr.Addr(); r.HasAddr && ok {
 		m.toldAddress(p, addr)
 	}
 	m.mtuInfoTo(p)
 }
 
-// handshake feeds a record, and what it was in base64, to the handshake that it belongs to.
-func (s *sptpsSession) handshake(record []byte, text string) {
+// handshake feeds a record, which came in r, to the handshake that it belongs to. It reports whether that
+// is complete now: whoever has sent the record has the key of the node.
+func (s *sptpsSession) handshake(record []byte, r wire.AnsKey) (done bool) {
 	m, p := s.m, s.p
 	d := s.active
+	var other *sptps.Datagram
 	if n := binary.BigEndian.Uint32(record); n < 2 { // the first two records of a session are clear
-		d = s.mine
+		d, other = s.mine, s.theirs
 		// When both have begun, record 0 says that the peer has yielded and
 		// answers our start, record 1 that it goes on with its own.
 		if d == nil || s.theirs != nil && n == 1 {
-			d = s.theirs
+			d, other = s.theirs, s.mine
 		}
 	}
 	if d == nil {
 		m.logf(3, Debug, "handshake record from %s without a session", p.name)
-		return
+		return false
 	}
 	out, done, err := d.Handshake(record)
+	if err != nil && other != nil { // one of the two may have been begun by somebody else in its name
+		d = other
+		out, done, err = d.Handshake(record)
+	}
 	if err != nil {
 		m.logf(2, Info, "handshake with %s: %v", p.name, err)
-		return
+		return false
 	}
 	last := s.answer(out...)
 	switch d {
 	case s.mine:
-		s.answered, s.theirs = true, nil
+		s.answered = true
+		if done {
+			s.theirs = nil
+		}
 		s.said, s.sent = last, m.now
 	case s.theirs:
-		s.heard, s.reply = text, last
+		s.heard, s.reply = r.Key, last
 	}
 	if !done {
-		return
+		return false
 	}
+	s.compression = r.Compression
 	first := d != s.active
 	if first {
+		key := s.theirKey
 		if s.elder = d == s.mine; s.elder {
+			key = s.mineKey
 			s.said, s.heard, s.reply = nil, "", nil
 		}
-		s.active, s.mine, s.theirs = d, nil, nil
+		s.active, s.mine, s.theirs, s.tries = d, nil, nil, 0
 		m.logf(2, Info, "session with %s established", p.name)
+		m.proven(p, key)
 	} else {
 		m.logf(3, Debug, "keys of the session with %s renewed", p.name)
 	}
 	s.born, s.rekeying = m.now, time.Time{}
 	m.touch(p)
+	if addr, ok := r.Addr.Addr(); ok && r.HasAddr && usable(addr) && m.guarded(p, addr) {
+		p.road.note(addr) // so that it is among those that are opened now
+	}
 	if first {
 		m.publishPeers() // the probes that follow need the new keys
 		p.road.hurry()
 		m.try(p, true)
 	}
+	return true
+}
+
+// doubtful tells whether the learned key of the node does not seem to be the right one: sessions
+// do not come about with it.
+func (s *sptpsSession) doubtful() bool {
+	return s.p.host.Key == nil && s.p.trust.claim == nil && s.p.trust.learned != nil && s.tries >= doubtfulTries
 }
 
 // check renews the keys when they are due.

@@ -668,6 +668,13 @@ func (p *player) describe(e Effect) string {
 		return fmt.Sprintf("subnet up %s %s", e.Owner, e.Subnet)
 	case SubnetDown:
 		return fmt.Sprintf("subnet down %s %s", e.Owner, e.Subnet)
+	case KeyContested:
+		return fmt.Sprintf("another key is claimed for %s, by way of %s", e.Node, e.From)
+	case SaveLearned:
+		if e.Gone {
+			return fmt.Sprintf("forget the learned key of %s", e.Node)
+		}
+		return fmt.Sprintf("save learned key of %s, vouched for by %q", e.Node, e.By)
 	case SaveKey:
 		return fmt.Sprintf("save key of %s", e.Node)
 	case SaveAddresses:

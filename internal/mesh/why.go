@@ -41,7 +41,9 @@ const (
 	WhyHopByHop     = "tinc-1.0" // relays open the packets
 	WhyNoSession    = "no-session"
 	WhyKeyUnknown   = "no-key"
-	WhyNoRSAKey     = "no-rsa-key" // it speaks tinc 1.0 only, and there are no keys for that
+	WhyOtherKey     = "another-key" // somebody claims another key for the node than the known one
+	WhyRemoved      = "removed"     // its host file was deleted here
+	WhyNoRSAKey     = "no-rsa-key"  // it speaks tinc 1.0 only, and there are no keys for that
 	WhyAgreeing     = "keys-being-agreed"
 	WhyTCPOnlyHere  = "tcp-only-here"
 	WhyTCPOnlyThere = "tcp-only-there"
@@ -100,7 +102,23 @@ func (m *Mesh) Why(name node.Name, f Found) Why {
 	default:
 		m.whyReachable(&w, p, f)
 	}
+	if p != nil && p != m.self {
+		m.whyKey(&w, p, f)
+	}
 	return w
+}
+
+// whyKey says what is the matter with the key of p.
+func (m *Mesh) whyKey(w *Why, p *peer, f Found) {
+	switch t := &p.trust; {
+	case t.removed:
+		w.Good = false
+		w.add(WhyRemoved, "the host file of %s was deleted here, so nothing is sent to it or believed of its key", p.name)
+		w.Change = fmt.Sprintf("if it is to come back: %s accept %s, or import its host file", f.Command, p.name)
+	case t.rival != nil:
+		w.add(WhyOtherKey, "another key than the one that is known is claimed for %s, by way of %s", p.name, t.rivalBy)
+		w.mend("ask the owner of %s which key is right; if it is the new one: %s accept %s", p.name, f.Command, p.name)
+	}
 }
 
 func (w *Why) add(code, format string, args ...any) {

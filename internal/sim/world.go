@@ -105,6 +105,7 @@ type Host struct {
 
 	w        *World
 	known    map[node.Name]mesh.Host // its host files
+	learned  map[node.Name]mesh.Learned
 	peers    map[node.Name]mesh.PeerState
 	links    map[mesh.ConnID]*link
 	accepted mesh.ConnID
@@ -164,7 +165,7 @@ func (w *World) Add(name node.Name) *Host {
 	h := &Host{
 		Name: name, w: w,
 		Addr:  netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 168, byte(n >> 8), byte(n)}), 655),
-		known: map[node.Name]mesh.Host{},
+		known: map[node.Name]mesh.Host{}, learned: map[node.Name]mesh.Learned{},
 	}
 	key, err := keys.Generate(w.secrets())
 	if err != nil {
@@ -238,6 +239,7 @@ func (h *Host) Start(connectTo ...node.Name) {
 	for n, f := range h.known {
 		cfg.Hosts[n] = f
 	}
+	cfg.Learned = maps.Clone(h.learned)
 	if h.RSA != nil {
 		cfg.RSAKey = new(keys.RSAPrivateKey) // nobody uses it here
 	}
@@ -532,7 +534,19 @@ func (h *Host) do(e mesh.Effect) {
 		f := h.known[e.Node]
 		f.Key = &e.Key
 		h.known[e.Node] = f
+	case mesh.SaveLearned:
+		l := h.learned[e.Node]
+		l.Key, l.By = e.Key, e.By
+		h.learned[e.Node] = l
+		if e.Gone {
+			delete(h.learned, e.Node)
+		}
 	case mesh.SaveAddresses:
+		if l, ok := h.learned[e.Node]; ok {
+			l.Cached = e.Addrs
+			h.learned[e.Node] = l
+			return
+		}
 		f := h.known[e.Node]
 		f.Cached = e.Addrs
 		h.known[e.Node] = f

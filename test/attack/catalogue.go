@@ -27,7 +27,6 @@ var catalogue = []Entry{
 	{
 		Name: "clear text to invented nodes",
 		Does: "announces a node with the options of tinc 1.0 and a subnet, and sends keys of tinc 1.0 for it",
-		Held: "Nothing leaves in clear text: the protocol of tinc 1.0 is spoken only with a node whose RSA key is here, by a node that has one",
 	},
 	{
 		Name: "a forged ANS_KEY",
@@ -46,7 +45,6 @@ var catalogue = []Entry{
 	{
 		Name: "addresses captured",
 		Does: "announces the addresses of others with a better weight",
-		Held: "Own subnets win, and then those in a host file that came from their owner; a claim without one attracts nothing that has an owner",
 		Left: "who owns an address of which nobody here has a host file",
 	},
 	{
@@ -70,7 +68,6 @@ var catalogue = []Entry{
 	{
 		Name: "a packet with another's address",
 		Does: "sends packets with the address of another member as the source",
-		Held: "Dropped: the source of a packet must be a subnet of the node whose session it came by, if that has announced any (`SourceCheck`)",
 	},
 	{
 		Name: "a stranger with 200 connections a second",
