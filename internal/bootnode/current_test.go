@@ -464,6 +464,16 @@ func TestSeveralBootNodes(t *testing.T) {
 	if _, err := join(t, r); err == nil || !strings.Contains(err.Error(), "all boot nodes failed") {
 		t.Error(err)
 	}
+	// What one of them says counts, whichever was asked last.
+	web := httptest.NewServer(http.NotFoundHandler())
+	defer web.Close()
+	old, _ := ParseURL(web.URL)
+	for _, urls := range [][]URL{{gone, old}, {old, gone}} {
+		r.URLs = urls
+		if _, err := join(t, r); !errors.Is(err, ErrNotCurrent) {
+			t.Errorf("%v: %v", urls, err)
+		}
+	}
 	// A boot node that starts late is found, one that refuses is not asked again.
 	strict := newBoot(t)
 	r = b.newcomer("bob", secret, Current)

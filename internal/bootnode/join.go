@@ -90,7 +90,7 @@ func Join(ctx context.Context, r Request) (Joined, error) {
 		ctx, cancel = context.WithTimeout(ctx, r.Timeout)
 		defer cancel()
 	}
-	refused := map[URL]error{}
+	refused, failed := map[URL]error{}, map[URL]error{}
 	var last error
 	for {
 		for _, u := range r.URLs {
@@ -103,29 +103,51 @@ func Join(ctx context.Context, r Request) (Joined, error) {
 				return j, nil
 			}
 			last = fmt.Errorf("%s: %w", u, invite.PlainDial(err))
+			failed[u] = last
 			if errors.As(err, new(final)) {
 				refused[u] = last
 			}
 			if len(r.URLs) > 1 || r.Timeout > 0 && refused[u] == nil {
 				r.Log(last.Error())
 			}
-			if ctx.Err() != nil {
+			if ctx.Err() != nil && len(r.URLs) == 1 {
 				return Joined{}, last
+			} else if ctx.Err() != nil {
+				return Joined{}, allFailed{last, r.inOrder(failed)}
 			}
 		}
 		if len(r.URLs) == 1 && last != nil && (r.Timeout == 0 || len(refused) == 1) {
 			return Joined{}, last
 		}
 		if r.Timeout == 0 || len(refused) >= len(r.URLs) {
-			return Joined{}, fmt.Errorf("all boot nodes failed; the last one: %w", last)
+			return Joined{}, allFailed{last, r.inOrder(failed)}
 		}
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return Joined{}, fmt.Errorf("no boot node has answered within %v; the last one: %w", r.Timeout, last)
+			return Joined{}, allFailed{fmt.Errorf("within %v: %w", r.Timeout, last), r.inOrder(failed)}
 		}
 		pause = min(2*pause, longestPause)
 	}
+}
+
+// allFailed is the error when no boot node has let us in: the last error of each of them.
+type allFailed struct {
+	last error
+	all  []error
+}
+
+func (e allFailed) Error() string   { return "all boot nodes failed; the last one: " + e.last.Error() }
+func (e allFailed) Unwrap() []error { return e.all }
+
+// inOrder lists the errors of the boot nodes in the order of the URLs.
+func (r Request) inOrder(failed map[URL]error) (list []error) {
+	for _, u := range r.URLs {
+		if err := failed[u]; err != nil {
+			list = append(list, err)
+		}
+	}
+	return list
 }
 
 // attempt asks one boot node.

@@ -176,16 +176,19 @@ func (a *app) bootService(s booting.Serve, face []string) error {
 	if err != nil {
 		return err
 	}
-	secret, err := s.Token.Secret(a.Streams)
-	if errors.Is(err, booting.ErrNoToken) {
-		if secret, err = bootnode.NewSecret(rand.Reader); err == nil {
-			fmt.Fprintf(a.Out, "Generated token: %s\n", secret.Reveal())
-		}
+	// What the service would refuse is refused now, when there is somebody to read why.
+	s.Generate = true
+	v, err := s.Open(a.Streams, func(text string) { a.say("%s", text) })
+	if errors.Is(err, os.ErrNotExist) {
+		return terminal.Hint(err, "make the node first: tincan gen --standalone")
 	}
 	if err != nil {
 		return err
 	}
-	path, text, err := s.Unit(self, face, secret)
+	if v.Generated {
+		fmt.Fprintf(a.Out, "Generated token: %s\n", v.Secret.Reveal())
+	}
+	path, text, err := s.Unit(self, face, v.Secret)
 	if err != nil {
 		return err
 	}

@@ -255,6 +255,7 @@ func (a *app) generateRun(r run, l config.Layout) error {
 	g := booting.Gen{
 		Place: config.Place{Conf: l.ConfBase}, Name: r.name, Prefix: "172.16.0.0/12", IP: r.ip, Port: r.tincPort, Public: r.advertise,
 		Standalone: true, Engine: booting.Embedded, Protocol: string(bootnode.Current),
+		Bits: generate.DefaultRSABits, // the original runs tinc 1.0, which knows no other keys
 	}
 	if g.IP != "" {
 		g.Prefix, g.Mask = "", 12

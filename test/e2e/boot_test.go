@@ -289,6 +289,14 @@ func TestRunAndRunJoin(t *testing.T) {
 	if !netip.MustParsePrefix("172.16.0.0/12").Contains(two.vpn("ip4")) {
 		t.Errorf("address %v", two.vpn("ip4"))
 	}
+	for _, n := range []*node{one, two} { // nodes of the original run have tinc 1.0
+		for _, name := range []string{"one", "two"} {
+			data, err := n.ReadFile(confBase + "/vpn/config/hosts/" + name)
+			if err != nil || !strings.Contains(string(data), "BEGIN RSA PUBLIC KEY") {
+				t.Errorf("%s has no RSA key of %s: %v", n.Name(), name, err)
+			}
+		}
+	}
 }
 
 // The two commands of tinc-boot, with the engine of tincan.

@@ -68,7 +68,7 @@ func (g *Gen) Flags(f *pflag.FlagSet) {
 	f.StringVar(&g.Prefix, "prefix", "", "where the address lies: `octets` such as 10.7, or a network (default what the boot node says, or a random 10.x.0.0/16)")
 	f.StringVar(&g.IP, "ip", "", "the `address` itself, IPv4 or IPv6")
 	f.IntVar(&g.Mask, "mask", 0, "length of the network's prefix in `bits` (default 16, IPv6 64)")
-	f.Uint16Var(&g.Port, "port", 0, "`port` to listen on; 0 takes a free one")
+	f.Uint16Var(&g.Port, "port", 0, "`port` to listen on; 0 takes 655 for a node that others are to reach, else a free one")
 	f.StringArrayVarP(&g.Public, "public", "a", nil, "`host` where others reach this machine, or several with commas between them; may be repeated")
 	f.StringArrayVar(&g.ConnectTo, "connect-to", nil, "`node` to connect to; may be repeated")
 	f.BoolVar(&g.Standalone, "standalone", false, "make the first node of a network: ask no boot node")
@@ -143,7 +143,11 @@ func (g Gen) Run(ctx context.Context, s terminal.Streams) (Made, error) {
 	if err := r.join(ctx); err != nil {
 		return Made{}, err
 	}
-	return r.write()
+	m, err := r.write()
+	if err == nil && (r.Standalone || len(r.Public) > 0) {
+		r.say("others reach this node at port %d, TCP and UDP: open it in firewalls", m.Port)
+	}
+	return m, err
 }
 
 // generation is one run of Gen.
@@ -281,10 +285,15 @@ func (r *generation) place(p config.Place) error {
 	if err := generate.MakeDirs(l); err != nil {
 		return err
 	}
-	if r.port = int(r.Port); r.port == 0 {
+	switch r.port = int(r.Port); {
+	case r.port == 0 && (r.Standalone || len(r.Public) > 0) && generate.PortFree(generate.DefaultPort):
+		r.port = generate.DefaultPort // others are to reach it: firewalls have this port open
+	case r.port == 0:
 		r.port, err = generate.FreePort()
-	} else if !generate.PortFree(r.port) {
-		err = fmt.Errorf("port %d is in use", r.port)
+	default:
+		if !generate.PortFree(r.port) {
+			err = fmt.Errorf("port %d is in use", r.port)
+		}
 	}
 	return err
 }
@@ -368,7 +377,16 @@ func (r *generation) join(ctx context.Context) (err error) {
 	if r.protocol != bootnode.Current {
 		r.warnOld()
 	}
-	r.joined, err = bootnode.Join(ctx, q)
+	if r.Old && len(r.urls) > 1 { // one that is dead must not keep us from finding out that the others are old
+		once := q
+		once.Timeout = 0
+		r.joined, err = bootnode.Join(ctx, once)
+		if err != nil && !errors.Is(err, bootnode.ErrNotCurrent) {
+			r.joined, err = bootnode.Join(ctx, q)
+		}
+	} else {
+		r.joined, err = bootnode.Join(ctx, q)
+	}
 	if errors.Is(err, bootnode.ErrNotCurrent) {
 		if !r.Old {
 			return terminal.Hint(err, "if it is the bootnode of tinc-boot, add --protocol gen1; that protocol is weaker, see docs/bootstrap.md")
