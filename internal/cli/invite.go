@@ -42,6 +42,9 @@ network. It works once and within a week. Treat it like a password.`,
 			case err != nil:
 				return err
 			}
+			if inv.Again {
+				a.say("note: there is another open invitation for %s; the first that is used counts", inv.Invitee)
+			}
 			for _, addr := range inv.Addresses {
 				a.say("%s will have the address %s", inv.Invitee, addr)
 			}

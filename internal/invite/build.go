@@ -124,7 +124,8 @@ func (j *joiner) layout(t text) (config.Layout, error) {
 	if err != nil {
 		return l, err
 	}
-	if err := vacant(l); !errors.Is(err, ErrOccupied) || j.explicit() {
+	// Our key has not been sent yet, so the invitation stays open. tinc's join takes another name.
+	if err := vacant(l); !errors.Is(err, ErrOccupied) || j.explicit() || !j.TincUp {
 		return l, err
 	}
 	wanted := l.ConfBase

@@ -625,12 +625,27 @@ func TestClashesAreFoundBeforeAnythingIsSpent(t *testing.T) {
 	}
 }
 
+func TestASecondInvitationForTheSameName(t *testing.T) {
+	in := newInviter(t, "alice")
+	if in.issue("bob").Again || in.issue("carol").Again || !in.issue("bob").Again {
+		t.Error("it is not said which name has another open invitation")
+	}
+}
+
 func TestAnOccupiedNetworkNameIsAvoided(t *testing.T) {
 	in := newInviter(t, "alice")
 	root := t.TempDir()
 	write(t, "Name = x\n", root, "tinc", "home", "tinc.conf")
 	place := config.Place{Roots: config.Roots{Sysconf: root}}
-	res, err := in.join(in.issue("bob").URL, func(o *Options) { o.Place = place })
+	again := in.issue("bob")
+	if _, err := in.join(again.URL, func(o *Options) { o.Place = place }); !errors.Is(err, ErrOccupied) {
+		t.Errorf("a second join: %v", err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(root, "tinc", "join_*")); len(left) > 0 {
+		t.Errorf("it has made %v", left)
+	}
+	<-in.result
+	res, err := in.join(again.URL, func(o *Options) { o.Place, o.TincUp = place, true })
 	if err != nil || !strings.HasPrefix(res.Layout.NetName, "join_") {
 		t.Errorf("%+v, %v", res.Layout, err)
 	}

@@ -59,6 +59,7 @@ type Invitation struct {
 	Invitee   node.Name
 	Addresses []string // ADDR/LEN chosen for the newcomer
 	NewKey    bool     // there is a new invitation key: a tinc daemon must reload
+	Again     bool     // there is another open invitation for the same name; the first that is used counts
 }
 
 // ErrNoAddress is the error when nothing says where newcomers can reach us.
@@ -147,6 +148,11 @@ func (r *Request) issue() (inv Invitation, err error) {
 	url.keyHash = keyHashOf(key.Public())
 
 	inv = Invitation{URL: url.String(), Invitee: r.Invitee, NewKey: isNew}
+	for _, file := range s.names() {
+		if t, err := s.read(file); err == nil && t.name == r.Invitee {
+			inv.Again = true
+		}
+	}
 	inv.File = s.path(fileOf(url.cookie, key.Public()))
 	content, err := r.text(own, conf, port, &inv)
 	if err != nil {

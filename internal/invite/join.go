@@ -30,7 +30,7 @@ type Options struct {
 	URL string
 	// Place is where the new configuration goes. With Net or Conf it must not
 	// hold one yet; without them the invitation may propose a name for the
-	// network, and a place that is occupied is avoided.
+	// network. If that is taken here the invitation is not used up, or, with TincUp, another name is chosen.
 	Place config.Place
 	Force bool // store unsafe variables too, and enable tinc-up
 	// TincUp writes what tinc's join writes: a tinc-up script for Ifconfig and
