@@ -56,6 +56,9 @@ func Inspect(l Layout, overrides []Override) (*Network, []Warning, error) {
 	if err != nil {
 		warnings = append(warnings, asProblem(l.Host(n.Name), err))
 	}
+	own, more = withoutPrograms(own)
+	warnings = append(warnings, more...)
+	move(l, entries)
 	for _, o := range overrides {
 		if o.Host == "" || o.Host == string(n.Name) {
 			entries = append(entries, o.Entry)

@@ -227,16 +227,29 @@ func replaceAddress(l config.Layout, self node.Name, old, addr netip.Addr) error
 			before[file], after[file] = data, out
 		}
 	}
+	moved := config.Moved(l)
+	for from, to := range moved {
+		if to == old { // by an earlier clash
+			moved[from], ifconfigs = addr, ifconfigs+1
+		}
+	}
 	if ifconfigs == 0 || subnets == 0 {
 		return fmt.Errorf("the files in %s have no lines Ifconfig = %s/LENGTH and Subnet = %s", l.ConfBase, old, old)
 	}
 	for file, data := range after {
-		if err := config.WriteFile(file, data, config.FileMode); err != nil {
+		err := config.WriteFile(file, data, config.FileMode)
+		if errors.Is(err, os.ErrPermission) && file != l.Host(self) {
+			moved[old], err = addr, nil // what a node without rights must not write
+		}
+		if err != nil {
 			for file, data := range before { // all or nothing, as far as possible
 				_ = config.WriteFile(file, data, config.FileMode)
 			}
 			return err
 		}
+	}
+	if len(moved) > 0 {
+		return config.SaveMoved(l, moved)
 	}
 	return nil
 }

@@ -161,6 +161,8 @@ func TestTheInterface(t *testing.T) {
 	site.knows(a)
 	must(t, site.client().Reload())
 	a.knows(site)
+	m.knows(a) // nobody gives way to a node without a key
+	must(t, c.Reload())
 	a.add("tinc.conf", "ConnectTo = z")
 	a.start()
 	eventually(t, "m has moved", func() bool { return m.said("this node now has") })

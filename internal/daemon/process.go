@@ -153,15 +153,20 @@ func (d *Daemon) capabilities(c *confinement) (caps []process.Capability) {
 // openDoors says what the sandbox must let pass.
 func (d *Daemon) openDoors(w *process.Wish) {
 	l, s := d.opts.Layout, d.network().Settings
-	if w.Sandbox == process.Normal || s.AutoAddress || s.KeyDistribution == "compat" {
-		w.Write = append(w.Write, l.ConfBase) // tinc.conf itself
+	// Not l.ConfBase itself: tinc.conf and tinc-up say what the next start runs with all rights.
+	write := func(file string) {
+		if dir := filepath.Dir(file); dir != filepath.Clean(l.ConfBase) {
+			w.Write = append(w.Write, dir)
+		} else {
+			w.Append = append(w.Append, file)
+		}
 	}
 	w.Write = append(w.Write, l.Hosts(), l.Cache(), l.Invitations(), filepath.Join(l.ConfBase, "changed"))
 	if d.confined.LogFile != "" {
-		w.Write = append(w.Write, filepath.Dir(d.confined.LogFile))
+		write(d.confined.LogFile)
 	}
 	if f := s.GraphDumpFile; f != "" && !strings.HasPrefix(f, "|") {
-		w.Write = append(w.Write, filepath.Dir(f))
+		write(f)
 	}
 	w.Remove = append(w.Remove, filepath.Dir(l.PidFile))
 	w.Read = append(w.Read, l.ConfBase,

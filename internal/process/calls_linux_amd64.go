@@ -2,11 +2,8 @@ package process
 
 import "golang.org/x/sys/unix"
 
-// forbiddenHere are calls that only this architecture has.
-func forbiddenHere(high bool) []uint32 {
-	calls := []uint32{unix.SYS_IOPL, unix.SYS_IOPERM, unix.SYS_MODIFY_LDT, unix.SYS_KEXEC_FILE_LOAD}
-	if high {
-		calls = append(calls, unix.SYS_FORK, unix.SYS_VFORK, unix.SYS_MKNOD)
-	}
-	return calls
-}
+// Calls that not every architecture has; see forbidden and forbiddenHigh.
+var (
+	forbiddenHere     = []uint32{unix.SYS_IOPL, unix.SYS_IOPERM, unix.SYS_MODIFY_LDT, unix.SYS_KEXEC_FILE_LOAD, unix.SYS_CREATE_MODULE, unix.SYS_QUOTACTL_FD, unix.SYS_OPEN_TREE_ATTR, unix.SYS_NFSSERVCTL, unix.SYS_USELIB}
+	forbiddenHighHere = []uint32{unix.SYS_FORK, unix.SYS_VFORK, unix.SYS_MKNOD}
+)

@@ -63,7 +63,8 @@ func Confine(w Wish) (State, error) {
 		s.Root = w.Root
 	}
 	if w.Sandbox > Off {
-		by, err := restrictPaths(w)
+		by, missing, err := restrictPaths(w)
+		s.Missing = append(s.Missing, missing...)
 		if s.note(w.Sandbox, by, "Landlock", err) != nil {
 			return s, fmt.Errorf("sandbox of level %s: Landlock: %w", w.Sandbox, err)
 		}

@@ -9,14 +9,17 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/net/bpf"
+	"golang.org/x/sys/cpu"
 	"golang.org/x/sys/unix"
 )
 
@@ -162,6 +165,31 @@ func (p probe) try() error {
 		return reason(unix.Mount("none", p.Path, "tmpfs", 0, ""))
 	case "ptrace":
 		return reason(unix.PtraceAttach(os.Getppid()))
+	case "open": // for writing, without a change if that works
+		f, err := os.OpenFile(p.Path, os.O_WRONLY, 0)
+		if err == nil {
+			f.Close()
+		}
+		return reason(err)
+	case "device":
+		return reason(unix.Mknod(p.Path, unix.S_IFBLK|0o600, int(unix.Mkdev(7, 0))))
+	case "unix":
+		c, err := net.Dial("unix", p.Path)
+		if err == nil {
+			c.Close()
+		}
+		return reason(err)
+	case "signal":
+		return reason(unix.Kill(os.Getppid(), 0))
+	case "type": // a letter into the terminal
+		letter := byte('x')
+		_, _, errno := unix.Syscall(unix.SYS_IOCTL, 0, unix.TIOCSTI, uintptr(unsafe.Pointer(&letter)))
+		if errno == 0 {
+			return nil
+		}
+		return errno
+	case "calls":
+		return forbiddenCalls(p.Path == "high")
 	case "threads":
 		// More threads than there are: the runtime must be able to make them.
 		var wg sync.WaitGroup
@@ -181,6 +209,25 @@ func (p probe) try() error {
 		return nil
 	}
 	panic(p.What)
+}
+
+// forbiddenCalls makes each call that is forbidden, with arguments that make no sense:
+// what is let through says so, or does nothing.
+func forbiddenCalls(high bool) error {
+	list := slices.Concat(forbidden, forbiddenHere)
+	if high {
+		list = slices.Concat(list, forbiddenHigh, forbiddenHighHere)
+	}
+	for _, nr := range list {
+		no := ^uintptr(0)
+		if slices.Contains(processes, nr) {
+			continue // it takes no arguments, and a copy of this process could do no good
+		}
+		if _, _, errno := unix.RawSyscall6(uintptr(nr), no, no, no, no, no, no); errno != unix.EPERM {
+			return fmt.Errorf("call %d: %w", nr, errno)
+		}
+	}
+	return nil
 }
 
 func reason(err error) error {
@@ -299,9 +346,27 @@ func TestASandboxOfLevelHigh(t *testing.T) {
 		{"tcp", ""}:                   "ok",
 		{"netlink", ""}:               "ok",
 		{"vsock", ""}:                 "address family not supported by protocol",
+		{"device", dir + "/out/disk"}: refused,
+		{"type", ""}:                  refused,
+		{"calls", "high"}:             "ok",
 		{"mount", dir}:                refused,
 		{"ptrace", ""}:                refused,
 		{"threads", ""}:               "ok",
+	}
+	outside := listeners(t, dir)
+	abi, _, _ := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
+	if unixAnswer := "address family not supported by protocol"; !hiddenSockets {
+		for _, path := range outside {
+			want[probe{"unix", path}] = unixAnswer
+		}
+	} else {
+		delete(want, probe{"vsock", ""})
+		if abi >= scopeABI { // only the abstract one can be closed
+			want[probe{"unix", outside[1]}] = refused
+		}
+	}
+	if abi >= scopeABI {
+		want[probe{"signal", ""}] = refused
 	}
 	// In this order: a file that is read is not yet renamed.
 	k := task{Wish: Wish{Sandbox: High, Keep: []Capability{NetAdmin}, Read: []string{dir + "/in", dir + "/missing"}, Write: []string{dir + "/out"}, Remove: []string{dir + "/run"}}}
@@ -309,11 +374,46 @@ func TestASandboxOfLevelHigh(t *testing.T) {
 	slices.SortFunc(k.Probes, func(a, b probe) int { return strings.Compare(a.What, b.What) })
 	r := confined(t, k)
 	check(t, r, k, want)
-	if len(r.State.Missing) != 0 || r.State.Sandbox != "high" || !r.State.NoNewPrivs || r.Status["NoNewPrivs"] != "1" || r.Status["Seccomp"] != "2" {
+	if complete := abi >= scopeABI && (!hiddenSockets || abi >= resolveABI); complete != (len(r.State.Missing) == 0) || r.State.Sandbox != "high" || !r.State.NoNewPrivs || r.Status["NoNewPrivs"] != "1" || r.Status["Seccomp"] != "2" {
 		t.Errorf("in force: %+v, %v", r.State, r.Status)
 	}
 	if netAdmin := "0000000000001000"; r.Status["CapPrm"] != netAdmin || r.Status["CapEff"] != netAdmin || r.Status["CapBnd"] != netAdmin {
 		t.Errorf("capabilities: %v", r.Status)
+	}
+}
+
+// listeners are two sockets that somebody outside of the sandbox listens on: one with a
+// path, as that of docker, and an abstract one.
+func listeners(t *testing.T, dir string) (paths []string) {
+	for _, path := range []string{dir + "/outside.sock", "@" + dir} {
+		l, err := net.Listen("unix", path)
+		must(t, err)
+		t.Cleanup(func() { l.Close() })
+		paths = append(paths, path)
+	}
+	return paths
+}
+
+// TestTheListsOfSystemCallsAreComplete: 32-bit systems have several calls for one thing.
+// The names that x/sys knows for each architecture are the measure.
+func TestTheListsOfSystemCallsAreComplete(t *testing.T) {
+	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "golang.org/x/sys").Output()
+	if err != nil {
+		notRun(t, "the go command does not find x/sys")
+	}
+	// Other names of what is forbidden everywhere.
+	kinds := regexp.MustCompile(`^(SETUID|SETGID|SETRE[SU]?[UG]ID|SETREUID|SETREGID|SETRESUID|SETRESGID|SETFSUID|SETFSGID|SETGROUPS)32$|^(CLOCK_SETTIME|CLOCK_ADJTIME)64$|` +
+		`^(STIME|UMOUNT|FORK|VFORK|MKNOD|IOPL|IOPERM|MODIFY_LDT|VM86|VM86OLD|USELIB|NFSSERVCTL|CREATE_MODULE|KEXEC_FILE_LOAD|QUOTACTL_FD|OPEN_TREE_ATTR)$`)
+	for arch := range architectures {
+		numbers, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(dir)), "unix", "zsysnum_linux_"+arch+".go"))
+		must(t, err)
+		ours, err := os.ReadFile("calls_linux_" + arch + ".go")
+		must(t, err)
+		for _, m := range regexp.MustCompile(`(?m)^\s*SYS_(\w+)\s+=`).FindAllStringSubmatch(string(numbers), -1) {
+			if kinds.MatchString(m[1]) && !regexp.MustCompile(`\bunix\.SYS_`+m[1]+`\b`).Match(ours) {
+				t.Errorf("%s: %s passes the filter", arch, m[1])
+			}
+		}
 	}
 }
 
@@ -342,6 +442,24 @@ func TestASandboxOfLevelNormal(t *testing.T) {
 		{"ptrace", ""}:               "operation not permitted",
 		{"mount", dir}:               "operation not permitted",
 		{"threads", ""}:              "ok",
+		{"calls", ""}:                "ok",
+		{"type", ""}:                 "operation not permitted",
+		{"device", tmp + "/disk"}:    "permission denied",
+		{"write", "/run/tincan.new"}: "permission denied", // units and rules lie below
+		{"write", "/dev/null"}:       "ok",
+		{"open", "/dev/null"}:        "ok",
+
+		{"open", "/proc/sys/kernel/core_pattern"}: "permission denied",
+	}
+	t.Cleanup(func() { os.Remove("/run/tincan.new") })
+	for _, path := range []string{"/dev/mem", "/dev/loop-control", "/dev/loop0", "/dev/vda", "/dev/sda", "/var/lib/dpkg/status", "/proc/sysrq-trigger", "/proc/1/oom_score_adj"} {
+		if _, err := os.Stat(path); err == nil {
+			want[probe{"open", path}] = "permission denied"
+		}
+	}
+	if runtime.GOARCH == "386" { // the programs of a 64-bit system make other calls, and are ended
+		delete(want, probe{"run", "/bin/true"})
+		delete(want, probe{"run", script})
 	}
 	k := task{Wish: Wish{Sandbox: Normal, Keep: []Capability{NetAdmin}, Write: []string{dir + "/out"}, Remove: []string{dir + "/run"}}, Probes: tries(want)}
 	check(t, confined(t, k), k, want)
@@ -425,10 +543,14 @@ func TestLockedMemory(t *testing.T) {
 // The filter lets pass what a node needs, whatever the kernel here can do.
 func TestTheFilterOfSystemCalls(t *testing.T) {
 	const arch = 0xc000003e
+	bigEndian := 0
+	if cpu.IsBigEndian {
+		bigEndian = 1
+	}
 	run := func(high bool, nr, of, arg0 uint32) uint32 {
 		// The virtual machine of bpf reads big-endian, as from a packet.
 		data := make([]byte, 64)
-		for off, v := range map[int]uint32{offNumber: nr, offArch: of, offArg0: arg0} {
+		for off, v := range map[int]uint32{offNumber: nr, offArch: of, offArgs + 4*bigEndian: arg0} {
 			data[off], data[off+1], data[off+2], data[off+3] = byte(v>>24), byte(v>>16), byte(v>>8), byte(v)
 		}
 		vm, err := bpf.NewVM(filter(arch, high))
@@ -451,6 +573,7 @@ func TestTheFilterOfSystemCalls(t *testing.T) {
 		{"a new process", unix.SYS_CLONE, arch, unix.CLONE_VM | unix.CLONE_VFORK, ok, refused(unix.EPERM)},
 		{"clone3", unix.SYS_CLONE3, arch, 0, ok, refused(unix.ENOSYS)},
 		{"a socket of IPv6", unix.SYS_SOCKET, arch, unix.AF_INET6, ok, ok},
+		{"a UNIX socket", unix.SYS_SOCKET, arch, unix.AF_UNIX, ok, refused(unix.EAFNOSUPPORT)},
 		{"a packet socket", unix.SYS_SOCKET, arch, unix.AF_PACKET, ok, refused(unix.EAFNOSUPPORT)},
 		{"a call of x32", unix.SYS_READ | 0x40000000, arch, 0, refused(unix.ENOSYS), refused(unix.ENOSYS)},
 		{"a call of 32 bits", unix.SYS_READ, unix.AUDIT_ARCH_I386, 0, refused(unix.ENOSYS), refused(unix.ENOSYS)},

@@ -78,6 +78,7 @@ type Wish struct {
 	Read   []string // High: read these files, and what lies below these directories
 	Write  []string // make, write and remove files below these directories
 	Remove []string // remove files directly or deeper below these directories
+	Append []string // write into these files, which exist
 }
 
 // State is what is in force.

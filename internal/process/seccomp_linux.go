@@ -7,11 +7,13 @@ import (
 	"unsafe"
 
 	"golang.org/x/net/bpf"
+	"golang.org/x/sys/cpu"
 	"golang.org/x/sys/unix"
 )
 
 // forbidden are system calls that a node never makes, by what somebody could do
-// with them who has taken it over. They fail with EPERM, in scripts too.
+// with them who has taken it over. They fail with EPERM, in scripts too. What only some
+// architectures have is in forbiddenHere.
 var forbidden = slices.Concat(
 	// look into other processes
 	[]uint32{unix.SYS_PTRACE, unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV, unix.SYS_PIDFD_GETFD, unix.SYS_PROCESS_MADVISE, unix.SYS_KCMP, unix.SYS_PERF_EVENT_OPEN},
@@ -32,14 +34,26 @@ var forbiddenHigh = []uint32{
 	unix.SYS_EXECVE, unix.SYS_EXECVEAT,
 	unix.SYS_SETUID, unix.SYS_SETGID, unix.SYS_SETREUID, unix.SYS_SETREGID, unix.SYS_SETRESUID, unix.SYS_SETRESGID,
 	unix.SYS_SETFSUID, unix.SYS_SETFSGID, unix.SYS_SETGROUPS, unix.SYS_CAPSET,
-	unix.SYS_MKNODAT, unix.SYS_MEMFD_CREATE,
+	unix.SYS_MKNODAT, unix.SYS_MEMFD_CREATE, unix.SYS_SOCKETPAIR,
 }
+
+// forbiddenRequests of ioctl put input into a terminal, as if its user had typed it.
+var forbiddenRequests = []uint32{unix.TIOCSTI, unix.TIOCLINUX, unix.TIOCSETD}
+
+// families of sockets at level High. UNIX sockets lead to services that believe root: the
+// node's own are open before.
+var families = []uint32{unix.AF_INET, unix.AF_INET6, unix.AF_NETLINK}
 
 // architectures that the filter knows, with the kernel's numbers for them.
 var architectures = map[string]uint32{
 	"386": unix.AUDIT_ARCH_I386, "amd64": unix.AUDIT_ARCH_X86_64, "arm": unix.AUDIT_ARCH_ARM, "arm64": unix.AUDIT_ARCH_AARCH64,
 	"loong64": unix.AUDIT_ARCH_LOONGARCH64, "ppc64le": unix.AUDIT_ARCH_PPC64LE, "riscv64": unix.AUDIT_ARCH_RISCV64,
+	"mips": unix.AUDIT_ARCH_MIPS, "mipsle": unix.AUDIT_ARCH_MIPSEL, "mips64": unix.AUDIT_ARCH_MIPS64, "mips64le": unix.AUDIT_ARCH_MIPSEL64,
+	"ppc64": unix.AUDIT_ARCH_PPC64, "s390x": unix.AUDIT_ARCH_S390X,
 }
+
+// hiddenSockets: here Go makes sockets by socketcall, whose arguments a filter cannot see.
+var hiddenSockets = runtime.GOARCH == "386" || runtime.GOARCH == "s390x"
 
 // filterCalls puts a filter for system calls on all threads.
 func filterCalls(w Wish) error {
@@ -64,12 +78,21 @@ func filterCalls(w Wish) error {
 	return nil
 }
 
-// Where things lie in struct seccomp_data. All architectures above are little-endian.
+// Where things lie in struct seccomp_data. Arguments have 64 bits, of which the filter
+// looks at the lower half.
 const (
 	offNumber = 0
 	offArch   = 4
-	offArg0   = 16
+	offArgs   = 16
 )
+
+func offArg(n uint32) uint32 {
+	off := offArgs + 8*n
+	if cpu.IsBigEndian {
+		off += 4
+	}
+	return off
+}
 
 func refuse(e unix.Errno) bpf.Instruction {
 	return bpf.RetConstant{Val: unix.SECCOMP_RET_ERRNO | uint32(e)}
@@ -88,27 +111,38 @@ func filter(arch uint32, high bool) []bpf.Instruction {
 		bpf.JumpIf{Cond: bpf.JumpLessThan, Val: 0x40000000, SkipTrue: 1},
 		refuse(unix.ENOSYS), // and so have those of x32
 	}
-	calls := forbidden
+	calls := slices.Concat(forbidden, forbiddenHere)
 	if high {
-		calls = slices.Concat(forbidden, forbiddenHigh)
+		calls = slices.Concat(calls, forbiddenHigh, forbiddenHighHere)
 	}
-	for _, nr := range slices.Concat(calls, forbiddenHere(high)) {
+	for _, nr := range calls {
 		p = append(p, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: nr, SkipTrue: 1}, refuse(unix.EPERM))
 	}
+	p = append(p,
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.SYS_IOCTL, SkipTrue: uint8(2*len(forbiddenRequests) + 2)},
+		bpf.LoadAbsolute{Off: offArg(1), Size: 4})
+	for _, request := range forbiddenRequests {
+		p = append(p, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: request, SkipTrue: 1}, refuse(unix.EPERM))
+	}
+	p = append(p, allow)
 	if !high {
 		return append(p, allow)
 	}
 	// clone3 hides its flags behind a pointer; who is told that there is none uses clone.
 	p = append(p, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.SYS_CLONE3, SkipTrue: 1}, refuse(unix.ENOSYS))
 	// New threads, and no new processes.
+	flags := offArg(0)
+	if arch == unix.AUDIT_ARCH_S390X {
+		flags = offArg(1)
+	}
 	p = append(p,
 		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.SYS_CLONE, SkipTrue: 4},
-		bpf.LoadAbsolute{Off: offArg0, Size: 4},
+		bpf.LoadAbsolute{Off: flags, Size: 4},
 		bpf.JumpIf{Cond: bpf.JumpBitsSet, Val: unix.CLONE_THREAD, SkipTrue: 1},
 		refuse(unix.EPERM),
 		allow)
-	p = append(p, bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.SYS_SOCKET, SkipTrue: 1}, allow, bpf.LoadAbsolute{Off: offArg0, Size: 4})
-	for _, f := range []uint32{unix.AF_UNIX, unix.AF_INET, unix.AF_INET6, unix.AF_NETLINK} {
+	p = append(p, bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.SYS_SOCKET, SkipTrue: 1}, allow, bpf.LoadAbsolute{Off: offArg(0), Size: 4})
+	for _, f := range families {
 		p = append(p, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: f, SkipTrue: 1}, allow)
 	}
 	return append(p, refuse(unix.EAFNOSUPPORT))

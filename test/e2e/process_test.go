@@ -107,7 +107,7 @@ func TestNodesThatGiveUpRights(t *testing.T) {
 			nodes := w.static(site{name: "a", host: "Subnet = 192.168.77.0/24\n"}, site{name: "b", kind: tincand, connect: []string{"a"}, extra: c.extra})
 			a, b := nodes[0], nodes[1]
 			b.args = c.args
-			b.write(map[string]string{"up": "", "subnet-up": "#!/bin/sh\necho $NODE >> " + confBase + "/up\n"})
+			b.write(map[string]string{"cache/up": "", "subnet-up": "#!/bin/sh\necho $NODE >> " + confBase + "/cache/up\n"})
 			b.w.must(b.InFiles(func() error {
 				return os.Chmod(confBase+"/subnet-up", 0o755)
 			}))
@@ -163,7 +163,7 @@ func TestNodesThatGiveUpRights(t *testing.T) {
 			}
 			b.reaches(a)
 
-			up, err := b.ReadFile(confBase + "/up")
+			up, err := b.ReadFile(confBase + "/cache/up")
 			w.must(err)
 			high := strings.Contains(c.extra, "high")
 			later := !high && !slices.Contains(c.args, "-R") && (c.owned || !slices.Contains(c.args, "-U"))

@@ -1,0 +1,9 @@
+package process
+
+import "golang.org/x/sys/unix"
+
+// Calls that not every architecture has; see forbidden and forbiddenHigh.
+var (
+	forbiddenHere     = []uint32{unix.SYS_IOPL, unix.SYS_IOPERM, unix.SYS_MODIFY_LDT, unix.SYS_KEXEC_FILE_LOAD, unix.SYS_VM86, unix.SYS_UMOUNT, unix.SYS_STIME, unix.SYS_CREATE_MODULE, unix.SYS_QUOTACTL_FD, unix.SYS_OPEN_TREE_ATTR, unix.SYS_NFSSERVCTL, unix.SYS_USELIB, unix.SYS_RTAS, unix.SYS_SPU_RUN, unix.SYS_SPU_CREATE}
+	forbiddenHighHere = []uint32{unix.SYS_FORK, unix.SYS_VFORK, unix.SYS_MKNOD}
+)
