@@ -36,10 +36,10 @@ func (v *Variable) Check(value string) error {
 	case Word:
 		err = v.word(value)
 	case NodeName:
-		_, err = node.ParseName(value)
+		err = checkName(value)
 	case SelfName:
 		if !strings.HasPrefix(value, "$") {
-			_, err = node.ParseName(value)
+			err = checkName(value)
 		}
 	case Net:
 		_, err = subnet.ParseLocal(value)
@@ -61,6 +61,16 @@ func (v *Variable) Check(value string) error {
 		_, err = legacy.SuiteFromConfig(value, "", -1, 0)
 	case DigestName:
 		_, err = legacy.SuiteFromConfig("", value, -1, 0)
+	}
+	return err
+}
+
+// checkName adds to an error about a name what could be written.
+func checkName(value string) error {
+	_, err := node.ParseName(value)
+	var hinted interface{ Hint() string }
+	if errors.As(err, &hinted) && hinted.Hint() != "" {
+		return fmt.Errorf("%w; %s", err, hinted.Hint())
 	}
 	return err
 }

@@ -171,8 +171,8 @@ func ownName(l Layout, entries []Entry, overrides []Override) (node.Name, error)
 	if err != nil {
 		return "", Problem{e.Where(), fmt.Sprintf("Name = %.60s: %v", e.Value, err)}
 	}
-	name, err := node.ParseName(text)
-	if err != nil {
+	name := node.Name(text)
+	if err := checkName(text); err != nil {
 		return "", Problem{e.Where(), fmt.Sprintf("Name = %.60s: %v", e.Value, err)}
 	}
 	return name, nil

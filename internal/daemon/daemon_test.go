@@ -37,6 +37,7 @@ type testNode struct {
 
 	cancel context.CancelFunc
 	done   chan struct{}
+	quiet  bool  // runs at debug level 0
 	err    error // of Run, when done is closed
 
 	mu  sync.Mutex
@@ -121,6 +122,9 @@ func (n *testNode) tryStart(o Options) error {
 	ready := make(chan struct{})
 	n.cancel, n.done = cancel, make(chan struct{})
 	o.Layout, o.Debug, o.Version = n.layout, 2, "test"
+	if n.quiet {
+		o.Debug = 0
+	}
 	o.Ready = func(func() bool) { close(ready) }
 	o.Log = func(r control.LogRecord) {
 		n.mu.Lock()
@@ -255,6 +259,38 @@ func chain(t *testing.T) (a, b, c *testNode) {
 		n.start()
 	}
 	return a, b, c
+}
+
+// Who runs a server sees, without asking for more, that somebody comes with another key than the known one.
+func TestAKeyThatDoesNotFitIsToldAtTheServer(t *testing.T) {
+	noLeaks(t)
+	a, b := newNode(t, "a"), newNode(t, "b", "ConnectTo = a", "MaxTimeout = 1")
+	a.quiet = true
+	stranger, err := keys.Generate(rand.Reader)
+	must(t, err)
+	a.write("hosts/b", "Ed25519PublicKey = "+stranger.Public().String()+"\n", 0o644)
+	a.start()
+	b.knows(a)
+	b.start()
+	const line = "does not have the key in hosts/b, or not ours: refused"
+	a.says(line)
+	w, err := a.client().Why("b")
+	must(t, err)
+	if !strings.Contains(fmt.Sprintf("%+v", w), "the last attempt to connect with b failed: the peer's signature is wrong") {
+		t.Errorf("why: %+v", w)
+	}
+	refusals := func() (n int) {
+		for _, l := range b.lines() {
+			if strings.Contains(l, "connection with a") && strings.Contains(l, "refused") {
+				n++
+			}
+		}
+		return n
+	}
+	eventually(t, "b is refused again", func() bool { return refusals() > 1 })
+	if n := strings.Count(strings.Join(a.lines(), "\n"), line); n != 1 {
+		t.Errorf("it is told %d times", n)
+	}
 }
 
 func TestThreeNodesBecomeOneNetwork(t *testing.T) {

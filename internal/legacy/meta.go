@@ -275,7 +275,7 @@ func (m *Meta) onChalReply(words []string) (MetaEvent, error) {
 	}
 	h.Write(m.challenge)
 	if subtle.ConstantTimeCompare(h.Sum(nil), reply) != 1 {
-		return MetaEvent{}, errors.New("the answer to our challenge is wrong: the peer does not have its private key, or another key of ours")
+		return MetaEvent{}, ErrAnswer
 	}
 	var ev MetaEvent
 	if !m.cfg.Initiator {
@@ -342,6 +342,9 @@ func (m *Meta) AppendRaw(dst, raw []byte) ([]byte, error) {
 	dst = append(dst, raw...)
 	return dst, m.seal(dst[n:])
 }
+
+// ErrAnswer: the peer has proved that it is somebody else, or knows another key of ours.
+var ErrAnswer = errors.New("the answer to our challenge is wrong: the peer does not have its private key, or another key of ours")
 
 var errEarly = errors.New("the login is not over")
 

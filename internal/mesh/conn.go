@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tincan/internal/graph"
+	"tincan/internal/legacy"
 	"tincan/internal/node"
 	"tincan/internal/sptps"
 	"tincan/internal/wire"
@@ -445,7 +446,7 @@ func (m *Mesh) closed(e Closed) {
 		m.explainWeak(c, e.Err)
 	}
 	how := refusedThere
-	if errors.Is(e.Err, sptps.ErrSignature) {
+	if errors.Is(e.Err, sptps.ErrSignature) || errors.Is(e.Err, legacy.ErrAnswer) {
 		how = refusedKey
 	}
 	m.lost(c, reason, how)
@@ -475,6 +476,20 @@ func (m *Mesh) unanswered(c *conn) {
 	m.lost(c, reason, refusedThere)
 }
 
+// keyTellEvery is how often the log tells that the key of one node does not fit.
+const keyTellEvery = time.Hour
+
+// tellKey tells at every level that whoever logs in as a node does not have the key that is known of it.
+// Anybody who can connect may cause that line, so there is one an hour for each node that has a host file.
+func (m *Mesh) tellKey(c *conn) {
+	p := c.peer
+	if p == nil || !p.keyTold.IsZero() && m.now.Sub(p.keyTold) < keyTellEvery {
+		return
+	}
+	p.keyTold = m.now
+	m.logf(0, Warning, "%s does not have the key in hosts/%s, or not ours: refused. If it was set up anew, import its new host file with: tincan import --force FILE", c, p.name)
+}
+
 // lost does what follows from the end of a connection. how is what it means if that came
 // during the login.
 func (m *Mesh) lost(c *conn, reason string, how refusal) {
@@ -497,6 +512,9 @@ func (m *Mesh) lost(c *conn, reason string, how refusal) {
 		m.logf(1, Info, "connection with %s ended after the exchange of keys: %s", c, reason)
 	default:
 		m.logf(1, Warning, "connection with %s refused: %s", c, reason)
+		if how == refusedKey {
+			m.tellKey(c)
+		}
 	}
 	m.forget(c)
 	if c.punched && !wasActive {

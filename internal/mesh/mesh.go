@@ -338,6 +338,7 @@ type peer struct {
 	conn      *conn          // activated meta connection
 	problem   string         // why the last attempt at a connection failed, "" if it did not
 	refusal   refusal        // whether that was the login
+	keyTold   time.Time      // when the log told last that the key here is not the one of the node
 	greeting  *timer         // of greet
 	failed    int            // attempts of AutoConnect to connect to it, in a row
 	shunned   time.Time      // when AutoConnect may try it again

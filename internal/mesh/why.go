@@ -150,6 +150,9 @@ func (m *Mesh) whyUnreachable(w *Why, p *peer, f Found) {
 	}
 	w.add(WhyAlone, "this node has no connection with any other")
 	dials := m.sortedDials()
+	if p.refusal != notRefused && m.dials[p.name] == nil { // it has dialled us
+		m.whyNotConnected(w, p)
+	}
 	for _, o := range dials[:min(len(dials), maxDialsTold)] {
 		m.whyNotConnected(w, m.peer(o.name))
 	}

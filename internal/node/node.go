@@ -34,11 +34,7 @@ func ParseName(s string) (Name, error) {
 	}
 	for i := 0; i < len(s); i++ {
 		if !allowed(s[i]) {
-			err := fmt.Errorf("node name %.64q has a character other than letters, digits and _", s)
-			if better := underscored(s); better != "" {
-				err = fmt.Errorf("%w; write %.64q", err, better)
-			}
-			return "", err
+			return "", badName(s)
 		}
 	}
 	return Name(s), nil
@@ -46,6 +42,21 @@ func ParseName(s string) (Name, error) {
 
 func allowed(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_'
+}
+
+// badName is the error for a text with characters that names do not have.
+type badName string
+
+func (b badName) Error() string {
+	return fmt.Sprintf("node name %.64q has a character other than letters, digits and _", string(b))
+}
+
+// Hint is for people who have written the name: what they can write in its place.
+func (b badName) Hint() string {
+	if better := underscored(string(b)); better != "" {
+		return fmt.Sprintf("write %.64q", better)
+	}
+	return ""
 }
 
 // underscored is s with "_" in place of dashes, dots and blanks, as tinc makes a name of the host
