@@ -112,7 +112,9 @@ func (p *Plane) lookOnce(now time.Duration) (again bool) {
 			again = true
 			if !s.grown.quiet(now, forward.LargeEvery) {
 				s.large.Store(0)
-				p.event(&s.grown, now, forward.LargeEvery, func() mesh.Event { return mesh.Large{Node: pr.name, Size: int(size)} })
+				p.event(&s.grown, now, forward.LargeEvery, func() mesh.Event {
+					return mesh.Large{Node: pr.name, Size: p.asProbe(pr, int(size))}
+				})
 			}
 		}
 		since := s.since.Load()
@@ -133,6 +135,14 @@ func (p *Plane) lookOnce(now time.Duration) (again bool) {
 		again = true
 	}
 	return again
+}
+
+// asProbe is the size of the probe whose datagram is as long as that of a frame of that size.
+func (p *Plane) asProbe(to *peer, frame int) int {
+	if s := to.state.Load(); p.bridging || s == nil || s.Legacy != nil {
+		return frame
+	}
+	return frame - ethernetLen // which is not carried
 }
 
 // forgive forgets the silence of a peer: it is reached in another way now.

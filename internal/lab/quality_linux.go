@@ -70,13 +70,14 @@ func (l *lane) enter(now time.Time, b []byte) (atOnce int) {
 		if queue == 0 {
 			queue = defaultQueue
 		}
-		if l.free.Sub(now) > queue {
+		takes := time.Duration(len(b)) * 8 * time.Second / time.Duration(q.Rate)
+		switch waiting := l.free.Sub(now); {
+		case waiting <= 0:
+			l.free = now
+		case waiting+takes > queue: // a small one may still find room
 			return 0
 		}
-		if l.free.Before(now) {
-			l.free = now
-		}
-		l.free = l.free.Add(time.Duration(len(b)) * 8 * time.Second / time.Duration(q.Rate))
+		l.free = l.free.Add(takes)
 	}
 	copies := 1
 	if l.chance(q.Duplicate) {

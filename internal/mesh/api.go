@@ -92,8 +92,8 @@ type (
 	}
 	// Heard: Node, of whose silence the brain was told, was heard again at its address.
 	Heard struct{ Node node.Name }
-	// Large: frames of up to Size bytes go directly to Node. At most four times a
-	// second, and only if they are above 600 bytes.
+	// Large: frames go directly to Node in datagrams that are as long as a probe of Size bytes, but no
+	// longer. At most four times a second, and only if they are above 600 bytes.
 	Large struct {
 		Node node.Name
 		Size int

@@ -14,7 +14,8 @@ import (
 // another way, and probes go on until it answers again.
 //
 //	traffic ──► silent for 0.1 s ──► in doubt: probes ──┬─► answered: all is well
-//	                                                    ├─► only the small ones: its MTU has shrunk
+//	                                                    ├─► only the small ones, and at once: its MTU has shrunk
+//	                                                    ├─► only the small ones, and late: a queue is full
 //	                                                    ├─► at another address: the peer has moved
 //	                                                    └─► none: not reached by UDP for now
 //
@@ -53,6 +54,9 @@ const (
 	// largeSize is the frame above which a path may treat frames otherwise than
 	// small ones, in bytes.
 	largeSize = 600
+	// maxQueued is how long a full queue is taken for the reason why no frame of the size in use passes. In that
+	// time at least one would have found room.
+	maxQueued = 5 * time.Second
 	// maxFlights bounds the probes that are remembered until they are answered.
 	maxFlights = 32
 )
@@ -65,9 +69,12 @@ type doubt struct {
 	large bool // it is also about the size of frames
 	own   bool // the silence was seen by us; else somebody or something hinted at it
 	size  bool // it is about the size of frames alone: data still come
+	want  int  // that size, if large
 
-	small, big bool // what was answered at the address in use
-	best       int  // largest size that was answered there
+	small, big bool          // what was answered at the address in use
+	best       int           // largest size that was answered there
+	waited     time.Duration // sum of the round trip times of small ones
+	answers    int           // how many there were
 
 	alt     netip.AddrPort // another address that has answered
 	altSock int
@@ -106,7 +113,14 @@ func (r *road) landed(now time.Time, from netip.AddrPort, size int) {
 			continue
 		}
 		if from == r.addr {
-			r.rtt.add(now.Sub(f.sent))
+			rtt := now.Sub(f.sent)
+			r.rtt.add(rtt)
+			if size < largeSize {
+				r.base.add(now, rtt)
+				if d := &r.doubt; !d.began.IsZero() && !f.sent.Before(d.began) {
+					d.waited, d.answers = d.waited+rtt, d.answers+1
+				}
+			}
 			patience := r.rtt.answer(leastAnswer)
 			for _, g := range r.flights[:i] {
 				if r.confirmed && g.addr == from && g.size < largeSize && now.Sub(g.sent) > patience {
@@ -167,12 +181,28 @@ func (m *Mesh) large(e Large) {
 		return
 	}
 	r := &p.road
-	r.largeAt = m.now
+	r.largeAt, r.largest = m.now, e.Size
 	if !r.confirmed || !r.pmtu.fixed() || !r.doubt.began.IsZero() || m.cfg.NoUDPDiscovery ||
-		m.now.Sub(r.pmtu.proved) < proveInterval || m.now.Sub(r.proving) < proveInterval {
+		m.now.Sub(r.passed) < proveInterval || m.now.Sub(r.proving) < proveInterval {
 		return
 	}
 	m.proveSize(p)
+}
+
+// inUse is the size of the largest frames that were sent lately; if there were none, of the largest that pass.
+// Larger ones need not be asked about: on a line that is full of smaller ones they find no room.
+func (r *road) inUse(now time.Time) int {
+	if now.Sub(r.largeAt) < time.Second && r.largest >= largeSize {
+		return min(r.largest, r.pmtu.min)
+	}
+	return r.pmtu.min
+}
+
+// lack takes note that it is asked whether frames of the size in use pass.
+func (r *road) lack(now time.Time) {
+	if r.lacking.IsZero() {
+		r.lacking = now
+	}
 }
 
 // proveSize asks whether frames of the size in use still pass.
@@ -180,10 +210,11 @@ func (m *Mesh) proveSize(p *peer) {
 	r := &p.road
 	r.proving = m.now
 	asked := m.now
-	m.probe(p, r.addr, r.pmtu.min)
+	r.lack(m.now)
+	m.probe(p, r.addr, r.inUse(m.now))
 	m.after(r.rtt.answer(leastAnswer)+leastSpacing, func() {
 		r := &p.road
-		if p.reachable && r.confirmed && r.pmtu.fixed() && r.proving == asked && r.pmtu.proved.Before(asked) {
+		if p.reachable && r.confirmed && r.pmtu.fixed() && r.proving == asked && r.passed.Before(asked) {
 			before := r.doubt.began
 			if m.doubt(p, true, true); r.doubt.began != before {
 				r.doubt.size = true
@@ -214,7 +245,7 @@ func (m *Mesh) doubt(p *peer, own, large bool) {
 		r.caution, r.gaveUp = r.caution-1, m.now
 	}
 	large = large && r.pmtu.min >= largeSize
-	r.doubt = doubt{began: m.now, left: min(r.tries()<<r.caution, mostTries), own: own, large: large}
+	r.doubt = doubt{began: m.now, left: min(r.tries()<<r.caution, mostTries), own: own, large: large, want: r.inUse(m.now)}
 	m.question(p)
 }
 
@@ -244,7 +275,8 @@ func (m *Mesh) question(p *peer) {
 		m.probe(p, r.addr, size)
 	}
 	if d.large && !d.big {
-		m.probe(p, r.addr, r.pmtu.min)
+		r.lack(m.now)
+		m.probe(p, r.addr, d.want)
 		if d.sent%3 == 1 {
 			for _, size := range r.pmtu.ladder(m.overhead(p)) {
 				if size > d.best {
@@ -293,7 +325,7 @@ func (m *Mesh) reassured(p *peer, from netip.AddrPort, sock, size int) {
 			d.alt, d.altSock = from, sock
 		}
 		return
-	case size >= r.pmtu.min && size >= largeSize:
+	case size >= d.want && size >= largeSize:
 		d.big, d.small = true, true
 	default:
 		d.small, d.best = true, max(d.best, size)
@@ -312,9 +344,11 @@ func (m *Mesh) verdict(p *peer) {
 	d := r.doubt
 	r.doubt = doubt{}
 	switch {
+	case d.small && r.base.queued(d.waited/time.Duration(max(d.answers, 1))) && m.now.Sub(r.lacking) < maxQueued:
+		m.logf(5, Debug, "frames of %d bytes get lost on the way to %s, where a queue is full", d.want, p.name)
 	case d.small:
-		m.logf(2, Info, "frames of %d bytes do not reach %s any more", r.pmtu.min, p.name)
-		r.pmtu.shrunk(m.now, d.best)
+		m.logf(2, Info, "frames of %d bytes do not reach %s any more", d.want, p.name)
+		r.pmtu.shrunk(m.now, d.want, d.best)
 		m.touch(p)
 		m.searchMTU(p)
 	case d.size: // a queue is in the way; silence would have told of itself

@@ -31,6 +31,8 @@ type pmtu struct {
 	proved  time.Time // when a frame of size min passed last
 	rounds  int       // of this search
 	ceiling int       // max at the beginning of this search
+	was     int       // what passed before the path seemed to shrink, at wasAt; 0: it never did
+	wasAt   time.Time
 }
 
 type pmtuState uint8
@@ -50,6 +52,9 @@ const (
 	// growSoon and growLater are when larger sizes are tried once more after a search, whose
 	// probes may have been lost. After that it is done at each PingInterval.
 	growSoon, growLater = 5 * time.Second, 20 * time.Second
+	// growBack is how soon after the path seemed to shrink the size of before is tried again. Each
+	// further try takes half as long again.
+	growBack = time.Second
 	// maxRounds ends a search that others keep from ending.
 	maxRounds = 40
 )
@@ -67,13 +72,14 @@ func (p *pmtu) reset() {
 // fixed tells whether the search has ended with a result.
 func (p *pmtu) fixed() bool { return p.state == found }
 
-// shrunk takes note that frames of the size that was thought to pass are lost, and that
+// shrunk takes note that frames of a size that was thought to pass are lost, and that
 // those of another size pass. That is what routing uses at once: a meta connection would be
 // no better, for its segments are lost on the same path.
-func (p *pmtu) shrunk(now time.Time, passes int) {
-	limit := max(p.min-1, minFrame)
+func (p *pmtu) shrunk(now time.Time, lost, passes int) {
+	limit, was := max(min(p.min, lost)-1, minFrame), p.min
 	p.reset()
 	p.max, p.ceiling, p.begun, p.last = limit, limit, true, time.Time{}
+	p.was, p.wasAt = was, now
 	p.rounds = 1
 	if passes >= minFrame {
 		p.min, p.mtu, p.proved = min(passes, limit), min(passes, limit), now
@@ -150,6 +156,9 @@ func (p *pmtu) judge(now time.Time, tries int) {
 func (p *pmtu) end(now time.Time) {
 	p.max, p.mtu, p.state, p.tried, p.proved = p.min, p.min, found, nil, now
 	p.nextUp = now.Add(growSoon)
+	if p.was > p.min {
+		p.nextUp = now.Add(growBack)
+	}
 }
 
 // choose chooses the sizes to try between what passes and what may pass.
@@ -191,6 +200,10 @@ func (p *pmtu) check(now time.Time, pingInterval time.Duration) []int {
 	default:
 		p.nextUp = now.Add(pingInterval)
 	}
+	back := p.was > p.min && p.state == found
+	if spent := now.Sub(p.wasAt); back && spent < pingInterval {
+		p.nextUp = now.Add(max(growBack, spent/2))
+	}
 	if p.state == hopeless {
 		p.reset()
 		p.narrow = true // until the search shows otherwise
@@ -202,6 +215,9 @@ func (p *pmtu) check(now time.Time, pingInterval time.Duration) []int {
 	}
 	if p.ceiling > p.min+1 {
 		sizes = append(sizes, p.ceiling)
+	}
+	if back && p.was > p.min+1 && p.was != p.ceiling {
+		sizes = append(sizes, p.was)
 	}
 	return sizes
 }

@@ -116,7 +116,7 @@ func TestAPathThatShrinksIsFoundAgain(t *testing.T) {
 	s := newStrand(1439)
 	s.run(1439, 2)
 	s.limit = 1219
-	s.p.shrunk(s.now, 1100)
+	s.p.shrunk(s.now, s.p.min, 1100)
 	if s.p.min != 1100 || s.p.mtu != 1100 {
 		t.Errorf("a shrunk path: %d proved, %d in use; want what was seen to pass", s.p.min, s.p.mtu)
 	}

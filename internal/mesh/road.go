@@ -30,7 +30,11 @@ type road struct {
 	doubt      doubt
 	questioned time.Time // last small probe of the peer
 	largeAt    time.Time // when large frames were sent last
+	largest    int       // the largest of them, in bytes of frame
 	proving    time.Time // last question whether they pass
+	passed     time.Time // when one of that size passed last
+	lacking    time.Time // first question about it since then, zero: none
+	base       base
 	dead       bool      // given up, and not confirmed since
 	rests      bool      // and not asked since
 	gaveUp     time.Time // when that was, or caution was lowered
@@ -75,7 +79,7 @@ func (r *road) setAddr(a netip.AddrPort, sock int) {
 func (r *road) confirm(now time.Time, a netip.AddrPort, sock int) {
 	if r.addr != a {
 		r.pmtu.reset()
-		r.rtt, r.loss = estimate{}, 0
+		r.rtt, r.loss, r.base = estimate{}, 0, base{}
 	}
 	r.opening.end()
 	r.resumed(now, a)
@@ -345,6 +349,9 @@ func (m *Mesh) probeIn(e ProbeIn) {
 		r.alive = m.now
 	default:
 		return // another of the probed addresses works too
+	}
+	if pr.Size >= largeSize && pr.Size >= r.inUse(m.now) {
+		r.passed, r.lacking = m.now, time.Time{}
 	}
 	r.pmtu.answered(m.now, min(pr.Size, maxFrame))
 	m.touch(p)

@@ -30,7 +30,7 @@ func (h *Host) sentTo(n node.Name, frame int) {
 	now := h.w.Now
 	if frame > forward.LargeFrame && now.Sub(s.large) >= forward.LargeEvery {
 		s.large = now
-		h.event(mesh.Large{Node: n, Size: frame})
+		h.event(mesh.Large{Node: n, Size: frame - ethernetLen}) // which is not carried
 	}
 	if !s.since.IsZero() {
 		return
