@@ -14,6 +14,31 @@ type Refuser interface {
 	Drops() []Drop
 	// Contested lists the claims to subnets that do not count.
 	Contested() []Contest
+	// Limits says how much is held for others, and what went beyond its bounds.
+	Limits() Limits
+}
+
+// Limits says how much is held for others, and what went beyond its bounds since the start.
+type Limits struct {
+	Nodes      Held      `json:"nodes"` // without a host file here
+	Edges      Held      `json:"edges"`
+	Subnets    Held      `json:"subnets"`
+	CoreWaits  uint64    `json:"core_waits"`   // requests that waited since their neighbour had used up its share of the core's time
+	LogLeftOut uint64    `json:"log_left_out"` // messages of which there were too many of a kind
+	Refused    []Refusal `json:"refused"`      // announcements and requests
+}
+
+// Held is how much of something is held, and how much may be.
+type Held struct {
+	Held  int `json:"held"`
+	Limit int `json:"limit"`
+}
+
+// Refusal is something that was ignored since there was too much of it.
+type Refusal struct {
+	What  string    `json:"what"` // one of those things, with the node that it is about
+	Count uint64    `json:"count"`
+	Last  time.Time `json:"last"`
 }
 
 // Drop counts the packets that were dropped, or answered with an error, for one reason.
@@ -60,11 +85,18 @@ func (s Status) writeContested(w io.Writer) error {
 
 // WriteDrops prints for people why packets were dropped. now is the time that durations are counted from.
 func (s Status) WriteDrops(w io.Writer, now time.Time) error {
-	if len(s.Drops) == 0 {
+	if len(s.Drops) == 0 && (s.Limits == nil || len(s.Limits.Refused) == 0) {
 		_, err := fmt.Fprintln(w, "no packet has been dropped")
 		return err
 	}
 	width := 0
+	if l := s.Limits; l != nil {
+		for _, r := range l.Refused {
+			if _, err := fmt.Fprintf(w, "ignored %s: %d times, last %s ago\n", r.What, r.Count, ago(now.Sub(r.Last))); err != nil {
+				return err
+			}
+		}
+	}
 	for _, d := range s.Drops {
 		width = max(width, len(d.Reason))
 	}

@@ -246,7 +246,8 @@ func (c *client) answer(line string, w *bufio.Writer) (stop bool, err error) {
 			status.ChangedKeys = k.ChangedKeys()
 		}
 		if r, ok := b.(Refuser); ok {
-			status.Drops, status.Contested = r.Drops(), r.Contested()
+			limits := r.Limits()
+			status.Drops, status.Contested, status.Limits = r.Drops(), r.Contested(), &limits
 		}
 		text, err := json.Marshal(status)
 		if err != nil {

@@ -61,6 +61,8 @@ type Status struct {
 	Contested []Contest `json:"contested_subnets,omitempty"`
 	// Drops says why packets were dropped.
 	Drops []Drop `json:"drops,omitempty"`
+	// Limits says how much is held for others, and what went beyond its bounds.
+	Limits *Limits `json:"limits,omitempty"`
 }
 
 // Problem is something on this machine that keeps packets from their way. Code is a fixed

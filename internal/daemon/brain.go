@@ -178,7 +178,7 @@ func (d *Daemon) do(e mesh.Effect) {
 	case mesh.SaveAddresses:
 		d.disk.saveAddresses(e.Node, e.Addrs)
 	case mesh.Log:
-		d.log.printf(e.Level, e.Priority, "%s", e.Text)
+		d.log.fromMesh(e)
 	default:
 		// A test sees to it that this cannot happen. If it does, a node that works
 		// but for this is better than none.

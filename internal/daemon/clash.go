@@ -91,7 +91,11 @@ func (d *Daemon) mendClashes(ctx context.Context) {
 // moveIfProved takes another address, unless the other node has not proved that it exists, which may still come.
 func (d *Daemon) moveIfProved(c clash, s *settling) (done bool) {
 	proved := false
-	d.ask(func() { proved = d.brain.Proved(c.owner) })
+	d.ask(func() {
+		if proved = d.brain.Proved(c.owner); !proved {
+			d.brain.Handle(now(), mesh.Traffic{Node: c.owner}) // which makes a session, if it exists
+		}
+	})
 	if !proved {
 		return false
 	}

@@ -33,13 +33,15 @@ type logger struct {
 	stop    chan struct{}
 	written chan struct{} // closed when the writer has ended
 
-	mu   sync.Mutex
-	next int
-	subs map[int]subscriber
+	mu    sync.Mutex
+	next  int
+	subs  map[int]subscriber
+	limit logLimit
 }
 
 type logEntry struct {
 	record  control.LogRecord
+	level   int
 	flushed chan struct{} // if set: no record, tell when you are here
 }
 
@@ -156,21 +158,67 @@ func (l *logger) subscribe(level int, sink func(control.LogRecord)) (cancel func
 // wanted tells whether anybody listens to what is said at level.
 func (l *logger) wanted(level int) bool { return level <= int(l.most.Load()) }
 
+// printf logs a message, unless there have been too many of its kind, see loglimit.go.
 func (l *logger) printf(level int, p mesh.Priority, format string, args ...any) {
-	if !l.wanted(level) {
+	if l.wanted(level) {
+		l.limited(level, p, kindOfMessage(format, args), format, args...)
+	}
+}
+
+// fromMesh logs a message of the brain.
+func (l *logger) fromMesh(e mesh.Log) {
+	if l.wanted(e.Level) {
+		l.limited(e.Level, e.Priority, logKind{e.Cause, e.About}, "%s", e.Text)
+	}
+}
+
+// always logs what the operator has asked for.
+func (l *logger) always(level int, p mesh.Priority, format string, args ...any) {
+	if l.wanted(level) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.put(logEntry{control.LogRecord{Time: time.Now(), Priority: p, Text: fmt.Sprintf(format, args...)}, level, nil})
+	}
+}
+
+func (l *logger) limited(level int, p mesh.Priority, k logKind, format string, args ...any) {
+	now := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.limit.silent(now) {
+		e.record.Time = now
+		l.put(e)
+	}
+	ok, before, over := l.limit.allow(now, level, k)
+	if !ok && over.leftOut > 1 && over.leftOut&(over.leftOut-1) != 0 {
+		return // the text of some of them is enough
+	}
+	e := logEntry{control.LogRecord{Time: now, Priority: p, Text: fmt.Sprintf(format, args...) + andMore(before)}, level, nil}
+	if !ok {
+		over.last = e
 		return
 	}
-	r := control.LogRecord{Time: time.Now(), Priority: p, Text: fmt.Sprintf(format, args...)}
+	l.put(e)
+}
+
+// leftOut is how many messages were left out since the start because there were too many of their kind.
+func (l *logger) leftOut() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.limit.total
+}
+
+// put hands an entry to the log and to whoever listens. The caller holds l.mu.
+func (l *logger) put(e logEntry) {
+	r, level := e.record, e.level
 	current := l.level()
 	if level <= current && l.queue != nil {
 		select {
-		case l.queue <- logEntry{record: r}:
+		case l.queue <- e:
 		default:
 			l.lost.Add(1)
 		}
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	for _, s := range l.subs {
 		if level <= s.level || s.level < 0 && level <= current {
 			s.sink(r)

@@ -284,7 +284,7 @@ func TestALogThatIsStuckStopsNobody(t *testing.T) {
 	l.printf(0, mesh.Info, "first")
 	<-begun
 	for range logQueue + 7 {
-		l.printf(0, mesh.Info, "more") // would wait for ever
+		l.always(0, mesh.Info, "more") // would wait for ever
 	}
 	close(free)
 	l.flush()

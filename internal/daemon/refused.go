@@ -29,11 +29,27 @@ func (b *backend) Contested() (list []control.Contest) {
 	return list
 }
 
+// Limits says how much is held for others (control.Refuser).
+func (b *backend) Limits() control.Limits {
+	l := control.Limits{LogLeftOut: b.d.log.leftOut(), CoreWaits: b.d.shares.waits(), Refused: []control.Refusal{}}
+	b.d.ask(func() {
+		size, bounds := b.d.brain.Size(), b.d.brain.Bounds()
+		l.Nodes = control.Held{Held: size.Strangers, Limit: bounds.Strangers}
+		l.Edges = control.Held{Held: size.Edges, Limit: bounds.Edges}
+		l.Subnets = control.Held{Held: size.Subnets, Limit: bounds.Subnets}
+		for _, r := range b.d.brain.Refusals() {
+			l.Refused = append(l.Refused, control.Refusal{What: r.Text, Count: r.Count, Last: r.Last})
+		}
+	})
+	return l
+}
+
 // Codes of reasons that are about what was refused.
 const (
 	whyContested   = "contested-subnet"
 	whyFalseSource = "false-source"
 	whyDropped     = "packets-dropped"
+	whyIgnored     = "too-much-announced"
 )
 
 // lately is for how long a packet that was dropped may have to do with what somebody asks about.
@@ -60,6 +76,9 @@ func (b *backend) whyRefused(name node.Name, r *control.WhyReport) {
 	}
 	if r.Good {
 		return
+	}
+	for _, i := range b.Limits().Refused {
+		add(whyIgnored, "ignored %s: %d times so far, the last one %s ago", i.What, i.Count, ago(i.Last))
 	}
 	for _, d := range b.Drops() {
 		if ago(d.Last) < lately && d.Reason != "source address of another node" {

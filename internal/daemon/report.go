@@ -11,7 +11,7 @@ import (
 
 // What tinc 1.0 logs on the signals USR1 and USR2. Monitoring scripts read it.
 
-func (d *Daemon) say(format string, args ...any) { d.log.printf(0, mesh.Notice, format, args...) }
+func (d *Daemon) say(format string, args ...any) { d.log.always(0, mesh.Notice, format, args...) }
 
 func (d *Daemon) logConnections() {
 	d.say("Connections:")

@@ -77,6 +77,13 @@ func (s *shares) enter(id mesh.ConnID, done <-chan struct{}) {
 	}
 }
 
+// waits is how many requests had to wait.
+func (s *shares) waits() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.waited
+}
+
 // charge has the connections pay for what the core did for their requests, of each so many, together in that time.
 func (s *shares) charge(requests map[mesh.ConnID]int, took time.Duration) {
 	total := 0

@@ -355,6 +355,9 @@ type (
 		Level    int
 		Priority Priority
 		Text     string
+		// Cause is the same for all messages that differ in details alone, and About the node or the address that the message
+		// is about, "" for none: so that floods of messages can be told apart.
+		Cause, About string
 	}
 )
 

@@ -1,6 +1,9 @@
 package mesh
 
 import (
+	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"tincan/internal/node"
@@ -64,13 +67,44 @@ func (m *Mesh) admit(names ...node.Name) bool {
 	return true
 }
 
-// refuse logs, at most once a minute, that something beyond the bounds was ignored.
+// refuse counts that something beyond the bounds was ignored, and logs it at most once a minute for each cause.
 func (m *Mesh) refuse(format string, args ...any) {
-	if !m.refused.IsZero() && m.now.Sub(m.refused) < time.Minute {
+	r := m.refusals[format]
+	if r == nil {
+		if m.refusals == nil {
+			m.refusals = map[string]*Refusal{}
+		}
+		r = &Refusal{}
+		m.refusals[format] = r
+	}
+	r.Count++
+	r.Last = m.now
+	if !r.told.IsZero() && m.now.Sub(r.told) < time.Minute {
 		return
 	}
-	m.refused = m.now
+	r.told, r.Text = m.now, fmt.Sprintf(format, args...)
+	if r.Count > 1 {
+		m.logf(0, Warning, "ignoring "+format+" (%d times so far)", append(args, r.Count)...)
+		return
+	}
 	m.logf(0, Warning, "ignoring "+format, args...)
+}
+
+// Refusal is something that was ignored since there was too much of it.
+type Refusal struct {
+	Text  string // what it was, with one of those who did it
+	Count uint64 // since the start
+	Last  time.Time
+
+	told time.Time
+}
+
+// Refusals lists what was ignored since there was too much of it.
+func (m *Mesh) Refusals() (list []Refusal) {
+	for _, cause := range slices.Sorted(maps.Keys(m.refusals)) {
+		list = append(list, *m.refusals[cause])
+	}
+	return list
 }
 
 // clean forgets what only unreachable nodes could take back: their edges and, without a host file,

@@ -138,6 +138,7 @@ func (m *Mesh) Conns() []ConnInfo {
 // Size says how much the brain holds.
 type Size struct {
 	Nodes, Edges, Subnets   int
+	Strangers               int // nodes without a host file
 	Conns                   int // at any stage
 	Wishes                  int // nodes to be dialled or kept connected
 	Timers                  int
@@ -146,10 +147,25 @@ type Size struct {
 	Echoes                  int // unanswered
 }
 
+// Bounds are the limits of what members can make us remember.
+type Bounds struct{ Strangers, Edges, Subnets int }
+
+// Bounds returns the limits of what members can make us remember.
+func (m *Mesh) Bounds() Bounds {
+	return Bounds{Strangers: maxStrangers, Edges: maxEdges, Subnets: maxSubnets}
+}
+
 // Size returns how much the brain holds.
 func (m *Mesh) Size() Size {
+	strangers := 0
+	for _, p := range m.order {
+		if !p.known && p != m.self {
+			strangers++
+		}
+	}
 	return Size{
-		Nodes: len(m.nodes), Edges: m.graph.Len(), Subnets: m.subnets,
+		Strangers: strangers,
+		Nodes:     len(m.nodes), Edges: m.graph.Len(), Subnets: m.subnets,
 		Conns: len(m.conns), Wishes: len(m.dials), Timers: len(m.timers.heap),
 		Texts: m.seen.size() + m.gone.size() + m.answered.size(), Repeats: len(m.repeats.young) + len(m.repeats.old),
 		Echoes: len(m.echoes), Dirty: len(m.dirty), Orphans: len(m.orphans),

@@ -50,10 +50,10 @@ type Mesh struct {
 	gone     seen // ADD_EDGEs of edges that are no more as they say
 	answered seen // old words about edges that were answered, by connection
 
-	repeats repeats
-	refused time.Time // when refuse last logged
-	subnets int       // of all nodes
-	sums    sums      // of what reachable nodes have announced
+	repeats  repeats
+	refusals map[string]*Refusal // by cause
+	subnets  int                 // of all nodes
+	sums     sums                // of what reachable nodes have announced
 
 	nodes   map[node.Name]*peer
 	order   []*peer // all nodes by name, so that equal runs give equal transcripts
@@ -311,7 +311,25 @@ func (m *Mesh) Flush(now time.Time) []Effect {
 func (m *Mesh) emit(e Effect) { m.effects = append(m.effects, e) }
 
 func (m *Mesh) logf(level int, p Priority, format string, args ...any) {
-	m.emit(Log{Level: level, Priority: p, Text: fmt.Sprintf(format, args...)})
+	m.emit(Log{Level: level, Priority: p, Text: fmt.Sprintf(format, args...), Cause: format, About: about(args)})
+}
+
+// about is whom a message is about: the first node, connection or address in it.
+func about(args []any) string {
+	for _, a := range args {
+		switch a := a.(type) {
+		case node.Name:
+			return string(a)
+		case *conn:
+			if a.peer == nil {
+				return a.remote.Addr().String()
+			}
+			return string(a.peer.name)
+		case netip.AddrPort:
+			return a.Addr().String()
+		}
+	}
+	return ""
 }
 
 // ---------------------------------------------------------------- peers
