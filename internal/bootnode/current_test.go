@@ -3,6 +3,7 @@ package bootnode
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -890,6 +891,56 @@ func FuzzOpenAnswer(f *testing.F) {
 		body := oldCipher(key).Seal(n[:], n[:], plain, nil)
 		if hosts, err := openArchive(key, body, "alice"); err == nil && hosts["alice"] != nil {
 			t.Error("our own host file is in it")
+		}
+	})
+}
+
+func TestATokenThatWasReadOut(t *testing.T) {
+	made, err := NewSecret(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := made.Reveal()
+	for _, written := range []string{
+		text, strings.ToUpper(text), made.Groups(), " " + strings.ReplaceAll(strings.ToUpper(made.Groups()), " ", "-") + " ",
+		strings.ReplaceAll(text, "o", "0"), strings.ReplaceAll(text, "l", "1"), strings.ReplaceAll(text, "i", "1"),
+	} {
+		if s, err := ParseSecret(written); err != nil || s != made || s.Mistyped() {
+			t.Errorf("%d characters in another way of writing were not recognised: %v", len(written), err)
+		}
+	}
+	other := "a"
+	if text[5] == 'a' {
+		other = "b"
+	}
+	for name, wrong := range map[string]string{
+		"another letter": text[:5] + other + text[6:], "two exchanged": text[:3] + text[4:5] + text[3:4] + text[5:],
+	} {
+		if s, err := ParseSecret(wrong); err != nil || wrong != text && !s.Mistyped() {
+			t.Errorf("%s: not told from a wrong token", name)
+		}
+	}
+	for _, chosen := range []string{"MY TOKEN", "a-b c", "0123456789abcdef0123456789abcdef", "correct horse battery staple"} {
+		s, err := ParseSecret(chosen)
+		if err != nil || s.Reveal() != chosen || s.Groups() != chosen || s.Mistyped() {
+			t.Errorf("%q became %q", chosen, s.Reveal())
+		}
+	}
+}
+
+func FuzzParseSecret(f *testing.F) {
+	f.Add("abcd-efgh ijkl")
+	f.Add("MY TOKEN")
+	f.Fuzz(func(t *testing.T, text string) {
+		s, err := ParseSecret(text)
+		if err != nil {
+			return
+		}
+		if !s.generated() && s.Reveal() != text {
+			t.Errorf("%q became %q", text, s.Reveal())
+		}
+		if again, err := ParseSecret(s.Groups()); err != nil || again != s {
+			t.Errorf("%q: its groups are another token", text)
 		}
 	})
 }

@@ -19,7 +19,9 @@ type Secret struct{ text string }
 // MaxSecret is the longest text of a token, in bytes.
 const MaxSecret = 1024
 
-// ParseSecret takes a token as the user has given it.
+// ParseSecret takes a token as the user has given it. One that was made by [NewSecret] may be
+// written as it was read out: in any case, in groups with spaces or dashes between them, with
+// 0 for o and 1 for l or i. All others are taken letter by letter.
 func ParseSecret(text string) (Secret, error) {
 	switch {
 	case text == "":
@@ -27,7 +29,38 @@ func ParseSecret(text string) (Secret, error) {
 	case len(text) > MaxSecret:
 		return Secret{}, errors.New("the token is longer than 1024 bytes")
 	}
+	for _, one := range []string{"l", "i"} {
+		if s := (Secret{strings.NewReplacer("0", "o", "1", one).Replace(bare(text))}); s.generated() {
+			return s, nil
+		}
+	}
 	return Secret{text}, nil
+}
+
+// bare is a text without what only helps to read it.
+func bare(text string) string {
+	return strings.ToLower(strings.NewReplacer(" ", "", "-", "", "\t", "").Replace(text))
+}
+
+// Mistyped tells whether the token looks like one that was made by [NewSecret], but is none. A person
+// may have chosen it all the same.
+func (s Secret) Mistyped() bool {
+	b := bare(s.text)
+	return len(b) == generatedEncoding.EncodedLen(generatedRandom+generatedCheck) && !s.generated() &&
+		strings.Trim(b, "abcdefghijklmnopqrstuvwxyz01234567") == ""
+}
+
+// Groups is the token in groups of four, to be read out; as it is if a person has thought of it. It is as secret
+// as [Secret.Reveal].
+func (s Secret) Groups() string {
+	if !s.generated() {
+		return s.text
+	}
+	var groups []string
+	for text := s.text; text != ""; text = text[4:] {
+		groups = append(groups, text[:4])
+	}
+	return strings.Join(groups, " ")
 }
 
 // A generated token is base32 of 17 random bytes and 3 bytes of their hash, by

@@ -304,6 +304,9 @@ func (a *app) tokenNewCommand() *cobra.Command {
 				return err
 			}
 			a.say("token %s; treat what follows like a password", t.ID)
+			if secret.Groups() != secret.Reveal() {
+				a.say("to read it out: %s", secret.Groups())
+			}
 			_, err = fmt.Fprintln(a.Out, secret.Reveal())
 			return err
 		},

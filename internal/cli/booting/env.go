@@ -46,9 +46,22 @@ type Token struct {
 
 // Flags adds the options.
 func (t *Token) Flags(f *pflag.FlagSet) {
-	f.StringVarP(&t.Text, "token", "t", "", "the `secret` that lets newcomers in; other users of this machine can see it here")
+	f.VarP((*hidden)(&t.Text), "token", "t", "the `secret` that lets newcomers in; other users of this machine can see it here for a moment")
 	f.StringVar(&t.File, "token-file", "", "read the secret from a `file`; - is standard input")
 }
+
+// hidden is an option that is taken off the command line, which other users of the machine can
+// read, as soon as it has been read.
+type hidden string
+
+func (h *hidden) Set(text string) error {
+	*h = hidden(strings.Clone(text))
+	hideArgument(string(*h))
+	return nil
+}
+
+func (h *hidden) String() string { return string(*h) }
+func (h *hidden) Type() string   { return "string" }
 
 // ErrNoToken tells that none was given.
 var ErrNoToken = errors.New("no token was given")

@@ -216,6 +216,16 @@ func (r *generation) check() (err error) {
 		r.urls = append(r.urls, u)
 	}
 	r.secret, err = r.Token.Secret(r.s)
+	if errors.Is(err, ErrNoToken) && r.s.Interactive() {
+		fmt.Fprint(r.s.Err, "token: ")
+		text, _ := r.s.Line()
+		if r.secret, err = bootnode.ParseSecret(text); text == "" {
+			err = ErrNoToken
+		}
+	}
+	if err == nil && r.secret.Mistyped() {
+		r.say("note: this looks like a token that was made by this program, but with a mistake in it")
+	}
 	if errors.Is(err, ErrNoToken) {
 		return terminal.Hint(err, "give the one of the boot node with --token or --token-file")
 	}
