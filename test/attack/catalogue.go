@@ -17,34 +17,41 @@ var catalogue = []Entry{
 	{
 		Name: "a key for a node that is away",
 		Does: "answers with a key of her own for a node that nobody knows yet, asked or not",
+		Held: "An answer is good for one attempt at a session, and kept only when that has proven it, apart from `hosts/`; the node logs in with it only if a neighbour vouches for it",
 		Left: "whoever invents a node can be that node until its owner says otherwise",
 	},
 	{
 		Name: "thousands of nodes with keys",
 		Does: "invents nodes and sends a key for each",
+		Held: "Nothing is written for a key that no session has proven",
 		Left: "who exists",
 	},
 	{
 		Name: "clear text to invented nodes",
 		Does: "announces a node with the options of tinc 1.0 and a subnet, and sends keys of tinc 1.0 for it",
+		Held: "Nothing leaves in clear text: the protocol of tinc 1.0 is spoken only with a node whose RSA key is here, by a node that has one",
 	},
 	{
 		Name: "a forged ANS_KEY",
 		Does: "answers in the name of two others with rubbish and another compression level",
+		Held: "Ignored: what an answer says counts only beside a record of the handshake that verifies",
 	},
 	{
 		Name: "out of the mesh by hearsay",
 		Does: "withdraws and announces connections of others, 40 times a second",
+		Held: "Ignored: a direct, authenticated connection outweighs what others say, and a name is in dispute only when somebody has logged in with its key",
 		Left: "who may speak about a connection",
 	},
 	{
 		Name: "an address taken",
 		Does: "announces a node with a victim's subnet and a name that wins the dispute about it",
+		Held: "Nobody gives way to a claim without a key or a session",
 		Left: "who owns an address",
 	},
 	{
 		Name: "addresses captured",
 		Does: "announces the addresses of others with a better weight",
+		Held: "Own subnets win, and then those in a host file that came from their owner; a claim without one attracts nothing that has an owner",
 		Left: "who owns an address of which nobody here has a host file",
 	},
 	{
@@ -68,6 +75,7 @@ var catalogue = []Entry{
 	{
 		Name: "a packet with another's address",
 		Does: "sends packets with the address of another member as the source",
+		Held: "Dropped: the source of a packet must be a subnet of the node whose session it came by, if that has announced any (`SourceCheck`)",
 	},
 	{
 		Name: "a stranger with 200 connections a second",

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"testing"
+	"time"
 )
 
 // Every level in both directions: what one wants to receive the other has to send.
@@ -36,9 +37,13 @@ func TestTincansCompress(t *testing.T) {
 
 func TestTincAndTincanCompress(t *testing.T) {
 	needTinc(t)
+	lz4 := tincHasLZ4(t)
 	for level := 0; level <= 12; level++ {
 		other := 12 - level
 		t.Run(fmt.Sprintf("tinc wants level %d, tincan %d", level, other), func(t *testing.T) {
+			if !lz4 && max(level, other) == 12 {
+				t.Skip("this tinc 1.1 was built without LZ4")
+			}
 			t.Parallel()
 			w := newWorld(t, "ip4")
 			w.compress(w.static(
@@ -46,6 +51,13 @@ func TestTincAndTincanCompress(t *testing.T) {
 				site{name: "ours", connect: []string{"real"}, extra: compression(other)}), level, other)
 		})
 	}
+}
+
+// tincHasLZ4 tells whether the real tinc 1.1 was built with LZ4: otherwise it ends at once.
+func tincHasLZ4(t *testing.T) bool {
+	n := newWorld(t, "ip4").static(site{name: "real", kind: tinc11, extra: compression(12)})[0]
+	n.start()
+	return n.daemon.Wait(time.Second) != nil && !n.daemon.Ended()
 }
 
 func compression(level int) string { return fmt.Sprintf("Compression = %d\n", level) }
