@@ -141,6 +141,11 @@ func TestWhatBecomesOfADirectory(t *testing.T) {
 		"a script and tinc dump":     {files{"host-up": "#!/bin/sh\ntinc -n net dump nodes\n"}, OK, "these are run as before, with the same variables: tinc-up, host-up", 0, "1.0", Peers{Legacy: 1}},
 		"a script without x":         {files{"host-up": "echo\n"}, Note, "host-up: it is not executable", 0, "1.0", Peers{Legacy: 1}},
 		"no tinc-up":                 {files{"tinc-up": ""}, Note, "there is no tinc-up script, so the interface gets no address", 0, "1.0", Peers{Legacy: 1}},
+		"a host file of no node":     {files{"hosts/gw.example.org": publicPEM(2048)}, Note, `hosts/gw.example.org: no node can be called "gw.example.org"`, 0, "1.0", Peers{Legacy: 1}},
+		"one with dashes":            {files{"hosts/fff-gw-m1": publicPEM(2048)}, Note, `hosts/fff-gw-m1: no node can be called "fff-gw-m1"`, 0, "1.0", Peers{Legacy: 1}},
+		"a misspelt word of a peer":  {files{"hosts/beta": "Adress = 192.0.2.1\n" + publicPEM(2048)}, Note, "hosts/beta:1: Adress is not a variable", 0, "1.0", Peers{Legacy: 1}},
+		"a script of Windows":        {files{"host-up": "#!/bin/sh\r\ntrue\r\n"}, Note, "host-up: its lines end with CR LF", 0, "1.0", Peers{Legacy: 1}},
+		"a byte order mark":          {files{"tinc.conf": "\ufeffName = alpha\n"}, Note, "tinc.conf: this file begins with a byte order mark", 0, "1.0", Peers{Legacy: 1}},
 		"broken lines of a peer":     {files{"hosts/beta": "Subnet = x\n" + publicPEM(2048)}, Note, "hosts/beta:1: Subnet = x", 0, "1.0", Peers{Legacy: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"tincan/internal/config"
+	"tincan/internal/hostfile"
 	"tincan/internal/keydist"
 	"tincan/internal/keys"
 	"tincan/internal/legacy"
@@ -51,10 +52,29 @@ func (in *inspection) nodes(warnings []config.Warning) {
 			in.add(Nodes, Note, "", fmt.Sprintf("%s was removed here: its host file was deleted, so its key is not learned from the mesh", r.Node), fmt.Sprintf("to let it come back: tincan accept %s, or import its host file", r.Node))
 		}
 	}
+	in.strangeFiles()
 	for _, w := range warnings {
 		if strings.HasPrefix(w.Where, in.layout.Hosts()+"/") && !in.own(w.Where) {
 			in.add(Nodes, Note, w.Where, w.Text, "")
 		}
+	}
+}
+
+// strangeFiles looks for host files that no node can have.
+func (in *inspection) strangeFiles() {
+	entries, _ := os.ReadDir(in.layout.Hosts())
+	for _, e := range entries {
+		name := e.Name()
+		script := strings.TrimSuffix(name, in.net.Settings.ScriptsExtension)
+		if _, err := node.ParseName(name); err == nil || e.IsDir() || name[0] == '.' || strings.HasSuffix(script, "-up") || strings.HasSuffix(script, "-down") {
+			continue
+		}
+		path := in.layout.Host(node.Name(name))
+		data, err := os.ReadFile(path)
+		if ed, rsa := hostfile.Key(data); err != nil || ed == nil && rsa == nil {
+			continue // notes of a person
+		}
+		in.add(Nodes, Note, path, fmt.Sprintf("no node can be called %q, so this host file is not read; as with tinc", name), "names have letters, digits and _ only")
 	}
 }
 

@@ -79,6 +79,9 @@ func (in *inspection) script(path string, info fs.FileInfo) {
 		in.add(Scripts, Note, path, "it cannot be read, so it was not looked at", "")
 		return
 	}
+	if script.DOSLines(path) {
+		in.add(Scripts, Note, path, "its lines end with CR LF, as on Windows, so it fails; as with tinc", "convert it, for example with sed -i 's/\\r$//'")
+	}
 	for _, h := range habits {
 		if h.pattern.Match(text) {
 			in.add(Scripts, h.level, path, h.text, h.advice)

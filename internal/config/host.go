@@ -48,6 +48,7 @@ func LoadHost(l Layout, name node.Name, overrides []Override) (Host, []Warning, 
 	pool := NewPool(entries...)
 	// What another node wants of nodes of tinc 1.0 is only a hint.
 	warnings = append(warnings, pool.Wrong("Cipher", "Digest", "MACLength", "Compression")...)
+	warnings = append(warnings, pool.unknown()...)
 	h, more := host(&Reader{Pool: pool}, l, name)
 	return h, append(warnings, more...), nil
 }

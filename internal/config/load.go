@@ -178,9 +178,11 @@ func ownName(l Layout, entries []Entry, overrides []Override) (node.Name, error)
 	return name, nil
 }
 
+var hostname = os.Hostname // a variable for tests
+
 // expandName replaces $VAR by the variable of the environment, and $HOST, if
-// there is no such variable, by the host name up to its first dot. What a node
-// name cannot hold becomes "_".
+// there is no such variable, by the whole host name, as tinc does: another name would
+// be another node. What a node name cannot hold becomes "_".
 func expandName(s string) (string, error) {
 	variable, ok := strings.CutPrefix(s, "$")
 	if !ok {
@@ -188,11 +190,11 @@ func expandName(s string) (string, error) {
 	}
 	value := os.Getenv(variable)
 	if value == "" && variable == "HOST" {
-		host, err := os.Hostname()
+		host, err := hostname()
 		if err != nil {
 			return "", fmt.Errorf("asking for the host name: %w", err)
 		}
-		value, _, _ = strings.Cut(host, ".")
+		value = host
 	}
 	if value == "" {
 		return "", fmt.Errorf("there is no environment variable %s; set it or write the name itself", variable)

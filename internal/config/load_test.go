@@ -125,13 +125,19 @@ func TestAFileWithoutEndIsNotReadToItsEnd(t *testing.T) {
 
 func TestOwnNameForms(t *testing.T) {
 	host, _ := os.Hostname()
-	host, _, _ = strings.Cut(host, ".")
 	t.Setenv("HOST", "")
+	t.Setenv("FULL", "my-host.example")
 	t.Setenv("NAMEX", "a-b.c")
+	hostname = func() (string, error) { return "my-host.example", nil }
+	if n, _, err := load(t, tree(t, "tinc.conf\nName = $HOST\n")); err != nil || n.Name != "my_host_example" {
+		t.Errorf("of my-host.example tinc makes my_host_example, we %v, %v", n, err)
+	}
+	hostname = os.Hostname
 	for _, c := range []struct{ option, want string }{
 		{"Name=beta", "beta"},
 		{"Name=$NAMEX", "a_b_c"},
-		{"Name=$HOST", strings.ReplaceAll(host, "-", "_")},
+		{"Name=$HOST", strings.NewReplacer("-", "_", ".", "_").Replace(host)},
+		{"Name=$FULL", "my_host_example"},
 	} {
 		n, _, err := load(t, tree(t, "tinc.conf\nName = alpha\n"), c.option)
 		if err != nil || string(n.Name) != c.want {

@@ -10,6 +10,9 @@ import (
 // beyond it is read as a further line, as tinc does.
 const MaxLine = 2048
 
+// byteOrderMark is what some editors put at the beginning of a file.
+const byteOrderMark = "\ufeff"
+
 const (
 	beginBlock = "-----BEGIN"
 	endBlock   = "-----END"
@@ -20,6 +23,10 @@ const (
 // On an error the entries before it are returned along with the error; reading
 // stops there. The entries do not share memory with data.
 func Parse(file string, data []byte) (entries []Entry, warnings []Warning, err error) {
+	if rest, ok := bytes.CutPrefix(data, []byte(byteOrderMark)); ok {
+		data = rest
+		warnings = append(warnings, Warning{file, "this file begins with a byte order mark, which tinc takes for a part of the first variable; save it as UTF-8 without BOM"})
+	}
 	at := func(line int) string { return fmt.Sprintf("%s:%d", file, line) }
 	block := 0 // line on which the current BEGIN block started
 	for n := 1; len(data) > 0; n++ {

@@ -67,6 +67,25 @@ func (p *Pool) Entries() []Entry {
 	return all
 }
 
+// unknown tells about variables that there are not: a word that is misspelt.
+func (p *Pool) unknown() []Warning {
+	var out []Warning
+	for _, e := range p.Entries() {
+		if _, known := Find(e.Name); !known {
+			out = append(out, unknown(e))
+		}
+	}
+	return out
+}
+
+func unknown(e Entry) Warning {
+	text := fmt.Sprintf("%.60s is not a variable that this program knows; it is ignored", e.Name)
+	if meant := Meant(e.Name); meant != "" {
+		text += "; did you mean " + meant + "?"
+	}
+	return Warning{e.Where(), text}
+}
+
 // Warnings tells about entries that have less effect than their author may
 // think: unknown variables, variables without an effect in this program, and
 // single-valued variables given more than once.
@@ -75,11 +94,7 @@ func (p *Pool) Warnings() []Warning {
 	for _, e := range p.Entries() {
 		v, known := Find(e.Name)
 		if !known {
-			text := fmt.Sprintf("%.60s is not a variable that this program knows; it is ignored", e.Name)
-			if meant := Meant(e.Name); meant != "" {
-				text += "; did you mean " + meant + "?"
-			}
-			out = append(out, Warning{e.Where(), text})
+			out = append(out, unknown(e))
 			continue
 		}
 		if first, _ := p.Lookup(e.Name); first != e && !v.Is(Multiple) && (first.File != "" || e.File == "") {

@@ -108,6 +108,7 @@ var tricks = []string{
 	"Subnet = 10.7.0.2\nAddress = a 1\n",
 	"Subnet\t=\t10.7.0.2\r\nPort 1\r\n",
 	"Port = 655\r",
+	"\ufeffPort = 655\n",
 	" \nPort = 655\n",
 	"-----BEGINX\nCipher = none\n-----END\n",
 	"-----BEGIN RSA PUBLIC KEY-----\nCipher = none\n-----END RSA PUBLIC KEY-----\n",

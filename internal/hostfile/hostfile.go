@@ -128,6 +128,8 @@ func split(data []byte) ([]row, error) {
 			return nil, fmt.Errorf("line %d has more than %d bytes", number, MaxLine)
 		case strings.ContainsFunc(text, func(r rune) bool { return r != '\t' && (r < ' ' || r == 0x7f) }):
 			return nil, fmt.Errorf("line %d contains a control character", number)
+		case strings.HasPrefix(text, "\ufeff"):
+			return nil, fmt.Errorf("line %d begins with a byte order mark, which tinc takes for a part of the variable", number)
 		}
 		switch {
 		case open:

@@ -8,12 +8,15 @@
 package script
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -171,7 +174,27 @@ func (c Config) Exec(ctx context.Context, name string, env Env) (ran bool, err e
 	case cause != nil:
 		return true, fmt.Errorf("script %s was interrupted: %w", name, cause)
 	}
+	if DOSLines(path) {
+		return true, fmt.Errorf("%w; its lines end with CR LF, as on Windows: convert it, for example with sed -i 's/\\r$//' %s", failure(name, err), path)
+	}
 	return true, failure(name, err)
+}
+
+// DOSLines tells whether the first line of a script ends as on Windows, where another
+// system looks for an interpreter with a carriage return in its name.
+func DOSLines(path string) bool {
+	if runtime.GOOS == "windows" {
+		return false
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	head := make([]byte, 1024)
+	n, _ := io.ReadFull(f, head)
+	line, _, ended := bytes.Cut(head[:n], []byte("\n"))
+	return ended && bytes.HasSuffix(line, []byte("\r"))
 }
 
 var errTimeout = errors.New("time is up")

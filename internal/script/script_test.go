@@ -314,3 +314,14 @@ func TestAReloadChangesTheInterpreter(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAScriptWithTheLineEndsOfWindowsSaysSo(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "tinc-up"), []byte("#!/bin/sh\r\ntrue\r\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Config{Dir: dir}.Exec(context.Background(), "tinc-up", Env{})
+	if err == nil || !strings.Contains(err.Error(), "CR LF") {
+		t.Errorf("the error is %v", err)
+	}
+}
