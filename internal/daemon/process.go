@@ -78,6 +78,9 @@ func (d *Daemon) confine() error {
 	w := process.Wish{Account: c.account, Keep: d.capabilities(c), Sandbox: c.sandbox}
 	if c.Chroot {
 		w.Root = d.opts.Layout.ConfBase
+		if err := keepResolver(w.Root); err != nil {
+			d.log.failed(0, mesh.Warning, fmt.Errorf("host names cannot be resolved from now on: %w", err))
+		}
 		d.moveInside()
 	}
 	if c.sandbox == process.High {
