@@ -355,6 +355,7 @@ func (f *face) through(gates map[netip.Prefix]netip.Addr) {
 func (f *face) up(addrs, routes []netip.Prefix) error {
 	f.work.Lock()
 	defer f.work.Unlock()
+	addrs, routes = f.possible(addrs, routes)
 	if f.guard == nil {
 		guard, err := netconf.NewGuard(f.name)
 		if err != nil {
@@ -391,6 +392,7 @@ func (f *face) bringUp(addrs, routes []netip.Prefix) error {
 func (f *face) configure(addrs, routes []netip.Prefix) error {
 	f.work.Lock()
 	defer f.work.Unlock()
+	addrs, routes = f.possible(addrs, routes)
 	if !f.ours || f.link != nil && slices.Equal(addrs, f.own) && slices.Equal(routes, f.fixed) && maps.Equal(f.gates, f.led) {
 		return nil
 	}

@@ -495,3 +495,24 @@ func TestAdviceAboutRoutesIsAccepted(t *testing.T) {
 		t.Errorf("the advice is repeated:\n%s", since())
 	}
 }
+
+// On a machine without IPv6 an address of IPv6 does not cost that of IPv4.
+func TestAnIPv6AddressWithoutIPv6(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	must(t, unix.Mount("proc", "/proc", "proc", 0, ""))
+	for _, which := range []string{"all", "default"} {
+		must(t, os.WriteFile("/proc/sys/net/ipv6/conf/"+which+"/disable_ipv6", []byte("1"), 0))
+	}
+	m := withInterface(t, "vpn0", "Ifconfig = fd07::5/64", "Ifconfig = 10.7.0.5/16", "Route = fd99::/64", "Route = 10.99.0.0/16")
+	m.add("hosts/m", "Subnet = 10.7.0.5\nSubnet = fd07::5")
+	m.start()
+	if got := addrs(t, "vpn0"); !slices.Equal(got, []string{"10.7.0.5/16"}) {
+		t.Errorf("addresses %v", got)
+	}
+	if got := routes(t, "vpn0"); !slices.Equal(got, []string{"10.99.0.0/16"}) {
+		t.Errorf("routes %v", got)
+	}
+	m.says("IPv6 is switched off for vpn0: going on without the address fd07::5/64")
+}
