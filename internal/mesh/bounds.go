@@ -19,6 +19,14 @@ const (
 	maxEdgesOf   = 8_192 // from one node
 	maxSubnets   = 65_536
 	maxSubnetsOf = 8_192 // of one node
+	// Of the nodes without a host file one neighbour can bring us three quarters; then there is room for others.
+	maxStrangersBy = maxStrangers / 4 * 3
+	// makeRoom of them give way at a time when there are too many: those that have been unreachable for longest.
+	makeRoom = 256
+	// maxDeadTold unreachable nodes without a host file are told of to a new neighbour.
+	maxDeadTold = 100
+	// giveWayEvery is how often nodes give way to others that came by way of the same neighbour.
+	giveWayEvery = 10 * time.Second
 	// maxLine is the longest request that we read, in bytes. tinc writes at most
 	// 2175; a REQ_KEY between nodes with long names can be a little longer.
 	maxLine = 4096
@@ -44,8 +52,8 @@ const (
 
 // admit creates the nodes called names where they are new. It reports false, and creates none,
 // if there are too many already, or if the id of one is that of another node
-// whose packets it would attract.
-func (m *Mesh) admit(names ...node.Name) bool {
+// whose packets it would attract. c is where we heard of them.
+func (m *Mesh) admit(c *conn, names ...node.Name) bool {
 	strange := 0
 	for _, n := range names {
 		if m.nodes[n] != nil {
@@ -57,14 +65,63 @@ func (m *Mesh) admit(names ...node.Name) bool {
 		}
 		strange++
 	}
-	if strange > 0 && len(m.nodes)+strange > maxStrangers+len(m.cfg.Hosts) {
+	if strange == 0 {
+		return true
+	}
+	by := c.peer.name
+	if m.brought[by]+strange > maxStrangersBy {
+		if m.now.Sub(c.gaveWay) >= giveWayEvery && m.giveWay(by, names) > 0 {
+			c.gaveWay = m.now
+		}
+	}
+	if m.brought[by]+strange > maxStrangersBy {
+		m.refuse("more than %d nodes without a host file, all of which came by way of %s", maxStrangersBy, by)
+		return false
+	}
+	if len(m.nodes)+strange > maxStrangers+len(m.cfg.Hosts) && m.giveWay("", names) == 0 {
 		m.refuse("more than %d nodes without a host file", maxStrangers)
 		return false
 	}
 	for _, n := range names {
-		m.peer(n)
+		if m.nodes[n] == nil {
+			m.peer(n).by = by
+			m.brought[by]++
+		}
 	}
 	return true
+}
+
+// giveWay forgets those nodes without a host file that have been unreachable for longest, and what they have announced. It
+// returns how many. If by is not "" only those that came by way of that neighbour count; those in keep stay.
+func (m *Mesh) giveWay(by node.Name, keep []node.Name) int {
+	busy := map[*peer]bool{m.self: true}
+	for _, c := range m.conns {
+		busy[c.peer] = true
+	}
+	var list []*peer
+	for _, p := range m.order {
+		if !p.reachable && !p.known && !busy[p] && (by == "" || p.by == by) && m.dials[p.name] == nil && !slices.Contains(keep, p.name) {
+			list = append(list, p)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b *peer) int { return later(a.since, a.born).Compare(later(b.since, b.born)) })
+	list = list[:min(len(list), makeRoom)]
+	for _, p := range list {
+		for _, s := range slices.Clone(sortedSubnets(p)) {
+			m.dropSubnet(p, s)
+		}
+		m.deleteEdgesFrom(p, nil)
+		var from []node.Name
+		for e := range m.graph.To(p.name) {
+			from = append(from, e.From)
+		}
+		for _, f := range from {
+			m.deleteEdge(f, p.name)
+			m.graphDirty = true
+		}
+		m.forgetNode(p)
+	}
+	return len(list)
 }
 
 // refuse counts that something beyond the bounds was ignored, and logs it at most once a minute for each cause.

@@ -367,3 +367,42 @@ func TestANodeThatIsForgottenAndComesBackIsPublished(t *testing.T) {
 		}
 	}
 }
+
+// Nodes that somebody has invented keep no newcomer out: neither while he is there, nor when he has left.
+func TestInventedNodesGiveWay(t *testing.T) {
+	for _, reachable := range []bool{true, false} {
+		p := newPlayer(t)
+		p.input("node alice")
+		p.pongs = true
+		p.neighbours()
+		for i := range maxStrangers + 1000 {
+			p.m.Handle(p.now, Request{Conn: 2, Text: fmt.Sprintf("12 %x bob n%d 192.0.2.1 655 0 1", 2*i+16, i)})
+			p.m.Handle(p.now, Request{Conn: 2, Text: fmt.Sprintf("12 %x n%d bob 192.0.2.1 655 0 1", 2*i+17, i)})
+		}
+		p.m.Flush(p.now)
+		if n := len(p.m.nodes); n > maxStrangersBy+10 {
+			t.Errorf("one neighbour brought %d nodes", n)
+		}
+		if !reachable {
+			p.input("closed 2")
+			p.input("wait 1s")
+		}
+		p.input("request 4 12 ffff01 carol newcomer 192.0.2.9 655 700000c 5")
+		p.input("request 4 12 ffff02 newcomer carol 192.0.2.3 655 700000c 5")
+		p.input("wait 1s")
+		if n := p.m.nodes["newcomer"]; n == nil || !n.reachable {
+			t.Errorf("bob is there: %v, and the newcomer is not reachable", reachable)
+		}
+		if reachable {
+			continue
+		}
+		p.m.Flush(p.now)
+		told := 0
+		for _, line := range []string{"accepted 6 198.51.100.6:4000", "line 6 0 bob 17.7", "secured 6", "request 6 4 655 10 700000c"} {
+			told += sends(p.input(line), 6, "12 ")
+		}
+		if told > maxDeadTold*2+20 {
+			t.Errorf("a new neighbour was told of %d edges", told)
+		}
+	}
+}

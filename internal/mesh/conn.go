@@ -44,6 +44,7 @@ type conn struct {
 	activated time.Time
 	used      time.Time               // last packet that travelled over it or thanks to it, see used
 	opinion   opinion                 // of the peer about the mesh
+	gaveWay   time.Time               // when nodes that it brought gave way to others that it brought, see giveWay
 	hearsay   map[[2]node.Name]string // what others said last of edges of the peer, where it contradicts the peer
 
 	own map[node.Name]struct{} // neighbours that the peer itself says it has
@@ -415,13 +416,25 @@ func (m *Mesh) sendEverything(c *conn) {
 		}
 		return
 	}
+	dead := 0
+	alive := func(name node.Name) bool {
+		if m.graphDirty { // who can be reached is not known yet
+			return true
+		}
+		if p := m.nodes[name]; p == nil || !p.reachable && !p.known {
+			dead++
+		} else {
+			return true
+		}
+		return dead <= maxDeadTold
+	}
 	m.tellAll(c, func(p *peer) bool {
-		return p.reachable || m.graphDirty || m.now.Sub(later(p.since, p.born)) < tellLost
-	}, addEdge)
+		return alive(p.name) && (p.reachable || m.graphDirty || m.now.Sub(later(p.since, p.born)) < tellLost)
+	}, func(e *graph.Edge) bool { return alive(e.To) }, addEdge)
 }
 
-// tellAll tells c the subnets and edges of the nodes that are chosen.
-func (m *Mesh) tellAll(c *conn, choose func(*peer) bool, addEdge func(graph.Edge) []byte) {
+// tellAll tells c the subnets of the nodes that are chosen, and those of their edges that are.
+func (m *Mesh) tellAll(c *conn, choose func(*peer) bool, chooseEdge func(*graph.Edge) bool, addEdge func(graph.Edge) []byte) {
 	for _, p := range m.order {
 		if !choose(p) {
 			continue
@@ -430,7 +443,9 @@ func (m *Mesh) tellAll(c *conn, choose func(*peer) bool, addEdge func(graph.Edge
 			m.sendSubnet(c, m.addedSubnet(p.name, s))
 		}
 		for e := range m.graph.From(p.name) {
-			m.send(c, addEdge(*e))
+			if chooseEdge(e) {
+				m.send(c, addEdge(*e))
+			}
 		}
 	}
 }

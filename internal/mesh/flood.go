@@ -192,7 +192,7 @@ func (m *Mesh) addSubnet(c *conn, text string) error {
 	if !m.seen.first(m.now, text) || !m.concerns(c, r.Owner) {
 		return nil
 	}
-	if !m.admit(r.Owner) {
+	if !m.admit(c, r.Owner) {
 		return nil
 	}
 	p := m.nodes[r.Owner]
@@ -208,7 +208,7 @@ func (m *Mesh) addSubnet(c *conn, text string) error {
 		return nil
 	}
 	if !m.cfg.StrictSubnets {
-		if m.subnets >= maxSubnets || len(p.subnets) >= maxSubnetsOf {
+		if m.subnets >= maxSubnets && m.giveWay("", []node.Name{r.Owner}) == 0 || m.subnets >= maxSubnets || len(p.subnets) >= maxSubnetsOf {
 			m.refuse("subnet %s of %s: there are too many", r.Subnet, r.Owner)
 			return nil
 		}
@@ -333,11 +333,11 @@ func (m *Mesh) addEdge(c *conn, text string) error {
 		}
 		m.send(c, retraction(text, r.From, r.To))
 		return nil
-	} else if m.graph.Len() >= maxEdges || m.graph.OutDegree(r.From) >= maxEdgesOf {
+	} else if m.graph.Len() >= maxEdges && m.giveWay("", []node.Name{r.From, r.To}) == 0 || m.graph.Len() >= maxEdges || m.graph.OutDegree(r.From) >= maxEdgesOf {
 		m.refuse("edge from %s to %s: there are too many", r.From, r.To)
 		return nil
 	}
-	if !m.admit(r.From, r.To) {
+	if !m.admit(c, r.From, r.To) {
 		return nil
 	}
 	m.setEdge(e)

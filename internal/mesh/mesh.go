@@ -56,7 +56,8 @@ type Mesh struct {
 	sums     sums                // of what reachable nodes have announced
 
 	nodes   map[node.Name]*peer
-	order   []*peer // all nodes by name, so that equal runs give equal transcripts
+	brought map[node.Name]int // nodes that came by way of a neighbour
+	order   []*peer           // all nodes by name, so that equal runs give equal transcripts
 	byID    map[node.ID]*peer
 	self    *peer
 	graph   *graph.Graph
@@ -110,7 +111,7 @@ type Mesh struct {
 func New(cfg Config, in Injected, now time.Time) *Mesh {
 	m := &Mesh{
 		in: in, now: now,
-		nodes: map[node.Name]*peer{}, byID: map[node.ID]*peer{},
+		nodes: map[node.Name]*peer{}, brought: map[node.Name]int{}, byID: map[node.ID]*peer{},
 		conns: map[ConnID]*conn{}, dials: map[node.Name]*outgoing{},
 		dirty: map[*peer]struct{}{}, echoes: map[uint64]*echo{},
 		graph: graph.New(cfg.Name), nextID: 1,
@@ -350,6 +351,7 @@ type peer struct {
 	found     uint64 // the last search that found an edge of it
 	reachable bool
 	born      time.Time      // when it was first heard of
+	by        node.Name      // the neighbour by way of which that was, "" if it was not
 	since     time.Time      // of the last change of reachability, zero: never
 	hidden    bool           // not listed: somebody wanted it forgotten
 	announced netip.AddrPort // its address when it became reachable, for scripts
@@ -402,6 +404,11 @@ func (m *Mesh) peer(name node.Name) *peer {
 func (m *Mesh) forgetNode(p *peer) {
 	delete(m.nodes, p.name)
 	delete(m.byID, p.id)
+	if p.by != "" {
+		if m.brought[p.by]--; m.brought[p.by] == 0 {
+			delete(m.brought, p.by)
+		}
+	}
 	if i, ok := slices.BinarySearchFunc(m.order, p, byName); ok {
 		m.order = slices.Delete(m.order, i, i+1)
 	}

@@ -148,7 +148,7 @@ func (m *Mesh) compare(c *conn, text string) {
 	m.logf(2, Info, "%s and we do not know the same mesh; telling it all once more", c)
 	o.repaired, o.differed = m.now, 0
 	o.wait = min(max(2*o.wait, minRepair), maxRepair)
-	m.tellAll(c, func(p *peer) bool { return p.reachable }, m.addEdgeAnew)
+	m.tellAll(c, func(p *peer) bool { return p.reachable }, func(*graph.Edge) bool { return true }, m.addEdgeAnew)
 }
 
 // agree compares digests, but for those that are not to be compared.
