@@ -345,3 +345,29 @@ func TestUpBootAsAService(t *testing.T) {
 		t.Error("something is left")
 	}
 }
+
+// Who joins with --service needs to type nothing more, and is there after a reboot.
+func TestJoinAsAService(t *testing.T) {
+	t.Parallel()
+	m := newSystem(t)
+	tincan := func(args ...string) string {
+		t.Helper()
+		return m.run(os.Getenv(binaryVar), args...)
+	}
+	const dir = "/etc/tinc/.inviter" // hidden: none of the networks of this machine
+	tincan("-c", dir, "init", "alice", "--port", "7000", "--public", "127.0.0.1:7000")
+	tincan("-c", dir, "set", "DeviceType", "dummy")
+	tincan("-c", dir, "up", "--detach")
+	url := strings.Fields(tincan("-c", dir, "invite", "bob"))
+	if got := tincan("-n", "home", "join", url[len(url)-1], "--service"); !strings.Contains(got, "tincan@home.service is enabled and runs") {
+		t.Errorf("join said %s", got)
+	}
+	m.eventually("bob sees alice", func() bool {
+		out, _ := m.try(os.Getenv(binaryVar), "dump", "reachable", "nodes")
+		return strings.Contains(out, "alice ")
+	})
+	if got := m.run("systemctl", "is-enabled", "tincan@home"); got != "enabled" {
+		t.Errorf("the service is %s", got)
+	}
+	tincan("-c", dir, "down")
+}
