@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,6 +14,7 @@ import (
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/netconf"
+	"tincan/internal/oserr"
 )
 
 // stopLimit is how long down waits for the node to end.
@@ -66,7 +66,7 @@ func nobody(err error) bool {
 		return false
 	}
 	return d.Stage == control.NoProcess || d.Stage == control.NoPidFile && errors.Is(err, fs.ErrNotExist) ||
-		d.Stage == control.NoSocket && errors.Is(err, syscall.ECONNREFUSED)
+		d.Stage == control.NoSocket && errors.Is(err, oserr.Refused)
 }
 
 // clearGuard removes the unreachable routes of a node that was killed. It says nothing: most

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"tincan/internal/cli/inviting"
 	"tincan/internal/cli/terminal"
 	"tincan/internal/invite"
+	"tincan/internal/oserr"
 )
 
 func (a *app) inviteCommand() *cobra.Command {
@@ -98,7 +98,7 @@ func joinHint(err error) error {
 		}
 	case errors.As(err, &lookup):
 		hint = "is the name of the host in the URL right, and has this machine a name server? Otherwise have a URL with an address made: tincan invite NAME --address ADDRESS"
-	case errors.Is(err, syscall.ECONNREFUSED):
+	case errors.Is(err, oserr.Refused):
 		hint = "the inviter's node does not run, or it listens on another port: have it started (tincan up), and the URL made anew if its port has changed; the same URL can be used again"
 	case errors.As(err, &network) && network.Timeout(), errors.Is(err, context.DeadlineExceeded):
 		hint = "a firewall, or an address that cannot be reached from here: the port in the URL has to be open for TCP at the inviter, or have a URL with another address made: tincan invite NAME --address HOST"

@@ -8,7 +8,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,6 +21,7 @@ import (
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/nearest"
+	"tincan/internal/oserr"
 )
 
 // app is what all commands share.
@@ -363,7 +363,7 @@ func (a *app) notRunning(err error) error {
 			return none
 		}
 		return terminal.Hint(err, "start it with: %s up", a.self())
-	case errors.As(err, &d) && d.Stage == control.NoSocket && errors.Is(err, syscall.ECONNREFUSED):
+	case errors.As(err, &d) && d.Stage == control.NoSocket && errors.Is(err, oserr.Refused):
 		return terminal.Hint(err, "it was killed, most likely, and the number may be another process's now; start it again with: %s up", a.self())
 	}
 	return err

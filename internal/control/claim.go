@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"tincan/internal/files"
+	"tincan/internal/oserr"
 )
 
 // RunningError says that another daemon already uses the pid file.
@@ -229,7 +230,7 @@ func probeSocket(path string) (socketState, error) {
 	case err == nil:
 		conn.Close()
 		return socketAnswers, nil
-	case errors.Is(err, syscall.ECONNREFUSED):
+	case errors.Is(err, oserr.Refused):
 		return socketDead, nil
 	case errors.Is(err, fs.ErrNotExist):
 		return socketAbsent, nil

@@ -11,10 +11,10 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"tincan/internal/node"
+	"tincan/internal/oserr"
 )
 
 // Client is a connection with a running daemon, ours or tinc 1.1's. It is not
@@ -106,7 +106,7 @@ func Dial(ctx context.Context, pidFile string) (*Client, error) {
 	d := net.Dialer{Timeout: lineTimeout}
 	conn, err := d.DialContext(ctx, "unix", socket)
 	if err != nil {
-		nobody := errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist)
+		nobody := errors.Is(err, oserr.Refused) || errors.Is(err, fs.ErrNotExist)
 		if nobody && !alive(p.PID) {
 			removeStale(pidFile, p)
 			return nil, &DialError{Stage: NoProcess, Target: pidFile, PID: p.PID, Err: err}
@@ -172,7 +172,7 @@ var errClosed = errors.New("the daemon closed the connection")
 // broken says for people why the connection is of no use any more.
 func (c *Client) broken(err error) error {
 	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, oserr.Broken), errors.Is(err, oserr.Reset):
 		return errClosed
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return fmt.Errorf("the daemon did not answer within %v", c.timeout)
@@ -411,7 +411,7 @@ func (c *Client) Stop(ctx context.Context) error {
 	return c.follow(ctx, func() error {
 		if _, err := io.Copy(io.Discard, c.in); err != nil {
 			// A daemon that is killed meanwhile resets the connection: stopped, too.
-			if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+			if errors.Is(err, oserr.Reset) || errors.Is(err, oserr.Broken) {
 				return nil
 			}
 			return fmt.Errorf("wait for the daemon to stop: %w", err)

@@ -7,6 +7,7 @@ import (
 
 	"tincan/internal/config"
 	"tincan/internal/control"
+	"tincan/internal/oserr"
 )
 
 // advise adds what the user can do to an error of the system, if anything is
@@ -62,8 +63,8 @@ func adviseClaim(err error) error {
 // adviseListen is for what goes wrong with an address to listen at.
 func adviseListen(err error) error {
 	return advise(err,
-		tip{syscall.EADDRINUSE, "another program (perhaps tincd) uses this port; stop it, or choose another with: tincan set Port N (with the same -n or -c)"},
-		tip{syscall.EADDRNOTAVAIL, "this machine does not have that address; see BindToAddress and ListenAddress"},
+		tip{oserr.AddressInUse, "another program (perhaps tincd) uses this port; stop it, or choose another with: tincan set Port N (with the same -n or -c)"},
+		tip{oserr.NoAddress, "this machine does not have that address; see BindToAddress and ListenAddress"},
 		tip{fs.ErrPermission, "ports below 1024 need root; run this with sudo, or choose a higher one with: tincan set Port N (with the same -n or -c)"},
 		tip{syscall.ENODEV, "there is no such interface; see BindToInterface"})
 }

@@ -15,6 +15,7 @@ import (
 	"tincan/internal/device"
 	"tincan/internal/mesh"
 	"tincan/internal/metaconn"
+	"tincan/internal/oserr"
 	"tincan/internal/udp"
 )
 
@@ -170,7 +171,7 @@ func (e *noSocketError) Unwrap() []error { return e.why }
 
 // oneFamily tells whether err may only say that the machine has no IPv6, or no IPv4.
 func oneFamily(err error) bool {
-	return errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EADDRNOTAVAIL)
+	return errors.Is(err, oserr.NoFamily) || errors.Is(err, oserr.NoAddress)
 }
 
 // dynamicTries is how often another free TCP port is asked for whose number is
@@ -189,7 +190,7 @@ func (d *Daemon) listenAt(a listenAddr) (err error) {
 			return nil
 		}
 		l.Close()
-		if a.addr.Port() != 0 || !errors.Is(err, syscall.EADDRINUSE) {
+		if a.addr.Port() != 0 || !errors.Is(err, oserr.AddressInUse) {
 			break
 		}
 	}

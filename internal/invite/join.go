@@ -13,12 +13,12 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"tincan/internal/config"
 	"tincan/internal/keys"
 	"tincan/internal/node"
+	"tincan/internal/oserr"
 	"tincan/internal/sptps"
 )
 
@@ -255,7 +255,7 @@ var errHungUp = fmt.Errorf("it closed the connection: %w", ErrNoGreeting)
 
 // reset tells whether the other end has reset the connection.
 func reset(err error) bool {
-	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	return errors.Is(err, oserr.Reset) || errors.Is(err, oserr.Broken)
 }
 
 // greet connects and exchanges the lines of clear text.

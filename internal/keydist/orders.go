@@ -12,8 +12,9 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
-	"syscall"
 	"time"
+
+	"tincan/internal/oserr"
 )
 
 // The other side of the orders: what tincd's scripts call.
@@ -38,7 +39,7 @@ func Order(ctx context.Context, at netip.AddrPort, what, subnet, name string) er
 	for {
 		status, text, err := post(ctx, at, what, body)
 		switch {
-		case errors.Is(err, syscall.ECONNREFUSED) && time.Since(begin) < orderPatient && ctx.Err() == nil:
+		case errors.Is(err, oserr.Refused) && time.Since(begin) < orderPatient && ctx.Err() == nil:
 			time.Sleep(100 * time.Millisecond)
 			continue
 		case err != nil:
@@ -54,7 +55,7 @@ func Order(ctx context.Context, at netip.AddrPort, what, subnet, name string) er
 func OrderEnd(ctx context.Context, at netip.AddrPort) error {
 	status, text, err := post(ctx, at, "kill", nil)
 	switch {
-	case errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET):
+	case errors.Is(err, io.EOF) || errors.Is(err, oserr.Reset):
 		return nil
 	case err != nil:
 		return fmt.Errorf("the monitor at %s: %w", at, err)

@@ -12,6 +12,7 @@ import (
 
 	"tincan/internal/config"
 	"tincan/internal/mesh"
+	"tincan/internal/oserr"
 )
 
 // CanPunch tells whether this system lets several sockets use the port of a listener
@@ -62,8 +63,8 @@ func (t *Table) connectTogether(ctx context.Context, e mesh.Dial) (attempted, er
 			return attempted{stream: conn.(*net.TCPConn), at: at}, nil
 		}
 		// That the address is taken means that the other end has come in at our open port already.
-		if ctx.Err() != nil || !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, syscall.ECONNRESET) &&
-			!errors.Is(err, syscall.EHOSTUNREACH) && !errors.Is(err, syscall.ENETUNREACH) {
+		if ctx.Err() != nil || !errors.Is(err, oserr.Refused) && !errors.Is(err, oserr.Reset) &&
+			!errors.Is(err, oserr.HostUnreachable) && !errors.Is(err, oserr.NetUnreachable) {
 			return attempted{}, fmt.Errorf("connect to %s from port %d, both at the same moment: %s", at, e.From, reason(err))
 		}
 		pause(ctx, refusedPause/2+rand.N(refusedPause/2))

@@ -7,11 +7,11 @@ import (
 	"io"
 	"net"
 	"os"
-	"syscall"
 	"time"
 
 	"tincan/internal/mesh"
 	"tincan/internal/node"
+	"tincan/internal/oserr"
 	"tincan/internal/sptps"
 	"tincan/internal/wire"
 )
@@ -133,9 +133,9 @@ func describe(err error) error {
 	switch {
 	case errors.Is(err, io.EOF):
 		return io.EOF
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+	case errors.Is(err, oserr.Reset), errors.Is(err, oserr.Broken):
 		return errors.New("the peer reset the connection")
-	case errors.Is(err, syscall.ETIMEDOUT):
+	case errors.Is(err, oserr.TimedOut):
 		return errors.New("the peer does not answer any more")
 	}
 	var op *net.OpError

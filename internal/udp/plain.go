@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+
+	"tincan/internal/oserr"
 )
 
 // listenPlain binds a socket to addr that needs nothing of the system but what all have.
@@ -162,7 +164,7 @@ func (s *plainSocket) Send(runs []Run) (failed error) {
 // write sends a datagram. Without a TTL of its own it waits for none but one that has.
 func (s *plainSocket) write(b []byte, to netip.AddrPort, ttl uint8) error {
 	if s.fits.refuses(to.Addr(), len(b)+ipOverhead(s.is4)) {
-		return syscall.EMSGSIZE
+		return oserr.TooLong
 	}
 	if ttl == 0 {
 		s.ttl.RLock()
@@ -189,5 +191,5 @@ func (s *plainSocket) write(b []byte, to netip.AddrPort, ttl uint8) error {
 
 // isTooLong knows EMSGSIZE and what Windows calls it (WSAEMSGSIZE).
 func isTooLong(err error) bool {
-	return errors.Is(err, syscall.EMSGSIZE) || errors.Is(err, syscall.Errno(10040))
+	return errors.Is(err, oserr.TooLong)
 }

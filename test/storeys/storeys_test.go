@@ -21,7 +21,7 @@ import (
 var storeys = map[string]int{
 	"forward": 0, "nearest": 0,
 	"node": 0, "b64": 0, "scan": 0, "keys": 0, "chapoly": 0, "sptps": 0, "wire": 0, "subnet": 0,
-	"legacy": 0, "compress": 0, "graph": 0, "packet": 0, "route": 0, "config": 0, "files": 0, "hostfile": 0,
+	"legacy": 0, "compress": 0, "graph": 0, "packet": 0, "route": 0, "config": 0, "files": 0, "oserr": 0, "hostfile": 0,
 	"mesh": 1, "sim": 1,
 	"metaconn": 2, "proxy": 2, "netwatch": 2, "portmap": 2, "dataplane": 2, "udp": 2, "device": 2, "netconf": 2, "script": 2, "limit": 2,
 	"process": 2, "netdiag": 2,
@@ -38,7 +38,7 @@ var testOnly = []string{"lab", "sim"}
 
 // notPure are packages of the lower storeys that do touch the world: config
 // reads and writes the directory of a network, by way of files.
-var notPure = []string{"config", "files"}
+var notPure = []string{"config", "files", "oserr"}
 
 const (
 	root        = "../.."
