@@ -239,6 +239,11 @@ func (t *transmitter) towards(to *peer, p []byte, size, frame, least int) bool {
 	if frame > max(v.MTU, least) {
 		return false
 	}
+	if o.DirectOnly {
+		if above := s.relayAbove(o.TCPOnly); above > 0 && frame > above {
+			return false
+		}
+	}
 	if s.Legacy == nil && forward.Frame(frame, o.TCPOnly, &s.fwd, s.relay.forward()) != forward.StepRecord {
 		return false
 	}

@@ -40,6 +40,7 @@ type peer struct {
 	bad      atomic.Uint32 // records that could not be opened since the last good one
 
 	silence silence
+	refused struct{ first, last time.Duration } // for want of a direct path, of late; guarded by Plane.routing
 
 	subnets atomic.Int32 // that it announces
 	falsely dropped      // packets with a source address that is not one of it

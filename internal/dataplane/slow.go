@@ -83,6 +83,9 @@ func (c *courier) route(src *peer) {
 	if d.Reason != route.Delivered {
 		c.p.unrouted[d.Reason].add(c.p, 1)
 	}
+	if d.Reason == route.NotDirect && !c.p.tellNotDirect(w, c.frame, c.now) {
+		return
+	}
 	for _, out := range d.Outputs {
 		if out.To == c.p.cfg.Self {
 			if src != c.p.self && !c.p.bridging && !c.p.trueSource(src, w.routes, c.frame[ethernetLen:], c.now) {

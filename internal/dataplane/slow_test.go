@@ -140,6 +140,12 @@ func TestRoadOfAnOwnPacket(t *testing.T) {
 			c: func(s *mesh.PeerState) { s.Via, s.ViaSelf = "b", true }, want: "udp 192.0.2.2 ids"},
 		{name: "DirectOnly and a relay", dst: "10.2.0.1", size: 100, opts: Options{DirectOnly: true},
 			c: func(s *mesh.PeerState) { s.Via = "b" }, want: "icmp 3/9, drop routing: not direct 1"},
+		{name: "DirectOnly and a dynamic relay, while a direct path is looked for", dst: "10.2.0.1", size: 100, opts: Options{DirectOnly: true},
+			want: "drop routing: not direct 1"},
+		{name: "DirectOnly and a UDP hole", dst: "10.2.0.1", size: 1000, opts: Options{DirectOnly: true},
+			c: func(s *mesh.PeerState) { s.Addr, s.Confirmed, s.MinMTU = addrC, true, 1014 }, want: "udp 192.0.2.3 direct"},
+		{name: "DirectOnly and larger than the hole is known to let through", dst: "10.2.0.1", size: 1001, opts: Options{DirectOnly: true},
+			c: func(s *mesh.PeerState) { s.Addr, s.Confirmed, s.MinMTU = addrC, true, 1014 }, want: "drop routing: not direct 1"},
 		{name: "relay without UDP", dst: "10.2.0.1", size: 100,
 			b: func(s *mesh.PeerState) { s.Confirmed, s.MinMTU = false, 0 }, want: "sptps 1"},
 		{name: "TCPOnly relay", dst: "10.2.0.1", size: 100,
@@ -746,5 +752,21 @@ func TestForgottenPeersLeaveNothingBehind(t *testing.T) {
 	a.PublishRoutes(mesh.Routes{})
 	if len(a.names) != 0 {
 		t.Errorf("%d names are left", len(a.names))
+	}
+}
+
+// A direct path may be found; only when it is not the sender is told.
+func TestDirectOnlyTellsTheSenderAfterAMoment(t *testing.T) {
+	a, _, _ := row(t, nil)
+	a.SetOptions(Options{DirectOnly: true})
+	p := ip{dst: "10.2.0.1", payload: 100}.build()
+	for i, want := range []int{0, 0, 0, 0, 1, 1} {
+		if runs := a.out(p, device.Offload{}); len(runs) > 0 {
+			t.Fatalf("packet %d is relayed", i)
+		}
+		if got := len(a.dev.take()); got != want {
+			t.Errorf("packet %d is answered with %d packets, want %d", i, got, want)
+		}
+		a.time = a.time.Add(directWait / 4)
 	}
 }

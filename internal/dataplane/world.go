@@ -102,12 +102,50 @@ func (w *world) Node(name node.Name) (route.Node, bool) {
 		via = s.Relay
 	}
 	return route.Node{
-		Reachable: s.Reachable,
-		NextHop:   s.NextHop,
-		Via:       via,
-		MTU:       s.MTU,
-		ClampMSS:  wire.Options(s.Options).Has(wire.ClampMSS),
+		Reachable:  s.Reachable,
+		NextHop:    s.NextHop,
+		Via:        via,
+		MTU:        s.MTU,
+		ClampMSS:   wire.Options(s.Options).Has(wire.ClampMSS),
+		RelayAbove: s.relayAbove(w.p.options.Load().TCPOnly),
 	}, true
+}
+
+// relayAbove is [route.Node.RelayAbove].
+func (s *state) relayAbove(noUDP bool) int {
+	switch {
+	case s.Adjacent:
+		return 0 // by TCP, if nothing else
+	case s.Legacy != nil && !noUDP && !s.tcpOnly() && s.Confirmed, s.fwd.TakesUDP(0) && !noUDP:
+		return max(s.MinMTU, 1)
+	}
+	return 1
+}
+
+// directWait is how long the sender is not told that there is no direct path: one may be found.
+const directWait = 800 * time.Millisecond
+
+// tellNotDirect has the direct path looked for that a frame would need, and tells whether its sender is
+// to be told that there is none. The caller holds p.routing.
+func (p *Plane) tellNotDirect(w *world, frame []byte, now time.Duration) bool {
+	var to *peer
+	if dst, ok := packet.Dst(frame[ethernetLen:]); ok && !p.bridging {
+		to, _ = w.routes.lookup(dst)
+	} else if e, ok := w.routes.table.LookupMAC([6]byte(frame)); ok {
+		to = e.Owner
+	}
+	if to == nil || to == p.self || to == p.everyone {
+		return true
+	}
+	p.traffic(to, now)
+	if s := to.state.Load(); s == nil || s.via != to {
+		return true // it says itself that it is reached through another
+	}
+	if r := &to.refused; r.last == 0 || now-r.last > 10*directWait {
+		r.first = now
+	}
+	to.refused.last = now
+	return now-to.refused.first >= directWait
 }
 
 func (w *world) Tree() []node.Name { return w.routes.tree }

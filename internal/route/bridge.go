@@ -36,7 +36,7 @@ func (v *visit) bridge() Decision {
 	if viaName == v.source {
 		return v.drop(Loop)
 	}
-	if v.cfg.DirectOnly && viaName != m.Owner {
+	if v.cfg.DirectOnly && (viaName != m.Owner || via.relays(len(v.frame), via.MTU)) {
 		return v.drop(NotDirect)
 	}
 	if ip {

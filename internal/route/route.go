@@ -76,6 +76,14 @@ type Node struct {
 	Via       node.Name // last node on its way that we reach by direct UDP, NextHop if that is ourselves (effective via)
 	MTU       int       // largest frame that reaches it; 1518 for our own node
 	ClampMSS  bool      // its options ask for MSS clamping
+	// RelayAbove is the largest frame that gets to it without the help of another node, at least 1; 0: any does.
+	RelayAbove int
+}
+
+// relays tells whether a frame of size bytes, or of what is left of it when it was cut down to mtu, would be
+// passed on to n by another node.
+func (n *Node) relays(size, mtu int) bool {
+	return n.RelayAbove > 0 && min(size, mtu) > n.RelayAbove
 }
 
 // World is the state of the network at one moment. Its methods are called only
@@ -270,12 +278,12 @@ func (v *visit) forward(owner node.Name, v4 bool) Decision {
 	if viaName == v.source {
 		return v.drop(Loop)
 	}
-	if v.cfg.DirectOnly && viaName != owner {
-		return v.answer(NotDirect, 0)
-	}
 	floor := minFrame6
 	if v4 {
 		floor = minFrame4
+	}
+	if v.cfg.DirectOnly && (viaName != owner || via.relays(len(v.frame), max(via.MTU, floor))) {
+		return v.answer(NotDirect, 0)
 	}
 	if mtu := max(via.MTU, floor); viaName != v.cfg.Self && len(v.frame) > mtu {
 		if packet.DF(v.ip()) {

@@ -50,10 +50,10 @@ func (w *world) Directs() []node.Name             { return w.directs }
 func vectorWorld() *world {
 	w := &world{
 		nodes: map[node.Name]Node{
-			"me":    {true, "me", "me", 1518, true},
-			"peer1": {true, "peer1", "peer1", 1400, true},
-			"peer3": {true, "peer3", "peer3", 1300, true},
-			"far":   {true, "peer3", "peer3", 1518, true},
+			"me":    {true, "me", "me", 1518, true, 0},
+			"peer1": {true, "peer1", "peer1", 1400, true, 0},
+			"peer3": {true, "peer3", "peer3", 1300, true, 0},
+			"far":   {true, "peer3", "peer3", 1518, true, 0},
 			"dead":  {},
 		},
 		prefixes: map[netip.Prefix]node.Name{},
