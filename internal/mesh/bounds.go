@@ -50,6 +50,13 @@ const (
 	cleanInterval = time.Minute
 )
 
+// warnOfOwnSubnets says that others do not listen to all that we announce.
+func (m *Mesh) warnOfOwnSubnets() {
+	if n := len(m.self.subnets); n > maxSubnetsOf {
+		m.logf(0, Warning, "this node has %d subnets, of which others believe %d: join neighbouring ones into larger ones, or spread them over several nodes", n, maxSubnetsOf)
+	}
+}
+
 // admit creates the nodes called names where they are new. It reports false, and creates none,
 // if there are too many already, or if the id of one is that of another node
 // whose packets it would attract. c is where we heard of them.

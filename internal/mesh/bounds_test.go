@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tincan/internal/node"
+	"tincan/internal/subnet"
 )
 
 // neighbours lets bob and carol log in on connections 2 and 4.
@@ -403,6 +404,24 @@ func TestInventedNodesGiveWay(t *testing.T) {
 		}
 		if told > maxDeadTold*2+20 {
 			t.Errorf("a new neighbour was told of %d edges", told)
+		}
+	}
+}
+
+func TestOwnerOfTooManySubnetsIsTold(t *testing.T) {
+	for n, want := range map[int]bool{maxSubnetsOf: false, maxSubnetsOf + 1: true} {
+		cfg := Config{Name: "alice"}
+		for i := range n {
+			cfg.Subnets = append(cfg.Subnets, subnet.FromPrefix(netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 32)))
+		}
+		told := false
+		now := time.Unix(1_000_000, 0)
+		for _, e := range New(cfg, Injected{Rand: rand.New(rand.NewPCG(1, 2))}, now).Flush(now) {
+			l, ok := e.(Log)
+			told = told || ok && strings.Contains(l.Text, "of which others believe 8192")
+		}
+		if told != want {
+			t.Errorf("%d subnets: told %v", n, told)
 		}
 	}
 }

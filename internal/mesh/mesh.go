@@ -135,6 +135,7 @@ func New(cfg Config, in Injected, now time.Time) *Mesh {
 			m.putSubnet(m.self, s)
 		}
 	}
+	m.warnOfOwnSubnets()
 	m.graphDirty = true
 	for _, name := range m.cfg.ConnectTo {
 		m.want(name, false)

@@ -514,6 +514,7 @@ func (m *Mesh) reconfigure(c Config) {
 		p.session.reconfigured()
 	}
 	m.replaceOwnSubnets(c.Subnets)
+	m.warnOfOwnSubnets()
 	for _, o := range m.sortedDials() {
 		if o.auto && !c.AutoConnect && (o.conn == nil || o.conn.stage != active) {
 			m.giveUp(o)
