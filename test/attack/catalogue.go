@@ -18,7 +18,7 @@ var catalogue = []Entry{
 		Name: "a key for a node that is away",
 		Does: "answers with a key of her own for a node that nobody knows yet, asked or not",
 		Held: "An answer is good for one attempt at a session, and kept only when that has proven it, apart from `hosts/`; the node logs in with it only if a neighbour vouches for it",
-		Left: "whoever invents a node can be that node until its owner says otherwise",
+		Left: "whoever invents a node can be that node until its owner says otherwise, and nobody can be invited by its name meanwhile",
 	},
 	{
 		Name: "thousands of nodes with keys",
