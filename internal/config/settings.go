@@ -91,6 +91,7 @@ type Settings struct {
 	ProcessPriority string // low, normal, high; "": unchanged
 	Sandbox         string // off, normal, high
 	Hostnames       bool   // names in place of addresses in the log
+	ControlGroup    string // a group of this machine that may look at the node; "": none
 	GraphDumpFile   string // a file, or a command behind a bar; "": none
 
 	ScriptsInterpreter string
@@ -197,6 +198,7 @@ func settings(r *Reader, self node.Name, dir string) Settings {
 		ProcessPriority: r.Word("ProcessPriority"),
 		Sandbox:         r.Word("Sandbox"),
 		Hostnames:       r.Bool("Hostnames"),
+		ControlGroup:    r.String("ControlGroup"),
 		GraphDumpFile:   r.graphDump(dir),
 
 		ScriptsInterpreter: r.String("ScriptsInterpreter"),

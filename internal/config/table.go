@@ -89,6 +89,7 @@ var table = []Variable{
 	// ------------------------------------------------ ours: the VPN interface when there is no tinc-up
 
 	{Name: "AutoAddress", Flags: Server | Reload, Kind: Bool, Default: "no", Since: "tincan"},
+	{Name: "ControlGroup", Flags: Server, Kind: Text, Since: "tincan"},
 	{Name: "Ifconfig", Flags: Server | Multiple | Reload, Kind: InterfaceAddress, Since: "tincan"},
 	{Name: "Route", Flags: Server | Multiple | Reload, Kind: NetRoute, Since: "tincan"},
 

@@ -238,6 +238,22 @@ func probeSocket(path string) (socketState, error) {
 	return socketUnclear, err
 }
 
+// Open lets the members of a group connect to the socket. What they may do there is the
+// server's choice, see [Server.Readers].
+func (c *Claim) Open(gid int) error {
+	if !tellsPeers {
+		return errors.New("control socket: this system does not tell who connects, so no group can be let in")
+	}
+	path := SocketPath(c.path)
+	if err := os.Chown(path, -1, gid); err != nil {
+		return fmt.Errorf("control socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o770); err != nil {
+		return fmt.Errorf("control socket: %w", err)
+	}
+	return nil
+}
+
 // Listener is the control socket. It belongs to the claim; [Server.Serve] closes it.
 func (c *Claim) Listener() *net.UnixListener { return c.listener }
 

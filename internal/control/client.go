@@ -25,6 +25,7 @@ type Client struct {
 	name    node.Name
 	pid     int
 	timeout time.Duration // for each line of a reply
+	reader  bool          // the daemon lets us look only
 }
 
 // DialError says why a daemon could not be reached.
@@ -96,6 +97,11 @@ func capital(err error) string {
 // the process number alone, which means nothing in another pid namespace.
 func Dial(ctx context.Context, pidFile string) (*Client, error) {
 	p, err := ReadPidFile(pidFile)
+	if errors.Is(err, fs.ErrPermission) && tellsPeers {
+		if c := dialReader(ctx, pidFile); c != nil {
+			return c, nil
+		}
+	}
 	if err != nil {
 		return nil, &DialError{Stage: NoPidFile, Target: pidFile, Err: err}
 	}
@@ -120,6 +126,26 @@ func Dial(ctx context.Context, pidFile string) (*Client, error) {
 	}
 	return c, nil
 }
+
+// dialReader connects as somebody who may not read the pid file but may look at the node
+// (ControlGroup); nil if that is not so.
+func dialReader(ctx context.Context, pidFile string) *Client {
+	d := net.Dialer{Timeout: lineTimeout}
+	conn, err := d.DialContext(ctx, "unix", SocketPath(pidFile))
+	if err != nil {
+		return nil
+	}
+	c, err := greet(conn, noCookie, lineTimeout)
+	if err != nil {
+		conn.Close()
+		return nil
+	}
+	c.reader = true
+	return c
+}
+
+// noCookie stands where the cookie would be.
+const noCookie = "-"
 
 // greet logs in over conn.
 func greet(conn net.Conn, cookie string, timeout time.Duration) (*Client, error) {
@@ -203,7 +229,16 @@ func (c *Client) reply(typ int) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parseReply(line, typ)
+	return c.parse(line, typ)
+}
+
+// parse reads a line of a reply.
+func (c *Client) parse(line string, typ int) ([]string, error) {
+	w, err := parseReply(line, typ)
+	if c.reader && errors.Is(err, ErrUnsupported) {
+		err = ErrReader
+	}
+	return w, err
 }
 
 func parseReply(line string, typ int) ([]string, error) {
@@ -246,7 +281,7 @@ func list[T any](c *Client, typ int, parse func(string) (T, error)) ([]T, error)
 		if err != nil {
 			return nil, err
 		}
-		w, err := parseReply(line, typ)
+		w, err := c.parse(line, typ)
 		if err != nil {
 			return nil, err
 		}
@@ -405,6 +440,9 @@ func (c *Client) Connect(name node.Name) error {
 // Stop asks the daemon to stop and waits until it has closed the connection, or
 // until ctx ends.
 func (c *Client) Stop(ctx context.Context) error {
+	if c.reader { // the answer would be the end of the connection
+		return ErrReader
+	}
 	if err := c.send("18 0"); err != nil {
 		return err
 	}
@@ -484,6 +522,9 @@ func (c *Client) stream(typ, limit int, record func([]byte) error) error {
 			return err
 		}
 		n, err := recordLength(line, typ, limit)
+		if c.reader && errors.Is(err, ErrUnsupported) {
+			err = ErrReader
+		}
 		if err != nil {
 			return err
 		}

@@ -63,5 +63,17 @@ const (
 	unreadable = 22 // "18 1 22": the configuration could not be read
 )
 
+// ErrReader is what the client returns for a request of a user who may only look.
+var ErrReader error = &readerError{}
+
+type readerError struct{}
+
+func (*readerError) Error() string {
+	return "this user may look at the node, but not change it or listen to it"
+}
+
+// Hint is one sentence of advice.
+func (*readerError) Hint() string { return "run this command as root" }
+
 // ErrUnsupported is what the client returns when the daemon does not know a request.
 var ErrUnsupported = errors.New("the running daemon does not support this request")

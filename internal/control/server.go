@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -45,11 +46,17 @@ type Backend interface {
 
 const (
 	maxClients   = 64  // connections at a time; tools open one each
+	maxReaders   = 16  // of those who may only look
 	streamLength = 512 // records waiting for a reader
 )
 
 // Server answers control connections.
 type Server struct {
+	// Readers: users other than the daemon's own and root may look, without the cookie. Who
+	// can connect at all is decided by the mode of the socket ([Claim.Open]). It must not be
+	// changed once Serve runs.
+	Readers bool
+
 	cookie  string
 	backend Backend
 
@@ -97,13 +104,14 @@ func (s *Server) Serve(ctx context.Context, l *net.UnixListener) {
 }
 
 func (s *Server) start(conn *net.UnixConn) {
-	if checkPeer(conn) != nil {
+	stranger := checkPeer(conn) != nil
+	if stranger && !s.Readers {
 		conn.Close()
 		return
 	}
-	c := &client{server: s, conn: conn, socket: descriptor(conn), done: make(chan struct{})}
+	c := &client{server: s, conn: conn, reader: stranger, socket: descriptor(conn), done: make(chan struct{})}
 	s.mu.Lock()
-	full := s.closed || len(s.clients) >= maxClients
+	full := s.closed || len(s.clients) >= maxClients || stranger && s.readers() >= maxReaders
 	if !full {
 		s.clients = append(s.clients, c)
 		s.wg.Add(1)
@@ -119,6 +127,19 @@ func (s *Server) start(conn *net.UnixConn) {
 		s.remove(c)
 	}()
 }
+
+// readers counts those who may only look, with the lock held.
+func (s *Server) readers() (n int) {
+	for _, c := range s.clients {
+		if c.reader {
+			n++
+		}
+	}
+	return n
+}
+
+// looks are the requests that change nothing and show no secrets.
+var looks = []int{reqNodes, reqEdges, reqSubnets, reqConnections, reqTraffic, reqStatus, reqWhy, reqNetCheck}
 
 func (s *Server) remove(c *client) {
 	s.mu.Lock()
@@ -164,8 +185,8 @@ func descriptor(conn *net.UnixConn) int {
 	return fd
 }
 
-// greeting checks the first line of a connection.
-func (s *Server) greeting(line string) bool {
+// greeting checks the first line of a connection. Who may only look needs no cookie.
+func (s *Server) greeting(line string, reader bool) bool {
 	w := strings.Fields(line)
 	if len(w) != 3 || w[0] != "0" || !strings.HasPrefix(w[1], "^") {
 		return false
@@ -174,7 +195,7 @@ func (s *Server) greeting(line string) bool {
 	if w[2] != "0" && w[2] != "0.0" && w[2] != "0.1" {
 		return false
 	}
-	return s.cookie != "" && subtle.ConstantTimeCompare([]byte(w[1][1:]), []byte(s.cookie)) == 1
+	return reader || s.cookie != "" && subtle.ConstantTimeCompare([]byte(w[1][1:]), []byte(s.cookie)) == 1
 }
 
 // answer carries out one request line and writes the reply to w. stop is true
@@ -187,6 +208,10 @@ func (c *client) answer(line string, w *bufio.Writer) (stop bool, err error) {
 	typ, err := strconv.Atoi(word[1])
 	if err != nil {
 		return false, errMalformed
+	}
+	if c.reader && !slices.Contains(looks, typ) {
+		fmt.Fprintf(w, "18 -1\n")
+		return false, nil
 	}
 	args := word[2:]
 	b := c.server.backend

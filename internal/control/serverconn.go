@@ -18,6 +18,7 @@ type client struct {
 	server *Server
 	conn   *net.UnixConn
 	socket int
+	reader bool          // may only look
 	done   chan struct{} // closed when the connection ends
 
 	mu  sync.Mutex
@@ -41,7 +42,7 @@ func (c *client) run() {
 
 	c.conn.SetReadDeadline(time.Now().Add(greetTimeout))
 	line, err := readLine(in)
-	if err != nil || !c.server.greeting(line) {
+	if err != nil || !c.server.greeting(line, c.reader) {
 		return
 	}
 	c.conn.SetReadDeadline(time.Time{})

@@ -14,6 +14,8 @@ import (
 	mathrand "math/rand/v2"
 	"net"
 	"os"
+	"os/user"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -152,6 +154,7 @@ func Run(ctx context.Context, opts Options) error {
 	}
 	err := d.run(ctx, func() {
 		server := control.NewServer(d.claim.Cookie(), &backend{d})
+		server.Readers = d.network().Settings.ControlGroup != ""
 		serving.Go(func() { server.Serve(controlCtx, d.claim.Listener()) })
 		serving.Go(func() { signals.serve(controlCtx, d) })
 	})
@@ -205,6 +208,9 @@ func (d *Daemon) open() error {
 		return adviseClaim(err)
 	}
 	d.claim = claim
+	if err := d.letGroupLook(); err != nil {
+		return err
+	}
 	d.log.printf(0, mesh.Notice, "tincan %s starting, debug level %d", d.opts.Version, d.log.level())
 	for _, dir := range []string{d.opts.Layout.Hosts(), d.opts.Layout.Cache()} {
 		d.makeDir(dir, 0o755)
@@ -268,6 +274,26 @@ func (d *Daemon) open() error {
 		d.standby = newStandby()
 	}
 	d.graph = newGrapher(d)
+	return nil
+}
+
+// letGroupLook opens the control socket to the group of ControlGroup.
+func (d *Daemon) letGroupLook() error {
+	name := d.network().Settings.ControlGroup
+	if name == "" {
+		return nil
+	}
+	group, err := user.LookupGroup(name)
+	if err != nil {
+		return &Hinted{fmt.Errorf("ControlGroup = %.60s: there is no such group", name), "make it with: groupadd " + name}
+	}
+	gid, err := strconv.Atoi(group.Gid)
+	if err == nil {
+		err = d.claim.Open(gid)
+	}
+	if err != nil {
+		return fmt.Errorf("ControlGroup = %.60s: %w", name, err)
+	}
 	return nil
 }
 

@@ -108,6 +108,7 @@ func NeedRestart(old, new config.Settings) (names []string) {
 		{"MaxOutputBufferSize", old.MaxOutputBufferSize, new.MaxOutputBufferSize},
 		{"ProcessPriority", old.ProcessPriority, new.ProcessPriority},
 		{"Sandbox", old.Sandbox, new.Sandbox},
+		{"ControlGroup", old.ControlGroup, new.ControlGroup},
 		{"GraphDumpFile", old.GraphDumpFile, new.GraphDumpFile},
 		{"KeyDistribution", old.KeyDistribution, new.KeyDistribution},
 		{"KeyDistributionPort", old.KeyDistributionPort, new.KeyDistributionPort},

@@ -122,6 +122,7 @@ var elsewhere = map[string]string{
 	"PrivateKey": "TestTheObsoletePrivateKey", "PublicKey": "TestTheObsoletePrivateKey",
 	"ShortRSAKeys": "TestAWeakKeyIsRefusedUntilItIsAllowed", "KeyDistribution": "TestKeyDistributionCanBeTurnedOff", "KeyDistributionPort": "TestNodesThatGiveUpRights",
 	"GraphDumpFile": "TestTheMapOfTheMesh", "Sandbox": "TestNodesThatGiveUpRights", "ProcessPriority": "TestNodesThatGiveUpRights",
+	"ControlGroup":  "TestAGroupMayLook",
 	"DeviceStandby": "", "Proxy": "", "UPnP": "",
 	"UPnPRefreshPeriod": "", "VDEGroup": "", "VDEPort": "",
 }
