@@ -59,6 +59,9 @@ func (d *Daemon) accepted(name node.Name, _ keys.PublicKey, remote netip.Addr) {
 	// Nothing better is known of its address; AutoConnect can use it.
 	d.disk.saveAddresses(name, []netip.AddrPort{netip.AddrPortFrom(remote.Unmap(), defaultPort)})
 	d.loadHost(name)
+	if fresh, err := d.spread.store.Survey(); err == nil { // this node may be gone when the newcomer starts
+		d.spread.letIn(fresh)
+	}
 	env := d.env(name, netip.AddrPort{})
 	env.RemoteAddress = remote.String()
 	d.script.Queue(script.InvitationAccepted, env)

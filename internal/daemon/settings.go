@@ -42,8 +42,14 @@ func (d *Daemon) meshConfig(n *config.Network) mesh.Config {
 	}
 	if d.spread != nil {
 		c.Learned, c.Removed = map[node.Name]mesh.Learned{}, map[node.Name]bool{}
-		if _, err := d.spread.store.Survey(); err != nil {
+		fresh, err := d.spread.store.Survey()
+		if err != nil {
 			d.log.printf(0, mesh.Warning, "looking through the host files: %v", err)
+		}
+		if d.spread.monitor != nil {
+			for _, name := range fresh {
+				d.spread.monitor.Vouch(name)
+			}
 		}
 		for _, r := range d.spread.store.Removed() {
 			c.Removed[r.Node] = true

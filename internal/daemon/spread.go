@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"os"
+	"time"
 
 	"tincan/internal/control"
 	"tincan/internal/keydist"
@@ -45,6 +47,9 @@ func (d *Daemon) newSpread() *spread {
 		// With StrictSubnets the host files are the law, which others may not write.
 		ServeOnly: n.Settings.StrictSubnets || n.Settings.TunnelServer,
 		Stored:    d.loadHost,
+		Vouched: func(name node.Name, key keys.PublicKey, by node.Name) {
+			d.event(mesh.Vouched{Node: name, Key: key, By: by})
+		},
 		Log: func(level int, text string) {
 			p := mesh.Info
 			if level == 0 {
@@ -61,8 +66,43 @@ func (s *spread) run(ctx context.Context) {
 	if s.monitor == nil {
 		return
 	}
+	defer inBackground(s.watchHosts)()
 	if err := s.monitor.Run(ctx); errors.Is(err, keydist.ErrKilled) {
 		s.d.log.printf(0, mesh.Notice, "key distribution: %v; it begins again with the next start", err)
+	}
+}
+
+// lookEvery is how often it is looked whether other programs have added host files.
+const lookEvery = 2 * time.Second
+
+// watchHosts tells the others about newcomers that have been let in by somebody else than the daemon: by a
+// boot node that runs beside it, or by hand.
+func (s *spread) watchHosts(ctx context.Context) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	var seen time.Time
+	for {
+		if info, err := os.Stat(s.d.opts.Layout.Hosts()); err == nil && !info.ModTime().Equal(seen) {
+			seen = info.ModTime()
+			if fresh, err := s.store.Survey(); err == nil {
+				s.letIn(fresh)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// letIn: these nodes have got a host file here.
+func (s *spread) letIn(names []node.Name) {
+	for _, n := range names {
+		s.d.loadHost(n)
+		if s.monitor != nil {
+			s.monitor.Vouch(n)
+		}
 	}
 }
 

@@ -301,6 +301,11 @@ func (m *Monitor) done(p *peer) {
 	p.fetched, p.public = true, hostfile.Public(data)
 	if m.peers[p.name] == p {
 		m.tell(event{"Fetched", p.view()})
+		if m.ctx != nil {
+			for _, v := range m.vouches {
+				m.tellOf(m.ctx, p, v)
+			}
+		}
 	}
 	m.mu.Unlock()
 	m.scanSoon()

@@ -23,6 +23,7 @@ const knownPath = "/v2/host/"
 //
 //	GET  /                        the own host file
 //	GET  /v2/host/NAME            the host file of NAME as it is known here
+//	POST /v2/vouch/NAME           the sender has let NAME in, see vouch.go
 //
 // and, if orders are taken, what tinc-boot's monitor has:
 //
@@ -43,6 +44,8 @@ func (m *Monitor) handler() http.Handler {
 			m.hostFile(w, r, m.cfg.Self)
 		case strings.HasPrefix(clean, knownPath) && get:
 			m.hostFile(w, r, node.Name(strings.TrimPrefix(clean, knownPath)))
+		case strings.HasPrefix(clean, vouchPath) && r.Method == http.MethodPost:
+			m.heard(w, r, strings.TrimPrefix(clean, vouchPath))
 		case clean == "/rpc" || strings.HasPrefix(clean, "/rpc/"):
 			m.rpc(w, r, clean)
 		default:

@@ -94,6 +94,8 @@ type Config struct {
 	Discovery bool // speak the second generation too
 	ServeOnly bool // fetch nothing
 
+	// Vouched is called when another node has let somebody in. It may be nil.
+	Vouched func(name node.Name, key keys.PublicKey, by node.Name)
 	// Stored is called after the host file of a node was written. It may be nil.
 	Stored func(node.Name)
 	// Log gets messages with tinc's debug levels.
@@ -118,6 +120,7 @@ type Monitor struct {
 	killed  chan struct{}
 	hearers map[chan event]bool
 	own     []netip.Addr // addresses that we listen at
+	vouches []vouch
 }
 
 // peer is a node that is watched.

@@ -57,7 +57,7 @@ func (s *Store) Survey() (fresh []node.Name, err error) {
 	there := make(map[node.Name]bool, len(names))
 	for _, n := range names {
 		there[n] = true
-		if n != s.Self && !st.Hosts[n] {
+		if n != s.Self && !st.Hosts[n] && len(st.Hosts) > 0 { // not what was here before this began
 			fresh = append(fresh, n)
 		}
 	}

@@ -77,6 +77,11 @@ type (
 		Known bool
 		Host  Host
 	}
+	// Vouched: By, whose key is known, has let Node in with this key.
+	Vouched struct {
+		Node, By node.Name
+		Key      keys.PublicKey
+	}
 	// Reconfigured: a reload succeeded.
 	Reconfigured struct{ Config Config }
 

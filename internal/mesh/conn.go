@@ -160,6 +160,9 @@ func (m *Mesh) line(e Line) {
 		return
 	}
 	p := m.nodes[name]
+	if _, ok := m.cfg.Learned[name]; ok && p == nil && m.admitLearned(name) {
+		p = m.nodes[name]
+	}
 	if !m.mayKnock(p) {
 		m.repel(c, m.whyUnknown(p, name))
 		return

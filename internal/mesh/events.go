@@ -7,6 +7,7 @@ func (Secured) event()        {}
 func (Request) event()        {}
 func (Closed) event()         {}
 func (HostLoaded) event()     {}
+func (Vouched) event()        {}
 func (Reconfigured) event()   {}
 func (Traffic) event()        {}
 func (Silent) event()         {}

@@ -244,6 +244,8 @@ func (m *Mesh) Handle(now time.Time, ev Event) {
 		m.closed(e)
 	case HostLoaded:
 		m.setHost(e.Node, e.Known, e.Host)
+	case Vouched:
+		m.vouched(e)
 	case Reconfigured:
 		m.reconfigure(e.Config)
 	case Traffic:

@@ -481,7 +481,7 @@ func (m *Mesh) reconfigure(c Config) {
 	c = withDefaults(c)
 	c.Name, c.Port, c.Sockets = m.cfg.Name, m.cfg.Port, m.cfg.Sockets
 	c.Key, c.RSAKey = m.cfg.Key, m.cfg.RSAKey
-	c.Compression = m.cfg.Compression
+	c.Compression, c.Learned = m.cfg.Compression, m.cfg.Learned
 	c.StrictSubnets, c.TunnelServer = m.cfg.StrictSubnets, m.cfg.TunnelServer
 	m.cfg = c
 	for _, conn := range slices.Clone(m.lines) {

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"maps"
 	"net/netip"
 	"time"
 
@@ -251,6 +252,10 @@ func (m *Mesh) forgetLearned(p *peer) {
 	gone := p.trust.learned != nil
 	p.trust = trust{removed: p.trust.removed}
 	p.askedKey = time.Time{}
+	if _, ok := m.cfg.Learned[p.name]; ok {
+		m.cfg.Learned = maps.Clone(m.cfg.Learned)
+		delete(m.cfg.Learned, p.name)
+	}
 	if gone {
 		m.emit(SaveLearned{Node: p.name, Gone: true})
 	}
@@ -291,4 +296,33 @@ func (m *Mesh) KeyOf(name node.Name) (key *keys.PublicKey, good bool) {
 		return nil, false
 	}
 	return p.key(), p.host.Key != nil || m.vouchedFor(p)
+}
+
+// vouched: a node whose key counts has let another one in.
+func (m *Mesh) vouched(e Vouched) {
+	if !m.admitLearned(e.Node) || !m.admitLearned(e.By) {
+		return
+	}
+	p := m.nodes[e.Node]
+	if !m.mayLearn(p) || m.vouchedFor(p) {
+		return
+	}
+	if t := &p.trust; t.learned != nil && *t.learned != e.Key {
+		m.logf(0, Warning, "the key of %s that was learned from the mesh has given way to the one that %s vouches for", p.name, e.By)
+		m.endSession(p)
+	}
+	p.trust.learned, p.trust.by, p.trust.saved, p.trust.claim = &e.Key, e.By, true, nil
+}
+
+// admitLearned creates the node called name if it is new, of which a key has been kept. It reports false if it
+// may not be, see admit.
+func (m *Mesh) admitLearned(name node.Name) bool {
+	if m.nodes[name] != nil {
+		return true
+	}
+	if m.byID[name.ID()] != nil || len(m.nodes) >= maxStrangers+len(m.cfg.Hosts) {
+		return false
+	}
+	m.peer(name)
+	return true
 }
