@@ -138,7 +138,7 @@ func (n *Network) admit(a applicant) (res admitted, err error) {
 
 const fileMode = 0o644
 
-// narrow tells whether a subnet is more than a road to everywhere.
+// narrow tells whether a subnet is more than a path to everywhere.
 func narrow(p netip.Prefix) bool { return p.Bits() > 8 }
 
 // empty tells whether a host file sets nothing at all.

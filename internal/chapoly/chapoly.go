@@ -7,7 +7,7 @@
 //	C       = plain XOR keystream from block 1 on
 //	sealed  = C || Poly1305(polykey, C)
 //
-// There are two roads to the same bytes. library.go builds them from x/crypto
+// There are two implementations of the same bytes. library.go builds them from x/crypto
 // and works everywhere. On amd64 with the right instructions kernel_amd64.s is
 // about four times as fast.
 package chapoly
@@ -63,7 +63,7 @@ func (c *Cipher) Verify(sealed []byte, n uint64) bool {
 	return len(sealed) >= Overhead && c.road.verify(sealed, n)
 }
 
-// road is one implementation. Sealed records have at least Overhead bytes.
+// implementation is one way to seal and open. Sealed records have at least Overhead bytes.
 type road interface {
 	seal(dst, plain []byte, n uint64) []byte
 	open(dst, sealed []byte, n uint64) ([]byte, error)

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// compare seals and opens one record on the fast road and on the library's.
+// compare seals and opens one record on the fast path and on the library's.
 func compare(t *testing.T, r *rand.Rand, fast road, slow *library, size, at, from int) {
 	t.Helper()
 	n := uint64(r.Uint32())

@@ -16,21 +16,21 @@ import (
 	"tincan/internal/wire"
 )
 
-// backend answers the control socket. Everything about the mesh is asked on the brain's goroutine.
+// backend answers the control socket. Everything about the mesh is asked on the protocol core's goroutine.
 type backend struct{ d *Daemon }
 
 func (b *backend) Self() control.SelfInfo {
 	d := b.d
 	return control.SelfInfo{
 		Name: d.network().Name, NetName: d.opts.Layout.NetName, Version: d.opts.Version,
-		PID: os.Getpid(), Interface: d.face.name, Started: d.started,
+		PID: os.Getpid(), Interface: d.netif.name, Started: d.started,
 		Process: d.state.Load(), Problems: d.problems(netip.Addr{}),
 	}
 }
 
 func (b *backend) Nodes() []control.NodeInfo {
 	var list []mesh.NodeInfo
-	b.d.ask(func() { list = b.d.brain.Nodes() })
+	b.d.call(func() { list = b.d.core.Nodes() })
 	out := make([]control.NodeInfo, 0, len(list))
 	for _, n := range list {
 		out = append(out, b.node(n))
@@ -53,7 +53,7 @@ func (b *backend) node(n mesh.NodeInfo) control.NodeInfo {
 	return c
 }
 
-// describe puts what the brain knows of a node into the form of the control protocol.
+// describe puts what the protocol core knows of a node into the form of the control protocol.
 func describe(n mesh.NodeInfo) control.NodeInfo {
 	c := control.NodeInfo{
 		Name: n.Name, ID: n.ID, Address: control.AddressOf(n.Addr), Options: n.Options,
@@ -91,8 +91,8 @@ func (b *backend) counters(name node.Name) control.Counters {
 
 func (b *backend) Edges() []control.EdgeInfo {
 	var out []control.EdgeInfo
-	b.d.ask(func() {
-		for _, e := range b.d.brain.Edges() {
+	b.d.call(func() {
+		for _, e := range b.d.core.Edges() {
 			out = append(out, control.EdgeInfo{
 				From: e.From, To: e.To, Options: e.Options, Weight: e.Weight,
 				Address: words(e.Addr), Local: words(e.Local),
@@ -113,7 +113,7 @@ func words(a wire.Address) control.Address {
 
 func (b *backend) Subnets() []control.SubnetInfo {
 	var list []mesh.Owned
-	b.d.ask(func() { list = b.d.brain.Subnets() })
+	b.d.call(func() { list = b.d.core.Subnets() })
 	slices.SortFunc(list, func(x, y mesh.Owned) int {
 		return cmp.Or(subnet.Compare(x.Subnet, y.Subnet), cmp.Compare(x.Owner, y.Owner))
 	})
@@ -126,7 +126,7 @@ func (b *backend) Subnets() []control.SubnetInfo {
 
 func (b *backend) Connections() []control.ConnInfo {
 	var list []mesh.ConnInfo
-	b.d.ask(func() { list = b.d.brain.Conns() })
+	b.d.call(func() { list = b.d.core.Conns() })
 	out := make([]control.ConnInfo, 0, len(list))
 	for _, c := range list {
 		i := control.ConnInfo{Name: string(c.Node), Address: control.AddressOf(c.Remote), Options: c.Options, Socket: b.d.conns.Socket(c.Conn)}
@@ -145,7 +145,7 @@ func (b *backend) Connections() []control.ConnInfo {
 
 func (b *backend) Traffic() []control.TrafficInfo {
 	var list []mesh.NodeInfo
-	b.d.ask(func() { list = b.d.brain.Nodes() })
+	b.d.call(func() { list = b.d.core.Nodes() })
 	out := make([]control.TrafficInfo, 0, len(list))
 	for _, n := range list {
 		out = append(out, control.TrafficInfo{Name: n.Name, Counters: b.counters(n.Name)})
@@ -159,7 +159,7 @@ func (b *backend) Retry()        { b.tell(mesh.Retry{}) }
 func (b *backend) Purge()        { b.tell(mesh.Purge{}) }
 
 func (b *backend) tell(e mesh.Event) {
-	b.d.ask(func() { b.d.brain.Handle(now(), e) })
+	b.d.call(func() { b.d.core.Handle(now(), e) })
 }
 
 func (b *backend) SetDebug(level int) int {
@@ -170,11 +170,11 @@ func (b *backend) SetDebug(level int) int {
 }
 
 func (b *backend) Disconnect(name node.Name) (found bool) {
-	b.d.ask(func() {
-		for _, c := range b.d.brain.Conns() {
+	b.d.call(func() {
+		for _, c := range b.d.core.Conns() {
 			found = found || c.Active && c.Node == name
 		}
-		b.d.brain.Handle(now(), mesh.Disconnect{Node: name})
+		b.d.core.Handle(now(), mesh.Disconnect{Node: name})
 	})
 	return found
 }
@@ -187,9 +187,9 @@ func (b *backend) Connect(name node.Name) error {
 	if !host.Known {
 		return fmt.Errorf("there is no host file for %s that can be used", name)
 	}
-	if !b.d.ask(func() {
-		b.d.brain.Handle(now(), host)
-		b.d.brain.Handle(now(), mesh.ConnectNow{Node: name})
+	if !b.d.call(func() {
+		b.d.core.Handle(now(), host)
+		b.d.core.Handle(now(), mesh.ConnectNow{Node: name})
 	}) {
 		return errStopping
 	}

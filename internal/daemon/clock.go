@@ -7,9 +7,9 @@ import (
 	"tincan/internal/mesh"
 )
 
-// The brain reckons with a monotonic clock, so setting the clock on the wall does not touch it.
+// The protocol core reckons with a monotonic clock, so setting the clock on the wall does not touch it.
 // That clock stands still while the machine sleeps, though the world goes on: peers have given
-// us up, NATs have forgotten us, we may be in another network. So the brain is told.
+// us up, NATs have forgotten us, we may be in another network. So the protocol core is told.
 
 const (
 	clockEvery = time.Second
@@ -38,7 +38,7 @@ func (c clocks) since(before clocks) string {
 	return ""
 }
 
-// watchClocks tells the brain when the machine has slept.
+// watchClocks tells the protocol core when the machine has slept.
 func (d *Daemon) watchClocks(ctx context.Context) {
 	tick := time.NewTicker(clockEvery)
 	defer tick.Stop()

@@ -1,7 +1,7 @@
 // Package daemon is a running node: it puts the parts together, keeps them
 // going and takes them apart again.
 //
-// It decides nothing about the mesh: it feeds the brain (package mesh) with
+// It decides nothing about the mesh: it feeds the protocol core (package mesh) with
 // events and carries out its effects.
 package daemon
 
@@ -86,36 +86,36 @@ type Daemon struct {
 	punches bool // connections can be dialled from the port of tcp
 	plane   *dataplane.Plane
 	conns   *metaconn.Table
-	brain   *mesh.Mesh
+	core    *mesh.Mesh
 	script  *script.Runner
-	face    *face // the interface, as the kernel sees it
+	netif   *netif // the interface, as the kernel sees it
 	where   *whereabouts
 	said    sync.Map // what sayOnce has said
 	invite  atomic.Pointer[invite.Server]
 	pcap    pcap
-	graph   *grapher
+	graph   *graphExporter
 
-	made     []string                      // directories that were not there
-	confined *confinement                  // nil: the process is left as it is
-	state    atomic.Pointer[process.State] // nil: as it was started
-	null     *os.File                      // standard input of scripts; nil: they find it themselves
-	disk     *disk
-	seen     *seen
-	spread   *spread                           // of host files
-	ports    *portmap.Client                   // nil: no port of the router is asked for
-	mapped   atomic.Pointer[[]portmap.Mapping] // what it gave us
-	standby  *standby                          // nil: the interface is always up
+	made         []string                      // directories that were not there
+	confined     *confinement                  // nil: the process is left as it is
+	state        atomic.Pointer[process.State] // nil: as it was started
+	null         *os.File                      // standard input of scripts; nil: they find it themselves
+	persister    *persister
+	seen         *seen
+	distribution *distribution                     // of host files
+	ports        *portmap.Client                   // nil: no port of the router is asked for
+	mapped       atomic.Pointer[[]portmap.Mapping] // what it gave us
+	standby      *standby                          // nil: the interface is always up
 
-	events  chan mesh.Event
-	reports chan mesh.Event
-	calls   chan func()
-	echoes  echoes
-	clashes chan clash
-	shares  shares // of connections in the time of the brain
-	stop    context.CancelFunc
-	started time.Time
-	done    chan struct{} // closed when the brain has ended
-	closed  bool          // close was called
+	events    chan mesh.Event
+	reports   chan mesh.Event
+	calls     chan func()
+	echoes    echoes
+	conflicts chan addressConflict
+	shares    shares // of connections in the time of the protocol core
+	stop      context.CancelFunc
+	started   time.Time
+	done      chan struct{} // closed when the protocol core has ended
+	closed    bool          // close was called
 
 	reloading sync.Mutex
 }
@@ -128,7 +128,7 @@ func Run(ctx context.Context, opts Options) error {
 	d := &Daemon{
 		opts: opts, stop: stop, started: time.Now(), done: make(chan struct{}),
 		events: make(chan mesh.Event, eventQueue), reports: make(chan mesh.Event, reportQueue),
-		calls: make(chan func()), clashes: make(chan clash, 16),
+		calls: make(chan func()), conflicts: make(chan addressConflict, 16),
 		tcp: opts.Listeners,
 	}
 	d.log = newLogger(opts.Log, opts.Debug)
@@ -232,7 +232,7 @@ func (d *Daemon) open() error {
 		}
 		d.log.printf(level, p, "%s", text)
 	})
-	d.disk = newDisk(d.opts.Layout, d.log)
+	d.persister = newPersister(d.opts.Layout, d.log)
 	d.seen = newSeen(&d.opts.Layout)
 	d.plane = dataplane.New(dataplane.Config{
 		Self: d.network().Name, Device: d.dev, Sockets: d.socks,
@@ -262,18 +262,18 @@ func (d *Daemon) open() error {
 		Mark: s.FWMark, BindToDevice: s.BindToInterface, Family: family(s.AddressFamily), Bind: d.bindAddrs(),
 	})
 	d.invite.Store(d.invitations(s))
-	d.face = newFace(d.dev.Name(), d.log, d.underlay)
+	d.netif = newNetif(d.dev.Name(), d.log, d.underlay)
 	own := ""
 	if d.hasInterface() {
-		own = d.face.name
+		own = d.netif.name
 	}
 	d.where = newWhereabouts(own, s.FWMark)
-	d.spread = d.newSpread()
+	d.distribution = d.newDistribution()
 	d.ports = d.newPorts()
 	if s.DeviceStandby {
 		d.standby = newStandby()
 	}
-	d.graph = newGrapher(d)
+	d.graph = newGraphExporter(d)
 	return nil
 }
 
@@ -300,8 +300,8 @@ func (d *Daemon) letGroupLook() error {
 // run starts the goroutines, and ends them in the opposite order. serve begins to
 // answer the control socket and signals.
 //
-//	up:   tinc-up, packets, brain (subnet-up), connections, control, Ready
-//	down: connections, brain (host-down, subnet-down), tinc-down, packets
+//	up:   tinc-up, packets, protocol core (subnet-up), connections, control, Ready
+//	down: connections, protocol core (host-down, subnet-down), tinc-down, packets
 func (d *Daemon) run(ctx context.Context, serve func()) error {
 	failed := make(chan error, 1)
 	fail := func(what string, err error) {
@@ -313,7 +313,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 
 	// Scripts run until the very end: the last of them is tinc-down.
 	defer inBackground(func(ctx context.Context) { _ = d.script.Run(ctx) })()
-	defer d.face.release()
+	defer d.netif.release()
 	if d.standby == nil {
 		if err := d.interfaceUp(ctx); err != nil {
 			return err
@@ -334,7 +334,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 
 	var seed [32]byte
 	rand.Read(seed[:])
-	d.brain = mesh.New(d.meshConfig(d.network()), mesh.Injected{
+	d.core = mesh.New(d.meshConfig(d.network()), mesh.Deps{
 		Rand: mathrand.New(mathrand.NewChaCha8(seed)), Secrets: rand.Reader, RouteMTU: d.routeMTU,
 		Heard: d.conns.Heard, Locate: d.where.locate,
 	}, time.Now())
@@ -349,17 +349,17 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 		d.conns.Close()
 		return err
 	}
-	defer inBackground(d.face.run)()
-	defer inBackground(d.disk.run)()
+	defer inBackground(d.netif.run)()
+	defer inBackground(d.persister.run)()
 	defer inBackground(d.seen.run)()
-	defer inBackground(d.spread.run)()
+	defer inBackground(d.distribution.run)()
 	defer inBackground(d.graph.run)()
 	defer d.mapPorts(ctx)()
 	endBrain := inBackground(func(ctx context.Context) {
 		defer close(d.done)
-		d.think(ctx)
+		d.eventLoop(ctx)
 	})
-	defer inBackground(d.mendClashes)()
+	defer inBackground(d.resolveConflicts)()
 	defer inBackground(d.watchClocks)()
 	defer inBackground(d.watchNetwork)()
 	var accepting sync.WaitGroup
@@ -377,7 +377,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 		d.log.printf(0, mesh.Notice, "Ready")
 		d.log.flush()
 		if d.opts.Ready != nil {
-			d.opts.Ready(func() bool { return d.ask(func() {}) })
+			d.opts.Ready(func() bool { return d.call(func() {}) })
 		}
 		select {
 		case <-ctx.Done():
@@ -389,7 +389,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 		d.opts.Stopping()
 	}
 	d.stop()
-	d.shutdownBrain()
+	d.shutdownCore()
 	endBrain()
 	d.conns.Close()
 	accepting.Wait()

@@ -59,10 +59,10 @@ func (d *Daemon) echo(ctx context.Context, e mesh.Echo) (mesh.EchoResult, error)
 	}
 	defer d.echoes.forget(id)
 	e.ID = id
-	if !d.ask(func() { d.brain.Handle(now(), e) }) {
+	if !d.call(func() { d.core.Handle(now(), e) }) {
 		return mesh.EchoResult{}, errStopping
 	}
-	late := time.NewTimer(e.Timeout + time.Second) // the brain says sooner that time is up
+	late := time.NewTimer(e.Timeout + time.Second) // the protocol core says sooner that time is up
 	defer late.Stop()
 	select {
 	case r := <-answer:
@@ -78,9 +78,9 @@ func (d *Daemon) echo(ctx context.Context, e mesh.Echo) (mesh.EchoResult, error)
 
 // Echo is what the control socket asks (control.Echoer).
 func (b *backend) Echo(r control.EchoRequest) control.EchoAnswer {
-	way := map[control.EchoWay]mesh.EchoWay{control.EchoAny: mesh.EchoAsPackets, control.EchoUDP: mesh.EchoUDP, control.EchoTCP: mesh.EchoTCP}
+	way := map[control.EchoWay]mesh.EchoPath{control.EchoAny: mesh.EchoAsPackets, control.EchoUDP: mesh.EchoUDP, control.EchoTCP: mesh.EchoTCP}
 	e, err := b.d.echo(context.Background(), mesh.Echo{
-		Node: r.Node, Way: way[r.Way], Via: r.Via, Size: r.Size, Timeout: r.Timeout,
+		Node: r.Node, Path: way[r.Way], Via: r.Via, Size: r.Size, Timeout: r.Timeout,
 	})
 	if err == nil {
 		err = e.Err

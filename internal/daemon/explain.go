@@ -23,10 +23,10 @@ func (b *backend) Why(name node.Name) control.WhyReport {
 	d := b.d
 	f := mesh.Found{Command: d.command()}
 	var w mesh.Why
-	d.ask(func() { w = d.brain.Why(name, f) })
+	d.call(func() { w = d.core.Why(name, f) })
 	if w.Unclear() {
 		b.lookAround(name, &f)
-		d.ask(func() { w = d.brain.Why(name, f) })
+		d.call(func() { w = d.core.Why(name, f) })
 	}
 	r := control.WhyReport{Node: w.Node, Good: w.Good, Change: w.Change, Reasons: []control.WhyReason{}}
 	for _, reason := range w.Reasons {
@@ -50,7 +50,7 @@ const (
 // lookAround finds out who answers by UDP, this node and the one called name.
 func (b *backend) lookAround(name node.Name, f *mesh.Found) {
 	var nodes []mesh.NodeInfo
-	b.d.ask(func() { nodes = b.d.brain.Nodes() })
+	b.d.call(func() { nodes = b.d.core.Nodes() })
 	seen, heard := b.seenBy(observers(nodes))
 	f.Heard = heard
 	f.NAT = isBehindNAT(seen, b.d.ownAddresses())
@@ -115,8 +115,8 @@ func (d *Daemon) problems(to netip.Addr) (list []control.Problem) {
 	if !d.hasInterface() || d.standby != nil && !d.standby.wanted.Load() {
 		return nil
 	}
-	q := netdiag.Question{Interface: d.face.name, To: to, Command: d.command()}
-	if d.face.configured() {
+	q := netdiag.Question{Interface: d.netif.name, To: to, Command: d.command()}
+	if d.netif.configured() {
 		q.Own = d.network().Settings.Ifconfig
 	}
 	if d.network().Settings.Mode != "router" && len(q.Own) == 0 {
@@ -143,7 +143,7 @@ func (b *backend) NetCheck() control.NetReport {
 
 	var nodes []mesh.NodeInfo
 	var conns []mesh.ConnInfo
-	d.ask(func() { nodes, conns = d.brain.Nodes(), d.brain.Conns() })
+	d.call(func() { nodes, conns = d.core.Nodes(), d.core.Conns() })
 	for _, c := range conns {
 		switch {
 		case !c.Active:
@@ -165,7 +165,7 @@ func (b *backend) NetCheck() control.NetReport {
 		if answers, asked := heard[n.Name]; asked && !answers { // not any more
 			n.Confirmed = false
 		}
-		if _, asked := heard[n.Name]; asked || n.Confirmed || n.ValidKey && !n.Resting {
+		if _, asked := heard[n.Name]; asked || n.Confirmed || n.ValidKey && !n.Idle {
 			r.Tried++
 		}
 		if n.Confirmed {
@@ -210,7 +210,7 @@ var (
 func (d *Daemon) ownAddresses() (out []control.NetAddress) {
 	for i, p := range netwatch.Addresses() {
 		ip := p.Addr().Unmap()
-		if i.Flags&net.FlagUp == 0 || i.Name == d.face.name || !ip.IsGlobalUnicast() {
+		if i.Flags&net.FlagUp == 0 || i.Name == d.netif.name || !ip.IsGlobalUnicast() {
 			continue
 		}
 		out = append(out, control.NetAddress{Interface: i.Name, Address: ip.String(), Public: !subnet.Private(netip.PrefixFrom(ip, ip.BitLen()))})

@@ -11,7 +11,7 @@ import (
 
 // possible leaves out addresses and routes of IPv6 where that is switched off, if some of IPv4 are
 // left: one family must not cost the other.
-func (f *face) possible(addrs, routes []netip.Prefix) (_, _ []netip.Prefix) {
+func (f *netif) possible(addrs, routes []netip.Prefix) (_, _ []netip.Prefix) {
 	six := func(p netip.Prefix) bool { return p.Addr().Is6() }
 	i := slices.IndexFunc(addrs, six)
 	if i < 0 || !netconf.IPv6Off(f.name) || !slices.ContainsFunc(addrs, func(p netip.Prefix) bool { return !six(p) }) {

@@ -16,7 +16,7 @@ import (
 
 // grapher keeps GraphDumpFile up to date: a map of the mesh for GraphViz. As in
 // tinc 1.0 it is written when it has changed, and at most once a minute.
-type grapher struct {
+type graphExporter struct {
 	d    *Daemon
 	news chan struct{} // room for one
 	// calm is how long it waits for further changes, pause how long between two maps.
@@ -24,16 +24,16 @@ type grapher struct {
 	last        []byte
 }
 
-func newGrapher(d *Daemon) *grapher {
-	return &grapher{d: d, news: make(chan struct{}, 1), calm: time.Second, pause: time.Minute}
+func newGraphExporter(d *Daemon) *graphExporter {
+	return &graphExporter{d: d, news: make(chan struct{}, 1), calm: time.Second, pause: time.Minute}
 }
 
 // changed: the map may be another one. It does not wait.
-func (g *grapher) changed() {
+func (g *graphExporter) changed() {
 	poke(g.news)
 }
 
-func (g *grapher) run(ctx context.Context) {
+func (g *graphExporter) run(ctx context.Context) {
 	target := g.d.network().Settings.GraphDumpFile
 	if target == "" {
 		return

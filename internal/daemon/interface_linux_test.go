@@ -222,7 +222,7 @@ func TestRoutesComeBackWithTheInterface(t *testing.T) {
 	defer dev.Close()
 	log := newLogger(nil, 0)
 	defer log.close()
-	f := newFace("vpn0", log, func() []located { return nil })
+	f := newNetif("vpn0", log, func() []underlayAddress { return nil })
 	s, err := subnet.Parse("192.168.77.0/24")
 	must(t, err)
 	for i := range 3 { // as with DeviceStandby

@@ -29,8 +29,8 @@ func (d *Daemon) invitations(s config.Settings) *invite.Server {
 // takenSubnets is what the mesh announces now.
 func (d *Daemon) takenSubnets() []subnet.Subnet {
 	var out []subnet.Subnet
-	d.ask(func() {
-		for _, k := range d.brain.Subnets() {
+	d.call(func() {
+		for _, k := range d.core.Subnets() {
 			out = append(out, k.Subnet)
 		}
 	})
@@ -40,8 +40,8 @@ func (d *Daemon) takenSubnets() []subnet.Subnet {
 // reachable tells whether the mesh has such a node at present. One that is only
 // remembered may be invited again: its host file may have been removed for that.
 func (d *Daemon) reachable(name node.Name) (yes bool) {
-	d.ask(func() {
-		yes = slices.ContainsFunc(d.brain.Nodes(), func(n mesh.NodeInfo) bool { return n.Name == name && n.Reachable })
+	d.call(func() {
+		yes = slices.ContainsFunc(d.core.Nodes(), func(n mesh.NodeInfo) bool { return n.Name == name && n.Reachable })
 	})
 	return yes
 }
@@ -57,10 +57,10 @@ const defaultPort = 655
 // accepted lets the mesh know a newcomer whose key has just been stored.
 func (d *Daemon) accepted(name node.Name, _ keys.PublicKey, remote netip.Addr) {
 	// Nothing better is known of its address; AutoConnect can use it.
-	d.disk.saveAddresses(name, []netip.AddrPort{netip.AddrPortFrom(remote.Unmap(), defaultPort)})
+	d.persister.saveAddresses(name, []netip.AddrPort{netip.AddrPortFrom(remote.Unmap(), defaultPort)})
 	d.loadHost(name)
-	if fresh, err := d.spread.store.Survey(); err == nil { // this node may be gone when the newcomer starts
-		d.spread.letIn(fresh)
+	if fresh, err := d.distribution.store.Survey(); err == nil { // this node may be gone when the newcomer starts
+		d.distribution.letIn(fresh)
 	}
 	env := d.env(name, netip.AddrPort{})
 	env.RemoteAddress = remote.String()

@@ -165,7 +165,7 @@ func (l *logger) printf(level int, p mesh.Priority, format string, args ...any) 
 	}
 }
 
-// fromMesh logs a message of the brain.
+// fromMesh logs a message of the protocol core.
 func (l *logger) fromMesh(e mesh.Log) {
 	if l.wanted(e.Level) {
 		l.limited(e.Level, e.Priority, logKind{e.Cause, e.About}, "%s", e.Text)

@@ -29,7 +29,7 @@ func TestNobodyFillsTheLog(t *testing.T) {
 			l.printf(0, mesh.Warning, "%v is refused", netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, 1}), uint16(i)))
 		}, logBurst, logBurst + 2},
 		{"texts", func(l *logger, i int) { l.printf(0, mesh.Warning, "%s", fmt.Sprint("text ", i)) }, logBurstAll, logBurstAll + 5},
-		{"of the brain", func(l *logger, i int) {
+		{"of the protocol core", func(l *logger, i int) {
 			l.fromMesh(mesh.Log{Text: fmt.Sprint("bob ", i), Cause: "%s %d", About: "bob"})
 		}, logBurst, logBurst + 2},
 		{"for whoever wants to know all", func(l *logger, i int) { l.printf(3, mesh.Debug, "request %d", i) }, 5000, 5000},

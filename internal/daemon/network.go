@@ -9,11 +9,11 @@ import (
 	"tincan/internal/portmap"
 )
 
-// watchNetwork tells the brain when this machine has moved to another network. The router
+// watchNetwork tells the protocol core when this machine has moved to another network. The router
 // is another one there, too.
 func (d *Daemon) watchNetwork(ctx context.Context) {
 	netwatch.Run(ctx, netwatch.Config{
-		Ignore: func(name string) bool { return name == d.face.name },
+		Ignore: func(name string) bool { return name == d.netif.name },
 		Changed: func(reason string) {
 			d.event(mesh.NetworkChanged{Reason: reason})
 			if d.ports != nil {
@@ -21,8 +21,8 @@ func (d *Daemon) watchNetwork(ctx context.Context) {
 			}
 		},
 		Touched: func() {
-			poke(d.face.touched)
-			poke(d.face.news) // routes are judged by what is around
+			poke(d.netif.touched)
+			poke(d.netif.news) // routes are judged by what is around
 		},
 		Failed: func(err error) { d.log.failed(1, mesh.Warning, err) },
 	})

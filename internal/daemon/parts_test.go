@@ -75,9 +75,9 @@ func prefixes(words ...string) (list []netip.Prefix) {
 }
 
 func TestWhichSubnetsOfOthersGetARoute(t *testing.T) {
-	around := surroundings{
+	around := underlay{
 		onLink: prefixes("192.168.1.0/24", "127.0.0.0/8", "fd00:1::/64"),
-		nodes: []located{ // sorted
+		nodes: []underlayAddress{ // sorted
 			{netip.MustParseAddr("10.9.0.3"), "carol"}, {netip.MustParseAddr("172.20.255.255"), "dave"},
 			{netip.MustParseAddr("203.0.113.5"), "bob"}, {netip.MustParseAddr("fd00:2::1"), "eve"},
 		},
@@ -316,7 +316,7 @@ func TestDisk(t *testing.T) {
 	must(t, os.Mkdir(n.layout.Cache(), 0o755))
 	out := make(journal, 10)
 	log := newLogger(out.put, 0)
-	d := newDisk(n.layout, log)
+	d := newPersister(n.layout, log)
 	key := n.key.Public()
 	addrs := []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:655"), netip.MustParseAddrPort("[2001:db8::1]:655")}
 	d.store = &keydist.Store{Layout: n.layout, Self: "a"}
@@ -395,7 +395,7 @@ func TestAdvice(t *testing.T) {
 	}
 }
 
-// A new effect of the brain must be carried out by somebody.
+// A new effect of the protocol core must be carried out by somebody.
 func TestEveryEffectIsCarriedOut(t *testing.T) {
 	files, err := filepath.Glob("../mesh/*.go")
 	must(t, err)
@@ -480,7 +480,7 @@ func TestNothingWaitsForABrainThatHasEnded(t *testing.T) {
 	if d.report(mesh.Retry{}) {
 		t.Error("a report was taken by nobody")
 	}
-	if d.ask(func() { t.Error("somebody answers") }) {
+	if d.call(func() { t.Error("somebody answers") }) {
 		t.Error("a question was answered by nobody")
 	}
 }

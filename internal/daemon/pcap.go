@@ -3,7 +3,7 @@ package daemon
 import "sync"
 
 // pcap hands frames to everybody who listens. The data plane has one place for
-// a listener, and leaves its fast road only while somebody does.
+// a listener, and leaves its fast path only while somebody does.
 type pcap struct {
 	mu   sync.Mutex
 	next int

@@ -178,7 +178,7 @@ func (d *Daemon) openDoors(w *process.Wish) {
 }
 
 // moveInside makes the paths those that they will be below the new root directory.
-// The brain and all that writes files have not begun yet.
+// The protocol core and all that writes files have not begun yet.
 func (d *Daemon) moveInside() {
 	base := d.opts.Layout.ConfBase
 	inside := func(path string) string {
@@ -196,9 +196,9 @@ func (d *Daemon) moveInside() {
 		*p = inside(*p)
 	}
 	d.current.Store(&n)
-	d.disk.layout = *l
+	d.persister.layout = *l
 	d.invite.Store(d.invitations(n.Settings))
-	d.spread = d.newSpread()
+	d.distribution = d.newDistribution()
 	// A directory cannot be left by a path, but there must be something that scripts can read from.
 	if null, err := os.Open(os.DevNull); err == nil {
 		d.null = null

@@ -32,12 +32,12 @@ func (b *backend) Contested() (list []control.Contest) {
 // Limits says how much is held for others (control.Refuser).
 func (b *backend) Limits() control.Limits {
 	l := control.Limits{LogLeftOut: b.d.log.leftOut(), CoreWaits: b.d.shares.waits(), Refused: []control.Refusal{}}
-	b.d.ask(func() {
-		size, bounds := b.d.brain.Size(), b.d.brain.Bounds()
+	b.d.call(func() {
+		size, bounds := b.d.core.Size(), b.d.core.Bounds()
 		l.Nodes = control.Held{Held: size.Strangers, Limit: bounds.Strangers}
 		l.Edges = control.Held{Held: size.Edges, Limit: bounds.Edges}
 		l.Subnets = control.Held{Held: size.Subnets, Limit: bounds.Subnets}
-		for _, r := range b.d.brain.Refusals() {
+		for _, r := range b.d.core.Refusals() {
 			l.Refused = append(l.Refused, control.Refusal{What: r.Text, Count: r.Count, Last: r.Last})
 		}
 	})

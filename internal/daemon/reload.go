@@ -40,7 +40,7 @@ func (d *Daemon) reload() error {
 	if n.Settings.InvitationExpire != old.Settings.InvitationExpire {
 		d.invite.Store(d.invitations(n.Settings))
 	}
-	if !d.ask(func() {
+	if !d.call(func() {
 		d.current.Store(n)
 		d.log.names.on.Store(n.Settings.Hostnames)
 		if d.opts.Debug == 0 && n.Settings.LogLevel != old.Settings.LogLevel { // else what was said over the control socket stays
@@ -49,8 +49,8 @@ func (d *Daemon) reload() error {
 		d.script.Configure(scripts)
 		d.plane.SetOptions(plane)
 		d.conns.SetProxy(n.Settings.Proxy)
-		d.brain.Handle(now(), mesh.Reconfigured{Config: cfg})
-		for _, k := range d.brain.Subnets() { // an address that is new to us may be old to others
+		d.core.Handle(now(), mesh.Reconfigured{Config: cfg})
+		for _, k := range d.core.Subnets() { // an address that is new to us may be old to others
 			if k.Reachable && k.Owner != n.Name {
 				d.noteClash(k.Owner, k.Subnet)
 			}
@@ -61,8 +61,8 @@ func (d *Daemon) reload() error {
 	if len(late) > 0 {
 		d.log.printf(0, mesh.Warning, "changed, but not in effect before a restart: %s", strings.Join(late, ", "))
 	}
-	d.face.through(gateways(n.Settings))
-	if err := d.face.configure(n.Settings.Ifconfig, destinations(n.Settings)); err != nil {
+	d.netif.through(gateways(n.Settings))
+	if err := d.netif.configure(n.Settings.Ifconfig, destinations(n.Settings)); err != nil {
 		d.log.failed(0, mesh.Error, err)
 		return err
 	}

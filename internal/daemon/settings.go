@@ -11,7 +11,7 @@ import (
 	"tincan/internal/subnet"
 )
 
-// meshConfig translates what the files say into what the brain needs.
+// meshConfig translates what the files say into what the protocol core needs.
 func (d *Daemon) meshConfig(n *config.Network) mesh.Config {
 	s := n.Settings
 	c := mesh.Config{
@@ -37,24 +37,24 @@ func (d *Daemon) meshConfig(n *config.Network) mesh.Config {
 		c.Sockets = append(c.Sockets, sock.Local())
 	}
 	c.Port = d.port()
-	if c.ReplayWindow == 0 { // none, which the brain writes as a negative number
+	if c.ReplayWindow == 0 { // none, which the protocol core writes as a negative number
 		c.ReplayWindow = -1
 	}
-	if d.spread != nil {
+	if d.distribution != nil {
 		c.Learned, c.Removed = map[node.Name]mesh.Learned{}, map[node.Name]bool{}
-		fresh, err := d.spread.store.Survey()
+		fresh, err := d.distribution.store.Survey()
 		if err != nil {
 			d.log.printf(0, mesh.Warning, "looking through the host files: %v", err)
 		}
-		if d.spread.monitor != nil {
+		if d.distribution.monitor != nil {
 			for _, name := range fresh {
-				d.spread.monitor.Vouch(name)
+				d.distribution.monitor.Vouch(name)
 			}
 		}
-		for _, r := range d.spread.store.Removed() {
+		for _, r := range d.distribution.store.Removed() {
 			c.Removed[r.Node] = true
 		}
-		for _, l := range d.spread.store.Learned() {
+		for _, l := range d.distribution.store.Learned() {
 			c.Learned[l.Node] = mesh.Learned{Key: l.Key, By: l.By, Cached: cached(d.opts.Layout, l.Node)}
 		}
 	}

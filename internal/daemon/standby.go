@@ -11,7 +11,7 @@ import (
 // standby brings the interface up when the first other node can be reached, and takes
 // it down when none can any more (DeviceStandby).
 type standby struct {
-	reachable map[node.Name]struct{} // belongs to the brain's goroutine
+	reachable map[node.Name]struct{} // belongs to the protocol core's goroutine
 	wanted    atomic.Bool
 	news      chan struct{} // room for one
 }

@@ -33,7 +33,7 @@ import (
 	"tincan/internal/script"
 )
 
-// opened is a node up to the point where its brain would begin: all that the
+// opened is a node up to the point where its protocol core would begin: all that the
 // configuration decides has been decided.
 type opened struct {
 	*Daemon

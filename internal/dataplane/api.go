@@ -31,8 +31,8 @@ func (p *Plane) SendProbe(probe mesh.SendProbe) {
 		p.drop(NoSocket)
 		return
 	}
-	c := p.courier()
-	defer p.couriers.Put(c)
+	c := p.slowPath()
+	defer p.slowPaths.Put(c)
 	if s.Legacy != nil {
 		if !c.wrapLegacy(s, probe.Data) {
 			return
@@ -66,9 +66,9 @@ func (p *Plane) SendEcho(e mesh.SendEcho) {
 		p.drop(OverLong)
 		return
 	}
-	c := p.courier()
-	defer p.couriers.Put(c)
-	switch e.Way {
+	c := p.slowPath()
+	defer p.slowPaths.Put(c)
+	switch e.Path {
 	case mesh.EchoAsPackets:
 		c.sendRecord(to, s, wire.TypeEcho, e.Data, 0)
 	case mesh.EchoTCP:
@@ -107,8 +107,8 @@ func (p *Plane) FromMeta(hop node.Name, blob []byte) {
 		p.drop(UnknownNode)
 		return
 	}
-	c := p.courier()
-	defer p.couriers.Put(c)
+	c := p.slowPath()
+	defer p.slowPaths.Put(c)
 	if dst := node.ID(blob); dst == p.selfID {
 		c.fromRecord(from, dir.byName[hop], blob[idsLen:])
 	} else if to := dir.byID[dst]; to != nil {
@@ -126,8 +126,8 @@ func (p *Plane) FrameFromMeta(hop node.Name, frame []byte) {
 		p.drop(UnknownNode)
 		return
 	}
-	c := p.courier()
-	defer p.couriers.Put(c)
+	c := p.slowPath()
+	defer p.slowPaths.Put(c)
 	c.byTCP = !s.tcpOnly()
 	p.cameIndirectly(from, from, true, c.now)
 	c.fromFrame(from, frame)
@@ -145,8 +145,8 @@ func (p *Plane) Tunnelled(t mesh.TunnelledData) {
 		return
 	}
 	hop := p.dir.Load().byName[t.Hop]
-	c := p.courier()
-	defer p.couriers.Put(c)
+	c := p.slowPath()
+	defer p.slowPaths.Put(c)
 	if t.To == p.cfg.Self {
 		c.fromRecord(from, hop, t.Record)
 		return
@@ -194,7 +194,7 @@ func (p *Plane) cameIndirectly(from, hop *peer, tcp bool, now time.Duration) {
 }
 
 // echoIn reports an echo from a node that hop handed to us; nil if that is not known. It
-// is dropped when the brain is busy, as the network might have. e.Data is kept.
+// is dropped when the protocol core is busy, as the network might have. e.Data is kept.
 func (p *Plane) echoIn(from, hop *peer, e mesh.EchoIn) {
 	e.Node = from.name
 	if hop != nil {

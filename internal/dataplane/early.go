@@ -6,7 +6,7 @@ import (
 	"tincan/internal/mesh"
 )
 
-// The last message of a handshake goes to the brain, and the records behind it on the same
+// The last message of a handshake goes to the protocol core, and the records behind it on the same
 // connection come straight here. They may be quicker. So records that cannot be opened yet are
 // kept for a moment, until the new keys are published.
 
@@ -18,10 +18,10 @@ const (
 )
 
 // tooEarly takes a record from a meta connection that cannot be opened now.
-func (c *courier) tooEarly(from, hop *peer, record []byte, why Reason) {
+func (c *slowPath) tooEarly(from, hop *peer, record []byte, why Reason) {
 	kept := false
 	if !c.again {
-		kept, _ = c.p.early.add(guest{from, hop, c.now, record})
+		kept, _ = c.p.early.add(pendingPacket{from, hop, c.now, record})
 	}
 	if !kept {
 		c.p.undecodable(from, c.now, why)
@@ -30,7 +30,7 @@ func (c *courier) tooEarly(from, hop *peer, record []byte, why Reason) {
 	c.p.unopened(from, c.now, int(from.bad.Add(1)))
 }
 
-// unopened tells the brain that records of from could not be opened.
+// unopened tells the protocol core that records of from could not be opened.
 func (p *Plane) unopened(from *peer, now time.Duration, count int) {
 	p.event(&from.undecodable, now, newsEvery, func() mesh.Event {
 		return mesh.Undecodable{Node: from.name, Count: count}
@@ -43,8 +43,8 @@ func (p *Plane) openEarly(pr *peer) {
 	if len(records) == 0 {
 		return
 	}
-	c := p.courier()
-	defer p.couriers.Put(c)
+	c := p.slowPath()
+	defer p.slowPaths.Put(c)
 	c.again = true
 	for _, r := range records {
 		c.fromRecord(r.peer, r.hop, r.data)

@@ -20,11 +20,11 @@ func TestEchoesGoTheWayThatIsSaid(t *testing.T) {
 	}{
 		{name: "as packets, through the relay", echo: mesh.SendEcho{Node: "c"}, want: "udp 192.0.2.2 ids"},
 		{name: "as packets to a neighbour", echo: mesh.SendEcho{Node: "b"}, want: "udp 192.0.2.2 direct"},
-		{name: "TCP", echo: mesh.SendEcho{Node: "c", Way: mesh.EchoTCP}, want: "sptps 1"},
-		{name: "through a relay", echo: mesh.SendEcho{Node: "c", Way: mesh.EchoUDP, Via: "b"}, want: "udp 192.0.2.2 ids"},
-		{name: "straight, which cannot be", echo: mesh.SendEcho{Node: "c", Way: mesh.EchoUDP}, change: unconfirmed, want: "drop no such path 1"},
-		{name: "through nobody", echo: mesh.SendEcho{Node: "c", Way: mesh.EchoUDP, Via: "nobody"}, want: "drop no such path 1"},
-		{name: "we use no UDP", echo: mesh.SendEcho{Node: "b", Way: mesh.EchoUDP}, change: func(a *station) { a.SetOptions(Options{TCPOnly: true}) }, want: "drop no such path 1"},
+		{name: "TCP", echo: mesh.SendEcho{Node: "c", Path: mesh.EchoTCP}, want: "sptps 1"},
+		{name: "through a relay", echo: mesh.SendEcho{Node: "c", Path: mesh.EchoUDP, Via: "b"}, want: "udp 192.0.2.2 ids"},
+		{name: "straight, which cannot be", echo: mesh.SendEcho{Node: "c", Path: mesh.EchoUDP}, change: unconfirmed, want: "drop no such path 1"},
+		{name: "through nobody", echo: mesh.SendEcho{Node: "c", Path: mesh.EchoUDP, Via: "nobody"}, want: "drop no such path 1"},
+		{name: "we use no UDP", echo: mesh.SendEcho{Node: "b", Path: mesh.EchoUDP}, change: func(a *station) { a.SetOptions(Options{TCPOnly: true}) }, want: "drop no such path 1"},
 		{name: "to nobody", echo: mesh.SendEcho{Node: "nobody"}, want: "drop unknown node 1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -48,7 +48,7 @@ func TestEchoesAreReportedWithTheirHop(t *testing.T) {
 	data := wire.Echo{Number: 1, Size: 100}.Append(nil)
 	a, b, c := row(t, nil)
 
-	a.SendEcho(mesh.SendEcho{Node: "c", Way: mesh.EchoUDP, Via: "b", Data: data})
+	a.SendEcho(mesh.SendEcho{Node: "c", Path: mesh.EchoUDP, Via: "b", Data: data})
 	b.in(addrA, a.sock.take()...)
 	c.in(addrB, b.sock.take()...)
 	want := []mesh.Event{
@@ -59,14 +59,14 @@ func TestEchoesAreReportedWithTheirHop(t *testing.T) {
 		t.Errorf("through a relay: %v", got)
 	}
 
-	a.SendEcho(mesh.SendEcho{Node: "b", Way: mesh.EchoUDP, Data: data})
+	a.SendEcho(mesh.SendEcho{Node: "b", Path: mesh.EchoUDP, Data: data})
 	b.heard()
 	b.in(addrA, a.sock.take()...)
 	if got, want := b.heard(), []mesh.Event{mesh.EchoIn{Node: "a", Hop: "a", Direct: true, Addr: addrA, Data: data}}; !reflect.DeepEqual(got, want) {
 		t.Errorf("straight: %v", got)
 	}
 
-	a.SendEcho(mesh.SendEcho{Node: "b", Way: mesh.EchoTCP, Data: data})
+	a.SendEcho(mesh.SendEcho{Node: "b", Path: mesh.EchoTCP, Data: data})
 	b.FromMeta("a", bytes.Clone(a.metas[1].blobs[0]))
 	if got, want := b.heard(), []mesh.EchoIn{{Node: "a", Hop: "a", TCP: true, Data: data}}; !reflect.DeepEqual(got[len(got)-1], mesh.Event(want[0])) {
 		t.Errorf("by TCP: %v", got)

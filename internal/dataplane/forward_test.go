@@ -65,7 +65,7 @@ func describe(p *mesh.PeerState, tcpOnly, old bool, minMTU int) {
 	p.Options = uint32(o)
 }
 
-// expected is what the rule says of an IP packet for c, in the words of [station.roads].
+// expected is what the rule says of an IP packet for c, in the words of [station.UDP paths].
 func expected(a *station, size int, noUDP bool) string {
 	of := func(pr *peer) *forward.Peer {
 		if pr == nil {

@@ -73,7 +73,7 @@ func (t *transmitter) fastFrame(f []byte, l2, size int) bool {
 		if carriesMSS(ip) {
 			return false
 		}
-		least = 0 // what is too large is answered or cut on the slow road
+		least = 0 // what is too large is answered or cut on the slow path
 	} else {
 		ip = nil
 	}
@@ -124,13 +124,13 @@ func l2Len(f []byte) int {
 const typeServiceVLAN = 0x88a8 // of the outer tag, IEEE 802.1ad
 
 // fromDevice routes a frame of our own device, which is not changed.
-func (c *courier) fromDevice(frame []byte) {
+func (c *slowPath) fromDevice(frame []byte) {
 	c.frame = append(c.frame[:0], frame...)
 	c.route(c.p.self)
 }
 
 // bridge routes a frame of another node.
-func (c *courier) bridge(from *peer, frame []byte) {
+func (c *slowPath) bridge(from *peer, frame []byte) {
 	if binary.BigEndian.Uint16(frame[ethernetLen-2:]) == 0 { // a probe that has lost its way
 		c.p.drop(UnexpectedType)
 		return
@@ -140,7 +140,7 @@ func (c *courier) bridge(from *peer, frame []byte) {
 }
 
 // carry routes a frame that came from a node, which is not changed.
-func (c *courier) carry(from *peer, frame []byte) {
+func (c *slowPath) carry(from *peer, frame []byte) {
 	c.frame = append(c.frame[:0], frame...)
 	c.route(from)
 }
@@ -250,7 +250,7 @@ const (
 	learnBurst   = 1000
 )
 
-// learner decides when a source address is to be reported to the brain. The zero
+// learner decides when a source address is to be reported to the protocol core. The zero
 // value is ready.
 type learner struct {
 	last   [6]byte

@@ -186,7 +186,7 @@ type station struct {
 	sock   *wireSocket
 	metas  map[mesh.ConnID]*wireMeta
 	events []mesh.Event
-	deaf   bool                            // the brain takes no events
+	deaf   bool                            // the protocol core takes no events
 	ends   map[netip.AddrPort]*legacy.Link // what legacy nodes at these addresses open with
 	time   time.Time
 	tx     *transmitter

@@ -24,7 +24,7 @@ const (
 	maxHeaders = 160         // room for the headers of a packet that may be joined
 )
 
-// receiver is the fast road in of one socket. It belongs to one goroutine; its buffers
+// receiver is the fast path in of one socket. It belongs to one goroutine; its buffers
 // live as long.
 type receiver struct {
 	p       *Plane
@@ -33,17 +33,17 @@ type receiver struct {
 	dir     *directory
 	options *Options
 	routes  *routes
-	slow    *courier
-	out     outbox // what is passed on otherwise than it came, and answers
-	relays  []runs // by socket: what is passed on as it came
+	slow    *slowPath
+	out     txBatch    // what is passed on otherwise than it came, and answers
+	relays  []gsoBatch // by socket: what is passed on as it came
 
 	// The super-packet in the making lies at buf[inBase:], behind the l2 bytes of its Ethernet
 	// header if frames are carried; join says how long it is.
 	// The next datagram is opened so that its payload would follow: its headers, and
 	// what stands before them, hide the bytes of the super-packet that are in saved.
 	buf     []byte
-	join    packet.Joiner
-	cut     packet.Cutter // of super-packets that the device refuses
+	join    packet.Coalescer
+	cut     packet.Segmenter // of super-packets that the device refuses
 	accepts accepts
 	hdrLen  int // headers of the packets of that flow, l2 included
 	l2      int
@@ -76,9 +76,9 @@ func newReceiver(p *Plane, sock int) *receiver {
 		p:       p,
 		sock:    sock,
 		buf:     make([]byte, inBase+device.MaxPacket+maxLegacy),
-		slow:    newCourier(p),
-		out:     newOutbox(p),
-		relays:  make([]runs, len(p.cfg.Sockets)),
+		slow:    newSlowPath(p),
+		out:     newTxBatch(p),
+		relays:  make([]gsoBatch, len(p.cfg.Sockets)),
 		accepts: acceptedBy(p.cfg.Device),
 	}
 	r.slow.out = &r.out
@@ -86,11 +86,11 @@ func newReceiver(p *Plane, sock int) *receiver {
 }
 
 func (r *receiver) run(ctx context.Context) error {
-	var tired patience
+	var tired retryLimit
 	for {
 		batch, err := r.p.cfg.Sockets[r.sock].Recv()
 		if err != nil {
-			if tired.worn(ctx, err) {
+			if tired.exhausted(ctx, err) {
 				if ctx.Err() != nil || errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed) {
 					return err
 				}
@@ -105,7 +105,7 @@ func (r *receiver) run(ctx context.Context) error {
 			}
 			continue
 		}
-		tired = patience{}
+		tired = retryLimit{}
 		r.batch(batch)
 	}
 }
@@ -260,7 +260,7 @@ func (r *receiver) datagram(addr netip.AddrPort, d []byte, direct bool) {
 	}
 }
 
-// unusual takes a record that was opened at buf[at-1:] and is for the slow road.
+// unusual takes a record that was opened at buf[at-1:] and is for the slow path.
 func (r *receiver) unusual(at int, plain []byte) {
 	r.slow.side = append(r.slow.side[:0], plain[at-1:]...)
 	r.restore(at)
@@ -464,7 +464,7 @@ func (r *receiver) relay(addr netip.AddrPort, rest []byte, size int) int {
 	}
 	way, ok := r.p.udpPath(to, s, false, len(first)-minDatagram, r.options.TCPOnly)
 	switch {
-	case way.relay == hop || !ok && s.next == hop, hop != r.from && r.p.laps.again(first):
+	case way.relay == hop || !ok && s.next == hop, hop != r.from && r.p.loops.again(first):
 		r.p.dropN(Loop, count)
 	case ok:
 		r.relays[way.sock].addRun(udp.Run{To: way.addr, Buf: rest[:end], Size: len(first)})

@@ -114,7 +114,7 @@ func (t *transmitter) sealLegacy() {
 }
 
 // toLegacy sends a frame to a legacy node (section 9 of the tinc 1.0 protocol).
-func (c *courier) toLegacy(to *peer, s *state, frame []byte) {
+func (c *slowPath) toLegacy(to *peer, s *state, frame []byte) {
 	hop, tcpOnly := s.via, c.p.options.Load().TCPOnly
 	if c.byTCP {
 		hop, tcpOnly = s.next, true
@@ -163,7 +163,7 @@ func (c *courier) toLegacy(to *peer, s *state, frame []byte) {
 }
 
 // wrapLegacy makes c.blob the datagram with a frame.
-func (c *courier) wrapLegacy(s *state, frame []byte) (ok bool) {
+func (c *slowPath) wrapLegacy(s *state, frame []byte) (ok bool) {
 	blob, err := s.Legacy.Seal(c.blob[:0], frame)
 	if err != nil {
 		c.p.drop(NoSession)

@@ -24,7 +24,7 @@ import (
 // oldOptions are those of a tinc 1.0 node.
 const oldOptions = uint32(wire.PMTUDiscovery | wire.ClampMSS)
 
-// linksOf returns both ends of the data road between two legacy nodes.
+// linksOf returns both ends of the data UDP path between two legacy nodes.
 func linksOf(t testing.TB, suite legacy.Suite) (a, b *legacy.Link) {
 	t.Helper()
 	a, b = legacy.NewLink(4096), legacy.NewLink(4096)

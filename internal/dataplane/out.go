@@ -17,14 +17,14 @@ import (
 
 const inHead = 16 // room before a packet that was read: for its type byte or Ethernet header, aligned
 
-// transmitter is the fast road out. It belongs to one goroutine; its buffers live
+// transmitter is the fast path out. It belongs to one goroutine; its buffers live
 // as long.
 type transmitter struct {
 	p    *Plane
 	in   []byte
-	out  outbox
+	out  txBatch
 	now  time.Duration
-	slow *courier
+	slow *slowPath
 
 	ethernet bool // the device gives frames
 	learner  learner
@@ -48,7 +48,7 @@ type transmitter struct {
 	legacy  *legacy.Link // instead of tunnel
 	way     path
 	ids     [idsLen]byte
-	cut     packet.Cutter
+	cut     packet.Segmenter
 	cutting bool                // cut has more
 	plain   []byte              // what to seal next, nil if none: type (legacy: Ethernet header) and packet
 	seal    func(*sptps.Sealer) // t.sealSegments, made once
@@ -58,8 +58,8 @@ func newTransmitter(p *Plane) *transmitter {
 	t := &transmitter{
 		p:    p,
 		in:   make([]byte, inHead+device.MaxPacket),
-		out:  newOutbox(p),
-		slow: newCourier(p),
+		out:  newTxBatch(p),
+		slow: newSlowPath(p),
 	}
 	t.slow.out = &t.out
 	t.ethernet = p.cfg.Ethernet
@@ -68,24 +68,24 @@ func newTransmitter(p *Plane) *transmitter {
 }
 
 func (t *transmitter) run(ctx context.Context) error {
-	var tired patience
+	var tired retryLimit
 	dev, buf := t.p.cfg.Device, t.in[inHead:]
 	for {
 		n, off, err := dev.Read(buf)
 		if err != nil {
-			if tired.worn(ctx, err) {
+			if tired.exhausted(ctx, err) {
 				return err
 			}
 			continue
 		}
-		tired = patience{}
+		tired = retryLimit{}
 		t.now = t.p.now()
 		for err == nil {
 			t.packet(n, off)
 			n, off, err = dev.TryRead(buf)
 		}
 		t.out.flush()
-		if err != device.ErrAgain && tired.worn(ctx, err) {
+		if err != device.ErrAgain && tired.exhausted(ctx, err) {
 			return err
 		}
 	}
@@ -135,7 +135,7 @@ func (t *transmitter) super(p []byte, off device.Offload) {
 	}
 }
 
-// divert sends one packet by the slow road, behind what is sealed already.
+// divert sends one packet by the slow path, behind what is sealed already.
 func (t *transmitter) divert(p []byte) {
 	t.slow.now = t.now
 	t.slow.slow(t.p.self, p)
@@ -173,7 +173,7 @@ func completeChecksum(p []byte, off device.Offload) bool {
 	return true
 }
 
-// fast tells whether p, of which the largest segment has size bytes, can take the fast road,
+// fast tells whether p, of which the largest segment has size bytes, can take the fast path,
 // and if so sets t.to, t.tunnel or t.legacy, t.way and t.ids for it.
 func (t *transmitter) fast(p []byte, size int) bool {
 	dst, ok := packet.Dst(p)
@@ -291,7 +291,7 @@ func carriesMSS(p []byte) bool {
 		tcp = p[packet.IPv6Len:]
 	default:
 		if p[protoAt4] == packet.ProtoIPIP {
-			return true // rare: the slow road looks inside
+			return true // rare: the slow path looks inside
 		}
 		hdr := int(p[0]&15) * 4
 		if p[protoAt4] != packet.ProtoTCP || hdr >= len(p) {

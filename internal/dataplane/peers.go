@@ -50,7 +50,7 @@ type peer struct {
 
 func newPeer(name node.Name) *peer { return &peer{name: name, id: name.ID()} }
 
-// state is what the brain published about a peer. It is immutable.
+// state is what the protocol core published about a peer. It is immutable.
 type state struct {
 	mesh.PeerState
 	via, next *peer // PeerState.Via and NextHop; nil if "" or ourselves
@@ -95,7 +95,7 @@ func (d *directory) at(addr netip.AddrPort) *peer {
 	return d.legacy.byAddr[addr]
 }
 
-// routes is what the brain published with PublishRoutes and ChangeRoutes. It is immutable.
+// routes is what the protocol core published with PublishRoutes and ChangeRoutes. It is immutable.
 type routes struct {
 	table *subnet.Table[*peer]
 	tree  []node.Name
@@ -375,8 +375,8 @@ func (p *Plane) release(pr *peer) {
 	if len(packets) == 0 {
 		return
 	}
-	c := p.courier()
-	defer p.couriers.Put(c)
+	c := p.slowPath()
+	defer p.slowPaths.Put(c)
 	for _, g := range packets {
 		c.sendTo(pr, g.data)
 	}

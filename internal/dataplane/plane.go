@@ -1,7 +1,7 @@
 // Package dataplane carries packets: from the virtual interface through the
 // session of their destination to UDP sockets and meta connections, and back.
 //
-// It decides nothing about the mesh. The brain publishes what it knows (peers,
+// It decides nothing about the mesh. The protocol core publishes what it knows (peers,
 // routes) and the data plane reports what it alone can see (traffic without
 // a session, probes, addresses heard) through [Config].Event, which never blocks.
 //
@@ -25,19 +25,19 @@
 //     at once and in order. After each receive everything is written.
 //  4. Datagrams for another node are passed on as they came, in runs.
 //
-// Everything unusual leaves these two roads for slow (slow.go), packet by packet.
+// Everything unusual leaves these two UDP paths for slow (slow.go), packet by packet.
 // What it seals on the way leaves with the rest of the batch.
 //
 // # Frames (frames.go)
 //
 // In the modes switch and hub not packets are carried but whole Ethernet frames, in records of
-// a type of their own. What comes from the device teaches the brain which MAC addresses
+// a type of their own. What comes from the device teaches the protocol core which MAC addresses
 // are on our side.
 //
 // # Nodes of tinc 1.0 (legacy.go)
 //
 // They have no ids and no sessions from end to end, but a legacy.Link with every
-// node that opens their packets. The fast roads take them in one branch each: out,
+// node that opens their packets. The fast paths take them in one branch each: out,
 // where a packet's owner is one, to the node that opens it for the owner; in, where
 // a datagram has no id of ours, by its address or its message code. What they send
 // for others is opened, routed and sealed anew.
@@ -46,11 +46,11 @@
 //
 // One goroutine reads the device, one receives from each socket; each owns its
 // buffers. One more looks for peers that have fallen silent, while there is
-// traffic (silence.go). Readers of meta connections and the brain's goroutine come in
+// traffic (silence.go). Readers of meta connections and the protocol core's goroutine come in
 // through [Plane.FromMeta], [Plane.Tunnelled], [Plane.SendProbe] and borrow a
-// courier. State of peers, routes and options is read through
+// slow path. State of peers, routes and options is read through
 // atomic pointers. The locks, in the order in which they may be taken: publishing, the slow
-// road, then one of: a Tunnel, the device, the packets that wait for a session.
+// UDP path, then one of: a Tunnel, the device, the packets that wait for a session.
 // [Config].Event and Meta are called with locks held: they must not call back.
 package dataplane
 
@@ -73,7 +73,7 @@ import (
 	"tincan/internal/udp"
 )
 
-// Meta is the data road of one meta connection. Its methods never block and
+// Meta is the data UDP path of one meta connection. Its methods never block and
 // copy what they keep; false means that the packet was dropped.
 type Meta interface {
 	// TrySPTPS sends an SPTPS_PACKET: destination id 6 | source id 6 | record.
@@ -89,10 +89,10 @@ type Config struct {
 	Self    node.Name
 	Device  device.Device
 	Sockets []udp.Socket
-	// Event takes a report for the brain. It must not block; false means that
+	// Event takes a report for the protocol core. It must not block; false means that
 	// it was dropped, and the plane reports again when there is a new occasion.
 	Event func(mesh.Event) bool
-	// Meta finds the data road of a connection, nil if it is gone.
+	// Meta finds the data UDP path of a connection, nil if it is gone.
 	Meta    func(mesh.ConnID) Meta
 	Options Options
 	// Mode says by what packets are routed.
@@ -129,22 +129,22 @@ type Plane struct {
 	names    map[node.Name]*peer
 	everyone *peer // the owner of broadcast subnets
 
-	routing  sync.Mutex // held while a packet is on the slow road
-	router   *route.Router
-	world    world
-	device   sync.Mutex // held while the device is written
-	couriers sync.Pool
-	held     waitingRoom
-	early    waitingRoom
-	drops    [reasonCount]dropped
-	unrouted [route.Reasons]dropped
-	relayed  pairPacer
-	watching atomic.Bool   // watch is awake
-	wake     chan struct{} // one token, for watch
-	laps     laps
-	searched pacer  // the last search among all legacy nodes
-	v4       []bool // by socket: it is one for IPv4
-	bridging bool   // frames are routed, not packets
+	routing   sync.Mutex // held while a packet is on the slow path
+	router    *route.Router
+	world     world
+	device    sync.Mutex // held while the device is written
+	slowPaths sync.Pool
+	held      pendingQueue
+	early     pendingQueue
+	drops     [reasonCount]dropped
+	unrouted  [route.Reasons]dropped
+	relayed   pairPacer
+	watching  atomic.Bool   // watch is awake
+	wake      chan struct{} // one token, for watch
+	loops     loopDetector
+	searched  pacer  // the last search among all legacy nodes
+	v4        []bool // by socket: it is one for IPv4
+	bridging  bool   // frames are routed, not packets
 }
 
 // New returns a plane that knows no peers and no routes. It takes over the device and
@@ -158,10 +158,10 @@ func New(cfg Config) *Plane {
 		self:     newPeer(cfg.Self),
 		everyone: newPeer(""),
 		names:    make(map[node.Name]*peer),
-		held:     waitingRoom{patience: holdFor, perPeer: maxHeldPerPeer, most: maxHeld},
-		early:    waitingRoom{patience: earlyFor, perPeer: maxEarlyPerPeer, most: maxEarly, refuse: true},
+		held:     pendingQueue{patience: holdFor, perPeer: maxHeldPerPeer, most: maxHeld},
+		early:    pendingQueue{patience: earlyFor, perPeer: maxEarlyPerPeer, most: maxEarly, refuse: true},
 		wake:     make(chan struct{}, 1),
-		laps:     laps{seed: maphash.MakeSeed()},
+		loops:    loopDetector{seed: maphash.MakeSeed()},
 	}
 	p.selfID = p.self.id
 	p.bridging = cfg.Mode != route.ByAddress
@@ -170,7 +170,7 @@ func New(cfg Config) *Plane {
 	for _, s := range cfg.Sockets {
 		p.v4 = append(p.v4, s.Local().Addr().Unmap().Is4())
 	}
-	p.couriers.New = func() any { return newCourier(p) }
+	p.slowPaths.New = func() any { return newSlowPath(p) }
 	p.SetOptions(cfg.Options)
 	p.dir.Store(&directory{})
 	p.routes.Store(&routes{table: subnet.Build[*peer](nil)})
@@ -216,11 +216,11 @@ const (
 )
 
 // patience bounds how long a failing device or socket is tried again.
-type patience struct{ failures int }
+type retryLimit struct{ failures int }
 
 // worn tells whether err, one more in a row, is the last straw; if not it has
 // waited a moment.
-func (f *patience) worn(ctx context.Context, err error) bool {
+func (f *retryLimit) exhausted(ctx context.Context, err error) bool {
 	f.failures++
 	if ctx.Err() != nil || errors.Is(err, os.ErrClosed) || f.failures > maxFailures {
 		return true
@@ -235,7 +235,7 @@ func (f *patience) worn(ctx context.Context, err error) bool {
 // now is the time since a moment before the start, never zero. It is read once per batch.
 func (p *Plane) now() time.Duration { return p.cfg.Now().Sub(p.start) }
 
-// event reports e to the brain if pace allows, and tells whether it was taken.
+// event reports e to the protocol core if pace allows, and tells whether it was taken.
 func (p *Plane) event(pace *pacer, now, every time.Duration, make func() mesh.Event) bool {
 	before, ok := pace.try(now, every)
 	if !ok {
@@ -314,7 +314,7 @@ func (p *Plane) tryWrite(buf []byte, start int, off device.Offload) error {
 
 // SetTap makes f see every packet that is routed, as a frame with an Ethernet
 // header, which f may not keep. nil removes it. While it is set every packet takes the slow
-// road, one by one.
+// UDP path, one by one.
 func (p *Plane) SetTap(f func(frame []byte)) {
 	if f == nil {
 		p.tap.Store(nil)

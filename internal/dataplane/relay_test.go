@@ -11,7 +11,7 @@ import (
 	"tincan/internal/wire"
 )
 
-// A relay that the brain has chosen is for our own packets, if it takes their size.
+// A relay that the protocol core has chosen is for our own packets, if it takes their size.
 func TestChosenRelay(t *testing.T) {
 	chosen := func(s *station) { s.again("c", func(p *mesh.PeerState) { p.Relay = "b" }) }
 	straight := func(p *mesh.PeerState) { // c is a neighbour with UDP
@@ -50,7 +50,7 @@ func TestChosenRelay(t *testing.T) {
 			if got := a.roads(a.out(p, device.Offload{})); got != c.want {
 				t.Errorf("fast: %q instead of %q", got, c.want)
 			}
-			syn := ip{dst: "10.2.0.1", payload: c.size - 40, flags: 2}.build() // takes the slow road
+			syn := ip{dst: "10.2.0.1", payload: c.size - 40, flags: 2}.build() // takes the slow path
 			for _, m := range a.metas {
 				m.blobs = nil
 			}

@@ -100,7 +100,7 @@ func (m *lanMeta) TryPacket(b []byte) bool {
 
 func (m *lanMeta) TryRequest(string) bool { return false }
 
-// Three running nodes in a row exchange packets from end to end while the brain
+// Three running nodes in a row exchange packets from end to end while the protocol core
 // keeps publishing and switches between UDP and TCP.
 func TestThreeRunningNodes(t *testing.T) {
 	t.Run("SPTPS", func(t *testing.T) { threeRunningNodes(t, "") })

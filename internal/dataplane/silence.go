@@ -11,17 +11,17 @@ import (
 )
 
 // Who gets datagrams from us and says nothing may be gone. For each peer to which datagrams
-// go directly we remember since when it has said nothing in return. The fast roads
+// go directly we remember since when it has said nothing in return. The fast paths
 // write that down at most once a batch. One goroutine looks through it, as long as there is
-// anything to see, and tells the brain.
+// anything to see, and tells the protocol core.
 
 const lookEvery = 25 * time.Millisecond
 
 // silence is what is known of the answers of one peer. All times are those of [Plane.now].
 type silence struct {
-	since atomic.Int64 // of the first datagram without an answer, 0: all is well
-	large atomic.Int32 // longest frame that was sent lately, in bytes, if above forward.LargeFrame
-	doubt atomic.Bool  // the brain was told of the silence, and not yet of its end
+	since    atomic.Int64 // of the first datagram without an answer, 0: all is well
+	large    atomic.Int32 // longest frame that was sent lately, in bytes, if above forward.LargeFrame
+	reported atomic.Bool  // the protocol core was told of the silence, and not yet of its end
 
 	told, grown pacer
 }
@@ -59,12 +59,12 @@ func (p *Plane) heardFrom(from *peer) {
 		return
 	}
 	s.since.Store(0)
-	if s.doubt.Load() && s.doubt.CompareAndSwap(true, false) {
+	if s.reported.Load() && s.reported.CompareAndSwap(true, false) {
 		p.cfg.Event(mesh.Heard{Node: from.name})
 	}
 }
 
-// watch tells the brain of silence until ctx ends.
+// watch tells the protocol core of silence until ctx ends.
 func (p *Plane) watch(ctx context.Context) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
@@ -76,7 +76,7 @@ func (p *Plane) watch(ctx context.Context) error {
 		case <-p.wake:
 		}
 		tick.Reset(lookEvery)
-		for p.lookAround(p.now()) {
+		for p.checkSilence(p.now()) {
 			select {
 			case <-ctx.Done():
 				return nil
@@ -87,7 +87,7 @@ func (p *Plane) watch(ctx context.Context) error {
 }
 
 // lookAround reports what there is to report, and tells whether to look again.
-func (p *Plane) lookAround(now time.Duration) bool {
+func (p *Plane) checkSilence(now time.Duration) bool {
 	if p.lookOnce(now) {
 		return true
 	}
@@ -128,7 +128,7 @@ func (p *Plane) lookOnce(now time.Duration) (again bool) {
 			continue
 		case forward.SilenceReport:
 			if !s.told.quiet(now, forward.SilentEvery) {
-				s.doubt.Store(true)
+				s.reported.Store(true)
 				p.event(&s.told, now, forward.SilentEvery, func() mesh.Event { return mesh.Silent{Node: pr.name, For: silent} })
 			}
 		}
@@ -149,5 +149,5 @@ func (p *Plane) asProbe(to *peer, frame int) int {
 func (s *silence) forgive() {
 	s.since.Store(0)
 	s.large.Store(0)
-	s.doubt.Store(false)
+	s.reported.Store(false)
 }

@@ -101,18 +101,18 @@ func TestLargeFramesAreReported(t *testing.T) {
 func TestNobodyIsWatchedForEver(t *testing.T) {
 	a, _ := pair(t)
 	a.out(ip{payload: 100}.build(), device.Offload{})
-	if !a.lookAround(a.now()+time.Second) || !a.watching.Load() {
+	if !a.checkSilence(a.now()+time.Second) || !a.watching.Load() {
 		t.Error("stops looking while b is silent")
 	}
 	for range 2 {
 		a.lookOnce(a.now() + forward.ForgetSilent + time.Second)
 	}
-	if a.lookAround(a.now()+forward.ForgetSilent+2*time.Second) || a.watching.Load() {
+	if a.checkSilence(a.now()+forward.ForgetSilent+2*time.Second) || a.watching.Load() {
 		t.Error("still looking when b has been silent for long")
 	}
 }
 
-// The last message of a handshake takes the way through the brain, the packet behind it does not.
+// The last message of a handshake takes the way through the protocol core, the packet behind it does not.
 func TestRecordsThatComeBeforeTheirKeysWait(t *testing.T) {
 	a, b := pair(t)
 	a.again("b", func(s *mesh.PeerState) { s.Adjacent, s.MinMTU, s.Confirmed = false, 0, false })

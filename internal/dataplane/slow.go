@@ -18,17 +18,17 @@ import (
 	"tincan/internal/wire"
 )
 
-// courier carries single packets: the slow road, and everything that comes from
+// slow path carries single packets: the slow path, and everything that comes from
 // elsewhere than the device and the sockets. It is used by one goroutine at a
 // time; now must be set before use.
-type courier struct {
+type slowPath struct {
 	p       *Plane
-	out     *outbox // where datagrams go; nil: they are sent at once
+	out     *txBatch // where datagrams go; nil: they are sent at once
 	now     time.Duration
-	src     *peer  // where the packet on the slow road came from
+	src     *peer  // where the packet on the slow path came from
 	again   bool   // what came too early is being opened once more
 	byTCP   bool   // it came as PACKET, which is how legacy nodes pass it on
-	frame   []byte // the packet on the slow road, with an Ethernet header
+	frame   []byte // the packet on the slow path, with an Ethernet header
 	side    []byte // a copy with the room that the device needs in front of a packet
 	plain   []byte // type and data of a record
 	packing []byte // data as it was before or is after compression
@@ -36,17 +36,17 @@ type courier struct {
 	run     [1]udp.Run
 }
 
-func newCourier(p *Plane) *courier { return &courier{p: p} }
+func newSlowPath(p *Plane) *slowPath { return &slowPath{p: p} }
 
-// courier borrows a courier; it goes back with p.couriers.Put.
-func (p *Plane) courier() *courier {
-	c := p.couriers.Get().(*courier)
+// slow path borrows a slow path; it goes back with p.slow paths.Put.
+func (p *Plane) slowPath() *slowPath {
+	c := p.slowPaths.Get().(*slowPath)
 	c.now, c.src, c.byTCP, c.again = p.now(), p.self, false, false
 	return c
 }
 
 // send sends a datagram.
-func (c *courier) send(way path, datagram []byte) {
+func (c *slowPath) send(way path, datagram []byte) {
 	if c.out != nil {
 		c.out.put(way, datagram)
 		return
@@ -55,9 +55,9 @@ func (c *courier) send(way path, datagram []byte) {
 	c.p.send(way.sock, c.run[:], way.relay)
 }
 
-// slow is the slow road: whatever can happen to a packet happens here, to one packet
+// slow is the slow path: whatever can happen to a packet happens here, to one packet
 // at a time. ip came from src, Plane.self for our own device; it is not changed.
-func (c *courier) slow(src *peer, ip []byte) {
+func (c *slowPath) slow(src *peer, ip []byte) {
 	typ, ok := packet.EtherTypeOf(ip)
 	if !ok {
 		c.p.drop(Malformed)
@@ -69,7 +69,7 @@ func (c *courier) slow(src *peer, ip []byte) {
 }
 
 // route decides on c.frame, which came from src, and carries that out.
-func (c *courier) route(src *peer) {
+func (c *slowPath) route(src *peer) {
 	c.src = src
 	if tap := c.p.tap.Load(); tap != nil {
 		(*tap)(c.frame)
@@ -102,7 +102,7 @@ func (c *courier) route(src *peer) {
 }
 
 // sendTo sends a framed packet to a node (8.8 of the tinc 1.1 protocol).
-func (c *courier) sendTo(to *peer, frame []byte) {
+func (c *slowPath) sendTo(to *peer, frame []byte) {
 	s := to.state.Load()
 	if s == nil || !s.Reachable {
 		c.p.drop(Unreachable)
@@ -124,7 +124,7 @@ func (c *courier) sendTo(to *peer, frame []byte) {
 	case step == forward.StepPacket:
 		c.byPacket(to, s, frame)
 	case step == forward.StepWait:
-		_, givenUp := c.p.held.add(guest{peer: to, since: c.now, data: frame})
+		_, givenUp := c.p.held.add(pendingPacket{peer: to, since: c.now, data: frame})
 		c.p.dropN(Overheld, givenUp)
 	default:
 		typ, data := byte(wire.TypeIP), frame[ethernetLen:]
@@ -136,7 +136,7 @@ func (c *courier) sendTo(to *peer, frame []byte) {
 }
 
 // seal sends a packet or frame of ours as a record, packed if the node asks for that.
-func (c *courier) seal(to *peer, s *state, typ byte, data []byte, tos uint8) {
+func (c *slowPath) seal(to *peer, s *state, typ byte, data []byte, tos uint8) {
 	size := len(data)
 	if s.Compression != compress.None {
 		typ, data = c.pack(s.Compression, typ, data)
@@ -148,7 +148,7 @@ func (c *courier) seal(to *peer, s *state, typ byte, data []byte, tos uint8) {
 
 // sendRecord sends data as a record of ours, by UDP or else over the meta connection (8.4). The
 // result is false if it could not be sealed.
-func (c *courier) sendRecord(to *peer, s *state, typ byte, data []byte, tos uint8) bool {
+func (c *slowPath) sendRecord(to *peer, s *state, typ byte, data []byte, tos uint8) bool {
 	way, ok := c.p.udpPath(to, s, true, len(data), c.p.options.Load().TCPOnly)
 	toID := to.id
 	if ok && way.direct {
@@ -172,7 +172,7 @@ func (c *courier) sendRecord(to *peer, s *state, typ byte, data []byte, tos uint
 }
 
 // pack compresses the data of a record if that makes it shorter.
-func (c *courier) pack(level int, typ byte, data []byte) (byte, []byte) {
+func (c *slowPath) pack(level int, typ byte, data []byte) (byte, []byte) {
 	packed, err := compress.Compress(level, c.packing[:0], data)
 	if err != nil {
 		return typ, data
@@ -184,7 +184,7 @@ func (c *courier) pack(level int, typ byte, data []byte) (byte, []byte) {
 }
 
 // wrap makes c.blob the ids and the sealed record.
-func (c *courier) wrap(s *state, typ byte, data []byte, to node.ID) bool {
+func (c *slowPath) wrap(s *state, typ byte, data []byte, to node.ID) bool {
 	c.plain = append(append(c.plain[:0], typ), data...)
 	c.blob = wire.AppendIDs(c.blob[:0], to, c.p.selfID)
 	c.blob = s.Tunnel.Seal(c.blob, c.plain)
@@ -196,7 +196,7 @@ func (c *courier) wrap(s *state, typ byte, data []byte, to node.ID) bool {
 }
 
 // byMeta sends ids and record, blob, to the next hop of to.
-func (c *courier) byMeta(to *peer, s *state, from *peer, blob []byte) {
+func (c *slowPath) byMeta(to *peer, s *state, from *peer, blob []byte) {
 	m := c.meta(s)
 	if m == nil {
 		c.p.drop(NoMeta)
@@ -220,7 +220,7 @@ func (c *courier) byMeta(to *peer, s *state, from *peer, blob []byte) {
 }
 
 // byPacket sends a frame over the meta connection of an adjacent node.
-func (c *courier) byPacket(to *peer, s *state, frame []byte) {
+func (c *slowPath) byPacket(to *peer, s *state, frame []byte) {
 	m := c.meta(s)
 	if m == nil {
 		c.p.drop(NoMeta)
@@ -232,7 +232,7 @@ func (c *courier) byPacket(to *peer, s *state, frame []byte) {
 	}
 }
 
-func (c *courier) meta(s *state) Meta {
+func (c *slowPath) meta(s *state) Meta {
 	if s.Conn == 0 || c.p.cfg.Meta == nil {
 		return nil
 	}
@@ -240,7 +240,7 @@ func (c *courier) meta(s *state) Meta {
 }
 
 // toDevice writes a frame to the device, or the packet in it.
-func (c *courier) toDevice(frame []byte) {
+func (c *slowPath) toDevice(frame []byte) {
 	what, ok := c.p.forDevice(frame)
 	if !ok {
 		c.p.drop(UnexpectedType)
@@ -253,7 +253,7 @@ func (c *courier) toDevice(frame []byte) {
 }
 
 // unusual takes the data of a record from a node that is neither an IP packet nor a probe.
-func (c *courier) unusual(from *peer, typ byte, data []byte) {
+func (c *slowPath) unusual(from *peer, typ byte, data []byte) {
 	switch {
 	case typ == wire.TypeFrame:
 		c.fromFrame(from, data)
@@ -265,7 +265,7 @@ func (c *courier) unusual(from *peer, typ byte, data []byte) {
 }
 
 // unpack takes the data of a compressed record. What it holds is known by the level that we announced.
-func (c *courier) unpack(from *peer, typ byte, data []byte) {
+func (c *slowPath) unpack(from *peer, typ byte, data []byte) {
 	level := c.p.cfg.Compression
 	if level == compress.None {
 		c.p.drop(Compressed)
@@ -290,7 +290,7 @@ func (c *courier) unpack(from *peer, typ byte, data []byte) {
 }
 
 // fromFrame routes the packet inside of a frame from a node.
-func (c *courier) fromFrame(from *peer, frame []byte) {
+func (c *slowPath) fromFrame(from *peer, frame []byte) {
 	if len(frame) > maxFrame {
 		c.p.drop(OverLong)
 		return
@@ -315,7 +315,7 @@ func (c *courier) fromFrame(from *peer, frame []byte) {
 }
 
 // fromRecord opens a record for us that came over a meta connection.
-func (c *courier) fromRecord(from, hop *peer, record []byte) {
+func (c *slowPath) fromRecord(from, hop *peer, record []byte) {
 	s := from.state.Load()
 	switch {
 	case s == nil:
@@ -358,7 +358,7 @@ func (c *courier) fromRecord(from, hop *peer, record []byte) {
 }
 
 // pass sends ids and record of another node on to to.
-func (c *courier) pass(to, from, hop *peer, blob []byte) {
+func (c *slowPath) pass(to, from, hop *peer, blob []byte) {
 	s := to.state.Load()
 	if s == nil || !s.Reachable {
 		c.p.drop(Unreachable)
@@ -366,7 +366,7 @@ func (c *courier) pass(to, from, hop *peer, blob []byte) {
 	}
 	way, ok := c.p.udpPath(to, s, false, len(blob)-minDatagram, c.p.options.Load().TCPOnly)
 	switch {
-	case hop != nil && (way.relay == hop || !ok && s.next == hop), hop != from && c.p.laps.again(blob):
+	case hop != nil && (way.relay == hop || !ok && s.next == hop), hop != from && c.p.loops.again(blob):
 		c.p.drop(Loop)
 		return
 	case ok:

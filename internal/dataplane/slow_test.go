@@ -20,7 +20,7 @@ import (
 	"tincan/internal/wire"
 )
 
-// roads says by which roads something left a station.
+// UDP paths says by which UDP paths something left a station.
 func (s *station) roads(runs []udp.Run) string {
 	var out []string
 	for _, r := range runs {
@@ -68,7 +68,7 @@ func (s *station) roads(runs []udp.Run) string {
 	return strings.Join(out, ", ")
 }
 
-// ownPacket is a packet of a for b, or for c behind it, and the road that it should take.
+// ownPacket is a packet of a for b, or for c behind it, and the UDP path that it should take.
 type ownPacket struct {
 	name string
 	dst  string // "": in b's subnet
@@ -235,7 +235,7 @@ func TestWaitingRoomIsBounded(t *testing.T) {
 	a, _ := pair(t)
 	for _, c := range []struct {
 		what  string
-		room  *waitingRoom
+		room  *pendingQueue
 		most  int
 		first byte // that stays
 	}{
@@ -246,7 +246,7 @@ func TestWaitingRoomIsBounded(t *testing.T) {
 		for i := range 100 {
 			pr := newPeer(node.Name(fmt.Sprint("n", i)))
 			for range each {
-				ok, n := w.add(guest{peer: pr, since: 1, data: []byte{byte(i)}})
+				ok, n := w.add(pendingPacket{peer: pr, since: 1, data: []byte{byte(i)}})
 				givenUp += n
 				if ok {
 					kept++

@@ -20,7 +20,7 @@ type Options struct {
 	TCPOnly      bool            // never send data by UDP
 	NoClamp      bool            // leave the MSS of TCP connections alone
 	Priority     bool            // datagrams have the TOS of the packets in them
-	MACExpire    time.Duration   // how long the brain remembers a MAC address; 0: 600 s
+	MACExpire    time.Duration   // how long the protocol core remembers a MAC address; 0: 600 s
 	AnySource    bool            // packets may have any source address
 }
 

@@ -1,4 +1,4 @@
-// Package mesh is the brain of a node: who is in the network, how they are
+// Package mesh is the protocol core of a node: who is in the network, how they are
 // connected, and which way a packet goes.
 //
 // It is a pure state machine. The caller feeds it events together with the
@@ -20,7 +20,7 @@ import (
 	"tincan/internal/wire"
 )
 
-// ConnID names a meta connection for as long as the process lives. The brain
+// ConnID names a meta connection for as long as the process lives. The protocol core
 // numbers the connections that it asks for with odd numbers, the caller those
 // that it accepts with even ones.
 type ConnID uint64
@@ -33,7 +33,7 @@ type Endpoint struct {
 
 // ---------------------------------------------------------------- events
 
-// Event is something that happened outside of the brain.
+// Event is something that happened outside of the protocol core.
 type Event interface{ event() }
 
 type (
@@ -64,7 +64,7 @@ type (
 		Text string
 	}
 	// Closed: the connection is gone, or a dial failed. Err says why and is
-	// nil after an orderly end. It is not sent for a connection the brain closed.
+	// nil after an orderly end. It is not sent for a connection the protocol core closed.
 	Closed struct {
 		Conn ConnID
 		Err  error
@@ -95,7 +95,7 @@ type (
 		Node node.Name
 		For  time.Duration
 	}
-	// Heard: Node, of whose silence the brain was told, was heard again at its address.
+	// Heard: Node, of whose silence the protocol core was told, was heard again at its address.
 	Heard struct{ Node node.Name }
 	// Large: frames go directly to Node in datagrams that are as long as a probe of Size bytes, but no
 	// longer. At most four times a second, and only if they are above 600 bytes.
@@ -163,7 +163,7 @@ type (
 	Echo struct {
 		ID      uint64
 		Node    node.Name
-		Way     EchoWay
+		Path    EchoPath
 		Via     node.Name // the relay to go through by UDP, "" if none; with EchoUDP only
 		Size    int       // bytes of IP packet that it stands for; at least wire.MinEcho are sent
 		Timeout time.Duration
@@ -189,7 +189,7 @@ type (
 
 // ---------------------------------------------------------------- effects
 
-// Effect is something the brain wants done. Effects are carried out in order.
+// Effect is something the protocol core wants done. Effects are carried out in order.
 type Effect interface{ effect() }
 
 type (
@@ -246,7 +246,7 @@ type (
 		Reason string
 		Trap   bool
 	}
-	// Attach tells the hands that the connection has been activated (ACK) and
+	// Attach tells the I/O layer that the connection has been activated (ACK) and
 	// belongs to Node, so that the data plane may use it.
 	Attach struct {
 		Conn ConnID
@@ -272,7 +272,7 @@ type (
 	// SendEcho seals and sends a record of type 8 to Node, the way that is said.
 	SendEcho struct {
 		Node node.Name
-		Way  EchoWay
+		Path EchoPath
 		Via  node.Name // with EchoUDP: the relay, "" for none
 		Data []byte
 	}
@@ -433,7 +433,7 @@ type Owned struct {
 
 // ---------------------------------------------------------------- configuration
 
-// Host is what the brain needs from hosts/NAME.
+// Host is what the protocol core needs from hosts/NAME.
 type Host struct {
 	Key       *keys.PublicKey    // Ed25519PublicKey, nil if none
 	RSAKey    *keys.RSAPublicKey // for the protocol of tinc 1.0, nil if none
@@ -449,7 +449,7 @@ type Host struct {
 	Told      bool             // others have told us what is in the host file, not a person
 }
 
-// Config is the brain's configuration. New fills in tinc's defaults for zero
+// Config is the protocol core's configuration. New fills in tinc's defaults for zero
 // durations and limits.
 type Config struct {
 	Name    node.Name

@@ -60,14 +60,14 @@ func (m *Mesh) warnOfOwnSubnets() {
 // admit creates the nodes called names where they are new. It reports false, and creates none,
 // if there are too many already, or if the id of one is that of another node
 // whose packets it would attract. c is where we heard of them.
-func (m *Mesh) admit(c *conn, names ...node.Name) bool {
+func (m *Mesh) register(c *conn, names ...node.Name) bool {
 	strange := 0
 	for _, n := range names {
 		if m.nodes[n] != nil {
 			continue
 		}
 		if other := m.byID[n.ID()]; other != nil {
-			m.refuse("node %s, which has the same id as %s", n, other.name)
+			m.limitExceeded("node %s, which has the same id as %s", n, other.name)
 			return false
 		}
 		strange++
@@ -82,11 +82,11 @@ func (m *Mesh) admit(c *conn, names ...node.Name) bool {
 		}
 	}
 	if m.brought[by]+strange > maxStrangersBy {
-		m.refuse("more than %d nodes without a host file, all of which came by way of %s", maxStrangersBy, by)
+		m.limitExceeded("more than %d nodes without a host file, all of which came by way of %s", maxStrangersBy, by)
 		return false
 	}
 	if len(m.nodes)+strange > maxStrangers+len(m.cfg.Hosts) && m.giveWay("", names) == 0 {
-		m.refuse("more than %d nodes without a host file", maxStrangers)
+		m.limitExceeded("more than %d nodes without a host file", maxStrangers)
 		return false
 	}
 	for _, n := range names {
@@ -132,7 +132,7 @@ func (m *Mesh) giveWay(by node.Name, keep []node.Name) int {
 }
 
 // refuse counts that something beyond the bounds was ignored, and logs it at most once a minute for each cause.
-func (m *Mesh) refuse(format string, args ...any) {
+func (m *Mesh) limitExceeded(format string, args ...any) {
 	r := m.refusals[format]
 	if r == nil {
 		if m.refusals == nil {
@@ -240,16 +240,16 @@ func later(a, b time.Time) time.Time {
 // repeats counts how often the same routed request was passed on lately, in two periods
 // of which the older one is complete.
 type repeats struct {
-	young, old map[digest]int
-	since      time.Time
+	current, previous map[digest]int
+	since             time.Time
 }
 
 // tooMany counts text and tells whether it has been passed on too often, or others
 // from the same node to the same node have.
 func (r *repeats) tooMany(now time.Time, text string) bool {
-	if r.young == nil || now.Sub(r.since) >= repeatPeriod || len(r.young) > seenLimit {
-		if r.old, r.young = r.young, map[digest]int{}; now.Sub(r.since) >= 2*repeatPeriod {
-			r.old = nil
+	if r.current == nil || now.Sub(r.since) >= repeatPeriod || len(r.current) > seenLimit {
+		if r.previous, r.current = r.current, map[digest]int{}; now.Sub(r.since) >= 2*repeatPeriod {
+			r.previous = nil
 		}
 		r.since = now
 	}
@@ -258,8 +258,8 @@ func (r *repeats) tooMany(now time.Time, text string) bool {
 
 func (r *repeats) count(text string) int {
 	d := digestOf(text)
-	r.young[d]++
-	return r.young[d] + r.old[d]
+	r.current[d]++
+	return r.current[d] + r.previous[d]
 }
 
 // pairOf is the beginning of a routed request, "KIND FROM TO".

@@ -59,7 +59,7 @@ func TestMemberCannotFillOurMemory(t *testing.T) {
 		},
 		"texts": {
 			func(i int) string { return fmt.Sprintf("14 %x bob", i) },
-			func(m *Mesh) int { return len(m.seen.young) + len(m.seen.old) }, 2*seenLimit + 10,
+			func(m *Mesh) int { return len(m.seen.current) + len(m.seen.previous) }, 2*seenLimit + 10,
 		},
 	}
 	for name, c := range cases {
@@ -149,7 +149,7 @@ func TestRequestInARingOfWrongViewsEnds(t *testing.T) {
 			next, last := names[(i+1)%3], names[(i+2)%3]
 			m := New(Config{Name: self, Key: testKey(self), Port: 655, Hosts: map[node.Name]Host{
 				next: {Key: &key}, last: {Key: &key},
-			}}, Injected{Rand: rand.New(rand.NewPCG(1, 2)), Secrets: rand.NewChaCha8([32]byte{1})}, now)
+			}}, Deps{Rand: rand.New(rand.NewPCG(1, 2)), Secrets: rand.NewChaCha8([32]byte{1})}, now)
 			for j, n := range []node.Name{next, last} { // connection 2 leads on, 4 back
 				c := ConnID(2 * (j + 1))
 				m.Handle(now, Accepted{Conn: c, Remote: netip.MustParseAddrPort("192.0.2.1:4000")})
@@ -416,7 +416,7 @@ func TestOwnerOfTooManySubnetsIsTold(t *testing.T) {
 		}
 		told := false
 		now := time.Unix(1_000_000, 0)
-		for _, e := range New(cfg, Injected{Rand: rand.New(rand.NewPCG(1, 2))}, now).Flush(now) {
+		for _, e := range New(cfg, Deps{Rand: rand.New(rand.NewPCG(1, 2))}, now).Flush(now) {
 			l, ok := e.(Log)
 			told = told || ok && strings.Contains(l.Text, "of which others believe 8192")
 		}

@@ -10,7 +10,7 @@ import (
 	"tincan/internal/node"
 )
 
-// Ends of an attempt that nobody waits for any more: the brain once fell over each of them.
+// Ends of an attempt that nobody waits for any more: the protocol core once fell over each of them.
 func TestAttemptEndsInTheMiddle(t *testing.T) {
 	for name, last := range map[string]string{
 		"shutdown while dialling":          "shutdown",

@@ -43,7 +43,7 @@ type conn struct {
 	edge      graphEdge // our edge to the peer, once active
 	activated time.Time
 	used      time.Time               // last packet that travelled over it or thanks to it, see used
-	opinion   opinion                 // of the peer about the mesh
+	digest    peerDigest              // of the peer about the mesh
 	gaveWay   time.Time               // when nodes that it brought gave way to others that it brought, see giveWay
 	hearsay   map[[2]node.Name]string // what others said last of edges of the peer, where it contradicts the peer
 
@@ -336,11 +336,11 @@ func (m *Mesh) ack(c *conn, text string) error {
 	old := p.conn
 	if old != nil {
 		if m.stays(old, c) {
-			m.passDuty(c, old)
+			m.transferTarget(c, old)
 			return errors.New("another connection with it was made at the same time")
 		}
 		m.logf(1, Info, "%s has connected again; closing the older connection", p.name)
-		m.passDuty(old, c)
+		m.transferTarget(old, c)
 		m.forget(old)
 		m.emit(CloseConn{Conn: old.id, Reason: "replaced by a newer connection"})
 		m.deleteEdge(m.cfg.Name, p.name)
@@ -361,7 +361,7 @@ func (m *Mesh) ack(c *conn, text string) error {
 	m.keepLearned(p)
 	p.problem, p.refusal = "", notRefused
 	c.rtt.add(m.now.Sub(c.idSent)) // the login was a round trip or two
-	m.lookAround = true
+	m.reevaluate = true
 	m.actives = nil
 	c.edge = graphEdge{options: opts, weight: (c.edge.weight + a.Weight) / 2}
 	port := a.Port
@@ -400,7 +400,7 @@ func (m *Mesh) ack(c *conn, text string) error {
 }
 
 // passDuty makes to fulfil the wish for a connection that from has fulfilled.
-func (m *Mesh) passDuty(from, to *conn) {
+func (m *Mesh) transferTarget(from, to *conn) {
 	if from.out != nil && to.out == nil {
 		to.out, from.out.conn, from.out = from.out, to, nil
 		to.out.up = m.now
@@ -431,13 +431,13 @@ func (m *Mesh) sendEverything(c *conn) {
 		}
 		return dead <= maxDeadTold
 	}
-	m.tellAll(c, func(p *peer) bool {
+	m.sendFullState(c, func(p *peer) bool {
 		return alive(p.name) && (p.reachable || m.graphDirty || m.now.Sub(later(p.since, p.born)) < tellLost)
 	}, func(e *graph.Edge) bool { return alive(e.To) }, addEdge)
 }
 
 // tellAll tells c the subnets of the nodes that are chosen, and those of their edges that are.
-func (m *Mesh) tellAll(c *conn, choose func(*peer) bool, chooseEdge func(*graph.Edge) bool, addEdge func(graph.Edge) []byte) {
+func (m *Mesh) sendFullState(c *conn, choose func(*peer) bool, chooseEdge func(*graph.Edge) bool, addEdge func(graph.Edge) []byte) {
 	for _, p := range m.order {
 		if !choose(p) {
 			continue
@@ -571,7 +571,7 @@ func (m *Mesh) forget(c *conn) {
 	}
 	if c.peer != nil && c.peer.conn == c {
 		c.peer.conn = nil
-		m.lookAround = true
+		m.reevaluate = true
 	}
 }
 
@@ -580,7 +580,7 @@ func (m *Mesh) send(c *conn, text []byte) { m.sendText(c, string(text)) }
 
 func (m *Mesh) sendText(c *conn, text string) {
 	if c.login != loginSPTPS && len(text) > wire.MaxLine {
-		m.refuse("a request of %d bytes, which is too long for %s", len(text), c)
+		m.limitExceeded("a request of %d bytes, which is too long for %s", len(text), c)
 		return
 	}
 	m.emit(Send{Conn: c.id, Text: text})
@@ -628,7 +628,7 @@ func (m *Mesh) checkConns() {
 	for _, c := range slices.Clone(m.lines) {
 		age := m.now.Sub(c.began)
 		switch {
-		case c.stage == dialling: // the hands end it
+		case c.stage == dialling: // the I/O layer end it
 		case slept:
 			m.drop(c, "this machine has slept")
 		case age < m.cfg.PingTimeout || late:

@@ -16,13 +16,13 @@ import (
 // to another from end to end, whoever is in between.
 
 // EchoWay says which way an echo goes.
-type EchoWay uint8
+type EchoPath uint8
 
 // The ways.
 const (
-	EchoAsPackets EchoWay = iota // as a packet of that size would go now
-	EchoUDP                      // by UDP, straight or through Via; lost if that cannot be
-	EchoTCP                      // over the meta connections
+	EchoAsPackets EchoPath = iota // as a packet of that size would go now
+	EchoUDP                       // by UDP, straight or through Via; lost if that cannot be
+	EchoTCP                       // over the meta connections
 )
 
 // Leg is what is known of one direction of an echo's way.
@@ -87,13 +87,13 @@ func (m *Mesh) askEcho(p *peer, e SendEcho, size int, timeout time.Duration, don
 	m.lastEcho++
 	number := m.lastEcho
 	flags := byte(0)
-	if e.Way != EchoAsPackets {
+	if e.Path != EchoAsPackets {
 		flags = wire.EchoBack
 	}
 	e.Node = p.name
 	e.Data = wire.Echo{Kind: wire.EchoRequest, Flags: flags, Number: number, Token: uint64(m.now.UnixNano()), Size: size}.Append(nil)
 	q := &echo{p: p, sent: m.now, done: done}
-	q.byTCP = e.Way == EchoTCP || e.Way == EchoAsPackets && !m.leavesByUDP(p, size)
+	q.byTCP = e.Path == EchoTCP || e.Path == EchoAsPackets && !m.leavesByUDP(p, size)
 	q.timer = m.after(timeout, func() {
 		delete(m.echoes, number)
 		done(echoed{lost: true})
@@ -131,7 +131,7 @@ func (m *Mesh) echoIn(e EchoIn) {
 	}
 	reply := SendEcho{Node: p.name}
 	if r.Flags&wire.EchoBack != 0 {
-		reply.Way, reply.Via = m.wayBack(p, e)
+		reply.Path, reply.Via = m.pathBack(p, e)
 	}
 	r.Kind, r.Flags = wire.EchoReply, 0
 	switch {
@@ -144,7 +144,7 @@ func (m *Mesh) echoIn(e EchoIn) {
 	if hop := m.nodes[e.Hop]; hop != nil && hop != p {
 		r.Hop = hop.id
 	}
-	if reply.Way == EchoTCP || reply.Way == EchoAsPackets && !m.leavesByUDP(p, r.Size) {
+	if reply.Path == EchoTCP || reply.Path == EchoAsPackets && !m.leavesByUDP(p, r.Size) {
 		r.Flags |= wire.EchoLeftTCP
 	}
 	reply.Data = r.Append(nil)
@@ -152,13 +152,13 @@ func (m *Mesh) echoIn(e EchoIn) {
 }
 
 // wayBack is how an answer gets to where the request came from.
-func (m *Mesh) wayBack(p *peer, e EchoIn) (EchoWay, node.Name) {
+func (m *Mesh) pathBack(p *peer, e EchoIn) (EchoPath, node.Name) {
 	switch hop := m.nodes[e.Hop]; {
 	case e.TCP:
 		return EchoTCP, ""
-	case e.Direct && p.road.confirmed:
+	case e.Direct && p.udp.confirmed:
 		return EchoUDP, ""
-	case !e.Direct && hop != nil && hop.road.confirmed:
+	case !e.Direct && hop != nil && hop.udp.confirmed:
 		return EchoUDP, hop.name
 	}
 	return EchoAsPackets, ""
@@ -233,19 +233,19 @@ func (m *Mesh) echo(e Echo) {
 		fail("%s is not reachable", e.Node)
 	case e.Via != "" && (m.nodes[e.Via] == nil || e.Via == m.cfg.Name || e.Via == e.Node):
 		fail("%s cannot be a relay to %s", e.Via, e.Node)
-	case e.Via != "" && !m.nodes[e.Via].road.confirmed:
+	case e.Via != "" && !m.nodes[e.Via].udp.confirmed:
 		fail("there is no UDP path to %s", e.Via)
 	case !m.answersEchoes(p):
-		if p.road.confirmed && p.road.rtt.mean > 0 && e.Way != EchoTCP && e.Via == "" {
-			m.emit(EchoResult{ID: e.ID, Node: p.name, RTT: p.road.rtt.mean, Probed: true})
+		if p.udp.confirmed && p.udp.rtt.srtt > 0 && e.Path != EchoTCP && e.Via == "" {
+			m.emit(EchoResult{ID: e.ID, Node: p.name, RTT: p.udp.rtt.srtt, Probed: true})
 			return
 		}
 		m.emit(EchoResult{ID: e.ID, Node: p.name, Err: ErrNoEchoes})
 	default:
-		if e.Way == EchoUDP && e.Via == "" && p.session.ready() {
+		if e.Path == EchoUDP && e.Via == "" && p.session.ready() {
 			// A router in between may have forgotten about us since the last packet. The probe
 			// shows p where we are now, so that it can answer.
-			p.road.hurry()
+			p.udp.probeNow()
 			m.discover(p)
 		}
 		e.Timeout = min(max(e.Timeout, 10*time.Millisecond), maxEchoTimeout)
@@ -259,7 +259,7 @@ func (m *Mesh) echoSoon(e Echo, p *peer, deadline time.Time) {
 	switch {
 	case p.session.ready():
 		size := min(max(e.Size, wire.MinEcho), wire.MaxEcho)
-		m.askEcho(p, SendEcho{Via: e.Via, Way: e.Way}, size, left, func(a echoed) {
+		m.askEcho(p, SendEcho{Via: e.Via, Path: e.Path}, size, left, func(a echoed) {
 			r := EchoResult{ID: e.ID, Node: p.name, Size: size, RTT: a.rtt, There: a.there, Back: a.back, Seen: a.seen}
 			if a.lost {
 				r.Err = ErrNoAnswer

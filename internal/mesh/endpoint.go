@@ -72,10 +72,10 @@ func (m *Mesh) mayProbe(p *peer, a netip.AddrPort) bool {
 }
 
 func (m *Mesh) locate(a netip.Addr) Location {
-	if m.in.Locate == nil {
+	if m.deps.Locate == nil {
 		return Elsewhere
 	}
-	return m.in.Locate(a.Unmap())
+	return m.deps.Locate(a.Unmap())
 }
 
 // arrived notes that a node has logged in from c's address.

@@ -51,7 +51,7 @@ func TestNobodyMakesUsConnectToOurselves(t *testing.T) {
 		t.Run(at, func(t *testing.T) {
 			p := newPlayer(t)
 			p.input("node alice file=eve")
-			p.m.in.Locate = located
+			p.m.deps.Locate = located
 			p.neighbours()
 			var all []Effect
 			for _, line := range []string{
@@ -82,7 +82,7 @@ func TestFromWhereAnAddressComes(t *testing.T) {
 		at := a.Unmap().String()
 		p := newPlayer(t)
 		p.input("node alice file=eve@" + at + ":2222 connect=eve")
-		p.m.in.Locate = located
+		p.m.deps.Locate = located
 		for _, told := range []bool{false, true} {
 			h := p.m.nodes["eve"].host
 			h.Told = told
@@ -103,7 +103,7 @@ func TestFromWhereAnAddressComes(t *testing.T) {
 func TestANeighbourOnThisMachineVouchesForItsAddresses(t *testing.T) {
 	p := newPlayer(t)
 	p.input("node alice file=eve")
-	p.m.in.Locate = func(a netip.Addr) Location {
+	p.m.deps.Locate = func(a netip.Addr) Location {
 		if netip.MustParsePrefix("10.77.0.0/16").Contains(a) {
 			return Here
 		}
@@ -123,7 +123,7 @@ func TestANeighbourOnThisMachineVouchesForItsAddresses(t *testing.T) {
 func TestANodeThatListensAtLoopbackOnlyFindsOthersThere(t *testing.T) {
 	p := newPlayer(t)
 	p.input("node alice")
-	p.m.in.Locate = located
+	p.m.deps.Locate = located
 	at := netip.MustParseAddrPort("127.0.0.1:2222")
 	for _, c := range []struct {
 		sockets string

@@ -5,24 +5,24 @@ import "time"
 // estimate is what is known of a round trip time: a moving mean and how far single
 // samples stray from it (RFC 6298). The zero value knows nothing.
 type estimate struct {
-	mean, stray time.Duration
+	srtt, rttvar time.Duration
 }
 
 // add takes in one sample.
 func (e *estimate) add(sample time.Duration) {
 	sample = max(sample, time.Microsecond)
-	if e.mean == 0 {
-		e.mean, e.stray = sample, sample/2
+	if e.srtt == 0 {
+		e.srtt, e.rttvar = sample, sample/2
 		return
 	}
-	e.stray += ((sample - e.mean).Abs() - e.stray) / 4
-	e.mean += (sample - e.mean) / 8
+	e.rttvar += ((sample - e.srtt).Abs() - e.rttvar) / 4
+	e.srtt += (sample - e.srtt) / 8
 }
 
 // answer is how long an answer may be on its way, if it is not lost: at least so
 // long, which is also the answer when nothing is known.
 func (e *estimate) answer(least time.Duration) time.Duration {
-	return max(least, e.mean+4*e.stray)
+	return max(least, e.srtt+4*e.rttvar)
 }
 
 // base is the round trip time of a path on which nothing waits: the shortest of the last minutes. The zero

@@ -74,7 +74,7 @@ func (m *Mesh) catchUp(c *conn) {
 	c.hearsay = nil
 }
 
-func (m *Mesh) nonce() uint32 { return m.in.Rand.Uint32() }
+func (m *Mesh) nonce() uint32 { return m.deps.Rand.Uint32() }
 
 // subnetRequest is an ADD_SUBNET or DEL_SUBNET of ours.
 type subnetRequest interface {
@@ -120,12 +120,12 @@ func (m *Mesh) request(e Request) {
 	c.heard = m.now
 	if len(e.Text) > maxLine {
 		// Others may pass on what we would not; that is no reason to part from them.
-		m.refuse("a request of %d bytes from %s", len(e.Text), c)
+		m.limitExceeded("a request of %d bytes from %s", len(e.Text), c)
 		return
 	}
 	switch err := m.handleRequest(c, e.Text); {
 	case errors.Is(err, node.ErrTooLong) && c.stage == active:
-		m.refuse("a request from %s: %v", c, err)
+		m.limitExceeded("a request from %s: %v", c, err)
 	case err != nil:
 		m.drop(c, err.Error())
 	}
@@ -149,7 +149,7 @@ func (m *Mesh) handleRequest(c *conn, text string) error {
 		return errors.New("the peer ended the connection")
 	case wire.KindPing:
 		m.send(c, wire.Pong{}.Append(nil))
-		m.compare(c, text)
+		m.compareDigests(c, text)
 		return nil
 	case wire.KindPong:
 		m.pong(c)
@@ -192,7 +192,7 @@ func (m *Mesh) addSubnet(c *conn, text string) error {
 	if !m.seen.first(m.now, text) || !m.concerns(c, r.Owner) {
 		return nil
 	}
-	if !m.admit(c, r.Owner) {
+	if !m.register(c, r.Owner) {
 		return nil
 	}
 	p := m.nodes[r.Owner]
@@ -209,7 +209,7 @@ func (m *Mesh) addSubnet(c *conn, text string) error {
 	}
 	if !m.cfg.StrictSubnets {
 		if m.subnets >= maxSubnets && m.giveWay("", []node.Name{r.Owner}) == 0 || m.subnets >= maxSubnets || len(p.subnets) >= maxSubnetsOf {
-			m.refuse("subnet %s of %s: there are too many", r.Subnet, r.Owner)
+			m.limitExceeded("subnet %s of %s: there are too many", r.Subnet, r.Owner)
 			return nil
 		}
 		m.putSubnet(p, r.Subnet)
@@ -254,7 +254,7 @@ func (m *Mesh) putSubnet(p *peer, s subnet.Subnet) {
 	m.countSubnet(p, s, true)
 	m.touchRoute(p, s)
 	if p.reachable {
-		m.emit(SubnetUp{Owner: p.name, Subnet: s, Addr: p.road.addr})
+		m.emit(SubnetUp{Owner: p.name, Subnet: s, Addr: p.udp.addr})
 	}
 }
 
@@ -265,7 +265,7 @@ func (m *Mesh) dropSubnet(p *peer, s subnet.Subnet) {
 	m.countSubnet(p, s, false)
 	m.touchRoute(p, s)
 	if p.reachable {
-		m.emit(SubnetDown{Owner: p.name, Subnet: s, Addr: p.road.addr})
+		m.emit(SubnetDown{Owner: p.name, Subnet: s, Addr: p.udp.addr})
 	}
 }
 
@@ -310,8 +310,8 @@ func (m *Mesh) addEdge(c *conn, text string) error {
 		if !first && m.answersTo(c, text) > maxAnswers {
 			return nil
 		}
-	case m.gone.has(text), first && m.retracted(text, r.From, r.To):
-		if !m.believes(c, e, text) {
+	case m.tombstones.has(text), first && m.refuted(text, r.From, r.To):
+		if !m.accepts(c, e, text) {
 			return nil
 		}
 	case !first:
@@ -322,7 +322,7 @@ func (m *Mesh) addEdge(c *conn, text string) error {
 			return nil
 		}
 		if r.From == m.cfg.Name {
-			m.insist(c, *old, text)
+			m.refute(c, *old, text)
 			return nil
 		}
 		m.outdated(*old)
@@ -331,13 +331,13 @@ func (m *Mesh) addEdge(c *conn, text string) error {
 		if m.now.Before(m.quietUntil) {
 			return nil
 		}
-		m.send(c, retraction(text, r.From, r.To))
+		m.send(c, refutation(text, r.From, r.To))
 		return nil
 	} else if m.graph.Len() >= maxEdges && m.giveWay("", []node.Name{r.From, r.To}) == 0 || m.graph.Len() >= maxEdges || m.graph.OutDegree(r.From) >= maxEdgesOf {
-		m.refuse("edge from %s to %s: there are too many", r.From, r.To)
+		m.limitExceeded("edge from %s to %s: there are too many", r.From, r.To)
 		return nil
 	}
-	if !m.admit(c, r.From, r.To) {
+	if !m.register(c, r.From, r.To) {
 		return nil
 	}
 	m.setEdge(e)
@@ -376,7 +376,7 @@ func (m *Mesh) delEdge(c *conn, text string) error {
 		} else if m.answersTo(c, text) > 1 {
 			return nil
 		}
-		m.insist(c, *old, text)
+		m.refute(c, *old, text)
 		return nil
 	case !news:
 		return nil

@@ -16,7 +16,7 @@ import (
 )
 
 // FuzzMesh turns bytes into a sequence of events, as they may come from hostile members,
-// and watches over the effects as the hands would: nothing panics, effects concern
+// and watches over the effects as the I/O layer would: nothing panics, effects concern
 // only connections that exist, there are not too many of them, and what is remembered
 // is bounded.
 func FuzzMesh(f *testing.F) {
@@ -38,13 +38,13 @@ func FuzzMesh(f *testing.F) {
 	})
 }
 
-// fuzzer makes events of bytes and plays the hands.
+// fuzzer makes events of bytes and plays the I/O layer.
 type fuzzer struct {
 	*player
 	data []byte
 
 	next   ConnID           // to be accepted
-	conns  map[ConnID]state // that exist for the hands
+	conns  map[ConnID]state // that exist for the I/O layer
 	last   []string         // requests that were played, to be played again
 	states map[node.Name]PeerState
 	limit  int // of effects at once
@@ -74,7 +74,7 @@ func newFuzzer(t *testing.T, data []byte) *fuzzer {
 			options = append(options, o)
 		}
 	}
-	f.m = New(f.config("alice", options), Injected{Rand: rand.New(rand.NewPCG(1, 2)), Secrets: rand.NewChaCha8([32]byte{1})}, f.now)
+	f.m = New(f.config("alice", options), Deps{Rand: rand.New(rand.NewPCG(1, 2)), Secrets: rand.NewChaCha8([32]byte{1})}, f.now)
 	f.flush()
 	if f.byte()%4 != 0 {
 		f.next = 4
@@ -254,7 +254,7 @@ func (f *fuzzer) event() Event {
 		e := wire.Echo{Kind: f.byte() % 3, Flags: f.byte(), Hop: f.name().ID(), Number: uint64(f.byte()), Size: int(f.byte())}
 		return EchoIn{Node: f.name(), Hop: f.name(), TCP: e.Flags&64 != 0, Direct: e.Flags&128 != 0, Data: e.Append(nil)}
 	case 33:
-		return Echo{ID: 1, Node: f.name(), Way: EchoWay(f.byte() % 3), Via: f.name(), Size: int(f.byte()) * 8, Timeout: time.Duration(f.byte()) * time.Millisecond}
+		return Echo{ID: 1, Node: f.name(), Path: EchoPath(f.byte() % 3), Via: f.name(), Size: int(f.byte()) * 8, Timeout: time.Duration(f.byte()) * time.Millisecond}
 	case 31:
 		if c := f.conn(attached); c != 0 {
 			if n := f.name(); n != "alice" {
@@ -429,7 +429,7 @@ func (f *fuzzer) check(effects []Effect) {
 	f.invariants()
 }
 
-// invariants of the brain between events.
+// invariants of the protocol core between events.
 func (f *fuzzer) invariants() {
 	m := f.m
 	for n, p := range f.states {

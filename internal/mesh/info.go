@@ -23,7 +23,7 @@ type NodeInfo struct {
 	ValidKey  bool // a session is established
 	Waiting   bool // a handshake is under way
 	Confirmed bool // UDP works
-	Resting   bool // UDP has worked, and nobody has asked since there was something to say
+	Idle      bool // UDP has worked, and nobody has asked since there was something to say
 	Addr      netip.AddrPort
 	Options   wire.Options
 	NextHop   node.Name // "" if unreachable
@@ -53,7 +53,7 @@ func (m *Mesh) Nodes() []NodeInfo {
 		n := NodeInfo{
 			Name: p.name, ID: p.id, Self: p == m.self, Known: p.known, HasAddr: p.hasAddress(),
 			Reachable: p.reachable, Distance: -1, Since: p.since, Problem: p.problem,
-			MTU: m.usableMTU(p), MinMTU: p.road.pmtu.min, MaxMTU: p.road.pmtu.max,
+			MTU: m.usableMTU(p), MinMTU: p.udp.pmtu.min, MaxMTU: p.udp.pmtu.max,
 		}
 		if p == m.self {
 			n.Options = m.selfOptions()
@@ -62,14 +62,14 @@ func (m *Mesh) Nodes() []NodeInfo {
 			n.Indirect = p.path.Indirect
 			n.ValidKey = p.session.ready()
 			n.Waiting = p.session.pending()
-			n.Confirmed, n.Resting, n.Addr = p.road.confirmed, p.road.rests, p.road.addr
+			n.Confirmed, n.Idle, n.Addr = p.udp.confirmed, p.udp.idle, p.udp.addr
 			if n.Confirmed {
-				n.RTT, n.Loss = p.road.rtt.mean, p.road.loss
+				n.RTT, n.Loss = p.udp.rtt.srtt, p.udp.loss
 			}
 			n.Options, n.NextHop, n.Via, n.Distance = p.path.Options, p.path.NextHop, p.path.Via, p.path.Distance
 			n.Suite = p.session.suite()
 			if w := p.relaying.chosen; w != nil {
-				n.Via, n.RTT, n.Loss = w.relay.name, w.rtt.mean, w.loss()
+				n.Via, n.RTT, n.Loss = w.relay.name, w.rtt.srtt, w.loss()
 			}
 			n.Adjacent, n.Legacy = p.conn != nil, p.session.hopByHop()
 		}
@@ -135,7 +135,7 @@ func (m *Mesh) Conns() []ConnInfo {
 	return out
 }
 
-// Size says how much the brain holds.
+// Size says how much the protocol core holds.
 type Size struct {
 	Nodes, Edges, Subnets   int
 	Strangers               int // nodes without a host file
@@ -155,7 +155,7 @@ func (m *Mesh) Bounds() Bounds {
 	return Bounds{Strangers: maxStrangers, Edges: maxEdges, Subnets: maxSubnets}
 }
 
-// Size returns how much the brain holds.
+// Size returns how much the protocol core holds.
 func (m *Mesh) Size() Size {
 	strangers := 0
 	for _, p := range m.order {
@@ -167,7 +167,7 @@ func (m *Mesh) Size() Size {
 		Strangers: strangers,
 		Nodes:     len(m.nodes), Edges: m.graph.Len(), Subnets: m.subnets,
 		Conns: len(m.conns), Wishes: len(m.dials), Timers: len(m.timers.heap),
-		Texts: m.seen.size() + m.gone.size() + m.answered.size(), Repeats: len(m.repeats.young) + len(m.repeats.old),
+		Texts: m.seen.size() + m.tombstones.size() + m.answered.size(), Repeats: len(m.repeats.current) + len(m.repeats.previous),
 		Echoes: len(m.echoes), Dirty: len(m.dirty), Orphans: len(m.orphans),
 	}
 }
@@ -178,7 +178,7 @@ func (m *Mesh) Size() Size {
 func (m *Mesh) Underlay() map[netip.Addr]node.Name {
 	out := map[netip.Addr]node.Name{}
 	for _, p := range m.order {
-		if a := p.road.addr; a.IsValid() {
+		if a := p.udp.addr; a.IsValid() {
 			out[a.Addr().Unmap()] = p.name
 		}
 		for _, e := range m.addressesOf(p) {

@@ -41,7 +41,7 @@ func (m *Mesh) learnMAC(mac [6]byte) {
 		return
 	}
 	if len(m.learned.until) >= maxLearned || m.subnets >= maxSubnets || len(m.self.subnets) >= maxSubnetsOf {
-		m.refuse("the MAC address %s: there are too many on this side", s)
+		m.limitExceeded("the MAC address %s: there are too many on this side", s)
 		return
 	}
 	if m.learned.until == nil {

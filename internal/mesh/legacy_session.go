@@ -37,7 +37,7 @@ type legacySession struct {
 // speaksOld tells whether p is to be spoken to in the protocol of tinc 1.0, in which the relays
 // on the way read the packets. A node whose Ed25519 key is known never is: anybody in the mesh
 // could say that it does not speak SPTPS, to read what is for it.
-func (m *Mesh) speaksOld(p *peer) bool {
+func (m *Mesh) speaksLegacy(p *peer) bool {
 	return p != m.self && p.reachable && (p.minor() < 2 && p.key() == nil || m.cfg.Key == nil)
 }
 
@@ -47,7 +47,7 @@ func (m *Mesh) speaksOld(p *peer) bool {
 func (m *Mesh) passOnly(p *peer) bool { return p.session.hopByHop() && !m.rsaLogin(p) }
 
 // sessionFits tells whether the session of p is of the kind that it is to have.
-func (m *Mesh) sessionFits(p *peer) bool { return p.session.hopByHop() == m.speaksOld(p) }
+func (m *Mesh) sessionFits(p *peer) bool { return p.session.hopByHop() == m.speaksLegacy(p) }
 
 func newLegacySession(m *Mesh, p *peer) *legacySession {
 	window := m.cfg.ReplayWindow
@@ -68,7 +68,7 @@ func (s *legacySession) suite() legacy.Suite {
 }
 
 // greet sends our key at once, as all nodes do.
-func (s *legacySession) greet(*conn) {
+func (s *legacySession) onNeighbourUp(*conn) {
 	s.mayAsk = s.m.now.Add(unsolicited)
 	s.begin()
 }
@@ -94,7 +94,7 @@ func (s *legacySession) begin() {
 func (s *legacySession) tell() {
 	m, p := s.m, s.p
 	suite := m.cfg.Suite
-	key, err := s.link.NewReceiveKey(m.in.Secrets, suite)
+	key, err := s.link.NewReceiveKey(m.deps.Secrets, suite)
 	if err != nil {
 		m.logf(0, Error, "could not make a key for %s: %v", p.name, err)
 		return
@@ -140,16 +140,16 @@ func (s *legacySession) ansKey(_ *conn, r wire.AnsKey) {
 	}
 	s.warned, s.mayAsk = "", m.now
 	m.logf(3, Debug, "%s has sent a new key", p.name)
-	if addr, ok := r.Addr.Addr(); ok && r.HasAddr && !p.road.confirmed && m.believable(addr) {
-		if p.road.addr != addr { // where a relay sees it
-			p.road.note(p.road.addr)
-			p.road.addr, p.road.sock = addr, -1
+	if addr, ok := r.Addr.Addr(); ok && r.HasAddr && !p.udp.confirmed && m.believable(addr) {
+		if p.udp.addr != addr { // where a relay sees it
+			p.udp.note(p.udp.addr)
+			p.udp.addr, p.udp.sock = addr, -1
 		}
 		m.toldAddress(p, addr)
 	}
 	m.touch(p)
 	if !had {
-		p.road.hurry()
+		p.udp.probeNow()
 		m.try(p, true)
 	}
 }
@@ -222,7 +222,7 @@ func (s *legacySession) publish(st *PeerState) {
 	switch {
 	case s.m.cfg.TCPOnly || o.Has(wire.TCPOnly):
 		st.MinMTU = 0
-	case !o.Has(wire.PMTUDiscovery) && st.Addr.IsValid() && !s.p.road.dead:
+	case !o.Has(wire.PMTUDiscovery) && st.Addr.IsValid() && !s.p.udp.dead:
 		st.MinMTU = st.MTU
 	}
 }

@@ -62,7 +62,7 @@ const (
 )
 
 // doubt is the question whether a peer is still reached at its address.
-type doubt struct {
+type suspicion struct {
 	began time.Time // zero: there is no doubt
 	left  int       // probes still to be sent
 	sent  int
@@ -81,7 +81,7 @@ type doubt struct {
 }
 
 // flight is a probe that has not been answered.
-type flight struct {
+type outstanding struct {
 	addr netip.AddrPort
 	size int
 	sent time.Time
@@ -97,18 +97,18 @@ type resume struct {
 // ---------------------------------------------------------------- what is measured
 
 // launched remembers a probe.
-func (r *road) launched(now time.Time, to netip.AddrPort, size int) {
-	if len(r.flights) >= maxFlights {
-		r.flights = slices.Delete(r.flights, 0, 1)
+func (r *udpPath) probeSent(now time.Time, to netip.AddrPort, size int) {
+	if len(r.outstanding) >= maxFlights {
+		r.outstanding = slices.Delete(r.outstanding, 0, 1)
 	}
-	r.flights = append(r.flights, flight{to, size, now})
+	r.outstanding = append(r.outstanding, outstanding{to, size, now})
 }
 
 // landed takes note of an answer. Probes that were sent before it to the same address
 // are lost; that counts only on a path that answers at all, as this one does.
-func (r *road) landed(now time.Time, from netip.AddrPort, size int) {
-	for i := len(r.flights) - 1; i >= 0; i-- {
-		f := r.flights[i]
+func (r *udpPath) probeAnswered(now time.Time, from netip.AddrPort, size int) {
+	for i := len(r.outstanding) - 1; i >= 0; i-- {
+		f := r.outstanding[i]
 		if f.addr != from || f.size != size {
 			continue
 		}
@@ -117,25 +117,25 @@ func (r *road) landed(now time.Time, from netip.AddrPort, size int) {
 			r.rtt.add(rtt)
 			if size < largeSize {
 				r.base.add(now, rtt)
-				if d := &r.doubt; !d.began.IsZero() && !f.sent.Before(d.began) {
+				if d := &r.suspicion; !d.began.IsZero() && !f.sent.Before(d.began) {
 					d.waited, d.answers = d.waited+rtt, d.answers+1
 				}
 			}
 			patience := r.rtt.answer(leastAnswer)
-			for _, g := range r.flights[:i] {
+			for _, g := range r.outstanding[:i] {
 				if r.confirmed && g.addr == from && g.size < largeSize && now.Sub(g.sent) > patience {
 					r.loss += (1 - r.loss) / 16
 				}
 			}
 			r.loss -= r.loss / 16
 		}
-		r.flights = slices.DeleteFunc(r.flights, func(g flight) bool { return g.addr == from && !g.sent.After(f.sent) })
+		r.outstanding = slices.DeleteFunc(r.outstanding, func(g outstanding) bool { return g.addr == from && !g.sent.After(f.sent) })
 		return
 	}
 }
 
 // tries is how many probes in a row must go unanswered to show that they are not just lost.
-func (r *road) tries() int {
+func (r *udpPath) tries() int {
 	if r.loss < 0.02 {
 		return leastTries
 	}
@@ -144,7 +144,7 @@ func (r *road) tries() int {
 }
 
 // spacing is the time between two probes of a doubt.
-func (r *road) spacing() time.Duration { return min(max(r.rtt.mean/3, leastSpacing), mostSpacing) }
+func (r *udpPath) spacing() time.Duration { return min(max(r.rtt.srtt/3, leastSpacing), mostSpacing) }
 
 // ---------------------------------------------------------------- silence
 
@@ -153,14 +153,14 @@ func (m *Mesh) silent(e Silent) {
 	if p == nil || p == m.self || !p.reachable {
 		return
 	}
-	r := &p.road
+	r := &p.udp
 	if e.For >= r.rtt.answer(doubtful) {
-		r.doubt.size = false
+		r.suspicion.size = false
 	}
 	if e.For < r.rtt.answer(doubtful) || m.now.Sub(r.alive) < doubtInterval {
 		return
 	}
-	m.doubt(p, true, m.now.Sub(r.largeAt) < time.Second)
+	m.suspect(p, true, m.now.Sub(r.largeAt) < time.Second)
 }
 
 // heard: data came from p at its address, so it was only slow.
@@ -169,8 +169,8 @@ func (m *Mesh) heard(e Heard) {
 	if p == nil {
 		return
 	}
-	if d := &p.road.doubt; d.own && !d.large {
-		m.settle(p)
+	if d := &p.udp.suspicion; d.own && !d.large {
+		m.decide(p)
 	}
 }
 
@@ -180,9 +180,9 @@ func (m *Mesh) large(e Large) {
 	if p == nil || p == m.self || !p.reachable {
 		return
 	}
-	r := &p.road
+	r := &p.udp
 	r.largeAt, r.largest = m.now, e.Size
-	if !r.confirmed || !r.pmtu.fixed() || !r.doubt.began.IsZero() || m.cfg.NoUDPDiscovery ||
+	if !r.confirmed || !r.pmtu.fixed() || !r.suspicion.began.IsZero() || m.cfg.NoUDPDiscovery ||
 		m.now.Sub(r.passed) < proveInterval || m.now.Sub(r.proving) < proveInterval {
 		return
 	}
@@ -191,7 +191,7 @@ func (m *Mesh) large(e Large) {
 
 // inUse is the size of the largest frames that were sent lately; if there were none, of the largest that pass.
 // Larger ones need not be asked about: on a line that is full of smaller ones they find no room.
-func (r *road) inUse(now time.Time) int {
+func (r *udpPath) inUse(now time.Time) int {
 	if now.Sub(r.largeAt) < time.Second && r.largest >= largeSize {
 		return min(r.largest, r.pmtu.min)
 	}
@@ -199,7 +199,7 @@ func (r *road) inUse(now time.Time) int {
 }
 
 // lack takes note that it is asked whether frames of the size in use pass.
-func (r *road) lack(now time.Time) {
+func (r *udpPath) lack(now time.Time) {
 	if r.lacking.IsZero() {
 		r.lacking = now
 	}
@@ -207,17 +207,17 @@ func (r *road) lack(now time.Time) {
 
 // proveSize asks whether frames of the size in use still pass.
 func (m *Mesh) proveSize(p *peer) {
-	r := &p.road
+	r := &p.udp
 	r.proving = m.now
 	asked := m.now
 	r.lack(m.now)
 	m.probe(p, r.addr, r.inUse(m.now))
 	m.after(r.rtt.answer(leastAnswer)+leastSpacing, func() {
-		r := &p.road
+		r := &p.udp
 		if p.reachable && r.confirmed && r.pmtu.fixed() && r.proving == asked && r.passed.Before(asked) {
-			before := r.doubt.began
-			if m.doubt(p, true, true); r.doubt.began != before {
-				r.doubt.size = true
+			before := r.suspicion.began
+			if m.suspect(p, true, true); r.suspicion.began != before {
+				r.suspicion.size = true
 			}
 		}
 	})
@@ -225,49 +225,49 @@ func (m *Mesh) proveSize(p *peer) {
 
 // questioned takes note of a small probe of p. Several in quick succession say that p is in
 // doubt about the way to us, so the one to p may not work either.
-func (m *Mesh) questioned(p *peer) {
-	r := &p.road
-	last := r.questioned
-	r.questioned = m.now
+func (m *Mesh) probedBySuspect(p *peer) {
+	r := &p.udp
+	last := r.lastProbed
+	r.lastProbed = m.now
 	if m.now.Sub(last) < quickQuestions && m.now.Sub(r.alive) > doubtInterval {
-		m.doubt(p, false, false)
+		m.suspect(p, false, false)
 	}
 }
 
 // doubt asks p whether it is still there. own tells that our own eyes saw its silence, large
 // that frames of the size in use may be the only ones that are lost.
-func (m *Mesh) doubt(p *peer, own, large bool) {
-	r := &p.road
-	if !r.confirmed || m.cfg.NoUDPDiscovery || !p.session.ready() || !r.doubt.began.IsZero() {
+func (m *Mesh) suspect(p *peer, own, large bool) {
+	r := &p.udp
+	if !r.confirmed || m.cfg.NoUDPDiscovery || !p.session.ready() || !r.suspicion.began.IsZero() {
 		return
 	}
-	if r.caution > 0 && m.now.Sub(r.gaveUp) > calmTime {
-		r.caution, r.gaveUp = r.caution-1, m.now
+	if r.backoff > 0 && m.now.Sub(r.gaveUp) > calmTime {
+		r.backoff, r.gaveUp = r.backoff-1, m.now
 	}
 	large = large && r.pmtu.min >= largeSize
-	r.doubt = doubt{began: m.now, left: min(r.tries()<<r.caution, mostTries), own: own, large: large, want: r.inUse(m.now)}
-	m.question(p)
+	r.suspicion = suspicion{began: m.now, left: min(r.tries()<<r.backoff, mostTries), own: own, large: large, want: r.inUse(m.now)}
+	m.probeSuspect(p)
 }
 
 // alternatives looks at the ways that would take the place of the path to p, in the same time.
 func (m *Mesh) alternatives(p *peer) {
 	for _, a := range m.candidates(p) {
-		if a != p.road.addr {
+		if a != p.udp.addr {
 			m.probe(p, a, minProbe)
 		}
 	}
 	if p.conn != nil {
 		m.ask(p.conn)
-	} else if hop := m.nodes[p.path.NextHop]; hop != nil && hop != p && m.now.Sub(hop.road.alive) > doubtInterval {
+	} else if hop := m.nodes[p.path.NextHop]; hop != nil && hop != p && m.now.Sub(hop.udp.alive) > doubtInterval {
 		m.ask(hop.conn)
-		m.doubt(hop, false, false)
+		m.suspect(hop, false, false)
 	}
 }
 
 // question sends the next probes of a doubt.
-func (m *Mesh) question(p *peer) {
-	r := &p.road
-	d := &r.doubt
+func (m *Mesh) probeSuspect(p *peer) {
+	r := &p.udp
+	d := &r.suspicion
 	d.left--
 	d.sent++
 	size := p.session.minProbe() + d.sent - 1 // each of another size, which the answer tells
@@ -298,24 +298,24 @@ func (m *Mesh) question(p *peer) {
 	}
 	due := m.now.Add(wait)
 	m.timers.set(due, func() {
-		r := &p.road
-		switch d := &r.doubt; {
+		r := &p.udp
+		switch d := &r.suspicion; {
 		case d.began.IsZero() || d.began != began || !p.reachable || !r.confirmed:
 		case d.left > 0:
-			m.question(p)
+			m.probeSuspect(p)
 		case m.now.Sub(due) > stalled: // the answers may wait to be read
 			d.left = 1
-			m.question(p)
+			m.probeSuspect(p)
 		default:
-			m.verdict(p)
+			m.conclude(p)
 		}
 	})
 }
 
 // reassured takes note that a probe was answered by p.
-func (m *Mesh) reassured(p *peer, from netip.AddrPort, sock, size int) {
-	r := &p.road
-	d := &r.doubt
+func (m *Mesh) confirmAlive(p *peer, from netip.AddrPort, sock, size int) {
+	r := &p.udp
+	d := &r.suspicion
 	if d.began.IsZero() {
 		return
 	}
@@ -331,18 +331,18 @@ func (m *Mesh) reassured(p *peer, from netip.AddrPort, sock, size int) {
 		d.small, d.best = true, max(d.best, size)
 	}
 	if d.small && (d.big || !d.large) {
-		m.settle(p)
+		m.decide(p)
 	}
 }
 
 // settle ends a doubt: all is well.
-func (m *Mesh) settle(p *peer) { p.road.doubt = doubt{} }
+func (m *Mesh) decide(p *peer) { p.udp.suspicion = suspicion{} }
 
 // verdict draws the conclusion when the probes of a doubt have had their time.
-func (m *Mesh) verdict(p *peer) {
-	r := &p.road
-	d := r.doubt
-	r.doubt = doubt{}
+func (m *Mesh) conclude(p *peer) {
+	r := &p.udp
+	d := r.suspicion
+	r.suspicion = suspicion{}
 	switch {
 	case d.small && r.base.queued(d.waited/time.Duration(max(d.answers, 1))) && m.now.Sub(r.lacking) < maxQueued:
 		m.logf(5, Debug, "frames of %d bytes get lost on the way to %s, where a queue is full", d.want, p.name)
@@ -363,31 +363,31 @@ func (m *Mesh) verdict(p *peer) {
 // giveUpUDP has the packets for p take another way, and looks for it eagerly.
 func (m *Mesh) giveUpUDP(p *peer) {
 	m.logf(2, Info, "%s does not answer by UDP any more", p.name)
-	m.rest(p)
-	p.road.eager = eagerBursts
+	m.goIdle(p)
+	p.udp.burst = eagerBursts
 	m.discover(p)
 }
 
 // rest lets go of the path to p without looking for it. Who has nothing to say to p leaves it in
 // peace: the next packet asks.
-func (m *Mesh) rest(p *peer) {
-	r := &p.road
+func (m *Mesh) goIdle(p *peer) {
+	r := &p.udp
 	r.resume = resume{at: m.now, addr: r.addr, pmtu: r.pmtu}
-	r.confirmed, r.dead, r.rests, r.doubt, r.gaveUp = false, true, true, doubt{}, m.now
+	r.confirmed, r.dead, r.idle, r.suspicion, r.gaveUp = false, true, true, suspicion{}, m.now
 	r.pmtu.reset()
-	r.hurry()
+	r.probeNow()
 	m.touch(p)
 }
 
 // resumed brings back what was known of the path when it answers again.
-func (r *road) resumed(now time.Time, addr netip.AddrPort) {
+func (r *udpPath) resumed(now time.Time, addr netip.AddrPort) {
 	was := r.resume
 	r.resume, r.dead = resume{}, false
 	if was.at.IsZero() || was.addr != addr || now.Sub(was.at) > resumeWithin {
 		return
 	}
 	r.pmtu = was.pmtu
-	if now.Sub(was.at) < falseAlarm && r.caution < maxCaution {
-		r.caution++
+	if now.Sub(was.at) < falseAlarm && r.backoff < maxCaution {
+		r.backoff++
 	}
 }

@@ -24,7 +24,7 @@ const (
 )
 
 // Injected is what a pure machine cannot make itself.
-type Injected struct {
+type Deps struct {
 	Rand    *rand.Rand // choices and jitter
 	Secrets io.Reader  // keys and nonces of handshakes
 	// RouteMTU is the kernel's MTU of the route to an address in bytes of IP
@@ -37,18 +37,18 @@ type Injected struct {
 	Locate func(netip.Addr) Location
 }
 
-// Mesh is the brain. Its methods must be called from one goroutine.
+// Mesh is the protocol core. Its methods must be called from one goroutine.
 //
 // Use: Handle any number of events, call Tick when Deadline has come, then carry
 // out what Flush returns.
 type Mesh struct {
-	cfg      Config
-	in       Injected
-	now      time.Time     // of the event being handled
-	ahead    time.Duration // of the caller's clock, which has been set back
-	seen     seen
-	gone     seen // ADD_EDGEs of edges that are no more as they say
-	answered seen // old words about edges that were answered, by connection
+	cfg        Config
+	deps       Deps
+	now        time.Time     // of the event being handled
+	ahead      time.Duration // of the caller's clock, which has been set back
+	seen       seen
+	tombstones seen // ADD_EDGEs of edges that are no more as they say
+	answered   seen // old words about edges that were answered, by connection
 
 	repeats  repeats
 	refusals map[string]*Refusal // by cause
@@ -75,7 +75,7 @@ type Mesh struct {
 	searches   uint64
 	changed    []*peer // scratch space of recompute
 	mappedPort uint16  // of the router, 0: none
-	lookAround bool    // a connection that paths lead over, or a host file, has changed
+	reevaluate bool    // a connection that paths lead over, or a host file, has changed
 
 	graphDirty bool               // edges or connections changed since the last path search
 	routes     routesToPublish    // what has changed of subnets and the tree
@@ -93,11 +93,11 @@ type Mesh struct {
 	tree    []node.Name // neighbours in the broadcast tree
 	checked time.Time   // last run of checkConns
 
-	anew     time.Time        // last NetworkChanged that was acted on
-	anewSoon bool             // another one waits for its turn
-	echoes   map[uint64]*echo // unanswered, by number
-	lastEcho uint64
-	talking  []*peer // to whom we have sent packets lately
+	rediscoveredAt time.Time        // last NetworkChanged that was acted on
+	rediscoverSoon bool             // another one waits for its turn
+	echoes         map[uint64]*echo // unanswered, by number
+	lastEcho       uint64
+	talking        []*peer // to whom we have sent packets lately
 
 	contradictions struct{ adds, dels int }
 	quiet          time.Duration // for how long not to contradict the next time that it is in vain
@@ -107,10 +107,10 @@ type Mesh struct {
 	autoSoon       bool // AutoConnect has an extra turn soon
 }
 
-// New returns the brain of a node. Its first Flush announces the node itself.
-func New(cfg Config, in Injected, now time.Time) *Mesh {
+// New returns the protocol core of a node. Its first Flush announces the node itself.
+func New(cfg Config, in Deps, now time.Time) *Mesh {
 	m := &Mesh{
-		in: in, now: now,
+		deps: in, now: now,
 		nodes: map[node.Name]*peer{}, brought: map[node.Name]int{}, byID: map[node.ID]*peer{},
 		conns: map[ConnID]*conn{}, dials: map[node.Name]*outgoing{},
 		dirty: map[*peer]struct{}{}, echoes: map[uint64]*echo{},
@@ -138,7 +138,7 @@ func New(cfg Config, in Injected, now time.Time) *Mesh {
 	m.warnOfOwnSubnets()
 	m.graphDirty = true
 	for _, name := range m.cfg.ConnectTo {
-		m.want(name, false)
+		m.addDialTarget(name, false)
 	}
 	m.every(time.Second, m.checkConns)
 	m.every(time.Second, m.checkPeers)
@@ -193,7 +193,7 @@ func (m *Mesh) after(d time.Duration, fn func()) *timer { return m.timers.set(m.
 
 // jitter is a random duration below d.
 func (m *Mesh) jitter(d time.Duration) time.Duration {
-	return time.Duration(m.in.Rand.Int64N(int64(d)))
+	return time.Duration(m.deps.Rand.Int64N(int64(d)))
 }
 
 // Deadline is when Tick has to be called, if nothing happens before.
@@ -305,7 +305,7 @@ func (m *Mesh) Flush(now time.Time) []Effect {
 		}
 		m.early = 0
 	}
-	m.settleRelays()
+	m.decideRelays()
 	m.publish()
 	out := m.effects
 	m.effects = nil
@@ -346,25 +346,25 @@ type peer struct {
 	learned time.Time // when its key came by an RSA login, zero: it did not
 	host    Host
 
-	subnets   map[subnet.Subnet]struct{}
-	sorted    []subnet.Subnet            // the same in order; nil: to be worked out
-	sums      sums                       // of what it has announced
-	written   map[subnet.Subnet]struct{} // those of its host file, all with the default weight
-	path      graph.Path
-	found     uint64 // the last search that found an edge of it
-	reachable bool
-	born      time.Time      // when it was first heard of
-	by        node.Name      // the neighbour by way of which that was, "" if it was not
-	since     time.Time      // of the last change of reachability, zero: never
-	hidden    bool           // not listed: somebody wanted it forgotten
-	announced netip.AddrPort // its address when it became reachable, for scripts
-	conn      *conn          // activated meta connection
-	problem   string         // why the last attempt at a connection failed, "" if it did not
-	refusal   refusal        // whether that was the login
-	keyTold   time.Time      // when the log told last that the key here is not the one of the node
-	greeting  *timer         // of greet
-	failed    int            // attempts of AutoConnect to connect to it, in a row
-	shunned   time.Time      // when AutoConnect may try it again
+	subnets    map[subnet.Subnet]struct{}
+	sorted     []subnet.Subnet            // the same in order; nil: to be worked out
+	sums       sums                       // of what it has announced
+	written    map[subnet.Subnet]struct{} // those of its host file, all with the default weight
+	path       graph.Path
+	found      uint64 // the last search that found an edge of it
+	reachable  bool
+	born       time.Time      // when it was first heard of
+	by         node.Name      // the neighbour by way of which that was, "" if it was not
+	since      time.Time      // of the last change of reachability, zero: never
+	hidden     bool           // not listed: somebody wanted it forgotten
+	announced  netip.AddrPort // its address when it became reachable, for scripts
+	conn       *conn          // activated meta connection
+	problem    string         // why the last attempt at a connection failed, "" if it did not
+	refusal    refusal        // whether that was the login
+	keyTold    time.Time      // when the log told last that the key here is not the one of the node
+	startTimer *timer         // of greet
+	failed     int            // attempts of AutoConnect to connect to it, in a row
+	shunned    time.Time      // when AutoConnect may try it again
 
 	session     session
 	trust       trust     // what is known of its key beside its host file
@@ -372,11 +372,11 @@ type peer struct {
 	starts      [2]int    // session starts of the peer since startsSince
 	startsSince time.Time
 
-	road road // how it is reached by UDP
+	udp udpPath // how it is reached by UDP
 
 	echoes   echoBudget // for its requests
 	relaying relaying
-	hot      hot
+	onDemand onDemand
 	punch    punch
 
 	active    time.Time // last traffic
@@ -389,7 +389,7 @@ type peer struct {
 func (m *Mesh) peer(name node.Name) *peer {
 	p := m.nodes[name]
 	if p == nil {
-		p = &peer{name: name, id: name.ID(), born: m.now, subnets: map[subnet.Subnet]struct{}{}, road: newRoad(), relaying: newRelaying()}
+		p = &peer{name: name, id: name.ID(), born: m.now, subnets: map[subnet.Subnet]struct{}{}, udp: newUDPPath(), relaying: newRelaying()}
 		p.trust.removed = m.cfg.Removed[name]
 		if l, ok := m.cfg.Learned[name]; ok && !p.trust.removed {
 			p.trust.learned, p.trust.by, p.trust.saved = &l.Key, l.By, true
@@ -472,7 +472,7 @@ func (m *Mesh) hostGone(p *peer) {
 	m.setWritten(p, nil)
 	p.trust = trust{removed: true} // it comes back only if its owner wants it
 	m.endSession(p)
-	m.lookAround = true
+	m.reevaluate = true
 	if m.cfg.StrictSubnets {
 		m.replaceSubnets(p, nil)
 	}
@@ -561,8 +561,8 @@ func (m *Mesh) recompute() {
 	}
 	clear(changed)
 	m.changed = changed[:0]
-	if m.lookAround { // what paths lead over has changed
-		m.lookAround = false
+	if m.reevaluate { // what paths lead over has changed
+		m.reevaluate = false
 		for _, p := range m.order {
 			if p == m.self {
 				continue
@@ -591,15 +591,15 @@ func (m *Mesh) pathChanged(p *peer) {
 		m.logf(1, Info, "node %s speaks another protocol now", p.name)
 		m.endSession(p)
 	}
-	if p.reachable && p.path.Prev != nil && !p.road.addr.IsValid() {
+	if p.reachable && p.path.Prev != nil && !p.udp.addr.IsValid() {
 		if addr, ok := p.path.Prev.Addr.Addr(); ok {
-			p.road.setAddr(addr, -1)
+			p.udp.setAddr(addr, -1)
 		}
 	}
 }
 
 func (m *Mesh) reachabilityChanged(p *peer) {
-	p.road = newRoad()
+	p.udp = newUDPPath()
 	if p.reachable != p.path.Reachable {
 		m.countNode(p, p.path.Reachable)
 	}
@@ -613,19 +613,19 @@ func (m *Mesh) reachabilityChanged(p *peer) {
 	if p.reachable {
 		if p.path.Prev != nil {
 			if a, ok := p.path.Prev.Addr.Addr(); ok {
-				p.road.setAddr(a, -1)
+				p.udp.setAddr(a, -1)
 			}
 		}
 		m.logf(1, Info, "node %s became reachable", p.name)
-		p.announced, p.hidden = p.road.addr, false
-		m.emit(NodeUp{Node: p.name, Addr: p.road.addr})
+		p.announced, p.hidden = p.udp.addr, false
+		m.emit(NodeUp{Node: p.name, Addr: p.udp.addr})
 		for _, s := range subnets {
-			m.emit(SubnetUp{Owner: p.name, Subnet: s, Addr: p.road.addr})
+			m.emit(SubnetUp{Owner: p.name, Subnet: s, Addr: p.udp.addr})
 		}
 		if p.conn != nil {
-			p.session.greet(p.conn)
+			p.session.onNeighbourUp(p.conn)
 		}
-		m.comesBack(p)
+		m.onReachable(p)
 		m.autoConnectSoon()
 		return
 	}
@@ -739,11 +739,11 @@ func (m *Mesh) state(p *peer) PeerState {
 	st.Conn = m.hopConn(p)
 	st.NextHop, st.Via, st.ViaSelf = p.path.NextHop, via.name, p.path.Via == m.cfg.Name
 	st.Options = uint32(p.path.Options)
-	if p.road.confirmed || m.mayProbe(p, p.road.addr) {
-		st.Addr, st.Sock, st.Confirmed = p.road.addr, p.road.sock, p.road.confirmed
+	if p.udp.confirmed || m.mayProbe(p, p.udp.addr) {
+		st.Addr, st.Sock, st.Confirmed = p.udp.addr, p.udp.sock, p.udp.confirmed
 	}
-	st.MTU, st.MinMTU = m.usableMTU(p), p.road.pmtu.min
-	if m.cfg.TCPOnly || !p.road.confirmed {
+	st.MTU, st.MinMTU = m.usableMTU(p), p.udp.pmtu.min
+	if m.cfg.TCPOnly || !p.udp.confirmed {
 		st.MinMTU = 0
 	}
 	if w := p.relaying.chosen; w != nil {
@@ -755,7 +755,7 @@ func (m *Mesh) state(p *peer) PeerState {
 
 // usableMTU is the path MTU of p, capped by the PMTU settings.
 func (m *Mesh) usableMTU(p *peer) int {
-	mtu := p.road.pmtu.mtu
+	mtu := p.udp.pmtu.mtu
 	for _, limit := range []int{m.cfg.PMTU, p.host.PMTU} {
 		if limit > 0 {
 			mtu = min(mtu, limit)

@@ -52,7 +52,7 @@ const (
 )
 
 // want makes sure that name will be dialled until a connection stands.
-func (m *Mesh) want(name node.Name, auto bool) *outgoing {
+func (m *Mesh) addDialTarget(name node.Name, auto bool) *outgoing {
 	if o := m.dials[name]; o != nil {
 		o.auto = o.auto && auto
 		o.hot = o.hot && auto
@@ -100,7 +100,7 @@ func (m *Mesh) dial(o *outgoing) {
 		m.roundFailed(o)
 		return
 	}
-	// All of them at once: the hands try one after the other without waiting for long.
+	// All of them at once: the I/O layer try one after the other without waiting for long.
 	to := o.queue[0]
 	o.tries, o.queue = o.queue, []Endpoint{}
 	c := &conn{id: m.nextID, peer: p, out: o, stage: dialling, began: m.now}
@@ -146,7 +146,7 @@ func (m *Mesh) roundFailed(o *outgoing) {
 
 // comesBack: p, to which we want a connection, has become reachable over others. So it lives, and what
 // has failed before says nothing any more. The jitter spreads those who all wait for it.
-func (m *Mesh) comesBack(p *peer) {
+func (m *Mesh) onReachable(p *peer) {
 	o := m.dials[p.name]
 	if o == nil || o.round == 0 || p.conn != nil {
 		return
@@ -269,7 +269,7 @@ func (m *Mesh) neighbours(n node.Name) (count int) {
 // connected: the connection of o has been activated.
 func (m *Mesh) connected(o *outgoing) {
 	o.up, o.queue = m.now, nil
-	o.conn.peer.failed, o.conn.peer.hot.wait = 0, 0
+	o.conn.peer.failed, o.conn.peer.onDemand.wait = 0, 0
 	m.autoConnectSoon()
 	if o.conn.remote.IsValid() && o.conn.dialled() && !o.conn.punched {
 		m.remember(o.conn.peer, o.conn.remote)
@@ -351,7 +351,7 @@ func (m *Mesh) retry() {
 	for _, p := range m.order {
 		p.failed, p.shunned = 0, time.Time{}
 		p.punch.next, p.punch.wait = time.Time{}, 0
-		p.hot.next, p.hot.wait = time.Time{}, 0
+		p.onDemand.next, p.onDemand.wait = time.Time{}, 0
 	}
 	for _, o := range m.sortedDials() {
 		o.round = 0
@@ -364,7 +364,7 @@ func (m *Mesh) retry() {
 
 func (m *Mesh) connectNow(name node.Name) {
 	if m.dials[name] == nil {
-		if o := m.want(name, false); o != nil {
+		if o := m.addDialTarget(name, false); o != nil {
 			o.once = true
 		}
 	}
@@ -391,7 +391,7 @@ func (m *Mesh) autoConnect() {
 	if !m.cfg.AutoConnect || m.down {
 		return
 	}
-	m.connectHot()
+	m.connectOnDemand()
 	conns := m.activeConns()
 	switch n := len(conns); {
 	case n < autoTarget:
@@ -409,10 +409,10 @@ func (m *Mesh) autoConnect() {
 		if len(free) == 0 {
 			return
 		}
-		if p := free[m.in.Rand.IntN(len(free))]; !m.mayLogIn(p) {
+		if p := free[m.deps.Rand.IntN(len(free))]; !m.mayLogIn(p) {
 			p.session.begin() // what becomes of it brings us back here
 		} else {
-			m.want(p.name, true)
+			m.addDialTarget(p.name, true)
 		}
 	case n > autoTarget:
 		// Let go of a connection that we made and that its other end can spare, too: tinc
@@ -424,7 +424,7 @@ func (m *Mesh) autoConnect() {
 			}
 		}
 		if len(spare) > 0 {
-			c := spare[m.in.Rand.IntN(len(spare))]
+			c := spare[m.deps.Rand.IntN(len(spare))]
 			m.giveUp(c.out)
 			m.drop(c, "not needed: there are enough connections")
 		}
@@ -436,8 +436,8 @@ func (m *Mesh) autoConnect() {
 			}
 		}
 		// Look whether a part of the mesh has been lost.
-		if p := m.order[m.in.Rand.IntN(len(m.order))]; p != m.self && !p.reachable && p.hasAddress() && m.mayLogIn(p) && m.dials[p.name] == nil {
-			m.want(p.name, true)
+		if p := m.order[m.deps.Rand.IntN(len(m.order))]; p != m.self && !p.reachable && p.hasAddress() && m.mayLogIn(p) && m.dials[p.name] == nil {
+			m.addDialTarget(p.name, true)
 		}
 	}
 }
@@ -532,7 +532,7 @@ func (m *Mesh) reconfigure(c Config) {
 		}
 	}
 	for _, name := range c.ConnectTo {
-		m.want(name, false)
+		m.addDialTarget(name, false)
 	}
 	m.retry()
 	m.graphDirty, m.routes.dirty, m.routes.whole = true, true, true

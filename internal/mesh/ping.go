@@ -51,7 +51,7 @@ func (m *Mesh) ask(c *conn) {
 
 // pongWithin is how long c has to answer.
 func (m *Mesh) pongWithin(c *conn) time.Duration {
-	return min(max(leastPatience, 8*c.rtt.mean, c.rtt.mean+8*c.rtt.stray), m.cfg.PingTimeout)
+	return min(max(leastPatience, 8*c.rtt.srtt, c.rtt.srtt+8*c.rtt.rttvar), m.cfg.PingTimeout)
 }
 
 func (m *Mesh) awaitPong(c *conn, d time.Duration) {
@@ -90,8 +90,8 @@ func (m *Mesh) pong(c *conn) {
 // lastHeard is when the last byte came from c, as far as is known.
 func (m *Mesh) lastHeard(c *conn) time.Time {
 	last := c.heard
-	if m.in.Heard != nil {
-		if t := m.in.Heard(c.id); t.After(last) {
+	if m.deps.Heard != nil {
+		if t := m.deps.Heard(c.id); t.After(last) {
 			last = t
 		}
 	}
@@ -110,14 +110,14 @@ func (m *Mesh) networkChanged(e NetworkChanged) {
 	if m.down {
 		return
 	}
-	if wait := m.anew.Add(changeInterval).Sub(m.now); !m.anew.IsZero() && wait > 0 {
-		if !m.anewSoon { // changes come in flocks
-			m.anewSoon = true
-			m.after(wait, func() { m.anewSoon = false; m.networkChanged(e) })
+	if wait := m.rediscoveredAt.Add(changeInterval).Sub(m.now); !m.rediscoveredAt.IsZero() && wait > 0 {
+		if !m.rediscoverSoon { // changes come in flocks
+			m.rediscoverSoon = true
+			m.after(wait, func() { m.rediscoverSoon = false; m.networkChanged(e) })
 		}
 		return
 	}
-	m.anew = m.now
+	m.rediscoveredAt = m.now
 	m.logf(1, Info, "looking for all nodes anew: %s", e.Reason)
 	for _, o := range m.sortedDials() {
 		if c := o.conn; c != nil && c.stage < securing && c.began.Before(m.now) {

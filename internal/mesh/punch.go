@@ -102,7 +102,7 @@ func (m *Mesh) punch(p *peer) {
 	switch {
 	case !m.punches(p) || !p.session.ready() || u.ours || u.conn != nil || m.now.Before(u.next):
 		return
-	case m.isStraight(p) || m.now.Sub(p.relaying.own) > talkingFor || m.now.Sub(p.hot.begun) < hotAfter || m.punching() >= maxPunches:
+	case m.isDirect(p) || m.now.Sub(p.relaying.own) > talkingFor || m.now.Sub(p.onDemand.begun) < hotAfter || m.punching() >= maxPunches:
 		return
 	}
 	if u.at = m.crossings(p); len(u.at) == 0 {
@@ -130,13 +130,13 @@ func (m *Mesh) nextPunch(p *peer) {
 	if u.conn != nil || !u.ours {
 		return
 	}
-	if m.nodes[p.name] != p || !m.punches(p) || !p.session.ready() || u.left == 0 || m.isStraight(p) {
+	if m.nodes[p.name] != p || !m.punches(p) || !p.session.ready() || u.left == 0 || m.isDirect(p) {
 		u.ours, u.at = false, nil
 		return
 	}
 	x := u.at[(punchTries-u.left)%len(u.at)]
 	u.left--
-	m.askEcho(p, SendEcho{Way: EchoAsPackets}, wire.MinEcho, punchEcho, func(a echoed) {
+	m.askEcho(p, SendEcho{Path: EchoAsPackets}, wire.MinEcho, punchEcho, func(a echoed) {
 		switch {
 		case u.conn != nil || !u.ours: // the peer was first
 		case a.lost || !m.punches(p):
@@ -219,7 +219,7 @@ func (m *Mesh) punchEnded(c *conn, success bool) {
 		return
 	}
 	if u.ours && m.dials[p.name] == nil && m.cfg.AutoConnect {
-		if o := m.want(p.name, true); o != nil { // so that it is let go when nobody needs it
+		if o := m.addDialTarget(p.name, true); o != nil { // so that it is let go when nobody needs it
 			o.hot = true
 		}
 	}

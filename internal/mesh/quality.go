@@ -41,7 +41,7 @@ func (q *quality) note(bit uint32) {
 }
 
 // measured tells whether there was an answer yet.
-func (q *quality) measured() bool { return q.rtt.mean > 0 }
+func (q *quality) measured() bool { return q.rtt.srtt > 0 }
 
 // loss is the share of lost echoes, 0 to 1.
 func (q *quality) loss() float64 {
@@ -53,12 +53,12 @@ func (q *quality) wait() time.Duration {
 	if !q.measured() {
 		return firstEchoWait
 	}
-	return min(q.rtt.answer(max(minEchoWait, q.rtt.mean+q.rtt.mean/4)), maxEchoWait)
+	return min(q.rtt.answer(max(minEchoWait, q.rtt.srtt+q.rtt.srtt/4)), maxEchoWait)
 }
 
 // cost is the delay without loss that would be as bad: a loss of an eighth counts as twice the
 // delay. Two lost echoes are chance, and cost nothing.
 func (q *quality) cost() time.Duration {
 	lost := max(bits.OnesCount32(q.losses)-2, 0)
-	return q.rtt.mean + q.rtt.mean*time.Duration(8*lost)/time.Duration(max(q.count, leastSample))
+	return q.rtt.srtt + q.rtt.srtt*time.Duration(8*lost)/time.Duration(max(q.count, leastSample))
 }

@@ -12,7 +12,7 @@ import (
 
 // Which relay our packets for a node take. tinc has the graph decide, which knows hops and
 // weights and nothing of what happens by UDP. Here a pair that has traffic and no good
-// straight way measures a few ways from end to end, with echoes, and takes the best.
+// direct path measures a few ways from end to end, with echoes, and takes the best.
 //
 // Only the source chooses. Who passes a packet on goes by the graph, or straight, as tinc
 // does; so nodes of different minds cannot send a packet in circles by this.
@@ -26,7 +26,7 @@ const (
 	straightEvery = 2 * time.Second
 	othersEvery   = 4 * time.Second
 	quickerEvery  = time.Second
-	// exploreEvery is how often a pair whose straight way is slow looks whether a relay is
+	// exploreEvery is how often a pair whose direct path is slow looks whether a relay is
 	// quicker, and how often the worst of the ways makes room for another.
 	exploreEvery = 30 * time.Second
 	slowStraight = 60 * time.Millisecond
@@ -39,9 +39,9 @@ const (
 	shunned = 30 * time.Second
 	// leastStay is how long a relay that works is kept.
 	leastStay = 3 * time.Second
-	// Loss of the straight way that makes a relay welcome, and with which it is good again.
+	// Loss of the direct path that makes a relay welcome, and with which it is good again.
 	badLoss, goodLoss = 0.2, 0.1
-	// relayHeadStart is how much slower than a relay the straight way may be: twice and this.
+	// relayHeadStart is how much slower than a relay the direct path may be: twice and this.
 	relayHeadStart = 20 * time.Millisecond
 	// meetFor is how long a node that might become a relay has to answer by UDP.
 	meetFor = 4 * time.Second
@@ -51,26 +51,26 @@ const (
 
 // relaying is how our packets for a node get there when they do not go straight.
 type relaying struct {
-	own    time.Time // last packet of ours for it
-	listed bool      // in Mesh.talking
-	chosen *way      // nil: straight, or as the graph says
-	since  time.Time // of chosen
+	own    time.Time  // last packet of ours for it
+	listed bool       // in Mesh.talking
+	chosen *relayPath // nil: straight, or as the graph says
+	since  time.Time  // of chosen
 
-	straight *way // by UDP without relay
-	meta     *way // over our connection with it
-	ways     []*way
-	shunned  map[node.Name]time.Time // until when
+	direct  *relayPath // by UDP without relay
+	meta    *relayPath // over our connection with it
+	paths   []*relayPath
+	shunned map[node.Name]time.Time // until when
 
-	bad      bool      // the straight way works, but badly
+	bad      bool      // the direct path works, but badly
 	searched time.Time // last search for ways
 	explored time.Time
 }
 
 // newRelaying: echoes may still be under way along the ways of before, so the new ones are others.
-func newRelaying() relaying { return relaying{straight: &way{}, meta: &way{tcp: true}} }
+func newRelaying() relaying { return relaying{direct: &relayPath{}, meta: &relayPath{tcp: true}} }
 
 // way is one way to a node that is being measured.
-type way struct {
+type relayPath struct {
 	relay *peer // nil: none
 	tcp   bool
 	quality
@@ -86,11 +86,11 @@ func (m *Mesh) mayChoose(p *peer) bool {
 }
 
 // isStraight tells whether packets for p go by UDP without a relay, unless one is chosen.
-func (m *Mesh) isStraight(p *peer) bool { return p.road.usable() && m.effectiveVia(p) == p }
+func (m *Mesh) isDirect(p *peer) bool { return p.udp.usable() && m.effectiveVia(p) == p }
 
 // canRelay tells whether r would take our packets for p.
 func (m *Mesh) canRelay(r, p *peer) bool {
-	return r != nil && r != p && r != m.self && m.nodes[r.name] == r && r.reachable && r.road.usable() &&
+	return r != nil && r != p && r != m.self && m.nodes[r.name] == r && r.reachable && r.udp.usable() &&
 		r.minor() >= 4 && !r.session.hopByHop() && r.path.Options&(wire.TCPOnly|wire.Indirect|wire.NoRelay) == 0
 }
 
@@ -103,7 +103,7 @@ func (m *Mesh) talkingTo(p *peer) {
 		m.keepLearned(p)
 	}
 	if first {
-		p.hot.begun = m.now
+		p.onDemand.begun = m.now
 	}
 	if !m.cfg.Echoes && !m.cfg.AutoConnect {
 		return
@@ -112,7 +112,7 @@ func (m *Mesh) talkingTo(p *peer) {
 		r.listed = true
 		m.talking = append(m.talking, p)
 	}
-	if r.chosen != nil { // its road is to stay open
+	if r.chosen != nil { // its UDP path is to stay open
 		r.chosen.relay.active = m.now
 	}
 	if first {
@@ -130,7 +130,7 @@ func (m *Mesh) checkRelays() {
 	}
 }
 
-func (m *Mesh) forgetWays(p *peer) {
+func (m *Mesh) forgetRelays(p *peer) {
 	own := p.relaying.own
 	p.relaying = newRelaying()
 	p.relaying.own = own
@@ -138,14 +138,14 @@ func (m *Mesh) forgetWays(p *peer) {
 }
 
 // settleRelays lets go of relays that cannot be used any more, before anything is published.
-func (m *Mesh) settleRelays() {
+func (m *Mesh) decideRelays() {
 	for _, p := range m.talking {
 		r := &p.relaying
 		switch {
 		case r.chosen != nil && !(m.mayChoose(p) && m.canRelay(r.chosen.relay, p)):
 			m.choose(p)
-		case r.chosen == nil && r.searched.IsZero() && m.now.Sub(r.own) <= talkingFor && !m.isStraight(p):
-			m.measure(p) // the straight way has just been lost
+		case r.chosen == nil && r.searched.IsZero() && m.now.Sub(r.own) <= talkingFor && !m.isDirect(p):
+			m.measure(p) // the direct path has just been lost
 		}
 	}
 }
@@ -156,52 +156,52 @@ func (m *Mesh) measure(p *peer) {
 		return
 	}
 	r := &p.relaying
-	straight := m.isStraight(p)
+	straight := m.isDirect(p)
 	if straight {
 		every := straightEvery
 		if r.bad {
 			every = quickerEvery
 		}
-		m.askWay(p, r.straight, every)
+		m.measurePath(p, r.direct, every)
 		if r.chosen == nil && !r.bad {
 			r.searched = time.Time{}
-			slow := r.straight.measured() && r.straight.rtt.mean > slowStraight && m.now.Sub(r.explored) >= exploreEvery
+			slow := r.direct.measured() && r.direct.rtt.srtt > slowStraight && m.now.Sub(r.explored) >= exploreEvery
 			if !slow && !m.promising(r) {
 				return
 			}
 		}
 	} else if !r.bad { // one that was bad has to show first that it has become better
-		r.straight.quality = quality{}
+		r.direct.quality = quality{}
 	}
 	if p.conn != nil && !straight {
-		m.askWay(p, r.meta, othersEvery)
+		m.measurePath(p, r.meta, othersEvery)
 	}
 	search := othersEvery
-	if len(r.ways) < maxWays/2 {
+	if len(r.paths) < maxWays/2 {
 		search = quickerEvery
 	}
 	if m.now.Sub(r.searched) >= search {
 		r.searched = m.now
-		m.findWays(p)
+		m.findRelays(p)
 	}
-	for _, w := range r.ways {
+	for _, w := range r.paths {
 		every := othersEvery
 		switch {
 		case w == r.chosen || r.chosen == nil && !straight:
 			every = relayTick
-		case w.byTCP || w.count < 3: // the relay may still be looking for its own straight way
+		case w.byTCP || w.count < 3: // the relay may still be looking for its own direct path
 			every = quickerEvery
-		case r.chosen != nil && w.measured() && w.rtt.mean < r.chosen.rtt.mean:
+		case r.chosen != nil && w.measured() && w.rtt.srtt < r.chosen.rtt.srtt:
 			every = quickerEvery // it was left because echoes were lost, perhaps by chance
 		}
-		m.askWay(p, w, every)
+		m.measurePath(p, w, every)
 	}
 }
 
 // promising tells whether a way that is measured seems clearly better than the straight one.
 func (m *Mesh) promising(r *relaying) bool {
-	return slices.ContainsFunc(r.ways, func(w *way) bool {
-		return w.measured() && w.missed == 0 && !w.byTCP && clearlyBetter(&w.quality, &r.straight.quality)
+	return slices.ContainsFunc(r.paths, func(w *relayPath) bool {
+		return w.measured() && w.missed == 0 && !w.byTCP && clearlyBetter(&w.quality, &r.direct.quality)
 	})
 }
 
@@ -210,7 +210,7 @@ func clearlyBetter(relay, straight *quality) bool {
 }
 
 // askWay sends an echo along w, if none is under way and the last one is long enough ago.
-func (m *Mesh) askWay(p *peer, w *way, every time.Duration) {
+func (m *Mesh) measurePath(p *peer, w *relayPath, every time.Duration) {
 	if w.waiting == 0 && (w.asked.IsZero() || m.now.Sub(w.asked) >= every-relayTick/4) {
 		m.echoAlong(p, w)
 	}
@@ -218,13 +218,13 @@ func (m *Mesh) askWay(p *peer, w *way, every time.Duration) {
 
 // echoAlong sends an echo along w. When the first one is lost two more follow at once: if they
 // are lost too, it was not chance.
-func (m *Mesh) echoAlong(p *peer, w *way) {
+func (m *Mesh) echoAlong(p *peer, w *relayPath) {
 	w.asked = m.now
 	w.waiting++
-	e := SendEcho{Way: EchoUDP}
+	e := SendEcho{Path: EchoUDP}
 	switch {
 	case w.tcp:
-		e.Way = EchoTCP
+		e.Path = EchoTCP
 	case w.relay != nil:
 		e.Via = w.relay.name
 		w.relay.active = m.now
@@ -247,12 +247,12 @@ func (m *Mesh) echoAlong(p *peer, w *way) {
 }
 
 // findWays looks for relays to p that are worth a try.
-func (m *Mesh) findWays(p *peer) {
+func (m *Mesh) findRelays(p *peer) {
 	r := &p.relaying
 	if r.shunned == nil || len(r.shunned) > maxShunned {
 		r.shunned = map[node.Name]time.Time{}
 	}
-	r.ways = slices.DeleteFunc(r.ways, func(w *way) bool {
+	r.paths = slices.DeleteFunc(r.paths, func(w *relayPath) bool {
 		if w.missed >= deadWay || w.missed >= givenUp && !w.measured() || !m.canRelay(w.relay, p) {
 			r.shunned[w.relay.name] = m.now.Add(shunned)
 			return w != r.chosen
@@ -263,25 +263,25 @@ func (m *Mesh) findWays(p *peer) {
 	if explore {
 		r.explored = m.now
 	}
-	if len(r.ways) >= maxWays && !explore {
+	if len(r.paths) >= maxWays && !explore {
 		return
 	}
 	fresh := m.prospects(p)
-	if len(r.ways) >= maxWays && len(fresh) > 0 {
-		worst := slices.MaxFunc(r.ways, func(a, b *way) int { return cmp.Compare(a.rank(r), b.rank(r)) })
+	if len(r.paths) >= maxWays && len(fresh) > 0 {
+		worst := slices.MaxFunc(r.paths, func(a, b *relayPath) int { return cmp.Compare(a.rank(r), b.rank(r)) })
 		r.shunned[worst.relay.name] = m.now.Add(4 * exploreEvery)
-		r.ways = slices.DeleteFunc(r.ways, func(w *way) bool { return w == worst })
+		r.paths = slices.DeleteFunc(r.paths, func(w *relayPath) bool { return w == worst })
 	}
-	for _, c := range fresh[:min(len(fresh), maxWays-len(r.ways))] {
-		r.ways = append(r.ways, &way{relay: c})
+	for _, c := range fresh[:min(len(fresh), maxWays-len(r.paths))] {
+		r.paths = append(r.paths, &relayPath{relay: c})
 	}
-	if len(r.ways) < maxWays/2 {
+	if len(r.paths) < maxWays/2 {
 		m.meetNeighbours(p)
 	}
 }
 
 // rank orders ways by how readily they are kept.
-func (w *way) rank(r *relaying) time.Duration {
+func (w *relayPath) rank(r *relaying) time.Duration {
 	switch {
 	case w == r.chosen:
 		return 0
@@ -299,14 +299,14 @@ func (m *Mesh) prospects(p *peer) []*peer {
 	r := &p.relaying
 	var out []*peer
 	for _, c := range m.order {
-		if m.canRelay(c, p) && !m.now.Before(r.shunned[c.name]) && !slices.ContainsFunc(r.ways, func(w *way) bool { return w.relay == c }) {
+		if m.canRelay(c, p) && !m.now.Before(r.shunned[c.name]) && !slices.ContainsFunc(r.paths, func(w *relayPath) bool { return w.relay == c }) {
 			out = append(out, c)
 		}
 	}
 	distance := func(c *peer) time.Duration {
 		d := time.Second
-		if c.road.rtt.mean > 0 {
-			d = c.road.rtt.mean
+		if c.udp.rtt.srtt > 0 {
+			d = c.udp.rtt.srtt
 		}
 		if !linked(m.graph, c.name, p.name) {
 			d += time.Minute
@@ -323,18 +323,18 @@ func linked(g *graph.Graph, a, b node.Name) bool {
 	return there && back
 }
 
-// meetNeighbours opens the road to a few nodes that are connected with p, so that they can
+// meetNeighbours opens the UDP path to a few nodes that are connected with p, so that they can
 // become relays: to two of them, and to the next two when these have had their time.
 func (m *Mesh) meetNeighbours(p *peer) {
 	var list []*peer
 	for e := range m.graph.From(p.name) {
 		c := m.nodes[e.To]
-		if c == nil || c == m.self || !c.reachable || c.road.confirmed || !linked(m.graph, e.To, p.name) || c.session.hopByHop() {
+		if c == nil || c == m.self || !c.reachable || c.udp.confirmed || !linked(m.graph, e.To, p.name) || c.session.hopByHop() {
 			continue
 		}
 		list = append(list, c)
 	}
-	turn := 2 * int(m.now.Sub(p.hot.begun)/meetFor%4096)
+	turn := 2 * int(m.now.Sub(p.onDemand.begun)/meetFor%4096)
 	for i := range min(2, len(list)) {
 		c := list[(turn+i)%len(list)]
 		c.active = m.now
@@ -352,31 +352,31 @@ func (m *Mesh) choose(p *peer) {
 			old = string(r.chosen.relay.name)
 		}
 		if best != nil {
-			m.logf(2, Info, "packets for %s are relayed by %s now (%s, loss %.0f%%), not %s", p.name, best.relay.name, best.rtt.mean.Round(100*time.Microsecond), 100*best.loss(), old)
+			m.logf(2, Info, "packets for %s are relayed by %s now (%s, loss %.0f%%), not %s", p.name, best.relay.name, best.rtt.srtt.Round(100*time.Microsecond), 100*best.loss(), old)
 		} else {
 			m.logf(2, Info, "packets for %s are not relayed by %s any more", p.name, old)
 		}
 		r.chosen, r.since = best, m.now
 		m.touch(p)
-		if best == nil && !m.isStraight(p) && m.mayChoose(p) {
-			m.findWays(p)
-			for _, w := range r.ways { // which of the others works?
-				m.askWay(p, w, 0)
+		if best == nil && !m.isDirect(p) && m.mayChoose(p) {
+			m.findRelays(p)
+			for _, w := range r.paths { // which of the others works?
+				m.measurePath(p, w, 0)
 			}
 		}
 	}
 }
 
-func (m *Mesh) best(p *peer) *way {
+func (m *Mesh) best(p *peer) *relayPath {
 	r := &p.relaying
 	if !m.mayChoose(p) {
 		return nil
 	}
-	if m.isStraight(p) {
+	if m.isDirect(p) {
 		r.judge()
 	}
-	var best *way
-	for _, w := range r.ways {
+	var best *relayPath
+	for _, w := range r.paths {
 		if m.works(p, w) && (best == nil || w.cost() < best.cost()) {
 			best = w
 		}
@@ -392,23 +392,23 @@ func (m *Mesh) best(p *peer) *way {
 	if best == nil {
 		return nil
 	}
-	if !m.isStraight(p) {
+	if !m.isDirect(p) {
 		if r.meta.measured() && p.conn != nil && r.meta.missed == 0 && clearlyBetter(&r.meta.quality, &best.quality) {
 			return nil // our connection with it is
 		}
 		return best
 	}
-	return m.orStraight(p, best)
+	return m.orDirect(p, best)
 }
 
 // works tells whether packets for p can take w now.
-func (m *Mesh) works(p *peer, w *way) bool {
+func (m *Mesh) works(p *peer, w *relayPath) bool {
 	return w.measured() && w.missed < givenUp && !w.byTCP && w.loss() < 0.5 && m.canRelay(w.relay, p)
 }
 
-// judge decides whether the straight way is so bad that others are to be looked for.
+// judge decides whether the direct path is so bad that others are to be looked for.
 func (r *relaying) judge() {
-	switch s := &r.straight.quality; {
+	switch s := &r.direct.quality; {
 	case s.count < 3: // it has just been found
 		r.bad = false
 	case s.loss() > badLoss || s.missed >= givenUp:
@@ -418,11 +418,11 @@ func (r *relaying) judge() {
 	}
 }
 
-// orStraight decides between the relay w and the straight way to p, which there is: it takes a
-// clearly worse straight way to prefer a relay.
-func (m *Mesh) orStraight(p *peer, w *way) *way {
+// orStraight decides between the relay w and the direct path to p, which there is: it takes a
+// clearly worse direct path to prefer a relay.
+func (m *Mesh) orDirect(p *peer, w *relayPath) *relayPath {
 	r := &p.relaying
-	s := &r.straight.quality
+	s := &r.direct.quality
 	switch {
 	case r.bad && w.cost() < s.cost() && w.loss() < s.loss()/2:
 		return w

@@ -11,8 +11,8 @@ import (
 // more than seenLimit texts come in a period: then a text that still circulates
 // is handled again, which changes nothing and therefore goes no further.
 type seen struct {
-	young, old map[digest]struct{}
-	turned     time.Time
+	current, previous map[digest]struct{}
+	turned            time.Time
 }
 
 const (
@@ -30,29 +30,29 @@ func digestOf(text string) digest {
 
 // has tells whether text is remembered.
 func (s *seen) has(text string) bool {
-	if len(s.young)+len(s.old) == 0 {
+	if len(s.current)+len(s.previous) == 0 {
 		return false
 	}
 	d := digestOf(text)
-	_, young := s.young[d]
-	_, old := s.old[d]
+	_, young := s.current[d]
+	_, old := s.previous[d]
 	return young || old
 }
 
-func (s *seen) size() int { return len(s.young) + len(s.old) }
+func (s *seen) size() int { return len(s.current) + len(s.previous) }
 
 // first tells whether text was not seen before, and remembers it.
 func (s *seen) first(now time.Time, text string) bool {
-	if s.young == nil || now.Sub(s.turned) >= seenPeriod || len(s.young) >= seenLimit {
-		s.old, s.young, s.turned = s.young, map[digest]struct{}{}, now
+	if s.current == nil || now.Sub(s.turned) >= seenPeriod || len(s.current) >= seenLimit {
+		s.previous, s.current, s.turned = s.current, map[digest]struct{}{}, now
 	}
 	d := digestOf(text)
-	if _, ok := s.young[d]; ok {
+	if _, ok := s.current[d]; ok {
 		return false
 	}
-	if _, ok := s.old[d]; ok {
+	if _, ok := s.previous[d]; ok {
 		return false
 	}
-	s.young[d] = struct{}{}
+	s.current[d] = struct{}{}
 	return true
 }

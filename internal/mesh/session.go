@@ -8,10 +8,10 @@ import (
 )
 
 // session is what protects the packets between us and a node: SPTPS, or the keys of
-// tinc 1.0. Which of the two a node speaks, the rest of the brain does not know.
+// tinc 1.0. Which of the two a node speaks, the rest of the protocol core does not know.
 type session interface {
 	// greet: the node has become reachable, and c is our connection with it.
-	greet(c *conn)
+	onNeighbourUp(c *conn)
 	// begin does what is missing so that packets can be sent. It may be called often.
 	begin()
 	// check renews keys that are due, once a second.
@@ -45,7 +45,7 @@ type session interface {
 
 // newSession returns the session that fits what is known of p now. Nothing is sent.
 func (m *Mesh) newSession(p *peer) session {
-	if m.speaksOld(p) {
+	if m.speaksLegacy(p) {
 		return newLegacySession(m, p)
 	}
 	return &sptpsSession{m: m, p: p}
@@ -109,8 +109,8 @@ func (m *Mesh) ansKey(c *conn, text string) error {
 	switch {
 	case !ok || to != m.self && m.cfg.TunnelServer:
 	case to != m.self:
-		if !r.HasAddr && from.road.addr.IsValid() && to.road.pmtu.min > 0 {
-			r.Addr, r.HasAddr = wire.AddressOf(from.road.addr), true
+		if !r.HasAddr && from.udp.addr.IsValid() && to.udp.pmtu.min > 0 {
+			r.Addr, r.HasAddr = wire.AddressOf(from.udp.addr), true
 			text = string(r.Append(nil))
 		}
 		m.pass(c, to, []byte(text))

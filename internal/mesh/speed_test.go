@@ -11,7 +11,7 @@ import (
 	"tincan/internal/node"
 )
 
-// big returns a brain with conns neighbours on the connections 2, 4, …, behind which are
+// big returns a protocol core with conns neighbours on the connections 2, 4, …, behind which are
 // nodes more nodes with three edges each.
 func big(tb testing.TB, conns, nodes int) (*Mesh, time.Time) {
 	now := time.Unix(1_900_000_000, 0)
@@ -21,7 +21,7 @@ func big(tb testing.TB, conns, nodes int) (*Mesh, time.Time) {
 	for i := range conns {
 		cfg.Hosts[name(i)] = Host{Key: &key}
 	}
-	m := New(cfg, Injected{Rand: rand.New(rand.NewPCG(1, 2)), Secrets: rand.NewChaCha8([32]byte{1})}, now)
+	m := New(cfg, Deps{Rand: rand.New(rand.NewPCG(1, 2)), Secrets: rand.NewChaCha8([32]byte{1})}, now)
 	for i := range conns {
 		c := ConnID(2 * (i + 1))
 		m.Handle(now, Accepted{Conn: c, Remote: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 4000)})

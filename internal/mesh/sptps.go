@@ -36,22 +36,22 @@ type sptpsSession struct {
 	m *Mesh
 	p *peer
 
-	active *sptps.Datagram // established, nil if none
-	born   time.Time       // when active was established or last rekeyed, or that was given up
-	elder  bool            // we began it and are the one to renew its keys
+	active    *sptps.Datagram // established, nil if none
+	born      time.Time       // when active was established or last rekeyed, or that was given up
+	initiator bool            // we began it and are the one to renew its keys
 
-	mine     *sptps.Datagram // handshake that we began
-	mineKey  keys.PublicKey  // of the node, in it
-	tries    int             // handshakes that we began since the last one that succeeded
-	said     []byte          // our last message in it
-	sent     time.Time       // when that was sent last
-	answered bool            // mine has had an answer
-	theirs   *sptps.Datagram // handshake that the peer began
-	theirKey keys.PublicKey  // of the node, in it
-	over     ConnID          // where its start came from
-	heard    string          // the last record of the peer in it, in base64
-	reply    []byte          // our answer to that
-	begun    time.Time       // of the last start in either direction
+	outbound     *sptps.Datagram // handshake that we began
+	mineKey      keys.PublicKey  // of the node, in it
+	tries        int             // handshakes that we began since the last one that succeeded
+	lastSent     []byte          // our last message in it
+	sent         time.Time       // when that was sent last
+	answered     bool            // mine has had an answer
+	inbound      *sptps.Datagram // handshake that the peer began
+	theirKey     keys.PublicKey  // of the node, in it
+	over         ConnID          // where its start came from
+	lastReceived string          // the last record of the peer in it, in base64
+	reply        []byte          // our answer to that
+	begun        time.Time       // of the last start in either direction
 
 	early     string // a start of the peer that came before its key was known
 	earlyOver ConnID
@@ -65,14 +65,14 @@ type sptpsSession struct {
 // greet makes a session with a new neighbour before there is traffic, so that the
 // first packet finds one. The side that dialled is first; if both began at the same
 // moment, one of the handshakes would be in vain.
-func (s *sptpsSession) greet(c *conn) {
+func (s *sptpsSession) onNeighbourUp(c *conn) {
 	m, p := s.m, s.p
 	delay := time.Duration(0)
 	if !c.dialled() {
 		delay = 2 * time.Second
 	}
-	m.timers.cancel(p.greeting)
-	p.greeting = m.after(delay, func() {
+	m.timers.cancel(p.startTimer)
+	p.startTimer = m.after(delay, func() {
 		if p.conn == c {
 			m.try(p, true)
 		}
@@ -81,7 +81,7 @@ func (s *sptpsSession) greet(c *conn) {
 
 func (s *sptpsSession) hopByHop() bool { return false }
 func (s *sptpsSession) ready() bool    { return s.active != nil }
-func (s *sptpsSession) pending() bool  { return s.mine != nil || s.theirs != nil }
+func (s *sptpsSession) pending() bool  { return s.outbound != nil || s.inbound != nil }
 func (s *sptpsSession) keyChanged()    {} // it has keys of its own
 func (s *sptpsSession) reconfigured()  {}
 func (s *sptpsSession) minProbe() int  { return minProbe }
@@ -116,16 +116,16 @@ func (s *sptpsSession) begin() {
 // is the same one, and so is the answer, so any of each fit. A tinc 1.1 that gets two starts answers both,
 // and goes on with the later one.
 func (s *sptpsSession) repeat() {
-	if s.mine != nil && s.theirs == nil && s.m.now.Sub(s.sent) >= max(repeatAfter, s.sent.Sub(s.begun)) {
+	if s.outbound != nil && s.inbound == nil && s.m.now.Sub(s.sent) >= max(repeatAfter, s.sent.Sub(s.begun)) {
 		s.sent = s.m.now
-		s.m.route(s.p, s.said)
+		s.m.route(s.p, s.lastSent)
 	}
 }
 
 // heardBefore tells whether the peer repeats what it said last, since it has not had our answer. It gets
 // that once more.
 func (s *sptpsSession) heardBefore(data string, leads bool) bool {
-	if s.heard != data || s.reply == nil {
+	if s.lastReceived != data || s.reply == nil {
 		return false
 	}
 	if s.m.startAllowed(s.p, leads) {
@@ -140,8 +140,8 @@ func (s *sptpsSession) start() {
 	if !p.reachable || p == m.self {
 		return
 	}
-	if why := m.whyNotOld(p); why != "" {
-		m.refuse("packets for %s: %s", p.name, why)
+	if why := m.whyNotLegacy(p); why != "" {
+		m.limitExceeded("packets for %s: %s", p.name, why)
 		return
 	}
 	key := m.sessionKey(p)
@@ -154,22 +154,22 @@ func (s *sptpsSession) start() {
 	}
 	d, kex, err := sptps.NewDatagram(sptps.Config{
 		Initiator: true, Key: m.cfg.Key, Peer: *key,
-		Label: sptps.LabelUDP(m.cfg.Name, p.name), Rand: m.in.Secrets, Window: m.cfg.ReplayWindow,
+		Label: sptps.LabelUDP(m.cfg.Name, p.name), Rand: m.deps.Secrets, Window: m.cfg.ReplayWindow,
 	})
 	if err != nil {
 		m.logf(0, Error, "could not begin a session with %s: %v", p.name, err)
 		return
 	}
-	s.mine, s.mineKey, s.theirs, s.begun, s.sent, s.answered = d, *key, nil, m.now, m.now, false
+	s.outbound, s.mineKey, s.inbound, s.begun, s.sent, s.answered = d, *key, nil, m.now, m.now, false
 	s.tries++
-	s.said = wire.ReqKey{From: m.cfg.Name, To: p.name, Sub: wire.SubStart, Data: b64.Encode(kex)}.Append(nil)
+	s.lastSent = wire.ReqKey{From: m.cfg.Name, To: p.name, Sub: wire.SubStart, Data: b64.Encode(kex)}.Append(nil)
 	m.logf(3, Debug, "beginning a session with %s", p.name)
-	m.route(p, s.said)
+	m.route(p, s.lastSent)
 }
 
 // whyNotOld tells why nothing is sent to p, which is said to speak only the protocol of tinc 1.0,
 // or as which we speak only that. "": it is said to speak SPTPS, and so do we.
-func (m *Mesh) whyNotOld(p *peer) string {
+func (m *Mesh) whyNotLegacy(p *peer) string {
 	switch {
 	case m.cfg.Key != nil && p.minor() >= 2, p.session.hopByHop() && m.rsaLogin(p):
 		return ""
@@ -241,7 +241,7 @@ func (s *sptpsSession) peerStarts(c *conn, data string) {
 		return
 	}
 	leads := m.leadsTo(c, p)
-	if s.theirs != nil && s.over != c.id && !leads && m.now.Sub(s.begun) < repeatAfter {
+	if s.inbound != nil && s.over != c.id && !leads && m.now.Sub(s.begun) < repeatAfter {
 		m.logf(3, Debug, "ignoring a start of a session in the name of %s, which came from %s", p.name, c)
 		return
 	}
@@ -250,7 +250,7 @@ func (s *sptpsSession) peerStarts(c *conn, data string) {
 		m.logf(2, Warning, "unreadable start of a session from %s", p.name)
 		return
 	}
-	crossing := s.mine != nil && !s.answered && m.now.Sub(s.begun) < handshakeTimeout
+	crossing := s.outbound != nil && !s.answered && m.now.Sub(s.begun) < handshakeTimeout
 	if crossing && m.cfg.Name < p.name {
 		m.logf(3, Debug, "%s began a session at the same time; going on with ours", p.name)
 		s.repeat()
@@ -265,7 +265,7 @@ func (s *sptpsSession) peerStarts(c *conn, data string) {
 	}
 	d, own, err := sptps.NewDatagram(sptps.Config{
 		Key: m.cfg.Key, Peer: *key,
-		Label: sptps.LabelUDP(p.name, m.cfg.Name), Rand: m.in.Secrets, Window: m.cfg.ReplayWindow,
+		Label: sptps.LabelUDP(p.name, m.cfg.Name), Rand: m.deps.Secrets, Window: m.cfg.ReplayWindow,
 	})
 	if err != nil {
 		m.logf(0, Error, "could not answer %s: %v", p.name, err)
@@ -276,9 +276,9 @@ func (s *sptpsSession) peerStarts(c *conn, data string) {
 		m.logf(2, Warning, "bad start of a session from %s: %v", p.name, err)
 		return
 	}
-	s.theirs, s.theirKey, s.heard, s.over = d, *key, data, c.id
-	if !crossing && (leads || s.mine == nil || m.now.Sub(s.begun) >= handshakeTimeout) {
-		s.mine, s.begun = nil, m.now
+	s.inbound, s.theirKey, s.lastReceived, s.over = d, *key, data, c.id
+	if !crossing && (leads || s.outbound == nil || m.now.Sub(s.begun) >= handshakeTimeout) {
+		s.outbound, s.begun = nil, m.now
 	}
 	s.reply = s.answer(own)
 	s.answer(out...)
@@ -331,11 +331,11 @@ func (s *sptpsSession) handshake(record []byte, r wire.AnsKey) (done bool) {
 	d := s.active
 	var other *sptps.Datagram
 	if n := binary.BigEndian.Uint32(record); n < 2 { // the first two records of a session are clear
-		d, other = s.mine, s.theirs
+		d, other = s.outbound, s.inbound
 		// When both have begun, record 0 says that the peer has yielded and
 		// answers our start, record 1 that it goes on with its own.
-		if d == nil || s.theirs != nil && n == 1 {
-			d, other = s.theirs, s.mine
+		if d == nil || s.inbound != nil && n == 1 {
+			d, other = s.inbound, s.outbound
 		}
 	}
 	if d == nil {
@@ -353,14 +353,14 @@ func (s *sptpsSession) handshake(record []byte, r wire.AnsKey) (done bool) {
 	}
 	last := s.answer(out...)
 	switch d {
-	case s.mine:
+	case s.outbound:
 		s.answered = true
 		if done {
-			s.theirs = nil
+			s.inbound = nil
 		}
-		s.said, s.sent = last, m.now
-	case s.theirs:
-		s.heard, s.reply = r.Key, last
+		s.lastSent, s.sent = last, m.now
+	case s.inbound:
+		s.lastReceived, s.reply = r.Key, last
 	}
 	if !done {
 		return false
@@ -369,11 +369,11 @@ func (s *sptpsSession) handshake(record []byte, r wire.AnsKey) (done bool) {
 	first := d != s.active
 	if first {
 		key := s.theirKey
-		if s.elder = d == s.mine; s.elder {
+		if s.initiator = d == s.outbound; s.initiator {
 			key = s.mineKey
-			s.said, s.heard, s.reply = nil, "", nil
+			s.lastSent, s.lastReceived, s.reply = nil, "", nil
 		}
-		s.active, s.mine, s.theirs, s.tries = d, nil, nil, 0
+		s.active, s.outbound, s.inbound, s.tries = d, nil, nil, 0
 		m.logf(2, Info, "session with %s established", p.name)
 		m.proven(p, key)
 	} else {
@@ -382,11 +382,11 @@ func (s *sptpsSession) handshake(record []byte, r wire.AnsKey) (done bool) {
 	s.born, s.rekeying = m.now, time.Time{}
 	m.touch(p)
 	if addr, ok := r.Addr.Addr(); ok && r.HasAddr && usable(addr) && m.guarded(p, addr) {
-		p.road.note(addr) // so that it is among those that are opened now
+		p.udp.note(addr) // so that it is among those that are opened now
 	}
 	if first {
 		m.publishPeers() // the probes that follow need the new keys
-		p.road.hurry()
+		p.udp.probeNow()
 		m.try(p, true)
 	}
 	return true
@@ -404,10 +404,10 @@ func (s *sptpsSession) check() {
 	if s.active == nil {
 		return
 	}
-	if s.theirs == nil && m.now.Sub(s.born) > handshakeTimeout { // nobody repeats anything any more
-		s.heard, s.reply = "", nil
+	if s.inbound == nil && m.now.Sub(s.born) > handshakeTimeout { // nobody repeats anything any more
+		s.lastReceived, s.reply = "", nil
 	}
-	if m.now.Sub(s.begun) <= handshakeTimeout && (s.mine != nil || s.theirs != nil) {
+	if m.now.Sub(s.begun) <= handshakeTimeout && (s.outbound != nil || s.inbound != nil) {
 		return // a new session is being made
 	}
 	if s.active.Tunnel().SealedCount() > maxRecords {
@@ -423,7 +423,7 @@ func (s *sptpsSession) check() {
 		return
 	}
 	due := m.cfg.KeyExpire
-	if !s.elder { // the other side is first; do it if it does not
+	if !s.initiator { // the other side is first; do it if it does not
 		due += due/4 + time.Second
 	}
 	if m.now.Sub(s.born) < due {

@@ -30,8 +30,8 @@ var update = flag.Bool("update", false, "write the transcripts in testdata/trans
 
 // TestTranscripts plays the conversations in testdata/transcripts. In such a file a line that
 // begins with "> " is an event, "# " a comment, and what follows until the next
-// event is what the brain answers. Peers bob, carol and dave have host files;
-// the brain's own name is the first word after "> node". See player.input for the events.
+// event is what the protocol core answers. Peers bob, carol and dave have host files;
+// the protocol core's own name is the first word after "> node". See player.input for the events.
 func TestTranscripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/transcripts/*.txt")
 	if err != nil || len(files) == 0 {
@@ -53,7 +53,7 @@ func TestTranscripts(t *testing.T) {
 				}
 				return
 			}
-			t.Errorf("the brain answers differently:\n%s", firstDifference(string(want), got))
+			t.Errorf("the protocol core answers differently:\n%s", firstDifference(string(want), got))
 		})
 	}
 }
@@ -75,13 +75,13 @@ func firstDifference(want, got string) string {
 	return ""
 }
 
-// player is one brain with the lines played to it.
+// player is one protocol core with the lines played to it.
 type player struct {
 	t    *testing.T
 	m    *Mesh
 	now  time.Time
 	self node.Name
-	told map[string]bool // requests played to the brain
+	told map[string]bool // requests played to the protocol core
 
 	routed []Owned // the subnets that were published
 
@@ -105,10 +105,10 @@ type answer struct {
 // answerDelay is how long a probe or PING and its answer take.
 const answerDelay = 10 * time.Millisecond
 
-// fakePeer is the other end of a session with the brain.
+// fakePeer is the other end of a session with the protocol core.
 type fakePeer struct {
 	session *sptps.Datagram
-	inbox   []string // handshake requests of the brain
+	inbox   []string // handshake requests of the protocol core
 }
 
 func newPlayer(t *testing.T) *player {
@@ -311,7 +311,7 @@ func (p *player) input(line string) []Effect {
 	return p.flush()
 }
 
-// flush returns the effects of the brain.
+// flush returns the effects of the protocol core.
 func (p *player) flush() []Effect {
 	out := p.m.Flush(p.now)
 	for _, e := range out {
@@ -342,7 +342,7 @@ func (p *player) answer(e Effect) {
 	}
 }
 
-// deliver keeps the handshake requests of the brain for makeSession.
+// deliver keeps the handshake requests of the protocol core for makeSession.
 func (p *player) deliver(e Effect) {
 	s, ok := e.(Send)
 	if !ok {
@@ -366,7 +366,7 @@ func (p *player) fake(n node.Name) *fakePeer {
 }
 
 // makeSession plays the other end of a session, over a connection, until both sides have
-// nothing more to say. It answers the brain if that has begun, and begins otherwise.
+// nothing more to say. It answers the protocol core if that has begun, and begins otherwise.
 func (p *player) makeSession(n node.Name, conn string) (effects []Effect) {
 	f := p.fake(n)
 	tell := func(text string) {
@@ -408,7 +408,7 @@ func (p *player) makeSession(n node.Name, conn string) (effects []Effect) {
 		}
 		out, _, err := f.session.Handshake(record)
 		if err != nil && !p.lenient {
-			p.t.Fatalf("%s does not accept what the brain says: %v", n, err)
+			p.t.Fatalf("%s does not accept what the protocol core says: %v", n, err)
 		}
 		answer(out...)
 	}
@@ -430,7 +430,7 @@ func (p *player) oldKey(n node.Name, words []string) string {
 	return fmt.Sprintf("16 %s %s %s %d %d %d %d", n, p.self, key, suite.Cipher, suite.Digest, suite.MACLen, suite.Compression)
 }
 
-// testRSAKey is no real key: the brain only hands it on. Its modulus in base 62 is the name.
+// testRSAKey is no real key: the protocol core only hands it on. Its modulus in base 62 is the name.
 func testRSAKey(n node.Name) *keys.RSAPublicKey {
 	k := &keys.RSAPublicKey{N: new(bignum.Int), E: 65537}
 	if _, ok := k.N.SetString(string(n), 62); !ok {
@@ -439,12 +439,12 @@ func testRSAKey(n node.Name) *keys.RSAPublicKey {
 	return k
 }
 
-// start makes the brain of a node: "NAME [OPTION]...".
+// start makes the protocol core of a node: "NAME [OPTION]...".
 func (p *player) start(words []string) {
 	p.self = node.Name(words[0])
 	p.coming, p.paths, p.pongs = nil, map[netip.AddrPort]int{}, false
 	p.peers = map[node.Name]*fakePeer{}
-	p.m = New(p.config(p.self, words[1:]), Injected{
+	p.m = New(p.config(p.self, words[1:]), Deps{
 		Rand:     rand.New(rand.NewPCG(1, 2)),
 		Secrets:  rand.NewChaCha8([32]byte{1}),
 		RouteMTU: func(netip.Addr) int { return p.routeMTU },

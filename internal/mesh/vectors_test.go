@@ -120,8 +120,8 @@ func TestRequestsAreAnsweredAsByTinc(t *testing.T) {
 			if got.closed > 0 {
 				p = bob(t)
 			}
-			if c.Effect == "accepted as 1518" && p.m.nodes["alice"].road.pmtu.mtu != 1518 {
-				t.Errorf("MTU %d", p.m.nodes["alice"].road.pmtu.mtu)
+			if c.Effect == "accepted as 1518" && p.m.nodes["alice"].udp.pmtu.mtu != 1518 {
+				t.Errorf("MTU %d", p.m.nodes["alice"].udp.pmtu.mtu)
 			}
 			if text == "10 a9 carol 10.6.0.0/16" && (p.m.nodes["carol"] == nil || p.m.nodes["carol"].reachable) {
 				t.Error("carol was not created as an unreachable node")
@@ -156,7 +156,7 @@ type recording struct {
 	}
 }
 
-// TestRecordedDaemonsMeetOurBrain lets the brain stand in for each of three recorded
+// TestRecordedDaemonsMeetOurBrain lets the protocol core stand in for each of three recorded
 // daemons: the others say what they said then.
 func TestRecordedDaemonsMeetOurBrain(t *testing.T) {
 	var rec recording
@@ -172,7 +172,7 @@ func TestRecordedDaemonsMeetOurBrain(t *testing.T) {
 				for _, e := range p.input(line) {
 					switch e := e.(type) {
 					case CloseConn:
-						t.Fatalf("%s: the brain closes a connection: %s", line, e.Reason)
+						t.Fatalf("%s: the protocol core closes a connection: %s", line, e.Reason)
 					case Send:
 						for n, c := range conns {
 							if c == e.Conn {

@@ -44,7 +44,7 @@ const (
 	WhyOtherKey     = "another-key" // somebody claims another key for the node than the known one
 	WhyRemoved      = "removed"     // its host file was deleted here
 	WhyNoRSAKey     = "no-rsa-key"  // it speaks tinc 1.0 only, and there are no keys for that
-	WhyAgreeing     = "keys-being-agreed"
+	WhyHandshake    = "keys-being-agreed"
 	WhyTCPOnlyHere  = "tcp-only-here"
 	WhyTCPOnlyThere = "tcp-only-there"
 	WhyIndirect     = "indirect-data"
@@ -56,7 +56,7 @@ const (
 	WhyBetween      = "udp-between"  // both answer others, but not each other
 	WhySymmetric    = "symmetric-nat"
 	WhySilent       = "udp-silent" // it worked, and does not any more
-	WhyBadStraight  = "straight-way-bad"
+	WhyDegraded     = "straight-way-bad"
 	WhySlow         = "far-away"
 	WhyLossy        = "loss"
 	WhySmall        = "small-packets"
@@ -202,7 +202,7 @@ func (m *Mesh) whyReachable(w *Why, p *peer, f Found) {
 		m.whyNoSession(w, p, f)
 		return
 	}
-	if p.road.rests && p.conn == nil && m.now.Sub(p.active) >= keepTrying {
+	if p.udp.idle && p.conn == nil && m.now.Sub(p.active) >= keepTrying {
 		w.Good = true
 		w.add(WhyNoSession, "there has been no packet for %s lately; the first one looks for the best way", p.name)
 		return
@@ -210,12 +210,12 @@ func (m *Mesh) whyReachable(w *Why, p *peer, f Found) {
 	switch {
 	case p.relaying.chosen != nil:
 		w.add(WhyRelayed, "packets for %s are passed on by %s, by UDP", p.name, p.relaying.chosen.relay.name)
-		if m.isStraight(p) {
-			m.whyBadStraight(w, p)
+		if m.isDirect(p) {
+			m.whyDegraded(w, p)
 			return
 		}
-	case m.isStraight(p):
-		m.whyStraight(w, p)
+	case m.isDirect(p):
+		m.whyDirect(w, p)
 		return
 	case m.effectiveVia(p) != p && m.effectiveVia(p) != nil:
 		w.add(WhyRelayed, "packets for %s are passed on by %s", p.name, m.effectiveVia(p).name)
@@ -235,7 +235,7 @@ func (m *Mesh) whyReachable(w *Why, p *peer, f Found) {
 }
 
 func (m *Mesh) whyNoSession(w *Why, p *peer, f Found) {
-	why := m.whyNotOld(p)
+	why := m.whyNotLegacy(p)
 	switch {
 	case why != "":
 		w.add(WhyNoRSAKey, "nothing is sent to %s: %s", p.name, why)
@@ -248,7 +248,7 @@ func (m *Mesh) whyNoSession(w *Why, p *peer, f Found) {
 		w.add(WhyKeyUnknown, "the public key of %s is not known here, and it has not told it yet", p.name)
 		w.mend("import the host file of %s", p.name)
 	case p.session.pending():
-		w.add(WhyAgreeing, "keys with %s are being agreed on at this moment", p.name)
+		w.add(WhyHandshake, "keys with %s are being agreed on at this moment", p.name)
 		w.mend("wait a few seconds; if this stays so, the host file of %s here, or that of %s there, has another key than the node", p.name, m.cfg.Name)
 	default:
 		w.Good = true
@@ -257,20 +257,20 @@ func (m *Mesh) whyNoSession(w *Why, p *peer, f Found) {
 }
 
 // whyStraight: packets go straight by UDP. Is that as good as it gets?
-func (m *Mesh) whyStraight(w *Why, p *peer) {
-	w.add(WhyDirect, "packets for %s go straight there by UDP, to %s", p.name, p.road.addr)
+func (m *Mesh) whyDirect(w *Why, p *peer) {
+	w.add(WhyDirect, "packets for %s go straight there by UDP, to %s", p.name, p.udp.addr)
 	w.Good = true
-	if rtt := p.road.rtt.mean; rtt >= farAway {
+	if rtt := p.udp.rtt.srtt; rtt >= farAway {
 		w.add(WhySlow, "it is far away: an answer takes %s", rtt.Round(time.Millisecond))
 	}
-	if loss := p.road.loss; loss >= manyLost {
+	if loss := p.udp.loss; loss >= manyLost {
 		w.Good = false
 		w.add(WhyLossy, "%.0f %% of the probes get lost on the way", 100*loss)
 		w.mend("the line between the two drops packets; if it is yours, look for an overloaded router or a bad radio link")
 	}
-	if p.road.pmtu.fixed() && p.road.pmtu.min < smallFrame {
+	if p.udp.pmtu.fixed() && p.udp.pmtu.min < smallFrame {
 		w.Good = false
-		w.add(WhySmall, "packets of more than %d bytes do not pass", p.road.pmtu.min-14)
+		w.add(WhySmall, "packets of more than %d bytes do not pass", p.udp.pmtu.min-14)
 		w.mend("raise the MTU of the link between the two that takes only small packets; a tunnel inside of a tunnel is the usual cause. Until then all works, but slower")
 	}
 	if level := p.session.suite().Compression; level != 0 {
@@ -278,11 +278,11 @@ func (m *Mesh) whyStraight(w *Why, p *peer) {
 	}
 }
 
-// whyBadStraight: there is a straight way by UDP, and a relay is better nevertheless.
-func (m *Mesh) whyBadStraight(w *Why, p *peer) {
-	s, c := &p.relaying.straight.quality, &p.relaying.chosen.quality
-	w.add(WhyBadStraight, "the straight way is worse: %s and %.0f %% lost, by way of %s %s and %.0f %%",
-		s.rtt.mean.Round(time.Millisecond), 100*s.loss(), p.relaying.chosen.relay.name, c.rtt.mean.Round(time.Millisecond), 100*c.loss())
+// whyBadStraight: there is a direct path by UDP, and a relay is better nevertheless.
+func (m *Mesh) whyDegraded(w *Why, p *peer) {
+	s, c := &p.relaying.direct.quality, &p.relaying.chosen.quality
+	w.add(WhyDegraded, "the straight way is worse: %s and %.0f %% lost, by way of %s %s and %.0f %%",
+		s.rtt.srtt.Round(time.Millisecond), 100*s.loss(), p.relaying.chosen.relay.name, c.rtt.srtt.Round(time.Millisecond), 100*c.loss())
 	w.mend("the line between the two is slow or drops packets; as long as it does, the relay is the best way")
 }
 
@@ -311,13 +311,13 @@ func (m *Mesh) whyNoUDP(w *Why, p *peer, f Found) {
 		w.mend("remove UDPDiscovery = no")
 		return
 	}
-	if p.road.confirmed { // it answers, but large packets do not pass yet
-		if p.road.pmtu.narrow {
+	if p.udp.confirmed { // it answers, but large packets do not pass yet
+		if p.udp.pmtu.narrow {
 			w.add(WhySmall, "UDP between the two passes only for packets of less than %d bytes, which is of no use", minFrame-14)
 			w.mend("a firewall or a tunnel between the two drops larger datagrams; if it is yours, let them pass")
 			return
 		}
-		w.add(WhySmall, "by UDP only packets of up to %d bytes are known to pass so far", max(p.road.pmtu.min-14, 0))
+		w.add(WhySmall, "by UDP only packets of up to %d bytes are known to pass so far", max(p.udp.pmtu.min-14, 0))
 		w.mend("wait a moment: the largest size is being looked for")
 		return
 	}
@@ -327,8 +327,8 @@ func (m *Mesh) whyNoUDP(w *Why, p *peer, f Found) {
 		w.mend("add Address = HOST to the host file of %s, if it has a public address", p.name)
 		return
 	}
-	if !p.road.alive.IsZero() {
-		w.add(WhySilent, "%s answered by UDP until %s ago", p.name, m.now.Sub(p.road.alive).Round(time.Second))
+	if !p.udp.alive.IsZero() {
+		w.add(WhySilent, "%s answered by UDP until %s ago", p.name, m.now.Sub(p.udp.alive).Round(time.Second))
 	}
 	w.add(WhyUnanswered, "%s does not answer by UDP at %s", p.name, list(asked))
 	heard, tried := m.udpPeers(f)
@@ -385,7 +385,7 @@ func manyPorts(seen []netip.AddrPort) bool {
 // announces itself.
 func (m *Mesh) seemsSymmetric(p *peer) bool {
 	var seen []netip.AddrPort
-	for _, a := range append(slices.Clone(p.road.heard), p.road.addr) {
+	for _, a := range append(slices.Clone(p.udp.heard), p.udp.addr) {
 		a = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 		if a.IsValid() && a.Port() != portOf(p) {
 			seen = append(seen, a)
@@ -412,12 +412,12 @@ func (m *Mesh) udpPeers(f Found) (heard, tried int) {
 		}
 		answers, asked := f.Heard[p.name]
 		if !asked {
-			answers = p.road.confirmed
+			answers = p.udp.confirmed
 		}
 		if answers {
 			heard++
 		}
-		if answers || asked || !p.road.asked.IsZero() {
+		if answers || asked || !p.udp.asked.IsZero() {
 			tried++
 		}
 	}

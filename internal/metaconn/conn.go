@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	flushTime = 2 * time.Second        // for what waits when the brain closes a connection
+	flushTime = 2 * time.Second        // for what waits when the protocol core closes a connection
 	hurryTime = 250 * time.Millisecond // the same when the table is closed
 	drainTime = time.Second            // for the peer to see our end before we reset it
 	drainSize = 1 << 20                // bytes that are thrown away meanwhile
@@ -30,7 +30,7 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interv
 
 // conn is one meta connection, from Dial or accept on.
 //
-// It ends in one of three ways. The brain closes it (finish): what waits is sent,
+// It ends in one of three ways. The protocol core closes it (finish): what waits is sent,
 // nothing more is reported. It fails or the peer ends it (fail, or the reader's
 // error): everything stops and Closed is reported. Or it is handed over. In the first two
 // a stranger's socket goes to the pit instead of being closed.
@@ -62,7 +62,7 @@ type conn struct {
 	first   string    // the line that handOver gave
 	err     error     // why it failed
 	stopped bool      // stop is closed
-	silent  bool      // the brain does not want to hear of it any more
+	silent  bool      // the protocol core does not want to hear of it any more
 	trap    bool      // the peer is a stranger who shall not notice the end
 	ending  bool      // the writer ends when all is written
 
@@ -129,7 +129,7 @@ func (c *conn) run(begin func() mesh.Event) {
 	silent, handed, trap := c.silent, c.handed, c.trap
 	switch {
 	case c.err != nil:
-		err = c.err // what the writer or the brain's orders ran into came first
+		err = c.err // what the writer or the protocol core's orders ran into came first
 	case c.accepted && !c.proven && !c.broken && !silent:
 		trap = true // a stranger has said something wrong
 	}
@@ -146,7 +146,7 @@ func (c *conn) run(begin func() mesh.Event) {
 		c.giveUp(err)
 		c.tcp.SetWriteDeadline(time.Now().Add(hurryTime))
 		<-c.written
-		c.t.pit.hold(c.tcp.(*net.TCPConn))
+		c.t.tarpit.hold(c.tcp.(*net.TCPConn))
 		c.t.forget(c)
 		c.event(mesh.Closed{Conn: c.id, Err: err})
 	case silent:
@@ -161,7 +161,7 @@ func (c *conn) run(begin func() mesh.Event) {
 	}
 }
 
-// event reports ev unless the brain has closed the connection.
+// event reports ev unless the protocol core has closed the connection.
 func (c *conn) event(ev mesh.Event) {
 	c.mu.Lock()
 	silent := c.silent
@@ -217,7 +217,7 @@ func (c *conn) begin(codec codec, first []byte) {
 	c.wakeWriter()
 }
 
-// attach opens the data road.
+// attach opens the data UDP path.
 func (c *conn) attach(hop node.Name) {
 	c.release()
 	c.mu.Lock()
@@ -258,7 +258,7 @@ func (c *conn) handOver(line string) {
 	c.wakeWriter()
 }
 
-// finish ends the connection for the brain: what waits is still sent. With trap, a stranger
+// finish ends the connection for the protocol core: what waits is still sent. With trap, a stranger
 // shall not notice.
 func (c *conn) finish(trap bool) {
 	c.mu.Lock()

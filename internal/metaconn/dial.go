@@ -37,7 +37,7 @@ type stream interface {
 
 // place is one address to connect to.
 type place struct {
-	mesh.Endpoint                // as the brain knows it
+	mesh.Endpoint                // as the protocol core knows it
 	addr          netip.AddrPort // invalid if only the proxy can resolve the name
 	port          uint16
 }

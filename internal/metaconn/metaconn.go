@@ -1,14 +1,14 @@
 // Package metaconn is the TCP side of a node: it dials, accepts, encrypts and
 // frames meta connections, and holds them back when they go too fast.
 //
-// It decides nothing. The brain's effects tell it what to do ([Table.Do]), and
+// It decides nothing. The protocol core's effects tell it what to do ([Table.Do]), and
 // what happens on a connection becomes an event. Packets that travel over a meta
-// connection pass by the brain: they go straight to and from the data plane.
+// connection pass by the protocol core: they go straight to and from the data plane.
 //
 // # A connection
 //
 // Two goroutines serve each connection. The reader delivers the first line, waits
-// for the brain's answer to it, then opens record after record:
+// for the protocol core's answer to it, then opens record after record:
 //
 //	ID line ──► Line ──► (Secure) ──► handshake ──► Secured ──► Request, Request, ...
 //	               ├───► (SecureLegacy) ──► login ─────┘
@@ -83,7 +83,7 @@ type Data interface {
 	FrameFromMeta(hop node.Name, frame []byte)
 }
 
-// Meta is the data road of one connection. Its methods never block and copy what
+// Meta is the data UDP path of one connection. Its methods never block and copy what
 // they keep; false means that the packet was dropped.
 type Meta interface {
 	TrySPTPS(blob []byte) bool
@@ -100,11 +100,11 @@ type Config struct {
 	Suite   legacy.Suite        // what such nodes shall use for packets towards us
 	Rand    io.Reader           // nil: crypto/rand.Reader
 
-	// Event takes an event for the brain. It may block, which holds the peer
+	// Event takes an event for the protocol core. It may block, which holds the peer
 	// back, but it must return soon once the daemon is closing the table.
 	Event func(mesh.Event)
 	Data  Data
-	// Invitation takes over a connection that the brain handed over: its first
+	// Invitation takes over a connection that the protocol core handed over: its first
 	// line without newline, and what was received behind it. It runs in the
 	// connection's goroutine; the connection is closed when it returns, and
 	// closed under its hands when the table is closed. Its time is not limited
@@ -157,7 +157,7 @@ type Table struct {
 
 	admission *admission
 	refusals  refusals
-	pit       pit
+	tarpit    tarpit
 	proxy     atomic.Pointer[config.Proxy]
 	lookup    func(ctx context.Context, network, host string) ([]netip.Addr, error)
 
@@ -187,7 +187,7 @@ func New(cfg Config) *Table {
 		start:     time.Now(),
 		admission: newAdmission(cfg.MaxBurst, cfg.Known),
 		refusals:  refusals{say: cfg.Refused},
-		pit:       pit{keep: pitTime},
+		tarpit:    tarpit{keep: pitTime},
 		lookup:    net.DefaultResolver.LookupNetIP,
 		conns:     make(map[mesh.ConnID]*conn),
 	}
@@ -196,7 +196,7 @@ func New(cfg Config) *Table {
 	return t
 }
 
-// Do carries out an effect of the brain, if it is one for a meta connection. It
+// Do carries out an effect of the protocol core, if it is one for a meta connection. It
 // does not block. Effects for a connection that is gone are ignored: its Closed
 // event is on the way.
 func (t *Table) Do(e mesh.Effect) {
@@ -234,7 +234,7 @@ func (t *Table) Do(e mesh.Effect) {
 	}
 }
 
-// Meta returns the data road of a connection that has been activated, or nil.
+// Meta returns the data UDP path of a connection that has been activated, or nil.
 func (t *Table) Meta(id mesh.ConnID) Meta {
 	c := t.get(id)
 	if c == nil || !c.isAttached() {
@@ -275,7 +275,7 @@ func (t *Table) Close() {
 		c.finish(false)
 	}
 	t.cancel()
-	t.pit.close()
+	t.tarpit.close()
 	t.wg.Wait()
 }
 

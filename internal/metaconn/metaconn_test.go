@@ -25,7 +25,7 @@ import (
 
 const patience = 10 * time.Second
 
-// host is a table with a scripted brain: the test sees every event and says what
+// host is a table with a scripted protocol core: the test sees every event and says what
 // is to be done.
 type host struct {
 	*testing.T
@@ -385,7 +385,7 @@ func TestSegmentsOfTheStreamDoNotMatter(t *testing.T) {
 			if r := expect[mesh.Request](h); r.Text != "8" {
 				t.Errorf("request %q", r.Text)
 			}
-			// The packet behind the ACK waits until the brain has dealt with that.
+			// The packet behind the ACK waits until the protocol core has dealt with that.
 			h.quiet()
 			h.Do(mesh.Attach{Conn: id, Node: "bob"})
 			if a, b := expect[mesh.Request](h).Text, expect[mesh.Request](h).Text; a != "9" || b != "10 1 bob 10.0.0.0/8" {
@@ -549,7 +549,7 @@ func TestClosedConnectionDeliversWhatWaits(t *testing.T) {
 		select {
 		case e := <-a.events:
 			if _, ok := e.(mesh.Closed); ok {
-				t.Error("the brain was told of what it did itself")
+				t.Error("the protocol core was told of what it did itself")
 			}
 			continue
 		case <-time.After(30 * time.Millisecond):
@@ -618,7 +618,7 @@ func TestSlowBrainHoldsThePeerBack(t *testing.T) {
 	a := newHost(t, "alice", nil)
 	b := newHost(t, "bob", nil)
 	meet(a, b)
-	// b's brain takes nothing for a while; its queue holds 4096 events.
+	// b's protocol core takes nothing for a while; its queue holds 4096 events.
 	const n = 20000
 	for i := range n {
 		a.Do(mesh.Send{Conn: 1, Text: "14 " + strconv.Itoa(i) + " alice"})
@@ -780,7 +780,7 @@ func TestCloseLeavesNoGoroutines(t *testing.T) {
 			c.Invitation = func(conn net.Conn, _ string, _ []byte) { io.Copy(io.Discard, conn) }
 		})
 		meet(a, b)
-		// One of each kind: silent, waiting for the brain, handed over, dialling.
+		// One of each kind: silent, waiting for the protocol core, handed over, dialling.
 		for _, text := range []string{"", "0 x 17.7\n", "0 ?K 17\n"} {
 			c, err := net.Dial("tcp", b.addr)
 			if err != nil {

@@ -30,7 +30,7 @@ type input struct {
 	buf    []byte
 	busy   bool // the last read filled the buffer: a larger one saves system calls
 	r, w   int  // buf[r:w] has not been consumed
-	spoken bool // a request came in, so an ACK may be under way to the brain
+	spoken bool // a request came in, so an ACK may be under way to the protocol core
 	frame  int  // length of the frame that comes next, 0: none
 	blob   int  // bytes outside of the encryption that come next
 }
@@ -254,9 +254,9 @@ func (in *input) message(data []byte) error {
 	return nil
 }
 
-// mayCarry checks that the peer may send packets. The brain may still be busy
+// mayCarry checks that the peer may send packets. The protocol core may still be busy
 // with its ACK, and the packets of a quick peer come right behind that: then it
-// waits for the brain's word.
+// waits for the protocol core's word.
 func (in *input) mayCarry(kind wire.Kind) error {
 	if !in.spoken {
 		return fmt.Errorf("the peer sent %v before ACK", kind)

@@ -12,7 +12,7 @@ const maxHeaders = 160
 // of the segment before, which must therefore be out of the buffer (sealed or
 // sent) when [Cutter.Next] is called again. The zero value is ready for Start;
 // a Cutter holds no reference to anything but the packet, and is reused.
-type Cutter struct {
+type Segmenter struct {
 	p         []byte
 	hdr       [maxHeaders]byte // the headers as they came
 	hdrLen    int
@@ -37,7 +37,7 @@ type Cutter struct {
 //
 // IPv6 extension headers are carried along, but a routing header, which would
 // change the address that counts for the checksum, is not followed.
-func (c *Cutter) Start(p []byte, hdrLen, transport, size int, proto uint8) bool {
+func (c *Segmenter) Start(p []byte, hdrLen, transport, size int, proto uint8) bool {
 	if hdrLen > len(p) || hdrLen > maxHeaders || transport < IPv4Len || size <= 0 || len(p) > 0xffff {
 		return false
 	}
@@ -62,7 +62,7 @@ func (c *Cutter) Start(p []byte, hdrLen, transport, size int, proto uint8) bool 
 		return false
 	}
 
-	*c = Cutter{p: p, hdrLen: hdrLen, transport: transport, size: size, payload: hdrLen, proto: proto, v4: Version(p) == 4}
+	*c = Segmenter{p: p, hdrLen: hdrLen, transport: transport, size: size, payload: hdrLen, proto: proto, v4: Version(p) == 4}
 	copy(c.hdr[:], p[:hdrLen])
 	h := c.hdr[:hdrLen]
 	if c.v4 {
@@ -86,7 +86,7 @@ func (c *Cutter) Start(p []byte, hdrLen, transport, size int, proto uint8) bool 
 }
 
 // Segments is the number of segments that Next has yet to give.
-func (c *Cutter) Segments() int {
+func (c *Segmenter) Segments() int {
 	switch {
 	case c.p == nil:
 		return 0
@@ -99,7 +99,7 @@ func (c *Cutter) Segments() int {
 // Next makes the next segment and tells where in the super-packet it lies:
 // p[from:to], complete with all lengths and checksums. ok is false when there
 // is none left. Bytes before from belong to what was already given out.
-func (c *Cutter) Next() (from, to int, ok bool) {
+func (c *Segmenter) Next() (from, to int, ok bool) {
 	if c.p == nil || c.payload == len(c.p) && (c.number > 0 || len(c.p) != c.hdrLen) {
 		return 0, 0, false
 	}

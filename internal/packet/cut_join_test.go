@@ -93,11 +93,11 @@ func TestCutSegmentsAreCompletePacketsThatJoinToTheSamePayload(t *testing.T) {
 			h, _ := Parse(super)
 			headers := len(super) - c.payload
 
-			var cut Cutter
+			var cut Segmenter
 			if !cut.Start(super, headers, h.Transport, c.size, h.Proto) {
 				t.Fatal("refused")
 			}
-			var join Joiner
+			var join Coalescer
 			var out []byte
 			var flags uint8
 			for i := 0; ; i++ {
@@ -209,7 +209,7 @@ func TestJoinRefuses(t *testing.T) {
 		{"nothing", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			var j Joiner
+			var j Coalescer
 			if !j.Start(first.build(), 1000) {
 				t.Fatal("first segment refused")
 			}
@@ -232,7 +232,7 @@ func TestNothingJoinsBehindTheEndOfABurst(t *testing.T) {
 		"a shorter segment": {flags: FlagACK, payload: 999, seq: 1000},
 		"PSH":               {flags: FlagACK | FlagPSH, payload: 1000, seq: 1000},
 	} {
-		var j Joiner
+		var j Coalescer
 		j.Start(flow{flags: FlagACK, payload: 1000, df: true}.build(), 1000)
 		second.df = true
 		if _, ok := j.Add(second.build()); !ok {
@@ -245,7 +245,7 @@ func TestNothingJoinsBehindTheEndOfABurst(t *testing.T) {
 }
 
 func TestASuperPacketNeverGrowsBeyondAnIPPacket(t *testing.T) {
-	var j Joiner
+	var j Coalescer
 	seq := uint32(0)
 	j.Start(flow{v6: true, flags: FlagACK, payload: 1400}.build(), 1000)
 	for range 60 {
@@ -278,7 +278,7 @@ func TestCutterRefuses(t *testing.T) {
 		{"nothing", nil, 0, 0, 1000, ProtoTCP},
 		{"negative lengths", p, -1, -1, -1, ProtoTCP},
 	} {
-		var cut Cutter
+		var cut Segmenter
 		if cut.Start(c.p, c.hdrLen, c.transport, c.size, c.proto) {
 			t.Errorf("%s: accepted", c.name)
 		}
@@ -296,7 +296,7 @@ func FuzzCut(f *testing.F) {
 		if tcp {
 			proto = ProtoTCP
 		}
-		var c Cutter
+		var c Segmenter
 		if !c.Start(p, hdrLen, transport, size, proto) {
 			return
 		}
@@ -318,7 +318,7 @@ func FuzzJoin(f *testing.F) {
 	f.Add(flow{flags: FlagACK, payload: 30, df: true}.build(), flow{flags: FlagACK, payload: 30, df: true, seq: 30}.build())
 	f.Add(flow{udp: true, v6: true, payload: 30}.build(), flow{udp: true, v6: true, payload: 30}.build())
 	f.Fuzz(func(t *testing.T, a, b []byte) {
-		var j Joiner
+		var j Coalescer
 		if !j.Start(a, 1000) {
 			return
 		}
@@ -338,7 +338,7 @@ func FuzzJoin(f *testing.F) {
 
 func BenchmarkCut64K(b *testing.B) {
 	p := flow{flags: FlagACK, opts: 12, payload: 44 * 1388, df: true}.build()
-	var c Cutter
+	var c Segmenter
 	b.SetBytes(int64(len(p)))
 	b.ReportAllocs()
 	for b.Loop() {
@@ -354,7 +354,7 @@ func BenchmarkCut64K(b *testing.B) {
 func BenchmarkJoinSegment(b *testing.B) {
 	first := flow{flags: FlagACK, opts: 12, payload: 1388, df: true}.build()
 	next := flow{flags: FlagACK, opts: 12, payload: 1388, df: true, seq: 1388}.build()
-	var j Joiner
+	var j Coalescer
 	j.Start(first, 1000)
 	start := j
 	b.SetBytes(int64(len(next)))

@@ -18,7 +18,7 @@ type Super struct {
 // of [Cutter]. The caller owns the buffer and places the payload; a Joiner
 // decides what belongs together and writes the headers at the end. The zero
 // value is ready for Start.
-type Joiner struct {
+type Coalescer struct {
 	hdr       [maxHeaders]byte // headers of the last segment that was taken
 	hdrLen    int
 	transport int
@@ -39,7 +39,7 @@ type Joiner struct {
 // extension headers, has bytes behind its end, has TCP flags other than ACK and
 // PSH, or its checksum is wrong. (A joined packet claims that all were right.) Nor can
 // any join it if there may not be two of them: most is the largest number of segments.
-func (j *Joiner) Start(p []byte, most int) bool {
+func (j *Coalescer) Start(p []byte, most int) bool {
 	if most < 2 {
 		j.count = 0
 		return false
@@ -50,7 +50,7 @@ func (j *Joiner) Start(p []byte, most int) bool {
 		return false
 	}
 	payload := len(p) - t
-	*j = Joiner{
+	*j = Coalescer{
 		hdrLen: t, transport: h.Transport, proto: h.Proto, v4: h.Version == 4, df: h.DF,
 		size: payload, count: 1, most: most, total: len(p),
 	}
@@ -87,7 +87,7 @@ func joinable(p []byte) (h Header, headers int, ok bool) {
 }
 
 // take makes the headers hdr those of the last segment.
-func (j *Joiner) take(hdr []byte, payload int) {
+func (j *Coalescer) take(hdr []byte, payload int) {
 	copy(j.hdr[:], hdr)
 	if j.v4 {
 		j.id = binary.BigEndian.Uint16(hdr[offIPv4ID:])
@@ -103,15 +103,15 @@ func (j *Joiner) take(hdr []byte, payload int) {
 
 // Len is the length of the super-packet so far in bytes: where the payload of
 // the next segment has to begin.
-func (j *Joiner) Len() int { return j.total }
+func (j *Coalescer) Len() int { return j.total }
 
 // Count is the number of segments taken; 0 when there is nothing to finish.
-func (j *Joiner) Count() int { return j.count }
+func (j *Coalescer) Count() int { return j.count }
 
 // Add tells whether the IP packet seg continues the flow and, if so, takes it:
 // the caller must then have the payload, seg[headers:], lie at offset Len()-len(payload)
 // of the super-packet. Nothing has changed if it returns false.
-func (j *Joiner) Add(seg []byte) (headers int, ok bool) {
+func (j *Coalescer) Add(seg []byte) (headers int, ok bool) {
 	if j.count == 0 || j.count >= j.most || j.closed || len(seg) <= j.hdrLen || !j.same(seg) {
 		return 0, false
 	}
@@ -131,7 +131,7 @@ func (j *Joiner) Add(seg []byte) (headers int, ok bool) {
 
 // same compares the headers of seg, which are all there, with those of the last
 // segment: everything must be equal but lengths, checksums, PSH, and what counts on.
-func (j *Joiner) same(seg []byte) bool {
+func (j *Coalescer) same(seg []byte) bool {
 	a, b := j.hdr[:j.hdrLen], seg[:j.hdrLen]
 	if j.v4 {
 		// Version, TOS; flags, TTL, protocol; addresses.
@@ -162,7 +162,7 @@ func (j *Joiner) same(seg []byte) bool {
 // at the start of p, and describes the result. p must be Len() bytes long. With
 // a single segment there is nothing to do: it returns false and p is the packet
 // as it came.
-func (j *Joiner) Finish(p []byte) (Super, bool) {
+func (j *Coalescer) Finish(p []byte) (Super, bool) {
 	if j.count < 2 || len(p) != j.total {
 		j.count = 0
 		return Super{}, false

@@ -3,7 +3,7 @@
 // dropped.
 //
 // It is the complete decision (tinc 1.1's routing in the modes router, switch
-// and hub) for every packet that leaves the data plane's fast road. It sends
+// and hub) for every packet that leaves the data plane's fast path. It sends
 // nothing, keeps no table and reads no clock: what it must know of the network
 // it asks of a [World], and what is to be done comes back as a [Decision].
 //

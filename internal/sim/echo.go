@@ -6,7 +6,7 @@ import (
 	"tincan/internal/wire"
 )
 
-// sendEcho carries an echo through the real session, the way that the brain has said.
+// sendEcho carries an echo through the real session, the way that the protocol core has said.
 func (h *Host) sendEcho(e mesh.SendEcho) {
 	w, to := h.w, h.w.hosts[e.Node]
 	st, ok := h.peers[e.Node]
@@ -15,7 +15,7 @@ func (h *Host) sendEcho(e mesh.SendEcho) {
 	}
 	record := st.Tunnel.Seal(nil, append([]byte{wire.TypeEcho}, e.Data...))
 	x, ok := h.route(to, len(e.Data), true)
-	switch e.Way {
+	switch e.Path {
 	case mesh.EchoTCP:
 		x.udp = false
 	case mesh.EchoUDP:
@@ -26,12 +26,12 @@ func (h *Host) sendEcho(e mesh.SendEcho) {
 		x.udp, ok = true, x.relay.Confirmed
 	}
 	if ok {
-		w.echo(x, h, h, to, record, Road{UDP: true, Hops: []node.Name{h.Name}})
+		w.echo(x, h, h, to, record, Trace{UDP: true, Hops: []node.Name{h.Name}})
 	}
 }
 
 // echo takes an echo of from one step further.
-func (w *World) echo(x way, at, from, to *Host, record []byte, r Road) {
+func (w *World) echo(x hop, at, from, to *Host, record []byte, r Trace) {
 	w.carry(x, at, from, to, record, &r, func(hop *Host, udp bool) {
 		if hop != to {
 			if next, ok := hop.route(to, len(record)-recordOverhead, false); ok && len(r.Hops) <= 16 && !next.loops(r) {

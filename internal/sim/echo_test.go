@@ -40,7 +40,7 @@ func TestEchoTakesEachWay(t *testing.T) {
 			hs[0].Start("n01")
 			hs[2].Start("n01")
 			w.Run(2 * time.Second)
-			if r := ask(w, hs[0], mesh.Echo{Node: "n02", Way: mesh.EchoTCP}); r.Err != nil || !r.There.TCP || r.There.Hop != "n01" {
+			if r := ask(w, hs[0], mesh.Echo{Node: "n02", Path: mesh.EchoTCP}); r.Err != nil || !r.There.TCP || r.There.Hop != "n01" {
 				t.Errorf("the first, by TCP: %+v", r)
 			}
 			for range 3 {
@@ -48,14 +48,14 @@ func TestEchoTakesEachWay(t *testing.T) {
 				w.Run(time.Second)
 			}
 			want := mesh.Leg{Hop: "n01"}
-			if r := ask(w, hs[0], mesh.Echo{Node: "n02", Way: mesh.EchoUDP, Via: "n01", Size: 1000}); r.Err != nil || r.There != want || r.Back != want || r.RTT != 40*time.Millisecond {
+			if r := ask(w, hs[0], mesh.Echo{Node: "n02", Path: mesh.EchoUDP, Via: "n01", Size: 1000}); r.Err != nil || r.There != want || r.Back != want || r.RTT != 40*time.Millisecond {
 				t.Errorf("relayed: %+v", r)
 			}
-			if r := ask(w, hs[0], mesh.Echo{Node: "n02", Way: mesh.EchoUDP}); r.Err != nil || r.There != (mesh.Leg{}) || r.RTT != 20*time.Millisecond {
+			if r := ask(w, hs[0], mesh.Echo{Node: "n02", Path: mesh.EchoUDP}); r.Err != nil || r.There != (mesh.Leg{}) || r.RTT != 20*time.Millisecond {
 				t.Errorf("straight: %+v", r)
 			}
 			blocked = true
-			if r := ask(w, hs[0], mesh.Echo{Node: "n02", Way: mesh.EchoUDP}); r.Err != mesh.ErrNoAnswer {
+			if r := ask(w, hs[0], mesh.Echo{Node: "n02", Path: mesh.EchoUDP}); r.Err != mesh.ErrNoAnswer {
 				t.Errorf("straight, blocked: %+v", r)
 			}
 			r := ask(w, hs[0], mesh.Echo{Node: "n01"})

@@ -32,12 +32,12 @@ type flow struct {
 	gap   time.Duration
 	sent  int
 	came  int
-	roads []Road
+	roads []Trace
 }
 
 func (w *World) flow(a, b *Host, size int, echo bool) *flow {
 	f := &flow{last: w.Now}
-	got := func(r Road) {
+	got := func(r Trace) {
 		f.came++
 		f.gap = max(f.gap, w.Now.Sub(f.last))
 		f.last = w.Now
@@ -46,7 +46,7 @@ func (w *World) flow(a, b *Host, size int, echo bool) *flow {
 	var next func()
 	next = func() {
 		f.sent++
-		w.Send(a, b, size, func(r Road) {
+		w.Send(a, b, size, func(r Trace) {
 			if !echo {
 				got(r)
 				return
@@ -61,9 +61,9 @@ func (w *World) flow(a, b *Host, size int, echo bool) *flow {
 
 func (f *flow) fresh(now time.Time) { *f = flow{last: now} }
 
-func (f *flow) lastRoad() Road {
+func (f *flow) lastRoad() Trace {
 	if len(f.roads) == 0 {
-		return Road{}
+		return Trace{}
 	}
 	return f.roads[len(f.roads)-1]
 }

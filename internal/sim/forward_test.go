@@ -23,9 +23,9 @@ func TestCoreAndRouterAgreeOnTheNextHop(t *testing.T) {
 					if a == b || !a.Up || !b.Up {
 						continue
 					}
-					n.w.Send(a, b, 1400, func(Road) {})
+					n.w.Send(a, b, 1400, func(Trace) {})
 					for _, size := range []int{0, 64, 900, 1250, 1400, 1451} {
-						want := a.Brain.Hop(b.Name, size)
+						want := a.Core.Hop(b.Name, size)
 						x, ok := a.route(b, size, true)
 						if !ok {
 							continue

@@ -35,7 +35,7 @@ func autoMesh(w *World, n int) (a, z *Host, all []*Host) {
 }
 
 func (h *Host) connected(to node.Name) bool {
-	for _, c := range h.Brain.Conns() {
+	for _, c := range h.Core.Conns() {
 		if c.Active && c.Node == to {
 			return true
 		}
@@ -132,7 +132,7 @@ func TestHotPairsAreBounded(t *testing.T) {
 		for _, x := range all {
 			for _, y := range all {
 				if x.Name < y.Name {
-					w.Send(x, y, 100, func(Road) {})
+					w.Send(x, y, 100, func(Trace) {})
 				}
 			}
 		}
@@ -163,7 +163,7 @@ func TestAPairThatTalksNowAndThenGetsAConnectionEachTime(t *testing.T) {
 			}
 			w.Run(5 * time.Minute)
 			for range 60 { // only a talks, so it is always its turn to connect
-				w.Send(a, z, 100, func(Road) {})
+				w.Send(a, z, 100, func(Trace) {})
 				w.Run(500 * ms)
 			}
 			if !a.connected("z") {
@@ -235,7 +235,7 @@ func TestConnectionsOfSilentPairsDoNotKeepOutOthers(t *testing.T) {
 	w.Run(time.Minute)
 	for _, l := range leaves {
 		for range 60 {
-			w.Send(a, l, 100, func(Road) {})
+			w.Send(a, l, 100, func(Trace) {})
 			w.Run(500 * ms)
 		}
 		if !a.connected(l.Name) {

@@ -36,7 +36,7 @@ func TestThoseWhoHaveTalkedRestAfterwards(t *testing.T) {
 		if a.peers["z"].Confirmed || z.peers["a"].Confirmed {
 			t.Errorf("seed %d: a way that nobody has looked at for so long counts as good", seed)
 		}
-		if why := a.Brain.Why("z", mesh.Found{}); !why.Good {
+		if why := a.Core.Why("z", mesh.Found{}); !why.Good {
 			t.Errorf("seed %d: something is to be mended: %+v", seed, why)
 		}
 		w.Loss = nil

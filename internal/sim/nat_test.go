@@ -53,7 +53,7 @@ func TestNATsWithoutFirewallAreOpenedAgainAfterARest(t *testing.T) {
 			}
 			end := w.Now.Add(5 * time.Second)
 			for w.Now.Before(end) && !direct(a, z) {
-				w.Ping(a, z, func(Road, Road) {})
+				w.Ping(a, z, func(Trace, Trace) {})
 				w.Run(100 * time.Millisecond)
 			}
 			if !direct(a, z) {

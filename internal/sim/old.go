@@ -13,7 +13,7 @@ import (
 	"tincan/internal/wire"
 )
 
-// Nodes of tinc 1.0. Their brain is ours without an Ed25519 key, which then speaks
+// Nodes of tinc 1.0. Their protocol core is ours without an Ed25519 key, which then speaks
 // only the old protocol; the world watches that they are told nothing that a
 // real one does not know. The login is not carried out, the packets are.
 
@@ -98,7 +98,7 @@ func (h *Host) openOld(from *Host, datagram []byte) ([]byte, bool) {
 }
 
 // emitOld is one hop of tinc 1.0's rule for sending a packet, section "Choosing the path of a frame".
-func (w *World) emitOld(at, to *Host, size int, byTCP bool, r Road, done func(Road)) {
+func (w *World) emitOld(at, to *Host, size int, byTCP bool, r Trace, done func(Trace)) {
 	frame := make([]byte, max(size+14, 60))
 	frame[12] = 8
 	arrive := func(hop *Host, byTCP bool) {
@@ -135,7 +135,7 @@ func (w *World) emitOld(at, to *Host, size int, byTCP bool, r Road, done func(Ro
 		case forward.LegacySession: // it gets the frame as if it were its own
 			if hop := w.hosts[target.Node]; hop != nil && target.Tunnel != nil {
 				record := target.Tunnel.Seal(nil, append(make([]byte, 1, size+1), make([]byte, size)...))
-				w.forward(at, at, hop, record, r, func(way Road) {
+				w.forward(at, at, hop, record, r, func(way Trace) {
 					r.UDP = way.UDP
 					arrive(hop, false)
 				})

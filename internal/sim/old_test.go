@@ -125,7 +125,7 @@ func TestUpgrade(t *testing.T) {
 		t.Fatalf("no packet after %s", took)
 	}
 	for _, h := range []*Host{a, b} {
-		for _, c := range h.Brain.Conns() {
+		for _, c := range h.Core.Conns() {
 			if c.Active && c.Legacy {
 				t.Errorf("%s still speaks the old protocol", h.Name)
 			}
@@ -184,7 +184,7 @@ func TestOldKeysAreRenewedWithLittleLoss(t *testing.T) {
 	lost := 0
 	for range 400 {
 		got := false
-		w.Ping(hs[0], hs[1], func(_, _ Road) { got = true })
+		w.Ping(hs[0], hs[1], func(_, _ Trace) { got = true })
 		w.Run(250 * time.Millisecond)
 		if !got {
 			lost++

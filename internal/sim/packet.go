@@ -11,7 +11,7 @@ import (
 )
 
 // Road says how a packet travelled.
-type Road struct {
+type Trace struct {
 	Arrived bool
 	Hops    []node.Name // every node that touched it, sender first
 	UDP     bool        // each hop was by UDP
@@ -19,17 +19,17 @@ type Road struct {
 
 // Send lets from send an IP packet of size bytes to another node, and calls done
 // when it arrives. It is lost in silence otherwise.
-func (w *World) Send(from, to *Host, size int, done func(Road)) {
+func (w *World) Send(from, to *Host, size int, done func(Trace)) {
 	if !from.Up {
 		return
 	}
 	from.event(mesh.Traffic{Node: to.Name})
-	w.emit(from, to, size, false, Road{UDP: true, Hops: []node.Name{from.Name}}, done)
+	w.emit(from, to, size, false, Trace{UDP: true, Hops: []node.Name{from.Name}}, done)
 }
 
 // emit sends a packet that is in clear at a node: its own, or one of a node of tinc 1.0. It came
 // there by TCP or not.
-func (w *World) emit(at, to *Host, size int, byTCP bool, r Road, done func(Road)) {
+func (w *World) emit(at, to *Host, size int, byTCP bool, r Trace, done func(Trace)) {
 	st, ok := at.peers[to.Name]
 	switch {
 	case !ok || !st.Reachable || len(r.Hops) > 16:
@@ -53,7 +53,7 @@ const (
 )
 
 // byPacket brings a packet for a neighbour over the meta connection with it (PACKET).
-func (w *World) byPacket(at, to *Host, conn mesh.ConnID, r Road, done func(Road)) {
+func (w *World) byPacket(at, to *Host, conn mesh.ConnID, r Trace, done func(Trace)) {
 	l := at.links[conn]
 	if l == nil || l.closed {
 		return
@@ -69,7 +69,7 @@ func (w *World) byPacket(at, to *Host, conn mesh.ConnID, r Road, done func(Road)
 }
 
 // forward is one hop of tinc 1.1's rule for sending a record.
-func (w *World) forward(at, from, to *Host, record []byte, r Road, done func(Road)) {
+func (w *World) forward(at, from, to *Host, record []byte, r Trace, done func(Trace)) {
 	way, ok := at.route(to, len(record)-recordOverhead, at == from)
 	if !ok || len(r.Hops) > 16 || way.loops(r) {
 		return
@@ -88,7 +88,7 @@ func (w *World) forward(at, from, to *Host, record []byte, r Road, done func(Roa
 	})
 }
 
-// arrived tells the brain of to that it got a record of from from the hands of at.
+// arrived tells the protocol core of to that it got a record of from from the I/O layer of at.
 func (w *World) arrived(at, from, to *Host, udp bool) {
 	if udp {
 		to.heardAgain(at)
@@ -101,7 +101,7 @@ func (w *World) arrived(at, from, to *Host, udp bool) {
 }
 
 // way is the next step of a record: by UDP to relay, or over conn.
-type way struct {
+type hop struct {
 	relay mesh.PeerState
 	udp   bool
 	conn  mesh.ConnID
@@ -109,18 +109,18 @@ type way struct {
 }
 
 // loops tells whether a record that went along r would go back to where it came from.
-func (x way) loops(r Road) bool {
+func (x hop) loops(r Trace) bool {
 	n := len(r.Hops)
 	return n > 1 && (x.next == r.Hops[n-2] || x.next == r.Hops[0])
 }
 
 // route is the data plane's choice for a record of that size: ours, or one to pass on.
-func (h *Host) route(to *Host, size int, ours bool) (way, bool) {
+func (h *Host) route(to *Host, size int, ours bool) (hop, bool) {
 	st, ok := h.peers[to.Name]
 	if !ok || !st.Reachable {
-		return way{}, false
+		return hop{}, false
 	}
-	x := way{conn: st.Conn, next: st.NextHop, udp: true}
+	x := hop{conn: st.Conn, next: st.NextHop, udp: true}
 	switch forward.Record(size, ours, h.cfg.TCPOnly, h.forwardPeer(st.Relay), h.forwardPeer(st.Via), h.forwardPeer(st.NextHop)) {
 	case forward.HopMeta:
 		x.udp = false
@@ -145,7 +145,7 @@ func (h *Host) forwardPeer(n node.Name) *forward.Peer {
 }
 
 // carry brings a record one step further; there is what happens then.
-func (w *World) carry(x way, at, from, to *Host, record []byte, r *Road, there func(hop *Host, udp bool)) {
+func (w *World) carry(x hop, at, from, to *Host, record []byte, r *Trace, there func(hop *Host, udp bool)) {
 	arrive := func(hop *Host, udp bool) {
 		if st := hop.peers[at.Name]; udp && hop != to && (!st.Confirmed || st.Addr != at.outside()) {
 			return // only from confirmed addresses are packets passed on
@@ -172,21 +172,21 @@ func (w *World) carry(x way, at, from, to *Host, record []byte, r *Road, there f
 	}
 }
 
-// Ping sends a packet there and one back and reports both roads.
-func (w *World) Ping(a, b *Host, done func(there, back Road)) {
-	w.Send(a, b, 64, func(there Road) {
-		w.Send(b, a, 64, func(back Road) { done(there, back) })
+// Ping sends a packet there and one back and reports both UDP paths.
+func (w *World) Ping(a, b *Host, done func(there, back Trace)) {
+	w.Send(a, b, 64, func(there Trace) {
+		w.Send(b, a, 64, func(back Trace) { done(there, back) })
 	})
 }
 
 // Reaches pings once a second until an answer comes, for at most d of virtual time.
-func (w *World) Reaches(a, b *Host, d time.Duration) (there, back Road, took time.Duration, ok bool) {
+func (w *World) Reaches(a, b *Host, d time.Duration) (there, back Trace, took time.Duration, ok bool) {
 	var repeat func()
 	repeat = func() {
 		if ok {
 			return
 		}
-		w.Ping(a, b, func(t, r Road) {
+		w.Ping(a, b, func(t, r Trace) {
 			if !ok {
 				there, back, ok = t, r, true
 			}

@@ -206,7 +206,7 @@ func (n *network) trouble(d time.Duration) {
 			clear(n.slow)
 		}
 		for range 5 {
-			w.Ping(n.any(), n.any(), func(_, _ Road) {})
+			w.Ping(n.any(), n.any(), func(_, _ Trace) {})
 		}
 		w.Run(time.Duration(w.Rand.IntN(6000)) * time.Millisecond)
 	}
@@ -280,7 +280,7 @@ func (n *network) disagreement() string {
 	var first string
 	links := map[string]bool{}
 	for _, h := range n.hosts {
-		for _, c := range h.Brain.Conns() {
+		for _, c := range h.Core.Conns() {
 			if c.Active {
 				links[string(h.Name+"-"+c.Node)] = true
 			}
@@ -289,7 +289,7 @@ func (n *network) disagreement() string {
 	for _, h := range n.hosts {
 		var b strings.Builder
 		edges := 0
-		for _, e := range h.Brain.Edges() {
+		for _, e := range h.Core.Edges() {
 			edges++
 			if !links[string(e.From+"-"+e.To)] {
 				return fmt.Sprintf("%s knows the edge %s-%s, which does not exist", h.Name, e.From, e.To)
@@ -299,16 +299,16 @@ func (n *network) disagreement() string {
 		if edges != len(links) {
 			return fmt.Sprintf("%s knows %d of %d edges", h.Name, edges, len(links))
 		}
-		for _, s := range h.Brain.Subnets() {
+		for _, s := range h.Core.Subnets() {
 			fmt.Fprintln(&b, s.Subnet, s.Owner, s.Reachable)
 		}
-		for _, i := range h.Brain.Nodes() {
+		for _, i := range h.Core.Nodes() {
 			if !i.Reachable {
 				return fmt.Sprintf("%s does not reach %s", h.Name, i.Name)
 			}
 		}
-		if len(h.Brain.Nodes()) != len(n.hosts) {
-			return fmt.Sprintf("%s knows %d of %d nodes", h.Name, len(h.Brain.Nodes()), len(n.hosts))
+		if len(h.Core.Nodes()) != len(n.hosts) {
+			return fmt.Sprintf("%s knows %d of %d nodes", h.Name, len(h.Core.Nodes()), len(n.hosts))
 		}
 		if first == "" {
 			first = b.String()
@@ -336,7 +336,7 @@ func (n *network) talks(warmUp time.Duration) {
 	n.t.Helper()
 	type pair struct{ a, b *Host }
 	arrived, sent := map[pair]int{}, map[pair]int{}
-	roads := map[pair]Road{}
+	roads := map[pair]Trace{}
 	say := func(count bool) {
 		for _, a := range n.hosts {
 			for _, b := range n.hosts {
@@ -347,7 +347,7 @@ func (n *network) talks(warmUp time.Duration) {
 				if count {
 					sent[p]++
 				}
-				n.w.Send(a, b, 64, func(r Road) {
+				n.w.Send(a, b, 64, func(r Trace) {
 					if count {
 						arrived[p]++
 						roads[p] = r
@@ -400,7 +400,7 @@ func (n *network) isQuiet(d time.Duration) {
 	}
 	k := len(n.hosts)
 	for _, h := range n.hosts {
-		s := h.Brain.Size()
+		s := h.Core.Size()
 		if s.Nodes != k || s.Edges > k*(k-1) || s.Subnets != k || s.Conns > 2*k || s.Wishes > k ||
 			s.Timers > 6+3*k || s.Dirty != 0 || s.Orphans != 0 || s.Repeats > 100*k {
 			n.t.Errorf("%s holds more than there is: %+v", h.Name, s)
@@ -411,7 +411,7 @@ func (n *network) isQuiet(d time.Duration) {
 func (n *network) conns() string {
 	var out []string
 	for _, h := range n.hosts {
-		for _, c := range h.Brain.Conns() {
+		for _, c := range h.Core.Conns() {
 			if c.Active && c.Outgoing {
 				out = append(out, string(h.Name+"-"+c.Node))
 			}

@@ -35,7 +35,7 @@ type stream struct {
 	a, z       *Host
 	size       int
 	sent, came int
-	last       Road
+	last       Trace
 	gap, since time.Duration // the longest silence; zero point of the current one
 	begin      time.Time
 	on         bool
@@ -54,14 +54,14 @@ func (w *World) slowStream(a, z *Host, every time.Duration) *stream {
 		}
 		s.sent++
 		w.Send(s.a, s.z, s.size, s.arrived)
-		w.Send(s.z, s.a, s.size, func(Road) {})
+		w.Send(s.z, s.a, s.size, func(Trace) {})
 		w.After(every, next)
 	}
 	next()
 	return s
 }
 
-func (s *stream) arrived(r Road) {
+func (s *stream) arrived(r Trace) {
 	s.came, s.last = s.came+1, r
 	s.through[s.via()]++
 	now := s.w.Now.Sub(s.begin)
@@ -71,7 +71,7 @@ func (s *stream) arrived(r Road) {
 
 // fresh begins to count anew.
 func (s *stream) fresh() {
-	s.sent, s.came, s.gap, s.last = 0, 0, 0, Road{}
+	s.sent, s.came, s.gap, s.last = 0, 0, 0, Trace{}
 	s.through = map[string]int{}
 	s.since = s.w.Now.Sub(s.begin)
 }

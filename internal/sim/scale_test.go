@@ -162,7 +162,7 @@ func packetsPass(t *testing.T, w *World, hs []*Host, pairs int, limit time.Durat
 		for _, p := range slices.SortedFunc(maps.Keys(waiting), func(x, y pair) int {
 			return strings.Compare(string(x.a.Name+" "+x.b.Name), string(y.a.Name+" "+y.b.Name))
 		}) {
-			w.Ping(p.a, p.b, func(_, _ Road) { delete(waiting, p) })
+			w.Ping(p.a, p.b, func(_, _ Trace) { delete(waiting, p) })
 		}
 		return len(waiting) == 0
 	})
@@ -183,7 +183,7 @@ func count(w *World, hs []*Host) (c counts) {
 		}
 	}
 	for _, h := range hs {
-		for _, x := range h.Brain.Conns() {
+		for _, x := range h.Core.Conns() {
 			if x.Active {
 				c.links++
 			}
@@ -239,10 +239,10 @@ func TestColdStart(t *testing.T) {
 	})
 }
 
-// bounded demands that a brain holds no more than what there is.
+// bounded demands that a protocol core holds no more than what there is.
 func bounded(t *testing.T, h *Host, n int) {
 	t.Helper()
-	if s := h.Brain.Size(); s.Nodes != n || s.Subnets > n || s.Edges > 12*n || s.Wishes > 10 || s.Timers > 8+3*s.Conns+n/10 {
+	if s := h.Core.Size(); s.Nodes != n || s.Subnets > n || s.Edges > 12*n || s.Wishes > 10 || s.Timers > 8+3*s.Conns+n/10 {
 		t.Errorf("%s holds more than there is: %+v", h.Name, s)
 	}
 }
@@ -412,7 +412,7 @@ func TestMemoryOfABrain(t *testing.T) {
 	start(w, hs)
 	converge(t, w, hs, coldStartLimit(n))
 	each := int(heap()-before) / n
-	t.Logf("a brain among %d holds %d KiB, all that the simulator keeps for it included", n, each>>10)
+	t.Logf("a protocol core among %d holds %d KiB, all that the simulator keeps for it included", n, each>>10)
 	if each > 64<<20 {
 		t.Errorf("that is more than 64 MiB")
 	}

@@ -10,9 +10,9 @@ import (
 
 // silence is what a host knows of the answers of another one.
 type silence struct {
-	since time.Time // of the first datagram without an answer, zero: all is well
-	doubt bool      // the brain was told
-	large time.Time // when it was last told of large frames
+	since    time.Time // of the first datagram without an answer, zero: all is well
+	reported bool      // the protocol core was told
+	large    time.Time // when it was last told of large frames
 }
 
 func (h *Host) silenceOf(n node.Name) *silence {
@@ -48,7 +48,7 @@ func (h *Host) sentTo(n node.Name, frame int) {
 			s.since = time.Time{}
 			return
 		case forward.SilenceReport:
-			s.doubt = true
+			s.reported = true
 			h.event(mesh.Silent{Node: n, For: silent})
 		}
 		h.w.After(forward.SilentEvery, look)
@@ -64,8 +64,8 @@ func (h *Host) heardAgain(from *Host) {
 		return
 	}
 	s.since = time.Time{}
-	if s.doubt {
-		s.doubt = false
+	if s.reported {
+		s.reported = false
 		h.event(mesh.Heard{Node: n})
 	}
 }

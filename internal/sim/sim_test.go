@@ -220,7 +220,7 @@ func TestKeysAreRenewedWithoutLosingTheSession(t *testing.T) {
 	lost := 0
 	for range 400 {
 		got := false
-		w.Ping(hs[0], hs[1], func(_, _ Road) { got = true })
+		w.Ping(hs[0], hs[1], func(_, _ Trace) { got = true })
 		w.Run(250 * time.Millisecond)
 		if !got {
 			lost++
@@ -276,8 +276,8 @@ func TestCrossingConnectionsLeaveOne(t *testing.T) {
 			t.Fatalf("seed %d: no connection", seed)
 		}
 		w.Run(5 * time.Second)
-		if n := len(a.Brain.Conns()); n != 1 {
-			t.Errorf("seed %d: %d connections after %s: %+v", seed, n, took, a.Brain.Conns())
+		if n := len(a.Core.Conns()); n != 1 {
+			t.Errorf("seed %d: %d connections after %s: %+v", seed, n, took, a.Core.Conns())
 		}
 	}
 }
@@ -353,7 +353,7 @@ func TestANodeThatComesBackIsDialledSoon(t *testing.T) {
 		w.Run(30 * time.Minute)
 		b.Start("c")
 		took, ok := w.Until(time.Minute, func() bool {
-			for _, x := range a.Brain.Conns() {
+			for _, x := range a.Core.Conns() {
 				if x.Node == "b" && x.Active {
 					return true
 				}

@@ -131,7 +131,7 @@ func TestReasonsAreGivenForEveryWay(t *testing.T) {
 				w.stream(a, z)
 			}
 			w.Run(20 * time.Second)
-			got := a.Brain.Why("z", c.found)
+			got := a.Core.Why("z", c.found)
 			if codes(got) != c.want || got.Good != c.good || !strings.Contains(got.Change, c.change) || c.change == "" && got.Change != "" {
 				t.Errorf("%+v\nwant %s, %q", got, c.want, c.change)
 			}
@@ -145,18 +145,18 @@ func TestReasonsWhyANodeIsNotThere(t *testing.T) {
 	w.Run(5 * time.Second)
 	z.Kill()
 	w.Run(90 * time.Second)
-	if got := a.Brain.Why("z", mesh.Found{}); codes(got) != mesh.WhyUnreachable+" "+mesh.WhyAway || !strings.Contains(got.Change, "start z") {
+	if got := a.Core.Why("z", mesh.Found{}); codes(got) != mesh.WhyUnreachable+" "+mesh.WhyAway || !strings.Contains(got.Change, "start z") {
 		t.Errorf("%+v", got)
 	}
 	mid[0].Kill()
 	w.Run(90 * time.Second)
-	if got := a.Brain.Why("z", mesh.Found{}); codes(got) != strings.Join([]string{mesh.WhyUnreachable, mesh.WhyAlone, mesh.WhyRefused}, " ") || got.Change == "" {
+	if got := a.Core.Why("z", mesh.Found{}); codes(got) != strings.Join([]string{mesh.WhyUnreachable, mesh.WhyAlone, mesh.WhyRefused}, " ") || got.Change == "" {
 		t.Errorf("%+v", got)
 	}
-	if got := a.Brain.Why("nobody", mesh.Found{}); codes(got) != mesh.WhyUnknown || got.Good {
+	if got := a.Core.Why("nobody", mesh.Found{}); codes(got) != mesh.WhyUnknown || got.Good {
 		t.Errorf("%+v", got)
 	}
-	if got := a.Brain.Why("a", mesh.Found{}); codes(got) != mesh.WhySelf || !got.Good {
+	if got := a.Core.Why("a", mesh.Found{}); codes(got) != mesh.WhySelf || !got.Good {
 		t.Errorf("%+v", got)
 	}
 }

@@ -1,6 +1,6 @@
-// Package sim runs the brains of many nodes in one process under virtual time.
+// Package sim runs the protocol cores of many nodes in one process under virtual time.
 //
-// Only the brains and the sessions between nodes are real. Meta connections are
+// Only the protocol cores and the sessions between nodes are real. Meta connections are
 // pipes with a delay, UDP is a table of who reaches whom, and a packet is
 // carried as the data plane would carry it. A run is repeatable from its seed.
 package sim
@@ -65,7 +65,7 @@ type World struct {
 	DroppedInUse int
 	// OnSend is called for each request that goes into a meta connection, if it is not nil.
 	OnSend func(from, to *Host, text string)
-	// Log is called for each message of a brain, if it is not nil.
+	// Log is called for each message of a protocol core, if it is not nil.
 	Log func(h *Host, l mesh.Log)
 
 	hosts  map[node.Name]*Host
@@ -82,7 +82,7 @@ type Host struct {
 	Key   *keys.PrivateKey
 	RSA   *keys.RSAPublicKey // nil: it does not speak the protocol of tinc 1.0
 	Old   bool               // it speaks nothing else
-	Brain *mesh.Mesh
+	Core  *mesh.Mesh
 	Up    bool // the node is running
 	Plain bool // it knows nothing of what tincan has added to tinc 1.1
 	// NAT, if valid, is the address from which the datagrams of the host come. Only
@@ -250,7 +250,7 @@ func (h *Host) Start(connectTo ...node.Name) {
 		h.Configure(&cfg)
 	}
 	h.cfg = cfg
-	h.Brain = mesh.New(cfg, mesh.Injected{
+	h.Core = mesh.New(cfg, mesh.Deps{
 		Rand:    rand.New(rand.NewPCG(h.w.Rand.Uint64(), h.w.Rand.Uint64())),
 		Secrets: h.w.secrets(),
 	}, h.now())
@@ -408,17 +408,17 @@ func (l *link) retransmit() {
 	}
 }
 
-// event feeds one event to the brain and carries out what follows.
+// event feeds one event to the protocol core and carries out what follows.
 func (h *Host) event(e mesh.Event) {
 	if h.take(e) {
 		h.soon()
 	}
 }
 
-// take feeds one event to the brain.
+// take feeds one event to the protocol core.
 func (h *Host) take(e mesh.Event) bool {
 	if h.Up {
-		h.Brain.Handle(h.now(), e)
+		h.Core.Handle(h.now(), e)
 	}
 	return h.Up
 }
@@ -442,13 +442,13 @@ func (h *Host) soon() {
 }
 
 func (h *Host) flush() {
-	for _, e := range h.Brain.Flush(h.now()) {
+	for _, e := range h.Core.Flush(h.now()) {
 		if h.Record {
 			h.Effects = append(h.Effects, e)
 		}
 		h.do(e)
 	}
-	at := h.Brain.Deadline()
+	at := h.Core.Deadline()
 	if !at.IsZero() {
 		at = at.Add(-h.skew)
 	}
@@ -460,7 +460,7 @@ func (h *Host) flush() {
 	gen, run := h.tick, h.run
 	h.w.at(at, func() {
 		if h.run == run && h.tick == gen && h.Up {
-			h.Brain.Tick(h.now())
+			h.Core.Tick(h.now())
 			h.flush()
 		}
 	})
@@ -560,7 +560,7 @@ func (h *Host) do(e mesh.Effect) {
 // trapTime is how long somebody who is refused before he has proved who he is does not notice.
 const trapTime = 10 * time.Second
 
-// headStart is how long the hands try one address before the next.
+// headStart is how long the I/O layer try one address before the next.
 const headStart = 250 * time.Millisecond
 
 func (h *Host) dial(e mesh.Dial) {
@@ -726,7 +726,7 @@ func (h *Host) sendProbe(e mesh.SendProbe) {
 	})
 }
 
-// open opens a record of from, or tells the brain that it could not.
+// open opens a record of from, or tells the protocol core that it could not.
 func (h *Host) open(from *Host, record []byte) ([]byte, bool) {
 	if st := h.peers[from.Name]; st.Tunnel != nil {
 		if plain, err := st.Tunnel.Open(nil, record); err == nil {
@@ -739,7 +739,7 @@ func (h *Host) open(from *Host, record []byte) ([]byte, bool) {
 	return nil, false
 }
 
-// heardFrom tells the brain, once a second, that direct records of from come from another
+// heardFrom tells the protocol core, once a second, that direct records of from come from another
 // address than it thinks.
 func (h *Host) heardFrom(from *Host) {
 	if addr := from.outside(); h.peers[from.Name].Addr != addr && h.w.Now.Sub(h.heard[from.Name]) >= time.Second {

@@ -85,7 +85,7 @@ func pair(t *testing.T, alice, bob []string) *twoBrains {
 	for i, self := range names {
 		m := New(Config{Name: self, Key: testKey(self), Port: 655, Hosts: map[node.Name]Host{
 			names[1-i]: {Key: &key}, "carol": {Key: &key},
-		}}, Injected{Rand: rand.New(rand.NewPCG(1, uint64(i))), Secrets: rand.NewChaCha8([32]byte{1})}, p.now)
+		}}, Deps{Rand: rand.New(rand.NewPCG(1, uint64(i))), Secrets: rand.NewChaCha8([32]byte{1})}, p.now)
 		p.m[i] = m
 		p.connect(i, 4, "carol")
 		m.Handle(p.now, Request{Conn: 4, Text: fmt.Sprintf("12 f%d carol %s 192.0.2.2 655 700000c 10", i, self)})
@@ -190,7 +190,7 @@ func TestWhatWasTakenBackBeforeItCameIsNotBelieved(t *testing.T) {
 	p.input("node alice")
 	p.neighbours()
 	text := "12 a dave bob 192.0.2.3 655 700000c 10"
-	p.input("request 2 " + string(retraction(text, "dave", "bob")))
+	p.input("request 2 " + string(refutation(text, "dave", "bob")))
 	p.input("request 4 " + text)
 	if _, ok := p.m.graph.Get("dave", "bob"); ok {
 		t.Error("the edge is believed")

@@ -11,10 +11,10 @@ import (
 )
 
 // surroundings is what a route into the VPN must not get in the way of.
-type surroundings struct {
-	own    []netip.Prefix // addresses of the VPN interface
-	onLink []netip.Prefix // networks of the other interfaces
-	nodes  []located      // where the VPN's own packets go, sorted by address
+type underlay struct {
+	own    []netip.Prefix    // addresses of the VPN interface
+	onLink []netip.Prefix    // networks of the other interfaces
+	nodes  []underlayAddress // where the VPN's own packets go, sorted by address
 	// shared: another interface has the network of own, too. others are then the
 	// addresses in use there, with their interfaces.
 	shared bool
@@ -22,7 +22,7 @@ type surroundings struct {
 }
 
 // located is a node with a real address of it.
-type located struct {
+type underlayAddress struct {
 	addr netip.Addr
 	node node.Name
 }
@@ -34,7 +34,7 @@ const maxLearned = 4096
 // "" if it may. Any member can announce anything, so only private networks do that
 // do not overlap with what this machine is connected to or with where the VPN's
 // own packets go; others need a line Route = NETWORK.
-func (s *surroundings) welcome(p netip.Prefix) (why string) {
+func (s *underlay) welcome(p netip.Prefix) (why string) {
 	inside := s.shared && covered(p, s.own) // what would lead there anyhow, were it not for the other interface
 	if !subnet.Private(p) && !inside {
 		return "it is not a private network"
@@ -57,14 +57,14 @@ func covered(p netip.Prefix, own []netip.Prefix) bool {
 	return slices.ContainsFunc(own, func(o netip.Prefix) bool { return o.Bits() <= p.Bits() && o.Masked().Contains(p.Addr()) })
 }
 
-// underlay asks the brain where the VPN's own packets go.
-func (d *Daemon) underlay() []located {
-	var list []located
-	d.ask(func() {
-		for addr, name := range d.brain.Underlay() {
-			list = append(list, located{addr, name})
+// underlay asks the protocol core where the VPN's own packets go.
+func (d *Daemon) underlay() []underlayAddress {
+	var list []underlayAddress
+	d.call(func() {
+		for addr, name := range d.core.Underlay() {
+			list = append(list, underlayAddress{addr, name})
 		}
 	})
-	slices.SortFunc(list, func(a, b located) int { return a.addr.Compare(b.addr) })
+	slices.SortFunc(list, func(a, b underlayAddress) int { return a.addr.Compare(b.addr) })
 	return list
 }

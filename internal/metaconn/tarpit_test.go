@@ -40,12 +40,12 @@ func open(t *testing.T, c net.Conn, d time.Duration) bool {
 }
 
 func (h *host) inPit() int {
-	h.pit.mu.Lock()
-	defer h.pit.mu.Unlock()
-	return len(h.pit.held)
+	h.tarpit.mu.Lock()
+	defer h.tarpit.mu.Unlock()
+	return len(h.tarpit.held)
 }
 
-// refuse lets the host's brain refuse what the stranger has said.
+// refuse lets the host's protocol core refuse what the stranger has said.
 func (h *host) refuse(id mesh.ConnID) {
 	h.Helper()
 	expect[mesh.Line](h)
@@ -57,7 +57,7 @@ func TestStrangersAreHeldInSilence(t *testing.T) {
 		text  string
 		after func(h *host, id mesh.ConnID)
 	}{
-		"refused by the brain": {"0 mallory 17.7\n", (*host).refuse},
+		"refused by the protocol core": {"0 mallory 17.7\n", (*host).refuse},
 		"too late": {"", func(h *host, id mesh.ConnID) {
 			h.Do(mesh.CloseConn{Conn: id, Reason: "the login took too long", Trap: true})
 		}},
@@ -121,7 +121,7 @@ func TestThePitIsBounded(t *testing.T) {
 
 func TestNobodyStaysInThePit(t *testing.T) {
 	h := newHost(t, "alice", nil)
-	h.pit.keep = 200 * time.Millisecond
+	h.tarpit.keep = 200 * time.Millisecond
 	c, id := call(h, "hello\n")
 	h.refuse(id)
 	if begin := time.Now(); open(t, c, patience) || time.Since(begin) < 100*time.Millisecond {
@@ -132,7 +132,7 @@ func TestNobodyStaysInThePit(t *testing.T) {
 
 // Whoever is no stranger, or can be none, sees the end at once.
 func TestWhoIsNotHeld(t *testing.T) {
-	t.Run("closed by the brain for another reason", func(t *testing.T) {
+	t.Run("closed by the protocol core for another reason", func(t *testing.T) {
 		h := newHost(t, "alice", nil)
 		c, id := call(h, "0 bob 17.7\n")
 		expect[mesh.Line](h)

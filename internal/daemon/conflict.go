@@ -26,7 +26,7 @@ import (
 // the first minutes after it was set up, and only once for each kind of address. Later than that a person decides.
 
 // clash is another node that has an address of ours.
-type clash struct {
+type addressConflict struct {
 	owner node.Name
 	addr  netip.Addr
 }
@@ -41,14 +41,14 @@ const (
 )
 
 // noteClash looks whether a subnet of another node is an address of ours. It
-// is called on the brain's goroutine.
+// is called on the protocol core's goroutine.
 func (d *Daemon) noteClash(owner node.Name, s subnet.Subnet) {
 	p := s.Prefix()
 	if !p.IsValid() || !p.IsSingleIP() || !has(d.network().Settings, p.Addr()) {
 		return
 	}
 	select {
-	case d.clashes <- clash{owner, p.Addr()}:
+	case d.conflicts <- addressConflict{owner, p.Addr()}:
 	default: // as many others are waiting already, mostly for the same address
 	}
 }
@@ -65,18 +65,18 @@ func isAddr(s subnet.Subnet, addr netip.Addr) bool {
 }
 
 // mendClashes deals with clashes until ctx ends.
-func (d *Daemon) mendClashes(ctx context.Context) {
+func (d *Daemon) resolveConflicts(ctx context.Context) {
 	settling := loadSettling(d.opts.Layout, time.Now())
-	var unproved []clash
+	var unproved []addressConflict
 	again := time.NewTicker(provedEvery)
 	defer again.Stop()
 	for {
-		var list []clash
+		var list []addressConflict
 		select {
 		case <-ctx.Done():
 			return
-		case c := <-d.clashes:
-			list = []clash{c}
+		case c := <-d.conflicts:
+			list = []addressConflict{c}
 		case <-again.C:
 			list, unproved = unproved, nil
 		}
@@ -89,11 +89,11 @@ func (d *Daemon) mendClashes(ctx context.Context) {
 }
 
 // moveIfProved takes another address, unless the other node has not proved that it exists, which may still come.
-func (d *Daemon) moveIfProved(c clash, s *settling) (done bool) {
+func (d *Daemon) moveIfProved(c addressConflict, s *settling) (done bool) {
 	proved := false
-	d.ask(func() {
-		if proved = d.brain.Proved(c.owner); !proved {
-			d.brain.Handle(now(), mesh.Traffic{Node: c.owner}) // which makes a session, if it exists
+	d.call(func() {
+		if proved = d.core.Proved(c.owner); !proved {
+			d.core.Handle(now(), mesh.Traffic{Node: c.owner}) // which makes a session, if it exists
 		}
 	})
 	if !proved {
@@ -147,7 +147,7 @@ func (s *settling) mayMove(a netip.Addr, now time.Time) bool {
 }
 
 // mustMove decides who of two nodes keeps the address.
-func (d *Daemon) mustMove(c clash, s settling) bool {
+func (d *Daemon) mustMove(c addressConflict, s settling) bool {
 	n := d.network()
 	switch {
 	case !has(n.Settings, c.addr): // it is mended already
@@ -164,9 +164,9 @@ func (d *Daemon) mustMove(c clash, s settling) bool {
 }
 
 // move takes another address of the range, on disk, on the interface and in the mesh.
-func (d *Daemon) move(c clash, s *settling) error {
+func (d *Daemon) move(c addressConflict, s *settling) error {
 	var known []mesh.Owned // asked for, because the published ones may lag behind
-	if !d.ask(func() { known = d.brain.Subnets() }) {
+	if !d.call(func() { known = d.core.Subnets() }) {
 		return errStopping
 	}
 	taken := make([]subnet.Subnet, 0, len(known))

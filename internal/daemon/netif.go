@@ -27,14 +27,14 @@ import (
 // and the routes into the VPN. If there is a tinc-up script all of that is the
 // script's business and face does nothing.
 //
-// The brain only leaves word of what it knows (add, remove); talking to the
+// The protocol core only leaves word of what it knows (add, remove); talking to the
 // kernel is done by a goroutine of its own, since it can take long.
-type face struct {
+type netif struct {
 	name     string
 	log      *logger
-	underlay func() []located
+	underlay func() []underlayAddress
 
-	mu      sync.Mutex // guards known, gone and lost; the brain takes it, so it is never held for long
+	mu      sync.Mutex // guards known, gone and lost; the protocol core takes it, so it is never held for long
 	known   map[learnt]struct{}
 	gone    node.Name           // the node that has become unreachable last
 	lost    map[learnt]struct{} // subnets of such nodes
@@ -83,8 +83,8 @@ type learnt struct {
 func (l learnt) prefix() netip.Prefix { return l.subnet.Prefix().Masked() }
 
 // newFace makes a face that leaves the interface alone until up is called.
-func newFace(name string, log *logger, underlay func() []located) *face {
-	return &face{
+func newNetif(name string, log *logger, underlay func() []underlayAddress) *netif {
+	return &netif{
 		name: name, log: log, underlay: underlay,
 		known: map[learnt]struct{}{}, lost: map[learnt]struct{}{},
 		news: make(chan struct{}, 1), touched: make(chan struct{}, 1), held: map[learnt]struct{}{},
@@ -93,7 +93,7 @@ func newFace(name string, log *logger, underlay func() []located) *face {
 }
 
 // add: a subnet of another node can be reached. It does not wait.
-func (f *face) add(owner node.Name, s subnet.Subnet) {
+func (f *netif) add(owner node.Name, s subnet.Subnet) {
 	if !s.Prefix().IsValid() {
 		return
 	}
@@ -105,7 +105,7 @@ func (f *face) add(owner node.Name, s subnet.Subnet) {
 }
 
 // remove is the reverse of add. If its owner cannot be reached, packets for the subnet still belong to the VPN.
-func (f *face) remove(owner node.Name, s subnet.Subnet) {
+func (f *netif) remove(owner node.Name, s subnet.Subnet) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	k := learnt{owner, s}
@@ -118,7 +118,7 @@ func (f *face) remove(owner node.Name, s subnet.Subnet) {
 
 // node: another node can be reached, or cannot any more. Then its subnets follow, before
 // another node does. What it had announced before and does not any more is not its own any more.
-func (f *face) node(name node.Name, up bool) {
+func (f *netif) node(name node.Name, up bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !up {
@@ -131,7 +131,7 @@ func (f *face) node(name node.Name, up bool) {
 }
 
 // run keeps the interface and its routes as they should be, until ctx ends.
-func (f *face) run(ctx context.Context) {
+func (f *netif) run(ctx context.Context) {
 	adopted := time.After(adoption)
 	for {
 		select {
@@ -152,7 +152,7 @@ func (f *face) run(ctx context.Context) {
 
 // settle brings the kernel's routes to what is known now. All are judged anew,
 // so that it does not matter in which order things became known.
-func (f *face) settle() {
+func (f *netif) settle() {
 	f.work.Lock()
 	defer f.work.Unlock()
 	if f.link == nil {
@@ -162,7 +162,7 @@ func (f *face) settle() {
 	known, lost := maps.Clone(f.known), maps.Clone(f.lost)
 	f.mu.Unlock()
 	f.noteOverlaps()
-	around := surroundings{own: f.own, shared: f.shared}
+	around := underlay{own: f.own, shared: f.shared}
 	if len(known)+len(lost) > 0 {
 		around.onLink, around.nodes = netwatch.Networks(f.name), f.underlay()
 		if f.shared {
@@ -235,7 +235,7 @@ func (f *face) settle() {
 }
 
 // adviseRoute is how a route to p can be had all the same, as the end of a sentence.
-func (f *face) adviseRoute(p netip.Prefix) string {
+func (f *netif) adviseRoute(p netip.Prefix) string {
 	if config.Routable(p) != nil {
 		return "; a subnet-up script can add one, with care"
 	}
@@ -244,7 +244,7 @@ func (f *face) adviseRoute(p netip.Prefix) string {
 
 // noteOverlaps looks whether another interface has the VPN's network, too. Then that one
 // keeps it, and each node of the VPN gets a route of its own.
-func (f *face) noteOverlaps() {
+func (f *netif) noteOverlaps() {
 	now := netwatch.Overlaps(f.own, f.name)
 	if slices.Equal(now, f.overlaps) {
 		return
@@ -275,7 +275,7 @@ func (f *face) noteOverlaps() {
 }
 
 // protect guards what belongs to the VPN: its own range, the routes of the configuration, and these.
-func (f *face) protect(learned map[learnt]struct{}) {
+func (f *netif) protect(learned map[learnt]struct{}) {
 	if f.guard == nil {
 		return
 	}
@@ -296,7 +296,7 @@ func (f *face) protect(learned map[learnt]struct{}) {
 }
 
 // restore puts back what somebody has taken from the interface.
-func (f *face) restore() {
+func (f *netif) restore() {
 	f.work.Lock()
 	defer f.work.Unlock()
 	if f.link == nil {
@@ -345,14 +345,14 @@ func sortedLearnt(set map[learnt]struct{}) []learnt {
 }
 
 // through names the gateways of fixed routes, for the next up or configure.
-func (f *face) through(gates map[netip.Prefix]netip.Addr) {
+func (f *netif) through(gates map[netip.Prefix]netip.Addr) {
 	f.work.Lock()
 	defer f.work.Unlock()
 	f.gates = gates
 }
 
 // up configures the interface and its fixed routes.
-func (f *face) up(addrs, routes []netip.Prefix) error {
+func (f *netif) up(addrs, routes []netip.Prefix) error {
 	f.work.Lock()
 	defer f.work.Unlock()
 	addrs, routes = f.possible(addrs, routes)
@@ -370,7 +370,7 @@ func (f *face) up(addrs, routes []netip.Prefix) error {
 }
 
 // bringUp configures everything, with the lock held. After an error nothing is configured.
-func (f *face) bringUp(addrs, routes []netip.Prefix) error {
+func (f *netif) bringUp(addrs, routes []netip.Prefix) error {
 	link, err := netconf.Up(netconf.Config{Interface: f.name, Addresses: addrs, Gateways: f.gates})
 	if err != nil {
 		return err
@@ -389,7 +389,7 @@ func (f *face) bringUp(addrs, routes []netip.Prefix) error {
 
 // configure takes over other addresses and routes. If that does not work the old
 // ones come back.
-func (f *face) configure(addrs, routes []netip.Prefix) error {
+func (f *netif) configure(addrs, routes []netip.Prefix) error {
 	f.work.Lock()
 	defer f.work.Unlock()
 	addrs, routes = f.possible(addrs, routes)
@@ -410,7 +410,7 @@ func (f *face) configure(addrs, routes []netip.Prefix) error {
 }
 
 // down undoes up.
-func (f *face) down() {
+func (f *netif) down() {
 	f.work.Lock()
 	defer f.work.Unlock()
 	f.ours = false
@@ -418,7 +418,7 @@ func (f *face) down() {
 }
 
 // release lets go of what belongs to the VPN, once the interface is down for good.
-func (f *face) release() {
+func (f *netif) release() {
 	f.work.Lock()
 	defer f.work.Unlock()
 	if f.guard == nil {
@@ -431,14 +431,14 @@ func (f *face) release() {
 }
 
 // configured tells whether addresses and routes are ours to set.
-func (f *face) configured() bool {
+func (f *netif) configured() bool {
 	f.work.Lock()
 	defer f.work.Unlock()
 	return f.ours
 }
 
 // takeDown is down with the lock held.
-func (f *face) takeDown() {
+func (f *netif) takeDown() {
 	if f.link == nil {
 		return
 	}
@@ -452,7 +452,7 @@ func (f *face) takeDown() {
 // hasInterface tells whether there is an interface, and it is ours.
 func (d *Daemon) hasInterface() bool {
 	t := d.network().Settings.DeviceType
-	return d.face.name != "" && t != "dummy" && t != "raw_socket"
+	return d.netif.name != "" && t != "dummy" && t != "raw_socket"
 }
 
 // interfaceUp runs tinc-up, or gives the interface what Ifconfig and Route say.
@@ -467,10 +467,10 @@ func (d *Daemon) interfaceUp(ctx context.Context) error {
 		return nil
 	}
 	if len(s.Ifconfig) == 0 && s.Mode == "router" { // else it may be for a bridge
-		d.log.printf(0, mesh.Warning, "the interface %s gets no address: there is neither a tinc-up script nor a line Ifconfig = ADDRESS/LENGTH in tinc.conf", d.face.name)
+		d.log.printf(0, mesh.Warning, "the interface %s gets no address: there is neither a tinc-up script nor a line Ifconfig = ADDRESS/LENGTH in tinc.conf", d.netif.name)
 	}
-	d.face.through(gateways(s))
-	err := d.face.up(s.Ifconfig, destinations(s))
+	d.netif.through(gateways(s))
+	err := d.netif.up(s.Ifconfig, destinations(s))
 	if errors.Is(err, netconf.ErrNotSupported) {
 		d.log.failed(0, mesh.Warning, err)
 		return nil
@@ -482,7 +482,7 @@ func (d *Daemon) interfaceUp(ctx context.Context) error {
 // them and undoes interfaceUp.
 func (d *Daemon) interfaceDown() {
 	_ = d.script.Do(context.Background(), script.TincDown, d.env("", netip.AddrPort{}))
-	d.face.down()
+	d.netif.down()
 }
 
 // gateways are those of the Route lines, if there is an Ethernet behind the interface. They

@@ -12,13 +12,13 @@ import (
 //
 // It is a table of the latest few thousand, which are told apart by ids, record number and tag.
 // What is forgotten too early makes one lap more. It may be used by several goroutines.
-type laps struct {
+type loopDetector struct {
 	seed  maphash.Seed
 	table [4096]atomic.Uint64
 }
 
 // again tells whether blob, ids and record, was here before, and remembers it.
-func (l *laps) again(blob []byte) bool {
+func (l *loopDetector) again(blob []byte) bool {
 	const head, tail = idsLen + 4, 16
 	var key [head + tail]byte
 	copy(key[:], blob[:head])

@@ -2,7 +2,7 @@ package mesh
 
 import "time"
 
-// AutoConnect and traffic. A pair that talks for a while without a straight way gets a
+// AutoConnect and traffic. A pair that talks for a while without a direct path gets a
 // connection of its own: over it the two tell each other their addresses, and if UDP stays
 // blocked their packets have TCP without a detour. And no connection is let go while packets
 // travel over it or thanks to it.
@@ -22,7 +22,7 @@ const (
 )
 
 // hot is what AutoConnect knows of a pair that talks.
-type hot struct {
+type onDemand struct {
 	begun time.Time // of the talk
 	next  time.Time // no attempt to connect before
 	wait  time.Duration
@@ -36,7 +36,7 @@ func (m *Mesh) used(p *peer) {
 	if p.conn != nil {
 		p.conn.used = m.now
 	}
-	if !p.road.usable() {
+	if !p.udp.usable() {
 		if c := m.nextHopConn(p); c != nil {
 			c.used = m.now
 		}
@@ -52,8 +52,8 @@ func (m *Mesh) spare(c *conn) bool {
 	return m.now.Sub(c.used) > keep
 }
 
-// connectHot dials the nodes that we talk with a lot and have no straight way to.
-func (m *Mesh) connectHot() {
+// connectHot dials the nodes that we talk with a lot and have no direct path to.
+func (m *Mesh) connectOnDemand() {
 	n := 0
 	for _, o := range m.dials {
 		if o.hot && (o.conn == nil || o.conn.stage != active || !m.spare(o.conn)) {
@@ -61,11 +61,11 @@ func (m *Mesh) connectHot() {
 		}
 	}
 	for _, p := range m.talking {
-		h := &p.hot
+		h := &p.onDemand
 		switch {
 		case n >= maxHot:
 			return
-		case p.conn != nil || m.isStraight(p) || !p.reachable || m.now.Sub(p.relaying.own) > talkingFor,
+		case p.conn != nil || m.isDirect(p) || !p.reachable || m.now.Sub(p.relaying.own) > talkingFor,
 			m.now.Sub(h.begun) < hotAfter, m.now.Before(h.next), m.dials[p.name] != nil, !m.hasAnyAddress(p):
 			continue
 		}
@@ -78,7 +78,7 @@ func (m *Mesh) connectHot() {
 		h.wait = min(max(2*h.wait, hotRetry), maxHotRetry)
 		h.next = m.now.Add(h.wait + m.jitter(h.wait/4))
 		m.logf(2, Info, "there is much to say to %s; connecting", p.name)
-		if o := m.want(p.name, true); o != nil {
+		if o := m.addDialTarget(p.name, true); o != nil {
 			o.hot = true
 			n++
 		}
@@ -92,7 +92,7 @@ func (m *Mesh) sweepTalking() {
 		if m.nodes[p.name] == p && p.reachable && m.now.Sub(p.relaying.own) <= keepTrying {
 			talking = append(talking, p)
 		} else {
-			m.forgetWays(p)
+			m.forgetRelays(p)
 		}
 	}
 	clear(m.talking[len(talking):])

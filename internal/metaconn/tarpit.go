@@ -16,7 +16,7 @@ const (
 // tries names or keys learns neither that it was refused nor when, and waits. A held connection
 // costs a descriptor and nothing else. When a newcomer finds the pit full the oldest is
 // closed, so a flood is not slowed down, and costs no more than that.
-type pit struct {
+type tarpit struct {
 	keep time.Duration // for how long one is held
 
 	mu     sync.Mutex
@@ -30,7 +30,7 @@ type held struct {
 }
 
 // hold takes conn over, and closes it sooner or later.
-func (p *pit) hold(conn *net.TCPConn) {
+func (p *tarpit) hold(conn *net.TCPConn) {
 	conn.SetReadBuffer(pitBuffer)
 	// Nothing is owed to a stranger: the kernel shall keep nothing of it, either.
 	conn.SetLinger(0)
@@ -52,7 +52,7 @@ func (p *pit) hold(conn *net.TCPConn) {
 }
 
 // drop closes conn, if it is still held. The lock is held.
-func (p *pit) drop(conn *net.TCPConn) {
+func (p *tarpit) drop(conn *net.TCPConn) {
 	for i, h := range p.held {
 		if h.conn == conn {
 			conn.Close()
@@ -65,7 +65,7 @@ func (p *pit) drop(conn *net.TCPConn) {
 }
 
 // close closes all connections, and every one that comes from now on.
-func (p *pit) close() {
+func (p *tarpit) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = true

@@ -1,6 +1,6 @@
-// Package storeys checks that the house stands: packages import only downwards,
-// and the lower storeys are pure.
-package storeys
+// Package layers checks that the architecture stands: packages import only downwards,
+// and the lower layers are pure.
+package layers
 
 import (
 	"fmt"
@@ -16,9 +16,9 @@ import (
 	"testing"
 )
 
-// storeys of the packages in internal/. A package may import what is on its own
-// storey or below. What is not listed here fails the test: put it somewhere.
-var storeys = map[string]int{
+// layers of the packages in internal/. A package may import what is on its own
+// layer or below. What is not listed here fails the test: put it somewhere.
+var layers = map[string]int{
 	"forward": 0, "nearest": 0,
 	"node": 0, "b64": 0, "scan": 0, "keys": 0, "chapoly": 0, "sptps": 0, "wire": 0, "subnet": 0,
 	"legacy": 0, "compress": 0, "graph": 0, "packet": 0, "route": 0, "config": 0, "files": 0, "oserr": 0, "hostfile": 0,
@@ -36,13 +36,13 @@ var storeys = map[string]int{
 // testOnly packages serve tests and the demo: no other package may import them.
 var testOnly = []string{"lab", "sim"}
 
-// notPure are packages of the lower storeys that do touch the world: config
+// notPure are packages of the lower layers that do touch the world: config
 // reads and writes the directory of a network, by way of files.
 var notPure = []string{"config", "files", "oserr"}
 
 const (
 	root        = "../.."
-	lowestDirty = 2 // the first storey that may touch the world
+	lowestDirty = 2 // the first layer that may touch the world
 )
 
 // worldly imports are what a pure package has no business with.
@@ -96,9 +96,9 @@ func imports(file *ast.File) []string {
 
 func TestImportsPointDownwards(t *testing.T) {
 	files(t, "internal", func(pkg, path string, file *ast.File, _ *token.FileSet) {
-		storey, ok := storeys[pkg]
+		layer, ok := layers[pkg]
 		if !ok && !slices.Contains(testOnly, pkg) {
-			t.Errorf("%s: package %s is on no storey; known are %v", path, pkg, slices.Sorted(maps.Keys(storeys)))
+			t.Errorf("%s: package %s is on no layer; known are %v", path, pkg, slices.Sorted(maps.Keys(layers)))
 			return
 		}
 		for _, imported := range imports(file) {
@@ -113,17 +113,17 @@ func TestImportsPointDownwards(t *testing.T) {
 			if slices.Contains(testOnly, inner) {
 				t.Errorf("%s imports %s, which is for tests", path, inner)
 			}
-			if ok && storeys[inner] > storey {
-				t.Errorf("%s (storey %d) imports %s (storey %d)", path, storey, inner, storeys[inner])
+			if ok && layers[inner] > layer {
+				t.Errorf("%s (layer %d) imports %s (layer %d)", path, layer, inner, layers[inner])
 			}
 		}
 	})
 }
 
-func TestTheLowerStoreysArePure(t *testing.T) {
+func TestTheLowerLayersArePure(t *testing.T) {
 	files(t, "internal", func(pkg, path string, file *ast.File, set *token.FileSet) {
-		storey, ok := storeys[pkg]
-		if !ok || storey >= lowestDirty || slices.Contains(notPure, pkg) || file.Name.Name == "main" {
+		layer, ok := layers[pkg]
+		if !ok || layer >= lowestDirty || slices.Contains(notPure, pkg) || file.Name.Name == "main" {
 			return // a generator beside a package is no part of it
 		}
 		for _, imported := range imports(file) {

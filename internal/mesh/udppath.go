@@ -8,9 +8,9 @@ import (
 	"tincan/internal/wire"
 )
 
-// road is the way to a node by UDP: its address, whether it works, and how
+// UDP path is the way to a node by UDP: its address, whether it works, and how
 // large packets may be on it.
-type road struct {
+type udpPath struct {
 	addr      netip.AddrPort
 	sock      int // socket that addr was heard on, -1 unknown
 	confirmed bool
@@ -21,27 +21,27 @@ type road struct {
 	asked   time.Time        // last probe request for discovery
 	waiting bool             // a request is unanswered
 	bursts  int              // discovery requests since the last confirmation
-	eager   int              // how many of them are quick
+	burst   int              // how many of them are quick
 	alive   time.Time        // last probe reply
 
-	flights    []flight // probes without an answer, oldest first
-	rtt        estimate
-	loss       float64 // share of small probes that are lost, while the path lives
-	doubt      doubt
-	questioned time.Time // last small probe of the peer
-	largeAt    time.Time // when large frames were sent last
-	largest    int       // the largest of them, in bytes of frame
-	proving    time.Time // last question whether they pass
-	passed     time.Time // when one of that size passed last
-	lacking    time.Time // first question about it since then, zero: none
-	base       base
-	dead       bool      // given up, and not confirmed since
-	rests      bool      // and not asked since
-	gaveUp     time.Time // when that was, or caution was lowered
-	caution    int       // how much more patience than the loss suggests, as a power of two
-	resume     resume
-	search     *timer // next step of the MTU search
-	opening    opening
+	outstanding []outstanding // probes without an answer, oldest first
+	rtt         estimate
+	loss        float64 // share of small probes that are lost, while the path lives
+	suspicion   suspicion
+	lastProbed  time.Time // last small probe of the peer
+	largeAt     time.Time // when large frames were sent last
+	largest     int       // the largest of them, in bytes of frame
+	proving     time.Time // last question whether they pass
+	passed      time.Time // when one of that size passed last
+	lacking     time.Time // first question about it since then, zero: none
+	base        base
+	dead        bool      // given up, and not confirmed since
+	idle        bool      // and not asked since
+	gaveUp      time.Time // when that was, or caution was lowered
+	backoff     int       // how much more patience than the loss suggests, as a power of two
+	resume      resume
+	search      *timer // next step of the MTU search
+	opening     opening
 }
 
 const (
@@ -64,37 +64,37 @@ const (
 	keepTrying = 10 * time.Second
 )
 
-func newRoad() road { return road{sock: -1, pmtu: newPMTU(), eager: quickBursts} }
+func newUDPPath() udpPath { return udpPath{sock: -1, pmtu: newPMTU(), burst: quickBursts} }
 
 // setAddr sets the address, which is then unconfirmed.
-func (r *road) setAddr(a netip.AddrPort, sock int) {
+func (r *udpPath) setAddr(a netip.AddrPort, sock int) {
 	r.addr, r.sock, r.confirmed = a, sock, false
 	r.pmtu.reset()
-	r.doubt = doubt{}
-	r.hurry()
+	r.suspicion = suspicion{}
+	r.probeNow()
 }
 
 // confirm takes a as the address that works. The search for the MTU begins anew
 // if it is another one.
-func (r *road) confirm(now time.Time, a netip.AddrPort, sock int) {
+func (r *udpPath) confirm(now time.Time, a netip.AddrPort, sock int) {
 	if r.addr != a {
 		r.pmtu.reset()
 		r.rtt, r.loss, r.base = estimate{}, 0, base{}
 	}
 	r.opening.end()
 	r.resumed(now, a)
-	r.addr, r.sock, r.confirmed, r.rests, r.bursts, r.alive = a, sock, true, false, 0, now
-	r.doubt, r.eager = doubt{}, quickBursts
+	r.addr, r.sock, r.confirmed, r.idle, r.bursts, r.alive = a, sock, true, false, 0, now
+	r.suspicion, r.burst = suspicion{}, quickBursts
 }
 
 // usable tells whether packets take it. Small ones that pass are not enough.
-func (r *road) usable() bool { return r.confirmed && r.pmtu.min > 0 && !r.pmtu.narrow }
+func (r *udpPath) usable() bool { return r.confirmed && r.pmtu.min > 0 && !r.pmtu.narrow }
 
 // hurry makes the next discovery request go out at once.
-func (r *road) hurry() { r.asked, r.bursts = time.Time{}, 0 }
+func (r *udpPath) probeNow() { r.asked, r.bursts = time.Time{}, 0 }
 
 // note remembers an address that might work.
-func (r *road) note(a netip.AddrPort) {
+func (r *udpPath) note(a netip.AddrPort) {
 	if !a.IsValid() {
 		return
 	}
@@ -140,7 +140,7 @@ func (m *Mesh) tryThrough(p *peer, mtu bool, relays int) {
 	if mtu {
 		m.searchMTU(p)
 	}
-	if !p.road.confirmed && p.conn == nil {
+	if !p.udp.confirmed && p.conn == nil {
 		if next := m.nodes[p.path.NextHop]; next != nil && next != p && (p.session.hopByHop() || next.minor() >= 4) {
 			m.tryThrough(next, mtu, relays-1)
 		}
@@ -149,7 +149,7 @@ func (m *Mesh) tryThrough(p *peer, mtu bool, relays int) {
 
 // discover sends probe requests to p when they are due.
 func (m *Mesh) discover(p *peer) {
-	r := &p.road
+	r := &p.udp
 	if !p.session.ready() || m.cfg.NoUDPDiscovery {
 		return
 	}
@@ -157,7 +157,7 @@ func (m *Mesh) discover(p *peer) {
 	switch {
 	case r.confirmed:
 		interval = m.cfg.UDPDiscoveryKeepalive
-	case r.bursts < r.eager:
+	case r.bursts < r.burst:
 		interval = min(interval, quickInterval)
 	case r.bursts >= hopefulBursts && m.now.Sub(p.active) >= keepTrying: // nobody waits for it
 		interval = max(interval, m.cfg.UDPDiscoveryKeepalive)
@@ -165,16 +165,16 @@ func (m *Mesh) discover(p *peer) {
 	if !r.asked.IsZero() && m.now.Sub(r.asked) < interval {
 		return
 	}
-	r.asked, r.waiting, r.rests = m.now, true, false
+	r.asked, r.waiting, r.idle = m.now, true, false
 	if r.confirmed {
 		m.probe(p, r.addr, minProbe)
 	} else {
 		r.bursts++
 		m.askEverywhere(p)
 	}
-	if !r.confirmed && r.bursts < r.eager {
+	if !r.confirmed && r.bursts < r.burst {
 		m.after(quickInterval, func() {
-			if p.reachable && !p.road.confirmed {
+			if p.reachable && !p.udp.confirmed {
 				m.discover(p)
 			}
 		})
@@ -183,8 +183,8 @@ func (m *Mesh) discover(p *peer) {
 
 // seek looks for p at all places where it may be, now.
 func (m *Mesh) seek(p *peer) {
-	if p.conn != nil || p.road.confirmed || m.now.Sub(p.active) < keepTrying {
-		p.road.hurry()
+	if p.conn != nil || p.udp.confirmed || m.now.Sub(p.active) < keepTrying {
+		p.udp.probeNow()
 		m.discover(p)
 	}
 }
@@ -195,11 +195,11 @@ func (m *Mesh) probe(p *peer, to netip.AddrPort, size int) {
 		return
 	}
 	sock := -1
-	if to == p.road.addr {
-		sock = p.road.sock
+	if to == p.udp.addr {
+		sock = p.udp.sock
 	}
 	size = max(size, p.session.minProbe())
-	p.road.launched(m.now, to, size)
+	p.udp.probeSent(m.now, to, size)
 	m.emit(SendProbe{Node: p.name, Addr: to, Sock: sock, Data: m.probeRequest(p, size)})
 }
 
@@ -208,7 +208,7 @@ func (m *Mesh) probeRequest(p *peer, size int) []byte {
 	size = max(size, p.session.minProbe())
 	random := make([]byte, size-14)
 	for i := range random {
-		random[i] = byte(m.in.Rand.Uint32())
+		random[i] = byte(m.deps.Rand.Uint32())
 	}
 	return wire.AppendProbeRequest(nil, size, random)
 }
@@ -223,8 +223,8 @@ func (m *Mesh) candidates(p *peer) []netip.AddrPort {
 			out = append(out, a)
 		}
 	}
-	add(p.road.addr)
-	for _, a := range p.road.heard {
+	add(p.udp.addr)
+	for _, a := range p.udp.heard {
 		add(a)
 	}
 	sure := len(out)
@@ -242,7 +242,7 @@ func (m *Mesh) candidates(p *peer) []netip.AddrPort {
 	}
 	if len(out) > maxCandidates { // some of what the edges say, others the next time
 		rest := out[sure:]
-		m.in.Rand.Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })
+		m.deps.Rand.Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })
 		out = out[:maxCandidates]
 	}
 	// The first answer counts. Between ways that are as quick as each other, that is the
@@ -253,7 +253,7 @@ func (m *Mesh) candidates(p *peer) []netip.AddrPort {
 
 // searchMTU takes a step of the path MTU search.
 func (m *Mesh) searchMTU(p *peer) {
-	r := &p.road
+	r := &p.udp
 	if p.path.Options&wire.PMTUDiscovery == 0 || !p.session.ready() {
 		return
 	}
@@ -277,7 +277,7 @@ func (m *Mesh) searchMTU(p *peer) {
 	m.timers.cancel(r.search)
 	if r.pmtu.state == searching {
 		r.search = m.after(wait, func() {
-			if p.reachable && p.road.confirmed {
+			if p.reachable && p.udp.confirmed {
 				m.searchMTU(p)
 			}
 		})
@@ -293,11 +293,11 @@ func (m *Mesh) overhead(p *peer) int {
 
 // routeMTU is the largest frame for p that the kernel's route promises, 0 if unknown.
 func (m *Mesh) routeMTU(p *peer) int {
-	if m.in.RouteMTU == nil {
+	if m.deps.RouteMTU == nil {
 		return 0
 	}
-	addr := p.road.addr.Addr()
-	mtu := m.in.RouteMTU(addr)
+	addr := p.udp.addr.Addr()
+	mtu := m.deps.RouteMTU(addr)
 	if mtu < minFrame {
 		return 0
 	}
@@ -308,7 +308,7 @@ func (m *Mesh) routeMTU(p *peer) int {
 func (m *Mesh) frameIn(p *peer, mtu int) int {
 	const ip4, ip6, udp = 20, 40, 8
 	ip := ip4
-	if p.road.addr.Addr().Is6() {
+	if p.udp.addr.Addr().Is6() {
 		ip = ip6
 	}
 	return p.session.largestFrame(mtu - ip - udp)
@@ -327,7 +327,7 @@ func (m *Mesh) probeIn(e ProbeIn) {
 	if !e.Direct || !usable(e.Addr) { // probes are not relayed
 		return
 	}
-	r := &p.road
+	r := &p.udp
 	if pr.Kind == wire.ProbeRequest {
 		// The answer goes to where the request came from, which is news about
 		// the peer's address if ours does not work.
@@ -335,13 +335,13 @@ func (m *Mesh) probeIn(e ProbeIn) {
 		if !r.confirmed {
 			m.newAddress(p, e.Addr)
 		} else if len(e.Data) < largeSize {
-			m.questioned(p)
+			m.probedBySuspect(p)
 		}
 		return
 	}
 	r.waiting = false
-	r.landed(m.now, e.Addr, pr.Size)
-	m.reassured(p, e.Addr, e.Sock, pr.Size)
+	r.probeAnswered(m.now, e.Addr, pr.Size)
+	m.confirmAlive(p, e.Addr, e.Sock, pr.Size)
 	switch {
 	case !r.confirmed || r.addr != e.Addr && m.now.Sub(r.alive) > m.cfg.UDPDiscoveryKeepalive+m.cfg.UDPDiscoveryInterval:
 		m.confirm(p, e.Addr, e.Sock)
@@ -362,7 +362,7 @@ func (m *Mesh) probeIn(e ProbeIn) {
 
 // confirm takes note that p answers at a.
 func (m *Mesh) confirm(p *peer, a netip.AddrPort, sock int) {
-	p.road.confirm(m.now, a, sock)
+	p.udp.confirm(m.now, a, sock)
 	m.touch(p)
 	m.logf(2, Info, "%s is reached directly by UDP at %s", p.name, a)
 	if p.conn == nil {
@@ -377,16 +377,16 @@ func (m *Mesh) confirm(p *peer, a netip.AddrPort, sock int) {
 
 // newAddress takes note of an address at which p may be reached, and tries it.
 func (m *Mesh) newAddress(p *peer, a netip.AddrPort) {
-	if !m.mayProbe(p, a) || p.road.addr == a && p.road.confirmed {
+	if !m.mayProbe(p, a) || p.udp.addr == a && p.udp.confirmed {
 		return
 	}
-	known := slices.Contains(p.road.heard, a)
-	p.road.note(a)
-	if !known && p.session.ready() && m.now.Sub(p.road.extra) >= extraInterval {
-		p.road.extra = m.now
+	known := slices.Contains(p.udp.heard, a)
+	p.udp.note(a)
+	if !known && p.session.ready() && m.now.Sub(p.udp.extra) >= extraInterval {
+		p.udp.extra = m.now
 		m.probe(p, a, minProbe)
-		if p.road.asked.IsZero() || !p.road.waiting {
-			p.road.asked, p.road.waiting = m.now, true
+		if p.udp.asked.IsZero() || !p.udp.waiting {
+			p.udp.asked, p.udp.waiting = m.now, true
 		}
 	}
 }
@@ -406,7 +406,7 @@ func (m *Mesh) moved(p *peer, addr netip.AddrPort, sock int) {
 	if !m.mayProbe(p, addr) {
 		return
 	}
-	r := &p.road
+	r := &p.udp
 	r.note(addr)
 	if !p.session.ready() || m.now.Sub(r.extra) < extraInterval {
 		return
@@ -414,15 +414,15 @@ func (m *Mesh) moved(p *peer, addr netip.AddrPort, sock int) {
 	r.extra = m.now
 	m.probe(p, addr, minProbe)
 	if r.confirmed && r.addr != addr {
-		m.doubt(p, false, false)
+		m.suspect(p, false, false)
 	}
 }
 
 func (m *Mesh) tooLong(e TooLong) {
 	if p := m.nodes[e.Node]; p != nil && p != m.self {
-		p.road.pmtu.tooLong(m.now, e.Size)
+		p.udp.pmtu.tooLong(m.now, e.Size)
 		m.touch(p)
-		if p.road.confirmed {
+		if p.udp.confirmed {
 			m.searchMTU(p)
 		}
 	}
@@ -435,9 +435,9 @@ func (m *Mesh) traffic(e Traffic) {
 	}
 	p.active = m.now
 	m.try(p, true)
-	if hop := m.nodes[p.path.NextHop]; hop != nil && !p.road.usable() {
+	if hop := m.nodes[p.path.NextHop]; hop != nil && !p.udp.usable() {
 		hop.active = m.now
-		if !hop.road.usable() {
+		if !hop.udp.usable() {
 			m.carries(hop.conn)
 		}
 	}
@@ -453,12 +453,12 @@ func (m *Mesh) checkPeers() {
 			continue
 		}
 		inUse := p.conn != nil || m.now.Sub(p.active) < keepTrying
-		switch r := &p.road; {
+		switch r := &p.udp; {
 		case !r.confirmed || m.now.Sub(r.alive) <= m.cfg.UDPDiscoveryTimeout:
 		case inUse:
 			m.giveUpUDP(p)
 		default:
-			m.rest(p)
+			m.goIdle(p)
 		}
 		p.session.check()
 		if inUse {
@@ -474,8 +474,8 @@ func (m *Mesh) cameIndirectly(e CameIndirectly) {
 	if p == nil || !p.reachable {
 		return
 	}
-	if p.road.confirmed && (e.TCP || e.Hop != e.Node) && m.now.Sub(p.road.alive) > doubtInterval {
-		m.doubt(p, false, false) // it does not reach us directly: do we reach it?
+	if p.udp.confirmed && (e.TCP || e.Hop != e.Node) && m.now.Sub(p.udp.alive) > doubtInterval {
+		m.suspect(p, false, false) // it does not reach us directly: do we reach it?
 	}
 	if e.TCP || p.path.Via != e.Hop {
 		m.udpInfoTo(p)
@@ -535,7 +535,7 @@ func (m *Mesh) sendUDPInfo(c *conn, from, to *peer) {
 	if m.cfg.TCPOnly || (from.path.Options|dest.path.Options)&wire.TCPOnly != 0 || next == nil || next.conn == nil || next.minor() < 5 {
 		return
 	}
-	addr := from.road.addr
+	addr := from.udp.addr
 	if from == m.self { // the first hop puts in what it sees
 		addr = netip.AddrPortFrom(next.conn.local.Addr(), m.cfg.Port)
 	}
@@ -551,10 +551,10 @@ func (m *Mesh) gotUDPInfo(c *conn, text string) error {
 	if from == nil || to == nil || from == m.self || from.path.Via != from.name {
 		return nil
 	}
-	if a, ok := r.Addr.Addr(); ok && from.conn == nil && !from.road.confirmed && m.believable(a) {
-		if from.road.addr != a { // also for those that we pass the news on to
-			from.road.note(from.road.addr)
-			from.road.addr, from.road.sock = a, -1
+	if a, ok := r.Addr.Addr(); ok && from.conn == nil && !from.udp.confirmed && m.believable(a) {
+		if from.udp.addr != a { // also for those that we pass the news on to
+			from.udp.note(from.udp.addr)
+			from.udp.addr, from.udp.sock = a, -1
 			m.touch(from)
 		}
 		m.toldAddress(from, a)
@@ -588,13 +588,13 @@ func (m *Mesh) sendMTUInfo(c *conn, from, to *peer, mtu int) {
 		switch {
 		case via == nil:
 			return
-		case from.path.Via == m.cfg.Name && from.road.pmtu.fixed():
-			mtu = from.road.pmtu.min
-		case via.road.pmtu.fixed():
-			mtu = min(mtu, via.road.pmtu.min)
+		case from.path.Via == m.cfg.Name && from.udp.pmtu.fixed():
+			mtu = from.udp.pmtu.min
+		case via.udp.pmtu.fixed():
+			mtu = min(mtu, via.udp.pmtu.min)
 		default:
-			if h := m.nodes[via.path.NextHop]; h != nil && h.road.pmtu.fixed() {
-				mtu = min(mtu, h.road.pmtu.min)
+			if h := m.nodes[via.path.NextHop]; h != nil && h.udp.pmtu.fixed() {
+				mtu = min(mtu, h.udp.pmtu.min)
 			}
 		}
 	}
@@ -610,8 +610,8 @@ func (m *Mesh) gotMTUInfo(c *conn, text string) error {
 	if from == nil || to == nil || from == m.self {
 		return nil
 	}
-	if !from.road.pmtu.fixed() {
-		from.road.pmtu.mtu = r.MTU
+	if !from.udp.pmtu.fixed() {
+		from.udp.pmtu.mtu = r.MTU
 		m.touch(from)
 	}
 	if to != m.self {

@@ -18,10 +18,10 @@ import (
 	"tincan/internal/wire"
 )
 
-// disk writes what the brain wants to be kept, on a goroutine of its own, so that
-// a slow disk does not slow the brain. Of several address lists of one node that
+// disk writes what the protocol core wants to be kept, on a goroutine of its own, so that
+// a slow disk does not slow the protocol core. Of several address lists of one node that
 // wait only the latest is written.
-type disk struct {
+type persister struct {
 	layout config.Layout
 	log    *logger
 	wake   chan struct{} // room for one
@@ -39,28 +39,28 @@ type disk struct {
 // maxContested bounds the claims that wait to be written down.
 const maxContested = 100
 
-func newDisk(l config.Layout, log *logger) *disk {
-	return &disk{
+func newPersister(l config.Layout, log *logger) *persister {
+	return &persister{
 		layout: l, log: log, wake: make(chan struct{}, 1),
 		keys: map[node.Name]keys.PublicKey{}, addrs: map[node.Name][]netip.AddrPort{}, learn: map[node.Name]mesh.SaveLearned{}, other: map[node.Name]mesh.KeyContested{},
 	}
 }
 
-func (d *disk) saveKey(n node.Name, k keys.PublicKey) {
+func (d *persister) saveKey(n node.Name, k keys.PublicKey) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.keys[n] = k
 	poke(d.wake)
 }
 
-func (d *disk) saveLearned(e mesh.SaveLearned) {
+func (d *persister) saveLearned(e mesh.SaveLearned) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.learn[e.Node] = e
 	poke(d.wake)
 }
 
-func (d *disk) contested(e mesh.KeyContested) {
+func (d *persister) contested(e mesh.KeyContested) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(d.other) < maxContested {
@@ -69,7 +69,7 @@ func (d *disk) contested(e mesh.KeyContested) {
 	poke(d.wake)
 }
 
-func (d *disk) saveAddresses(n node.Name, a []netip.AddrPort) {
+func (d *persister) saveAddresses(n node.Name, a []netip.AddrPort) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.addrs[n] = a
@@ -85,7 +85,7 @@ func poke(c chan struct{}) {
 }
 
 // run writes until ctx ends, and then what is left.
-func (d *disk) run(ctx context.Context) {
+func (d *persister) run(ctx context.Context) {
 	for {
 		select {
 		case <-d.wake:
@@ -97,7 +97,7 @@ func (d *disk) run(ctx context.Context) {
 	}
 }
 
-func (d *disk) write() {
+func (d *persister) write() {
 	d.mu.Lock()
 	ks, as, ls, cs := d.keys, d.addrs, d.learn, d.other
 	d.keys, d.addrs, d.learn, d.other = map[node.Name]keys.PublicKey{}, map[node.Name][]netip.AddrPort{}, map[node.Name]mesh.SaveLearned{}, map[node.Name]mesh.KeyContested{}

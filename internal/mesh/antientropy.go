@@ -41,11 +41,11 @@ const (
 )
 
 // opinion is what a neighbour and we thought when its last PING came.
-type opinion struct {
-	mine, theirs string
-	differed     int // PINGs in a row
-	repaired     time.Time
-	wait         time.Duration // before the next repair
+type peerDigest struct {
+	own, theirs string
+	differed    int // PINGs in a row
+	repaired    time.Time
+	wait        time.Duration // before the next repair
 }
 
 // sums are the digests of some edges and subnets.
@@ -109,7 +109,7 @@ func (m *Mesh) countNode(p *peer, add bool) {
 }
 
 // knowledge returns the digests that go with a PING.
-func (m *Mesh) knowledge() string {
+func (m *Mesh) stateDigest() string {
 	if m.cfg.StrictSubnets { // ours are those of the host files
 		return fmt.Sprintf("%016x %s", m.sums.edges, uncompared)
 	}
@@ -119,19 +119,19 @@ func (m *Mesh) knowledge() string {
 func (m *Mesh) ping(c *conn) {
 	text := "8"
 	if !m.cfg.TunnelServer {
-		text += " " + uncompared + " " + uncompared + " " + m.knowledge()
+		text += " " + uncompared + " " + uncompared + " " + m.stateDigest()
 	}
 	m.send(c, []byte(text))
 }
 
 // compare looks at the PING of a neighbour.
-func (m *Mesh) compare(c *conn, text string) {
+func (m *Mesh) compareDigests(c *conn, text string) {
 	words := strings.Fields(text)
 	if len(words) < 5 || m.cfg.TunnelServer || m.graphDirty {
 		return
 	}
-	mine, theirs := m.knowledge(), strings.Clone(words[3]+" "+words[4])
-	o := &c.opinion
+	mine, theirs := m.stateDigest(), strings.Clone(words[3]+" "+words[4])
+	o := &c.digest
 	if len(theirs) > 64 || agree(mine, theirs) {
 		o.differed = 0
 		if m.now.Sub(o.repaired) > o.wait { // not sooner: nobody shall ask for repairs at will
@@ -139,8 +139,8 @@ func (m *Mesh) compare(c *conn, text string) {
 		}
 		return
 	}
-	steady := o.differed > 0 && o.mine == mine && o.theirs == theirs
-	o.mine, o.theirs = mine, theirs
+	steady := o.differed > 0 && o.own == mine && o.theirs == theirs
+	o.own, o.theirs = mine, theirs
 	o.differed++
 	if !steady && o.differed < patience || o.wait > 0 && m.now.Sub(o.repaired) < o.wait {
 		return
@@ -148,7 +148,7 @@ func (m *Mesh) compare(c *conn, text string) {
 	m.logf(2, Info, "%s and we do not know the same mesh; telling it all once more", c)
 	o.repaired, o.differed = m.now, 0
 	o.wait = min(max(2*o.wait, minRepair), maxRepair)
-	m.tellAll(c, func(p *peer) bool { return p.reachable }, func(*graph.Edge) bool { return true }, m.addEdgeAnew)
+	m.sendFullState(c, func(p *peer) bool { return p.reachable }, func(*graph.Edge) bool { return true }, m.addEdgeWithNewNonce)
 }
 
 // agree compares digests, but for those that are not to be compared.

@@ -42,7 +42,7 @@ func addEdge(e graph.Edge) []byte {
 
 // addEdgeAnew is the ADD_EDGE of e for somebody who shall believe it though he may
 // have heard the opposite.
-func (m *Mesh) addEdgeAnew(e graph.Edge) []byte {
+func (m *Mesh) addEdgeWithNewNonce(e graph.Edge) []byte {
 	e.Nonce = m.nonce()
 	return addEdge(e)
 }
@@ -52,8 +52,8 @@ func (m *Mesh) addEdgeAnew(e graph.Edge) []byte {
 // old one back is no news either, and says nothing of the one that may have followed.
 func (m *Mesh) outdated(e graph.Edge) {
 	text := string(addEdge(e))
-	m.gone.first(m.now, text)
-	m.seen.first(m.now, string(retraction(text, e.From, e.To)))
+	m.tombstones.first(m.now, text)
+	m.seen.first(m.now, string(refutation(text, e.From, e.To)))
 }
 
 // An answer to a text has a nonce that follows from that text, so all who give the same answer
@@ -62,19 +62,19 @@ func (m *Mesh) outdated(e graph.Edge) {
 // these would breed others.
 
 // retraction is the DEL_EDGE that answers an outdated ADD_EDGE.
-func retraction(text string, from, to node.Name) []byte {
+func refutation(text string, from, to node.Name) []byte {
 	return wire.DelEdge{Nonce: nonceOf("gone", text), From: from, To: to}.Append(nil)
 }
 
 // retracted tells whether somebody has answered text like that. It may come later than the answer,
 // by another way.
-func (m *Mesh) retracted(text string, from, to node.Name) bool {
-	return m.seen.has(string(retraction(text, from, to)))
+func (m *Mesh) refuted(text string, from, to node.Name) bool {
+	return m.seen.has(string(refutation(text, from, to)))
 }
 
 // insist answers a text that says something else of our own edge e. From now on that is
 // how the edge is told.
-func (m *Mesh) insist(c *conn, e graph.Edge, text string) {
+func (m *Mesh) refute(c *conn, e graph.Edge, text string) {
 	e.Nonce = 0
 	e.Nonce = nonceOf("still", text, string(addEdge(e)))
 	m.setEdge(e)
@@ -89,7 +89,7 @@ func nonceOf(texts ...string) uint32 {
 
 // believes tells whether what c says of an edge with a text that is outdated here
 // is believed nevertheless, and corrects it otherwise.
-func (m *Mesh) believes(c *conn, e graph.Edge, text string) bool {
+func (m *Mesh) accepts(c *conn, e graph.Edge, text string) bool {
 	known, ok := m.graph.Get(e.From, e.To)
 	if ok && e.Same(*known) {
 		return false
@@ -124,7 +124,7 @@ func (m *Mesh) correct(c *conn, from, to node.Name, text string) {
 		m.send(c, addEdge(*e))
 		return
 	}
-	answer := retraction(text, from, to)
+	answer := refutation(text, from, to)
 	m.seen.first(m.now, string(answer)) // it may come back
 	m.send(c, answer)
 }

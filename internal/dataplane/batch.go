@@ -3,23 +3,23 @@ package dataplane
 import "tincan/internal/udp"
 
 // outbox holds sealed datagrams until the next send. It belongs to one goroutine.
-type outbox struct {
+type txBatch struct {
 	p    *Plane
-	buf  []byte // those of one run lie one behind the other
-	runs []runs // by socket
+	buf  []byte     // those of one run lie one behind the other
+	runs []gsoBatch // by socket
 }
 
 const outSize = 128 * 1024
 
-func newOutbox(p *Plane) outbox {
-	return outbox{p: p, buf: make([]byte, 0, outSize), runs: make([]runs, len(p.cfg.Sockets))}
+func newTxBatch(p *Plane) txBatch {
+	return txBatch{p: p, buf: make([]byte, 0, outSize), runs: make([]gsoBatch, len(p.cfg.Sockets))}
 }
 
 // room tells whether n bytes can be appended to buf.
-func (o *outbox) room(n int) bool { return cap(o.buf)-len(o.buf) >= n }
+func (o *txBatch) room(n int) bool { return cap(o.buf)-len(o.buf) >= n }
 
 // put copies a datagram.
-func (o *outbox) put(way path, datagram []byte) {
+func (o *txBatch) put(way path, datagram []byte) {
 	if !o.room(len(datagram)) {
 		o.flush()
 	}
@@ -29,7 +29,7 @@ func (o *outbox) put(way path, datagram []byte) {
 }
 
 // flush sends everything.
-func (o *outbox) flush() {
+func (o *txBatch) flush() {
 	for i := range o.runs {
 		if q := &o.runs[i]; len(q.list) > 0 {
 			o.p.send(i, q.list, nil)
@@ -41,7 +41,7 @@ func (o *outbox) flush() {
 
 // runs collects the datagrams that leave by one socket at the next send. The
 // zero value is ready.
-type runs struct {
+type gsoBatch struct {
 	list     []udp.Run
 	segments int  // datagrams in the last run
 	end      int  // where the last run ends in the out buffer
@@ -50,7 +50,7 @@ type runs struct {
 
 // add appends the datagram out[start:], which goes that way. Datagrams that lie one behind the
 // other and fit into one run share it.
-func (q *runs) add(way *path, out []byte, start int) {
+func (q *gsoBatch) add(way *path, out []byte, start int) {
 	size := len(out) - start
 	if q.open && q.end == start {
 		r := &q.list[len(q.list)-1]
@@ -67,13 +67,13 @@ func (q *runs) add(way *path, out []byte, start int) {
 }
 
 // addRun appends a run that lies elsewhere.
-func (q *runs) addRun(r udp.Run) {
+func (q *gsoBatch) addRun(r udp.Run) {
 	q.list = append(q.list, r)
 	q.open = false
 }
 
 // reset forgets what was collected.
-func (q *runs) reset() {
+func (q *gsoBatch) reset() {
 	q.list = q.list[:0]
 	q.open = false
 }

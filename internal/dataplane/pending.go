@@ -16,17 +16,17 @@ const (
 
 // waitingRoom keeps what cannot be sent or opened yet. Its limits must not change. It is
 // safe for concurrent use.
-type waitingRoom struct {
+type pendingQueue struct {
 	patience      time.Duration
 	perPeer, most int
 	refuse        bool // if there are too many the new one is given up, else the oldest one is
 
 	mu      sync.Mutex
-	waiting []guest // oldest first
+	waiting []pendingPacket // oldest first
 }
 
 // guest is a packet that waits for keys of peer.
-type guest struct {
+type pendingPacket struct {
 	peer, hop *peer // hop is the neighbour that it came from, if it came from one
 	since     time.Duration
 	data      []byte
@@ -34,7 +34,7 @@ type guest struct {
 
 // add keeps g with a copy of its data, unless it is refused. givenUp is how many of the others were
 // given up: those that have waited too long, and the one that made room.
-func (w *waitingRoom) add(g guest) (kept bool, givenUp int) {
+func (w *pendingQueue) add(g pendingPacket) (kept bool, givenUp int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	before := len(w.waiting)
@@ -68,11 +68,11 @@ func (w *waitingRoom) add(g guest) (kept bool, givenUp int) {
 }
 
 // take removes and returns what waits for keys of pr and is still worth it.
-func (w *waitingRoom) take(pr *peer, now time.Duration) (guests []guest) {
+func (w *pendingQueue) take(pr *peer, now time.Duration) (guests []pendingPacket) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.expire(now)
-	w.waiting = slices.DeleteFunc(w.waiting, func(g guest) bool {
+	w.waiting = slices.DeleteFunc(w.waiting, func(g pendingPacket) bool {
 		if g.peer != pr {
 			return false
 		}
@@ -83,14 +83,14 @@ func (w *waitingRoom) take(pr *peer, now time.Duration) (guests []guest) {
 }
 
 // forget removes what waits for keys of pr.
-func (w *waitingRoom) forget(pr *peer) {
+func (w *pendingQueue) forget(pr *peer) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.waiting = slices.DeleteFunc(w.waiting, func(g guest) bool { return g.peer == pr })
+	w.waiting = slices.DeleteFunc(w.waiting, func(g pendingPacket) bool { return g.peer == pr })
 }
 
 // expire removes what has waited too long. The caller holds w.mu.
-func (w *waitingRoom) expire(now time.Duration) {
+func (w *pendingQueue) expire(now time.Duration) {
 	n := 0
 	for n < len(w.waiting) && now-w.waiting[n].since > w.patience {
 		n++

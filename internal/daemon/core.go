@@ -8,7 +8,7 @@ import (
 	"tincan/internal/script"
 )
 
-// Sizes of the queues towards the brain. When the first is full the readers of
+// Sizes of the queues towards the protocol core. When the first is full the readers of
 // meta connections wait; when the second is full reports of the data plane are
 // dropped and come again.
 const (
@@ -18,8 +18,8 @@ const (
 	batch = 256
 )
 
-// event queues an event for the brain. It waits while the queue is full, or the connection that it came from has used
-// up its share of the brain's time; that slows down this connection and nothing else.
+// event queues an event for the protocol core. It waits while the queue is full, or the connection that it came from has used
+// up its share of the protocol core's time; that slows down this connection and nothing else.
 func (d *Daemon) event(e mesh.Event) {
 	if r, ok := e.(mesh.Request); ok {
 		d.shares.enter(r.Conn, d.done)
@@ -40,10 +40,10 @@ func (d *Daemon) report(e mesh.Event) bool {
 	}
 }
 
-// ask runs fn on the brain's goroutine and waits for it. It reports whether fn
+// ask runs fn on the protocol core's goroutine and waits for it. It reports whether fn
 // ran: it does not when the node has stopped. What carries out effects must
 // not ask: it is on that goroutine.
-func (d *Daemon) ask(fn func()) bool {
+func (d *Daemon) call(fn func()) bool {
 	ran := make(chan struct{})
 	select {
 	case d.calls <- func() { fn(); close(ran) }:
@@ -54,8 +54,8 @@ func (d *Daemon) ask(fn func()) bool {
 	}
 }
 
-// think is the only goroutine that touches the brain.
-func (d *Daemon) think(ctx context.Context) {
+// think is the only goroutine that touches the protocol core.
+func (d *Daemon) eventLoop(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	requests := map[mesh.ConnID]int{} // taken in in this turn
@@ -69,17 +69,17 @@ func (d *Daemon) think(ctx context.Context) {
 			d.handle(e, requests)
 		case e := <-d.reports:
 			began = time.Now()
-			d.brain.Handle(began, e)
+			d.core.Handle(began, e)
 		case fn := <-d.calls:
 			fn()
 			began = time.Now()
 		case <-timer.C:
 			began = time.Now()
 		}
-		d.takeWaiting(requests)
+		d.drain(requests)
 		now := time.Now()
-		if at := d.brain.Deadline(); !at.IsZero() && !at.After(now) {
-			d.brain.Tick(now)
+		if at := d.core.Deadline(); !at.IsZero() && !at.After(now) {
+			d.core.Tick(now)
 		}
 		d.flush(now)
 		if len(requests) > 0 {
@@ -87,7 +87,7 @@ func (d *Daemon) think(ctx context.Context) {
 			clear(requests)
 		}
 		wait := time.Hour
-		if at := d.brain.Deadline(); !at.IsZero() {
+		if at := d.core.Deadline(); !at.IsZero() {
 			wait = max(time.Until(at), 0)
 		}
 		timer.Reset(wait)
@@ -96,13 +96,13 @@ func (d *Daemon) think(ctx context.Context) {
 
 // takeWaiting takes in what else is queued, so that the effects of all of it are
 // worked out once.
-func (d *Daemon) takeWaiting(requests map[mesh.ConnID]int) {
+func (d *Daemon) drain(requests map[mesh.ConnID]int) {
 	for range batch {
 		select {
 		case e := <-d.events:
 			d.handle(e, requests)
 		case e := <-d.reports:
-			d.brain.Handle(time.Now(), e)
+			d.core.Handle(time.Now(), e)
 		default:
 			return
 		}
@@ -114,26 +114,26 @@ func (d *Daemon) handle(e mesh.Event, requests map[mesh.ConnID]int) {
 	if r, ok := e.(mesh.Request); ok {
 		requests[r.Conn]++
 	}
-	d.brain.Handle(time.Now(), e)
+	d.core.Handle(time.Now(), e)
 }
 
-// flush carries out what the brain wants done.
+// flush carries out what the protocol core wants done.
 func (d *Daemon) flush(now time.Time) {
-	for _, e := range d.brain.Flush(now) {
-		d.do(e)
+	for _, e := range d.core.Flush(now) {
+		d.apply(e)
 	}
 }
 
-// shutdownBrain lets the brain say good-bye.
-func (d *Daemon) shutdownBrain() {
-	d.ask(func() {
-		d.brain.Handle(time.Now(), mesh.Shutdown{})
+// shutdownBrain lets the protocol core say good-bye.
+func (d *Daemon) shutdownCore() {
+	d.call(func() {
+		d.core.Handle(time.Now(), mesh.Shutdown{})
 		d.flush(time.Now())
 	})
 }
 
-// do carries out one effect of the brain. Nothing here may block.
-func (d *Daemon) do(e mesh.Effect) {
+// do carries out one effect of the protocol core. Nothing here may block.
+func (d *Daemon) apply(e mesh.Effect) {
 	switch e := e.(type) {
 	case mesh.Dial, mesh.SendLine, mesh.Secure, mesh.SecureLegacy, mesh.Send, mesh.CloseConn, mesh.Attach, mesh.HandOver:
 		d.conns.Do(e)
@@ -156,27 +156,27 @@ func (d *Daemon) do(e mesh.Effect) {
 		d.graph.changed()
 	case mesh.NodeUp:
 		d.standby.node(e.Node, true)
-		d.face.node(e.Node, true)
+		d.netif.node(e.Node, true)
 		d.seen.node(e.Node, true)
 		d.script.NodeUp(d.env(e.Node, e.Addr))
 	case mesh.NodeDown:
 		d.standby.node(e.Node, false)
-		d.face.node(e.Node, false)
+		d.netif.node(e.Node, false)
 		d.seen.node(e.Node, false)
 		d.script.NodeDown(d.env(e.Node, e.Addr))
-		d.spread.nodeDown(e.Node)
+		d.distribution.nodeDown(e.Node)
 	case mesh.SubnetUp:
 		d.subnetUp(e)
 	case mesh.SubnetDown:
 		d.subnetDown(e)
 	case mesh.SaveKey:
-		d.disk.saveKey(e.Node, e.Key)
+		d.persister.saveKey(e.Node, e.Key)
 	case mesh.SaveLearned:
-		d.disk.saveLearned(e)
+		d.persister.saveLearned(e)
 	case mesh.KeyContested:
-		d.disk.contested(e)
+		d.persister.contested(e)
 	case mesh.SaveAddresses:
-		d.disk.saveAddresses(e.Node, e.Addrs)
+		d.persister.saveAddresses(e.Node, e.Addrs)
 	case mesh.Log:
 		d.log.fromMesh(e)
 	default:
@@ -191,10 +191,10 @@ func (d *Daemon) subnetUp(e mesh.SubnetUp) {
 	d.script.Queue(script.SubnetUp, d.subnetEnv(e.Owner, e.Subnet, e.Addr))
 	if e.Owner != d.network().Name {
 		if d.network().Settings.Mode == "router" { // else everybody is on the link
-			d.face.add(e.Owner, e.Subnet)
+			d.netif.add(e.Owner, e.Subnet)
 		}
 		d.noteClash(e.Owner, e.Subnet)
-		d.spread.subnetUp(e.Owner, e.Subnet)
+		d.distribution.subnetUp(e.Owner, e.Subnet)
 	}
 }
 
@@ -202,7 +202,7 @@ func (d *Daemon) subnetUp(e mesh.SubnetUp) {
 func (d *Daemon) subnetDown(e mesh.SubnetDown) {
 	d.script.Queue(script.SubnetDown, d.subnetEnv(e.Owner, e.Subnet, e.Addr))
 	if e.Owner != d.network().Name {
-		d.face.remove(e.Owner, e.Subnet)
-		d.spread.subnetDown(e.Owner, e.Subnet)
+		d.netif.remove(e.Owner, e.Subnet)
+		d.distribution.subnetDown(e.Owner, e.Subnet)
 	}
 }

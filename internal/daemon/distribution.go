@@ -17,17 +17,17 @@ import (
 
 // spread lets host files spread (package keydist): it tells the monitor who is in
 // the mesh, and vouches for who is behind an address.
-type spread struct {
+type distribution struct {
 	d       *Daemon
 	store   *keydist.Store
 	monitor *keydist.Monitor // nil if host files do not spread
 }
 
-func (d *Daemon) newSpread() *spread {
+func (d *Daemon) newDistribution() *distribution {
 	n := d.network()
-	s := &spread{d: d, store: &keydist.Store{Layout: d.opts.Layout, Self: n.Name, Lock: &d.disk.hosts}}
-	d.disk.store = s.store
-	if n.Settings.KeyDistribution == "no" || d.face.name == "" || n.Settings.DeviceType == "dummy" {
+	s := &distribution{d: d, store: &keydist.Store{Layout: d.opts.Layout, Self: n.Name, Lock: &d.persister.hosts}}
+	d.persister.store = s.store
+	if n.Settings.KeyDistribution == "no" || d.netif.name == "" || n.Settings.DeviceType == "dummy" {
 		return s
 	}
 	compat := n.Settings.KeyDistribution == "compat"
@@ -41,8 +41,8 @@ func (d *Daemon) newSpread() *spread {
 	s.monitor = keydist.New(keydist.Config{
 		Sign:  sign,
 		Store: s.store, Self: n.Name, Port: uint16(n.Settings.KeyDistributionPort), Engine: s,
-		Device:    d.face.name,
-		Addresses: func() ([]netip.Addr, error) { return keydist.InterfaceAddresses(d.face.name) },
+		Device:    d.netif.name,
+		Addresses: func() ([]netip.Addr, error) { return keydist.InterfaceAddresses(d.netif.name) },
 		Orders:    compat, Index: compat, Discovery: compat,
 		// With StrictSubnets the host files are the law, which others may not write.
 		ServeOnly: n.Settings.StrictSubnets || n.Settings.TunnelServer,
@@ -62,7 +62,7 @@ func (d *Daemon) newSpread() *spread {
 }
 
 // run runs the monitor until ctx ends.
-func (s *spread) run(ctx context.Context) {
+func (s *distribution) run(ctx context.Context) {
 	if s.monitor == nil {
 		return
 	}
@@ -77,7 +77,7 @@ const lookEvery = 2 * time.Second
 
 // watchHosts tells the others about newcomers that have been let in by somebody else than the daemon: by a
 // boot node that runs beside it, or by hand.
-func (s *spread) watchHosts(ctx context.Context) {
+func (s *distribution) watchHosts(ctx context.Context) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	var seen time.Time
@@ -97,7 +97,7 @@ func (s *spread) watchHosts(ctx context.Context) {
 }
 
 // letIn: these nodes have got a host file here.
-func (s *spread) letIn(names []node.Name) {
+func (s *distribution) letIn(names []node.Name) {
 	for _, n := range names {
 		s.d.loadHost(n)
 		if s.monitor != nil {
@@ -106,21 +106,21 @@ func (s *spread) letIn(names []node.Name) {
 	}
 }
 
-// The brain's news. None of this blocks.
+// The protocol core's news. None of this blocks.
 
-func (s *spread) subnetUp(owner node.Name, sub subnet.Subnet) {
+func (s *distribution) subnetUp(owner node.Name, sub subnet.Subnet) {
 	if s.monitor != nil {
 		s.monitor.Watch(owner, sub)
 	}
 }
 
-func (s *spread) subnetDown(owner node.Name, sub subnet.Subnet) {
+func (s *distribution) subnetDown(owner node.Name, sub subnet.Subnet) {
 	if s.monitor != nil {
 		s.monitor.Unwatch(owner, sub)
 	}
 }
 
-func (s *spread) nodeDown(name node.Name) {
+func (s *distribution) nodeDown(name node.Name) {
 	if s.monitor != nil {
 		s.monitor.Forget(name)
 	}
@@ -129,13 +129,13 @@ func (s *spread) nodeDown(name node.Name) {
 // What the monitor asks (keydist.Engine).
 
 // Owner is the node that packets for an address go to now.
-func (s *spread) Owner(a netip.Addr) (owner node.Name, ok bool) {
+func (s *distribution) Owner(a netip.Addr) (owner node.Name, ok bool) {
 	owner, reachable := s.d.plane.Owner(a)
 	return owner, reachable && owner != "" && owner != s.d.network().Name
 }
 
 // Announced lists the nodes that announce exactly this subnet.
-func (s *spread) Announced(p netip.Prefix) (names []node.Name) {
+func (s *distribution) Announced(p netip.Prefix) (names []node.Name) {
 	for _, c := range s.d.plane.Claims(p) {
 		if c.Owner != "" {
 			names = append(names, c.Owner)
@@ -145,8 +145,8 @@ func (s *spread) Announced(p netip.Prefix) (names []node.Name) {
 }
 
 // Key is the key by which the mesh knows a node. vouched tells whether it may have a host file.
-func (s *spread) Key(name node.Name) (key *keys.PublicKey, vouched bool) {
-	s.d.ask(func() { key, vouched = s.d.brain.KeyOf(name) })
+func (s *distribution) Key(name node.Name) (key *keys.PublicKey, vouched bool) {
+	s.d.call(func() { key, vouched = s.d.core.KeyOf(name) })
 	return key, vouched
 }
 
@@ -155,7 +155,7 @@ func (s *spread) Key(name node.Name) (key *keys.PublicKey, vouched bool) {
 // ChangedKeys lists the keys that wait for a person.
 func (b *backend) ChangedKeys() []control.KeyChange {
 	var out []control.KeyChange
-	for _, c := range b.d.spread.store.Changes() {
+	for _, c := range b.d.distribution.store.Changes() {
 		out = append(out, control.KeyChange{Node: c.Node, From: c.From, Known: c.Known, Offered: c.Offered, Since: c.Since})
 	}
 	return out
@@ -163,7 +163,7 @@ func (b *backend) ChangedKeys() []control.KeyChange {
 
 // AcceptKey makes the other key of a node the known one, and uses it.
 func (b *backend) AcceptKey(name node.Name) error {
-	s := b.d.spread
+	s := b.d.distribution
 	if err := s.store.Accept(name); err != nil {
 		return err
 	}
