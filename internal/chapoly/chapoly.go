@@ -31,20 +31,20 @@ var ErrOpen = errors.New("the record does not authenticate")
 // and must be used by one goroutine at a time. It allocates nothing as long
 // as dst has room.
 type Cipher struct {
-	road road
+	impl implementation
 }
 
 // New returns the cipher with the first 32 bytes of key (SPTPS derives 64, of
 // which tinc uses half). A shorter key is a mistake of the caller and panics.
 func New(key []byte) *Cipher {
-	return &Cipher{newRoad((*[KeySize]byte)(key))}
+	return &Cipher{newImplementation((*[KeySize]byte)(key))}
 }
 
 // Seal appends the sealed form of plain as record number n to dst. A number
 // must never be used twice. plain must either start exactly where the sealed
 // record will, at dst[len(dst)], or not overlap it at all.
 func (c *Cipher) Seal(dst, plain []byte, n uint64) []byte {
-	return c.road.seal(dst, plain, n)
+	return c.impl.seal(dst, plain, n)
 }
 
 // Open appends the plain text of sealed, which is record number n, to dst. It
@@ -55,16 +55,16 @@ func (c *Cipher) Open(dst, sealed []byte, n uint64) ([]byte, error) {
 	if len(sealed) < Overhead {
 		return dst, ErrOpen
 	}
-	return c.road.open(dst, sealed, n)
+	return c.impl.open(dst, sealed, n)
 }
 
 // Verify tells whether sealed is record number n, without opening it.
 func (c *Cipher) Verify(sealed []byte, n uint64) bool {
-	return len(sealed) >= Overhead && c.road.verify(sealed, n)
+	return len(sealed) >= Overhead && c.impl.verify(sealed, n)
 }
 
 // implementation is one way to seal and open. Sealed records have at least Overhead bytes.
-type road interface {
+type implementation interface {
 	seal(dst, plain []byte, n uint64) []byte
 	open(dst, sealed []byte, n uint64) ([]byte, error)
 	verify(sealed []byte, n uint64) bool

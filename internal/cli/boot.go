@@ -171,7 +171,7 @@ func (a *app) bootServe(s booting.Serve) error {
 	return v.Run(ctx, nil)
 }
 
-func (a *app) bootService(s booting.Serve, face []string) error {
+func (a *app) bootService(s booting.Serve, frontEnd []string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -188,7 +188,7 @@ func (a *app) bootService(s booting.Serve, face []string) error {
 	if v.Generated {
 		fmt.Fprintf(a.Out, "Generated token: %s\n", v.Secret.Reveal())
 	}
-	path, text, err := s.Unit(self, face, v.Secret)
+	path, text, err := s.Unit(self, frontEnd, v.Secret)
 	if err != nil {
 		return err
 	}

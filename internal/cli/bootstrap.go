@@ -127,7 +127,7 @@ func beside(v *booting.Service) func(context.Context, func(string)) error {
 	return v.Run
 }
 
-// tincBoot is the face tinc-boot.
+// tincBoot is the front end tinc-boot.
 func tincBoot(prog string, args []string, s terminal.Streams) int {
 	helped := false
 	root := newTincBoot(&app{Streams: s}, &helped)

@@ -1,5 +1,5 @@
 // Package cli is what people and scripts call: the commands of tincan, and the
-// choice between its faces. Called as tinc, tincd or tinc-boot, or with one of
+// choice between its front ends. Called as tinc, tincd or tinc-boot, or with one of
 // these words first, it behaves like those programs; else it is tincan.
 //
 // A command reads its options, calls one thing below, and prints. Results go to

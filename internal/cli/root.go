@@ -93,9 +93,9 @@ Every option can also be given in the environment: --net as TINCAN_NET, and so o
 		"look":    {a.statusCommand(), a.pingCommand(), a.whyCommand(), a.netCheckCommand(), a.topCommand(), a.dumpCommand(), a.infoCommand(), a.logCommand(), a.pcapCommand(), a.checkCommand()},
 		"change":  {a.getCommand(), a.setCommand(), a.addCommand(), a.delCommand(), a.exportCommand(), a.importCommand(), a.exchangeCommand(), a.editCommand(), a.acceptCommand(), a.signCommand(), a.verifyCommand()},
 		"": {a.versionCommand(), a.manCommand(),
-			a.faceCommand("tinc", "Behave like the command tinc of tinc 1.1", tinc.Main),
-			a.faceCommand("tinc-boot", "Behave like tinc-boot", tincBoot),
-			a.faceCommand("tincd", "Behave like tinc's daemon tincd", tincd.Main),
+			a.frontEndCommand("tinc", "Behave like the command tinc of tinc 1.1", tinc.Main),
+			a.frontEndCommand("tinc-boot", "Behave like tinc-boot", tincBoot),
+			a.frontEndCommand("tincd", "Behave like tinc's daemon tincd", tincd.Main),
 		},
 	} {
 		for _, c := range commands {
@@ -198,8 +198,8 @@ func strictHelp(root *cobra.Command) {
 	}
 }
 
-// faceCommand is another face as a command, for -n and -c in front of it.
-func (a *app) faceCommand(name, short string, face func(string, []string, terminal.Streams) int) *cobra.Command {
+// frontEndCommand is another front end as a command, for -n and -c in front of it.
+func (a *app) frontEndCommand(name, short string, run func(string, []string, terminal.Streams) int) *cobra.Command {
 	return &cobra.Command{
 		Use: name + " [argument]...", Short: short,
 		DisableFlagParsing: true,
@@ -210,7 +210,7 @@ func (a *app) faceCommand(name, short string, face func(string, []string, termin
 					options = append(options, option+value)
 				}
 			}
-			if status := face(name, append(options, args...), a.Streams); status != 0 {
+			if status := run(name, append(options, args...), a.Streams); status != 0 {
 				return failed(status)
 			}
 			return nil
@@ -218,7 +218,7 @@ func (a *app) faceCommand(name, short string, face func(string, []string, termin
 	}
 }
 
-// failed is the exit status of a face that has said why.
+// failed is the exit status of a front end that has said why.
 type failed int
 
 func (f failed) Error() string { return fmt.Sprintf("exit status %d", int(f)) }

@@ -25,7 +25,7 @@ import (
 // Anybody can announce anything, so a node gives way only to one whose key is known here, only in
 // the first minutes after it was set up, and only once for each kind of address. Later than that a person decides.
 
-// clash is another node that has an address of ours.
+// addressConflict is another node that has an address of ours.
 type addressConflict struct {
 	owner node.Name
 	addr  netip.Addr
@@ -64,7 +64,7 @@ func isAddr(s subnet.Subnet, addr netip.Addr) bool {
 	return p.IsValid() && p.IsSingleIP() && p.Addr() == addr
 }
 
-// mendClashes deals with clashes until ctx ends.
+// resolveConflicts deals with conflicts until ctx ends.
 func (d *Daemon) resolveConflicts(ctx context.Context) {
 	settling := loadSettling(d.opts.Layout, time.Now())
 	var unproved []addressConflict

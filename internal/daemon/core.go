@@ -40,9 +40,9 @@ func (d *Daemon) report(e mesh.Event) bool {
 	}
 }
 
-// ask runs fn on the protocol core's goroutine and waits for it. It reports whether fn
+// call runs fn on the protocol core's goroutine and waits for it. It reports whether fn
 // ran: it does not when the node has stopped. What carries out effects must
-// not ask: it is on that goroutine.
+// not call: it is on that goroutine.
 func (d *Daemon) call(fn func()) bool {
 	ran := make(chan struct{})
 	select {
@@ -54,7 +54,7 @@ func (d *Daemon) call(fn func()) bool {
 	}
 }
 
-// think is the only goroutine that touches the protocol core.
+// eventLoop is the only goroutine that touches the protocol core.
 func (d *Daemon) eventLoop(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -94,7 +94,7 @@ func (d *Daemon) eventLoop(ctx context.Context) {
 	}
 }
 
-// takeWaiting takes in what else is queued, so that the effects of all of it are
+// drain takes in what else is queued, so that the effects of all of it are
 // worked out once.
 func (d *Daemon) drain(requests map[mesh.ConnID]int) {
 	for range batch {
@@ -124,7 +124,7 @@ func (d *Daemon) flush(now time.Time) {
 	}
 }
 
-// shutdownBrain lets the protocol core say good-bye.
+// shutdownCore lets the protocol core say good-bye.
 func (d *Daemon) shutdownCore() {
 	d.call(func() {
 		d.core.Handle(time.Now(), mesh.Shutdown{})
@@ -132,7 +132,7 @@ func (d *Daemon) shutdownCore() {
 	})
 }
 
-// do carries out one effect of the protocol core. Nothing here may block.
+// apply carries out one effect of the protocol core. Nothing here may block.
 func (d *Daemon) apply(e mesh.Effect) {
 	switch e := e.(type) {
 	case mesh.Dial, mesh.SendLine, mesh.Secure, mesh.SecureLegacy, mesh.Send, mesh.CloseConn, mesh.Attach, mesh.HandOver:

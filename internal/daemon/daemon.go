@@ -355,7 +355,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 	defer inBackground(d.distribution.run)()
 	defer inBackground(d.graph.run)()
 	defer d.mapPorts(ctx)()
-	endBrain := inBackground(func(ctx context.Context) {
+	endCore := inBackground(func(ctx context.Context) {
 		defer close(d.done)
 		d.eventLoop(ctx)
 	})
@@ -390,7 +390,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 	}
 	d.stop()
 	d.shutdownCore()
-	endBrain()
+	endCore()
 	d.conns.Close()
 	accepting.Wait()
 	return err

@@ -15,12 +15,12 @@ import (
 	"tincan/internal/subnet"
 )
 
-// spread lets host files spread (package keydist): it tells the monitor who is in
+// distribution hands out host files (package keydist): it tells the monitor who is in
 // the mesh, and vouches for who is behind an address.
 type distribution struct {
 	d       *Daemon
 	store   *keydist.Store
-	monitor *keydist.Monitor // nil if host files do not spread
+	monitor *keydist.Monitor // nil: KeyDistribution is off
 }
 
 func (d *Daemon) newDistribution() *distribution {

@@ -14,7 +14,7 @@ import (
 	"tincan/internal/script"
 )
 
-// grapher keeps GraphDumpFile up to date: a map of the mesh for GraphViz. As in
+// graphExporter keeps GraphDumpFile up to date: a map of the mesh for GraphViz. As in
 // tinc 1.0 it is written when it has changed, and at most once a minute.
 type graphExporter struct {
 	d    *Daemon

@@ -23,9 +23,9 @@ import (
 	"tincan/internal/subnet"
 )
 
-// face is our network interface as the rest of the machine sees it: its addresses
+// netif is our network interface as the rest of the machine sees it: its addresses
 // and the routes into the VPN. If there is a tinc-up script all of that is the
-// script's business and face does nothing.
+// script's business and netif does nothing.
 //
 // The protocol core only leaves word of what it knows (add, remove); talking to the
 // kernel is done by a goroutine of its own, since it can take long.
@@ -82,7 +82,7 @@ type learnt struct {
 
 func (l learnt) prefix() netip.Prefix { return l.subnet.Prefix().Masked() }
 
-// newFace makes a face that leaves the interface alone until up is called.
+// newNetif makes a netif that leaves the interface alone until up is called.
 func newNetif(name string, log *logger, underlay func() []underlayAddress) *netif {
 	return &netif{
 		name: name, log: log, underlay: underlay,

@@ -399,7 +399,7 @@ func TestAdvice(t *testing.T) {
 func TestEveryEffectIsCarriedOut(t *testing.T) {
 	files, err := filepath.Glob("../mesh/*.go")
 	must(t, err)
-	text, err := os.ReadFile("brain.go")
+	text, err := os.ReadFile("core.go")
 	must(t, err)
 	count := 0
 	for _, file := range files {
@@ -473,7 +473,7 @@ func TestOwnSubnetsAreTheOnlyOnesThatClash(t *testing.T) {
 	}
 }
 
-func TestNothingWaitsForABrainThatHasEnded(t *testing.T) {
+func TestNothingWaitsForACoreThatHasEnded(t *testing.T) {
 	d := &Daemon{events: make(chan mesh.Event), reports: make(chan mesh.Event), calls: make(chan func()), done: make(chan struct{})}
 	close(d.done)
 	d.event(mesh.Retry{}) // would wait for ever

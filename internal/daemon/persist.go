@@ -18,7 +18,7 @@ import (
 	"tincan/internal/wire"
 )
 
-// disk writes what the protocol core wants to be kept, on a goroutine of its own, so that
+// persister writes what the protocol core wants to be kept, on a goroutine of its own, so that
 // a slow disk does not slow the protocol core. Of several address lists of one node that
 // wait only the latest is written.
 type persister struct {

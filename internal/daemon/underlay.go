@@ -10,7 +10,7 @@ import (
 	"tincan/internal/subnet"
 )
 
-// surroundings is what a route into the VPN must not get in the way of.
+// underlay is what a route into the VPN must not get in the way of.
 type underlay struct {
 	own    []netip.Prefix    // addresses of the VPN interface
 	onLink []netip.Prefix    // networks of the other interfaces
@@ -21,7 +21,7 @@ type underlay struct {
 	others map[netip.Addr]string
 }
 
-// located is a node with a real address of it.
+// underlayAddress is a node with a real address of it.
 type underlayAddress struct {
 	addr netip.Addr
 	node node.Name

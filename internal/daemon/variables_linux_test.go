@@ -148,32 +148,32 @@ func TestEveryVariableHasAnEffect(t *testing.T) {
 	duration := func(name string, see func(mesh.Config) time.Duration) observation {
 		return observation{name: name, value: "77", see: func(o *opened) any { return see(o.mesh) }, want: 77 * time.Second}
 	}
-	brain := func(name, value string, want any, see func(mesh.Config) any) observation {
+	core := func(name, value string, want any, see func(mesh.Config) any) observation {
 		return observation{name: name, value: value, want: want, see: func(o *opened) any { return see(o.mesh) }}
 	}
 	list := []observation{
-		brain("AutoConnect", "no", false, func(c mesh.Config) any { return c.AutoConnect }),
-		brain("BroadcastSubnet", "10.9.9.255", "10.9.9.255", func(c mesh.Config) any { return c.BroadcastSubnets[len(c.BroadcastSubnets)-1].String() }),
-		brain("ConnectTo", "b", "[b]", func(c mesh.Config) any { return fmt.Sprint(c.ConnectTo) }),
-		brain("LocalDiscovery", "no", true, func(c mesh.Config) any { return c.NoLocalDiscovery }),
-		brain("UDPDiscovery", "no", true, func(c mesh.Config) any { return c.NoUDPDiscovery }),
-		brain("ReplayWindow", "3", 24, func(c mesh.Config) any { return c.ReplayWindow }),
-		brain("StrictSubnets", "yes", true, func(c mesh.Config) any { return c.StrictSubnets }),
-		brain("TunnelServer", "yes", true, func(c mesh.Config) any { return c.TunnelServer }),
-		brain("IndirectData", "yes", true, func(c mesh.Config) any { return c.Indirect }),
-		brain("TCPOnly", "yes", true, func(c mesh.Config) any { return c.TCPOnly }),
-		brain("PMTU", "1400", 1400, func(c mesh.Config) any { return c.PMTU }),
-		brain("PMTUDiscovery", "no", true, func(c mesh.Config) any { return c.NoPMTUDiscovery }),
-		brain("ClampMSS", "no", true, func(c mesh.Config) any { return c.NoClamp }),
-		brain("Weight", "9", 9, func(c mesh.Config) any {
+		core("AutoConnect", "no", false, func(c mesh.Config) any { return c.AutoConnect }),
+		core("BroadcastSubnet", "10.9.9.255", "10.9.9.255", func(c mesh.Config) any { return c.BroadcastSubnets[len(c.BroadcastSubnets)-1].String() }),
+		core("ConnectTo", "b", "[b]", func(c mesh.Config) any { return fmt.Sprint(c.ConnectTo) }),
+		core("LocalDiscovery", "no", true, func(c mesh.Config) any { return c.NoLocalDiscovery }),
+		core("UDPDiscovery", "no", true, func(c mesh.Config) any { return c.NoUDPDiscovery }),
+		core("ReplayWindow", "3", 24, func(c mesh.Config) any { return c.ReplayWindow }),
+		core("StrictSubnets", "yes", true, func(c mesh.Config) any { return c.StrictSubnets }),
+		core("TunnelServer", "yes", true, func(c mesh.Config) any { return c.TunnelServer }),
+		core("IndirectData", "yes", true, func(c mesh.Config) any { return c.Indirect }),
+		core("TCPOnly", "yes", true, func(c mesh.Config) any { return c.TCPOnly }),
+		core("PMTU", "1400", 1400, func(c mesh.Config) any { return c.PMTU }),
+		core("PMTUDiscovery", "no", true, func(c mesh.Config) any { return c.NoPMTUDiscovery }),
+		core("ClampMSS", "no", true, func(c mesh.Config) any { return c.NoClamp }),
+		core("Weight", "9", 9, func(c mesh.Config) any {
 			if c.Weight == nil {
 				return nil
 			}
 			return *c.Weight
 		}),
-		brain("Compression", "9", 9, func(c mesh.Config) any { return c.Compression }),
-		brain("Cipher", "aes-128-cbc", legacy.AES128CBC, func(c mesh.Config) any { return c.Suite.Cipher }),
-		brain("MACLength", "8", 8, func(c mesh.Config) any { return c.Suite.MACLen }),
+		core("Compression", "9", 9, func(c mesh.Config) any { return c.Compression }),
+		core("Cipher", "aes-128-cbc", legacy.AES128CBC, func(c mesh.Config) any { return c.Suite.Cipher }),
+		core("MACLength", "8", 8, func(c mesh.Config) any { return c.Suite.MACLen }),
 		duration("PingInterval", func(c mesh.Config) time.Duration { return c.PingInterval }),
 		{name: "PingTimeout", value: "7", want: 7 * time.Second, see: func(o *opened) any { return o.mesh.PingTimeout }},
 		duration("MaxTimeout", func(c mesh.Config) time.Duration { return c.MaxTimeout }),

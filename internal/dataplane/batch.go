@@ -2,7 +2,7 @@ package dataplane
 
 import "tincan/internal/udp"
 
-// outbox holds sealed datagrams until the next send. It belongs to one goroutine.
+// txBatch holds sealed datagrams until the next send. It belongs to one goroutine.
 type txBatch struct {
 	p    *Plane
 	buf  []byte     // those of one run lie one behind the other
@@ -39,7 +39,7 @@ func (o *txBatch) flush() {
 	o.buf = o.buf[:0]
 }
 
-// runs collects the datagrams that leave by one socket at the next send. The
+// gsoBatch collects the datagrams that leave by one socket at the next send. The
 // zero value is ready.
 type gsoBatch struct {
 	list     []udp.Run

@@ -153,7 +153,7 @@ type discard struct{ wireSocket }
 
 func (*discard) Send([]udp.Run) error { return nil }
 
-func TestFastRoadDoesNotAllocate(t *testing.T) {
+func TestFastPathDoesNotAllocate(t *testing.T) {
 	tx, to := bench(t)
 	tx.now = tx.p.now()
 	p, off := super(ip{payload: 60000, frag: 0x4000}.build(), 1385)
@@ -193,9 +193,9 @@ func BenchmarkPublish(b *testing.B) {
 	})
 }
 
-// BenchmarkSlowRoad carries packets to a neighbour without UDP and from its
+// BenchmarkSlowPath carries packets to a neighbour without UDP and from its
 // connection to the device.
-func BenchmarkSlowRoad(b *testing.B) {
+func BenchmarkSlowPath(b *testing.B) {
 	a, to := pair(b)
 	a.again("b", func(s *mesh.PeerState) { s.Options |= uint32(wire.TCPOnly) })
 	a.cfg.Meta = func(mesh.ConnID) Meta { return metaTo{to.Plane} }

@@ -43,7 +43,7 @@ func TestRecordsArePackedAsTheReceiverAsks(t *testing.T) {
 				t.Error("b packs, though a has not asked for it")
 			}
 			for _, s := range []*station{a, b} {
-				if got := s.roads(nil); strings.Contains(got, "drop") {
+				if got := s.paths(nil); strings.Contains(got, "drop") {
 					t.Error(got)
 				}
 			}

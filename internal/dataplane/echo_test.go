@@ -34,7 +34,7 @@ func TestEchoesGoTheWayThatIsSaid(t *testing.T) {
 			}
 			c.echo.Data = data
 			a.SendEcho(c.echo)
-			if got := a.roads(a.sock.take()); got != c.want {
+			if got := a.paths(a.sock.take()); got != c.want {
 				t.Errorf("%q instead of %q", got, c.want)
 			}
 			if got := a.heard(); got != nil {

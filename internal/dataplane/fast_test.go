@@ -352,7 +352,7 @@ func TestEachFamilyLeavesByItsSocket(t *testing.T) {
 	}
 }
 
-func TestSlowRoadDoesNotOvertake(t *testing.T) {
+func TestSlowPathDoesNotOvertake(t *testing.T) {
 	a, b := pair(t)
 	first, second := ip{payload: 10}.build(), ip{payload: 10, flags: packet.FlagSYN, port: 1}.build()
 	b.in(addrA, a.several(first, second)...)

@@ -40,7 +40,7 @@ func TestPacketsLeaveByTheForwardingRule(t *testing.T) {
 								name := fmt.Sprintf("UDP off %v, adjacent %v, relay chosen %v, mask %04b, MinMTU %d and %d, %d bytes",
 									noUDP, adjacent, chosen, mask, mtuB, mtuC, size)
 								want := expected(a, size, noUDP)
-								got := a.roads(a.out(ip{dst: "10.2.0.1", payload: size - 40}.build(), device.Offload{}))
+								got := a.paths(a.out(ip{dst: "10.2.0.1", payload: size - 40}.build(), device.Offload{}))
 								if got != want {
 									t.Fatalf("%s: %q, want %q", name, got, want)
 								}
@@ -65,7 +65,7 @@ func describe(p *mesh.PeerState, tcpOnly, old bool, minMTU int) {
 	p.Options = uint32(o)
 }
 
-// expected is what the rule says of an IP packet for c, in the words of [station.UDP paths].
+// expected is what the rule says of an IP packet for c, in the words of [station.paths].
 func expected(a *station, size int, noUDP bool) string {
 	of := func(pr *peer) *forward.Peer {
 		if pr == nil {

@@ -89,7 +89,7 @@ func TestWhereAFrameOfTheDeviceGoes(t *testing.T) {
 			a, b := bridgedPair(t, mode)
 			a.SetOptions(c.opts)
 			runs := a.out(c.frame, device.Offload{})
-			if got := a.roads(runs); got != c.want {
+			if got := a.paths(runs); got != c.want {
 				t.Fatalf("went %q, want %q", got, c.want)
 			}
 			if len(runs) > 0 {
@@ -102,7 +102,7 @@ func TestWhereAFrameOfTheDeviceGoes(t *testing.T) {
 	}
 }
 
-func TestFramesArriveByEveryRoad(t *testing.T) {
+func TestFramesArriveByEveryPath(t *testing.T) {
 	frame := etherFrame(macB, macA, 0x88b5, []byte("hello"))
 	a, b := bridgedPair(t, route.ByMAC)
 	got := func(what string, want int) {
@@ -323,7 +323,7 @@ func TestPriorityIsInherited(t *testing.T) {
 		s    *station
 		wrap func(p []byte) []byte
 	}{
-		{"fast road", routed, func(p []byte) []byte { return p }},
+		{"fast path", routed, func(p []byte) []byte { return p }},
 		{"frames", switched, func(p []byte) []byte {
 			typ, _ := packet.EtherTypeOf(p)
 			return etherFrame(macB, macA, typ, p)

@@ -24,7 +24,7 @@ import (
 // oldOptions are those of a tinc 1.0 node.
 const oldOptions = uint32(wire.PMTUDiscovery | wire.ClampMSS)
 
-// linksOf returns both ends of the data UDP path between two legacy nodes.
+// linksOf returns both ends of the data path between two legacy nodes.
 func linksOf(t testing.TB, suite legacy.Suite) (a, b *legacy.Link) {
 	t.Helper()
 	a, b = legacy.NewLink(4096), legacy.NewLink(4096)
@@ -104,7 +104,7 @@ func mixedRow(t testing.TB, oldA, oldC bool) (a, b, c *station) {
 	return a, b, c
 }
 
-func TestRoadOfAnOwnPacketToALegacyNode(t *testing.T) {
+func TestPathOfAnOwnPacketToALegacyNode(t *testing.T) {
 	unkeyed := func(s *mesh.PeerState) { s.Legacy.DropSendKey() }
 	// c is reached directly by UDP, although b stands between.
 	direct := func(minMTU int) func(*mesh.PeerState) {
@@ -180,7 +180,7 @@ func TestPacketForASPTPSNodeBehindALegacyOneGoesInARequest(t *testing.T) {
 	la, _ := links(t)
 	a.PublishPeers([]mesh.PeerState{old("b", addrB, la)})
 	p := ip{dst: "10.2.0.1", payload: 100}.build()
-	if got := a.roads(a.out(p, device.Offload{})); got != "15 a c 21" {
+	if got := a.paths(a.out(p, device.Offload{})); got != "15 a c 21" {
 		t.Error(got)
 	}
 }
@@ -302,7 +302,7 @@ func TestWhatCameByPACKETGoesOnByPACKET(t *testing.T) {
 				c.dst = "10.2.0.1"
 			}
 			b.FrameFromMeta("a", frame(ip{dst: c.dst, payload: 100}.build()))
-			if got := b.roads(b.sock.take()); got != c.want {
+			if got := b.paths(b.sock.take()); got != c.want {
 				t.Errorf("%q instead of %q", got, c.want)
 			}
 		})
@@ -342,7 +342,7 @@ func TestNothingGoesBackToTheLegacyNodeItCameFrom(t *testing.T) {
 				c.dst = "10.2.0.1"
 			}
 			b.in(addrA, a.legacyDatagramTo("b", frame(ip{dst: c.dst, payload: 100}.build())))
-			if got := b.roads(b.sock.take()); got != c.want {
+			if got := b.paths(b.sock.take()); got != c.want {
 				t.Errorf("%q instead of %q", got, c.want)
 			}
 		})
@@ -473,7 +473,7 @@ func TestDatagramsThatLegacyNodesDidNotSend(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			a, b := legacyPair(t)
 			b.in(c.from, c.alter(a.out(p, device.Offload{})[0])...)
-			if got := b.roads(nil); got != c.want {
+			if got := b.paths(nil); got != c.want {
 				t.Errorf("%q instead of %q", got, c.want)
 			}
 		})
@@ -500,7 +500,7 @@ func TestFramesOfLegacyNodesThatAreNotRouted(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			a, b := legacyPair(t)
 			b.in(addrA, a.legacyDatagramTo("b", c.frame))
-			if got := b.roads(nil); got != c.want {
+			if got := b.paths(nil); got != c.want {
 				t.Errorf("%q instead of %q", got, c.want)
 			}
 		})
@@ -591,7 +591,7 @@ func TestDatagramsUnderAnOldKeyAreLost(t *testing.T) {
 	newKey(t, atA.Legacy, atB.Legacy, legacy.DefaultSuite)
 	b.in(addrA, a.out(p, device.Offload{})...)
 	b.in(addrA, late...)
-	if got := b.roads(nil); got != "device, drop undecodable 1" {
+	if got := b.paths(nil); got != "device, drop undecodable 1" {
 		t.Error(got)
 	}
 }
@@ -652,7 +652,7 @@ func TestFirstPacketsForANodeOfUnknownKindWait(t *testing.T) {
 	a.again("c", func(s *mesh.PeerState) { s.Legacy = nil })
 	a.out(ip{dst: "10.2.0.1", payload: 100}.build(), device.Offload{})
 	a.again("c", func(s *mesh.PeerState) { s.Legacy = was })
-	if got := a.roads(a.sock.take()); got != "udp 192.0.2.2 legacy" {
+	if got := a.paths(a.sock.take()); got != "udp 192.0.2.2 legacy" {
 		t.Error(got)
 	}
 }
@@ -667,7 +667,7 @@ func TestMSSIsClampedTowardsALegacyNode(t *testing.T) {
 	}
 }
 
-func TestLegacyRoadDoesNotAllocate(t *testing.T) {
+func TestLegacyPathDoesNotAllocate(t *testing.T) {
 	tx, to := legacyBench(t, legacy.DefaultSuite)
 	tx.now = tx.p.now()
 	p, off := super(ip{payload: 60000, frag: 0x4000}.build(), 1385)
@@ -704,7 +704,7 @@ func TestCompressionIsWhatTheReceiverAsksFor(t *testing.T) {
 			p = ip{udp: true, payload: 0}.build()
 			b.in(addrA, a.out(p, device.Offload{})...)
 			same(t, flat(t, b.dev.take()), [][]byte{p})
-			if got := b.roads(nil); strings.Contains(got, "drop") {
+			if got := b.paths(nil); strings.Contains(got, "drop") {
 				t.Error(got)
 			}
 		})

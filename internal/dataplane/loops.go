@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 )
 
-// laps notices datagrams that go in circles. Relays that disagree about the way, since
+// loopDetector notices datagrams that go in circles. Relays that disagree about the way, since
 // their maps differ for a moment or one of them is tinc, could pass a datagram around for
 // ever: the format has no hop count. Whoever gets one from another relay, and
 // not from its source, looks here whether it has passed the same one on before.

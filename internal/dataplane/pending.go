@@ -14,7 +14,7 @@ const (
 	maxHeld        = 256
 )
 
-// waitingRoom keeps what cannot be sent or opened yet. Its limits must not change. It is
+// pendingQueue keeps what cannot be sent or opened yet. Its limits must not change. It is
 // safe for concurrent use.
 type pendingQueue struct {
 	patience      time.Duration
@@ -25,7 +25,7 @@ type pendingQueue struct {
 	waiting []pendingPacket // oldest first
 }
 
-// guest is a packet that waits for keys of peer.
+// pendingPacket is a packet that waits for keys of peer.
 type pendingPacket struct {
 	peer, hop *peer // hop is the neighbour that it came from, if it came from one
 	since     time.Duration

@@ -25,7 +25,7 @@
 //     at once and in order. After each receive everything is written.
 //  4. Datagrams for another node are passed on as they came, in runs.
 //
-// Everything unusual leaves these two UDP paths for slow (slow.go), packet by packet.
+// Everything unusual leaves these two fast paths for the slow path (slow.go), packet by packet.
 // What it seals on the way leaves with the rest of the batch.
 //
 // # Frames (frames.go)
@@ -49,8 +49,8 @@
 // traffic (silence.go). Readers of meta connections and the protocol core's goroutine come in
 // through [Plane.FromMeta], [Plane.Tunnelled], [Plane.SendProbe] and borrow a
 // slow path. State of peers, routes and options is read through
-// atomic pointers. The locks, in the order in which they may be taken: publishing, the slow
-// UDP path, then one of: a Tunnel, the device, the packets that wait for a session.
+// atomic pointers. The locks, in the order in which they may be taken: publishing, the
+// slow path, then one of: a Tunnel, the device, the packets that wait for a session.
 // [Config].Event and Meta are called with locks held: they must not call back.
 package dataplane
 
@@ -73,7 +73,7 @@ import (
 	"tincan/internal/udp"
 )
 
-// Meta is the data UDP path of one meta connection. Its methods never block and
+// Meta is the data channel of one meta connection. Its methods never block and
 // copy what they keep; false means that the packet was dropped.
 type Meta interface {
 	// TrySPTPS sends an SPTPS_PACKET: destination id 6 | source id 6 | record.
@@ -92,7 +92,7 @@ type Config struct {
 	// Event takes a report for the protocol core. It must not block; false means that
 	// it was dropped, and the plane reports again when there is a new occasion.
 	Event func(mesh.Event) bool
-	// Meta finds the data UDP path of a connection, nil if it is gone.
+	// Meta finds the data channel of a connection, nil if it is gone.
 	Meta    func(mesh.ConnID) Meta
 	Options Options
 	// Mode says by what packets are routed.
@@ -215,10 +215,10 @@ const (
 	socketPause = 5 * time.Second
 )
 
-// patience bounds how long a failing device or socket is tried again.
+// retryLimit bounds how long a failing device or socket is tried again.
 type retryLimit struct{ failures int }
 
-// worn tells whether err, one more in a row, is the last straw; if not it has
+// exhausted tells whether err, one more in a row, is the last straw; if not it has
 // waited a moment.
 func (f *retryLimit) exhausted(ctx context.Context, err error) bool {
 	f.failures++
@@ -314,7 +314,7 @@ func (p *Plane) tryWrite(buf []byte, start int, off device.Offload) error {
 
 // SetTap makes f see every packet that is routed, as a frame with an Ethernet
 // header, which f may not keep. nil removes it. While it is set every packet takes the slow
-// UDP path, one by one.
+// path, one by one.
 func (p *Plane) SetTap(f func(frame []byte)) {
 	if f == nil {
 		p.tap.Store(nil)

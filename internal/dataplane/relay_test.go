@@ -36,7 +36,7 @@ func TestChosenRelay(t *testing.T) {
 			chosen(s)
 			s.again("c", func(p *mesh.PeerState) { p.Confirmed, p.MinMTU = false, 0 })
 		}, 1000, "udp 192.0.2.2 ids"},
-		{"its road has just been lost", func(s *station) {
+		{"its path has just been lost", func(s *station) {
 			chosen(s)
 			s.again("b", func(p *mesh.PeerState) { p.Confirmed, p.MinMTU = false, 0 })
 		}, 1000, "udp 192.0.2.3 direct"},
@@ -47,14 +47,14 @@ func TestChosenRelay(t *testing.T) {
 			a.again("c", straight)
 			c.change(a)
 			p := ip{dst: "10.2.0.1", payload: c.size - 40}.build()
-			if got := a.roads(a.out(p, device.Offload{})); got != c.want {
+			if got := a.paths(a.out(p, device.Offload{})); got != c.want {
 				t.Errorf("fast: %q instead of %q", got, c.want)
 			}
 			syn := ip{dst: "10.2.0.1", payload: c.size - 40, flags: 2}.build() // takes the slow path
 			for _, m := range a.metas {
 				m.blobs = nil
 			}
-			if got := a.roads(a.out(syn, device.Offload{})); got != c.want {
+			if got := a.paths(a.out(syn, device.Offload{})); got != c.want {
 				t.Errorf("slow: %q instead of %q", got, c.want)
 			}
 		})
@@ -65,7 +65,7 @@ func TestWhatOthersSentTakesNoChosenRelay(t *testing.T) {
 	a, b, _ := row(t, nil)
 	b.again("c", func(p *mesh.PeerState) { p.Relay = "a" })
 	b.in(addrA, a.out(ip{dst: "10.2.0.1", payload: 100}.build(), device.Offload{})...)
-	if got, want := b.roads(b.sock.take()), "udp 192.0.2.3 ids"; got != want {
+	if got, want := b.paths(b.sock.take()), "udp 192.0.2.3 ids"; got != want {
 		t.Errorf("%q instead of %q", got, want)
 	}
 }
@@ -88,7 +88,7 @@ func TestCirclesAreCut(t *testing.T) {
 		for i := range b.drops {
 			defer b.drops[i].count.Store(0)
 		}
-		return b.roads(b.sock.take())
+		return b.paths(b.sock.take())
 	}
 	for _, c := range []struct {
 		what   string

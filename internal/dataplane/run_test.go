@@ -393,7 +393,7 @@ func FuzzIn(f *testing.F) {
 			s.sock.take()
 			s.heard()
 		}
-		hub.roads(nil)
+		hub.paths(nil)
 		a.heard()
 		a.dev.take()
 		for _, m := range b.metas {

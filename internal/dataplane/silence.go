@@ -86,7 +86,7 @@ func (p *Plane) watch(ctx context.Context) error {
 	}
 }
 
-// lookAround reports what there is to report, and tells whether to look again.
+// checkSilence reports what there is to report, and tells whether to look again.
 func (p *Plane) checkSilence(now time.Duration) bool {
 	if p.lookOnce(now) {
 		return true

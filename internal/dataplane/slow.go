@@ -18,7 +18,7 @@ import (
 	"tincan/internal/wire"
 )
 
-// slow path carries single packets: the slow path, and everything that comes from
+// slowPath carries single packets: whatever leaves a fast path, and everything that comes from
 // elsewhere than the device and the sockets. It is used by one goroutine at a
 // time; now must be set before use.
 type slowPath struct {
@@ -38,7 +38,7 @@ type slowPath struct {
 
 func newSlowPath(p *Plane) *slowPath { return &slowPath{p: p} }
 
-// slow path borrows a slow path; it goes back with p.slow paths.Put.
+// slowPath borrows a slow path; it goes back with p.slowPaths.Put.
 func (p *Plane) slowPath() *slowPath {
 	c := p.slowPaths.Get().(*slowPath)
 	c.now, c.src, c.byTCP, c.again = p.now(), p.self, false, false

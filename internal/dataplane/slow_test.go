@@ -20,8 +20,8 @@ import (
 	"tincan/internal/wire"
 )
 
-// UDP paths says by which UDP paths something left a station.
-func (s *station) roads(runs []udp.Run) string {
+// paths says by which paths something left a station.
+func (s *station) paths(runs []udp.Run) string {
 	var out []string
 	for _, r := range runs {
 		ids := "ids"
@@ -68,7 +68,7 @@ func (s *station) roads(runs []udp.Run) string {
 	return strings.Join(out, ", ")
 }
 
-// ownPacket is a packet of a for b, or for c behind it, and the UDP path that it should take.
+// ownPacket is a packet of a for b, or for c behind it, and the path that it should take.
 type ownPacket struct {
 	name string
 	dst  string // "": in b's subnet
@@ -93,12 +93,12 @@ func (o ownPacket) taken(t *testing.T, a *station) {
 		a.again("c", o.c)
 	}
 	p := ip{udp: true, dst: o.dst, payload: o.size - 28, frag: 0x4000}.build()
-	if got := a.roads(a.out(p, device.Offload{})); got != o.want {
+	if got := a.paths(a.out(p, device.Offload{})); got != o.want {
 		t.Errorf("%q instead of %q", got, o.want)
 	}
 }
 
-func TestRoadOfAnOwnPacket(t *testing.T) {
+func TestPathOfAnOwnPacket(t *testing.T) {
 	minor := func(n uint32) uint32 { return goodOptions&0xffffff | n<<24 }
 	cases := []ownPacket{
 		{name: "small, to a neighbour", size: 100, want: "udp 192.0.2.2 direct"},
@@ -171,7 +171,7 @@ func TestRoadOfAnOwnPacket(t *testing.T) {
 	}
 }
 
-func TestSuperPacketOnTheSlowRoadGoesPieceByPiece(t *testing.T) {
+func TestSuperPacketOnTheSlowPathGoesPieceByPiece(t *testing.T) {
 	a, b := pair(t)
 	a.again("b", func(s *mesh.PeerState) { s.Confirmed, s.MinMTU = false, 0 })
 	whole := ip{payload: 5000, frag: 0x4000, flags: 0x18}.build()
@@ -323,7 +323,7 @@ func TestPacketsFromPeers(t *testing.T) {
 			_, st := a.known("b")
 			f := a.slowRecord(st, c.build())
 			b.in(addrA, f)
-			if got := b.roads(b.sock.take()); got != c.want {
+			if got := b.paths(b.sock.take()); got != c.want {
 				t.Errorf("by UDP: %q instead of %q", got, c.want)
 			}
 
@@ -334,7 +334,7 @@ func TestPacketsFromPeers(t *testing.T) {
 				b.unrouted[i].count.Store(0)
 			}
 			b.FrameFromMeta("a", frame(c.build()))
-			if got := b.roads(b.sock.take()); got != c.want {
+			if got := b.paths(b.sock.take()); got != c.want {
 				t.Errorf("by PACKET: %q instead of %q", got, c.want)
 			}
 		})
@@ -452,7 +452,7 @@ func TestRelayRules(t *testing.T) {
 			}
 			blob := bytes.Clone(runs[0].Buf)
 			b.in(c.from, runs...)
-			if got := b.roads(b.sock.take()); got != c.want {
+			if got := b.paths(b.sock.take()); got != c.want {
 				t.Errorf("from UDP: %q instead of %q", got, c.want)
 			}
 			if c.from != addrA {
@@ -463,7 +463,7 @@ func TestRelayRules(t *testing.T) {
 				b.drops[i].count.Store(0)
 			}
 			b.FromMeta("a", blob)
-			if got := b.roads(b.sock.take()); got != c.want {
+			if got := b.paths(b.sock.take()); got != c.want {
 				t.Errorf("from meta: %q instead of %q", got, c.want)
 			}
 		})
@@ -515,7 +515,7 @@ func TestRecordInARequest(t *testing.T) {
 	d := mesh.TunnelledData{From: req.From, To: req.To, Hop: "a", Record: record}
 	b.SetOptions(Options{Forwarding: route.Off})
 	b.Tunnelled(d)
-	if got := b.roads(b.sock.take()); got != "drop forwarding is off 1" {
+	if got := b.paths(b.sock.take()); got != "drop forwarding is off 1" {
 		t.Error(got)
 	}
 	b.SetOptions(Options{})
@@ -677,7 +677,7 @@ func TestUnusualRecords(t *testing.T) {
 					copy(r.Buf, b.selfID[:])
 					b.FromMeta("a", r.Buf)
 				}
-				if got := b.roads(nil); got != c.want {
+				if got := b.paths(nil); got != c.want {
 					t.Errorf("by %s: %q instead of %q", way, got, c.want)
 				}
 			}
@@ -693,7 +693,7 @@ func TestFramesThatAreNotTaken(t *testing.T) {
 	b.FrameFromMeta("nobody", frame(ip{}.build()))
 	b.FromMeta("a", nil)
 	b.FromMeta("a", make([]byte, 40))
-	if got := b.roads(nil); len(b.dev.take()) != 0 || strings.Count(got, "drop") != 5 || b.dropped(UnknownNode) != 2 {
+	if got := b.paths(nil); len(b.dev.take()) != 0 || strings.Count(got, "drop") != 5 || b.dropped(UnknownNode) != 2 {
 		t.Error(got)
 	}
 }

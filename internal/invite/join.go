@@ -215,7 +215,7 @@ func (j *joiner) connect(ctx context.Context) (*conversation, keys.PublicKey, er
 	var failures []error
 	for _, a := range addrs {
 		to := netip.AddrPortFrom(a, j.url.Port).String()
-		c, key, err := j.greet(ctx, to)
+		c, key, err := j.exchangeIDs(ctx, to)
 		if err == nil {
 			j.Log("connected to " + to)
 			return c, key, nil
@@ -258,8 +258,8 @@ func reset(err error) bool {
 	return errors.Is(err, oserr.Reset) || errors.Is(err, oserr.Broken)
 }
 
-// greet connects and exchanges the lines of clear text.
-func (j *joiner) greet(ctx context.Context, to string) (c *conversation, inviter keys.PublicKey, err error) {
+// exchangeIDs connects and exchanges the lines of clear text.
+func (j *joiner) exchangeIDs(ctx context.Context, to string) (c *conversation, inviter keys.PublicKey, err error) {
 	dialing, cancel := context.WithTimeout(ctx, j.wait)
 	defer cancel()
 	conn, err := j.Dial(dialing, "tcp", to)

@@ -99,7 +99,7 @@ func plainError(err error) error {
 
 // pursue fetches the host file of p until it is there.
 func (m *Monitor) pursue(ctx context.Context, p *peer) {
-	if m.cfg.Engine != nil && m.settled(ctx, p) {
+	if m.cfg.Engine != nil && m.upToDate(ctx, p) {
 		return
 	}
 	for attempt := 0; ctx.Err() == nil; attempt++ {
@@ -108,7 +108,7 @@ func (m *Monitor) pursue(ctx context.Context, p *peer) {
 		case <-ctx.Done():
 			return
 		}
-		limited, cancel := context.WithTimeout(ctx, m.patience(attempt))
+		limited, cancel := context.WithTimeout(ctx, m.attemptTimeout(attempt))
 		err := m.fetch(limited, p)
 		cancel()
 		if err != nil && attempt == doubtAfter && m.cfg.Engine != nil {
@@ -129,10 +129,10 @@ func (m *Monitor) pursue(ctx context.Context, p *peer) {
 	}
 }
 
-// settled tells whether there is nothing to fetch. A file that is there already
+// upToDate tells whether there is nothing to fetch. A file that is there already
 // is not urgent: its turn comes after a pause that grows with the network, so
 // that the start of a large one is no storm.
-func (m *Monitor) settled(ctx context.Context, p *peer) bool {
+func (m *Monitor) upToDate(ctx context.Context, p *peer) bool {
 	m.mu.Lock()
 	nodes := len(m.order)
 	m.mu.Unlock()
@@ -151,10 +151,10 @@ func (m *Monitor) settled(ctx context.Context, p *peer) bool {
 	return false
 }
 
-// patience is how long the attempt with this number may take. The first packet of
+// attemptTimeout is how long the attempt with this number may take. The first packet of
 // a session is lost at times, so beside an engine the first attempts are short:
 // that is faster than the system's repetition.
-func (m *Monitor) patience(attempt int) time.Duration {
+func (m *Monitor) attemptTimeout(attempt int) time.Duration {
 	if m.cfg.Interval > 0 || attempt > 4 {
 		return m.cfg.Timeout
 	}

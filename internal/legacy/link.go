@@ -34,7 +34,7 @@ var (
 	ErrKeyWornOut = errors.New("the key has been used for too many packets")
 )
 
-// Link is the data UDP path between us and one node that speaks the old protocol. It
+// Link is the data path between us and one node that speaks the old protocol. It
 // is safe for concurrent use; the two directions do not wait for each other.
 //
 // A datagram is made like this, and taken apart in the opposite order:

@@ -40,7 +40,7 @@ const (
 	uncompared = "-"
 )
 
-// opinion is what a neighbour and we thought when its last PING came.
+// peerDigest is what a neighbour and we thought when its last PING came.
 type peerDigest struct {
 	own, theirs string
 	differed    int // PINGs in a row
@@ -108,7 +108,7 @@ func (m *Mesh) countNode(p *peer, add bool) {
 	}
 }
 
-// knowledge returns the digests that go with a PING.
+// stateDigest returns the digests that go with a PING.
 func (m *Mesh) stateDigest() string {
 	if m.cfg.StrictSubnets { // ours are those of the host files
 		return fmt.Sprintf("%016x %s", m.sums.edges, uncompared)
@@ -124,7 +124,7 @@ func (m *Mesh) ping(c *conn) {
 	m.send(c, []byte(text))
 }
 
-// compare looks at the PING of a neighbour.
+// compareDigests looks at the PING of a neighbour.
 func (m *Mesh) compareDigests(c *conn, text string) {
 	words := strings.Fields(text)
 	if len(words) < 5 || m.cfg.TunnelServer || m.graphDirty {

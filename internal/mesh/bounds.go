@@ -57,7 +57,7 @@ func (m *Mesh) warnOfOwnSubnets() {
 	}
 }
 
-// admit creates the nodes called names where they are new. It reports false, and creates none,
+// register creates the nodes called names where they are new. It reports false, and creates none,
 // if there are too many already, or if the id of one is that of another node
 // whose packets it would attract. c is where we heard of them.
 func (m *Mesh) register(c *conn, names ...node.Name) bool {
@@ -131,7 +131,7 @@ func (m *Mesh) giveWay(by node.Name, keep []node.Name) int {
 	return len(list)
 }
 
-// refuse counts that something beyond the bounds was ignored, and logs it at most once a minute for each cause.
+// limitExceeded counts that something beyond the bounds was ignored, and logs it at most once a minute for each cause.
 func (m *Mesh) limitExceeded(format string, args ...any) {
 	r := m.refusals[format]
 	if r == nil {

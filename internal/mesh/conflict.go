@@ -40,7 +40,7 @@ func addEdge(e graph.Edge) []byte {
 	}.Append(nil)
 }
 
-// addEdgeAnew is the ADD_EDGE of e for somebody who shall believe it though he may
+// addEdgeWithNewNonce is the ADD_EDGE of e for somebody who shall believe it though he may
 // have heard the opposite.
 func (m *Mesh) addEdgeWithNewNonce(e graph.Edge) []byte {
 	e.Nonce = m.nonce()
@@ -61,18 +61,18 @@ func (m *Mesh) outdated(e graph.Edge) {
 // nonces by chance a text about an edge that comes and goes would breed answers, and
 // these would breed others.
 
-// retraction is the DEL_EDGE that answers an outdated ADD_EDGE.
+// refutation is the DEL_EDGE that answers an outdated ADD_EDGE.
 func refutation(text string, from, to node.Name) []byte {
 	return wire.DelEdge{Nonce: nonceOf("gone", text), From: from, To: to}.Append(nil)
 }
 
-// retracted tells whether somebody has answered text like that. It may come later than the answer,
+// refuted tells whether somebody has answered text like that. It may come later than the answer,
 // by another way.
 func (m *Mesh) refuted(text string, from, to node.Name) bool {
 	return m.seen.has(string(refutation(text, from, to)))
 }
 
-// insist answers a text that says something else of our own edge e. From now on that is
+// refute answers a text that says something else of our own edge e. From now on that is
 // how the edge is told.
 func (m *Mesh) refute(c *conn, e graph.Edge, text string) {
 	e.Nonce = 0
@@ -87,7 +87,7 @@ func nonceOf(texts ...string) uint32 {
 	return binary.BigEndian.Uint32(sum[:])
 }
 
-// believes tells whether what c says of an edge with a text that is outdated here
+// accepts tells whether what c says of an edge with a text that is outdated here
 // is believed nevertheless, and corrects it otherwise.
 func (m *Mesh) accepts(c *conn, e graph.Edge, text string) bool {
 	known, ok := m.graph.Get(e.From, e.To)

@@ -70,16 +70,16 @@ func TestWhoInsistsOnWhatIsOutdatedIsAnsweredTwiceAMinute(t *testing.T) {
 	}
 }
 
-// twoBrains are alice and bob, who each have carol for a neighbour.
-type twoBrains struct {
+// twoCores are alice and bob, who each have carol for a neighbour.
+type twoCores struct {
 	t   *testing.T
 	m   [2]*Mesh
 	now time.Time
 }
 
 // pair makes alice and bob, and lets carol tell each of them some things.
-func pair(t *testing.T, alice, bob []string) *twoBrains {
-	p := &twoBrains{t: t, now: time.Unix(1_900_000_000, 0)}
+func pair(t *testing.T, alice, bob []string) *twoCores {
+	p := &twoCores{t: t, now: time.Unix(1_900_000_000, 0)}
 	key := testKey("peer").Public()
 	names := []node.Name{"alice", "bob"}
 	for i, self := range names {
@@ -97,7 +97,7 @@ func pair(t *testing.T, alice, bob []string) *twoBrains {
 	return p
 }
 
-func (p *twoBrains) connect(i int, c ConnID, to node.Name) {
+func (p *twoCores) connect(i int, c ConnID, to node.Name) {
 	m := p.m[i]
 	m.Handle(p.now, Accepted{Conn: c, Remote: netip.MustParseAddrPort("192.0.2.1:4000")})
 	m.Handle(p.now, Line{Conn: c, Text: "0 " + string(to) + " 17.7"})
@@ -106,7 +106,7 @@ func (p *twoBrains) connect(i int, c ConnID, to node.Name) {
 }
 
 // join connects the two, carries what they say until they are silent, and counts what counts.
-func (p *twoBrains) join(counts func(text string) bool) (crossed int) {
+func (p *twoCores) join(counts func(text string) bool) (crossed int) {
 	p.now = p.now.Add(time.Second)
 	p.connect(0, 2, "bob")
 	p.connect(1, 2, "alice")
@@ -137,7 +137,7 @@ func (p *twoBrains) join(counts func(text string) bool) (crossed int) {
 }
 
 // view is what one of them knows of the edge from dave to erin.
-func (p *twoBrains) view(i int) string {
+func (p *twoCores) view(i int) string {
 	e, ok := p.m[i].graph.Get("dave", "erin")
 	if !ok {
 		return "none"

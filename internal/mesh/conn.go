@@ -399,7 +399,7 @@ func (m *Mesh) ack(c *conn, text string) error {
 	return nil
 }
 
-// passDuty makes to fulfil the wish for a connection that from has fulfilled.
+// transferTarget makes to fulfil the wish for a connection that from has fulfilled.
 func (m *Mesh) transferTarget(from, to *conn) {
 	if from.out != nil && to.out == nil {
 		to.out, from.out.conn, from.out = from.out, to, nil
@@ -436,7 +436,7 @@ func (m *Mesh) sendEverything(c *conn) {
 	}, func(e *graph.Edge) bool { return alive(e.To) }, addEdge)
 }
 
-// tellAll tells c the subnets of the nodes that are chosen, and those of their edges that are.
+// sendFullState tells c the subnets of the nodes that are chosen, and those of their edges that are.
 func (m *Mesh) sendFullState(c *conn, choose func(*peer) bool, chooseEdge func(*graph.Edge) bool, addEdge func(graph.Edge) []byte) {
 	for _, p := range m.order {
 		if !choose(p) {
@@ -628,7 +628,7 @@ func (m *Mesh) checkConns() {
 	for _, c := range slices.Clone(m.lines) {
 		age := m.now.Sub(c.began)
 		switch {
-		case c.stage == dialling: // the I/O layer end it
+		case c.stage == dialling: // the I/O layer ends it
 		case slept:
 			m.drop(c, "this machine has slept")
 		case age < m.cfg.PingTimeout || late:

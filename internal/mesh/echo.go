@@ -15,7 +15,7 @@ import (
 // take any way, straight, through a relay, or over TCP. So a node can measure each way
 // to another from end to end, whoever is in between.
 
-// EchoWay says which way an echo goes.
+// EchoPath says which way an echo goes.
 type EchoPath uint8
 
 // The ways.
@@ -151,7 +151,7 @@ func (m *Mesh) echoIn(e EchoIn) {
 	m.emit(reply)
 }
 
-// wayBack is how an answer gets to where the request came from.
+// pathBack is how an answer gets to where the request came from.
 func (m *Mesh) pathBack(p *peer, e EchoIn) (EchoPath, node.Name) {
 	switch hop := m.nodes[e.Hop]; {
 	case e.TCP:

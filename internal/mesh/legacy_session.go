@@ -34,7 +34,7 @@ type legacySession struct {
 	warned string        // of what about its last key, "" if that is good
 }
 
-// speaksOld tells whether p is to be spoken to in the protocol of tinc 1.0, in which the relays
+// speaksLegacy tells whether p is to be spoken to in the protocol of tinc 1.0, in which the relays
 // on the way read the packets. A node whose Ed25519 key is known never is: anybody in the mesh
 // could say that it does not speak SPTPS, to read what is for it.
 func (m *Mesh) speaksLegacy(p *peer) bool {
@@ -67,7 +67,7 @@ func (s *legacySession) suite() legacy.Suite {
 	return suite
 }
 
-// greet sends our key at once, as all nodes do.
+// onNeighbourUp sends our key at once, as all nodes do.
 func (s *legacySession) onNeighbourUp(*conn) {
 	s.mayAsk = s.m.now.Add(unsolicited)
 	s.begin()

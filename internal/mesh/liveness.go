@@ -30,11 +30,11 @@ const (
 	doubtInterval = 200 * time.Millisecond
 	// quickQuestions is the time between two probes of a peer that is in doubt, at most.
 	quickQuestions = 2 * leastSpacing
-	// leastSpacing and mostSpacing bound the time between two probes of a doubt.
+	// leastSpacing and mostSpacing bound the time between two probes of a suspicion.
 	leastSpacing, mostSpacing = 30 * time.Millisecond, 150 * time.Millisecond
 	// leastAnswer is how long the last probe of a doubt has for its answer at least.
 	leastAnswer = 60 * time.Millisecond
-	// leastTries and mostTries bound the number of probes of a doubt.
+	// leastTries and mostTries bound the number of probes of a suspicion.
 	leastTries, mostTries = 4, 24
 	// despair is the chance that all probes of a doubt get lost on a path that lives.
 	despair = 1e-5
@@ -61,7 +61,7 @@ const (
 	maxFlights = 32
 )
 
-// doubt is the question whether a peer is still reached at its address.
+// suspicion is the question whether a peer is still reached at its address.
 type suspicion struct {
 	began time.Time // zero: there is no doubt
 	left  int       // probes still to be sent
@@ -80,7 +80,7 @@ type suspicion struct {
 	altSock int
 }
 
-// flight is a probe that has not been answered.
+// outstanding is a probe that has not been answered.
 type outstanding struct {
 	addr netip.AddrPort
 	size int
@@ -96,7 +96,7 @@ type resume struct {
 
 // ---------------------------------------------------------------- what is measured
 
-// launched remembers a probe.
+// probeSent remembers a probe.
 func (r *udpPath) probeSent(now time.Time, to netip.AddrPort, size int) {
 	if len(r.outstanding) >= maxFlights {
 		r.outstanding = slices.Delete(r.outstanding, 0, 1)
@@ -104,7 +104,7 @@ func (r *udpPath) probeSent(now time.Time, to netip.AddrPort, size int) {
 	r.outstanding = append(r.outstanding, outstanding{to, size, now})
 }
 
-// landed takes note of an answer. Probes that were sent before it to the same address
+// probeAnswered takes note of an answer. Probes that were sent before it to the same address
 // are lost; that counts only on a path that answers at all, as this one does.
 func (r *udpPath) probeAnswered(now time.Time, from netip.AddrPort, size int) {
 	for i := len(r.outstanding) - 1; i >= 0; i-- {
@@ -143,7 +143,7 @@ func (r *udpPath) tries() int {
 	return min(max(n, leastTries), mostTries)
 }
 
-// spacing is the time between two probes of a doubt.
+// spacing is the time between two probes of a suspicion.
 func (r *udpPath) spacing() time.Duration { return min(max(r.rtt.srtt/3, leastSpacing), mostSpacing) }
 
 // ---------------------------------------------------------------- silence
@@ -223,7 +223,7 @@ func (m *Mesh) proveSize(p *peer) {
 	})
 }
 
-// questioned takes note of a small probe of p. Several in quick succession say that p is in
+// probedBySuspect takes note of a small probe of p. Several in quick succession say that p is in
 // doubt about the way to us, so the one to p may not work either.
 func (m *Mesh) probedBySuspect(p *peer) {
 	r := &p.udp
@@ -234,7 +234,7 @@ func (m *Mesh) probedBySuspect(p *peer) {
 	}
 }
 
-// doubt asks p whether it is still there. own tells that our own eyes saw its silence, large
+// suspect asks p whether it is still there. own tells that our own eyes saw its silence, large
 // that frames of the size in use may be the only ones that are lost.
 func (m *Mesh) suspect(p *peer, own, large bool) {
 	r := &p.udp
@@ -264,7 +264,7 @@ func (m *Mesh) alternatives(p *peer) {
 	}
 }
 
-// question sends the next probes of a doubt.
+// probeSuspect sends the next probes of a suspicion.
 func (m *Mesh) probeSuspect(p *peer) {
 	r := &p.udp
 	d := &r.suspicion
@@ -312,7 +312,7 @@ func (m *Mesh) probeSuspect(p *peer) {
 	})
 }
 
-// reassured takes note that a probe was answered by p.
+// confirmAlive takes note that a probe was answered by p.
 func (m *Mesh) confirmAlive(p *peer, from netip.AddrPort, sock, size int) {
 	r := &p.udp
 	d := &r.suspicion
@@ -335,10 +335,10 @@ func (m *Mesh) confirmAlive(p *peer, from netip.AddrPort, sock, size int) {
 	}
 }
 
-// settle ends a doubt: all is well.
+// decide ends a suspicion: all is well.
 func (m *Mesh) decide(p *peer) { p.udp.suspicion = suspicion{} }
 
-// verdict draws the conclusion when the probes of a doubt have had their time.
+// conclude draws the conclusion when the probes of a suspicion have had their time.
 func (m *Mesh) conclude(p *peer) {
 	r := &p.udp
 	d := r.suspicion
@@ -368,7 +368,7 @@ func (m *Mesh) giveUpUDP(p *peer) {
 	m.discover(p)
 }
 
-// rest lets go of the path to p without looking for it. Who has nothing to say to p leaves it in
+// goIdle lets go of the path to p without looking for it. Who has nothing to say to p leaves it in
 // peace: the next packet asks.
 func (m *Mesh) goIdle(p *peer) {
 	r := &p.udp

@@ -23,7 +23,7 @@ const (
 	ProtocolMinor = 7
 )
 
-// Injected is what a pure machine cannot make itself.
+// Deps is what a pure machine cannot make itself.
 type Deps struct {
 	Rand    *rand.Rand // choices and jitter
 	Secrets io.Reader  // keys and nonces of handshakes
@@ -362,7 +362,7 @@ type peer struct {
 	problem    string         // why the last attempt at a connection failed, "" if it did not
 	refusal    refusal        // whether that was the login
 	keyTold    time.Time      // when the log told last that the key here is not the one of the node
-	startTimer *timer         // of greet
+	startTimer *timer         // of onNeighbourUp
 	failed     int            // attempts of AutoConnect to connect to it, in a row
 	shunned    time.Time      // when AutoConnect may try it again
 

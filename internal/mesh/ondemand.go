@@ -21,7 +21,7 @@ const (
 	hotInUse = 5 * time.Minute
 )
 
-// hot is what AutoConnect knows of a pair that talks.
+// onDemand is what AutoConnect knows of a pair that talks.
 type onDemand struct {
 	begun time.Time // of the talk
 	next  time.Time // no attempt to connect before
@@ -52,7 +52,7 @@ func (m *Mesh) spare(c *conn) bool {
 	return m.now.Sub(c.used) > keep
 }
 
-// connectHot dials the nodes that we talk with a lot and have no direct path to.
+// connectOnDemand dials the nodes that we talk with a lot and have no direct path to.
 func (m *Mesh) connectOnDemand() {
 	n := 0
 	for _, o := range m.dials {

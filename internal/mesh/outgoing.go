@@ -51,7 +51,7 @@ const (
 	maxRecent = 8
 )
 
-// want makes sure that name will be dialled until a connection stands.
+// addDialTarget makes sure that name will be dialled until a connection stands.
 func (m *Mesh) addDialTarget(name node.Name, auto bool) *outgoing {
 	if o := m.dials[name]; o != nil {
 		o.auto = o.auto && auto
@@ -100,7 +100,7 @@ func (m *Mesh) dial(o *outgoing) {
 		m.roundFailed(o)
 		return
 	}
-	// All of them at once: the I/O layer try one after the other without waiting for long.
+	// All of them at once: the I/O layer tries one after the other without waiting for long.
 	to := o.queue[0]
 	o.tries, o.queue = o.queue, []Endpoint{}
 	c := &conn{id: m.nextID, peer: p, out: o, stage: dialling, began: m.now}
@@ -144,14 +144,14 @@ func (m *Mesh) roundFailed(o *outgoing) {
 	m.dialAfter(o, d)
 }
 
-// comesBack: p, to which we want a connection, has become reachable over others. So it lives, and what
+// onReachable: p, to which we want a connection, has become reachable over others. So it lives, and what
 // has failed before says nothing any more. The jitter spreads those who all wait for it.
 func (m *Mesh) onReachable(p *peer) {
 	o := m.dials[p.name]
 	if o == nil || o.round == 0 || p.conn != nil {
 		return
 	}
-	d := m.spread()
+	d := m.startDelay()
 	if wait := o.eased.Add(easeEvery).Sub(m.now); !o.eased.IsZero() && wait > 0 {
 		d += wait
 	}
@@ -168,8 +168,8 @@ func (m *Mesh) onReachable(p *peer) {
 	}
 }
 
-// spread is a random wait for what all nodes of the mesh may want to do at the same moment.
-func (m *Mesh) spread() time.Duration {
+// startDelay is a random wait for what all nodes of the mesh may want to do at the same moment.
+func (m *Mesh) startDelay() time.Duration {
 	return 50*time.Millisecond + m.jitter(500*time.Millisecond+time.Duration(len(m.nodes))*20*time.Millisecond)
 }
 
@@ -465,7 +465,7 @@ func (m *Mesh) autoConnectSoon() {
 		return
 	}
 	m.autoSoon = true
-	m.after(m.spread(), func() {
+	m.after(m.startDelay(), func() {
 		m.autoSoon = false
 		if len(m.activeConns()) < autoSafe {
 			m.autoConnect()

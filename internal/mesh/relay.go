@@ -69,7 +69,7 @@ type relaying struct {
 // newRelaying: echoes may still be under way along the ways of before, so the new ones are others.
 func newRelaying() relaying { return relaying{direct: &relayPath{}, meta: &relayPath{tcp: true}} }
 
-// way is one way to a node that is being measured.
+// relayPath is one way to a node that is being measured.
 type relayPath struct {
 	relay *peer // nil: none
 	tcp   bool
@@ -85,7 +85,7 @@ func (m *Mesh) mayChoose(p *peer) bool {
 		!m.cfg.NoUDPDiscovery && p.path.Options&wire.TCPOnly == 0
 }
 
-// isStraight tells whether packets for p go by UDP without a relay, unless one is chosen.
+// isDirect tells whether packets for p go by UDP without a relay, unless one is chosen.
 func (m *Mesh) isDirect(p *peer) bool { return p.udp.usable() && m.effectiveVia(p) == p }
 
 // canRelay tells whether r would take our packets for p.
@@ -137,7 +137,7 @@ func (m *Mesh) forgetRelays(p *peer) {
 	m.touch(p)
 }
 
-// settleRelays lets go of relays that cannot be used any more, before anything is published.
+// decideRelays lets go of relays that cannot be used any more, before anything is published.
 func (m *Mesh) decideRelays() {
 	for _, p := range m.talking {
 		r := &p.relaying
@@ -209,7 +209,7 @@ func clearlyBetter(relay, straight *quality) bool {
 	return 2*relay.cost()+relayHeadStart < straight.cost()
 }
 
-// askWay sends an echo along w, if none is under way and the last one is long enough ago.
+// measurePath sends an echo along w, if none is under way and the last one is long enough ago.
 func (m *Mesh) measurePath(p *peer, w *relayPath, every time.Duration) {
 	if w.waiting == 0 && (w.asked.IsZero() || m.now.Sub(w.asked) >= every-relayTick/4) {
 		m.echoAlong(p, w)
@@ -246,7 +246,7 @@ func (m *Mesh) echoAlong(p *peer, w *relayPath) {
 	})
 }
 
-// findWays looks for relays to p that are worth a try.
+// findRelays looks for relays to p that are worth a try.
 func (m *Mesh) findRelays(p *peer) {
 	r := &p.relaying
 	if r.shunned == nil || len(r.shunned) > maxShunned {
@@ -418,7 +418,7 @@ func (r *relaying) judge() {
 	}
 }
 
-// orStraight decides between the relay w and the direct path to p, which there is: it takes a
+// orDirect decides between the relay w and the direct path to p, which there is: it takes a
 // clearly worse direct path to prefer a relay.
 func (m *Mesh) orDirect(p *peer, w *relayPath) *relayPath {
 	r := &p.relaying

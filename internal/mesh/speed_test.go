@@ -133,7 +133,7 @@ func heapOf(build func() any) int {
 	return int(after) - int(before)
 }
 
-func TestABrainAmongAThousandNodesIsSmall(t *testing.T) {
+func TestACoreAmongAThousandNodesIsSmall(t *testing.T) {
 	if testing.Short() {
 		t.Skip("the race detector makes it slow, and large")
 	}

@@ -62,7 +62,7 @@ type sptpsSession struct {
 	rekeying time.Time // when a rekey was begun, zero if none is under way
 }
 
-// greet makes a session with a new neighbour before there is traffic, so that the
+// onNeighbourUp makes a session with a new neighbour before there is traffic, so that the
 // first packet finds one. The side that dialled is first; if both began at the same
 // moment, one of the handshakes would be in vain.
 func (s *sptpsSession) onNeighbourUp(c *conn) {
@@ -167,7 +167,7 @@ func (s *sptpsSession) start() {
 	m.route(p, s.lastSent)
 }
 
-// whyNotOld tells why nothing is sent to p, which is said to speak only the protocol of tinc 1.0,
+// whyNotLegacy tells why nothing is sent to p, which is said to speak only the protocol of tinc 1.0,
 // or as which we speak only that. "": it is said to speak SPTPS, and so do we.
 func (m *Mesh) whyNotLegacy(p *peer) string {
 	switch {

@@ -8,7 +8,7 @@ import (
 	"tincan/internal/wire"
 )
 
-// UDP path is the way to a node by UDP: its address, whether it works, and how
+// udpPath is how a node is reached by UDP: its address, whether it works, and how
 // large packets may be on it.
 type udpPath struct {
 	addr      netip.AddrPort
@@ -37,7 +37,7 @@ type udpPath struct {
 	base        base
 	dead        bool      // given up, and not confirmed since
 	idle        bool      // and not asked since
-	gaveUp      time.Time // when that was, or caution was lowered
+	gaveUp      time.Time // when that was, or backoff was lowered
 	backoff     int       // how much more patience than the loss suggests, as a power of two
 	resume      resume
 	search      *timer // next step of the MTU search
@@ -90,7 +90,7 @@ func (r *udpPath) confirm(now time.Time, a netip.AddrPort, sock int) {
 // usable tells whether packets take it. Small ones that pass are not enough.
 func (r *udpPath) usable() bool { return r.confirmed && r.pmtu.min > 0 && !r.pmtu.narrow }
 
-// hurry makes the next discovery request go out at once.
+// probeNow makes the next discovery request go out at once.
 func (r *udpPath) probeNow() { r.asked, r.bursts = time.Time{}, 0 }
 
 // note remembers an address that might work.

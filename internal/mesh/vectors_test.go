@@ -156,9 +156,9 @@ type recording struct {
 	}
 }
 
-// TestRecordedDaemonsMeetOurBrain lets the protocol core stand in for each of three recorded
+// TestRecordedDaemonsMeetOurCore lets the protocol core stand in for each of three recorded
 // daemons: the others say what they said then.
-func TestRecordedDaemonsMeetOurBrain(t *testing.T) {
+func TestRecordedDaemonsMeetOurCore(t *testing.T) {
 	var rec recording
 	load(t, "tinc11-transcript-three-nodes.json", &rec)
 	for _, self := range []node.Name{"alice", "bob", "carol"} {

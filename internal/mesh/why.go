@@ -256,7 +256,7 @@ func (m *Mesh) whyNoSession(w *Why, p *peer, f Found) {
 	}
 }
 
-// whyStraight: packets go straight by UDP. Is that as good as it gets?
+// whyDirect: packets go straight by UDP. Is that as good as it gets?
 func (m *Mesh) whyDirect(w *Why, p *peer) {
 	w.add(WhyDirect, "packets for %s go straight there by UDP, to %s", p.name, p.udp.addr)
 	w.Good = true
@@ -278,7 +278,7 @@ func (m *Mesh) whyDirect(w *Why, p *peer) {
 	}
 }
 
-// whyBadStraight: there is a direct path by UDP, and a relay is better nevertheless.
+// whyDegraded: there is a direct path by UDP, and a relay is better nevertheless.
 func (m *Mesh) whyDegraded(w *Why, p *peer) {
 	s, c := &p.relaying.direct.quality, &p.relaying.chosen.quality
 	w.add(WhyDegraded, "the straight way is worse: %s and %.0f %% lost, by way of %s %s and %.0f %%",

@@ -33,7 +33,7 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interv
 // It ends in one of three ways. The protocol core closes it (finish): what waits is sent,
 // nothing more is reported. It fails or the peer ends it (fail, or the reader's
 // error): everything stops and Closed is reported. Or it is handed over. In the first two
-// a stranger's socket goes to the pit instead of being closed.
+// a stranger's socket goes to the tarpit instead of being closed.
 type conn struct {
 	t          *Table
 	id         mesh.ConnID
@@ -217,7 +217,7 @@ func (c *conn) begin(codec codec, first []byte) {
 	c.wakeWriter()
 }
 
-// attach opens the data UDP path.
+// attach opens the data channel.
 func (c *conn) attach(hop node.Name) {
 	c.release()
 	c.mu.Lock()

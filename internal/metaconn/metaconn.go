@@ -36,7 +36,7 @@
 // (tinc lets one in per second and leaves all others hanging
 // for ever, so that a mass restart starves itself.) Connections from this machine
 // are not counted. Those of strangers who were refused are held open for a while, at most
-// 16 of them, which count nowhere: see [pit].
+// 16 of them, which count nowhere: see [tarpit].
 //
 // Packets are dropped at random when more than half of MaxOutput waits that the
 // kernel does not take, and always above it. Requests are never dropped, but one that
@@ -83,7 +83,7 @@ type Data interface {
 	FrameFromMeta(hop node.Name, frame []byte)
 }
 
-// Meta is the data UDP path of one connection. Its methods never block and copy what
+// Meta is the data channel of one connection. Its methods never block and copy what
 // they keep; false means that the packet was dropped.
 type Meta interface {
 	TrySPTPS(blob []byte) bool
@@ -234,7 +234,7 @@ func (t *Table) Do(e mesh.Effect) {
 	}
 }
 
-// Meta returns the data UDP path of a connection that has been activated, or nil.
+// Meta returns the data channel of a connection that has been activated, or nil.
 func (t *Table) Meta(id mesh.ConnID) Meta {
 	c := t.get(id)
 	if c == nil || !c.isAttached() {

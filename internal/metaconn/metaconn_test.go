@@ -201,7 +201,7 @@ func TestTwoNodesLogInAndTalk(t *testing.T) {
 	b.secureWith(acc.Conn, "alice", false)
 	expect[mesh.Line](a)
 	if a.Meta(1) != nil {
-		t.Error("there is a data road before the login")
+		t.Error("there is a data channel before the login")
 	}
 	a.secureWith(1, "bob", true)
 	expect[mesh.Secured](a)
@@ -441,7 +441,7 @@ func TestMalformedStreamsEndTheConnectionWithAReason(t *testing.T) {
 				t.Errorf("error %v, want one with %q", c.Err, x.why)
 			}
 			if h.Meta(id) != nil {
-				t.Error("the data road is still there")
+				t.Error("the data channel is still there")
 			}
 			h.Do(mesh.Send{Conn: id, Text: "8"}) // late effects are harmless
 			h.quiet()
@@ -614,7 +614,7 @@ func TestDropProbabilityGrowsAboveHalfOfMaxOutput(t *testing.T) {
 	}
 }
 
-func TestSlowBrainHoldsThePeerBack(t *testing.T) {
+func TestSlowCoreHoldsThePeerBack(t *testing.T) {
 	a := newHost(t, "alice", nil)
 	b := newHost(t, "bob", nil)
 	meet(a, b)

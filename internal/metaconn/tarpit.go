@@ -7,14 +7,14 @@ import (
 )
 
 const (
-	pitSize   = 16               // connections of strangers that are held
-	pitTime   = 10 * time.Second // for which one is held at most
-	pitBuffer = 4 << 10          // bytes of it that the kernel keeps; nobody reads them
+	tarpitSize = 16               // connections of strangers that are held
+	pitTime    = 10 * time.Second // for which one is held at most
+	pitBuffer  = 4 << 10          // bytes of it that the kernel keeps; nobody reads them
 )
 
-// pit holds connections of strangers who were refused: open, unread and silent. Whoever
+// tarpit holds connections of strangers who were refused: open, unread and silent. Whoever
 // tries names or keys learns neither that it was refused nor when, and waits. A held connection
-// costs a descriptor and nothing else. When a newcomer finds the pit full the oldest is
+// costs a descriptor and nothing else. When a newcomer finds the tarpit full the oldest is
 // closed, so a flood is not slowed down, and costs no more than that.
 type tarpit struct {
 	keep time.Duration // for how long one is held
@@ -40,7 +40,7 @@ func (p *tarpit) hold(conn *net.TCPConn) {
 		conn.Close()
 		return
 	}
-	if len(p.held) == pitSize {
+	if len(p.held) == tarpitSize {
 		p.held[0].timer.Stop()
 		p.drop(p.held[0].conn)
 	}

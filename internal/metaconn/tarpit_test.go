@@ -39,7 +39,7 @@ func open(t *testing.T, c net.Conn, d time.Duration) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded)
 }
 
-func (h *host) inPit() int {
+func (h *host) inTarpit() int {
 	h.tarpit.mu.Lock()
 	defer h.tarpit.mu.Unlock()
 	return len(h.tarpit.held)
@@ -75,7 +75,7 @@ func TestStrangersAreHeldInSilence(t *testing.T) {
 			goroutines := runtime.NumGoroutine()
 			c, id := call(h, x.text)
 			x.after(h, id)
-			wait(t, "the connection is put aside", func() bool { return h.inPit() == 1 })
+			wait(t, "the connection is put aside", func() bool { return h.inTarpit() == 1 })
 			if strings.Contains(name, "KEX") { // our own has left already
 				c.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
 				if _, err := io.Copy(io.Discard, c); !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -98,28 +98,28 @@ func TestStrangersAreHeldInSilence(t *testing.T) {
 	}
 }
 
-func TestThePitIsBounded(t *testing.T) {
+func TestTheTarpitIsBounded(t *testing.T) {
 	h := newHost(t, "alice", nil)
 	var all []net.Conn
-	for i := range 3 * pitSize {
+	for i := range 3 * tarpitSize {
 		c, id := call(h, "0 mallory 17.7\n")
 		h.refuse(id)
-		wait(t, "the connection is put aside", func() bool { return h.inPit() == min(i+1, pitSize) && h.admission.len() == 0 })
+		wait(t, "the connection is put aside", func() bool { return h.inTarpit() == min(i+1, tarpitSize) && h.admission.len() == 0 })
 		all = append(all, c)
 	}
-	for i, c := range all[:2*pitSize] {
+	for i, c := range all[:2*tarpitSize] {
 		if open(t, c, patience) {
 			t.Errorf("connection %d is still open", i)
 		}
 	}
-	for i, c := range all[2*pitSize:] {
+	for i, c := range all[2*tarpitSize:] {
 		if !open(t, c, 10*time.Millisecond) {
-			t.Errorf("connection %d is closed, and it is one of the newest", 2*pitSize+i)
+			t.Errorf("connection %d is closed, and it is one of the newest", 2*tarpitSize+i)
 		}
 	}
 }
 
-func TestNobodyStaysInThePit(t *testing.T) {
+func TestNobodyStaysInTheTarpit(t *testing.T) {
 	h := newHost(t, "alice", nil)
 	h.tarpit.keep = 200 * time.Millisecond
 	c, id := call(h, "hello\n")
@@ -127,7 +127,7 @@ func TestNobodyStaysInThePit(t *testing.T) {
 	if begin := time.Now(); open(t, c, patience) || time.Since(begin) < 100*time.Millisecond {
 		t.Errorf("held for %s, want 200 ms", time.Since(begin))
 	}
-	wait(t, "the pit is empty", func() bool { return h.inPit() == 0 })
+	wait(t, "the tarpit is empty", func() bool { return h.inTarpit() == 0 })
 }
 
 // Whoever is no stranger, or can be none, sees the end at once.

@@ -73,7 +73,7 @@ func (l *Link) up() error {
 	l.index = attrs.Index
 	l.wasUp = attrs.Flags&net.FlagUp != 0
 
-	present, err := l.clash()
+	present, err := l.conflicts()
 	if err != nil {
 		return err
 	}
@@ -115,9 +115,9 @@ func (*Link) addr(a netip.Prefix) *netlink.Addr {
 	return addr
 }
 
-// clash finds the addresses that are already on our interface, and
+// conflicts finds the addresses that are already on our interface, and
 // returns an error if another one has an address that is to be ours.
-func (l *Link) clash() (present []netip.Prefix, err error) {
+func (l *Link) conflicts() (present []netip.Prefix, err error) {
 	list, err := l.nl.AddrList(nil, netlink.FAMILY_ALL)
 	if err != nil {
 		return nil, explain("list the addresses of this machine", err)
@@ -312,7 +312,7 @@ func (l *Link) Restore() (restored []string, err error) {
 	if err != nil {
 		return nil, nil // it has gone, which ends the node
 	}
-	present, err := l.clash()
+	present, err := l.conflicts()
 	if err != nil {
 		return nil, err
 	}

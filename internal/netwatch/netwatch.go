@@ -16,10 +16,10 @@ import (
 )
 
 const (
-	// settle is how long nothing more must happen before a change is reported, and
+	// quietPeriod is how long nothing more must happen before a change is reported, and
 	// atMost how long a series of changes can put that off.
-	settle = 100 * time.Millisecond
-	atMost = 500 * time.Millisecond
+	quietPeriod = 100 * time.Millisecond
+	atMost      = 500 * time.Millisecond
 )
 
 // Config says what is watched.
@@ -72,7 +72,7 @@ func calm(ctx context.Context, hints <-chan struct{}) bool {
 			return false
 		case <-limit:
 			return true
-		case <-time.After(settle):
+		case <-time.After(quietPeriod):
 			return true
 		case <-hints:
 		}

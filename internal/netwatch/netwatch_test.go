@@ -43,8 +43,8 @@ func TestASeriesOfHintsIsTakenTogether(t *testing.T) {
 		hints int // 50 ms apart
 		want  time.Duration
 	}{
-		"one":     {1, settle},
-		"three":   {3, 150*time.Millisecond + settle},
+		"one":     {1, quietPeriod},
+		"three":   {3, 150*time.Millisecond + quietPeriod},
 		"endless": {1000, atMost},
 	} {
 		t.Run(name, func(t *testing.T) {

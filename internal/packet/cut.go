@@ -6,7 +6,7 @@ import "encoding/binary"
 // bytes: 40 + 60, with some for IPv6 extension headers.
 const maxHeaders = 160
 
-// Cutter cuts a TCP or UDP super-packet into segments without copying payload.
+// Segmenter cuts a TCP or UDP super-packet into segments without copying payload.
 //
 // The headers of a segment are written in front of its payload, over the tail
 // of the segment before, which must therefore be out of the buffer (sealed or

@@ -14,7 +14,7 @@ type Super struct {
 	CsumOffset uint16 // of the checksum field from there
 }
 
-// Joiner puts segments of one flow together into a super-packet: the reverse
+// Coalescer puts segments of one flow together into a super-packet: the reverse
 // of [Cutter]. The caller owns the buffer and places the payload; a Joiner
 // decides what belongs together and writes the headers at the end. The zero
 // value is ready for Start.

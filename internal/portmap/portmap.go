@@ -400,8 +400,8 @@ var anywhere = netip.MustParseAddr("2001:4860::1")
 
 var errNoAnswer = errors.New("no answer")
 
-// patience is how long each of several datagrams may take to be answered.
-var patience = []time.Duration{250 * time.Millisecond, 500 * time.Millisecond, time.Second}
+// retryIntervals is how long each of several datagrams may take to be answered.
+var retryIntervals = []time.Duration{250 * time.Millisecond, 500 * time.Millisecond, time.Second}
 
 // exchange sends b to the router until accept, which is given what comes back, does not
 // return errNotOurs.
@@ -417,7 +417,7 @@ func exchange(ctx context.Context, to netip.AddrPort, from netip.Addr, b []byte,
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
 	buf := make([]byte, 1200)
-	for _, d := range patience {
+	for _, d := range retryIntervals {
 		if _, err := conn.Write(b); err != nil {
 			return err
 		}

@@ -28,11 +28,11 @@ func couple(t *testing.T, w *World) (a, b *Host) {
 // flow sends packets one way each 20 ms, and measures the longest gap. If echo is true
 // each is answered and the answers are measured.
 type flow struct {
-	last  time.Time
-	gap   time.Duration
-	sent  int
-	came  int
-	roads []Trace
+	last   time.Time
+	gap    time.Duration
+	sent   int
+	came   int
+	traces []Trace
 }
 
 func (w *World) flow(a, b *Host, size int, echo bool) *flow {
@@ -41,7 +41,7 @@ func (w *World) flow(a, b *Host, size int, echo bool) *flow {
 		f.came++
 		f.gap = max(f.gap, w.Now.Sub(f.last))
 		f.last = w.Now
-		f.roads = append(f.roads, r)
+		f.traces = append(f.traces, r)
 	}
 	var next func()
 	next = func() {
@@ -61,11 +61,11 @@ func (w *World) flow(a, b *Host, size int, echo bool) *flow {
 
 func (f *flow) fresh(now time.Time) { *f = flow{last: now} }
 
-func (f *flow) lastRoad() Trace {
-	if len(f.roads) == 0 {
+func (f *flow) lastTrace() Trace {
+	if len(f.traces) == 0 {
 		return Trace{}
 	}
-	return f.roads[len(f.roads)-1]
+	return f.traces[len(f.traces)-1]
 }
 
 // gaveUp counts how often h stops to use UDP to the node called n.
@@ -108,11 +108,11 @@ func TestAPathThatGoesBlackIsReplacedInATrice(t *testing.T) {
 				w.UDP = func(from, to *Host) bool { return !c.dead(from, to) }
 				w.Run(3 * time.Second)
 				worst = max(worst, f.gap, w.Now.Sub(f.last))
-				if f.lastRoad().UDP {
+				if f.lastTrace().UDP {
 					t.Errorf("seed %d: still by UDP", seed)
 				}
 				w.UDP = func(_, _ *Host) bool { return true }
-				took, ok := w.Until(10*time.Second, func() bool { return f.lastRoad().UDP })
+				took, ok := w.Until(10*time.Second, func() bool { return f.lastTrace().UDP })
 				if !ok {
 					t.Errorf("seed %d: does not come back to UDP", seed)
 				}

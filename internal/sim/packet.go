@@ -10,7 +10,7 @@ import (
 	"tincan/internal/wire"
 )
 
-// Road says how a packet travelled.
+// Trace says how a packet travelled.
 type Trace struct {
 	Arrived bool
 	Hops    []node.Name // every node that touched it, sender first
@@ -100,7 +100,7 @@ func (w *World) arrived(at, from, to *Host, udp bool) {
 	}
 }
 
-// way is the next step of a record: by UDP to relay, or over conn.
+// hop is the next step of a record: by UDP to relay, or over conn.
 type hop struct {
 	relay mesh.PeerState
 	udp   bool
@@ -172,7 +172,7 @@ func (w *World) carry(x hop, at, from, to *Host, record []byte, r *Trace, there 
 	}
 }
 
-// Ping sends a packet there and one back and reports both UDP paths.
+// Ping sends a packet there and one back and reports both traces.
 func (w *World) Ping(a, b *Host, done func(there, back Trace)) {
 	w.Send(a, b, 64, func(there Trace) {
 		w.Send(b, a, 64, func(back Trace) { done(there, back) })

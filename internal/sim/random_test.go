@@ -336,7 +336,7 @@ func (n *network) talks(warmUp time.Duration) {
 	n.t.Helper()
 	type pair struct{ a, b *Host }
 	arrived, sent := map[pair]int{}, map[pair]int{}
-	roads := map[pair]Trace{}
+	traces := map[pair]Trace{}
 	say := func(count bool) {
 		for _, a := range n.hosts {
 			for _, b := range n.hosts {
@@ -350,7 +350,7 @@ func (n *network) talks(warmUp time.Duration) {
 				n.w.Send(a, b, 64, func(r Trace) {
 					if count {
 						arrived[p]++
-						roads[p] = r
+						traces[p] = r
 					}
 				})
 			}
@@ -368,7 +368,7 @@ func (n *network) talks(warmUp time.Duration) {
 	for _, a := range n.hosts {
 		for _, b := range n.hosts {
 			if p := (pair{a, b}); a != b && arrived[p] < rounds/3 {
-				n.t.Errorf("%s to %s: %d of %d packets arrived (last by %v)\n%s: %+v", a.Name, b.Name, arrived[p], sent[p], roads[p].Hops, a.Name, a.peers[b.Name])
+				n.t.Errorf("%s to %s: %d of %d packets arrived (last by %v)\n%s: %+v", a.Name, b.Name, arrived[p], sent[p], traces[p].Hops, a.Name, a.peers[b.Name])
 			}
 		}
 	}

@@ -399,9 +399,9 @@ func TestARelayIsFoundAmongManyNeighbours(t *testing.T) {
 		a.Start("h")
 		w.Run(5 * time.Second)
 		f := w.flow(a, z, 200, false) // z has nothing to say, and looks for nothing
-		took, ok := w.Until(time.Minute, func() bool { return f.lastRoad().UDP })
+		took, ok := w.Until(time.Minute, func() bool { return f.lastTrace().UDP })
 		if !ok {
-			t.Errorf("seed %d: after %s by %+v", seed, took, f.lastRoad())
+			t.Errorf("seed %d: after %s by %+v", seed, took, f.lastTrace())
 		}
 	}
 }

@@ -392,7 +392,7 @@ func TestNodesThatLostTheirHubComeBackWithoutAStampede(t *testing.T) {
 	})
 }
 
-func TestMemoryOfABrain(t *testing.T) {
+func TestMemoryOfACore(t *testing.T) {
 	n := *nodesFlag
 	if n == 0 {
 		n = 100

@@ -466,7 +466,7 @@ func (h *Host) flush() {
 	})
 }
 
-// do carries out one effect.
+// do applies one effect.
 func (h *Host) do(e mesh.Effect) {
 	w := h.w
 	switch e := e.(type) {
@@ -560,7 +560,7 @@ func (h *Host) do(e mesh.Effect) {
 // trapTime is how long somebody who is refused before he has proved who he is does not notice.
 const trapTime = 10 * time.Second
 
-// headStart is how long the I/O layer try one address before the next.
+// headStart is how long the I/O layer tries one address before the next.
 const headStart = 250 * time.Millisecond
 
 func (h *Host) dial(e mesh.Dial) {

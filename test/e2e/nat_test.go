@@ -150,7 +150,7 @@ func (p pairing) run(t *testing.T) string {
 			break
 		}
 		time.Sleep(100 * time.Millisecond)
-		there, back = a.roadTo(b, meet), b.roadTo(a, meet)
+		there, back = a.pathTo(b, meet), b.pathTo(a, meet)
 	}
 	took := time.Since(began)
 	e.Stop()
@@ -169,14 +169,14 @@ func (p pairing) run(t *testing.T) string {
 	// a moment the nodes may take it for dead.
 	w.eventually("they still talk "+there, patience, func() bool {
 		_, _ = a.Ping(b.vpn("ip4"), 56, 200*time.Millisecond)
-		return a.roadTo(b, meet) == there
+		return a.pathTo(b, meet) == there
 	})
 	return fmt.Sprintf("%s\t%s\t%s\t%s\t%v\t%v\t%d of %d", p.left, p.right, there, back,
 		first.Round(10*time.Millisecond), took.Round(100*time.Millisecond), count.Lost(), count.Sent)
 }
 
-// roadTo says how the node's packets go to another, which may be by the relay.
-func (n *node) roadTo(to, relay *node) string {
+// pathTo says how the node's packets go to another, which may be by the relay.
+func (n *node) pathTo(to, relay *node) string {
 	n.w.Helper()
 	switch path, via := n.path(to); path {
 	case "direct-udp":

@@ -44,7 +44,7 @@ var stages = []stage{
 		{args: []string{"sh", "-c", `files=$(gofmt -l .); [ -z "$files" ] || { echo "not formatted:" $files; exit 1; }`}},
 		{args: goes("vet", "./...")},
 		{args: goes("tool", "staticcheck", "./...")},
-		{args: goes("test", "-json", "./test/storeys", "./test/docs"), test: true},
+		{args: goes("test", "-json", "./test/layers", "./test/docs"), test: true},
 		cross("linux", "arm"), cross("darwin", "arm64"), cross("windows", "amd64"), cross("freebsd", "amd64"), cross("openbsd", "amd64"),
 	}},
 	{"unit", []command{{args: goes("test", "-json", "-timeout", "30m", "./cmd/...", "./internal/..."), test: true}}},

@@ -1,5 +1,5 @@
 // Package booting is what the commands around boot nodes have in common: gen,
-// bootnode and token of tincan, "up --boot" and "up --join", and the face
+// bootnode and token of tincan, "up --boot" and "up --join", and the front end
 // tinc-boot.
 package booting
 

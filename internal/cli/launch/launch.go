@@ -1,9 +1,9 @@
-// Package launch starts the daemon in the way a face wants it: in the
+// Package launch starts the daemon in the way a front end wants it: in the
 // foreground or in the background, with its log where it belongs.
 //
 // A program that goes into the background here is a second process of the same
 // program: it is started with the same arguments and an environment variable
-// that tells it so. What a face must do before that (read the configuration, say)
+// that tells it so. What a front end must do before that (read the configuration, say)
 // it does in the first process; what needs the machine happens in the second.
 package launch
 

@@ -1,4 +1,4 @@
-// Package tinc is the face that tincan shows when it is called as tinc: the
+// Package tinc is the front end that tincan shows when it is called as tinc: the
 // commands of tinc 1.1, with its results on standard output and its exit status.
 package tinc
 

@@ -1,4 +1,4 @@
-// Package tincd is the face that tincan shows when it is called as tincd: the
+// Package tincd is the front end that tincan shows when it is called as tincd: the
 // options, the exit status and the log of tinc's daemon.
 package tincd
 

@@ -21,7 +21,7 @@ var (
 	hasIFMA = has512 && cpu.X86.HasAVX512IFMA
 )
 
-func newRoad(key *[KeySize]byte) road {
+func newImplementation(key *[KeySize]byte) implementation {
 	if has256 {
 		return newKernel(key, has512, hasIFMA)
 	}

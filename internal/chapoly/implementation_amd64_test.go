@@ -10,9 +10,9 @@ import (
 	"golang.org/x/crypto/poly1305"
 )
 
-// fastRoads are those that this machine can run.
-func fastRoads() map[string]func(*[KeySize]byte) road {
-	roads := map[string]func(*[KeySize]byte) road{}
+// fastImplementations are those that this machine can run.
+func fastImplementations() map[string]func(*[KeySize]byte) implementation {
+	fasts := map[string]func(*[KeySize]byte) implementation{}
 	for _, r := range []struct {
 		name       string
 		ok         bool
@@ -23,10 +23,10 @@ func fastRoads() map[string]func(*[KeySize]byte) road {
 		{"AVX-512", hasIFMA, true, true},
 	} {
 		if r.ok {
-			roads[r.name] = func(key *[KeySize]byte) road { return newKernel(key, r.wide, r.ifma) }
+			fasts[r.name] = func(key *[KeySize]byte) implementation { return newKernel(key, r.wide, r.ifma) }
 		}
 	}
-	return roads
+	return fasts
 }
 
 // The carries of Poly1305 are reached by numbers that random messages never make.

@@ -163,7 +163,7 @@ func TestNodesBehindNATMeet(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, "ip4")
-			hub, left, right := w.node("hub"), w.behind("left", c.left), w.behind("right", c.right)
+			hub, left, right := w.node("hub"), w.behindNAT("left", c.left), w.behindNAT("right", c.right)
 			hub.found()
 			hub.up()
 			left.joins(hub.invite("left"))
@@ -176,9 +176,9 @@ func TestNodesBehindNATMeet(t *testing.T) {
 	}
 }
 
-// behind adds a node behind a router of its own that translates addresses: the kernel
+// behindNAT adds a node behind a router of its own that translates addresses: the kernel
 // does that here, as it does in home routers.
-func (w *world) behind(name string, kind lab.NAT) *node {
+func (w *world) behindNAT(name string, kind lab.NAT) *node {
 	w.Helper()
 	n := w.gated(name, w.internet.Attach)
 	w.must(n.gate.NAT(kind))

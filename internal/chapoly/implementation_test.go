@@ -7,7 +7,7 @@ import (
 )
 
 // compare seals and opens one record on the fast path and on the library's.
-func compare(t *testing.T, r *rand.Rand, fast road, slow *library, size, at, from int) {
+func compare(t *testing.T, r *rand.Rand, fast implementation, slow *library, size, at, from int) {
 	t.Helper()
 	n := uint64(r.Uint32())
 	if r.IntN(8) == 0 {
@@ -57,8 +57,8 @@ func compare(t *testing.T, r *rand.Rand, fast road, slow *library, size, at, fro
 	}
 }
 
-func TestRoadsAgreeForAllLengths(t *testing.T) {
-	for name, fast := range fastRoads() {
+func TestImplementationsAgreeForAllLengths(t *testing.T) {
+	for name, fast := range fastImplementations() {
 		r := rand.New(rand.NewPCG(1, 2))
 		key := randomKey(r)
 		f, slow := fast(&key), newLibrary(&key)
@@ -79,13 +79,13 @@ func randomKey(r *rand.Rand) (key [KeySize]byte) {
 	return key
 }
 
-func FuzzRoadsAgree(f *testing.F) {
+func FuzzImplementationsAgree(f *testing.F) {
 	f.Add(uint64(1), uint16(1400))
 	f.Add(uint64(2), uint16(0))
 	f.Fuzz(func(t *testing.T, seed uint64, size uint16) {
 		r := rand.New(rand.NewPCG(seed, 0))
 		key := randomKey(r)
-		for _, fast := range fastRoads() {
+		for _, fast := range fastImplementations() {
 			compare(t, r, fast(&key), newLibrary(&key), int(size), r.IntN(70), r.IntN(70))
 		}
 	})

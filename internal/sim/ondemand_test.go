@@ -279,6 +279,6 @@ func TestNoConnectionIsDroppedOverWhichOthersSend(t *testing.T) {
 	}
 	w.Run(2 * time.Minute)
 	if w.DroppedInUse > 0 || !z.connected("n") {
-		t.Errorf("the connection was dropped; %d packets came, the last by %+v", f.came, f.lastRoad())
+		t.Errorf("the connection was dropped; %d packets came, the last by %+v", f.came, f.lastTrace())
 	}
 }
