@@ -63,6 +63,7 @@ not even then.`,
 				return err
 			}
 			m.Print(a.Out)
+			a.sayWhoAnswers(ctx, m)
 			if g.Engine == booting.TincdOne {
 				a.say("next: systemctl start tinc@%s", m.Layout.NetName)
 				return nil

@@ -4,7 +4,9 @@ package cli_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,7 +33,7 @@ func TestNodesThatOthersReachListenOn655(t *testing.T) {
 	for _, args := range [][]string{{"--standalone"}, {"--standalone", "-a", "192.0.2.1"}} {
 		dir := filepath.Join(t.TempDir(), "net")
 		got := run(t, "", "tincan", append([]string{"-c", dir, "gen", "--name", "alice"}, args...)...).must(t)
-		if !strings.Contains(got.out, "Port: 655\n") || !strings.Contains(got.err, "port 655, TCP and UDP: open it in firewalls") {
+		if !strings.Contains(got.out, "Port: 655\n") || !strings.Contains(got.err, "open in firewalls: port 655, TCP and UDP") {
 			t.Errorf("%v printed\n%s%s", args, got.out, got.err)
 		}
 	}
@@ -64,5 +66,72 @@ func TestTheTokenIsTakenOffTheCommandLine(t *testing.T) {
 		if strings.Count(store, "command line") != 1 {
 			t.Errorf("the tokens are\n%s", store)
 		}
+	}
+}
+
+// The port for newcomers of a boot node may be open and that of the node closed.
+func TestANewNodeIsToldWhetherItIsConnected(t *testing.T) {
+	base := t.TempDir()
+	dir := func(name string) string { return filepath.Join(base, name) }
+	port := func() string {
+		p, err := generate.FreePort()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprint(p)
+	}
+	dummy := func(name string) {
+		f, err := os.OpenFile(filepath.Join(dir(name), "tinc.conf"), os.O_APPEND|os.O_WRONLY, 0)
+		if err == nil {
+			_, err = f.WriteString("DeviceType = dummy\n")
+			err = errors.Join(err, f.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := run(t, "", "tincan", "-c", dir("alice"), "gen", "--standalone", "--name", "alice", "--port", port(), "-a", "127.0.0.1").must(t)
+	if !strings.Contains(got.err, "TCP and UDP, for the other nodes; and port 8655, TCP") {
+		t.Errorf("the first node says %q", got.err)
+	}
+	dummy("alice")
+	boot := exec.Command(filepath.Join(bin, "tincan"), "-c", dir("alice"), "bootnode", "--binding", "127.0.0.1:"+port(), "--token", "some token")
+	said, err := boot.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := boot.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { boot.Process.Kill(); boot.Wait() })
+	url := ""
+	for lines := bufio.NewScanner(said); url == "" && lines.Scan(); {
+		_, url, _ = strings.Cut(lines.Text(), "newcomers are let in at ")
+	}
+	go io.Copy(io.Discard, said)
+
+	const missing = "could not reach alice at 127.0.0.1 port "
+	got = run(t, "", "tincan", "-c", dir("bob"), "gen", "--name", "bob", "--token", "some token", url).must(t)
+	if !strings.Contains(got.err, missing) || !strings.Contains(got.err, "by TCP: connection refused") || !strings.Contains(got.err, "hint: ") {
+		t.Errorf("while alice does not run, gen says %q", got.err)
+	}
+	dummy("bob")
+	got = run(t, "", "tincan", "-c", dir("bob"), "up", "--detach").must(t)
+	if !strings.Contains(got.err, "not connected with any other yet") || !strings.Contains(got.err, "could not reach alice: connect to 127.0.0.1:") {
+		t.Errorf("while alice does not run, up says %q", got.err)
+	}
+	run(t, "", "tincan", "-c", dir("bob"), "down").must(t)
+
+	run(t, "", "tincan", "-c", dir("alice"), "up", "--detach").must(t)
+	defer run(t, "", "tincan", "-c", dir("alice"), "down")
+	got = run(t, "", "tincan", "-c", dir("carol"), "gen", "--name", "carol", "--token", "some token", url).must(t)
+	if !strings.Contains(got.err, "alice answers at 127.0.0.1 port ") {
+		t.Errorf("while alice runs, gen says %q", got.err)
+	}
+	dummy("carol")
+	got = run(t, "", "tincan", "-c", dir("carol"), "up", "--detach").must(t)
+	defer run(t, "", "tincan", "-c", dir("carol"), "down")
+	if !strings.Contains(got.err, "connected with alice at 127.0.0.1:") {
+		t.Errorf("while alice runs, up says %q", got.err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"tincan/internal/bootnode"
@@ -22,7 +23,7 @@ const (
 
 // bootstrap does what --boot and --join ask for before the node is started. The
 // service is nil without --boot, and in the process that only starts another one.
-func (a *app) bootstrap(f upFlags) (*booting.Service, error) {
+func (a *app) bootstrap(f upFlags) (_ *booting.Service, err error) {
 	if f.boot == "" && len(f.join) == 0 {
 		return nil, nil
 	}
@@ -31,7 +32,7 @@ func (a *app) bootstrap(f upFlags) (*booting.Service, error) {
 		return nil, err
 	}
 	if f.boot != "" { // before anything is made
-		if err := booting.CheckBinding(f.boot); err != nil {
+		if f.gen.BootPort, err = booting.BindingPort(f.boot); err != nil {
 			return nil, err
 		}
 	}
@@ -119,12 +120,28 @@ func (a *app) tellNext(v *booting.Service) {
 	}
 }
 
-// beside runs the service of a boot node beside the node itself.
-func beside(v *booting.Service) func(context.Context, func(string)) error {
-	if v == nil {
+// beside is what runs beside the node itself: the service of a boot node, and the report of what has become
+// of a newcomer's first attempts to connect.
+func beside(v *booting.Service, l config.Layout) func(context.Context, func(string)) error {
+	newcomer := isNewcomer(l) && !launch.Detached() // whoever has started it in the background reports
+	if v == nil && !newcomer {
 		return nil
 	}
-	return v.Run
+	return func(ctx context.Context, log func(string)) error {
+		var report sync.WaitGroup
+		defer report.Wait()
+		if newcomer {
+			report.Go(func() {
+				for _, text := range contactLines(ctx, l) {
+					log(text)
+				}
+			})
+		}
+		if v == nil {
+			return nil
+		}
+		return v.Run(ctx, log)
+	}
 }
 
 // tincBoot is the front end tinc-boot.

@@ -101,11 +101,17 @@ func (a *app) systemctl(dry bool, args ...string) error {
 // installService makes the node a service and starts it. With f.boot
 // it lets newcomers in, too.
 func (a *app) installService(f upFlags, dry bool) error {
-	if _, err := a.existing(); err != nil {
+	l, err := a.existing()
+	if err != nil {
 		return err
 	}
+	newcomer := !dry && isNewcomer(l)
 	if !bySystemd() {
-		return a.foreign("install", f, dry)
+		if err := a.foreign("install", f, dry); err != nil || !newcomer {
+			return err
+		}
+		a.sayNewcomer(l)
+		return nil
 	}
 	unit, err := a.unitName()
 	if err != nil {
@@ -149,6 +155,9 @@ func (a *app) installService(f upFlags, dry bool) error {
 	}
 	if !dry {
 		a.say("%s is enabled and runs; its log: journalctl -u %s", unit, unit)
+	}
+	if newcomer {
+		a.sayNewcomer(l)
 	}
 	return nil
 }
@@ -404,7 +413,7 @@ func (n *networkService) Start(s service.Service) error {
 	}
 	ctx, end := context.WithCancel(context.Background())
 	n.end, n.done = end, make(chan error, 1)
-	o := launch.Options{Layout: l, Version: version.Text(), Style: launch.Tinc11, Beside: beside(boot)}
+	o := launch.Options{Layout: l, Version: version.Text(), Style: launch.Tinc11, Beside: beside(boot, l)}
 	if !service.Interactive() {
 		o.LogFile = l.LogFile // nobody sees standard error
 	}

@@ -87,6 +87,7 @@ func (a *app) bootGenCommand() *cobra.Command {
 			}
 			m.Print(a.Out)
 			fmt.Fprintln(a.Out, "DONE!")
+			a.sayWhoAnswers(ctx, m)
 			if g.Engine == booting.TincdOne {
 				fmt.Fprintf(a.Out, "systemctl start tinc@%s\nsystemctl enable tinc@%s\n", net, net)
 			} else {

@@ -16,7 +16,6 @@ import (
 	"tincan/internal/cli/version"
 	"tincan/internal/config"
 	"tincan/internal/control"
-	"tincan/internal/node"
 )
 
 // upFlags are the options of up.
@@ -121,7 +120,7 @@ func (a *app) up(f upFlags) error {
 		return err
 	}
 	if f.detach && !launch.Detached() {
-		return a.upDetached()
+		return a.upDetached(l)
 	}
 	l, warnings := l.ForDaemon()
 	for _, w := range warnings {
@@ -137,7 +136,7 @@ func (a *app) up(f upFlags) error {
 	}
 	return launch.Run(context.Background(), launch.Options{
 		Layout: l, Overrides: overrides, Debug: f.debug, Version: version.Text(),
-		Style: launch.Human, LogFile: f.logFile, Beside: beside(service),
+		Style: launch.Human, LogFile: f.logFile, Beside: beside(service, l),
 		User: f.user, Chroot: f.chroot, Lock: f.mlock,
 	}, a.Streams)
 }
@@ -173,7 +172,8 @@ func (a *app) runs() int {
 
 // upDetached starts the same command once more, in the background, and waits
 // until that works.
-func (a *app) upDetached() error {
+func (a *app) upDetached(l config.Layout) error {
+	newcomer := isNewcomer(l)
 	cmd, err := launch.Background()
 	if err != nil {
 		return err
@@ -181,52 +181,16 @@ func (a *app) upDetached() error {
 	if err := launch.Start(cmd, a.Err, a.Color(), false); err != nil {
 		return terminal.Hint(errors.New("the node did not start"), "the lines above say why; %s up, without --detach, may tell more", a.self())
 	}
-	switch peer := a.firstNeighbour(); peer {
+	if newcomer {
+		a.say("running in the background; see it with: %s status", a.self())
+		a.sayNewcomer(l)
+		return nil
+	}
+	switch f := awaitContact(context.Background(), l, neighbourWait); f.peer {
 	case "":
 		a.say("running in the background; see it with: %s status", a.self())
 	default:
-		a.say("running in the background, connected with %s; see it with: %s status", peer, a.self())
+		a.say("running in the background, connected with %s; see it with: %s status", f.peer, a.self())
 	}
 	return nil
-}
-
-// neighbourWait is how long up --detach waits for the first connection, dialWait for the first
-// attempt at one.
-const (
-	neighbourWait = 2 * time.Second
-	dialWait      = 300 * time.Millisecond
-)
-
-// firstNeighbour waits until the node that has just started is connected with another, for a
-// while, if it dials one at all. It returns that one's name, "" if there is none.
-func (a *app) firstNeighbour() node.Name {
-	l, err := a.layout()
-	if err != nil {
-		return ""
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), neighbourWait)
-	defer cancel()
-	c, err := control.Dial(ctx, l.ForClient().PidFile)
-	if err != nil {
-		return ""
-	}
-	defer c.Close()
-	began, dialled := time.Now(), false
-	for ctx.Err() == nil {
-		s, err := c.Status()
-		if err != nil {
-			return ""
-		}
-		for _, n := range s.Nodes {
-			if n.Connected && n.Reachable {
-				return n.Name
-			}
-			dialled = dialled || n.Connecting || n.Connected
-		}
-		if !dialled && time.Since(began) > dialWait {
-			return ""
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	return ""
 }

@@ -43,6 +43,9 @@ func newSeen(l *config.Layout) *seen {
 	return s
 }
 
+// HasSeenOthers tells whether the node of a directory has ever reached another one.
+func HasSeenOthers(l config.Layout) bool { return len(newSeen(&l).last) > 0 }
+
 // parseSeen reads lines NAME SECONDS; strange ones are left out.
 func parseSeen(data []byte) map[node.Name]time.Time {
 	list := map[node.Name]time.Time{}

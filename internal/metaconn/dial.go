@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -184,6 +185,9 @@ func reason(err error) string {
 	if errors.As(err, &op) {
 		if op.Timeout() {
 			return "no answer"
+		}
+		if call := new(os.SyscallError); errors.As(op.Err, &call) {
+			return call.Err.Error()
 		}
 		return op.Err.Error()
 	}

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"tincan/internal/lab"
 )
 
 // joinCommand is what "up --boot" prints for the next machine.
@@ -337,4 +339,43 @@ func TestGenTellsHowToStartTheNode(t *testing.T) {
 	if err != nil || !strings.Contains(out, "next: tincan -n dnet up\n") {
 		t.Errorf("%v: %s", err, out)
 	}
+}
+
+// A firewall lets newcomers in and their node not.
+func TestANewcomerIsToldWhatItCannotReach(t *testing.T) {
+	w := newWorld(t, "ip4")
+	boot, bob, carol := w.node("boot"), w.node("bob"), w.node("carol")
+	url, token := boot.boots()
+	at := boot.Addr("ip4").String()
+	if log := boot.daemon.Log(); !strings.Contains(log, "open in firewalls: port 655, TCP and UDP, for the other nodes; port 8655, TCP, for newcomers") {
+		t.Errorf("the first node does not say which ports to open:\n%s", log)
+	}
+	said := func(n *node, args ...string) string {
+		out, err := n.Run("sh", append([]string{"-c", `"$@" 2>&1`, "sh", os.Getenv(binaryVar), "-n", "home"}, args...)...)
+		w.must(err)
+		return out
+	}
+	var opens []func()
+	for _, n := range []*node{bob, carol} {
+		opens = append(opens, w.block(lab.UDP, n), w.block(lab.OtherTCP(8655), n))
+	}
+	out := said(bob, "gen", "--name", "bob", "--token", token, url)
+	for _, want := range []string{"could not reach boot at " + at + " port 655 by TCP: no answer", "hint: does the other node run, and is its port 655 open there, TCP and UDP?"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("gen does not say %q:\n%s", want, out)
+		}
+	}
+	carol.upWith("--join", url, "--token", token)
+	w.must(carol.daemon.WaitLog("could not reach boot: connect to "+at+":655: no answer", 2*patience))
+	for _, open := range opens {
+		open()
+	}
+	if out := said(bob, "up", "--detach"); !strings.Contains(out, "connected with boot at "+at+":655") {
+		t.Errorf("up does not say with whom it is connected:\n%s", out)
+	}
+	bob.tincan("down")
+	carol.reaches(boot)
+	dave := w.node("dave")
+	dave.joinsAt(url, token)
+	w.must(dave.daemon.WaitLog("connected with boot at "+at+":655", patience))
 }

@@ -57,6 +57,8 @@ type Gen struct {
 	TincBin    string
 
 	URLs []string
+	// BootPort is where this machine will let newcomers in; 0: nowhere yet.
+	BootPort int
 	// Old: try generation 1 if the boot node does not speak the protocol of tincan.
 	Old bool
 }
@@ -145,9 +147,21 @@ func (g Gen) Run(ctx context.Context, s terminal.Streams) (Made, error) {
 	}
 	m, err := r.write()
 	if err == nil && (r.Standalone || len(r.Public) > 0) {
-		r.say("others reach this node at port %d, TCP and UDP: open it in firewalls", m.Port)
+		r.say("%s", r.portsToOpen(m.Port))
 	}
 	return m, err
+}
+
+// portsToOpen says what has to get through firewalls for others to reach this node.
+func (g Gen) portsToOpen(port int) string {
+	text := fmt.Sprintf("open in firewalls: port %d, TCP and UDP, for the other nodes", port)
+	switch {
+	case g.BootPort != 0:
+		text += fmt.Sprintf("; port %d, TCP, for newcomers", g.BootPort)
+	case g.Standalone && g.Engine == Embedded:
+		text += fmt.Sprintf("; and port %d, TCP, if newcomers are let in here with a token (tincan bootnode)", bootnode.DefaultPort)
+	}
+	return text
 }
 
 // generation is one run of Gen.

@@ -126,10 +126,13 @@ func (s Serve) Open(st terminal.Streams, log func(string)) (*Service, error) {
 	return v, nil
 }
 
-// CheckBinding tells why newcomers cannot be let in at an address.
-func CheckBinding(at string) error {
-	_, err := bindingAddr(at)
-	return err
+// BindingPort is the port of an address at which newcomers are let in, or tells why that cannot be.
+func BindingPort(at string) (int, error) {
+	addr, err := bindingAddr(at)
+	if err != nil {
+		return 0, err
+	}
+	return addr.Port, nil
 }
 
 func bindingAddr(at string) (*net.TCPAddr, error) {

@@ -1,0 +1,209 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"tincan/internal/cli/booting"
+	"tincan/internal/config"
+	"tincan/internal/control"
+	"tincan/internal/daemon"
+	"tincan/internal/invite"
+	"tincan/internal/node"
+)
+
+// A node that has just joined is useful once it is connected with another one. So whoever starts
+// it is told either with whom it is connected, or what could not be reached and why.
+
+const (
+	// neighbourWait is how long a node that was connected before is waited for.
+	neighbourWait = 2 * time.Second
+	// newcomerWait is how long a new node may take. An attempt at an address that does not answer
+	// takes 5 s (PingTimeout).
+	newcomerWait = 15 * time.Second
+	// failureWait is how long an early failure may still be followed by a success.
+	failureWait = 3 * time.Second
+	// dialWait is how long the first attempt is waited for.
+	dialWait = 300 * time.Millisecond
+	// askEvery is how often the node is asked.
+	askEvery = 50 * time.Millisecond
+	// maxUnreached nodes are told of.
+	maxUnreached = 5
+)
+
+// firstContact is what has become of a node's first attempts to connect.
+type firstContact struct {
+	peer     node.Name // with which it is connected; "": with none
+	address  string    // of peer, host:port; "" if not known
+	failures []control.NetFailure
+}
+
+// isNewcomer tells whether the node has others to connect to and has never reached any.
+func isNewcomer(l config.Layout) bool {
+	n, _, err := config.Load(l, nil)
+	return err == nil && len(n.Settings.ConnectTo) > 0 && !daemon.HasSeenOthers(l)
+}
+
+// awaitContact waits until the node that has just started is connected with another one, until its
+// attempts have failed, or until wait has passed. It does not wait for a node that dials nobody.
+func awaitContact(ctx context.Context, l config.Layout, wait time.Duration) (f firstContact) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	c, err := control.Dial(ctx, l.ForClient().PidFile)
+	if err != nil {
+		return f
+	}
+	defer c.Close()
+	began, dialled := time.Now(), false
+	for ctx.Err() == nil {
+		s, err := c.Status()
+		if err != nil {
+			return f
+		}
+		connecting := false
+		for _, n := range s.Nodes {
+			if n.Connected && n.Reachable {
+				f.peer, f.address = n.Name, n.Address
+				return f
+			}
+			connecting = connecting || n.Connecting
+			dialled = dialled || n.Connecting || n.Connected
+		}
+		if !dialled && wait == neighbourWait && time.Since(began) > dialWait {
+			return f
+		}
+		if !connecting && time.Since(began) > failureWait {
+			if r, err := c.NetCheck(); err == nil && len(r.Failures) > 0 {
+				f.failures = r.Failures
+				return f
+			}
+		}
+		select {
+		case <-time.After(askEvery):
+		case <-ctx.Done():
+		}
+	}
+	if r, err := c.NetCheck(); err == nil {
+		f.failures = r.Failures
+	}
+	return f
+}
+
+// lines says it, for a newcomer in every case.
+func (f firstContact) lines(port string) (list []string) {
+	switch {
+	case f.peer != "" && f.address != "":
+		return []string{fmt.Sprintf("connected with %s at %s", f.peer, f.address)}
+	case f.peer != "":
+		return []string{fmt.Sprintf("connected with %s", f.peer)}
+	}
+	list = append(list, "warning: this node has joined, but is not connected with any other yet; it goes on trying")
+	for _, n := range f.failures[:min(len(f.failures), maxUnreached)] {
+		list = append(list, fmt.Sprintf("could not reach %s: %s", n.Node, n.Problem))
+	}
+	return append(list, "hint: does the other node run, and is its port"+port+" open there, TCP and UDP?")
+}
+
+// contactLines waits for a newcomer's first contact and says what has become of it. There are none if the
+// node ends meanwhile.
+func contactLines(ctx context.Context, l config.Layout) []string {
+	f := awaitContact(ctx, l, newcomerWait)
+	if ctx.Err() != nil {
+		return nil
+	}
+	return f.lines(portsOf(l))
+}
+
+// sayNewcomer reports on a node that somebody else, such as a service manager, has just started.
+func (a *app) sayNewcomer(l config.Layout) {
+	for _, text := range contactLines(context.Background(), l) {
+		a.say("%s", text)
+	}
+}
+
+// portsOf names the ports of the nodes that a node connects to, with a blank before: " 655".
+func portsOf(l config.Layout) string {
+	var ports []string
+	seen := map[string]bool{}
+	for _, d := range destinations(l) {
+		if !seen[d.Port] {
+			seen[d.Port] = true
+			ports = append(ports, d.Port)
+		}
+	}
+	if len(ports) == 0 || len(ports) > 3 {
+		return ""
+	}
+	return " " + strings.Join(ports, ", ")
+}
+
+// destination is where a node is to be reached.
+type destination struct {
+	node node.Name
+	config.Address
+}
+
+const maxDestinations = 16
+
+// destinations are the addresses of the nodes that a node connects to.
+func destinations(l config.Layout) (list []destination) {
+	n, _, err := config.Load(l, nil)
+	if err != nil {
+		return nil
+	}
+	for _, name := range n.Settings.ConnectTo {
+		h, _, err := config.LoadHost(l, name, nil)
+		if err != nil {
+			continue
+		}
+		for _, a := range h.Addresses {
+			if len(list) < maxDestinations {
+				list = append(list, destination{name, a})
+			}
+		}
+	}
+	return list
+}
+
+// probeTime bounds an attempt to reach a node that a new one will connect to.
+const probeTime = 3 * time.Second
+
+// sayWhoAnswers tries the nodes that a node which does not run yet will connect to. A boot node lets newcomers
+// in at another port than that, which may well be closed.
+func (a *app) sayWhoAnswers(ctx context.Context, m booting.Made) {
+	list := destinations(m.Layout)
+	failures := make([]error, len(list))
+	var all sync.WaitGroup
+	for i, d := range list {
+		all.Go(func() {
+			c, err := (&net.Dialer{Timeout: probeTime}).DialContext(ctx, "tcp", net.JoinHostPort(d.Host, d.Port))
+			if failures[i] = err; err == nil {
+				c.Close()
+			}
+		})
+	}
+	all.Wait()
+	var lines []string
+	for i, d := range list {
+		if failures[i] == nil {
+			a.say("%s answers at %s port %s", d.node, d.Host, d.Port)
+			return
+		}
+		if !errors.Is(failures[i], context.Canceled) {
+			lines = append(lines, fmt.Sprintf("could not reach %s at %s port %s by TCP: %v", d.node, d.Host, d.Port, invite.PlainDial(failures[i])))
+		}
+	}
+	if len(lines) == 0 {
+		return
+	}
+	a.say("warning: this node has joined, but nobody that it will connect to answers now")
+	for _, text := range lines[:min(len(lines), maxUnreached)] {
+		a.say("%s", text)
+	}
+	a.say("hint: does the other node run, and is its port%s open there, TCP and UDP?", portsOf(m.Layout))
+}
