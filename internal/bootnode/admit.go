@@ -23,7 +23,7 @@ import (
 const maxNodes = 10000
 
 // maxSharedHosts is how many host files of others a newcomer is given, beside
-// that of the boot node. The rest spreads in the VPN.
+// that of the boot node: of those that can be dialled, and half as many that have an RSA key only. The rest spreads in the VPN.
 const maxSharedHosts = 64
 
 // Owned is a subnet and whose it is.
@@ -218,8 +218,9 @@ func (n *Network) used(except node.Name, hosts []node.Name) (all []Owned) {
 	return all
 }
 
-// shared returns the host files that a newcomer is given: that of the boot node,
-// and of others that can be dialled.
+// shared returns the host files that a newcomer is given: that of the boot node, of others that can be dialled, and
+// of others with an RSA key only. Those are nodes of tinc 1.0: nothing can be sent to them
+// without it, so it could not be fetched from them either.
 func (n *Network) shared(except node.Name) (map[string][]byte, error) {
 	own, err := os.ReadFile(n.Layout.Host(n.Name))
 	if err != nil {
@@ -230,14 +231,25 @@ func (n *Network) shared(except node.Name) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	public, old := 0, 0
 	for _, name := range hosts {
-		if name == except || name == n.Name || len(out) > maxSharedHosts {
+		if name == except || name == n.Name {
 			continue
 		}
 		data, err := os.ReadFile(n.Layout.Host(name))
-		if err == nil && len(data) <= hostfile.MaxSize && hostfile.Public(data) {
-			out[string(name)] = data
+		if err != nil || len(data) > hostfile.MaxSize {
+			continue
 		}
+		ed, rsa := hostfile.Key(data)
+		switch {
+		case hostfile.Public(data) && public < maxSharedHosts:
+			public++
+		case ed == nil && rsa != nil && old < maxSharedHosts/2:
+			old++
+		default:
+			continue
+		}
+		out[string(name)] = data
 	}
 	return out, nil
 }

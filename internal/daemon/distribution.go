@@ -84,7 +84,10 @@ func (s *distribution) watchHosts(ctx context.Context) {
 	for {
 		if info, err := os.Stat(s.d.opts.Layout.Hosts()); err == nil && !info.ModTime().Equal(seen) {
 			seen = info.ModTime()
-			if fresh, err := s.store.Survey(); err == nil {
+			if fresh, dropped, err := s.store.Survey(); err == nil {
+				for _, n := range dropped {
+					s.d.loadHost(n)
+				}
 				s.letIn(fresh)
 			}
 		}

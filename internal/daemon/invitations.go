@@ -59,7 +59,7 @@ func (d *Daemon) accepted(name node.Name, _ keys.PublicKey, remote netip.Addr) {
 	// Nothing better is known of its address; AutoConnect can use it.
 	d.persister.saveAddresses(name, []netip.AddrPort{netip.AddrPortFrom(remote.Unmap(), defaultPort)})
 	d.loadHost(name)
-	if fresh, err := d.distribution.store.Survey(); err == nil { // this node may be gone when the newcomer starts
+	if fresh, _, err := d.distribution.store.Survey(); err == nil { // this node may be gone when the newcomer starts
 		d.distribution.letIn(fresh)
 	}
 	env := d.env(name, netip.AddrPort{})

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"net/netip"
+	"slices"
 
 	"tincan/internal/config"
 	"tincan/internal/dataplane"
@@ -40,9 +41,11 @@ func (d *Daemon) meshConfig(n *config.Network) mesh.Config {
 	if c.ReplayWindow == 0 { // none, which the protocol core writes as a negative number
 		c.ReplayWindow = -1
 	}
+	var dropped []node.Name // host files that have gone since n was read
 	if d.distribution != nil {
 		c.Learned, c.Removed = map[node.Name]mesh.Learned{}, map[node.Name]bool{}
-		fresh, err := d.distribution.store.Survey()
+		fresh, gone, err := d.distribution.store.Survey()
+		dropped = gone
 		if err != nil {
 			d.log.printf(0, mesh.Warning, "looking through the host files: %v", err)
 		}
@@ -59,6 +62,9 @@ func (d *Daemon) meshConfig(n *config.Network) mesh.Config {
 		}
 	}
 	for name, h := range n.Hosts {
+		if slices.Contains(dropped, name) {
+			continue
+		}
 		mh := meshHost(h)
 		mh.Cached, mh.Told = cached(d.opts.Layout, name), d.told(name)
 		c.Hosts[name] = mh

@@ -45,13 +45,14 @@ type Removal struct {
 var errRemoved = errors.New("its host file was deleted here; it comes back by import, accept or an invitation")
 
 // Survey compares the host files that there are with those that there were. New are those that
-// something else than this store has written since.
-func (s *Store) Survey() (fresh []node.Name, err error) {
+// something else than this store has written since. The files that stood on the word of a node whose file is gone
+// are deleted with it: dropped.
+func (s *Store) Survey() (fresh, dropped []node.Name, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	names, err := s.Names()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	st := s.load()
 	there := make(map[node.Name]bool, len(names))
@@ -64,13 +65,16 @@ func (s *Store) Survey() (fresh []node.Name, err error) {
 	for n := range st.Hosts {
 		if !there[n] && n != s.Self {
 			s.gone(n)
+			dropped = append(dropped, s.dropVouched(n)...)
 		}
 	}
 	for _, n := range names {
-		s.present(n)
+		if !slices.Contains(dropped, n) {
+			s.present(n)
+		}
 	}
 	s.flush()
-	return fresh, nil
+	return fresh, dropped, nil
 }
 
 // present takes note that a node has a host file; the lock is held.

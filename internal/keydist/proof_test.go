@@ -102,13 +102,13 @@ func TestDeletedHostFileDoesNotComeBack(t *testing.T) {
 	m := w.member("alice", 1, hostText(1), nil)
 	m.write("bob", edLine(2))
 	store := m.cfg.Store
-	if _, err := store.Survey(); err != nil {
+	if _, _, err := store.Survey(); err != nil {
 		t.Fatal(err)
 	}
 	for _, reloaded := range []bool{false, true} {
 		if !reloaded {
 			m.remove("bob")
-		} else if _, err := store.Survey(); err != nil {
+		} else if _, _, err := store.Survey(); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := store.Offer("bob", "bob", []byte(hostText(2))); err == nil || !strings.Contains(err.Error(), "deleted") {

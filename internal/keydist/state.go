@@ -29,6 +29,8 @@ type file struct {
 	Sum     string `json:"sum"`     // of what was stored, SHA-256
 	Seen    int64  `json:"seen"`    // when the node confirmed it, Unix time
 	Version int64  `json:"version"` // in the second generation's count
+
+	By node.Name `json:"by,omitempty"` // on whose word alone it was written, see vouch.go
 }
 
 type change struct {

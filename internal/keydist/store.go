@@ -107,6 +107,9 @@ func (s *Store) Offer(name, from node.Name, data []byte) (Outcome, error) {
 		return 0, err
 	}
 	st := s.load()
+	if ed, _ := hostfile.Key(data); ed != nil && s.vouched(name, old) { // what the node has proven itself counts more
+		return Stored, s.write(name, data)
+	}
 	switch hostfile.Compare(old, data) {
 	case hostfile.Changed:
 		return KeyChanged, nil
@@ -147,7 +150,10 @@ func (s *Store) write(name node.Name, data []byte) error {
 func (s *Store) confirm(name node.Name, data []byte) {
 	st := s.load()
 	f := st.Files[name]
-	f.Sum, f.Seen = sum(data), time.Now().Unix()
+	if s := sum(data); f.Sum != s {
+		f.Sum, f.By = s, ""
+	}
+	f.Seen = time.Now().Unix()
 	st.Files[name], s.dirty = f, true
 }
 

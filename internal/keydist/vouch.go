@@ -3,11 +3,14 @@ package keydist
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
 	"time"
 
 	"tincan/internal/hostfile"
@@ -18,12 +21,16 @@ import (
 // A node that has let a newcomer in tells all others at once, lest the newcomer be locked out should it be gone when
 // the newcomer starts: it sends them the newcomer's host file, signed. Of that they take the key, as one for
 // which somebody vouches. The host file follows from the newcomer itself.
+//
+// A node of tinc 1.0 has an RSA key only. It signs nothing, and sends and receives nothing before that key is in
+// hosts/. So that key is written there, and nothing else of the file, if no key at all is known of the node.
+// It leaves hosts/ with the file of the node that vouches for it, and gives way to an Ed25519 key that is proven.
 
 const (
 	vouchPath   = "/v2/vouch/"
 	vouchFor    = 24 * time.Hour // nodes that appear meanwhile are told, too; what is older is not believed
 	maxVouches  = 256            // that are told to nodes that appear later
-	maxVouched  = 250            // learned keys that one node may stand behind
+	maxVouched  = 250            // keys that one node may stand behind
 	vouchTries  = 3
 	vouchPause  = 2 * time.Second
 	vouchedText = "# let in by this node: "
@@ -140,11 +147,15 @@ func (m *Monitor) believe(name node.Name, body []byte) error {
 	if err != nil {
 		return err
 	}
-	key, _ := hostfile.Key(clean)
+	key, rsa := hostfile.Key(clean)
 	known, good := m.cfg.Engine.Key(name)
 	switch {
+	case key == nil && rsa == nil:
+		return errors.New("it has no key")
+	case key == nil && known != nil:
+		return errors.New("it has no Ed25519 key, but one is known")
 	case key == nil:
-		return fmt.Errorf("it has no Ed25519 key")
+		return m.believeRSA(name, rsa, signed.Signer)
 	case known != nil && good && *known != *key:
 		m.changed(name, signed.Signer, clean)
 		return nil
@@ -161,18 +172,104 @@ func (m *Monitor) believe(name node.Name, body []byte) error {
 	return nil
 }
 
-// learnVouched is Learn for a key that was never proven here: one node can stand behind so many.
-func (s *Store) learnVouched(n node.Name, k keys.PublicKey, by node.Name) error {
+// believeRSA stores the RSA key of a newcomer that has no other one, on the word of by.
+func (m *Monitor) believeRSA(name node.Name, rsa []byte, by node.Name) error {
+	fresh, err := m.cfg.Store.takeVouched(name, rsa, by)
+	if err != nil || !fresh {
+		return err
+	}
+	m.logf(1, "%s has let %s in, which has an RSA key only", by, name)
+	if m.cfg.Stored != nil {
+		m.cfg.Stored(name)
+	}
+	return nil
+}
+
+// takeVouched writes a host file that holds nothing but the RSA key that by vouches for. It reports
+// false if there is a host file already.
+func (s *Store) takeVouched(n node.Name, rsa []byte, by node.Name) (fresh bool, err error) {
+	if n == s.Self {
+		return false, errOwn
+	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.Lock != nil {
+		s.Lock.Lock()
+		defer s.Lock.Unlock()
+	}
+	if s.deleted(n) {
+		return false, errRemoved
+	}
+	if _, err := s.Read(n); !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	if err := s.mayVouch(n, by); err != nil {
+		return false, err
+	}
+	if count, err := s.count(); err != nil || count >= maxPeers {
+		return false, errors.Join(err, errMany)
+	}
+	if err := s.write(n, rsa); err != nil {
+		return false, err
+	}
+	st := s.load()
+	f := st.Files[n]
+	f.By = by
+	st.Files[n], s.dirty = f, true
+	s.flush()
+	return true, nil
+}
+
+// vouched tells whether a host file is as it was written on another node's word alone. The lock is held.
+func (s *Store) vouched(n node.Name, data []byte) bool {
+	f := s.load().Files[n]
+	return f.By != "" && f.Sum == sum(data)
+}
+
+// dropVouched deletes the host files that stand on nothing but the word of by, which has been removed. The lock is held.
+func (s *Store) dropVouched(by node.Name) (dropped []node.Name) {
+	for n, f := range s.load().Files {
+		if f.By != by {
+			continue
+		}
+		if data, err := s.Read(n); err != nil || !s.vouched(n, data) || os.Remove(s.Layout.Host(n)) != nil {
+			continue
+		}
+		delete(s.state.Files, n)
+		delete(s.state.Hosts, n)
+		s.owned, s.dirty = nil, true
+		dropped = append(dropped, n)
+	}
+	return dropped
+}
+
+// mayVouch tells why by may not vouch for n: one node can stand behind so many. The lock is held.
+func (s *Store) mayVouch(n, by node.Name) error {
 	count := 0
-	for other, l := range s.load().Learned {
+	st := s.load()
+	for other, l := range st.Learned {
 		if l.By == by && other != n {
 			count++
 		}
 	}
-	s.mu.Unlock()
+	for other, f := range st.Files {
+		if f.By == by && other != n {
+			count++
+		}
+	}
 	if count >= maxVouched {
 		return fmt.Errorf("%s stands behind %d nodes already", by, count)
+	}
+	return nil
+}
+
+// learnVouched is Learn for a key that was never proven here.
+func (s *Store) learnVouched(n node.Name, k keys.PublicKey, by node.Name) error {
+	s.mu.Lock()
+	err := s.mayVouch(n, by)
+	s.mu.Unlock()
+	if err != nil {
+		return err
 	}
 	return s.Learn(n, k, by)
 }

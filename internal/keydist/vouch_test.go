@@ -1,6 +1,10 @@
 package keydist
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
 	"strings"
 	"testing"
 	"time"
@@ -90,6 +94,100 @@ func TestWhoseWordCounts(t *testing.T) {
 				t.Errorf("dave's key is kept: %t", learned)
 			}
 		})
+	}
+}
+
+// rsaBlock is the host file of a node of tinc 1.0.
+func rsaBlock(t *testing.T) string {
+	t.Helper()
+	k, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "RSA PUBLIC KEY", Bytes: x509.MarshalPKCS1PublicKey(&k.PublicKey)}))
+}
+
+// A node of tinc 1.0 has an RSA key only. That is taken from who has let it in, if no key of it is known, and no more than that.
+func TestANewcomerOfTinc10IsHeardOf(t *testing.T) {
+	old := rsaBlock(t)
+	text := vouchedText + "dave\nSubnet = 10.1.4.1\nAddress = 192.0.2.7\n" + old
+	word := func(by node.Name, seed byte) []byte {
+		return append([]byte(SignWith(keys.FromSeed([32]byte{seed}), by)([]byte(text))+"\n"), text...)
+	}
+	for name, c := range map[string]struct {
+		body    []byte
+		prepare func(*world, *member)
+		want    string
+	}{
+		"from a member":                    {body: word("alice", 1), want: old},
+		"from a stranger":                  {body: word("mallory", 66)},
+		"from one whom nobody vouches for": {body: word("alice", 1), prepare: func(w *world, _ *member) { w.hearsay["alice"] = true }},
+		"about a node whose Ed25519 key is known": {body: word("alice", 1), prepare: func(w *world, _ *member) {
+			k := keys.FromSeed([32]byte{4}).Public()
+			w.keys["dave"], w.hearsay["dave"] = &k, true
+		}},
+		"about one with a host file": {body: word("alice", 1), want: "Subnet = 10.9.9.9\n", prepare: func(_ *world, m *member) {
+			m.write("dave", "Subnet = 10.9.9.9\n")
+		}},
+		"about one who was removed": {body: word("alice", 1), prepare: func(_ *world, m *member) {
+			m.write("dave", edLine(4))
+			m.cfg.Store.Survey()
+			m.remove("dave")
+		}},
+		"about too many": {body: word("alice", 1), prepare: func(_ *world, m *member) {
+			m.cfg.Store.mu.Lock()
+			defer m.cfg.Store.mu.Unlock()
+			for i := range maxVouched {
+				m.cfg.Store.load().Files[node.Name("n"+strings.Repeat("x", i+1))] = file{By: "alice"}
+			}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.member("alice", 1, hostText(1), nil)
+			m := w.member("bob", 2, hostText(2), nil)
+			if c.prepare != nil {
+				c.prepare(w, m)
+			}
+			_ = m.believe("dave", c.body)
+			if got := m.file("hosts/dave"); got != c.want {
+				t.Errorf("hosts/dave is %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// What stands on somebody's word alone goes with that node, and gives way to what the node proves itself.
+func TestWhatWasVouchedForIsNoOwnersWord(t *testing.T) {
+	w := newWorld(t)
+	w.member("alice", 1, hostText(1), nil)
+	m := w.member("bob", 2, hostText(2), nil)
+	m.write("alice", hostText(1))
+	s := m.cfg.Store
+	if _, _, err := s.Survey(); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []node.Name{"dave", "erin", "frank"} {
+		if fresh, err := s.takeVouched(n, []byte(rsaBlock(t)), "alice"); err != nil || !fresh {
+			t.Fatalf("%s: %t, %v", n, fresh, err)
+		}
+	}
+	m.write("erin", m.file("hosts/erin")+"Subnet = 10.1.5.1\n") // by hand
+	if outcome, err := s.Offer("frank", "frank", []byte(hostText(6))); outcome != Stored || err != nil {
+		t.Errorf("frank's own file: %v, %v", outcome, err)
+	}
+	m.remove("alice")
+	_, dropped, err := s.Survey()
+	if err != nil || len(dropped) != 1 || dropped[0] != "dave" {
+		t.Errorf("dropped: %v, %v", dropped, err)
+	}
+	for _, r := range s.Removed() {
+		if r.Node != "alice" {
+			t.Errorf("%s counts as removed by the owner", r.Node)
+		}
+	}
+	if m.file("hosts/dave") != "" || m.file("hosts/erin") == "" || m.file("hosts/frank") != hostText(6) {
+		t.Error("the wrong files are there")
 	}
 }
 

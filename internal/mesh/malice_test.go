@@ -70,6 +70,29 @@ func TestNothingGoesInClearToAnInventedNode(t *testing.T) {
 	}
 }
 
+// The RSA key of a node of tinc 1.0 may come after the node.
+func TestPacketsGoToAnOldNodeWhenItsKeyArrives(t *testing.T) {
+	p := newPlayer(t)
+	var all []Effect
+	p.watch = func(out []Effect) { all = append(all, out...) }
+	p.input("node alice rsa")
+	p.input("pongs on")
+	p.neighbours()
+	for _, line := range []string{
+		"request 2 12 a1 bob eve 203.0.113.5 655 0 5", "request 2 12 a2 eve bob 203.0.113.2 655 0 5", "traffic eve",
+	} {
+		p.input(line)
+	}
+	if s := statesOf(all, "eve"); len(s) == 0 || !s[len(s)-1].PassOnly {
+		t.Fatalf("without her key: %+v", s)
+	}
+	all = nil
+	p.input("host eve oldfile=eve")
+	if s := statesOf(all, "eve"); len(s) == 0 || s[len(s)-1].PassOnly {
+		t.Errorf("with her key: %+v", s)
+	}
+}
+
 func codes(w Why) string {
 	var out []string
 	for _, r := range w.Reasons {

@@ -447,6 +447,9 @@ func (m *Mesh) setHost(name node.Name, known bool, h Host) {
 	was := p.key()
 	p.known, p.host = true, h
 	p.trust.removed = false
+	if p.session.hopByHop() {
+		m.touch(p) // with an RSA key packets of our own may go there
+	}
 	changed := was != nil && !sameKey(p.key(), was)
 	if h.Key != nil {
 		m.settleLearned(p, was)
