@@ -39,6 +39,8 @@ type Refusal struct {
 	What  string    `json:"what"` // one of those things, with the node that it is about
 	Count uint64    `json:"count"`
 	Last  time.Time `json:"last"`
+	// By is how many of them each neighbour brought, for the first 64 neighbours.
+	By map[node.Name]uint64 `json:"by,omitempty"`
 }
 
 // Drop counts the packets that were dropped, or answered with an error, for one reason.

@@ -38,7 +38,7 @@ func (b *backend) Limits() control.Limits {
 		l.Edges = control.Held{Held: size.Edges, Limit: bounds.Edges}
 		l.Subnets = control.Held{Held: size.Subnets, Limit: bounds.Subnets}
 		for _, r := range b.d.core.Refusals() {
-			l.Refused = append(l.Refused, control.Refusal{What: r.Text, Count: r.Count, Last: r.Last})
+			l.Refused = append(l.Refused, control.Refusal{What: r.Text, Count: r.Count, Last: r.Last, By: r.By})
 		}
 	})
 	return l
@@ -74,10 +74,19 @@ func (b *backend) whyRefused(name node.Name, r *control.WhyReport) {
 			r.Change = fmt.Sprintf("announce these addresses on %s (Subnet in its host file), or set SourceCheck = no here", name)
 		}
 	}
+	refused := b.Limits().Refused
+	for _, i := range refused {
+		if n := i.By[name]; n > 0 {
+			add(whyIgnored, "ignored %s: %d times by way of %s, the last time of all %s ago", i.What, n, name, ago(i.Last))
+		}
+	}
 	if r.Good {
 		return
 	}
-	for _, i := range b.Limits().Refused {
+	for _, i := range refused {
+		if i.By[name] > 0 {
+			continue
+		}
 		add(whyIgnored, "ignored %s: %d times so far, the last one %s ago", i.What, i.Count, ago(i.Last))
 	}
 	for _, d := range b.Drops() {

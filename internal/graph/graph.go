@@ -24,11 +24,13 @@ type Edge struct {
 	Local    wire.Address // of From on that connection
 	// Nonce of the request that told of the edge. Two edges that differ in nothing else are the same.
 	Nonce uint32
+	// By is whoever told of the edge, if the caller wants to remember that. It makes no difference either.
+	By node.Name
 }
 
 // Same tells whether e and o say the same, whoever told of them.
 func (e Edge) Same(o Edge) bool {
-	e.Nonce = o.Nonce
+	e.Nonce, e.By = o.Nonce, o.By
 	return e == o
 }
 

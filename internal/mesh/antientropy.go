@@ -61,7 +61,7 @@ func hashOf(parts ...any) uint64 {
 func (m *Mesh) setEdge(e graph.Edge) {
 	m.countEdge(e.From, e.To, false)
 	m.graph.Set(e)
-	m.countEdge(e.From, e.To, true)
+	m.countEdge(e.From, e.To, true) // as it is stored
 }
 
 // deleteEdge removes an edge, if there is one.
@@ -77,10 +77,11 @@ func (m *Mesh) countEdge(from, to node.Name, add bool) {
 	if p == nil || !ok {
 		return
 	}
-	h := hashOf(e.From, e.To, e.Addr, e.Options, e.Weight)
+	h, n := hashOf(e.From, e.To, e.Addr, e.Options, e.Weight), 1
 	if !add {
-		h = -h
+		h, n = -h, -1
 	}
+	m.chargeTo(e.By, share{edges: n})
 	p.sums.edges += h
 	if p.reachable {
 		m.sums.edges += h

@@ -19,8 +19,11 @@ const (
 	maxEdgesOf   = 8_192 // from one node
 	maxSubnets   = 65_536
 	maxSubnetsOf = 8_192 // of one node
-	// Of the nodes without a host file one neighbour can bring us three quarters; then there is room for others.
-	maxStrangersBy = maxStrangers / 4 * 3
+	// One neighbour can bring us so many of them; so there is room for others, and what a member can
+	// invent is bounded by far less than what a large mesh may have.
+	maxStrangersBy = maxStrangers / 4
+	maxEdgesBy     = maxEdges / 2
+	maxSubnetsBy   = maxSubnets / 4
 	// makeRoom of them give way at a time when there are too many: those that have been unreachable for longest.
 	makeRoom = 256
 	// maxDeadTold unreachable nodes without a host file are told of to a new neighbour.
@@ -57,6 +60,57 @@ func (m *Mesh) warnOfOwnSubnets() {
 	}
 }
 
+// share is how much of what we know came by way of one neighbour, whomever it is about.
+type share struct {
+	nodes          int // without a host file here
+	edges, subnets int
+}
+
+// chargeTo adds to the share of a neighbour, or takes away from it. "" is nobody.
+func (m *Mesh) chargeTo(by node.Name, more share) {
+	if by == "" {
+		return
+	}
+	s := m.brought[by]
+	s.nodes, s.edges, s.subnets = s.nodes+more.nodes, s.edges+more.edges, s.subnets+more.subnets
+	if s == (share{}) {
+		delete(m.brought, by)
+		return
+	}
+	m.brought[by] = s
+}
+
+// roomFor tells whether c may bring so much more. What it brought before of nodes that are unreachable gives way, and
+// of other such nodes if there is too much in all; but nothing of those in keep.
+func (m *Mesh) roomFor(c *conn, more share, keep ...node.Name) bool {
+	by := c.peer.name
+	over := func() bool {
+		s := m.brought[by]
+		return more.nodes > 0 && s.nodes+more.nodes > maxStrangersBy || more.edges > 0 && s.edges+more.edges > maxEdgesBy || more.subnets > 0 && s.subnets+more.subnets > maxSubnetsBy
+	}
+	if over() && m.now.Sub(c.gaveWay) >= giveWayEvery && m.giveWay(by, keep) > 0 {
+		c.gaveWay = m.now
+	}
+	if over() {
+		m.limitExceeded(c, "what came by way of %s: more than %d nodes without a host file, %d edges or %d subnets", by, maxStrangersBy, maxEdgesBy, maxSubnetsBy)
+		return false
+	}
+	over = func() bool {
+		return more.nodes > 0 && len(m.nodes)+more.nodes > maxStrangers+len(m.cfg.Hosts) || m.graph.Len()+more.edges > maxEdges || m.subnets+more.subnets > maxSubnets
+	}
+	if over() && m.now.Sub(m.full) >= time.Second {
+		m.giveWay("", keep)
+	}
+	if !over() {
+		return true
+	}
+	if m.now.Sub(m.full) >= time.Second {
+		m.full = m.now
+	}
+	m.limitExceeded(c, "more than %d nodes without a host file, %d edges or %d subnets", maxStrangers, maxEdges, maxSubnets)
+	return false
+}
+
 // register creates the nodes called names where they are new. It reports false, and creates none,
 // if there are too many already, or if the id of one is that of another node
 // whose packets it would attract. c is where we heard of them.
@@ -67,7 +121,7 @@ func (m *Mesh) register(c *conn, names ...node.Name) bool {
 			continue
 		}
 		if other := m.byID[n.ID()]; other != nil {
-			m.limitExceeded("node %s, which has the same id as %s", n, other.name)
+			m.limitExceeded(c, "node %s, which has the same id as %s", n, other.name)
 			return false
 		}
 		strange++
@@ -75,24 +129,13 @@ func (m *Mesh) register(c *conn, names ...node.Name) bool {
 	if strange == 0 {
 		return true
 	}
-	by := c.peer.name
-	if m.brought[by]+strange > maxStrangersBy {
-		if m.now.Sub(c.gaveWay) >= giveWayEvery && m.giveWay(by, names) > 0 {
-			c.gaveWay = m.now
-		}
-	}
-	if m.brought[by]+strange > maxStrangersBy {
-		m.limitExceeded("more than %d nodes without a host file, all of which came by way of %s", maxStrangersBy, by)
-		return false
-	}
-	if len(m.nodes)+strange > maxStrangers+len(m.cfg.Hosts) && m.giveWay("", names) == 0 {
-		m.limitExceeded("more than %d nodes without a host file", maxStrangers)
+	if !m.roomFor(c, share{nodes: strange}, names...) {
 		return false
 	}
 	for _, n := range names {
 		if m.nodes[n] == nil {
-			m.peer(n).by = by
-			m.brought[by]++
+			m.peer(n).by = c.peer.name
+			m.chargeTo(c.peer.name, share{nodes: 1})
 		}
 	}
 	return true
@@ -131,18 +174,22 @@ func (m *Mesh) giveWay(by node.Name, keep []node.Name) int {
 	return len(list)
 }
 
-// limitExceeded counts that something beyond the bounds was ignored, and logs it at most once a minute for each cause.
-func (m *Mesh) limitExceeded(format string, args ...any) {
+// limitExceeded counts that something beyond the bounds, which c brought, was ignored, and logs it at most once a
+// minute for each cause.
+func (m *Mesh) limitExceeded(c *conn, format string, args ...any) {
 	r := m.refusals[format]
 	if r == nil {
 		if m.refusals == nil {
 			m.refusals = map[string]*Refusal{}
 		}
-		r = &Refusal{}
+		r = &Refusal{By: map[node.Name]uint64{}}
 		m.refusals[format] = r
 	}
 	r.Count++
 	r.Last = m.now
+	if c != nil && c.peer != nil && (r.By[c.peer.name] > 0 || len(r.By) < maxRefused) {
+		r.By[c.peer.name]++
+	}
 	if !r.told.IsZero() && m.now.Sub(r.told) < time.Minute {
 		return
 	}
@@ -159,14 +206,20 @@ type Refusal struct {
 	Text  string // what it was, with one of those who did it
 	Count uint64 // since the start
 	Last  time.Time
+	By    map[node.Name]uint64 // the same by the neighbour that brought it, for the first few of these
 
 	told time.Time
 }
 
+// maxRefused neighbours are told apart for each cause.
+const maxRefused = 64
+
 // Refusals lists what was ignored since there was too much of it.
 func (m *Mesh) Refusals() (list []Refusal) {
 	for _, cause := range slices.Sorted(maps.Keys(m.refusals)) {
-		list = append(list, *m.refusals[cause])
+		r := *m.refusals[cause]
+		r.By = maps.Clone(r.By)
+		list = append(list, r)
 	}
 	return list
 }

@@ -408,6 +408,54 @@ func TestInventedNodesGiveWay(t *testing.T) {
 	}
 }
 
+// One neighbour cannot take what others need, whomever it speaks of; and it is said who it was.
+func TestEdgesAndSubnetsOfOneNeighbourAreBounded(t *testing.T) {
+	for name, c := range map[string]struct {
+		request func(i int) string
+		held    func(*Mesh) int
+		most    int
+	}{
+		"edges": {func(i int) string {
+			return fmt.Sprintf("12 %x n%d n%d 192.0.2.1 655 0 1", i+16, i%200, 200+i/200%200)
+		}, func(m *Mesh) int { return m.graph.Len() }, maxEdgesBy},
+		"subnets": {func(i int) string { return fmt.Sprintf("10 %x n%d 10.0.0.0/16#%d", i+16, i%200, i) }, func(m *Mesh) int { return m.subnets }, maxSubnetsBy},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlayer(t)
+			p.input("node alice")
+			p.pongs = true
+			p.neighbours()
+			for i := range 400 { // those that cannot be reached would give way
+				p.m.Handle(p.now, Request{Conn: 2, Text: fmt.Sprintf("12 aa%x bob n%d 192.0.2.1 655 0 1", i, i)})
+				p.m.Handle(p.now, Request{Conn: 2, Text: fmt.Sprintf("12 bb%x n%d bob 192.0.2.1 655 0 1", i, i)})
+			}
+			p.input("wait 5s")
+			before := c.held(p.m)
+			for i := range c.most + 1000 {
+				p.m.Handle(p.now, Request{Conn: 2, Text: c.request(i)})
+			}
+			p.m.Flush(p.now)
+			if n := c.held(p.m) - before; n > c.most || n < c.most-1000 {
+				t.Errorf("one neighbour brought %d, the limit is %d", n, c.most)
+			}
+			said := p.m.Refusals()
+			if len(said) != 1 || said[0].By["bob"] < 900 || len(said[0].By) != 1 {
+				t.Errorf("what was refused: %+v", said)
+			}
+			had := c.held(p.m)
+			p.m.Handle(p.now, Request{Conn: 4, Text: c.request(39_999)})
+			if n := c.held(p.m); n != had+1 {
+				t.Errorf("of what another brings %d was taken", n-had)
+			}
+			p.input("closed 2")
+			p.input("wait 25h")
+			if s := p.m.brought["bob"]; s.edges > 10 || s.subnets > 10 {
+				t.Errorf("a day later bob is still charged with %+v", s)
+			}
+		})
+	}
+}
+
 func TestOwnerOfTooManySubnetsIsTold(t *testing.T) {
 	for n, want := range map[int]bool{maxSubnetsOf: false, maxSubnetsOf + 1: true} {
 		cfg := Config{Name: "alice"}

@@ -580,7 +580,7 @@ func (m *Mesh) send(c *conn, text []byte) { m.sendText(c, string(text)) }
 
 func (m *Mesh) sendText(c *conn, text string) {
 	if c.login != loginSPTPS && len(text) > wire.MaxLine {
-		m.limitExceeded("a request of %d bytes, which is too long for %s", len(text), c)
+		m.limitExceeded(nil, "a request of %d bytes, which is too long for %s", len(text), c)
 		return
 	}
 	m.emit(Send{Conn: c.id, Text: text})

@@ -120,12 +120,12 @@ func (m *Mesh) request(e Request) {
 	c.heard = m.now
 	if len(e.Text) > maxLine {
 		// Others may pass on what we would not; that is no reason to part from them.
-		m.limitExceeded("a request of %d bytes from %s", len(e.Text), c)
+		m.limitExceeded(c, "a request of %d bytes from %s", len(e.Text), c)
 		return
 	}
 	switch err := m.handleRequest(c, e.Text); {
 	case errors.Is(err, node.ErrTooLong) && c.stage == active:
-		m.limitExceeded("a request from %s: %v", c, err)
+		m.limitExceeded(c, "a request from %s: %v", c, err)
 	case err != nil:
 		m.drop(c, err.Error())
 	}
@@ -208,11 +208,14 @@ func (m *Mesh) addSubnet(c *conn, text string) error {
 		return nil
 	}
 	if !m.cfg.StrictSubnets {
-		if m.subnets >= maxSubnets && m.giveWay("", []node.Name{r.Owner}) == 0 || m.subnets >= maxSubnets || len(p.subnets) >= maxSubnetsOf {
-			m.limitExceeded("subnet %s of %s: there are too many", r.Subnet, r.Owner)
+		if len(p.subnets) >= maxSubnetsOf {
+			m.limitExceeded(c, "subnet %s of %s: it has more than %d", r.Subnet, r.Owner, maxSubnetsOf)
 			return nil
 		}
-		m.putSubnet(p, r.Subnet)
+		if !m.roomFor(c, share{subnets: 1}, r.Owner) {
+			return nil
+		}
+		m.putSubnet(p, r.Subnet, c.peer.name)
 		m.cede(r.Subnet)
 	}
 	m.flood(c, []byte(text))
@@ -247,8 +250,10 @@ func (m *Mesh) delSubnet(c *conn, text string) error {
 	return nil
 }
 
-func (m *Mesh) putSubnet(p *peer, s subnet.Subnet) {
-	p.subnets[s] = struct{}{}
+// putSubnet gives p a subnet that the neighbour called by has told of, "" for none.
+func (m *Mesh) putSubnet(p *peer, s subnet.Subnet, by node.Name) {
+	p.subnets[s] = by
+	m.chargeTo(by, share{subnets: 1})
 	m.subnets++
 	p.sorted = nil
 	m.countSubnet(p, s, true)
@@ -259,6 +264,7 @@ func (m *Mesh) putSubnet(p *peer, s subnet.Subnet) {
 }
 
 func (m *Mesh) dropSubnet(p *peer, s subnet.Subnet) {
+	m.chargeTo(p.subnets[s], share{subnets: -1})
 	delete(p.subnets, s)
 	m.subnets--
 	p.sorted = nil
@@ -278,7 +284,7 @@ func (m *Mesh) replaceSubnets(p *peer, list []subnet.Subnet) {
 	}
 	for _, s := range list {
 		if _, ok := p.subnets[s]; !ok {
-			m.putSubnet(p, s)
+			m.putSubnet(p, s, "")
 		}
 	}
 }
@@ -294,7 +300,7 @@ func (m *Mesh) addEdge(c *conn, text string) error {
 	if c.peer.name == r.From && len(c.own) < maxEdgesOf {
 		c.own[r.To] = struct{}{}
 	}
-	e := graph.Edge{From: r.From, To: r.To, Addr: r.Addr, Options: r.Options, Weight: r.Weight, Local: r.Local, Nonce: r.Nonce}
+	e := graph.Edge{From: r.From, To: r.To, Addr: r.Addr, Options: r.Options, Weight: r.Weight, Local: r.Local, Nonce: r.Nonce, By: c.peer.name}
 	old, ok := m.graph.Get(r.From, r.To)
 	if _, given := r.Local.Addr(); ok && !given {
 		e.Local = old.Local
@@ -333,8 +339,10 @@ func (m *Mesh) addEdge(c *conn, text string) error {
 		}
 		m.send(c, refutation(text, r.From, r.To))
 		return nil
-	} else if m.graph.Len() >= maxEdges && m.giveWay("", []node.Name{r.From, r.To}) == 0 || m.graph.Len() >= maxEdges || m.graph.OutDegree(r.From) >= maxEdgesOf {
-		m.limitExceeded("edge from %s to %s: there are too many", r.From, r.To)
+	} else if m.graph.OutDegree(r.From) >= maxEdgesOf {
+		m.limitExceeded(c, "edge from %s to %s: it has more than %d", r.From, r.To, maxEdgesOf)
+		return nil
+	} else if !m.roomFor(c, share{edges: 1}, r.From, r.To) {
 		return nil
 	}
 	if !m.register(c, r.From, r.To) {

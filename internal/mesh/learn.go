@@ -41,7 +41,7 @@ func (m *Mesh) learnMAC(mac [6]byte) {
 		return
 	}
 	if len(m.learned.until) >= maxLearned || m.subnets >= maxSubnets || len(m.self.subnets) >= maxSubnetsOf {
-		m.limitExceeded("the MAC address %s: there are too many on this side", s)
+		m.limitExceeded(nil, "the MAC address %s: there are too many on this side", s)
 		return
 	}
 	if m.learned.until == nil {
@@ -53,7 +53,7 @@ func (m *Mesh) learnMAC(mac [6]byte) {
 		m.watchMACs()
 	}
 	m.logf(5, Info, "learned the MAC address %s", s)
-	m.putSubnet(m.self, s)
+	m.putSubnet(m.self, s, "")
 	m.floodSubnet(m.addedSubnet(m.cfg.Name, s))
 }
 

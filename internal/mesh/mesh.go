@@ -56,8 +56,9 @@ type Mesh struct {
 	sums     sums                // of what reachable nodes have announced
 
 	nodes   map[node.Name]*peer
-	brought map[node.Name]int // nodes that came by way of a neighbour
-	order   []*peer           // all nodes by name, so that equal runs give equal transcripts
+	brought map[node.Name]share // what came by way of a neighbour
+	full    time.Time           // when nothing could give way any more, for a second
+	order   []*peer             // all nodes by name, so that equal runs give equal transcripts
 	byID    map[node.ID]*peer
 	self    *peer
 	graph   *graph.Graph
@@ -111,7 +112,7 @@ type Mesh struct {
 func New(cfg Config, in Deps, now time.Time) *Mesh {
 	m := &Mesh{
 		deps: in, now: now,
-		nodes: map[node.Name]*peer{}, brought: map[node.Name]int{}, byID: map[node.ID]*peer{},
+		nodes: map[node.Name]*peer{}, brought: map[node.Name]share{}, byID: map[node.ID]*peer{},
 		conns: map[ConnID]*conn{}, dials: map[node.Name]*outgoing{},
 		dirty: map[*peer]struct{}{}, echoes: map[uint64]*echo{},
 		graph: graph.New(cfg.Name), nextID: 1,
@@ -132,7 +133,7 @@ func New(cfg Config, in Deps, now time.Time) *Mesh {
 	}
 	for _, s := range m.cfg.Subnets {
 		if _, ok := m.self.subnets[s]; !ok {
-			m.putSubnet(m.self, s)
+			m.putSubnet(m.self, s, "")
 		}
 	}
 	m.warnOfOwnSubnets()
@@ -346,10 +347,10 @@ type peer struct {
 	learned time.Time // when its key came by an RSA login, zero: it did not
 	host    Host
 
-	subnets    map[subnet.Subnet]struct{}
-	sorted     []subnet.Subnet            // the same in order; nil: to be worked out
-	sums       sums                       // of what it has announced
-	written    map[subnet.Subnet]struct{} // those of its host file, all with the default weight
+	subnets    map[subnet.Subnet]node.Name // and by which neighbour we know, "": by our own files
+	sorted     []subnet.Subnet             // the same in order; nil: to be worked out
+	sums       sums                        // of what it has announced
+	written    map[subnet.Subnet]struct{}  // those of its host file, all with the default weight
 	path       graph.Path
 	found      uint64 // the last search that found an edge of it
 	reachable  bool
@@ -389,7 +390,7 @@ type peer struct {
 func (m *Mesh) peer(name node.Name) *peer {
 	p := m.nodes[name]
 	if p == nil {
-		p = &peer{name: name, id: name.ID(), born: m.now, subnets: map[subnet.Subnet]struct{}{}, udp: newUDPPath(), relaying: newRelaying()}
+		p = &peer{name: name, id: name.ID(), born: m.now, subnets: map[subnet.Subnet]node.Name{}, udp: newUDPPath(), relaying: newRelaying()}
 		p.trust.removed = m.cfg.Removed[name]
 		if l, ok := m.cfg.Learned[name]; ok && !p.trust.removed {
 			p.trust.learned, p.trust.by, p.trust.saved = &l.Key, l.By, true
@@ -407,11 +408,7 @@ func (m *Mesh) peer(name node.Name) *peer {
 func (m *Mesh) forgetNode(p *peer) {
 	delete(m.nodes, p.name)
 	delete(m.byID, p.id)
-	if p.by != "" {
-		if m.brought[p.by]--; m.brought[p.by] == 0 {
-			delete(m.brought, p.by)
-		}
-	}
+	m.chargeTo(p.by, share{nodes: -1})
 	if i, ok := slices.BinarySearchFunc(m.order, p, byName); ok {
 		m.order = slices.Delete(m.order, i, i+1)
 	}

@@ -549,7 +549,7 @@ func (m *Mesh) replaceOwnSubnets(list []subnet.Subnet) {
 	for _, s := range list {
 		delete(m.learned.until, s) // it is ours for good now
 		if _, ok := m.self.subnets[s]; !ok {
-			m.putSubnet(m.self, s)
+			m.putSubnet(m.self, s, "")
 			m.floodSubnet(m.addedSubnet(m.cfg.Name, s))
 		}
 	}

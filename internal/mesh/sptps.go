@@ -141,7 +141,7 @@ func (s *sptpsSession) start() {
 		return
 	}
 	if why := m.whyNotLegacy(p); why != "" {
-		m.limitExceeded("packets for %s: %s", p.name, why)
+		m.limitExceeded(nil, "packets for %s: %s", p.name, why)
 		return
 	}
 	key := m.sessionKey(p)
