@@ -60,6 +60,9 @@ func (d *Daemon) eventLoop(ctx context.Context) {
 	defer timer.Stop()
 	requests := map[mesh.ConnID]int{} // taken in in this turn
 	for {
+		if d.answerCalls() {
+			timer.Reset(0) // what they have changed is carried out now
+		}
 		var began time.Time
 		select {
 		case <-ctx.Done():
@@ -105,6 +108,19 @@ func (d *Daemon) drain(requests map[mesh.ConnID]int) {
 			d.core.Handle(time.Now(), e)
 		default:
 			return
+		}
+	}
+}
+
+// answerCalls lets those go first who wait for an answer, such as a command of the operator.
+func (d *Daemon) answerCalls() (some bool) {
+	for {
+		select {
+		case fn := <-d.calls:
+			fn()
+			some = true
+		default:
+			return some
 		}
 	}
 }
