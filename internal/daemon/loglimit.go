@@ -18,7 +18,7 @@ const (
 	// Messages of one kind about one node: so many at once, then one each period.
 	logBurst, logEvery = 20, 5 * time.Second
 	// Messages of one kind about whomever, at level 0.
-	logBurstAll, logEveryAll = 100, time.Second
+	logBurstAll, logEveryAll = 50, 2 * time.Second
 	// maxLogKinds kinds of messages are told apart. Beyond that all are forgotten, so a flood of
 	// kinds is bounded by the limit for all nodes only.
 	maxLogKinds = 4096

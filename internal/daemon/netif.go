@@ -59,6 +59,9 @@ type netif struct {
 	shared   bool                // because of them, each node has a route of its own
 	restores []time.Time         // the last few
 	failure  string              // why something could not be put back, as the log has it
+	said     logBudget           // of refused routes
+	unsaid   int                 // how many the log does not have
+	tellAt   <-chan time.Time    // when it is to be told of these; nil: there are none
 }
 
 const (
@@ -70,8 +73,9 @@ const (
 	// adoption is how long networks that an earlier process has guarded stay guarded
 	// although no node has announced them again.
 	adoption = time.Minute
-	// maxRefusals are logged at a time, the rest in one line.
-	maxRefusals = 10
+	// maxRefusals are logged, and then another one each refusalEvery; the rest is counted.
+	maxRefusals  = 10
+	refusalEvery = 10 * time.Second
 )
 
 // learnt is a subnet of another node.
@@ -139,6 +143,8 @@ func (f *netif) run(ctx context.Context) {
 			f.settle()
 		case <-f.touched:
 			f.restore()
+		case <-f.tellAt:
+			f.tellRefused()
 		case <-adopted:
 			f.work.Lock()
 			f.adopted = nil
@@ -176,7 +182,6 @@ func (f *netif) settle() {
 
 	wanted := map[learnt]struct{}{}
 	told := map[learnt]string{}
-	var refused []string
 	for _, k := range sortedLearnt(known) {
 		why := around.welcome(k.prefix())
 		if why == "" && len(wanted) == maxLearned {
@@ -188,15 +193,8 @@ func (f *netif) settle() {
 		}
 		told[k] = why
 		if f.told[k] != why {
-			refused = append(refused, fmt.Sprintf("no route to %s of %s: %s%s", k.prefix(), k.owner, why, f.adviseRoute(k.prefix())))
+			f.refuse(k, why)
 		}
-	}
-	for i, text := range refused {
-		if i == maxRefusals {
-			f.log.printf(0, mesh.Notice, "no routes to %d more subnets for reasons like these", len(refused)-i)
-			break
-		}
-		f.log.printf(0, mesh.Notice, "%s", text)
 	}
 	maps.DeleteFunc(lost, func(k learnt, _ struct{}) bool {
 		_, routed := f.routed[k]
@@ -232,6 +230,25 @@ func (f *netif) settle() {
 		f.routed[k] = struct{}{}
 	}
 	f.told = told
+}
+
+// refuse logs that there is no route, unless that was said of many others of late.
+func (f *netif) refuse(k learnt, why string) {
+	if !f.said.take(time.Now(), maxRefusals, refusalEvery) {
+		if f.unsaid++; f.tellAt == nil {
+			f.tellAt = time.After(refusalEvery)
+		}
+		return
+	}
+	f.log.printf(0, mesh.Notice, "no route to %s of %s: %s%s", k.prefix(), k.owner, why, f.adviseRoute(k.prefix()))
+}
+
+// tellRefused logs how many routes were refused without a line of their own.
+func (f *netif) tellRefused() {
+	f.work.Lock()
+	defer f.work.Unlock()
+	f.log.printf(0, mesh.Notice, "no routes to %d more subnets for reasons like these", f.unsaid)
+	f.unsaid, f.tellAt = 0, nil
 }
 
 // adviseRoute is how a route to p can be had all the same, as the end of a sentence.

@@ -71,6 +71,7 @@ var catalogue = []Entry{
 	{
 		Name: "the log filled",
 		Does: "sends thousands of requests of all kinds that a node complains about",
+		Held: "Bounded: of each kind of message the log takes 50 at once and then one in two seconds, and says how many it left out",
 	},
 	{
 		Name: "a packet with another's address",

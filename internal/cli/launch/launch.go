@@ -138,6 +138,7 @@ func Run(ctx context.Context, o Options, s terminal.Streams) error {
 		}
 		return err
 	}
+	saveMemory()
 	callManager()
 	sockets, err := daemon.Inherited()
 	if err != nil {
