@@ -40,7 +40,7 @@ func (a *app) dump(args []string) error {
 	case !slices.Contains(dumping.Lists, strings.ToLower(what)):
 		return terminal.Hint(fmt.Errorf("there is no list called %q", what), "the lists are: %s invitations", strings.Join(dumping.Lists, " "))
 	}
-	return a.ask(func(c *control.Client) error { return dumping.Write(a.Out, c, what, reachable) })
+	return a.ask(func(c *control.Client) error { return dumping.Write(a.Out, control.Exact{Client: c}, what, reachable) })
 }
 
 func (a *app) dumpInvitations() error {
@@ -74,7 +74,7 @@ func (a *app) infoCommand() *cobra.Command {
 		Args:  exactly("a node, a subnet or an address", 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			return a.ask(func(c *control.Client) error {
-				return meant(c, node.Name(args[0]), control.Info(a.Out, c, args[0], time.Local))
+				return meant(c, node.Name(args[0]), control.Info(a.Out, control.Exact{Client: c}, args[0], time.Local))
 			})
 		},
 	}

@@ -1,39 +1,178 @@
 package cli
 
 import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"tincan/internal/cli/terminal"
 	"tincan/internal/control"
+	"tincan/internal/nearest"
+	"tincan/internal/node"
 )
 
+// statusOptions are the options of status.
+type statusOptions struct {
+	json, drops, reachable, unreachable bool
+	watch                               time.Duration // from one look to the next; 0: only one
+}
+
 func (a *app) statusCommand() *cobra.Command {
-	asJSON, drops := false, false
+	var o statusOptions
 	c := &cobra.Command{
-		Use:   "status",
+		Use:   "status [NODE|PATTERN]",
 		Short: "Show the mesh: who is there and how packets get there",
-		Long: `Shows this node and all others: their addresses in the VPN, the way packets take
+		Long: `Shows this node and all others: their addresses in the VPN, the path of packets
 (direct by UDP, direct by TCP, or relayed by another node), the address on the
-network below, round trip time, loss if there is some, path MTU and traffic.`,
-		Args: between("no arguments", 0, 0),
-		RunE: func(*cobra.Command, []string) error {
-			return a.ask(func(c *control.Client) error {
-				s, err := c.Status()
-				if err != nil {
-					return err
-				}
-				if drops && !asJSON {
-					return s.WriteDrops(a.Out, time.Now())
-				}
-				if !asJSON {
-					return s.WriteText(a.Out, time.Now())
-				}
-				return a.printJSON(s)
-			})
+network below, round trip time, loss if there is some, path MTU and traffic. The
+table has as many columns as fit the terminal; elsewhere COLUMNS of the
+environment, or 80.
+
+With the name of a NODE: everything about that one. With a PATTERN, such as
+'db*': only the nodes with names like it.`,
+		Args: between("a NODE or a PATTERN", 0, 1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			about := ""
+			if len(args) > 0 {
+				about = args[0]
+			}
+			switch {
+			case o.reachable && o.unreachable:
+				return errors.New("choose one of --reachable and --unreachable")
+			case o.drops && (about != "" || o.reachable || o.unreachable):
+				return errors.New("--drops is about all nodes: leave out which")
+			case o.watch != 0 && o.watch < minWatch:
+				return fmt.Errorf("--watch must be at least %v", minWatch)
+			case o.watch > 0:
+				return a.watchStatus(about, o)
+			}
+			return a.ask(func(c *control.Client) error { return a.status(a.Out, c, about, o) })
 		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON, for programs")
-	c.Flags().BoolVar(&drops, "drops", false, "show why packets were dropped, how many and when the last one was")
+	f := c.Flags()
+	f.BoolVar(&o.json, "json", false, "print JSON, for programs")
+	f.BoolVar(&o.drops, "drops", false, "show why packets were dropped, how many and when the last one was")
+	f.BoolVar(&o.reachable, "reachable", false, "show only nodes that can be reached")
+	f.BoolVar(&o.unreachable, "unreachable", false, "show only nodes that cannot be reached")
+	f.DurationVar(&o.watch, "watch", 0, "show it again every so often, until Ctrl-C; `time` is 2s unless given as --watch=TIME")
+	f.Lookup("watch").NoOptDefVal = "2s"
 	return c
+}
+
+// minWatch is the least time between two looks.
+const minWatch = 100 * time.Millisecond
+
+// status looks once.
+func (a *app) status(w io.Writer, c *control.Client, about string, o statusOptions) error {
+	s, err := c.Status()
+	if err != nil {
+		return err
+	}
+	one, err := a.choose(&s, about, o)
+	if err != nil {
+		return err
+	}
+	f := control.TextForm{Now: time.Now(), Width: a.OutWidth(), Color: a.OutColor(), Command: a.self()}
+	switch {
+	case o.json && o.watch > 0:
+		return json.NewEncoder(w).Encode(watchedStatus{f.Now.UTC(), s})
+	case o.json:
+		return a.printJSON(s)
+	case o.drops:
+		return s.WriteDrops(w, f.Now)
+	case one != nil:
+		return s.WriteNode(w, one, f)
+	}
+	return s.WriteText(w, f)
+}
+
+// watchedStatus is one line of "status --json --watch".
+type watchedStatus struct {
+	Time time.Time `json:"time"`
+	control.Status
+}
+
+// choose leaves the nodes that were asked for, and finds the one if it was named.
+func (a *app) choose(s *control.Status, about string, o statusOptions) (one *control.NodeView, err error) {
+	pattern := strings.ContainsAny(about, "*?[")
+	var names []string
+	for i := range s.Nodes {
+		names = append(names, string(s.Nodes[i].Name))
+	}
+	s.Only(func(n *control.NodeView) bool {
+		return (!o.reachable || n.Reachable) && (!o.unreachable || !n.Reachable) &&
+			(about == "" || string(n.Name) == about || pattern && n.Matches(about))
+	})
+	if about == "" || pattern {
+		return nil, nil
+	}
+	name, err := node.ParseName(about)
+	if err != nil {
+		return nil, err
+	}
+	if one = s.Node(name); one != nil {
+		return one, nil
+	}
+	if o.reachable || o.unreachable {
+		return nil, nil
+	}
+	err = fmt.Errorf("there is no node %q in this network", about)
+	if meant := nearest.To(about, append(names, string(s.Self.Name))); meant != "" {
+		err = terminal.Hint(err, "did you mean %q?", meant)
+	}
+	return nil, err
+}
+
+// watchStatus looks again and again until it is interrupted. A node that does not answer any more is waited for.
+func (a *app) watchStatus(about string, o statusOptions) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	screen := !o.json && a.OutRedraws()
+	if screen {
+		fmt.Fprint(a.Out, terminal.EnterScreen)
+		defer fmt.Fprint(a.Out, terminal.LeaveScreen)
+	}
+	for i := 0; ; i++ {
+		var b bytes.Buffer
+		err := a.ask(func(c *control.Client) error { return a.status(&b, c, about, o) })
+		if err != nil && i == 0 {
+			return err
+		}
+		if err != nil {
+			b.Reset()
+			if !o.json {
+				fmt.Fprintf(&b, "no answer: %v\n", err)
+			}
+		}
+		at := time.Now().Format(time.DateTime)
+		switch {
+		case screen:
+			err = a.Redraw(append([]string{at, ""}, strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")...))
+		case o.json:
+			_, err = a.Out.Write(b.Bytes())
+		default:
+			if i > 0 {
+				at = "\n" + at
+			}
+			_, err = fmt.Fprintf(a.Out, "%s\n%s", at, &b)
+		}
+		if err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(o.watch):
+		}
+	}
 }

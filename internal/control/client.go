@@ -314,6 +314,30 @@ func (c *Client) Nodes(about string) ([]NodeInfo, error) {
 	return list(c, reqNodes, ParseNode)
 }
 
+// Exact is a client whose lists of nodes say where packets go first, which tinc's lines cannot.
+// Of a tinc daemon it knows no more than the client itself.
+type Exact struct{ *Client }
+
+// Nodes asks for all nodes.
+func (e Exact) Nodes(about string) ([]NodeInfo, error) {
+	nodes, err := e.Client.Nodes(about)
+	if err != nil {
+		return nil, err
+	}
+	var s Status
+	if err := e.object(&s, reqStatus); errors.Is(err, ErrUnsupported) {
+		return nodes, nil
+	} else if err != nil {
+		return nil, err
+	}
+	for i := range nodes {
+		if v := s.Node(nodes[i].Name); v != nil {
+			nodes[i].FirstHop = v.firstHop()
+		}
+	}
+	return nodes, nil
+}
+
 // Edges asks for all edges.
 func (c *Client) Edges(about string) ([]EdgeInfo, error) {
 	if err := c.send("%s", request(reqEdges, about)); err != nil {

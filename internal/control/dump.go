@@ -103,6 +103,12 @@ func color(n *NodeInfo) string {
 		return "green"
 	case n.Status&Reachable == 0:
 		return "red"
+	case n.FirstHop != nil && n.FirstHop.Node == n.Name && n.FirstHop.UDP:
+		return "green"
+	case n.FirstHop != nil && n.FirstHop.Node != n.Name && n.FirstHop.Node != "":
+		return "orange"
+	case n.FirstHop != nil:
+		return "black"
 	case n.Via != n.Name:
 		return "orange"
 	case n.Status&ValidKey != 0 && n.MinMTU > 0:

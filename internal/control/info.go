@@ -134,20 +134,44 @@ func reachability(n *NodeInfo) string {
 		return "can reach itself"
 	case n.Status&Reachable == 0:
 		return "unreachable"
+	case n.FirstHop != nil:
+		return firstHopWords(n)
 	case n.Via != n.Name:
 		return fmt.Sprintf("indirectly via %s", word(string(n.Via)))
 	case n.Status&ValidKey == 0:
 		return "unknown"
 	case n.MinMTU > 0:
-		text := fmt.Sprintf("directly with UDP\nPMTU:         %d", n.MTU)
-		if n.RTT >= 0 {
-			text += fmt.Sprintf("\nRTT:          %s", millis(n))
-		}
-		return text
+		return withUDP(n)
 	case n.NextHop == n.Name:
 		return "directly with TCP"
 	}
 	return fmt.Sprintf("none, forwarded via %s", word(string(n.NextHop)))
+}
+
+// firstHopWords is reachability where the daemon tells the first hop.
+func firstHopWords(n *NodeInfo) string {
+	switch h := n.FirstHop; {
+	case h.NoKey:
+		return "none, its key is not known"
+	case h.Node == "":
+		return "unknown"
+	case h.Node == n.Name && h.UDP:
+		return withUDP(n)
+	case h.Node == n.Name:
+		return "directly with TCP"
+	case h.UDP:
+		return fmt.Sprintf("indirectly via %s", h.Node)
+	default:
+		return fmt.Sprintf("none, forwarded via %s", h.Node)
+	}
+}
+
+func withUDP(n *NodeInfo) string {
+	text := fmt.Sprintf("directly with UDP\nPMTU:         %d", n.MTU)
+	if n.RTT >= 0 {
+		text += fmt.Sprintf("\nRTT:          %s", millis(n))
+	}
+	return text
 }
 
 // infoSubnet prints the owners of a subnet, or of all subnets that hold an address.

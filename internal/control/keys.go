@@ -2,7 +2,6 @@ package control
 
 import (
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -24,18 +23,6 @@ type KeyChange struct {
 	Known   string    `json:"known"`
 	Offered string    `json:"offered"`
 	Since   time.Time `json:"since"`
-}
-
-// writeChangedKeys prints what a person has to decide.
-func (s Status) writeChangedKeys(w io.Writer) error {
-	for _, c := range s.ChangedKeys {
-		_, err := fmt.Fprintf(w, "changed key: %s offers %s for %s, known is %s; only if %s was set up anew: tincan accept %s\n",
-			c.From, c.Offered, c.Node, listOr([]string{c.Known}, "none"), c.Node, c.Node)
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // accept carries out request 101.

@@ -68,23 +68,6 @@ func (c Contest) String() string {
 	return fmt.Sprintf("%s claims %s, but %s has %s in writing, so the claim does not count", c.ClaimedBy, c.Subnet, c.Owner, of)
 }
 
-// maxContestsShown are listed for people; programs get all that the daemon tells.
-const maxContestsShown = 10
-
-// writeContested prints who claims what belongs to another.
-func (s Status) writeContested(w io.Writer) error {
-	for _, c := range s.Contested[:min(len(s.Contested), maxContestsShown)] {
-		if _, err := fmt.Fprintf(w, "contested subnet: %s\n", c); err != nil {
-			return err
-		}
-	}
-	if more := len(s.Contested) - maxContestsShown; more > 0 {
-		_, err := fmt.Fprintf(w, "contested subnets: %d more\n", more)
-		return err
-	}
-	return nil
-}
-
 // WriteDrops prints for people why packets were dropped. now is the time that durations are counted from.
 func (s Status) WriteDrops(w io.Writer, now time.Time) error {
 	if len(s.Drops) == 0 && (s.Limits == nil || len(s.Limits.Refused) == 0) {

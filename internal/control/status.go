@@ -3,12 +3,8 @@ package control
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"math"
 	"net"
-	"slices"
-	"strings"
-	"text/tabwriter"
 	"time"
 
 	"tincan/internal/node"
@@ -37,8 +33,18 @@ const (
 	PathUDP         Path = "direct-udp"
 	PathTCP         Path = "direct-tcp" // over the meta connection with it
 	PathRelayed     Path = "relayed"    // through Status.Via
-	PathIdle        Path = "idle"       // no session: the first packet makes one
+	PathIdle        Path = "idle"       // no session, or no traffic for a while: the first packet looks for the path
+	PathNoKey       Path = "no-key"     // packets are dropped until a key of the node is known
 	PathUnreachable Path = "unreachable"
+)
+
+// Transport is the protocol below that carries packets.
+type Transport string
+
+// The transports.
+const (
+	TransportUDP Transport = "udp"
+	TransportTCP Transport = "tcp" // a meta connection
 )
 
 // Status is the whole picture of a running node, for people and machines.
@@ -91,15 +97,20 @@ type NodeView struct {
 	Connecting bool       `json:"connecting,omitempty"`
 	Address    string     `json:"address,omitempty"` // underlay address, host:port: that of the meta connection if it carries the packets, else that for UDP
 	Path       Path       `json:"path"`
-	Via        node.Name  `json:"via,omitempty"`      // the relay
-	RTT        Millis     `json:"rtt_ms,omitempty"`   // by UDP, straight or through the relay; 0: not measured
-	Loss       float64    `json:"loss,omitempty"`     // of probes by UDP, 0 to 1
-	MTU        int        `json:"path_mtu,omitempty"` // bytes of IP packet; 0: not known
+	Via        node.Name  `json:"via,omitempty"`       // the relay
+	Transport  Transport  `json:"transport,omitempty"` // by which packets leave, to the node or to the relay
+	RTT        Millis     `json:"rtt_ms,omitempty"`    // by UDP, straight or through the relay; 0: not measured
+	Loss       float64    `json:"loss,omitempty"`      // of probes by UDP, 0 to 1
+	MTU        int        `json:"path_mtu,omitempty"`  // bytes of IP packet; 0: not known
 	Subnets    []string   `json:"subnets"`
 	Rx         PacketView `json:"rx"`
 	Tx         PacketView `json:"tx"`
 	Since      *time.Time `json:"since,omitempty"` // when Reachable last changed
 	Protocol   string     `json:"protocol,omitempty"`
+	// Problem says why the last attempt at a connection with it failed.
+	Problem string `json:"problem,omitempty"`
+	// WrongKey: it failed because the node has another key than its host file here says.
+	WrongKey bool `json:"wrong_key,omitempty"`
 }
 
 // PacketView is a pair of counters.
@@ -214,6 +225,8 @@ func view(n *NodeInfo) NodeView {
 		Rx:        PacketView{n.InPackets, n.InBytes},
 		Tx:        PacketView{n.OutPackets, n.OutBytes},
 		Since:     instant(n.Changed),
+		Problem:   n.Problem,
+		WrongKey:  n.WrongKey,
 	}
 	if n.Address.Known() {
 		v.Address = net.JoinHostPort(n.Address.Host, n.Address.Port)
@@ -221,7 +234,7 @@ func view(n *NodeInfo) NodeView {
 	if v.Reachable {
 		v.Protocol = fmt.Sprintf("17.%d", n.Options.Minor())
 	}
-	v.Path, v.Via = path(n)
+	v.Path, v.Via, v.Transport = path(n)
 	if v.Path == PathUDP || v.Path == PathRelayed {
 		v.Loss = math.Round(n.Loss*1000) / 1000
 		v.RTT = Millis(max(n.RTT, 0))
@@ -232,171 +245,66 @@ func view(n *NodeInfo) NodeView {
 	return v
 }
 
-// path is the way packets to n take, and the relay if there is one.
-func path(n *NodeInfo) (Path, node.Name) {
+// path is the path of packets to n, with the relay if there is one and the transport if that is known.
+func path(n *NodeInfo) (p Path, relay node.Name, by Transport) {
 	switch {
 	case n.Self():
-		return PathSelf, ""
+		return PathSelf, "", ""
 	case n.Status&Reachable == 0:
-		return PathUnreachable, ""
-	case n.Via != n.Name && n.Via != "":
-		return PathRelayed, n.Via
-	case n.Status&ValidKey != 0 && n.MinMTU > 0:
-		return PathUDP, ""
-	case n.NextHop == n.Name:
-		return PathTCP, ""
-	case n.Status&ValidKey == 0:
-		return PathIdle, ""
+		return PathUnreachable, "", ""
+	case n.FirstHop == nil:
+		return inferred(n)
 	}
-	return PathRelayed, n.NextHop
+	by = TransportTCP
+	if n.FirstHop.UDP {
+		by = TransportUDP
+	}
+	switch n.FirstHop.Node {
+	case "":
+		if n.FirstHop.NoKey {
+			return PathNoKey, "", ""
+		}
+		return PathIdle, "", ""
+	case n.Name:
+		if n.FirstHop.UDP {
+			return PathUDP, "", by
+		}
+		return PathTCP, "", by
+	}
+	return PathRelayed, n.FirstHop.Node, by
 }
 
-// WriteText prints the status for people. now is the time that durations are
-// counted from.
-func (s Status) WriteText(w io.Writer, now time.Time) error {
-	var head []string
-	add := func(format string, a ...any) { head = append(head, fmt.Sprintf(format, a...)) }
-	add("node %s", s.Self.Name)
-	if s.Network != "" {
-		add("network %s", s.Network)
-	}
-	if s.Interface != "" {
-		add("interface %s", s.Interface)
-	}
-	if s.PID != 0 {
-		add("pid %d", s.PID)
-	}
-	if s.Started != nil {
-		add("up %s", ago(now.Sub(*s.Started)))
-	}
-	if s.Version != "" {
-		add("version %s", s.Version)
-	}
-	if s.Process != nil && s.Process.Sandbox != "off" {
-		add("sandbox %s", s.Process.Sandbox)
-	}
-	others := s.Summary.Nodes - 1
-	_, err := fmt.Fprintf(w, "%s\nsubnets: %s\nmesh: %s reachable of %d, %s of our own\n",
-		strings.Join(head, ", "), listOr(s.Self.Subnets, "none"),
-		plural(s.Summary.Reachable-1, "other node"), max(others, 0), plural(s.Summary.Connections, "meta connection"))
-	for _, p := range s.Problems {
-		if err == nil {
-			_, err = fmt.Fprintf(w, "problem: %s\n         what would help: %s\n", p.Text, p.Change)
-		}
-	}
-	if err == nil {
-		err = s.writeChangedKeys(w)
-	}
-	if err == nil {
-		err = s.writeContested(w)
-	}
-	if err != nil || len(s.Nodes) == 0 {
-		return err
-	}
-	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	lossy := slices.ContainsFunc(s.Nodes, func(n NodeView) bool { return n.lossText() != "-" })
-	row := func(name, subnets, path, address, rtt, loss, mtu, rx, tx, since string) {
-		if lossy {
-			rtt += "\t" + loss
-		}
-		fmt.Fprintln(t, strings.Join([]string{name, subnets, path, address, rtt, mtu, rx, tx, since}, "\t"))
-	}
-	fmt.Fprintln(t)
-	row("NODE", "SUBNETS", "PATH", "ADDRESS", "RTT", "LOSS", "MTU", "RX", "TX", "SINCE")
-	for _, n := range s.Nodes {
-		row(string(n.Name), listOr(n.Subnets, "-"), n.PathText(), listOr([]string{n.Address}, "-"), n.rttText(), n.lossText(),
-			n.mtuText(), size(n.Rx.Bytes), size(n.Tx.Bytes), n.sinceText(now))
-	}
-	return t.Flush()
-}
-
-// PathText is the path in words for people.
-func (n *NodeView) PathText() string {
+// firstHop is what path made the view of; nil for the own node, and if it is not known.
+func (n *NodeView) firstHop() *FirstHop {
+	h := FirstHop{UDP: n.Transport == TransportUDP}
 	switch n.Path {
-	case PathUnreachable:
-		if n.Connecting {
-			return "connecting"
-		}
-	case PathUDP:
-		return "direct (UDP)"
-	case PathTCP:
-		return "direct (TCP)"
+	case PathUDP, PathTCP:
+		h.Node = n.Name
 	case PathRelayed:
-		return fmt.Sprintf("relayed via %s", n.Via)
+		if n.Transport == "" { // an older daemon
+			return nil
+		}
+		h.Node = n.Via
+	case PathNoKey:
+		h.NoKey = true
 	case PathIdle:
-		return "no traffic yet"
-	}
-	return string(n.Path)
-}
-
-func (n *NodeView) rttText() string {
-	if n.RTT == 0 {
-		return "-"
-	}
-	return fmt.Sprintf("%.2f ms", time.Duration(n.RTT).Seconds()*1000)
-}
-
-func (n *NodeView) lossText() string {
-	if n.Loss < 0.005 {
-		return "-"
-	}
-	return fmt.Sprintf("%.0f %%", 100*n.Loss)
-}
-
-func (n *NodeView) mtuText() string {
-	if n.MTU <= 0 {
-		return "-"
-	}
-	return fmt.Sprint(n.MTU)
-}
-
-func (n *NodeView) sinceText(now time.Time) string {
-	if n.Since == nil {
-		return "never seen"
-	}
-	if n.Reachable {
-		return ago(now.Sub(*n.Since))
-	}
-	return "gone for " + ago(now.Sub(*n.Since))
-}
-
-// listOr joins what is not empty, or returns none.
-func listOr(list []string, none string) string {
-	if text := strings.Join(list, " "); text != "" {
-		return text
-	}
-	return none
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", max(n, 0), what)
-}
-
-// size is a number of bytes in two or three digits.
-func size(b uint64) string {
-	if b < 1024 {
-		return fmt.Sprintf("%d B", b)
-	}
-	v, unit := float64(b)/1024, 0
-	for v >= 1024 && unit < 5 {
-		v, unit = v/1024, unit+1
-	}
-	return fmt.Sprintf("%.1f %ciB", v, "KMGTPE"[unit])
-}
-
-// ago is a duration with its two largest units.
-func ago(d time.Duration) string {
-	switch s := int(max(d, 0).Seconds()); {
-	case s < 60:
-		return fmt.Sprintf("%ds", s)
-	case s < 3600:
-		return fmt.Sprintf("%dm%02ds", s/60, s%60)
-	case s < 86400:
-		return fmt.Sprintf("%dh%02dm", s/3600, s/60%60)
 	default:
-		return fmt.Sprintf("%dd%02dh", s/86400, s/3600%24)
+		return nil
 	}
+	return &h
+}
+
+// inferred is the path of packets to n as far as it follows from the lines of a tinc daemon.
+func inferred(n *NodeInfo) (Path, node.Name, Transport) {
+	switch {
+	case n.Via != n.Name && n.Via != "":
+		return PathRelayed, n.Via, ""
+	case n.Status&ValidKey != 0 && n.MinMTU > 0:
+		return PathUDP, "", TransportUDP
+	case n.NextHop == n.Name:
+		return PathTCP, "", TransportTCP
+	case n.Status&ValidKey == 0 && n.Status&SPTPS != 0:
+		return PathIdle, "", ""
+	}
+	return PathRelayed, n.NextHop, ""
 }

@@ -102,8 +102,21 @@ type NodeInfo struct {
 	MTU, MinMTU, MaxMTU    int           // bytes of Ethernet frame
 	Changed                time.Time     // last change of reachability; zero: never
 	RTT                    time.Duration // negative: not measured
-	Loss                   float64       // of probes by UDP, 0 to 1; not in tinc's lines
 	Counters
+
+	// What follows is not in tinc's lines.
+
+	Loss     float64   // of probes by UDP, 0 to 1
+	FirstHop *FirstHop // nil: not known
+	Problem  string    // why the last attempt at a connection with it failed, "" if it did not
+	WrongKey bool      // it failed because the node has another key than its host file here says
+}
+
+// FirstHop is where packets for a node go first.
+type FirstHop struct {
+	Node  node.Name // "" if they wait for a session, or are dropped
+	UDP   bool      // by UDP; else over the meta connection
+	NoKey bool      // they are dropped until a key of the node is known
 }
 
 // Self tells whether the line describes the daemon's own node.

@@ -60,7 +60,8 @@ func describe(n mesh.NodeInfo) control.NodeInfo {
 		NextHop: n.NextHop, Via: n.Via, Distance: n.Distance,
 		MTU: n.MTU, MinMTU: n.MinMTU, MaxMTU: n.MaxMTU, Changed: n.Since, RTT: -1,
 		Cipher: n.Suite.Cipher, Digest: n.Suite.Digest, MACLen: n.Suite.MACLen, Compression: n.Suite.Compression,
-		Loss: n.Loss,
+		Loss: n.Loss, Problem: n.Problem, WrongKey: n.WrongKey,
+		FirstHop: (*control.FirstHop)(&n.FirstHop),
 	}
 	if n.RTT > 0 {
 		c.RTT = n.RTT

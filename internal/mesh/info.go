@@ -38,6 +38,9 @@ type NodeInfo struct {
 	Adjacent  bool
 	Problem   string // why the last attempt at a connection with it failed, "" if it did not
 	Legacy    bool   // it speaks the protocol of tinc 1.0
+	FirstHop  FirstHop
+	// WrongKey: the last attempt at a connection with it failed because it has another key than its host file here says.
+	WrongKey bool
 	// Suite is what it wants packets to be protected and packed with. Of a node
 	// with an SPTPS session there is only the compression.
 	Suite legacy.Suite
@@ -52,7 +55,7 @@ func (m *Mesh) Nodes() []NodeInfo {
 		}
 		n := NodeInfo{
 			Name: p.name, ID: p.id, Self: p == m.self, Known: p.known, HasAddr: p.hasAddress(),
-			Reachable: p.reachable, Distance: -1, Since: p.since, Problem: p.problem,
+			Reachable: p.reachable, Distance: -1, Since: p.since, Problem: p.problem, WrongKey: p.refusal == refusedKey, FirstHop: m.firstHop(p),
 			MTU: m.usableMTU(p), MinMTU: p.udp.pmtu.min, MaxMTU: p.udp.pmtu.max,
 		}
 		if p == m.self {

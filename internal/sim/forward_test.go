@@ -56,3 +56,48 @@ func nameOf(st mesh.PeerState, h forward.Hop) string {
 	}
 	return string(st.NextHop)
 }
+
+// What status tells of the first hop is where small packets really go, in networks with nodes of
+// tinc 1.0, too.
+func TestFirstHopIsWherePacketsGo(t *testing.T) {
+	kinds := map[string]int{}
+	for seed := range uint64(20) {
+		n := newNetwork(t, seed+1, 0.3*float64(seed%2))
+		n.w.Run(20 * time.Second)
+		for range 5 {
+			for _, a := range n.hosts {
+				for _, b := range n.hosts {
+					if a == b || !a.Up || !b.Up || a.Old {
+						continue
+					}
+					said := a.Core.FirstHop(b.Name)
+					old := a.peers[b.Name].Legacy != nil
+					n.w.Send(a, b, 86, func(r Trace) {
+						kind := fmt.Sprintf("legacy %v, relayed %v, UDP %v", old, len(r.Hops) > 2, said.UDP)
+						switch {
+						case said.Node == "": // it waited for a session, or for the UDP path
+							kinds["waited"]++
+						case r.Hops[1] != said.Node:
+							t.Fatalf("seed %d, %s to %s: said to go by %s, went %v (%s)", seed+1, a.Name, b.Name, said.Node, r.Hops, kind)
+						case r.UDP && !said.UDP || len(r.Hops) == 2 && r.UDP != said.UDP:
+							t.Fatalf("seed %d, %s to %s: said to go by UDP: %v, went by UDP: %v (%s)", seed+1, a.Name, b.Name, said.UDP, r.UDP, kind)
+						default:
+							kinds[kind]++
+						}
+					})
+				}
+			}
+			n.w.Run(3 * time.Second)
+		}
+	}
+	t.Log(kinds)
+	for _, relayed := range []bool{false, true} {
+		for _, udp := range []bool{false, true} {
+			for _, old := range []bool{false, true} {
+				if kind := fmt.Sprintf("legacy %v, relayed %v, UDP %v", old, relayed, udp); kinds[kind] == 0 {
+					t.Errorf("no packet went like this, so nothing is known of it: %s", kind)
+				}
+			}
+		}
+	}
+}

@@ -126,11 +126,7 @@ func (w *World) emitOld(at, to *Host, size int, byTCP bool, r Trace, done func(T
 		target = at.peers[at.peers[to.Name].NextHop]
 	}
 	for range 16 {
-		step := forward.Legacy(len(frame), byTCP || at.cfg.TCPOnly, forward.LegacyPeer{
-			Legacy: target.Legacy != nil, TCPOnly: target.Forward().TCPOnly,
-			CanSend: target.Legacy != nil && (target.PassOnly || target.Addr.IsValid() && target.Legacy.CanSend()),
-			Direct:  target.NextHop == target.Node, MinMTU: target.MinMTU,
-		})
+		step := forward.Legacy(len(frame), byTCP || at.cfg.TCPOnly, target.LegacyForward())
 		switch step {
 		case forward.LegacySession: // it gets the frame as if it were its own
 			if hop := w.hosts[target.Node]; hop != nil && target.Tunnel != nil {

@@ -16,9 +16,15 @@ var ErrUnknown = errors.New("there is no such list")
 // Lists are the names of the lists.
 var Lists = []string{"nodes", "edges", "subnets", "connections", "graph", "digraph"}
 
+// Daemon is a running node that can be asked.
+type Daemon interface {
+	control.Asker
+	Connections() ([]control.ConnInfo, error)
+}
+
 // Write prints the list called what (in any case). reachable leaves out nodes
 // that cannot be reached.
-func Write(w io.Writer, d *control.Client, what string, reachable bool) error {
+func Write(w io.Writer, d Daemon, what string, reachable bool) error {
 	switch strings.ToLower(what) {
 	case "nodes":
 		return list(d.Nodes, func(l []control.NodeInfo) error { return control.DumpNodes(w, l, reachable) })

@@ -1,0 +1,457 @@
+package control
+
+import (
+	"fmt"
+	"io"
+	glob "path"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"tincan/internal/node"
+)
+
+// TextForm is how a [Status] is written for people.
+type TextForm struct {
+	Now     time.Time // durations are counted from it
+	Width   int       // columns of a line; 0: no limit
+	Color   bool      // with the colours of a terminal
+	Command string    // how the user calls the program for this network, for advice; "": tincan
+}
+
+func (f TextForm) command() string {
+	if f.Command == "" {
+		return "tincan"
+	}
+	return f.Command
+}
+
+// Colours of a terminal.
+const (
+	plain  = ""
+	bold   = "\x1b[1m"
+	dim    = "\x1b[2m"
+	red    = "\x1b[31m"
+	green  = "\x1b[32m"
+	yellow = "\x1b[33m"
+	reset  = "\x1b[0m"
+)
+
+func (f TextForm) paint(color, text string) string {
+	if !f.Color || color == plain {
+		return text
+	}
+	return color + text + reset
+}
+
+// Only leaves the nodes for which keep returns true. The summary stays that of the whole mesh.
+func (s *Status) Only(keep func(*NodeView) bool) {
+	s.Nodes = slices.DeleteFunc(s.Nodes, func(n NodeView) bool { return !keep(&n) })
+}
+
+// Matches tells whether the name of n is like a pattern, in which * stands for any text and ? for one character.
+func (n *NodeView) Matches(pattern string) bool {
+	ok, err := glob.Match(pattern, string(n.Name))
+	return ok && err == nil
+}
+
+// Node finds a node by its name, also the own one; nil if it is not known.
+func (s *Status) Node(name node.Name) *NodeView {
+	if name == s.Self.Name {
+		return &s.Self
+	}
+	for i := range s.Nodes {
+		if s.Nodes[i].Name == name {
+			return &s.Nodes[i]
+		}
+	}
+	return nil
+}
+
+// WriteText prints the status for people: this node, what is wrong, and a table of the others.
+func (s Status) WriteText(w io.Writer, f TextForm) error {
+	var b strings.Builder
+	s.writeHead(&b, f)
+	if len(s.Nodes) > 0 {
+		b.WriteByte('\n')
+		writeTable(&b, s.Nodes, f)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (s Status) writeHead(b *strings.Builder, f TextForm) {
+	var head []string
+	add := func(format string, a ...any) { head = append(head, fmt.Sprintf(format, a...)) }
+	add("node %s", s.Self.Name)
+	if s.Network != "" {
+		add("network %s", s.Network)
+	}
+	if s.Interface != "" {
+		add("interface %s", s.Interface)
+	}
+	if s.PID != 0 {
+		add("pid %d", s.PID)
+	}
+	if s.Started != nil {
+		add("up %s", ago(f.Now.Sub(*s.Started)))
+	}
+	if s.Version != "" {
+		add("version %s", s.Version)
+	}
+	if s.Process != nil && s.Process.Sandbox != "off" {
+		add("sandbox %s", s.Process.Sandbox)
+	}
+	f.sentence(b, plain, "", strings.Join(head, ", "))
+	f.sentence(b, plain, "subnets: ", listOr(few(s.Self.Subnets, maxOwnSubnets), "none"))
+	f.sentence(b, plain, "mesh: ", fmt.Sprintf("%s reachable of %d, %s of our own", plural(s.Summary.Reachable-1, "other node"),
+		max(s.Summary.Nodes-1, 0), plural(s.Summary.Connections, "meta connection")))
+	for _, p := range s.Problems {
+		f.sentence(b, red, "problem: ", p.Text)
+		f.sentence(b, plain, "         what would help: ", p.Change)
+	}
+	s.writeKeys(b, f)
+	s.writeContested(b, f)
+}
+
+// Bounds of the lists that people get; programs get all.
+const (
+	maxOwnSubnets  = 8
+	maxSubnets     = 2  // of a node in the table
+	maxKeysShown   = 10 // of each kind
+	maxContestsOut = 10
+)
+
+// writeKeys prints what a person has to decide.
+func (s Status) writeKeys(b *strings.Builder, f TextForm) {
+	for _, c := range s.ChangedKeys[:min(len(s.ChangedKeys), maxKeysShown)] {
+		f.sentence(b, yellow, "changed key: ", fmt.Sprintf("%s offers %s for %s, known is %s; only if %s was set up anew: %s accept %s",
+			c.From, c.Offered, c.Node, listOr([]string{c.Known}, "none"), c.Node, f.command(), c.Node))
+	}
+	if more := len(s.ChangedKeys) - maxKeysShown; more > 0 {
+		f.sentence(b, yellow, "changed keys: ", fmt.Sprintf("%d more; see them with: %s accept", more, f.command()))
+	}
+	var wrong []node.Name
+	for i := range s.Nodes {
+		if s.Nodes[i].WrongKey {
+			wrong = append(wrong, s.Nodes[i].Name)
+		}
+	}
+	for _, name := range wrong[:min(len(wrong), maxKeysShown)] {
+		f.sentence(b, yellow, "wrong key: ", fmt.Sprintf("%s was refused, since it does not have the key in hosts/%s here, or not ours; more: %s why %s",
+			name, name, f.command(), name))
+	}
+	if more := len(wrong) - maxKeysShown; more > 0 {
+		f.sentence(b, yellow, "wrong keys: ", fmt.Sprintf("%d more", more))
+	}
+}
+
+// writeContested prints who claims what belongs to another.
+func (s Status) writeContested(b *strings.Builder, f TextForm) {
+	for _, c := range s.Contested[:min(len(s.Contested), maxContestsOut)] {
+		f.sentence(b, yellow, "contested subnet: ", c.String())
+	}
+	if more := len(s.Contested) - maxContestsOut; more > 0 {
+		f.sentence(b, yellow, "contested subnets: ", fmt.Sprintf("%d more", more))
+	}
+}
+
+// sentence writes text behind a lead, in lines that fit; what follows the first is indented.
+func (f TextForm) sentence(b *strings.Builder, color, lead, text string) {
+	const indent = "         "
+	line, begun := lead, false
+	for _, word := range strings.Fields(text) {
+		switch {
+		case begun && f.Width > 0 && columns(line)+1+columns(word) > f.Width:
+			b.WriteString(f.paint(color, line) + "\n")
+			line = indent + word
+		case begun:
+			line += " " + word
+		default:
+			line += word
+		}
+		begun = true
+	}
+	b.WriteString(f.paint(color, line) + "\n")
+}
+
+func columns(s string) int { return utf8.RuneCountInString(s) }
+
+// WriteNode prints everything that is known of one node, which is among those of the status.
+func (s Status) WriteNode(w io.Writer, n *NodeView, f TextForm) error {
+	var b strings.Builder
+	row := func(what, format string, a ...any) {
+		f.sentence(&b, plain, fmt.Sprintf("%-9s", what), fmt.Sprintf(format, a...))
+	}
+	row("node", "%s (id %s)", n.Name, n.ID)
+	switch {
+	case n.Since == nil && n.Path == PathSelf:
+	case n.Since == nil:
+		row("seen", "never")
+	case n.Reachable:
+		row("since", "%s, for %s", n.Since.Local().Format(time.DateTime), ago(f.Now.Sub(*n.Since)))
+	default:
+		row("gone", "since %s, for %s", n.Since.Local().Format(time.DateTime), ago(f.Now.Sub(*n.Since)))
+	}
+	row("subnets", "%s", listOr(n.Subnets, "none"))
+	f.sentence(&b, plain, "path     ", f.paint(n.color(), n.PathText()))
+	if n.Address != "" {
+		row("address", "%s", n.Address)
+	}
+	if n.RTT > 0 {
+		row("rtt", "%s", n.rttText())
+	}
+	if n.lossText() != "-" {
+		row("loss", "%s", n.lossText())
+	}
+	if n.MTU > 0 {
+		row("mtu", "%d bytes", n.MTU)
+	}
+	row("rx", "%d packets, %s", n.Rx.Packets, size(n.Rx.Bytes))
+	row("tx", "%d packets, %s", n.Tx.Packets, size(n.Tx.Bytes))
+	if n.Path != PathSelf {
+		row("meta", "%s", map[bool]string{true: "a connection with this node", false: "no connection with this node"}[n.Connected])
+	}
+	if n.Protocol != "" {
+		row("protocol", "%s", n.Protocol)
+	}
+	if n.Problem != "" {
+		row("problem", "the last attempt to connect failed: %s", n.Problem)
+	}
+	s.Nodes = nil // of the keys only those of this node
+	if n.Path != PathSelf {
+		s.Nodes = []NodeView{*n}
+	}
+	s.ChangedKeys = slices.DeleteFunc(slices.Clone(s.ChangedKeys), func(c KeyChange) bool { return c.Node != n.Name })
+	s.Contested = slices.DeleteFunc(slices.Clone(s.Contested), func(c Contest) bool { return c.ClaimedBy != n.Name && c.Owner != n.Name })
+	s.writeKeys(&b, f)
+	s.writeContested(&b, f)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// column is one column of the table of nodes.
+type column struct {
+	title string
+	// spare is the order in which columns are left out where there is not enough room; 0: never.
+	spare int
+	cell  func(*NodeView) string
+}
+
+func (f TextForm) columns(subnets int) []column {
+	return []column{
+		{"NODE", 0, func(n *NodeView) string { return f.capped(string(n.Name)) }},
+		{"SUBNETS", 7, func(n *NodeView) string { return listOr(few(n.Subnets, subnets), "-") }},
+		{"PATH", 0, func(n *NodeView) string { return f.capped(n.PathText()) }},
+		{"ADDRESS", 3, func(n *NodeView) string { return listOr([]string{n.Address}, "-") }},
+		{"RTT", 6, (*NodeView).rttText},
+		{"LOSS", 5, (*NodeView).lossText},
+		{"MTU", 1, (*NodeView).mtuText},
+		{"RX", 2, func(n *NodeView) string { return size(n.Rx.Bytes) }},
+		{"TX", 2, func(n *NodeView) string { return size(n.Tx.Bytes) }},
+		{"SINCE", 4, func(n *NodeView) string { return n.sinceText(f.Now) }},
+	}
+}
+
+// capped keeps a cell that is never left out from taking more than a third of the line.
+func (f TextForm) capped(s string) string {
+	if f.Width == 0 {
+		return s
+	}
+	return shortened(s, max(f.Width/3, 12))
+}
+
+// writeTable prints a line for each node, with as many columns as there is room for.
+func writeTable(b *strings.Builder, nodes []NodeView, f TextForm) {
+	cols := f.columns(maxSubnets)
+	if !slices.ContainsFunc(nodes, func(n NodeView) bool { return n.lossText() != "-" }) {
+		cols = slices.DeleteFunc(cols, func(c column) bool { return c.title == "LOSS" })
+	}
+	const gap = 2
+	var widths []int
+	measure := func() (total int) {
+		widths = make([]int, len(cols))
+		for i, c := range cols {
+			widths[i] = columns(c.title)
+			for j := range nodes {
+				widths[i] = max(widths[i], columns(c.cell(&nodes[j])))
+			}
+			total += widths[i] + gap
+		}
+		return total - gap
+	}
+	for spare, fewer := 1, false; measure() > f.Width && f.Width > 0 && spare <= 7; {
+		if spare == 3 && !fewer { // before an address goes there is less of the subnets
+			fewer = true
+			one := f.columns(1)[1].cell
+			for i := range cols {
+				if cols[i].title == "SUBNETS" {
+					cols[i].cell = one
+				}
+			}
+			continue
+		}
+		cols = slices.DeleteFunc(cols, func(c column) bool { return c.spare == spare })
+		spare++
+	}
+	line := func(color func(title string) string, cell func(column) string) {
+		used := 0
+		for i, c := range cols {
+			text, pad := cell(c), 0
+			if i < len(cols)-1 {
+				pad = widths[i] + gap - columns(text)
+			}
+			if f.Width > 0 && used+columns(text) > f.Width {
+				text, pad = shortened(text, f.Width-used), 0
+			}
+			b.WriteString(f.paint(color(c.title), text))
+			if used += columns(text) + pad; f.Width > 0 && used >= f.Width {
+				break
+			}
+			b.WriteString(strings.Repeat(" ", pad))
+		}
+		b.WriteByte('\n')
+	}
+	line(func(string) string { return bold }, func(c column) string { return c.title })
+	for i := range nodes {
+		n := &nodes[i]
+		line(func(title string) string {
+			if title == "PATH" {
+				return n.color()
+			}
+			return plain
+		}, func(c column) string { return c.cell(n) })
+	}
+}
+
+// shortened cuts a text to so many columns, and shows that.
+func shortened(s string, width int) string {
+	r := []rune(s)
+	switch {
+	case len(r) <= width:
+		return s
+	case width < 1:
+		return ""
+	}
+	return string(r[:width-1]) + "…"
+}
+
+// few are the first of a list, and how many more there are.
+func few(list []string, most int) []string {
+	if len(list) <= most {
+		return list
+	}
+	return append(slices.Clip(list[:most]), fmt.Sprintf("+%d more", len(list)-most))
+}
+
+// color says at a glance how well packets get there.
+func (n *NodeView) color() string {
+	switch n.Path {
+	case PathUDP, PathSelf:
+		return green
+	case PathTCP, PathRelayed:
+		return yellow
+	case PathUnreachable, PathNoKey:
+		if n.Connecting {
+			return yellow
+		}
+		return red
+	}
+	return dim
+}
+
+// PathText is the path in words for people.
+func (n *NodeView) PathText() string {
+	switch n.Path {
+	case PathUnreachable:
+		if n.Connecting {
+			return "connecting"
+		}
+	case PathUDP:
+		return "direct (UDP)"
+	case PathTCP:
+		return "direct (TCP)"
+	case PathRelayed:
+		text := fmt.Sprintf("relayed via %s", n.Via)
+		if n.Transport != "" {
+			text += fmt.Sprintf(" (%s)", strings.ToUpper(string(n.Transport)))
+		}
+		return text
+	case PathNoKey:
+		return "key not known"
+	}
+	return string(n.Path)
+}
+
+func (n *NodeView) rttText() string {
+	if n.RTT == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.2f ms", time.Duration(n.RTT).Seconds()*1000)
+}
+
+func (n *NodeView) lossText() string {
+	if n.Loss < 0.005 {
+		return "-"
+	}
+	return fmt.Sprintf("%.0f %%", 100*n.Loss)
+}
+
+func (n *NodeView) mtuText() string {
+	if n.MTU <= 0 {
+		return "-"
+	}
+	return fmt.Sprint(n.MTU)
+}
+
+func (n *NodeView) sinceText(now time.Time) string {
+	if n.Since == nil {
+		return "never seen"
+	}
+	if n.Reachable {
+		return ago(now.Sub(*n.Since))
+	}
+	return "gone for " + ago(now.Sub(*n.Since))
+}
+
+// listOr joins what is not empty, or returns none.
+func listOr(list []string, none string) string {
+	if text := strings.Join(list, " "); text != "" {
+		return text
+	}
+	return none
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", max(n, 0), what)
+}
+
+// size is a number of bytes in two or three digits.
+func size(b uint64) string {
+	if b < 1024 {
+		return fmt.Sprintf("%d B", b)
+	}
+	v, unit := float64(b)/1024, 0
+	for v >= 1024 && unit < 5 {
+		v, unit = v/1024, unit+1
+	}
+	return fmt.Sprintf("%.1f %ciB", v, "KMGTPE"[unit])
+}
+
+// ago is a duration with its two largest units.
+func ago(d time.Duration) string {
+	switch s := int(max(d, 0).Seconds()); {
+	case s < 60:
+		return fmt.Sprintf("%ds", s)
+	case s < 3600:
+		return fmt.Sprintf("%dm%02ds", s/60, s%60)
+	case s < 86400:
+		return fmt.Sprintf("%dh%02dm", s/3600, s/60%60)
+	default:
+		return fmt.Sprintf("%dd%02dh", s/86400, s/3600%24)
+	}
+}
