@@ -7,9 +7,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tincan/internal/cli/terminal"
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/keydist"
+	"tincan/internal/nearest"
 	"tincan/internal/node"
 )
 
@@ -39,9 +41,25 @@ host file was deleted here may come back after it. Without NODE it lists what wa
 			if err != nil {
 				return err
 			}
-			return a.acceptKey(store, name)
+			err = a.acceptKey(store, name)
+			var hinted interface{ Hint() string }
+			if meant := nearest.To(string(name), append(waiting(store), a.nodes()...)); err != nil && meant != "" && !errors.As(err, &hinted) {
+				err = terminal.Hint(err, "did you mean %q?", meant)
+			}
+			return err
 		},
 	}
+}
+
+// waiting are the nodes that can be accepted.
+func waiting(store *keydist.Store) (names []string) {
+	for _, c := range store.Changes() {
+		names = append(names, string(c.Node))
+	}
+	for _, r := range store.Removed() {
+		names = append(names, string(r.Node))
+	}
+	return names
 }
 
 func (a *app) listChanges(store *keydist.Store) error {

@@ -124,7 +124,11 @@ func (a *app) ping(c *control.Client, about string, o pingOptions) error {
 		}
 		if e.Error != "" && !e.Lost { // asking again would not help
 			if p.Error = e.Error; !o.json {
-				return terminal.Hint(errors.New(e.Error), "%s why %s", a.self(), to)
+				err := errors.New(e.Error)
+				if other := like(c, to); other != "" {
+					return terminal.Hint(err, "did you mean %q?", other)
+				}
+				return terminal.Hint(err, "%s why %s", a.self(), to)
 			}
 			break
 		}

@@ -181,6 +181,9 @@ func (c *Client) Name() node.Name { return c.name }
 // PID is the daemon's process number in its own pid namespace.
 func (c *Client) PID() int { return c.pid }
 
+// ReadOnly tells whether the daemon lets us look only.
+func (c *Client) ReadOnly() bool { return c.reader }
+
 // Close ends the connection.
 func (c *Client) Close() error { return c.conn.Close() }
 
@@ -501,6 +504,9 @@ func Stop(ctx context.Context, pidFile string) (signalled int, err error) {
 // without a limit of time, until ctx ends (nil), the daemon goes away (nil) or
 // record fails. The slice is valid during the call.
 func (c *Client) Log(ctx context.Context, level int, color bool, record func([]byte) error) error {
+	if c.reader {
+		return ErrReader
+	}
 	flag := 0
 	if color {
 		flag = 1
@@ -514,6 +520,9 @@ func (c *Client) Log(ctx context.Context, level int, color bool, record func([]b
 // Pcap hands over the first snaplen bytes (0: all) of every frame that passes the
 // daemon's router, on the same terms as [Client.Log].
 func (c *Client) Pcap(ctx context.Context, snaplen int, frame func([]byte) error) error {
+	if c.reader {
+		return ErrReader
+	}
 	if err := c.send("18 14 %d", snaplen); err != nil {
 		return err
 	}

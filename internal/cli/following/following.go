@@ -48,6 +48,9 @@ const snapLength = 9018
 // microseconds, byte order of this machine): the first snaplen bytes of every
 // frame, or all of them if it is 0. Each frame is written at once. ended is as for [Log].
 func Pcap(w io.Writer, d *control.Client, snaplen int) (ended bool, err error) {
+	if d.ReadOnly() { // before there is half a file
+		return false, control.ErrReader
+	}
 	b := bufio.NewWriterSize(w, 64<<10)
 	limit := snaplen
 	if limit <= 0 {
