@@ -13,7 +13,7 @@ const pipeDepth = 32
 // either end ends all that wait on both. It is for tests and benchmarks of what
 // lies above a device; in a steady state it does not allocate.
 func Pipe() (a, b Device) {
-	ab, ba := newLane(), newLane()
+	ab, ba := newLane(pipeDepth), newLane(pipeDepth)
 	return &pipe{"pipe0", ba, ab}, &pipe{"pipe1", ab, ba}
 }
 
@@ -31,7 +31,7 @@ func (p *pipe) Write(buf []byte, start int, off Offload) error {
 	// What a real device overwrites, this one overwrites too, so that a caller
 	// who relies on those bytes is found out.
 	clear(buf[start-Headroom : start])
-	return p.out.put(buf[start:], off)
+	return p.out.put(buf[start:], off, true)
 }
 
 func (p *pipe) Close() error {
@@ -46,35 +46,42 @@ type lane struct {
 	more, space sync.Cond
 	closed      bool
 	head, count int
-	ring        [pipeDepth]struct {
-		pkt []byte
-		off Offload
-	}
+	ring        []slot
 }
 
-func newLane() *lane {
-	l := &lane{}
+type slot struct {
+	pkt []byte
+	off Offload
+}
+
+func newLane(depth int) *lane {
+	l := &lane{ring: make([]slot, depth)}
 	l.more.L, l.space.L = &l.mu, &l.mu
 	return l
 }
 
-func (l *lane) put(pkt []byte, off Offload) error {
+// put appends a copy of a packet. If there is no room it waits, or returns errFull.
+func (l *lane) put(pkt []byte, off Offload, wait bool) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.count == pipeDepth && !l.closed {
+	for l.count == len(l.ring) && !l.closed {
+		if !wait {
+			return errFull
+		}
 		l.space.Wait()
 	}
 	if l.closed {
 		return os.ErrClosed
 	}
-	slot := &l.ring[(l.head+l.count)%pipeDepth]
-	slot.pkt = append(slot.pkt[:0], pkt...)
-	slot.off = off
+	s := &l.ring[(l.head+l.count)%len(l.ring)]
+	s.pkt = append(s.pkt[:0], pkt...)
+	s.off = off
 	l.count++
 	l.more.Signal()
 	return nil
 }
 
+// take removes the oldest packet. If there is none it waits, or returns ErrAgain.
 func (l *lane) take(buf []byte, wait bool) (int, Offload, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -87,12 +94,12 @@ func (l *lane) take(buf []byte, wait bool) (int, Offload, error) {
 	if l.closed {
 		return 0, Offload{}, os.ErrClosed
 	}
-	slot := &l.ring[l.head]
-	n := copy(buf, slot.pkt)
-	l.head = (l.head + 1) % pipeDepth
+	s := &l.ring[l.head]
+	n := copy(buf, s.pkt)
+	l.head = (l.head + 1) % len(l.ring)
 	l.count--
 	l.space.Signal()
-	return n, slot.off, nil
+	return n, s.off, nil
 }
 
 func (l *lane) close() {
