@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	mathrand "math/rand/v2"
 	"net"
@@ -35,7 +36,8 @@ import (
 	"tincan/internal/udp"
 )
 
-// Options say which network to run and how.
+// Options say which network to run and how. Unless they ask for it the node takes nothing
+// from the process that it runs in, so that several can run side by side in one.
 type Options struct {
 	Layout    config.Layout // absolute paths
 	Overrides []config.Override
@@ -44,13 +46,22 @@ type Options struct {
 	// Log gets the messages, one at a time. It may take its time: if it is too
 	// slow messages are lost, and nothing else. It may be nil.
 	Log func(control.LogRecord)
-	// Ready is called once the node works; it may be nil. alive waits until the node
-	// shows that it still works, and is false when it has ended.
-	Ready func(alive func() bool)
+	// Ready is called once the node works; it may be nil.
+	Ready func(*Daemon)
 	// Stopping is called when the node begins to stop, whoever wants that; it may be nil.
 	Stopping func()
 	// Reloading is called when a reload begins, and what it returns when it ends; it may be nil.
 	Reloading func() (done func())
+	// Device carries the packets, in place of the interface that the configuration asks for: each
+	// Read returns one and each Write takes one, an Ethernet frame unless Mode is router. It
+	// is closed in any case. Nil: as the configuration says.
+	Device io.ReadWriteCloser
+	// Control takes Layout.PidFile, and serves the control socket beside it.
+	Control bool
+	// Signals acts on HUP, ALRM, USR1, USR2 and WINCH as tincd does, and keeps PIPE from ending the process.
+	Signals bool
+	// Scripts runs the scripts of the directory.
+	Scripts bool
 	// Process says what becomes of this process; nil if it is not the node's alone.
 	Process *Process
 	// Listeners are TCP sockets that were handed over (socket activation, see
@@ -78,7 +89,8 @@ type Daemon struct {
 	current atomic.Pointer[config.Network] // as loaded last
 	id      config.Identity
 	log     *logger
-	claim   *control.Claim
+	claim   *control.Claim // nil: no pid file and no control socket
+	signals signals
 	dev     device.Device
 	socks   []udp.Socket // to be closed here; nil once the plane has them
 	paths   []udp.Socket // the same, for asking about routes
@@ -131,11 +143,17 @@ func Run(ctx context.Context, opts Options) error {
 		calls: make(chan func()), conflicts: make(chan addressConflict, 16),
 		tcp: opts.Listeners,
 	}
+	if opts.Device != nil {
+		d.opts.Device = &closedOnce{ReadWriteCloser: opts.Device}
+		defer d.opts.Device.Close()
+	}
 	d.log = newLogger(opts.Log, opts.Debug)
 	defer d.log.close()
-	// Whatever their default actions are, from here on signals wait until they are heard.
-	signals := catchSignals()
-	defer signals.release()
+	if opts.Signals {
+		// Whatever their default actions are, from here on signals wait until they are heard.
+		d.signals = catchSignals()
+		defer d.signals.release()
+	}
 
 	// A client that asked us to stop takes the end of its connection for our
 	// end: so the control socket is served until everything else is gone.
@@ -153,10 +171,14 @@ func Run(ctx context.Context, opts Options) error {
 		return err
 	}
 	err := d.run(ctx, func() {
-		server := control.NewServer(d.claim.Cookie(), &backend{d})
-		server.Readers = d.network().Settings.ControlGroup != ""
-		serving.Go(func() { server.Serve(controlCtx, d.claim.Listener()) })
-		serving.Go(func() { signals.serve(controlCtx, d) })
+		if d.claim != nil {
+			server := control.NewServer(d.claim.Cookie(), &backend{d})
+			server.Readers = d.network().Settings.ControlGroup != ""
+			serving.Go(func() { server.Serve(controlCtx, d.claim.Listener()) })
+		}
+		if opts.Signals {
+			serving.Go(func() { d.signals.serve(controlCtx, d) })
+		}
 	})
 	d.close()
 	d.log.printf(0, mesh.Notice, "terminated")
@@ -203,26 +225,26 @@ func (d *Daemon) load() error {
 // open takes what the node needs from the machine. What was taken before an
 // error is given back by close.
 func (d *Daemon) open() error {
-	claim, err := control.NewClaim(d.opts.Layout.PidFile)
-	if err != nil {
-		return adviseClaim(err)
-	}
-	d.claim = claim
-	if err := d.letGroupLook(); err != nil {
-		return err
+	if d.opts.Control {
+		if err := d.takeControl(); err != nil {
+			return err
+		}
 	}
 	d.log.printf(0, mesh.Notice, "tincan %s starting, debug level %d", d.opts.Version, d.log.level())
 	for _, dir := range []string{d.opts.Layout.Hosts(), d.opts.Layout.Cache()} {
 		d.makeDir(dir, 0o755)
 	}
+	var err error
 	if d.dev, err = d.openDevice(); err != nil {
 		return err
 	}
 	if err := d.listen(); err != nil {
 		return err
 	}
-	if err := claim.Publish(d.tcpAddr()); err != nil {
-		return adviseClaim(err)
+	if d.claim != nil {
+		if err := d.claim.Publish(d.tcpAddr()); err != nil {
+			return adviseClaim(err)
+		}
 	}
 	s := d.network().Settings
 	d.script = script.NewRunner(d.scriptConfig(s), func(level int, text string) {
@@ -275,6 +297,14 @@ func (d *Daemon) open() error {
 	}
 	d.graph = newGraphExporter(d)
 	return nil
+}
+
+// takeControl takes the pid file and opens the control socket.
+func (d *Daemon) takeControl() (err error) {
+	if d.claim, err = control.NewClaim(d.opts.Layout.PidFile); err != nil {
+		return adviseClaim(err)
+	}
+	return d.letGroupLook()
 }
 
 // letGroupLook opens the control socket to the group of ControlGroup.
@@ -377,7 +407,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 		d.log.printf(0, mesh.Notice, "Ready")
 		d.log.flush()
 		if d.opts.Ready != nil {
-			d.opts.Ready(func() bool { return d.call(func() {}) })
+			d.opts.Ready(d)
 		}
 		select {
 		case <-ctx.Done():

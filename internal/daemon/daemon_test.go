@@ -122,10 +122,11 @@ func (n *testNode) tryStart(o Options) error {
 	ready := make(chan struct{})
 	n.cancel, n.done = cancel, make(chan struct{})
 	o.Layout, o.Debug, o.Version = n.layout, 2, "test"
+	o.Control, o.Signals, o.Scripts = true, true, true
 	if n.quiet {
 		o.Debug = 0
 	}
-	o.Ready = func(func() bool) { close(ready) }
+	o.Ready = func(*Daemon) { close(ready) }
 	o.Log = func(r control.LogRecord) {
 		n.mu.Lock()
 		defer n.mu.Unlock()
@@ -575,7 +576,7 @@ func TestStoppingWhileTincUpRuns(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() {
-		done <- Run(ctx, Options{Layout: a.layout, Ready: func(func() bool) { t.Error("it says that it is ready") }})
+		done <- Run(ctx, Options{Layout: a.layout, Control: true, Scripts: true, Ready: func(*Daemon) { t.Error("it says that it is ready") }})
 	}()
 	eventually(t, "tinc-up runs", func() bool { _, err := os.Stat(a.path("begun")); return err == nil })
 	cancel()

@@ -27,6 +27,9 @@ const maxSockets = 8
 // openDevice opens the virtual interface.
 func (d *Daemon) openDevice() (device.Device, error) {
 	s := d.network().Settings
+	if own := d.opts.Device; own != nil {
+		return d.showPackets(device.FromStream(own, s.Mode != "router"), "the device"), nil
+	}
 	dev, err := d.deviceOf(s)
 	if err != nil && s.Mode != "router" && s.DeviceType == "fd" {
 		return nil, &noFramesError{err}

@@ -525,7 +525,11 @@ func destinations(s config.Settings) (list []netip.Prefix) {
 	return list
 }
 
+// hasScript tells whether a script is there, and may be run.
 func (d *Daemon) hasScript(name string) bool {
+	if !d.opts.Scripts {
+		return false
+	}
 	_, err := os.Stat(d.opts.Layout.Script(name + d.network().Settings.ScriptsExtension))
 	return !errors.Is(err, fs.ErrNotExist)
 }

@@ -37,10 +37,10 @@ func (c *confinement) strict() bool {
 
 // prepareProcess works out the confinement, and does what must be done early.
 func (d *Daemon) prepareProcess() error {
-	if d.opts.Process == nil {
-		return nil
-	}
 	s := d.network().Settings
+	if d.opts.Process == nil {
+		return refuseProcess(s)
+	}
 	c := &confinement{Process: *d.opts.Process}
 	var err error
 	if c.sandbox, err = process.ParseLevel(s.Sandbox); err != nil {
@@ -67,6 +67,22 @@ func (d *Daemon) prepareProcess() error {
 	}
 	d.confined = c
 	return nil
+}
+
+// refuseProcess refuses settings of the process in one that is not the node's alone. To leave them out
+// would be to run with fewer restrictions than the configuration demands.
+func refuseProcess(s config.Settings) error {
+	variable, value := "", ""
+	switch {
+	case s.Sandbox != "" && !strings.EqualFold(s.Sandbox, process.Off.String()):
+		variable, value = "Sandbox", s.Sandbox
+	case s.ProcessPriority != "":
+		variable, value = "ProcessPriority", s.ProcessPriority
+	default:
+		return nil
+	}
+	return &Hinted{fmt.Errorf("%s = %.20s would change this whole process, which is not the node's alone", variable, value),
+		"remove the variable from tinc.conf, or run the node in a process of its own: tincan up"}
 }
 
 // confine gives up the rights that are not needed any more.
@@ -238,6 +254,9 @@ func (d *Daemon) sayWhatWillFail(c *confinement) {
 
 // noScripts is why scripts are not run, "" if they are.
 func (d *Daemon) noScripts() string {
+	if !d.opts.Scripts {
+		return "the program that this node runs in has not asked for scripts"
+	}
 	if s := d.state.Load(); s != nil && s.Sandbox == process.High.String() {
 		return "Sandbox = high"
 	}

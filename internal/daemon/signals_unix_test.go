@@ -65,9 +65,9 @@ func TestSIGTERM(t *testing.T) {
 	a := newNode(t, "a")
 	stopping := false
 	err := Run(ctx, Options{
-		Layout: a.layout,
-		Ready: func(alive func() bool) {
-			if !alive() {
+		Layout: a.layout, Control: true, Signals: true,
+		Ready: func(d *Daemon) {
+			if !d.Alive() {
 				t.Error("it is ready and not alive")
 			}
 			must(t, syscall.Kill(os.Getpid(), syscall.SIGTERM))
@@ -87,7 +87,7 @@ func TestAReloadChangesTheLogLevel(t *testing.T) {
 	for _, debug := range []int{0, 1} {
 		ctx, stop := context.WithCancel(t.Context())
 		a := newNode(t, "a", "LogLevel = 3")
-		err := Run(ctx, Options{Layout: a.layout, Debug: debug, Ready: func(func() bool) {
+		err := Run(ctx, Options{Layout: a.layout, Control: true, Debug: debug, Ready: func(*Daemon) {
 			go func() {
 				defer stop()
 				c, err := control.Dial(ctx, a.layout.PidFile)

@@ -155,13 +155,16 @@ func Run(ctx context.Context, o Options, s terminal.Streams) error {
 		Version:   o.Version,
 		Log:       record,
 		Listeners: sockets,
-		Ready: func(alive func() bool) {
+		Control:   true,
+		Signals:   true,
+		Scripts:   true,
+		Ready: func(node *daemon.Daemon) {
 			u.ready()
 			notify("READY=1")
 			if detached && os.Getenv("WATCHDOG_USEC") == "" {
 				record(control.LogRecord{Time: time.Now(), Priority: mesh.Info, Text: "Watchdog is disabled"})
 			}
-			go watchdog(alive)
+			go watchdog(node.Alive)
 			if o.Beside != nil {
 				beside.Go(func() { o.runBeside(ctx, record) })
 			}
