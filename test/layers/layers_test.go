@@ -42,7 +42,8 @@ var notPure = []string{"config", "files", "oserr"}
 
 const (
 	root        = "../.."
-	lowestDirty = 2 // the first layer that may touch the world
+	public      = "tincan" // the package at the root, which is on the top layer beside cli
+	lowestDirty = 2        // the first layer that may touch the world
 )
 
 // worldly imports are what a pure package has no business with.
@@ -102,6 +103,9 @@ func TestImportsPointDownwards(t *testing.T) {
 			return
 		}
 		for _, imported := range imports(file) {
+			if imported == public {
+				t.Errorf("%s imports %s, which is for other programs", path, imported)
+			}
 			inner, ours := strings.CutPrefix(imported, "tincan/internal/")
 			if !ours {
 				continue
@@ -158,4 +162,103 @@ func impure(n ast.Node) string {
 		}
 	}
 	return ""
+}
+
+// publicFiles are the Go files of the package at the root that are not tests.
+func publicFiles(t *testing.T) (list []*ast.File) {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(root, "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution|parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, file)
+	}
+	if len(list) == 0 {
+		t.Fatal("there is no package at the root")
+	}
+	return list
+}
+
+func TestThePublicPackageStandsBesideTheCommands(t *testing.T) {
+	for _, file := range publicFiles(t) {
+		for _, imported := range imports(file) {
+			inner, ours := strings.CutPrefix(imported, "tincan/internal/")
+			inner, _, _ = strings.Cut(inner, "/")
+			if ours && (layers[inner] >= layers["cli"] || slices.Contains(testOnly, inner)) {
+				t.Errorf("package %s imports %s", public, imported)
+			}
+		}
+	}
+}
+
+// TestThePublicPackageShowsNothingInternal: a type of an internal package could not be named by those who use
+// the package, and would have to stay as it is.
+func TestThePublicPackageShowsNothingInternal(t *testing.T) {
+	for _, file := range publicFiles(t) {
+		internal := map[string]bool{}
+		for _, imported := range imports(file) {
+			if strings.HasPrefix(imported, "tincan/") {
+				internal[imported[strings.LastIndex(imported, "/")+1:]] = true
+			}
+		}
+		show := func(where string, n ast.Node) {
+			ast.Inspect(n, func(n ast.Node) bool {
+				if s, ok := n.(*ast.SelectorExpr); ok {
+					if x, ok := s.X.(*ast.Ident); ok && internal[x.Name] {
+						t.Errorf("%s shows %s.%s", where, x.Name, s.Sel.Name)
+					}
+				}
+				return true
+			})
+		}
+		documented := func(where string, docs ...*ast.CommentGroup) {
+			if !slices.ContainsFunc(docs, func(d *ast.CommentGroup) bool { return d.Text() != "" }) {
+				t.Errorf("%s has no documentation", where)
+			}
+		}
+		for _, d := range file.Decls {
+			switch d := d.(type) {
+			case *ast.FuncDecl:
+				if d.Name.IsExported() {
+					show(d.Name.Name, d.Type)
+					documented(d.Name.Name, d.Doc)
+				}
+			case *ast.GenDecl:
+				for _, spec := range d.Specs {
+					switch spec := spec.(type) {
+					case *ast.TypeSpec:
+						if !spec.Name.IsExported() {
+							continue
+						}
+						documented(spec.Name.Name, spec.Doc, d.Doc)
+						if s, ok := spec.Type.(*ast.StructType); ok {
+							for _, f := range s.Fields.List {
+								if len(f.Names) == 0 || f.Names[0].IsExported() {
+									show(spec.Name.Name, f.Type)
+								}
+							}
+							continue
+						}
+						show(spec.Name.Name, spec.Type)
+					case *ast.ValueSpec:
+						if !spec.Names[0].IsExported() {
+							continue
+						}
+						documented(spec.Names[0].Name, spec.Doc, d.Doc)
+						if spec.Type != nil {
+							show(spec.Names[0].Name, spec.Type)
+						}
+					}
+				}
+			}
+		}
+	}
 }

@@ -47,9 +47,9 @@ var stages = []stage{
 		{args: goes("test", "-json", "./test/layers", "./test/docs"), test: true},
 		cross("linux", "arm"), cross("darwin", "arm64"), cross("windows", "amd64"), cross("freebsd", "amd64"), cross("openbsd", "amd64"),
 	}},
-	{"unit", []command{{args: goes("test", "-json", "-timeout", "30m", "./cmd/...", "./internal/..."), test: true}}},
+	{"unit", []command{{args: goes("test", "-json", "-timeout", "30m", ".", "./cmd/...", "./internal/..."), test: true}}},
 	{"race", []command{{
-		args: goes("test", "-json", "-race", "-short", "-timeout", "40m", "./internal/..."), env: []string{"CGO_ENABLED=1"}, test: true,
+		args: goes("test", "-json", "-race", "-short", "-timeout", "40m", ".", "./internal/..."), env: []string{"CGO_ENABLED=1"}, test: true,
 	}}},
 	{"fuzz", []command{{args: []string{"scripts/fuzz", "-json"}, test: true}}},
 	{"e2e", []command{{args: goes("test", "-json", "-count=1", "-parallel", "4", "-timeout", "40m", "./test/e2e"), test: true}}},
