@@ -33,7 +33,7 @@ type Options struct {
 	// one goroutine each.
 	//
 	// If Write takes its time up to 256 packets wait for it, and more are lost. An error of Write costs that
-	// packet. After io.EOF from Read, or ten other errors in a row, the node ends with the error.
+	// packet. The node ends with an error after io.EOF from Read, or when other errors of Read do not stop.
 	//
 	// Run closes the device in any case, and before it returns. Close has to end a Read and a Write that wait.
 	//
