@@ -32,7 +32,7 @@ func (in *inspection) nodes(warnings []config.Warning) {
 		}
 		none = append(none, string(name))
 		if slices.Contains(n.Settings.ConnectTo, name) {
-			in.add(Nodes, Note, in.layout.Host(name), "ConnectTo names it, but there is no key that both sides have; it did not work with tinc either", "get its host file anew from "+string(name))
+			in.add(Nodes, Note, in.layout.Host(name), "ConnectTo names it, but there is no key that both sides have; it did not work with tinc either", "get its host file again from "+string(name))
 		}
 	}
 	in.Peers = Peers{Modern: len(modern), Legacy: len(old), Unknown: len(none)}

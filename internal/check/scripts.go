@@ -97,6 +97,6 @@ func (in *inspection) interfaceAddress(scripts []string) {
 	case up && len(s.Ifconfig) > 0:
 		in.add(Scripts, Note, "", "there is a tinc-up script, so Ifconfig and Route in tinc.conf are not applied", "")
 	case !up && len(s.Ifconfig) == 0 && s.DeviceType != "dummy" && s.Mode == "router":
-		in.add(Scripts, Note, "", "there is no tinc-up script, so the interface gets no address; as with tinc", "write Ifconfig = ADDRESS/LENGTH into tinc.conf if it shall have one")
+		in.add(Scripts, Note, "", "there is no tinc-up script, so the interface gets no address; as with tinc", "write Ifconfig = ADDRESS/LENGTH into tinc.conf if it should have one")
 	}
 }

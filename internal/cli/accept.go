@@ -18,7 +18,7 @@ import (
 func (a *app) acceptCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "accept [NODE]",
-		Short: "Accept the new key of a node that was set up anew",
+		Short: "Accept the new key of a reinstalled node",
 		Long: `A key that is known is never replaced by itself: whoever offers another one may be an
 impostor. It is kept aside, "tincan status" tells about it, and this command makes it
 the known one. Ask the owner of NODE first whether the key is right. A node whose

@@ -26,7 +26,7 @@ func (a *app) genCommand() *cobra.Command {
 	network, dir := "", ""
 	c := &cobra.Command{
 		Use:   "gen [BOOTNODE]...",
-		Short: "Make a node and join a network with a token, in one step",
+		Short: "Create a node and join a network with a token",
 		Long: `Makes this machine a node. With --standalone it is the first one of a new
 network. Otherwise a BOOTNODE, HOST:8655 or a URL, lets it in: several are asked
 in turn, and again until --timeout. The network is called dnet unless -n says
@@ -94,7 +94,7 @@ func (a *app) bootnodeCommand() *cobra.Command {
 	dir, service, name := "", false, ""
 	c := &cobra.Command{
 		Use:   "bootnode",
-		Short: "Let newcomers in who know a token",
+		Short: "Admit new nodes that know a token",
 		Long: `Serves newcomers on port 8655 until it is stopped: "tincan gen" and "tincan up
 --join" on their side. The node itself need not run. Without --token a strong one
 is made and printed. More tokens, with limits: tincan token.
@@ -127,7 +127,7 @@ gen2 its run; they are weaker, so a token for them must be strong.`,
 	tok.flags(f, 0, bootnode.Unlimited)
 	f.StringVar(&s.Binding, "binding", fmt.Sprintf(":%d", bootnode.DefaultPort), "`address` to listen on")
 	f.StringVar(&dir, "dir", "", "`directory` of the network (default that of -n, or /etc/tinc/dnet)")
-	f.StringVar(&name, "name", "", "ignored: the `name` stands in tinc.conf")
+	f.StringVar(&name, "name", "", "ignored: the `name` is read from tinc.conf")
 	f.BoolVar(&service, "service", false, "write a systemd unit for this service and exit")
 	return c
 }
@@ -165,7 +165,7 @@ func (a *app) bootServe(s booting.Serve) error {
 	if v.Generated {
 		fmt.Fprintf(a.Out, "Generated token: %s\n", v.Secret.Reveal())
 	}
-	a.say("newcomers are let in at %s", v.URL)
+	a.say("admitting new nodes at %s", v.URL)
 	a.say("on the next machine: sudo tincan up --join %s --token TOKEN", quote(v.URL))
 	ctx, stop := interruptible()
 	defer stop()
@@ -196,7 +196,7 @@ func (a *app) bootService(s booting.Serve, frontEnd []string) error {
 	if err := config.WriteFile(path, []byte(text), 0o644); err != nil {
 		return err
 	}
-	a.say("stored %s; the token lies beside the network, readable for root only", path)
+	a.say("stored %s; the token is stored with the network, readable by root only", path)
 	a.say("next: systemctl daemon-reload && systemctl enable --now %s", filepath.Base(path))
 	return nil
 }
@@ -217,9 +217,9 @@ type flagSet interface {
 
 func (t *tokenFlags) flags(f flagSet, expires time.Duration, uses int) {
 	f.StringVar(&t.label, "label", "", "`text` by which the token appears in the log")
-	f.DurationVar(&t.expires, "expires", expires, "how long the token is good, such as 24h; 0 is for ever")
-	f.IntVar(&t.uses, "uses", uses, "how many nodes may join with it; -1 is any number")
-	f.StringVar(&t.node, "for", "", "only the `node` of this name may join with it")
+	f.DurationVar(&t.expires, "expires", expires, "how long the token is valid, such as 24h; 0 means forever")
+	f.IntVar(&t.uses, "uses", uses, "how many nodes may join with the token; -1 means any number")
+	f.StringVar(&t.node, "for", "", "only the `node` of this name may join with the token")
 }
 
 func (t tokenFlags) limits(label string, old bool) (l bootnode.Limits, err error) {
@@ -246,7 +246,7 @@ func (t tokenFlags) limits(label string, old bool) (l bootnode.Limits, err error
 func (a *app) tokenCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "token",
-		Short: "Make, list and revoke the tokens that let newcomers in",
+		Short: "Create, list and revoke join tokens",
 		Long: `A token lets newcomers in at a boot node ("tincan bootnode", "tincan up --boot").
 It has a time limit and a number of uses, and can be revoked at any time; a
 service that runs notices at once.`,
@@ -314,15 +314,15 @@ func (a *app) tokenNewCommand() *cobra.Command {
 	}
 	given.Flags(c.Flags())
 	tok.flags(c.Flags(), time.Hour, 1)
-	c.Flags().BoolVar(&old, "old", false, "good for the protocols of tinc-boot as well")
-	c.Flags().BoolVar(&weak, "allow-weak-token", false, "also if it can be guessed from one recorded join")
+	c.Flags().BoolVar(&old, "old", false, "make the token valid for the protocols of tinc-boot, too")
+	c.Flags().BoolVar(&weak, "allow-weak-token", false, "accept a token that can be guessed from one recorded join")
 	return c
 }
 
 func (a *app) tokenListCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
-		Short: "List the tokens that are good, without what they say",
+		Short: "List valid tokens (not their secrets)",
 		Args:  between("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			s, err := a.bootStore()
@@ -358,7 +358,7 @@ func (a *app) tokenListCommand() *cobra.Command {
 func (a *app) tokenRevokeCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "revoke ID|LABEL",
-		Short: "Make a token void",
+		Short: "Revoke a token",
 		Args:  exactly("the ID or label of a token", 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			s, err := a.bootStore()

@@ -54,7 +54,7 @@ func TestTheTokenIsTakenOffTheCommandLine(t *testing.T) {
 			t.Fatal(err)
 		}
 		lines := bufio.NewScanner(said)
-		for lines.Scan() && !strings.Contains(lines.Text(), "newcomers are let in") {
+		for lines.Scan() && !strings.Contains(lines.Text(), "admitting new nodes") {
 		}
 		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", cmd.Process.Pid))
 		if err != nil || strings.Contains(string(line), token) || !strings.Contains(string(line), "xxxx") {
@@ -106,7 +106,7 @@ func TestANewNodeIsToldWhetherItIsConnected(t *testing.T) {
 	t.Cleanup(func() { boot.Process.Kill(); boot.Wait() })
 	url := ""
 	for lines := bufio.NewScanner(said); url == "" && lines.Scan(); {
-		_, url, _ = strings.Cut(lines.Text(), "newcomers are let in at ")
+		_, url, _ = strings.Cut(lines.Text(), "admitting new nodes at ")
 	}
 	go io.Copy(io.Discard, said)
 

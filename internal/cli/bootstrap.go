@@ -38,7 +38,7 @@ func (a *app) bootstrap(f upFlags) (_ *booting.Service, err error) {
 	}
 	if _, err := os.Stat(l.TincConf()); err == nil {
 		if !launch.Detached() && len(f.join) > 0 {
-			a.say("this machine is a node already (%s); to join another network, name it with -n", l.ConfBase)
+			a.say("this machine is already a node (%s); to join another network, name it with -n", l.ConfBase)
 		}
 	} else if err := a.generate(f); err != nil {
 		return nil, err
@@ -116,7 +116,7 @@ func (a *app) tellNext(v *booting.Service) {
 	case v.HasSecret:
 		a.say("on the next machine: %s up --join %s --token TOKEN", self, quote(v.URL))
 	default:
-		a.say("newcomers are let in at %s; make a token for them with: %s token new", v.URL, a.self())
+		a.say("admitting new nodes at %s; make a token for them with: %s token new", v.URL, a.self())
 	}
 }
 

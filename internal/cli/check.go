@@ -16,7 +16,7 @@ func (a *app) checkCommand() *cobra.Command {
 	asJSON, fix := false, false
 	c := &cobra.Command{
 		Use:   "check",
-		Short: "Say what tincan would do with a directory of tinc 1.0 or 1.1",
+		Short: "Check a tinc 1.0 or 1.1 configuration for use with tincan",
 		Long: `Reads the files of a network that tinc 1.0 or 1.1 runs, or has run, and says what
 tincan would do with each part of them: keys, settings, scripts and the other
 nodes. It changes nothing, and tincd may be running meanwhile.
@@ -53,7 +53,7 @@ mend: modes of keys and scripts, public keys that are missing or do not fit.
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON, for programs")
-	c.Flags().BoolVar(&fix, "fix", false, "mend what can be mended")
+	c.Flags().BoolVar(&fix, "fix", false, "fix what can be fixed")
 	return c
 }
 

@@ -84,7 +84,7 @@ func clearGuard(l config.Layout) {
 func (a *app) restartCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "restart",
-		Short: "Stop the node if it runs, and start it",
+		Short: "Restart the node, or start it if it is not running",
 		Long: `Stops the node if it runs, and starts it again: as the service that it is, else in
 the background as "tincan up --detach" does.`,
 		Args: between("no arguments", 0, 0),

@@ -21,7 +21,7 @@ import (
 func (a *app) dumpCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:       "dump [reachable] nodes|edges|subnets|connections|graph|digraph|invitations",
-		Short:     "List what the node knows, in the form of tinc",
+		Short:     "List nodes, edges, subnets or connections in tinc's format",
 		Args:      between("the name of one list", 1, 2),
 		ValidArgs: append([]string{"reachable", "invitations"}, dumping.Lists...),
 		RunE:      func(_ *cobra.Command, args []string) error { return a.dump(args) },
@@ -70,7 +70,7 @@ func (a *app) dumpInvitations() error {
 func (a *app) infoCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "info NODE|SUBNET|ADDRESS",
-		Short: "Tell about a node, or about who has an address",
+		Short: "Show a node, or the owner of an address",
 		Args:  exactly("a node, a subnet or an address", 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			return a.ask(func(c *control.Client) error {

@@ -23,11 +23,11 @@ func (a *app) whyCommand() *cobra.Command {
 	asJSON := false
 	c := &cobra.Command{
 		Use:   "why NODE|ADDRESS",
-		Short: "Tell why packets for a node go the way they do",
-		Long: `Tells which way packets for a node go and why: the chain of reasons, and the one change
+		Short: "Explain the path of packets to a node",
+		Long: `Explains which path packets to a node take and why: the chain of reasons, and the one change
 that would make it better. It begins with this machine: its interface, addresses and routes,
 networks that overlap with the VPN, and (as root, where there is nft) its firewall. The exit
-status is 0 also if there is something to be mended.`,
+status is 0 even if a problem is found.`,
 		Args: exactly("a node, or an address in the VPN", 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			return a.ask(func(c *control.Client) error {
@@ -110,8 +110,8 @@ func (a *app) netCheckCommand() *cobra.Command {
 	asJSON := false
 	c := &cobra.Command{
 		Use:   "netcheck",
-		Short: "Tell what this network lets through",
-		Long: `Tells what the network that this machine is in lets through, as far as the running node
+		Short: "Check connectivity: UDP, NAT, port mappings",
+		Long: `Checks what the network of this machine lets through, as far as the running node
 and the others can tell: UDP, the kind of NAT, port mappings, IPv6, connections from
 outside. Other nodes are asked from where they hear this one; nobody outside of the mesh is.`,
 		Args: between("no arguments", 0, 0),

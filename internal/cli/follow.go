@@ -17,7 +17,7 @@ func (a *app) logCommand() *cobra.Command {
 	asJSON := false
 	c := &cobra.Command{
 		Use:   "log [LEVEL]",
-		Short: "Show the node's log as it grows",
+		Short: "Follow the log of the node",
 		Long: `Shows what the running node logs from now on, until it ends or Ctrl-C is pressed.
 LEVEL is how much: 0 start and stop, 1 connections, 2 status, 3 protocol, 4 requests,
 5 traffic. Without it: as much as the node logs anyway.`,
@@ -67,7 +67,7 @@ func (a *app) pcapCommand() *cobra.Command {
 	snaplen := 0
 	c := &cobra.Command{
 		Use:   "pcap",
-		Short: "Print the packets of the VPN, for tcpdump and Wireshark",
+		Short: "Capture packets of the VPN for tcpdump and Wireshark",
 		Long: `Prints every packet that the running node takes from its interface or puts there
 or passes on, in the format of libpcap, until the node ends or Ctrl-C is pressed.
 
@@ -83,6 +83,6 @@ or passes on, in the format of libpcap, until the node ends or Ctrl-C is pressed
 			return a.ask(func(d *control.Client) error { return a.ended(following.Pcap(a.Out, d, snaplen)) })
 		},
 	}
-	c.Flags().IntVar(&snaplen, "snaplen", 0, "only the first `bytes` of each packet (default all)")
+	c.Flags().IntVar(&snaplen, "snaplen", 0, "capture only the first `bytes` of each packet (default all)")
 	return c
 }

@@ -17,7 +17,7 @@ func (a *app) exportCommand() *cobra.Command {
 	all := false
 	c := &cobra.Command{
 		Use:   "export",
-		Short: "Print the host file of this node, for another node to import",
+		Short: "Print the host file of this node for others to import",
 		Args:  between("no arguments", 0, 0),
 		RunE:  func(*cobra.Command, []string) error { return a.exportHosts(all) },
 	}
@@ -70,7 +70,7 @@ func (a *app) importCommand() *cobra.Command {
 	force := false
 	c := &cobra.Command{
 		Use:   "import [FILE]",
-		Short: "Store host files that export printed",
+		Short: "Store host files printed by export",
 		Long: `Reads host files from FILE or from standard input and stores them. Files that are
 there already stay as they are. Lines that no other machine may choose for this one
 are left out, such as names of files or a weaker cipher; set them by hand if you

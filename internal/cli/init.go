@@ -27,7 +27,7 @@ func (a *app) initCommand() *cobra.Command {
 	var f initFlags
 	c := &cobra.Command{
 		Use:   "init NAME",
-		Short: "Make a new network, with this machine as its node NAME",
+		Short: "Create a network with this machine as its first node",
 		Long: `Makes the files of a new network: the name of this node, its keys and its
 address in the VPN. Others join it with the URLs that "tincan invite" prints.
 
@@ -41,10 +41,10 @@ which each node that joins is given one.`,
 		},
 	}
 	c.Flags().StringVar(&f.network, "range", "", "`network` of the VPN (default a random 10.x.0.0/16)")
-	c.Flags().StringVar(&f.address, "address", "", "`address` of this node in it (default the first)")
+	c.Flags().StringVar(&f.address, "address", "", "`address` of this node in the VPN (default the first of the range)")
 	c.Flags().StringVar(&f.public, "public", "", "`host[:port]` where others reach this machine")
 	c.Flags().Uint16Var(&f.port, "port", 0, "`port` to listen on; 0 takes a free one (default 655, or a free one if that is in use)")
-	c.Flags().BoolVar(&f.force, "force", false, "take that network although this machine has it already")
+	c.Flags().BoolVar(&f.force, "force", false, "use the range of --range even if it overlaps with a network of this machine")
 	c.Flags().BoolVar(&f.tincUp, "tinc-up", false, "leave addresses to a tinc-up script, as tinc does")
 	return c
 }

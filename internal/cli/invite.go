@@ -19,7 +19,7 @@ func (a *app) inviteCommand() *cobra.Command {
 	address := ""
 	c := &cobra.Command{
 		Use:   "invite NAME",
-		Short: "Print a URL that lets a new node in, once",
+		Short: "Print a one-time invitation URL for a new node",
 		Long: `Prints a URL. Whoever uses it with "tincan join" becomes the node NAME of this
 network. It works once and within a week. Treat it like a password.`,
 		Args: exactly("the NAME of the new node", 1),
@@ -60,15 +60,15 @@ func (a *app) joinCommand() *cobra.Command {
 	force, service := false, false
 	c := &cobra.Command{
 		Use:   "join [URL]",
-		Short: "Become a node of a network, with the URL of an invitation",
+		Short: "Join a network with an invitation URL",
 		Long: `Asks the inviting node for its configuration, gives it our key and stores
 everything that "tincan up" needs. Without a URL on the command line, where other
 users of this machine could see it, it is read from standard input.`,
 		Args: between("one URL", 0, 1),
 		RunE: func(_ *cobra.Command, args []string) error { return a.join(args, force, service) },
 	}
-	c.Flags().BoolVar(&force, "force", false, "also store variables that could do harm")
-	c.Flags().BoolVar(&service, "service", false, "make it a service of this system, which starts now and with the machine")
+	c.Flags().BoolVar(&force, "force", false, "store unsafe variables of the invitation, too")
+	c.Flags().BoolVar(&service, "service", false, "install the node as a service that starts now and at boot")
 	return c
 }
 
@@ -92,14 +92,14 @@ func joinHint(err error) error {
 		case invite.Full:
 			hint = "the range of the network has to be larger, or a node has to leave"
 		case invite.Failed:
-			hint = "the log of the inviter says more; repeat it with the same URL when that is mended"
+			hint = "the log of the inviter says more; repeat it with the same URL when that is fixed"
 		default:
 			hint = "have a new URL made, on a node of the network: tincan invite NAME"
 		}
 	case errors.As(err, &lookup):
 		hint = "is the name of the host in the URL right, and has this machine a name server? Otherwise have a URL with an address made: tincan invite NAME --address ADDRESS"
 	case errors.Is(err, oserr.Refused):
-		hint = "the inviter's node does not run, or it listens on another port: have it started (tincan up), and the URL made anew if its port has changed; the same URL can be used again"
+		hint = "the inviter's node does not run, or it listens on another port: have it started (tincan up), and create a new URL if its port has changed; the same URL can be used again"
 	case errors.As(err, &network) && network.Timeout(), errors.Is(err, context.DeadlineExceeded):
 		hint = "a firewall, or an address that cannot be reached from here: the port in the URL has to be open for TCP at the inviter, or have a URL with another address made: tincan invite NAME --address HOST"
 	case errors.Is(err, invite.ErrNoGreeting):

@@ -19,7 +19,7 @@ import (
 func (a *app) manCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:    "man DIRECTORY",
-		Short:  "Write the manual pages into a directory",
+		Short:  "Write the manual pages to a directory",
 		Args:   exactly("a DIRECTORY", 1),
 		Hidden: true,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -33,8 +33,8 @@ func (a *app) pingCommand() *cobra.Command {
 	var o pingOptions
 	c := &cobra.Command{
 		Use:   "ping NODE|ADDRESS",
-		Short: "Measure the way to a node, inside the mesh",
-		Long: `Asks a node for an answer through the mesh and tells which way that took, how long,
+		Short: "Measure the path to a node inside the mesh",
+		Long: `Sends echo requests to a node through the mesh and shows the path, the round trip time
 and how much got lost. Unlike the system's ping it needs no address in the VPN on either
 side, and can be sent another way than packets go: --way tcp, or --via RELAY.
 
@@ -45,12 +45,12 @@ The exit status is 0 if at least one answer came.`,
 		},
 	}
 	f := c.Flags()
-	f.IntVar(&o.count, "count", 5, "how `many` times; 0 means until interrupted")
-	f.DurationVar(&o.interval, "interval", time.Second, "`time` from one to the next")
+	f.IntVar(&o.count, "count", 5, "`number` of requests; 0 means until interrupted")
+	f.DurationVar(&o.interval, "interval", time.Second, "`time` between requests")
 	f.DurationVar(&o.timeout, "timeout", 2*time.Second, "how `long` to wait for an answer")
-	f.IntVar(&o.size, "size", 64, "`bytes` of the packet that it stands for")
+	f.IntVar(&o.size, "size", 64, "size of the simulated IP packet in `bytes`")
 	f.StringVar(&o.way, "way", "any", "which `way`: any (as packets go now), udp, or tcp")
-	f.StringVar(&o.via, "via", "", "by UDP through this `relay`")
+	f.StringVar(&o.via, "via", "", "send by UDP through this `relay`")
 	f.BoolVar(&o.json, "json", false, "print JSON, for programs")
 	return c
 }

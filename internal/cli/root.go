@@ -73,7 +73,7 @@ Every option can also be given in the environment: --net as TINCAN_NET, and so o
 	root.SetFlagErrorFunc(wrongOption)
 
 	f := root.PersistentFlags()
-	f.StringVarP(&a.place.Net, "net", "n", os.Getenv("NETNAME"), "the `network`: its files are in /etc/tinc/NETWORK (default the only one that there is)")
+	f.StringVarP(&a.place.Net, "net", "n", os.Getenv("NETNAME"), "the `network`, whose files are in /etc/tinc/NETWORK (default: the only one)")
 	f.StringVarP(&a.place.Conf, "config", "c", "", "the `directory` with the files, in place of /etc/tinc/NETWORK")
 	f.StringVar(&a.place.PidFile, "pidfile", "", "`file` by which the running node is found")
 	root.RegisterFlagCompletionFunc("net", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {

@@ -25,7 +25,7 @@ import (
 func (a *app) serviceCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "service",
-		Short: "Let the system start the network by itself",
+		Short: "Manage the system service of the network",
 		Long: `Makes the network a service of this system, which starts it with the machine and
 again when it fails: with systemd on most Linux systems, else with OpenRC, launchd,
 the services of Windows, and so on.
@@ -41,13 +41,13 @@ The files of the network are not touched.`,
 	dry := false
 	boot := upFlags{managed: true}
 	for _, sub := range []*cobra.Command{
-		{Use: "install", Short: "Make the network a service, and start it", RunE: func(*cobra.Command, []string) error { return a.installService(upFlags{}, dry) }},
-		{Use: "uninstall", Short: "Stop the service, and remove it", RunE: func(*cobra.Command, []string) error { return a.uninstallService(dry) }},
-		{Use: "status", Short: "Tell whether there is a service, and whether it runs",
+		{Use: "install", Short: "Install the service and start it", RunE: func(*cobra.Command, []string) error { return a.installService(upFlags{}, dry) }},
+		{Use: "uninstall", Short: "Stop the service and remove it", RunE: func(*cobra.Command, []string) error { return a.uninstallService(dry) }},
+		{Use: "status", Short: "Show whether the service is installed and running",
 			Long: `Tells whether there is a service, and whether it runs. The exit status is 0 if it
 runs, 3 if it does not, and 4 if there is none.`,
 			RunE: func(*cobra.Command, []string) error { return a.serviceStatus() }},
-		{Use: "run", Short: "Be the service; called by the system", Hidden: true, RunE: func(*cobra.Command, []string) error { return a.runService(boot) }},
+		{Use: "run", Short: "Run as a service (called by the system)", Hidden: true, RunE: func(*cobra.Command, []string) error { return a.runService(boot) }},
 	} {
 		sub.Args = between("no arguments", 0, 0)
 		c.AddCommand(sub)
@@ -122,7 +122,7 @@ func (a *app) installService(f upFlags, dry bool) error {
 		return err
 	}
 	if pid := a.runs(); pid != 0 && !dry && !active(unit) {
-		return terminal.Hint(fmt.Errorf("the node runs already (pid %d), and not as a service", pid), "end it first: %s down", a.self())
+		return terminal.Hint(fmt.Errorf("the node is already running (pid %d), and not as a service", pid), "end it first: %s down", a.self())
 	}
 	files := [][2]string{{unitFile, text}}
 	if f.boot != "" {
@@ -366,7 +366,7 @@ func (a *app) foreign(action string, f upFlags, dry bool) error {
 		return s.Uninstall()
 	}
 	if pid := a.runs(); pid != 0 {
-		return terminal.Hint(fmt.Errorf("the node runs already (pid %d)", pid), "end it first: %s down", a.self())
+		return terminal.Hint(fmt.Errorf("the node is already running (pid %d)", pid), "end it first: %s down", a.self())
 	}
 	if err := s.Install(); err != nil {
 		return err

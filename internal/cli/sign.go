@@ -15,7 +15,7 @@ import (
 func (a *app) signCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "sign [FILE]",
-		Short: "Put this node's signature in front of data",
+		Short: "Sign data with the key of this node",
 		Long: `Prints FILE, or standard input, with a line in front that says who signed it and
 when. Another node checks it with: tincan verify`,
 		Args: between("one FILE", 0, 1),

@@ -31,7 +31,7 @@ func (a *app) statusCommand() *cobra.Command {
 	var o statusOptions
 	c := &cobra.Command{
 		Use:   "status [NODE|PATTERN]",
-		Short: "Show the mesh: who is there and how packets get there",
+		Short: "Show the nodes of the mesh and the path to each",
 		Long: `Shows this node and all others: their addresses in the VPN, the path of packets
 (direct by UDP, direct by TCP, or relayed by another node), the address on the
 network below, round trip time, loss if there is some, path MTU and traffic. The

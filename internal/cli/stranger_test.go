@@ -258,7 +258,7 @@ func TestOptionsOfANewNodeAlone(t *testing.T) {
 	dir, _ := network(t)
 	up(t, dir)
 	got := run(t, "", "tincan", "-c", dir, "up", "--token", "x", "--name", "bob").must(t).err
-	for _, want := range []string{"--token has no effect without --boot or --join", "--name has no effect", "runs already"} {
+	for _, want := range []string{"--token has no effect without --boot or --join", "--name has no effect", "already running"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is missing in %s", want, got)
 		}

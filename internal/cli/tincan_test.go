@@ -65,7 +65,7 @@ func TestLifeOfANode(t *testing.T) {
 		t.Errorf("log %q", log)
 	}
 	for _, args := range [][]string{{"up"}, {"up", "-d"}} {
-		if got := tincan(args...).must(t); got.err != "the node runs already (pid "+pid+"); see it with: tincan -c "+dir+" status\n" {
+		if got := tincan(args...).must(t); got.err != "the node is already running (pid "+pid+"); see: tincan -c "+dir+" status\n" {
 			t.Errorf("%v: %+v", args, got)
 		}
 	}

@@ -29,7 +29,7 @@ import (
 // of that program, and its protocols.
 func newTincBoot(a *app, helped *bool) *cobra.Command {
 	root := &cobra.Command{
-		Use: "tinc-boot", Short: "Make nodes of tinc and let them find each other",
+		Use: "tinc-boot", Short: "Create tinc nodes and distribute their host files",
 		Version: version.Text(), SilenceUsage: true, SilenceErrors: true,
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -128,7 +128,7 @@ func (a *app) bootBootnodeCommand() *cobra.Command {
 	s.Flags(f)
 	f.StringVar(&s.Binding, "binding", fmt.Sprintf(":%d", bootnode.DefaultPort), "`address` to listen on")
 	f.StringVar(&dir, "dir", "/etc/tinc/dnet", "`directory` of the network")
-	f.StringVar(&name, "name", "", "own `name` (default what tinc.conf says)")
+	f.StringVar(&name, "name", "", "`name` of this node (default from tinc.conf)")
 	f.BoolVar(&service, "service", false, "write a systemd unit and exit")
 	return c
 }
@@ -165,13 +165,13 @@ tincd is needed), lets newcomers in who know the token, and joins the networks o
 	f.StringVarP(&r.name, "name", "n", "", "node `name` (default host name and five random letters)")
 	f.StringArrayVarP(&r.advertise, "advertise", "a", nil, "`host[:port]` where others reach this node (default all global addresses); may be repeated")
 	f.Uint16Var(&r.tincPort, "tinc-port", 0, "`port` of a new node (default a free one)")
-	f.StringVar(&r.device, "device", "", "end of the interface's `name` (default the last five letters of the node's)")
+	f.StringVar(&r.device, "device", "", "suffix of the interface `name` (default the last five letters of the node's)")
 	f.Uint16VarP(&r.port, "port", "p", bootnode.DefaultPort, "`port` of the join service")
 	f.StringVar(&r.host, "host", "", "`address` of the join service (default all)")
 	r.Token.Flags(f)
-	f.BoolVar(&r.tls, "tls", false, "HTTPS for the join service")
+	f.BoolVar(&r.tls, "tls", false, "serve the join service over HTTPS")
 	f.StringVar(&r.cert, "cert", "server.crt", "`file` with the certificate")
-	f.StringVar(&r.key, "key", "server.key", "`file` with its key")
+	f.StringVar(&r.key, "key", "server.key", "`file` with the key of the certificate")
 	f.StringVar(&r.ip, "ip", "", "VPN `address` of a new node (default a random one of 172.16.0.0/12)")
 	f.StringVarP(&r.dir, "dir", "d", "vpn", "`directory` of the state")
 	f.StringVar(&r.tincd, "tincd", "tincd", "not used")

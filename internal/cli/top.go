@@ -59,8 +59,8 @@ Where the output is no terminal one table is printed, and with --count several.`
 			})
 		},
 	}
-	c.Flags().DurationVar(&delay, "delay", time.Second, "`time` between two looks")
-	c.Flags().IntVar(&count, "count", 1, "print so `many` tables; with --json 0 means until interrupted")
-	c.Flags().BoolVar(&asJSON, "json", false, "print one line of JSON for each look, for programs")
+	c.Flags().DurationVar(&delay, "delay", time.Second, "`time` between two samples")
+	c.Flags().IntVar(&count, "count", 1, "print this `many` tables; with --json, 0 means until interrupted")
+	c.Flags().BoolVar(&asJSON, "json", false, "print one line of JSON for each sample, for programs")
 	return c
 }

@@ -15,7 +15,7 @@ func (a *app) unitCommand() *cobra.Command {
 	install := false
 	c := &cobra.Command{
 		Use:   "systemd-unit",
-		Short: "Print the service file that lets systemd run networks",
+		Short: "Print the systemd unit template",
 		Long: `Prints a systemd unit template for this program. With --install it is stored as
 ` + unitFile + `. Afterwards:
 
@@ -38,6 +38,6 @@ func (a *app) unitCommand() *cobra.Command {
 			return nil
 		},
 	}
-	c.Flags().BoolVar(&install, "install", false, "store it where systemd finds it")
+	c.Flags().BoolVar(&install, "install", false, "install the unit where systemd finds it")
 	return c
 }

@@ -47,7 +47,7 @@ which in general means root.
 
 With --detach it goes into the background once it works, and logs to the system
 log or to a file. With --service it becomes a service instead, which starts now and
-with the machine. If the node runs already nothing happens.
+with the machine. If the node is already running, nothing happens.
 
 With --boot it also lets newcomers in who know a token, and prints the command for
 the next machine. With --join it becomes a node first, with such a token. Both
@@ -75,13 +75,13 @@ and simply start it if there is one.
 			return a.up(f)
 		},
 	}
-	c.Flags().BoolVarP(&f.detach, "detach", "d", false, "go into the background when it works")
-	c.Flags().BoolVar(&f.service, "service", false, "make it a service of this system, which starts now and with the machine")
+	c.Flags().BoolVarP(&f.detach, "detach", "d", false, "go into the background once the node is up")
+	c.Flags().BoolVar(&f.service, "service", false, "install the node as a service that starts now and at boot")
 	c.Flags().IntVar(&f.debug, "debug", 0, "how much to log: `level` 0 (start and stop) to 5 (traffic)")
 	c.Flags().StringVar(&f.logFile, "log-file", "", "log to this `file`")
-	c.Flags().StringArrayVarP(&f.set, "option", "o", nil, "set a variable, whatever the files say: [HOST.]`VARIABLE=VALUE`")
+	c.Flags().StringArrayVarP(&f.set, "option", "o", nil, "override a variable of the files: [HOST.]`VARIABLE=VALUE`")
 	c.Flags().StringVar(&f.user, "user", "", "run as this `user` as soon as everything is set up")
-	c.Flags().BoolVar(&f.chroot, "chroot", false, "... with the directory of the network as root directory")
+	c.Flags().BoolVar(&f.chroot, "chroot", false, "change the root directory to that of the network")
 	c.Flags().BoolVar(&f.mlock, "mlock", false, "keep all memory out of swap space")
 	c.Flags().StringVar(&f.boot, "boot", "", "let newcomers in at this `address`, such as :8655")
 	c.Flags().StringArrayVar(&f.join, "join", nil, "become a node with the help of this boot `node` first; may be repeated")
@@ -89,10 +89,10 @@ and simply start it if there is one.
 	f.gen.Token.Flags(c.Flags())
 	c.Flags().StringVar(&f.gen.Name, "name", "", "with --boot or --join: `name` of a new node (default the host name)")
 	c.Flags().StringArrayVarP(&f.gen.Public, "public", "a", nil, "with --boot or --join: `host` where others reach a new node; may be repeated")
-	c.Flags().StringVar(&f.gen.Prefix, "prefix", "", "with --boot or --join: where the address of a new node lies, such as 10.7.0.0/16")
+	c.Flags().StringVar(&f.gen.Prefix, "prefix", "", "with --boot or --join: network of a new node's address, such as 10.7.0.0/16")
 	c.Flags().StringVar(&f.gen.IP, "ip", "", "with --boot or --join: the `address` of a new node in the VPN")
 	c.Flags().Uint16Var(&f.gen.Port, "port", 0, "with --boot or --join: `port` of a new node; 0 takes a free one")
-	c.Flags().DurationVar(&f.gen.Timeout, "timeout", 2*time.Minute, "with --join: how long to go on asking, for each boot node")
+	c.Flags().DurationVar(&f.gen.Timeout, "timeout", 2*time.Minute, "with --join: how long to keep trying each boot node")
 	return c
 }
 
@@ -101,7 +101,7 @@ func (a *app) up(f upFlags) error {
 		a.bootNetwork()
 	}
 	if pid := a.runs(); pid != 0 && !f.service && !launch.Detached() && os.Getenv("NOTIFY_SOCKET") == "" {
-		a.say("the node runs already (pid %d); see it with: %s status", pid, a.self())
+		a.say("the node is already running (pid %d); see: %s status", pid, a.self())
 		return nil
 	}
 	service, err := a.bootstrap(f)
@@ -182,15 +182,15 @@ func (a *app) upDetached(l config.Layout) error {
 		return terminal.Hint(errors.New("the node did not start"), "the lines above say why; %s up, without --detach, may tell more", a.self())
 	}
 	if newcomer {
-		a.say("running in the background; see it with: %s status", a.self())
+		a.say("running in the background; see: %s status", a.self())
 		a.sayNewcomer(l)
 		return nil
 	}
 	switch f := awaitContact(context.Background(), l, neighbourWait); f.peer {
 	case "":
-		a.say("running in the background; see it with: %s status", a.self())
+		a.say("running in the background; see: %s status", a.self())
 	default:
-		a.say("running in the background, connected with %s; see it with: %s status", f.peer, a.self())
+		a.say("running in the background, connected with %s; see: %s status", f.peer, a.self())
 	}
 	return nil
 }

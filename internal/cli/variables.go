@@ -44,7 +44,7 @@ with HOST, or for a variable of hosts, hosts/HOST. A running node is told.`,
 		RunE: func(_ *cobra.Command, args []string) error { return a.setting(verb, args, force) },
 	}
 	if verb != setting.Get {
-		c.Flags().BoolVar(&force, "force", false, "write it even if the variable is unknown, obsolete or out of place, or cannot have this value")
+		c.Flags().BoolVar(&force, "force", false, "write the value even if the variable is unknown, obsolete or out of place, or cannot have this value")
 	}
 	c.Flags().SetInterspersed(false) // a value may begin with a dash
 	return c

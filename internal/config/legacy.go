@@ -28,7 +28,7 @@ func (r *Reader) suite(level int) legacy.Suite {
 	macLen := r.IntOr("MACLength", -1)
 	if limit := legacy.DigestLen(digest); macLen > limit {
 		e, _ := r.Pool.Lookup("MACLength")
-		r.warnings = append(r.warnings, Warning{e.Where(), fmt.Sprintf("MACLength = %d: the digest has only %d bytes, and so many are used", macLen, limit)})
+		r.warnings = append(r.warnings, Warning{e.Where(), fmt.Sprintf("MACLength = %d: the digest has only %d bytes, and that many are used", macLen, limit)})
 		macLen = limit
 	}
 	if level > compress.MaxLegacy {

@@ -225,7 +225,7 @@ func loadHosts(l Layout, self node.Name, overrides []Override) (map[node.Name]Ho
 		warnings = append(warnings, more...)
 		if err != nil {
 			p := asProblem(l.Host(name), err)
-			p.Text += "; until this is mended nothing connects with " + string(name)
+			p.Text += "; until this is fixed nothing connects with " + string(name)
 			warnings = append(warnings, p)
 			continue
 		}

@@ -17,7 +17,7 @@ var meanings = map[string]string{
 	"BroadcastSubnet":               "a further destination that counts as broadcast",
 	"Cipher":                        "how nodes of tinc 1.0 encrypt packets to this node: `aes-256-cbc`, `aes-192-cbc`, `aes-128-cbc`; `blowfish`, `des-ede3-cbc` and `none` are weak and work only where they are named (here for all nodes, in another node's host file for that node)",
 	"ClampMSS":                      "make TCP connections choose packets that fit the path",
-	"Compression":                   "how others compress packets to this node: 0 not at all, 1 to 9 zlib, 10 and 11 LZO (fast, thorough), 12 LZ4 (nodes of tinc 1.0 do not know it and send plain packets). Packets that need it take the slow road, so it pays only where the line is much slower than the machine. tinc 1.1 up to pre18 sends garbage over TCP to a neighbour that wants compression; where UDP may be blocked leave it at 0",
+	"Compression":                   "how others compress packets to this node: 0 not at all, 1 to 9 zlib, 10 and 11 LZO (fast, thorough), 12 LZ4 (nodes of tinc 1.0 do not know it and send plain packets). Compressed packets take the slow path, so it pays only where the line is much slower than the machine. tinc 1.1 up to pre18 sends garbage over TCP to a neighbour that wants compression; where UDP may be blocked leave it at 0",
 	"ConnectTo":                     "keep a meta connection with this node",
 	"ControlGroup":                  "a group of this machine (Linux) whose members may look at the running node, without the pid file: `status`, `dump`, `info`, `top`, `why`, `netcheck`. Nothing else: no log, no packets, no change",
 	"DecrementTTL":                  "count this node as a hop for packets that it routes",

@@ -45,9 +45,9 @@ func (r WhyReport) WriteText(w io.Writer) error {
 	}
 	switch {
 	case r.Change != "":
-		b.WriteString("what would help: " + r.Change + "\n")
+		b.WriteString("suggestion: " + r.Change + "\n")
 	case r.Good:
-		b.WriteString("there is nothing to be mended\n")
+		b.WriteString("no problem found\n")
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -109,7 +109,7 @@ func (s Status) writeHead(b *strings.Builder, f TextForm) {
 		max(s.Summary.Nodes-1, 0), plural(s.Summary.Connections, "meta connection")))
 	for _, p := range s.Problems {
 		f.sentence(b, red, "problem: ", p.Text)
-		f.sentence(b, plain, "         what would help: ", p.Change)
+		f.sentence(b, plain, "         suggestion: ", p.Change)
 	}
 	s.writeKeys(b, f)
 	s.writeContested(b, f)

@@ -198,7 +198,7 @@ func (d *Daemon) apply(e mesh.Effect) {
 	default:
 		// A test sees to it that this cannot happen. If it does, a node that works
 		// but for this is better than none.
-		d.log.printf(0, mesh.Error, "nobody knows how to do %T; please report this", e)
+		d.log.printf(0, mesh.Error, "internal error: unhandled effect %T; please report this", e)
 	}
 }
 

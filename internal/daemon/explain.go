@@ -273,7 +273,7 @@ func verdict(r control.NetReport) []string {
 	add := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	switch {
 	case r.Incoming+r.Outgoing == 0:
-		add("This node has no connection with any other, so it cannot tell what the network lets through.")
+		add("This node has no connection with any other, so connectivity cannot be checked.")
 		for _, f := range r.Failures {
 			add("The last attempt to connect with %s failed: %s.", f.Node, f.Problem)
 		}
@@ -285,16 +285,16 @@ func verdict(r control.NetReport) []string {
 	case r.Answered == 0:
 		add("No node answers by UDP: this network seems to block it. The mesh works over TCP, which is slower. Allow UDP to and from port %d.", r.Port)
 	case r.NAT == control.NATFickle:
-		add("UDP works, through a symmetric NAT. A direct path to nodes behind the same kind of NAT is not possible; others can be reached. A forwarded port %d on the router, or UPnP = yes, would mend that.", r.Port)
+		add("UDP works, through a symmetric NAT. A direct path to nodes behind the same kind of NAT is not possible; others can be reached. A forwarded port %d on the router, or UPnP = yes, would fix that.", r.Port)
 	case r.NAT == control.NATSteady:
-		add("UDP works, through a NAT that lets direct paths be made.")
+		add("UDP works, through a NAT that allows direct paths.")
 	case r.NAT == control.NATOne:
-		add("UDP works, through a NAT. Whether it lets direct paths be made will be known when two nodes answer by UDP.")
+		add("UDP works, through a NAT. Whether it allows direct paths will be known when two nodes answer by UDP.")
 	default:
 		add("UDP works.")
 	}
 	if r.Incoming+r.Outgoing > 0 && r.Incoming == 0 {
-		add("Nobody has connected to this node: either nobody wants to, or TCP port %d is not reachable from outside. That is no trouble as long as it can connect to others.", r.Port)
+		add("Nobody has connected to this node: either nobody wants to, or TCP port %d is not reachable from outside. That is no problem as long as it can connect to others.", r.Port)
 	}
 	if r.IPv6 && r.Answered > 0 && r.ByIPv6 == 0 {
 		add("This machine has IPv6, but no other node is reached by it.")

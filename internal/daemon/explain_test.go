@@ -37,7 +37,7 @@ func TestTheVerdictOnANATSaysOnlyWhatIsKnown(t *testing.T) {
 	for kind, want := range map[control.NATKind]string{
 		control.NATNone:   "UDP works.",
 		control.NATOne:    "UDP works, through a NAT. Whether",
-		control.NATSteady: "UDP works, through a NAT that lets direct paths be made.",
+		control.NATSteady: "UDP works, through a NAT that allows direct paths.",
 		control.NATFickle: "UDP works, through a symmetric NAT.",
 	} {
 		got := verdict(control.NetReport{Port: 655, Incoming: 1, Tried: 2, Answered: 2, NAT: kind})

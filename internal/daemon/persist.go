@@ -111,7 +111,7 @@ func (d *persister) write() {
 	}
 	for n, e := range cs {
 		if d.store.Suspect(n, e.From, fmt.Appendf(nil, "Ed25519PublicKey = %s\n", e.Key)) {
-			d.log.printf(0, mesh.Notice, "somebody behind %s claims another key for %s than the one that is known; the known one stays. If %s was set up anew: tincan accept %s", e.From, n, n, n)
+			d.log.printf(0, mesh.Notice, "somebody behind %s claims another key for %s than the one that is known; the known one stays. If %s was reinstalled: tincan accept %s", e.From, n, n, n)
 		}
 	}
 	for n, k := range ks {

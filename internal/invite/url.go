@@ -85,11 +85,11 @@ func parseURL(s string) (URL, error) {
 	}
 	for i, c := range secret {
 		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-_+/", c)) {
-			return URL{}, fmt.Errorf("character %d behind the slash, %q, cannot be part of it", i+1, c)
+			return URL{}, fmt.Errorf("character %d after the slash, %q, cannot be part of it", i+1, c)
 		}
 	}
 	if n := len(secret); n != 2*tokenText {
-		return URL{}, fmt.Errorf("there are %d characters behind the slash instead of 48; was it copied completely?", n)
+		return URL{}, fmt.Errorf("there are %d characters after the slash instead of 48; was it copied completely?", n)
 	}
 	u := URL{Host: host, Port: port}
 	for i, t := range []*token{&u.keyHash, &u.cookie} {
@@ -110,11 +110,11 @@ func parsePlace(s string) (host string, port uint16, err error) {
 		var rest string
 		host, rest, ok = strings.Cut(inner, "]")
 		if !ok {
-			return "", 0, errors.New("the bracket in front of the address is not closed")
+			return "", 0, errors.New("the bracket before the address is not closed")
 		}
 		portText, hasPort = strings.CutPrefix(rest, ":")
 		if !hasPort && rest != "" {
-			return "", 0, errors.New("behind the closing bracket there should be a colon and a port")
+			return "", 0, errors.New("after the closing bracket there should be a colon and a port")
 		}
 		if a, err := netip.ParseAddr(host); err != nil || !a.Is6() {
 			return "", 0, errors.New("only an IPv6 address stands in brackets")
@@ -123,7 +123,7 @@ func parsePlace(s string) (host string, port uint16, err error) {
 		return "", 0, errors.New("an IPv6 address needs brackets, as in [2001:db8::1]:655")
 	}
 	if host == "" {
-		return "", 0, errors.New("the name or address in front of the slash is missing")
+		return "", 0, errors.New("the name or address before the slash is missing")
 	}
 	if strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune("@?#\\\"'<>", r) }) {
 		return "", 0, fmt.Errorf("%.80q is not the name or address of a computer", host)

@@ -257,7 +257,7 @@ func (m *Monitor) offer(name, from node.Name, data []byte) (Outcome, error) {
 // changed makes known that somebody offers another key.
 func (m *Monitor) changed(name, from node.Name, offered []byte) {
 	if m.cfg.Store.Suspect(name, from, offered) {
-		m.logf(0, "%s offers another key for %s than the one that is known; the known one stays. If %s was set up anew: tincan accept %s", from, name, name, name)
+		m.logf(0, "%s offers another key for %s than the one that is known; the known one stays. If %s was reinstalled: tincan accept %s", from, name, name, name)
 	}
 }
 

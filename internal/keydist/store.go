@@ -57,7 +57,7 @@ const (
 )
 
 var (
-	errOwn  = errors.New("that is the own host file, which nobody else may change")
+	errOwn  = errors.New("that is this node's own host file, which nobody else may change")
 	errMany = fmt.Errorf("there are more than %d host files", maxPeers)
 )
 

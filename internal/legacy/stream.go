@@ -60,7 +60,7 @@ func metaDigestOf(number int) (func() hash.Hash, bool) {
 	return nil, false
 }
 
-var errByteLimit = errors.New("the connection has lasted for so many bytes that its key is worn out")
+var errByteLimit = errors.New("the connection has lasted for so many bytes that its key is exhausted")
 
 // stream is one direction of a meta connection: a cipher in CFB or OFB mode, as it
 // stands after the bytes so far.

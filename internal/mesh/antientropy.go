@@ -146,7 +146,7 @@ func (m *Mesh) compareDigests(c *conn, text string) {
 	if !steady && o.differed < patience || o.wait > 0 && m.now.Sub(o.repaired) < o.wait {
 		return
 	}
-	m.logf(2, Info, "%s and we do not know the same mesh; telling it all once more", c)
+	m.logf(2, Info, "state differs from %s: resending all edges and subnets", c)
 	o.repaired, o.differed = m.now, 0
 	o.wait = min(max(2*o.wait, minRepair), maxRepair)
 	m.sendFullState(c, func(p *peer) bool { return p.reachable }, func(*graph.Edge) bool { return true }, m.addEdgeWithNewNonce)

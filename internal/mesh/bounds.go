@@ -337,7 +337,7 @@ func (m *Mesh) pass(c *conn, to *peer, text []byte) {
 	case next == c:
 		m.logf(3, Debug, "not sending a request for %s back to %s", to.name, c)
 	case m.repeats.tooMany(m.now, string(text)):
-		m.logf(2, Info, "a request for %s runs in circles", to.name)
+		m.logf(2, Info, "routing loop: dropped a request for %s", to.name)
 	default:
 		m.send(next, text)
 	}

@@ -505,7 +505,7 @@ func (m *Mesh) tellKey(c *conn) {
 		return
 	}
 	p.keyTold = m.now
-	m.logf(0, Warning, "%s does not have the key in hosts/%s, or not ours: refused. If it was set up anew, import its new host file with: tincan import --force FILE", c, p.name)
+	m.logf(0, Warning, "%s does not have the key in hosts/%s, or not ours: refused. If it was reinstalled, import its new host file with: tincan import --force FILE", c, p.name)
 }
 
 // lost does what follows from the end of a connection. how is what it means if that came
@@ -527,7 +527,7 @@ func (m *Mesh) lost(c *conn, reason string, how refusal) {
 	case wasActive:
 		m.logf(1, Notice, "connection with %s ended: %s", c, reason)
 	case c.stage == leaving:
-		m.logf(1, Info, "connection with %s ended after the exchange of keys: %s", c, reason)
+		m.logf(1, Info, "connection with %s ended after the handshake: %s", c, reason)
 	default:
 		m.logf(1, Warning, "connection with %s refused: %s", c, reason)
 		if how == refusedKey {

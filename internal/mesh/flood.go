@@ -200,7 +200,7 @@ func (m *Mesh) addSubnet(c *conn, text string) error {
 		return nil
 	}
 	if p == m.self {
-		m.logf(2, Warning, "%s says that %s is ours, which it is not", c, r.Subnet)
+		m.logf(2, Warning, "%s claims that %s is ours, which it is not", c, r.Subnet)
 		m.sendSubnet(c, m.deletedSubnet(r.Owner, r.Subnet))
 		return nil
 	}
@@ -431,7 +431,7 @@ func (m *Mesh) checkContradictions() {
 		m.quiet = max(m.quiet/2, minQuiet)
 		return
 	}
-	m.logf(0, Error, "others say of %s what is not so: another machine runs with this name and its key, or a member of the mesh lies; not contradicting for %s", m.cfg.Name, m.quiet)
+	m.logf(0, Error, "others keep announcing wrong edges of %s: another machine runs with this name and key, or a member of the mesh lies; not refuting for %s", m.cfg.Name, m.quiet)
 	m.quietUntil = m.now.Add(m.quiet)
 	m.quiet = min(m.quiet*2, maxQuiet)
 }

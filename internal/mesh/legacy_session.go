@@ -206,7 +206,7 @@ func (s *legacySession) undecodable(count int) {
 	switch {
 	case !s.m.rsaLogin(s.p) || s.link.CanReceive() && (count < undecodableLimit || s.m.now.Sub(s.told) < reqKeyInterval):
 	case s.m.startAllowed(s.p, true):
-		s.m.logf(2, Info, "%d packets of %s in a row could not be opened; sending it a new key", count, s.p.name)
+		s.m.logf(2, Info, "%d packets of %s in a row could not be decrypted; sending it a new key", count, s.p.name)
 		s.tell()
 	}
 }

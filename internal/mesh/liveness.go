@@ -345,9 +345,9 @@ func (m *Mesh) conclude(p *peer) {
 	r.suspicion = suspicion{}
 	switch {
 	case d.small && r.base.queued(d.waited/time.Duration(max(d.answers, 1))) && m.now.Sub(r.lacking) < maxQueued:
-		m.logf(5, Debug, "frames of %d bytes get lost on the way to %s, where a queue is full", d.want, p.name)
+		m.logf(5, Debug, "frames of %d bytes to %s are lost in a full queue", d.want, p.name)
 	case d.small:
-		m.logf(2, Info, "frames of %d bytes do not reach %s any more", d.want, p.name)
+		m.logf(2, Info, "frames of %d bytes no longer reach %s", d.want, p.name)
 		r.pmtu.shrunk(m.now, d.want, d.best)
 		m.touch(p)
 		m.searchMTU(p)
@@ -362,7 +362,7 @@ func (m *Mesh) conclude(p *peer) {
 
 // giveUpUDP has the packets for p take another way, and looks for it eagerly.
 func (m *Mesh) giveUpUDP(p *peer) {
-	m.logf(2, Info, "%s does not answer by UDP any more", p.name)
+	m.logf(2, Info, "%s no longer answers by UDP", p.name)
 	m.goIdle(p)
 	p.udp.burst = eagerBursts
 	m.discover(p)

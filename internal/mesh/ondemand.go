@@ -77,7 +77,7 @@ func (m *Mesh) connectOnDemand() {
 		}
 		h.wait = min(max(2*h.wait, hotRetry), maxHotRetry)
 		h.next = m.now.Add(h.wait + m.jitter(h.wait/4))
-		m.logf(2, Info, "there is much to say to %s; connecting", p.name)
+		m.logf(2, Info, "heavy traffic with %s: opening a direct connection", p.name)
 		if o := m.addDialTarget(p.name, true); o != nil {
 			o.hot = true
 			n++

@@ -118,7 +118,7 @@ func (m *Mesh) networkChanged(e NetworkChanged) {
 		return
 	}
 	m.rediscoveredAt = m.now
-	m.logf(1, Info, "looking for all nodes anew: %s", e.Reason)
+	m.logf(1, Info, "rediscovering all nodes: %s", e.Reason)
 	for _, o := range m.sortedDials() {
 		if c := o.conn; c != nil && c.stage < securing && c.began.Before(m.now) {
 			o.conn = nil // it was begun in another world

@@ -352,9 +352,9 @@ func (m *Mesh) choose(p *peer) {
 			old = string(r.chosen.relay.name)
 		}
 		if best != nil {
-			m.logf(2, Info, "packets for %s are relayed by %s now (%s, loss %.0f%%), not %s", p.name, best.relay.name, best.rtt.srtt.Round(100*time.Microsecond), 100*best.loss(), old)
+			m.logf(2, Info, "packets for %s are now relayed by %s (%s, loss %.0f%%), not %s", p.name, best.relay.name, best.rtt.srtt.Round(100*time.Microsecond), 100*best.loss(), old)
 		} else {
-			m.logf(2, Info, "packets for %s are not relayed by %s any more", p.name, old)
+			m.logf(2, Info, "packets for %s are no longer relayed by %s", p.name, old)
 		}
 		r.chosen, r.since = best, m.now
 		m.touch(p)

@@ -92,7 +92,7 @@ func (m *Mesh) reqKey(c *conn, text string) error {
 	case to != m.self:
 		m.pass(c, to, []byte(text))
 	case !m.speaksFor(c, from):
-		m.logf(3, Debug, "ignoring a request in the name of %s, which came from %s", from.name, c)
+		m.logf(3, Debug, "ignoring a request from %s that arrived from %s", from.name, c)
 	default:
 		from.session.reqKey(c, r)
 	}
@@ -115,7 +115,7 @@ func (m *Mesh) ansKey(c *conn, text string) error {
 		}
 		m.pass(c, to, []byte(text))
 	case !m.speaksFor(c, from):
-		m.logf(3, Debug, "ignoring an answer in the name of %s, which came from %s", from.name, c)
+		m.logf(3, Debug, "ignoring an answer from %s that arrived from %s", from.name, c)
 	default:
 		from.session.ansKey(c, r)
 	}

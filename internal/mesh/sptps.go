@@ -157,13 +157,13 @@ func (s *sptpsSession) start() {
 		Label: sptps.LabelUDP(m.cfg.Name, p.name), Rand: m.deps.Secrets, Window: m.cfg.ReplayWindow,
 	})
 	if err != nil {
-		m.logf(0, Error, "could not begin a session with %s: %v", p.name, err)
+		m.logf(0, Error, "could not start a session with %s: %v", p.name, err)
 		return
 	}
 	s.outbound, s.mineKey, s.inbound, s.begun, s.sent, s.answered = d, *key, nil, m.now, m.now, false
 	s.tries++
 	s.lastSent = wire.ReqKey{From: m.cfg.Name, To: p.name, Sub: wire.SubStart, Data: b64.Encode(kex)}.Append(nil)
-	m.logf(3, Debug, "beginning a session with %s", p.name)
+	m.logf(3, Debug, "starting a session with %s", p.name)
 	m.route(p, s.lastSent)
 }
 
@@ -242,17 +242,17 @@ func (s *sptpsSession) peerStarts(c *conn, data string) {
 	}
 	leads := m.leadsTo(c, p)
 	if s.inbound != nil && s.over != c.id && !leads && m.now.Sub(s.begun) < repeatAfter {
-		m.logf(3, Debug, "ignoring a start of a session in the name of %s, which came from %s", p.name, c)
+		m.logf(3, Debug, "ignoring a session request from %s that arrived from %s", p.name, c)
 		return
 	}
 	kex, err := b64.Decode(data)
 	if err != nil {
-		m.logf(2, Warning, "unreadable start of a session from %s", p.name)
+		m.logf(2, Warning, "malformed session request from %s", p.name)
 		return
 	}
 	crossing := s.outbound != nil && !s.answered && m.now.Sub(s.begun) < handshakeTimeout
 	if crossing && m.cfg.Name < p.name {
-		m.logf(3, Debug, "%s began a session at the same time; going on with ours", p.name)
+		m.logf(3, Debug, "%s started a session at the same time; continuing with ours", p.name)
 		s.repeat()
 		return
 	}
@@ -260,7 +260,7 @@ func (s *sptpsSession) peerStarts(c *conn, data string) {
 		return
 	}
 	if !m.startAllowed(p, leads) {
-		m.logf(2, Warning, "%s begins sessions too often", p.name)
+		m.logf(2, Warning, "%s starts sessions too often", p.name)
 		return
 	}
 	d, own, err := sptps.NewDatagram(sptps.Config{
@@ -273,7 +273,7 @@ func (s *sptpsSession) peerStarts(c *conn, data string) {
 	}
 	out, _, err := d.Handshake(kex)
 	if err != nil {
-		m.logf(2, Warning, "bad start of a session from %s: %v", p.name, err)
+		m.logf(2, Warning, "bad session request from %s: %v", p.name, err)
 		return
 	}
 	s.inbound, s.theirKey, s.lastReceived, s.over = d, *key, data, c.id
@@ -416,7 +416,7 @@ func (s *sptpsSession) check() {
 	}
 	if !s.rekeying.IsZero() {
 		if m.now.Sub(s.rekeying) > handshakeTimeout {
-			m.logf(2, Warning, "%s did not answer the renewal of keys; beginning a new session", p.name)
+			m.logf(2, Warning, "%s did not answer the key renewal; starting a new session", p.name)
 			s.born, s.rekeying = m.now, time.Time{}
 			s.start()
 		}
@@ -447,6 +447,6 @@ func (s *sptpsSession) undecodable(count int) {
 	if count < undecodableLimit || m.now.Sub(s.begun) < handshakeTimeout {
 		return
 	}
-	m.logf(2, Info, "%d records of %s in a row could not be opened; beginning a new session", count, p.name)
+	m.logf(2, Info, "%d records of %s in a row could not be decrypted; starting a new session", count, p.name)
 	s.start()
 }

@@ -203,7 +203,7 @@ func (m *Mesh) proven(p *peer, k keys.PublicKey) {
 		return
 	}
 	if t.learned != nil && *t.learned != k {
-		m.logf(0, Warning, "the key of %s that was learned from the mesh has given way to another one", p.name)
+		m.logf(0, Warning, "the key of %s that was learned from the mesh was replaced by another one", p.name)
 		m.dropLearnedLogins(p, "another key of it has been proven")
 		t.by, t.saved = "", false
 	}
@@ -308,7 +308,7 @@ func (m *Mesh) vouched(e Vouched) {
 		return
 	}
 	if t := &p.trust; t.learned != nil && *t.learned != e.Key {
-		m.logf(0, Warning, "the key of %s that was learned from the mesh has given way to the one that %s vouches for", p.name, e.By)
+		m.logf(0, Warning, "the key of %s that was learned from the mesh was replaced by the one that %s vouches for", p.name, e.By)
 		m.endSession(p)
 	}
 	p.trust.learned, p.trust.by, p.trust.saved, p.trust.claim = &e.Key, e.By, true, nil

@@ -44,22 +44,22 @@ const (
 	WhyOtherKey     = "another-key" // somebody claims another key for the node than the known one
 	WhyRemoved      = "removed"     // its host file was deleted here
 	WhyNoRSAKey     = "no-rsa-key"  // it speaks tinc 1.0 only, and there are no keys for that
-	WhyHandshake    = "keys-being-agreed"
+	WhyHandshake    = "handshake-in-progress"
 	WhyTCPOnlyHere  = "tcp-only-here"
 	WhyTCPOnlyThere = "tcp-only-there"
 	WhyIndirect     = "indirect-data"
 	WhyNoDiscovery  = "no-udp-discovery"
 	WhyNoUDPAddress = "no-udp-address"
 	WhyUnanswered   = "udp-unanswered"
-	WhyNoUDPHere    = "no-udp-here"  // nobody answers this node by UDP
-	WhyNoUDPThere   = "no-udp-there" // others do
-	WhyBetween      = "udp-between"  // both answer others, but not each other
+	WhyNoUDPHere    = "no-udp-here"         // nobody answers this node by UDP
+	WhyNoUDPThere   = "no-udp-there"        // others do
+	WhyBetween      = "udp-blocked-between" // both answer others, but not each other
 	WhySymmetric    = "symmetric-nat"
 	WhySilent       = "udp-silent" // it worked, and does not any more
-	WhyDegraded     = "straight-way-bad"
-	WhySlow         = "far-away"
-	WhyLossy        = "loss"
-	WhySmall        = "small-packets"
+	WhyDegraded     = "direct-path-degraded"
+	WhySlow         = "high-latency"
+	WhyLossy        = "packet-loss"
+	WhySmall        = "low-mtu"
 	WhyCompressed   = "compressed"
 )
 
@@ -116,7 +116,7 @@ func (m *Mesh) whyKey(w *Why, p *peer, f Found) {
 		w.add(WhyRemoved, "the host file of %s was deleted here, so nothing is sent to it or believed of its key", p.name)
 		w.Change = fmt.Sprintf("if it is to come back: %s accept %s, or import its host file", f.Command, p.name)
 	case t.rival != nil:
-		w.add(WhyOtherKey, "another key than the one that is known is claimed for %s, by way of %s", p.name, t.rivalBy)
+		w.add(WhyOtherKey, "another key than the one that is known is claimed for %s, through %s", p.name, t.rivalBy)
 		w.mend("ask the owner of %s which key is right; if it is the new one: %s accept %s", p.name, f.Command, p.name)
 	}
 }
@@ -162,7 +162,7 @@ func (m *Mesh) whyUnreachable(w *Why, p *peer, f Found) {
 	case m.cfg.AutoConnect:
 		w.mend("tell it where another node is: Address = HOST in that node's host file")
 	default:
-		w.mend("say whom to connect to: ConnectTo = NODE, or AutoConnect = yes")
+		w.mend("choose a node to connect to: ConnectTo = NODE, or AutoConnect = yes")
 	}
 }
 
@@ -191,7 +191,7 @@ func (m *Mesh) whyNotConnected(w *Why, p *peer) {
 	case refusedHere:
 		w.mend("see what this line says; the log of %s may say more", p.name)
 	case refusedKey:
-		w.mend("the key in hosts/%s here is not the one that %s has: if it was set up anew, import its new host file with --force", p.name, p.name)
+		w.mend("the key in hosts/%s here is not the one that %s has: if it was reinstalled, import its new host file with --force", p.name, p.name)
 	case refusedThere:
 		w.mend("see in the log of %s why it does not let this node in; most likely its host file of %s has another key than this node: import the one of this node there, with --force", p.name, m.cfg.Name)
 	}
@@ -204,12 +204,12 @@ func (m *Mesh) whyReachable(w *Why, p *peer, f Found) {
 	}
 	if p.udp.idle && p.conn == nil && m.now.Sub(p.active) >= keepTrying {
 		w.Good = true
-		w.add(WhyNoSession, "there has been no packet for %s lately; the first one looks for the best way", p.name)
+		w.add(WhyNoSession, "there has been no packet for %s lately; the first one looks for the best path", p.name)
 		return
 	}
 	switch {
 	case p.relaying.chosen != nil:
-		w.add(WhyRelayed, "packets for %s are passed on by %s, by UDP", p.name, p.relaying.chosen.relay.name)
+		w.add(WhyRelayed, "packets for %s are relayed by %s, by UDP", p.name, p.relaying.chosen.relay.name)
 		if m.isDirect(p) {
 			m.whyDegraded(w, p)
 			return
@@ -218,7 +218,7 @@ func (m *Mesh) whyReachable(w *Why, p *peer, f Found) {
 		m.whyDirect(w, p)
 		return
 	case m.effectiveVia(p) != p && m.effectiveVia(p) != nil:
-		w.add(WhyRelayed, "packets for %s are passed on by %s", p.name, m.effectiveVia(p).name)
+		w.add(WhyRelayed, "packets for %s are relayed by %s", p.name, m.effectiveVia(p).name)
 	case p.conn != nil:
 		w.add(WhyTCP, "packets for %s go over the meta connection with it, by TCP", p.name)
 	default:
@@ -226,10 +226,10 @@ func (m *Mesh) whyReachable(w *Why, p *peer, f Found) {
 		if m.leavesByUDP(p, minProbe) {
 			how = "by UDP"
 		}
-		w.add(WhyRelayed, "packets for %s are passed on by %s, %s", p.name, p.path.NextHop, how)
+		w.add(WhyRelayed, "packets for %s are relayed by %s, %s", p.name, p.path.NextHop, how)
 	}
 	if p.session.hopByHop() {
-		w.add(WhyHopByHop, "%s speaks the protocol of tinc 1.0, in which every node on the way opens the packets", p.name)
+		w.add(WhyHopByHop, "%s speaks the protocol of tinc 1.0, in which every node on the path decrypts the packets", p.name)
 	}
 	m.whyNoUDP(w, p, f)
 }
@@ -248,24 +248,24 @@ func (m *Mesh) whyNoSession(w *Why, p *peer, f Found) {
 		w.add(WhyKeyUnknown, "the public key of %s is not known here, and it has not told it yet", p.name)
 		w.mend("import the host file of %s", p.name)
 	case p.session.pending():
-		w.add(WhyHandshake, "keys with %s are being agreed on at this moment", p.name)
-		w.mend("wait a few seconds; if this stays so, the host file of %s here, or that of %s there, has another key than the node", p.name, m.cfg.Name)
+		w.add(WhyHandshake, "a handshake with %s is in progress", p.name)
+		w.mend("wait a few seconds; if it persists, the host file of %s here, or that of %s there, has another key than the node", p.name, m.cfg.Name)
 	default:
 		w.Good = true
-		w.add(WhyNoSession, "there has been no packet for %s lately; the first one makes a session and looks for the best way", p.name)
+		w.add(WhyNoSession, "there has been no packet for %s lately; the first one makes a session and looks for the best path", p.name)
 	}
 }
 
 // whyDirect: packets go straight by UDP. Is that as good as it gets?
 func (m *Mesh) whyDirect(w *Why, p *peer) {
-	w.add(WhyDirect, "packets for %s go straight there by UDP, to %s", p.name, p.udp.addr)
+	w.add(WhyDirect, "packets for %s go directly by UDP to %s", p.name, p.udp.addr)
 	w.Good = true
 	if rtt := p.udp.rtt.srtt; rtt >= farAway {
-		w.add(WhySlow, "it is far away: an answer takes %s", rtt.Round(time.Millisecond))
+		w.add(WhySlow, "high latency: the round trip takes %s", rtt.Round(time.Millisecond))
 	}
 	if loss := p.udp.loss; loss >= manyLost {
 		w.Good = false
-		w.add(WhyLossy, "%.0f %% of the probes get lost on the way", 100*loss)
+		w.add(WhyLossy, "%.0f %% of the probes are lost", 100*loss)
 		w.mend("the line between the two drops packets; if it is yours, look for an overloaded router or a bad radio link")
 	}
 	if p.udp.pmtu.fixed() && p.udp.pmtu.min < smallFrame {
@@ -281,9 +281,9 @@ func (m *Mesh) whyDirect(w *Why, p *peer) {
 // whyDegraded: there is a direct path by UDP, and a relay is better nevertheless.
 func (m *Mesh) whyDegraded(w *Why, p *peer) {
 	s, c := &p.relaying.direct.quality, &p.relaying.chosen.quality
-	w.add(WhyDegraded, "the straight way is worse: %s and %.0f %% lost, by way of %s %s and %.0f %%",
+	w.add(WhyDegraded, "the direct path is worse: %s and %.0f %% loss, through %s %s and %.0f %%",
 		s.rtt.srtt.Round(time.Millisecond), 100*s.loss(), p.relaying.chosen.relay.name, c.rtt.srtt.Round(time.Millisecond), 100*c.loss())
-	w.mend("the line between the two is slow or drops packets; as long as it does, the relay is the best way")
+	w.mend("the line between the two is slow or drops packets; as long as it does, the relay is the best path")
 }
 
 // whyNoUDP: packets do not go straight by UDP.
@@ -292,7 +292,7 @@ func (m *Mesh) whyNoUDP(w *Why, p *peer, f Found) {
 	switch {
 	case m.cfg.TCPOnly:
 		w.add(WhyTCPOnlyHere, "this node was told to use only TCP")
-		w.mend("remove TCPOnly = yes from tinc.conf or from the own host file here")
+		w.mend("remove TCPOnly = yes from tinc.conf or from the host file of this node")
 		return
 	case p.host.TCPOnly:
 		w.add(WhyTCPOnlyHere, "the host file of %s on this node says that only TCP is to be used", p.name)
@@ -303,11 +303,11 @@ func (m *Mesh) whyNoUDP(w *Why, p *peer, f Found) {
 		w.mend("remove TCPOnly = yes on %s", p.name)
 		return
 	case m.cfg.Indirect || opts&wire.Indirect != 0 || p.path.Indirect:
-		w.add(WhyIndirect, "IndirectData = yes says that only nodes with a connection may talk straight to each other")
+		w.add(WhyIndirect, "IndirectData = yes says that only nodes with a connection may exchange packets directly")
 		w.mend("remove IndirectData = yes, or add a connection between %s and %s (ConnectTo)", m.cfg.Name, p.name)
 		return
 	case m.cfg.NoUDPDiscovery:
-		w.add(WhyNoDiscovery, "this node does not look for ways by UDP")
+		w.add(WhyNoDiscovery, "this node does not look for UDP paths")
 		w.mend("remove UDPDiscovery = no")
 		return
 	}
@@ -343,7 +343,7 @@ func (m *Mesh) whyNoUDP(w *Why, p *peer, f Found) {
 		w.mend("allow UDP to and from port %d in the firewall of %s and of its network", portOf(p), p.name)
 	default:
 		if heard > 0 {
-			w.add(WhyNoUDPThere, "%d of %d nodes answer this one by UDP, so it is the network of %s that blocks it, or the two routers do not get along", heard, tried, p.name)
+			w.add(WhyNoUDPThere, "%d of %d nodes answer this one by UDP, so it is the network of %s that blocks it, or the two NATs are incompatible", heard, tried, p.name)
 		}
 		w.mend("allow UDP to port %d of this machine, or to port %d of %s, from outside: in the firewall, and by a port forwarded by the router (or UPnP = yes)", m.cfg.Port, portOf(p), p.name)
 	}
@@ -363,7 +363,7 @@ func (m *Mesh) whyBetween(w *Why, p *peer, f Found) {
 		w.add(WhySymmetric, "the router of %s seems to use %s", p.name, each)
 	}
 	if f.NAT || len(f.Seen) == 0 {
-		w.mend("forward UDP port %d of the router here to this machine, or set UPnP = yes; the same at %s would do as well", m.cfg.Port, p.name)
+		w.mend("forward UDP port %d of the router here to this machine, or set UPnP = yes; the same at %s would also work", m.cfg.Port, p.name)
 	} else {
 		w.mend("allow UDP to port %d from outside in the firewall of this machine", m.cfg.Port)
 	}

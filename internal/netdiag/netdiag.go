@@ -106,5 +106,5 @@ func (f Finding) String() string {
 	if f.Change == "" {
 		return f.Text
 	}
-	return strings.Join([]string{f.Text, f.Change}, "; what would help: ")
+	return strings.Join([]string{f.Text, f.Change}, "; suggestion: ")
 }

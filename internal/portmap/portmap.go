@@ -337,9 +337,9 @@ func (c *Client) report() {
 	}
 	for _, m := range all {
 		if !slices.Contains(c.last, m) {
-			c.cfg.Log(1, "the router lets others in: %s", m)
+			c.cfg.Log(1, "port mapping: %s", m)
 			if a := m.External.Addr(); a.Is4() && !public(a) {
-				c.cfg.Log(1, "that address is not public: there is another router in front of this one")
+				c.cfg.Log(1, "that address is not public: there is another router before this one")
 			}
 		}
 	}

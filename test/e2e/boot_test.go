@@ -137,7 +137,7 @@ func TestABootServiceBesideTheNode(t *testing.T) {
 	token := boot.tincan("token", "new", "--uses", "1", "--label", "for alice")
 	service, err := boot.Start(os.Getenv(binaryVar), "-n", "home", "bootnode", "--token", "a token of a person")
 	w.must(err)
-	w.must(service.WaitLog("newcomers are let in at", patience))
+	w.must(service.WaitLog("admitting new nodes at", patience))
 	alice.tincan("gen", "--name", "alice", "--token", token, boot.Addr("ip4").String()+":8655")
 	alice.up()
 	alice.reaches(boot)
@@ -238,7 +238,7 @@ func TestTwoHundredNewcomersAtOnce(t *testing.T) {
 	token := boot.tincan("token", "new", "--uses", "200")
 	service, err := boot.Start(os.Getenv(binaryVar), "-n", "home", "bootnode", "--token", "unused")
 	w.must(err)
-	w.must(service.WaitLog("newcomers are let in at", patience))
+	w.must(service.WaitLog("admitting new nodes at", patience))
 	var wg sync.WaitGroup
 	began := time.Now()
 	for i := range 200 {
@@ -321,7 +321,7 @@ func TestTincBootsOwnCommands(t *testing.T) {
 	}
 	service, err := boot.Start(os.Getenv(binaryVar), "tinc-boot", "bootnode", "--dir", confBase)
 	w.must(err)
-	w.must(service.WaitLog("newcomers are let in at", patience))
+	w.must(service.WaitLog("admitting new nodes at", patience))
 	token := regexp.MustCompile(`Generated token: (\S+)`).FindStringSubmatch(service.Log())[1]
 	// By the old protocol, as the original joins.
 	tb(joiner, "gen", "--engine", "embedded", "--protocol", "gen1", "--network", "home", "--name", "joiner", "--prefix", "172.20", "--token", token, boot.Addr("ip4").String())

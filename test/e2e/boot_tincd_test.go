@@ -49,7 +49,7 @@ func TestNewcomersThatRunTincd10(t *testing.T) {
 			boot.runs(engines[0])
 			service, err := boot.Start(os.Getenv(binaryVar), "-n", "home", "bootnode", "--token", "mazgouvqu7avyv25o2g7w33yjr7olvsf")
 			w.must(err)
-			w.must(service.WaitLog("newcomers are let in at", patience))
+			w.must(service.WaitLog("admitting new nodes at", patience))
 			for i, tincd := range engines[1:] {
 				n := w.node(fmt.Sprintf("n%d", i))
 				n.generates(tincd, "--token", "mazgouvqu7avyv25o2g7w33yjr7olvsf", boot.Addr("ip4").String())

@@ -64,7 +64,7 @@ func TestCongestionIsNoSmallerMTU(t *testing.T) {
 				}
 			}
 			for line := range strings.Lines(alice.daemon.Log()) {
-				if strings.Contains(line, "frames of") || strings.Contains(line, "does not answer by UDP") {
+				if strings.Contains(line, "frames of") || strings.Contains(line, "no longer answers by UDP") {
 					t.Log(strings.TrimSpace(line))
 				}
 			}

@@ -77,10 +77,10 @@ func TestANodeExplainsItself(t *testing.T) {
 	w.eventually("a knows why b is relayed", patience, func() bool {
 		_, _ = a.Ping(b.vpn("ip4"), 56, patience)
 		codes, change := a.why("b")
-		return slices.Contains(codes, "relayed") && slices.Contains(codes, "udp-between") && change != ""
+		return slices.Contains(codes, "relayed") && slices.Contains(codes, "udp-blocked-between") && change != ""
 	})
 	out := a.tincan("why", "b")
-	if !strings.Contains(out, "passed on by meet") || !strings.Contains(out, "what would help: ") {
+	if !strings.Contains(out, "relayed by meet") || !strings.Contains(out, "suggestion: ") {
 		t.Errorf("%s", out)
 	}
 	t.Logf("%s", out)

@@ -399,7 +399,7 @@ func (w *world) direct(a, b *node) func() bool {
 }
 
 // choices is how the log tells of relays that are chosen for their delay or loss.
-var choices = regexp.MustCompile(`packets for (\w+) are (?:relayed by (\w+) now|not relayed)`)
+var choices = regexp.MustCompile(`packets for (\w+) are (?:now relayed by (\w+)|no longer relayed)`)
 
 // chosenRelay is the relay that was chosen for packets to another node although there
 // may be a direct way, "" if there is none.

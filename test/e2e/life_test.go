@@ -172,7 +172,7 @@ func TestASecondUpHarmsNothing(t *testing.T) {
 	bob.reaches(alice)
 	before := alice.files("/run")
 
-	if out, err := alice.Run("sh", "-c", os.Getenv(binaryVar)+" -n home up 2>&1"); err != nil || !strings.Contains(out, "the node runs already (pid ") {
+	if out, err := alice.Run("sh", "-c", os.Getenv(binaryVar)+" -n home up 2>&1"); err != nil || !strings.Contains(out, "the node is already running (pid ") {
 		t.Errorf("a second up: %v, %s", err, out)
 	}
 	if after := alice.files("/run"); !slices.Equal(before, after) {

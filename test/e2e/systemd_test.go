@@ -323,7 +323,7 @@ func TestUpBootAsAService(t *testing.T) {
 		out, _ := m.try("ss", "-Hltn", "sport = :8655")
 		return m.property(unit, "ActiveState") == "active" && strings.Contains(out, "127.0.0.1:8655")
 	}
-	m.eventually("newcomers are let in", answers)
+	m.eventually("admitting new nodes", answers)
 	if got := m.run("systemctl", "is-enabled", unit); got != "enabled" {
 		t.Errorf("the service is %s", got)
 	}
@@ -331,7 +331,7 @@ func TestUpBootAsAService(t *testing.T) {
 		t.Errorf("status: %s", got)
 	}
 	pid := m.property(unit, "MainPID")
-	if got := tincan("up"); !strings.Contains(got, "the node runs already (pid "+pid+")") {
+	if got := tincan("up"); !strings.Contains(got, "the node is already running (pid "+pid+")") {
 		t.Errorf("up: %s", got)
 	}
 	tincan("up", "--boot", "127.0.0.1:8655", "--service") // once more

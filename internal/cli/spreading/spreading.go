@@ -116,7 +116,7 @@ func order(what, short string) *cobra.Command {
 func kill() *cobra.Command {
 	var p place
 	c := &cobra.Command{
-		Use: "kill", Short: "End the monitor (called by tinc-down)", Args: cobra.NoArgs,
+		Use: "kill", Short: "Stop the monitor (called by tinc-down)", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := fromEnvironment(cmd, "iface"); err != nil {
 				return err
@@ -142,7 +142,7 @@ type monitorOptions struct {
 func monitor(s terminal.Streams, layout func() (config.Layout, error)) *cobra.Command {
 	var o monitorOptions
 	c := &cobra.Command{
-		Use: "monitor", Short: "Spread host files beside a tincd (started by tinc-up)", Args: cobra.NoArgs,
+		Use: "monitor", Short: "Distribute host files for a tincd (started by tinc-up)", Args: cobra.NoArgs,
 		Long: `Shows the own host file to the VPN, fetches those of the nodes that tincd's scripts
 tell about, and adds ConnectTo lines for the nodes that have an address. It ends with
 tinc-down. A node that tincan itself runs does all this without a monitor.
@@ -161,7 +161,7 @@ one, else the directory of $NETNAME.`,
 	c.Flags().StringVar(&o.dir, "dir", "", "`directory` of the network [$DIR]")
 	c.Flags().DurationVar(&o.timeout, "timeout", keydist.DefaultTimeout, "longest `time` of one attempt to fetch [$TIMEOUT]")
 	c.Flags().DurationVar(&o.interval, "interval", keydist.DefaultInterval, "`time` between attempts [$INTERVAL]")
-	c.Flags().DurationVar(&o.reindex, "reindex", keydist.DefaultReindex, "`time` between looks at all host files [$REINDEX]")
+	c.Flags().DurationVar(&o.reindex, "reindex", keydist.DefaultReindex, "`time` between scans of all host files [$REINDEX]")
 	return c
 }
 
@@ -174,7 +174,7 @@ func (o monitorOptions) run(ctx context.Context, s terminal.Streams, layout func
 		return err
 	}
 	if o.timeout <= 0 || o.interval <= 0 || o.reindex <= 0 {
-		return errors.New("--timeout, --interval and --reindex have to be longer than nothing")
+		return errors.New("--timeout, --interval and --reindex must be positive")
 	}
 	l, err := o.layout(layout)
 	if err != nil {
