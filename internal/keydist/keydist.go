@@ -178,6 +178,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 		m.wg.Wait()
 		m.client.CloseIdleConnections()
 	}()
+	m.resumeVouching()
 	m.serve(ctx)
 	tick := time.NewTicker(m.cfg.Reindex)
 	defer tick.Stop()

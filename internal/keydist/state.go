@@ -23,6 +23,7 @@ type state struct {
 	Hosts   map[node.Name]bool       `json:"hosts"`   // host files that were here at last
 	Removed map[node.Name]int64      `json:"removed"` // those that were deleted, and when, Unix time
 	Learned map[node.Name]learnedKey `json:"learned"` // keys without a host file
+	LetIn   map[node.Name]int64      `json:"letIn"`   // newcomers that others are told about, and since when, Unix time
 }
 
 type file struct {
@@ -71,6 +72,10 @@ func (s *Store) load() *state {
 	if s.state.Learned == nil {
 		s.state.Learned = map[node.Name]learnedKey{}
 	}
+	if s.state.LetIn == nil {
+		s.state.LetIn = map[node.Name]int64{}
+	}
+	onlyNames(s.state.LetIn)
 	onlyNames(s.state.Hosts)
 	onlyNames(s.state.Removed)
 	onlyNames(s.state.Learned)

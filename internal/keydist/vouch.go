@@ -2,15 +2,18 @@ package keydist
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"time"
 
 	"tincan/internal/hostfile"
@@ -45,16 +48,22 @@ type vouch struct {
 
 // Vouch tells all nodes that this one has let name in, whose host file is here.
 func (m *Monitor) Vouch(name node.Name) {
+	m.vouchSince(name, m.cfg.Store.letIn(name))
+}
+
+// vouchSince is Vouch for a newcomer that was let in at a time.
+func (m *Monitor) vouchSince(name node.Name, at time.Time) {
 	data, err := m.cfg.Store.Read(name)
 	if err != nil || m.cfg.Sign == nil || name == m.cfg.Self {
 		return
 	}
 	text := append([]byte(vouchedText+string(name)+"\n"), data...)
-	v := vouch{name, time.Now(), append([]byte(m.cfg.Sign(text)+"\n"), text...)}
+	v := vouch{name, at, append([]byte(m.cfg.Sign(text)+"\n"), text...)}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.vouches = slices.DeleteFunc(m.vouches, func(o vouch) bool { return o.name == name })
 	if len(m.vouches) >= maxVouches {
-		m.vouches = m.vouches[1:]
+		m.vouches = slices.Delete(m.vouches, 0, 1)
 	}
 	m.vouches = append(m.vouches, v)
 	if m.ctx == nil {
@@ -63,6 +72,55 @@ func (m *Monitor) Vouch(name node.Name) {
 	for _, p := range m.order {
 		m.tellOf(m.ctx, p, v)
 	}
+}
+
+// resumeVouching goes on with what this node was telling before it was stopped.
+func (m *Monitor) resumeVouching() {
+	for _, name := range m.cfg.Store.lately() {
+		m.mu.Lock()
+		under := slices.ContainsFunc(m.vouches, func(v vouch) bool { return v.name == name })
+		m.mu.Unlock()
+		if !under {
+			m.vouchSince(name, m.cfg.Store.letIn(name))
+		}
+	}
+}
+
+// letIn takes note that others are told about a newcomer, and returns since when.
+func (s *Store) letIn(n node.Name) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.load()
+	since := time.Unix(st.LetIn[n], 0)
+	if age := time.Since(since); age > vouchFor || age < 0 {
+		since = time.Now()
+		st.LetIn[n], s.dirty = since.Unix(), true
+		s.forgetLetIn()
+		s.flush()
+	}
+	return since
+}
+
+// forgetLetIn drops those of whom nobody is told any more. The lock is held.
+func (s *Store) forgetLetIn() {
+	st := s.load()
+	byTime := slices.SortedFunc(maps.Keys(st.LetIn), func(a, b node.Name) int {
+		return cmp.Or(cmp.Compare(st.LetIn[b], st.LetIn[a]), cmp.Compare(a, b))
+	})
+	for i, n := range byTime {
+		if i >= maxVouches || time.Since(time.Unix(st.LetIn[n], 0)) > vouchFor {
+			delete(st.LetIn, n)
+			s.dirty = true
+		}
+	}
+}
+
+// lately lists whom this node has let in, if others are still told.
+func (s *Store) lately() []node.Name {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forgetLetIn()
+	return sortedNames(s.load().LetIn)
 }
 
 // tellOf tells p about a newcomer. The lock is held.

@@ -45,6 +45,27 @@ func TestEverybodyHearsOfANewcomerAtOnce(t *testing.T) {
 	}
 }
 
+// A node that was stopped in between goes on telling.
+func TestANewcomerIsToldOfAfterARestart(t *testing.T) {
+	w := newWorld(t)
+	alice := w.member("alice", 1, hostText(1), nil)
+	alice.write("dave", edLine(4))
+	alice.Vouch("dave")
+	alice.write("erin", edLine(5))
+	alice.Vouch("erin")
+	alice.remove("erin")
+	since := alice.vouches[0].at
+	cfg := alice.cfg
+	cfg.Store = &Store{Layout: cfg.Store.Layout, Self: "alice"}
+	again := &member{w: w, name: "alice", addr: alice.addr, dir: alice.dir, Monitor: New(cfg)}
+	again.run()
+	again.mu.Lock()
+	defer again.mu.Unlock()
+	if len(again.vouches) != 1 || again.vouches[0].name != "dave" || since.Sub(again.vouches[0].at) > time.Second {
+		t.Errorf("after a restart others are told of %v", again.vouches)
+	}
+}
+
 // What counts as somebody's word for a newcomer, and what does not.
 func TestWhoseWordCounts(t *testing.T) {
 	text := vouchedText + "dave\n" + edLine(4)
