@@ -287,6 +287,42 @@ func TestFinding12SubnetsThatItDoesNotAnnounce(t *testing.T) {
 	}
 }
 
+// Whoever writes the subnet of another node into the own host file has announced it, and no more.
+func TestSubnetsOfOthersAreNotStored(t *testing.T) {
+	w := newWorld(t)
+	m := w.member("alice", 1, hostText(1), nil)
+	m.write("bob", hostText(2, "Subnet = 10.20.0.0/24\nSubnet = 10.0.0.0/8\nSubnet = fd00:1::/64\n"))
+	for _, c := range []struct {
+		subnet string
+		stored bool
+	}{
+		{"10.1.2.1", false}, {"10.1.2.1/32#1", false}, {"10.20.0.7", false}, {"10.20.0.0/24", false}, {"10.20.0.0/25#5", false},
+		{"10.0.0.0/8", false}, {"fd00:1::5", false}, {"10.1.1.1", false}, // our own
+		{"10.1.9.1", true}, {"10.21.0.0/24", true}, {"10.20.0.0/16", true}, {"10.0.0.0/9", true}, {"fd00:2::/64", true},
+	} {
+		p := mustSubnet(t, c.subnet)
+		w.mu.Lock()
+		w.owner[p.Prefix().Masked().Addr()] = "mallory" // announced by the owner of the file
+		w.mu.Unlock()
+		before := hostText(9)
+		if c.stored {
+			before = edLine(9)
+		}
+		if _, err := m.offer("mallory", "mallory", []byte(before+"Subnet = "+c.subnet+"\n")); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(m.file("hosts/mallory"), "= "+c.subnet+"\n"); got != c.stored {
+			t.Errorf("%s is stored: %t, log\n%s", c.subnet, got, w.logs())
+		}
+		m.cfg.Store.Survey()
+	}
+	m.remove("bob")
+	m.cfg.Store.Survey()
+	if _, err := m.offer("mallory", "mallory", []byte(edLine(9)+"Subnet = 10.1.2.1\n")); err != nil || !strings.Contains(m.file("hosts/mallory"), "10.1.2.1") {
+		t.Errorf("what bob had is not free when he is gone: %v", err)
+	}
+}
+
 func TestWithCompatibilityTheEngineStillSaysWhoIsWho(t *testing.T) {
 	w := newWorld(t)
 	bob := w.member("bob", 2, hostText(2), nil)

@@ -262,7 +262,8 @@ func (m *Monitor) changed(name, from node.Name, offered []byte) {
 }
 
 // ownSubnets leaves out the subnets that the mesh knows as somebody else's, and
-// those that nobody should have, unless the node really announces them.
+// those that nobody should have, unless the node really announces them. What lies in a subnet that is in another node's
+// host file here is left out in any case: a node writes its own file, and so could take what is another's.
 func (m *Monitor) ownSubnets(name node.Name, data []byte) []byte {
 	if m.cfg.Engine == nil {
 		return data
@@ -271,6 +272,11 @@ func (m *Monitor) ownSubnets(name node.Name, data []byte) []byte {
 		s, err := subnet.Parse(v)
 		if err != nil || !s.Prefix().IsValid() {
 			continue // for others to judge
+		}
+		if holder, held := m.cfg.Store.holder(name, s.Prefix().Masked()); held {
+			m.logf(1, "host file of %s: left out: the subnet %s, which is in the host file of %s; it counts as announced only", name, s, holder)
+			data, _ = config.Delete(data, "Subnet", v)
+			continue
 		}
 		owners := m.cfg.Engine.Announced(s.Prefix().Masked())
 		odd := hostfile.Policy{}.Subnet(s.Prefix())

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"tincan/internal/files"
 	"tincan/internal/keys"
 	"tincan/internal/node"
 )
@@ -56,6 +57,7 @@ func (s *Store) Survey() (fresh, dropped []node.Name, err error) {
 	}
 	st := s.load()
 	there := make(map[node.Name]bool, len(names))
+	s.owned = nil // somebody may have edited them
 	for _, n := range names {
 		there[n] = true
 		if n != s.Self && !st.Hosts[n] && len(st.Hosts) > 0 { // not what was here before this began
@@ -94,6 +96,7 @@ func (s *Store) gone(n node.Name) {
 	st := s.load()
 	delete(st.Hosts, n)
 	delete(st.Learned, n)
+	delete(s.owned, n)
 	if len(st.Removed) < maxPeers {
 		st.Removed[n] = time.Now().Unix()
 	}
@@ -114,6 +117,38 @@ func (s *Store) deleted(n node.Name) bool {
 	}
 	s.gone(n)
 	return true
+}
+
+// errNobody: there is nothing to remove.
+var errNobody = errors.New("no node of that name is known here")
+
+// Remove removes a node as if its owner had deleted its host file: that file, if there is one, what has been learned,
+// and the addresses at which it was reached. seen says that the node is known by other means.
+func (s *Store) Remove(n node.Name, seen bool) error {
+	if n == s.Self {
+		return fmt.Errorf("%s is this node itself", n)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.Lock != nil {
+		s.Lock.Lock()
+		defer s.Lock.Unlock()
+	}
+	st := s.load()
+	_, learned := st.Learned[n]
+	_, removed := st.Removed[n]
+	err := files.Remove(s.Layout.Host(n))
+	switch {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	case err != nil && !learned && !seen && !removed:
+		return fmt.Errorf("%s: %w", n, errNobody)
+	}
+	_ = files.Remove(s.Layout.CacheOf(n))
+	s.drop(n)
+	s.gone(n)
+	s.flush()
+	return nil
 }
 
 // Removed lists the nodes whose host files have been deleted here, by name.

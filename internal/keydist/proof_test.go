@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -240,4 +242,40 @@ func FuzzProof(f *testing.F) {
 			t.Fatalf("a signature for %q counts for %q", data, shown)
 		}
 	})
+}
+
+// A node can be removed whatever it is known by, and nothing from the mesh brings it back.
+func TestRemovingANode(t *testing.T) {
+	w := newWorld(t)
+	m := w.member("alice", 1, hostText(1), nil)
+	store := m.cfg.Store
+	m.write("bob", hostText(2))
+	store.Survey()
+	key := keys.FromSeed([32]byte{4}).Public()
+	if err := store.Learn("dave", key, "bob"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(store.Layout.CacheOf("dave"), []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[node.Name]struct{ seen, ok bool }{
+		"bob": {ok: true}, "dave": {ok: true}, "erin": {seen: true, ok: true}, "nobody": {}, "alice": {seen: true},
+	} {
+		if err := store.Remove(name, c.seen); (err == nil) != c.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	var removed []node.Name
+	for _, r := range store.Removed() {
+		removed = append(removed, r.Node)
+	}
+	if !slices.Equal(removed, []node.Name{"bob", "dave", "erin"}) || m.file("hosts/bob") != "" || m.file("hosts/alice") == "" || m.file("cache/dave") != "" || len(store.Learned()) > 0 {
+		t.Errorf("removed are %v, learned %v", removed, store.Learned())
+	}
+	if _, err := store.Offer("bob", "bob", []byte(hostText(2))); err == nil || store.Learn("dave", key, "bob") == nil || store.learnVouched("erin", key, "bob") == nil {
+		t.Error("somebody comes back from the mesh")
+	}
+	if err := store.Accept("dave"); err != nil || store.Learn("dave", key, "") != nil {
+		t.Errorf("dave does not come back when his owner wants it: %v", err)
+	}
 }

@@ -218,6 +218,28 @@ func (s *Store) owner(except node.Name, p netip.Prefix) (node.Name, bool) {
 	return "", false
 }
 
+// holder tells which other node has this subnet, or one around it, in its host file. A subnet that is wider than 16 bits
+// (IPv6: 48) is a way to somewhere, and holds only what is the same.
+func (s *Store) holder(except node.Name, p netip.Prefix) (node.Name, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.owned == nil {
+		s.survey()
+	}
+	least := 16
+	if p.Addr().Is6() {
+		least = 48
+	}
+	for _, name := range sortedNames(s.owned) {
+		if name != except && slices.ContainsFunc(s.owned[name], func(q netip.Prefix) bool {
+			return q == p || q.Bits() >= least && q.Bits() <= p.Bits() && q.Contains(p.Addr())
+		}) {
+			return name, true
+		}
+	}
+	return "", false
+}
+
 // survey reads who has which subnets; the lock is held.
 func (s *Store) survey() {
 	s.owned = map[node.Name][]netip.Prefix{}
