@@ -80,10 +80,43 @@ func (a *app) listChanges(store *keydist.Store) error {
 
 // acceptKey lets the running node do it, which then uses the key at once.
 func (a *app) acceptKey(store *keydist.Store, name node.Name) error {
-	err := a.ask(func(c *control.Client) error { return c.AcceptKey(name) })
+	return a.orHere(func(c *control.Client) error { return c.AcceptKey(name) }, func() error { return store.Accept(name) })
+}
+
+// orHere asks the running node to do something, or does it here if no node of ours runs.
+func (a *app) orHere(there func(*control.Client) error, here func() error) error {
+	err := a.ask(there)
 	var d *control.DialError
 	if errors.As(err, &d) && d.Stage <= control.NoProcess || errors.Is(err, control.ErrUnsupported) {
-		return store.Accept(name) // no node of ours runs here
+		return here()
 	}
 	return err
+}
+
+func (a *app) removeCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "remove NODE",
+		Short: "Remove a node, and do not learn it again",
+		Long: `What is known of NODE here is deleted: its host file, a key that was learned through
+the mesh or that somebody has vouched for, and its addresses. Its connection ends. It
+does not come back from the mesh; "tincan accept NODE", "import" or a new invitation
+brings it back. Other nodes do not notice: say it at each of them.`,
+		Args: between("the name of a NODE", 1, 1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			l, err := a.existing()
+			if err != nil {
+				return err
+			}
+			self, err := config.OwnName(l)
+			if err != nil {
+				return err
+			}
+			name, err := node.ParseName(args[0])
+			if err != nil {
+				return err
+			}
+			return a.orHere(func(c *control.Client) error { return c.RemoveNode(name) },
+				func() error { return (&keydist.Store{Layout: l, Self: self}).Remove(name, false) })
+		},
+	}
 }

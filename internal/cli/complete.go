@@ -162,7 +162,7 @@ func (a *app) values(host string, v *config.Variable) []string {
 // addCompletions says what each command and option can be given.
 func (a *app) addCompletions(root *cobra.Command) {
 	for words, f := range map[string]completed{
-		"connect": a.oneNode, "disconnect": a.oneNode, "info": a.oneNode, "why": a.oneNode, "ping": a.oneNode, "accept": a.oneNode,
+		"connect": a.oneNode, "disconnect": a.oneNode, "info": a.oneNode, "why": a.oneNode, "ping": a.oneNode, "accept": a.oneNode, "remove": a.oneNode,
 		"status": a.oneNode, "edit": a.files, "token revoke": a.tokens, "verify": a.oneNode,
 		"init": cobra.NoFileCompletions, "invite": cobra.NoFileCompletions, "join": cobra.NoFileCompletions,
 	} {

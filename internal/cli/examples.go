@@ -44,6 +44,7 @@ var examples = map[string]string{
 	"exchange":          "tincan exchange <theirs >ours",
 	"edit":              "tincan edit tinc.conf\nEDITOR=nano tincan edit bob",
 	"accept":            "tincan accept\ntincan accept bob",
+	"remove":            "tincan remove mallory",
 	"sign":              "tincan sign letter >letter.signed",
 	"verify":            "tincan verify bob letter.signed",
 	"version":           "tincan version",

@@ -91,7 +91,7 @@ Every option can also be given in the environment: --net as TINCAN_NET, and so o
 		"network": {a.initCommand(), a.inviteCommand(), a.joinCommand(), a.genCommand(), a.bootnodeCommand(), a.tokenCommand()},
 		"run":     {a.upCommand(), a.downCommand(), a.restartCommand(), a.reloadCommand(), a.retryCommand(), a.connectCommand(), a.disconnectCommand(), a.serviceCommand(), a.unitCommand()},
 		"look":    {a.statusCommand(), a.pingCommand(), a.whyCommand(), a.netCheckCommand(), a.topCommand(), a.dumpCommand(), a.infoCommand(), a.logCommand(), a.pcapCommand(), a.checkCommand()},
-		"change":  {a.getCommand(), a.setCommand(), a.addCommand(), a.delCommand(), a.exportCommand(), a.importCommand(), a.exchangeCommand(), a.editCommand(), a.acceptCommand(), a.signCommand(), a.verifyCommand()},
+		"change":  {a.getCommand(), a.setCommand(), a.addCommand(), a.delCommand(), a.exportCommand(), a.importCommand(), a.exchangeCommand(), a.editCommand(), a.acceptCommand(), a.removeCommand(), a.signCommand(), a.verifyCommand()},
 		"": {a.versionCommand(), a.manCommand(),
 			a.frontEndCommand("tinc", "Behave like the command tinc of tinc 1.1", tinc.Main),
 			a.frontEndCommand("tinc-boot", "Behave like tinc-boot", tincBoot),

@@ -48,6 +48,7 @@ const (
 	reqEcho        = 102 // NODE WAY VIA SIZE MILLISECONDS; answer: an EchoAnswer as JSON
 	reqWhy         = 103 // NODE; answer: a WhyReport as JSON
 	reqNetCheck    = 104 // answer: a NetReport as JSON
+	reqRemove      = 105 // NODE; answer: 0, or -2 and why not
 )
 
 const (

@@ -280,7 +280,9 @@ func (c *client) answer(line string, w *bufio.Writer) (stop bool, err error) {
 		}
 		fmt.Fprintf(w, "18 100 %d\n%s", len(text), text)
 	case reqAccept:
-		fmt.Fprintf(w, "18 101 %s\n", c.accept(args))
+		fmt.Fprintf(w, "18 101 %s\n", c.decide(args, KeyKeeper.AcceptKey))
+	case reqRemove:
+		fmt.Fprintf(w, "18 105 %s\n", c.decide(args, KeyKeeper.RemoveNode))
 	case reqEcho:
 		text, err := c.echo(args)
 		return false, object(w, typ, text, err)

@@ -164,6 +164,18 @@ func (b *backend) ChangedKeys() []control.KeyChange {
 	return out
 }
 
+// RemoveNode deletes what is known of a node, which stays away from now on.
+func (b *backend) RemoveNode(name node.Name) error {
+	s := b.d.distribution
+	seen := false
+	b.d.call(func() { seen = b.d.core.Knows(name) })
+	if err := s.store.Remove(name, seen); err != nil {
+		return err
+	}
+	b.d.log.printf(0, mesh.Notice, "%s was removed by hand", name)
+	return b.d.reload()
+}
+
 // AcceptKey makes the other key of a node the known one, and uses it.
 func (b *backend) AcceptKey(name node.Name) error {
 	s := b.d.distribution

@@ -288,6 +288,9 @@ func (m *Mesh) setRemoved(names map[node.Name]bool) {
 	}
 }
 
+// Knows tells whether anybody has ever spoken of a node, or there is something of it here.
+func (m *Mesh) Knows(name node.Name) bool { return m.nodes[name] != nil }
+
 // KeyOf is the key by which a node is known, nil if there is none. good tells whether the owner of this
 // machine, or somebody who may let others in, stands behind it.
 func (m *Mesh) KeyOf(name node.Name) (key *keys.PublicKey, good bool) {
