@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"tincan/internal/mesh"
-	"tincan/internal/script"
 )
 
 // Sizes of the queues towards the protocol core. When the first is full the readers of
@@ -204,7 +203,7 @@ func (d *Daemon) apply(e mesh.Effect) {
 
 // subnetUp: a subnet can be reached now.
 func (d *Daemon) subnetUp(e mesh.SubnetUp) {
-	d.script.Queue(script.SubnetUp, d.subnetEnv(e.Owner, e.Subnet, e.Addr))
+	d.script.SubnetUp(d.subnetEnv(e.Owner, e.Subnet, e.Addr))
 	if e.Owner != d.network().Name {
 		if d.network().Settings.Mode == "router" { // else everybody is on the link
 			d.netif.add(e.Owner, e.Subnet)
@@ -216,7 +215,7 @@ func (d *Daemon) subnetUp(e mesh.SubnetUp) {
 
 // subnetDown: it cannot any more.
 func (d *Daemon) subnetDown(e mesh.SubnetDown) {
-	d.script.Queue(script.SubnetDown, d.subnetEnv(e.Owner, e.Subnet, e.Addr))
+	d.script.SubnetDown(d.subnetEnv(e.Owner, e.Subnet, e.Addr))
 	if e.Owner != d.network().Name {
 		d.netif.remove(e.Owner, e.Subnet)
 		d.distribution.subnetDown(e.Owner, e.Subnet)

@@ -259,6 +259,62 @@ func TestQueueNeverWaits(t *testing.T) {
 	}
 }
 
+// What is left out is what nobody has to know: at the end, the scripts have been told of what is.
+func TestScriptsAreToldOfAllSubnets(t *testing.T) {
+	d := dir(t, map[string]string{HostUp: "while test ! -e go; do sleep 0.02; done"})
+	var j journal
+	r := NewRunner(Config{Dir: d}, j.log)
+	start(t, r)
+	subnet := func(i int) Env { return Env{Node: "bob", Subnet: fmt.Sprintf("10.%d.%d.0/24", i>>8, i&255)} }
+	r.Queue(HostUp, Env{}) // takes its time
+	const n = QueueLength + 2000
+	for i := range n {
+		r.SubnetUp(subnet(i))
+	}
+	for range 50_000 { // a subnet that flaps, and one that is told already
+		r.SubnetUp(Env{Node: "eve", Subnet: "10.200.0.0/16"})
+		r.SubnetDown(Env{Node: "eve", Subnet: "10.200.0.0/16"})
+		r.SubnetDown(subnet(1))
+		r.SubnetUp(subnet(1))
+	}
+	r.SubnetDown(subnet(2))
+	r.SubnetDown(subnet(n - 1))
+	for range 100 {
+		r.Queue("none", Env{})
+	}
+	r.mu.Lock()
+	if got := r.waiting.Len(); got > n+10 {
+		t.Errorf("%d scripts wait", got)
+	}
+	told := map[string]bool{}
+	for e := r.waiting.Front(); e != nil; e = e.Next() {
+		if j := e.Value.(*job); j.about != (subject{}) {
+			told[j.env.Node+" "+j.env.Subnet] = j.up
+		}
+	}
+	r.mu.Unlock()
+	if told["eve 10.200.0.0/16"] || told["bob 10.0.2.0/24"] || told["bob "+subnet(n-1).Subnet] {
+		t.Error("scripts are told of subnets that are gone")
+	}
+	for i := range n {
+		if s := subnet(i).Subnet; i != 2 && i != n-1 && !told["bob "+s] {
+			t.Fatalf("scripts are not told of %s", s)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(d, "go"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Wait(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if len(r.last) > 0 || r.waiting.Len() > 0 {
+		t.Errorf("%d are remembered, %d wait", len(r.last), r.waiting.Len())
+	}
+	if text := strings.Join(j.lines(), "\n"); !strings.Contains(text, "100 scripts were left out") {
+		t.Errorf("the log: %q", text)
+	}
+}
+
 func TestStoppingKillsWhatRunsAndGivesUpWhatWaits(t *testing.T) {
 	d := dir(t, map[string]string{HostUp: "echo $$ >child; exec sleep 100", TincDown: "touch down"})
 	var j journal
