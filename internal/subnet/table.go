@@ -51,110 +51,231 @@ func (e *Entry[O]) guards() bool {
 // Table finds the owner of an address. It is immutable and safe for concurrent use;
 // [Table.Change] makes another that shares what is the same.
 //
-// Of each prefix only the first entry in order is in the tables for lookups: by rank, then in tinc's order. Entries
+// Of each prefix only the first entry in order counts: by rank, then in tinc's order. Entries
 // with a reachable owner are in one table and the others in a second one that is
 // asked only if the first has no answer: so a packet for a reachable node costs one
 // longest-prefix lookup, and a smaller prefix of a reachable node takes over
-// when the owner of a larger one is gone. A second lookup looks for a claim that outranks
-// what was found, if there are any that could.
+// when the owner of a larger one is gone. Which claims are outranked is found out when the table is made or changed.
 type Table[O any] struct {
 	ip, mac family[O]
 	guards  *bart.Table[*Entry[O]]
 	len     int
 }
 
-// family are the tables of IP prefixes, or of MAC addresses.
-type family[O any] struct {
-	all        *bart.Table[[]*Entry[O]] // of each prefix, the first in order first
-	live, dead *bart.Table[*Entry[O]]
+// claim is the first entry of a prefix, and the others. It is immutable.
+type claim[O any] struct {
+	Entry[O]
+	more  []*Entry[O] // in order
+	guard *Entry[O]   // what outranks the first, nil if nothing does
 }
 
-// Build makes a table. It keeps no reference to the slice.
+// family are the tables of IP prefixes, or of MAC addresses.
+type family[O any] struct {
+	live, dead *bart.Table[*claim[O]]
+}
+
+// Build makes a table of entries no two of which have the same subnet and owner. It keeps no reference to the slice.
 func Build[O any](entries []Entry[O]) *Table[O] {
 	t := &Table[O]{ip: newFamily[O](), mac: newFamily[O](), guards: new(bart.Table[*Entry[O]])}
-	edit[O]{t, true}.apply(entries, nil)
+	claims := make([]claim[O], len(entries))
+	var c *claim[O]
+	var several []*claim[O] // those with more than one entry
+	insert := func(first *claim[O], found bool) (*claim[O], bool) {
+		if !found {
+			return c, false
+		}
+		if first.more = append(first.more, &c.Entry); len(first.more) == 1 {
+			several = append(several, first)
+		}
+		return first, false
+	}
+	founded := false
+	for i := range entries {
+		c = &claims[i]
+		c.Entry = entries[i]
+		f, prefix, ok := t.place(c.Subnet)
+		if !ok {
+			continue
+		}
+		t.len++
+		founded = founded || c.Rank > Announced
+		if c.usable() {
+			f.live.Modify(prefix, insert)
+		} else {
+			f.dead.Modify(prefix, insert)
+		}
+	}
+	for _, c := range several {
+		first := c.Entry
+		list := append(c.more, &first)
+		slices.SortFunc(list, order[O])
+		*c = *newClaim(list)
+	}
+	if founded {
+		for prefix, c := range t.ip.live.All() {
+			if c.guards() {
+				t.guards.Insert(prefix, &c.Entry)
+			}
+		}
+	}
+	if t.guards.Size() > 0 {
+		t.judge(t.ip.live.All(), func(prefix netip.Prefix, c *claim[O]) { t.ip.live.Insert(prefix, c) })
+	}
 	return t
 }
 
 func newFamily[O any]() family[O] {
-	return family[O]{new(bart.Table[[]*Entry[O]]), new(bart.Table[*Entry[O]]), new(bart.Table[*Entry[O]])}
+	return family[O]{new(bart.Table[*claim[O]]), new(bart.Table[*claim[O]])}
+}
+
+// place tells where a subnet belongs; ok is false for what is no subnet.
+func (t *Table[O]) place(s Subnet) (f *family[O], prefix netip.Prefix, ok bool) {
+	switch s.kind {
+	case MAC:
+		return &t.mac, macPrefix(s.MAC()), true
+	case IPv4, IPv6:
+		return &t.ip, s.Prefix().Masked(), true
+	}
+	return nil, netip.Prefix{}, false
+}
+
+// newClaim makes a claim of entries in order, nil of none.
+func newClaim[O any](list []*Entry[O]) *claim[O] {
+	if len(list) == 0 {
+		return nil
+	}
+	return &claim[O]{Entry: *list[0], more: list[1:]}
+}
+
+// entries are all of the prefix, in order; none of nil.
+func (c *claim[O]) entries() iter.Seq[*Entry[O]] {
+	return func(yield func(*Entry[O]) bool) {
+		if c == nil || !yield(&c.Entry) {
+			return
+		}
+		for _, e := range c.more {
+			if !yield(e) {
+				return
+			}
+		}
+	}
+}
+
+// with returns c with another entry.
+func (c *claim[O]) with(e *Entry[O]) *claim[O] {
+	list := slices.Collect(c.entries())
+	i, _ := slices.BinarySearchFunc(list, e, order[O])
+	return newClaim(slices.Insert(list, i, e))
+}
+
+// without returns c without the entry of owner for s. If there is none that is c.
+func (c *claim[O]) without(s Subnet, owner node.Name) *claim[O] {
+	same := func(e *Entry[O]) bool { return e.Subnet == s && e.OwnerName == owner }
+	for e := range c.entries() {
+		if same(e) {
+			return newClaim(slices.DeleteFunc(slices.Collect(c.entries()), same))
+		}
+	}
+	return c
+}
+
+// judge works out what outranks each of these claims, and puts those of which that has changed.
+func (t *Table[O]) judge(list iter.Seq2[netip.Prefix, *claim[O]], put func(netip.Prefix, *claim[O])) {
+	type change struct {
+		prefix netip.Prefix
+		claim  *claim[O]
+	}
+	var changes []change // made afterwards: list may go through the same table
+	for prefix, c := range list {
+		if g := t.outranks(prefix, &c.Entry); g != c.guard {
+			changed := *c
+			changed.guard = g
+			changes = append(changes, change{prefix, &changed})
+		}
+	}
+	for _, c := range changes {
+		put(c.prefix, c.claim)
+	}
+}
+
+// outranks returns what outranks an entry, which is of that prefix; nil if nothing does.
+func (t *Table[O]) outranks(prefix netip.Prefix, e *Entry[O]) *Entry[O] {
+	if e.Rank > Announced || e.OwnerName == "" || e.Subnet.kind == MAC {
+		return nil
+	}
+	if g, ok := t.guards.LookupPrefix(prefix); ok && g.OwnerName != e.OwnerName {
+		return g
+	}
+	return nil
 }
 
 // Change returns a table without the entries gone, and with those of set added, or put in the place of those with
-// the same subnet and owner. It takes time in proportion to the changes. t stays as it is.
+// the same subnet and owner. It takes time in proportion to the changes, and to what those outrank. t stays as it is.
 func (t *Table[O]) Change(set, gone []Entry[O]) *Table[O] {
 	next := *t
-	edit[O]{&next, false}.apply(set, gone)
+	for i := range gone {
+		next.change(&gone[i], nil)
+	}
+	for _, s := range set {
+		next.change(&s, &s)
+	}
 	return &next
 }
 
-// edit changes a table: in place, or by copying what it touches.
-type edit[O any] struct {
-	t       *Table[O]
-	inPlace bool
-}
-
-func (e edit[O]) apply(set, gone []Entry[O]) {
-	for i := range gone {
-		e.change(&gone[i], nil)
-	}
-	for _, s := range set {
-		e.change(&s, &s)
-	}
-}
-
 // change removes the entry with the subnet and the owner of old, and adds with, if that is not nil.
-func (e edit[O]) change(old, with *Entry[O]) {
-	f, prefix := &e.t.ip, old.Subnet.Prefix()
-	switch old.Subnet.kind {
-	case MAC:
-		f, prefix = &e.t.mac, macPrefix(old.Subnet.MAC())
-	case IPv4, IPv6:
-		prefix = prefix.Masked()
-	default:
+func (t *Table[O]) change(old, with *Entry[O]) {
+	f, prefix, ok := t.place(old.Subnet)
+	if !ok {
 		return
 	}
-	list, _ := f.all.Get(prefix)
-	before := len(list)
-	list = slices.DeleteFunc(slices.Clone(list), func(x *Entry[O]) bool {
-		return x.Subnet == old.Subnet && x.OwnerName == old.OwnerName
-	})
+	wasLive, _ := f.live.Get(prefix)
+	wasDead, _ := f.dead.Get(prefix)
+	live, dead := wasLive.without(old.Subnet, old.OwnerName), wasDead.without(old.Subnet, old.OwnerName)
+	if live != wasLive || dead != wasDead {
+		t.len--
+	}
 	if with != nil {
-		i, _ := slices.BinarySearchFunc(list, with, order[O])
-		list = slices.Insert(list, i, with)
+		t.len++
+		if with.usable() {
+			live = live.with(with)
+		} else {
+			dead = dead.with(with)
+		}
 	}
-	e.t.len += len(list) - before
-	put(e, &f.all, prefix, list, len(list) > 0)
-	first(e, &f.live, prefix, list, (*Entry[O]).usable)
-	first(e, &f.dead, prefix, list, func(x *Entry[O]) bool { return !x.usable() })
-	if old.Subnet.kind != MAC {
-		first(e, &e.t.guards, prefix, list, (*Entry[O]).guards)
+	guarded := live != nil && live.guards()
+	if live != wasLive && live != nil { // its first may be another, or a guard no more
+		first := *live
+		first.guard = nil
+		if !guarded {
+			first.guard = t.outranks(prefix, &first.Entry)
+		}
+		live = &first
 	}
-}
-
-// first puts the first of a list that is wanted into a table.
-func first[O any](e edit[O], table **bart.Table[*Entry[O]], prefix netip.Prefix, list []*Entry[O], wanted func(*Entry[O]) bool) {
-	i := slices.IndexFunc(list, wanted)
-	if i < 0 {
-		put(e, table, prefix, nil, false)
+	put(&f.live, prefix, live, wasLive)
+	put(&f.dead, prefix, dead, wasDead)
+	if live == wasLive || f == &t.mac {
 		return
 	}
-	put(e, table, prefix, list[i], true)
+	was, _ := t.guards.Get(prefix)
+	var guard *Entry[O]
+	if guarded {
+		guard = &live.Entry
+	}
+	if guard == nil && was == nil {
+		return
+	}
+	put(&t.guards, prefix, guard, was)
+	t.judge(t.ip.live.Subnets(prefix), func(p netip.Prefix, c *claim[O]) { t.ip.live = t.ip.live.InsertPersist(p, c) })
 }
 
-// put sets or removes what a table has for a prefix.
-func put[O, V any](e edit[O], table **bart.Table[V], prefix netip.Prefix, v V, keep bool) {
+// put replaces what a table has for a prefix; nil is nothing.
+func put[V any](table **bart.Table[*V], prefix netip.Prefix, now, was *V) {
 	switch {
-	case e.inPlace && keep:
-		(*table).Insert(prefix, v)
-	case e.inPlace:
-		(*table).Delete(prefix)
-	case keep:
-		*table = (*table).InsertPersist(prefix, v)
+	case now == was:
+	case now != nil:
+		*table = (*table).InsertPersist(prefix, now)
 	default:
-		if _, ok := (*table).Get(prefix); ok {
-			*table = (*table).DeletePersist(prefix)
-		}
+		*table = (*table).DeletePersist(prefix)
 	}
 }
 
@@ -180,31 +301,28 @@ func macPrefix(mac [6]byte) netip.Prefix {
 // outranks what others, of whom that cannot be said, claim of it, be it equal or narrower. Prefixes that are shorter than
 // 16 bits (IPv4) or 48 (IPv6) outrank only equal ones.
 func (t *Table[O]) Lookup(addr netip.Addr) (Entry[O], bool) {
-	e, ok := t.ip.live.Lookup(addr)
+	c, ok := t.ip.live.Lookup(addr)
 	if !ok {
-		if e, ok = t.ip.dead.Lookup(addr); !ok {
+		if c, ok = t.ip.dead.Lookup(addr); !ok {
 			return Entry[O]{}, false
 		}
-		return *e, true
 	}
-	if e.Rank == Announced {
-		if g, ok := t.guards.Lookup(addr); ok && g.OwnerName != e.OwnerName && e.OwnerName != "" {
-			return *g, true
-		}
+	if c.guard != nil {
+		return *c.guard, true
 	}
-	return *e, true
+	return c.Entry, true
 }
 
 // LookupMAC is [Table.Lookup] for Ethernet addresses.
 func (t *Table[O]) LookupMAC(mac [6]byte) (Entry[O], bool) {
 	at := macPrefix(mac).Addr()
-	e, ok := t.mac.live.Lookup(at)
+	c, ok := t.mac.live.Lookup(at)
 	if !ok {
-		if e, ok = t.mac.dead.Lookup(at); !ok {
+		if c, ok = t.mac.dead.Lookup(at); !ok {
 			return Entry[O]{}, false
 		}
 	}
-	return *e, true
+	return c.Entry, true
 }
 
 // MaySend tells whether addr, as the source of a packet, is one of owner's: it lies in a subnet of owner, and nobody
@@ -215,10 +333,12 @@ func (t *Table[O]) MaySend(owner node.Name, addr netip.Addr) (ok bool, other Ent
 	if found && best.OwnerName == owner {
 		return true, best, true
 	}
-	for _, list := range t.ip.all.Supernets(netip.PrefixFrom(addr, addr.BitLen())) {
-		for _, e := range list {
-			if e.OwnerName == owner && (!found || e.Subnet.bits >= best.Subnet.bits && e.Rank >= best.Rank) {
-				return true, best, found
+	for _, table := range []*bart.Table[*claim[O]]{t.ip.live, t.ip.dead} {
+		for _, list := range table.Supernets(netip.PrefixFrom(addr, addr.BitLen())) {
+			for e := range list.entries() {
+				if e.OwnerName == owner && (!found || e.Subnet.bits >= best.Subnet.bits && e.Rank >= best.Rank) {
+					return true, best, found
+				}
 			}
 		}
 	}
@@ -228,18 +348,13 @@ func (t *Table[O]) MaySend(owner node.Name, addr netip.Addr) (ok bool, other Ent
 // Outranked yields the entries that do not count in Lookup, though their owner can be reached, and what outranks each.
 func (t *Table[O]) Outranked() iter.Seq2[Entry[O], Entry[O]] {
 	return func(yield func(Entry[O], Entry[O]) bool) {
-		for prefix, list := range t.ip.all.All() {
-			for _, e := range list {
-				best, _ := t.ip.live.Get(prefix)
-				if !e.usable() || best == nil || e.OwnerName == "" {
-					continue
+		for prefix, first := range t.ip.live.All() {
+			for e := range first.entries() {
+				best := &first.Entry
+				if g := t.outranks(prefix, e); g != nil {
+					best = g
 				}
-				if e.Rank == Announced {
-					if g, ok := t.guards.LookupPrefix(prefix); ok {
-						best = g
-					}
-				}
-				if best.Rank > e.Rank && best.OwnerName != e.OwnerName && !yield(*e, *best) {
+				if e.OwnerName != "" && best.Rank > e.Rank && best.OwnerName != e.OwnerName && !yield(*e, *best) {
 					return
 				}
 			}
@@ -248,22 +363,32 @@ func (t *Table[O]) Outranked() iter.Seq2[Entry[O], Entry[O]] {
 }
 
 // At returns the entries with exactly this prefix, the first in order first.
-func (t *Table[O]) At(prefix netip.Prefix) []Entry[O] {
-	list, _ := t.ip.all.Get(prefix)
-	out := make([]Entry[O], len(list))
-	for i, e := range list {
-		out[i] = *e
+func (t *Table[O]) At(prefix netip.Prefix) (out []Entry[O]) {
+	for _, table := range []*bart.Table[*claim[O]]{t.ip.live, t.ip.dead} {
+		list, _ := table.Get(prefix)
+		for e := range list.entries() {
+			out = append(out, *e)
+		}
 	}
+	slices.SortFunc(out, func(a, b Entry[O]) int { return order(&a, &b) })
 	return out
 }
 
 // Has tells whether there is an entry with this subnet and owner.
 func (t *Table[O]) Has(s Subnet, owner node.Name) bool {
-	list, _ := t.ip.all.Get(s.Prefix())
-	if s.kind == MAC {
-		list, _ = t.mac.all.Get(macPrefix(s.MAC()))
+	f, prefix, ok := t.place(s)
+	if !ok {
+		return false
 	}
-	return slices.ContainsFunc(list, func(e *Entry[O]) bool { return e.Subnet == s && e.OwnerName == owner })
+	for _, table := range []*bart.Table[*claim[O]]{f.live, f.dead} {
+		list, _ := table.Get(prefix)
+		for e := range list.entries() {
+			if e.Subnet == s && e.OwnerName == owner {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Len is the number of entries.
