@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tincan/internal/cli/report"
 	"tincan/internal/cli/terminal"
 	"tincan/internal/config"
 	"tincan/internal/control"
@@ -16,7 +17,8 @@ import (
 )
 
 func (a *app) acceptCommand() *cobra.Command {
-	return &cobra.Command{
+	asJSON := false
+	c := &cobra.Command{
 		Use:   "accept [NODE]",
 		Short: "Accept the new key of a reinstalled node",
 		Long: `A key that is known is never replaced by itself: whoever offers another one may be an
@@ -34,6 +36,9 @@ host file was deleted here may come back after it. Without NODE it lists what wa
 				return err
 			}
 			store := &keydist.Store{Layout: l, Self: self}
+			if len(args) == 0 && asJSON {
+				return a.printJSON(report.WaitingOf(store))
+			}
 			if len(args) == 0 {
 				return a.listChanges(store)
 			}
@@ -46,9 +51,14 @@ host file was deleted here may come back after it. Without NODE it lists what wa
 			if meant := nearest.To(string(name), append(waiting(store), a.nodes()...)); err != nil && meant != "" && !errors.As(err, &hinted) {
 				err = terminal.Hint(err, "did you mean %q?", meant)
 			}
+			if err == nil && asJSON {
+				return a.printJSON(report.Accepted{Accepted: name})
+			}
 			return err
 		},
 	}
+	a.jsonFlag(c, &asJSON)
+	return c
 }
 
 // waiting are the nodes that can be accepted.

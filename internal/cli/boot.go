@@ -16,6 +16,7 @@ import (
 
 	"tincan/internal/bootnode"
 	"tincan/internal/cli/booting"
+	"tincan/internal/cli/report"
 	"tincan/internal/cli/terminal"
 	"tincan/internal/config"
 	"tincan/internal/node"
@@ -276,7 +277,7 @@ func (a *app) bootStore() (*bootnode.Store, error) {
 func (a *app) tokenNewCommand() *cobra.Command {
 	var tok tokenFlags
 	var given booting.Token
-	old, weak := false, false
+	old, weak, asJSON := false, false, false
 	c := &cobra.Command{
 		Use:   "new",
 		Short: "Print a new token",
@@ -308,10 +309,14 @@ func (a *app) tokenNewCommand() *cobra.Command {
 			if secret.Groups() != secret.Reveal() {
 				a.say("to read it out: %s", secret.Groups())
 			}
+			if asJSON {
+				return a.printJSON(report.NewToken{Token: report.TokenOf(t), Secret: secret.Reveal()})
+			}
 			_, err = fmt.Fprintln(a.Out, secret.Reveal())
 			return err
 		},
 	}
+	a.jsonFlag(c, &asJSON)
 	given.Flags(c.Flags())
 	tok.flags(c.Flags(), time.Hour, 1)
 	c.Flags().BoolVar(&old, "old", false, "make the token valid for the protocols of tinc-boot, too")
@@ -320,7 +325,8 @@ func (a *app) tokenNewCommand() *cobra.Command {
 }
 
 func (a *app) tokenListCommand() *cobra.Command {
-	return &cobra.Command{
+	asJSON := false
+	c := &cobra.Command{
 		Use:   "list",
 		Short: "List valid tokens (not their secrets)",
 		Args:  between("no arguments", 0, 0),
@@ -332,6 +338,13 @@ func (a *app) tokenListCommand() *cobra.Command {
 			tokens, err := s.List()
 			if err != nil {
 				return err
+			}
+			if asJSON {
+				out := report.Tokens{Tokens: []report.Token{}}
+				for _, t := range tokens {
+					out.Tokens = append(out.Tokens, report.TokenOf(t))
+				}
+				return a.printJSON(out)
 			}
 			w := tabwriter.NewWriter(a.Out, 0, 8, 2, ' ', 0)
 			for _, t := range tokens {
@@ -353,10 +366,13 @@ func (a *app) tokenListCommand() *cobra.Command {
 			return w.Flush()
 		},
 	}
+	a.jsonFlag(c, &asJSON)
+	return c
 }
 
 func (a *app) tokenRevokeCommand() *cobra.Command {
-	return &cobra.Command{
+	asJSON := false
+	c := &cobra.Command{
 		Use:   "revoke ID|LABEL",
 		Short: "Revoke a token",
 		Args:  exactly("the ID or label of a token", 1),
@@ -372,7 +388,12 @@ func (a *app) tokenRevokeCommand() *cobra.Command {
 			if err == nil {
 				a.say("revoked; nodes that have joined with it stay")
 			}
+			if err == nil && asJSON {
+				return a.printJSON(report.Revoked{Revoked: n})
+			}
 			return err
 		},
 	}
+	a.jsonFlag(c, &asJSON)
+	return c
 }

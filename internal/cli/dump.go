@@ -11,6 +11,7 @@ import (
 
 	"tincan/internal/cli/dumping"
 	"tincan/internal/cli/inviting"
+	"tincan/internal/cli/report"
 	"tincan/internal/cli/terminal"
 	"tincan/internal/config"
 	"tincan/internal/control"
@@ -19,31 +20,83 @@ import (
 )
 
 func (a *app) dumpCommand() *cobra.Command {
-	return &cobra.Command{
+	asJSON := false
+	c := &cobra.Command{
 		Use:       "dump [reachable] nodes|edges|subnets|connections|graph|digraph|invitations",
 		Short:     "List nodes, edges, subnets or connections in tinc's format",
 		Args:      between("the name of one list", 1, 2),
 		ValidArgs: append([]string{"reachable", "invitations"}, dumping.Lists...),
-		RunE:      func(_ *cobra.Command, args []string) error { return a.dump(args) },
+		RunE:      func(_ *cobra.Command, args []string) error { return a.dump(args, asJSON) },
 	}
+	a.jsonFlag(c, &asJSON)
+	return c
 }
 
-func (a *app) dump(args []string) error {
-	what, reachable := args[len(args)-1], len(args) == 2
+func (a *app) dump(args []string, asJSON bool) error {
+	what, reachable := strings.ToLower(args[len(args)-1]), len(args) == 2
 	switch {
 	case reachable && args[0] != "reachable":
 		return errors.New("dump takes only the name of one list")
 	case args[0] == "reachable" && what != "nodes":
 		return errors.New("only nodes can be reachable: dump reachable nodes")
 	case what == "invitations":
-		return a.dumpInvitations()
-	case !slices.Contains(dumping.Lists, strings.ToLower(what)):
-		return terminal.Hint(fmt.Errorf("there is no list called %q", what), "the lists are: %s invitations", strings.Join(dumping.Lists, " "))
+		return a.dumpInvitations(asJSON)
+	case !slices.Contains(dumping.Lists, what):
+		return terminal.Hint(fmt.Errorf("there is no list called %q", args[len(args)-1]), "the lists are: %s invitations", strings.Join(dumping.Lists, " "))
+	case asJSON && strings.HasSuffix(what, "graph"):
+		return terminal.Hint(errors.New("a graph is text for GraphViz"), "for programs: %s dump nodes --json, and dump edges --json", a.self())
 	}
-	return a.ask(func(c *control.Client) error { return dumping.Write(a.Out, control.Exact{Client: c}, what, reachable) })
+	return a.ask(func(c *control.Client) error {
+		if asJSON {
+			return a.dumpJSON(control.Exact{Client: c}, what, reachable)
+		}
+		return dumping.Write(a.Out, control.Exact{Client: c}, what, reachable)
+	})
 }
 
-func (a *app) dumpInvitations() error {
+func (a *app) dumpJSON(d dumping.Daemon, what string, reachable bool) error {
+	switch what {
+	case "nodes":
+		nodes, err := d.Nodes("")
+		if err != nil {
+			return err
+		}
+		out := report.Nodes{Nodes: []report.Node{}}
+		for i := range nodes {
+			if n := report.NodeOf(&nodes[i]); n.Reachable || !reachable {
+				out.Nodes = append(out.Nodes, n)
+			}
+		}
+		return a.printJSON(out)
+	case "edges":
+		edges, err := d.Edges("")
+		if err != nil {
+			return err
+		}
+		out := report.Edges{Edges: []report.Edge{}}
+		for _, e := range edges {
+			out.Edges = append(out.Edges, report.EdgeOf(e))
+		}
+		return a.printJSON(out)
+	case "subnets":
+		subnets, err := d.Subnets("")
+		if err != nil {
+			return err
+		}
+		return a.printJSON(report.SubnetsOf(subnets))
+	}
+	conns, err := d.Connections()
+	if err != nil {
+		return err
+	}
+	out := report.Connections{Connections: []report.Connection{}}
+	for _, c := range conns {
+		out.Connections = append(out.Connections, report.ConnectionOf(c))
+	}
+	return a.printJSON(out)
+}
+
+func (a *app) dumpInvitations(asJSON bool) error {
 	l, err := a.existing()
 	if err != nil {
 		return err
@@ -53,29 +106,85 @@ func (a *app) dumpInvitations() error {
 	if n, _, _ := config.Inspect(l, nil); n != nil && n.Settings.InvitationExpire > 0 {
 		life = n.Settings.InvitationExpire
 	}
+	out := report.Invitations{Invitations: []report.OpenInvitation{}}
 	for _, i := range list {
 		end := i.Made.Add(life)
-		left := "expired"
-		if d := time.Until(end); d > 0 {
-			left = d.Round(time.Minute).String()
+		left := time.Until(end)
+		out.Invitations = append(out.Invitations, report.OpenInvitation{File: i.File, Node: i.Invitee, Expires: end.UTC().Truncate(time.Second), Expired: left <= 0})
+		if asJSON {
+			continue
 		}
-		fmt.Fprintln(a.Out, i.File, i.Invitee, "until", end.Local().Format("2006-01-02 15:04"), "("+strings.TrimSuffix(left, "0s")+")")
+		text := "expired"
+		if left > 0 {
+			text = left.Round(time.Minute).String()
+		}
+		fmt.Fprintln(a.Out, i.File, i.Invitee, "until", end.Local().Format("2006-01-02 15:04"), "("+strings.TrimSuffix(text, "0s")+")")
 	}
-	if err == nil && len(list) == 0 {
+	switch {
+	case err != nil:
+		return err
+	case asJSON:
+		return a.printJSON(out)
+	case len(list) == 0:
 		a.say("there are no open invitations")
 	}
-	return err
+	return nil
 }
 
 func (a *app) infoCommand() *cobra.Command {
-	return &cobra.Command{
+	asJSON := false
+	c := &cobra.Command{
 		Use:   "info NODE|SUBNET|ADDRESS",
 		Short: "Show a node, or the owner of an address",
 		Args:  exactly("a node, a subnet or an address", 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			return a.ask(func(c *control.Client) error {
+				if asJSON {
+					return meant(c, node.Name(args[0]), a.infoJSON(control.Exact{Client: c}, args[0]))
+				}
 				return meant(c, node.Name(args[0]), control.Info(a.Out, control.Exact{Client: c}, args[0], time.Local))
 			})
 		},
 	}
+	a.jsonFlag(c, &asJSON)
+	return c
+}
+
+func (a *app) infoJSON(d control.Asker, about string) error {
+	name, err := node.ParseName(about)
+	if err != nil {
+		found, err := control.FindSubnets(d, about)
+		if err != nil {
+			return err
+		}
+		return a.printJSON(report.SubnetsOf(found))
+	}
+	nodes, err := d.Nodes(about)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(nodes, func(n control.NodeInfo) bool { return n.Name == name })
+	if i < 0 {
+		return control.NotFoundError(fmt.Sprintf("Unknown node %s.", name))
+	}
+	edges, err := d.Edges(about)
+	if err != nil {
+		return err
+	}
+	subnets, err := d.Subnets(about)
+	if err != nil {
+		return err
+	}
+	out := report.Info{Node: report.NodeOf(&nodes[i]), Edges: []node.Name{}, Subnets: []string{}}
+	for _, e := range edges {
+		if e.From == name {
+			out.Edges = append(out.Edges, e.To)
+		}
+	}
+	for _, s := range subnets {
+		if s.Owner == name {
+			out.Subnets = append(out.Subnets, s.Subnet.String())
+		}
+	}
+	return a.printJSON(out)
 }

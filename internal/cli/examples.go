@@ -35,7 +35,7 @@ var examples = map[string]string{
 	"log":               "tincan log 3",
 	"pcap":              "tincan pcap | tcpdump -n -r -",
 	"check":             "tincan -c /etc/tinc/home check\ntincan check --fix",
-	"get":               "tincan get Name\ntincan get bob.Address",
+	"get":               "tincan get Name\ntincan get --json Subnet\ntincan get bob.Address",
 	"set":               "tincan set Address vpn.example.org\ntincan set PingInterval 30s\ntincan set bob.Weight 5",
 	"add":               "tincan add ConnectTo bob\ntincan add Subnet 192.168.50.0/24",
 	"del":               "tincan del ConnectTo bob\ntincan del Subnet",

@@ -137,6 +137,11 @@ func (a *app) show(r interface{ WriteText(io.Writer) error }, asJSON bool) error
 	return a.printJSON(r)
 }
 
+// jsonFlag adds the option for programs.
+func (a *app) jsonFlag(c *cobra.Command, into *bool) {
+	c.Flags().BoolVar(into, "json", false, "print JSON, for programs")
+}
+
 // printJSON is for programs.
 func (a *app) printJSON(v any) error {
 	e := json.NewEncoder(a.Out)

@@ -50,16 +50,19 @@ func (a *app) ended(byItself bool, err error) error {
 	return err
 }
 
+// logLine is one message of the log.
+type logLine struct {
+	Time     string `json:"time"`     // of this machine, as 2006-01-02 15:04:05
+	Priority string `json:"priority"` // as syslog calls it
+	Text     string `json:"text"`
+}
+
 // jsonLog makes JSON of the lines that are written to it, one at a time.
 type jsonLog struct{ out *json.Encoder }
 
 func (j *jsonLog) Write(line []byte) (int, error) {
 	time, priority, text := following.Split(line)
-	err := j.out.Encode(struct {
-		Time     string `json:"time"`
-		Priority string `json:"priority"`
-		Text     string `json:"text"`
-	}{time, priority, text})
+	err := j.out.Encode(logLine{time, priority, text})
 	return len(line), err
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tincan/internal/cli/booting"
+	"tincan/internal/cli/report"
 	"tincan/internal/cli/terminal"
 	"tincan/internal/config"
 	"tincan/internal/generate"
@@ -20,7 +21,7 @@ type initFlags struct {
 	network, address, public string
 	port                     uint16
 	anyPort                  bool // any free one
-	tincUp, force            bool
+	tincUp, force, json      bool
 }
 
 func (a *app) initCommand() *cobra.Command {
@@ -40,6 +41,7 @@ which each node that joins is given one.`,
 			return a.init(args[0], f)
 		},
 	}
+	a.jsonFlag(c, &f.json)
 	c.Flags().StringVar(&f.network, "range", "", "`network` of the VPN (default a random 10.x.0.0/16)")
 	c.Flags().StringVar(&f.address, "address", "", "`address` of this node in the VPN (default the first of the range)")
 	c.Flags().StringVar(&f.public, "public", "", "`host[:port]` where others reach this machine")
@@ -103,6 +105,13 @@ func (a *app) init(text string, f initFlags) error {
 		a.say("it will listen on port %d", port)
 	}
 	a.sayNext(a.place.Net, a.place.Conf)
+	if f.json {
+		made := report.Made{Name: name, Network: l.NetName, Directory: l.ConfBase, Port: port}
+		if n.VPN.IsValid() {
+			made.Address = n.VPN.String()
+		}
+		return a.printJSON(made)
+	}
 	return nil
 }
 

@@ -10,13 +10,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"tincan/internal/cli/inviting"
+	"tincan/internal/cli/report"
 	"tincan/internal/cli/terminal"
 	"tincan/internal/invite"
 	"tincan/internal/oserr"
 )
 
 func (a *app) inviteCommand() *cobra.Command {
-	address := ""
+	address, asJSON := "", false
 	c := &cobra.Command{
 		Use:   "invite NAME",
 		Short: "Print a one-time invitation URL for a new node",
@@ -48,16 +49,20 @@ network. It works once and within a week. Treat it like a password.`,
 			for _, addr := range inv.Addresses {
 				a.say("%s will have the address %s", inv.Invitee, addr)
 			}
+			if asJSON {
+				return a.printJSON(report.Invitation{Node: inv.Invitee, URL: inv.URL, Addresses: append([]string{}, inv.Addresses...), Again: inv.Again})
+			}
 			_, err = fmt.Fprintln(a.Out, inv.URL)
 			return err
 		},
 	}
+	a.jsonFlag(c, &asJSON)
 	c.Flags().StringVar(&address, "address", "", "`host[:port]` in the URL, in place of the Address of the configuration")
 	return c
 }
 
 func (a *app) joinCommand() *cobra.Command {
-	force, service := false, false
+	var o joinOptions
 	c := &cobra.Command{
 		Use:   "join [URL]",
 		Short: "Join a network with an invitation URL",
@@ -65,12 +70,16 @@ func (a *app) joinCommand() *cobra.Command {
 everything that "tincan up" needs. Without a URL on the command line, where other
 users of this machine could see it, it is read from standard input.`,
 		Args: between("one URL", 0, 1),
-		RunE: func(_ *cobra.Command, args []string) error { return a.join(args, force, service) },
+		RunE: func(_ *cobra.Command, args []string) error { return a.join(args, o) },
 	}
-	c.Flags().BoolVar(&force, "force", false, "store unsafe variables of the invitation, too")
-	c.Flags().BoolVar(&service, "service", false, "install the node as a service that starts now and at boot")
+	c.Flags().BoolVar(&o.force, "force", false, "store unsafe variables of the invitation, too")
+	c.Flags().BoolVar(&o.service, "service", false, "install the node as a service that starts now and at boot")
+	a.jsonFlag(c, &o.json)
 	return c
 }
+
+// joinOptions are the options of join.
+type joinOptions struct{ force, service, json bool }
 
 // joinHint adds what a newcomer can do about an error of joining.
 func joinHint(err error) error {
@@ -111,7 +120,7 @@ func joinHint(err error) error {
 	return terminal.Hint(err, "%s", hint)
 }
 
-func (a *app) join(args []string, force, service bool) error {
+func (a *app) join(args []string, o joinOptions) error {
 	url := ""
 	if len(args) > 0 {
 		url = args[0]
@@ -125,7 +134,7 @@ func (a *app) join(args []string, force, service bool) error {
 		}
 	}
 	res, err := invite.Join(context.Background(), invite.Options{
-		URL: url, Place: a.place, Force: force,
+		URL: url, Place: a.place, Force: o.force,
 		Log: func(text string) { a.say("%s", text) },
 	})
 	if err != nil {
@@ -144,7 +153,15 @@ func (a *app) join(args []string, force, service bool) error {
 	if len(res.Hosts) > 0 {
 		a.say("stored the host files of: %s", strings.Join(res.Hosts, " "))
 	}
-	if !service {
+	if o.json {
+		if err := a.printJSON(report.Joined{
+			Name: res.Name, Network: res.Layout.NetName, Directory: res.Layout.ConfBase, Addresses: append([]string{}, res.Addresses...),
+			Settings: append([]string{}, res.Settings...), Hosts: append([]string{}, res.Hosts...), Service: o.service,
+		}); err != nil {
+			return err
+		}
+	}
+	if !o.service {
 		a.sayNext(res.Layout.NetName, conf)
 		return nil
 	}

@@ -16,6 +16,7 @@ import (
 
 	"tincan/internal/cli/booting"
 	"tincan/internal/cli/launch"
+	"tincan/internal/cli/report"
 	"tincan/internal/cli/terminal"
 	"tincan/internal/cli/version"
 	"tincan/internal/config"
@@ -38,7 +39,7 @@ The files of the network are not touched.`,
 		Args: noSuchCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	dry := false
+	dry, asJSON := false, false
 	boot := upFlags{managed: true}
 	for _, sub := range []*cobra.Command{
 		{Use: "install", Short: "Install the service and start it", RunE: func(*cobra.Command, []string) error { return a.installService(upFlags{}, dry) }},
@@ -46,13 +47,16 @@ The files of the network are not touched.`,
 		{Use: "status", Short: "Show whether the service is installed and running",
 			Long: `Tells whether there is a service, and whether it runs. The exit status is 0 if it
 runs, 3 if it does not, and 4 if there is none.`,
-			RunE: func(*cobra.Command, []string) error { return a.serviceStatus() }},
+			RunE: func(*cobra.Command, []string) error { return a.serviceStatus(asJSON) }},
 		{Use: "run", Short: "Run as a service (called by the system)", Hidden: true, RunE: func(*cobra.Command, []string) error { return a.runService(boot) }},
 	} {
 		sub.Args = between("no arguments", 0, 0)
 		c.AddCommand(sub)
 		if sub.Name() == "install" || sub.Name() == "uninstall" {
 			sub.Flags().BoolVar(&dry, "dry-run", false, "print what would be done")
+		}
+		if sub.Name() == "status" {
+			a.jsonFlag(sub, &asJSON)
 		}
 		if sub.Name() == "run" {
 			sub.Flags().StringVar(&boot.boot, "boot", "", "let newcomers in at this `address`")
@@ -237,7 +241,7 @@ func (a *app) uninstallService(dry bool) error {
 	return a.systemctl(dry, "daemon-reload")
 }
 
-func (a *app) serviceStatus() error {
+func (a *app) serviceStatus(asJSON bool) error {
 	var state service.Status
 	name := ""
 	if bySystemd() {
@@ -263,15 +267,29 @@ func (a *app) serviceStatus() error {
 			return fmt.Errorf("asking %s about the service %s: %w", service.Platform(), name, err)
 		}
 	}
+	if asJSON {
+		err := a.printJSON(report.Service{
+			Name: name, Platform: service.Platform(), Running: state == service.StatusRunning,
+			Installed: state == service.StatusRunning || state == service.StatusStopped,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	say := func(text string) {
+		if !asJSON {
+			fmt.Fprintf(a.Out, "%s %s (%s)\n", name, text, service.Platform())
+		}
+	}
 	switch state {
 	case service.StatusRunning:
-		fmt.Fprintf(a.Out, "%s runs (%s)\n", name, service.Platform())
+		say("runs")
 		return nil
 	case service.StatusStopped:
-		fmt.Fprintf(a.Out, "%s is installed and does not run (%s)\n", name, service.Platform())
+		say("is installed and does not run")
 		return failed(serviceStopped)
 	}
-	fmt.Fprintf(a.Out, "%s is not installed (%s)\n", name, service.Platform())
+	say("is not installed")
 	return failed(serviceMissing)
 }
 

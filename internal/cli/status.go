@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tincan/internal/cli/report"
 	"tincan/internal/cli/terminal"
 	"tincan/internal/control"
 	"tincan/internal/nearest"
@@ -85,7 +86,7 @@ func (a *app) status(w io.Writer, c *control.Client, about string, o statusOptio
 	f := control.TextForm{Now: time.Now(), Width: a.OutWidth(), Color: a.OutColor(), Command: a.self()}
 	switch {
 	case o.json && o.watch > 0:
-		return json.NewEncoder(w).Encode(watchedStatus{f.Now.UTC(), s})
+		return json.NewEncoder(w).Encode(report.WatchedStatus{Time: f.Now.UTC(), Status: s})
 	case o.json:
 		return a.printJSON(s)
 	case o.drops:
@@ -94,12 +95,6 @@ func (a *app) status(w io.Writer, c *control.Client, about string, o statusOptio
 		return s.WriteNode(w, one, f)
 	}
 	return s.WriteText(w, f)
-}
-
-// watchedStatus is one line of "status --json --watch".
-type watchedStatus struct {
-	Time time.Time `json:"time"`
-	control.Status
 }
 
 // choose leaves the nodes that were asked for, and finds the one if it was named.

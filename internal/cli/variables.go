@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tincan/internal/cli/report"
 	"tincan/internal/cli/setting"
 	"tincan/internal/cli/terminal"
 	"tincan/internal/config"
@@ -32,7 +33,7 @@ func (a *app) delCommand() *cobra.Command {
 
 // variable is a command about one variable.
 func (a *app) variable(verb setting.Verb, use, short string) *cobra.Command {
-	force := false
+	force, asJSON := false, false
 	c := &cobra.Command{
 		Use: use, Short: short,
 		Long: short + `, in the file it belongs to: tinc.conf, or
@@ -41,16 +42,18 @@ with HOST, or for a variable of hosts, hosts/HOST. A running node is told.`,
 		ValidArgsFunction: begun(func(_ *cobra.Command, args []string, text string) ([]string, cobra.ShellCompDirective) {
 			return a.completeVariable(verb, args, text)
 		}),
-		RunE: func(_ *cobra.Command, args []string) error { return a.setting(verb, args, force) },
+		RunE: func(_ *cobra.Command, args []string) error { return a.setting(verb, args, force, asJSON) },
 	}
-	if verb != setting.Get {
+	if verb == setting.Get {
+		a.jsonFlag(c, &asJSON)
+	} else {
 		c.Flags().BoolVar(&force, "force", false, "write the value even if the variable is unknown, obsolete or out of place, or cannot have this value")
 	}
 	c.Flags().SetInterspersed(false) // a value may begin with a dash
 	return c
 }
 
-func (a *app) setting(verb setting.Verb, args []string, force bool) error {
+func (a *app) setting(verb setting.Verb, args []string, force, asJSON bool) error {
 	r, err := setting.Parse(verb, args)
 	if err != nil {
 		return err
@@ -64,8 +67,7 @@ func (a *app) setting(verb setting.Verb, args []string, force bool) error {
 		return err
 	}
 	if port, _ := r.RunningPort(l.ForClient()); port != "" {
-		_, err := fmt.Fprintln(a.Out, port)
-		return err
+		return a.printValues(r, []string{port}, asJSON)
 	}
 	before, _, _ := config.Inspect(l, nil)
 	res, err := r.Do(l)
@@ -79,10 +81,8 @@ func (a *app) setting(verb setting.Verb, args []string, force bool) error {
 	if err != nil {
 		return err
 	}
-	for _, v := range res.Values {
-		if _, err := fmt.Fprintln(a.Out, v); err != nil {
-			return err
-		}
+	if r.Verb == setting.Get {
+		return a.printValues(r, res.Values, asJSON)
 	}
 	if !res.Changed {
 		return nil
@@ -96,6 +96,23 @@ func (a *app) setting(verb setting.Verb, args []string, force bool) error {
 		a.foresee(l, r)
 	default:
 		a.say("warning: the file is changed, but the running node did not accept it: %v", err)
+	}
+	return nil
+}
+
+// printValues prints what get has found.
+func (a *app) printValues(r setting.Request, values []string, asJSON bool) error {
+	if asJSON {
+		name := r.Name
+		if r.Host != "" {
+			name = string(r.Host) + "." + name
+		}
+		return a.printJSON(report.Values{Name: name, Values: values})
+	}
+	for _, v := range values {
+		if _, err := fmt.Fprintln(a.Out, v); err != nil {
+			return err
+		}
 	}
 	return nil
 }

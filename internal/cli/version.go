@@ -6,17 +6,26 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tincan/internal/cli/report"
 	"tincan/internal/cli/version"
 )
 
 func (a *app) versionCommand() *cobra.Command {
-	return &cobra.Command{
+	asJSON := false
+	c := &cobra.Command{
 		Use:   "version",
 		Short: "Show the version",
 		Args:  between("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error {
+			if asJSON {
+				return a.printJSON(report.Version{
+					Version: version.Text(), Protocol: version.Protocol, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH, JSONFormat: report.Format,
+				})
+			}
 			_, err := fmt.Fprintf(a.Out, "tincan %s, tinc protocol %s, %s %s/%s\n", version.Text(), version.Protocol, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err
 		},
 	}
+	a.jsonFlag(c, &asJSON)
+	return c
 }

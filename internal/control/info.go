@@ -176,34 +176,45 @@ func withUDP(n *NodeInfo) string {
 
 // infoSubnet prints the owners of a subnet, or of all subnets that hold an address.
 func infoSubnet(w io.Writer, a Asker, arg string) error {
+	found, err := FindSubnets(a, arg)
+	if err != nil {
+		return err
+	}
+	b := bufio.NewWriter(w)
+	for _, s := range found {
+		fmt.Fprintf(b, "Subnet: %s\nOwner:  %s\n", s.Subnet, s.owner())
+	}
+	return b.Flush()
+}
+
+// FindSubnets returns what is known of a subnet, or all subnets that hold an address; at least one. An
+// error of what was asked is a [NotFoundError].
+func FindSubnets(a Asker, arg string) (found []SubnetInfo, err error) {
 	want, err := subnet.Parse(arg)
 	if err != nil {
-		return NotFoundError(fmt.Sprintf("Could not parse subnet or address '%s'.", arg))
+		return nil, NotFoundError(fmt.Sprintf("Could not parse subnet or address '%s'.", arg))
 	}
 	address := !strings.Contains(arg, "/")
 	weighted := strings.Contains(arg, "#")
 	subnets, err := a.Subnets(arg)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	b := bufio.NewWriter(w)
-	found := false
 	for _, s := range subnets {
 		if weighted && s.Subnet.Weight != want.Weight {
 			continue
 		}
 		if address && holds(s.Subnet, want) || samePlace(s.Subnet, want) {
-			fmt.Fprintf(b, "Subnet: %s\nOwner:  %s\n", s.Subnet, s.owner())
-			found = true
+			found = append(found, s)
 		}
 	}
 	switch {
-	case found:
-		return b.Flush()
+	case len(found) > 0:
+		return found, nil
 	case address:
-		return NotFoundError(fmt.Sprintf("Unknown address %s.", arg))
+		return nil, NotFoundError(fmt.Sprintf("Unknown address %s.", arg))
 	}
-	return NotFoundError(fmt.Sprintf("Unknown subnet %s.", arg))
+	return nil, NotFoundError(fmt.Sprintf("Unknown subnet %s.", arg))
 }
 
 // holds tells whether the address a lies in s.

@@ -95,10 +95,10 @@ type NodeView struct {
 	Connected bool      `json:"connected"` // a meta connection with us is in use
 	// Connecting: it is not reachable, and is being dialled right now.
 	Connecting bool       `json:"connecting,omitempty"`
-	Address    string     `json:"address,omitempty"` // underlay address, host:port: that of the meta connection if it carries the packets, else that for UDP
-	Path       Path       `json:"path"`
+	Address    string     `json:"address,omitempty"`   // underlay address, host:port: that of the meta connection if it carries the packets, else that for UDP
+	Path       Path       `json:"path"`                // self, direct-udp, direct-tcp, relayed, idle, no-key or unreachable
 	Via        node.Name  `json:"via,omitempty"`       // the relay
-	Transport  Transport  `json:"transport,omitempty"` // by which packets leave, to the node or to the relay
+	Transport  Transport  `json:"transport,omitempty"` // by which packets leave, to the node or to the relay: udp or tcp
 	RTT        Millis     `json:"rtt_ms,omitempty"`    // by UDP, straight or through the relay; 0: not measured
 	Loss       float64    `json:"loss,omitempty"`      // of probes by UDP, 0 to 1
 	MTU        int        `json:"path_mtu,omitempty"`  // bytes of IP packet; 0: not known
@@ -184,7 +184,7 @@ func Compose(self SelfInfo, nodes []NodeInfo, edges []EdgeInfo, subnets []Subnet
 	}
 	for i := range nodes {
 		n := &nodes[i]
-		v := view(n)
+		v := View(n)
 		var at Address
 		at, v.Connected = connected[string(n.Name)]
 		if v.Path == PathTCP && at.Known() {
@@ -216,7 +216,8 @@ func instant(t time.Time) *time.Time {
 	return &t
 }
 
-func view(n *NodeInfo) NodeView {
+// View is a node as a user sees it, as far as its own line tells.
+func View(n *NodeInfo) NodeView {
 	v := NodeView{
 		Name:      n.Name,
 		ID:        n.ID.String(),

@@ -119,21 +119,26 @@ func Print(ctx context.Context, out io.Writer, n Node, m *Model, count int) erro
 	})
 }
 
+// JSONLine is what is written as JSON of one look.
+type JSONLine struct {
+	Time  time.Time `json:"time"`
+	Nodes []JSONRow `json:"nodes"` // this node and the others
+}
+
+// JSONRow is one node in it.
+type JSONRow struct {
+	Row
+	RTT control.Millis `json:"rtt_ms,omitempty"` // missing: not measured
+}
+
 // PrintJSON is like Print but writes one line of JSON for each look: the time and the nodes.
 func PrintJSON(ctx context.Context, out io.Writer, n Node, m *Model, count int) error {
-	type row struct {
-		Row
-		RTT control.Millis `json:"rtt_ms,omitempty"`
-	}
 	return sample(ctx, n, m, count, func(int) error {
-		rows := []row{}
+		rows := []JSONRow{}
 		for _, r := range m.Rows() {
-			rows = append(rows, row{r, control.Millis(r.RTT)})
+			rows = append(rows, JSONRow{r, control.Millis(r.RTT)})
 		}
-		return json.NewEncoder(out).Encode(struct {
-			Time  time.Time `json:"time"`
-			Nodes []row     `json:"nodes"`
-		}{m.at.UTC(), rows})
+		return json.NewEncoder(out).Encode(JSONLine{m.at.UTC(), rows})
 	})
 }
 

@@ -1,0 +1,276 @@
+// Package report has the forms of what the commands of tincan print with --json, as far as no package
+// below has them. docs/json.md is made from these types and their comments; names are never changed
+// or given another meaning, only added. [Format] counts if that rule is ever broken.
+package report
+
+import (
+	"net"
+	"time"
+
+	"tincan/internal/bootnode"
+	"tincan/internal/control"
+	"tincan/internal/keydist"
+	"tincan/internal/node"
+)
+
+// Format is the version of all forms together.
+const Format = 1
+
+// Version is what "version --json" prints.
+type Version struct {
+	Version    string `json:"version"`     // of the program
+	Protocol   string `json:"protocol"`    // of tinc, as major.minor
+	Go         string `json:"go"`          // that it was built with
+	OS         string `json:"os"`          // as Go calls it
+	Arch       string `json:"arch"`        // as Go calls it
+	JSONFormat int    `json:"json_format"` // version of all forms of this page together
+}
+
+// Node is one node in the lists of tinc.
+type Node struct {
+	Name        node.Name          `json:"name"`
+	ID          string             `json:"id"` // 12 hexadecimal digits
+	Reachable   bool               `json:"reachable"`
+	Path        control.Path       `json:"path"`                // as in status
+	Relay       node.Name          `json:"relay,omitempty"`     // who passes packets on
+	Transport   control.Transport  `json:"transport,omitempty"` // as in status
+	Address     string             `json:"address,omitempty"`   // for UDP, host:port
+	NextHop     node.Name          `json:"next_hop,omitempty"`  // neighbour on the path of meta connections
+	Via         node.Name          `json:"via,omitempty"`       // last node on that path that is reached directly
+	Distance    int                `json:"distance"`            // meta connections to there, -1 if unreachable
+	Cipher      int                `json:"cipher"`              // of tinc 1.0, as OpenSSL numbers them; 0 with SPTPS
+	Digest      int                `json:"digest"`              // the same
+	MACLength   int                `json:"mac_length_bytes"`
+	Compression int                `json:"compression"`   // level
+	Options     uint32             `json:"options"`       // bits of tinc; the protocol minor in the top byte
+	Status      uint32             `json:"status"`        // bits of tinc
+	MTU         int                `json:"mtu_bytes"`     // of Ethernet frame, as tinc counts
+	MinMTU      int                `json:"min_mtu_bytes"` // known to pass
+	MaxMTU      int                `json:"max_mtu_bytes"` // not known not to pass
+	RTT         control.Millis     `json:"rtt_ms,omitempty"`
+	Since       *time.Time         `json:"since,omitempty"` // when it became reachable or unreachable
+	Rx          control.PacketView `json:"rx"`
+	Tx          control.PacketView `json:"tx"`
+}
+
+// NodeOf puts a node into its form.
+func NodeOf(n *control.NodeInfo) Node {
+	v := control.View(n)
+	return Node{
+		Name: n.Name, ID: v.ID, Reachable: v.Reachable, Path: v.Path, Relay: v.Via, Transport: v.Transport,
+		Address: v.Address, NextHop: n.NextHop, Via: n.Via, Distance: n.Distance,
+		Cipher: n.Cipher, Digest: n.Digest, MACLength: n.MACLen, Compression: n.Compression,
+		Options: uint32(n.Options), Status: uint32(n.Status), MTU: n.MTU, MinMTU: n.MinMTU, MaxMTU: n.MaxMTU,
+		RTT: control.Millis(max(n.RTT, 0)), Since: v.Since, Rx: v.Rx, Tx: v.Tx,
+	}
+}
+
+// Nodes is what "dump nodes --json" prints.
+type Nodes struct {
+	Nodes []Node `json:"nodes"`
+}
+
+// Edge is one directed edge: a meta connection as one of its ends announces it.
+type Edge struct {
+	From    node.Name `json:"from"`
+	To      node.Name `json:"to"`
+	Address string    `json:"address,omitempty"` // of To, host:port
+	Local   string    `json:"local_address,omitempty"`
+	Options uint32    `json:"options"` // bits of tinc
+	Weight  int       `json:"weight"`
+}
+
+// Edges is what "dump edges --json" prints.
+type Edges struct {
+	Edges []Edge `json:"edges"`
+}
+
+// EdgeOf puts an edge into its form.
+func EdgeOf(e control.EdgeInfo) Edge {
+	return Edge{e.From, e.To, place(e.Address), place(e.Local), uint32(e.Options), e.Weight}
+}
+
+// Subnet is a subnet and its owner.
+type Subnet struct {
+	Subnet string    `json:"subnet"`          // as tinc writes it, with #WEIGHT if that is not 10
+	Owner  node.Name `json:"owner,omitempty"` // missing: it is for all nodes (broadcast)
+}
+
+// Subnets is what "dump subnets --json" and "info SUBNET --json" print.
+type Subnets struct {
+	Subnets []Subnet `json:"subnets"`
+}
+
+// SubnetsOf puts subnets into their form.
+func SubnetsOf(list []control.SubnetInfo) Subnets {
+	s := Subnets{[]Subnet{}}
+	for _, i := range list {
+		s.Subnets = append(s.Subnets, Subnet{i.Subnet.String(), i.Owner})
+	}
+	return s
+}
+
+// Connection is a connection of the node, also with commands that are asking it something.
+type Connection struct {
+	Node    string `json:"node,omitempty"`    // missing: it has not said yet who it is
+	Address string `json:"address,omitempty"` // of the other end, host:port
+	Options uint32 `json:"options"`           // bits of tinc
+	Socket  int    `json:"socket"`            // file descriptor, -1 if unknown
+	Status  uint32 `json:"status"`            // bits of tinc
+}
+
+// Connections is what "dump connections --json" prints.
+type Connections struct {
+	Connections []Connection `json:"connections"`
+}
+
+// ConnectionOf puts a connection into its form.
+func ConnectionOf(c control.ConnInfo) Connection {
+	return Connection{c.Name, place(c.Address), uint32(c.Options), c.Socket, uint32(c.Status)}
+}
+
+// place is an address as host:port, "" if it is not known.
+func place(a control.Address) string {
+	if !a.Known() {
+		return ""
+	}
+	return net.JoinHostPort(a.Host, a.Port)
+}
+
+// Info is what "info NODE --json" prints.
+type Info struct {
+	Node    Node        `json:"node"`
+	Edges   []node.Name `json:"edges"` // nodes with which it has a meta connection
+	Subnets []string    `json:"subnets"`
+}
+
+// OpenInvitation is an invitation that nobody has used yet.
+type OpenInvitation struct {
+	File    string    `json:"file"` // its name in the directory invitations
+	Node    string    `json:"node"` // whom it is for
+	Expires time.Time `json:"expires"`
+	Expired bool      `json:"expired"`
+}
+
+// Invitations is what "dump invitations --json" prints.
+type Invitations struct {
+	Invitations []OpenInvitation `json:"invitations"`
+}
+
+// Invitation is what "invite --json" prints.
+type Invitation struct {
+	Node      node.Name `json:"node"` // whom it is for
+	URL       string    `json:"url"`  // secret
+	Addresses []string  `json:"addresses"`
+	Again     bool      `json:"another_is_open"` // another invitation for the same name is open
+}
+
+// Joined is what "join --json" prints.
+type Joined struct {
+	Name      node.Name `json:"name"`
+	Network   string    `json:"network,omitempty"`
+	Directory string    `json:"directory"` // of the files
+	Addresses []string  `json:"addresses"` // in the VPN, with the length of the network
+	Settings  []string  `json:"settings"`  // stored from the invitation
+	Hosts     []string  `json:"hosts"`     // nodes whose host file was stored
+	Service   bool      `json:"service"`   // it is to become a service; the exit status tells whether it did
+}
+
+// Made is what "init --json" prints.
+type Made struct {
+	Name      node.Name `json:"name"`
+	Network   string    `json:"network,omitempty"`
+	Directory string    `json:"directory"`         // of the files
+	Address   string    `json:"address,omitempty"` // in the VPN, with the length of the network
+	Port      int       `json:"port"`
+}
+
+// Token is what is known of a token that lets newcomers in.
+type Token struct {
+	ID      string      `json:"id"`
+	Label   string      `json:"label"`
+	Left    *int        `json:"uses_left,omitempty"` // missing: any number
+	Created time.Time   `json:"created"`
+	Expires *time.Time  `json:"expires,omitempty"` // missing: never
+	Node    node.Name   `json:"node,omitempty"`    // the only one that may join with it
+	Old     bool        `json:"old_protocols"`     // good for the protocols of tinc-boot as well
+	Joined  []node.Name `json:"joined"`
+}
+
+// TokenOf puts a token into its form.
+func TokenOf(t bootnode.Token) Token {
+	r := Token{ID: t.ID, Label: t.Label, Created: t.Created.UTC(), Node: t.Name, Old: t.Old != nil, Joined: append([]node.Name{}, t.Joined...)}
+	if t.Left >= 0 {
+		r.Left = &t.Left
+	}
+	if !t.Expires.IsZero() {
+		expires := t.Expires.UTC()
+		r.Expires = &expires
+	}
+	return r
+}
+
+// NewToken is what "token new --json" prints.
+type NewToken struct {
+	Token
+	Secret string `json:"token"` // secret
+}
+
+// Tokens is what "token list --json" prints.
+type Tokens struct {
+	Tokens []Token `json:"tokens"`
+}
+
+// Revoked is what "token revoke --json" prints.
+type Revoked struct {
+	Revoked int `json:"revoked"` // how many tokens
+}
+
+// RemovedNode is a node whose host file was deleted here.
+type RemovedNode struct {
+	Node  node.Name `json:"node"`
+	Since time.Time `json:"since"`
+}
+
+// Waiting is what "accept --json" prints.
+type Waiting struct {
+	Changed []control.KeyChange `json:"changed_keys"`
+	Removed []RemovedNode       `json:"removed"`
+}
+
+// WaitingOf is what waits in a store for a person.
+func WaitingOf(s *keydist.Store) Waiting {
+	w := Waiting{[]control.KeyChange{}, []RemovedNode{}}
+	for _, c := range s.Changes() {
+		w.Changed = append(w.Changed, control.KeyChange{Node: c.Node, From: c.From, Known: c.Known, Offered: c.Offered, Since: c.Since})
+	}
+	for _, r := range s.Removed() {
+		w.Removed = append(w.Removed, RemovedNode{r.Node, r.Since})
+	}
+	return w
+}
+
+// Accepted is what "accept NODE --json" prints.
+type Accepted struct {
+	Accepted node.Name `json:"accepted"`
+}
+
+// Service is what "service status --json" prints. The exit status is the same as without.
+type Service struct {
+	Name      string `json:"name"`     // of the service
+	Platform  string `json:"platform"` // what runs services here
+	Installed bool   `json:"installed"`
+	Running   bool   `json:"running"`
+}
+
+// Values is what "get --json" prints.
+type Values struct {
+	Name   string   `json:"name"` // [HOST.]VARIABLE
+	Values []string `json:"values"`
+}
+
+// WatchedStatus is each line that "status --json --watch" prints.
+type WatchedStatus struct {
+	Time time.Time `json:"time"`
+	control.Status
+}
