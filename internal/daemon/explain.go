@@ -294,7 +294,7 @@ func verdict(r control.NetReport) []string {
 		add("UDP works.")
 	}
 	if r.Incoming+r.Outgoing > 0 && r.Incoming == 0 {
-		add("Nobody has connected to this node: either nobody wants to, or TCP port %d is not reachable from outside. That is no problem as long as it can connect to others.", r.Port)
+		add("No node has connected to this one: either none needs to, or TCP port %d is not reachable from outside. That is fine as long as it can connect to others.", r.Port)
 	}
 	if r.IPv6 && r.Answered > 0 && r.ByIPv6 == 0 {
 		add("This machine has IPv6, but no other node is reached by it.")

@@ -9,7 +9,7 @@ import (
 	"tincan/internal/node"
 )
 
-// Whose key is believed, and for what (decision 024).
+// Whose key is believed, and for what (decision 027).
 //
 // A key in hosts/ is the word of this machine's owner, and nothing outranks it. Of a node without
 // one we may learn a key through the mesh. What somebody says is a claim, which serves for one

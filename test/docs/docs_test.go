@@ -124,7 +124,7 @@ func TestEveryDecisionIsListed(t *testing.T) {
 	}
 }
 
-func TestEveryPackageIsInTheHouse(t *testing.T) {
+func TestEveryPackageIsDescribed(t *testing.T) {
 	text := read(t, "docs/architecture.md")
 	entries, err := os.ReadDir(filepath.Join(root, "internal"))
 	if err != nil {

@@ -39,7 +39,7 @@ func TestANewcomerWhoseInviterIsGoneGetsIn(t *testing.T) {
 		"by a token": func(alice, dave *node) {
 			service, err := alice.Start(os.Getenv(binaryVar), "-n", "home", "bootnode", "--token", token)
 			alice.w.must(err)
-			alice.w.must(service.WaitLog("newcomers are let in at", patience))
+			alice.w.must(service.WaitLog("admitting new nodes at", patience))
 			dave.tincan("gen", "--name", "dave", "--no-bin-copy", "--bin", os.Getenv(binaryVar), "--token", token, alice.Addr("ip4").String())
 			service.Kill()
 		},
