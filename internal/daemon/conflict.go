@@ -122,7 +122,7 @@ func kindOf(a netip.Addr) string {
 	return "IPv6"
 }
 
-// loadSettling reads what was remembered. If that is nothing this is the first start.
+// loadSettling reads what was remembered. If that is nothing this is the first start, or the first one of a version that remembers it.
 func loadSettling(l config.Layout, now time.Time) settling {
 	s := settling{layout: l, since: now}
 	data, _ := os.ReadFile(filepath.Join(l.Cache(), settlingFile))
@@ -130,6 +130,13 @@ func loadSettling(l config.Layout, now time.Time) settling {
 		if since, err := time.Parse(time.RFC3339, words[0]); err == nil {
 			s.since, s.moved = since, words[1:]
 			return s
+		}
+	}
+	// A node that has run before this was remembered has a cache already.
+	list, _ := os.ReadDir(l.Cache())
+	for _, f := range list {
+		if i, err := f.Info(); err == nil && i.ModTime().Before(s.since) {
+			s.since = i.ModTime()
 		}
 	}
 	_ = s.save() // without it the next start counts as the first one

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/node"
 )
@@ -213,5 +214,31 @@ func TestFilesWithoutTheAddressAreLeftAlone(t *testing.T) {
 	}
 	if got := n.read("tinc.conf"); got != conf+"Subnet = fd07::7#5\n" {
 		t.Errorf("tinc.conf: %q", got)
+	}
+}
+
+// An upgrade does not give a node another ten minutes in which it takes another address.
+func TestNodeThatIsOlderThanItsMemoryIsSettled(t *testing.T) {
+	now := time.Now()
+	for cached, want := range map[time.Duration]bool{0: true, time.Minute: true, time.Hour: false} {
+		l := config.Layout{ConfBase: t.TempDir()}
+		if cached > 0 {
+			if err := os.MkdirAll(l.Cache(), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			file := l.CacheOf("bob")
+			if err := os.WriteFile(file, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chtimes(file, now.Add(-cached), now.Add(-cached)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 2 { // the second time it is remembered
+			s := loadSettling(l, now)
+			if got := s.mayMove(netip.MustParseAddr("10.0.0.1"), now); got != want {
+				t.Errorf("with a cache that is %v old it may move: %v, want %v", cached, got, want)
+			}
+		}
 	}
 }
