@@ -109,11 +109,11 @@ type NATKind string
 
 // The kinds.
 const (
-	NATUnknown NATKind = "unknown" // nobody told
-	NATNone    NATKind = "none"
-	NATOne     NATKind = "nat"       // there is one, and only one node told what it sees
-	NATSteady  NATKind = "steady"    // the same outer address towards everybody: holes can be punched
-	NATFickle  NATKind = "symmetric" // another one towards each: holes cannot be punched
+	NATUnknown             NATKind = "unknown" // nobody told
+	NATNone                NATKind = "none"
+	NATOne                 NATKind = "nat"                  // there is one, and only one node told what it sees
+	NATEndpointIndependent NATKind = "endpoint-independent" // the same outer address towards everybody: holes can be punched
+	NATSymmetric           NATKind = "symmetric"            // another one towards each: holes cannot be punched
 )
 
 // WriteText prints the report for people.
@@ -172,9 +172,9 @@ func (k NATKind) text() string {
 		return "none"
 	case NATOne:
 		return "there is one; two nodes that answer by UDP would tell its kind"
-	case NATSteady:
+	case NATEndpointIndependent:
 		return "the same outer address for everybody: direct paths can be made through it"
-	case NATFickle:
+	case NATSymmetric:
 		return "symmetric: another outer address for each node; direct paths need the other side's help"
 	}
 	return "not known: no node told from where it hears us"

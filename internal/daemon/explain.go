@@ -262,9 +262,9 @@ func natKind(seen []control.SeenFrom, local []control.NetAddress, v6 bool) contr
 	case total == 1:
 		return control.NATOne
 	case len(outer) == 1:
-		return control.NATSteady
+		return control.NATEndpointIndependent
 	}
-	return control.NATFickle
+	return control.NATSymmetric
 }
 
 // verdict sums the report up in sentences.
@@ -284,9 +284,9 @@ func verdict(r control.NetReport) []string {
 		add("There has been no traffic with another node yet, so nothing is known about UDP. Ping one and ask again.")
 	case r.Answered == 0:
 		add("No node answers by UDP: this network seems to block it. The mesh works over TCP, which is slower. Allow UDP to and from port %d.", r.Port)
-	case r.NAT == control.NATFickle:
+	case r.NAT == control.NATSymmetric:
 		add("UDP works, through a symmetric NAT. A direct path to nodes behind the same kind of NAT is not possible; others can be reached. A forwarded port %d on the router, or UPnP = yes, would fix that.", r.Port)
-	case r.NAT == control.NATSteady:
+	case r.NAT == control.NATEndpointIndependent:
 		add("UDP works, through a NAT that allows direct paths.")
 	case r.NAT == control.NATOne:
 		add("UDP works, through a NAT. Whether it allows direct paths will be known when two nodes answer by UDP.")

@@ -18,8 +18,8 @@ func TestTheKindOfNATIsToldByWhatOthersSee(t *testing.T) {
 		"our own address":            {[]string{"192.168.5.2:655", "[2001:db8::5]:655"}, control.NATNone, control.NATNone},
 		"one sees another":           {[]string{"203.0.113.1:655"}, control.NATOne, control.NATUnknown},
 		"a neighbour and one beyond": {[]string{"192.168.5.2:655", "203.0.113.1:655"}, control.NATOne, control.NATUnknown},
-		"all see the same":           {[]string{"203.0.113.1:40000", "203.0.113.1:40000", "192.168.5.2:655"}, control.NATSteady, control.NATUnknown},
-		"each sees another port":     {[]string{"203.0.113.1:40000", "203.0.113.1:40001"}, control.NATFickle, control.NATUnknown},
+		"all see the same":           {[]string{"203.0.113.1:40000", "203.0.113.1:40000", "192.168.5.2:655"}, control.NATEndpointIndependent, control.NATUnknown},
+		"each sees another port":     {[]string{"203.0.113.1:40000", "203.0.113.1:40001"}, control.NATSymmetric, control.NATUnknown},
 		"a node on this machine":     {[]string{"127.0.0.1:655"}, control.NATNone, control.NATUnknown},
 		"nonsense":                   {[]string{"x"}, control.NATUnknown, control.NATUnknown},
 	} {
@@ -35,10 +35,10 @@ func TestTheKindOfNATIsToldByWhatOthersSee(t *testing.T) {
 
 func TestTheVerdictOnANATSaysOnlyWhatIsKnown(t *testing.T) {
 	for kind, want := range map[control.NATKind]string{
-		control.NATNone:   "UDP works.",
-		control.NATOne:    "UDP works, through a NAT. Whether",
-		control.NATSteady: "UDP works, through a NAT that allows direct paths.",
-		control.NATFickle: "UDP works, through a symmetric NAT.",
+		control.NATNone:                "UDP works.",
+		control.NATOne:                 "UDP works, through a NAT. Whether",
+		control.NATEndpointIndependent: "UDP works, through a NAT that allows direct paths.",
+		control.NATSymmetric:           "UDP works, through a symmetric NAT.",
 	} {
 		got := verdict(control.NetReport{Port: 655, Incoming: 1, Tried: 2, Answered: 2, NAT: kind})
 		if len(got) != 1 || !strings.HasPrefix(got[0], want) {

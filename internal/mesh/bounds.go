@@ -60,7 +60,7 @@ func (m *Mesh) warnOfOwnSubnets() {
 	}
 }
 
-// share is how much of what we know came by way of one neighbour, whomever it is about.
+// share is how much of what we know came through one neighbour, whomever it is about.
 type share struct {
 	nodes          int // without a host file here
 	edges, subnets int

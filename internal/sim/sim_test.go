@@ -227,7 +227,7 @@ func TestKeysAreRenewedWithoutLosingTheSession(t *testing.T) {
 		}
 	}
 	if hs[0].peers["bob"].Tunnel != before {
-		t.Error("the session was begun anew")
+		t.Error("the session was started again")
 	}
 	if lost > 2 {
 		t.Errorf("%d of 400 packets were lost while keys were renewed about 40 times", lost)

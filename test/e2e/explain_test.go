@@ -135,7 +135,7 @@ func TestAWrongKeyIsExplainedAtBothEnds(t *testing.T) {
 }
 
 func TestNetcheckTellsTheKindOfNAT(t *testing.T) {
-	for kind, want := range map[lab.NAT]control.NATKind{lab.PortRestricted: control.NATSteady, lab.Symmetric: control.NATFickle} {
+	for kind, want := range map[lab.NAT]control.NATKind{lab.PortRestricted: control.NATEndpointIndependent, lab.Symmetric: control.NATSymmetric} {
 		t.Run(string(want), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, "ip4")
