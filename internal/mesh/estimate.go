@@ -61,4 +61,4 @@ func (b *base) queued(rtt time.Duration) bool {
 }
 
 // queuedFor is how long a packet waits in a queue that is worth the name, at least.
-const queuedFor = 15 * time.Millisecond
+const queuedFor = 10 * time.Millisecond

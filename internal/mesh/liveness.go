@@ -55,10 +55,13 @@ const (
 	// small ones, in bytes.
 	largeSize = 600
 	// maxQueued is how long a full queue is taken for the reason why no frame of the size in use passes. In that
-	// time at least one would have found room.
-	maxQueued = 5 * time.Second
+	// time at least one would have found room: of four times as many as the line takes, one in eight does at least.
+	maxQueued = 10 * time.Second
 	// maxFlights bounds the probes that are remembered until they are answered.
 	maxFlights = 32
+	// manySizes is how many sizes small probes have, one after the other. Late answers are not taken for early ones of
+	// others.
+	manySizes = 2 * maxFlights
 )
 
 // suspicion is the question whether a peer is still reached at its address.
@@ -115,9 +118,9 @@ func (r *udpPath) probeAnswered(now time.Time, from netip.AddrPort, size int) {
 		if from == r.addr {
 			rtt := now.Sub(f.sent)
 			r.rtt.add(rtt)
-			if size < largeSize {
+			if size < largeSize && !r.ambiguous(i) {
 				r.base.add(now, rtt)
-				if d := &r.suspicion; !d.began.IsZero() && !f.sent.Before(d.began) {
+				if d := &r.suspicion; !d.began.IsZero() {
 					d.waited, d.answers = d.waited+rtt, d.answers+1
 				}
 			}
@@ -132,6 +135,12 @@ func (r *udpPath) probeAnswered(now time.Time, from netip.AddrPort, size int) {
 		r.outstanding = slices.DeleteFunc(r.outstanding, func(g outstanding) bool { return g.addr == from && !g.sent.After(f.sent) })
 		return
 	}
+}
+
+// ambiguous tells whether an answer to the probe at i may be one to an earlier probe.
+func (r *udpPath) ambiguous(i int) bool {
+	f := r.outstanding[i]
+	return slices.ContainsFunc(r.outstanding[:i], func(g outstanding) bool { return g.addr == f.addr && g.size == f.size })
 }
 
 // tries is how many probes in a row must go unanswered to show that they are not just lost.
@@ -181,7 +190,10 @@ func (m *Mesh) large(e Large) {
 		return
 	}
 	r := &p.udp
-	r.largeAt, r.largest = m.now, e.Size
+	r.largeAt = m.now
+	if e.Size >= r.largest || m.now.Sub(r.largestAt) >= time.Second {
+		r.largest, r.largestAt = e.Size, m.now
+	}
 	if !r.confirmed || !r.pmtu.fixed() || !r.suspicion.began.IsZero() || m.cfg.NoUDPDiscovery ||
 		m.now.Sub(r.passed) < proveInterval || m.now.Sub(r.proving) < proveInterval {
 		return
@@ -270,7 +282,8 @@ func (m *Mesh) probeSuspect(p *peer) {
 	d := &r.suspicion
 	d.left--
 	d.sent++
-	size := p.session.minProbe() + d.sent - 1 // each of another size, which the answer tells
+	size := p.session.minProbe() + r.smallSizes // the answer tells the size, and so which of them it answers
+	r.smallSizes = (r.smallSizes + 1) % manySizes
 	if !d.small || !d.large {
 		m.probe(p, r.addr, size)
 	}
@@ -335,16 +348,25 @@ func (m *Mesh) confirmAlive(p *peer, from netip.AddrPort, sock, size int) {
 	}
 }
 
+// waited is the mean round trip time of the small probes that were answered since the suspicion began. If only such were
+// whose time is not known, it is that of before.
+func (r *udpPath) waited() time.Duration {
+	if d := &r.suspicion; d.answers > 0 {
+		return d.waited / time.Duration(d.answers)
+	}
+	return r.rtt.srtt
+}
+
 // decide ends a suspicion: all is well.
 func (m *Mesh) decide(p *peer) { p.udp.suspicion = suspicion{} }
 
 // conclude draws the conclusion when the probes of a suspicion have had their time.
 func (m *Mesh) conclude(p *peer) {
 	r := &p.udp
-	d := r.suspicion
+	d, rtt := r.suspicion, r.waited()
 	r.suspicion = suspicion{}
 	switch {
-	case d.small && r.base.queued(d.waited/time.Duration(max(d.answers, 1))) && m.now.Sub(r.lacking) < maxQueued:
+	case d.small && r.base.queued(rtt) && m.now.Sub(r.lacking) < maxQueued:
 		m.logf(5, Debug, "frames of %d bytes to %s are lost in a full queue", d.want, p.name)
 	case d.small:
 		m.logf(2, Info, "frames of %d bytes no longer reach %s", d.want, p.name)

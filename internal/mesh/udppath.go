@@ -30,11 +30,13 @@ type udpPath struct {
 	suspicion   suspicion
 	lastProbed  time.Time // last small probe of the peer
 	largeAt     time.Time // when large frames were sent last
-	largest     int       // the largest of them, in bytes of frame
+	largest     int       // the largest of them, in bytes of frame, at largestAt
+	largestAt   time.Time
 	proving     time.Time // last question whether they pass
 	passed      time.Time // when one of that size passed last
 	lacking     time.Time // first question about it since then, zero: none
 	base        base
+	smallSizes  int       // of small probes: the next one has so much more than the least
 	dead        bool      // given up, and not confirmed since
 	idle        bool      // and not asked since
 	gaveUp      time.Time // when that was, or backoff was lowered

@@ -13,6 +13,7 @@ type silence struct {
 	since    time.Time // of the first datagram without an answer, zero: all is well
 	reported bool      // the protocol core was told
 	large    time.Time // when it was last told of large frames
+	longest  int       // frame since then, in bytes, if large
 }
 
 func (h *Host) silenceOf(n node.Name) *silence {
@@ -28,9 +29,12 @@ func (h *Host) silenceOf(n node.Name) *silence {
 func (h *Host) sentTo(n node.Name, frame int) {
 	s := h.silenceOf(n)
 	now := h.w.Now
-	if frame > forward.LargeFrame && now.Sub(s.large) >= forward.LargeEvery {
-		s.large = now
-		h.event(mesh.Large{Node: n, Size: frame - ethernetLen}) // which is not carried
+	if frame > forward.LargeFrame {
+		s.longest = max(s.longest, frame)
+		if now.Sub(s.large) >= forward.LargeEvery {
+			h.event(mesh.Large{Node: n, Size: s.longest - ethernetLen}) // which is not carried
+			s.large, s.longest = now, 0
+		}
 	}
 	if !s.since.IsZero() {
 		return

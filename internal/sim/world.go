@@ -91,6 +91,8 @@ type Host struct {
 	// NoFirewall: its NAT takes what comes unasked for a connection of its own, and cannot give the
 	// port to the host any more towards where that came from. Needs NAT.
 	NoFirewall bool
+	// Uplink is what its datagrams leave by.
+	Uplink Uplink
 	// Opens: a connection from another's own port is let in nevertheless.
 	Opens bool
 	// Punched is how often it has dialled together with another.
@@ -766,7 +768,8 @@ func (h *Host) datagram(addr netip.AddrPort, size int, arrived func(*Host)) {
 	if w.PathMTU != nil {
 		mtu = w.PathMTU(h, to)
 	}
-	if !w.UDP(h, to) || size+28 > mtu || w.Loss != nil && w.Rand.Float64() < w.Loss(h, to) {
+	uplink, room := h.Uplink.enter(w.Now, size+28)
+	if !room || !w.UDP(h, to) || size+28 > mtu || w.Loss != nil && w.Rand.Float64() < w.Loss(h, to) {
 		return
 	}
 	copies := 1
@@ -774,7 +777,7 @@ func (h *Host) datagram(addr netip.AddrPort, size int, arrived func(*Host)) {
 		copies = 2
 	}
 	for range copies {
-		delay := w.Delay(h, to)
+		delay := uplink + w.Delay(h, to)
 		if w.Reorder != nil && w.Rand.Float64() < w.Reorder(h, to) {
 			delay += time.Duration(w.Rand.IntN(200)) * time.Millisecond
 		}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"regexp"
 	"strconv"
@@ -44,24 +45,20 @@ func TestCongestionIsNoSmallerMTU(t *testing.T) {
 			out, err := alice.Dial(context.Background(), "udp", in.LocalAddr().String())
 			w.must(err)
 			defer out.Close()
-			msg := make([]byte, 1200)
-			sent, refused := 0, 0
-			for began := time.Now(); time.Since(began) < 10*time.Second; sent++ {
-				if _, err := out.Write(msg); errors.Is(err, syscall.EMSGSIZE) {
-					refused++
+			// What the rule decides is shown in virtual time (internal/sim). Here a machine that stands still for a
+			// moment may look like a path that has shrunk, but not each time.
+			var wrong string
+			for range 3 {
+				_, err := alice.Run("ip", "route", "flush", "cache")
+				w.must(err)
+				if wrong = fills(w, alice, bob, out, c.sent); wrong == "" {
+					break
 				}
-				next := began.Add(time.Duration(sent+1) * time.Duration(len(msg)) * 8 * time.Second / time.Duration(c.sent))
-				time.Sleep(time.Until(next))
+				t.Log(wrong)
+				w.eventually("the path MTU is back", time.Minute, func() bool { return alice.sees("bob").minMTU > 1400 })
 			}
-			if refused > 0 {
-				t.Errorf("%d of %d datagrams refused with EMSGSIZE", refused, sent)
-			}
-			route, err := alice.Run("ip", "route", "get", bob.vpn("ip4").String())
-			w.must(err)
-			if m := routeMTU.FindStringSubmatch(route); m != nil {
-				if mtu, _ := strconv.Atoi(m[1]); mtu < 1300 {
-					t.Errorf("the kernel remembers an MTU of %d", mtu)
-				}
+			if wrong != "" {
+				t.Error("three times: " + wrong)
 			}
 			for line := range strings.Lines(alice.daemon.Log()) {
 				if strings.Contains(line, "frames of") || strings.Contains(line, "no longer answers by UDP") {
@@ -70,4 +67,30 @@ func TestCongestionIsNoSmallerMTU(t *testing.T) {
 			}
 		})
 	}
+}
+
+// fills sends rate bits a second from one to the other for ten seconds, and says what the programs there see of a smaller
+// MTU, if they see any.
+func fills(w *world, from, to *node, out net.Conn, rate int) string {
+	w.Helper()
+	msg := make([]byte, 1200)
+	sent, refused := 0, 0
+	for began := time.Now(); time.Since(began) < 10*time.Second; sent++ {
+		if _, err := out.Write(msg); errors.Is(err, syscall.EMSGSIZE) {
+			refused++
+		}
+		next := began.Add(time.Duration(sent+1) * time.Duration(len(msg)) * 8 * time.Second / time.Duration(rate))
+		time.Sleep(time.Until(next))
+	}
+	if refused > 0 {
+		return fmt.Sprintf("%d of %d datagrams refused with EMSGSIZE", refused, sent)
+	}
+	route, err := from.Run("ip", "route", "get", to.vpn("ip4").String())
+	w.must(err)
+	if m := routeMTU.FindStringSubmatch(route); m != nil {
+		if mtu, _ := strconv.Atoi(m[1]); mtu < 1300 {
+			return fmt.Sprintf("the kernel remembers an MTU of %d", mtu)
+		}
+	}
+	return ""
 }
