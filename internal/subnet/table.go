@@ -59,6 +59,7 @@ func (e *Entry[O]) guards() bool {
 type Table[O any] struct {
 	ip, mac family[O]
 	guards  *bart.Table[*Entry[O]]
+	answers *answers[O] // where lookups in the others are not for free
 	len     int
 }
 
@@ -76,7 +77,7 @@ type family[O any] struct {
 
 // Build makes a table of entries no two of which have the same subnet and owner. It keeps no reference to the slice.
 func Build[O any](entries []Entry[O]) *Table[O] {
-	t := &Table[O]{ip: newFamily[O](), mac: newFamily[O](), guards: new(bart.Table[*Entry[O]])}
+	t := &Table[O]{ip: newFamily[O](), mac: newFamily[O](), guards: new(bart.Table[*Entry[O]]), answers: newAnswers[O](!freeLookup)}
 	claims := make([]claim[O], len(entries))
 	var c *claim[O]
 	var several []*claim[O] // those with more than one entry
@@ -213,6 +214,7 @@ func (t *Table[O]) outranks(prefix netip.Prefix, e *Entry[O]) *Entry[O] {
 // the same subnet and owner. It takes time in proportion to the changes, and to what those outrank. t stays as it is.
 func (t *Table[O]) Change(set, gone []Entry[O]) *Table[O] {
 	next := *t
+	next.answers = newAnswers[O](t.answers != nil)
 	for i := range gone {
 		next.change(&gone[i], nil)
 	}
@@ -294,35 +296,56 @@ func macPrefix(mac [6]byte) netip.Prefix {
 // Lookup returns the first entry, in tinc's order, that contains addr and whose
 // owner is reachable (or that is a broadcast subnet). If there is none it
 // returns the longest match with an unreachable owner, so that the caller can
-// tell "unreachable" from "unknown". It does not allocate. An IPv4-mapped IPv6
+// tell "unreachable" from "unknown". It does not allocate, or on a few processors only for an address
+// that was not asked for lately. An IPv4-mapped IPv6
 // address is looked up as IPv6.
 //
 // There is one exception from tinc's order: a subnet that is our own, or stands in the host file of its owner,
 // outranks what others, of whom that cannot be said, claim of it, be it equal or narrower. Prefixes that are shorter than
 // 16 bits (IPv4) or 48 (IPv6) outrank only equal ones.
 func (t *Table[O]) Lookup(addr netip.Addr) (Entry[O], bool) {
+	if t.answers == nil {
+		return found(t.find(addr))
+	}
+	return found(t.answers.get(addr, false, t.find))
+}
+
+func (t *Table[O]) find(addr netip.Addr) *Entry[O] {
 	c, ok := t.ip.live.Lookup(addr)
 	if !ok {
 		if c, ok = t.ip.dead.Lookup(addr); !ok {
-			return Entry[O]{}, false
+			return nil
 		}
 	}
 	if c.guard != nil {
-		return *c.guard, true
+		return c.guard
 	}
-	return c.Entry, true
+	return &c.Entry
 }
 
 // LookupMAC is [Table.Lookup] for Ethernet addresses.
 func (t *Table[O]) LookupMAC(mac [6]byte) (Entry[O], bool) {
-	at := macPrefix(mac).Addr()
+	if t.answers == nil {
+		return found(t.findMAC(macPrefix(mac).Addr()))
+	}
+	return found(t.answers.get(macPrefix(mac).Addr(), true, t.findMAC))
+}
+
+func (t *Table[O]) findMAC(at netip.Addr) *Entry[O] {
 	c, ok := t.mac.live.Lookup(at)
 	if !ok {
 		if c, ok = t.mac.dead.Lookup(at); !ok {
-			return Entry[O]{}, false
+			return nil
 		}
 	}
-	return c.Entry, true
+	return &c.Entry
+}
+
+func found[O any](e *Entry[O]) (Entry[O], bool) {
+	if e == nil {
+		return Entry[O]{}, false
+	}
+	return *e, true
 }
 
 // MaySend tells whether addr, as the source of a packet, is one of owner's: it lies in a subnet of owner, and nobody

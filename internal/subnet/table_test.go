@@ -302,3 +302,35 @@ func BenchmarkLookup(b *testing.B) {
 		table.Lookup(addr)
 	}
 }
+
+// On processors where the prefix tables allocate, answers are remembered. They are those of the table, also after a change.
+func TestRememberedAnswersAreThoseOfTheTable(t *testing.T) {
+	plain := Build(many(300))
+	remembering := *plain
+	remembering.answers = newAnswers[int](true)
+	gone := []Entry[int]{many(300)[7]}
+	for _, tables := range [][2]*Table[int]{{plain, &remembering}, {plain.Change(nil, gone), remembering.Change(nil, gone)}} {
+		for range 2 {
+			for i := range 1200 {
+				a := netip.AddrFrom4([4]byte{10, byte(i >> 9), byte(i >> 1), 7})
+				e, ok := tables[0].Lookup(a)
+				if got, found := tables[1].Lookup(a); got != e || found != ok {
+					t.Fatalf("%s: %v, want %v", a, got, e)
+				}
+				mac := [6]byte{10, byte(i >> 9), byte(i >> 1)}
+				if _, found := tables[1].LookupMAC(mac); found {
+					t.Fatalf("%x is an owner's", mac)
+				}
+			}
+		}
+	}
+	if tables := remembering.Change(nil, gone); tables.answers == remembering.answers {
+		t.Error("a changed table answers as the one before")
+	}
+	a := netip.MustParseAddr("10.0.7.7")
+	remembering.Lookup(a)
+	again := func(netip.Addr) *Entry[int] { t.Fatal("asked again"); return nil }
+	if n := testing.AllocsPerRun(100, func() { remembering.answers.get(a, false, again) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
