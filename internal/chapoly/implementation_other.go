@@ -2,4 +2,4 @@
 
 package chapoly
 
-func newRoad(key *[KeySize]byte) road { return newLibrary(key) }
+func newImplementation(key *[KeySize]byte) implementation { return newLibrary(key) }

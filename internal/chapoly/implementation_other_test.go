@@ -2,4 +2,4 @@
 
 package chapoly
 
-func fastRoads() map[string]func(*[KeySize]byte) road { return nil }
+func fastImplementations() map[string]func(*[KeySize]byte) implementation { return nil }
