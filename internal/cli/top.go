@@ -32,6 +32,7 @@ loss, anew every second. Keys:
   c          totals since the start instead of rates, and back
   b k M G    bytes, kilobytes, megabytes, gigabytes
   s          another delay (in seconds)
+  arrows     scroll; also Page Up, Page Down, Home, End
   q          the end
 
 Where the output is no terminal one table is printed, and with --count several.`,

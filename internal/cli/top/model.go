@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"tincan/internal/control"
 	"tincan/internal/node"
@@ -26,6 +27,10 @@ type Model struct {
 	unit       unit   // of what is shown
 	prompt     bool   // a new delay is being typed
 	typed      string // so far
+
+	top    int    // the first row that is shown
+	page   int    // rows on the last screen
+	escape string // what has come of the sequence that a key sends
 
 	at   time.Time // of the last Update, zero: there was none
 	rows []Row
@@ -152,8 +157,14 @@ func (m *Model) Key(key byte) (quit bool) {
 	if m.prompt {
 		return m.type1(key)
 	}
-	const interrupt, eot = 3, 4
+	const interrupt, eot, escape = 3, 4, 27
+	if m.escape != "" && key != interrupt {
+		m.sequence(key)
+		return false
+	}
 	switch key {
+	case escape:
+		m.escape = string(rune(key))
 	case 'q', interrupt, eot:
 		return true
 	case 'c':
@@ -169,6 +180,28 @@ func (m *Model) Key(key byte) (quit bool) {
 		}
 	}
 	return false
+}
+
+// sequence takes in one byte of what an arrow or its like sends.
+func (m *Model) sequence(key byte) {
+	m.escape += string(rune(key))
+	switch m.escape {
+	case "\x1b[", "\x1bO", "\x1b[5", "\x1b[6":
+		return // there is more to come
+	case "\x1b[A", "\x1bOA":
+		m.top--
+	case "\x1b[B", "\x1bOB":
+		m.top++
+	case "\x1b[5~":
+		m.top -= m.page
+	case "\x1b[6~":
+		m.top += m.page
+	case "\x1b[H", "\x1bOH":
+		m.top = 0
+	case "\x1b[F", "\x1bOF":
+		m.top = len(m.rows)
+	}
+	m.escape = ""
 }
 
 // type1 takes in a key while a delay is typed.
@@ -223,15 +256,16 @@ func (m *Model) Lines(columns, height int) []Line {
 	lines := []Line{
 		{Text: fmt.Sprintf("%-21s  Nodes: %4d  Sort: %-10s  %s", m.Title, len(m.rows), orders[m.sort].name, current)},
 		{Text: input},
-		{Text: fmt.Sprintf("%-16s %10s %10s %10s %10s  %-18s %8s %5s", "Node",
-			"IN "+m.unit.packets, "IN "+m.unit.bytes, "OUT "+m.unit.packets, "OUT "+m.unit.bytes, "PATH", "RTT", "LOSS"), Style: Title},
 	}
-	for _, r := range m.Rows() {
-		c := m.shown(r)
-		l := Line{Text: fmt.Sprintf("%-16s %10.0f %10.0f %10.0f %10.0f  %-18s %8s %5s", r.Name,
-			math.Floor(c.InPackets*m.unit.packetsScale), math.Floor(c.InBytes*m.unit.bytesScale),
-			math.Floor(c.OutPackets*m.unit.packetsScale), math.Floor(c.OutBytes*m.unit.bytesScale),
-			r.view.PathText(), r.rtt(), r.loss())}
+	rows := m.Rows()
+	first, last := m.window(len(rows), height)
+	if last-first < len(rows) && !m.prompt {
+		lines[1].Text = fmt.Sprintf("Nodes %d to %d of %d", first+1, last, len(rows))
+	}
+	table := m.table(rows[first:last], columns)
+	lines = append(lines[:2], Line{Text: table[0], Style: Title})
+	for i, r := range rows[first:last] {
+		l := Line{Text: table[i+1]}
 		switch {
 		case !r.Reachable:
 			l.Style = Gone
@@ -240,13 +274,86 @@ func (m *Model) Lines(columns, height int) []Line {
 		}
 		lines = append(lines, l)
 	}
-	if height > 0 && len(lines) > height {
-		lines = lines[:height]
+	if height > headLines+1 {
+		lines = append(lines, Line{Text: keysHelp, Style: Gone})
 	}
 	for i := range lines {
 		lines[i].Text = cut(lines[i].Text, columns)
 	}
 	return lines
+}
+
+// headLines are the lines above the nodes, keysHelp is the line below them.
+const (
+	headLines = 3
+	keysHelp  = "n i I o O t T order  c totals  b k M G unit  s delay  arrows scroll  q quit"
+)
+
+// window is the part of n rows that is on a screen of so many lines: all with 0.
+func (m *Model) window(n, height int) (first, last int) {
+	m.page = n
+	if height > 0 {
+		m.page = max(height-headLines-1, 1)
+	}
+	m.top = max(min(m.top, n-m.page), 0)
+	return m.top, min(m.top+m.page, n)
+}
+
+// table writes the rows below their titles. It gets narrower where there is not enough room: first the
+// gaps, then LOSS and RTT go, then long paths and names are shortened.
+func (m *Model) table(rows []Row, columns int) []string {
+	cells := [][]string{{"Node", "IN " + m.unit.packets, "IN " + m.unit.bytes, "OUT " + m.unit.packets, "OUT " + m.unit.bytes, "PATH", "RTT", "LOSS"}}
+	number := func(v, scale float64) string { return fmt.Sprintf("%.0f", math.Floor(v*scale)) }
+	for _, r := range rows {
+		c := m.shown(r)
+		cells = append(cells, []string{string(r.Name),
+			number(c.InPackets, m.unit.packetsScale), number(c.InBytes, m.unit.bytesScale),
+			number(c.OutPackets, m.unit.packetsScale), number(c.OutBytes, m.unit.bytesScale),
+			r.view.PathText(), r.rtt(), r.loss()})
+	}
+	const name, path = 0, 5
+	widths := []int{16, 10, 10, 10, 10, 18, 8, 5}
+	total := func() (sum int) {
+		for _, w := range widths {
+			sum += w + 1
+		}
+		return sum // one more before the path
+	}
+	fit := func() {
+		for _, line := range cells {
+			for i := range widths {
+				widths[i] = max(widths[i], utf8.RuneCountInString(line[i]))
+			}
+		}
+	}
+	if fit(); columns > 0 && total() > columns {
+		widths = make([]int, len(widths))
+		fit()
+		for total() > columns && len(widths) > path+1 {
+			widths = widths[:len(widths)-1]
+		}
+		for _, i := range []int{path, name} {
+			widths[i] = max(widths[i]-max(total()-columns, 0), min(widths[i], 12))
+		}
+	}
+	var out []string
+	for _, line := range cells {
+		var b strings.Builder
+		for i, w := range widths {
+			text := shortened(line[i], w)
+			pad := strings.Repeat(" ", w-utf8.RuneCountInString(text))
+			switch {
+			case i == name:
+				b.WriteString(text + pad)
+			case i == path:
+				b.WriteString("  " + text + pad)
+			default:
+				b.WriteString(" " + pad + text)
+			}
+		}
+		out = append(out, b.String())
+	}
+	return out
 }
 
 func (r Row) rtt() string {
@@ -263,10 +370,19 @@ func (r Row) loss() string {
 	return fmt.Sprintf("%.0f %%", 100*r.Loss)
 }
 
-// cut limits a text, which is ASCII, to so many columns; 0 means no limit.
+// shortened cuts a text to so many columns, and shows that.
+func shortened(s string, columns int) string {
+	r := []rune(s)
+	if len(r) <= columns {
+		return s
+	}
+	return string(r[:max(columns-1, 0)]) + "…"
+}
+
+// cut limits a text to so many columns; 0 means no limit.
 func cut(s string, columns int) string {
-	if columns > 0 && len(s) > columns {
-		s = s[:columns]
+	if columns > 0 {
+		s = shortened(s, columns)
 	}
 	return strings.TrimRight(s, " ")
 }

@@ -5,9 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"tincan/internal/control"
 	"tincan/internal/node"
@@ -109,9 +111,49 @@ func TestTheScreenFitsTheTerminal(t *testing.T) {
 		t.Errorf("%d lines", len(lines))
 	}
 	for _, l := range lines {
-		if len(l.Text) > 20 {
+		if utf8.RuneCountInString(l.Text) > 20 {
 			t.Errorf("%q", l.Text)
 		}
+	}
+}
+
+// On 80 columns nothing that can be read in full is cut, and the keys are on the screen.
+func TestNothingIsCutOnAnOrdinaryTerminal(t *testing.T) {
+	m := NewModel("x", time.Second)
+	m.Update(status(1), start)
+	lines := m.Lines(80, 24)
+	var text string
+	for _, l := range lines {
+		text += l.Text + "\n"
+	}
+	if strings.Contains(text, "…") || !strings.Contains(text, "relayed via bob") || !strings.Contains(text, "12.3 ms") || lines[len(lines)-1].Text != keysHelp {
+		t.Error(text)
+	}
+}
+
+func TestScrolling(t *testing.T) {
+	s := status(1)
+	for i := range 30 {
+		s.Nodes = append(s.Nodes, control.NodeView{Name: node.Name(fmt.Sprintf("n%02d", i)), Path: control.PathUDP})
+	}
+	m := NewModel("x", time.Second) // 34 nodes, of which 6 fit
+	m.Update(s, start)
+	first := func() string { return strings.Fields(m.Lines(80, 10)[3].Text)[0] }
+	for _, step := range []struct{ keys, want string }{
+		{"", "alice"}, {"\x1b[B", "bob"}, {"\x1bOB\x1b[B", "dave"}, {"\x1b[A", "carol"}, {"\x1b[6~", "n04"}, {"\x1b[5~\x1b[5~", "alice"},
+		{"\x1b[F", "n24"}, {"\x1b[B", "n24"}, {"\x1b[H", "alice"}, {"\x1b[Z\x1b[B", "bob"},
+	} {
+		for _, k := range []byte(step.keys) {
+			if m.Key(k) {
+				t.Fatalf("%q ends it", step.keys)
+			}
+		}
+		if got := first(); got != step.want {
+			t.Errorf("after %q the first is %s, want %s", step.keys, got, step.want)
+		}
+	}
+	if lines := m.Lines(80, 10); len(lines) != 10 || lines[1].Text != "Nodes 2 to 7 of 34" {
+		t.Errorf("%d lines, %q", len(lines), lines[1].Text)
 	}
 }
 
