@@ -296,6 +296,51 @@ func TestForgedAnswersLeaveASessionAlone(t *testing.T) {
 	}
 }
 
+// What others say of the MTU towards a node, or of its address, does little and does not last.
+func TestToldMTUIsBoundedAndExpires(t *testing.T) {
+	p := newPlayer(t)
+	p.input("node alice file=eve")
+	p.input("pongs on")
+	p.neighbours()
+	p.behindCarol()
+	eve := p.m.nodes["eve"]
+	for _, c := range []struct {
+		line string
+		want int
+	}{
+		{"request 2 23 eve alice 512", minToldMTU}, // bob: not on our path to eve
+		{"request 2 23 eve alice 1400", 1400},
+		{"request 4 23 eve alice 600", 600}, // carol is
+		{"wait 50s", 600},
+		{"request 4 23 eve alice 1300", 1300},
+		{"wait 50s", 1300},
+		{"wait 12s", maxFrame},
+	} {
+		p.input(c.line)
+		if eve.udp.pmtu.mtu != c.want {
+			t.Errorf("after %q the MTU towards eve is %d, want %d", c.line, eve.udp.pmtu.mtu, c.want)
+		}
+	}
+}
+
+func TestToldAddressOfAnOldNodeDoesNotCount(t *testing.T) {
+	p := newPlayer(t)
+	p.input("node alice rsa oldfile=eve")
+	p.input("pongs on")
+	p.neighbours()
+	p.input("request 4 12 c1 carol eve 203.0.113.5 655 8 5")
+	p.input("request 4 12 c2 eve carol 203.0.113.2 655 8 5")
+	eve := p.m.nodes["eve"]
+	if was := eve.udp.addr; !eve.session.hopByHop() || !was.IsValid() {
+		t.Fatalf("eve at %s is no node of tinc 1.0", was)
+	}
+	was := eve.udp.addr
+	p.input("request 2 22 eve alice 198.51.100.66 655")
+	if eve.udp.addr != was {
+		t.Errorf("eve is sent packets at %s, because somebody says so", eve.udp.addr)
+	}
+}
+
 func TestFloodOfStartsDoesNotKeepOutTheNode(t *testing.T) {
 	p := newPlayer(t)
 	p.input("node alice file=eve")

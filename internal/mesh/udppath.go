@@ -15,6 +15,8 @@ type udpPath struct {
 	sock      int // socket that addr was heard on, -1 unknown
 	confirmed bool
 	pmtu      pmtu
+	toldMTU   int // what MTU_INFO said last
+	toldAt    time.Time
 
 	heard   []netip.AddrPort // other addresses that were reported, newest first
 	extra   time.Time        // last probe to one of them out of turn
@@ -462,6 +464,7 @@ func (m *Mesh) checkPeers() {
 		default:
 			m.goIdle(p)
 		}
+		m.forgetToldMTU(p)
 		p.session.check()
 		if inUse {
 			m.try(p, true)
@@ -553,7 +556,8 @@ func (m *Mesh) gotUDPInfo(c *conn, text string) error {
 	if from == nil || to == nil || from == m.self || from.path.Via != from.name {
 		return nil
 	}
-	if a, ok := r.Addr.Addr(); ok && from.conn == nil && !from.udp.confirmed && m.believable(a) {
+	// A node of tinc 1.0 sends no such thing, and may be sent packets at an address that nobody has tried.
+	if a, ok := r.Addr.Addr(); ok && !from.session.hopByHop() && from.conn == nil && !from.udp.confirmed && m.believable(a) {
 		if from.udp.addr != a { // also for those that we pass the news on to
 			from.udp.note(from.udp.addr)
 			from.udp.addr, from.udp.sock = a, -1
@@ -604,20 +608,45 @@ func (m *Mesh) sendMTUInfo(c *conn, from, to *peer, mtu int) {
 }
 
 func (m *Mesh) gotMTUInfo(c *conn, text string) error {
-	r, err := wire.ParseMTUInfo(text)
+	told, err := wire.ParseMTUInfo(text)
 	if err != nil {
 		return err
 	}
-	from, to := m.nodes[r.From], m.nodes[r.To]
+	from, to := m.nodes[told.From], m.nodes[told.To]
 	if from == nil || to == nil || from == m.self {
 		return nil
 	}
-	if !from.udp.pmtu.fixed() {
-		from.udp.pmtu.mtu = r.MTU
+	if r := &from.udp; !r.pmtu.fixed() {
+		mtu := told.MTU
+		if !m.leadsTo(c, from) { // two nodes need not choose the same path, but anybody can say it
+			mtu = max(mtu, minToldMTU)
+		}
+		r.pmtu.mtu, r.toldMTU, r.toldAt = mtu, mtu, m.now
 		m.touch(from)
 	}
 	if to != m.self {
-		m.sendMTUInfo(c, from, to, r.MTU)
+		m.sendMTUInfo(c, from, to, told.MTU)
 	}
 	return nil
+}
+
+const (
+	// minToldMTU is the smallest MTU that is believed of a node when it does not come over the connection that leads
+	// to it: a packet of IPv6 passes, which every link has to carry.
+	minToldMTU = 1280 + 14
+	// toldMTUFor is how long an MTU that was told counts. It is told again every few seconds while there is traffic.
+	toldMTUFor = time.Minute
+)
+
+// forgetToldMTU goes back to the default when an MTU that was told has not been repeated.
+func (m *Mesh) forgetToldMTU(p *peer) {
+	r := &p.udp
+	if r.toldAt.IsZero() || m.now.Sub(r.toldAt) < toldMTUFor {
+		return
+	}
+	if !r.pmtu.fixed() && r.pmtu.mtu == r.toldMTU {
+		r.pmtu.mtu = maxFrame
+		m.touch(p)
+	}
+	r.toldAt, r.toldMTU = time.Time{}, 0
 }
