@@ -26,7 +26,7 @@ NUMBER := $(shell git describe --tags --dirty=.dirty 2>/dev/null || \
 endif
 STAMP := $(if $(NUMBER),-ldflags "-X tincan/internal/cli/version.Number=$(NUMBER)")
 
-.PHONY: install uninstall build demo need check cross test unit race fuzz e2e soak sim packages clean
+.PHONY: install uninstall build demo need check cross arch test unit race fuzz e2e soak sim packages clean
 
 # Without cgo: one static file, and -R works.
 build: need
@@ -53,6 +53,10 @@ cross:
 	@for os in linux darwin windows freebsd openbsd; do \
 		echo "building for $$os"; GOOS=$$os CGO_ENABLED=0 $(GO) build -o /dev/null ./... || exit 1; done
 	GOOS=linux GOARCH=arm CGO_ENABLED=0 $(GO) build -o /dev/null ./...
+
+# Unit tests on other processors, by qemu-user; not in every run of CI.
+arch: need
+	@scripts/arch
 
 test: need
 	@scripts/need test
