@@ -341,3 +341,16 @@ func TestNothingIsSaidTwice(t *testing.T) {
 	run(t, "", "tincan", "-c", dir, "connect", "bob").refused(t, "tincan: could not connect to \"bob\": there is no host file for bob")
 	run(t, "", "tinc", "-c", dir, "connect", "bob").refused(t, "Could not connect to bob: there is no host file for bob")
 }
+
+// No file can be written, as on a full disk.
+func TestInitOnAFullDiskLeavesNothing(t *testing.T) {
+	base := t.TempDir()
+	cmd := exec.Command("sh", "-c", `ulimit -f 0; exec "$0" -c "$1" init alice --range 10.203.0.0/16`, filepath.Join(bin, "tincan"), filepath.Join(base, "net"))
+	out, err := cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "file too large") {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if left, _ := os.ReadDir(base); len(left) > 0 {
+		t.Errorf("it has left %v", left)
+	}
+}

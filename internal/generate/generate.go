@@ -54,12 +54,23 @@ const tincUp = `#!/bin/sh
 echo "$0 has not been filled in yet: the interface has no address" >&2
 `
 
-// Create makes the node and returns the port that it will listen on.
+// Create makes the node and returns the port that it will listen on. If that fails, a directory that
+// was not there before is gone again.
 func (n Node) Create() (port int, err error) {
 	l := n.Layout
 	if _, err := os.Lstat(l.TincConf()); err == nil {
 		return 0, fmt.Errorf("%w: %s", ErrExists, l.TincConf())
 	}
+	_, missing := os.Lstat(l.ConfBase)
+	port, err = n.create()
+	if err != nil && !errors.Is(err, ErrExists) && errors.Is(missing, fs.ErrNotExist) {
+		os.RemoveAll(l.ConfBase)
+	}
+	return port, err
+}
+
+func (n Node) create() (port int, err error) {
+	l := n.Layout
 	if port, err = n.choosePort(); err != nil {
 		return 0, err
 	}
