@@ -66,6 +66,9 @@ func Run(ctx context.Context, r Request, s terminal.Streams) (invite.Invitation,
 			fmt.Fprintf(s.Err, "note: nothing says where others reach this node, so the URL has this machine's address %s\n", q.Address)
 			if ip, err := netip.ParseAddr(q.Address); err == nil && ip.IsPrivate() {
 				fmt.Fprintln(s.Err, "note: that one is good for machines in the same LAN only")
+				if other := reachable(d, r.Layout); other != "" {
+					fmt.Fprintf(s.Err, "note: for others, run on %s, which can be reached from everywhere: %s invite %s\n", other, r.Command, name)
+				}
 			}
 			fmt.Fprintf(s.Err, "note: to have another one: %s set Address HOST, then invite again\n", r.Command)
 		}
@@ -90,6 +93,43 @@ func (r Request) dial(ctx context.Context) *control.Client {
 		return nil
 	}
 	return d
+}
+
+// reachable is a node that newcomers can reach from everywhere, see bestInviter.
+func reachable(d *control.Client, l config.Layout) node.Name {
+	if d == nil {
+		return ""
+	}
+	s, err := d.Status()
+	if err != nil {
+		return ""
+	}
+	return bestInviter(s.Nodes, func(name node.Name) []config.Address {
+		h, _, err := config.LoadHost(l, name, nil)
+		if err != nil {
+			return nil
+		}
+		return h.Addresses
+	})
+}
+
+// bestInviter is a node that is in the network now and whose host file has a public address, or the name of a
+// host. One that we are connected with comes first. "" if there is none.
+func bestInviter(nodes []control.NodeView, addresses func(node.Name) []config.Address) (best node.Name) {
+	isPublic := func(a config.Address) bool {
+		ip, err := netip.ParseAddr(a.Host)
+		return err != nil || ip.IsGlobalUnicast() && !subnet.Private(netip.PrefixFrom(ip, ip.BitLen()))
+	}
+	for _, n := range nodes {
+		switch {
+		case !n.Reachable, best != "" && !n.Connected, !slices.ContainsFunc(addresses(n.Name), isPublic):
+		case n.Connected:
+			return n.Name
+		default:
+			best = n.Name
+		}
+	}
+	return best
 }
 
 // ask fetches what the daemon knows about names and subnets.
