@@ -18,6 +18,7 @@ import (
 
 	"tincan/internal/b64"
 	"tincan/internal/config"
+	"tincan/internal/keydist"
 	"tincan/internal/keys"
 	"tincan/internal/node"
 	"tincan/internal/sptps"
@@ -1151,4 +1152,23 @@ func FuzzAnswer(f *testing.F) {
 			t.Fatalf("the invitation is gone: %v", err)
 		}
 	})
+}
+
+// What an invitation says of others is hearsay; the inviter itself was reached where the user said.
+func TestHostFilesOfAnInvitationAreNoPersonsWords(t *testing.T) {
+	in := newInviter(t, "alice")
+	key, _ := keys.Generate(rand.Reader)
+	write(t, "Ed25519PublicKey = "+key.Public().String()+"\nAddress = 192.0.2.3\n", in.dir, "hosts", "carol")
+	res, err := in.join(in.issue("bob").URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := keydist.Store{Layout: res.Layout, Self: "bob"}
+	if !s.Wrote("carol") || s.Wrote("alice") {
+		t.Errorf("told by others: carol %v, alice on this machine %v", s.Wrote("carol"), s.Wrote("alice"))
+	}
+	write(t, "Address = 192.0.2.4\n", res.Layout.ConfBase, "hosts", "carol")
+	if s.Wrote("carol") {
+		t.Error("a person has changed the file, which is not noticed")
+	}
 }

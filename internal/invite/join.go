@@ -16,7 +16,9 @@ import (
 	"time"
 
 	"tincan/internal/config"
+	"tincan/internal/keydist"
 	"tincan/internal/keys"
+	"tincan/internal/netwatch"
 	"tincan/internal/node"
 	"tincan/internal/oserr"
 	"tincan/internal/sptps"
@@ -365,7 +367,27 @@ func (j *joiner) talk(c *conversation, inviter keys.PublicKey) (Result, error) {
 	} else if typ != recordAccepted {
 		return Result{}, refused(typ, data)
 	}
-	return b.finish()
+	res, err := b.finish()
+	if err == nil {
+		j.noteReceived(c.conn, res)
+	}
+	return res, err
+}
+
+// noteReceived sees to it that the addresses in the host files of the invitation count as what others have told
+// us: those of this very machine, say, are not dialled. The user has pointed at the inviter, though,
+// so one on the same machine may be dialled there.
+func (j *joiner) noteReceived(conn net.Conn, res Result) {
+	var names []node.Name
+	for _, text := range res.Hosts {
+		if text != j.inviter || !netwatch.SameHost(conn) {
+			names = append(names, node.Name(text))
+		}
+	}
+	s := keydist.Store{Layout: res.Layout, Self: res.Name}
+	if err := s.Received(names...); err != nil {
+		j.Log(fmt.Sprintf("warning: noting that the host files came with an invitation: %v", err))
+	}
 }
 
 func receiveText(c *conversation) ([]byte, error) {

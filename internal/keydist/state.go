@@ -24,6 +24,8 @@ type state struct {
 	Removed map[node.Name]int64      `json:"removed"` // those that were deleted, and when, Unix time
 	Learned map[node.Name]learnedKey `json:"learned"` // keys without a host file
 	LetIn   map[node.Name]int64      `json:"letIn"`   // newcomers that others are told about, and since when, Unix time
+
+	Received map[node.Name]string `json:"received,omitempty"` // at the join; sums as in file
 }
 
 type file struct {
@@ -76,6 +78,10 @@ func (s *Store) load() *state {
 		s.state.LetIn = map[node.Name]int64{}
 	}
 	onlyNames(s.state.LetIn)
+	if s.state.Received == nil {
+		s.state.Received = map[node.Name]string{}
+	}
+	onlyNames(s.state.Received)
 	onlyNames(s.state.Hosts)
 	onlyNames(s.state.Removed)
 	onlyNames(s.state.Learned)
@@ -102,13 +108,15 @@ func (s *Store) Flush() {
 	s.flush()
 }
 
-func (s *Store) flush() {
+// flush writes the state down. If that fails the next call tries it again.
+func (s *Store) flush() error {
 	if !s.dirty {
-		return
+		return nil
 	}
 	for name := range s.state.Files { // of nodes that a person has removed
 		if _, err := os.Lstat(s.Layout.Host(name)); os.IsNotExist(err) {
 			delete(s.state.Files, name)
+			delete(s.state.Received, name)
 		}
 	}
 	data, err := json.MarshalIndent(s.state, "", " ")
@@ -116,7 +124,8 @@ func (s *Store) flush() {
 		_ = files.MakeDir(s.Layout.Cache(), 0o755)
 		err = config.WriteFile(s.statePath(), append(data, '\n'), config.FileMode)
 	}
-	s.dirty = err != nil // then it is tried again
+	s.dirty = err != nil
+	return err
 }
 
 func sortedNames[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }

@@ -47,6 +47,23 @@ func Towards(to netip.Addr) netip.Addr {
 	return c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
 }
 
+// IsHere tells whether the name or address of a host leads to this machine itself.
+func IsHere(host string) bool {
+	c, err := net.Dial("udp", net.JoinHostPort(host, "9"))
+	if err != nil {
+		return false
+	}
+	defer c.Close()
+	return SameHost(c)
+}
+
+// SameHost tells whether both ends of a connection are on this machine.
+func SameHost(c net.Conn) bool {
+	local, _ := netip.ParseAddrPort(c.LocalAddr().String())
+	remote, _ := netip.ParseAddrPort(c.RemoteAddr().String())
+	return remote.IsValid() && (remote.Addr().Unmap().IsLoopback() || remote.Addr().Unmap() == local.Addr().Unmap())
+}
+
 // Overlap is a network of the VPN's interface that another interface has, too, all or
 // part of it.
 type Overlap struct {

@@ -3,10 +3,17 @@
 package e2e
 
 import (
+	"crypto/rand"
+	"fmt"
+	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"tincan/internal/keys"
+	"tincan/internal/lab"
 )
 
 func TestFromJoinToTheFirstAnswerInTwoSeconds(t *testing.T) {
@@ -101,4 +108,112 @@ func TestBadInvitations(t *testing.T) {
 	t.Run("for a name that is taken", func(t *testing.T) { refuses(alice, "invite", "bob") })
 	t.Run("for a name that is none", func(t *testing.T) { refuses(alice, "invite", "b-o-b") })
 	bob.reaches(alice)
+}
+
+// An invitation may name other nodes with an address of the newcomer's own machine.
+func TestAnInvitationDoesNotMakeUsDialOurselves(t *testing.T) {
+	w := newWorld(t, "ip4")
+	alice, bob := w.node("alice"), w.node("bob")
+	alice.found()
+	at := netip.AddrPortFrom(bob.Addr("ip4"), 2222)
+	key, err := keys.Generate(rand.Reader)
+	w.must(err)
+	w.must(alice.WriteFile(confBase+"/hosts/carol", fmt.Appendf(nil, "Address = %s %d\nEd25519PublicKey = %s\n", at.Addr(), at.Port(), key.Public())))
+	alice.up()
+	bob.tincan("join", alice.invite("bob"))
+	if conf := bob.conf("tinc.conf") + bob.conf("hosts/carol"); !strings.Contains(conf, "ConnectTo = carol") || !strings.Contains(conf, at.Addr().String()) {
+		t.Fatalf("the invitation does not name carol:\n%s", conf)
+	}
+	l, err := bob.Listen("tcp", at.String())
+	w.must(err)
+	defer l.Close()
+	called := make(chan bool, 1)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			c.Close()
+			if strings.HasPrefix(c.RemoteAddr().String(), at.Addr().String()+":") { // alice believes herself
+				called <- true
+				return
+			}
+		}
+	}()
+	bob.up()
+	bob.reaches(alice)
+	select {
+	case <-called:
+		t.Errorf("bob calls himself:\n%s", bob.daemon.Tail(20))
+	case <-time.After(3 * time.Second):
+	}
+}
+
+// Fifty newcomers behind one NAT use their invitations at the same moment.
+func TestAClassRoomBehindOneNATJoinsByInvitation(t *testing.T) {
+	w := newWorld(t, "ip4")
+	alice, room := w.node("alice"), w.gated("room", w.internet.Attach)
+	w.must(room.gate.NAT(lab.Symmetric))
+	alice.found()
+	alice.up()
+	const pupils = 50
+	var urls []string
+	for i := range pupils {
+		urls = append(urls, alice.invite(fmt.Sprintf("pupil%d", i)))
+	}
+	began := time.Now()
+	var wg sync.WaitGroup
+	for i, url := range urls {
+		wg.Go(func() {
+			if out, err := room.Run(os.Getenv(binaryVar), "-c", fmt.Sprintf("%s/%d", confBase, i), "join", url); err != nil {
+				t.Errorf("pupil %d: %v %s", i, err, out)
+			}
+		})
+	}
+	wg.Wait()
+	t.Logf("%d joins in %v", pupils, time.Since(began))
+	if n := len(alice.files(confBase + "/hosts")); n != pupils+1 {
+		t.Errorf("alice has %d host files", n)
+	}
+}
+
+// The same with a token.
+func TestAClassRoomBehindOneNATJoinsWithAToken(t *testing.T) {
+	w := newWorld(t, "ip4")
+	boot, room := w.node("boot"), w.gated("room", w.internet.Attach)
+	w.must(room.gate.NAT(lab.Symmetric))
+	url, token := boot.boots()
+	const pupils = 50
+	began := time.Now()
+	var wg sync.WaitGroup
+	for i := range pupils {
+		wg.Go(func() {
+			name := fmt.Sprintf("pupil%d", i)
+			if out, err := room.Run(os.Getenv(binaryVar), "-c", confBase+"/"+name, "gen", "--name", name, "--port", fmt.Sprint(20000+i), "--token", token, url); err != nil {
+				t.Errorf("%s: %v %s", name, err, out)
+			}
+		})
+	}
+	wg.Wait()
+	t.Logf("%d joins in %v", pupils, time.Since(began))
+	if n := len(boot.files(confBase + "/hosts")); n != pupils+1 {
+		t.Errorf("the boot node has %d host files", n)
+	}
+}
+
+// Behind a NAT the own address is of no use for most newcomers.
+func TestAnInviterBehindNATNamesAPublicMember(t *testing.T) {
+	w := newWorld(t, "ip4")
+	alice := w.nodeAt(w.internet, "alice", "198.51.100.2/24")
+	bob := w.gated("bob", w.internet.Attach)
+	w.must(bob.gate.NAT(lab.Symmetric))
+	alice.tincan("init", "alice", "--public", "198.51.100.2")
+	alice.up()
+	bob.joins(alice.invite("bob"))
+	bob.reaches(alice)
+	out, err := bob.Run("sh", "-c", os.Getenv(binaryVar)+" -n home invite carol 2>&1")
+	if err != nil || !strings.Contains(out, "run on alice, which can be reached from everywhere: tincan -n home invite carol\n") {
+		t.Errorf("%v: %s", err, out)
+	}
 }

@@ -19,6 +19,7 @@ import (
 	"tincan/internal/cli/terminal"
 	"tincan/internal/config"
 	"tincan/internal/generate"
+	"tincan/internal/keydist"
 	"tincan/internal/keys"
 	"tincan/internal/netwatch"
 	"tincan/internal/node"
@@ -522,8 +523,26 @@ func (r *generation) write() (Made, error) {
 			n.ConnectTo = append(n.ConnectTo, name)
 		}
 	}
-	_, err := n.Create()
-	return made, err
+	if _, err := n.Create(); err != nil {
+		return made, err
+	}
+	return made, r.noteReceived(hosts)
+}
+
+// noteReceived sees to it that the addresses in the host files that the boot node has sent count as what others
+// have told us. The user has pointed at the boot node, though, so one on this machine may be dialled there.
+func (r *generation) noteReceived(hosts map[node.Name][]byte) error {
+	var names []node.Name
+	for name := range hosts {
+		if name != r.joined.Boot || !netwatch.IsHere(r.joined.URL.Host()) {
+			names = append(names, name)
+		}
+	}
+	s := keydist.Store{Layout: r.layout, Self: r.name}
+	if err := s.Received(names...); err != nil {
+		return fmt.Errorf("noting that the host files came from a boot node: %w", err)
+	}
+	return nil
 }
 
 func (r *generation) tincd() generate.Tincd {
