@@ -18,5 +18,11 @@ func Version() string { return strings.TrimSpace(version) }
 //go:embed tincan@.service
 var Unit string
 
+// Launchd is the template of a service of macOS, in the terms of the package that installs
+// it. Unlike that package's own it lets a node rest that was told to stop.
+//
+//go:embed launchd.plist
+var Launchd string
+
 // Program is where Unit says that tincan is.
 const Program = "/usr/local/bin/tincan"

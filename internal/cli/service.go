@@ -356,7 +356,7 @@ func (a *app) foreignService(f upFlags) (service.Service, string, error) {
 		// Windows wants display names to be unique, too.
 		Name: name, DisplayName: strings.TrimSpace("tincan " + network), Description: strings.TrimSpace("VPN node of the network " + network),
 		Arguments: args,
-		Option:    service.KeyValue{"KeepAlive": true, "RunAtLoad": true, "OnFailure": "restart", "OnFailureDelayDuration": "5s"},
+		Option:    service.KeyValue{"LaunchdConfig": packaging.Launchd, "OnFailure": "restart", "OnFailureDelayDuration": "5s"},
 	})
 	return s, name, err
 }

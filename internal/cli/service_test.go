@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"encoding/xml"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -9,6 +11,7 @@ import (
 	"testing"
 
 	"tincan/internal/config"
+	"tincan/packaging"
 )
 
 // Every network has a service of its own, also when only its directory is known.
@@ -74,6 +77,34 @@ func TestTheOnlyNetworkIsMeant(t *testing.T) {
 		}
 		if a.place.Net != c.want || !strings.HasPrefix(hint, c.hint) || (err == nil) != (c.hint == "") {
 			t.Errorf("%v, given %+v: network %q, %v, hint %q", c.nets, c.given, a.place.Net, err, hint)
+		}
+	}
+}
+
+// launchd starts what has failed again, and not what was told to stop.
+func TestLaunchdLetsRestWhatWasToldToStop(t *testing.T) {
+	text := regexp.MustCompile(`{{[^}]*}}`).ReplaceAllString(packaging.Launchd, "")
+	in := xml.NewDecoder(strings.NewReader(text))
+	var words []string // elements and text, in order
+	for {
+		token, err := in.Token()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch e := token.(type) {
+		case xml.StartElement:
+			words = append(words, e.Name.Local)
+		case xml.CharData:
+			words = append(words, strings.Fields(string(e))...)
+		}
+	}
+	got := strings.Join(words, " ")
+	for _, want := range []string{"key RunAtLoad true", "key KeepAlive dict key SuccessfulExit false"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is missing in %s", want, got)
 		}
 	}
 }
