@@ -34,10 +34,11 @@ var habits = []struct {
 // scripts looks at what would be run.
 func (in *inspection) scripts() {
 	s := in.net.Settings
+	scripts := script.Config{Dir: in.layout.ConfBase, Interpreter: s.ScriptsInterpreter, Extension: s.ScriptsExtension}
 	names := slices.Clone(general)
 	files, _ := os.ReadDir(in.layout.Hosts())
 	for _, f := range files {
-		name := strings.TrimSuffix(f.Name(), s.ScriptsExtension)
+		name := scripts.NameOf(f.Name())
 		base, up := strings.CutSuffix(name, "-up")
 		if !up {
 			var down bool
@@ -51,12 +52,13 @@ func (in *inspection) scripts() {
 	}
 	var found []string
 	for _, name := range names {
-		path := in.layout.Script(name + s.ScriptsExtension)
+		path, _ := scripts.Path(name)
 		info, err := os.Stat(path)
 		if err != nil || info.IsDir() {
 			continue
 		}
-		found = append(found, name+s.ScriptsExtension)
+		file, _ := filepath.Rel(in.layout.ConfBase, path)
+		found = append(found, file)
 		in.script(path, info)
 	}
 	if len(found) > 0 {
@@ -92,7 +94,7 @@ func (in *inspection) script(path string, info fs.FileInfo) {
 // interfaceAddress says where the address of the interface comes from.
 func (in *inspection) interfaceAddress(scripts []string) {
 	s := in.net.Settings
-	up := slices.Contains(scripts, script.TincUp+s.ScriptsExtension)
+	up := slices.ContainsFunc(scripts, func(file string) bool { return strings.HasPrefix(file, script.TincUp) })
 	switch {
 	case up && len(s.Ifconfig) > 0:
 		in.add(Scripts, Note, "", "there is a tinc-up script, so Ifconfig and Route in tinc.conf are not applied", "")

@@ -4,9 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"io/fs"
 	"net/netip"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -73,7 +71,8 @@ func (a *app) lookHere(c *control.Client, about string, name node.Name, r *contr
 	}
 	if l, err := a.layout(); err == nil {
 		if n, _, err := config.Load(l, nil); err == nil {
-			if _, err := os.Stat(l.Script(script.TincUp + n.Settings.ScriptsExtension)); errors.Is(err, fs.ErrNotExist) {
+			scripts := script.Config{Dir: l.ConfBase, Interpreter: n.Settings.ScriptsInterpreter, Extension: n.Settings.ScriptsExtension}
+			if up, err := scripts.Path(script.TincUp); up == "" && err == nil {
 				q.Own = n.Settings.Ifconfig
 			} else if n.Settings.Mode != "router" {
 				return nil // it is part of a bridge, most likely

@@ -5,10 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -530,6 +528,7 @@ func (d *Daemon) hasScript(name string) bool {
 	if !d.opts.Scripts {
 		return false
 	}
-	_, err := os.Stat(d.opts.Layout.Script(name + d.network().Settings.ScriptsExtension))
-	return !errors.Is(err, fs.ErrNotExist)
+	s := d.network().Settings
+	path, err := script.Config{Dir: d.opts.Layout.ConfBase, Interpreter: s.ScriptsInterpreter, Extension: s.ScriptsExtension}.Path(name)
+	return path != "" || err != nil
 }

@@ -170,7 +170,7 @@ func (r *Runner) run(ctx context.Context, j *job) {
 
 func (r *Runner) runOne(ctx context.Context, name string, env Env) error {
 	cfg := r.config()
-	path, err := cfg.find(name)
+	path, err := cfg.Path(name)
 	switch {
 	case path == "":
 	case cfg.Forbidden != "":

@@ -136,7 +136,7 @@ type Config struct {
 // is cancelled, the error says so; in the last two cases the script is killed with everything
 // it has started. What a script that ended by itself leaves in the background lives on.
 func (c Config) Exec(ctx context.Context, name string, env Env) (ran bool, err error) {
-	path, err := c.find(name)
+	path, err := c.Path(name)
 	if path == "" || err != nil || c.Forbidden != "" {
 		return false, err
 	}
@@ -199,20 +199,34 @@ func DOSLines(path string) bool {
 
 var errTimeout = errors.New("time is up")
 
-// find is the path of the script called name, "" if there is none.
-func (c Config) find(name string) (string, error) {
+// Path is where the script called name is, "" if there is none. On Windows its file has one
+// of the extensions of programs (.com, .exe, .bat, .cmd) unless ScriptsExtension says which.
+func (c Config) Path(name string) (string, error) {
 	if name == "" {
 		return "", nil
 	}
-	path, err := filepath.Abs(filepath.Join(c.Dir, filepath.FromSlash(name)+c.Extension))
+	base, err := filepath.Abs(filepath.Join(c.Dir, filepath.FromSlash(name)))
 	if err != nil {
 		return "", fmt.Errorf("script %s: %w", name, err)
 	}
-	switch _, err = os.Stat(path); {
-	case errors.Is(err, fs.ErrNotExist):
-		return "", nil
-	case err != nil:
-		return "", fmt.Errorf("script %s cannot be looked at: %w", name, err)
+	for _, ending := range c.endings() {
+		switch _, err = os.Stat(base + ending); {
+		case err == nil:
+			return base + ending, nil
+		case !errors.Is(err, fs.ErrNotExist):
+			return "", fmt.Errorf("script %s cannot be looked at: %w", name, err)
+		}
 	}
-	return path, nil
+	return "", nil
+}
+
+// NameOf is the name of the script that a file of this name would be, and the same name if
+// it cannot be one.
+func (c Config) NameOf(file string) string {
+	for _, ending := range c.endings() {
+		if name, ok := strings.CutSuffix(file, ending); ok {
+			return name
+		}
+	}
+	return file
 }
