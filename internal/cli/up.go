@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"time"
 
@@ -179,6 +180,9 @@ func (a *app) upDetached(l config.Layout) error {
 		return err
 	}
 	if err := launch.Start(cmd, a.Err, a.Color(), false); err != nil {
+		if !errors.As(err, new(*exec.ExitError)) {
+			return fmt.Errorf("the node did not start: %w", err)
+		}
 		return terminal.Hint(errors.New("the node did not start"), "the lines above say why; %s up, without --detach, may tell more", a.self())
 	}
 	if newcomer {

@@ -9,6 +9,7 @@ package launch
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -73,12 +74,15 @@ func Background() (*exec.Cmd, error) {
 func PassOn(cmd *exec.Cmd) error {
 	if u := takeUmbilical(); u != nil {
 		defer u.cut()
-		cmd.ExtraFiles = []*os.File{u.f} // descriptor 3
+		fd, err := inherit(cmd, u.f)
+		if err != nil {
+			return err
+		}
 		color := 0
 		if u.color {
 			color = 1
 		}
-		cmd.Env = append(cmd.Env, umbilicalEnv+"=3 "+strconv.Itoa(color))
+		cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d %d", umbilicalEnv, fd, color))
 	}
 	if err := cmd.Start(); err != nil {
 		return err

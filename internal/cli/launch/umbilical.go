@@ -95,12 +95,14 @@ func Start(cmd *exec.Cmd, stderr io.Writer, color, wait bool) error {
 	if color {
 		flag = 1
 	}
-	cmd.ExtraFiles = []*os.File{w} // descriptor 3
 	if cmd.Env == nil {
 		cmd.Env = os.Environ()
 	}
-	cmd.Env = append(cmd.Env, fmt.Sprintf("%s=3 %d", umbilicalEnv, flag))
-	err = cmd.Start()
+	fd, err := inherit(cmd, w)
+	if err == nil {
+		cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d %d", umbilicalEnv, fd, flag))
+		err = cmd.Start()
+	}
 	w.Close()
 	if err != nil {
 		return err
@@ -117,8 +119,9 @@ func Start(cmd *exec.Cmd, stderr io.Writer, color, wait bool) error {
 	return err
 }
 
-// relay copies until the end and reports whether the last byte was a NUL,
-// which is not copied.
+// relay copies until the end, or until a read ends with a NUL, which is the last that a daemon
+// says and is not copied; ready tells whether it came. The end itself may never come: on
+// Windows the console of a daemon can keep the pipe open.
 func relay(w io.Writer, r io.Reader) (ready bool) {
 	buf := make([]byte, 4096)
 	for {
@@ -127,7 +130,7 @@ func relay(w io.Writer, r io.Reader) (ready bool) {
 			ready = buf[n-1] == 0
 			w.Write([]byte(strings.ReplaceAll(string(buf[:n]), "\x00", "")))
 		}
-		if err != nil {
+		if ready || err != nil {
 			return ready
 		}
 	}

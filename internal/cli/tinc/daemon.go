@@ -42,6 +42,9 @@ func start(c *call, args []string) error {
 		err = launch.Start(cmd, c.Err, c.Color(), true)
 	}
 	if err != nil {
+		if !errors.As(err, new(*exec.ExitError)) {
+			fmt.Fprintln(c.Err, err)
+		}
 		return sentence("Error starting tincd")
 	}
 	return nil

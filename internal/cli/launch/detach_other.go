@@ -1,9 +1,0 @@
-//go:build !unix
-
-package launch
-
-import "os/exec"
-
-func ownSession(*exec.Cmd) {}
-
-func closeOnExec(int) {}
