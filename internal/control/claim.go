@@ -1,7 +1,6 @@
 package control
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -13,11 +12,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
-	"time"
 
 	"tincan/internal/files"
-	"tincan/internal/oserr"
 )
 
 // RunningError says that another daemon already uses the pid file.
@@ -45,11 +41,15 @@ func (e *RunningError) Error() string {
 // file itself, which ends with the process, however it dies; the socket, which a
 // daemon that knows no locks (tincd of 1.1) answers on; and for tincd of 1.0, which
 // has neither, the process number.
+//
+// The socket is one of the file system, beside the pid file. On Windows, where not every
+// version has those, it is one of TCP on the loopback address, as with tinc, and the pid
+// file says which.
 type Claim struct {
 	path     string
 	file     *os.File // the pid file, locked
 	dir      *os.Root // where it lies, also for a process that has another root directory by now
-	listener *net.UnixListener
+	listener net.Listener
 	cookie   string
 }
 
@@ -76,7 +76,7 @@ func NewClaim(pidFile string) (*Claim, error) {
 	}
 	if err := c.listen(); err != nil {
 		if info, e := file.Stat(); e == nil && info.Size() == 0 && !errors.As(err, new(*RunningError)) {
-			files.Remove(pidFile) // nobody's but ours
+			removeOpen(file, func() error { return files.Remove(pidFile) }) // nobody's but ours
 		}
 		file.Close()
 		c.dir.Close()
@@ -154,108 +154,8 @@ func running(path string) error {
 	return &RunningError{PidFile: path, PID: p.PID}
 }
 
-func (c *Claim) listen() error {
-	path := SocketPath(c.path)
-	switch state, err := probeSocket(path); state {
-	case socketAnswers:
-		return running(c.path)
-	case socketDead:
-		if err := files.Remove(path); err != nil {
-			return fmt.Errorf("remove the socket of a dead daemon: %w", err)
-		}
-	case socketUnclear:
-		return fmt.Errorf("control socket: %w", err)
-	}
-	lc := net.ListenConfig{Control: privateSocket}
-	l, err := lc.Listen(context.Background(), "unix", path)
-	if err != nil {
-		return fmt.Errorf("control socket: %w", err)
-	}
-	c.listener = l.(*net.UnixListener)
-	// Release removes the file, and only if it is still ours.
-	c.listener.SetUnlinkOnClose(false)
-	if err := os.Chmod(path, 0o700); err != nil {
-		c.listener.Close()
-		files.Remove(path)
-		return fmt.Errorf("control socket: %w", err)
-	}
-	return nil
-}
-
-// longPath is the error for a control socket whose path is too long.
-type longPath struct{ path string }
-
-func (e *longPath) Error() string {
-	return fmt.Sprintf("control socket %s: the path is longer than %d bytes", e.path, maxSocketPath)
-}
-
-// Hint is what the user can do about it.
-func (e *longPath) Hint() string { return "choose a shorter place with --pidfile" }
-
-// maxSocketPath is the longest path of a socket here, in bytes: 107 on Linux and
-// Windows, 103 on macOS and the BSDs.
-const maxSocketPath = len(syscall.RawSockaddrUnix{}.Path) - 1
-
-// checkSocketPath refuses what does not fit a socket address.
-func checkSocketPath(path string) error {
-	if len(path) > maxSocketPath {
-		return &longPath{path}
-	}
-	return nil
-}
-
-type socketState uint8
-
-const (
-	socketAbsent  socketState = iota
-	socketAnswers             // somebody accepts connections
-	socketDead                // a socket that nobody listens on
-	socketUnclear             // cannot be told, see the error
-)
-
-// probeSocket finds out whether a daemon listens on path.
-func probeSocket(path string) (socketState, error) {
-	info, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return socketAbsent, nil
-	}
-	if err != nil {
-		return socketUnclear, err
-	}
-	if info.Mode().Type() != fs.ModeSocket {
-		return socketUnclear, fmt.Errorf("%s exists and is not a socket", path)
-	}
-	conn, err := net.DialTimeout("unix", path, time.Second)
-	switch {
-	case err == nil:
-		conn.Close()
-		return socketAnswers, nil
-	case errors.Is(err, oserr.Refused):
-		return socketDead, nil
-	case errors.Is(err, fs.ErrNotExist):
-		return socketAbsent, nil
-	}
-	return socketUnclear, err
-}
-
-// Open lets the members of a group connect to the socket. What they may do there is the
-// server's choice, see [Server.Readers].
-func (c *Claim) Open(gid int) error {
-	if !tellsPeers {
-		return errors.New("control socket: this system does not tell who connects, so no group can be let in")
-	}
-	path := SocketPath(c.path)
-	if err := os.Chown(path, -1, gid); err != nil {
-		return fmt.Errorf("control socket: %w", err)
-	}
-	if err := os.Chmod(path, 0o770); err != nil {
-		return fmt.Errorf("control socket: %w", err)
-	}
-	return nil
-}
-
 // Listener is the control socket. It belongs to the claim; [Server.Serve] closes it.
-func (c *Claim) Listener() *net.UnixListener { return c.listener }
+func (c *Claim) Listener() net.Listener { return c.listener }
 
 // Cookie is the secret that a client has to show.
 func (c *Claim) Cookie() string { return c.cookie }
@@ -263,6 +163,7 @@ func (c *Claim) Cookie() string { return c.cookie }
 // Publish writes the pid file, which tells clients that the daemon is ready.
 // listen is the first listening TCP socket.
 func (c *Claim) Publish(listen netip.AddrPort) error {
+	listen = c.reachable(listen)
 	host := listen.Addr().Unmap()
 	switch host {
 	case netip.IPv4Unspecified():
@@ -291,10 +192,10 @@ func (c *Claim) Publish(listen netip.AddrPort) error {
 // the socket and gives up the place. Connections that stand are not touched.
 func (c *Claim) Release() error {
 	var err error
-	pid, socket := filepath.Base(c.path), filepath.Base(SocketPath(c.path))
+	pid := filepath.Base(c.path)
 	if c.stillOurs(pid) {
-		err = c.dir.Remove(socket)
-		if e := c.dir.Remove(pid); err == nil || errors.Is(err, fs.ErrNotExist) {
+		err = c.removeSocket()
+		if e := removeOpen(c.file, c.removePidFile); err == nil || errors.Is(err, fs.ErrNotExist) {
 			err = e
 		}
 		if errors.Is(err, fs.ErrPermission) {
@@ -327,13 +228,7 @@ func removeStale(pidFile string, seen PidFile) {
 	if now, err := ReadPidFile(pidFile); err != nil || now != seen {
 		return
 	}
-	socket := SocketPath(pidFile)
-	switch state, _ := probeSocket(socket); state {
-	case socketDead:
-		files.Remove(socket)
-	case socketAbsent:
-	default:
-		return
+	if removeDeadSocket(pidFile) {
+		removeOpen(f, func() error { return files.Remove(pidFile) })
 	}
-	files.Remove(pidFile)
 }

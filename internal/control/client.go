@@ -109,8 +109,7 @@ func Dial(ctx context.Context, pidFile string) (*Client, error) {
 	if err := checkSocketPath(socket); err != nil {
 		return nil, &DialError{Stage: NoSocket, Target: socket, PID: p.PID, Err: err}
 	}
-	d := net.Dialer{Timeout: lineTimeout}
-	conn, err := d.DialContext(ctx, "unix", socket)
+	conn, err := dialDaemon(ctx, pidFile, p)
 	if err != nil {
 		nobody := errors.Is(err, oserr.Refused) || errors.Is(err, fs.ErrNotExist)
 		if nobody && !alive(p.PID) {
@@ -130,8 +129,7 @@ func Dial(ctx context.Context, pidFile string) (*Client, error) {
 // dialReader connects as somebody who may not read the pid file but may look at the node
 // (ControlGroup); nil if that is not so.
 func dialReader(ctx context.Context, pidFile string) *Client {
-	d := net.Dialer{Timeout: lineTimeout}
-	conn, err := d.DialContext(ctx, "unix", SocketPath(pidFile))
+	conn, err := dialDaemon(ctx, pidFile, PidFile{})
 	if err != nil {
 		return nil
 	}

@@ -24,8 +24,8 @@ func privateSocket(_, _ string, c syscall.RawConn) error {
 const tellsPeers = true
 
 // checkPeer allows the daemon's own user and root.
-func checkPeer(c *net.UnixConn) error {
-	raw, err := c.SyscallConn()
+func checkPeer(c net.Conn) error {
+	raw, err := c.(*net.UnixConn).SyscallConn()
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"tincan/internal/node"
@@ -75,13 +76,13 @@ func NewServer(cookie string, backend Backend) *Server {
 // all connections and waits for them. A client that asked to stop takes the end
 // of its connection for the end of the daemon: so when everything else is down,
 // first release the [Claim], then end ctx.
-func (s *Server) Serve(ctx context.Context, l *net.UnixListener) {
+func (s *Server) Serve(ctx context.Context, l net.Listener) {
 	defer s.wg.Wait()
 	defer s.closeAll()
 	defer l.Close()
 	defer context.AfterFunc(ctx, func() { l.Close() })()
 	for {
-		conn, err := l.AcceptUnix()
+		conn, err := l.Accept()
 		if err != nil {
 			if ctx.Err() != nil {
 				return
@@ -103,7 +104,7 @@ func (s *Server) Serve(ctx context.Context, l *net.UnixListener) {
 	}
 }
 
-func (s *Server) start(conn *net.UnixConn) {
+func (s *Server) start(conn net.Conn) {
 	stranger := checkPeer(conn) != nil
 	if stranger && !s.Readers {
 		conn.Close()
@@ -111,6 +112,9 @@ func (s *Server) start(conn *net.UnixConn) {
 	}
 	c := &client{server: s, conn: conn, reader: stranger, socket: descriptor(conn), done: make(chan struct{})}
 	s.mu.Lock()
+	if len(s.clients) >= maxClients {
+		s.dropSilent()
+	}
 	full := s.closed || len(s.clients) >= maxClients || stranger && s.readers() >= maxReaders
 	if !full {
 		s.clients = append(s.clients, c)
@@ -126,6 +130,18 @@ func (s *Server) start(conn *net.UnixConn) {
 		c.run()
 		s.remove(c)
 	}()
+}
+
+// dropSilent makes room, with the lock held: it gets rid of the one that has been there for
+// longest without having said who it is. On Windows everybody on this machine can connect.
+func (s *Server) dropSilent() {
+	for i, c := range s.clients {
+		if !c.known.Load() {
+			c.conn.Close()
+			s.clients = slices.Delete(s.clients, i, i+1)
+			return
+		}
+	}
 }
 
 // readers counts those who may only look, with the lock held.
@@ -177,10 +193,12 @@ func (s *Server) connections() []ConnInfo {
 	return list
 }
 
-func descriptor(conn *net.UnixConn) int {
+func descriptor(conn net.Conn) int {
 	fd := -1
-	if raw, err := conn.SyscallConn(); err == nil {
-		raw.Control(func(f uintptr) { fd = int(f) })
+	if c, ok := conn.(syscall.Conn); ok {
+		if raw, err := c.SyscallConn(); err == nil {
+			raw.Control(func(f uintptr) { fd = int(f) })
+		}
 	}
 	return fd
 }

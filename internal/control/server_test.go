@@ -535,3 +535,23 @@ func FuzzRequest(f *testing.F) {
 		}
 	})
 }
+
+// Where everybody on the machine can connect (Windows), nobody keeps the owner of the node out by
+// connecting and saying nothing.
+func TestWhoSaysNothingMakesRoom(t *testing.T) {
+	pidFile, cookie := startServer(t, newBackend())
+	known := dialRaw(t, pidFile)
+	known.login(cookie)
+	for range 2 * maxClients {
+		dialRaw(t, pidFile)
+	}
+	c, err := Dial(t.Context(), pidFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	known.send("18 -5")
+	if got := known.line(); got != "18 -1" {
+		t.Errorf("one who had logged in: %q", got)
+	}
+}

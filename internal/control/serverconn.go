@@ -16,9 +16,10 @@ import (
 // second one writes those. mu keeps their bytes apart.
 type client struct {
 	server *Server
-	conn   *net.UnixConn
+	conn   net.Conn
 	socket int
 	reader bool          // may only look
+	known  atomic.Bool   // has said who it is
 	done   chan struct{} // closed when the connection ends
 
 	mu  sync.Mutex
@@ -45,6 +46,7 @@ func (c *client) run() {
 	if err != nil || !c.server.greeting(line, c.reader) {
 		return
 	}
+	c.known.Store(true)
 	c.conn.SetReadDeadline(time.Time{})
 	if c.write(func(w *bufio.Writer) {
 		fmt.Fprintf(w, "0 %s 17.7\n4 0 %d\n", c.server.backend.Self().Name, os.Getpid())
