@@ -139,7 +139,7 @@ func (a *app) bootLayout(dir string) (config.Layout, error) {
 	switch {
 	case dir != "":
 		p.Conf = dir
-		if p.Net == "" && filepath.Dir(dir) == "/etc/tinc" {
+		if p.Net == "" && filepath.Dir(dir) == config.SystemDir() {
 			p.Net = filepath.Base(dir)
 		}
 	case p.Net == "" && p.Conf == "":

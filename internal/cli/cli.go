@@ -18,6 +18,7 @@ import (
 	"tincan/internal/cli/terminal"
 	"tincan/internal/cli/tinc"
 	"tincan/internal/cli/tincd"
+	"tincan/internal/oserr"
 )
 
 // Main runs a whole command line, args[0] being the name of the program, and
@@ -56,7 +57,7 @@ func advise(err error) error {
 	case errors.As(err, &hinted):
 		return err
 	case errors.Is(err, fs.ErrPermission):
-		return terminal.Hint(err, "run this command as root")
+		return terminal.Hint(err, "run this command %s", oserr.Privileged)
 	case errors.Is(err, syscall.ENOSPC):
 		return terminal.Hint(err, "make room on that disk; what was there is unharmed")
 	}

@@ -280,7 +280,10 @@ func (a *app) existing() (config.Layout, error) {
 	}
 	if _, err := os.Stat(l.TincConf()); err != nil {
 		if errors.Is(err, fs.ErrPermission) {
-			return l, terminal.Hint(err, "run this command as root")
+			return l, terminal.Hint(err, "run this command %s", oserr.Privileged)
+		}
+		if text := l.FormerPlace(); text != "" {
+			return l, fmt.Errorf("there is no network in %s; %s", l.ConfBase, text)
 		}
 		err := fmt.Errorf("there is no network in %s", l.ConfBase)
 		if nets := a.networks(); len(nets) > 1 && a.place.Net == "" && a.place.Conf == "" {

@@ -99,7 +99,7 @@ func (a *app) bootGenCommand() *cobra.Command {
 	f := c.Flags()
 	g.Flags(f)
 	f.StringVar(&network, "network", booting.DefaultNetwork, "`name` of the network")
-	f.StringVar(&dir, "dir", "/etc/tinc", "base `directory`")
+	f.StringVar(&dir, "dir", config.SystemDir(), "base `directory`")
 	preset(c, "engine", booting.TincdOne)
 	return c
 }
@@ -127,7 +127,7 @@ func (a *app) bootBootnodeCommand() *cobra.Command {
 	s.Token.Flags(f)
 	s.Flags(f)
 	f.StringVar(&s.Binding, "binding", fmt.Sprintf(":%d", bootnode.DefaultPort), "`address` to listen on")
-	f.StringVar(&dir, "dir", "/etc/tinc/dnet", "`directory` of the network")
+	f.StringVar(&dir, "dir", filepath.Join(config.SystemDir(), "dnet"), "`directory` of the network")
 	f.StringVar(&name, "name", "", "`name` of this node (default from tinc.conf)")
 	f.BoolVar(&service, "service", false, "write a systemd unit and exit")
 	return c

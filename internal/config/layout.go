@@ -1,34 +1,38 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"tincan/internal/files"
 	"tincan/internal/node"
 )
 
 // Roots are the system's directories. The zero value means the usual ones;
 // tests put their own here.
 type Roots struct {
-	Sysconf string // holds tinc/: /etc
-	Run     string // pid files and sockets: /var/run
-	Log     string // log files: /var/log
+	Sysconf string // holds tinc/: /etc; on Windows it holds tincan\: C:\ProgramData
+	Run     string // pid files and sockets: /var/run; "" means the directory of the network, as on Windows
+	Log     string // log files: /var/log; "" means the directory of the network
 }
 
 func (r Roots) withDefaults() Roots {
-	for _, d := range []struct {
-		p     *string
-		usual string
-	}{{&r.Sysconf, "/etc"}, {&r.Run, "/var/run"}, {&r.Log, "/var/log"}} {
-		if *d.p == "" {
-			*d.p = d.usual
-		}
-	}
+	usual := systemRoots()
+	r.Sysconf = cmp.Or(r.Sysconf, usual.Sysconf)
+	r.Run = cmp.Or(r.Run, usual.Run)
+	r.Log = cmp.Or(r.Log, usual.Log)
 	return r
 }
+
+// SystemDir holds the networks of this machine: /etc/tinc, on Windows C:\ProgramData\tincan.
+func SystemDir() string { return Roots{}.top() }
+
+func (r Roots) top() string { return filepath.Join(r.withDefaults().Sysconf, topName) }
 
 // Layout says where the files of one network lie.
 type Layout struct {
@@ -37,7 +41,13 @@ type Layout struct {
 	PidFile  string
 	LogFile  string // what --logfile without a name means
 
-	pidGiven bool // the pid file was chosen by hand: no other place will do
+	// Former is where an earlier version or tinc itself put this network, if it is there and
+	// not where it belongs today. It is ConfBase, too, unless others than the administrators
+	// of this machine own it: then nothing in it can be trusted.
+	Former string
+
+	top      string // the system's own directory, if ConfBase is or should be in it
+	pidGiven bool   // the pid file was chosen by hand: no other place will do
 }
 
 // Place is what a command line or the environment says about where a network lies.
@@ -76,18 +86,73 @@ func (p Place) Layout() (Layout, error) {
 		return Layout{}, err
 	}
 	l := Layout{NetName: net, ConfBase: p.Conf, PidFile: p.PidFile, pidGiven: p.PidFile != ""}
-	if l.ConfBase == "" {
-		l.ConfBase = filepath.Join(roots.Sysconf, "tinc", net)
+	if err := l.find(roots.top(), p.Roots == Roots{}); err != nil {
+		return Layout{}, err
 	}
 	pidFile := filepath.Join(roots.Run, l.Ident()+".pid")
+	if roots.Run == "" || p.Conf != "" && net == "" {
+		pidFile = l.ownPidFile()
+	}
 	l.LogFile = filepath.Join(roots.Log, l.Ident()+".log")
-	if p.Conf != "" && net == "" {
-		pidFile, l.LogFile = l.ownPidFile(), l.ownLogFile()
+	if roots.Log == "" || p.Conf != "" && net == "" {
+		l.LogFile = l.ownLogFile()
 	}
 	if l.PidFile == "" {
 		l.PidFile = pidFile
 	}
 	return l, nil
+}
+
+// find sets the directory of the network if it was not chosen. If top is the system's own
+// directory the network is also looked for where it used to be.
+func (l *Layout) find(top string, system bool) error {
+	chosen := l.ConfBase != ""
+	if !chosen {
+		l.ConfBase = filepath.Join(top, l.NetName)
+	}
+	if below, err := filepath.Rel(top, l.ConfBase); !system || err != nil || !filepath.IsLocal(below) {
+		return nil
+	}
+	l.top = top
+	if err := files.CheckSystemDir(top); err != nil || chosen || readable(l.TincConf()) {
+		return err
+	}
+	for _, dir := range formerTops() {
+		dir = filepath.Join(dir, l.NetName)
+		if !readable(filepath.Join(dir, "tinc.conf")) {
+			continue
+		}
+		l.Former = dir
+		if files.CheckSystemDir(dir) == nil {
+			l.ConfBase = dir
+		}
+		return nil
+	}
+	return nil
+}
+
+// MakeParent makes the directory that ConfBase is in. The system's own is closed to
+// everybody but the administrators where no mode of the files does that (Windows).
+func (l Layout) MakeParent() error {
+	if l.top != "" {
+		if err := files.CloseSystemDir(l.top); err != nil {
+			return err
+		}
+	}
+	return os.MkdirAll(filepath.Dir(l.ConfBase), 0o755)
+}
+
+// FormerPlace says what is wrong with a network that is where an earlier version put it, and
+// what to do about it; "" if there is none.
+func (l Layout) FormerPlace() string {
+	if l.Former == "" {
+		return ""
+	}
+	move := fmt.Sprintf("stop the node and move it, as an administrator: move \"%s\" \"%s\"", l.Former, filepath.Join(l.top, l.NetName))
+	if l.ConfBase != l.Former {
+		return fmt.Sprintf("%s is not used, because its owner is no administrator of this machine; if you trust what is in it, %s", l.Former, move)
+	}
+	return fmt.Sprintf("other users of this machine can read the private key in %s, and perhaps change the scripts; %s", l.Former, move)
 }
 
 // Abs returns l with absolute paths, for a process that changes its directory.
@@ -116,6 +181,15 @@ func (l Layout) ForClient() Layout {
 // used, and a warning says so. A pid file that was chosen by hand is left alone.
 func (l Layout) ForDaemon() (Layout, []Warning) {
 	var warnings []Warning
+	if l.top != "" && l.ConfBase != l.Former {
+		// What was moved here still has the access rights of where it was.
+		if err := files.CloseSystemDir(l.top); err != nil {
+			warnings = append(warnings, Warning{"", err.Error()})
+		}
+	}
+	if text := l.FormerPlace(); text != "" {
+		warnings = append(warnings, Warning{"", text})
+	}
 	if dir := filepath.Dir(l.PidFile); !l.pidGiven && !writableDir(dir) && writableDir(l.ConfBase) {
 		warnings = append(warnings, Warning{"", fmt.Sprintf("cannot write to %s: pid file and socket go to %s", dir, l.ConfBase)})
 		l.PidFile = l.ownPidFile()
@@ -174,9 +248,29 @@ func (l Layout) Script(name string) string { return filepath.Join(l.ConfBase, na
 
 // Networks lists the networks below sysconf/tinc: the names of the directories
 // with a readable tinc.conf, and "." if there is one in sysconf/tinc itself.
-// Hidden directories are skipped.
+// Hidden directories are skipped. Networks that are where they used to be count, too.
 func Networks(roots Roots) ([]string, error) {
-	top := filepath.Join(roots.withDefaults().Sysconf, "tinc")
+	nets, err := networksIn(roots.top())
+	if (roots == Roots{}) {
+		for _, top := range formerTops() {
+			if files.CheckSystemDir(top) != nil {
+				continue
+			}
+			more, e := networksIn(top)
+			for _, net := range more {
+				if !slices.Contains(nets, net) {
+					nets = append(nets, net)
+				}
+			}
+			if e == nil {
+				err = nil
+			}
+		}
+	}
+	return nets, err
+}
+
+func networksIn(top string) ([]string, error) {
 	entries, err := os.ReadDir(top)
 	if err != nil {
 		return nil, err

@@ -36,14 +36,14 @@ var diskFull = []tip{
 func adviseFiles(l config.Layout, err error) error {
 	return advise(err,
 		tip{fs.ErrNotExist, "is " + l.ConfBase + " the right directory? Make a network with: tincan init NAME, or get into one with: tincan join URL"},
-		tip{fs.ErrPermission, "run as root, or as the user who owns " + l.ConfBase})
+		tip{fs.ErrPermission, "run " + oserr.Privileged + ", or as the user who owns " + l.ConfBase})
 }
 
 // adviseKey is for what goes wrong with the private key.
 func adviseKey(err error) error {
 	return advise(err,
 		tip{fs.ErrNotExist, "make a key with: tincan tinc generate-ed25519-keys (with the same -n or -c)"},
-		tip{fs.ErrPermission, "run as root, or as the user who owns this key"},
+		tip{fs.ErrPermission, "run " + oserr.Privileged + ", or as the user who owns this key"},
 		tip{nil, "get the file back from a backup, or make a new key with: tincan tinc generate-ed25519-keys, or generate-rsa-keys if it is the RSA key (the others must then be given the new public key)"})
 }
 
@@ -56,7 +56,7 @@ func adviseClaim(err error) error {
 		return &Hinted{err, "see it with: tincan status; end it with: tincan down (with the same -n or -c)"}
 	}
 	return advise(err, append(diskFull,
-		tip{fs.ErrPermission, "run as root, or choose another place with --pidfile FILE"},
+		tip{fs.ErrPermission, "run " + oserr.Privileged + ", or choose another place with --pidfile FILE"},
 		tip{fs.ErrNotExist, "the directory is missing: make it, or choose another place with --pidfile FILE"})...)
 }
 

@@ -12,7 +12,6 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
-	"path/filepath"
 
 	"tincan/internal/config"
 	"tincan/internal/keys"
@@ -160,7 +159,7 @@ func (n Node) choosePort() (int, error) {
 
 // MakeDirs makes the directories of a network that are missing.
 func MakeDirs(l config.Layout) error {
-	if err := os.MkdirAll(filepath.Dir(l.ConfBase), 0o755); err != nil {
+	if err := l.MakeParent(); err != nil {
 		return err
 	}
 	for _, dir := range []string{l.ConfBase, l.Hosts(), l.Cache()} {

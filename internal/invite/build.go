@@ -297,7 +297,7 @@ func (b *builder) write() error {
 	beside := b.base()
 	if _, err := os.Stat(beside); errors.Is(err, fs.ErrNotExist) {
 		beside = filepath.Dir(beside)
-		if err := os.MkdirAll(beside, 0o755); err != nil {
+		if err := b.res.Layout.MakeParent(); err != nil {
 			return err
 		}
 	} else if err != nil {

@@ -4,6 +4,9 @@ package oserr
 
 import "syscall"
 
+// Privileged completes the advice "run it …".
+const Privileged = "as root"
+
 const (
 	Refused         = syscall.ECONNREFUSED
 	Reset           = syscall.ECONNRESET

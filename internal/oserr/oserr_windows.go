@@ -6,6 +6,9 @@ import (
 	"golang.org/x/sys/windows"
 )
 
+// Privileged completes the advice "run it …".
+const Privileged = "as an administrator"
+
 const (
 	Refused         = syscall.Errno(windows.WSAECONNREFUSED)
 	Reset           = syscall.Errno(windows.WSAECONNRESET)
