@@ -111,7 +111,7 @@ func (a *app) tellNext(v *booting.Service) {
 	}
 	switch {
 	case v.Generated:
-		a.say("on the next machine (within %v, at most %d machines):", upTokenLife, upTokenUses)
+		a.say("on the next machine (within %d hours, at most %d machines):", int(upTokenLife.Hours()), upTokenUses)
 		fmt.Fprintf(a.Out, "%s up --join %s --token %s\n", self, quote(v.URL), v.Secret.Reveal())
 	case v.HasSecret:
 		a.say("on the next machine: %s up --join %s --token TOKEN", self, quote(v.URL))

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"os/signal"
 	"strings"
@@ -113,6 +114,9 @@ func (a *app) choose(s *control.Status, about string, o statusOptions) (one *con
 	}
 	name, err := node.ParseName(about)
 	if err != nil {
+		if _, e := netip.ParseAddr(about); e == nil {
+			return nil, terminal.Hint(fmt.Errorf("%s is an address, and not the name of a node", about), "whose it is: %s info %s", a.self(), about)
+		}
 		return nil, err
 	}
 	if one = s.Node(name); one != nil {

@@ -79,6 +79,7 @@ func TestStatusOfSomeNodesOrOne(t *testing.T) {
 		}
 	}
 	tincan("status", "db3").refused(t, `there is no node "db3" in this network`, `hint: did you mean "db1"?`)
+	tincan("status", "10.0.0.2").refused(t, "10.0.0.2 is an address, and not the name of a node", "info 10.0.0.2")
 	tincan("status", "alicf").refused(t, `hint: did you mean "alice"?`)
 	tincan("status", "--reachable", "--unreachable").refused(t, "choose one of")
 	tincan("status", "--drops", "bob").refused(t, "--drops is about all nodes")

@@ -103,6 +103,10 @@ func (a *app) up(f upFlags) error {
 	}
 	if pid := a.runs(); pid != 0 && !f.service && !launch.Detached() && os.Getenv("NOTIFY_SOCKET") == "" {
 		a.say("the node is already running (pid %d); see: %s status", pid, a.self())
+		if f.boot != "" {
+			a.say("note: it lets newcomers in only if it was started with --boot; otherwise: %s down, and this once more", a.self())
+			a.say("note: for one more token: %s token new", a.self())
+		}
 		return nil
 	}
 	service, err := a.bootstrap(f)
