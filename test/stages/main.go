@@ -53,6 +53,7 @@ var stages = []stage{
 	}}},
 	{"fuzz", []command{{args: []string{"scripts/fuzz", "-json"}, test: true}}},
 	{"e2e", []command{{args: goes("test", "-json", "-count=1", "-parallel", "4", "-timeout", "40m", "./test/e2e"), test: true}}},
+	{"wine", []command{{args: goes("test", "-json", "-count=1", "-timeout", "15m", "./test/wine"), test: true}}},
 }
 
 func goes(args ...string) []string {
