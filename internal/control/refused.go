@@ -26,6 +26,34 @@ type Limits struct {
 	CoreWaits  uint64    `json:"core_waits"`   // requests that waited since their neighbour had used up its share of the core's time
 	LogLeftOut uint64    `json:"log_left_out"` // messages of which there were too many of a kind
 	Refused    []Refusal `json:"refused"`      // announcements and requests
+
+	Connections RefusedConns `json:"refused_connections"`
+}
+
+// RefusedConns counts the connections of others for which there was no room.
+type RefusedConns struct {
+	Count uint64        `json:"count"`
+	From  []RefusedFrom `json:"from"` // the addresses that were refused most often, those first
+}
+
+// MaxRefusedFrom is how many addresses [RefusedConns] names.
+const MaxRefusedFrom = 10
+
+// RefusedFrom counts those of one address; with IPv6, of a /64.
+type RefusedFrom struct {
+	Address string    `json:"address"` // of the last one
+	Count   uint64    `json:"count"`
+	Last    time.Time `json:"last"`
+}
+
+// text says it in one line, which begins with how many there were.
+func (r RefusedConns) text(now time.Time) string {
+	s := fmt.Sprintf("%d, too many at once", r.Count)
+	if len(r.From) > 0 {
+		worst := r.From[0]
+		s += fmt.Sprintf("; most of them, %d, from %s, the last one %s ago", worst.Count, worst.Address, ago(now.Sub(worst.Last)))
+	}
+	return s
 }
 
 // Held is how much of something is held, and how much may be.
@@ -70,12 +98,17 @@ func (c Contest) String() string {
 
 // WriteDrops prints for people why packets were dropped. now is the time that durations are counted from.
 func (s Status) WriteDrops(w io.Writer, now time.Time) error {
-	if len(s.Drops) == 0 && (s.Limits == nil || len(s.Limits.Refused) == 0) {
+	if len(s.Drops) == 0 && (s.Limits == nil || len(s.Limits.Refused) == 0 && s.Limits.Connections.Count == 0) {
 		_, err := fmt.Fprintln(w, "no packet has been dropped")
 		return err
 	}
 	width := 0
 	if l := s.Limits; l != nil {
+		if l.Connections.Count > 0 {
+			if _, err := fmt.Fprintln(w, "refused connections:", l.Connections.text(now)); err != nil {
+				return err
+			}
+		}
 		for _, r := range l.Refused {
 			if _, err := fmt.Fprintf(w, "ignored %s: %d times, last %s ago\n", r.What, r.Count, ago(now.Sub(r.Last))); err != nil {
 				return err

@@ -325,3 +325,23 @@ func TestOpaqueAddressesStayOneShortWord(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestStatusNamesWhoWasRefused(t *testing.T) {
+	s := sampleMesh(t).status()
+	s.Limits = &Limits{}
+	if got := text(t, s, 0); strings.Contains(got, "refused") {
+		t.Errorf("nothing was refused, but: %s", got)
+	}
+	s.Limits.Connections = RefusedConns{Count: 7, From: []RefusedFrom{{"192.0.2.7", 5, statusNow.Add(-3 * time.Second)}, {"192.0.2.8", 2, statusNow}}}
+	const want = "refused connections: 7, too many at once; most of them, 5, from 192.0.2.7, the last one 3s ago\n"
+	var drops strings.Builder
+	if err := s.WriteDrops(&drops, statusNow); err != nil {
+		t.Fatal(err)
+	}
+	for _, got := range []string{text(t, s, 0), drops.String()} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is not in %s", want, got)
+		}
+	}
+	text(t, s, 40) // which fits
+}

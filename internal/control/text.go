@@ -113,6 +113,9 @@ func (s Status) writeHead(b *strings.Builder, f TextForm) {
 	}
 	s.writeKeys(b, f)
 	s.writeContested(b, f)
+	if s.Limits != nil && s.Limits.Connections.Count > 0 {
+		f.sentence(b, plain, "refused connections: ", s.Limits.Connections.text(f.Now))
+	}
 }
 
 // Bounds of the lists that people get; programs get all.

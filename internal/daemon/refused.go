@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"time"
 
+	"tincan/internal/config"
 	"tincan/internal/control"
+	"tincan/internal/mesh"
 	"tincan/internal/node"
 )
 
@@ -32,6 +34,7 @@ func (b *backend) Contested() (list []control.Contest) {
 // Limits says how much is held for others (control.Refuser).
 func (b *backend) Limits() control.Limits {
 	l := control.Limits{LogLeftOut: b.d.log.leftOut(), CoreWaits: b.d.shares.waits(), Refused: []control.Refusal{}}
+	l.Connections = b.refusedConns()
 	b.d.call(func() {
 		size, bounds := b.d.core.Size(), b.d.core.Bounds()
 		l.Nodes = control.Held{Held: size.Strangers, Limit: bounds.Strangers}
@@ -44,12 +47,44 @@ func (b *backend) Limits() control.Limits {
 	return l
 }
 
+// refusedConns counts the connections for which there was no room.
+func (b *backend) refusedConns() control.RefusedConns {
+	total, from := b.d.conns.Refused()
+	r := control.RefusedConns{Count: total, From: []control.RefusedFrom{}}
+	for _, x := range from[:min(len(from), control.MaxRefusedFrom)] {
+		r.From = append(r.From, control.RefusedFrom{Address: x.Addr.String(), Count: x.Count, Last: x.Last})
+	}
+	return r
+}
+
+// isAt tells whether a node is, or was when last heard of, at an address.
+func (b *backend) isAt(name node.Name) map[string]bool {
+	at := map[string]bool{}
+	var nodes []mesh.NodeInfo
+	b.d.call(func() { nodes = b.d.core.Nodes() })
+	for _, n := range nodes {
+		if n.Name == name && n.Addr.IsValid() {
+			at[n.Addr.Addr().Unmap().String()] = true
+		}
+	}
+	if h, _, err := config.LoadHost(b.d.opts.Layout, name, nil); err == nil {
+		for _, a := range h.Addresses {
+			at[a.Host] = true
+		}
+	}
+	for _, a := range cached(b.d.opts.Layout, name) {
+		at[a.Addr().Unmap().String()] = true
+	}
+	return at
+}
+
 // Codes of reasons that are about what was refused.
 const (
 	whyContested   = "contested-subnet"
 	whyFalseSource = "false-source"
 	whyDropped     = "packets-dropped"
 	whyIgnored     = "too-much-announced"
+	whyCrowded     = "connections-refused"
 )
 
 // lately is for how long a packet that was dropped may have to do with what somebody asks about.
@@ -74,8 +109,8 @@ func (b *backend) whyRefused(name node.Name, r *control.WhyReport) {
 			r.Change = fmt.Sprintf("announce these addresses on %s (Subnet in its host file), or set SourceCheck = no here", name)
 		}
 	}
-	refused := b.Limits().Refused
-	for _, i := range refused {
+	limits := b.Limits()
+	for _, i := range limits.Refused {
 		if n := i.By[name]; n > 0 {
 			add(whyIgnored, "ignored %s: %d times by way of %s, the last time of all %s ago", i.What, n, name, ago(i.Last))
 		}
@@ -83,7 +118,15 @@ func (b *backend) whyRefused(name node.Name, r *control.WhyReport) {
 	if r.Good {
 		return
 	}
-	for _, i := range refused {
+	if list := limits.Connections.From; len(list) > 0 {
+		at := b.isAt(name)
+		for _, x := range list {
+			if at[x.Address] {
+				add(whyCrowded, "%d connections from %s, where %s is, were refused, the last one %s ago: there were too many at once", x.Count, x.Address, name, ago(x.Last))
+			}
+		}
+	}
+	for _, i := range limits.Refused {
 		if i.By[name] > 0 {
 			continue
 		}

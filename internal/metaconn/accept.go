@@ -1,13 +1,18 @@
 package metaconn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
+
+	"tincan/internal/limit"
 )
 
 // Serve accepts connections on l, which must be a TCP listener, until ctx ends or
@@ -110,9 +115,20 @@ type refusals struct {
 
 	mu    sync.Mutex
 	total uint64
+	from  map[netip.Prefix]RefusedFrom
 	since int // not told yet
 	told  time.Time
 }
+
+// RefusedFrom counts the connections of one address (with IPv6: of a /64) for which there was no room.
+type RefusedFrom struct {
+	Addr  netip.Addr // of the last one
+	Count uint64
+	Last  time.Time
+}
+
+// maxRefusedFrom addresses are counted one by one. The one that was refused least gives way.
+const maxRefusedFrom = 256
 
 // tellEvery is the least time between two reports about refused connections.
 const tellEvery = time.Minute
@@ -120,6 +136,7 @@ const tellEvery = time.Minute
 func (r *refusals) add(from netip.Addr, now time.Time) {
 	r.mu.Lock()
 	r.total++
+	r.count(from, now)
 	r.since++
 	count := 0
 	if r.told.IsZero() || now.Sub(r.told) >= tellEvery {
@@ -131,12 +148,35 @@ func (r *refusals) add(from netip.Addr, now time.Time) {
 	}
 }
 
-// Refused is how many connections were closed at once since the start, since their address, or all
-// addresses that have never logged in, had too many.
-func (t *Table) Refused() uint64 {
+// count counts a connection for its address.
+func (r *refusals) count(from netip.Addr, now time.Time) {
+	p := limit.Network(from)
+	if _, known := r.from[p]; !known && len(r.from) >= maxRefusedFrom {
+		least, n := netip.Prefix{}, uint64(math.MaxUint64)
+		for q, x := range r.from {
+			if x.Count < n {
+				least, n = q, x.Count
+			}
+		}
+		delete(r.from, least)
+	}
+	if r.from == nil {
+		r.from = map[netip.Prefix]RefusedFrom{}
+	}
+	r.from[p] = RefusedFrom{Addr: from, Count: r.from[p].Count + 1, Last: now}
+}
+
+// Refused tells how many connections were closed at once since the start, because their address, or all
+// addresses that have never logged in, had too many. from lists the addresses, those with most first; of
+// very many it has only the worst.
+func (t *Table) Refused() (total uint64, from []RefusedFrom) {
 	t.refusals.mu.Lock()
 	defer t.refusals.mu.Unlock()
-	return t.refusals.total
+	for _, x := range t.refusals.from {
+		from = append(from, x)
+	}
+	slices.SortFunc(from, func(a, b RefusedFrom) int { return cmp.Or(cmp.Compare(b.Count, a.Count), a.Addr.Compare(b.Addr)) })
+	return t.refusals.total, from
 }
 
 func pause(ctx context.Context, d time.Duration) {

@@ -213,3 +213,23 @@ func TestRefusalsAreToldOnceAMinute(t *testing.T) {
 		t.Errorf("told %v of %d", told, r.total)
 	}
 }
+
+func TestRefusalsAreCountedByAddress(t *testing.T) {
+	r := &Table{}
+	now := time.Unix(1000, 0)
+	for range 5 {
+		r.refusals.add(netip.MustParseAddr("192.0.2.7"), now)
+	}
+	r.refusals.add(netip.MustParseAddr("2001:db8::1"), now)
+	r.refusals.add(netip.MustParseAddr("2001:db8::2"), now) // the same /64
+	total, from := r.Refused()
+	if total != 7 || len(from) != 2 || from[0].Addr.String() != "192.0.2.7" || from[0].Count != 5 || from[1].Count != 2 || !from[1].Last.Equal(now) {
+		t.Errorf("%d: %v", total, from)
+	}
+	for i := range 10 * maxRefusedFrom { // a flood from very many addresses
+		r.refusals.add(netip.MustParseAddr(many(i)), now)
+	}
+	if _, from = r.Refused(); len(from) > maxRefusedFrom || from[0].Count != 5 {
+		t.Errorf("%d addresses are counted, the worst %v", len(from), from[0])
+	}
+}

@@ -697,7 +697,8 @@ func TestFloodOfSilentStrangersIsBounded(t *testing.T) {
 					}
 				}
 			}
-			return closed+h.admission.len() >= min(i+1, maxPending) && accepted+int(h.Refused()) == i+1
+			refused, _ := h.Refused()
+			return closed+h.admission.len() >= min(i+1, maxPending) && accepted+int(refused) == i+1
 		})
 	}
 	if n := h.admission.len(); n != maxPending {

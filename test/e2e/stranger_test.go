@@ -6,9 +6,12 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"tincan/internal/control"
 )
 
 // floods opens connections to an address, so many a second, says text on each and keeps it open,
@@ -89,6 +92,19 @@ func TestAStrangerThatFloodsKeepsNobodyOut(t *testing.T) {
 				t.Errorf("carol needs %s to join", took)
 			} else {
 				t.Logf("carol needs %s to join", took)
+			}
+			var s control.Status
+			alice.ask(&s, "status")
+			if n := s.Limits.Connections; n.Count == 0 || len(n.From) != 1 || n.From[0].Address != mallory.Addr("ip4").String() {
+				t.Errorf("the status has as refused connections: %+v", n)
+			}
+			if text == "" { // somebody beside a node may be the reason why it cannot log in
+				bob.stopped()
+				_, stop := bob.floods(netip.AddrPortFrom(alice.Addr("ip4"), 655), 200, text)
+				w.eventually("why names who was refused", patience, func() bool {
+					return strings.Contains(alice.tincan("why", "bob"), " connections from "+bob.Addr("ip4").String()+", where bob is, were refused")
+				})
+				stop()
 			}
 			after, _ := alice.daemon.RSS()
 			t.Logf("%d connections were made; alice has %d KiB, and had %d before", made(), after>>10, before>>10)
