@@ -3,6 +3,8 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -125,8 +127,24 @@ brings it back. Other nodes do not notice: say it at each of them.`,
 			if err != nil {
 				return err
 			}
-			return a.orHere(func(c *control.Client) error { return c.RemoveNode(name) },
-				func() error { return (&keydist.Store{Layout: l, Self: self}).Remove(name, false) })
+			store := &keydist.Store{Layout: l, Self: self}
+			_, missing := os.Lstat(l.Host(name))
+			again := missing != nil && slices.ContainsFunc(store.Removed(), func(r keydist.Removal) bool { return r.Node == name })
+			err = a.orHere(func(c *control.Client) error { return c.RemoveNode(name) },
+				func() error { return store.Remove(name, false) })
+			if meant := nearest.To(string(name), a.nodes()); err != nil && meant != "" && meant != string(name) {
+				return terminal.Hint(err, "did you mean %q?", meant)
+			}
+			if err != nil {
+				return err
+			}
+			if again {
+				a.say("%s is removed already; to let it come back: %s accept %s", name, a.self(), name)
+			} else {
+				a.say("removed %s from this node: its host file, what was learned of it, and its addresses", name)
+			}
+			a.say("the other nodes still know it: say it at each of them: tincan remove %s", name)
+			return nil
 		},
 	}
 }

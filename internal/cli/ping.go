@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -41,7 +42,11 @@ side, and can be sent another way than packets go: --way tcp, or --via RELAY.
 The exit status is 0 if at least one answer came.`,
 		Args: exactly("a node, or an address in the VPN", 1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			return a.ask(func(c *control.Client) error { return a.ping(c, args[0], o) })
+			err := a.ask(func(c *control.Client) error { return a.ping(c, args[0], o) })
+			if _, number := strconv.Atoi(a.place.Conf); number == nil && err != nil { // as the system's ping has it
+				return terminal.Hint(err, "-c is the directory of the network; for %s requests: tincan ping --count %s %s", a.place.Conf, a.place.Conf, quote(args[0]))
+			}
+			return err
 		},
 	}
 	f := c.Flags()

@@ -114,12 +114,20 @@ Every option can also be given in the environment: --net as TINCAN_NET, and so o
 	return root
 }
 
+// elsewhere is what commands of other programs are called here.
+var elsewhere = map[string]string{
+	"start": "up", "run": "up", "list": "status", "ls": "status", "peers": "status", "nodes": "status", "show": "status",
+}
+
 // noSuchCommand is what a word that is no command comes to.
 func noSuchCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
 	err := fmt.Errorf("there is no command %q", args[0])
+	if ours := elsewhere[args[0]]; ours != "" && !cmd.HasParent() {
+		return terminal.Hint(err, "did you mean %s %s? %s --help lists the commands", cmd.CommandPath(), ours, cmd.CommandPath())
+	}
 	var names []string
 	for _, c := range cmd.Commands() {
 		if c.IsAvailableCommand() {

@@ -3,6 +3,8 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,6 +15,7 @@ import (
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/daemon"
+	"tincan/internal/node"
 )
 
 func (a *app) getCommand() *cobra.Command {
@@ -69,6 +72,10 @@ func (a *app) setting(verb setting.Verb, args []string, force, asJSON bool) erro
 	if port, _ := r.RunningPort(l.ForClient()); port != "" {
 		return a.printValues(r, []string{port}, asJSON)
 	}
+	renamed, err := a.checkRename(l, r, args)
+	if err != nil {
+		return err
+	}
 	before, _, _ := config.Inspect(l, nil)
 	res, err := r.Do(l)
 	for _, w := range res.Warnings {
@@ -87,6 +94,9 @@ func (a *app) setting(verb setting.Verb, args []string, force, asJSON bool) erro
 	if !res.Changed {
 		return nil
 	}
+	if renamed != "" {
+		a.say("note: the other nodes know this node as %s: each of them needs the host file of the new name (%s export) and has to be told to remove the old one", renamed, a.self())
+	}
 	var notRunning *control.DialError
 	switch err := a.ask((*control.Client).Reload); {
 	case err == nil:
@@ -98,6 +108,31 @@ func (a *app) setting(verb setting.Verb, args []string, force, asJSON bool) erro
 		a.say("warning: the file is changed, but the running node did not accept it: %v", err)
 	}
 	return nil
+}
+
+// checkRename refuses a new name of this node that has no host file, unless that is forced: the node would run
+// without its port, its addresses and its public key. former is the name if it changes.
+func (a *app) checkRename(l config.Layout, r setting.Request, args []string) (former node.Name, err error) {
+	if r.Name != "Name" || r.Host != "" || r.Verb != setting.Set && r.Verb != setting.Add {
+		return "", nil
+	}
+	own, err := config.OwnName(l)
+	if err != nil {
+		return "", nil // what is there is no name, so any is better
+	}
+	name, err := config.ExpandName(r.Value)
+	if err != nil || name == own {
+		return "", nil // the check of the value says what is wrong with it
+	}
+	if _, err := os.Stat(l.Host(own)); err != nil || r.Force {
+		return own, nil
+	}
+	if _, err := os.Stat(l.Host(name)); !errors.Is(err, fs.ErrNotExist) {
+		return own, nil
+	}
+	return "", terminal.Hint(fmt.Errorf("this node is called %s, and there is no host file %s", own, l.Host(name)),
+		"rename the host file first: mv %s %s; then tell the other nodes, which know the old name; or, without a host file: %s set --force %s",
+		quote(l.Host(own)), quote(l.Host(name)), a.self(), quoted(args))
 }
 
 // printValues prints what get has found.

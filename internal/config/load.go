@@ -178,6 +178,15 @@ func ownName(l Layout, entries []Entry, overrides []Override) (node.Name, error)
 	return name, nil
 }
 
+// ExpandName is the name of the node that has value as its Name.
+func ExpandName(value string) (node.Name, error) {
+	text, err := expandName(value)
+	if err != nil {
+		return "", err
+	}
+	return node.ParseName(text)
+}
+
 var hostname = os.Hostname // a variable for tests
 
 // expandName replaces $VAR by the variable of the environment, and $HOST, if
