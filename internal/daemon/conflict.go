@@ -36,20 +36,23 @@ const (
 	settlingFor = 10 * time.Minute
 	// provedEvery is how often it is looked whether the key of the other node is known now.
 	provedEvery = 2 * time.Second
-	// maxUnproved clashes wait for that.
-	maxUnproved = 16
+	// clashPause is the least time between two looks, so that a flood of claims costs little.
+	clashPause = 50 * time.Millisecond
 )
 
 // noteClash looks whether a subnet of another node is an address of ours. It
 // is called on the protocol core's goroutine.
 func (d *Daemon) noteClash(owner node.Name, s subnet.Subnet) {
 	p := s.Prefix()
-	if !p.IsValid() || !p.IsSingleIP() || !has(d.network().Settings, p.Addr()) {
-		return
+	if p.IsValid() && p.IsSingleIP() && has(d.network().Settings, p.Addr()) {
+		d.clashes.add(addressConflict{owner, p.Addr()})
 	}
-	select {
-	case d.conflicts <- addressConflict{owner, p.Addr()}:
-	default: // as many others are waiting already, mostly for the same address
+}
+
+// forgetClash forgets the claim of another node to an address, which it makes no longer, or cannot be reached any more.
+func (d *Daemon) forgetClash(owner node.Name, s subnet.Subnet) {
+	if p := s.Prefix(); p.IsValid() && p.IsSingleIP() {
+		d.clashes.remove(addressConflict{owner, p.Addr()})
 	}
 }
 
@@ -67,42 +70,68 @@ func isAddr(s subnet.Subnet, addr netip.Addr) bool {
 // resolveConflicts deals with conflicts until ctx ends.
 func (d *Daemon) resolveConflicts(ctx context.Context) {
 	settling := loadSettling(d.opts.Layout, time.Now())
-	var unproved []addressConflict
 	again := time.NewTicker(provedEvery)
 	defer again.Stop()
 	for {
-		var list []addressConflict
 		select {
 		case <-ctx.Done():
 			return
-		case c := <-d.conflicts:
-			list = []addressConflict{c}
+		case <-d.clashes.fresh:
 		case <-again.C:
-			list, unproved = unproved, nil
 		}
-		for _, c := range list {
-			if d.mustMove(c, settling) && !d.moveIfProved(c, &settling) && len(unproved) < maxUnproved && !slices.Contains(unproved, c) {
-				unproved = append(unproved, c)
-			}
+		d.lookAtConflicts(&settling)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(clashPause):
 		}
 	}
 }
 
-// moveIfProved takes another address, unless the other node has not proved that it exists, which may still come.
-func (d *Daemon) moveIfProved(c addressConflict, s *settling) (done bool) {
-	proved := false
+// lookAtConflicts decides what can be decided. This node takes another address only for a claimant that has proved that
+// it exists; those come first, and of the others some are asked for a proof.
+func (d *Daemon) lookAtConflicts(s *settling) {
+	list := d.clashes.all()
+	if len(list) == 0 {
+		return
+	}
+	proved := map[node.Name]bool{}
 	d.call(func() {
-		if proved = d.core.Proved(c.owner); !proved {
-			d.core.Handle(now(), mesh.Traffic{Node: c.owner}) // which makes a session, if it exists
+		for _, c := range list {
+			proved[c.owner] = d.core.Proved(c.owner)
 		}
 	})
-	if !proved {
-		return false
+	slices.SortFunc(list, func(a, b addressConflict) int {
+		switch {
+		case proved[a.owner] && !proved[b.owner]:
+			return -1
+		case proved[b.owner] && !proved[a.owner]:
+			return 1
+		}
+		return strings.Compare(string(a.owner), string(b.owner))
+	})
+	var unproved []addressConflict
+	for _, c := range list {
+		switch {
+		case !d.mustMove(c, *s):
+			d.clashes.remove(c)
+		case !proved[c.owner]:
+			unproved = append(unproved, c)
+		default:
+			d.clashes.remove(c)
+			if err := d.move(c, s); err != nil {
+				d.log.failed(0, mesh.Error, fmt.Errorf("%s has our address %s, and no other could be taken: %w", c.owner, c.addr, err))
+			}
+		}
 	}
-	if err := d.move(c, s); err != nil {
-		d.log.failed(0, mesh.Error, fmt.Errorf("%s has our address %s, and no other could be taken: %w", c.owner, c.addr, err))
+	if owners := d.clashes.next(unproved); len(owners) > 0 {
+		d.call(func() {
+			for _, o := range owners {
+				d.core.Prove(o)
+				d.core.Handle(now(), mesh.Traffic{Node: o}) // so that the session goes on
+			}
+		})
 	}
-	return true
 }
 
 // settling is what a node remembers of its first minutes.

@@ -218,6 +218,7 @@ func (d *Daemon) subnetDown(e mesh.SubnetDown) {
 	d.script.SubnetDown(d.subnetEnv(e.Owner, e.Subnet, e.Addr))
 	if e.Owner != d.network().Name {
 		d.netif.remove(e.Owner, e.Subnet)
+		d.forgetClash(e.Owner, e.Subnet)
 		d.distribution.subnetDown(e.Owner, e.Subnet)
 	}
 }

@@ -118,16 +118,16 @@ type Daemon struct {
 	mapped       atomic.Pointer[[]portmap.Mapping] // what it gave us
 	standby      *standby                          // nil: the interface is always up
 
-	events    chan mesh.Event
-	reports   chan mesh.Event
-	calls     chan func()
-	echoes    echoes
-	conflicts chan addressConflict
-	shares    shares // of connections in the time of the protocol core
-	stop      context.CancelFunc
-	started   time.Time
-	done      chan struct{} // closed when the protocol core has ended
-	closed    bool          // close was called
+	events  chan mesh.Event
+	reports chan mesh.Event
+	calls   chan func()
+	echoes  echoes
+	clashes *clashes
+	shares  shares // of connections in the time of the protocol core
+	stop    context.CancelFunc
+	started time.Time
+	done    chan struct{} // closed when the protocol core has ended
+	closed  bool          // close was called
 
 	reloading sync.Mutex
 }
@@ -140,7 +140,7 @@ func Run(ctx context.Context, opts Options) error {
 	d := &Daemon{
 		opts: opts, stop: stop, started: time.Now(), done: make(chan struct{}),
 		events: make(chan mesh.Event, eventQueue), reports: make(chan mesh.Event, reportQueue),
-		calls: make(chan func()), conflicts: make(chan addressConflict, 16),
+		calls: make(chan func()), clashes: newClashes(),
 		tcp: opts.Listeners,
 	}
 	if opts.Device != nil {

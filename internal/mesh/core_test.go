@@ -125,6 +125,16 @@ func TestNodesThatAreProved(t *testing.T) {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
+	asks := func() int { return sends(p.flush(), 2, "15 alice 0 ") }
+	if n := asks(); n != 0 {
+		t.Errorf("to look whether they are proved has sent %d requests", n)
+	}
+	for _, name := range []node.Name{"bob", "0", "nobody"} {
+		p.m.Prove(name)
+	}
+	if n := asks(); n != 1 {
+		t.Errorf("0 was asked %d times, want once", n)
+	}
 }
 
 // What carol says of bob's edges does not count while bob is our neighbour. He is asked.

@@ -82,17 +82,18 @@ func (m *Mesh) Nodes() []NodeInfo {
 }
 
 // Proved tells whether a node is more than what others say of it: it is reachable, and has a host file with a key here, a
-// connection with us or a session. If it has none of them a session is begun, so the answer may soon be another.
+// connection with us or a session.
 func (m *Mesh) Proved(name node.Name) bool {
 	p := m.nodes[name]
-	switch {
-	case p == nil || p == m.self || !p.reachable:
-		return false
-	case p.known && (p.host.Key != nil || p.host.RSAKey != nil), p.conn != nil, p.session.ready():
-		return true
+	return p != nil && p != m.self && p.reachable &&
+		(p.known && (p.host.Key != nil || p.host.RSAKey != nil) || p.conn != nil || p.session.ready())
+}
+
+// Prove begins a session with a node that can be reached and is not [Mesh.Proved], so that it may soon be.
+func (m *Mesh) Prove(name node.Name) {
+	if p := m.nodes[name]; p != nil && p != m.self && p.reachable && !m.Proved(name) {
+		p.session.begin()
 	}
-	p.session.begin()
-	return false
 }
 
 func (m *Mesh) selfOptions() wire.Options { return m.ownOptions(&peer{}) }

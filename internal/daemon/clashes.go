@@ -1,0 +1,82 @@
+package daemon
+
+import (
+	"slices"
+	"sync"
+
+	"tincan/internal/node"
+)
+
+// clashes are the claims of others to addresses of ours that nothing has been decided about. There is one of each claimant to
+// each address, for as long as the claimant can be reached, so the bounds of the protocol core are theirs: nobody who
+// makes up claimants keeps another one out.
+type clashes struct {
+	mu    sync.Mutex
+	asked map[addressConflict]uint64 // when the claimant was asked last for a proof that it exists, in rounds; 0: never
+	round uint64
+	// fresh has something when there may be claims that were not looked at.
+	fresh chan struct{}
+}
+
+// askedAtOnce is how many claimants are asked in one round for a proof that they exist. Each costs a handshake.
+const askedAtOnce = 16
+
+func newClashes() *clashes {
+	return &clashes{asked: map[addressConflict]uint64{}, fresh: make(chan struct{}, 1)}
+}
+
+// add adds a claim. It never blocks.
+func (l *clashes) add(c addressConflict) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, ok := l.asked[c]; ok {
+		return
+	}
+	l.asked[c] = 0
+	select {
+	case l.fresh <- struct{}{}:
+	default:
+	}
+}
+
+// remove removes a claim that is decided, or is made no longer.
+func (l *clashes) remove(c addressConflict) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.asked, c)
+}
+
+// all are the claims of now, in no order.
+func (l *clashes) all() []addressConflict {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list := make([]addressConflict, 0, len(l.asked))
+	for c := range l.asked {
+		list = append(list, c)
+	}
+	return list
+}
+
+// next chooses among claimants that have not proved that they exist those who are asked for it in this round: who has
+// waited for longest.
+func (l *clashes) next(unproved []addressConflict) (owners []node.Name) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.round++
+	slices.SortFunc(unproved, func(a, b addressConflict) int {
+		switch x, y := l.asked[a], l.asked[b]; {
+		case x < y:
+			return -1
+		case x > y:
+			return 1
+		}
+		return 0
+	})
+	for _, c := range unproved[:min(len(unproved), askedAtOnce)] {
+		if _, ok := l.asked[c]; ok {
+			l.asked[c] = l.round
+			owners = append(owners, c.owner)
+		}
+	}
+	return owners
+}
