@@ -379,16 +379,7 @@ func FuzzIn(f *testing.F) {
 			hub.FrameFromMeta("a", data)
 			hub.FrameFromMeta("c", data)
 		}
-		for _, w := range append(b.dev.take(), hub.dev.take()...) {
-			if len(w.pkt) == 0 || len(w.pkt) > device.MaxPacket {
-				t.Fatalf("%d bytes written", len(w.pkt))
-			}
-			if w.off.GSO != device.GSONone {
-				segments(t, w)
-			} else if w.pkt[0]>>4 == 4 && int(binary.BigEndian.Uint16(w.pkt[2:])) > len(w.pkt) {
-				t.Fatal("half a packet was written")
-			}
-		}
+		checkWritten(t, append(b.dev.take(), hub.dev.take()...))
 		for _, s := range []*station{b, hub} {
 			s.sock.take()
 			s.heard()
@@ -406,3 +397,18 @@ func FuzzIn(f *testing.F) {
 }
 
 func slicesOf(b ...[]byte) []byte { return bytes.Join(b, nil) }
+
+// checkWritten fails if anything but whole packets was written to a device.
+func checkWritten(t *testing.T, list []written) {
+	t.Helper()
+	for _, w := range list {
+		if len(w.pkt) == 0 || len(w.pkt) > device.MaxPacket {
+			t.Fatalf("%d bytes written", len(w.pkt))
+		}
+		if w.off.GSO != device.GSONone {
+			segments(t, w)
+		} else if w.pkt[0]>>4 == 4 && int(binary.BigEndian.Uint16(w.pkt[2:])) > len(w.pkt) {
+			t.Fatal("half a packet was written")
+		}
+	}
+}
