@@ -128,6 +128,9 @@ func (j *joiner) layout(t text) (config.Layout, error) {
 	if err := vacant(l); !errors.Is(err, ErrOccupied) || j.explicit() || !j.TincUp {
 		return l, err
 	}
+	if j.member(l, t) {
+		return l, fmt.Errorf("%w: %s", ErrMember, l.TincConf())
+	}
 	wanted := l.ConfBase
 	if place.Net, err = j.randomNet(); err != nil {
 		return l, err
@@ -137,6 +140,17 @@ func (j *joiner) layout(t text) (config.Layout, error) {
 		err = vacant(l)
 	}
 	return l, err
+}
+
+// member tells whether the configuration in l is that of a node in the network of the invitation: whether it knows the
+// inviter, with the key that the invitation gives for it.
+func (j *joiner) member(l config.Layout, t text) bool {
+	i := slices.IndexFunc(t.hosts, func(h block) bool { return string(h.name) == j.inviter })
+	if i < 0 {
+		return false
+	}
+	known, _, err := config.LoadHost(l, t.hosts[i].name, nil)
+	return err == nil && known.Key != nil && slices.Contains(t.hosts[i].values("Ed25519PublicKey"), known.Key.String())
 }
 
 // distribute sorts the first block into tinc.conf and our host file.

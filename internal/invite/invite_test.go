@@ -661,6 +661,34 @@ func TestAnOccupiedNetworkNameIsAvoided(t *testing.T) {
 	}
 }
 
+// A node that joins again with tinc's words is not made a second one, and keeps the URL for another machine.
+func TestAMemberDoesNotJoinAgain(t *testing.T) {
+	in := newInviter(t, "alice")
+	root := t.TempDir()
+	again := in.issue("bob")
+	join := func(root string) (Result, error) {
+		return in.join(again.URL, func(o *Options) { o.Place, o.TincUp = config.Place{Roots: config.Roots{Sysconf: root}}, true })
+	}
+	write(t, "Name = x\n", root, "tinc", "home", "tinc.conf")
+	host, err := os.ReadFile(filepath.Join(in.dir, "hosts", "alice"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, string(host), root, "tinc", "home", "hosts", "alice")
+	if res, err := join(root); !errors.Is(err, ErrMember) || !strings.Contains(err.Error(), filepath.Join("home", "tinc.conf")) {
+		t.Errorf("a second join: %+v, %v", res.Layout, err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(root, "tinc", "join_*")); len(left) > 0 {
+		t.Errorf("it has made %v", left)
+	}
+	<-in.result
+	// Another alice is another network, and the URL is good still.
+	write(t, "Ed25519PublicKey = "+in.key()+"\n", root, "tinc", "home", "hosts", "alice")
+	if res, err := join(root); err != nil || !strings.HasPrefix(res.Layout.NetName, "join_") {
+		t.Errorf("with another key: %+v, %v", res.Layout, err)
+	}
+}
+
 func TestUnsafeVariables(t *testing.T) {
 	for _, v := range config.Variables() {
 		in := newInviter(t, "alice")

@@ -68,6 +68,9 @@ type Result struct {
 // ErrOccupied: the place for the configuration is taken.
 var ErrOccupied = errors.New("there is a configuration already")
 
+// ErrMember is [ErrOccupied] by a node of the very network that is to be joined.
+var ErrMember = errors.New("this machine is in that network already")
+
 // Join uses an invitation: it fetches the text, makes a key, has it stored by
 // the inviter and puts the new configuration in its place. Nothing is left
 // behind if it fails.

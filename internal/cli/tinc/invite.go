@@ -85,6 +85,8 @@ func (c *call) joinError(err error) error {
 	var op *net.OpError
 	var refusal invite.Refusal
 	switch {
+	case errors.Is(err, invite.ErrMember):
+		return terminal.Hint(err, "to make a second node on this machine: tinc -n NETNAME join URL")
 	case errors.Is(err, invite.ErrOccupied):
 		return sentence("Configuration file " + c.layout.TincConf() + " already exists!")
 	case errors.Is(err, invite.ErrOtherKey):
