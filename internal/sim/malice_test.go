@@ -68,8 +68,9 @@ func lie(r *rand.Rand, others []*Host) []string {
 }
 
 // TestAMaliciousMember lets a member with a valid key lie for a minute. Meanwhile neighbours reach each other, and none of
-// them leaves the mesh; of nodes that are further away only they themselves can say what is so, which takes a moment, so these have
-// come together again a while after she has left. In any case no key is learned, and nobody remembers more than its bounds.
+// them leaves the mesh; of nodes that are further away only they themselves can say what is so, which takes a moment. Between
+// these nothing is demanded while she lies, but all reach each other ten minutes after she has left.
+// In any case no key is learned, and nobody remembers more than its bounds.
 func TestAMaliciousMember(t *testing.T) {
 	first, last := uint64(1), seeds(5)
 	if *seedFlag != 0 {
@@ -137,6 +138,7 @@ func TestAMaliciousMember(t *testing.T) {
 				}
 			}
 			w.Run(2 * time.Second)
+			t.Logf("all are neighbours: %v; while she lies, %d of %d echoes are answered", neighbours, arrived, sent)
 			if neighbours && arrived*100 < sent*99 {
 				t.Errorf("of %d echoes between the others %d were answered", sent, arrived)
 			}
