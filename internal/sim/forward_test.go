@@ -7,6 +7,7 @@ import (
 
 	"tincan/internal/forward"
 	"tincan/internal/mesh"
+	"tincan/internal/node"
 )
 
 // The protocol core, which measures and explains, and the router of the simulator, which
@@ -70,9 +71,10 @@ func TestFirstHopIsWherePacketsGo(t *testing.T) {
 					if a == b || !a.Up || !b.Up || a.Old {
 						continue
 					}
+					a.event(mesh.Traffic{Node: b.Name}) // which may choose another relay
 					said := a.Core.FirstHop(b.Name)
 					old := a.peers[b.Name].Legacy != nil
-					n.w.Send(a, b, 86, func(r Trace) {
+					n.w.emit(a, b, 86, false, Trace{UDP: true, Hops: []node.Name{a.Name}}, func(r Trace) {
 						kind := fmt.Sprintf("legacy %v, relayed %v, UDP %v", old, len(r.Hops) > 2, said.UDP)
 						switch {
 						case said.Node == "": // it waited for a session, or for the UDP path

@@ -132,7 +132,7 @@ func (w *World) emitOld(at, to *Host, size int, byTCP bool, r Trace, done func(T
 			if hop := w.hosts[target.Node]; hop != nil && target.Tunnel != nil {
 				record := target.Tunnel.Seal(nil, append(make([]byte, 1, size+1), make([]byte, size)...))
 				w.forward(at, at, hop, record, r, func(way Trace) {
-					r.UDP = way.UDP
+					r.UDP, r.Hops = way.UDP, way.Hops[:len(way.Hops)-1] // arrive adds the last
 					arrive(hop, false)
 				})
 			}
