@@ -66,3 +66,42 @@ func TestRemoveSaysWhatItDid(t *testing.T) {
 	check()
 	remove("alice").refused(t, "this node itself")
 }
+
+func TestSetForeseesWhatHasNoEffect(t *testing.T) {
+	dir, port := network(t)
+	put(t, filepath.Join(dir, "hosts/bob"), "Port = 656\n")
+	tincan := func(line string) outcome {
+		return run(t, "", "tincan", append([]string{"-c", dir}, strings.Fields(line)...)...)
+	}
+	for line, want := range map[string]string{
+		"set ConnectTo nobody":    "note: there is no host file " + dir + "/hosts/nobody",
+		"add ConnectTo bbo":       "did you mean bob?",
+		"set PingInterval -1":     "PingInterval = -1: less than one second; once a day is taken",
+		"set PingTimeout 0":       "PingTimeout = 0: less than one second",
+		"set Ifconfig 10.9.0.2/8": "",
+	} {
+		if got := tincan(line).must(t).err; !strings.Contains(got, want) || want == "" && got != "" {
+			t.Errorf("%s: %q", line, got)
+		}
+	}
+	tincan("set ConnectTo bob").must(t)
+	if got := tincan("set ConnectTo bob").must(t).err; got != "" {
+		t.Errorf("set ConnectTo bob: %q", got)
+	}
+	tincan("set Address foo bar").refused(t, `knows no service "bar"`)
+	for _, name := range []string{"PingInterval", "PingTimeout"} {
+		tincan("del " + name).must(t)
+	}
+
+	up(t, dir)
+	if got := tincan("get Port").must(t); got.out != port+"\n" || got.err != "" {
+		t.Errorf("get Port: %+v", got)
+	}
+	tincan("set Port 656").must(t)
+	if got := tincan("get Port").must(t); got.out != "656\n" || !strings.Contains(got.err, "listens on port "+port) {
+		t.Errorf("get Port after the change: %+v", got)
+	}
+	if got := tincan("why bbo"); !strings.Contains(got.err, `did you mean "bob"?`) {
+		t.Errorf("why: %+v", got)
+	}
+}

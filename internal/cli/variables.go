@@ -15,6 +15,7 @@ import (
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/daemon"
+	"tincan/internal/nearest"
 	"tincan/internal/node"
 )
 
@@ -70,6 +71,11 @@ func (a *app) setting(verb setting.Verb, args []string, force, asJSON bool) erro
 		return err
 	}
 	if port, _ := r.RunningPort(l.ForClient()); port != "" {
+		// Somebody may have changed the file since the node started. 0 means any port: then only the node knows.
+		if res, err := r.Do(l); err == nil && res.Values[0] != "0" && res.Values[0] != port {
+			a.say("note: the running node listens on port %s; the other one is taken when it is restarted: %s restart", port, a.self())
+			port = res.Values[0]
+		}
 		return a.printValues(r, []string{port}, asJSON)
 	}
 	renamed, err := a.checkRename(l, r, args)
@@ -78,6 +84,9 @@ func (a *app) setting(verb setting.Verb, args []string, force, asJSON bool) erro
 	}
 	before, _, _ := config.Inspect(l, nil)
 	res, err := r.Do(l)
+	if r.Verb == setting.Set && res.Replaced == 1 { // which is what set is for
+		res.Warnings = res.Warnings[:len(res.Warnings)-1]
+	}
 	for _, w := range res.Warnings {
 		a.say("warning: %s", w)
 	}
@@ -93,6 +102,9 @@ func (a *app) setting(verb setting.Verb, args []string, force, asJSON bool) erro
 	}
 	if !res.Changed {
 		return nil
+	}
+	if name, err := node.ParseName(r.Value); r.Name == "ConnectTo" && r.Verb != setting.Del && err == nil {
+		a.sayUnknown(l, name)
 	}
 	if renamed != "" {
 		a.say("note: the other nodes know this node as %s: each of them needs the host file of the new name (%s export) and has to be told to remove the old one", renamed, a.self())
@@ -133,6 +145,18 @@ func (a *app) checkRename(l config.Layout, r setting.Request, args []string) (fo
 	return "", terminal.Hint(fmt.Errorf("this node is called %s, and there is no host file %s", own, l.Host(name)),
 		"rename the host file first: mv %s %s; then tell the other nodes, which know the old name; or, without a host file: %s set --force %s",
 		quote(l.Host(own)), quote(l.Host(name)), a.self(), quoted(args))
+}
+
+// sayUnknown tells that there is no host file of a node to connect to.
+func (a *app) sayUnknown(l config.Layout, name node.Name) {
+	if _, err := os.Stat(l.Host(name)); !errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	if meant := nearest.To(string(name), a.nodes()); meant != "" && meant != string(name) {
+		a.say("note: there is no host file %s; did you mean %s?", l.Host(name), meant)
+		return
+	}
+	a.say("note: there is no host file %s, so the node does not know an address of %s", l.Host(name), name)
 }
 
 // printValues prints what get has found.

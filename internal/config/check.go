@@ -44,7 +44,10 @@ func (v *Variable) Check(value string) error {
 	case Net:
 		_, err = subnet.ParseLocal(value)
 	case Endpoint:
-		_, err = ParseAddress(value)
+		var a Address
+		if a, err = ParseAddress(value); err == nil && a.Port != "" {
+			_, err = parseKnownPort(a.Port)
+		}
 	case Port:
 		_, err = parseKnownPort(value)
 	case PublicKey:

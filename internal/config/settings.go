@@ -232,6 +232,11 @@ func settings(r *Reader, self node.Name, dir string) Settings {
 	s.IndirectData = s.IndirectData || s.TCPOnly
 	s.PMTUDiscovery = r.BoolOr("PMTUDiscovery", !s.TCPOnly)
 	s.StrictSubnets = s.StrictSubnets || s.TunnelServer
+	for name, instead := range map[string]string{"PingInterval": "once a day", "PingTimeout": "PingInterval"} {
+		if v, e, ok := r.value(name); ok && r.Duration(name) < time.Second {
+			r.warn(v, e, "less than one second; %s is taken, as in tinc", instead)
+		}
+	}
 	if s.PingInterval < time.Second {
 		s.PingInterval = 86400 * time.Second
 	}

@@ -88,6 +88,7 @@ type Result struct {
 	Values   []string // with Get
 	Warnings []string
 	Changed  bool // a file is different now
+	Replaced int  // how many of the last Warnings are about values that are gone
 }
 
 // Do carries the request out. On an error the Warnings of the result still
@@ -209,6 +210,7 @@ func (r Request) change(old []byte, res *Result) ([]byte, error) {
 	changed, removed := config.Set(old, r.Name, r.Value)
 	// Replacing a single value is what set is for; anything else may surprise.
 	if r.Verb == Add || multiple {
+		res.Replaced = len(removed)
 		for _, value := range removed {
 			res.Warnings = append(res.Warnings, fmt.Sprintf("removing %s = %s", r.Name, value))
 		}
