@@ -23,6 +23,7 @@ type URL struct {
 	host    string
 	certPin string
 	keyPin  string
+	port    int
 	plain   bool // not encrypted below
 }
 
@@ -31,6 +32,9 @@ func (u URL) String() string { return u.base }
 
 // Host is where the boot node can be reached: an address or a name.
 func (u URL) Host() string { return u.host }
+
+// Port is the TCP port of the boot node.
+func (u URL) Port() int { return u.port }
 
 // ParseURL reads the address of a boot node.
 func ParseURL(text string) (URL, error) {
@@ -52,6 +56,7 @@ func ParseURL(text string) (URL, error) {
 		parsed.Host = net.JoinHostPort(parsed.Hostname(), strconv.Itoa(DefaultPort))
 	}
 	u := URL{base: strings.TrimRight(parsed.String(), "/"), host: parsed.Hostname(), plain: parsed.Scheme == "http"}
+	u.port, _ = strconv.Atoi(parsed.Port())
 	for pin := range strings.SplitSeq(pins, "&") {
 		kind, value, _ := strings.Cut(pin, "=")
 		switch {

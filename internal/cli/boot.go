@@ -346,6 +346,9 @@ func (a *app) tokenListCommand() *cobra.Command {
 				}
 				return a.printJSON(out)
 			}
+			if len(tokens) == 0 {
+				a.say("no tokens; make one with: %s token new", a.self())
+			}
 			w := tabwriter.NewWriter(a.Out, 0, 8, 2, ' ', 0)
 			for _, t := range tokens {
 				uses, expires, who, old := "any number", "never expires", "anybody", ""

@@ -14,6 +14,7 @@ import (
 	"tincan/internal/config"
 	"tincan/internal/generate"
 	"tincan/internal/node"
+	"tincan/internal/subnet"
 )
 
 // initFlags are the options of init, as text.
@@ -46,7 +47,7 @@ which each node that joins is given one.`,
 	c.Flags().StringVar(&f.address, "address", "", "`address` of this node in the VPN (default the first of the range)")
 	c.Flags().StringVar(&f.public, "public", "", "`host[:port]` where others reach this machine")
 	c.Flags().Uint16Var(&f.port, "port", 0, "`port` to listen on; 0 takes a free one (default 655, or a free one if that is in use)")
-	c.Flags().BoolVar(&f.force, "force", false, "use the range of --range even if it overlaps with a network of this machine")
+	c.Flags().BoolVar(&f.force, "force", false, "use the range of --range even if it is public or overlaps with a network of this machine")
 	c.Flags().BoolVar(&f.tincUp, "tinc-up", false, "leave addresses to a tinc-up script, as tinc does")
 	return c
 }
@@ -117,6 +118,13 @@ func (a *app) init(text string, f initFlags) error {
 
 // checkRange refuses the range of a VPN that this machine can reach in another way.
 func (a *app) checkRange(name string, vpn netip.Prefix, force bool) error {
+	if r := vpn.Masked(); vpn.IsValid() && !subnet.Private(r) {
+		if !force {
+			return terminal.Hint(fmt.Errorf("the range %v is not a private one: machines of the Internet with these addresses could not be reached any more", r),
+				"%s init %s --range %v; or take it all the same with --force, if it is yours", a.self(), quote(name), generate.RandomRange())
+		}
+		a.say("warning: the range %v is not a private one: machines of the Internet with these addresses cannot be reached any more, unless it is yours", r)
+	}
 	other := ""
 	if vpn.IsValid() {
 		other = generate.Overlap(vpn.Masked())

@@ -81,13 +81,15 @@ users of this machine could see it, it is read from standard input.`,
 // joinOptions are the options of join.
 type joinOptions struct{ force, service, json bool }
 
-// joinHint adds what a newcomer can do about an error of joining.
-func joinHint(err error) error {
+// joinHint adds what a newcomer can do about an error of joining. web says that the URL is a web address, and no invitation.
+func joinHint(err error, web bool) error {
 	var refusal invite.Refusal
 	var lookup *net.DNSError
 	var network net.Error
 	hint := ""
 	switch {
+	case web:
+		hint = "a URL that begins with http is that of a boot node, most likely: tincan up --join URL; an invitation looks like HOST:PORT/ and 48 characters"
 	case errors.Is(err, invite.ErrOccupied):
 		hint = "this machine has a network of that name; to join under another: tincan -n NETWORK join URL"
 	case errors.Is(err, invite.ErrOtherKey), errors.Is(err, invite.ErrNoneOpen):
@@ -138,7 +140,8 @@ func (a *app) join(args []string, o joinOptions) error {
 		Log: func(text string) { a.say("%s", text) },
 	})
 	if err != nil {
-		return joinHint(err)
+		_, wrong := invite.ParseURL(url)
+		return joinHint(err, wrong != nil && (strings.HasPrefix(url, "http://") || strings.HasPrefix(url, "https://")))
 	}
 	conf := ""
 	if a.place.Conf != "" {

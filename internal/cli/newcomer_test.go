@@ -105,3 +105,32 @@ func TestSetForeseesWhatHasNoEffect(t *testing.T) {
 		t.Errorf("why: %+v", got)
 	}
 }
+
+// A port or a URL that is another service's is told of.
+func TestPortsAndURLsThatAreMixedUp(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "net")
+	tincan := func(line string) outcome {
+		return run(t, "", "tincan", append([]string{"-c", dir}, strings.Fields(line)...)...)
+	}
+	tincan("up --boot 8655").refused(t, "no address to listen on", "hint: for that port of all addresses write :8655")
+	tincan("up --join 127.0.0.1:655 --token abcdefgh --timeout 1s").refused(t, "hint: port 655 is that of nodes", "listens on 8655: 127.0.0.1:8655")
+	for _, url := range []string{"http://127.0.0.1:8655", "https://vpn.example.org/path"} {
+		tincan("join "+url).refused(t, "not an invitation URL", "hint: a URL that begins with http", "tincan up --join URL")
+	}
+}
+
+func TestPublicRangesAreRefused(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "net")
+	tincan := func(line string) outcome {
+		return run(t, "", "tincan", append([]string{"-c", dir}, strings.Fields(line)...)...)
+	}
+	for _, r := range []string{"8.8.8.0/24", "8.0.0.0/6", "2a00::/64"} {
+		tincan("init alice --range "+r).refused(t, "the range "+r+" is not a private one", "--force")
+	}
+	if got := tincan("init alice --range 8.8.8.0/24 --port 0 --force").must(t).err; !strings.Contains(got, "warning: the range 8.8.8.0/24 is not a private one") {
+		t.Errorf("forced: %s", got)
+	}
+	if got := tincan("token list").must(t); got.out != "" || !strings.HasPrefix(got.err, "no tokens; make one with: ") {
+		t.Errorf("token list: %+v", got)
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -435,6 +436,12 @@ func (r *generation) join(ctx context.Context) (err error) {
 		return terminal.Hint(err, "if that is right, say it yourself: --ip %v --mask %d", a.Addr(), a.Bits())
 	}
 	if err != nil {
+		for _, u := range r.urls {
+			if u.Port() == generate.DefaultPort {
+				return terminal.Hint(err, "port %d is that of nodes, most likely; the boot service listens on %d: %s", generate.DefaultPort, bootnode.DefaultPort,
+					net.JoinHostPort(u.Host(), strconv.Itoa(bootnode.DefaultPort)))
+			}
+		}
 		return terminal.Hint(err, "nothing but keys was stored, and they are used again at the next attempt")
 	}
 	if !r.vpn.IsValid() {

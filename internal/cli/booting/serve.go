@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -137,10 +138,14 @@ func BindingPort(at string) (int, error) {
 
 func bindingAddr(at string) (*net.TCPAddr, error) {
 	addr, err := net.ResolveTCPAddr("tcp", at)
-	if err != nil {
-		return nil, fmt.Errorf("%.60q is no address to listen on: %w", at, err)
+	if err == nil {
+		return addr, nil
 	}
-	return addr, nil
+	err = fmt.Errorf("%.60q is no address to listen on: %w", at, err)
+	if _, number := strconv.ParseUint(at, 10, 16); number == nil {
+		return nil, terminal.Hint(err, "for that port of all addresses write :%s", at)
+	}
+	return nil, err
 }
 
 // token takes in the token that was given, or makes one.
