@@ -120,7 +120,12 @@ func NodeName(text string, asGiven bool) (node.Name, error) {
 		if err != nil {
 			return "", fmt.Errorf("asking for the host name: %w", err)
 		}
-		text = host
+		if text = host; asGiven {
+			text = fromHost(host)
+		}
+		if asGiven && strings.Trim(text, "_") != "" && len(text) <= bootnode.MaxName {
+			return node.ParseName(text)
+		}
 	}
 	name := node.Normalise(text)
 	switch {
@@ -130,6 +135,18 @@ func NodeName(text string, asGiven bool) (node.Name, error) {
 		return "", fmt.Errorf("the name has more than %d characters", bootnode.MaxName)
 	}
 	return node.ParseName(name)
+}
+
+// fromHost is the name of the node of a machine: the first part of the host name, in lower case, with "_" for what a
+// name cannot hold.
+func fromHost(host string) string {
+	label, _, _ := strings.Cut(strings.ToLower(host), ".")
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '_'
+	}, label)
 }
 
 // Run makes the node. Talk goes to s.Err.
