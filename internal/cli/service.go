@@ -224,6 +224,10 @@ func (a *app) uninstallService(dry bool) error {
 	if err != nil {
 		return err
 	}
+	if !dry && errors.As(exec.Command("systemctl", "cat", unit).Run(), new(*exec.ExitError)) {
+		a.say("the service %s is not installed", unit)
+		return nil
+	}
 	if err := a.systemctl(dry, "disable", "--now", unit); err != nil {
 		return err
 	}
@@ -298,6 +302,16 @@ func (a *app) serviceStatus(asJSON bool) error {
 func noInitScript(name string) bool {
 	_, err := os.Lstat(filepath.Join("/etc/init.d", name))
 	return service.Platform() == "unix-systemv" && errors.Is(err, os.ErrNotExist)
+}
+
+// removeRunLevelLinks removes the links below etc by which System V's init starts and stops a service.
+func removeRunLevelLinks(etc, name string) {
+	links, _ := filepath.Glob(filepath.Join(etc, "rc[0-6].d", "[SK][0-9][0-9]"+name))
+	for _, link := range links {
+		if to, err := os.Readlink(link); err == nil && filepath.Base(to) == name {
+			os.Remove(link)
+		}
+	}
 }
 
 // serviceName is what the service is called where there is no systemd: "tincan" and the
@@ -380,8 +394,19 @@ func (a *app) foreign(action string, f upFlags, dry bool) error {
 		return nil
 	}
 	if action == "uninstall" {
-		_ = s.Stop() // it may be stopped already
-		return s.Uninstall()
+		if _, err := s.Status(); errors.Is(err, service.ErrNotInstalled) || noInitScript(name) {
+			a.say("the service %s is not installed", name)
+		} else {
+			_ = s.Stop() // it may be stopped already
+			if err := s.Uninstall(); err != nil {
+				return err
+			}
+			a.say("the service %s is stopped and removed", name)
+		}
+		if service.Platform() == "unix-systemv" {
+			removeRunLevelLinks("/etc", name) // also those that an earlier version has left behind
+		}
+		return nil
 	}
 	if pid := a.runs(); pid != 0 {
 		return terminal.Hint(fmt.Errorf("the node is already running (pid %d)", pid), "end it first: %s down", a.self())

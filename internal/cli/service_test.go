@@ -108,3 +108,21 @@ func TestLaunchdLetsRestWhatWasToldToStop(t *testing.T) {
 		}
 	}
 }
+
+func TestLinksOfRunLevelsGo(t *testing.T) {
+	etc := t.TempDir()
+	for link, to := range map[string]string{
+		"rc2.d/S50tincan-home": "/etc/init.d/tincan-home", "rc6.d/K02tincan-home": "/etc/init.d/tincan-home",
+		"rc2.d/S50tincan-home2": "/etc/init.d/tincan-home2", "rc3.d/S50tincan-home": "/etc/init.d/other",
+	} {
+		link = filepath.Join(etc, link)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(link), 0o755), os.Symlink(to, link)); err != nil {
+			t.Skip("NOT TESTED: no symbolic links here:", err)
+		}
+	}
+	removeRunLevelLinks(etc, "tincan-home")
+	left, _ := filepath.Glob(filepath.Join(etc, "*", "*"))
+	if want := filepath.Join(etc, "rc2.d/S50tincan-home2") + " " + filepath.Join(etc, "rc3.d/S50tincan-home"); strings.Join(left, " ") != want {
+		t.Errorf("left: %v", left)
+	}
+}
