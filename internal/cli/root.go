@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -373,11 +374,31 @@ func (a *app) notRunning(err error) error {
 		if _, none := a.existing(); none != nil && a.place.PidFile == "" { // most likely -n was forgotten
 			return none
 		}
+		if net := a.runsByName(); net != "" {
+			return terminal.Hint(err, "a daemon of the network %s runs, which was started by that name: tincan -n %s", net, quote(net))
+		}
 		return terminal.Hint(err, "start it with: %s up", a.self())
 	case errors.As(err, &d) && d.Stage == control.NoSocket && errors.Is(err, oserr.Refused):
 		return terminal.Hint(err, "it was killed, most likely, and the number may be another process's now; start it again with: %s up", a.self())
 	}
 	return err
+}
+
+// runsByName is the network whose files are in the directory of -c, if it has a name and a node that was started by
+// that name runs: its pid file is in another place.
+func (a *app) runsByName() string {
+	if a.place.Conf == "" || a.place.Net != "" || a.place.PidFile != "" {
+		return ""
+	}
+	here, err := a.layout()
+	if err != nil {
+		return ""
+	}
+	named := &app{Streams: a.Streams, place: config.Place{Net: filepath.Base(here.ConfBase), Roots: a.place.Roots}}
+	if l, err := named.layout(); err != nil || l.ConfBase != here.ConfBase || named.runs() == 0 {
+		return ""
+	}
+	return named.place.Net
 }
 
 // say prints talk.
