@@ -146,7 +146,8 @@ func TestABootServiceBesideTheNode(t *testing.T) {
 	}
 	refuses(bob, "gen", "--name", "bob", "--token", token, boot.Addr("ip4").String()).says("used up")
 	// One whole command line, as a person would type it.
-	bob.tincan("gen", "--name", "Bob.example.org", "--token", "a token of a person", "--ip", "10.77.8.9", boot.Addr("ip4").String())
+	refuses(bob, "gen", "--name", "Bob.example.org", "--token", "a token of a person", boot.Addr("ip4").String()).says("Bob_example_org")
+	bob.tincan("gen", "--name", "bobexampleorg", "--token", "a token of a person", "--ip", "10.77.8.9", boot.Addr("ip4").String())
 	bob.up()
 	w.allReach("ip4", boot, alice, bob)
 	if bob.vpn("ip4").String() != "10.77.8.9" || !strings.Contains(bob.conf("tinc.conf"), "Name = bobexampleorg\n") {
