@@ -88,7 +88,7 @@ const (
 )
 
 // lately is for how long a packet that was dropped may have to do with what somebody asks about.
-const lately = time.Minute
+const lately = 5 * time.Second
 
 // whyRefused adds what was refused of a node, or for its sake.
 func (b *backend) whyRefused(name node.Name, r *control.WhyReport) {
