@@ -944,14 +944,12 @@ func TestAClassRoomJoins(t *testing.T) {
 }
 
 func TestWhoIsSentAwayHearsWhy(t *testing.T) {
-	in := newInviter(t, "alice")
-	inv := in.issue("bob")
 	for name, c := range map[string]struct {
-		prepare func()
+		prepare func(in *inviter, inv Invitation)
 		want    error
 	}{
-		"no invitation is open": {func() { os.RemoveAll(filepath.Dir(inv.File)) }, ErrNoneOpen},
-		"too many failures": {func() {
+		"no invitation is open": {func(_ *inviter, inv Invitation) { os.RemoveAll(filepath.Dir(inv.File)) }, ErrNoneOpen},
+		"too many failures": {func(in *inviter, _ Invitation) {
 			addr := netip.MustParseAddr("127.0.0.1")
 			for in.server.limit.begin(context.Background(), addr) == nil {
 				in.server.limit.end(addr, true)
@@ -960,8 +958,9 @@ func TestWhoIsSentAwayHearsWhy(t *testing.T) {
 		}, ErrTooManyFailures},
 	} {
 		t.Run(name, func(t *testing.T) {
-			in.server.limit = limiter{}
-			c.prepare()
+			in := newInviter(t, "alice")
+			inv := in.issue("bob")
+			c.prepare(in, inv)
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
 			var said []string
