@@ -307,7 +307,7 @@ func nameLoopback(a *arena) {
 }
 
 func fillLog(a *arena) {
-	a.forDuration(5*time.Second, 10*time.Millisecond, func(i int) {
+	a.forDuration(5*time.Second, 20*time.Millisecond, func(i int) {
 		n := nodename.Name("n" + strconv.Itoa(i))
 		a.say(
 			attack.Subnet("bob", fmt.Sprintf("10.9.%d.%d", i>>8, i&255)), attack.NoSubnet("bob", "10.7.0.2"),
