@@ -18,6 +18,19 @@ import (
 	"tincan/internal/node"
 )
 
+// hostFiles is the store of the host files of the network that is meant.
+func (a *app) hostFiles() (*keydist.Store, error) {
+	l, err := a.existing()
+	if err != nil {
+		return nil, err
+	}
+	self, err := config.OwnName(l)
+	if err != nil {
+		return nil, err
+	}
+	return &keydist.Store{Layout: l, Self: self}, nil
+}
+
 func (a *app) acceptCommand() *cobra.Command {
 	asJSON := false
 	c := &cobra.Command{
@@ -29,15 +42,10 @@ the known one. Ask the owner of NODE first whether the key is right. A node whos
 host file was deleted here may come back after it. Without NODE it lists what waits.`,
 		Args: between("at most the name of a NODE", 0, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			l, err := a.existing()
+			store, err := a.hostFiles()
 			if err != nil {
 				return err
 			}
-			self, err := config.OwnName(l)
-			if err != nil {
-				return err
-			}
-			store := &keydist.Store{Layout: l, Self: self}
 			if len(args) == 0 && asJSON {
 				return a.printJSON(report.WaitingOf(store))
 			}
@@ -115,11 +123,7 @@ does not come back from the mesh; "tincan accept NODE", "import" or a new invita
 brings it back. Other nodes do not notice: say it at each of them.`,
 		Args: between("the name of a NODE", 1, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			l, err := a.existing()
-			if err != nil {
-				return err
-			}
-			self, err := config.OwnName(l)
+			store, err := a.hostFiles()
 			if err != nil {
 				return err
 			}
@@ -127,8 +131,7 @@ brings it back. Other nodes do not notice: say it at each of them.`,
 			if err != nil {
 				return err
 			}
-			store := &keydist.Store{Layout: l, Self: self}
-			_, missing := os.Lstat(l.Host(name))
+			_, missing := os.Lstat(store.Layout.Host(name))
 			again := missing != nil && slices.ContainsFunc(store.Removed(), func(r keydist.Removal) bool { return r.Node == name })
 			err = a.orHere(func(c *control.Client) error { return c.RemoveNode(name) },
 				func() error { return store.Remove(name, false) })

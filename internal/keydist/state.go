@@ -48,6 +48,13 @@ const (
 
 func (s *Store) statePath() string { return filepath.Join(s.Layout.Cache(), stateName) }
 
+// made makes a map that is not there.
+func made[V any](m *map[node.Name]V) {
+	if *m == nil {
+		*m = map[node.Name]V{}
+	}
+}
+
 // load returns the state, read from the disk at the first time. The lock is held.
 func (s *Store) load() *state {
 	if s.state != nil {
@@ -59,28 +66,14 @@ func (s *Store) load() *state {
 			*s.state = state{}
 		}
 	}
-	if s.state.Files == nil {
-		s.state.Files = map[node.Name]file{}
-	}
-	if s.state.Changes == nil {
-		s.state.Changes = map[node.Name]change{}
-	}
-	if s.state.Hosts == nil {
-		s.state.Hosts = map[node.Name]bool{}
-	}
-	if s.state.Removed == nil {
-		s.state.Removed = map[node.Name]int64{}
-	}
-	if s.state.Learned == nil {
-		s.state.Learned = map[node.Name]learnedKey{}
-	}
-	if s.state.LetIn == nil {
-		s.state.LetIn = map[node.Name]int64{}
-	}
+	made(&s.state.Files)
+	made(&s.state.Changes)
+	made(&s.state.Hosts)
+	made(&s.state.Removed)
+	made(&s.state.Learned)
+	made(&s.state.LetIn)
 	onlyNames(s.state.LetIn)
-	if s.state.Received == nil {
-		s.state.Received = map[node.Name]string{}
-	}
+	made(&s.state.Received)
 	onlyNames(s.state.Received)
 	onlyNames(s.state.Hosts)
 	onlyNames(s.state.Removed)

@@ -33,20 +33,7 @@ func (b *Buckets) Left(a netip.Addr, now time.Time) bool {
 
 // Take takes a token of the address away, and tells whether there was one.
 func (b *Buckets) Take(a netip.Addr, now time.Time) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	p := Network(a)
-	x, known := b.seen[p]
-	if !known {
-		b.makeRoom(now)
-		x = bucket{tokens: float64(b.Burst), at: now}
-	}
-	x = b.refilled(x, now)
-	ok := x.tokens >= 1
-	if ok {
-		x.tokens--
-	}
-	b.seen[p] = x
+	_, ok := b.Reserve(a, now, 0)
 	return ok
 }
 
