@@ -109,6 +109,9 @@ func (d *persister) write() {
 			d.log.printf(1, mesh.Info, "%v", err)
 		}
 	}
+	if len(ls) > 0 {
+		d.store.Flush()
+	}
 	for n, e := range cs {
 		if d.store.Suspect(n, e.From, fmt.Appendf(nil, "Ed25519PublicKey = %s\n", e.Key)) {
 			d.log.printf(0, mesh.Notice, "somebody behind %s claims another key for %s than the one that is known; the known one stays. If %s was reinstalled: tincan accept %s", e.From, n, n, n)

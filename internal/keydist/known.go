@@ -176,10 +176,16 @@ func (s *Store) Learned() []LearnedKey {
 	return out
 }
 
-// Learn keeps a key that was learned, unless the node has a host file or was removed.
+// Learn keeps a key that was learned, unless the node has a host file or was removed. It is written down
+// by [Store.Flush].
 func (s *Store) Learn(n node.Name, k keys.PublicKey, by node.Name) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.learn(n, k, by)
+}
+
+// learn is Learn; the lock is held.
+func (s *Store) learn(n node.Name, k keys.PublicKey, by node.Name) error {
 	if n == s.Self {
 		return errOwn
 	}
@@ -194,17 +200,15 @@ func (s *Store) Learn(n node.Name, k keys.PublicKey, by node.Name) error {
 	}
 	st.Learned[n] = learnedKey{Key: k.String(), By: by, Used: time.Now().Unix()}
 	s.dirty = true
-	s.flush()
 	return nil
 }
 
-// Unlearn forgets the learned key of a node.
+// Unlearn forgets the learned key of a node, which is written down by [Store.Flush].
 func (s *Store) Unlearn(n node.Name) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.load().Learned[n]; ok {
 		delete(s.state.Learned, n)
 		s.dirty = true
-		s.flush()
 	}
 }

@@ -324,10 +324,13 @@ func (s *Store) mayVouch(n, by node.Name) error {
 // learnVouched is Learn for a key that was never proven here.
 func (s *Store) learnVouched(n node.Name, k keys.PublicKey, by node.Name) error {
 	s.mu.Lock()
-	err := s.mayVouch(n, by)
-	s.mu.Unlock()
-	if err != nil {
+	defer s.mu.Unlock()
+	if err := s.mayVouch(n, by); err != nil {
 		return err
 	}
-	return s.Learn(n, k, by)
+	if err := s.learn(n, k, by); err != nil {
+		return err
+	}
+	s.flush()
+	return nil
 }
