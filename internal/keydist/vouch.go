@@ -48,11 +48,7 @@ type vouch struct {
 
 // Vouch tells all nodes that this one has let name in, whose host file is here.
 func (m *Monitor) Vouch(name node.Name) {
-	m.vouchSince(name, m.cfg.Store.letIn(name))
-}
-
-// vouchSince is Vouch for a newcomer that was let in at a time.
-func (m *Monitor) vouchSince(name node.Name, at time.Time) {
+	at := m.cfg.Store.letIn(name)
 	data, err := m.cfg.Store.Read(name)
 	if err != nil || m.cfg.Sign == nil || name == m.cfg.Self {
 		return
@@ -81,7 +77,7 @@ func (m *Monitor) resumeVouching() {
 		under := slices.ContainsFunc(m.vouches, func(v vouch) bool { return v.name == name })
 		m.mu.Unlock()
 		if !under {
-			m.vouchSince(name, m.cfg.Store.letIn(name))
+			m.Vouch(name)
 		}
 	}
 }
