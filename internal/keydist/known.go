@@ -196,7 +196,7 @@ func (s *Store) learn(n node.Name, k keys.PublicKey, by node.Name) error {
 	if _, ok := st.Learned[n]; !ok && len(st.Learned) >= MaxLearned {
 		oldest := slices.MinFunc(sortedNames(st.Learned), func(a, b node.Name) int { return cmp.Compare(st.Learned[a].Used, st.Learned[b].Used) })
 		delete(st.Learned, oldest)
-		_ = os.Remove(s.Layout.CacheOf(oldest))
+		_ = files.Remove(s.Layout.CacheOf(oldest))
 	}
 	st.Learned[n] = learnedKey{Key: k.String(), By: by, Used: time.Now().Unix()}
 	s.dirty = true

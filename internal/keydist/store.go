@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/netip"
 	"os"
@@ -68,17 +67,9 @@ func (s *Store) Read(name node.Name) ([]byte, error) {
 
 // readSmall reads a file of at most the size that a body may have.
 func readSmall(path string) ([]byte, error) {
-	f, err := files.OpenLinked(path, os.O_RDONLY, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, errors.Join(err, fs.ErrNotExist)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxBody+1))
-	if err == nil && len(data) > maxBody {
-		err = fmt.Errorf("%s has more than %d bytes", path, maxBody)
+	data, err := files.Read(path, maxBody)
+	if errors.As(err, new(*files.NotRegularError)) { // a directory, say
+		return nil, fs.ErrNotExist
 	}
 	return data, err
 }

@@ -12,10 +12,10 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"slices"
 	"time"
 
+	"tincan/internal/files"
 	"tincan/internal/hostfile"
 	"tincan/internal/keys"
 	"tincan/internal/node"
@@ -286,7 +286,7 @@ func (s *Store) dropVouched(by node.Name) (dropped []node.Name) {
 		if f.By != by {
 			continue
 		}
-		if data, err := s.Read(n); err != nil || !s.vouched(n, data) || os.Remove(s.Layout.Host(n)) != nil {
+		if data, err := s.Read(n); err != nil || !s.vouched(n, data) || files.Remove(s.Layout.Host(n)) != nil {
 			continue
 		}
 		delete(s.state.Files, n)
