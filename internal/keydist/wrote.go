@@ -24,12 +24,17 @@ func (s *Store) Received(names ...node.Name) error {
 // Wrote tells whether what is in the host file of a node is what others have told us, and no person
 // has changed it.
 func (s *Store) Wrote(name node.Name) bool {
+	s.mu.Lock()
+	st := s.load()
+	wrote, received := st.Files[name].Sum, st.Received[name]
+	s.mu.Unlock()
+	if wrote == "" && received == "" {
+		return false // whatever is in the file
+	}
 	data, err := s.Read(name)
 	if err != nil {
 		return false
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	f, ok := s.load().Files[name]
-	return ok && f.Sum == sum(data) || s.load().Received[name] == sum(data)
+	now := sum(data)
+	return now == wrote || now == received
 }
