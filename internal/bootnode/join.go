@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"tincan/internal/hostfile"
-	"tincan/internal/invite"
 	"tincan/internal/keys"
 	"tincan/internal/node"
+	"tincan/internal/oserr"
 	"tincan/internal/subnet"
 )
 
@@ -102,7 +102,7 @@ func Join(ctx context.Context, r Request) (Joined, error) {
 			if err == nil {
 				return j, nil
 			}
-			last = fmt.Errorf("%s: %w", u, invite.PlainDial(err))
+			last = fmt.Errorf("%s: %w", u, oserr.PlainDial(err))
 			failed[u] = last
 			if errors.As(err, new(final)) {
 				refused[u] = last

@@ -13,8 +13,8 @@ import (
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/daemon"
-	"tincan/internal/invite"
 	"tincan/internal/node"
+	"tincan/internal/oserr"
 )
 
 // A node that has just joined is useful once it is connected with another one. So whoever starts
@@ -195,7 +195,7 @@ func (a *app) sayWhoAnswers(ctx context.Context, m booting.Made) {
 			return
 		}
 		if !errors.Is(failures[i], context.Canceled) {
-			lines = append(lines, fmt.Sprintf("could not reach %s at %s port %s by TCP: %v", d.node, d.Host, d.Port, invite.PlainDial(failures[i])))
+			lines = append(lines, fmt.Sprintf("could not reach %s at %s port %s by TCP: %v", d.node, d.Host, d.Port, oserr.PlainDial(failures[i])))
 		}
 	}
 	if len(lines) == 0 {

@@ -269,7 +269,7 @@ func (j *joiner) exchangeIDs(ctx context.Context, to string) (c *conversation, i
 	defer cancel()
 	conn, err := j.Dial(dialing, "tcp", to)
 	if err != nil {
-		return nil, inviter, PlainDial(err)
+		return nil, inviter, oserr.PlainDial(err)
 	}
 	end, _ := ctx.Deadline()
 	c = &conversation{conn: conn, wait: j.wait, end: end}
@@ -436,32 +436,3 @@ func (j *joiner) randomNet() (string, error) {
 	}
 	return "join_" + hex.EncodeToString(b[:]), nil
 }
-
-// PlainDial makes an error of dialling say only why it failed, and not once more what was dialled.
-// What it wraps stays.
-func PlainDial(err error) error {
-	var op *net.OpError
-	if !errors.As(err, &op) {
-		if errors.Is(err, context.DeadlineExceeded) {
-			return &plainDial{err, "no answer"}
-		}
-		return err
-	}
-	text := op.Err.Error()
-	var call *os.SyscallError
-	switch {
-	case op.Timeout():
-		text = "no answer"
-	case errors.As(op.Err, &call):
-		text = call.Err.Error()
-	}
-	return &plainDial{err, text}
-}
-
-type plainDial struct {
-	error
-	text string
-}
-
-func (p *plainDial) Error() string { return p.text }
-func (p *plainDial) Unwrap() error { return p.error }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -14,6 +13,7 @@ import (
 
 	"tincan/internal/config"
 	"tincan/internal/mesh"
+	"tincan/internal/oserr"
 	"tincan/internal/proxy"
 )
 
@@ -181,15 +181,8 @@ func (t *Table) race(ctx context.Context, to []mesh.Endpoint, timeout, start tim
 
 // reason is err without the parts that say again what was dialled.
 func reason(err error) string {
-	var op *net.OpError
-	if errors.As(err, &op) {
-		if op.Timeout() {
-			return "no answer"
-		}
-		if call := new(os.SyscallError); errors.As(op.Err, &call) {
-			return call.Err.Error()
-		}
-		return op.Err.Error()
+	if text, ok := oserr.DialReason(err); ok {
+		return text
 	}
 	return err.Error()
 }

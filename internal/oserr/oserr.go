@@ -3,5 +3,6 @@
 // On Windows the constants of package syscall with these names are inventions of Go,
 // which no system call ever returns: there the errors are those of Winsock.
 //
-// It also says as whom somebody is to do what only the system's master may.
+// It also says in plain words why dialling failed, and as whom somebody is to do what only
+// the system's master may.
 package oserr
