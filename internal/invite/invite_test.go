@@ -896,7 +896,7 @@ func TestConversationsOfOneAddressWaitForTheirTurn(t *testing.T) {
 	}
 	for {
 		l.mu.Lock()
-		n := l.waiting.all
+		n := l.waiting.All
 		l.mu.Unlock()
 		if n == maxWaitingEach {
 			break
@@ -919,8 +919,8 @@ func TestConversationsOfOneAddressWaitForTheirTurn(t *testing.T) {
 			t.Errorf("one that has given up: %v", err)
 		}
 	}
-	if l.waiting.all != 0 || len(l.waiting.from) != 0 || l.talking.all != maxTalkingEach+1 {
-		t.Errorf("%d wait, %d talk", l.waiting.all, l.talking.all)
+	if l.waiting.All != 0 || len(l.waiting.From) != 0 || l.talking.All != maxTalkingEach+1 {
+		t.Errorf("%d wait, %d talk", l.waiting.All, l.talking.All)
 	}
 }
 

@@ -33,25 +33,9 @@ type limiter struct {
 	mu      sync.Mutex
 	failed  limit.Buckets
 	logged  limit.Buckets
-	talking share
-	waiting share
+	talking limit.Count
+	waiting limit.Count
 	changed chan struct{} // closed when a conversation has ended
-}
-
-// share counts something by address.
-type share struct {
-	all  int
-	from map[netip.Prefix]int
-}
-
-func (s *share) add(p netip.Prefix, n int) {
-	if s.from == nil {
-		s.from = map[netip.Prefix]int{}
-	}
-	s.all += n
-	if s.from[p] += n; s.from[p] == 0 {
-		delete(s.from, p)
-	}
 }
 
 func (l *limiter) fillIn() {
@@ -79,14 +63,14 @@ func (l *limiter) begin(ctx context.Context, addr netip.Addr) error {
 	if !l.failed.Left(addr, time.Now()) {
 		return ErrTooManyFailures
 	}
-	if l.waiting.all >= maxWaiting || l.waiting.from[p] >= maxWaitingEach {
+	if !l.waiting.Below(p, maxWaiting, maxWaitingEach) {
 		return ErrTooMany
 	}
 	ctx, cancel := context.WithTimeout(ctx, turnLimit)
 	defer cancel()
-	l.waiting.add(p, 1)
-	defer l.waiting.add(p, -1)
-	for l.talking.all >= maxTalking || l.talking.from[p] >= maxTalkingEach {
+	l.waiting.Add(p, 1)
+	defer l.waiting.Add(p, -1)
+	for !l.talking.Below(p, maxTalking, maxTalkingEach) {
 		if l.changed == nil {
 			l.changed = make(chan struct{})
 		}
@@ -101,7 +85,7 @@ func (l *limiter) begin(ctx context.Context, addr netip.Addr) error {
 			return ErrTooMany
 		}
 	}
-	l.talking.add(p, 1)
+	l.talking.Add(p, 1)
 	return nil
 }
 
@@ -112,7 +96,7 @@ func (l *limiter) end(addr netip.Addr, failed bool) {
 	if failed {
 		l.failed.Take(addr, time.Now())
 	}
-	l.talking.add(limit.Network(addr), -1)
+	l.talking.Add(limit.Network(addr), -1)
 	if l.changed != nil {
 		close(l.changed)
 		l.changed = nil

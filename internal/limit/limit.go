@@ -1,6 +1,6 @@
 // Package limit bounds how much each address may ask of a server.
 //
-// [Listener] counts connections that are open, [Buckets] whatever is done too often.
+// [Listener] counts connections that are open, [Count] whatever goes on, [Buckets] what is done too often.
 package limit
 
 import (
@@ -19,8 +19,7 @@ type Listener struct {
 	Peer func(netip.Addr) netip.Prefix
 
 	mu   sync.Mutex
-	all  int
-	from map[netip.Prefix]int
+	open Count
 }
 
 // Accept waits for a connection that is within the bounds.
@@ -49,24 +48,17 @@ func (l *Listener) peer(a netip.Addr) netip.Prefix {
 func (l *Listener) enter(p netip.Prefix) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.all >= l.Total || l.from[p] >= l.Each {
+	if !l.open.Below(p, l.Total, l.Each) {
 		return false
 	}
-	if l.from == nil {
-		l.from = map[netip.Prefix]int{}
-	}
-	l.all++
-	l.from[p]++
+	l.open.Add(p, 1)
 	return true
 }
 
 func (l *Listener) leave(p netip.Prefix) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.all--
-	if l.from[p]--; l.from[p] == 0 {
-		delete(l.from, p)
-	}
+	l.open.Add(p, -1)
 }
 
 // counted is a connection that counts until it is closed.
