@@ -62,10 +62,11 @@ func (in *inspection) nodes(warnings []config.Warning) {
 
 // strangeFiles looks for host files that no node can have.
 func (in *inspection) strangeFiles() {
+	scripts := in.scriptConfig()
 	entries, _ := os.ReadDir(in.layout.Hosts())
 	for _, e := range entries {
 		name := e.Name()
-		script := strings.TrimSuffix(name, in.net.Settings.ScriptsExtension)
+		script := scripts.NameOf(name)
 		if _, err := node.ParseName(name); err == nil || e.IsDir() || name[0] == '.' || strings.HasSuffix(script, "-up") || strings.HasSuffix(script, "-down") {
 			continue
 		}

@@ -31,10 +31,15 @@ var habits = []struct {
 	{regexp.MustCompile(`\btinctop\b`), Note, "it calls tinctop, which tincan does not have", ""},
 }
 
+// scriptConfig says where scripts are.
+func (in *inspection) scriptConfig() script.Config {
+	s := in.net.Settings
+	return script.Config{Dir: in.layout.ConfBase, Interpreter: s.ScriptsInterpreter, Extension: s.ScriptsExtension}
+}
+
 // scripts looks at what would be run.
 func (in *inspection) scripts() {
-	s := in.net.Settings
-	scripts := script.Config{Dir: in.layout.ConfBase, Interpreter: s.ScriptsInterpreter, Extension: s.ScriptsExtension}
+	scripts := in.scriptConfig()
 	names := slices.Clone(general)
 	files, _ := os.ReadDir(in.layout.Hosts())
 	for _, f := range files {
