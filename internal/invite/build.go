@@ -210,8 +210,7 @@ func leads(value string) (why string) {
 	if a, errAddr := netip.ParseAddr(word); errAddr == nil {
 		p, err = netip.PrefixFrom(a, a.BitLen()), nil
 	}
-	switch {
-	case err != nil: // tinc's own forms
+	if err != nil { // tinc's own forms
 		s, err := subnet.Parse(word)
 		if err != nil || s.Kind() == subnet.MAC {
 			return ""
