@@ -3,7 +3,6 @@ package invite
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -62,7 +61,7 @@ func (s store) lock() (unlock func(), err error) {
 
 // key reads the invitation key. The error is fs.ErrNotExist if there is none.
 func (s store) key() (*keys.PrivateKey, error) {
-	pem, err := files.Read(s.path(keyFile), maxText)
+	pem, err := s.load(keyFile)
 	if err != nil {
 		return nil, err
 	}
@@ -99,17 +98,9 @@ func (s store) read(name string) (text, error) {
 	return parseText(data)
 }
 
+// load reads a file of the directory, none of which is longer than an invitation may be.
 func (s store) load(name string) ([]byte, error) {
-	f, err := files.OpenLinked(s.path(name), os.O_RDONLY, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxText+1))
-	if err == nil && len(data) > maxText {
-		err = fmt.Errorf("%s is too long for an invitation", s.path(name))
-	}
-	return data, err
+	return files.Read(s.path(name), maxText)
 }
 
 // sweep removes what is out of date and returns how many invitations are open.
