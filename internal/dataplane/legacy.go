@@ -71,17 +71,9 @@ func legacyFrameOf(l *legacy.Link, size int) int {
 
 // ---------------------------------------------------------------- out
 
-// legacyPeer is what the forwarding rule must know of to, a node on the path of a frame.
-func legacyPeer(to *peer, s *state) forward.LegacyPeer {
-	return forward.LegacyPeer{
-		Legacy: s.Legacy != nil, TCPOnly: s.fwd.TCPOnly, CanSend: s.Legacy != nil && (s.PassOnly || s.Addr.IsValid() && s.Legacy.CanSend()),
-		Direct: s.next == nil || s.next == to, MinMTU: s.MinMTU,
-	}
-}
-
 // legacyPath is the path by UDP of a frame of size bytes to a legacy node, if there is one.
 func (p *Plane) legacyPath(to *peer, s *state, size int, tcpOnly bool) (way path, ok bool) {
-	if forward.Legacy(size, tcpOnly, legacyPeer(to, s)) != forward.LegacyDatagram {
+	if forward.Legacy(size, tcpOnly, s.LegacyForward()) != forward.LegacyDatagram {
 		return path{}, false
 	}
 	return p.legacyDirect(to, s)
@@ -132,7 +124,7 @@ func (c *slowPath) toLegacy(to *peer, s *state, frame []byte) {
 			c.p.drop(Loop)
 			return
 		}
-		step := forward.Legacy(len(frame), tcpOnly, legacyPeer(hop, h))
+		step := forward.Legacy(len(frame), tcpOnly, h.LegacyForward())
 		if step == forward.LegacySession {
 			c.sendTo(hop, frame)
 			return

@@ -415,6 +415,15 @@ func (s *PeerState) Forward() forward.Peer {
 	}
 }
 
+// LegacyForward is what the forwarding rule must know of the node on the path of a frame for a node of tinc 1.0.
+func (s *PeerState) LegacyForward() forward.LegacyPeer {
+	return forward.LegacyPeer{
+		Legacy: s.Legacy != nil, TCPOnly: wire.Options(s.Options).Has(wire.TCPOnly),
+		CanSend: s.Legacy != nil && (s.PassOnly || s.Addr.IsValid() && s.Legacy.CanSend()),
+		Direct:  s.NextHop == s.Node, MinMTU: s.MinMTU,
+	}
+}
+
 // Routes is the forwarding table. It is immutable once published.
 type Routes struct {
 	// Subnets of all known nodes, reachable or not, with their owners.

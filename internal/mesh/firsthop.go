@@ -90,12 +90,3 @@ func (m *Mesh) firstLegacyHop(p *peer) FirstHop {
 	}
 	return FirstHop{}
 }
-
-// LegacyForward is what the forwarding rule must know of the node on the path of a frame for a node of tinc 1.0.
-func (s *PeerState) LegacyForward() forward.LegacyPeer {
-	return forward.LegacyPeer{
-		Legacy: s.Legacy != nil, TCPOnly: s.Forward().TCPOnly,
-		CanSend: s.Legacy != nil && (s.PassOnly || s.Addr.IsValid() && s.Legacy.CanSend()),
-		Direct:  s.NextHop == s.Node, MinMTU: s.MinMTU,
-	}
-}
