@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"net/netip"
 	"time"
 
 	"tincan/internal/node"
@@ -46,32 +47,40 @@ func (r *receiver) trueSource(p []byte) bool {
 	if !ok || r.options.AnySource || r.theirOf == r.from && r.theirs == src {
 		return true
 	}
-	if ok, _, _ := r.routes.table.MaySend(r.from.name, src); ok {
+	ok, other, _ := r.routes.table.MaySend(r.from.name, src)
+	if ok {
 		r.theirs, r.theirOf = src, r.from
 		return true
 	}
-	return r.p.trueSource(r.from, r.routes, p, r.now)
+	return r.p.letThrough(r.from, other.Owner, r.routes, p, src, r.now)
 }
 
 // trueSource tells whether a packet that came from a node and is for our device may have its source address.
 func (p *Plane) trueSource(from *peer, routes *routes, ip []byte, now time.Duration) bool {
 	src, ok := packet.Src(ip)
-	o := p.options.Load()
-	if !ok || o.AnySource { // what is no IP packet is for others to drop
+	if !ok || p.options.Load().AnySource { // what is no IP packet is for others to drop
 		return true
 	}
-	ok, other, found := routes.table.MaySend(from.name, src)
+	ok, other, _ := routes.table.MaySend(from.name, src)
+	return ok || p.letThrough(from, other.Owner, routes, ip, src, now)
+}
+
+// letThrough tells whether a packet is let through although its source address src is not one of from's but of owner's;
+// nil: nobody's.
+func (p *Plane) letThrough(from, owner *peer, routes *routes, ip []byte, src netip.Addr, now time.Duration) bool {
 	switch {
-	case ok, src.IsLinkLocalUnicast(), src.IsUnspecified(), isICMPError(ip):
+	case src.IsLinkLocalUnicast(), src.IsUnspecified(), isICMPError(ip):
 		return true
-	case o.Broadcast == route.Tree && p.isBroadcast(routes, ip):
+	case p.options.Load().Broadcast == route.Tree && p.isBroadcast(routes, ip):
 		return true
-	case found && other.Owner != p.everyone:
-		s := other.Owner.state.Load()
+	case owner == p.everyone:
+		return false
+	case owner != nil:
+		s := owner.state.Load()
 		return s.speaksLegacy() && !s.Adjacent
 	}
 	s := from.state.Load()
-	return !found && (from.subnets.Load() == 0 || s != nil && now-s.since < newcomerFor)
+	return from.subnets.Load() == 0 || s != nil && now-s.since < newcomerFor
 }
 
 // isBroadcast tells whether a packet is for everybody.
