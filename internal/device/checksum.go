@@ -2,8 +2,26 @@ package device
 
 import (
 	"encoding/binary"
+	"errors"
 	"math/bits"
 )
+
+var errNoHeadroom = errors.New("no headroom before the packet, or no packet")
+
+// complete makes the packet buf[start:], which is to be written, one that a device without offloads takes as
+// it is.
+func complete(buf []byte, start int, off Offload) error {
+	if start < Headroom || start >= len(buf) {
+		return errNoHeadroom
+	}
+	if off.GSO != GSONone {
+		return ErrRefused
+	}
+	if off.NeedsCsum {
+		finishChecksum(buf[start:], off)
+	}
+	return nil
+}
 
 // finishChecksum replaces the pseudo-header sum in a packet by the complete
 // Internet checksum (RFC 1071), as a network card would. It leaves packets

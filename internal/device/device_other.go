@@ -4,7 +4,6 @@ package device
 
 import (
 	"errors"
-	"os"
 
 	wgtun "golang.zx2c4.com/wireguard/tun"
 )
@@ -98,14 +97,8 @@ func (p *plain) Read(buf []byte) (int, Offload, error) {
 func (p *plain) TryRead([]byte) (int, Offload, error) { return 0, Offload{}, ErrAgain }
 
 func (p *plain) Write(buf []byte, start int, off Offload) error {
-	if start < Headroom || start >= len(buf) {
-		return os.ErrInvalid
-	}
-	if off.GSO != GSONone {
-		return ErrRefused
-	}
-	if off.NeedsCsum {
-		finishChecksum(buf[start:], off)
+	if err := complete(buf, start, off); err != nil {
+		return err
 	}
 	p.wbuf[0] = buf
 	_, err := p.wg.Write(p.wbuf[:], start)

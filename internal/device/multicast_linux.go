@@ -217,14 +217,8 @@ func (o *ownAddrs) has(addr netip.Addr, now time.Time) bool {
 func (m *multicast) TryRead([]byte) (int, Offload, error) { return 0, Offload{}, ErrAgain }
 
 func (m *multicast) Write(buf []byte, start int, off Offload) error {
-	if start < Headroom || start >= len(buf) {
-		return errNoHeadroom
-	}
-	if off.GSO != GSONone {
-		return ErrRefused
-	}
-	if off.NeedsCsum {
-		finishChecksum(buf[start:], off)
+	if err := complete(buf, start, off); err != nil {
+		return err
 	}
 	_, err := m.out.WriteToUDPAddrPort(buf[start:], m.group)
 	return err

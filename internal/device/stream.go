@@ -70,14 +70,8 @@ func (s *stream) Read(buf []byte) (int, Offload, error) {
 func (s *stream) TryRead([]byte) (int, Offload, error) { return 0, Offload{}, ErrAgain }
 
 func (s *stream) Write(buf []byte, start int, off Offload) error {
-	if start < Headroom || start >= len(buf) {
-		return os.ErrInvalid
-	}
-	if off.GSO != GSONone {
-		return ErrRefused
-	}
-	if off.NeedsCsum {
-		finishChecksum(buf[start:], off)
+	if err := complete(buf, start, off); err != nil {
+		return err
 	}
 	return s.queue.put(buf[start:], Offload{}, false)
 }

@@ -222,5 +222,4 @@ var (
 	errLate        = errors.New("nobody takes packets at the other end of the device")
 	errGone        = errors.New("the interface was removed")
 	errShortBuffer = errors.New("buffer is smaller than the largest packet")
-	errNoHeadroom  = errors.New("no headroom before the packet, or no packet")
 )
