@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"tincan/internal/netwatch"
 	"tincan/internal/oserr"
 )
 
@@ -90,22 +91,10 @@ func (s *plainSocket) PathMTU(addr netip.Addr) int {
 	if !addr.IsValid() || addr.Is4() != s.is4 {
 		return 0
 	}
-	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(addr, 9))) // sends nothing
-	if err != nil {
-		return 0
-	}
-	defer c.Close()
-	own := c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap().WithZone("")
-	interfaces, err := net.Interfaces()
-	if err != nil {
-		return 0
-	}
-	for _, i := range interfaces {
-		list, _ := i.Addrs()
-		for _, a := range list {
-			if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Unmap().WithZone("") == own {
-				return i.MTU
-			}
+	own := netwatch.Towards(addr).WithZone("")
+	for i, p := range netwatch.Addresses() {
+		if p.Addr().Unmap().WithZone("") == own {
+			return i.MTU
 		}
 	}
 	return 0
