@@ -305,38 +305,29 @@ func macPrefix(mac [6]byte) netip.Prefix {
 // 16 bits (IPv4) or 48 (IPv6) outrank only equal ones.
 func (t *Table[O]) Lookup(addr netip.Addr) (Entry[O], bool) {
 	if t.answers == nil {
-		return found(t.find(addr))
+		return found(t.ip.find(addr))
 	}
-	return found(t.answers.get(addr, false, t.find))
-}
-
-func (t *Table[O]) find(addr netip.Addr) *Entry[O] {
-	c, ok := t.ip.live.Lookup(addr)
-	if !ok {
-		if c, ok = t.ip.dead.Lookup(addr); !ok {
-			return nil
-		}
-	}
-	if c.guard != nil {
-		return c.guard
-	}
-	return &c.Entry
+	return found(t.answers.get(addr, false, t.ip.find))
 }
 
 // LookupMAC is [Table.Lookup] for Ethernet addresses.
 func (t *Table[O]) LookupMAC(mac [6]byte) (Entry[O], bool) {
 	if t.answers == nil {
-		return found(t.findMAC(macPrefix(mac).Addr()))
+		return found(t.mac.find(macPrefix(mac).Addr()))
 	}
-	return found(t.answers.get(macPrefix(mac).Addr(), true, t.findMAC))
+	return found(t.answers.get(macPrefix(mac).Addr(), true, t.mac.find))
 }
 
-func (t *Table[O]) findMAC(at netip.Addr) *Entry[O] {
-	c, ok := t.mac.live.Lookup(at)
+// find returns what counts for an address, nil if that is nobody's.
+func (f *family[O]) find(addr netip.Addr) *Entry[O] {
+	c, ok := f.live.Lookup(addr)
 	if !ok {
-		if c, ok = t.mac.dead.Lookup(at); !ok {
+		if c, ok = f.dead.Lookup(addr); !ok {
 			return nil
 		}
+	}
+	if c.guard != nil { // never of a MAC address
+		return c.guard
 	}
 	return &c.Entry
 }
