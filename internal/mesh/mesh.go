@@ -71,8 +71,7 @@ type Mesh struct {
 
 	effects []Effect
 
-	searched   time.Time // last search for paths
-	searchTurn *timer    // when the next one may be, if one has to wait
+	searching  turn // for paths
 	searches   uint64
 	changed    []*peer // scratch space of recompute
 	mappedPort uint16  // of the router, 0: none
@@ -299,7 +298,7 @@ func (m *Mesh) Handle(now time.Time, ev Event) {
 // slice belongs to the caller.
 func (m *Mesh) Flush(now time.Time) []Effect {
 	m.clock(now)
-	if (m.graphDirty || len(m.orphans) > 0) && !m.mayWait() {
+	if (m.graphDirty || len(m.orphans) > 0) && !m.mayWait(&m.searching, m.searchWait()) {
 		for m.graphDirty || len(m.orphans) > 0 {
 			m.search()
 			m.withdrawOrphans()
@@ -516,23 +515,14 @@ const (
 	maxSearchWait = 200 * time.Millisecond
 )
 
-// mayWait tells whether the search that is due has to wait for its turn, and sees to it that
-// the turn comes.
-func (m *Mesh) mayWait() bool {
-	wait := min(time.Duration(max(0, len(m.nodes)-smallMesh))*searchEvery+time.Duration(max(0, m.subnets-smallTable))*publishEvery, maxSearchWait)
-	at := m.searched.Add(wait)
-	if !m.now.Before(at) || m.searched.After(m.now) {
-		return false
-	}
-	if m.searchTurn == nil || m.searchTurn.index < 0 {
-		m.searchTurn = m.timers.set(at, func() {}) // what follows a tick does it
-	}
-	return true
+// searchWait is the least time between two searches now.
+func (m *Mesh) searchWait() time.Duration {
+	return min(time.Duration(max(0, len(m.nodes)-smallMesh))*searchEvery+time.Duration(max(0, m.subnets-smallTable))*publishEvery, maxSearchWait)
 }
 
 // recompute searches the paths anew and acts on what has changed.
 func (m *Mesh) recompute() {
-	m.searched = m.now
+	m.searching.last = m.now
 	m.searches++
 	changed := m.changed[:0]
 	all := m.graph.Changes(func(name node.Name, path graph.Path) {

@@ -28,8 +28,7 @@ type routesToPublish struct {
 	dirty   bool // something has
 	whole   bool // so much that all are to be published
 	changed map[claim]struct{}
-	at      time.Time // of the last publication
-	turn    *timer    // when the next one may be, if one has to wait
+	turn    turn
 }
 
 // claim is a subnet of a node.
@@ -55,11 +54,11 @@ func (m *Mesh) touchRoute(p *peer, s subnet.Subnet) {
 // publishRoutes tells the data plane what has changed.
 func (m *Mesh) publishRoutes() {
 	r := &m.routes
-	if !r.dirty || m.routesMayWait() {
+	if !r.dirty || m.mayWait(&r.turn, m.publishWait()) {
 		return
 	}
 	whole := r.whole
-	r.dirty, r.whole, r.at = false, false, m.now
+	r.dirty, r.whole, r.turn.last = false, false, m.now
 	if whole {
 		m.emit(PublishRoutes{Routes: m.allRoutes()})
 		return
@@ -85,19 +84,9 @@ func compareOwned(a, b Owned) int {
 	return cmp.Or(cmp.Compare(a.Owner, b.Owner), subnet.Compare(a.Subnet, b.Subnet))
 }
 
-// routesMayWait tells whether the publication that is due has to wait for its turn, and sees to it
-// that the turn comes.
-func (m *Mesh) routesMayWait() bool {
-	r := &m.routes
-	wait := min(max(0, time.Duration(m.subnets-smallTable)*publishEvery), maxPublishWait)
-	at := r.at.Add(wait)
-	if !m.now.Before(at) || r.at.After(m.now) {
-		return false
-	}
-	if r.turn == nil || r.turn.index < 0 {
-		r.turn = m.timers.set(at, func() {}) // what follows a tick does it
-	}
-	return true
+// publishWait is the least time between two publications now.
+func (m *Mesh) publishWait() time.Duration {
+	return min(max(0, time.Duration(m.subnets-smallTable)*publishEvery), maxPublishWait)
 }
 
 // owned describes a subnet of p.
