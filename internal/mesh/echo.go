@@ -201,11 +201,7 @@ func (m *Mesh) Hop(to node.Name, size int) forward.Hop {
 // hopOf is the next step of a record of ours for p with size bytes of data, as the data plane
 // chooses it.
 func (m *Mesh) hopOf(p *peer, size int) forward.Hop {
-	var chosen *peer
-	if w := p.relaying.chosen; w != nil {
-		chosen = w.relay
-	}
-	return forward.Record(size, true, m.cfg.TCPOnly, m.forwardPeer(chosen), m.forwardPeer(m.effectiveVia(p)), m.forwardPeer(m.nodes[p.path.NextHop]))
+	return forward.Record(size, true, m.cfg.TCPOnly, m.forwardPeer(p.relaying.relay()), m.forwardPeer(m.effectiveVia(p)), m.forwardPeer(m.nodes[p.path.NextHop]))
 }
 
 // forwardPeer is what the data plane knows of p, nil for no node.

@@ -37,29 +37,25 @@ func (m *Mesh) firstHop(p *peer) FirstHop {
 	case st.Tunnel == nil && p.conn == nil && p.key() == nil && !p.askedKey.IsZero():
 		return FirstHop{NoKey: true}
 	}
-	var chosen *peer
-	if w := p.relaying.chosen; w != nil {
-		chosen = w.relay
-	}
 	self := st.Forward()
-	switch forward.Frame(sampleFrame, m.cfg.TCPOnly, &self, m.forwardPeer(chosen)) {
+	switch forward.Frame(sampleFrame, m.cfg.TCPOnly, &self, m.forwardPeer(p.relaying.relay())) {
 	case forward.StepPacket:
 		return FirstHop{Node: p.name}
 	case forward.StepRecord:
-		return m.firstRecordHop(p, chosen)
+		return m.firstRecordHop(p)
 	}
 	return FirstHop{}
 }
 
 // firstRecordHop is the first hop of a record for p.
-func (m *Mesh) firstRecordHop(p, chosen *peer) FirstHop {
+func (m *Mesh) firstRecordHop(p *peer) FirstHop {
 	hop := m.hopOf(p, sampleFrame-14)
 	if hop == forward.HopMeta && p.udp.idle {
 		return FirstHop{} // the first packet finds the UDP path again
 	}
 	switch hop {
 	case forward.HopRelay:
-		return FirstHop{Node: chosen.name, UDP: true}
+		return FirstHop{Node: p.relaying.chosen.relay.name, UDP: true}
 	case forward.HopVia:
 		return FirstHop{Node: m.effectiveVia(p).name, UDP: true}
 	}
