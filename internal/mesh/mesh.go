@@ -126,8 +126,8 @@ func New(cfg Config, in Deps, now time.Time) *Mesh {
 		m.setHost(name, true, h)
 	}
 	for name, l := range m.cfg.Learned {
-		if len(l.Cached) > 0 && len(m.nodes) < maxStrangers+len(cfg.Hosts) {
-			m.peer(name) // AutoConnect may find it there again
+		if len(l.Cached) > 0 {
+			m.admitLearned(name) // AutoConnect may find it there again
 		}
 	}
 	for _, s := range m.cfg.Subnets {

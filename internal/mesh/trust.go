@@ -318,7 +318,7 @@ func (m *Mesh) vouched(e Vouched) {
 }
 
 // admitLearned creates the node called name if it is new, of which a key has been kept. It reports false if it
-// may not be, see admit.
+// may not be, see register.
 func (m *Mesh) admitLearned(name node.Name) bool {
 	if m.nodes[name] != nil {
 		return true
