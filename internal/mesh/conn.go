@@ -424,11 +424,10 @@ func (m *Mesh) sendEverything(c *conn) {
 		if m.graphDirty { // who can be reached is not known yet
 			return true
 		}
-		if p := m.nodes[name]; p == nil || !p.reachable && !p.known {
-			dead++
-		} else {
+		if p := m.nodes[name]; p != nil && (p.reachable || p.known) {
 			return true
 		}
+		dead++
 		return dead <= maxDeadTold
 	}
 	m.sendFullState(c, func(p *peer) bool {

@@ -139,7 +139,7 @@ func (m *Mesh) open(p *peer, begin bool) {
 			continue
 		}
 		for range openingProbes {
-			m.emit(SendProbe{Node: p.name, Addr: a, Sock: -1, TTL: openingTTL, Data: m.probeRequest(p, minProbe)})
+			m.emit(SendProbe{Node: p.name, Addr: a, Sock: -1, TTL: openingTTL, Data: m.probeRequest(p.session.minProbe())})
 		}
 	}
 	m.tellOpened(p, begin)

@@ -109,8 +109,6 @@ func (m *Mesh) talkingTo(p *peer) {
 	r.own = m.now
 	if first {
 		m.keepLearned(p)
-	}
-	if first {
 		p.onDemand.begun = m.now
 	}
 	if !m.cfg.Echoes && !m.cfg.AutoConnect {

@@ -298,7 +298,7 @@ func (m *Mesh) KeyOf(name node.Name) (key *keys.PublicKey, good bool) {
 	if p == nil {
 		return nil, false
 	}
-	return p.key(), p.host.Key != nil || m.vouchedFor(p)
+	return p.key(), m.loginKey(p) != nil
 }
 
 // vouched: a node whose key counts has let another one in.

@@ -204,12 +204,11 @@ func (m *Mesh) probe(p *peer, to netip.AddrPort, size int) {
 	}
 	size = max(size, p.session.minProbe())
 	p.udp.probeSent(m.now, to, size)
-	m.emit(SendProbe{Node: p.name, Addr: to, Sock: sock, Data: m.probeRequest(p, size)})
+	m.emit(SendProbe{Node: p.name, Addr: to, Sock: sock, Data: m.probeRequest(size)})
 }
 
-// probeRequest is a request of the given size, or of the smallest that p understands.
-func (m *Mesh) probeRequest(p *peer, size int) []byte {
-	size = max(size, p.session.minProbe())
+// probeRequest is a request of the given size.
+func (m *Mesh) probeRequest(size int) []byte {
 	random := make([]byte, size-14)
 	for i := range random {
 		random[i] = byte(m.deps.Rand.Uint32())
