@@ -10,7 +10,7 @@ import (
 // session is what protects the packets between us and a node: SPTPS, or the keys of
 // tinc 1.0. Which of the two a node speaks, the rest of the protocol core does not know.
 type session interface {
-	// greet: the node has become reachable, and c is our connection with it.
+	// onNeighbourUp: the node has become reachable, and c is our connection with it.
 	onNeighbourUp(c *conn)
 	// begin does what is missing so that packets can be sent. It may be called often.
 	begin()

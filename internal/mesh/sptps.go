@@ -41,13 +41,13 @@ type sptpsSession struct {
 	initiator bool            // we began it and are the one to renew its keys
 
 	outbound     *sptps.Datagram // handshake that we began
-	mineKey      keys.PublicKey  // of the node, in it
+	outboundKey  keys.PublicKey  // of the node, in it
 	tries        int             // handshakes that we began since the last one that succeeded
 	lastSent     []byte          // our last message in it
 	sent         time.Time       // when that was sent last
-	answered     bool            // mine has had an answer
+	answered     bool            // outbound has had an answer
 	inbound      *sptps.Datagram // handshake that the peer began
-	theirKey     keys.PublicKey  // of the node, in it
+	inboundKey   keys.PublicKey  // of the node, in it
 	over         ConnID          // where its start came from
 	lastReceived string          // the last record of the peer in it, in base64
 	reply        []byte          // our answer to that
@@ -160,7 +160,7 @@ func (s *sptpsSession) start() {
 		m.logf(0, Error, "could not start a session with %s: %v", p.name, err)
 		return
 	}
-	s.outbound, s.mineKey, s.inbound, s.begun, s.sent, s.answered = d, *key, nil, m.now, m.now, false
+	s.outbound, s.outboundKey, s.inbound, s.begun, s.sent, s.answered = d, *key, nil, m.now, m.now, false
 	s.tries++
 	s.lastSent = wire.ReqKey{From: m.cfg.Name, To: p.name, Sub: wire.SubStart, Data: b64.Encode(kex)}.Append(nil)
 	m.logf(3, Debug, "starting a session with %s", p.name)
@@ -276,7 +276,7 @@ func (s *sptpsSession) peerStarts(c *conn, data string) {
 		m.logf(2, Warning, "bad session request from %s: %v", p.name, err)
 		return
 	}
-	s.inbound, s.theirKey, s.lastReceived, s.over = d, *key, data, c.id
+	s.inbound, s.inboundKey, s.lastReceived, s.over = d, *key, data, c.id
 	if !crossing && (leads || s.outbound == nil || m.now.Sub(s.begun) >= handshakeTimeout) {
 		s.outbound, s.begun = nil, m.now
 	}
@@ -368,9 +368,9 @@ func (s *sptpsSession) handshake(record []byte, r wire.AnsKey) (done bool) {
 	s.compression = r.Compression
 	first := d != s.active
 	if first {
-		key := s.theirKey
+		key := s.inboundKey
 		if s.initiator = d == s.outbound; s.initiator {
-			key = s.mineKey
+			key = s.outboundKey
 			s.lastSent, s.lastReceived, s.reply = nil, "", nil
 		}
 		s.active, s.outbound, s.inbound, s.tries = d, nil, nil, 0

@@ -187,7 +187,7 @@ func New(cfg Config) *Table {
 		start:     time.Now(),
 		admission: newAdmission(cfg.MaxBurst, cfg.Known),
 		refusals:  refusals{say: cfg.Refused},
-		tarpit:    tarpit{keep: pitTime},
+		tarpit:    tarpit{keep: tarpitTime},
 		lookup:    net.DefaultResolver.LookupNetIP,
 		conns:     make(map[mesh.ConnID]*conn),
 	}

@@ -7,9 +7,9 @@ import (
 )
 
 const (
-	tarpitSize = 16               // connections of strangers that are held
-	pitTime    = 10 * time.Second // for which one is held at most
-	pitBuffer  = 4 << 10          // bytes of it that the kernel keeps; nobody reads them
+	tarpitSize   = 16               // connections of strangers that are held
+	tarpitTime   = 10 * time.Second // for which one is held at most
+	tarpitBuffer = 4 << 10          // bytes of it that the kernel keeps; nobody reads them
 )
 
 // tarpit holds connections of strangers who were refused: open, unread and silent. Whoever
@@ -31,7 +31,7 @@ type held struct {
 
 // hold takes conn over, and closes it sooner or later.
 func (p *tarpit) hold(conn *net.TCPConn) {
-	conn.SetReadBuffer(pitBuffer)
+	conn.SetReadBuffer(tarpitBuffer)
 	// Nothing is owed to a stranger: the kernel shall keep nothing of it, either.
 	conn.SetLinger(0)
 	p.mu.Lock()

@@ -10,8 +10,8 @@ const maxHeaders = 160
 //
 // The headers of a segment are written in front of its payload, over the tail
 // of the segment before, which must therefore be out of the buffer (sealed or
-// sent) when [Cutter.Next] is called again. The zero value is ready for Start;
-// a Cutter holds no reference to anything but the packet, and is reused.
+// sent) when [Segmenter.Next] is called again. The zero value is ready for Start;
+// a Segmenter holds no reference to anything but the packet, and is reused.
 type Segmenter struct {
 	p         []byte
 	hdr       [maxHeaders]byte // the headers as they came

@@ -259,7 +259,7 @@ func TestASuperPacketNeverGrowsBeyondAnIPPacket(t *testing.T) {
 	}
 }
 
-func TestCutterRefuses(t *testing.T) {
+func TestSegmenterRefuses(t *testing.T) {
 	p := flow{flags: FlagACK, payload: 3000}.build()
 	for _, c := range []struct {
 		name                    string

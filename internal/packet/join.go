@@ -15,7 +15,7 @@ type Super struct {
 }
 
 // Coalescer puts segments of one flow together into a super-packet: the reverse
-// of [Cutter]. The caller owns the buffer and places the payload; a Joiner
+// of [Segmenter]. The caller owns the buffer and places the payload; a Coalescer
 // decides what belongs together and writes the headers at the end. The zero
 // value is ready for Start.
 type Coalescer struct {
