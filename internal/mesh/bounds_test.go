@@ -35,6 +35,16 @@ func sends(effects []Effect, conn ConnID, prefix string) (n int) {
 	return n
 }
 
+// closes lists the connections that are closed.
+func closes(effects []Effect) (conns []ConnID) {
+	for _, e := range effects {
+		if c, ok := e.(CloseConn); ok {
+			conns = append(conns, c.Conn)
+		}
+	}
+	return conns
+}
+
 func TestMemberCannotFillOurMemory(t *testing.T) {
 	cases := map[string]struct {
 		request func(i int) string

@@ -20,11 +20,7 @@ func TestAttemptEndsInTheMiddle(t *testing.T) {
 			closed := false
 			p := newPlayer(t)
 			for _, line := range []string{"node alice connect=bob", "wait 1ms", last} {
-				for _, e := range p.input(line) {
-					if c, ok := e.(CloseConn); ok && c.Conn == 1 {
-						closed = true
-					}
-				}
+				closed = slices.Contains(closes(p.input(line)), 1) || closed
 			}
 			if !closed {
 				t.Error("the attempt goes on")
@@ -188,13 +184,7 @@ func TestMachineThatSleptConnectsAnew(t *testing.T) {
 	p.input("wait 2s")
 	p.now = p.now.Add(time.Hour)
 	p.m.Tick(p.now)
-	closed := 0
-	for _, e := range p.flush() {
-		if _, ok := e.(CloseConn); ok {
-			closed++
-		}
-	}
-	if closed != 2 {
+	if closed := len(closes(p.flush())); closed != 2 {
 		t.Errorf("%d connections closed after an hour of sleep, want 2", closed)
 	}
 }

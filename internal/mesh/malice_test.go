@@ -3,6 +3,7 @@ package mesh
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -218,13 +219,8 @@ func TestLearnedKeyLetsInOnlyWhomANeighbourVouchesFor(t *testing.T) {
 			}
 			p.input("secured 8")
 			p.input("request 8 4 655 10 700000c")
-			closed := false
-			for _, e := range p.input("reload nofile=carol") { // carol is removed, and with her whom she has let in
-				if c, ok := e.(CloseConn); ok && c.Conn == 8 {
-					closed = true
-				}
-			}
-			if !closed {
+			// carol is removed, and with her whom she has let in
+			if !slices.Contains(closes(p.input("reload nofile=carol")), 8) {
 				t.Error("eve stays although nobody vouches for her any more")
 			}
 		})
