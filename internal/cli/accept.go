@@ -10,11 +10,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"tincan/internal/cli/report"
-	"tincan/internal/cli/terminal"
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/keydist"
-	"tincan/internal/nearest"
 	"tincan/internal/node"
 )
 
@@ -56,11 +54,7 @@ host file was deleted here may come back after it. Without NODE it lists what wa
 			if err != nil {
 				return err
 			}
-			err = a.acceptKey(store, name)
-			var hinted interface{ Hint() string }
-			if meant := nearest.To(string(name), append(waiting(store), a.nodes()...)); err != nil && meant != "" && !errors.As(err, &hinted) {
-				err = terminal.Hint(err, "did you mean %q?", meant)
-			}
+			err = suggest(a.acceptKey(store, name), string(name), func() []string { return append(waiting(store), a.nodes()...) })
 			if err == nil && asJSON {
 				return a.printJSON(report.Accepted{Accepted: name})
 			}
@@ -135,11 +129,8 @@ brings it back. Other nodes do not notice: say it at each of them.`,
 			again := missing != nil && slices.ContainsFunc(store.Removed(), func(r keydist.Removal) bool { return r.Node == name })
 			err = a.orHere(func(c *control.Client) error { return c.RemoveNode(name) },
 				func() error { return store.Remove(name, false) })
-			if meant := nearest.To(string(name), a.nodes()); err != nil && meant != "" && meant != string(name) {
-				return terminal.Hint(err, "did you mean %q?", meant)
-			}
 			if err != nil {
-				return err
+				return suggest(err, string(name), a.nodes)
 			}
 			if again {
 				a.say("%s is removed already; to let it come back: %s accept %s", name, a.self(), name)

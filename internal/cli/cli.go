@@ -49,12 +49,17 @@ func execute(root *cobra.Command, args []string, s terminal.Streams, prefix stri
 	return 0
 }
 
+// hinted tells whether an error brings advice.
+func hinted(err error) bool {
+	var h interface{ Hint() string }
+	return errors.As(err, &h)
+}
+
 // advise adds a hint to the errors of the machine that need one, if nobody who
 // knows more has given one.
 func advise(err error) error {
-	var hinted interface{ Hint() string }
 	switch {
-	case errors.As(err, &hinted):
+	case hinted(err):
 		return err
 	case errors.Is(err, fs.ErrPermission):
 		return terminal.Hint(err, "run this command %s", oserr.Privileged)

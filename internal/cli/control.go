@@ -1,9 +1,7 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -50,29 +48,33 @@ func (a *app) disconnectCommand() *cobra.Command {
 	})
 }
 
-// meant adds a hint to an error about a node that there is not: the one that may have been meant.
-func meant(c *control.Client, name node.Name, err error) error {
-	var hinted interface{ Hint() string }
-	if err == nil || errors.As(err, &hinted) {
+// suggest adds a hint to an error about a name: the one of names that may have been meant. An error that brings
+// advice stays as it is.
+func suggest(err error, name string, names func() []string) error {
+	if err == nil || hinted(err) {
 		return err
 	}
-	if other := like(c, name); other != "" {
+	if other := nearest.To(name, names()); other != "" {
 		return terminal.Hint(err, "did you mean %q?", other)
 	}
 	return err
 }
 
+// meant is suggest with the nodes that the running one knows.
+func meant(c *control.Client, name node.Name, err error) error {
+	return suggest(err, string(name), func() []string { return nodeNames(c) })
+}
+
 // like is the node with a name like this one; "" if there is none, or one of exactly this name.
-func like(c *control.Client, name node.Name) string {
+func like(c *control.Client, name node.Name) string { return nearest.To(string(name), nodeNames(c)) }
+
+// nodeNames are the names of the nodes that the running one knows.
+func nodeNames(c *control.Client) (names []string) {
 	nodes, _ := c.Nodes("")
-	var names []string
 	for _, n := range nodes {
 		names = append(names, string(n.Name))
 	}
-	if slices.Contains(names, string(name)) {
-		return ""
-	}
-	return nearest.To(string(name), names)
+	return names
 }
 
 // withNode is a command about one node.

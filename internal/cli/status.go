@@ -19,7 +19,6 @@ import (
 	"tincan/internal/cli/report"
 	"tincan/internal/cli/terminal"
 	"tincan/internal/control"
-	"tincan/internal/nearest"
 	"tincan/internal/node"
 )
 
@@ -126,10 +125,7 @@ func (a *app) choose(s *control.Status, about string, o statusOptions) (one *con
 		return nil, nil
 	}
 	err = fmt.Errorf("there is no node %q in this network", about)
-	if meant := nearest.To(about, append(names, string(s.Self.Name))); meant != "" {
-		err = terminal.Hint(err, "did you mean %q?", meant)
-	}
-	return nil, err
+	return nil, suggest(err, about, func() []string { return append(names, string(s.Self.Name)) })
 }
 
 // watchStatus looks again and again until it is interrupted. A node that does not answer any more is waited for.

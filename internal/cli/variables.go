@@ -152,7 +152,7 @@ func (a *app) sayUnknown(l config.Layout, name node.Name) {
 	if _, err := os.Stat(l.Host(name)); !errors.Is(err, fs.ErrNotExist) {
 		return
 	}
-	if meant := nearest.To(string(name), a.nodes()); meant != "" && meant != string(name) {
+	if meant := nearest.To(string(name), a.nodes()); meant != "" {
 		a.say("note: there is no host file %s; did you mean %s?", l.Host(name), meant)
 		return
 	}

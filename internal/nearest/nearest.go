@@ -1,14 +1,17 @@
 // Package nearest finds the word that somebody may have meant who wrote another one.
 package nearest
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // To returns the one of words that is most like text, in any case, or "" if none is
 // near: at most a third of the characters differ, where two neighbours that changed places
 // count as one difference. Of several equally near ones the first counts. A word that
-// text begins is near if text has at least three characters.
+// text begins is near if text has at least three characters. If text itself is among them nothing else was meant: "".
 func To(text string, words []string) string {
-	if len(text) > maxLen {
+	if len(text) > maxLen || slices.Contains(words, text) {
 		return ""
 	}
 	best, least := "", max(1, len(text)/3)+1
