@@ -2,16 +2,12 @@ package cli
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/netip"
-	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -130,7 +126,7 @@ func (a *app) choose(s *control.Status, about string, o statusOptions) (one *con
 
 // watchStatus looks again and again until it is interrupted. A node that does not answer any more is waited for.
 func (a *app) watchStatus(about string, o statusOptions) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := interruptible()
 	defer stop()
 	screen := !o.json && a.OutRedraws()
 	if screen {

@@ -1,11 +1,7 @@
 package cli
 
 import (
-	"context"
 	"errors"
-	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -41,7 +37,7 @@ Where the output is no terminal one table is printed, and with --count several.`
 			if count < 0 || delay <= 0 {
 				return errors.New("--delay must be above 0, and --count must not be negative")
 			}
-			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+			ctx, stop := interruptible()
 			defer stop()
 			return a.ask(func(n *control.Client) error {
 				title := "tincan"

@@ -262,7 +262,7 @@ func (f TextForm) capped(s string) string {
 	if f.Width == 0 {
 		return s
 	}
-	return shortened(s, max(f.Width/3, 12))
+	return Shortened(s, max(f.Width/3, 12))
 }
 
 // writeTable prints a line for each node, with as many columns as there is room for.
@@ -306,7 +306,7 @@ func writeTable(b *strings.Builder, nodes []NodeView, f TextForm) {
 				pad = widths[i] + gap - columns(text)
 			}
 			if f.Width > 0 && used+columns(text) > f.Width {
-				text, pad = shortened(text, f.Width-used), 0
+				text, pad = Shortened(text, f.Width-used), 0
 			}
 			b.WriteString(f.paint(color(c.title), text))
 			if used += columns(text) + pad; f.Width > 0 && used >= f.Width {
@@ -328,8 +328,8 @@ func writeTable(b *strings.Builder, nodes []NodeView, f TextForm) {
 	}
 }
 
-// shortened cuts a text to so many columns, and shows that.
-func shortened(s string, width int) string {
+// Shortened cuts a text to so many columns, and shows that.
+func Shortened(s string, width int) string {
 	r := []rune(s)
 	switch {
 	case len(r) <= width:

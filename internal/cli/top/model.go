@@ -340,7 +340,7 @@ func (m *Model) table(rows []Row, columns int) []string {
 	for _, line := range cells {
 		var b strings.Builder
 		for i, w := range widths {
-			text := shortened(line[i], w)
+			text := control.Shortened(line[i], w)
 			pad := strings.Repeat(" ", w-utf8.RuneCountInString(text))
 			switch {
 			case i == name:
@@ -370,19 +370,10 @@ func (r Row) loss() string {
 	return fmt.Sprintf("%.0f %%", 100*r.Loss)
 }
 
-// shortened cuts a text to so many columns, and shows that.
-func shortened(s string, columns int) string {
-	r := []rune(s)
-	if len(r) <= columns {
-		return s
-	}
-	return string(r[:max(columns-1, 0)]) + "…"
-}
-
 // cut limits a text to so many columns; 0 means no limit.
 func cut(s string, columns int) string {
 	if columns > 0 {
-		s = shortened(s, columns)
+		s = control.Shortened(s, columns)
 	}
 	return strings.TrimRight(s, " ")
 }

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/term"
 
+	"tincan/internal/cli/terminal"
 	"tincan/internal/control"
 )
 
@@ -29,8 +30,8 @@ func Run(ctx context.Context, in, out *os.File, n Node, m *Model) error {
 	}
 	defer term.Restore(int(in.Fd()), before)
 	// An alternate screen and no cursor; afterwards everything is as it was.
-	fmt.Fprint(out, "\x1b[?1049h\x1b[?25l")
-	defer fmt.Fprint(out, "\x1b[?25h\x1b[?1049l")
+	fmt.Fprint(out, terminal.EnterScreen)
+	defer fmt.Fprint(out, terminal.LeaveScreen)
 
 	keys := make(chan byte)
 	go readKeys(in, keys)
