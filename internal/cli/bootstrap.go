@@ -123,7 +123,7 @@ func (a *app) tellNext(v *booting.Service) {
 // beside is what runs beside the node itself: the service of a boot node, and the report of what has become
 // of a newcomer's first attempts to connect.
 func beside(v *booting.Service, l config.Layout) func(context.Context, func(string)) error {
-	newcomer := isNewcomer(l) && !launch.Detached() // whoever has started it in the background reports
+	newcomer := !launch.Detached() && isNewcomer(l) // whoever has started it in the background reports
 	if v == nil && !newcomer {
 		return nil
 	}

@@ -45,8 +45,11 @@ type firstContact struct {
 
 // isNewcomer tells whether the node has others to connect to and has never reached any.
 func isNewcomer(l config.Layout) bool {
+	if daemon.HasSeenOthers(l) { // one small file, where the network may have many
+		return false
+	}
 	n, _, err := config.Load(l, nil)
-	return err == nil && len(n.Settings.ConnectTo) > 0 && !daemon.HasSeenOthers(l)
+	return err == nil && len(n.Settings.ConnectTo) > 0
 }
 
 // awaitContact waits until the node that has just started is connected with another one, until its
