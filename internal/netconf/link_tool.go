@@ -90,14 +90,3 @@ func (l *Link) Close() error {
 	l.undo = nil
 	return errors.Join(errs...)
 }
-
-// SetHostOnly returns [ErrNotSupported] if on.
-func (*Link) SetHostOnly(on bool) error {
-	if on {
-		return ErrNotSupported
-	}
-	return nil
-}
-
-// Restore does nothing: nobody tells us what happens to the interface here.
-func (*Link) Restore() ([]string, error) { return nil, nil }
