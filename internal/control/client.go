@@ -553,9 +553,6 @@ func (c *Client) stream(typ, limit int, record func([]byte) error) error {
 			return err
 		}
 		n, err := recordLength(line, typ, limit)
-		if c.reader && errors.Is(err, ErrUnsupported) {
-			err = ErrReader
-		}
 		if err != nil {
 			return err
 		}

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"net"
 	"time"
 
 	"tincan/internal/node"
@@ -188,7 +187,7 @@ func Compose(self SelfInfo, nodes []NodeInfo, edges []EdgeInfo, subnets []Subnet
 		var at Address
 		at, v.Connected = connected[string(n.Name)]
 		if v.Path == PathTCP && at.Known() {
-			v.Address = net.JoinHostPort(at.Host, at.Port)
+			v.Address = at.HostPort()
 		}
 		v.Connecting = dialled[string(n.Name)] && !v.Reachable
 		if list := owned[n.Name]; list != nil {
@@ -228,9 +227,7 @@ func View(n *NodeInfo) NodeView {
 		Since:     instant(n.Changed),
 		Problem:   n.Problem,
 		WrongKey:  n.WrongKey,
-	}
-	if n.Address.Known() {
-		v.Address = net.JoinHostPort(n.Address.Host, n.Address.Port)
+		Address:   n.Address.HostPort(),
 	}
 	if v.Reachable {
 		v.Protocol = fmt.Sprintf("17.%d", n.Options.Minor())

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"net"
 	"net/netip"
 	"strconv"
 	"time"
@@ -27,6 +28,14 @@ func AddressOf(a netip.AddrPort) Address {
 
 // String returns "HOST port PORT".
 func (a Address) String() string { return a.Host + " port " + a.Port }
+
+// HostPort is a as host:port, "" if it says nothing.
+func (a Address) HostPort() string {
+	if !a.Known() {
+		return ""
+	}
+	return net.JoinHostPort(a.Host, a.Port)
+}
 
 // Known tells whether a says anything.
 func (a Address) Known() bool {

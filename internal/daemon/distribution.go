@@ -159,7 +159,7 @@ func (s *distribution) Key(name node.Name) (key *keys.PublicKey, vouched bool) {
 func (b *backend) ChangedKeys() []control.KeyChange {
 	var out []control.KeyChange
 	for _, c := range b.d.distribution.store.Changes() {
-		out = append(out, control.KeyChange{Node: c.Node, From: c.From, Known: c.Known, Offered: c.Offered, Since: c.Since})
+		out = append(out, control.KeyChange(c))
 	}
 	return out
 }

@@ -19,9 +19,9 @@ import (
 type Change struct {
 	Node    node.Name
 	From    node.Name // who said so: the node itself, or another that knows it
-	Since   time.Time
-	Known   string // fingerprints, as hostfile.Fingerprint makes them
+	Known   string    // fingerprints, as hostfile.Fingerprint makes them
 	Offered string
+	Since   time.Time
 }
 
 // maxChanges bounds what waits for a person.

@@ -4,7 +4,6 @@
 package report
 
 import (
-	"net"
 	"time"
 
 	"tincan/internal/bootnode"
@@ -87,7 +86,7 @@ type Edges struct {
 
 // EdgeOf puts an edge into its form.
 func EdgeOf(e control.EdgeInfo) Edge {
-	return Edge{e.From, e.To, place(e.Address), place(e.Local), uint32(e.Options), e.Weight}
+	return Edge{e.From, e.To, e.Address.HostPort(), e.Local.HostPort(), uint32(e.Options), e.Weight}
 }
 
 // Subnet is a subnet and its owner.
@@ -126,15 +125,7 @@ type Connections struct {
 
 // ConnectionOf puts a connection into its form.
 func ConnectionOf(c control.ConnInfo) Connection {
-	return Connection{c.Name, place(c.Address), uint32(c.Options), c.Socket, uint32(c.Status)}
-}
-
-// place is an address as host:port, "" if it is not known.
-func place(a control.Address) string {
-	if !a.Known() {
-		return ""
-	}
-	return net.JoinHostPort(a.Host, a.Port)
+	return Connection{c.Name, c.Address.HostPort(), uint32(c.Options), c.Socket, uint32(c.Status)}
 }
 
 // Info is what "info NODE --json" prints.
@@ -242,7 +233,7 @@ type Waiting struct {
 func WaitingOf(s *keydist.Store) Waiting {
 	w := Waiting{[]control.KeyChange{}, []RemovedNode{}}
 	for _, c := range s.Changes() {
-		w.Changed = append(w.Changed, control.KeyChange{Node: c.Node, From: c.From, Known: c.Known, Offered: c.Offered, Since: c.Since})
+		w.Changed = append(w.Changed, control.KeyChange(c))
 	}
 	for _, r := range s.Removed() {
 		w.Removed = append(w.Removed, RemovedNode{r.Node, r.Since})
