@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 
@@ -33,10 +34,7 @@ func (l *clashes) add(c addressConflict) {
 		return
 	}
 	l.asked[c] = 0
-	select {
-	case l.fresh <- struct{}{}:
-	default:
-	}
+	poke(l.fresh)
 }
 
 // remove removes a claim that is decided, or is made no longer.
@@ -63,15 +61,7 @@ func (l *clashes) next(unproved []addressConflict) (owners []node.Name) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.round++
-	slices.SortFunc(unproved, func(a, b addressConflict) int {
-		switch x, y := l.asked[a], l.asked[b]; {
-		case x < y:
-			return -1
-		case x > y:
-			return 1
-		}
-		return 0
-	})
+	slices.SortFunc(unproved, func(a, b addressConflict) int { return cmp.Compare(l.asked[a], l.asked[b]) })
 	for _, c := range unproved[:min(len(unproved), askedAtOnce)] {
 		if _, ok := l.asked[c]; ok {
 			l.asked[c] = l.round

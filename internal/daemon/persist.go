@@ -27,23 +27,32 @@ type persister struct {
 	wake   chan struct{} // room for one
 
 	hosts sync.Mutex // held while a host file is written
-	mu    sync.Mutex
+	mu    sync.Mutex // guards unsaved
+	unsaved
+
+	store *keydist.Store // of learned keys
+}
+
+// unsaved is what is still to be written.
+type unsaved struct {
 	keys  map[node.Name]keys.PublicKey
 	addrs map[node.Name][]netip.AddrPort
 	learn map[node.Name]mesh.SaveLearned
 	other map[node.Name]mesh.KeyContested
+}
 
-	store *keydist.Store // of learned keys
+func newUnsaved() unsaved {
+	return unsaved{
+		keys: map[node.Name]keys.PublicKey{}, addrs: map[node.Name][]netip.AddrPort{},
+		learn: map[node.Name]mesh.SaveLearned{}, other: map[node.Name]mesh.KeyContested{},
+	}
 }
 
 // maxContested bounds the claims that wait to be written down.
 const maxContested = 100
 
 func newPersister(l config.Layout, log *logger) *persister {
-	return &persister{
-		layout: l, log: log, wake: make(chan struct{}, 1),
-		keys: map[node.Name]keys.PublicKey{}, addrs: map[node.Name][]netip.AddrPort{}, learn: map[node.Name]mesh.SaveLearned{}, other: map[node.Name]mesh.KeyContested{},
-	}
+	return &persister{layout: l, log: log, wake: make(chan struct{}, 1), unsaved: newUnsaved()}
 }
 
 func (d *persister) saveKey(n node.Name, k keys.PublicKey) {
@@ -99,25 +108,25 @@ func (d *persister) run(ctx context.Context) {
 
 func (d *persister) write() {
 	d.mu.Lock()
-	ks, as, ls, cs := d.keys, d.addrs, d.learn, d.other
-	d.keys, d.addrs, d.learn, d.other = map[node.Name]keys.PublicKey{}, map[node.Name][]netip.AddrPort{}, map[node.Name]mesh.SaveLearned{}, map[node.Name]mesh.KeyContested{}
+	todo := d.unsaved
+	d.unsaved = newUnsaved()
 	d.mu.Unlock()
-	for n, e := range ls {
+	for n, e := range todo.learn {
 		if e.Gone {
 			d.store.Unlearn(n)
 		} else if err := d.store.Learn(n, e.Key, e.By); err != nil {
 			d.log.printf(1, mesh.Info, "%v", err)
 		}
 	}
-	if len(ls) > 0 {
+	if len(todo.learn) > 0 {
 		d.store.Flush()
 	}
-	for n, e := range cs {
+	for n, e := range todo.other {
 		if d.store.Suspect(n, e.From, fmt.Appendf(nil, "Ed25519PublicKey = %s\n", e.Key)) {
 			d.log.printf(0, mesh.Notice, "somebody behind %s claims another key for %s than the one that is known; the known one stays. If %s was reinstalled: tincan accept %s", e.From, n, n, n)
 		}
 	}
-	for n, k := range ks {
+	for n, k := range todo.keys {
 		d.hosts.Lock()
 		_, err := os.Stat(d.layout.Host(n))
 		if err == nil { // else its owner has removed it meanwhile
@@ -128,7 +137,7 @@ func (d *persister) write() {
 			d.log.printf(0, mesh.Error, "could not keep the public key of %s: %v", n, err)
 		}
 	}
-	for n, a := range as {
+	for n, a := range todo.addrs {
 		if err := config.WriteFile(d.layout.CacheOf(n), wire.AppendAddressCache(nil, a), config.FileMode); err != nil {
 			d.log.printf(0, mesh.Warning, "could not keep the addresses of %s: %v", n, err)
 		}

@@ -54,7 +54,7 @@ func (w *whereabouts) locate(a netip.Addr) mesh.Location {
 
 // told tells whether the host file of a node says what others have told us.
 func (d *Daemon) told(name node.Name) bool {
-	return d.distribution != nil && d.distribution.store != nil && d.distribution.store.Wrote(name)
+	return d.distribution != nil && d.distribution.store.Wrote(name)
 }
 
 // mayDialName tells why an address that a name stands for is not dialled: whoever writes the name into a
