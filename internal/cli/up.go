@@ -92,7 +92,7 @@ and simply start it if there is one.
 	c.Flags().StringArrayVarP(&f.gen.Public, "public", "a", nil, "with --boot or --join: `host` where others reach a new node; may be repeated")
 	c.Flags().StringVar(&f.gen.Prefix, "prefix", "", "with --boot or --join: network of a new node's address, such as 10.7.0.0/16")
 	c.Flags().StringVar(&f.gen.IP, "ip", "", "with --boot or --join: the `address` of a new node in the VPN")
-	c.Flags().Uint16Var(&f.gen.Port, "port", 0, "with --boot or --join: `port` of a new node; 0 takes a free one")
+	c.Flags().Uint16Var(&f.gen.Port, "port", 0, "with --boot or --join: `port` of a new node; 0 takes 655 for a node that others are to reach, else a free one")
 	c.Flags().DurationVar(&f.gen.Timeout, "timeout", 2*time.Minute, "with --join: how long to keep trying each boot node")
 	return c
 }
