@@ -99,15 +99,15 @@ func (r *receiver) outputSuper(p []byte, count int, s packet.Super) {
 // outputEach writes the packets of the super-packet p, which begins at r.buf[at]. Its Ethernet header, if it has
 // one, begins at start.
 func (r *receiver) outputEach(start, at int, p []byte, s packet.Super) {
-	l2 := at - start
-	copy(r.swap[:l2], r.buf[start:at])
+	var header [ethernetLen]byte // not r.swap, which holds the headers of what displaces the super-packet
+	l2 := copy(header[:], r.buf[start:at])
 	if !r.cut.Start(p, int(s.HdrLen), int(s.CsumStart), int(s.Size), s.Proto) {
 		r.p.drop(DeviceFailed)
 		return
 	}
 	for from, to, ok := r.cut.Next(); ok; from, to, ok = r.cut.Next() {
 		// What lies in front of a packet is written already.
-		copy(r.buf[at+from-l2:], r.swap[:l2])
+		copy(r.buf[at+from-l2:], header[:l2])
 		r.p.write(r.buf[:at+to], at+from-l2, device.Offload{})
 	}
 }

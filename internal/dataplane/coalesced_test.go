@@ -114,8 +114,12 @@ func TestRefusedSuperPacketInAFrameIsWrittenFrameByFrame(t *testing.T) {
 	b.dev.refuses = func(device.Offload) bool { return true }
 	var runs []udp.Run
 	var want [][]byte
-	for i := range 10 {
-		f := etherFrame(macB, macA, packet.TypeIPv4, ip{udp: true, payload: 30, frag: 0x4000, id: uint16(i)}.build())
+	for i := range 11 { // the last one is of another flow, and has to wait for the others
+		from := macA
+		if i == 10 {
+			from = macC
+		}
+		f := etherFrame(macB, from, packet.TypeIPv4, ip{udp: true, payload: 30, frag: 0x4000, id: uint16(i)}.build())
 		want = append(want, bytes.Clone(f))
 		runs = append(runs, a.out(f, device.Offload{})...)
 	}
