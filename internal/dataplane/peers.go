@@ -257,12 +257,13 @@ func (p *Plane) sweep() {
 func (p *Plane) PublishRoutes(r mesh.Routes) {
 	p.publish.Lock()
 	defer p.publish.Unlock()
-	for _, pr := range p.names {
-		pr.subnets.Store(0)
-	}
 	entries := p.entries(r.Subnets)
+	count := make(map[*peer]int32, len(p.names))
 	for _, e := range entries {
-		e.Owner.subnets.Add(1)
+		count[e.Owner]++
+	}
+	for _, pr := range p.names { // never 0 for a moment: from such a node more is believed
+		pr.subnets.Store(count[pr])
 	}
 	p.routes.Store(&routes{subnet.Build(entries), r.Tree})
 	p.sweep()
