@@ -288,6 +288,9 @@ func (c *client) answer(line string, w *bufio.Writer) (stop bool, err error) {
 		if k, ok := b.(KeyKeeper); ok {
 			status.ChangedKeys = k.ChangedKeys()
 		}
+		if d, ok := b.(Diagnoser); ok {
+			status.Problems = d.Problems()
+		}
 		if r, ok := b.(Refuser); ok {
 			limits := r.Limits()
 			status.Drops, status.Contested, status.Limits = r.Drops(), r.Contested(), &limits

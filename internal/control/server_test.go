@@ -28,6 +28,7 @@ type backend struct {
 	subnets []SubnetInfo
 	conns   []ConnInfo
 	traffic []TrafficInfo
+	wrong   []Problem
 
 	mu      sync.Mutex
 	debug   int
@@ -55,6 +56,7 @@ func (b *backend) Edges() []EdgeInfo           { return b.edges }
 func (b *backend) Subnets() []SubnetInfo       { return b.subnets }
 func (b *backend) Connections() []ConnInfo     { return slices.Clone(b.conns) }
 func (b *backend) Traffic() []TrafficInfo      { return b.traffic }
+func (b *backend) Problems() []Problem         { b.call("problems"); return b.wrong }
 func (b *backend) Stop()                       { close(b.stopped) }
 func (b *backend) Reload() error               { b.call("reload"); return b.broken }
 func (b *backend) Retry()                      { b.call("retry") }

@@ -20,7 +20,6 @@ type SelfInfo struct {
 	Interface string         // name of the network device
 	Started   time.Time      // zero: not known
 	Process   *process.State // nil: not known, or as it was started
-	Problems  []Problem      // of this machine's own network
 }
 
 // Path is the way packets take to a node.
@@ -68,6 +67,12 @@ type Status struct {
 	Drops []Drop `json:"drops,omitempty"`
 	// Limits says how much is held for others, and what went beyond its bounds.
 	Limits *Limits `json:"limits,omitempty"`
+}
+
+// Diagnoser is a [Backend] that can look at the network of this machine.
+type Diagnoser interface {
+	// Problems finds what is wrong there. It asks the system, so it costs more than what else a status needs.
+	Problems() []Problem
 }
 
 // Problem is something on this machine that keeps packets from their way. Code is a fixed
@@ -152,7 +157,6 @@ func Compose(self SelfInfo, nodes []NodeInfo, edges []EdgeInfo, subnets []Subnet
 		Interface: self.Interface,
 		Started:   instant(self.Started),
 		Process:   self.Process,
-		Problems:  self.Problems,
 		Self:      NodeView{Name: self.Name, ID: self.Name.ID().String(), Path: PathSelf, Reachable: true, Subnets: []string{}},
 		Nodes:     []NodeView{},
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -243,6 +244,24 @@ func TestStatusForMachinesSurvivesTheJourney(t *testing.T) {
 	}
 	if want := Compose(b.Self(), b.nodes, b.edges, b.subnets, b.conns); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v\nwant %+v", got, want)
+	}
+}
+
+// It costs something, and every command connects.
+func TestTheMachineIsLookedAtForAStatusOnly(t *testing.T) {
+	b := sampleMesh(t)
+	b.wrong = []Problem{{"interface-down", "the interface home is down", "ip link set home up"}}
+	pidFile, _ := startServer(t, b)
+	c, err := Dial(t.Context(), pidFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Nodes(""); err != nil || slices.Contains(b.calls, "problems") {
+		t.Errorf("%v, %q", err, b.calls)
+	}
+	if s, err := c.Status(); err != nil || !slices.Equal(s.Problems, b.wrong) {
+		t.Errorf("%v, %+v", err, s.Problems)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"slices"
 	"strconv"
@@ -24,7 +23,7 @@ func (b *backend) Self() control.SelfInfo {
 	return control.SelfInfo{
 		Name: d.network().Name, NetName: d.opts.Layout.NetName, Version: d.opts.Version,
 		PID: os.Getpid(), Interface: d.netif.name, Started: d.started,
-		Process: d.state.Load(), Problems: d.problems(netip.Addr{}),
+		Process: d.state.Load(),
 	}
 }
 

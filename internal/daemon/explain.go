@@ -109,13 +109,13 @@ func (d *Daemon) command() string {
 	return "tincan"
 }
 
-// problems finds what is wrong with our interface, its addresses, and the route to an address in the VPN
-// if to is one.
-func (d *Daemon) problems(to netip.Addr) (list []control.Problem) {
+// Problems finds what is wrong with our interface and its addresses (control.Diagnoser).
+func (b *backend) Problems() (list []control.Problem) {
+	d := b.d
 	if !d.hasInterface() || d.standby != nil && !d.standby.wanted.Load() {
 		return nil
 	}
-	q := netdiag.Question{Interface: d.netif.name, To: to, Command: d.command()}
+	q := netdiag.Question{Interface: d.netif.name, Command: d.command()}
 	if d.netif.configured() {
 		q.Own = d.network().Settings.Ifconfig
 	}
@@ -193,7 +193,7 @@ func (b *backend) NetCheck() control.NetReport {
 	r.NAT = natKind(r.Seen, local, false)
 	r.NAT6 = natKind(r.Seen, local, true)
 	r.Verdict = verdict(r)
-	for _, p := range d.problems(netip.Addr{}) {
+	for _, p := range b.Problems() {
 		r.Problems = append(r.Problems, p)
 		r.Verdict = append(r.Verdict, netdiag.Finding(p).String()+".")
 	}

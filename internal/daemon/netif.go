@@ -528,7 +528,6 @@ func (d *Daemon) hasScript(name string) bool {
 	if !d.opts.Scripts {
 		return false
 	}
-	s := d.network().Settings
-	path, err := script.Config{Dir: d.opts.Layout.ConfBase, Interpreter: s.ScriptsInterpreter, Extension: s.ScriptsExtension}.Path(name)
+	path, err := d.scriptConfig(d.network().Settings).Path(name)
 	return path != "" || err != nil
 }

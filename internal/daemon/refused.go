@@ -6,6 +6,7 @@ import (
 
 	"tincan/internal/config"
 	"tincan/internal/control"
+	"tincan/internal/dataplane"
 	"tincan/internal/mesh"
 	"tincan/internal/node"
 )
@@ -133,7 +134,7 @@ func (b *backend) whyRefused(name node.Name, r *control.WhyReport) {
 		add(whyIgnored, "ignored %s: %d times so far, the last one %s ago", i.What, i.Count, ago(i.Last))
 	}
 	for _, d := range b.Drops() {
-		if ago(d.Last) < lately && d.Reason != "source address of another node" {
+		if ago(d.Last) < lately && d.Reason != dataplane.FalseSource.String() {
 			add(whyDropped, "packets were dropped here: %s, %d so far, the last one %s ago", d.Reason, d.Count, ago(d.Last))
 		}
 	}

@@ -10,14 +10,14 @@ import (
 
 // Gateways are the routers that routes lead to, by other interfaces than one.
 func Gateways(except string) map[netip.Addr]string {
-	found := map[netip.Addr]string{}
+	found, names := map[netip.Addr]string{}, interfaceNames()
 	for _, r := range mainRoutes() {
 		hops := append([]*netlink.NexthopInfo{{LinkIndex: r.LinkIndex, Gw: r.Gw}}, r.MultiPath...)
 		for _, h := range hops {
 			a, ok := netip.AddrFromSlice(h.Gw)
-			dev, err := net.InterfaceByIndex(h.LinkIndex)
-			if ok && err == nil && dev.Name != except {
-				found[a.Unmap()] = dev.Name
+			dev, known := names[h.LinkIndex]
+			if ok && known && dev != except {
+				found[a.Unmap()] = dev
 			}
 		}
 	}
@@ -27,11 +27,9 @@ func Gateways(except string) map[netip.Addr]string {
 // Routed lists the networks that routes of this machine lead to, but for default routes and
 // those through one interface.
 func Routed(except string) (list []netip.Prefix) {
+	names := interfaceNames()
 	for _, r := range mainRoutes() {
-		if isDefault(r.Dst) || r.Type != unix.RTN_UNICAST {
-			continue
-		}
-		if dev, err := net.InterfaceByIndex(r.LinkIndex); err == nil && dev.Name == except {
+		if dev, known := names[r.LinkIndex]; isDefault(r.Dst) || r.Type != unix.RTN_UNICAST || known && dev == except {
 			continue
 		}
 		a, ok := netip.AddrFromSlice(r.Dst.IP)
@@ -40,6 +38,17 @@ func Routed(except string) (list []netip.Prefix) {
 		}
 	}
 	return list
+}
+
+// interfaceNames are the names of the interfaces by their numbers. To ask the kernel for one takes as
+// long as to ask for all, and there may be thousands of routes.
+func interfaceNames() map[int]string {
+	names := map[int]string{}
+	list, _ := net.Interfaces()
+	for _, dev := range list {
+		names[dev.Index] = dev.Name
+	}
+	return names
 }
 
 // mainRoutes are those of the main table.
@@ -56,16 +65,13 @@ func mainRoutes() (list []netlink.Route) {
 // Neighbours are the machines that were heard on the links of this machine, by all interfaces but one.
 func Neighbours(except string) map[netip.Addr]string {
 	const heard = unix.NUD_REACHABLE | unix.NUD_STALE | unix.NUD_DELAY | unix.NUD_PROBE | unix.NUD_PERMANENT
-	found := map[netip.Addr]string{}
-	list, err := netlink.NeighList(0, 0)
-	if err != nil {
-		return found
-	}
+	found, names := map[netip.Addr]string{}, interfaceNames()
+	list, _ := netlink.NeighList(0, 0) // what cannot be seen is missing
 	for _, n := range list {
 		a, ok := netip.AddrFromSlice(n.IP)
-		dev, err := net.InterfaceByIndex(n.LinkIndex)
-		if ok && n.State&heard != 0 && err == nil && dev.Name != except {
-			found[a.Unmap()] = dev.Name
+		dev, known := names[n.LinkIndex]
+		if ok && n.State&heard != 0 && known && dev != except {
+			found[a.Unmap()] = dev
 		}
 	}
 	return found

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"tincan/internal/node"
+	"tincan/internal/subnet"
 )
 
 // Names of the scripts that belong to no single node.
@@ -59,8 +60,6 @@ type Env struct {
 	InvitationURL  string // INVITATION_URL
 }
 
-const defaultWeight = 10
-
 // vars is e as NAME=value, in the order of the fields.
 func (e Env) vars() []string {
 	var out []string
@@ -79,7 +78,7 @@ func (e Env) vars() []string {
 	set("REMOTEPORT", e.RemotePort)
 	if e.Subnet != "" {
 		weight := ""
-		if e.Weight != defaultWeight {
+		if e.Weight != subnet.DefaultWeight {
 			weight = strconv.Itoa(e.Weight)
 		}
 		out = append(out, "SUBNET="+e.Subnet, "WEIGHT="+weight)
