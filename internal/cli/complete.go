@@ -172,7 +172,7 @@ func (a *app) addCompletions(root *cobra.Command) {
 	}
 	levels := cobra.FixedCompletions([]string{"0", "1", "2", "3", "4", "5"}, noFiles)
 	for words, options := range map[string]map[string]completed{
-		"ping":     {"way": cobra.FixedCompletions([]string{"any", "udp", "tcp"}, noFiles), "via": a.anyNode},
+		"ping":     {"transport": cobra.FixedCompletions([]string{"any", "udp", "tcp"}, noFiles), "via": a.anyNode},
 		"up":       {"debug": levels},
 		"gen":      {"engine": cobra.FixedCompletions([]string{"embedded", "tincd"}, noFiles), "protocol": cobra.FixedCompletions([]string{"tincan", "gen1", "gen2"}, noFiles), "connect-to": a.anyNode},
 		"bootnode": {"protocol": cobra.FixedCompletions([]string{"gen1", "gen2"}, noFiles)},

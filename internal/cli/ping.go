@@ -19,12 +19,12 @@ import (
 
 // pingOptions are the options of ping.
 type pingOptions struct {
-	count    int
-	interval time.Duration
-	timeout  time.Duration
-	size     int
-	way, via string
-	json     bool
+	count          int
+	interval       time.Duration
+	timeout        time.Duration
+	size           int
+	transport, via string
+	json           bool
 }
 
 func (a *app) pingCommand() *cobra.Command {
@@ -34,7 +34,7 @@ func (a *app) pingCommand() *cobra.Command {
 		Short: "Measure the path to a node inside the mesh",
 		Long: `Sends echo requests to a node through the mesh and shows the path, the round trip time
 and how much got lost. Unlike the system's ping it needs no address in the VPN on either
-side, and can be sent another way than packets go: --way tcp, or --via RELAY.
+side, and can take another path than packets do: --transport tcp, or --via RELAY.
 
 The exit status is 0 if at least one answer came.`,
 		Args: exactly("a node, or an address in the VPN", 1),
@@ -51,7 +51,7 @@ The exit status is 0 if at least one answer came.`,
 	f.DurationVar(&o.interval, "interval", time.Second, "`time` between requests")
 	f.DurationVar(&o.timeout, "timeout", 2*time.Second, "how `long` to wait for an answer")
 	f.IntVar(&o.size, "size", 64, "size of the simulated IP packet in `bytes`")
-	f.StringVar(&o.way, "way", "any", "which `way`: any (as packets go now), udp, or tcp")
+	f.StringVar(&o.transport, "transport", "any", "send by this `transport`: any (as packets go now), udp, or tcp")
 	f.StringVar(&o.via, "via", "", "send by UDP through this `relay`")
 	f.BoolVar(&o.json, "json", false, "print JSON, for programs")
 	return c
@@ -59,7 +59,7 @@ The exit status is 0 if at least one answer came.`,
 
 // request is what is asked of the node.
 func (o pingOptions) request(to node.Name) (control.EchoRequest, error) {
-	r := control.EchoRequest{Node: to, Way: control.EchoWay(o.way), Size: o.size, Timeout: o.timeout}
+	r := control.EchoRequest{Node: to, Transport: control.EchoTransport(o.transport), Size: o.size, Timeout: o.timeout}
 	switch {
 	case o.count < 0:
 		return r, errors.New("--count must not be negative")
@@ -69,18 +69,18 @@ func (o pingOptions) request(to node.Name) (control.EchoRequest, error) {
 		return r, fmt.Errorf("--timeout must be between 10ms and %v", control.MaxEchoTimeout)
 	case o.size < 1 || o.size > 1500:
 		return r, errors.New("--size must be between 1 and 1500")
-	case !slices.Contains([]control.EchoWay{control.EchoAny, control.EchoUDP, control.EchoTCP}, r.Way):
-		return r, fmt.Errorf("--way %s: it can be any, udp or tcp", o.way)
+	case !slices.Contains([]control.EchoTransport{control.EchoAny, control.EchoUDP, control.EchoTCP}, r.Transport):
+		return r, fmt.Errorf("--transport %s: it can be any, udp or tcp", o.transport)
 	case o.via == "":
 		return r, nil
-	case r.Way == control.EchoTCP:
-		return r, errors.New("a relay is chosen by UDP only: leave out --way")
+	case r.Transport == control.EchoTCP:
+		return r, errors.New("a relay is chosen by UDP only: leave out --transport")
 	}
 	via, err := node.ParseName(o.via)
 	if err != nil {
 		return r, fmt.Errorf("--via: %w", err)
 	}
-	r.Way, r.Via = control.EchoUDP, via
+	r.Transport, r.Via = control.EchoUDP, via
 	return r, nil
 }
 

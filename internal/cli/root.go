@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"tincan/internal/cli/spreading"
+	"tincan/internal/cli/distributing"
 	"tincan/internal/cli/terminal"
 	"tincan/internal/cli/tinc"
 	"tincan/internal/cli/tincd"
@@ -104,7 +104,7 @@ Every option can also be given in the environment: --net as TINCAN_NET, and so o
 			root.AddCommand(c)
 		}
 	}
-	for _, c := range spreading.Commands(s, a.existing) {
+	for _, c := range distributing.Commands(s, a.existing) {
 		c.Hidden = true // for scripts
 		root.AddCommand(c)
 	}

@@ -141,21 +141,21 @@ func TestCompletion(t *testing.T) {
 	put(t, filepath.Join(dir, "hosts/bob"), "Port = 1\nPort = 2\n")
 	run(t, "", "tincan", "-c", dir, "token", "new", "--label", "new-office").must(t)
 	for line, want := range map[string]string{
-		"connect ":         "alice bob",
-		"why b":            "bob",
-		"ping x --via ":    "alice bob",
-		"ping --way ":      "any udp tcp",
-		"set Mode ":        "router switch hub",
-		"set AutoConnect ": "yes no",
-		"add ConnectTo ":   "alice bob",
-		"set bob.Addr":     "bob.Address",
-		"del bob.Port ":    "1 2",
-		"get Ifc":          "Ifconfig",
-		"edit tinc.":       "tinc.conf",
-		"edit b":           "bob",
-		"token revoke new": "new-office",
-		"dump rea":         "reachable",
-		"invite ":          "",
+		"connect ":          "alice bob",
+		"why b":             "bob",
+		"ping x --via ":     "alice bob",
+		"ping --transport ": "any udp tcp",
+		"set Mode ":         "router switch hub",
+		"set AutoConnect ":  "yes no",
+		"add ConnectTo ":    "alice bob",
+		"set bob.Addr":      "bob.Address",
+		"del bob.Port ":     "1 2",
+		"get Ifc":           "Ifconfig",
+		"edit tinc.":        "tinc.conf",
+		"edit b":            "bob",
+		"token revoke new":  "new-office",
+		"dump rea":          "reachable",
+		"invite ":           "",
 	} {
 		words := strings.Split("__complete -c "+dir+" "+line, " ")
 		got := run(t, "", "tincan", words...).must(t).out

@@ -16,8 +16,8 @@ import (
 
 	"tincan/internal/bootnode"
 	"tincan/internal/cli/booting"
+	"tincan/internal/cli/distributing"
 	"tincan/internal/cli/launch"
-	"tincan/internal/cli/spreading"
 	"tincan/internal/cli/version"
 	"tincan/internal/config"
 	"tincan/internal/control"
@@ -49,7 +49,7 @@ func newTincBoot(a *app, helped *bool) *cobra.Command {
 	root.SetHelpFunc(func(c *cobra.Command, args []string) { *helped = true; help(c, args) })
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(a.bootGenCommand(), a.bootBootnodeCommand(), a.bootRunCommand())
-	root.AddCommand(spreading.Commands(a.Streams, func() (config.Layout, error) {
+	root.AddCommand(distributing.Commands(a.Streams, func() (config.Layout, error) {
 		return config.Place{Net: os.Getenv("NETNAME")}.Layout()
 	})...)
 	return root

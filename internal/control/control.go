@@ -45,7 +45,7 @@ const (
 	reqLog         = 15
 	reqStatus      = 100 // answer: a Status as JSON
 	reqAccept      = 101 // NODE; answer: 0, or -2 and why not
-	reqEcho        = 102 // NODE WAY VIA SIZE MILLISECONDS; answer: an EchoAnswer as JSON
+	reqEcho        = 102 // NODE TRANSPORT VIA SIZE MILLISECONDS; answer: an EchoAnswer as JSON
 	reqWhy         = 103 // NODE; answer: a WhyReport as JSON
 	reqNetCheck    = 104 // answer: a NetReport as JSON
 	reqRemove      = 105 // NODE; answer: 0, or -2 and why not

@@ -11,20 +11,20 @@ import (
 	"tincan/internal/node"
 )
 
-// Echoer is a [Backend] that measures ways to other nodes.
+// Echoer is a [Backend] that measures the paths to other nodes.
 type Echoer interface {
 	// Echo asks once and waits for the answer, at most for Timeout.
 	Echo(EchoRequest) EchoAnswer
 }
 
-// EchoWay is the way that an echo goes.
-type EchoWay string
+// EchoTransport is how an echo is sent.
+type EchoTransport string
 
-// The ways.
+// The transports of an echo.
 const (
-	EchoAny EchoWay = "any" // as a packet would go now
-	EchoUDP EchoWay = "udp" // by UDP, straight or through Via
-	EchoTCP EchoWay = "tcp" // over the meta connections
+	EchoAny EchoTransport = "any" // as a packet would go now
+	EchoUDP EchoTransport = "udp" // by UDP, directly or through Via
+	EchoTCP EchoTransport = "tcp" // over the meta connections
 )
 
 // MaxEchoTimeout is how long an echo may wait for its answer.
@@ -32,11 +32,11 @@ const MaxEchoTimeout = 4 * time.Second
 
 // EchoRequest is one echo.
 type EchoRequest struct {
-	Node    node.Name
-	Way     EchoWay
-	Via     node.Name     // the relay to go through, with EchoUDP; "": none
-	Size    int           // bytes of IP packet that it stands for
-	Timeout time.Duration // at most MaxEchoTimeout
+	Node      node.Name
+	Transport EchoTransport
+	Via       node.Name     // the relay to go through, with EchoUDP; "": none
+	Size      int           // bytes of IP packet that it stands for
+	Timeout   time.Duration // at most MaxEchoTimeout
 }
 
 // EchoAnswer says what became of an echo.
@@ -46,7 +46,7 @@ type EchoAnswer struct {
 	RTT   Millis    `json:"rtt_ms,omitempty"`
 	There EchoLeg   `json:"there"`
 	Back  EchoLeg   `json:"back"`
-	// Seen is our address as the node sees it, where the echo went straight by UDP.
+	// Seen is our address as the node sees it, where the echo went directly by UDP.
 	Seen string `json:"seen,omitempty"`
 	// Probed: the node does not answer echoes; RTT is that of the last UDP probe.
 	Probed bool   `json:"probed,omitempty"`
@@ -54,13 +54,13 @@ type EchoAnswer struct {
 	Error  string `json:"error,omitempty"` // why there is no answer
 }
 
-// EchoLeg is one direction of the way that an echo took.
+// EchoLeg is one direction of the path that an echo took.
 type EchoLeg struct {
 	Hop node.Name `json:"hop,omitempty"` // the relay that handed it over; "": none, or not known
 	TCP bool      `json:"tcp,omitempty"` // over a meta connection
 }
 
-// parseEcho reads the arguments of request 102: NODE WAY VIA SIZE MILLISECONDS, where "-" is no VIA.
+// parseEcho reads the arguments of request 102: NODE TRANSPORT VIA SIZE MILLISECONDS, where "-" is no VIA.
 func parseEcho(args []string) (r EchoRequest, err error) {
 	if len(args) < 5 {
 		return r, errMalformed
@@ -68,16 +68,16 @@ func parseEcho(args []string) (r EchoRequest, err error) {
 	if r.Node, err = node.ParseName(args[0]); err != nil {
 		return r, err
 	}
-	switch r.Way = EchoWay(args[1]); r.Way {
+	switch r.Transport = EchoTransport(args[1]); r.Transport {
 	case EchoAny, EchoUDP, EchoTCP:
 	default:
-		return r, fmt.Errorf("%.20q is no way for an echo", args[1])
+		return r, fmt.Errorf("%.20q is no transport for an echo", args[1])
 	}
 	if args[2] != "-" {
 		if r.Via, err = node.ParseName(args[2]); err != nil {
 			return r, err
 		}
-		if r.Way != EchoUDP {
+		if r.Transport != EchoUDP {
 			return r, errors.New("a relay is chosen by UDP only")
 		}
 	}
@@ -111,7 +111,7 @@ func (c *client) echo(args []string) ([]byte, error) {
 	return json.Marshal(a)
 }
 
-// Echo measures a way to a node once. An error means that the daemon could not be asked; what
+// Echo measures the path to a node once. An error means that the daemon could not be asked; what
 // became of the echo is in the answer.
 func (c *Client) Echo(r EchoRequest) (EchoAnswer, error) {
 	via := string(r.Via)
@@ -119,11 +119,11 @@ func (c *Client) Echo(r EchoRequest) (EchoAnswer, error) {
 		via = "-"
 	}
 	var a EchoAnswer
-	err := c.object(&a, reqEcho, string(r.Node), string(r.Way), via, strconv.Itoa(r.Size), strconv.FormatInt(max(r.Timeout.Milliseconds(), 1), 10))
+	err := c.object(&a, reqEcho, string(r.Node), string(r.Transport), via, strconv.Itoa(r.Size), strconv.FormatInt(max(r.Timeout.Milliseconds(), 1), 10))
 	return a, err
 }
 
-// String says how the way went, for people.
+// String describes the path, for people.
 func (l EchoLeg) String() string {
 	var words []string
 	if l.Hop != "" {

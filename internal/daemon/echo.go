@@ -24,7 +24,7 @@ func (e *echoes) wait() (id uint64, answer chan mesh.EchoResult, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if len(e.waiting) >= maxWaiting {
-		return 0, nil, errors.New("too many echoes are under way")
+		return 0, nil, errors.New("too many echo requests are pending")
 	}
 	if e.waiting == nil {
 		e.waiting = map[uint64]chan mesh.EchoResult{}
@@ -50,7 +50,7 @@ func (e *echoes) forget(id uint64) {
 	delete(e.waiting, id)
 }
 
-// echo measures a way to a node once, see [mesh.Echo]. It returns when the answer has come,
+// echo measures the path to a node once, see [mesh.Echo]. It returns when the answer has come,
 // the time is up, or ctx ends; what happened on the way is in Err of the result.
 func (d *Daemon) echo(ctx context.Context, e mesh.Echo) (mesh.EchoResult, error) {
 	id, answer, err := d.echoes.wait()
@@ -78,9 +78,9 @@ func (d *Daemon) echo(ctx context.Context, e mesh.Echo) (mesh.EchoResult, error)
 
 // Echo is what the control socket asks (control.Echoer).
 func (b *backend) Echo(r control.EchoRequest) control.EchoAnswer {
-	way := map[control.EchoWay]mesh.EchoPath{control.EchoAny: mesh.EchoAsPackets, control.EchoUDP: mesh.EchoUDP, control.EchoTCP: mesh.EchoTCP}
+	transports := map[control.EchoTransport]mesh.EchoPath{control.EchoAny: mesh.EchoAsPackets, control.EchoUDP: mesh.EchoUDP, control.EchoTCP: mesh.EchoTCP}
 	e, err := b.d.echo(context.Background(), mesh.Echo{
-		Node: r.Node, Path: way[r.Way], Via: r.Via, Size: r.Size, Timeout: r.Timeout,
+		Node: r.Node, Path: transports[r.Transport], Via: r.Via, Size: r.Size, Timeout: r.Timeout,
 	})
 	if err == nil {
 		err = e.Err

@@ -7,7 +7,7 @@ import (
 	"tincan/internal/control"
 )
 
-func TestEchoesMeasureEachWay(t *testing.T) {
+func TestPingOverEachPath(t *testing.T) {
 	noLeaks(t)
 	a, b, _ := chain(t)
 	ca, cb := a.client(), b.client()
@@ -21,20 +21,20 @@ func TestEchoesMeasureEachWay(t *testing.T) {
 		return got
 	}
 	// The first one makes the session, and learns the key before.
-	if got := ask(control.EchoRequest{Node: "c", Way: control.EchoTCP}); got.Error != "" || got.RTT <= 0 || !got.There.TCP || got.There.Hop != "a" {
+	if got := ask(control.EchoRequest{Node: "c", Transport: control.EchoTCP}); got.Error != "" || got.RTT <= 0 || !got.There.TCP || got.There.Hop != "a" {
 		t.Errorf("by TCP: %+v", got)
 	}
 	eventually(t, "by UDP through a", func() bool {
-		got := ask(control.EchoRequest{Node: "c", Way: control.EchoUDP, Via: "a", Size: 1000})
+		got := ask(control.EchoRequest{Node: "c", Transport: control.EchoUDP, Via: "a", Size: 1000})
 		return got.Error == "" && got.Size == 1000 && got.There == control.EchoLeg{Hop: "a"} && got.Back == control.EchoLeg{Hop: "a"}
 	})
 	eventually(t, "straight", func() bool {
-		got := ask(control.EchoRequest{Node: "c", Way: control.EchoUDP})
+		got := ask(control.EchoRequest{Node: "c", Transport: control.EchoUDP})
 		return got.Error == "" && got.There == control.EchoLeg{} && got.Back == control.EchoLeg{}
 	})
 	for _, r := range []control.EchoRequest{
-		{Node: "nobody", Way: control.EchoAny}, {Node: "b", Way: control.EchoAny},
-		{Node: "c", Way: "pigeon"}, {Node: "c", Way: control.EchoUDP, Via: "nobody"}, {Node: "c", Way: control.EchoTCP, Via: "a"},
+		{Node: "nobody", Transport: control.EchoAny}, {Node: "b", Transport: control.EchoAny},
+		{Node: "c", Transport: "pigeon"}, {Node: "c", Transport: control.EchoUDP, Via: "nobody"}, {Node: "c", Transport: control.EchoTCP, Via: "a"},
 	} {
 		if got := ask(r); got.Error == "" || got.Lost {
 			t.Errorf("%+v: %+v", r, got)

@@ -62,7 +62,7 @@ func (b *backend) lookAround(name node.Name, f *mesh.Found) {
 	var relays []control.EchoRequest
 	for _, s := range seen {
 		if s.By != name && len(relays) < maxAsked {
-			relays = append(relays, control.EchoRequest{Node: name, Way: control.EchoUDP, Via: s.By})
+			relays = append(relays, control.EchoRequest{Node: name, Transport: control.EchoUDP, Via: s.By})
 		}
 	}
 	f.Relays = len(relays)
@@ -222,7 +222,7 @@ func (d *Daemon) ownAddresses() (out []control.NetAddress) {
 func (b *backend) seenBy(nodes []node.Name) (seen []control.SeenFrom, heard map[node.Name]bool) {
 	var list []control.EchoRequest
 	for _, name := range nodes {
-		list = append(list, control.EchoRequest{Node: name, Way: control.EchoUDP, Size: wire.SeenEcho})
+		list = append(list, control.EchoRequest{Node: name, Transport: control.EchoUDP, Size: wire.SeenEcho})
 	}
 	seen, heard = []control.SeenFrom{}, map[node.Name]bool{}
 	for i, a := range b.askTwice(list, func(a control.EchoAnswer) bool { return a.Seen != "" }) {

@@ -57,7 +57,7 @@ func TestANodeExplainsItself(t *testing.T) {
 	if p.Node != "b" || p.Answered != 1 || p.Answers[0].There.Hop != "meet" || p.Answers[0].There.TCP {
 		t.Errorf("through meet: %+v", p)
 	}
-	a.ask(&p, "ping", "b", "--count", "1", "--way", "tcp")
+	a.ask(&p, "ping", "b", "--count", "1", "--transport", "tcp")
 	if p.Answered != 1 || !p.Answers[0].There.TCP {
 		t.Errorf("by TCP: %+v", p)
 	}

@@ -1,7 +1,7 @@
-// Package spreading holds the commands of tinc-boot that spread host files
+// Package distributing holds the commands of tinc-boot that spread host files
 // beside a tincd of tinc 1.0: monitor, and watch, forget and kill, which tincd's
 // scripts call. A running tincan node needs none of them.
-package spreading
+package distributing
 
 import (
 	"context"
