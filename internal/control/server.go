@@ -105,17 +105,17 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) {
 }
 
 func (s *Server) start(conn net.Conn) {
-	stranger := checkPeer(conn) != nil
-	if stranger && !s.Readers {
+	other := checkPeer(conn) != nil // user
+	if other && !s.Readers {
 		conn.Close()
 		return
 	}
-	c := &client{server: s, conn: conn, reader: stranger, socket: descriptor(conn), done: make(chan struct{})}
+	c := &client{server: s, conn: conn, reader: other, socket: descriptor(conn), done: make(chan struct{})}
 	s.mu.Lock()
 	if len(s.clients) >= maxClients {
 		s.dropSilent()
 	}
-	full := s.closed || len(s.clients) >= maxClients || stranger && s.readers() >= maxReaders
+	full := s.closed || len(s.clients) >= maxClients || other && s.readers() >= maxReaders
 	if !full {
 		s.clients = append(s.clients, c)
 		s.wg.Add(1)

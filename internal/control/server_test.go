@@ -301,7 +301,7 @@ func TestMalformedRequests(t *testing.T) {
 		"an endless request closes":            {"18 3 " + strings.Repeat("x", 5000), ""},
 		"a negative type is unknown":           {"18 -5", "18 -1"},
 		"connect without name":                 {"18 11", "18 11 -1"},
-		"connect to a stranger":                {"18 11 nosuch", "18 11 -2 it is not known"},
+		"connect to an unknown node":           {"18 11 nosuch", "18 11 -2 it is not known"},
 		"disconnect of no name":                {"18 12 ../x", "18 12 -2"},
 		"words too many are ignored":           {"18 3 hub hub hub", "18 3"},
 	} {

@@ -374,7 +374,7 @@ func TestDisconnectConnectAndRetry(t *testing.T) {
 	b.start()
 	cb := b.client()
 	if err := cb.Connect("a"); err == nil || !strings.Contains(err.Error(), "no host file for a") {
-		t.Errorf("connecting to a stranger: %v", err)
+		t.Errorf("connecting to an unknown node: %v", err)
 	}
 	if err := cb.Connect("b"); err == nil {
 		t.Error("connecting to itself is accepted")
@@ -383,7 +383,7 @@ func TestDisconnectConnectAndRetry(t *testing.T) {
 	must(t, cb.Connect("a"))
 	eventually(t, "they are connected", func() bool { return b.sees(cb, "a") })
 	if found, err := cb.Disconnect("nosuch"); found || err != nil {
-		t.Errorf("disconnecting a stranger: %v, %v", found, err)
+		t.Errorf("disconnecting an unknown node: %v, %v", found, err)
 	}
 	found, err := cb.Disconnect("a")
 	if !found || err != nil {

@@ -317,7 +317,7 @@ func family(s string) metaconn.Family {
 }
 
 // knownAddresses are those at which nodes have been reached before: whoever connects from
-// there is no stranger.
+// has been here before.
 func (d *Daemon) knownAddresses() (out []netip.Addr) {
 	for name, h := range d.network().Hosts {
 		for _, a := range cached(d.opts.Layout, name) {

@@ -38,7 +38,7 @@ func (b *backend) Limits() control.Limits {
 	l.Connections = b.refusedConns()
 	b.d.call(func() {
 		size, bounds := b.d.core.Size(), b.d.core.Bounds()
-		l.Nodes = control.Held{Held: size.Strangers, Limit: bounds.Strangers}
+		l.Nodes = control.Held{Held: size.Unknown, Limit: bounds.Unknown}
 		l.Edges = control.Held{Held: size.Edges, Limit: bounds.Edges}
 		l.Subnets = control.Held{Held: size.Subnets, Limit: bounds.Subnets}
 		for _, r := range b.d.core.Refusals() {

@@ -20,7 +20,7 @@ import (
 )
 
 // newClient makes a client that talks through the VPN interface only: without
-// that, an announced address of the real network would make us talk to a stranger.
+// that, an announced address of the real network would make us talk to somebody else.
 func (m *Monitor) newClient() *http.Client {
 	cfg := m.cfg
 	return &http.Client{

@@ -51,7 +51,7 @@ var (
 )
 
 // Valid tells whether k is a canonical point of the curve that is not of small
-// order. A key that a stranger submits must be checked like this.
+// order. A key that comes from somebody unknown must be checked like this.
 func (k PublicKey) Valid() error {
 	p, err := new(edwards25519.Point).SetBytes(k[:])
 	if err != nil || !bytes.Equal(p.Bytes(), k[:]) {

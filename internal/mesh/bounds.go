@@ -13,17 +13,17 @@ import (
 // The protocol lets every member speak for all others, so what members can make us
 // remember is bounded. What goes beyond is ignored and not passed on.
 const (
-	// maxStrangers is the number of nodes without a host file here.
-	maxStrangers = 10_000
+	// maxUnknown is the number of nodes without a host file here.
+	maxUnknown   = 10_000
 	maxEdges     = 65_536
 	maxEdgesOf   = 8_192 // from one node
 	maxSubnets   = 65_536
 	maxSubnetsOf = 8_192 // of one node
 	// One neighbour can bring us so many of them; so there is room for others, and what a member can
 	// invent is bounded by far less than what a large mesh may have.
-	maxStrangersBy = maxStrangers / 4
-	maxEdgesBy     = maxEdges / 2
-	maxSubnetsBy   = maxSubnets / 4
+	maxUnknownBy = maxUnknown / 4
+	maxEdgesBy   = maxEdges / 2
+	maxSubnetsBy = maxSubnets / 4
 	// makeRoom of them give way at a time when there are too many: those that have been unreachable for longest.
 	makeRoom = 256
 	// maxDeadTold unreachable nodes without a host file are told of to a new neighbour.
@@ -86,17 +86,17 @@ func (m *Mesh) roomFor(c *conn, more share, keep ...node.Name) bool {
 	by := c.peer.name
 	over := func() bool {
 		s := m.brought[by]
-		return more.nodes > 0 && s.nodes+more.nodes > maxStrangersBy || more.edges > 0 && s.edges+more.edges > maxEdgesBy || more.subnets > 0 && s.subnets+more.subnets > maxSubnetsBy
+		return more.nodes > 0 && s.nodes+more.nodes > maxUnknownBy || more.edges > 0 && s.edges+more.edges > maxEdgesBy || more.subnets > 0 && s.subnets+more.subnets > maxSubnetsBy
 	}
 	if over() && m.now.Sub(c.gaveWay) >= giveWayEvery && m.giveWay(by, keep) > 0 {
 		c.gaveWay = m.now
 	}
 	if over() {
-		m.limitExceeded(c, "what came by way of %s: more than %d nodes without a host file, %d edges or %d subnets", by, maxStrangersBy, maxEdgesBy, maxSubnetsBy)
+		m.limitExceeded(c, "what came through %s: more than %d nodes without a host file, %d edges or %d subnets", by, maxUnknownBy, maxEdgesBy, maxSubnetsBy)
 		return false
 	}
 	over = func() bool {
-		return more.nodes > 0 && len(m.nodes)+more.nodes > maxStrangers+len(m.cfg.Hosts) || m.graph.Len()+more.edges > maxEdges || m.subnets+more.subnets > maxSubnets
+		return more.nodes > 0 && len(m.nodes)+more.nodes > maxUnknown+len(m.cfg.Hosts) || m.graph.Len()+more.edges > maxEdges || m.subnets+more.subnets > maxSubnets
 	}
 	if over() && m.now.Sub(m.full) >= time.Second {
 		m.giveWay("", keep)
@@ -107,7 +107,7 @@ func (m *Mesh) roomFor(c *conn, more share, keep ...node.Name) bool {
 	if m.now.Sub(m.full) >= time.Second {
 		m.full = m.now
 	}
-	m.limitExceeded(c, "more than %d nodes without a host file, %d edges or %d subnets", maxStrangers, maxEdges, maxSubnets)
+	m.limitExceeded(c, "more than %d nodes without a host file, %d edges or %d subnets", maxUnknown, maxEdges, maxSubnets)
 	return false
 }
 

@@ -53,7 +53,7 @@ func TestMemberCannotFillOurMemory(t *testing.T) {
 	}{
 		"nodes": {
 			func(i int) string { return fmt.Sprintf("10 %x n%d 10.0.0.0/8", i, i) },
-			func(m *Mesh) int { return len(m.nodes) }, maxStrangers + 10,
+			func(m *Mesh) int { return len(m.nodes) }, maxUnknown + 10,
 		},
 		"subnets of one node": {
 			func(i int) string { return fmt.Sprintf("10 %x bob 10.%d.%d.0/24", i, i>>8&255, i&255) },
@@ -78,7 +78,7 @@ func TestMemberCannotFillOurMemory(t *testing.T) {
 			p.input("node alice")
 			p.neighbours()
 			passedOn, total := 0, 0
-			for i := range maxStrangers + 5000 {
+			for i := range maxUnknown + 5000 {
 				p.m.Handle(p.now, Request{Conn: 2, Text: c.request(i + 16)})
 				if i%256 == 0 {
 					passedOn += sends(p.m.Flush(p.now), 4, "")
@@ -386,12 +386,12 @@ func TestInventedNodesGiveWay(t *testing.T) {
 		p.input("node alice")
 		p.pongs = true
 		p.neighbours()
-		for i := range maxStrangers + 1000 {
+		for i := range maxUnknown + 1000 {
 			p.m.Handle(p.now, Request{Conn: 2, Text: fmt.Sprintf("12 %x bob n%d 192.0.2.1 655 0 1", 2*i+16, i)})
 			p.m.Handle(p.now, Request{Conn: 2, Text: fmt.Sprintf("12 %x n%d bob 192.0.2.1 655 0 1", 2*i+17, i)})
 		}
 		p.m.Flush(p.now)
-		if n := len(p.m.nodes); n > maxStrangersBy+10 {
+		if n := len(p.m.nodes); n > maxUnknownBy+10 {
 			t.Errorf("one neighbour brought %d nodes", n)
 		}
 		if !reachable {

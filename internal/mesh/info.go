@@ -142,7 +142,7 @@ func (m *Mesh) Conns() []ConnInfo {
 // Size says how much the protocol core holds.
 type Size struct {
 	Nodes, Edges, Subnets   int
-	Strangers               int // nodes without a host file
+	Unknown                 int // nodes without a host file
 	Conns                   int // at any stage
 	Wishes                  int // nodes to be dialled or kept connected
 	Timers                  int
@@ -152,24 +152,24 @@ type Size struct {
 }
 
 // Bounds are the limits of what members can make us remember.
-type Bounds struct{ Strangers, Edges, Subnets int }
+type Bounds struct{ Unknown, Edges, Subnets int }
 
 // Bounds returns the limits of what members can make us remember.
 func (m *Mesh) Bounds() Bounds {
-	return Bounds{Strangers: maxStrangers, Edges: maxEdges, Subnets: maxSubnets}
+	return Bounds{Unknown: maxUnknown, Edges: maxEdges, Subnets: maxSubnets}
 }
 
 // Size returns how much the protocol core holds.
 func (m *Mesh) Size() Size {
-	strangers := 0
+	unknown := 0
 	for _, p := range m.order {
 		if !p.known && p != m.self {
-			strangers++
+			unknown++
 		}
 	}
 	return Size{
-		Strangers: strangers,
-		Nodes:     len(m.nodes), Edges: m.graph.Len(), Subnets: m.subnets,
+		Unknown: unknown,
+		Nodes:   len(m.nodes), Edges: m.graph.Len(), Subnets: m.subnets,
 		Conns: len(m.conns), Wishes: len(m.dials), Timers: len(m.timers.heap),
 		Texts: m.seen.size() + m.tombstones.size() + m.answered.size(), Repeats: len(m.repeats.current) + len(m.repeats.previous),
 		Echoes: len(m.echoes), Dirty: len(m.dirty), Orphans: len(m.orphans),

@@ -323,7 +323,7 @@ func (m *Mesh) admitLearned(name node.Name) bool {
 	if m.nodes[name] != nil {
 		return true
 	}
-	if m.byID[name.ID()] != nil || len(m.nodes) >= maxStrangers+len(m.cfg.Hosts) {
+	if m.byID[name.ID()] != nil || len(m.nodes) >= maxUnknown+len(m.cfg.Hosts) {
 		return false
 	}
 	m.peer(name)

@@ -17,10 +17,10 @@ const (
 	// turnLimit is how long a connection may wait for its turn. Whoever dials gives up after
 	// PingTimeout (5 s), so waiting longer would serve nobody.
 	turnLimit = 5 * time.Second
-	// strangerShare is how many times MaxBurst all addresses together that have never logged in may
+	// unknownShare is how many times MaxBurst all addresses together that have never logged in may
 	// connect at once, and more each second. It bounds what a flood from very many addresses costs.
-	strangerShare = 20
-	strangerLimit = time.Second
+	unknownShare = 20
+	unknownLimit = time.Second
 	// loginTime is how long a connection is safe from one of equal standing. A login takes three
 	// round trips.
 	loginTime = time.Second
@@ -33,8 +33,8 @@ const (
 // it is taken from the address that has most of it. Addresses from which a node has logged in
 // come before those that have never shown a key. It opens no sockets and starts no goroutines.
 type admission struct {
-	each      limit.Buckets // by address
-	strangers limit.Buckets // of all addresses that have not logged in; under one key
+	each    limit.Buckets // by address
+	unknown limit.Buckets // of all addresses that have not logged in; under one key
 
 	mu      sync.Mutex
 	known   map[netip.Prefix]time.Time // when the last login from there was
@@ -51,11 +51,11 @@ type visitor struct {
 }
 
 func newAdmission(burst int, known []netip.Addr) *admission {
-	all := burst * strangerShare
+	all := burst * unknownShare
 	a := &admission{
-		each:      limit.Buckets{Burst: burst, Refill: time.Second / time.Duration(burst), Most: maxSources},
-		strangers: limit.Buckets{Burst: all, Refill: time.Second / time.Duration(all), Most: 1},
-		known:     map[netip.Prefix]time.Time{},
+		each:    limit.Buckets{Burst: burst, Refill: time.Second / time.Duration(burst), Most: maxSources},
+		unknown: limit.Buckets{Burst: all, Refill: time.Second / time.Duration(all), Most: 1},
+		known:   map[netip.Prefix]time.Time{},
 	}
 	for _, k := range known[:min(len(known), maxKnown)] {
 		a.known[limit.Network(k)] = time.Time{}
@@ -79,7 +79,7 @@ func (a *admission) enter(from netip.Addr, now time.Time, evict func()) (v *visi
 			return nil, 0, nil
 		}
 		if !a.trusted(v) {
-			all, ok := a.strangers.Reserve(netip.Addr{}, now, strangerLimit)
+			all, ok := a.unknown.Reserve(netip.Addr{}, now, unknownLimit)
 			if !ok {
 				return nil, 0, nil
 			}

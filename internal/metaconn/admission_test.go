@@ -130,7 +130,7 @@ func TestWhoHasLoggedInBeforeComesFirst(t *testing.T) {
 				}
 				y.flood(5000, 2*time.Second, many, nil)
 				if y.evicted["198.51.100.7"] > 0 {
-					t.Fatal("it had to give way to a stranger")
+					t.Fatal("it was closed for an unknown address")
 				}
 				y.leave(v)
 			}
@@ -141,8 +141,8 @@ func TestWhoHasLoggedInBeforeComesFirst(t *testing.T) {
 func TestAFloodFromManyAddressesIsBounded(t *testing.T) {
 	y := newYard(t)
 	in := y.flood(5000, 10*time.Second, many, nil)
-	if all := 10 * strangerShare; in > all*12 {
-		t.Errorf("%d strangers were let in within 10 s", in)
+	if all := 10 * unknownShare; in > all*12 {
+		t.Errorf("%d unknown addresses were let in within 10 s", in)
 	}
 	if n := len(y.known); n > 0 {
 		t.Errorf("%d addresses are known", n)
@@ -150,11 +150,11 @@ func TestAFloodFromManyAddressesIsBounded(t *testing.T) {
 }
 
 // A few hundred addresses that hold connections open: a newcomer still gets in and has time to log in.
-func TestSilentStrangersGiveWay(t *testing.T) {
+func TestSilentConnectionsGiveWayToOthers(t *testing.T) {
 	y := newYard(t)
 	for i := range maxPending {
 		if v, _ := y.come(many(i)); v == nil && i < 200 {
-			t.Fatalf("stranger %d is refused", i)
+			t.Fatalf("connection %d is refused", i)
 		}
 		y.now = y.now.Add(5 * time.Millisecond)
 	}

@@ -33,7 +33,7 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interv
 // It ends in one of three ways. The protocol core closes it (finish): what waits is sent,
 // nothing more is reported. It fails or the peer ends it (fail, or the reader's
 // error): everything stops and Closed is reported. Or it is handed over. In the first two
-// a stranger's socket goes to the tarpit instead of being closed.
+// an unauthenticated peer's socket goes to the tarpit instead of being closed.
 type conn struct {
 	t          *Table
 	id         mesh.ConnID
@@ -63,7 +63,7 @@ type conn struct {
 	err     error     // why it failed
 	stopped bool      // stop is closed
 	silent  bool      // the protocol core does not want to hear of it any more
-	trap    bool      // the peer is a stranger who shall not notice the end
+	trap    bool      // the peer is not authenticated, and must not notice the end
 	ending  bool      // the writer ends when all is written
 
 	out      []byte // sealed, waits for the writer
@@ -131,7 +131,7 @@ func (c *conn) run(begin func() mesh.Event) {
 	case c.err != nil:
 		err = c.err // what the writer or the protocol core's orders ran into came first
 	case c.accepted && !c.proven && !c.broken && !silent:
-		trap = true // a stranger has said something wrong
+		trap = true // somebody who is not authenticated has sent something wrong
 	}
 	c.mu.Unlock()
 	switch {
@@ -258,7 +258,7 @@ func (c *conn) handOver(line string) {
 	c.wakeWriter()
 }
 
-// finish ends the connection for the protocol core: what waits is still sent. With trap, a stranger
+// finish ends the connection for the protocol core: what waits is still sent. With trap, a peer that is not authenticated
 // shall not notice.
 func (c *conn) finish(trap bool) {
 	c.mu.Lock()

@@ -89,7 +89,7 @@ func FuzzLogin(f *testing.F) {
 			t.Fatal("the login ended without a reason")
 		}
 		if len(in.buf) > smallBuffer {
-			t.Fatalf("a stranger made us take %d bytes", len(in.buf))
+			t.Fatalf("an unauthenticated peer made us take %d bytes", len(in.buf))
 		}
 	})
 }

@@ -35,7 +35,7 @@
 // turn, for 5 s at most, or are closed. No address waits because of another one: see [admission].
 // (tinc lets one in per second and leaves all others hanging
 // for ever, so that a mass restart starves itself.) Connections from this machine
-// are not counted. Those of strangers who were refused are held open for a while, at most
+// are not counted. Those of unauthenticated peers that were refused are held open for a while, at most
 // 16 of them, which count nowhere: see [tarpit].
 //
 // Packets are dropped at random when more than half of MaxOutput waits that the

@@ -271,8 +271,8 @@ func TestLargestPacketsPass(t *testing.T) {
 	}
 }
 
-// stranger is a peer made by hand, so that it can misbehave.
-type stranger struct {
+// rawPeer is a peer made by hand, so that it can misbehave.
+type rawPeer struct {
 	*testing.T
 	net.Conn
 	s      *sptps.Stream
@@ -280,9 +280,9 @@ type stranger struct {
 	outbox []byte
 }
 
-// visit logs a stranger called bob in at h, up to the handshake, and returns h's
+// visit logs a rawPeer called bob in at h, up to the handshake, and returns h's
 // id of the connection.
-func visit(h *host) (*stranger, mesh.ConnID) {
+func visit(h *host) (*rawPeer, mesh.ConnID) {
 	h.Helper()
 	c, err := net.Dial("tcp", h.addr)
 	if err != nil {
@@ -290,7 +290,7 @@ func visit(h *host) (*stranger, mesh.ConnID) {
 	}
 	h.Cleanup(func() { c.Close() })
 	c.SetDeadline(time.Now().Add(patience))
-	x := &stranger{T: h.T, Conn: c}
+	x := &rawPeer{T: h.T, Conn: c}
 	s, kex, err := sptps.NewStream(sptps.Config{Initiator: true, Key: keyOf("bob"), Peer: h.key.Public(), Label: sptps.LabelTCP("bob", h.name), Rand: zero{}})
 	if err != nil {
 		h.Fatal(err)
@@ -323,7 +323,7 @@ type zero struct{}
 func (zero) Read(b []byte) (int, error) { clear(b); return len(b), nil }
 
 // next handles one record from the host and returns its text, "" for a handshake.
-func (x *stranger) next() string {
+func (x *rawPeer) next() string {
 	x.Helper()
 	for {
 		n, ev, err := x.s.Next(x.in)
@@ -347,7 +347,7 @@ func (x *stranger) next() string {
 }
 
 // record puts a record into the outbox.
-func (x *stranger) record(data string) *stranger {
+func (x *rawPeer) record(data string) *rawPeer {
 	out, err := x.s.AppendRecord(x.outbox, 0, []byte(data))
 	if err != nil {
 		x.Fatal(err)
@@ -357,10 +357,10 @@ func (x *stranger) record(data string) *stranger {
 }
 
 // raw puts bytes into the outbox.
-func (x *stranger) raw(b string) *stranger { x.outbox = append(x.outbox, b...); return x }
+func (x *rawPeer) raw(b string) *rawPeer { x.outbox = append(x.outbox, b...); return x }
 
 // flush sends the outbox in pieces of n bytes; 0: at once.
-func (x *stranger) flush(n int) {
+func (x *rawPeer) flush(n int) {
 	if n == 0 {
 		n = len(x.outbox)
 	}
@@ -400,22 +400,22 @@ func TestSegmentsOfTheStreamDoNotMatter(t *testing.T) {
 
 func TestMalformedStreamsEndTheConnectionWithAReason(t *testing.T) {
 	for name, x := range map[string]struct {
-		send func(*stranger)
+		send func(*rawPeer)
 		why  string
 	}{
-		"empty record":                {func(x *stranger) { x.record("").flush(0) }, "empty request"},
-		"frame of no bytes":           {func(x *stranger) { x.record("17 0").flush(0) }, "PACKET"},
-		"blob shorter than two ids":   {func(x *stranger) { x.record("21 11").flush(0) }, "too few"},
-		"blob of negative length":     {func(x *stranger) { x.record("21 -5").flush(0) }, "SPTPS_PACKET"},
-		"blob of 32768 bytes":         {func(x *stranger) { x.record("21 32768").flush(0) }, "SPTPS_PACKET"},
-		"frame of another length":     {func(x *stranger) { x.record("17 4").record("abc").flush(0) }, "announced a frame of 4 bytes and sent 3"},
-		"request of 5000 bytes":       {func(x *stranger) { x.record(strings.Repeat("8", 5000)).flush(0) }, "request of 5000 bytes"},
-		"bytes that were not sealed":  {func(x *stranger) { x.raw("\x00\x01" + strings.Repeat("x", 18)).flush(0) }, "does not authenticate"},
-		"end within a record":         {func(x *stranger) { x.raw("\x00").flush(0); x.Close() }, "within a message"},
-		"end within a blob":           {func(x *stranger) { x.record("21 50").raw("abc").flush(0); x.Close() }, "within a message"},
-		"end between the two records": {func(x *stranger) { x.record("17 50").flush(0); x.Close() }, "within a message"},
-		"reset":                       {func(x *stranger) { x.Conn.(*net.TCPConn).SetLinger(0); x.Close() }, "reset"},
-		"orderly end":                 {func(x *stranger) { x.Close() }, ""},
+		"empty record":                {func(x *rawPeer) { x.record("").flush(0) }, "empty request"},
+		"frame of no bytes":           {func(x *rawPeer) { x.record("17 0").flush(0) }, "PACKET"},
+		"blob shorter than two ids":   {func(x *rawPeer) { x.record("21 11").flush(0) }, "too few"},
+		"blob of negative length":     {func(x *rawPeer) { x.record("21 -5").flush(0) }, "SPTPS_PACKET"},
+		"blob of 32768 bytes":         {func(x *rawPeer) { x.record("21 32768").flush(0) }, "SPTPS_PACKET"},
+		"frame of another length":     {func(x *rawPeer) { x.record("17 4").record("abc").flush(0) }, "announced a frame of 4 bytes and sent 3"},
+		"request of 5000 bytes":       {func(x *rawPeer) { x.record(strings.Repeat("8", 5000)).flush(0) }, "request of 5000 bytes"},
+		"bytes that were not sealed":  {func(x *rawPeer) { x.raw("\x00\x01" + strings.Repeat("x", 18)).flush(0) }, "does not authenticate"},
+		"end within a record":         {func(x *rawPeer) { x.raw("\x00").flush(0); x.Close() }, "within a message"},
+		"end within a blob":           {func(x *rawPeer) { x.record("21 50").raw("abc").flush(0); x.Close() }, "within a message"},
+		"end between the two records": {func(x *rawPeer) { x.record("17 50").flush(0); x.Close() }, "within a message"},
+		"reset":                       {func(x *rawPeer) { x.Conn.(*net.TCPConn).SetLinger(0); x.Close() }, "reset"},
+		"orderly end":                 {func(x *rawPeer) { x.Close() }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(t, "alice", nil)
@@ -666,7 +666,7 @@ func TestHandOver(t *testing.T) {
 	}
 }
 
-func TestFloodOfSilentStrangersIsBounded(t *testing.T) {
+func TestFloodOfSilentConnectionsIsBounded(t *testing.T) {
 	h := newHost(t, "alice", nil)
 	var conns []net.Conn
 	defer func() {

@@ -7,12 +7,12 @@ import (
 )
 
 const (
-	tarpitSize   = 16               // connections of strangers that are held
+	tarpitSize   = 16               // refused connections that are held
 	tarpitTime   = 10 * time.Second // for which one is held at most
 	tarpitBuffer = 4 << 10          // bytes of it that the kernel keeps; nobody reads them
 )
 
-// tarpit holds connections of strangers who were refused: open, unread and silent. Whoever
+// tarpit holds connections that were refused before login: open, unread and silent. Whoever
 // tries names or keys learns neither that it was refused nor when, and waits. A held connection
 // costs a descriptor and nothing else. When a newcomer finds the tarpit full the oldest is
 // closed, so a flood is not slowed down, and costs no more than that.
@@ -32,7 +32,7 @@ type held struct {
 // hold takes conn over, and closes it sooner or later.
 func (p *tarpit) hold(conn *net.TCPConn) {
 	conn.SetReadBuffer(tarpitBuffer)
-	// Nothing is owed to a stranger: the kernel shall keep nothing of it, either.
+	// Nothing is owed to such a peer: the kernel keeps nothing of it, either.
 	conn.SetLinger(0)
 	p.mu.Lock()
 	defer p.mu.Unlock()

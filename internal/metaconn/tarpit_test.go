@@ -34,7 +34,7 @@ func open(t *testing.T, c net.Conn, d time.Duration) bool {
 	c.SetReadDeadline(time.Now().Add(d))
 	b, err := io.ReadAll(c)
 	if len(b) > 0 {
-		t.Errorf("the stranger was told %q", b)
+		t.Errorf("the peer was told %q", b)
 	}
 	return errors.Is(err, os.ErrDeadlineExceeded)
 }
@@ -45,14 +45,14 @@ func (h *host) inTarpit() int {
 	return len(h.tarpit.held)
 }
 
-// refuse lets the host's protocol core refuse what the stranger has said.
+// refuse lets the host's protocol core refuse what the peer has said.
 func (h *host) refuse(id mesh.ConnID) {
 	h.Helper()
 	expect[mesh.Line](h)
 	h.Do(mesh.CloseConn{Conn: id, Reason: "who is that?", Trap: true})
 }
 
-func TestStrangersAreHeldInSilence(t *testing.T) {
+func TestRefusedConnectionsAreHeldInSilence(t *testing.T) {
 	for name, x := range map[string]struct {
 		text  string
 		after func(h *host, id mesh.ConnID)
@@ -130,7 +130,7 @@ func TestNobodyStaysInTheTarpit(t *testing.T) {
 	wait(t, "the tarpit is empty", func() bool { return h.inTarpit() == 0 })
 }
 
-// Whoever is no stranger, or can be none, sees the end at once.
+// A peer that is authenticated, or cannot be, sees the end at once.
 func TestWhoIsNotHeld(t *testing.T) {
 	t.Run("closed by the protocol core for another reason", func(t *testing.T) {
 		h := newHost(t, "alice", nil)

@@ -161,7 +161,7 @@ func TestAMaliciousMember(t *testing.T) {
 						}
 					}
 				}
-				if s, b := h.Core.Size(), h.Core.Bounds(); s.Nodes > b.Strangers/4+10 || s.Edges > b.Edges/2+100 || s.Subnets > b.Subnets/4+100 {
+				if s, b := h.Core.Size(), h.Core.Bounds(); s.Nodes > b.Unknown/4+10 || s.Edges > b.Edges/2+100 || s.Subnets > b.Subnets/4+100 {
 					t.Errorf("%s remembers %+v", h.Name, s)
 				}
 			}

@@ -280,7 +280,7 @@ func TestTwoHalvesJoinAgain(t *testing.T) {
 		after := count(w, hs)
 		t.Logf("%d nodes: joined again after %s (they had been apart for %s); requests a node: %d to start, %d to part, %d to join",
 			n, took, apart, before.requests/n, (between.requests-before.requests)/n, (after.requests-between.requests)/n)
-		// The halves have become strangers to each other: what changed while they were apart is told, too.
+		// The halves have forgotten each other: what changed while they were apart is told, too.
 		made := after.made - before.made
 		if limit := 4 * (after.links + made) * after.links; after.requests-between.requests > limit {
 			t.Errorf("%d requests to join are a storm: there are %d connections, and %d were made", after.requests-between.requests, after.links, made)

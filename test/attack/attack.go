@@ -1,4 +1,4 @@
-// Package attack is what a dishonest member of a network and a stranger do, for tests: it
+// Package attack is what a dishonest member of a network and an outsider do, for tests: it
 // logs in at one node with a member's own key and then sends whatever requests it is told to.
 //
 // A [Conn] is a meta connection in the protocol of tinc 1.1 or of tinc 1.0. It keeps

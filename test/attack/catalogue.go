@@ -79,7 +79,7 @@ var catalogue = []Entry{
 		Held: "Dropped: the source of a packet must be a subnet of the node whose session it came by, if that has announced any (`SourceCheck`)",
 	},
 	{
-		Name: "a stranger with 200 connections a second",
+		Name: "an outsider with 200 connections a second",
 		Does: "opens connections from one address and never logs in",
 		Held: "Bounded: each address has a budget of its own, so logins from others take no longer",
 	},

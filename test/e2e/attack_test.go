@@ -34,7 +34,7 @@ type assault struct {
 	prepare func(*arena) // before the nodes are started; nil: nothing
 	do      func(*arena)
 	then    func(*arena) // nil: nothing more
-	lone    bool         // a stranger makes it: no login, and nobody passes it on
+	lone    bool         // an outsider makes it: no login, and nobody passes it on
 }
 
 var assaults = map[string]assault{
@@ -50,7 +50,7 @@ var assaults = map[string]assault{
 	"dialling the own loopback":                {prepare: connectToEve, do: nameLoopback},
 	"the log filled":                           {do: fillLog},
 	"a packet with another's address":          {do: forgeSource},
-	"a stranger with 200 connections a second": {do: floodConnections, lone: true},
+	"an outsider with 200 connections a second": {do: floodConnections, lone: true},
 }
 
 // calm bounds the attacks at a time: each keeps a processor busy, and lost echoes are to tell of the

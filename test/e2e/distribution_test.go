@@ -27,8 +27,8 @@ func (n *node) knows(o *node) bool {
 	return strings.Contains(n.file("hosts/"+o.Name()), "Subnet")
 }
 
-// strangers lists who of the nodes does not know whom.
-func strangers(nodes ...*node) (list []string) {
+// missing lists who of the nodes does not know whom.
+func missing(nodes ...*node) (list []string) {
 	for _, a := range nodes {
 		for _, b := range nodes {
 			if a != b && !a.knows(b) {
@@ -50,13 +50,13 @@ func TestWhoeverJoinsIsKnownToTwentyNodesInThreeSeconds(t *testing.T) {
 			n.joins(w.nodes[0].invite(n.Name()))
 		}
 	}
-	w.eventually("nineteen nodes know each other", patience, func() bool { return len(strangers(w.nodes[:19]...)) == 0 })
+	w.eventually("nineteen nodes know each other", patience, func() bool { return len(missing(w.nodes[:19]...)) == 0 })
 	newcomer := w.nodes[19]
 	newcomer.tincan("join", w.nodes[0].invite(newcomer.Name()))
 	newcomer.up()
 	began := time.Now()
 	for {
-		left := strangers(w.nodes...)
+		left := missing(w.nodes...)
 		if len(left) == 0 {
 			break
 		}
@@ -87,7 +87,7 @@ func TestTheFirstNodeMayDieForGood(t *testing.T) {
 		n.up()
 		rest = append(rest, n)
 	}
-	w.eventually("everybody knows everybody", patience, func() bool { return len(strangers(w.nodes...)) == 0 })
+	w.eventually("everybody knows everybody", patience, func() bool { return len(missing(w.nodes...)) == 0 })
 	if text := rest[2].file("hosts/bob"); !strings.Contains(text, "Address = "+rest[0].Addr("ip4").String()) {
 		t.Errorf("dave does not know where bob is:\n%s", text)
 	}

@@ -50,7 +50,7 @@ func TestANewcomerWhoseInviterIsGoneGetsIn(t *testing.T) {
 			alice.found()
 			alice.up()
 			bob.joins(alice.invite("bob"))
-			w.eventually("the two know each other", patience, func() bool { return len(strangers(alice, bob)) == 0 })
+			w.eventually("the two know each other", patience, func() bool { return len(missing(alice, bob)) == 0 })
 			lets(alice, dave)
 			w.must(dave.WriteFile(confBase+"/hosts/bob", []byte(bob.file("hosts/bob")+"Address = "+bob.Addr("ip4").String()+"\n")))
 			w.eventually("bob has heard of dave", patience, func() bool { return bob.knowsKeyOf("dave") })
@@ -84,7 +84,7 @@ func TestRollingRemovalOverSix(t *testing.T) {
 		}
 	}
 	members, gone := w.nodes[:6], w.nodes[6]
-	w.eventually("all know each other", patience, func() bool { return len(strangers(w.nodes...)) == 0 })
+	w.eventually("all know each other", patience, func() bool { return len(missing(w.nodes...)) == 0 })
 	gone.reaches(members[5])
 	for i, n := range members {
 		n.removes(gone.Name())

@@ -2,7 +2,7 @@
 // line of its standard input as a request. What comes back is printed.
 //
 //	attacker -c DIRECTORY -at NODE HOST:PORT < requests
-//	attacker -stranger -rate 200 HOST:PORT
+//	attacker -outsider -rate 200 HOST:PORT
 //
 // It is for networks of one's own, to try what the other nodes do about it.
 package main
@@ -26,15 +26,15 @@ import (
 func main() {
 	dir := flag.String("c", ".", "directory of the network of the member that attacks")
 	at := flag.String("at", "", "node to log in at")
-	stranger := flag.Bool("stranger", false, "do not log in: open connections that say nothing of use")
-	rate := flag.Int("rate", 200, "connections a second of a stranger")
+	outsider := flag.Bool("outsider", false, "do not log in: open connections that say nothing of use")
+	rate := flag.Int("rate", 200, "connections a second of an outsider")
 	flag.Parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer cancel()
-	err := fmt.Errorf("usage: attacker -c DIRECTORY -at NODE HOST:PORT, or attacker -stranger HOST:PORT")
+	err := fmt.Errorf("usage: attacker -c DIRECTORY -at NODE HOST:PORT, or attacker -outsider HOST:PORT")
 	switch {
 	case flag.NArg() != 1:
-	case *stranger:
+	case *outsider:
 		fmt.Printf("%+v\n", attack.Flood(ctx, *rate, 100, []byte("0 nobody 17.7\n"), func(ctx context.Context) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "tcp", flag.Arg(0))
 		}))

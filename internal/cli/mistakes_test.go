@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// What a stranger types is answered with what is wrong, not with what comes next.
+// What a newcomer types is answered with what is wrong, not with what comes next.
 func TestWrongWords(t *testing.T) {
 	dir, _ := network(t)
 	none := t.TempDir() + "/none"

@@ -55,9 +55,9 @@ func (n *node) floods(to netip.AddrPort, rate int, text string) (made func() int
 	return func() int { return int(count.Load()) }, stop
 }
 
-// TestAStrangerThatFloodsKeepsNobodyOut: 200 connections a second from one address, of each kind
-// that a stranger can make; others log in and join meanwhile.
-func TestAStrangerThatFloodsKeepsNobodyOut(t *testing.T) {
+// TestAConnectionFloodKeepsNobodyOut: 200 connections a second from one address, of each kind
+// that an outsider can make; others log in and join meanwhile.
+func TestAConnectionFloodKeepsNobodyOut(t *testing.T) {
 	for what, text := range map[string]string{
 		"silent":                  "",
 		"with the name of a node": "0 bob 17.7\n",
