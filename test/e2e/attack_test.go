@@ -38,18 +38,18 @@ type assault struct {
 }
 
 var assaults = map[string]assault{
-	"a key for a node that is away":            {do: plantKeys},
-	"thousands of nodes with keys":             {do: plantManyKeys},
-	"clear text to invented nodes":             {do: askForClearText, then: sawNothing},
-	"a forged ANS_KEY":                         {do: forgeAnswers},
-	"out of the mesh by hearsay":               {do: denyEdges},
-	"an address taken":                         {prepare: addressByAnother, do: takeAddress},
-	"addresses captured":                       {do: captureAddresses},
-	"tables filled":                            {do: fillTables, then: newcomerGetsIn},
-	"the protocol core kept busy":              {do: keepBusy},
-	"dialling the own loopback":                {prepare: connectToEve, do: nameLoopback},
-	"the log filled":                           {do: fillLog},
-	"a packet with another's address":          {do: forgeSource},
+	"a key for a node that is away":             {do: plantKeys},
+	"thousands of nodes with keys":              {do: plantManyKeys},
+	"clear text to invented nodes":              {do: askForClearText, then: sawNothing},
+	"a forged ANS_KEY":                          {do: forgeAnswers},
+	"out of the mesh by hearsay":                {do: denyEdges},
+	"an address taken":                          {prepare: addressByAnother, do: takeAddress},
+	"addresses captured":                        {do: captureAddresses},
+	"tables filled":                             {do: fillTables, then: newcomerGetsIn},
+	"the protocol core kept busy":               {do: keepBusy},
+	"dialling the own loopback":                 {prepare: connectToEve, do: nameLoopback},
+	"the log filled":                            {do: fillLog},
+	"a packet with another's address":           {do: forgeSource},
 	"an outsider with 200 connections a second": {do: floodConnections, lone: true},
 }
 
