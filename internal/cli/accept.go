@@ -34,10 +34,10 @@ func (a *app) acceptCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "accept [NODE]",
 		Short: "Accept the new key of a reinstalled node",
-		Long: `A key that is known is never replaced by itself: whoever offers another one may be an
-impostor. It is kept aside, "tincan status" tells about it, and this command makes it
-the known one. Ask the owner of NODE first whether the key is right. A node whose
-host file was deleted here may come back after it. Without NODE it lists what waits.`,
+		Long: `A known key is never replaced automatically: whoever offers another one may be an
+impostor. The new key is kept aside and shown by "tincan status"; this command makes it
+the known one. Ask the owner of NODE first whether the key is right. A node that was
+removed here may come back after it. Without NODE, the waiting keys are listed.`,
 		Args: between("at most the name of a NODE", 0, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			store, err := a.hostFiles()
@@ -110,11 +110,11 @@ func (a *app) orHere(there func(*control.Client) error, here func() error) error
 func (a *app) removeCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "remove NODE",
-		Short: "Remove a node, and do not learn it again",
-		Long: `What is known of NODE here is deleted: its host file, a key that was learned through
-the mesh or that somebody has vouched for, and its addresses. Its connection ends. It
+		Short: "Remove a node, and do not accept it again",
+		Long: `Deletes what is known of NODE here: its host file, a key that was learned through the
+mesh or that another node vouched for, and its addresses. Its connection is closed. It
 does not come back from the mesh; "tincan accept NODE", "import" or a new invitation
-brings it back. Other nodes do not notice: say it at each of them.`,
+brings it back. Other nodes are not affected: run the command on each of them.`,
 		Args: between("the name of a NODE", 1, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			store, err := a.hostFiles()

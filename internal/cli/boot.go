@@ -29,12 +29,12 @@ func (a *app) genCommand() *cobra.Command {
 		Use:   "gen [BOOTNODE]...",
 		Short: "Create a node and join a network with a token",
 		Long: `Makes this machine a node. With --standalone it is the first one of a new
-network. Otherwise a BOOTNODE, HOST:8655 or a URL, lets it in: several are asked
-in turn, and again until --timeout. The network is called dnet unless -n says
-something else.
+network. Otherwise it joins through a BOOTNODE, given as HOST:8655 or a URL;
+several are tried in turn until --timeout. The network is called dnet unless -n
+says otherwise.
 
   tincan gen --standalone -a vpn.example.org     the first node
-  tincan bootnode --token-file FILE              lets others in, on port 8655
+  tincan bootnode --token-file FILE              admits others, on port 8655
   tincan gen --token-file FILE vpn.example.org   the next node
 
 Every option can be given in the environment, --connect-to as TINCAN_CONNECT_TO or
@@ -96,15 +96,15 @@ func (a *app) bootnodeCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "bootnode",
 		Short: "Admit new nodes that know a token",
-		Long: `Serves newcomers on port 8655 until it is stopped: "tincan gen" and "tincan up
---join" on their side. The node itself need not run. Without --token a strong one
-is made and printed. More tokens, with limits: tincan token.
+		Long: `Admits new nodes on port 8655 until it is stopped: they run "tincan gen" or
+"tincan up --join". The node itself need not run. Without --token a strong one
+is created and printed. More tokens, with limits: tincan token.
 
-With --service a systemd unit is written instead, which keeps the token in a file
-of its own.
+With --service a systemd unit is written instead, and the token is kept in a
+separate file.
 
-The protocols of tinc-boot are off. --protocol gen1 serves its gen, --protocol
-gen2 its run; they are weaker, so a token for them must be strong.`,
+The protocols of tinc-boot are off. --protocol gen1 is for its command gen,
+--protocol gen2 for its run; they are weaker, so a token for them must be strong.`,
 		Args: between("no arguments", 0, 0),
 		PreRun: func(cmd *cobra.Command, _ []string) {
 			booting.FromEnvironment(cmd.LocalNonPersistentFlags(), "TINC_BOOT_")
@@ -217,7 +217,7 @@ type flagSet interface {
 }
 
 func (t *tokenFlags) flags(f flagSet, expires time.Duration, uses int) {
-	f.StringVar(&t.label, "label", "", "`text` by which the token appears in the log")
+	f.StringVar(&t.label, "label", "", "`text` that identifies the token in the log")
 	f.DurationVar(&t.expires, "expires", expires, "how long the token is valid, such as 24h; 0 means forever")
 	f.IntVar(&t.uses, "uses", uses, "how many nodes may join with the token; -1 means any number")
 	f.StringVar(&t.node, "for", "", "only the `node` of this name may join with the token")

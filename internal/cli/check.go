@@ -21,8 +21,8 @@ func (a *app) checkCommand() *cobra.Command {
 tincan would do with each part of them: keys, settings, scripts and the other
 nodes. It changes nothing, and tincd may be running meanwhile.
 
-It cannot see how tincd is started. With --fix it first mends what "tinc fsck" can
-mend: modes of keys and scripts, public keys that are missing or do not fit.
+It cannot see how tincd is started. With --fix it first fixes what "tinc fsck" can
+fix: modes of keys and scripts, public keys that are missing or do not fit.
 
   ok      works as it did with tinc
   note    is different, or good to know

@@ -12,11 +12,11 @@ import (
 )
 
 func (a *app) reloadCommand() *cobra.Command {
-	return a.simple("reload", "Let the node read its files again", "Lets the running node read its files again. If they are broken it keeps what it had.", (*control.Client).Reload)
+	return a.simple("reload", "Make the node read its files again", "Makes the running node read its files again. If they have errors, it keeps its current configuration.", (*control.Client).Reload)
 }
 
 func (a *app) retryCommand() *cobra.Command {
-	return a.simple("retry", "Dial now whoever is waited for", "Lets the node dial at once all the nodes that it is waiting to dial again.", (*control.Client).Retry)
+	return a.simple("retry", "Dial all waiting nodes now", "Dials all nodes now that the running node would dial again only after a pause.", (*control.Client).Retry)
 }
 
 // simple is a command without arguments or results.

@@ -25,8 +25,8 @@ func (a *app) downCommand() *cobra.Command {
 		Use:     "down",
 		Aliases: []string{"stop"},
 		Short:   "Stop the node",
-		Long: `Stops the running node and waits until it has left the machine as it was. If none
-runs nothing happens. A service starts again with the machine: see "tincan service".`,
+		Long: `Stops the running node and waits until it has restored the system. If none is
+running, nothing happens. A service starts again with the machine: see "tincan service".`,
 		Args: between("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error { return a.down() },
 	}

@@ -23,7 +23,7 @@ func (a *app) whyCommand() *cobra.Command {
 		Use:   "why NODE|ADDRESS",
 		Short: "Explain the path of packets to a node",
 		Long: `Explains which path packets to a node take and why: the chain of reasons, and the one change
-that would make it better. It begins with this machine: its interface, addresses and routes,
+that would improve it. It begins with this machine: its interface, addresses and routes,
 networks that overlap with the VPN, and (as root, where there is nft) its firewall. The exit
 status is 0 even if a problem is found.`,
 		Args: exactly("a node, or an address in the VPN", 1),
@@ -112,7 +112,7 @@ func (a *app) netCheckCommand() *cobra.Command {
 		Short: "Check connectivity: UDP, NAT, port mappings",
 		Long: `Checks what the network of this machine lets through, as far as the running node
 and the others can tell: UDP, the kind of NAT, port mappings, IPv6, connections from
-outside. Other nodes are asked from where they hear this one; nobody outside of the mesh is.`,
+outside. Other nodes are asked from which address they hear this one; nobody outside the mesh is asked.`,
 		Args: between("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			return a.ask(func(c *control.Client) error {

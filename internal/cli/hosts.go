@@ -17,7 +17,7 @@ func (a *app) exportCommand() *cobra.Command {
 	all := false
 	c := &cobra.Command{
 		Use:   "export",
-		Short: "Print the host file of this node for others to import",
+		Short: "Print the host file of this node (its public key and addresses)",
 		Args:  between("no arguments", 0, 0),
 		RunE:  func(*cobra.Command, []string) error { return a.exportHosts(all) },
 	}
@@ -46,7 +46,7 @@ func (a *app) exchangeCommand() *cobra.Command {
 		Use:   "exchange",
 		Short: "Export, then import what another node exports",
 		Long: `Prints the host file of this node and then stores those that it reads: with a pipe
-in each direction two nodes make themselves known to each other.`,
+in each direction, two nodes exchange their host files.`,
 		Args: between("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			if err := a.exportHosts(all); err != nil {
@@ -70,11 +70,11 @@ func (a *app) importCommand() *cobra.Command {
 	force := false
 	c := &cobra.Command{
 		Use:   "import [FILE]",
-		Short: "Store host files printed by export",
-		Long: `Reads host files from FILE or from standard input and stores them. Files that are
-there already stay as they are. Lines that no other machine may choose for this one
-are left out, such as names of files or a weaker cipher; set them by hand if you
-want them.`,
+		Short: "Store host files that other nodes exported",
+		Long: `Reads host files from FILE or from standard input and stores them. Existing files
+are kept. Lines that another machine must not choose for
+this one are left out, such as file names or a weaker cipher; set them by hand if
+you want them.`,
 		Args: between("one FILE", 0, 1),
 		RunE: func(_ *cobra.Command, args []string) error { return a.importHosts(args, force) },
 	}

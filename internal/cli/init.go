@@ -34,8 +34,8 @@ func (a *app) initCommand() *cobra.Command {
 address in the VPN. Others join it with the URLs that "tincan invite" prints.
 
 Without -n the network is called dnet; -n . puts its files into /etc/tinc itself.
-The network gets a range of addresses, by default a random 10.x.0.0/16, from
-which each node that joins is given one.`,
+The network has a range of addresses, by default a random 10.x.0.0/16, and each
+node that joins gets one of them.`,
 		Args: exactly("NAME", 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.anyPort = cmd.Flags().Changed("port") && f.port == 0

@@ -66,13 +66,13 @@ func (a *app) joinCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "join [URL]",
 		Short: "Join a network with an invitation URL",
-		Long: `Asks the inviting node for its configuration, gives it our key and stores
+		Long: `Asks the inviting node for its configuration, sends it the public key of this machine and stores
 everything that "tincan up" needs. Without a URL on the command line, where other
 users of this machine could see it, it is read from standard input.`,
 		Args: between("one URL", 0, 1),
 		RunE: func(_ *cobra.Command, args []string) error { return a.join(args, o) },
 	}
-	c.Flags().BoolVar(&o.force, "force", false, "store unsafe variables of the invitation, too")
+	c.Flags().BoolVar(&o.force, "force", false, "also store unsafe variables of the invitation")
 	c.Flags().BoolVar(&o.service, "service", false, "install the node as a service that starts now and at boot")
 	a.jsonFlag(c, &o.json)
 	return c

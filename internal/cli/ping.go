@@ -49,7 +49,7 @@ The exit status is 0 if at least one answer came.`,
 	f := c.Flags()
 	f.IntVar(&o.count, "count", 5, "`number` of requests; 0 means until interrupted")
 	f.DurationVar(&o.interval, "interval", time.Second, "`time` between requests")
-	f.DurationVar(&o.timeout, "timeout", 2*time.Second, "how `long` to wait for an answer")
+	f.DurationVar(&o.timeout, "timeout", 2*time.Second, "`time` to wait for an answer")
 	f.IntVar(&o.size, "size", 64, "size of the simulated IP packet in `bytes`")
 	f.StringVar(&o.transport, "transport", "any", "send by this `transport`: any (as packets go now), udp, or tcp")
 	f.StringVar(&o.via, "via", "", "send by UDP through this `relay`")

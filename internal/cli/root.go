@@ -76,7 +76,7 @@ Every option can also be given in the environment: --net as TINCAN_NET, and so o
 	f := root.PersistentFlags()
 	f.StringVarP(&a.place.Net, "net", "n", os.Getenv("NETNAME"), "the `network`, whose files are in /etc/tinc/NETWORK (default: the only one)")
 	f.StringVarP(&a.place.Conf, "config", "c", "", "the `directory` with the files, in place of /etc/tinc/NETWORK")
-	f.StringVar(&a.place.PidFile, "pidfile", "", "`file` by which the running node is found")
+	f.StringVar(&a.place.PidFile, "pidfile", "", "pid `file` of the running node")
 	root.RegisterFlagCompletionFunc("net", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		nets, _ := config.Networks(a.place.Roots)
 		return nets, cobra.ShellCompDirectiveNoFileComp

@@ -27,13 +27,13 @@ func (a *app) serviceCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "service",
 		Short: "Manage the system service of the network",
-		Long: `Makes the network a service of this system, which starts it with the machine and
-again when it fails: with systemd on most Linux systems, else with OpenRC, launchd,
+		Long: `Makes the network a service of this system, which starts it at boot and again
+when it fails: with systemd on most Linux systems, else with OpenRC, launchd,
 the services of Windows, and so on.
 
-  tincan -n home service install     make it one, and start it
-  tincan -n home service status      is it one, and does it run?
-  tincan -n home service uninstall   stop it, and make it none
+  tincan -n home service install     install and start the service
+  tincan -n home service status      is it installed, and does it run?
+  tincan -n home service uninstall   stop and remove the service
 
 The files of the network are not touched.`,
 		Args: noSuchCommand,

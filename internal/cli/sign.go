@@ -16,7 +16,7 @@ func (a *app) signCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "sign [FILE]",
 		Short: "Sign data with the key of this node",
-		Long: `Prints FILE, or standard input, with a line in front that says who signed it and
+		Long: `Prints FILE, or standard input, preceded by a line that says who signed it and
 when. Another node checks it with: tincan verify`,
 		Args: between("one FILE", 0, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -44,7 +44,7 @@ func (a *app) verifyCommand() *cobra.Command {
 		Short: "Check a signature, and print what was signed",
 		Long: `Checks that NODE has signed FILE, or standard input, and prints the data without
 the signature. NODE can be . for this node, and * for any node that has a host
-file here. Nothing is printed if the signature is not good.`,
+file here. Nothing is printed if the signature is invalid.`,
 		Args: between("a NODE and one FILE", 1, 2),
 		RunE: func(_ *cobra.Command, args []string) error {
 			l, err := a.existing()

@@ -35,7 +35,7 @@ network below, round trip time, loss if there is some, path MTU and traffic. The
 table has as many columns as fit the terminal; elsewhere COLUMNS of the
 environment, or 80.
 
-With the name of a NODE: everything about that one. With a PATTERN, such as
+With the name of a NODE: all details about it. With a PATTERN, such as
 'db*': only the nodes with names like it.`,
 		Args: between("a NODE or a PATTERN", 0, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -58,10 +58,10 @@ With the name of a NODE: everything about that one. With a PATTERN, such as
 	}
 	f := c.Flags()
 	f.BoolVar(&o.json, "json", false, "print JSON, for programs")
-	f.BoolVar(&o.drops, "drops", false, "show why packets were dropped, how many and when the last one was")
+	f.BoolVar(&o.drops, "drops", false, "show why packets were dropped, how many, and when the last one was")
 	f.BoolVar(&o.reachable, "reachable", false, "show only nodes that can be reached")
 	f.BoolVar(&o.unreachable, "unreachable", false, "show only nodes that cannot be reached")
-	f.DurationVar(&o.watch, "watch", 0, "show it again every so often, until Ctrl-C; `time` is 2s unless given as --watch=TIME")
+	f.DurationVar(&o.watch, "watch", 0, "repeat every 2s, or every `time` with --watch=TIME, until Ctrl-C")
 	f.Lookup("watch").NoOptDefVal = "2s"
 	return c
 }

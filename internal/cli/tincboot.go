@@ -108,7 +108,7 @@ func (a *app) bootBootnodeCommand() *cobra.Command {
 	s := booting.Serve{Generate: true}
 	dir, name, service := "", "", false
 	c := &cobra.Command{
-		Use: "bootnode", Short: "Let newcomers in who know the token", Args: between("no arguments", 0, 0),
+		Use: "bootnode", Short: "Admit new nodes that know the token", Args: between("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) (err error) {
 			if s.Layout, err = a.bootLayout(dir); err != nil {
 				return err
@@ -155,7 +155,7 @@ type run struct {
 func (a *app) bootRunCommand() *cobra.Command {
 	var r run
 	c := &cobra.Command{
-		Use: "run", Short: "Run a node that others can join, and join others", Args: between("no arguments", 0, 0),
+		Use: "run", Short: "Run a node that others can join", Args: between("no arguments", 0, 0),
 		Long: `Makes a node in DIR if there is none, runs it (with the engine of tincan: no
 tincd is needed), lets newcomers in who know the token, and joins the networks of
 --join with it.`,

@@ -19,19 +19,19 @@ func (a *app) topCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "top",
 		Short: "Show the traffic of all nodes, live",
-		Long: `Shows the traffic with each node, the way its packets take, their round trip time and
-loss, anew every second. Keys:
+		Long: `Shows the traffic with each node, the path of its packets, their round trip time and
+loss, once a second. Keys:
 
   n          order by name
   i I o O    by bytes or packets received, by bytes or packets sent
   t T        by bytes or packets in both directions
   c          totals since the start instead of rates, and back
   b k M G    bytes, kilobytes, megabytes, gigabytes
-  s          another delay (in seconds)
+  s          change the delay (in seconds)
   arrows     scroll; also Page Up, Page Down, Home, End
-  q          the end
+  q          quit
 
-Where the output is no terminal one table is printed, and with --count several.`,
+If the output is not a terminal, one table is printed, or several with --count.`,
 		Args: between("no arguments", 0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if count < 0 || delay <= 0 {
@@ -57,7 +57,7 @@ Where the output is no terminal one table is printed, and with --count several.`
 		},
 	}
 	c.Flags().DurationVar(&delay, "delay", time.Second, "`time` between two samples")
-	c.Flags().IntVar(&count, "count", 1, "print this `many` tables; with --json, 0 means until interrupted")
+	c.Flags().IntVar(&count, "count", 1, "`number` of tables to print; with --json, 0 means until interrupted")
 	c.Flags().BoolVar(&asJSON, "json", false, "print one line of JSON for each sample, for programs")
 	return c
 }

@@ -43,16 +43,16 @@ func (a *app) upCommand() *cobra.Command {
 		Use:   "up",
 		Short: "Start the node",
 		Long: `Starts the node and keeps it running, with its log on the screen, until Ctrl-C,
-"tincan down" or SIGTERM ends it. It needs the right to make a network interface,
-which in general means root.
+"tincan down" or SIGTERM ends it. It needs the right to create a network interface,
+which usually means root.
 
 With --detach it goes into the background once it works, and logs to the system
 log or to a file. With --service it becomes a service instead, which starts now and
 with the machine. If the node is already running, nothing happens.
 
-With --boot it also lets newcomers in who know a token, and prints the command for
-the next machine. With --join it becomes a node first, with such a token. Both
-make the node if there is none yet (network dnet unless -n says something else),
+With --boot it also admits new nodes that know a token, and prints the command for
+the next machine. With --join it first joins a network with such a token. Both
+create the node if there is none yet (in the network dnet unless -n says otherwise),
 and simply start it if there is one.
 
   tincan up --boot :8655                      the first machine
@@ -85,8 +85,8 @@ and simply start it if there is one.
 	c.Flags().BoolVar(&f.chroot, "chroot", false, "change the root directory to that of the network")
 	c.Flags().BoolVar(&f.mlock, "mlock", false, "keep all memory out of swap space")
 	c.Flags().StringVar(&f.boot, "boot", "", "let newcomers in at this `address`, such as :8655")
-	c.Flags().StringArrayVar(&f.join, "join", nil, "become a node with the help of this boot `node` first; may be repeated")
-	c.Flags().BoolVar(&f.tlsSelf, "tls-self", false, "with --boot: serve HTTPS with a certificate of our own")
+	c.Flags().StringArrayVar(&f.join, "join", nil, "first join the network of this boot `node`; may be repeated")
+	c.Flags().BoolVar(&f.tlsSelf, "tls-self", false, "with --boot: serve HTTPS with a self-signed certificate")
 	f.gen.Token.Flags(c.Flags())
 	c.Flags().StringVar(&f.gen.Name, "name", "", "with --boot or --join: `name` of a new node (default the host name)")
 	c.Flags().StringArrayVarP(&f.gen.Public, "public", "a", nil, "with --boot or --join: `host` where others reach a new node; may be repeated")

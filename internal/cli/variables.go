@@ -38,10 +38,15 @@ func (a *app) delCommand() *cobra.Command {
 // variable is a command about one variable.
 func (a *app) variable(verb setting.Verb, use, short string) *cobra.Command {
 	force, asJSON := false, false
+	long := short + `. The variable is in tinc.conf, or, if it belongs to a
+node or is written HOST.VARIABLE, in the host file hosts/HOST.`
+	if verb != setting.Get {
+		long += ` A running node reads
+its files again.`
+	}
 	c := &cobra.Command{
 		Use: use, Short: short,
-		Long: short + `, in the file it belongs to: tinc.conf, or
-with HOST, or for a variable of hosts, hosts/HOST. A running node is told.`,
+		Long: long,
 		Args: between("a VARIABLE", 1, -1),
 		ValidArgsFunction: begun(func(_ *cobra.Command, args []string, text string) ([]string, cobra.ShellCompDirective) {
 			return a.completeVariable(verb, args, text)
@@ -50,7 +55,7 @@ with HOST, or for a variable of hosts, hosts/HOST. A running node is told.`,
 	}
 	if verb == setting.Get {
 		a.jsonFlag(c, &asJSON)
-	} else {
+	} else if verb != setting.Del {
 		c.Flags().BoolVar(&force, "force", false, "write the value even if the variable is unknown, obsolete or out of place, or cannot have this value")
 	}
 	c.Flags().SetInterspersed(false) // a value may begin with a dash

@@ -46,7 +46,7 @@ type Token struct {
 
 // Flags adds the options.
 func (t *Token) Flags(f *pflag.FlagSet) {
-	f.VarP((*hidden)(&t.Text), "token", "t", "the `secret` that lets newcomers in; other users of this machine can see it here for a moment")
+	f.VarP((*hidden)(&t.Text), "token", "t", "the `secret` that admits new nodes; other users of this machine can see it here for a moment")
 	f.StringVar(&t.File, "token-file", "", "read the secret from a `file`; - is standard input")
 }
 

@@ -85,11 +85,11 @@ func (s *subject) flags(c *cobra.Command) {
 }
 
 func watch() *cobra.Command {
-	return order("watch", "Let the monitor fetch the host file of a node (called by subnet-up)")
+	return order("watch", "Make the monitor fetch the host file of a node (called by subnet-up)")
 }
 
 func forget() *cobra.Command {
-	return order("forget", "Let the monitor forget a node (called by subnet-down)")
+	return order("forget", "Make the monitor forget a node (called by subnet-down)")
 }
 
 func order(what, short string) *cobra.Command {

@@ -8,17 +8,17 @@ func (c *call) usage() {
 
 Sets up and controls a tinc network, as part of tincan.
 
-Valid options are (in front of the command):
-  -c, --config=DIR   the configuration lies in DIR
+Valid options are (before the command):
+  -c, --config=DIR   the configuration is in DIR
   -n, --net=NET      the network NET: /etc/tinc/NET
       --pidfile=FILE pid file of the daemon
   -b, --batch        ask no questions
-      --force        do it in spite of warnings
+      --force        do it despite warnings
       --help         show this text
       --version      show the version
 
 Configuration:
-  init [NAME]                       make a new node
+  init [NAME]                       create a new node
   get VARIABLE                      show a variable, [HOST.]VARIABLE
   set VARIABLE VALUE                give it this value only
   add VARIABLE VALUE                give it one more value
@@ -32,26 +32,26 @@ Configuration:
   exchange, exchange-all            export, then import, over a pipe
   invite NAME                       print a URL that lets a new node in, once
   join [URL]                        become a node of a network
-  fsck                              look for what is wrong in the files, and
-                                    offer to mend it (--force: mend it)
-  network [NET]                     list the networks of this machine, or turn
-                                    to one (in the shell)
-  sign [FILE]                       put this node's signature in front of data
+  fsck                              look for errors in the files, and offer to
+                                    fix them (--force: fix them)
+  network [NET]                     list the networks of this machine, or
+                                    switch to one (in the shell)
+  sign [FILE]                       print data with this node's signature
   verify NODE [FILE]                check it, and print the data; NODE may be .
                                     for this node and * for any
 
 The daemon:
   start [TINCD OPTION]...           start it
   stop, restart                     stop it, stop and start it
-  reload                            let it read its configuration again
+  reload                            make it read its configuration again
   pid                               print its process number
   debug LEVEL                       change how much it logs
-  retry                             dial now what is waiting
+  retry                             dial all waiting nodes now
   purge                             forget nodes that are gone
-  connect NODE, disconnect NODE     make or break a connection
+  connect NODE, disconnect NODE     open or close a connection
   dump [reachable] nodes            list what it knows: nodes, edges, subnets,
                                     connections, graph, digraph, invitations
-  info NODE|SUBNET|ADDRESS          tell about one of them
+  info NODE|SUBNET|ADDRESS          show one of them
   log [LEVEL]                       show its log as it grows
   pcap [SNAPLEN]                    print the VPN's packets, for tcpdump -r -
 

@@ -56,15 +56,15 @@ The daemon of a tinc network, as part of tincan.
   -c, --config=DIR         read the configuration from DIR
   -n, --net=NET            run the network NET: /etc/tinc/NET
   -D, --no-detach          stay in the foreground and log to standard error
-  -d, --debug[=LEVEL]      say more, or as much as LEVEL (0 to 5)
+  -d, --debug[=LEVEL]      log more, or as much as LEVEL (0 to 5)
   -o, --option=[HOST.]K=V  set the variable K, whatever the files say
-      --pidfile=FILE       put the pid file there, and the socket beside it
+      --pidfile=FILE       pid file; the control socket is next to it
       --logfile[=FILE]     log to FILE, or to the usual log file
   -s, --syslog             log to the system log, also with -D
   -U, --user=USER          run as USER as soon as everything is set up
-  -R, --chroot             ... with the configuration directory as root directory
+  -R, --chroot             change the root directory to that of the configuration
   -L, --mlock              keep all memory out of swap space
-      --bypass-security    has no effect here, and says so
+      --bypass-security    has no effect here except a warning
   -K, --generate-keys[=BITS] make a new RSA key (2048 bits) and exit
   -k, --kill[=SIGNAL]      send SIGNAL (TERM) to the running daemon and exit
       --help               show this text
