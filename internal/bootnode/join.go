@@ -329,7 +329,7 @@ func (r Request) join1(ctx context.Context, c *http.Client, u URL) (j Joined, er
 	case !ok:
 		return j, fmt.Errorf("the boot node calls itself %.40q, which is no name", header.Get("X-Node"))
 	case boot == r.Name || bytes.Equal(body, sealed):
-		return j, errors.New("somebody sends our own request back")
+		return j, errors.New("our own request was sent back to us")
 	}
 	file, err := open1(key, n, string(boot), body)
 	if err != nil {

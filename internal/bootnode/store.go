@@ -303,7 +303,7 @@ func (s *Store) openNonces() (*nonces, error) {
 	return n, err
 }
 
-var errReplay = errors.New("this nonce was used before: somebody repeats a recorded request")
+var errReplay = errors.New("this nonce was used before: the request is a replay")
 
 // spend remembers a nonce on disk. It fails if it was there already.
 func (n *nonces) spend(token string, x nonce) error {

@@ -63,7 +63,7 @@ func ParseProxy(s string) (Proxy, error) {
 	kind, ok := proxyKinds[strings.ToLower(word)]
 	switch {
 	case !ok:
-		return Proxy{}, errors.New("write one of none, http, socks4, socks4a, socks5, exec, and behind it HOST PORT or the command")
+		return Proxy{}, errors.New("write one of none, http, socks4, socks4a, socks5, exec, followed by HOST PORT or the command")
 	case kind == NoProxy:
 		return Proxy{}, nil
 	case kind == ExecProxy:

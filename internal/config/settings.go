@@ -302,7 +302,7 @@ func parseRoute(s string) (Route, error) {
 		return Route{}, fmt.Errorf("%.60q is not a network such as 10.1.0.0/16", words[0])
 	}
 	if to != to.Masked() {
-		return Route{}, fmt.Errorf("%v has bits behind its prefix; did you mean %v?", to, to.Masked())
+		return Route{}, fmt.Errorf("%v has host bits set; did you mean %v?", to, to.Masked())
 	}
 	if err := Routable(to); err != nil {
 		return Route{}, fmt.Errorf("%v cannot be routed into the VPN: %w", to, err)

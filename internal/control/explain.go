@@ -14,18 +14,18 @@ import (
 
 // Explainer is a [Backend] that explains itself.
 type Explainer interface {
-	// Why says why packets for a node go the way they do.
+	// Why says why packets for a node take the path they do.
 	Why(node.Name) WhyReport
 	// NetCheck says what this network lets through. It may take two seconds.
 	NetCheck() NetReport
 }
 
-// WhyReport is the chain of reasons why packets for a node go the way they do.
+// WhyReport is the chain of reasons why packets for a node take the path they do.
 type WhyReport struct {
 	Node    node.Name   `json:"node"`
 	Good    bool        `json:"good"` // there is nothing to be mended
 	Reasons []WhyReason `json:"reasons"`
-	Change  string      `json:"change,omitempty"` // the one change that would mend it
+	Change  string      `json:"change,omitempty"` // the one change that would help
 }
 
 // WhyReason is one link of the chain. Code is a fixed word, Text a sentence.
@@ -211,7 +211,7 @@ func (c *client) netCheck() ([]byte, error) {
 	return json.Marshal(e.NetCheck())
 }
 
-// Why asks why packets for a node go the way they do.
+// Why asks why packets for a node take the path they do.
 func (c *Client) Why(name node.Name) (r WhyReport, err error) {
 	return r, c.object(&r, reqWhy, string(name))
 }

@@ -301,7 +301,7 @@ func (f *fields) id() (id node.ID) {
 func (f *fields) address() Address {
 	host, port, number := f.next(), f.next(), f.next()
 	if f.err == nil && port != "port" {
-		f.err = fmt.Errorf("%.32q stands where the word port was expected", port)
+		f.err = fmt.Errorf("%.32q found where the word port was expected", port)
 	}
 	return Address{host, number}
 }

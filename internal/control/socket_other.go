@@ -106,7 +106,7 @@ func probeSocket(path string) (socketState, error) {
 // server's choice, see [Server.Readers].
 func (c *Claim) Open(gid int) error {
 	if !tellsPeers {
-		return errors.New("control socket: this system does not tell who connects, so no group can be let in")
+		return errors.New("control socket: this system does not identify clients, so ControlGroup cannot be used")
 	}
 	path := SocketPath(c.path)
 	if err := os.Chown(path, -1, gid); err != nil {

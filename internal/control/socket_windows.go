@@ -35,7 +35,7 @@ func (c *Claim) listen() error {
 
 // Open cannot let a group in: nobody tells who connects.
 func (c *Claim) Open(int) error {
-	return errors.New("control socket: this system does not tell who connects, so no group can be let in")
+	return errors.New("control socket: this system does not identify clients, so ControlGroup cannot be used")
 }
 
 // reachable is what the pid file says: where the control socket is.

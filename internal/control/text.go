@@ -129,7 +129,7 @@ const (
 // writeKeys prints what a person has to decide.
 func (s Status) writeKeys(b *strings.Builder, f TextForm) {
 	for _, c := range s.ChangedKeys[:min(len(s.ChangedKeys), maxKeysShown)] {
-		f.sentence(b, yellow, "changed key: ", fmt.Sprintf("%s offers %s for %s, known is %s; only if %s was set up anew: %s accept %s",
+		f.sentence(b, yellow, "changed key: ", fmt.Sprintf("%s offers %s for %s, known is %s; only if %s was reinstalled: %s accept %s",
 			c.From, c.Offered, c.Node, listOr([]string{c.Known}, "none"), c.Node, f.command(), c.Node))
 	}
 	if more := len(s.ChangedKeys) - maxKeysShown; more > 0 {

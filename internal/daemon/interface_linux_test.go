@@ -374,7 +374,7 @@ func TestTheInterfaceIsLookedAfter(t *testing.T) {
 	link, err := netlink.LinkByName("vpn0")
 	must(t, err)
 	must(t, netlink.LinkSetDown(link))
-	m.says("somebody changed the interface vpn0; put back: that it is up, 2 routes")
+	m.says("another program changed the interface vpn0; restored: its state up, 2 routes")
 	whole("after it was taken down")
 	addr, err := netlink.ParseAddr("10.7.0.5/16")
 	must(t, err)
@@ -413,7 +413,7 @@ func TestAnInterfaceThatIsTakenDownAgainAndAgain(t *testing.T) {
 	must(t, err)
 	eventually(t, "the node has given up for now", func() bool {
 		must(t, netlink.LinkSetDown(link))
-		return m.said("somebody keeps changing the interface vpn0")
+		return m.said("another program keeps changing the interface vpn0")
 	})
 }
 

@@ -248,7 +248,7 @@ func (d *Daemon) sayOnce(text string) {
 
 // socketFailed logs that a UDP socket is out of order.
 func (d *Daemon) socketFailed(local netip.AddrPort, err error) {
-	d.log.printf(0, mesh.Error, "receiving by UDP at %s fails: %v; packets for this node take other ways, TCP at the least", local, err)
+	d.log.printf(0, mesh.Error, "receiving by UDP at %s fails: %v; packets for this node use another socket or TCP", local, err)
 }
 
 // buffer translates the size of a socket buffer: 0 leaves it to the system.

@@ -322,7 +322,7 @@ func (f *netif) restore() {
 	if len(f.restores) >= maxRestores {
 		if len(f.restores) == maxRestores {
 			f.restores = append(f.restores, now) // said once
-			f.log.printf(0, mesh.Warning, "somebody keeps changing the interface %s; it is looked after again in %v", f.name, restorePause)
+			f.log.printf(0, mesh.Warning, "another program keeps changing the interface %s; it is restored again in %v", f.name, restorePause)
 			time.AfterFunc(restorePause, func() {
 				f.work.Lock()
 				f.restores = nil
@@ -342,7 +342,7 @@ func (f *netif) restore() {
 	}
 	if len(restored) > 0 {
 		f.restores = append(f.restores, now)
-		f.log.printf(0, mesh.Warning, "somebody changed the interface %s; put back: %s", f.name, strings.Join(restored, ", "))
+		f.log.printf(0, mesh.Warning, "another program changed the interface %s; restored: %s", f.name, strings.Join(restored, ", "))
 	}
 	failure := ""
 	if err != nil {

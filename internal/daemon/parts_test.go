@@ -102,10 +102,10 @@ func TestWhichSubnetsOfOthersGetARoute(t *testing.T) {
 		"192.168.1.128/25": "overlaps with 192.168.1.0/24 of this machine",
 		"192.168.0.0/16":   "overlaps with 192.168.1.0/24 of this machine",
 		"fd00:1::5/128":    "overlaps with fd00:1::/64 of this machine",
-		"10.9.0.0/16":      "the real address 10.9.0.3 of carol lies in it",
-		"10.9.0.3/32":      "the real address 10.9.0.3 of carol lies in it",
-		"172.20.0.0/16":    "the real address 172.20.255.255 of dave lies in it",
-		"fd00:2::/32":      "the real address fd00:2::1 of eve lies in it",
+		"10.9.0.0/16":      "it contains the real address 10.9.0.3 of carol",
+		"10.9.0.3/32":      "it contains the real address 10.9.0.3 of carol",
+		"172.20.0.0/16":    "it contains the real address 172.20.255.255 of dave",
+		"fd00:2::/32":      "it contains the real address fd00:2::1 of eve",
 	} {
 		got := around.welcome(netip.MustParsePrefix(p))
 		if want == "" && got != "" || !strings.Contains(got, want) {

@@ -123,7 +123,7 @@ func (d *persister) write() {
 	}
 	for n, e := range todo.other {
 		if d.store.Suspect(n, e.From, fmt.Appendf(nil, "Ed25519PublicKey = %s\n", e.Key)) {
-			d.log.printf(0, mesh.Notice, "somebody behind %s claims another key for %s than the one that is known; the known one stays. If %s was reinstalled: tincan accept %s", e.From, n, n, n)
+			d.log.printf(0, mesh.Notice, "%s passed on another key for %s than the known one, which stays in use. If %s was reinstalled: tincan accept %s", e.From, n, n, n)
 		}
 	}
 	for n, k := range todo.keys {

@@ -113,7 +113,7 @@ func (b *backend) whyRefused(name node.Name, r *control.WhyReport) {
 	limits := b.Limits()
 	for _, i := range limits.Refused {
 		if n := i.By[name]; n > 0 {
-			add(whyIgnored, "ignored %s: %d times by way of %s, the last time of all %s ago", i.What, n, name, ago(i.Last))
+			add(whyIgnored, "ignored %s: %d times from %s, the last one of all %s ago", i.What, n, name, ago(i.Last))
 		}
 	}
 	if r.Good {

@@ -40,14 +40,14 @@ func (s *underlay) welcome(p netip.Prefix) (why string) {
 		return "it is not a private network"
 	}
 	if dev, ok := s.others[p.Addr()]; ok && inside && p.IsSingleIP() {
-		return fmt.Sprintf("%s leads to a machine with that address", dev)
+		return fmt.Sprintf("a machine on %s has that address", dev)
 	}
 	if i := slices.IndexFunc(s.onLink, p.Overlaps); i >= 0 && !(inside && p.IsSingleIP()) {
 		return fmt.Sprintf("it overlaps with %s of this machine", s.onLink[i])
 	}
 	i := sort.Search(len(s.nodes), func(i int) bool { return s.nodes[i].addr.Compare(p.Addr()) >= 0 })
 	if i < len(s.nodes) && p.Contains(s.nodes[i].addr) {
-		return fmt.Sprintf("the real address %s of %s lies in it", s.nodes[i].addr, s.nodes[i].node)
+		return fmt.Sprintf("it contains the real address %s of %s", s.nodes[i].addr, s.nodes[i].node)
 	}
 	return ""
 }

@@ -37,5 +37,5 @@ func parseAway(line string) error {
 	if err := away[words[1]]; err != nil {
 		return err
 	}
-	return errors.New("the inviter does not talk to newcomers now")
+	return errors.New("the inviter does not admit newcomers now")
 }

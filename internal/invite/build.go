@@ -368,7 +368,7 @@ func (b *builder) finish() (Result, error) {
 func (b *builder) stranded(err error) error {
 	kept := b.tmp
 	b.tmp = ""
-	return fmt.Errorf("we are a node of the network now, but the configuration could not be moved to %s: %w; it lies in %s", b.base(), err, kept)
+	return fmt.Errorf("this machine is a node of the network now, but its configuration could not be moved to %s: %w; it is in %s", b.base(), err, kept)
 }
 
 // discard removes the temporary directory, if there is one.

@@ -117,7 +117,7 @@ func parsePlace(s string) (host string, port uint16, err error) {
 			return "", 0, errors.New("after the closing bracket there should be a colon and a port")
 		}
 		if a, err := netip.ParseAddr(host); err != nil || !a.Is6() {
-			return "", 0, errors.New("only an IPv6 address stands in brackets")
+			return "", 0, errors.New("only an IPv6 address may be in brackets")
 		}
 	} else if host, portText, hasPort = strings.Cut(s, ":"); strings.Contains(portText, ":") {
 		return "", 0, errors.New("an IPv6 address needs brackets, as in [2001:db8::1]:655")

@@ -186,7 +186,7 @@ func (m *Monitor) believe(name node.Name, body []byte) error {
 	signed, err := keys.VerifyFile(body, func(by node.Name) (keys.PublicKey, error) {
 		key, good := m.cfg.Engine.Key(by)
 		if key == nil || !good || by == name {
-			return keys.PublicKey{}, fmt.Errorf("%s is not somebody who may", by)
+			return keys.PublicKey{}, fmt.Errorf("%s may not vouch", by)
 		}
 		return *key, nil
 	})
@@ -312,7 +312,7 @@ func (s *Store) mayVouch(n, by node.Name) error {
 		}
 	}
 	if count >= maxVouched {
-		return fmt.Errorf("%s stands behind %d nodes already", by, count)
+		return fmt.Errorf("%s vouches for %d nodes already", by, count)
 	}
 	return nil
 }

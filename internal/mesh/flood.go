@@ -431,7 +431,7 @@ func (m *Mesh) checkContradictions() {
 		m.quiet = max(m.quiet/2, minQuiet)
 		return
 	}
-	m.logf(0, Error, "others keep announcing wrong edges of %s: another machine runs with this name and key, or a member of the mesh lies; not refuting for %s", m.cfg.Name, m.quiet)
+	m.logf(0, Error, "others keep announcing wrong edges of %s: another machine uses this name and key, or a member announces false edges; not refuting for %s", m.cfg.Name, m.quiet)
 	m.quietUntil = m.now.Add(m.quiet)
 	m.quiet = min(m.quiet*2, maxQuiet)
 }

@@ -68,7 +68,7 @@ func (m *Mesh) chooseLogin(c *conn, p *peer, minor int) (login, error) {
 		return 0, fmt.Errorf("%s offers only the protocol of tinc 1.0, which needs an RSA key, and this node has none; "+
 			"make one with \"tincan tinc generate-rsa-keys\" and give its public half to %s", p.name, p.name)
 	case m.cfg.RSAKey == nil:
-		return 0, fmt.Errorf("%s does not know our Ed25519 key, and this node has no RSA key to tell it", p.name)
+		return 0, fmt.Errorf("%s does not know our Ed25519 key, and this node has no RSA key with which to send it", p.name)
 	case p.host.RSAKey == nil:
 		return 0, fmt.Errorf("the host file of %s has no RSA public key, which the protocol of tinc 1.0 needs", p.name)
 	case minor == 0:

@@ -242,7 +242,7 @@ func (m *Mesh) dropLearnedLogins(p *peer, reason string) {
 func (m *Mesh) checkVouchers() {
 	for _, c := range append([]*conn(nil), m.lines...) {
 		if c.peer != nil && c.byLearned && c.stage >= securing && !m.mayKnock(c.peer) {
-			m.drop(c, "there is no host file of it, and nobody vouches for it any more")
+			m.drop(c, "it has no host file here, and no node vouches for it any more")
 		}
 	}
 }

@@ -12,12 +12,12 @@ import (
 	"tincan/internal/wire"
 )
 
-// Why says why packets for a node go the way they do.
+// Why says why packets for a node take the path they do.
 type Why struct {
 	Node    node.Name
 	Good    bool // there is nothing to be mended
 	Reasons []Reason
-	Change  string // the one change that would mend it, "" if nobody here can tell
+	Change  string // the one change that would help, "" if nobody here can tell
 }
 
 // Reason is one link of the chain: each follows from the one behind it.
@@ -63,20 +63,20 @@ const (
 	WhyCompressed   = "compressed"
 )
 
-// What is worth mentioning of a way that works.
+// What is worth mentioning of a path that works.
 const (
 	farAway    = 150 * time.Millisecond
 	manyLost   = 0.05
 	smallFrame = 1294 // IPv6's least MTU, as a frame
 )
 
-// Found is what was looked up just now to explain the way to a node. The zero value: nothing.
+// Found is what was looked up just now to explain the path to a node. The zero value: nothing.
 type Found struct {
 	Command string             // how the user calls this program for this network; "": tincan
 	Heard   map[node.Name]bool // nodes that were asked by UDP, and whether they answered
 	NAT     bool               // they see this node at another address than its own
 	Seen    []netip.AddrPort   // where they see it
-	Relays  int                // nodes by way of which the node itself was asked by UDP
+	Relays  int                // nodes through which the node itself was asked by UDP
 	Through int                // of these, those that brought its answer without TCP
 }
 
@@ -85,14 +85,14 @@ func (w Why) Unclear() bool {
 	return slices.ContainsFunc(w.Reasons, func(r Reason) bool { return r.Code == WhyUnanswered })
 }
 
-// Why explains the way to a node.
+// Why explains the path to a node.
 func (m *Mesh) Why(name node.Name, f Found) Why {
 	w := Why{Node: name}
 	f.Command = cmp.Or(f.Command, "tincan")
 	p := m.nodes[name]
 	switch {
 	case p == nil:
-		w.add(WhyUnknown, "nobody in this network has ever heard of %s", name)
+		w.add(WhyUnknown, "no node in this network knows %s", name)
 		w.Change = "check the name; if it is right, the node has not joined yet: use its invitation there, or import its host file"
 	case p == m.self:
 		w.Good = true
@@ -117,7 +117,7 @@ func (m *Mesh) whyKey(w *Why, p *peer, f Found) {
 		w.Change = fmt.Sprintf("if it is to come back: %s accept %s, or import its host file", f.Command, p.name)
 	case t.rival != nil:
 		w.add(WhyOtherKey, "another key than the one that is known is claimed for %s, through %s", p.name, t.rivalBy)
-		w.mend("ask the owner of %s which key is right; if it is the new one: %s accept %s", p.name, f.Command, p.name)
+		w.suggest("ask the owner of %s which key is right; if it is the new one: %s accept %s", p.name, f.Command, p.name)
 	}
 }
 
@@ -125,8 +125,8 @@ func (w *Why) add(code, format string, args ...any) {
 	w.Reasons = append(w.Reasons, Reason{code, fmt.Sprintf(format, args...)})
 }
 
-// mend proposes a change, unless one nearer to the root of the trouble has been found.
-func (w *Why) mend(format string, args ...any) {
+// suggest proposes a change, unless one nearer to the root of the trouble has been found.
+func (w *Why) suggest(format string, args ...any) {
 	if w.Change == "" {
 		w.Change = fmt.Sprintf(format, args...)
 	}
@@ -145,7 +145,7 @@ func (m *Mesh) whyUnreachable(w *Why, p *peer, f Found) {
 			w.add(WhyAway, "no node of the mesh has a connection with %s", p.name)
 		}
 		m.whyNotConnected(w, p)
-		w.mend("start %s; if it runs, look there with: %s why %s", p.name, f.Command, m.cfg.Name)
+		w.suggest("start %s; if it runs, look there with: %s why %s", p.name, f.Command, m.cfg.Name)
 		return
 	}
 	w.add(WhyAlone, "this node has no connection with any other")
@@ -158,11 +158,11 @@ func (m *Mesh) whyUnreachable(w *Why, p *peer, f Found) {
 	}
 	switch {
 	case len(dials) > 0:
-		w.mend("check that %s runs, that its Address is right, and that TCP to it is allowed here and there", dials[0].name)
+		w.suggest("check that %s runs, that its Address is right, and that TCP to it is allowed here and there", dials[0].name)
 	case m.cfg.AutoConnect:
-		w.mend("tell it where another node is: Address = HOST in that node's host file")
+		w.suggest("tell it where another node is: Address = HOST in that node's host file")
 	default:
-		w.mend("choose a node to connect to: ConnectTo = NODE, or AutoConnect = yes")
+		w.suggest("choose a node to connect to: ConnectTo = NODE, or AutoConnect = yes")
 	}
 }
 
@@ -189,11 +189,11 @@ func (m *Mesh) whyNotConnected(w *Why, p *peer) {
 	}
 	switch p.refusal {
 	case refusedHere:
-		w.mend("see what this line says; the log of %s may say more", p.name)
+		w.suggest("see what this line says; the log of %s may say more", p.name)
 	case refusedKey:
-		w.mend("the key in hosts/%s here is not the one that %s has: if it was reinstalled, import its new host file with --force", p.name, p.name)
+		w.suggest("the key in hosts/%s here is not the one that %s has: if it was reinstalled, import its new host file with --force", p.name, p.name)
 	case refusedThere:
-		w.mend("see in the log of %s why it does not let this node in; most likely its host file of %s has another key than this node: import the one of this node there, with --force", p.name, m.cfg.Name)
+		w.suggest("see in the log of %s why it does not let this node in; most likely its host file of %s has another key than this node: import the one of this node there, with --force", p.name, m.cfg.Name)
 	}
 }
 
@@ -240,16 +240,16 @@ func (m *Mesh) whyNoSession(w *Why, p *peer, f Found) {
 	case why != "":
 		w.add(WhyNoRSAKey, "nothing is sent to %s: %s", p.name, why)
 		if m.cfg.RSAKey == nil {
-			w.mend("make an RSA key with: %s tinc generate-rsa-keys; then import the host file of %s here, and the one of %s there", f.Command, p.name, m.cfg.Name)
+			w.suggest("make an RSA key with: %s tinc generate-rsa-keys; then import the host file of %s here, and the one of %s there", f.Command, p.name, m.cfg.Name)
 		} else {
-			w.mend("import the host file of %s", p.name)
+			w.suggest("import the host file of %s", p.name)
 		}
 	case !p.session.hopByHop() && p.key() == nil && !p.askedKey.IsZero():
-		w.add(WhyKeyUnknown, "the public key of %s is not known here, and it has not told it yet", p.name)
-		w.mend("import the host file of %s", p.name)
+		w.add(WhyKeyUnknown, "the public key of %s is not known here, and it has not sent it yet", p.name)
+		w.suggest("import the host file of %s", p.name)
 	case p.session.pending():
 		w.add(WhyHandshake, "a handshake with %s is in progress", p.name)
-		w.mend("wait a few seconds; if it persists, the host file of %s here, or that of %s there, has another key than the node", p.name, m.cfg.Name)
+		w.suggest("wait a few seconds; if it persists, the host file of %s here, or that of %s there, has another key than the node", p.name, m.cfg.Name)
 	default:
 		w.Good = true
 		w.add(WhyNoSession, "there has been no packet for %s lately; the first one makes a session and looks for the best path", p.name)
@@ -266,12 +266,12 @@ func (m *Mesh) whyDirect(w *Why, p *peer) {
 	if loss := p.udp.loss; loss >= manyLost {
 		w.Good = false
 		w.add(WhyLossy, "%.0f %% of the probes are lost", 100*loss)
-		w.mend("the line between the two drops packets; if it is yours, look for an overloaded router or a bad radio link")
+		w.suggest("the line between the two drops packets; if it is yours, look for an overloaded router or a bad radio link")
 	}
 	if p.udp.pmtu.fixed() && p.udp.pmtu.min < smallFrame {
 		w.Good = false
 		w.add(WhySmall, "packets of more than %d bytes do not pass", p.udp.pmtu.min-14)
-		w.mend("raise the MTU of the link between the two that takes only small packets; a tunnel inside of a tunnel is the usual cause. Until then all works, but slower")
+		w.suggest("raise the MTU of the link between the two that takes only small packets; a tunnel inside of a tunnel is the usual cause. Until then all works, but slower")
 	}
 	if level := p.session.suite().Compression; level != 0 {
 		w.add(WhyCompressed, "%s wants packets to be compressed (level %d), which takes time for each one", p.name, level)
@@ -283,7 +283,7 @@ func (m *Mesh) whyDegraded(w *Why, p *peer) {
 	s, c := &p.relaying.direct.quality, &p.relaying.chosen.quality
 	w.add(WhyDegraded, "the direct path is worse: %s and %.0f %% loss, through %s %s and %.0f %%",
 		s.rtt.srtt.Round(time.Millisecond), 100*s.loss(), p.relaying.chosen.relay.name, c.rtt.srtt.Round(time.Millisecond), 100*c.loss())
-	w.mend("the line between the two is slow or drops packets; as long as it does, the relay is the best path")
+	w.suggest("the line between the two is slow or drops packets; as long as it does, the relay is the best path")
 }
 
 // whyNoUDP: packets do not go straight by UDP.
@@ -292,39 +292,39 @@ func (m *Mesh) whyNoUDP(w *Why, p *peer, f Found) {
 	switch {
 	case m.cfg.TCPOnly:
 		w.add(WhyTCPOnlyHere, "this node was told to use only TCP")
-		w.mend("remove TCPOnly = yes from tinc.conf or from the host file of this node")
+		w.suggest("remove TCPOnly = yes from tinc.conf or from the host file of this node")
 		return
 	case p.host.TCPOnly:
 		w.add(WhyTCPOnlyHere, "the host file of %s on this node says that only TCP is to be used", p.name)
-		w.mend("remove TCPOnly = yes from the host file of %s here", p.name)
+		w.suggest("remove TCPOnly = yes from the host file of %s here", p.name)
 		return
 	case opts&wire.TCPOnly != 0:
 		w.add(WhyTCPOnlyThere, "%s, or the node that connects it, uses only TCP", p.name)
-		w.mend("remove TCPOnly = yes on %s", p.name)
+		w.suggest("remove TCPOnly = yes on %s", p.name)
 		return
 	case m.cfg.Indirect || opts&wire.Indirect != 0 || p.path.Indirect:
 		w.add(WhyIndirect, "IndirectData = yes says that only nodes with a connection may exchange packets directly")
-		w.mend("remove IndirectData = yes, or add a connection between %s and %s (ConnectTo)", m.cfg.Name, p.name)
+		w.suggest("remove IndirectData = yes, or add a connection between %s and %s (ConnectTo)", m.cfg.Name, p.name)
 		return
 	case m.cfg.NoUDPDiscovery:
 		w.add(WhyNoDiscovery, "this node does not look for UDP paths")
-		w.mend("remove UDPDiscovery = no")
+		w.suggest("remove UDPDiscovery = no")
 		return
 	}
 	if p.udp.confirmed { // it answers, but large packets do not pass yet
 		if p.udp.pmtu.narrow {
 			w.add(WhySmall, "UDP between the two passes only for packets of less than %d bytes, which is of no use", minFrame-14)
-			w.mend("a firewall or a tunnel between the two drops larger datagrams; if it is yours, let them pass")
+			w.suggest("a firewall or a tunnel between the two drops larger datagrams; if it is yours, let them pass")
 			return
 		}
 		w.add(WhySmall, "by UDP only packets of up to %d bytes are known to pass so far", max(p.udp.pmtu.min-14, 0))
-		w.mend("wait a moment: the largest size is being looked for")
+		w.suggest("wait a moment: the largest size is being looked for")
 		return
 	}
 	asked := m.candidates(p)
 	if len(asked) == 0 {
 		w.add(WhyNoUDPAddress, "no address is known at which %s might be reached by UDP", p.name)
-		w.mend("add Address = HOST to the host file of %s, if it has a public address", p.name)
+		w.suggest("add Address = HOST to the host file of %s, if it has a public address", p.name)
 		return
 	}
 	if !p.udp.alive.IsZero() {
@@ -335,17 +335,17 @@ func (m *Mesh) whyNoUDP(w *Why, p *peer, f Found) {
 	switch {
 	case heard == 0 && tried > 1:
 		w.add(WhyNoUDPHere, "none of the %d nodes that this one asks answers it by UDP: something here lets no UDP through", tried)
-		w.mend("allow UDP to and from port %d in the firewall of this machine and of its network; %s netcheck tells more", m.cfg.Port, f.Command)
+		w.suggest("allow UDP to and from port %d in the firewall of this machine and of its network; %s netcheck tells more", m.cfg.Port, f.Command)
 	case heard > 0 && (p.relaying.chosen != nil || f.Through > 0):
 		m.whyBetween(w, p, f)
 	case heard > 0 && f.Relays > 0:
 		w.add(WhyNoUDPThere, "%d of %d nodes answer this one by UDP, and none of them gets an answer of %s by UDP: something there lets no UDP through", heard, tried, p.name)
-		w.mend("allow UDP to and from port %d in the firewall of %s and of its network", portOf(p), p.name)
+		w.suggest("allow UDP to and from port %d in the firewall of %s and of its network", portOf(p), p.name)
 	default:
 		if heard > 0 {
 			w.add(WhyNoUDPThere, "%d of %d nodes answer this one by UDP, so it is the network of %s that blocks it, or the two NATs are incompatible", heard, tried, p.name)
 		}
-		w.mend("allow UDP to port %d of this machine, or to port %d of %s, from outside: in the firewall, and by a port forwarded by the router (or UPnP = yes)", m.cfg.Port, portOf(p), p.name)
+		w.suggest("allow UDP to port %d of this machine, or to port %d of %s, from outside: in the firewall, and by a port forwarded by the router (or UPnP = yes)", m.cfg.Port, portOf(p), p.name)
 	}
 }
 
@@ -353,7 +353,7 @@ func (m *Mesh) whyNoUDP(w *Why, p *peer, f Found) {
 func (m *Mesh) whyBetween(w *Why, p *peer, f Found) {
 	w.add(WhyBetween, "both answer other nodes by UDP, so it is the routers or firewalls of the two that do not let in each other's packets")
 	here, there := f.NAT && manyPorts(f.Seen), m.seemsSymmetric(p)
-	const each = "another port towards each node (symmetric NAT), so nobody else can know it"
+	const each = "another port towards each node (symmetric NAT), so other nodes cannot predict it"
 	switch {
 	case here && there:
 		w.add(WhySymmetric, "both routers use %s", each)
@@ -363,9 +363,9 @@ func (m *Mesh) whyBetween(w *Why, p *peer, f Found) {
 		w.add(WhySymmetric, "the router of %s seems to use %s", p.name, each)
 	}
 	if f.NAT || len(f.Seen) == 0 {
-		w.mend("forward UDP port %d of the router here to this machine, or set UPnP = yes; the same at %s would also work", m.cfg.Port, p.name)
+		w.suggest("forward UDP port %d of the router here to this machine, or set UPnP = yes; the same at %s would also work", m.cfg.Port, p.name)
 	} else {
-		w.mend("allow UDP to port %d from outside in the firewall of this machine", m.cfg.Port)
+		w.suggest("allow UDP to port %d from outside in the firewall of this machine", m.cfg.Port)
 	}
 }
 

@@ -333,7 +333,7 @@ func (l *Link) Restore() (restored []string, err error) {
 		if err := l.nl.LinkSetUp(link); err != nil {
 			return restored, explain("bring up "+l.cfg.Interface+" again", err)
 		}
-		restored = append(restored, "that it is up")
+		restored = append(restored, "its state up")
 	}
 	if len(restored) > 0 {
 		if err := l.onLink(); err != nil {

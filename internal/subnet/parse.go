@@ -30,7 +30,7 @@ func ParseLocal(text string) (Subnet, error) {
 		return Subnet{}, err
 	}
 	if !s.HostBitsZero() {
-		return Subnet{}, fmt.Errorf("subnet %.64q: the address has bits set behind its prefix of %d bits; the network is %v",
+		return Subnet{}, fmt.Errorf("subnet %.64q: the address has host bits set for the prefix length %d; the network is %v",
 			text, s.bits, s.Prefix().Masked())
 	}
 	return s, nil

@@ -476,7 +476,7 @@ func (r *generation) join(ctx context.Context) (err error) {
 func (r *generation) warnOld() {
 	for _, u := range r.urls {
 		if strings.HasPrefix(u.String(), "http:") && !private(u.Host()) {
-			r.say("warning: the protocol of tinc-boot over plain HTTP does not protect against somebody on the way to %s who knows its host file", u.Host())
+			r.say("warning: the protocol of tinc-boot over plain HTTP does not protect against an attacker between here and %s who knows its host file", u.Host())
 		}
 	}
 }
