@@ -8,15 +8,18 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"tincan/internal/device"
+	"tincan/internal/netwatch"
 	"tincan/internal/subnet"
 )
 
@@ -398,6 +401,58 @@ func TestTheInterfaceIsLookedAfter(t *testing.T) {
 	m.stop()
 	if got := unreachable(t); got != nil {
 		t.Errorf("left behind: %v", got)
+	}
+}
+
+// A member can announce more subnets than get routes here. Whoever asks for the status does not wait
+// for the kernel meanwhile, and does not read all routes at a time.
+func TestMoreSubnetsThanRoutes(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	dev, err := device.OpenTUN("vpn0", device.Options{})
+	must(t, err)
+	defer dev.Close()
+	out := make(journal, 100)
+	log := newLogger(out.put, 0)
+	f := newNetif("vpn0", log, func() []underlayAddress { return nil })
+	must(t, f.up([]netip.Prefix{netip.MustParsePrefix("10.7.0.5/16")}, nil))
+	for i := range maxLearned + 1000 {
+		f.add("far", subnet.FromPrefix(netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 99, byte(i >> 8), byte(i)}), 32)))
+	}
+	f.settle()
+	f.settle()
+	if n := len(routes(t, "vpn0")); n != maxLearned {
+		t.Errorf("%d routes", n)
+	}
+
+	f.work.Lock() // as while the kernel is at work
+	answer := make(chan bool, 1)
+	go func() { answer <- f.configured() }()
+	select {
+	case ours := <-answer:
+		if !ours {
+			t.Error("the interface is not ours")
+		}
+	case <-time.After(patience):
+		t.Error("who asks waits for the kernel")
+	}
+	f.work.Unlock()
+
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	netwatch.Gateways("vpn0")
+	runtime.ReadMemStats(&after)
+	each := (after.TotalAlloc - before.TotalAlloc) / (2 * maxLearned) // with the guards
+	if t.Logf("%d bytes for each route", each); each > 3000 {
+		t.Errorf("to look for gateways allocates %d bytes for each route", each)
+	}
+	f.down()
+	f.release()
+	log.close()
+	close(out)
+	if text := <-out; !strings.Contains(text, "no routes to 1000 subnets of other nodes: there are more than 4096") || len(out) > 0 {
+		t.Errorf("the log has %q and %d more lines", text, len(out))
 	}
 }
 

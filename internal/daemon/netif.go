@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tincan/internal/config"
@@ -39,8 +40,9 @@ type netif struct {
 	news    chan struct{}       // room for one
 	touched chan struct{}       // the same: somebody may have changed the interface
 
-	work   sync.Mutex    // guards what follows; held while the kernel is at work
-	ours   bool          // up was called, and down was not
+	ours atomic.Bool // up was called, and down was not
+
+	work   sync.Mutex    // guards what follows; held while the kernel is at work, which can be seconds
 	link   *netconf.Link // nil: not ours, or the kernel refused
 	own    []netip.Prefix
 	fixed  []netip.Prefix              // routes of the configuration
@@ -48,6 +50,8 @@ type netif struct {
 	led    map[netip.Prefix]netip.Addr // those in force
 	routed map[learnt]struct{}         // routes for subnets of others
 	told   map[learnt]string           // why there is none, as the log has it
+	excess int                         // subnets without a route since there are too many
+	order  []learnt                    // scratch space of sorted
 
 	guard    *netconf.Guard      // nil: not ours
 	held     map[learnt]struct{} // of lost: those that had a route
@@ -74,6 +78,8 @@ const (
 	// maxRefusals are logged, and then another one each refusalEvery; the rest is counted.
 	maxRefusals  = 10
 	refusalEvery = 10 * time.Second
+	// smallOrder is how many subnets too many the scratch space for them may hold.
+	smallOrder = 1024
 )
 
 // learnt is a subnet of another node.
@@ -163,7 +169,7 @@ func (f *netif) settle() {
 		return
 	}
 	f.mu.Lock()
-	known, lost := maps.Clone(f.known), maps.Clone(f.lost)
+	known, lost := f.sorted(), maps.Clone(f.lost)
 	f.mu.Unlock()
 	f.noteOverlaps()
 	around := underlay{own: f.own, shared: f.shared}
@@ -176,24 +182,31 @@ func (f *netif) settle() {
 	needless := func(k learnt, _ struct{}) bool {
 		return covered(k.prefix(), f.own) && !f.shared || slices.Contains(f.fixed, k.prefix())
 	}
-	maps.DeleteFunc(known, needless)
 
 	wanted := map[learnt]struct{}{}
 	told := map[learnt]string{}
-	for _, k := range sortedLearnt(known) {
-		why := around.welcome(k.prefix())
-		if why == "" && len(wanted) == maxLearned {
-			why = "there are too many"
-		}
-		if why == "" {
-			wanted[k] = struct{}{}
+	excess := 0
+	for _, k := range known {
+		if needless(k, struct{}{}) {
 			continue
 		}
-		told[k] = why
-		if f.told[k] != why {
-			f.refuse(k, why)
+		why := around.welcome(k.prefix())
+		switch {
+		case why == "" && len(wanted) == maxLearned:
+			excess++
+		case why == "":
+			wanted[k] = struct{}{}
+		case len(told) < maxLearned: // of more than that nothing is said
+			told[k] = why
+			if f.told[k] != why {
+				f.refuse(k, why)
+			}
 		}
 	}
+	if excess > 0 && f.excess == 0 {
+		f.log.printf(0, mesh.Warning, "no routes to %d subnets of other nodes: there are more than %d; a line Route = NETWORK in tinc.conf for a network that holds many of them would do", excess, maxLearned)
+	}
+	f.excess = excess
 	maps.DeleteFunc(lost, func(k learnt, _ struct{}) bool {
 		_, routed := f.routed[k]
 		_, held := f.held[k]
@@ -353,10 +366,16 @@ func (f *netif) restore() {
 	f.failure = failure
 }
 
-func sortedLearnt(set map[learnt]struct{}) []learnt {
-	return slices.SortedFunc(maps.Keys(set), func(a, b learnt) int {
+// sorted returns what is known in the order in which it is judged, until it is called again. Both locks are held.
+func (f *netif) sorted() []learnt {
+	f.order = slices.AppendSeq(f.order[:0], maps.Keys(f.known))
+	slices.SortFunc(f.order, func(a, b learnt) int {
 		return cmp.Or(subnet.Compare(a.subnet, b.subnet), cmp.Compare(a.owner, b.owner))
 	})
+	if cap(f.order) > 2*len(f.order)+smallOrder { // there were many once
+		f.order = slices.Clone(f.order)
+	}
+	return f.order
 }
 
 // through names the gateways of fixed routes, for the next up or configure.
@@ -379,7 +398,7 @@ func (f *netif) up(addrs, routes []netip.Prefix) error {
 		f.guard, f.adopted = guard, guard.Networks()
 	}
 	err := f.bringUp(addrs, routes)
-	f.ours = err == nil
+	f.ours.Store(err == nil)
 	poke(f.news) // with DeviceStandby others are known already
 	return err
 }
@@ -408,7 +427,7 @@ func (f *netif) configure(addrs, routes []netip.Prefix) error {
 	f.work.Lock()
 	defer f.work.Unlock()
 	addrs, routes = f.possible(addrs, routes)
-	if !f.ours || f.link != nil && slices.Equal(addrs, f.own) && slices.Equal(routes, f.fixed) && maps.Equal(f.gates, f.led) {
+	if !f.ours.Load() || f.link != nil && slices.Equal(addrs, f.own) && slices.Equal(routes, f.fixed) && maps.Equal(f.gates, f.led) {
 		return nil
 	}
 	own, fixed, led := f.own, f.fixed, f.led
@@ -428,7 +447,7 @@ func (f *netif) configure(addrs, routes []netip.Prefix) error {
 func (f *netif) down() {
 	f.work.Lock()
 	defer f.work.Unlock()
-	f.ours = false
+	f.ours.Store(false)
 	f.takeDown()
 }
 
@@ -445,12 +464,8 @@ func (f *netif) release() {
 	f.guard = nil
 }
 
-// configured tells whether addresses and routes are ours to set.
-func (f *netif) configured() bool {
-	f.work.Lock()
-	defer f.work.Unlock()
-	return f.ours
-}
+// configured tells whether addresses and routes are ours to set. It does not wait.
+func (f *netif) configured() bool { return f.ours.Load() }
 
 // takeDown is down with the lock held.
 func (f *netif) takeDown() {

@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"net/netip"
-	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -115,11 +115,11 @@ func (g *Guard) add(p netip.Prefix) error {
 
 // Restore puts back what others have removed, and returns how many routes that were.
 func (g *Guard) Restore() (restored int, err error) {
-	present := g.list()
-	for p := range g.have {
-		if slices.Contains(present, p) {
-			continue
-		}
+	missing := maps.Clone(g.have)
+	for _, p := range g.list() {
+		delete(missing, p)
+	}
+	for p := range missing {
 		if e := g.add(p); e != nil {
 			err = e
 			continue

@@ -11,16 +11,19 @@ import (
 // Gateways are the routers that routes lead to, by other interfaces than one.
 func Gateways(except string) map[netip.Addr]string {
 	found, names := map[netip.Addr]string{}, interfaceNames()
-	for _, r := range mainRoutes() {
-		hops := append([]*netlink.NexthopInfo{{LinkIndex: r.LinkIndex, Gw: r.Gw}}, r.MultiPath...)
-		for _, h := range hops {
-			a, ok := netip.AddrFromSlice(h.Gw)
-			dev, known := names[h.LinkIndex]
-			if ok && known && dev != except {
-				found[a.Unmap()] = dev
-			}
+	note := func(index int, gateway net.IP) {
+		a, ok := netip.AddrFromSlice(gateway)
+		dev, known := names[index]
+		if ok && known && dev != except {
+			found[a.Unmap()] = dev
 		}
 	}
+	eachMainRoute(func(r *netlink.Route) {
+		note(r.LinkIndex, r.Gw)
+		for _, h := range r.MultiPath {
+			note(h.LinkIndex, h.Gw)
+		}
+	})
 	return found
 }
 
@@ -28,15 +31,15 @@ func Gateways(except string) map[netip.Addr]string {
 // those through one interface.
 func Routed(except string) (list []netip.Prefix) {
 	names := interfaceNames()
-	for _, r := range mainRoutes() {
+	eachMainRoute(func(r *netlink.Route) {
 		if dev, known := names[r.LinkIndex]; isDefault(r.Dst) || r.Type != unix.RTN_UNICAST || known && dev == except {
-			continue
+			return
 		}
 		a, ok := netip.AddrFromSlice(r.Dst.IP)
 		if ones, _ := r.Dst.Mask.Size(); ok {
 			list = append(list, netip.PrefixFrom(a.Unmap(), ones))
 		}
-	}
+	})
 	return list
 }
 
@@ -51,15 +54,16 @@ func interfaceNames() map[int]string {
 	return names
 }
 
-// mainRoutes are those of the main table.
-func mainRoutes() (list []netlink.Route) {
+// eachMainRoute calls f for each route of the main table. Most of them may be our own, thousands in a large
+// network, so they are not gathered first.
+func eachMainRoute(f func(*netlink.Route)) {
 	for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
-		routes, err := netlink.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
-		if err == nil {
-			list = append(list, routes...)
-		}
+		// what cannot be seen is missing
+		_ = netlink.RouteListFilteredIter(family, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE, func(r netlink.Route) bool {
+			f(&r)
+			return true
+		})
 	}
-	return list
 }
 
 // Neighbours are the machines that were heard on the links of this machine, by all interfaces but one.
