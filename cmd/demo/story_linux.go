@@ -28,7 +28,7 @@ type node struct {
 
 func (n *node) name() string { return n.host.Name() }
 
-// say prints one line of progress behind the time that has passed.
+// say prints one line of progress after the time that has passed.
 func (s *story) say(format string, args ...any) {
 	fmt.Printf("%6.2f s  %s\n", time.Since(s.began).Seconds(), fmt.Sprintf(format, args...))
 }

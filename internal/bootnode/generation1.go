@@ -67,7 +67,7 @@ func open1(key [32]byte, n nonce, name string, sealed []byte) ([]byte, error) {
 }
 
 // MaxName is the longest name that a newcomer may have, in bytes. It leaves room
-// in a file name for what programs put behind it.
+// in a file name for what programs put after it.
 const MaxName = 200
 
 // nodeName checks the name that somebody else has sent.

@@ -155,7 +155,7 @@ func (s Secret) bits() float64 {
 		}
 	case digit > 0:
 		each = 4.5
-		if digit*8 < n { // words with a number behind
+		if digit*8 < n { // words followed by a number
 			each = 2
 		}
 	default:

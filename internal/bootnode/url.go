@@ -66,7 +66,7 @@ func ParseURL(text string) (URL, error) {
 		case kind == "key" && value != "":
 			u.keyPin = value
 		default:
-			return URL{}, fmt.Errorf("%.60q behind # is not a certificate hash", pin)
+			return URL{}, fmt.Errorf("%.60q after # is not a certificate hash", pin)
 		}
 	}
 	return u, nil

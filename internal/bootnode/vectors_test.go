@@ -122,7 +122,7 @@ var hardened1 = map[string]int{
 	"name with a line break":                       403,
 	"name with a NUL":                              403,
 	"name not ASCII":                               403,
-	"name of 255 bytes":                            403, // there must be room for what programs put behind a name
+	"name of 255 bytes":                            403, // there must be room for what programs put after a name
 	"name of 256 bytes":                            403,
 	"empty plain text":                             400,
 	"plain text that is no host file":              400,

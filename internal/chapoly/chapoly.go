@@ -48,7 +48,7 @@ func (c *Cipher) Seal(dst, plain []byte, n uint64) []byte {
 }
 
 // Open appends the plain text of sealed, which is record number n, to dst. It
-// needs room for len(sealed) bytes behind dst, 16 more than it appends, and
+// needs room for len(sealed) bytes after dst, 16 more than it appends, and
 // leaves rubbish in those; nothing is written unless the tag is right.
 // sealed must either start exactly at dst[len(dst)] or not overlap that room.
 func (c *Cipher) Open(dst, sealed []byte, n uint64) ([]byte, error) {

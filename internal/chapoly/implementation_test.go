@@ -29,7 +29,7 @@ func compare(t *testing.T, r *rand.Rand, fast implementation, slow *library, siz
 	}
 	for _, b := range free[size+Overhead:] {
 		if b != 0xa5 {
-			t.Fatalf("record of %d bytes: wrote behind the tag", size)
+			t.Fatalf("record of %d bytes: wrote after the tag", size)
 		}
 	}
 	if !fast.verify(sealed, n) {

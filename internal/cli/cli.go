@@ -35,7 +35,7 @@ func Main(args []string, s terminal.Streams) int {
 	return execute(newRoot(s), args[1:], s, "tincan: ")
 }
 
-// execute runs a command and returns the exit status. An error is printed behind prefix.
+// execute runs a command and returns the exit status. An error is printed after prefix.
 func execute(root *cobra.Command, args []string, s terminal.Streams, prefix string) int {
 	root.SetArgs(args)
 	err := root.Execute()

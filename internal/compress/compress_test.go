@@ -134,10 +134,10 @@ func TestDamagedAndOverlongDataIsRefused(t *testing.T) {
 		}
 	}
 	for name, block := range map[string]string{
-		"match before the beginning":  "\x12x\x40\xff" + endMarker,
-		"bytes behind the end marker": "\x12x" + endMarker + "\x00",
-		"no end marker":               "\x12x",
-		"endless length":              "\x00" + string(make([]byte, 5000)),
+		"match before the beginning": "\x12x\x40\xff" + endMarker,
+		"bytes after the end marker": "\x12x" + endMarker + "\x00",
+		"no end marker":              "\x12x",
+		"endless length":             "\x00" + string(make([]byte, 5000)),
 	} {
 		if _, err := Decompress(10, []byte("many bytes before"), []byte(block), limit); err == nil {
 			t.Errorf("LZO, %s: accepted", name)

@@ -36,7 +36,7 @@ func unLZO(dst, src []byte, limit int) ([]byte, error) {
 	return dst, d.err
 }
 
-// afterRun is the state behind a run of 4 literals or more; otherwise the state is
+// afterRun is the state after a run of 4 literals or more; otherwise the state is
 // how many literals the last instruction copied.
 const afterRun = 4
 

@@ -59,7 +59,7 @@ func inflate(dst, src []byte, limit int) ([]byte, error) {
 	if err := r.restart(); err != nil {
 		return dst, ErrCorrupt
 	}
-	// One byte more than is allowed shows that there are too many. Behind the
+	// One byte more than is allowed shows that there are too many. After the
 	// last byte the reader has compared the checksum.
 	out := slices.Grow(dst, limit+1)
 	n, err := io.ReadFull(r.z, out[len(dst):len(dst)+limit+1])

@@ -85,7 +85,7 @@ func cutLine(data []byte) (line string, rest []byte) {
 const blanks = " \t"
 
 // splitLine takes a line apart: a word, blanks, at most one "=", blanks, and
-// the value without the blanks behind it.
+// the value without the blanks after it.
 func splitLine(line string) (name, value string) {
 	line = strings.TrimRight(line, blanks)
 	i := strings.IndexAny(line, blanks+"=")

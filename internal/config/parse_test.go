@@ -41,7 +41,7 @@ func TestParse(t *testing.T) {
 		{name: "semicolon is a variable", text: "; hi there\n", want: []string{"1 ;|hi there"}},
 		{name: "semicolon and one word", text: "A = 1\n;hi\nB = 2\n", want: []string{"1 A|1"}, err: "f:2: no value for variable \";hi\""},
 		{name: "no value", text: "Mode\nA = 1\n", err: "f:1: no value"},
-		{name: "no value behind the sign", text: "Mode = \n", err: "f:1: no value"},
+		{name: "no value after the sign", text: "Mode = \n", err: "f:1: no value"},
 		{name: "blanks only are accepted", text: " \t \nA = 1\n", want: []string{"2 A|1"}},
 		{name: "leading blank", text: "  A = 1\nB = 2\n", want: []string{"2 B|2"}, warning: "f:1: "},
 		{name: "leading sign", text: "= 1\nB = 2\n", want: []string{"2 B|2"}, warning: "f:1: "},

@@ -57,7 +57,7 @@ func (p Proxy) GoString() string { return p.String() }
 const maxCredential = 255
 
 // ParseProxy reads the value of the variable Proxy. The password is whatever
-// stands behind the user, blanks included. No error repeats the value.
+// follows the user, blanks included. No error repeats the value.
 func ParseProxy(s string) (Proxy, error) {
 	word, rest := cutBlank(s)
 	kind, ok := proxyKinds[strings.ToLower(word)]

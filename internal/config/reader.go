@@ -145,7 +145,7 @@ type Address struct {
 	Port string // decimal or a service name; "" if not given
 }
 
-// ParseAddress reads "host" or "host port": what stands behind the first blank
+// ParseAddress reads "host" or "host port": what follows the first blank
 // is the port.
 func ParseAddress(s string) (Address, error) {
 	host, port, _ := strings.Cut(s, " ")

@@ -92,7 +92,7 @@ type Settings struct {
 	Sandbox         string // off, normal, high
 	Hostnames       bool   // names in place of addresses in the log
 	ControlGroup    string // a group of this machine that may look at the node; "": none
-	GraphDumpFile   string // a file, or a command behind a bar; "": none
+	GraphDumpFile   string // a file, or a command after a bar; "": none
 
 	ScriptsInterpreter string
 	ScriptsExtension   string
@@ -257,7 +257,7 @@ func (r *Reader) device(typ, dir string) string {
 	return ""
 }
 
-// graphDump is where the map goes: an absolute path, or a command behind a bar.
+// graphDump is where the map goes: an absolute path, or a command after a bar.
 func (r *Reader) graphDump(dir string) string {
 	s := r.String("GraphDumpFile")
 	if s == "" || strings.HasPrefix(s, "|") || filepath.IsAbs(s) {

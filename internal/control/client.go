@@ -224,7 +224,7 @@ func (c *Client) nextLine() (string, error) {
 	return "", c.broken(err)
 }
 
-// reply reads the line "18 TYPE VALUE..." and returns what stands behind TYPE.
+// reply reads the line "18 TYPE VALUE..." and returns what follows TYPE.
 func (c *Client) reply(typ int) ([]string, error) {
 	line, err := c.line()
 	if err != nil {
@@ -256,7 +256,7 @@ func parseReply(line string, typ int) ([]string, error) {
 	return w[2:], nil
 }
 
-// result sends a request and reads its one number and the text behind it.
+// result sends a request and reads its one number and the text after it.
 func (c *Client) result(typ int, format string, args ...any) (int, string, error) {
 	if err := c.send(format, args...); err != nil {
 		return 0, "", err

@@ -15,7 +15,7 @@
 //
 // Every line ends in LF and is shorter than 4096 bytes. A dump ends with a line
 // of two words. Logs, captured frames and our own JSON answers are a line
-// "18 TYPE LENGTH" with LENGTH raw bytes behind it.
+// "18 TYPE LENGTH" with LENGTH raw bytes after it.
 //
 // Unlike tinc, the greeting is accepted on the UNIX socket only, never on the
 // TCP port that the world can reach, and a wrong greeting closes the connection.
@@ -26,7 +26,7 @@ import (
 	"time"
 )
 
-// Request types behind the number 18. Types from 100 on are our own: tinc's
+// Request types after the number 18. Types from 100 on are our own: tinc's
 // client never sends them, and its daemon answers them with "18 -1".
 const (
 	reqStop        = 0

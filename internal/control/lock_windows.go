@@ -10,7 +10,7 @@ import (
 var errLocked = errors.New("locked by another process")
 
 // lock takes the exclusive lock on f, which lasts until f is closed. What is locked is a byte
-// far behind the end: others could not read locked bytes.
+// far past the end: others could not read locked bytes.
 func lock(f *os.File) error {
 	at := windows.Overlapped{OffsetHigh: 1 << 30}
 	err := windows.LockFileEx(windows.Handle(f.Fd()), windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, &at)

@@ -160,7 +160,7 @@ func (s Status) writeContested(b *strings.Builder, f TextForm) {
 	}
 }
 
-// sentence writes text behind a lead, in lines that fit; what follows the first is indented.
+// sentence writes text after a lead, in lines that fit; what follows the first is indented.
 func (f TextForm) sentence(b *strings.Builder, color, lead, text string) {
 	const indent = "         "
 	line, begun := lead, false

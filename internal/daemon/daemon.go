@@ -349,7 +349,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 			return err
 		}
 	}
-	// The packet path ends behind tinc-down: it takes the interface with it.
+	// The packet path ends after tinc-down: it takes the interface with it.
 	defer inBackground(func(ctx context.Context) {
 		if err := d.plane.Run(ctx); err != nil {
 			fail("packet path", err)

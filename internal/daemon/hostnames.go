@@ -58,7 +58,7 @@ func oneWord(s string) string {
 	return s
 }
 
-// addresses as the log writes them: bare, with a port behind a colon, or in brackets.
+// addresses as the log writes them: bare, with a port after a colon, or in brackets.
 var addresses = regexp.MustCompile(`\[[0-9a-fA-F:.]+\]|\b[0-9]{1,3}(?:\.[0-9]{1,3}){3}\b|\b[0-9a-fA-F]{1,4}(?::[0-9a-fA-F]{0,4}){2,7}`)
 
 // replace puts the names that are known into a line.

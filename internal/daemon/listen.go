@@ -259,7 +259,7 @@ func buffer(size int) int {
 	return size
 }
 
-// cause is the system's own error behind one of package net, which would repeat the address.
+// cause is the system's own error inside one of package net, which would repeat the address.
 func cause(err error) error {
 	var errno syscall.Errno
 	if errors.As(err, &errno) {

@@ -508,7 +508,7 @@ func (d *Daemon) interfaceUp(ctx context.Context) error {
 	return err
 }
 
-// interfaceDown waits for the scripts that are still to run, runs tinc-down behind
+// interfaceDown waits for the scripts that are still to run, runs tinc-down after
 // them and undoes interfaceUp.
 func (d *Daemon) interfaceDown() {
 	_ = d.script.Do(context.Background(), script.TincDown, d.env("", netip.AddrPort{}))

@@ -268,7 +268,7 @@ func TestLoggerLevels(t *testing.T) {
 			t.Errorf("%s got %s, want %s", what, got[0], got[1])
 		}
 	}
-	say(0) // behind the end: nobody hears it, and nothing breaks
+	say(0) // after the end: nobody hears it, and nothing breaks
 }
 
 func TestALogThatIsStuckStopsNobody(t *testing.T) {

@@ -5,7 +5,7 @@ import "tincan/internal/udp"
 // txBatch holds sealed datagrams until the next send. It belongs to one goroutine.
 type txBatch struct {
 	p    *Plane
-	buf  []byte     // those of one run lie one behind the other
+	buf  []byte     // those of one run lie one after the other
 	runs []gsoBatch // by socket
 }
 
@@ -48,7 +48,7 @@ type gsoBatch struct {
 	open     bool // the last run may be continued
 }
 
-// add appends the datagram out[start:], which goes that way. Datagrams that lie one behind the
+// add appends the datagram out[start:], which goes that way. Datagrams that lie one after the
 // other and fit into one run share it.
 func (q *gsoBatch) add(way *path, out []byte, start int) {
 	size := len(out) - start

@@ -19,7 +19,7 @@ const (
 	rawBytes       = iota // as it stands in the input
 	flowPacket            // sealed by the neighbour: a packet of a flow that may be joined
 	ownRecord             // sealed by the neighbour: any record
-	relayedKnown          // from the neighbour to the third node, as are those behind it
+	relayedKnown          // from the neighbour to the third node, as are those after it
 	relayedStrange        // the same with one strange id
 	legacyFrame           // sealed by the legacy node
 	datagramKinds
@@ -178,7 +178,7 @@ func FuzzBatch(f *testing.F) {
 
 		for i, arrival := range batch {
 			if behind := arrival.Buf[len(arrival.Buf):][:guard]; !bytes.Equal(behind, bytes.Repeat([]byte{0xa5}, guard)) {
-				t.Fatalf("buffer %d: %x stands behind it", i, behind)
+				t.Fatalf("buffer %d: %x follows it", i, behind)
 			}
 		}
 		answers := 0

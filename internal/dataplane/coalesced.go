@@ -71,7 +71,7 @@ func kindOf(p []byte) device.GSOType {
 	return device.GSONone
 }
 
-// outputSuper writes the super-packet p, which is made of count packets and lies in r.buf behind its r.l2
+// outputSuper writes the super-packet p, which is made of count packets and lies in r.buf after its r.l2
 // bytes of Ethernet header, to the device. One that is refused is written packet by packet.
 func (r *receiver) outputSuper(p []byte, count int, s packet.Super) {
 	r.batched.outPackets += count

@@ -6,7 +6,7 @@ import (
 	"tincan/internal/mesh"
 )
 
-// The last message of a handshake goes to the protocol core, and the records behind it on the same
+// The last message of a handshake goes to the protocol core, and the records after it on the same
 // connection come straight here. They may be quicker. So records that cannot be opened yet are
 // kept for a moment, until the new keys are published.
 

@@ -156,7 +156,7 @@ func TestOnlyWhatContinuesAFlowIsJoined(t *testing.T) {
 		{"a broken checksum first", [][]byte{broken(seg(0, nil)), seg(100, nil), seg(200, nil)}, 2},
 		{"a broken checksum in between", [][]byte{seg(0, nil), broken(seg(100, nil)), seg(200, nil)}, 3},
 		{"a fragment", [][]byte{seg(0, nil), seg(100, func(f *ip) { f.frag = 0x2000 })}, 2},
-		{"a tiny packet behind large headers", [][]byte{seg(0, func(f *ip) { f.opts = timestamps }), ip{udp: true}.build()}, 2},
+		{"a tiny packet after large headers", [][]byte{seg(0, func(f *ip) { f.opts = timestamps }), ip{udp: true}.build()}, 2},
 	}
 	for _, c := range cases {
 		bothKinds(t, c.name, func(t *testing.T, pair pairOf) {

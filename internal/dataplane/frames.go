@@ -92,7 +92,7 @@ func (t *transmitter) fastFrame(f []byte, l2, size int) bool {
 	return true
 }
 
-// wrapFrame is wrap for a frame: the packet, which lies behind the Ethernet header that came
+// wrapFrame is wrap for a frame: the packet, which lies after the Ethernet header that came
 // with it, gets that header again.
 func (t *transmitter) wrapFrame(from, to int) {
 	start := inHead + from
@@ -105,7 +105,7 @@ func (t *transmitter) wrapFrame(from, to int) {
 	t.plain[0] = wire.TypeFrame
 }
 
-// maxL2 is the longest Ethernet header that we look behind: one with two VLAN tags.
+// maxL2 is the longest Ethernet header that we look past: one with two VLAN tags.
 const maxL2 = ethernetLen + 2*packet.VLANLen
 
 // l2Len is the length of the Ethernet header of f with its VLAN tags.

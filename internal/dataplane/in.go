@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	inBase     = 64          // where the super-packet begins: behind the device's headroom and a type byte
+	inBase     = 64          // where the super-packet begins: after the device's headroom and a type byte
 	before     = ethernetLen // room before a packet that is opened: for a type byte, or a legacy frame's header
 	maxHeaders = 160         // room for the headers of a packet that may be joined
 )
@@ -37,7 +37,7 @@ type receiver struct {
 	out     txBatch    // what is passed on otherwise than it came, and answers
 	relays  []gsoBatch // by socket: what is passed on as it came
 
-	// The super-packet in the making lies at buf[inBase:], behind the l2 bytes of its Ethernet
+	// The super-packet in the making lies at buf[inBase:], after the l2 bytes of its Ethernet
 	// header if frames are carried; join says how long it is.
 	// The next datagram is opened so that its payload would follow: its headers, and
 	// what stands before them, hide the bytes of the super-packet that are in saved.
@@ -316,7 +316,7 @@ func (r *receiver) deliver(at, n int) {
 }
 
 // displace writes the super-packet and moves the packet of n bytes, which was opened
-// behind it at buf[at:], to the start.
+// after it at buf[at:], to the start.
 func (r *receiver) displace(at, n int) {
 	k := min(r.hdrLen, n)
 	copy(r.swap[:k], r.buf[at:])
@@ -437,7 +437,7 @@ func headersOf(p []byte) int {
 	return n + int(p[n+12]>>4)*4
 }
 
-// relay passes on the datagram at the start of rest together with those behind it that have the
+// relay passes on the datagram at the start of rest together with those after it that have the
 // same ids and returns how many bytes that were. All have size bytes but the last.
 func (r *receiver) relay(addr netip.AddrPort, rest []byte, size int) int {
 	end, count := sameIDs(rest, size)

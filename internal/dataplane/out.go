@@ -135,7 +135,7 @@ func (t *transmitter) super(p []byte, off device.Offload) {
 	}
 }
 
-// divert sends one packet by the slow path, behind what is sealed already.
+// divert sends one packet by the slow path, after what is sealed already.
 func (t *transmitter) divert(p []byte) {
 	t.slow.now = t.now
 	t.slow.slow(t.p.self, p)

@@ -12,14 +12,14 @@
 //  3. It is cut into segments without copying: the headers of a segment are
 //     written over the tail of the one before, which is sealed already.
 //  4. All are sealed under one lock of the [sptps.Tunnel] into the out buffer,
-//     behind the two ids.
+//     after the two ids.
 //  5. When nothing waits in the device, or the buffer is full, it leaves as runs of
 //     equal datagrams.
 //
 // # The journey of a packet in (in.go)
 //
 //  1. One receive gives runs of datagrams. The source id of each finds its session.
-//  2. It is opened straight behind the super-packet that is being built.
+//  2. It is opened directly after the super-packet that is being built.
 //  3. If it continues that flow it stays there, else the super-packet is written to
 //     the device and a new one begins. Whatever cannot be joined is written alone,
 //     at once and in order. After each receive everything is written.

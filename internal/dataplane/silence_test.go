@@ -112,7 +112,7 @@ func TestNobodyIsWatchedForEver(t *testing.T) {
 	}
 }
 
-// The last message of a handshake takes the way through the protocol core, the packet behind it does not.
+// The last message of a handshake takes the path through the protocol core, the packet after it does not.
 func TestRecordsThatComeBeforeTheirKeysWait(t *testing.T) {
 	a, b := pair(t)
 	a.again("b", func(s *mesh.PeerState) { s.Adjacent, s.MinMTU, s.Confirmed = false, 0, false })

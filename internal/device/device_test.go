@@ -99,7 +99,7 @@ func FuzzParseVnetHdr(f *testing.F) {
 			return
 		}
 		if off.NeedsCsum && int(off.CsumStart)+int(off.CsumOffset)+2 > len(pkt) {
-			t.Errorf("%+v points behind %d bytes", off, len(pkt))
+			t.Errorf("%+v points beyond %d bytes", off, len(pkt))
 		}
 		if off.GSO != GSONone && (off.GSOSize == 0 || int(off.HdrLen)+int(off.GSOSize) >= len(pkt)) {
 			t.Errorf("%+v is no super-packet of %d bytes", off, len(pkt))

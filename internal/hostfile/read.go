@@ -57,7 +57,7 @@ func meaning(data []byte) ([]string, error) {
 		if v, ok := config.Find(name); ok {
 			name = v.Name
 			if name == "Ed25519PublicKey" || !v.Is(config.Multiple) && !c.first(name) {
-				continue // compared as keys, or without effect behind the first
+				continue // compared as keys, or without effect after the first
 			}
 			if s, err := subnet.Parse(value); name == "Subnet" && err == nil {
 				value = s.String()

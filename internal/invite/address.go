@@ -329,7 +329,7 @@ func (t text) readdressed(data []byte, replace map[netip.Addr]netip.Addr) []byte
 	return w.Bytes()
 }
 
-// cutAddr splits ADDR[/LEN][#WEIGHT] behind the address.
+// cutAddr splits ADDR[/LEN][#WEIGHT] after the address.
 func cutAddr(s string) (netip.Addr, string) {
 	i := strings.IndexAny(s, "/#")
 	if i < 0 {

@@ -719,9 +719,9 @@ func TestUnsafeVariables(t *testing.T) {
 func TestLinesHiddenInTheBlockOfAKey(t *testing.T) {
 	for name, hidden := range map[string]string{
 		"in a block":                 "-----BEGIN RSA PUBLIC KEY-----\nCipher = none\nEd25519PublicKeyFile = /etc/passwd\n-----END RSA PUBLIC KEY-----\n",
-		"behind an END of tinc's":    "-----BEGIN RSA PUBLIC KEY-----\nAAAA\n-----ENDX\nCipher = none\n-----END RSA PUBLIC KEY-----\n",
+		"after an END of tinc's":     "-----BEGIN RSA PUBLIC KEY-----\nAAAA\n-----ENDX\nCipher = none\n-----END RSA PUBLIC KEY-----\n",
 		"in a block that never ends": "-----BEGIN SOMETHING-----\nCipher = none\n",
-		"behind a block by accident": "-----BEGIN SOMETHING-----\nAAAA\n-----END SOMETHING-----\nDigest = none\nEd25519PublicKeyFile = /etc/passwd\n",
+		"after a block by accident":  "-----BEGIN SOMETHING-----\nAAAA\n-----END SOMETHING-----\nDigest = none\nEd25519PublicKeyFile = /etc/passwd\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			in := newInviter(t, "alice")

@@ -51,7 +51,7 @@ type Server struct {
 
 // Serve runs the conversation with a newcomer to its end and closes conn.
 // firstLine is the line that began it, without newline ("0 ?KEY 17.1"),
-// buffered what was received behind it. The error says why nobody was let in
+// buffered what was received after it. The error says why nobody was let in
 // and has been logged.
 func (s *Server) Serve(ctx context.Context, conn net.Conn, firstLine string, buffered []byte) error {
 	remote := remoteAddr(conn)
@@ -155,7 +155,7 @@ func (s *Server) converse(ctx context.Context, conn net.Conn, remote netip.Addr,
 		return "", err
 	}
 	c.stream = stream
-	// tinc's join hands what it has read behind the second line to SPTPS at
+	// tinc's join hands what it has read after the second line to SPTPS at
 	// once, and gives up if that is nothing. So all of this is one write.
 	greeting := fmt.Appendf(nil, "0 %s 17.7\n4 %s\n", s.Name, key.Public())
 	if err := c.write(append(greeting, kex...)); err != nil {

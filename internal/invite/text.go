@@ -24,7 +24,7 @@ const separator = "#------------------------------------------------------------
 type line struct {
 	raw      string // without newline
 	variable string // "" for a line that starts with a blank
-	value    string // everything behind the first '=', trailing blanks included
+	value    string // everything after the first '=', trailing blanks included
 }
 
 // split takes a line apart as tinc's join does: the variable ends at the first

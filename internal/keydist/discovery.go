@@ -15,7 +15,7 @@ import (
 )
 
 // The discovery of tinc-boot's second generation: every node shows a list of
-// names with versions, and the host files behind them. A version is the number
+// names with versions, and serves the host files. A version is the number
 // of starts of its node.
 //
 // The original believes any node about any other. Here a node is believed about

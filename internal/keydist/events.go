@@ -47,7 +47,7 @@ func (m *Monitor) events(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
-	m.hearers[ch] = true // before the handshake, so that nothing is missed behind it
+	m.hearers[ch] = true // before the handshake, so that nothing is missed after it
 	m.mu.Unlock()
 	defer func() {
 		m.mu.Lock()

@@ -64,7 +64,7 @@ type Engine interface {
 	// Announced lists the nodes that announce exactly this subnet.
 	Announced(netip.Prefix) []node.Name
 	// Key is the key by which the engine knows a node, nil if it knows none. vouched tells whether
-	// somebody who may let others in stands behind it, so that the node may have a host file.
+	// somebody who may let others in vouches for it, so that the node may have a host file.
 	Key(node.Name) (key *keys.PublicKey, vouched bool)
 }
 

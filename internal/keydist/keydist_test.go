@@ -120,7 +120,7 @@ func TestWhatWasStoredIsKeptUpToDate(t *testing.T) {
 			t.Fatalf("outcome %v, error %v", got, err)
 		}
 		s.Flush()
-		s = &Store{Layout: s.Layout, Self: s.Self} // also behind a restart
+		s = &Store{Layout: s.Layout, Self: s.Self} // also after a restart
 	}
 	m.write("bob", hostText(2)+"# edited\n")
 	for text, want := range map[string]Outcome{hostText(2): Unchanged, hostText(2, "Address = 192.0.2.7\n"): Edited} {

@@ -33,7 +33,7 @@ const (
 	vouchPath   = "/v2/vouch/"
 	vouchFor    = 24 * time.Hour // nodes that appear meanwhile are told, too; what is older is not believed
 	maxVouches  = 256            // that are told to nodes that appear later
-	maxVouched  = 250            // keys that one node may stand behind
+	maxVouched  = 250            // keys that one node may vouch for
 	vouchTries  = 3
 	vouchPause  = 2 * time.Second
 	vouchedText = "# let in by this node: "
@@ -297,7 +297,7 @@ func (s *Store) dropVouched(by node.Name) (dropped []node.Name) {
 	return dropped
 }
 
-// mayVouch tells why by may not vouch for n: one node can stand behind so many. The lock is held.
+// mayVouch tells why by may not vouch for n: one node can vouch for so many. The lock is held.
 func (s *Store) mayVouch(n, by node.Name) error {
 	count := 0
 	st := s.load()

@@ -30,7 +30,7 @@ func MarshalPrivatePEM(k *PrivateKey) []byte {
 func MarshalPublicPEM(k PublicKey) []byte { return marshal(publicType, k[:]) }
 
 // ParsePrivatePEM reads the contents of ed25519_key.priv, as leniently as tinc
-// about line lengths, CR, and what stands before and behind the key.
+// about line lengths, CR, and what is before and after the key.
 func ParsePrivatePEM(text []byte) (*PrivateKey, error) {
 	var body [96]byte
 	if err := unmarshal(privateType, text, body[:]); err != nil {

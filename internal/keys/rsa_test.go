@@ -51,7 +51,7 @@ func TestRSAKeyFilesLikeTinc(t *testing.T) {
 			"as it is":                     c.PrivatePEM,
 			"an empty line before it":      "\n" + c.PrivatePEM,
 			"with CR":                      strings.ReplaceAll(c.PrivatePEM, "\n", "\r\n"),
-			"behind other PEM blocks":      string(MarshalPrivatePEM(FromSeed([32]byte{1}))) + c.PublicPEM + c.PrivatePEM,
+			"after other PEM blocks":       string(MarshalPrivatePEM(FromSeed([32]byte{1}))) + c.PublicPEM + c.PrivatePEM,
 			"as PKCS#8":                    pkcs8(t, c.PrivatePEM),
 			"an unfinished block above it": "-----BEGIN NOTHING-----\n" + c.PrivatePEM,
 		} {

@@ -26,7 +26,7 @@ func New() (*Lab, error) {
 	return &Lab{began: time.Now()}, nil
 }
 
-// LogTo copies every line that a process of the lab prints to w, behind the
+// LogTo copies every line that a process of the lab prints to w, after the
 // time since the lab was made and the names of host and program.
 func (l *Lab) LogTo(w io.Writer) {
 	l.mu.Lock()

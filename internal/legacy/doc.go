@@ -1,5 +1,5 @@
 // Package legacy is the cryptography of tinc 1.0 (protocol 17.0): the meta
-// connection behind its ID lines, and data packets.
+// connection after its ID lines, and data packets.
 //
 // Both are what the old protocol makes of them. The meta stream can be changed on
 // its way without anybody noticing, there is no forward secrecy, and every relay

@@ -407,7 +407,7 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
-// remade encrypts b and gives it a MAC, so that what is behind these checks sees
+// remade encrypts b and gives it a MAC, so that what is after these checks sees
 // any bytes at all.
 func remade(s Suite, key, b []byte) []byte {
 	h, err := newHalf(s, key, cipher.NewCBCEncrypter)

@@ -25,7 +25,7 @@ type MetaConfig struct {
 	Rand      io.Reader
 }
 
-// Meta is one meta connection of the old protocol, behind the ID lines. It is not
+// Meta is one meta connection of the old protocol, after the ID lines. It is not
 // safe for concurrent use.
 //
 //	initiator                          responder
@@ -53,13 +53,13 @@ type MetaEvent struct {
 	Out     []byte // to be sent as it is
 	Done    bool   // both challenges are verified, and our ACK may be sent
 	HasLine bool
-	Line    string // a request behind the login, without its newline
+	Line    string // a request after the login, without its newline
 }
 
 // ourDigest is what we verify challenges with.
 const ourDigest = SHA256
 
-// NewMeta begins a connection. out is our METAKEY line, to be sent behind ID. A key
+// NewMeta begins a connection. out is our METAKEY line, to be sent after ID. A key
 // of the peer that the policy forbids is an [ErrWeak].
 func NewMeta(cfg MetaConfig) (m *Meta, out []byte, err error) {
 	if cfg.Key == nil {
@@ -305,7 +305,7 @@ func (m *Meta) seal(b []byte) error {
 	return nil
 }
 
-// NextRaw decrypts the n bytes behind a PACKET line, in place. If in does not hold
+// NextRaw decrypts the n bytes after a PACKET line, in place. If in does not hold
 // all of them yet, nothing is consumed and ok is false.
 func (m *Meta) NextRaw(in []byte, n int) (raw []byte, ok bool, err error) {
 	if len(in) < n || m.in == nil {
@@ -333,7 +333,7 @@ func (m *Meta) AppendLine(dst []byte, text string) ([]byte, error) {
 	return dst, m.seal(dst[n:])
 }
 
-// AppendRaw appends the bytes behind a PACKET line, encrypted.
+// AppendRaw appends the bytes after a PACKET line, encrypted.
 func (m *Meta) AppendRaw(dst, raw []byte) ([]byte, error) {
 	if !m.Established() {
 		return dst, errEarly

@@ -18,13 +18,13 @@ import (
 // exists, or with an old weight. tinc has no remedy.
 //
 // Here neighbours compare what they know. A PING carries four words more, which tinc
-// ignores as it does with any words behind a request:
+// ignores as it does with any words after a request:
 //
 //	8 - - EDGES SUBNETS
 //
 // They are digests of the edges and subnets of all reachable nodes ("-": do not compare): sums
 // of the hashes of each, so a change costs the same however large the mesh is. In the place of the first two, earlier
-// versions had hashes of all that they knew, one behind the other; with these nothing is compared.
+// versions had hashes of all that they knew, one after the other; with these nothing is compared.
 // When both sides differ and it is not because things are changing, each tells the other
 // once more all that it knows. What is wrong is then corrected by the node that it
 // is about, as always.

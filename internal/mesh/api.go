@@ -214,8 +214,8 @@ type (
 		Conn ConnID
 		Text string
 	}
-	// Secure starts SPTPS on the connection, behind the lines sent so far.
-	// Bytes received behind the first Line belong to it.
+	// Secure starts SPTPS on the connection, after the lines sent so far.
+	// Bytes received after the first Line belong to it.
 	Secure struct {
 		Conn      ConnID
 		Initiator bool
@@ -224,7 +224,7 @@ type (
 		Label     []byte
 	}
 	// SecureLegacy starts the handshake of tinc 1.0, METAKEY to CHAL_REPLY, on the
-	// connection, behind the lines sent so far. It is answered by Secured or Closed.
+	// connection, after the lines sent so far. It is answered by Secured or Closed.
 	SecureLegacy struct {
 		Conn      ConnID
 		Initiator bool

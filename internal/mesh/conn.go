@@ -637,7 +637,7 @@ func (m *Mesh) checkConns() {
 			m.repel(c, "the login took too long")
 		case c.stage != active:
 			m.drop(c, "the login took too long")
-		case c.pinged && m.now.Sub(m.lastHeard(c)) < m.cfg.PingTimeout: // its answer is behind what comes
+		case c.pinged && m.now.Sub(m.lastHeard(c)) < m.cfg.PingTimeout: // its answer is after what comes
 		case c.pinged:
 			m.drop(c, fmt.Sprintf("no answer to a ping for %s", m.cfg.PingTimeout))
 		case age >= m.cfg.PingInterval:

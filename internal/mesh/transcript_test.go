@@ -627,7 +627,7 @@ func (p *player) describe(e Effect) string {
 			return err.Error()
 		}
 		if e.TTL != 0 {
-			return fmt.Sprintf("probe %s %s which dies behind %d routers", e.Node, e.Addr, e.TTL)
+			return fmt.Sprintf("probe %s %s which dies after %d routers", e.Node, e.Addr, e.TTL)
 		}
 		return fmt.Sprintf("probe %s %s %s of %d", e.Node, e.Addr, [...]string{"request", "same", "reply"}[pr.Kind], pr.Size)
 	case TunnelledData:

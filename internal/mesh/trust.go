@@ -292,7 +292,7 @@ func (m *Mesh) setRemoved(names map[node.Name]bool) {
 func (m *Mesh) Knows(name node.Name) bool { return m.nodes[name] != nil }
 
 // KeyOf is the key by which a node is known, nil if there is none. good tells whether the owner of this
-// machine, or somebody who may let others in, stands behind it.
+// machine, or somebody who may let others in, vouches for it.
 func (m *Mesh) KeyOf(name node.Name) (key *keys.PublicKey, good bool) {
 	p := m.nodes[name]
 	if p == nil {

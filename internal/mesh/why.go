@@ -20,7 +20,7 @@ type Why struct {
 	Change  string // the one change that would help, "" if nobody here can tell
 }
 
-// Reason is one link of the chain: each follows from the one behind it.
+// Reason is one link of the chain: each follows from the one after it.
 type Reason struct {
 	Code string // a fixed word for programs, see the constants
 	Text string // a sentence for people, without a full stop

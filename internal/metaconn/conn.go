@@ -204,7 +204,7 @@ func (c *conn) secureLegacy(e mesh.SecureLegacy) {
 	c.begin(old{m}, metaKey)
 }
 
-// begin lets codec take over, behind the clear text so far. first is what it sends.
+// begin lets codec take over, after the clear text so far. first is what it sends.
 func (c *conn) begin(codec codec, first []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -216,7 +216,7 @@ func replace(t *testing.T, r *recorded, own string) {
 		got <- b[:n]
 	}()
 
-	// All at once: what comes behind a line must not get lost.
+	// All at once: what comes after a line must not get lost.
 	if _, err := tcp.Write(received); err != nil {
 		t.Fatal(err)
 	}

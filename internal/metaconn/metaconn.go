@@ -40,7 +40,7 @@
 //
 // Packets are dropped at random when more than half of MaxOutput waits that the
 // kernel does not take, and always above it. Requests are never dropped, but one that
-// waits behind many others gives way to a later one about the same edge or subnet; when
+// waits after many others gives way to a later one about the same edge or subnet; when
 // MaxQueue bytes wait, the peer does not read and the connection is closed.
 package metaconn
 
@@ -105,7 +105,7 @@ type Config struct {
 	Event func(mesh.Event)
 	Data  Data
 	// Invitation takes over a connection that the protocol core handed over: its first
-	// line without newline, and what was received behind it. It runs in the
+	// line without newline, and what was received after it. It runs in the
 	// connection's goroutine; the connection is closed when it returns, and
 	// closed under its hands when the table is closed. Its time is not limited
 	// here, and it is not counted as pending any more.

@@ -385,7 +385,7 @@ func TestSegmentsOfTheStreamDoNotMatter(t *testing.T) {
 			if r := expect[mesh.Request](h); r.Text != "8" {
 				t.Errorf("request %q", r.Text)
 			}
-			// The packet behind the ACK waits until the protocol core has dealt with that.
+			// The packet after the ACK waits until the protocol core has dealt with that.
 			h.quiet()
 			h.Do(mesh.Attach{Conn: id, Node: "bob"})
 			if a, b := expect[mesh.Request](h).Text, expect[mesh.Request](h).Text; a != "9" || b != "10 1 bob 10.0.0.0/8" {

@@ -36,7 +36,7 @@ type input struct {
 }
 
 // read serves the connection until it ends. It returns nil after an orderly end,
-// errStopped after somebody else's, and what was received behind the first line
+// errStopped after somebody else's, and what was received after the first line
 // if the connection was handed over.
 func (c *conn) read() (rest []byte, err error) {
 	in := input{c: c, from: c.tcp, buf: make([]byte, smallBuffer)}
@@ -255,7 +255,7 @@ func (in *input) message(data []byte) error {
 }
 
 // mayCarry checks that the peer may send packets. The protocol core may still be busy
-// with its ACK, and the packets of a quick peer come right behind that: then it
+// with its ACK, and the packets of a quick peer come right after that: then it
 // waits for the protocol core's word.
 func (in *input) mayCarry(kind wire.Kind) error {
 	if !in.spoken {

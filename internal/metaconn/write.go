@@ -126,7 +126,7 @@ func (c *conn) TryRequest(text string) bool {
 
 // room decides whether a packet of n bytes is sent or dropped. tinc writes to the
 // socket at once and counts what it does not take. We write a little later, from
-// another goroutine, so only bytes behind a refusal are counted like that. The
+// another goroutine, so only bytes after a refusal are counted like that. The
 // lock is held.
 func (c *conn) room(n int) bool {
 	if c.ending || c.hop == "" {

@@ -204,7 +204,7 @@ func TestJoinRefuses(t *testing.T) {
 		{"UDP", with(func(f *flow) { f.udp = true })},
 		{"IPv6", with(func(f *flow) { f.v6 = true })},
 		{"an id out of order without DF", with(func(f *flow) { f.df = false })},
-		{"bytes behind the end", append(next.build(), 0)},
+		{"bytes after the end", append(next.build(), 0)},
 		{"half a header", next.build()[:30]},
 		{"nothing", nil},
 	} {
@@ -239,7 +239,7 @@ func TestNothingJoinsBehindTheEndOfABurst(t *testing.T) {
 			t.Errorf("%s: refused itself", name)
 		}
 		if _, ok := j.Add(flow{flags: FlagACK, payload: 10, df: true, seq: 1000 + uint32(second.payload)}.build()); ok {
-			t.Errorf("joined behind %s", name)
+			t.Errorf("joined after %s", name)
 		}
 	}
 }

@@ -36,7 +36,7 @@ type Coalescer struct {
 
 // Start takes p as the first segment. It returns false if no other could join
 // it: it is no TCP or UDP packet with payload, is a fragment, has IP options or
-// extension headers, has bytes behind its end, has TCP flags other than ACK and
+// extension headers, has bytes after its end, has TCP flags other than ACK and
 // PSH, or its checksum is wrong. (A joined packet claims that all were right.) Nor can
 // any join it if there may not be two of them: most is the largest number of segments.
 func (j *Coalescer) Start(p []byte, most int) bool {

@@ -147,7 +147,7 @@ func Src(p []byte) (netip.Addr, bool) {
 }
 
 // Len is the length of the IP packet p in bytes as its header says, false if p
-// holds no whole IP header or is shorter than it claims. What lies behind is padding.
+// holds no whole IP header or is shorter than it claims. What follows is padding.
 func Len(p []byte) (int, bool) {
 	n := 0
 	switch {
@@ -219,7 +219,7 @@ const maxExtensions = 8
 
 // Parse reads the IP header of p and walks over IPv6 extension headers. It
 // returns false if p is not IP, is shorter than it claims, or has a header
-// that contradicts itself. Bytes behind Total are padding.
+// that contradicts itself. Bytes after Total are padding.
 func Parse(p []byte) (h Header, ok bool) {
 	switch Version(p) {
 	case 4:

@@ -35,7 +35,7 @@ func (s service) is(name string) bool {
 	return strings.HasPrefix(s.kind, "urn:schemas-upnp-org:service:"+name+":")
 }
 
-// version is the number behind the name, 1 if there is none.
+// version is the number after the name, 1 if there is none.
 func (s service) version() int {
 	n, err := strconv.Atoi(s.kind[strings.LastIndexByte(s.kind, ':')+1:])
 	if err != nil {

@@ -42,7 +42,7 @@ func askHTTP(conn io.ReadWriter, p config.Proxy, to Target) error {
 	return fmt.Errorf("it refused to connect, with status %d", status)
 }
 
-// readHead reads up to the empty line behind the header fields, byte by byte: what
+// readHead reads up to the empty line after the header fields, byte by byte: what
 // follows belongs to the other end.
 func readHead(r io.Reader) (string, error) {
 	var b []byte

@@ -48,7 +48,7 @@ func ResolvesNames(p config.Proxy) bool {
 
 // Connect returns a connection with to by way of p, which must not be NoProxy: a
 // *net.TCPConn, or what a program has (see exec). Nothing that the other end has sent
-// behind the proxy's answer is lost. ctx limits only the making of the connection.
+// after the proxy's answer is lost. ctx limits only the making of the connection.
 // Errors hold neither user nor password.
 func Connect(ctx context.Context, p config.Proxy, own Own, to Target, dial Dialer) (net.Conn, error) {
 	if !to.plain() {

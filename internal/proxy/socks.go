@@ -18,7 +18,7 @@ import (
 //	4 | 1 | port 2 | address 4 | user ... 0 [| name ... 0]    →
 //	0 | status | port 2 | address 4                           ←
 //
-// With 4a, whose address is then 0.0.0.1, a name may stand behind the user.
+// With 4a, whose address is then 0.0.0.1, a name may follow the user.
 func askSOCKS4(conn io.ReadWriter, p config.Proxy, to Target) error {
 	b := []byte{4, 1}
 	b = binary.BigEndian.AppendUint16(b, to.Port)

@@ -57,7 +57,7 @@ func (v *visit) bridge() Decision {
 	return v.send(m.Owner)
 }
 
-// lookInside sets offset to the IP packet in the frame, behind a VLAN tag if
+// lookInside sets offset to the IP packet in the frame, after a VLAN tag if
 // there is one, and tells whether there is a whole one.
 func (v *visit) lookInside() bool {
 	typ, offset, ok := packet.EtherType(v.frame)

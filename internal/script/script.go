@@ -37,10 +37,10 @@ const (
 	InvitationAccepted = "invitation-accepted"
 )
 
-// NodeUp is the name of the script that runs behind host-up for one node.
+// NodeUp is the name of the script that runs after host-up for one node.
 func NodeUp(n node.Name) string { return "hosts/" + string(n) + "-up" }
 
-// NodeDown is the name of the script that runs behind host-down for one node.
+// NodeDown is the name of the script that runs after host-down for one node.
 func NodeDown(n node.Name) string { return "hosts/" + string(n) + "-down" }
 
 // Env is what a script is told. A variable whose field is empty is not set.
@@ -119,7 +119,7 @@ type Config struct {
 	Dir         string // CONFBASE, where the scripts are
 	WorkDir     string // working directory, Dir if empty
 	Interpreter string // ScriptsInterpreter: a command with arguments put in front of the path, may be empty
-	Extension   string // ScriptsExtension: put behind the name of the file, may be empty
+	Extension   string // ScriptsExtension: put after the name of the file, may be empty
 	// Stdout and Stderr are given to scripts; nil means those of this process. They
 	// are files and not writers, so that what a script leaves running in the
 	// background can keep them without our waiting for it. Standard input is empty.

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// dir makes a directory with the given scripts: name to text behind "#!/bin/sh".
+// dir makes a directory with the given scripts: name to text after "#!/bin/sh".
 func dir(t *testing.T, scripts map[string]string) string {
 	t.Helper()
 	d := t.TempDir()

@@ -38,7 +38,7 @@ type Tunnel struct {
 	scratch  []byte // for Check
 }
 
-// newTunnel starts behind the two clear records of each direction. window is as in Config.
+// newTunnel starts after the two clear records of each direction. window is as in Config.
 func newTunnel(sendKey, recvKey []byte, window int) *Tunnel {
 	if window == 0 {
 		window = DefaultWindow
@@ -166,7 +166,7 @@ func (t *Tunnel) open(dst, record []byte) (out []byte, number uint32, err error)
 	return nil, 0, ErrOpen
 }
 
-// openStep opens a handshake record. Such records come by TCP, long behind
+// openStep opens a handshake record. Such records come by TCP, long after
 // the data that was sealed after them, so they have no window; their numbers
 // must rise instead.
 func (t *Tunnel) openStep(record []byte) (data []byte, err error) {

@@ -6,7 +6,7 @@ package sptps
 const DefaultWindow = 4096
 
 // Window keeps a receiver from accepting a record number twice. It is the
-// algorithm of tinc 1.1: a bitmap of the numbers behind the next expected one,
+// algorithm of tinc 1.1: a bitmap of the numbers after the next expected one,
 // and a count of records that jumped beyond it.
 type Window struct {
 	width  uint64   // records; 0 accepts everything

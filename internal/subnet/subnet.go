@@ -118,7 +118,7 @@ func (s Subnet) MAC() [6]byte {
 	return [6]byte(s.addr[:6])
 }
 
-// HostBitsZero tells whether no bit behind the prefix is set. Peers may send
+// HostBitsZero tells whether no bit after the prefix is set. Peers may send
 // others; a local configuration may not have them.
 func (s Subnet) HostBitsZero() bool {
 	p := s.Prefix()

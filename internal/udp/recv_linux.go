@@ -16,7 +16,7 @@ const (
 	// senders cannot be merged.
 	recvBatch = 16
 	// recvStride is the distance of the buffers. The kernel merges up to 64 KiB
-	// only if it finds room for it. The odd lines behind keep the beginnings of
+	// only if it finds room for it. The odd lines after it keep the beginnings of
 	// all buffers from competing for the same places in the cache.
 	recvStride = 64<<10 + 9*64
 )

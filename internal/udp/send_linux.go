@@ -142,7 +142,7 @@ func (s *socket) queueSingly(r Run) {
 }
 
 // flush sends what is queued. A message that the kernel refuses does not keep
-// back those behind it.
+// back those after it.
 func (s *socket) flush() {
 	tx := &s.tx
 	n := tx.n

@@ -12,7 +12,7 @@ const MaxRun = 65507
 const MaxSegments = 44
 
 // Run is one or more datagrams for one destination, all of Size bytes but the
-// last, which may be shorter. They lie one behind the other in Buf.
+// last, which may be shorter. They lie one after the other in Buf.
 type Run struct {
 	To   netip.AddrPort
 	Buf  []byte
@@ -26,7 +26,7 @@ type Run struct {
 }
 
 // Arrival is what one receive returned: datagrams of Size bytes from one source,
-// one behind the other in Buf (the last may be shorter). Buf belongs to the
+// one after the other in Buf (the last may be shorter). Buf belongs to the
 // Batch and is valid until its next Recv.
 type Arrival struct {
 	From netip.AddrPort // IPv4-mapped IPv6 addresses are given as IPv4
@@ -43,7 +43,7 @@ type Socket interface {
 	// it points into belong to the socket and are valid until the next Recv.
 	Recv() ([]Arrival, error)
 	// Send sends the runs in order. It returns the first error; a [*TooLong]
-	// carries which run was refused, and the runs behind it are still tried.
+	// carries which run was refused, and the runs after it are still tried.
 	// What cannot be sent now is dropped, as a network does: Send waits at most
 	// some milliseconds for room in the socket's buffer. It keeps neither runs
 	// nor their buffers.

@@ -59,7 +59,7 @@ func TestTooLongDatagramIsReportedAndOthersStillGo(t *testing.T) {
 				t.Errorf("%s, %d segments: error %v", c.name, segments, err)
 			}
 			if in := collect(t, rx, len(good)); in.size != c.fits {
-				t.Errorf("%s, %d segments: the run behind came in datagrams of %d bytes", c.name, segments, in.size)
+				t.Errorf("%s, %d segments: the run after came in datagrams of %d bytes", c.name, segments, in.size)
 			}
 			if tx.CanGSO() != gso {
 				t.Errorf("%s, %d segments: segmentation was given up", c.name, segments)

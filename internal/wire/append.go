@@ -4,7 +4,7 @@ import "strconv"
 
 func number(dst []byte, k Kind) []byte { return strconv.AppendInt(dst, int64(k), 10) }
 
-// begin appends the number and the blank behind it.
+// begin appends the number and the blank after it.
 func begin(dst []byte, k Kind) []byte { return append(number(dst, k), ' ') }
 
 func appendWord(dst []byte, w string) []byte { return append(append(dst, ' '), w...) }

@@ -62,7 +62,7 @@ func TestAddressCacheIsReadLeniently(t *testing.T) {
 		want []netip.AddrPort
 	}{
 		{"a numeric zone is kept", file, []netip.AddrPort{a, b}},
-		{"a file cut behind its first entry", file[:cacheHeader+cacheEntry+5], []netip.AddrPort{a}},
+		{"a file cut after its first entry", file[:cacheHeader+cacheEntry+5], []netip.AddrPort{a}},
 		{"a longer file", append(bytes.Clone(file), 1, 2, 3), []netip.AddrPort{a, b}},
 		{"an entry of unknown family is skipped", change(cacheHeader, 7), []netip.AddrPort{b}},
 		{"a count larger than the file", change(4, 200)[:cacheHeader+2*cacheEntry], []netip.AddrPort{a, b}},

@@ -6,7 +6,7 @@ import (
 	"tincan/internal/node"
 )
 
-// A UDP datagram between 1.1 nodes, and the raw bytes behind SPTPS_PACKET:
+// A UDP datagram between 1.1 nodes, and the raw bytes after SPTPS_PACKET:
 //
 //	 0      6     12                16
 //	┌──────┬──────┬──────────────────┬────────────────────────────┐

@@ -18,7 +18,7 @@ type fields struct {
 	err  error
 }
 
-// open begins to read line behind its number, which must be that of kind. As in
+// open begins to read line after its number, which must be that of kind. As in
 // C, a NUL byte ends the line.
 func open(line string, kind Kind) fields {
 	f := fields{kind: kind}

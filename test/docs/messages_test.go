@@ -16,7 +16,7 @@ import (
 	"tincan/internal/config"
 )
 
-// foreign are messages that the system, a library or another program adds behind ours.
+// foreign are messages that the system, a library or another program adds after ours.
 var foreign = []string{"address already in use", "connection refused", "i/o timeout", "no such file", "No route to host", "no answer",
 	"Destination Net Unknown", "Destination Net Unreachable"}
 

@@ -131,7 +131,7 @@ func TestTincanJoinsTinc(t *testing.T) {
 
 	ours.tincan("join", url)
 	if !strings.Contains(ours.conf("tinc.conf"), "Ifconfig") {
-		// The script's line stood behind the end of the first part: add it by hand.
+		// The script's line stood after the end of the first part: add it by hand.
 		ours.appendTo("tinc.conf", "Ifconfig = 10.7.0.2/24\n")
 		ours.appendTo("hosts/ours", "Subnet = 10.7.0.2\n")
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 // FromEnvironment sets each option that was not given from the variable of its
-// name behind prefix, as tinc-boot does without one: --connect-to from CONNECT_TO. A list gets one
+// name after prefix, as tinc-boot does without one: --connect-to from CONNECT_TO. A list gets one
 // element. A value that does not fit is ignored.
 func FromEnvironment(flags *pflag.FlagSet, prefix string) {
 	flags.VisitAll(func(f *pflag.Flag) {

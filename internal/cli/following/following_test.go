@@ -10,7 +10,7 @@ import (
 func TestLengthOfACutFrame(t *testing.T) {
 	mac := make([]byte, 12)
 	v4 := append(append([]byte{}, mac...), 0x08, 0x00, 0x45, 0, 0x05, 0xdc, 0, 0)             // 1500 bytes
-	v6 := append(append([]byte{}, mac...), 0x86, 0xdd, 0x60, 0, 0, 0, 0x03, 0xe8, 0x3a, 0x40) // 1000 behind the header
+	v6 := append(append([]byte{}, mac...), 0x86, 0xdd, 0x60, 0, 0, 0, 0x03, 0xe8, 0x3a, 0x40) // 1000 after the header
 	arp := append(append([]byte{}, mac...), 0x08, 0x06, 0, 1, 8, 0, 6, 4)
 	for name, c := range map[string]struct {
 		frame []byte

@@ -1,5 +1,5 @@
 // Package getopt reads command lines in the GNU way, as tinc and tincd do: long
-// options may be shortened, values stand behind "=" or in the next word, short
+// options may be shortened, values follow "=" or in the next word, short
 // options may be glued together.
 package getopt
 
@@ -32,7 +32,7 @@ type Found struct {
 	HasValue bool
 }
 
-// Parse reads args (without the program's name). It goes on behind words that
+// Parse reads args (without the program's name). It goes on after words that
 // are no options only if permute is set; "--" ends the options in any case. The
 // other words are returned in their order. prog begins the text of an error.
 func Parse(prog string, args []string, options []Option, permute bool) (found []Found, words []string, err error) {

@@ -26,7 +26,7 @@ func TestParse(t *testing.T) {
 		{"glued options", "-xDd5", false, "[x D d=5] []"},
 		{"glued, the last with a value", "-xn vpn", false, "[x n=vpn] []"},
 		{"stops at the first word", "-D get -n vpn", false, "[D] [get -n vpn]"},
-		{"goes on behind words", "a -D b -n c d", true, "[D n=c] [a b d]"},
+		{"goes on after words", "a -D b -n c d", true, "[D n=c] [a b d]"},
 		{"two dashes end it", "-D -- -n vpn", true, "[D] [-n vpn]"},
 		{"one dash is a word", "- -D", true, "[D] [-]"},
 		{"unknown", "--bogus", false, "p: unrecognized option '--bogus'"},

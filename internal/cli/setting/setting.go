@@ -40,7 +40,7 @@ var (
 	ErrNone = errors.New("nothing found")
 )
 
-// Parse reads the words behind the verb: [HOST.]VARIABLE [=] [VALUE].
+// Parse reads the words after the verb: [HOST.]VARIABLE [=] [VALUE].
 // "get VARIABLE VALUE" is a set, as in tinc.
 func Parse(verb Verb, words []string) (Request, error) {
 	name, value := split(strings.Join(words, " "))

@@ -35,7 +35,7 @@ func TestConversation(t *testing.T) {
 		{"add subnet 10.1.0.0/16", "", "", ""},
 		{"add subnet 10.2.0.0/16#5", "", "", ""},
 		{"get subnet", "10.1.0.0/16 10.2.0.0/16#5", "", ""},
-		{"add Subnet 10.1.0.1/16", "", "", "behind its prefix"},
+		{"add Subnet 10.1.0.1/16", "", "", "has host bits set"},
 		{"add Subnet foo", "", "", `subnet "foo"`},
 		{"add Subnet", "", "", "no value for Subnet"},
 		{"set Subnet 10.9.0.0/16", "", "removing Subnet = 10.1.0.0/16,removing Subnet = 10.2.0.0/16#5", ""},

@@ -73,7 +73,7 @@ func (s Streams) Line() (string, error) {
 	return strings.TrimSpace(line), err
 }
 
-// oneByte reads byte by byte, so that nothing behind the line is swallowed.
+// oneByte reads byte by byte, so that nothing after the line is swallowed.
 type oneByte struct{ r io.Reader }
 
 func (o oneByte) Read(p []byte) (int, error) {

@@ -14,7 +14,7 @@ import (
 )
 
 // start starts tincd, that is this program under that name, with our options
-// and those behind the command.
+// and those after the command.
 func start(c *call, args []string) error {
 	if d, err := c.dial(); err == nil {
 		defer d.Close()

@@ -119,7 +119,7 @@ func complete(line string, pos int, key rune) (string, int, bool) {
 	return head + tail, len(head), true
 }
 
-// matches lists what word can become behind the words before it.
+// matches lists what word can become after the words before it.
 func matches(before []string, word string) (found []string) {
 	var all []string
 	switch {

@@ -127,7 +127,7 @@ func (c *call) report(err error) {
 	c.Report("", err)
 }
 
-// parse reads the options and returns the words behind them. done tells that an
+// parse reads the options and returns the words after them. done tells that an
 // option was all that was wanted.
 func (c *call) parse(args []string) (words []string, done bool, err error) {
 	found, words, err := getopt.Parse(c.prog, args, known, false)
@@ -179,7 +179,7 @@ func (c *call) settle(place config.Place) error {
 	return err
 }
 
-// command runs the command words[0], in any case, with the words behind it.
+// command runs the command words[0], in any case, with the words after it.
 func (c *call) command(words []string) error {
 	name := strings.ToLower(words[0])
 	cmd, ok := commands[name]

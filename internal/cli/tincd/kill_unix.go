@@ -53,7 +53,7 @@ func (o options) kill(prog string, s terminal.Streams) int {
 }
 
 // readPid reads only the first word of a pid file: tinc 1.0 writes nothing else,
-// and leaves the end of an older file behind it.
+// and leaves the end of an older file after it.
 func readPid(path string) (int, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
