@@ -403,7 +403,7 @@ func TestTLSWithAPin(t *testing.T) {
 	b.must(err)
 	again, samePin, err := b.store.SelfSigned()
 	if err != nil || samePin != pin || !bytes.Equal(cert.Certificate[0], again.Certificate[0]) {
-		t.Error("the certificate is made anew each time")
+		t.Error("the certificate is recreated each time")
 	}
 	b.serve(tlsOf(cert))
 	secret, _ := b.token(unlimited())

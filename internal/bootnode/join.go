@@ -47,7 +47,7 @@ type Joined struct {
 	Hosts   map[node.Name][]byte // host files of others, checked
 }
 
-// final is an error that asking again does not mend.
+// final is an error that asking again does not fix.
 type final struct{ error }
 
 func (f final) Unwrap() error { return f.error }

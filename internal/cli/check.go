@@ -35,7 +35,7 @@ fix: modes of keys and scripts, public keys that are missing or do not fit.
 				return err
 			}
 			if fix {
-				a.mend(l)
+				a.fix(l)
 			}
 			r, err := check.Directory(l)
 			if err != nil {
@@ -57,8 +57,8 @@ fix: modes of keys and scripts, public keys that are missing or do not fit.
 	return c
 }
 
-// mend does what `tinc --force fsck` does.
-func (a *app) mend(l config.Layout) {
+// fix does what `tinc --force fsck` does.
+func (a *app) fix(l config.Layout) {
 	f := fsck.Checker{
 		Layout: l, Say: func(line string) { a.say("%s", line) }, Fix: func() bool { return true },
 		Command: func(name string) string { return a.self() + " tinc " + name },

@@ -22,7 +22,7 @@ import (
 	"tincan/internal/control"
 )
 
-var updateJSON = flag.Bool("update-json", false, "write docs/json.md anew")
+var updateJSON = flag.Bool("update-json", false, "rewrite docs/json.md")
 
 // forms are what the commands print with --json.
 var forms = []struct {

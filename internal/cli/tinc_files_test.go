@@ -240,6 +240,6 @@ func TestFsckOfTinc(t *testing.T) {
 		t.Errorf("check --fix: %+v", got)
 	}
 	if got := run(t, "", "tinc", "-c", dir, "fsck").must(t); got.err != "" {
-		t.Errorf("it was not mended: %q", got.err)
+		t.Errorf("it was not fixed: %q", got.err)
 	}
 }

@@ -29,7 +29,7 @@ type Network struct {
 
 // Load reads the whole network. What it can do without (a peer's broken host
 // file, a number that is none) becomes a warning; an error means that the node
-// cannot start like this, and names everything that has to be mended.
+// cannot start like this, and names everything that has to be fixed.
 func Load(l Layout, overrides []Override) (*Network, []Warning, error) {
 	n, warnings, err := Inspect(l, overrides)
 	if err != nil {

@@ -23,7 +23,7 @@ type Explainer interface {
 // WhyReport is the chain of reasons why packets for a node take the path they do.
 type WhyReport struct {
 	Node    node.Name   `json:"node"`
-	Good    bool        `json:"good"` // there is nothing to be mended
+	Good    bool        `json:"good"` // no problem was found
 	Reasons []WhyReason `json:"reasons"`
 	Change  string      `json:"change,omitempty"` // the one change that would help
 }

@@ -76,7 +76,7 @@ type Diagnoser interface {
 }
 
 // Problem is something on this machine that keeps packets from their way. Code is a fixed
-// word, Text a sentence, Change what would mend it.
+// word, Text a sentence, Change what would help.
 type Problem struct {
 	Code   string `json:"code"`
 	Text   string `json:"text"`

@@ -8,7 +8,7 @@ import "time"
 var clockZero = time.Now()
 
 // readClocks: the wall clock runs ahead of the monotonic one by the time slept. It does so,
-// too, when somebody sets it forward: then all is tried anew in vain, which does no harm.
+// too, when somebody sets it forward: then everything is tried again in vain, which does no harm.
 func readClocks() clocks {
 	now := time.Now()
 	return clocks{running: now, slept: now.Round(0).Sub(clockZero.Round(0)) - now.Sub(clockZero)}

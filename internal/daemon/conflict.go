@@ -186,7 +186,7 @@ func (s *settling) mayMove(a netip.Addr, now time.Time) bool {
 func (d *Daemon) mustMove(c addressConflict, s settling) bool {
 	n := d.network()
 	switch {
-	case !has(n.Settings, c.addr): // it is mended already
+	case !has(n.Settings, c.addr): // it is solved already
 	case !n.Settings.AutoAddress:
 		d.log.printf(0, mesh.Error, "%s has the address %s, which is ours too; change one of them (Ifconfig in tinc.conf and Subnet in the host file)", c.owner, c.addr)
 	case n.Name < c.owner:

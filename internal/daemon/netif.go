@@ -160,7 +160,7 @@ func (f *netif) run(ctx context.Context) {
 	}
 }
 
-// settle brings the kernel's routes to what is known now. All are judged anew,
+// settle brings the kernel's routes to what is known now. All are judged again,
 // so that it does not matter in which order things became known.
 func (f *netif) settle() {
 	f.work.Lock()

@@ -298,7 +298,7 @@ func TestALogThatIsStuckStopsNobody(t *testing.T) {
 func TestAdviceIsLoggedBehindTheError(t *testing.T) {
 	out := make(journal, 10)
 	l := newLogger(out.put, 0)
-	l.failed(0, mesh.Error, fmt.Errorf("around it: %w", &Hinted{errors.New("broken"), "mend it"}))
+	l.failed(0, mesh.Error, fmt.Errorf("around it: %w", &Hinted{errors.New("broken"), "fix it"}))
 	l.failed(0, mesh.Error, errors.New("just broken"))
 	l.close()
 	close(out)
@@ -306,7 +306,7 @@ func TestAdviceIsLoggedBehindTheError(t *testing.T) {
 	for text := range out {
 		got = append(got, text)
 	}
-	if !slices.Equal(got, []string{"around it: broken", "hint: mend it", "just broken"}) {
+	if !slices.Equal(got, []string{"around it: broken", "hint: fix it", "just broken"}) {
 		t.Errorf("%q", got)
 	}
 }

@@ -92,7 +92,7 @@ func deviceToDevice(b *testing.B, bench func(testing.TB) (*transmitter, *Plane))
 			b.ReportAllocs()
 			n := 0
 			for b.Loop() {
-				// The headers are changed by cutting, so they come anew as from a read.
+				// The headers are changed by cutting, so they are fresh, as from a read.
 				copy(t.in[inHead:], p)
 				t.packet(len(p), off)
 				t.out.flush()

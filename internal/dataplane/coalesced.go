@@ -22,7 +22,7 @@ const (
 	// be bad luck; the more follow, the longer nothing of the kind is joined.
 	firstPause = time.Second
 	maxPause   = 5 * time.Minute
-	// forgiven times the last pause without a refusal begins anew.
+	// forgiven times the last pause without a refusal begins again.
 	forgiven = 4
 )
 

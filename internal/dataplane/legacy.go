@@ -16,7 +16,7 @@ import (
 // Nodes of tinc 1.0 have no sessions from end to end. A frame for one of them is
 // sealed for the next node on its way that reads it, which may be one that speaks
 // SPTPS, and is routed again there. So we, too, open what legacy nodes send us and
-// seal it anew, for whomever it is for.
+// seal it again, for whomever it is for.
 
 const (
 	// maxLegacy is room for the longest datagram of a legacy node: a frame, sequence

@@ -225,7 +225,7 @@ func TestEqualDatagramsToALegacyNodeShareARun(t *testing.T) {
 	}
 }
 
-// Between nodes of both kinds we open what comes and seal it anew.
+// Between nodes of both kinds we open what comes and seal it again.
 func TestPacketsBetweenNodesOfBothKinds(t *testing.T) {
 	for _, kinds := range []struct{ oldA, oldC bool }{{true, true}, {true, false}, {false, true}} {
 		t.Run(fmt.Sprintf("legacy %t and %t", kinds.oldA, kinds.oldC), func(t *testing.T) {

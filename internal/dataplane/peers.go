@@ -208,7 +208,7 @@ type place struct {
 	confirmed, legacy bool // confirmed: only told apart where legacy
 }
 
-// rebuildDirectory makes the directory anew; if members is false only addresses
+// rebuildDirectory rebuilds the directory; if members is false only addresses
 // have changed. The caller holds p.publish.
 func (p *Plane) rebuildDirectory(members bool) {
 	d := *p.dir.Load()

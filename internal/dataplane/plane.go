@@ -40,7 +40,7 @@
 // node that opens their packets. The fast paths take them in one branch each: out,
 // where a packet's owner is one, to the node that opens it for the owner; in, where
 // a datagram has no id of ours, by its address or its message code. What they send
-// for others is opened, routed and sealed anew.
+// for others is opened, routed and sealed again.
 //
 // # Goroutines and locks
 //

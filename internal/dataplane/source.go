@@ -14,9 +14,9 @@ import (
 //
 // What is let through all the same:
 //
-//   - broadcasts that spread along the tree, since each node on their way seals them anew,
+//   - broadcasts that spread along the tree, since each node on their way seals them again,
 //   - packets of nodes that speak the protocol of tinc 1.0 and have no connection with us: relays open and
-//     seal them anew, too,
+//     seal them again, too,
 //   - ICMP errors, which any router may send, and which nodes send in the name of an address they did not reach,
 //   - link-local and unspecified sources, which lead nowhere,
 //   - addresses that nobody announces, from a node that announces none at all, or that has just become

@@ -1,4 +1,4 @@
-// Package fsck finds what is broken in the files of a network and offers to mend
+// Package fsck finds what is broken in the files of a network and offers to fix
 // some of it, as the command fsck of tinc 1.1 does.
 //
 // The lines that begin with ERROR or WARNING are worded like tinc's, because
@@ -24,7 +24,7 @@ type Checker struct {
 	Command func(name string) string
 	// Say prints one line.
 	Say func(line string)
-	// Fix asks whether what was said last is to be mended.
+	// Fix asks whether what was said last is to be fixed.
 	Fix func() bool
 
 	failed bool

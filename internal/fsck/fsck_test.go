@@ -106,12 +106,12 @@ func (b broken) steal(names ...string) {
 // says what.
 func TestFaults(t *testing.T) {
 	for name, c := range map[string]struct {
-		spoil  func(broken)
-		lines  []string // in any order; DIR is the directory
-		more   []string
-		left   bool
-		fixed  []string // what --force says in addition
-		mended bool     // by --force
+		spoil    func(broken)
+		lines    []string // in any order; DIR is the directory
+		more     []string
+		left     bool
+		fixed    []string // what --force says in addition
+		mendable bool     // by --force
 	}{
 		"clean":   {func(broken) {}, nil, nil, false, nil, true},
 		"no Name": {func(b broken) { b.write("tinc.conf", "") }, []string{"Could not find Name in DIR/tinc.conf.", "ERROR: tinc cannot run without a valid Name."}, nil, true, nil, false},
@@ -221,12 +221,12 @@ func TestFaults(t *testing.T) {
 					t.Errorf("with force %q is missing in:\n%s", line, forced)
 				}
 			}
-			if good != c.mended && c.left {
+			if good != c.mendable && c.left {
 				t.Errorf("with force: returned %v after:\n%s", good, forced)
 			}
-			if len(c.fixed) > 0 && c.mended {
+			if len(c.fixed) > 0 && c.mendable {
 				if again, good := run(l, false); !good || again != "" {
-					t.Errorf("it was not mended:\n%s", again)
+					t.Errorf("it was not fixed:\n%s", again)
 				}
 			}
 		})

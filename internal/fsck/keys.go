@@ -74,7 +74,7 @@ func (c *Checker) old(net *config.Network) kind {
 }
 
 // withoutRSA tells whether nothing speaks of an RSA key. A node of tinc 1.0 cannot be without
-// one; with an Ed25519 key it is how nodes are made today, and nothing to mend.
+// one; with an Ed25519 key it is how nodes are made today, and nothing to fix.
 func withoutRSA(net *config.Network, k kind) bool {
 	for _, e := range net.Entries() {
 		if v, ok := config.Find(e.Name); ok && (v.Name == "PrivateKeyFile" || v.Name == "PublicKeyFile") {
@@ -146,7 +146,7 @@ func (c *Checker) pair(k kind) {
 	switch {
 	case k.private && !k.public:
 		c.say("WARNING: No (usable) public %s key found.", k.name)
-		c.mend(k)
+		c.repair(k)
 	case !k.private && k.public:
 		c.say("WARNING: A public %s key was found but no private key is known.", k.name)
 		if errors.Is(k.load, fs.ErrNotExist) || k.name == "Ed25519" {
@@ -154,14 +154,14 @@ func (c *Checker) pair(k kind) {
 		}
 	case k.private && k.public && !k.match():
 		c.say("ERROR: public and private %s keys do not match.", k.name)
-		if !c.mend(k) {
+		if !c.repair(k) {
 			c.failed = true
 		}
 	}
 }
 
-// mend writes the public half of a key to its file, and sees whether that helped.
-func (c *Checker) mend(k kind) bool {
+// repair writes the public half of a key to its file, and sees whether that helped.
+func (c *Checker) repair(k kind) bool {
 	if !c.Fix() {
 		return false
 	}
@@ -184,7 +184,7 @@ func (c *Checker) mend(k kind) bool {
 		c.fail("the node still does not use that key; another file has one that counts before it.")
 		return false
 	}
-	// What was wrong with the key before is mended.
+	// What was wrong with the key before is fixed.
 	c.told[path] = true
 	return true
 }

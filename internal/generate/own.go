@@ -64,7 +64,7 @@ func ownFile(path string, generate func() ([]byte, error), parse func([]byte) er
 }
 
 // SetAside renames the files that make a directory a network, so that Create
-// can make it anew. Keys and the host files of others stay. It returns the new
+// can recreate it. Keys and the host files of others stay. It returns the new
 // names.
 func SetAside(l config.Layout) (moved []string, err error) {
 	paths := []string{l.TincConf()}

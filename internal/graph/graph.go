@@ -35,7 +35,7 @@ func (e Edge) Same(o Edge) bool {
 }
 
 // Graph is the set of known edges as one node sees them. It is not safe for
-// concurrent use. An *Edge it hands out never changes: setting an edge anew puts
+// concurrent use. An *Edge it hands out never changes: replacing an edge puts
 // another in its place.
 type Graph struct {
 	index    map[node.Name]int32
@@ -56,7 +56,7 @@ type vertex struct {
 	out   []*arc // by name of the other end
 	in    []*arc // by name of the other end
 	hops  []hop  // what the search needs of out, in one piece of memory
-	stale bool   // hops has to be made anew
+	stale bool   // hops has to be recreated
 }
 
 // arc is an edge with its place in the graph.

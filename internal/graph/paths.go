@@ -152,7 +152,7 @@ func (g *Graph) searchPaths(visits int) {
 	g.search.states, g.search.queue = states, queue
 }
 
-// refresh makes the hops of v anew: the edges that have a reverse and do not lead to self.
+// refresh rebuilds the hops of v: the edges that have a reverse and do not lead to self.
 func (v *vertex) refresh() {
 	v.stale = false
 	v.hops = v.hops[:0]

@@ -58,7 +58,7 @@ func (l link) compare(o link) int {
 type forest struct {
 	links   []link // in order, as they were when the last tree was made
 	touched []*arc // what has changed since then
-	anew    bool   // too much has: begin anew
+	rebuild bool   // too much has: begin again
 	spare   []link
 	trees   []int32 // union-find forest over vertices; a root is its own parent
 	tree    Tree    // the last one
@@ -76,9 +76,9 @@ func (f *forest) touch(a *arc) {
 		a.reverse.version++
 	}
 	if len(f.touched) >= maxTouched {
-		f.anew, f.touched, f.links = true, nil, nil
+		f.rebuild, f.touched, f.links = true, nil, nil
 	}
-	if !f.anew {
+	if !f.rebuild {
 		f.touched = append(f.touched, a)
 	}
 }
@@ -104,7 +104,7 @@ func linkOf(a *arc) (link, bool) {
 // go by taking every edge in that order that does not close a circle.
 func (g *Graph) Tree() Tree {
 	f := &g.tree
-	if len(f.touched) == 0 && !f.anew && f.tree != nil {
+	if len(f.touched) == 0 && !f.rebuild && f.tree != nil {
 		return f.tree
 	}
 	g.sortLinks()
@@ -148,7 +148,7 @@ func (g *Graph) sortLinks() {
 			fresh = append(fresh, l)
 		}
 	}
-	if f.anew {
+	if f.rebuild {
 		for i := range g.vertices {
 			for _, a := range g.vertices[i].out {
 				add(a)
@@ -159,7 +159,7 @@ func (g *Graph) sortLinks() {
 		add(a)
 	}
 	clear(f.touched)
-	f.touched, f.anew = f.touched[:0], false
+	f.touched, f.rebuild = f.touched[:0], false
 	slices.SortFunc(fresh, link.compare)
 	fresh = slices.Compact(fresh) // a link may have been touched more than once
 

@@ -15,7 +15,7 @@ import (
 )
 
 // Change is another key for a node than the one that is known. Only a person
-// can know whether the node was set up anew or somebody plays its part.
+// can know whether the node was reinstalled or somebody plays its part.
 type Change struct {
 	Node    node.Name
 	From    node.Name // who said so: the node itself, or another that knows it

@@ -222,8 +222,8 @@ func (l *Link) Cut(ds ...Direction) error {
 	return l.change(func(q *Quality) { q.Cut = true }, ds)
 }
 
-// Mend ends what [Link.Cut] did.
-func (l *Link) Mend() error {
+// Restore ends what [Link.Cut] did.
+func (l *Link) Restore() error {
 	return l.change(func(q *Quality) { q.Cut = false }, nil)
 }
 

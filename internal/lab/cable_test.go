@@ -158,7 +158,7 @@ func TestACutGoesOneWayOrBoth(t *testing.T) {
 	if hears(t, alice, bob, "ip4") {
 		t.Error("a cut cable carries")
 	}
-	must(t, link.Mend())
+	must(t, link.Restore())
 	reaches(t, bob, alice.Addr("ip4"))
 }
 
@@ -379,10 +379,10 @@ func TestFlowsNoticeAnInterruption(t *testing.T) {
 		if now := g.Longest(); now < 250*time.Millisecond {
 			t.Errorf("%s: %v since the last arrival, on a cut cable", name, now)
 		}
-		must(t, link.Mend())
-		mended := time.Now()
+		must(t, link.Restore())
+		restored := time.Now()
 		// TCP takes up to twice as long to try again.
-		for !g.LastSent().After(mended) && time.Since(mended) < 2*time.Second {
+		for !g.LastSent().After(restored) && time.Since(restored) < 2*time.Second {
 			time.Sleep(5 * time.Millisecond)
 		}
 		if gap := g.Longest(); gap < 290*time.Millisecond || gap > 2*time.Second {

@@ -222,7 +222,7 @@ func TestANewKeyBeginsAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	if from.send.last != 0 {
-		t.Error("the numbers do not begin anew")
+		t.Error("the numbers do not begin again")
 	}
 	fresh, _ := from.Seal(nil, []byte("fresh"))
 	if got, err := to.Open(nil, fresh); err != nil || string(got) != "fresh" {
@@ -398,7 +398,7 @@ func FuzzOpen(f *testing.F) {
 		if l.setReceiveKey(key, s) != nil {
 			return
 		}
-		for _, d := range [][]byte{datagram, remade(s, key, datagram)} {
+		for _, d := range [][]byte{datagram, recreated(s, key, datagram)} {
 			l.Check(d)
 			if out, err := l.Open(nil, d); len(out) > MaxFrame || err != nil && out != nil {
 				t.Fatalf("%d bytes, %v", len(out), err)
@@ -407,9 +407,9 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
-// remade encrypts b and gives it a MAC, so that what is after these checks sees
+// recreated encrypts b and gives it a MAC, so that what is after these checks sees
 // any bytes at all.
-func remade(s Suite, key, b []byte) []byte {
+func recreated(s Suite, key, b []byte) []byte {
 	h, err := newHalf(s, key, cipher.NewCBCEncrypter)
 	if err != nil {
 		return nil

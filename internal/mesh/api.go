@@ -170,7 +170,7 @@ type (
 	}
 
 	// NetworkChanged: addresses, interfaces or routes of this machine have changed, or it
-	// has slept. All ways are tried anew at once. Reason is for the log.
+	// has slept. All paths are tried again at once. Reason is for the log.
 	NetworkChanged struct{ Reason string }
 	// PortMapped: the router leads TCP connections that come to its port on to us, which is
 	// what we announce to those beyond it. 0: it does not, or to the port that is ours anyway.

@@ -17,7 +17,7 @@ import (
 // believe it, and corrects the neighbour.
 //
 // Two nodes can each hold for outdated what the other one says, for instance when one of them
-// has started anew and heard the true state before an older one. Correcting each other would
+// has started again and heard the true state before an older one. Correcting each other would
 // then go on for ever. So these rules hold for what a neighbour says that is outdated here:
 //
 //   - if it differs from what is known in nothing but the nonce, there is nothing to correct;
@@ -29,7 +29,7 @@ import (
 //
 // A dispute therefore costs four messages at most, and since nonces only grow in it, no chain of
 // disputes about the same texts runs in circles. The owner, too, answers the same text twice at
-// most when it is not new, and his own words of an end, heard again when the edge is there anew, once. Nodes of tinc have no part in it: they know no outdated
+// most when it is not new, and his own words of an end, heard again when the edge is there again, once. Nodes of tinc have no part in it: they know no outdated
 // texts, and believe the correction.
 
 // addEdge is the ADD_EDGE of e, with the nonce with which it was told first.

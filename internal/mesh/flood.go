@@ -377,7 +377,7 @@ func (m *Mesh) delEdge(c *conn, text string) error {
 	}
 	switch {
 	case r.From == m.cfg.Name:
-		// It may be what we have said ourselves before the edge was made anew. If it came to c by a slow
+		// It may be what we have said ourselves before the edge was recreated. If it came to c by a slow
 		// way, after the new edge, c has believed it.
 		if news {
 			m.contradictions.dels++

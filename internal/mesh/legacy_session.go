@@ -186,7 +186,7 @@ func (s *legacySession) keyChanged() {
 	s.m.touch(s.p)
 }
 
-// reconfigured asks for the key of the node anew if other weak choices are allowed now.
+// reconfigured asks for the key of the node again if other weak choices are allowed now.
 func (s *legacySession) reconfigured() {
 	if policy := s.m.policy(s.p); policy != s.policy {
 		s.policy, s.warned = policy, ""

@@ -520,7 +520,7 @@ func (m *Mesh) searchWait() time.Duration {
 	return min(time.Duration(max(0, len(m.nodes)-smallMesh))*searchEvery+time.Duration(max(0, m.subnets-smallTable))*publishEvery, maxSearchWait)
 }
 
-// recompute searches the paths anew and acts on what has changed.
+// recompute recomputes the paths and acts on what has changed.
 func (m *Mesh) recompute() {
 	m.searching.last = m.now
 	m.searches++

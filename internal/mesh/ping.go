@@ -24,7 +24,7 @@ const (
 	// stalled is by how much a timer may be late before we think that we have been held
 	// up ourselves, and that answers may wait to be read.
 	stalled = 30 * time.Millisecond
-	// changeInterval is the least time between two searches for everything anew.
+	// changeInterval is the least time between two searches for everything again.
 	changeInterval = 300 * time.Millisecond
 )
 

@@ -10,13 +10,13 @@ import (
 )
 
 // The data plane's table of subnets follows what changes, entry by entry. Only where most of
-// it changes it is made anew. When changes pour in, each publication takes in
+// it changes it is recreated. When changes pour in, each publication takes in
 // all that have come since the last one.
 const (
 	// fewRoutes changes are always told one by one; more, if they are less than a sixteenth of the table.
 	fewRoutes = 64
 	// publishEvery is the least time between two publications for each subnet beyond smallTable; a
-	// table that is made anew takes about a fifth of that.
+	// table that is recreated takes about a fifth of that.
 	publishEvery = 10 * time.Microsecond
 	smallTable   = 1000
 	// maxPublishWait bounds it.

@@ -20,7 +20,7 @@ type session interface {
 	ready() bool
 	// pending tells whether keys are being agreed on.
 	pending() bool
-	// hopByHop tells whether a relay opens the packets and protects them anew.
+	// hopByHop tells whether a relay opens the packets and protects them again.
 	hopByHop() bool
 
 	// reqKey, ansKey and keyChanged are what the node has to say about keys. c is where it came from.

@@ -179,7 +179,7 @@ func TestOneChangeAmongTenThousandNodes(t *testing.T) {
 		m.Flush(now)
 		best = min(best, time.Since(began))
 		if m.searches == searches {
-			t.Fatal("the paths were not searched anew")
+			t.Fatal("the paths were not recomputed")
 		}
 	}
 	t.Logf("%s, with %d edges", best, m.graph.Len())

@@ -26,7 +26,7 @@ import (
 	"tincan/internal/wire"
 )
 
-var update = flag.Bool("update", false, "write the transcripts in testdata/transcripts anew")
+var update = flag.Bool("update", false, "rewrite the transcripts in testdata/transcripts")
 
 // TestTranscripts plays the conversations in testdata/transcripts. In such a file a line that
 // begins with "> " is an event, "# " a comment, and what follows until the next

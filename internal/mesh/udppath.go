@@ -78,7 +78,7 @@ func (r *udpPath) setAddr(a netip.AddrPort, sock int) {
 	r.probeNow()
 }
 
-// confirm takes a as the address that works. The search for the MTU begins anew
+// confirm takes a as the address that works. The search for the MTU begins again
 // if it is another one.
 func (r *udpPath) confirm(now time.Time, a netip.AddrPort, sock int) {
 	if r.addr != a {

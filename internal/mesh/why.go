@@ -15,7 +15,7 @@ import (
 // Why says why packets for a node take the path they do.
 type Why struct {
 	Node    node.Name
-	Good    bool // there is nothing to be mended
+	Good    bool // no problem was found
 	Reasons []Reason
 	Change  string // the one change that would help, "" if nobody here can tell
 }

@@ -19,7 +19,7 @@ import (
 type Finding struct {
 	Code   string
 	Text   string // a sentence without its full stop
-	Change string // what would mend it
+	Change string // what would help
 }
 
 // Question says what is looked at.

@@ -307,6 +307,6 @@ func TestAChangedNetworkFindsDeadConnectionsAtOnce(t *testing.T) {
 	}
 	tcp = true
 	if _, ok := w.Until(10*time.Second, func() bool { return a.peers["b"].Adjacent && b.peers["a"].Adjacent }); !ok {
-		t.Error("it is not made anew")
+		t.Error("it is not recreated")
 	}
 }

@@ -37,7 +37,7 @@ func TestThoseWhoHaveTalkedRestAfterwards(t *testing.T) {
 			t.Errorf("seed %d: a way that nobody has looked at for so long counts as good", seed)
 		}
 		if why := a.Core.Why("z", mesh.Found{}); !why.Good {
-			t.Errorf("seed %d: something is to be mended: %+v", seed, why)
+			t.Errorf("seed %d: something is to be fixed: %+v", seed, why)
 		}
 		w.Loss = nil
 		if there, back, took, ok := w.Reaches(a, z, 5*time.Second); !ok || took > time.Second {

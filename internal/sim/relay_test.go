@@ -69,7 +69,7 @@ func (s *stream) arrived(r Trace) {
 	s.since = now
 }
 
-// fresh begins to count anew.
+// fresh starts counting again.
 func (s *stream) fresh() {
 	s.sent, s.came, s.gap, s.last = 0, 0, 0, Trace{}
 	s.through = map[string]int{}

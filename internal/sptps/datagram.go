@@ -36,7 +36,7 @@ func startDatagram(hs handshake) (*Datagram, []byte, error) {
 func (d *Datagram) Established() bool { return d.hs.established }
 
 // Rekeying tells whether a later key exchange is under way. If one of its
-// records was lost it stays so, and the session must be started anew.
+// records was lost it stays so, and the session must be started again.
 func (d *Datagram) Rekeying() bool { return d.hs.established && d.hs.state != stateDone }
 
 // Tunnel returns the keys of the session, nil until it is established. It

@@ -87,7 +87,7 @@ func (t *Tunnel) SealN(f func(s *Sealer)) {
 }
 
 // SealedCount returns the number of the next record that will be sealed. The
-// session should be started anew long before it reaches 2^32.
+// session should be started again long before it reaches 2^32.
 func (t *Tunnel) SealedCount() uint32 {
 	t.sealing.Lock()
 	defer t.sealing.Unlock()

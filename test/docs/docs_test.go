@@ -4,7 +4,7 @@
 //
 //	go test ./test/docs -update
 //
-// writes the table of variables anew.
+// rewrites the table of variables.
 package docs
 
 import (
@@ -18,7 +18,7 @@ import (
 	"unicode"
 )
 
-var update = flag.Bool("update", false, "write the generated parts of the documentation anew")
+var update = flag.Bool("update", false, "rewrite the generated parts of the documentation")
 
 const root = "../.."
 

@@ -222,7 +222,7 @@ func failures() []failure {
 			s.fail = func() { w.must(used().link.Cut()) }
 			s.repair = func() {
 				for _, n := range w.nodes[:2] {
-					w.must(n.link.Mend())
+					w.must(n.link.Restore())
 				}
 			}
 			return s
@@ -252,7 +252,7 @@ func failures() []failure {
 				func() { w.must(b.link.BlackHole(1280)) },
 				func() {
 					w.must(b.link.BlackHole(0))
-					b.stopped() // to begin anew
+					b.stopped() // to begin again
 					b.up()
 				}, false}
 		}},

@@ -123,7 +123,7 @@ func TestInitKeepsAwayFromTheLAN(t *testing.T) {
 	}
 }
 
-// What is wrong on this very machine comes first, and with it what would mend it.
+// What is wrong on this very machine comes first, and with it what would help.
 func TestWhyLooksAtTheKernel(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "ip4")

@@ -77,7 +77,7 @@ func TestTheServiceManagerIsToldBelowANewRootDirectory(t *testing.T) {
 	if got := m.hears(time.Second); got != "READY=1" {
 		t.Errorf("heard %q", got)
 	}
-	// One that has been started anew is found where it was.
+	// One that was restarted is found where it was.
 	m.c.Close()
 	m = listen(t, filepath.Join(dir, "s"))
 	notify("WATCHDOG=1")

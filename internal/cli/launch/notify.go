@@ -24,7 +24,7 @@ func callManager() {
 	dialManager(os.Getenv("NOTIFY_SOCKET"))
 }
 
-// dialManager opens the line anew, with the lock held.
+// dialManager reopens the line, with the lock held.
 func dialManager(path string) (ok bool) {
 	if line.c != nil {
 		line.c.Close()

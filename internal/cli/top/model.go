@@ -121,7 +121,7 @@ func totals(v control.NodeView) Counts {
 	}
 }
 
-// perSecond is the rate between two counts; of a node that has started anew it is that since then.
+// perSecond is the rate between two counts; of a node that was restarted it is that since then.
 func perSecond(old, new Counts, seconds float64) Counts {
 	rate := func(a, b float64) float64 {
 		if b < a {
