@@ -1,6 +1,6 @@
 // Stages runs the tests of tincan, stage by stage, and goes on after a failure. For each stage
-// it prints the packages as they end and what failed, and at the end a table and one line
-// with the sums: "N passed, N failed, N skipped".
+// it prints the packages as they end and what failed; at the end a table, one line with the sums
+// ("N passed, N failed, N skipped"), and what each test that failed said, without the logs of daemons.
 //
 //	go run ./test/stages [STAGE...]
 //
@@ -44,7 +44,7 @@ var stages = []stage{
 		{args: []string{"sh", "-c", `files=$(gofmt -l .); [ -z "$files" ] || { echo "not formatted:" $files; exit 1; }`}},
 		{args: goes("vet", "./...")},
 		{args: goes("tool", "staticcheck", "./...")},
-		{args: goes("test", "-json", "./test/layers", "./test/docs"), test: true},
+		{args: goes("test", "-json", "./test/layers", "./test/docs", "./test/stages"), test: true},
 		cross("linux", "arm"), cross("darwin", "arm64"), cross("windows", "amd64"), cross("freebsd", "amd64"), cross("openbsd", "amd64"),
 	}},
 	{"unit", []command{{args: goes("test", "-json", "-timeout", "30m", ".", "./cmd/...", "./internal/..."), test: true}}},
@@ -71,6 +71,7 @@ func cross(system, arch string) command {
 const (
 	skipList   = "test/skips.txt"
 	maxPrinted = 150 // lines of a test that failed: the last
+	maxSaid    = 20  // lines of its own messages, at the very end
 )
 
 func main() {
@@ -105,10 +106,10 @@ func main() {
 		all.add(t)
 	}
 	fmt.Println("\n" + strings.Join(table, "\n"))
-	for _, name := range all.failures {
-		fmt.Println("failed:", name)
-	}
 	fmt.Printf("%d passed, %d failed, %d skipped\n", all.passed, all.failed, len(all.skips))
+	for _, f := range all.failures {
+		fmt.Print("\n", f)
+	}
 	if all.failed > 0 {
 		os.Exit(1)
 	}
@@ -117,20 +118,35 @@ func main() {
 // total is what became of tests.
 type total struct {
 	passed, failed int
-	failures       []string
+	failures       []failure
 	skips          []skip
 }
 
 type skip struct{ test, why string }
+
+// failure is a test or a command that failed, and what it said about that.
+type failure struct {
+	name string
+	said []string // lines without their ends, at most maxSaid
+}
+
+func (f failure) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "failed: %s\n", f.name)
+	for _, line := range f.said {
+		fmt.Fprintf(&b, "    %s\n", line)
+	}
+	return b.String()
+}
 
 func (t *total) add(o total) {
 	t.passed, t.failed = t.passed+o.passed, t.failed+o.failed
 	t.failures, t.skips = append(t.failures, o.failures...), append(t.skips, o.skips...)
 }
 
-func (t *total) fail(name string) {
+func (t *total) fail(name string, said []string) {
 	t.failed++
-	t.failures = append(t.failures, name)
+	t.failures = append(t.failures, failure{name, said})
 }
 
 func (s stage) run(out io.Writer) (t total) {
@@ -151,28 +167,28 @@ func (c command) run(out io.Writer) (t total) {
 		text, err := cmd.CombinedOutput()
 		if err != nil {
 			fmt.Fprintf(out, "FAIL %s: %v\n%s", name, err, text)
-			t.fail(name)
+			t.fail(name, gist(strings.SplitAfter(string(text), "\n")))
 		} else {
 			fmt.Fprintf(out, "ok   %s\n", name)
 			t.passed++
 		}
 		return t
 	}
-	var bad bytes.Buffer
-	cmd.Stderr = &bad
+	var complaints bytes.Buffer
+	cmd.Stderr = &complaints
 	pipe, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()
 	}
 	if err != nil {
 		fmt.Fprintf(out, "FAIL %s: %v\n", name, err)
-		t.fail(name)
+		t.fail(name, []string{err.Error()})
 		return t
 	}
 	t = read(pipe, out)
 	if err := cmd.Wait(); err != nil && t.failed == 0 {
-		fmt.Fprintf(out, "FAIL %s: %v\n%s", name, err, bad.Bytes())
-		t.fail(name)
+		fmt.Fprintf(out, "FAIL %s: %v\n%s", name, err, complaints.Bytes())
+		t.fail(name, gist(append(strings.SplitAfter(complaints.String(), "\n"), err.Error())))
 	}
 	return t
 }
@@ -186,7 +202,8 @@ type event struct {
 // read counts the tests that have no tests inside of them, prints each package when it
 // ends, and the output of what failed.
 func read(in io.Reader, out io.Writer) (t total) {
-	output := map[string][]string{} // by package and test
+	output := map[string][]string{} // by package and test: the last lines
+	said := map[string]*messages{}  // the same: its own messages
 	parent := map[string]bool{}     // tests with tests inside
 	blamed := map[string]bool{}     // packages and tests in which something else has failed
 	sc := bufio.NewScanner(in)
@@ -216,6 +233,10 @@ func read(in io.Reader, out io.Writer) (t total) {
 		case "run":
 			up(parent)
 		case "output", "build-output":
+			if said[id] == nil {
+				said[id] = new(messages)
+			}
+			said[id].add(e.Output)
 			output[id] = append(output[id], e.Output)
 			if n := len(output[id]); n > 4*maxPrinted {
 				output[id] = slices.Clone(output[id][n-maxPrinted:])
@@ -227,27 +248,79 @@ func read(in io.Reader, out io.Writer) (t total) {
 				t.passed++
 			}
 			delete(output, id)
+			delete(said, id)
 		case "skip":
 			if e.Test != "" {
 				t.skips = append(t.skips, skip{e.Package + "." + e.Test, reason(output[id])})
 			}
 			delete(output, id)
+			delete(said, id)
 		case "fail", "build-fail":
-			if !blamed[id] {
-				t.fail(strings.TrimSpace(strings.Join([]string{e.Package, e.Test}, " ")))
-			}
 			lines := output[id]
+			if !blamed[id] {
+				own := gist(lines)
+				if m := said[id]; m != nil && len(m.lines) > 0 {
+					own = m.lines
+				}
+				t.fail(strings.TrimSpace(strings.Join([]string{e.Package, e.Test}, " ")), own)
+			}
 			lines = lines[max(0, len(lines)-maxPrinted):]
 			fmt.Fprintf(out, "FAIL %s\n%s", id, strings.Join(lines, ""))
 			up(blamed)
 			delete(output, id)
+			delete(said, id)
 		}
 	}
 	if err := sc.Err(); err != nil {
 		fmt.Fprintln(out, "FAIL reading the output of the tests:", err)
-		t.fail("the output of the tests")
+		t.fail("the output of the tests", []string{err.Error()})
 	}
 	return t
+}
+
+// messages are the last lines that a test has said by t.Error and its like, apart from what it passes on.
+type messages struct {
+	lines []string
+	more  int // lines of the last message beside its first, -1: something else has been said since
+}
+
+// maxMore lines of one message are kept beside its first.
+const maxMore = 6
+
+var (
+	// The testing package puts the place before a message and four spaces more before its further lines.
+	firstLine = regexp.MustCompile(`^ {4}[A-Za-z0-9_]+\.go:[0-9]+: `)
+	furtherOn = regexp.MustCompile(`^ {8}`)
+	// bad is where what ends a program begins.
+	bad = regexp.MustCompile(`^(panic|fatal error): |^WARNING: DATA RACE|^\*\*\* `)
+)
+
+func (m *messages) add(line string) {
+	line = strings.TrimRight(line, "\n")
+	switch {
+	case firstLine.MatchString(line):
+		m.more = 0
+	case m.more >= 0 && m.more < maxMore && len(m.lines) > 0 && furtherOn.MatchString(line):
+		m.more++
+	default:
+		m.more = -1
+		return
+	}
+	m.lines = append(m.lines, line[4:])
+	m.lines = m.lines[max(0, len(m.lines)-maxSaid):]
+}
+
+// gist is what tells most of an output without messages: from where it goes wrong, else its end.
+func gist(lines []string) (said []string) {
+	for _, line := range lines {
+		if line = strings.TrimRight(line, "\n"); strings.TrimSpace(line) != "" {
+			said = append(said, line)
+		}
+	}
+	if i := slices.IndexFunc(said, bad.MatchString); i >= 0 {
+		return said[i:min(len(said), i+maxSaid)]
+	}
+	return said[max(0, len(said)-maxSaid):]
 }
 
 // reason is what a test said when it was skipped.
@@ -289,7 +362,7 @@ func (t *total) judgeSkips(out io.Writer, allowed []*regexp.Regexp, strict bool)
 			kept = append(kept, s)
 		case strict:
 			fmt.Fprintf(out, "FAIL skipped, and not in %s: %s\n", skipList, text)
-			t.fail(s.test + " (skipped)")
+			t.fail(s.test+" (skipped)", []string{s.why, "no line of " + skipList + " allows that"})
 		default:
 			fmt.Fprintf(out, "SKIP %s (not in %s: with CI set this is a failure)\n", text, skipList)
 			kept = append(kept, s)

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"fmt"
+	"io"
 	"os"
 	"strings"
 	"testing"
@@ -31,7 +33,14 @@ func TestSums(t *testing.T) {
 `
 	var out bytes.Buffer
 	got := read(strings.NewReader(said), &out)
-	if got.passed != 2 || got.failed != 3 || strings.Join(got.failures, ", ") != "p TestA/two, q, r" {
+	const end = `failed: p TestA/two
+    a_test.go:1: two is wrong
+failed: q
+    panic: oh
+failed: r
+    r.go:1: undefined: x
+`
+	if got.passed != 2 || got.failed != 3 || fmt.Sprintf("%v%v%v", got.failures[0], got.failures[1], got.failures[2]) != end {
 		t.Errorf("%+v", got)
 	}
 	if len(got.skips) != 1 || got.skips[0] != (skip{"p.TestB", "no such thing here"}) {
@@ -54,6 +63,56 @@ func TestSums(t *testing.T) {
 	got.judgeSkips(&out, allowed, true)
 	if got.failed != 3 || len(got.skips) != 1 {
 		t.Errorf("a skip that is listed: %+v", got)
+	}
+}
+
+// What a test of daemons says stands at the end without what the daemons said, however much that was.
+func TestOnlyTheMessagesOfATest(t *testing.T) {
+	var said strings.Builder
+	say := func(line string) {
+		fmt.Fprintf(&said, "{\"Action\":\"output\",\"Package\":\"p\",\"Test\":\"TestA\",\"Output\":%q}\n", line+"\n")
+	}
+	said.WriteString(`{"Action":"run","Package":"p","Test":"TestA"}` + "\n")
+	say("=== RUN   TestA")
+	say("       0.158 alice tincan: 23:45:19 Ready")
+	say("    a_test.go:10: no packets for 30 s")
+	say("        hint: look there")
+	say("       3.1 alice tincan: a_test.go:7: not this")
+	say("        nor this")
+	for range 2 * 4 * maxPrinted {
+		say("    1000.158 alice tincan: 23:45:19 Got PING from bob")
+	}
+	say("    --- FAIL: TestA (1.00s)")
+	said.WriteString(`{"Action":"fail","Package":"p","Test":"TestA"}` + "\n")
+	got := read(strings.NewReader(said.String()), io.Discard)
+	if want := "failed: p TestA\n    a_test.go:10: no packets for 30 s\n        hint: look there\n"; len(got.failures) != 1 || got.failures[0].String() != want {
+		t.Errorf("%v", got.failures)
+	}
+}
+
+func TestMessagesAreBounded(t *testing.T) {
+	var m messages
+	for i := range 100 {
+		m.add(fmt.Sprintf("    a_test.go:%d: wrong\n", i))
+		for range 50 {
+			m.add("        more of it\n")
+		}
+	}
+	if len(m.lines) != maxSaid || m.lines[len(m.lines)-maxMore-1] != "a_test.go:99: wrong" {
+		t.Errorf("%q", m.lines)
+	}
+}
+
+func TestWhereAnOutputGoesWrong(t *testing.T) {
+	lines := []string{"Ready\n", "\n", "panic: oh\n"}
+	for i := range 100 {
+		lines = append(lines, fmt.Sprintf("goroutine %d\n", i))
+	}
+	if got := gist(lines); len(got) != maxSaid || got[0] != "panic: oh" {
+		t.Errorf("%q", got)
+	}
+	if got := gist(lines[3:]); len(got) != maxSaid || got[maxSaid-1] != "goroutine 99" {
+		t.Errorf("%q", got)
 	}
 }
 
