@@ -15,8 +15,8 @@ import (
 	"tincan/internal/lab"
 )
 
-// patience is how long the whole demo may take.
-const patience = 90 * time.Second
+// timeLimit is how long the whole demo may take.
+const timeLimit = 90 * time.Second
 
 func main() {
 	verbose := flag.Bool("v", false, "show what the daemons log")
@@ -38,7 +38,7 @@ func main() {
 	}
 
 	s := &story{tincan: tincan, began: time.Now()}
-	time.AfterFunc(patience, func() { s.fail(fmt.Errorf("not finished after %v", patience)); os.Exit(1) })
+	time.AfterFunc(timeLimit, func() { s.fail(fmt.Errorf("not finished after %v", timeLimit)); os.Exit(1) })
 	if err := s.run(*verbose); err != nil {
 		s.fail(err)
 		os.Exit(1)

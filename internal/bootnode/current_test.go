@@ -672,7 +672,7 @@ func TestSlowClientsAreShownTheDoor(t *testing.T) {
 		conns = append(conns, c)
 	}
 	for _, c := range conns {
-		c.SetReadDeadline(time.Now().Add(patience + 5*time.Second))
+		c.SetReadDeadline(time.Now().Add(ioTimeout + 5*time.Second))
 		buf := make([]byte, 1000)
 		for {
 			if _, err := c.Read(buf); err != nil {

@@ -190,7 +190,7 @@ func (r Request) client(u URL) *http.Client {
 	t := &http.Transport{
 		Proxy:       http.ProxyFromEnvironment,
 		DialContext: (&net.Dialer{Timeout: r.Attempt}).DialContext, MaxResponseHeaderBytes: maxHeader,
-		TLSHandshakeTimeout: patience, DisableCompression: false,
+		TLSHandshakeTimeout: ioTimeout, DisableCompression: false,
 	}
 	if u.certPin != "" {
 		t.TLSClientConfig = pinned(u.certPin)

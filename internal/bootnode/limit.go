@@ -7,7 +7,7 @@ import "time"
 const (
 	maxBody     = 64 << 10 // bytes of a request
 	maxHeader   = 8 << 10
-	patience    = 10 * time.Second // for the header, and for the body
+	ioTimeout   = 10 * time.Second // for the header, and for the body
 	answerLimit = 20 * time.Second
 
 	maxConns        = 1024

@@ -71,7 +71,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 	defer s.nonces.close()
 	h := &http.Server{
-		Handler: s, ReadHeaderTimeout: patience, ReadTimeout: patience, WriteTimeout: answerLimit, IdleTimeout: patience,
+		Handler: s, ReadHeaderTimeout: ioTimeout, ReadTimeout: ioTimeout, WriteTimeout: answerLimit, IdleTimeout: ioTimeout,
 		MaxHeaderBytes: maxHeader, TLSConfig: s.TLS, TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
 		ErrorLog: log.New(io.Discard, "", 0), ConnContext: withVisit, ConnState: s.connState,
 	}

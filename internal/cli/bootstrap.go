@@ -93,7 +93,7 @@ func (a *app) openBoot(f upFlags, l config.Layout) (*booting.Service, error) {
 		a.tellNext(v)
 		return nil, nil // another process serves
 	}
-	// Nobody shall send newcomers to a service that is not there.
+	// So that nobody sends newcomers to a service that is not there.
 	if err := v.Listen(); err != nil {
 		return nil, err
 	}

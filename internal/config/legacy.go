@@ -13,7 +13,7 @@ import (
 	"tincan/internal/node"
 )
 
-// suite reads what nodes of tinc 1.0 shall use towards us. level is that of Compression. What we ask for unless
+// suite reads what nodes of tinc 1.0 should use towards us. level is that of Compression. What we ask for unless
 // the files say otherwise is our own choice: a longer message code than tinc's.
 func (r *Reader) suite(level int) legacy.Suite {
 	value := func(name string) string {

@@ -100,10 +100,10 @@ type Settings struct {
 	RSAPrivateKeyFile  string
 
 	// Suite and Policy are for nodes that speak the protocol of tinc 1.0: what they
-	// shall use towards us, and which weak choices are allowed with all of them.
+	// should use towards us, and which weak choices are allowed with all of them.
 	Suite  legacy.Suite
 	Policy legacy.Policy
-	// Compression is the level (package compress) that nodes of tinc 1.1 shall use towards us.
+	// Compression is the level (package compress) that nodes of tinc 1.1 should use towards us.
 	Compression int
 	// Protocol is what ExperimentalProtocol says about the protocol of tinc 1.1.
 	Protocol Protocol

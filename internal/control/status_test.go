@@ -276,7 +276,7 @@ func TestPathOfANode(t *testing.T) {
 		by           Transport
 	}{
 		// What a tincan daemon knows of the first hop decides.
-		"straight":               {Reachable | ValidKey, "m", "k", 0, &FirstHop{Node: "n", UDP: true}, PathUDP, "", TransportUDP},
+		"direct":                 {Reachable | ValidKey, "m", "k", 0, &FirstHop{Node: "n", UDP: true}, PathUDP, "", TransportUDP},
 		"the meta connection":    {Reachable | ValidKey, "m", "k", 1400, &FirstHop{Node: "n"}, PathTCP, "", TransportTCP},
 		"a relay by UDP":         {Reachable | ValidKey, "n", "n", 1400, &FirstHop{Node: "m", UDP: true}, PathRelayed, "m", TransportUDP},
 		"a relay by TCP":         {Reachable | ValidKey, "n", "n", 1400, &FirstHop{Node: "m"}, PathRelayed, "m", TransportTCP},

@@ -139,7 +139,7 @@ func (d *Daemon) flush(now time.Time) {
 	}
 }
 
-// shutdownCore lets the protocol core say good-bye.
+// shutdownCore lets the protocol core end its connections.
 func (d *Daemon) shutdownCore() {
 	d.call(func() {
 		d.core.Handle(time.Now(), mesh.Shutdown{})

@@ -28,7 +28,7 @@ func TestPingOverEachPath(t *testing.T) {
 		got := ask(control.EchoRequest{Node: "c", Transport: control.EchoUDP, Via: "a", Size: 1000})
 		return got.Error == "" && got.Size == 1000 && got.There == control.EchoLeg{Hop: "a"} && got.Back == control.EchoLeg{Hop: "a"}
 	})
-	eventually(t, "straight", func() bool {
+	eventually(t, "direct", func() bool {
 		got := ask(control.EchoRequest{Node: "c", Transport: control.EchoUDP})
 		return got.Error == "" && got.There == control.EchoLeg{} && got.Back == control.EchoLeg{}
 	})

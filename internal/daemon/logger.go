@@ -13,8 +13,8 @@ import (
 
 const (
 	logQueue = 1024
-	// logPatience is how long a log that does not move can hold up start and end.
-	logPatience = 2 * time.Second
+	// logTimeout is how long a log that does not move can hold up start and end.
+	logTimeout = 2 * time.Second
 )
 
 // logger passes messages to the operator's log and to whoever listens over the
@@ -98,15 +98,15 @@ func (l *logger) flush() {
 		return
 	}
 	e := logEntry{flushed: make(chan struct{})}
-	patience := time.After(logPatience)
+	timeout := time.After(logTimeout)
 	select {
 	case l.queue <- e:
-	case <-patience:
+	case <-timeout:
 		return
 	}
 	select {
 	case <-e.flushed:
-	case <-patience:
+	case <-timeout:
 	}
 }
 
@@ -115,7 +115,7 @@ func (l *logger) close() {
 	close(l.stop)
 	select {
 	case <-l.written:
-	case <-time.After(logPatience):
+	case <-time.After(logTimeout):
 	}
 }
 

@@ -125,7 +125,7 @@ func (t *tun) read(buf []byte) (int, Offload, error) {
 	}
 }
 
-// readOnce is one try; it returns false if the poller shall wait.
+// readOnce is one try; it returns false if the poller is to wait.
 func (t *tun) readOnce(fd uintptr) bool {
 	iov, cnt := &t.rx.iov[0], uintptr(2)
 	if !t.vnet {

@@ -18,7 +18,7 @@ import (
 	"tincan/internal/node"
 )
 
-// Node says what the new node shall be like.
+// Node says what the new node is to be like.
 type Node struct {
 	Layout config.Layout
 	Name   node.Name

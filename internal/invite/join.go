@@ -99,7 +99,7 @@ func Join(ctx context.Context, o Options) (Result, error) {
 			j.Log(fmt.Sprintf("%v; trying again for a while", err))
 			said = true
 		}
-		// Newcomers that came together shall not come back together.
+		// Newcomers that came together must not come back together.
 		wait := pause/2 + time.Duration(mathrand.Int64N(int64(pause)))
 		select {
 		case <-time.After(wait):

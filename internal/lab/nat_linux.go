@@ -347,7 +347,7 @@ func (n *natBox) drop(m *mapping) {
 }
 
 // freePort chooses a port outside: the same as inside where that is possible, but
-// any if mappings depend on the peer, since then nobody shall guess it.
+// any if mappings depend on the peer, since then nobody must be able to guess it.
 func (n *natBox) freePort(proto uint8, like uint16, now time.Time) (uint16, bool) {
 	port := like
 	if n.mapping != independent {

@@ -30,8 +30,8 @@ import (
 // is about, as always.
 
 const (
-	// patience is how many PINGs in a row may differ while things change all the time.
-	patience = 5
+	// maxDiffering is how many PINGs in a row may differ while things change all the time.
+	maxDiffering = 5
 	// minRepair and maxRepair are the waits between two repairs on a connection. The wait
 	// doubles while they do not help: the other side may be bound not to know everything.
 	minRepair = 5 * time.Minute
@@ -135,7 +135,7 @@ func (m *Mesh) compareDigests(c *conn, text string) {
 	o := &c.digest
 	if len(theirs) > 64 || agree(mine, theirs) {
 		o.differed = 0
-		if m.now.Sub(o.repaired) > o.wait { // not sooner: nobody shall ask for repairs at will
+		if m.now.Sub(o.repaired) > o.wait { // not sooner: nobody may ask for repairs at will
 			o.wait = 0
 		}
 		return
@@ -143,7 +143,7 @@ func (m *Mesh) compareDigests(c *conn, text string) {
 	steady := o.differed > 0 && o.own == mine && o.theirs == theirs
 	o.own, o.theirs = mine, theirs
 	o.differed++
-	if !steady && o.differed < patience || o.wait > 0 && m.now.Sub(o.repaired) < o.wait {
+	if !steady && o.differed < maxDiffering || o.wait > 0 && m.now.Sub(o.repaired) < o.wait {
 		return
 	}
 	m.logf(2, Info, "state differs from %s: resending all edges and subnets", c)

@@ -240,7 +240,7 @@ type (
 	}
 	// CloseConn ends the connection after what was sent has been flushed.
 	// No Closed event follows. With Trap, the other end has dialled us and has not proved who it
-	// is: it shall not notice at once.
+	// is: it must not notice at once.
 	CloseConn struct {
 		Conn   ConnID
 		Reason string
@@ -285,7 +285,7 @@ type (
 		RTT         time.Duration
 		There, Back Leg
 		Probed      bool
-		Seen        netip.AddrPort // our address as the node sees it, where it went by UDP and straight; else zero
+		Seen        netip.AddrPort // our address as the node sees it, where it went directly by UDP; else zero
 		Err         error          // nil: it was answered
 	}
 	// TunnelledData is a node-to-node record that came inside a REQ_KEY
@@ -464,12 +464,12 @@ type Config struct {
 	Name    node.Name
 	Key     *keys.PrivateKey
 	RSAKey  *keys.RSAPrivateKey // nil: we do not speak the protocol of tinc 1.0
-	Suite   legacy.Suite        // what nodes of tinc 1.0 shall use towards us; zero: legacy.DefaultSuite
+	Suite   legacy.Suite        // what nodes of tinc 1.0 should use towards us; zero: legacy.DefaultSuite
 	Policy  legacy.Policy       // weak choices that the configuration allows with every node
 	Port    uint16              // UDP port that we announce
 	Sockets []netip.AddrPort    // local addresses of the UDP sockets, by index
 	Subnets []subnet.Subnet     // our own
-	// Compression is the level (package compress) that nodes with an SPTPS session shall use towards us.
+	// Compression is the level (package compress) that nodes with an SPTPS session should use towards us.
 	Compression int
 	Hosts       map[node.Name]Host
 	Learned     map[node.Name]Learned // keys that were learned; New only

@@ -40,7 +40,7 @@ func addEdge(e graph.Edge) []byte {
 	}.Append(nil)
 }
 
-// addEdgeWithNewNonce is the ADD_EDGE of e for somebody who shall believe it though he may
+// addEdgeWithNewNonce is the ADD_EDGE of e for somebody who is to believe it though he may
 // have heard the opposite.
 func (m *Mesh) addEdgeWithNewNonce(e graph.Edge) []byte {
 	e.Nonce = m.nonce()

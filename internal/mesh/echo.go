@@ -12,7 +12,7 @@ import (
 )
 
 // Nodes that announce wire.Echoes answer echoes: small records of their session that may
-// take any way, straight, through a relay, or over TCP. So a node can measure each way
+// take any path: direct, through a relay, or over TCP. So a node can measure each path
 // to another from end to end, whoever is in between.
 
 // EchoPath says which way an echo goes.
@@ -21,7 +21,7 @@ type EchoPath uint8
 // The ways.
 const (
 	EchoAsPackets EchoPath = iota // as a packet of that size would go now
-	EchoUDP                       // by UDP, straight or through Via; lost if that cannot be
+	EchoUDP                       // by UDP, directly or through Via; lost if that cannot be
 	EchoTCP                       // over the meta connections
 )
 

@@ -34,7 +34,7 @@ type NodeInfo struct {
 	MinMTU    int
 	MaxMTU    int
 	Since     time.Time     // of the last change of reachability, zero: never
-	RTT       time.Duration // by UDP, straight or through the relay that was chosen; 0 unknown
+	RTT       time.Duration // by UDP, directly or through the relay that was chosen; 0 unknown
 	Adjacent  bool
 	Problem   string // why the last attempt at a connection with it failed, "" if it did not
 	Legacy    bool   // it speaks the protocol of tinc 1.0

@@ -16,7 +16,7 @@ import (
 // on its side, the next frame brings the address back.
 
 // maxLearned is how many MAC addresses we announce. A flood of invented source addresses
-// shall not fill the memory of all nodes.
+// must not fill the memory of all nodes.
 const maxLearned = 4096
 
 // learned are the MAC addresses that we have learned. The zero value is empty.

@@ -53,7 +53,7 @@ func (m *Mesh) chooseLogin(c *conn, p *peer, minor int) (login, error) {
 	switch {
 	case m.cfg.Key == nil:
 		minor = 0
-	case minor == 0 && m.loginKey(p) != nil: // nobody shall make us fall back
+	case minor == 0 && m.loginKey(p) != nil: // nobody may make us fall back
 		return 0, fmt.Errorf("%s offers only the protocol of tinc 1.0, but its Ed25519 key is known; "+
 			"if it really went back to tinc 1.0, take Ed25519PublicKey out of its host file", p.name)
 	case minor > 1 && m.loginKey(p) != nil:

@@ -2,7 +2,7 @@ package mesh
 
 import "net/netip"
 
-// portFor is the port that the peer of c shall announce for us, together with the address
+// portFor is the port that the peer of c is to announce for us, together with the address
 // from which it sees us. Behind a router that has opened a port for us that is the
 // router's port, unless the peer is on our side of it.
 func (m *Mesh) portFor(c *conn) uint16 {

@@ -42,7 +42,7 @@ const (
 	// and not as another failure.
 	settled = 10 * time.Second
 	// easeEvery is the least time between two waits for a node that are cut short because it has
-	// become reachable: one that comes and goes shall not make all dial it all the time.
+	// become reachable: one that comes and goes must not make all dial it all the time.
 	easeEvery = time.Minute
 	// maxAddresses of one node are tried in a round, of which so many may come from what
 	// others say: anybody may say anything, and the configured ones are to have their turn.

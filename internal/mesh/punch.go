@@ -181,7 +181,7 @@ func (m *Mesh) punchAsked(p *peer, to netip.AddrPort) {
 	m.dialTogether(p, to)
 }
 
-// seenAt tells whether the neighbours of p see it at a. Nobody shall have us dial any address.
+// seenAt tells whether the neighbours of p see it at a. Nobody may have us dial arbitrary addresses.
 func (m *Mesh) seenAt(p *peer, a netip.AddrPort) bool {
 	if !m.canCross(a) || !m.believable(a) {
 		return false

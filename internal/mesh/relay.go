@@ -14,13 +14,13 @@ import (
 // weights and nothing of what happens by UDP. Here a pair that has traffic and no good
 // direct path measures a few ways from end to end, with echoes, and takes the best.
 //
-// Only the source chooses. Who passes a packet on goes by the graph, or straight, as tinc
+// Only the source chooses. Who passes a packet on goes by the graph, or directly, as tinc
 // does; so nodes of different minds cannot send a packet in circles by this.
 
 const (
 	// maxWays are measured for a pair at a time.
 	maxWays = 4
-	// relayTick is how often the way in use is measured, others and the straight
+	// relayTick is how often the path in use is measured, others and the direct
 	// way less often.
 	relayTick     = 500 * time.Millisecond
 	straightEvery = 2 * time.Second
@@ -49,11 +49,11 @@ const (
 	maxShunned = 64
 )
 
-// relaying is how our packets for a node get there when they do not go straight.
+// relaying is how our packets for a node get there when they do not go directly.
 type relaying struct {
 	own    time.Time  // last packet of ours for it
 	listed bool       // in Mesh.talking
-	chosen *relayPath // nil: straight, or as the graph says
+	chosen *relayPath // nil: directly, or as the graph says
 	since  time.Time  // of chosen
 
 	direct  *relayPath // by UDP without relay
@@ -162,8 +162,8 @@ func (m *Mesh) measure(p *peer) {
 		return
 	}
 	r := &p.relaying
-	straight := m.isDirect(p)
-	if straight {
+	direct := m.isDirect(p)
+	if direct {
 		every := straightEvery
 		if r.bad {
 			every = quickerEvery
@@ -179,7 +179,7 @@ func (m *Mesh) measure(p *peer) {
 	} else if !r.bad { // one that was bad has to show first that it has become better
 		r.direct.quality = quality{}
 	}
-	if p.conn != nil && !straight {
+	if p.conn != nil && !direct {
 		m.measurePath(p, r.meta, othersEvery)
 	}
 	search := othersEvery
@@ -193,7 +193,7 @@ func (m *Mesh) measure(p *peer) {
 	for _, w := range r.paths {
 		every := othersEvery
 		switch {
-		case w == r.chosen || r.chosen == nil && !straight:
+		case w == r.chosen || r.chosen == nil && !direct:
 			every = relayTick
 		case w.byTCP || w.count < 3: // the relay may still be looking for its own direct path
 			every = quickerEvery
@@ -204,15 +204,15 @@ func (m *Mesh) measure(p *peer) {
 	}
 }
 
-// promising tells whether a way that is measured seems clearly better than the straight one.
+// promising tells whether a measured path seems clearly better than the direct one.
 func (m *Mesh) promising(r *relaying) bool {
 	return slices.ContainsFunc(r.paths, func(w *relayPath) bool {
 		return w.measured() && w.missed == 0 && !w.byTCP && clearlyBetter(&w.quality, &r.direct.quality)
 	})
 }
 
-func clearlyBetter(relay, straight *quality) bool {
-	return 2*relay.cost()+relayHeadStart < straight.cost()
+func clearlyBetter(relay, direct *quality) bool {
+	return 2*relay.cost()+relayHeadStart < direct.cost()
 }
 
 // measurePath sends an echo along w, if none is under way and the last one is long enough ago.

@@ -256,7 +256,7 @@ func (m *Mesh) whyNoSession(w *Why, p *peer, f Found) {
 	}
 }
 
-// whyDirect: packets go straight by UDP. Is that as good as it gets?
+// whyDirect: packets go directly by UDP. Is that as good as it gets?
 func (m *Mesh) whyDirect(w *Why, p *peer) {
 	w.add(WhyDirect, "packets for %s go directly by UDP to %s", p.name, p.udp.addr)
 	w.Good = true
@@ -286,7 +286,7 @@ func (m *Mesh) whyDegraded(w *Why, p *peer) {
 	w.suggest("the line between the two is slow or drops packets; as long as it does, the relay is the best path")
 }
 
-// whyNoUDP: packets do not go straight by UDP.
+// whyNoUDP: packets do not go directly by UDP.
 func (m *Mesh) whyNoUDP(w *Why, p *peer, f Found) {
 	opts := p.path.Options
 	switch {

@@ -259,7 +259,7 @@ func (c *conn) handOver(line string) {
 }
 
 // finish ends the connection for the protocol core: what waits is still sent. With trap, a peer that is not authenticated
-// shall not notice.
+// does not notice.
 func (c *conn) finish(trap bool) {
 	c.mu.Lock()
 	c.silent, c.ending, c.trap = true, true, trap && c.accepted

@@ -3,7 +3,7 @@
 //
 // It decides nothing. The protocol core's effects tell it what to do ([Table.Do]), and
 // what happens on a connection becomes an event. Packets that travel over a meta
-// connection pass by the protocol core: they go straight to and from the data plane.
+// connection pass by the protocol core: they go directly to and from the data plane.
 //
 // # A connection
 //
@@ -97,7 +97,7 @@ type Config struct {
 	NetName string // for the programs of Proxy = exec
 	Key     *keys.PrivateKey
 	RSAKey  *keys.RSAPrivateKey // for the protocol of tinc 1.0; nil: we do not speak it
-	Suite   legacy.Suite        // what such nodes shall use for packets towards us
+	Suite   legacy.Suite        // what such nodes should use for packets towards us
 	Rand    io.Reader           // nil: crypto/rand.Reader
 
 	// Event takes an event for the protocol core. It may block, which holds the peer

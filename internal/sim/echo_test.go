@@ -52,11 +52,11 @@ func TestEchoTakesEachWay(t *testing.T) {
 				t.Errorf("relayed: %+v", r)
 			}
 			if r := ask(w, hs[0], mesh.Echo{Node: "n02", Path: mesh.EchoUDP}); r.Err != nil || r.There != (mesh.Leg{}) || r.RTT != 20*time.Millisecond {
-				t.Errorf("straight: %+v", r)
+				t.Errorf("direct: %+v", r)
 			}
 			blocked = true
 			if r := ask(w, hs[0], mesh.Echo{Node: "n02", Path: mesh.EchoUDP}); r.Err != mesh.ErrNoAnswer {
-				t.Errorf("straight, blocked: %+v", r)
+				t.Errorf("direct, blocked: %+v", r)
 			}
 			r := ask(w, hs[0], mesh.Echo{Node: "n01"})
 			if plain := hs[1].Plain; plain != r.Probed || r.Err != nil || r.RTT <= 0 {

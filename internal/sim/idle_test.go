@@ -18,7 +18,7 @@ func TestThoseWhoHaveTalkedRestAfterwards(t *testing.T) {
 		s := w.stream(a, z)
 		w.Run(10 * time.Second)
 		if !s.last.UDP || len(s.last.Hops) != 2 {
-			t.Fatalf("seed %d: they do not talk straight: %+v", seed, s.last)
+			t.Fatalf("seed %d: they do not talk directly: %+v", seed, s.last)
 		}
 		s.on = false
 		w.Run(2 * time.Minute)

@@ -245,15 +245,15 @@ func TestABadStraightWayIsLeftForARelayAndTakenAgain(t *testing.T) {
 			for seed := range seeds(4) {
 				w := New(seed)
 				loss, delay := 0.0, 20*ms
-				straight := func(a, b *Host) bool { return a.Name+b.Name == "az" || a.Name+b.Name == "za" }
+				direct := func(a, b *Host) bool { return a.Name+b.Name == "az" || a.Name+b.Name == "za" }
 				w.Loss = func(a, b *Host) float64 {
-					if straight(a, b) {
+					if direct(a, b) {
 						return loss
 					}
 					return 0
 				}
 				w.Delay = func(a, b *Host) time.Duration {
-					if straight(a, b) {
+					if direct(a, b) {
 						return delay
 					}
 					return 20 * ms
@@ -328,10 +328,10 @@ func TestABadStraightWayIsLeftEvenAfterTheNodeWasGone(t *testing.T) {
 		}
 		w := New(seed)
 		loss, down := 0.0, false
-		straight := func(a, b *Host) bool { return a.Name+b.Name == "az" || a.Name+b.Name == "za" }
+		direct := func(a, b *Host) bool { return a.Name+b.Name == "az" || a.Name+b.Name == "za" }
 		w.Loss = func(a, b *Host) float64 {
 			switch {
-			case straight(a, b):
+			case direct(a, b):
 				return loss
 			case down && (a.Name == "z" || b.Name == "z"):
 				return 1

@@ -24,9 +24,9 @@ func (h *Host) reload(change func(*mesh.Config)) {
 func TestAReloadDoesNotDisturbTraffic(t *testing.T) {
 	t.Parallel()
 	for seed := range seeds(3) {
-		for name, straight := range map[string]bool{"straight": true, "relayed": false} {
+		for name, direct := range map[string]bool{"direct": true, "relayed": false} {
 			w := New(seed)
-			w.UDP = between(true, map[[2]node.Name]bool{{"a", "z"}: straight})
+			w.UDP = between(true, map[[2]node.Name]bool{{"a", "z"}: direct})
 			a, z, mid := star(w, "r0", "r1", "r2")
 			w.Run(5 * time.Second)
 			s := w.stream(a, z)

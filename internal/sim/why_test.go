@@ -36,10 +36,10 @@ func TestReasonsAreGivenForEveryWay(t *testing.T) {
 		change string // part of it
 		found  mesh.Found
 	}{
-		"straight by UDP": {
+		"direct by UDP": {
 			set: func(*World, *Host, *Host, *Host) {}, want: mesh.WhyDirect, good: true,
 		},
-		"straight and far away": {
+		"direct, with high latency": {
 			set: func(w *World, a, z, _ *Host) {
 				w.Delay = func(_, _ *Host) time.Duration { return 100 * time.Millisecond }
 			},

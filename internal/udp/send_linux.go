@@ -15,10 +15,10 @@ import (
 const (
 	// sendBatch is how many runs leave in one system call.
 	sendBatch = 32
-	// sendPatience is how long Send waits for room in the socket's buffer. The
+	// sendTimeout is how long Send waits for room in the socket's buffer. The
 	// kernel empties that buffer at the speed of the network card, so what does
 	// not fit after this time meets congestion, for which dropping is the answer.
-	sendPatience = 20 * time.Millisecond
+	sendTimeout = 20 * time.Millisecond
 )
 
 // sender holds what one call of Send needs; the lock makes Send safe for several
@@ -32,7 +32,7 @@ type sender struct {
 	runs     [sendBatch]Run
 	n        int // messages prepared
 	zones    zones
-	patience time.Time // when this Send gives up waiting; zero if it has not waited yet
+	deadline time.Time // when this Send gives up waiting; zero if it has not waited yet
 	failed   error     // the first error of this Send
 
 	from, to int // messages of the next system call
@@ -62,7 +62,7 @@ func (s *socket) Send(runs []Run) error {
 	tx := &s.tx
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
-	tx.failed, tx.patience = nil, time.Time{}
+	tx.failed, tx.deadline = nil, time.Time{}
 	for i := range runs {
 		r := &runs[i]
 		if err := r.check(); err != nil {
@@ -230,7 +230,7 @@ func (s *socket) lose(r *Run, err error) {
 }
 
 // sendmmsg sends messages from to to-1. Either some were sent, or the error is
-// that of the first. EAGAIN comes only when the patience of this Send is at its end.
+// that of the first. EAGAIN comes only when this Send has waited for sendTimeout.
 func (s *socket) sendmmsg(from, to int) (sent int, errno syscall.Errno) {
 	tx := &s.tx
 	tx.from, tx.to, tx.wait = from, to, false
@@ -240,10 +240,10 @@ func (s *socket) sendmmsg(from, to int) (sent int, errno syscall.Errno) {
 	if tx.err != unix.EAGAIN {
 		return tx.sent, tx.err
 	}
-	if tx.patience.IsZero() {
-		tx.patience = time.Now().Add(sendPatience)
+	if tx.deadline.IsZero() {
+		tx.deadline = time.Now().Add(sendTimeout)
 	}
-	s.file.SetWriteDeadline(tx.patience)
+	s.file.SetWriteDeadline(tx.deadline)
 	defer s.file.SetWriteDeadline(time.Time{})
 	tx.wait = true
 	switch err := s.conn.Write(tx.fn); {

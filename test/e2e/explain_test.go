@@ -51,7 +51,7 @@ func TestANodeExplainsItself(t *testing.T) {
 	}
 	a.ask(&p, "ping", "b", "--count", "3", "--interval", "100ms")
 	if p.Node != "b" || p.Answered != 3 || p.Path != string(control.PathUDP) || p.RTT <= 0 || p.MTU < 1280 || p.Answers[2].There != (control.EchoLeg{}) {
-		t.Errorf("straight: %+v", p)
+		t.Errorf("direct: %+v", p)
 	}
 	a.ask(&p, "ping", b.vpn("ip4").String(), "--count", "1", "--via", "meet")
 	if p.Node != "b" || p.Answered != 1 || p.Answers[0].There.Hop != "meet" || p.Answers[0].There.TCP {
