@@ -98,10 +98,12 @@ type (
 	// Heard: Node, of whose silence the protocol core was told, was heard again at its address.
 	Heard struct{ Node node.Name }
 	// Large: frames go directly to Node in datagrams that are as long as a probe of Size bytes, but no
-	// longer. At most four times a second, and only if they are above 600 bytes.
+	// longer. At most four times a second, and only if they are above 600 bytes. Sends is how often such were sent
+	// since the last report; frames that leave together count as one.
 	Large struct {
-		Node node.Name
-		Size int
+		Node  node.Name
+		Size  int
+		Sends int
 	}
 	// ProbeIn: a record of type 4 from Node was opened. Data is the whole
 	// probe. Direct is true if the datagram had the all-zero destination id.

@@ -32,6 +32,7 @@ type udpPath struct {
 	suspicion   suspicion
 	lastProbed  time.Time // last small probe of the peer
 	largeAt     time.Time // when large frames were sent last
+	largeSends  int       // how often, in the quarter of a second before
 	largest     int       // the largest of them, in bytes of frame, at largestAt
 	largestAt   time.Time
 	proving     time.Time // last question whether they pass

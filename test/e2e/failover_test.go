@@ -247,6 +247,8 @@ func failures() []failure {
 		{"MTU, a TCP stream", 30, time.Second, func(w *world) *scene {
 			a, b := w.pair()
 			w.must(b.link.Quality(lab.Quality{Rate: 20e6, Delay: 5 * time.Millisecond}))
+			b.stopped() // else the delay is taken for a queue
+			b.up()
 			return &scene{w.stream(b, a),
 				func() bool { return w.direct(a, b)() && b.sees(a.Name()).minMTU > 1400 },
 				func() { w.must(b.link.BlackHole(1280)) },
