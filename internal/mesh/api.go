@@ -1,5 +1,5 @@
 // Package mesh is the protocol core of a node: who is in the network, how they are
-// connected, and which way a packet goes.
+// connected, and which path a packet takes.
 //
 // It is a pure state machine. The caller feeds it events together with the
 // time, and carries out the effects it returns. It has no sockets, files,
@@ -161,7 +161,7 @@ type (
 	// and bounds how many new addresses it reports.
 	LearnMAC struct{ MAC [6]byte }
 
-	// Echo: measure a way to Node, once. It is answered by one EchoResult with the same ID.
+	// Echo: measure a path to Node, once. It is answered by one EchoResult with the same ID.
 	Echo struct {
 		ID      uint64
 		Node    node.Name
@@ -271,7 +271,7 @@ type (
 		TTL  uint8
 		Data []byte
 	}
-	// SendEcho seals and sends a record of type 8 to Node, the way that is said.
+	// SendEcho seals and sends a record of type 8 to Node, on the path that is named.
 	SendEcho struct {
 		Node node.Name
 		Path EchoPath

@@ -404,7 +404,7 @@ func (w *world) direct(a, b *node) func() bool {
 var choices = regexp.MustCompile(`packets for (\w+) are (?:now relayed by (\w+)|no longer relayed)`)
 
 // chosenRelay is the relay that was chosen for packets to another node although there
-// may be a direct way, "" if there is none.
+// may be a direct path, "" if there is none.
 func (n *node) chosenRelay(to *node) (relay string) {
 	for _, m := range choices.FindAllStringSubmatch(n.log(), -1) {
 		if m[1] == to.Name() {
