@@ -90,6 +90,8 @@ func joinHint(err error, web bool) error {
 	switch {
 	case web:
 		hint = "a URL that begins with http is that of a boot node, most likely: tincan up --join URL; an invitation looks like HOST:PORT/ and 48 characters"
+	case errors.As(err, new(*invite.UnansweredError)):
+		return err // it has a hint
 	case errors.Is(err, invite.ErrOccupied):
 		hint = "this machine has a network of that name; to join under another: tincan -n NETWORK join URL"
 	case errors.Is(err, invite.ErrOtherKey), errors.Is(err, invite.ErrNoneOpen):

@@ -2,6 +2,7 @@ package invite
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -23,7 +24,8 @@ import (
 type builder struct {
 	res   Result
 	key   *keys.PrivateKey
-	files []file // tinc.conf last: with it the directory counts as a configuration
+	rsa   *keys.RSAPrivateKey // nil: none
+	files []file              // tinc.conf last: with it the directory counts as a configuration
 	tmp   string
 }
 
@@ -43,8 +45,10 @@ func (j *joiner) build(data []byte) (*builder, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &builder{res: Result{Name: t.name, Layout: layout, Port: defaultPort}}
-	if b.key, err = keys.Generate(j.Rand); err != nil {
+	b := &builder{res: Result{Name: t.name, Layout: layout, Port: defaultPort}, rsa: j.RSAKey}
+	if j.sent != nil {
+		b.key, b.rsa = j.sent.key, cmp.Or(j.sent.rsa, b.rsa)
+	} else if b.key, err = keys.Generate(j.Rand); err != nil {
 		return nil, err
 	}
 	conf, host := j.distribute(t)
@@ -58,13 +62,13 @@ func (j *joiner) build(data []byte) (*builder, error) {
 	if err := j.choosePort(b, host); err != nil {
 		return nil, err
 	}
-	if j.RSAKey != nil {
-		private, err := j.RSAKey.MarshalPEM()
+	if b.rsa != nil {
+		private, err := b.rsa.MarshalPEM()
 		if err != nil {
 			return nil, err
 		}
 		b.add("rsa_key.priv", private, config.SecretMode)
-		host.Write(j.RSAKey.Public().MarshalPEM())
+		host.Write(b.rsa.Public().MarshalPEM())
 	}
 	b.add("ed25519_key.priv", keys.MarshalPrivatePEM(b.key), config.SecretMode)
 	b.add(filepath.Join("hosts", string(t.name)), host.Bytes(), 0o644)
@@ -288,7 +292,7 @@ func (b *builder) add(name string, data []byte, mode fs.FileMode) {
 
 func (b *builder) base() string { return b.res.Layout.ConfBase }
 
-// checkClash refuses to replace files that exist already.
+// checkClash refuses to replace files that are in the way.
 func (b *builder) checkClash() error {
 	for _, f := range b.files {
 		path := filepath.Join(b.base(), f.name)
@@ -306,7 +310,7 @@ func (b *builder) checkClash() error {
 
 // write puts everything into a temporary directory of the same file system:
 // inside of the target if that exists, else beside it.
-func (b *builder) write() error {
+func (b *builder) write(u URL, text []byte) error {
 	beside := b.base()
 	if _, err := os.Stat(beside); errors.Is(err, fs.ErrNotExist) {
 		beside = filepath.Dir(beside)
@@ -316,22 +320,28 @@ func (b *builder) write() error {
 	} else if err != nil {
 		return err
 	}
-	tmp, err := os.MkdirTemp(beside, ".join-")
+	tmp, err := os.MkdirTemp(beside, u.preparedPrefix()+"*")
 	if err != nil {
 		return err
 	}
 	b.tmp = tmp
-	for _, dir := range []string{"hosts", "cache"} {
-		if err := os.Mkdir(filepath.Join(tmp, dir), 0o755); err != nil {
+	conf := filepath.Join(tmp, preparedConf)
+	dirs := []string{conf, filepath.Join(conf, "hosts"), filepath.Join(conf, "cache")}
+	for _, dir := range dirs {
+		if err := os.Mkdir(dir, 0o755); err != nil {
 			return err
 		}
 	}
 	for _, f := range b.files {
-		if err := writeNew(filepath.Join(tmp, f.name), f.data, f.mode); err != nil {
+		if err := writeNew(filepath.Join(conf, f.name), f.data, f.mode); err != nil {
 			return err
 		}
 	}
-	return os.Chmod(tmp, 0o755)
+	if err := writeNew(filepath.Join(tmp, preparedText), text, config.SecretMode); err != nil {
+		return err
+	}
+	syncDirs(append(dirs, tmp, beside)...)
+	return os.Chmod(conf, 0o755)
 }
 
 func writeNew(path string, data []byte, mode fs.FileMode) error {
@@ -346,8 +356,8 @@ func writeNew(path string, data []byte, mode fs.FileMode) error {
 // finish moves everything to its place.
 func (b *builder) finish() (Result, error) {
 	if _, err := os.Stat(b.base()); errors.Is(err, fs.ErrNotExist) {
-		if err := os.Rename(b.tmp, b.base()); err == nil {
-			b.tmp = ""
+		if err := os.Rename(b.conf(), b.base()); err == nil {
+			syncDirs(filepath.Dir(b.base()))
 			return b.res, nil
 		}
 	}
@@ -357,16 +367,20 @@ func (b *builder) finish() (Result, error) {
 		}
 	}
 	for _, f := range b.files {
-		if err := files.Rename(filepath.Join(b.tmp, f.name), filepath.Join(b.base(), f.name)); err != nil {
+		if err := files.Rename(filepath.Join(b.conf(), f.name), filepath.Join(b.base(), f.name)); err != nil {
 			return Result{}, b.stranded(err)
 		}
 	}
+	syncDirs(filepath.Join(b.base(), "hosts"), b.base())
 	return b.res, nil
 }
 
+// conf is where the configuration is until it gets to its place.
+func (b *builder) conf() string { return filepath.Join(b.tmp, preparedConf) }
+
 // stranded keeps the files of a node that the inviter has accepted already.
 func (b *builder) stranded(err error) error {
-	kept := b.tmp
+	kept := b.conf()
 	b.tmp = ""
 	return fmt.Errorf("this machine is a node of the network now, but its configuration could not be moved to %s: %w; it is in %s", b.base(), err, kept)
 }

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -73,7 +74,7 @@ var ErrMember = errors.New("this machine is in that network already")
 
 // Join uses an invitation: it fetches the text, makes a key, has it stored by
 // the inviter and puts the new configuration in its place. Nothing is left
-// behind if it fails.
+// behind if it fails, except with an [UnansweredError]: another Join with the same URL and place goes on there.
 func Join(ctx context.Context, o Options) (Result, error) {
 	u, err := ParseURL(o.URL)
 	if err != nil {
@@ -89,11 +90,14 @@ func Join(ctx context.Context, o Options) (Result, error) {
 	if j.throwAway, err = keys.Generate(o.Rand); err != nil {
 		return Result{}, err
 	}
+	if j.findPrepared(); j.sent != nil {
+		j.Log("an earlier join with this URL got no answer to its key; going on with that key")
+	}
 	pause, said := firstPause, false
 	for try := 1; ; try++ {
 		res, err := j.attempt(ctx)
-		if err == nil || try >= worth(err) || o.once || ctx.Err() != nil {
-			return res, err
+		if err == nil || try >= j.worth(err) || o.once || ctx.Err() != nil {
+			return res, j.unanswered(err)
 		}
 		if !said && !errors.Is(err, Busy) {
 			j.Log(fmt.Sprintf("%v; trying again for a while", err))
@@ -104,7 +108,7 @@ func Join(ctx context.Context, o Options) (Result, error) {
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
-			return Result{}, err
+			return Result{}, j.unanswered(err)
 		}
 		pause = min(2*pause, longestPause)
 	}
@@ -116,10 +120,14 @@ const (
 )
 
 // worth is how many attempts an error is worth, which may pass. Nothing has been sent then that
-// would spend the invitation.
-func worth(err error) int {
+// would spend the invitation, or it will be sent again.
+func (j *joiner) worth(err error) int {
 	switch {
+	case errors.Is(err, Busy) && j.sent != nil: // an attempt of our own, which the inviter gives up after [waitLimit]
+		return 8
 	case errors.Is(err, Busy): // an attempt that broke off a moment ago may still hold the invitation
+		return 3
+	case errors.As(err, new(*UnansweredError)):
 		return 3
 	case errors.Is(err, ErrTooMany), errors.Is(err, ErrTooManyFailures):
 		return 20 // about two minutes
@@ -182,6 +190,8 @@ type joiner struct {
 	url       URL
 	inviter   string // the name it greeted with
 	throwAway *keys.PrivateKey
+	sent      *prepared // what has been sent, perhaps, in an earlier attempt; nil: nothing
+	left      []string  // directories of attempts whose key has been sent
 }
 
 // explicit tells whether the user has said where the configuration goes.
@@ -282,7 +292,7 @@ func (j *joiner) exchangeIDs(ctx context.Context, to string) (c *conversation, i
 }
 
 func (j *joiner) exchangeGreetings(c *conversation) (inviter keys.PublicKey, err error) {
-	if err := c.write(fmt.Appendf(nil, "0 ?%s 17.1\n", j.throwAway.Public())); err != nil {
+	if err := c.write(fmt.Appendf(nil, "0 ?%s 17.1\n", j.greetingKey().Public())); err != nil {
 		return inviter, err
 	}
 	c.wait *= 2 // it may be somebody else's turn
@@ -328,11 +338,19 @@ func (j *joiner) exchangeGreetings(c *conversation) (inviter keys.PublicKey, err
 	return inviter, nil
 }
 
+// greetingKey is the key of the conversation: one for this conversation alone, or that which may have been accepted.
+func (j *joiner) greetingKey() *keys.PrivateKey {
+	if j.sent != nil {
+		return j.sent.key
+	}
+	return j.throwAway
+}
+
 // talk leads the encrypted part.
 func (j *joiner) talk(c *conversation, inviter keys.PublicKey) (Result, error) {
 	stream, kex, err := sptps.NewStream(sptps.Config{
 		Initiator: true,
-		Key:       j.throwAway,
+		Key:       j.greetingKey(),
 		Peer:      inviter,
 		Label:     sptps.LabelInvitation,
 		Rand:      j.Rand,
@@ -350,31 +368,64 @@ func (j *joiner) talk(c *conversation, inviter keys.PublicKey) (Result, error) {
 	if err := c.send(recordText, j.url.cookie[:]); err != nil {
 		return Result{}, err
 	}
-	data, err := receiveText(c)
-	if err != nil {
-		return Result{}, err
+	text, err := receiveText(c)
+	accepted := errors.Is(err, errAccepted) && j.sent != nil
+	switch {
+	case accepted:
+		text = j.sent.text
+	case err != nil:
+		return Result{}, j.final(err)
 	}
-	b, err := j.build(data)
+	b, err := j.build(text)
 	if err != nil {
 		return Result{}, err
 	}
 	defer b.discard()
-	if err := b.write(); err != nil {
+	if err := b.write(j.url, text); err != nil {
 		return Result{}, fmt.Errorf("writing the configuration: %w", err)
 	}
-	if err := c.send(recordEnd, []byte(b.key.Public().String())); err != nil {
-		return Result{}, err
-	}
-	if typ, data, _, err := c.next(); err != nil {
-		return Result{}, fmt.Errorf("waiting for the inviter to store our key: %w", silence(err))
-	} else if typ != recordAccepted {
-		return Result{}, refused(typ, data)
+	if !accepted {
+		if err := j.handIn(c, b, text); err != nil {
+			return Result{}, err
+		}
 	}
 	res, err := b.finish()
 	if err == nil {
+		j.forget("")
 		j.noteReceived(c.conn, res)
 	}
 	return res, err
+}
+
+// handIn sends our key and waits until it is accepted. Without an answer everything that has been prepared is kept.
+func (j *joiner) handIn(c *conversation, b *builder, text []byte) error {
+	j.sent = &prepared{key: b.key, rsa: b.rsa, text: text}
+	err := c.send(recordEnd, []byte(b.key.Public().String()))
+	var typ byte
+	var data []byte
+	if err == nil {
+		typ, data, _, err = c.next()
+	}
+	switch {
+	case err != nil:
+		j.left = append(j.left, b.tmp)
+		j.forget(b.tmp)
+		b.tmp = ""
+		return j.unanswered(fmt.Errorf("waiting for the inviter to store our key: %w", silence(err)))
+	case typ != recordAccepted:
+		return j.final(refused(typ, data))
+	}
+	return nil
+}
+
+// final drops what was kept if the inviter says that our key is not that of a node, and will not be.
+func (j *joiner) final(err error) error {
+	var why Refusal
+	if errors.As(err, &why) && slices.Contains([]Refusal{Unknown, Used, Taken, BadKey}, why) {
+		j.forget("")
+		j.sent = nil
+	}
+	return err
 }
 
 // noteReceived sees to it that the addresses in the host files of the invitation count as what others have told
@@ -393,6 +444,9 @@ func (j *joiner) noteReceived(conn net.Conn, res Result) {
 	}
 }
 
+// errAccepted is what a newcomer hears that has been let in before.
+var errAccepted = errors.New("the inviter accepted a key that was not sent")
+
 func receiveText(c *conversation) ([]byte, error) {
 	var text []byte
 	for {
@@ -404,6 +458,8 @@ func receiveText(c *conversation) ([]byte, error) {
 			return nil, fmt.Errorf("receiving the invitation: %w", silence(err))
 		case typ == recordEnd:
 			return text, nil
+		case typ == recordAccepted && len(text) == 0:
+			return nil, errAccepted
 		case typ != recordText:
 			return nil, refused(typ, data)
 		case len(text)+len(data) > maxText:

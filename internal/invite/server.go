@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"tincan/internal/config"
+	"tincan/internal/files"
 	"tincan/internal/keys"
 	"tincan/internal/node"
 	"tincan/internal/sptps"
@@ -55,7 +57,7 @@ type Server struct {
 // and has been logged.
 func (s *Server) Serve(ctx context.Context, conn net.Conn, firstLine string, buffered []byte) error {
 	remote := remoteAddr(conn)
-	name, err := s.serve(ctx, conn, remote, firstLine, buffered)
+	outcome, err := s.serve(ctx, conn, remote, firstLine, buffered)
 	if err != nil {
 		conn.Close()
 		text := fmt.Sprintf("invitation for %v: %v", remote, err)
@@ -68,7 +70,7 @@ func (s *Server) Serve(ctx context.Context, conn net.Conn, firstLine string, buf
 		}
 		return fmt.Errorf("invitation for %v: %w", remote, err)
 	}
-	s.log(fmt.Sprintf("%v joined as %s", remote, name))
+	s.log(fmt.Sprintf("%v %s", remote, outcome))
 	return nil
 }
 
@@ -99,13 +101,14 @@ func remoteAddr(conn net.Conn) netip.Addr {
 	return netip.Addr{}
 }
 
-func (s *Server) serve(ctx context.Context, conn net.Conn, remote netip.Addr, firstLine string, buffered []byte) (node.Name, error) {
+// serve returns what has become of the newcomer, for the log.
+func (s *Server) serve(ctx context.Context, conn net.Conn, remote netip.Addr, firstLine string, buffered []byte) (outcome string, err error) {
 	if err := s.limit.begin(ctx, remote); err != nil {
 		return "", s.sendAway(conn, err)
 	}
-	name, err := s.converse(ctx, conn, remote, firstLine, buffered)
+	outcome, err = s.converse(ctx, conn, remote, firstLine, buffered)
 	s.limit.end(remote, toBlame(err))
-	return name, err
+	return outcome, err
 }
 
 // toBlame tells whether the newcomer is to blame for the end of its conversation: it knew no
@@ -128,8 +131,8 @@ func (s *Server) sendAway(conn net.Conn, why error) error {
 }
 
 // converse leads the conversation.
-func (s *Server) converse(ctx context.Context, conn net.Conn, remote netip.Addr, firstLine string, buffered []byte) (node.Name, error) {
-	throwAway, err := parseHello(firstLine)
+func (s *Server) converse(ctx context.Context, conn net.Conn, remote netip.Addr, firstLine string, buffered []byte) (outcome string, err error) {
+	newcomer, err := parseHello(firstLine)
 	if err != nil {
 		return "", err
 	}
@@ -147,7 +150,7 @@ func (s *Server) converse(ctx context.Context, conn net.Conn, remote netip.Addr,
 	defer c.watch(ctx)()
 	stream, kex, err := sptps.NewStream(sptps.Config{
 		Key:   key,
-		Peer:  throwAway,
+		Peer:  newcomer,
 		Label: sptps.LabelInvitation,
 		Rand:  s.random(),
 	})
@@ -161,7 +164,7 @@ func (s *Server) converse(ctx context.Context, conn net.Conn, remote netip.Addr,
 	if err := c.write(append(greeting, kex...)); err != nil {
 		return "", err
 	}
-	name, err := s.talk(c, key.Public(), remote)
+	outcome, err = s.talk(c, key.Public(), newcomer, remote)
 	var why Refusal
 	if errors.As(err, &why) && stream.Established() && c.send(recordRefused, []byte(why)) == nil {
 		c.goodbye()
@@ -169,7 +172,7 @@ func (s *Server) converse(ctx context.Context, conn net.Conn, remote netip.Addr,
 	if err == nil {
 		c.goodbye()
 	}
-	return name, err
+	return outcome, err
 }
 
 // parseHello reads "0 ?KEY 17.1". The version does not matter: there is only
@@ -184,8 +187,9 @@ func parseHello(line string) (keys.PublicKey, error) {
 	return keys.PublicKey{}, errors.New("this is not the greeting of a newcomer")
 }
 
-// talk leads the encrypted part. An error that is a Refusal has not been sent.
-func (s *Server) talk(c *conversation, invitationKey keys.PublicKey, remote netip.Addr) (node.Name, error) {
+// talk leads the encrypted part, at whose end the newcomer has proved that it has the key of its greeting. An error
+// that is a Refusal has not been sent.
+func (s *Server) talk(c *conversation, invitationKey, newcomer keys.PublicKey, remote netip.Addr) (outcome string, err error) {
 	if _, _, done, err := c.next(); err != nil || !done {
 		return "", fmt.Errorf("no key exchange: %w", err)
 	}
@@ -197,6 +201,12 @@ func (s *Server) talk(c *conversation, invitationKey keys.PublicKey, remote neti
 		return "", Unknown
 	}
 	file := fileOf(token(cookie), invitationKey)
+	switch name, err := s.acceptedBefore(file, newcomer, remote); {
+	case err != nil:
+		return "", err
+	case name != "":
+		return fmt.Sprintf("has joined as %s, and is told so again", name), c.send(recordAccepted, nil)
+	}
 	inv, err := storeIn(s.Dir).claim(file, time.Now(), s.expire())
 	if err != nil {
 		return "", asRefusal(err)
@@ -206,16 +216,57 @@ func (s *Server) talk(c *conversation, invitationKey keys.PublicKey, remote neti
 		// Nobody was let in, so the URL may be used again.
 		return "", errors.Join(err, inv.release())
 	}
-	if err := inv.spend(time.Now()); err != nil {
+	s.spend(file, name, key, inv.made.Add(s.expire()), remote)
+	if err := c.send(recordAccepted, nil); err != nil {
+		s.log(fmt.Sprintf("%s is stored as a new node, but could not be told so: %v", name, err))
+	}
+	return "joined as " + string(name), nil
+}
+
+// spend makes an invitation worthless whose newcomer is stored, and tells of the newcomer.
+func (s *Server) spend(file string, name node.Name, key keys.PublicKey, until time.Time, remote netip.Addr) {
+	switch err := storeIn(s.Dir).spend(file, name, time.Now(), until); {
+	case errors.Is(err, fs.ErrNotExist): // it came again meanwhile
+		return
+	case err != nil:
 		s.log(fmt.Sprintf("removing the used invitation of %s: %v", name, err))
 	}
 	if s.Accepted != nil {
 		s.Accepted(name, key, remote)
 	}
-	if err := c.send(recordAccepted, nil); err != nil {
-		s.log(fmt.Sprintf("%s is stored as a new node, but could not be told so: %v", name, err))
+}
+
+// acceptedBefore returns the name of a newcomer that has used this very invitation already and has missed the answer:
+// the host file that it would get has the key that it has just proved to have. Such a host file is made from an
+// invitation in one step, so there is nothing else to do, unless this program has died before the invitation was spent.
+func (s *Server) acceptedBefore(file string, newcomer keys.PublicKey, remote netip.Addr) (node.Name, error) {
+	st := storeIn(s.Dir)
+	n, now := st.recallNote(file), time.Now()
+	inUse, err := st.read(file + usedSuffix)
+	if err == nil {
+		n.by = inUse.name
 	}
-	return name, nil
+	if n.by == "" || !s.hasKey(n.by, newcomer) {
+		return "", nil
+	}
+	if err != nil {
+		if now.After(n.until) {
+			return "", Expired
+		}
+		return n.by, nil
+	}
+	s.spend(file, n.by, newcomer, now.Add(s.expire()), remote)
+	return n.by, nil
+}
+
+// hasKey tells whether the host file of a node has exactly this key.
+func (s *Server) hasKey(name node.Name, key keys.PublicKey) bool {
+	data, err := files.Read(s.hostFile(name), maxText)
+	if err != nil {
+		return false
+	}
+	values := config.Values(data, "Ed25519PublicKey")
+	return len(values) == 1 && subtle.ConstantTimeCompare([]byte(values[0]), []byte(key.String())) == 1
 }
 
 // asRefusal adds Failed to an error that tells the newcomer nothing.

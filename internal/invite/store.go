@@ -15,6 +15,7 @@ import (
 	"tincan/internal/config"
 	"tincan/internal/files"
 	"tincan/internal/keys"
+	"tincan/internal/node"
 )
 
 // DefaultExpire is how long an invitation is open, counted from the
@@ -41,7 +42,7 @@ const (
 //	ed25519_key.priv  key of all open invitations
 //	<24 characters>   an open invitation
 //	<...>.used        one that is being used
-//	spent             names of used and expired ones, to tell latecomers why
+//	spent             notes about used and expired ones, to tell latecomers why
 //
 // Whatever is more than a single rename happens under its lock.
 type store struct{ dir string }
@@ -103,7 +104,8 @@ func (s store) load(name string) ([]byte, error) {
 	return files.Read(s.path(name), maxText)
 }
 
-// sweep removes what is out of date and returns how many invitations are open.
+// sweep removes what is out of date and returns how many invitations are open, or were used a moment ago by a
+// newcomer who may come again.
 // The caller holds the lock.
 func (s store) sweep(now time.Time, expire time.Duration) (open int, err error) {
 	entries, err := os.ReadDir(s.dir)
@@ -127,13 +129,18 @@ func (s store) sweep(now time.Time, expire time.Duration) (open int, err error) 
 			open++
 			continue
 		}
+		gone := note{file: base, at: now, why: Expired}
+		if inUse { // its newcomer may have been stored
+			if t, err := s.read(e.Name()); err == nil {
+				gone.by, gone.until = t.name, info.ModTime().Add(expire)
+			}
+		}
 		if err := files.Remove(s.path(e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return 0, err
 		}
-		s.remember(base, Expired, now)
+		s.note(gone)
 	}
-	s.forget(now)
-	return open, nil
+	return open + s.forget(now), nil
 }
 
 // claimed is an invitation that is being used. Nobody else can use it.
@@ -185,6 +192,39 @@ func (s store) claim(name string, now time.Time, expire time.Duration) (*claimed
 	return c, files.Chtimes(used, now)
 }
 
+// Recover opens the invitations again whose conversations ended with the process that led them, so that their newcomers
+// need not wait. Nobody may serve the invitations below confBase at this moment.
+func Recover(confBase string) error { return storeIn(confBase).recover() }
+
+func (s store) recover() error {
+	if _, err := os.Stat(s.dir); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	unlock, err := s.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	for _, name := range s.names() {
+		base, inUse := strings.CutSuffix(name, usedSuffix)
+		if !inUse {
+			continue
+		}
+		t, err := s.read(name)
+		if err != nil {
+			continue
+		}
+		// One whose newcomer is stored waits for that one alone.
+		if _, err := os.Lstat(filepath.Join(filepath.Dir(s.dir), "hosts", string(t.name))); !errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err := files.Rename(s.path(name), s.path(base)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // rewrite stores another text, as long as the invitation is claimed.
 func (c *claimed) rewrite(data []byte) error {
 	c.data = data
@@ -200,63 +240,114 @@ func (c *claimed) release() error {
 	return files.Rename(used, c.store.path(c.name))
 }
 
-// spend removes the invitation for good.
-func (c *claimed) spend(now time.Time) error {
-	unlock, err := c.store.lock()
+// spend removes an invitation that is being used for good, since a node has joined with it; until is its end.
+// The error is fs.ErrNotExist if somebody else has done that.
+func (s store) spend(name string, by node.Name, now, until time.Time) error {
+	unlock, err := s.lock()
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	c.store.remember(c.name, Used, now)
-	return files.Remove(c.store.path(c.name + usedSuffix))
+	used := s.path(name + usedSuffix)
+	if _, err := os.Lstat(used); err != nil {
+		return err
+	}
+	s.note(note{file: name, at: now, why: Used, by: by, until: until})
+	return files.Remove(used)
 }
 
-// remember notes why an invitation is gone. It is only there for better
-// messages, so its errors do not matter.
+// note is what is remembered of an invitation that is gone: a line of the file "spent".
+type note struct {
+	file  string
+	at    time.Time
+	why   Refusal
+	by    node.Name // who has joined, if it was used
+	until time.Time // when it would have ended then
+}
+
+func (n note) String() string {
+	text := fmt.Sprintf("%s %d %s", n.file, n.at.Unix(), string(n.why))
+	if n.by != "" {
+		text += fmt.Sprintf(" %s %d", n.by, n.until.Unix())
+	}
+	return text
+}
+
+func parseNote(row string) (n note, ok bool) {
+	words := strings.Fields(row)
+	if len(words) != 3 && len(words) != 5 {
+		return note{}, false
+	}
+	at, err := strconv.ParseInt(words[1], 10, 64)
+	n = note{file: words[0], at: time.Unix(at, 0), why: Refusal(words[2])}
+	if err != nil || !n.why.known() {
+		return note{}, false
+	}
+	if len(words) == 5 {
+		until, err := strconv.ParseInt(words[4], 10, 64)
+		if err != nil {
+			return note{}, false
+		}
+		if n.by, err = node.ParseName(words[3]); err != nil {
+			return note{}, false
+		}
+		n.until = time.Unix(until, 0)
+	}
+	return n, true
+}
+
+// remember notes why an invitation is gone.
 func (s store) remember(name string, why Refusal, now time.Time) {
+	s.note(note{file: name, at: now, why: why})
+}
+
+// note adds a note. Notes are only there for better messages, and for a newcomer who has missed that it was
+// accepted, so errors do not matter.
+func (s store) note(n note) {
 	f, err := files.Open(s.path(spentFile), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
 		return
 	}
 	defer f.Close()
-	fmt.Fprintf(f, "%s %d %s\n", name, now.Unix(), string(why))
+	fmt.Fprintln(f, n)
+}
+
+// recallNote returns the last note about the named file, or one that says Unknown.
+func (s store) recallNote(name string) note {
+	data, _ := s.load(spentFile)
+	for _, row := range slices.Backward(rows(data)) {
+		if n, ok := parseNote(row); ok && n.file == name {
+			return n
+		}
+	}
+	return note{file: name, why: Unknown}
 }
 
 // recall tells why there is no invitation in the named file.
-func (s store) recall(name string) Refusal {
-	data, _ := s.load(spentFile)
-	for _, row := range slices.Backward(rows(data)) {
-		if words := strings.Fields(row); len(words) == 3 && words[0] == name {
-			if why := Refusal(words[2]); why.known() {
-				return why
-			}
-		}
-	}
-	return Unknown
-}
+func (s store) recall(name string) Refusal { return s.recallNote(name).why }
 
-// forget drops old notes.
-func (s store) forget(now time.Time) {
+// forget drops old notes, and returns how many say that a newcomer was let in a moment ago.
+func (s store) forget(now time.Time) (fresh int) {
 	data, err := s.load(spentFile)
 	if err != nil {
-		return
+		return 0
 	}
 	all := rows(data)
 	kept := slices.DeleteFunc(slices.Clone(all), func(row string) bool {
-		words := strings.Fields(row)
-		if len(words) != 3 {
-			return true
+		n, ok := parseNote(row)
+		if ok && n.why == Used && now.Sub(n.at) <= leftover {
+			fresh++
 		}
-		at, err := strconv.ParseInt(words[1], 10, 64)
-		return err != nil || now.Sub(time.Unix(at, 0)) > spentKept
+		return !ok || now.Sub(n.at) > spentKept
 	})
 	kept = kept[max(0, len(kept)-spentMax):]
 	if len(kept) == len(all) {
-		return
+		return fresh
 	}
 	var w writer
 	for _, row := range kept {
 		w.WriteString(row + "\n")
 	}
 	_ = config.WriteFile(s.path(spentFile), w.Bytes(), config.SecretMode)
+	return fresh
 }

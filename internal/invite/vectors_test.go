@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -249,17 +250,18 @@ func serveOnce(t testing.TB, s *Server) (addr string, result <-chan error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
-	out := make(chan error, 64)
-	go func() {
+	var serving sync.WaitGroup // conversations put things into directories that are removed then
+	t.Cleanup(func() { l.Close(); serving.Wait() })
+	out := make(chan error, 1024)
+	serving.Go(func() {
 		for {
 			conn, err := l.Accept()
 			if err != nil {
 				return
 			}
-			go func() { out <- serveConn(s, conn) }()
+			serving.Go(func() { out <- serveConn(s, conn) })
 		}
-	}()
+	})
 	return l.Addr().String(), out
 }
 

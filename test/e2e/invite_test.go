@@ -5,12 +5,17 @@ package e2e
 import (
 	"crypto/rand"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"tincan/internal/keys"
 	"tincan/internal/lab"
@@ -216,4 +221,98 @@ func TestAnInviterBehindNATNamesAPublicMember(t *testing.T) {
 	if err != nil || !strings.Contains(out, "run on alice, which can be reached from everywhere: tincan -n home invite carol\n") {
 		t.Errorf("%v: %s", err, out)
 	}
+}
+
+// However little room there is on the newcomer's disk, the invitation stays good until everything fits.
+func TestAJoinOnAFullDiskDoesNotSpendTheInvitation(t *testing.T) {
+	t.Parallel()
+	for name, room := range map[string]func(n int) string{
+		"blocks": func(n int) string { return fmt.Sprintf("size=%d", n*os.Getpagesize()) },
+		"inodes": func(n int) string { return fmt.Sprintf("nr_inodes=%d", n) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			alice, bob := w.node("alice"), w.node("bob")
+			alice.found()
+			alice.up()
+			url := alice.invite("bob")
+			w.must(bob.InFiles(func() error { return os.MkdirAll("/etc/tinc", 0o755) }))
+			for n := 1; ; n++ {
+				w.must(bob.InFiles(func() error { return unix.Mount("none", "/etc/tinc", "tmpfs", 0, room(n)) }))
+				_, err := bob.try("join", url)
+				if err == nil {
+					if n < 4 {
+						t.Errorf("there was room enough with %d %s", n, name)
+					}
+					break
+				}
+				if !strings.Contains(err.Error(), "no space left") || n > 40 {
+					t.Fatalf("with %d %s: %v", n, name, err)
+				}
+				if slices.Contains(alice.files(confBase+"/hosts"), "bob") {
+					t.Fatalf("with %d %s: the inviter has stored a newcomer that could store nothing", n, name)
+				}
+				w.must(bob.InFiles(func() error {
+					if left, err := os.ReadDir("/etc/tinc"); err != nil || len(left) > 0 {
+						return fmt.Errorf("left behind with %d %s: %v, %w", n, name, left, err)
+					}
+					return unix.Unmount("/etc/tinc", 0)
+				}))
+			}
+			bob.up()
+			bob.reaches(alice)
+		})
+	}
+}
+
+// The newcomer's program ends at the moment at which its key has been sent. The same command goes on with that key.
+func TestAJoinWhoseAnswerIsLostGoesOn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	alice, bob := w.node("alice"), w.node("bob")
+	alice.found()
+	alice.up()
+	// Between the two: passes everything, until alice has stored bob. Then nothing comes back.
+	relay, err := bob.Listen("tcp", "127.0.0.1:0")
+	w.must(err)
+	defer relay.Close()
+	var cut atomic.Bool
+	cut.Store(true)
+	go func() {
+		for {
+			in, err := relay.Accept()
+			if err != nil {
+				return
+			}
+			out, err := bob.Dial(t.Context(), "tcp", netip.AddrPortFrom(alice.Addr("ip4"), 655).String())
+			if err != nil {
+				in.Close()
+				continue
+			}
+			go func() { _, _ = io.Copy(out, in); out.Close() }()
+			go func() {
+				defer in.Close()
+				b := make([]byte, 4096)
+				for {
+					n, err := out.Read(b)
+					if err != nil || cut.Load() && slices.Contains(alice.files(confBase+"/hosts"), "bob") {
+						return
+					}
+					if _, err := in.Write(b[:n]); err != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	_, secret, _ := strings.Cut(alice.invite("bob"), "/")
+	url := relay.Addr().String() + "/" + secret
+	refuses(bob, "join", url).says("no answer").says("run the same command again")
+	if !slices.Contains(alice.files(confBase+"/hosts"), "bob") {
+		t.Fatal("the key was not sent")
+	}
+	refuses(alice, "invite", "bob").says("bob")
+	cut.Store(false)
+	bob.joins(url)
+	bob.reaches(alice)
 }
