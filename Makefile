@@ -50,7 +50,7 @@ check: need
 	@$(STAGES) check
 
 cross:
-	@for os in linux darwin windows freebsd openbsd; do \
+	@for os in linux darwin windows freebsd openbsd netbsd dragonfly solaris illumos; do \
 		echo "building for $$os"; GOOS=$$os CGO_ENABLED=0 $(GO) build -o /dev/null ./... || exit 1; done
 	GOOS=linux GOARCH=arm CGO_ENABLED=0 $(GO) build -o /dev/null ./...
 

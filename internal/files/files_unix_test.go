@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func put(t *testing.T, path, text string) {
@@ -184,7 +186,7 @@ func TestWhatIsNoFileIsRefusedAtOnce(t *testing.T) {
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
 	must(t, os.Mkdir(at("directory"), 0o755))
-	must(t, syscall.Mkfifo(at("pipe"), 0o600))
+	must(t, unix.Mkfifo(at("pipe"), 0o600))
 	must(t, os.Symlink("/dev/null", at("link")))
 	must(t, os.Symlink("nothing", at("dangling")))
 	paths := map[string]string{

@@ -139,12 +139,6 @@ func (p *place) trusts(link *unix.Stat_t, top uint32) bool {
 	return true
 }
 
-func readlinkat(dir int, name string) (string, error) {
-	buf := make([]byte, unix.PathMax)
-	n, err := unix.Readlinkat(dir, name, buf)
-	return string(buf[:max(n, 0)]), err
-}
-
 func (p *place) close() {
 	if p.dir >= 0 {
 		unix.Close(p.dir)
@@ -242,7 +236,7 @@ func (p *place) rename(to *place) error {
 }
 
 func (p *place) link(to *place) error {
-	return to.failed("link", unix.Linkat(p.dir, p.base, to.dir, to.base, 0))
+	return to.failed("link", linkat(p.dir, p.base, to.dir, to.base))
 }
 
 func (p *place) mkdir(mode fs.FileMode) error {

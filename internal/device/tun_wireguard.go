@@ -2,11 +2,7 @@
 
 package device
 
-import (
-	"errors"
-
-	wgtun "golang.zx2c4.com/wireguard/tun"
-)
+import wgtun "golang.zx2c4.com/wireguard/tun"
 
 // OpenTUN makes a tun interface. On macOS it is called utunN and on OpenBSD tunN,
 // whatever name is wanted; Windows needs wintun.dll beside the program. The error is an
@@ -29,24 +25,6 @@ func OpenTUN(name string, opts Options) (Device, error) {
 	}
 	return newPlain(wg, name), nil
 }
-
-// OpenFD is not supported on this system.
-func OpenFD(fd int) (Device, error) {
-	return nil, &OpenError{Path: "the inherited descriptor", Why: "supported on Linux only", Err: errors.ErrUnsupported}
-}
-
-// OpenRaw is not supported on this system.
-func OpenRaw(iface string) (Device, error) {
-	return nil, &OpenError{Name: iface, Path: "a packet socket", Why: "supported on Linux only", Err: errors.ErrUnsupported}
-}
-
-// OpenMulticast is not supported on this system.
-func OpenMulticast(string) (Device, error) {
-	return nil, &OpenError{Path: "a multicast socket", Why: "supported on Linux only", Err: errors.ErrUnsupported}
-}
-
-// OpenDescriptor is not supported on this system.
-func OpenDescriptor(string) (Device, error) { return OpenFD(-1) }
 
 // plain is a device that moves one packet per call.
 type plain struct {
