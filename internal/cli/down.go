@@ -15,6 +15,7 @@ import (
 	"tincan/internal/control"
 	"tincan/internal/netconf"
 	"tincan/internal/oserr"
+	"tincan/internal/pidfile"
 )
 
 // stopLimit is how long down waits for the node to end.
@@ -62,7 +63,7 @@ func (a *app) down() error {
 // nobody tells whether an error of control.Dial means that no node runs.
 func nobody(err error) bool {
 	var d *control.DialError
-	if !errors.As(err, &d) || errors.Is(err, fs.ErrPermission) || errors.Is(err, control.ErrTinc10) {
+	if !errors.As(err, &d) || errors.Is(err, fs.ErrPermission) || errors.Is(err, pidfile.ErrTinc10) {
 		return false
 	}
 	return d.Stage == control.NoProcess || d.Stage == control.NoPidFile && errors.Is(err, fs.ErrNotExist) ||

@@ -23,6 +23,7 @@ import (
 	"tincan/internal/control"
 	"tincan/internal/nearest"
 	"tincan/internal/oserr"
+	"tincan/internal/pidfile"
 )
 
 // app is what all commands share.
@@ -368,7 +369,7 @@ func (a *app) notRunning(err error) error {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		return terminal.Hint(err, "run this command as the user who started the node, most likely root")
-	case errors.Is(err, control.ErrTinc10):
+	case errors.Is(err, pidfile.ErrTinc10):
 		return terminal.Hint(err, "end it with: %s, then start tincan with: %s up", strings.Replace(a.self(), "tincan", "tincd", 1)+" -k", a.self())
 	case errors.As(err, &d) && d.Stage <= control.NoProcess:
 		if _, none := a.existing(); none != nil && a.place.PidFile == "" { // most likely -n was forgotten

@@ -17,6 +17,7 @@ import (
 	"tincan/internal/cli/version"
 	"tincan/internal/config"
 	"tincan/internal/control"
+	"tincan/internal/pidfile"
 )
 
 // upFlags are the options of up.
@@ -171,7 +172,7 @@ func (a *app) runs() int {
 		return 0
 	}
 	defer c.Close()
-	p, _ := control.ReadPidFile(l.ForClient().PidFile)
+	p, _ := pidfile.Read(l.ForClient().PidFile)
 	return p.PID
 }
 

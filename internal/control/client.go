@@ -15,6 +15,7 @@ import (
 
 	"tincan/internal/node"
 	"tincan/internal/oserr"
+	"tincan/internal/pidfile"
 )
 
 // Client is a connection with a running daemon, ours or tinc 1.1's. It is not
@@ -91,13 +92,9 @@ func capital(err error) string {
 }
 
 // Dial connects to the daemon behind pidFile. An error is a *[DialError].
-//
-// When the socket is dead and the process in the pid file does not exist, both
-// files are removed, as tinc's client does; unlike it, never on the strength of
-// the process number alone, which means nothing in another pid namespace.
 func Dial(ctx context.Context, pidFile string) (*Client, error) {
-	p, err := ReadPidFile(pidFile)
-	if errors.Is(err, fs.ErrPermission) && tellsPeers {
+	p, err := pidfile.Read(pidFile)
+	if errors.Is(err, fs.ErrPermission) && pidfile.TellsUsers {
 		if c := dialReader(ctx, pidFile); c != nil {
 			return c, nil
 		}
@@ -105,17 +102,12 @@ func Dial(ctx context.Context, pidFile string) (*Client, error) {
 	if err != nil {
 		return nil, &DialError{Stage: NoPidFile, Target: pidFile, Err: err}
 	}
-	socket := SocketPath(pidFile)
-	if err := checkSocketPath(socket); err != nil {
-		return nil, &DialError{Stage: NoSocket, Target: socket, PID: p.PID, Err: err}
-	}
-	conn, err := dialDaemon(ctx, pidFile, p)
-	if err != nil {
-		nobody := errors.Is(err, oserr.Refused) || errors.Is(err, fs.ErrNotExist)
-		if nobody && !alive(p.PID) {
-			removeStale(pidFile, p)
-			return nil, &DialError{Stage: NoProcess, Target: pidFile, PID: p.PID, Err: err}
-		}
+	socket := pidfile.SocketPath(pidFile)
+	conn, err := pidfile.Dial(ctx, pidFile, p)
+	switch {
+	case errors.Is(err, pidfile.ErrGone):
+		return nil, &DialError{Stage: NoProcess, Target: pidFile, PID: p.PID, Err: err}
+	case err != nil:
 		return nil, &DialError{Stage: NoSocket, Target: socket, PID: p.PID, Err: err}
 	}
 	c, err := greet(conn, p.Cookie, lineTimeout)
@@ -129,7 +121,7 @@ func Dial(ctx context.Context, pidFile string) (*Client, error) {
 // dialReader connects as somebody who may not read the pid file but may look at the node
 // (ControlGroup); nil if that is not so.
 func dialReader(ctx context.Context, pidFile string) *Client {
-	conn, err := dialDaemon(ctx, pidFile, PidFile{})
+	conn, err := pidfile.Dial(ctx, pidFile, pidfile.File{})
 	if err != nil {
 		return nil
 	}
@@ -492,7 +484,7 @@ func Stop(ctx context.Context, pidFile string) (signalled int, err error) {
 		return 0, c.Stop(ctx)
 	}
 	var d *DialError
-	if errors.As(err, &d) && d.PID > 0 && d.Stage >= NoSocket && terminate(d.PID) == nil {
+	if errors.As(err, &d) && d.PID > 0 && d.Stage >= NoSocket && pidfile.Terminate(d.PID) == nil {
 		return d.PID, nil
 	}
 	return 0, err

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"tincan/internal/node"
+	"tincan/internal/pidfile"
 )
 
 // clientVectors are what tinc's own client sends to, and prints from, a daemon
@@ -62,12 +63,12 @@ func (s *stub) lines() []string {
 func startStub(t *testing.T, v clientVectors) *stub {
 	t.Helper()
 	s := &stub{pidFile: filepath.Join(t.TempDir(), "tinc.pid")}
-	l, err := net.Listen("unix", SocketPath(s.pidFile))
+	l, err := net.Listen("unix", pidfile.SocketPath(s.pidFile))
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := PidFile{PID: os.Getpid(), Cookie: v.Cookie, Listen: Address{"127.0.0.1", "655"}}.text()
-	if err := os.WriteFile(s.pidFile, []byte(text), 0o600); err != nil {
+	text := fmt.Appendf(nil, "%d %s 127.0.0.1 port 655\n", os.Getpid(), v.Cookie)
+	if err := os.WriteFile(s.pidFile, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var wg sync.WaitGroup
@@ -302,13 +303,13 @@ func TestDialErrorsInTincsWords(t *testing.T) {
 		t.Errorf("%q, want %q", d.TincText(), want)
 	}
 
-	gone := PidFile{PID: deadPID(t), Cookie: "C", Listen: Address{"127.0.0.1", "655"}}
-	os.WriteFile(pidFile, []byte(gone.text()), 0o600)
+	gone := deadPID(t)
+	os.WriteFile(pidFile, fmt.Appendf(nil, "%d C 127.0.0.1 port 655\n", gone), 0o600)
 	_, err = Dial(t.Context(), pidFile)
 	if !errors.As(err, &d) || d.Stage != NoProcess {
 		t.Fatalf("error %v", err)
 	}
-	if want := fmt.Sprintf("Could not find tincd running at pid %d", gone.PID); d.TincText() != want {
+	if want := fmt.Sprintf("Could not find tincd running at pid %d", gone); d.TincText() != want {
 		t.Errorf("%q, want %q", d.TincText(), want)
 	}
 	if _, err := os.Stat(pidFile); !os.IsNotExist(err) {
@@ -343,7 +344,6 @@ func FuzzReplyLines(f *testing.F) {
 		again(t, line, ParseConn, (*ConnInfo).AppendLine)
 		again(t, line, ParseTraffic, (*TrafficInfo).AppendLine)
 		recordLength(line, reqLog, 1024)
-		ParsePidFile(line)
 	})
 }
 

@@ -1,6 +1,6 @@
 // Package control is the conversation between a running daemon and the commands
-// that ask it something: the pid file, the UNIX socket beside it, the requests
-// of tinc 1.1 (type 18 CONTROL) and two of our own, on both sides.
+// that ask it something: the requests of tinc 1.1 (type 18 CONTROL) and some of
+// our own, on both sides. Where they meet is package pidfile's.
 //
 // It knows the words, not the mesh: what the daemon answers comes from a
 // [Backend], and what a command prints is written by the pure functions Dump*,

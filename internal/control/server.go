@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"tincan/internal/node"
+	"tincan/internal/pidfile"
 )
 
 // Backend is the daemon as the control server sees it. All methods may be
@@ -54,7 +55,7 @@ const (
 // Server answers control connections.
 type Server struct {
 	// Readers: users other than the daemon's own and root may look, without the cookie. Who
-	// can connect at all is decided by the mode of the socket ([Claim.Open]). It must not be
+	// can connect at all is decided by the mode of the socket ([pidfile.Claim.Open]). It must not be
 	// changed once Serve runs.
 	Readers bool
 
@@ -75,7 +76,7 @@ func NewServer(cookie string, backend Backend) *Server {
 // Serve accepts and answers connections on l until ctx ends, then closes l and
 // all connections and waits for them. A client that asked to stop takes the end
 // of its connection for the end of the daemon: so when everything else is down,
-// first release the [Claim], then end ctx.
+// first release the [pidfile.Claim], then end ctx.
 func (s *Server) Serve(ctx context.Context, l net.Listener) {
 	defer s.wg.Wait()
 	defer s.closeAll()
@@ -105,7 +106,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) {
 }
 
 func (s *Server) start(conn net.Conn) {
-	other := checkPeer(conn) != nil // user
+	other := pidfile.CheckUser(conn) != nil // user
 	if other && !s.Readers {
 		conn.Close()
 		return

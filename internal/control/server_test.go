@@ -19,6 +19,7 @@ import (
 
 	"tincan/internal/mesh"
 	"tincan/internal/node"
+	"tincan/internal/pidfile"
 )
 
 // backend is a daemon made of lists.
@@ -123,7 +124,7 @@ func (b *backend) subscribers() int {
 func startServer(t *testing.T, b *backend) (pidFile, cookie string) {
 	t.Helper()
 	pidFile = filepath.Join(t.TempDir(), "tinc.pid")
-	c, err := NewClaim(pidFile)
+	c, err := pidfile.NewClaim(pidFile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +151,7 @@ type raw struct {
 
 func dialRaw(t *testing.T, pidFile string) *raw {
 	t.Helper()
-	c, err := net.Dial("unix", SocketPath(pidFile))
+	c, err := net.Dial("unix", pidfile.SocketPath(pidFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -336,7 +337,7 @@ func TestFailedReloadSaysWhyBehindTheNumber(t *testing.T) {
 func TestStopEndsWithTheDaemon(t *testing.T) {
 	b := newBackend()
 	pidFile := filepath.Join(t.TempDir(), "tinc.pid")
-	claim, err := NewClaim(pidFile)
+	claim, err := pidfile.NewClaim(pidFile)
 	if err != nil {
 		t.Fatal(err)
 	}

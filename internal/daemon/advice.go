@@ -6,8 +6,8 @@ import (
 	"syscall"
 
 	"tincan/internal/config"
-	"tincan/internal/control"
 	"tincan/internal/oserr"
+	"tincan/internal/pidfile"
 )
 
 // advise adds what the user can do to an error of the system, if anything is
@@ -49,7 +49,7 @@ func adviseKey(err error) error {
 
 // adviseClaim is for what goes wrong with pid file and control socket.
 func adviseClaim(err error) error {
-	if r := new(control.RunningError); errors.As(err, &r) {
+	if r := new(pidfile.RunningError); errors.As(err, &r) {
 		if r.Tinc10 {
 			return &Hinted{err, "end it with: tincd -k (with the same -n or -c), or if it is a service with: systemctl stop tinc@NETWORK"}
 		}

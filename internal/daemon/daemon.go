@@ -30,6 +30,7 @@ import (
 	"tincan/internal/metaconn"
 	"tincan/internal/netwatch"
 	"tincan/internal/node"
+	"tincan/internal/pidfile"
 	"tincan/internal/portmap"
 	"tincan/internal/process"
 	"tincan/internal/script"
@@ -89,7 +90,7 @@ type Daemon struct {
 	current atomic.Pointer[config.Network] // as loaded last
 	id      config.Identity
 	log     *logger
-	claim   *control.Claim // nil: no pid file and no control socket
+	claim   *pidfile.Claim // nil: no pid file and no control socket
 	signals signals
 	dev     device.Device
 	socks   []udp.Socket // to be closed here; nil once the plane has them
@@ -304,7 +305,7 @@ func (d *Daemon) open() error {
 
 // takeControl takes the pid file and opens the control socket.
 func (d *Daemon) takeControl() (err error) {
-	if d.claim, err = control.NewClaim(d.opts.Layout.PidFile); err != nil {
+	if d.claim, err = pidfile.NewClaim(d.opts.Layout.PidFile); err != nil {
 		return adviseClaim(err)
 	}
 	return d.letGroupLook()

@@ -21,6 +21,7 @@ import (
 	"tincan/internal/control"
 	"tincan/internal/keys"
 	"tincan/internal/node"
+	"tincan/internal/pidfile"
 	"tincan/internal/wire"
 )
 
@@ -100,8 +101,8 @@ func (n *testNode) knows(others ...*testNode) {
 	n.Helper()
 	for _, o := range others {
 		text := "Ed25519PublicKey = " + o.key.Public().String() + "\n"
-		if p, err := control.ReadPidFile(o.layout.PidFile); err == nil {
-			text += "Address = " + p.Listen.Host + " " + p.Listen.Port + "\n"
+		if p, err := pidfile.Read(o.layout.PidFile); err == nil {
+			text += "Address = " + p.Host + " " + p.Port + "\n"
 		}
 		n.write("hosts/"+string(o.name), text, 0o644)
 	}
@@ -593,9 +594,9 @@ func TestAnInvitationMeetsTheEnd(t *testing.T) {
 	noLeaks(t)
 	a := newNode(t, "a")
 	a.start()
-	p, err := control.ReadPidFile(a.layout.PidFile)
+	p, err := pidfile.Read(a.layout.PidFile)
 	must(t, err)
-	conn, err := net.Dial("tcp", p.Listen.Host+":"+p.Listen.Port)
+	conn, err := net.Dial("tcp", p.Host+":"+p.Port)
 	must(t, err)
 	defer conn.Close()
 	// Handed over, and then silent: this must not hold up the end.

@@ -6,9 +6,9 @@ import (
 	"strings"
 	"testing"
 
-	"tincan/internal/control"
 	"tincan/internal/keys"
 	"tincan/internal/node"
+	"tincan/internal/pidfile"
 )
 
 // becomesOld makes n what a directory of tinc 1.0 is: it has an RSA key and no
@@ -35,9 +35,9 @@ func (n *testNode) rsaKey(bits int) (public string) {
 // port is where n listens.
 func port(n *testNode) string {
 	n.Helper()
-	p, err := control.ReadPidFile(n.layout.PidFile)
+	p, err := pidfile.Read(n.layout.PidFile)
 	must(n, err)
-	return p.Listen.Port
+	return p.Port
 }
 
 func TestNodesWithRSAKeysOnly(t *testing.T) {

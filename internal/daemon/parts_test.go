@@ -24,6 +24,7 @@ import (
 	"tincan/internal/keys"
 	"tincan/internal/mesh"
 	"tincan/internal/node"
+	"tincan/internal/pidfile"
 	"tincan/internal/route"
 	"tincan/internal/subnet"
 )
@@ -378,7 +379,7 @@ func TestAdvice(t *testing.T) {
 		{"a pid directory that is not ours", adviseClaim(wrap(syscall.EACCES)), "--pidfile"},
 		{"a full disk", adviseClaim(wrap(syscall.ENOSPC)), "the disk is full"},
 		{"a read-only disk", adviseClaim(wrap(syscall.EROFS)), "read-only"},
-		{"a running daemon", adviseClaim(fmt.Errorf("x: %w", &control.RunningError{PidFile: "f", PID: 7})), "tincan down"},
+		{"a running daemon", adviseClaim(fmt.Errorf("x: %w", &pidfile.RunningError{PidFile: "f", PID: 7})), "tincan down"},
 		{"something else", adviseClaim(wrap(syscall.EIO)), ""},
 		{"no files", adviseFiles(l, wrap(syscall.ENOENT)), "/etc/tinc/home"},
 		{"files of somebody else", adviseFiles(l, wrap(syscall.EACCES)), "run as root"},

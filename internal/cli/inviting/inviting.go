@@ -18,6 +18,7 @@ import (
 	"tincan/internal/invite"
 	"tincan/internal/netwatch"
 	"tincan/internal/node"
+	"tincan/internal/pidfile"
 	"tincan/internal/script"
 	"tincan/internal/subnet"
 )
@@ -51,8 +52,8 @@ func Run(ctx context.Context, r Request, s terminal.Streams) (invite.Invitation,
 	if unsafe, _ := config.CheckNetName(q.NetName); unsafe {
 		q.NetName = "" // an invitation does not carry such a name
 	}
-	if p, err := control.ReadPidFile(r.Layout.PidFile); err == nil && d != nil {
-		port, _ := strconv.ParseUint(p.Listen.Port, 10, 16)
+	if p, err := pidfile.Read(r.Layout.PidFile); err == nil && d != nil {
+		port, _ := strconv.ParseUint(p.Port, 10, 16)
 		q.Port = uint16(port)
 	}
 	if d != nil {

@@ -2,7 +2,7 @@ package setting
 
 import (
 	"tincan/internal/config"
-	"tincan/internal/control"
+	"tincan/internal/pidfile"
 )
 
 // RunningPort answers "get Port" about the own node with the port that its
@@ -17,9 +17,9 @@ func (r Request) RunningPort(l config.Layout) (string, error) {
 			return "", nil
 		}
 	}
-	p, err := control.ReadPidFile(l.PidFile)
+	p, err := pidfile.Read(l.PidFile)
 	if err != nil {
 		return "", err
 	}
-	return p.Listen.Port, nil
+	return p.Port, nil
 }

@@ -1,4 +1,4 @@
-package control
+package pidfile
 
 import (
 	"errors"
@@ -32,8 +32,8 @@ func alive(pid int) bool {
 	return err != nil || code == uint32(windows.STATUS_PENDING)
 }
 
-// terminate ends the process.
-func terminate(pid int) error {
+// Terminate ends the process.
+func Terminate(pid int) error {
 	p, err := os.FindProcess(pid)
 	if err != nil {
 		return err

@@ -1,6 +1,6 @@
 //go:build !windows
 
-package control
+package pidfile
 
 import (
 	"context"
@@ -103,9 +103,9 @@ func probeSocket(path string) (socketState, error) {
 }
 
 // Open lets the members of a group connect to the socket. What they may do there is the
-// server's choice, see [Server.Readers].
+// server's choice.
 func (c *Claim) Open(gid int) error {
-	if !tellsPeers {
+	if !TellsUsers {
 		return errors.New("control socket: this system does not identify clients, so ControlGroup cannot be used")
 	}
 	path := SocketPath(c.path)
@@ -142,8 +142,8 @@ func removeDeadSocket(pidFile string) (ok bool) {
 // removeOpen removes a file that we have open, with the lock still held.
 func removeOpen(_ *os.File, remove func() error) error { return remove() }
 
-// dialDaemon connects to the socket of the daemon behind pidFile.
-func dialDaemon(ctx context.Context, pidFile string, _ PidFile) (net.Conn, error) {
-	d := net.Dialer{Timeout: lineTimeout}
+// dialSocket connects to the socket of the daemon behind pidFile.
+func dialSocket(ctx context.Context, pidFile string, _ File) (net.Conn, error) {
+	d := net.Dialer{Timeout: dialTimeout}
 	return d.DialContext(ctx, "unix", SocketPath(pidFile))
 }

@@ -1,6 +1,6 @@
 //go:build linux || darwin || freebsd || netbsd || openbsd || dragonfly
 
-package control
+package pidfile
 
 import (
 	"errors"
@@ -25,5 +25,5 @@ func alive(pid int) bool {
 	return pid > 0 && !errors.Is(unix.Kill(pid, 0), unix.ESRCH)
 }
 
-// terminate asks the process to end.
-func terminate(pid int) error { return unix.Kill(pid, unix.SIGTERM) }
+// Terminate asks the process to end.
+func Terminate(pid int) error { return unix.Kill(pid, unix.SIGTERM) }

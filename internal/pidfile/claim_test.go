@@ -1,6 +1,7 @@
-package control
+package pidfile
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -16,12 +17,18 @@ import (
 
 func TestPidFileText(t *testing.T) {
 	var v struct{ PidFile string }
-	loadVectors(t, "control-transcript.json", &v)
-	p, err := ParsePidFile(v.PidFile)
+	b, err := os.ReadFile(filepath.Join("..", "control", "testdata", "control-transcript.json"))
+	if err == nil {
+		err = json.Unmarshal(b, &v)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.PID != 4913 || p.Listen != (Address{"127.0.0.1", "655"}) || len(p.Cookie) != 64 {
+	p, err := Parse(v.PidFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.PID != 4913 || p.Host != "127.0.0.1" || p.Port != "655" || len(p.Cookie) != 64 {
 		t.Errorf("%+v", p)
 	}
 	if p.text() != v.PidFile {
@@ -36,7 +43,7 @@ func TestPidFileText(t *testing.T) {
 		"negative":               "-1 C 127.0.0.1 port 655",
 		"long cookie":            "1 " + strings.Repeat("C", 65) + " 127.0.0.1 port 655",
 	} {
-		if _, err := ParsePidFile(text); err == nil {
+		if _, err := Parse(text); err == nil {
 			t.Errorf("%s: %q was accepted", name, text)
 		}
 	}
@@ -261,7 +268,7 @@ func TestSomethingElseInPlaceOfThePidFile(t *testing.T) {
 			}
 			// A client does not wait for the other end of a pipe either.
 			go func() {
-				_, err := ReadPidFile(path)
+				_, err := Read(path)
 				done <- err
 			}()
 			select {
@@ -292,7 +299,7 @@ func TestSocketPathOf108BytesIsRefusedOnBothSides(t *testing.T) {
 		t.Error("the daemon took it")
 	}
 	os.WriteFile(path, []byte("1 C 127.0.0.1 port 655\n"), 0o600)
-	if _, err := Dial(t.Context(), path); err == nil || !strings.Contains(err.Error(), "longer than 107") {
+	if _, err := Dial(t.Context(), path, File{PID: 1}); err == nil || !strings.Contains(err.Error(), "longer than 107") {
 		t.Errorf("the client says %v", err)
 	}
 }
@@ -322,7 +329,7 @@ func TestReleaseLeavesASuccessorAlone(t *testing.T) {
 func TestClientDeletesOnlyWhatIsSurelyDead(t *testing.T) {
 	dead := deadPID(t)
 	line := func(pid int) []byte {
-		return []byte(PidFile{PID: pid, Cookie: "C", Listen: Address{"127.0.0.1", "655"}}.text())
+		return []byte(File{PID: pid, Cookie: "C", Host: "127.0.0.1", Port: "655"}.text())
 	}
 	for name, x := range map[string]struct {
 		setUp func(t *testing.T, path string)
@@ -362,9 +369,14 @@ func TestClientDeletesOnlyWhatIsSurelyDead(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "tinc.pid")
 			x.setUp(t, path)
-			if c, err := Dial(t.Context(), path); err == nil {
+			f, err := Read(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c, err := Dial(t.Context(), path, f); err == nil {
 				c.Close()
-				t.Fatal("there is no daemon, but Dial succeeded")
+			} else if !x.keep && !errors.Is(err, ErrGone) {
+				t.Errorf("%v", err)
 			}
 			for _, f := range []string{path, SocketPath(path)} {
 				if _, err := os.Stat(f); (err == nil) != x.keep {
@@ -373,4 +385,29 @@ func TestClientDeletesOnlyWhatIsSurelyDead(t *testing.T) {
 			}
 		})
 	}
+}
+
+// deadPID returns the number of a process that does not exist.
+func deadPID(t *testing.T) int {
+	t.Helper()
+	p, err := os.StartProcess("/bin/true", []string{"true"}, &os.ProcAttr{})
+	if err != nil {
+		t.Skip("no /bin/true on this system")
+	}
+	p.Wait()
+	return p.Pid
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add("4913 C 127.0.0.1 port 655\n")
+	f.Add("4913\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		p, err := Parse(text)
+		if err != nil {
+			return
+		}
+		if again, err := Parse(p.text()); err != nil || again != p {
+			t.Errorf("%q is read as %+v, then as %+v (%v)", text, p, again, err)
+		}
+	})
 }

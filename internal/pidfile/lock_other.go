@@ -1,6 +1,6 @@
 //go:build !(windows || linux || darwin || freebsd || netbsd || openbsd || dragonfly)
 
-package control
+package pidfile
 
 import (
 	"errors"
@@ -15,7 +15,8 @@ func lock(*os.File) error { return nil }
 // alive cannot be told here; true is the careful answer.
 func alive(pid int) bool { return pid > 0 }
 
-func terminate(pid int) error {
+// Terminate ends the process.
+func Terminate(pid int) error {
 	p, err := os.FindProcess(pid)
 	if err != nil {
 		return err

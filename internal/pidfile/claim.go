@@ -1,4 +1,4 @@
-package control
+package pidfile
 
 import (
 	"crypto/rand"
@@ -65,7 +65,7 @@ func NewClaim(pidFile string) (*Claim, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p, err := ReadPidFile(pidFile); errors.Is(err, ErrTinc10) && isTincd(p.PID) {
+	if p, err := Read(pidFile); errors.Is(err, ErrTinc10) && isTincd(p.PID) {
 		file.Close()
 		return nil, &RunningError{PidFile: pidFile, PID: p.PID, Tinc10: true}
 	}
@@ -150,11 +150,11 @@ func (c *Claim) stillOurs(name string) bool {
 }
 
 func running(path string) error {
-	p, _ := ReadPidFile(path)
+	p, _ := Read(path)
 	return &RunningError{PidFile: path, PID: p.PID}
 }
 
-// Listener is the control socket. It belongs to the claim; [Server.Serve] closes it.
+// Listener is the control socket. It belongs to the claim; the server that it is given to closes it.
 func (c *Claim) Listener() net.Listener { return c.listener }
 
 // Cookie is the secret that a client has to show.
@@ -171,10 +171,11 @@ func (c *Claim) Publish(listen netip.AddrPort) error {
 	case netip.IPv6Unspecified():
 		host = netip.IPv6Loopback()
 	}
-	text := PidFile{
+	text := File{
 		PID:    os.Getpid(),
 		Cookie: c.cookie,
-		Listen: Address{host.String(), strconv.Itoa(int(listen.Port()))},
+		Host:   host.String(),
+		Port:   strconv.Itoa(int(listen.Port())),
 	}.text()
 	// The file keeps its lock only as long as it is not replaced, so it is
 	// written in place: one write of a short line that ends with LF, which a
@@ -210,25 +211,4 @@ func (c *Claim) Release() error {
 		return fmt.Errorf("remove pid file and socket: %w", err)
 	}
 	return nil
-}
-
-// removeStale deletes the files of a daemon that is gone. It is called by a
-// client that found no process with the number in the pid file, which proves
-// nothing when the daemon lives in another pid namespace: so it takes the place
-// of a daemon for a moment, and leaves everything alone if it cannot.
-func removeStale(pidFile string, seen PidFile) {
-	f, err := files.Open(pidFile, os.O_RDWR, 0)
-	if err != nil {
-		return
-	}
-	defer f.Close()
-	if lock(f) != nil || !same(f, pidFile) {
-		return
-	}
-	if now, err := ReadPidFile(pidFile); err != nil || now != seen {
-		return
-	}
-	if removeDeadSocket(pidFile) {
-		removeOpen(f, func() error { return files.Remove(pidFile) })
-	}
 }

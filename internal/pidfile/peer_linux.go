@@ -1,4 +1,4 @@
-package control
+package pidfile
 
 import (
 	"fmt"
@@ -20,11 +20,11 @@ func privateSocket(_, _ string, c syscall.RawConn) error {
 	return err
 }
 
-// tellsPeers: checkPeer tells users apart.
-const tellsPeers = true
+// TellsUsers: [CheckUser] tells users apart.
+const TellsUsers = true
 
-// checkPeer allows the daemon's own user and root.
-func checkPeer(c net.Conn) error {
+// CheckUser returns an error for a client that is neither the own user nor root.
+func CheckUser(c net.Conn) error {
 	raw, err := c.(*net.UnixConn).SyscallConn()
 	if err != nil {
 		return err

@@ -1,12 +1,16 @@
-package control
+package pidfile
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
+	"strings"
+	"time"
 
 	"golang.org/x/sys/windows"
 
@@ -21,8 +25,7 @@ func checkSocketPath(string) error { return nil }
 
 // listen opens the socket, unless a daemon answers that knows no lock.
 func (c *Claim) listen() error {
-	if there, err := Dial(context.Background(), c.path); err == nil {
-		there.Close()
+	if f, err := Read(c.path); err == nil && answers(c.path, f) {
 		return running(c.path)
 	}
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -31,6 +34,22 @@ func (c *Claim) listen() error {
 	}
 	c.listener = l
 	return nil
+}
+
+// answers tells whether the daemon that wrote f takes its cookie for a greeting: another program
+// may have got its port by now.
+func answers(path string, f File) bool {
+	conn, err := Dial(context.Background(), path, f)
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(dialTimeout))
+	if _, err := fmt.Fprintf(conn, "0 ^%s 0\n", f.Cookie); err != nil {
+		return false
+	}
+	line, err := bufio.NewReader(io.LimitReader(conn, maxSize)).ReadString('\n')
+	return err == nil && strings.HasPrefix(line, "0 ")
 }
 
 // Open cannot let a group in: nobody tells who connects.
@@ -62,12 +81,12 @@ func removeOpen(f *os.File, remove func() error) error {
 	return nil
 }
 
-// dialDaemon connects to the daemon that wrote the pid file.
-func dialDaemon(ctx context.Context, _ string, p PidFile) (net.Conn, error) {
-	ip, err := netip.ParseAddr(p.Listen.Host)
+// dialSocket connects to the daemon that wrote the pid file.
+func dialSocket(ctx context.Context, _ string, p File) (net.Conn, error) {
+	ip, err := netip.ParseAddr(p.Host)
 	if err != nil || !ip.IsLoopback() {
-		return nil, fmt.Errorf("the pid file names %s, which is not this machine", p.Listen.Host)
+		return nil, fmt.Errorf("the pid file names %s, which is not this machine", p.Host)
 	}
-	d := net.Dialer{Timeout: lineTimeout}
-	return d.DialContext(ctx, "tcp", net.JoinHostPort(p.Listen.Host, p.Listen.Port))
+	d := net.Dialer{Timeout: dialTimeout}
+	return d.DialContext(ctx, "tcp", net.JoinHostPort(p.Host, p.Port))
 }
