@@ -347,12 +347,12 @@ func (m *Mesh) pass(c *conn, to *peer, text []byte) {
 // connection that leads to it (or by which we cannot tell) are counted apart from others, which
 // anybody may have sent.
 func (m *Mesh) startAllowed(p *peer, leads bool) bool {
-	if m.now.Sub(p.startsSince) >= handshakeTimeout {
-		p.starts, p.startsSince = [2]int{}, m.now
+	if m.now.Sub(p.contact().startsSince) >= handshakeTimeout {
+		p.contact().starts, p.contact().startsSince = [2]int{}, m.now
 	}
-	n := &p.starts[0]
+	n := &p.contact().starts[0]
 	if leads {
-		n = &p.starts[1]
+		n = &p.contact().starts[1]
 	}
 	*n++
 	return *n <= maxStarts

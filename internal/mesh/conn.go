@@ -500,10 +500,10 @@ const keyTellEvery = time.Hour
 // Anybody who can connect may cause that line, so there is one an hour for each node that has a host file.
 func (m *Mesh) tellKey(c *conn) {
 	p := c.peer
-	if p == nil || !p.keyTold.IsZero() && m.now.Sub(p.keyTold) < keyTellEvery {
+	if p == nil || !p.contact().keyTold.IsZero() && m.now.Sub(p.contact().keyTold) < keyTellEvery {
 		return
 	}
-	p.keyTold = m.now
+	p.contact().keyTold = m.now
 	m.logf(0, Warning, "%s does not have the key in hosts/%s, or not ours: refused. If it was reinstalled, import its new host file with: tincan import --force FILE", c, p.name)
 }
 
@@ -565,8 +565,8 @@ func (m *Mesh) forget(c *conn) {
 	if c.stage == active {
 		m.actives = nil
 	}
-	if c.punched && c.peer.punch.conn == c {
-		c.peer.punch.conn = nil
+	if c.punched && c.peer.punch().conn == c {
+		c.peer.punch().conn = nil
 	}
 	if c.peer != nil && c.peer.conn == c {
 		c.peer.conn = nil

@@ -118,7 +118,7 @@ func (m *Mesh) echoIn(e EchoIn) {
 		m.echoAnswered(p, e, r)
 		return
 	}
-	if !p.echoes.spend(m.now) {
+	if !p.contact().echoes.spend(m.now) {
 		return
 	}
 	if r.Kind == wire.EchoDial {
@@ -156,9 +156,9 @@ func (m *Mesh) pathBack(p *peer, e EchoIn) (EchoPath, node.Name) {
 	switch hop := m.nodes[e.Hop]; {
 	case e.TCP:
 		return EchoTCP, ""
-	case e.Direct && p.udp.confirmed:
+	case e.Direct && p.confirmed():
 		return EchoUDP, ""
-	case !e.Direct && hop != nil && hop.udp.confirmed:
+	case !e.Direct && hop != nil && hop.confirmed():
 		return EchoUDP, hop.name
 	}
 	return EchoAsPackets, ""
@@ -201,7 +201,7 @@ func (m *Mesh) Hop(to node.Name, size int) forward.Hop {
 // hopOf is the next step of a record of ours for p with size bytes of data, as the data plane
 // chooses it.
 func (m *Mesh) hopOf(p *peer, size int) forward.Hop {
-	return forward.Record(size, true, m.cfg.TCPOnly, m.forwardPeer(p.relaying.relay()), m.forwardPeer(m.effectiveVia(p)), m.forwardPeer(m.nodes[p.path.NextHop]))
+	return forward.Record(size, true, m.cfg.TCPOnly, m.forwardPeer(p.relay()), m.forwardPeer(m.effectiveVia(p)), m.forwardPeer(m.nodes[p.path.NextHop]))
 }
 
 // forwardPeer is what the data plane knows of p, nil for no node.
@@ -229,11 +229,11 @@ func (m *Mesh) echo(e Echo) {
 		fail("%s is not reachable", e.Node)
 	case e.Via != "" && (m.nodes[e.Via] == nil || e.Via == m.cfg.Name || e.Via == e.Node):
 		fail("%s cannot be a relay to %s", e.Via, e.Node)
-	case e.Via != "" && !m.nodes[e.Via].udp.confirmed:
+	case e.Via != "" && !m.nodes[e.Via].confirmed():
 		fail("there is no UDP path to %s", e.Via)
 	case !m.answersEchoes(p):
-		if p.udp.confirmed && p.udp.rtt.srtt > 0 && e.Path != EchoTCP && e.Via == "" {
-			m.emit(EchoResult{ID: e.ID, Node: p.name, RTT: p.udp.rtt.srtt, Probed: true})
+		if p.confirmed() && p.rtt() > 0 && e.Path != EchoTCP && e.Via == "" {
+			m.emit(EchoResult{ID: e.ID, Node: p.name, RTT: p.rtt(), Probed: true})
 			return
 		}
 		m.emit(EchoResult{ID: e.ID, Node: p.name, Err: ErrNoEchoes})
@@ -241,7 +241,7 @@ func (m *Mesh) echo(e Echo) {
 		if e.Path == EchoUDP && e.Via == "" && p.session.ready() {
 			// A router in between may have forgotten about us since the last packet. The probe
 			// shows p where we are now, so that it can answer.
-			p.udp.probeNow()
+			p.udp().probeNow()
 			m.discover(p)
 		}
 		e.Timeout = min(max(e.Timeout, 10*time.Millisecond), maxEchoTimeout)

@@ -38,7 +38,7 @@ func (m *Mesh) firstHop(p *peer) FirstHop {
 		return FirstHop{NoKey: true}
 	}
 	self := st.Forward()
-	switch forward.Frame(sampleFrame, m.cfg.TCPOnly, &self, m.forwardPeer(p.relaying.relay())) {
+	switch forward.Frame(sampleFrame, m.cfg.TCPOnly, &self, m.forwardPeer(p.relay())) {
 	case forward.StepPacket:
 		return FirstHop{Node: p.name}
 	case forward.StepRecord:
@@ -50,12 +50,12 @@ func (m *Mesh) firstHop(p *peer) FirstHop {
 // firstRecordHop is the first hop of a record for p.
 func (m *Mesh) firstRecordHop(p *peer) FirstHop {
 	hop := m.hopOf(p, sampleFrame-14)
-	if hop == forward.HopMeta && p.udp.idle {
+	if hop == forward.HopMeta && p.idle() {
 		return FirstHop{} // the first packet finds the UDP path again
 	}
 	switch hop {
 	case forward.HopRelay:
-		return FirstHop{Node: p.relaying.chosen.relay.name, UDP: true}
+		return FirstHop{Node: p.relay().name, UDP: true}
 	case forward.HopVia:
 		return FirstHop{Node: m.effectiveVia(p).name, UDP: true}
 	}

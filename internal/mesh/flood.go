@@ -252,6 +252,9 @@ func (m *Mesh) delSubnet(c *conn, text string) error {
 
 // putSubnet gives p a subnet that the neighbour called by has told of, "" for none.
 func (m *Mesh) putSubnet(p *peer, s subnet.Subnet, by node.Name) {
+	if p.subnets == nil {
+		p.subnets = map[subnet.Subnet]node.Name{}
+	}
 	p.subnets[s] = by
 	m.chargeTo(by, share{subnets: 1})
 	m.subnets++
@@ -259,7 +262,7 @@ func (m *Mesh) putSubnet(p *peer, s subnet.Subnet, by node.Name) {
 	m.countSubnet(p, s, true)
 	m.touchRoute(p, s)
 	if p.reachable {
-		m.emit(SubnetUp{Owner: p.name, Subnet: s, Addr: p.udp.addr})
+		m.emit(SubnetUp{Owner: p.name, Subnet: s, Addr: p.addr()})
 	}
 }
 
@@ -271,7 +274,7 @@ func (m *Mesh) dropSubnet(p *peer, s subnet.Subnet) {
 	m.countSubnet(p, s, false)
 	m.touchRoute(p, s)
 	if p.reachable {
-		m.emit(SubnetDown{Owner: p.name, Subnet: s, Addr: p.udp.addr})
+		m.emit(SubnetDown{Owner: p.name, Subnet: s, Addr: p.addr()})
 	}
 }
 

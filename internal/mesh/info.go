@@ -56,8 +56,9 @@ func (m *Mesh) Nodes() []NodeInfo {
 		n := NodeInfo{
 			Name: p.name, ID: p.id, Self: p == m.self, Known: p.known, HasAddr: p.hasAddress(),
 			Reachable: p.reachable, Distance: -1, Since: p.since, Problem: p.problem, WrongKey: p.refusal == refusedKey, FirstHop: m.firstHop(p),
-			MTU: m.usableMTU(p), MinMTU: p.udp.pmtu.min, MaxMTU: p.udp.pmtu.max,
+			MTU: m.usableMTU(p),
 		}
+		_, n.MinMTU, n.MaxMTU = p.mtus()
 		if p == m.self {
 			n.Options = m.selfOptions()
 			n.NextHop, n.Via, n.Distance = p.name, p.name, 0
@@ -65,13 +66,13 @@ func (m *Mesh) Nodes() []NodeInfo {
 			n.Indirect = p.path.Indirect
 			n.ValidKey = p.session.ready()
 			n.Waiting = p.session.pending()
-			n.Confirmed, n.Idle, n.Addr = p.udp.confirmed, p.udp.idle, p.udp.addr
+			n.Confirmed, n.Idle, n.Addr = p.confirmed(), p.idle(), p.addr()
 			if n.Confirmed {
-				n.RTT, n.Loss = p.udp.rtt.srtt, p.udp.loss
+				n.RTT, n.Loss = p.rtt(), p.contacted.udp.loss
 			}
 			n.Options, n.NextHop, n.Via, n.Distance = p.path.Options, p.path.NextHop, p.path.Via, p.path.Distance
 			n.Suite = p.session.suite()
-			if w := p.relaying.chosen; w != nil {
+			if w := p.chosen(); w != nil {
 				n.Via, n.RTT, n.Loss = w.relay.name, w.rtt.srtt, w.loss()
 			}
 			n.Adjacent, n.Legacy = p.conn != nil, p.session.hopByHop()
@@ -182,7 +183,7 @@ func (m *Mesh) Size() Size {
 func (m *Mesh) Underlay() map[netip.Addr]node.Name {
 	out := map[netip.Addr]node.Name{}
 	for _, p := range m.order {
-		if a := p.udp.addr; a.IsValid() {
+		if a := p.addr(); a.IsValid() {
 			out[a.Addr().Unmap()] = p.name
 		}
 		for _, e := range m.addressesOf(p) {

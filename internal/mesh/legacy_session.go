@@ -140,16 +140,16 @@ func (s *legacySession) ansKey(_ *conn, r wire.AnsKey) {
 	}
 	s.warned, s.mayAsk = "", m.now
 	m.logf(3, Debug, "%s has sent a new key", p.name)
-	if addr, ok := r.Addr.Addr(); ok && r.HasAddr && !p.udp.confirmed && m.believable(addr) {
-		if p.udp.addr != addr { // where a relay sees it
-			p.udp.note(p.udp.addr)
-			p.udp.addr, p.udp.sock = addr, -1
+	if addr, ok := r.Addr.Addr(); ok && r.HasAddr && !p.udp().confirmed && m.believable(addr) {
+		if p.udp().addr != addr { // where a relay sees it
+			p.udp().note(p.udp().addr)
+			p.udp().addr, p.udp().sock = addr, -1
 		}
 		m.toldAddress(p, addr)
 	}
 	m.touch(p)
 	if !had {
-		p.udp.probeNow()
+		p.udp().probeNow()
 		m.try(p, true)
 	}
 }
@@ -222,7 +222,7 @@ func (s *legacySession) publish(st *PeerState) {
 	switch {
 	case s.m.cfg.TCPOnly || o.Has(wire.TCPOnly):
 		st.MinMTU = 0
-	case !o.Has(wire.PMTUDiscovery) && st.Addr.IsValid() && !s.p.udp.dead:
+	case !o.Has(wire.PMTUDiscovery) && st.Addr.IsValid() && !s.p.dead():
 		st.MinMTU = st.MTU
 	}
 }

@@ -162,7 +162,7 @@ func (m *Mesh) silent(e Silent) {
 	if p == nil || p == m.self || !p.reachable {
 		return
 	}
-	r := &p.udp
+	r := p.udp()
 	if e.For >= r.rtt.answer(doubtful) {
 		r.suspicion.size = false
 	}
@@ -178,7 +178,7 @@ func (m *Mesh) heard(e Heard) {
 	if p == nil {
 		return
 	}
-	if d := &p.udp.suspicion; d.own && !d.large {
+	if d := &p.udp().suspicion; d.own && !d.large {
 		m.decide(p)
 	}
 }
@@ -189,7 +189,7 @@ func (m *Mesh) large(e Large) {
 	if p == nil || p == m.self || !p.reachable {
 		return
 	}
-	r := &p.udp
+	r := p.udp()
 	r.largeAt = m.now
 	if e.Size >= r.largest || m.now.Sub(r.largestAt) >= time.Second {
 		r.largest, r.largestAt = e.Size, m.now
@@ -219,13 +219,13 @@ func (r *udpPath) lack(now time.Time) {
 
 // proveSize asks whether frames of the size in use still pass.
 func (m *Mesh) proveSize(p *peer) {
-	r := &p.udp
+	r := p.udp()
 	r.proving = m.now
 	asked := m.now
 	r.lack(m.now)
 	m.probe(p, r.addr, r.inUse(m.now))
 	m.after(r.rtt.answer(leastAnswer)+leastSpacing, func() {
-		r := &p.udp
+		r := p.udp()
 		if p.reachable && r.confirmed && r.pmtu.fixed() && r.proving == asked && r.passed.Before(asked) {
 			before := r.suspicion.began
 			if m.suspect(p, true, true); r.suspicion.began != before {
@@ -238,7 +238,7 @@ func (m *Mesh) proveSize(p *peer) {
 // probedBySuspect takes note of a small probe of p. Several in quick succession say that p is in
 // doubt about the way to us, so the one to p may not work either.
 func (m *Mesh) probedBySuspect(p *peer) {
-	r := &p.udp
+	r := p.udp()
 	last := r.lastProbed
 	r.lastProbed = m.now
 	if m.now.Sub(last) < quickQuestions && m.now.Sub(r.alive) > doubtInterval {
@@ -249,7 +249,7 @@ func (m *Mesh) probedBySuspect(p *peer) {
 // suspect asks p whether it is still there. own tells that our own eyes saw its silence, large
 // that frames of the size in use may be the only ones that are lost.
 func (m *Mesh) suspect(p *peer, own, large bool) {
-	r := &p.udp
+	r := p.udp()
 	if !r.confirmed || m.cfg.NoUDPDiscovery || !p.session.ready() || !r.suspicion.began.IsZero() {
 		return
 	}
@@ -264,13 +264,13 @@ func (m *Mesh) suspect(p *peer, own, large bool) {
 // alternatives looks at the ways that would take the place of the path to p, in the same time.
 func (m *Mesh) alternatives(p *peer) {
 	for _, a := range m.candidates(p) {
-		if a != p.udp.addr {
+		if a != p.udp().addr {
 			m.probe(p, a, minProbe)
 		}
 	}
 	if p.conn != nil {
 		m.ask(p.conn)
-	} else if hop := m.nodes[p.path.NextHop]; hop != nil && hop != p && m.now.Sub(hop.udp.alive) > doubtInterval {
+	} else if hop := m.nodes[p.path.NextHop]; hop != nil && hop != p && m.now.Sub(hop.udp().alive) > doubtInterval {
 		m.ask(hop.conn)
 		m.suspect(hop, false, false)
 	}
@@ -278,7 +278,7 @@ func (m *Mesh) alternatives(p *peer) {
 
 // probeSuspect sends the next probes of a suspicion.
 func (m *Mesh) probeSuspect(p *peer) {
-	r := &p.udp
+	r := p.udp()
 	d := &r.suspicion
 	d.left--
 	d.sent++
@@ -311,7 +311,7 @@ func (m *Mesh) probeSuspect(p *peer) {
 	}
 	due := m.now.Add(wait)
 	m.timers.set(due, func() {
-		r := &p.udp
+		r := p.udp()
 		switch d := &r.suspicion; {
 		case d.began.IsZero() || d.began != began || !p.reachable || !r.confirmed:
 		case d.left > 0:
@@ -327,7 +327,7 @@ func (m *Mesh) probeSuspect(p *peer) {
 
 // confirmAlive takes note that a probe was answered by p.
 func (m *Mesh) confirmAlive(p *peer, from netip.AddrPort, sock, size int) {
-	r := &p.udp
+	r := p.udp()
 	d := &r.suspicion
 	if d.began.IsZero() {
 		return
@@ -358,11 +358,11 @@ func (r *udpPath) waited() time.Duration {
 }
 
 // decide ends a suspicion: all is well.
-func (m *Mesh) decide(p *peer) { p.udp.suspicion = suspicion{} }
+func (m *Mesh) decide(p *peer) { p.udp().suspicion = suspicion{} }
 
 // conclude draws the conclusion when the probes of a suspicion have had their time.
 func (m *Mesh) conclude(p *peer) {
-	r := &p.udp
+	r := p.udp()
 	d, rtt := r.suspicion, r.waited()
 	r.suspicion = suspicion{}
 	switch {
@@ -386,14 +386,14 @@ func (m *Mesh) conclude(p *peer) {
 func (m *Mesh) giveUpUDP(p *peer) {
 	m.logf(2, Info, "%s no longer answers by UDP", p.name)
 	m.goIdle(p)
-	p.udp.burst = eagerBursts
+	p.udp().burst = eagerBursts
 	m.discover(p)
 }
 
 // goIdle lets go of the path to p without looking for it. Who has nothing to say to p leaves it in
 // peace: the next packet asks.
 func (m *Mesh) goIdle(p *peer) {
-	r := &p.udp
+	r := p.udp()
 	r.resume = resume{at: m.now, addr: r.addr, pmtu: r.pmtu}
 	r.confirmed, r.dead, r.idle, r.suspicion, r.gaveUp = false, true, true, suspicion{}, m.now
 	r.pmtu.reset()

@@ -313,8 +313,8 @@ func TestToldMTUIsBoundedAndExpires(t *testing.T) {
 		{"wait 12s", maxFrame},
 	} {
 		p.input(c.line)
-		if eve.udp.pmtu.mtu != c.want {
-			t.Errorf("after %q the MTU towards eve is %d, want %d", c.line, eve.udp.pmtu.mtu, c.want)
+		if eve.udp().pmtu.mtu != c.want {
+			t.Errorf("after %q the MTU towards eve is %d, want %d", c.line, eve.udp().pmtu.mtu, c.want)
 		}
 	}
 }
@@ -327,13 +327,13 @@ func TestToldAddressOfAnOldNodeDoesNotCount(t *testing.T) {
 	p.input("request 4 12 c1 carol eve 203.0.113.5 655 8 5")
 	p.input("request 4 12 c2 eve carol 203.0.113.2 655 8 5")
 	eve := p.m.nodes["eve"]
-	if was := eve.udp.addr; !eve.session.hopByHop() || !was.IsValid() {
+	if was := eve.udp().addr; !eve.session.hopByHop() || !was.IsValid() {
 		t.Fatalf("eve at %s is no node of tinc 1.0", was)
 	}
-	was := eve.udp.addr
+	was := eve.udp().addr
 	p.input("request 2 22 eve alice 198.51.100.66 655")
-	if eve.udp.addr != was {
-		t.Errorf("eve is sent packets at %s, because somebody says so", eve.udp.addr)
+	if eve.udp().addr != was {
+		t.Errorf("eve is sent packets at %s, because somebody says so", eve.udp().addr)
 	}
 }
 

@@ -361,27 +361,18 @@ type peer struct {
 	conn       *conn          // activated meta connection
 	problem    string         // why the last attempt at a connection failed, "" if it did not
 	refusal    refusal        // whether that was the login
-	keyTold    time.Time      // when the log told last that the key here is not the one of the node
 	startTimer *timer         // of onNeighbourUp
 	failed     int            // attempts of AutoConnect to connect to it, in a row
 	shunned    time.Time      // when AutoConnect may try it again
 
-	session     session
-	trust       trust     // what is known of its key beside its host file
-	askedKey    time.Time // last request for its public key, zero: it was answered
-	starts      [2]int    // session starts of the peer since startsSince
-	startsSince time.Time
+	session  session
+	trust    trust     // what is known of its key beside its host file
+	askedKey time.Time // last request for its public key, zero: it was answered
 
-	udp udpPath // how it is reached by UDP
-
-	echoes   echoBudget // for its requests
-	relaying relaying
-	onDemand onDemand
-	punch    punch
+	seenAt    netip.AddrPort // where others see it by UDP
+	contacted *contact       // nil: we have had nothing to do with it, see contact()
 
 	active    time.Time // last traffic
-	udpInfo   time.Time // last UDP_INFO that we originated towards it
-	mtuInfo   time.Time
 	published PeerState
 }
 
@@ -389,7 +380,7 @@ type peer struct {
 func (m *Mesh) peer(name node.Name) *peer {
 	p := m.nodes[name]
 	if p == nil {
-		p = &peer{name: name, id: name.ID(), born: m.now, subnets: map[subnet.Subnet]node.Name{}, udp: newUDPPath(), relaying: newRelaying()}
+		p = &peer{name: name, id: name.ID(), born: m.now}
 		p.trust.removed = m.cfg.Removed[name]
 		if l, ok := m.cfg.Learned[name]; ok && !p.trust.removed {
 			p.trust.learned, p.trust.by, p.trust.saved = &l.Key, l.By, true
@@ -412,6 +403,15 @@ func (m *Mesh) forgetNode(p *peer) {
 		m.order = slices.Delete(m.order, i, i+1)
 	}
 	m.touch(p)
+}
+
+// announcedAt is its address in the edge over which it is reached, zero if there is none.
+func (p *peer) announcedAt() netip.AddrPort {
+	if p.path.Prev == nil {
+		return netip.AddrPort{}
+	}
+	addr, _ := p.path.Prev.Addr.Addr()
+	return addr
 }
 
 func (p *peer) minor() int { return p.path.Options.Minor() }
@@ -581,15 +581,16 @@ func (m *Mesh) pathChanged(p *peer) {
 		m.logf(1, Info, "node %s speaks another protocol now", p.name)
 		m.endSession(p)
 	}
-	if p.reachable && p.path.Prev != nil && !p.udp.addr.IsValid() {
-		if addr, ok := p.path.Prev.Addr.Addr(); ok {
-			p.udp.setAddr(addr, -1)
+	if addr := p.announcedAt(); p.reachable && addr.IsValid() && !p.addr().IsValid() {
+		p.seenAt = addr
+		if p.contacted != nil {
+			p.contacted.udp.setAddr(addr, -1)
 		}
 	}
 }
 
 func (m *Mesh) reachabilityChanged(p *peer) {
-	p.udp = newUDPPath()
+	p.restartUDP(netip.AddrPort{})
 	if p.reachable != p.path.Reachable {
 		m.countNode(p, p.path.Reachable)
 	}
@@ -601,16 +602,12 @@ func (m *Mesh) reachabilityChanged(p *peer) {
 		m.touchRoute(p, s)
 	}
 	if p.reachable {
-		if p.path.Prev != nil {
-			if a, ok := p.path.Prev.Addr.Addr(); ok {
-				p.udp.setAddr(a, -1)
-			}
-		}
+		p.restartUDP(p.announcedAt())
 		m.logf(1, Info, "node %s became reachable", p.name)
-		p.announced, p.hidden = p.udp.addr, false
-		m.emit(NodeUp{Node: p.name, Addr: p.udp.addr})
+		p.announced, p.hidden = p.addr(), false
+		m.emit(NodeUp{Node: p.name, Addr: p.addr()})
 		for _, s := range subnets {
-			m.emit(SubnetUp{Owner: p.name, Subnet: s, Addr: p.udp.addr})
+			m.emit(SubnetUp{Owner: p.name, Subnet: s, Addr: p.addr()})
 		}
 		if p.conn != nil {
 			p.session.onNeighbourUp(p.conn)
@@ -729,15 +726,18 @@ func (m *Mesh) state(p *peer) PeerState {
 	st.Conn = m.hopConn(p)
 	st.NextHop, st.Via, st.ViaSelf = p.path.NextHop, via.name, p.path.Via == m.cfg.Name
 	st.Options = uint32(p.path.Options)
-	if p.udp.confirmed || m.mayProbe(p, p.udp.addr) {
-		st.Addr, st.Sock, st.Confirmed = p.udp.addr, p.udp.sock, p.udp.confirmed
+	if p.confirmed() || m.mayProbe(p, p.addr()) {
+		st.Addr, st.Confirmed = p.addr(), p.confirmed()
+		if p.contacted != nil {
+			st.Sock = p.contacted.udp.sock
+		}
 	}
-	st.MTU, st.MinMTU = m.usableMTU(p), p.udp.pmtu.min
-	if m.cfg.TCPOnly || !p.udp.confirmed {
-		st.MinMTU = 0
+	st.MTU = m.usableMTU(p)
+	if p.confirmed() && !m.cfg.TCPOnly {
+		_, st.MinMTU, _ = p.mtus()
 	}
-	if w := p.relaying.chosen; w != nil {
-		st.Relay = w.relay.name
+	if r := p.relay(); r != nil {
+		st.Relay = r.name
 	}
 	p.session.publish(&st)
 	return st
@@ -745,7 +745,7 @@ func (m *Mesh) state(p *peer) PeerState {
 
 // usableMTU is the path MTU of p, capped by the PMTU settings.
 func (m *Mesh) usableMTU(p *peer) int {
-	mtu := p.udp.pmtu.mtu
+	mtu, _, _ := p.mtus()
 	for _, limit := range []int{m.cfg.PMTU, p.host.PMTU} {
 		if limit > 0 {
 			mtu = min(mtu, limit)

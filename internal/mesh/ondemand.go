@@ -36,7 +36,7 @@ func (m *Mesh) used(p *peer) {
 	if p.conn != nil {
 		p.conn.used = m.now
 	}
-	if !p.udp.usable() {
+	if !p.usable() {
 		if c := m.nextHopConn(p); c != nil {
 			c.used = m.now
 		}
@@ -61,11 +61,11 @@ func (m *Mesh) connectOnDemand() {
 		}
 	}
 	for _, p := range m.talking {
-		h := &p.onDemand
+		h := p.onDemand()
 		switch {
 		case n >= maxHot:
 			return
-		case p.conn != nil || m.isDirect(p) || !p.reachable || m.now.Sub(p.relaying.own) > talkingFor,
+		case p.conn != nil || m.isDirect(p) || !p.reachable || m.now.Sub(p.relaying().own) > talkingFor,
 			m.now.Sub(h.begun) < hotAfter, m.now.Before(h.next), m.dials[p.name] != nil, !m.hasAnyAddress(p):
 			continue
 		}
@@ -89,7 +89,7 @@ func (m *Mesh) connectOnDemand() {
 func (m *Mesh) sweepTalking() {
 	talking := m.talking[:0]
 	for _, p := range m.talking {
-		if m.nodes[p.name] == p && p.reachable && m.now.Sub(p.relaying.own) <= keepTrying {
+		if m.nodes[p.name] == p && p.reachable && m.now.Sub(p.relaying().own) <= keepTrying {
 			talking = append(talking, p)
 		} else {
 			m.forgetRelays(p)

@@ -91,7 +91,7 @@ func (m *Mesh) hidden(is4 bool) bool {
 
 // askEverywhere probes p, which is not found yet, at all places where it may be.
 func (m *Mesh) askEverywhere(p *peer) {
-	o := &p.udp.opening
+	o := &p.udp().opening
 	stepped := false
 	for _, a := range m.candidates(p) {
 		if m.guarded(p, a) {
@@ -109,7 +109,7 @@ func (m *Mesh) askEverywhere(p *peer) {
 
 // openStep goes on with opening the NATs between p and us: begins, lets probes pass, or begins a pause.
 func (m *Mesh) openStep(p *peer, is4 bool) {
-	r := &p.udp
+	r := p.udp()
 	o := &r.opening
 	idle := m.now.Sub(r.alive) // huge if it was never found
 	if m.now.Sub(o.last) > openFor && m.now.After(o.until) {
@@ -132,7 +132,7 @@ func (m *Mesh) openStep(p *peer, is4 bool) {
 
 // open opens our NAT for p and tells it; begin says that we are the first of the two.
 func (m *Mesh) open(p *peer, begin bool) {
-	o := &p.udp.opening
+	o := &p.udp().opening
 	o.begun, o.last, o.full, o.until = m.now, m.now, false, time.Time{}
 	for _, a := range m.candidates(p) {
 		if !m.guarded(p, a) || !m.hidden(a.Addr().Is4()) {
@@ -145,7 +145,7 @@ func (m *Mesh) open(p *peer, begin bool) {
 	m.tellOpened(p, begin)
 	began := o.begun
 	m.after(openingWait+openingSlack, func() {
-		if o := &p.udp.opening; p.reachable && !p.udp.confirmed && o.begun == began && !o.full {
+		if o := &p.udp().opening; p.reachable && !p.udp().confirmed && o.begun == began && !o.full {
 			m.knock(p)
 		}
 	})
@@ -153,7 +153,7 @@ func (m *Mesh) open(p *peer, begin bool) {
 
 // toldAddress takes note of an address that p has according to others.
 func (m *Mesh) toldAddress(p *peer, a netip.AddrPort) {
-	r := &p.udp
+	r := p.udp()
 	if r.confirmed || !usable(a) || !m.guarded(p, a) {
 		m.newAddress(p, a)
 		return
@@ -168,7 +168,7 @@ func (m *Mesh) toldAddress(p *peer, a netip.AddrPort) {
 
 // knock probes p, whose NAT has been opened.
 func (m *Mesh) knock(p *peer) {
-	p.udp.opening.full = true
+	p.udp().opening.full = true
 	for _, a := range m.candidates(p) {
 		m.probe(p, a, minProbe)
 	}
@@ -176,7 +176,7 @@ func (m *Mesh) knock(p *peer) {
 
 // tellOpened tells p that its datagrams are let in, and asks for the same.
 func (m *Mesh) tellOpened(p *peer, ask bool) {
-	o := &p.udp.opening
+	o := &p.udp().opening
 	if !m.answersEchoes(p) {
 		return
 	}
@@ -190,7 +190,7 @@ func (m *Mesh) tellOpened(p *peer, ask bool) {
 
 // opened: the NAT of p lets us in. If it asks for the same, ours will.
 func (m *Mesh) opened(p *peer, ask bool) {
-	r := &p.udp
+	r := p.udp()
 	o := &r.opening
 	if !p.session.ready() || m.cfg.NoUDPDiscovery || m.effectiveVia(p) != p || m.cfg.TCPOnly || p.path.Options&wire.TCPOnly != 0 {
 		return

@@ -269,7 +269,7 @@ func (m *Mesh) neighbours(n node.Name) (count int) {
 // connected: the connection of o has been activated.
 func (m *Mesh) connected(o *outgoing) {
 	o.up, o.queue = m.now, nil
-	o.conn.peer.failed, o.conn.peer.onDemand.wait = 0, 0
+	o.conn.peer.failed, o.conn.peer.onDemand().wait = 0, 0
 	m.autoConnectSoon()
 	if o.conn.remote.IsValid() && o.conn.dialled() && !o.conn.punched {
 		m.remember(o.conn.peer, o.conn.remote)
@@ -350,8 +350,10 @@ func (m *Mesh) retry() {
 	clear(m.failedAt)
 	for _, p := range m.order {
 		p.failed, p.shunned = 0, time.Time{}
-		p.punch.next, p.punch.wait = time.Time{}, 0
-		p.onDemand.next, p.onDemand.wait = time.Time{}, 0
+		if c := p.contacted; c != nil {
+			c.punch.next, c.punch.wait = time.Time{}, 0
+			c.onDemand.next, c.onDemand.wait = time.Time{}, 0
+		}
 	}
 	for _, o := range m.sortedDials() {
 		o.round = 0

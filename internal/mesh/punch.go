@@ -98,11 +98,11 @@ func (m *Mesh) punches(p *peer) bool {
 
 // punch begins to dial p together with it, if the two need that.
 func (m *Mesh) punch(p *peer) {
-	u := &p.punch
+	u := p.punch()
 	switch {
 	case !m.punches(p) || !p.session.ready() || u.ours || u.conn != nil || m.now.Before(u.next):
 		return
-	case m.isDirect(p) || m.now.Sub(p.relaying.own) > talkingFor || m.now.Sub(p.onDemand.begun) < hotAfter || m.punching() >= maxPunches:
+	case m.isDirect(p) || m.now.Sub(p.relaying().own) > talkingFor || m.now.Sub(p.onDemand().begun) < hotAfter || m.punching() >= maxPunches:
 		return
 	}
 	if u.at = m.crossings(p); len(u.at) == 0 {
@@ -117,7 +117,7 @@ func (m *Mesh) punch(p *peer) {
 // punching is how many attempts of this kind are under way.
 func (m *Mesh) punching() (n int) {
 	for _, p := range m.order {
-		if p.punch.ours || p.punch.conn != nil {
+		if c := p.contacted; c != nil && (c.punch.ours || c.punch.conn != nil) {
 			n++
 		}
 	}
@@ -126,7 +126,7 @@ func (m *Mesh) punching() (n int) {
 
 // nextPunch makes the next try of ours.
 func (m *Mesh) nextPunch(p *peer) {
-	u := &p.punch
+	u := p.punch()
 	if u.conn != nil || !u.ours {
 		return
 	}
@@ -158,7 +158,7 @@ func (m *Mesh) nextPunch(p *peer) {
 
 // punchAsked follows a request of p to dial it now.
 func (m *Mesh) punchAsked(p *peer, to netip.AddrPort) {
-	u := &p.punch
+	u := p.punch()
 	if !m.punches(p) || m.now.Sub(u.asked) < punchAgain || !m.seenAt(p, to) {
 		return
 	}
@@ -199,7 +199,7 @@ func (m *Mesh) dialTogether(p *peer, to netip.AddrPort) {
 	c := &conn{id: m.nextID, peer: p, stage: dialling, began: m.now, punched: true, remote: to}
 	m.nextID += 2
 	m.add(c)
-	p.punch.conn = c
+	p.punch().conn = c
 	m.logf(1, Info, "connecting to %s at %s, while it connects to us", p.name, to)
 	m.emit(Dial{
 		Conn: c.id, Node: p.name, To: Endpoint{Host: to.Addr().String(), Port: strconv.Itoa(int(to.Port()))},
@@ -210,7 +210,7 @@ func (m *Mesh) dialTogether(p *peer, to netip.AddrPort) {
 // punchEnded: c, on which both have dialled, is activated or gone.
 func (m *Mesh) punchEnded(c *conn, success bool) {
 	p := c.peer
-	u := &p.punch
+	u := p.punch()
 	u.conn = nil
 	if !success {
 		if u.ours {

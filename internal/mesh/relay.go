@@ -94,22 +94,22 @@ func (m *Mesh) mayChoose(p *peer) bool {
 }
 
 // isDirect tells whether packets for p go by UDP without a relay, unless one is chosen.
-func (m *Mesh) isDirect(p *peer) bool { return p.udp.usable() && m.effectiveVia(p) == p }
+func (m *Mesh) isDirect(p *peer) bool { return p.usable() && m.effectiveVia(p) == p }
 
 // canRelay tells whether r would take our packets for p.
 func (m *Mesh) canRelay(r, p *peer) bool {
-	return r != nil && r != p && r != m.self && m.nodes[r.name] == r && r.reachable && r.udp.usable() &&
+	return r != nil && r != p && r != m.self && m.nodes[r.name] == r && r.reachable && r.usable() &&
 		r.minor() >= 4 && !r.session.hopByHop() && r.path.Options&(wire.TCPOnly|wire.Indirect|wire.NoRelay) == 0
 }
 
 // talkingTo takes note of a packet of ours for p.
 func (m *Mesh) talkingTo(p *peer) {
-	r := &p.relaying
+	r := p.relaying()
 	first := m.now.Sub(r.own) > talkingFor
 	r.own = m.now
 	if first {
 		m.keepLearned(p)
-		p.onDemand.begun = m.now
+		p.onDemand().begun = m.now
 	}
 	if !m.cfg.Echoes && !m.cfg.AutoConnect {
 		return
@@ -130,23 +130,23 @@ func (m *Mesh) talkingTo(p *peer) {
 func (m *Mesh) checkRelays() {
 	m.sweepTalking()
 	for _, p := range m.talking {
-		if m.now.Sub(p.relaying.own) <= talkingFor {
+		if m.now.Sub(p.relaying().own) <= talkingFor {
 			m.measure(p)
 		}
 	}
 }
 
 func (m *Mesh) forgetRelays(p *peer) {
-	own := p.relaying.own
-	p.relaying = newRelaying()
-	p.relaying.own = own
+	own := p.relaying().own
+	*p.relaying() = newRelaying()
+	p.relaying().own = own
 	m.touch(p)
 }
 
 // decideRelays lets go of relays that cannot be used any more, before anything is published.
 func (m *Mesh) decideRelays() {
 	for _, p := range m.talking {
-		r := &p.relaying
+		r := p.relaying()
 		switch {
 		case r.chosen != nil && !(m.mayChoose(p) && m.canRelay(r.chosen.relay, p)):
 			m.choose(p)
@@ -161,7 +161,7 @@ func (m *Mesh) measure(p *peer) {
 	if !m.mayChoose(p) {
 		return
 	}
-	r := &p.relaying
+	r := p.relaying()
 	direct := m.isDirect(p)
 	if direct {
 		every := straightEvery
@@ -254,7 +254,7 @@ func (m *Mesh) echoAlong(p *peer, w *relayPath) {
 
 // findRelays looks for relays to p that are worth a try.
 func (m *Mesh) findRelays(p *peer) {
-	r := &p.relaying
+	r := p.relaying()
 	if r.shunned == nil || len(r.shunned) > maxShunned {
 		r.shunned = map[node.Name]time.Time{}
 	}
@@ -302,7 +302,7 @@ func (w *relayPath) rank(r *relaying) time.Duration {
 // prospects are nodes that might be relays to p, the likeliest first: those that have a
 // connection with it, then the nearest.
 func (m *Mesh) prospects(p *peer) []*peer {
-	r := &p.relaying
+	r := p.relaying()
 	var out []*peer
 	for _, c := range m.order {
 		if m.canRelay(c, p) && !m.now.Before(r.shunned[c.name]) && !slices.ContainsFunc(r.paths, func(w *relayPath) bool { return w.relay == c }) {
@@ -311,8 +311,8 @@ func (m *Mesh) prospects(p *peer) []*peer {
 	}
 	distance := func(c *peer) time.Duration {
 		d := time.Second
-		if c.udp.rtt.srtt > 0 {
-			d = c.udp.rtt.srtt
+		if c.rtt() > 0 {
+			d = c.rtt()
 		}
 		if !linked(m.graph, c.name, p.name) {
 			d += time.Minute
@@ -335,12 +335,12 @@ func (m *Mesh) meetNeighbours(p *peer) {
 	var list []*peer
 	for e := range m.graph.From(p.name) {
 		c := m.nodes[e.To]
-		if c == nil || c == m.self || !c.reachable || c.udp.confirmed || !linked(m.graph, e.To, p.name) || c.session.hopByHop() {
+		if c == nil || c == m.self || !c.reachable || c.confirmed() || !linked(m.graph, e.To, p.name) || c.session.hopByHop() {
 			continue
 		}
 		list = append(list, c)
 	}
-	turn := 2 * int(m.now.Sub(p.onDemand.begun)/meetFor%4096)
+	turn := 2 * int(m.now.Sub(p.onDemand().begun)/meetFor%4096)
 	for i := range min(2, len(list)) {
 		c := list[(turn+i)%len(list)]
 		c.active = m.now
@@ -350,7 +350,7 @@ func (m *Mesh) meetNeighbours(p *peer) {
 
 // choose decides which relay our packets for p take, if any.
 func (m *Mesh) choose(p *peer) {
-	r := &p.relaying
+	r := p.relaying()
 	best := m.best(p)
 	if best != r.chosen {
 		old := "no relay"
@@ -374,7 +374,7 @@ func (m *Mesh) choose(p *peer) {
 }
 
 func (m *Mesh) best(p *peer) *relayPath {
-	r := &p.relaying
+	r := p.relaying()
 	if !m.mayChoose(p) {
 		return nil
 	}
@@ -427,7 +427,7 @@ func (r *relaying) judge() {
 // orDirect decides between the relay w and the direct path to p, which there is: it takes a
 // clearly worse direct path to prefer a relay.
 func (m *Mesh) orDirect(p *peer, w *relayPath) *relayPath {
-	r := &p.relaying
+	r := p.relaying()
 	s := &r.direct.quality
 	switch {
 	case r.bad && w.cost() < s.cost() && w.loss() < s.loss()/2:

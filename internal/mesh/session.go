@@ -109,8 +109,8 @@ func (m *Mesh) ansKey(c *conn, text string) error {
 	switch {
 	case !ok || to != m.self && m.cfg.TunnelServer:
 	case to != m.self:
-		if !r.HasAddr && from.udp.addr.IsValid() && to.udp.pmtu.min > 0 {
-			r.Addr, r.HasAddr = wire.AddressOf(from.udp.addr), true
+		if !r.HasAddr && from.addr().IsValid() && to.passes() {
+			r.Addr, r.HasAddr = wire.AddressOf(from.addr()), true
 			text = string(r.Append(nil))
 		}
 		m.pass(c, to, []byte(text))

@@ -382,11 +382,11 @@ func (s *sptpsSession) handshake(record []byte, r wire.AnsKey) (done bool) {
 	s.born, s.rekeying = m.now, time.Time{}
 	m.touch(p)
 	if addr, ok := r.Addr.Addr(); ok && r.HasAddr && usable(addr) && m.guarded(p, addr) {
-		p.udp.note(addr) // so that it is among those that are opened now
+		p.udp().note(addr) // so that it is among those that are opened now
 	}
 	if first {
 		m.publishPeers() // the probes that follow need the new keys
-		p.udp.probeNow()
+		p.udp().probeNow()
 		m.try(p, true)
 	}
 	return true

@@ -222,7 +222,7 @@ func (m *Mesh) proven(p *peer, k keys.PublicKey) {
 // keepLearned has a learned key written down if we talk to the node on our own account.
 func (m *Mesh) keepLearned(p *peer) {
 	t := &p.trust
-	if p.host.Key != nil || t.learned == nil || t.saved || p.relaying.own.IsZero() && p.conn == nil {
+	if p.host.Key != nil || t.learned == nil || t.saved || p.lastSent().IsZero() && p.conn == nil {
 		return
 	}
 	t.saved = true

@@ -144,7 +144,7 @@ func (m *Mesh) tryThrough(p *peer, mtu bool, relays int) {
 	if mtu {
 		m.searchMTU(p)
 	}
-	if !p.udp.confirmed && p.conn == nil {
+	if !p.confirmed() && p.conn == nil {
 		if next := m.nodes[p.path.NextHop]; next != nil && next != p && (p.session.hopByHop() || next.minor() >= 4) {
 			m.tryThrough(next, mtu, relays-1)
 		}
@@ -153,7 +153,7 @@ func (m *Mesh) tryThrough(p *peer, mtu bool, relays int) {
 
 // discover sends probe requests to p when they are due.
 func (m *Mesh) discover(p *peer) {
-	r := &p.udp
+	r := p.udp()
 	if !p.session.ready() || m.cfg.NoUDPDiscovery {
 		return
 	}
@@ -178,7 +178,7 @@ func (m *Mesh) discover(p *peer) {
 	}
 	if !r.confirmed && r.bursts < r.burst {
 		m.after(quickInterval, func() {
-			if p.reachable && !p.udp.confirmed {
+			if p.reachable && !p.confirmed() {
 				m.discover(p)
 			}
 		})
@@ -187,8 +187,8 @@ func (m *Mesh) discover(p *peer) {
 
 // seek looks for p at all places where it may be, now.
 func (m *Mesh) seek(p *peer) {
-	if p.conn != nil || p.udp.confirmed || m.now.Sub(p.active) < keepTrying {
-		p.udp.probeNow()
+	if p.conn != nil || p.confirmed() || m.now.Sub(p.active) < keepTrying {
+		p.udp().probeNow()
 		m.discover(p)
 	}
 }
@@ -199,11 +199,11 @@ func (m *Mesh) probe(p *peer, to netip.AddrPort, size int) {
 		return
 	}
 	sock := -1
-	if to == p.udp.addr {
-		sock = p.udp.sock
+	if to == p.udp().addr {
+		sock = p.udp().sock
 	}
 	size = max(size, p.session.minProbe())
-	p.udp.probeSent(m.now, to, size)
+	p.udp().probeSent(m.now, to, size)
 	m.emit(SendProbe{Node: p.name, Addr: to, Sock: sock, Data: m.probeRequest(size)})
 }
 
@@ -226,8 +226,8 @@ func (m *Mesh) candidates(p *peer) []netip.AddrPort {
 			out = append(out, a)
 		}
 	}
-	add(p.udp.addr)
-	for _, a := range p.udp.heard {
+	add(p.udp().addr)
+	for _, a := range p.udp().heard {
 		add(a)
 	}
 	sure := len(out)
@@ -256,7 +256,7 @@ func (m *Mesh) candidates(p *peer) []netip.AddrPort {
 
 // searchMTU takes a step of the path MTU search.
 func (m *Mesh) searchMTU(p *peer) {
-	r := &p.udp
+	r := p.udp()
 	if p.path.Options&wire.PMTUDiscovery == 0 || !p.session.ready() {
 		return
 	}
@@ -280,7 +280,7 @@ func (m *Mesh) searchMTU(p *peer) {
 	m.timers.cancel(r.search)
 	if r.pmtu.state == searching {
 		r.search = m.after(wait, func() {
-			if p.reachable && p.udp.confirmed {
+			if p.reachable && p.confirmed() {
 				m.searchMTU(p)
 			}
 		})
@@ -299,7 +299,7 @@ func (m *Mesh) routeMTU(p *peer) int {
 	if m.deps.RouteMTU == nil {
 		return 0
 	}
-	addr := p.udp.addr.Addr()
+	addr := p.udp().addr.Addr()
 	mtu := m.deps.RouteMTU(addr)
 	if mtu < minFrame {
 		return 0
@@ -311,7 +311,7 @@ func (m *Mesh) routeMTU(p *peer) int {
 func (m *Mesh) frameIn(p *peer, mtu int) int {
 	const ip4, ip6, udp = 20, 40, 8
 	ip := ip4
-	if p.udp.addr.Addr().Is6() {
+	if p.udp().addr.Addr().Is6() {
 		ip = ip6
 	}
 	return p.session.largestFrame(mtu - ip - udp)
@@ -330,7 +330,7 @@ func (m *Mesh) probeIn(e ProbeIn) {
 	if !e.Direct || !usable(e.Addr) { // probes are not relayed
 		return
 	}
-	r := &p.udp
+	r := p.udp()
 	if pr.Kind == wire.ProbeRequest {
 		// The answer goes to where the request came from, which is news about
 		// the peer's address if ours does not work.
@@ -365,7 +365,7 @@ func (m *Mesh) probeIn(e ProbeIn) {
 
 // confirm takes note that p answers at a.
 func (m *Mesh) confirm(p *peer, a netip.AddrPort, sock int) {
-	p.udp.confirm(m.now, a, sock)
+	p.udp().confirm(m.now, a, sock)
 	m.touch(p)
 	m.logf(2, Info, "%s is reached directly by UDP at %s", p.name, a)
 	if p.conn == nil {
@@ -380,16 +380,16 @@ func (m *Mesh) confirm(p *peer, a netip.AddrPort, sock int) {
 
 // newAddress takes note of an address at which p may be reached, and tries it.
 func (m *Mesh) newAddress(p *peer, a netip.AddrPort) {
-	if !m.mayProbe(p, a) || p.udp.addr == a && p.udp.confirmed {
+	if !m.mayProbe(p, a) || p.udp().addr == a && p.confirmed() {
 		return
 	}
-	known := slices.Contains(p.udp.heard, a)
-	p.udp.note(a)
-	if !known && p.session.ready() && m.now.Sub(p.udp.extra) >= extraInterval {
-		p.udp.extra = m.now
+	known := slices.Contains(p.udp().heard, a)
+	p.udp().note(a)
+	if !known && p.session.ready() && m.now.Sub(p.udp().extra) >= extraInterval {
+		p.udp().extra = m.now
 		m.probe(p, a, minProbe)
-		if p.udp.asked.IsZero() || !p.udp.waiting {
-			p.udp.asked, p.udp.waiting = m.now, true
+		if p.udp().asked.IsZero() || !p.udp().waiting {
+			p.udp().asked, p.udp().waiting = m.now, true
 		}
 	}
 }
@@ -409,7 +409,7 @@ func (m *Mesh) moved(p *peer, addr netip.AddrPort, sock int) {
 	if !m.mayProbe(p, addr) {
 		return
 	}
-	r := &p.udp
+	r := p.udp()
 	r.note(addr)
 	if !p.session.ready() || m.now.Sub(r.extra) < extraInterval {
 		return
@@ -423,9 +423,9 @@ func (m *Mesh) moved(p *peer, addr netip.AddrPort, sock int) {
 
 func (m *Mesh) tooLong(e TooLong) {
 	if p := m.nodes[e.Node]; p != nil && p != m.self {
-		p.udp.pmtu.tooLong(m.now, e.Size)
+		p.udp().pmtu.tooLong(m.now, e.Size)
 		m.touch(p)
-		if p.udp.confirmed {
+		if p.confirmed() {
 			m.searchMTU(p)
 		}
 	}
@@ -438,9 +438,9 @@ func (m *Mesh) traffic(e Traffic) {
 	}
 	p.active = m.now
 	m.try(p, true)
-	if hop := m.nodes[p.path.NextHop]; hop != nil && !p.udp.usable() {
+	if hop := m.nodes[p.path.NextHop]; hop != nil && !p.usable() {
 		hop.active = m.now
-		if !hop.udp.usable() {
+		if !hop.usable() {
 			m.carries(hop.conn)
 		}
 	}
@@ -456,7 +456,11 @@ func (m *Mesh) checkPeers() {
 			continue
 		}
 		inUse := p.conn != nil || m.now.Sub(p.active) < keepTrying
-		switch r := &p.udp; {
+		if p.contacted == nil && !inUse {
+			p.session.check()
+			continue
+		}
+		switch r := p.udp(); {
 		case !r.confirmed || m.now.Sub(r.alive) <= m.cfg.UDPDiscoveryTimeout:
 		case inUse:
 			m.giveUpUDP(p)
@@ -478,7 +482,7 @@ func (m *Mesh) cameIndirectly(e CameIndirectly) {
 	if p == nil || !p.reachable {
 		return
 	}
-	if p.udp.confirmed && (e.TCP || e.Hop != e.Node) && m.now.Sub(p.udp.alive) > doubtInterval {
+	if p.confirmed() && (e.TCP || e.Hop != e.Node) && m.now.Sub(p.udp().alive) > doubtInterval {
 		m.suspect(p, false, false) // it does not reach us directly: do we reach it?
 	}
 	if e.TCP || p.path.Via != e.Hop {
@@ -522,10 +526,10 @@ func (m *Mesh) udpInfoTo(p *peer) {
 		return
 	}
 	dest := m.effectiveVia(p)
-	if dest == nil || dest.conn != nil || !dest.udpInfo.IsZero() && m.now.Sub(dest.udpInfo) < m.cfg.UDPInfoInterval {
+	if dest == nil || dest.conn != nil || !dest.contact().udpInfo.IsZero() && m.now.Sub(dest.contact().udpInfo) < m.cfg.UDPInfoInterval {
 		return
 	}
-	dest.udpInfo = m.now
+	dest.contact().udpInfo = m.now
 	m.sendUDPInfo(nil, m.self, p)
 }
 
@@ -539,7 +543,7 @@ func (m *Mesh) sendUDPInfo(c *conn, from, to *peer) {
 	if m.cfg.TCPOnly || (from.path.Options|dest.path.Options)&wire.TCPOnly != 0 || next == nil || next.conn == nil || next.minor() < 5 {
 		return
 	}
-	addr := from.udp.addr
+	addr := from.addr()
 	if from == m.self { // the first hop puts in what it sees
 		addr = netip.AddrPortFrom(next.conn.local.Addr(), m.cfg.Port)
 	}
@@ -556,10 +560,10 @@ func (m *Mesh) gotUDPInfo(c *conn, text string) error {
 		return nil
 	}
 	// A node of tinc 1.0 sends no such thing, and may be sent packets at an address that nobody has tried.
-	if a, ok := r.Addr.Addr(); ok && !from.session.hopByHop() && from.conn == nil && !from.udp.confirmed && m.believable(a) {
-		if from.udp.addr != a { // also for those that we pass the news on to
-			from.udp.note(from.udp.addr)
-			from.udp.addr, from.udp.sock = a, -1
+	if a, ok := r.Addr.Addr(); ok && !from.session.hopByHop() && from.conn == nil && !from.confirmed() && m.believable(a) {
+		if from.udp().addr != a { // also for those that we pass the news on to
+			from.udp().note(from.udp().addr)
+			from.udp().addr, from.udp().sock = a, -1
 			m.touch(from)
 		}
 		m.toldAddress(from, a)
@@ -572,10 +576,10 @@ func (m *Mesh) gotUDPInfo(c *conn, text string) error {
 
 // mtuInfoTo originates MTU_INFO towards p (tinc 1.1 5.12).
 func (m *Mesh) mtuInfoTo(p *peer) {
-	if p == m.self || !p.reachable || p.session.hopByHop() || p.conn != nil || !p.mtuInfo.IsZero() && m.now.Sub(p.mtuInfo) < m.cfg.MTUInfoInterval {
+	if p == m.self || !p.reachable || p.session.hopByHop() || p.conn != nil || !p.contact().mtuInfo.IsZero() && m.now.Sub(p.contact().mtuInfo) < m.cfg.MTUInfoInterval {
 		return
 	}
-	p.mtuInfo = m.now
+	p.contact().mtuInfo = m.now
 	m.sendMTUInfo(nil, m.self, p, maxFrame)
 }
 
@@ -593,13 +597,13 @@ func (m *Mesh) sendMTUInfo(c *conn, from, to *peer, mtu int) {
 		switch {
 		case via == nil:
 			return
-		case from.path.Via == m.cfg.Name && from.udp.pmtu.fixed():
-			mtu = from.udp.pmtu.min
-		case via.udp.pmtu.fixed():
-			mtu = min(mtu, via.udp.pmtu.min)
+		case from.path.Via == m.cfg.Name && from.fixedMTU() > 0:
+			mtu = from.fixedMTU()
+		case via.fixedMTU() > 0:
+			mtu = min(mtu, via.fixedMTU())
 		default:
-			if h := m.nodes[via.path.NextHop]; h != nil && h.udp.pmtu.fixed() {
-				mtu = min(mtu, h.udp.pmtu.min)
+			if h := m.nodes[via.path.NextHop]; h != nil && h.fixedMTU() > 0 {
+				mtu = min(mtu, h.fixedMTU())
 			}
 		}
 	}
@@ -615,7 +619,7 @@ func (m *Mesh) gotMTUInfo(c *conn, text string) error {
 	if from == nil || to == nil || from == m.self {
 		return nil
 	}
-	if r := &from.udp; !r.pmtu.fixed() {
+	if r := from.udp(); !r.pmtu.fixed() {
 		mtu := told.MTU
 		if !m.leadsTo(c, from) { // two nodes need not choose the same path, but anybody can say it
 			mtu = max(mtu, minToldMTU)
@@ -639,7 +643,7 @@ const (
 
 // forgetToldMTU goes back to the default when an MTU that was told has not been repeated.
 func (m *Mesh) forgetToldMTU(p *peer) {
-	r := &p.udp
+	r := p.udp()
 	if r.toldAt.IsZero() || m.now.Sub(r.toldAt) < toldMTUFor {
 		return
 	}

@@ -202,14 +202,14 @@ func (m *Mesh) whyReachable(w *Why, p *peer, f Found) {
 		m.whyNoSession(w, p, f)
 		return
 	}
-	if p.udp.idle && p.conn == nil && m.now.Sub(p.active) >= keepTrying {
+	if p.udp().idle && p.conn == nil && m.now.Sub(p.active) >= keepTrying {
 		w.Good = true
 		w.add(WhyNoSession, "there has been no packet for %s lately; the first one looks for the best path", p.name)
 		return
 	}
 	switch {
-	case p.relaying.chosen != nil:
-		w.add(WhyRelayed, "packets for %s are relayed by %s, by UDP", p.name, p.relaying.chosen.relay.name)
+	case p.relaying().chosen != nil:
+		w.add(WhyRelayed, "packets for %s are relayed by %s, by UDP", p.name, p.relaying().chosen.relay.name)
 		if m.isDirect(p) {
 			m.whyDegraded(w, p)
 			return
@@ -258,19 +258,19 @@ func (m *Mesh) whyNoSession(w *Why, p *peer, f Found) {
 
 // whyDirect: packets go directly by UDP. Is that as good as it gets?
 func (m *Mesh) whyDirect(w *Why, p *peer) {
-	w.add(WhyDirect, "packets for %s go directly by UDP to %s", p.name, p.udp.addr)
+	w.add(WhyDirect, "packets for %s go directly by UDP to %s", p.name, p.udp().addr)
 	w.Good = true
-	if rtt := p.udp.rtt.srtt; rtt >= farAway {
+	if rtt := p.udp().rtt.srtt; rtt >= farAway {
 		w.add(WhySlow, "high latency: the round trip takes %s", rtt.Round(time.Millisecond))
 	}
-	if loss := p.udp.loss; loss >= manyLost {
+	if loss := p.udp().loss; loss >= manyLost {
 		w.Good = false
 		w.add(WhyLossy, "%.0f %% of the probes are lost", 100*loss)
 		w.suggest("the line between the two drops packets; if it is yours, look for an overloaded router or a bad radio link")
 	}
-	if p.udp.pmtu.fixed() && p.udp.pmtu.min < smallFrame {
+	if p.udp().pmtu.fixed() && p.udp().pmtu.min < smallFrame {
 		w.Good = false
-		w.add(WhySmall, "packets of more than %d bytes do not pass", p.udp.pmtu.min-14)
+		w.add(WhySmall, "packets of more than %d bytes do not pass", p.udp().pmtu.min-14)
 		w.suggest("raise the MTU of the link between the two that takes only small packets; a tunnel inside of a tunnel is the usual cause. Until then all works, but slower")
 	}
 	if level := p.session.suite().Compression; level != 0 {
@@ -280,9 +280,9 @@ func (m *Mesh) whyDirect(w *Why, p *peer) {
 
 // whyDegraded: there is a direct path by UDP, and a relay is better nevertheless.
 func (m *Mesh) whyDegraded(w *Why, p *peer) {
-	s, c := &p.relaying.direct.quality, &p.relaying.chosen.quality
+	s, c := &p.relaying().direct.quality, &p.relaying().chosen.quality
 	w.add(WhyDegraded, "the direct path is worse: %s and %.0f %% loss, through %s %s and %.0f %%",
-		s.rtt.srtt.Round(time.Millisecond), 100*s.loss(), p.relaying.chosen.relay.name, c.rtt.srtt.Round(time.Millisecond), 100*c.loss())
+		s.rtt.srtt.Round(time.Millisecond), 100*s.loss(), p.relaying().chosen.relay.name, c.rtt.srtt.Round(time.Millisecond), 100*c.loss())
 	w.suggest("the line between the two is slow or drops packets; as long as it does, the relay is the best path")
 }
 
@@ -311,13 +311,13 @@ func (m *Mesh) whyNoUDP(w *Why, p *peer, f Found) {
 		w.suggest("remove UDPDiscovery = no")
 		return
 	}
-	if p.udp.confirmed { // it answers, but large packets do not pass yet
-		if p.udp.pmtu.narrow {
+	if p.udp().confirmed { // it answers, but large packets do not pass yet
+		if p.udp().pmtu.narrow {
 			w.add(WhySmall, "UDP between the two passes only for packets of less than %d bytes, which is of no use", minFrame-14)
 			w.suggest("a firewall or a tunnel between the two drops larger datagrams; if it is yours, let them pass")
 			return
 		}
-		w.add(WhySmall, "by UDP only packets of up to %d bytes are known to pass so far", max(p.udp.pmtu.min-14, 0))
+		w.add(WhySmall, "by UDP only packets of up to %d bytes are known to pass so far", max(p.udp().pmtu.min-14, 0))
 		w.suggest("wait a moment: the largest size is being looked for")
 		return
 	}
@@ -327,8 +327,8 @@ func (m *Mesh) whyNoUDP(w *Why, p *peer, f Found) {
 		w.suggest("add Address = HOST to the host file of %s, if it has a public address", p.name)
 		return
 	}
-	if !p.udp.alive.IsZero() {
-		w.add(WhySilent, "%s answered by UDP until %s ago", p.name, m.now.Sub(p.udp.alive).Round(time.Second))
+	if !p.udp().alive.IsZero() {
+		w.add(WhySilent, "%s answered by UDP until %s ago", p.name, m.now.Sub(p.udp().alive).Round(time.Second))
 	}
 	w.add(WhyUnanswered, "%s does not answer by UDP at %s", p.name, list(asked))
 	heard, tried := m.udpPeers(f)
@@ -336,7 +336,7 @@ func (m *Mesh) whyNoUDP(w *Why, p *peer, f Found) {
 	case heard == 0 && tried > 1:
 		w.add(WhyNoUDPHere, "none of the %d nodes that this one asks answers it by UDP: something here lets no UDP through", tried)
 		w.suggest("allow UDP to and from port %d in the firewall of this machine and of its network; %s netcheck tells more", m.cfg.Port, f.Command)
-	case heard > 0 && (p.relaying.chosen != nil || f.Through > 0):
+	case heard > 0 && (p.relaying().chosen != nil || f.Through > 0):
 		m.whyBetween(w, p, f)
 	case heard > 0 && f.Relays > 0:
 		w.add(WhyNoUDPThere, "%d of %d nodes answer this one by UDP, and none of them gets an answer of %s by UDP: something there lets no UDP through", heard, tried, p.name)
@@ -385,7 +385,7 @@ func manyPorts(seen []netip.AddrPort) bool {
 // announces itself.
 func (m *Mesh) seemsSymmetric(p *peer) bool {
 	var seen []netip.AddrPort
-	for _, a := range append(slices.Clone(p.udp.heard), p.udp.addr) {
+	for _, a := range append(slices.Clone(p.udp().heard), p.udp().addr) {
 		a = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 		if a.IsValid() && a.Port() != portOf(p) {
 			seen = append(seen, a)
@@ -412,12 +412,12 @@ func (m *Mesh) udpPeers(f Found) (heard, tried int) {
 		}
 		answers, asked := f.Heard[p.name]
 		if !asked {
-			answers = p.udp.confirmed
+			answers = p.confirmed()
 		}
 		if answers {
 			heard++
 		}
-		if answers || asked || !p.udp.asked.IsZero() {
+		if answers || asked || p.contacted != nil && !p.contacted.udp.asked.IsZero() {
 			tried++
 		}
 	}

@@ -1,0 +1,124 @@
+package mesh
+
+import (
+	"net/netip"
+	"time"
+)
+
+// contact is what comes with having to do with a node: how it is reached by UDP, who relays, what was tried to
+// reach it better, what it has asked for. Of most nodes of a large mesh there is none, nor of those that a
+// member invents; so a node that is only heard of takes a fraction of the memory.
+type contact struct {
+	udp      udpPath
+	relaying relaying
+	onDemand onDemand
+	punch    punch
+
+	echoes      echoBudget // for its requests
+	starts      [2]int     // session starts of the peer since startsSince
+	startsSince time.Time
+	udpInfo     time.Time // last UDP_INFO that we originated towards it
+	mtuInfo     time.Time
+	keyTold     time.Time // when the log told last that the key here is not the one of the node
+}
+
+// contact returns what there is, and begins it if there is nothing. Who only wants to know asks
+// one of the methods below it.
+func (p *peer) contact() *contact {
+	if p.contacted == nil {
+		p.contacted = &contact{udp: newUDPPath(), relaying: newRelaying()}
+		if p.seenAt.IsValid() {
+			p.contacted.udp.setAddr(p.seenAt, -1)
+		}
+	}
+	return p.contacted
+}
+
+func (p *peer) udp() *udpPath       { return &p.contact().udp }
+func (p *peer) relaying() *relaying { return &p.contact().relaying }
+func (p *peer) onDemand() *onDemand { return &p.contact().onDemand }
+func (p *peer) punch() *punch       { return &p.contact().punch }
+
+// restartUDP forgets how p was reached. at is where others see it, zero if that is not known.
+func (p *peer) restartUDP(at netip.AddrPort) {
+	p.seenAt = at
+	if p.contacted == nil {
+		return
+	}
+	p.contacted.udp = newUDPPath()
+	if at.IsValid() {
+		p.contacted.udp.setAddr(at, -1)
+	}
+}
+
+// addr is where p is reached by UDP, or may be; zero if that is not known.
+func (p *peer) addr() netip.AddrPort {
+	if p.contacted == nil {
+		return p.seenAt
+	}
+	return p.contacted.udp.addr
+}
+
+// confirmed tells whether p answers by UDP.
+func (p *peer) confirmed() bool { return p.contacted != nil && p.contacted.udp.confirmed }
+
+// usable tells whether packets for p may go by UDP without a relay.
+func (p *peer) usable() bool { return p.contacted != nil && p.contacted.udp.usable() }
+
+// dead tells whether p has stopped to answer by UDP.
+func (p *peer) dead() bool { return p.contacted != nil && p.contacted.udp.dead }
+
+// idle tells whether p has answered by UDP, and was not asked since there was something to say.
+func (p *peer) idle() bool { return p.contacted != nil && p.contacted.udp.idle }
+
+// rtt is the round trip time by UDP, 0 if it is not known.
+func (p *peer) rtt() time.Duration {
+	if p.contacted == nil {
+		return 0
+	}
+	return p.contacted.udp.rtt.srtt
+}
+
+// mtus are the largest frame that routing may use, the largest one known to pass by UDP, and the largest one that may.
+func (p *peer) mtus() (usable, least, most int) {
+	if p.contacted == nil {
+		return maxFrame, 0, maxFrame
+	}
+	u := &p.contacted.udp.pmtu
+	return u.mtu, u.min, u.max
+}
+
+// fixedMTU is the largest frame that passes by UDP, 0 as long as that is being searched.
+func (p *peer) fixedMTU() int {
+	if p.contacted == nil || !p.contacted.udp.pmtu.fixed() {
+		return 0
+	}
+	return p.contacted.udp.pmtu.min
+}
+
+// chosen is the path over a relay that was chosen, nil if none was.
+func (p *peer) chosen() *relayPath {
+	if p.contacted == nil {
+		return nil
+	}
+	return p.contacted.relaying.chosen
+}
+
+// relay is the relay that was chosen, nil if none was.
+func (p *peer) relay() *peer {
+	if c := p.chosen(); c != nil {
+		return c.relay
+	}
+	return nil
+}
+
+// lastSent is when we had a packet of our own for p last, zero: never.
+func (p *peer) lastSent() time.Time {
+	if p.contacted == nil {
+		return time.Time{}
+	}
+	return p.contacted.relaying.own
+}
+
+// passes tells whether something is known to pass to p by UDP.
+func (p *peer) passes() bool { return p.contacted != nil && p.contacted.udp.pmtu.min > 0 }
