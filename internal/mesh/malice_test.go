@@ -362,3 +362,118 @@ func TestFloodOfStartsDoesNotKeepOutTheNode(t *testing.T) {
 		t.Error("eve's own session does not come about")
 	}
 }
+
+// Whoever sends the first record of a handshake in the name of a node, from anywhere, neither ends nor delays that of the
+// node itself. Carol is on the path to eve, bob is not.
+func TestForgedFirstRecordsDelayNoHandshake(t *testing.T) {
+	for _, begins := range []string{"alice", "eve", "both"} {
+		for _, forged := range []string{"start", "answer"} {
+			for _, conn := range []string{"2", "4"} {
+				for _, when := range []string{"before", "after", "before and after"} {
+					t.Run(fmt.Sprintf("%s begins, a forged %s over %s %s", begins, forged, conn, when), func(t *testing.T) {
+						forgedHandshake(t, begins, forged, conn, when)
+					})
+				}
+			}
+		}
+	}
+}
+
+func forgedHandshake(t *testing.T, begins, forged, conn, when string) {
+	p := newPlayer(t)
+	p.input("node alice file=eve")
+	p.input("pongs on")
+	p.neighbours()
+	p.behindCarol()
+	seed := byte(0)
+	datagram := func(initiator bool, key node.Name) (*sptps.Datagram, string) {
+		seed++
+		label := sptps.LabelUDP("alice", "eve")
+		if initiator {
+			label = sptps.LabelUDP("eve", "alice")
+		}
+		d, kex, err := sptps.NewDatagram(sptps.Config{
+			Initiator: initiator, Key: testKey(key), Peer: testKey("alice").Public(), Label: label, Rand: rand.NewChaCha8([32]byte{seed}),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d, b64.Encode(kex)
+	}
+	forge := func(moment string) {
+		if !strings.Contains(when, moment) {
+			return
+		}
+		_, kex := datagram(forged == "start", "mallory")
+		if forged == "start" {
+			p.input("request " + conn + " 15 eve alice 15 " + kex)
+		} else {
+			p.input("request " + conn + " 16 eve alice " + kex + " -1 -1 -1 0")
+		}
+	}
+	began := p.now
+	eve := p.fake("eve")
+	var theirs []*sptps.Datagram
+	if begins != "eve" {
+		p.input("traffic eve")
+		forge("before")
+	}
+	if begins != "alice" {
+		d, kex := datagram(true, "eve")
+		theirs = append(theirs, d)
+		if begins == "eve" {
+			forge("before")
+		}
+		p.input("request 4 15 eve alice 15 " + kex)
+		forge("after")
+	}
+	for len(eve.inbox) > 0 {
+		words := strings.Fields(eve.inbox[0])
+		eve.inbox = eve.inbox[1:]
+		if words[0] == "15" && begins == "both" { // she has the greater name, and yields
+			theirs = nil
+		}
+		text := words[3]
+		if words[0] == "15" {
+			d, kex := datagram(false, "eve")
+			theirs, text = append(theirs, d), words[4]
+			p.input("request 4 16 eve alice " + kex + " -1 -1 -1 0")
+			forge("after")
+		}
+		record, err := b64.Decode(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range theirs {
+			if out, _, err := d.Handshake(record); err == nil {
+				for _, r := range out {
+					p.input("request 4 16 eve alice " + b64.Encode(r) + " -1 -1 -1 0")
+				}
+				break
+			}
+		}
+	}
+	if !p.m.nodes["eve"].session.ready() {
+		t.Error("the handshake of eve and alice comes to nothing")
+	}
+	if took := p.now.Sub(began); took > repeatAfter {
+		t.Errorf("the handshake took %v", took)
+	}
+	if n := p.m.nodes["eve"].session.(*sptpsSession); n.pending() {
+		t.Error("a handshake is still under way")
+	}
+}
+
+func TestExchangesOfAKindAreFew(t *testing.T) {
+	var list []*exchange
+	for i := range 20 {
+		list = with(list, &exchange{first: fmt.Sprint(i), leads: i == 2 || i == 5})
+	}
+	var left []string
+	for _, e := range list {
+		left = append(left, e.first)
+	}
+	if want := []string{"2", "5", "19"}; !slices.Equal(left, want) {
+		t.Errorf("%v are left, want %v", left, want)
+	}
+}

@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"tincan/internal/b64"
@@ -36,30 +37,70 @@ type sptpsSession struct {
 	m *Mesh
 	p *peer
 
-	active    *sptps.Datagram // established, nil if none
-	born      time.Time       // when active was established or last rekeyed, or that was given up
-	initiator bool            // we began it and are the one to renew its keys
+	active      *sptps.Datagram // established, nil if none
+	born        time.Time       // when active was established or last rekeyed, or that was given up
+	initiator   bool            // we began it and are the one to renew its keys
+	compression int             // level that the peer wants to receive
+	rekeying    time.Time       // when a rekey was begun, zero if none is under way
 
-	outbound     *sptps.Datagram // handshake that we began
-	outboundKey  keys.PublicKey  // of the node, in it
-	tries        int             // handshakes that we began since the last one that succeeded
-	lastSent     []byte          // our last message in it
-	sent         time.Time       // when that was sent last
-	answered     bool            // outbound has had an answer
-	inbound      *sptps.Datagram // handshake that the peer began
-	inboundKey   keys.PublicKey  // of the node, in it
-	over         ConnID          // where its start came from
-	lastReceived string          // the last record of the peer in it, in base64
-	reply        []byte          // our answer to that
-	begun        time.Time       // of the last start in either direction
+	shake *handshakes // nil: there was none
+}
+
+// handshakes are those with a node that are under way. Only the last record of one is proof; until then
+// anybody in the mesh may have sent what came in the name of the node. So each beginning that could be
+// the node's is gone on with, up to maxExchanges of a kind, and the first that verifies ends the others. Our own first
+// record is the same in all of a kind, so that it fits whichever the node itself goes on with.
+type handshakes struct {
+	begun time.Time // of the last start in either direction
+	tries int       // handshakes that we began since the last one that succeeded
+
+	outbound *exchange   // that we began, as it was before an answer; nil if none
+	answered []*exchange // copies of it, each with another answer
+	sent     time.Time   // when our last message in it was sent last
+	blank    *exchange   // our part of those that the peer begins, as it was before it began
+	inbound  []*exchange // copies of it, each with another beginning
+	last     *exchange   // of these, the one that succeeded: the peer may not have our last message
 
 	early     string // a start of the peer that came before its key was known
 	earlyOver ConnID
 	earlyAt   time.Time
+}
 
-	compression int // level that the peer wants to receive
+// exchange is one handshake.
+type exchange struct {
+	d        *sptps.Datagram
+	key      keys.PublicKey // of the node, in it
+	over     ConnID         // where its first record came from, if the peer began
+	leads    bool           // that came over the connection that leads to the node
+	kex      []byte         // our first record
+	first    string         // the first record of the peer, in base64
+	received string         // the last one
+	sent     []byte         // our last message
+}
 
-	rekeying time.Time // when a rekey was begun, zero if none is under way
+// maxExchanges of a kind are gone on with at a time.
+const maxExchanges = 3
+
+// with is list and e. If there are too many the oldest gives way, but first those that came over another connection than
+// the one that leads to the node.
+func with(list []*exchange, e *exchange) []*exchange {
+	if len(list) >= maxExchanges {
+		i := slices.IndexFunc(list, func(o *exchange) bool { return !o.leads })
+		if i < 0 && !e.leads {
+			return list
+		}
+		i = max(i, 0)
+		list = slices.Delete(list, i, i+1)
+	}
+	return append(list, e)
+}
+
+// handshakes returns what there is, and begins it if there is nothing.
+func (s *sptpsSession) handshakes() *handshakes {
+	if s.shake == nil {
+		s.shake = &handshakes{}
+	}
+	return s.shake
 }
 
 // onNeighbourUp makes a session with a new neighbour before there is traffic, so that the
@@ -81,10 +122,12 @@ func (s *sptpsSession) onNeighbourUp(c *conn) {
 
 func (s *sptpsSession) hopByHop() bool { return false }
 func (s *sptpsSession) ready() bool    { return s.active != nil }
-func (s *sptpsSession) pending() bool  { return s.outbound != nil || s.inbound != nil }
-func (s *sptpsSession) keyChanged()    {} // it has keys of its own
-func (s *sptpsSession) reconfigured()  {}
-func (s *sptpsSession) minProbe() int  { return minProbe }
+func (s *sptpsSession) pending() bool {
+	return s.shake != nil && (s.shake.outbound != nil || len(s.shake.inbound) > 0)
+}
+func (s *sptpsSession) keyChanged()   {} // it has keys of its own
+func (s *sptpsSession) reconfigured() {}
+func (s *sptpsSession) minProbe() int { return minProbe }
 
 func (s *sptpsSession) suite() legacy.Suite { return legacy.Suite{Compression: s.compression} }
 
@@ -105,7 +148,7 @@ func (s *sptpsSession) largestFrame(payload int) int {
 func (s *sptpsSession) begin() {
 	switch {
 	case s.active != nil:
-	case s.pending() && s.m.now.Sub(s.begun) < handshakeTimeout:
+	case s.pending() && s.m.now.Sub(s.shake.begun) < handshakeTimeout:
 		s.repeat()
 	default:
 		s.start()
@@ -116,20 +159,36 @@ func (s *sptpsSession) begin() {
 // is the same one, and so is the answer, so any of each fit. A tinc 1.1 that gets two starts answers both,
 // and goes on with the later one.
 func (s *sptpsSession) repeat() {
-	if s.outbound != nil && s.inbound == nil && s.m.now.Sub(s.sent) >= max(repeatAfter, s.sent.Sub(s.begun)) {
-		s.sent = s.m.now
-		s.m.route(s.p, s.lastSent)
+	h := s.shake
+	if h.outbound == nil || len(h.inbound) > 0 || s.m.now.Sub(h.sent) < max(repeatAfter, h.sent.Sub(h.begun)) {
+		return
+	}
+	h.sent = s.m.now
+	if len(h.answered) == 0 {
+		s.m.route(s.p, h.outbound.sent)
+	}
+	for _, e := range h.answered {
+		s.m.route(s.p, e.sent)
 	}
 }
 
 // heardBefore tells whether the peer repeats what it said last, since it has not had our answer. It gets
 // that once more.
 func (s *sptpsSession) heardBefore(data string, leads bool) bool {
-	if s.lastReceived != data || s.reply == nil {
+	h := s.shake
+	if h == nil {
+		return false
+	}
+	heard := func(e *exchange) bool { return e != nil && e.received == data }
+	e := h.last
+	if i := slices.IndexFunc(h.inbound, heard); i >= 0 {
+		e = h.inbound[i]
+	}
+	if !heard(e) {
 		return false
 	}
 	if s.m.startAllowed(s.p, leads) {
-		s.m.route(s.p, s.reply)
+		s.m.route(s.p, e.sent)
 	}
 	return true
 }
@@ -160,11 +219,15 @@ func (s *sptpsSession) start() {
 		m.logf(0, Error, "could not start a session with %s: %v", p.name, err)
 		return
 	}
-	s.outbound, s.outboundKey, s.inbound, s.begun, s.sent, s.answered = d, *key, nil, m.now, m.now, false
-	s.tries++
-	s.lastSent = wire.ReqKey{From: m.cfg.Name, To: p.name, Sub: wire.SubStart, Data: b64.Encode(kex)}.Append(nil)
+	h := s.handshakes()
+	h.outbound = &exchange{
+		d: d, key: *key,
+		sent: wire.ReqKey{From: m.cfg.Name, To: p.name, Sub: wire.SubStart, Data: b64.Encode(kex)}.Append(nil),
+	}
+	h.answered, h.blank, h.inbound, h.begun, h.sent = nil, nil, nil, m.now, m.now
+	h.tries++
 	m.logf(3, Debug, "starting a session with %s", p.name)
-	m.route(p, s.lastSent)
+	m.route(p, h.outbound.sent)
 }
 
 // whyNotLegacy tells why nothing is sent to p, which is said to speak only the protocol of tinc 1.0,
@@ -221,9 +284,10 @@ func (s *sptpsSession) toldKey(c *conn, text string) {
 // tryKey begins a session with a key that has just been claimed for the node: by an answer to the start that we
 // could not answer before, or by one of our own.
 func (s *sptpsSession) tryKey() {
-	c, data := s.m.conns[s.earlyOver], s.early
-	s.early = ""
-	if data != "" && c != nil && s.m.now.Sub(s.earlyAt) < handshakeTimeout {
+	h := s.handshakes()
+	c, data := s.m.conns[h.earlyOver], h.early
+	h.early = ""
+	if data != "" && c != nil && s.m.now.Sub(h.earlyAt) < handshakeTimeout {
 		s.peerStarts(c, data)
 		return
 	}
@@ -233,15 +297,16 @@ func (s *sptpsSession) tryKey() {
 // peerStarts handles a start message. If both sides began at the same time, the one with
 // the smaller name goes on; tinc would have both yield, and neither succeed.
 func (s *sptpsSession) peerStarts(c *conn, data string) {
-	m, p := s.m, s.p
+	m, p, h := s.m, s.p, s.handshakes()
 	key := m.sessionKey(p)
 	if key == nil {
-		s.early, s.earlyOver, s.earlyAt = data, c.id, m.now
+		h.early, h.earlyOver, h.earlyAt = data, c.id, m.now
 		m.askKey(p)
 		return
 	}
 	leads := m.leadsTo(c, p)
-	if s.inbound != nil && s.over != c.id && !leads && m.now.Sub(s.begun) < repeatAfter {
+	elsewhere := func(e *exchange) bool { return e.over != c.id }
+	if slices.ContainsFunc(h.inbound, elsewhere) && !leads && m.now.Sub(h.begun) < repeatAfter {
 		m.logf(3, Debug, "ignoring a session request from %s that arrived from %s", p.name, c)
 		return
 	}
@@ -250,7 +315,7 @@ func (s *sptpsSession) peerStarts(c *conn, data string) {
 		m.logf(2, Warning, "malformed session request from %s", p.name)
 		return
 	}
-	crossing := s.outbound != nil && !s.answered && m.now.Sub(s.begun) < handshakeTimeout
+	crossing := h.outbound != nil && len(h.answered) == 0 && m.now.Sub(h.begun) < handshakeTimeout
 	if crossing && m.cfg.Name < p.name {
 		m.logf(3, Debug, "%s started a session at the same time; continuing with ours", p.name)
 		s.repeat()
@@ -263,24 +328,32 @@ func (s *sptpsSession) peerStarts(c *conn, data string) {
 		m.logf(2, Warning, "%s starts sessions too often", p.name)
 		return
 	}
-	d, own, err := sptps.NewDatagram(sptps.Config{
-		Key: m.cfg.Key, Peer: *key,
-		Label: sptps.LabelUDP(p.name, m.cfg.Name), Rand: m.deps.Secrets, Window: m.cfg.ReplayWindow,
-	})
-	if err != nil {
-		m.logf(0, Error, "could not answer %s: %v", p.name, err)
-		return
+	if m.now.Sub(h.begun) >= handshakeTimeout { // what was under way has come to nothing
+		*h = handshakes{tries: h.tries, last: h.last}
 	}
+	if h.blank == nil || h.blank.key != *key {
+		d, own, err := sptps.NewDatagram(sptps.Config{
+			Key: m.cfg.Key, Peer: *key,
+			Label: sptps.LabelUDP(p.name, m.cfg.Name), Rand: m.deps.Secrets, Window: m.cfg.ReplayWindow,
+		})
+		if err != nil {
+			m.logf(0, Error, "could not answer %s: %v", p.name, err)
+			return
+		}
+		h.blank, h.inbound = &exchange{d: d, key: *key, kex: own}, nil
+	}
+	d := h.blank.d.Clone()
 	out, _, err := d.Handshake(kex)
 	if err != nil {
 		m.logf(2, Warning, "bad session request from %s: %v", p.name, err)
 		return
 	}
-	s.inbound, s.inboundKey, s.lastReceived, s.over = d, *key, data, c.id
-	if !crossing && (leads || s.outbound == nil || m.now.Sub(s.begun) >= handshakeTimeout) {
-		s.outbound, s.begun = nil, m.now
+	if !crossing && (leads || h.outbound == nil) {
+		h.begun = m.now
 	}
-	s.reply = s.answer(own)
+	e := &exchange{d: d, key: *key, over: c.id, leads: leads, first: data, received: data}
+	h.inbound = with(h.inbound, e)
+	e.sent = s.answer(h.blank.kex)
 	s.answer(out...)
 	m.mtuInfoTo(p)
 	m.udpInfoTo(p)
@@ -315,7 +388,7 @@ func (s *sptpsSession) ansKey(c *conn, r wire.AnsKey) {
 	if s.heardBefore(r.Key, m.leadsTo(c, p)) {
 		return
 	}
-	if !s.handshake(record, r) {
+	if !s.handshake(c, record, r) {
 		return
 	}
 	if addr, ok := r.Addr.Addr(); r.HasAddr && ok {
@@ -324,78 +397,108 @@ func (s *sptpsSession) ansKey(c *conn, r wire.AnsKey) {
 	m.mtuInfoTo(p)
 }
 
-// handshake feeds a record, which came in r, to the handshake that it belongs to. It reports whether that
+// handshake feeds a record, which came in r over c, to the handshake that it belongs to. It reports whether that
 // is complete now: whoever has sent the record has the key of the node.
-func (s *sptpsSession) handshake(record []byte, r wire.AnsKey) (done bool) {
+func (s *sptpsSession) handshake(c *conn, record []byte, r wire.AnsKey) (done bool) {
 	m, p := s.m, s.p
-	d := s.active
-	var other *sptps.Datagram
-	if n := binary.BigEndian.Uint32(record); n < 2 { // the first two records of a session are clear
-		d, other = s.outbound, s.inbound
-		// When both have begun, record 0 says that the peer has yielded and
-		// answers our start, record 1 that it goes on with its own.
-		if d == nil || s.inbound != nil && n == 1 {
-			d, other = s.inbound, s.outbound
+	switch n := binary.BigEndian.Uint32(record); { // the first two records of a session are clear
+	case n >= 2 && s.active != nil:
+		out, done, err := s.active.Handshake(record)
+		if err != nil {
+			m.logf(2, Info, "handshake with %s: %v", p.name, err)
+			return false
 		}
+		s.answer(out...)
+		if done {
+			m.logf(3, Debug, "keys of the session with %s renewed", p.name)
+			s.established(r)
+		}
+		return done
+	case n < 2 && s.pending():
+		if n == 0 && s.shake.outbound != nil {
+			s.peerAnswers(c, record, r)
+			return false
+		}
+		return s.conclude(record, r)
 	}
-	if d == nil {
-		m.logf(3, Debug, "handshake record from %s without a session", p.name)
-		return false
+	m.logf(3, Debug, "handshake record from %s without a session", p.name)
+	return false
+}
+
+// peerAnswers takes the first record of an answer to our start.
+func (s *sptpsSession) peerAnswers(c *conn, record []byte, r wire.AnsKey) {
+	m, p, h := s.m, s.p, s.shake
+	leads := m.leadsTo(c, p)
+	if slices.ContainsFunc(h.answered, func(e *exchange) bool { return e.first == r.Key }) {
+		return // we go on when nobody answers us
 	}
-	out, done, err := d.Handshake(record)
-	if err != nil && other != nil { // one of the two may have been begun by somebody else in its name
-		d = other
-		out, done, err = d.Handshake(record)
+	if len(h.answered) > 0 && !m.startAllowed(p, leads) {
+		m.logf(2, Info, "%s answers too often", p.name)
+		return
 	}
+	d := h.outbound.d.Clone()
+	out, _, err := d.Handshake(record)
 	if err != nil {
 		m.logf(2, Info, "handshake with %s: %v", p.name, err)
-		return false
+		return
 	}
-	last := s.answer(out...)
-	switch d {
-	case s.outbound:
-		s.answered = true
-		if done {
-			s.inbound = nil
+	e := &exchange{d: d, key: h.outbound.key, leads: leads, first: r.Key}
+	h.answered = with(h.answered, e)
+	h.sent = m.now
+	e.sent = s.answer(out...)
+}
+
+// conclude takes a last record of the peer, which ends one of the handshakes if it verifies.
+func (s *sptpsSession) conclude(record []byte, r wire.AnsKey) (done bool) {
+	m, p, h := s.m, s.p, s.shake
+	var last error
+	for i, e := range slices.Concat(h.inbound, h.answered) {
+		out, done, err := e.d.Handshake(record)
+		if err != nil {
+			last = err
+			continue
 		}
-		s.lastSent, s.sent = last, m.now
-	case s.inbound:
-		s.lastReceived, s.reply = r.Key, last
-	}
-	if !done {
-		return false
-	}
-	s.compression = r.Compression
-	first := d != s.active
-	if first {
-		key := s.inboundKey
-		if s.initiator = d == s.outbound; s.initiator {
-			key = s.outboundKey
-			s.lastSent, s.lastReceived, s.reply = nil, "", nil
+		sent := s.answer(out...)
+		if !done {
+			return false
 		}
-		s.active, s.outbound, s.inbound, s.tries = d, nil, nil, 0
+		s.active, s.initiator, h.last = e.d, i >= len(h.inbound), nil
+		if !s.initiator {
+			e.received, e.sent = r.Key, sent
+			h.last = e
+		}
+		h.outbound, h.answered, h.blank, h.inbound, h.tries = nil, nil, nil, nil, 0
 		m.logf(2, Info, "session with %s established", p.name)
-		m.proven(p, key)
-	} else {
-		m.logf(3, Debug, "keys of the session with %s renewed", p.name)
+		m.proven(p, e.key)
+		s.established(r)
+		m.publishPeers() // the probes that follow need the new keys
+		p.udp().probeNow()
+		m.try(p, true)
+		return true
 	}
+	if last == nil {
+		m.logf(3, Debug, "%s has signed what it has not begun", p.name)
+		return false
+	}
+	m.logf(2, Info, "handshake with %s: %v", p.name, last)
+	return false
+}
+
+// established: the node has proven by r that it has the key, and there are new keys.
+func (s *sptpsSession) established(r wire.AnsKey) {
+	m, p := s.m, s.p
+	s.compression = r.Compression
 	s.born, s.rekeying = m.now, time.Time{}
 	m.touch(p)
 	if addr, ok := r.Addr.Addr(); ok && r.HasAddr && usable(addr) && m.guarded(p, addr) {
 		p.udp().note(addr) // so that it is among those that are opened now
 	}
-	if first {
-		m.publishPeers() // the probes that follow need the new keys
-		p.udp().probeNow()
-		m.try(p, true)
-	}
-	return true
 }
 
 // doubtful tells whether the learned key of the node does not seem to be the right one: sessions
 // do not come about with it.
 func (s *sptpsSession) doubtful() bool {
-	return s.p.host.Key == nil && s.p.trust.claim == nil && s.p.trust.learned != nil && s.tries >= doubtfulTries
+	return s.p.host.Key == nil && s.p.trust.claim == nil && s.p.trust.learned != nil && s.shake != nil && s.shake.tries >= doubtfulTries
 }
 
 // check renews the keys when they are due.
@@ -404,11 +507,13 @@ func (s *sptpsSession) check() {
 	if s.active == nil {
 		return
 	}
-	if s.inbound == nil && m.now.Sub(s.born) > handshakeTimeout { // nobody repeats anything any more
-		s.lastReceived, s.reply = "", nil
-	}
-	if m.now.Sub(s.begun) <= handshakeTimeout && (s.outbound != nil || s.inbound != nil) {
-		return // a new session is being made
+	if h := s.shake; h != nil {
+		if m.now.Sub(s.born) > handshakeTimeout { // nobody repeats anything any more
+			h.last = nil
+		}
+		if m.now.Sub(h.begun) <= handshakeTimeout && s.pending() {
+			return // a new session is being made
+		}
 	}
 	if s.active.Tunnel().SealedCount() > maxRecords {
 		s.start()
@@ -444,7 +549,7 @@ func (s *sptpsSession) undecodable(count int) {
 		s.begin()
 		return
 	}
-	if count < undecodableLimit || m.now.Sub(s.begun) < handshakeTimeout {
+	if count < undecodableLimit || s.shake != nil && m.now.Sub(s.shake.begun) < handshakeTimeout {
 		return
 	}
 	m.logf(2, Info, "%d records of %s in a row could not be decrypted; starting a new session", count, p.name)

@@ -58,6 +58,9 @@ func lie(r *rand.Rand, others []*Host) []string {
 		n := honest()
 		return []string{fmt.Sprintf("15 %s %s 19", n, honest()), fmt.Sprintf("15 %s %s 20 %s", n, honest(), b64.Encode(junk[:32]))}
 	case 7: // a forged handshake
+		if r.IntN(2) == 0 {
+			return forgedStarts(r, honest(), honest())
+		}
 		return []string{fmt.Sprintf("15 %s %s 15 %s", any(), honest(), b64.Encode(junk)), fmt.Sprintf("16 %s %s %s -1 -1 -1 %d", any(), honest(), b64.Encode(junk), r.IntN(12))}
 	case 8: // keys of tinc 1.0
 		return []string{fmt.Sprintf("14 %x %s", r.Uint32(), any()), fmt.Sprintf("15 %s %s", any(), honest()), fmt.Sprintf("16 %s %s %x 91 64 4 0", any(), honest(), junk[:24])}
@@ -65,6 +68,84 @@ func lie(r *rand.Rand, others []*Host) []string {
 		return []string{fmt.Sprintf("22 %s %s 203.0.113.9 655", any(), honest()), fmt.Sprintf("23 %s %s %d", any(), honest(), 500+r.IntN(1000))}
 	}
 	return []string{fmt.Sprintf("8 - - %016x %016x", r.Uint64(), r.Uint64())} // a false digest
+}
+
+// forgedStarts are the first records of a handshake of two nodes, in either role. They are well-formed, so only a signature tells
+// that they are forged.
+func forgedStarts(r *rand.Rand, from, to node.Name) []string {
+	first := func() string {
+		record := []byte{4: 128, 69: 0} // number 0, a record of a handshake, version 0, nonce, ephemeral key
+		for i := range record[6:] {
+			record[6+i] = byte(r.Uint32())
+		}
+		return b64.Encode(record)
+	}
+	return []string{fmt.Sprintf("15 %s %s 15 %s", from, to, first()), fmt.Sprintf("16 %s %s %s -1 -1 -1 0", from, to, first())}
+}
+
+// TestForgedStartsDelayNoSession lets nodes in a row make their sessions while a member at its end, in their names, sends the
+// beginnings of handshakes to all of them.
+func TestForgedStartsDelayNoSession(t *testing.T) {
+	for seed := uint64(1); seed <= 5; seed++ {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
+			w := New(seed)
+			var honest []*Host
+			mallory := w.Add("mallory")
+			for i := range 5 {
+				h := w.Add(node.Name(fmt.Sprintf("n%02d", i)))
+				for j, o := range honest {
+					h.Knows(o, j == i-1)
+					o.Knows(h, false)
+				}
+				h.Knows(mallory, false)
+				honest = append(honest, h)
+			}
+			for i, h := range honest {
+				if i == 0 {
+					h.Start()
+				} else {
+					h.Start(honest[i-1].Name)
+				}
+			}
+			at := honest[w.Rand.IntN(len(honest))]
+			mallory.Knows(at, true)
+			mallory.Start(at.Name)
+			w.Run(20 * time.Second)
+			type pair struct{ from, to node.Name }
+			answered := map[pair]bool{}
+			pairs := 0
+			for round := range 30 {
+				pairs = 0
+				for _, a := range honest {
+					for _, b := range honest {
+						if a == b {
+							continue
+						}
+						pairs++
+						if p := (pair{a.Name, b.Name}); !answered[p] {
+							w.Ping(a, b, func(_, _ Trace) { answered[p] = true })
+						}
+					}
+				}
+				for range 20 {
+					for _, a := range honest {
+						for _, b := range honest {
+							if round < 3 && a != b && w.Rand.IntN(20) == 0 { // three of each kind for a pair
+								for _, text := range forgedStarts(w.Rand, a.Name, b.Name) {
+									mallory.says(text)
+								}
+							}
+						}
+					}
+					w.Run(5 * time.Millisecond)
+				}
+			}
+			if len(answered) < pairs {
+				t.Errorf("of %d pairs %d reach each other after three seconds", pairs, len(answered))
+			}
+		})
+	}
 }
 
 // TestAMaliciousMember lets a member with a valid key lie for a minute. Meanwhile neighbours reach each other, and none of

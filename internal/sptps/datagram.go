@@ -35,6 +35,17 @@ func startDatagram(hs handshake) (*Datagram, []byte, error) {
 // Established tells whether the first key exchange is complete.
 func (d *Datagram) Established() bool { return d.hs.established }
 
+// Clone returns a copy that goes its own way, of a session that is not established: which of several
+// answers is the peer's shows only when one of them verifies. It panics if the session is established, whose keys
+// must be used once.
+func (d *Datagram) Clone() *Datagram {
+	if d.tunnel != nil {
+		panic("sptps: the keys of an established session cannot be shared")
+	}
+	c := *d
+	return &c
+}
+
 // Rekeying tells whether a later key exchange is under way. If one of its
 // records was lost it stays so, and the session must be started again.
 func (d *Datagram) Rekeying() bool { return d.hs.established && d.hs.state != stateDone }

@@ -562,3 +562,42 @@ func BenchmarkHandshake(b *testing.B) {
 		established(b)
 	}
 }
+
+// Two answers to the same start: the copies go their own ways, and the one that is the peer's comes about.
+func TestCloneTriesAnotherAnswer(t *testing.T) {
+	p := newPair(t)
+	a, b := p.end[0], p.end[1]
+	kexB, kexA := p.wire[0][0], p.wire[1][0]
+	_, forging := configs(9)
+	_, forged, err := NewDatagram(forging)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, second := a.Clone(), a.Clone()
+	if _, _, err := first.Handshake(forged); err != nil {
+		t.Fatal(err)
+	}
+	sig, _, err := second.Handshake(kexB)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := b.Handshake(kexA); err != nil {
+		t.Fatal(err)
+	}
+	answer, done, err := b.Handshake(sig[0])
+	if err != nil || !done {
+		t.Fatal(done, err)
+	}
+	if _, done, err := first.Handshake(answer[0]); done || err == nil {
+		t.Error("the copy with the forged answer is established")
+	}
+	if _, done, err := second.Handshake(answer[0]); !done || err != nil {
+		t.Errorf("the copy with the right answer: %v, %v", done, err)
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("an established session was copied")
+		}
+	}()
+	second.Clone()
+}
