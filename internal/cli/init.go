@@ -116,7 +116,7 @@ func (a *app) init(text string, f initFlags) error {
 	return nil
 }
 
-// checkRange refuses the range of a VPN that this machine can reach in another way.
+// checkRange refuses the range of a VPN that this machine can reach outside of the VPN.
 func (a *app) checkRange(name string, vpn netip.Prefix, force bool) error {
 	if r := vpn.Masked(); vpn.IsValid() && !subnet.Private(r) {
 		if !force {

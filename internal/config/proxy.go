@@ -14,7 +14,7 @@ type Proxy struct {
 	Command        string // only with ExecProxy
 }
 
-// ProxyKind is a way to ask for a connection.
+// ProxyKind is a protocol for asking for a connection.
 type ProxyKind uint8
 
 const (

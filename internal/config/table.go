@@ -93,7 +93,7 @@ var table = []Variable{
 	{Name: "Ifconfig", Flags: Server | Multiple | Reload, Kind: InterfaceAddress, Since: "tincan"},
 	{Name: "Route", Flags: Server | Multiple | Reload, Kind: NetRoute, Since: "tincan"},
 
-	// ------------------------------------------------ ours: which way packets go
+	// ------------------------------------------------ ours: which paths packets take
 
 	{Name: "Relay", Flags: Server | Reload, Kind: Bool, Default: "yes", Since: "tincan"},
 	{Name: "SourceCheck", Flags: Server | Reload, Kind: Bool, Default: "yes", Since: "tincan"},

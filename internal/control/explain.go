@@ -58,7 +58,7 @@ type NetReport struct {
 	Port      int          `json:"port"`      // where the node listens
 	Listening []string     `json:"listening"` // UDP sockets
 	Addresses []NetAddress `json:"addresses"` // of this machine, without its VPN
-	IPv4      bool         `json:"ipv4"`      // there is a way to the internet by it
+	IPv4      bool         `json:"ipv4"`      // there is a route to the internet
 	IPv6      bool         `json:"ipv6"`
 
 	Tried    int `json:"udp_tried"`    // nodes that were asked by UDP

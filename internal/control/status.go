@@ -22,7 +22,7 @@ type SelfInfo struct {
 	Process   *process.State // nil: not known, or as it was started
 }
 
-// Path is the way packets take to a node.
+// Path is the path that packets take to a node.
 type Path string
 
 // The paths.
@@ -75,7 +75,7 @@ type Diagnoser interface {
 	Problems() []Problem
 }
 
-// Problem is something on this machine that keeps packets from their way. Code is a fixed
+// Problem is something on this machine that blocks packets. Code is a fixed
 // word, Text a sentence, Change what would help.
 type Problem struct {
 	Code   string `json:"code"`

@@ -51,7 +51,7 @@ func (e *echoes) forget(id uint64) {
 }
 
 // echo measures the path to a node once, see [mesh.Echo]. It returns when the answer has come,
-// the time is up, or ctx ends; what happened on the way is in Err of the result.
+// the time is up, or ctx ends; what happened is in Err of the result.
 func (d *Daemon) echo(ctx context.Context, e mesh.Echo) (mesh.EchoResult, error) {
 	id, answer, err := d.echoes.wait()
 	if err != nil {

@@ -43,7 +43,7 @@ const (
 	maxFailures = 5
 	// maxAsked of them are asked whether they hear a third node.
 	maxAsked = 4
-	// Each question is asked twice: the first may only have opened the way.
+	// Each question is asked twice: the first may only have opened the path.
 	firstPause, secondPause = 600 * time.Millisecond, 900 * time.Millisecond
 )
 

@@ -21,7 +21,7 @@ func TestTheMapOfTheMesh(t *testing.T) {
 	a.start()
 	b.knows(a)
 	b.start()
-	eventually(t, "the map has both nodes and the way between them", func() bool {
+	eventually(t, "the map has both nodes and the edge between them", func() bool {
 		text, _ := os.ReadFile(a.path("map.dot"))
 		return strings.HasPrefix(string(text), "digraph {\n") && strings.Contains(string(text), `"a" -> "b"`) && strings.Contains(string(text), `"b" [label`)
 	})

@@ -10,7 +10,7 @@ import (
 	"tincan/internal/subnet"
 )
 
-// underlay is what a route into the VPN must not get in the way of.
+// underlay is what a route into the VPN must not cover.
 type underlay struct {
 	own    []netip.Prefix    // addresses of the VPN interface
 	onLink []netip.Prefix    // networks of the other interfaces

@@ -21,6 +21,7 @@ const lookEvery = 25 * time.Millisecond
 type silence struct {
 	since    atomic.Int64 // of the first datagram without an answer, 0: all is well
 	large    atomic.Int32 // longest frame that was sent lately, in bytes, if above forward.LargeFrame
+	sends    atomic.Int32 // how often such frames were sent since the last report
 	reported atomic.Bool  // the protocol core was told of the silence, and not yet of its end
 
 	told, grown pacer
@@ -34,9 +35,12 @@ func (p *Plane) sentTo(to *peer, now time.Duration, frame int) {
 		s.since.Store(int64(now))
 		quiet = false
 	}
-	if frame > forward.LargeFrame && int32(frame) > s.large.Load() {
-		s.large.Store(int32(frame))
-		quiet = false
+	if frame > forward.LargeFrame {
+		s.sends.Add(1)
+		if int32(frame) > s.large.Load() {
+			s.large.Store(int32(frame))
+			quiet = false
+		}
 	}
 	if !quiet && !p.watching.Load() && p.watching.CompareAndSwap(false, true) {
 		select {
@@ -112,8 +116,9 @@ func (p *Plane) lookOnce(now time.Duration) (again bool) {
 			again = true
 			if !s.grown.quiet(now, forward.LargeEvery) {
 				s.large.Store(0)
+				sends := int(s.sends.Swap(0))
 				p.event(&s.grown, now, forward.LargeEvery, func() mesh.Event {
-					return mesh.Large{Node: pr.name, Size: p.asProbe(pr, int(size))}
+					return mesh.Large{Node: pr.name, Size: p.asProbe(pr, int(size)), Sends: sends}
 				})
 			}
 		}

@@ -12,7 +12,7 @@ import (
 
 // tun is a tun or tap device of Linux, or a descriptor that carries bare packets.
 //
-// The way of a packet in: one readv puts the virtio header into rx.hdr and the
+// The path of a packet in: one readv puts the virtio header into rx.hdr and the
 // packet, up to 64 KiB, into the caller's buffer. Out: the header is written
 // just before the packet and both leave in one write. The descriptor does not
 // block and waits in the runtime's poller, so RawSyscall is safe here and saves

@@ -178,7 +178,7 @@ func (g *Graph) sortLinks() {
 	f.links, f.spare = merged, f.links[:0]
 }
 
-// root finds the root of i, and shortens the way for the next time.
+// root finds the root of i, and shortens the path for the next time.
 func root(parent []int32, i int32) int32 {
 	for parent[i] != i {
 		parent[i] = parent[parent[i]]

@@ -292,7 +292,7 @@ func (b *builder) add(name string, data []byte, mode fs.FileMode) {
 
 func (b *builder) base() string { return b.res.Layout.ConfBase }
 
-// checkClash refuses to replace files that are in the way.
+// checkClash refuses to replace files that exist already.
 func (b *builder) checkClash() error {
 	for _, f := range b.files {
 		path := filepath.Join(b.base(), f.name)

@@ -299,7 +299,7 @@ func (r *Request) text(own, conf []byte, port uint16, inv *Invitation) ([]byte, 
 }
 
 // withAddress returns our host file with the address that the URL has, if the
-// configuration does not say it: a newcomer that runs tinc knows no other way to us.
+// configuration does not say it: a newcomer that runs tinc knows no other path to us.
 func (r *Request) withAddress(own, conf []byte) []byte {
 	address := r.Explicit
 	if address == "" && firstValue("Address", own, conf) == "" {

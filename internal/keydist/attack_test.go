@@ -192,7 +192,7 @@ func TestFinding12And18WhatIsNoHostFile(t *testing.T) {
 		},
 		"somebody's subnet":   func(rw http.ResponseWriter) { io.WriteString(rw, "Subnet = 10.1.2.1\n"+edLine(66)) },
 		"a page that is gone": func(rw http.ResponseWriter) { rw.WriteHeader(http.StatusGone); io.WriteString(rw, edLine(66)) },
-		"a way elsewhere": func(rw http.ResponseWriter) {
+		"a redirect": func(rw http.ResponseWriter) {
 			rw.Header().Set("Location", "http://127.1.2.1:1/")
 			rw.WriteHeader(http.StatusFound)
 			io.WriteString(rw, edLine(66))

@@ -210,7 +210,7 @@ func (s *Store) owner(except node.Name, p netip.Prefix) (node.Name, bool) {
 }
 
 // holder tells which other node has this subnet, or one around it, in its host file. A subnet that is wider than 16 bits
-// (IPv6: 48) is a way to somewhere, and holds only what is the same.
+// (IPv6: 48) is a route to other networks, and holds only what is the same.
 func (s *Store) holder(except node.Name, p netip.Prefix) (node.Name, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

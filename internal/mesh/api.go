@@ -1,5 +1,5 @@
 // Package mesh is the protocol core of a node: who is in the network, how they are
-// connected, and which way a packet goes.
+// connected, and which path a packet takes.
 //
 // It is a pure state machine. The caller feeds it events together with the
 // time, and carries out the effects it returns. It has no sockets, files,
@@ -98,10 +98,12 @@ type (
 	// Heard: Node, of whose silence the protocol core was told, was heard again at its address.
 	Heard struct{ Node node.Name }
 	// Large: frames go directly to Node in datagrams that are as long as a probe of Size bytes, but no
-	// longer. At most four times a second, and only if they are above 600 bytes.
+	// longer. At most four times a second, and only if they are above 600 bytes. Sends is how often such were sent
+	// since the last report; frames that leave together count as one.
 	Large struct {
-		Node node.Name
-		Size int
+		Node  node.Name
+		Size  int
+		Sends int
 	}
 	// ProbeIn: a record of type 4 from Node was opened. Data is the whole
 	// probe. Direct is true if the datagram had the all-zero destination id.
@@ -159,7 +161,7 @@ type (
 	// and bounds how many new addresses it reports.
 	LearnMAC struct{ MAC [6]byte }
 
-	// Echo: measure a way to Node, once. It is answered by one EchoResult with the same ID.
+	// Echo: measure a path to Node, once. It is answered by one EchoResult with the same ID.
 	Echo struct {
 		ID      uint64
 		Node    node.Name
@@ -269,7 +271,7 @@ type (
 		TTL  uint8
 		Data []byte
 	}
-	// SendEcho seals and sends a record of type 8 to Node, the way that is said.
+	// SendEcho seals and sends a record of type 8 to Node, on the path that is named.
 	SendEcho struct {
 		Node node.Name
 		Path EchoPath

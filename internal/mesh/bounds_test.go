@@ -147,7 +147,7 @@ func TestOnePairCannotUseUpItsRelay(t *testing.T) {
 	}
 }
 
-// Three nodes in a ring, each of which has been told that the way to dest leads over the next one.
+// Three nodes in a ring, each of which has been told that the path to dest leads over the next one.
 // The daemons that told them so are not there to learn better.
 func TestRequestInARingOfWrongViewsEnds(t *testing.T) {
 	for _, delay := range []time.Duration{0, 10 * time.Millisecond, 300 * time.Millisecond} {

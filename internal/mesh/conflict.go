@@ -67,7 +67,7 @@ func refutation(text string, from, to node.Name) []byte {
 }
 
 // refuted tells whether somebody has answered text like that. It may come later than the answer,
-// by another way.
+// by another path.
 func (m *Mesh) refuted(text string, from, to node.Name) bool {
 	return m.seen.has(string(refutation(text, from, to)))
 }

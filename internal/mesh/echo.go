@@ -15,17 +15,17 @@ import (
 // take any path: direct, through a relay, or over TCP. So a node can measure each path
 // to another from end to end, whoever is in between.
 
-// EchoPath says which way an echo goes.
+// EchoPath says which path an echo takes.
 type EchoPath uint8
 
-// The ways.
+// The paths.
 const (
 	EchoAsPackets EchoPath = iota // as a packet of that size would go now
 	EchoUDP                       // by UDP, directly or through Via; lost if that cannot be
 	EchoTCP                       // over the meta connections
 )
 
-// Leg is what is known of one direction of an echo's way.
+// Leg is what is known of one direction of an echo's path.
 type Leg struct {
 	Hop node.Name // who handed it to the receiver; "": the sender itself, or not known
 	TCP bool      // it left or arrived over a meta connection

@@ -57,6 +57,11 @@ const (
 	// maxQueued is how long a full queue is taken for the reason why no frame of the size in use passes. In that
 	// time at least one would have found room: of four times as many as the line takes, one in eight does at least.
 	maxQueued = 10 * time.Second
+	// maxQueuedByOthers is the same if we send so little that the queue must be full of what others send, as when
+	// a TCP connection has stalled. More often than not it is no queue then, but a path that has become longer.
+	maxQueuedByOthers = 500 * time.Millisecond
+	// busySends is how often large frames are sent in a quarter of a second to fill a queue, at least.
+	busySends = 8
 	// maxFlights bounds the probes that are remembered until they are answered.
 	maxFlights = 32
 	// manySizes is how many sizes small probes have, one after the other. Late answers are not taken for early ones of
@@ -190,7 +195,7 @@ func (m *Mesh) large(e Large) {
 		return
 	}
 	r := p.udp()
-	r.largeAt = m.now
+	r.largeAt, r.largeSends = m.now, e.Sends
 	if e.Size >= r.largest || m.now.Sub(r.largestAt) >= time.Second {
 		r.largest, r.largestAt = e.Size, m.now
 	}
@@ -208,6 +213,14 @@ func (r *udpPath) inUse(now time.Time) int {
 		return min(r.largest, r.pmtu.min)
 	}
 	return r.pmtu.min
+}
+
+// mayBeQueued is how long a full queue is taken for the reason why no frame of the size in use passes.
+func (r *udpPath) mayBeQueued(now time.Time) time.Duration {
+	if now.Sub(r.largeAt) < time.Second && r.largeSends >= busySends {
+		return maxQueued
+	}
+	return maxQueuedByOthers
 }
 
 // lack takes note that it is asked whether frames of the size in use pass.
@@ -366,7 +379,7 @@ func (m *Mesh) conclude(p *peer) {
 	d, rtt := r.suspicion, r.waited()
 	r.suspicion = suspicion{}
 	switch {
-	case d.small && r.base.queued(rtt) && m.now.Sub(r.lacking) < maxQueued:
+	case d.small && r.base.queued(rtt) && m.now.Sub(r.lacking) < r.mayBeQueued(m.now):
 		m.logf(5, Debug, "frames of %d bytes to %s are lost in a full queue", d.want, p.name)
 	case d.small:
 		m.logf(2, Info, "frames of %d bytes no longer reach %s", d.want, p.name)

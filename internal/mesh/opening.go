@@ -15,7 +15,7 @@ import (
 //
 // So a probe must not come to a node's NAT before the node has sent one to where we are. Each side first
 // sends probes that die on their way, after they have passed its own NAT, and tells the other one
-// through whatever way packets take so far. It probes in earnest when it hears the same, or after a
+// over whatever path packets take so far. It probes in earnest when it hears the same, or after a
 // moment if the other side knows nothing of this. A node that has no NAT only says that it is ready.
 //
 // Where that fails both keep quiet for longer than the connection lives that was made of their probes, and
@@ -35,9 +35,9 @@ const (
 	openingTries = 8 * time.Second
 	// openingPause is longer than Linux remembers a datagram without an answer (30 s).
 	openingPause = 35 * time.Second
-	// openFor is how long a way that was in use is taken to be open still.
+	// openFor is how long a path that was in use is taken to be open still.
 	openFor = 20 * time.Second
-	// lostFor is after what time a way that was in use may be shut by our own probes.
+	// lostFor is after what time a path that was in use may be closed by our own probes.
 	lostFor = 10 * time.Minute
 	// openingEvery is the least time between two requests to open that are followed, or made.
 	openingEvery = time.Second

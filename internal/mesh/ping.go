@@ -105,7 +105,7 @@ func (m *Mesh) carries(c *conn) {
 	}
 }
 
-// networkChanged: whatever was known of ways to others may be wrong now.
+// networkChanged: whatever was known of paths to others may be wrong now.
 func (m *Mesh) networkChanged(e NetworkChanged) {
 	if m.down {
 		return

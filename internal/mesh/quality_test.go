@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-func TestQualityOfAWay(t *testing.T) {
+func TestPathQuality(t *testing.T) {
 	var q quality
 	if q.measured() || q.loss() != 0 || q.wait() != firstEchoWait {
 		t.Errorf("at first %+v", q)

@@ -12,7 +12,7 @@ import (
 
 // Which relay our packets for a node take. tinc has the graph decide, which knows hops and
 // weights and nothing of what happens by UDP. Here a pair that has traffic and no good
-// direct path measures a few ways from end to end, with echoes, and takes the best.
+// direct path measures a few paths from end to end, with echoes, and takes the best.
 //
 // Only the source chooses. Who passes a packet on goes by the graph, or directly, as tinc
 // does; so nodes of different minds cannot send a packet in circles by this.
@@ -21,21 +21,21 @@ const (
 	// maxWays are measured for a pair at a time.
 	maxWays = 4
 	// relayTick is how often the path in use is measured, others and the direct
-	// way less often.
+	// path less often.
 	relayTick     = 500 * time.Millisecond
 	straightEvery = 2 * time.Second
 	othersEvery   = 4 * time.Second
 	quickerEvery  = time.Second
 	// exploreEvery is how often a pair whose direct path is slow looks whether a relay is
-	// quicker, and how often the worst of the ways makes room for another.
+	// quicker, and how often the worst of the paths makes room for another.
 	exploreEvery = 30 * time.Second
 	slowStraight = 60 * time.Millisecond
-	// talkingFor is how long after the last packet of ours ways are measured.
+	// talkingFor is how long after the last packet of ours paths are measured.
 	talkingFor = 3 * time.Second
-	// givenUp is how many echoes in a row may be lost on a way that is in use, and deadWay
+	// givenUp is how many echoes in a row may be lost on a path that is in use, and deadPath
 	// how many on one that has worked before it makes room for another.
-	givenUp, deadWay = 3, 6
-	// shunned is how long a way that does not work is left alone.
+	givenUp, deadPath = 3, 6
+	// shunned is how long a path that does not work is left alone.
 	shunned = 30 * time.Second
 	// leastStay is how long a relay that works is kept.
 	leastStay = 3 * time.Second
@@ -62,11 +62,11 @@ type relaying struct {
 	shunned map[node.Name]time.Time // until when
 
 	bad      bool      // the direct path works, but badly
-	searched time.Time // last search for ways
+	searched time.Time // last search for paths
 	explored time.Time
 }
 
-// newRelaying: echoes may still be under way along the ways of before, so the new ones are others.
+// newRelaying: echoes may still be under way along the paths of before, so the new ones are others.
 func newRelaying() relaying { return relaying{direct: &relayPath{}, meta: &relayPath{tcp: true}} }
 
 // relay is the relay that was chosen, nil if none was.
@@ -77,7 +77,7 @@ func (r *relaying) relay() *peer {
 	return r.chosen.relay
 }
 
-// relayPath is one way to a node that is being measured.
+// relayPath is one path to a node that is being measured.
 type relayPath struct {
 	relay *peer // nil: none
 	tcp   bool
@@ -126,7 +126,7 @@ func (m *Mesh) talkingTo(p *peer) {
 	}
 }
 
-// checkRelays measures the ways that are due.
+// checkRelays measures the paths that are due.
 func (m *Mesh) checkRelays() {
 	m.sweepTalking()
 	for _, p := range m.talking {
@@ -259,7 +259,7 @@ func (m *Mesh) findRelays(p *peer) {
 		r.shunned = map[node.Name]time.Time{}
 	}
 	r.paths = slices.DeleteFunc(r.paths, func(w *relayPath) bool {
-		if w.missed >= deadWay || w.missed >= givenUp && !w.measured() || !m.canRelay(w.relay, p) {
+		if w.missed >= deadPath || w.missed >= givenUp && !w.measured() || !m.canRelay(w.relay, p) {
 			r.shunned[w.relay.name] = m.now.Add(shunned)
 			return w != r.chosen
 		}
@@ -286,7 +286,7 @@ func (m *Mesh) findRelays(p *peer) {
 	}
 }
 
-// rank orders ways by how readily they are kept.
+// rank orders paths by how readily they are kept.
 func (w *relayPath) rank(r *relaying) time.Duration {
 	switch {
 	case w == r.chosen:

@@ -32,6 +32,7 @@ type udpPath struct {
 	suspicion   suspicion
 	lastProbed  time.Time // last small probe of the peer
 	largeAt     time.Time // when large frames were sent last
+	largeSends  int       // how often, in the quarter of a second before
 	largest     int       // the largest of them, in bytes of frame, at largestAt
 	largestAt   time.Time
 	proving     time.Time // last question whether they pass
@@ -248,7 +249,7 @@ func (m *Mesh) candidates(p *peer) []netip.AddrPort {
 		m.deps.Rand.Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })
 		out = out[:maxCandidates]
 	}
-	// The first answer counts. Between ways that are as quick as each other, that is the
+	// The first answer counts. Between paths that are as quick as each other, that is the
 	// one that was asked first: no NAT forgets about IPv6.
 	slices.SortStableFunc(out[sure:], func(a, b netip.AddrPort) int { return b.Addr().BitLen() - a.Addr().BitLen() })
 	return out
@@ -499,7 +500,7 @@ func (m *Mesh) cameIndirectly(e CameIndirectly) {
 }
 
 // relayed: as a static relay tell the sender where we see it, and keep the
-// way to the destination open.
+// path to the destination open.
 func (m *Mesh) relayed(e Relayed) {
 	from, to := m.nodes[e.From], m.nodes[e.To]
 	if from == nil || to == nil || to == m.self || !to.reachable {

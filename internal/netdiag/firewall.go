@@ -11,7 +11,7 @@ import (
 )
 
 // Firewall reads the rules of this machine's firewall with the program nft, which also shows
-// those of iptables-nft, and finds those that are in the way of the interface. Without root
+// those of iptables-nft, and finds those that block the interface. Without root
 // or nft it finds nothing. It judges what it understands: rules about interfaces. Of others it
 // assumes that they do not decide.
 func Firewall(iface string) []Finding {

@@ -15,7 +15,7 @@ import (
 	"tincan/internal/netwatch"
 )
 
-// Finding is one thing that is in the way. Code is a fixed word.
+// Finding is one thing that blocks packets. Code is a fixed word.
 type Finding struct {
 	Code   string
 	Text   string // a sentence without its full stop

@@ -34,7 +34,7 @@ func Networks(except string) (list []netip.Prefix) {
 }
 
 // Towards is the address that the kernel would use towards another, zero if there is no
-// way there. Nothing is sent.
+// route. Nothing is sent.
 func Towards(to netip.Addr) netip.Addr {
 	if !to.IsValid() {
 		return netip.Addr{}

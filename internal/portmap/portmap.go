@@ -43,11 +43,11 @@ type Mapping struct {
 	Protocol Protocol
 	Internal netip.AddrPort
 	External netip.AddrPort // for a hole the same as Internal
-	Way      string         // PCP, NAT-PMP, UPnP
+	By       string         // PCP, NAT-PMP, UPnP
 }
 
 func (m Mapping) String() string {
-	return fmt.Sprintf("%s %s leads to %s (%s)", m.Protocol, m.External, m.Internal, m.Way)
+	return fmt.Sprintf("%s %s leads to %s (%s)", m.Protocol, m.External, m.Internal, m.By)
 }
 
 const (
@@ -60,8 +60,8 @@ const (
 	farewell = time.Second
 )
 
-// way is a protocol spoken with a router.
-type way interface {
+// mapper is a protocol spoken with a router.
+type mapper interface {
 	name() string
 	// add makes or renews a mapping, and returns its end outside and how long it lives.
 	add(context.Context, request) (netip.AddrPort, time.Duration, error)
@@ -73,7 +73,7 @@ type site struct{ gateway, local netip.Addr }
 
 // held is what a router has given us.
 type held struct {
-	way      way
+	mapper   mapper
 	requests []request
 	mappings []Mapping
 	given    map[Protocol]uint16 // the ports of the router, also of what may have ended since
@@ -213,11 +213,11 @@ func (c *Client) renew(ctx context.Context, s site, h *held) (time.Duration, err
 	return c.ask(ctx, s, h)
 }
 
-// discover tries one way after the other.
+// discover tries one protocol after the other.
 func (c *Client) discover(ctx context.Context, s site) (*held, time.Duration, error) {
 	var errs []error
-	try := func(w way) (*held, time.Duration, bool) {
-		h := &held{way: w, given: map[Protocol]uint16{}}
+	try := func(m mapper) (*held, time.Duration, bool) {
+		h := &held{mapper: m, given: map[Protocol]uint16{}}
 		protocols := []Protocol{UDP, TCP}
 		if c.cfg.UDPOnly {
 			protocols = protocols[:1]
@@ -228,7 +228,7 @@ func (c *Client) discover(ctx context.Context, s site) (*held, time.Duration, er
 		}
 		lifetime, err := c.ask(ctx, s, h)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", w.name(), err))
+			errs = append(errs, fmt.Errorf("%s: %w", m.name(), err))
 		}
 		return h, lifetime, err == nil
 	}
@@ -297,7 +297,7 @@ func (c *Client) ask(ctx context.Context, s site, h *held) (shortest time.Durati
 	h.refused = ""
 	for i := range h.requests {
 		r := &h.requests[i]
-		external, lifetime, err := h.way.add(ctx, *r)
+		external, lifetime, err := h.mapper.add(ctx, *r)
 		if err != nil {
 			if i == 0 {
 				return 0, err
@@ -305,10 +305,10 @@ func (c *Client) ask(ctx context.Context, s site, h *held) (shortest time.Durati
 			h.refused = fmt.Sprintf("opens no %s port: %.*s", r.protocol, maxSaid, err)
 			continue
 		}
-		if _, upnp := h.way.(upnp); upnp && h.given[r.protocol] != 0 && h.given[r.protocol] != external.Port() {
+		if _, upnp := h.mapper.(upnp); upnp && h.given[r.protocol] != 0 && h.given[r.protocol] != external.Port() {
 			old := *r
 			old.external = h.given[r.protocol]
-			_ = h.way.remove(ctx, old) // it may have no end of its own
+			_ = h.mapper.remove(ctx, old) // it may have no end of its own
 		}
 		h.given[r.protocol] = external.Port()
 		for j := range h.requests {
@@ -317,7 +317,7 @@ func (c *Client) ask(ctx context.Context, s site, h *held) (shortest time.Durati
 		if lifetime > 0 {
 			shortest = min(shortest, lifetime)
 		}
-		mappings = append(mappings, Mapping{r.protocol, netip.AddrPortFrom(s.local, c.cfg.Port), external, h.way.name()})
+		mappings = append(mappings, Mapping{r.protocol, netip.AddrPortFrom(s.local, c.cfg.Port), external, h.mapper.name()})
 	}
 	h.mappings = mappings
 	return shortest, nil
@@ -365,7 +365,7 @@ func (c *Client) release() {
 				continue // the port may be somebody else's
 			}
 			r.external, r.lifetime = h.given[r.protocol], 0
-			if err := h.way.remove(ctx, r); err != nil {
+			if err := h.mapper.remove(ctx, r); err != nil {
 				c.cfg.Log(2, "could not give the %s port back to the router: %v", r.protocol, err)
 			}
 		}
@@ -396,7 +396,7 @@ func sites() (out []site) {
 // anywhere is an address far away.
 var anywhere = netip.MustParseAddr("2001:4860::1")
 
-// ---------------------------------------------------------------- the ways
+// ---------------------------------------------------------------- the protocols
 
 var errNoAnswer = errors.New("no answer")
 

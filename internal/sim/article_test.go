@@ -58,7 +58,7 @@ func (x *article) talk() {
 	}
 }
 
-// after lets time pass and then checks each pair: the share that arrives, and the way there.
+// after lets time pass and then checks each pair: the share that arrives, and the path there.
 func (x *article) after(t *testing.T, what string, settle time.Duration, longest time.Duration, relay string) {
 	t.Helper()
 	for _, s := range x.streams {

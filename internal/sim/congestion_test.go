@@ -81,9 +81,13 @@ func TestASmallerMTUIsFoundOnEveryKindOfLine(t *testing.T) {
 		jitter time.Duration
 		uplink Uplink
 		load   float64
+		longer time.Duration // how much the path becomes longer when it shrinks
+		stalls bool          // the sender tries again now and then only, as TCP does
 		within time.Duration
 	}{
 		{name: "idle", within: time.Second},
+		{name: "longer, a stalled TCP connection", longer: 12 * ms, stalls: true, within: 2 * time.Second},
+		{name: "shaky, a stalled TCP connection", jitter: 60 * ms, stalls: true, within: 2 * time.Second},
 		{name: "shaky", jitter: 60 * ms, within: 12 * time.Second},
 		{name: "full", uplink: Uplink{Rate: 250000, Queue: 30000}, load: 2, within: 15 * time.Second},
 	} {
@@ -91,17 +95,21 @@ func TestASmallerMTUIsFoundOnEveryKindOfLine(t *testing.T) {
 			var worst time.Duration
 			for seed := range seeds(10) {
 				w := New(seed)
-				w.Delay = func(_, _ *Host) time.Duration { return 10*ms + time.Duration(w.Rand.Float64()*float64(c.jitter)) }
-				mtu := 1500
+				mtu, delay := 1500, 10*ms
+				w.Delay = func(_, _ *Host) time.Duration { return delay + time.Duration(w.Rand.Float64()*float64(c.jitter)) }
 				w.PathMTU = func(_, _ *Host) int { return mtu }
 				a, b := couple(t, w)
 				a.Uplink = c.uplink
-				w.flow(a, b, 1380, true)
+				if c.stalls {
+					w.fill(a, b, 1380, 5*1380)
+				} else {
+					w.flow(a, b, 1380, true)
+				}
 				if c.load > 0 {
 					w.fill(a, b, 1000, int(c.load*float64(c.uplink.Rate)))
 				}
 				w.Run(2 * time.Second)
-				mtu = 1280
+				mtu, delay = 1280, delay+c.longer
 				took, ok := w.Until(30*time.Second, func() bool { return a.peers["b"].MTU <= 1280-61 })
 				if worst = max(worst, took); !ok || took > c.within {
 					t.Errorf("seed %d: after %s the sender is told to send %d bytes", seed, took, a.peers["b"].MTU)

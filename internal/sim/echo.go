@@ -6,7 +6,7 @@ import (
 	"tincan/internal/wire"
 )
 
-// sendEcho carries an echo through the real session, the way that the protocol core has said.
+// sendEcho carries an echo through the real session, over the path that the protocol core has named.
 func (h *Host) sendEcho(e mesh.SendEcho) {
 	w, to := h.w, h.w.hosts[e.Node]
 	st, ok := h.peers[e.Node]

@@ -20,7 +20,7 @@ func ask(w *World, from *Host, e mesh.Echo) mesh.EchoResult {
 	return from.Echoed[0]
 }
 
-func TestEchoTakesEachWay(t *testing.T) {
+func TestEchoOverEachPath(t *testing.T) {
 	for _, middle := range []string{"tincan", "tinc 1.1"} {
 		t.Run("with "+middle+" in the middle", func(t *testing.T) {
 			w := New(11)

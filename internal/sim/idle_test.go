@@ -34,7 +34,7 @@ func TestThoseWhoHaveTalkedRestAfterwards(t *testing.T) {
 			t.Errorf("seed %d: %d datagrams in ten minutes", seed, probes)
 		}
 		if a.peers["z"].Confirmed || z.peers["a"].Confirmed {
-			t.Errorf("seed %d: a way that nobody has looked at for so long counts as good", seed)
+			t.Errorf("seed %d: a path that nobody has looked at for so long counts as good", seed)
 		}
 		if why := a.Core.Why("z", mesh.Found{}); !why.Good {
 			t.Errorf("seed %d: something is to be fixed: %+v", seed, why)

@@ -50,7 +50,7 @@ func TestThreeInARowInAllMixtures(t *testing.T) {
 				first, last := hs[0], hs[len(hs)-1]
 				ends[first], ends[last] = true, true
 				w.Run(2 * time.Second)
-				for range 25 { // talk until the best way is found
+				for range 25 { // talk until the best path is found
 					w.Reaches(first, last, 2*time.Second)
 					w.Reaches(last, first, 2*time.Second)
 					w.Run(time.Second)

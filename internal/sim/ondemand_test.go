@@ -173,7 +173,7 @@ func TestAPairThatTalksNowAndThenGetsAConnectionEachTime(t *testing.T) {
 	}
 }
 
-// A firewall may let through small datagrams only: then a pair has as good as no way by UDP.
+// A firewall may let through small datagrams only: then a pair has as good as no path by UDP.
 func TestAPairBetweenWhomOnlySmallDatagramsPassGetsAConnection(t *testing.T) {
 	t.Parallel()
 	for seed := range seeds(3) {

@@ -319,7 +319,7 @@ func TestWhoDoesNotWantToRelayIsNotChosen(t *testing.T) {
 	}
 }
 
-// Echoes may be under way when a node gets lost. When it is back, the ways to it are measured as before.
+// Echoes may be under way when a node gets lost. When it is back, the paths to it are measured as before.
 func TestABadStraightWayIsLeftEvenAfterTheNodeWasGone(t *testing.T) {
 	t.Parallel()
 	for seed := range seeds(9) {

@@ -14,6 +14,7 @@ type silence struct {
 	reported bool      // the protocol core was told
 	large    time.Time // when it was last told of large frames
 	longest  int       // frame since then, in bytes, if large
+	sends    int       // large frames since then
 }
 
 func (h *Host) silenceOf(n node.Name) *silence {
@@ -30,10 +31,10 @@ func (h *Host) sentTo(n node.Name, frame int) {
 	s := h.silenceOf(n)
 	now := h.w.Now
 	if frame > forward.LargeFrame {
-		s.longest = max(s.longest, frame)
+		s.longest, s.sends = max(s.longest, frame), s.sends+1
 		if now.Sub(s.large) >= forward.LargeEvery {
-			h.event(mesh.Large{Node: n, Size: s.longest - ethernetLen}) // which is not carried
-			s.large, s.longest = now, 0
+			h.event(mesh.Large{Node: n, Size: s.longest - ethernetLen, Sends: s.sends}) // without Ethernet header
+			s.large, s.longest, s.sends = now, 0, 0
 		}
 	}
 	if !s.since.IsZero() {

@@ -121,7 +121,7 @@ func host(h *Host) mesh.Host {
 }
 
 // One of the four messages that make a session is lost with a connection that ends on the way, while
-// the two nodes go on reaching each other in another way.
+// the two nodes go on reaching each other over another path.
 func TestALostMessageOfAHandshakeIsRepeatedSoon(t *testing.T) {
 	for lost := range 4 {
 		w := New(7)
@@ -154,7 +154,7 @@ func TestALostMessageOfAHandshakeIsRepeatedSoon(t *testing.T) {
 	}
 }
 
-// The end of a connection is told by a slow way, too, and arrives there after the news that it was made
+// The end of a connection is told over a slow path, too, and arrives there after the news that it was made
 // again. Nobody may go on believing in the end.
 func TestTheEndOfAConnectionIsHeardAfterItsNewBeginning(t *testing.T) {
 	w := New(9)

@@ -10,7 +10,7 @@ import (
 	"tincan/internal/node"
 )
 
-// codes are the reasons that a gives for the way to name.
+// codes are the reasons that a gives for the path to name.
 func codes(w mesh.Why) string {
 	var out []string
 	for _, r := range w.Reasons {
@@ -26,7 +26,7 @@ func addrs(list ...string) (out []netip.AddrPort) {
 	return out
 }
 
-func TestReasonsAreGivenForEveryWay(t *testing.T) {
+func TestReasonsAreGivenForEveryPath(t *testing.T) {
 	chain := func(c ...string) string { return strings.Join(c, " ") }
 	for name, c := range map[string]struct {
 		set    func(w *World, a, z, r *Host)
@@ -112,7 +112,7 @@ func TestReasonsAreGivenForEveryWay(t *testing.T) {
 			set:  func(_ *World, _, z, _ *Host) { z.Configure = func(c *mesh.Config) { c.Indirect = true } },
 			want: chain(mesh.WhyRelayed, mesh.WhyIndirect), change: "IndirectData",
 		},
-		"a does not look for ways by UDP": {
+		"a does not look for UDP paths": {
 			set:  func(_ *World, a, _, _ *Host) { a.Configure = func(c *mesh.Config) { c.NoUDPDiscovery = true } },
 			want: chain(mesh.WhyRelayed, mesh.WhyNoDiscovery), change: "UDPDiscovery",
 		},

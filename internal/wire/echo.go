@@ -46,7 +46,7 @@ const (
 	EchoSeen                // there is an address in the filling
 )
 
-// Echo is the question whether a node is there, which may take any way, or the answer.
+// Echo is the question whether a node is there, which may take any path, or the answer.
 type Echo struct {
 	Kind   byte
 	Flags  byte

@@ -21,7 +21,7 @@ func (n *node) ask(into any, args ...string) {
 	}
 }
 
-// why are the codes of the reasons for the way to a node.
+// why are the codes of the reasons for the path to a node.
 func (n *node) why(to string) (codes []string, change string) {
 	n.w.Helper()
 	var r control.WhyReport

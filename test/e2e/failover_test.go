@@ -247,6 +247,8 @@ func failures() []failure {
 		{"MTU, a TCP stream", 30, time.Second, func(w *world) *scene {
 			a, b := w.pair()
 			w.must(b.link.Quality(lab.Quality{Rate: 20e6, Delay: 5 * time.Millisecond}))
+			b.stopped() // else the delay is taken for a queue
+			b.up()
 			return &scene{w.stream(b, a),
 				func() bool { return w.direct(a, b)() && b.sees(a.Name()).minMTU > 1400 },
 				func() { w.must(b.link.BlackHole(1280)) },
@@ -402,7 +404,7 @@ func (w *world) direct(a, b *node) func() bool {
 var choices = regexp.MustCompile(`packets for (\w+) are (?:now relayed by (\w+)|no longer relayed)`)
 
 // chosenRelay is the relay that was chosen for packets to another node although there
-// may be a direct way, "" if there is none.
+// may be a direct path, "" if there is none.
 func (n *node) chosenRelay(to *node) (relay string) {
 	for _, m := range choices.FindAllStringSubmatch(n.log(), -1) {
 		if m[1] == to.Name() {

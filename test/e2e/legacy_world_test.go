@@ -90,7 +90,7 @@ func (n *node) hasUDP(to *node) bool {
 	return s.reachable && s.minMTU > 0 && s.via == to.Name()
 }
 
-// talksByUDP waits until both have a way to each other by UDP, and proves it:
+// talksByUDP waits until both have a path to each other by UDP, and proves it:
 // small packets still pass when TCP does not.
 func talksByUDP(w *world, a, b *node) {
 	w.Helper()

@@ -28,18 +28,18 @@ func TestLongLink(t *testing.T) {
 	for _, loss := range []float64{0, 1} {
 		w := newWorld(t, "ip4")
 		q := lab.Quality{Delay: 25 * time.Millisecond, Loss: loss, Rate: 100e6}
-		ways := []*longWay{w.longWay(tincan, q), w.longWay(tinc10, q)}
-		bare := &longWay{name: "bare", from: ways[0].from, to: ways[0].to, addr: ways[0].to.Addr("ip4")}
-		ways = append([]*longWay{bare}, ways...)
+		links := []*longLink{w.longLink(tincan, q), w.longLink(tinc10, q)}
+		bare := &longLink{name: "bare", from: links[0].from, to: links[0].to, addr: links[0].to.Addr("ip4")}
+		links = append([]*longLink{bare}, links...)
 		for range rounds {
-			for _, way := range ways { // in turn, since the machine may be busy
-				way.measure(w, each)
+			for _, link := range links { // in turn, since the machine may be busy
+				link.measure(w, each)
 			}
 		}
-		for _, way := range ways {
-			fmt.Fprintf(tw, "%.0f %%\t%s\t%.1f\t%v\n", loss, way.name, way.median()/1e6, way.stall.Round(time.Millisecond))
+		for _, link := range links {
+			fmt.Fprintf(tw, "%.0f %%\t%s\t%.1f\t%v\n", loss, link.name, link.median()/1e6, link.stall.Round(time.Millisecond))
 		}
-		ours := ways[1]
+		ours := links[1]
 		if ours.median() < bare.median()/3 {
 			t.Errorf("with %.0f %% loss: %.1f Mbit/s through tincan, %.1f beside it", loss, ours.median()/1e6, bare.median()/1e6)
 		}
@@ -51,8 +51,8 @@ func TestLongLink(t *testing.T) {
 	t.Log("\n" + b.String())
 }
 
-// longWay is TCP between two hosts and what was measured.
-type longWay struct {
+// longLink is TCP between two hosts and what was measured.
+type longLink struct {
 	name     string
 	from, to *node
 	addr     netip.Addr
@@ -60,8 +60,8 @@ type longWay struct {
 	stall    time.Duration
 }
 
-// longWay makes two nodes of a kind that talk by UDP over a link of the given quality.
-func (w *world) longWay(kind kind, q lab.Quality) *longWay {
+// longLink makes two nodes of a kind that talk by UDP over a link of the given quality.
+func (w *world) longLink(kind kind, q lab.Quality) *longLink {
 	w.Helper()
 	name := fmt.Sprintf("kind%d", kind) // the names of hosts are theirs alone
 	w.cables = true
@@ -73,10 +73,10 @@ func (w *world) longWay(kind kind, q lab.Quality) *longWay {
 		_, _ = n[0].Ping(n[1].vpn("ip4"), 56, 200*time.Millisecond)
 		return n[0].hasUDP(n[1]) && n[1].hasUDP(n[0]) && n[0].sees(n[1].Name()).minMTU > 1400
 	})
-	return &longWay{name: kind.String(), from: n[0], to: n[1], addr: n[1].vpn("ip4")}
+	return &longLink{name: kind.String(), from: n[0], to: n[1], addr: n[1].vpn("ip4")}
 }
 
-func (l *longWay) measure(w *world, d time.Duration) {
+func (l *longLink) measure(w *world, d time.Duration) {
 	w.Helper()
 	f, err := lab.Stream(l.from.Host, l.to.Host, l.addr)
 	w.must(err)
@@ -90,7 +90,7 @@ func (l *longWay) measure(w *world, d time.Duration) {
 }
 
 // median is in bits a second.
-func (l *longWay) median() float64 {
+func (l *longLink) median() float64 {
 	slices.Sort(l.rates)
 	return l.rates[len(l.rates)/2]
 }

@@ -31,7 +31,7 @@ func TestThreeNodesByInvitation(t *testing.T) {
 	bob.joins(alice.invite("bob"))
 	carol.joins(alice.invite("carol"))
 	w.allReach("ip4", alice, bob, carol)
-	// The two newcomers find a direct way to each other.
+	// The two newcomers find a direct path to each other.
 	bob.talksDirectly(carol)
 	carol.talksDirectly(bob)
 }

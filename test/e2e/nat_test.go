@@ -26,7 +26,7 @@ type pairing struct {
 	build       func(w *world) (a, b *node)
 }
 
-// The ways two nodes talk.
+// The paths between two nodes.
 const (
 	directUDP  = "direct by UDP"
 	directTCP  = "direct by TCP"
@@ -198,7 +198,7 @@ func (n *node) pathTo(to, relay *node) string {
 	}
 }
 
-// path is what "status --json" says about the way to another node.
+// path is what "status --json" says about the path to another node.
 func (n *node) path(to *node) (path, via string) {
 	n.w.Helper()
 	var status struct {

@@ -79,7 +79,7 @@ upnp_nat_postrouting_chain=postrouting_miniupnpd
 // TestANodeBehindARouterLetsNewcomersIn needs a port that the router opens: the
 // newcomer has nobody else to ask.
 func TestANodeBehindARouterLetsNewcomersIn(t *testing.T) {
-	for name, c := range map[string]struct{ conf, way string }{
+	for name, c := range map[string]struct{ conf, by string }{
 		"PCP":  {"enable_natpmp=yes\nallow 1-65535 0.0.0.0/0 1-65535\n", "PCP"},
 		"UPnP": {"enable_natpmp=no\nallow 1-65535 0.0.0.0/0 1-65535\n", "UPnP"},
 	} {
@@ -92,7 +92,7 @@ func TestANodeBehindARouterLetsNewcomersIn(t *testing.T) {
 			home.appendTo("tinc.conf", "UPnP = yes\nUPnPDiscoverWait = 2\nUPnPRefreshPeriod = 10\n")
 			home.appendTo("hosts/home", "Address = "+public+"\n")
 			home.up()
-			w.must(home.daemon.WaitLog(`port mapping: TCP .*\(`+c.way, patience))
+			w.must(home.daemon.WaitLog(`port mapping: TCP .*\(`+c.by, patience))
 			away.joins(home.invite("away"))
 			w.allReach("ip4", home, away)
 			home.talksDirectly(away)

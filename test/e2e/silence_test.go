@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// TestAWayThatDiesIsReplaced lets each of the commonest ways die a few times. The limits
+// TestADeadPathIsReplaced lets each of the commonest paths die a few times. The limits
 // are generous, for machines that do more than this; TestFailingOver measures.
-func TestAWayThatDiesIsReplaced(t *testing.T) {
+func TestADeadPathIsReplaced(t *testing.T) {
 	const limit = 3 * time.Second
 	chosen := []string{
 		"UDP, echoes, TCP to fall back to",

@@ -192,7 +192,7 @@ func (n *node) up() {
 // killed ends the daemon without warning.
 func (n *node) killed() { n.daemon.Kill() }
 
-// stopped ends the daemon in an orderly way, as Ctrl-C does.
+// stopped ends the daemon cleanly, as Ctrl-C does.
 func (n *node) stopped() {
 	n.w.Helper()
 	signal := syscall.SIGINT

@@ -1,5 +1,5 @@
 // Package top shows the traffic of a running node as a live screen: rates or
-// totals of each node, the way its packets take, round trip time and loss.
+// totals of each node, the path of its packets, round trip time and loss.
 //
 // [Model] is what is shown, without a terminal; [Run] shows it on one.
 package top
