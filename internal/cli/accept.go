@@ -9,11 +9,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tincan/internal/cli/report"
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/keydist"
 	"tincan/internal/node"
+	"tincan/internal/report"
 )
 
 // hostFiles is the store of the host files of the network that is meant.
@@ -45,7 +45,7 @@ removed here may come back after it. Without NODE, the waiting keys are listed.`
 				return err
 			}
 			if len(args) == 0 && asJSON {
-				return a.printJSON(report.WaitingOf(store))
+				return a.printJSON(waitingForm(store))
 			}
 			if len(args) == 0 {
 				return a.listChanges(store)
@@ -141,4 +141,16 @@ brings it back. Other nodes are not affected: run the command on each of them.`,
 			return nil
 		},
 	}
+}
+
+// waitingForm is what waits in a store for a person.
+func waitingForm(s *keydist.Store) report.Waiting {
+	w := report.Waiting{Changed: []control.KeyChange{}, Removed: []report.RemovedNode{}}
+	for _, c := range s.Changes() {
+		w.Changed = append(w.Changed, control.KeyChange(c))
+	}
+	for _, r := range s.Removed() {
+		w.Removed = append(w.Removed, report.RemovedNode{Node: r.Node, Since: r.Since})
+	}
+	return w
 }

@@ -16,10 +16,10 @@ import (
 
 	"tincan/internal/bootnode"
 	"tincan/internal/cli/booting"
-	"tincan/internal/cli/report"
 	"tincan/internal/cli/terminal"
 	"tincan/internal/config"
 	"tincan/internal/node"
+	"tincan/internal/report"
 )
 
 func (a *app) genCommand() *cobra.Command {
@@ -310,7 +310,7 @@ func (a *app) tokenNewCommand() *cobra.Command {
 				a.say("to read it out: %s", secret.Groups())
 			}
 			if asJSON {
-				return a.printJSON(report.NewToken{Token: report.TokenOf(t), Secret: secret.Reveal()})
+				return a.printJSON(report.NewToken{Token: tokenForm(t), Secret: secret.Reveal()})
 			}
 			_, err = fmt.Fprintln(a.Out, secret.Reveal())
 			return err
@@ -342,7 +342,7 @@ func (a *app) tokenListCommand() *cobra.Command {
 			if asJSON {
 				out := report.Tokens{Tokens: []report.Token{}}
 				for _, t := range tokens {
-					out.Tokens = append(out.Tokens, report.TokenOf(t))
+					out.Tokens = append(out.Tokens, tokenForm(t))
 				}
 				return a.printJSON(out)
 			}
@@ -399,4 +399,17 @@ func (a *app) tokenRevokeCommand() *cobra.Command {
 	}
 	a.jsonFlag(c, &asJSON)
 	return c
+}
+
+// tokenForm puts a token into its form.
+func tokenForm(t bootnode.Token) report.Token {
+	r := report.Token{ID: t.ID, Label: t.Label, Created: t.Created.UTC(), Node: t.Name, Old: t.Old != nil, Joined: append([]node.Name{}, t.Joined...)}
+	if t.Left >= 0 {
+		r.Left = &t.Left
+	}
+	if !t.Expires.IsZero() {
+		expires := t.Expires.UTC()
+		r.Expires = &expires
+	}
+	return r
 }

@@ -11,12 +11,12 @@ import (
 
 	"tincan/internal/cli/dumping"
 	"tincan/internal/cli/inviting"
-	"tincan/internal/cli/report"
 	"tincan/internal/cli/terminal"
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/invite"
 	"tincan/internal/node"
+	"tincan/internal/report"
 )
 
 func (a *app) dumpCommand() *cobra.Command {
@@ -142,7 +142,7 @@ func (a *app) infoCommand() *cobra.Command {
 				if asJSON {
 					return meant(c, node.Name(args[0]), a.infoJSON(control.Exact{Client: c}, args[0]))
 				}
-				return meant(c, node.Name(args[0]), control.Info(a.Out, control.Exact{Client: c}, args[0], time.Local))
+				return meant(c, node.Name(args[0]), report.WriteInfo(a.Out, control.Exact{Client: c}, args[0], time.Local))
 			})
 		},
 	}
@@ -150,10 +150,10 @@ func (a *app) infoCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) infoJSON(d control.Asker, about string) error {
+func (a *app) infoJSON(d report.Asker, about string) error {
 	name, err := node.ParseName(about)
 	if err != nil {
-		found, err := control.FindSubnets(d, about)
+		found, err := report.FindSubnets(d, about)
 		if err != nil {
 			return err
 		}
@@ -165,7 +165,7 @@ func (a *app) infoJSON(d control.Asker, about string) error {
 	}
 	i := slices.IndexFunc(nodes, func(n control.NodeInfo) bool { return n.Name == name })
 	if i < 0 {
-		return control.NotFoundError(fmt.Sprintf("Unknown node %s.", name))
+		return report.NotFoundError(fmt.Sprintf("Unknown node %s.", name))
 	}
 	edges, err := d.Edges(about)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"tincan/internal/control"
 	"tincan/internal/netdiag"
 	"tincan/internal/node"
+	"tincan/internal/report"
 	"tincan/internal/script"
 	"tincan/internal/subnet"
 )
@@ -43,7 +44,7 @@ status is 0 even if a problem is found.`,
 				if err := a.lookHere(c, args[0], name, &r); err != nil {
 					return err
 				}
-				return a.show(r, asJSON)
+				return show(a, r, asJSON, report.WriteWhy)
 			})
 		},
 	}
@@ -120,7 +121,7 @@ outside. Other nodes are asked from which address they hear this one; nobody out
 				if err != nil {
 					return notOurs(err)
 				}
-				return a.show(r, asJSON)
+				return show(a, r, asJSON, report.WriteNet)
 			})
 		},
 	}
@@ -128,10 +129,10 @@ outside. Other nodes are asked from which address they hear this one; nobody out
 	return c
 }
 
-// show prints a report.
-func (a *app) show(r interface{ WriteText(io.Writer) error }, asJSON bool) error {
+// show prints a report, as text by way of write.
+func show[R any](a *app, r R, asJSON bool, write func(io.Writer, R) error) error {
 	if !asJSON {
-		return r.WriteText(a.Out)
+		return write(a.Out, r)
 	}
 	return a.printJSON(r)
 }

@@ -9,11 +9,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"tincan/internal/cli/booting"
-	"tincan/internal/cli/report"
 	"tincan/internal/cli/terminal"
 	"tincan/internal/config"
 	"tincan/internal/generate"
 	"tincan/internal/node"
+	"tincan/internal/report"
 	"tincan/internal/subnet"
 )
 

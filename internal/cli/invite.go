@@ -10,10 +10,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"tincan/internal/cli/inviting"
-	"tincan/internal/cli/report"
 	"tincan/internal/cli/terminal"
 	"tincan/internal/invite"
 	"tincan/internal/oserr"
+	"tincan/internal/report"
 )
 
 func (a *app) inviteCommand() *cobra.Command {

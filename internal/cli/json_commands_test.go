@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"tincan/internal/cli/report"
 	"tincan/internal/control"
+	"tincan/internal/report"
 )
 
 // into reads what a command has printed as exactly one object of that form.

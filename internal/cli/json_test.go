@@ -16,10 +16,10 @@ import (
 	"time"
 
 	"tincan/internal/check"
-	"tincan/internal/cli/report"
 	"tincan/internal/cli/terminal"
 	"tincan/internal/cli/top"
 	"tincan/internal/control"
+	"tincan/internal/report"
 )
 
 var updateJSON = flag.Bool("update-json", false, "rewrite docs/json.md")

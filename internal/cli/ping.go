@@ -15,6 +15,7 @@ import (
 	"tincan/internal/cli/terminal"
 	"tincan/internal/control"
 	"tincan/internal/node"
+	"tincan/internal/report"
 )
 
 // pingOptions are the options of ping.
@@ -232,7 +233,7 @@ func (p *pingReport) write(a *app) {
 	if p.Path == "" { // it has gone meanwhile
 		return
 	}
-	fmt.Fprintf(a.Out, "packets go: %s", view.PathText())
+	fmt.Fprintf(a.Out, "packets go: %s", report.PathText(&view))
 	if p.MTU > 0 {
 		fmt.Fprintf(a.Out, ", up to %d bytes", p.MTU)
 	}

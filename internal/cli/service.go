@@ -16,10 +16,10 @@ import (
 
 	"tincan/internal/cli/booting"
 	"tincan/internal/cli/launch"
-	"tincan/internal/cli/report"
 	"tincan/internal/cli/terminal"
 	"tincan/internal/cli/version"
 	"tincan/internal/config"
+	"tincan/internal/report"
 	"tincan/packaging"
 )
 

@@ -12,10 +12,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tincan/internal/cli/report"
 	"tincan/internal/cli/terminal"
 	"tincan/internal/control"
 	"tincan/internal/node"
+	"tincan/internal/report"
 )
 
 // statusOptions are the options of status.
@@ -79,18 +79,18 @@ func (a *app) status(w io.Writer, c *control.Client, about string, o statusOptio
 	if err != nil {
 		return err
 	}
-	f := control.TextForm{Now: time.Now(), Width: a.OutWidth(), Color: a.OutColor(), Command: a.self()}
+	f := report.Form{Now: time.Now(), Width: a.OutWidth(), Color: a.OutColor(), Command: a.self()}
 	switch {
 	case o.json && o.watch > 0:
 		return json.NewEncoder(w).Encode(report.WatchedStatus{Time: f.Now.UTC(), Status: s})
 	case o.json:
 		return a.printJSON(s)
 	case o.drops:
-		return s.WriteDrops(w, f.Now)
+		return report.WriteDrops(w, s, f.Now)
 	case one != nil:
-		return s.WriteNode(w, one, f)
+		return report.WriteNode(w, s, one, f)
 	}
-	return s.WriteText(w, f)
+	return report.WriteStatus(w, s, f)
 }
 
 // choose leaves the nodes that were asked for, and finds the one if it was named.
@@ -100,9 +100,9 @@ func (a *app) choose(s *control.Status, about string, o statusOptions) (one *con
 	for i := range s.Nodes {
 		names = append(names, string(s.Nodes[i].Name))
 	}
-	s.Only(func(n *control.NodeView) bool {
+	report.Only(s, func(n *control.NodeView) bool {
 		return (!o.reachable || n.Reachable) && (!o.unreachable || !n.Reachable) &&
-			(about == "" || string(n.Name) == about || pattern && n.Matches(about))
+			(about == "" || string(n.Name) == about || pattern && report.Matches(n, about))
 	})
 	if about == "" || pattern {
 		return nil, nil

@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tincan/internal/cli/report"
 	"tincan/internal/cli/setting"
 	"tincan/internal/cli/terminal"
 	"tincan/internal/config"
@@ -17,6 +16,7 @@ import (
 	"tincan/internal/daemon"
 	"tincan/internal/nearest"
 	"tincan/internal/node"
+	"tincan/internal/report"
 )
 
 func (a *app) getCommand() *cobra.Command {

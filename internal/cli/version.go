@@ -6,8 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tincan/internal/cli/report"
 	"tincan/internal/cli/version"
+	"tincan/internal/report"
 )
 
 func (a *app) versionCommand() *cobra.Command {

@@ -3,8 +3,7 @@
 // our own, on both sides. Where they meet is package pidfile's.
 //
 // It knows the words, not the mesh: what the daemon answers comes from a
-// [Backend], and what a command prints is written by the pure functions Dump*,
-// [Info] and [Compose].
+// [Backend], and what a command prints is package report's.
 //
 //	client                                  daemon
 //	0 ^COOKIE 0            ------------>

@@ -4,10 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 
 	"tincan/internal/node"
 )
@@ -32,25 +30,6 @@ type WhyReport struct {
 type WhyReason struct {
 	Code string `json:"code"`
 	Text string `json:"text"`
-}
-
-// WriteText prints the report for people.
-func (r WhyReport) WriteText(w io.Writer) error {
-	var b strings.Builder
-	for i, reason := range r.Reasons {
-		if i > 0 {
-			b.WriteString(strings.Repeat("  ", i-1) + "└ ")
-		}
-		b.WriteString(reason.Text + "\n")
-	}
-	switch {
-	case r.Change != "":
-		b.WriteString("suggestion: " + r.Change + "\n")
-	case r.Good:
-		b.WriteString("no problem found\n")
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
 }
 
 // NetReport says what the network that a node is in lets through.
@@ -115,77 +94,6 @@ const (
 	NATEndpointIndependent NATKind = "endpoint-independent" // the same outer address towards everybody: holes can be punched
 	NATSymmetric           NATKind = "symmetric"            // another one towards each: holes cannot be punched
 )
-
-// WriteText prints the report for people.
-func (r NetReport) WriteText(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	row := func(what, format string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", what, fmt.Sprintf(format, args...)) }
-	row("listens at", "%s", listOr(r.Listening, "nothing"))
-	for i, a := range r.Addresses {
-		what := ""
-		if i == 0 {
-			what = "addresses"
-		}
-		kind := "private"
-		if a.Public {
-			kind = "public"
-		}
-		row(what, "%s (%s, %s)", a.Address, a.Interface, kind)
-	}
-	row("internet", "IPv4 %s, IPv6 %s", yes(r.IPv4), yes(r.IPv6))
-	row("UDP", "%d of %d nodes answer, %d of them by IPv6", r.Answered, r.Tried, r.ByIPv6)
-	row("NAT", "%s", r.NAT.text())
-	if r.IPv6 {
-		row("NAT (IPv6)", "%s", r.NAT6.text())
-	}
-	for i, s := range r.Seen {
-		what := ""
-		if i == 0 {
-			what = "seen as"
-		}
-		row(what, "%s by %s", s.Address, s.By)
-	}
-	switch {
-	case len(r.Mappings) > 0:
-		row("port mapping", "%s", strings.Join(r.Mappings, ", "))
-	case r.MapProblem != "":
-		row("port mapping", "none: %s", r.MapProblem)
-	}
-	row("connections", "%d from others, %d to others", r.Incoming, r.Outgoing)
-	if r.Proxy != "" {
-		row("proxy", "%s", r.Proxy)
-	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	var b strings.Builder
-	for _, v := range r.Verdict {
-		b.WriteString("\n" + v + "\n")
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
-func (k NATKind) text() string {
-	switch k {
-	case NATNone:
-		return "none"
-	case NATOne:
-		return "there is one; two nodes that answer by UDP would tell its kind"
-	case NATEndpointIndependent:
-		return "the same outer address for everybody: direct paths can be made through it"
-	case NATSymmetric:
-		return "symmetric: another outer address for each node; direct paths need the other side's help"
-	}
-	return "not known: no node told from where it hears us"
-}
-
-func yes(b bool) string {
-	if b {
-		return "yes"
-	}
-	return "no"
-}
 
 // why carries out request 103, netCheck request 104. The answer is nil if the daemon cannot.
 func (c *client) why(args []string) ([]byte, error) {

@@ -53,7 +53,7 @@ func micros(d time.Duration) int64 {
 // AppendLine appends the line of request 3 to dst, with its LF.
 func (n *NodeInfo) AppendLine(dst []byte) []byte {
 	return fmt.Appendf(dst, "18 3 %s %s %s %d %d %d %d %x %x %s %s %d %d %d %d %d %d %d %d %d %d\n",
-		n.Name, n.ID, n.Address.or(unknown).words(), n.Cipher, n.Digest, n.MACLen, n.Compression,
+		n.Name, n.ID, n.Address.Or(Unknown).words(), n.Cipher, n.Digest, n.MACLen, n.Compression,
 		uint32(n.Options), uint32(n.Status), word(string(n.NextHop)), word(string(n.Via)), n.Distance,
 		n.MTU, n.MinMTU, n.MaxMTU, unixTime(n.Changed), micros(n.RTT),
 		n.InPackets, n.InBytes, n.OutPackets, n.OutBytes)
@@ -62,15 +62,16 @@ func (n *NodeInfo) AppendLine(dst []byte) []byte {
 // AppendLine appends the line of request 4 to dst, with its LF.
 func (e *EdgeInfo) AppendLine(dst []byte) []byte {
 	return fmt.Appendf(dst, "18 4 %s %s %s %s %x %d\n", e.From, e.To,
-		e.Address.or(unspec).words(), e.Local.or(unspec).words(), uint32(e.Options), e.Weight)
+		e.Address.Or(Unspecified).words(), e.Local.Or(Unspecified).words(), uint32(e.Options), e.Weight)
 }
 
 // AppendLine appends the line of request 5 to dst, with its LF.
 func (s *SubnetInfo) AppendLine(dst []byte) []byte {
-	return fmt.Appendf(dst, "18 5 %s %s\n", s.Subnet, s.owner())
+	return fmt.Appendf(dst, "18 5 %s %s\n", s.Subnet, s.OwnerWord())
 }
 
-func (s *SubnetInfo) owner() string {
+// OwnerWord is the name of the owner, or the word for a broadcast subnet.
+func (s *SubnetInfo) OwnerWord() string {
 	if s.Owner == "" {
 		return broadcastOwner
 	}
@@ -81,9 +82,9 @@ func (s *SubnetInfo) owner() string {
 func (c *ConnInfo) AppendLine(dst []byte) []byte {
 	name := c.Name
 	if name == "" {
-		name = unknownName
+		name = Unnamed
 	}
-	return fmt.Appendf(dst, "18 6 %s %s %x %d %x\n", word(name), c.Address.or(unknown).words(),
+	return fmt.Appendf(dst, "18 6 %s %s %x %d %x\n", word(name), c.Address.Or(Unknown).words(),
 		uint32(c.Options), c.Socket, uint32(c.Status))
 }
 
@@ -160,7 +161,7 @@ func ParseConn(line string) (ConnInfo, error) {
 		Socket:  f.int(),
 		Status:  ConnStatus(f.hex()),
 	}
-	if c.Name == unknownName {
+	if c.Name == Unnamed {
 		c.Name = ""
 	}
 	return c, f.done("connection")

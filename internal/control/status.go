@@ -310,3 +310,16 @@ func inferred(n *NodeInfo) (Path, node.Name, Transport) {
 	}
 	return PathRelayed, n.NextHop, ""
 }
+
+// Node finds a node by its name, also the own one; nil if it is not known.
+func (s *Status) Node(name node.Name) *NodeView {
+	if name == s.Self.Name {
+		return &s.Self
+	}
+	for i := range s.Nodes {
+		if s.Nodes[i].Name == name {
+			return &s.Nodes[i]
+		}
+	}
+	return nil
+}

@@ -39,16 +39,18 @@ func (a Address) HostPort() string {
 
 // Known tells whether a says anything.
 func (a Address) Known() bool {
-	return a != Address{} && a.Host != unknown && a.Host != unspec
+	return a != Address{} && a.Host != Unknown && a.Host != Unspecified
 }
 
+// Words for what is missing.
 const (
-	unknown = "unknown" // both words of a node's missing address
-	unspec  = "unspec"  // both words of an edge's missing address
+	Unknown     = "unknown"   // both words of a node's missing address
+	Unspecified = "unspec"    // both words of an edge's missing address
+	Unnamed     = "<unknown>" // who has not said yet who it is
 )
 
-// or returns a, or the given word twice if a is the zero value.
-func (a Address) or(word string) Address {
+// Or returns a, or the given word twice if a is the zero value.
+func (a Address) Or(word string) Address {
 	if a.Host == "" {
 		a.Host = word
 	}
@@ -164,5 +166,4 @@ type TrafficInfo struct {
 const (
 	broadcastOwner = "(broadcast)"
 	controlName    = "<control>"
-	unknownName    = "<unknown>"
 )

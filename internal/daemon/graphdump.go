@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"tincan/internal/config"
-	"tincan/internal/control"
 	"tincan/internal/mesh"
+	"tincan/internal/report"
 	"tincan/internal/script"
 )
 
@@ -53,7 +53,7 @@ func (g *graphExporter) run(ctx context.Context) {
 		wait = g.calm
 		var b bytes.Buffer
 		back := &backend{g.d}
-		_ = control.DumpGraph(&b, back.Nodes(), back.Edges(), true)
+		_ = report.DumpGraph(&b, back.Nodes(), back.Edges(), true)
 		if bytes.Equal(b.Bytes(), g.last) {
 			continue
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"tincan/internal/control"
+	"tincan/internal/report"
 )
 
 // ErrUnknown: there is no such list.
@@ -18,7 +19,7 @@ var Lists = []string{"nodes", "edges", "subnets", "connections", "graph", "digra
 
 // Daemon is a running node that can be asked.
 type Daemon interface {
-	control.Asker
+	report.Asker
 	Connections() ([]control.ConnInfo, error)
 }
 
@@ -27,17 +28,17 @@ type Daemon interface {
 func Write(w io.Writer, d Daemon, what string, reachable bool) error {
 	switch strings.ToLower(what) {
 	case "nodes":
-		return list(d.Nodes, func(l []control.NodeInfo) error { return control.DumpNodes(w, l, reachable) })
+		return list(d.Nodes, func(l []control.NodeInfo) error { return report.DumpNodes(w, l, reachable) })
 	case "edges":
-		return list(d.Edges, func(l []control.EdgeInfo) error { return control.DumpEdges(w, l) })
+		return list(d.Edges, func(l []control.EdgeInfo) error { return report.DumpEdges(w, l) })
 	case "subnets":
-		return list(d.Subnets, func(l []control.SubnetInfo) error { return control.DumpSubnets(w, l) })
+		return list(d.Subnets, func(l []control.SubnetInfo) error { return report.DumpSubnets(w, l) })
 	case "connections":
 		l, err := d.Connections()
 		if err != nil {
 			return err
 		}
-		return control.DumpConnections(w, l)
+		return report.DumpConnections(w, l)
 	case "graph", "digraph":
 		nodes, err := d.Nodes("")
 		if err != nil {
@@ -47,7 +48,7 @@ func Write(w io.Writer, d Daemon, what string, reachable bool) error {
 		if err != nil {
 			return err
 		}
-		return control.DumpGraph(w, nodes, edges, strings.EqualFold(what, "digraph"))
+		return report.DumpGraph(w, nodes, edges, strings.EqualFold(what, "digraph"))
 	}
 	return ErrUnknown
 }

@@ -7,6 +7,7 @@ import (
 
 	"tincan/internal/cli/dumping"
 	"tincan/internal/control"
+	"tincan/internal/report"
 )
 
 // dump is `tinc dump [reachable] WHAT`.
@@ -34,6 +35,6 @@ func dump(c *call, args []string) error {
 // info is `tinc info NODE|SUBNET|ADDRESS`.
 func info(c *call, args []string) error {
 	return c.ask(func(d *control.Client) error {
-		return control.Info(c.Out, d, args[0], time.Local)
+		return report.WriteInfo(c.Out, d, args[0], time.Local)
 	})
 }

@@ -15,6 +15,7 @@ import (
 
 	"tincan/internal/control"
 	"tincan/internal/node"
+	"tincan/internal/report"
 )
 
 // Model is the contents of the screen.
@@ -309,7 +310,7 @@ func (m *Model) table(rows []Row, columns int) []string {
 		cells = append(cells, []string{string(r.Name),
 			number(c.InPackets, m.unit.packetsScale), number(c.InBytes, m.unit.bytesScale),
 			number(c.OutPackets, m.unit.packetsScale), number(c.OutBytes, m.unit.bytesScale),
-			r.view.PathText(), r.rtt(), r.loss()})
+			report.PathText(&r.view), r.rtt(), r.loss()})
 	}
 	const name, path = 0, 5
 	widths := []int{16, 10, 10, 10, 10, 18, 8, 5}
@@ -340,7 +341,7 @@ func (m *Model) table(rows []Row, columns int) []string {
 	for _, line := range cells {
 		var b strings.Builder
 		for i, w := range widths {
-			text := control.Shortened(line[i], w)
+			text := report.Shortened(line[i], w)
 			pad := strings.Repeat(" ", w-utf8.RuneCountInString(text))
 			switch {
 			case i == name:
@@ -373,7 +374,7 @@ func (r Row) loss() string {
 // cut limits a text to so many columns; 0 means no limit.
 func cut(s string, columns int) string {
 	if columns > 0 {
-		s = control.Shortened(s, columns)
+		s = report.Shortened(s, columns)
 	}
 	return strings.TrimRight(s, " ")
 }

@@ -1,4 +1,4 @@
-package control
+package report
 
 import (
 	"bufio"
@@ -7,16 +7,17 @@ import (
 	"strings"
 	"time"
 
+	"tincan/internal/control"
 	"tincan/internal/node"
 	"tincan/internal/subnet"
 	"tincan/internal/wire"
 )
 
-// Asker is the part of [Client] that [Info] needs.
+// Asker is the part of [control.Client] that [WriteInfo] needs.
 type Asker interface {
-	Nodes(about string) ([]NodeInfo, error)
-	Edges(about string) ([]EdgeInfo, error)
-	Subnets(about string) ([]SubnetInfo, error)
+	Nodes(about string) ([]control.NodeInfo, error)
+	Edges(about string) ([]control.EdgeInfo, error)
+	Subnets(about string) ([]control.SubnetInfo, error)
 }
 
 // NotFoundError is a question of `tinc info` without an answer. Its text is that
@@ -25,9 +26,9 @@ type NotFoundError string
 
 func (e NotFoundError) Error() string { return string(e) }
 
-// Info prints what `tinc info ARG` prints: ARG is the name of a node, a subnet, or
+// WriteInfo prints what `tinc info ARG` prints: ARG is the name of a node, a subnet, or
 // an address. Times are in the time zone loc.
-func Info(w io.Writer, a Asker, arg string, loc *time.Location) error {
+func WriteInfo(w io.Writer, a Asker, arg string, loc *time.Location) error {
 	if name, err := node.ParseName(arg); err == nil {
 		return infoNode(w, a, name, loc)
 	}
@@ -42,7 +43,7 @@ func infoNode(w io.Writer, a Asker, name node.Name, loc *time.Location) error {
 	if err != nil {
 		return err
 	}
-	var n *NodeInfo
+	var n *control.NodeInfo
 	for i := range nodes {
 		if nodes[i].Name == name {
 			n = &nodes[i]
@@ -63,16 +64,16 @@ func infoNode(w io.Writer, a Asker, name node.Name, loc *time.Location) error {
 	b := bufio.NewWriter(w)
 	fmt.Fprintf(b, "Node:         %s\n", n.Name)
 	fmt.Fprintf(b, "Node ID:      %s\n", n.ID)
-	fmt.Fprintf(b, "Address:      %s\n", n.Address.or(unknown))
+	fmt.Fprintf(b, "Address:      %s\n", n.Address.Or(control.Unknown))
 	since, changed := "Last seen:    ", "never"
-	if n.Status&Reachable != 0 {
+	if n.Status&control.Reachable != 0 {
 		since = "Online since: "
 	}
 	if !n.Changed.IsZero() {
 		changed = n.Changed.In(loc).Format(time.DateTime)
 	}
 	fmt.Fprintf(b, "%s%s\n", since, changed)
-	fmt.Fprintf(b, "Status:      %s\n", n.Status.words())
+	fmt.Fprintf(b, "Status:      %s\n", statusWords(n.Status))
 	fmt.Fprintf(b, "Options:     %s\n", optionWords(n.Options))
 	fmt.Fprintf(b, "Protocol:     17.%d\n", n.Options.Minor())
 	fmt.Fprintf(b, "Reachability: %s\n", reachability(n))
@@ -94,15 +95,15 @@ func infoNode(w io.Writer, a Asker, name node.Name, loc *time.Location) error {
 	return b.Flush()
 }
 
-// words are the bits that a user is told of, each with a blank in front.
-func (s NodeStatus) words() string {
+// statusWords are the bits that a user is told of, each with a blank in front.
+func statusWords(s control.NodeStatus) string {
 	var text string
 	for _, bit := range []struct {
-		bit  NodeStatus
+		bit  control.NodeStatus
 		word string
 	}{
-		{ValidKey, "validkey"}, {Visited, "visited"}, {Reachable, "reachable"},
-		{Indirect, "indirect"}, {SPTPS, "sptps"}, {UDPConfirmed, "udp_confirmed"},
+		{control.ValidKey, "validkey"}, {control.Visited, "visited"}, {control.Reachable, "reachable"},
+		{control.Indirect, "indirect"}, {control.SPTPS, "sptps"}, {control.UDPConfirmed, "udp_confirmed"},
 	} {
 		if s&bit.bit != 0 {
 			text += " " + bit.word
@@ -128,28 +129,28 @@ func optionWords(o wire.Options) string {
 }
 
 // reachability says how packets get to n; with direct UDP two more lines follow.
-func reachability(n *NodeInfo) string {
+func reachability(n *control.NodeInfo) string {
 	switch {
 	case n.Self():
 		return "can reach itself"
-	case n.Status&Reachable == 0:
+	case n.Status&control.Reachable == 0:
 		return "unreachable"
 	case n.FirstHop != nil:
 		return firstHopWords(n)
 	case n.Via != n.Name:
-		return fmt.Sprintf("indirectly via %s", word(string(n.Via)))
-	case n.Status&ValidKey == 0:
+		return fmt.Sprintf("indirectly via %s", orDash(n.Via))
+	case n.Status&control.ValidKey == 0:
 		return "unknown"
 	case n.MinMTU > 0:
 		return withUDP(n)
 	case n.NextHop == n.Name:
 		return "directly with TCP"
 	}
-	return fmt.Sprintf("none, forwarded via %s", word(string(n.NextHop)))
+	return fmt.Sprintf("none, forwarded via %s", orDash(n.NextHop))
 }
 
 // firstHopWords is reachability where the daemon tells the first hop.
-func firstHopWords(n *NodeInfo) string {
+func firstHopWords(n *control.NodeInfo) string {
 	switch h := n.FirstHop; {
 	case h.NoKey:
 		return "none, its key is not known"
@@ -166,7 +167,7 @@ func firstHopWords(n *NodeInfo) string {
 	}
 }
 
-func withUDP(n *NodeInfo) string {
+func withUDP(n *control.NodeInfo) string {
 	text := fmt.Sprintf("directly with UDP\nPMTU:         %d", n.MTU)
 	if n.RTT >= 0 {
 		text += fmt.Sprintf("\nRTT:          %s", millis(n))
@@ -182,14 +183,14 @@ func infoSubnet(w io.Writer, a Asker, arg string) error {
 	}
 	b := bufio.NewWriter(w)
 	for _, s := range found {
-		fmt.Fprintf(b, "Subnet: %s\nOwner:  %s\n", s.Subnet, s.owner())
+		fmt.Fprintf(b, "Subnet: %s\nOwner:  %s\n", s.Subnet, s.OwnerWord())
 	}
 	return b.Flush()
 }
 
 // FindSubnets returns what is known of a subnet, or all subnets that hold an address; at least one. An
 // error of what was asked is a [NotFoundError].
-func FindSubnets(a Asker, arg string) (found []SubnetInfo, err error) {
+func FindSubnets(a Asker, arg string) (found []control.SubnetInfo, err error) {
 	want, err := subnet.Parse(arg)
 	if err != nil {
 		return nil, NotFoundError(fmt.Sprintf("Could not parse subnet or address '%s'.", arg))
@@ -226,4 +227,12 @@ func holds(s, a subnet.Subnet) bool {
 func samePlace(a, b subnet.Subnet) bool {
 	a.Weight, b.Weight = 0, 0
 	return a == b
+}
+
+// orDash is a name as tinc's client prints it.
+func orDash(n node.Name) string {
+	if n == "" {
+		return "-"
+	}
+	return string(n)
 }

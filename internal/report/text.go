@@ -1,4 +1,6 @@
-package control
+// Package report is what a node says about itself, and what commands say about it, as text and as JSON: the
+// status, the dumps and infos of tinc, the reasons why, drops. It asks nobody and decides nothing.
+package report
 
 import (
 	"fmt"
@@ -9,18 +11,19 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"tincan/internal/control"
 	"tincan/internal/node"
 )
 
-// TextForm is how a [Status] is written for people.
-type TextForm struct {
+// Form is how a status is written for people.
+type Form struct {
 	Now     time.Time // durations are counted from it
 	Width   int       // columns of a line; 0: no limit
 	Color   bool      // with the colours of a terminal
 	Command string    // how the user calls the program for this network, for advice; "": tincan
 }
 
-func (f TextForm) command() string {
+func (f Form) command() string {
 	if f.Command == "" {
 		return "tincan"
 	}
@@ -38,7 +41,7 @@ const (
 	reset  = "\x1b[0m"
 )
 
-func (f TextForm) paint(color, text string) string {
+func (f Form) paint(color, text string) string {
 	if !f.Color || color == plain {
 		return text
 	}
@@ -46,33 +49,20 @@ func (f TextForm) paint(color, text string) string {
 }
 
 // Only leaves the nodes for which keep returns true. The summary stays that of the whole mesh.
-func (s *Status) Only(keep func(*NodeView) bool) {
-	s.Nodes = slices.DeleteFunc(s.Nodes, func(n NodeView) bool { return !keep(&n) })
+func Only(s *control.Status, keep func(*control.NodeView) bool) {
+	s.Nodes = slices.DeleteFunc(s.Nodes, func(n control.NodeView) bool { return !keep(&n) })
 }
 
 // Matches tells whether the name of n is like a pattern, in which * stands for any text and ? for one character.
-func (n *NodeView) Matches(pattern string) bool {
+func Matches(n *control.NodeView, pattern string) bool {
 	ok, err := glob.Match(pattern, string(n.Name))
 	return ok && err == nil
 }
 
-// Node finds a node by its name, also the own one; nil if it is not known.
-func (s *Status) Node(name node.Name) *NodeView {
-	if name == s.Self.Name {
-		return &s.Self
-	}
-	for i := range s.Nodes {
-		if s.Nodes[i].Name == name {
-			return &s.Nodes[i]
-		}
-	}
-	return nil
-}
-
-// WriteText prints the status for people: this node, what is wrong, and a table of the others.
-func (s Status) WriteText(w io.Writer, f TextForm) error {
+// WriteStatus prints the status for people: this node, what is wrong, and a table of the others.
+func WriteStatus(w io.Writer, s control.Status, f Form) error {
 	var b strings.Builder
-	s.writeHead(&b, f)
+	writeHead(&b, &s, f)
 	if len(s.Nodes) > 0 {
 		b.WriteByte('\n')
 		writeTable(&b, s.Nodes, f)
@@ -81,7 +71,7 @@ func (s Status) WriteText(w io.Writer, f TextForm) error {
 	return err
 }
 
-func (s Status) writeHead(b *strings.Builder, f TextForm) {
+func writeHead(b *strings.Builder, s *control.Status, f Form) {
 	var head []string
 	add := func(format string, a ...any) { head = append(head, fmt.Sprintf(format, a...)) }
 	add("node %s", s.Self.Name)
@@ -111,10 +101,10 @@ func (s Status) writeHead(b *strings.Builder, f TextForm) {
 		f.sentence(b, red, "problem: ", p.Text)
 		f.sentence(b, plain, "         suggestion: ", p.Change)
 	}
-	s.writeKeys(b, f)
-	s.writeContested(b, f)
+	writeKeys(b, s, f)
+	writeContested(b, s, f)
 	if s.Limits != nil && s.Limits.Connections.Count > 0 {
-		f.sentence(b, plain, "refused connections: ", s.Limits.Connections.text(f.Now))
+		f.sentence(b, plain, "refused connections: ", refusedText(s.Limits.Connections, f.Now))
 	}
 }
 
@@ -127,7 +117,7 @@ const (
 )
 
 // writeKeys prints what a person has to decide.
-func (s Status) writeKeys(b *strings.Builder, f TextForm) {
+func writeKeys(b *strings.Builder, s *control.Status, f Form) {
 	for _, c := range s.ChangedKeys[:min(len(s.ChangedKeys), maxKeysShown)] {
 		f.sentence(b, yellow, "changed key: ", fmt.Sprintf("%s offers %s for %s, known is %s; only if %s was reinstalled: %s accept %s",
 			c.From, c.Offered, c.Node, listOr([]string{c.Known}, "none"), c.Node, f.command(), c.Node))
@@ -151,7 +141,7 @@ func (s Status) writeKeys(b *strings.Builder, f TextForm) {
 }
 
 // writeContested prints who claims what belongs to another.
-func (s Status) writeContested(b *strings.Builder, f TextForm) {
+func writeContested(b *strings.Builder, s *control.Status, f Form) {
 	for _, c := range s.Contested[:min(len(s.Contested), maxContestsOut)] {
 		f.sentence(b, yellow, "contested subnet: ", c.String())
 	}
@@ -161,7 +151,7 @@ func (s Status) writeContested(b *strings.Builder, f TextForm) {
 }
 
 // sentence writes text after a lead, in lines that fit; what follows the first is indented.
-func (f TextForm) sentence(b *strings.Builder, color, lead, text string) {
+func (f Form) sentence(b *strings.Builder, color, lead, text string) {
 	const indent = "         "
 	line, begun := lead, false
 	for _, word := range strings.Fields(text) {
@@ -182,14 +172,14 @@ func (f TextForm) sentence(b *strings.Builder, color, lead, text string) {
 func columns(s string) int { return utf8.RuneCountInString(s) }
 
 // WriteNode prints everything that is known of one node, which is among those of the status.
-func (s Status) WriteNode(w io.Writer, n *NodeView, f TextForm) error {
+func WriteNode(w io.Writer, s control.Status, n *control.NodeView, f Form) error {
 	var b strings.Builder
 	row := func(what, format string, a ...any) {
 		f.sentence(&b, plain, fmt.Sprintf("%-9s", what), fmt.Sprintf(format, a...))
 	}
 	row("node", "%s (id %s)", n.Name, n.ID)
 	switch {
-	case n.Since == nil && n.Path == PathSelf:
+	case n.Since == nil && n.Path == control.PathSelf:
 	case n.Since == nil:
 		row("seen", "never")
 	case n.Reachable:
@@ -198,22 +188,22 @@ func (s Status) WriteNode(w io.Writer, n *NodeView, f TextForm) error {
 		row("gone", "since %s, for %s", n.Since.Local().Format(time.DateTime), ago(f.Now.Sub(*n.Since)))
 	}
 	row("subnets", "%s", listOr(n.Subnets, "none"))
-	f.sentence(&b, plain, "path     ", f.paint(n.color(), n.PathText()))
+	f.sentence(&b, plain, "path     ", f.paint(pathColor(n), PathText(n)))
 	if n.Address != "" {
 		row("address", "%s", n.Address)
 	}
 	if n.RTT > 0 {
-		row("rtt", "%s", n.rttText())
+		row("rtt", "%s", rttText(n))
 	}
-	if n.lossText() != "-" {
-		row("loss", "%s", n.lossText())
+	if lossText(n) != "-" {
+		row("loss", "%s", lossText(n))
 	}
 	if n.MTU > 0 {
 		row("mtu", "%d bytes", n.MTU)
 	}
 	row("rx", "%d packets, %s", n.Rx.Packets, size(n.Rx.Bytes))
 	row("tx", "%d packets, %s", n.Tx.Packets, size(n.Tx.Bytes))
-	if n.Path != PathSelf {
+	if n.Path != control.PathSelf {
 		row("meta", "%s", map[bool]string{true: "a connection with this node", false: "no connection with this node"}[n.Connected])
 	}
 	if n.Protocol != "" {
@@ -223,13 +213,13 @@ func (s Status) WriteNode(w io.Writer, n *NodeView, f TextForm) error {
 		row("problem", "the last attempt to connect failed: %s", n.Problem)
 	}
 	s.Nodes = nil // of the keys only those of this node
-	if n.Path != PathSelf {
-		s.Nodes = []NodeView{*n}
+	if n.Path != control.PathSelf {
+		s.Nodes = []control.NodeView{*n}
 	}
-	s.ChangedKeys = slices.DeleteFunc(slices.Clone(s.ChangedKeys), func(c KeyChange) bool { return c.Node != n.Name })
-	s.Contested = slices.DeleteFunc(slices.Clone(s.Contested), func(c Contest) bool { return c.ClaimedBy != n.Name && c.Owner != n.Name })
-	s.writeKeys(&b, f)
-	s.writeContested(&b, f)
+	s.ChangedKeys = slices.DeleteFunc(slices.Clone(s.ChangedKeys), func(c control.KeyChange) bool { return c.Node != n.Name })
+	s.Contested = slices.DeleteFunc(slices.Clone(s.Contested), func(c control.Contest) bool { return c.ClaimedBy != n.Name && c.Owner != n.Name })
+	writeKeys(&b, &s, f)
+	writeContested(&b, &s, f)
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -239,26 +229,26 @@ type column struct {
 	title string
 	// spare is the order in which columns are left out where there is not enough room; 0: never.
 	spare int
-	cell  func(*NodeView) string
+	cell  func(*control.NodeView) string
 }
 
-func (f TextForm) columns(subnets int) []column {
+func (f Form) columns(subnets int) []column {
 	return []column{
-		{"NODE", 0, func(n *NodeView) string { return f.capped(string(n.Name)) }},
-		{"SUBNETS", 7, func(n *NodeView) string { return listOr(few(n.Subnets, subnets), "-") }},
-		{"PATH", 0, func(n *NodeView) string { return f.capped(n.PathText()) }},
-		{"ADDRESS", 3, func(n *NodeView) string { return listOr([]string{n.Address}, "-") }},
-		{"RTT", 6, (*NodeView).rttText},
-		{"LOSS", 5, (*NodeView).lossText},
-		{"MTU", 1, (*NodeView).mtuText},
-		{"RX", 2, func(n *NodeView) string { return size(n.Rx.Bytes) }},
-		{"TX", 2, func(n *NodeView) string { return size(n.Tx.Bytes) }},
-		{"SINCE", 4, func(n *NodeView) string { return n.sinceText(f.Now) }},
+		{"NODE", 0, func(n *control.NodeView) string { return f.capped(string(n.Name)) }},
+		{"SUBNETS", 7, func(n *control.NodeView) string { return listOr(few(n.Subnets, subnets), "-") }},
+		{"PATH", 0, func(n *control.NodeView) string { return f.capped(PathText(n)) }},
+		{"ADDRESS", 3, func(n *control.NodeView) string { return listOr([]string{n.Address}, "-") }},
+		{"RTT", 6, rttText},
+		{"LOSS", 5, lossText},
+		{"MTU", 1, mtuText},
+		{"RX", 2, func(n *control.NodeView) string { return size(n.Rx.Bytes) }},
+		{"TX", 2, func(n *control.NodeView) string { return size(n.Tx.Bytes) }},
+		{"SINCE", 4, func(n *control.NodeView) string { return sinceText(n, f.Now) }},
 	}
 }
 
 // capped keeps a cell that is never left out from taking more than a third of the line.
-func (f TextForm) capped(s string) string {
+func (f Form) capped(s string) string {
 	if f.Width == 0 {
 		return s
 	}
@@ -266,9 +256,9 @@ func (f TextForm) capped(s string) string {
 }
 
 // writeTable prints a line for each node, with as many columns as there is room for.
-func writeTable(b *strings.Builder, nodes []NodeView, f TextForm) {
+func writeTable(b *strings.Builder, nodes []control.NodeView, f Form) {
 	cols := f.columns(maxSubnets)
-	if !slices.ContainsFunc(nodes, func(n NodeView) bool { return n.lossText() != "-" }) {
+	if !slices.ContainsFunc(nodes, func(n control.NodeView) bool { return lossText(&n) != "-" }) {
 		cols = slices.DeleteFunc(cols, func(c column) bool { return c.title == "LOSS" })
 	}
 	const gap = 2
@@ -321,7 +311,7 @@ func writeTable(b *strings.Builder, nodes []NodeView, f TextForm) {
 		n := &nodes[i]
 		line(func(title string) string {
 			if title == "PATH" {
-				return n.color()
+				return pathColor(n)
 			}
 			return plain
 		}, func(c column) string { return c.cell(n) })
@@ -348,14 +338,14 @@ func few(list []string, most int) []string {
 	return append(slices.Clip(list[:most]), fmt.Sprintf("+%d more", len(list)-most))
 }
 
-// color says at a glance how well packets get there.
-func (n *NodeView) color() string {
+// pathColor says at a glance how well packets get there.
+func pathColor(n *control.NodeView) string {
 	switch n.Path {
-	case PathUDP, PathSelf:
+	case control.PathUDP, control.PathSelf:
 		return green
-	case PathTCP, PathRelayed:
+	case control.PathTCP, control.PathRelayed:
 		return yellow
-	case PathUnreachable, PathNoKey:
+	case control.PathUnreachable, control.PathNoKey:
 		if n.Connecting {
 			return yellow
 		}
@@ -365,50 +355,50 @@ func (n *NodeView) color() string {
 }
 
 // PathText is the path in words for people.
-func (n *NodeView) PathText() string {
+func PathText(n *control.NodeView) string {
 	switch n.Path {
-	case PathUnreachable:
+	case control.PathUnreachable:
 		if n.Connecting {
 			return "connecting"
 		}
-	case PathUDP:
+	case control.PathUDP:
 		return "direct (UDP)"
-	case PathTCP:
+	case control.PathTCP:
 		return "direct (TCP)"
-	case PathRelayed:
+	case control.PathRelayed:
 		text := fmt.Sprintf("relayed via %s", n.Via)
 		if n.Transport != "" {
 			text += fmt.Sprintf(" (%s)", strings.ToUpper(string(n.Transport)))
 		}
 		return text
-	case PathNoKey:
+	case control.PathNoKey:
 		return "key not known"
 	}
 	return string(n.Path)
 }
 
-func (n *NodeView) rttText() string {
+func rttText(n *control.NodeView) string {
 	if n.RTT == 0 {
 		return "-"
 	}
 	return fmt.Sprintf("%.2f ms", time.Duration(n.RTT).Seconds()*1000)
 }
 
-func (n *NodeView) lossText() string {
+func lossText(n *control.NodeView) string {
 	if n.Loss < 0.005 {
 		return "-"
 	}
 	return fmt.Sprintf("%.0f %%", 100*n.Loss)
 }
 
-func (n *NodeView) mtuText() string {
+func mtuText(n *control.NodeView) string {
 	if n.MTU <= 0 {
 		return "-"
 	}
 	return fmt.Sprint(n.MTU)
 }
 
-func (n *NodeView) sinceText(now time.Time) string {
+func sinceText(n *control.NodeView, now time.Time) string {
 	if n.Since == nil {
 		return "never seen"
 	}

@@ -1,14 +1,13 @@
-// Package report has the forms of what the commands of tincan print with --json, as far as no package
-// below has them. docs/json.md is made from these types and their comments; names are never changed
-// or given another meaning, only added. [Format] counts if that rule is ever broken.
 package report
+
+// The types of this file are the forms of what the commands print with --json, as far as package control
+// does not have them. docs/json.md is made from these types and their comments; names are never changed
+// or given another meaning, only added. [Format] counts if that rule is ever broken.
 
 import (
 	"time"
 
-	"tincan/internal/bootnode"
 	"tincan/internal/control"
-	"tincan/internal/keydist"
 	"tincan/internal/node"
 )
 
@@ -188,19 +187,6 @@ type Token struct {
 	Joined  []node.Name `json:"joined"`
 }
 
-// TokenOf puts a token into its form.
-func TokenOf(t bootnode.Token) Token {
-	r := Token{ID: t.ID, Label: t.Label, Created: t.Created.UTC(), Node: t.Name, Old: t.Old != nil, Joined: append([]node.Name{}, t.Joined...)}
-	if t.Left >= 0 {
-		r.Left = &t.Left
-	}
-	if !t.Expires.IsZero() {
-		expires := t.Expires.UTC()
-		r.Expires = &expires
-	}
-	return r
-}
-
 // NewToken is what "token new --json" prints.
 type NewToken struct {
 	Token
@@ -227,18 +213,6 @@ type RemovedNode struct {
 type Waiting struct {
 	Changed []control.KeyChange `json:"changed_keys"`
 	Removed []RemovedNode       `json:"removed"`
-}
-
-// WaitingOf is what waits in a store for a person.
-func WaitingOf(s *keydist.Store) Waiting {
-	w := Waiting{[]control.KeyChange{}, []RemovedNode{}}
-	for _, c := range s.Changes() {
-		w.Changed = append(w.Changed, control.KeyChange(c))
-	}
-	for _, r := range s.Removed() {
-		w.Removed = append(w.Removed, RemovedNode{r.Node, r.Since})
-	}
-	return w
 }
 
 // Accepted is what "accept NODE --json" prints.

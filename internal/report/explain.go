@@ -1,0 +1,100 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"tincan/internal/control"
+)
+
+// WriteWhy prints the chain of reasons for people.
+func WriteWhy(w io.Writer, r control.WhyReport) error {
+	var b strings.Builder
+	for i, reason := range r.Reasons {
+		if i > 0 {
+			b.WriteString(strings.Repeat("  ", i-1) + "└ ")
+		}
+		b.WriteString(reason.Text + "\n")
+	}
+	switch {
+	case r.Change != "":
+		b.WriteString("suggestion: " + r.Change + "\n")
+	case r.Good:
+		b.WriteString("no problem found\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// WriteNet prints the report for people.
+func WriteNet(w io.Writer, r control.NetReport) error {
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	row := func(what, format string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", what, fmt.Sprintf(format, args...)) }
+	row("listens at", "%s", listOr(r.Listening, "nothing"))
+	for i, a := range r.Addresses {
+		what := ""
+		if i == 0 {
+			what = "addresses"
+		}
+		kind := "private"
+		if a.Public {
+			kind = "public"
+		}
+		row(what, "%s (%s, %s)", a.Address, a.Interface, kind)
+	}
+	row("internet", "IPv4 %s, IPv6 %s", yes(r.IPv4), yes(r.IPv6))
+	row("UDP", "%d of %d nodes answer, %d of them by IPv6", r.Answered, r.Tried, r.ByIPv6)
+	row("NAT", "%s", natText(r.NAT))
+	if r.IPv6 {
+		row("NAT (IPv6)", "%s", natText(r.NAT6))
+	}
+	for i, s := range r.Seen {
+		what := ""
+		if i == 0 {
+			what = "seen as"
+		}
+		row(what, "%s by %s", s.Address, s.By)
+	}
+	switch {
+	case len(r.Mappings) > 0:
+		row("port mapping", "%s", strings.Join(r.Mappings, ", "))
+	case r.MapProblem != "":
+		row("port mapping", "none: %s", r.MapProblem)
+	}
+	row("connections", "%d from others, %d to others", r.Incoming, r.Outgoing)
+	if r.Proxy != "" {
+		row("proxy", "%s", r.Proxy)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	var b strings.Builder
+	for _, v := range r.Verdict {
+		b.WriteString("\n" + v + "\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func natText(k control.NATKind) string {
+	switch k {
+	case control.NATNone:
+		return "none"
+	case control.NATOne:
+		return "there is one; two nodes that answer by UDP would tell its kind"
+	case control.NATEndpointIndependent:
+		return "the same outer address for everybody: direct paths can be made through it"
+	case control.NATSymmetric:
+		return "symmetric: another outer address for each node; direct paths need the other side's help"
+	}
+	return "not known: no node told from where it hears us"
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
