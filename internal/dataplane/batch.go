@@ -11,8 +11,9 @@ type txBatch struct {
 
 const outSize = 128 * 1024
 
-func newTxBatch(p *Plane) txBatch {
-	return txBatch{p: p, buf: make([]byte, 0, outSize), runs: make([]gsoBatch, len(p.cfg.Sockets))}
+// newTxBatch makes one for size bytes.
+func newTxBatch(p *Plane, size int) txBatch {
+	return txBatch{p: p, buf: make([]byte, 0, size), runs: make([]gsoBatch, len(p.cfg.Sockets))}
 }
 
 // room tells whether n bytes can be appended to buf.

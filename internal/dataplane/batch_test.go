@@ -221,7 +221,7 @@ func FuzzBatch(f *testing.F) {
 		if n := len(self.held.waiting); n > maxHeld {
 			t.Fatalf("%d packets are held", n)
 		}
-		if n := len(self.early.waiting); n > maxEarly {
+		if n := len(self.work.early.waiting); n > maxEarly {
 			t.Fatalf("%d records wait", n)
 		}
 		if r := self.rx; len(r.out.buf) > 0 || cap(r.out.buf) != outSize || len(r.buf) != inBase+device.MaxPacket+maxLegacy || r.batched != (batched{}) {

@@ -198,7 +198,7 @@ func BenchmarkPublish(b *testing.B) {
 func BenchmarkSlowPath(b *testing.B) {
 	a, to := pair(b)
 	a.again("b", func(s *mesh.PeerState) { s.Options |= uint32(wire.TCPOnly) })
-	a.cfg.Meta = func(mesh.ConnID) Meta { return metaTo{to.Plane} }
+	a.cfg.Meta = func(mesh.ConnID) Meta { return metaTo{to} }
 	to.cfg.Device, to.cfg.Event = &sink{}, func(mesh.Event) bool { return true }
 	p := ip{payload: 1300}.build()
 	b.SetBytes(int64(len(p)))
@@ -214,8 +214,8 @@ func BenchmarkSlowPath(b *testing.B) {
 }
 
 // metaTo is a meta connection that hands on at once.
-type metaTo struct{ p *Plane }
+type metaTo struct{ s *station }
 
-func (m metaTo) TrySPTPS(b []byte) bool { m.p.FromMeta("a", b); return true }
+func (m metaTo) TrySPTPS(b []byte) bool { m.s.FromMeta("a", b); return true }
 func (m metaTo) TryPacket([]byte) bool  { return false }
 func (m metaTo) TryRequest(string) bool { return false }

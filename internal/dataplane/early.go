@@ -18,35 +18,36 @@ const (
 )
 
 // tooEarly takes a record from a meta connection that cannot be opened now.
-func (c *slowPath) tooEarly(from, hop *peer, record []byte, why Reason) {
-	kept := false
-	if !c.again {
-		kept, _ = c.p.early.add(pendingPacket{from, hop, c.now, record})
+func (w *worker) tooEarly(r pendingPacket, why Reason) {
+	kept, givenUp := false, 0
+	if !w.again {
+		kept, givenUp = w.early.add(r)
 	}
+	w.p.dropN(Undecodable, givenUp)
 	if !kept {
-		c.p.undecodable(from, c.now, why)
-		return
+		w.p.drop(why)
 	}
-	c.p.unopened(from, c.now, int(from.bad.Add(1)))
+	w.p.unopened(r.peer, w.now)
 }
 
-// unopened tells the protocol core that records of from could not be opened.
-func (p *Plane) unopened(from *peer, now time.Duration, count int) {
+// unopened tells the protocol core that another record of from could not be opened.
+func (p *Plane) unopened(from *peer, now time.Duration) {
+	count := int(from.bad.Add(1))
 	p.event(&from.undecodable, now, newsEvery, func() mesh.Event {
 		return mesh.Undecodable{Node: from.name, Count: count}
 	})
 }
 
-// openEarly opens what came before the keys of pr did.
-func (p *Plane) openEarly(pr *peer) {
-	records := p.early.take(pr, p.now())
-	if len(records) == 0 {
+// openEarly opens what came before its keys did.
+func (w *worker) openEarly() {
+	if len(w.early.waiting) == 0 {
 		return
 	}
-	c := p.slowPath()
-	defer p.slowPaths.Put(c)
-	c.again = true
+	records, givenUp := w.early.take(w.now, func(r *pendingPacket, s *state) bool { return s.Tunnel != nil && s.Tunnel != r.tried })
+	w.p.dropN(Undecodable, givenUp)
+	w.again = true
 	for _, r := range records {
-		c.fromRecord(r.peer, r.hop, r.data)
+		w.fromRecord(r.peer, r.hop, r.data)
 	}
+	w.again = false
 }

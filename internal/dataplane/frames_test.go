@@ -36,7 +36,7 @@ func (s *station) plugged(mode route.Mode, mac [6]byte) *station {
 	cfg := s.cfg
 	cfg.Mode, cfg.Ethernet, cfg.MAC = mode, true, mac
 	s.Plane = New(cfg)
-	s.tx, s.rx = newTransmitter(s.Plane), newReceiver(s.Plane, 0)
+	s.tx, s.rx, s.work = newTransmitter(s.Plane), newReceiver(s.Plane, 0), newWorker(s.Plane)
 	return s
 }
 

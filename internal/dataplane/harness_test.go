@@ -191,6 +191,7 @@ type station struct {
 	time   time.Time
 	tx     *transmitter
 	rx     *receiver
+	work   *worker
 }
 
 var (
@@ -227,9 +228,28 @@ func newStation(name node.Name, addr netip.AddrPort) *station {
 		},
 		Now: func() time.Time { return s.time },
 	})
-	s.tx, s.rx = newTransmitter(s.Plane), newReceiver(s.Plane, 0)
+	s.tx, s.rx, s.work = newTransmitter(s.Plane), newReceiver(s.Plane, 0), newWorker(s.Plane)
 	return s
 }
+
+// settle does what the worker would have done meanwhile.
+func (s *station) settle() {
+	in := &s.inbox
+	for len(in.orders)+len(in.packets)+len(in.news) > 0 {
+		s.work.begin()
+		s.work.drain()
+	}
+}
+
+func (s *station) SendProbe(e mesh.SendProbe)          { s.Plane.SendProbe(e); s.settle() }
+func (s *station) SendEcho(e mesh.SendEcho)            { s.Plane.SendEcho(e); s.settle() }
+func (s *station) Tunnelled(e mesh.TunnelledData)      { s.Plane.Tunnelled(e); s.settle() }
+func (s *station) FromMeta(hop node.Name, blob []byte) { s.Plane.FromMeta(hop, blob); s.settle() }
+func (s *station) FrameFromMeta(hop node.Name, frame []byte) {
+	s.Plane.FrameFromMeta(hop, frame)
+	s.settle()
+}
+func (s *station) PublishPeers(list []mesh.PeerState) { s.Plane.PublishPeers(list); s.settle() }
 
 // out makes the device give a packet, and sends what comes of it.
 func (s *station) out(p []byte, off device.Offload) []udp.Run {

@@ -77,7 +77,7 @@ func newReceiver(p *Plane, sock int) *receiver {
 		sock:    sock,
 		buf:     make([]byte, inBase+device.MaxPacket+maxLegacy),
 		slow:    newSlowPath(p),
-		out:     newTxBatch(p),
+		out:     newTxBatch(p, outSize),
 		relays:  make([]gsoBatch, len(p.cfg.Sockets)),
 		accepts: acceptedBy(p.cfg.Device),
 	}

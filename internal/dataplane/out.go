@@ -58,7 +58,7 @@ func newTransmitter(p *Plane) *transmitter {
 	t := &transmitter{
 		p:    p,
 		in:   make([]byte, inHead+device.MaxPacket),
-		out:  newTxBatch(p),
+		out:  newTxBatch(p, outSize),
 		slow: newSlowPath(p),
 	}
 	t.slow.out = &t.out
@@ -95,6 +95,10 @@ func (t *transmitter) run(ctx context.Context) error {
 func (t *transmitter) packet(n int, off device.Offload) {
 	if n <= 0 || n > device.MaxPacket {
 		return
+	}
+	if t.p.opened.Load() { // what waited for a session goes before what has not
+		t.slow.now = t.now
+		t.slow.release()
 	}
 	p := t.in[inHead : inHead+n]
 	t.p.self.counters.in(1, n)

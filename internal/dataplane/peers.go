@@ -111,7 +111,7 @@ func (r *routes) lookup(addr netip.Addr) (owner *peer, reachable bool) {
 }
 
 // called returns the peer of that name, making one without state if there is
-// none. The caller holds p.publish.
+// none.
 func (p *Plane) called(name node.Name) *peer {
 	switch name {
 	case "":
@@ -128,13 +128,9 @@ func (p *Plane) called(name node.Name) *peer {
 }
 
 // PublishPeers replaces what is known of the peers that are listed, and forgets those that are not
-// Known. Packets that waited for a session are sent.
+// Known. Packets that wait for a session will be sent.
 func (p *Plane) PublishPeers(states []mesh.PeerState) {
-	p.publish.Lock()
-	defer p.publish.Unlock()
-
-	var opened, keyed []*peer
-	members, addresses, gone := false, false, false
+	members, addresses, sessions, gone := false, false, false, false
 	for _, s := range states {
 		if s.Node == p.cfg.Self || s.Node == "" {
 			continue
@@ -143,7 +139,6 @@ func (p *Plane) PublishPeers(states []mesh.PeerState) {
 		old := pr.state.Load()
 		if !s.Known {
 			pr.state.Store(nil)
-			p.held.forget(pr)
 			members, gone = true, true
 			continue
 		}
@@ -166,10 +161,11 @@ func (p *Plane) PublishPeers(states []mesh.PeerState) {
 			pr.silence.forgive()
 		}
 		if now.open() && !old.open() {
-			opened = append(opened, pr)
+			p.opened.Store(true)
+			sessions = true
 		}
 		if now.Tunnel != nil && (old == nil || old.Tunnel != now.Tunnel) {
-			keyed = append(keyed, pr)
+			sessions = true
 		}
 	}
 	if gone {
@@ -178,11 +174,8 @@ func (p *Plane) PublishPeers(states []mesh.PeerState) {
 	if members || addresses {
 		p.rebuildDirectory(members)
 	}
-	for _, pr := range keyed {
-		p.openEarly(pr)
-	}
-	for _, pr := range opened {
-		p.release(pr)
+	if sessions || gone {
+		p.announce()
 	}
 }
 
@@ -209,7 +202,7 @@ type place struct {
 }
 
 // rebuildDirectory rebuilds the directory; if members is false only addresses
-// have changed. The caller holds p.publish.
+// have changed.
 func (p *Plane) rebuildDirectory(members bool) {
 	d := *p.dir.Load()
 	d.byAddr = make(map[netip.AddrPort]*peer, len(p.names))
@@ -238,7 +231,7 @@ func (p *Plane) rebuildDirectory(members bool) {
 	p.dir.Store(&d)
 }
 
-// sweep forgets peers that have no state and to which nothing refers. The caller holds p.publish.
+// sweep forgets peers that have no state and to which nothing refers.
 func (p *Plane) sweep() {
 	used := make(map[*peer]bool, len(p.names))
 	for _, pr := range p.names {
@@ -255,8 +248,6 @@ func (p *Plane) sweep() {
 
 // PublishRoutes replaces the table of subnets and the broadcast tree.
 func (p *Plane) PublishRoutes(r mesh.Routes) {
-	p.publish.Lock()
-	defer p.publish.Unlock()
 	entries := p.entries(r.Subnets)
 	count := make(map[*peer]int32, len(p.names))
 	for _, e := range entries {
@@ -271,8 +262,6 @@ func (p *Plane) PublishRoutes(r mesh.Routes) {
 
 // ChangeRoutes changes some entries of the table of subnets, and replaces the broadcast tree.
 func (p *Plane) ChangeRoutes(c mesh.ChangeRoutes) {
-	p.publish.Lock()
-	defer p.publish.Unlock()
 	r := routes{p.routes.Load().table, c.Tree}
 	set, gone := p.entries(c.Set), p.entries(c.Gone)
 	before := r.table
@@ -294,7 +283,7 @@ func (p *Plane) ChangeRoutes(c mesh.ChangeRoutes) {
 	}
 }
 
-// entries is list as the table has it. The caller holds p.publish.
+// entries is list as the table has it.
 func (p *Plane) entries(list []mesh.Owned) []subnet.Entry[*peer] {
 	entries := make([]subnet.Entry[*peer], len(list))
 	for i, s := range list {
@@ -370,15 +359,13 @@ func (p *Plane) udpPath(to *peer, s *state, ours bool, size int, tcpOnly bool) (
 	return way, true
 }
 
-// release sends the packets that waited for the session of pr.
-func (p *Plane) release(pr *peer) {
-	packets := p.held.take(pr, p.now())
-	if len(packets) == 0 {
-		return
-	}
-	c := p.slowPath()
-	defer p.slowPaths.Put(c)
+// release sends the packets whose session has come.
+func (c *slowPath) release() {
+	c.p.opened.Store(false)
+	packets, givenUp := c.p.held.take(c.now, func(_ *pendingPacket, s *state) bool { return s.open() })
+	c.p.dropN(Overheld, givenUp)
+	c.src = c.p.self
 	for _, g := range packets {
-		c.sendTo(pr, g.data)
+		c.sendTo(g.peer, g.data)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"tincan/internal/sptps"
 )
 
 // Bounds of the first packets for nodes without a session: they wait until there is one,
@@ -30,6 +32,7 @@ type pendingPacket struct {
 	peer, hop *peer // hop is the neighbour that it came from, if it came from one
 	since     time.Duration
 	data      []byte
+	tried     *sptps.Tunnel // the keys that did not open it
 }
 
 // add keeps g with a copy of its data, unless it is refused. givenUp is how many of the others were
@@ -67,26 +70,22 @@ func (w *pendingQueue) add(g pendingPacket) (kept bool, givenUp int) {
 	return true, givenUp
 }
 
-// take removes and returns what waits for keys of pr and is still worth it.
-func (w *pendingQueue) take(pr *peer, now time.Duration) (guests []pendingPacket) {
+// take removes and returns those that are ready by the state of their peer. givenUp is how many others
+// went: those that have waited too long, and those whose peer is not known any more.
+func (w *pendingQueue) take(now time.Duration, ready func(*pendingPacket, *state) bool) (packets []pendingPacket, givenUp int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	before := len(w.waiting)
 	w.expire(now)
 	w.waiting = slices.DeleteFunc(w.waiting, func(g pendingPacket) bool {
-		if g.peer != pr {
-			return false
+		s := g.peer.state.Load()
+		if s != nil && ready(&g, s) {
+			packets = append(packets, g)
+			return true
 		}
-		guests = append(guests, g)
-		return true
+		return s == nil
 	})
-	return guests
-}
-
-// forget removes what waits for keys of pr.
-func (w *pendingQueue) forget(pr *peer) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.waiting = slices.DeleteFunc(w.waiting, func(g pendingPacket) bool { return g.peer == pr })
+	return packets, before - len(w.waiting) - len(packets)
 }
 
 // expire removes what has waited too long. The caller holds w.mu.

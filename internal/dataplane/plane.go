@@ -125,26 +125,26 @@ type Plane struct {
 	routes  atomic.Pointer[routes]
 	tap     atomic.Pointer[func([]byte)]
 
-	publish  sync.Mutex // serialises changes to what follows, and to dir and routes
-	names    map[node.Name]*peer
-	everyone *peer // the owner of broadcast subnets
+	names    map[node.Name]*peer // belongs to whoever publishes
+	everyone *peer               // the owner of broadcast subnets
 
-	routing   sync.Mutex // held while a packet is on the slow path
-	router    *route.Router
-	world     world
-	device    sync.Mutex // held while the device is written
-	slowPaths sync.Pool
-	held      pendingQueue
-	early     pendingQueue
-	drops     [reasonCount]dropped
-	unrouted  [route.Reasons]dropped
-	relayed   pairPacer
-	watching  atomic.Bool   // watch is awake
-	wake      chan struct{} // one token, for watch
-	loops     loopDetector
-	searched  pacer  // the last search among all legacy nodes
-	v4        []bool // by socket: it is one for IPv4
-	bridging  bool   // frames are routed, not packets
+	inbox    inbox
+	routing  sync.Mutex // held while a packet is on the slow path
+	router   *route.Router
+	routerOf *Options // what router was made of
+	world    world
+	device   sync.Mutex // held while the device is written
+	held     pendingQueue
+	opened   atomic.Bool // some of held may be ready
+	drops    [reasonCount]dropped
+	unrouted [route.Reasons]dropped
+	relayed  pairPacer
+	watching atomic.Bool   // watch is awake
+	wake     chan struct{} // one token, for watch
+	loops    loopDetector
+	searched pacer  // the last search among all legacy nodes
+	v4       []bool // by socket: it is one for IPv4
+	bridging bool   // frames are routed, not packets
 }
 
 // New returns a plane that knows no peers and no routes. It takes over the device and
@@ -159,7 +159,7 @@ func New(cfg Config) *Plane {
 		everyone: newPeer(""),
 		names:    make(map[node.Name]*peer),
 		held:     pendingQueue{patience: holdFor, perPeer: maxHeldPerPeer, most: maxHeld},
-		early:    pendingQueue{patience: earlyFor, perPeer: maxEarlyPerPeer, most: maxEarly, refuse: true},
+		inbox:    newInbox(),
 		wake:     make(chan struct{}, 1),
 		loops:    loopDetector{seed: maphash.MakeSeed()},
 	}
@@ -170,7 +170,6 @@ func New(cfg Config) *Plane {
 	for _, s := range cfg.Sockets {
 		p.v4 = append(p.v4, s.Local().Addr().Unmap().Is4())
 	}
-	p.slowPaths.New = func() any { return newSlowPath(p) }
 	p.SetOptions(cfg.Options)
 	p.dir.Store(&directory{})
 	p.routes.Store(&routes{table: subnet.Build[*peer](nil)})
@@ -193,11 +192,13 @@ func (p *Plane) Run(ctx context.Context) error {
 	}
 	run("read from the virtual interface", newTransmitter(p).run)
 	run("watch for silence", p.watch)
+	run("carry what others bring", newWorker(p).run)
 	for i, s := range p.cfg.Sockets {
 		run("receive on "+s.Local().String(), newReceiver(p, i).run)
 	}
 
 	<-ctx.Done()
+	close(p.inbox.closed)
 	p.cfg.Device.Close()
 	for _, s := range p.cfg.Sockets {
 		s.Close()

@@ -135,7 +135,7 @@ func TestRecordsThatComeBeforeTheirKeysWait(t *testing.T) {
 	if got := flat(t, b.dev.take()); len(got) != maxEarlyPerPeer {
 		t.Errorf("%d packets when the keys have come", len(got))
 	}
-	if len(b.early.waiting) != 0 {
-		t.Errorf("%d still wait", len(b.early.waiting))
+	if len(b.work.early.waiting) != 0 {
+		t.Errorf("%d still wait", len(b.work.early.waiting))
 	}
 }

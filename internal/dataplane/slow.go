@@ -2,57 +2,38 @@ package dataplane
 
 import (
 	"encoding/binary"
-	"errors"
 	"time"
 
 	"tincan/internal/b64"
 	"tincan/internal/compress"
 	"tincan/internal/device"
 	"tincan/internal/forward"
-	"tincan/internal/mesh"
 	"tincan/internal/node"
 	"tincan/internal/packet"
 	"tincan/internal/route"
-	"tincan/internal/sptps"
-	"tincan/internal/udp"
 	"tincan/internal/wire"
 )
 
 // slowPath carries single packets: whatever leaves a fast path, and everything that comes from
-// elsewhere than the device and the sockets. It is used by one goroutine at a
-// time; now must be set before use.
+// elsewhere than the device and the sockets. It belongs to one goroutine; now must be set before use.
 type slowPath struct {
 	p       *Plane
-	out     *txBatch // where datagrams go; nil: they are sent at once
+	out     *txBatch // where datagrams go
 	now     time.Duration
 	src     *peer  // where the packet on the slow path came from
-	again   bool   // what came too early is being opened once more
 	byTCP   bool   // it came as PACKET, which is how legacy nodes pass it on
 	frame   []byte // the packet on the slow path, with an Ethernet header
 	side    []byte // a copy with the room that the device needs in front of a packet
 	plain   []byte // type and data of a record
 	packing []byte // data as it was before or is after compression
 	blob    []byte // ids and record
-	run     [1]udp.Run
 }
 
-func newSlowPath(p *Plane) *slowPath { return &slowPath{p: p} }
-
-// slowPath borrows a slow path; it goes back with p.slowPaths.Put.
-func (p *Plane) slowPath() *slowPath {
-	c := p.slowPaths.Get().(*slowPath)
-	c.now, c.src, c.byTCP, c.again = p.now(), p.self, false, false
-	return c
-}
+func newSlowPath(p *Plane) *slowPath { return &slowPath{p: p, src: p.self} }
 
 // send sends a datagram.
 func (c *slowPath) send(way path, datagram []byte) {
-	if c.out != nil {
-		c.out.put(way, datagram)
-		return
-	}
-	c.run[0] = udp.Run{To: way.addr, Buf: datagram, Size: len(datagram), TOS: way.tos}
-	c.p.send(way.sock, c.run[:], way.relay)
+	c.out.put(way, datagram)
 }
 
 // slow is the slow path: whatever can happen to a packet happens here, to one packet
@@ -79,7 +60,7 @@ func (c *slowPath) route(src *peer) {
 	defer c.p.routing.Unlock()
 	w := &c.p.world
 	w.p, w.dir, w.routes = c.p, c.p.dir.Load(), c.p.routes.Load()
-	d := c.p.router.Route(w, c.p.start.Add(c.now), src.name, c.frame)
+	d := c.p.currentRouter().Route(w, c.p.start.Add(c.now), src.name, c.frame)
 	if d.Reason != route.Delivered {
 		c.p.unrouted[d.Reason].add(c.p, 1)
 	}
@@ -126,6 +107,9 @@ func (c *slowPath) sendTo(to *peer, frame []byte) {
 	case step == forward.StepWait:
 		_, givenUp := c.p.held.add(pendingPacket{peer: to, since: c.now, data: frame})
 		c.p.dropN(Overheld, givenUp)
+		if to.state.Load().open() { // it has come meanwhile
+			c.p.announce()
+		}
 	default:
 		typ, data := byte(wire.TypeIP), frame[ethernetLen:]
 		if c.p.bridging {
@@ -312,49 +296,6 @@ func (c *slowPath) fromFrame(from *peer, frame []byte) {
 	}
 	from.counters.in(1, len(ip))
 	c.slow(from, ip)
-}
-
-// fromRecord opens a record for us that came over a meta connection.
-func (c *slowPath) fromRecord(from, hop *peer, record []byte) {
-	s := from.state.Load()
-	switch {
-	case s == nil:
-		c.p.drop(UnknownNode)
-		return
-	case len(record) > maxRecord:
-		c.p.drop(OverLong)
-		return
-	case s.Tunnel == nil:
-		c.tooEarly(from, hop, record, NoSession)
-		return
-	}
-	plain, err := s.Tunnel.Open(c.plain[:0], record)
-	switch {
-	case errors.Is(err, sptps.ErrOpen): // a new session may be on its way
-		c.tooEarly(from, hop, record, Undecodable)
-		return
-	case err != nil:
-		c.p.undecodable(from, c.now, Undecodable)
-		return
-	}
-	from.bad.Store(0)
-	c.p.cameIndirectly(from, hop, true, c.now)
-	c.plain = plain
-	switch body := plain[1:]; plain[0] {
-	case wire.TypeIP:
-		if c.p.bridging {
-			c.p.drop(UnexpectedType)
-			return
-		}
-		from.counters.in(1, len(body))
-		c.slow(from, body)
-	case wire.TypeEcho:
-		c.p.echoIn(from, hop, mesh.EchoIn{TCP: true, Data: append([]byte(nil), body...)})
-	case wire.TypeProbe: // has to come in a datagram
-		c.p.drop(UnexpectedType)
-	default:
-		c.unusual(from, plain[0], body)
-	}
 }
 
 // pass sends ids and record of another node on to to.

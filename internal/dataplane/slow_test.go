@@ -240,7 +240,7 @@ func TestWaitingRoomIsBounded(t *testing.T) {
 		first byte // that stays
 	}{
 		{"the oldest make room", &a.held, maxHeld, 100 - maxHeld/each},
-		{"the new ones are refused", &a.early, maxEarly, 0},
+		{"the new ones are refused", &a.work.early, maxEarly, 0},
 	} {
 		w, kept, givenUp := c.room, 0, 0
 		for i := range 100 {

@@ -71,6 +71,7 @@ const (
 	Overheld                       // waited in vain, or for too long, for a session
 	ForwardingOff                  // relaying is switched off
 	FalseSource                    // the source address is not one of the node that sent it
+	InboxFull                      // the packet path does not keep up with the protocol core
 	reasonCount
 )
 
@@ -81,7 +82,7 @@ var reasonNames = [reasonCount]string{
 	Compressed: "compressed", OverLong: "too long", MetaFull: "meta connection full",
 	NoMeta: "no meta connection", NoPath: "no such path", NoSocket: "no socket", TooLongForPath: "too long for its path",
 	SendFailed: "send failed", DeviceFailed: "device failed", Overheld: "no session in time", ForwardingOff: "forwarding is off",
-	FalseSource: "source address of another node",
+	FalseSource: "source address of another node", InboxFull: "packet path too busy",
 }
 
 func (r Reason) String() string {

@@ -25,20 +25,25 @@ type Options struct {
 }
 
 // SetOptions replaces the options.
-func (p *Plane) SetOptions(o Options) {
-	p.routing.Lock()
-	defer p.routing.Unlock()
-	p.options.Store(&o)
-	p.router = route.New(route.Config{
-		Self:         p.cfg.Self,
-		Mode:         p.cfg.Mode,
-		Forwarding:   o.Forwarding,
-		Broadcast:    o.Broadcast,
-		DirectOnly:   o.DirectOnly,
-		DecrementTTL: o.DecrementTTL,
-		NoClamp:      o.NoClamp,
-		LocalAddr:    p.cfg.LocalAddr,
-	})
+func (p *Plane) SetOptions(o Options) { p.options.Store(&o) }
+
+// currentRouter is the router that the options ask for. The caller holds p.routing.
+func (p *Plane) currentRouter() *route.Router {
+	o := p.options.Load()
+	if o != p.routerOf {
+		p.routerOf = o
+		p.router = route.New(route.Config{
+			Self:         p.cfg.Self,
+			Mode:         p.cfg.Mode,
+			Forwarding:   o.Forwarding,
+			Broadcast:    o.Broadcast,
+			DirectOnly:   o.DirectOnly,
+			DecrementTTL: o.DecrementTTL,
+			NoClamp:      o.NoClamp,
+			LocalAddr:    p.cfg.LocalAddr,
+		})
+	}
+	return p.router
 }
 
 // tos is the type of service of a datagram with the IP packet p. The bits of ECN are not

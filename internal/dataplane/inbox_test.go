@@ -1,0 +1,226 @@
+package dataplane
+
+import (
+	"context"
+	"encoding/binary"
+	"slices"
+	"testing"
+	"time"
+
+	"tincan/internal/device"
+	"tincan/internal/mesh"
+	"tincan/internal/sptps"
+	"tincan/internal/udp"
+	"tincan/internal/wire"
+)
+
+// stuck is a device and a socket that take nothing before they are released.
+type stuck struct {
+	wireSocket
+	*recorder
+	release chan struct{}
+	waiting chan struct{} // one for each call that waits
+}
+
+func (s *stuck) wait() {
+	select {
+	case s.waiting <- struct{}{}:
+	default:
+	}
+	<-s.release
+}
+func (s *stuck) Write([]byte, int, device.Offload) error { s.wait(); return nil }
+func (s *stuck) Send([]udp.Run) error                    { s.wait(); return nil }
+func (s *stuck) Close() error                            { return nil }
+
+// Whatever the protocol core asks for, a device and sockets that take nothing do not keep it waiting.
+func TestTheProtocolCoreNeverWaits(t *testing.T) {
+	a, b := pair(t)
+	_, st := b.known("a")
+	tun := st.Tunnel
+	_, ofB := a.known("b")
+	seal := func() []byte {
+		record := ofB.Tunnel.Seal(nil, append([]byte{wire.TypeIP}, ip{payload: 10}.build()...))
+		return append(wire.AppendIDs(nil, b.selfID, a.selfID), record...)
+	}
+	// A packet waits for the session of a, and a record came before it.
+	b.again("a", func(s *mesh.PeerState) { s.Tunnel, s.Adjacent = nil, false })
+	b.out(ip{src: "10.1.0.1", dst: "10.0.0.1"}.build(), device.Offload{})
+	b.FromMeta("a", seal())
+	if len(b.held.waiting) != 1 || len(b.work.early.waiting) != 1 {
+		t.Fatalf("%d packets and %d records wait", len(b.held.waiting), len(b.work.early.waiting))
+	}
+
+	s := &stuck{wireSocket: wireSocket{local: addrB}, recorder: b.dev, release: make(chan struct{}), waiting: make(chan struct{}, 1)}
+	b.cfg.Device, b.cfg.Sockets[0] = s, s
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	worked := make(chan struct{})
+	go func() {
+		defer close(worked)
+		b.work.run(ctx)
+	}()
+
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		now := st.PeerState
+		now.Tunnel = tun
+		b.Plane.PublishPeers([]mesh.PeerState{now})
+		<-s.waiting // the worker has begun, and holds the locks of the slow path
+		b.Plane.SetOptions(Options{DecrementTTL: true})
+		for range maxOrders {
+			b.Plane.SendProbe(mesh.SendProbe{Node: "a", Addr: addrA, Data: make([]byte, 100)})
+			b.Plane.SendEcho(mesh.SendEcho{Node: "a", Data: make([]byte, 100)})
+			b.Plane.Tunnelled(mesh.TunnelledData{From: "a", To: "b", Hop: "a", Record: seal()[idsLen:]})
+		}
+		b.Plane.PublishRoutes(plan())
+		now.Known = false
+		b.Plane.PublishPeers([]mesh.PeerState{now})
+	}()
+	select {
+	case <-done:
+	case <-time.After(time.Minute):
+		t.Fatal("the protocol core waits for the device or a socket")
+	}
+	if n := b.dropped(InboxFull); n != 2*maxOrders {
+		t.Errorf("%d orders of %d dropped, want all above %d", n, 3*maxOrders, maxOrders)
+	}
+	close(s.release)
+	stop()
+	<-worked
+}
+
+// Packets of others must not keep out what the protocol core itself sends.
+func TestTunnelledRecordsLeaveRoomForProbes(t *testing.T) {
+	a, _ := pair(t)
+	for range 2 * maxOrders {
+		a.Plane.Tunnelled(mesh.TunnelledData{From: "b", To: "a", Hop: "b", Record: make([]byte, recordOverhead)})
+	}
+	if n := a.dropped(InboxFull); n != 2*maxOrders-maxTunnelled {
+		t.Errorf("%d records dropped", n)
+	}
+	a.SendProbe(mesh.SendProbe{Node: "b", Addr: addrB, Data: []byte{0}})
+	if got := a.sock.take(); len(got) != 1 {
+		t.Errorf("%d probes sent", len(got))
+	}
+}
+
+// A reader of a meta connection waits while the inbox is full, and no longer than the plane runs.
+func TestReadersWaitForRoom(t *testing.T) {
+	a, _ := pair(t)
+	for range maxMetaPackets {
+		a.Plane.FromMeta("b", make([]byte, minDatagram))
+	}
+	waited := make(chan struct{})
+	go func() {
+		defer close(waited)
+		a.Plane.FromMeta("b", make([]byte, minDatagram))
+	}()
+	select {
+	case <-waited:
+		t.Fatal("a packet found room where there was none")
+	case <-time.After(10 * time.Millisecond):
+	}
+	a.work.drain()
+	<-waited
+	for len(a.inbox.packets) < maxMetaPackets {
+		a.Plane.FromMeta("b", make([]byte, minDatagram))
+	}
+	close(a.inbox.closed)
+	a.Plane.FromMeta("b", make([]byte, minDatagram))
+	if n := a.dropped(InboxFull); n != 0 {
+		t.Errorf("%d packets dropped", n)
+	}
+}
+
+// payloads is the payload length of each packet, by which the tests below tell them apart.
+func payloads(t *testing.T, got []written) (list []int) {
+	t.Helper()
+	for _, p := range flat(t, got) {
+		list = append(list, int(binary.BigEndian.Uint16(p[2:]))-40)
+	}
+	return list
+}
+
+// The packets that waited for a session leave before the next one that the device gives, although the
+// worker has not come round to them.
+func TestHeldPacketsGoBeforeNewOnes(t *testing.T) {
+	a, b := pair(t)
+	var tun *sptps.Tunnel
+	a.again("b", func(s *mesh.PeerState) { tun, s.Tunnel, s.Adjacent = s.Tunnel, nil, false })
+	for n := range 3 {
+		a.out(ip{payload: n + 1}.build(), device.Offload{})
+	}
+	_, st := a.known("b")
+	now := st.PeerState
+	now.Tunnel = tun
+	a.Plane.PublishPeers([]mesh.PeerState{now})
+	b.in(addrA, a.out(ip{payload: 4}.build(), device.Offload{})...)
+	a.settle()
+	b.in(addrA, a.sock.take()...)
+	if got := payloads(t, b.dev.take()); !slices.Equal(got, []int{1, 2, 3, 4}) {
+		t.Errorf("packets %v arrived", got)
+	}
+}
+
+// Records that came before their keys are opened before the one that comes after the keys.
+func TestEarlyRecordsGoBeforeLaterOnes(t *testing.T) {
+	a, b := pair(t)
+	a.again("b", func(s *mesh.PeerState) { s.Adjacent, s.MinMTU, s.Confirmed = false, 0, false })
+	for n := range 3 {
+		a.out(ip{payload: n + 1}.build(), device.Offload{})
+	}
+	blobs := a.metas[1].blobs
+	var tun *sptps.Tunnel
+	b.again("a", func(s *mesh.PeerState) { tun, s.Tunnel = s.Tunnel, nil })
+	b.FromMeta("a", blobs[0])
+	b.FromMeta("a", blobs[1])
+	_, st := b.known("a")
+	now := st.PeerState
+	now.Tunnel = tun
+	b.Plane.FromMeta("a", blobs[2]) // the worker sees it first, and the news after it
+	b.Plane.PublishPeers([]mesh.PeerState{now})
+	b.work.packet(<-b.inbox.packets)
+	b.settle()
+	if got := payloads(t, b.dev.take()); !slices.Equal(got, []int{1, 2, 3}) {
+		t.Errorf("packets %v arrived", got)
+	}
+}
+
+// Sessions of others do not use up the one attempt that an early record has.
+func TestEarlyRecordsWaitForTheirOwnKeys(t *testing.T) {
+	a, b := pair(t)
+	a.again("b", func(s *mesh.PeerState) { s.Adjacent, s.MinMTU, s.Confirmed = false, 0, false })
+	a.out(ip{payload: 1}.build(), device.Offload{})
+	var right *sptps.Tunnel
+	_, wrong := tunnels(t, "a", "b")
+	b.again("a", func(s *mesh.PeerState) { right, s.Tunnel = s.Tunnel, wrong })
+	b.FromMeta("a", a.metas[1].blobs[0])
+	c, _ := tunnels(t, "b", "c")
+	b.PublishPeers([]mesh.PeerState{near("c", addrC, c)})
+	b.again("a", func(s *mesh.PeerState) { s.Tunnel = right })
+	if got := payloads(t, b.dev.take()); !slices.Equal(got, []int{1}) {
+		t.Errorf("packets %v arrived", got)
+	}
+}
+
+func TestMetaPacketsDoNotAllocate(t *testing.T) {
+	a, b := pair(t)
+	a.cfg.Meta = func(mesh.ConnID) Meta { return metaTo{b} }
+	b.cfg.Device = &sink{}
+	a.again("b", func(s *mesh.PeerState) { s.Options |= uint32(wire.TCPOnly) })
+	p := ip{payload: 1300}.build()
+	a.tx.now = a.now()
+	send := func() {
+		copy(a.tx.in[inHead:], p)
+		a.tx.packet(len(p), device.Offload{})
+	}
+	send()
+	if n := testing.AllocsPerRun(100, send); n >= 1 { // the garbage collector may empty the pool
+		t.Errorf("%v allocations for each packet", n)
+	}
+	if drops := b.Drops(); len(drops) > 0 {
+		t.Errorf("drops %v", drops)
+	}
+}
