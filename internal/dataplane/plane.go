@@ -44,14 +44,15 @@
 //
 // # Goroutines and locks
 //
-// One goroutine reads the device, one receives from each socket; each owns its
-// buffers. One more looks for peers that have fallen silent, while there is
-// traffic (silence.go). Readers of meta connections and the protocol core's goroutine come in
-// through [Plane.FromMeta], [Plane.Tunnelled], [Plane.SendProbe] and borrow a
-// slow path. State of peers, routes and options is read through
-// atomic pointers. The locks, in the order in which they may be taken: publishing, the
-// slow path, then one of: a Tunnel, the device, the packets that wait for a session.
-// [Config].Event and Meta are called with locks held: they must not call back.
+// One goroutine reads the device, one receives from each socket, and one, the worker, carries what comes
+// from elsewhere: what the protocol core sends (probes, echoes) and what meta connections bring
+// (inbox.go). Each owns its buffers. One more looks for peers that have fallen silent, while there is
+// traffic (silence.go).
+//
+// The protocol core posts and publishes, and takes no lock of the data plane. State of peers, routes and options
+// is read through atomic pointers. The locks are between the goroutines above: the slow path, and within it one of: a
+// session (shared with the protocol core, which changes its keys), the device, a socket, the packets that wait for a
+// session. [Config].Event and Meta are called with locks held: they must not call back.
 package dataplane
 
 import (
