@@ -235,7 +235,7 @@ func newStation(name node.Name, addr netip.AddrPort) *station {
 // settle does what the worker would have done meanwhile.
 func (s *station) settle() {
 	in := &s.inbox
-	for len(in.orders)+len(in.packets)+len(in.news) > 0 {
+	for len(in.orders)+len(in.tunnelled)+len(in.packets)+len(in.news) > 0 {
 		s.work.begin()
 		s.work.drain()
 	}

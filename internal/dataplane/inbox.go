@@ -19,24 +19,25 @@ import (
 // the inbox. One goroutine, the worker, takes it out.
 //
 // The protocol core never waits: what does not fit into its queue is dropped, and counted as [InboxFull]. A reader does
-// wait. That slows down its connection and no other, since readers that wait take turns, and TCP
-// tells the sender, so a burst loses nothing.
+// wait. That slows down its connection and no other, since readers that wait take turns, and TCP tells the
+// sender, so a burst loses nothing.
 
 // Bounds of the inbox.
 const (
-	maxOrders      = 2048          // of the protocol core
-	maxTunnelled   = maxOrders / 2 // orders beyond which no packets of others are taken
-	maxMetaPackets = 128           // from meta connections
-	inboxBatch     = 64            // what the worker does before what it has sealed is sent
-	maxKept        = 2048          // bytes of a packet whose buffer is used again
+	maxOrders    = 2048 // probes and echoes
+	maxTunnelled = 128  // records that came inside of requests
+	maxPackets   = 128  // from meta connections
+	inboxBatch   = 64   // what the worker does, twice over, before what it has sealed is sent
+	maxKept      = 2048 // bytes of a packet whose buffer is used again
 )
 
 type inbox struct {
-	orders  chan any // mesh.SendProbe, mesh.SendEcho, mesh.TunnelledData
-	packets chan *metaPacket
-	news    chan struct{} // one token: peers have got sessions, or are gone
-	unused  sync.Pool     // of *metaPacket
-	closed  chan struct{} // nobody takes anything out any more
+	orders    chan any // mesh.SendProbe, mesh.SendEcho
+	tunnelled chan mesh.TunnelledData
+	packets   chan *metaPacket
+	news      chan struct{} // one token: peers have got sessions, or are gone
+	unused    sync.Pool     // of *metaPacket
+	closed    chan struct{} // nobody takes anything out any more
 }
 
 // metaPacket is a packet that came over the connection of hop: ids and record, or a frame.
@@ -48,11 +49,12 @@ type metaPacket struct {
 
 func newInbox() inbox {
 	return inbox{
-		orders:  make(chan any, maxOrders),
-		packets: make(chan *metaPacket, maxMetaPackets),
-		news:    make(chan struct{}, 1),
-		unused:  sync.Pool{New: func() any { return new(metaPacket) }},
-		closed:  make(chan struct{}),
+		orders:    make(chan any, maxOrders),
+		tunnelled: make(chan mesh.TunnelledData, maxTunnelled),
+		packets:   make(chan *metaPacket, maxPackets),
+		news:      make(chan struct{}, 1),
+		unused:    sync.Pool{New: func() any { return new(metaPacket) }},
+		closed:    make(chan struct{}),
 	}
 }
 
@@ -67,11 +69,11 @@ func (p *Plane) SendEcho(e mesh.SendEcho) { p.order(e) }
 
 // Tunnelled takes a record that came inside a REQ_KEY request. It does not wait, and keeps the record.
 func (p *Plane) Tunnelled(t mesh.TunnelledData) {
-	if len(p.inbox.orders) >= maxTunnelled {
+	select {
+	case p.inbox.tunnelled <- t:
+	default:
 		p.drop(InboxFull)
-		return
 	}
-	p.order(t)
 }
 
 func (p *Plane) order(o any) {
@@ -133,12 +135,15 @@ func (w *worker) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case o := <-in.orders:
+			w.begin()
+			w.order(o)
 		case <-in.news:
 			w.begin()
 			w.published()
-		case o := <-in.orders:
+		case t := <-in.tunnelled:
 			w.begin()
-			w.do(o)
+			w.fromRequest(t)
 		case m := <-in.packets:
 			w.begin()
 			w.packet(m)
@@ -149,45 +154,51 @@ func (w *worker) run(ctx context.Context) error {
 
 func (w *worker) begin() { w.now = w.p.now() }
 
-// drain does what else there is, up to a limit, and sends what comes of all. What the protocol core asks for goes first.
+// drain does what else there is, up to a limit, and sends what comes of all. Half of its turns belong to what the
+// protocol core sends.
 func (w *worker) drain() {
 	in := &w.p.inbox
 	for range inboxBatch {
+		ordered := true
 		select {
 		case o := <-in.orders:
-			w.do(o)
-			continue
+			w.order(o)
 		default:
+			ordered = false
 		}
 		select {
 		case <-in.news:
 			w.published()
+			continue
+		case t := <-in.tunnelled:
+			w.fromRequest(t)
 			continue
 		case m := <-in.packets:
 			w.packet(m)
 			continue
 		default:
 		}
-		break
+		if !ordered {
+			break
+		}
 	}
 	w.batch.flush()
+}
+
+// order does what the protocol core asks for.
+func (w *worker) order(order any) {
+	switch o := order.(type) {
+	case mesh.SendProbe:
+		w.sendProbe(o)
+	case mesh.SendEcho:
+		w.sendEcho(o)
+	}
 }
 
 // published takes note that sessions have come or nodes gone.
 func (w *worker) published() {
 	w.openEarly()
 	w.release()
-}
-
-func (w *worker) do(order any) {
-	switch o := order.(type) {
-	case mesh.SendProbe:
-		w.sendProbe(o)
-	case mesh.SendEcho:
-		w.sendEcho(o)
-	case mesh.TunnelledData:
-		w.tunnelled(o)
-	}
 }
 
 // packet handles a packet from a meta connection.
@@ -318,8 +329,8 @@ func (w *worker) fromPacket(hop node.Name, frame []byte) {
 	w.byTCP = false
 }
 
-// tunnelled is [Plane.Tunnelled].
-func (w *worker) tunnelled(t mesh.TunnelledData) {
+// fromRequest is [Plane.Tunnelled].
+func (w *worker) fromRequest(t mesh.TunnelledData) {
 	p := w.p
 	w.openEarly()
 	from, s := p.known(t.From)

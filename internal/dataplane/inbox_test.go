@@ -83,33 +83,49 @@ func TestTheProtocolCoreNeverWaits(t *testing.T) {
 	case <-time.After(time.Minute):
 		t.Fatal("the protocol core waits for the device or a socket")
 	}
-	if n := b.dropped(InboxFull); n != 2*maxOrders {
-		t.Errorf("%d orders of %d dropped, want all above %d", n, 3*maxOrders, maxOrders)
+	if n := b.dropped(InboxFull); n != 3*maxOrders-(maxOrders+maxTunnelled) {
+		t.Errorf("%d of %d dropped, want all above %d", n, 3*maxOrders, maxOrders+maxTunnelled)
 	}
 	close(s.release)
 	stop()
 	<-worked
 }
 
-// Packets of others must not keep out what the protocol core itself sends.
-func TestTunnelledRecordsLeaveRoomForProbes(t *testing.T) {
+// Nobody who floods one part of the inbox keeps the others waiting.
+func TestTheWorkerTakesTurns(t *testing.T) {
 	a, _ := pair(t)
-	for range 2 * maxOrders {
-		a.Plane.Tunnelled(mesh.TunnelledData{From: "b", To: "a", Hop: "b", Record: make([]byte, recordOverhead)})
+	probe := func(n int) {
+		for range n {
+			a.Plane.SendProbe(mesh.SendProbe{Node: "b", Addr: addrB, Data: []byte{0}})
+		}
 	}
-	if n := a.dropped(InboxFull); n != 2*maxOrders-maxTunnelled {
-		t.Errorf("%d records dropped", n)
+	packets := func(n int) {
+		for range n {
+			a.Plane.FromMeta("b", make([]byte, minDatagram))
+		}
 	}
-	a.SendProbe(mesh.SendProbe{Node: "b", Addr: addrB, Data: []byte{0}})
-	if got := a.sock.take(); len(got) != 1 {
-		t.Errorf("%d probes sent", len(got))
+	probe(maxOrders)
+	packets(10)
+	a.work.drain()
+	if n := len(a.inbox.packets); n != 0 {
+		t.Errorf("%d packets wait while there are probes", n)
+	}
+	for len(a.inbox.orders) > 0 {
+		a.work.drain()
+	}
+	a.sock.take()
+	packets(maxPackets)
+	probe(10)
+	a.work.drain()
+	if n := len(a.sock.take()); n != 10 {
+		t.Errorf("%d probes of 10 were sent while there are packets", n)
 	}
 }
 
 // A reader of a meta connection waits while the inbox is full, and no longer than the plane runs.
 func TestReadersWaitForRoom(t *testing.T) {
 	a, _ := pair(t)
-	for range maxMetaPackets {
+	for range maxPackets {
 		a.Plane.FromMeta("b", make([]byte, minDatagram))
 	}
 	waited := make(chan struct{})
@@ -124,7 +140,7 @@ func TestReadersWaitForRoom(t *testing.T) {
 	}
 	a.work.drain()
 	<-waited
-	for len(a.inbox.packets) < maxMetaPackets {
+	for len(a.inbox.packets) < maxPackets {
 		a.Plane.FromMeta("b", make([]byte, minDatagram))
 	}
 	close(a.inbox.closed)
