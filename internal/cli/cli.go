@@ -38,7 +38,10 @@ func Main(args []string, s terminal.Streams) int {
 // execute runs a command and returns the exit status. An error is printed after prefix.
 func execute(root *cobra.Command, args []string, s terminal.Streams, prefix string) int {
 	root.SetArgs(args)
-	err := root.Execute()
+	err := helpAboutNothing(root, args)
+	if err == nil {
+		err = root.Execute()
+	}
 	if status := failed(0); errors.As(err, &status) {
 		return int(status)
 	}
@@ -47,6 +50,23 @@ func execute(root *cobra.Command, args []string, s terminal.Streams, prefix stri
 		return 1
 	}
 	return 0
+}
+
+// helpAboutNothing is the error of asking for help about a command that does not exist, for which cobra
+// shows the help of the one above.
+func helpAboutNothing(root *cobra.Command, args []string) error {
+	cmd, rest, err := root.Find(args)
+	if err != nil || !cmd.HasSubCommands() {
+		return nil // Execute says what is wrong
+	}
+	cmd.InitDefaultHelpFlag()
+	if cmd.ParseFlags(rest) != nil {
+		return nil
+	}
+	if help, _ := cmd.Flags().GetBool("help"); !help {
+		return nil
+	}
+	return noSuchCommand(cmd, cmd.Flags().Args())
 }
 
 // hinted tells whether an error brings advice.

@@ -18,6 +18,8 @@ func TestWrongWords(t *testing.T) {
 	dir, _ := network(t)
 	none := t.TempDir() + "/none"
 	for line, want := range map[string][]string{
+		"stats --help":               {`there is no command "stats"`, "hint: did you mean tincan status?"},
+		"token list2 --help":         {`there is no command "list2"`},
 		"help nosuch":                {`there is no command "nosuch"`, "hint: tincan --help lists"},
 		"help service foo":           {`there is no command "foo"`, "hint: tincan service --help lists"},
 		"service foo":                {`there is no command "foo"`, "hint: tincan service --help lists"},

@@ -43,3 +43,65 @@ func TestEveryCommandAndOptionIsDescribed(t *testing.T) {
 		}
 	}
 }
+
+var (
+	codeLine  = regexp.MustCompile("(?m)^(?:\\w+# +)?(?:sudo )?(?:SOAK_\\S+ )?(tincan .*)$")
+	codeWords = regexp.MustCompile("`(tincan [^`]+)`")
+)
+
+// What the pages tell a user to type is taken by the program: the command and its options are there.
+func TestCommandsInThePagesAreTaken(t *testing.T) {
+	count := 0
+	for page, text := range pages(t) {
+		if page == "CHANGELOG.md" || strings.HasPrefix(page, "docs/decisions/") { // they tell of other times
+			continue
+		}
+		var lines []string
+		for i, part := range strings.Split(text, "```") {
+			if i%2 == 1 {
+				for _, m := range codeLine.FindAllStringSubmatch(part, -1) {
+					lines = append(lines, m[1])
+				}
+				continue
+			}
+			for _, m := range codeWords.FindAllStringSubmatch(part, -1) {
+				lines = append(lines, m[1])
+			}
+		}
+		for _, line := range lines {
+			args := arguments(line)
+			if args == nil {
+				continue
+			}
+			count++
+			var said bytes.Buffer
+			if status := cli.Main(args, terminal.Streams{In: strings.NewReader(""), Out: &said, Err: &said}); status != 0 {
+				t.Errorf("%s has the command %q: %s", page, line, said.String())
+			}
+		}
+	}
+	if count < 200 {
+		t.Errorf("there are only %d commands in the pages", count)
+	}
+}
+
+// arguments are the words of a command line, with a question for help in place of what it would do; nil if
+// the command takes other programs' options.
+func arguments(line string) (args []string) {
+	line, _, _ = strings.Cut(line, " #")
+	line = strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune("|<>;()…", r) })[0]
+	line = strings.NewReplacer("[", "", "]", "", `"`, "", "'", "").Replace(line)
+	command := ""
+	for _, w := range strings.Fields(line) {
+		args = append(args, w)
+		if command == "" && w != "tincan" && w[0] != '-' && args[len(args)-2] != "-n" && args[len(args)-2] != "-c" && args[len(args)-2] != "--pidfile" {
+			switch command = w; command {
+			case "tinc", "tincd", "tinc-boot", "COMMAND":
+				return nil
+			case "get", "set", "add", "del": // their values may begin with a dash
+				return append(args, "--help")
+			}
+		}
+	}
+	return append(args, "--help")
+}
