@@ -6,7 +6,7 @@ import (
 	"os"
 
 	"tincan/internal/cli"
-	"tincan/internal/cli/terminal"
+	"tincan/internal/terminal"
 )
 
 func main() { os.Exit(cli.Main(os.Args, terminal.OS())) }

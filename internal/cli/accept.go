@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tincan/internal/cli/frontend"
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/keydist"
@@ -38,7 +39,7 @@ func (a *app) acceptCommand() *cobra.Command {
 impostor. The new key is kept aside and shown by "tincan status"; this command makes it
 the known one. Ask the owner of NODE first whether the key is right. A node that was
 removed here may come back after it. Without NODE, the waiting keys are listed.`,
-		Args: between("at most the name of a NODE", 0, 1),
+		Args: frontend.Between("at most the name of a NODE", 0, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			store, err := a.hostFiles()
 			if err != nil {
@@ -115,7 +116,7 @@ func (a *app) removeCommand() *cobra.Command {
 mesh or that another node vouched for, and its addresses. Its connection is closed. It
 does not come back from the mesh; "tincan accept NODE", "import" or a new invitation
 brings it back. Other nodes are not affected: run the command on each of them.`,
-		Args: between("the name of a NODE", 1, 1),
+		Args: frontend.Between("the name of a NODE", 1, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			store, err := a.hostFiles()
 			if err != nil {

@@ -1,29 +1,26 @@
 package cli
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"tincan/internal/bootnode"
-	"tincan/internal/cli/booting"
-	"tincan/internal/cli/terminal"
-	"tincan/internal/config"
+	"tincan/internal/cli/frontend"
+	"tincan/internal/command"
 	"tincan/internal/node"
 	"tincan/internal/report"
+	"tincan/internal/terminal"
 )
 
 func (a *app) genCommand() *cobra.Command {
-	var g booting.Gen
+	var g command.Gen
 	network, dir := "", ""
 	c := &cobra.Command{
 		Use:   "gen [BOOTNODE]...",
@@ -42,7 +39,7 @@ TINC_BOOT_CONNECT_TO. Nothing that exists is overwritten without --force, and ke
 not even then.`,
 		Args: cobra.ArbitraryArgs,
 		PreRun: func(cmd *cobra.Command, _ []string) {
-			booting.FromEnvironment(cmd.LocalNonPersistentFlags(), "TINC_BOOT_")
+			frontend.FromEnvironment(cmd.LocalNonPersistentFlags(), "TINC_BOOT_")
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
 			g.URLs, g.Place = args, a.place
@@ -53,19 +50,19 @@ not even then.`,
 			}
 			if dir != "" && g.Place.Conf == "" {
 				if g.Place.Net == "" {
-					g.Place.Net = booting.DefaultNetwork
+					g.Place.Net = command.DefaultNetwork
 				}
 				g.Place.Conf = filepath.Join(dir, g.Place.Net)
 			}
-			ctx, stop := interruptible()
+			ctx, stop := command.Interruptible()
 			defer stop()
 			m, err := g.Run(ctx, a.Streams)
 			if err != nil {
 				return err
 			}
 			m.Print(a.Out)
-			a.sayWhoAnswers(ctx, m)
-			if g.Engine == booting.TincdOne {
+			command.SayWhoAnswers(ctx, m, a.Streams)
+			if g.Engine == command.TincdOne {
 				a.say("next: systemctl start tinc@%s", m.Layout.NetName)
 				return nil
 			}
@@ -78,19 +75,14 @@ not even then.`,
 		},
 	}
 	f := c.Flags()
-	g.Flags(f)
+	frontend.GenFlags(&g, f)
 	f.StringVar(&network, "network", "", "`name` of the network, as -n")
 	f.StringVar(&dir, "dir", "", "base `directory`, in place of /etc/tinc")
 	return c
 }
 
-// interruptible is a context that Ctrl-C ends.
-func interruptible() (context.Context, context.CancelFunc) {
-	return signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-}
-
 func (a *app) bootnodeCommand() *cobra.Command {
-	s := booting.Serve{Generate: true}
+	s := command.Serve{Generate: true}
 	var tok tokenFlags
 	dir, service, name := "", false, ""
 	c := &cobra.Command{
@@ -105,101 +97,32 @@ separate file.
 
 The protocols of tinc-boot are off. --protocol gen1 is for its command gen,
 --protocol gen2 for its run; they are weaker, so a token for them must be strong.`,
-		Args: between("no arguments", 0, 0),
+		Args: frontend.Between("no arguments", 0, 0),
 		PreRun: func(cmd *cobra.Command, _ []string) {
-			booting.FromEnvironment(cmd.LocalNonPersistentFlags(), "TINC_BOOT_")
+			frontend.FromEnvironment(cmd.LocalNonPersistentFlags(), "TINC_BOOT_")
 		},
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			if s.Layout, err = a.bootLayout(dir); err != nil {
+			if s.Layout, err = command.BootLayout(a.place, dir); err != nil {
 				return err
 			}
 			if s.Limits, err = tok.limits("command line", false); err != nil {
 				return err
 			}
 			if service {
-				return a.bootService(s, []string{})
+				return s.Install([]string{}, a.Streams)
 			}
-			return a.bootServe(s)
+			return s.Run(a.Streams)
 		},
 	}
 	f := c.Flags()
-	s.Token.Flags(f)
-	s.Flags(f)
+	frontend.TokenFlags(&s.Token, f)
+	frontend.ServeFlags(&s, f)
 	tok.flags(f, 0, bootnode.Unlimited)
 	f.StringVar(&s.Binding, "binding", fmt.Sprintf(":%d", bootnode.DefaultPort), "`address` to listen on")
 	f.StringVar(&dir, "dir", "", "`directory` of the network (default that of -n, or /etc/tinc/dnet)")
 	f.StringVar(&name, "name", "", "ignored: the `name` is read from tinc.conf")
 	f.BoolVar(&service, "service", false, "write a systemd unit for this service and exit")
 	return c
-}
-
-// bootLayout finds the network of a boot node.
-func (a *app) bootLayout(dir string) (config.Layout, error) {
-	p := a.place
-	switch {
-	case dir != "":
-		p.Conf = dir
-		if p.Net == "" && filepath.Dir(dir) == config.SystemDir() {
-			p.Net = filepath.Base(dir)
-		}
-	case p.Net == "" && p.Conf == "":
-		p.Net = booting.DefaultNetwork
-	}
-	l, err := p.Layout()
-	if err == nil {
-		l, err = l.Abs()
-	}
-	return l, err
-}
-
-func (a *app) bootServe(s booting.Serve) error {
-	v, err := s.Open(a.Streams, func(text string) { a.say("%s", text) })
-	if err == nil {
-		err = v.Listen()
-	}
-	if errors.Is(err, os.ErrNotExist) {
-		return terminal.Hint(err, "make the node first: tincan gen --standalone")
-	}
-	if err != nil {
-		return err
-	}
-	if v.Generated {
-		fmt.Fprintf(a.Out, "Generated token: %s\n", v.Secret.Reveal())
-	}
-	a.say("admitting new nodes at %s", v.URL)
-	a.say("on the next machine: sudo tincan up --join %s --token TOKEN", quote(v.URL))
-	ctx, stop := interruptible()
-	defer stop()
-	return v.Run(ctx, nil)
-}
-
-func (a *app) bootService(s booting.Serve, frontEnd []string) error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	// What the service would refuse is refused now, when there is somebody to read why.
-	s.Generate = true
-	v, err := s.Open(a.Streams, func(text string) { a.say("%s", text) })
-	if errors.Is(err, os.ErrNotExist) {
-		return terminal.Hint(err, "make the node first: tincan gen --standalone")
-	}
-	if err != nil {
-		return err
-	}
-	if v.Generated {
-		fmt.Fprintf(a.Out, "Generated token: %s\n", v.Secret.Reveal())
-	}
-	path, text, err := s.Unit(self, frontEnd, v.Secret)
-	if err != nil {
-		return err
-	}
-	if err := config.WriteFile(path, []byte(text), 0o644); err != nil {
-		return err
-	}
-	a.say("stored %s; the token is stored with the network, readable by root only", path)
-	a.say("next: systemctl daemon-reload && systemctl enable --now %s", filepath.Base(path))
-	return nil
 }
 
 // tokenFlags are the limits of a token.
@@ -252,10 +175,10 @@ func (a *app) tokenCommand() *cobra.Command {
 It has a time limit and a number of uses, and can be revoked at any time; a
 service that runs notices at once.`,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if err := between("new, list or revoke", 1, -1)(cmd, args); err != nil {
+			if err := frontend.Between("new, list or revoke", 1, -1)(cmd, args); err != nil {
 				return err
 			}
-			return noSuchCommand(cmd, args)
+			return frontend.NoSuchCommand(cmd, args)
 		},
 		RunE: func(*cobra.Command, []string) error { return nil },
 	}
@@ -264,7 +187,7 @@ service that runs notices at once.`,
 }
 
 func (a *app) bootStore() (*bootnode.Store, error) {
-	l, err := a.bootLayout("")
+	l, err := command.BootLayout(a.place, "")
 	if err != nil {
 		return nil, err
 	}
@@ -276,12 +199,12 @@ func (a *app) bootStore() (*bootnode.Store, error) {
 
 func (a *app) tokenNewCommand() *cobra.Command {
 	var tok tokenFlags
-	var given booting.Token
+	var given command.Token
 	old, weak, asJSON := false, false, false
 	c := &cobra.Command{
 		Use:   "new",
 		Short: "Print a new token",
-		Args:  between("no arguments", 0, 0),
+		Args:  frontend.Between("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			s, err := a.bootStore()
 			if err != nil {
@@ -292,7 +215,7 @@ func (a *app) tokenNewCommand() *cobra.Command {
 				return err
 			}
 			secret, err := given.Secret(a.Streams)
-			if errors.Is(err, booting.ErrNoToken) {
+			if errors.Is(err, command.ErrNoToken) {
 				secret, err = bootnode.NewSecret(rand.Reader)
 			}
 			if err != nil {
@@ -317,7 +240,7 @@ func (a *app) tokenNewCommand() *cobra.Command {
 		},
 	}
 	a.jsonFlag(c, &asJSON)
-	given.Flags(c.Flags())
+	frontend.TokenFlags(&given, c.Flags())
 	tok.flags(c.Flags(), time.Hour, 1)
 	c.Flags().BoolVar(&old, "old", false, "make the token valid for the protocols of tinc-boot, too")
 	c.Flags().BoolVar(&weak, "allow-weak-token", false, "accept a token that can be guessed from one recorded join")
@@ -329,7 +252,7 @@ func (a *app) tokenListCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List valid tokens (not their secrets)",
-		Args:  between("no arguments", 0, 0),
+		Args:  frontend.Between("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			s, err := a.bootStore()
 			if err != nil {
@@ -378,7 +301,7 @@ func (a *app) tokenRevokeCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "revoke ID|LABEL",
 		Short: "Revoke a token",
-		Args:  exactly("the ID or label of a token", 1),
+		Args:  frontend.Exactly("the ID or label of a token", 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			s, err := a.bootStore()
 			if err != nil {

@@ -9,9 +9,8 @@ import (
 	"time"
 
 	"tincan/internal/bootnode"
-	"tincan/internal/cli/booting"
 	"tincan/internal/cli/launch"
-	"tincan/internal/cli/terminal"
+	"tincan/internal/command"
 	"tincan/internal/config"
 )
 
@@ -23,7 +22,7 @@ const (
 
 // bootstrap does what --boot and --join ask for before the node is started. The
 // service is nil without --boot, and in the process that only starts another one.
-func (a *app) bootstrap(f upFlags) (_ *booting.Service, err error) {
+func (a *app) bootstrap(f upFlags) (_ *command.Service, err error) {
 	if f.boot == "" && len(f.join) == 0 {
 		return nil, nil
 	}
@@ -32,7 +31,7 @@ func (a *app) bootstrap(f upFlags) (_ *booting.Service, err error) {
 		return nil, err
 	}
 	if f.boot != "" { // before anything is made
-		if f.gen.BootPort, err = booting.BindingPort(f.boot); err != nil {
+		if f.gen.BootPort, err = command.BindingPort(f.boot); err != nil {
 			return nil, err
 		}
 	}
@@ -52,7 +51,7 @@ func (a *app) bootstrap(f upFlags) (_ *booting.Service, err error) {
 // bootNetwork gives a network that --boot or --join make its name, unless there is one.
 func (a *app) bootNetwork() {
 	if a.place.Net == "" && a.place.Conf == "" {
-		a.place.Net = booting.DefaultNetwork
+		a.place.Net = command.DefaultNetwork
 	}
 }
 
@@ -60,8 +59,8 @@ func (a *app) bootNetwork() {
 func (a *app) generate(f upFlags) error {
 	g := f.gen
 	g.Place, g.URLs, g.Standalone = a.place, f.join, len(f.join) == 0
-	g.Engine, g.Protocol = booting.Embedded, string(bootnode.Current)
-	ctx, stop := interruptible()
+	g.Engine, g.Protocol = command.Embedded, string(bootnode.Current)
+	ctx, stop := command.Interruptible()
 	defer stop()
 	m, err := g.Run(ctx, a.Streams)
 	if err != nil {
@@ -74,15 +73,15 @@ func (a *app) generate(f upFlags) error {
 	return nil
 }
 
-func (a *app) openBoot(f upFlags, l config.Layout) (*booting.Service, error) {
+func (a *app) openBoot(f upFlags, l config.Layout) (*command.Service, error) {
 	first := !launch.Detached()
 	// The system journal is read by more people than may know a token.
-	s := booting.Serve{Layout: l, Binding: f.boot, TLSSelf: f.tlsSelf, Generate: first && !f.managed && os.Getenv("JOURNAL_STREAM") == ""}
+	s := command.Serve{Layout: l, Binding: f.boot, TLSSelf: f.tlsSelf, Generate: first && !f.managed && os.Getenv("JOURNAL_STREAM") == ""}
 	s.Limits = bootnode.Limits{Label: "up --boot", Uses: bootnode.Unlimited}
 	if len(f.join) == 0 && first {
 		s.Token = f.gen.Token
 	}
-	if _, err := s.Token.Secret(a.Streams); errors.Is(err, booting.ErrNoToken) {
+	if _, err := s.Token.Secret(a.Streams); errors.Is(err, command.ErrNoToken) {
 		s.Limits.Uses, s.Limits.Expires = upTokenUses, time.Now().Add(upTokenLife)
 	}
 	v, err := s.Open(a.Streams, func(text string) { a.say("%s", text) })
@@ -104,17 +103,17 @@ func (a *app) openBoot(f upFlags, l config.Layout) (*booting.Service, error) {
 }
 
 // tellNext prints the command for the next machine.
-func (a *app) tellNext(v *booting.Service) {
+func (a *app) tellNext(v *command.Service) {
 	self := "sudo tincan"
-	if a.place.Net != "" && a.place.Net != booting.DefaultNetwork {
-		self += " -n " + quote(a.place.Net)
+	if a.place.Net != "" && a.place.Net != command.DefaultNetwork {
+		self += " -n " + command.Quote(a.place.Net)
 	}
 	switch {
 	case v.Generated:
 		a.say("on the next machine (within %d hours, at most %d machines):", int(upTokenLife.Hours()), upTokenUses)
-		fmt.Fprintf(a.Out, "%s up --join %s --token %s\n", self, quote(v.URL), v.Secret.Reveal())
+		fmt.Fprintf(a.Out, "%s up --join %s --token %s\n", self, command.Quote(v.URL), v.Secret.Reveal())
 	case v.HasSecret:
-		a.say("on the next machine: %s up --join %s --token TOKEN", self, quote(v.URL))
+		a.say("on the next machine: %s up --join %s --token TOKEN", self, command.Quote(v.URL))
 	default:
 		a.say("admitting new nodes at %s; make a token for them with: %s token new", v.URL, a.self())
 	}
@@ -122,8 +121,8 @@ func (a *app) tellNext(v *booting.Service) {
 
 // beside is what runs beside the node itself: the service of a boot node, and the report of what has become
 // of a newcomer's first attempts to connect.
-func beside(v *booting.Service, l config.Layout) func(context.Context, func(string)) error {
-	newcomer := !launch.Detached() && isNewcomer(l) // whoever has started it in the background reports
+func beside(v *command.Service, l config.Layout) func(context.Context, func(string)) error {
+	newcomer := !launch.Detached() && command.IsNewcomer(l) // whoever has started it in the background reports
 	if v == nil && !newcomer {
 		return nil
 	}
@@ -132,7 +131,7 @@ func beside(v *booting.Service, l config.Layout) func(context.Context, func(stri
 		defer report.Wait()
 		if newcomer {
 			report.Go(func() {
-				for _, text := range contactLines(ctx, l) {
+				for _, text := range command.ContactLines(ctx, l) {
 					log(text)
 				}
 			})
@@ -142,15 +141,4 @@ func beside(v *booting.Service, l config.Layout) func(context.Context, func(stri
 		}
 		return v.Run(ctx, log)
 	}
-}
-
-// tincBoot is the front end tinc-boot.
-func tincBoot(prog string, args []string, s terminal.Streams) int {
-	helped := false
-	root := newTincBoot(&app{Streams: s}, &helped)
-	status := execute(root, args, s, "")
-	if status == 0 && helped {
-		return 1 // as the original
-	}
-	return status
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tincan/internal/check"
+	"tincan/internal/cli/frontend"
 	"tincan/internal/config"
 	"tincan/internal/fsck"
 )
@@ -28,7 +29,7 @@ fix: modes of keys and scripts, public keys that are missing or do not fit.
   note    is different, or good to know
   weak    works, but should not stay like this
   breaks  would not work; then the exit status is 1`,
-		Args: between("no arguments", 0, 0),
+		Args: frontend.Between("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			l, err := a.existing()
 			if err != nil {
@@ -47,7 +48,7 @@ fix: modes of keys and scripts, public keys that are missing or do not fit.
 				err = writeReport(a.Out, r, fix)
 			}
 			if err == nil && r.Breaks > 0 {
-				return failed(1)
+				return frontend.Failed(1)
 			}
 			return err
 		},

@@ -8,8 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tincan/internal/bootnode"
-	"tincan/internal/cli/editing"
-	"tincan/internal/cli/setting"
+	"tincan/internal/command"
 	"tincan/internal/config"
 	"tincan/internal/node"
 )
@@ -70,7 +69,7 @@ func (a *app) files(_ *cobra.Command, args []string, _ string) ([]string, cobra.
 	if len(args) > 0 {
 		return nil, noFiles
 	}
-	return append(slices.Clone(editing.Files), a.nodes()...), noFiles
+	return append(slices.Clone(command.EditableFiles), a.nodes()...), noFiles
 }
 
 // tokens completes the ids and labels of the tokens that are good.
@@ -93,7 +92,7 @@ func (a *app) tokens(_ *cobra.Command, args []string, _ string) ([]string, cobra
 }
 
 // completeVariable completes [HOST.]VARIABLE, and then its value.
-func (a *app) completeVariable(verb setting.Verb, args []string, text string) ([]string, cobra.ShellCompDirective) {
+func (a *app) completeVariable(verb command.Verb, args []string, text string) ([]string, cobra.ShellCompDirective) {
 	if len(args) == 0 {
 		var words []string
 		host, _, dotted := strings.Cut(text, ".")
@@ -108,7 +107,7 @@ func (a *app) completeVariable(verb setting.Verb, args []string, text string) ([
 		}
 		return words, noFiles
 	}
-	if len(args) > 1 || verb == setting.Get {
+	if len(args) > 1 || verb == command.Get {
 		return nil, noFiles
 	}
 	host, name, dotted := strings.Cut(args[0], ".")
@@ -119,7 +118,7 @@ func (a *app) completeVariable(verb setting.Verb, args []string, text string) ([
 	if !ok {
 		return nil, noFiles
 	}
-	if verb == setting.Del {
+	if verb == command.Del {
 		return a.values(host, v), noFiles
 	}
 	switch v.Kind {
@@ -151,7 +150,7 @@ func (a *app) values(host string, v *config.Variable) []string {
 	if host != "" {
 		words[0] = host + "." + v.Name
 	}
-	r, err := setting.Parse(setting.Get, words)
+	r, err := command.ParseSetting(command.Get, words)
 	if err != nil {
 		return nil
 	}

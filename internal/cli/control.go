@@ -5,10 +5,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tincan/internal/cli/terminal"
+	"tincan/internal/cli/frontend"
 	"tincan/internal/control"
 	"tincan/internal/nearest"
 	"tincan/internal/node"
+	"tincan/internal/terminal"
 )
 
 func (a *app) reloadCommand() *cobra.Command {
@@ -23,7 +24,7 @@ func (a *app) retryCommand() *cobra.Command {
 func (a *app) simple(name, short, long string, do func(*control.Client) error) *cobra.Command {
 	return &cobra.Command{
 		Use: name, Short: short, Long: long,
-		Args: between("no arguments", 0, 0),
+		Args: frontend.Between("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error { return a.ask(do) },
 	}
 }
@@ -51,7 +52,7 @@ func (a *app) disconnectCommand() *cobra.Command {
 // suggest adds a hint to an error about a name: the one of names that may have been meant. An error that brings
 // advice stays as it is.
 func suggest(err error, name string, names func() []string) error {
-	if err == nil || hinted(err) {
+	if err == nil || frontend.Hinted(err) {
 		return err
 	}
 	if other := nearest.To(name, names()); other != "" {
@@ -81,7 +82,7 @@ func nodeNames(c *control.Client) (names []string) {
 func (a *app) withNode(name, short string, do func(*control.Client, node.Name) error) *cobra.Command {
 	return &cobra.Command{
 		Use: name + " NODE", Short: short,
-		Args: exactly("the name of a NODE", 1),
+		Args: frontend.Exactly("the name of a NODE", 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			n, err := node.ParseName(args[0])
 			if err != nil {

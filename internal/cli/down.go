@@ -9,13 +9,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tincan/internal/cli/frontend"
 	"tincan/internal/cli/launch"
-	"tincan/internal/cli/terminal"
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/netconf"
 	"tincan/internal/oserr"
 	"tincan/internal/pidfile"
+	"tincan/internal/terminal"
 )
 
 // stopLimit is how long down waits for the node to end.
@@ -28,7 +29,7 @@ func (a *app) downCommand() *cobra.Command {
 		Short:   "Stop the node",
 		Long: `Stops the running node and waits until it has restored the system. If none is
 running, nothing happens. A service starts again with the machine: see "tincan service".`,
-		Args: between("no arguments", 0, 0),
+		Args: frontend.Between("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error { return a.down() },
 	}
 }
@@ -88,7 +89,7 @@ func (a *app) restartCommand() *cobra.Command {
 		Short: "Restart the node, or start it if it is not running",
 		Long: `Stops the node if it runs, and starts it again: as the service that it is, else in
 the background as "tincan up --detach" does.`,
-		Args: between("no arguments", 0, 0),
+		Args: frontend.Between("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error { return a.restart() },
 	}
 }

@@ -9,14 +9,14 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tincan/internal/cli/dumping"
-	"tincan/internal/cli/inviting"
-	"tincan/internal/cli/terminal"
+	"tincan/internal/cli/frontend"
+	"tincan/internal/command"
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/invite"
 	"tincan/internal/node"
 	"tincan/internal/report"
+	"tincan/internal/terminal"
 )
 
 func (a *app) dumpCommand() *cobra.Command {
@@ -24,8 +24,8 @@ func (a *app) dumpCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:       "dump [reachable] nodes|edges|subnets|connections|graph|digraph|invitations",
 		Short:     "List nodes, edges, subnets or connections in tinc's format",
-		Args:      between("the name of one list", 1, 2),
-		ValidArgs: append([]string{"reachable", "invitations"}, dumping.Lists...),
+		Args:      frontend.Between("the name of one list", 1, 2),
+		ValidArgs: append([]string{"reachable", "invitations"}, command.Lists...),
 		RunE:      func(_ *cobra.Command, args []string) error { return a.dump(args, asJSON) },
 	}
 	a.jsonFlag(c, &asJSON)
@@ -41,8 +41,8 @@ func (a *app) dump(args []string, asJSON bool) error {
 		return errors.New("only nodes can be reachable: dump reachable nodes")
 	case what == "invitations":
 		return a.dumpInvitations(asJSON)
-	case !slices.Contains(dumping.Lists, what):
-		return terminal.Hint(fmt.Errorf("there is no list called %q", args[len(args)-1]), "the lists are: %s invitations", strings.Join(dumping.Lists, " "))
+	case !slices.Contains(command.Lists, what):
+		return terminal.Hint(fmt.Errorf("there is no list called %q", args[len(args)-1]), "the lists are: %s invitations", strings.Join(command.Lists, " "))
 	case asJSON && strings.HasSuffix(what, "graph"):
 		return terminal.Hint(errors.New("a graph is text for GraphViz"), "for programs: %s dump nodes --json, and dump edges --json", a.self())
 	}
@@ -50,11 +50,11 @@ func (a *app) dump(args []string, asJSON bool) error {
 		if asJSON {
 			return a.dumpJSON(control.Exact{Client: c}, what, reachable)
 		}
-		return dumping.Write(a.Out, control.Exact{Client: c}, what, reachable)
+		return command.Dump(a.Out, control.Exact{Client: c}, what, reachable)
 	})
 }
 
-func (a *app) dumpJSON(d dumping.Daemon, what string, reachable bool) error {
+func (a *app) dumpJSON(d command.Lister, what string, reachable bool) error {
 	switch what {
 	case "nodes":
 		nodes, err := d.Nodes("")
@@ -101,7 +101,7 @@ func (a *app) dumpInvitations(asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	list, err := inviting.List(l)
+	list, err := command.OpenInvitations(l)
 	life := invite.DefaultExpire
 	if n, _, _ := config.Inspect(l, nil); n != nil && n.Settings.InvitationExpire > 0 {
 		life = n.Settings.InvitationExpire
@@ -136,7 +136,7 @@ func (a *app) infoCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "info NODE|SUBNET|ADDRESS",
 		Short: "Show a node, or the owner of an address",
-		Args:  exactly("a node, a subnet or an address", 1),
+		Args:  frontend.Exactly("a node, a subnet or an address", 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			return a.ask(func(c *control.Client) error {
 				if asJSON {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tincan/internal/cli/terminal"
+	"tincan/internal/cli/frontend"
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/netdiag"
@@ -16,6 +16,7 @@ import (
 	"tincan/internal/report"
 	"tincan/internal/script"
 	"tincan/internal/subnet"
+	"tincan/internal/terminal"
 )
 
 func (a *app) whyCommand() *cobra.Command {
@@ -27,7 +28,7 @@ func (a *app) whyCommand() *cobra.Command {
 that would improve it. It begins with this machine: its interface, addresses and routes,
 networks that overlap with the VPN, and (as root, where there is nft) its firewall. The exit
 status is 0 even if a problem is found.`,
-		Args: exactly("a node, or an address in the VPN", 1),
+		Args: frontend.Exactly("a node, or an address in the VPN", 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			return a.ask(func(c *control.Client) error {
 				name, err := a.nodeOf(c, args[0])
@@ -114,7 +115,7 @@ func (a *app) netCheckCommand() *cobra.Command {
 		Long: `Checks what the network of this machine lets through, as far as the running node
 and the others can tell: UDP, the kind of NAT, port mappings, IPv6, connections from
 outside. Other nodes are asked from which address they hear this one; nobody outside the mesh is asked.`,
-		Args: between("no arguments", 0, 0),
+		Args: frontend.Between("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			return a.ask(func(c *control.Client) error {
 				r, err := c.NetCheck()

@@ -8,9 +8,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tincan/internal/cli/following"
-	"tincan/internal/cli/terminal"
+	"tincan/internal/cli/frontend"
+	"tincan/internal/command"
 	"tincan/internal/control"
+	"tincan/internal/terminal"
 )
 
 func (a *app) logCommand() *cobra.Command {
@@ -21,7 +22,7 @@ func (a *app) logCommand() *cobra.Command {
 		Long: `Shows what the running node logs from now on, until it ends or Ctrl-C is pressed.
 LEVEL is how much: 0 start and stop, 1 connections, 2 status, 3 protocol, 4 requests,
 5 traffic. Without it: as much as the node logs anyway.`,
-		Args: between("one LEVEL", 0, 1),
+		Args: frontend.Between("one LEVEL", 0, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			level := -1
 			if len(args) > 0 {
@@ -32,9 +33,9 @@ LEVEL is how much: 0 start and stop, 1 connections, 2 status, 3 protocol, 4 requ
 			}
 			return a.ask(func(d *control.Client) error {
 				if asJSON {
-					return a.ended(following.Log(&jsonLog{json.NewEncoder(a.Out)}, d, level, false))
+					return a.ended(command.FollowLog(&jsonLog{json.NewEncoder(a.Out)}, d, level, false))
 				}
-				return a.ended(following.Log(a.Out, d, level, a.OutColor()))
+				return a.ended(command.FollowLog(a.Out, d, level, a.OutColor()))
 			})
 		},
 	}
@@ -61,7 +62,7 @@ type logLine struct {
 type jsonLog struct{ out *json.Encoder }
 
 func (j *jsonLog) Write(line []byte) (int, error) {
-	time, priority, text := following.Split(line)
+	time, priority, text := command.SplitLogLine(line)
 	err := j.out.Encode(logLine{time, priority, text})
 	return len(line), err
 }
@@ -75,7 +76,7 @@ func (a *app) pcapCommand() *cobra.Command {
 or passes on, in the format of libpcap, until the node ends or Ctrl-C is pressed.
 
   tincan -n home pcap | tcpdump -nr -`,
-		Args: between("no arguments", 0, 0),
+		Args: frontend.Between("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			if a.OutIsTerminal() {
 				return terminal.Hint(errors.New("packets are not for a terminal"), "%s pcap | tcpdump -nr -", a.self())
@@ -83,7 +84,7 @@ or passes on, in the format of libpcap, until the node ends or Ctrl-C is pressed
 			if snaplen < 0 {
 				return errors.New("--snaplen must not be negative")
 			}
-			return a.ask(func(d *control.Client) error { return a.ended(following.Pcap(a.Out, d, snaplen)) })
+			return a.ask(func(d *control.Client) error { return a.ended(command.FollowPcap(a.Out, d, snaplen)) })
 		},
 	}
 	c.Flags().IntVar(&snaplen, "snaplen", 0, "capture only the first `bytes` of each packet (default all)")

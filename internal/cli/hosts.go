@@ -8,9 +8,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tincan/internal/cli/terminal"
+	"tincan/internal/cli/frontend"
 	"tincan/internal/config"
 	"tincan/internal/hostfile"
+	"tincan/internal/terminal"
 )
 
 func (a *app) exportCommand() *cobra.Command {
@@ -18,7 +19,7 @@ func (a *app) exportCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "export",
 		Short: "Print the host file of this node (its public key and addresses)",
-		Args:  between("no arguments", 0, 0),
+		Args:  frontend.Between("no arguments", 0, 0),
 		RunE:  func(*cobra.Command, []string) error { return a.exportHosts(all) },
 	}
 	c.Flags().BoolVar(&all, "all", false, "print the host files of all nodes")
@@ -47,7 +48,7 @@ func (a *app) exchangeCommand() *cobra.Command {
 		Short: "Export, then import what another node exports",
 		Long: `Prints the host file of this node and then stores those that it reads: with a pipe
 in each direction, two nodes exchange their host files.`,
-		Args: between("no arguments", 0, 0),
+		Args: frontend.Between("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			if err := a.exportHosts(all); err != nil {
 				return err
@@ -75,7 +76,7 @@ func (a *app) importCommand() *cobra.Command {
 are kept. Lines that another machine must not choose for
 this one are left out, such as file names or a weaker cipher; set them by hand if
 you want them.`,
-		Args: between("one FILE", 0, 1),
+		Args: frontend.Between("one FILE", 0, 1),
 		RunE: func(_ *cobra.Command, args []string) error { return a.importHosts(args, force) },
 	}
 	c.Flags().BoolVar(&force, "force", false, "replace host files that are there already")

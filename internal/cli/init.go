@@ -8,13 +8,14 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tincan/internal/cli/booting"
-	"tincan/internal/cli/terminal"
+	"tincan/internal/cli/frontend"
+	"tincan/internal/command"
 	"tincan/internal/config"
 	"tincan/internal/generate"
 	"tincan/internal/node"
 	"tincan/internal/report"
 	"tincan/internal/subnet"
+	"tincan/internal/terminal"
 )
 
 // initFlags are the options of init, as text.
@@ -36,7 +37,7 @@ address in the VPN. Others join it with the URLs that "tincan invite" prints.
 Without -n the network is called dnet; -n . puts its files into /etc/tinc itself.
 The network has a range of addresses, by default a random 10.x.0.0/16, and each
 node that joins gets one of them.`,
-		Args: exactly("NAME", 1),
+		Args: frontend.Exactly("NAME", 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.anyPort = cmd.Flags().Changed("port") && f.port == 0
 			return a.init(args[0], f)
@@ -61,7 +62,7 @@ func (a *app) init(text string, f initFlags) error {
 		if nets := a.networks(); len(nets) > 0 {
 			return terminal.Hint(fmt.Errorf("there is a network on this machine already: %s", strings.Join(nets, " ")), "name the new one: tincan -n NETWORK init %s", text)
 		}
-		a.place.Net = booting.DefaultNetwork
+		a.place.Net = command.DefaultNetwork
 	}
 	l, err := a.layout()
 	if err != nil {
@@ -121,7 +122,7 @@ func (a *app) checkRange(name string, vpn netip.Prefix, force bool) error {
 	if r := vpn.Masked(); vpn.IsValid() && !subnet.Private(r) {
 		if !force {
 			return terminal.Hint(fmt.Errorf("the range %v is not a private one: machines of the Internet with these addresses could not be reached any more", r),
-				"%s init %s --range %v; or take it all the same with --force, if it is yours", a.self(), quote(name), generate.RandomRange())
+				"%s init %s --range %v; or take it all the same with --force, if it is yours", a.self(), command.Quote(name), generate.RandomRange())
 		}
 		a.say("warning: the range %v is not a private one: machines of the Internet with these addresses cannot be reached any more, unless it is yours", r)
 	}
@@ -137,7 +138,7 @@ func (a *app) checkRange(name string, vpn netip.Prefix, force bool) error {
 		return nil
 	}
 	return terminal.Hint(fmt.Errorf("the range %v overlaps with %s", vpn.Masked(), other),
-		"%s init %s --range %v; or take it all the same with --force", a.self(), quote(name), generate.RandomRange())
+		"%s init %s --range %v; or take it all the same with --force", a.self(), command.Quote(name), generate.RandomRange())
 }
 
 // warnOfOverlaps says that addresses that somebody else has chosen do not fit here.

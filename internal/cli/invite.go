@@ -9,11 +9,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tincan/internal/cli/inviting"
-	"tincan/internal/cli/terminal"
+	"tincan/internal/cli/frontend"
+	"tincan/internal/command"
 	"tincan/internal/invite"
 	"tincan/internal/oserr"
 	"tincan/internal/report"
+	"tincan/internal/terminal"
 )
 
 func (a *app) inviteCommand() *cobra.Command {
@@ -23,7 +24,7 @@ func (a *app) inviteCommand() *cobra.Command {
 		Short: "Print a one-time invitation URL for a new node",
 		Long: `Prints a URL. Whoever uses it with "tincan join" becomes the node NAME of this
 network. It works once and within a week. Treat it like a password.`,
-		Args: exactly("the NAME of the new node", 1),
+		Args: frontend.Exactly("the NAME of the new node", 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			l, err := a.existing()
 			if err != nil {
@@ -36,7 +37,7 @@ network. It works once and within a week. Treat it like a password.`,
 				}
 				address = to.String()
 			}
-			inv, err := inviting.Run(context.Background(), inviting.Request{Layout: l.ForClient(), Invitee: args[0], Address: address, Command: a.self()}, a.Streams)
+			inv, err := command.RunInvite(context.Background(), command.Invite{Layout: l.ForClient(), Invitee: args[0], Address: address, Command: a.self()}, a.Streams)
 			switch {
 			case errors.Is(err, invite.ErrNoAddress):
 				return terminal.Hint(err, "say it with: %s set Address HOST", a.self())
@@ -69,7 +70,7 @@ func (a *app) joinCommand() *cobra.Command {
 		Long: `Asks the inviting node for its configuration, sends it the public key of this machine and stores
 everything that "tincan up" needs. Without a URL on the command line, where other
 users of this machine could see it, it is read from standard input.`,
-		Args: between("one URL", 0, 1),
+		Args: frontend.Between("one URL", 0, 1),
 		RunE: func(_ *cobra.Command, args []string) error { return a.join(args, o) },
 	}
 	c.Flags().BoolVar(&o.force, "force", false, "also store unsafe variables of the invitation")

@@ -16,10 +16,10 @@ import (
 	"time"
 
 	"tincan/internal/check"
-	"tincan/internal/cli/terminal"
 	"tincan/internal/cli/top"
 	"tincan/internal/control"
 	"tincan/internal/report"
+	"tincan/internal/terminal"
 )
 
 var updateJSON = flag.Bool("update-json", false, "rewrite docs/json.md")

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"tincan/internal/cli/frontend"
 	"tincan/internal/cli/version"
 	"tincan/internal/config"
 )
@@ -20,7 +21,7 @@ func (a *app) manCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:    "man DIRECTORY",
 		Short:  "Write the manual pages to a directory",
-		Args:   exactly("a DIRECTORY", 1),
+		Args:   frontend.Exactly("a DIRECTORY", 1),
 		Hidden: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for name, page := range map[string][]byte{"tincan.conf.5": confPage(), "tincan.7": overview()} {

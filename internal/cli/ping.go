@@ -12,10 +12,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tincan/internal/cli/terminal"
+	"tincan/internal/cli/frontend"
+	"tincan/internal/command"
 	"tincan/internal/control"
 	"tincan/internal/node"
 	"tincan/internal/report"
+	"tincan/internal/terminal"
 )
 
 // pingOptions are the options of ping.
@@ -38,11 +40,11 @@ and how much got lost. Unlike the system's ping it needs no address in the VPN o
 side, and can take another path than packets do: --transport tcp, or --via RELAY.
 
 The exit status is 0 if at least one answer came.`,
-		Args: exactly("a node, or an address in the VPN", 1),
+		Args: frontend.Exactly("a node, or an address in the VPN", 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			err := a.ask(func(c *control.Client) error { return a.ping(c, args[0], o) })
 			if _, number := strconv.Atoi(a.place.Conf); number == nil && err != nil { // as the system's ping has it
-				return terminal.Hint(err, "-c is the directory of the network; for %s requests: tincan ping --count %s %s", a.place.Conf, a.place.Conf, quote(args[0]))
+				return terminal.Hint(err, "-c is the directory of the network; for %s requests: tincan ping --count %s %s", a.place.Conf, a.place.Conf, command.Quote(args[0]))
 			}
 			return err
 		},
@@ -113,7 +115,7 @@ func (a *app) ping(c *control.Client, about string, o pingOptions) error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := interruptible()
+	ctx, stop := command.Interruptible()
 	defer stop()
 	p := pingReport{Node: to, Answers: []control.EchoAnswer{}}
 	for o.count == 0 || p.Sent < o.count {

@@ -14,16 +14,18 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"tincan/internal/cli/distributing"
-	"tincan/internal/cli/terminal"
+	"tincan/internal/cli/frontend"
 	"tincan/internal/cli/tinc"
+	"tincan/internal/cli/tincboot"
 	"tincan/internal/cli/tincd"
 	"tincan/internal/cli/version"
+	"tincan/internal/command"
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/nearest"
 	"tincan/internal/oserr"
 	"tincan/internal/pidfile"
+	"tincan/internal/terminal"
 )
 
 // app is what all commands share.
@@ -57,7 +59,7 @@ Every option can also be given in the environment: --net as TINCAN_NET, and so o
 		Version:       version.Text(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          noSuchCommand,
+		Args:          frontend.NoSuchCommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			if err := fromEnvironment(cmd.Flags()); err != nil {
@@ -96,7 +98,7 @@ Every option can also be given in the environment: --net as TINCAN_NET, and so o
 		"change":  {a.getCommand(), a.setCommand(), a.addCommand(), a.delCommand(), a.exportCommand(), a.importCommand(), a.exchangeCommand(), a.editCommand(), a.acceptCommand(), a.removeCommand(), a.signCommand(), a.verifyCommand()},
 		"": {a.versionCommand(), a.manCommand(),
 			a.frontEndCommand("tinc", "Behave like the command tinc of tinc 1.1", tinc.Main),
-			a.frontEndCommand("tinc-boot", "Behave like tinc-boot", tincBoot),
+			a.frontEndCommand("tinc-boot", "Behave like tinc-boot", tincboot.Main),
 			a.frontEndCommand("tincd", "Behave like tinc's daemon tincd", tincd.Main),
 		},
 	} {
@@ -105,7 +107,7 @@ Every option can also be given in the environment: --net as TINCAN_NET, and so o
 			root.AddCommand(c)
 		}
 	}
-	for _, c := range distributing.Commands(s, a.existing) {
+	for _, c := range tincboot.MonitorCommands(s, a.existing) {
 		c.Hidden = true // for scripts
 		root.AddCommand(c)
 	}
@@ -114,32 +116,6 @@ Every option can also be given in the environment: --net as TINCAN_NET, and so o
 	strictHelp(root)
 	strictCompletion(root)
 	return root
-}
-
-// elsewhere is what commands of other programs are called here.
-var elsewhere = map[string]string{
-	"start": "up", "run": "up", "list": "status", "ls": "status", "peers": "status", "nodes": "status", "show": "status",
-}
-
-// noSuchCommand is what a word that is no command comes to.
-func noSuchCommand(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	err := fmt.Errorf("there is no command %q", args[0])
-	if ours := elsewhere[args[0]]; ours != "" && !cmd.HasParent() {
-		return terminal.Hint(err, "did you mean %s %s? %s --help lists the commands", cmd.CommandPath(), ours, cmd.CommandPath())
-	}
-	var names []string
-	for _, c := range cmd.Commands() {
-		if c.IsAvailableCommand() {
-			names = append(append(names, c.Name()), c.Aliases...)
-		}
-	}
-	if meant := nearest.To(args[0], names); meant != "" {
-		return terminal.Hint(err, "did you mean %s %s? %s --help lists the commands", cmd.CommandPath(), meant, cmd.CommandPath())
-	}
-	return terminal.Hint(err, "%s --help lists the commands", cmd.CommandPath())
 }
 
 // wrongOption is the error of an option that there is not, or that cannot have its value.
@@ -182,7 +158,7 @@ func expected(f *pflag.Flag, err error) error {
 func strictCompletion(root *cobra.Command) {
 	root.InitDefaultCompletionCmd()
 	if c, _, err := root.Find([]string{"completion"}); err == nil && c != root {
-		c.Args = noSuchCommand
+		c.Args = frontend.NoSuchCommand
 		c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	}
 }
@@ -199,7 +175,7 @@ func strictHelp(root *cobra.Command) {
 	help.RunE = func(cmd *cobra.Command, args []string) error {
 		about, rest, err := root.Find(args)
 		if err == nil && about.HasSubCommands() {
-			err = noSuchCommand(about, rest)
+			err = frontend.NoSuchCommand(about, rest)
 		}
 		if err == nil {
 			show(cmd, args)
@@ -221,17 +197,12 @@ func (a *app) frontEndCommand(name, short string, run func(string, []string, ter
 				}
 			}
 			if status := run(name, append(options, args...), a.Streams); status != 0 {
-				return failed(status)
+				return frontend.Failed(status)
 			}
 			return nil
 		},
 	}
 }
-
-// failed is the exit status of a front end that has said why.
-type failed int
-
-func (f failed) Error() string { return fmt.Sprintf("exit status %d", int(f)) }
 
 // fromEnvironment sets each option that was not given from TINCAN_OPTION.
 func fromEnvironment(flags *pflag.FlagSet) error {
@@ -331,20 +302,12 @@ func (a *app) self() string { return selfFor(a.place.Net, a.place.Conf) }
 func selfFor(net, conf string) string {
 	text := "tincan"
 	if net != "" && net != "." {
-		text += " -n " + quote(net)
+		text += " -n " + command.Quote(net)
 	}
 	if conf != "" {
-		text += " -c " + quote(conf)
+		text += " -c " + command.Quote(conf)
 	}
 	return text
-}
-
-// quote makes s safe to be copied into a shell.
-func quote(s string) string {
-	if strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-+=:,@") == "" {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 // ask asks the running node something.
@@ -376,7 +339,7 @@ func (a *app) notRunning(err error) error {
 			return none
 		}
 		if net := a.runsByName(); net != "" {
-			return terminal.Hint(err, "a daemon of the network %s runs, which was started by that name: tincan -n %s", net, quote(net))
+			return terminal.Hint(err, "a daemon of the network %s runs, which was started by that name: tincan -n %s", net, command.Quote(net))
 		}
 		return terminal.Hint(err, "start it with: %s up", a.self())
 	case errors.As(err, &d) && d.Stage == control.NoSocket && errors.Is(err, oserr.Refused):

@@ -14,12 +14,13 @@ import (
 	"github.com/kardianos/service"
 	"github.com/spf13/cobra"
 
-	"tincan/internal/cli/booting"
+	"tincan/internal/cli/frontend"
 	"tincan/internal/cli/launch"
-	"tincan/internal/cli/terminal"
 	"tincan/internal/cli/version"
+	"tincan/internal/command"
 	"tincan/internal/config"
 	"tincan/internal/report"
+	"tincan/internal/terminal"
 	"tincan/packaging"
 )
 
@@ -36,7 +37,7 @@ the services of Windows, and so on.
   tincan -n home service uninstall   stop and remove the service
 
 The files of the network are not touched.`,
-		Args: noSuchCommand,
+		Args: frontend.NoSuchCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	dry, asJSON := false, false
@@ -50,7 +51,7 @@ runs, 3 if it does not, and 4 if there is none.`,
 			RunE: func(*cobra.Command, []string) error { return a.serviceStatus(asJSON) }},
 		{Use: "run", Short: "Run as a service (called by the system)", Hidden: true, RunE: func(*cobra.Command, []string) error { return a.runService(boot) }},
 	} {
-		sub.Args = between("no arguments", 0, 0)
+		sub.Args = frontend.Between("no arguments", 0, 0)
 		c.AddCommand(sub)
 		if sub.Name() == "install" || sub.Name() == "uninstall" {
 			sub.Flags().BoolVar(&dry, "dry-run", false, "print what would be done")
@@ -109,7 +110,7 @@ func (a *app) installService(f upFlags, dry bool) error {
 	if err != nil {
 		return err
 	}
-	newcomer := !dry && isNewcomer(l)
+	newcomer := !dry && command.IsNewcomer(l)
 	if !bySystemd() {
 		if err := a.foreign("install", f, dry); err != nil || !newcomer {
 			return err
@@ -183,7 +184,7 @@ func (a *app) bootDropIn(f upFlags) (string, error) {
 		return "", err
 	}
 	words := append([]string{self, "-n", a.place.Net, "up"}, f.bootOptions()...)
-	return fmt.Sprintf("[Service]\nExecStart=\nExecStart=%s\n", booting.UnitWords(words)), nil
+	return fmt.Sprintf("[Service]\nExecStart=\nExecStart=%s\n", command.UnitWords(words)), nil
 }
 
 // restartService restarts the node as the service that it is. done tells whether it is one that
@@ -291,10 +292,10 @@ func (a *app) serviceStatus(asJSON bool) error {
 		return nil
 	case service.StatusStopped:
 		say("is installed and does not run")
-		return failed(serviceStopped)
+		return frontend.Failed(serviceStopped)
 	}
 	say("is not installed")
-	return failed(serviceMissing)
+	return frontend.Failed(serviceMissing)
 }
 
 // noInitScript tells whether System V's init runs this system and has no script of that name. Its
@@ -444,7 +445,7 @@ func (n *networkService) Start(s service.Service) error {
 	if err != nil {
 		return err
 	}
-	var boot *booting.Service
+	var boot *command.Service
 	if n.up.boot != "" {
 		if boot, err = n.a.openBoot(n.up, l); err != nil {
 			return err

@@ -6,10 +6,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tincan/internal/cli/editing"
-	"tincan/internal/cli/signing"
-	"tincan/internal/cli/terminal"
+	"tincan/internal/cli/frontend"
+	"tincan/internal/command"
 	"tincan/internal/control"
+	"tincan/internal/terminal"
 )
 
 func (a *app) signCommand() *cobra.Command {
@@ -18,17 +18,17 @@ func (a *app) signCommand() *cobra.Command {
 		Short: "Sign data with the key of this node",
 		Long: `Prints FILE, or standard input, preceded by a line that says who signed it and
 when. Another node checks it with: tincan verify`,
-		Args: between("one FILE", 0, 1),
+		Args: frontend.Between("one FILE", 0, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			l, err := a.existing()
 			if err != nil {
 				return err
 			}
-			data, err := signing.Read(first(args), a.In)
+			data, err := command.ReadData(first(args), a.In)
 			if err != nil {
 				return err
 			}
-			signed, err := signing.Sign(l, data, time.Now())
+			signed, err := command.Sign(l, data, time.Now())
 			if err != nil {
 				return err
 			}
@@ -45,17 +45,17 @@ func (a *app) verifyCommand() *cobra.Command {
 		Long: `Checks that NODE has signed FILE, or standard input, and prints the data without
 the signature. NODE can be . for this node, and * for any node that has a host
 file here. Nothing is printed if the signature is invalid.`,
-		Args: between("a NODE and one FILE", 1, 2),
+		Args: frontend.Between("a NODE and one FILE", 1, 2),
 		RunE: func(_ *cobra.Command, args []string) error {
 			l, err := a.existing()
 			if err != nil {
 				return err
 			}
-			data, err := signing.Read(first(args[1:]), a.In)
+			data, err := command.ReadData(first(args[1:]), a.In)
 			if err != nil {
 				return err
 			}
-			signed, err := signing.Verify(l, args[0], data)
+			signed, err := command.Verify(l, args[0], data)
 			if err != nil {
 				return err
 			}
@@ -81,18 +81,18 @@ func (a *app) editCommand() *cobra.Command {
 		Long: `Opens tinc.conf, a script such as tinc-up, or the host file of a node (by its name)
 in $VISUAL, $EDITOR or vi. Settings are edited in a copy, which takes the place of the file
 if a node can use it. Afterwards a running node reads its files again.`,
-		Args:      exactly("the name of a FILE", 1),
-		ValidArgs: editing.Files,
+		Args:      frontend.Exactly("the name of a FILE", 1),
+		ValidArgs: command.EditableFiles,
 		RunE: func(_ *cobra.Command, args []string) error {
 			l, err := a.existing()
 			if err != nil {
 				return err
 			}
-			path, err := editing.Path(l, args[0])
+			path, err := command.EditPath(l, args[0])
 			if err != nil {
 				return terminal.Hint(err, "tinc.conf, tinc-up and the like, NODE, NODE-up, NODE-down")
 			}
-			changed, err := editing.Checked(path, force, a.Streams)
+			changed, err := command.EditChecked(path, force, a.Streams)
 			if err != nil || !changed {
 				return err
 			}

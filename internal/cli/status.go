@@ -12,10 +12,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tincan/internal/cli/terminal"
+	"tincan/internal/cli/frontend"
+	"tincan/internal/command"
 	"tincan/internal/control"
 	"tincan/internal/node"
 	"tincan/internal/report"
+	"tincan/internal/terminal"
 )
 
 // statusOptions are the options of status.
@@ -37,7 +39,7 @@ environment, or 80.
 
 With the name of a NODE: all details about it. With a PATTERN, such as
 'db*': only the nodes with names like it.`,
-		Args: between("a NODE or a PATTERN", 0, 1),
+		Args: frontend.Between("a NODE or a PATTERN", 0, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			about := ""
 			if len(args) > 0 {
@@ -126,7 +128,7 @@ func (a *app) choose(s *control.Status, about string, o statusOptions) (one *con
 
 // watchStatus looks again and again until it is interrupted. A node that does not answer any more is waited for.
 func (a *app) watchStatus(about string, o statusOptions) error {
-	ctx, stop := interruptible()
+	ctx, stop := command.Interruptible()
 	defer stop()
 	screen := !o.json && a.OutRedraws()
 	if screen {

@@ -6,7 +6,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tincan/internal/cli/frontend"
 	"tincan/internal/cli/top"
+	"tincan/internal/command"
 	"tincan/internal/control"
 )
 
@@ -32,12 +34,12 @@ loss, once a second. Keys:
   q          quit
 
 If the output is not a terminal, one table is printed, or several with --count.`,
-		Args: between("no arguments", 0, 0),
+		Args: frontend.Between("no arguments", 0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if count < 0 || delay <= 0 {
 				return errors.New("--delay must be above 0, and --count must not be negative")
 			}
-			ctx, stop := interruptible()
+			ctx, stop := command.Interruptible()
 			defer stop()
 			return a.ask(func(n *control.Client) error {
 				title := "tincan"

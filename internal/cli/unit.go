@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tincan/internal/cli/frontend"
 	"tincan/internal/config"
 )
 
@@ -21,7 +22,7 @@ func (a *app) unitCommand() *cobra.Command {
 
   systemctl daemon-reload
   systemctl enable --now tincan@NETWORK`,
-		Args: between("no arguments", 0, 0),
+		Args: frontend.Between("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			text, err := unitText()
 			if err != nil {

@@ -11,13 +11,14 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tincan/internal/cli/booting"
+	"tincan/internal/cli/frontend"
 	"tincan/internal/cli/launch"
-	"tincan/internal/cli/terminal"
 	"tincan/internal/cli/version"
+	"tincan/internal/command"
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/pidfile"
+	"tincan/internal/terminal"
 )
 
 // upFlags are the options of up.
@@ -32,7 +33,7 @@ type upFlags struct {
 
 	boot    string
 	join    []string
-	gen     booting.Gen
+	gen     command.Gen
 	tlsSelf bool
 	service bool
 	managed bool // this process is the service
@@ -58,7 +59,7 @@ and simply start it if there is one.
 
   tincan up --boot :8655                      the first machine
   tincan up --join HOST:8655 --token TOKEN    the next one`,
-		Args: between("no arguments", 0, 0),
+		Args: frontend.Between("no arguments", 0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if f.service {
 				for _, name := range []string{"detach", "debug", "log-file", "option", "user", "chroot", "mlock"} {
@@ -88,7 +89,7 @@ and simply start it if there is one.
 	c.Flags().StringVar(&f.boot, "boot", "", "let newcomers in at this `address`, such as :8655")
 	c.Flags().StringArrayVar(&f.join, "join", nil, "first join the network of this boot `node`; may be repeated")
 	c.Flags().BoolVar(&f.tlsSelf, "tls-self", false, "with --boot: serve HTTPS with a self-signed certificate")
-	f.gen.Token.Flags(c.Flags())
+	frontend.TokenFlags(&f.gen.Token, c.Flags())
 	c.Flags().StringVar(&f.gen.Name, "name", "", "with --boot or --join: `name` of a new node (default the host name)")
 	c.Flags().StringArrayVarP(&f.gen.Public, "public", "a", nil, "with --boot or --join: `host` where others reach a new node; may be repeated")
 	c.Flags().StringVar(&f.gen.Prefix, "prefix", "", "with --boot or --join: network of a new node's address, such as 10.7.0.0/16")
@@ -179,7 +180,7 @@ func (a *app) runs() int {
 // upDetached starts the same command once more, in the background, and waits
 // until that works.
 func (a *app) upDetached(l config.Layout) error {
-	newcomer := isNewcomer(l)
+	newcomer := command.IsNewcomer(l)
 	cmd, err := launch.Background()
 	if err != nil {
 		return err
@@ -195,11 +196,18 @@ func (a *app) upDetached(l config.Layout) error {
 		a.sayNewcomer(l)
 		return nil
 	}
-	switch f := awaitContact(context.Background(), l, neighbourWait); f.peer {
+	switch peer := command.FirstNeighbour(context.Background(), l); peer {
 	case "":
 		a.say("running in the background; see: %s status", a.self())
 	default:
-		a.say("running in the background, connected with %s; see: %s status", f.peer, a.self())
+		a.say("running in the background, connected with %s; see: %s status", peer, a.self())
 	}
 	return nil
+}
+
+// sayNewcomer reports on a node that somebody else, such as a service manager, has just started.
+func (a *app) sayNewcomer(l config.Layout) {
+	for _, text := range command.ContactLines(context.Background(), l) {
+		a.say("%s", text)
+	}
 }

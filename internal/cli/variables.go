@@ -9,66 +9,67 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tincan/internal/cli/setting"
-	"tincan/internal/cli/terminal"
+	"tincan/internal/cli/frontend"
+	"tincan/internal/command"
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/daemon"
 	"tincan/internal/nearest"
 	"tincan/internal/node"
 	"tincan/internal/report"
+	"tincan/internal/terminal"
 )
 
 func (a *app) getCommand() *cobra.Command {
-	return a.variable(setting.Get, "get [HOST.]VARIABLE", "Print the values of a variable")
+	return a.variable(command.Get, "get [HOST.]VARIABLE", "Print the values of a variable")
 }
 
 func (a *app) setCommand() *cobra.Command {
-	return a.variable(setting.Set, "set [HOST.]VARIABLE VALUE", "Give a variable one value, in place of all others")
+	return a.variable(command.Set, "set [HOST.]VARIABLE VALUE", "Give a variable one value, in place of all others")
 }
 
 func (a *app) addCommand() *cobra.Command {
-	return a.variable(setting.Add, "add [HOST.]VARIABLE VALUE", "Give a variable one more value")
+	return a.variable(command.Add, "add [HOST.]VARIABLE VALUE", "Give a variable one more value")
 }
 
 func (a *app) delCommand() *cobra.Command {
-	return a.variable(setting.Del, "del [HOST.]VARIABLE [VALUE]", "Remove a variable, or one of its values")
+	return a.variable(command.Del, "del [HOST.]VARIABLE [VALUE]", "Remove a variable, or one of its values")
 }
 
 // variable is a command about one variable.
-func (a *app) variable(verb setting.Verb, use, short string) *cobra.Command {
+func (a *app) variable(verb command.Verb, use, short string) *cobra.Command {
 	force, asJSON := false, false
 	long := short + `. The variable is in tinc.conf, or, if it belongs to a
 node or is written HOST.VARIABLE, in the host file hosts/HOST.`
-	if verb != setting.Get {
+	if verb != command.Get {
 		long += ` A running node reads
 its files again.`
 	}
 	c := &cobra.Command{
 		Use: use, Short: short,
 		Long: long,
-		Args: between("a VARIABLE", 1, -1),
+		Args: frontend.Between("a VARIABLE", 1, -1),
 		ValidArgsFunction: begun(func(_ *cobra.Command, args []string, text string) ([]string, cobra.ShellCompDirective) {
 			return a.completeVariable(verb, args, text)
 		}),
 		RunE: func(_ *cobra.Command, args []string) error { return a.setting(verb, args, force, asJSON) },
 	}
-	if verb == setting.Get {
+	if verb == command.Get {
 		a.jsonFlag(c, &asJSON)
-	} else if verb != setting.Del {
+	} else if verb != command.Del {
 		c.Flags().BoolVar(&force, "force", false, "write the value even if the variable is unknown, obsolete or out of place, or cannot have this value")
 	}
 	c.Flags().SetInterspersed(false) // a value may begin with a dash
 	return c
 }
 
-func (a *app) setting(verb setting.Verb, args []string, force, asJSON bool) error {
-	r, err := setting.Parse(verb, args)
+func (a *app) setting(verb command.Verb, args []string, force, asJSON bool) error {
+	r, err := command.ParseSetting(verb, args)
 	if err != nil {
 		return err
 	}
-	if verb == setting.Get && r.Verb != setting.Get {
-		return terminal.Hint(fmt.Errorf("get takes only the name of a variable"), "to change it: %s set %s %s", a.self(), r.Name, quote(r.Value))
+	if verb == command.Get && r.Verb != command.Get {
+		return terminal.Hint(fmt.Errorf("get takes only the name of a variable"), "to change it: %s set %s %s", a.self(), r.Name, command.Quote(r.Value))
 	}
 	r.Force = force
 	l, err := a.existing()
@@ -89,26 +90,26 @@ func (a *app) setting(verb setting.Verb, args []string, force, asJSON bool) erro
 	}
 	before, _, _ := config.Inspect(l, nil)
 	res, err := r.Do(l)
-	if r.Verb == setting.Set && res.Replaced == 1 { // which is what set is for
+	if r.Verb == command.Set && res.Replaced == 1 { // which is what set is for
 		res.Warnings = res.Warnings[:len(res.Warnings)-1]
 	}
 	for _, w := range res.Warnings {
 		a.say("warning: %s", w)
 	}
-	if errors.Is(err, setting.ErrUnforced) {
-		text, _ := strings.CutSuffix(err.Error(), "; "+setting.ErrUnforced.Error())
+	if errors.Is(err, command.ErrUnforced) {
+		text, _ := strings.CutSuffix(err.Error(), "; "+command.ErrUnforced.Error())
 		return terminal.Hint(errors.New(text), "to write it all the same: %s %s --force %s", a.self(), [...]string{"get", "set", "add", "del"}[verb], quoted(args))
 	}
 	if err != nil {
 		return err
 	}
-	if r.Verb == setting.Get {
+	if r.Verb == command.Get {
 		return a.printValues(r, res.Values, asJSON)
 	}
 	if !res.Changed {
 		return nil
 	}
-	if name, err := node.ParseName(r.Value); r.Name == "ConnectTo" && r.Verb != setting.Del && err == nil {
+	if name, err := node.ParseName(r.Value); r.Name == "ConnectTo" && r.Verb != command.Del && err == nil {
 		a.sayUnknown(l, name)
 	}
 	if renamed != "" {
@@ -129,8 +130,8 @@ func (a *app) setting(verb setting.Verb, args []string, force, asJSON bool) erro
 
 // checkRename refuses a new name of this node that has no host file, unless that is forced: the node would run
 // without its port, its addresses and its public key. former is the name if it changes.
-func (a *app) checkRename(l config.Layout, r setting.Request, args []string) (former node.Name, err error) {
-	if r.Name != "Name" || r.Host != "" || r.Verb != setting.Set && r.Verb != setting.Add {
+func (a *app) checkRename(l config.Layout, r command.Setting, args []string) (former node.Name, err error) {
+	if r.Name != "Name" || r.Host != "" || r.Verb != command.Set && r.Verb != command.Add {
 		return "", nil
 	}
 	own, err := config.OwnName(l)
@@ -149,7 +150,7 @@ func (a *app) checkRename(l config.Layout, r setting.Request, args []string) (fo
 	}
 	return "", terminal.Hint(fmt.Errorf("this node is called %s, and there is no host file %s", own, l.Host(name)),
 		"rename the host file first: mv %s %s; then tell the other nodes, which know the old name; or, without a host file: %s set --force %s",
-		quote(l.Host(own)), quote(l.Host(name)), a.self(), quoted(args))
+		command.Quote(l.Host(own)), command.Quote(l.Host(name)), a.self(), quoted(args))
 }
 
 // sayUnknown tells that there is no host file of a node to connect to.
@@ -165,7 +166,7 @@ func (a *app) sayUnknown(l config.Layout, name node.Name) {
 }
 
 // printValues prints what get has found.
-func (a *app) printValues(r setting.Request, values []string, asJSON bool) error {
+func (a *app) printValues(r command.Setting, values []string, asJSON bool) error {
 	if asJSON {
 		name := r.Name
 		if r.Host != "" {
@@ -196,13 +197,13 @@ func (a *app) sayRestart(l config.Layout, before *config.Network) {
 func quoted(words []string) string {
 	list := make([]string, len(words))
 	for i, w := range words {
-		list[i] = quote(w)
+		list[i] = command.Quote(w)
 	}
 	return strings.Join(list, " ")
 }
 
 // foresee tells what a node says about the value in its log, or will say when it is started.
-func (a *app) foresee(l config.Layout, r setting.Request) {
+func (a *app) foresee(l config.Layout, r command.Setting) {
 	_, warnings, err := config.Inspect(l, nil)
 	for _, p := range append(config.Problems(err), warnings...) {
 		if strings.HasPrefix(p.Text, r.Name+" = ") || strings.HasPrefix(p.Text, r.Name+": ") {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tincan/internal/cli/frontend"
 	"tincan/internal/cli/version"
 	"tincan/internal/report"
 )
@@ -15,7 +16,7 @@ func (a *app) versionCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "version",
 		Short: "Show the version",
-		Args:  between("no arguments", 0, 0),
+		Args:  frontend.Between("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			if asJSON {
 				return a.printJSON(report.Version{

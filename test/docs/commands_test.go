@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"tincan/internal/cli"
-	"tincan/internal/cli/terminal"
+	"tincan/internal/terminal"
 )
 
 // The manual pages are made from the commands themselves, so they tell what there is.

@@ -24,13 +24,13 @@ var layers = map[string]int{
 	"legacy": 0, "compress": 0, "graph": 0, "packet": 0, "route": 0, "config": 0, "files": 0, "oserr": 0, "hostfile": 0,
 	"mesh": 1, "sim": 1,
 	"metaconn": 2, "proxy": 2, "netwatch": 2, "portmap": 2, "dataplane": 2, "udp": 2, "device": 2, "netconf": 2, "script": 2, "limit": 2,
-	"process": 2, "netdiag": 2,
+	"process": 2, "netdiag": 2, "terminal": 2,
 	"daemon": 3, "control": 3, "pidfile": 3, "report": 3,
 	"invite":   3, // its server runs in the daemon
 	"keydist":  3, // it runs in the daemon
 	"generate": 4, "check": 4, "fsck": 4,
-	"bootnode": 4,
-	"cli":      5,
+	"bootnode": 4, "command": 4,
+	"cli": 5,
 }
 
 // testOnly packages serve tests and the demo: no other package may import them.

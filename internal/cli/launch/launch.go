@@ -18,11 +18,11 @@ import (
 	"syscall"
 	"time"
 
-	"tincan/internal/cli/terminal"
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/daemon"
 	"tincan/internal/mesh"
+	"tincan/internal/terminal"
 )
 
 // Options say what to start.

@@ -11,10 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"tincan/internal/cli/terminal"
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/mesh"
+	"tincan/internal/terminal"
 )
 
 // manager is what a service manager hears.

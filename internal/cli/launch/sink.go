@@ -11,10 +11,10 @@ import (
 	"sync"
 	"time"
 
-	"tincan/internal/cli/terminal"
 	"tincan/internal/control"
 	"tincan/internal/files"
 	"tincan/internal/mesh"
+	"tincan/internal/terminal"
 )
 
 // Style is the form of a log line on standard error.

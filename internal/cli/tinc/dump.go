@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"tincan/internal/cli/dumping"
+	"tincan/internal/command"
 	"tincan/internal/control"
 	"tincan/internal/report"
 )
@@ -24,8 +24,8 @@ func dump(c *call, args []string) error {
 		return dumpInvitations(c)
 	}
 	return c.ask(func(d *control.Client) error {
-		err := dumping.Write(c.Out, d, what, reachable)
-		if errors.Is(err, dumping.ErrUnknown) {
+		err := command.Dump(c.Out, d, what, reachable)
+		if errors.Is(err, command.ErrNoList) {
 			err = sentence("Unknown dump type '" + what + "'.")
 		}
 		return err

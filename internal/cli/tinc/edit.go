@@ -3,19 +3,19 @@ package tinc
 import (
 	"fmt"
 
-	"tincan/internal/cli/editing"
+	"tincan/internal/command"
 )
 
 // edit is `tinc edit FILE`.
 func edit(c *call, args []string) error {
-	path, err := editing.Path(c.layout, args[0])
+	path, err := command.EditPath(c.layout, args[0])
 	if err != nil {
 		return sentence("Invalid configuration filename.")
 	}
-	if err := editing.Run(path, c.Streams); err != nil {
+	if err := command.Edit(path, c.Streams); err != nil {
 		return err
 	}
-	for _, p := range editing.Problems(path) {
+	for _, p := range command.FileProblems(path) {
 		fmt.Fprintf(c.Err, "Warning: %s\n", p)
 	}
 	c.notify()

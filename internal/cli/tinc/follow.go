@@ -3,7 +3,7 @@ package tinc
 import (
 	"strconv"
 
-	"tincan/internal/cli/following"
+	"tincan/internal/command"
 	"tincan/internal/control"
 )
 
@@ -15,7 +15,7 @@ func followLog(c *call, args []string) error {
 		level, _ = strconv.Atoi(args[0]) // as tinc has it: no number means 0
 	}
 	return c.ask(func(d *control.Client) error {
-		_, err := following.Log(c.Out, d, level, c.OutColor())
+		_, err := command.FollowLog(c.Out, d, level, c.OutColor())
 		return err
 	})
 }
@@ -27,7 +27,7 @@ func followPcap(c *call, args []string) error {
 		snaplen, _ = strconv.Atoi(args[0])
 	}
 	return c.ask(func(d *control.Client) error {
-		_, err := following.Pcap(c.Out, d, snaplen)
+		_, err := command.FollowPcap(c.Out, d, snaplen)
 		return err
 	})
 }

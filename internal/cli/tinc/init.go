@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"os"
 
-	"tincan/internal/cli/generating"
+	"tincan/internal/command"
 	"tincan/internal/generate"
 	"tincan/internal/node"
 )
@@ -30,7 +30,7 @@ func initNode(c *call, args []string) error {
 	if _, err := os.Lstat(c.layout.TincConf()); err == nil { // before it costs a key
 		return fmt.Errorf("%w: %s", generate.ErrExists, c.layout.TincConf())
 	}
-	rsa, err := generating.RSA(generate.DefaultRSABits, c.Streams)
+	rsa, err := command.MakeRSA(generate.DefaultRSABits, c.Streams)
 	if err != nil {
 		return err
 	}

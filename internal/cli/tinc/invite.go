@@ -7,12 +7,11 @@ import (
 	"net"
 	"os"
 
-	"tincan/internal/cli/generating"
-	"tincan/internal/cli/inviting"
-	"tincan/internal/cli/terminal"
+	"tincan/internal/command"
 	"tincan/internal/generate"
 	"tincan/internal/invite"
 	"tincan/internal/node"
+	"tincan/internal/terminal"
 )
 
 // inviteNode is `tinc invite NAME`: only the URL goes to standard output.
@@ -23,7 +22,7 @@ func inviteNode(c *call, args []string) error {
 	if _, err := parseName(args[0]); err != nil {
 		return err
 	}
-	inv, err := inviting.Run(context.Background(), inviting.Request{Layout: c.layout.ForClient(), Invitee: args[0], Command: "tinc"}, c.Streams)
+	inv, err := command.RunInvite(context.Background(), command.Invite{Layout: c.layout.ForClient(), Invitee: args[0], Command: "tinc"}, c.Streams)
 	if errors.Is(err, invite.ErrTaken) {
 		if _, statErr := os.Lstat(c.layout.Host(node.Name(args[0]))); statErr == nil {
 			return sentence("A host config file for " + args[0] + " already exists!")
@@ -61,7 +60,7 @@ func join(c *call, args []string) error {
 	if _, err := invite.ParseURL(url); err != nil { // before it costs a key
 		return fmt.Errorf("%w: %w", sentence("Invalid invitation URL"), err)
 	}
-	rsa, err := generating.RSA(generate.DefaultRSABits, c.Streams)
+	rsa, err := command.MakeRSA(generate.DefaultRSABits, c.Streams)
 	if err != nil {
 		return err
 	}
@@ -104,7 +103,7 @@ func (c *call) joinError(err error) error {
 }
 
 func dumpInvitations(c *call) error {
-	list, err := inviting.List(c.layout)
+	list, err := command.OpenInvitations(c.layout)
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"tincan/internal/cli/generating"
+	"tincan/internal/command"
 	"tincan/internal/config"
 	"tincan/internal/generate"
 	"tincan/internal/keys"
@@ -33,7 +33,7 @@ func generateRSA(c *call, args []string) error {
 	if bits < keys.SafeRSABits {
 		fmt.Fprintf(c.Err, "WARNING: generating a weak %d bits RSA key! %d or more bits are recommended.\n", bits, keys.SafeRSABits)
 	}
-	key, err := generating.RSA(bits, c.Streams)
+	key, err := command.MakeRSA(bits, c.Streams)
 	if err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func (c *call) storeKey(kind, private, nameless string, store func(private, publ
 		return err
 	}
 	replaced, err := store(private, public)
-	generating.Warn(replaced, c.Streams)
+	command.WarnReplaced(replaced, c.Streams)
 	if file := new(fs.PathError); errors.As(err, &file) {
 		return fmt.Errorf("%w `%s': %w", sentence("Error opening file"), file.Path, file.Err)
 	}

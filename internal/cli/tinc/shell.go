@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/term"
 
-	"tincan/internal/cli/dumping"
+	"tincan/internal/command"
 	"tincan/internal/config"
 )
 
@@ -137,7 +137,7 @@ func matches(before []string, word string) (found []string) {
 				}
 			}
 		case "dump", "list":
-			all = append([]string{"reachable", "invitations"}, dumping.Lists...)
+			all = append([]string{"reachable", "invitations"}, command.Lists...)
 		case "network":
 			all, _ = config.Networks(config.Roots{})
 		}

@@ -7,18 +7,18 @@ import (
 	"strings"
 	"time"
 
-	"tincan/internal/cli/signing"
+	"tincan/internal/command"
 	"tincan/internal/config"
 )
 
 // sign is `tinc sign [FILE]`.
 func sign(c *call, args []string) error {
-	data, err := signing.Read(first(args), c.In)
+	data, err := command.ReadData(first(args), c.In)
 	if err != nil {
 		return opening("", err)
 	}
-	signed, err := signing.Sign(c.layout, data, time.Now())
-	var key *signing.ErrKey
+	signed, err := command.Sign(c.layout, data, time.Now())
+	var key *command.KeyError
 	if errors.As(err, &key) {
 		return fmt.Errorf("%w: %v", sentence("Could not read private key from "+key.Path), key.Err)
 	}
@@ -34,27 +34,27 @@ func verify(c *call, args []string) error {
 	if len(args) == 0 {
 		return sentence("Not enough arguments!")
 	}
-	data, err := signing.Read(first(args[1:]), c.In)
+	data, err := command.ReadData(first(args[1:]), c.In)
 	if err != nil {
 		return opening("", err)
 	}
-	signed, err := signing.Verify(c.layout, args[0], data)
-	var key *signing.ErrKey
+	signed, err := command.Verify(c.layout, args[0], data)
+	var key *command.KeyError
 	switch {
 	case err == nil:
 		_, err = c.Out.Write(signed.Data)
 		return err
-	case errors.Is(err, signing.ErrName):
+	case errors.Is(err, command.ErrSignerName):
 		return sentence("Invalid node name")
-	case errors.Is(err, signing.ErrInput):
+	case errors.Is(err, command.ErrNoSignature):
 		return sentence("Invalid input")
-	case errors.Is(err, signing.ErrSigner):
+	case errors.Is(err, command.ErrSigner):
 		wanted := args[0]
 		if own, nameErr := config.OwnName(c.layout); nameErr == nil && wanted == "." {
 			wanted = string(own)
 		}
 		return sentence("Signature is not made by " + wanted)
-	case errors.Is(err, signing.ErrSignature):
+	case errors.Is(err, command.ErrSignature):
 		return sentence("Invalid signature")
 	case errors.As(err, &key):
 		return fmt.Errorf("%w: %v", sentence("Could not read public key from "+key.Path), key.Err)

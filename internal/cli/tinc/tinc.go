@@ -11,10 +11,10 @@ import (
 	"time"
 
 	"tincan/internal/cli/getopt"
-	"tincan/internal/cli/terminal"
 	"tincan/internal/cli/version"
 	"tincan/internal/config"
 	"tincan/internal/control"
+	"tincan/internal/terminal"
 )
 
 // call is one run of a command.
@@ -28,13 +28,13 @@ type call struct {
 	force   bool
 }
 
-// command is one command. max is the largest number of arguments, -1 for any.
-type command struct {
+// action is what one command takes and does. max is the largest number of arguments, -1 for any.
+type action struct {
 	min, max int
 	run      func(c *call, args []string) error
 }
 
-var commands = map[string]command{
+var commands = map[string]action{
 	"init":                  {0, 1, initNode},
 	"get":                   {0, -1, variable("get")},
 	"set":                   {0, -1, variable("set")},

@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"strings"
 
-	"tincan/internal/cli/setting"
+	"tincan/internal/command"
 )
 
-var verbs = map[string]setting.Verb{"get": setting.Get, "set": setting.Set, "add": setting.Add, "del": setting.Del}
+var verbs = map[string]command.Verb{"get": command.Get, "set": command.Set, "add": command.Add, "del": command.Del}
 
 // variable makes the commands get, set, add and del.
 func variable(verb string) func(*call, []string) error {
@@ -16,7 +16,7 @@ func variable(verb string) func(*call, []string) error {
 		if len(args) == 0 {
 			return sentence("Invalid number of arguments.")
 		}
-		r, err := setting.Parse(verbs[verb], args)
+		r, err := command.ParseSetting(verbs[verb], args)
 		if err != nil {
 			return err
 		}
@@ -32,9 +32,9 @@ func variable(verb string) func(*call, []string) error {
 			fmt.Fprintf(c.Err, "Warning: %s\n", w)
 		}
 		switch {
-		case errors.Is(err, setting.ErrNone) && r.Verb == setting.Get:
+		case errors.Is(err, command.ErrNotSet) && r.Verb == command.Get:
 			return sentence("No matching configuration variables found.")
-		case errors.Is(err, setting.ErrNone):
+		case errors.Is(err, command.ErrNotSet):
 			return sentence("No configuration variables deleted.")
 		case err != nil:
 			return err

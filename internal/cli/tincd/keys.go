@@ -5,11 +5,11 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"tincan/internal/cli/generating"
-	"tincan/internal/cli/terminal"
+	"tincan/internal/command"
 	"tincan/internal/config"
 	"tincan/internal/generate"
 	"tincan/internal/keys"
+	"tincan/internal/terminal"
 )
 
 // tincBits is the shortest key that tinc 1.0 makes.
@@ -52,7 +52,7 @@ func (o options) makeKey(bits int, s terminal.Streams) error {
 	if bits < keys.MinRSABits || bits > keys.MaxRSABits {
 		return fmt.Errorf("tincan makes RSA keys of %d to %d bits only", keys.MinRSABits, keys.MaxRSABits)
 	}
-	key, err := generating.RSA(bits, s)
+	key, err := command.MakeRSA(bits, s)
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func (o options) makeKey(bits int, s terminal.Streams) error {
 		}
 	}
 	replaced, err := generate.StoreRSAKeyOld(key, private, public)
-	generating.Warn(replaced, s)
+	command.WarnReplaced(replaced, s)
 	return err
 }
 

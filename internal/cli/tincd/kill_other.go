@@ -5,7 +5,7 @@ package tincd
 import (
 	"fmt"
 
-	"tincan/internal/cli/terminal"
+	"tincan/internal/terminal"
 )
 
 // kill is tincd -k, which needs signals.

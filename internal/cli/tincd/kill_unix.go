@@ -12,10 +12,10 @@ import (
 	"syscall"
 	"time"
 
-	"tincan/internal/cli/terminal"
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/files"
+	"tincan/internal/terminal"
 )
 
 // kill is tincd -k, as tinc 1.0 has it: it sends a signal to the running daemon

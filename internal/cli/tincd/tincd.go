@@ -12,11 +12,11 @@ import (
 	"time"
 
 	"tincan/internal/cli/launch"
-	"tincan/internal/cli/terminal"
 	"tincan/internal/cli/version"
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/files"
+	"tincan/internal/terminal"
 )
 
 // Main runs tincd with its arguments (without the program's name) and returns

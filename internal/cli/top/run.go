@@ -12,8 +12,8 @@ import (
 
 	"golang.org/x/term"
 
-	"tincan/internal/cli/terminal"
 	"tincan/internal/control"
+	"tincan/internal/terminal"
 )
 
 // Node is what is looked at.

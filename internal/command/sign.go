@@ -1,6 +1,4 @@
-// Package signing is what the commands sign and verify do: they put a node's
-// signature in front of data, and check one that stands there.
-package signing
+package command
 
 import (
 	"errors"
@@ -17,8 +15,8 @@ import (
 // maxData is how much is signed or checked, in bytes: all of it is held in memory.
 const maxData = 1 << 30
 
-// Read reads a file, or in if path is "".
-func Read(path string, in io.Reader) ([]byte, error) {
+// ReadData reads a file, or in if path is "".
+func ReadData(path string, in io.Reader) ([]byte, error) {
 	if path != "" {
 		f, err := os.Open(path)
 		if err != nil {
@@ -34,14 +32,14 @@ func Read(path string, in io.Reader) ([]byte, error) {
 	return data, err
 }
 
-// ErrKey: a file that holds a key holds none that can be used.
-type ErrKey struct {
+// KeyError: a file that holds a key holds none that can be used.
+type KeyError struct {
 	Path string
 	Err  error
 }
 
-func (e *ErrKey) Error() string { return fmt.Sprintf("read the key in %s: %v", e.Path, e.Err) }
-func (e *ErrKey) Unwrap() error { return e.Err }
+func (e *KeyError) Error() string { return fmt.Sprintf("read the key in %s: %v", e.Path, e.Err) }
+func (e *KeyError) Unwrap() error { return e.Err }
 
 // Sign returns data with the own node's signature in front.
 func Sign(l config.Layout, data []byte, now time.Time) ([]byte, error) {
@@ -55,20 +53,20 @@ func Sign(l config.Layout, data []byte, now time.Time) ([]byte, error) {
 	}
 	key, err := keys.ParsePrivatePEM(text)
 	if err != nil {
-		return nil, &ErrKey{l.PrivateKey(), err}
+		return nil, &KeyError{l.PrivateKey(), err}
 	}
 	return keys.SignFile(key, own, now, data), nil
 }
 
 var (
 	// ErrName: the one who is said to have signed cannot be the name of a node.
-	ErrName = errors.New("not the name of a node")
+	ErrSignerName = errors.New("not the name of a node")
 	// ErrSigner: somebody else has signed.
 	ErrSigner = errors.New("the signature is somebody else's")
 	// ErrSignature: the signature does not fit the data.
 	ErrSignature = errors.New("the signature does not fit the data")
 	// ErrInput: there is no signature.
-	ErrInput = errors.New("there is no signature at its beginning")
+	ErrNoSignature = errors.New("there is no signature at its beginning")
 )
 
 // Verify checks signed data. by is the name of a node, "." for the own one, or
@@ -82,7 +80,7 @@ func Verify(l config.Layout, by string, text []byte) (keys.Signed, error) {
 		want, err = config.OwnName(l)
 	default:
 		if want, err = node.ParseName(by); err != nil {
-			err = fmt.Errorf("%q is %w", by, ErrName)
+			err = fmt.Errorf("%q is %w", by, ErrSignerName)
 		}
 	}
 	if err != nil {
@@ -93,7 +91,7 @@ func Verify(l config.Layout, by string, text []byte) (keys.Signed, error) {
 	signed, err := keys.VerifyFile(text, func(signer node.Name) (keys.PublicKey, error) {
 		asked = true
 		var key keys.PublicKey
-		key, found = publicKey(l, want, signer)
+		key, found = signerKey(l, want, signer)
 		return key, found
 	})
 	switch {
@@ -104,10 +102,10 @@ func Verify(l config.Layout, by string, text []byte) (keys.Signed, error) {
 	case asked:
 		return signed, ErrSignature
 	}
-	return signed, fmt.Errorf("%w: %w", ErrInput, err)
+	return signed, fmt.Errorf("%w: %w", ErrNoSignature, err)
 }
 
-func publicKey(l config.Layout, want, signer node.Name) (keys.PublicKey, error) {
+func signerKey(l config.Layout, want, signer node.Name) (keys.PublicKey, error) {
 	if want != "" && signer != want {
 		return keys.PublicKey{}, fmt.Errorf("%w: %s made it", ErrSigner, signer)
 	}
@@ -119,7 +117,7 @@ func publicKey(l config.Layout, want, signer node.Name) (keys.PublicKey, error) 
 		err = errors.New("there is none")
 	}
 	if err != nil {
-		return keys.PublicKey{}, &ErrKey{l.Host(signer), err}
+		return keys.PublicKey{}, &KeyError{l.Host(signer), err}
 	}
 	return *host.Key, nil
 }

@@ -1,4 +1,4 @@
-package inviting
+package command
 
 import (
 	"errors"
@@ -11,8 +11,8 @@ import (
 	"tincan/internal/config"
 )
 
-// Open is an invitation that nobody has used yet.
-type Open struct {
+// OpenInvitation is an invitation that nobody has used yet.
+type OpenInvitation struct {
 	File    string // its name in the directory of the invitations
 	Invitee string
 	Made    time.Time
@@ -22,8 +22,8 @@ type Open struct {
 // tinc's base64.
 const fileNameLen = 24
 
-// List returns the open invitations, in directory order.
-func List(l config.Layout) ([]Open, error) {
+// OpenInvitations returns the open invitations, in directory order.
+func OpenInvitations(l config.Layout) ([]OpenInvitation, error) {
 	entries, err := os.ReadDir(l.Invitations())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -31,7 +31,7 @@ func List(l config.Layout) ([]Open, error) {
 	if err != nil {
 		return nil, err
 	}
-	var list []Open
+	var list []OpenInvitation
 	for _, e := range entries {
 		if len(e.Name()) != fileNameLen {
 			continue
@@ -48,7 +48,7 @@ func List(l config.Layout) ([]Open, error) {
 			if err != nil {
 				continue
 			}
-			list = append(list, Open{e.Name(), names[0], info.ModTime()})
+			list = append(list, OpenInvitation{e.Name(), names[0], info.ModTime()})
 		}
 	}
 	return list, nil

@@ -1,7 +1,7 @@
-// Package distributing holds the commands of tinc-boot that spread host files
-// beside a tincd of tinc 1.0: monitor, and watch, forget and kill, which tincd's
-// scripts call. A running tincan node needs none of them.
-package distributing
+package tincboot
+
+// The commands of this file spread host files beside a tincd of tinc 1.0: monitor, and watch, forget and kill,
+// which tincd's scripts call. A running tincan node needs none of them.
 
 import (
 	"context"
@@ -16,19 +16,19 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tincan/internal/cli/terminal"
 	"tincan/internal/config"
 	"tincan/internal/keydist"
 	"tincan/internal/node"
+	"tincan/internal/terminal"
 )
 
-// Commands returns the four commands. layout finds the network when neither
+// MonitorCommands returns the four commands. layout finds the network when neither
 // --dir nor the working directory says where it is.
-func Commands(s terminal.Streams, layout func() (config.Layout, error)) []*cobra.Command {
+func MonitorCommands(s terminal.Streams, layout func() (config.Layout, error)) []*cobra.Command {
 	return []*cobra.Command{monitor(s, layout), watch(), forget(), kill()}
 }
 
-// Variables are the environment variables that stand for options: tincd sets most
+// variables are the environment variables that stand for options: tincd sets most
 // of them for its scripts.
 var variables = map[string]string{
 	"iface": "INTERFACE", "name": "NAME", "dir": "DIR", "port": "PORT",
@@ -165,7 +165,7 @@ one, else the directory of $NETNAME.`,
 	return c
 }
 
-// ended is the status of a monitor that was told to end, which tinc-boot gives.
+// errEnded is the status of a monitor that was told to end, which tinc-boot gives.
 var errEnded = errors.New("ended")
 
 func (o monitorOptions) run(ctx context.Context, s terminal.Streams, layout func() (config.Layout, error)) error {

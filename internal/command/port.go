@@ -1,4 +1,4 @@
-package setting
+package command
 
 import (
 	"tincan/internal/config"
@@ -8,7 +8,7 @@ import (
 // RunningPort answers "get Port" about the own node with the port that its
 // daemon really listens on, which a configured 0 does not tell. For any other
 // request it is "". The error says that no daemon has left its port.
-func (r Request) RunningPort(l config.Layout) (string, error) {
+func (r Setting) RunningPort(l config.Layout) (string, error) {
 	if r.Verb != Get || r.Name != "Port" {
 		return "", nil
 	}

@@ -1,4 +1,4 @@
-package cli
+package command
 
 import (
 	"context"
@@ -9,12 +9,12 @@ import (
 	"sync"
 	"time"
 
-	"tincan/internal/cli/booting"
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/daemon"
 	"tincan/internal/node"
 	"tincan/internal/oserr"
+	"tincan/internal/terminal"
 )
 
 // A node that has just joined is useful once it is connected with another one. So whoever starts
@@ -36,15 +36,15 @@ const (
 	maxUnreached = 5
 )
 
-// firstContact is what has become of a node's first attempts to connect.
-type firstContact struct {
+// contact is what has become of a node's first attempts to connect.
+type contact struct {
 	peer     node.Name // with which it is connected; "": with none
 	address  string    // of peer, host:port; "" if not known
 	failures []control.NetFailure
 }
 
-// isNewcomer tells whether the node has others to connect to and has never reached any.
-func isNewcomer(l config.Layout) bool {
+// IsNewcomer tells whether the node has others to connect to and has never reached any.
+func IsNewcomer(l config.Layout) bool {
 	if daemon.HasSeenOthers(l) { // one small file, where the network may have many
 		return false
 	}
@@ -54,7 +54,7 @@ func isNewcomer(l config.Layout) bool {
 
 // awaitContact waits until the node that has just started is connected with another one, until its
 // attempts have failed, or until wait has passed. It does not wait for a node that dials nobody.
-func awaitContact(ctx context.Context, l config.Layout, wait time.Duration) (f firstContact) {
+func awaitContact(ctx context.Context, l config.Layout, wait time.Duration) (f contact) {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	c, err := control.Dial(ctx, l.ForClient().PidFile)
@@ -97,8 +97,13 @@ func awaitContact(ctx context.Context, l config.Layout, wait time.Duration) (f f
 	return f
 }
 
+// FirstNeighbour waits for a moment until the node that has just started is connected with another one: "" if it is not.
+func FirstNeighbour(ctx context.Context, l config.Layout) node.Name {
+	return awaitContact(ctx, l, neighbourWait).peer
+}
+
 // lines says it, for a newcomer in every case.
-func (f firstContact) lines(port string) (list []string) {
+func (f contact) lines(port string) (list []string) {
 	switch {
 	case f.peer != "" && f.address != "":
 		return []string{fmt.Sprintf("connected with %s at %s", f.peer, f.address)}
@@ -112,21 +117,14 @@ func (f firstContact) lines(port string) (list []string) {
 	return append(list, "hint: does the other node run, and is its port"+port+" open there, TCP and UDP?")
 }
 
-// contactLines waits for a newcomer's first contact and says what has become of it. There are none if the
+// ContactLines waits for a newcomer's first contact and says what has become of it. There are none if the
 // node ends meanwhile.
-func contactLines(ctx context.Context, l config.Layout) []string {
+func ContactLines(ctx context.Context, l config.Layout) []string {
 	f := awaitContact(ctx, l, newcomerWait)
 	if ctx.Err() != nil {
 		return nil
 	}
 	return f.lines(portsOf(l))
-}
-
-// sayNewcomer reports on a node that somebody else, such as a service manager, has just started.
-func (a *app) sayNewcomer(l config.Layout) {
-	for _, text := range contactLines(context.Background(), l) {
-		a.say("%s", text)
-	}
 }
 
 // portsOf names the ports of the nodes that a node connects to, with a blank before: " 655".
@@ -176,9 +174,9 @@ func destinations(l config.Layout) (list []destination) {
 // probeTime bounds an attempt to reach a node that a new one will connect to.
 const probeTime = 3 * time.Second
 
-// sayWhoAnswers tries the nodes that a node which does not run yet will connect to. A boot node lets newcomers
+// SayWhoAnswers tries the nodes that a node which does not run yet will connect to. A boot node lets newcomers
 // in at another port than that, which may well be closed.
-func (a *app) sayWhoAnswers(ctx context.Context, m booting.Made) {
+func SayWhoAnswers(ctx context.Context, m Made, s terminal.Streams) {
 	list := destinations(m.Layout)
 	failures := make([]error, len(list))
 	var all sync.WaitGroup
@@ -194,7 +192,7 @@ func (a *app) sayWhoAnswers(ctx context.Context, m booting.Made) {
 	var lines []string
 	for i, d := range list {
 		if failures[i] == nil {
-			a.say("%s answers at %s port %s", d.node, d.Host, d.Port)
+			fmt.Fprintf(s.Err, "%s answers at %s port %s\n", d.node, d.Host, d.Port)
 			return
 		}
 		if !errors.Is(failures[i], context.Canceled) {
@@ -204,9 +202,9 @@ func (a *app) sayWhoAnswers(ctx context.Context, m booting.Made) {
 	if len(lines) == 0 {
 		return
 	}
-	a.say("warning: this node has joined, but nobody that it will connect to answers now")
+	fmt.Fprintf(s.Err, "warning: this node has joined, but nobody that it will connect to answers now\n")
 	for _, text := range lines[:min(len(lines), maxUnreached)] {
-		a.say("%s", text)
+		fmt.Fprintf(s.Err, "%s\n", text)
 	}
-	a.say("hint: does the other node run, and is its port%s open there, TCP and UDP?", portsOf(m.Layout))
+	fmt.Fprintf(s.Err, "hint: does the other node run, and is its port%s open there, TCP and UDP?\n", portsOf(m.Layout))
 }

@@ -1,6 +1,4 @@
-// Package following is what the commands log and pcap do: they hand over what a
-// running daemon says and sees until they are interrupted or the daemon ends.
-package following
+package command
 
 import (
 	"bufio"
@@ -27,9 +25,9 @@ func interrupted(f func(context.Context) error) (ended bool, err error) {
 	return err == nil, err
 }
 
-// Log writes the lines of the daemon's log up to level, or with -1 those that the
+// FollowLog writes the lines of the daemon's log up to level, or with -1 those that the
 // daemon logs anyway. ended tells that there are no more because the daemon has ended.
-func Log(w io.Writer, d *control.Client, level int, color bool) (ended bool, err error) {
+func FollowLog(w io.Writer, d *control.Client, level int, color bool) (ended bool, err error) {
 	return interrupted(func(ctx context.Context) error {
 		var line []byte
 		return d.Log(ctx, level, color, func(record []byte) error {
@@ -44,10 +42,10 @@ func Log(w io.Writer, d *control.Client, level int, color bool) (ended bool, err
 // largest frame of tinc.
 const snapLength = 9018
 
-// Pcap writes a capture in the format of libpcap (link type Ethernet, times in
+// FollowPcap writes a capture in the format of libpcap (link type Ethernet, times in
 // microseconds, byte order of this machine): the first snaplen bytes of every
-// frame, or all of them if it is 0. Each frame is written at once. ended is as for [Log].
-func Pcap(w io.Writer, d *control.Client, snaplen int) (ended bool, err error) {
+// frame, or all of them if it is 0. Each frame is written at once. ended is as for [FollowLog].
+func FollowPcap(w io.Writer, d *control.Client, snaplen int) (ended bool, err error) {
 	if d.ReadOnly() { // before there is half a file
 		return false, control.ErrReader
 	}
@@ -106,9 +104,9 @@ func fullLength(frame []byte) int {
 	return n
 }
 
-// Split takes a line of the log apart: date and time, priority, text. Of a line
+// SplitLogLine takes a line of the log apart: date and time, priority, text. Of a line
 // that has another form everything is text.
-func Split(line []byte) (time, priority, text string) {
+func SplitLogLine(line []byte) (time, priority, text string) {
 	const stamp = len("2006-01-02 15:04:05")
 	s := strings.TrimRight(string(line), "\n")
 	if len(s) < stamp+1 || s[4] != '-' || s[13] != ':' || s[stamp] != ' ' {

@@ -1,4 +1,4 @@
-package booting
+package command
 
 import (
 	"context"
@@ -14,16 +14,14 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/pflag"
-
 	"tincan/internal/bootnode"
-	"tincan/internal/cli/terminal"
 	"tincan/internal/config"
 	"tincan/internal/generate"
 	"tincan/internal/keydist"
 	"tincan/internal/keys"
 	"tincan/internal/netwatch"
 	"tincan/internal/node"
+	"tincan/internal/terminal"
 )
 
 // DefaultNetwork is the network when nobody says which.
@@ -63,28 +61,6 @@ type Gen struct {
 	BootPort int
 	// Old: try generation 1 if the boot node does not speak the protocol of tincan.
 	Old bool
-}
-
-// Flags adds the options that gen of tinc-boot has, and ours.
-func (g *Gen) Flags(f *pflag.FlagSet) {
-	g.Token.Flags(f)
-	f.StringVar(&g.Name, "name", "", "`name` of the node (default the host name)")
-	f.StringVar(&g.Prefix, "prefix", "", "network of the VPN address: `octets` such as 10.7, or a prefix (default from the boot node, or a random 10.x.0.0/16)")
-	f.StringVar(&g.IP, "ip", "", "`address` of the node in the VPN, IPv4 or IPv6 (default a free one)")
-	f.IntVar(&g.Mask, "mask", 0, "length of the network's prefix in `bits` (default 16, IPv6 64)")
-	f.Uint16Var(&g.Port, "port", 0, "`port` to listen on; 0 takes 655 for a node that others are to reach, else a free one")
-	f.StringArrayVarP(&g.Public, "public", "a", nil, "`host` where others reach this machine, or several with commas between them; may be repeated")
-	f.StringArrayVar(&g.ConnectTo, "connect-to", nil, "`node` to connect to; may be repeated")
-	f.BoolVar(&g.Standalone, "standalone", false, "make the first node of a network: ask no boot node")
-	f.DurationVar(&g.Timeout, "timeout", 15*time.Second, "how long to keep trying each boot node")
-	f.IntVarP(&g.Bits, "bits", "K", 0, "size of an RSA key for tinc 1.0, in `bits` (default none, with --engine tincd 4096)")
-	f.StringVar(&g.Engine, "engine", Embedded, "the daemon that the files are for: embedded, or tincd for tinc 1.0")
-	f.StringVar(&g.Protocol, "protocol", string(bootnode.Current), "how to talk to the boot node: tincan, gen1 or gen2 (tinc-boot's gen and run)")
-	f.BoolVar(&g.Force, "force", false, "recreate the node if it exists; its keys are kept")
-	f.BoolVar(&g.NoGenKey, "no-gen-key", false, "make no RSA key")
-	f.StringVar(&g.Bin, "bin", "/usr/local/bin/tinc-boot", "`path` of the program in the scripts for tincd")
-	f.BoolVar(&g.NoBinCopy, "no-bin-copy", false, "do not copy this program to the path of --bin")
-	f.StringVar(&g.TincBin, "tinc-bin", "tincd", "not used: this program makes the keys itself")
 }
 
 // Made is a new node.
@@ -475,13 +451,13 @@ func (r *generation) join(ctx context.Context) (err error) {
 
 func (r *generation) warnOld() {
 	for _, u := range r.urls {
-		if strings.HasPrefix(u.String(), "http:") && !private(u.Host()) {
+		if strings.HasPrefix(u.String(), "http:") && !privateHost(u.Host()) {
 			r.say("warning: the protocol of tinc-boot over plain HTTP does not protect against an attacker between here and %s who knows its host file", u.Host())
 		}
 	}
 }
 
-func private(host string) bool {
+func privateHost(host string) bool {
 	a, err := netip.ParseAddr(host)
 	return err == nil && (a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast())
 }

@@ -1,4 +1,4 @@
-package booting
+package command
 
 import (
 	"context"
@@ -15,14 +15,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/spf13/pflag"
-
 	"tincan/internal/bootnode"
-	"tincan/internal/cli/inviting"
-	"tincan/internal/cli/terminal"
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/node"
+	"tincan/internal/terminal"
 )
 
 // Serve is a boot node's service.
@@ -39,15 +36,6 @@ type Serve struct {
 
 	// Generate: make a token if none is given.
 	Generate bool
-}
-
-// Flags adds the options that all services have.
-func (s *Serve) Flags(f *pflag.FlagSet) {
-	f.StringVar(&s.TLSKey, "tls-key", "", "serve HTTPS with the key in this `file`; needs --tls-cert")
-	f.StringVar(&s.TLSCert, "tls-cert", "", "serve HTTPS with the certificate in this `file`; needs --tls-key")
-	f.BoolVar(&s.TLSSelf, "tls-self", false, "serve HTTPS with a self-signed certificate, whose hash becomes part of the command to join")
-	f.StringArrayVar(&s.Protocols, "protocol", nil, "speak an old `protocol` too: gen1 or gen2; may be repeated")
-	f.BoolVar(&s.AllowWeak, "allow-weak-token", false, "use a token for the old protocols that can be guessed from one recorded join")
 }
 
 // Service is an opened Serve.
@@ -81,7 +69,7 @@ func (s Serve) Open(st terminal.Streams, log func(string)) (*Service, error) {
 		return nil, err
 	}
 	srv := &bootnode.Server{
-		Network: &bootnode.Network{Layout: s.Layout, Name: name, Ranges: bootnode.RangesOf(s.Layout), Running: Running(s.Layout)},
+		Network: &bootnode.Network{Layout: s.Layout, Name: name, Ranges: bootnode.RangesOf(s.Layout), Running: RunningSubnets(s.Layout)},
 		Store:   store, NetName: s.Layout.NetName, Log: log,
 	}
 	for _, text := range s.Protocols {
@@ -222,7 +210,7 @@ func PublicHost(l config.Layout, name node.Name) (string, error) {
 	if n, _, err := config.Load(l, nil); err == nil {
 		settings = n.Settings
 	}
-	if a := inviting.GuessAddress(settings); a != "" {
+	if a := GuessAddress(settings); a != "" {
 		return a, nil
 	}
 	return os.Hostname()
@@ -244,9 +232,9 @@ func (v *Service) Run(ctx context.Context, log func(string)) error {
 	return v.server.Serve(ctx, v.listener)
 }
 
-// Running returns what asks the running node of a network for its subnets, at
+// RunningSubnets returns what asks the running node of a network for its subnets, at
 // most once a second. Without a running node there are none.
-func Running(l config.Layout) func() []bootnode.Owned {
+func RunningSubnets(l config.Layout) func() []bootnode.Owned {
 	var mu sync.Mutex
 	var known []bootnode.Owned
 	var asked time.Time
@@ -291,7 +279,7 @@ func (s Serve) Unit(program string, options []string, secret bootnode.Secret) (p
 	path = "/etc/systemd/system/tinc-boot-" + base + ".service"
 	words := append([]string{program, "bootnode"}, options...)
 	words = append(words, "--dir", s.Layout.ConfBase, "--binding", s.Binding, "--token-file", store.ServiceToken())
-	for _, o := range []struct{ name, value string }{{"--tls-key", abs(s.TLSKey)}, {"--tls-cert", abs(s.TLSCert)}} {
+	for _, o := range []struct{ name, value string }{{"--tls-key", absolute(s.TLSKey)}, {"--tls-cert", absolute(s.TLSCert)}} {
 		if o.value != "" {
 			words = append(words, o.name, o.value)
 		}
@@ -321,7 +309,7 @@ WantedBy=multi-user.target
 	return path, text, nil
 }
 
-func abs(path string) string {
+func absolute(path string) string {
 	if path == "" {
 		return ""
 	}

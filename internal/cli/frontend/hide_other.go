@@ -1,6 +1,6 @@
 //go:build !unix
 
-package booting
+package frontend
 
 // hideArgument does nothing: here only administrators see the command lines of others.
 func hideArgument(string) {}

@@ -1,6 +1,4 @@
-// Package editing is what the command edit does: it finds the file that is meant
-// and opens it in the user's editor.
-package editing
+package command
 
 import (
 	"bytes"
@@ -13,39 +11,39 @@ import (
 	"slices"
 	"strings"
 
-	"tincan/internal/cli/terminal"
 	"tincan/internal/config"
 	"tincan/internal/files"
+	"tincan/internal/terminal"
 )
 
-// ErrFile: that is none of the files of a network.
-var ErrFile = errors.New("not a file of a network")
+// ErrNotEditable: that is none of the files of a network.
+var ErrNotEditable = errors.New("not a file of a network")
 
-// Files are the names of the files beside the host files.
-var Files = []string{"tinc.conf", "tinc-up", "tinc-down", "subnet-up", "subnet-down", "host-up", "host-down"}
+// EditableFiles are the names of the files beside the host files.
+var EditableFiles = []string{"tinc.conf", "tinc-up", "tinc-down", "subnet-up", "subnet-down", "host-up", "host-down"}
 
-// Path finds the file called name: one of [Files], or in hosts/ the file or the
+// EditPath finds the file called name: one of [EditableFiles], or in hosts/ the file or the
 // up or down script of a node.
-func Path(l config.Layout, name string) (string, error) {
-	if slices.Contains(Files, name) {
+func EditPath(l config.Layout, name string) (string, error) {
+	if slices.Contains(EditableFiles, name) {
 		return l.Script(name), nil
 	}
 	name = strings.TrimPrefix(name, "hosts/")
-	_, kind, script := strings.Cut(name, "-")
-	if name == "" || strings.HasPrefix(name, ".") || strings.ContainsAny(name, `/\`) || script && kind != "up" && kind != "down" {
-		return "", fmt.Errorf("%q is %w", name, ErrFile)
+	_, kind, isScript := strings.Cut(name, "-")
+	if name == "" || strings.HasPrefix(name, ".") || strings.ContainsAny(name, `/\`) || isScript && kind != "up" && kind != "down" {
+		return "", fmt.Errorf("%q is %w", name, ErrNotEditable)
 	}
 	return filepath.Join(l.Hosts(), name), nil
 }
 
-// script tells whether path is that of a script, as opposed to settings.
-func script(path string) bool {
+// isScript tells whether path is that of a script, as opposed to settings.
+func isScript(path string) bool {
 	return strings.HasSuffix(path, "-up") || strings.HasSuffix(path, "-down")
 }
 
-// Problems tells what is wrong with the settings in a file, if it holds settings.
-func Problems(path string) []config.Problem {
-	if script(path) {
+// FileProblems tells what is wrong with the settings in a file, if it holds settings.
+func FileProblems(path string) []config.Problem {
+	if isScript(path) {
 		return nil
 	}
 	data, err := os.ReadFile(path)
@@ -55,20 +53,20 @@ func Problems(path string) []config.Problem {
 	return config.CheckText(path, data)
 }
 
-// ErrWrong: the settings were edited so that a node cannot use them.
-var ErrWrong = errors.New("the file stays as it was, because a node could not use it like this")
+// ErrWrongEdit: the settings were edited so that a node cannot use them.
+var ErrWrongEdit = errors.New("the file stays as it was, because a node could not use it like this")
 
-// maxText is the largest file that is edited, in bytes.
-const maxText = 16 << 20
+// maxEdited is the largest file that is edited, in bytes.
+const maxEdited = 16 << 20
 
-// Checked lets the user edit a copy of the file, and stores it only if a node can use it, or with
+// EditChecked lets the user edit a copy of the file, and stores it only if a node can use it, or with
 // force. A person is asked whether to go on editing. changed tells that the file is different now.
-// With [ErrWrong] the edited text is kept, and the error says where.
-func Checked(path string, force bool, s terminal.Streams) (changed bool, err error) {
-	if script(path) {
-		return true, Run(path, s)
+// With [ErrWrongEdit] the edited text is kept, and the error says where.
+func EditChecked(path string, force bool, s terminal.Streams) (changed bool, err error) {
+	if isScript(path) {
+		return true, Edit(path, s)
 	}
-	old, err := files.Read(path, maxText)
+	old, err := files.Read(path, maxEdited)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return false, err
 	}
@@ -87,7 +85,7 @@ func Checked(path string, force bool, s terminal.Streams) (changed bool, err err
 		return false, err
 	}
 	for {
-		if err := Run(copied, s); err != nil {
+		if err := Edit(copied, s); err != nil {
 			return false, err
 		}
 		text, err := os.ReadFile(copied)
@@ -107,13 +105,13 @@ func Checked(path string, force bool, s terminal.Streams) (changed bool, err err
 			}
 		}
 		keep = true
-		return false, terminal.Hint(ErrWrong, "what you wrote is in %s; --force stores it all the same", copied)
+		return false, terminal.Hint(ErrWrongEdit, "what you wrote is in %s; --force stores it all the same", copied)
 	}
 }
 
-// Run opens path in $VISUAL, else $EDITOR, else vi, and waits. The variable may
+// Edit opens path in $VISUAL, else $EDITOR, else vi, and waits. The variable may
 // contain options for the editor.
-func Run(path string, s terminal.Streams) error {
+func Edit(path string, s terminal.Streams) error {
 	editor := "vi"
 	for _, v := range []string{"VISUAL", "EDITOR"} {
 		if text := os.Getenv(v); text != "" {

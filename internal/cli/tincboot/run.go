@@ -1,4 +1,4 @@
-package cli
+package tincboot
 
 import (
 	"context"
@@ -15,135 +15,20 @@ import (
 	"github.com/spf13/cobra"
 
 	"tincan/internal/bootnode"
-	"tincan/internal/cli/booting"
-	"tincan/internal/cli/distributing"
+	"tincan/internal/cli/frontend"
 	"tincan/internal/cli/launch"
 	"tincan/internal/cli/version"
+	"tincan/internal/command"
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/generate"
 	"tincan/internal/node"
 )
 
-// newTincBoot builds the command tinc-boot: the options, variables and defaults
-// of that program, and its protocols.
-func newTincBoot(a *app, helped *bool) *cobra.Command {
-	root := &cobra.Command{
-		Use: "tinc-boot", Short: "Create tinc nodes and distribute their host files",
-		Version: version.Text(), SilenceUsage: true, SilenceErrors: true,
-		RunE: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return fmt.Errorf("unknown command %.40q", args[0])
-			}
-			return errors.New("please specify one command of: bootnode, forget, gen, kill, monitor, run or watch")
-		},
-		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			booting.FromEnvironment(cmd.Flags(), "")
-			return unquoteToken(cmd)
-		},
-	}
-	root.SetIn(a.In)
-	root.SetOut(a.Out)
-	root.SetErr(a.Err)
-	help := root.HelpFunc()
-	root.SetHelpFunc(func(c *cobra.Command, args []string) { *helped = true; help(c, args) })
-	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(a.bootGenCommand(), a.bootBootnodeCommand(), a.bootRunCommand())
-	root.AddCommand(distributing.Commands(a.Streams, func() (config.Layout, error) {
-		return config.Place{Net: os.Getenv("NETNAME")}.Layout()
-	})...)
-	return root
-}
-
-// unquoteToken reads a token that begins with a quotation mark as the original does.
-func unquoteToken(cmd *cobra.Command) error {
-	f := cmd.Flags().Lookup("token")
-	if f == nil || !strings.HasPrefix(f.Value.String(), `"`) {
-		return nil
-	}
-	text, err := strconv.Unquote(f.Value.String())
-	if err != nil {
-		return errors.New("the token begins with a quotation mark, but the quotation is broken")
-	}
-	return f.Value.Set(text)
-}
-
-func (a *app) bootGenCommand() *cobra.Command {
-	var g booting.Gen
-	network, dir := "", ""
-	c := &cobra.Command{
-		Use: "gen [URL]...", Short: "Make a node", Args: cobra.ArbitraryArgs,
-		RunE: func(_ *cobra.Command, args []string) error {
-			net := node.Normalise(network)
-			if net == "" {
-				return fmt.Errorf("--network %.40q has none of the letters a-z and digits that a name is made of", network)
-			}
-			g.URLs, g.Place, g.Old = args, config.Place{Net: net, Conf: filepath.Join(dir, net)}, true
-			ctx, stop := interruptible()
-			defer stop()
-			m, err := g.Run(ctx, a.Streams)
-			if err != nil {
-				return err
-			}
-			m.Print(a.Out)
-			fmt.Fprintln(a.Out, "DONE!")
-			a.sayWhoAnswers(ctx, m)
-			if g.Engine == booting.TincdOne {
-				fmt.Fprintf(a.Out, "systemctl start tinc@%s\nsystemctl enable tinc@%s\n", net, net)
-			} else {
-				fmt.Fprintf(a.Out, "tincan -c %s up\n", quote(m.Layout.ConfBase))
-			}
-			return nil
-		},
-	}
-	f := c.Flags()
-	g.Flags(f)
-	f.StringVar(&network, "network", booting.DefaultNetwork, "`name` of the network")
-	f.StringVar(&dir, "dir", config.SystemDir(), "base `directory`")
-	preset(c, "engine", booting.TincdOne)
-	return c
-}
-
-func (a *app) bootBootnodeCommand() *cobra.Command {
-	s := booting.Serve{Generate: true}
-	dir, name, service := "", "", false
-	c := &cobra.Command{
-		Use: "bootnode", Short: "Admit new nodes that know the token", Args: between("no arguments", 0, 0),
-		RunE: func(*cobra.Command, []string) (err error) {
-			if s.Layout, err = a.bootLayout(dir); err != nil {
-				return err
-			}
-			s.Limits = bootnode.Limits{Label: "command line", Uses: bootnode.Unlimited}
-			if len(s.Protocols) == 0 {
-				s.Protocols = []string{string(bootnode.Generation1)}
-			}
-			if service {
-				return a.bootService(s, nil)
-			}
-			return a.bootServe(s)
-		},
-	}
-	f := c.Flags()
-	s.Token.Flags(f)
-	s.Flags(f)
-	f.StringVar(&s.Binding, "binding", fmt.Sprintf(":%d", bootnode.DefaultPort), "`address` to listen on")
-	f.StringVar(&dir, "dir", filepath.Join(config.SystemDir(), "dnet"), "`directory` of the network")
-	f.StringVar(&name, "name", "", "`name` of this node (default from tinc.conf)")
-	f.BoolVar(&service, "service", false, "write a systemd unit and exit")
-	return c
-}
-
-// preset changes the default of an option.
-func preset(c *cobra.Command, name, value string) {
-	f := c.Flags().Lookup(name)
-	f.DefValue = value
-	_ = f.Value.Set(value)
-}
-
 // run is the command of tinc-boot's second generation: node, boot service and
 // newcomer in one.
 type run struct {
-	booting.Token
+	command.Token
 	name, device, host, ip, dir, tincd string
 	advertise, join                    []string
 	port, tincPort                     uint16
@@ -155,7 +40,7 @@ type run struct {
 func (a *app) bootRunCommand() *cobra.Command {
 	var r run
 	c := &cobra.Command{
-		Use: "run", Short: "Run a node that others can join", Args: between("no arguments", 0, 0),
+		Use: "run", Short: "Run a node that others can join", Args: frontend.Between("no arguments", 0, 0),
 		Long: `Makes a node in DIR if there is none, runs it (with the engine of tincan: no
 tincd is needed), lets newcomers in who know the token, and joins the networks of
 --join with it.`,
@@ -168,7 +53,7 @@ tincd is needed), lets newcomers in who know the token, and joins the networks o
 	f.StringVar(&r.device, "device", "", "suffix of the interface `name` (default the last five letters of the node's)")
 	f.Uint16VarP(&r.port, "port", "p", bootnode.DefaultPort, "`port` of the join service")
 	f.StringVar(&r.host, "host", "", "`address` of the join service (default all)")
-	r.Token.Flags(f)
+	frontend.TokenFlags(&r.Token, f)
 	f.BoolVar(&r.tls, "tls", false, "serve the join service over HTTPS")
 	f.StringVar(&r.cert, "cert", "server.crt", "`file` with the certificate")
 	f.StringVar(&r.key, "key", "server.key", "`file` with the key of the certificate")
@@ -200,14 +85,14 @@ func (a *app) run(r run) error {
 			return err
 		}
 	}
-	s := booting.Serve{
+	s := command.Serve{
 		Token: r.Token, Layout: l, Binding: net.JoinHostPort(r.host, strconv.Itoa(int(r.port))), Generate: true, AllowWeak: r.weak,
 		Protocols: []string{string(bootnode.Generation2)}, Limits: bootnode.Limits{Label: "run", Uses: bootnode.Unlimited},
 	}
 	if r.tls {
 		s.TLSCert, s.TLSKey = r.cert, r.key
 	}
-	v, err := s.Open(a.Streams, func(text string) { a.say("%s", text) })
+	v, err := s.Open(a.Streams, func(text string) { fmt.Fprintln(a.Err, text) })
 	if err != nil {
 		return err
 	}
@@ -223,7 +108,7 @@ func (a *app) run(r run) error {
 		return err
 	}
 	if v.Generated {
-		fmt.Fprintf(a.Out, "tinc-boot run --token %s --join %s\n", v.Secret.Reveal(), quote(v.URL))
+		fmt.Fprintf(a.Out, "tinc-boot run --token %s --join %s\n", v.Secret.Reveal(), command.Quote(v.URL))
 	}
 	if err := os.Chdir(l.ConfBase); err != nil {
 		return err
@@ -253,9 +138,9 @@ func (a *app) generateRun(r run, l config.Layout) error {
 		}
 		r.name = node.Normalise(host) + strings.ToLower(rand.Text()[:5])
 	}
-	g := booting.Gen{
+	g := command.Gen{
 		Place: config.Place{Conf: l.ConfBase}, Name: r.name, Prefix: "172.16.0.0/12", IP: r.ip, Port: r.tincPort, Public: r.advertise,
-		Standalone: true, Engine: booting.Embedded, Protocol: string(bootnode.Current),
+		Standalone: true, Engine: command.Embedded, Protocol: string(bootnode.Current),
 		Bits: generate.DefaultRSABits, // the original runs tinc 1.0, which knows no other keys
 	}
 	if g.IP != "" {

@@ -1,4 +1,4 @@
-package setting
+package command
 
 import (
 	"errors"
@@ -91,9 +91,9 @@ func TestConversation(t *testing.T) {
 	} {
 		command, force := strings.CutPrefix(c.command, "!")
 		verb, rest, _ := strings.Cut(command, " ")
-		r, err := Parse(verbs[verb], strings.Fields(rest))
+		r, err := ParseSetting(verbs[verb], strings.Fields(rest))
 		r.Force = force
-		var res Result
+		var res SettingResult
 		if err == nil {
 			res, err = r.Do(l)
 		}
@@ -126,11 +126,11 @@ func TestNothingTwiceIsNoChange(t *testing.T) {
 	if err := os.WriteFile(l.TincConf(), []byte("Name = alpha\nMode = hub\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	r, _ := Parse(Set, []string{"Mode", "hub"})
+	r, _ := ParseSetting(Set, []string{"Mode", "hub"})
 	if res, err := r.Do(l); err != nil || res.Changed {
 		t.Errorf("%+v, %v", res, err)
 	}
-	r, _ = Parse(Set, []string{"Mode", "switch"})
+	r, _ = ParseSetting(Set, []string{"Mode", "switch"})
 	if res, err := r.Do(l); err != nil || !res.Changed {
 		t.Errorf("%+v, %v", res, err)
 	}

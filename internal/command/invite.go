@@ -1,7 +1,4 @@
-// Package inviting is what the command invite does around package invite: it
-// asks a running daemon what it knows, runs the user's script, and sees to it
-// that the daemon knows of the new invitation.
-package inviting
+package command
 
 import (
 	"context"
@@ -12,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 
-	"tincan/internal/cli/terminal"
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/invite"
@@ -21,18 +17,19 @@ import (
 	"tincan/internal/pidfile"
 	"tincan/internal/script"
 	"tincan/internal/subnet"
+	"tincan/internal/terminal"
 )
 
-// Request says whom to invite and where to.
-type Request struct {
+// Invite says whom to invite and where to.
+type Invite struct {
 	Layout  config.Layout
 	Invitee string
 	Address string // in the URL: a host and perhaps a port; "": the Address of the configuration, else a guess
 	Command string // how the user calls the program for this network, for advice
 }
 
-// Run makes the invitation and returns it. Talk goes to s.Err.
-func Run(ctx context.Context, r Request, s terminal.Streams) (invite.Invitation, error) {
+// RunInvite makes the invitation and returns it. Talk goes to s.Err.
+func RunInvite(ctx context.Context, r Invite, s terminal.Streams) (invite.Invitation, error) {
 	name, err := node.ParseName(r.Invitee)
 	if err != nil {
 		return invite.Invitation{}, fmt.Errorf("invalid name for node: %w", err)
@@ -57,7 +54,7 @@ func Run(ctx context.Context, r Request, s terminal.Streams) (invite.Invitation,
 		q.Port = uint16(port)
 	}
 	if d != nil {
-		if q.Known, q.Taken, err = ask(d); err != nil {
+		if q.Known, q.Taken, err = askNames(d); err != nil {
 			return invite.Invitation{}, err
 		}
 	}
@@ -67,7 +64,7 @@ func Run(ctx context.Context, r Request, s terminal.Streams) (invite.Invitation,
 			fmt.Fprintf(s.Err, "note: nothing says where others reach this node, so the URL has this machine's address %s\n", q.Address)
 			if ip, err := netip.ParseAddr(q.Address); err == nil && ip.IsPrivate() {
 				fmt.Fprintln(s.Err, "note: that one is good for machines in the same LAN only")
-				if other := reachable(d, r.Layout); other != "" {
+				if other := reachableInviter(d, r.Layout); other != "" {
 					fmt.Fprintf(s.Err, "note: for others, run on %s, which can be reached from everywhere: %s invite %s\n", other, r.Command, name)
 				}
 			}
@@ -78,7 +75,7 @@ func Run(ctx context.Context, r Request, s terminal.Streams) (invite.Invitation,
 	if err != nil {
 		return inv, err
 	}
-	runScript(ctx, r.Layout, network, inv, s)
+	runCreated(ctx, r.Layout, network, inv, s)
 	if d != nil && inv.NewKey {
 		if err := d.Reload(); err != nil {
 			fmt.Fprintf(s.Err, "warning: the running daemon could not be told of the invitation: %v\n", err)
@@ -88,7 +85,7 @@ func Run(ctx context.Context, r Request, s terminal.Streams) (invite.Invitation,
 }
 
 // dial connects to the daemon; nil if there is none.
-func (r Request) dial(ctx context.Context) *control.Client {
+func (r Invite) dial(ctx context.Context) *control.Client {
 	d, err := control.Dial(ctx, r.Layout.PidFile)
 	if err != nil {
 		return nil
@@ -96,8 +93,8 @@ func (r Request) dial(ctx context.Context) *control.Client {
 	return d
 }
 
-// reachable is a node that newcomers can reach from everywhere, see bestInviter.
-func reachable(d *control.Client, l config.Layout) node.Name {
+// reachableInviter is a node that newcomers can reach from everywhere, see bestInviter.
+func reachableInviter(d *control.Client, l config.Layout) node.Name {
 	if d == nil {
 		return ""
 	}
@@ -133,8 +130,8 @@ func bestInviter(nodes []control.NodeView, addresses func(node.Name) []config.Ad
 	return best
 }
 
-// ask fetches what the daemon knows about names and subnets.
-func ask(d *control.Client) (known func(node.Name) bool, taken func() []subnet.Subnet, err error) {
+// askNames fetches what the daemon knows about names and subnets.
+func askNames(d *control.Client) (known func(node.Name) bool, taken func() []subnet.Subnet, err error) {
 	nodes, err := d.Nodes("")
 	if err != nil {
 		return nil, nil, err
@@ -157,9 +154,9 @@ func ask(d *control.Client) (known func(node.Name) bool, taken func() []subnet.S
 	return known, taken, nil
 }
 
-// runScript runs invitation-created, which may rewrite the invitation. What it
+// runCreated runs invitation-created, which may rewrite the invitation. What it
 // prints belongs to the talk: standard output is for the URL alone.
-func runScript(ctx context.Context, l config.Layout, n *config.Network, inv invite.Invitation, s terminal.Streams) {
+func runCreated(ctx context.Context, l config.Layout, n *config.Network, inv invite.Invitation, s terminal.Streams) {
 	stderr, ok := s.Err.(*os.File)
 	if !ok {
 		stderr = os.Stderr

@@ -1,16 +1,15 @@
-// Package generating makes RSA keys before the eyes of somebody who waits for them.
-package generating
+package command
 
 import (
 	"fmt"
 
-	"tincan/internal/cli/terminal"
 	"tincan/internal/generate"
 	"tincan/internal/keys"
+	"tincan/internal/terminal"
 )
 
-// RSA makes a key and says so as tinc does. Dots show that it is still at work.
-func RSA(bits int, s terminal.Streams) (*keys.RSAPrivateKey, error) {
+// MakeRSA makes a key and says so as tinc does. Dots show that it is still at work.
+func MakeRSA(bits int, s terminal.Streams) (*keys.RSAPrivateKey, error) {
 	fmt.Fprintf(s.Err, "Generating %d bits keys:\n", bits)
 	dots := false
 	key, err := generate.RSAKey(bits, func() {
@@ -26,8 +25,8 @@ func RSA(bits int, s terminal.Streams) (*keys.RSAPrivateKey, error) {
 	return key, err
 }
 
-// Warn says in which files a new key has taken the place of an old one.
-func Warn(replaced []string, s terminal.Streams) {
+// WarnReplaced says in which files a new key has taken the place of an old one.
+func WarnReplaced(replaced []string, s terminal.Streams) {
 	for _, path := range replaced {
 		fmt.Fprintf(s.Err, "Warning: old key(s) found and disabled in %s.\n", path)
 	}

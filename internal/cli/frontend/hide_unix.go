@@ -1,6 +1,6 @@
 //go:build unix
 
-package booting
+package frontend
 
 import (
 	"os"

@@ -1,4 +1,4 @@
-package following
+package command
 
 import (
 	"encoding/binary"
@@ -46,7 +46,7 @@ func TestSplit(t *testing.T) {
 		"":                                                      {"", "", ""},
 	} {
 		var got [3]string
-		got[0], got[1], got[2] = Split([]byte(line))
+		got[0], got[1], got[2] = SplitLogLine([]byte(line))
 		if got != want {
 			t.Errorf("%q: %q", line, got)
 		}
@@ -55,7 +55,7 @@ func TestSplit(t *testing.T) {
 
 func FuzzSplit(f *testing.F) {
 	f.Add([]byte("2026-11-22 01:46:15 INFO    x\n"))
-	f.Fuzz(func(t *testing.T, line []byte) { Split(line) })
+	f.Fuzz(func(t *testing.T, line []byte) { SplitLogLine(line) })
 }
 
 func FuzzFullLength(f *testing.F) {

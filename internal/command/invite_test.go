@@ -1,4 +1,4 @@
-package inviting
+package command
 
 import (
 	"testing"

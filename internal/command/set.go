@@ -1,6 +1,4 @@
-// Package setting is what the commands get, set, add and del do: they look up
-// and change single variables of a network, each in the file it belongs to.
-package setting
+package command
 
 import (
 	"errors"
@@ -15,6 +13,7 @@ import (
 // Verb is what is to be done.
 type Verb uint8
 
+// The verbs.
 const (
 	Get Verb = iota
 	Set
@@ -22,8 +21,8 @@ const (
 	Del
 )
 
-// Request is one command.
-type Request struct {
+// Setting is one command.
+type Setting struct {
 	Verb  Verb
 	Host  node.Name // the part before the dot; "" if there is none
 	Name  string    // the canonical spelling, or as given if it is unknown
@@ -37,14 +36,14 @@ var (
 	// ErrUnforced: the request is refused without force.
 	ErrUnforced = errors.New("use --force to do it all the same")
 	// ErrNone: get or del found nothing.
-	ErrNone = errors.New("nothing found")
+	ErrNotSet = errors.New("nothing found")
 )
 
-// Parse reads the words after the verb: [HOST.]VARIABLE [=] [VALUE].
+// ParseSetting reads the words after the verb: [HOST.]VARIABLE [=] [VALUE].
 // "get VARIABLE VALUE" is a set, as in tinc.
-func Parse(verb Verb, words []string) (Request, error) {
-	name, value := split(strings.Join(words, " "))
-	r := Request{Verb: verb, Value: value}
+func ParseSetting(verb Verb, words []string) (Setting, error) {
+	name, value := splitAssignment(strings.Join(words, " "))
+	r := Setting{Verb: verb, Value: value}
 	if host, rest, ok := strings.Cut(name, "."); ok {
 		n, err := node.ParseName(host)
 		if err != nil {
@@ -71,8 +70,8 @@ func Parse(verb Verb, words []string) (Request, error) {
 	return r, nil
 }
 
-// split takes a line of a configuration file apart.
-func split(line string) (name, value string) {
+// splitAssignment takes a line of a configuration file apart.
+func splitAssignment(line string) (name, value string) {
 	const blanks = " \t"
 	line = strings.Trim(line, blanks)
 	i := strings.IndexAny(line, blanks+"=")
@@ -83,8 +82,8 @@ func split(line string) (name, value string) {
 	return name, strings.TrimLeft(strings.TrimPrefix(value, "="), blanks)
 }
 
-// Result is what came of a request.
-type Result struct {
+// SettingResult is what came of a request.
+type SettingResult struct {
 	Values   []string // with Get
 	Warnings []string
 	Changed  bool // a file is different now
@@ -93,7 +92,7 @@ type Result struct {
 
 // Do carries the request out. On an error the Warnings of the result still
 // count.
-func (r Request) Do(l config.Layout) (res Result, err error) {
+func (r Setting) Do(l config.Layout) (res SettingResult, err error) {
 	if err := r.check(&res); err != nil {
 		return res, err
 	}
@@ -107,7 +106,7 @@ func (r Request) Do(l config.Layout) (res Result, err error) {
 			return res, fmt.Errorf("reading the configuration: %w", err)
 		}
 		if res.Values = config.Values(data, r.Name); len(res.Values) == 0 {
-			return res, fmt.Errorf("%w: %s has no %s", ErrNone, path, r.Name)
+			return res, fmt.Errorf("%w: %s has no %s", ErrNotSet, path, r.Name)
 		}
 		return res, nil
 	}
@@ -121,19 +120,19 @@ func (r Request) Do(l config.Layout) (res Result, err error) {
 	if err != nil && none == nil {
 		err = fmt.Errorf("changing the configuration: %w", err)
 	}
-	if errors.Is(err, ErrNone) {
-		err = fmt.Errorf("%w: %s has no such %s", ErrNone, path, r.Name)
+	if errors.Is(err, ErrNotSet) {
+		err = fmt.Errorf("%w: %s has no such %s", ErrNotSet, path, r.Name)
 	}
 	return res, err
 }
 
 // onlyHost tells whether the variable can stand in host files only.
-func (r Request) onlyHost() bool {
+func (r Setting) onlyHost() bool {
 	return r.variable != nil && r.variable.Is(config.HostFile) && !r.variable.Is(config.Server)
 }
 
 // file finds the file that the variable belongs to.
-func (r Request) file(l config.Layout) (string, error) {
+func (r Setting) file(l config.Layout) (string, error) {
 	switch {
 	case r.Host != "":
 		return l.Host(r.Host), nil
@@ -145,7 +144,7 @@ func (r Request) file(l config.Layout) (string, error) {
 }
 
 // check refuses what does not belong where it is about to go.
-func (r Request) check(res *Result) error {
+func (r Setting) check(res *SettingResult) error {
 	writes := r.Verb == Set || r.Verb == Add
 	object := func(what string) error {
 		if writes && !r.Force {
@@ -185,7 +184,7 @@ func (r Request) check(res *Result) error {
 }
 
 // assignment is what is to be written, for messages.
-func (r Request) assignment() string {
+func (r Setting) assignment() string {
 	if r.variable.Secret() {
 		return r.Name
 	}
@@ -193,14 +192,14 @@ func (r Request) assignment() string {
 }
 
 // change makes the new text of the file.
-func (r Request) change(old []byte, res *Result) ([]byte, error) {
+func (r Setting) change(old []byte, res *SettingResult) ([]byte, error) {
 	known := r.variable != nil
 	multiple := known && r.variable.Is(config.Multiple)
 	switch {
 	case r.Verb == Del:
 		changed, n := config.Delete(old, r.Name, r.Value)
 		if n == 0 {
-			return nil, ErrNone
+			return nil, ErrNotSet
 		}
 		return changed, nil
 	case r.Verb == Add && (multiple || !known):

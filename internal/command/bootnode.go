@@ -1,0 +1,81 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"tincan/internal/config"
+	"tincan/internal/terminal"
+)
+
+// BootLayout finds the network of a boot node: that of p, or the directory dir if it is given.
+func BootLayout(p config.Place, dir string) (config.Layout, error) {
+	switch {
+	case dir != "":
+		p.Conf = dir
+		if p.Net == "" && filepath.Dir(dir) == config.SystemDir() {
+			p.Net = filepath.Base(dir)
+		}
+	case p.Net == "" && p.Conf == "":
+		p.Net = DefaultNetwork
+	}
+	l, err := p.Layout()
+	if err == nil {
+		l, err = l.Abs()
+	}
+	return l, err
+}
+
+// Run opens the service and answers until somebody presses Ctrl-C.
+func (s Serve) Run(st terminal.Streams) error {
+	v, err := s.Open(st, func(text string) { fmt.Fprintln(st.Err, text) })
+	if err == nil {
+		err = v.Listen()
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		return terminal.Hint(err, "make the node first: tincan gen --standalone")
+	}
+	if err != nil {
+		return err
+	}
+	if v.Generated {
+		fmt.Fprintf(st.Out, "Generated token: %s\n", v.Secret.Reveal())
+	}
+	fmt.Fprintf(st.Err, "admitting new nodes at %s\n", v.URL)
+	fmt.Fprintf(st.Err, "on the next machine: sudo tincan up --join %s --token TOKEN\n", Quote(v.URL))
+	ctx, stop := Interruptible()
+	defer stop()
+	return v.Run(ctx, nil)
+}
+
+// Install stores a systemd unit for the service. frontEnd are the words before the name of the command in it.
+func (s Serve) Install(frontEnd []string, st terminal.Streams) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	// What the service would refuse is refused now, when there is somebody to read why.
+	s.Generate = true
+	v, err := s.Open(st, func(text string) { fmt.Fprintln(st.Err, text) })
+	if errors.Is(err, os.ErrNotExist) {
+		return terminal.Hint(err, "make the node first: tincan gen --standalone")
+	}
+	if err != nil {
+		return err
+	}
+	if v.Generated {
+		fmt.Fprintf(st.Out, "Generated token: %s\n", v.Secret.Reveal())
+	}
+	path, text, err := s.Unit(self, frontEnd, v.Secret)
+	if err != nil {
+		return err
+	}
+	if err := config.WriteFile(path, []byte(text), 0o644); err != nil {
+		return err
+	}
+	fmt.Fprintf(st.Err, "stored %s; the token is stored with the network, readable by root only\n", path)
+	fmt.Fprintf(st.Err, "next: systemctl daemon-reload && systemctl enable --now %s\n", filepath.Base(path))
+	return nil
+}
