@@ -73,7 +73,7 @@ func (o pingOptions) request(to node.Name) (control.EchoRequest, error) {
 	case o.size < 1 || o.size > 1500:
 		return r, errors.New("--size must be between 1 and 1500")
 	case !slices.Contains([]control.EchoTransport{control.EchoAny, control.EchoUDP, control.EchoTCP}, r.Transport):
-		return r, fmt.Errorf("--transport %s: it can be any, udp or tcp", o.transport)
+		return r, fmt.Errorf("--transport %q: it can be any, udp or tcp", o.transport)
 	case o.via == "":
 		return r, nil
 	case r.Transport == control.EchoTCP:

@@ -111,10 +111,13 @@ type NodeView struct {
 	Tx         PacketView `json:"tx"`
 	Since      *time.Time `json:"since,omitempty"` // when Reachable last changed
 	Protocol   string     `json:"protocol,omitempty"`
+	Program    string     `json:"program,omitempty"` // what the node says of its program, as tincan/1.0, if it distributes host files
 	// Problem says why the last attempt at a connection with it failed.
 	Problem string `json:"problem,omitempty"`
 	// WrongKey: it failed because the node has another key than its host file here says.
 	WrongKey bool `json:"wrong_key,omitempty"`
+	// Removed: its host file was deleted here by hand, so this node sends it nothing.
+	Removed bool `json:"removed,omitempty"`
 }
 
 // PacketView is a pair of counters.
@@ -231,6 +234,8 @@ func View(n *NodeInfo) NodeView {
 		Since:     instant(n.Changed),
 		Problem:   n.Problem,
 		WrongKey:  n.WrongKey,
+		Removed:   n.Removed,
+		Program:   n.Program,
 		Address:   n.Address.HostPort(),
 	}
 	if v.Reachable {

@@ -49,6 +49,11 @@ func (b *backend) node(n mesh.NodeInfo) control.NodeInfo {
 		c.Address = control.Address{Host: control.Myself, Port: strconv.Itoa(int(b.d.port()))}
 	}
 	c.Counters = b.counters(n.Name)
+	if n.Self {
+		c.Program = b.d.program()
+	} else {
+		c.Program = b.d.distribution.programOf(n.Name)
+	}
 	return c
 }
 
@@ -59,7 +64,7 @@ func describe(n mesh.NodeInfo) control.NodeInfo {
 		NextHop: n.NextHop, Via: n.Via, Distance: n.Distance,
 		MTU: n.MTU, MinMTU: n.MinMTU, MaxMTU: n.MaxMTU, Changed: n.Since, RTT: -1,
 		Cipher: n.Suite.Cipher, Digest: n.Suite.Digest, MACLen: n.Suite.MACLen, Compression: n.Suite.Compression,
-		Loss: n.Loss, Problem: n.Problem, WrongKey: n.WrongKey,
+		Loss: n.Loss, Problem: n.Problem, WrongKey: n.WrongKey, Removed: n.Removed,
 		FirstHop: (*control.FirstHop)(&n.FirstHop),
 	}
 	if n.RTT > 0 {

@@ -43,6 +43,7 @@ func (d *Daemon) newDistribution() *distribution {
 		Store: s.store, Self: n.Name, Port: uint16(n.Settings.KeyDistributionPort), Engine: s,
 		Device:    d.netif.name,
 		Addresses: func() ([]netip.Addr, error) { return keydist.InterfaceAddresses(d.netif.name) },
+		Program:   d.program(),
 		Orders:    compat, Index: compat, Discovery: compat,
 		// With StrictSubnets the host files are the law, which others may not write.
 		ServeOnly: n.Settings.StrictSubnets || n.Settings.TunnelServer,
@@ -59,6 +60,22 @@ func (d *Daemon) newDistribution() *distribution {
 		},
 	})
 	return s
+}
+
+// program is what this program says of itself to other members.
+func (d *Daemon) program() string {
+	if d.opts.Version == "" {
+		return ""
+	}
+	return "tincan/" + d.opts.Version
+}
+
+// programOf is what a node says of its program, "" if that is not known.
+func (s *distribution) programOf(name node.Name) string {
+	if s.monitor == nil {
+		return ""
+	}
+	return s.monitor.Program(name)
 }
 
 // run runs the monitor until ctx ends.

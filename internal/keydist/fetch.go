@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"tincan/internal/config"
@@ -195,6 +196,27 @@ func (m *Monitor) fetchFrom(ctx context.Context, p *peer, at netip.Addr) error {
 	return m.take(p, at, data, header)
 }
 
+// programName is what another node calls its program, if that is short and plain; else "".
+func programName(text string) string {
+	if len(text) > maxProgram || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return ""
+	}
+	return text
+}
+
+// maxProgram is how long the name and version of a program may be, in bytes.
+const maxProgram = 40
+
+// Program is what a node that is watched calls its program, "" if it has not said. It is its own word.
+func (m *Monitor) Program(name node.Name) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if p := m.peers[name]; p != nil {
+		return p.program
+	}
+	return ""
+}
+
 // routed tells why what answers at an address would not be that node.
 func (m *Monitor) routed(name node.Name, at netip.Addr) error {
 	if m.cfg.Engine == nil {
@@ -211,6 +233,9 @@ func (m *Monitor) take(p *peer, at netip.Addr, data []byte, header http.Header) 
 	if err := m.routed(p.name, at); err != nil { // as it was when the answer came
 		return err
 	}
+	m.mu.Lock()
+	p.program = programName(header.Get("Server"))
+	m.mu.Unlock()
 	wanted, err := m.judge(p.name, data, header)
 	if err == nil && wanted {
 		_, err = m.offer(p.name, p.name, data)

@@ -126,6 +126,9 @@ func (m *Monitor) hostFile(w http.ResponseWriter, r *http.Request, text node.Nam
 		return
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if m.cfg.Program != "" {
+		w.Header().Set("Server", m.cfg.Program)
+	}
 	m.sign(w, r, name, data)
 	http.ServeContent(w, r, "", m.cfg.Store.modified(name), bytes.NewReader(data))
 }

@@ -89,6 +89,9 @@ type Config struct {
 	// this node has no key to sign with.
 	Sign func(data []byte) string
 
+	// Program is what this program calls itself, as "tincan/1.0": others show it to their users.
+	Program string
+
 	Orders    bool // take orders over HTTP from the own address
 	Index     bool // keep a ConnectTo line for each node with an address
 	Discovery bool // speak the second generation too
@@ -128,6 +131,7 @@ type peer struct {
 	name    node.Name
 	subnet  string       // announced first, as it was written
 	addrs   []netip.Addr // where its host file may be
+	program string       // what it calls its program, "" if it does not say
 	fetched bool
 	public  bool
 	fresh   chan struct{} // has an element when addrs grew

@@ -29,6 +29,23 @@ func TestHostFilesSpread(t *testing.T) {
 	}
 }
 
+func TestNodesTellWhichProgramTheyAre(t *testing.T) {
+	w := newWorld(t)
+	alice := w.member("alice", 1, hostText(1), nil).run()
+	bob := w.member("bob", 2, hostText(2), func(c *Config) { c.Program = "tincan/0.9" }).run()
+	alice.watch(bob)
+	w.eventually("the program of bob is known", func() bool { return alice.Program("bob") == "tincan/0.9" })
+	alice.Forget("bob")
+	if got := alice.Program("bob"); got != "" {
+		t.Errorf("of a node that is gone it is still %q", got)
+	}
+	for _, bad := range []string{"tincan/\x1b[31m", "a b", "tincan/\n", strings.Repeat("x", maxProgram+1), "größer"} {
+		if got := programName(bad); got != "" {
+			t.Errorf("%q is shown as %q", bad, got)
+		}
+	}
+}
+
 func TestStoredTellsTheEngine(t *testing.T) {
 	w := newWorld(t)
 	told := make(chan node.Name, 1)

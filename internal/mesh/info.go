@@ -41,6 +41,7 @@ type NodeInfo struct {
 	FirstHop  FirstHop
 	// WrongKey: the last attempt at a connection with it failed because it has another key than its host file here says.
 	WrongKey bool
+	Removed  bool // its host file was deleted here by hand
 	// Suite is what it wants packets to be protected and packed with. Of a node
 	// with an SPTPS session there is only the compression.
 	Suite legacy.Suite
@@ -55,7 +56,7 @@ func (m *Mesh) Nodes() []NodeInfo {
 		}
 		n := NodeInfo{
 			Name: p.name, ID: p.id, Self: p == m.self, Known: p.known, HasAddr: p.hasAddress(),
-			Reachable: p.reachable, Distance: -1, Since: p.since, Problem: p.problem, WrongKey: p.refusal == refusedKey, FirstHop: m.firstHop(p),
+			Reachable: p.reachable, Distance: -1, Since: p.since, Problem: p.problem, WrongKey: p.refusal == refusedKey, Removed: p.trust.removed, FirstHop: m.firstHop(p),
 			MTU: m.usableMTU(p),
 		}
 		_, n.MinMTU, n.MaxMTU = p.mtus()

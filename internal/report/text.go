@@ -207,7 +207,10 @@ func WriteNode(w io.Writer, s control.Status, n *control.NodeView, f Form) error
 		row("meta", "%s", map[bool]string{true: "a connection with this node", false: "no connection with this node"}[n.Connected])
 	}
 	if n.Protocol != "" {
-		row("protocol", "%s", n.Protocol)
+		row("protocol", "%s", protocolText(n.Protocol))
+	}
+	if n.Program != "" {
+		row("program", "%s", strings.Replace(n.Program, "/", " ", 1))
 	}
 	if n.Problem != "" {
 		row("problem", "the last attempt to connect failed: %s", n.Problem)
@@ -230,20 +233,21 @@ type column struct {
 	// spare is the order in which columns are left out where there is not enough room; 0: never.
 	spare int
 	cell  func(*control.NodeView) string
+	least int // width, so that the columns do not come and go while the numbers change
 }
 
 func (f Form) columns(subnets int) []column {
 	return []column{
-		{"NODE", 0, func(n *control.NodeView) string { return f.capped(string(n.Name)) }},
-		{"SUBNETS", 7, func(n *control.NodeView) string { return listOr(few(n.Subnets, subnets), "-") }},
-		{"PATH", 0, func(n *control.NodeView) string { return f.capped(PathText(n)) }},
-		{"ADDRESS", 3, func(n *control.NodeView) string { return listOr([]string{n.Address}, "-") }},
-		{"RTT", 6, rttText},
-		{"LOSS", 5, lossText},
-		{"MTU", 1, mtuText},
-		{"RX", 2, func(n *control.NodeView) string { return size(n.Rx.Bytes) }},
-		{"TX", 2, func(n *control.NodeView) string { return size(n.Tx.Bytes) }},
-		{"SINCE", 4, func(n *control.NodeView) string { return sinceText(n, f.Now) }},
+		{"NODE", 0, func(n *control.NodeView) string { return f.capped(string(n.Name)) }, 0},
+		{"SUBNETS", 7, func(n *control.NodeView) string { return listOr(few(n.Subnets, subnets), "-") }, 0},
+		{"PATH", 0, func(n *control.NodeView) string { return f.capped(PathText(n)) }, 0},
+		{"ADDRESS", 3, func(n *control.NodeView) string { return listOr([]string{n.Address}, "-") }, 0},
+		{"RTT", 6, rttText, 0},
+		{"LOSS", 5, lossText, 0},
+		{"MTU", 1, mtuText, 0},
+		{"RX", 2, func(n *control.NodeView) string { return size(n.Rx.Bytes) }, sizeWidth},
+		{"TX", 2, func(n *control.NodeView) string { return size(n.Tx.Bytes) }, sizeWidth},
+		{"SINCE", 4, func(n *control.NodeView) string { return sinceText(n, f.Now) }, 0},
 	}
 }
 
@@ -266,7 +270,7 @@ func writeTable(b *strings.Builder, nodes []control.NodeView, f Form) {
 	measure := func() (total int) {
 		widths = make([]int, len(cols))
 		for i, c := range cols {
-			widths[i] = columns(c.title)
+			widths[i] = max(columns(c.title), c.least)
 			for j := range nodes {
 				widths[i] = max(widths[i], columns(c.cell(&nodes[j])))
 			}
@@ -340,6 +344,9 @@ func few(list []string, most int) []string {
 
 // pathColor says at a glance how well packets get there.
 func pathColor(n *control.NodeView) string {
+	if n.Removed {
+		return dim
+	}
 	switch n.Path {
 	case control.PathUDP, control.PathSelf:
 		return green
@@ -356,6 +363,9 @@ func pathColor(n *control.NodeView) string {
 
 // PathText is the path in words for people.
 func PathText(n *control.NodeView) string {
+	if n.Removed {
+		return "removed here"
+	}
 	switch n.Path {
 	case control.PathUnreachable:
 		if n.Connecting {
@@ -375,6 +385,17 @@ func PathText(n *control.NodeView) string {
 		return "key not known"
 	}
 	return string(n.Path)
+}
+
+// protocolText adds which programs speak a version of the protocol, as far as that is certain.
+func protocolText(version string) string {
+	switch version {
+	case "17.0":
+		return "17.0 (tinc 1.0)"
+	case "17.7":
+		return "17.7 (tinc 1.1, tincan)"
+	}
+	return version
 }
 
 func rttText(n *control.NodeView) string {
@@ -422,6 +443,9 @@ func plural(n int, what string) string {
 	}
 	return fmt.Sprintf("%d %ss", max(n, 0), what)
 }
+
+// sizeWidth is the width of the longest text that size returns.
+const sizeWidth = len("1023.9 KiB")
 
 // size is a number of bytes in two or three digits.
 func size(b uint64) string {

@@ -87,11 +87,11 @@ func TestStatusForPeople(t *testing.T) {
 subnets: 10.1.0.1
 mesh: 3 other nodes reachable of 4, 1 meta connection of our own
 
-NODE   SUBNETS             PATH             ADDRESS        RTT      MTU   RX       TX       SINCE
-bob    10.1.0.2 fd00::/64  direct (UDP)     192.0.2.1:655  1.23 ms  1451  2.0 KiB  5.0 MiB  1m30s
-carol  -                   relayed via bob  192.0.2.1:655  -        -     0 B      0 B      1m30s
-dave   -                   connecting       -              -        -     0 B      0 B      never seen
-erin   -                   idle             192.0.2.1:655  -        -     0 B      0 B      1m30s
+NODE   SUBNETS             PATH             ADDRESS        RTT      MTU   RX          TX          SINCE
+bob    10.1.0.2 fd00::/64  direct (UDP)     192.0.2.1:655  1.23 ms  1451  2.0 KiB     5.0 MiB     1m30s
+carol  -                   relayed via bob  192.0.2.1:655  -        -     0 B         0 B         1m30s
+dave   -                   connecting       -              -        -     0 B         0 B         never seen
+erin   -                   idle             192.0.2.1:655  -        -     0 B         0 B         1m30s
 `)
 	_, table, _ := strings.Cut(text(t, s, 80), "\n\n")
 	sameText(t, table, `NODE   SUBNETS             PATH             ADDRESS        RTT      SINCE
@@ -165,13 +165,14 @@ func TestStatusOfOneNode(t *testing.T) {
 	b := sampleMesh(t)
 	bob := &b.nodes[1]
 	bob.Problem, bob.WrongKey = "the signature does not fit", true
+	bob.Program = "tincan/0.9"
 	s := b.status()
 	var out strings.Builder
 	if err := WriteNode(&out, s, s.Node("bob"), Form{Now: statusNow, Width: 80}); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"node     bob (id ", "\nsubnets  10.1.0.2 fd00::/64\n", "\npath     direct (UDP)\n", "\naddress  192.0.2.1:655\n", "\nrtt      1.23 ms\n",
-		"\nmtu      1451 bytes\n", "\nrx       10 packets, 2.0 KiB\n", "\nmeta     a connection with this node\n", "\nprotocol 17.7\n",
+		"\nmtu      1451 bytes\n", "\nrx       10 packets, 2.0 KiB\n", "\nmeta     a connection with this node\n", "\nprotocol 17.7 (tinc 1.1, tincan)\n", "\nprogram  tincan 0.9\n",
 		"\nproblem  the last attempt to connect failed: the signature does not fit\n", "\nwrong key: bob was refused"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is not in\n%s", want, &out)
@@ -179,6 +180,36 @@ func TestStatusOfOneNode(t *testing.T) {
 	}
 	if s.Node("zoe") != nil || s.Node("alice") == nil {
 		t.Error("nodes are not found by their names")
+	}
+}
+
+// Numbers that grow change nothing else in the table.
+func TestColumnsOfTheStatusStayWhileTrafficChanges(t *testing.T) {
+	for width := 60; width < 130; width++ {
+		titles := ""
+		for _, bytes := range []uint64{0, 5, 1023, 1024, 1023 << 10, 1<<20 - 1, 1 << 40} {
+			b := sampleMesh(t)
+			b.nodes[1].InBytes, b.nodes[1].OutBytes = bytes, bytes
+			_, table, _ := strings.Cut(text(t, b.status(), width), "\n\n")
+			head, _, _ := strings.Cut(table, "\n")
+			if titles == "" {
+				titles = head
+			}
+			if head != titles {
+				t.Fatalf("at %d columns:\n%s\nand with %d bytes\n%s", width, titles, bytes, head)
+			}
+		}
+	}
+}
+
+func TestStatusMarksWhoWasRemovedHere(t *testing.T) {
+	b := sampleMesh(t)
+	b.nodes[1].Removed = true
+	if got := text(t, b.status(), 80); !regexp.MustCompile("(?m)^bob .* removed here ").MatchString(got) {
+		t.Error(got)
+	}
+	if s := b.status(); !s.Node("bob").Removed {
+		t.Error("programs are not told")
 	}
 }
 
@@ -210,9 +241,9 @@ func TestStatusOfAPathThatLosesPackets(t *testing.T) {
 	s := b.status()
 	s.Nodes = s.Nodes[:2]
 	_, table, _ := strings.Cut(text(t, s, 0), "\n\n")
-	sameText(t, table, `NODE   SUBNETS             PATH             ADDRESS        RTT       LOSS  MTU   RX       TX       SINCE
-bob    10.1.0.2 fd00::/64  direct (UDP)     192.0.2.1:655  1.23 ms   -     1451  2.0 KiB  5.0 MiB  1m30s
-carol  -                   relayed via bob  192.0.2.1:655  40.00 ms  12 %  -     0 B      0 B      1m30s
+	sameText(t, table, `NODE   SUBNETS             PATH             ADDRESS        RTT       LOSS  MTU   RX          TX          SINCE
+bob    10.1.0.2 fd00::/64  direct (UDP)     192.0.2.1:655  1.23 ms   -     1451  2.0 KiB     5.0 MiB     1m30s
+carol  -                   relayed via bob  192.0.2.1:655  40.00 ms  12 %  -     0 B         0 B         1m30s
 `)
 }
 

@@ -71,7 +71,7 @@ func (p *place) at() (netip.AddrPort, error) {
 		return netip.AddrPort{}, err
 	}
 	if len(addrs) == 0 {
-		return netip.AddrPort{}, fmt.Errorf("the interface %s has no address", p.iface)
+		return netip.AddrPort{}, fmt.Errorf("the interface %q has no address", p.iface)
 	}
 	return netip.AddrPortFrom(addrs[0], p.port), nil
 }
