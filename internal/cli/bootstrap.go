@@ -66,9 +66,9 @@ func (a *app) generate(f upFlags) error {
 	if err != nil {
 		return err
 	}
-	a.say("made node %s in %s, with the address %s", m.Name, m.Layout.ConfBase, m.VPN)
+	a.say("created node %s in %s, with the address %s", m.Name, m.Layout.ConfBase, m.VPN)
 	if !f.service && (a.place.Conf == "" || !bySystemd()) {
-		a.say("to start it with the machine, too: %s service install", a.self())
+		a.say("to start it at boot, too: %s service install", a.self())
 	}
 	return nil
 }

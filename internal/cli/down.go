@@ -28,7 +28,7 @@ func (a *app) downCommand() *cobra.Command {
 		Aliases: []string{"stop"},
 		Short:   "Stop the node",
 		Long: `Stops the running node and waits until it has restored the system. If none is
-running, nothing happens. A service starts again with the machine: see "tincan service".`,
+running, nothing happens. A service starts again at boot: see "tincan service".`,
 		Args: frontend.Between("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error { return a.down() },
 	}

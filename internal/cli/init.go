@@ -94,7 +94,7 @@ func (a *app) init(text string, f initFlags) error {
 	if err != nil {
 		return err
 	}
-	a.say("made node %s in %s", name, l.ConfBase)
+	a.say("created node %s in %s", name, l.ConfBase)
 	if n.VPN.IsValid() {
 		a.say("its address in the VPN is %s", n.VPN)
 	} else {

@@ -292,7 +292,7 @@ func (a *app) sayNext(net, conf string) {
 	self := selfFor(net, conf)
 	a.say("next: %s up", self)
 	if conf == "" || !bySystemd() {
-		a.say("or, to start it now and with the machine: %s service install", self)
+		a.say("or, to start it now and at boot: %s service install", self)
 	}
 }
 

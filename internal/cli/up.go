@@ -50,7 +50,7 @@ which usually means root.
 
 With --detach it goes into the background once it works, and logs to the system
 log or to a file. With --service it becomes a service instead, which starts now and
-with the machine. If the node is already running, nothing happens.
+at boot. If the node is already running, nothing happens.
 
 With --boot it also admits new nodes that know a token, and prints the command for
 the next machine. With --join it first joins a network with such a token. Both

@@ -441,7 +441,7 @@ func (r *generation) join(ctx context.Context) (err error) {
 		r.vpn = r.joined.Address
 	}
 	if r.joined.Boot != "" {
-		r.say("bootnode is %s", r.joined.Boot)
+		r.say("the boot node is %s", r.joined.Boot)
 	}
 	if name := r.joined.NetName; name != "" && name != r.layout.NetName {
 		r.say("note: the boot node calls the network %.60q", name)

@@ -61,14 +61,14 @@ func RunInvite(ctx context.Context, r Invite, s terminal.Streams) (invite.Invita
 	if q.Explicit == "" && len(network.Own.Addresses) == 0 {
 		q.Address = GuessAddress(network.Settings)
 		if q.Address != "" {
-			fmt.Fprintf(s.Err, "note: nothing says where others reach this node, so the URL has this machine's address %s\n", q.Address)
+			fmt.Fprintf(s.Err, "note: this node has no Address, so the URL contains this machine's address %s\n", q.Address)
 			if ip, err := netip.ParseAddr(q.Address); err == nil && ip.IsPrivate() {
 				fmt.Fprintln(s.Err, "note: that one is good for machines in the same LAN only")
 				if other := reachableInviter(d, r.Layout); other != "" {
 					fmt.Fprintf(s.Err, "note: for others, run on %s, which can be reached from everywhere: %s invite %s\n", other, r.Command, name)
 				}
 			}
-			fmt.Fprintf(s.Err, "note: to have another one: %s set Address HOST, then invite again\n", r.Command)
+			fmt.Fprintf(s.Err, "note: to use another one: %s set Address HOST, then invite again\n", r.Command)
 		}
 	}
 	inv, err := invite.Issue(q)

@@ -306,7 +306,7 @@ func TestOurServiceUnderSystemd(t *testing.T) {
 	}
 }
 
-// A first node that lets newcomers in, made in one step, comes back with the machine and still
+// A first node that lets newcomers in, made in one step, comes back at boot and still
 // lets newcomers in. No command needs -n, because there is only one network.
 func TestUpBootAsAService(t *testing.T) {
 	t.Parallel()
