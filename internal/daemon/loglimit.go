@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tincan/internal/node"
+	"tincan/internal/rate"
 )
 
 // Others must not be able to fill our log. So messages are counted by what they say (their format) and about whom, and
@@ -15,15 +16,18 @@ import (
 const (
 	// limitedLevel is the highest debug level at which messages are limited; whoever asks for more gets all.
 	limitedLevel = 2
-	// Messages of one kind about one node: so many at once, then one each period.
-	logBurst, logEvery = 20, 5 * time.Second
-	// Messages of one kind about whomever, at level 0.
-	logBurstAll, logEveryAll = 50, 2 * time.Second
 	// maxLogKinds kinds of messages are told apart. Beyond that all are forgotten, so a flood of
 	// kinds is bounded by the limit for all nodes only.
 	maxLogKinds = 4096
 	// logSilence is after how long what was left out is told though no other message of its kind comes.
 	logSilence = 10 * time.Second
+)
+
+var (
+	// logLimitOne is for messages of one kind about one node.
+	logLimitOne = rate.Limit{Burst: 20, Every: 5 * time.Second}
+	// logLimitAll is for messages of one kind about whomever, at level 0.
+	logLimitAll = rate.Limit{Burst: 50, Every: 2 * time.Second}
 )
 
 // logKind is a kind of message, about a node or an address.
@@ -34,20 +38,16 @@ type logKind struct {
 
 // logBudget is what may be said of one kind.
 type logBudget struct {
-	used    time.Duration // of the burst
-	at      time.Time
+	rate.Bucket
+	asked   time.Time // last
 	leftOut int
 	last    logEntry // the last message that was left out
 }
 
 // take tells whether another message may be written.
-func (b *logBudget) take(now time.Time, burst int, every time.Duration) bool {
-	b.used, b.at = max(0, b.used-now.Sub(b.at)), now
-	if b.used > time.Duration(burst-1)*every {
-		return false
-	}
-	b.used += every
-	return true
+func (b *logBudget) take(l rate.Limit, now time.Time) bool {
+	b.asked = now
+	return b.Take(l, now)
 }
 
 // logLimit keeps the budgets. It is not safe for concurrent use.
@@ -84,9 +84,9 @@ func (l *logLimit) allow(now time.Time, level int, k logKind) (ok bool, before i
 		all = &logBudget{}
 		l.all[k.format] = all
 	}
-	if !one.take(now, logBurst, logEvery) {
+	if !one.take(logLimitOne, now) {
 		over = one
-	} else if level == 0 && !all.take(now, logBurstAll, logEveryAll) {
+	} else if level == 0 && !all.take(logLimitAll, now) {
 		over = all
 	} else {
 		before, one.leftOut = one.leftOut, 0
@@ -107,7 +107,7 @@ func (l *logLimit) silent(now time.Time) (list []logEntry) {
 	}
 	l.swept = now
 	tell := func(b *logBudget) (done bool) {
-		if now.Sub(b.at) < logSilence {
+		if now.Sub(b.asked) < logSilence {
 			return false
 		}
 		if b.leftOut > 0 {
@@ -116,7 +116,7 @@ func (l *logLimit) silent(now time.Time) (list []logEntry) {
 			list = append(list, e)
 			b.leftOut = 0
 		}
-		return b.used <= now.Sub(b.at)
+		return b.Used(now) == 0
 	}
 	for k, b := range l.kinds {
 		if tell(b) {

@@ -21,17 +21,17 @@ func TestNobodyFillsTheLog(t *testing.T) {
 	}{
 		{"one node, one cause", func(l *logger, i int) {
 			l.printf(0, mesh.Warning, "no answer of %s: try %d", node.Name("bob"), i)
-		}, logBurst, logBurst + 2},
+		}, logLimitOne.Burst, logLimitOne.Burst + 2},
 		{"invented nodes", func(l *logger, i int) {
 			l.printf(0, mesh.Warning, "no answer of %s", node.Name(fmt.Sprint("n", i)))
-		}, logBurstAll, logBurstAll + 5},
+		}, logLimitAll.Burst, logLimitAll.Burst + 5},
 		{"addresses", func(l *logger, i int) {
 			l.printf(0, mesh.Warning, "%v is refused", netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, 1}), uint16(i)))
-		}, logBurst, logBurst + 2},
-		{"texts", func(l *logger, i int) { l.printf(0, mesh.Warning, "%s", fmt.Sprint("text ", i)) }, logBurstAll, logBurstAll + 5},
+		}, logLimitOne.Burst, logLimitOne.Burst + 2},
+		{"texts", func(l *logger, i int) { l.printf(0, mesh.Warning, "%s", fmt.Sprint("text ", i)) }, logLimitAll.Burst, logLimitAll.Burst + 5},
 		{"of the protocol core", func(l *logger, i int) {
 			l.fromMesh(mesh.Log{Text: fmt.Sprint("bob ", i), Cause: "%s %d", About: "bob"})
-		}, logBurst, logBurst + 2},
+		}, logLimitOne.Burst, logLimitOne.Burst + 2},
 		{"for whoever wants to know all", func(l *logger, i int) { l.printf(3, mesh.Debug, "request %d", i) }, 5000, 5000},
 		{"what was asked for", func(l *logger, i int) { l.always(0, mesh.Notice, "node %d", i) }, 5000, 5000},
 	} {
@@ -68,16 +68,17 @@ func TestWhatIsLeftOutOfTheLogIsCounted(t *testing.T) {
 			l.printf(0, mesh.Warning, "%s: %d", node.Name("bob"), i)
 		}
 	}
-	say(logBurst + 312)
+	say(logLimitOne.Burst + 312)
 	later := func(d time.Duration) { // as if so much time had passed
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		for _, b := range l.limit.kinds {
-			b.at = b.at.Add(-d)
+			b.Spend(time.Now(), -d)
+			b.asked = b.asked.Add(-d)
 		}
 		l.limit.swept = l.limit.swept.Add(-d)
 	}
-	later(logEvery)
+	later(logLimitOne.Every)
 	say(1)
 	if last := lines[len(lines)-1]; last != "bob: 0 (… and 312 more like this)" {
 		t.Errorf("the next message is %q", last)

@@ -18,6 +18,7 @@ import (
 	"tincan/internal/netconf"
 	"tincan/internal/netwatch"
 	"tincan/internal/node"
+	"tincan/internal/rate"
 	"tincan/internal/script"
 	"tincan/internal/subnet"
 )
@@ -61,7 +62,7 @@ type netif struct {
 	shared   bool                // because of them, each node has a route of its own
 	restores []time.Time         // the last few
 	failure  string              // why something could not be put back, as the log has it
-	said     logBudget           // of refused routes
+	said     rate.Bucket         // of refused routes
 	unsaid   int                 // how many the log does not have
 	tellAt   <-chan time.Time    // when it is to be told of these; nil: there are none
 }
@@ -75,12 +76,12 @@ const (
 	// adoption is how long networks that an earlier process has guarded stay guarded
 	// although no node has announced them again.
 	adoption = time.Minute
-	// maxRefusals are logged, and then another one each refusalEvery; the rest is counted.
-	maxRefusals  = 10
-	refusalEvery = 10 * time.Second
 	// smallOrder is how many subnets too many the scratch space for them may hold.
 	smallOrder = 1024
 )
+
+// refusalLimit is for messages of refused routes; the rest is counted.
+var refusalLimit = rate.Limit{Burst: 10, Every: 10 * time.Second}
 
 // learnt is a subnet of another node.
 type learnt struct {
@@ -245,9 +246,9 @@ func (f *netif) settle() {
 
 // refuse logs that there is no route, unless that was said of many others of late.
 func (f *netif) refuse(k learnt, why string) {
-	if !f.said.take(time.Now(), maxRefusals, refusalEvery) {
+	if !f.said.Take(refusalLimit, time.Now()) {
 		if f.unsaid++; f.tellAt == nil {
-			f.tellAt = time.After(refusalEvery)
+			f.tellAt = time.After(refusalLimit.Every)
 		}
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"tincan/internal/mesh"
+	"tincan/internal/rate"
 )
 
 // Each neighbour has a share of the protocol core: what its requests cost is charged to its connection, and whoever has
@@ -31,14 +32,8 @@ type shares struct {
 // account is what one connection has used.
 type account struct {
 	queued int           // requests that the core has not taken in
-	debt   time.Duration // time used, less what has been regained since
-	at     time.Time     // when debt was worked out
+	time   rate.Bucket   // of the core, times shareParts
 	wake   chan struct{} // room for one: queued has become less
-}
-
-func (a *account) settle(now time.Time) {
-	a.debt = max(0, a.debt-now.Sub(a.at)/shareParts)
-	a.at = now
 }
 
 // enter waits until a request of a connection may be queued, or until done is closed.
@@ -47,14 +42,13 @@ func (s *shares) enter(id mesh.ConnID, done <-chan struct{}) {
 		s.mu.Lock()
 		a := s.conns[id]
 		if a == nil {
-			a = &account{wake: make(chan struct{}, 1), at: time.Now()}
+			a = &account{wake: make(chan struct{}, 1)}
 			if s.conns == nil {
 				s.conns = map[mesh.ConnID]*account{}
 			}
 			s.conns[id] = a
 		}
-		a.settle(time.Now())
-		over := a.debt - shareBurst
+		over := a.time.Used(time.Now()) - shareParts*shareBurst
 		if a.queued < shareQueued && over <= 0 {
 			a.queued++
 			s.mu.Unlock()
@@ -65,7 +59,7 @@ func (s *shares) enter(id mesh.ConnID, done <-chan struct{}) {
 		}
 		s.mu.Unlock()
 		// The queue wakes us; a debt takes its time.
-		again := time.NewTimer(max(over*shareParts, time.Millisecond))
+		again := time.NewTimer(max(over, time.Millisecond))
 		select {
 		case <-again.C:
 		case <-a.wake:
@@ -95,9 +89,8 @@ func (s *shares) charge(requests map[mesh.ConnID]int, took time.Duration) {
 	defer s.mu.Unlock()
 	for id, n := range requests {
 		if a := s.conns[id]; a != nil {
-			a.settle(now)
 			a.queued -= n
-			a.debt += took * time.Duration(n) / time.Duration(total)
+			a.time.Spend(now, shareParts*took*time.Duration(n)/time.Duration(total))
 			poke(a.wake)
 		}
 	}
@@ -106,7 +99,7 @@ func (s *shares) charge(requests map[mesh.ConnID]int, took time.Duration) {
 	}
 	s.swept = now
 	for id, a := range s.conns {
-		if a.settle(now); a.queued == 0 && a.debt == 0 {
+		if a.queued == 0 && a.time.Used(now) == 0 {
 			delete(s.conns, id)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"tincan/internal/device"
 	"tincan/internal/mesh"
 	"tincan/internal/packet"
+	"tincan/internal/rate"
 	"tincan/internal/route"
 	"tincan/internal/wire"
 )
@@ -246,9 +247,10 @@ const (
 	learnEvery   = time.Second      // for an address that is not known to be ours
 	refreshEvery = 10 * time.Second // for one that is
 	maxRefreshed = 8192             // addresses whose last report is remembered
-	learnRate    = 200              // reports of addresses that are not known to be ours, per second
-	learnBurst   = 1000
 )
+
+// learnLimit is how many addresses are reported that are not known to be ours.
+var learnLimit = rate.Limit{Burst: 1000, Every: time.Second / 200}
 
 // learner decides when a source address is to be reported to the protocol core. The zero
 // value is ready.
@@ -256,8 +258,7 @@ type learner struct {
 	last   [6]byte
 	lastAt time.Duration
 	at     map[[6]byte]time.Duration // last reports
-	spent  time.Duration             // of the budget for new addresses
-	filled time.Duration             // when it was last refilled
+	new    rate.Bucket               // reports of addresses that are not known to be ours
 }
 
 // learn reports that the host with this address is on our side.
@@ -282,7 +283,7 @@ func (t *transmitter) learn(mac [6]byte) {
 	if at, ok := l.at[mac]; ok && t.now-at < every {
 		return
 	}
-	if !ours && !l.afford(t.now) {
+	if !ours && !l.new.Take(learnLimit, t.p.start.Add(t.now)) {
 		return
 	}
 	if len(l.at) >= maxRefreshed {
@@ -294,16 +295,4 @@ func (t *transmitter) learn(mac [6]byte) {
 		}
 		l.at[mac] = t.now
 	}
-}
-
-// afford takes one report of a new address from the budget.
-func (l *learner) afford(now time.Duration) bool {
-	const price = time.Second / learnRate
-	l.spent = max(0, l.spent-(now-l.filled))
-	l.filled = now
-	if l.spent+price > learnBurst*price {
-		return false
-	}
-	l.spent += price
-	return true
 }

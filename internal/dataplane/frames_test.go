@@ -247,7 +247,7 @@ func TestLearning(t *testing.T) {
 	for i := range 100_000 { // in ten seconds
 		total += send(a, invented(i), 1, 100*time.Microsecond)
 	}
-	if limit := learnBurst + 10*learnRate + 1; total > limit || total < limit-10 {
+	if limit := learnLimit.Burst + int(10*time.Second/learnLimit.Every) + 1; total > limit || total < limit-10 {
 		t.Errorf("%d reports of invented addresses, want %d", total, limit)
 	}
 	if len(a.tx.learner.at) > maxRefreshed {

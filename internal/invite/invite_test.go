@@ -951,10 +951,11 @@ func TestWhoIsSentAwayHearsWhy(t *testing.T) {
 		"no invitation is open": {func(_ *inviter, inv Invitation) { os.RemoveAll(filepath.Dir(inv.File)) }, ErrNoneOpen},
 		"too many failures": {func(in *inviter, _ Invitation) {
 			addr := netip.MustParseAddr("127.0.0.1")
+			in.server.limit.fillIn()
+			in.server.limit.failed.Refill = time.Hour
 			for in.server.limit.begin(context.Background(), addr) == nil {
 				in.server.limit.end(addr, true)
 			}
-			in.server.limit.failed.Refill = time.Hour
 		}, ErrTooManyFailures},
 	} {
 		t.Run(name, func(t *testing.T) {

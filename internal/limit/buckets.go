@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"tincan/internal/rate"
 )
 
 // Buckets bounds how often each address may do something. Its fields must not change
@@ -14,21 +16,17 @@ type Buckets struct {
 	Most   int           // addresses that are remembered
 
 	mu   sync.Mutex
-	seen map[netip.Prefix]bucket
+	seen map[netip.Prefix]rate.Bucket
 }
 
-// bucket holds the tokens of one address.
-type bucket struct {
-	tokens float64
-	at     time.Time
-}
+func (b *Buckets) limit() rate.Limit { return rate.Limit{Burst: b.Burst, Every: b.Refill} }
 
 // Left tells whether the address has any tokens.
 func (b *Buckets) Left(a netip.Addr, now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	x, known := b.seen[Network(a)]
-	return !known || b.refilled(x, now).tokens >= 1
+	x := b.seen[Network(a)]
+	return x.Left(b.limit(), now)
 }
 
 // Take takes a token of the address away, and tells whether there was one.
@@ -46,25 +44,10 @@ func (b *Buckets) Reserve(a netip.Addr, now time.Time, most time.Duration) (wait
 	x, known := b.seen[p]
 	if !known {
 		b.makeRoom(now)
-		x = bucket{tokens: float64(b.Burst), at: now}
 	}
-	x = b.refilled(x, now)
-	if x.tokens < 1 {
-		wait = time.Duration((1 - x.tokens) * float64(b.Refill))
-	}
-	if ok = wait <= most; ok {
-		x.tokens--
-	}
+	wait, ok = x.Reserve(b.limit(), now, most)
 	b.seen[p] = x
 	return wait, ok
-}
-
-func (b *Buckets) refilled(x bucket, now time.Time) bucket {
-	if d := now.Sub(x.at); d > 0 {
-		x.tokens = min(float64(b.Burst), x.tokens+float64(d)/float64(b.Refill))
-		x.at = now
-	}
-	return x
 }
 
 // makeRoom forgets the addresses that are as good as new, and of the others what is
@@ -75,9 +58,9 @@ func (b *Buckets) makeRoom(now time.Time) {
 		return
 	}
 	old := b.seen
-	b.seen = make(map[netip.Prefix]bucket)
+	b.seen = make(map[netip.Prefix]rate.Bucket)
 	for p, x := range old {
-		if x = b.refilled(x, now); x.tokens < float64(b.Burst) && len(b.seen) < b.Most/2 {
+		if x.Used(now) > 0 && len(b.seen) < b.Most/2 {
 			b.seen[p] = x
 		}
 	}

@@ -28,9 +28,6 @@ func TestBucketsHaveABurstAndFillUpAgain(t *testing.T) {
 	if taken != b.Burst || b.Take(addr, start) {
 		t.Errorf("%d at once", taken)
 	}
-	if b.Take(addr, start.Add(-time.Hour)) {
-		t.Error("a clock that goes back fills it")
-	}
 	later := start.Add(b.Refill)
 	if !b.Left(addr, later) || !b.Take(addr, later) || b.Take(addr, later) {
 		t.Error("not one more after a while")
@@ -40,6 +37,9 @@ func TestBucketsHaveABurstAndFillUpAgain(t *testing.T) {
 	}
 	if taken != b.Burst {
 		t.Errorf("%d at once after a long time", taken)
+	}
+	if b.Take(addr, start) {
+		t.Error("a clock that goes back fills it")
 	}
 }
 

@@ -3,6 +3,8 @@ package mesh
 import (
 	"net/netip"
 	"time"
+
+	"tincan/internal/rate"
 )
 
 // contact is what comes with having to do with a node: how it is reached by UDP, who relays, what was tried to
@@ -14,8 +16,8 @@ type contact struct {
 	onDemand onDemand
 	punch    punch
 
-	echoes      echoBudget // for its requests
-	starts      [2]int     // session starts of the peer since startsSince
+	echoes      rate.Bucket // of its requests that are answered
+	starts      [2]int      // session starts of the peer since startsSince
 	startsSince time.Time
 	udpInfo     time.Time // last UDP_INFO that we originated towards it
 	mtuInfo     time.Time

@@ -8,6 +8,7 @@ import (
 
 	"tincan/internal/forward"
 	"tincan/internal/node"
+	"tincan/internal/rate"
 	"tincan/internal/wire"
 )
 
@@ -33,13 +34,14 @@ type Leg struct {
 
 const (
 	// maxEchoes of ours may be unanswered.
-	maxEchoes = 4096
-	// maxEchoesAnswered of a node in a second.
-	maxEchoesAnswered = 100
-	maxEchoTimeout    = 10 * time.Second
+	maxEchoes      = 4096
+	maxEchoTimeout = 10 * time.Second
 	// sessionWait is how often an echo looks whether the session is made.
 	sessionWait = 20 * time.Millisecond
 )
+
+// echoLimit is how many echoes of one node are answered.
+var echoLimit = rate.PerSecond(100)
 
 // echo is a request that has not been answered yet.
 type echo struct {
@@ -56,20 +58,6 @@ type echoed struct {
 	rtt         time.Duration
 	there, back Leg
 	seen        netip.AddrPort
-}
-
-// echoBudget bounds the answers to one node.
-type echoBudget struct {
-	since time.Time
-	count int
-}
-
-func (b *echoBudget) spend(now time.Time) bool {
-	if now.Sub(b.since) >= time.Second {
-		b.since, b.count = now, 0
-	}
-	b.count++
-	return b.count <= maxEchoesAnswered
 }
 
 // answersEchoes tells whether p understands echoes, and we may send it some.
@@ -118,7 +106,7 @@ func (m *Mesh) echoIn(e EchoIn) {
 		m.echoAnswered(p, e, r)
 		return
 	}
-	if !p.contact().echoes.spend(m.now) {
+	if !p.contact().echoes.Take(echoLimit, m.now) {
 		return
 	}
 	if r.Kind == wire.EchoDial {

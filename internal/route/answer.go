@@ -2,33 +2,14 @@ package route
 
 import (
 	"net/netip"
-	"time"
 
 	"tincan/internal/node"
 	"tincan/internal/packet"
+	"tincan/internal/rate"
 )
 
-// errorsPerSecond is how many ICMP errors leave in a second, both families together.
-const errorsPerSecond = 3
-
-// bucket is a token bucket that fills with errorsPerSecond tokens a second and
-// holds as many. The zero value is full.
-type bucket struct {
-	spent time.Duration // what has been taken and is not yet refilled
-	last  time.Time
-}
-
-// take tells whether there is a token at the time now, and takes it.
-func (b *bucket) take(now time.Time) bool {
-	const token = time.Second / errorsPerSecond
-	passed := max(0, now.Sub(b.last)) // a clock may be set back
-	b.spent, b.last = max(0, b.spent-passed), now
-	if b.spent+token > errorsPerSecond*token {
-		return false
-	}
-	b.spent += token
-	return true
-}
+// errorLimit is how many ICMP errors leave, both families together.
+var errorLimit = rate.PerSecond(3)
 
 // answers are the ICMP and ICMPv6 types and codes for a reason.
 var answers = [reasons]struct{ type4, code4, type6, code6 uint8 }{
@@ -43,7 +24,7 @@ var answers = [reasons]struct{ type4, code4, type6, code6 uint8 }{
 // answer drops the packet and tells its sender why by an ICMP error, if it may be told.
 func (v *visit) answer(why Reason, mtu int) Decision {
 	p := v.ip()
-	if !packet.MayAnswer(p) || !v.limit.take(v.now) {
+	if !packet.MayAnswer(p) || !v.answered.Take(errorLimit, v.now) {
 		return v.drop(why)
 	}
 	// The error comes from the destination of the packet, or from us as a hop. The kernel is asked

@@ -19,6 +19,7 @@ import (
 
 	"tincan/internal/node"
 	"tincan/internal/packet"
+	"tincan/internal/rate"
 )
 
 // Mode says by what a packet is routed.
@@ -162,10 +163,10 @@ type Decision struct {
 
 // Router decides. It is used by one goroutine at a time.
 type Router struct {
-	cfg     Config
-	limit   bucket
-	outputs []Output
-	scratch []byte
+	cfg      Config
+	answered rate.Bucket // ICMP errors
+	outputs  []Output
+	scratch  []byte
 }
 
 // New makes a Router.
