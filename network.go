@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/generate"
 	"tincan/internal/invite"
 	"tincan/internal/node"
@@ -56,7 +56,7 @@ func Join(ctx context.Context, dir, url string) (Identity, error) {
 	if err != nil {
 		return Identity{}, err
 	}
-	r, err := invite.Join(ctx, invite.Options{URL: url, Place: config.Place{Conf: l.ConfBase}, Log: func(string) {}})
+	r, err := invite.Join(ctx, invite.Options{URL: url, Place: confdir.Place{Conf: l.ConfBase}, Log: func(string) {}})
 	if err != nil {
 		return Identity{}, err
 	}

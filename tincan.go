@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/daemon"
@@ -110,11 +111,11 @@ func Run(ctx context.Context, o Options) error {
 }
 
 // layout says where the files of a node lie.
-func layout(dir, pidFile string) (config.Layout, error) {
+func layout(dir, pidFile string) (confdir.Layout, error) {
 	if dir == "" {
-		return config.Layout{}, errors.New("the directory of the node is missing")
+		return confdir.Layout{}, errors.New("the directory of the node is missing")
 	}
-	l, err := config.Place{Conf: dir, PidFile: pidFile}.Layout()
+	l, err := confdir.Place{Conf: dir, PidFile: pidFile}.Layout()
 	if err != nil {
 		return l, err
 	}

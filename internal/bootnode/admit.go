@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/hostfile"
 	"tincan/internal/invite"
@@ -35,7 +36,7 @@ type Owned struct {
 // Network is the network that newcomers join: its files, and the rules for what
 // may be stored there.
 type Network struct {
-	Layout config.Layout
+	Layout confdir.Layout
 	Name   node.Name // the boot node
 	// Ranges are the addresses of the network. Newcomers are given addresses of
 	// the first range. Without any, see RangesOf, the subnets of newcomers are
@@ -127,9 +128,9 @@ func (n *Network) admit(a applicant) (res admitted, err error) {
 		res.host = old // only the node itself changes its file
 		return res, nil
 	case known:
-		return res, config.WriteFile(n.Layout.Host(a.name), res.host, fileMode)
+		return res, confdir.WriteFile(n.Layout.Host(a.name), res.host, fileMode)
 	}
-	err = config.Create(n.Layout.Host(a.name), res.host, fileMode)
+	err = confdir.Create(n.Layout.Host(a.name), res.host, fileMode)
 	if errors.Is(err, fs.ErrExist) {
 		err = ErrTaken
 	}
@@ -283,7 +284,7 @@ func edKey(host []byte) *keys.PublicKey {
 
 // RangesOf finds the addresses of a network in its files: what its own
 // interface says, by Ifconfig or in a tinc-up that adds an address.
-func RangesOf(l config.Layout) []netip.Prefix {
+func RangesOf(l confdir.Layout) []netip.Prefix {
 	data, err := os.ReadFile(l.TincConf())
 	if err != nil {
 		return nil

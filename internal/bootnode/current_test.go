@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/keys"
 	"tincan/internal/limit"
 	"tincan/internal/node"
@@ -784,7 +784,7 @@ func TestRangesOf(t *testing.T) {
 		"of tinc-boot": {"Name = a\n", "#!/bin/bash\nip addr add 172.173.61.251/16 dev $INTERFACE\nip link set dev $INTERFACE up\n", "[172.173.0.0/16]"},
 		"nothing":      {"Name = a\n", "", "[]"},
 	} {
-		l, err := config.Place{Conf: t.TempDir()}.Layout()
+		l, err := confdir.Place{Conf: t.TempDir()}.Layout()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -845,7 +845,7 @@ func FuzzServe(f *testing.F) {
 	f.Add("POST", pathJoin, bytes.Repeat([]byte{9}, 100))
 	f.Add("GET", "//..%2f/x/", []byte{})
 	b := &boot{}
-	l, err := config.Place{Conf: f.TempDir()}.Layout()
+	l, err := confdir.Place{Conf: f.TempDir()}.Layout()
 	if err != nil {
 		f.Fatal(err)
 	}

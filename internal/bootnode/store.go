@@ -18,7 +18,7 @@ import (
 
 	"github.com/flynn/noise"
 
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/files"
 	"tincan/internal/node"
 )
@@ -95,9 +95,9 @@ const (
 )
 
 // OpenStore opens the store of a network, and makes it if it is missing.
-func OpenStore(l config.Layout) (*Store, error) {
+func OpenStore(l confdir.Layout) (*Store, error) {
 	s := &Store{filepath.Join(l.ConfBase, "boot")}
-	if err := config.MakeDir(s.dir, 0o700); err != nil {
+	if err := confdir.MakeDir(s.dir, 0o700); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -121,7 +121,7 @@ func (s *Store) identity() (identity, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		b := make([]byte, 32+saltSize)
 		rand.Read(b)
-		err = config.Create(path, fmt.Appendf(nil, "%x\n", b), config.SecretMode)
+		err = confdir.Create(path, fmt.Appendf(nil, "%x\n", b), confdir.SecretMode)
 		if err != nil && !errors.Is(err, fs.ErrExist) {
 			return identity{}, err
 		}
@@ -146,7 +146,7 @@ func (s *Store) Pin() (string, error) {
 
 // edit changes the list of tokens while nobody else does. What has expired is dropped.
 func (s *Store) edit(change func([]Token) ([]Token, error)) error {
-	unlock, err := config.LockDir(s.dir)
+	unlock, err := confdir.LockDir(s.dir)
 	if err != nil {
 		return err
 	}
@@ -164,7 +164,7 @@ func (s *Store) edit(change func([]Token) ([]Token, error)) error {
 	if err != nil {
 		return err
 	}
-	return config.WriteFile(filepath.Join(s.dir, tokensFile), append(data, '\n'), config.SecretMode)
+	return confdir.WriteFile(filepath.Join(s.dir, tokensFile), append(data, '\n'), confdir.SecretMode)
 }
 
 func (s *Store) read() ([]Token, error) {
@@ -273,7 +273,7 @@ type nonces struct {
 // openNonces reads what is remembered of the tokens.
 func (s *Store) openNonces() (*nonces, error) {
 	n := &nonces{path: filepath.Join(s.dir, noncesFile), seen: map[string]bool{}, count: map[string]int{}}
-	unlock, err := config.LockDir(s.dir)
+	unlock, err := confdir.LockDir(s.dir)
 	if err != nil {
 		return nil, err
 	}
@@ -296,7 +296,7 @@ func (s *Store) openNonces() (*nonces, error) {
 			kept.WriteString(lines.Text() + "\n")
 		}
 	}
-	if err := config.WriteFile(n.path, kept.Bytes(), config.SecretMode); err != nil {
+	if err := confdir.WriteFile(n.path, kept.Bytes(), confdir.SecretMode); err != nil {
 		return nil, err
 	}
 	n.file, err = files.Open(n.path, os.O_APPEND|os.O_WRONLY, 0)

@@ -18,7 +18,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 )
 
 // SelfSigned returns a certificate of the store's own, which is made at the
@@ -28,7 +28,7 @@ func (s *Store) SelfSigned() (tls.Certificate, string, error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		text, err := selfSigned()
 		if err == nil {
-			err = config.Create(path, text, config.SecretMode)
+			err = confdir.Create(path, text, confdir.SecretMode)
 		}
 		if err != nil && !errors.Is(err, fs.ErrExist) {
 			return tls.Certificate{}, "", fmt.Errorf("making a certificate: %w", err)

@@ -20,7 +20,7 @@ import (
 
 	"github.com/flynn/noise"
 
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/keys"
 	"tincan/internal/node"
 )
@@ -28,7 +28,7 @@ import (
 // boot is a boot node in a directory of its own.
 type boot struct {
 	*testing.T
-	layout config.Layout
+	layout confdir.Layout
 	store  *Store
 	server *Server
 	url    URL
@@ -46,7 +46,7 @@ func keyLine(seed byte) string {
 // newBoot makes the boot node "boot" of the network 10.7.0.0/16, and serves it.
 func newBoot(t *testing.T, old ...Protocol) *boot {
 	t.Helper()
-	l, err := config.Place{Conf: t.TempDir()}.Layout()
+	l, err := confdir.Place{Conf: t.TempDir()}.Layout()
 	if err == nil {
 		err = os.Mkdir(l.Hosts(), 0o755)
 	}

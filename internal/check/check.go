@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/keys"
 )
@@ -73,19 +74,19 @@ type Peers struct {
 // inspection is a report in the making.
 type inspection struct {
 	Report
-	layout config.Layout
-	net    *config.Network // nil if not even the name is known
-	id     config.Identity
+	layout confdir.Layout
+	net    *confdir.Network // nil if not even the name is known
+	id     confdir.Identity
 }
 
 // Directory looks at the files of l. The error says that there is nothing to look
 // at, or that this user may not look; everything else is in the report.
-func Directory(l config.Layout) (Report, error) {
+func Directory(l confdir.Layout) (Report, error) {
 	in := &inspection{layout: l}
 	in.Directory = l.ConfBase
 	in.Speaks = []string{}
 	in.Findings = []Finding{}
-	net, warnings, err := config.Inspect(l, nil)
+	net, warnings, err := confdir.Inspect(l, nil)
 	if net == nil {
 		return in.Report, err
 	}

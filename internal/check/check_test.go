@@ -10,7 +10,7 @@ import (
 	"sync"
 	"testing"
 
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/keys"
 )
 
@@ -53,7 +53,7 @@ func (f files) with(more files) files {
 	return all
 }
 
-func (f files) directory(t *testing.T) config.Layout {
+func (f files) directory(t *testing.T) confdir.Layout {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range f {
@@ -75,7 +75,7 @@ func (f files) directory(t *testing.T) config.Layout {
 			t.Fatal(err)
 		}
 	}
-	l, err := config.Place{Conf: dir}.Layout()
+	l, err := confdir.Place{Conf: dir}.Layout()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/node"
 	"tincan/internal/script"
 )
@@ -75,7 +75,7 @@ func (in *inspection) scripts() {
 
 // script looks at one script.
 func (in *inspection) script(path string, info fs.FileInfo) {
-	if info.Mode().Perm()&0o111 == 0 && in.net.Settings.ScriptsInterpreter == "" && config.HasModes {
+	if info.Mode().Perm()&0o111 == 0 && in.net.Settings.ScriptsInterpreter == "" && confdir.HasModes {
 		in.add(Scripts, Note, path, "it is not executable, so it fails; as with tinc", "run chmod +x on it, or remove it")
 	}
 	if info.Size() > maxScript {

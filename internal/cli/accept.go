@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tincan/internal/cli/frontend"
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/control"
 	"tincan/internal/keydist"
 	"tincan/internal/node"
@@ -23,7 +23,7 @@ func (a *app) hostFiles() (*keydist.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	self, err := config.OwnName(l)
+	self, err := confdir.OwnName(l)
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,7 @@ import (
 	"tincan/internal/bootnode"
 	"tincan/internal/cli/launch"
 	"tincan/internal/command"
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 )
 
 // A token that "up --boot" makes is good for a day and a hundred machines.
@@ -73,7 +73,7 @@ func (a *app) generate(f upFlags) error {
 	return nil
 }
 
-func (a *app) openBoot(f upFlags, l config.Layout) (*command.Service, error) {
+func (a *app) openBoot(f upFlags, l confdir.Layout) (*command.Service, error) {
 	first := !launch.Detached()
 	// The system journal is read by more people than may know a token.
 	s := command.Serve{Layout: l, Binding: f.boot, TLSSelf: f.tlsSelf, Generate: first && !f.managed && os.Getenv("JOURNAL_STREAM") == ""}
@@ -121,7 +121,7 @@ func (a *app) tellNext(v *command.Service) {
 
 // beside is what runs beside the node itself: the service of a boot node, and the report of what has become
 // of a newcomer's first attempts to connect.
-func beside(v *command.Service, l config.Layout) func(context.Context, func(string)) error {
+func beside(v *command.Service, l confdir.Layout) func(context.Context, func(string)) error {
 	newcomer := !launch.Detached() && command.IsNewcomer(l) // whoever has started it in the background reports
 	if v == nil && !newcomer {
 		return nil

@@ -9,7 +9,7 @@ import (
 
 	"tincan/internal/check"
 	"tincan/internal/cli/frontend"
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/fsck"
 )
 
@@ -59,7 +59,7 @@ fix: modes of keys and scripts, public keys that are missing or do not fit.
 }
 
 // fix does what `tinc --force fsck` does.
-func (a *app) fix(l config.Layout) {
+func (a *app) fix(l confdir.Layout) {
 	f := fsck.Checker{
 		Layout: l, Say: func(line string) { a.say("%s", line) }, Fix: func() bool { return true },
 		Command: func(name string) string { return a.self() + " tinc " + name },

@@ -9,6 +9,7 @@ import (
 
 	"tincan/internal/bootnode"
 	"tincan/internal/command"
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/node"
 )
@@ -20,7 +21,7 @@ const noFiles = cobra.ShellCompDirectiveNoFileComp
 type completed = func(cmd *cobra.Command, args []string, text string) ([]string, cobra.ShellCompDirective)
 
 // known is the network that a command line under completion is about; no errors are shown there.
-func (a *app) known() (config.Layout, bool) {
+func (a *app) known() (confdir.Layout, bool) {
 	a.theOnlyNetwork()
 	l, err := a.existing()
 	return l, err == nil

@@ -11,7 +11,7 @@ import (
 
 	"tincan/internal/cli/frontend"
 	"tincan/internal/cli/launch"
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/control"
 	"tincan/internal/netconf"
 	"tincan/internal/oserr"
@@ -73,8 +73,8 @@ func nobody(err error) bool {
 
 // clearGuard removes the unreachable routes of a node that was killed. It says nothing: most
 // nodes that do not run have left none behind.
-func clearGuard(l config.Layout) {
-	n, _, err := config.Load(l, nil)
+func clearGuard(l confdir.Layout) {
+	n, _, err := confdir.Load(l, nil)
 	if err != nil {
 		return
 	}

@@ -11,7 +11,7 @@ import (
 
 	"tincan/internal/cli/frontend"
 	"tincan/internal/command"
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/control"
 	"tincan/internal/invite"
 	"tincan/internal/node"
@@ -103,7 +103,7 @@ func (a *app) dumpInvitations(asJSON bool) error {
 	}
 	list, err := command.OpenInvitations(l)
 	life := invite.DefaultExpire
-	if n, _, _ := config.Inspect(l, nil); n != nil && n.Settings.InvitationExpire > 0 {
+	if n, _, _ := confdir.Inspect(l, nil); n != nil && n.Settings.InvitationExpire > 0 {
 		life = n.Settings.InvitationExpire
 	}
 	out := report.Invitations{Invitations: []report.OpenInvitation{}}

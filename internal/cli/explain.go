@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tincan/internal/cli/frontend"
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/control"
 	"tincan/internal/netdiag"
 	"tincan/internal/node"
@@ -72,7 +72,7 @@ func (a *app) lookHere(c *control.Client, about string, name node.Name, r *contr
 		}
 	}
 	if l, err := a.layout(); err == nil {
-		if n, _, err := config.Load(l, nil); err == nil {
+		if n, _, err := confdir.Load(l, nil); err == nil {
 			scripts := script.Config{Dir: l.ConfBase, Interpreter: n.Settings.ScriptsInterpreter, Extension: n.Settings.ScriptsExtension}
 			if up, err := scripts.Path(script.TincUp); up == "" && err == nil {
 				q.Own = n.Settings.Ifconfig

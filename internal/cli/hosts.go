@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tincan/internal/cli/frontend"
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/hostfile"
 	"tincan/internal/terminal"
@@ -32,13 +33,13 @@ func (a *app) exportHosts(all bool) error {
 		return err
 	}
 	if all {
-		return config.WriteHosts(a.Out, l)
+		return confdir.WriteHosts(a.Out, l)
 	}
-	own, err := config.OwnName(l)
+	own, err := confdir.OwnName(l)
 	if err != nil {
 		return err
 	}
-	return config.WriteHost(a.Out, l, own)
+	return confdir.WriteHost(a.Out, l, own)
 }
 
 func (a *app) exchangeCommand() *cobra.Command {
@@ -121,7 +122,7 @@ func (a *app) importHosts(args []string, force bool) error {
 			a.say("leaving out of the host file of %s: %s", h.Name, p)
 		}
 		h.Text = clean
-		err = config.ImportHost(l, h, force)
+		err = confdir.ImportHost(l, h, force)
 		if errors.Is(err, fs.ErrExist) {
 			a.say("there is a host file %s already; it stays as it is", l.Host(h.Name))
 			continue

@@ -14,6 +14,7 @@ import (
 
 	"tincan/internal/cli/frontend"
 	"tincan/internal/cli/version"
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 )
 
@@ -25,7 +26,7 @@ func (a *app) manCommand() *cobra.Command {
 		Hidden: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for name, page := range map[string][]byte{"tincan.conf.5": confPage(), "tincan.7": overview()} {
-				if err := config.WriteFile(filepath.Join(args[0], name), page, config.FileMode); err != nil {
+				if err := confdir.WriteFile(filepath.Join(args[0], name), page, confdir.FileMode); err != nil {
 					return err
 				}
 			}
@@ -36,7 +37,7 @@ func (a *app) manCommand() *cobra.Command {
 
 // writeMan writes the page of a command and those of the commands below it.
 func writeMan(c *cobra.Command, dir string) error {
-	if err := config.WriteFile(filepath.Join(dir, pageName(c)+".1"), manPage(c), config.FileMode); err != nil {
+	if err := confdir.WriteFile(filepath.Join(dir, pageName(c)+".1"), manPage(c), confdir.FileMode); err != nil {
 		return err
 	}
 	for _, sub := range c.Commands() {

@@ -20,6 +20,7 @@ import (
 	"tincan/internal/cli/tincd"
 	"tincan/internal/cli/version"
 	"tincan/internal/command"
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/nearest"
@@ -31,7 +32,7 @@ import (
 // app is what all commands share.
 type app struct {
 	terminal.Streams
-	place config.Place
+	place confdir.Place
 }
 
 // newRoot builds the command tincan with everything below it.
@@ -81,7 +82,7 @@ Every option can also be given in the environment: --net as TINCAN_NET, and so o
 	f.StringVarP(&a.place.Conf, "config", "c", "", "the `directory` with the files, in place of /etc/tinc/NETWORK")
 	f.StringVar(&a.place.PidFile, "pidfile", "", "pid `file` of the running node")
 	root.RegisterFlagCompletionFunc("net", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		nets, _ := config.Networks(a.place.Roots)
+		nets, _ := confdir.Networks(a.place.Roots)
 		return nets, cobra.ShellCompDirectiveNoFileComp
 	})
 
@@ -237,7 +238,7 @@ func (a *app) theOnlyNetwork() {
 
 // networks are the networks of this machine; only "." if /etc/tinc itself is one.
 func (a *app) networks() []string {
-	nets, _ := config.Networks(a.place.Roots)
+	nets, _ := confdir.Networks(a.place.Roots)
 	if slices.Contains(nets, ".") {
 		return []string{"."}
 	}
@@ -245,7 +246,7 @@ func (a *app) networks() []string {
 }
 
 // layout finds the files of the network.
-func (a *app) layout() (config.Layout, error) {
+func (a *app) layout() (confdir.Layout, error) {
 	l, err := a.place.Layout()
 	if err != nil {
 		return l, err
@@ -254,7 +255,7 @@ func (a *app) layout() (config.Layout, error) {
 }
 
 // existing is layout for a command that needs a network that is there.
-func (a *app) existing() (config.Layout, error) {
+func (a *app) existing() (confdir.Layout, error) {
 	l, err := a.layout()
 	if err != nil {
 		return l, err
@@ -277,7 +278,7 @@ func (a *app) existing() (config.Layout, error) {
 
 // whichNetwork is advice for somebody who named a network that is not there.
 func (a *app) whichNetwork() string {
-	nets, _ := config.Networks(a.place.Roots)
+	nets, _ := confdir.Networks(a.place.Roots)
 	if len(nets) == 0 || a.place.Conf != "" {
 		return fmt.Sprintf("make one with: %s init NAME, or join one with: tincan join URL", a.self())
 	}
@@ -358,7 +359,7 @@ func (a *app) runsByName() string {
 	if err != nil {
 		return ""
 	}
-	named := &app{Streams: a.Streams, place: config.Place{Net: filepath.Base(here.ConfBase), Roots: a.place.Roots}}
+	named := &app{Streams: a.Streams, place: confdir.Place{Net: filepath.Base(here.ConfBase), Roots: a.place.Roots}}
 	if l, err := named.layout(); err != nil || l.ConfBase != here.ConfBase || named.runs() == 0 {
 		return ""
 	}

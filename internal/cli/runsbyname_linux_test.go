@@ -10,18 +10,18 @@ import (
 	"strings"
 	"testing"
 
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/control"
 )
 
 // A node that was started with -n has its pid file elsewhere than one that was started with -c.
 func TestDirectoryOfANetworkThatRunsByName(t *testing.T) {
-	roots := config.Roots{Sysconf: t.TempDir(), Run: t.TempDir(), Log: t.TempDir()}
+	roots := confdir.Roots{Sysconf: t.TempDir(), Run: t.TempDir(), Log: t.TempDir()}
 	dir := filepath.Join(roots.Sysconf, "tinc", "home")
 	if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, "tinc.conf"), nil, 0o644)); err != nil {
 		t.Fatal(err)
 	}
-	a := &app{place: config.Place{Conf: dir, Roots: roots}}
+	a := &app{place: confdir.Place{Conf: dir, Roots: roots}}
 	hint := func() string {
 		err := a.ask(func(*control.Client) error { return nil })
 		var h interface{ Hint() string }
@@ -33,7 +33,7 @@ func TestDirectoryOfANetworkThatRunsByName(t *testing.T) {
 	if got := hint(); !strings.HasPrefix(got, "start it with: ") {
 		t.Errorf("nothing runs: %s", got)
 	}
-	l, err := config.Place{Net: "home", Roots: roots}.Layout()
+	l, err := confdir.Place{Net: "home", Roots: roots}.Layout()
 	if err != nil {
 		t.Fatal(err)
 	}

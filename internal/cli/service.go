@@ -18,7 +18,7 @@ import (
 	"tincan/internal/cli/launch"
 	"tincan/internal/cli/version"
 	"tincan/internal/command"
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/report"
 	"tincan/internal/terminal"
 	"tincan/packaging"
@@ -79,7 +79,7 @@ func bySystemd() bool { return service.Platform() == "linux-systemd" }
 
 // unitName is the instance of our unit template for the network.
 func (a *app) unitName() (string, error) {
-	if _, err := config.CheckNetName(a.place.Net); err != nil {
+	if _, err := confdir.CheckNetName(a.place.Net); err != nil {
 		return "", err
 	}
 	if a.place.Net == "" || a.place.Net == "." || a.place.Conf != "" {
@@ -143,10 +143,10 @@ func (a *app) installService(f upFlags, dry bool) error {
 			fmt.Fprintf(a.Out, "# %s\n%s", file[0], file[1])
 			continue
 		}
-		if err := config.MakeDir(filepath.Dir(file[0]), 0o755); err != nil {
+		if err := confdir.MakeDir(filepath.Dir(file[0]), 0o755); err != nil {
 			return err
 		}
-		if err := config.WriteFile(file[0], []byte(file[1]), 0o644); err != nil {
+		if err := confdir.WriteFile(file[0], []byte(file[1]), 0o644); err != nil {
 			return err
 		}
 	}

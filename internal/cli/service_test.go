@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/packaging"
 )
 
@@ -18,7 +18,7 @@ import (
 func TestNamesOfServices(t *testing.T) {
 	name := func(net, conf string) string {
 		t.Helper()
-		s, err := (&app{place: config.Place{Net: net, Conf: conf}}).serviceName()
+		s, err := (&app{place: confdir.Place{Net: net, Conf: conf}}).serviceName()
 		if err != nil || !regexp.MustCompile(`^[A-Za-z0-9_-]+$`).MatchString(s) {
 			t.Errorf("net %q, directory %q: %q, %v", net, conf, s, err)
 		}
@@ -49,16 +49,16 @@ func TestNamesOfServices(t *testing.T) {
 func TestTheOnlyNetworkIsMeant(t *testing.T) {
 	for _, c := range []struct {
 		nets       []string
-		given      config.Place
+		given      confdir.Place
 		want, hint string
 	}{
-		{nil, config.Place{}, "", "make one with: tincan init NAME"},
-		{[]string{"home"}, config.Place{}, "home", ""},
-		{[]string{"home"}, config.Place{Net: "work"}, "work", "choose one with -n NETWORK; there are: home"},
-		{[]string{"home"}, config.Place{Net: "."}, ".", "choose one with -n NETWORK; there are: home"},
-		{[]string{"home"}, config.Place{PidFile: "/p"}, "", "choose one with -n NETWORK; there are: home"},
-		{[]string{"home", "work"}, config.Place{}, "", "choose one with -n NETWORK; there are: home work"},
-		{[]string{".", "home"}, config.Place{}, ".", ""},
+		{nil, confdir.Place{}, "", "make one with: tincan init NAME"},
+		{[]string{"home"}, confdir.Place{}, "home", ""},
+		{[]string{"home"}, confdir.Place{Net: "work"}, "work", "choose one with -n NETWORK; there are: home"},
+		{[]string{"home"}, confdir.Place{Net: "."}, ".", "choose one with -n NETWORK; there are: home"},
+		{[]string{"home"}, confdir.Place{PidFile: "/p"}, "", "choose one with -n NETWORK; there are: home"},
+		{[]string{"home", "work"}, confdir.Place{}, "", "choose one with -n NETWORK; there are: home work"},
+		{[]string{".", "home"}, confdir.Place{}, ".", ""},
 	} {
 		etc := t.TempDir()
 		for _, net := range c.nets {

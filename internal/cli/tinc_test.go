@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 )
 
 func TestTincUsage(t *testing.T) {
@@ -141,8 +141,8 @@ func TestTincRSAKeys(t *testing.T) {
 		t.Errorf("hosts/alpha: %q", lines)
 	}
 	// What was written is what a node finds.
-	l, _ := config.Place{Conf: dir}.Layout()
-	n, _, err := config.Load(l, nil)
+	l, _ := confdir.Place{Conf: dir}.Layout()
+	n, _, err := confdir.Load(l, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tincan/internal/cli/frontend"
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 )
 
 // unitFile is where --install puts the unit.
@@ -32,7 +32,7 @@ func (a *app) unitCommand() *cobra.Command {
 				_, err := fmt.Fprint(a.Out, text)
 				return err
 			}
-			if err := config.WriteFile(unitFile, []byte(text), 0o644); err != nil {
+			if err := confdir.WriteFile(unitFile, []byte(text), 0o644); err != nil {
 				return err
 			}
 			a.say("stored %s; next: systemctl daemon-reload && systemctl enable --now tincan@NETWORK", unitFile)

@@ -15,6 +15,7 @@ import (
 	"tincan/internal/cli/launch"
 	"tincan/internal/cli/version"
 	"tincan/internal/command"
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/pidfile"
@@ -179,7 +180,7 @@ func (a *app) runs() int {
 
 // upDetached starts the same command once more, in the background, and waits
 // until that works.
-func (a *app) upDetached(l config.Layout) error {
+func (a *app) upDetached(l confdir.Layout) error {
 	newcomer := command.IsNewcomer(l)
 	cmd, err := launch.Background()
 	if err != nil {
@@ -206,7 +207,7 @@ func (a *app) upDetached(l config.Layout) error {
 }
 
 // sayNewcomer reports on a node that somebody else, such as a service manager, has just started.
-func (a *app) sayNewcomer(l config.Layout) {
+func (a *app) sayNewcomer(l confdir.Layout) {
 	for _, text := range command.ContactLines(context.Background(), l) {
 		a.say("%s", text)
 	}

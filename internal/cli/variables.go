@@ -11,6 +11,7 @@ import (
 
 	"tincan/internal/cli/frontend"
 	"tincan/internal/command"
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/daemon"
@@ -88,7 +89,7 @@ func (a *app) setting(verb command.Verb, args []string, force, asJSON bool) erro
 	if err != nil {
 		return err
 	}
-	before, _, _ := config.Inspect(l, nil)
+	before, _, _ := confdir.Inspect(l, nil)
 	res, err := r.Do(l)
 	if r.Verb == command.Set && res.Replaced == 1 { // which is what set is for
 		res.Warnings = res.Warnings[:len(res.Warnings)-1]
@@ -130,15 +131,15 @@ func (a *app) setting(verb command.Verb, args []string, force, asJSON bool) erro
 
 // checkRename refuses a new name of this node that has no host file, unless that is forced: the node would run
 // without its port, its addresses and its public key. former is the name if it changes.
-func (a *app) checkRename(l config.Layout, r command.Setting, args []string) (former node.Name, err error) {
+func (a *app) checkRename(l confdir.Layout, r command.Setting, args []string) (former node.Name, err error) {
 	if r.Name != "Name" || r.Host != "" || r.Verb != command.Set && r.Verb != command.Add {
 		return "", nil
 	}
-	own, err := config.OwnName(l)
+	own, err := confdir.OwnName(l)
 	if err != nil {
 		return "", nil // what is there is no name, so any is better
 	}
-	name, err := config.ExpandName(r.Value)
+	name, err := confdir.ExpandName(r.Value)
 	if err != nil || name == own {
 		return "", nil // the check of the value says what is wrong with it
 	}
@@ -154,7 +155,7 @@ func (a *app) checkRename(l config.Layout, r command.Setting, args []string) (fo
 }
 
 // sayUnknown tells that there is no host file of a node to connect to.
-func (a *app) sayUnknown(l config.Layout, name node.Name) {
+func (a *app) sayUnknown(l confdir.Layout, name node.Name) {
 	if _, err := os.Stat(l.Host(name)); !errors.Is(err, fs.ErrNotExist) {
 		return
 	}
@@ -183,8 +184,8 @@ func (a *app) printValues(r command.Setting, values []string, asJSON bool) error
 }
 
 // sayRestart tells a person whose node runs if the change waits for a restart.
-func (a *app) sayRestart(l config.Layout, before *config.Network) {
-	after, _, _ := config.Inspect(l, nil)
+func (a *app) sayRestart(l confdir.Layout, before *confdir.Network) {
+	after, _, _ := confdir.Inspect(l, nil)
 	if before == nil || after == nil {
 		return
 	}
@@ -203,8 +204,8 @@ func quoted(words []string) string {
 }
 
 // foresee tells what a node says about the value in its log, or will say when it is started.
-func (a *app) foresee(l config.Layout, r command.Setting) {
-	_, warnings, err := config.Inspect(l, nil)
+func (a *app) foresee(l confdir.Layout, r command.Setting) {
+	_, warnings, err := confdir.Inspect(l, nil)
 	for _, p := range append(config.Problems(err), warnings...) {
 		if strings.HasPrefix(p.Text, r.Name+" = ") || strings.HasPrefix(p.Text, r.Name+": ") {
 			a.say("warning: the file is changed, but the node does not accept this: %v", p)

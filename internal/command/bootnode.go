@@ -6,16 +6,16 @@ import (
 	"os"
 	"path/filepath"
 
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/terminal"
 )
 
 // BootLayout finds the network of a boot node: that of p, or the directory dir if it is given.
-func BootLayout(p config.Place, dir string) (config.Layout, error) {
+func BootLayout(p confdir.Place, dir string) (confdir.Layout, error) {
 	switch {
 	case dir != "":
 		p.Conf = dir
-		if p.Net == "" && filepath.Dir(dir) == config.SystemDir() {
+		if p.Net == "" && filepath.Dir(dir) == confdir.SystemDir() {
 			p.Net = filepath.Base(dir)
 		}
 	case p.Net == "" && p.Conf == "":
@@ -72,7 +72,7 @@ func (s Serve) Install(frontEnd []string, st terminal.Streams) error {
 	if err != nil {
 		return err
 	}
-	if err := config.WriteFile(path, []byte(text), 0o644); err != nil {
+	if err := confdir.WriteFile(path, []byte(text), 0o644); err != nil {
 		return err
 	}
 	fmt.Fprintf(st.Err, "stored %s; the token is stored with the network, readable by root only\n", path)

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/daemon"
@@ -44,17 +45,17 @@ type contact struct {
 }
 
 // IsNewcomer tells whether the node has others to connect to and has never reached any.
-func IsNewcomer(l config.Layout) bool {
+func IsNewcomer(l confdir.Layout) bool {
 	if daemon.HasSeenOthers(l) { // one small file, where the network may have many
 		return false
 	}
-	n, _, err := config.Load(l, nil)
+	n, _, err := confdir.Load(l, nil)
 	return err == nil && len(n.Settings.ConnectTo) > 0
 }
 
 // awaitContact waits until the node that has just started is connected with another one, until its
 // attempts have failed, or until wait has passed. It does not wait for a node that dials nobody.
-func awaitContact(ctx context.Context, l config.Layout, wait time.Duration) (f contact) {
+func awaitContact(ctx context.Context, l confdir.Layout, wait time.Duration) (f contact) {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	c, err := control.Dial(ctx, l.ForClient().PidFile)
@@ -98,7 +99,7 @@ func awaitContact(ctx context.Context, l config.Layout, wait time.Duration) (f c
 }
 
 // FirstNeighbour waits for a moment until the node that has just started is connected with another one: "" if it is not.
-func FirstNeighbour(ctx context.Context, l config.Layout) node.Name {
+func FirstNeighbour(ctx context.Context, l confdir.Layout) node.Name {
 	return awaitContact(ctx, l, neighbourWait).peer
 }
 
@@ -119,7 +120,7 @@ func (f contact) lines(port string) (list []string) {
 
 // ContactLines waits for a newcomer's first contact and says what has become of it. There are none if the
 // node ends meanwhile.
-func ContactLines(ctx context.Context, l config.Layout) []string {
+func ContactLines(ctx context.Context, l confdir.Layout) []string {
 	f := awaitContact(ctx, l, newcomerWait)
 	if ctx.Err() != nil {
 		return nil
@@ -128,7 +129,7 @@ func ContactLines(ctx context.Context, l config.Layout) []string {
 }
 
 // portsOf names the ports of the nodes that a node connects to, with a blank before: " 655".
-func portsOf(l config.Layout) string {
+func portsOf(l confdir.Layout) string {
 	var ports []string
 	seen := map[string]bool{}
 	for _, d := range destinations(l) {
@@ -152,13 +153,13 @@ type destination struct {
 const maxDestinations = 16
 
 // destinations are the addresses of the nodes that a node connects to.
-func destinations(l config.Layout) (list []destination) {
-	n, _, err := config.Load(l, nil)
+func destinations(l confdir.Layout) (list []destination) {
+	n, _, err := confdir.Load(l, nil)
 	if err != nil {
 		return nil
 	}
 	for _, name := range n.Settings.ConnectTo {
-		h, _, err := config.LoadHost(l, name, nil)
+		h, _, err := confdir.LoadHost(l, name, nil)
 		if err != nil {
 			continue
 		}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/files"
 	"tincan/internal/terminal"
@@ -24,7 +25,7 @@ var EditableFiles = []string{"tinc.conf", "tinc-up", "tinc-down", "subnet-up", "
 
 // EditPath finds the file called name: one of [EditableFiles], or in hosts/ the file or the
 // up or down script of a node.
-func EditPath(l config.Layout, name string) (string, error) {
+func EditPath(l confdir.Layout, name string) (string, error) {
 	if slices.Contains(EditableFiles, name) {
 		return l.Script(name), nil
 	}
@@ -97,7 +98,7 @@ func EditChecked(path string, force bool, s terminal.Streams) (changed bool, err
 			fmt.Fprintln(s.Err, p)
 		}
 		if len(problems) == 0 || force {
-			return true, config.WriteFile(path, text, config.FileMode)
+			return true, confdir.WriteFile(path, text, confdir.FileMode)
 		}
 		if s.Interactive() {
 			if answer, err := s.Ask("edit it again? [Y/n] "); err == nil && !strings.HasPrefix(strings.ToLower(answer), "n") {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"tincan/internal/bootnode"
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/generate"
 	"tincan/internal/keydist"
@@ -36,7 +37,7 @@ const (
 // Gen makes a node, and lets a boot node bring it into a network.
 type Gen struct {
 	Token
-	Place config.Place // where; Net may be empty for DefaultNetwork
+	Place confdir.Place // where; Net may be empty for DefaultNetwork
 
 	Name       string
 	Prefix     string
@@ -65,7 +66,7 @@ type Gen struct {
 
 // Made is a new node.
 type Made struct {
-	Layout config.Layout
+	Layout confdir.Layout
 	Name   node.Name
 	VPN    netip.Prefix
 	Port   int
@@ -165,7 +166,7 @@ type generation struct {
 	s terminal.Streams
 
 	name     node.Name
-	layout   config.Layout
+	layout   confdir.Layout
 	public   []config.Address
 	urls     []bootnode.URL
 	secret   bootnode.Secret
@@ -275,7 +276,7 @@ func (r *generation) chooseSpace() error {
 }
 
 // place finds the directory, and what stands there.
-func (r *generation) place(p config.Place) error {
+func (r *generation) place(p confdir.Place) error {
 	if p.Net == "" && p.Conf == "" {
 		p.Net = DefaultNetwork
 	}
@@ -471,7 +472,7 @@ func (r *generation) taken() func(netip.Addr) bool {
 	entries, _ := os.ReadDir(r.layout.Hosts())
 	for _, e := range entries {
 		if name, err := node.ParseName(e.Name()); err == nil && name != r.name {
-			if h, _, err := config.LoadHost(r.layout, name, nil); err == nil {
+			if h, _, err := confdir.LoadHost(r.layout, name, nil); err == nil {
 				for _, s := range h.Subnets {
 					used[s.Prefix().Addr()] = true
 				}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tincan/internal/b64"
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 )
 
@@ -23,7 +24,7 @@ type OpenInvitation struct {
 const fileNameLen = 24
 
 // OpenInvitations returns the open invitations, in directory order.
-func OpenInvitations(l config.Layout) ([]OpenInvitation, error) {
+func OpenInvitations(l confdir.Layout) ([]OpenInvitation, error) {
 	entries, err := os.ReadDir(l.Invitations())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil

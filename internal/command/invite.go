@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/invite"
@@ -22,7 +23,7 @@ import (
 
 // Invite says whom to invite and where to.
 type Invite struct {
-	Layout  config.Layout
+	Layout  confdir.Layout
 	Invitee string
 	Address string // in the URL: a host and perhaps a port; "": the Address of the configuration, else a guess
 	Command string // how the user calls the program for this network, for advice
@@ -34,7 +35,7 @@ func RunInvite(ctx context.Context, r Invite, s terminal.Streams) (invite.Invita
 	if err != nil {
 		return invite.Invitation{}, fmt.Errorf("invalid name for node: %w", err)
 	}
-	network, _, err := config.Load(r.Layout, nil)
+	network, _, err := confdir.Load(r.Layout, nil)
 	if err != nil {
 		return invite.Invitation{}, err
 	}
@@ -46,7 +47,7 @@ func RunInvite(ctx context.Context, r Invite, s terminal.Streams) (invite.Invita
 		Dir: r.Layout.ConfBase, NetName: r.Layout.NetName, Name: network.Name, Invitee: name,
 		Explicit: r.Address, Expire: network.Settings.InvitationExpire,
 	}
-	if unsafe, _ := config.CheckNetName(q.NetName); unsafe {
+	if unsafe, _ := confdir.CheckNetName(q.NetName); unsafe {
 		q.NetName = "" // an invitation does not carry such a name
 	}
 	if p, err := pidfile.Read(r.Layout.PidFile); err == nil && d != nil {
@@ -94,7 +95,7 @@ func (r Invite) dial(ctx context.Context) *control.Client {
 }
 
 // reachableInviter is a node that newcomers can reach from everywhere, see bestInviter.
-func reachableInviter(d *control.Client, l config.Layout) node.Name {
+func reachableInviter(d *control.Client, l confdir.Layout) node.Name {
 	if d == nil {
 		return ""
 	}
@@ -103,7 +104,7 @@ func reachableInviter(d *control.Client, l config.Layout) node.Name {
 		return ""
 	}
 	return bestInviter(s.Nodes, func(name node.Name) []config.Address {
-		h, _, err := config.LoadHost(l, name, nil)
+		h, _, err := confdir.LoadHost(l, name, nil)
 		if err != nil {
 			return nil
 		}
@@ -156,7 +157,7 @@ func askNames(d *control.Client) (known func(node.Name) bool, taken func() []sub
 
 // runCreated runs invitation-created, which may rewrite the invitation. What it
 // prints belongs to the talk: standard output is for the URL alone.
-func runCreated(ctx context.Context, l config.Layout, n *config.Network, inv invite.Invitation, s terminal.Streams) {
+func runCreated(ctx context.Context, l confdir.Layout, n *confdir.Network, inv invite.Invitation, s terminal.Streams) {
 	stderr, ok := s.Err.(*os.File)
 	if !ok {
 		stderr = os.Stderr

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"tincan/internal/bootnode"
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/node"
@@ -25,7 +26,7 @@ import (
 // Serve is a boot node's service.
 type Serve struct {
 	Token
-	Layout    config.Layout
+	Layout    confdir.Layout
 	Binding   string
 	TLSKey    string
 	TLSCert   string
@@ -57,7 +58,7 @@ func (s Serve) Open(st terminal.Streams, log func(string)) (*Service, error) {
 	if _, err := os.Stat(s.Layout.TincConf()); err != nil {
 		return nil, fmt.Errorf("there is no network in %s: %w", s.Layout.ConfBase, err)
 	}
-	name, err := config.OwnName(s.Layout)
+	name, err := confdir.OwnName(s.Layout)
 	if err != nil {
 		return nil, err
 	}
@@ -198,7 +199,7 @@ func (s Serve) url(name node.Name, at net.Addr, store *bootnode.Store, v *Servic
 }
 
 // PublicHost is where others reach this machine.
-func PublicHost(l config.Layout, name node.Name) (string, error) {
+func PublicHost(l confdir.Layout, name node.Name) (string, error) {
 	if data, err := os.ReadFile(l.Host(name)); err == nil {
 		for _, v := range config.Values(data, "Address") {
 			if a, err := config.ParseAddress(v); err == nil {
@@ -207,7 +208,7 @@ func PublicHost(l config.Layout, name node.Name) (string, error) {
 		}
 	}
 	var settings config.Settings
-	if n, _, err := config.Load(l, nil); err == nil {
+	if n, _, err := confdir.Load(l, nil); err == nil {
 		settings = n.Settings
 	}
 	if a := GuessAddress(settings); a != "" {
@@ -234,7 +235,7 @@ func (v *Service) Run(ctx context.Context, log func(string)) error {
 
 // RunningSubnets returns what asks the running node of a network for its subnets, at
 // most once a second. Without a running node there are none.
-func RunningSubnets(l config.Layout) func() []bootnode.Owned {
+func RunningSubnets(l confdir.Layout) func() []bootnode.Owned {
 	var mu sync.Mutex
 	var known []bootnode.Owned
 	var asked time.Time
@@ -272,7 +273,7 @@ func (s Serve) Unit(program string, options []string, secret bootnode.Secret) (p
 	if err != nil {
 		return "", "", err
 	}
-	if err := config.WriteFile(store.ServiceToken(), []byte(secret.Reveal()+"\n"), config.SecretMode); err != nil {
+	if err := confdir.WriteFile(store.ServiceToken(), []byte(secret.Reveal()+"\n"), confdir.SecretMode); err != nil {
 		return "", "", err
 	}
 	base := filepath.Base(s.Layout.ConfBase)

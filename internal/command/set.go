@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/node"
 )
@@ -42,7 +43,7 @@ var (
 // ParseSetting reads the words after the verb: [HOST.]VARIABLE [=] [VALUE].
 // "get VARIABLE VALUE" is a set, as in tinc.
 func ParseSetting(verb Verb, words []string) (Setting, error) {
-	name, value := splitAssignment(strings.Join(words, " "))
+	name, value := config.SplitLine(strings.TrimLeft(strings.Join(words, " "), " \t"))
 	r := Setting{Verb: verb, Value: value}
 	if host, rest, ok := strings.Cut(name, "."); ok {
 		n, err := node.ParseName(host)
@@ -70,18 +71,6 @@ func ParseSetting(verb Verb, words []string) (Setting, error) {
 	return r, nil
 }
 
-// splitAssignment takes a line of a configuration file apart.
-func splitAssignment(line string) (name, value string) {
-	const blanks = " \t"
-	line = strings.Trim(line, blanks)
-	i := strings.IndexAny(line, blanks+"=")
-	if i < 0 {
-		return line, ""
-	}
-	name, value = line[:i], strings.TrimLeft(line[i:], blanks)
-	return name, strings.TrimLeft(strings.TrimPrefix(value, "="), blanks)
-}
-
 // SettingResult is what came of a request.
 type SettingResult struct {
 	Values   []string // with Get
@@ -92,7 +81,7 @@ type SettingResult struct {
 
 // Do carries the request out. On an error the Warnings of the result still
 // count.
-func (r Setting) Do(l config.Layout) (res SettingResult, err error) {
+func (r Setting) Do(l confdir.Layout) (res SettingResult, err error) {
 	if err := r.check(&res); err != nil {
 		return res, err
 	}
@@ -111,7 +100,7 @@ func (r Setting) Do(l config.Layout) (res SettingResult, err error) {
 		return res, nil
 	}
 	var none error
-	err = config.Edit(path, func(old []byte) ([]byte, error) {
+	err = confdir.Edit(path, func(old []byte) ([]byte, error) {
 		var changed []byte
 		changed, none = r.change(old, &res)
 		res.Changed = none == nil && string(changed) != string(old)
@@ -132,14 +121,14 @@ func (r Setting) onlyHost() bool {
 }
 
 // file finds the file that the variable belongs to.
-func (r Setting) file(l config.Layout) (string, error) {
+func (r Setting) file(l confdir.Layout) (string, error) {
 	switch {
 	case r.Host != "":
 		return l.Host(r.Host), nil
 	case !r.onlyHost():
 		return l.TincConf(), nil
 	}
-	own, err := config.OwnName(l)
+	own, err := confdir.OwnName(l)
 	return l.Host(own), err
 }
 

@@ -7,14 +7,14 @@ import (
 	"strings"
 	"testing"
 
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 )
 
 // Each case is a conversation with the real program: commands, one after the
 // other on the same network, and what they print or leave in the files.
 func TestConversation(t *testing.T) {
 	base := t.TempDir()
-	l, err := config.Place{Conf: base}.Layout()
+	l, err := confdir.Place{Conf: base}.Layout()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func TestConversation(t *testing.T) {
 }
 
 func TestNothingTwiceIsNoChange(t *testing.T) {
-	l, _ := config.Place{Conf: t.TempDir()}.Layout()
+	l, _ := confdir.Place{Conf: t.TempDir()}.Layout()
 	if err := os.WriteFile(l.TincConf(), []byte("Name = alpha\nMode = hub\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}

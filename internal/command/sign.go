@@ -7,7 +7,7 @@ import (
 	"os"
 	"time"
 
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/keys"
 	"tincan/internal/node"
 )
@@ -42,8 +42,8 @@ func (e *KeyError) Error() string { return fmt.Sprintf("read the key in %s: %v",
 func (e *KeyError) Unwrap() error { return e.Err }
 
 // Sign returns data with the own node's signature in front.
-func Sign(l config.Layout, data []byte, now time.Time) ([]byte, error) {
-	own, err := config.OwnName(l)
+func Sign(l confdir.Layout, data []byte, now time.Time) ([]byte, error) {
+	own, err := confdir.OwnName(l)
 	if err != nil {
 		return nil, err
 	}
@@ -71,13 +71,13 @@ var (
 
 // Verify checks signed data. by is the name of a node, "." for the own one, or
 // "*" for whoever has a host file here.
-func Verify(l config.Layout, by string, text []byte) (keys.Signed, error) {
+func Verify(l confdir.Layout, by string, text []byte) (keys.Signed, error) {
 	var want node.Name
 	var err error
 	switch by {
 	case "*":
 	case ".":
-		want, err = config.OwnName(l)
+		want, err = confdir.OwnName(l)
 	default:
 		if want, err = node.ParseName(by); err != nil {
 			err = fmt.Errorf("%q is %w", by, ErrSignerName)
@@ -105,14 +105,14 @@ func Verify(l config.Layout, by string, text []byte) (keys.Signed, error) {
 	return signed, fmt.Errorf("%w: %w", ErrNoSignature, err)
 }
 
-func signerKey(l config.Layout, want, signer node.Name) (keys.PublicKey, error) {
+func signerKey(l confdir.Layout, want, signer node.Name) (keys.PublicKey, error) {
 	if want != "" && signer != want {
 		return keys.PublicKey{}, fmt.Errorf("%w: %s made it", ErrSigner, signer)
 	}
 	if _, err := os.Stat(l.Host(signer)); err != nil {
 		return keys.PublicKey{}, err
 	}
-	host, _, err := config.LoadHost(l, signer, nil)
+	host, _, err := confdir.LoadHost(l, signer, nil)
 	if err == nil && host.Key == nil {
 		err = errors.New("there is none")
 	}

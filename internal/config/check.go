@@ -36,10 +36,10 @@ func (v *Variable) Check(value string) error {
 	case Word:
 		err = v.word(value)
 	case NodeName:
-		err = checkName(value)
+		err = CheckName(value)
 	case SelfName:
 		if !strings.HasPrefix(value, "$") {
-			err = checkName(value)
+			err = CheckName(value)
 		}
 	case Net:
 		_, err = subnet.ParseLocal(value)
@@ -68,8 +68,8 @@ func (v *Variable) Check(value string) error {
 	return err
 }
 
-// checkName adds to an error about a name what could be written.
-func checkName(value string) error {
+// CheckName adds to an error about a name what could be written.
+func CheckName(value string) error {
 	_, err := node.ParseName(value)
 	var hinted interface{ Hint() string }
 	if errors.As(err, &hinted) && hinted.Hint() != "" {

@@ -1,12 +1,16 @@
-// Package config reads and edits the files of a network: tinc.conf, conf.d and
-// hosts/, as tinc 1.0 and 1.1 lay them out.
+// Package config is what the files of a network mean: the grammar of tinc.conf, conf.d and hosts/, as tinc 1.0
+// and 1.1 have it, every variable and what it can be, which of several values counts, and how text is edited
+// without changing anything else.
 //
-// It knows the grammar, every variable, which of several values counts and
-// where each file lies. It touches no other files, opens no sockets and starts
-// nothing; what the values mean is the business of those who ask for them.
+// It touches no files: package confdir finds, reads and writes them. What the values are good for is the business
+// of those who ask for them.
 package config
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+)
 
 // Problem is something wrong with a configuration: where it was found and, in
 // words for people, what is wrong and what to do about it. As an error it
@@ -30,7 +34,7 @@ func (p Problem) Error() string {
 // String is the same text as Error.
 func (p Problem) String() string { return p.Error() }
 
-// Problems takes an error apart, as [Load] returns it. What is none gets no place.
+// Problems takes an error apart, as the start returns it. What is none gets no place.
 func Problems(err error) []Problem {
 	switch e := err.(type) {
 	case nil:
@@ -61,4 +65,25 @@ func (e Entry) Where() string {
 		return fmt.Sprintf("command line option %d", e.Line)
 	}
 	return fmt.Sprintf("%s:%d", e.File, e.Line)
+}
+
+// CheckText tells what is wrong with the text of tinc.conf, of a part of it, or of a host file,
+// as a start would: lines that cannot be read, and values that their variable cannot have.
+func CheckText(path string, text []byte) []Problem {
+	entries, _, err := Parse(path, text)
+	return append(Problems(err), NewPool(entries...).Wrong()...)
+}
+
+// AsProblem puts err in the form of a message about a file, without naming
+// the file twice.
+func AsProblem(path string, err error) Problem {
+	var p Problem
+	if errors.As(err, &p) {
+		return p
+	}
+	var pathErr *fs.PathError
+	if errors.As(err, &pathErr) {
+		return Problem{pathErr.Path, pathErr.Err.Error()}
+	}
+	return Problem{path, err.Error()}
 }

@@ -2,9 +2,7 @@ package config
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
 )
 
@@ -46,7 +44,7 @@ func Set(data []byte, name, value string) (out []byte, removed []string) {
 	if !done {
 		out = appendLine(out, name, value)
 	}
-	return endLine(out), removed
+	return EndLine(out), removed
 }
 
 // Add appends a value to a variable that may have several. It changes nothing,
@@ -71,62 +69,26 @@ func Delete(data []byte, name, value string) (out []byte, n int) {
 		}
 		out = append(out, line...)
 	}
-	return endLine(out), n
+	return EndLine(out), n
 }
 
 // assigns tells whether a line gives the variable a value, and which.
 func assigns(line []byte, name string) (value string, ok bool) {
 	text := strings.TrimRight(string(line), "\r\n")
-	found, value := splitLine(text)
+	found, value := SplitLine(text)
 	return value, value != "" && strings.EqualFold(found, name)
 }
 
 func appendLine(out []byte, name, value string) []byte {
-	return fmt.Appendf(endLine(out), "%s = %s\n", name, value)
+	return fmt.Appendf(EndLine(out), "%s = %s\n", name, value)
 }
 
-// endLine adds a newline if the last line lacks one.
-func endLine(out []byte) []byte {
+// EndLine adds a newline if the last line lacks one.
+func EndLine(out []byte) []byte {
 	if len(out) > 0 && out[len(out)-1] != '\n' {
 		return append(out, '\n')
 	}
 	return out
-}
-
-// Edit changes an existing file with change and writes it back if that made a
-// difference.
-func Edit(path string, change func(data []byte) ([]byte, error)) error {
-	old, err := read(path)
-	if err != nil {
-		return err
-	}
-	changed, err := change(bytes.Clone(old))
-	if err != nil || bytes.Equal(old, changed) {
-		return err
-	}
-	return WriteFile(path, changed, FileMode)
-}
-
-// learnedNote stands above a key that the daemon wrote into a host file.
-const learnedNote = "# tincan learned this key from the network:"
-
-// AppendHostKey adds an Ed25519 public key (43 characters) to the host file of
-// a node, which is created if it is missing. It fails if the file has a
-// different key already, and does nothing if it has this one.
-func AppendHostKey(path, key string) error {
-	data, err := read(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	const name = "Ed25519PublicKey"
-	if old := Values(data, name); len(old) > 0 {
-		if old[0] == key {
-			return nil
-		}
-		return fmt.Errorf("%s has a different %s already", path, name)
-	}
-	data = fmt.Appendf(endLine(data), "\n%s\n%s = %s\n", learnedNote, name, key)
-	return WriteFile(path, data, FileMode)
 }
 
 // Replace changes the values of a variable where they stand. change returns the

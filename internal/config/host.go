@@ -3,7 +3,6 @@ package config
 import (
 	"bytes"
 	"fmt"
-	"os"
 	"time"
 
 	"tincan/internal/keys"
@@ -32,30 +31,18 @@ type Host struct {
 	ModTime time.Time // of the file
 }
 
-// LoadHost reads the host file of another node, together with the
-// -o NAME.VARIABLE options. The error is fs.ErrNotExist if there is no such
-// file; on any error nothing must connect with that node.
-func LoadHost(l Layout, name node.Name, overrides []Override) (Host, []Warning, error) {
-	entries, warnings, err := readFile(l.Host(name))
-	if err != nil {
-		return Host{}, warnings, err
-	}
-	for _, o := range overrides {
-		if o.Host == string(name) {
-			entries = append(entries, o.Entry)
-		}
-	}
-	pool := NewPool(entries...)
-	// What another node wants of nodes of tinc 1.0 is only a hint.
-	warnings = append(warnings, pool.Wrong("Cipher", "Digest", "MACLength", "Compression")...)
-	warnings = append(warnings, pool.unknown()...)
-	h, more := host(&Reader{Pool: pool}, l, name)
-	return h, append(warnings, more...), nil
+// Source is where the variables of a host stand, for those of them that name a file, and for keys that are blocks of
+// the host file itself.
+type Source struct {
+	File string                            // the host file
+	Dir  string                            // that relative names of files begin at
+	Read func(path string) ([]byte, error) // reads a file
 }
 
-// host takes the variables of one host out of a pool. Nothing in it stops
+// ReadHost takes the variables of one host out of a pool, but for ModTime. Nothing in it stops
 // anything: for other nodes every wrong value is only skipped.
-func host(r *Reader, l Layout, name node.Name) (Host, []Warning) {
+func ReadHost(pool *Pool, name node.Name, src Source) (Host, []Warning) {
+	r := &Reader{Pool: pool}
 	h := Host{
 		Name:      name,
 		Addresses: List(r, "Address", ParseAddress),
@@ -82,17 +69,14 @@ func host(r *Reader, l Layout, name node.Name) (Host, []Warning) {
 			h.Addresses[i].Port = mustFind("Port").Default
 		}
 	}
-	if info, err := os.Stat(l.Host(name)); err == nil {
-		h.ModTime = info.ModTime()
-	}
 	warnings := r.Warnings()
-	key, err := publicKey(r, l, name)
+	key, err := publicKey(r, name, src)
 	if err != nil {
-		warnings = append(warnings, asProblem(l.Host(name), err))
+		warnings = append(warnings, AsProblem(src.File, err))
 	}
 	h.Key = key
-	if h.RSAKey, err = rsaPublicKey(r, l, name); err != nil {
-		p := asProblem(l.Host(name), err)
+	if h.RSAKey, err = rsaPublicKey(r, name, src); err != nil {
+		p := AsProblem(src.File, err)
 		p.Text += "; this node cannot speak the protocol of tinc 1.0 with " + string(name)
 		warnings = append(warnings, p)
 	}
@@ -109,7 +93,7 @@ func (r *Reader) boolIfSet(name string) *bool {
 
 // publicKey finds the Ed25519 key of a node: the variable, else the file that
 // another variable names, else a block in the host file.
-func publicKey(r *Reader, l Layout, name node.Name) (*keys.PublicKey, error) {
+func publicKey(r *Reader, name node.Name, src Source) (*keys.PublicKey, error) {
 	if e, ok := r.Pool.Lookup("Ed25519PublicKey"); ok {
 		k, err := keys.ParsePublicKey(e.Value)
 		if err != nil {
@@ -117,15 +101,15 @@ func publicKey(r *Reader, l Layout, name node.Name) (*keys.PublicKey, error) {
 		}
 		return &k, nil
 	}
-	path := r.Path("Ed25519PublicKeyFile", l.ConfBase)
+	path := r.Path("Ed25519PublicKeyFile", src.Dir)
 	if path == "" {
-		path = l.Host(name)
+		path = src.File
 	}
-	data, err := os.ReadFile(path)
+	data, err := src.Read(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading the public key of %s: %w", name, err)
 	}
-	if path == l.Host(name) && !bytes.Contains(data, []byte("-----BEGIN ED25519 PUBLIC KEY")) {
+	if path == src.File && !bytes.Contains(data, []byte("-----BEGIN ED25519 PUBLIC KEY")) {
 		return nil, nil
 	}
 	k, err := keys.ParsePublicPEM(data)

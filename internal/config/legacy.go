@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 
 	"tincan/internal/compress"
 	"tincan/internal/keys"
@@ -61,7 +60,7 @@ func (r *Reader) policy() legacy.Policy {
 
 // rsaPublicKey finds the RSA key of a node: the modulus in a variable, else the
 // file that another variable names, else a block in the host file.
-func rsaPublicKey(r *Reader, l Layout, name node.Name) (*keys.RSAPublicKey, error) {
+func rsaPublicKey(r *Reader, name node.Name, src Source) (*keys.RSAPublicKey, error) {
 	if e, ok := r.Pool.Lookup("PublicKey"); ok {
 		k, err := keys.ParseRSAPublicHex(e.Value)
 		if err != nil {
@@ -69,12 +68,12 @@ func rsaPublicKey(r *Reader, l Layout, name node.Name) (*keys.RSAPublicKey, erro
 		}
 		return &k, nil
 	}
-	path := r.Path("PublicKeyFile", l.ConfBase)
+	path := r.Path("PublicKeyFile", src.Dir)
 	given := path != ""
 	if !given {
-		path = l.Host(name)
+		path = src.File
 	}
-	data, err := os.ReadFile(path)
+	data, err := src.Read(path)
 	switch {
 	case !given && errors.Is(err, fs.ErrNotExist):
 		return nil, nil // that there is no host file is said already

@@ -47,7 +47,7 @@ func Parse(file string, data []byte) (entries []Entry, warnings []Warning, err e
 			return entries, warnings, Problem{at(n), "this line holds a NUL byte; remove it"}
 		}
 
-		name, value := splitLine(line)
+		name, value := SplitLine(line)
 		switch {
 		case name == "" && value == "":
 			// Only blanks. tinc stops here, but nothing can depend on that.
@@ -84,9 +84,9 @@ func cutLine(data []byte) (line string, rest []byte) {
 
 const blanks = " \t"
 
-// splitLine takes a line apart: a word, blanks, at most one "=", blanks, and
+// SplitLine takes a line apart: a word, blanks, at most one "=", blanks, and
 // the value without the blanks after it.
-func splitLine(line string) (name, value string) {
+func SplitLine(line string) (name, value string) {
 	line = strings.TrimRight(line, blanks)
 	i := strings.IndexAny(line, blanks+"=")
 	if i < 0 {
@@ -106,7 +106,7 @@ type Override struct {
 
 // ParseOverride reads the n-th (from 1) -o option.
 func ParseOverride(text string, n int) (Override, error) {
-	name, value := splitLine(text)
+	name, value := SplitLine(text)
 	if name == "" || value == "" {
 		return Override{}, Problem{fmt.Sprintf("command line option %d", n), fmt.Sprintf("no value for variable %.60q; write -o VARIABLE=VALUE", name)}
 	}

@@ -67,8 +67,8 @@ func (p *Pool) Entries() []Entry {
 	return all
 }
 
-// unknown tells about variables that there are not: a word that is misspelt.
-func (p *Pool) unknown() []Warning {
+// Unknown tells about variables that there are not: a word that is misspelt.
+func (p *Pool) Unknown() []Warning {
 	var out []Warning
 	for _, e := range p.Entries() {
 		if _, known := Find(e.Name); !known {

@@ -124,8 +124,10 @@ type Route struct {
 	Via netip.Addr // zero: directly
 }
 
-// settings reads everything from the pool of r. dir is the configuration directory.
-func settings(r *Reader, self node.Name, dir string) Settings {
+// ReadSettings takes everything out of a pool. self is the name of this node, dir the configuration directory. The
+// warnings are of what is not taken as it stands although its form is right.
+func ReadSettings(pool *Pool, self node.Name, dir string) (Settings, []Warning) {
+	r := &Reader{Pool: pool}
 	s := Settings{
 		AddressFamily:   r.Word("AddressFamily"),
 		Port:            r.port(),
@@ -243,7 +245,7 @@ func settings(r *Reader, self node.Name, dir string) Settings {
 	if s.PingTimeout < time.Second || s.PingTimeout > s.PingInterval {
 		s.PingTimeout = s.PingInterval
 	}
-	return s
+	return s, r.Warnings()
 }
 
 // device returns what Device says. It is a file for some types only.

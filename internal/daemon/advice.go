@@ -5,7 +5,7 @@ import (
 	"io/fs"
 	"syscall"
 
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/oserr"
 	"tincan/internal/pidfile"
 )
@@ -33,7 +33,7 @@ var diskFull = []tip{
 }
 
 // adviseFiles is for what goes wrong with the network's directory.
-func adviseFiles(l config.Layout, err error) error {
+func adviseFiles(l confdir.Layout, err error) error {
 	return advise(err,
 		tip{fs.ErrNotExist, "is " + l.ConfBase + " the right directory? Make a network with: tincan init NAME, or get into one with: tincan join URL"},
 		tip{fs.ErrPermission, "run " + oserr.Privileged + ", or as the user who owns " + l.ConfBase})

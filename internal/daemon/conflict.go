@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/invite"
 	"tincan/internal/mesh"
@@ -136,7 +137,7 @@ func (d *Daemon) lookAtConflicts(s *settling) {
 
 // settling is what a node remembers of its first minutes.
 type settling struct {
-	layout config.Layout
+	layout confdir.Layout
 	since  time.Time // its first start
 	moved  []string  // kinds of addresses of which it has taken another one
 }
@@ -152,7 +153,7 @@ func kindOf(a netip.Addr) string {
 }
 
 // loadSettling reads what was remembered. If that is nothing this is the first start, or the first one of a version that remembers it.
-func loadSettling(l config.Layout, now time.Time) settling {
+func loadSettling(l confdir.Layout, now time.Time) settling {
 	s := settling{layout: l, since: now}
 	data, _ := os.ReadFile(filepath.Join(l.Cache(), settlingFile))
 	if words := strings.Fields(string(data)); len(words) > 0 {
@@ -174,7 +175,7 @@ func loadSettling(l config.Layout, now time.Time) settling {
 
 func (s *settling) save() error {
 	words := append([]string{s.since.UTC().Format(time.RFC3339)}, s.moved...)
-	return config.WriteFile(filepath.Join(s.layout.Cache(), settlingFile), []byte(strings.Join(words, " ")+"\n"), config.FileMode)
+	return confdir.WriteFile(filepath.Join(s.layout.Cache(), settlingFile), []byte(strings.Join(words, " ")+"\n"), confdir.FileMode)
 }
 
 // mayMove tells whether another address may be taken without a person.
@@ -234,7 +235,7 @@ func (d *Daemon) move(c addressConflict, s *settling) error {
 
 // replaceAddress writes another address into the files, in the lines Ifconfig
 // and Subnet that have the old one, and changes nothing else in them.
-func replaceAddress(l config.Layout, self node.Name, old, addr netip.Addr) error {
+func replaceAddress(l confdir.Layout, self node.Name, old, addr netip.Addr) error {
 	files := []string{l.Host(self), l.TincConf()}
 	more, _ := filepath.Glob(filepath.Join(l.ConfD(), "*.conf"))
 	files = append(files, more...)
@@ -267,7 +268,7 @@ func replaceAddress(l config.Layout, self node.Name, old, addr netip.Addr) error
 			before[file], after[file] = data, out
 		}
 	}
-	moved := config.Moved(l)
+	moved := confdir.Moved(l)
 	for from, to := range moved {
 		if to == old { // by an earlier clash
 			moved[from], ifconfigs = addr, ifconfigs+1
@@ -277,19 +278,19 @@ func replaceAddress(l config.Layout, self node.Name, old, addr netip.Addr) error
 		return fmt.Errorf("the files in %s have no lines Ifconfig = %s/LENGTH and Subnet = %s", l.ConfBase, old, old)
 	}
 	for file, data := range after {
-		err := config.WriteFile(file, data, config.FileMode)
+		err := confdir.WriteFile(file, data, confdir.FileMode)
 		if errors.Is(err, os.ErrPermission) && file != l.Host(self) {
 			moved[old], err = addr, nil // what a node without rights must not write
 		}
 		if err != nil {
 			for file, data := range before { // all or nothing, as far as possible
-				_ = config.WriteFile(file, data, config.FileMode)
+				_ = confdir.WriteFile(file, data, confdir.FileMode)
 			}
 			return err
 		}
 	}
 	if len(moved) > 0 {
-		return config.SaveMoved(l, moved)
+		return confdir.SaveMoved(l, moved)
 	}
 	return nil
 }

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/control"
 	"tincan/internal/node"
 )
@@ -221,7 +221,7 @@ func TestFilesWithoutTheAddressAreLeftAlone(t *testing.T) {
 func TestNodeThatIsOlderThanItsMemoryIsSettled(t *testing.T) {
 	now := time.Now()
 	for cached, want := range map[time.Duration]bool{0: true, time.Minute: true, time.Hour: false} {
-		l := config.Layout{ConfBase: t.TempDir()}
+		l := confdir.Layout{ConfBase: t.TempDir()}
 		if cached > 0 {
 			if err := os.MkdirAll(l.Cache(), 0o755); err != nil {
 				t.Fatal(err)

@@ -21,6 +21,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/dataplane"
@@ -40,7 +41,7 @@ import (
 // Options say which network to run and how. Unless they ask for it the node takes nothing
 // from the process that it runs in, so that several can run side by side in one.
 type Options struct {
-	Layout    config.Layout // absolute paths
+	Layout    confdir.Layout // absolute paths
 	Overrides []config.Override
 	Debug     int    // tinc's debug level; 0: what LogLevel says
 	Version   string // shown to those who ask
@@ -87,8 +88,8 @@ func (e *Hinted) Unwrap() error { return e.Err }
 // Daemon is one running node.
 type Daemon struct {
 	opts    Options
-	current atomic.Pointer[config.Network] // as loaded last
-	id      config.Identity
+	current atomic.Pointer[confdir.Network] // as loaded last
+	id      confdir.Identity
 	log     *logger
 	claim   *pidfile.Claim // nil: no pid file and no control socket
 	signals signals
@@ -187,11 +188,11 @@ func Run(ctx context.Context, opts Options) error {
 }
 
 // network is the configuration in use. It is replaced by a reload.
-func (d *Daemon) network() *config.Network { return d.current.Load() }
+func (d *Daemon) network() *confdir.Network { return d.current.Load() }
 
 // load reads the configuration and the keys.
 func (d *Daemon) load() error {
-	n, warnings, err := config.Load(d.opts.Layout, d.opts.Overrides)
+	n, warnings, err := confdir.Load(d.opts.Layout, d.opts.Overrides)
 	for _, w := range warnings {
 		d.log.printf(0, mesh.Warning, "%s", w)
 	}
@@ -475,7 +476,7 @@ func (d *Daemon) loadHost(name node.Name) {
 }
 
 func (d *Daemon) readHost(name node.Name) mesh.HostLoaded {
-	h, warnings, err := config.LoadHost(d.opts.Layout, name, d.opts.Overrides)
+	h, warnings, err := confdir.LoadHost(d.opts.Layout, name, d.opts.Overrides)
 	for _, w := range warnings {
 		d.log.printf(1, mesh.Warning, "%s", w)
 	}

@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/control"
 	"tincan/internal/keys"
 	"tincan/internal/node"
@@ -33,7 +33,7 @@ const patience = 15 * time.Second
 type testNode struct {
 	*testing.T
 	name   node.Name
-	layout config.Layout
+	layout confdir.Layout
 	key    *keys.PrivateKey
 
 	cancel context.CancelFunc
@@ -51,7 +51,7 @@ func newNode(t *testing.T, name node.Name, conf ...string) *testNode {
 	dir, err := os.MkdirTemp("", "node") // short enough for a socket
 	must(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	l, err := config.Place{Conf: dir}.Layout()
+	l, err := confdir.Place{Conf: dir}.Layout()
 	must(t, err)
 	key, err := keys.Generate(rand.Reader)
 	must(t, err)

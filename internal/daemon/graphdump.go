@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/mesh"
 	"tincan/internal/report"
 	"tincan/internal/script"
@@ -69,7 +69,7 @@ func (g *graphExporter) run(ctx context.Context) {
 func write(ctx context.Context, target string, graph []byte) error {
 	line, isCommand := strings.CutPrefix(target, "|")
 	if !isCommand {
-		return config.WriteFile(target, graph, config.FileMode)
+		return confdir.WriteFile(target, graph, confdir.FileMode)
 	}
 	r, w, err := os.Pipe()
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/keydist"
@@ -217,7 +218,7 @@ func TestBindAddresses(t *testing.T) {
 		"[192.0.2.1 2001:db8::1]": {"2001:db8::1", "192.0.2.1", "host.example"},
 	} {
 		d := &Daemon{}
-		n := &config.Network{}
+		n := &confdir.Network{}
 		for _, g := range given {
 			n.Settings.BindToAddress = append(n.Settings.BindToAddress, config.Address{Host: g})
 		}
@@ -329,11 +330,11 @@ func TestDisk(t *testing.T) {
 	d.saveAddresses("bob", addrs[:1])
 	d.saveAddresses("bob", addrs) // the latest counts
 	end()                         // writes what is left
-	h, _, err := config.LoadHost(n.layout, "bob", nil)
+	h, _, err := confdir.LoadHost(n.layout, "bob", nil)
 	if err != nil || h.Key == nil || *h.Key != key {
 		t.Errorf("host file of bob: %+v, %v", h, err)
 	}
-	if _, _, err := config.LoadHost(n.layout, "fred", nil); !errors.Is(err, fs.ErrNotExist) {
+	if _, _, err := confdir.LoadHost(n.layout, "fred", nil); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("fred has a host file: %v", err)
 	}
 	if l := d.store.Learned(); len(l) != 1 || l[0].Node != "gina" || l[0].Key != key || l[0].By != "bob" {
@@ -368,7 +369,7 @@ func TestDisk(t *testing.T) {
 }
 
 func TestAdvice(t *testing.T) {
-	l := config.Layout{ConfBase: "/etc/tinc/home"}
+	l := confdir.Layout{ConfBase: "/etc/tinc/home"}
 	wrap := func(err error) error { return fmt.Errorf("x: %w", &fs.PathError{Op: "open", Path: "f", Err: err}) }
 	for _, c := range []struct {
 		name string

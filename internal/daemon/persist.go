@@ -10,7 +10,7 @@ import (
 	"slices"
 	"sync"
 
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/keydist"
 	"tincan/internal/keys"
 	"tincan/internal/mesh"
@@ -22,7 +22,7 @@ import (
 // a slow disk does not slow the protocol core. Of several address lists of one node that
 // wait only the latest is written.
 type persister struct {
-	layout config.Layout
+	layout confdir.Layout
 	log    *logger
 	wake   chan struct{} // room for one
 
@@ -51,7 +51,7 @@ func newUnsaved() unsaved {
 // maxContested bounds the claims that wait to be written down.
 const maxContested = 100
 
-func newPersister(l config.Layout, log *logger) *persister {
+func newPersister(l confdir.Layout, log *logger) *persister {
 	return &persister{layout: l, log: log, wake: make(chan struct{}, 1), unsaved: newUnsaved()}
 }
 
@@ -130,7 +130,7 @@ func (d *persister) write() {
 		d.hosts.Lock()
 		_, err := os.Stat(d.layout.Host(n))
 		if err == nil { // else its owner has removed it meanwhile
-			err = config.AppendHostKey(d.layout.Host(n), k.String())
+			err = confdir.AppendHostKey(d.layout.Host(n), k.String())
 		}
 		d.hosts.Unlock()
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -138,14 +138,14 @@ func (d *persister) write() {
 		}
 	}
 	for n, a := range todo.addrs {
-		if err := config.WriteFile(d.layout.CacheOf(n), wire.AppendAddressCache(nil, a), config.FileMode); err != nil {
+		if err := confdir.WriteFile(d.layout.CacheOf(n), wire.AppendAddressCache(nil, a), confdir.FileMode); err != nil {
 			d.log.printf(0, mesh.Warning, "could not keep the addresses of %s: %v", n, err)
 		}
 	}
 }
 
 // cached reads the address cache of a node. A missing or strange file is an empty one.
-func cached(l config.Layout, n node.Name) []netip.AddrPort {
+func cached(l confdir.Layout, n node.Name) []netip.AddrPort {
 	raw, err := os.ReadFile(l.CacheOf(n))
 	if err != nil {
 		return nil

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/files"
 	"tincan/internal/mesh"
@@ -136,7 +137,7 @@ func (d *Daemon) confine() error {
 // makeDir makes a directory, if it is not there.
 func (d *Daemon) makeDir(dir string, mode os.FileMode) {
 	_, missing := os.Lstat(dir)
-	if err := config.MakeDir(dir, mode); err != nil {
+	if err := confdir.MakeDir(dir, mode); err != nil {
 		d.log.printf(0, mesh.Warning, "%v", err)
 	} else if missing != nil {
 		d.made = append(d.made, dir)

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/control"
 	"tincan/internal/dataplane"
 	"tincan/internal/mesh"
@@ -68,7 +68,7 @@ func (b *backend) isAt(name node.Name) map[string]bool {
 			at[n.Addr.Addr().Unmap().String()] = true
 		}
 	}
-	if h, _, err := config.LoadHost(b.d.opts.Layout, name, nil); err == nil {
+	if h, _, err := confdir.LoadHost(b.d.opts.Layout, name, nil); err == nil {
 		for _, a := range h.Addresses {
 			at[a.Host] = true
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/mesh"
 )
@@ -19,7 +20,7 @@ func (d *Daemon) reload() error {
 	if d.opts.Reloading != nil {
 		defer d.opts.Reloading()()
 	}
-	n, warnings, err := config.Load(d.opts.Layout, d.opts.Overrides)
+	n, warnings, err := confdir.Load(d.opts.Layout, d.opts.Overrides)
 	for _, w := range warnings {
 		d.log.printf(0, mesh.Warning, "%s", w)
 	}

@@ -12,7 +12,7 @@ import (
 	"sync"
 	"time"
 
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/node"
 )
 
@@ -33,7 +33,7 @@ const (
 	seenEach = time.Hour       // how often the nodes that stay reachable are noted, for the case of a crash
 )
 
-func newSeen(l *config.Layout) *seen {
+func newSeen(l *confdir.Layout) *seen {
 	s := &seen{
 		file: func() string { return filepath.Join(l.Cache(), seenFile) },
 		wake: make(chan struct{}, 1), up: map[node.Name]struct{}{},
@@ -44,7 +44,7 @@ func newSeen(l *config.Layout) *seen {
 }
 
 // HasSeenOthers tells whether the node of a directory has ever reached another one.
-func HasSeenOthers(l config.Layout) bool { return len(newSeen(&l).last) > 0 }
+func HasSeenOthers(l confdir.Layout) bool { return len(newSeen(&l).last) > 0 }
 
 // parseSeen reads lines NAME SECONDS; strange ones are left out.
 func parseSeen(data []byte) map[node.Name]time.Time {
@@ -132,5 +132,5 @@ func (s *seen) write() {
 	for _, e := range list {
 		b = fmt.Appendf(b, "%s %d\n", e.name, e.at.Unix())
 	}
-	_ = config.WriteFile(s.file(), b, config.FileMode)
+	_ = confdir.WriteFile(s.file(), b, confdir.FileMode)
 }

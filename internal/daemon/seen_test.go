@@ -4,13 +4,13 @@ import (
 	"testing"
 	"time"
 
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/node"
 )
 
 func TestWhoWasSeenIsRemembered(t *testing.T) {
-	l := config.Layout{ConfBase: t.TempDir()}
-	must(t, config.MakeDir(l.Cache(), 0o755))
+	l := confdir.Layout{ConfBase: t.TempDir()}
+	must(t, confdir.MakeDir(l.Cache(), 0o755))
 	s := newSeen(&l)
 	if !s.at("bob").IsZero() {
 		t.Error("bob has been seen before the first start")

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/dataplane"
 	"tincan/internal/mesh"
@@ -13,7 +14,7 @@ import (
 )
 
 // meshConfig translates what the files say into what the protocol core needs.
-func (d *Daemon) meshConfig(n *config.Network) mesh.Config {
+func (d *Daemon) meshConfig(n *confdir.Network) mesh.Config {
 	s := n.Settings
 	c := mesh.Config{
 		Name: n.Name, Key: d.id.Key, RSAKey: d.id.RSAKey, Suite: s.Suite, Policy: s.Policy, Compression: s.Compression, Subnets: s.Subnets,

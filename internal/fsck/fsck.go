@@ -14,12 +14,13 @@ import (
 	"regexp"
 	"strings"
 
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 )
 
 // Checker looks at one network.
 type Checker struct {
-	Layout config.Layout
+	Layout confdir.Layout
 	// Command is how the user calls one of tinc's commands for this network.
 	Command func(name string) string
 	// Say prints one line.
@@ -39,7 +40,7 @@ func (c *Checker) Run() bool {
 	if !c.name() {
 		return false
 	}
-	net, warnings, err := config.Inspect(c.Layout, nil)
+	net, warnings, err := confdir.Inspect(c.Layout, nil)
 	if net == nil {
 		c.problem("ERROR: ", err)
 		c.failed = true
@@ -75,7 +76,7 @@ func (c *Checker) name() bool {
 			c.say("You are not running tinc as root. Use sudo?")
 		}
 	default:
-		if _, err = config.OwnName(c.Layout); err == nil {
+		if _, err = confdir.OwnName(c.Layout); err == nil {
 			return true
 		}
 		if problem := new(config.Problem); errors.As(err, problem) && noValue.MatchString(problem.Text) {
@@ -94,7 +95,7 @@ func (c *Checker) name() bool {
 }
 
 // ownFile looks whether the own host file can be read.
-func (c *Checker) ownFile(net *config.Network) {
+func (c *Checker) ownFile(net *confdir.Network) {
 	path := c.Layout.Host(net.Name)
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -109,7 +110,7 @@ func (c *Checker) ownFile(net *config.Network) {
 }
 
 // values says what would keep a node from starting, and what it would warn of.
-func (c *Checker) values(net *config.Network, warnings []config.Warning, broken error) {
+func (c *Checker) values(net *confdir.Network, warnings []config.Warning, broken error) {
 	for _, p := range config.Problems(broken) {
 		if !c.told[p.Where] {
 			c.problem("ERROR: ", p)

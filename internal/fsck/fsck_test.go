@@ -10,7 +10,7 @@ import (
 	"sync"
 	"testing"
 
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/generate"
 	"tincan/internal/keys"
 )
@@ -27,9 +27,9 @@ var rsaKeys = sync.OnceValue(func() (both [2]*keys.RSAPrivateKey) {
 })
 
 // tree makes the directory of a node as init does it, with the RSA key i.
-func tree(t *testing.T, dir string, i int) config.Layout {
+func tree(t *testing.T, dir string, i int) confdir.Layout {
 	t.Helper()
-	l, err := config.Place{Conf: dir}.Layout()
+	l, err := confdir.Place{Conf: dir}.Layout()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,7 +233,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-func run(l config.Layout, fix bool) (said string, good bool) {
+func run(l confdir.Layout, fix bool) (said string, good bool) {
 	var b strings.Builder
 	c := Checker{
 		Layout: l, Say: func(line string) { b.WriteString(line + "\n") }, Fix: func() bool { return fix },

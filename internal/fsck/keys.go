@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/files"
 	"tincan/internal/generate"
@@ -26,7 +27,7 @@ type kind struct {
 }
 
 // keys looks at what the node proves with who it is.
-func (c *Checker) keys(net *config.Network) {
+func (c *Checker) keys(net *confdir.Network) {
 	modern, old := c.modern(net), c.old(net)
 	c.private(net, modern)
 	there := modern.private || errors.Is(modern.load, fs.ErrPermission)
@@ -47,7 +48,7 @@ func (c *Checker) keys(net *config.Network) {
 }
 
 // modern is the Ed25519 key.
-func (c *Checker) modern(net *config.Network) kind {
+func (c *Checker) modern(net *confdir.Network) kind {
 	key, _, err := net.PrivateKey()
 	k := kind{
 		name: "Ed25519", generate: "generate-ed25519-keys", path: net.Settings.PrivateKeyFile,
@@ -59,7 +60,7 @@ func (c *Checker) modern(net *config.Network) kind {
 }
 
 // old is the RSA key.
-func (c *Checker) old(net *config.Network) kind {
+func (c *Checker) old(net *confdir.Network) kind {
 	key, _, err := net.RSAPrivateKey()
 	k := kind{
 		name: "RSA", generate: "generate-rsa-keys", path: net.Settings.RSAPrivateKeyFile,
@@ -75,7 +76,7 @@ func (c *Checker) old(net *config.Network) kind {
 
 // withoutRSA tells whether nothing speaks of an RSA key. A node of tinc 1.0 cannot be without
 // one; with an Ed25519 key it is how nodes are made today, and nothing to fix.
-func withoutRSA(net *config.Network, k kind) bool {
+func withoutRSA(net *confdir.Network, k kind) bool {
 	for _, e := range net.Entries() {
 		if v, ok := config.Find(e.Name); ok && (v.Name == "PrivateKeyFile" || v.Name == "PublicKeyFile") {
 			return false
@@ -85,7 +86,7 @@ func withoutRSA(net *config.Network, k kind) bool {
 }
 
 // publicFile is where the public half is looked for.
-func (c *Checker) publicFile(net *config.Network, variable string) string {
+func (c *Checker) publicFile(net *confdir.Network, variable string) string {
 	for _, e := range net.Entries() {
 		if v, ok := config.Find(e.Name); ok && v.Name == variable {
 			if path := e.Value; filepath.IsAbs(path) {
@@ -98,7 +99,7 @@ func (c *Checker) publicFile(net *config.Network, variable string) string {
 }
 
 // private looks at a private key and at who may read it.
-func (c *Checker) private(net *config.Network, k kind) {
+func (c *Checker) private(net *confdir.Network, k kind) {
 	path, inConf, modulus := k.path, false, false
 	for _, e := range net.Entries() {
 		if k.name == "RSA" && strings.EqualFold(e.Name, "PrivateKey") {
@@ -125,7 +126,7 @@ func (c *Checker) private(net *config.Network, k kind) {
 		c.say("Reading %s private key file `%s' failed: %v", k.name, path, k.load)
 	}
 	info, err := os.Stat(path)
-	if err != nil || !config.HasModes || info.Mode().Perm()&0o077 == 0 {
+	if err != nil || !confdir.HasModes || info.Mode().Perm()&0o077 == 0 {
 		return
 	}
 	c.say("WARNING: unsafe file permissions on %s.", path)
@@ -175,7 +176,7 @@ func (c *Checker) repair(k kind) bool {
 		c.say("Warning: old key(s) found and disabled.")
 	}
 	c.say("Wrote %s public key to %s.", k.name, path)
-	net, _, _ := config.Inspect(c.Layout, nil)
+	net, _, _ := confdir.Inspect(c.Layout, nil)
 	now := c.modern(net)
 	if k.name == "RSA" {
 		now = c.old(net)

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/files"
 	"tincan/internal/script"
 )
@@ -14,7 +14,7 @@ import (
 var known = []string{script.TincUp, script.TincDown, script.HostUp, script.HostDown, script.SubnetUp, script.SubnetDown}
 
 // scripts looks whether what should run can run.
-func (c *Checker) scripts(net *config.Network) {
+func (c *Checker) scripts(net *confdir.Network) {
 	explained := false
 	for _, dir := range []string{c.Layout.ConfBase, c.Layout.Hosts()} {
 		files, err := os.ReadDir(dir)
@@ -50,7 +50,7 @@ func (c *Checker) script(path string, interpreted bool) {
 			f.Close()
 		}
 	}
-	if err == nil && (info.Mode().Perm()&0o111 != 0 || interpreted || !config.HasModes) {
+	if err == nil && (info.Mode().Perm()&0o111 != 0 || interpreted || !confdir.HasModes) {
 		return
 	}
 	if err == nil {

@@ -6,12 +6,13 @@ import (
 	"slices"
 	"strings"
 
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/node"
 )
 
 // variables looks whether each variable is known, and stands where it belongs.
-func (c *Checker) variables(net *config.Network) {
+func (c *Checker) variables(net *confdir.Network) {
 	server := c.entries(c.Layout.TincConf())
 	parts, _ := os.ReadDir(c.Layout.ConfD())
 	for _, p := range parts {

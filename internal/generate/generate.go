@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/keys"
 	"tincan/internal/node"
@@ -20,7 +21,7 @@ import (
 
 // Node says what the new node is to be like.
 type Node struct {
-	Layout config.Layout
+	Layout confdir.Layout
 	Name   node.Name
 	Port   int // 0: the usual one if it is free, else another one
 
@@ -77,7 +78,7 @@ func (n Node) create() (port int, err error) {
 		return 0, err
 	}
 	for name, file := range n.Hosts {
-		if err := config.Create(l.Host(name), file, config.FileMode); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := confdir.Create(l.Host(name), file, confdir.FileMode); err != nil && !errors.Is(err, fs.ErrExist) {
 			return 0, err
 		}
 	}
@@ -90,7 +91,7 @@ func (n Node) create() (port int, err error) {
 	if n.VPN.IsValid() {
 		conf = fmt.Appendf(conf, "Ifconfig = %s\n", n.VPN)
 		host, _ = config.Add(host, "Subnet", n.VPN.Addr().String())
-	} else if err := config.Create(l.Script("tinc-up"), []byte(tincUp), config.ScriptMode); err != nil && !errors.Is(err, fs.ErrExist) {
+	} else if err := confdir.Create(l.Script("tinc-up"), []byte(tincUp), confdir.ScriptMode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return 0, err
 	}
 	if n.AutoAddress {
@@ -108,7 +109,7 @@ func (n Node) create() (port int, err error) {
 	if port != DefaultPort {
 		host, _ = config.Set(host, "Port", fmt.Sprint(port))
 	}
-	if err := config.WriteFile(l.Host(n.Name), host, config.FileMode); err != nil {
+	if err := confdir.WriteFile(l.Host(n.Name), host, confdir.FileMode); err != nil {
 		return 0, err
 	}
 	if n.RSA != nil && n.Key == nil { // with Key, storeKeys sees to it
@@ -120,7 +121,7 @@ func (n Node) create() (port int, err error) {
 		return 0, err
 	}
 	// tinc.conf comes last: it makes this directory a network.
-	err = config.Create(l.TincConf(), conf, config.FileMode)
+	err = confdir.Create(l.TincConf(), conf, confdir.FileMode)
 	if errors.Is(err, fs.ErrExist) {
 		err = fmt.Errorf("%w: %s", ErrExists, l.TincConf())
 	}
@@ -137,7 +138,7 @@ func (n Node) storeKeys() error {
 		_, err = StoreKey(key, l.PrivateKey(), l.Host(n.Name))
 		return err
 	}
-	return config.Edit(l.Host(n.Name), func(host []byte) ([]byte, error) {
+	return confdir.Edit(l.Host(n.Name), func(host []byte) ([]byte, error) {
 		host, _ = disableKeys(host)
 		host = fmt.Appendf(host, "Ed25519PublicKey = %s\n", n.Key.Public())
 		if n.RSA != nil && !bytes.Contains(host, n.RSA.Public().MarshalPEM()) {
@@ -158,12 +159,12 @@ func (n Node) choosePort() (int, error) {
 }
 
 // MakeDirs makes the directories of a network that are missing.
-func MakeDirs(l config.Layout) error {
+func MakeDirs(l confdir.Layout) error {
 	if err := l.MakeParent(); err != nil {
 		return err
 	}
 	for _, dir := range []string{l.ConfBase, l.Hosts(), l.Cache()} {
-		if err := config.MakeDir(dir, 0o755); err != nil {
+		if err := confdir.MakeDir(dir, 0o755); err != nil {
 			return err
 		}
 	}

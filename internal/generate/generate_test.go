@@ -11,13 +11,14 @@ import (
 	"strings"
 	"testing"
 
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/keys"
 )
 
-func layout(t *testing.T) config.Layout {
+func layout(t *testing.T) confdir.Layout {
 	t.Helper()
-	l, err := config.Place{Conf: filepath.Join(t.TempDir(), "tinc", "vpn")}.Layout()
+	l, err := confdir.Place{Conf: filepath.Join(t.TempDir(), "tinc", "vpn")}.Layout()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +44,7 @@ func TestCreate(t *testing.T) {
 		t.Errorf("tinc.conf: %q", got)
 	}
 	// What was made is a network that loads without a word.
-	network, warnings, err := config.Load(l, nil)
+	network, warnings, err := confdir.Load(l, nil)
 	if err != nil || len(warnings) > 0 {
 		t.Fatal(warnings, err)
 	}
@@ -86,7 +87,7 @@ func TestCreateDisablesOldKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	const old = "Ed25519PublicKey = 5E9PD5nFYM0+jKQpUtGCT3Q71rHiVVi7OgIXSqan2HM\n"
-	if err := config.WriteFile(l.Host("alpha"), []byte(old+"Cipher = none"), config.FileMode); err != nil {
+	if err := confdir.WriteFile(l.Host("alpha"), []byte(old+"Cipher = none"), confdir.FileMode); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := (Node{Layout: l, Name: "alpha", Port: 7000}).Create(); err != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/keys"
 )
@@ -22,7 +23,7 @@ func StoreKey(key *keys.PrivateKey, private, public string) (replaced []string, 
 // StorePublicKey writes a public key as a PEM block to a host file. Earlier Ed25519
 // keys in it are turned into comments; replaced tells if there were any.
 func StorePublicKey(key keys.PublicKey, path string) (replaced bool, err error) {
-	return storeHalf(path, keys.MarshalPublicPEM(key), config.FileMode, disableKeys)
+	return storeHalf(path, keys.MarshalPublicPEM(key), confdir.FileMode, disableKeys)
 }
 
 // store appends the private half of a key to one file and the public half to
@@ -33,8 +34,8 @@ func store(privateText []byte, private string, publicText []byte, public string,
 		text []byte
 		mode fs.FileMode
 	}{
-		{private, privateText, config.SecretMode},
-		{public, publicText, config.FileMode},
+		{private, privateText, confdir.SecretMode},
+		{public, publicText, confdir.FileMode},
 	} {
 		old, err := storeHalf(f.path, f.text, f.mode, disable)
 		if old {
@@ -57,7 +58,7 @@ func storeHalf(path string, key []byte, mode fs.FileMode, disable func([]byte) (
 	if len(text) > 0 && text[len(text)-1] != '\n' {
 		text = append(text, '\n')
 	}
-	return n > 0, config.WriteFile(path, append(text, key...), mode)
+	return n > 0, confdir.WriteFile(path, append(text, key...), mode)
 }
 
 // disableKeys puts a "#" before each line of an Ed25519 key and counts the keys.

@@ -7,7 +7,7 @@ import (
 	"io/fs"
 	"os"
 
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/files"
 	"tincan/internal/keys"
 )
@@ -15,7 +15,7 @@ import (
 // OwnKey reads the private key of a node that is about to be made, or makes one
 // and stores it. An attempt that broke off has left it there: whoever stored the
 // public half then will know it again.
-func OwnKey(l config.Layout) (key *keys.PrivateKey, reused bool, err error) {
+func OwnKey(l confdir.Layout) (key *keys.PrivateKey, reused bool, err error) {
 	reused, err = ownFile(l.PrivateKey(), func() ([]byte, error) {
 		key, err = keys.Generate(rand.Reader)
 		if err != nil {
@@ -31,7 +31,7 @@ func OwnKey(l config.Layout) (key *keys.PrivateKey, reused bool, err error) {
 
 // OwnRSA is the same for the RSA key that tinc 1.0 asks for. Making one of 4096
 // bits takes seconds.
-func OwnRSA(l config.Layout, bits int) (key *keys.RSAPrivateKey, reused bool, err error) {
+func OwnRSA(l confdir.Layout, bits int) (key *keys.RSAPrivateKey, reused bool, err error) {
 	reused, err = ownFile(l.ConfBase+"/rsa_key.priv", func() ([]byte, error) {
 		key, err = keys.GenerateRSA(rand.Reader, bits)
 		if err != nil {
@@ -60,15 +60,15 @@ func ownFile(path string, generate func() ([]byte, error), parse func([]byte) er
 	if err != nil {
 		return false, err
 	}
-	return false, config.Create(path, text, config.SecretMode)
+	return false, confdir.Create(path, text, confdir.SecretMode)
 }
 
 // SetAside renames the files that make a directory a network, so that Create
 // can recreate it. Keys and the host files of others stay. It returns the new
 // names.
-func SetAside(l config.Layout) (moved []string, err error) {
+func SetAside(l confdir.Layout) (moved []string, err error) {
 	paths := []string{l.TincConf()}
-	if name, err := config.OwnName(l); err == nil {
+	if name, err := confdir.OwnName(l); err == nil {
 		paths = append(paths, l.Host(name))
 	}
 	for _, path := range paths {

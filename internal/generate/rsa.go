@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/keys"
 )
@@ -52,7 +53,7 @@ func StoreRSAKey(key *keys.RSAPrivateKey, private, public string) (replaced []st
 
 // StoreRSAPublicKey is [StorePublicKey] for an RSA key.
 func StoreRSAPublicKey(key keys.RSAPublicKey, path string) (replaced bool, err error) {
-	return storeHalf(path, key.MarshalPEM(), config.FileMode, disableRSAKeys)
+	return storeHalf(path, key.MarshalPEM(), confdir.FileMode, disableRSAKeys)
 }
 
 // StoreRSAKeyOld writes an RSA key pair as tinc 1.0 does: an empty line before each

@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/files"
 	"tincan/internal/keys"
 	"tincan/internal/node"
@@ -20,7 +20,7 @@ import (
 // tinc 1.0: an RSA key, and scripts that set up the interface and tell the
 // monitor who comes and goes.
 type Tincd struct {
-	Layout    config.Layout
+	Layout    confdir.Layout
 	Interface string
 	Name      node.Name
 	VPN       netip.Prefix
@@ -82,20 +82,20 @@ func (t Tincd) Create(hosts map[node.Name][]byte) error {
 		return err
 	}
 	for name, file := range hosts {
-		if err := config.Create(l.Host(name), file, config.FileMode); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := confdir.Create(l.Host(name), file, confdir.FileMode); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 	}
 	for name, text := range t.scripts() {
-		if err := config.WriteFile(l.Script(name), []byte(text), config.ScriptMode); err != nil {
+		if err := confdir.WriteFile(l.Script(name), []byte(text), confdir.ScriptMode); err != nil {
 			return err
 		}
 		if err := files.Chmod(l.Script(name), 0o755); err != nil {
 			return err
 		}
 	}
-	if err := config.WriteFile(l.Host(t.Name), t.HostFile(), config.FileMode); err != nil {
+	if err := confdir.WriteFile(l.Host(t.Name), t.HostFile(), confdir.FileMode); err != nil {
 		return err
 	}
-	return config.Create(l.TincConf(), t.tincConf(), config.FileMode)
+	return confdir.Create(l.TincConf(), t.tincConf(), confdir.FileMode)
 }

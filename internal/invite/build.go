@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/files"
 	"tincan/internal/keys"
@@ -67,10 +68,10 @@ func (j *joiner) build(data []byte) (*builder, error) {
 		if err != nil {
 			return nil, err
 		}
-		b.add("rsa_key.priv", private, config.SecretMode)
+		b.add("rsa_key.priv", private, confdir.SecretMode)
 		host.Write(b.rsa.Public().MarshalPEM())
 	}
-	b.add("ed25519_key.priv", keys.MarshalPrivatePEM(b.key), config.SecretMode)
+	b.add("ed25519_key.priv", keys.MarshalPrivatePEM(b.key), confdir.SecretMode)
 	b.add(filepath.Join("hosts", string(t.name)), host.Bytes(), 0o644)
 	for _, h := range t.hosts {
 		content, problems, err := h.hostFile()
@@ -92,7 +93,7 @@ func (j *joiner) build(data []byte) (*builder, error) {
 	}
 	if j.TincUp {
 		j.tincUp(t, b)
-		b.add("invitation-data", data, config.SecretMode)
+		b.add("invitation-data", data, confdir.SecretMode)
 	}
 	b.add("tinc.conf", conf.Bytes(), 0o644)
 	b.res.Settings = append(rows(conf.Bytes()), kept...)
@@ -113,12 +114,12 @@ func (j *joiner) withAddress(hostFile []byte) []byte {
 }
 
 // layout decides where the configuration goes.
-func (j *joiner) layout(t text) (config.Layout, error) {
+func (j *joiner) layout(t text) (confdir.Layout, error) {
 	place := j.Place
 	if names := t.values("NetName"); len(names) > 0 && (place.Net == "" || place.Net == ".") {
 		name := names[0]
-		if unsafe, err := config.CheckNetName(name); err != nil || unsafe || name == "" {
-			return config.Layout{}, fmt.Errorf("the invitation proposes %.60q for the name of the network, which is not safe", name)
+		if unsafe, err := confdir.CheckNetName(name); err != nil || unsafe || name == "" {
+			return confdir.Layout{}, fmt.Errorf("the invitation proposes %.60q for the name of the network, which is not safe", name)
 		}
 		if place.Conf == "" {
 			place.Net = name
@@ -148,12 +149,12 @@ func (j *joiner) layout(t text) (config.Layout, error) {
 
 // member tells whether the configuration in l is that of a node in the network of the invitation: whether it knows the
 // inviter, with the key that the invitation gives for it.
-func (j *joiner) member(l config.Layout, t text) bool {
+func (j *joiner) member(l confdir.Layout, t text) bool {
 	i := slices.IndexFunc(t.hosts, func(h block) bool { return string(h.name) == j.inviter })
 	if i < 0 {
 		return false
 	}
-	known, _, err := config.LoadHost(l, t.hosts[i].name, nil)
+	known, _, err := confdir.LoadHost(l, t.hosts[i].name, nil)
 	return err == nil && known.Key != nil && slices.Contains(t.hosts[i].values("Ed25519PublicKey"), known.Key.String())
 }
 
@@ -337,7 +338,7 @@ func (b *builder) write(u URL, text []byte) error {
 			return err
 		}
 	}
-	if err := writeNew(filepath.Join(tmp, preparedText), text, config.SecretMode); err != nil {
+	if err := writeNew(filepath.Join(tmp, preparedText), text, confdir.SecretMode); err != nil {
 		return err
 	}
 	syncDirs(append(dirs, tmp, beside)...)
@@ -362,7 +363,7 @@ func (b *builder) finish() (Result, error) {
 		}
 	}
 	for _, dir := range []string{"", "hosts", "cache"} {
-		if err := config.MakeDir(filepath.Join(b.base(), dir), 0o755); err != nil {
+		if err := confdir.MakeDir(filepath.Join(b.base(), dir), 0o755); err != nil {
 			return Result{}, b.stranded(err)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"tincan/internal/b64"
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/keydist"
 	"tincan/internal/keys"
@@ -79,7 +80,7 @@ func (in *inviter) options(url string, change func(*Options)) Options {
 	if change != nil {
 		change(&o)
 	}
-	if o.Place == (config.Place{}) {
+	if o.Place == (confdir.Place{}) {
 		o.Place.Conf = filepath.Join(in.t.TempDir(), "vpn")
 	}
 	return o
@@ -97,7 +98,7 @@ func TestJoinFinishesEverythingANodeNeeds(t *testing.T) {
 
 	inv := in.issue("bob")
 	res, err := in.join("  tinc://"+inv.URL+" \n", func(o *Options) {
-		o.Place = config.Place{Roots: config.Roots{Sysconf: root}}
+		o.Place = confdir.Place{Roots: confdir.Roots{Sysconf: root}}
 		o.PortFree = func(p uint16) bool { return p != 655 }
 	})
 	if err != nil {
@@ -637,7 +638,7 @@ func TestAnOccupiedNetworkNameIsAvoided(t *testing.T) {
 	in := newInviter(t, "alice")
 	root := t.TempDir()
 	write(t, "Name = x\n", root, "tinc", "home", "tinc.conf")
-	place := config.Place{Roots: config.Roots{Sysconf: root}}
+	place := confdir.Place{Roots: confdir.Roots{Sysconf: root}}
 	again := in.issue("bob")
 	if _, err := in.join(again.URL, func(o *Options) { o.Place = place }); !errors.Is(err, ErrOccupied) {
 		t.Errorf("a second join: %v", err)
@@ -667,7 +668,7 @@ func TestAMemberDoesNotJoinAgain(t *testing.T) {
 	root := t.TempDir()
 	again := in.issue("bob")
 	join := func(root string) (Result, error) {
-		return in.join(again.URL, func(o *Options) { o.Place, o.TincUp = config.Place{Roots: config.Roots{Sysconf: root}}, true })
+		return in.join(again.URL, func(o *Options) { o.Place, o.TincUp = confdir.Place{Roots: confdir.Roots{Sysconf: root}}, true })
 	}
 	write(t, "Name = x\n", root, "tinc", "home", "tinc.conf")
 	host, err := os.ReadFile(filepath.Join(in.dir, "hosts", "alice"))
@@ -999,7 +1000,7 @@ func TestJoinCanBeInterrupted(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
 	start := time.Now()
-	_, err := Join(ctx, Options{URL: l.Addr().String() + "/" + strings.Repeat("A", 48), Place: config.Place{Conf: filepath.Join(t.TempDir(), "vpn")}})
+	_, err := Join(ctx, Options{URL: l.Addr().String() + "/" + strings.Repeat("A", 48), Place: confdir.Place{Conf: filepath.Join(t.TempDir(), "vpn")}})
 	if err == nil || time.Since(start) > 2*time.Second {
 		t.Errorf("%v after %v", err, time.Since(start))
 	}
@@ -1029,7 +1030,7 @@ func FuzzText(f *testing.F) {
 			return
 		}
 		j := &joiner{Options: Options{
-			Place:    config.Place{Conf: filepath.Join(t.TempDir(), "vpn")},
+			Place:    confdir.Place{Conf: filepath.Join(t.TempDir(), "vpn")},
 			PortFree: func(uint16) bool { return true },
 			TincUp:   len(data)%2 == 0,
 		}}

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/keys"
 	"tincan/internal/node"
@@ -123,7 +124,7 @@ func (r *Request) issue() (inv Invitation, err error) {
 
 	s := storeIn(r.Dir)
 	_, missing := os.Lstat(s.dir)
-	if err := config.MakeDir(s.dir, 0o700); err != nil {
+	if err := confdir.MakeDir(s.dir, 0o700); err != nil {
 		return inv, err
 	}
 	if missing != nil {
@@ -158,7 +159,7 @@ func (r *Request) issue() (inv Invitation, err error) {
 	if err != nil {
 		return Invitation{}, err
 	}
-	if err := config.Create(inv.File, content, config.SecretMode); err != nil {
+	if err := confdir.Create(inv.File, content, confdir.SecretMode); err != nil {
 		return Invitation{}, err
 	}
 	handOver(inv.File)
@@ -177,7 +178,7 @@ func (s store) keyFor(open int, rand io.Reader) (key *keys.PrivateKey, isNew boo
 	if key, err = keys.Generate(rand); err != nil {
 		return nil, false, err
 	}
-	if err := config.WriteFile(s.path(keyFile), keys.MarshalPrivatePEM(key), config.SecretMode); err != nil {
+	if err := confdir.WriteFile(s.path(keyFile), keys.MarshalPrivatePEM(key), confdir.SecretMode); err != nil {
 		return nil, false, err
 	}
 	handOver(s.path(keyFile))
@@ -266,7 +267,7 @@ func (r *Request) text(own, conf []byte, port uint16, inv *Invitation) ([]byte, 
 
 	var w writer
 	w.set("Name", string(r.Invitee))
-	if unsafe, err := config.CheckNetName(r.NetName); r.NetName != "" && r.NetName != "." && !unsafe && err == nil {
+	if unsafe, err := confdir.CheckNetName(r.NetName); r.NetName != "" && r.NetName != "." && !unsafe && err == nil {
 		w.set("NetName", r.NetName)
 	}
 	w.set("ConnectTo", string(r.Name))

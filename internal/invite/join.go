@@ -16,7 +16,7 @@ import (
 	"strings"
 	"time"
 
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/keydist"
 	"tincan/internal/keys"
 	"tincan/internal/netwatch"
@@ -34,7 +34,7 @@ type Options struct {
 	// Place is where the new configuration goes. With Net or Conf it must not
 	// hold one yet; without them the invitation may propose a name for the
 	// network. If that is taken here the invitation is not used up, or, with TincUp, another name is chosen.
-	Place config.Place
+	Place confdir.Place
 	Force bool // store unsafe variables too, and enable tinc-up
 	// TincUp writes what tinc's join writes: a tinc-up script for Ifconfig and
 	// Route, and invitation-data. Otherwise they become lines of tinc.conf.
@@ -57,8 +57,8 @@ type Options struct {
 // Result is a new node.
 type Result struct {
 	Name      node.Name
-	Layout    config.Layout // where its files lie
-	Addresses []string      // ADDR/LEN that the inviter has given us
+	Layout    confdir.Layout // where its files lie
+	Addresses []string       // ADDR/LEN that the inviter has given us
 	Port      uint16
 	Settings  []string // the lines of tinc.conf and of the own host file, keys apart
 	Hosts     []string // of whom there is a host file
@@ -211,7 +211,7 @@ func (j *joiner) checkPlace() error {
 	return nil
 }
 
-func vacant(l config.Layout) error {
+func vacant(l confdir.Layout) error {
 	switch _, err := os.Lstat(l.TincConf()); {
 	case err == nil:
 		return fmt.Errorf("%w: %s", ErrOccupied, l.TincConf())

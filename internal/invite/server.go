@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/files"
 	"tincan/internal/keys"
@@ -362,10 +363,10 @@ func (s *Server) store(t text, key keys.PublicKey) error {
 			w.set("Subnet", v)
 		}
 	}
-	if err := config.MakeDir(filepath.Join(s.Dir, "hosts"), 0o755); err != nil {
+	if err := confdir.MakeDir(filepath.Join(s.Dir, "hosts"), 0o755); err != nil {
 		return err
 	}
-	err := config.Create(s.hostFile(t.name), w.Bytes(), 0o644)
+	err := confdir.Create(s.hostFile(t.name), w.Bytes(), 0o644)
 	if errors.Is(err, fs.ErrExist) {
 		return Taken
 	}

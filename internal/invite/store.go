@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"tincan/internal/b64"
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/files"
 	"tincan/internal/keys"
 	"tincan/internal/node"
@@ -53,7 +53,7 @@ func (s store) path(name string) string { return filepath.Join(s.dir, name) }
 
 // lock keeps other processes and goroutines that lock the store out.
 func (s store) lock() (unlock func(), err error) {
-	unlock, err = config.LockDir(s.dir)
+	unlock, err = confdir.LockDir(s.dir)
 	if err != nil {
 		return nil, fmt.Errorf("locking %s: %w", s.dir, err)
 	}
@@ -228,7 +228,7 @@ func (s store) recover() error {
 // rewrite stores another text, as long as the invitation is claimed.
 func (c *claimed) rewrite(data []byte) error {
 	c.data = data
-	return config.WriteFile(c.store.path(c.name+usedSuffix), data, config.SecretMode)
+	return confdir.WriteFile(c.store.path(c.name+usedSuffix), data, confdir.SecretMode)
 }
 
 // release puts the invitation back as it was.
@@ -348,6 +348,6 @@ func (s store) forget(now time.Time) (fresh int) {
 	for _, row := range kept {
 		w.WriteString(row + "\n")
 	}
-	_ = config.WriteFile(s.path(spentFile), w.Bytes(), config.SecretMode)
+	_ = confdir.WriteFile(s.path(spentFile), w.Bytes(), confdir.SecretMode)
 	return fresh
 }

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/keys"
 	"tincan/internal/node"
 )
@@ -240,11 +240,11 @@ func TestAnUnansweredJoinWithoutANameForTheNetwork(t *testing.T) {
 	inv := in.issue("bob")
 	root := t.TempDir()
 	in.server.Accepted = func(node.Name, keys.PublicKey, netip.Addr) { runtime.Goexit() }
-	place := config.Place{Roots: config.Roots{Sysconf: root}}
+	place := confdir.Place{Roots: confdir.Roots{Sysconf: root}}
 	if _, err := in.join(inv.URL, func(o *Options) { o.Place, o.once, o.wait = place, true, 100*time.Millisecond }); err == nil {
 		t.Fatal("joined")
 	}
-	if nets, err := config.Networks(place.Roots); len(nets) > 0 {
+	if nets, err := confdir.Networks(place.Roots); len(nets) > 0 {
 		t.Errorf("what is kept counts as a network: %v, %v", nets, err)
 	}
 	if _, err := in.join(inv.URL, func(o *Options) { o.Place = place }); err != nil {

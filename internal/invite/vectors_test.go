@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/keys"
 	"tincan/internal/node"
@@ -225,7 +226,7 @@ func TestClientSendsWhatTincSent(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "vpn")
 		res, err := Join(context.Background(), Options{
 			URL:      v.URL,
-			Place:    config.Place{Conf: dir},
+			Place:    confdir.Place{Conf: dir},
 			Rand:     bytes.NewReader(unhex(t, v.ThrowAway, v.ClientNonce, v.ClientECDH, v.Permanent)),
 			Dial:     func(context.Context, string, string) (net.Conn, error) { return client, nil },
 			PortFree: func(uint16) bool { return true },

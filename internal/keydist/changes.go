@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/files"
 	"tincan/internal/hostfile"
 	"tincan/internal/node"
@@ -47,7 +47,7 @@ func (s *Store) Suspect(name, from node.Name, data []byte) bool {
 	if _, ok := st.Changes[name]; !ok && len(st.Changes) >= maxChanges {
 		return false
 	}
-	if config.MakeDir(s.changedDir(), 0o755) != nil || config.WriteFile(s.pending(name), bytes.Clone(data), config.FileMode) != nil {
+	if confdir.MakeDir(s.changedDir(), 0o755) != nil || confdir.WriteFile(s.pending(name), bytes.Clone(data), confdir.FileMode) != nil {
 		return false
 	}
 	st.Changes[name] = change{From: from, Since: time.Now().Unix()}
@@ -119,7 +119,7 @@ func (s *Store) Accept(name node.Name) error {
 		defer s.Lock.Unlock()
 	}
 	if old, err := s.Read(name); err == nil {
-		if err := config.WriteFile(s.pending(name)+".before", old, config.FileMode); err != nil {
+		if err := confdir.WriteFile(s.pending(name)+".before", old, confdir.FileMode); err != nil {
 			return err
 		}
 	}

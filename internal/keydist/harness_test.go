@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/keys"
 	"tincan/internal/node"
 	"tincan/internal/subnet"
@@ -94,7 +94,7 @@ func hostText(x byte, more ...string) string {
 func (w *world) member(name node.Name, x byte, host string, change func(*Config)) *member {
 	w.Helper()
 	m := &member{w: w, name: name, addr: netip.AddrFrom4([4]byte{127, 1, x, 1}), dir: w.TempDir()}
-	l := config.Layout{ConfBase: m.dir}
+	l := confdir.Layout{ConfBase: m.dir}
 	for _, d := range []string{l.Hosts(), l.Cache()} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			w.Fatal(err)
@@ -233,7 +233,7 @@ func mustSubnet(t *testing.T, text string) subnet.Subnet {
 
 func (m *member) remove(name string) {
 	m.w.Helper()
-	if err := os.Remove(config.Layout{ConfBase: m.dir}.Host(node.Name(name))); err != nil {
+	if err := os.Remove(confdir.Layout{ConfBase: m.dir}.Host(node.Name(name))); err != nil {
 		m.w.Fatal(err)
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/keys"
 	"tincan/internal/node"
 )
@@ -145,7 +145,7 @@ func TestDeletedHostFileDoesNotComeBack(t *testing.T) {
 }
 
 func TestLearnedKeysAreBounded(t *testing.T) {
-	s := &Store{Layout: config.Layout{ConfBase: t.TempDir()}, Self: "alice"}
+	s := &Store{Layout: confdir.Layout{ConfBase: t.TempDir()}, Self: "alice"}
 	k := keys.FromSeed([32]byte{7}).Public()
 	s.mu.Lock()
 	for i := range MaxLearned {
@@ -181,12 +181,12 @@ func FuzzRequest(f *testing.F) {
 		f.Add([]byte(s), false)
 	}
 	dir := f.TempDir()
-	l := config.Layout{ConfBase: dir}
+	l := confdir.Layout{ConfBase: dir}
 	own := netip.MustParseAddr("127.1.1.1")
-	if err := config.MakeDir(l.Hosts(), 0o755); err != nil {
+	if err := confdir.MakeDir(l.Hosts(), 0o755); err != nil {
 		f.Fatal(err)
 	}
-	if err := config.WriteFile(l.Host("alice"), []byte(hostText(1)), config.FileMode); err != nil {
+	if err := confdir.WriteFile(l.Host("alice"), []byte(hostText(1)), confdir.FileMode); err != nil {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, raw []byte, self bool) {

@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/files"
 	"tincan/internal/node"
 )
@@ -115,7 +115,7 @@ func (s *Store) flush() error {
 	data, err := json.MarshalIndent(s.state, "", " ")
 	if err == nil {
 		_ = files.MakeDir(s.Layout.Cache(), 0o755)
-		err = config.WriteFile(s.statePath(), append(data, '\n'), config.FileMode)
+		err = confdir.WriteFile(s.statePath(), append(data, '\n'), confdir.FileMode)
 	}
 	s.dirty = err != nil
 	return err

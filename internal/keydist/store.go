@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/files"
 	"tincan/internal/hostfile"
@@ -34,7 +35,7 @@ import (
 //
 // A Store is safe for concurrent use.
 type Store struct {
-	Layout  config.Layout
+	Layout  confdir.Layout
 	Self    node.Name
 	Replace bool        // take over every file with the known key, as tinc-boot does
 	Lock    sync.Locker // held while a host file is written; nil: nobody else writes
@@ -127,7 +128,7 @@ func (s *Store) Offer(name, from node.Name, data []byte) (Outcome, error) {
 
 // write stores a host file; the lock is held.
 func (s *Store) write(name node.Name, data []byte) error {
-	if err := config.WriteFile(s.Layout.Host(name), data, config.FileMode); err != nil {
+	if err := confdir.WriteFile(s.Layout.Host(name), data, confdir.FileMode); err != nil {
 		return err
 	}
 	if s.owned != nil {
@@ -262,7 +263,7 @@ func (s *Store) Index() (added []node.Name, err error) {
 	if err != nil {
 		return nil, err
 	}
-	err = config.Edit(s.Layout.TincConf(), func(conf []byte) ([]byte, error) {
+	err = confdir.Edit(s.Layout.TincConf(), func(conf []byte) ([]byte, error) {
 		present := config.Values(conf, "ConnectTo")
 		for _, name := range names {
 			if name == s.Self || slices.Contains(present, string(name)) {

@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/daemon"
@@ -27,7 +28,7 @@ import (
 
 // Options say what to start.
 type Options struct {
-	Layout    config.Layout // absolute paths
+	Layout    confdir.Layout // absolute paths
 	Overrides []config.Override
 	Debug     int
 	Version   string

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/control"
 	"tincan/internal/mesh"
 	"tincan/internal/terminal"
@@ -152,7 +152,7 @@ func TestTheJournalGetsPriorities(t *testing.T) {
 func TestALogFileThatWasMovedAway(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "log")
-	log, err := Options{LogFile: path, Layout: config.Layout{NetName: "home"}}.open(terminal.Streams{Err: &bytes.Buffer{}}, false)
+	log, err := Options{LogFile: path, Layout: confdir.Layout{NetName: "home"}}.open(terminal.Streams{Err: &bytes.Buffer{}}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +201,7 @@ func TestALogFileInTheNewRootDirectory(t *testing.T) {
 		{"elsewhere", filepath.Join(dir, "tinc"), true, ""},
 		{"no new root directory", path, false, ""},
 	} {
-		log, err := Options{LogFile: c.path, Chroot: c.chroot, Layout: config.Layout{ConfBase: base}}.open(terminal.Streams{Err: &bytes.Buffer{}}, false)
+		log, err := Options{LogFile: c.path, Chroot: c.chroot, Layout: confdir.Layout{ConfBase: base}}.open(terminal.Streams{Err: &bytes.Buffer{}}, false)
 		must(err)
 		if got := log.(*fileSink).inside; got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)

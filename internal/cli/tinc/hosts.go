@@ -8,20 +8,21 @@ import (
 	"os"
 	"strconv"
 
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/node"
 )
 
 func export(c *call, _ []string) error {
-	own, err := config.OwnName(c.layout)
+	own, err := confdir.OwnName(c.layout)
 	if err != nil {
 		return ownNameError(c.layout, err)
 	}
-	return opening("configuration file", config.WriteHost(c.Out, c.layout, own))
+	return opening("configuration file", confdir.WriteHost(c.Out, c.layout, own))
 }
 
 func exportAll(c *call, _ []string) error {
-	err := config.WriteHosts(c.Out, c.layout)
+	err := confdir.WriteHosts(c.Out, c.layout)
 	var path *fs.PathError
 	if errors.As(err, &path) && path.Path == c.layout.Hosts() {
 		return opening("host configuration directory", err)
@@ -30,7 +31,7 @@ func exportAll(c *call, _ []string) error {
 }
 
 // ownNameError is why the own name is not known, as tinc says it.
-func ownNameError(l config.Layout, err error) error {
+func ownNameError(l confdir.Layout, err error) error {
 	if text, readErr := os.ReadFile(l.TincConf()); readErr == nil && len(config.Values(text, "Name")) == 0 {
 		return sentence("Could not find Name in " + l.TincConf() + ".")
 	}
@@ -65,7 +66,7 @@ func importHosts(c *call, _ []string) error {
 	}
 	n := 0
 	for _, h := range hosts {
-		err := config.ImportHost(c.layout, h, c.force)
+		err := confdir.ImportHost(c.layout, h, c.force)
 		if errors.Is(err, fs.ErrExist) {
 			fmt.Fprintf(c.Err, "Host configuration file %s already exists, skipping.\n", c.layout.Host(h.Name))
 			continue
@@ -94,7 +95,7 @@ func network(c *call, args []string) error {
 	if len(args) > 0 {
 		return c.switchNetwork(args[0])
 	}
-	nets, err := config.Networks(config.Roots{})
+	nets, err := confdir.Networks(confdir.Roots{})
 	for _, n := range nets {
 		fmt.Fprintln(c.Out, n)
 	}
@@ -103,10 +104,10 @@ func network(c *call, args []string) error {
 
 // switchNetwork makes the following commands be about another network.
 func (c *call) switchNetwork(net string) error {
-	if err := c.settle(config.Place{Net: net}); err != nil {
+	if err := c.settle(confdir.Place{Net: net}); err != nil {
 		return err
 	}
-	if unsafe, _ := config.CheckNetName(net); unsafe {
+	if unsafe, _ := confdir.CheckNetName(net); unsafe {
 		fmt.Fprintln(c.Err, "Warning: unsafe character in netname!")
 	}
 	c.options = []string{"--net=" + net}

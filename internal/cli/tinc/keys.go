@@ -9,7 +9,7 @@ import (
 	"strconv"
 
 	"tincan/internal/command"
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/generate"
 	"tincan/internal/keys"
 )
@@ -58,7 +58,7 @@ func generateEd25519(c *call, _ []string) error {
 // public file of a node that has no name yet.
 func (c *call) storeKey(kind, private, nameless string, store func(private, public string) ([]string, error)) error {
 	public := filepath.Join(c.layout.ConfBase, nameless)
-	if own, err := config.OwnName(c.layout); err == nil {
+	if own, err := confdir.OwnName(c.layout); err == nil {
 		public = c.layout.Host(own)
 	}
 	private, err := c.askFile("private "+kind+" key", private)

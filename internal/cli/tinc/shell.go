@@ -9,6 +9,7 @@ import (
 	"golang.org/x/term"
 
 	"tincan/internal/command"
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 )
 
@@ -139,7 +140,7 @@ func matches(before []string, word string) (found []string) {
 		case "dump", "list":
 			all = append([]string{"reachable", "invitations"}, command.Lists...)
 		case "network":
-			all, _ = config.Networks(config.Roots{})
+			all, _ = confdir.Networks(confdir.Roots{})
 		}
 	}
 	for _, w := range all {

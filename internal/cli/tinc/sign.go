@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"tincan/internal/command"
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 )
 
 // sign is `tinc sign [FILE]`.
@@ -50,7 +50,7 @@ func verify(c *call, args []string) error {
 		return sentence("Invalid input")
 	case errors.Is(err, command.ErrSigner):
 		wanted := args[0]
-		if own, nameErr := config.OwnName(c.layout); nameErr == nil && wanted == "." {
+		if own, nameErr := confdir.OwnName(c.layout); nameErr == nil && wanted == "." {
 			wanted = string(own)
 		}
 		return sentence("Signature is not made by " + wanted)

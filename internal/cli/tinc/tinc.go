@@ -12,7 +12,7 @@ import (
 
 	"tincan/internal/cli/getopt"
 	"tincan/internal/cli/version"
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/control"
 	"tincan/internal/terminal"
 )
@@ -22,8 +22,8 @@ type call struct {
 	terminal.Streams
 	prog    string
 	options []string // as given before the command, for start
-	place   config.Place
-	layout  config.Layout
+	place   confdir.Place
+	layout  confdir.Layout
 	batch   bool
 	force   bool
 }
@@ -134,7 +134,7 @@ func (c *call) parse(args []string) (words []string, done bool, err error) {
 	if err != nil {
 		return nil, false, errUsage{err}
 	}
-	place := config.Place{Net: os.Getenv("NETNAME")}
+	place := confdir.Place{Net: os.Getenv("NETNAME")}
 	for _, f := range found {
 		switch f.Long {
 		case "config":
@@ -168,9 +168,9 @@ func (c *call) parse(args []string) (words []string, done bool, err error) {
 }
 
 // settle makes place the network that the commands are about.
-func (c *call) settle(place config.Place) error {
+func (c *call) settle(place confdir.Place) error {
 	l, err := place.Layout()
-	if errors.Is(err, config.ErrNetName) {
+	if errors.Is(err, confdir.ErrNetName) {
 		return sentence("Invalid character in netname!")
 	}
 	if err == nil {

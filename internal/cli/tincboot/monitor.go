@@ -16,7 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/keydist"
 	"tincan/internal/node"
 	"tincan/internal/terminal"
@@ -24,7 +24,7 @@ import (
 
 // MonitorCommands returns the four commands. layout finds the network when neither
 // --dir nor the working directory says where it is.
-func MonitorCommands(s terminal.Streams, layout func() (config.Layout, error)) []*cobra.Command {
+func MonitorCommands(s terminal.Streams, layout func() (confdir.Layout, error)) []*cobra.Command {
 	return []*cobra.Command{monitor(s, layout), watch(), forget(), kill()}
 }
 
@@ -139,7 +139,7 @@ type monitorOptions struct {
 	timeout, interval, reindex time.Duration
 }
 
-func monitor(s terminal.Streams, layout func() (config.Layout, error)) *cobra.Command {
+func monitor(s terminal.Streams, layout func() (confdir.Layout, error)) *cobra.Command {
 	var o monitorOptions
 	c := &cobra.Command{
 		Use: "monitor", Short: "Distribute host files for a tincd (started by tinc-up)", Args: cobra.NoArgs,
@@ -168,7 +168,7 @@ one, else the directory of $NETNAME.`,
 // errEnded is the status of a monitor that was told to end, which tinc-boot gives.
 var errEnded = errors.New("ended")
 
-func (o monitorOptions) run(ctx context.Context, s terminal.Streams, layout func() (config.Layout, error)) error {
+func (o monitorOptions) run(ctx context.Context, s terminal.Streams, layout func() (confdir.Layout, error)) error {
 	name, err := node.ParseName(o.name)
 	if err != nil {
 		return err
@@ -201,7 +201,7 @@ func (o monitorOptions) run(ctx context.Context, s terminal.Streams, layout func
 }
 
 // layout finds the directory of the network.
-func (o monitorOptions) layout(otherwise func() (config.Layout, error)) (config.Layout, error) {
+func (o monitorOptions) layout(otherwise func() (confdir.Layout, error)) (confdir.Layout, error) {
 	dir := o.dir
 	if dir == "" && isNetwork(".") {
 		dir = "."
@@ -213,7 +213,7 @@ func (o monitorOptions) layout(otherwise func() (config.Layout, error)) (config.
 	if err == nil && !isNetwork(dir) {
 		err = terminal.Hint(fmt.Errorf("there is no network in %s", dir), "give its directory with --dir, which has to hold tinc.conf and hosts")
 	}
-	return config.Layout{ConfBase: dir}, err
+	return confdir.Layout{ConfBase: dir}, err
 }
 
 func isNetwork(dir string) bool {

@@ -19,6 +19,7 @@ import (
 	"tincan/internal/cli/launch"
 	"tincan/internal/cli/version"
 	"tincan/internal/command"
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/generate"
@@ -76,7 +77,7 @@ func (a *app) run(r run) error {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return err
 	}
-	l, err := config.Place{Conf: dir}.Layout()
+	l, err := confdir.Place{Conf: dir}.Layout()
 	if err != nil {
 		return err
 	}
@@ -130,7 +131,7 @@ func (a *app) run(r run) error {
 }
 
 // generateRun makes the node of run.
-func (a *app) generateRun(r run, l config.Layout) error {
+func (a *app) generateRun(r run, l confdir.Layout) error {
 	if r.name == "" {
 		host, err := os.Hostname()
 		if err != nil {
@@ -139,7 +140,7 @@ func (a *app) generateRun(r run, l config.Layout) error {
 		r.name = node.Normalise(host) + strings.ToLower(rand.Text()[:5])
 	}
 	g := command.Gen{
-		Place: config.Place{Conf: l.ConfBase}, Name: r.name, Prefix: "172.16.0.0/12", IP: r.ip, Port: r.tincPort, Public: r.advertise,
+		Place: confdir.Place{Conf: l.ConfBase}, Name: r.name, Prefix: "172.16.0.0/12", IP: r.ip, Port: r.tincPort, Public: r.advertise,
 		Standalone: true, Engine: command.Embedded, Protocol: string(bootnode.Current),
 		Bits: generate.DefaultRSABits, // the original runs tinc 1.0, which knows no other keys
 	}
@@ -156,7 +157,7 @@ func (a *app) generateRun(r run, l config.Layout) error {
 	if r.device == "" {
 		r.device = string(m.Name[max(0, len(m.Name)-5):])
 	}
-	return config.Edit(l.TincConf(), func(data []byte) ([]byte, error) {
+	return confdir.Edit(l.TincConf(), func(data []byte) ([]byte, error) {
 		data, _ = config.Set(data, "Interface", "tun"+strings.ToUpper(r.device))
 		return data, nil
 	})
@@ -177,7 +178,7 @@ func globalAddresses() (list []string) {
 }
 
 // joinRunning joins another network of run while the node runs.
-func joinRunning(ctx context.Context, l config.Layout, u bootnode.URL, secret bootnode.Secret, retry time.Duration, log func(string)) {
+func joinRunning(ctx context.Context, l confdir.Layout, u bootnode.URL, secret bootnode.Secret, retry time.Duration, log func(string)) {
 	for ctx.Err() == nil {
 		err := joinOnce(ctx, l, u, secret, log)
 		if err == nil {
@@ -191,8 +192,8 @@ func joinRunning(ctx context.Context, l config.Layout, u bootnode.URL, secret bo
 	}
 }
 
-func joinOnce(ctx context.Context, l config.Layout, u bootnode.URL, secret bootnode.Secret, log func(string)) error {
-	name, err := config.OwnName(l)
+func joinOnce(ctx context.Context, l confdir.Layout, u bootnode.URL, secret bootnode.Secret, log func(string)) error {
+	name, err := confdir.OwnName(l)
 	if err != nil {
 		return err
 	}
@@ -229,20 +230,20 @@ func joinOnce(ctx context.Context, l config.Layout, u bootnode.URL, secret bootn
 
 // storeHosts keeps the host files of nodes that are not known, and connects to
 // those that can be dialled.
-func storeHosts(l config.Layout, j bootnode.Joined) error {
+func storeHosts(l confdir.Layout, j bootnode.Joined) error {
 	var connect []node.Name
 	for name, file := range j.Hosts {
 		if name == j.Boot && len(config.Values(file, "Address")) == 0 {
 			file = append([]byte("Address = "+j.URL.Host()+"\n"), file...)
 		}
-		if err := config.Create(l.Host(name), file, config.FileMode); err != nil && !errors.Is(err, os.ErrExist) {
+		if err := confdir.Create(l.Host(name), file, confdir.FileMode); err != nil && !errors.Is(err, os.ErrExist) {
 			return err
 		}
 		if len(config.Values(file, "Address")) > 0 {
 			connect = append(connect, name)
 		}
 	}
-	return config.Edit(l.TincConf(), func(data []byte) ([]byte, error) {
+	return confdir.Edit(l.TincConf(), func(data []byte) ([]byte, error) {
 		for _, name := range connect {
 			data, _ = config.Add(data, "ConnectTo", string(name))
 		}

@@ -16,7 +16,7 @@ import (
 	"tincan/internal/cli/frontend"
 	"tincan/internal/cli/version"
 	"tincan/internal/command"
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/node"
 	"tincan/internal/terminal"
 )
@@ -58,8 +58,8 @@ func newTincBoot(a *app, helped *bool) *cobra.Command {
 	root.SetHelpFunc(func(c *cobra.Command, args []string) { *helped = true; help(c, args) })
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(a.bootGenCommand(), a.bootBootnodeCommand(), a.bootRunCommand())
-	root.AddCommand(MonitorCommands(a.Streams, func() (config.Layout, error) {
-		return config.Place{Net: os.Getenv("NETNAME")}.Layout()
+	root.AddCommand(MonitorCommands(a.Streams, func() (confdir.Layout, error) {
+		return confdir.Place{Net: os.Getenv("NETNAME")}.Layout()
 	})...)
 	return root
 }
@@ -87,7 +87,7 @@ func (a *app) bootGenCommand() *cobra.Command {
 			if net == "" {
 				return fmt.Errorf("--network %.40q has none of the letters a-z and digits that a name is made of", network)
 			}
-			g.URLs, g.Place, g.Old = args, config.Place{Net: net, Conf: filepath.Join(dir, net)}, true
+			g.URLs, g.Place, g.Old = args, confdir.Place{Net: net, Conf: filepath.Join(dir, net)}, true
 			ctx, stop := command.Interruptible()
 			defer stop()
 			m, err := g.Run(ctx, a.Streams)
@@ -108,7 +108,7 @@ func (a *app) bootGenCommand() *cobra.Command {
 	f := c.Flags()
 	frontend.GenFlags(&g, f)
 	f.StringVar(&network, "network", command.DefaultNetwork, "`name` of the network")
-	f.StringVar(&dir, "dir", config.SystemDir(), "base `directory`")
+	f.StringVar(&dir, "dir", confdir.SystemDir(), "base `directory`")
 	preset(c, "engine", command.TincdOne)
 	return c
 }
@@ -119,7 +119,7 @@ func (a *app) bootBootnodeCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "bootnode", Short: "Admit new nodes that know the token", Args: frontend.Between("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) (err error) {
-			if s.Layout, err = command.BootLayout(config.Place{}, dir); err != nil {
+			if s.Layout, err = command.BootLayout(confdir.Place{}, dir); err != nil {
 				return err
 			}
 			s.Limits = bootnode.Limits{Label: "command line", Uses: bootnode.Unlimited}
@@ -136,7 +136,7 @@ func (a *app) bootBootnodeCommand() *cobra.Command {
 	frontend.TokenFlags(&s.Token, f)
 	frontend.ServeFlags(&s, f)
 	f.StringVar(&s.Binding, "binding", fmt.Sprintf(":%d", bootnode.DefaultPort), "`address` to listen on")
-	f.StringVar(&dir, "dir", filepath.Join(config.SystemDir(), "dnet"), "`directory` of the network")
+	f.StringVar(&dir, "dir", filepath.Join(confdir.SystemDir(), "dnet"), "`directory` of the network")
 	f.StringVar(&name, "name", "", "`name` of this node (default from tinc.conf)")
 	f.BoolVar(&service, "service", false, "write a systemd unit and exit")
 	return c

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"tincan/internal/command"
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/generate"
 	"tincan/internal/keys"
@@ -35,7 +36,7 @@ func (o options) generate(prog string, s terminal.Streams) int {
 }
 
 func (o options) makeKey(bits int, s terminal.Streams) error {
-	l, err := config.Place{Net: o.net, Conf: o.conf}.Layout()
+	l, err := confdir.Place{Net: o.net, Conf: o.conf}.Layout()
 	if err != nil {
 		return err
 	}
@@ -44,7 +45,7 @@ func (o options) makeKey(bits int, s terminal.Streams) error {
 		return err
 	}
 	public := filepath.Join(l.ConfBase, "rsa_key.pub")
-	if own, err := config.OwnName(l, overrides...); err == nil {
+	if own, err := confdir.OwnName(l, overrides...); err == nil {
 		public = l.Host(own)
 	} else {
 		fmt.Fprintln(s.Err, err) // a node without a name can have a key

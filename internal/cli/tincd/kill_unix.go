@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/control"
 	"tincan/internal/files"
 	"tincan/internal/terminal"
@@ -26,7 +26,7 @@ func (o options) kill(prog string, s terminal.Streams) int {
 		fmt.Fprintf(s.Err, "Invalid argument `%s'; SIGNAL must be a number or one of HUP, TERM, KILL, USR1, USR2, WINCH, INT, ALRM and ABRT.\nTry `%s --help' for more information.\n", o.signal, prog)
 		return 1
 	}
-	l, err := config.Place{Net: o.net, Conf: o.conf, PidFile: o.pidFile}.Layout()
+	l, err := confdir.Place{Net: o.net, Conf: o.conf, PidFile: o.pidFile}.Layout()
 	if err != nil {
 		s.Report("", err)
 		return 1

@@ -13,6 +13,7 @@ import (
 
 	"tincan/internal/cli/launch"
 	"tincan/internal/cli/version"
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/files"
@@ -88,9 +89,9 @@ func (o options) run(s terminal.Streams) error {
 }
 
 // layout finds the files of the network.
-func (o options) layout(s terminal.Streams) (config.Layout, error) {
-	l, err := config.Place{Net: o.net, Conf: o.conf, PidFile: o.pidFile}.Layout()
-	if errors.Is(err, config.ErrNetName) {
+func (o options) layout(s terminal.Streams) (confdir.Layout, error) {
+	l, err := confdir.Place{Net: o.net, Conf: o.conf, PidFile: o.pidFile}.Layout()
+	if errors.Is(err, confdir.ErrNetName) {
 		return l, errors.New("Invalid character in netname!") //lint:ignore ST1005 tinc's sentence
 	}
 	if err != nil {
@@ -103,7 +104,7 @@ func (o options) layout(s terminal.Streams) (config.Layout, error) {
 	if launch.Detached() {
 		return l, nil // the first process has said it all
 	}
-	if unsafe, _ := config.CheckNetName(l.NetName); unsafe {
+	if unsafe, _ := confdir.CheckNetName(l.NetName); unsafe {
 		fmt.Fprintln(s.Err, "Warning: unsafe character in netname!")
 	}
 	if o.conf != "" && l.NetName != "" {
@@ -121,8 +122,8 @@ func (o options) layout(s terminal.Streams) (config.Layout, error) {
 
 // detach puts the daemon into the background once it is clear that the
 // configuration is good and that no other daemon is there.
-func detach(l config.Layout, overrides []config.Override, s terminal.Streams) error {
-	if _, _, err := config.Load(l, overrides); err != nil {
+func detach(l confdir.Layout, overrides []config.Override, s terminal.Streams) error {
+	if _, _, err := confdir.Load(l, overrides); err != nil {
 		return err
 	}
 	if err := notRunning(l); err != nil {
@@ -136,7 +137,7 @@ func detach(l config.Layout, overrides []config.Override, s terminal.Streams) er
 }
 
 // notRunning fails if a daemon answers.
-func notRunning(l config.Layout) error {
+func notRunning(l confdir.Layout) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	c, err := control.Dial(ctx, l.PidFile)

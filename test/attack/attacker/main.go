@@ -17,7 +17,7 @@ import (
 	"os/signal"
 	"time"
 
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/keys"
 	"tincan/internal/node"
 	"tincan/test/attack"
@@ -50,8 +50,8 @@ func main() {
 
 // member logs in and passes lines on in both directions until the input or the connection ends.
 func member(ctx context.Context, dir string, peer node.Name, addr string) error {
-	l := config.Layout{ConfBase: dir}
-	name, err := config.OwnName(l)
+	l := confdir.Layout{ConfBase: dir}
+	name, err := confdir.OwnName(l)
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func member(ctx context.Context, dir string, peer node.Name, addr string) error 
 	if err != nil {
 		return err
 	}
-	host, _, err := config.LoadHost(l, peer, nil)
+	host, _, err := confdir.LoadHost(l, peer, nil)
 	if err != nil {
 		return err
 	}

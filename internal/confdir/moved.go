@@ -1,4 +1,4 @@
-package config
+package confdir
 
 import (
 	"bytes"
@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"tincan/internal/config"
 )
 
 // A node with AutoAddress moves to another address in its network when another node has
@@ -48,8 +50,8 @@ func SaveMoved(l Layout, moved map[netip.Addr]netip.Addr) error {
 
 // move puts the new addresses into the Ifconfig lines. They have to lie in the networks of
 // those lines: whoever can write the caches cannot lead other traffic here.
-func move(l Layout, entries []Entry) {
-	auto := slices.ContainsFunc(entries, func(e Entry) bool {
+func move(l Layout, entries []config.Entry) {
+	auto := slices.ContainsFunc(entries, func(e config.Entry) bool {
 		return strings.EqualFold(e.Name, "AutoAddress") && strings.EqualFold(e.Value, "yes")
 	})
 	if !auto {
@@ -77,10 +79,10 @@ var onlyMain = []string{
 }
 
 // withoutPrograms drops such variables from the entries of our own host file.
-func withoutPrograms(own []Entry) (kept []Entry, warnings []Warning) {
+func withoutPrograms(own []config.Entry) (kept []config.Entry, warnings []config.Warning) {
 	for _, e := range own {
-		if v, ok := Find(e.Name); ok && slices.Contains(onlyMain, v.Name) {
-			warnings = append(warnings, Warning{e.Where(), v.Name + " is ignored in a host file; move this line to tinc.conf"})
+		if v, ok := config.Find(e.Name); ok && slices.Contains(onlyMain, v.Name) {
+			warnings = append(warnings, config.Warning{Where: e.Where(), Text: v.Name + " is ignored in a host file; move this line to tinc.conf"})
 			continue
 		}
 		kept = append(kept, e)

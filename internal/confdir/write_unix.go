@@ -1,6 +1,6 @@
 //go:build unix
 
-package config
+package confdir
 
 // HasModes tells whether permission bits mean anything here.
 const HasModes = true

@@ -1,4 +1,4 @@
-package config
+package confdir
 
 import (
 	"net/netip"
@@ -6,9 +6,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"tincan/internal/config"
 )
 
-func sandboxed(t *testing.T, conf, own string) (Layout, *Network, []Warning) {
+func sandboxed(t *testing.T, conf, own string) (Layout, *Network, []config.Warning) {
 	t.Helper()
 	l, err := Place{Conf: t.TempDir()}.Layout()
 	if err != nil {
@@ -65,7 +67,7 @@ func TestTheOwnHostFileRunsNoPrograms(t *testing.T) {
 	_, n, warnings := sandboxed(t, "ScriptsInterpreter = /bin/sh\n",
 		"Port = 700\nProxy = exec /tmp/x\nScriptsInterpreter = /tmp/x\nSandbox = off\nGraphDumpFile = |/tmp/x\nDevice = /tmp/x\nEd25519PrivateKeyFile = /tmp/x\n")
 	s := n.Settings
-	if s.Proxy.Kind != NoProxy || s.ScriptsInterpreter != "/bin/sh" || s.GraphDumpFile != "" || s.Device == "/tmp/x" || s.PrivateKeyFile == "/tmp/x" || n.Own.Port != "700" {
+	if s.Proxy.Kind != config.NoProxy || s.ScriptsInterpreter != "/bin/sh" || s.GraphDumpFile != "" || s.Device == "/tmp/x" || s.PrivateKeyFile == "/tmp/x" || n.Own.Port != "700" {
 		t.Errorf("in effect: %+v", s)
 	}
 	said := 0

@@ -1,4 +1,4 @@
-package config
+package confdir
 
 import (
 	"errors"
@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"tincan/internal/config"
 	"tincan/internal/node"
 )
 
@@ -20,17 +21,17 @@ const maxFile = 16 << 20
 type Network struct {
 	Layout   Layout
 	Name     node.Name // our own
-	Settings Settings
-	Own      Host               // our own host file, as the others see us
-	Hosts    map[node.Name]Host // all the others whose host file could be read
+	Settings config.Settings
+	Own      config.Host               // our own host file, as the others see us
+	Hosts    map[node.Name]config.Host // all the others whose host file could be read
 
-	pool *Pool // what Settings and Own were read from
+	pool *config.Pool // what Settings and Own were read from
 }
 
 // Load reads the whole network. What it can do without (a peer's broken host
 // file, a number that is none) becomes a warning; an error means that the node
 // cannot start like this, and names everything that has to be fixed.
-func Load(l Layout, overrides []Override) (*Network, []Warning, error) {
+func Load(l Layout, overrides []config.Override) (*Network, []config.Warning, error) {
 	n, warnings, err := Inspect(l, overrides)
 	if err != nil {
 		return nil, warnings, err
@@ -41,7 +42,7 @@ func Load(l Layout, overrides []Override) (*Network, []Warning, error) {
 // Inspect is Load for somebody who wants to look at a network that cannot start:
 // unless not even the name of the node is known, it returns what it could read
 // together with the error.
-func Inspect(l Layout, overrides []Override) (*Network, []Warning, error) {
+func Inspect(l Layout, overrides []config.Override) (*Network, []config.Warning, error) {
 	n := &Network{Layout: l}
 	entries, warnings, err := serverEntries(l)
 	if err != nil {
@@ -54,7 +55,7 @@ func Inspect(l Layout, overrides []Override) (*Network, []Warning, error) {
 	own, more, err := readFile(l.Host(n.Name))
 	warnings = append(warnings, more...)
 	if err != nil {
-		warnings = append(warnings, asProblem(l.Host(n.Name), err))
+		warnings = append(warnings, config.AsProblem(l.Host(n.Name), err))
 	}
 	own, more = withoutPrograms(own)
 	warnings = append(warnings, more...)
@@ -64,19 +65,18 @@ func Inspect(l Layout, overrides []Override) (*Network, []Warning, error) {
 			entries = append(entries, o.Entry)
 		}
 	}
-	n.pool = NewPool(slices.Concat(entries, own)...)
-	r := &Reader{Pool: n.pool}
-	warnings = append(warnings, r.Pool.Warnings()...)
-	n.Settings = settings(r, n.Name, l.ConfBase)
-	warnings = append(warnings, r.Warnings()...)
+	n.pool = config.NewPool(slices.Concat(entries, own)...)
+	warnings = append(warnings, n.pool.Warnings()...)
+	n.Settings, more = config.ReadSettings(n.pool, n.Name, l.ConfBase)
+	warnings = append(warnings, more...)
 	var bad error
 	for _, p := range n.pool.Wrong() {
 		bad = errors.Join(bad, p)
 	}
 
 	// The main configuration may hold any host variable of ours, so Own is read from the same pool.
-	n.Own, more = host(&Reader{Pool: r.Pool}, l, n.Name)
-	said := append(Problems(bad), warnings...)
+	n.Own, more = readHost(l, n.Name, n.pool)
+	said := append(config.Problems(bad), warnings...)
 	for _, w := range more {
 		if !slices.Contains(said, w) {
 			warnings = append(warnings, w)
@@ -89,10 +89,10 @@ func Inspect(l Layout, overrides []Override) (*Network, []Warning, error) {
 
 // Entries returns the lines that say what this node is like: those of tinc.conf,
 // conf.d and its own host file, sorted by where they stand.
-func (n *Network) Entries() []Entry { return n.pool.Entries() }
+func (n *Network) Entries() []config.Entry { return n.pool.Entries() }
 
 // OwnName reads just enough to know the name of this node.
-func OwnName(l Layout, overrides ...Override) (node.Name, error) {
+func OwnName(l Layout, overrides ...config.Override) (node.Name, error) {
 	entries, _, err := serverEntries(l)
 	if err != nil {
 		return "", err
@@ -101,7 +101,7 @@ func OwnName(l Layout, overrides ...Override) (node.Name, error) {
 }
 
 // serverEntries reads tinc.conf and conf.d.
-func serverEntries(l Layout) ([]Entry, []Warning, error) {
+func serverEntries(l Layout) ([]config.Entry, []config.Warning, error) {
 	entries, warnings, err := readFile(l.TincConf())
 	if err != nil {
 		return nil, warnings, unreadable(err)
@@ -126,14 +126,14 @@ func serverEntries(l Layout) ([]Entry, []Warning, error) {
 
 // unreadable says what was being done, unless err says where it went wrong.
 func unreadable(err error) error {
-	if errors.As(err, new(Problem)) {
+	if errors.As(err, new(config.Problem)) {
 		return err
 	}
 	return fmt.Errorf("reading the configuration: %w", err)
 }
 
 // readFile reads one file of entries. With an error come the entries before it.
-func readFile(path string) ([]Entry, []Warning, error) {
+func readFile(path string) ([]config.Entry, []config.Warning, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, nil, err
@@ -144,36 +144,29 @@ func readFile(path string) ([]Entry, []Warning, error) {
 		return nil, nil, err
 	}
 	if len(data) > maxFile {
-		return nil, nil, Problem{path, "this file is too large for a configuration file"}
+		return nil, nil, config.Problem{Where: path, Text: "this file is too large for a configuration file"}
 	}
-	return Parse(path, data)
-}
-
-// CheckText tells what is wrong with the text of tinc.conf, of a part of it, or of a host file,
-// as a start would: lines that cannot be read, and values that their variable cannot have.
-func CheckText(path string, text []byte) []Problem {
-	entries, _, err := Parse(path, text)
-	return append(Problems(err), NewPool(entries...).Wrong()...)
+	return config.Parse(path, data)
 }
 
 // ownName finds Name, with its $VARIABLE form.
-func ownName(l Layout, entries []Entry, overrides []Override) (node.Name, error) {
+func ownName(l Layout, entries []config.Entry, overrides []config.Override) (node.Name, error) {
 	for _, o := range overrides {
 		if o.Host == "" {
 			entries = append(entries, o.Entry)
 		}
 	}
-	e, ok := NewPool(entries...).Lookup("Name")
+	e, ok := config.NewPool(entries...).Lookup("Name")
 	if !ok {
-		return "", Problem{l.TincConf(), "there is no Name; add a line Name = NAME with the name of this node"}
+		return "", config.Problem{Where: l.TincConf(), Text: "there is no Name; add a line Name = NAME with the name of this node"}
 	}
 	text, err := expandName(e.Value)
 	if err != nil {
-		return "", Problem{e.Where(), fmt.Sprintf("Name = %.60s: %v", e.Value, err)}
+		return "", config.Problem{Where: e.Where(), Text: fmt.Sprintf("Name = %.60s: %v", e.Value, err)}
 	}
 	name := node.Name(text)
-	if err := checkName(text); err != nil {
-		return "", Problem{e.Where(), fmt.Sprintf("Name = %.60s: %v", e.Value, err)}
+	if err := config.CheckName(text); err != nil {
+		return "", config.Problem{Where: e.Where(), Text: fmt.Sprintf("Name = %.60s: %v", e.Value, err)}
 	}
 	return name, nil
 }
@@ -218,13 +211,13 @@ func expandName(s string) (string, error) {
 }
 
 // loadHosts reads the host files of all nodes but self.
-func loadHosts(l Layout, self node.Name, overrides []Override) (map[node.Name]Host, []Warning) {
-	hosts := make(map[node.Name]Host)
+func loadHosts(l Layout, self node.Name, overrides []config.Override) (map[node.Name]config.Host, []config.Warning) {
+	hosts := make(map[node.Name]config.Host)
 	files, err := os.ReadDir(l.Hosts())
 	if err != nil {
-		return hosts, []Warning{asProblem(l.Hosts(), err)}
+		return hosts, []config.Warning{config.AsProblem(l.Hosts(), err)}
 	}
-	var warnings []Warning
+	var warnings []config.Warning
 	for _, f := range files {
 		name, err := node.ParseName(f.Name())
 		if err != nil || name == self || f.IsDir() {
@@ -233,7 +226,7 @@ func loadHosts(l Layout, self node.Name, overrides []Override) (map[node.Name]Ho
 		h, more, err := LoadHost(l, name, overrides)
 		warnings = append(warnings, more...)
 		if err != nil {
-			p := asProblem(l.Host(name), err)
+			p := config.AsProblem(l.Host(name), err)
 			p.Text += "; until this is fixed nothing connects with " + string(name)
 			warnings = append(warnings, p)
 			continue
@@ -241,18 +234,4 @@ func loadHosts(l Layout, self node.Name, overrides []Override) (map[node.Name]Ho
 		hosts[name] = h
 	}
 	return hosts, warnings
-}
-
-// asProblem puts err in the form of a message about a file, without naming
-// the file twice.
-func asProblem(path string, err error) Problem {
-	var p Problem
-	if errors.As(err, &p) {
-		return p
-	}
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
-		return Problem{pathErr.Path, pathErr.Err.Error()}
-	}
-	return Problem{path, err.Error()}
 }

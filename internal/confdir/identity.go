@@ -1,4 +1,4 @@
-package config
+package confdir
 
 import (
 	"errors"
@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 
+	"tincan/internal/config"
 	"tincan/internal/keys"
 	"tincan/internal/legacy"
 )
@@ -19,26 +20,26 @@ type Identity struct {
 // Identity reads the keys of this node. As with tinc 1.1 a node without an Ed25519
 // key speaks the protocol of tinc 1.0 only, and one without an RSA key that of 1.1
 // only. What cannot be used is a warning as long as the other key can.
-func (n *Network) Identity() (Identity, []Warning, error) {
+func (n *Network) Identity() (Identity, []config.Warning, error) {
 	var id Identity
-	var warnings []Warning
+	var warnings []config.Warning
 	rsaKey, more, rsaErr := n.RSAPrivateKey()
 	warnings = append(warnings, more...)
 	if rsaErr == nil && rsaKey != nil {
 		if text := shortKey(rsaKey, n.Settings.Policy); text != "" {
-			rsaErr = Problem{n.Settings.RSAPrivateKeyFile, text}
+			rsaErr = config.Problem{Where: n.Settings.RSAPrivateKeyFile, Text: text}
 		}
 	}
 	if rsaErr == nil {
 		id.RSAKey = rsaKey
 	}
 
-	if n.Settings.Protocol == Disabled {
+	if n.Settings.Protocol == config.Disabled {
 		switch {
 		case rsaErr != nil:
 			return Identity{}, warnings, rsaErr
 		case id.RSAKey == nil:
-			return Identity{}, warnings, Problem{n.Settings.RSAPrivateKeyFile, "there is no RSA key, and ExperimentalProtocol = no leaves nothing else; make one with: tincan tinc generate-rsa-keys"}
+			return Identity{}, warnings, config.Problem{Where: n.Settings.RSAPrivateKeyFile, Text: "there is no RSA key, and ExperimentalProtocol = no leaves nothing else; make one with: tincan tinc generate-rsa-keys"}
 		}
 		return id, warnings, nil
 	}
@@ -47,13 +48,12 @@ func (n *Network) Identity() (Identity, []Warning, error) {
 	id.Key = key
 	switch {
 	case err == nil && rsaErr != nil:
-		p := asProblem(n.Settings.RSAPrivateKeyFile, rsaErr)
+		p := config.AsProblem(n.Settings.RSAPrivateKeyFile, rsaErr)
 		p.Text += "; the protocol of tinc 1.0 is off"
 		warnings = append(warnings, p)
 	case err == nil:
-	case errors.Is(err, fs.ErrNotExist) && id.RSAKey != nil && n.Settings.Protocol != Required:
-		warnings = append(warnings, Warning{n.Settings.PrivateKeyFile,
-			"there is no Ed25519 key, so this node speaks only the protocol of tinc 1.0; make one with: tincan tinc generate-ed25519-keys"})
+	case errors.Is(err, fs.ErrNotExist) && id.RSAKey != nil && n.Settings.Protocol != config.Required:
+		warnings = append(warnings, config.Warning{Where: n.Settings.PrivateKeyFile, Text: "there is no Ed25519 key, so this node speaks only the protocol of tinc 1.0; make one with: tincan tinc generate-ed25519-keys"})
 	case rsaErr != nil && errors.Is(err, fs.ErrNotExist):
 		return Identity{}, warnings, rsaErr
 	default:
@@ -72,7 +72,7 @@ func shortKey(k *keys.RSAPrivateKey, p legacy.Policy) string {
 
 // PrivateKey reads the node's Ed25519 key. A warning tells if others may read
 // the file too.
-func (n *Network) PrivateKey() (*keys.PrivateKey, []Warning, error) {
+func (n *Network) PrivateKey() (*keys.PrivateKey, []config.Warning, error) {
 	path := n.Settings.PrivateKeyFile
 	data, warnings, err := readSecret(path)
 	if err != nil {
@@ -87,7 +87,7 @@ func (n *Network) PrivateKey() (*keys.PrivateKey, []Warning, error) {
 
 // RSAPrivateKey reads the node's RSA key, which serves the protocol of tinc 1.0;
 // nil if it has none. A warning tells if others may read the file too.
-func (n *Network) RSAPrivateKey() (*keys.RSAPrivateKey, []Warning, error) {
+func (n *Network) RSAPrivateKey() (*keys.RSAPrivateKey, []config.Warning, error) {
 	if e, ok := n.pool.Lookup("PrivateKey"); ok {
 		key, err := n.hexKey(e)
 		return key, nil, err
@@ -108,30 +108,30 @@ func (n *Network) RSAPrivateKey() (*keys.RSAPrivateKey, []Warning, error) {
 }
 
 // hexKey reads the obsolete variable PrivateKey. Its value is in no message.
-func (n *Network) hexKey(e Entry) (*keys.RSAPrivateKey, error) {
+func (n *Network) hexKey(e config.Entry) (*keys.RSAPrivateKey, error) {
 	modulus, ok := n.pool.Lookup("PublicKey")
 	if !ok {
-		return nil, Problem{e.Where(), "PrivateKey needs PublicKey, its modulus, in tinc.conf or in the own host file"}
+		return nil, config.Problem{Where: e.Where(), Text: "PrivateKey needs PublicKey, its modulus, in tinc.conf or in the own host file"}
 	}
 	key, err := keys.ParseRSAPrivateHex(e.Value, modulus.Value)
 	if err != nil {
-		return nil, Problem{e.Where(), "PrivateKey: " + err.Error()}
+		return nil, config.Problem{Where: e.Where(), Text: "PrivateKey: " + err.Error()}
 	}
 	return key, nil
 }
 
 // readSecret reads a file that nobody else should be able to read.
-func readSecret(path string) ([]byte, []Warning, error) {
+func readSecret(path string) ([]byte, []config.Warning, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, nil, err
 	}
-	var warnings []Warning
+	var warnings []config.Warning
 	if info.Mode().Perm()&0o077 != 0 && HasModes {
-		warnings = append(warnings, Warning{path, "other users may read this private key; run chmod 600 on it"})
+		warnings = append(warnings, config.Warning{Where: path, Text: "other users may read this private key; run chmod 600 on it"})
 	}
 	if info.Size() > maxFile {
-		return nil, warnings, Problem{path, "this file is too large for a key"}
+		return nil, warnings, config.Problem{Where: path, Text: "this file is too large for a key"}
 	}
 	data, err := os.ReadFile(path)
 	return data, warnings, err

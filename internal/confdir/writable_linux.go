@@ -1,6 +1,8 @@
-package config
+package confdir
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
+)
 
 // writableDir tells whether files can be created in dir.
 func writableDir(dir string) bool {

@@ -1,8 +1,10 @@
 //go:build !linux
 
-package config
+package confdir
 
-import "os"
+import (
+	"os"
+)
 
 // writableDir tells whether files can be created in dir.
 func writableDir(dir string) bool {

@@ -1,4 +1,7 @@
-package config
+// Package confdir is the directory of a network: where its files are, as tinc 1.0 and 1.1 lay them out, reading
+// all of them into typed values, writing them atomically, and the lock that keeps two commands from
+// changing them at once. What is in the files is package config's.
+package confdir
 
 import (
 	"cmp"
@@ -9,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"tincan/internal/config"
 	"tincan/internal/files"
 	"tincan/internal/node"
 )
@@ -179,19 +183,19 @@ func (l Layout) ForClient() Layout {
 // ForDaemon returns l with a pid file and a log file that can be created. If
 // the system's directories are out of reach the configuration directory is
 // used, and a warning says so. A pid file that was chosen by hand is left alone.
-func (l Layout) ForDaemon() (Layout, []Warning) {
-	var warnings []Warning
+func (l Layout) ForDaemon() (Layout, []config.Warning) {
+	var warnings []config.Warning
 	if l.top != "" && l.ConfBase != l.Former {
 		// What was moved here still has the access rights of where it was.
 		if err := files.CloseSystemDir(l.top); err != nil {
-			warnings = append(warnings, Warning{"", err.Error()})
+			warnings = append(warnings, config.Warning{Text: err.Error()})
 		}
 	}
 	if text := l.FormerPlace(); text != "" {
-		warnings = append(warnings, Warning{"", text})
+		warnings = append(warnings, config.Warning{Text: text})
 	}
 	if dir := filepath.Dir(l.PidFile); !l.pidGiven && !writableDir(dir) && writableDir(l.ConfBase) {
-		warnings = append(warnings, Warning{"", fmt.Sprintf("cannot write to %s: pid file and socket go to %s", dir, l.ConfBase)})
+		warnings = append(warnings, config.Warning{Text: fmt.Sprintf("cannot write to %s: pid file and socket go to %s", dir, l.ConfBase)})
 		l.PidFile = l.ownPidFile()
 	}
 	if !writableDir(filepath.Dir(l.LogFile)) {

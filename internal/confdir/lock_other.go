@@ -1,8 +1,10 @@
 //go:build !(darwin || dragonfly || freebsd || linux || netbsd || openbsd)
 
-package config
+package confdir
 
-import "sync"
+import (
+	"sync"
+)
 
 var processLock sync.Mutex
 

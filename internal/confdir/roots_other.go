@@ -1,6 +1,6 @@
 //go:build !windows
 
-package config
+package confdir
 
 // topName is the directory below Roots.Sysconf.
 const topName = "tinc"

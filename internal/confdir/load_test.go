@@ -1,4 +1,4 @@
-package config
+package confdir
 
 import (
 	"errors"
@@ -10,13 +10,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"tincan/internal/config"
 )
 
 const someKey = "5E9PD5nFYM0+jKQpUtGCT3Q71rHiVVi7OgIXSqan2HM"
 
 func load(t *testing.T, l Layout, options ...string) (*Network, string, error) {
 	t.Helper()
-	overrides, err := ParseOverrides(options)
+	overrides, err := config.ParseOverrides(options)
 	if err != nil {
 		t.Fatal(err)
 	}

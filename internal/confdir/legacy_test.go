@@ -1,4 +1,4 @@
-package config
+package confdir
 
 import (
 	"crypto/rand"
