@@ -12,7 +12,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"tincan/internal/command"
+	"tincan/internal/config"
 	"tincan/internal/generate"
 )
 
@@ -22,6 +25,7 @@ func TestAServiceThatWouldRefuseItsTokenIsNotWritten(t *testing.T) {
 	run(t, "", "tincan", "-c", dir, "gen", "--standalone", "--name", "alice").must(t)
 	run(t, "", "tincan", "tinc-boot", "bootnode", "--service", "--dir", dir, "--token", "MY TOKEN").refused(t, "too weak", "hint: leave --token away")
 	run(t, "", "tincan", "-c", filepath.Join(t.TempDir(), "none"), "bootnode", "--service", "--token", "MY TOKEN").refused(t, "there is no network", "hint: make the node first")
+	run(t, "", "tincan", "-c", dir, "bootnode", "--service", "--token", "a token of some length", "--binding", ":0").refused(t, "another port at each start", "hint: choose one")
 	run(t, "", "tincan", "-c", dir, "bootnode", "--service", "--token", "MY TOKEN", "--binding", "nowhere:x").refused(t, "no address to listen on")
 }
 
@@ -56,6 +60,9 @@ func TestTheTokenIsTakenOffTheCommandLine(t *testing.T) {
 		lines := bufio.NewScanner(said)
 		for lines.Scan() && !strings.Contains(lines.Text(), "admitting new nodes") {
 		}
+		if strings.Contains(lines.Text(), ":0#") {
+			t.Errorf("newcomers are told to come to port 0: %s", lines.Text())
+		}
 		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", cmd.Process.Pid))
 		if err != nil || strings.Contains(string(line), token) || !strings.Contains(string(line), "xxxx") {
 			t.Errorf("%q, %v", line, err)
@@ -67,6 +74,31 @@ func TestTheTokenIsTakenOffTheCommandLine(t *testing.T) {
 			t.Errorf("the tokens are\n%s", store)
 		}
 	}
+}
+
+// Init scripts return before the node that they start has a control socket.
+func TestANewNodeThatStartsAMomentLaterIsWaitedFor(t *testing.T) {
+	alice, _ := network(t)
+	up(t, alice)
+	bob := filepath.Join(t.TempDir(), "bob")
+	run(t, "", "tincan", "-c", bob, "join", strings.TrimSpace(run(t, "", "tincan", "-c", alice, "invite", "bob").must(t).out)).must(t)
+	run(t, "", "tincan", "-c", bob, "set", "DeviceType", "dummy").must(t)
+	node := exec.Command(filepath.Join(bin, "tincan"), "-c", bob, "up")
+	time.AfterFunc(300*time.Millisecond, func() {
+		if err := node.Start(); err != nil {
+			t.Error(err)
+		}
+	})
+	l, err := config.Place{Conf: bob}.Layout()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := command.ContactLines(t.Context(), l)
+	if len(lines) != 1 || !strings.HasPrefix(lines[0], "connected with alice") {
+		t.Errorf("a newcomer is told %q", lines)
+	}
+	run(t, "", "tincan", "-c", bob, "down").must(t)
+	_ = node.Wait()
 }
 
 // The port for newcomers of a boot node may be open and that of the node closed.

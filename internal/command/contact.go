@@ -29,6 +29,8 @@ const (
 	newcomerWait = 15 * time.Second
 	// failureWait is how long an early failure may still be followed by a success.
 	failureWait = 3 * time.Second
+	// startWait is how long a node may take to start, if others have been told to start it.
+	startWait = 5 * time.Second
 	// dialWait is how long the first attempt is waited for.
 	dialWait = 300 * time.Millisecond
 	// askEvery is how often the node is asked.
@@ -59,8 +61,11 @@ func awaitContact(ctx context.Context, l confdir.Layout, wait time.Duration) (f 
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	c, err := control.Dial(ctx, l.ForClient().PidFile)
-	if err != nil {
-		return f
+	for end := time.Now().Add(startWait); err != nil; c, err = control.Dial(ctx, l.ForClient().PidFile) {
+		if ctx.Err() != nil || time.Now().After(end) {
+			return f
+		}
+		time.Sleep(askEvery)
 	}
 	defer c.Close()
 	began, dialled := time.Now(), false

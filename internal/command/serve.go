@@ -44,6 +44,7 @@ type Service struct {
 	server   *bootnode.Server
 	listener net.Listener
 	binding  string
+	url      func(at net.Addr) (string, error)
 	// Secret is the token that was given or generated; HasSecret tells whether
 	// there is one.
 	Secret    bootnode.Secret
@@ -107,7 +108,8 @@ func (s Serve) Open(st terminal.Streams, log func(string)) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	if v.URL, err = s.url(name, at, store, v, pin); err != nil {
+	v.url = func(at net.Addr) (string, error) { return s.url(name, at, store, v, pin) }
+	if v.URL, err = v.url(at); err != nil {
 		return nil, err
 	}
 	if len(srv.Old) > 0 {
@@ -217,11 +219,12 @@ func PublicHost(l confdir.Layout, name node.Name) (string, error) {
 	return os.Hostname()
 }
 
-// Listen takes the port.
+// Listen takes the port. If that is for the system to choose, the URL has it from now on.
 func (v *Service) Listen() (err error) {
 	if v.listener, err = net.Listen("tcp", v.binding); err != nil {
-		err = terminal.Hint(fmt.Errorf("the boot service cannot listen: %w", err), "another program may use that port; choose another address")
+		return terminal.Hint(fmt.Errorf("the boot service cannot listen: %w", err), "another program may use that port; choose another address")
 	}
+	v.URL, err = v.url(v.listener.Addr())
 	return err
 }
 
@@ -269,6 +272,9 @@ func RunningSubnets(l confdir.Layout) func() []bootnode.Owned {
 // Unit is the systemd unit of a boot service: its path and text. The token
 // goes to a file that only root can read.
 func (s Serve) Unit(program string, options []string, secret bootnode.Secret) (path, text string, err error) {
+	if port, err := BindingPort(s.Binding); err == nil && port == 0 {
+		return "", "", terminal.Hint(fmt.Errorf("%q is another port at each start, where no newcomer would look", s.Binding), "choose one: --binding :%d", bootnode.DefaultPort)
+	}
 	store, err := bootnode.OpenStore(s.Layout)
 	if err != nil {
 		return "", "", err

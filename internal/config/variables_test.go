@@ -61,3 +61,20 @@ func TestFind(t *testing.T) {
 		t.Error("found what is not there")
 	}
 }
+
+// Zero meant the default for these, so that who wrote it got something else in silence.
+func TestTimesThatCannotBeZero(t *testing.T) {
+	for _, name := range []string{"InvitationExpire", "KeyExpire", "MACExpire", "MaxTimeout", "MTUInfoInterval",
+		"UDPDiscoveryInterval", "UDPDiscoveryKeepaliveInterval", "UDPDiscoveryTimeout", "UDPInfoInterval"} {
+		v, ok := Find(name)
+		if !ok {
+			t.Fatal(name)
+		}
+		if err := v.Check("0"); err == nil {
+			t.Errorf("%s = 0 is taken", name)
+		}
+		if err := v.Check("1s"); err != nil {
+			t.Errorf("%s = 1s: %v", name, err)
+		}
+	}
+}
