@@ -14,7 +14,7 @@ const (
 	variablesPage = "docs/configuration.md"
 	tableBegin    = "<!-- variables: made by go test ./test/docs -update out of internal/config -->\n"
 	tableEnd      = "<!-- end of variables -->\n"
-	tableHead     = "| variable | stands in | value | default | notes | state | meaning |\n|---|---|---|---|---|---|---|\n"
+	tableHead     = "| variable | where | value | default | notes | state | meaning |\n|---|---|---|---|---|---|---|\n"
 )
 
 func TestTheTableOfVariablesIsTheProgramsOwn(t *testing.T) {
