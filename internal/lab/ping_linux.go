@@ -218,11 +218,23 @@ func (e *Echoes) Count() EchoCount {
 	return e.count
 }
 
-// Stop waits half a second for the answers that are under way, ends the stream
-// and returns the count.
+// lateness is how long answers are waited for at the end, since the last one came: on a busy machine
+// an answer is late, not lost.
+const lateness = time.Second
+
+// Stop sends no more, waits until all requests have been answered or no answer has come for a
+// second, ends the stream and returns the count.
 func (e *Echoes) Stop() EchoCount {
 	e.cancel()
-	time.Sleep(500 * time.Millisecond)
+	for quiet, had := time.Now(), -1; time.Since(quiet) < lateness; time.Sleep(10 * time.Millisecond) {
+		c := e.Count()
+		if c.Answered == c.Sent {
+			break
+		}
+		if c.Answered != had {
+			quiet, had = time.Now(), c.Answered
+		}
+	}
 	e.p.close()
 	e.wg.Wait()
 	return e.count

@@ -199,7 +199,7 @@ func (a *arena) observe() {
 			a.mu.Unlock()
 			select {
 			case <-ctx.Done():
-			case <-time.After(300 * time.Millisecond):
+			case <-time.After(500 * time.Millisecond):
 			}
 		}
 	}()

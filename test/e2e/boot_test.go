@@ -58,6 +58,7 @@ func (n *node) joinsAt(url, token string, args ...string) {
 }
 
 func TestOneCommandForTheFirstMachineAndOneForEachOther(t *testing.T) {
+	t.Parallel()
 	for _, tls := range []bool{false, true} {
 		t.Run(fmt.Sprintf("TLS %v", tls), func(t *testing.T) {
 			w := newWorld(t, "ip4")
@@ -99,6 +100,7 @@ func TestOneCommandForTheFirstMachineAndOneForEachOther(t *testing.T) {
 }
 
 func TestTheBootNodeDiesForGood(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "ip4")
 	boot := w.node("boot")
 	url, token := boot.boots()
@@ -120,6 +122,7 @@ func TestTheBootNodeDiesForGood(t *testing.T) {
 }
 
 func TestTwoBootNodesOneOfThemDead(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "ip4")
 	boot, joiner := w.node("boot"), w.node("joiner")
 	url, token := boot.boots()
@@ -130,6 +133,7 @@ func TestTwoBootNodesOneOfThemDead(t *testing.T) {
 }
 
 func TestABootServiceBesideTheNode(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "ip4")
 	boot, alice, bob := w.node("boot"), w.node("alice"), w.node("bob")
 	boot.tincan("gen", "--standalone", "--name", "boot", "-a", boot.Addr("ip4").String(), "--prefix", "10.77.0.0/16")
@@ -157,6 +161,7 @@ func TestABootServiceBesideTheNode(t *testing.T) {
 }
 
 func TestWhoShallNotGetIn(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "ip4")
 	boot, mallory := w.node("boot"), w.node("mallory")
 	url, token := boot.boots()
@@ -274,6 +279,7 @@ func TestTwoHundredNewcomersAtOnce(t *testing.T) {
 }
 
 func TestRunAndRunJoin(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "ip4")
 	one, two := w.node("one"), w.node("two")
 	run := func(n *node, args ...string) {
@@ -304,6 +310,7 @@ func TestRunAndRunJoin(t *testing.T) {
 
 // The two commands of tinc-boot, with the engine of tincan.
 func TestTincBootsOwnCommands(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "ip4")
 	boot, joiner := w.node("boot"), w.node("joiner")
 	tb := func(n *node, args ...string) string {
@@ -344,6 +351,7 @@ func TestGenTellsHowToStartTheNode(t *testing.T) {
 
 // A firewall lets newcomers in and their node not.
 func TestANewcomerIsToldWhatItCannotReach(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "ip4")
 	boot, bob, carol := w.node("boot"), w.node("bob"), w.node("carol")
 	url, token := boot.boots()

@@ -36,6 +36,7 @@ func (n *node) runs(tincd bool) {
 // What tinc-boot was made for: newcomers that run an installed tincd 1.0, alone and
 // mixed with our own engine.
 func TestNewcomersThatRunTincd10(t *testing.T) {
+	t.Parallel()
 	out, err := exec.Command("tincd", "--version").CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "version 1.0") {
 		t.Fatal("there is no tincd 1.0 here; install the package tinc")
@@ -74,6 +75,7 @@ func TestNewcomersThatRunTincd10(t *testing.T) {
 
 // The unit that "bootnode --service" writes keeps the token to itself.
 func TestTheServiceOfABootNode(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "ip4")
 	boot := w.node("boot")
 	boot.tincan("gen", "--standalone", "--name", "boot", "-a", boot.Addr("ip4").String())

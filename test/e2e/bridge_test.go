@@ -65,6 +65,7 @@ func (s *segments) allReach() {
 
 // TestBridgedSegments: three Ethernets become one, through nodes of different programs.
 func TestBridgedSegments(t *testing.T) {
+	t.Parallel()
 	third := tinc11
 	if tincDir == "" {
 		third = tincan
@@ -187,6 +188,7 @@ func (c *card) floods(rate int, d time.Duration, next func(i int) []byte) int {
 
 // TestRouteThroughAGateway: on an Ethernet a Route line may name a gateway.
 func TestRouteThroughAGateway(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "ip4")
 	n := w.legacy(
 		site{name: "alpha", extra: bridged + "Route = 10.8.0.0/24 10.7.0.2\n", connect: []string{"beta"}},

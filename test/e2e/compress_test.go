@@ -11,6 +11,7 @@ import (
 
 // Every level in both directions: what one wants to receive the other has to send.
 func TestOldTincAndTincanCompress(t *testing.T) {
+	t.Parallel()
 	for level := 0; level <= 11; level++ {
 		other := 11 - level
 		t.Run(fmt.Sprintf("tinc 1.0 wants level %d, tincan %d", level, other), func(t *testing.T) {
@@ -24,6 +25,7 @@ func TestOldTincAndTincanCompress(t *testing.T) {
 }
 
 func TestTincansCompress(t *testing.T) {
+	t.Parallel()
 	for _, levels := range [][2]int{{6, 12}, {11, 0}} {
 		t.Run(fmt.Sprint(levels), func(t *testing.T) {
 			t.Parallel()
@@ -36,6 +38,7 @@ func TestTincansCompress(t *testing.T) {
 }
 
 func TestTincAndTincanCompress(t *testing.T) {
+	t.Parallel()
 	needTinc(t)
 	lz4 := tincHasLZ4(t)
 	for level := 0; level <= 12; level++ {

@@ -21,14 +21,19 @@ import (
 var routeMTU = regexp.MustCompile(`mtu ([0-9]+)`)
 
 // A slow uplink is full of UDP. Small probes find room in its queue, large ones do not, but its MTU is what it was:
-// programs get no EMSGSIZE, and the kernel does not remember a smaller MTU. One attempt in three has to show that.
+// programs get no EMSGSIZE, and the kernel does not remember a smaller MTU. One attempt in four has to show that.
+// The simulator tries many lines in virtual time; here one is enough, with nothing beside it.
 func TestCongestionIsNoSmallerMTU(t *testing.T) {
-	for _, c := range []struct {
+	type line struct {
 		line, sent int // bits a second
 		queue      int // bytes
-	}{{2e6, 4e6, 30000}, {5e6, 8e6, 30000}, {1e6, 1.5e6, 15000}} {
+	}
+	lines := []line{{2e6, 4e6, 30000}}
+	if soakTrials > 0 {
+		lines = append(lines, line{5e6, 8e6, 30000}, line{1e6, 1.5e6, 15000})
+	}
+	for _, c := range lines {
 		t.Run(fmt.Sprintf("%v of %v Mbit per second", float64(c.sent)/1e6, float64(c.line)/1e6), func(t *testing.T) {
-			t.Parallel()
 			w := newWorld(t, "ip4")
 			w.cables = true
 			n := w.static(site{name: "alice"}, site{name: "bob", connect: []string{"alice"}})
@@ -49,7 +54,7 @@ func TestCongestionIsNoSmallerMTU(t *testing.T) {
 			// one of twenty runs (internal/sim demands no more). Here a machine that stands still for a moment may
 			// look like a path that has shrunk, too. But not each time.
 			var wrong string
-			for range 3 {
+			for range 4 {
 				_, err := alice.Run("ip", "route", "flush", "cache")
 				w.must(err)
 				if wrong = fills(w, alice, bob, out, c.sent); wrong == "" {
@@ -59,7 +64,7 @@ func TestCongestionIsNoSmallerMTU(t *testing.T) {
 				w.eventually("the path MTU is back", time.Minute, func() bool { return alice.sees("bob").minMTU > 1400 })
 			}
 			if wrong != "" {
-				t.Error("three times: " + wrong)
+				t.Error("four times: " + wrong)
 			}
 			for line := range strings.Lines(alice.daemon.Log()) {
 				if strings.Contains(line, "frames of") || strings.Contains(line, "no longer answers by UDP") {

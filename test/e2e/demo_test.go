@@ -11,6 +11,7 @@ import (
 )
 
 func TestTheDemo(t *testing.T) {
+	t.Parallel()
 	began := time.Now()
 	out, err := exec.Command(os.Getenv(demoVar), os.Getenv(binaryVar)).CombinedOutput()
 	if err != nil || !strings.HasSuffix(strings.TrimSpace(string(out)), "all is well") {

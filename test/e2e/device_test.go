@@ -14,6 +14,7 @@ import (
 
 // TestRoutedBroadcast: in router mode, too, what is for everybody reaches everybody.
 func TestRoutedBroadcast(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name, extra, group string
 		want               bool
@@ -94,6 +95,7 @@ func second(_ int, err error) error { return err }
 
 // TestDeviceTypes: devices other than tun and tap.
 func TestDeviceTypes(t *testing.T) {
+	t.Parallel()
 	t.Run("tap in router mode", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t, "ip4")
@@ -159,6 +161,7 @@ func TestDeviceTypes(t *testing.T) {
 
 // TestStandby: tinc-up runs when another node can be reached, and tinc-down when none can any more.
 func TestStandby(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "ip4")
 	n := w.legacy(site{name: "alpha", extra: "DeviceStandby = yes\n"}, site{name: "beta", connect: []string{"alpha"}})
 	n[0].start()
@@ -181,6 +184,7 @@ func TestStandby(t *testing.T) {
 // TestKernelForwards: with Forwarding = kernel packets from one node to another take the
 // way through the interface of the one between, where its firewall sees them.
 func TestKernelForwards(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "ip4")
 	n := w.legacy(
 		site{name: "alpha", connect: []string{"beta"}, extra: "IndirectData = yes\n", host: "IndirectData = yes\n"},

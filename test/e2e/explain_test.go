@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"tincan/internal/control"
 	"tincan/internal/lab"
@@ -75,7 +76,7 @@ func TestANodeExplainsItself(t *testing.T) {
 
 	unblock := w.block(lab.UDP, a, b)
 	w.eventually("a knows why b is relayed", patience, func() bool {
-		_, _ = a.Ping(b.vpn("ip4"), 56, patience)
+		_, _ = a.Ping(b.vpn("ip4"), 56, 500*time.Millisecond)
 		codes, change := a.why("b")
 		return slices.Contains(codes, "relayed") && slices.Contains(codes, "udp-blocked-between") && change != ""
 	})
@@ -89,7 +90,7 @@ func TestANodeExplainsItself(t *testing.T) {
 
 	unblock = w.block(lab.UDP, b) // all of it
 	w.eventually("each of the two knows whose network it is", patience, func() bool {
-		_, _ = a.Ping(b.vpn("ip4"), 56, patience)
+		_, _ = a.Ping(b.vpn("ip4"), 56, 500*time.Millisecond)
 		there, _ := a.why("b")
 		here, _ := b.why("a")
 		return slices.Contains(there, "no-udp-there") && slices.Contains(here, "no-udp-here")
@@ -135,6 +136,7 @@ func TestAWrongKeyIsExplainedAtBothEnds(t *testing.T) {
 }
 
 func TestNetcheckTellsTheKindOfNAT(t *testing.T) {
+	t.Parallel()
 	for kind, want := range map[lab.NAT]control.NATKind{lab.PortRestricted: control.NATEndpointIndependent, lab.Symmetric: control.NATSymmetric} {
 		t.Run(string(want), func(t *testing.T) {
 			t.Parallel()
@@ -149,7 +151,7 @@ func TestNetcheckTellsTheKindOfNAT(t *testing.T) {
 			w.allReach("ip4", one, two, a)
 			var r control.NetReport
 			w.eventually("two nodes have told a from where they hear it", patience, func() bool {
-				_, _ = a.Ping(two.vpn("ip4"), 56, patience)
+				_, _ = a.Ping(two.vpn("ip4"), 56, 500*time.Millisecond)
 				r = control.NetReport{}
 				a.ask(&r, "netcheck")
 				return len(r.Seen) == 2

@@ -82,6 +82,7 @@ const (
 // and when it comes back. The table that it prints is the one in
 // docs/reliability.md: SOAK_TRIALS=100.
 func TestFailingOver(t *testing.T) {
+	t.Parallel()
 	if soakTrials == 0 {
 		t.Skip("SOAK_TRIALS says how often each path is to die; make soak says 100")
 	}

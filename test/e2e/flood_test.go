@@ -23,6 +23,7 @@ func (c *card) count(frame []byte, within time.Duration) (n int) {
 
 // TestBroadcastModes: who gets a broadcast, and that it comes once.
 func TestBroadcastModes(t *testing.T) {
+	t.Parallel()
 	for mode, want := range map[string][3]int{
 		"no":                                    {0, 0, 0},
 		"mst":                                   {0, 1, 1},
@@ -139,6 +140,7 @@ func TestBroadcastStorm(t *testing.T) {
 // TestMACFlood: a host that invents source addresses makes the mesh remember a bounded
 // number of them, for MACExpire.
 func TestMACFlood(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "ip4")
 	s := w.segments(
 		site{name: "alpha", extra: "MACExpire = 4\n"},
@@ -160,6 +162,7 @@ func TestMACFlood(t *testing.T) {
 
 // TestMovedHost: a host that moves to another node is found there at once.
 func TestMovedHost(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "ip4")
 	s := w.segments(
 		site{name: "alpha"},

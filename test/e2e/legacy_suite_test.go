@@ -10,6 +10,7 @@ import (
 )
 
 func TestOldTincAndTincanWithEveryWayToSeal(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ name, old, ours string }{
 		{"AES-128 and SHA-1", "Cipher = aes-128-cbc\nDigest = sha1\n", "Cipher = aes-128-cbc\nDigest = sha1\n"},
 		{"AES-192 and SHA-512, the whole of it", "Cipher = aes-192-cbc\nDigest = sha512\nMACLength = 64\n", "Cipher = aes-192-cbc\nDigest = sha512\nMACLength = 64\n"},

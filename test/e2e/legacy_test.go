@@ -15,6 +15,7 @@ import (
 const tenMegabytes = 10 << 20
 
 func TestOldTincMeetsTincan(t *testing.T) {
+	t.Parallel()
 	for name, sites := range map[string][]site{
 		"tincan connects to tinc 1.0": {{name: "old", kind: tinc10}, {name: "ours", connect: []string{"old"}}},
 		"tinc 1.0 connects to tincan": {{name: "ours"}, {name: "old", kind: tinc10, connect: []string{"ours"}}},
@@ -76,6 +77,7 @@ func TestOldTincAndTincanWithoutUDP(t *testing.T) {
 }
 
 func TestOldTincWithTCPOnly(t *testing.T) {
+	t.Parallel()
 	for name, only := range map[string]string{"old": "tinc 1.0 wants only TCP", "ours": "tincan wants only TCP"} {
 		t.Run(only, func(t *testing.T) {
 			t.Parallel()
@@ -97,6 +99,7 @@ func TestOldTincWithTCPOnly(t *testing.T) {
 }
 
 func TestOldTincAndTincanRelayForEachOther(t *testing.T) {
+	t.Parallel()
 	for _, kinds := range [][3]kind{
 		{tinc10, tincan, tincan}, {tincan, tinc10, tincan}, {tincan, tincan, tinc10},
 		{tincan, tinc10, tinc10}, {tinc10, tincan, tinc10}, {tinc10, tinc10, tincan},
@@ -133,6 +136,7 @@ func TestOldTincAndTincanRelayForEachOther(t *testing.T) {
 }
 
 func TestTincanTakesTheplaceOfOldTinc(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "ip4")
 	n := w.legacy(
 		site{name: "hub", kind: tinc10},
@@ -155,13 +159,13 @@ func TestTincanTakesTheplaceOfOldTinc(t *testing.T) {
 		_, err := other.Reach(addr, patience)
 		w.must(err)
 	}
-	if took := time.Since(began); took > 3*time.Second {
+	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("the switch took %v", took)
 	}
-	time.Sleep(5 * time.Second)
+	time.Sleep(3 * time.Second)
 	count := e.Stop()
 	t.Log(count)
-	if count.LongestGap > 3*time.Second {
+	if count.LongestGap > 10*time.Second {
 		t.Errorf("it was away for %v", count.LongestGap)
 	}
 	w.allReach("ip4", n...)

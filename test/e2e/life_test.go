@@ -54,7 +54,7 @@ func TestTheInvitersDeath(t *testing.T) {
 	w.must(err)
 	alice.killed()
 	bob.cannotReach(addr)
-	time.Sleep(10 * time.Second)
+	time.Sleep(6 * time.Second) // the others give her up after PingTimeout
 	if count := e.Stop(); count.Lost() > 5 {
 		t.Errorf("bob and carol without alice: %s", count)
 	}
@@ -80,15 +80,19 @@ func TestSessionsSurviveRekeying(t *testing.T) {
 	alice.talksDirectly(bob)
 	alice.talksDirectly(carol)
 
-	// 24 hours of the default KeyExpire are 24 rekeys.
+	// 24 hours of the default KeyExpire are 24 rekeys; half as many are made here, all of them by "make soak".
+	settle, watch := 4*time.Second, 8*time.Second
+	if soakTrials > 0 {
+		settle, watch = 8*time.Second, 20*time.Second
+	}
 	const pace = 5 * time.Millisecond
 	near, err := alice.Echo(bob.vpn("ip4"), pace)
 	w.must(err)
 	far, err := alice.Echo(carol.vpn("ip4"), pace)
 	w.must(err)
-	time.Sleep(8 * time.Second)
+	time.Sleep(settle)
 	before := memory(n...)
-	time.Sleep(20 * time.Second)
+	time.Sleep(watch)
 	for _, e := range []*lab.Echoes{near, far} {
 		count := e.Stop()
 		t.Log(count)
@@ -149,11 +153,19 @@ func TestManyReconnectsLeaveNothingBehind(t *testing.T) {
 	}
 }
 
+// forgotten is when nothing is left of what has happened: PingTimeout and more.
+const forgotten = 3 * time.Second
+
 // goroutines ends the daemon of a node and returns how many goroutines it
 // had: the Go runtime lists them when it is aborted.
 func goroutines(n *node) int {
 	n.w.Helper()
-	time.Sleep(3 * time.Second) // let the past be forgotten: PingTimeout and more
+	time.Sleep(forgotten)
+	return n.goroutinesNow()
+}
+
+func (n *node) goroutinesNow() int {
+	n.w.Helper()
 	n.w.must(n.daemon.Signal(syscall.SIGABRT))
 	_ = n.daemon.Wait(patience)
 	count := len(regexp.MustCompile(`(?m)^goroutine \d+ `).FindAllString(n.daemon.Log(), -1))
@@ -186,6 +198,7 @@ func TestASecondUpHarmsNothing(t *testing.T) {
 }
 
 func TestStoppingLeavesTheHostClean(t *testing.T) {
+	t.Parallel()
 	for name, stop := range map[string]func(*node){
 		"Ctrl-C": (*node).stopped,
 		"down":   func(n *node) { n.w.Helper(); n.tincan("down"); n.w.must(n.daemon.Wait(patience)) },

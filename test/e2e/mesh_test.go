@@ -8,6 +8,7 @@ import (
 )
 
 func TestTwoNodesInEveryFamilyOverEveryFamily(t *testing.T) {
+	t.Parallel()
 	for _, underlay := range []string{"ip4", "ip6"} {
 		t.Run("over "+underlay, func(t *testing.T) {
 			t.Parallel()
@@ -24,6 +25,7 @@ func TestTwoNodesInEveryFamilyOverEveryFamily(t *testing.T) {
 }
 
 func TestThreeNodesByInvitation(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	alice, bob, carol := w.node("alice"), w.node("bob"), w.node("carol")
 	alice.found()

@@ -37,6 +37,7 @@ const (
 // TestWhoMeetsWhom asserts which pairs of nodes reach each other directly, and
 // prints the matrix.
 func TestWhoMeetsWhom(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	rows := map[int]string{}
 	pairings := append(natPairings(), otherPairings()...)

@@ -37,6 +37,7 @@ func TestWithoutUDPPacketsGoByTCPAndComeBackToUDP(t *testing.T) {
 // On the way packets of more than 1280 bytes vanish, from before the nodes meet, and no UDP passes. The
 // meta connection, and packets in it, get through.
 func TestANarrowWayWithoutUDP(t *testing.T) {
+	t.Parallel()
 	for _, family := range []string{"ip4", "ip6"} {
 		t.Run(family, func(t *testing.T) {
 			t.Parallel()
@@ -62,6 +63,7 @@ func TestANarrowWayWithoutUDP(t *testing.T) {
 }
 
 func TestRelaysWhenTwoNodesCannotMeet(t *testing.T) {
+	t.Parallel()
 	for name, blocked := range map[string]lab.Traffic{"no UDP between them": lab.UDP, "nothing between them": lab.All} {
 		t.Run("static, "+name, func(t *testing.T) {
 			t.Parallel()
@@ -96,18 +98,18 @@ func relayed(w *world, a, b, c *node) {
 	c.talksDirectly(b)
 	e, err := a.Echo(c.vpn("ip4"), 20*time.Millisecond)
 	w.must(err)
-	time.Sleep(4 * time.Second)
+	time.Sleep(2 * time.Second)
 	if count := e.Stop(); count.Lost() > count.Sent/20 {
 		w.Errorf("through the relay: %s", count)
 	}
 	if a.sees(c.Name()).direct || c.sees(a.Name()).direct {
 		w.Error("they claim that UDP works between them, but it is blocked")
 	}
-	rate, err := lab.Throughput(a.Host, c.Host, c.vpn("ip4"), time.Second)
-	w.must(err)
-	w.Logf("TCP through the relay: %.0f Mbit/s", rate/1e6)
-	if rate < 5e6 {
-		w.Errorf("only %.2f Mbit/s through the relay", rate/1e6)
+	began := time.Now()
+	a.sends(2<<20, c, c.vpn("ip4"))
+	// If what is too large was lost each time, this would take minutes.
+	if took := time.Since(began); took > 10*time.Second {
+		w.Errorf("2 MiB by TCP through the relay took %v", took)
 	}
 }
 
@@ -151,6 +153,7 @@ func TestALossyNetwork(t *testing.T) {
 }
 
 func TestNodesBehindNATMeet(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name        string
 		left, right lab.NAT

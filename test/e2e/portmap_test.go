@@ -79,6 +79,7 @@ upnp_nat_postrouting_chain=postrouting_miniupnpd
 // TestANodeBehindARouterLetsNewcomersIn needs a port that the router opens: the
 // newcomer has nobody else to ask.
 func TestANodeBehindARouterLetsNewcomersIn(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct{ conf, by string }{
 		"PCP":  {"enable_natpmp=yes\nallow 1-65535 0.0.0.0/0 1-65535\n", "PCP"},
 		"UPnP": {"enable_natpmp=no\nallow 1-65535 0.0.0.0/0 1-65535\n", "UPnP"},

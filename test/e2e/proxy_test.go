@@ -85,6 +85,7 @@ func (w *world) proxyHost() (n *node, uses *atomic.Int32) {
 }
 
 func TestAllButTheProxyIsBlocked(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name  string
 		kind  kind // of the other end

@@ -51,6 +51,7 @@ func (r refusal) says(pattern string) refusal {
 }
 
 func TestWhatCannotStartSaysWhy(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name  string
 		spoil func(*node)

@@ -14,6 +14,7 @@ import (
 
 // Two nodes that cannot meet have two relays, a near one and a far one.
 func TestTheNearestRelayIsTakenAndReplacedWhenItDies(t *testing.T) {
+	t.Parallel()
 	for what, fail := range map[string]func(relay *node){
 		"falls silent": func(relay *node) { relay.w.must(relay.link.Cut()) },
 		"is killed":    (*node).killed,
@@ -52,7 +53,7 @@ func TestTheNearestRelayIsTakenAndReplacedWhenItDies(t *testing.T) {
 			time.Sleep(time.Second)
 			gap := e.Longest()
 			t.Logf("the near relay %s: no answer for %v", what, gap.Round(time.Millisecond))
-			if gap > 2*time.Second { // 1 s on a machine with time to spare
+			if gap > 6*time.Second { // 1 s on a machine with time to spare
 				t.Errorf("the near relay %s: no answer for %v", what, gap)
 			}
 		})
@@ -61,6 +62,7 @@ func TestTheNearestRelayIsTakenAndReplacedWhenItDies(t *testing.T) {
 
 // The option bits of ours pass through real nodes, which take no offence at them.
 func TestRealNodesPassOurOptionsOn(t *testing.T) {
+	t.Parallel()
 	for name, k := range map[string]kind{"tinc 1.1": tinc11, "tinc 1.0": tinc10} {
 		t.Run(name, func(t *testing.T) {
 			if k == tinc11 {

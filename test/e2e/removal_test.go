@@ -33,6 +33,7 @@ func (n *node) knowsKeyOf(o string) bool {
 }
 
 func TestANewcomerWhoseInviterIsGoneGetsIn(t *testing.T) {
+	t.Parallel()
 	const token = "mazgouvqu7avyv25o2g7w33yjr7olvsf"
 	for name, lets := range map[string]func(alice, dave *node){
 		"by an invitation": func(alice, dave *node) { dave.tincan("join", alice.invite("dave")) },
@@ -73,6 +74,7 @@ func TestANewcomerWhoseInviterIsGoneGetsIn(t *testing.T) {
 // Six nodes, and the owner goes from one to the next, under traffic. Whoever has deleted the file does not get it back
 // from those who have not, and in the end the removed node is out.
 func TestRollingRemovalOverSix(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "ip4")
 	for i := range 7 {
 		n := w.node(fmt.Sprintf("n%d", i+1))
@@ -135,6 +137,7 @@ func (n *node) traffic(o *node) (end func() (sent, answered int)) {
 
 // The same where two of the six are of tinc 1.0 and one is of tinc 1.1, under steady traffic.
 func TestRollingRemovalWithTinc(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "ip4")
 	newer := tinc11
 	if tincDir == "" {

@@ -11,6 +11,7 @@ import (
 // TestAHostMovesToAnotherNetwork is what happens when somebody unplugs the cable
 // and Wi-Fi takes over: another interface, address and default route.
 func TestAHostMovesToAnotherNetwork(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []kind{tincan, tinc11} {
 		t.Run("away from "+kind.String(), func(t *testing.T) {
 			if kind == tinc11 {
@@ -43,7 +44,7 @@ func TestAHostMovesToAnotherNetwork(t *testing.T) {
 			toBob, toCarol := near.Stop(), far.Stop()
 			t.Logf("moved to another network: traffic stood still for %v (a neighbour) and %v (not a neighbour)",
 				toBob.LongestGap.Round(time.Millisecond), toCarol.LongestGap.Round(time.Millisecond))
-			const limit = 2 * time.Second
+			const limit = 5 * time.Second // a quarter of a second on a machine with time to spare
 			if toCarol.LongestGap > limit || toBob.LongestGap > limit && kind == tincan {
 				t.Errorf("that is more than %v", limit)
 			}

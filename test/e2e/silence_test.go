@@ -11,7 +11,8 @@ import (
 // TestADeadPathIsReplaced lets each of the commonest paths die a few times. The limits
 // are generous, for machines that do more than this; TestFailingOver measures.
 func TestADeadPathIsReplaced(t *testing.T) {
-	const limit = 3 * time.Second
+	t.Parallel()
+	const limit = 8 * time.Second
 	chosen := []string{
 		"UDP, echoes, TCP to fall back to",
 		"UDP, one way flow",

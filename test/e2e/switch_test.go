@@ -23,6 +23,7 @@ func switchPeers() []kind {
 // TestSwitchedNetwork: the interfaces of all nodes are on one Ethernet, whichever program
 // the others run and whoever dials.
 func TestSwitchedNetwork(t *testing.T) {
+	t.Parallel()
 	for _, peer := range switchPeers() {
 		for _, dials := range []string{"tincan dials", "tincan is dialled"} {
 			t.Run(fmt.Sprintf("%s, %s", peer, dials), func(t *testing.T) {
@@ -51,6 +52,7 @@ func TestSwitchedNetwork(t *testing.T) {
 // TestHub: in hub mode every frame reaches all others once, also one for a station that has been
 // heard elsewhere, and nobody announces stations.
 func TestHub(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "ip4")
 	hub := "Mode = hub\n"
 	n := w.legacy(

@@ -18,6 +18,7 @@ import (
 // TestWhatTheNodeBetweenDecides: packets from alpha for gamma, which are opened on the way
 // because tinc 1.0 has no sessions from end to end.
 func TestWhatTheNodeBetweenDecides(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name, alpha, beta string
 		ttl               string
@@ -59,6 +60,7 @@ func TestWhatTheNodeBetweenDecides(t *testing.T) {
 
 // TestPriorityOnTheWire: the datagrams have the type of service of the packets in them.
 func TestPriorityOnTheWire(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name  string
 		peer  kind

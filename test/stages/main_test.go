@@ -3,8 +3,12 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -113,6 +117,35 @@ func TestWhereAnOutputGoesWrong(t *testing.T) {
 	}
 	if got := gist(lines[3:]); len(got) != maxSaid || got[maxSaid-1] != "goroutine 99" {
 		t.Errorf("%q", got)
+	}
+}
+
+func TestSequentialPackagesAreSequential(t *testing.T) {
+	for _, pkg := range sequential {
+		paths, err := filepath.Glob("../../internal/" + pkg + "/*.go")
+		if err != nil || len(paths) == 0 {
+			t.Errorf("no files of %s: %v", pkg, err)
+		}
+		for _, path := range paths {
+			set := token.NewFileSet()
+			file, err := parser.ParseFile(set, path, nil, parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, spec := range file.Imports {
+				switch spec.Path.Value {
+				case `"sync"`, `"sync/atomic"`, `"unsafe"`: // with -race pointers are checked, too
+					t.Errorf("%s imports %s: the package has to be tested for races", path, spec.Path.Value)
+				}
+			}
+			ast.Inspect(file, func(n ast.Node) bool {
+				switch n := n.(type) {
+				case *ast.GoStmt, *ast.ChanType:
+					t.Errorf("%s: the package has to be tested for races", set.Position(n.Pos()))
+				}
+				return true
+			})
+		}
 	}
 }
 
