@@ -154,11 +154,13 @@ func following(hub remote, leaf *node) {
 	if !strings.Contains(top.Log(), "leaf") {
 		w.Log("this tinc was built without top")
 	}
+	within := patience
+	if !ours {
+		within = time.Second // some of them take no notice
+	}
 	for _, p := range []*lab.Process{log, pcap, top} {
 		_ = p.Signal(syscall.SIGINT)
-		if !ours && p == top {
-			p.Kill() // script takes no notice
-		} else if err := p.Wait(patience); err != nil && ours {
+		if err := p.Wait(within); err != nil && ours {
 			w.Errorf("after Ctrl-C: %v", err)
 		}
 	}
