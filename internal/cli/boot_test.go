@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"tincan/internal/command"
-	"tincan/internal/config"
+	"tincan/internal/confdir"
 	"tincan/internal/generate"
 )
 
@@ -89,7 +89,7 @@ func TestANewNodeThatStartsAMomentLaterIsWaitedFor(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	l, err := config.Place{Conf: bob}.Layout()
+	l, err := confdir.Place{Conf: bob}.Layout()
 	if err != nil {
 		t.Fatal(err)
 	}
