@@ -9,7 +9,9 @@ import (
 	"strings"
 
 	"tincan/internal/confdir"
+	"tincan/internal/config"
 	"tincan/internal/node"
+	"tincan/internal/route"
 	"tincan/internal/script"
 )
 
@@ -103,7 +105,7 @@ func (in *inspection) interfaceAddress(scripts []string) {
 	switch {
 	case up && len(s.Ifconfig) > 0:
 		in.add(Scripts, Note, "", "there is a tinc-up script, so Ifconfig and Route in tinc.conf are not applied", "")
-	case !up && len(s.Ifconfig) == 0 && s.DeviceType != "dummy" && s.Mode == "router":
+	case !up && len(s.Ifconfig) == 0 && s.DeviceType != config.DeviceDummy && s.Mode == route.ByAddress:
 		in.add(Scripts, Note, "", "there is no tinc-up script, so the interface gets no address; as with tinc", "write Ifconfig = ADDRESS/LENGTH into tinc.conf if it should have one")
 	}
 }

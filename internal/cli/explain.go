@@ -14,6 +14,7 @@ import (
 	"tincan/internal/netdiag"
 	"tincan/internal/node"
 	"tincan/internal/report"
+	"tincan/internal/route"
 	"tincan/internal/script"
 	"tincan/internal/subnet"
 	"tincan/internal/terminal"
@@ -76,7 +77,7 @@ func (a *app) lookHere(c *control.Client, about string, name node.Name, r *contr
 			scripts := script.Config{Dir: l.ConfBase, Interpreter: n.Settings.ScriptsInterpreter, Extension: n.Settings.ScriptsExtension}
 			if up, err := scripts.Path(script.TincUp); up == "" && err == nil {
 				q.Own = n.Settings.Ifconfig
-			} else if n.Settings.Mode != "router" {
+			} else if n.Settings.Mode != route.ByAddress {
 				return nil // it is part of a bridge, most likely
 			}
 		}

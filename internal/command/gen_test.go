@@ -1,8 +1,6 @@
 package command
 
-import (
-	"testing"
-)
+import "testing"
 
 func TestNamesFromHostNames(t *testing.T) {
 	for host, want := range map[string]string{"b3-my-host.example.org": "b3_my_host", "Alice": "alice", "web1.lan": "web1"} {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"tincan/internal/config"
+	"tincan/internal/route"
 )
 
 const someKey = "5E9PD5nFYM0+jKQpUtGCT3Q71rHiVVi7OgIXSqan2HM"
@@ -48,7 +49,7 @@ func TestLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := n.Settings
-	if n.Name != "alpha" || s.Port != "7000" || s.AutoConnect || s.Broadcast != "mst" || s.ReplayWindow != 4096 || s.PrivateKeyFile != l.PrivateKey() {
+	if n.Name != "alpha" || s.Port != "7000" || s.AutoConnect || s.Broadcast != route.Tree || s.ReplayWindow != 4096 || s.PrivateKeyFile != l.PrivateKey() {
 		t.Errorf("settings %+v", s)
 	}
 	if s.PingTimeout != time.Minute { // larger than the interval

@@ -2,9 +2,7 @@
 
 package confdir
 
-import (
-	"sync"
-)
+import "sync"
 
 var processLock sync.Mutex
 

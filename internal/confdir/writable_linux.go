@@ -1,8 +1,6 @@
 package confdir
 
-import (
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // writableDir tells whether files can be created in dir.
 func writableDir(dir string) bool {

@@ -2,9 +2,7 @@
 
 package confdir
 
-import (
-	"os"
-)
+import "os"
 
 // writableDir tells whether files can be created in dir.
 func writableDir(dir string) bool {

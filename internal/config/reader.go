@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -88,16 +87,6 @@ func (r *Reader) Int(name string) int {
 // Duration is Int for a variable of kind Seconds.
 func (r *Reader) Duration(name string) time.Duration {
 	return time.Duration(r.Int(name)) * time.Second
-}
-
-// Word returns the word chosen, spelt as in the table; its default (possibly
-// "") if it is missing.
-func (r *Reader) Word(name string) string {
-	v, e, ok := r.value(name)
-	if !ok {
-		return v.Default
-	}
-	return v.Words[slices.IndexFunc(v.Words, func(w string) bool { return strings.EqualFold(w, e.Value) })]
 }
 
 // String returns a value as it stands; the default (possibly "") if it is missing.

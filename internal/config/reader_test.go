@@ -20,7 +20,9 @@ func TestReader(t *testing.T) {
 	boolean := func(name string) func(*Reader) any { return func(r *Reader) any { return r.Bool(name) } }
 	integer := func(name string) func(*Reader) any { return func(r *Reader) any { return r.Int(name) } }
 	duration := func(name string) func(*Reader) any { return func(r *Reader) any { return r.Duration(name) } }
-	word := func(name string) func(*Reader) any { return func(r *Reader) any { return r.Word(name) } }
+	word := func(name string) func(*Reader) any {
+		return func(r *Reader) any { return mustFind(name).Words[r.choice(name)] }
+	}
 	for _, c := range []struct {
 		name, line string
 		get        func(*Reader) any

@@ -10,13 +10,14 @@ import (
 
 	"tincan/internal/legacy"
 	"tincan/internal/node"
+	"tincan/internal/route"
 	"tincan/internal/subnet"
 )
 
 // Settings are the values in effect of everything that concerns the node as a
 // whole. Sizes are in bytes.
 type Settings struct {
-	AddressFamily   string // any, ipv4, ipv6
+	AddressFamily   Family
 	Port            string // decimal or a service name; "0" means any free port
 	BindToAddress   []Address
 	ListenAddress   []Address
@@ -29,12 +30,12 @@ type Settings struct {
 	AutoConnect bool
 	Proxy       Proxy // of outgoing meta connections
 
-	UPnP              string // no, yes, udponly
+	UPnP              UPnP
 	UPnPDiscoverWait  time.Duration
 	UPnPRefreshPeriod time.Duration
 
-	DeviceType    string // tun, tap, dummy, fd, raw_socket, multicast
-	DeviceStandby bool   // the interface is up only while another node can be reached
+	DeviceType    DeviceType
+	DeviceStandby bool // the interface is up only while another node can be reached
 	Device        string
 	Interface     string         // "": NetName, else the kernel's choice
 	Ifconfig      []netip.Prefix // addresses of the interface, host bits set
@@ -43,13 +44,12 @@ type Settings struct {
 	// another node turns out to have the same address.
 	AutoAddress bool
 
-	// KeyDistribution: yes, no, or compat, which speaks tinc-boot's protocols too.
-	KeyDistribution     string
+	KeyDistribution     KeyDistribution
 	KeyDistributionPort int
 
-	Mode             string // router, switch, hub
-	Forwarding       string // internal, kernel, off
-	Broadcast        string // mst, direct, no
+	Mode             route.Mode
+	Forwarding       route.Forwarding
+	Broadcast        route.Broadcast
 	BroadcastSubnets []subnet.Subnet
 	MACExpire        time.Duration
 	// PriorityInheritance: datagrams have the TOS or traffic class of what is in them.
@@ -88,8 +88,8 @@ type Settings struct {
 	MaxOutputBufferSize int
 	LogLevel            int
 
-	ProcessPriority string // low, normal, high; "": unchanged
-	Sandbox         string // off, normal, high
+	ProcessPriority Priority
+	Sandbox         Sandbox
 	Hostnames       bool   // names in place of addresses in the log
 	ControlGroup    string // a group of this machine that may look at the node; "": none
 	GraphDumpFile   string // a file, or a command after a bar; "": none
@@ -129,7 +129,7 @@ type Route struct {
 func ReadSettings(pool *Pool, self node.Name, dir string) (Settings, []Warning) {
 	r := &Reader{Pool: pool}
 	s := Settings{
-		AddressFamily:   r.Word("AddressFamily"),
+		AddressFamily:   Family(r.choice("AddressFamily")),
 		Port:            r.port(),
 		BindToAddress:   List(r, "BindToAddress", ParseAddress),
 		ListenAddress:   List(r, "ListenAddress", ParseAddress),
@@ -142,11 +142,11 @@ func ReadSettings(pool *Pool, self node.Name, dir string) (Settings, []Warning) 
 		AutoConnect: r.Bool("AutoConnect"),
 		Proxy:       r.proxy(),
 
-		UPnP:              r.Word("UPnP"),
+		UPnP:              UPnP(r.choice("UPnP")),
 		UPnPDiscoverWait:  r.Duration("UPnPDiscoverWait"),
 		UPnPRefreshPeriod: r.Duration("UPnPRefreshPeriod"),
 
-		DeviceType:    r.Word("DeviceType"),
+		DeviceType:    DeviceType(r.choice("DeviceType")),
 		DeviceStandby: r.Bool("DeviceStandby"),
 		Interface:     r.String("Interface"),
 		Ifconfig:      List(r, "Ifconfig", parseIfconfig),
@@ -154,12 +154,12 @@ func ReadSettings(pool *Pool, self node.Name, dir string) (Settings, []Warning) 
 
 		AutoAddress: r.Bool("AutoAddress"),
 
-		KeyDistribution:     r.Word("KeyDistribution"),
+		KeyDistribution:     KeyDistribution(r.choice("KeyDistribution")),
 		KeyDistributionPort: r.Int("KeyDistributionPort"),
 
-		Mode:       r.Word("Mode"),
-		Forwarding: r.Word("Forwarding"),
-		Broadcast:  r.Word("Broadcast"),
+		Mode:       route.Mode(r.choice("Mode")),
+		Forwarding: route.Forwarding(r.choice("Forwarding")),
+		Broadcast:  []route.Broadcast{route.Tree, route.None, route.Direct, route.Tree}[r.choice("Broadcast")],
 		MACExpire:  r.Duration("MACExpire"),
 
 		PriorityInheritance: r.Bool("PriorityInheritance"),
@@ -197,8 +197,8 @@ func ReadSettings(pool *Pool, self node.Name, dir string) (Settings, []Warning) 
 		MaxOutputBufferSize: r.Int("MaxOutputBufferSize"),
 		LogLevel:            r.Int("LogLevel"),
 
-		ProcessPriority: r.Word("ProcessPriority"),
-		Sandbox:         r.Word("Sandbox"),
+		ProcessPriority: Priority(r.choice("ProcessPriority") + 1),
+		Sandbox:         Sandbox(r.choice("Sandbox")),
 		Hostnames:       r.Bool("Hostnames"),
 		ControlGroup:    r.String("ControlGroup"),
 		GraphDumpFile:   r.graphDump(dir),
@@ -223,11 +223,8 @@ func ReadSettings(pool *Pool, self node.Name, dir string) (Settings, []Warning) 
 		w := r.Int("Weight")
 		s.Weight = &w
 	}
-	if s.Broadcast == "yes" {
-		s.Broadcast = "mst"
-	}
-	if _, set := r.Pool.Lookup("DeviceType"); !set && s.Mode != "router" {
-		s.DeviceType = "tap"
+	if _, set := r.Pool.Lookup("DeviceType"); !set && s.Mode != route.ByAddress {
+		s.DeviceType = DeviceTAP
 	}
 	s.Device = r.device(s.DeviceType, dir)
 	// What tinc does with values that make no sense together.
@@ -249,9 +246,9 @@ func ReadSettings(pool *Pool, self node.Name, dir string) (Settings, []Warning) 
 }
 
 // device returns what Device says. It is a file for some types only.
-func (r *Reader) device(typ, dir string) string {
+func (r *Reader) device(typ DeviceType, dir string) string {
 	switch value, set := r.Pool.Lookup("Device"); {
-	case typ == "tun" || typ == "tap" || typ == "dummy":
+	case typ == DeviceTUN || typ == DeviceTAP || typ == DeviceDummy:
 		return r.Path("Device", dir)
 	case set:
 		return value.Value

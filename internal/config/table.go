@@ -1,8 +1,6 @@
 package config
 
-import (
-	"tincan/internal/compress"
-)
+import "tincan/internal/compress"
 
 // table lists every variable that any tinc reads, and our own. Scope, flags and
 // defaults are those of tinc 1.1 (protocol 17.7), except that Reload and Effect say

@@ -46,7 +46,7 @@ func listenAddrs(s config.Settings) ([]listenAddr, error) {
 			if ip.Is6() {
 				network = "tcp6"
 			}
-			if s.AddressFamily == "ipv4" && ip.Is6() || s.AddressFamily == "ipv6" && ip.Is4() {
+			if s.AddressFamily == config.OnlyIPv4 && ip.Is6() || s.AddressFamily == config.OnlyIPv6 && ip.Is4() {
 				continue
 			}
 			a := listenAddr{network, netip.AddrPortFrom(ip, p)}

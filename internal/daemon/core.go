@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"tincan/internal/mesh"
+	"tincan/internal/route"
 )
 
 // Sizes of the queues towards the protocol core. When the first is full the readers of
@@ -205,7 +206,7 @@ func (d *Daemon) apply(e mesh.Effect) {
 func (d *Daemon) subnetUp(e mesh.SubnetUp) {
 	d.script.SubnetUp(d.subnetEnv(e.Owner, e.Subnet, e.Addr))
 	if e.Owner != d.network().Name {
-		if d.network().Settings.Mode == "router" { // else everybody is on the link
+		if d.network().Settings.Mode == route.ByAddress { // else everybody is on the link
 			d.netif.add(e.Owner, e.Subnet)
 		}
 		d.noteClash(e.Owner, e.Subnet)

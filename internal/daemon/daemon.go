@@ -272,7 +272,7 @@ func (d *Daemon) open() error {
 		},
 		Options:     planeOptions(s),
 		Compression: s.Compression,
-		Mode:        mode(s), Ethernet: device.CarriesFrames(d.dev), MAC: hardwareAddr(d.dev.Name()),
+		Mode:        s.Mode, Ethernet: device.CarriesFrames(d.dev), MAC: hardwareAddr(d.dev.Name()),
 		LocalAddr: netwatch.Towards, SocketFailed: d.socketFailed,
 	})
 	d.conns = metaconn.New(metaconn.Config{

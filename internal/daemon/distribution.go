@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/keydist"
 	"tincan/internal/keys"
@@ -27,10 +28,10 @@ func (d *Daemon) newDistribution() *distribution {
 	n := d.network()
 	s := &distribution{d: d, store: &keydist.Store{Layout: d.opts.Layout, Self: n.Name, Lock: &d.persister.hosts}}
 	d.persister.store = s.store
-	if n.Settings.KeyDistribution == "no" || d.netif.name == "" || n.Settings.DeviceType == "dummy" {
+	if n.Settings.KeyDistribution == config.KeepKeys || d.netif.name == "" || n.Settings.DeviceType == config.DeviceDummy {
 		return s
 	}
-	compat := n.Settings.KeyDistribution == "compat"
+	compat := n.Settings.KeyDistribution == config.DistributeCompat
 	if compat {
 		s.store.Started()
 	}

@@ -14,6 +14,7 @@ import (
 	"tincan/internal/netdiag"
 	"tincan/internal/netwatch"
 	"tincan/internal/node"
+	"tincan/internal/route"
 	"tincan/internal/subnet"
 	"tincan/internal/wire"
 )
@@ -119,7 +120,7 @@ func (b *backend) Problems() (list []control.Problem) {
 	if d.netif.configured() {
 		q.Own = d.network().Settings.Ifconfig
 	}
-	if d.network().Settings.Mode != "router" && len(q.Own) == 0 {
+	if d.network().Settings.Mode != route.ByAddress && len(q.Own) == 0 {
 		return nil // it may be part of a bridge
 	}
 	for _, f := range netdiag.Look(q) {
@@ -182,7 +183,7 @@ func (b *backend) NetCheck() control.NetReport {
 	}
 	switch s := d.network().Settings; {
 	case len(r.Mappings) > 0:
-	case s.UPnP == "no":
+	case s.UPnP == config.UPnPOff:
 		r.MapProblem = "not asked for (UPnP = no)"
 	default:
 		r.MapProblem = "no router opens one"

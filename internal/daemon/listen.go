@@ -16,6 +16,7 @@ import (
 	"tincan/internal/mesh"
 	"tincan/internal/metaconn"
 	"tincan/internal/oserr"
+	"tincan/internal/route"
 	"tincan/internal/udp"
 )
 
@@ -28,30 +29,30 @@ const maxSockets = 8
 func (d *Daemon) openDevice() (device.Device, error) {
 	s := d.network().Settings
 	if own := d.opts.Device; own != nil {
-		return d.showPackets(device.FromStream(own, s.Mode != "router"), "the device"), nil
+		return d.showPackets(device.FromStream(own, s.Mode != route.ByAddress), "the device"), nil
 	}
 	dev, err := d.deviceOf(s)
-	if err != nil && s.Mode != "router" && s.DeviceType == "fd" {
+	if err != nil && s.Mode != route.ByAddress && s.DeviceType == config.DeviceFD {
 		return nil, &noFramesError{err}
 	} else if err != nil {
 		return nil, err
 	}
-	if frames := device.CarriesFrames(dev); s.Mode == "router" && frames && s.DeviceType != "tap" && dev.Name() == "" {
+	if frames := device.CarriesFrames(dev); s.Mode == route.ByAddress && frames && s.DeviceType != config.DeviceTAP && dev.Name() == "" {
 		d.log.failed(0, mesh.Warning, &Hinted{errors.New("in router mode nobody on an Ethernet without an interface of this machine takes the packets that come from the VPN"), "set Mode = switch"})
-	} else if s.Mode != "router" && !frames && s.DeviceType == "fd" {
+	} else if s.Mode != route.ByAddress && !frames && s.DeviceType == config.DeviceFD {
 		dev.Close()
 		return nil, &Hinted{&noFramesError{errors.New("it carries IP packets")}, "hand over the descriptor of a tap interface"}
 	}
 	name := dev.Name()
 	switch s.DeviceType { // readers of tinc's log know these sentences
-	case "dummy":
+	case config.DeviceDummy:
 		return dev, nil
-	case "fd":
+	case config.DeviceFD:
 		name = "fd/" + filepath.Base(s.Device)
 		d.log.printf(0, mesh.Info, "%s adapter set up", name)
-	case "raw_socket":
+	case config.DeviceRawSocket:
 		d.log.printf(0, mesh.Info, "%s is a raw_socket", cmp.Or(s.Device, name))
-	case "multicast":
+	case config.DeviceMulticast:
 		name = "multicast socket"
 		d.log.printf(0, mesh.Info, "%s is a multicast socket", s.Device)
 	default:
@@ -72,17 +73,17 @@ func (e *noFramesError) Unwrap() error { return e.why }
 // deviceOf opens a device of the type that is wanted.
 func (d *Daemon) deviceOf(s config.Settings) (device.Device, error) {
 	switch s.DeviceType {
-	case "dummy":
+	case config.DeviceDummy:
 		return device.NewDummy(), nil
-	case "fd":
+	case config.DeviceFD:
 		return device.OpenDescriptor(s.Device)
-	case "raw_socket":
+	case config.DeviceRawSocket:
 		return device.OpenRaw(cmp.Or(s.Interface, "eth0"))
-	case "multicast":
+	case config.DeviceMulticast:
 		return device.OpenMulticast(s.Device)
 	}
 	name := cmp.Or(s.Interface, d.opts.Layout.NetName)
-	return device.OpenTUN(name, device.Options{Path: s.Device, TAP: s.DeviceType == "tap"})
+	return device.OpenTUN(name, device.Options{Path: s.Device, TAP: s.DeviceType == config.DeviceTAP})
 }
 
 // hardwareAddr is the MAC address of an interface, zero if it has none.
@@ -212,7 +213,7 @@ func (d *Daemon) listenBeside(ls []net.Listener) error {
 		if err := d.listenUDP(at); err != nil {
 			return adviseListen(err)
 		}
-		if at.Addr() != netip.IPv6Unspecified() || !takesIPv4(tcp) || d.network().Settings.AddressFamily == "ipv6" {
+		if at.Addr() != netip.IPv6Unspecified() || !takesIPv4(tcp) || d.network().Settings.AddressFamily == config.OnlyIPv6 {
 			continue
 		}
 		if err := d.listenUDP(netip.AddrPortFrom(netip.IPv4Unspecified(), at.Port())); err != nil {
@@ -306,11 +307,11 @@ func (d *Daemon) bindAddrs() []netip.Addr {
 }
 
 // family translates AddressFamily for dialling.
-func family(s string) metaconn.Family {
-	switch s {
-	case "ipv4":
+func family(f config.Family) metaconn.Family {
+	switch f {
+	case config.OnlyIPv4:
 		return metaconn.IPv4
-	case "ipv6":
+	case config.OnlyIPv6:
 		return metaconn.IPv6
 	}
 	return metaconn.AnyFamily

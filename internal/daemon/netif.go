@@ -19,6 +19,7 @@ import (
 	"tincan/internal/netwatch"
 	"tincan/internal/node"
 	"tincan/internal/rate"
+	"tincan/internal/route"
 	"tincan/internal/script"
 	"tincan/internal/subnet"
 )
@@ -483,7 +484,7 @@ func (f *netif) takeDown() {
 // hasInterface tells whether there is an interface, and it is ours.
 func (d *Daemon) hasInterface() bool {
 	t := d.network().Settings.DeviceType
-	return d.netif.name != "" && t != "dummy" && t != "raw_socket"
+	return d.netif.name != "" && t != config.DeviceDummy && t != config.DeviceRawSocket
 }
 
 // interfaceUp runs tinc-up, or gives the interface what Ifconfig and Route say.
@@ -497,7 +498,7 @@ func (d *Daemon) interfaceUp(ctx context.Context) error {
 	if !d.hasInterface() {
 		return nil
 	}
-	if len(s.Ifconfig) == 0 && s.Mode == "router" { // else it may be for a bridge
+	if len(s.Ifconfig) == 0 && s.Mode == route.ByAddress { // else it may be for a bridge
 		d.log.printf(0, mesh.Warning, "the interface %s gets no address: there is neither a tinc-up script nor a line Ifconfig = ADDRESS/LENGTH in tinc.conf", d.netif.name)
 	}
 	d.netif.through(gateways(s))
@@ -519,7 +520,7 @@ func (d *Daemon) interfaceDown() {
 // gateways are those of the Route lines, if there is an Ethernet behind the interface. They
 // mean nothing where packets are routed by the nodes.
 func gateways(s config.Settings) map[netip.Prefix]netip.Addr {
-	if s.Mode == "router" {
+	if s.Mode == route.ByAddress {
 		return nil
 	}
 	gates := map[netip.Prefix]netip.Addr{}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"tincan/internal/config"
 	"tincan/internal/mesh"
 	"tincan/internal/netwatch"
 	"tincan/internal/portmap"
@@ -31,12 +32,12 @@ func (d *Daemon) watchNetwork(ctx context.Context) {
 // newPorts returns what has the router let others in, nil if that is not wanted.
 func (d *Daemon) newPorts() *portmap.Client {
 	s := d.network().Settings
-	if s.UPnP == "no" || len(d.tcp) == 0 {
+	if s.UPnP == config.UPnPOff || len(d.tcp) == 0 {
 		return nil
 	}
 	own := d.tcpAddr().Port()
 	return portmap.New(portmap.Config{
-		Port: own, UDPOnly: s.UPnP == "udponly",
+		Port: own, UDPOnly: s.UPnP == config.UPnPForUDP,
 		Wait: s.UPnPDiscoverWait, Refresh: s.UPnPRefreshPeriod,
 		Name: "tincan " + string(d.network().Name),
 		Changed: func(list []portmap.Mapping) {

@@ -44,17 +44,17 @@ func TestWhereToListen(t *testing.T) {
 		s    config.Settings
 		want string // addresses, or the error
 	}{
-		{"nothing is said", config.Settings{Port: "655", AddressFamily: "any"}, "tcp4 0.0.0.0:655, tcp6 [::]:655"},
-		{"one family", config.Settings{Port: "655", AddressFamily: "ipv6"}, "tcp6 [::]:655"},
-		{"any free port", config.Settings{Port: "0", AddressFamily: "ipv4"}, "tcp4 0.0.0.0:0"},
-		{"a service name", config.Settings{Port: "http", AddressFamily: "ipv4"}, "tcp4 0.0.0.0:80"},
+		{"nothing is said", config.Settings{Port: "655", AddressFamily: config.AnyFamily}, "tcp4 0.0.0.0:655, tcp6 [::]:655"},
+		{"one family", config.Settings{Port: "655", AddressFamily: config.OnlyIPv6}, "tcp6 [::]:655"},
+		{"any free port", config.Settings{Port: "0", AddressFamily: config.OnlyIPv4}, "tcp4 0.0.0.0:0"},
+		{"a service name", config.Settings{Port: "http", AddressFamily: config.OnlyIPv4}, "tcp4 0.0.0.0:80"},
 		{"no such service", config.Settings{Port: "nosuch"}, "error"},
 		{"one address", config.Settings{Port: "655", BindToAddress: at("192.0.2.1")}, "tcp4 192.0.2.1:655"},
 		{"an address with a port", config.Settings{Port: "655", ListenAddress: at("2001:db8::1 700")}, "tcp6 [2001:db8::1]:700"},
 		{"bound first, then listened at", config.Settings{Port: "655", ListenAddress: at("192.0.2.2"), BindToAddress: at("192.0.2.1")}, "tcp4 192.0.2.1:655, tcp4 192.0.2.2:655"},
 		{"twice the same", config.Settings{Port: "655", ListenAddress: at("192.0.2.1", "192.0.2.1 655")}, "tcp4 192.0.2.1:655"},
 		{"a star with a port", config.Settings{Port: "655", ListenAddress: at("* 700")}, "tcp4 0.0.0.0:700, tcp6 [::]:700"},
-		{"an address of the other family", config.Settings{Port: "655", AddressFamily: "ipv6", BindToAddress: at("192.0.2.1")}, ""},
+		{"an address of the other family", config.Settings{Port: "655", AddressFamily: config.OnlyIPv6, BindToAddress: at("192.0.2.1")}, ""},
 		{"a mapped address is one of IPv4", config.Settings{Port: "655", BindToAddress: at("::ffff:192.0.2.1")}, "tcp4 192.0.2.1:655"},
 		{"a bad port of one address", config.Settings{Port: "655", BindToAddress: at("192.0.2.1 nosuch")}, "error"},
 	} {
@@ -186,9 +186,9 @@ func TestEverySettingIsTakenOverOrNamed(t *testing.T) {
 			t.Errorf("%s: a change of it is named: %v, and it should be the opposite", f.Name, named)
 		}
 	}
-	old, now := config.Settings{Mode: "switch", TunnelServer: true, PMTUDiscovery: true}, config.Settings{Mode: "router"}
+	old, now := config.Settings{Mode: route.ByMAC, TunnelServer: true, PMTUDiscovery: true}, config.Settings{Mode: route.ByAddress}
 	keepWhole(old, &now)
-	if now.Mode != "switch" || !now.TunnelServer || !now.PMTUDiscovery {
+	if now.Mode != route.ByMAC || !now.TunnelServer || !now.PMTUDiscovery {
 		t.Errorf("some parts would take over what others do not: %+v", now)
 	}
 }
@@ -200,10 +200,10 @@ func TestPlaneOptions(t *testing.T) {
 		want route.Broadcast
 		fwd  route.Forwarding
 	}{
-		{"as usual", config.Settings{Broadcast: "mst", Forwarding: "internal"}, route.Tree, route.Internal},
-		{"no broadcasts", config.Settings{Broadcast: "no", Forwarding: "internal"}, route.None, route.Internal},
-		{"broadcasts by their sender, the kernel forwards", config.Settings{Broadcast: "direct", Forwarding: "kernel"}, route.Direct, route.Kernel},
-		{"a tunnel server", config.Settings{Broadcast: "mst", TunnelServer: true, Forwarding: "off"}, route.None, route.Off},
+		{"as usual", config.Settings{Broadcast: route.Tree, Forwarding: route.Internal}, route.Tree, route.Internal},
+		{"no broadcasts", config.Settings{Broadcast: route.None, Forwarding: route.Internal}, route.None, route.Internal},
+		{"broadcasts by their sender, the kernel forwards", config.Settings{Broadcast: route.Direct, Forwarding: route.Kernel}, route.Direct, route.Kernel},
+		{"a tunnel server", config.Settings{Broadcast: route.Tree, TunnelServer: true, Forwarding: route.Off}, route.None, route.Off},
 	} {
 		if o := planeOptions(c.s); o.Broadcast != c.want || o.Forwarding != c.fwd {
 			t.Errorf("%s: %+v", c.name, o)

@@ -28,12 +28,12 @@ type Process struct {
 type confinement struct {
 	Process
 	account *process.Account
-	sandbox process.Level
+	sandbox config.Sandbox
 }
 
 // strict: scripts that need the rights of root must be over before it begins.
 func (c *confinement) strict() bool {
-	return c != nil && (c.account != nil || c.Chroot || c.sandbox != process.Off)
+	return c != nil && (c.account != nil || c.Chroot || c.sandbox != config.SandboxOff)
 }
 
 // prepareProcess works out the confinement, and does what must be done early.
@@ -42,11 +42,8 @@ func (d *Daemon) prepareProcess() error {
 	if d.opts.Process == nil {
 		return refuseProcess(s)
 	}
-	c := &confinement{Process: *d.opts.Process}
+	c := &confinement{Process: *d.opts.Process, sandbox: s.Sandbox}
 	var err error
-	if c.sandbox, err = process.ParseLevel(s.Sandbox); err != nil {
-		return err
-	}
 	if c.User != "" {
 		if c.account, err = process.LookUp(c.User); err != nil {
 			return &Hinted{err, "the option -U takes the name of a user of this machine"}
@@ -57,12 +54,8 @@ func (d *Daemon) prepareProcess() error {
 			return &Hinted{err, "locking memory (-L) needs root, or the capability IPC_LOCK"}
 		}
 	}
-	if s.ProcessPriority != "" {
-		p, err := process.ParsePriority(s.ProcessPriority)
-		if err == nil {
-			err = process.SetPriority(p)
-		}
-		if err != nil {
+	if s.ProcessPriority != config.PriorityUnchanged {
+		if err := process.SetPriority(s.ProcessPriority); err != nil {
 			return &Hinted{err, "ProcessPriority = high needs root, or the capability SYS_NICE"}
 		}
 	}
@@ -75,10 +68,10 @@ func (d *Daemon) prepareProcess() error {
 func refuseProcess(s config.Settings) error {
 	variable, value := "", ""
 	switch {
-	case s.Sandbox != "" && !strings.EqualFold(s.Sandbox, process.Off.String()):
-		variable, value = "Sandbox", s.Sandbox
-	case s.ProcessPriority != "":
-		variable, value = "ProcessPriority", s.ProcessPriority
+	case s.Sandbox != config.SandboxOff:
+		variable, value = "Sandbox", s.Sandbox.String()
+	case s.ProcessPriority != config.PriorityUnchanged:
+		variable, value = "ProcessPriority", s.ProcessPriority.String()
 	default:
 		return nil
 	}
@@ -100,7 +93,7 @@ func (d *Daemon) confine() error {
 		}
 		d.moveInside()
 	}
-	if c.sandbox == process.High {
+	if c.sandbox == config.SandboxHigh {
 		// Doors are where something is: later it could not be made.
 		for _, dir := range []string{d.opts.Layout.Invitations(), filepath.Join(d.opts.Layout.ConfBase, "changed")} {
 			d.makeDir(filepath.Join(w.Root, dir), 0o700)
@@ -258,7 +251,7 @@ func (d *Daemon) noScripts() string {
 	if !d.opts.Scripts {
 		return "the program that this node runs in has not asked for scripts"
 	}
-	if s := d.state.Load(); s != nil && s.Sandbox == process.High.String() {
+	if s := d.state.Load(); s != nil && s.Sandbox == config.SandboxHigh.String() {
 		return "Sandbox = high"
 	}
 	return ""
@@ -266,7 +259,7 @@ func (d *Daemon) noScripts() string {
 
 // checkSandbox refuses a configuration that runs programs at level high.
 func checkSandbox(s config.Settings) error {
-	if !strings.EqualFold(s.Sandbox, process.High.String()) {
+	if s.Sandbox != config.SandboxHigh {
 		return nil
 	}
 	if strings.HasPrefix(s.GraphDumpFile, "|") {

@@ -19,7 +19,7 @@ func (d *Daemon) scriptConfig(s config.Settings) script.Config {
 
 // device is the device file, as scripts know it.
 func (d *Daemon) device() string {
-	if s := d.network().Settings; s.DeviceType != "dummy" {
+	if s := d.network().Settings; s.DeviceType != config.DeviceDummy {
 		return s.Device
 	}
 	return "dummy"

@@ -19,12 +19,12 @@ func (d *Daemon) meshConfig(n *confdir.Network) mesh.Config {
 	c := mesh.Config{
 		Name: n.Name, Key: d.id.Key, RSAKey: d.id.RSAKey, Suite: s.Suite, Policy: s.Policy, Compression: s.Compression, Subnets: s.Subnets,
 		Hosts:     make(map[node.Name]mesh.Host, len(n.Hosts)),
-		ConnectTo: s.ConnectTo, AutoConnect: s.AutoConnect, Broadcast: s.Broadcast == "mst",
+		ConnectTo: s.ConnectTo, AutoConnect: s.AutoConnect, Broadcast: s.Broadcast == route.Tree,
 		Indirect: s.IndirectData, TCPOnly: s.TCPOnly,
 		NoPMTUDiscovery: !s.PMTUDiscovery, NoClamp: !s.ClampMSS,
 		StrictSubnets: s.StrictSubnets, TunnelServer: s.TunnelServer,
 		NoUDPDiscovery: !s.UDPDiscovery, NoLocalDiscovery: !s.LocalDiscovery,
-		Echoes: true, NoRelay: !s.Relay || s.Forwarding == "off", DirectOnly: s.DirectOnly,
+		Echoes: true, NoRelay: !s.Relay || s.Forwarding == route.Off, DirectOnly: s.DirectOnly,
 		Punch: d.punches && s.Proxy.Kind == config.NoProxy,
 		PMTU:  s.PMTU, Weight: s.Weight, ReplayWindow: s.ReplayWindow,
 		BroadcastSubnets: broadcastSubnets(s), MACExpire: s.MACExpire,
@@ -100,33 +100,11 @@ func broadcastSubnets(s config.Settings) []subnet.Subnet {
 }
 
 func planeOptions(s config.Settings) dataplane.Options {
-	o := dataplane.Options{DecrementTTL: s.DecrementTTL, DirectOnly: s.DirectOnly, TCPOnly: s.TCPOnly, NoClamp: !s.ClampMSS, MACExpire: s.MACExpire, Priority: s.PriorityInheritance, AnySource: !s.SourceCheck}
-	switch s.Forwarding {
-	case "off":
-		o.Forwarding = route.Off
-	case "kernel":
-		o.Forwarding = route.Kernel
-	}
-	switch {
-	case s.TunnelServer || s.Broadcast == "no":
+	o := dataplane.Options{DecrementTTL: s.DecrementTTL, DirectOnly: s.DirectOnly, TCPOnly: s.TCPOnly, NoClamp: !s.ClampMSS, MACExpire: s.MACExpire, Priority: s.PriorityInheritance, AnySource: !s.SourceCheck, Forwarding: s.Forwarding, Broadcast: s.Broadcast}
+	if s.TunnelServer {
 		o.Broadcast = route.None
-	case s.Broadcast == "direct":
-		o.Broadcast = route.Direct
-	default:
-		o.Broadcast = route.Tree
 	}
 	return o
-}
-
-// mode translates Mode.
-func mode(s config.Settings) route.Mode {
-	switch s.Mode {
-	case "switch":
-		return route.ByMAC
-	case "hub":
-		return route.ToAll
-	}
-	return route.ByAddress
 }
 
 // routeMTU asks the kernel about the route to an address, through a socket of its family.

@@ -11,6 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	"kernel.org/pub/linux/libs/security/libcap/psx"
+
+	"tincan/internal/config"
 )
 
 // LookUp finds the account of a user. It reads the system's files, so it has to
@@ -62,7 +64,7 @@ func Confine(w Wish) (State, error) {
 		}
 		s.Root = w.Root
 	}
-	if w.Sandbox > Off {
+	if w.Sandbox > config.SandboxOff {
 		by, missing, err := restrictPaths(w)
 		s.Missing = append(s.Missing, missing...)
 		if s.note(w.Sandbox, by, "Landlock", err) != nil {
@@ -87,7 +89,7 @@ func Confine(w Wish) (State, error) {
 	for _, c := range kept {
 		s.Keeps = append(s.Keeps, c.String())
 	}
-	if w.Sandbox > Off {
+	if w.Sandbox > config.SandboxOff {
 		err := filterCalls(w)
 		if s.note(w.Sandbox, "seccomp", "seccomp", err) != nil {
 			return s, fmt.Errorf("sandbox of level %s: seccomp: %w", w.Sandbox, err)
@@ -97,11 +99,11 @@ func Confine(w Wish) (State, error) {
 }
 
 // note records one part of the sandbox. It returns an error only if the level cannot do without.
-func (s *State) note(l Level, by, what string, err error) error {
+func (s *State) note(l config.Sandbox, by, what string, err error) error {
 	switch {
 	case err == nil:
 		s.By = append(s.By, by)
-	case l == High:
+	case l == config.SandboxHigh:
 		return err
 	default:
 		s.Missing = append(s.Missing, fmt.Sprintf("%s (%v)", what, err))

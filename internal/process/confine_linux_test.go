@@ -21,6 +21,8 @@ import (
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/cpu"
 	"golang.org/x/sys/unix"
+
+	"tincan/internal/config"
 )
 
 // wishVar hands the wish to a copy of this program, which confines itself: that
@@ -369,7 +371,7 @@ func TestASandboxOfLevelHigh(t *testing.T) {
 		want[probe{"signal", ""}] = refused
 	}
 	// In this order: a file that is read is not yet renamed.
-	k := task{Wish: Wish{Sandbox: High, Keep: []Capability{NetAdmin}, Read: []string{dir + "/in", dir + "/missing"}, Write: []string{dir + "/out"}, Remove: []string{dir + "/run"}}}
+	k := task{Wish: Wish{Sandbox: config.SandboxHigh, Keep: []Capability{NetAdmin}, Read: []string{dir + "/in", dir + "/missing"}, Write: []string{dir + "/out"}, Remove: []string{dir + "/run"}}}
 	k.Probes = tries(want)
 	slices.SortFunc(k.Probes, func(a, b probe) int { return strings.Compare(a.What, b.What) })
 	r := confined(t, k)
@@ -461,7 +463,7 @@ func TestASandboxOfLevelNormal(t *testing.T) {
 		delete(want, probe{"run", "/bin/true"})
 		delete(want, probe{"run", script})
 	}
-	k := task{Wish: Wish{Sandbox: Normal, Keep: []Capability{NetAdmin}, Write: []string{dir + "/out"}, Remove: []string{dir + "/run"}}, Probes: tries(want)}
+	k := task{Wish: Wish{Sandbox: config.SandboxNormal, Keep: []Capability{NetAdmin}, Write: []string{dir + "/out"}, Remove: []string{dir + "/run"}}, Probes: tries(want)}
 	check(t, confined(t, k), k, want)
 }
 
@@ -602,7 +604,7 @@ func TestSetPriorityInAProcessOfItsOwn(t *testing.T) {
 		t.Skip("part of another test")
 	}
 	must(t, probe{What: "threads"}.try())
-	for p, nice := range map[Priority]string{Less: "10", More: "-10", Usual: "0"} {
+	for p, nice := range map[config.Priority]string{config.PriorityLow: "10", config.PriorityHigh: "-10", config.PriorityNormal: "0"} {
 		must(t, SetPriority(p))
 		list, _ := fs.Glob(os.DirFS("/"), "proc/self/task/*/stat")
 		if len(list) < 2 {

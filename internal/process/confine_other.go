@@ -5,6 +5,8 @@ package process
 import (
 	"errors"
 	"fmt"
+
+	"tincan/internal/config"
 )
 
 var errLinuxOnly = errors.New("that works on Linux only")
@@ -15,7 +17,7 @@ func Confine(w Wish) (State, error) {
 	if w.Account != nil || w.Root != "" {
 		return State{}, fmt.Errorf("changing the user or the root directory: %w", errLinuxOnly)
 	}
-	s := State{Sandbox: Off.String()}
+	s := State{Sandbox: config.SandboxOff.String()}
 	switch w.Sandbox {
 	case High:
 		return s, fmt.Errorf("sandbox of level high: %w", errLinuxOnly)

@@ -6,6 +6,8 @@ import (
 
 	"github.com/landlock-lsm/go-landlock/landlock"
 	ll "github.com/landlock-lsm/go-landlock/landlock/syscall"
+
+	"tincan/internal/config"
 )
 
 // Rights on files, in the kernel's bits.
@@ -57,7 +59,7 @@ func restrictPaths(w Wish) (by string, missing []string, err error) {
 	}
 	handled := landlock.V5.HandledAccessFS
 	var scopes landlock.ScopedSet
-	if w.Sandbox == Normal {
+	if w.Sandbox == config.SandboxNormal {
 		all := readFiles | writeFiles | execute | makeOther
 		add(readFiles|execute, "/")
 		add(all, normalWrite...)
@@ -85,7 +87,7 @@ func restrictPaths(w Wish) (by string, missing []string, err error) {
 	if err := cfg.BestEffort().Restrict(rules...); err != nil {
 		return "", nil, err
 	}
-	if w.Sandbox == High {
+	if w.Sandbox == config.SandboxHigh {
 		if abi < scopeABI {
 			missing = append(missing, "signals to other processes and abstract UNIX sockets stay possible: that needs Linux 6.12")
 		}

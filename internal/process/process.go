@@ -8,28 +8,9 @@ package process
 import (
 	"fmt"
 	"strings"
+
+	"tincan/internal/config"
 )
-
-// Level is how narrow a sandbox is.
-type Level uint8
-
-const (
-	Off    Level = iota
-	Normal       // reads and runs everything, writes in few places; scripts run inside it
-	High         // sees little, and runs no other programs
-)
-
-// ParseLevel reads a value of the variable Sandbox.
-func ParseLevel(s string) (Level, error) {
-	for l := Off; l <= High; l++ {
-		if strings.EqualFold(s, l.String()) {
-			return l, nil
-		}
-	}
-	return Off, fmt.Errorf("%.20q is not off, normal or high", s)
-}
-
-func (l Level) String() string { return [...]string{"off", "normal", "high"}[l] }
 
 // Account is the user that a process becomes.
 type Account struct {
@@ -72,7 +53,7 @@ type Wish struct {
 	Account *Account     // nil: stay who we are
 	Root    string       // the directory that becomes the root; "" for none
 	Keep    []Capability // all others go
-	Sandbox Level
+	Sandbox config.Sandbox
 
 	// What the sandbox lets pass, as paths below Root. What does not exist is left out.
 	Read   []string // High: read these files, and what lies below these directories

@@ -9,6 +9,8 @@ import (
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/cpu"
 	"golang.org/x/sys/unix"
+
+	"tincan/internal/config"
 )
 
 // forbidden are system calls that a node never makes, by what somebody could do
@@ -61,7 +63,7 @@ func filterCalls(w Wish) error {
 	if !ok {
 		return errors.New("not known for this kind of processor")
 	}
-	raw, err := bpf.Assemble(filter(arch, w.Sandbox == High))
+	raw, err := bpf.Assemble(filter(arch, w.Sandbox == config.SandboxHigh))
 	if err != nil {
 		return err
 	}

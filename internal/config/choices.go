@@ -1,0 +1,94 @@
+package config
+
+import (
+	"slices"
+	"strings"
+)
+
+// The types of this file are the choices of variables of kind [Word]. Their values have the order of the words in the
+// table; the choices that routing knows have their types in package route.
+
+// Family is a choice of AddressFamily.
+type Family uint8
+
+// Families.
+const (
+	AnyFamily Family = iota
+	OnlyIPv4
+	OnlyIPv6
+)
+
+// DeviceType is a choice of the variable of that name.
+type DeviceType uint8
+
+// Types of devices.
+const (
+	DeviceTUN DeviceType = iota
+	DeviceTAP
+	DeviceDummy
+	DeviceFD
+	DeviceRawSocket
+	DeviceMulticast
+)
+
+func (t DeviceType) String() string { return mustFind("DeviceType").Words[t] }
+
+// UPnP is a choice of the variable of that name.
+type UPnP uint8
+
+// Choices of UPnP.
+const (
+	UPnPOff UPnP = iota
+	UPnPOn
+	UPnPForUDP // not for TCP
+)
+
+// KeyDistribution is a choice of the variable of that name.
+type KeyDistribution uint8
+
+// Choices of KeyDistribution.
+const (
+	DistributeKeys KeyDistribution = iota
+	KeepKeys
+	DistributeCompat // also by tinc-boot's protocol
+)
+
+// Priority is a choice of ProcessPriority.
+type Priority uint8
+
+// Priorities.
+const (
+	PriorityUnchanged Priority = iota // nothing was chosen
+	PriorityLow
+	PriorityNormal
+	PriorityHigh
+)
+
+func (p Priority) String() string {
+	if p == PriorityUnchanged {
+		return ""
+	}
+	return mustFind("ProcessPriority").Words[p-1]
+}
+
+// Sandbox is a choice of the variable of that name: how narrow the sandbox is.
+type Sandbox uint8
+
+// Levels of the sandbox.
+const (
+	SandboxOff    Sandbox = iota
+	SandboxNormal         // reads and runs everything, writes in few places; scripts run inside it
+	SandboxHigh           // sees little, and runs no other programs
+)
+
+func (s Sandbox) String() string { return mustFind("Sandbox").Words[s] }
+
+// choice returns which of the words of a variable was chosen: that of the default if none was, -1 if there is none.
+func (r *Reader) choice(name string) int {
+	v, e, ok := r.value(name)
+	word := v.Default
+	if ok {
+		word = e.Value
+	}
+	return slices.IndexFunc(v.Words, func(w string) bool { return strings.EqualFold(w, word) })
+}
