@@ -37,23 +37,23 @@ const (
 	settlingFor = 10 * time.Minute
 	// provedEvery is how often it is looked whether the key of the other node is known now.
 	provedEvery = 2 * time.Second
-	// clashPause is the least time between two looks, so that a flood of claims costs little.
-	clashPause = 50 * time.Millisecond
+	// conflictPause is the least time between two looks, so that a flood of claims costs little.
+	conflictPause = 50 * time.Millisecond
 )
 
-// noteClash looks whether a subnet of another node is an address of ours. It
+// noteConflict looks whether a subnet of another node is an address of ours. It
 // is called on the protocol core's goroutine.
-func (d *Daemon) noteClash(owner node.Name, s subnet.Subnet) {
+func (d *Daemon) noteConflict(owner node.Name, s subnet.Subnet) {
 	p := s.Prefix()
 	if p.IsValid() && p.IsSingleIP() && has(d.network().Settings, p.Addr()) {
-		d.clashes.add(addressConflict{owner, p.Addr()})
+		d.claims.add(addressConflict{owner, p.Addr()})
 	}
 }
 
-// forgetClash forgets the claim of another node to an address, which it makes no longer, or cannot be reached any more.
-func (d *Daemon) forgetClash(owner node.Name, s subnet.Subnet) {
+// forgetConflict forgets the claim of another node to an address, which it makes no longer, or cannot be reached any more.
+func (d *Daemon) forgetConflict(owner node.Name, s subnet.Subnet) {
 	if p := s.Prefix(); p.IsValid() && p.IsSingleIP() {
-		d.clashes.remove(addressConflict{owner, p.Addr()})
+		d.claims.remove(addressConflict{owner, p.Addr()})
 	}
 }
 
@@ -77,14 +77,14 @@ func (d *Daemon) resolveConflicts(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-d.clashes.fresh:
+		case <-d.claims.fresh:
 		case <-again.C:
 		}
 		d.lookAtConflicts(&settling)
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(clashPause):
+		case <-time.After(conflictPause):
 		}
 	}
 }
@@ -92,7 +92,7 @@ func (d *Daemon) resolveConflicts(ctx context.Context) {
 // lookAtConflicts decides what can be decided. This node takes another address only for a claimant that has proved that
 // it exists; those come first, and of the others some are asked for a proof.
 func (d *Daemon) lookAtConflicts(s *settling) {
-	list := d.clashes.all()
+	list := d.claims.all()
 	if len(list) == 0 {
 		return
 	}
@@ -115,17 +115,17 @@ func (d *Daemon) lookAtConflicts(s *settling) {
 	for _, c := range list {
 		switch {
 		case !d.mustMove(c, *s):
-			d.clashes.remove(c)
+			d.claims.remove(c)
 		case !proved[c.owner]:
 			unproved = append(unproved, c)
 		default:
-			d.clashes.remove(c)
+			d.claims.remove(c)
 			if err := d.move(c, s); err != nil {
 				d.log.failed(0, mesh.Error, fmt.Errorf("%s has our address %s, and no other could be taken: %w", c.owner, c.addr, err))
 			}
 		}
 	}
-	if owners := d.clashes.next(unproved); len(owners) > 0 {
+	if owners := d.claims.next(unproved); len(owners) > 0 {
 		d.call(func() {
 			for _, o := range owners {
 				d.core.Prove(o)
@@ -270,7 +270,7 @@ func replaceAddress(l confdir.Layout, self node.Name, old, addr netip.Addr) erro
 	}
 	moved := confdir.Moved(l)
 	for from, to := range moved {
-		if to == old { // by an earlier clash
+		if to == old { // by an earlier conflict
 			moved[from], ifconfigs = addr, ifconfigs+1
 		}
 	}

@@ -209,7 +209,7 @@ func (d *Daemon) subnetUp(e mesh.SubnetUp) {
 		if d.network().Settings.Mode == route.ByAddress { // else everybody is on the link
 			d.netif.add(e.Owner, e.Subnet)
 		}
-		d.noteClash(e.Owner, e.Subnet)
+		d.noteConflict(e.Owner, e.Subnet)
 		d.distribution.subnetUp(e.Owner, e.Subnet)
 	}
 }
@@ -219,7 +219,7 @@ func (d *Daemon) subnetDown(e mesh.SubnetDown) {
 	d.script.SubnetDown(d.subnetEnv(e.Owner, e.Subnet, e.Addr))
 	if e.Owner != d.network().Name {
 		d.netif.remove(e.Owner, e.Subnet)
-		d.forgetClash(e.Owner, e.Subnet)
+		d.forgetConflict(e.Owner, e.Subnet)
 		d.distribution.subnetDown(e.Owner, e.Subnet)
 	}
 }

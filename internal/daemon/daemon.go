@@ -104,7 +104,7 @@ type Daemon struct {
 	script  *script.Runner
 	netif   *netif // the interface, as the kernel sees it
 	where   *whereabouts
-	said    sync.Map // what sayOnce has said
+	said    sync.Map // what warnOnce has said
 	invite  atomic.Pointer[invite.Server]
 	pcap    pcap
 	graph   *graphExporter
@@ -124,7 +124,7 @@ type Daemon struct {
 	reports chan mesh.Event
 	calls   chan func()
 	echoes  echoes
-	clashes *clashes
+	claims  *claims
 	shares  shares // of connections in the time of the protocol core
 	stop    context.CancelFunc
 	started time.Time
@@ -142,7 +142,7 @@ func Run(ctx context.Context, opts Options) error {
 	d := &Daemon{
 		opts: opts, stop: stop, started: time.Now(), done: make(chan struct{}),
 		events: make(chan mesh.Event, eventQueue), reports: make(chan mesh.Event, reportQueue),
-		calls: make(chan func()), clashes: newClashes(),
+		calls: make(chan func()), claims: newClaims(),
 		tcp: opts.Listeners,
 	}
 	if opts.Device != nil {
@@ -309,11 +309,11 @@ func (d *Daemon) takeControl() (err error) {
 	if d.claim, err = pidfile.NewClaim(d.opts.Layout.PidFile); err != nil {
 		return adviseClaim(err)
 	}
-	return d.letGroupLook()
+	return d.openToGroup()
 }
 
-// letGroupLook opens the control socket to the group of ControlGroup.
-func (d *Daemon) letGroupLook() error {
+// openToGroup opens the control socket to the group of ControlGroup.
+func (d *Daemon) openToGroup() error {
 	name := d.network().Settings.ControlGroup
 	if name == "" {
 		return nil

@@ -230,7 +230,7 @@ func (d *Daemon) listenUDP(at netip.AddrPort) error {
 	at = netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
 	u, err := udp.Listen(at, udp.Options{
 		RcvBuf: buffer(s.UDPRcvBuf), SndBuf: buffer(s.UDPSndBuf), Mark: s.FWMark, BindToDevice: s.BindToInterface,
-		Fragment: !s.PMTUDiscovery, Notice: d.sayOnce,
+		Fragment: !s.PMTUDiscovery, Notice: d.warnOnce,
 	})
 	if err != nil {
 		return &bindError{at, "UDP", cause(err)}
@@ -240,8 +240,8 @@ func (d *Daemon) listenUDP(at netip.AddrPort) error {
 	return nil
 }
 
-// sayOnce logs a warning that several sockets may have.
-func (d *Daemon) sayOnce(text string) {
+// warnOnce logs a warning that several sockets may have.
+func (d *Daemon) warnOnce(text string) {
 	if _, said := d.said.LoadOrStore(text, true); !said {
 		d.log.printf(0, mesh.Warning, "%s", text)
 	}

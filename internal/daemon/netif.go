@@ -19,8 +19,6 @@ import (
 	"tincan/internal/netwatch"
 	"tincan/internal/node"
 	"tincan/internal/rate"
-	"tincan/internal/route"
-	"tincan/internal/script"
 	"tincan/internal/subnet"
 )
 
@@ -44,16 +42,16 @@ type netif struct {
 
 	ours atomic.Bool // up was called, and down was not
 
-	work   sync.Mutex    // guards what follows; held while the kernel is at work, which can be seconds
-	link   *netconf.Link // nil: not ours, or the kernel refused
-	own    []netip.Prefix
-	fixed  []netip.Prefix              // routes of the configuration
-	gates  map[netip.Prefix]netip.Addr // for the next up or configure
-	led    map[netip.Prefix]netip.Addr // those in force
-	routed map[learnt]struct{}         // routes for subnets of others
-	told   map[learnt]string           // why there is none, as the log has it
-	excess int                         // subnets without a route since there are too many
-	order  []learnt                    // scratch space of sorted
+	work     sync.Mutex    // guards what follows; held while the kernel is at work, which can be seconds
+	link     *netconf.Link // nil: not ours, or the kernel refused
+	own      []netip.Prefix
+	fixed    []netip.Prefix              // routes of the configuration
+	gateways map[netip.Prefix]netip.Addr // for the next up or configure
+	inForce  map[netip.Prefix]netip.Addr // those in force
+	routed   map[learnt]struct{}         // routes for subnets of others
+	told     map[learnt]string           // why there is none, as the log has it
+	excess   int                         // subnets without a route since there are too many
+	order    []learnt                    // scratch space of sorted
 
 	guard    *netconf.Guard      // nil: not ours
 	held     map[learnt]struct{} // of lost: those that had a route
@@ -192,7 +190,7 @@ func (f *netif) settle() {
 		if needless(k, struct{}{}) {
 			continue
 		}
-		why := around.welcome(k.prefix())
+		why := around.refuses(k.prefix())
 		switch {
 		case why == "" && len(wanted) == maxLearned:
 			excess++
@@ -212,7 +210,7 @@ func (f *netif) settle() {
 	maps.DeleteFunc(lost, func(k learnt, _ struct{}) bool {
 		_, routed := f.routed[k]
 		_, held := f.held[k]
-		return !routed && !held || around.welcome(k.prefix()) != "" || needless(k, struct{}{})
+		return !routed && !held || around.refuses(k.prefix()) != "" || needless(k, struct{}{})
 	})
 	f.held = lost
 	f.mu.Lock()
@@ -381,10 +379,10 @@ func (f *netif) sorted() []learnt {
 }
 
 // through names the gateways of fixed routes, for the next up or configure.
-func (f *netif) through(gates map[netip.Prefix]netip.Addr) {
+func (f *netif) through(gateways map[netip.Prefix]netip.Addr) {
 	f.work.Lock()
 	defer f.work.Unlock()
-	f.gates = gates
+	f.gateways = gateways
 }
 
 // up configures the interface and its fixed routes.
@@ -407,7 +405,7 @@ func (f *netif) up(addrs, routes []netip.Prefix) error {
 
 // bringUp configures everything, with the lock held. After an error nothing is configured.
 func (f *netif) bringUp(addrs, routes []netip.Prefix) error {
-	link, err := netconf.Up(netconf.Config{Interface: f.name, Addresses: addrs, Gateways: f.gates})
+	link, err := netconf.Up(netconf.Config{Interface: f.name, Addresses: addrs, Gateways: f.gateways})
 	if err != nil {
 		return err
 	}
@@ -416,7 +414,7 @@ func (f *netif) bringUp(addrs, routes []netip.Prefix) error {
 			return errors.Join(err, link.Close())
 		}
 	}
-	f.link, f.own, f.fixed, f.led = link, addrs, routes, f.gates
+	f.link, f.own, f.fixed, f.inForce = link, addrs, routes, f.gateways
 	f.overlaps, f.shared = nil, false
 	f.noteOverlaps()
 	f.protect(f.guarded) // more will be known soon
@@ -429,14 +427,14 @@ func (f *netif) configure(addrs, routes []netip.Prefix) error {
 	f.work.Lock()
 	defer f.work.Unlock()
 	addrs, routes = f.possible(addrs, routes)
-	if !f.ours.Load() || f.link != nil && slices.Equal(addrs, f.own) && slices.Equal(routes, f.fixed) && maps.Equal(f.gates, f.led) {
+	if !f.ours.Load() || f.link != nil && slices.Equal(addrs, f.own) && slices.Equal(routes, f.fixed) && maps.Equal(f.gateways, f.inForce) {
 		return nil
 	}
-	own, fixed, led := f.own, f.fixed, f.led
+	own, fixed, before := f.own, f.fixed, f.inForce
 	f.takeDown()
 	err := f.bringUp(addrs, routes)
 	if err != nil {
-		f.gates = led
+		f.gateways = before
 		if back := f.bringUp(own, fixed); back != nil {
 			err = errors.Join(err, back)
 		}
@@ -479,72 +477,4 @@ func (f *netif) takeDown() {
 	}
 	f.link = nil
 	clear(f.routed) // they went with it
-}
-
-// hasInterface tells whether there is an interface, and it is ours.
-func (d *Daemon) hasInterface() bool {
-	t := d.network().Settings.DeviceType
-	return d.netif.name != "" && t != config.DeviceDummy && t != config.DeviceRawSocket
-}
-
-// interfaceUp runs tinc-up, or gives the interface what Ifconfig and Route say.
-func (d *Daemon) interfaceUp(ctx context.Context) error {
-	s := d.network().Settings
-	if d.hasScript(script.TincUp) {
-		// its failure has been logged, and is not ours to judge
-		_ = d.script.Do(ctx, script.TincUp, d.env("", netip.AddrPort{}))
-		return nil
-	}
-	if !d.hasInterface() {
-		return nil
-	}
-	if len(s.Ifconfig) == 0 && s.Mode == route.ByAddress { // else it may be for a bridge
-		d.log.printf(0, mesh.Warning, "the interface %s gets no address: there is neither a tinc-up script nor a line Ifconfig = ADDRESS/LENGTH in tinc.conf", d.netif.name)
-	}
-	d.netif.through(gateways(s))
-	err := d.netif.up(s.Ifconfig, destinations(s))
-	if errors.Is(err, netconf.ErrNotSupported) {
-		d.log.failed(0, mesh.Warning, err)
-		return nil
-	}
-	return err
-}
-
-// interfaceDown waits for the scripts that are still to run, runs tinc-down after
-// them and undoes interfaceUp.
-func (d *Daemon) interfaceDown() {
-	_ = d.script.Do(context.Background(), script.TincDown, d.env("", netip.AddrPort{}))
-	d.netif.down()
-}
-
-// gateways are those of the Route lines, if there is an Ethernet behind the interface. They
-// mean nothing where packets are routed by the nodes.
-func gateways(s config.Settings) map[netip.Prefix]netip.Addr {
-	if s.Mode == route.ByAddress {
-		return nil
-	}
-	gates := map[netip.Prefix]netip.Addr{}
-	for _, r := range s.Routes {
-		if r.Via.IsValid() {
-			gates[r.To] = r.Via
-		}
-	}
-	return gates
-}
-
-// destinations are the networks of the Route lines.
-func destinations(s config.Settings) (list []netip.Prefix) {
-	for _, r := range s.Routes {
-		list = append(list, r.To)
-	}
-	return list
-}
-
-// hasScript tells whether a script is there, and may be run.
-func (d *Daemon) hasScript(name string) bool {
-	if !d.opts.Scripts {
-		return false
-	}
-	path, err := d.scriptConfig(d.network().Settings).Path(name)
-	return path != "" || err != nil
 }

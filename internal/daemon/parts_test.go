@@ -109,7 +109,7 @@ func TestWhichSubnetsOfOthersGetARoute(t *testing.T) {
 		"172.20.0.0/16":    "it contains the real address 172.20.255.255 of dave",
 		"fd00:2::/32":      "it contains the real address fd00:2::1 of eve",
 	} {
-		got := around.welcome(netip.MustParsePrefix(p))
+		got := around.refuses(netip.MustParsePrefix(p))
 		if want == "" && got != "" || !strings.Contains(got, want) {
 			t.Errorf("%s: %q, want %q", p, got, want)
 		}
@@ -459,7 +459,7 @@ func TestWords(t *testing.T) {
 	}
 }
 
-func TestOwnSubnetsAreTheOnlyOnesThatClash(t *testing.T) {
+func TestOwnSubnetsAreTheOnlyOnesThatConflict(t *testing.T) {
 	s := config.Settings{Ifconfig: prefixes("10.7.0.5/16", "10.8.0.5/16")}
 	for _, text := range []string{"10.7.0.5", "10.9.0.5", "10.8.0.0/16"} {
 		own, err := subnet.Parse(text)

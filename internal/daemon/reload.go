@@ -53,7 +53,7 @@ func (d *Daemon) reload() error {
 		d.core.Handle(now(), mesh.Reconfigured{Config: cfg})
 		for _, k := range d.core.Subnets() { // an address that is new to us may be old to others
 			if k.Reachable && k.Owner != n.Name {
-				d.noteClash(k.Owner, k.Subnet)
+				d.noteConflict(k.Owner, k.Subnet)
 			}
 		}
 	}) {

@@ -30,11 +30,11 @@ type underlayAddress struct {
 // maxLearned bounds the routes that other nodes can give us.
 const maxLearned = 4096
 
-// welcome tells why a subnet that another node announces may not get a route here,
+// refuses tells why a subnet that another node announces may not get a route here,
 // "" if it may. Any member can announce anything, so only private networks do that
 // do not overlap with what this machine is connected to or with where the VPN's
 // own packets go; others need a line Route = NETWORK.
-func (s *underlay) welcome(p netip.Prefix) (why string) {
+func (s *underlay) refuses(p netip.Prefix) (why string) {
 	inside := s.shared && covered(p, s.own) // what would lead there anyhow, were it not for the other interface
 	if !subnet.Private(p) && !inside {
 		return "it is not a private network"

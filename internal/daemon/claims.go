@@ -8,10 +8,10 @@ import (
 	"tincan/internal/node"
 )
 
-// clashes are the claims of others to addresses of ours that nothing has been decided about. There is one of each claimant to
+// claims are the claims of others to addresses of ours that nothing has been decided about. There is one of each claimant to
 // each address, for as long as the claimant can be reached, so the bounds of the protocol core are theirs: nobody who
 // makes up claimants keeps another one out.
-type clashes struct {
+type claims struct {
 	mu    sync.Mutex
 	asked map[addressConflict]uint64 // when the claimant was asked last for a proof that it exists, in rounds; 0: never
 	round uint64
@@ -22,12 +22,12 @@ type clashes struct {
 // askedAtOnce is how many claimants are asked in one round for a proof that they exist. Each costs a handshake.
 const askedAtOnce = 16
 
-func newClashes() *clashes {
-	return &clashes{asked: map[addressConflict]uint64{}, fresh: make(chan struct{}, 1)}
+func newClaims() *claims {
+	return &claims{asked: map[addressConflict]uint64{}, fresh: make(chan struct{}, 1)}
 }
 
 // add adds a claim. It never blocks.
-func (l *clashes) add(c addressConflict) {
+func (l *claims) add(c addressConflict) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if _, ok := l.asked[c]; ok {
@@ -38,14 +38,14 @@ func (l *clashes) add(c addressConflict) {
 }
 
 // remove removes a claim that is decided, or is made no longer.
-func (l *clashes) remove(c addressConflict) {
+func (l *claims) remove(c addressConflict) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.asked, c)
 }
 
 // all are the claims of now, in no order.
-func (l *clashes) all() []addressConflict {
+func (l *claims) all() []addressConflict {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	list := make([]addressConflict, 0, len(l.asked))
@@ -57,7 +57,7 @@ func (l *clashes) all() []addressConflict {
 
 // next chooses among claimants that have not proved that they exist those who are asked for it in this round: who has
 // waited for longest.
-func (l *clashes) next(unproved []addressConflict) (owners []node.Name) {
+func (l *claims) next(unproved []addressConflict) (owners []node.Name) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.round++

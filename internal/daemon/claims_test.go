@@ -13,7 +13,7 @@ import (
 func TestMadeUpClaimantsHideNoRealOne(t *testing.T) {
 	const madeUp = 1000
 	addr := netip.MustParseAddr("10.7.0.5")
-	l := newClashes()
+	l := newClaims()
 	for i := range madeUp {
 		l.add(addressConflict{node.Name(fmt.Sprintf("n%d", i)), addr})
 	}
