@@ -46,7 +46,7 @@ func (h *Host) connected(to node.Name) bool {
 func TestAPairThatTalksALotGetsAConnection(t *testing.T) {
 	t.Parallel()
 	tried := 0
-	for seed := range seeds(5) {
+	for seed := range seeds(3) {
 		w := New(seed)
 		a, z, all := autoMesh(w, 16)
 		w.Run(2 * time.Minute)

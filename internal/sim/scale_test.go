@@ -30,7 +30,7 @@ func large(t *testing.T, everyDay int, scenario func(t *testing.T, seed uint64, 
 	case n == 0 && testing.Short():
 		n, count = 40, 1 // a multiple of 20, which TestTwoHalvesJoinAgain needs
 	case n == 0:
-		n, count = everyDay, 2
+		n, count = everyDay, 1
 	case count == 0:
 		count = 25
 	}
