@@ -4,12 +4,12 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	"strings"
 	"time"
 
 	"tincan/internal/graph"
 	"tincan/internal/node"
 	"tincan/internal/subnet"
+	"tincan/internal/wire"
 )
 
 // Flooding alone does not keep all nodes of one mind. When connections are made while
@@ -36,13 +36,11 @@ const (
 	// doubles while they do not help: the other side may be bound not to know everything.
 	minRepair = 5 * time.Minute
 	maxRepair = 6 * time.Hour
-
-	uncompared = "-"
 )
 
 // peerDigest is what a neighbour and we thought when its last PING came.
 type peerDigest struct {
-	own, theirs string
+	own, theirs wire.Ping
 	differed    int // PINGs in a row
 	repaired    time.Time
 	wait        time.Duration // before the next repair
@@ -109,31 +107,32 @@ func (m *Mesh) countNode(p *peer, add bool) {
 	}
 }
 
-// stateDigest returns the digests that go with a PING.
-func (m *Mesh) stateDigest() string {
-	if m.cfg.StrictSubnets { // ours are those of the host files
-		return fmt.Sprintf("%016x %s", m.sums.edges, uncompared)
+// stateDigest is the PING with our digests.
+func (m *Mesh) stateDigest() wire.Ping {
+	p := wire.Ping{Edges: fmt.Sprintf("%016x", m.sums.edges), Subnets: wire.NotCompared}
+	if !m.cfg.StrictSubnets { // else ours are those of the host files
+		p.Subnets = fmt.Sprintf("%016x", m.sums.subnets)
 	}
-	return fmt.Sprintf("%016x %016x", m.sums.edges, m.sums.subnets)
+	return p
 }
 
 func (m *Mesh) ping(c *conn) {
-	text := "8"
+	var p wire.Ping
 	if !m.cfg.TunnelServer {
-		text += " " + uncompared + " " + uncompared + " " + m.stateDigest()
+		p = m.stateDigest()
 	}
-	m.send(c, []byte(text))
+	m.send(c, p.Append(nil))
 }
 
 // compareDigests looks at the PING of a neighbour.
 func (m *Mesh) compareDigests(c *conn, text string) {
-	words := strings.Fields(text)
-	if len(words) < 5 || m.cfg.TunnelServer || m.graphDirty {
+	theirs, err := wire.ParsePing(text)
+	if err != nil || theirs == (wire.Ping{}) || m.cfg.TunnelServer || m.graphDirty {
 		return
 	}
-	mine, theirs := m.stateDigest(), strings.Clone(words[3]+" "+words[4])
+	mine := m.stateDigest()
 	o := &c.digest
-	if len(theirs) > 64 || agree(mine, theirs) {
+	if agree(mine.Edges, theirs.Edges) && agree(mine.Subnets, theirs.Subnets) {
 		o.differed = 0
 		if m.now.Sub(o.repaired) > o.wait { // not sooner: nobody may ask for repairs at will
 			o.wait = 0
@@ -152,13 +151,5 @@ func (m *Mesh) compareDigests(c *conn, text string) {
 	m.sendFullState(c, func(p *peer) bool { return p.reachable }, func(*graph.Edge) bool { return true }, m.addEdgeWithNewNonce)
 }
 
-// agree compares digests, but for those that are not to be compared.
-func agree(a, b string) bool {
-	x, y := strings.Fields(a), strings.Fields(b)
-	for i := range min(len(x), len(y)) {
-		if x[i] != y[i] && x[i] != uncompared && y[i] != uncompared {
-			return false
-		}
-	}
-	return true
-}
+// agree compares digests, unless one of them is not to be compared.
+func agree(a, b string) bool { return a == b || a == wire.NotCompared || b == wire.NotCompared }

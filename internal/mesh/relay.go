@@ -69,14 +69,6 @@ type relaying struct {
 // newRelaying: echoes may still be under way along the paths of before, so the new ones are others.
 func newRelaying() relaying { return relaying{direct: &relayPath{}, meta: &relayPath{tcp: true}} }
 
-// relay is the relay that was chosen, nil if none was.
-func (r *relaying) relay() *peer {
-	if r.chosen == nil {
-		return nil
-	}
-	return r.chosen.relay
-}
-
 // relayPath is one path to a node that is being measured.
 type relayPath struct {
 	relay *peer // nil: none

@@ -170,9 +170,3 @@ func (a *admission) remove(v *visitor) {
 		a.pending = slices.Delete(a.pending, i, i+1)
 	}
 }
-
-func (a *admission) len() int {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return len(a.pending)
-}

@@ -233,3 +233,9 @@ func TestRefusalsAreCountedByAddress(t *testing.T) {
 		t.Errorf("%d addresses are counted, the worst %v", len(from), from[0])
 	}
 }
+
+func (a *admission) len() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.pending)
+}

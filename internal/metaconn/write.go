@@ -3,7 +3,6 @@ package metaconn
 import (
 	"errors"
 	"fmt"
-	"strconv"
 
 	"tincan/internal/wire"
 )
@@ -85,12 +84,9 @@ func (c *conn) sealed(out []byte, err error) error {
 	return nil
 }
 
-// announce appends "KIND LEN". The lock is held.
-func (c *conn) announce(kind wire.Kind, n int) error {
-	c.scratch = strconv.AppendInt(c.scratch[:0], int64(kind), 10)
-	c.scratch = append(c.scratch, ' ')
-	c.scratch = strconv.AppendInt(c.scratch, int64(n), 10)
-	c.scratch = append(c.scratch, '\n')
+// announce appends the request that announces a blob or a frame, which was made in c.scratch. The lock is held.
+func (c *conn) announce(request []byte) error {
+	c.scratch = append(request, '\n')
 	return c.sealed(c.codec.request(c.out, c.scratch))
 }
 
@@ -102,7 +98,7 @@ func (c *conn) TrySPTPS(blob []byte) bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.room(len(blob)) || !c.codec.blobs() || c.announce(wire.KindSPTPSPacket, len(blob)) != nil {
+	if !c.room(len(blob)) || !c.codec.blobs() || c.announce(wire.SPTPSPacket{Len: len(blob)}.Append(c.scratch[:0])) != nil {
 		return false
 	}
 	c.out = append(c.out, blob...)
@@ -114,7 +110,7 @@ func (c *conn) TryPacket(frame []byte) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(frame) > 0 && c.room(len(frame)) && len(frame) <= c.codec.maxFrame() &&
-		c.announce(wire.KindPacket, len(frame)) == nil && c.sealed(c.codec.frame(c.out, frame)) == nil
+		c.announce(wire.Packet{Len: len(frame)}.Append(c.scratch[:0])) == nil && c.sealed(c.codec.frame(c.out, frame)) == nil
 }
 
 // TryRequest sends a request that carries a packet, and so may be dropped.

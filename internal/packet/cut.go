@@ -85,17 +85,6 @@ func (c *Segmenter) Start(p []byte, hdrLen, transport, size int, proto uint8) bo
 	return true
 }
 
-// Segments is the number of segments that Next has yet to give.
-func (c *Segmenter) Segments() int {
-	switch {
-	case c.p == nil:
-		return 0
-	case len(c.p) == c.hdrLen && c.number == 0:
-		return 1 // headers without payload
-	}
-	return (len(c.p) - c.payload + c.size - 1) / c.size
-}
-
 // Next makes the next segment and tells where in the super-packet it lies:
 // p[from:to], complete with all lengths and checksums. ok is false when there
 // is none left. Bytes before from belong to what was already given out.

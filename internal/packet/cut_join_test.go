@@ -366,3 +366,14 @@ func BenchmarkJoinSegment(b *testing.B) {
 		}
 	}
 }
+
+// Segments is the number of segments that Next has yet to give.
+func (c *Segmenter) Segments() int {
+	switch {
+	case c.p == nil:
+		return 0
+	case len(c.p) == c.hdrLen && c.number == 0:
+		return 1 // headers without payload
+	}
+	return (len(c.p) - c.payload + c.size - 1) / c.size
+}

@@ -61,7 +61,7 @@ func TestWindowLikeTinc(t *testing.T) {
 	}
 	load(t, "tinc11-replay-window.json", &v)
 	for i, c := range v.Cases {
-		w := NewWindow(c.Bytes, c.Start)
+		w := tincWindow(c.Bytes, c.Start)
 		for j, s := range c.Steps {
 			if got := w.Check(s.Seqno); got != s.VerifyOnly {
 				t.Errorf("case %d step %d: Check(%d) = %v", i, j, s.Seqno, got)
@@ -281,4 +281,10 @@ func replayDatagram(t *testing.T, v session) {
 			t.Errorf("%s: not finished", from)
 		}
 	}
+}
+
+// tincWindow returns tinc's window with the given width in bytes of bitmap (8
+// records each), for a session in which next is the first number expected.
+func tincWindow(width int, next uint32) Window {
+	return newWindow(8*width, next, width/4)
 }

@@ -16,12 +16,6 @@ type Window struct {
 	late   []uint64 // bitmap by number modulo width: 1 is not yet received
 }
 
-// NewWindow returns tinc's window with the given width in bytes of bitmap (8
-// records each), for a session in which next is the first number expected.
-func NewWindow(width int, next uint32) Window {
-	return newWindow(8*width, next, width/4)
-}
-
 // newWindow has the width in records. maxFar is 0 in tunnels: whatever gets as
 // far as the window has authenticated, so a jump means that records were lost,
 // and refusing more of them would help nobody.

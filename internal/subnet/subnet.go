@@ -74,16 +74,6 @@ func FromMAC(mac [6]byte) Subnet {
 	return s
 }
 
-// Broadcasts returns the subnets that every tinc node treats as broadcast.
-func Broadcasts() []Subnet {
-	return []Subnet{
-		FromMAC([6]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}),
-		FromPrefix(netip.MustParsePrefix("255.255.255.255/32")),
-		FromPrefix(netip.MustParsePrefix("224.0.0.0/4")),
-		FromPrefix(netip.MustParsePrefix("ff00::/8")),
-	}
-}
-
 // Kind returns what the subnet is made of; 0 for the zero Subnet.
 func (s Subnet) Kind() Kind { return s.kind }
 

@@ -114,7 +114,7 @@ func TestAccessors(t *testing.T) {
 	if s := FromMAC(mac); s.MAC() != mac || s.Prefix().IsValid() || !s.HostBitsZero() {
 		t.Errorf("MAC became %v", s)
 	}
-	for _, s := range Broadcasts() {
+	for _, s := range broadcasts() {
 		if again, err := Parse(s.String()); err != nil || again != s || !s.HostBitsZero() {
 			t.Errorf("broadcast subnet %v reads back as %v, %v", s, again, err)
 		}
@@ -134,4 +134,14 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("%q is %v, which reads as %v, %v", text, s, again, err)
 		}
 	})
+}
+
+// broadcasts returns the subnets that every tinc node treats as broadcast.
+func broadcasts() []Subnet {
+	return []Subnet{
+		FromMAC([6]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}),
+		FromPrefix(netip.MustParsePrefix("255.255.255.255/32")),
+		FromPrefix(netip.MustParsePrefix("224.0.0.0/4")),
+		FromPrefix(netip.MustParsePrefix("ff00::/8")),
+	}
 }

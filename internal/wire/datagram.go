@@ -1,8 +1,6 @@
 package wire
 
 import (
-	"fmt"
-
 	"tincan/internal/node"
 )
 
@@ -35,13 +33,4 @@ const (
 // AppendIDs appends the ids of destination and source.
 func AppendIDs(dst []byte, to, from node.ID) []byte {
 	return append(append(dst, to[:]...), from[:]...)
-}
-
-// ParseDatagram takes a datagram apart. The record shares memory with b. A
-// datagram shorter than [MinDatagram] is an error.
-func ParseDatagram(b []byte) (dst, src node.ID, record []byte, err error) {
-	if len(b) < MinDatagram {
-		return dst, src, nil, fmt.Errorf("datagram of %d bytes is shorter than %d", len(b), MinDatagram)
-	}
-	return node.ID(b), node.ID(b[6:]), b[IDsLen:], nil
 }

@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"encoding/hex"
+	"fmt"
 	"net/netip"
 	"testing"
 
@@ -195,4 +196,13 @@ func FuzzEcho(f *testing.F) {
 			t.Fatalf("%+v was read again as %+v, %v", e, again, err)
 		}
 	})
+}
+
+// ParseDatagram takes a datagram apart. The record shares memory with b. A
+// datagram shorter than [MinDatagram] is an error.
+func ParseDatagram(b []byte) (dst, src node.ID, record []byte, err error) {
+	if len(b) < MinDatagram {
+		return dst, src, nil, fmt.Errorf("datagram of %d bytes is shorter than %d", len(b), MinDatagram)
+	}
+	return node.ID(b), node.ID(b[6:]), b[IDsLen:], nil
 }

@@ -14,8 +14,6 @@ type AddSubnet struct {
 	Subnet subnet.Subnet
 }
 
-func (AddSubnet) Kind() Kind { return KindAddSubnet }
-
 func (r AddSubnet) Append(dst []byte) []byte {
 	return appendSubnet(dst, KindAddSubnet, r.Nonce, r.Owner, r.Subnet)
 }
@@ -38,8 +36,6 @@ type DelSubnet struct {
 	Owner  node.Name
 	Subnet subnet.Subnet
 }
-
-func (DelSubnet) Kind() Kind { return KindDelSubnet }
 
 func (r DelSubnet) Append(dst []byte) []byte {
 	return appendSubnet(dst, KindDelSubnet, r.Nonce, r.Owner, r.Subnet)
@@ -76,8 +72,6 @@ type AddEdge struct {
 	Local    Address // of From on that connection, if HasLocal
 	HasLocal bool    // tinc 1.0 sends no local address
 }
-
-func (AddEdge) Kind() Kind { return KindAddEdge }
 
 func (r AddEdge) Append(dst []byte) []byte {
 	dst = appendHex(number(dst, KindAddEdge), r.Nonce)
@@ -118,8 +112,6 @@ type DelEdge struct {
 	From, To node.Name
 }
 
-func (DelEdge) Kind() Kind { return KindDelEdge }
-
 func (r DelEdge) Append(dst []byte) []byte {
 	dst = appendHex(number(dst, KindDelEdge), r.Nonce)
 	return appendWord(appendWord(dst, string(r.From)), string(r.To))
@@ -138,8 +130,6 @@ type KeyChanged struct {
 	Nonce  uint32
 	Origin node.Name
 }
-
-func (KeyChanged) Kind() Kind { return KindKeyChanged }
 
 func (r KeyChanged) Append(dst []byte) []byte {
 	return appendWord(appendHex(number(dst, KindKeyChanged), r.Nonce), string(r.Origin))

@@ -23,8 +23,6 @@ type ID struct {
 
 const crossing = "crossing"
 
-func (ID) Kind() Kind { return KindID }
-
 // Append writes no minor if it is 0, as tinc 1.0 does.
 func (r ID) Append(dst []byte) []byte {
 	dst = append(begin(dst, KindID), r.Name...)
@@ -67,8 +65,6 @@ type Ack struct {
 	Options Options
 }
 
-func (Ack) Kind() Kind { return KindAck }
-
 func (r Ack) Append(dst []byte) []byte {
 	dst = strconv.AppendUint(begin(dst, KindAck), uint64(r.Port), 10)
 	dst = appendInt(dst, r.Weight)
@@ -95,8 +91,6 @@ func ParseAck(line string) (Ack, error) {
 type AckKey struct {
 	Key keys.PublicKey // unchecked
 }
-
-func (AckKey) Kind() Kind { return KindAck }
 
 func (r AckKey) Append(dst []byte) []byte { return append(begin(dst, KindAck), r.Key.String()...) }
 

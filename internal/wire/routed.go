@@ -23,8 +23,6 @@ type ReqKey struct {
 	Data     string // at most MaxField bytes; base64 of a record, or a key; may share memory with the line
 }
 
-func (ReqKey) Kind() Kind { return KindReqKey }
-
 func (r ReqKey) Append(dst []byte) []byte {
 	dst = appendWord(appendWord(number(dst, KindReqKey), string(r.From)), string(r.To))
 	if r.Sub == SubNone {
@@ -60,8 +58,6 @@ type AnsKey struct {
 	Addr                   Address // UDP address of From as seen by a node on the way, if HasAddr
 	HasAddr                bool
 }
-
-func (AnsKey) Kind() Kind { return KindAnsKey }
 
 func (r AnsKey) Append(dst []byte) []byte {
 	dst = appendWord(appendWord(number(dst, KindAnsKey), string(r.From)), string(r.To))
@@ -101,8 +97,6 @@ type UDPInfo struct {
 	Addr     Address
 }
 
-func (UDPInfo) Kind() Kind { return KindUDPInfo }
-
 func (r UDPInfo) Append(dst []byte) []byte {
 	dst = appendWord(appendWord(number(dst, KindUDPInfo), string(r.From)), string(r.To))
 	return r.Addr.Append(append(dst, ' '))
@@ -120,8 +114,6 @@ type MTUInfo struct {
 	From, To node.Name
 	MTU      int // bytes of frame, MinMTU to MaxFrame
 }
-
-func (MTUInfo) Kind() Kind { return KindMTUInfo }
 
 func (r MTUInfo) Append(dst []byte) []byte {
 	dst = appendWord(appendWord(number(dst, KindMTUInfo), string(r.From)), string(r.To))

@@ -103,63 +103,9 @@ func RequestKind(line string) (Kind, error) {
 
 // Request is any message of a meta connection.
 type Request interface {
-	Kind() Kind
 	// Append appends the line to dst, without a newline.
 	Append(dst []byte) []byte
 }
 
 // Text returns the line of r, without a newline.
 func Text(r Request) string { return string(r.Append(make([]byte, 0, 128))) }
-
-// Parse reads any request that one node may send to another in protocol 17.7: the
-// dynamic type of the result is one of this package's requests. An ACK is read as
-// [Ack]; [AckKey] needs [ParseAckKey]. Requests of the legacy login and
-// of control connections are errors.
-func Parse(line string) (Request, error) {
-	k, err := RequestKind(line)
-	if err != nil {
-		return nil, err
-	}
-	switch k {
-	case KindID:
-		return request(ParseID(line))
-	case KindAck:
-		return request(ParseAck(line))
-	case KindTermReq:
-		return request(ParseTermReq(line))
-	case KindPing:
-		return request(ParsePing(line))
-	case KindPong:
-		return request(ParsePong(line))
-	case KindAddSubnet:
-		return request(ParseAddSubnet(line))
-	case KindDelSubnet:
-		return request(ParseDelSubnet(line))
-	case KindAddEdge:
-		return request(ParseAddEdge(line))
-	case KindDelEdge:
-		return request(ParseDelEdge(line))
-	case KindKeyChanged:
-		return request(ParseKeyChanged(line))
-	case KindReqKey:
-		return request(ParseReqKey(line))
-	case KindAnsKey:
-		return request(ParseAnsKey(line))
-	case KindPacket:
-		return request(ParsePacket(line))
-	case KindSPTPSPacket:
-		return request(ParseSPTPSPacket(line))
-	case KindUDPInfo:
-		return request(ParseUDPInfo(line))
-	case KindMTUInfo:
-		return request(ParseMTUInfo(line))
-	}
-	return nil, fmt.Errorf("%v is not a request between nodes of protocol 17.7", k)
-}
-
-func request[R Request](r R, err error) (Request, error) {
-	if err != nil {
-		return nil, err
-	}
-	return r, nil
-}
