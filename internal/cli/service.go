@@ -60,8 +60,8 @@ runs, 3 if it does not, and 4 if there is none.`,
 			a.jsonFlag(sub, &asJSON)
 		}
 		if sub.Name() == "run" {
-			sub.Flags().StringVar(&boot.boot, "boot", "", "let newcomers in at this `address`")
-			sub.Flags().BoolVar(&boot.tlsSelf, "tls-self", false, "serve HTTPS with a certificate of our own")
+			sub.Flags().StringVar(&boot.boot, "boot", "", "admit new nodes at this `address`")
+			sub.Flags().BoolVar(&boot.tlsSelf, "tls-self", false, "serve HTTPS with a self-signed certificate")
 		}
 	}
 	return c

@@ -87,7 +87,7 @@ and simply start it if there is one.
 	c.Flags().StringVar(&f.user, "user", "", "run as this `user` as soon as everything is set up")
 	c.Flags().BoolVar(&f.chroot, "chroot", false, "change the root directory to that of the network")
 	c.Flags().BoolVar(&f.mlock, "mlock", false, "keep all memory out of swap space")
-	c.Flags().StringVar(&f.boot, "boot", "", "let newcomers in at this `address`, such as :8655")
+	c.Flags().StringVar(&f.boot, "boot", "", "admit new nodes at this `address`, such as :8655")
 	c.Flags().StringArrayVar(&f.join, "join", nil, "first join the network of this boot `node`; may be repeated")
 	c.Flags().BoolVar(&f.tlsSelf, "tls-self", false, "with --boot: serve HTTPS with a self-signed certificate")
 	frontend.TokenFlags(&f.gen.Token, c.Flags())
