@@ -179,7 +179,7 @@ func (in *inspection) keys() {
 // keyLevel is how much a warning about a key matters.
 func (in *inspection) keyLevel(w config.Warning) Level {
 	switch {
-	case strings.Contains(w.Text, "other users may read"):
+	case w.OpenKey:
 		return Weak
 	case w.Where == in.net.Settings.RSAPrivateKeyFile:
 		return Breaks // tinc could use it

@@ -207,7 +207,7 @@ func quoted(words []string) string {
 func (a *app) foresee(l confdir.Layout, r command.Setting) {
 	_, warnings, err := confdir.Inspect(l, nil)
 	for _, p := range append(config.Problems(err), warnings...) {
-		if strings.HasPrefix(p.Text, r.Name+" = ") || strings.HasPrefix(p.Text, r.Name+": ") {
+		if p.Variable == r.Name {
 			a.say("warning: the file is changed, but the node does not accept this: %v", p)
 		}
 	}

@@ -115,7 +115,7 @@ func (n *Network) hexKey(e config.Entry) (*keys.RSAPrivateKey, error) {
 	}
 	key, err := keys.ParseRSAPrivateHex(e.Value, modulus.Value)
 	if err != nil {
-		return nil, config.Problem{Where: e.Where(), Text: "PrivateKey: " + err.Error()}
+		return nil, config.Problem{Where: e.Where(), Text: "PrivateKey: " + err.Error(), Variable: "PrivateKey"}
 	}
 	return key, nil
 }
@@ -128,7 +128,7 @@ func readSecret(path string) ([]byte, []config.Warning, error) {
 	}
 	var warnings []config.Warning
 	if info.Mode().Perm()&0o077 != 0 && HasModes {
-		warnings = append(warnings, config.Warning{Where: path, Text: "other users may read this private key; run chmod 600 on it"})
+		warnings = append(warnings, config.Warning{Where: path, Text: "other users may read this private key; run chmod 600 on it", OpenKey: true})
 	}
 	if info.Size() > maxFile {
 		return nil, warnings, config.Problem{Where: path, Text: "this file is too large for a key"}

@@ -162,11 +162,11 @@ func ownName(l Layout, entries []config.Entry, overrides []config.Override) (nod
 	}
 	text, err := expandName(e.Value)
 	if err != nil {
-		return "", config.Problem{Where: e.Where(), Text: fmt.Sprintf("Name = %.60s: %v", e.Value, err)}
+		return "", config.Problem{Where: e.Where(), Text: fmt.Sprintf("Name = %.60s: %v", e.Value, err), Variable: "Name"}
 	}
 	name := node.Name(text)
 	if err := config.CheckName(text); err != nil {
-		return "", config.Problem{Where: e.Where(), Text: fmt.Sprintf("Name = %.60s: %v", e.Value, err)}
+		return "", config.Problem{Where: e.Where(), Text: fmt.Sprintf("Name = %.60s: %v", e.Value, err), Variable: "Name"}
 	}
 	return name, nil
 }

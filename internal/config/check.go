@@ -84,9 +84,9 @@ func (v *Variable) Secret() bool { return v.Kind == ProxyUse || v.Name == "Priva
 // wrong says that e is wrong, without a value that may be secret.
 func wrong(v *Variable, e Entry, text string) Problem {
 	if v.Secret() {
-		return Problem{e.Where(), v.Name + ": " + text}
+		return Problem{Where: e.Where(), Text: v.Name + ": " + text, Variable: v.Name}
 	}
-	return Problem{e.Where(), fmt.Sprintf("%s = %.100s: %s", v.Name, e.Value, text)}
+	return Problem{Where: e.Where(), Text: fmt.Sprintf("%s = %.100s: %s", v.Name, e.Value, text), Variable: v.Name}
 }
 
 // word checks one of the words.

@@ -18,6 +18,9 @@ import (
 type Problem struct {
 	Where string // FILE:LINE, a file, or "command line option N"
 	Text  string
+
+	Variable string // whose value is refused, or not taken as it stands; "" if that is not what is wrong
+	OpenKey  bool   // other users may read a private key
 }
 
 // Warning is a Problem that does not stop the start.
@@ -83,7 +86,7 @@ func AsProblem(path string, err error) Problem {
 	}
 	var pathErr *fs.PathError
 	if errors.As(err, &pathErr) {
-		return Problem{pathErr.Path, pathErr.Err.Error()}
+		return Problem{Where: pathErr.Path, Text: pathErr.Err.Error()}
 	}
-	return Problem{path, err.Error()}
+	return Problem{Where: path, Text: err.Error()}
 }

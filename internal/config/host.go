@@ -114,7 +114,7 @@ func publicKey(r *Reader, name node.Name, src Source) (*keys.PublicKey, error) {
 	}
 	k, err := keys.ParsePublicPEM(data)
 	if err != nil {
-		return nil, Problem{path, err.Error()}
+		return nil, Problem{Where: path, Text: err.Error()}
 	}
 	return &k, nil
 }

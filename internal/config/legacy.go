@@ -27,12 +27,12 @@ func (r *Reader) suite(level int) legacy.Suite {
 	macLen := r.IntOr("MACLength", -1)
 	if limit := legacy.DigestLen(digest); macLen > limit {
 		e, _ := r.Pool.Lookup("MACLength")
-		r.warnings = append(r.warnings, Warning{e.Where(), fmt.Sprintf("MACLength = %d: the digest has only %d bytes, and that many are used", macLen, limit)})
+		r.warnings = append(r.warnings, Warning{Where: e.Where(), Text: fmt.Sprintf("MACLength = %d: the digest has only %d bytes, and that many are used", macLen, limit), Variable: "MACLength"})
 		macLen = limit
 	}
 	if level > compress.MaxLegacy {
 		e, _ := r.Pool.Lookup("Compression")
-		r.warnings = append(r.warnings, Warning{e.Where(), fmt.Sprintf("Compression = %d: nodes of tinc 1.0 do not know LZ4; they are asked for no compression", level)})
+		r.warnings = append(r.warnings, Warning{Where: e.Where(), Text: fmt.Sprintf("Compression = %d: nodes of tinc 1.0 do not know LZ4; they are asked for no compression", level), Variable: "Compression"})
 		level = compress.None
 	}
 	s, err := legacy.SuiteFromConfig(cipher, digest, macLen, level)
@@ -64,7 +64,7 @@ func rsaPublicKey(r *Reader, name node.Name, src Source) (*keys.RSAPublicKey, er
 	if e, ok := r.Pool.Lookup("PublicKey"); ok {
 		k, err := keys.ParseRSAPublicHex(e.Value)
 		if err != nil {
-			return nil, Problem{e.Where(), "PublicKey: " + err.Error()}
+			return nil, Problem{Where: e.Where(), Text: "PublicKey: " + err.Error(), Variable: "PublicKey"}
 		}
 		return &k, nil
 	}
@@ -84,7 +84,7 @@ func rsaPublicKey(r *Reader, name node.Name, src Source) (*keys.RSAPublicKey, er
 	}
 	k, err := keys.ParseRSAPublic(data)
 	if err != nil {
-		return nil, Problem{path, err.Error()}
+		return nil, Problem{Where: path, Text: err.Error()}
 	}
 	return &k, nil
 }

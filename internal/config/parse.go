@@ -25,7 +25,7 @@ const (
 func Parse(file string, data []byte) (entries []Entry, warnings []Warning, err error) {
 	if rest, ok := bytes.CutPrefix(data, []byte(byteOrderMark)); ok {
 		data = rest
-		warnings = append(warnings, Warning{file, "this file begins with a byte order mark, which tinc takes for a part of the first variable; save it as UTF-8 without BOM"})
+		warnings = append(warnings, Warning{Where: file, Text: "this file begins with a byte order mark, which tinc takes for a part of the first variable; save it as UTF-8 without BOM"})
 	}
 	at := func(line int) string { return fmt.Sprintf("%s:%d", file, line) }
 	block := 0 // line on which the current BEGIN block started
@@ -44,7 +44,7 @@ func Parse(file string, data []byte) (entries []Entry, warnings []Warning, err e
 			block = n
 			continue
 		case strings.IndexByte(line, 0) >= 0:
-			return entries, warnings, Problem{at(n), "this line holds a NUL byte; remove it"}
+			return entries, warnings, Problem{Where: at(n), Text: "this line holds a NUL byte; remove it"}
 		}
 
 		name, value := SplitLine(line)
@@ -54,15 +54,15 @@ func Parse(file string, data []byte) (entries []Entry, warnings []Warning, err e
 		case name == "" && value[0] == '#':
 			// An indented comment: works by accident, and people use it.
 		case name == "":
-			warnings = append(warnings, Warning{at(n), fmt.Sprintf("%.60q is ignored because it does not begin with the name of a variable; remove what stands before it", strings.TrimSpace(line))})
+			warnings = append(warnings, Warning{Where: at(n), Text: fmt.Sprintf("%.60q is ignored because it does not begin with the name of a variable; remove what stands before it", strings.TrimSpace(line))})
 		case value == "":
-			return entries, warnings, Problem{at(n), fmt.Sprintf("no value for variable %.60q; write %.60s = VALUE or remove the line", name, name)}
+			return entries, warnings, Problem{Where: at(n), Text: fmt.Sprintf("no value for variable %.60q; write %.60s = VALUE or remove the line", name, name)}
 		default:
 			entries = append(entries, Entry{Name: name, Value: value, File: file, Line: n})
 		}
 	}
 	if block > 0 {
-		warnings = append(warnings, Warning{at(block), "the block that begins here has no END line, so the rest of the file is ignored; add the END line"})
+		warnings = append(warnings, Warning{Where: at(block), Text: "the block that begins here has no END line, so the rest of the file is ignored; add the END line"})
 	}
 	return entries, warnings, nil
 }
@@ -108,7 +108,7 @@ type Override struct {
 func ParseOverride(text string, n int) (Override, error) {
 	name, value := SplitLine(text)
 	if name == "" || value == "" {
-		return Override{}, Problem{fmt.Sprintf("command line option %d", n), fmt.Sprintf("no value for variable %.60q; write -o VARIABLE=VALUE", name)}
+		return Override{}, Problem{Where: fmt.Sprintf("command line option %d", n), Text: fmt.Sprintf("no value for variable %.60q; write -o VARIABLE=VALUE", name)}
 	}
 	o := Override{Entry: Entry{Name: name, Value: value, Line: n}}
 	if host, rest, ok := strings.Cut(name, "."); ok {

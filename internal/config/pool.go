@@ -83,7 +83,7 @@ func unknown(e Entry) Warning {
 	if meant := Meant(e.Name); meant != "" {
 		text += "; did you mean " + meant + "?"
 	}
-	return Warning{e.Where(), text}
+	return Warning{Where: e.Where(), Text: text}
 }
 
 // Warnings tells about entries that have less effect than their author may
@@ -98,11 +98,11 @@ func (p *Pool) Warnings() []Warning {
 			continue
 		}
 		if first, _ := p.Lookup(e.Name); first != e && !v.Is(Multiple) && (first.File != "" || e.File == "") {
-			out = append(out, Warning{e.Where(), fmt.Sprintf("this %s is ignored, the one at %s counts; remove one of them", v.Name, first.Where())})
+			out = append(out, Warning{Where: e.Where(), Text: fmt.Sprintf("this %s is ignored, the one at %s counts; remove one of them", v.Name, first.Where())})
 			continue
 		}
 		if text := v.withoutEffect(e.Value); text != "" {
-			out = append(out, Warning{e.Where(), text})
+			out = append(out, Warning{Where: e.Where(), Text: text})
 		}
 	}
 	return out

@@ -242,11 +242,12 @@ type (
 	}
 	// CloseConn ends the connection after what was sent has been flushed.
 	// No Closed event follows. With Trap, the other end has dialled us and has not proved who it
-	// is: it must not notice at once.
+	// is: it must not notice at once. With Spare nothing is wrong with it: there are enough others.
 	CloseConn struct {
 		Conn   ConnID
 		Reason string
 		Trap   bool
+		Spare  bool
 	}
 	// Attach tells the I/O layer that the connection has been activated (ACK) and
 	// belongs to Node, so that the data plane may use it.

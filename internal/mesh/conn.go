@@ -475,6 +475,12 @@ func (m *Mesh) drop(c *conn, reason string) {
 	m.lost(c, reason, refusedHere)
 }
 
+// release closes a connection with which nothing is wrong.
+func (m *Mesh) release(c *conn, reason string) {
+	m.emit(CloseConn{Conn: c.id, Reason: reason, Spare: true})
+	m.lost(c, reason, refusedHere)
+}
+
 // repel closes a connection for a reason that lies with the other end, before that has proved
 // who it is. Somebody who has dialled us is kept waiting.
 func (m *Mesh) repel(c *conn, reason string) {

@@ -428,7 +428,7 @@ func (m *Mesh) autoConnect() {
 		if len(spare) > 0 {
 			c := spare[m.deps.Rand.IntN(len(spare))]
 			m.giveUp(c.out)
-			m.drop(c, "not needed: there are enough connections")
+			m.release(c, "not needed: there are enough connections")
 		}
 		fallthrough
 	default:

@@ -13,7 +13,6 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"tincan/internal/keys"
@@ -504,7 +503,7 @@ func (h *Host) do(e mesh.Effect) {
 	case mesh.CloseConn:
 		if l := h.links[e.Conn]; l != nil {
 			delete(h.links, e.Conn)
-			if strings.HasPrefix(e.Reason, "not needed") && !l.carried.IsZero() && w.Now.Sub(l.carried) < 25*time.Second {
+			if e.Spare && !l.carried.IsZero() && w.Now.Sub(l.carried) < 25*time.Second {
 				w.DroppedInUse++
 			}
 			if e.Trap {
