@@ -274,7 +274,10 @@ func (a *app) tokenListCommand() *cobra.Command {
 			}
 			w := tabwriter.NewWriter(a.Out, 0, 8, 2, ' ', 0)
 			for _, t := range tokens {
-				uses, expires, who, old := "any number", "never expires", "anybody", ""
+				uses := "any number"
+				expires := "never expires"
+				who := "anybody"
+				old := ""
 				if t.Left >= 0 {
 					uses = fmt.Sprintf("%d left", t.Left)
 				}

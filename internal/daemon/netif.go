@@ -414,7 +414,10 @@ func (f *netif) bringUp(addrs, routes []netip.Prefix) error {
 			return errors.Join(err, link.Close())
 		}
 	}
-	f.link, f.own, f.fixed, f.inForce = link, addrs, routes, f.gateways
+	f.link = link
+	f.own = addrs
+	f.fixed = routes
+	f.inForce = f.gateways
 	f.overlaps, f.shared = nil, false
 	f.noteOverlaps()
 	f.protect(f.guarded) // more will be known soon

@@ -116,9 +116,15 @@ func (r *receiver) batch(batch []udp.Arrival) {
 	r.slow.now = r.now
 	r.options = r.p.options.Load()
 	r.dir = r.p.dir.Load()
-	r.from, r.state, r.hop, r.hopAt = nil, nil, nil, netip.AddrPort{}
+	r.from = nil
+	r.state = nil
+	r.hop = nil
+	r.hopAt = netip.AddrPort{}
 	if routes := r.p.routes.Load(); routes != r.routes { // what was looked up in them holds as long as they do
-		r.routes, r.mineTo, r.mineMAC, r.theirOf = routes, netip.Addr{}, noMAC, nil
+		r.routes = routes
+		r.mineTo = netip.Addr{}
+		r.mineMAC = noMAC
+		r.theirOf = nil
 	}
 	for _, a := range batch {
 		r.arrival(a)

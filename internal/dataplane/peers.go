@@ -130,7 +130,10 @@ func (p *Plane) called(name node.Name) *peer {
 // PublishPeers replaces what is known of the peers that are listed, and forgets those that are not
 // Known. Packets that wait for a session will be sent.
 func (p *Plane) PublishPeers(states []mesh.PeerState) {
-	members, addresses, sessions, gone := false, false, false, false
+	members := false
+	addresses := false
+	sessions := false
+	gone := false
 	for _, s := range states {
 		if s.Node == p.cfg.Self || s.Node == "" {
 			continue
@@ -236,7 +239,10 @@ func (p *Plane) sweep() {
 	used := make(map[*peer]bool, len(p.names))
 	for _, pr := range p.names {
 		if s := pr.state.Load(); s != nil {
-			used[pr], used[s.via], used[s.next], used[s.relay] = true, true, true, true
+			used[pr] = true
+			used[s.via] = true
+			used[s.next] = true
+			used[s.relay] = true
 		}
 	}
 	for name, pr := range p.names {

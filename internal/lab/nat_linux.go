@@ -65,7 +65,10 @@ const defaultIdle = 2 * time.Minute
 func (n *natBox) behave(outside netip.Addr, mapping, filter dependence) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.on, n.outside, n.mapping, n.filter = true, outside, mapping, filter
+	n.on = true
+	n.outside = outside
+	n.mapping = mapping
+	n.filter = filter
 	if n.idle == 0 {
 		n.idle = defaultIdle
 	}

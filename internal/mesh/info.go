@@ -71,7 +71,10 @@ func (m *Mesh) Nodes() []NodeInfo {
 			if n.Confirmed {
 				n.RTT, n.Loss = p.rtt(), p.contacted.udp.loss
 			}
-			n.Options, n.NextHop, n.Via, n.Distance = p.path.Options, p.path.NextHop, p.path.Via, p.path.Distance
+			n.Options = p.path.Options
+			n.NextHop = p.path.NextHop
+			n.Via = p.path.Via
+			n.Distance = p.path.Distance
 			n.Suite = p.session.suite()
 			if w := p.chosen(); w != nil {
 				n.Via, n.RTT, n.Loss = w.relay.name, w.rtt.srtt, w.loss()

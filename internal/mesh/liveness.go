@@ -408,7 +408,11 @@ func (m *Mesh) giveUpUDP(p *peer) {
 func (m *Mesh) goIdle(p *peer) {
 	r := p.udp()
 	r.resume = resume{at: m.now, addr: r.addr, pmtu: r.pmtu}
-	r.confirmed, r.dead, r.idle, r.suspicion, r.gaveUp = false, true, true, suspicion{}, m.now
+	r.confirmed = false
+	r.dead = true
+	r.idle = true
+	r.suspicion = suspicion{}
+	r.gaveUp = m.now
 	r.pmtu.reset()
 	r.probeNow()
 	m.touch(p)

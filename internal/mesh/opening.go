@@ -133,7 +133,10 @@ func (m *Mesh) openStep(p *peer, is4 bool) {
 // open opens our NAT for p and tells it; begin says that we are the first of the two.
 func (m *Mesh) open(p *peer, begin bool) {
 	o := &p.udp().opening
-	o.begun, o.last, o.full, o.until = m.now, m.now, false, time.Time{}
+	o.begun = m.now
+	o.last = m.now
+	o.full = false
+	o.until = time.Time{}
 	for _, a := range m.candidates(p) {
 		if !m.guarded(p, a) || !m.hidden(a.Addr().Is4()) {
 			continue

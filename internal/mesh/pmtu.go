@@ -78,7 +78,10 @@ func (p *pmtu) fixed() bool { return p.state == found }
 func (p *pmtu) shrunk(now time.Time, lost, passes int) {
 	limit, was := max(min(p.min, lost)-1, minFrame), p.min
 	p.reset()
-	p.max, p.ceiling, p.begun, p.last = limit, limit, true, time.Time{}
+	p.max = limit
+	p.ceiling = limit
+	p.begun = true
+	p.last = time.Time{}
 	p.was, p.wasAt = was, now
 	p.rounds = 1
 	if passes >= minFrame {
@@ -154,7 +157,11 @@ func (p *pmtu) judge(now time.Time, tries int) {
 
 // end takes what was found.
 func (p *pmtu) end(now time.Time) {
-	p.max, p.mtu, p.state, p.tried, p.proved = p.min, p.min, found, nil, now
+	p.max = p.min
+	p.mtu = p.min
+	p.state = found
+	p.tried = nil
+	p.proved = now
 	p.nextUp = now.Add(growSoon)
 	if p.was > p.min {
 		p.nextUp = now.Add(growBack)

@@ -224,7 +224,11 @@ func (s *sptpsSession) start() {
 		d: d, key: *key,
 		sent: wire.ReqKey{From: m.cfg.Name, To: p.name, Sub: wire.SubStart, Data: b64.Encode(kex)}.Append(nil),
 	}
-	h.answered, h.blank, h.inbound, h.begun, h.sent = nil, nil, nil, m.now, m.now
+	h.answered = nil
+	h.blank = nil
+	h.inbound = nil
+	h.begun = m.now
+	h.sent = m.now
 	h.tries++
 	m.logf(3, Debug, "starting a session with %s", p.name)
 	m.route(p, h.outbound.sent)
@@ -467,7 +471,11 @@ func (s *sptpsSession) conclude(record []byte, r wire.AnsKey) (done bool) {
 			e.received, e.sent = r.Key, sent
 			h.last = e
 		}
-		h.outbound, h.answered, h.blank, h.inbound, h.tries = nil, nil, nil, nil, 0
+		h.outbound = nil
+		h.answered = nil
+		h.blank = nil
+		h.inbound = nil
+		h.tries = 0
 		m.logf(2, Info, "session with %s established", p.name)
 		m.proven(p, e.key)
 		s.established(r)

@@ -314,7 +314,10 @@ func (m *Mesh) vouched(e Vouched) {
 		m.logf(0, Warning, "the key of %s that was learned from the mesh was replaced by the one that %s vouches for", p.name, e.By)
 		m.endSession(p)
 	}
-	p.trust.learned, p.trust.by, p.trust.saved, p.trust.claim = &e.Key, e.By, true, nil
+	p.trust.learned = &e.Key
+	p.trust.by = e.By
+	p.trust.saved = true
+	p.trust.claim = nil
 }
 
 // admitLearned creates the node called name if it is new, of which a key has been kept. It reports false if it

@@ -88,7 +88,12 @@ func (r *udpPath) confirm(now time.Time, a netip.AddrPort, sock int) {
 	}
 	r.opening.end()
 	r.resumed(now, a)
-	r.addr, r.sock, r.confirmed, r.idle, r.bursts, r.alive = a, sock, true, false, 0, now
+	r.addr = a
+	r.sock = sock
+	r.confirmed = true
+	r.idle = false
+	r.bursts = 0
+	r.alive = now
 	r.suspicion, r.burst = suspicion{}, quickBursts
 }
 

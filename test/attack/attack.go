@@ -178,11 +178,17 @@ func (c *Conn) take(b []byte, frame, raw int) (used, frameLeft, rawLeft int, err
 		case c.old != nil:
 			var ev legacy.MetaEvent
 			n, ev, err = c.old.Next(rest)
-			out, done, has, data = ev.Out, ev.Done, ev.HasLine, []byte(ev.Line)
+			out = ev.Out
+			done = ev.Done
+			has = ev.HasLine
+			data = []byte(ev.Line)
 		default:
 			var ev sptps.StreamEvent
 			n, ev, err = c.modern.Next(rest)
-			out, done, has, data = ev.Out, ev.Done, ev.HasRecord, ev.Data
+			out = ev.Out
+			done = ev.Done
+			has = ev.HasRecord
+			data = ev.Data
 		}
 		if err != nil {
 			return used, 0, 0, err
