@@ -199,7 +199,7 @@ LlWMeklTgKQ90SDrtVhKZgpYAWP1Vzdf4WSvbLRU4pzcwVeFlpOloomphCfxlA9B
 		t.Fatal(err)
 	}
 	k, warnings, err := n.PrivateKey()
-	if err != nil || k.Public().String() != "YKGg1Td1c3Hul072SEFe6MHclXRZqTJKqZaowXcJQfA" || len(warnings) != 1 {
+	if err != nil || k.Public().String() != "YKGg1Td1c3Hul072SEFe6MHclXRZqTJKqZaowXcJQfA" || len(warnings) != 1 || !warnings[0].OpenKey {
 		t.Errorf("%v, %v, %v", k, warnings, err)
 	}
 	if err := os.Chmod(l.PrivateKey(), 0o600); err != nil {

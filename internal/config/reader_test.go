@@ -73,6 +73,11 @@ func TestReader(t *testing.T) {
 			if got := fmt.Sprint(problems); c.problem == "" && got != "[]" || c.problem != "" && got != "["+c.problem+"]" {
 				t.Errorf("problems %v, want %q", got, c.problem)
 			}
+			for _, p := range problems {
+				if variable, _, _ := strings.Cut(c.line, " "); p.Variable != variable {
+					t.Errorf("the problem is about %q, want %q", p.Variable, variable)
+				}
+			}
 		})
 	}
 }
