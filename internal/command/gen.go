@@ -261,8 +261,11 @@ func (r *generation) chooseSpace() error {
 	case r.protocol == bootnode.Current:
 		return nil
 	default:
-		r.say("note: the old protocols do not tell the addresses of the network; taking tinc-boot's 172.173.0.0/16, see --prefix")
 		text = "172.173"
+		if r.protocol == bootnode.Generation2 {
+			text = "172.16.0.0/12"
+		}
+		r.say("note: the old protocols do not tell the addresses of the network; taking those of tinc-boot, %s, see --prefix", text)
 	}
 	space, err := generate.ParseSpace(text, r.Mask)
 	if err != nil {

@@ -3,9 +3,11 @@
 package e2e
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -71,6 +73,61 @@ func TestNewcomersThatRunTincd10(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A node as tinc-boot's run (the second generation) makes it: tincd 1.0 on a directory with tinc.conf, host files with
+// addresses and RSA keys, and nothing else. That run would read tincd's log and set up the interface; the test does.
+func TestRunBesideTincdOfTheOriginalRun(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "ip4")
+	ours, theirs := w.node("ours"), w.node("theirs")
+	const token = "mazgouvqu7avyv25o2g7w33yjr7olvsf"
+	var err error
+	ours.daemon, err = ours.Start(os.Getenv(binaryVar), "tinc-boot", "run", "--dir", confBase+"/vpn", "-n", "ours", "-a", ours.Addr("ip4").String(), "--token", token)
+	w.must(err)
+	ours.isUp()
+	w.must(ours.daemon.WaitLog("Ready", patience))
+
+	// It asks by the protocol of run, and gets the host files of the others.
+	const config = confBase + "/vpn/config"
+	w.eventually("the boot service answers", patience, func() bool {
+		_, err = theirs.Run(os.Getenv(binaryVar), "-c", config, "gen", "--engine", "tincd", "--protocol", "gen2", "--name", "theirs", "--bits", "2048",
+			"--no-bin-copy", "--bin", os.Getenv(binaryVar), "-a", theirs.Addr("ip4").String(), "--token", token, ours.Addr("ip4").String())
+		return err == nil
+	})
+	own, err := theirs.ReadFile(config + "/hosts/theirs")
+	w.must(err)
+	address := regexp.MustCompile(`(?m)^Subnet = ([0-9.]+)`).FindSubmatch(own)
+	port := regexp.MustCompile(`(?m)^Port = (\d+)`).FindSubmatch(own)
+	pem := own[bytes.Index(own, []byte("-----BEGIN RSA PUBLIC KEY")):]
+	if address == nil || port == nil {
+		t.Fatalf("the own host file is\n%s", own)
+	}
+	// As the original writes them: nothing but this, and a ConnectTo for every host file, the own one included.
+	w.must(theirs.WriteFile(config+"/hosts/theirs", fmt.Appendf(nil, "Subnet = %s/32\nAddress = %v %s\nPort = %[3]s\n\n%s", address[1], theirs.Addr("ip4"), port[1], pem)))
+	w.must(theirs.WriteFile(config+"/tinc.conf", fmt.Appendf(nil, "Name = theirs\nPort = %s\nLocalDiscovery = yes\nInterface = tunHEIRS\nConnectTo = ours\nConnectTo = theirs\n", port[1])))
+	_, err = theirs.Run("sh", "-c", "cd "+config+" && rm -f tinc-up tinc-down subnet-up subnet-down ed25519_key.priv && mkdir -p ../run")
+	w.must(err)
+	tincd, err := theirs.Start("tincd", "-D", "-d", "-d", "-d", "-d", "--pidfile", confBase+"/vpn/run/pid.run", "-c", config)
+	w.must(err)
+	w.must(tincd.WaitLog("Ready", patience))
+	_, err = theirs.Run("sh", "-c", fmt.Sprintf("ip addr add %s/32 dev tunHEIRS && ip link set tunHEIRS up", address[1]))
+	w.must(err)
+	w.must(tincd.WaitLog(`ADD_SUBNET .*`+regexp.QuoteMeta(ours.vpn("ip4").String()), patience))
+	_, err = theirs.Run("ip", "route", "add", ours.vpn("ip4").String()+"/32", "dev", "tunHEIRS")
+	w.must(err)
+	w.allReach("ip4", ours, theirs)
+	if text := ours.tincanIn(config, "status", "theirs"); !strings.Contains(text, "17.0 (tinc 1.0)") {
+		t.Errorf("its status is\n%s", text)
+	}
+}
+
+// tincanIn runs a command for the network in a directory.
+func (n *node) tincanIn(dir string, args ...string) string {
+	n.w.Helper()
+	out, err := n.Run(os.Getenv(binaryVar), append([]string{"-c", dir}, args...)...)
+	n.w.must(err)
+	return out
 }
 
 // The unit that "bootnode --service" writes keeps the token to itself.

@@ -349,25 +349,45 @@ func TestUpBootAsAService(t *testing.T) {
 // Who joins with --service needs to type nothing more, and is there after a reboot.
 func TestJoinAsAService(t *testing.T) {
 	t.Parallel()
-	m := newSystem(t)
-	tincan := func(args ...string) string {
-		t.Helper()
-		return m.run(os.Getenv(binaryVar), args...)
-	}
 	const dir = "/etc/tinc/.inviter" // hidden: none of the networks of this machine
-	tincan("-c", dir, "init", "alice", "--port", "7000", "--public", "127.0.0.1:7000")
-	tincan("-c", dir, "set", "DeviceType", "dummy")
-	tincan("-c", dir, "up", "--detach")
-	url := strings.Fields(tincan("-c", dir, "invite", "bob"))
-	if got := tincan("-n", "home", "join", url[len(url)-1], "--service"); !strings.Contains(got, "tincan@home.service is enabled and runs") {
-		t.Errorf("join said %s", got)
+	const token = "mazgouvqu7avyv25o2g7w33yjr7olvsf"
+	for name, c := range map[string]struct {
+		up   []string                                          // how alice is started
+		join func(tincan func(args ...string) string) []string // how bob joins
+	}{
+		"by invitation": {[]string{"up", "--detach"}, func(tincan func(args ...string) string) []string {
+			url := strings.Fields(tincan("-c", dir, "invite", "bob"))
+			return []string{"join", url[len(url)-1], "--service"}
+		}},
+		"with a token": {[]string{"up", "--detach", "--boot", "127.0.0.1:8655", "--token", token}, func(func(args ...string) string) []string {
+			return []string{"up", "--join", "127.0.0.1:8655", "--token", token, "--name", "bob", "--service"}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newSystem(t)
+			tincan := func(args ...string) string {
+				t.Helper()
+				return m.run(os.Getenv(binaryVar), args...)
+			}
+			tincan("-c", dir, "init", "alice", "--port", "7000", "--public", "127.0.0.1:7000")
+			tincan("-c", dir, "set", "DeviceType", "dummy")
+			tincan(append([]string{"-c", dir}, c.up...)...)
+			if got := tincan(append([]string{"-n", "home"}, c.join(tincan)...)...); !strings.Contains(got, "tincan@home.service is enabled and runs") {
+				t.Errorf("bob was told %s", got)
+			}
+			m.eventually("bob sees alice", func() bool {
+				out, _ := m.try(os.Getenv(binaryVar), "dump", "reachable", "nodes")
+				return strings.Contains(out, "alice ")
+			})
+			if got := m.run("systemctl", "is-enabled", "tincan@home"); got != "enabled" {
+				t.Errorf("the service is %s", got)
+			}
+			for _, file := range []string{"/etc/systemd/system/tincan@.service", "/etc/tinc/home/tinc.conf"} {
+				if out, _ := m.try("grep", "-c", token, file); strings.TrimSpace(out) != "0" {
+					t.Errorf("the token is in %s", file)
+				}
+			}
+			tincan("-c", dir, "down")
+		})
 	}
-	m.eventually("bob sees alice", func() bool {
-		out, _ := m.try(os.Getenv(binaryVar), "dump", "reachable", "nodes")
-		return strings.Contains(out, "alice ")
-	})
-	if got := m.run("systemctl", "is-enabled", "tincan@home"); got != "enabled" {
-		t.Errorf("the service is %s", got)
-	}
-	tincan("-c", dir, "down")
 }
