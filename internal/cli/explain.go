@@ -61,7 +61,11 @@ func (a *app) lookHere(c *control.Client, about string, name node.Name, r *contr
 	if err != nil {
 		return err
 	}
-	if s.Interface == "" || name == s.Self.Name {
+	if s.Interface == "" {
+		return nil
+	}
+	if name == s.Self.Name {
+		a.addFindings(r, a.lookBehind(s, about))
 		return nil
 	}
 	q := netdiag.Question{Interface: s.Interface, Command: a.self()}
@@ -82,9 +86,27 @@ func (a *app) lookHere(c *control.Client, about string, name node.Name, r *contr
 			}
 		}
 	}
-	found := append(netdiag.Look(q), netdiag.Firewall(s.Interface)...)
+	a.addFindings(r, append(netdiag.Look(q), netdiag.Firewall(s.Interface)...))
+	return nil
+}
+
+// lookBehind looks at what keeps packets of the VPN from networks behind this machine: at that of an address, or at all.
+func (a *app) lookBehind(s control.Status, about string) []netdiag.Finding {
+	q := netdiag.Question{Interface: s.Interface, Command: a.self()}
+	q.To, _ = netip.ParseAddr(about)
+	var own []netip.Prefix
+	for _, text := range s.Self.Subnets {
+		if s, err := subnet.Parse(text); err == nil && s.Prefix().IsValid() {
+			own = append(own, s.Prefix())
+		}
+	}
+	return netdiag.Forwarding(q, own)
+}
+
+// addFindings puts what was found on this machine in front of a report.
+func (a *app) addFindings(r *control.WhyReport, found []netdiag.Finding) {
 	if len(found) == 0 {
-		return nil
+		return
 	}
 	var reasons []control.WhyReason
 	for _, f := range found {
@@ -92,7 +114,6 @@ func (a *app) lookHere(c *control.Client, about string, name node.Name, r *contr
 	}
 	r.Reasons = append(reasons, r.Reasons...)
 	r.Good, r.Change = false, found[0].Change
-	return nil
 }
 
 // firstAddress is the first address in a list of subnets, zero if there is none.
@@ -122,6 +143,14 @@ outside. Other nodes are asked from which address they hear this one; nobody out
 				r, err := c.NetCheck()
 				if err != nil {
 					return notOurs(err)
+				}
+				s, err := c.Status()
+				if err != nil {
+					return err
+				}
+				for _, f := range a.lookBehind(s, "") {
+					r.Problems = append(r.Problems, control.Problem(f))
+					r.Verdict = append(r.Verdict, f.String()+".")
 				}
 				return show(a, r, asJSON, report.WriteNet)
 			})

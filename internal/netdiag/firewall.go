@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 )
@@ -18,6 +19,11 @@ func Firewall(iface string) []Finding {
 	if iface == "" {
 		return nil
 	}
+	return judge(readRules(), iface)
+}
+
+// readRules asks nft, nil if that is not possible.
+func readRules() []byte {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "nft", "-j", "list", "ruleset")
@@ -30,7 +36,7 @@ func Firewall(iface string) []Finding {
 	if cmd.Wait() != nil || err != nil {
 		return nil
 	}
-	return judge(text, iface)
+	return text
 }
 
 // ruleset is what nft -j prints.
@@ -53,16 +59,43 @@ type rule struct {
 
 // judge finds the chains that drop what comes from or goes to iface.
 func judge(text []byte, iface string) (list []Finding) {
+	bases, chains := parseRules(text, "input", "output")
+	for _, c := range bases {
+		in, out, what, matching := iface, "", "comes from "+iface, "iifname"
+		if c.Hook == "output" {
+			in, out, what, matching = "", iface, "goes to "+iface, "oifname"
+		}
+		list = append(list, c.judge(chains, in, out, what, fmt.Sprintf("%s %q", matching, iface))...)
+	}
+	return list
+}
+
+// judgeForward finds the chains that drop what comes out of the VPN and goes on to another interface, or the other way
+// round. There what belongs to connections from the VPN may be all that is accepted, so only what drops everything counts.
+func judgeForward(text []byte, iface, other string) (list []Finding) {
+	bases, chains := parseRules(text, "forward")
+	for _, c := range bases {
+		list = append(list, c.judge(chains, iface, other, "goes from "+iface+" to "+other, fmt.Sprintf("iifname %q oifname %q", iface, other))...)
+		for _, f := range c.judge(chains, other, iface, "goes from "+other+" to "+iface, fmt.Sprintf("iifname %q oifname %q", other, iface)) {
+			if f.Code == dropsAll {
+				list = append(list, f)
+			}
+		}
+	}
+	return list
+}
+
+// parseRules returns all chains, and those that packets begin at in the hooks.
+func parseRules(text []byte, hooks ...string) (bases []*chain, chains map[[3]string]*chain) {
 	var set ruleset
 	if json.Unmarshal(text, &set) != nil {
-		return nil
+		return nil, nil
 	}
-	chains := map[[3]string]*chain{}
-	var bases []*chain
+	chains = map[[3]string]*chain{}
 	for _, e := range set.NFTables {
 		if c := e.Chain; c != nil {
 			chains[[3]string{c.Family, c.Table, c.Name}] = c
-			if c.Type == "filter" && (c.Hook == "input" || c.Hook == "output") && c.Family != "bridge" && c.Family != "arp" {
+			if c.Type == "filter" && slices.Contains(hooks, c.Hook) && c.Family != "bridge" && c.Family != "arp" {
 				bases = append(bases, c)
 			}
 		}
@@ -74,37 +107,39 @@ func judge(text []byte, iface string) (list []Finding) {
 			}
 		}
 	}
-	for _, c := range bases {
-		budget := maxSteps
-		w := walk{chains: chains, iface: iface, hook: c.Hook, budget: &budget}
-		end := w.through(c, 0)
-		if end == "" {
-			end = c.Policy
-		}
-		if end != "drop" {
-			continue
-		}
-		what, change := "comes from", fmt.Sprintf("nft insert rule %s %s %s iifname %q accept", c.Family, c.Table, c.Name, iface)
-		if c.Hook == "output" {
-			what, change = "goes to", fmt.Sprintf("nft insert rule %s %s %s oifname %q accept", c.Family, c.Table, c.Name, iface)
-		}
-		f := Finding{"firewall-drops", fmt.Sprintf("the firewall of this machine drops what %s %s (table %s %s, chain %s)", what, iface, c.Family, c.Table, c.Name), change}
-		if w.doubt {
-			f.Code = "firewall-may-drop"
-			f.Text = fmt.Sprintf("the firewall of this machine drops what %s %s, but for some of it that other rules accept (table %s %s, chain %s)", what, iface, c.Family, c.Table, c.Name)
-		}
-		list = append(list, f)
+	return bases, chains
+}
+
+// dropsAll is the code of a chain that drops everything.
+const dropsAll = "firewall-drops"
+
+// judge tells whether a chain drops packets that come in by one interface and leave by the other.
+func (c *chain) judge(chains map[[3]string]*chain, in, out, what, matching string) []Finding {
+	budget := maxSteps
+	w := walk{chains: chains, in: in, out: out, budget: &budget}
+	end := w.through(c, 0)
+	if end == "" {
+		end = c.Policy
 	}
-	return list
+	if end != "drop" {
+		return nil
+	}
+	change := fmt.Sprintf("nft insert rule %s %s %s %s accept", c.Family, c.Table, c.Name, matching)
+	f := Finding{dropsAll, fmt.Sprintf("the firewall of this machine drops what %s (table %s %s, chain %s)", what, c.Family, c.Table, c.Name), change}
+	if w.doubt {
+		f.Code = "firewall-may-drop"
+		f.Text = fmt.Sprintf("the firewall of this machine drops what %s, but for some of it that other rules accept (table %s %s, chain %s)", what, c.Family, c.Table, c.Name)
+	}
+	return []Finding{f}
 }
 
 // walk follows a packet through chains.
 type walk struct {
 	chains map[[3]string]*chain
-	iface  string
-	hook   string
-	doubt  bool // a rule that is not understood may have accepted it
-	budget *int // rules that are still looked at
+	in     string // the interface by which the packet has come, "" if by none
+	out    string // that by which it leaves
+	doubt  bool   // a rule that is not understood may have accepted it
+	budget *int   // rules that are still looked at
 }
 
 const (
@@ -150,7 +185,7 @@ func (w *walk) through(c *chain, depth int) string {
 			if next == nil || depth == maxJumps {
 				continue
 			}
-			inner := walk{chains: w.chains, iface: w.iface, hook: w.hook, budget: w.budget}
+			inner := walk{chains: w.chains, in: w.in, out: w.out, budget: w.budget}
 			end := inner.through(next, depth+1)
 			w.doubt = w.doubt || inner.doubt || !sure && end == "accept"
 			if sure && (end != "" || verdict == "goto") {
@@ -185,13 +220,9 @@ func (w *walk) match(raw json.RawMessage) (yes, known bool) {
 	ours := ""
 	switch m.Left.Meta.Key {
 	case "iif", "iifname":
-		if w.hook == "input" {
-			ours = w.iface
-		}
+		ours = w.in
 	case "oif", "oifname":
-		if w.hook == "output" {
-			ours = w.iface
-		}
+		ours = w.out
 	default:
 		return false, false
 	}

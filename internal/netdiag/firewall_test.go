@@ -68,3 +68,33 @@ func FuzzJudge(f *testing.F) {
 	f.Add([]byte(`{"nftables":[` + fmt.Sprintf(in, "drop") + "," + sub + "," + rules("in", ct+","+jump) + `]}`))
 	f.Fuzz(func(_ *testing.T, b []byte) { judge(b, "home") })
 }
+
+func TestWhatAFirewallDropsOfWhatIsForwarded(t *testing.T) {
+	const policy = `{"chain":{"family":"inet","table":"f","name":"in","type":"filter","hook":"forward","policy":%q}}`
+	drops, accepts := fmt.Sprintf(policy, "drop"), fmt.Sprintf(policy, "accept")
+	oif := `{"match":{"op":"==","left":{"meta":{"key":"oifname"}},"right":"lan0"}}`
+	home := fmt.Sprintf(iif, `"home"`)
+	back := fmt.Sprintf(iif, `"lan0"`)
+	for _, c := range []struct {
+		name  string
+		rules []string
+		want  string // codes
+	}{
+		{"nothing", nil, ""},
+		{"accepts", []string{accepts}, ""},
+		{"drops all", []string{drops}, "firewall-drops firewall-drops"},
+		{"accepts one direction", []string{drops, rules("in", home+","+oif+","+accept)}, "firewall-drops"},
+		{"accepts one direction, and its answers", []string{drops, rules("in", ct+","+accept, home+","+oif+","+accept)}, ""},
+		{"accepts both", []string{drops, rules("in", home+","+accept, back+","+accept)}, ""},
+		{"drops what leaves for the LAN", []string{accepts, rules("in", oif+","+drop)}, "firewall-drops"},
+		{"is about what comes in only", []string{fmt.Sprintf(in, "drop")}, ""},
+	} {
+		var codes []string
+		for _, f := range judgeForward([]byte(`{"nftables":[`+strings.Join(c.rules, ",")+`]}`), "home", "lan0") {
+			codes = append(codes, f.Code)
+		}
+		if got := strings.Join(codes, " "); got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}

@@ -70,6 +70,10 @@ func Look(q Question) (list []Finding) {
 	overlaps := netwatch.Overlaps(q.Own, q.Interface)
 	if q.To.IsValid() && len(list) == 0 {
 		list = append(list, route(q, overlaps)...)
+		if len(list) > 0 && q.To.Is4() && strictReversePath(q.Interface) {
+			list = append(list, Finding{"reverse-path-filter", fmt.Sprintf("packets from %v that come out of %s are dropped as well, since their answers would not go back there (rp_filter is strict)",
+				q.To, q.Interface), list[len(list)-1].Change})
+		}
 	}
 	for _, o := range overlaps {
 		add("range-overlaps", fmt.Sprintf("the range %v of the VPN overlaps with %v of %s", o.Own, o.Other, o.Interface), "another range for the VPN, or for that network")

@@ -176,6 +176,59 @@ func TestWhyLooksAtTheKernel(t *testing.T) {
 	gone("interface-down", "a", "ip link set home up")
 }
 
+// A LAN behind this very machine: what it does not pass on is named, and what is advised helps.
+func TestWhyLooksAtWhatIsBehindThisMachine(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "ip4")
+	n := w.static(site{name: "a", host: "Subnet = 192.168.77.0/24\n"}, site{name: "b", connect: []string{"a"}})
+	a, b := n[0], n[1]
+	upAll(n...)
+	w.allReach("ip4", n...)
+	shell := func(n *node, command string) {
+		t.Helper()
+		_, err := n.Run("/bin/sh", "-c", "PATH=$PATH:/usr/sbin:/sbin; "+command)
+		w.must(err)
+	}
+	shell(a, "ip link add lan0 type veth peer name lan1; ip addr add 192.168.77.1/24 dev lan0; ip link set lan0 up; ip link set lan1 up")
+	w.must(a.Sysctl("net/ipv4/ip_forward", "0"))
+	helps := func(code, change string) {
+		t.Helper()
+		codes, advice := a.why("192.168.77.5")
+		if len(codes) == 0 || codes[0] != code || advice != change {
+			t.Fatalf("%v, %q; want %s, %q", codes, advice, code, change)
+		}
+		var r control.NetReport
+		a.ask(&r, "netcheck")
+		if len(r.Problems) == 0 || r.Problems[0].Code != code {
+			t.Errorf("netcheck: %+v", r.Problems)
+		}
+		shell(a, strings.ReplaceAll(change, `"`, `\"`))
+	}
+	helps("forwarding-off", "sysctl -w net.ipv4.ip_forward=1")
+	if codes, advice := a.why("192.168.77.5"); slices.Contains(codes, "forwarding-off") || advice != "" {
+		t.Errorf("when all is well: %v, %q", codes, advice)
+	}
+	shell(a, "nft add table inet wall; nft 'add chain inet wall through { type filter hook forward priority 0; policy drop; }'; nft add rule inet wall through tcp dport 22 accept")
+	helps("firewall-may-drop", `nft insert rule inet wall through iifname "home" oifname "lan0" accept`)
+	shell(a, "nft flush chain inet wall through")
+	helps("firewall-drops", `nft insert rule inet wall through iifname "home" oifname "lan0" accept`)
+	helps("firewall-drops", `nft insert rule inet wall through iifname "lan0" oifname "home" accept`)
+	var r control.NetReport
+	a.ask(&r, "netcheck")
+	if len(r.Problems) != 0 {
+		t.Errorf("when all is well again: %+v", r.Problems)
+	}
+	if codes, _ := a.why("10.7.0.1"); slices.Contains(codes, "forwarding-off") {
+		t.Errorf("its own address is not behind it: %v", codes)
+	}
+
+	w.must(b.Sysctl("net/ipv4/conf/home/rp_filter", "1"))
+	shell(b, "ip route add 192.168.77.0/24 dev eth0")
+	if codes, advice := b.why("192.168.77.5"); len(codes) < 2 || codes[0] != "route-elsewhere" || codes[1] != "reverse-path-filter" || !strings.Contains(advice, "add Route") {
+		t.Errorf("%v, %q", codes, advice)
+	}
+}
+
 // README's "up --detach; status" shows the mesh, and who was there before the restart is known.
 func TestStatusRightAfterTheStart(t *testing.T) {
 	t.Parallel()
