@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"crypto/subtle"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -44,6 +43,26 @@ type Backend interface {
 	// does not block and copies what it needs: the first snaplen bytes, or all
 	// with 0.
 	SubscribePcap(snaplen int, sink func(frame []byte)) (cancel func())
+}
+
+// NodeByNode is a Backend that can tell of many nodes without a list of them.
+type NodeByNode interface {
+	// EachNode calls f for each node in byte order of names, with its subnets in tinc's order.
+	EachNode(f func(n *NodeInfo, subnets []string))
+	// Links is how many connections there are in the whole mesh.
+	Links() int
+}
+
+// picture is what b knows.
+func picture(b Backend) Status {
+	n, ok := b.(NodeByNode)
+	if !ok {
+		return Compose(b.Self(), b.Nodes(), b.Edges(), b.Subnets(), b.Connections())
+	}
+	c := compose(b.Self(), b.Connections())
+	n.EachNode(c.add)
+	c.Summary.Edges = n.Links()
+	return c.Status
 }
 
 const (
@@ -285,7 +304,7 @@ func (c *client) answer(line string, w *bufio.Writer) (stop bool, err error) {
 		color, _ := number(args, 1)
 		c.log(level, color != 0)
 	case reqStatus:
-		status := Compose(b.Self(), b.Nodes(), b.Edges(), b.Subnets(), b.Connections())
+		status := picture(b)
 		if k, ok := b.(KeyKeeper); ok {
 			status.ChangedKeys = k.ChangedKeys()
 		}
@@ -296,11 +315,7 @@ func (c *client) answer(line string, w *bufio.Writer) (stop bool, err error) {
 			limits := r.Limits()
 			status.Drops, status.Contested, status.Limits = r.Drops(), r.Contested(), &limits
 		}
-		text, err := json.Marshal(status)
-		if err != nil {
-			return false, err
-		}
-		fmt.Fprintf(w, "18 100 %d\n%s", len(text), text)
+		return false, status.write(w)
 	case reqAccept:
 		fmt.Fprintf(w, "18 101 %s\n", c.decide(args, KeyKeeper.AcceptKey))
 	case reqRemove:

@@ -1,6 +1,8 @@
 package control
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -153,6 +155,33 @@ const frameHeader = 14
 
 // Compose makes the picture out of the daemon's lists.
 func Compose(self SelfInfo, nodes []NodeInfo, edges []EdgeInfo, subnets []SubnetInfo, conns []ConnInfo) Status {
+	c := compose(self, conns)
+	owned := make(map[node.Name][]string)
+	for _, sub := range subnets {
+		if sub.Owner != "" {
+			owned[sub.Owner] = append(owned[sub.Owner], sub.Subnet.String())
+		}
+	}
+	for i := range nodes {
+		c.add(&nodes[i], owned[nodes[i].Name])
+	}
+	for _, e := range edges {
+		if e.From < e.To {
+			c.Summary.Edges++
+		}
+	}
+	return c.Status
+}
+
+// composition is a picture to which nodes are added one by one.
+type composition struct {
+	Status
+	connected map[string]Address
+	dialled   map[string]bool
+}
+
+// compose begins a picture.
+func compose(self SelfInfo, conns []ConnInfo) *composition {
 	s := Status{
 		Network:   self.NetName,
 		Version:   self.Version,
@@ -177,41 +206,70 @@ func Compose(self SelfInfo, nodes []NodeInfo, edges []EdgeInfo, subnets []Subnet
 		}
 	}
 	s.Summary.Connections = len(connected)
-	owned := make(map[node.Name][]string)
-	for _, sub := range subnets {
-		if sub.Owner != "" {
-			owned[sub.Owner] = append(owned[sub.Owner], sub.Subnet.String())
-		}
+	return &composition{s, connected, dialled}
+}
+
+// add adds a node with its subnets.
+func (c *composition) add(n *NodeInfo, subnets []string) {
+	v := View(n)
+	var at Address
+	at, v.Connected = c.connected[string(n.Name)]
+	if v.Path == PathTCP && at.Known() {
+		v.Address = at.HostPort()
 	}
-	for _, e := range edges {
-		if e.From < e.To {
-			s.Summary.Edges++
-		}
+	v.Connecting = c.dialled[string(n.Name)] && !v.Reachable
+	if subnets != nil {
+		v.Subnets = subnets
 	}
-	for i := range nodes {
-		n := &nodes[i]
-		v := View(n)
-		var at Address
-		at, v.Connected = connected[string(n.Name)]
-		if v.Path == PathTCP && at.Known() {
-			v.Address = at.HostPort()
-		}
-		v.Connecting = dialled[string(n.Name)] && !v.Reachable
-		if list := owned[n.Name]; list != nil {
-			v.Subnets = list
-		}
-		s.Summary.Nodes++
-		if v.Reachable {
-			s.Summary.Reachable++
-		}
-		if n.Self() || n.Name == self.Name {
-			v.Path, v.Address = PathSelf, ""
-			s.Self = v
-			continue
-		}
-		s.Nodes = append(s.Nodes, v)
+	c.Summary.Nodes++
+	if v.Reachable {
+		c.Summary.Reachable++
 	}
-	return s
+	if n.Self() || n.Name == c.Self.Name {
+		v.Path, v.Address = PathSelf, ""
+		c.Self = v
+		return
+	}
+	c.Nodes = append(c.Nodes, v)
+}
+
+// write answers a request for the picture. The nodes are made into text one by one, twice, as its length comes first:
+// a member can invent thousands, and a text of all of them would be megabytes.
+func (s *Status) write(w *bufio.Writer) error {
+	shell := *s
+	shell.Nodes = []NodeView{}
+	text, err := json.Marshal(shell)
+	if err != nil {
+		return err
+	}
+	const nodes = `"nodes":[`
+	head, tail, _ := bytes.Cut(text, []byte(nodes))
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	each := func(f func([]byte)) error {
+		for i := range s.Nodes {
+			buf.Reset()
+			if err := enc.Encode(&s.Nodes[i]); err != nil {
+				return err
+			}
+			line := buf.Bytes()[:buf.Len()-1]
+			if i > 0 {
+				f([]byte(","))
+			}
+			f(line)
+		}
+		return nil
+	}
+	size := len(text)
+	if err := each(func(b []byte) { size += len(b) }); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "18 100 %d\n%s%s", size, head, nodes)
+	if err := each(func(b []byte) { w.Write(b) }); err != nil {
+		return err
+	}
+	w.Write(tail)
+	return nil
 }
 
 func instant(t time.Time) *time.Time {

@@ -1,6 +1,8 @@
 package control
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/json"
 	"reflect"
 	"slices"
@@ -84,6 +86,55 @@ func TestStatusForMachinesSurvivesTheJourney(t *testing.T) {
 	}
 	if want := Compose(b.Self(), b.nodes, b.edges, b.subnets, b.conns); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v\nwant %+v", got, want)
+	}
+}
+
+// byNode is a backend that tells of nodes one by one.
+type byNode struct{ *backend }
+
+func (b byNode) EachNode(f func(*NodeInfo, []string)) {
+	for i := range b.nodes {
+		var subnets []string
+		for _, s := range b.subnets {
+			if s.Owner == b.nodes[i].Name {
+				subnets = append(subnets, s.Subnet.String())
+			}
+		}
+		f(&b.nodes[i], subnets)
+	}
+}
+
+func (b byNode) Links() (n int) {
+	for _, e := range b.edges {
+		if e.From < e.To {
+			n++
+		}
+	}
+	return n
+}
+
+func TestNodesOneByOneMakeTheSameStatus(t *testing.T) {
+	b := sampleMesh(t)
+	want := Compose(b.Self(), b.nodes, b.edges, b.subnets, b.conns)
+	got := picture(byNode{b})
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v\nwant %+v", got, want)
+	}
+	for _, nodes := range [][]NodeView{want.Nodes, want.Nodes[:1], {}} {
+		got.Nodes = nodes
+		text, err := json.Marshal(got)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		w := bufio.NewWriter(&out)
+		if err := got.write(w); err != nil {
+			t.Fatal(err)
+		}
+		w.Flush()
+		if want := fmt.Sprintf("18 100 %d\n%s", len(text), text); out.String() != want {
+			t.Errorf("%q\nwant %q", out.String(), want)
+		}
 	}
 }
 

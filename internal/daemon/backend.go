@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"slices"
 	"strconv"
@@ -28,13 +29,52 @@ func (b *backend) Self() control.SelfInfo {
 }
 
 func (b *backend) Nodes() []control.NodeInfo {
-	var list []mesh.NodeInfo
-	b.d.call(func() { list = b.d.core.Nodes() })
-	out := make([]control.NodeInfo, 0, len(list))
-	for _, n := range list {
+	var out []control.NodeInfo
+	for n := range b.nodes() {
 		out = append(out, b.node(n))
 	}
 	return out
+}
+
+// atATime is how many nodes the protocol core tells of at a time: others have something to ask, too, and
+// the memory for all of them would be a lot.
+const atATime = 256
+
+// nodes are all nodes in the order of their names. Those that come or go meanwhile may be missing.
+func (b *backend) nodes() iter.Seq[mesh.NodeInfo] {
+	return func(yield func(mesh.NodeInfo) bool) {
+		var last node.Name
+		for {
+			var list []mesh.NodeInfo
+			b.d.call(func() { list = b.d.core.NodesAfter(last, atATime) })
+			for _, n := range list {
+				if !yield(n) {
+					return
+				}
+				last = n.Name
+			}
+			if len(list) < atATime {
+				return
+			}
+		}
+	}
+}
+
+// EachNode and Links are what the control socket asks (control.NodeByNode).
+func (b *backend) EachNode(f func(*control.NodeInfo, []string)) {
+	for n := range b.nodes() {
+		var subnets []string
+		for _, s := range n.Subnets {
+			subnets = append(subnets, s.String())
+		}
+		c := b.node(n)
+		f(&c, subnets)
+	}
+}
+
+func (b *backend) Links() (n int) {
+	b.d.call(func() { n = b.d.core.Links() })
+	return n
 }
 
 func (b *backend) node(n mesh.NodeInfo) control.NodeInfo {
@@ -65,8 +105,9 @@ func describe(n mesh.NodeInfo) control.NodeInfo {
 		MTU: n.MTU, MinMTU: n.MinMTU, MaxMTU: n.MaxMTU, Changed: n.Since, RTT: -1,
 		Cipher: n.Suite.Cipher, Digest: n.Suite.Digest, MACLen: n.Suite.MACLen, Compression: n.Suite.Compression,
 		Loss: n.Loss, Problem: n.Problem, WrongKey: n.WrongKey, Removed: n.Removed,
-		FirstHop: (*control.FirstHop)(&n.FirstHop),
 	}
+	hop := control.FirstHop(n.FirstHop)
+	c.FirstHop = &hop
 	if n.RTT > 0 {
 		c.RTT = n.RTT
 	}
@@ -149,10 +190,8 @@ func (b *backend) Connections() []control.ConnInfo {
 }
 
 func (b *backend) Traffic() []control.TrafficInfo {
-	var list []mesh.NodeInfo
-	b.d.call(func() { list = b.d.core.Nodes() })
-	out := make([]control.TrafficInfo, 0, len(list))
-	for _, n := range list {
+	var out []control.TrafficInfo
+	for n := range b.nodes() {
 		out = append(out, control.TrafficInfo{Name: n.Name, Counters: b.counters(n.Name)})
 	}
 	return out

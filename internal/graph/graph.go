@@ -153,6 +153,18 @@ func (g *Graph) Delete(from, to node.Name) bool {
 // Len is the number of (directed) edges.
 func (g *Graph) Len() int { return g.edges }
 
+// Links is the number of edges that lead from a node to one with a greater name.
+func (g *Graph) Links() (n int) {
+	for i := range g.vertices {
+		for _, a := range g.vertices[i].out {
+			if a.edge.From < a.edge.To {
+				n++
+			}
+		}
+	}
+	return n
+}
+
 // OutDegree is the number of edges that n originated.
 func (g *Graph) OutDegree(n node.Name) int {
 	if i, ok := g.index[n]; ok {

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"tincan/internal/graph"
 	"tincan/internal/legacy"
 	"tincan/internal/node"
+	"tincan/internal/subnet"
 	"tincan/internal/wire"
 )
 
@@ -15,6 +17,7 @@ import (
 type NodeInfo struct {
 	Name      node.Name
 	ID        node.ID
+	Subnets   []subnet.Subnet // in tinc's order, not to be changed
 	Self      bool
 	Known     bool // has a host file here
 	HasAddr   bool // an address is configured
@@ -48,14 +51,24 @@ type NodeInfo struct {
 }
 
 // Nodes describes all known nodes in the order of their names.
-func (m *Mesh) Nodes() []NodeInfo {
-	var out []NodeInfo
-	for _, p := range m.order {
+func (m *Mesh) Nodes() []NodeInfo { return m.NodesAfter("", len(m.order)) }
+
+// NodesAfter describes up to most known nodes whose names come after one, in the order of their names.
+func (m *Mesh) NodesAfter(name node.Name, most int) []NodeInfo {
+	i, found := slices.BinarySearchFunc(m.order, name, func(p *peer, n node.Name) int { return cmp.Compare(p.name, n) })
+	if found {
+		i++
+	}
+	out := make([]NodeInfo, 0, min(most, len(m.order)-i))
+	for _, p := range m.order[i:] {
+		if len(out) == most {
+			break
+		}
 		if p.hidden {
 			continue
 		}
 		n := NodeInfo{
-			Name: p.name, ID: p.id, Self: p == m.self, Known: p.known, HasAddr: p.hasAddress(),
+			Name: p.name, ID: p.id, Subnets: sortedSubnets(p), Self: p == m.self, Known: p.known, HasAddr: p.hasAddress(),
 			Reachable: p.reachable, Distance: -1, Since: p.since, Problem: p.problem, WrongKey: p.refusal == refusedKey, Removed: p.trust.removed, FirstHop: m.firstHop(p),
 			MTU: m.usableMTU(p),
 		}
@@ -103,9 +116,12 @@ func (m *Mesh) Prove(name node.Name) {
 
 func (m *Mesh) selfOptions() wire.Options { return m.ownOptions(&peer{}) }
 
+// Links is the number of connections in the whole mesh.
+func (m *Mesh) Links() int { return m.graph.Links() }
+
 // Edges returns all known edges, ordered by From, then To.
 func (m *Mesh) Edges() []graph.Edge {
-	var out []graph.Edge
+	out := make([]graph.Edge, 0, m.graph.Len())
 	for e := range m.graph.All() {
 		out = append(out, *e)
 	}
