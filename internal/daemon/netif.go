@@ -183,7 +183,7 @@ func (f *netif) settle() {
 		return covered(k.prefix(), f.own) && !f.shared || slices.Contains(f.fixed, k.prefix())
 	}
 
-	wanted := map[learnt]struct{}{}
+	wanted := make(map[learnt]struct{}, min(len(known), maxLearned))
 	told := map[learnt]string{}
 	excess := 0
 	for _, k := range known {

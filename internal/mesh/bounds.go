@@ -23,7 +23,7 @@ const (
 	// invent is bounded by far less than what a large mesh may have.
 	maxUnknownBy = maxUnknown / 4
 	maxEdgesBy   = maxEdges / 2
-	maxSubnetsBy = maxSubnets / 4
+	maxSubnetsBy = 10_000 // of which each is known to several parts of the program
 	// makeRoom of them give way at a time when there are too many: those that have been unreachable for longest.
 	makeRoom = 256
 	// maxDeadTold unreachable nodes without a host file are told of to a new neighbour.

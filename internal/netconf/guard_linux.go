@@ -77,7 +77,7 @@ func (g *Guard) Networks() (list []netip.Prefix) {
 // returns the first error.
 func (g *Guard) Set(networks []netip.Prefix) error {
 	var first error
-	wanted := map[netip.Prefix]struct{}{}
+	wanted := make(map[netip.Prefix]struct{}, len(networks))
 	for _, p := range networks {
 		if p = p.Masked(); config.Routable(p) == nil {
 			wanted[p] = struct{}{}
