@@ -20,10 +20,10 @@ type Edge struct {
 	From, To node.Name
 	Weight   int // smaller is better; may be negative
 	Options  wire.Options
-	Addr     wire.Address // of To as seen by From, with its UDP port
-	Local    wire.Address // of From on that connection
 	// Nonce of the request that told of the edge. Two edges that differ in nothing else are the same.
 	Nonce uint32
+	Addr  wire.Address // of To as seen by From, with its UDP port
+	Local wire.Address // of From on that connection
 	// By is whoever told of the edge, if the caller wants to remember that. It makes no difference either.
 	By node.Name
 }

@@ -21,9 +21,9 @@ const (
 	maxSubnetsOf = 8_192 // of one node
 	// One neighbour can bring us so many of them; so there is room for others, and what a member can
 	// invent is bounded by far less than what a large mesh may have.
-	maxUnknownBy = maxUnknown / 4
+	maxUnknownBy = 2_000
 	maxEdgesBy   = maxEdges / 2
-	maxSubnetsBy = 10_000 // of which each is known to several parts of the program
+	maxSubnetsBy = maxSubnetsOf
 	// makeRoom of them give way at a time when there are too many: those that have been unreachable for longest.
 	makeRoom = 256
 	// maxDeadTold unreachable nodes without a host file are told of to a new neighbour.

@@ -300,8 +300,9 @@ func (m *Mesh) addEdge(c *conn, text string) error {
 	if !m.concerns(c, r.From, r.To) {
 		return nil
 	}
-	if c.peer.name == r.From && len(c.own) < maxEdgesOf {
-		c.own[r.To] = struct{}{}
+	own := c.peer.name == r.From
+	if own && m.nodes[r.To] != nil {
+		c.claim(r.To)
 	}
 	e := graph.Edge{From: r.From, To: r.To, Addr: r.Addr, Options: r.Options, Weight: r.Weight, Local: r.Local, Nonce: r.Nonce, By: c.peer.name}
 	old, ok := m.graph.Get(r.From, r.To)
@@ -350,6 +351,9 @@ func (m *Mesh) addEdge(c *conn, text string) error {
 	}
 	if !m.register(c, r.From, r.To) {
 		return nil
+	}
+	if own {
+		c.claim(r.To)
 	}
 	m.setEdge(e)
 	m.graphDirty = true

@@ -55,10 +55,10 @@ func TestLargeTableIsPublishedInParts(t *testing.T) {
 	p := newPlayer(t)
 	p.input("node alice")
 	p.neighbours()
-	for o := range 4 {
+	for o := range 2 {
 		owner := node.Name(fmt.Sprint("n", o))
 		for i := range 8000 {
-			p.m.Handle(p.now, Request{Conn: 2, Text: fmt.Sprintf("10 %x %s 10.%d.%d.%d", o<<16+i+16, owner, o, i>>8, i&255)})
+			p.m.Handle(p.now, Request{Conn: ConnID(2 + 2*o), Text: fmt.Sprintf("10 %x %s 10.%d.%d.%d", o<<16+i+16, owner, o, i>>8, i&255)})
 		}
 	}
 	p.now = p.now.Add(time.Second)

@@ -129,6 +129,13 @@ func (m *Mesh) mightVouch(p *peer) bool {
 	return m.mayLearn(p) && p.trust.learned == nil && m.voucher(p) != ""
 }
 
+// claim takes note that the node at the other end says that n, of which we know, is a neighbour of its.
+func (c *conn) claim(n node.Name) {
+	if len(c.own) < maxEdgesOf {
+		c.own[n] = struct{}{}
+	}
+}
+
 // claims tells whether the node at the other end says itself that n is a neighbour of its.
 func (c *conn) claims(n node.Name) bool {
 	_, ok := c.own[n]

@@ -242,7 +242,7 @@ func TestAMaliciousMember(t *testing.T) {
 						}
 					}
 				}
-				if s, b := h.Core.Size(), h.Core.Bounds(); s.Nodes > b.Unknown/4+10 || s.Edges > b.Edges/2+100 || s.Subnets > b.Subnets/4+100 {
+				if s, b := h.Core.Size(), h.Core.Bounds(); s.Nodes > b.Unknown/5+10 || s.Edges > b.Edges/2+100 || s.Subnets > b.Subnets/8+100 {
 					t.Errorf("%s remembers %+v", h.Name, s)
 				}
 			}

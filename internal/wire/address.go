@@ -3,7 +3,7 @@ package wire
 import (
 	"net/netip"
 	"strconv"
-	"strings"
+	"unique"
 
 	"tincan/internal/subnet"
 )
@@ -13,9 +13,12 @@ import (
 // verbatim, but never used to send a packet. The zero Address is "unspec
 // unspec", an address that is not set. Addresses are comparable.
 type Address struct {
-	ap         netip.AddrPort // valid if numeric; then host and port are empty
-	host, port string
+	ap     netip.AddrPort // valid if numeric; then opaque is zero
+	opaque unique.Handle[words]
 }
+
+// words are those of an address that is not numeric. There are few, and many addresses.
+type words struct{ host, port string }
 
 const unspec = "unspec"
 
@@ -45,7 +48,7 @@ func ParseAddress(host, port string) Address {
 	if host == unspec && port == unspec || len(host) > maxOpaque || len(port) > maxOpaque {
 		return Address{}
 	}
-	return Address{host: strings.Clone(host), port: strings.Clone(port)}
+	return Address{opaque: unique.Make(words{host, port})}
 }
 
 // Addr returns the numeric address; false if a is opaque or not set.
@@ -70,7 +73,8 @@ func (a Address) Words() (host, port string) {
 	case a.IsUnspec():
 		return unspec, unspec
 	}
-	return a.host, a.port
+	w := a.opaque.Value()
+	return w.host, w.port
 }
 
 // Append appends the two words, separated by a blank.

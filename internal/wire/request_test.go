@@ -245,7 +245,9 @@ func TestRequestsDoNotKeepTheLineInMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	from := uintptr(unsafe.Pointer(unsafe.StringData(line)))
-	for _, s := range []string{string(r.From), string(r.To), r.Addr.host, r.Addr.port, r.Local.host, r.Local.port} {
+	host, port := r.Addr.Words()
+	localHost, localPort := r.Local.Words()
+	for _, s := range []string{string(r.From), string(r.To), host, port, localHost, localPort} {
 		if p := uintptr(unsafe.Pointer(unsafe.StringData(s))); p >= from && p < from+uintptr(len(line)) {
 			t.Errorf("%q shares memory with the line", s)
 		}
