@@ -7,9 +7,11 @@ type Entry struct {
 	Does string // what the attacker does
 	Held string // what happens then; "" as long as the attack succeeds, and the test is not run
 	Left string // what only a signed list of members can close; "" if nothing is left
+	// Tests make the attack if TestAttacks does not, each as directory.Name.
+	Tests []string
 }
 
-// Catalogue is every attack that the end-to-end tests make, those of members first.
+// Catalogue is every attack that a test makes, those of members first.
 // docs/security.md has it as a table.
 func Catalogue() []Entry { return catalogue }
 
@@ -57,11 +59,47 @@ var catalogue = []Entry{
 	{
 		Name: "tables filled",
 		Does: "announces 12,000 nodes and leaves",
+		Held: "Bounded: one neighbour brings 2,000 nodes without a host file, of which little is kept; those that have been unreachable for longest give way, and newcomers get in",
 		Left: "who exists",
 	},
 	{
 		Name: "the protocol core kept busy",
 		Does: "announces 56,000 subnets, then the same subnet again and again between pings",
+		Held: "Bounded: one neighbour brings 8,192 subnets, and what its requests cost is charged to it; those of others, and this machine's own commands, go before",
+	},
+	{
+		Name:  "forged beginnings of handshakes",
+		Does:  "sends the first record of a handshake, which is not signed, in the name of others while they make a session",
+		Held:  "Ignored: up to three that could be the node's are gone on with, and the first that verifies counts",
+		Left:  "whose name one may use; more than one a second for a pair keep these from making a new session meanwhile",
+		Tests: []string{"internal/mesh.TestForgedFirstRecordsDelayNoHandshake", "internal/sim.TestForgedStartsDelayNoSession"},
+	},
+	{
+		Name:  "a host file in another's name",
+		Does:  "draws the requests for another's host file to herself, and answers them",
+		Held:  "Ignored: a host file is believed with a signature by the node's key only, for this one request",
+		Tests: []string{"internal/keydist.TestHostFileInAnothersName"},
+	},
+	{
+		Name: "back after removal",
+		Does: "is removed, file by file on one node after the other, and goes on",
+		Held: "Out: what the owner of a machine has deleted is not learned from others again, and comes back by `import`, `accept` or a new invitation only",
+		Left: "to be removed everywhere at once",
+		Tests: []string{"internal/keydist.TestDeletedHostFileDoesNotComeBack", "internal/mesh.TestRemovedNodeIsNotLearnedAgain",
+			"test/e2e.TestRollingRemovalOverSix", "test/e2e.TestRollingRemovalWithTinc"},
+	},
+	{
+		Name: "lines hidden in an invitation",
+		Does: "invites somebody, and hides settings in the host files of the invitation, between the lines of a key",
+		Held: "Left out: one filter reads host files of others, from wherever they come, and what it lets pass is read the same by tincan and by tinc",
+		Tests: []string{"internal/invite.TestLinesHiddenInTheBlockOfAKey", "internal/hostfile.TestHarmfulLinesAreLeftOut",
+			"internal/hostfile.FuzzReadTheSameByAll", "internal/hostfile.TestRealTincReadsTheSame"},
+	},
+	{
+		Name:  "an invitation that routes the internet",
+		Does:  "invites somebody with routes or addresses for large parts of the internet",
+		Held:  "Left out and shown, unless the newcomer says `--force`: only private ranges are taken over",
+		Tests: []string{"internal/invite.TestAnInvitationLeadsNothingOfTheInternetIntoTheVPN"},
 	},
 	{
 		Name: "dialling the own loopback",
@@ -82,5 +120,24 @@ var catalogue = []Entry{
 		Name: "an outsider with 200 connections a second",
 		Does: "opens connections from one address and never logs in",
 		Held: "Bounded: each address has a budget of its own, so logins from others take no longer",
+	},
+	{
+		Name:  "something else in place of the pid file",
+		Does:  "as another user of the machine, puts a link, a pipe or a second name of another file where the pid file is to be",
+		Held:  "Refused, at once, with the reason; the other file stays as it is",
+		Tests: []string{"internal/pidfile.TestSomethingElseInPlaceOfThePidFile"},
+	},
+	{
+		Name:  "links in the directory of another user",
+		Does:  "as the user whose the node is (`-U`), puts links where root writes",
+		Held:  "Not followed: root follows a link only if root or the caller has made it, in a directory of root or the caller",
+		Tests: []string{"internal/files.TestLinksInTheDirectoryOfAnotherUserAreNotFollowed", "internal/files.TestALinkThatIsExchangedAtTheLastMoment"},
+	},
+	{
+		Name: "out of the sandbox",
+		Does: "has taken over a node with `Sandbox`, and tries to write elsewhere, to run programs, to reach other processes and sockets",
+		Held: "Refused, as far as the [table of the levels](#rights-of-the-process) says: each escape is tried on each level",
+		Tests: []string{"internal/process.TestASandboxOfLevelNormal", "internal/process.TestASandboxOfLevelHigh",
+			"internal/process.TestTheFilterOfSystemCalls", "internal/process.TestTheListsOfSystemCallsAreComplete"},
 	},
 }

@@ -32,6 +32,17 @@ func TestTheTableOfAttacksIsThatOfTheTests(t *testing.T) {
 		if e.Left == "" {
 			cells[2] = "–"
 		}
+		if len(e.Tests) > 0 {
+			var names []string
+			for _, name := range e.Tests {
+				dir, test, _ := strings.Cut(name, ".")
+				if !hasTest(t, dir, test) {
+					t.Errorf("%q: there is no test %s in %s", e.Name, test, dir)
+				}
+				names = append(names, "`"+test+"`")
+			}
+			cells[1] += " (" + strings.Join(names, ", ") + ")"
+		}
 		table += "| " + strings.Join(cells, " | ") + " |\n"
 	}
 	if table == old {
@@ -43,4 +54,23 @@ func TestTheTableOfAttacksIsThatOfTheTests(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(root, attacksPage), []byte(before+attacksBegin+table+attacksEnd+after), 0o666); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// hasTest tells whether a directory has a test, or a fuzz target, of that name.
+func hasTest(t *testing.T, dir, name string) bool {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(root, dir, "*_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(text), "\nfunc "+name+"(") {
+			return true
+		}
+	}
+	return false
 }

@@ -70,7 +70,10 @@ func TestLoudAttacks(t *testing.T) { attacks(t, true) }
 func attacks(t *testing.T, loud bool) {
 	for _, e := range attack.Catalogue() {
 		c, ok := assaults[e.Name]
-		if !ok {
+		switch {
+		case !ok && len(e.Tests) > 0:
+			continue
+		case !ok:
 			t.Errorf("no test makes the attack %q", e.Name)
 			continue
 		}
