@@ -98,9 +98,10 @@ func (d *Daemon) eventLoop(ctx context.Context) {
 }
 
 // drain takes in what else is queued, so that the effects of all of it are
-// worked out once.
+// worked out once. Who waits for an answer waits for one event, not for all of them.
 func (d *Daemon) drain(requests map[mesh.ConnID]int) {
 	for range batch {
+		d.answerCalls()
 		select {
 		case e := <-d.events:
 			d.handle(e, requests)
