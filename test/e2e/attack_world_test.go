@@ -60,7 +60,7 @@ const (
 	marker = "CLEAR-TEXT-OF-THE-HONEST"
 	// maxStatus is how long a status may take, and machineSlow as many times as the program takes to say its version, which
 	// is a hundredth of a second on a machine that has nothing else to do.
-	maxStatus, machineSlow = time.Second, 10
+	maxStatus, machineSlow = time.Second, 20
 	// maxLines is how many lines an attack may add to a log of the default level.
 	maxLines = 100
 )
