@@ -19,9 +19,9 @@ func Confine(w Wish) (State, error) {
 	}
 	s := State{Sandbox: config.SandboxOff.String()}
 	switch w.Sandbox {
-	case High:
+	case config.SandboxHigh:
 		return s, fmt.Errorf("sandbox of level high: %w", errLinuxOnly)
-	case Normal:
+	case config.SandboxNormal:
 		s.Missing = []string{"everything of level normal, which this system does not have"}
 	}
 	return s, nil
