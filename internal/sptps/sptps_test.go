@@ -430,6 +430,7 @@ func TestTunnelIsSafeForConcurrentUse(t *testing.T) {
 	p := established(t)
 	from, to := p.end[0].Tunnel(), p.end[1].Tunnel()
 	var wg sync.WaitGroup
+	var underWay sync.RWMutex // a record may be older than one exchange of keys, but not older than two
 	for range 4 {
 		wg.Go(func() {
 			for range 200 {
@@ -438,9 +439,11 @@ func TestTunnelIsSafeForConcurrentUse(t *testing.T) {
 						s.Seal(nil, []byte{0})
 					}
 				})
+				underWay.RLock()
 				if _, err := to.Open(nil, from.Seal(nil, []byte{0, 1})); err != nil {
 					t.Error(err)
 				}
+				underWay.RUnlock()
 				from.SealedCount()
 			}
 		})
@@ -448,6 +451,10 @@ func TestTunnelIsSafeForConcurrentUse(t *testing.T) {
 	for range 5 {
 		p.rekey(1)
 		p.deliverAll()
+		func() { // those that were sealed before are opened now
+			underWay.Lock()
+			defer underWay.Unlock()
+		}()
 	}
 	wg.Wait()
 }
