@@ -45,7 +45,7 @@ type conn struct {
 	used      time.Time               // last packet that travelled over it or thanks to it, see used
 	digest    peerDigest              // of the peer about the mesh
 	gaveWay   time.Time               // when nodes that it brought gave way to others that it brought, see giveWay
-	hearsay   map[[2]node.Name]string // what others said last of edges of the peer, where it contradicts the peer
+	hearsay   map[[2]node.Name]string // what others said last of edges and subnets of the peer, where it contradicts the peer
 
 	own map[node.Name]struct{} // neighbours that the peer itself says it has
 }

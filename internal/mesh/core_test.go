@@ -177,6 +177,46 @@ func TestANeighbourIsBelievedAboutItsOwnEdges(t *testing.T) {
 	}
 }
 
+// Nor does it count that carol says a subnet of bob's has ended.
+func TestANeighbourIsBelievedAboutTheEndOfItsSubnets(t *testing.T) {
+	p := newPlayer(t)
+	p.input("node alice")
+	p.neighbours()
+	bobs := func() int { return len(p.m.nodes["bob"].subnets) }
+	p.input("request 2 10 20 bob 10.0.2.0/24")
+	p.input("request 2 10 21 bob 10.0.3.0/24")
+	p.input("wait 11s")
+	var effects []Effect
+	for range 3 {
+		p.m.Handle(p.now, Request{Conn: 4, Text: "11 22 bob 10.0.2.0/24"})
+		effects = append(effects, p.flush()...)
+	}
+	p.m.Handle(p.now, Request{Conn: 4, Text: "11 23 bob 10.0.9.0/24"}) // which he does not have
+	effects = append(effects, p.flush()...)
+	if bobs() != 2 {
+		t.Error("others were believed")
+	}
+	if n := sends(effects, 2, "11 "); n != 1 {
+		t.Errorf("he was asked %d times, want once", n)
+	}
+	p.input("request 2 11 22 bob 10.0.2.0/24") // the same words from him
+	if bobs() != 1 {
+		t.Error("he was not believed")
+	}
+	p.m.Handle(p.now, Request{Conn: 4, Text: "11 24 bob 10.0.3.0/24"})
+	p.input("request 2 10 25 bob 10.0.3.0/24") // he contradicts
+	if n := len(p.m.nodes["bob"].conn.hearsay); n != 0 {
+		t.Errorf("%d lies about him are remembered", n)
+	}
+	p.m.Handle(p.now, Request{Conn: 4, Text: "11 26 bob 10.0.3.0/24"})
+	p.input("request 4 12 106 carol bob 192.0.2.2 655 700000c 5") // he is still reachable when we lose him
+	p.input("request 2 12 107 bob carol 192.0.2.3 655 700000c 5")
+	p.input("closed 2")
+	if bobs() != 0 {
+		t.Error("with no connection to him any more others were not believed")
+	}
+}
+
 func TestMachineThatSleptConnectsAnew(t *testing.T) {
 	p := newPlayer(t)
 	p.input("node alice")

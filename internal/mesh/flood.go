@@ -20,15 +20,16 @@ const (
 	// maxContradictions of both kinds in five seconds show that contradicting is in vain.
 	maxContradictions = 100
 	// firsthand is how long a connection must have lived for its other end to be the only one that is believed about
-	// its edges: what it said before is on its way no more.
+	// its edges and the end of its subnets: what it said before is on its way no more.
 	firsthand = 10 * time.Second
-	// maxHearsay edges of a neighbour, of which others say something else, are remembered until its connection ends.
+	// maxHearsay edges and subnets of a neighbour, of which others say something else, are remembered until its connection ends.
 	maxHearsay = 256
 )
 
 // hearsay tells whether what c says of the edge from one node to another does not count, since we have a
 // connection with the first one ourselves: it tells us of its edges over that. Anybody else may be wrong, or lie. If it is
-// not what we know, the node is asked what is so, by handing it the text; it contradicts if it has to.
+// not what we know, the node is asked what is so, by handing it the text; it contradicts if it has to. The same
+// holds for the end of a subnet of the first one; then the second is ofSubnet.
 func (m *Mesh) hearsay(c *conn, from, to node.Name, text string, known bool) bool {
 	p := m.nodes[from]
 	if p != nil && p.conn == c {
@@ -55,8 +56,11 @@ func (m *Mesh) hearsay(c *conn, from, to node.Name, text string, known bool) boo
 	return true
 }
 
-// catchUp takes in what others have said of the edges of c's other end, now that c has ended: it may have been
-// dead for a while.
+// ofSubnet stands for a subnet among the names of the other ends of edges; no node can be called like this.
+func ofSubnet(s subnet.Subnet) node.Name { return node.Name(s.String()) }
+
+// catchUp takes in what others have said of the edges and subnets of c's other end, now that c has ended: it may have
+// been dead for a while.
 func (m *Mesh) catchUp(c *conn) {
 	from := m.activeConns()
 	if c.peer.conn != nil || len(from) == 0 || m.down {
@@ -66,8 +70,11 @@ func (m *Mesh) catchUp(c *conn) {
 	for _, e := range edges {
 		text := c.hearsay[e]
 		handle := m.addEdge
-		if kind, err := wire.RequestKind(text); err == nil && kind == wire.KindDelEdge {
+		switch kind, _ := wire.RequestKind(text); kind {
+		case wire.KindDelEdge:
 			handle = m.delEdge
+		case wire.KindDelSubnet:
+			handle = m.delSubnet
 		}
 		_ = handle(from[0], text) // it has been parsed before
 	}
@@ -189,6 +196,9 @@ func (m *Mesh) addSubnet(c *conn, text string) error {
 	if err != nil {
 		return err
 	}
+	if len(c.hearsay) > 0 && c.peer.name == r.Owner {
+		delete(c.hearsay, [2]node.Name{r.Owner, ofSubnet(r.Subnet)})
+	}
 	if !m.seen.first(m.now, text) || !m.concerns(c, r.Owner) {
 		return nil
 	}
@@ -227,14 +237,21 @@ func (m *Mesh) delSubnet(c *conn, text string) error {
 	if err != nil {
 		return err
 	}
-	if !m.seen.first(m.now, text) || !m.concerns(c, r.Owner) {
+	if !m.concerns(c, r.Owner) {
 		return nil
 	}
 	p := m.nodes[r.Owner]
 	if p == nil {
+		m.seen.first(m.now, text)
 		return nil
 	}
 	_, has := p.subnets[r.Subnet]
+	if !m.cfg.TunnelServer && !m.cfg.StrictSubnets && m.hearsay(c, r.Owner, ofSubnet(r.Subnet), text, !has) {
+		return nil
+	}
+	if !m.seen.first(m.now, text) {
+		return nil
+	}
 	switch {
 	case p == m.self:
 		if has {

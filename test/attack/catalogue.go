@@ -40,9 +40,9 @@ var catalogue = []Entry{
 	},
 	{
 		Name: "out of the mesh by hearsay",
-		Does: "withdraws and announces connections of others, 40 times a second",
-		Held: "Ignored: a direct, authenticated connection outweighs what others say, and a name is in dispute only when somebody has logged in with its key",
-		Left: "who may speak about a connection",
+		Does: "withdraws connections and subnets of others and announces connections that they do not have, 40 times a second",
+		Held: "Ignored: what a neighbour says of itself outweighs what others say once the connection is ten seconds old, and a name is in dispute only when somebody has logged in with its key",
+		Left: "who may speak about a connection or a subnet",
 	},
 	{
 		Name: "an address taken",

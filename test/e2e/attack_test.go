@@ -214,6 +214,7 @@ func forgeAnswers(a *arena) {
 }
 
 func denyEdges(a *arena) {
+	time.Sleep(10 * time.Second) // from then on the nodes believe only each other about themselves
 	a.forDuration(5*time.Second, 25*time.Millisecond, func(i int) {
 		for _, p := range [][2]nodename.Name{{"bob", "alice"}, {"alice", "bob"}, {"bob", "carol"}, {"carol", "bob"}, {"alice", "carol"}, {"carol", "alice"}} {
 			if i%2 == 0 {
@@ -223,6 +224,7 @@ func denyEdges(a *arena) {
 			}
 		}
 		a.say(attack.Edge("bob", nodename.Name("x"+strconv.Itoa(i%5)), a.at(), modern))
+		a.say(attack.NoSubnet("bob", "10.7.0.2"), attack.NoSubnet("carol", "10.7.0.3"))
 	})
 }
 
@@ -326,7 +328,7 @@ func fillLog(a *arena) {
 	a.forDuration(5*time.Second, 20*time.Millisecond, func(i int) {
 		n := nodename.Name("n" + strconv.Itoa(i))
 		a.say(
-			attack.Subnet("bob", fmt.Sprintf("10.9.%d.%d", i>>8, i&255)), attack.NoSubnet("bob", "10.7.0.2"),
+			attack.Subnet("bob", fmt.Sprintf("10.9.%d.%d", i>>8, i&255)), attack.NoSubnet("bob", fmt.Sprintf("10.9.%d.%d", i&255, i>>8)),
 			attack.Edge("bob", n, a.at(), modern), attack.NoEdge(n, "bob"), attack.NoEdge("nobody", "bob"),
 			attack.Edge("mallory", n, a.at(), modern), attack.Edge(n, "mallory", a.at(), modern),
 			attack.Subnet(n, fmt.Sprintf("%d.0.0.0/8", 1+i%9)), attack.Subnet(n, "10.7.0.2"), attack.Subnet(n, "0.0.0.0/1"),
