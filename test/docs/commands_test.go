@@ -45,7 +45,7 @@ func TestEveryCommandAndOptionIsDescribed(t *testing.T) {
 }
 
 var (
-	codeLine  = regexp.MustCompile("(?m)^(?:\\w+# +)?(?:sudo )?(?:SOAK_\\S+ )?(tincan .*)$")
+	codeLine  = regexp.MustCompile(`(?m)^(?:\w+# +)?(?:sudo )?(?:SOAK_\S+ )?(tincan .*)$`)
 	codeWords = regexp.MustCompile("`(tincan [^`]+)`")
 )
 
