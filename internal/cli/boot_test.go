@@ -84,11 +84,8 @@ func TestANewNodeThatStartsAMomentLaterIsWaitedFor(t *testing.T) {
 	run(t, "", "tincan", "-c", bob, "join", strings.TrimSpace(run(t, "", "tincan", "-c", alice, "invite", "bob").must(t).out)).must(t)
 	run(t, "", "tincan", "-c", bob, "set", "DeviceType", "dummy").must(t)
 	node := exec.Command(filepath.Join(bin, "tincan"), "-c", bob, "up")
-	time.AfterFunc(300*time.Millisecond, func() {
-		if err := node.Start(); err != nil {
-			t.Error(err)
-		}
-	})
+	started := make(chan error, 1)
+	time.AfterFunc(300*time.Millisecond, func() { started <- node.Start() })
 	l, err := confdir.Place{Conf: bob}.Layout()
 	if err != nil {
 		t.Fatal(err)
@@ -96,6 +93,9 @@ func TestANewNodeThatStartsAMomentLaterIsWaitedFor(t *testing.T) {
 	lines := command.ContactLines(t.Context(), l)
 	if len(lines) != 1 || !strings.HasPrefix(lines[0], "connected with alice") {
 		t.Errorf("a newcomer is told %q", lines)
+	}
+	if err := <-started; err != nil {
+		t.Fatal(err)
 	}
 	run(t, "", "tincan", "-c", bob, "down").must(t)
 	_ = node.Wait()

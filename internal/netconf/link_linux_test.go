@@ -287,7 +287,7 @@ func TestWhatOthersTakeAwayIsPutBack(t *testing.T) {
 			name, says string
 			harm       func()
 		}{
-			{"the interface is taken down", "[the address fd07::2/64 that it is up 2 routes]", func() { must(t, netlink.LinkSetDown(dev)) }},
+			{"the interface is taken down", "[the address fd07::2/64 its state up 2 routes]", func() { must(t, netlink.LinkSetDown(dev)) }},
 			{"down and up again", "[the address fd07::2/64 2 routes]", func() { must(t, netlink.LinkSetDown(dev)); must(t, netlink.LinkSetUp(dev)) }},
 			{"an address is deleted", "[the address 10.7.0.2/16 1 route]", func() {
 				must(t, netlink.AddrDel(dev, &netlink.Addr{IPNet: ipNet(prefixes("10.7.0.2/16")[0])}))
