@@ -27,9 +27,8 @@ import (
 
 // stage is a number of commands, which run one after the other.
 type stage struct {
-	name   string
-	cmds   []command
-	beside string // if the stage of this name is run as well: beside it, at the lowest priority
+	name string
+	cmds []command
 }
 
 type command struct {
@@ -38,29 +37,26 @@ type command struct {
 	test bool // its output is that of "go test -json"
 }
 
-// No tests run beside those of e2e, which look at the clock. The bounds of time are for slow and
+// Nothing runs beside the tests of e2e, which look at the clock. The bounds of time are for slow and
 // busy machines. "go vet" has seen all of it when the tests are run. Some packages mostly wait in
 // their tests, so that four at a time keep two processors busy.
 var stages = []stage{
-	{name: "check", cmds: []command{
+	{"check", []command{
 		{args: []string{"sh", "-c", `files=$(gofmt -l .); [ -z "$files" ] || { echo "not formatted:" $files; exit 1; }`}},
 		{args: goes("vet", "./...")},
 		{args: goes("tool", "staticcheck", "./...")},
 		{args: goes("test", "-json", "./test/layers", "./test/docs", "./test/stages"), test: true},
-	}},
-	// Builds for five systems are minutes of work for processors that e2e leaves idle for two thirds of its time.
-	{name: "cross", beside: "e2e", cmds: []command{
 		cross("linux", "arm"), cross("darwin", "arm64"), cross("windows", "amd64"), cross("freebsd", "amd64"), cross("openbsd", "amd64"),
 	}},
-	{name: "unit", cmds: []command{{args: goes("test", "-json", "-vet=off", "-p", "4", "-timeout", "30m", ".", "./cmd/...", "./internal/..."), test: true}}},
-	{name: "race", cmds: []command{{
+	{"unit", []command{{args: goes("test", "-json", "-vet=off", "-p", "4", "-timeout", "30m", ".", "./cmd/...", "./internal/..."), test: true}}},
+	{"race", []command{{
 		args: []string{"sh", "-c", "exec " + strings.Join(goes("test", "-json", "-vet=off", "-race", "-short", "-p", "4", "-timeout", "40m",
 			"$("+strings.Join(goes("list", ".", "./internal/..."), " ")+" | grep -vxE 'tincan/internal/("+strings.Join(sequential, "|")+")')"), " ")},
 		env: []string{"CGO_ENABLED=1"}, test: true,
 	}}},
-	{name: "fuzz", cmds: []command{{args: []string{"scripts/fuzz", "-json"}, test: true}}},
-	{name: "e2e", cmds: []command{{args: goes("test", "-json", "-vet=off", "-count=1", "-parallel", "6", "-timeout", "20m", "./test/e2e"), test: true}}},
-	{name: "wine", cmds: []command{{args: goes("test", "-json", "-vet=off", "-count=1", "-timeout", "15m", "./test/wine"), test: true}}},
+	{"fuzz", []command{{args: []string{"scripts/fuzz", "-json"}, test: true}}},
+	{"e2e", []command{{args: goes("test", "-json", "-vet=off", "-count=1", "-parallel", "6", "-timeout", "20m", "./test/e2e"), test: true}}},
+	{"wine", []command{{args: goes("test", "-json", "-vet=off", "-count=1", "-timeout", "15m", "./test/wine"), test: true}}},
 }
 
 // sequential packages in internal/ start no goroutines and share nothing between them, so that the race
@@ -108,36 +104,16 @@ func main() {
 			os.Exit(2)
 		}
 	}
-	wanted := func(name string) bool {
-		return name != "" && (len(os.Args) == 1 || slices.Contains(os.Args[1:], name))
-	}
-	run := func(s stage, out io.Writer) ended {
-		fmt.Fprintf(out, "== %s\n", s.name)
-		began := time.Now()
-		t := s.run(out)
-		t.judgeSkips(out, allowed, strict)
-		return ended{t, fmt.Sprintf("%-6s %6d passed %4d failed %4d skipped  %v", s.name, t.passed, t.failed, len(t.skips), time.Since(began).Round(time.Second))}
-	}
-	note := func(e ended) {
-		all.add(e.total)
-		table = append(table, e.row)
-	}
 	for _, s := range stages {
-		if !wanted(s.name) || wanted(s.beside) {
+		if len(os.Args) > 1 && !slices.Contains(os.Args[1:], s.name) {
 			continue
 		}
-		var said bytes.Buffer // by what runs beside it
-		var second chan ended
-		if i := slices.IndexFunc(stages, func(b stage) bool { return b.beside == s.name && wanted(b.name) }); i >= 0 {
-			second = make(chan ended, 1)
-			go func() { second <- run(stages[i].lowered(), &said) }()
-		}
-		note(run(s, os.Stdout))
-		if second != nil {
-			e := <-second
-			_, _ = said.WriteTo(os.Stdout)
-			note(e)
-		}
+		fmt.Printf("== %s\n", s.name)
+		began := time.Now()
+		t := s.run(os.Stdout)
+		t.judgeSkips(os.Stdout, allowed, strict)
+		table = append(table, fmt.Sprintf("%-6s %6d passed %4d failed %4d skipped  %v", s.name, t.passed, t.failed, len(t.skips), time.Since(began).Round(time.Second)))
+		all.add(t)
 	}
 	fmt.Println("\n" + strings.Join(table, "\n"))
 	fmt.Printf("%d passed, %d failed, %d skipped\n", all.passed, all.failed, len(all.skips))
@@ -154,12 +130,6 @@ type total struct {
 	passed, failed int
 	failures       []failure
 	skips          []skip
-}
-
-// ended is a stage that has ended, and its line of the table.
-type ended struct {
-	total
-	row string
 }
 
 type skip struct{ test, why string }
@@ -187,19 +157,6 @@ func (t *total) add(o total) {
 func (t *total) fail(name string, said []string) {
 	t.failed++
 	t.failures = append(t.failures, failure{name, said})
-}
-
-// lowered is s with commands that get what no other wants of the processors.
-func (s stage) lowered() stage {
-	nice, err := exec.LookPath("nice")
-	if err != nil {
-		return s
-	}
-	s.cmds = slices.Clone(s.cmds)
-	for i, c := range s.cmds {
-		s.cmds[i].args = append([]string{nice, "-n", "19"}, c.args...)
-	}
-	return s
 }
 
 func (s stage) run(out io.Writer) (t total) {

@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -118,25 +117,6 @@ func TestWhereAnOutputGoesWrong(t *testing.T) {
 	}
 	if got := gist(lines[3:]); len(got) != maxSaid || got[maxSaid-1] != "goroutine 99" {
 		t.Errorf("%q", got)
-	}
-}
-
-func TestStagesBesideOthers(t *testing.T) {
-	for _, s := range stages {
-		if s.beside == "" {
-			continue
-		}
-		if !slices.ContainsFunc(stages, func(o stage) bool { return o.name == s.beside && o.beside == "" }) {
-			t.Errorf("%s runs beside %q, which is no stage", s.name, s.beside)
-		}
-		for i, c := range s.lowered().cmds {
-			if line := strings.Join(c.args, " "); !strings.HasSuffix(line, "nice -n 19 "+strings.Join(s.cmds[i].args, " ")) {
-				t.Errorf("%s is run as %s", s.name, line)
-			}
-			if slices.Contains(s.cmds[i].args, "nice") {
-				t.Errorf("%s has changed", s.name)
-			}
-		}
 	}
 }
 
