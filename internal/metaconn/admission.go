@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tincan/internal/limit"
+	"tincan/internal/rate"
 )
 
 const (
@@ -34,9 +35,10 @@ const (
 // come before those that have never shown a key. It opens no sockets and starts no goroutines.
 type admission struct {
 	each    limit.Buckets // by address
-	unknown limit.Buckets // of all addresses that have not logged in; under one key
+	unknown rate.Limit    // of all addresses together that have not logged in
 
 	mu      sync.Mutex
+	spent   rate.Bucket                // of unknown
 	known   map[netip.Prefix]time.Time // when the last login from there was
 	pending []*visitor                 // oldest first
 }
@@ -51,10 +53,9 @@ type visitor struct {
 }
 
 func newAdmission(burst int, known []netip.Addr) *admission {
-	all := burst * unknownShare
 	a := &admission{
 		each:    limit.Buckets{Burst: burst, Refill: time.Second / time.Duration(burst), Most: maxSources},
-		unknown: limit.Buckets{Burst: all, Refill: time.Second / time.Duration(all), Most: 1},
+		unknown: rate.PerSecond(burst * unknownShare),
 		known:   map[netip.Prefix]time.Time{},
 	}
 	for _, k := range known[:min(len(known), maxKnown)] {
@@ -79,7 +80,7 @@ func (a *admission) enter(from netip.Addr, now time.Time, evict func()) (v *visi
 			return nil, 0, nil
 		}
 		if !a.trusted(v) {
-			all, ok := a.unknown.Reserve(netip.Addr{}, now, unknownLimit)
+			all, ok := a.spent.Reserve(a.unknown, now, unknownLimit)
 			if !ok {
 				return nil, 0, nil
 			}
