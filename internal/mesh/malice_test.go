@@ -467,11 +467,11 @@ func forgedHandshake(t *testing.T, begins, forged, conn, when string) {
 func TestExchangesOfAKindAreFew(t *testing.T) {
 	var list []*exchange
 	for i := range 20 {
-		list = with(list, &exchange{first: fmt.Sprint(i), leads: i == 2 || i == 5})
+		list = with(list, &exchange{received: fmt.Sprint(i), leads: i == 2 || i == 5})
 	}
 	var left []string
 	for _, e := range list {
-		left = append(left, e.first)
+		left = append(left, e.received)
 	}
 	if want := []string{"2", "5", "19"}; !slices.Equal(left, want) {
 		t.Errorf("%v are left, want %v", left, want)

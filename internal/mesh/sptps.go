@@ -73,8 +73,7 @@ type exchange struct {
 	over     ConnID         // where its first record came from, if the peer began
 	leads    bool           // that came over the connection that leads to the node
 	kex      []byte         // our first record
-	first    string         // the first record of the peer, in base64
-	received string         // the last one
+	received string         // the last record of the peer, in base64; of an answer to us the first
 	sent     []byte         // our last message
 }
 
@@ -93,6 +92,14 @@ func with(list []*exchange, e *exchange) []*exchange {
 		list = slices.Delete(list, i, i+1)
 	}
 	return append(list, e)
+}
+
+// end forgets those that are under way.
+func (h *handshakes) end() {
+	h.outbound = nil
+	h.answered = nil
+	h.blank = nil
+	h.inbound = nil
 }
 
 // handshakes returns what there is, and begins it if there is nothing.
@@ -220,13 +227,11 @@ func (s *sptpsSession) start() {
 		return
 	}
 	h := s.handshakes()
+	h.end()
 	h.outbound = &exchange{
 		d: d, key: *key,
 		sent: wire.ReqKey{From: m.cfg.Name, To: p.name, Sub: wire.SubStart, Data: b64.Encode(kex)}.Append(nil),
 	}
-	h.answered = nil
-	h.blank = nil
-	h.inbound = nil
 	h.begun = m.now
 	h.sent = m.now
 	h.tries++
@@ -333,7 +338,7 @@ func (s *sptpsSession) peerStarts(c *conn, data string) {
 		return
 	}
 	if m.now.Sub(h.begun) >= handshakeTimeout { // what was under way has come to nothing
-		*h = handshakes{tries: h.tries, last: h.last}
+		h.end()
 	}
 	if h.blank == nil || h.blank.key != *key {
 		d, own, err := sptps.NewDatagram(sptps.Config{
@@ -355,7 +360,7 @@ func (s *sptpsSession) peerStarts(c *conn, data string) {
 	if !crossing && (leads || h.outbound == nil) {
 		h.begun = m.now
 	}
-	e := &exchange{d: d, key: *key, over: c.id, leads: leads, first: data, received: data}
+	e := &exchange{d: d, key: *key, over: c.id, leads: leads, received: data}
 	h.inbound = with(h.inbound, e)
 	e.sent = s.answer(h.blank.kex)
 	s.answer(out...)
@@ -433,7 +438,7 @@ func (s *sptpsSession) handshake(c *conn, record []byte, r wire.AnsKey) (done bo
 func (s *sptpsSession) peerAnswers(c *conn, record []byte, r wire.AnsKey) {
 	m, p, h := s.m, s.p, s.shake
 	leads := m.leadsTo(c, p)
-	if slices.ContainsFunc(h.answered, func(e *exchange) bool { return e.first == r.Key }) {
+	if slices.ContainsFunc(h.answered, func(e *exchange) bool { return e.received == r.Key }) {
 		return // we go on when nobody answers us
 	}
 	if len(h.answered) > 0 && !m.startAllowed(p, leads) {
@@ -446,7 +451,7 @@ func (s *sptpsSession) peerAnswers(c *conn, record []byte, r wire.AnsKey) {
 		m.logf(2, Info, "handshake with %s: %v", p.name, err)
 		return
 	}
-	e := &exchange{d: d, key: h.outbound.key, leads: leads, first: r.Key}
+	e := &exchange{d: d, key: h.outbound.key, leads: leads, received: r.Key}
 	h.answered = with(h.answered, e)
 	h.sent = m.now
 	e.sent = s.answer(out...)
@@ -471,10 +476,7 @@ func (s *sptpsSession) conclude(record []byte, r wire.AnsKey) (done bool) {
 			e.received, e.sent = r.Key, sent
 			h.last = e
 		}
-		h.outbound = nil
-		h.answered = nil
-		h.blank = nil
-		h.inbound = nil
+		h.end()
 		h.tries = 0
 		m.logf(2, Info, "session with %s established", p.name)
 		m.proven(p, e.key)
