@@ -47,7 +47,7 @@ func (r *receiver) trueSource(p []byte) bool {
 	if !ok || r.options.AnySource || r.theirOf == r.from && r.theirs == src {
 		return true
 	}
-	ok, other, _ := r.routes.table.MaySend(r.from.name, src)
+	ok, other := r.routes.table.MaySend(r.from.name, src)
 	if ok {
 		r.theirs, r.theirOf = src, r.from
 		return true
@@ -61,7 +61,7 @@ func (p *Plane) trueSource(from *peer, routes *routes, ip []byte, now time.Durat
 	if !ok || p.options.Load().AnySource { // what is no IP packet is for others to drop
 		return true
 	}
-	ok, other, _ := routes.table.MaySend(from.name, src)
+	ok, other := routes.table.MaySend(from.name, src)
 	return ok || p.letThrough(from, other.Owner, routes, ip, src, now)
 }
 

@@ -340,23 +340,22 @@ func found[O any](e *Entry[O]) (Entry[O], bool) {
 }
 
 // MaySend tells whether addr, as the source of a packet, is one of owner's: it lies in a subnet of owner, and nobody
-// else has a narrower one, or one that outranks it. If not, other is the entry that it belongs to, and found is
-// false if there is none.
-func (t *Table[O]) MaySend(owner node.Name, addr netip.Addr) (ok bool, other Entry[O], found bool) {
+// else has a narrower one, or one that outranks it. If not, other is the entry that it belongs to, zero if there is none.
+func (t *Table[O]) MaySend(owner node.Name, addr netip.Addr) (ok bool, other Entry[O]) {
 	best, found := t.Lookup(addr)
 	if found && best.OwnerName == owner {
-		return true, best, true
+		return true, best
 	}
 	for _, table := range []*bart.Table[*claim[O]]{t.ip.live, t.ip.dead} {
 		for _, list := range table.Supernets(netip.PrefixFrom(addr, addr.BitLen())) {
 			for e := range list.entries() {
 				if e.OwnerName == owner && (!found || e.Subnet.bits >= best.Subnet.bits && e.Rank >= best.Rank) {
-					return true, best, found
+					return true, best
 				}
 			}
 		}
 	}
-	return false, best, found
+	return false, best
 }
 
 // Outranked yields the entries that do not count in Lookup, though their owner can be reached, and what outranks each.

@@ -213,7 +213,7 @@ func TestSources(t *testing.T) {
 		{"bob", "1.2.3.4", false, "exit"},
 		{"bob", "fd00::1", false, ""},
 	} {
-		if ok, other, _ := table.MaySend(c.owner, netip.MustParseAddr(c.addr)); ok != c.ok || other.OwnerName != c.other {
+		if ok, other := table.MaySend(c.owner, netip.MustParseAddr(c.addr)); ok != c.ok || other.OwnerName != c.other {
 			t.Errorf("%s sends from %s: %v (%s), want %v (%s)", c.owner, c.addr, ok, other.OwnerName, c.ok, c.other)
 		}
 	}
