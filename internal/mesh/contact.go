@@ -28,10 +28,7 @@ type contact struct {
 // one of the methods below it.
 func (p *peer) contact() *contact {
 	if p.contacted == nil {
-		p.contacted = &contact{udp: newUDPPath(), relaying: newRelaying()}
-		if p.seenAt.IsValid() {
-			p.contacted.udp.setAddr(p.seenAt, -1)
-		}
+		p.contacted = &contact{udp: newUDPPath(p.seenAt), relaying: newRelaying()}
 	}
 	return p.contacted
 }
@@ -44,12 +41,8 @@ func (p *peer) punch() *punch       { return &p.contact().punch }
 // restartUDP forgets how p was reached. at is where others see it, zero if that is not known.
 func (p *peer) restartUDP(at netip.AddrPort) {
 	p.seenAt = at
-	if p.contacted == nil {
-		return
-	}
-	p.contacted.udp = newUDPPath()
-	if at.IsValid() {
-		p.contacted.udp.setAddr(at, -1)
+	if p.contacted != nil {
+		p.contacted.udp = newUDPPath(at)
 	}
 }
 

@@ -140,7 +140,7 @@ func (s *legacySession) ansKey(_ *conn, r wire.AnsKey) {
 	}
 	s.warned, s.mayAsk = "", m.now
 	m.logf(3, Debug, "%s has sent a new key", p.name)
-	if addr, ok := r.Addr.Addr(); ok && r.HasAddr && !p.udp().confirmed && m.believable(addr) {
+	if addr, ok := r.Addr.Addr(); ok && r.HasAddr && !p.confirmed() && m.believable(addr) {
 		if p.udp().addr != addr { // where a relay sees it
 			p.udp().note(p.udp().addr)
 			p.udp().addr, p.udp().sock = addr, -1

@@ -148,7 +148,7 @@ func (m *Mesh) open(p *peer, begin bool) {
 	m.tellOpened(p, begin)
 	began := o.begun
 	m.after(openingWait+openingSlack, func() {
-		if o := &p.udp().opening; p.reachable && !p.udp().confirmed && o.begun == began && !o.full {
+		if o := &p.udp().opening; p.reachable && !p.confirmed() && o.begun == began && !o.full {
 			m.knock(p)
 		}
 	})

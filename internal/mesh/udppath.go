@@ -69,7 +69,14 @@ const (
 	keepTrying = 10 * time.Second
 )
 
-func newUDPPath() udpPath { return udpPath{sock: -1, pmtu: newPMTU(), burst: quickBursts} }
+// newUDPPath begins with the address at which others see the peer, zero if that is not known.
+func newUDPPath(at netip.AddrPort) udpPath {
+	r := udpPath{sock: -1, pmtu: newPMTU(), burst: quickBursts}
+	if at.IsValid() {
+		r.setAddr(at, -1)
+	}
+	return r
+}
 
 // setAddr sets the address, which is then unconfirmed.
 func (r *udpPath) setAddr(a netip.AddrPort, sock int) {

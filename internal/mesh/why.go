@@ -202,14 +202,14 @@ func (m *Mesh) whyReachable(w *Why, p *peer, f Found) {
 		m.whyNoSession(w, p, f)
 		return
 	}
-	if p.udp().idle && p.conn == nil && m.now.Sub(p.active) >= keepTrying {
+	if p.idle() && p.conn == nil && m.now.Sub(p.active) >= keepTrying {
 		w.Good = true
 		w.add(WhyNoSession, "there has been no packet for %s lately; the first one looks for the best path", p.name)
 		return
 	}
 	switch {
-	case p.relaying().chosen != nil:
-		w.add(WhyRelayed, "packets for %s are relayed by %s, by UDP", p.name, p.relaying().chosen.relay.name)
+	case p.relay() != nil:
+		w.add(WhyRelayed, "packets for %s are relayed by %s, by UDP", p.name, p.relay().name)
 		if m.isDirect(p) {
 			m.whyDegraded(w, p)
 			return
@@ -280,9 +280,9 @@ func (m *Mesh) whyDirect(w *Why, p *peer) {
 
 // whyDegraded: there is a direct path by UDP, and a relay is better nevertheless.
 func (m *Mesh) whyDegraded(w *Why, p *peer) {
-	s, c := &p.relaying().direct.quality, &p.relaying().chosen.quality
+	s, c := &p.relaying().direct.quality, &p.chosen().quality
 	w.add(WhyDegraded, "the direct path is worse: %s and %.0f %% loss, through %s %s and %.0f %%",
-		s.rtt.srtt.Round(time.Millisecond), 100*s.loss(), p.relaying().chosen.relay.name, c.rtt.srtt.Round(time.Millisecond), 100*c.loss())
+		s.rtt.srtt.Round(time.Millisecond), 100*s.loss(), p.relay().name, c.rtt.srtt.Round(time.Millisecond), 100*c.loss())
 	w.suggest("the line between the two is slow or drops packets; as long as it does, the relay is the best path")
 }
 
@@ -311,7 +311,7 @@ func (m *Mesh) whyNoUDP(w *Why, p *peer, f Found) {
 		w.suggest("remove UDPDiscovery = no")
 		return
 	}
-	if p.udp().confirmed { // it answers, but large packets do not pass yet
+	if p.confirmed() { // it answers, but large packets do not pass yet
 		if p.udp().pmtu.narrow {
 			w.add(WhySmall, "UDP between the two passes only for packets of less than %d bytes, which is of no use", minFrame-14)
 			w.suggest("a firewall or a tunnel between the two drops larger datagrams; if it is yours, let them pass")
@@ -336,7 +336,7 @@ func (m *Mesh) whyNoUDP(w *Why, p *peer, f Found) {
 	case heard == 0 && tried > 1:
 		w.add(WhyNoUDPHere, "none of the %d nodes that this one asks answers it by UDP: something here lets no UDP through", tried)
 		w.suggest("allow UDP to and from port %d in the firewall of this machine and of its network; %s netcheck tells more", m.cfg.Port, f.Command)
-	case heard > 0 && (p.relaying().chosen != nil || f.Through > 0):
+	case heard > 0 && (p.relay() != nil || f.Through > 0):
 		m.whyBetween(w, p, f)
 	case heard > 0 && f.Relays > 0:
 		w.add(WhyNoUDPThere, "%d of %d nodes answer this one by UDP, and none of them gets an answer of %s by UDP: something there lets no UDP through", heard, tried, p.name)
