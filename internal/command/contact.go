@@ -70,23 +70,28 @@ func awaitContact(ctx context.Context, l confdir.Layout, wait time.Duration) (f 
 	defer c.Close()
 	began, dialled := time.Now(), false
 	for ctx.Err() == nil {
-		s, err := c.Status()
+		conns, err := c.Connections()
 		if err != nil {
 			return f
 		}
-		connecting := false
-		for _, n := range s.Nodes {
-			if n.Connected && n.Reachable {
-				f.peer, f.address = n.Name, n.Address
+		connected, connecting := control.Contacts(conns)
+		if len(connected) > 0 { // the status costs more: all nodes, and a look at this machine
+			s, err := c.Status()
+			if err != nil {
 				return f
 			}
-			connecting = connecting || n.Connecting
-			dialled = dialled || n.Connecting || n.Connected
+			for _, n := range s.Nodes {
+				if n.Connected && n.Reachable {
+					f.peer, f.address = n.Name, n.Address
+					return f
+				}
+			}
 		}
+		dialled = dialled || len(connecting)+len(connected) > 0
 		if !dialled && wait == neighbourWait && time.Since(began) > dialWait {
 			return f
 		}
-		if !connecting && time.Since(began) > failureWait {
+		if len(connecting) == 0 && time.Since(began) > failureWait {
 			if r, err := c.NetCheck(); err == nil && len(r.Failures) > 0 {
 				f.failures = r.Failures
 				return f

@@ -192,8 +192,14 @@ func compose(self SelfInfo, conns []ConnInfo) *composition {
 		Self:      NodeView{Name: self.Name, ID: self.Name.ID().String(), Path: PathSelf, Reachable: true, Subnets: []string{}},
 		Nodes:     []NodeView{},
 	}
-	connected := make(map[string]Address)
-	dialled := make(map[string]bool)
+	connected, dialled := Contacts(conns)
+	s.Summary.Connections = len(connected)
+	return &composition{s, connected, dialled}
+}
+
+// Contacts are the nodes that conns are connections with, and those to which one is being made.
+func Contacts(conns []ConnInfo) (connected map[string]Address, dialled map[string]bool) {
+	connected, dialled = make(map[string]Address), make(map[string]bool)
 	for _, c := range conns {
 		// An activated connection has the options that both ends agreed on; one
 		// that is still logging in has none.
@@ -205,8 +211,7 @@ func compose(self SelfInfo, conns []ConnInfo) *composition {
 			connected[c.Name] = c.Address
 		}
 	}
-	s.Summary.Connections = len(connected)
-	return &composition{s, connected, dialled}
+	return connected, dialled
 }
 
 // add adds a node with its subnets.
