@@ -55,10 +55,7 @@ func storeHalf(path string, key []byte, mode fs.FileMode, disable func([]byte) (
 		return false, err
 	}
 	text, n := disable(old)
-	if len(text) > 0 && text[len(text)-1] != '\n' {
-		text = append(text, '\n')
-	}
-	return n > 0, confdir.WriteFile(path, append(text, key...), mode)
+	return n > 0, confdir.WriteFile(path, append(config.EndLine(text), key...), mode)
 }
 
 // disableKeys puts a "#" before each line of an Ed25519 key and counts the keys.
