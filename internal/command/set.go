@@ -36,7 +36,7 @@ type Setting struct {
 var (
 	// ErrUnforced: the request is refused without force.
 	ErrUnforced = errors.New("use --force to do it all the same")
-	// ErrNone: get or del found nothing.
+	// ErrNotSet: get or del found nothing.
 	ErrNotSet = errors.New("nothing found")
 )
 

@@ -59,13 +59,13 @@ func Sign(l confdir.Layout, data []byte, now time.Time) ([]byte, error) {
 }
 
 var (
-	// ErrName: the one who is said to have signed cannot be the name of a node.
+	// ErrSignerName: the one who is said to have signed cannot be the name of a node.
 	ErrSignerName = errors.New("not the name of a node")
 	// ErrSigner: somebody else has signed.
 	ErrSigner = errors.New("the signature is somebody else's")
 	// ErrSignature: the signature does not fit the data.
 	ErrSignature = errors.New("the signature does not fit the data")
-	// ErrInput: there is no signature.
+	// ErrNoSignature: there is no signature.
 	ErrNoSignature = errors.New("there is no signature at its beginning")
 )
 
