@@ -84,7 +84,7 @@ func (a *app) openBoot(f upFlags, l confdir.Layout) (*command.Service, error) {
 	if _, err := s.Token.Secret(a.Streams); errors.Is(err, command.ErrNoToken) {
 		s.Limits.Uses, s.Limits.Expires = upTokenUses, time.Now().Add(upTokenLife)
 	}
-	v, err := s.Open(a.Streams, func(text string) { a.say("%s", text) })
+	v, err := s.Open(a.Streams)
 	if err != nil {
 		return nil, err
 	}

@@ -28,21 +28,32 @@ func BootLayout(p confdir.Place, dir string) (confdir.Layout, error) {
 	return l, err
 }
 
+// openHinted is Open for somebody who may have no node yet.
+func (s Serve) openHinted(st terminal.Streams) (*Service, error) {
+	v, err := s.Open(st)
+	if errors.Is(err, os.ErrNotExist) {
+		err = terminal.Hint(err, "make the node first: tincan gen --standalone")
+	}
+	return v, err
+}
+
+// printGenerated prints the token if it was made here: nobody knows it yet.
+func (v *Service) printGenerated(st terminal.Streams) {
+	if v.Generated {
+		fmt.Fprintf(st.Out, "Generated token: %s\n", v.Secret.Reveal())
+	}
+}
+
 // Run opens the service and answers until somebody presses Ctrl-C.
 func (s Serve) Run(st terminal.Streams) error {
-	v, err := s.Open(st, func(text string) { fmt.Fprintln(st.Err, text) })
+	v, err := s.openHinted(st)
 	if err == nil {
 		err = v.Listen()
-	}
-	if errors.Is(err, os.ErrNotExist) {
-		return terminal.Hint(err, "make the node first: tincan gen --standalone")
 	}
 	if err != nil {
 		return err
 	}
-	if v.Generated {
-		fmt.Fprintf(st.Out, "Generated token: %s\n", v.Secret.Reveal())
-	}
+	v.printGenerated(st)
 	fmt.Fprintf(st.Err, "admitting new nodes at %s\n", v.URL)
 	fmt.Fprintf(st.Err, "on the next machine: sudo tincan up --join %s --token TOKEN\n", Quote(v.URL))
 	ctx, stop := Interruptible()
@@ -58,16 +69,11 @@ func (s Serve) Install(frontEnd []string, st terminal.Streams) error {
 	}
 	// What the service would refuse is refused now, when there is somebody to read why.
 	s.Generate = true
-	v, err := s.Open(st, func(text string) { fmt.Fprintln(st.Err, text) })
-	if errors.Is(err, os.ErrNotExist) {
-		return terminal.Hint(err, "make the node first: tincan gen --standalone")
-	}
+	v, err := s.openHinted(st)
 	if err != nil {
 		return err
 	}
-	if v.Generated {
-		fmt.Fprintf(st.Out, "Generated token: %s\n", v.Secret.Reveal())
-	}
+	v.printGenerated(st)
 	path, text, err := s.Unit(self, frontEnd, v.Secret)
 	if err != nil {
 		return err

@@ -54,8 +54,8 @@ type Service struct {
 	URL string
 }
 
-// Open reads the network and takes the token in.
-func (s Serve) Open(st terminal.Streams, log func(string)) (*Service, error) {
+// Open reads the network and takes the token in. What the service logs goes to st.Err.
+func (s Serve) Open(st terminal.Streams) (*Service, error) {
 	if _, err := os.Stat(s.Layout.TincConf()); err != nil {
 		return nil, fmt.Errorf("there is no network in %s: %w", s.Layout.ConfBase, err)
 	}
@@ -70,6 +70,7 @@ func (s Serve) Open(st terminal.Streams, log func(string)) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
+	log := func(text string) { fmt.Fprintln(st.Err, text) }
 	srv := &bootnode.Server{
 		Network: &bootnode.Network{Layout: s.Layout, Name: name, Ranges: bootnode.RangesOf(s.Layout), Running: RunningSubnets(s.Layout)},
 		Store:   store, NetName: s.Layout.NetName, Log: log,
@@ -228,7 +229,7 @@ func (v *Service) Listen() (err error) {
 	return err
 }
 
-// Run answers until ctx ends. Log takes the place of the one given to Open.
+// Run answers until ctx ends. log, unless it is nil, gets what the service logs from now on.
 func (v *Service) Run(ctx context.Context, log func(string)) error {
 	if log != nil {
 		v.server.Log = log

@@ -93,7 +93,7 @@ func (a *app) run(r run) error {
 	if r.tls {
 		s.TLSCert, s.TLSKey = r.cert, r.key
 	}
-	v, err := s.Open(a.Streams, func(text string) { fmt.Fprintln(a.Err, text) })
+	v, err := s.Open(a.Streams)
 	if err != nil {
 		return err
 	}
