@@ -222,7 +222,7 @@ func (a *app) tokenNewCommand() *cobra.Command {
 				return err
 			}
 			if old && secret.Weak() && !weak {
-				return terminal.Hint(errors.New("this token is too weak for the old protocols: one recorded join is enough to find it out"), "leave --token away to have one made, or say --allow-weak-token")
+				return command.ErrWeakToken
 			}
 			t, err := s.Add(secret, limits)
 			if err != nil {

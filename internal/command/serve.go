@@ -156,8 +156,7 @@ func (s Serve) token(v *Service, store *bootnode.Store, st terminal.Streams) (er
 	}
 	if old && v.Secret.Weak() {
 		if !s.AllowWeak {
-			return terminal.Hint(errors.New("this token is too weak for the old protocols: one recorded join is enough to find it out"),
-				"leave --token away to have one made, or say --allow-weak-token")
+			return ErrWeakToken
 		}
 		v.server.Log("warning: the token is weak, and whoever records a join by an old protocol can find it out")
 	}
