@@ -179,7 +179,7 @@ func (f *netif) settle() {
 			around.others = netwatch.InUse(f.name)
 		}
 	}
-	needless := func(k learnt, _ struct{}) bool {
+	needless := func(k learnt) bool {
 		return covered(k.prefix(), f.own) && !f.shared || slices.Contains(f.fixed, k.prefix())
 	}
 
@@ -187,7 +187,7 @@ func (f *netif) settle() {
 	told := map[learnt]string{}
 	excess := 0
 	for _, k := range known {
-		if needless(k, struct{}{}) {
+		if needless(k) {
 			continue
 		}
 		why := around.refuses(k.prefix())
@@ -210,7 +210,7 @@ func (f *netif) settle() {
 	maps.DeleteFunc(lost, func(k learnt, _ struct{}) bool {
 		_, routed := f.routed[k]
 		_, held := f.held[k]
-		return !routed && !held || around.refuses(k.prefix()) != "" || needless(k, struct{}{})
+		return !routed && !held || around.refuses(k.prefix()) != "" || needless(k)
 	})
 	f.held = lost
 	f.mu.Lock()
