@@ -26,6 +26,26 @@ func rules(chain string, list ...string) string {
 	return strings.Join(out, ",")
 }
 
+// nftables is what nft -j prints of chains and rules.
+func nftables(list []string) []byte {
+	return []byte(`{"nftables":[` + strings.Join(list, ",") + `]}`)
+}
+
+// checkCodes checks the codes of what was found, and that each finding says what is wrong and what would help.
+func checkCodes(t *testing.T, name string, list []Finding, want string) {
+	t.Helper()
+	var codes []string
+	for _, f := range list {
+		codes = append(codes, f.Code)
+		if f.Change == "" || f.Text == "" {
+			t.Errorf("%s: %+v", name, f)
+		}
+	}
+	if got := strings.Join(codes, " "); got != want {
+		t.Errorf("%s: %q, want %q", name, got, want)
+	}
+}
+
 func TestWhatAFirewallDrops(t *testing.T) {
 	drops, accepts := fmt.Sprintf(in, "drop"), fmt.Sprintf(in, "accept")
 	home := fmt.Sprintf(iif, `"home"`)
@@ -51,16 +71,7 @@ func TestWhatAFirewallDrops(t *testing.T) {
 		{"the other direction", []string{accepts, outDrops}, "firewall-drops"},
 		{"no rules of nft", []string{`{"rule":5}`}, ""},
 	} {
-		var codes []string
-		for _, f := range judge([]byte(`{"nftables":[`+strings.Join(c.rules, ",")+`]}`), "home") {
-			codes = append(codes, f.Code)
-			if f.Change == "" || f.Text == "" {
-				t.Errorf("%s: %+v", c.name, f)
-			}
-		}
-		if got := strings.Join(codes, " "); got != c.want {
-			t.Errorf("%s: %q, want %q", c.name, got, c.want)
-		}
+		checkCodes(t, c.name, judge(nftables(c.rules), "home"), c.want)
 	}
 }
 
@@ -89,12 +100,6 @@ func TestWhatAFirewallDropsOfWhatIsForwarded(t *testing.T) {
 		{"drops what leaves for the LAN", []string{accepts, rules("in", oif+","+drop)}, "firewall-drops"},
 		{"is about what comes in only", []string{fmt.Sprintf(in, "drop")}, ""},
 	} {
-		var codes []string
-		for _, f := range judgeForward([]byte(`{"nftables":[`+strings.Join(c.rules, ",")+`]}`), "home", "lan0") {
-			codes = append(codes, f.Code)
-		}
-		if got := strings.Join(codes, " "); got != c.want {
-			t.Errorf("%s: %q, want %q", c.name, got, c.want)
-		}
+		checkCodes(t, c.name, judgeForward(nftables(c.rules), "home", "lan0"), c.want)
 	}
 }
