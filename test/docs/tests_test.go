@@ -1,9 +1,12 @@
 package docs
 
 import (
+	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -14,16 +17,17 @@ var (
 	runs     = regexp.MustCompile(`go test [^|\n]*?(\./\S+) [^|\n]*?-run '?([^'\s]+)`)
 )
 
-// testsIn are the names of the tests in a directory, or below it.
-func testsIn(t *testing.T, dir string) (names []string) {
+// testsByDir are the names of all tests of this repository, by the directory that they are in.
+func testsByDir(t *testing.T) map[string][]string {
 	t.Helper()
-	err := filepath.WalkDir(filepath.Join(root, dir), func(path string, d os.DirEntry, err error) error {
-		if err != nil || d.IsDir() || !strings.HasSuffix(path, "_test.go") {
+	names := map[string][]string{}
+	err := fs.WalkDir(os.DirFS(root), ".", func(file string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(file, "_test.go") {
 			return err
 		}
-		text, err := os.ReadFile(path)
+		text, err := os.ReadFile(filepath.Join(root, file))
 		for _, m := range declared.FindAllSubmatch(text, -1) {
-			names = append(names, string(m[1]))
+			names[path.Dir(file)] = append(names[path.Dir(file)], string(m[1]))
 		}
 		return err
 	})
@@ -36,8 +40,11 @@ func testsIn(t *testing.T, dir string) (names []string) {
 // Whoever repeats a measurement finds the test that the page names.
 func TestTestsThatAreNamedExist(t *testing.T) {
 	all := map[string]bool{}
-	for _, name := range testsIn(t, ".") {
-		all[name] = true
+	tests := testsByDir(t)
+	for _, names := range tests {
+		for _, name := range names {
+			all[name] = true
+		}
 	}
 	for page, text := range pages(t) {
 		for _, m := range named.FindAllStringSubmatch(text, -1) {
@@ -52,11 +59,7 @@ func TestTestsThatAreNamedExist(t *testing.T) {
 					t.Errorf("%s: %v", page, err)
 					continue
 				}
-				found := false
-				for _, name := range testsIn(t, m[1]) {
-					found = found || pattern.MatchString(name)
-				}
-				if !found {
+				if !slices.ContainsFunc(tests[path.Clean(m[1])], pattern.MatchString) {
 					t.Errorf("%s runs %s in %s, and no test there has such a name", page, one, m[1])
 				}
 			}
