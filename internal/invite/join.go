@@ -390,11 +390,13 @@ func (j *joiner) talk(c *conversation, inviter keys.PublicKey) (Result, error) {
 		}
 	}
 	res, err := b.finish()
-	if err == nil {
-		j.forget("")
-		j.noteReceived(c.conn, res)
+	if err != nil {
+		j.left = nil // the key is answered; the directories stay until the files are in their place
+		return res, err
 	}
-	return res, err
+	j.forget("")
+	j.noteReceived(c.conn, res)
+	return res, nil
 }
 
 // handIn sends our key and waits until it is accepted. Without an answer everything that has been prepared is kept.

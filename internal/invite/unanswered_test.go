@@ -258,6 +258,35 @@ func TestAnUnansweredJoinWithoutANameForTheNetwork(t *testing.T) {
 	in.sameKey(t, filepath.Join(root, "tinc", "home"))
 }
 
+// The second join is told that the node is in, and cannot move the files to their place.
+func TestAnAnsweredJoinThatCannotFinishDoesNotSayItIsUnanswered(t *testing.T) {
+	in := newInviter(t, "alice")
+	inv := in.issue("bob")
+	in.server.Accepted = func(node.Name, keys.PublicKey, netip.Addr) { runtime.Goexit() }
+	dir := filepath.Join(t.TempDir(), "vpn")
+	obstacle := filepath.Join(dir, "cache") // a directory is to be there
+	write(t, "", obstacle)
+	short := func(o *Options) { o.Place.Conf, o.once, o.wait = dir, true, 100*time.Millisecond }
+	if _, err := in.join(inv.URL, short); !errors.As(err, new(*UnansweredError)) {
+		t.Fatalf("error %v", err)
+	}
+	_, err := in.join(inv.URL, short)
+	if err == nil || errors.As(err, new(*UnansweredError)) || !strings.Contains(err.Error(), "this machine is a node of the network now") {
+		t.Errorf("error %v", err)
+	}
+	if kept, _ := filepath.Glob(filepath.Join(dir, ".join-*", preparedConf, "tinc.conf")); len(kept) == 0 {
+		t.Error("nothing is kept")
+	}
+	os.Remove(obstacle)
+	if _, err := in.join(inv.URL, short); err != nil {
+		t.Fatal(err)
+	}
+	in.sameKey(t, dir)
+	if left, _ := filepath.Glob(filepath.Join(dir, ".join-*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
 // FuzzNote reads a line of the notes about invitations that are gone.
 func FuzzNote(f *testing.F) {
 	f.Add("abcdefghijklmnopqrstuvwx 1700000000 used bob 1700009999")
