@@ -27,8 +27,9 @@ func (a *app) whyCommand() *cobra.Command {
 		Short: "Explain the path of packets to a node",
 		Long: `Explains which path packets to a node take and why: the chain of reasons, and the one change
 that would improve it. It begins with this machine: its interface, addresses and routes,
-networks that overlap with the VPN, and (as root, where there is nft) its firewall. The exit
-status is 0 even if a problem is found.`,
+networks that overlap with the VPN, and (as root, where there is nft) its firewall. For an
+address in a network behind this machine it looks at forwarding, too. The exit status is 0
+even if a problem is found.`,
 		Args: frontend.Exactly("a node, or an address in the VPN", 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			return a.ask(func(c *control.Client) error {
@@ -136,7 +137,9 @@ func (a *app) netCheckCommand() *cobra.Command {
 		Short: "Check connectivity: UDP, NAT, port mappings",
 		Long: `Checks what the network of this machine lets through, as far as the running node
 and the others can tell: UDP, the kind of NAT, port mappings, IPv6, connections from
-outside. Other nodes are asked from which address they hear this one; nobody outside the mesh is asked.`,
+outside. Other nodes are asked from which address they hear this one; nobody outside the mesh is asked.
+It also names problems of this machine: of its interface and addresses, and what keeps packets from
+networks behind it (forwarding and, as root, where there is nft, the firewall).`,
 		Args: frontend.Between("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			return a.ask(func(c *control.Client) error {
