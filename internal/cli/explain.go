@@ -62,14 +62,14 @@ func (a *app) lookHere(c *control.Client, about string, name node.Name, r *contr
 	if err != nil {
 		return err
 	}
-	if s.Interface == "" {
+	q, ok := a.question(s)
+	switch {
+	case !ok:
+		return nil
+	case name == s.Self.Name:
+		a.addFindings(r, lookBehind(q, s, about))
 		return nil
 	}
-	if name == s.Self.Name {
-		a.addFindings(r, a.lookBehind(s, about))
-		return nil
-	}
-	q := netdiag.Question{Interface: s.Interface, Command: a.self()}
 	if q.To, err = netip.ParseAddr(about); err != nil {
 		for _, n := range s.Nodes {
 			if n.Name == name {
@@ -77,23 +77,32 @@ func (a *app) lookHere(c *control.Client, about string, name node.Name, r *contr
 			}
 		}
 	}
-	if l, err := a.layout(); err == nil {
-		if n, _, err := confdir.Load(l, nil); err == nil {
-			scripts := script.Config{Dir: l.ConfBase, Interpreter: n.Settings.ScriptsInterpreter, Extension: n.Settings.ScriptsExtension}
-			if up, err := scripts.Path(script.TincUp); up == "" && err == nil {
-				q.Own = n.Settings.Ifconfig
-			} else if n.Settings.Mode != route.ByAddress {
-				return nil // it is part of a bridge, most likely
-			}
-		}
-	}
 	a.addFindings(r, append(netdiag.Look(q), netdiag.Firewall(s.Interface)...))
 	return nil
 }
 
+// question is what can be asked about the interface of the VPN; not ok: it has none, or one that is part of a bridge, most likely.
+func (a *app) question(s control.Status) (q netdiag.Question, ok bool) {
+	q = netdiag.Question{Interface: s.Interface, Command: a.self()}
+	l, err := a.layout()
+	if err != nil {
+		return q, s.Interface != ""
+	}
+	n, _, err := confdir.Load(l, nil)
+	if err != nil {
+		return q, s.Interface != ""
+	}
+	scripts := script.Config{Dir: l.ConfBase, Interpreter: n.Settings.ScriptsInterpreter, Extension: n.Settings.ScriptsExtension}
+	up, err := scripts.Path(script.TincUp)
+	ours := up == "" && err == nil
+	if ours {
+		q.Own = n.Settings.Ifconfig
+	}
+	return q, s.Interface != "" && n.Settings.DeviceType.HasInterface() && (ours || n.Settings.Mode == route.ByAddress)
+}
+
 // lookBehind looks at what keeps packets of the VPN from networks behind this machine: at that of an address, or at all.
-func (a *app) lookBehind(s control.Status, about string) []netdiag.Finding {
-	q := netdiag.Question{Interface: s.Interface, Command: a.self()}
+func lookBehind(q netdiag.Question, s control.Status, about string) []netdiag.Finding {
 	q.To, _ = netip.ParseAddr(about)
 	var own []netip.Prefix
 	for _, text := range s.Self.Subnets {
@@ -151,9 +160,11 @@ networks behind it (forwarding and, as root, where there is nft, the firewall).`
 				if err != nil {
 					return err
 				}
-				for _, f := range a.lookBehind(s, "") {
-					r.Problems = append(r.Problems, control.Problem(f))
-					r.Verdict = append(r.Verdict, f.String()+".")
+				if q, ok := a.question(s); ok {
+					for _, f := range lookBehind(q, s, "") {
+						r.Problems = append(r.Problems, control.Problem(f))
+						r.Verdict = append(r.Verdict, f.String()+".")
+					}
 				}
 				return show(a, r, asJSON, report.WriteNet)
 			})

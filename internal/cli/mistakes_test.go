@@ -122,6 +122,21 @@ func TestWhatWasMeant(t *testing.T) {
 	}
 }
 
+// A node with DeviceType = dummy has no interface, which so can neither be missing nor be kept from networks behind the machine.
+func TestNothingIsSaidOfAnInterfaceThatANodeDoesNotHave(t *testing.T) {
+	dir, _ := network(t)
+	put(t, filepath.Join(dir, "hosts", "bob"), "Subnet = 198.51.100.8\n")
+	up(t, dir)
+	for _, line := range []string{"why alice", "why bob", "netcheck"} {
+		got := run(t, "", "tincan", append([]string{"-c", dir}, strings.Fields(line+" --json")...)...).must(t).out
+		for _, code := range []string{"interface-missing", "forwarding-off", "firewall-drops"} {
+			if strings.Contains(got, code) {
+				t.Errorf("%s: %s", line, got)
+			}
+		}
+	}
+}
+
 // gen does not take what other programs leave in the environment for its options.
 func TestGenReadsOnlyItsOwnEnvironment(t *testing.T) {
 	for name, value := range map[string]string{"PREFIX": "/usr/local", "NAME": "somebody", "PORT": "8080", "TINC_BOOT_NAME": "carol"} {

@@ -33,6 +33,9 @@ const (
 
 func (t DeviceType) String() string { return mustFind("DeviceType").Words[t] }
 
+// HasInterface tells whether a device of this type can have a network interface of its own.
+func (t DeviceType) HasInterface() bool { return t != DeviceDummy && t != DeviceRawSocket }
+
 // UPnP is a choice of the variable of that name.
 type UPnP uint8
 

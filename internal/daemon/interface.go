@@ -16,8 +16,7 @@ import (
 
 // hasInterface tells whether there is an interface, and it is ours.
 func (d *Daemon) hasInterface() bool {
-	t := d.network().Settings.DeviceType
-	return d.netif.name != "" && t != config.DeviceDummy && t != config.DeviceRawSocket
+	return d.netif.name != "" && d.network().Settings.DeviceType.HasInterface()
 }
 
 // interfaceUp runs tinc-up, or gives the interface what Ifconfig and Route say.

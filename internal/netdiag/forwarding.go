@@ -23,7 +23,7 @@ func Forwarding(q Question, own []netip.Prefix) (list []Finding) {
 	var seen []link
 	var rules []byte
 	for _, p := range own[:min(len(own), maxBehind)] {
-		if q.To.IsValid() && !p.Contains(q.To) {
+		if q.To.IsValid() && !p.Contains(q.To) || p.IsSingleIP() && q.has(p.Addr()) {
 			continue
 		}
 		dev, err := leadsTo(p, q.To)
@@ -48,6 +48,11 @@ func Forwarding(q Question, own []netip.Prefix) (list []Finding) {
 		}
 	}
 	return list
+}
+
+// has tells whether an address is to be that of the interface itself.
+func (q Question) has(a netip.Addr) bool {
+	return slices.ContainsFunc(q.Own, func(p netip.Prefix) bool { return p.Addr() == a })
 }
 
 // leadsTo names the interface to a network: that for one address if it is given, else that for one which is not our own.
