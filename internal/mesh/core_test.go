@@ -208,12 +208,34 @@ func TestANeighbourIsBelievedAboutTheEndOfItsSubnets(t *testing.T) {
 	if n := len(p.m.nodes["bob"].conn.hearsay); n != 0 {
 		t.Errorf("%d lies about him are remembered", n)
 	}
+	p.m.Handle(p.now, Request{Conn: 4, Text: "11 27 bob 10.0.3.0/24"})
+	p.m.Handle(p.now, Request{Conn: 4, Text: "10 28 bob 10.0.3.0/24"}) // he has contradicted there
+	if n := len(p.m.nodes["bob"].conn.hearsay); n != 0 {
+		t.Errorf("%d lies about him are remembered that others have taken back", n)
+	}
 	p.m.Handle(p.now, Request{Conn: 4, Text: "11 26 bob 10.0.3.0/24"})
 	p.input("request 4 12 106 carol bob 192.0.2.2 655 700000c 5") // he is still reachable when we lose him
 	p.input("request 2 12 107 bob carol 192.0.2.3 655 700000c 5")
 	p.input("closed 2")
 	if bobs() != 0 {
 		t.Error("with no connection to him any more others were not believed")
+	}
+}
+
+// A neighbour that asks whether a subnet of ours has ended gets an answer, although others have asked with the same words.
+func TestEachNeighbourIsToldOfOurSubnets(t *testing.T) {
+	p := newPlayer(t)
+	p.input("node alice subnet=10.0.1.0/24")
+	p.neighbours()
+	for _, c := range []ConnID{4, 2} {
+		answers := 0
+		for range 10 {
+			p.m.Handle(p.now, Request{Conn: c, Text: "11 22 alice 10.0.1.0/24"})
+			answers += sends(p.flush(), c, "10 ")
+		}
+		if answers < 1 || answers > 2 {
+			t.Errorf("%d answers on connection %d", answers, c)
+		}
 	}
 }
 

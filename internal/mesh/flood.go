@@ -196,8 +196,8 @@ func (m *Mesh) addSubnet(c *conn, text string) error {
 	if err != nil {
 		return err
 	}
-	if len(c.hearsay) > 0 && c.peer.name == r.Owner {
-		delete(c.hearsay, [2]node.Name{r.Owner, ofSubnet(r.Subnet)})
+	if o := m.nodes[r.Owner]; o != nil && o.conn != nil && len(o.conn.hearsay) > 0 { // nobody says any more that it has ended
+		delete(o.conn.hearsay, [2]node.Name{r.Owner, ofSubnet(r.Subnet)})
 	}
 	if !m.seen.first(m.now, text) || !m.concerns(c, r.Owner) {
 		return nil
@@ -249,15 +249,13 @@ func (m *Mesh) delSubnet(c *conn, text string) error {
 	if !m.cfg.TunnelServer && !m.cfg.StrictSubnets && m.hearsay(c, r.Owner, ofSubnet(r.Subnet), text, !has) {
 		return nil
 	}
-	if !m.seen.first(m.now, text) {
-		return nil
-	}
+	first := m.seen.first(m.now, text)
 	switch {
-	case p == m.self:
-		if has {
+	case p == m.self: // answered even if it is not new: c may have been told by others, and asks us, see hearsay
+		if has && (first || m.answersTo(c, text) <= 1) {
 			m.sendSubnet(c, m.addedSubnet(r.Owner, r.Subnet))
 		}
-	case m.cfg.TunnelServer:
+	case !first, m.cfg.TunnelServer:
 	case m.cfg.StrictSubnets:
 		m.flood(c, []byte(text))
 	case has:
