@@ -201,15 +201,12 @@ func (s *Server) talk(c *conversation, invitationKey, newcomer keys.PublicKey, r
 		return "", Unknown
 	}
 	file := fileOf(token(cookie), invitationKey)
-	switch name, err := s.acceptedBefore(file, newcomer, remote); {
+	name, inv, err := s.claim(file, newcomer, remote)
+	switch {
 	case err != nil:
 		return "", err
 	case name != "":
 		return fmt.Sprintf("has joined as %s, and is told so again", name), c.send(recordAccepted, nil)
-	}
-	inv, err := storeIn(s.Dir).claim(file, time.Now(), s.expire())
-	if err != nil {
-		return "", asRefusal(err)
 	}
 	name, key, err := s.admit(c, inv)
 	if err != nil {
@@ -221,6 +218,24 @@ func (s *Server) talk(c *conversation, invitationKey, newcomer keys.PublicKey, r
 		s.log(fmt.Sprintf("%s is stored as a new node, but could not be told so: %v", name, err))
 	}
 	return "joined as " + string(name), nil
+}
+
+// claim takes an invitation out of circulation for a newcomer, or returns the name of a newcomer that has used it
+// already and has missed the answer, see [Server.acceptedBefore].
+func (s *Server) claim(file string, newcomer keys.PublicKey, remote netip.Addr) (name node.Name, inv *claimed, err error) {
+	if name, err = s.acceptedBefore(file, newcomer, remote); err != nil || name != "" {
+		return name, nil, err
+	}
+	inv, err = storeIn(s.Dir).claim(file, time.Now(), s.expire())
+	if errors.Is(err, Used) { // perhaps in a conversation of this very newcomer that has ended only now
+		if name, again := s.acceptedBefore(file, newcomer, remote); again != nil || name != "" {
+			return name, nil, again
+		}
+	}
+	if err != nil {
+		return "", nil, asRefusal(err)
+	}
+	return "", inv, nil
 }
 
 // spend makes an invitation worthless whose newcomer is stored, and tells of the newcomer.

@@ -186,7 +186,7 @@ func (s store) claim(name string, now time.Time, expire time.Duration) (*claimed
 		return nil, Expired
 	}
 	if c.data, err = s.load(name + usedSuffix); err != nil {
-		return nil, errors.Join(err, c.release())
+		return nil, errors.Join(err, c.putBack())
 	}
 	// From now on its age says how long it has been in use.
 	return c, files.Chtimes(used, now)
@@ -231,8 +231,18 @@ func (c *claimed) rewrite(data []byte) error {
 	return confdir.WriteFile(c.store.path(c.name+usedSuffix), data, confdir.SecretMode)
 }
 
-// release puts the invitation back as it was.
+// release puts the invitation back as it was. Whoever looks for it meanwhile finds it at one of its two places.
 func (c *claimed) release() error {
+	unlock, err := c.store.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return c.putBack()
+}
+
+// putBack is release; the caller holds the lock.
+func (c *claimed) putBack() error {
 	used := c.store.path(c.name + usedSuffix)
 	if err := files.Chtimes(used, c.made); err != nil {
 		return err

@@ -2,6 +2,7 @@ package invite
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"net"
 	"net/netip"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -76,7 +78,6 @@ func TestAJoinThatBreaksOffGoesOnWithTheSameURL(t *testing.T) {
 			for step, done := int32(1), false; !done; step++ {
 				for _, after := range []bool{false, true} {
 					in := newInviter(t, "alice")
-					in.server.wait = 100 * time.Millisecond
 					accepted := new(atomic.Int32)
 					in.server.Accepted = func(node.Name, keys.PublicKey, netip.Addr) { accepted.Add(1) }
 					inv, dir := in.issue("bob"), filepath.Join(t.TempDir(), "vpn")
@@ -117,6 +118,23 @@ func TestAJoinThatBreaksOffGoesOnWithTheSameURL(t *testing.T) {
 	}
 }
 
+// mortal returns how a newcomer connects with an inviter whose program can end, and what ends it at that moment: its
+// connection ends as well, as the newcomer sees. die is called by the goroutine that serves the newcomer.
+func mortal() (dial func(ctx context.Context, network, address string) (net.Conn, error), die func()) {
+	last := make(chan net.Conn, 1)
+	dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+		if err == nil {
+			last <- conn
+		}
+		return conn, err
+	}
+	return dial, func() {
+		(<-last).Close()
+		runtime.Goexit()
+	}
+}
+
 // The inviter's program ends at a moment that matters, and another one goes on with what is on its disk.
 func TestAnInviterThatDiesInTheMiddle(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -150,14 +168,15 @@ func TestAnInviterThatDiesInTheMiddle(t *testing.T) {
 			inv := in.issue("bob")
 			text := read(t, inv.File)
 			var told, lives atomic.Int32
+			dial, die := mortal()
 			in.server.Accepted = func(node.Name, keys.PublicKey, netip.Addr) {
 				if lives.Load() == 0 {
-					runtime.Goexit()
+					die()
 				}
 				told.Add(1)
 			}
 			dir := filepath.Join(t.TempDir(), "vpn")
-			_, err := in.join(inv.URL, func(o *Options) { o.Place.Conf, o.once, o.wait = dir, true, 100*time.Millisecond })
+			_, err := in.join(inv.URL, func(o *Options) { o.Place.Conf, o.once, o.Dial = dir, true, dial })
 			var unanswered *UnansweredError
 			if !errors.As(err, &unanswered) {
 				t.Fatalf("error %v", err)
@@ -185,6 +204,68 @@ func TestAnInviterThatDiesInTheMiddle(t *testing.T) {
 				t.Errorf("told %d times", n)
 			}
 		})
+	}
+}
+
+// A newcomer comes again while its first conversation is about to end.
+func TestAnInvitationThatIsPutBackIsFound(t *testing.T) {
+	in := newInviter(t, "alice")
+	file := filepath.Base(in.issue("bob").File)
+	var both sync.WaitGroup
+	for range 2 {
+		both.Go(func() {
+			for range 300 {
+				inv, err := storeIn(in.dir).claim(file, time.Now(), time.Hour)
+				switch {
+				case err == nil:
+					err = inv.release()
+				case errors.Is(err, Busy):
+					err = nil
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	both.Wait()
+}
+
+// The same, and the first conversation has been good.
+func TestANewcomerThatComesAgainWhileItIsStored(t *testing.T) {
+	in := newInviter(t, "alice")
+	in.server.Accepted = func(node.Name, keys.PublicKey, netip.Addr) {}
+	key, _ := keys.Generate(rand.Reader)
+	for round := range 100 {
+		inv := in.issue("bob")
+		file := filepath.Base(inv.File)
+		first, err := storeIn(in.dir).claim(file, time.Now(), time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bob, err := parseText(first.data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var stored sync.WaitGroup
+		stored.Go(func() {
+			if err := in.server.store(bob, key.Public()); err != nil {
+				t.Error(err)
+			}
+			in.server.spend(file, "bob", key.Public(), first.made.Add(time.Hour), netip.Addr{})
+		})
+		for told := false; !told; {
+			name, _, err := in.server.claim(file, key.Public(), netip.Addr{})
+			told = name == "bob"
+			if err != nil && !errors.Is(err, Busy) {
+				t.Fatalf("round %d: %v", round, err)
+			}
+		}
+		stored.Wait()
+		if err := os.Remove(filepath.Join(in.dir, "hosts", "bob")); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -216,10 +297,11 @@ func TestAUsedInvitationIsGoodForNobodyElse(t *testing.T) {
 func TestAUsedInvitationEndsAsAnUnusedOneWould(t *testing.T) {
 	in := newInviter(t, "alice")
 	inv := in.issue("bob")
-	in.server.Accepted = func(node.Name, keys.PublicKey, netip.Addr) { runtime.Goexit() }
+	dial, die := mortal()
+	in.server.Accepted = func(node.Name, keys.PublicKey, netip.Addr) { die() }
 	dir := filepath.Join(t.TempDir(), "vpn")
-	short := func(o *Options) { o.Place.Conf, o.once, o.wait = dir, true, 100*time.Millisecond }
-	if _, err := in.join(inv.URL, short); err == nil {
+	once := func(o *Options) { o.Place.Conf, o.once, o.Dial = dir, true, dial }
+	if _, err := in.join(inv.URL, once); err == nil {
 		t.Fatal("joined")
 	}
 	path := storeIn(in.dir).path(spentFile)
@@ -229,7 +311,7 @@ func TestAUsedInvitationEndsAsAnUnusedOneWould(t *testing.T) {
 	}
 	n.until = time.Now().Add(-time.Hour)
 	write(t, n.String()+"\n", path)
-	_, err := in.join(inv.URL, short)
+	_, err := in.join(inv.URL, once)
 	var unanswered *UnansweredError
 	if !errors.Is(err, Expired) || !errors.As(err, &unanswered) {
 		t.Fatalf("error %v", err)
@@ -244,9 +326,10 @@ func TestAnUnansweredJoinWithoutANameForTheNetwork(t *testing.T) {
 	in := newInviter(t, "alice")
 	inv := in.issue("bob")
 	root := t.TempDir()
-	in.server.Accepted = func(node.Name, keys.PublicKey, netip.Addr) { runtime.Goexit() }
+	dial, die := mortal()
+	in.server.Accepted = func(node.Name, keys.PublicKey, netip.Addr) { die() }
 	place := confdir.Place{Roots: confdir.Roots{Sysconf: root}}
-	if _, err := in.join(inv.URL, func(o *Options) { o.Place, o.once, o.wait = place, true, 100*time.Millisecond }); err == nil {
+	if _, err := in.join(inv.URL, func(o *Options) { o.Place, o.once, o.Dial = place, true, dial }); err == nil {
 		t.Fatal("joined")
 	}
 	if nets, err := confdir.Networks(place.Roots); len(nets) > 0 {
