@@ -418,6 +418,56 @@ func TestInventedNodesGiveWay(t *testing.T) {
 	}
 }
 
+// Several neighbours have filled the table together, each with its share, and have left.
+func TestInventedNodesOfManyNeighboursGiveWay(t *testing.T) {
+	p := newPlayer(t)
+	p.input("node alice file=dave file=eve file=frank file=gina file=henry")
+	p.pongs = true
+	p.neighbours()
+	liars := []string{"dave", "eve", "frank", "gina", "henry", "bob"}
+	for i, liar := range liars {
+		conn := ConnID(10 + 2*i)
+		if liar == "bob" {
+			conn = 2
+		} else {
+			for _, line := range []string{"accepted %d 198.51.100.7:4000", "line %d 0 " + liar + " 17.7", "secured %d", "request %d 4 655 10 700000c"} {
+				p.input(fmt.Sprintf(line, conn))
+			}
+			p.input(fmt.Sprintf("request %d 12 ee%x %s alice 192.0.2.1 655 700000c 5", conn, i, liar))
+		}
+		for n := range maxUnknownBy {
+			p.m.Handle(p.now, Request{Conn: conn, Text: fmt.Sprintf("12 %x%04xa %s n%d_%d 192.0.2.1 655 0 1", i+1, n, liar, i, n)})
+			p.m.Handle(p.now, Request{Conn: conn, Text: fmt.Sprintf("12 %x%04xb n%d_%d %s 192.0.2.1 655 0 1", i+1, n, i, n, liar)})
+		}
+		p.m.Flush(p.now)
+	}
+	if n := len(p.m.nodes); n < maxUnknown-makeRoom/2 || n > maxUnknown+10 {
+		t.Fatalf("there are %d nodes", n)
+	}
+	for i, liar := range liars {
+		conn := 10 + 2*i
+		if liar == "bob" {
+			conn = 2
+		}
+		p.input(fmt.Sprintf("closed %d", conn))
+	}
+	p.input("wait 2s")
+	reached := 0
+	for i := range makeRoom {
+		p.m.Handle(p.now, Request{Conn: 4, Text: fmt.Sprintf("12 ffff%xa carol newcomer%d 192.0.2.9 655 700000c 5", i, i)})
+		p.m.Handle(p.now, Request{Conn: 4, Text: fmt.Sprintf("12 ffff%xb newcomer%d carol 192.0.2.3 655 700000c 5", i, i)})
+	}
+	p.input("wait 3s")
+	for i := range makeRoom {
+		if n := p.m.nodes[node.Name(fmt.Sprintf("newcomer%d", i))]; n != nil && n.reachable {
+			reached++
+		}
+	}
+	if reached < makeRoom {
+		t.Errorf("%d of %d newcomers are reachable", reached, makeRoom)
+	}
+}
+
 // One neighbour cannot take what others need, whomever it speaks of; and it is said who it was.
 func TestEdgesAndSubnetsOfOneNeighbourAreBounded(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -118,6 +118,10 @@ func TestANeighbourOnThisMachineVouchesForItsAddresses(t *testing.T) {
 	if got := p.m.addressesOf(p.m.peer("eve")); len(got) != 1 {
 		t.Errorf("addresses %v", got)
 	}
+	p.input("request 2 12 a2 bob frank 127.0.0.1 2222 700000c 5")
+	if got := p.m.addressesOf(p.m.peer("frank")); len(got) != 0 {
+		t.Errorf("loopback addresses are believed, too: %v", got)
+	}
 }
 
 func TestANodeThatListensAtLoopbackOnlyFindsOthersThere(t *testing.T) {

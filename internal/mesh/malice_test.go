@@ -135,10 +135,11 @@ func learnedKeys(t *testing.T, effects []Effect) map[node.Name]SaveLearned {
 func TestKeyCannotBePlantedFromOffThePath(t *testing.T) {
 	mallory := testKey("mallory").Public().String()
 	for name, lines := range map[string][]string{
-		"nobody has asked":            {toldKey("2", "mallory")},
-		"after a question of hers":    {"request 2 15 eve alice 19", toldKey("2", "mallory")},
-		"after a start in eve's name": {"request 2 15 eve alice 15 " + strings.Repeat("A", 90), toldKey("2", "mallory")},
-		"after traffic of ours":       {"traffic eve", toldKey("2", "mallory")},
+		"nobody has asked":              {toldKey("2", "mallory")},
+		"nobody has asked, on the path": {toldKey("4", "mallory")},
+		"after a question of hers":      {"request 2 15 eve alice 19", toldKey("2", "mallory")},
+		"after a start in eve's name":   {"request 2 15 eve alice 15 " + strings.Repeat("A", 90), toldKey("2", "mallory")},
+		"after traffic of ours":         {"traffic eve", toldKey("2", "mallory")},
 		"again and again": {"traffic eve", toldKey("2", "mallory"), "wait 3s", "traffic eve", toldKey("2", "mallory"),
 			"wait 3s", "traffic eve", toldKey("2", "mallory"), "wait 3s", "traffic eve", toldKey("2", "mallory")},
 	} {
@@ -152,6 +153,10 @@ func TestKeyCannotBePlantedFromOffThePath(t *testing.T) {
 			p.behindCarol()
 			for _, line := range lines {
 				p.input(line)
+			}
+			// Whom we have asked three times in vain may have answered by another path.
+			if k := p.m.sessionKey(p.m.nodes["eve"]); k != nil && name != "again and again" {
+				t.Error("mallory's key is tried")
 			}
 			// mallory knows nothing of what we have sent to eve by way of carol.
 			p.input("request 2 16 eve alice " + strings.Repeat("A", 94) + " -1 -1 -1 0")
@@ -246,6 +251,10 @@ func TestRemovedNodeIsNotLearnedAgain(t *testing.T) {
 	}
 	if len(learnedKeys(t, all)) > 0 || p.m.nodes["eve"].key() != nil {
 		t.Error("the key of eve is learned again")
+	}
+	p.m.Handle(p.now, Vouched{Node: "eve", By: "carol", Key: testKey("eve").Public()})
+	if p.m.nodes["eve"].key() != nil {
+		t.Error("the key of eve is taken from carol, who has let her in")
 	}
 	p.input("accepted 8 203.0.113.5:4000")
 	p.input("line 8 0 eve 17.7")

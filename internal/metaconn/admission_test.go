@@ -81,6 +81,22 @@ func TestOneAddressThatFloodsHindersNobodyElse(t *testing.T) {
 	}
 }
 
+// Connections that end at once take no place, and cost a handshake of TCP and a greeting each.
+func TestOneAddressThatComesAndGoesHasABudget(t *testing.T) {
+	y := newYard(t)
+	in := 0
+	for range 2000 { // 200 a second
+		y.now = y.now.Add(5 * time.Millisecond)
+		if v, _ := y.come("192.0.2.66"); v != nil {
+			in++
+			y.leave(v)
+		}
+	}
+	if most := 10 + 10*(10+int(turnLimit.Seconds())); in > most {
+		t.Errorf("%d were let in, at most %d should be", in, most)
+	}
+}
+
 func TestA64CountsAsOneAddress(t *testing.T) {
 	y := newYard(t)
 	in := y.flood(200, 10*time.Second, func(i int) string { return fmt.Sprintf("2001:db8::%x", i+1) }, nil)
