@@ -152,6 +152,24 @@ func TestALinkThatIsExchangedAtTheLastMoment(t *testing.T) {
 	t.Logf("written %d times, where it should be", wrote)
 }
 
+// What was a directory or a file when it was looked at is a link when it is opened: the moment that the test before
+// this one hardly ever meets.
+func TestALinkInThePlaceOfWhatWasLookedAt(t *testing.T) {
+	dir, _ := foreign(t)
+	for _, name := range []string{"file", "sub", "nothing"} {
+		p, err := locate(filepath.Join(dir, name), false)
+		must(t, err)
+		if f, err := p.open(os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600); !errors.As(err, new(*NotRegularError)) {
+			t.Errorf("%s is opened: %v", name, err)
+			f.Close()
+		}
+		if err := p.enter(name); err == nil {
+			t.Errorf("%s is entered", name)
+		}
+		p.close()
+	}
+}
+
 func TestLinksOfRootAndOfTheCallerAreFollowed(t *testing.T) {
 	dir := t.TempDir()
 	must(t, os.Mkdir(filepath.Join(dir, "real"), 0o755))

@@ -856,6 +856,18 @@ func TestURLs(t *testing.T) {
 	}
 }
 
+// Who has a good URL, or had one, does not use up what an address may fail.
+func TestWhoIsToBlame(t *testing.T) {
+	for err, want := range map[error]bool{
+		nil: false, Unknown: true, BadKey: true, errHungUp: true,
+		Used: false, Busy: false, Expired: false, Taken: false, Full: false, Failed: false, ErrNoneOpen: false,
+	} {
+		if got := toBlame(err); got != want {
+			t.Errorf("%v: %v, want %v", err, got, want)
+		}
+	}
+}
+
 func TestWhoFailsTooOftenIsSentAway(t *testing.T) {
 	var l limiter
 	ctx, addr := context.Background(), netip.MustParseAddr("192.0.2.1")
