@@ -104,7 +104,7 @@ func (b *backend) whyRefused(name node.Name, r *control.WhyReport) {
 		}
 	}
 	ago := func(t time.Time) time.Duration { return max(0, time.Since(t)).Round(time.Second) }
-	if d := b.d.plane.FalseSources(name); d.Count > 0 {
+	if d := b.d.plane.InvalidSources(name); d.Count > 0 {
 		add(whyFalseSource, "%d packets of %s were dropped, the last one %s ago: their source addresses lie in none of its subnets, or in those of another node", d.Count, name, ago(d.Last))
 		if r.Change == "" {
 			r.Change = fmt.Sprintf("announce these addresses on %s (Subnet in its host file), or set SourceCheck = no here", name)
@@ -134,7 +134,7 @@ func (b *backend) whyRefused(name node.Name, r *control.WhyReport) {
 		add(whyIgnored, "ignored %s: %d times so far, the last one %s ago", i.What, i.Count, ago(i.Last))
 	}
 	for _, d := range b.Drops() {
-		if ago(d.Last) < lately && d.Reason != dataplane.FalseSource.String() {
+		if ago(d.Last) < lately && d.Reason != dataplane.InvalidSource.String() {
 			add(whyDropped, "packets were dropped here: %s, %d so far, the last one %s ago", d.Reason, d.Count, ago(d.Last))
 		}
 	}

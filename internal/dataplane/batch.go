@@ -4,35 +4,35 @@ import "tincan/internal/udp"
 
 // txBatch holds sealed datagrams until the next send. It belongs to one goroutine.
 type txBatch struct {
-	p    *Plane
-	buf  []byte     // those of one run lie one after the other
-	runs []gsoBatch // by socket
+	p        *Plane
+	buf      []byte     // datagrams of one run are contiguous
+	bySocket []gsoBatch // by socket
 }
 
 const outSize = 128 * 1024
 
 // newTxBatch makes one for size bytes.
 func newTxBatch(p *Plane, size int) txBatch {
-	return txBatch{p: p, buf: make([]byte, 0, size), runs: make([]gsoBatch, len(p.cfg.Sockets))}
+	return txBatch{p: p, buf: make([]byte, 0, size), bySocket: make([]gsoBatch, len(p.cfg.Sockets))}
 }
 
-// room tells whether n bytes can be appended to buf.
+// room reports whether n bytes can be appended to buf.
 func (o *txBatch) room(n int) bool { return cap(o.buf)-len(o.buf) >= n }
 
 // put copies a datagram.
-func (o *txBatch) put(way path, datagram []byte) {
+func (o *txBatch) put(path udpPath, datagram []byte) {
 	if !o.room(len(datagram)) {
 		o.flush()
 	}
 	start := len(o.buf)
 	o.buf = append(o.buf, datagram...)
-	o.runs[way.sock].add(&way, o.buf, start)
+	o.bySocket[path.sock].add(&path, o.buf, start)
 }
 
 // flush sends everything.
 func (o *txBatch) flush() {
-	for i := range o.runs {
-		if q := &o.runs[i]; len(q.list) > 0 {
+	for i := range o.bySocket {
+		if q := &o.bySocket[i]; len(q.list) > 0 {
 			o.p.send(i, q.list, nil)
 			q.reset()
 		}
@@ -40,7 +40,7 @@ func (o *txBatch) flush() {
 	o.buf = o.buf[:0]
 }
 
-// gsoBatch collects the datagrams that leave by one socket at the next send. The
+// gsoBatch collects the datagrams that the next send on one socket takes. The
 // zero value is ready.
 type gsoBatch struct {
 	list     []udp.Run
@@ -49,13 +49,13 @@ type gsoBatch struct {
 	open     bool // the last run may be continued
 }
 
-// add appends the datagram out[start:], which goes that way. Datagrams that lie one after the
-// other and fit into one run share it.
-func (q *gsoBatch) add(way *path, out []byte, start int) {
+// add appends the datagram out[start:] for that path. Contiguous datagrams that fit into one run
+// share it.
+func (q *gsoBatch) add(path *udpPath, out []byte, start int) {
 	size := len(out) - start
 	if q.open && q.end == start {
 		r := &q.list[len(q.list)-1]
-		if r.To == way.addr && r.TOS == way.tos && size <= r.Size && len(r.Buf)+size <= udp.MaxRun {
+		if r.To == path.addr && r.TOS == path.tos && size <= r.Size && len(r.Buf)+size <= udp.MaxRun {
 			r.Buf = r.Buf[:len(r.Buf)+size]
 			q.segments++
 			q.open = size == r.Size && q.segments < udp.MaxSegments
@@ -63,17 +63,17 @@ func (q *gsoBatch) add(way *path, out []byte, start int) {
 			return
 		}
 	}
-	q.list = append(q.list, udp.Run{To: way.addr, Buf: out[start:], Size: size, TOS: way.tos})
+	q.list = append(q.list, udp.Run{To: path.addr, Buf: out[start:], Size: size, TOS: path.tos})
 	q.segments, q.end, q.open = 1, len(out), true
 }
 
-// addRun appends a run that lies elsewhere.
+// addRun appends a run that is in another buffer.
 func (q *gsoBatch) addRun(r udp.Run) {
 	q.list = append(q.list, r)
 	q.open = false
 }
 
-// reset forgets what was collected.
+// reset empties the batch.
 func (q *gsoBatch) reset() {
 	q.list = q.list[:0]
 	q.open = false

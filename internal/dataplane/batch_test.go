@@ -16,11 +16,11 @@ import (
 
 // Kinds of datagrams in a buffer of FuzzBatch.
 const (
-	rawBytes       = iota // as it stands in the input
-	flowPacket            // sealed by the neighbour: a packet of a flow that may be joined
+	rawBytes       = iota // bytes of the input, unchanged
+	flowPacket            // sealed by the neighbour: a packet of a flow that may be coalesced
 	ownRecord             // sealed by the neighbour: any record
 	relayedKnown          // from the neighbour to the third node, as are those after it
-	relayedStrange        // the same with one strange id
+	relayedStrange        // the same with one unknown id
 	legacyFrame           // sealed by the legacy node
 	datagramKinds
 )
@@ -30,7 +30,7 @@ type batchScript struct {
 	data      []byte
 	seq       uint32
 	neighbour *station // speaks 1.1 with the receiver
-	old       *station // does not; may be nil
+	legacy    *station // does not; may be nil
 	ids       []byte   // from the neighbour to the third node
 	src       string   // an address of the neighbour's
 }
@@ -70,15 +70,15 @@ func (s *batchScript) datagram(kind byte, n int) []byte {
 		}
 		return d
 	case legacyFrame:
-		if s.old != nil {
-			return s.old.legacyDatagramTo("b", frame(ip{payload: max(0, min(payload, 1400)-40), frag: 0x4000}.build())).Buf
+		if s.legacy != nil {
+			return s.legacy.legacyDatagramTo("b", frame(ip{payload: max(0, min(payload, 1400)-40), frag: 0x4000}.build())).Buf
 		}
 	}
 	return slices.Clone(s.bytes(n))
 }
 
 // arrival is one buffer: an address, a segment size, and up to 64 datagrams, of which all but the last have that size
-// (unless the input says that they lie: then the cuts are elsewhere).
+// (with cutElsewhere the boundaries are wrong).
 func (s *batchScript) arrival() udp.Arrival {
 	from := []netip.AddrPort{
 		addrA, addrC, netip.MustParseAddrPort("198.51.100.1:655"), netip.AddrPortFrom(addrA.Addr(), uint16(s.byte())),
@@ -106,8 +106,8 @@ func (s *batchScript) arrival() udp.Arrival {
 	return udp.Arrival{From: from, Buf: buf, Size: size}
 }
 
-// cutUp is what the receiver makes of an arrival.
-func cutUp(a udp.Arrival) (list [][]byte) {
+// splitArrival splits an arrival into datagrams as the receiver does.
+func splitArrival(a udp.Arrival) (list [][]byte) {
 	size := a.Size
 	if size <= 0 {
 		size = max(1, len(a.Buf))
@@ -118,9 +118,9 @@ func cutUp(a udp.Arrival) (list [][]byte) {
 	return list
 }
 
-// Buffers of coalesced datagrams, as GRO makes them, from known and unknown addresses in one batch, for us and to be passed on:
-// no panic; what is passed on has come in, once; nobody is made to answer more than was said; nothing is kept but
-// what has a limit; and the next buffer of the socket is not touched.
+// Buffers of coalesced datagrams, as GRO makes them, from known and unknown addresses in one batch, for us and to be relayed:
+// no panic; only what was received is relayed, and once; no amplification; nothing is kept without
+// a limit; and the next buffer of the socket is not touched.
 func FuzzBatch(f *testing.F) {
 	script := func(receiver byte, arrivals ...[]byte) {
 		f.Add(append([]byte{receiver, byte(len(arrivals) - 1)}, slicesOf(arrivals...)...))
@@ -137,7 +137,7 @@ func FuzzBatch(f *testing.F) {
 		script(receiver, passedOn)
 		script(receiver, both, flow, passedOn)
 		script(receiver, []byte{0, near, 0, 100, 63, relayedKnown, 63})                                                             // more than one run holds
-		script(receiver, []byte{0, 2, 4, 0, 62, relayedKnown, 62}, []byte{9, 3, 4, 0, 19, flowPacket, 19}, flow)                    // strangers
+		script(receiver, []byte{0, 2, 4, 0, 62, relayedKnown, 62}, []byte{9, 3, 4, 0, 19, flowPacket, 19}, flow)                    // unknown senders
 		script(receiver, slicesOf([]byte{0, near, 0, 60, 19, relayedStrange, 0}, eight, []byte{7}), passedOn)                       // strange ids
 		script(receiver, []byte{0, near, 0, 1, 63, rawBytes, 2, 1, 2, 3}, []byte{0, near, 0, 0, 4, relayedKnown | cutElsewhere, 4}) // of one byte, of none
 		script(receiver, []byte{0, near, 1, 0, 9, flowPacket | cutElsewhere, 9}, []byte{0, near, 0, 100, 63, relayedKnown | cutElsewhere, 63})
@@ -149,7 +149,7 @@ func FuzzBatch(f *testing.F) {
 	a, b, c := row(f, nil)
 	old, hub, third := mixedRow(f, true, false)
 	fromA := batchScript{neighbour: a, ids: wire.AppendIDs(nil, c.selfID, a.selfID), src: "10.0.0.1"}
-	fromC := batchScript{neighbour: third, old: old, ids: wire.AppendIDs(nil, old.selfID, third.selfID), src: "10.2.0.1"}
+	fromC := batchScript{neighbour: third, legacy: old, ids: wire.AppendIDs(nil, old.selfID, third.selfID), src: "10.2.0.1"}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) > 1<<12 {
 			return
@@ -166,7 +166,7 @@ func FuzzBatch(f *testing.F) {
 		came := make(map[string]int)
 		for count := s.byte()%4 + 1; count > 0; count-- {
 			arrival := s.arrival()
-			for _, d := range cutUp(arrival) {
+			for _, d := range splitArrival(arrival) {
 				came[string(d)]++
 				all = append(all, d)
 			}
@@ -192,7 +192,7 @@ func FuzzBatch(f *testing.F) {
 				t.Fatalf("a run of %d bytes in datagrams of %d", len(run.Buf), run.Size)
 			}
 			for d := range slices.Chunk(run.Buf, run.Size) {
-				if self == hub && run.To == addrA || len(d) < idsLen || node.ID(d[6:]) == self.selfID { // sealed by us
+				if self == hub && run.To == addrA || len(d) < idsLen || node.ID(d[6:]) == self.selfID { // sealed by this node
 					answers++
 				} else {
 					passedOn(d, "UDP")
@@ -208,9 +208,9 @@ func FuzzBatch(f *testing.F) {
 					passedOn(d, "TCP")
 				}
 			}
-			*self.metas[id] = wireMeta{}
+			*self.metas[id] = recordingMeta{}
 		}
-		if events := self.heard(); len(events) > 2*len(all)+10 || answers > len(all) {
+		if events := self.takeEvents(); len(events) > 2*len(all)+10 || answers > len(all) {
 			t.Fatalf("%d answers and %d events for %d datagrams", answers, len(events), len(all))
 		}
 		checkWritten(t, self.dev.take())
@@ -218,7 +218,7 @@ func FuzzBatch(f *testing.F) {
 		if n := len(self.dir.Load().byID) + len(self.dir.Load().byAddr) + len(self.names); n > 6 {
 			t.Fatalf("%d nodes, ids and addresses are remembered", n)
 		}
-		if n := len(self.held.waiting); n > maxHeld {
+		if n := len(self.pending.waiting); n > maxPending {
 			t.Fatalf("%d packets are held", n)
 		}
 		if n := len(self.work.early.waiting); n > maxEarly {
@@ -226,8 +226,8 @@ func FuzzBatch(f *testing.F) {
 		}
 		if r := self.rx; len(r.out.buf) > 0 || cap(r.out.buf) != outSize || len(r.buf) != inBase+device.MaxPacket+maxLegacy || r.batched != (batched{}) {
 			t.Fatal("the batch has not ended")
-		} else if len(r.relays[0].list)+len(r.out.runs[0].list) > 0 || cap(r.relays[0].list) > 1024 {
-			t.Fatalf("%d and %d runs stay, of %d", len(r.relays[0].list), len(r.out.runs[0].list), cap(r.relays[0].list))
+		} else if len(r.relays[0].list)+len(r.out.bySocket[0].list) > 0 || cap(r.relays[0].list) > 1024 {
+			t.Fatalf("%d and %d runs stay, of %d", len(r.relays[0].list), len(r.out.bySocket[0].list), cap(r.relays[0].list))
 		}
 	})
 }

@@ -13,14 +13,14 @@ import (
 	"tincan/internal/wire"
 )
 
-// shortcut is a socket whose datagrams arrive at once, in runs, at a receiver.
-type shortcut struct {
-	wireSocket
+// loopback is a socket whose datagrams arrive at a receiver immediately, in runs.
+type loopback struct {
+	recordingSocket
 	to    *receiver
 	batch []udp.Arrival
 }
 
-func (s *shortcut) Send(runs []udp.Run) error {
+func (s *loopback) Send(runs []udp.Run) error {
 	s.batch = s.batch[:0]
 	for _, r := range runs {
 		s.batch = append(s.batch, udp.Arrival{From: s.local, Buf: r.Buf, Size: r.Size})
@@ -29,15 +29,15 @@ func (s *shortcut) Send(runs []udp.Run) error {
 	return nil
 }
 
-// sink is a device that forgets.
-type sink struct{ recorder }
+// discardDevice is a device that discards what is written.
+type discardDevice struct{ recorder }
 
-func (*sink) Write([]byte, int, device.Offload) error { return nil }
+func (*discardDevice) Write([]byte, int, device.Offload) error { return nil }
 
 // bench is a plane whose datagrams arrive at another at once.
 func bench(t testing.TB) (*transmitter, *Plane) {
 	ta, tb := tunnels(t, "a", "b")
-	return benchOf(near("b", addrB, ta), near("a", addrA, tb))
+	return benchOf(directPeer("b", addrB, ta), directPeer("a", addrA, tb))
 }
 
 // legacyBench is bench between legacy nodes.
@@ -47,10 +47,10 @@ func legacyBench(t testing.TB, suite legacy.Suite) (*transmitter, *Plane) {
 }
 
 func benchOf(b, a mesh.PeerState) (*transmitter, *Plane) {
-	toB := &shortcut{wireSocket: wireSocket{local: addrA}}
+	toB := &loopback{recordingSocket: recordingSocket{local: addrA}}
 	event := func(mesh.Event) bool { return true }
-	from := New(Config{Self: "a", Device: &sink{}, Sockets: []udp.Socket{toB}, Event: event})
-	to := New(Config{Self: "b", Device: &sink{}, Sockets: []udp.Socket{&wireSocket{local: addrB}}, Event: event})
+	from := New(Config{Self: "a", Device: &discardDevice{}, Sockets: []udp.Socket{toB}, Event: event})
+	to := New(Config{Self: "b", Device: &discardDevice{}, Sockets: []udp.Socket{&recordingSocket{local: addrB}}, Event: event})
 	from.PublishPeers([]mesh.PeerState{b})
 	to.PublishPeers([]mesh.PeerState{a})
 	from.PublishRoutes(plan())
@@ -59,8 +59,8 @@ func benchOf(b, a mesh.PeerState) (*transmitter, *Plane) {
 	return newTransmitter(from), to
 }
 
-// BenchmarkDeviceToDevice carries packets from one device through cutting,
-// sealing, opening and joining to another, without system calls.
+// BenchmarkDeviceToDevice sends packets from one device through segmenting,
+// sealing, opening and coalescing to another, without system calls.
 func BenchmarkDeviceToDevice(b *testing.B) {
 	deviceToDevice(b, bench)
 }
@@ -92,7 +92,7 @@ func deviceToDevice(b *testing.B, bench func(testing.TB) (*transmitter, *Plane))
 			b.ReportAllocs()
 			n := 0
 			for b.Loop() {
-				// The headers are changed by cutting, so they are fresh, as from a read.
+				// The segmenter changes the headers, so they are restored, as by a read.
 				copy(t.in[inHead:], p)
 				t.packet(len(p), off)
 				t.out.flush()
@@ -106,7 +106,7 @@ func deviceToDevice(b *testing.B, bench func(testing.TB) (*transmitter, *Plane))
 }
 
 // BenchmarkMixedRelay opens what comes from a legacy node and seals it for one
-// that speaks SPTPS.
+// that uses SPTPS.
 func BenchmarkMixedRelay(b *testing.B) {
 	a, hub, _ := mixedRow(b, true, false)
 	hub.cfg.Sockets[0], hub.cfg.Event = &discard{}, func(mesh.Event) bool { return true }
@@ -114,22 +114,22 @@ func BenchmarkMixedRelay(b *testing.B) {
 	b.SetBytes(int64(len(p)))
 	b.ReportAllocs()
 	for b.Loop() {
-		b.StopTimer() // no datagram is taken twice
+		b.StopTimer() // no datagram is accepted twice
 		runs := a.out(p, off)
 		b.StartTimer()
-		hub.in(addrA, runs...)
+		hub.receive(addrA, runs...)
 	}
 	if len(hub.Drops()) > 0 {
 		b.Fatal(hub.Drops())
 	}
 }
 
-// BenchmarkRelay passes runs on for two others.
+// BenchmarkRelay relays runs between two other nodes.
 func BenchmarkRelay(b *testing.B) {
 	p := newStation("b", addrB).Plane
 	p.cfg.Sockets[0] = &discard{}
 	p.cfg.Event = func(mesh.Event) bool { return true }
-	p.PublishPeers([]mesh.PeerState{near("a", addrA, nil), near("c", addrC, nil)})
+	p.PublishPeers([]mesh.PeerState{directPeer("a", addrA, nil), directPeer("c", addrC, nil)})
 	r := newReceiver(p, 0)
 	const size, count = 1453, 44
 	buf := make([]byte, size*count)
@@ -149,7 +149,7 @@ func BenchmarkRelay(b *testing.B) {
 	}
 }
 
-type discard struct{ wireSocket }
+type discard struct{ recordingSocket }
 
 func (*discard) Send([]udp.Run) error { return nil }
 
@@ -176,7 +176,7 @@ func BenchmarkPublish(b *testing.B) {
 	p := newStation("a", addrA).Plane
 	var all []mesh.PeerState
 	for i := range 1000 {
-		all = append(all, near(node.Name(fmt.Sprint("n", i)), netip.AddrPortFrom(addrB.Addr(), uint16(i+1)), nil))
+		all = append(all, directPeer(node.Name(fmt.Sprint("n", i)), netip.AddrPortFrom(addrB.Addr(), uint16(i+1)), nil))
 	}
 	p.PublishPeers(all)
 	b.Run("same address", func(b *testing.B) {
@@ -197,9 +197,9 @@ func BenchmarkPublish(b *testing.B) {
 // connection to the device.
 func BenchmarkSlowPath(b *testing.B) {
 	a, to := pair(b)
-	a.again("b", func(s *mesh.PeerState) { s.Options |= uint32(wire.TCPOnly) })
+	a.republish("b", func(s *mesh.PeerState) { s.Options |= uint32(wire.TCPOnly) })
 	a.cfg.Meta = func(mesh.ConnID) Meta { return metaTo{to} }
-	to.cfg.Device, to.cfg.Event = &sink{}, func(mesh.Event) bool { return true }
+	to.cfg.Device, to.cfg.Event = &discardDevice{}, func(mesh.Event) bool { return true }
 	p := ip{payload: 1300}.build()
 	b.SetBytes(int64(len(p)))
 	b.ReportAllocs()
@@ -213,7 +213,7 @@ func BenchmarkSlowPath(b *testing.B) {
 	}
 }
 
-// metaTo is a meta connection that hands on at once.
+// metaTo is a meta connection that delivers immediately.
 type metaTo struct{ s *station }
 
 func (m metaTo) TrySPTPS(b []byte) bool { m.s.FromMeta("a", b); return true }

@@ -8,55 +8,55 @@ import (
 	"tincan/internal/packet"
 )
 
-// accepts is what the device takes as super-packets, as it said itself and as it has shown since.
-type accepts [device.GSOUDP + 1]struct {
-	most  int           // segments, 0: none
+// segmentLimits are the super-packets that the device accepts: as declared when it was opened, and as learned from refusals.
+type segmentLimits [device.GSOUDP + 1]struct {
+	max   int           // segments, 0: none
 	until time.Duration // nothing is joined before
 	pause time.Duration // how long the last pause was
 }
 
 const (
-	// surelySegments is how many segments of UDP every kernel takes (UDP_MAX_SEGMENTS before Linux 6.9).
-	surelySegments = 64
-	// A super-packet that was refused is written again in pieces, so each costs more than it saves. One may
-	// be bad luck; the more follow, the longer nothing of the kind is joined.
+	// safeSegments is how many UDP segments every kernel accepts (UDP_MAX_SEGMENTS before Linux 6.9).
+	safeSegments = 64
+	// A refused super-packet is written again packet by packet, which costs more than coalescing saves. So
+	// after each refusal packets of that kind are not coalesced for a while (exponential back-off).
 	firstPause = time.Second
 	maxPause   = 5 * time.Minute
-	// forgiven times the last pause without a refusal begins again.
-	forgiven = 4
+	// resetAfter times the last pause without a refusal resets the back-off.
+	resetAfter = 4
 )
 
-func acceptedBy(d device.Device) (a accepts) {
+func deviceLimits(d device.Device) (a segmentLimits) {
 	for kind := device.GSOTCPv4; kind <= device.GSOUDP; kind++ {
-		a[kind].most = d.MaxSegments(kind)
+		a[kind].max = d.MaxSegments(kind)
 	}
 	return a
 }
 
-// segments is how many packets of the kind may be joined now.
-func (a *accepts) segments(kind device.GSOType, now time.Duration) int {
+// segments is how many packets of the kind may be coalesced now.
+func (a *segmentLimits) segments(kind device.GSOType, now time.Duration) int {
 	k := &a[kind]
 	if now < k.until {
 		return 0
 	}
-	return k.most
+	return k.max
 }
 
-// refused takes note that a super-packet of count segments was not taken.
-func (a *accepts) refused(kind device.GSOType, count int, now time.Duration) {
+// refused records that a super-packet of count segments was refused.
+func (a *segmentLimits) refused(kind device.GSOType, count int, now time.Duration) {
 	k := &a[kind]
-	if kind == device.GSOUDP && count > surelySegments {
-		k.most = surelySegments
+	if kind == device.GSOUDP && count > safeSegments {
+		k.max = safeSegments
 		return
 	}
-	if now-k.until > forgiven*k.pause {
+	if now-k.until > resetAfter*k.pause {
 		k.pause = firstPause / 2
 	}
 	k.pause = min(2*k.pause, maxPause)
 	k.until = now + k.pause
 }
 
-// kindOf tells as what the packet p, which has a full IP header, may be joined.
+// kindOf is the kind of super-packet that p, which has a full IP header, may be part of.
 func kindOf(p []byte) device.GSOType {
 	proto, tcp := p[9], device.GSOTCPv4
 	if p[0]>>4 == 6 {
@@ -89,7 +89,7 @@ func (r *receiver) outputSuper(p []byte, count int, s packet.Super) {
 	switch {
 	case err == nil:
 	case errors.Is(err, device.ErrRefused):
-		r.accepts.refused(off.GSO, count, r.now)
+		r.limits.refused(off.GSO, count, r.now)
 		r.outputEach(start, at, p, s)
 	default:
 		r.p.dropN(DeviceFailed, count)
@@ -101,12 +101,12 @@ func (r *receiver) outputSuper(p []byte, count int, s packet.Super) {
 func (r *receiver) outputEach(start, at int, p []byte, s packet.Super) {
 	var header [ethernetLen]byte // not r.swap, which holds the headers of what displaces the super-packet
 	l2 := copy(header[:], r.buf[start:at])
-	if !r.cut.Start(p, int(s.HdrLen), int(s.CsumStart), int(s.Size), s.Proto) {
+	if !r.segmenter.Start(p, int(s.HdrLen), int(s.CsumStart), int(s.Size), s.Proto) {
 		r.p.drop(DeviceFailed)
 		return
 	}
-	for from, to, ok := r.cut.Next(); ok; from, to, ok = r.cut.Next() {
-		// What lies in front of a packet is written already.
+	for from, to, ok := r.segmenter.Next(); ok; from, to, ok = r.segmenter.Next() {
+		// The bytes before a packet have been written already.
 		copy(r.buf[at+from-l2:], header[:l2])
 		r.p.write(r.buf[:at+to], at+from-l2, device.Offload{})
 	}

@@ -19,7 +19,7 @@ func gsoSegments(w written) int {
 	return (len(w.pkt) - int(w.off.HdrLen) + int(w.off.GSOSize) - 1) / int(w.off.GSOSize)
 }
 
-func TestNoMoreSegmentsAreJoinedThanTheDeviceTakes(t *testing.T) {
+func TestCoalescingKeepsToTheDevicesSegmentLimit(t *testing.T) {
 	for _, most := range []int{2, 64, 128} {
 		a, b := pair(t)
 		b.dev.most = most
@@ -32,7 +32,7 @@ func TestNoMoreSegmentsAreJoinedThanTheDeviceTakes(t *testing.T) {
 		for _, p := range want {
 			runs = append(runs, a.out(p, device.Offload{})...)
 		}
-		b.in(addrA, runs...)
+		b.receive(addrA, runs...)
 		got := b.dev.take()
 		for _, w := range got {
 			if n := gsoSegments(w); n > most {
@@ -46,7 +46,7 @@ func TestNoMoreSegmentsAreJoinedThanTheDeviceTakes(t *testing.T) {
 	}
 }
 
-// A super-packet that the device refuses is as good as one that it takes, only slower.
+// A super-packet that the device refuses is delivered all the same, packet by packet.
 func TestRefusedSuperPacketIsWrittenPacketByPacket(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -71,7 +71,7 @@ func TestRefusedSuperPacketIsWrittenPacketByPacket(t *testing.T) {
 					if c.size > 0 {
 						var p []byte
 						p, off = super(whole, c.size)
-						want = append(want, cutSlowly(whole, int(off.HdrLen), int(off.CsumStart), c.size)...)
+						want = append(want, segmentReference(whole, int(off.HdrLen), int(off.CsumStart), c.size)...)
 						whole = p
 					} else {
 						want = append(want, bytes.Clone(whole))
@@ -80,7 +80,7 @@ func TestRefusedSuperPacketIsWrittenPacketByPacket(t *testing.T) {
 				}
 				return runs
 			}
-			b.in(addrA, send()...)
+			b.receive(addrA, send()...)
 			got := b.dev.take()
 			if b.dev.refused == 0 || len(got) != len(want) {
 				t.Fatalf("%d super-packets refused, %d of %d packets written", b.dev.refused, len(got), len(want))
@@ -90,9 +90,9 @@ func TestRefusedSuperPacketIsWrittenPacketByPacket(t *testing.T) {
 				t.Errorf("counted %d packets of %d, %d failures", n.OutPackets, len(want), b.dropped(DeviceFailed))
 			}
 
-			// And the device is not asked again at once, but later.
+			// The next attempt is not immediate, but later.
 			refused := b.dev.refused
-			b.in(addrA, send()...)
+			b.receive(addrA, send()...)
 			if got := b.dev.take(); c.packets == 1 && b.dev.refused != refused {
 				t.Errorf("%d more refusals in the same moment", b.dev.refused-refused)
 			} else {
@@ -100,7 +100,7 @@ func TestRefusedSuperPacketIsWrittenPacketByPacket(t *testing.T) {
 			}
 			b.time = b.time.Add(time.Hour)
 			b.dev.refuses = nil
-			b.in(addrA, send()...)
+			b.receive(addrA, send()...)
 			if got = b.dev.take(); len(got) >= len(want) {
 				t.Error("an hour later nothing is joined")
 			}
@@ -114,7 +114,7 @@ func TestRefusedSuperPacketInAFrameIsWrittenFrameByFrame(t *testing.T) {
 	b.dev.refuses = func(device.Offload) bool { return true }
 	var runs []udp.Run
 	var want [][]byte
-	for i := range 11 { // the last one is of another flow, and has to wait for the others
+	for i := range 11 { // the last one is of another flow, and must not overtake the others
 		from := macA
 		if i == 10 {
 			from = macC
@@ -123,7 +123,7 @@ func TestRefusedSuperPacketInAFrameIsWrittenFrameByFrame(t *testing.T) {
 		want = append(want, bytes.Clone(f))
 		runs = append(runs, a.out(f, device.Offload{})...)
 	}
-	b.in(addrA, runs...)
+	b.receive(addrA, runs...)
 	if got := b.dev.take(); b.dev.refused != 1 || len(got) != len(want) {
 		t.Fatalf("%d refused, %d of %d frames written", b.dev.refused, len(got), len(want))
 	} else {
@@ -135,10 +135,10 @@ func TestRefusedSuperPacketInAFrameIsWrittenFrameByFrame(t *testing.T) {
 	}
 }
 
-func TestJoiningPausesLongerTheMoreIsRefused(t *testing.T) {
-	var a accepts
+func TestCoalescingBacksOffAfterRefusals(t *testing.T) {
+	var a segmentLimits
 	const tcp = device.GSOTCPv4
-	a[tcp].most, a[device.GSOUDP].most = 1000, 128
+	a[tcp].max, a[device.GSOUDP].max = 1000, 128
 	a.refused(device.GSOUDP, 100, time.Hour)
 	if n := a.segments(device.GSOUDP, time.Hour); n != 64 {
 		t.Errorf("after a refusal of 100 segments of UDP %d are joined, want 64", n)

@@ -13,18 +13,18 @@ import (
 	"tincan/internal/wire"
 )
 
-// packingPair is a pair of which b has asked for a level of compression.
-func packingPair(t *testing.T, level int) (a, b *station) {
+// compressingPair is a pair of which b has asked for a level of compression.
+func compressingPair(t *testing.T, level int) (a, b *station) {
 	a, b = pair(t)
-	a.again("b", func(s *mesh.PeerState) { s.Compression = level })
+	a.republish("b", func(s *mesh.PeerState) { s.Compression = level })
 	b.cfg.Compression = level
 	return a, b
 }
 
-func TestRecordsArePackedAsTheReceiverAsks(t *testing.T) {
+func TestRecordsAreCompressedAsTheReceiverAsks(t *testing.T) {
 	for level := 1; level <= compress.MaxLevel; level++ {
 		t.Run(fmt.Sprint("level ", level), func(t *testing.T) {
-			a, b := packingPair(t, level)
+			a, b := compressingPair(t, level)
 			whole := ip{payload: 20000, frag: 0x4000}.build()
 			p, off := super(whole, 1380)
 			sent := 0
@@ -35,8 +35,8 @@ func TestRecordsArePackedAsTheReceiverAsks(t *testing.T) {
 			if sent > len(whole)/2 {
 				t.Errorf("%d bytes were sent for %d", sent, len(whole))
 			}
-			b.in(addrA, runs...)
-			same(t, flat(t, b.dev.take()), cutSlowly(whole, 40, 20, 1380))
+			b.receive(addrA, runs...)
+			same(t, flat(t, b.dev.take()), segmentReference(whole, 40, 20, 1380))
 
 			back, off := super(ip{src: "10.1.0.1", dst: "10.0.0.1", payload: 3000, frag: 0x4000}.build(), 1380)
 			if runs := b.out(back, off); len(runs) == 0 || len(runs[0].Buf) < 1380 {
@@ -51,20 +51,20 @@ func TestRecordsArePackedAsTheReceiverAsks(t *testing.T) {
 	}
 }
 
-func TestWhatPackingMakesNoShorterIsSentAsItIs(t *testing.T) {
-	a, b := packingPair(t, 9)
+func TestIncompressibleDataIsSentUncompressed(t *testing.T) {
+	a, b := compressingPair(t, 9)
 	p := ip{udp: true, payload: 0}.build()
 	runs := a.out(p, device.Offload{})
 	if len(runs) != 1 || len(runs[0].Buf) != len(p)+minDatagram {
 		t.Errorf("%d runs, %d bytes for %d", len(runs), len(runs[0].Buf), len(p))
 	}
-	b.in(addrA, runs...)
+	b.receive(addrA, runs...)
 	same(t, flat(t, b.dev.take()), [][]byte{p})
 }
 
-func TestPackedRecordsOverTCP(t *testing.T) {
-	a, b := packingPair(t, compress.MaxLevel)
-	a.again("b", func(s *mesh.PeerState) { s.Adjacent, s.MinMTU, s.Confirmed = false, 0, false })
+func TestCompressedRecordsOverTCP(t *testing.T) {
+	a, b := compressingPair(t, compress.MaxLevel)
+	a.republish("b", func(s *mesh.PeerState) { s.Adjacent, s.MinMTU, s.Confirmed = false, 0, false })
 	p := ip{payload: 1000}.build()
 	a.out(p, device.Offload{})
 	blobs := a.metas[1].blobs
@@ -75,7 +75,7 @@ func TestPackedRecordsOverTCP(t *testing.T) {
 	same(t, flat(t, b.dev.take()), [][]byte{p})
 }
 
-func TestPackedRecordsThatCannotBe(t *testing.T) {
+func TestInvalidCompressedRecords(t *testing.T) {
 	packed, _ := compress.Compress(6, nil, bytes.Repeat([]byte{69}, 4000))
 	for name, c := range map[string]struct {
 		announced int
@@ -87,11 +87,11 @@ func TestPackedRecordsThatCannotBe(t *testing.T) {
 		"longer than any frame": {6, packed, Malformed},
 		"nothing":               {10, nil, Malformed},
 	} {
-		a, b := packingPair(t, 0)
+		a, b := compressingPair(t, 0)
 		b.cfg.Compression = c.announced
 		_, s := a.known("b")
 		record := s.Tunnel.Seal(wire.AppendIDs(nil, [6]byte{}, a.selfID), append([]byte{wire.TypeCompressed}, c.data...))
-		b.in(addrA, udp.Run{Buf: record, Size: len(record)})
+		b.receive(addrA, udp.Run{Buf: record, Size: len(record)})
 		if got := b.dev.take(); len(got) > 0 || b.dropped(c.want) != 1 {
 			t.Errorf("%s: %d packets, %v", name, len(got), b.Drops())
 		}

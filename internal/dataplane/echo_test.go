@@ -9,9 +9,9 @@ import (
 	"tincan/internal/wire"
 )
 
-func TestEchoesGoTheWayThatIsSaid(t *testing.T) {
+func TestEchoesTakeTheRequestedPath(t *testing.T) {
 	data := wire.Echo{Number: 1, Size: 100}.Append(nil)
-	unconfirmed := func(a *station) { a.again("c", func(s *mesh.PeerState) { s.Confirmed, s.MinMTU = false, 0 }) }
+	unconfirmed := func(a *station) { a.republish("c", func(s *mesh.PeerState) { s.Confirmed, s.MinMTU = false, 0 }) }
 	for _, c := range []struct {
 		name   string
 		echo   mesh.SendEcho
@@ -37,7 +37,7 @@ func TestEchoesGoTheWayThatIsSaid(t *testing.T) {
 			if got := a.paths(a.sock.take()); got != c.want {
 				t.Errorf("%q instead of %q", got, c.want)
 			}
-			if got := a.heard(); got != nil {
+			if got := a.takeEvents(); got != nil {
 				t.Errorf("it counts as traffic: %v", got)
 			}
 		})
@@ -49,26 +49,26 @@ func TestEchoesAreReportedWithTheirHop(t *testing.T) {
 	a, b, c := row(t, nil)
 
 	a.SendEcho(mesh.SendEcho{Node: "c", Path: mesh.EchoUDP, Via: "b", Data: data})
-	b.in(addrA, a.sock.take()...)
-	c.in(addrB, b.sock.take()...)
+	b.receive(addrA, a.sock.take()...)
+	c.receive(addrB, b.sock.take()...)
 	want := []mesh.Event{
 		mesh.CameIndirectly{Node: "a", Hop: "b"},
 		mesh.EchoIn{Node: "a", Hop: "b", Data: data},
 	}
-	if got := c.heard(); !reflect.DeepEqual(got, want) {
+	if got := c.takeEvents(); !reflect.DeepEqual(got, want) {
 		t.Errorf("through a relay: %v", got)
 	}
 
 	a.SendEcho(mesh.SendEcho{Node: "b", Path: mesh.EchoUDP, Data: data})
-	b.heard()
-	b.in(addrA, a.sock.take()...)
-	if got, want := b.heard(), []mesh.Event{mesh.EchoIn{Node: "a", Hop: "a", Direct: true, Addr: addrA, Data: data}}; !reflect.DeepEqual(got, want) {
+	b.takeEvents()
+	b.receive(addrA, a.sock.take()...)
+	if got, want := b.takeEvents(), []mesh.Event{mesh.EchoIn{Node: "a", Hop: "a", Direct: true, Addr: addrA, Data: data}}; !reflect.DeepEqual(got, want) {
 		t.Errorf("straight: %v", got)
 	}
 
 	a.SendEcho(mesh.SendEcho{Node: "b", Path: mesh.EchoTCP, Data: data})
 	b.FromMeta("a", bytes.Clone(a.metas[1].blobs[0]))
-	if got, want := b.heard(), []mesh.EchoIn{{Node: "a", Hop: "a", TCP: true, Data: data}}; !reflect.DeepEqual(got[len(got)-1], mesh.Event(want[0])) {
+	if got, want := b.takeEvents(), []mesh.EchoIn{{Node: "a", Hop: "a", TCP: true, Data: data}}; !reflect.DeepEqual(got[len(got)-1], mesh.Event(want[0])) {
 		t.Errorf("by TCP: %v", got)
 	}
 	if len(b.dev.take())+len(c.dev.take()) != 0 {
@@ -76,12 +76,12 @@ func TestEchoesAreReportedWithTheirHop(t *testing.T) {
 	}
 }
 
-func TestEchoesAreNoPacketsOfTheVPN(t *testing.T) {
+func TestEchoesAreNotDeliveredToTheDevice(t *testing.T) {
 	data := append(wire.Echo{Number: 1, Size: 1000}.Append(nil), make([]byte, 100)...)
-	a, b := packingPair(t, 9)
+	a, b := compressingPair(t, 9)
 	a.SendEcho(mesh.SendEcho{Node: "b", Data: data})
-	b.in(addrA, a.sock.take()...)
-	if got, want := b.heard(), []mesh.Event{mesh.EchoIn{Node: "a", Hop: "a", Direct: true, Addr: addrA, Data: data}}; !reflect.DeepEqual(got, want) {
+	b.receive(addrA, a.sock.take()...)
+	if got, want := b.takeEvents(), []mesh.Event{mesh.EchoIn{Node: "a", Hop: "a", Direct: true, Addr: addrA, Data: data}}; !reflect.DeepEqual(got, want) {
 		t.Errorf("it was packed like one: %v, %v", got, b.Drops())
 	}
 	if in, out := b.Counters("a"), a.Counters("b"); in.InPackets != 0 || out.OutPackets != 0 {

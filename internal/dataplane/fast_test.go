@@ -16,7 +16,7 @@ import (
 
 var timestamps = []byte{1, 1, 8, 10, 0, 0, 0, 9, 0, 0, 0, 8}
 
-func TestSuperPacketIsCutJoinedAndDeliveredWhole(t *testing.T) {
+func TestSuperPacketIsSegmentedAndCoalesced(t *testing.T) {
 	const psh, fin, ack, cwr = packet.FlagPSH, packet.FlagFIN, packet.FlagACK, packet.FlagCWR
 	cases := []struct {
 		name string
@@ -43,7 +43,7 @@ func TestSuperPacketIsCutJoinedAndDeliveredWhole(t *testing.T) {
 			a, b := pair(t)
 			whole := c.build()
 			p, off := super(whole, c.size)
-			want := cutSlowly(whole, int(off.HdrLen), int(off.CsumStart), c.size)
+			want := segmentReference(whole, int(off.HdrLen), int(off.CsumStart), c.size)
 
 			runs := a.out(p, off)
 			total := 0
@@ -56,7 +56,7 @@ func TestSuperPacketIsCutJoinedAndDeliveredWhole(t *testing.T) {
 			if total != len(want) {
 				t.Fatalf("%d datagrams instead of %d", total, len(want))
 			}
-			b.in(addrA, runs...)
+			b.receive(addrA, runs...)
 			got := b.dev.take()
 			if c.writes > 0 && len(got) != c.writes {
 				t.Errorf("%d writes to the device instead of %d", len(got), c.writes)
@@ -75,7 +75,7 @@ func TestSuperPacketIsCutJoinedAndDeliveredWhole(t *testing.T) {
 // pairOf makes two stations that reach each other directly.
 type pairOf func(testing.TB) (a, b *station)
 
-// bothKinds runs a test with nodes that speak SPTPS and with nodes that speak the protocol of tinc 1.0.
+// bothKinds runs a test with nodes that use SPTPS and with nodes that use the protocol of tinc 1.0.
 func bothKinds(t *testing.T, name string, test func(*testing.T, pairOf)) {
 	t.Run(name, func(t *testing.T) { test(t, pair) })
 	t.Run(name+", legacy", func(t *testing.T) { test(t, legacyPair) })
@@ -87,9 +87,9 @@ func TestDeviceWithoutOffloadsGetsSinglePackets(t *testing.T) {
 	b.rx = newReceiver(b.Plane, 0)
 	whole := ip{payload: 14000, frag: 0x4000}.build()
 	p, off := super(whole, 1380)
-	b.in(addrA, a.out(p, off)...)
+	b.receive(addrA, a.out(p, off)...)
 	got := b.dev.take()
-	want := cutSlowly(whole, 40, 20, 1380)
+	want := segmentReference(whole, 40, 20, 1380)
 	if len(got) != len(want) {
 		t.Fatalf("%d writes instead of %d", len(got), len(want))
 	}
@@ -102,7 +102,7 @@ func TestUnfinishedChecksumOfASinglePacketIsCompleted(t *testing.T) {
 		want := c.build()
 		p, off := super(want, 1000)
 		off.GSO = device.GSONone
-		b.in(addrA, a.out(p, off)...)
+		b.receive(addrA, a.out(p, off)...)
 		same(t, flat(t, b.dev.take()), [][]byte{want})
 	}
 	a, _ := pair(t)
@@ -120,7 +120,7 @@ func sealEach(a *station, packets ...[]byte) (runs []udp.Run) {
 	return runs
 }
 
-func TestOnlyWhatContinuesAFlowIsJoined(t *testing.T) {
+func TestOnlyPacketsThatContinueAFlowAreCoalesced(t *testing.T) {
 	seg := func(seq uint32, change func(*ip)) []byte {
 		f := ip{seq: seq, payload: 100, frag: 0x4000}
 		if change != nil {
@@ -161,7 +161,7 @@ func TestOnlyWhatContinuesAFlowIsJoined(t *testing.T) {
 	for _, c := range cases {
 		bothKinds(t, c.name, func(t *testing.T, pair pairOf) {
 			a, b := pair(t)
-			b.in(addrA, sealEach(a, c.pkts...)...)
+			b.receive(addrA, sealEach(a, c.pkts...)...)
 			got := b.dev.take()
 			if len(got) != c.writes {
 				t.Errorf("%d writes instead of %d", len(got), c.writes)
@@ -171,8 +171,8 @@ func TestOnlyWhatContinuesAFlowIsJoined(t *testing.T) {
 	}
 }
 
-// Whatever the order and kind of packets, they come out as they went in.
-func TestJoinedPacketsAreThePacketsThatWereSent(t *testing.T) {
+// Whatever the order and kind of packets, they are delivered unchanged and in order.
+func TestCoalescedPacketsEqualThePacketsSent(t *testing.T) {
 	bothKinds(t, "random flows", joinedPackets)
 }
 
@@ -211,7 +211,7 @@ func joinedPackets(t *testing.T, pair pairOf) {
 			}
 		}
 		runs := sealEach(a, pkts...)
-		// Some datagrams are damaged on the way, some come twice.
+		// Some datagrams are damaged in transit, some are duplicated.
 		var want [][]byte
 		var arrived []udp.Run
 		for i, run := range runs {
@@ -228,7 +228,7 @@ func joinedPackets(t *testing.T, pair pairOf) {
 		runs = arrived
 		for len(runs) > 0 {
 			n := 1 + r.IntN(len(runs))
-			b.in(addrA, runs[:n]...)
+			b.receive(addrA, runs[:n]...)
 			runs = runs[n:]
 		}
 		same(t, flat(t, b.dev.take()), want)
@@ -246,7 +246,7 @@ func TestUDPChecksumOfZeroIsWrittenAsOnes(t *testing.T) {
 	a, b := pair(t)
 	q, off := super(p, 1000)
 	off.GSO = device.GSONone
-	b.in(addrA, a.out(q, off)...)
+	b.receive(addrA, a.out(q, off)...)
 	same(t, flat(t, b.dev.take()), [][]byte{p})
 }
 
@@ -260,7 +260,7 @@ func TestFirstRecordNumbersAndIDsOnTheWire(t *testing.T) {
 	if got := runs[0].Buf[:16]; string(got[:6]) != "\x00\x00\x00\x00\x00\x00" || string(got[6:12]) != string(a.selfID[:]) || string(got[12:]) != "\x00\x00\x00\x02" {
 		t.Errorf("datagram begins with %x", got)
 	}
-	if e := a.heard(); !reflect.DeepEqual(e, []mesh.Event{mesh.Traffic{Node: "b"}}) {
+	if e := a.takeEvents(); !reflect.DeepEqual(e, []mesh.Event{mesh.Traffic{Node: "b"}}) {
 		t.Errorf("events %v", e)
 	}
 }
@@ -284,11 +284,11 @@ func TestEqualDatagramsShareARunAndOthersDoNot(t *testing.T) {
 	if s := fmt.Sprint(shape); s != "[100/4 100/1 200/2 300/1]" {
 		t.Error(s)
 	}
-	b.in(addrA, runs...)
+	b.receive(addrA, runs...)
 	same(t, flat(t, b.dev.take()), want)
 }
 
-// several makes the device give packets between two sends.
+// several makes the device deliver packets between two sends.
 func (s *station) several(packets ...[]byte) []udp.Run {
 	s.tx.now = s.now()
 	for _, p := range packets {
@@ -302,46 +302,46 @@ func (s *station) several(packets ...[]byte) []udp.Run {
 func TestPacketsForDifferentNodesInOneBatch(t *testing.T) {
 	a, b, c := row(t, nil)
 	toB, toC := ip{udp: true, payload: 500}.build(), ip{udp: true, payload: 500, dst: "10.2.0.1"}.build()
-	// What b is to keep and what it is to pass on share a run: both go to b.
+	// What b is to deliver and what it is to relay share a run: both go to b.
 	runs := a.several(toC, toB, toC, toC, toB)
 	if len(runs) != 1 {
 		t.Fatalf("%d runs", len(runs))
 	}
-	b.in(addrA, runs...)
+	b.receive(addrA, runs...)
 	same(t, flat(t, b.dev.take()), [][]byte{toB, toB})
-	c.in(addrB, b.sock.take()...)
+	c.receive(addrB, b.sock.take()...)
 	same(t, flat(t, c.dev.take()), [][]byte{toC, toC, toC})
 
 	// A node that is its own relay gets direct datagrams of the same size from the same batch.
-	a.again("c", func(s *mesh.PeerState) { s.Addr, s.Confirmed, s.MinMTU, s.MTU = addrC, true, 1439, 1439 })
+	a.republish("c", func(s *mesh.PeerState) { s.Addr, s.Confirmed, s.MinMTU, s.MTU = addrC, true, 1439, 1439 })
 	if runs = a.several(toB, toC, toB, toC); len(runs) != 4 || runs[1].To != addrC {
 		t.Fatalf("%d runs", len(runs))
 	}
-	c.in(addrA, runs[1], runs[3])
+	c.receive(addrA, runs[1], runs[3])
 	same(t, flat(t, c.dev.take()), [][]byte{toC, toC})
 }
 
 func TestRunsStayWithinTheirLimits(t *testing.T) {
 	a, b := pair(t)
-	a.again("b", func(s *mesh.PeerState) { s.MTU, s.MinMTU = 1518, 1518 })
+	a.republish("b", func(s *mesh.PeerState) { s.MTU, s.MinMTU = 1518, 1518 })
 	whole := ip{payload: 65000, frag: 0x4000}.build()
 	p, off := super(whole, 1464)
 	runs := a.out(p, off)
 	if len(runs) != 2 || len(runs[0].Buf) > udp.MaxRun {
 		t.Errorf("%d runs, the first of %d bytes", len(runs), len(runs[0].Buf))
 	}
-	b.in(addrA, runs...)
-	same(t, flat(t, b.dev.take()), cutSlowly(whole, 40, 20, 1464))
+	b.receive(addrA, runs...)
+	same(t, flat(t, b.dev.take()), segmentReference(whole, 40, 20, 1464))
 }
 
-func TestEachFamilyLeavesByItsSocket(t *testing.T) {
+func TestEachAddressFamilyUsesItsSocket(t *testing.T) {
 	a, _, _ := row(t, nil)
-	six := &wireSocket{local: netip.MustParseAddrPort("[::]:655")}
+	six := &recordingSocket{local: netip.MustParseAddrPort("[::]:655")}
 	a.cfg.Sockets = append(a.cfg.Sockets, six)
 	a.v4 = append(a.v4, false)
 	a.tx = newTransmitter(a.Plane)
 	addr6 := netip.MustParseAddrPort("[2001:db8::3]:655")
-	a.again("c", func(s *mesh.PeerState) { s.Addr, s.Sock, s.Confirmed, s.MinMTU, s.MTU = addr6, 0, true, 1439, 1439 })
+	a.republish("c", func(s *mesh.PeerState) { s.Addr, s.Sock, s.Confirmed, s.MinMTU, s.MTU = addr6, 0, true, 1439, 1439 })
 	toB, toC := ip{udp: true, payload: 500}.build(), ip{udp: true, payload: 500, dst: "10.2.0.1"}.build()
 	runs := a.several(toB, toC, toB, toB, toC)
 	if got := six.take(); len(got) != 2 || got[0].To != addr6 || got[1].To != addr6 {
@@ -355,6 +355,6 @@ func TestEachFamilyLeavesByItsSocket(t *testing.T) {
 func TestSlowPathDoesNotOvertake(t *testing.T) {
 	a, b := pair(t)
 	first, second := ip{payload: 10}.build(), ip{payload: 10, flags: packet.FlagSYN, port: 1}.build()
-	b.in(addrA, a.several(first, second)...)
+	b.receive(addrA, a.several(first, second)...)
 	same(t, flat(t, b.dev.take()), [][]byte{first, second})
 }

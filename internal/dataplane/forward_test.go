@@ -26,8 +26,8 @@ func TestPacketsLeaveByTheForwardingRule(t *testing.T) {
 						for _, mtuC := range mtus {
 							a, _, _ := row(t, nil)
 							a.SetOptions(Options{TCPOnly: noUDP})
-							a.again("b", func(p *mesh.PeerState) { describe(p, mask&1 != 0, mask&2 != 0, mtuB) })
-							a.again("c", func(p *mesh.PeerState) {
+							a.republish("b", func(p *mesh.PeerState) { describe(p, mask&1 != 0, mask&2 != 0, mtuB) })
+							a.republish("c", func(p *mesh.PeerState) {
 								describe(p, mask&4 != 0, mask&8 != 0, mtuC)
 								if p.Addr = addrC; adjacent {
 									p.Adjacent, p.NextHop, p.Conn = true, "c", 2

@@ -12,7 +12,7 @@ import (
 	"tincan/internal/wire"
 )
 
-// fromEthernet sends the frame or super-frame f that the device gave.
+// fromEthernet sends the frame or super-frame f from the device.
 func (t *transmitter) fromEthernet(f []byte, off device.Offload) {
 	if len(f) <= ethernetLen {
 		t.p.drop(Malformed)
@@ -47,54 +47,54 @@ func (t *transmitter) superFrame(f []byte, off device.Offload) {
 	}
 	off.CsumStart -= uint16(l2)
 	transport, proto, hdrLen := superHeaders(f[l2:], off)
-	if !t.cut.Start(f[l2:], hdrLen, transport, int(off.GSOSize), proto) {
+	if !t.segmenter.Start(f[l2:], hdrLen, transport, int(off.GSOSize), proto) {
 		t.p.drop(Malformed)
 		return
 	}
 	if t.fastFrame(f, l2, min(len(f), l2+hdrLen+int(off.GSOSize))) {
-		t.cutting = true
+		t.segmenting = true
 		t.sealAll()
 		return
 	}
 	copy(t.l2hdr[:], f[:l2])
-	for from, to, ok := t.cut.Next(); ok; from, to, ok = t.cut.Next() {
-		copy(f[from:], t.l2hdr[:l2]) // the place of what is sent already
+	for from, to, ok := t.segmenter.Next(); ok; from, to, ok = t.segmenter.Next() {
+		copy(f[from:], t.l2hdr[:l2]) // over data that has been sent already
 		t.slow.fromDevice(f[from : l2+to])
 	}
 }
 
-// fastFrame is fast for the frame f, which begins with an Ethernet header of l2 bytes, and of which the
+// fastFrame is fast for the frame f, which begins with an Ethernet header of l2 bytes and whose
 // largest segment has size bytes.
 func (t *transmitter) fastFrame(f []byte, l2, size int) bool {
 	if t.p.cfg.Mode != route.ByMAC || f[0]&1 != 0 || l2 >= len(f) || t.p.tap.Load() != nil {
 		return false
 	}
-	ip, least := f[l2:], maxData
+	ip, minimum := f[l2:], maxData
 	if typ, ok := packet.EtherTypeOf(ip); ok && typ == binary.BigEndian.Uint16(f[l2-2:]) {
 		if carriesMSS(ip) {
 			return false
 		}
-		least = 0 // what is too large is answered or cut on the slow path
+		minimum = 0 // what is too large is answered or fragmented on the slow path
 	} else {
 		ip = nil
 	}
 	mac, r := [6]byte(f), t.p.routes.Load()
 	if r != t.toMAC.routes || mac != t.toMAC.mac {
 		e, ok := r.table.LookupMAC(mac)
-		if !ok || !e.Reachable || e.Owner == t.p.self || e.Owner == t.p.everyone {
+		if !ok || !e.Reachable || e.Owner == t.p.self || e.Owner == t.p.broadcast {
 			e.Owner = nil
 		}
 		t.toMAC.routes, t.toMAC.mac, t.toMAC.owner = r, mac, e.Owner
 	}
-	if !t.towards(t.toMAC.owner, ip, size, size, least) {
+	if !t.fastTo(t.toMAC.owner, ip, size, size, minimum) {
 		return false
 	}
 	t.l2 = copy(t.l2hdr[:l2], f)
 	return true
 }
 
-// wrapFrame is wrap for a frame: the packet, which lies after the Ethernet header that came
-// with it, gets that header again.
+// wrapFrame is wrap for a frame: each segment gets a copy of the Ethernet header of the
+// super-packet.
 func (t *transmitter) wrapFrame(from, to int) {
 	start := inHead + from
 	copy(t.in[start:], t.l2hdr[:t.l2])
@@ -106,7 +106,7 @@ func (t *transmitter) wrapFrame(from, to int) {
 	t.plain[0] = wire.TypeFrame
 }
 
-// maxL2 is the longest Ethernet header that we look past: one with two VLAN tags.
+// maxL2 is the longest Ethernet header that is parsed: one with two VLAN tags.
 const maxL2 = ethernetLen + 2*packet.VLANLen
 
 // l2Len is the length of the Ethernet header of f with its VLAN tags.
@@ -132,16 +132,16 @@ func (c *slowPath) fromDevice(frame []byte) {
 
 // bridge routes a frame of another node.
 func (c *slowPath) bridge(from *peer, frame []byte) {
-	if binary.BigEndian.Uint16(frame[ethernetLen-2:]) == 0 { // a probe that has lost its way
+	if binary.BigEndian.Uint16(frame[ethernetLen-2:]) == 0 { // a misdirected probe
 		c.p.drop(UnexpectedType)
 		return
 	}
 	from.counters.in(1, len(frame))
-	c.carry(from, frame)
+	c.routeFrame(from, frame)
 }
 
-// carry routes a frame that came from a node, which is not changed.
-func (c *slowPath) carry(from *peer, frame []byte) {
+// routeFrame routes a frame that came from a node, which is not changed.
+func (c *slowPath) routeFrame(from *peer, frame []byte) {
 	c.frame = append(c.frame[:0], frame...)
 	c.route(from)
 }
@@ -149,16 +149,16 @@ func (c *slowPath) carry(from *peer, frame []byte) {
 // deliverFrame is deliver for the frame of n bytes that was opened at buf[at:].
 func (r *receiver) deliverFrame(at, n int) {
 	f := r.buf[at : at+n]
-	if n <= ethernetLen || binary.BigEndian.Uint16(f[ethernetLen-2:]) == 0 { // a probe that has lost its way
+	if n <= ethernetLen || binary.BigEndian.Uint16(f[ethernetLen-2:]) == 0 { // a misdirected probe
 		r.restore(at)
 		r.p.drop(UnexpectedType)
 		return
 	}
 	r.count(n)
 	ours := r.frameForUs(f)
-	if r.join.Count() > 0 {
+	if r.coalescer.Count() > 0 {
 		if ours && [ethernetLen]byte(f) == r.l2hdr {
-			if _, ok := r.join.Add(f[r.l2:]); ok {
+			if _, ok := r.coalescer.Add(f[r.l2:]); ok {
 				r.restore(at)
 				return
 			}
@@ -169,8 +169,8 @@ func (r *receiver) deliverFrame(at, n int) {
 	ip := f[ethernetLen:]
 	switch {
 	case !ours:
-		r.slow.carry(r.from, f)
-	case r.join.Start(ip, r.segmentsOfFrame(f)):
+		r.slow.routeFrame(r.from, f)
+	case r.coalescer.Start(ip, r.segmentsOfFrame(f)):
 		r.l2hdr = [ethernetLen]byte(f)
 		r.l2, r.hdrLen = ethernetLen, ethernetLen+headersOf(ip)
 	default:
@@ -178,8 +178,8 @@ func (r *receiver) deliverFrame(at, n int) {
 	}
 }
 
-// segmentsOfFrame is how many packets of the kind that the frame carries may be joined. Packets
-// with a VLAN tag stay alone.
+// segmentsOfFrame is how many packets of the kind that the frame carries may be coalesced. Packets
+// with a VLAN tag are not coalesced.
 func (r *receiver) segmentsOfFrame(f []byte) int {
 	ip := f[ethernetLen:]
 	typ, ok := packet.EtherTypeOf(ip)
@@ -189,7 +189,7 @@ func (r *receiver) segmentsOfFrame(f []byte) int {
 	if _, ok = packet.Len(ip); !ok {
 		return 0
 	}
-	return r.accepts.segments(kindOf(ip), r.now)
+	return r.limits.segments(kindOf(ip), r.now)
 }
 
 // noMAC is an address that cannot be a host's.
@@ -206,16 +206,16 @@ func (r *receiver) frameForUs(f []byte) bool {
 	if r.options.Forwarding == route.Kernel {
 		return true
 	}
-	if mac := [6]byte(f); mac != r.mineMAC {
+	if mac := [6]byte(f); mac != r.localMAC {
 		if e, ok := r.routes.table.LookupMAC(mac); !ok || e.Owner != r.p.self {
 			return false
 		}
-		r.mineMAC = mac
+		r.localMAC = mac
 	}
 	return true
 }
 
-// forDevice is what of a frame the device takes.
+// forDevice returns the part of a frame that the device accepts.
 func (p *Plane) forDevice(frame []byte) (what []byte, ok bool) {
 	if p.cfg.Ethernet {
 		return frame, true
@@ -228,9 +228,9 @@ func (p *Plane) forDevice(frame []byte) (what []byte, ok bool) {
 	return what, ok && typ == binary.BigEndian.Uint16(frame[ethernetLen-2:])
 }
 
-// overwriteMACs addresses a frame to the Ethernet device itself if packets are routed: what their
-// senders wrote there, if anything, means nothing here. The source is
-// the neighbour that answers to ARP are about.
+// overwriteMACs addresses a frame to the Ethernet device itself if packets are routed: the addresses
+// that the sender wrote, if any, have no meaning here. The source is the neighbour that our ARP
+// replies announce.
 func (p *Plane) overwriteMACs(frame []byte) {
 	if !p.cfg.Ethernet || p.bridging {
 		return
@@ -240,16 +240,16 @@ func (p *Plane) overwriteMACs(frame []byte) {
 	frame[11] ^= 0xff
 }
 
-// A segment that is bridged to ours may have any number of hosts, and a host may
-// write any source address. So both what we remember and what we report
+// A network segment bridged to our interface may have any number of hosts, and a host may
+// use any source address. So both what is remembered and what is reported
 // is bounded.
 const (
-	learnEvery   = time.Second      // for an address that is not known to be ours
+	learnEvery   = time.Second      // for an address that is not known to be local
 	refreshEvery = 10 * time.Second // for one that is
 	maxRefreshed = 8192             // addresses whose last report is remembered
 )
 
-// learnLimit is how many addresses are reported that are not known to be ours.
+// learnLimit bounds reports of addresses that are not known to be local.
 var learnLimit = rate.Limit{Burst: 1000, Every: time.Second / 200}
 
 // learner decides when a source address is to be reported to the protocol core. The zero
@@ -258,16 +258,16 @@ type learner struct {
 	last   [6]byte
 	lastAt time.Duration
 	at     map[[6]byte]time.Duration // last reports
-	new    rate.Bucket               // reports of addresses that are not known to be ours
+	new    rate.Bucket               // reports of addresses that are not known to be local
 }
 
-// learn reports that the host with this address is on our side.
+// learn reports that the host with this address is local.
 func (t *transmitter) learn(mac [6]byte) {
 	l := &t.learner
 	if mac == l.last && t.now-l.lastAt < learnEvery/4 {
 		return
 	}
-	if mac[0]&1 != 0 || mac == [6]byte{} { // nobody's
+	if mac[0]&1 != 0 || mac == [6]byte{} { // not a host address
 		return
 	}
 	l.last, l.lastAt = mac, t.now

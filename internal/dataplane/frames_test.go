@@ -31,8 +31,8 @@ func etherFrame(dst, src [6]byte, typ uint16, payload []byte) []byte {
 	return append(f, payload...)
 }
 
-// plugged turns a station into one with an Ethernet device.
-func (s *station) plugged(mode route.Mode, mac [6]byte) *station {
+// withEthernet turns a station into one with an Ethernet device.
+func (s *station) withEthernet(mode route.Mode, mac [6]byte) *station {
 	cfg := s.cfg
 	cfg.Mode, cfg.Ethernet, cfg.MAC = mode, true, mac
 	s.Plane = New(cfg)
@@ -50,11 +50,11 @@ func bridgedPlan(tree ...node.Name) mesh.Routes {
 
 // bridgedPair is pair for nodes in a mode that routes frames.
 func bridgedPair(t testing.TB, mode route.Mode) (a, b *station) {
-	a, b = newStation("a", addrA).plugged(mode, macA), newStation("b", addrB).plugged(mode, macB)
+	a, b = newStation("a", addrA).withEthernet(mode, macA), newStation("b", addrB).withEthernet(mode, macB)
 	ta, tb := tunnels(t, "a", "b")
-	a.metas[1], b.metas[1] = &wireMeta{}, &wireMeta{}
-	a.PublishPeers([]mesh.PeerState{near("b", addrB, ta)})
-	b.PublishPeers([]mesh.PeerState{near("a", addrA, tb)})
+	a.metas[1], b.metas[1] = &recordingMeta{}, &recordingMeta{}
+	a.PublishPeers([]mesh.PeerState{directPeer("b", addrB, ta)})
+	b.PublishPeers([]mesh.PeerState{directPeer("a", addrA, tb)})
 	a.PublishRoutes(bridgedPlan("b"))
 	b.PublishRoutes(bridgedPlan("a"))
 	return a, b
@@ -93,7 +93,7 @@ func TestWhereAFrameOfTheDeviceGoes(t *testing.T) {
 				t.Fatalf("went %q, want %q", got, c.want)
 			}
 			if len(runs) > 0 {
-				b.in(addrA, runs...)
+				b.receive(addrA, runs...)
 				if w := b.dev.take(); len(w) != 1 || !bytes.Equal(w[0].pkt, c.frame) {
 					t.Errorf("arrived: %v", w)
 				}
@@ -117,14 +117,14 @@ func TestFramesArriveByEveryPath(t *testing.T) {
 	b.FrameFromMeta("a", etherFrame(macB, macA, 0, []byte("lost probe")))
 	got("a probe as PACKET", 0)
 
-	a.again("b", func(s *mesh.PeerState) { s.Confirmed = false })
+	a.republish("b", func(s *mesh.PeerState) { s.Confirmed = false })
 	a.out(frame, device.Offload{})
 	b.FromMeta("a", a.metas[1].blobs[0])
 	got("SPTPS_PACKET", 1)
 
 	_, s := a.known("b")
 	bare := s.Tunnel.Seal(wire.AppendIDs(nil, node.ID{}, a.selfID), append([]byte{wire.TypeIP}, ip{udp: true, payload: 72}.build()...))
-	b.in(addrA, udp.Run{Buf: bare, Size: len(bare)})
+	b.receive(addrA, udp.Run{Buf: bare, Size: len(bare)})
 	got("a bare IP packet", 0)
 	if b.dropped(UnexpectedType) != 2 {
 		t.Errorf("%d of 2 were counted as unexpected", b.dropped(UnexpectedType))
@@ -162,7 +162,7 @@ func packetsIn(t *testing.T, w []written, header []byte) (list [][]byte) {
 	return list
 }
 
-func TestSuperFrameIsCut(t *testing.T) {
+func TestSuperFrameIsSegmented(t *testing.T) {
 	tags := []byte{0x88, 0xa8, 0, 7, 0x81, 0, 0, 9}
 	for _, c := range []struct {
 		name string
@@ -181,9 +181,9 @@ func TestSuperFrameIsCut(t *testing.T) {
 			typ, _ := packet.EtherTypeOf(whole)
 			header := binary.BigEndian.AppendUint16(slices.Concat(macB[:], macA[:], c.tags), typ)
 			p, off := super(whole, 1300)
-			want := cutSlowly(p, int(off.HdrLen), int(off.CsumStart), int(off.GSOSize))
+			want := segmentReference(p, int(off.HdrLen), int(off.CsumStart), int(off.GSOSize))
 			f, off := inFrame(header, p, off)
-			b.in(addrA, a.out(f, off)...)
+			b.receive(addrA, a.out(f, off)...)
 			got := packetsIn(t, b.dev.take(), header)
 			if len(got) != len(want) {
 				t.Fatalf("%d segments, want %d", len(got), len(want))
@@ -200,7 +200,7 @@ func TestSuperFrameIsCut(t *testing.T) {
 func TestLearning(t *testing.T) {
 	frame := func(src [6]byte) []byte { return etherFrame(macAll, src, 0x88b5, []byte("x")) }
 	learned := func(s *station) (n int) {
-		for _, e := range s.heard() {
+		for _, e := range s.takeEvents() {
 			if _, ok := e.(mesh.LearnMAC); ok {
 				n++
 			}
@@ -253,9 +253,9 @@ func TestLearning(t *testing.T) {
 	if len(a.tx.learner.at) > maxRefreshed {
 		t.Errorf("%d addresses remembered", len(a.tx.learner.at))
 	}
-	a.deaf = true
+	a.rejectEvents = true
 	send(a, macNew, 1, time.Second)
-	a.deaf = false
+	a.rejectEvents = false
 	if send(a, macNew, 1, time.Second) != 1 {
 		t.Error("a report that was dropped is not said again")
 	}
@@ -265,8 +265,8 @@ func TestEthernetDeviceInRouterMode(t *testing.T) {
 	a, b := pair(t)
 	states := func(s *station, name node.Name) mesh.PeerState { _, st := s.known(name); return st.PeerState }
 	ofA, ofB := states(a, "b"), states(b, "a")
-	a.plugged(route.ByAddress, macA)
-	b.plugged(route.ByAddress, macB)
+	a.withEthernet(route.ByAddress, macA)
+	b.withEthernet(route.ByAddress, macB)
 	a.PublishPeers([]mesh.PeerState{ofA})
 	b.PublishPeers([]mesh.PeerState{ofB})
 	a.PublishRoutes(plan())
@@ -288,16 +288,16 @@ func TestEthernetDeviceInRouterMode(t *testing.T) {
 	}
 
 	p := ip{udp: true, payload: 72}.build()
-	b.in(addrA, a.out(etherFrame(neighbour, macA, packet.TypeIPv4, p), device.Offload{})...)
+	b.receive(addrA, a.out(etherFrame(neighbour, macA, packet.TypeIPv4, p), device.Offload{})...)
 	w = b.dev.take()
 	if len(w) != 1 || !bytes.Equal(w[0].pkt[:6], macB[:]) || !bytes.Equal(w[0].pkt[ethernetLen:], p) {
 		t.Errorf("arrived: %v", w)
 	}
 
 	p, off := super(ip{v6: true, payload: 20_000}.build(), 1300)
-	want := cutSlowly(p, int(off.HdrLen), int(off.CsumStart), int(off.GSOSize))
+	want := segmentReference(p, int(off.HdrLen), int(off.CsumStart), int(off.GSOSize))
 	f, off := inFrame(etherFrame(neighbour, macA, packet.TypeIPv6, nil), p, off)
-	b.in(addrA, a.out(f, off)...)
+	b.receive(addrA, a.out(f, off)...)
 	header := etherFrame(macB, [6]byte(slices.Concat(macB[:5], []byte{macB[5] ^ 0xff})), packet.TypeIPv6, nil)
 	if got := packetsIn(t, b.dev.take(), header); !slices.EqualFunc(got, want, bytes.Equal) {
 		t.Errorf("%d of %d segments arrived, or they have changed", len(got), len(want))
@@ -340,7 +340,7 @@ func TestPriorityIsInherited(t *testing.T) {
 				if on {
 					want = 0xb8
 				}
-				const ect = 2 // of ECN, which stays inside
+				const ect = 2 // of ECN, which is not copied
 				for _, r := range c.s.out(c.wrap(packetOf(0xb8|ect, v6)), device.Offload{}) {
 					if r.TOS != want {
 						t.Errorf("%s, v6 %v, on %v: TOS %#x, want %#x", c.name, v6, on, r.TOS, want)
@@ -352,8 +352,8 @@ func TestPriorityIsInherited(t *testing.T) {
 }
 
 // Frames of several hosts, connections and sizes, which arrive in one receive: those that
-// continue each other are joined, and all come out as they went in.
-func TestFramesAreJoined(t *testing.T) {
+// continue each other are coalesced, and all are delivered unchanged.
+func TestFramesAreCoalesced(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		payload []int
@@ -387,7 +387,7 @@ func TestFramesAreJoined(t *testing.T) {
 				want = append(want, f)
 				runs = append(runs, a.out(f, device.Offload{})...)
 			}
-			b.in(addrA, runs...)
+			b.receive(addrA, runs...)
 			w := b.dev.take()
 			if len(w) > c.most {
 				t.Errorf("%d writes, want at most %d", len(w), c.most)
@@ -410,13 +410,13 @@ func TestFramesAreJoined(t *testing.T) {
 		})
 	}
 	a, b := bridgedPair(t, route.ByMAC)
-	b.in(addrA, a.out(etherFrame([6]byte{}, macA, 0x88b5, []byte("nobody's")), device.Offload{})...)
-	if n := b.unrouted[route.Delivered].count.Load(); n != 0 || len(b.dev.take()) != 1 { // unknown: everybody's
+	b.receive(addrA, a.out(etherFrame([6]byte{}, macA, 0x88b5, []byte("nobody's")), device.Offload{})...)
+	if n := b.unrouted[route.Delivered].count.Load(); n != 0 || len(b.dev.take()) != 1 { // unknown: flooded
 		t.Error("a frame for 00:00:00:00:00:00 was taken for ours")
 	}
 }
 
-// BenchmarkFrames carries frames as BenchmarkDeviceToDevice carries packets.
+// BenchmarkFrames is BenchmarkDeviceToDevice for frames.
 func BenchmarkFrames(bench *testing.B) {
 	for _, c := range []struct {
 		name string
@@ -452,20 +452,20 @@ func BenchmarkFrames(bench *testing.B) {
 
 func framesBench(t testing.TB) (*transmitter, *Plane) {
 	ta, tb := tunnels(t, "a", "b")
-	toB := &shortcut{wireSocket: wireSocket{local: addrA}}
+	toB := &loopback{recordingSocket: recordingSocket{local: addrA}}
 	event := func(mesh.Event) bool { return true }
-	from := New(Config{Self: "a", Mode: route.ByMAC, Ethernet: true, Device: &sink{}, Sockets: []udp.Socket{toB}, Event: event})
-	to := New(Config{Self: "b", Mode: route.ByMAC, Ethernet: true, Device: &sink{}, Sockets: []udp.Socket{&wireSocket{local: addrB}}, Event: event})
-	from.PublishPeers([]mesh.PeerState{near("b", addrB, ta)})
-	to.PublishPeers([]mesh.PeerState{near("a", addrA, tb)})
+	from := New(Config{Self: "a", Mode: route.ByMAC, Ethernet: true, Device: &discardDevice{}, Sockets: []udp.Socket{toB}, Event: event})
+	to := New(Config{Self: "b", Mode: route.ByMAC, Ethernet: true, Device: &discardDevice{}, Sockets: []udp.Socket{&recordingSocket{local: addrB}}, Event: event})
+	from.PublishPeers([]mesh.PeerState{directPeer("b", addrB, ta)})
+	to.PublishPeers([]mesh.PeerState{directPeer("a", addrA, tb)})
 	from.PublishRoutes(bridgedPlan("b"))
 	to.PublishRoutes(bridgedPlan("a"))
 	toB.to = newReceiver(to, 0)
 	return newTransmitter(from), to
 }
 
-// Whatever frames the device and members of the network give, nothing panics, and what a
-// member seals comes out unchanged or not at all.
+// Whatever frames the device and members of the network send, nothing panics, and what a
+// member seals is delivered unchanged or not at all.
 func FuzzFrames(f *testing.F) {
 	p := ip{payload: 30}.build()
 	seed := etherFrame(macB, macA, packet.TypeIPv4, p)
@@ -477,7 +477,7 @@ func FuzzFrames(f *testing.F) {
 	f.Add(byte(48), uint16(0), uint16(0), uint16(0), seed)
 	a, b := bridgedPair(f, route.ByMAC)
 	tun, _ := pair(f)
-	tun.plugged(route.ByAddress, macA)
+	tun.withEthernet(route.ByAddress, macA)
 	tun.PublishRoutes(plan())
 	f.Fuzz(func(t *testing.T, op byte, size, csumStart, hdrLen uint16, data []byte) {
 		if len(data) > device.MaxPacket || len(data) == 0 {
@@ -488,7 +488,7 @@ func FuzzFrames(f *testing.F) {
 		switch {
 		case op&32 != 0: // from our own device
 			if off.GSO == device.GSONone || int(size) > 0 && int(hdrLen) <= len(data) && int(csumStart)+18 <= len(data) {
-				b.in(addrA, a.out(data, off)...)
+				b.receive(addrA, a.out(data, off)...)
 				tun.out(data, off)
 			}
 		default: // sealed by a member
@@ -501,7 +501,7 @@ func FuzzFrames(f *testing.F) {
 				sent = append(sent, rest[:n])
 				rest = rest[n:]
 			}
-			b.in(addrA, runs...)
+			b.receive(addrA, runs...)
 			for _, w := range b.dev.take() {
 				if w.off.GSO == device.GSONone && !slices.ContainsFunc(sent, func(f []byte) bool { return bytes.Equal(f, w.pkt) }) && w.pkt[12] != 8 && w.pkt[12] != 0x86 && w.pkt[12] != 0x81 {
 					t.Fatalf("nobody sent %x", w.pkt)
@@ -511,9 +511,9 @@ func FuzzFrames(f *testing.F) {
 		for _, s := range []*station{a, b, tun} {
 			s.dev.take()
 			s.sock.take()
-			s.heard()
+			s.takeEvents()
 			for _, m := range s.metas {
-				*m = wireMeta{}
+				*m = recordingMeta{}
 			}
 		}
 	})

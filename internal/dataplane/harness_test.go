@@ -72,7 +72,7 @@ type written struct {
 	off device.Offload
 }
 
-// recorder is a device that keeps what is written to it.
+// recorder is a device that records what is written to it.
 type recorder struct {
 	mu      sync.Mutex
 	written []written
@@ -114,7 +114,7 @@ func (d *recorder) MaxSegments(device.GSOType) int {
 }
 func (d *recorder) Close() error { close(d.closed); return nil }
 
-// take returns what was written since the last take.
+// take returns what was written since the previous call.
 func (d *recorder) take() []written {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -123,21 +123,21 @@ func (d *recorder) take() []written {
 	return w
 }
 
-// wireSocket is a socket that keeps what is sent. It can deliver to others.
-type wireSocket struct {
+// recordingSocket is a socket that records what is sent. It can deliver to others.
+type recordingSocket struct {
 	local netip.AddrPort
 	mu    sync.Mutex
 	sent  []udp.Run
 	err   error
 }
 
-func (s *wireSocket) Local() netip.AddrPort        { return s.local }
-func (s *wireSocket) Recv() ([]udp.Arrival, error) { select {} }
-func (s *wireSocket) PathMTU(addr netip.Addr) int  { return 0 }
-func (s *wireSocket) Close() error                 { return nil }
-func (s *wireSocket) CanGSO() bool                 { return true }
-func (s *wireSocket) Dropped() uint64              { return 0 }
-func (s *wireSocket) Send(runs []udp.Run) error {
+func (s *recordingSocket) Local() netip.AddrPort        { return s.local }
+func (s *recordingSocket) Recv() ([]udp.Arrival, error) { select {} }
+func (s *recordingSocket) PathMTU(addr netip.Addr) int  { return 0 }
+func (s *recordingSocket) Close() error                 { return nil }
+func (s *recordingSocket) CanGSO() bool                 { return true }
+func (s *recordingSocket) Dropped() uint64              { return 0 }
+func (s *recordingSocket) Send(runs []udp.Run) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, r := range runs {
@@ -147,8 +147,8 @@ func (s *wireSocket) Send(runs []udp.Run) error {
 	return s.err
 }
 
-// take returns what was sent since the last take.
-func (s *wireSocket) take() []udp.Run {
+// take returns what was sent since the previous call.
+func (s *recordingSocket) take() []udp.Run {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := s.sent
@@ -156,42 +156,42 @@ func (s *wireSocket) take() []udp.Run {
 	return r
 }
 
-// wireMeta keeps what is sent over a meta connection.
-type wireMeta struct {
+// recordingMeta records what is sent over a meta connection.
+type recordingMeta struct {
 	blobs, frames [][]byte
 	requests      []string
 	full          bool
 }
 
-func (m *wireMeta) TrySPTPS(b []byte) bool {
+func (m *recordingMeta) TrySPTPS(b []byte) bool {
 	m.blobs = append(m.blobs, bytes.Clone(b))
 	return !m.full
 }
-func (m *wireMeta) TryPacket(b []byte) bool {
+func (m *recordingMeta) TryPacket(b []byte) bool {
 	m.frames = append(m.frames, bytes.Clone(b))
 	return !m.full
 }
-func (m *wireMeta) TryRequest(s string) bool {
+func (m *recordingMeta) TryRequest(s string) bool {
 	m.requests = append(m.requests, s)
 	return !m.full
 }
 
-// station is a plane whose two goroutines are the test itself: what it sends
-// is recorded, and what it receives is handed to it.
+// station is a plane whose goroutines are driven by the test: what it sends
+// is recorded, and what it receives comes from the test.
 type station struct {
 	*Plane
-	name   node.Name
-	addr   netip.AddrPort
-	dev    *recorder
-	sock   *wireSocket
-	metas  map[mesh.ConnID]*wireMeta
-	events []mesh.Event
-	deaf   bool                            // the protocol core takes no events
-	ends   map[netip.AddrPort]*legacy.Link // what legacy nodes at these addresses open with
-	time   time.Time
-	tx     *transmitter
-	rx     *receiver
-	work   *worker
+	name         node.Name
+	addr         netip.AddrPort
+	dev          *recorder
+	sock         *recordingSocket
+	metas        map[mesh.ConnID]*recordingMeta
+	events       []mesh.Event
+	rejectEvents bool                            // the protocol core accepts no events
+	ends         map[netip.AddrPort]*legacy.Link // what legacy nodes at these addresses open with
+	time         time.Time
+	tx           *transmitter
+	rx           *receiver
+	work         *worker
 }
 
 var (
@@ -205,8 +205,8 @@ func newStation(name node.Name, addr netip.AddrPort) *station {
 		name:  name,
 		addr:  addr,
 		dev:   &recorder{closed: make(chan struct{})},
-		sock:  &wireSocket{local: addr},
-		metas: make(map[mesh.ConnID]*wireMeta),
+		sock:  &recordingSocket{local: addr},
+		metas: make(map[mesh.ConnID]*recordingMeta),
 		ends:  make(map[netip.AddrPort]*legacy.Link),
 		time:  time.Unix(1700000000, 0),
 	}
@@ -215,10 +215,10 @@ func newStation(name node.Name, addr netip.AddrPort) *station {
 		Device:  s.dev,
 		Sockets: []udp.Socket{s.sock},
 		Event: func(e mesh.Event) bool {
-			if !s.deaf {
+			if !s.rejectEvents {
 				s.events = append(s.events, e)
 			}
-			return !s.deaf
+			return !s.rejectEvents
 		},
 		Meta: func(id mesh.ConnID) Meta {
 			if m := s.metas[id]; m != nil {
@@ -232,26 +232,26 @@ func newStation(name node.Name, addr netip.AddrPort) *station {
 	return s
 }
 
-// settle does what the worker would have done meanwhile.
-func (s *station) settle() {
+// runWorker does what the worker would have done meanwhile.
+func (s *station) runWorker() {
 	in := &s.inbox
-	for len(in.orders)+len(in.tunnelled)+len(in.packets)+len(in.news) > 0 {
+	for len(in.commands)+len(in.tunnelled)+len(in.packets)+len(in.published) > 0 {
 		s.work.begin()
 		s.work.drain()
 	}
 }
 
-func (s *station) SendProbe(e mesh.SendProbe)          { s.Plane.SendProbe(e); s.settle() }
-func (s *station) SendEcho(e mesh.SendEcho)            { s.Plane.SendEcho(e); s.settle() }
-func (s *station) Tunnelled(e mesh.TunnelledData)      { s.Plane.Tunnelled(e); s.settle() }
-func (s *station) FromMeta(hop node.Name, blob []byte) { s.Plane.FromMeta(hop, blob); s.settle() }
+func (s *station) SendProbe(e mesh.SendProbe)          { s.Plane.SendProbe(e); s.runWorker() }
+func (s *station) SendEcho(e mesh.SendEcho)            { s.Plane.SendEcho(e); s.runWorker() }
+func (s *station) Tunnelled(e mesh.TunnelledData)      { s.Plane.Tunnelled(e); s.runWorker() }
+func (s *station) FromMeta(hop node.Name, blob []byte) { s.Plane.FromMeta(hop, blob); s.runWorker() }
 func (s *station) FrameFromMeta(hop node.Name, frame []byte) {
 	s.Plane.FrameFromMeta(hop, frame)
-	s.settle()
+	s.runWorker()
 }
-func (s *station) PublishPeers(list []mesh.PeerState) { s.Plane.PublishPeers(list); s.settle() }
+func (s *station) PublishPeers(list []mesh.PeerState) { s.Plane.PublishPeers(list); s.runWorker() }
 
-// out makes the device give a packet, and sends what comes of it.
+// out makes the device deliver a packet, and sends the result.
 func (s *station) out(p []byte, off device.Offload) []udp.Run {
 	s.tx.now = s.now()
 	copy(s.tx.in[inHead:], p)
@@ -260,8 +260,8 @@ func (s *station) out(p []byte, off device.Offload) []udp.Run {
 	return s.sock.take()
 }
 
-// in hands runs to the station as they would arrive from an address.
-func (s *station) in(from netip.AddrPort, runs ...udp.Run) {
+// receive delivers runs to the station as they would arrive from an address.
+func (s *station) receive(from netip.AddrPort, runs ...udp.Run) {
 	var batch []udp.Arrival
 	for _, r := range runs {
 		batch = append(batch, udp.Arrival{From: from, Buf: r.Buf, Size: r.Size})
@@ -269,8 +269,8 @@ func (s *station) in(from netip.AddrPort, runs ...udp.Run) {
 	s.rx.batch(batch)
 }
 
-// heard returns and forgets the events so far.
-func (s *station) heard() []mesh.Event {
+// takeEvents returns the events since the previous call.
+func (s *station) takeEvents() []mesh.Event {
 	e := s.events
 	s.events = nil
 	return e
@@ -281,8 +281,8 @@ func (s *station) dropped(r Reason) uint64 { return s.drops[r].count.Load() }
 
 const goodOptions = uint32(wire.PMTUDiscovery|wire.ClampMSS) | 7<<24
 
-// near is a peer that is reached directly by UDP.
-func near(name node.Name, addr netip.AddrPort, tun *sptps.Tunnel) mesh.PeerState {
+// directPeer is a peer that is reached directly by UDP.
+func directPeer(name node.Name, addr netip.AddrPort, tun *sptps.Tunnel) mesh.PeerState {
 	return mesh.PeerState{
 		Node: name, Known: true, Reachable: true, Adjacent: true, Conn: 1, NextHop: name, Via: name,
 		Options: goodOptions, Addr: addr, Sock: 0, Confirmed: true, MTU: 1439, MinMTU: 1439, Tunnel: tun,
@@ -316,9 +316,9 @@ func plan() mesh.Routes {
 func pair(t testing.TB) (a, b *station) {
 	a, b = newStation("a", addrA), newStation("b", addrB)
 	ta, tb := tunnels(t, "a", "b")
-	a.metas[1], b.metas[1] = &wireMeta{}, &wireMeta{}
-	a.PublishPeers([]mesh.PeerState{near("b", addrB, ta)})
-	b.PublishPeers([]mesh.PeerState{near("a", addrA, tb)})
+	a.metas[1], b.metas[1] = &recordingMeta{}, &recordingMeta{}
+	a.PublishPeers([]mesh.PeerState{directPeer("b", addrB, ta)})
+	b.PublishPeers([]mesh.PeerState{directPeer("a", addrA, tb)})
 	a.PublishRoutes(plan())
 	b.PublishRoutes(plan())
 	return a, b
@@ -329,30 +329,30 @@ func pair(t testing.TB) (a, b *station) {
 func row(t testing.TB, change func(*mesh.PeerState)) (a, b, c *station) {
 	a, b, c = newStation("a", addrA), newStation("b", addrB), newStation("c", addrC)
 	for _, s := range []*station{a, b, c} {
-		s.metas[1], s.metas[2] = &wireMeta{}, &wireMeta{}
+		s.metas[1], s.metas[2] = &recordingMeta{}, &recordingMeta{}
 		s.PublishRoutes(plan())
 	}
 	ab, ba := tunnels(t, "a", "b")
 	bc, cb := tunnels(t, "b", "c")
 	ac, ca := tunnels(t, "a", "c")
 	far := func(name node.Name, tun *sptps.Tunnel) mesh.PeerState {
-		s := near(name, netip.AddrPort{}, tun)
+		s := directPeer(name, netip.AddrPort{}, tun)
 		s.Adjacent, s.NextHop, s.Via, s.Confirmed, s.MTU, s.MinMTU = false, "b", name, false, 1518, 0
 		if change != nil {
 			change(&s)
 		}
 		return s
 	}
-	onB := near("c", addrC, bc)
+	onB := directPeer("c", addrC, bc)
 	onB.Conn = 2
-	a.PublishPeers([]mesh.PeerState{near("b", addrB, ab), far("c", ac)})
-	b.PublishPeers([]mesh.PeerState{near("a", addrA, ba), onB})
-	c.PublishPeers([]mesh.PeerState{near("b", addrB, cb), far("a", ca)})
+	a.PublishPeers([]mesh.PeerState{directPeer("b", addrB, ab), far("c", ac)})
+	b.PublishPeers([]mesh.PeerState{directPeer("a", addrA, ba), onB})
+	c.PublishPeers([]mesh.PeerState{directPeer("b", addrB, cb), far("a", ca)})
 	return a, b, c
 }
 
-// again publishes what s knows of a peer, changed.
-func (s *station) again(name node.Name, change func(*mesh.PeerState)) {
+// republish publishes the state of a peer again, changed.
+func (s *station) republish(name node.Name, change func(*mesh.PeerState)) {
 	_, st := s.known(name)
 	ps := st.PeerState
 	change(&ps)

@@ -20,12 +20,11 @@ import (
 
 const (
 	inBase     = 64          // where the super-packet begins: after the device's headroom and a type byte
-	before     = ethernetLen // room before a packet that is opened: for a type byte, or a legacy frame's header
-	maxHeaders = 160         // room for the headers of a packet that may be joined
+	headroom   = ethernetLen // room before a packet that is opened: for a type byte, or a legacy frame's header
+	maxHeaders = 160         // room for the headers of a packet that may be coalesced
 )
 
-// receiver is the fast path in of one socket. It belongs to one goroutine; its buffers
-// live as long.
+// receiver is the inbound fast path of one socket. It belongs to one goroutine, as do its buffers.
 type receiver struct {
 	p       *Plane
 	sock    int
@@ -34,35 +33,35 @@ type receiver struct {
 	options *Options
 	routes  *routes
 	slow    *slowPath
-	out     txBatch    // what is passed on otherwise than it came, and answers
-	relays  []gsoBatch // by socket: what is passed on as it came
+	out     txBatch    // datagrams from the slow path: relayed after a change, and answers
+	relays  []gsoBatch // by socket: datagrams that are relayed unchanged
 
-	// The super-packet in the making lies at buf[inBase:], after the l2 bytes of its Ethernet
-	// header if frames are carried; join says how long it is.
-	// The next datagram is opened so that its payload would follow: its headers, and
-	// what stands before them, hide the bytes of the super-packet that are in saved.
-	buf     []byte
-	join    packet.Coalescer
-	cut     packet.Segmenter // of super-packets that the device refuses
-	accepts accepts
-	hdrLen  int // headers of the packets of that flow, l2 included
-	l2      int
-	l2hdr   [ethernetLen]byte // the Ethernet header of that flow
-	saved   [before + maxHeaders]byte
-	swap    [maxHeaders]byte
-	batched batched
+	// The super-packet being coalesced is at buf[inBase:], after the l2 bytes of its Ethernet
+	// header if frames are carried; coalescer has its length.
+	// The next datagram is opened so that its payload would follow it directly: its headers, and
+	// the bytes before them, overwrite the end of the super-packet, of which saved is a copy.
+	buf       []byte
+	coalescer packet.Coalescer
+	segmenter packet.Segmenter // of super-packets that the device refuses
+	limits    segmentLimits
+	hdrLen    int // headers of the packets of that flow, l2 included
+	l2        int
+	l2hdr     [ethernetLen]byte // the Ethernet header of that flow
+	saved     [headroom + maxHeaders]byte
+	swap      [maxHeaders]byte
+	batched   batched
 
-	from    *peer // the last source
-	state   *state
-	hop     *peer          // who has the address hopAt
-	hopAt   netip.AddrPort // zero: hop is not known yet
-	stray   *peer          // the legacy node that was last found by a search, at strayAt
-	strayAt netip.AddrPort
-	mine    bool // where the last destination leads, see forUs
-	mineTo  netip.Addr
-	theirs  netip.Addr // the last source address, which is one of theirOf's
-	theirOf *peer
-	mineMAC [6]byte // the same for frames
+	from     *peer // the last source
+	state    *state
+	hop      *peer          // who has the address hopAt
+	hopAt    netip.AddrPort // zero: hop is not known yet
+	found    *peer          // the legacy node that was last found by a search, at foundAt
+	foundAt  netip.AddrPort
+	dstLocal bool // the last destination is local, see forUs
+	dst      netip.Addr
+	src      netip.Addr // the last valid source address, one of srcOwner's
+	srcOwner *peer
+	localMAC [6]byte // the same for frames
 }
 
 // batched counts what the receiver has seen since the last flush.
@@ -73,28 +72,28 @@ type batched struct {
 
 func newReceiver(p *Plane, sock int) *receiver {
 	r := &receiver{
-		p:       p,
-		sock:    sock,
-		buf:     make([]byte, inBase+device.MaxPacket+maxLegacy),
-		slow:    newSlowPath(p),
-		out:     newTxBatch(p, outSize),
-		relays:  make([]gsoBatch, len(p.cfg.Sockets)),
-		accepts: acceptedBy(p.cfg.Device),
+		p:      p,
+		sock:   sock,
+		buf:    make([]byte, inBase+device.MaxPacket+maxLegacy),
+		slow:   newSlowPath(p),
+		out:    newTxBatch(p, outSize),
+		relays: make([]gsoBatch, len(p.cfg.Sockets)),
+		limits: deviceLimits(p.cfg.Device),
 	}
 	r.slow.out = &r.out
 	return r
 }
 
 func (r *receiver) run(ctx context.Context) error {
-	var tired retryLimit
+	var retries retryLimit
 	for {
 		batch, err := r.p.cfg.Sockets[r.sock].Recv()
 		if err != nil {
-			if tired.exhausted(ctx, err) {
+			if retries.exhausted(ctx, err) {
 				if ctx.Err() != nil || errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed) {
 					return err
 				}
-				if say := r.p.cfg.SocketFailed; say != nil && tired.failures == maxFailures+1 {
+				if say := r.p.cfg.SocketFailed; say != nil && retries.failures == maxFailures+1 {
 					say(r.p.cfg.Sockets[r.sock].Local(), err)
 				}
 				select {
@@ -105,7 +104,7 @@ func (r *receiver) run(ctx context.Context) error {
 			}
 			continue
 		}
-		tired = retryLimit{}
+		retries = retryLimit{}
 		r.batch(batch)
 	}
 }
@@ -120,11 +119,11 @@ func (r *receiver) batch(batch []udp.Arrival) {
 	r.state = nil
 	r.hop = nil
 	r.hopAt = netip.AddrPort{}
-	if routes := r.p.routes.Load(); routes != r.routes { // what was looked up in them holds as long as they do
+	if routes := r.p.routes.Load(); routes != r.routes { // cached lookups are valid for one snapshot
 		r.routes = routes
-		r.mineTo = netip.Addr{}
-		r.mineMAC = noMAC
-		r.theirOf = nil
+		r.dst = netip.Addr{}
+		r.localMAC = noMAC
+		r.srcOwner = nil
 	}
 	for _, a := range batch {
 		r.arrival(a)
@@ -159,7 +158,7 @@ func (r *receiver) arrival(a udp.Arrival) {
 	}
 }
 
-// unknownSender is where datagrams end that no known 1.1 node can have sent.
+// unknownSender drops datagrams that no known 1.1 node can have sent.
 func (r *receiver) unknownSender(netip.AddrPort, []byte) { r.p.drop(UnknownSender) }
 
 // sender makes r.from and r.state the node with that id.
@@ -187,7 +186,7 @@ func (r *receiver) hopOf(addr netip.AddrPort) *peer {
 	return r.hop
 }
 
-// datagram handles one datagram for us. direct means that its ids say that the
+// datagram handles one datagram for this node. direct means that, by its ids, the
 // source itself sent it.
 func (r *receiver) datagram(addr netip.AddrPort, d []byte, direct bool) {
 	if !r.sender(node.ID(d[6:])) {
@@ -203,15 +202,15 @@ func (r *receiver) datagram(addr netip.AddrPort, d []byte, direct bool) {
 		r.p.undecodable(r.from, r.now, NoSession)
 		return
 	}
-	at := r.place()
+	at := r.reserve()
 	plain, err := r.state.Tunnel.Open(r.buf[:at-1], record)
 	if err != nil {
 		r.restore(at)
 		r.p.undecodable(r.from, r.now, Undecodable)
 		return
 	}
-	if r.from.bad.Load() != 0 {
-		r.from.bad.Store(0)
+	if r.from.openFailures.Load() != 0 {
+		r.from.openFailures.Store(0)
 	}
 	switch {
 	case !direct:
@@ -219,9 +218,9 @@ func (r *receiver) datagram(addr netip.AddrPort, d []byte, direct bool) {
 		if hop != nil {
 			r.p.heardFrom(hop)
 		}
-		r.p.cameIndirectly(r.from, hop, false, r.now)
+		r.p.reportIndirect(r.from, hop, false, r.now)
 	case addr == r.state.Addr:
-		if !isQuestion(plain[at-1:]) {
+		if !isProbeRequest(plain[at-1:]) {
 			r.p.heardFrom(r.from)
 		}
 	default:
@@ -260,34 +259,34 @@ func (r *receiver) datagram(addr netip.AddrPort, d []byte, direct bool) {
 		if direct {
 			e.Addr = addr
 		}
-		r.p.echoIn(r.from, hop, e)
+		r.p.reportEcho(r.from, hop, e)
 	default:
 		r.unusual(at, plain)
 	}
 }
 
-// unusual takes a record that was opened at buf[at-1:] and is for the slow path.
+// unusual passes a record that was opened at buf[at-1:] to the slow path.
 func (r *receiver) unusual(at int, plain []byte) {
-	r.slow.side = append(r.slow.side[:0], plain[at-1:]...)
+	r.slow.scratch = append(r.slow.scratch[:0], plain[at-1:]...)
 	r.restore(at)
-	r.slow.unusual(r.from, r.slow.side[0], r.slow.side[1:])
+	r.slow.unusual(r.from, r.slow.scratch[0], r.slow.scratch[1:])
 }
 
-// place is where the next packet goes in buf. What it and the bytes before it will hide of
-// the super-packet is saved.
-func (r *receiver) place() (at int) {
-	if r.join.Count() == 0 {
+// reserve returns where the next packet is opened in buf. The bytes of the super-packet that it will
+// overwrite are saved.
+func (r *receiver) reserve() (at int) {
+	if r.coalescer.Count() == 0 {
 		return inBase
 	}
-	at = inBase + r.l2 + r.join.Len() - r.hdrLen
-	copy(r.saved[:before+r.hdrLen], r.buf[at-before:])
+	at = inBase + r.l2 + r.coalescer.Len() - r.hdrLen
+	copy(r.saved[:headroom+r.hdrLen], r.buf[at-headroom:])
 	return at
 }
 
-// restore brings back what place saved.
+// restore writes back what reserve saved.
 func (r *receiver) restore(at int) {
-	if r.join.Count() > 0 {
-		copy(r.buf[at-before:], r.saved[:before+r.hdrLen])
+	if r.coalescer.Count() > 0 {
+		copy(r.buf[at-headroom:], r.saved[:headroom+r.hdrLen])
 	}
 }
 
@@ -296,15 +295,15 @@ func (r *receiver) deliver(at, n int) {
 	r.count(n)
 	p := r.buf[at : at+n]
 	ours := r.forUs(p)
-	if ours && !r.trueSource(p) {
+	if ours && !r.validSource(p) {
 		r.restore(at)
-		r.p.dropFalse(r.from)
+		r.p.dropInvalidSource(r.from)
 		return
 	}
-	if r.join.Count() > 0 {
+	if r.coalescer.Count() > 0 {
 		if ours {
-			if _, ok := r.join.Add(p); ok {
-				copy(r.buf[at-before:], r.saved[:before+r.hdrLen])
+			if _, ok := r.coalescer.Add(p); ok {
+				copy(r.buf[at-headroom:], r.saved[:headroom+r.hdrLen])
 				return
 			}
 		}
@@ -313,8 +312,8 @@ func (r *receiver) deliver(at, n int) {
 	}
 	switch {
 	case !ours:
-		r.slow.slow(r.from, p)
-	case r.join.Start(p, r.accepts.segments(kindOf(p), r.now)):
+		r.slow.routeIP(r.from, p)
+	case r.coalescer.Start(p, r.limits.segments(kindOf(p), r.now)):
 		r.hdrLen = headersOf(p)
 	default:
 		r.output(n)
@@ -326,7 +325,7 @@ func (r *receiver) deliver(at, n int) {
 func (r *receiver) displace(at, n int) {
 	k := min(r.hdrLen, n)
 	copy(r.swap[:k], r.buf[at:])
-	copy(r.buf[at-before:], r.saved[:before+r.hdrLen])
+	copy(r.buf[at-headroom:], r.saved[:headroom+r.hdrLen])
 	r.finish()
 	copy(r.buf[inBase:], r.swap[:k])
 	copy(r.buf[inBase+k:], r.buf[at+k:at+n])
@@ -334,12 +333,12 @@ func (r *receiver) displace(at, n int) {
 
 // finish writes the super-packet, if there is one.
 func (r *receiver) finish() {
-	count, n := r.join.Count(), r.join.Len()
+	count, n := r.coalescer.Count(), r.coalescer.Len()
 	if count == 0 {
 		return
 	}
 	p := r.buf[inBase+r.l2 : inBase+r.l2+n]
-	s, ok := r.join.Finish(p)
+	s, ok := r.coalescer.Finish(p)
 	if !ok {
 		r.output(r.l2 + n)
 		return
@@ -358,7 +357,7 @@ func (r *receiver) output(n int) {
 	r.p.write(r.buf[:inBase+n], start, off)
 }
 
-// addHeader puts an Ethernet header in front of the packet at inBase, and returns where it begins.
+// addHeader puts an Ethernet header before the packet at inBase, and returns where it begins.
 func (r *receiver) addHeader(off *device.Offload) (start int) {
 	start = inBase - ethernetLen
 	ethernetHeader(r.buf[start:])
@@ -372,7 +371,7 @@ func (r *receiver) addHeader(off *device.Offload) (start int) {
 	return start
 }
 
-// flush ends a batch: nothing stays behind.
+// flush ends a batch: everything is written and sent.
 func (r *receiver) flush() {
 	r.finish()
 	r.out.flush()
@@ -405,7 +404,7 @@ func (r *receiver) count(n int) {
 	b.bytes += n
 }
 
-// forUs tells whether p goes to the device without further thought.
+// forUs reports whether p can be written to the device without further checks.
 func (r *receiver) forUs(p []byte) bool {
 	dst, ok := packet.Dst(p)
 	if !ok || !wholeIP(p) || carriesMSS(p) || r.p.tap.Load() != nil {
@@ -414,14 +413,14 @@ func (r *receiver) forUs(p []byte) bool {
 	if r.options.Forwarding == route.Kernel {
 		return true
 	}
-	if dst != r.mineTo {
+	if dst != r.dst {
 		owner, _ := r.routes.lookup(dst)
-		r.mine, r.mineTo = owner == r.p.self, dst
+		r.dstLocal, r.dst = owner == r.p.self, dst
 	}
-	return r.mine
+	return r.dstLocal
 }
 
-// wholeIP tells whether the IP packet p, which has a full header, holds as many bytes as it claims.
+// wholeIP reports whether the IP packet p, which has a full header, holds as many bytes as it claims.
 func wholeIP(p []byte) bool {
 	if p[0]>>4 == 4 {
 		n := int(binary.BigEndian.Uint16(p[2:]))
@@ -430,7 +429,7 @@ func wholeIP(p []byte) bool {
 	return packet.IPv6Len+int(binary.BigEndian.Uint16(p[4:])) <= len(p)
 }
 
-// headersOf is the length of the headers of p, a packet that may be joined: it has neither
+// headersOf is the length of the headers of p, a packet that may be coalesced: it has neither
 // IP options nor extension headers.
 func headersOf(p []byte) int {
 	n, proto := packet.IPv4Len, p[9]
@@ -443,8 +442,8 @@ func headersOf(p []byte) int {
 	return n + int(p[n+12]>>4)*4
 }
 
-// relay passes on the datagram at the start of rest together with those after it that have the
-// same ids and returns how many bytes that were. All have size bytes but the last.
+// relay forwards the datagram at the start of rest together with those after it that have the
+// same ids, and returns how many bytes that were. All have size bytes but the last.
 func (r *receiver) relay(addr netip.AddrPort, rest []byte, size int) int {
 	end, count := sameIDs(rest, size)
 	first := rest[:min(size, len(rest))]
@@ -468,19 +467,19 @@ func (r *receiver) relay(addr netip.AddrPort, rest []byte, size int) int {
 		r.p.dropN(Unreachable, count)
 		return end
 	}
-	way, ok := r.p.udpPath(to, s, false, len(first)-minDatagram, r.options.TCPOnly)
+	path, ok := r.p.pathTo(to, s, false, len(first)-minDatagram, r.options.TCPOnly)
 	switch {
-	case way.relay == hop || !ok && s.next == hop, hop != r.from && r.p.loops.again(first):
+	case path.relay == hop || !ok && s.next == hop, hop != r.from && r.p.loops.seen(first):
 		r.p.dropN(Loop, count)
 	case ok:
-		r.relays[way.sock].addRun(udp.Run{To: way.addr, Buf: rest[:end], Size: len(first)})
-		r.p.sentTo(way.relay, r.now, len(first)-minDatagram+ethernetLen)
-		r.p.relayedOne(r.from, to, r.now)
+		r.relays[path.sock].addRun(udp.Run{To: path.addr, Buf: rest[:end], Size: len(first)})
+		r.p.sentTo(path.relay, r.now, len(first)-minDatagram+ethernetLen)
+		r.p.reportRelayed(r.from, to, r.now)
 	default:
 		for b := rest[:end]; len(b) > 0; b = b[min(size, len(b)):] {
-			r.slow.byMeta(to, s, r.from, b[:min(size, len(b))])
+			r.slow.sendByMeta(to, s, r.from, b[:min(size, len(b))])
 		}
-		r.p.relayedOne(r.from, to, r.now)
+		r.p.reportRelayed(r.from, to, r.now)
 	}
 	return end
 }

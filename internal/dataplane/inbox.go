@@ -14,33 +14,33 @@ import (
 	"tincan/internal/wire"
 )
 
-// The protocol core carries no packet itself: it would wait for the device, for room in the buffer of a socket, and
-// for locks of the fast paths. What it wants sent or opened, and what the readers of meta connections bring, goes into
-// the inbox. One goroutine, the worker, takes it out.
+// The protocol core does not handle packets itself: it would wait for the device, for space in a socket buffer, and
+// for locks of the fast paths. Records that it sends or forwards, and packets from the readers of meta connections, go
+// into the inbox. One goroutine, the worker, processes it.
 //
 // The protocol core never waits: what does not fit into its queue is dropped, and counted as [InboxFull]. A reader does
-// wait. That slows down its connection and no other, since readers that wait take turns, and TCP tells the
-// sender, so a burst loses nothing.
+// wait. That slows down its connection and no other, since waiting readers take turns, and TCP flow control reaches
+// the sender, so a burst loses nothing.
 
 // Bounds of the inbox.
 const (
-	maxOrders    = 2048 // probes and echoes
-	maxTunnelled = 128  // records that came inside of requests
+	maxCommands  = 2048 // probes and echoes
+	maxTunnelled = 128  // records inside requests
 	maxPackets   = 128  // from meta connections
-	inboxBatch   = 64   // what the worker does, twice over, before what it has sealed is sent
-	maxKept      = 2048 // bytes of a packet whose buffer is used again
+	inboxBatch   = 64   // rounds of the worker before the sealed records are sent
+	maxPooled    = 2048 // bytes of a packet whose buffer is reused
 )
 
 type inbox struct {
-	orders    chan any // mesh.SendProbe, mesh.SendEcho
+	commands  chan any // mesh.SendProbe, mesh.SendEcho
 	tunnelled chan mesh.TunnelledData
 	packets   chan *metaPacket
-	news      chan struct{} // one token: peers have got sessions, or are gone
-	unused    sync.Pool     // of *metaPacket
-	closed    chan struct{} // nobody takes anything out any more
+	published chan struct{} // one token: peers have new sessions, or were removed
+	pool      sync.Pool     // of *metaPacket
+	closed    chan struct{} // the inbox is no longer processed
 }
 
-// metaPacket is a packet that came over the connection of hop: ids and record, or a frame.
+// metaPacket is a packet received over the connection of hop: ids and record, or a frame.
 type metaPacket struct {
 	hop   node.Name
 	frame bool
@@ -49,25 +49,25 @@ type metaPacket struct {
 
 func newInbox() inbox {
 	return inbox{
-		orders:    make(chan any, maxOrders),
+		commands:  make(chan any, maxCommands),
 		tunnelled: make(chan mesh.TunnelledData, maxTunnelled),
 		packets:   make(chan *metaPacket, maxPackets),
-		news:      make(chan struct{}, 1),
-		unused:    sync.Pool{New: func() any { return new(metaPacket) }},
+		published: make(chan struct{}, 1),
+		pool:      sync.Pool{New: func() any { return new(metaPacket) }},
 		closed:    make(chan struct{}),
 	}
 }
 
-// SendProbe has a record of type 4 sealed for a node, or for a legacy node the probe as
-// a frame, and sent directly to the address that is named, whatever the node's own is. It does not wait, and
+// SendProbe queues a probe: a record of type 4, or for a legacy node a frame, that is sealed and
+// sent directly to probe.Addr, even if that is not the node's confirmed address. It does not wait, and
 // keeps the data.
-func (p *Plane) SendProbe(probe mesh.SendProbe) { p.order(probe) }
+func (p *Plane) SendProbe(probe mesh.SendProbe) { p.command(probe) }
 
-// SendEcho has a record of type 8 sealed for a node and sent the way that is said. What
-// cannot go that way is dropped. It does not wait, and keeps the data.
-func (p *Plane) SendEcho(e mesh.SendEcho) { p.order(e) }
+// SendEcho queues an echo: a record of type 8 that is sealed for a node and sent by the path e.Path. If
+// that path is not available it is dropped. It does not wait, and keeps the data.
+func (p *Plane) SendEcho(e mesh.SendEcho) { p.command(e) }
 
-// Tunnelled takes a record that came inside a REQ_KEY request. It does not wait, and keeps the record.
+// Tunnelled queues a record received inside a REQ_KEY request. It does not wait, and keeps the record.
 func (p *Plane) Tunnelled(t mesh.TunnelledData) {
 	select {
 	case p.inbox.tunnelled <- t:
@@ -76,24 +76,24 @@ func (p *Plane) Tunnelled(t mesh.TunnelledData) {
 	}
 }
 
-func (p *Plane) order(o any) {
+func (p *Plane) command(o any) {
 	select {
-	case p.inbox.orders <- o:
+	case p.inbox.commands <- o:
 	default:
 		p.drop(InboxFull)
 	}
 }
 
-// FromMeta takes an SPTPS_PACKET that came on the connection of hop: destination
-// id 6 | source id 6 | record. It waits while there is no room for it. blob is not kept.
+// FromMeta queues an SPTPS_PACKET received on the connection of hop: destination
+// id 6 | source id 6 | record. It waits while the queue is full. blob is not kept.
 func (p *Plane) FromMeta(hop node.Name, blob []byte) { p.fromMeta(hop, blob, false) }
 
-// FrameFromMeta takes a PACKET that came on the connection of hop: a frame with
-// its Ethernet header, which is not kept. It waits while there is no room for it.
+// FrameFromMeta queues a PACKET received on the connection of hop: a frame with
+// its Ethernet header, which is not kept. It waits while the queue is full.
 func (p *Plane) FrameFromMeta(hop node.Name, frame []byte) { p.fromMeta(hop, frame, true) }
 
 func (p *Plane) fromMeta(hop node.Name, data []byte, frame bool) {
-	m := p.inbox.unused.Get().(*metaPacket)
+	m := p.inbox.pool.Get().(*metaPacket)
 	m.hop, m.frame, m.data = hop, frame, append(m.data[:0], data...)
 	select {
 	case p.inbox.packets <- m:
@@ -101,28 +101,28 @@ func (p *Plane) fromMeta(hop node.Name, data []byte, frame bool) {
 	}
 }
 
-// announce wakes the worker because of what the protocol core has published.
-func (p *Plane) announce() {
+// notifyWorker tells the worker that the protocol core has published new state.
+func (p *Plane) notifyWorker() {
 	select {
-	case p.inbox.news <- struct{}{}:
+	case p.inbox.published <- struct{}{}:
 	default:
 	}
 }
 
-// worker does what the inbox asks for. It belongs to one goroutine.
+// worker processes the inbox. It belongs to one goroutine.
 type worker struct {
 	*slowPath
-	batch txBatch
-	early pendingQueue
-	one   [1]udp.Run
-	again bool // what came too early is being opened once more
+	batch    txBatch
+	early    pendingQueue
+	one      [1]udp.Run
+	retrying bool // early records are being opened again
 }
 
 func newWorker(p *Plane) *worker {
 	w := &worker{
 		slowPath: newSlowPath(p),
 		batch:    newTxBatch(p, outSize/4),
-		early:    pendingQueue{patience: earlyFor, perPeer: maxEarlyPerPeer, most: maxEarly, refuse: true},
+		early:    pendingQueue{maxAge: maxEarlyAge, perPeer: maxEarlyPerPeer, max: maxEarly, rejectNew: true},
 	}
 	w.out = &w.batch
 	return w
@@ -135,10 +135,10 @@ func (w *worker) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case o := <-in.orders:
+		case o := <-in.commands:
 			w.begin()
-			w.order(o)
-		case <-in.news:
+			w.command(o)
+		case <-in.published:
 			w.begin()
 			w.published()
 		case t := <-in.tunnelled:
@@ -154,20 +154,20 @@ func (w *worker) run(ctx context.Context) error {
 
 func (w *worker) begin() { w.now = w.p.now() }
 
-// drain does what else there is, up to a limit, and sends what comes of all. Half of its turns belong to what the
-// protocol core sends.
+// drain processes what else is queued, up to a limit, and sends the batch. Half of its capacity is reserved for
+// commands of the protocol core.
 func (w *worker) drain() {
 	in := &w.p.inbox
 	for range inboxBatch {
-		ordered := true
+		commanded := true
 		select {
-		case o := <-in.orders:
-			w.order(o)
+		case o := <-in.commands:
+			w.command(o)
 		default:
-			ordered = false
+			commanded = false
 		}
 		select {
-		case <-in.news:
+		case <-in.published:
 			w.published()
 			continue
 		case t := <-in.tunnelled:
@@ -178,15 +178,15 @@ func (w *worker) drain() {
 			continue
 		default:
 		}
-		if !ordered {
+		if !commanded {
 			break
 		}
 	}
 	w.batch.flush()
 }
 
-// order does what the protocol core asks for.
-func (w *worker) order(order any) {
+// command carries out a command of the protocol core.
+func (w *worker) command(order any) {
 	switch o := order.(type) {
 	case mesh.SendProbe:
 		w.sendProbe(o)
@@ -195,7 +195,7 @@ func (w *worker) order(order any) {
 	}
 }
 
-// published takes note that sessions have come or nodes gone.
+// published handles new sessions and removed nodes.
 func (w *worker) published() {
 	w.openEarly()
 	w.release()
@@ -208,8 +208,8 @@ func (w *worker) packet(m *metaPacket) {
 	} else {
 		w.fromBlob(m.hop, m.data)
 	}
-	if cap(m.data) <= maxKept {
-		w.p.inbox.unused.Put(m)
+	if cap(m.data) <= maxPooled {
+		w.p.inbox.pool.Put(m)
 	}
 }
 
@@ -244,7 +244,7 @@ func (w *worker) sendProbe(probe mesh.SendProbe) {
 	err := p.cfg.Sockets[sock].Send(w.one[:])
 	var long *udp.TooLong
 	switch {
-	case errors.As(err, &long): // what the probe was to find out
+	case errors.As(err, &long): // the result that the probe was sent for
 		p.cfg.Event(tooLong(to, long))
 	case err != nil:
 		p.drop(SendFailed)
@@ -271,7 +271,7 @@ func (w *worker) sendEcho(e mesh.SendEcho) {
 		w.sendRecord(to, s, wire.TypeEcho, e.Data, 0)
 	case mesh.EchoTCP:
 		if w.wrap(s, wire.TypeEcho, e.Data, to.id) {
-			w.byMeta(to, s, p.self, w.blob)
+			w.sendByMeta(to, s, p.self, w.blob)
 		}
 	case mesh.EchoUDP:
 		relay, rs, id := to, s, node.ID{}
@@ -283,11 +283,11 @@ func (w *worker) sendEcho(e mesh.SendEcho) {
 			p.drop(NoPath)
 			return
 		}
-		way := path{relay: relay, addr: rs.Addr, sock: p.socketFor(rs.Addr, rs.Sock)}
-		if way.sock < 0 {
+		path := udpPath{relay: relay, addr: rs.Addr, sock: p.socketFor(rs.Addr, rs.Sock)}
+		if path.sock < 0 {
 			p.drop(NoSocket)
 		} else if w.wrap(s, wire.TypeEcho, e.Data, id) {
-			w.send(way, w.blob)
+			w.send(path, w.blob)
 		}
 	}
 }
@@ -295,7 +295,7 @@ func (w *worker) sendEcho(e mesh.SendEcho) {
 // fromBlob is [Plane.FromMeta].
 func (w *worker) fromBlob(hop node.Name, blob []byte) {
 	p := w.p
-	w.openEarly() // what came first goes first
+	w.openEarly() // keeps the order
 	if len(blob) < minDatagram {
 		p.drop(ShortDatagram)
 		return
@@ -309,7 +309,7 @@ func (w *worker) fromBlob(hop node.Name, blob []byte) {
 	if dst := node.ID(blob); dst == p.selfID {
 		w.fromRecord(from, dir.byName[hop], blob[idsLen:])
 	} else if to := dir.byID[dst]; to != nil {
-		w.pass(to, from, dir.byName[hop], blob)
+		w.relay(to, from, dir.byName[hop], blob)
 	} else {
 		p.drop(UnknownNode)
 	}
@@ -323,7 +323,7 @@ func (w *worker) fromPacket(hop node.Name, frame []byte) {
 		p.drop(UnknownNode)
 		return
 	}
-	p.cameIndirectly(from, from, true, w.now)
+	p.reportIndirect(from, from, true, w.now)
 	w.byTCP = !s.tcpOnly()
 	w.fromFrame(from, frame)
 	w.byTCP = false
@@ -355,11 +355,11 @@ func (w *worker) fromRequest(t mesh.TunnelledData) {
 		p.drop(ForwardingOff)
 	default:
 		blob := wire.AppendIDs(make([]byte, 0, idsLen+len(t.Record)), to.id, from.id)
-		w.pass(to, from, hop, append(blob, t.Record...))
+		w.relay(to, from, hop, append(blob, t.Record...))
 	}
 }
 
-// fromRecord opens a record for us that came over a meta connection.
+// fromRecord opens a record for this node that was received over a meta connection.
 func (w *worker) fromRecord(from, hop *peer, record []byte) {
 	s := from.state.Load()
 	switch {
@@ -370,20 +370,20 @@ func (w *worker) fromRecord(from, hop *peer, record []byte) {
 		w.p.drop(OverLong)
 		return
 	case s.Tunnel == nil:
-		w.tooEarly(pendingPacket{peer: from, hop: hop, since: w.now, data: record}, NoSession)
+		w.keepEarly(pendingPacket{peer: from, hop: hop, since: w.now, data: record}, NoSession)
 		return
 	}
 	plain, err := s.Tunnel.Open(w.plain[:0], record)
 	switch {
-	case errors.Is(err, sptps.ErrOpen): // a new session may be on its way
-		w.tooEarly(pendingPacket{peer: from, hop: hop, since: w.now, data: record, tried: s.Tunnel}, Undecodable)
+	case errors.Is(err, sptps.ErrOpen): // a new session may be about to be published
+		w.keepEarly(pendingPacket{peer: from, hop: hop, since: w.now, data: record, tried: s.Tunnel}, Undecodable)
 		return
 	case err != nil:
 		w.p.undecodable(from, w.now, Undecodable)
 		return
 	}
-	from.bad.Store(0)
-	w.p.cameIndirectly(from, hop, true, w.now)
+	from.openFailures.Store(0)
+	w.p.reportIndirect(from, hop, true, w.now)
 	w.plain = plain
 	switch body := plain[1:]; plain[0] {
 	case wire.TypeIP:
@@ -392,10 +392,10 @@ func (w *worker) fromRecord(from, hop *peer, record []byte) {
 			return
 		}
 		from.counters.in(1, len(body))
-		w.slow(from, body)
+		w.routeIP(from, body)
 	case wire.TypeEcho:
-		w.p.echoIn(from, hop, mesh.EchoIn{TCP: true, Data: append([]byte(nil), body...)})
-	case wire.TypeProbe: // has to come in a datagram
+		w.p.reportEcho(from, hop, mesh.EchoIn{TCP: true, Data: append([]byte(nil), body...)})
+	case wire.TypeProbe: // is only valid in a datagram
 		w.p.drop(UnexpectedType)
 	default:
 		w.unusual(from, plain[0], body)
@@ -415,26 +415,26 @@ func (p *Plane) known(name node.Name) (*peer, *state) {
 	return pr, s
 }
 
-// undecodable counts and reports a record of from that could not be opened.
+// undecodable counts and reports a record of from that cannot be opened.
 func (p *Plane) undecodable(from *peer, now time.Duration, why Reason) {
 	p.drop(why)
-	p.unopened(from, now)
+	p.reportUndecodable(from, now)
 }
 
-// cameIndirectly reports a good record for us that hop handed on. hop is nil
-// if it is not known.
-func (p *Plane) cameIndirectly(from, hop *peer, tcp bool, now time.Duration) {
-	if hop == nil || from.indirect.quiet(now, newsEvery) {
+// reportIndirect reports an authentic record for this node that was relayed by hop, nil
+// if that is not known.
+func (p *Plane) reportIndirect(from, hop *peer, tcp bool, now time.Duration) {
+	if hop == nil || from.indirect.tooSoon(now, reportEvery) {
 		return
 	}
-	p.event(&from.indirect, now, newsEvery, func() mesh.Event {
+	p.event(&from.indirect, now, reportEvery, func() mesh.Event {
 		return mesh.CameIndirectly{Node: from.name, Hop: hop.name, TCP: tcp}
 	})
 }
 
-// echoIn reports an echo from a node that hop handed to us; nil if that is not known. It
-// is dropped when the protocol core is busy, as the network might have. e.Data is kept.
-func (p *Plane) echoIn(from, hop *peer, e mesh.EchoIn) {
+// reportEcho reports an echo from a node that was relayed by hop, nil if that is not known. It
+// is dropped when the protocol core is busy, as on a congested network. e.Data is kept.
+func (p *Plane) reportEcho(from, hop *peer, e mesh.EchoIn) {
 	e.Node = from.name
 	if hop != nil {
 		e.Hop = hop.name
@@ -442,9 +442,9 @@ func (p *Plane) echoIn(from, hop *peer, e mesh.EchoIn) {
 	p.cfg.Event(e)
 }
 
-// relayedOne reports that something of from was passed on to to.
-func (p *Plane) relayedOne(from, to *peer, now time.Duration) {
-	p.event(p.relayed.of(from.id, to.id), now, newsEvery, func() mesh.Event {
+// reportRelayed reports that a record of from was relayed to to.
+func (p *Plane) reportRelayed(from, to *peer, now time.Duration) {
+	p.event(p.relayed.of(from.id, to.id), now, reportEvery, func() mesh.Event {
 		return mesh.Relayed{From: from.name, To: to.name}
 	})
 }

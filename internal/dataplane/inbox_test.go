@@ -14,26 +14,26 @@ import (
 	"tincan/internal/wire"
 )
 
-// stuck is a device and a socket that take nothing before they are released.
-type stuck struct {
-	wireSocket
+// blockedDevice is a device and a socket that block until they are released.
+type blockedDevice struct {
+	recordingSocket
 	*recorder
 	release chan struct{}
 	waiting chan struct{} // one for each call that waits
 }
 
-func (s *stuck) wait() {
+func (s *blockedDevice) wait() {
 	select {
 	case s.waiting <- struct{}{}:
 	default:
 	}
 	<-s.release
 }
-func (s *stuck) Write([]byte, int, device.Offload) error { s.wait(); return nil }
-func (s *stuck) Send([]udp.Run) error                    { s.wait(); return nil }
-func (s *stuck) Close() error                            { return nil }
+func (s *blockedDevice) Write([]byte, int, device.Offload) error { s.wait(); return nil }
+func (s *blockedDevice) Send([]udp.Run) error                    { s.wait(); return nil }
+func (s *blockedDevice) Close() error                            { return nil }
 
-// Whatever the protocol core asks for, a device and sockets that take nothing do not keep it waiting.
+// Whatever the protocol core sends, a device and sockets that block do not block the protocol core.
 func TestTheProtocolCoreNeverWaits(t *testing.T) {
 	a, b := pair(t)
 	_, st := b.known("a")
@@ -44,14 +44,14 @@ func TestTheProtocolCoreNeverWaits(t *testing.T) {
 		return append(wire.AppendIDs(nil, b.selfID, a.selfID), record...)
 	}
 	// A packet waits for the session of a, and a record came before it.
-	b.again("a", func(s *mesh.PeerState) { s.Tunnel, s.Adjacent = nil, false })
+	b.republish("a", func(s *mesh.PeerState) { s.Tunnel, s.Adjacent = nil, false })
 	b.out(ip{src: "10.1.0.1", dst: "10.0.0.1"}.build(), device.Offload{})
 	b.FromMeta("a", seal())
-	if len(b.held.waiting) != 1 || len(b.work.early.waiting) != 1 {
-		t.Fatalf("%d packets and %d records wait", len(b.held.waiting), len(b.work.early.waiting))
+	if len(b.pending.waiting) != 1 || len(b.work.early.waiting) != 1 {
+		t.Fatalf("%d packets and %d records wait", len(b.pending.waiting), len(b.work.early.waiting))
 	}
 
-	s := &stuck{wireSocket: wireSocket{local: addrB}, recorder: b.dev, release: make(chan struct{}), waiting: make(chan struct{}, 1)}
+	s := &blockedDevice{recordingSocket: recordingSocket{local: addrB}, recorder: b.dev, release: make(chan struct{}), waiting: make(chan struct{}, 1)}
 	b.cfg.Device, b.cfg.Sockets[0] = s, s
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
@@ -69,7 +69,7 @@ func TestTheProtocolCoreNeverWaits(t *testing.T) {
 		b.Plane.PublishPeers([]mesh.PeerState{now})
 		<-s.waiting // the worker has begun, and holds the locks of the slow path
 		b.Plane.SetOptions(Options{DecrementTTL: true})
-		for range maxOrders {
+		for range maxCommands {
 			b.Plane.SendProbe(mesh.SendProbe{Node: "a", Addr: addrA, Data: make([]byte, 100)})
 			b.Plane.SendEcho(mesh.SendEcho{Node: "a", Data: make([]byte, 100)})
 			b.Plane.Tunnelled(mesh.TunnelledData{From: "a", To: "b", Hop: "a", Record: seal()[idsLen:]})
@@ -83,16 +83,16 @@ func TestTheProtocolCoreNeverWaits(t *testing.T) {
 	case <-time.After(time.Minute):
 		t.Fatal("the protocol core waits for the device or a socket")
 	}
-	if n := b.dropped(InboxFull); n != 3*maxOrders-(maxOrders+maxTunnelled) {
-		t.Errorf("%d of %d dropped, want all above %d", n, 3*maxOrders, maxOrders+maxTunnelled)
+	if n := b.dropped(InboxFull); n != 3*maxCommands-(maxCommands+maxTunnelled) {
+		t.Errorf("%d of %d dropped, want all above %d", n, 3*maxCommands, maxCommands+maxTunnelled)
 	}
 	close(s.release)
 	stop()
 	<-worked
 }
 
-// Nobody who floods one part of the inbox keeps the others waiting.
-func TestTheWorkerTakesTurns(t *testing.T) {
+// Flooding one queue of the inbox does not starve the others.
+func TestTheWorkerIsFair(t *testing.T) {
 	a, _ := pair(t)
 	probe := func(n int) {
 		for range n {
@@ -104,13 +104,13 @@ func TestTheWorkerTakesTurns(t *testing.T) {
 			a.Plane.FromMeta("b", make([]byte, minDatagram))
 		}
 	}
-	probe(maxOrders)
+	probe(maxCommands)
 	packets(10)
 	a.work.drain()
 	if n := len(a.inbox.packets); n != 0 {
 		t.Errorf("%d packets wait while there are probes", n)
 	}
-	for len(a.inbox.orders) > 0 {
+	for len(a.inbox.commands) > 0 {
 		a.work.drain()
 	}
 	a.sock.take()
@@ -123,7 +123,7 @@ func TestTheWorkerTakesTurns(t *testing.T) {
 }
 
 // A reader of a meta connection waits while the inbox is full, and no longer than the plane runs.
-func TestReadersWaitForRoom(t *testing.T) {
+func TestReadersWaitWhileTheInboxIsFull(t *testing.T) {
 	a, _ := pair(t)
 	for range maxPackets {
 		a.Plane.FromMeta("b", make([]byte, minDatagram))
@@ -159,12 +159,12 @@ func payloads(t *testing.T, got []written) (list []int) {
 	return list
 }
 
-// The packets that waited for a session leave before the next one that the device gives, although the
-// worker has not come round to them.
-func TestHeldPacketsGoBeforeNewOnes(t *testing.T) {
+// Pending packets are sent before the next packet from the device, even if the worker has not yet been
+// scheduled.
+func TestPendingPacketsAreSentBeforeNewOnes(t *testing.T) {
 	a, b := pair(t)
 	var tun *sptps.Tunnel
-	a.again("b", func(s *mesh.PeerState) { tun, s.Tunnel, s.Adjacent = s.Tunnel, nil, false })
+	a.republish("b", func(s *mesh.PeerState) { tun, s.Tunnel, s.Adjacent = s.Tunnel, nil, false })
 	for n := range 3 {
 		a.out(ip{payload: n + 1}.build(), device.Offload{})
 	}
@@ -172,50 +172,50 @@ func TestHeldPacketsGoBeforeNewOnes(t *testing.T) {
 	now := st.PeerState
 	now.Tunnel = tun
 	a.Plane.PublishPeers([]mesh.PeerState{now})
-	b.in(addrA, a.out(ip{payload: 4}.build(), device.Offload{})...)
-	a.settle()
-	b.in(addrA, a.sock.take()...)
+	b.receive(addrA, a.out(ip{payload: 4}.build(), device.Offload{})...)
+	a.runWorker()
+	b.receive(addrA, a.sock.take()...)
 	if got := payloads(t, b.dev.take()); !slices.Equal(got, []int{1, 2, 3, 4}) {
 		t.Errorf("packets %v arrived", got)
 	}
 }
 
-// Records that came before their keys are opened before the one that comes after the keys.
-func TestEarlyRecordsGoBeforeLaterOnes(t *testing.T) {
+// Records that arrived before their keys are opened before the one that arrives after the keys.
+func TestEarlyRecordsAreOpenedBeforeLaterOnes(t *testing.T) {
 	a, b := pair(t)
-	a.again("b", func(s *mesh.PeerState) { s.Adjacent, s.MinMTU, s.Confirmed = false, 0, false })
+	a.republish("b", func(s *mesh.PeerState) { s.Adjacent, s.MinMTU, s.Confirmed = false, 0, false })
 	for n := range 3 {
 		a.out(ip{payload: n + 1}.build(), device.Offload{})
 	}
 	blobs := a.metas[1].blobs
 	var tun *sptps.Tunnel
-	b.again("a", func(s *mesh.PeerState) { tun, s.Tunnel = s.Tunnel, nil })
+	b.republish("a", func(s *mesh.PeerState) { tun, s.Tunnel = s.Tunnel, nil })
 	b.FromMeta("a", blobs[0])
 	b.FromMeta("a", blobs[1])
 	_, st := b.known("a")
 	now := st.PeerState
 	now.Tunnel = tun
-	b.Plane.FromMeta("a", blobs[2]) // the worker sees it first, and the news after it
+	b.Plane.FromMeta("a", blobs[2]) // the worker sees it first, and the new session after it
 	b.Plane.PublishPeers([]mesh.PeerState{now})
 	b.work.packet(<-b.inbox.packets)
-	b.settle()
+	b.runWorker()
 	if got := payloads(t, b.dev.take()); !slices.Equal(got, []int{1, 2, 3}) {
 		t.Errorf("packets %v arrived", got)
 	}
 }
 
-// Sessions of others do not use up the one attempt that an early record has.
+// New sessions of other nodes do not use up the one attempt that an early record has.
 func TestEarlyRecordsWaitForTheirOwnKeys(t *testing.T) {
 	a, b := pair(t)
-	a.again("b", func(s *mesh.PeerState) { s.Adjacent, s.MinMTU, s.Confirmed = false, 0, false })
+	a.republish("b", func(s *mesh.PeerState) { s.Adjacent, s.MinMTU, s.Confirmed = false, 0, false })
 	a.out(ip{payload: 1}.build(), device.Offload{})
 	var right *sptps.Tunnel
 	_, wrong := tunnels(t, "a", "b")
-	b.again("a", func(s *mesh.PeerState) { right, s.Tunnel = s.Tunnel, wrong })
+	b.republish("a", func(s *mesh.PeerState) { right, s.Tunnel = s.Tunnel, wrong })
 	b.FromMeta("a", a.metas[1].blobs[0])
 	c, _ := tunnels(t, "b", "c")
-	b.PublishPeers([]mesh.PeerState{near("c", addrC, c)})
-	b.again("a", func(s *mesh.PeerState) { s.Tunnel = right })
+	b.PublishPeers([]mesh.PeerState{directPeer("c", addrC, c)})
+	b.republish("a", func(s *mesh.PeerState) { s.Tunnel = right })
 	if got := payloads(t, b.dev.take()); !slices.Equal(got, []int{1}) {
 		t.Errorf("packets %v arrived", got)
 	}
@@ -224,8 +224,8 @@ func TestEarlyRecordsWaitForTheirOwnKeys(t *testing.T) {
 func TestMetaPacketsDoNotAllocate(t *testing.T) {
 	a, b := pair(t)
 	a.cfg.Meta = func(mesh.ConnID) Meta { return metaTo{b} }
-	b.cfg.Device = &sink{}
-	a.again("b", func(s *mesh.PeerState) { s.Options |= uint32(wire.TCPOnly) })
+	b.cfg.Device = &discardDevice{}
+	a.republish("b", func(s *mesh.PeerState) { s.Options |= uint32(wire.TCPOnly) })
 	p := ip{payload: 1300}.build()
 	a.tx.now = a.now()
 	send := func() {

@@ -13,10 +13,10 @@ import (
 	"tincan/internal/wire"
 )
 
-// Nodes of tinc 1.0 have no sessions from end to end. A frame for one of them is
-// sealed for the next node on its way that reads it, which may be one that speaks
-// SPTPS, and is routed again there. So we, too, open what legacy nodes send us and
-// seal it again, for whomever it is for.
+// Nodes of tinc 1.0 have no end-to-end sessions. A frame for one of them is
+// sealed for the next node on its path that can open it, which may be one that uses
+// SPTPS, and is routed again there. Likewise this node opens what legacy nodes send and
+// seals it again for its destination.
 
 const (
 	// maxLegacy is room for the longest datagram of a legacy node: a frame, sequence
@@ -25,7 +25,7 @@ const (
 	searchEvery = time.Second // among all legacy nodes
 )
 
-// speaksLegacy tells whether s is the state of a node that speaks the protocol of tinc 1.0.
+// speaksLegacy reports whether s is the state of a node that uses the protocol of tinc 1.0.
 func (s *state) speaksLegacy() bool { return s != nil && s.Legacy != nil }
 
 // legacyNodes finds the sender of a datagram without ids.
@@ -42,7 +42,7 @@ func (l *legacyNodes) with(pr *peer, s *state) *legacyNodes {
 	}
 	l.all = append(l.all, pr)
 	if s.Addr.IsValid() {
-		if l.byAddr[s.Addr] == nil || s.Confirmed { // two may claim it, behind one NAT
+		if l.byAddr[s.Addr] == nil || s.Confirmed { // two nodes behind one NAT may claim it
 			l.byAddr[s.Addr] = pr
 		}
 		l.byIP[s.Addr.Addr()] = append(l.byIP[s.Addr.Addr()], pr)
@@ -50,7 +50,7 @@ func (l *legacyNodes) with(pr *peer, s *state) *legacyNodes {
 	return l
 }
 
-// ethernetHeader writes the header that tinc 1.0 puts in front of the IP packet frame[14:].
+// ethernetHeader writes the header that tinc 1.0 puts before the IP packet frame[14:].
 func ethernetHeader(frame []byte) {
 	clear(frame[:ethernetLen-2])
 	typ := uint16(packet.TypeIPv4)
@@ -72,19 +72,19 @@ func legacyFrameOf(l *legacy.Link, size int) int {
 // ---------------------------------------------------------------- out
 
 // legacyPath is the path by UDP of a frame of size bytes to a legacy node, if there is one.
-func (p *Plane) legacyPath(to *peer, s *state, size int, tcpOnly bool) (way path, ok bool) {
+func (p *Plane) legacyPath(to *peer, s *state, size int, tcpOnly bool) (path udpPath, ok bool) {
 	if forward.Legacy(size, tcpOnly, s.LegacyForward()) != forward.LegacyDatagram {
-		return path{}, false
+		return udpPath{}, false
 	}
 	return p.legacyDirect(to, s)
 }
 
-func (p *Plane) legacyDirect(to *peer, s *state) (way path, ok bool) {
-	way = path{relay: to, addr: s.Addr, sock: p.socketFor(s.Addr, s.Sock), direct: true}
-	return way, way.sock >= 0
+func (p *Plane) legacyDirect(to *peer, s *state) (path udpPath, ok bool) {
+	path = udpPath{relay: to, addr: s.Addr, sock: p.socketFor(s.Addr, s.Sock), direct: true}
+	return path, path.sock >= 0
 }
 
-// sealLegacy seals t.plain, or all segments of t.cut, for a legacy node.
+// sealLegacy seals t.plain, or all segments of t.segmenter, for a legacy node.
 func (t *transmitter) sealLegacy() {
 	packets, bytes := 0, 0
 	for t.nextPlain() {
@@ -92,11 +92,11 @@ func (t *transmitter) sealLegacy() {
 			t.out.flush()
 		}
 		start := len(t.out.buf)
-		if out, err := t.legacy.Seal(t.out.buf, t.plain); err != nil { // the key has just gone
+		if out, err := t.legacy.Seal(t.out.buf, t.plain); err != nil { // the key has just been removed
 			t.p.drop(NoSession)
 		} else {
 			t.out.buf = out
-			t.out.runs[t.way.sock].add(&t.way, out, start)
+			t.out.bySocket[t.path.sock].add(&t.path, out, start)
 			packets++
 			bytes += len(t.plain) - ethernetLen
 		}
@@ -120,7 +120,7 @@ func (c *slowPath) toLegacy(to *peer, s *state, frame []byte) {
 		case h == nil || !h.Reachable:
 			c.p.drop(Unreachable)
 			return
-		case hop == c.src && to != c.src: // which the router cannot see coming
+		case hop == c.src && to != c.src: // which the router cannot know
 			c.p.drop(Loop)
 			return
 		}
@@ -132,12 +132,12 @@ func (c *slowPath) toLegacy(to *peer, s *state, frame []byte) {
 		c.p.traffic(hop, c.now)
 		switch step {
 		case forward.LegacyDatagram:
-			if way, ok := c.p.legacyDirect(hop, h); ok {
+			if path, ok := c.p.legacyDirect(hop, h); ok {
 				if c.wrapLegacy(h, frame) {
 					hop.counters.out(1, len(frame)-ethernetLen)
 					c.p.sentTo(hop, c.now, len(frame))
-					way.tos = c.p.options.Load().tosOfFrame(frame)
-					c.send(way, c.blob)
+					path.tos = c.p.options.Load().tosOfFrame(frame)
+					c.send(path, c.blob)
 				}
 				return
 			}
@@ -149,7 +149,7 @@ func (c *slowPath) toLegacy(to *peer, s *state, frame []byte) {
 			c.p.drop(Loop)
 			return
 		}
-		c.byPacket(hop, h, frame)
+		c.sendPacketRequest(hop, h, frame)
 		return
 	}
 }
@@ -170,8 +170,8 @@ func (c *slowPath) wrapLegacy(s *state, frame []byte) (ok bool) {
 // legacyDatagram handles a datagram without our ids if a legacy node has sent it.
 func (r *receiver) legacyDatagram(addr netip.AddrPort, d []byte) bool {
 	from := r.dir.legacy.byAddr[addr]
-	if from == nil && r.stray != nil && r.strayAt == addr {
-		from = r.stray
+	if from == nil && r.found != nil && r.foundAt == addr {
+		from = r.found
 	}
 	if from != nil {
 		s := from.state.Load()
@@ -186,13 +186,13 @@ func (r *receiver) legacyDatagram(addr netip.AddrPort, d []byte) bool {
 			r.p.undecodable(from, r.now, Undecodable)
 			return true
 		}
-	} else if r.hopOf(addr) != nil { // a relay that speaks SPTPS
+	} else if r.hopOf(addr) != nil { // a relay that uses SPTPS
 		return false
 	}
 	other := r.search(addr, d, from)
 	switch {
 	case other != nil:
-		r.stray, r.strayAt = other, addr
+		r.found, r.foundAt = other, addr
 		if err := r.openLegacy(other, other.state.Load(), addr, d); err != nil {
 			r.p.undecodable(other, r.now, Undecodable)
 		}
@@ -225,7 +225,7 @@ func (r *receiver) openLegacy(from *peer, s *state, addr netip.AddrPort, d []byt
 		r.p.drop(OverLong)
 		return nil
 	}
-	at := r.place()
+	at := r.reserve()
 	start := at - ethernetLen
 	if r.p.bridging {
 		start = at
@@ -235,8 +235,8 @@ func (r *receiver) openLegacy(from *peer, s *state, addr netip.AddrPort, d []byt
 		r.restore(at)
 		return err
 	}
-	if from.bad.Load() != 0 {
-		from.bad.Store(0)
+	if from.openFailures.Load() != 0 {
+		from.openFailures.Store(0)
 	}
 	if addr == s.Addr {
 		if frame := out[start:]; len(frame) <= ethernetLen || binary.BigEndian.Uint16(frame[ethernetLen-2:]) != 0 || frame[0] != wire.ProbeRequest {

@@ -35,7 +35,7 @@ func linksOf(t testing.TB, suite legacy.Suite) (a, b *legacy.Link) {
 
 func links(t testing.TB) (a, b *legacy.Link) { return linksOf(t, legacy.DefaultSuite) }
 
-// newKey gives from a new key to send to to.
+// newKey makes a new key for packets from from to to.
 func newKey(t testing.TB, from, to *legacy.Link, suite legacy.Suite) {
 	t.Helper()
 	key, err := to.NewReceiveKey(rand.Reader, suite)
@@ -49,7 +49,7 @@ func newKey(t testing.TB, from, to *legacy.Link, suite legacy.Suite) {
 
 // old is a legacy node that is reached directly by UDP.
 func old(name node.Name, addr netip.AddrPort, link *legacy.Link) mesh.PeerState {
-	s := near(name, addr, nil)
+	s := directPeer(name, addr, nil)
 	s.Options, s.MTU, s.MinMTU, s.Legacy = oldOptions, 1451, 1451, link
 	return s
 }
@@ -63,7 +63,7 @@ func legacyPair(t testing.TB) (a, b *station) {
 func legacyPairOf(t testing.TB, suite legacy.Suite) (a, b *station) {
 	a, b = newStation("a", addrA), newStation("b", addrB)
 	la, lb := linksOf(t, suite)
-	a.metas[1], b.metas[1] = &wireMeta{}, &wireMeta{}
+	a.metas[1], b.metas[1] = &recordingMeta{}, &recordingMeta{}
 	a.ends[addrB], b.ends[addrA] = lb, la
 	a.PublishPeers([]mesh.PeerState{old("b", addrB, la)})
 	b.PublishPeers([]mesh.PeerState{old("a", addrA, lb)})
@@ -72,8 +72,8 @@ func legacyPairOf(t testing.TB, suite legacy.Suite) (a, b *station) {
 	return a, b
 }
 
-// mixedRow is three stations in a row: a and c reach each other only through b. b speaks
-// SPTPS, and with legacy nodes their protocol. A legacy node takes everybody for one.
+// mixedRow is three stations in a row: a and c reach each other only through b. b uses
+// SPTPS, and with legacy nodes their protocol. A legacy node treats all others as legacy nodes.
 func mixedRow(t testing.TB, oldA, oldC bool) (a, b, c *station) {
 	a, b, c = row(t, nil)
 	behind := func(name node.Name, l *legacy.Link) mesh.PeerState {
@@ -106,7 +106,7 @@ func mixedRow(t testing.TB, oldA, oldC bool) (a, b, c *station) {
 
 func TestPathOfAnOwnPacketToALegacyNode(t *testing.T) {
 	unkeyed := func(s *mesh.PeerState) { s.Legacy.DropSendKey() }
-	// c is reached directly by UDP, although b stands between.
+	// c is reached directly by UDP, although b is between them.
 	direct := func(minMTU int) func(*mesh.PeerState) {
 		return func(s *mesh.PeerState) {
 			s.Via, s.Addr, s.Confirmed, s.MTU, s.MinMTU = "c", addrC, true, 1451, minMTU
@@ -169,7 +169,7 @@ func TestPathOfAnOwnPacketToALegacyNode(t *testing.T) {
 			a, _, _ := mixedRow(t, !c.newB, true)
 			lc, end := links(t)
 			a.ends[addrC] = end
-			a.again("c", func(s *mesh.PeerState) { s.Legacy = lc })
+			a.republish("c", func(s *mesh.PeerState) { s.Legacy = lc })
 			c.taken(t, a)
 		})
 	}
@@ -189,11 +189,11 @@ func TestTrafficIsReportedForTheNodeThatOpensIt(t *testing.T) {
 	a, _, _ := mixedRow(t, true, true)
 	for range 2 {
 		a.out(ip{dst: "10.2.0.1", payload: 100}.build(), device.Offload{})
-		if got, want := a.heard(), []mesh.Event{mesh.Traffic{Node: "b"}}; !reflect.DeepEqual(got, want) {
+		if got, want := a.takeEvents(), []mesh.Event{mesh.Traffic{Node: "b"}}; !reflect.DeepEqual(got, want) {
 			t.Errorf("reports %v", got)
 		}
 		a.time = a.time.Add(time.Second)
-		a.again("b", func(s *mesh.PeerState) { s.Legacy.DropSendKey() })
+		a.republish("b", func(s *mesh.PeerState) { s.Legacy.DropSendKey() })
 	}
 }
 
@@ -217,15 +217,15 @@ func TestEqualDatagramsToALegacyNodeShareARun(t *testing.T) {
 	if len(runs) > 2 {
 		t.Errorf("%d runs", len(runs))
 	}
-	b.in(addrA, runs...)
+	b.receive(addrA, runs...)
 	if got := b.dev.take(); len(got) != 1 {
 		t.Errorf("%d writes", len(got))
 	} else {
-		same(t, flat(t, got), cutSlowly(whole, 40, 20, 1380))
+		same(t, flat(t, got), segmentReference(whole, 40, 20, 1380))
 	}
 }
 
-// Between nodes of both kinds we open what comes and seal it again.
+// Between nodes of both kinds a relay opens records and seals them again.
 func TestPacketsBetweenNodesOfBothKinds(t *testing.T) {
 	for _, kinds := range []struct{ oldA, oldC bool }{{true, true}, {true, false}, {false, true}} {
 		t.Run(fmt.Sprintf("legacy %t and %t", kinds.oldA, kinds.oldC), func(t *testing.T) {
@@ -238,19 +238,19 @@ func TestPacketsBetweenNodesOfBothKinds(t *testing.T) {
 				}
 				whole := there.build()
 				p, off := super(whole, 1300)
-				b.in(addrA, a.out(p, off)...)
+				b.receive(addrA, a.out(p, off)...)
 				passed := b.sock.take()
 				if len(passed) > 2 {
 					t.Errorf("the relay sent %d runs", len(passed))
 				}
-				c.in(addrB, passed...)
-				same(t, flat(t, c.dev.take()), cutSlowly(whole, hdr, hdr-20, 1300))
+				c.receive(addrB, passed...)
+				same(t, flat(t, c.dev.take()), segmentReference(whole, hdr, hdr-20, 1300))
 
 				whole = back.build()
 				p, off = super(whole, 1300)
-				b.in(addrC, c.out(p, off)...)
-				a.in(addrB, b.sock.take()...)
-				same(t, flat(t, a.dev.take()), cutSlowly(whole, hdr, hdr-20, 1300))
+				b.receive(addrC, c.out(p, off)...)
+				a.receive(addrB, b.sock.take()...)
+				same(t, flat(t, a.dev.take()), segmentReference(whole, hdr, hdr-20, 1300))
 			}
 			for _, s := range []*station{a, b, c} {
 				if len(s.Drops()) > 0 {
@@ -293,10 +293,10 @@ func TestWhatCameByPACKETGoesOnByPACKET(t *testing.T) {
 			b.PublishRoutes(r)
 			b.SetOptions(c.opts)
 			if c.a != nil {
-				b.again("a", c.a)
+				b.republish("a", c.a)
 			}
 			if c.c != nil {
-				b.again("c", c.c)
+				b.republish("c", c.c)
 			}
 			if c.dst == "" {
 				c.dst = "10.2.0.1"
@@ -332,7 +332,7 @@ func TestNothingGoesBackToTheLegacyNodeItCameFrom(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			a, b, _ := mixedRow(t, true, true)
 			if c.c != nil {
-				b.again("c", c.c)
+				b.republish("c", c.c)
 			}
 			b.SetOptions(c.opts)
 			r := plan()
@@ -341,7 +341,7 @@ func TestNothingGoesBackToTheLegacyNodeItCameFrom(t *testing.T) {
 			if c.dst == "" {
 				c.dst = "10.2.0.1"
 			}
-			b.in(addrA, a.legacyDatagramTo("b", frame(ip{dst: c.dst, payload: 100}.build())))
+			b.receive(addrA, a.legacyDatagramTo("b", frame(ip{dst: c.dst, payload: 100}.build())))
 			if got := b.paths(b.sock.take()); got != c.want {
 				t.Errorf("%q instead of %q", got, c.want)
 			}
@@ -375,18 +375,18 @@ func TestLegacyProbes(t *testing.T) {
 	if len(runs) != 1 || runs[0].To != elsewhere || len(runs[0].Buf) != 1008+16 {
 		t.Fatalf("%+v", runs)
 	}
-	b.in(elsewhere, runs...)
+	b.receive(elsewhere, runs...)
 	want := []mesh.Event{
 		mesh.HeardFrom{Node: "a", Addr: elsewhere},
 		mesh.ProbeIn{Node: "a", Addr: elsewhere, Direct: true, Data: data},
 	}
-	if got := b.heard(); !reflect.DeepEqual(got, want) {
+	if got := b.takeEvents(); !reflect.DeepEqual(got, want) {
 		t.Errorf("reports %v", got)
 	}
 
-	// In the middle of a flow nothing is disturbed.
+	// A probe in the middle of a flow does not disturb it.
 	first, second := ip{seq: 0, payload: 200, frag: 0x4000}.build(), ip{seq: 200, payload: 200, frag: 0x4000}.build()
-	b.in(addrA, a.out(first, device.Offload{})[0], a.legacyDatagramTo("b", data), a.out(second, device.Offload{})[0])
+	b.receive(addrA, a.out(first, device.Offload{})[0], a.legacyDatagramTo("b", data), a.out(second, device.Offload{})[0])
 	if got := b.dev.take(); len(got) != 1 {
 		t.Errorf("%d writes", len(got))
 	} else {
@@ -394,20 +394,20 @@ func TestLegacyProbes(t *testing.T) {
 	}
 
 	// Without a UDP key they come as PACKET, and mean only that UDP may not work.
-	b.heard()
+	b.takeEvents()
 	b.FrameFromMeta("a", data)
 	want = []mesh.Event{mesh.CameIndirectly{Node: "a", Hop: "a", TCP: true}}
-	if got := b.heard(); !reflect.DeepEqual(got, want) || b.dropped(UnexpectedType) != 1 {
+	if got := b.takeEvents(); !reflect.DeepEqual(got, want) || b.dropped(UnexpectedType) != 1 {
 		t.Errorf("reports %v", got)
 	}
 
-	a.heard()
+	a.takeEvents()
 	a.sock.err = &udp.TooLong{To: elsewhere, Size: len(runs[0].Buf)}
 	a.SendProbe(mesh.SendProbe{Node: "b", Addr: elsewhere, Data: data})
-	if got, want := a.heard(), []mesh.Event{mesh.TooLong{Node: "b", Size: 988}}; !reflect.DeepEqual(got, want) {
+	if got, want := a.takeEvents(), []mesh.Event{mesh.TooLong{Node: "b", Size: 988}}; !reflect.DeepEqual(got, want) {
 		t.Errorf("reports %v", got) // frames of 988 to 1003 bytes make datagrams of that size
 	}
-	a.again("b", func(s *mesh.PeerState) { s.Legacy.DropSendKey() })
+	a.republish("b", func(s *mesh.PeerState) { s.Legacy.DropSendKey() })
 	a.SendProbe(mesh.SendProbe{Node: "b", Addr: elsewhere, Data: data})
 	if a.dropped(NoSession) != 1 {
 		t.Error("a probe without a key went unnoticed")
@@ -419,7 +419,7 @@ func TestRefusedDatagramToALegacyNodeIsReportedByFrameSize(t *testing.T) {
 	a.sock.err = &udp.TooLong{To: addrB, Size: 1408 + 16}
 	a.out(ip{payload: 1340}.build(), device.Offload{})
 	want := []mesh.Event{mesh.Traffic{Node: "b"}, mesh.TooLong{Node: "b", Size: 1388}}
-	if got := a.heard(); !reflect.DeepEqual(got, want) {
+	if got := a.takeEvents(); !reflect.DeepEqual(got, want) {
 		t.Errorf("reports %v", got)
 	}
 }
@@ -472,7 +472,7 @@ func TestDatagramsThatLegacyNodesDidNotSend(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			a, b := legacyPair(t)
-			b.in(c.from, c.alter(a.out(p, device.Offload{})[0])...)
+			b.receive(c.from, c.alter(a.out(p, device.Offload{})[0])...)
 			if got := b.paths(nil); got != c.want {
 				t.Errorf("%q instead of %q", got, c.want)
 			}
@@ -499,7 +499,7 @@ func TestFramesOfLegacyNodesThatAreNotRouted(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			a, b := legacyPair(t)
-			b.in(addrA, a.legacyDatagramTo("b", c.frame))
+			b.receive(addrA, a.legacyDatagramTo("b", c.frame))
 			if got := b.paths(nil); got != c.want {
 				t.Errorf("%q instead of %q", got, c.want)
 			}
@@ -512,21 +512,21 @@ func TestLegacyNodeIsFoundAtItsNewAddress(t *testing.T) {
 	p := ip{payload: 10}.build()
 	elsewhere := netip.MustParseAddrPort("198.51.100.7:4000")
 	for range 3 {
-		b.in(elsewhere, a.out(p, device.Offload{})...)
+		b.receive(elsewhere, a.out(p, device.Offload{})...)
 	}
 	same(t, flat(t, b.dev.take()), [][]byte{p, p, p})
-	if got, want := b.heard(), []mesh.Event{mesh.HeardFrom{Node: "a", Addr: elsewhere}}; !reflect.DeepEqual(got, want) {
+	if got, want := b.takeEvents(), []mesh.Event{mesh.HeardFrom{Node: "a", Addr: elsewhere}}; !reflect.DeepEqual(got, want) {
 		t.Errorf("reports %v", got)
 	}
-	b.again("a", func(s *mesh.PeerState) { s.Addr = elsewhere })
+	b.republish("a", func(s *mesh.PeerState) { s.Addr = elsewhere })
 	b.time = b.time.Add(time.Second)
-	b.in(elsewhere, a.out(p, device.Offload{})...)
-	if got := b.heard(); got != nil || len(b.dev.take()) != 1 {
+	b.receive(elsewhere, a.out(p, device.Offload{})...)
+	if got := b.takeEvents(); got != nil || len(b.dev.take()) != 1 {
 		t.Errorf("reports %v", got)
 	}
-	// The address before is strange now.
-	b.in(addrA, a.out(p, device.Offload{})...)
-	if got, want := b.heard(), []mesh.Event{mesh.HeardFrom{Node: "a", Addr: addrA}}; !reflect.DeepEqual(got, want) {
+	// The previous address is unknown now.
+	b.receive(addrA, a.out(p, device.Offload{})...)
+	if got, want := b.takeEvents(), []mesh.Event{mesh.HeardFrom{Node: "a", Addr: addrA}}; !reflect.DeepEqual(got, want) {
 		t.Errorf("reports %v", got)
 	}
 }
@@ -546,7 +546,7 @@ func TestSearchForAnUnknownAddressIsBounded(t *testing.T) {
 	}
 	found := func(name, from string) bool {
 		t.Helper()
-		b.in(netip.MustParseAddrPort(from), far[name].legacyDatagramTo("b", p))
+		b.receive(netip.MustParseAddrPort(from), far[name].legacyDatagramTo("b", p))
 		return len(b.dev.take()) == 1
 	}
 	steps := []struct {
@@ -573,8 +573,8 @@ func TestSearchForAnUnknownAddressIsBounded(t *testing.T) {
 		}
 	}
 
-	// A relay that speaks SPTPS is never taken for a legacy node.
-	c := near("c", addrC, nil)
+	// A relay that uses SPTPS is never taken for a legacy node.
+	c := directPeer("c", addrC, nil)
 	b.PublishPeers([]mesh.PeerState{c})
 	b.time = b.time.Add(time.Second)
 	if found("a", addrC.String()) {
@@ -589,8 +589,8 @@ func TestDatagramsUnderAnOldKeyAreLost(t *testing.T) {
 	_, atA := a.known("b")
 	_, atB := b.known("a")
 	newKey(t, atA.Legacy, atB.Legacy, legacy.DefaultSuite)
-	b.in(addrA, a.out(p, device.Offload{})...)
-	b.in(addrA, late...)
+	b.receive(addrA, a.out(p, device.Offload{})...)
+	b.receive(addrA, late...)
 	if got := b.paths(nil); got != "device, drop undecodable 1" {
 		t.Error(got)
 	}
@@ -602,15 +602,15 @@ func TestUndecodableDatagramsOfALegacyNodeAreReported(t *testing.T) {
 	for range 100 {
 		runs := a.out(p, device.Offload{})
 		runs[0].Buf[20] ^= 1
-		b.in(addrA, runs...)
+		b.receive(addrA, runs...)
 		b.time = b.time.Add(15 * time.Millisecond)
 	}
 	want := []mesh.Event{mesh.Undecodable{Node: "a", Count: 1}, mesh.Undecodable{Node: "a", Count: 68}}
-	if got := b.heard(); !reflect.DeepEqual(got, want) {
+	if got := b.takeEvents(); !reflect.DeepEqual(got, want) {
 		t.Errorf("reports %v", got)
 	}
-	b.in(addrA, a.out(p, device.Offload{})...)
-	if pr, _ := b.known("a"); pr.bad.Load() != 0 {
+	b.receive(addrA, a.out(p, device.Offload{})...)
+	if pr, _ := b.known("a"); pr.openFailures.Load() != 0 {
 		t.Error("a good datagram does not end the count")
 	}
 }
@@ -618,11 +618,11 @@ func TestUndecodableDatagramsOfALegacyNodeAreReported(t *testing.T) {
 func TestNodeThatChangesKindIsFollowed(t *testing.T) {
 	a, b := legacyPair(t)
 	p := ip{payload: 100}.build()
-	b.in(addrA, a.out(p, device.Offload{})...)
+	b.receive(addrA, a.out(p, device.Offload{})...)
 	ta, tb := tunnels(t, "a", "b")
-	a.PublishPeers([]mesh.PeerState{near("b", addrB, ta)})
-	b.PublishPeers([]mesh.PeerState{near("a", addrA, tb)})
-	b.in(addrA, a.out(p, device.Offload{})...)
+	a.PublishPeers([]mesh.PeerState{directPeer("b", addrB, ta)})
+	b.PublishPeers([]mesh.PeerState{directPeer("a", addrA, tb)})
+	b.receive(addrA, a.out(p, device.Offload{})...)
 	same(t, flat(t, b.dev.take()), [][]byte{p, p})
 	if b.dir.Load().legacy != nil || b.hopIs(addrA) != "a" {
 		t.Error("the directory still knows a legacy node")
@@ -630,7 +630,7 @@ func TestNodeThatChangesKindIsFollowed(t *testing.T) {
 	la, lb := links(t)
 	a.PublishPeers([]mesh.PeerState{old("b", addrB, la)})
 	b.PublishPeers([]mesh.PeerState{old("a", addrA, lb)})
-	b.in(addrA, a.out(p, device.Offload{})...)
+	b.receive(addrA, a.out(p, device.Offload{})...)
 	same(t, flat(t, b.dev.take()), [][]byte{p})
 	if b.hopIs(addrA) != "" {
 		t.Error("a legacy node passes for a relay of SPTPS records")
@@ -649,9 +649,9 @@ func TestFirstPacketsForANodeOfUnknownKindWait(t *testing.T) {
 	a, _, _ := mixedRow(t, true, true)
 	_, st := a.known("c")
 	was := st.Legacy
-	a.again("c", func(s *mesh.PeerState) { s.Legacy = nil })
+	a.republish("c", func(s *mesh.PeerState) { s.Legacy = nil })
 	a.out(ip{dst: "10.2.0.1", payload: 100}.build(), device.Offload{})
-	a.again("c", func(s *mesh.PeerState) { s.Legacy = was })
+	a.republish("c", func(s *mesh.PeerState) { s.Legacy = was })
 	if got := a.paths(a.sock.take()); got != "udp 192.0.2.2 legacy" {
 		t.Error(got)
 	}
@@ -660,7 +660,7 @@ func TestFirstPacketsForANodeOfUnknownKindWait(t *testing.T) {
 func TestMSSIsClampedTowardsALegacyNode(t *testing.T) {
 	a, b := legacyPair(t)
 	p := ip{flags: packet.FlagSYN, opts: []byte{2, 4, 0x05, 0xb4}}.build()
-	b.in(addrA, a.out(p, device.Offload{})...)
+	b.receive(addrA, a.out(p, device.Offload{})...)
 	got := flat(t, b.dev.take())
 	if mss := binary.BigEndian.Uint16(got[0][42:]); mss != 1451-14-40 {
 		t.Errorf("MSS %d", mss)
@@ -697,12 +697,12 @@ func TestCompressionIsWhatTheReceiverAsksFor(t *testing.T) {
 			if level < 10 && sent > len(whole) {
 				t.Errorf("%d bytes were sent for %d", sent, len(whole))
 			}
-			b.in(addrA, runs...)
-			same(t, flat(t, b.dev.take()), cutSlowly(whole, 40, 20, 1380))
+			b.receive(addrA, runs...)
+			same(t, flat(t, b.dev.take()), segmentReference(whole, 40, 20, 1380))
 
 			// What is so regular makes datagrams shorter than any of SPTPS.
 			p = ip{udp: true, payload: 0}.build()
-			b.in(addrA, a.out(p, device.Offload{})...)
+			b.receive(addrA, a.out(p, device.Offload{})...)
 			same(t, flat(t, b.dev.take()), [][]byte{p})
 			if got := b.paths(nil); strings.Contains(got, "drop") {
 				t.Error(got)

@@ -5,20 +5,20 @@ import (
 	"sync/atomic"
 )
 
-// loopDetector notices datagrams that go in circles. Relays that disagree about the way, since
-// their maps differ for a moment or one of them is tinc, could pass a datagram around for
-// ever: the format has no hop count. Whoever gets one from another relay, and
-// not from its source, looks here whether it has passed the same one on before.
+// loopDetector detects routing loops. Relays that disagree about a path, because
+// their topologies differ for a moment or one of them is tinc, could forward a datagram in a loop
+// for ever: the format has no hop count. A relay that receives a datagram from another relay, and
+// not from its source, checks here whether it has already forwarded the same one.
 //
-// It is a table of the latest few thousand, which are told apart by ids, record number and tag.
-// What is forgotten too early makes one lap more. It may be used by several goroutines.
+// It is a table of the latest few thousand datagrams, identified by ids, record number and tag.
+// An entry that is overwritten too early costs one more round. It is safe for concurrent use.
 type loopDetector struct {
 	seed  maphash.Seed
 	table [4096]atomic.Uint64
 }
 
-// again tells whether blob, ids and record, was here before, and remembers it.
-func (l *loopDetector) again(blob []byte) bool {
+// seen reports whether blob, ids and record, was seen before, and remembers it.
+func (l *loopDetector) seen(blob []byte) bool {
 	const head, tail = idsLen + 4, 16
 	var key [head + tail]byte
 	copy(key[:], blob[:head])

@@ -17,8 +17,7 @@ import (
 
 const inHead = 16 // room before a packet that was read: for its type byte or Ethernet header, aligned
 
-// transmitter is the fast path out. It belongs to one goroutine; its buffers live
-// as long.
+// transmitter is the outbound fast path. It belongs to one goroutine, as do its buffers.
 type transmitter struct {
 	p    *Plane
 	in   []byte
@@ -26,7 +25,7 @@ type transmitter struct {
 	now  time.Duration
 	slow *slowPath
 
-	ethernet bool // the device gives frames
+	ethernet bool // the device delivers frames
 	learner  learner
 	l2       int         // length of the Ethernet header when frames are sealed, else 0
 	l2hdr    [maxL2]byte // that header
@@ -42,16 +41,16 @@ type transmitter struct {
 		owner  *peer
 	}
 
-	// What is being sealed: to whom, which way, and what.
-	to      *peer
-	tunnel  *sptps.Tunnel
-	legacy  *legacy.Link // instead of tunnel
-	way     path
-	ids     [idsLen]byte
-	cut     packet.Segmenter
-	cutting bool                // cut has more
-	plain   []byte              // what to seal next, nil if none: type (legacy: Ethernet header) and packet
-	seal    func(*sptps.Sealer) // t.sealSegments, made once
+	// What is being sealed: the destination, the path, and the data.
+	to         *peer
+	tunnel     *sptps.Tunnel
+	legacy     *legacy.Link // instead of tunnel
+	path       udpPath
+	ids        [idsLen]byte
+	segmenter  packet.Segmenter
+	segmenting bool                // segmenter has more
+	plain      []byte              // what to seal next, nil if none: type (legacy: Ethernet header) and packet
+	seal       func(*sptps.Sealer) // t.sealSegments, made once
 }
 
 func newTransmitter(p *Plane) *transmitter {
@@ -68,24 +67,24 @@ func newTransmitter(p *Plane) *transmitter {
 }
 
 func (t *transmitter) run(ctx context.Context) error {
-	var tired retryLimit
+	var retries retryLimit
 	dev, buf := t.p.cfg.Device, t.in[inHead:]
 	for {
 		n, off, err := dev.Read(buf)
 		if err != nil {
-			if tired.exhausted(ctx, err) {
+			if retries.exhausted(ctx, err) {
 				return err
 			}
 			continue
 		}
-		tired = retryLimit{}
+		retries = retryLimit{}
 		t.now = t.p.now()
 		for err == nil {
 			t.packet(n, off)
 			n, off, err = dev.TryRead(buf)
 		}
 		t.out.flush()
-		if err != device.ErrAgain && tired.exhausted(ctx, err) {
+		if err != device.ErrAgain && retries.exhausted(ctx, err) {
 			return err
 		}
 	}
@@ -96,7 +95,7 @@ func (t *transmitter) packet(n int, off device.Offload) {
 	if n <= 0 || n > device.MaxPacket {
 		return
 	}
-	if t.p.opened.Load() { // what waited for a session goes before what has not
+	if t.p.opened.Load() { // pending packets first: keeps the order
 		t.slow.now = t.now
 		t.slow.release()
 	}
@@ -115,7 +114,7 @@ func (t *transmitter) packet(n int, off device.Offload) {
 		return
 	}
 	if !t.fast(p, len(p)) {
-		t.divert(p)
+		t.toSlowPath(p)
 		return
 	}
 	t.wrap(0, n)
@@ -125,24 +124,24 @@ func (t *transmitter) packet(n int, off device.Offload) {
 // super sends a super-packet.
 func (t *transmitter) super(p []byte, off device.Offload) {
 	transport, proto, hdrLen := superHeaders(p, off)
-	if !t.cut.Start(p, hdrLen, transport, int(off.GSOSize), proto) {
+	if !t.segmenter.Start(p, hdrLen, transport, int(off.GSOSize), proto) {
 		t.p.drop(Malformed)
 		return
 	}
 	if t.fast(p, min(len(p), hdrLen+int(off.GSOSize))) {
-		t.cutting = true
+		t.segmenting = true
 		t.sealAll()
 		return
 	}
-	for from, to, ok := t.cut.Next(); ok; from, to, ok = t.cut.Next() {
-		t.divert(p[from:to])
+	for from, to, ok := t.segmenter.Next(); ok; from, to, ok = t.segmenter.Next() {
+		t.toSlowPath(p[from:to])
 	}
 }
 
-// divert sends one packet by the slow path, after what is sealed already.
-func (t *transmitter) divert(p []byte) {
+// toSlowPath sends one packet by the slow path, after what has been sealed already.
+func (t *transmitter) toSlowPath(p []byte) {
 	t.slow.now = t.now
-	t.slow.slow(t.p.self, p)
+	t.slow.routeIP(t.p.self, p)
 }
 
 // superHeaders finds the transport header of a super-packet and the length of all
@@ -177,8 +176,8 @@ func completeChecksum(p []byte, off device.Offload) bool {
 	return true
 }
 
-// fast tells whether p, of which the largest segment has size bytes, can take the fast path,
-// and if so sets t.to, t.tunnel or t.legacy, t.way and t.ids for it.
+// fast reports whether p, of which the largest segment has size bytes, can take the fast path,
+// and if so sets t.to, t.tunnel or t.legacy, t.path and t.ids for it.
 func (t *transmitter) fast(p []byte, size int) bool {
 	dst, ok := packet.Dst(p)
 	if !ok || t.p.bridging || carriesMSS(p) || t.p.tap.Load() != nil {
@@ -187,23 +186,23 @@ func (t *transmitter) fast(p []byte, size int) bool {
 	r := t.p.routes.Load()
 	if r != t.cached.routes || dst != t.cached.dst {
 		owner, reachable := r.lookup(dst)
-		if !reachable || owner == t.p.self || owner == t.p.everyone {
+		if !reachable || owner == t.p.self || owner == t.p.broadcast {
 			owner = nil
 		}
 		t.cached.routes, t.cached.dst, t.cached.owner = r, dst, owner
 	}
-	least := leastMTU4
+	minimum := minMTU4
 	if p[0]>>4 == 6 {
-		least = leastMTU6
+		minimum = minMTU6
 	}
 	t.l2 = 0
-	return t.towards(t.cached.owner, p, size, size+ethernetLen, least)
+	return t.fastTo(t.cached.owner, p, size, size+ethernetLen, minimum)
 }
 
-// towards is the rest of fast once the owner of the destination is known. p is the IP packet, nil if
+// fastTo is the rest of fast once the owner of the destination is known. p is the IP packet, nil if
 // it is another; the data of the largest record has size bytes, in a frame of frame bytes,
-// which passes if it is not above least.
-func (t *transmitter) towards(to *peer, p []byte, size, frame, least int) bool {
+// which passes if it is not above minimum.
+func (t *transmitter) fastTo(to *peer, p []byte, size, frame, minimum int) bool {
 	if to == nil {
 		return false
 	}
@@ -212,7 +211,7 @@ func (t *transmitter) towards(to *peer, p []byte, size, frame, least int) bool {
 		return false
 	}
 	o := t.p.options.Load()
-	if s.Legacy != nil { // protected hop by hop: it is as if the packet were for the first
+	if s.Legacy != nil { // encrypted hop by hop: treat the packet as one for the first hop
 		if s.PassOnly {
 			return false
 		}
@@ -240,7 +239,7 @@ func (t *transmitter) towards(to *peer, p []byte, size, frame, least int) bool {
 			return false
 		}
 	}
-	if frame > max(v.MTU, least) {
+	if frame > max(v.MTU, minimum) {
 		return false
 	}
 	if o.DirectOnly {
@@ -253,9 +252,9 @@ func (t *transmitter) towards(to *peer, p []byte, size, frame, least int) bool {
 	}
 	var ok bool
 	if t.legacy = s.Legacy; t.legacy != nil {
-		t.way, ok = t.p.legacyPath(to, s, frame, o.TCPOnly)
+		t.path, ok = t.p.legacyPath(to, s, frame, o.TCPOnly)
 		t.to = to
-		t.way.tos = o.tos(p)
+		t.path.tos = o.tos(p)
 		t.p.traffic(to, t.now)
 		if ok {
 			t.p.sentTo(to, t.now, frame)
@@ -265,23 +264,23 @@ func (t *transmitter) towards(to *peer, p []byte, size, frame, least int) bool {
 	if s.Compression != compress.None {
 		return false
 	}
-	if t.way, ok = t.p.udpPath(to, s, true, size, o.TCPOnly); !ok {
+	if t.path, ok = t.p.pathTo(to, s, true, size, o.TCPOnly); !ok {
 		return false
 	}
 	t.to, t.tunnel = to, s.Tunnel
-	t.way.tos = o.tos(p)
-	if t.way.direct {
+	t.path.tos = o.tos(p)
+	if t.path.direct {
 		clear(t.ids[:6])
 	} else {
 		copy(t.ids[:], to.id[:])
 	}
 	copy(t.ids[6:], t.p.selfID[:])
 	t.p.traffic(to, t.now)
-	t.p.sentTo(t.way.relay, t.now, frame)
+	t.p.sentTo(t.path.relay, t.now, frame)
 	return true
 }
 
-// carriesMSS tells whether p may have an MSS option to clamp: TCP with SYN, or inside of IPv4 in IPv4.
+// carriesMSS reports whether p may have an MSS option to clamp: TCP with SYN, or inside of IPv4 in IPv4.
 func carriesMSS(p []byte) bool {
 	const protoAt4, protoAt6 = 9, 6
 	var tcp []byte
@@ -295,7 +294,7 @@ func carriesMSS(p []byte) bool {
 		tcp = p[packet.IPv6Len:]
 	default:
 		if p[protoAt4] == packet.ProtoIPIP {
-			return true // rare: the slow path looks inside
+			return true // rare: the slow path parses the inner packet
 		}
 		hdr := int(p[0]&15) * 4
 		if p[protoAt4] != packet.ProtoTCP || hdr >= len(p) {
@@ -306,8 +305,8 @@ func carriesMSS(p []byte) bool {
 	return len(tcp) >= packet.TCPLen && tcp[13]&packet.FlagSYN != 0
 }
 
-// wrap makes t.plain the packet t.in[inHead+from:inHead+to]. It writes over what lies in
-// front: the tail of the one before, which is sealed.
+// wrap makes t.plain the packet t.in[inHead+from:inHead+to]. It overwrites the bytes before
+// it: the tail of the previous packet, which has been sealed.
 func (t *transmitter) wrap(from, to int) {
 	if t.l2 > 0 {
 		t.wrapFrame(from, to)
@@ -322,7 +321,7 @@ func (t *transmitter) wrap(from, to int) {
 	t.plain[0] = wire.TypeIP
 }
 
-// sealAll seals t.plain, or all segments of t.cut, sending whenever out is full.
+// sealAll seals t.plain, or all segments of t.segmenter, sending whenever out is full.
 func (t *transmitter) sealAll() {
 	if t.legacy != nil {
 		t.sealLegacy()
@@ -337,7 +336,7 @@ func (t *transmitter) sealAll() {
 	}
 }
 
-// sealSegments seals until there is no more or no more room.
+// sealSegments seals until nothing is left or out is full.
 func (t *transmitter) sealSegments(s *sptps.Sealer) {
 	packets, bytes := 0, 0
 	for t.nextPlain() {
@@ -352,7 +351,7 @@ func (t *transmitter) sealSegments(s *sptps.Sealer) {
 			t.p.drop(NoSession)
 		} else {
 			t.out.buf = out
-			t.out.runs[t.way.sock].add(&t.way, out, start)
+			t.out.bySocket[t.path.sock].add(&t.path, out, start)
 			packets++
 			bytes += len(t.plain) - 1
 		}
@@ -363,9 +362,9 @@ func (t *transmitter) sealSegments(s *sptps.Sealer) {
 
 // nextPlain makes t.plain the next plain text to seal, unless there is one.
 func (t *transmitter) nextPlain() bool {
-	if t.plain == nil && t.cutting {
-		from, to, ok := t.cut.Next()
-		if t.cutting = ok; ok {
+	if t.plain == nil && t.segmenting {
+		from, to, ok := t.segmenter.Next()
+		if t.segmenting = ok; ok {
 			t.wrap(from, to)
 		}
 	}

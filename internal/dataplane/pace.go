@@ -13,21 +13,21 @@ const (
 	trafficEvery = 250 * time.Millisecond
 	heardEvery   = 250 * time.Millisecond
 	tooLongEvery = 100 * time.Millisecond
-	newsEvery    = time.Second
+	reportEvery  = time.Second
 )
 
 // pacer limits how often something is done. The zero value allows the first
 // time. It is safe for concurrent use.
 type pacer struct{ last atomic.Int64 }
 
-// quiet tells whether it is too early at time now.
-func (l *pacer) quiet(now, every time.Duration) bool {
+// tooSoon reports whether it is too early at time now.
+func (l *pacer) tooSoon(now, every time.Duration) bool {
 	last := l.last.Load()
 	return last != 0 && now-time.Duration(last) < every
 }
 
-// try takes the turn at time now if enough time has passed since the last one
-// (before). Of several callers one succeeds.
+// try succeeds at time now if enough time has passed since the last success
+// (before). Of several concurrent callers one succeeds.
 func (l *pacer) try(now, every time.Duration) (before int64, ok bool) {
 	before = l.last.Load()
 	if before != 0 && now-time.Duration(before) < every {
@@ -36,12 +36,12 @@ func (l *pacer) try(now, every time.Duration) (before int64, ok bool) {
 	return before, l.last.CompareAndSwap(before, int64(now))
 }
 
-// undo gives a turn back.
+// undo reverts a successful try.
 func (l *pacer) undo(now time.Duration, before int64) { l.last.CompareAndSwap(int64(now), before) }
 
 // pairPacer limits reports about pairs of nodes, of which there may be
-// very many, in a fixed space: pairs that share a place share its turns.
-type pairPacer struct{ places [1024]pacer }
+// very many, in fixed space: pairs that hash to the same slot share its limit.
+type pairPacer struct{ slots [1024]pacer }
 
 var pairSeed = maphash.MakeSeed()
 
@@ -49,5 +49,5 @@ func (l *pairPacer) of(from, to node.ID) *pacer {
 	var b [12]byte
 	copy(b[:], from[:])
 	copy(b[6:], to[:])
-	return &l.places[maphash.Bytes(pairSeed, b[:])%uint64(len(l.places))]
+	return &l.slots[maphash.Bytes(pairSeed, b[:])%uint64(len(l.slots))]
 }

@@ -126,7 +126,7 @@ func finish(p []byte) {
 	binary.BigEndian.PutUint16(t[at:], s)
 }
 
-// super makes a finished packet into the super-packet that a kernel would hand us.
+// super makes a finished packet into the super-packet that a kernel would deliver.
 func super(p []byte, size int) ([]byte, device.Offload) {
 	p = bytes.Clone(p)
 	off := device.Offload{GSOSize: uint16(size), NeedsCsum: true, CsumStart: 20, GSO: device.GSOTCPv4, CsumOffset: 16}
@@ -172,11 +172,11 @@ func segments(t testing.TB, w written) [][]byte {
 	if !v6 && !packet.IPv4SumOK(p) {
 		t.Fatal("super-packet has a wrong IPv4 checksum")
 	}
-	return cutSlowly(p, int(off.HdrLen), start, int(off.GSOSize))
+	return segmentReference(p, int(off.HdrLen), start, int(off.GSOSize))
 }
 
-// cutSlowly is an independent software segmenter.
-func cutSlowly(p []byte, hdrLen, transport, size int) (out [][]byte) {
+// segmentReference is an independent software segmenter.
+func segmentReference(p []byte, hdrLen, transport, size int) (out [][]byte) {
 	v6, tcp := p[0]>>4 == 6, hdrLen-transport != 8
 	payload := p[hdrLen:]
 	for i, at := 0, 0; at < len(payload) || i == 0; i, at = i+1, at+size {

@@ -21,8 +21,8 @@ const (
 	maxData        = 1518 // data of a record, tinc 1.1's MTU
 	maxRecord      = maxData + recordOverhead
 	maxFrame       = 1661 // tinc 1.1 ignores a PACKET above this
-	leastMTU4      = 590  // frames up to these sizes are sent whatever the path MTU
-	leastMTU6      = 1294
+	minMTU4        = 590  // frames up to these sizes are sent whatever the path MTU
+	minMTU6        = 1294
 )
 
 // Protocol minors from which a node can do something.
@@ -30,20 +30,20 @@ const (
 	minorSPTPSP = 7 // SPTPS_PACKET
 )
 
-// peer is another node. It lives as long as anything refers to it; what is
-// known of it comes and goes with state.
+// peer is another node. It exists as long as anything refers to it; state is nil
+// while the protocol core does not know the node.
 type peer struct {
-	name     node.Name
-	id       node.ID
-	state    atomic.Pointer[state] // nil: not known (any more)
-	counters counters
-	bad      atomic.Uint32 // records that could not be opened since the last good one
+	name         node.Name
+	id           node.ID
+	state        atomic.Pointer[state] // nil: not known (any more)
+	counters     counters
+	openFailures atomic.Uint32 // records that could not be opened since the last good one
 
-	silence silence
-	refused struct{ first, last time.Duration } // for want of a direct path, of late; guarded by Plane.routing
+	silence   silence
+	notDirect struct{ first, last time.Duration } // recent packets refused without a direct path; guarded by Plane.routing
 
-	subnets atomic.Int32 // that it announces
-	falsely dropped      // packets with a source address that is not one of it
+	subnets        atomic.Int32 // number of subnets that it announces
+	invalidSources dropped      // packets with a source address outside its subnets
 
 	traffic, heard, indirect, undecodable, tooLong pacer
 }
@@ -59,7 +59,7 @@ type state struct {
 	since     time.Duration // when it became reachable
 }
 
-// forward is what the forwarding rule must know of pr, nil for no node or one that is not known.
+// forward is the input of the forwarding rule for pr, nil for no node or an unknown one.
 func (pr *peer) forward() *forward.Peer {
 	if pr == nil {
 		return nil
@@ -73,7 +73,7 @@ func (pr *peer) forward() *forward.Peer {
 
 func (s *state) minor() int { return wire.Options(s.Options).Minor() }
 
-// open tells whether packets for the peer need not wait for a session.
+// open reports whether packets for the peer can be sealed now.
 func (s *state) open() bool { return s != nil && (s.Tunnel != nil || s.Legacy != nil) }
 
 func (s *state) tcpOnly() bool { return wire.Options(s.Options)&wire.TCPOnly != 0 }
@@ -101,7 +101,7 @@ type routes struct {
 	tree  []node.Name
 }
 
-// lookup finds the owner of addr: a peer, Plane.self, Plane.everyone, or nil.
+// lookup finds the owner of addr: a peer, Plane.self, Plane.broadcast, or nil.
 func (r *routes) lookup(addr netip.Addr) (owner *peer, reachable bool) {
 	e, ok := r.table.Lookup(addr)
 	if !ok {
@@ -110,9 +110,9 @@ func (r *routes) lookup(addr netip.Addr) (owner *peer, reachable bool) {
 	return e.Owner, e.Reachable
 }
 
-// called returns the peer of that name, making one without state if there is
+// peerNamed returns the peer of that name, making one without state if there is
 // none.
-func (p *Plane) called(name node.Name) *peer {
+func (p *Plane) peerNamed(name node.Name) *peer {
 	switch name {
 	case "":
 		return nil
@@ -138,14 +138,14 @@ func (p *Plane) PublishPeers(states []mesh.PeerState) {
 		if s.Node == p.cfg.Self || s.Node == "" {
 			continue
 		}
-		pr := p.called(s.Node)
+		pr := p.peerNamed(s.Node)
 		old := pr.state.Load()
 		if !s.Known {
 			pr.state.Store(nil)
 			members, gone = true, true
 			continue
 		}
-		now := &state{PeerState: s, via: p.called(s.Via), next: p.called(s.NextHop), relay: p.called(s.Relay), fwd: s.Forward()}
+		now := &state{PeerState: s, via: p.peerNamed(s.Via), next: p.peerNamed(s.NextHop), relay: p.peerNamed(s.Relay), fwd: s.Forward()}
 		now.Addr = netip.AddrPortFrom(s.Addr.Addr().Unmap(), s.Addr.Port())
 		if now.via == p.self {
 			now.via = nil
@@ -159,9 +159,9 @@ func (p *Plane) PublishPeers(states []mesh.PeerState) {
 		}
 		pr.state.Store(now)
 		members = members || old == nil
-		if old.place() != now.place() {
+		if old.senderKey() != now.senderKey() {
 			addresses = true
-			pr.silence.forgive()
+			pr.silence.reset()
 		}
 		if now.open() && !old.open() {
 			p.opened.Store(true)
@@ -178,11 +178,11 @@ func (p *Plane) PublishPeers(states []mesh.PeerState) {
 		p.rebuildDirectory(members)
 	}
 	if sessions || gone {
-		p.announce()
+		p.notifyWorker()
 	}
 }
 
-// address is the address that datagrams of the peer are recognised by, zero if there is none.
+// address is the address that identifies datagrams of the peer, zero if there is none.
 func (s *state) address() netip.AddrPort {
 	if s == nil || !s.Confirmed {
 		return netip.AddrPort{}
@@ -190,16 +190,16 @@ func (s *state) address() netip.AddrPort {
 	return s.Addr
 }
 
-// place is how a datagram of the peer is recognised; a directory holds as long as
-// all places stay the same.
-func (s *state) place() place {
+// senderKey is what identifies datagrams of the peer; a directory stays valid while
+// no key changes.
+func (s *state) senderKey() senderKey {
 	if s.speaksLegacy() {
-		return place{addr: s.Addr, confirmed: s.Confirmed, legacy: true}
+		return senderKey{addr: s.Addr, confirmed: s.Confirmed, legacy: true}
 	}
-	return place{addr: s.address()}
+	return senderKey{addr: s.address()}
 }
 
-type place struct {
+type senderKey struct {
 	addr              netip.AddrPort
 	confirmed, legacy bool // confirmed: only told apart where legacy
 }
@@ -259,7 +259,7 @@ func (p *Plane) PublishRoutes(r mesh.Routes) {
 	for _, e := range entries {
 		count[e.Owner]++
 	}
-	for _, pr := range p.names { // never 0 for a moment: from such a node more is believed
+	for _, pr := range p.names { // never 0 in between: validSource accepts more from such a node
 		pr.subnets.Store(count[pr])
 	}
 	p.routes.Store(&routes{subnet.Build(entries), r.Tree})
@@ -289,15 +289,15 @@ func (p *Plane) ChangeRoutes(c mesh.ChangeRoutes) {
 	}
 }
 
-// entries is list as the table has it.
+// entries converts list to entries of the table.
 func (p *Plane) entries(list []mesh.Owned) []subnet.Entry[*peer] {
 	entries := make([]subnet.Entry[*peer], len(list))
 	for i, s := range list {
 		entries[i] = subnet.Entry[*peer]{
-			Subnet: s.Subnet, Owner: p.everyone, OwnerName: s.Owner, Reachable: s.Reachable, Rank: s.Rank,
+			Subnet: s.Subnet, Owner: p.broadcast, OwnerName: s.Owner, Reachable: s.Reachable, Rank: s.Rank,
 		}
 		if s.Owner != "" {
-			entries[i].Owner = p.called(s.Owner)
+			entries[i].Owner = p.peerNamed(s.Owner)
 		}
 	}
 	return entries
@@ -312,7 +312,7 @@ func (p *Plane) Owner(addr netip.Addr) (owner node.Name, reachable bool) {
 	return pr.name, reachable
 }
 
-// Contested lists claims to subnets that do not count, each with what outranks it, up to most.
+// Contested lists claims to subnets that are outranked, each with the claim that outranks it, up to most.
 func (p *Plane) Contested(most int) (list [][2]mesh.Owned) {
 	for e, by := range p.routes.Load().table.Outranked() {
 		if len(list) >= most {
@@ -323,7 +323,7 @@ func (p *Plane) Contested(most int) (list [][2]mesh.Owned) {
 	return list
 }
 
-// Claims lists the claims to exactly this prefix, the one that counts first.
+// Claims lists the claims to exactly this prefix, the effective one first.
 func (p *Plane) Claims(prefix netip.Prefix) (claims []mesh.Owned) {
 	for _, e := range p.routes.Load().table.At(prefix) {
 		claims = append(claims, mesh.Owned{Subnet: e.Subnet, Owner: e.OwnerName, Reachable: e.Reachable, Rank: e.Rank})
@@ -331,8 +331,8 @@ func (p *Plane) Claims(prefix netip.Prefix) (claims []mesh.Owned) {
 	return claims
 }
 
-// path is the way a record takes by UDP.
-type path struct {
+// udpPath is the UDP path of a record: the next hop and its address.
+type udpPath struct {
 	relay  *peer
 	addr   netip.AddrPort
 	sock   int
@@ -340,13 +340,13 @@ type path struct {
 	tos    uint8
 }
 
-// udpPath chooses the next step of a record to to. size is the length of the record less its
+// pathTo chooses the next hop of a record to to. size is the length of the record less its
 // overhead. ok is false if it has to go over TCP; path.relay is then the next hop.
-func (p *Plane) udpPath(to *peer, s *state, ours bool, size int, tcpOnly bool) (path, bool) {
+func (p *Plane) pathTo(to *peer, s *state, ours bool, size int, tcpOnly bool) (udpPath, bool) {
 	hop := s.next
 	switch forward.Record(size, ours, tcpOnly, s.relay.forward(), s.via.forward(), s.next.forward()) {
 	case forward.HopMeta:
-		return path{relay: s.next}, false
+		return udpPath{relay: s.next}, false
 	case forward.HopRelay:
 		hop = s.relay
 	case forward.HopVia:
@@ -354,24 +354,24 @@ func (p *Plane) udpPath(to *peer, s *state, ours bool, size int, tcpOnly bool) (
 	}
 	hs := s
 	if hop != to {
-		if hs = hop.state.Load(); hs == nil { // it has just been forgotten
-			return path{relay: s.next}, false
+		if hs = hop.state.Load(); hs == nil { // it has just been removed
+			return udpPath{relay: s.next}, false
 		}
 	}
-	way := path{relay: hop, direct: ours && hop == to, addr: hs.Addr, sock: p.socketFor(hs.Addr, hs.Sock)}
-	if way.sock < 0 {
-		return path{relay: s.next}, false
+	path := udpPath{relay: hop, direct: ours && hop == to, addr: hs.Addr, sock: p.socketFor(hs.Addr, hs.Sock)}
+	if path.sock < 0 {
+		return udpPath{relay: s.next}, false
 	}
-	return way, true
+	return path, true
 }
 
-// release sends the packets whose session has come.
+// release sends the pending packets whose session is ready.
 func (c *slowPath) release() {
 	c.p.opened.Store(false)
-	packets, givenUp := c.p.held.take(c.now, func(_ *pendingPacket, s *state) bool { return s.open() })
-	c.p.dropN(Overheld, givenUp)
+	packets, expired := c.p.pending.take(c.now, func(_ *pendingPacket, s *state) bool { return s.open() })
+	c.p.dropN(SessionTimeout, expired)
 	c.src = c.p.self
-	for _, g := range packets {
-		c.sendTo(g.peer, g.data)
+	for _, k := range packets {
+		c.sendTo(k.peer, k.data)
 	}
 }

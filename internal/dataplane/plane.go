@@ -1,58 +1,57 @@
 // Package dataplane carries packets: from the virtual interface through the
 // session of their destination to UDP sockets and meta connections, and back.
 //
-// It decides nothing about the mesh. The protocol core publishes what it knows (peers,
-// routes) and the data plane reports what it alone can see (traffic without
-// a session, probes, addresses heard) through [Config].Event, which never blocks.
+// It makes no decisions about the mesh. The protocol core publishes its state (peers,
+// routes), and the data plane reports what only it can observe (traffic without
+// a session, probes, source addresses) through [Config].Event, which never blocks.
 //
 // # The journey of a packet out (out.go)
 //
 //  1. One read of the device gives a packet, or a super-packet of up to 64 KiB.
 //  2. One lookup of route, owner and relay serves all of it.
-//  3. It is cut into segments without copying: the headers of a segment are
-//     written over the tail of the one before, which is sealed already.
-//  4. All are sealed under one lock of the [sptps.Tunnel] into the out buffer,
+//  3. It is segmented without copying: the headers of a segment overwrite
+//     the tail of the previous one, which has already been sealed.
+//  4. All are sealed under one lock of the [sptps.Tunnel] into the transmit batch,
 //     after the two ids.
-//  5. When nothing waits in the device, or the buffer is full, it leaves as runs of
-//     equal datagrams.
+//  5. When the device has no more packets, or the batch is full, it is sent as runs of
+//     equally long datagrams.
 //
 // # The journey of a packet in (in.go)
 //
 //  1. One receive gives runs of datagrams. The source id of each finds its session.
-//  2. It is opened directly after the super-packet that is being built.
+//  2. It is opened directly after the super-packet being coalesced.
 //  3. If it continues that flow it stays there, else the super-packet is written to
-//     the device and a new one begins. Whatever cannot be joined is written alone,
-//     at once and in order. After each receive everything is written.
-//  4. Datagrams for another node are passed on as they came, in runs.
+//     the device and a new one begins. What cannot be coalesced is written alone,
+//     immediately and in order. After each receive everything is written.
+//  4. Datagrams for another node are relayed unchanged, in runs.
 //
-// Everything unusual leaves these two fast paths for the slow path (slow.go), packet by packet.
-// What it seals on the way leaves with the rest of the batch.
+// Everything unusual goes from these two fast paths to the slow path (slow.go), packet by packet.
+// The records that it seals are sent with the rest of the batch.
 //
 // # Frames (frames.go)
 //
-// In the modes switch and hub not packets are carried but whole Ethernet frames, in records of
-// a type of their own. What comes from the device teaches the protocol core which MAC addresses
-// are on our side.
+// The modes switch and hub carry whole Ethernet frames, in records of their own type. From the
+// frames that the device delivers the protocol core learns which MAC addresses are local.
 //
 // # Nodes of tinc 1.0 (legacy.go)
 //
-// They have no ids and no sessions from end to end, but a legacy.Link with every
-// node that opens their packets. The fast paths take them in one branch each: out,
-// where a packet's owner is one, to the node that opens it for the owner; in, where
-// a datagram has no id of ours, by its address or its message code. What they send
-// for others is opened, routed and sealed again.
+// They have neither ids nor end-to-end sessions, but a legacy.Link with every
+// node that opens their packets. Each fast path has one branch for them: outbound,
+// if the owner of a packet is such a node, to the node that opens it for the owner; inbound, if
+// a datagram does not begin with our id, by its address or its message code. What they send
+// to other nodes is opened, routed and sealed again.
 //
 // # Goroutines and locks
 //
-// One goroutine reads the device, one receives from each socket, and one, the worker, carries what comes
-// from elsewhere: what the protocol core sends (probes, echoes) and what meta connections bring
-// (inbox.go). Each owns its buffers. One more looks for peers that have fallen silent, while there is
+// One goroutine reads the device, one receives from each socket, and one, the worker, handles
+// the rest: probes and echoes of the protocol core, and packets from meta connections
+// (inbox.go). Each owns its buffers. Another one detects peers that no longer answer, while there is
 // traffic (silence.go).
 //
-// The protocol core posts and publishes, and takes no lock of the data plane. State of peers, routes and options
-// is read through atomic pointers. The locks are between the goroutines above: the slow path, and within it one of: a
-// session (shared with the protocol core, which changes its keys), the device, a socket, the packets that wait for a
-// session. [Config].Event and Meta are called with locks held: they must not call back.
+// The protocol core only posts and publishes; it takes no lock of the data plane. The state of peers, routes and
+// options is read through atomic pointers. The locks are between the goroutines above: the slow path, and within it
+// one of: a session (shared with the protocol core, which changes its keys), the device, a socket, the queue of
+// packets pending for a session. [Config].Event and Meta are called with locks held: they must not call back.
 package dataplane
 
 import (
@@ -90,34 +89,34 @@ type Config struct {
 	Self    node.Name
 	Device  device.Device
 	Sockets []udp.Socket
-	// Event takes a report for the protocol core. It must not block; false means that
-	// it was dropped, and the plane reports again when there is a new occasion.
+	// Event reports to the protocol core. It must not block; false means that
+	// the report was dropped, and the plane reports again on the next occasion.
 	Event func(mesh.Event) bool
-	// Meta finds the data channel of a connection, nil if it is gone.
+	// Meta finds the data channel of a connection, nil if it is closed.
 	Meta    func(mesh.ConnID) Meta
 	Options Options
-	// Mode says by what packets are routed.
+	// Mode is what packets are routed by.
 	Mode route.Mode
-	// Ethernet says that the device carries frames. If it does not in a mode that
+	// Ethernet is set if the device carries frames. If it does not in a mode that
 	// routes frames, packets get a header without addresses.
 	Ethernet bool
-	// MAC is the address of an Ethernet device. Only [route.ByAddress] asks for it.
+	// MAC is the address of an Ethernet device. Only [route.ByAddress] uses it.
 	MAC [6]byte
-	// Compression is the level that nodes with an SPTPS session were told to pack with.
+	// Compression is the level that we announced to nodes with an SPTPS session.
 	Compression int
 	Now         func() time.Time // nil: time.Now
 	// LocalAddr is the address the kernel would use towards another, the source
 	// of time exceeded messages; may be nil.
 	LocalAddr func(towards netip.Addr) netip.Addr
-	// SocketFailed, if set, is told about a socket that cannot receive any more. It is tried again now and then; what
-	// would come in by it takes other ways.
+	// SocketFailed, if set, is called for a socket that can no longer receive. The plane retries it at intervals;
+	// meanwhile peers use other paths.
 	SocketFailed func(local netip.AddrPort, err error)
 }
 
 // Plane is the packet path of one node.
 type Plane struct {
 	cfg    Config
-	self   *peer // ourselves, as an owner of routes; has no state
+	self   *peer // this node, as an owner of routes; has no state
 	selfID node.ID
 	start  time.Time
 
@@ -126,25 +125,25 @@ type Plane struct {
 	routes  atomic.Pointer[routes]
 	tap     atomic.Pointer[func([]byte)]
 
-	names    map[node.Name]*peer // belongs to whoever publishes
-	everyone *peer               // the owner of broadcast subnets
+	names     map[node.Name]*peer // belongs to the publishing goroutine
+	broadcast *peer               // the owner of broadcast subnets
 
 	inbox    inbox
 	routing  sync.Mutex // held while a packet is on the slow path
 	router   *route.Router
 	routerOf *Options // what router was made of
-	world    world
+	view     routerView
 	device   sync.Mutex // held while the device is written
-	held     pendingQueue
-	opened   atomic.Bool // some of held may be ready
+	pending  pendingQueue
+	opened   atomic.Bool // some pending packets may be ready
 	drops    [reasonCount]dropped
 	unrouted [route.Reasons]dropped
 	relayed  pairPacer
-	watching atomic.Bool   // watch is awake
+	watching atomic.Bool   // watch is running its checks
 	wake     chan struct{} // one token, for watch
 	loops    loopDetector
 	searched pacer  // the last search among all legacy nodes
-	v4       []bool // by socket: it is one for IPv4
+	v4       []bool // by socket: it is an IPv4 socket
 	bridging bool   // frames are routed, not packets
 }
 
@@ -155,14 +154,14 @@ func New(cfg Config) *Plane {
 		cfg.Now = time.Now
 	}
 	p := &Plane{
-		cfg:      cfg,
-		self:     newPeer(cfg.Self),
-		everyone: newPeer(""),
-		names:    make(map[node.Name]*peer),
-		held:     pendingQueue{patience: holdFor, perPeer: maxHeldPerPeer, most: maxHeld},
-		inbox:    newInbox(),
-		wake:     make(chan struct{}, 1),
-		loops:    loopDetector{seed: maphash.MakeSeed()},
+		cfg:       cfg,
+		self:      newPeer(cfg.Self),
+		broadcast: newPeer(""),
+		names:     make(map[node.Name]*peer),
+		pending:   pendingQueue{maxAge: maxPendingAge, perPeer: maxPendingPerPeer, max: maxPending},
+		inbox:     newInbox(),
+		wake:      make(chan struct{}, 1),
+		loops:     loopDetector{seed: maphash.MakeSeed()},
 	}
 	p.selfID = p.self.id
 	p.bridging = cfg.Mode != route.ByAddress
@@ -193,7 +192,7 @@ func (p *Plane) Run(ctx context.Context) error {
 	}
 	run("read from the virtual interface", newTransmitter(p).run)
 	run("watch for silence", p.watch)
-	run("carry what others bring", newWorker(p).run)
+	run("send and open packets of meta connections", newWorker(p).run)
 	for i, s := range p.cfg.Sockets {
 		run("receive on "+s.Local().String(), newReceiver(p, i).run)
 	}
@@ -213,15 +212,15 @@ func (p *Plane) Run(ctx context.Context) error {
 
 const (
 	maxFailures = 10 // in a row, of a device or socket that may recover
-	// socketPause is the time between two attempts to receive from a socket that does not.
+	// socketPause is the time between two attempts to receive from a failing socket.
 	socketPause = 5 * time.Second
 )
 
-// retryLimit bounds how long a failing device or socket is tried again.
+// retryLimit bounds how often a failing device or socket is tried again.
 type retryLimit struct{ failures int }
 
-// exhausted tells whether err, one more in a row, is the last straw; if not it has
-// waited a moment.
+// exhausted counts err, another failure in a row, and reports whether the limit has been reached; if
+// not, it has waited before the next attempt.
 func (f *retryLimit) exhausted(ctx context.Context, err error) bool {
 	f.failures++
 	if ctx.Err() != nil || errors.Is(err, os.ErrClosed) || f.failures > maxFailures {
@@ -237,7 +236,7 @@ func (f *retryLimit) exhausted(ctx context.Context, err error) bool {
 // now is the time since a moment before the start, never zero. It is read once per batch.
 func (p *Plane) now() time.Duration { return p.cfg.Now().Sub(p.start) }
 
-// event reports e to the protocol core if pace allows, and tells whether it was taken.
+// event reports to the protocol core if pace allows, and returns whether the report was accepted.
 func (p *Plane) event(pace *pacer, now, every time.Duration, make func() mesh.Event) bool {
 	before, ok := pace.try(now, every)
 	if !ok {
@@ -250,9 +249,9 @@ func (p *Plane) event(pace *pacer, now, every time.Duration, make func() mesh.Ev
 	return true
 }
 
-// traffic reports that packets for to are there.
+// traffic reports that there are packets for to.
 func (p *Plane) traffic(to *peer, now time.Duration) {
-	if to.traffic.quiet(now, trafficEvery) {
+	if to.traffic.tooSoon(now, trafficEvery) {
 		return
 	}
 	p.event(&to.traffic, now, trafficEvery, func() mesh.Event { return mesh.Traffic{Node: to.name} })
@@ -293,7 +292,7 @@ func (p *Plane) send(sock int, runs []udp.Run, to *peer) {
 	}
 }
 
-// tooLong is the news that the kernel refused a datagram for a peer.
+// tooLong is the event that the kernel refused a datagram for a peer.
 func tooLong(to *peer, e *udp.TooLong) mesh.TooLong {
 	if s := to.state.Load(); s.speaksLegacy() {
 		return mesh.TooLong{Node: to.name, Size: legacyFrameOf(s.Legacy, e.Size)}
@@ -301,7 +300,7 @@ func tooLong(to *peer, e *udp.TooLong) mesh.TooLong {
 	return mesh.TooLong{Node: to.name, Size: e.Size - minDatagram}
 }
 
-// write gives the packet buf[start:] to the device.
+// write writes the packet buf[start:] to the device.
 func (p *Plane) write(buf []byte, start int, off device.Offload) {
 	if p.tryWrite(buf, start, off) != nil {
 		p.drop(DeviceFailed)
@@ -314,9 +313,8 @@ func (p *Plane) tryWrite(buf []byte, start int, off device.Offload) error {
 	return p.cfg.Device.Write(buf, start, off)
 }
 
-// SetTap makes f see every packet that is routed, as a frame with an Ethernet
-// header, which f may not keep. nil removes it. While it is set every packet takes the slow
-// path, one by one.
+// SetTap passes every routed packet to f, as a frame with an Ethernet header, which f may not
+// keep. nil removes the tap. While it is set every packet takes the slow path, one by one.
 func (p *Plane) SetTap(f func(frame []byte)) {
 	if f == nil {
 		p.tap.Store(nil)

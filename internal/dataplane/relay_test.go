@@ -11,10 +11,10 @@ import (
 	"tincan/internal/wire"
 )
 
-// A relay that the protocol core has chosen is for our own packets, if it takes their size.
+// A relay that the protocol core has chosen is used for our own packets, if its path MTU allows their size.
 func TestChosenRelay(t *testing.T) {
-	chosen := func(s *station) { s.again("c", func(p *mesh.PeerState) { p.Relay = "b" }) }
-	straight := func(p *mesh.PeerState) { // c is a neighbour with UDP
+	chosen := func(s *station) { s.republish("c", func(p *mesh.PeerState) { p.Relay = "b" }) }
+	direct := func(p *mesh.PeerState) { // c is a neighbour with UDP
 		if p.Node == "c" {
 			p.NextHop, p.Via, p.Adjacent, p.Confirmed, p.MinMTU, p.MTU = "c", "c", true, true, 1400, 1400
 			p.Addr, p.Conn = addrC, 2
@@ -30,21 +30,21 @@ func TestChosenRelay(t *testing.T) {
 		{"nobody is chosen", func(*station) {}, 1000, "udp 192.0.2.3 direct"},
 		{"too large for the relay", func(s *station) {
 			chosen(s)
-			s.again("b", func(p *mesh.PeerState) { p.MinMTU = 900 })
+			s.republish("b", func(p *mesh.PeerState) { p.MinMTU = 900 })
 		}, 1000, "udp 192.0.2.3 direct"},
 		{"ahead of TCP with a neighbour", func(s *station) {
 			chosen(s)
-			s.again("c", func(p *mesh.PeerState) { p.Confirmed, p.MinMTU = false, 0 })
+			s.republish("c", func(p *mesh.PeerState) { p.Confirmed, p.MinMTU = false, 0 })
 		}, 1000, "udp 192.0.2.2 ids"},
 		{"its path has just been lost", func(s *station) {
 			chosen(s)
-			s.again("b", func(p *mesh.PeerState) { p.Confirmed, p.MinMTU = false, 0 })
+			s.republish("b", func(p *mesh.PeerState) { p.Confirmed, p.MinMTU = false, 0 })
 		}, 1000, "udp 192.0.2.3 direct"},
 		{"TCPOnly", func(s *station) { chosen(s); s.SetOptions(Options{TCPOnly: true}) }, 1000, "sptps 2"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a, _, _ := row(t, nil)
-			a.again("c", straight)
+			a.republish("c", direct)
 			c.change(a)
 			p := ip{dst: "10.2.0.1", payload: c.size - 40}.build()
 			if got := a.paths(a.out(p, device.Offload{})); got != c.want {
@@ -61,18 +61,18 @@ func TestChosenRelay(t *testing.T) {
 	}
 }
 
-func TestWhatOthersSentTakesNoChosenRelay(t *testing.T) {
+func TestRelayedPacketsTakeNoChosenRelay(t *testing.T) {
 	a, b, _ := row(t, nil)
-	b.again("c", func(p *mesh.PeerState) { p.Relay = "a" })
-	b.in(addrA, a.out(ip{dst: "10.2.0.1", payload: 100}.build(), device.Offload{})...)
+	b.republish("c", func(p *mesh.PeerState) { p.Relay = "a" })
+	b.receive(addrA, a.out(ip{dst: "10.2.0.1", payload: 100}.build(), device.Offload{})...)
 	if got, want := b.paths(b.sock.take()), "udp 192.0.2.3 ids"; got != want {
 		t.Errorf("%q instead of %q", got, want)
 	}
 }
 
-// Relays that disagree about the way hand a datagram around: it comes back from another
-// neighbour than it went to.
-func TestCirclesAreCut(t *testing.T) {
+// Relays that disagree about the path forward a datagram in a loop: it comes back from another
+// neighbour than it was sent to.
+func TestRoutingLoopsAreBroken(t *testing.T) {
 	_, b, _ := row(t, nil)
 	far := mesh.PeerState{Known: true, Reachable: true, NextHop: "a", Via: "a", ViaSelf: true, Options: 7 << 24, Sock: -1, Conn: 1}
 	source, destination := far, far
@@ -84,7 +84,7 @@ func TestCirclesAreCut(t *testing.T) {
 	}
 	pass := func(from netip.AddrPort, number byte) string {
 		d := datagram(number)
-		b.in(from, udp.Run{To: addrB, Buf: d, Size: len(d)})
+		b.receive(from, udp.Run{To: addrB, Buf: d, Size: len(d)})
 		for i := range b.drops {
 			defer b.drops[i].count.Store(0)
 		}

@@ -73,7 +73,7 @@ func (s *lanSocket) Send(runs []udp.Run) error {
 	return nil
 }
 
-// lanMeta hands what is sent over a meta connection to the other end's plane, in another goroutine.
+// lanMeta delivers what is sent over a meta connection to the other end's plane, in another goroutine.
 type lanMeta struct {
 	self  node.Name
 	queue chan func(*Plane)
@@ -108,7 +108,7 @@ func TestThreeRunningNodes(t *testing.T) {
 	t.Run("one legacy", func(t *testing.T) { threeRunningNodes(t, "c") })
 }
 
-// threeRunningNodes has the nodes in old speak the protocol of tinc 1.0.
+// threeRunningNodes makes the nodes in old use the protocol of tinc 1.0.
 func threeRunningNodes(t *testing.T, old string) {
 	before := runtime.NumGoroutine()
 	l := &lan{make(map[netip.AddrPort]*lanSocket)}
@@ -159,9 +159,9 @@ func threeRunningNodes(t *testing.T, old string) {
 	keyed["bc"], keyed["cb"] = links(t)
 	publish := func(udp bool) {
 		for name, states := range map[node.Name][]mesh.PeerState{
-			"a": {near("b", addrB, ab), near("c", netip.AddrPort{}, ac)},
-			"b": {near("a", addrA, ba), near("c", addrC, bc)},
-			"c": {near("b", addrB, cb), near("a", netip.AddrPort{}, ca)},
+			"a": {directPeer("b", addrB, ab), directPeer("c", netip.AddrPort{}, ac)},
+			"b": {directPeer("a", addrA, ba), directPeer("c", addrC, bc)},
+			"c": {directPeer("b", addrB, cb), directPeer("a", netip.AddrPort{}, ca)},
 		} {
 			for i := range states {
 				s := &states[i]
@@ -176,7 +176,7 @@ func threeRunningNodes(t *testing.T, old string) {
 						s.Legacy = legacy.NewLink(0)
 					}
 				}
-				// The relay goes on knowing the addresses: else it would rightly drop what is under way.
+				// The relay keeps the addresses: else it would rightly drop what is in flight.
 				if !udp && name != "b" || !s.Addr.IsValid() {
 					s.Confirmed, s.MinMTU, s.MTU = false, 0, 1518
 				}
@@ -312,7 +312,7 @@ func TestASocketThatFailsDoesNotEndTheNode(t *testing.T) {
 	}
 }
 
-// Whatever comes from the network: no panic, and only whole packets reach the device.
+// Whatever is received from the network: no panic, and only whole packets reach the device.
 func FuzzIn(f *testing.F) {
 	p := ip{payload: 30}.build()
 	f.Add(byte(0), uint16(70), slicesOf(p, p))
@@ -339,7 +339,7 @@ func FuzzIn(f *testing.F) {
 		_, toB := a.known("b")
 		switch op % 9 {
 		case 0: // datagrams as they are
-			b.in(addrA, udp.Run{Buf: data, Size: int(size)})
+			b.receive(addrA, udp.Run{Buf: data, Size: int(size)})
 		case 1: // data that is sealed by a known node
 			var runs []udp.Run
 			for rest := data; len(rest) > 0; {
@@ -347,9 +347,9 @@ func FuzzIn(f *testing.F) {
 				runs = append(runs, a.record(toB, rest[0]&7, rest[1:n]))
 				rest = rest[n:]
 			}
-			b.in(addrA, runs...)
+			b.receive(addrA, runs...)
 		case 2: // with ids of known nodes
-			b.in(addrA, udp.Run{Buf: append(idC[:12:12], data...), Size: int(size)})
+			b.receive(addrA, udp.Run{Buf: append(idC[:12:12], data...), Size: int(size)})
 			b.FromMeta("a", append(idC[:12:12], data...))
 			b.FromMeta("a", append(idB[:12:12], data...))
 		case 3:
@@ -368,13 +368,13 @@ func FuzzIn(f *testing.F) {
 			a.out(data, off)
 		case 6: // from a legacy node, between two packets of a flow
 			first, second := ip{payload: 20, frag: 0x4000}, ip{seq: 20, payload: 20, frag: 0x4000}
-			hub.in(addrA,
+			hub.receive(addrA,
 				old.legacyDatagramTo("b", frame(first.build())),
 				old.legacyDatagramTo("b", data[:min(len(data), 1518)]),
 				old.legacyDatagramTo("b", frame(second.build())))
 		case 7: // datagrams as they are, from a legacy node's address
-			hub.in(addrA, udp.Run{Buf: data, Size: int(size)})
-			hub.in(addrC, udp.Run{Buf: data, Size: int(size)})
+			hub.receive(addrA, udp.Run{Buf: data, Size: int(size)})
+			hub.receive(addrC, udp.Run{Buf: data, Size: int(size)})
 		case 8:
 			hub.FrameFromMeta("a", data)
 			hub.FrameFromMeta("c", data)
@@ -382,16 +382,16 @@ func FuzzIn(f *testing.F) {
 		checkWritten(t, append(b.dev.take(), hub.dev.take()...))
 		for _, s := range []*station{b, hub} {
 			s.sock.take()
-			s.heard()
+			s.takeEvents()
 		}
 		hub.paths(nil)
-		a.heard()
+		a.takeEvents()
 		a.dev.take()
 		for _, m := range b.metas {
-			*m = wireMeta{}
+			*m = recordingMeta{}
 		}
 		for _, m := range a.metas {
-			*m = wireMeta{}
+			*m = recordingMeta{}
 		}
 	})
 }

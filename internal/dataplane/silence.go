@@ -10,21 +10,21 @@ import (
 	"tincan/internal/wire"
 )
 
-// Who gets datagrams from us and says nothing may be gone. For each peer to which datagrams
-// go directly we remember since when it has said nothing in return. The fast paths
-// write that down at most once a batch. One goroutine looks through it, as long as there is
-// anything to see, and tells the protocol core.
+// A peer that receives datagrams and sends none may be down. For each peer to which datagrams
+// are sent directly we record since when nothing has come back. The fast paths
+// update this at most once per batch. One goroutine checks all peers, as long as one of them is
+// silent, and reports to the protocol core.
 
-const lookEvery = 25 * time.Millisecond
+const checkEvery = 25 * time.Millisecond
 
-// silence is what is known of the answers of one peer. All times are those of [Plane.now].
+// silence is the state of dead-path detection for one peer. All times are those of [Plane.now].
 type silence struct {
-	since    atomic.Int64 // of the first datagram without an answer, 0: all is well
-	large    atomic.Int32 // longest frame that was sent lately, in bytes, if above forward.LargeFrame
+	since    atomic.Int64 // of the first unanswered datagram, 0: none
+	large    atomic.Int32 // longest frame sent since the last report, in bytes, if above forward.LargeFrame
 	sends    atomic.Int32 // how often such frames were sent since the last report
-	reported atomic.Bool  // the protocol core was told of the silence, and not yet of its end
+	reported atomic.Bool  // the silence was reported to the protocol core, and its end not yet
 
-	told, grown pacer
+	silentReports, largeReports pacer
 }
 
 // sentTo notes that a frame of that many bytes goes directly to a peer.
@@ -50,9 +50,9 @@ func (p *Plane) sentTo(to *peer, now time.Duration, frame int) {
 	}
 }
 
-// isQuestion tells whether plain, type and data of a record, is a probe that asks. Who asks may not
-// hear us; all else may be an answer.
-func isQuestion(plain []byte) bool {
+// isProbeRequest reports whether plain, type and data of a record, is a probe request. Its sender may not
+// receive our datagrams; anything else may be a reply.
+func isProbeRequest(plain []byte) bool {
 	return plain[0] == wire.TypeProbe && len(plain) > 1 && plain[1] == wire.ProbeRequest
 }
 
@@ -68,9 +68,9 @@ func (p *Plane) heardFrom(from *peer) {
 	}
 }
 
-// watch tells the protocol core of silence until ctx ends.
+// watch reports silent peers to the protocol core until ctx ends.
 func (p *Plane) watch(ctx context.Context) error {
-	tick := time.NewTicker(lookEvery)
+	tick := time.NewTicker(checkEvery)
 	defer tick.Stop()
 	for {
 		tick.Stop()
@@ -79,7 +79,7 @@ func (p *Plane) watch(ctx context.Context) error {
 			return nil
 		case <-p.wake:
 		}
-		tick.Reset(lookEvery)
+		tick.Reset(checkEvery)
 		for p.checkSilence(p.now()) {
 			select {
 			case <-ctx.Done():
@@ -90,13 +90,13 @@ func (p *Plane) watch(ctx context.Context) error {
 	}
 }
 
-// checkSilence reports what there is to report, and tells whether to look again.
+// checkSilence reports silent peers, and returns whether to check again.
 func (p *Plane) checkSilence(now time.Duration) bool {
-	if p.lookOnce(now) {
+	if p.checkOnce(now) {
 		return true
 	}
 	p.watching.Store(false)
-	// Somebody may have come between the two lines above.
+	// A peer may have become silent between the two lines above.
 	return p.anySilent() && p.watching.CompareAndSwap(false, true)
 }
 
@@ -109,16 +109,16 @@ func (p *Plane) anySilent() bool {
 	return false
 }
 
-func (p *Plane) lookOnce(now time.Duration) (again bool) {
+func (p *Plane) checkOnce(now time.Duration) (again bool) {
 	for _, pr := range p.dir.Load().all {
 		s := &pr.silence
 		if size := s.large.Load(); size != 0 {
 			again = true
-			if !s.grown.quiet(now, forward.LargeEvery) {
+			if !s.largeReports.tooSoon(now, forward.LargeEvery) {
 				s.large.Store(0)
 				sends := int(s.sends.Swap(0))
-				p.event(&s.grown, now, forward.LargeEvery, func() mesh.Event {
-					return mesh.Large{Node: pr.name, Size: p.asProbe(pr, int(size)), Sends: sends}
+				p.event(&s.largeReports, now, forward.LargeEvery, func() mesh.Event {
+					return mesh.Large{Node: pr.name, Size: p.probeSize(pr, int(size)), Sends: sends}
 				})
 			}
 		}
@@ -132,9 +132,9 @@ func (p *Plane) lookOnce(now time.Duration) (again bool) {
 			s.since.CompareAndSwap(since, 0)
 			continue
 		case forward.SilenceReport:
-			if !s.told.quiet(now, forward.SilentEvery) {
+			if !s.silentReports.tooSoon(now, forward.SilentEvery) {
 				s.reported.Store(true)
-				p.event(&s.told, now, forward.SilentEvery, func() mesh.Event { return mesh.Silent{Node: pr.name, For: silent} })
+				p.event(&s.silentReports, now, forward.SilentEvery, func() mesh.Event { return mesh.Silent{Node: pr.name, For: silent} })
 			}
 		}
 		again = true
@@ -142,16 +142,16 @@ func (p *Plane) lookOnce(now time.Duration) (again bool) {
 	return again
 }
 
-// asProbe is the size of the probe whose datagram is as long as that of a frame of that size.
-func (p *Plane) asProbe(to *peer, frame int) int {
+// probeSize is the size of the probe whose datagram is as long as that of the given frame.
+func (p *Plane) probeSize(to *peer, frame int) int {
 	if s := to.state.Load(); p.bridging || s == nil || s.Legacy != nil {
 		return frame
 	}
 	return frame - ethernetLen // which is not carried
 }
 
-// forgive forgets the silence of a peer: it is reached in another way now.
-func (s *silence) forgive() {
+// reset clears the state of a peer whose path has changed.
+func (s *silence) reset() {
 	s.since.Store(0)
 	s.large.Store(0)
 	s.reported.Store(false)

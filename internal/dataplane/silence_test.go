@@ -13,8 +13,8 @@ import (
 	"tincan/internal/wire"
 )
 
-// only returns the reports about silence among evs.
-func only(evs []mesh.Event) (out []mesh.Event) {
+// silenceReports returns the reports about silence among evs.
+func silenceReports(evs []mesh.Event) (out []mesh.Event) {
 	for _, e := range evs {
 		switch e.(type) {
 		case mesh.Silent, mesh.Heard, mesh.Large:
@@ -36,12 +36,12 @@ func (s *station) probeFrom(to *station, kind byte) udp.Run {
 func TestSilenceIsReportedWhenNobodyAnswers(t *testing.T) {
 	a, b := pair(t)
 	look := func(after time.Duration) []mesh.Event {
-		a.heard()
-		again := a.lookOnce(a.now() + after)
+		a.takeEvents()
+		again := a.checkOnce(a.now() + after)
 		if silent := a.dir.Load().byName["b"].silence.since.Load() != 0; silent != again && after < forward.LargeEvery {
 			t.Errorf("after %s: looking again: %t, though silent: %t", after, again, silent)
 		}
-		return only(a.heard())
+		return silenceReports(a.takeEvents())
 	}
 	if got := look(time.Second); got != nil {
 		t.Errorf("without traffic: %v", got)
@@ -56,56 +56,56 @@ func TestSilenceIsReportedWhenNobodyAnswers(t *testing.T) {
 		t.Errorf("after 110 ms: %v", got)
 	}
 
-	// A probe that asks does not show that b hears us.
-	a.in(addrB, b.probeFrom(a, wire.ProbeRequest))
+	// A probe request does not show that b receives our datagrams.
+	a.receive(addrB, b.probeFrom(a, wire.ProbeRequest))
 	if got := look(230 * time.Millisecond); len(got) != 1 {
 		t.Errorf("after a question of b: %v", got)
 	}
-	// Its answer does, and so do data.
-	a.heard()
-	a.in(addrB, b.probeFrom(a, wire.ProbeReplySize))
-	if got := only(a.heard()); !reflect.DeepEqual(got, []mesh.Event{mesh.Heard{Node: "b"}}) {
+	// Its reply does, and so do data.
+	a.takeEvents()
+	a.receive(addrB, b.probeFrom(a, wire.ProbeReplySize))
+	if got := silenceReports(a.takeEvents()); !reflect.DeepEqual(got, []mesh.Event{mesh.Heard{Node: "b"}}) {
 		t.Errorf("after an answer: %v", got)
 	}
 	if got := look(time.Second); got != nil {
 		t.Errorf("a second later: %v", got)
 	}
-	b.in(addrA, sent...)
+	b.receive(addrA, sent...)
 	a.out(small, device.Offload{})
-	a.in(addrB, b.out(ip{src: "10.1.0.1", dst: "10.0.0.1", payload: 10}.build(), device.Offload{})...)
+	a.receive(addrB, b.out(ip{src: "10.1.0.1", dst: "10.0.0.1", payload: 10}.build(), device.Offload{})...)
 	if got := look(time.Second); got != nil {
 		t.Errorf("when data have come back: %v", got)
 	}
 
-	// Another way is another matter.
+	// A change of the path resets the state.
 	a.out(small, device.Offload{})
-	a.again("b", func(s *mesh.PeerState) { s.Confirmed, s.MinMTU = false, 0 })
+	a.republish("b", func(s *mesh.PeerState) { s.Confirmed, s.MinMTU = false, 0 })
 	if got := look(time.Second); got != nil {
-		t.Errorf("after the way has changed: %v", got)
+		t.Errorf("after a change of the path: %v", got)
 	}
 }
 
 func TestLargeFramesAreReported(t *testing.T) {
 	a, _ := pair(t)
 	a.out(ip{payload: 100}.build(), device.Offload{})
-	a.lookOnce(a.now())
-	a.heard()
+	a.checkOnce(a.now())
+	a.takeEvents()
 	a.out(ip{payload: 1200}.build(), device.Offload{})
-	a.lookOnce(a.now())
-	got := only(a.heard())
+	a.checkOnce(a.now())
+	got := silenceReports(a.takeEvents())
 	if len(got) != 1 || got[0].(mesh.Large).Node != "b" || got[0].(mesh.Large).Size < 1200 {
 		t.Errorf("reports %v", got)
 	}
 }
 
-func TestNobodyIsWatchedForEver(t *testing.T) {
+func TestSilenceChecksEnd(t *testing.T) {
 	a, _ := pair(t)
 	a.out(ip{payload: 100}.build(), device.Offload{})
 	if !a.checkSilence(a.now()+time.Second) || !a.watching.Load() {
 		t.Error("stops looking while b is silent")
 	}
 	for range 2 {
-		a.lookOnce(a.now() + forward.ForgetSilent + time.Second)
+		a.checkOnce(a.now() + forward.ForgetSilent + time.Second)
 	}
 	if a.checkSilence(a.now()+forward.ForgetSilent+2*time.Second) || a.watching.Load() {
 		t.Error("still looking when b has been silent for long")
@@ -115,9 +115,9 @@ func TestNobodyIsWatchedForEver(t *testing.T) {
 // The last message of a handshake takes the path through the protocol core, the packet after it does not.
 func TestRecordsThatComeBeforeTheirKeysWait(t *testing.T) {
 	a, b := pair(t)
-	a.again("b", func(s *mesh.PeerState) { s.Adjacent, s.MinMTU, s.Confirmed = false, 0, false })
+	a.republish("b", func(s *mesh.PeerState) { s.Adjacent, s.MinMTU, s.Confirmed = false, 0, false })
 	var tun *sptps.Tunnel
-	b.again("a", func(s *mesh.PeerState) { tun, s.Tunnel = s.Tunnel, nil })
+	b.republish("a", func(s *mesh.PeerState) { tun, s.Tunnel = s.Tunnel, nil })
 	p := ip{payload: 100}.build()
 	for range maxEarlyPerPeer + 2 {
 		a.out(p, device.Offload{})
@@ -131,7 +131,7 @@ func TestRecordsThatComeBeforeTheirKeysWait(t *testing.T) {
 	if n := b.dropped(NoSession); n != 2 {
 		t.Errorf("%d records given up, want those above %d", n, maxEarlyPerPeer)
 	}
-	b.again("a", func(s *mesh.PeerState) { s.Tunnel = tun })
+	b.republish("a", func(s *mesh.PeerState) { s.Tunnel = tun })
 	if got := flat(t, b.dev.take()); len(got) != maxEarlyPerPeer {
 		t.Errorf("%d packets when the keys have come", len(got))
 	}

@@ -14,31 +14,30 @@ import (
 	"tincan/internal/wire"
 )
 
-// slowPath carries single packets: whatever leaves a fast path, and everything that comes from
-// elsewhere than the device and the sockets. It belongs to one goroutine; now must be set before use.
+// slowPath handles single packets: those that leave a fast path, and all that do not come
+// from the device or a socket. It belongs to one goroutine; now must be set before use.
 type slowPath struct {
-	p       *Plane
-	out     *txBatch // where datagrams go
-	now     time.Duration
-	src     *peer  // where the packet on the slow path came from
-	byTCP   bool   // it came as PACKET, which is how legacy nodes pass it on
-	frame   []byte // the packet on the slow path, with an Ethernet header
-	side    []byte // a copy with the room that the device needs in front of a packet
-	plain   []byte // type and data of a record
-	packing []byte // data as it was before or is after compression
-	blob    []byte // ids and record
+	p           *Plane
+	out         *txBatch // where datagrams go
+	now         time.Duration
+	src         *peer  // where the packet on the slow path came from
+	byTCP       bool   // it came as PACKET, as legacy nodes forward it
+	frame       []byte // the packet on the slow path, with an Ethernet header
+	scratch     []byte // a copy with the headroom that the device needs
+	plain       []byte // type and data of a record
+	compressBuf []byte // data as it was before or is after compression
+	blob        []byte // ids and record
 }
 
 func newSlowPath(p *Plane) *slowPath { return &slowPath{p: p, src: p.self} }
 
 // send sends a datagram.
-func (c *slowPath) send(way path, datagram []byte) {
-	c.out.put(way, datagram)
+func (c *slowPath) send(path udpPath, datagram []byte) {
+	c.out.put(path, datagram)
 }
 
-// slow is the slow path: whatever can happen to a packet happens here, to one packet
-// at a time. ip came from src, Plane.self for our own device; it is not changed.
-func (c *slowPath) slow(src *peer, ip []byte) {
+// routeIP routes one IP packet from src, Plane.self for our own device. The packet is not changed.
+func (c *slowPath) routeIP(src *peer, ip []byte) {
 	typ, ok := packet.EtherTypeOf(ip)
 	if !ok {
 		c.p.drop(Malformed)
@@ -49,7 +48,7 @@ func (c *slowPath) slow(src *peer, ip []byte) {
 	c.route(src)
 }
 
-// route decides on c.frame, which came from src, and carries that out.
+// route routes c.frame, which came from src, and delivers the result.
 func (c *slowPath) route(src *peer) {
 	c.src = src
 	if tap := c.p.tap.Load(); tap != nil {
@@ -58,19 +57,19 @@ func (c *slowPath) route(src *peer) {
 
 	c.p.routing.Lock()
 	defer c.p.routing.Unlock()
-	w := &c.p.world
+	w := &c.p.view
 	w.p, w.dir, w.routes = c.p, c.p.dir.Load(), c.p.routes.Load()
 	d := c.p.currentRouter().Route(w, c.p.start.Add(c.now), src.name, c.frame)
 	if d.Reason != route.Delivered {
 		c.p.unrouted[d.Reason].add(c.p, 1)
 	}
-	if d.Reason == route.NotDirect && !c.p.tellNotDirect(w, c.frame, c.now) {
+	if d.Reason == route.NotDirect && !c.p.reportNotDirect(w, c.frame, c.now) {
 		return
 	}
 	for _, out := range d.Outputs {
 		if out.To == c.p.cfg.Self {
-			if src != c.p.self && !c.p.bridging && !c.p.trueSource(src, w.routes, c.frame[ethernetLen:], c.now) {
-				c.p.dropFalse(src)
+			if src != c.p.self && !c.p.bridging && !c.p.validSource(src, w.routes, c.frame[ethernetLen:], c.now) {
+				c.p.dropInvalidSource(src)
 				continue
 			}
 			c.toDevice(out.Frame)
@@ -103,12 +102,12 @@ func (c *slowPath) sendTo(to *peer, frame []byte) {
 	case c.p.bridging && len(frame) > maxData:
 		c.p.drop(OverLong)
 	case step == forward.StepPacket:
-		c.byPacket(to, s, frame)
+		c.sendPacketRequest(to, s, frame)
 	case step == forward.StepWait:
-		_, givenUp := c.p.held.add(pendingPacket{peer: to, since: c.now, data: frame})
-		c.p.dropN(Overheld, givenUp)
-		if to.state.Load().open() { // it has come meanwhile
-			c.p.announce()
+		_, expired := c.p.pending.add(pendingPacket{peer: to, since: c.now, data: frame})
+		c.p.dropN(SessionTimeout, expired)
+		if to.state.Load().open() { // the session was published meanwhile
+			c.p.notifyWorker()
 		}
 	default:
 		typ, data := byte(wire.TypeIP), frame[ethernetLen:]
@@ -119,49 +118,49 @@ func (c *slowPath) sendTo(to *peer, frame []byte) {
 	}
 }
 
-// seal sends a packet or frame of ours as a record, packed if the node asks for that.
+// seal sends a packet or frame of this node as a record, compressed if the destination asks for that.
 func (c *slowPath) seal(to *peer, s *state, typ byte, data []byte, tos uint8) {
 	size := len(data)
 	if s.Compression != compress.None {
-		typ, data = c.pack(s.Compression, typ, data)
+		typ, data = c.compress(s.Compression, typ, data)
 	}
 	if c.sendRecord(to, s, typ, data, tos) {
 		to.counters.out(1, size)
 	}
 }
 
-// sendRecord sends data as a record of ours, by UDP or else over the meta connection (8.4). The
+// sendRecord sends data as a record of this node, by UDP or else over the meta connection (8.4). The
 // result is false if it could not be sealed.
 func (c *slowPath) sendRecord(to *peer, s *state, typ byte, data []byte, tos uint8) bool {
-	way, ok := c.p.udpPath(to, s, true, len(data), c.p.options.Load().TCPOnly)
+	path, ok := c.p.pathTo(to, s, true, len(data), c.p.options.Load().TCPOnly)
 	toID := to.id
-	if ok && way.direct {
+	if ok && path.direct {
 		toID = node.ID{}
 	}
 	if !c.wrap(s, typ, data, toID) {
 		return false
 	}
 	if !ok {
-		c.byMeta(to, s, c.p.self, c.blob)
+		c.sendByMeta(to, s, c.p.self, c.blob)
 		return true
 	}
 	sent := len(data)
 	if typ&wire.TypeFrame == 0 {
 		sent += ethernetLen
 	}
-	c.p.sentTo(way.relay, c.now, sent)
-	way.tos = tos
-	c.send(way, c.blob)
+	c.p.sentTo(path.relay, c.now, sent)
+	path.tos = tos
+	c.send(path, c.blob)
 	return true
 }
 
-// pack compresses the data of a record if that makes it shorter.
-func (c *slowPath) pack(level int, typ byte, data []byte) (byte, []byte) {
-	packed, err := compress.Compress(level, c.packing[:0], data)
+// compress compresses the data of a record if that makes it shorter.
+func (c *slowPath) compress(level int, typ byte, data []byte) (byte, []byte) {
+	packed, err := compress.Compress(level, c.compressBuf[:0], data)
 	if err != nil {
 		return typ, data
 	}
-	if c.packing = packed; len(packed) >= len(data) {
+	if c.compressBuf = packed; len(packed) >= len(data) {
 		return typ, data
 	}
 	return typ | wire.TypeCompressed, packed
@@ -179,8 +178,8 @@ func (c *slowPath) wrap(s *state, typ byte, data []byte, to node.ID) bool {
 	return true
 }
 
-// byMeta sends ids and record, blob, to the next hop of to.
-func (c *slowPath) byMeta(to *peer, s *state, from *peer, blob []byte) {
+// sendByMeta sends ids and record, blob, to the next hop of to.
+func (c *slowPath) sendByMeta(to *peer, s *state, from *peer, blob []byte) {
 	m := c.meta(s)
 	if m == nil {
 		c.p.drop(NoMeta)
@@ -203,8 +202,8 @@ func (c *slowPath) byMeta(to *peer, s *state, from *peer, blob []byte) {
 	}
 }
 
-// byPacket sends a frame over the meta connection of an adjacent node.
-func (c *slowPath) byPacket(to *peer, s *state, frame []byte) {
+// sendPacketRequest sends a frame over the meta connection of an adjacent node.
+func (c *slowPath) sendPacketRequest(to *peer, s *state, frame []byte) {
 	m := c.meta(s)
 	if m == nil {
 		c.p.drop(NoMeta)
@@ -230,37 +229,37 @@ func (c *slowPath) toDevice(frame []byte) {
 		c.p.drop(UnexpectedType)
 		return
 	}
-	c.side = append(append(c.side[:0], make([]byte, inBase)...), what...)
-	c.p.overwriteMACs(c.side[inBase:])
+	c.scratch = append(append(c.scratch[:0], make([]byte, inBase)...), what...)
+	c.p.overwriteMACs(c.scratch[inBase:])
 	c.p.self.counters.out(1, len(what))
-	c.p.write(c.side, inBase, device.Offload{})
+	c.p.write(c.scratch, inBase, device.Offload{})
 }
 
-// unusual takes the data of a record from a node that is neither an IP packet nor a probe.
+// unusual handles the data of a record that is neither an IP packet nor a probe.
 func (c *slowPath) unusual(from *peer, typ byte, data []byte) {
 	switch {
 	case typ == wire.TypeFrame:
 		c.fromFrame(from, data)
 	case typ&^wire.TypeFrame == wire.TypeCompressed:
-		c.unpack(from, typ, data)
+		c.decompress(from, typ, data)
 	default:
 		c.p.drop(UnexpectedType)
 	}
 }
 
-// unpack takes the data of a compressed record. What it holds is known by the level that we announced.
-func (c *slowPath) unpack(from *peer, typ byte, data []byte) {
+// decompress handles the data of a compressed record. The algorithm is that of the level that we announced.
+func (c *slowPath) decompress(from *peer, typ byte, data []byte) {
 	level := c.p.cfg.Compression
 	if level == compress.None {
 		c.p.drop(Compressed)
 		return
 	}
-	plain, err := compress.Decompress(level, c.packing[:0], data, maxFrame)
+	plain, err := compress.Decompress(level, c.compressBuf[:0], data, maxFrame)
 	if err != nil {
 		c.p.drop(Malformed)
 		return
 	}
-	c.packing = plain
+	c.compressBuf = plain
 	if typ&wire.TypeFrame != 0 {
 		c.fromFrame(from, plain)
 		return
@@ -270,10 +269,10 @@ func (c *slowPath) unpack(from *peer, typ byte, data []byte) {
 		return
 	}
 	from.counters.in(1, len(plain))
-	c.slow(from, plain)
+	c.routeIP(from, plain)
 }
 
-// fromFrame routes the packet inside of a frame from a node.
+// fromFrame routes the packet inside a frame from a node.
 func (c *slowPath) fromFrame(from *peer, frame []byte) {
 	if len(frame) > maxFrame {
 		c.p.drop(OverLong)
@@ -287,34 +286,34 @@ func (c *slowPath) fromFrame(from *peer, frame []byte) {
 		c.bridge(from, frame)
 		return
 	}
-	// EtherType 0 is a probe that has lost its way; what else does not match
-	// its IP version has no business in router mode.
+	// EtherType 0 is a misdirected probe; a type that does not match
+	// the IP version is not routed in router mode.
 	ip := frame[ethernetLen:]
 	if typ, ok := packet.EtherTypeOf(ip); !ok || binary.BigEndian.Uint16(frame[ethernetLen-2:]) != typ {
 		c.p.drop(UnexpectedType)
 		return
 	}
 	from.counters.in(1, len(ip))
-	c.slow(from, ip)
+	c.routeIP(from, ip)
 }
 
-// pass sends ids and record of another node on to to.
-func (c *slowPath) pass(to, from, hop *peer, blob []byte) {
+// relay forwards ids and record of another node to to.
+func (c *slowPath) relay(to, from, hop *peer, blob []byte) {
 	s := to.state.Load()
 	if s == nil || !s.Reachable {
 		c.p.drop(Unreachable)
 		return
 	}
-	way, ok := c.p.udpPath(to, s, false, len(blob)-minDatagram, c.p.options.Load().TCPOnly)
+	path, ok := c.p.pathTo(to, s, false, len(blob)-minDatagram, c.p.options.Load().TCPOnly)
 	switch {
-	case hop != nil && (way.relay == hop || !ok && s.next == hop), hop != from && c.p.loops.again(blob):
+	case hop != nil && (path.relay == hop || !ok && s.next == hop), hop != from && c.p.loops.seen(blob):
 		c.p.drop(Loop)
 		return
 	case ok:
-		c.p.sentTo(way.relay, c.now, len(blob)-minDatagram+ethernetLen)
-		c.send(way, blob)
+		c.p.sentTo(path.relay, c.now, len(blob)-minDatagram+ethernetLen)
+		c.send(path, blob)
 	default:
-		c.byMeta(to, s, from, blob)
+		c.sendByMeta(to, s, from, blob)
 	}
-	c.p.relayedOne(from, to, c.now)
+	c.p.reportRelayed(from, to, c.now)
 }

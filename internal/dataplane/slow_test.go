@@ -20,7 +20,7 @@ import (
 	"tincan/internal/wire"
 )
 
-// paths says by which paths something left a station.
+// paths lists the paths by which packets left a station.
 func (s *station) paths(runs []udp.Run) string {
 	var out []string
 	for _, r := range runs {
@@ -50,7 +50,7 @@ func (s *station) paths(runs []udp.Run) string {
 		for _, r := range m.requests {
 			out = append(out, strings.Join(strings.Fields(r)[:4], " "))
 		}
-		*m = wireMeta{full: m.full}
+		*m = recordingMeta{full: m.full}
 	}
 	for _, w := range s.dev.take() {
 		what := "device"
@@ -74,7 +74,7 @@ type ownPacket struct {
 	dst  string // "": in b's subnet
 	size int    // bytes of IP packet
 	opts Options
-	newB bool // b speaks SPTPS, where others do not
+	newB bool // b uses SPTPS, where others do not
 	b, c func(*mesh.PeerState)
 	want string
 }
@@ -87,10 +87,10 @@ func (o ownPacket) taken(t *testing.T, a *station) {
 	a.PublishRoutes(r)
 	a.SetOptions(o.opts)
 	if o.b != nil {
-		a.again("b", o.b)
+		a.republish("b", o.b)
 	}
 	if o.c != nil {
-		a.again("c", o.c)
+		a.republish("c", o.c)
 	}
 	p := ip{udp: true, dst: o.dst, payload: o.size - 28, frag: 0x4000}.build()
 	if got := a.paths(a.out(p, device.Offload{})); got != o.want {
@@ -171,9 +171,9 @@ func TestPathOfAnOwnPacket(t *testing.T) {
 	}
 }
 
-func TestSuperPacketOnTheSlowPathGoesPieceByPiece(t *testing.T) {
+func TestSuperPacketOnTheSlowPathIsSentPacketByPacket(t *testing.T) {
 	a, b := pair(t)
-	a.again("b", func(s *mesh.PeerState) { s.Confirmed, s.MinMTU = false, 0 })
+	a.republish("b", func(s *mesh.PeerState) { s.Confirmed, s.MinMTU = false, 0 })
 	whole := ip{payload: 5000, frag: 0x4000, flags: 0x18}.build()
 	p, off := super(whole, 1380)
 	if runs := a.out(p, off); runs != nil {
@@ -182,56 +182,56 @@ func TestSuperPacketOnTheSlowPathGoesPieceByPiece(t *testing.T) {
 	for _, f := range a.metas[1].frames {
 		b.FrameFromMeta("a", f)
 	}
-	same(t, flat(t, b.dev.take()), cutSlowly(whole, 40, 20, 1380))
+	same(t, flat(t, b.dev.take()), segmentReference(whole, 40, 20, 1380))
 }
 
 func TestFirstPacketsWaitForTheSession(t *testing.T) {
 	a, b, _ := row(t, nil)
 	_, st := a.known("c")
 	tun := st.Tunnel
-	a.again("c", func(s *mesh.PeerState) { s.Tunnel = nil })
+	a.republish("c", func(s *mesh.PeerState) { s.Tunnel = nil })
 	send := func(n int) (runs []udp.Run) {
 		p := ip{dst: "10.2.0.1", payload: n}.build()
 		return a.out(p, device.Offload{})
 	}
-	for i := range maxHeldPerPeer + 3 {
+	for i := range maxPendingPerPeer + 3 {
 		if runs := send(i); runs != nil {
 			t.Fatal("sent without a session")
 		}
 	}
-	if got := a.heard(); !reflect.DeepEqual(got, []mesh.Event{mesh.Traffic{Node: "c"}}) {
+	if got := a.takeEvents(); !reflect.DeepEqual(got, []mesh.Event{mesh.Traffic{Node: "c"}}) {
 		t.Errorf("events %v", got)
 	}
-	if n := a.dropped(Overheld); n != 3 {
+	if n := a.dropped(SessionTimeout); n != 3 {
 		t.Errorf("%d given up instead of 3", n)
 	}
-	a.time = a.time.Add(holdFor)
-	a.again("c", func(s *mesh.PeerState) { s.Tunnel = tun })
+	a.time = a.time.Add(maxPendingAge)
+	a.republish("c", func(s *mesh.PeerState) { s.Tunnel = tun })
 	runs := a.sock.take()
-	if len(runs) != maxHeldPerPeer || runs[0].To != addrB || len(runs[0].Buf) != 33+40+3 {
+	if len(runs) != maxPendingPerPeer || runs[0].To != addrB || len(runs[0].Buf) != 33+40+3 {
 		t.Errorf("released %d, first %+v", len(runs), runs)
 	}
 	_ = b
 
-	// Nobody wants an old ping.
-	a.again("c", func(s *mesh.PeerState) { s.Tunnel = nil })
+	// A packet that has waited too long is dropped.
+	a.republish("c", func(s *mesh.PeerState) { s.Tunnel = nil })
 	send(1)
-	a.time = a.time.Add(holdFor + 1)
-	a.again("c", func(s *mesh.PeerState) { s.Tunnel = tun })
+	a.time = a.time.Add(maxPendingAge + 1)
+	a.republish("c", func(s *mesh.PeerState) { s.Tunnel = tun })
 	if runs := a.sock.take(); runs != nil {
 		t.Error("an old packet was sent")
 	}
-	// Nor one for a node that is gone.
-	a.again("c", func(s *mesh.PeerState) { s.Tunnel = nil })
+	// So is one for a node that was removed.
+	a.republish("c", func(s *mesh.PeerState) { s.Tunnel = nil })
 	send(1)
-	a.again("c", func(s *mesh.PeerState) { s.Known = false })
-	if len(a.held.waiting) != 0 {
+	a.republish("c", func(s *mesh.PeerState) { s.Known = false })
+	if len(a.pending.waiting) != 0 {
 		t.Error("a packet for a forgotten node is kept")
 	}
 }
 
-func TestWaitingRoomIsBounded(t *testing.T) {
-	const each = 8 // packets of a peer, which is within both bounds
+func TestPendingQueueIsBounded(t *testing.T) {
+	const each = 8 // packets per peer, which is within both bounds
 	a, _ := pair(t)
 	for _, c := range []struct {
 		what  string
@@ -239,22 +239,22 @@ func TestWaitingRoomIsBounded(t *testing.T) {
 		most  int
 		first byte // that stays
 	}{
-		{"the oldest make room", &a.held, maxHeld, 100 - maxHeld/each},
+		{"the oldest make room", &a.pending, maxPending, 100 - maxPending/each},
 		{"the new ones are refused", &a.work.early, maxEarly, 0},
 	} {
-		w, kept, givenUp := c.room, 0, 0
+		w, kept, expired := c.room, 0, 0
 		for i := range 100 {
 			pr := newPeer(node.Name(fmt.Sprint("n", i)))
 			for range each {
 				ok, n := w.add(pendingPacket{peer: pr, since: 1, data: []byte{byte(i)}})
-				givenUp += n
+				expired += n
 				if ok {
 					kept++
 				}
 			}
 		}
-		if len(w.waiting) != c.most || kept-givenUp != c.most {
-			t.Errorf("%s: %d packets wait, %d kept, %d of them given up", c.what, len(w.waiting), kept, givenUp)
+		if len(w.waiting) != c.most || kept-expired != c.most {
+			t.Errorf("%s: %d packets wait, %d kept, %d of them given up", c.what, len(w.waiting), kept, expired)
 		}
 		if got := w.waiting[0].data[0]; got != c.first {
 			t.Errorf("%s: %d is the first one that is left", c.what, got)
@@ -268,8 +268,8 @@ func TestMSSIsClampedBothWays(t *testing.T) {
 	a, b := pair(t)
 	runs := a.out(syn.build(), device.Offload{})
 	// The other direction is tighter: b knows a's path to be smaller.
-	b.again("a", func(s *mesh.PeerState) { s.MTU = 1300 })
-	b.in(addrA, runs...)
+	b.republish("a", func(s *mesh.PeerState) { s.MTU = 1300 })
+	b.receive(addrA, runs...)
 	got := flat(t, b.dev.take())
 	if len(got) != 1 {
 		t.Fatalf("%d packets", len(got))
@@ -322,7 +322,7 @@ func TestPacketsFromPeers(t *testing.T) {
 			b.SetOptions(c.opts)
 			_, st := a.known("b")
 			f := a.slowRecord(st, c.build())
-			b.in(addrA, f)
+			b.receive(addrA, f)
 			if got := b.paths(b.sock.take()); got != c.want {
 				t.Errorf("by UDP: %q instead of %q", got, c.want)
 			}
@@ -353,7 +353,7 @@ func (s *station) record(to *state, typ byte, data []byte) udp.Run {
 	return udp.Run{To: to.Addr, Buf: b, Size: len(b)}
 }
 
-// frame puts an Ethernet header in front of p.
+// frame puts an Ethernet header before p.
 func frame(p []byte) []byte {
 	f := append(make([]byte, 14), p...)
 	typ, _ := packet.EtherTypeOf(p)
@@ -370,28 +370,28 @@ func TestRelayPassesRunsOnUnchanged(t *testing.T) {
 		t.Fatalf("%d runs", len(runs))
 	}
 	sent := bytes.Clone(runs[0].Buf)
-	b.in(addrA, runs...)
+	b.receive(addrA, runs...)
 	passed := b.sock.take()
 	if len(passed) != 1 || passed[0].To != addrC || !bytes.Equal(passed[0].Buf, sent) || passed[0].Size != runs[0].Size {
 		t.Fatalf("relayed %d runs", len(passed))
 	}
-	if got, want := b.heard(), []mesh.Event{mesh.Relayed{From: "a", To: "c"}}; !reflect.DeepEqual(got, want) {
+	if got, want := b.takeEvents(), []mesh.Event{mesh.Relayed{From: "a", To: "c"}}; !reflect.DeepEqual(got, want) {
 		t.Errorf("relay reports %v", got)
 	}
-	c.in(addrB, passed...)
-	same(t, flat(t, c.dev.take()), cutSlowly(whole, 40, 20, 1380))
-	if got, want := c.heard(), []mesh.Event{mesh.CameIndirectly{Node: "a", Hop: "b"}}; !reflect.DeepEqual(got, want) {
+	c.receive(addrB, passed...)
+	same(t, flat(t, c.dev.take()), segmentReference(whole, 40, 20, 1380))
+	if got, want := c.takeEvents(), []mesh.Event{mesh.CameIndirectly{Node: "a", Hop: "b"}}; !reflect.DeepEqual(got, want) {
 		t.Errorf("destination reports %v", got)
 	}
 	// Not again within a second.
 	p, off = super(whole, 1380)
 	b.time, c.time = b.time.Add(time.Second/2), c.time.Add(time.Second/2)
-	b.in(addrA, a.out(p, off)...)
-	c.in(addrB, b.sock.take()...)
-	if got := b.heard(); got != nil {
+	b.receive(addrA, a.out(p, off)...)
+	c.receive(addrB, b.sock.take()...)
+	if got := b.takeEvents(); got != nil {
 		t.Errorf("relay reports %v", got)
 	}
-	if got := c.heard(); got != nil {
+	if got := c.takeEvents(); got != nil {
 		t.Errorf("destination reports %v", got)
 	}
 }
@@ -412,28 +412,28 @@ func TestRelayRules(t *testing.T) {
 		{name: "unknown destination", from: addrA, alter: func(d []byte) { d[0] ^= 1 }, want: "drop unknown node 1"},
 		{name: "unknown source", from: addrA, alter: func(d []byte) { d[6] ^= 1 }, want: "drop unknown node 1"},
 		{name: "unreachable destination", from: addrA,
-			change: func(b *station) { b.again("c", func(s *mesh.PeerState) { s.Reachable = false }) }, want: "drop unreachable 1"},
+			change: func(b *station) { b.republish("c", func(s *mesh.PeerState) { s.Reachable = false }) }, want: "drop unreachable 1"},
 		{name: "would go back", from: addrA, change: func(b *station) {
-			b.again("c", func(s *mesh.PeerState) {
+			b.republish("c", func(s *mesh.PeerState) {
 				s.NextHop, s.Via, s.Adjacent, s.Confirmed, s.MinMTU = "a", "c", false, false, 0
 			})
 		}, want: "drop loop 1"},
 		{name: "would go back by TCP", from: addrA, change: func(b *station) {
-			b.again("a", func(s *mesh.PeerState) { s.MinMTU = 20 })
-			b.again("c", func(s *mesh.PeerState) {
+			b.republish("a", func(s *mesh.PeerState) { s.MinMTU = 20 })
+			b.republish("c", func(s *mesh.PeerState) {
 				s.NextHop, s.Via, s.Adjacent, s.Confirmed, s.MinMTU = "a", "c", false, false, 0
 			})
 		}, want: "drop loop 1"},
 		{name: "no UDP further on", from: addrA,
-			change: func(b *station) { b.again("c", func(s *mesh.PeerState) { s.Confirmed, s.MinMTU = false, 0 }) }, want: "sptps 2"},
+			change: func(b *station) { b.republish("c", func(s *mesh.PeerState) { s.Confirmed, s.MinMTU = false, 0 }) }, want: "sptps 2"},
 		{name: "too large further on", from: addrA,
-			change: func(b *station) { b.again("c", func(s *mesh.PeerState) { s.MinMTU = 139 }) }, want: "sptps 2"},
+			change: func(b *station) { b.republish("c", func(s *mesh.PeerState) { s.MinMTU = 139 }) }, want: "sptps 2"},
 		{name: "just right further on", from: addrA,
-			change: func(b *station) { b.again("c", func(s *mesh.PeerState) { s.MinMTU = 140 }) }, want: "udp 192.0.2.3 ids"},
+			change: func(b *station) { b.republish("c", func(s *mesh.PeerState) { s.MinMTU = 140 }) }, want: "udp 192.0.2.3 ids"},
 		{name: "old next hop without ids", from: addrA,
-			change: func(b *station) { b.again("c", func(s *mesh.PeerState) { s.Options = 3 << 24 }) }, want: "15 a c 21"},
+			change: func(b *station) { b.republish("c", func(s *mesh.PeerState) { s.Options = 3 << 24 }) }, want: "15 a c 21"},
 		{name: "no session with the destination is needed", from: addrA,
-			change: func(b *station) { b.again("c", func(s *mesh.PeerState) { s.Tunnel = nil }) }, want: "udp 192.0.2.3 ids"},
+			change: func(b *station) { b.republish("c", func(s *mesh.PeerState) { s.Tunnel = nil }) }, want: "udp 192.0.2.3 ids"},
 		{name: "we are TCPOnly", from: addrA, change: func(b *station) { b.SetOptions(Options{TCPOnly: true}) }, want: "sptps 2"},
 		{name: "queue full", from: addrA, change: func(b *station) {
 			b.SetOptions(Options{TCPOnly: true})
@@ -451,7 +451,7 @@ func TestRelayRules(t *testing.T) {
 				c.alter(runs[0].Buf)
 			}
 			blob := bytes.Clone(runs[0].Buf)
-			b.in(c.from, runs...)
+			b.receive(c.from, runs...)
 			if got := b.paths(b.sock.take()); got != c.want {
 				t.Errorf("from UDP: %q instead of %q", got, c.want)
 			}
@@ -475,7 +475,7 @@ func TestTCPFallbackThroughARelay(t *testing.T) {
 	for _, s := range []*station{a, b, c} {
 		for _, n := range []node.Name{"a", "b", "c"} {
 			if _, st := s.known(n); st != nil {
-				s.again(n, func(s *mesh.PeerState) { s.Confirmed, s.MinMTU = false, 0 })
+				s.republish(n, func(s *mesh.PeerState) { s.Confirmed, s.MinMTU = false, 0 })
 			}
 		}
 	}
@@ -491,7 +491,7 @@ func TestTCPFallbackThroughARelay(t *testing.T) {
 		c.FromMeta("b", blob)
 	}
 	same(t, flat(t, c.dev.take()), [][]byte{p})
-	if got, want := c.heard(), []mesh.Event{mesh.CameIndirectly{Node: "a", Hop: "b", TCP: true}}; !reflect.DeepEqual(got, want) {
+	if got, want := c.takeEvents(), []mesh.Event{mesh.CameIndirectly{Node: "a", Hop: "b", TCP: true}}; !reflect.DeepEqual(got, want) {
 		t.Errorf("destination reports %v", got)
 	}
 	if c.Counters("a").InPackets != 1 || c.SelfCounters().OutPackets != 1 {
@@ -501,7 +501,7 @@ func TestTCPFallbackThroughARelay(t *testing.T) {
 
 func TestRecordInARequest(t *testing.T) {
 	a, b, c := row(t, nil)
-	a.again("b", func(s *mesh.PeerState) { s.Options, s.MinMTU = 6<<24, 0 })
+	a.republish("b", func(s *mesh.PeerState) { s.Options, s.MinMTU = 6<<24, 0 })
 	p := ip{dst: "10.2.0.1", payload: 1300}.build()
 	a.out(p, device.Offload{})
 	req, err := wire.ParseReqKey(a.metas[1].requests[0])
@@ -524,7 +524,7 @@ func TestRecordInARequest(t *testing.T) {
 	if len(runs) != 1 {
 		t.Fatal("not relayed")
 	}
-	c.in(addrB, runs...)
+	c.receive(addrB, runs...)
 	same(t, flat(t, c.dev.take()), [][]byte{p})
 
 	d.Hop = "b"
@@ -543,12 +543,12 @@ func TestProbes(t *testing.T) {
 	if len(runs) != 1 || runs[0].To != elsewhere || len(runs[0].Buf) != 1033 {
 		t.Fatalf("%+v", runs)
 	}
-	b.in(elsewhere, runs...)
+	b.receive(elsewhere, runs...)
 	want := []mesh.Event{
 		mesh.HeardFrom{Node: "a", Addr: elsewhere},
 		mesh.ProbeIn{Node: "a", Addr: elsewhere, Direct: true, Data: data},
 	}
-	if got := b.heard(); !reflect.DeepEqual(got, want) {
+	if got := b.takeEvents(); !reflect.DeepEqual(got, want) {
 		t.Errorf("reports %v", got)
 	}
 	if len(b.dev.take()) != 0 {
@@ -564,9 +564,9 @@ func TestProbes(t *testing.T) {
 	}
 
 	a.sock.err = &udp.TooLong{To: elsewhere, Size: 1033}
-	a.heard()
+	a.takeEvents()
 	a.SendProbe(mesh.SendProbe{Node: "b", Addr: elsewhere, Data: data})
-	if got, want := a.heard(), []mesh.Event{mesh.TooLong{Node: "b", Size: 1000}}; !reflect.DeepEqual(got, want) {
+	if got, want := a.takeEvents(), []mesh.Event{mesh.TooLong{Node: "b", Size: 1000}}; !reflect.DeepEqual(got, want) {
 		t.Errorf("reports %v", got)
 	}
 	a.SendProbe(mesh.SendProbe{Node: "b", Addr: netip.MustParseAddrPort("[2001:db8::1]:1"), Data: data})
@@ -582,7 +582,7 @@ func TestRefusedDatagramIsReportedByFrameSize(t *testing.T) {
 		a.out(ip{payload: 1360}.build(), device.Offload{})
 	}
 	want := []mesh.Event{mesh.Traffic{Node: "b"}, mesh.TooLong{Node: "b", Size: 1400}}
-	if got := a.heard(); !reflect.DeepEqual(got, want) {
+	if got := a.takeEvents(); !reflect.DeepEqual(got, want) {
 		t.Errorf("reports %v", got)
 	}
 }
@@ -593,19 +593,19 @@ func TestReportsAreFew(t *testing.T) {
 	elsewhere := netip.MustParseAddrPort("198.51.100.7:4000")
 	count := map[string]int{}
 	note := func(s *station) {
-		for _, e := range s.heard() {
+		for _, e := range s.takeEvents() {
 			count[string(s.name)+strings.TrimPrefix(reflect.TypeOf(e).String(), "mesh.")]++
 		}
 	}
-	b.deaf = true // reports that were not taken do not count
+	b.rejectEvents = true // rejected reports do not count
 	for i := range 100 {
 		runs := a.out(p, device.Offload{})
-		b.in(elsewhere, runs...)
-		b.in(elsewhere, runs...) // a replay
+		b.receive(elsewhere, runs...)
+		b.receive(elsewhere, runs...) // a replay
 		note(a)
 		note(b)
 		if i == 0 {
-			b.deaf = false
+			b.rejectEvents = false
 		}
 		step := 10 * time.Millisecond
 		a.time, b.time = a.time.Add(step), b.time.Add(step)
@@ -623,8 +623,8 @@ func TestUndecodableCountsSinceTheLastGoodRecord(t *testing.T) {
 		b.time = b.time.Add(2 * time.Second)
 		bad := a.out(p, device.Offload{})
 		bad[0].Buf[30] ^= 1
-		b.in(addrA, bad...)
-		for _, e := range b.heard() {
+		b.receive(addrA, bad...)
+		for _, e := range b.takeEvents() {
 			if u, ok := e.(mesh.Undecodable); ok && u.Node == "a" {
 				return u.Count
 			}
@@ -634,11 +634,11 @@ func TestUndecodableCountsSinceTheLastGoodRecord(t *testing.T) {
 	if x, y := count(), count(); x != 1 || y != 2 {
 		t.Error(x, y)
 	}
-	b.in(addrA, a.out(p, device.Offload{})...)
+	b.receive(addrA, a.out(p, device.Offload{})...)
 	if x := count(); x != 1 {
 		t.Errorf("%d after a good record", x)
 	}
-	b.again("a", func(s *mesh.PeerState) { s.Tunnel = nil })
+	b.republish("a", func(s *mesh.PeerState) { s.Tunnel = nil })
 	if x := count(); x != 2 || b.dropped(NoSession) != 1 {
 		t.Errorf("%d without session", x)
 	}
@@ -667,18 +667,18 @@ func TestUnusualRecords(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			for _, way := range []string{"UDP", "meta"} {
+			for _, path := range []string{"UDP", "meta"} {
 				a, b := pair(t)
 				_, st := a.known("b")
 				r := a.record(st, c.typ, c.data)
-				if way == "UDP" {
-					b.in(addrA, r)
+				if path == "UDP" {
+					b.receive(addrA, r)
 				} else {
 					copy(r.Buf, b.selfID[:])
 					b.FromMeta("a", r.Buf)
 				}
 				if got := b.paths(nil); got != c.want {
-					t.Errorf("by %s: %q instead of %q", way, got, c.want)
+					t.Errorf("by %s: %q instead of %q", path, got, c.want)
 				}
 			}
 		})
@@ -687,7 +687,7 @@ func TestUnusualRecords(t *testing.T) {
 
 func TestFramesThatAreNotTaken(t *testing.T) {
 	_, b := pair(t)
-	b.FrameFromMeta("a", make([]byte, 18+14)) // a probe that has lost its way
+	b.FrameFromMeta("a", make([]byte, 18+14)) // a misdirected probe
 	b.FrameFromMeta("a", frame(make([]byte, 2176)))
 	b.FrameFromMeta("a", nil)
 	b.FrameFromMeta("nobody", frame(ip{}.build()))
@@ -706,8 +706,8 @@ func TestTapSeesEveryPacketAsAFrame(t *testing.T) {
 	b.SetTap(tap)
 	whole := ip{payload: 3000, frag: 0x4000}.build()
 	p, off := super(whole, 1380)
-	b.in(addrA, a.out(p, off)...)
-	want := cutSlowly(whole, 40, 20, 1380)
+	b.receive(addrA, a.out(p, off)...)
+	want := segmentReference(whole, 40, 20, 1380)
 	same(t, seen, append(append([][]byte{}, want...), want...))
 	same(t, flat(t, b.dev.take()), want)
 	a.SetTap(nil)
@@ -717,10 +717,10 @@ func TestTapSeesEveryPacketAsAFrame(t *testing.T) {
 	}
 }
 
-func TestForgottenPeersLeaveNothingBehind(t *testing.T) {
+func TestRemovedPeersLeaveNoState(t *testing.T) {
 	a := newStation("a", addrA)
 	state := func(i int, known bool) mesh.PeerState {
-		s := near(node.Name(fmt.Sprint("n", i)), netip.AddrPortFrom(addrB.Addr(), uint16(i+1)), nil)
+		s := directPeer(node.Name(fmt.Sprint("n", i)), netip.AddrPortFrom(addrB.Addr(), uint16(i+1)), nil)
 		s.Known = known
 		return s
 	}
@@ -741,8 +741,8 @@ func TestForgottenPeersLeaveNothingBehind(t *testing.T) {
 	if d := a.dir.Load(); len(d.byID)+len(d.byAddr)+len(d.byName) != 0 || len(a.names) != 1 {
 		t.Errorf("%d names are left", len(a.names))
 	}
-	// A route to a node that comes back leads to it again.
-	a.metas[1] = &wireMeta{}
+	// A route to a node that returns leads to it again.
+	a.metas[1] = &recordingMeta{}
 	a.PublishPeers([]mesh.PeerState{state(7, true)})
 	a.out(ip{dst: "10.7.0.1"}.build(), device.Offload{})
 	if len(a.metas[1].frames) != 1 {
@@ -755,7 +755,7 @@ func TestForgottenPeersLeaveNothingBehind(t *testing.T) {
 	}
 }
 
-// A direct path may be found; only when it is not the sender is told.
+// A direct path may still be found; the sender gets an error only if it is not.
 func TestDirectOnlyTellsTheSenderAfterAMoment(t *testing.T) {
 	a, _, _ := row(t, nil)
 	a.SetOptions(Options{DirectOnly: true})

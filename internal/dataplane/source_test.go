@@ -19,9 +19,9 @@ func from(src, dst string) []byte {
 	return ip{src: src, dst: dst, v6: strings.Contains(dst, ":"), udp: true, payload: 8}.build()
 }
 
-// arrivals are the ways in which a packet of a comes to b.
+// arrivals are the paths by which a packet of a can arrive at b.
 var arrivals = map[string]func(a, b *station, p []byte){
-	"by UDP": func(a, b *station, p []byte) { b.in(addrA, sealEach(a, p)...) },
+	"by UDP": func(a, b *station, p []byte) { b.receive(addrA, sealEach(a, p)...) },
 	"over the meta connection": func(a, b *station, p []byte) {
 		run := sealEach(a, p)[0]
 		blob := append([]byte(nil), run.Buf...)
@@ -37,8 +37,8 @@ var arrivals = map[string]func(a, b *station, p []byte){
 	},
 }
 
-func TestSourceAddressBelongsToTheSender(t *testing.T) {
-	const old = time.Hour // b knows a for so long
+func TestSourceAddressMustBelongToTheSender(t *testing.T) {
+	const old = time.Hour // how long b has known a
 	icmpError := func(src string) []byte {
 		p := from(src, "10.1.0.1")
 		p[9], p[packet.IPv4Len] = packet.ProtoICMP, 3
@@ -101,7 +101,7 @@ func TestSourceAddressBelongsToTheSender(t *testing.T) {
 				if got := len(b.dev.take()); got != map[bool]int{true: 1}[c.passes] {
 					t.Errorf("%d packets reached the device: %v", got, b.Drops())
 				}
-				if got := b.dropped(FalseSource); (got == 0) != c.passes {
+				if got := b.dropped(InvalidSource); (got == 0) != c.passes {
 					t.Errorf("%d were counted", got)
 				}
 			})
@@ -109,31 +109,31 @@ func TestSourceAddressBelongsToTheSender(t *testing.T) {
 	}
 }
 
-// A batch in which another node's address follows one of the sender's own, in the same flow but for that.
-func TestFalseSourceAmongTrueOnes(t *testing.T) {
+// A batch in which another node's address follows one of the sender's own, in an otherwise identical flow.
+func TestInvalidSourceWithinAFlow(t *testing.T) {
 	a, b := pair(t)
 	good, bad := from("10.0.0.1", "10.1.0.1"), from("10.2.0.1", "10.1.0.1")
-	b.in(addrA, sealEach(a, good, good, bad, good, bad)...)
-	if got, n := len(flat(t, b.dev.take())), b.dropped(FalseSource); got != 3 || n != 2 {
+	b.receive(addrA, sealEach(a, good, good, bad, good, bad)...)
+	if got, n := len(flat(t, b.dev.take())), b.dropped(InvalidSource); got != 3 || n != 2 {
 		t.Errorf("%d delivered, %d dropped", got, n)
 	}
 }
 
-// What is not for us is not ours to check.
+// Packets for other nodes are not checked.
 func TestPacketsForOthersMayHaveAnySource(t *testing.T) {
 	_, b, _ := row(t, nil)
 	a, _ := pair(t)
 	a.PublishRoutes(mesh.Routes{Subnets: owned("b", "10.2.0.0/16")}) // so a seals for b what is for c
 	tun, mine := tunnels(t, "a", "b")
-	a.again("b", func(s *mesh.PeerState) { s.Tunnel = tun })
-	b.again("a", func(s *mesh.PeerState) { s.Tunnel = mine })
-	b.in(addrA, sealEach(a, from("10.9.0.1", "10.2.0.1"))...)
-	if n := b.dropped(FalseSource); n != 0 || len(b.sock.take()) != 1 {
+	a.republish("b", func(s *mesh.PeerState) { s.Tunnel = tun })
+	b.republish("a", func(s *mesh.PeerState) { s.Tunnel = mine })
+	b.receive(addrA, sealEach(a, from("10.9.0.1", "10.2.0.1"))...)
+	if n := b.dropped(InvalidSource); n != 0 || len(b.sock.take()) != 1 {
 		t.Errorf("%d dropped: %v", n, b.Drops())
 	}
 }
 
-// Packets of a node of tinc 1.0 may come from any node on its way, unless it is a neighbour.
+// Packets of a node of tinc 1.0 may come from any node on its path, unless it is a neighbour.
 func TestSourcesOfNodesThatHaveNoSessions(t *testing.T) {
 	for _, adjacent := range []bool{false, true} {
 		a, b := pair(t)
@@ -141,7 +141,7 @@ func TestSourcesOfNodesThatHaveNoSessions(t *testing.T) {
 		s := old("c", addrC, link)
 		s.Adjacent = adjacent
 		b.PublishPeers([]mesh.PeerState{s})
-		b.in(addrA, sealEach(a, from("10.2.0.1", "10.1.0.1"))...)
+		b.receive(addrA, sealEach(a, from("10.2.0.1", "10.1.0.1"))...)
 		if got := len(b.dev.take()) == 1; got == adjacent {
 			t.Errorf("a neighbour: %v, delivered: %v", adjacent, got)
 		}
@@ -152,12 +152,12 @@ func TestRoutesChangeStepByStep(t *testing.T) {
 	a, b := pair(t)
 	p := from("10.0.0.1", "10.1.0.1")
 	b.ChangeRoutes(mesh.ChangeRoutes{Gone: owned("a", "10.0.0.0/16"), Set: owned("c", "10.0.0.1")})
-	b.in(addrA, sealEach(a, p)...)
-	if n := b.dropped(FalseSource); n != 1 {
+	b.receive(addrA, sealEach(a, p)...)
+	if n := b.dropped(InvalidSource); n != 1 {
 		t.Fatalf("%d dropped", n)
 	}
 	b.ChangeRoutes(mesh.ChangeRoutes{Gone: owned("c", "10.0.0.1"), Set: owned("a", "10.0.0.0/24"), Tree: nil})
-	b.in(addrA, sealEach(a, p)...)
+	b.receive(addrA, sealEach(a, p)...)
 	if got := len(b.dev.take()); got != 1 {
 		t.Fatalf("%d delivered: %v", got, b.Drops())
 	}

@@ -14,7 +14,7 @@ type Counters struct {
 	InPackets, InBytes, OutPackets, OutBytes uint64
 }
 
-// counters is Counters in the making.
+// counters is Counters while it is being counted.
 type counters struct {
 	inPackets, inBytes, outPackets, outBytes atomic.Uint64
 }
@@ -55,7 +55,7 @@ const (
 	UnknownNode                    // a relayed packet from or to a node that is not known
 	Unreachable                    // a relayed packet to a node that is not reachable
 	UnconfirmedRelay               // asked to relay by an address that is not confirmed
-	Loop                           // would go back where it came from
+	Loop                           // would be sent back to where it came from
 	NoSession                      // came from, or goes to, a node with which there is no session
 	Undecodable                    // the record could not be opened: forged, damaged or repeated
 	UnexpectedType                 // a type of record that does not belong there
@@ -63,15 +63,15 @@ const (
 	OverLong                       // longer than any frame may be
 	MetaFull                       // the meta connection's queue is full
 	NoMeta                         // no meta connection to send it over
-	NoPath                         // no way of the kind that was asked for
+	NoPath                         // no path of the requested kind
 	NoSocket                       // no socket of the right family
 	TooLongForPath                 // the kernel refused its size
 	SendFailed                     // the kernel refused it for another reason
-	DeviceFailed                   // the device did not take it
-	Overheld                       // waited in vain, or for too long, for a session
+	DeviceFailed                   // the device refused it
+	SessionTimeout                 // waited too long for a session
 	ForwardingOff                  // relaying is switched off
-	FalseSource                    // the source address is not one of the node that sent it
-	InboxFull                      // the packet path does not keep up with the protocol core
+	InvalidSource                  // the source address belongs to another node, or to none
+	InboxFull                      // the data plane does not keep up with the protocol core
 	reasonCount
 )
 
@@ -81,8 +81,8 @@ var reasonNames = [reasonCount]string{
 	Loop: "loop", NoSession: "no session", Undecodable: "undecodable", UnexpectedType: "unexpected type",
 	Compressed: "compressed", OverLong: "too long", MetaFull: "meta connection full",
 	NoMeta: "no meta connection", NoPath: "no such path", NoSocket: "no socket", TooLongForPath: "too long for its path",
-	SendFailed: "send failed", DeviceFailed: "device failed", Overheld: "no session in time", ForwardingOff: "forwarding is off",
-	FalseSource: "source address of another node", InboxFull: "packet path too busy",
+	SendFailed: "send failed", DeviceFailed: "device failed", SessionTimeout: "no session in time", ForwardingOff: "forwarding is off",
+	InvalidSource: "source address of another node", InboxFull: "packet path too busy",
 }
 
 func (r Reason) String() string {
@@ -105,7 +105,7 @@ func (d *dropped) add(p *Plane, n int) {
 	}
 }
 
-// drop counts a packet that goes no further.
+// drop counts a dropped packet.
 func (p *Plane) drop(r Reason) { p.drops[r].add(p, 1) }
 
 func (p *Plane) dropN(r Reason, n int) {
@@ -114,7 +114,7 @@ func (p *Plane) dropN(r Reason, n int) {
 	}
 }
 
-// Dropped says how many packets were dropped for one reason since the start.
+// Dropped is how many packets were dropped for one reason since the start.
 type Dropped struct {
 	Reason string // in words
 	Count  uint64

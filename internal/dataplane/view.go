@@ -16,7 +16,7 @@ type Options struct {
 	Forwarding   route.Forwarding
 	Broadcast    route.Broadcast // None also with TunnelServer
 	DirectOnly   bool            // refuse packets that would need a relay
-	DecrementTTL bool            // count ourselves as a hop between peers
+	DecrementTTL bool            // this node counts as a hop between peers
 	TCPOnly      bool            // never send data by UDP
 	NoClamp      bool            // leave the MSS of TCP connections alone
 	Priority     bool            // datagrams have the TOS of the packets in them
@@ -46,8 +46,8 @@ func (p *Plane) currentRouter() *route.Router {
 	return p.router
 }
 
-// tos is the type of service of a datagram with the IP packet p. The bits of ECN are not
-// copied: nobody would look at them when the packet is taken out (RFC 6040).
+// tos is the type of service of a datagram that carries the IP packet p. The ECN bits are not
+// copied: the receiver does not propagate them to the inner packet (RFC 6040).
 func (o *Options) tos(p []byte) uint8 {
 	if !o.Priority {
 		return 0
@@ -67,14 +67,14 @@ func (o *Options) tosOfFrame(frame []byte) uint8 {
 	return o.tos(frame[n:])
 }
 
-// world shows one snapshot of peers and routes to the router.
-type world struct {
+// routerView is one snapshot of peers and routes as the router sees it.
+type routerView struct {
 	p      *Plane
 	dir    *directory
 	routes *routes
 }
 
-func (w *world) Lookup(addr netip.Addr) (route.Match, bool) {
+func (w *routerView) Lookup(addr netip.Addr) (route.Match, bool) {
 	owner, reachable := w.routes.lookup(addr)
 	if owner == nil {
 		return route.Match{}, false
@@ -82,7 +82,7 @@ func (w *world) Lookup(addr netip.Addr) (route.Match, bool) {
 	return route.Match{Owner: owner.name, Reachable: reachable}, true
 }
 
-func (w *world) LookupMAC(mac [6]byte) (route.Match, bool) {
+func (w *routerView) LookupMAC(mac [6]byte) (route.Match, bool) {
 	e, ok := w.routes.table.LookupMAC(mac)
 	if !ok {
 		return route.Match{}, false
@@ -90,7 +90,7 @@ func (w *world) LookupMAC(mac [6]byte) (route.Match, bool) {
 	return route.Match{Owner: e.Owner.name, Reachable: e.Reachable}, true
 }
 
-func (w *world) Node(name node.Name) (route.Node, bool) {
+func (w *routerView) Node(name node.Name) (route.Node, bool) {
 	if name == w.p.cfg.Self {
 		return route.Node{Reachable: true, NextHop: name, Via: name, MTU: maxData, ClampMSS: !w.p.options.Load().NoClamp}, true
 	}
@@ -120,42 +120,42 @@ func (w *world) Node(name node.Name) (route.Node, bool) {
 func (s *state) relayAbove(noUDP bool) int {
 	switch {
 	case s.Adjacent:
-		return 0 // by TCP, if nothing else
+		return 0 // at least by TCP
 	case s.Legacy != nil && !noUDP && !s.tcpOnly() && s.Confirmed, s.fwd.TakesUDP(0) && !noUDP:
 		return max(s.MinMTU, 1)
 	}
 	return 1
 }
 
-// directWait is how long the sender is not told that there is no direct path: one may be found.
+// directWait is the delay before an ICMP error tells the sender that there is no direct path: one may be found.
 const directWait = 800 * time.Millisecond
 
-// tellNotDirect has the direct path looked for that a frame would need, and tells whether its sender is
-// to be told that there is none. The caller holds p.routing.
-func (p *Plane) tellNotDirect(w *world, frame []byte, now time.Duration) bool {
+// reportNotDirect requests the direct path that a frame needs, and returns whether to answer its sender
+// with an error. The caller holds p.routing.
+func (p *Plane) reportNotDirect(w *routerView, frame []byte, now time.Duration) bool {
 	var to *peer
 	if dst, ok := packet.Dst(frame[ethernetLen:]); ok && !p.bridging {
 		to, _ = w.routes.lookup(dst)
 	} else if e, ok := w.routes.table.LookupMAC([6]byte(frame)); ok {
 		to = e.Owner
 	}
-	if to == nil || to == p.self || to == p.everyone {
+	if to == nil || to == p.self || to == p.broadcast {
 		return true
 	}
 	p.traffic(to, now)
 	if s := to.state.Load(); s == nil || s.via != to {
-		return true // it says itself that it is reached through another
+		return true // by its own announcement it is reached through another node
 	}
-	if r := &to.refused; r.last == 0 || now-r.last > 10*directWait {
+	if r := &to.notDirect; r.last == 0 || now-r.last > 10*directWait {
 		r.first = now
 	}
-	to.refused.last = now
-	return now-to.refused.first >= directWait
+	to.notDirect.last = now
+	return now-to.notDirect.first >= directWait
 }
 
-func (w *world) Tree() []node.Name { return w.routes.tree }
+func (w *routerView) Tree() []node.Name { return w.routes.tree }
 
-func (w *world) Directs() (names []node.Name) {
+func (w *routerView) Directs() (names []node.Name) {
 	for name, pr := range w.dir.byName {
 		if s := pr.state.Load(); s != nil && s.Reachable && (s.Adjacent || s.via == pr && !s.ViaSelf) {
 			names = append(names, name)
