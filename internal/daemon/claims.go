@@ -44,6 +44,13 @@ func (l *claims) remove(c addressConflict) {
 	delete(l.asked, c)
 }
 
+// some tells whether there are any.
+func (l *claims) some() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.asked) > 0
+}
+
 // all are the claims of now, in no order.
 func (l *claims) all() []addressConflict {
 	l.mu.Lock()

@@ -2,7 +2,10 @@
 
 package daemon
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // clockZero is where both clocks are counted from.
 var clockZero = time.Now()
@@ -13,3 +16,6 @@ func readClocks() clocks {
 	now := time.Now()
 	return clocks{running: now, slept: now.Round(0).Sub(clockZero.Round(0)) - now.Sub(clockZero)}
 }
+
+// clockTicks are when the clocks are to be read, and how far these moments are apart.
+func clockTicks(ctx context.Context) (<-chan struct{}, time.Duration) { return secondTicks(ctx) }

@@ -20,12 +20,12 @@ func TestSleepIsToldFromTheWallClockBeingSet(t *testing.T) {
 		{"the lid was closed", after(time.Second, time.Hour), "the machine was asleep"},
 		{"the process was stopped", after(time.Minute, 0), "this process was stopped for a while"},
 	} {
-		if got := c.now.since(start); got != c.want {
+		if got := c.now.since(start, time.Second); got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
 	}
 	first := readClocks()
-	if reason := readClocks().since(first); reason != "" {
+	if reason := readClocks().since(first, time.Second); reason != "" {
 		t.Errorf("two readings in a row: %q", reason)
 	}
 }

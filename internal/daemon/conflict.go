@@ -71,14 +71,16 @@ func isAddr(s subnet.Subnet, addr netip.Addr) bool {
 // resolveConflicts deals with conflicts until ctx ends.
 func (d *Daemon) resolveConflicts(ctx context.Context) {
 	settling := loadSettling(d.opts.Layout, time.Now())
-	again := time.NewTicker(provedEvery)
-	defer again.Stop()
 	for {
+		var again <-chan time.Time
+		if d.claims.some() {
+			again = time.After(provedEvery)
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-d.claims.fresh:
-		case <-again.C:
+		case <-again:
 		}
 		d.lookAtConflicts(&settling)
 		select {

@@ -175,6 +175,7 @@ func (d *Daemon) apply(e mesh.Effect) {
 		d.standby.node(e.Node, true)
 		d.netif.node(e.Node, true)
 		d.seen.node(e.Node, true)
+		d.distribution.nodeUp()
 		d.script.NodeUp(d.env(e.Node, e.Addr))
 	case mesh.NodeDown:
 		d.standby.node(e.Node, false)

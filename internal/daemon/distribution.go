@@ -22,11 +22,16 @@ type distribution struct {
 	d       *Daemon
 	store   *keydist.Store
 	monitor *keydist.Monitor // nil: KeyDistribution is off
+	// Something may have happened to the own addresses, or to the directory of host files.
+	addresses, hosts chan struct{}
 }
 
 func (d *Daemon) newDistribution() *distribution {
 	n := d.network()
-	s := &distribution{d: d, store: &keydist.Store{Layout: d.opts.Layout, Self: n.Name, Lock: &d.persister.hosts}}
+	s := &distribution{
+		d: d, store: &keydist.Store{Layout: d.opts.Layout, Self: n.Name, Lock: &d.persister.hosts},
+		addresses: make(chan struct{}, 1), hosts: make(chan struct{}, 1),
+	}
 	d.persister.store = s.store
 	if n.Settings.KeyDistribution == config.KeepKeys || d.netif.name == "" || n.Settings.DeviceType == config.DeviceDummy {
 		return s
@@ -42,10 +47,11 @@ func (d *Daemon) newDistribution() *distribution {
 	s.monitor = keydist.New(keydist.Config{
 		Sign:  sign,
 		Store: s.store, Self: n.Name, Port: uint16(n.Settings.KeyDistributionPort), Engine: s,
-		Device:    d.netif.name,
-		Addresses: func() ([]netip.Addr, error) { return keydist.InterfaceAddresses(d.netif.name) },
-		Program:   d.program(),
-		Orders:    compat, Index: compat, Discovery: compat,
+		Device:           d.netif.name,
+		Addresses:        func() ([]netip.Addr, error) { return keydist.InterfaceAddresses(d.netif.name) },
+		AddressesTouched: s.addresses,
+		Program:          d.program(),
+		Orders:           compat, Index: compat, Discovery: compat,
 		// With StrictSubnets the host files are the law, which others may not write.
 		ServeOnly: n.Settings.StrictSubnets || n.Settings.TunnelServer,
 		Stored:    d.loadHost,
@@ -90,8 +96,9 @@ func (s *distribution) run(ctx context.Context) {
 	}
 }
 
-// lookEvery is how often it is looked whether other programs have added host files.
-const lookEvery = 2 * time.Second
+// lookEvery is how often it is looked whether other programs have added host files. A newcomer who is
+// reachable is reason enough to look at once.
+const lookEvery = 10 * time.Second
 
 // watchHosts tells the others about newcomers that have been let in by somebody else than the daemon: by a
 // boot node that runs beside it, or by hand.
@@ -113,9 +120,13 @@ func (s *distribution) watchHosts(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-s.hosts:
 		}
 	}
 }
+
+// nodeUp: whoever is reachable for the first time may just have been let in.
+func (s *distribution) nodeUp() { poke(s.hosts) }
 
 // letIn: these nodes have got a host file here.
 func (s *distribution) letIn(names []node.Name) {

@@ -24,6 +24,7 @@ func (d *Daemon) watchNetwork(ctx context.Context) {
 		Touched: func() {
 			poke(d.netif.touched)
 			poke(d.netif.news) // routes are judged by what is around
+			poke(d.distribution.addresses)
 		},
 		Failed: func(err error) { d.log.failed(1, mesh.Warning, err) },
 	})

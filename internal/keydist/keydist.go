@@ -54,7 +54,6 @@ const (
 	manyPeers     = 200            // with more, what was confirmed lately is not fetched again at each start
 	spread        = 100 * time.Millisecond
 	doubtAfter    = 3 // failed attempts after which the others are asked about a node's key
-	relistenAfter = time.Second
 )
 
 // Engine is the running mesh. Its methods may be called by several goroutines.
@@ -76,6 +75,8 @@ type Config struct {
 
 	// Addresses are the own addresses in the VPN, as they are now.
 	Addresses func() ([]netip.Addr, error)
+	// AddressesTouched says that they may have changed. Nil: they are looked at each second.
+	AddressesTouched <-chan struct{}
 	// Device is the name of the VPN interface. Fetches go through it only.
 	Device string
 	// Engine is nil beside an external tincd.

@@ -18,6 +18,10 @@ const (
 	httpTimeout    = 10 * time.Second
 	maxConns       = 128 // at an address
 	maxConnsOfPeer = 16
+	// The own addresses are looked at when they may have changed, and now and then: at first, and after such a
+	// change, soon again, because an address may not be usable at once (IPv6, while it is tentative).
+	relistenAfter   = time.Second
+	relistenAtLeast = 30 * time.Second
 )
 
 // place is something to listen at.
@@ -39,23 +43,29 @@ func (m *Monitor) serve(ctx context.Context) {
 		}
 	}
 	listen()
+	longest := relistenAtLeast
+	if m.cfg.AddressesTouched == nil {
+		longest = relistenAfter
+	}
 	m.wg.Go(func() {
 		defer func() {
 			for _, s := range open {
 				s.Close()
 			}
 		}()
-		tick := time.NewTicker(relistenAfter)
-		defer tick.Stop()
+		wait := relistenAfter
 		for {
 			select {
 			case <-ctx.Done():
 				return
 			case <-m.killed:
 				return
-			case <-tick.C:
-				listen()
+			case <-m.cfg.AddressesTouched:
+				wait = relistenAfter
+			case <-time.After(wait):
+				wait = min(2*wait, longest)
 			}
+			listen()
 		}
 	})
 }
