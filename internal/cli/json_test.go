@@ -32,7 +32,7 @@ var forms = []struct {
 }{
 	{"status", control.Status{}, "With a NODE, a PATTERN, `--reachable` or `--unreachable` the list `nodes` has only those; everything else stays."},
 	{"status --watch", report.WatchedStatus{}, "One line for each look."},
-	{"ping", pingReport{}, ""},
+	{"ping", report.Ping{}, ""},
 	{"why", control.WhyReport{}, "The codes are in [commands.md](commands.md#why)."},
 	{"netcheck", control.NetReport{}, ""},
 	{"top", top.JSONLine{}, "One line for each look."},
@@ -43,7 +43,7 @@ var forms = []struct {
 	{"dump invitations", report.Invitations{}, ""},
 	{"info NODE", report.Info{}, ""},
 	{"info SUBNET", report.Subnets{}, "The same with an ADDRESS."},
-	{"log", logLine{}, "One line for each message."},
+	{"log", report.LogLine{}, "One line for each message."},
 	{"check", check.Report{}, ""},
 	{"init", report.Made{}, ""},
 	{"invite", report.Invitation{}, ""},

@@ -6,12 +6,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tincan/internal/cli/env"
 	"tincan/internal/cli/frontend"
 	"tincan/internal/cli/version"
 	"tincan/internal/report"
 )
 
-func (a *app) versionCommand() *cobra.Command {
+func versionCommand(e *env.Env) *cobra.Command {
 	asJSON := false
 	c := &cobra.Command{
 		Use:   "version",
@@ -19,14 +20,14 @@ func (a *app) versionCommand() *cobra.Command {
 		Args:  frontend.Between("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			if asJSON {
-				return a.printJSON(report.Version{
+				return e.PrintJSON(report.Version{
 					Version: version.Text(), Protocol: version.Protocol, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH, JSONFormat: report.Format,
 				})
 			}
-			_, err := fmt.Fprintf(a.Out, "tincan %s, tinc protocol %s, %s %s/%s\n", version.Text(), version.Protocol, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintf(e.Out, "tincan %s, tinc protocol %s, %s %s/%s\n", version.Text(), version.Protocol, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err
 		},
 	}
-	a.jsonFlag(c, &asJSON)
+	frontend.JSONFlag(c, &asJSON)
 	return c
 }

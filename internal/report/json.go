@@ -239,3 +239,26 @@ type WatchedStatus struct {
 	Time time.Time `json:"time"`
 	control.Status
 }
+
+// Ping is what "ping" prints.
+type Ping struct {
+	Node     node.Name            `json:"node"`
+	Sent     int                  `json:"sent"`
+	Answered int                  `json:"answered"`
+	Loss     float64              `json:"loss"` // 0 to 1
+	Min      control.Millis       `json:"rtt_min_ms,omitempty"`
+	Median   control.Millis       `json:"rtt_median_ms,omitempty"`
+	Max      control.Millis       `json:"rtt_max_ms,omitempty"`
+	Path     control.Path         `json:"path"` // of packets, at the end
+	Relay    node.Name            `json:"via,omitempty"`
+	MTU      int                  `json:"path_mtu,omitempty"`
+	Answers  []control.EchoAnswer `json:"answers"`
+	Error    string               `json:"error,omitempty"` // why the node cannot be asked at all
+}
+
+// LogLine is each line that "log" prints.
+type LogLine struct {
+	Time     string `json:"time"`     // of this machine, as 2006-01-02 15:04:05
+	Priority string `json:"priority"` // as syslog calls it
+	Text     string `json:"text"`
+}

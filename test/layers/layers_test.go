@@ -126,6 +126,80 @@ func TestImportsPointDownwards(t *testing.T) {
 	})
 }
 
+// commandLayers are the layers within cli. The groups of commands on the fourth one know nothing of each other.
+var commandLayers = map[string]int{
+	"version": 0, "getopt": 0, "frontend": 0, "launch": 0, "top": 0,
+	"env": 1, "newcomers": 2, "service": 3,
+	"join": 4, "run": 4, "look": 4, "change": 4,
+	"tinc": 5, "tincd": 5, "tincboot": 5,
+	"": 6,
+}
+
+func TestGroupsOfCommandsAreApart(t *testing.T) {
+	const groups = 4
+	inCommands := func(path string) (string, bool) {
+		inner, ok := strings.CutPrefix(path, "tincan/internal/cli")
+		return strings.TrimPrefix(inner, "/"), ok
+	}
+	files(t, "internal/cli", func(_, path string, file *ast.File, _ *token.FileSet) {
+		pkg, _ := filepath.Rel(filepath.Join(root, "internal", "cli"), filepath.Dir(path))
+		pkg = strings.TrimPrefix(filepath.ToSlash(pkg), ".")
+		layer, ok := commandLayers[pkg]
+		if !ok {
+			t.Errorf("%s: package %s of cli is on no layer", path, pkg)
+		}
+		for _, imported := range imports(file) {
+			other, ours := inCommands(imported)
+			if ours && (commandLayers[other] > layer || layer == groups && commandLayers[other] == groups) {
+				t.Errorf("%s (layer %d of cli) imports %s (layer %d)", path, layer, imported, commandLayers[other])
+			}
+		}
+	})
+}
+
+// mostMethods of one type: who has more cannot be read from beginning to end.
+const mostMethods = 60
+
+// tooMany are the types that have more.
+var tooMany = map[string]bool{"mesh.Mesh": true, "daemon.Daemon": true}
+
+func TestNoTypeHasTooManyMethods(t *testing.T) {
+	methods := map[string]int{}
+	files(t, "internal", func(_, path string, file *ast.File, _ *token.FileSet) {
+		dir, _ := filepath.Rel(filepath.Join(root, "internal"), filepath.Dir(path))
+		for _, d := range file.Decls {
+			f, ok := d.(*ast.FuncDecl)
+			if !ok || f.Recv == nil {
+				continue
+			}
+			methods[filepath.ToSlash(dir)+"."+receiver(f.Recv.List[0].Type)]++
+		}
+	})
+	for name, n := range methods {
+		if n > mostMethods && !tooMany[name] {
+			t.Errorf("%s has %d methods; at most %d: make parts of it", name, n, mostMethods)
+		}
+	}
+	for name := range tooMany {
+		if methods[name] <= mostMethods {
+			t.Errorf("%s has %d methods: it is no exception any more", name, methods[name])
+		}
+	}
+}
+
+// receiver is the name of the type of a receiver.
+func receiver(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.StarExpr:
+		return receiver(e.X)
+	case *ast.IndexExpr:
+		return receiver(e.X)
+	case *ast.Ident:
+		return e.Name
+	}
+	return ""
+}
+
 func TestTheLowerLayersArePure(t *testing.T) {
 	files(t, "internal", func(pkg, path string, file *ast.File, set *token.FileSet) {
 		layer, ok := layers[pkg]

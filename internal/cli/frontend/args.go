@@ -28,3 +28,8 @@ func Between(what string, least, most int) cobra.PositionalArgs {
 		return terminal.Hint(err, "see %s --help", cmd.CommandPath())
 	}
 }
+
+// JSONFlag adds the option for programs.
+func JSONFlag(c *cobra.Command, into *bool) {
+	c.Flags().BoolVar(into, "json", false, "print JSON, for programs")
+}

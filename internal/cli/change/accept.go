@@ -1,4 +1,4 @@
-package cli
+package change
 
 import (
 	"errors"
@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tincan/internal/cli/env"
 	"tincan/internal/cli/frontend"
 	"tincan/internal/confdir"
 	"tincan/internal/control"
@@ -18,8 +19,8 @@ import (
 )
 
 // hostFiles is the store of the host files of the network that is meant.
-func (a *app) hostFiles() (*keydist.Store, error) {
-	l, err := a.existing()
+func hostFiles(e *env.Env) (*keydist.Store, error) {
+	l, err := e.Existing()
 	if err != nil {
 		return nil, err
 	}
@@ -30,7 +31,7 @@ func (a *app) hostFiles() (*keydist.Store, error) {
 	return &keydist.Store{Layout: l, Self: self}, nil
 }
 
-func (a *app) acceptCommand() *cobra.Command {
+func acceptCommand(e *env.Env) *cobra.Command {
 	asJSON := false
 	c := &cobra.Command{
 		Use:   "accept [NODE]",
@@ -41,28 +42,28 @@ the known one. Ask the owner of NODE first whether the key is right. A node that
 removed here may come back after it. Without NODE, the waiting keys are listed.`,
 		Args: frontend.Between("at most the name of a NODE", 0, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			store, err := a.hostFiles()
+			store, err := hostFiles(e)
 			if err != nil {
 				return err
 			}
 			if len(args) == 0 && asJSON {
-				return a.printJSON(waitingForm(store))
+				return e.PrintJSON(waitingForm(store))
 			}
 			if len(args) == 0 {
-				return a.listChanges(store)
+				return listChanges(e, store)
 			}
 			name, err := node.ParseName(args[0])
 			if err != nil {
 				return err
 			}
-			err = suggest(a.acceptKey(store, name), string(name), func() []string { return append(waiting(store), a.nodes()...) })
+			err = frontend.Suggest(acceptKey(e, store, name), string(name), func() []string { return append(waiting(store), e.Nodes()...) })
 			if err == nil && asJSON {
-				return a.printJSON(report.Accepted{Accepted: name})
+				return e.PrintJSON(report.Accepted{Accepted: name})
 			}
 			return err
 		},
 	}
-	a.jsonFlag(c, &asJSON)
+	frontend.JSONFlag(c, &asJSON)
 	return c
 }
 
@@ -77,15 +78,15 @@ func waiting(store *keydist.Store) (names []string) {
 	return names
 }
 
-func (a *app) listChanges(store *keydist.Store) error {
+func listChanges(e *env.Env, store *keydist.Store) error {
 	for _, c := range store.Changes() {
-		_, err := fmt.Fprintf(a.Out, "%s known %s offered %s by %s\n", c.Node, c.Known, c.Offered, c.From)
+		_, err := fmt.Fprintf(e.Out, "%s known %s offered %s by %s\n", c.Node, c.Known, c.Offered, c.From)
 		if err != nil {
 			return err
 		}
 	}
 	for _, r := range store.Removed() {
-		_, err := fmt.Fprintf(a.Out, "%s removed %s: its host file was deleted here; to let it come back: accept %s\n", r.Node, r.Since.Format(time.DateOnly), r.Node)
+		_, err := fmt.Fprintf(e.Out, "%s removed %s: its host file was deleted here; to let it come back: accept %s\n", r.Node, r.Since.Format(time.DateOnly), r.Node)
 		if err != nil {
 			return err
 		}
@@ -94,13 +95,13 @@ func (a *app) listChanges(store *keydist.Store) error {
 }
 
 // acceptKey lets the running node do it, which then uses the key at once.
-func (a *app) acceptKey(store *keydist.Store, name node.Name) error {
-	return a.orHere(func(c *control.Client) error { return c.AcceptKey(name) }, func() error { return store.Accept(name) })
+func acceptKey(e *env.Env, store *keydist.Store, name node.Name) error {
+	return orHere(e, func(c *control.Client) error { return c.AcceptKey(name) }, func() error { return store.Accept(name) })
 }
 
 // orHere asks the running node to do something, or does it here if no node of ours runs.
-func (a *app) orHere(there func(*control.Client) error, here func() error) error {
-	err := a.ask(there)
+func orHere(e *env.Env, there func(*control.Client) error, here func() error) error {
+	err := e.Ask(there)
 	var d *control.DialError
 	if errors.As(err, &d) && d.Stage <= control.NoProcess || errors.Is(err, control.ErrUnsupported) {
 		return here()
@@ -108,7 +109,7 @@ func (a *app) orHere(there func(*control.Client) error, here func() error) error
 	return err
 }
 
-func (a *app) removeCommand() *cobra.Command {
+func removeCommand(e *env.Env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "remove NODE",
 		Short: "Remove a node, and do not accept it again",
@@ -118,7 +119,7 @@ does not come back from the mesh; "tincan accept NODE", "import" or a new invita
 brings it back. Other nodes are not affected: run the command on each of them.`,
 		Args: frontend.Between("the name of a NODE", 1, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			store, err := a.hostFiles()
+			store, err := hostFiles(e)
 			if err != nil {
 				return err
 			}
@@ -128,17 +129,17 @@ brings it back. Other nodes are not affected: run the command on each of them.`,
 			}
 			_, missing := os.Lstat(store.Layout.Host(name))
 			again := missing != nil && slices.ContainsFunc(store.Removed(), func(r keydist.Removal) bool { return r.Node == name })
-			err = a.orHere(func(c *control.Client) error { return c.RemoveNode(name) },
+			err = orHere(e, func(c *control.Client) error { return c.RemoveNode(name) },
 				func() error { return store.Remove(name, false) })
 			if err != nil {
-				return suggest(err, string(name), a.nodes)
+				return frontend.Suggest(err, string(name), e.Nodes)
 			}
 			if again {
-				a.say("%s is removed already; to let it come back: %s accept %s", name, a.self(), name)
+				e.Say("%s is removed already; to let it come back: %s accept %s", name, e.Self(), name)
 			} else {
-				a.say("removed %s from this node: its host file, what was learned of it, and its addresses", name)
+				e.Say("removed %s from this node: its host file, what was learned of it, and its addresses", name)
 			}
-			a.say("the other nodes still know it: say it at each of them: tincan remove %s", name)
+			e.Say("the other nodes still know it: say it at each of them: tincan remove %s", name)
 			return nil
 		},
 	}

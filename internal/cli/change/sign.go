@@ -1,4 +1,4 @@
-package cli
+package change
 
 import (
 	"errors"
@@ -6,13 +6,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tincan/internal/cli/env"
 	"tincan/internal/cli/frontend"
 	"tincan/internal/command"
 	"tincan/internal/control"
 	"tincan/internal/terminal"
 )
 
-func (a *app) signCommand() *cobra.Command {
+func signCommand(e *env.Env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "sign [FILE]",
 		Short: "Sign data with the key of this node",
@@ -20,11 +21,11 @@ func (a *app) signCommand() *cobra.Command {
 when. Another node checks it with: tincan verify`,
 		Args: frontend.Between("one FILE", 0, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			l, err := a.existing()
+			l, err := e.Existing()
 			if err != nil {
 				return err
 			}
-			data, err := command.ReadData(first(args), a.In)
+			data, err := command.ReadData(first(args), e.In)
 			if err != nil {
 				return err
 			}
@@ -32,13 +33,13 @@ when. Another node checks it with: tincan verify`,
 			if err != nil {
 				return err
 			}
-			_, err = a.Out.Write(signed)
+			_, err = e.Out.Write(signed)
 			return err
 		},
 	}
 }
 
-func (a *app) verifyCommand() *cobra.Command {
+func verifyCommand(e *env.Env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "verify NODE [FILE]",
 		Short: "Check a signature, and print what was signed",
@@ -47,11 +48,11 @@ the signature. NODE can be . for this node, and * for any node that has a host
 file here. Nothing is printed if the signature is invalid.`,
 		Args: frontend.Between("a NODE and one FILE", 1, 2),
 		RunE: func(_ *cobra.Command, args []string) error {
-			l, err := a.existing()
+			l, err := e.Existing()
 			if err != nil {
 				return err
 			}
-			data, err := command.ReadData(first(args[1:]), a.In)
+			data, err := command.ReadData(first(args[1:]), e.In)
 			if err != nil {
 				return err
 			}
@@ -59,8 +60,8 @@ file here. Nothing is printed if the signature is invalid.`,
 			if err != nil {
 				return err
 			}
-			a.say("signed by %s at %s", signed.Signer, signed.When.Format(time.DateTime))
-			_, err = a.Out.Write(signed.Data)
+			e.Say("signed by %s at %s", signed.Signer, signed.When.Format(time.DateTime))
+			_, err = e.Out.Write(signed.Data)
 			return err
 		},
 	}
@@ -73,7 +74,7 @@ func first(args []string) string {
 	return args[0]
 }
 
-func (a *app) editCommand() *cobra.Command {
+func editCommand(e *env.Env) *cobra.Command {
 	force := false
 	c := &cobra.Command{
 		Use:   "edit FILE",
@@ -84,7 +85,7 @@ if a node can use it. Afterwards a running node reads its files again.`,
 		Args:      frontend.Exactly("the name of a FILE", 1),
 		ValidArgs: command.EditableFiles,
 		RunE: func(_ *cobra.Command, args []string) error {
-			l, err := a.existing()
+			l, err := e.Existing()
 			if err != nil {
 				return err
 			}
@@ -92,13 +93,13 @@ if a node can use it. Afterwards a running node reads its files again.`,
 			if err != nil {
 				return terminal.Hint(err, "tinc.conf, tinc-up and the like, NODE, NODE-up, NODE-down")
 			}
-			changed, err := command.EditChecked(path, force, a.Streams)
+			changed, err := command.EditChecked(path, force, e.Streams)
 			if err != nil || !changed {
 				return err
 			}
 			var notRunning *control.DialError
-			if err := a.ask((*control.Client).Reload); err != nil && !errors.As(err, &notRunning) {
-				a.say("warning: the running node did not accept the files: %v", err)
+			if err := e.Ask((*control.Client).Reload); err != nil && !errors.As(err, &notRunning) {
+				e.Say("warning: the running node did not accept the files: %v", err)
 			}
 			return nil
 		},

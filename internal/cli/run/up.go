@@ -1,4 +1,4 @@
-package cli
+package run
 
 import (
 	"context"
@@ -11,14 +11,15 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tincan/internal/cli/env"
 	"tincan/internal/cli/frontend"
 	"tincan/internal/cli/launch"
+	"tincan/internal/cli/newcomers"
+	"tincan/internal/cli/service"
 	"tincan/internal/cli/version"
 	"tincan/internal/command"
 	"tincan/internal/confdir"
 	"tincan/internal/config"
-	"tincan/internal/control"
-	"tincan/internal/pidfile"
 	"tincan/internal/terminal"
 )
 
@@ -32,15 +33,13 @@ type upFlags struct {
 	chroot  bool
 	mlock   bool
 
-	boot    string
+	admit   newcomers.Options
 	join    []string
 	gen     command.Gen
-	tlsSelf bool
 	service bool
-	managed bool // this process is the service
 }
 
-func (a *app) upCommand() *cobra.Command {
+func upCommand(e *env.Env) *cobra.Command {
 	var f upFlags
 	c := &cobra.Command{
 		Use:   "up",
@@ -69,14 +68,14 @@ and simply start it if there is one.
 					}
 				}
 			}
-			if f.boot == "" && len(f.join) == 0 {
+			if f.admit.Binding == "" && len(f.join) == 0 {
 				for _, name := range []string{"ip", "name", "port", "prefix", "public", "timeout", "tls-self", "token", "token-file"} {
 					if c.Flags().Changed(name) {
-						a.say("warning: --%s has no effect without --boot or --join", name)
+						e.Say("warning: --%s has no effect without --boot or --join", name)
 					}
 				}
 			}
-			return a.up(f)
+			return up(e, f)
 		},
 	}
 	c.Flags().BoolVarP(&f.detach, "detach", "d", false, "go into the background once the node is up")
@@ -87,9 +86,9 @@ and simply start it if there is one.
 	c.Flags().StringVar(&f.user, "user", "", "run as this `user` as soon as everything is set up")
 	c.Flags().BoolVar(&f.chroot, "chroot", false, "change the root directory to that of the network")
 	c.Flags().BoolVar(&f.mlock, "mlock", false, "keep all memory out of swap space")
-	c.Flags().StringVar(&f.boot, "boot", "", "admit new nodes at this `address`, such as :8655")
+	c.Flags().StringVar(&f.admit.Binding, "boot", "", "admit new nodes at this `address`, such as :8655")
 	c.Flags().StringArrayVar(&f.join, "join", nil, "first join the network of this boot `node`; may be repeated")
-	c.Flags().BoolVar(&f.tlsSelf, "tls-self", false, "with --boot: serve HTTPS with a self-signed certificate")
+	c.Flags().BoolVar(&f.admit.TLSSelf, "tls-self", false, "with --boot: serve HTTPS with a self-signed certificate")
 	frontend.TokenFlags(&f.gen.Token, c.Flags())
 	c.Flags().StringVar(&f.gen.Name, "name", "", "with --boot or --join: `name` of a new node (default the host name)")
 	c.Flags().StringArrayVarP(&f.gen.Public, "public", "a", nil, "with --boot or --join: `host` where others reach a new node; may be repeated")
@@ -100,39 +99,39 @@ and simply start it if there is one.
 	return c
 }
 
-func (a *app) up(f upFlags) error {
-	if f.boot != "" || len(f.join) > 0 {
-		a.bootNetwork()
+func up(e *env.Env, f upFlags) error {
+	if f.admit.Binding != "" || len(f.join) > 0 {
+		bootNetwork(e)
 	}
-	if pid := a.runs(); pid != 0 && !f.service && !launch.Detached() && os.Getenv("NOTIFY_SOCKET") == "" {
-		a.say("the node is already running (pid %d); see: %s status", pid, a.self())
-		if f.boot != "" {
-			a.say("note: it lets newcomers in only if it was started with --boot; otherwise: %s down, and this once more", a.self())
-			a.say("note: for one more token: %s token new", a.self())
+	if pid := e.Runs(); pid != 0 && !f.service && !launch.Detached() && os.Getenv("NOTIFY_SOCKET") == "" {
+		e.Say("the node is already running (pid %d); see: %s status", pid, e.Self())
+		if f.admit.Binding != "" {
+			e.Say("note: it lets newcomers in only if it was started with --boot; otherwise: %s down, and this once more", e.Self())
+			e.Say("note: for one more token: %s token new", e.Self())
 		}
 		return nil
 	}
-	service, err := a.bootstrap(f)
+	boot, err := bootstrap(e, f)
 	if err != nil {
 		return err
 	}
-	l, err := a.existing()
+	l, err := e.Existing()
 	if err != nil {
 		return err
 	}
 	if f.service {
-		return a.installService(f, false)
+		return service.Install(e, f.admit, false)
 	}
 	overrides, err := config.ParseOverrides(f.set)
 	if err != nil {
 		return err
 	}
 	if f.detach && !launch.Detached() {
-		return a.upDetached(l)
+		return upDetached(e, l)
 	}
 	l, warnings := l.ForDaemon()
 	for _, w := range warnings {
-		a.say("warning: %v", w)
+		e.Say("warning: %v", w)
 	}
 	if f.logFile != "" {
 		if f.logFile, err = filepath.Abs(f.logFile); err != nil {
@@ -144,71 +143,35 @@ func (a *app) up(f upFlags) error {
 	}
 	return launch.Run(context.Background(), launch.Options{
 		Layout: l, Overrides: overrides, Debug: f.debug, Version: version.Text(),
-		Style: launch.Human, LogFile: f.logFile, Beside: beside(service, l),
+		Style: launch.Human, LogFile: f.logFile, Beside: newcomers.Beside(boot, l),
 		User: f.user, Chroot: f.chroot, Lock: f.mlock,
-	}, a.Streams)
-}
-
-// bootOptions are the options that the service needs to let newcomers in, too.
-func (f upFlags) bootOptions() []string {
-	if f.boot == "" {
-		return nil
-	}
-	options := []string{"--boot=" + f.boot}
-	if f.tlsSelf {
-		options = append(options, "--tls-self")
-	}
-	return options
-}
-
-// runs is the process number of the running node; 0 if none answers.
-func (a *app) runs() int {
-	l, err := a.layout()
-	if err != nil {
-		return 0
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	c, err := control.Dial(ctx, l.ForClient().PidFile)
-	if err != nil {
-		return 0
-	}
-	defer c.Close()
-	p, _ := pidfile.Read(l.ForClient().PidFile)
-	return p.PID
+	}, e.Streams)
 }
 
 // upDetached starts the same command once more, in the background, and waits
 // until that works.
-func (a *app) upDetached(l confdir.Layout) error {
+func upDetached(e *env.Env, l confdir.Layout) error {
 	newcomer := command.IsNewcomer(l)
 	cmd, err := launch.Background()
 	if err != nil {
 		return err
 	}
-	if err := launch.Start(cmd, a.Err, a.Color(), false); err != nil {
+	if err := launch.Start(cmd, e.Err, e.Color(), false); err != nil {
 		if !errors.As(err, new(*exec.ExitError)) {
 			return fmt.Errorf("the node did not start: %w", err)
 		}
-		return terminal.Hint(errors.New("the node did not start"), "the lines above say why; %s up, without --detach, may tell more", a.self())
+		return terminal.Hint(errors.New("the node did not start"), "the lines above say why; %s up, without --detach, may tell more", e.Self())
 	}
 	if newcomer {
-		a.say("running in the background; see: %s status", a.self())
-		a.sayNewcomer(l)
+		e.Say("running in the background; see: %s status", e.Self())
+		newcomers.SayContacts(e, l)
 		return nil
 	}
 	switch peer := command.FirstNeighbour(context.Background(), l); peer {
 	case "":
-		a.say("running in the background; see: %s status", a.self())
+		e.Say("running in the background; see: %s status", e.Self())
 	default:
-		a.say("running in the background, connected with %s; see: %s status", peer, a.self())
+		e.Say("running in the background, connected with %s; see: %s status", peer, e.Self())
 	}
 	return nil
-}
-
-// sayNewcomer reports on a node that somebody else, such as a service manager, has just started.
-func (a *app) sayNewcomer(l confdir.Layout) {
-	for _, text := range command.ContactLines(context.Background(), l) {
-		a.say("%s", text)
-	}
 }

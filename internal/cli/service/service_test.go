@@ -1,4 +1,4 @@
-package cli
+package service
 
 import (
 	"encoding/xml"
@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"tincan/internal/cli/env"
 	"tincan/internal/confdir"
 	"tincan/packaging"
 )
@@ -18,7 +19,7 @@ import (
 func TestNamesOfServices(t *testing.T) {
 	name := func(net, conf string) string {
 		t.Helper()
-		s, err := (&app{place: confdir.Place{Net: net, Conf: conf}}).serviceName()
+		s, err := serviceName(&env.Env{Place: confdir.Place{Net: net, Conf: conf}})
 		if err != nil || !regexp.MustCompile(`^[A-Za-z0-9_-]+$`).MatchString(s) {
 			t.Errorf("net %q, directory %q: %q, %v", net, conf, s, err)
 		}
@@ -42,42 +43,6 @@ func TestNamesOfServices(t *testing.T) {
 	here, err := filepath.Abs("vpn")
 	if err != nil || name("", "vpn") != name("", here) || name("", here+"/") != name("", here) {
 		t.Errorf("one directory has several names: %s %s (%v)", name("", "vpn"), name("", here), err)
-	}
-}
-
-// -n is needed only where several networks could be meant.
-func TestTheOnlyNetworkIsMeant(t *testing.T) {
-	for _, c := range []struct {
-		nets       []string
-		given      confdir.Place
-		want, hint string
-	}{
-		{nil, confdir.Place{}, "", "make one with: tincan init NAME"},
-		{[]string{"home"}, confdir.Place{}, "home", ""},
-		{[]string{"home"}, confdir.Place{Net: "work"}, "work", "choose one with -n NETWORK; there are: home"},
-		{[]string{"home"}, confdir.Place{Net: "."}, ".", "choose one with -n NETWORK; there are: home"},
-		{[]string{"home"}, confdir.Place{PidFile: "/p"}, "", "choose one with -n NETWORK; there are: home"},
-		{[]string{"home", "work"}, confdir.Place{}, "", "choose one with -n NETWORK; there are: home work"},
-		{[]string{".", "home"}, confdir.Place{}, ".", ""},
-	} {
-		etc := t.TempDir()
-		for _, net := range c.nets {
-			dir := filepath.Join(etc, "tinc", net)
-			if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, "tinc.conf"), nil, 0o644)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		a := &app{place: c.given}
-		a.place.Roots.Sysconf = etc
-		a.theOnlyNetwork()
-		_, err := a.existing()
-		hint := ""
-		if h := interface{ Hint() string }(nil); errors.As(err, &h) {
-			hint = h.Hint()
-		}
-		if a.place.Net != c.want || !strings.HasPrefix(hint, c.hint) || (err == nil) != (c.hint == "") {
-			t.Errorf("%v, given %+v: network %q, %v, hint %q", c.nets, c.given, a.place.Net, err, hint)
-		}
 	}
 }
 

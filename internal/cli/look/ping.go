@@ -1,17 +1,18 @@
-package cli
+package look
 
 import (
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
+	"io"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"tincan/internal/cli/env"
 	"tincan/internal/cli/frontend"
 	"tincan/internal/command"
 	"tincan/internal/control"
@@ -30,7 +31,7 @@ type pingOptions struct {
 	json           bool
 }
 
-func (a *app) pingCommand() *cobra.Command {
+func pingCommand(e *env.Env) *cobra.Command {
 	var o pingOptions
 	c := &cobra.Command{
 		Use:   "ping NODE|ADDRESS",
@@ -42,9 +43,9 @@ side, and can take another path than packets do: --transport tcp, or --via RELAY
 The exit status is 0 if at least one answer came.`,
 		Args: frontend.Exactly("a node, or an address in the VPN", 1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			err := a.ask(func(c *control.Client) error { return a.ping(c, args[0], o) })
-			if _, number := strconv.Atoi(a.place.Conf); number == nil && err != nil { // as the system's ping has it
-				return terminal.Hint(err, "-c is the directory of the network; for %s requests: tincan ping --count %s %s", a.place.Conf, a.place.Conf, command.Quote(args[0]))
+			err := e.Ask(func(c *control.Client) error { return ping(e, c, args[0], o) })
+			if _, number := strconv.Atoi(e.Place.Conf); number == nil && err != nil { // as the system's ping has it
+				return terminal.Hint(err, "-c is the directory of the network; for %s requests: tincan ping --count %s %s", e.Place.Conf, e.Place.Conf, command.Quote(args[0]))
 			}
 			return err
 		},
@@ -87,27 +88,11 @@ func (o pingOptions) request(to node.Name) (control.EchoRequest, error) {
 	return r, nil
 }
 
-// pingReport is what ping found.
-type pingReport struct {
-	Node     node.Name            `json:"node"`
-	Sent     int                  `json:"sent"`
-	Answered int                  `json:"answered"`
-	Loss     float64              `json:"loss"` // 0 to 1
-	Min      control.Millis       `json:"rtt_min_ms,omitempty"`
-	Median   control.Millis       `json:"rtt_median_ms,omitempty"`
-	Max      control.Millis       `json:"rtt_max_ms,omitempty"`
-	Path     control.Path         `json:"path"` // of packets, at the end
-	Relay    node.Name            `json:"via,omitempty"`
-	MTU      int                  `json:"path_mtu,omitempty"`
-	Answers  []control.EchoAnswer `json:"answers"`
-	Error    string               `json:"error,omitempty"` // why the node cannot be asked at all
-}
-
 // maxAnswers are kept for the report.
 const maxAnswers = 100_000
 
-func (a *app) ping(c *control.Client, about string, o pingOptions) error {
-	to, err := a.nodeOf(c, about)
+func ping(e *env.Env, c *control.Client, about string, o pingOptions) error {
+	to, err := nodeOf(c, about)
 	if err != nil {
 		return err
 	}
@@ -117,36 +102,36 @@ func (a *app) ping(c *control.Client, about string, o pingOptions) error {
 	}
 	ctx, stop := command.Interruptible()
 	defer stop()
-	p := pingReport{Node: to, Answers: []control.EchoAnswer{}}
+	p := report.Ping{Node: to, Answers: []control.EchoAnswer{}}
 	for o.count == 0 || p.Sent < o.count {
 		next := time.After(o.interval)
-		e, err := echoUntil(ctx, c, r)
+		answer, err := echoUntil(ctx, c, r)
 		if errors.Is(err, context.Canceled) {
 			break
 		}
 		if err != nil {
 			return notOurs(err)
 		}
-		if e.Error != "" && !e.Lost { // asking again would not help
-			if p.Error = e.Error; !o.json {
-				err := errors.New(e.Error)
+		if answer.Error != "" && !answer.Lost { // asking again would not help
+			if p.Error = answer.Error; !o.json {
+				err := errors.New(answer.Error)
 				if other := like(c, to); other != "" {
 					return terminal.Hint(err, "did you mean %q?", other)
 				}
-				return terminal.Hint(err, "%s why %s", a.self(), to)
+				return terminal.Hint(err, "%s why %s", e.Self(), to)
 			}
 			break
 		}
 		p.Sent++
 		if len(p.Answers) < maxAnswers {
-			p.Answers = append(p.Answers, e)
+			p.Answers = append(p.Answers, answer)
 		}
 		if !o.json {
-			if _, err := fmt.Fprintln(a.Out, answerText(e)); err != nil {
+			if _, err := fmt.Fprintln(e.Out, answerText(answer)); err != nil {
 				return err
 			}
 		}
-		if e.Probed || p.Sent == o.count { // another one would tell the same
+		if answer.Probed || p.Sent == o.count { // another one would tell the same
 			break
 		}
 		select {
@@ -158,18 +143,18 @@ func (a *app) ping(c *control.Client, about string, o pingOptions) error {
 	}
 	stop() // who is impatient now need not wait for the daemon
 	// The connection may still wait for an echo.
-	if err := a.ask(p.finish); err != nil {
+	if err := e.Ask(func(c *control.Client) error { return finish(&p, c) }); err != nil {
 		return err
 	}
 	if o.json {
-		if err := a.printJSON(p); err != nil {
+		if err := e.PrintJSON(p); err != nil {
 			return err
 		}
 	} else {
-		p.write(a)
+		writePing(e.Out, &p)
 	}
 	if p.Answered == 0 {
-		return terminal.Hint(errors.New(cmp.Or(p.Error, "no answer from "+string(to))), "%s why %s", a.self(), to)
+		return terminal.Hint(errors.New(cmp.Or(p.Error, "no answer from "+string(to))), "%s why %s", e.Self(), to)
 	}
 	return nil
 }
@@ -195,7 +180,7 @@ func echoUntil(ctx context.Context, c *control.Client, r control.EchoRequest) (c
 }
 
 // finish works out the figures.
-func (p *pingReport) finish(c *control.Client) error {
+func finish(p *report.Ping, c *control.Client) error {
 	var times []control.Millis
 	for _, e := range p.Answers {
 		if e.Error == "" {
@@ -221,25 +206,26 @@ func (p *pingReport) finish(c *control.Client) error {
 	return nil
 }
 
-func (p *pingReport) write(a *app) {
+// writePing prints them.
+func writePing(w io.Writer, p *report.Ping) {
 	view := control.NodeView{Path: p.Path, Via: p.Relay}
 	if p.Sent == 0 {
-		fmt.Fprintf(a.Out, "%s: interrupted before the first answer was due", p.Node)
+		fmt.Fprintf(w, "%s: interrupted before the first answer was due", p.Node)
 	} else {
-		fmt.Fprintf(a.Out, "%s: %d of %d answered, %.0f %% lost", p.Node, p.Answered, len(p.Answers), 100*p.Loss)
+		fmt.Fprintf(w, "%s: %d of %d answered, %.0f %% lost", p.Node, p.Answered, len(p.Answers), 100*p.Loss)
 	}
 	if p.Answered > 0 {
-		fmt.Fprintf(a.Out, "; %s fastest, %s median, %s slowest", millisText(p.Min), millisText(p.Median), millisText(p.Max))
+		fmt.Fprintf(w, "; %s fastest, %s median, %s slowest", millisText(p.Min), millisText(p.Median), millisText(p.Max))
 	}
-	fmt.Fprintln(a.Out)
+	fmt.Fprintln(w)
 	if p.Path == "" { // it has gone meanwhile
 		return
 	}
-	fmt.Fprintf(a.Out, "packets go: %s", report.PathText(&view))
+	fmt.Fprintf(w, "packets go: %s", report.PathText(&view))
 	if p.MTU > 0 {
-		fmt.Fprintf(a.Out, ", up to %d bytes", p.MTU)
+		fmt.Fprintf(w, ", up to %d bytes", p.MTU)
 	}
-	fmt.Fprintln(a.Out)
+	fmt.Fprintln(w)
 }
 
 func millisText(m control.Millis) string {
@@ -257,31 +243,4 @@ func answerText(e control.EchoAnswer) string {
 		return fmt.Sprintf("%s: %s, %s", e.Node, millisText(e.RTT), e.There)
 	}
 	return fmt.Sprintf("%s: %s, there %s, back %s", e.Node, millisText(e.RTT), e.There, e.Back)
-}
-
-// nodeOf finds the node that is meant: by its name, or as the owner of an address.
-func (a *app) nodeOf(c *control.Client, about string) (node.Name, error) {
-	addr, err := netip.ParseAddr(about)
-	if err != nil {
-		n, err := node.ParseName(about)
-		if err != nil {
-			return "", fmt.Errorf("%q is neither a node nor an address in the VPN", about)
-		}
-		return n, nil
-	}
-	subnets, err := c.Subnets(about)
-	if err != nil {
-		return "", err
-	}
-	best := node.Name("")
-	bits := -1
-	for _, s := range subnets {
-		if p := s.Subnet.Prefix(); s.Owner != "" && p.IsValid() && p.Masked().Contains(addr.Unmap()) && p.Bits() > bits {
-			best, bits = s.Owner, p.Bits()
-		}
-	}
-	if best == "" {
-		return "", fmt.Errorf("no node has the address %s", addr)
-	}
-	return best, nil
 }

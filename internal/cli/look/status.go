@@ -1,4 +1,4 @@
-package cli
+package look
 
 import (
 	"bytes"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tincan/internal/cli/env"
 	"tincan/internal/cli/frontend"
 	"tincan/internal/command"
 	"tincan/internal/control"
@@ -26,7 +27,7 @@ type statusOptions struct {
 	watch                               time.Duration // from one look to the next; 0: only one
 }
 
-func (a *app) statusCommand() *cobra.Command {
+func statusCommand(e *env.Env) *cobra.Command {
 	var o statusOptions
 	c := &cobra.Command{
 		Use:   "status [NODE|PATTERN]",
@@ -53,9 +54,9 @@ With the name of a NODE: all details about it. With a PATTERN, such as
 			case o.watch != 0 && o.watch < minWatch:
 				return fmt.Errorf("--watch must be at least %v", minWatch)
 			case o.watch > 0:
-				return a.watchStatus(about, o)
+				return watchStatus(e, about, o)
 			}
-			return a.ask(func(c *control.Client) error { return a.status(a.Out, c, about, o) })
+			return e.Ask(func(c *control.Client) error { return status(e, e.Out, c, about, o) })
 		},
 	}
 	f := c.Flags()
@@ -72,21 +73,21 @@ With the name of a NODE: all details about it. With a PATTERN, such as
 const minWatch = 100 * time.Millisecond
 
 // status looks once.
-func (a *app) status(w io.Writer, c *control.Client, about string, o statusOptions) error {
+func status(e *env.Env, w io.Writer, c *control.Client, about string, o statusOptions) error {
 	s, err := c.Status()
 	if err != nil {
 		return err
 	}
-	one, err := a.choose(&s, about, o)
+	one, err := choose(e, &s, about, o)
 	if err != nil {
 		return err
 	}
-	f := report.Form{Now: time.Now(), Width: a.OutWidth(), Color: a.OutColor(), Command: a.self()}
+	f := report.Form{Now: time.Now(), Width: e.OutWidth(), Color: e.OutColor(), Command: e.Self()}
 	switch {
 	case o.json && o.watch > 0:
 		return json.NewEncoder(w).Encode(report.WatchedStatus{Time: f.Now.UTC(), Status: s})
 	case o.json:
-		return a.printJSON(s)
+		return e.PrintJSON(s)
 	case o.drops:
 		return report.WriteDrops(w, s, f.Now)
 	case one != nil:
@@ -96,7 +97,7 @@ func (a *app) status(w io.Writer, c *control.Client, about string, o statusOptio
 }
 
 // choose leaves the nodes that were asked for, and finds the one if it was named.
-func (a *app) choose(s *control.Status, about string, o statusOptions) (one *control.NodeView, err error) {
+func choose(e *env.Env, s *control.Status, about string, o statusOptions) (one *control.NodeView, err error) {
 	pattern := strings.ContainsAny(about, "*?[")
 	var names []string
 	for i := range s.Nodes {
@@ -111,8 +112,8 @@ func (a *app) choose(s *control.Status, about string, o statusOptions) (one *con
 	}
 	name, err := node.ParseName(about)
 	if err != nil {
-		if _, e := netip.ParseAddr(about); e == nil {
-			return nil, terminal.Hint(fmt.Errorf("%s is an address, and not the name of a node", about), "whose it is: %s info %s", a.self(), about)
+		if _, bad := netip.ParseAddr(about); bad == nil {
+			return nil, terminal.Hint(fmt.Errorf("%s is an address, and not the name of a node", about), "whose it is: %s info %s", e.Self(), about)
 		}
 		return nil, err
 	}
@@ -123,21 +124,21 @@ func (a *app) choose(s *control.Status, about string, o statusOptions) (one *con
 		return nil, nil
 	}
 	err = fmt.Errorf("there is no node %q in this network", about)
-	return nil, suggest(err, about, func() []string { return append(names, string(s.Self.Name)) })
+	return nil, frontend.Suggest(err, about, func() []string { return append(names, string(s.Self.Name)) })
 }
 
 // watchStatus looks again and again until it is interrupted. A node that does not answer any more is waited for.
-func (a *app) watchStatus(about string, o statusOptions) error {
+func watchStatus(e *env.Env, about string, o statusOptions) error {
 	ctx, stop := command.Interruptible()
 	defer stop()
-	screen := !o.json && a.OutRedraws()
+	screen := !o.json && e.OutRedraws()
 	if screen {
-		fmt.Fprint(a.Out, terminal.EnterScreen)
-		defer fmt.Fprint(a.Out, terminal.LeaveScreen)
+		fmt.Fprint(e.Out, terminal.EnterScreen)
+		defer fmt.Fprint(e.Out, terminal.LeaveScreen)
 	}
 	for i := 0; ; i++ {
 		var b bytes.Buffer
-		err := a.ask(func(c *control.Client) error { return a.status(&b, c, about, o) })
+		err := e.Ask(func(c *control.Client) error { return status(e, &b, c, about, o) })
 		if err != nil && i == 0 {
 			return err
 		}
@@ -150,14 +151,14 @@ func (a *app) watchStatus(about string, o statusOptions) error {
 		at := time.Now().Format(time.DateTime)
 		switch {
 		case screen:
-			err = a.Redraw(append([]string{at, ""}, strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")...))
+			err = e.Redraw(append([]string{at, ""}, strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")...))
 		case o.json:
-			_, err = a.Out.Write(b.Bytes())
+			_, err = e.Out.Write(b.Bytes())
 		default:
 			if i > 0 {
 				at = "\n" + at
 			}
-			_, err = fmt.Fprintf(a.Out, "%s\n%s", at, &b)
+			_, err = fmt.Fprintf(e.Out, "%s\n%s", at, &b)
 		}
 		if err != nil {
 			return err

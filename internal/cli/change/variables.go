@@ -1,4 +1,4 @@
-package cli
+package change
 
 import (
 	"errors"
@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tincan/internal/cli/env"
 	"tincan/internal/cli/frontend"
 	"tincan/internal/command"
 	"tincan/internal/confdir"
@@ -21,24 +22,24 @@ import (
 	"tincan/internal/terminal"
 )
 
-func (a *app) getCommand() *cobra.Command {
-	return a.variable(command.Get, "get [HOST.]VARIABLE", "Print the values of a variable")
+func getCommand(e *env.Env) *cobra.Command {
+	return variable(e, command.Get, "get [HOST.]VARIABLE", "Print the values of a variable")
 }
 
-func (a *app) setCommand() *cobra.Command {
-	return a.variable(command.Set, "set [HOST.]VARIABLE VALUE", "Give a variable one value, in place of all others")
+func setCommand(e *env.Env) *cobra.Command {
+	return variable(e, command.Set, "set [HOST.]VARIABLE VALUE", "Give a variable one value, in place of all others")
 }
 
-func (a *app) addCommand() *cobra.Command {
-	return a.variable(command.Add, "add [HOST.]VARIABLE VALUE", "Give a variable one more value")
+func addCommand(e *env.Env) *cobra.Command {
+	return variable(e, command.Add, "add [HOST.]VARIABLE VALUE", "Give a variable one more value")
 }
 
-func (a *app) delCommand() *cobra.Command {
-	return a.variable(command.Del, "del [HOST.]VARIABLE [VALUE]", "Remove a variable, or one of its values")
+func delCommand(e *env.Env) *cobra.Command {
+	return variable(e, command.Del, "del [HOST.]VARIABLE [VALUE]", "Remove a variable, or one of its values")
 }
 
 // variable is a command about one variable.
-func (a *app) variable(verb command.Verb, use, short string) *cobra.Command {
+func variable(e *env.Env, verb command.Verb, use, short string) *cobra.Command {
 	force, asJSON := false, false
 	long := short + `. The variable is in tinc.conf, or, if it belongs to a
 node or is written HOST.VARIABLE, in the host file hosts/HOST.`
@@ -50,13 +51,13 @@ its files again.`
 		Use: use, Short: short,
 		Long: long,
 		Args: frontend.Between("a VARIABLE", 1, -1),
-		ValidArgsFunction: begun(func(_ *cobra.Command, args []string, text string) ([]string, cobra.ShellCompDirective) {
-			return a.completeVariable(verb, args, text)
+		ValidArgsFunction: frontend.Begun(func(_ *cobra.Command, args []string, text string) ([]string, cobra.ShellCompDirective) {
+			return completeVariable(e, verb, args, text)
 		}),
-		RunE: func(_ *cobra.Command, args []string) error { return a.setting(verb, args, force, asJSON) },
+		RunE: func(_ *cobra.Command, args []string) error { return setting(e, verb, args, force, asJSON) },
 	}
 	if verb == command.Get {
-		a.jsonFlag(c, &asJSON)
+		frontend.JSONFlag(c, &asJSON)
 	} else if verb != command.Del {
 		c.Flags().BoolVar(&force, "force", false, "write the value even if the variable is unknown, obsolete or out of place, or cannot have this value")
 	}
@@ -64,28 +65,28 @@ its files again.`
 	return c
 }
 
-func (a *app) setting(verb command.Verb, args []string, force, asJSON bool) error {
+func setting(e *env.Env, verb command.Verb, args []string, force, asJSON bool) error {
 	r, err := command.ParseSetting(verb, args)
 	if err != nil {
 		return err
 	}
 	if verb == command.Get && r.Verb != command.Get {
-		return terminal.Hint(fmt.Errorf("get takes only the name of a variable"), "to change it: %s set %s %s", a.self(), r.Name, command.Quote(r.Value))
+		return terminal.Hint(fmt.Errorf("get takes only the name of a variable"), "to change it: %s set %s %s", e.Self(), r.Name, command.Quote(r.Value))
 	}
 	r.Force = force
-	l, err := a.existing()
+	l, err := e.Existing()
 	if err != nil {
 		return err
 	}
 	if port, _ := r.RunningPort(l.ForClient()); port != "" {
 		// Somebody may have changed the file since the node started. 0 means any port: then only the node knows.
 		if res, err := r.Do(l); err == nil && res.Values[0] != "0" && res.Values[0] != port {
-			a.say("note: the running node listens on port %s; the other one is taken when it is restarted: %s restart", port, a.self())
+			e.Say("note: the running node listens on port %s; the other one is taken when it is restarted: %s restart", port, e.Self())
 			port = res.Values[0]
 		}
-		return a.printValues(r, []string{port}, asJSON)
+		return printValues(e, r, []string{port}, asJSON)
 	}
-	renamed, err := a.checkRename(l, r, args)
+	renamed, err := checkRename(e, l, r, args)
 	if err != nil {
 		return err
 	}
@@ -95,43 +96,43 @@ func (a *app) setting(verb command.Verb, args []string, force, asJSON bool) erro
 		res.Warnings = res.Warnings[:len(res.Warnings)-1]
 	}
 	for _, w := range res.Warnings {
-		a.say("warning: %s", w)
+		e.Say("warning: %s", w)
 	}
 	if errors.Is(err, command.ErrUnforced) {
 		text, _ := strings.CutSuffix(err.Error(), "; "+command.ErrUnforced.Error())
-		return terminal.Hint(errors.New(text), "to write it all the same: %s %s --force %s", a.self(), [...]string{"get", "set", "add", "del"}[verb], quoted(args))
+		return terminal.Hint(errors.New(text), "to write it all the same: %s %s --force %s", e.Self(), [...]string{"get", "set", "add", "del"}[verb], quoted(args))
 	}
 	if err != nil {
 		return err
 	}
 	if r.Verb == command.Get {
-		return a.printValues(r, res.Values, asJSON)
+		return printValues(e, r, res.Values, asJSON)
 	}
 	if !res.Changed {
 		return nil
 	}
 	if name, err := node.ParseName(r.Value); r.Name == "ConnectTo" && r.Verb != command.Del && err == nil {
-		a.sayUnknown(l, name)
+		sayUnknown(e, l, name)
 	}
 	if renamed != "" {
-		a.say("note: the other nodes know this node as %s: each of them needs the host file of the new name (%s export) and has to be told to remove the old one", renamed, a.self())
+		e.Say("note: the other nodes know this node as %s: each of them needs the host file of the new name (%s export) and has to be told to remove the old one", renamed, e.Self())
 	}
 	var notRunning *control.DialError
-	switch err := a.ask((*control.Client).Reload); {
+	switch err := e.Ask((*control.Client).Reload); {
 	case err == nil:
-		a.foresee(l, r)
-		a.sayRestart(l, before)
+		foresee(e, l, r)
+		sayRestart(e, l, before)
 	case errors.As(err, &notRunning):
-		a.foresee(l, r)
+		foresee(e, l, r)
 	default:
-		a.say("warning: the file is changed, but the running node did not accept it: %v", err)
+		e.Say("warning: the file is changed, but the running node did not accept it: %v", err)
 	}
 	return nil
 }
 
 // checkRename refuses a new name of this node that has no host file, unless that is forced: the node would run
 // without its port, its addresses and its public key. former is the name if it changes.
-func (a *app) checkRename(l confdir.Layout, r command.Setting, args []string) (former node.Name, err error) {
+func checkRename(e *env.Env, l confdir.Layout, r command.Setting, args []string) (former node.Name, err error) {
 	if r.Name != "Name" || r.Host != "" || r.Verb != command.Set && r.Verb != command.Add {
 		return "", nil
 	}
@@ -151,32 +152,32 @@ func (a *app) checkRename(l confdir.Layout, r command.Setting, args []string) (f
 	}
 	return "", terminal.Hint(fmt.Errorf("this node is called %s, and there is no host file %s", own, l.Host(name)),
 		"rename the host file first: mv %s %s; then tell the other nodes, which know the old name; or, without a host file: %s set --force %s",
-		command.Quote(l.Host(own)), command.Quote(l.Host(name)), a.self(), quoted(args))
+		command.Quote(l.Host(own)), command.Quote(l.Host(name)), e.Self(), quoted(args))
 }
 
 // sayUnknown tells that there is no host file of a node to connect to.
-func (a *app) sayUnknown(l confdir.Layout, name node.Name) {
+func sayUnknown(e *env.Env, l confdir.Layout, name node.Name) {
 	if _, err := os.Stat(l.Host(name)); !errors.Is(err, fs.ErrNotExist) {
 		return
 	}
-	if meant := nearest.To(string(name), a.nodes()); meant != "" {
-		a.say("note: there is no host file %s; did you mean %s?", l.Host(name), meant)
+	if meant := nearest.To(string(name), e.Nodes()); meant != "" {
+		e.Say("note: there is no host file %s; did you mean %s?", l.Host(name), meant)
 		return
 	}
-	a.say("note: there is no host file %s, so the node does not know an address of %s", l.Host(name), name)
+	e.Say("note: there is no host file %s, so the node does not know an address of %s", l.Host(name), name)
 }
 
 // printValues prints what get has found.
-func (a *app) printValues(r command.Setting, values []string, asJSON bool) error {
+func printValues(e *env.Env, r command.Setting, values []string, asJSON bool) error {
 	if asJSON {
 		name := r.Name
 		if r.Host != "" {
 			name = string(r.Host) + "." + name
 		}
-		return a.printJSON(report.Values{Name: name, Values: values})
+		return e.PrintJSON(report.Values{Name: name, Values: values})
 	}
 	for _, v := range values {
-		if _, err := fmt.Fprintln(a.Out, v); err != nil {
+		if _, err := fmt.Fprintln(e.Out, v); err != nil {
 			return err
 		}
 	}
@@ -184,13 +185,13 @@ func (a *app) printValues(r command.Setting, values []string, asJSON bool) error
 }
 
 // sayRestart tells a person whose node runs if the change waits for a restart.
-func (a *app) sayRestart(l confdir.Layout, before *confdir.Network) {
+func sayRestart(e *env.Env, l confdir.Layout, before *confdir.Network) {
 	after, _, _ := confdir.Inspect(l, nil)
 	if before == nil || after == nil {
 		return
 	}
 	if names := daemon.NeedRestart(before.Settings, after.Settings); len(names) > 0 {
-		a.say("note: the running node takes over %s when it is restarted: %s restart", strings.Join(names, ", "), a.self())
+		e.Say("note: the running node takes over %s when it is restarted: %s restart", strings.Join(names, ", "), e.Self())
 	}
 }
 
@@ -204,11 +205,11 @@ func quoted(words []string) string {
 }
 
 // foresee tells what a node says about the value in its log, or will say when it is started.
-func (a *app) foresee(l confdir.Layout, r command.Setting) {
+func foresee(e *env.Env, l confdir.Layout, r command.Setting) {
 	_, warnings, err := confdir.Inspect(l, nil)
 	for _, p := range append(config.Problems(err), warnings...) {
 		if p.Variable == r.Name {
-			a.say("warning: the file is changed, but the node does not accept this: %v", p)
+			e.Say("warning: the file is changed, but the node does not accept this: %v", p)
 		}
 	}
 }

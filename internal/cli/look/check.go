@@ -1,4 +1,4 @@
-package cli
+package look
 
 import (
 	"fmt"
@@ -8,12 +8,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"tincan/internal/check"
+	"tincan/internal/cli/env"
 	"tincan/internal/cli/frontend"
 	"tincan/internal/confdir"
 	"tincan/internal/fsck"
 )
 
-func (a *app) checkCommand() *cobra.Command {
+func checkCommand(e *env.Env) *cobra.Command {
 	asJSON, fix := false, false
 	c := &cobra.Command{
 		Use:   "check",
@@ -31,21 +32,21 @@ fix: modes of keys and scripts, public keys that are missing or do not fit.
   breaks  would not work; then the exit status is 1`,
 		Args: frontend.Between("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error {
-			l, err := a.existing()
+			l, err := e.Existing()
 			if err != nil {
 				return err
 			}
 			if fix {
-				a.fix(l)
+				fixFiles(e, l)
 			}
 			r, err := check.Directory(l)
 			if err != nil {
 				return err
 			}
 			if asJSON {
-				err = a.printJSON(r)
+				err = e.PrintJSON(r)
 			} else {
-				err = writeReport(a.Out, r, fix)
+				err = writeReport(e.Out, r, fix)
 			}
 			if err == nil && r.Breaks > 0 {
 				return frontend.Failed(1)
@@ -58,11 +59,11 @@ fix: modes of keys and scripts, public keys that are missing or do not fit.
 	return c
 }
 
-// fix does what `tinc --force fsck` does.
-func (a *app) fix(l confdir.Layout) {
+// fixFiles does what `tinc --force fsck` does.
+func fixFiles(e *env.Env, l confdir.Layout) {
 	f := fsck.Checker{
-		Layout: l, Say: func(line string) { a.say("%s", line) }, Fix: func() bool { return true },
-		Command: func(name string) string { return a.self() + " tinc " + name },
+		Layout: l, Say: func(line string) { e.Say("%s", line) }, Fix: func() bool { return true },
+		Command: func(name string) string { return e.Self() + " tinc " + name },
 	}
 	f.Run() // what is left is in the report
 }

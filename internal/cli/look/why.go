@@ -1,13 +1,11 @@
-package cli
+package look
 
 import (
-	"encoding/json"
-	"errors"
-	"io"
 	"net/netip"
 
 	"github.com/spf13/cobra"
 
+	"tincan/internal/cli/env"
 	"tincan/internal/cli/frontend"
 	"tincan/internal/confdir"
 	"tincan/internal/control"
@@ -17,10 +15,9 @@ import (
 	"tincan/internal/route"
 	"tincan/internal/script"
 	"tincan/internal/subnet"
-	"tincan/internal/terminal"
 )
 
-func (a *app) whyCommand() *cobra.Command {
+func whyCommand(e *env.Env) *cobra.Command {
 	asJSON := false
 	c := &cobra.Command{
 		Use:   "why NODE|ADDRESS",
@@ -32,22 +29,22 @@ address in a network behind this machine it looks at forwarding, too. The exit s
 even if a problem is found.`,
 		Args: frontend.Exactly("a node, or an address in the VPN", 1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			return a.ask(func(c *control.Client) error {
-				name, err := a.nodeOf(c, args[0])
+			return e.Ask(func(c *control.Client) error {
+				name, err := nodeOf(c, args[0])
 				if err != nil {
 					return err
 				}
 				r, err := c.Why(name)
 				if err != nil {
-					return meant(c, name, notOurs(err))
+					return env.Meant(c, name, notOurs(err))
 				}
 				if other := like(c, name); other != "" {
-					a.say("hint: did you mean %q?", other)
+					e.Say("hint: did you mean %q?", other)
 				}
-				if err := a.lookHere(c, args[0], name, &r); err != nil {
+				if err := lookHere(e, c, args[0], name, &r); err != nil {
 					return err
 				}
-				return show(a, r, asJSON, report.WriteWhy)
+				return env.Show(e, r, asJSON, report.WriteWhy)
 			})
 		},
 	}
@@ -57,17 +54,17 @@ even if a problem is found.`,
 
 // lookHere puts in front of a report what this machine's kernel makes of packets for an
 // address in the VPN, or for a node's first.
-func (a *app) lookHere(c *control.Client, about string, name node.Name, r *control.WhyReport) error {
+func lookHere(e *env.Env, c *control.Client, about string, name node.Name, r *control.WhyReport) error {
 	s, err := c.Status()
 	if err != nil {
 		return err
 	}
-	q, ok := a.question(s)
+	q, ok := question(e, s)
 	switch {
 	case !ok:
 		return nil
 	case name == s.Self.Name:
-		a.addFindings(r, lookBehind(q, s, about))
+		addFindings(e, r, lookBehind(q, s, about))
 		return nil
 	}
 	if q.To, err = netip.ParseAddr(about); err != nil {
@@ -77,14 +74,14 @@ func (a *app) lookHere(c *control.Client, about string, name node.Name, r *contr
 			}
 		}
 	}
-	a.addFindings(r, append(netdiag.Look(q), netdiag.Firewall(s.Interface)...))
+	addFindings(e, r, append(netdiag.Look(q), netdiag.Firewall(s.Interface)...))
 	return nil
 }
 
 // question is what can be asked about the interface of the VPN; not ok: it has none, or one that is part of a bridge, most likely.
-func (a *app) question(s control.Status) (q netdiag.Question, ok bool) {
-	q = netdiag.Question{Interface: s.Interface, Command: a.self()}
-	l, err := a.layout()
+func question(e *env.Env, s control.Status) (q netdiag.Question, ok bool) {
+	q = netdiag.Question{Interface: s.Interface, Command: e.Self()}
+	l, err := e.Layout()
 	if err != nil {
 		return q, s.Interface != ""
 	}
@@ -114,7 +111,7 @@ func lookBehind(q netdiag.Question, s control.Status, about string) []netdiag.Fi
 }
 
 // addFindings puts what was found on this machine in front of a report.
-func (a *app) addFindings(r *control.WhyReport, found []netdiag.Finding) {
+func addFindings(e *env.Env, r *control.WhyReport, found []netdiag.Finding) {
 	if len(found) == 0 {
 		return
 	}
@@ -139,7 +136,7 @@ func firstAddress(subnets []string) netip.Addr {
 	return netip.Addr{}
 }
 
-func (a *app) netCheckCommand() *cobra.Command {
+func netCheckCommand(e *env.Env) *cobra.Command {
 	asJSON := false
 	c := &cobra.Command{
 		Use:   "netcheck",
@@ -151,7 +148,7 @@ It also names problems of this machine: of its interface and addresses, and what
 networks behind it (forwarding and, as root, where there is nft, the firewall).`,
 		Args: frontend.Between("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error {
-			return a.ask(func(c *control.Client) error {
+			return e.Ask(func(c *control.Client) error {
 				r, err := c.NetCheck()
 				if err != nil {
 					return notOurs(err)
@@ -160,44 +157,16 @@ networks behind it (forwarding and, as root, where there is nft, the firewall).`
 				if err != nil {
 					return err
 				}
-				if q, ok := a.question(s); ok {
+				if q, ok := question(e, s); ok {
 					for _, f := range lookBehind(q, s, "") {
 						r.Problems = append(r.Problems, control.Problem(f))
 						r.Verdict = append(r.Verdict, f.String()+".")
 					}
 				}
-				return show(a, r, asJSON, report.WriteNet)
+				return env.Show(e, r, asJSON, report.WriteNet)
 			})
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON, for programs")
 	return c
-}
-
-// show prints a report, as text by way of write.
-func show[R any](a *app, r R, asJSON bool, write func(io.Writer, R) error) error {
-	if !asJSON {
-		return write(a.Out, r)
-	}
-	return a.printJSON(r)
-}
-
-// jsonFlag adds the option for programs.
-func (a *app) jsonFlag(c *cobra.Command, into *bool) {
-	c.Flags().BoolVar(into, "json", false, "print JSON, for programs")
-}
-
-// printJSON is for programs.
-func (a *app) printJSON(v any) error {
-	e := json.NewEncoder(a.Out)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
-}
-
-// notOurs adds advice to the error of a daemon that does not know a question.
-func notOurs(err error) error {
-	if errors.Is(err, control.ErrUnsupported) {
-		return terminal.Hint(err, "this network is run by tinc, or by an older tincan: restart it with this one")
-	}
-	return err
 }

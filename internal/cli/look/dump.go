@@ -1,4 +1,4 @@
-package cli
+package look
 
 import (
 	"errors"
@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tincan/internal/cli/env"
 	"tincan/internal/cli/frontend"
 	"tincan/internal/command"
 	"tincan/internal/confdir"
@@ -19,20 +20,20 @@ import (
 	"tincan/internal/terminal"
 )
 
-func (a *app) dumpCommand() *cobra.Command {
+func dumpCommand(e *env.Env) *cobra.Command {
 	asJSON := false
 	c := &cobra.Command{
 		Use:       "dump [reachable] nodes|edges|subnets|connections|graph|digraph|invitations",
 		Short:     "List nodes, edges, subnets or connections in tinc's format",
 		Args:      frontend.Between("the name of one list", 1, 2),
 		ValidArgs: append([]string{"reachable", "invitations"}, command.Lists...),
-		RunE:      func(_ *cobra.Command, args []string) error { return a.dump(args, asJSON) },
+		RunE:      func(_ *cobra.Command, args []string) error { return dump(e, args, asJSON) },
 	}
-	a.jsonFlag(c, &asJSON)
+	frontend.JSONFlag(c, &asJSON)
 	return c
 }
 
-func (a *app) dump(args []string, asJSON bool) error {
+func dump(e *env.Env, args []string, asJSON bool) error {
 	what, reachable := strings.ToLower(args[len(args)-1]), len(args) == 2
 	switch {
 	case reachable && args[0] != "reachable":
@@ -40,21 +41,21 @@ func (a *app) dump(args []string, asJSON bool) error {
 	case args[0] == "reachable" && what != "nodes":
 		return errors.New("only nodes can be reachable: dump reachable nodes")
 	case what == "invitations":
-		return a.dumpInvitations(asJSON)
+		return dumpInvitations(e, asJSON)
 	case !slices.Contains(command.Lists, what):
 		return terminal.Hint(fmt.Errorf("there is no list called %q", args[len(args)-1]), "the lists are: %s invitations", strings.Join(command.Lists, " "))
 	case asJSON && strings.HasSuffix(what, "graph"):
-		return terminal.Hint(errors.New("a graph is text for GraphViz"), "for programs: %s dump nodes --json, and dump edges --json", a.self())
+		return terminal.Hint(errors.New("a graph is text for GraphViz"), "for programs: %s dump nodes --json, and dump edges --json", e.Self())
 	}
-	return a.ask(func(c *control.Client) error {
+	return e.Ask(func(c *control.Client) error {
 		if asJSON {
-			return a.dumpJSON(control.Exact{Client: c}, what, reachable)
+			return dumpJSON(e, control.Exact{Client: c}, what, reachable)
 		}
-		return command.Dump(a.Out, control.Exact{Client: c}, what, reachable)
+		return command.Dump(e.Out, control.Exact{Client: c}, what, reachable)
 	})
 }
 
-func (a *app) dumpJSON(d command.Lister, what string, reachable bool) error {
+func dumpJSON(e *env.Env, d command.Lister, what string, reachable bool) error {
 	switch what {
 	case "nodes":
 		nodes, err := d.Nodes("")
@@ -67,7 +68,7 @@ func (a *app) dumpJSON(d command.Lister, what string, reachable bool) error {
 				out.Nodes = append(out.Nodes, n)
 			}
 		}
-		return a.printJSON(out)
+		return e.PrintJSON(out)
 	case "edges":
 		edges, err := d.Edges("")
 		if err != nil {
@@ -77,13 +78,13 @@ func (a *app) dumpJSON(d command.Lister, what string, reachable bool) error {
 		for _, e := range edges {
 			out.Edges = append(out.Edges, report.EdgeOf(e))
 		}
-		return a.printJSON(out)
+		return e.PrintJSON(out)
 	case "subnets":
 		subnets, err := d.Subnets("")
 		if err != nil {
 			return err
 		}
-		return a.printJSON(report.SubnetsOf(subnets))
+		return e.PrintJSON(report.SubnetsOf(subnets))
 	}
 	conns, err := d.Connections()
 	if err != nil {
@@ -93,11 +94,11 @@ func (a *app) dumpJSON(d command.Lister, what string, reachable bool) error {
 	for _, c := range conns {
 		out.Connections = append(out.Connections, report.ConnectionOf(c))
 	}
-	return a.printJSON(out)
+	return e.PrintJSON(out)
 }
 
-func (a *app) dumpInvitations(asJSON bool) error {
-	l, err := a.existing()
+func dumpInvitations(e *env.Env, asJSON bool) error {
+	l, err := e.Existing()
 	if err != nil {
 		return err
 	}
@@ -118,46 +119,46 @@ func (a *app) dumpInvitations(asJSON bool) error {
 		if left > 0 {
 			text = left.Round(time.Minute).String()
 		}
-		fmt.Fprintln(a.Out, i.File, i.Invitee, "until", end.Local().Format("2006-01-02 15:04"), "("+strings.TrimSuffix(text, "0s")+")")
+		fmt.Fprintln(e.Out, i.File, i.Invitee, "until", end.Local().Format("2006-01-02 15:04"), "("+strings.TrimSuffix(text, "0s")+")")
 	}
 	switch {
 	case err != nil:
 		return err
 	case asJSON:
-		return a.printJSON(out)
+		return e.PrintJSON(out)
 	case len(list) == 0:
-		a.say("there are no open invitations")
+		e.Say("there are no open invitations")
 	}
 	return nil
 }
 
-func (a *app) infoCommand() *cobra.Command {
+func infoCommand(e *env.Env) *cobra.Command {
 	asJSON := false
 	c := &cobra.Command{
 		Use:   "info NODE|SUBNET|ADDRESS",
 		Short: "Show a node, or the owner of an address",
 		Args:  frontend.Exactly("a node, a subnet or an address", 1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			return a.ask(func(c *control.Client) error {
+			return e.Ask(func(c *control.Client) error {
 				if asJSON {
-					return meant(c, node.Name(args[0]), a.infoJSON(control.Exact{Client: c}, args[0]))
+					return env.Meant(c, node.Name(args[0]), infoJSON(e, control.Exact{Client: c}, args[0]))
 				}
-				return meant(c, node.Name(args[0]), report.WriteInfo(a.Out, control.Exact{Client: c}, args[0], time.Local))
+				return env.Meant(c, node.Name(args[0]), report.WriteInfo(e.Out, control.Exact{Client: c}, args[0], time.Local))
 			})
 		},
 	}
-	a.jsonFlag(c, &asJSON)
+	frontend.JSONFlag(c, &asJSON)
 	return c
 }
 
-func (a *app) infoJSON(d report.Asker, about string) error {
+func infoJSON(e *env.Env, d report.Asker, about string) error {
 	name, err := node.ParseName(about)
 	if err != nil {
 		found, err := report.FindSubnets(d, about)
 		if err != nil {
 			return err
 		}
-		return a.printJSON(report.SubnetsOf(found))
+		return e.PrintJSON(report.SubnetsOf(found))
 	}
 	nodes, err := d.Nodes(about)
 	if err != nil {
@@ -186,5 +187,5 @@ func (a *app) infoJSON(d report.Asker, about string) error {
 			out.Subnets = append(out.Subnets, s.Subnet.String())
 		}
 	}
-	return a.printJSON(out)
+	return e.PrintJSON(out)
 }

@@ -1,10 +1,11 @@
-package cli
+package service
 
 import (
 	"fmt"
 
 	"github.com/spf13/cobra"
 
+	"tincan/internal/cli/env"
 	"tincan/internal/cli/frontend"
 	"tincan/internal/confdir"
 )
@@ -12,7 +13,7 @@ import (
 // unitFile is where --install puts the unit.
 const unitFile = "/etc/systemd/system/tincan@.service"
 
-func (a *app) unitCommand() *cobra.Command {
+func unitCommand(e *env.Env) *cobra.Command {
 	install := false
 	c := &cobra.Command{
 		Use:   "systemd-unit",
@@ -29,13 +30,13 @@ func (a *app) unitCommand() *cobra.Command {
 				return err
 			}
 			if !install {
-				_, err := fmt.Fprint(a.Out, text)
+				_, err := fmt.Fprint(e.Out, text)
 				return err
 			}
 			if err := confdir.WriteFile(unitFile, []byte(text), 0o644); err != nil {
 				return err
 			}
-			a.say("stored %s; next: systemctl daemon-reload && systemctl enable --now tincan@NETWORK", unitFile)
+			e.Say("stored %s; next: systemctl daemon-reload && systemctl enable --now tincan@NETWORK", unitFile)
 			return nil
 		},
 	}

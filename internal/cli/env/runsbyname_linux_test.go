@@ -1,4 +1,4 @@
-package cli
+package env
 
 import (
 	"bufio"
@@ -21,9 +21,9 @@ func TestDirectoryOfANetworkThatRunsByName(t *testing.T) {
 	if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, "tinc.conf"), nil, 0o644)); err != nil {
 		t.Fatal(err)
 	}
-	a := &app{place: confdir.Place{Conf: dir, Roots: roots}}
+	e := &Env{Place: confdir.Place{Conf: dir, Roots: roots}}
 	hint := func() string {
-		err := a.ask(func(*control.Client) error { return nil })
+		err := e.Ask(func(*control.Client) error { return nil })
 		var h interface{ Hint() string }
 		if !errors.As(err, &h) {
 			t.Fatalf("no hint: %v", err)

@@ -1,4 +1,4 @@
-package cli
+package look
 
 import (
 	"errors"
@@ -6,13 +6,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tincan/internal/cli/env"
 	"tincan/internal/cli/frontend"
 	"tincan/internal/cli/top"
 	"tincan/internal/command"
 	"tincan/internal/control"
 )
 
-func (a *app) topCommand() *cobra.Command {
+func topCommand(e *env.Env) *cobra.Command {
 	var (
 		delay  time.Duration
 		count  int
@@ -41,20 +42,20 @@ If the output is not a terminal, one table is printed, or several with --count.`
 			}
 			ctx, stop := command.Interruptible()
 			defer stop()
-			return a.ask(func(n *control.Client) error {
+			return e.Ask(func(n *control.Client) error {
 				title := "tincan"
-				if l, err := a.layout(); err == nil && l.NetName != "" {
+				if l, err := e.Layout(); err == nil && l.NetName != "" {
 					title += " " + l.NetName
 				}
 				m := top.NewModel(title, delay)
-				in, out, live := a.Screen()
+				in, out, live := e.Screen()
 				switch {
 				case asJSON:
-					return top.PrintJSON(ctx, a.Out, n, m, count)
+					return top.PrintJSON(ctx, e.Out, n, m, count)
 				case live && !cmd.Flags().Changed("count"):
 					return top.Run(ctx, in, out, n, m)
 				}
-				return top.Print(ctx, a.Out, n, m, max(count, 1))
+				return top.Print(ctx, e.Out, n, m, max(count, 1))
 			})
 		},
 	}

@@ -1,4 +1,6 @@
-package cli
+// Package service makes the node of a network a service of the system: with systemd by the unit of this program, else
+// with whatever starts services there. It is also the process of that service.
+package service
 
 import (
 	"context"
@@ -14,8 +16,10 @@ import (
 	"github.com/kardianos/service"
 	"github.com/spf13/cobra"
 
+	"tincan/internal/cli/env"
 	"tincan/internal/cli/frontend"
 	"tincan/internal/cli/launch"
+	"tincan/internal/cli/newcomers"
 	"tincan/internal/cli/version"
 	"tincan/internal/command"
 	"tincan/internal/confdir"
@@ -24,7 +28,12 @@ import (
 	"tincan/packaging"
 )
 
-func (a *app) serviceCommand() *cobra.Command {
+// Commands are the commands about services.
+func Commands(e *env.Env) []*cobra.Command {
+	return []*cobra.Command{serviceCommand(e), unitCommand(e)}
+}
+
+func serviceCommand(e *env.Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "service",
 		Short: "Manage the system service of the network",
@@ -41,15 +50,15 @@ The files of the network are not touched.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	dry, asJSON := false, false
-	boot := upFlags{managed: true}
+	boot := newcomers.Options{Managed: true}
 	for _, sub := range []*cobra.Command{
-		{Use: "install", Short: "Install the service and start it", RunE: func(*cobra.Command, []string) error { return a.installService(upFlags{}, dry) }},
-		{Use: "uninstall", Short: "Stop the service and remove it", RunE: func(*cobra.Command, []string) error { return a.uninstallService(dry) }},
+		{Use: "install", Short: "Install the service and start it", RunE: func(*cobra.Command, []string) error { return Install(e, newcomers.Options{}, dry) }},
+		{Use: "uninstall", Short: "Stop the service and remove it", RunE: func(*cobra.Command, []string) error { return uninstall(e, dry) }},
 		{Use: "status", Short: "Show whether the service is installed and running",
 			Long: `Tells whether there is a service, and whether it runs. The exit status is 0 if it
 runs, 3 if it does not, and 4 if there is none.`,
-			RunE: func(*cobra.Command, []string) error { return a.serviceStatus(asJSON) }},
-		{Use: "run", Short: "Run as a service (called by the system)", Hidden: true, RunE: func(*cobra.Command, []string) error { return a.runService(boot) }},
+			RunE: func(*cobra.Command, []string) error { return serviceStatus(e, asJSON) }},
+		{Use: "run", Short: "Run as a service (called by the system)", Hidden: true, RunE: func(*cobra.Command, []string) error { return runService(e, boot) }},
 	} {
 		sub.Args = frontend.Between("no arguments", 0, 0)
 		c.AddCommand(sub)
@@ -57,11 +66,11 @@ runs, 3 if it does not, and 4 if there is none.`,
 			sub.Flags().BoolVar(&dry, "dry-run", false, "print what would be done")
 		}
 		if sub.Name() == "status" {
-			a.jsonFlag(sub, &asJSON)
+			frontend.JSONFlag(sub, &asJSON)
 		}
 		if sub.Name() == "run" {
-			sub.Flags().StringVar(&boot.boot, "boot", "", "admit new nodes at this `address`")
-			sub.Flags().BoolVar(&boot.tlsSelf, "tls-self", false, "serve HTTPS with a self-signed certificate")
+			sub.Flags().StringVar(&boot.Binding, "boot", "", "admit new nodes at this `address`")
+			sub.Flags().BoolVar(&boot.TLSSelf, "tls-self", false, "serve HTTPS with a self-signed certificate")
 		}
 	}
 	return c
@@ -73,52 +82,52 @@ const (
 	serviceMissing = 4
 )
 
-// bySystemd tells whether systemd runs this system: then our own unit is used,
+// BySystemd tells whether systemd runs this system: then our own unit is used,
 // which knows more than one made for every program.
-func bySystemd() bool { return service.Platform() == "linux-systemd" }
+func BySystemd() bool { return service.Platform() == "linux-systemd" }
 
 // unitName is the instance of our unit template for the network.
-func (a *app) unitName() (string, error) {
-	if _, err := confdir.CheckNetName(a.place.Net); err != nil {
+func unitName(e *env.Env) (string, error) {
+	if _, err := confdir.CheckNetName(e.Place.Net); err != nil {
 		return "", err
 	}
-	if a.place.Net == "" || a.place.Net == "." || a.place.Conf != "" {
+	if e.Place.Net == "" || e.Place.Net == "." || e.Place.Conf != "" {
 		return "", terminal.Hint(errors.New("with systemd a service needs the name of a network in /etc/tinc"), "name it: tincan -n NETWORK service …")
 	}
-	out := strings.NewReplacer("-", `\x2d`, " ", `\x20`).Replace(a.place.Net)
+	out := strings.NewReplacer("-", `\x2d`, " ", `\x20`).Replace(e.Place.Net)
 	return "tincan@" + out + ".service", nil
 }
 
 // systemctl runs systemctl, or prints that it would.
-func (a *app) systemctl(dry bool, args ...string) error {
+func systemctl(e *env.Env, dry bool, args ...string) error {
 	if dry {
-		fmt.Fprintln(a.Out, "systemctl", strings.Join(args, " "))
+		fmt.Fprintln(e.Out, "systemctl", strings.Join(args, " "))
 		return nil
 	}
 	cmd := exec.Command("systemctl", args...)
-	cmd.Stdout, cmd.Stderr = a.Err, a.Err
+	cmd.Stdout, cmd.Stderr = e.Err, e.Err
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("systemctl %s: %w", strings.Join(args, " "), err)
 	}
 	return nil
 }
 
-// installService makes the node a service and starts it. With f.boot
+// Install makes the node a service and starts it; with dry it prints what it would do. With o.Binding
 // it lets newcomers in, too.
-func (a *app) installService(f upFlags, dry bool) error {
-	l, err := a.existing()
+func Install(e *env.Env, o newcomers.Options, dry bool) error {
+	l, err := e.Existing()
 	if err != nil {
 		return err
 	}
 	newcomer := !dry && command.IsNewcomer(l)
-	if !bySystemd() {
-		if err := a.foreign("install", f, dry); err != nil || !newcomer {
+	if !BySystemd() {
+		if err := foreign(e, "install", o, dry); err != nil || !newcomer {
 			return err
 		}
-		a.sayNewcomer(l)
+		newcomers.SayContacts(e, l)
 		return nil
 	}
-	unit, err := a.unitName()
+	unit, err := unitName(e)
 	if err != nil {
 		return err
 	}
@@ -126,12 +135,12 @@ func (a *app) installService(f upFlags, dry bool) error {
 	if err != nil {
 		return err
 	}
-	if pid := a.runs(); pid != 0 && !dry && !active(unit) {
-		return terminal.Hint(fmt.Errorf("the node is already running (pid %d), and not as a service", pid), "end it first: %s down", a.self())
+	if pid := e.Runs(); pid != 0 && !dry && !active(unit) {
+		return terminal.Hint(fmt.Errorf("the node is already running (pid %d), and not as a service", pid), "end it first: %s down", e.Self())
 	}
 	files := [][2]string{{unitFile, text}}
-	if f.boot != "" {
-		text, err := a.bootDropIn(f)
+	if o.Binding != "" {
+		text, err := bootDropIn(e, o)
 		if err != nil {
 			return err
 		}
@@ -140,7 +149,7 @@ func (a *app) installService(f upFlags, dry bool) error {
 	ran := !dry && active(unit)
 	for _, file := range files {
 		if dry {
-			fmt.Fprintf(a.Out, "# %s\n%s", file[0], file[1])
+			fmt.Fprintf(e.Out, "# %s\n%s", file[0], file[1])
 			continue
 		}
 		if err := confdir.MakeDir(filepath.Dir(file[0]), 0o755); err != nil {
@@ -150,19 +159,19 @@ func (a *app) installService(f upFlags, dry bool) error {
 			return err
 		}
 	}
-	if err := errors.Join(a.systemctl(dry, "daemon-reload"), a.systemctl(dry, "enable", "--now", unit)); err != nil {
+	if err := errors.Join(systemctl(e, dry, "daemon-reload"), systemctl(e, dry, "enable", "--now", unit)); err != nil {
 		return err
 	}
-	if ran && f.boot != "" { // it may run without that
-		if err := a.systemctl(dry, "restart", unit); err != nil {
+	if ran && o.Binding != "" { // it may run without that
+		if err := systemctl(e, dry, "restart", unit); err != nil {
 			return err
 		}
 	}
 	if !dry {
-		a.say("%s is enabled and runs; its log: journalctl -u %s", unit, unit)
+		e.Say("%s is enabled and runs; its log: journalctl -u %s", unit, unit)
 	}
 	if newcomer {
-		a.sayNewcomer(l)
+		newcomers.SayContacts(e, l)
 	}
 	return nil
 }
@@ -178,30 +187,30 @@ func dropIn(unit string) string {
 }
 
 // bootDropIn is its text.
-func (a *app) bootDropIn(f upFlags) (string, error) {
+func bootDropIn(e *env.Env, o newcomers.Options) (string, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return "", err
 	}
-	words := append([]string{self, "-n", a.place.Net, "up"}, f.bootOptions()...)
+	words := append([]string{self, "-n", e.Place.Net, "up"}, o.Words()...)
 	return fmt.Sprintf("[Service]\nExecStart=\nExecStart=%s\n", command.UnitWords(words)), nil
 }
 
-// restartService restarts the node as the service that it is. done tells whether it is one that
+// Restart restarts the node as the service that it is. done tells whether it is one that
 // runs.
-func (a *app) restartService() (done bool, err error) {
-	if bySystemd() {
-		unit, err := a.unitName()
+func Restart(e *env.Env) (done bool, err error) {
+	if BySystemd() {
+		unit, err := unitName(e)
 		if err != nil || !active(unit) {
 			return false, nil
 		}
-		if err := a.systemctl(false, "restart", unit); err != nil {
+		if err := systemctl(e, false, "restart", unit); err != nil {
 			return true, err
 		}
-		a.say("%s was started again", unit)
+		e.Say("%s was started again", unit)
 		return true, nil
 	}
-	s, name, err := a.foreignService(upFlags{})
+	s, name, err := foreignService(e, newcomers.Options{})
 	if err != nil || noInitScript(name) {
 		return false, nil
 	}
@@ -217,19 +226,19 @@ func unitText() (string, error) {
 	return strings.ReplaceAll(packaging.Unit, packaging.Program, self), err
 }
 
-func (a *app) uninstallService(dry bool) error {
-	if !bySystemd() {
-		return a.foreign("uninstall", upFlags{}, dry)
+func uninstall(e *env.Env, dry bool) error {
+	if !BySystemd() {
+		return foreign(e, "uninstall", newcomers.Options{}, dry)
 	}
-	unit, err := a.unitName()
+	unit, err := unitName(e)
 	if err != nil {
 		return err
 	}
 	if !dry && errors.As(exec.Command("systemctl", "cat", unit).Run(), new(*exec.ExitError)) {
-		a.say("the service %s is not installed", unit)
+		e.Say("the service %s is not installed", unit)
 		return nil
 	}
-	if err := a.systemctl(dry, "disable", "--now", unit); err != nil {
+	if err := systemctl(e, dry, "disable", "--now", unit); err != nil {
 		return err
 	}
 	if !dry && os.Remove(dropIn(unit)) == nil {
@@ -239,18 +248,18 @@ func (a *app) uninstallService(dry bool) error {
 		return nil // which need the template
 	}
 	if dry {
-		fmt.Fprintln(a.Out, "rm", unitFile, "# unless another network uses it")
+		fmt.Fprintln(e.Out, "rm", unitFile, "# unless another network uses it")
 	} else if err := os.Remove(unitFile); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	return a.systemctl(dry, "daemon-reload")
+	return systemctl(e, dry, "daemon-reload")
 }
 
-func (a *app) serviceStatus(asJSON bool) error {
+func serviceStatus(e *env.Env, asJSON bool) error {
 	var state service.Status
 	name := ""
-	if bySystemd() {
-		unit, err := a.unitName()
+	if BySystemd() {
+		unit, err := unitName(e)
 		if err != nil {
 			return err
 		}
@@ -263,7 +272,7 @@ func (a *app) serviceStatus(asJSON bool) error {
 			state = service.StatusStopped
 		}
 	} else {
-		s, own, err := a.foreignService(upFlags{})
+		s, own, err := foreignService(e, newcomers.Options{})
 		if err != nil {
 			return err
 		}
@@ -273,7 +282,7 @@ func (a *app) serviceStatus(asJSON bool) error {
 		}
 	}
 	if asJSON {
-		err := a.printJSON(report.Service{
+		err := e.PrintJSON(report.Service{
 			Name: name, Platform: service.Platform(), Running: state == service.StatusRunning,
 			Installed: state == service.StatusRunning || state == service.StatusStopped,
 		})
@@ -283,7 +292,7 @@ func (a *app) serviceStatus(asJSON bool) error {
 	}
 	say := func(text string) {
 		if !asJSON {
-			fmt.Fprintf(a.Out, "%s %s (%s)\n", name, text, service.Platform())
+			fmt.Fprintf(e.Out, "%s %s (%s)\n", name, text, service.Platform())
 		}
 	}
 	switch state {
@@ -318,14 +327,14 @@ func removeRunLevelLinks(etc, name string) {
 // serviceName is what the service is called where there is no systemd: "tincan" and the
 // network. A network that has a directory but no name gets the last word of its path, and
 // a piece of the path's hash, because two of them may end alike.
-func (a *app) serviceName() (string, error) {
-	switch net := a.place.Net; {
+func serviceName(e *env.Env) (string, error) {
+	switch net := e.Place.Net; {
 	case net != "" && net != ".":
 		return "tincan-" + net, nil
-	case a.place.Conf == "":
+	case e.Place.Conf == "":
 		return "tincan", nil
 	}
-	dir, err := filepath.Abs(a.place.Conf)
+	dir, err := filepath.Abs(e.Place.Conf)
 	if err != nil {
 		return "", err
 	}
@@ -339,11 +348,11 @@ func (a *app) serviceName() (string, error) {
 }
 
 // serviceArgs is the command line of the service, without the program.
-func (a *app) serviceArgs(boot []string) (args []string, err error) {
-	if a.place.Net != "" {
-		args = append(args, "--net="+a.place.Net)
+func serviceArgs(e *env.Env, boot []string) (args []string, err error) {
+	if e.Place.Net != "" {
+		args = append(args, "--net="+e.Place.Net)
 	}
-	for _, o := range []struct{ option, path string }{{"--pidfile", a.place.PidFile}, {"--config", a.place.Conf}} {
+	for _, o := range []struct{ option, path string }{{"--pidfile", e.Place.PidFile}, {"--config", e.Place.Conf}} {
 		if o.path == "" {
 			continue
 		}
@@ -357,17 +366,17 @@ func (a *app) serviceArgs(boot []string) (args []string, err error) {
 }
 
 // foreignService is the service in the terms of whatever runs this system, and its name.
-func (a *app) foreignService(f upFlags) (service.Service, string, error) {
-	name, err := a.serviceName()
+func foreignService(e *env.Env, o newcomers.Options) (service.Service, string, error) {
+	name, err := serviceName(e)
 	if err != nil {
 		return nil, "", err
 	}
-	args, err := a.serviceArgs(f.bootOptions())
+	args, err := serviceArgs(e, o.Words())
 	if err != nil {
 		return nil, "", err
 	}
 	network := strings.TrimPrefix(strings.TrimPrefix(name, "tincan"), "-")
-	s, err := service.New(&networkService{a: a, up: f}, &service.Config{
+	s, err := service.New(&networkService{e: e, admit: o}, &service.Config{
 		// Windows wants display names to be unique, too.
 		Name: name, DisplayName: strings.TrimSpace("tincan " + network), Description: strings.TrimSpace("VPN node of the network " + network),
 		Arguments: args,
@@ -377,8 +386,8 @@ func (a *app) foreignService(f upFlags) (service.Service, string, error) {
 }
 
 // foreign installs or removes the service on a system without systemd.
-func (a *app) foreign(action string, f upFlags, dry bool) error {
-	s, name, err := a.foreignService(f)
+func foreign(e *env.Env, action string, o newcomers.Options, dry bool) error {
+	s, name, err := foreignService(e, o)
 	if err != nil {
 		return fmt.Errorf("services of this system: %w", err)
 	}
@@ -387,30 +396,30 @@ func (a *app) foreign(action string, f upFlags, dry bool) error {
 		if err != nil {
 			return err
 		}
-		args, err := a.serviceArgs(f.bootOptions())
+		args, err := serviceArgs(e, o.Words())
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(a.Out, "%s the service %s of %s, which runs: %s %s\n", action, name, service.Platform(), self, strings.Join(args, " "))
+		fmt.Fprintf(e.Out, "%s the service %s of %s, which runs: %s %s\n", action, name, service.Platform(), self, strings.Join(args, " "))
 		return nil
 	}
 	if action == "uninstall" {
 		if _, err := s.Status(); errors.Is(err, service.ErrNotInstalled) || noInitScript(name) {
-			a.say("the service %s is not installed", name)
+			e.Say("the service %s is not installed", name)
 		} else {
 			_ = s.Stop() // it may be stopped already
 			if err := s.Uninstall(); err != nil {
 				return err
 			}
-			a.say("the service %s is stopped and removed", name)
+			e.Say("the service %s is stopped and removed", name)
 		}
 		if service.Platform() == "unix-systemv" {
 			removeRunLevelLinks("/etc", name) // also those that an earlier version has left behind
 		}
 		return nil
 	}
-	if pid := a.runs(); pid != 0 {
-		return terminal.Hint(fmt.Errorf("the node is already running (pid %d)", pid), "end it first: %s down", a.self())
+	if pid := e.Runs(); pid != 0 {
+		return terminal.Hint(fmt.Errorf("the node is already running (pid %d)", pid), "end it first: %s down", e.Self())
 	}
 	if err := s.Install(); err != nil {
 		return err
@@ -418,13 +427,13 @@ func (a *app) foreign(action string, f upFlags, dry bool) error {
 	if err := s.Start(); err != nil {
 		return fmt.Errorf("it is installed, but starting it failed: %w", err)
 	}
-	a.say("the service %s is installed and runs", name)
+	e.Say("the service %s is installed and runs", name)
 	return nil
 }
 
 // runService is the process of the service, where there is no systemd.
-func (a *app) runService(f upFlags) error {
-	s, _, err := a.foreignService(f)
+func runService(e *env.Env, o newcomers.Options) error {
+	s, _, err := foreignService(e, o)
 	if err != nil {
 		return err
 	}
@@ -433,23 +442,21 @@ func (a *app) runService(f upFlags) error {
 
 // networkService is the node as a service manager of another system sees it.
 type networkService struct {
-	a    *app
-	up   upFlags // only what is about newcomers
-	end  context.CancelFunc
-	done chan error
+	e     *env.Env
+	admit newcomers.Options
+	end   context.CancelFunc
+	done  chan error
 }
 
 // Start begins to run the node, and does not wait.
 func (n *networkService) Start(s service.Service) error {
-	l, err := n.a.existing()
+	l, err := n.e.Existing()
 	if err != nil {
 		return err
 	}
-	var boot *command.Service
-	if n.up.boot != "" {
-		if boot, err = n.a.openBoot(n.up, l); err != nil {
-			return err
-		}
+	boot, err := newcomers.Open(n.e, n.admit, l)
+	if err != nil {
+		return err
 	}
 	l, _ = l.ForDaemon()
 	if err := os.Chdir(l.ConfBase); err != nil {
@@ -457,12 +464,12 @@ func (n *networkService) Start(s service.Service) error {
 	}
 	ctx, end := context.WithCancel(context.Background())
 	n.end, n.done = end, make(chan error, 1)
-	o := launch.Options{Layout: l, Version: version.Text(), Style: launch.Tinc11, Beside: beside(boot, l)}
+	o := launch.Options{Layout: l, Version: version.Text(), Style: launch.Tinc11, Beside: newcomers.Beside(boot, l)}
 	if !service.Interactive() {
 		o.LogFile = l.LogFile // nobody sees standard error
 	}
 	go func() {
-		err := launch.Run(ctx, o, n.a.Streams)
+		err := launch.Run(ctx, o, n.e.Streams)
 		n.done <- err
 		if err != nil {
 			if log, e := s.Logger(nil); e == nil {

@@ -1,4 +1,4 @@
-package cli
+package look
 
 import (
 	"encoding/json"
@@ -8,13 +8,15 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tincan/internal/cli/env"
 	"tincan/internal/cli/frontend"
 	"tincan/internal/command"
 	"tincan/internal/control"
+	"tincan/internal/report"
 	"tincan/internal/terminal"
 )
 
-func (a *app) logCommand() *cobra.Command {
+func logCommand(e *env.Env) *cobra.Command {
 	asJSON := false
 	c := &cobra.Command{
 		Use:   "log [LEVEL]",
@@ -31,11 +33,11 @@ LEVEL is how much: 0 start and stop, 1 connections, 2 status, 3 protocol, 4 requ
 					return terminal.Hint(fmt.Errorf("%q is no level", args[0]), "levels are 0 to 5")
 				}
 			}
-			return a.ask(func(d *control.Client) error {
+			return e.Ask(func(d *control.Client) error {
 				if asJSON {
-					return a.ended(command.FollowLog(&jsonLog{json.NewEncoder(a.Out)}, d, level, false))
+					return ended(e)(command.FollowLog(&jsonLog{json.NewEncoder(e.Out)}, d, level, false))
 				}
-				return a.ended(command.FollowLog(a.Out, d, level, a.OutColor()))
+				return ended(e)(command.FollowLog(e.Out, d, level, e.OutColor()))
 			})
 		},
 	}
@@ -44,18 +46,13 @@ LEVEL is how much: 0 start and stop, 1 connections, 2 status, 3 protocol, 4 requ
 }
 
 // ended says why there is nothing more to follow, if nobody has pressed Ctrl-C.
-func (a *app) ended(byItself bool, err error) error {
-	if byItself {
-		a.say("the node has ended")
+func ended(e *env.Env) func(byItself bool, err error) error {
+	return func(byItself bool, err error) error {
+		if byItself {
+			e.Say("the node has ended")
+		}
+		return err
 	}
-	return err
-}
-
-// logLine is one message of the log.
-type logLine struct {
-	Time     string `json:"time"`     // of this machine, as 2006-01-02 15:04:05
-	Priority string `json:"priority"` // as syslog calls it
-	Text     string `json:"text"`
 }
 
 // jsonLog makes JSON of the lines that are written to it, one at a time.
@@ -63,11 +60,11 @@ type jsonLog struct{ out *json.Encoder }
 
 func (j *jsonLog) Write(line []byte) (int, error) {
 	time, priority, text := command.SplitLogLine(line)
-	err := j.out.Encode(logLine{time, priority, text})
+	err := j.out.Encode(report.LogLine{Time: time, Priority: priority, Text: text})
 	return len(line), err
 }
 
-func (a *app) pcapCommand() *cobra.Command {
+func pcapCommand(e *env.Env) *cobra.Command {
 	snaplen := 0
 	c := &cobra.Command{
 		Use:   "pcap",
@@ -78,13 +75,13 @@ or passes on, in the format of libpcap, until the node ends or Ctrl-C is pressed
   tincan -n home pcap | tcpdump -nr -`,
 		Args: frontend.Between("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error {
-			if a.OutIsTerminal() {
-				return terminal.Hint(errors.New("packets are not for a terminal"), "%s pcap | tcpdump -nr -", a.self())
+			if e.OutIsTerminal() {
+				return terminal.Hint(errors.New("packets are not for a terminal"), "%s pcap | tcpdump -nr -", e.Self())
 			}
 			if snaplen < 0 {
 				return errors.New("--snaplen must not be negative")
 			}
-			return a.ask(func(d *control.Client) error { return a.ended(command.FollowPcap(a.Out, d, snaplen)) })
+			return e.Ask(func(d *control.Client) error { return ended(e)(command.FollowPcap(e.Out, d, snaplen)) })
 		},
 	}
 	c.Flags().IntVar(&snaplen, "snaplen", 0, "capture only the first `bytes` of each packet (default all)")

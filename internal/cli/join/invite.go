@@ -1,4 +1,4 @@
-package cli
+package join
 
 import (
 	"context"
@@ -9,7 +9,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tincan/internal/cli/env"
 	"tincan/internal/cli/frontend"
+	"tincan/internal/cli/newcomers"
+	"tincan/internal/cli/service"
 	"tincan/internal/command"
 	"tincan/internal/invite"
 	"tincan/internal/oserr"
@@ -17,7 +20,7 @@ import (
 	"tincan/internal/terminal"
 )
 
-func (a *app) inviteCommand() *cobra.Command {
+func inviteCommand(e *env.Env) *cobra.Command {
 	address, asJSON := "", false
 	c := &cobra.Command{
 		Use:   "invite NAME",
@@ -26,7 +29,7 @@ func (a *app) inviteCommand() *cobra.Command {
 network. It works once and within a week. Treat it like a password.`,
 		Args: frontend.Exactly("the NAME of the new node", 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			l, err := a.existing()
+			l, err := e.Existing()
 			if err != nil {
 				return err
 			}
@@ -37,32 +40,32 @@ network. It works once and within a week. Treat it like a password.`,
 				}
 				address = to.String()
 			}
-			inv, err := command.RunInvite(context.Background(), command.Invite{Layout: l.ForClient(), Invitee: args[0], Address: address, Command: a.self()}, a.Streams)
+			inv, err := command.RunInvite(context.Background(), command.Invite{Layout: l.ForClient(), Invitee: args[0], Address: address, Command: e.Self()}, e.Streams)
 			switch {
 			case errors.Is(err, invite.ErrNoAddress):
-				return terminal.Hint(err, "say it with: %s set Address HOST", a.self())
+				return terminal.Hint(err, "say it with: %s set Address HOST", e.Self())
 			case err != nil:
 				return err
 			}
 			if inv.Again {
-				a.say("note: there is another open invitation for %s; the first that is used counts", inv.Invitee)
+				e.Say("note: there is another open invitation for %s; the first that is used counts", inv.Invitee)
 			}
 			for _, addr := range inv.Addresses {
-				a.say("%s will have the address %s", inv.Invitee, addr)
+				e.Say("%s will have the address %s", inv.Invitee, addr)
 			}
 			if asJSON {
-				return a.printJSON(report.Invitation{Node: inv.Invitee, URL: inv.URL, Addresses: append([]string{}, inv.Addresses...), Again: inv.Again})
+				return e.PrintJSON(report.Invitation{Node: inv.Invitee, URL: inv.URL, Addresses: append([]string{}, inv.Addresses...), Again: inv.Again})
 			}
-			_, err = fmt.Fprintln(a.Out, inv.URL)
+			_, err = fmt.Fprintln(e.Out, inv.URL)
 			return err
 		},
 	}
-	a.jsonFlag(c, &asJSON)
+	frontend.JSONFlag(c, &asJSON)
 	c.Flags().StringVar(&address, "address", "", "`host[:port]` in the URL, in place of the Address of the configuration")
 	return c
 }
 
-func (a *app) joinCommand() *cobra.Command {
+func joinCommand(e *env.Env) *cobra.Command {
 	var o joinOptions
 	c := &cobra.Command{
 		Use:   "join [URL]",
@@ -71,11 +74,11 @@ func (a *app) joinCommand() *cobra.Command {
 everything that "tincan up" needs. Without a URL on the command line, where other
 users of this machine could see it, it is read from standard input.`,
 		Args: frontend.Between("one URL", 0, 1),
-		RunE: func(_ *cobra.Command, args []string) error { return a.join(args, o) },
+		RunE: func(_ *cobra.Command, args []string) error { return join(e, args, o) },
 	}
 	c.Flags().BoolVar(&o.force, "force", false, "also store unsafe variables of the invitation")
 	c.Flags().BoolVar(&o.service, "service", false, "install the node as a service that starts now and at boot")
-	a.jsonFlag(c, &o.json)
+	frontend.JSONFlag(c, &o.json)
 	return c
 }
 
@@ -125,42 +128,42 @@ func joinHint(err error, web bool) error {
 	return terminal.Hint(err, "%s", hint)
 }
 
-func (a *app) join(args []string, o joinOptions) error {
+func join(e *env.Env, args []string, o joinOptions) error {
 	url := ""
 	if len(args) > 0 {
 		url = args[0]
 	} else {
-		if a.Interactive() {
-			fmt.Fprint(a.Err, "URL of the invitation: ")
+		if e.Interactive() {
+			fmt.Fprint(e.Err, "URL of the invitation: ")
 		}
-		url, _ = a.Line()
+		url, _ = e.Line()
 		if url == "" {
 			return terminal.Hint(errors.New("no URL was given"), "tincan join URL")
 		}
 	}
 	res, err := invite.Join(context.Background(), invite.Options{
-		URL: url, Place: a.place, Force: o.force,
-		Log: func(text string) { a.say("%s", text) },
+		URL: url, Place: e.Place, Force: o.force,
+		Log: func(text string) { e.Say("%s", text) },
 	})
 	if err != nil {
 		_, wrong := invite.ParseURL(url)
 		return joinHint(err, wrong != nil && (strings.HasPrefix(url, "http://") || strings.HasPrefix(url, "https://")))
 	}
 	conf := ""
-	if a.place.Conf != "" {
+	if e.Place.Conf != "" {
 		conf = res.Layout.ConfBase
 	}
-	a.say("joined as %s; the files are in %s", res.Name, res.Layout.ConfBase)
+	e.Say("joined as %s; the files are in %s", res.Name, res.Layout.ConfBase)
 	for _, addr := range res.Addresses {
-		a.say("the address in the VPN is %s", addr)
+		e.Say("the address in the VPN is %s", addr)
 	}
-	a.warnOfOverlaps(res.Addresses)
-	a.say("stored from the invitation: %s", strings.Join(res.Settings, "; "))
+	warnOfOverlaps(e, res.Addresses)
+	e.Say("stored from the invitation: %s", strings.Join(res.Settings, "; "))
 	if len(res.Hosts) > 0 {
-		a.say("stored the host files of: %s", strings.Join(res.Hosts, " "))
+		e.Say("stored the host files of: %s", strings.Join(res.Hosts, " "))
 	}
 	if o.json {
-		if err := a.printJSON(report.Joined{
+		if err := e.PrintJSON(report.Joined{
 			Name: res.Name, Network: res.Layout.NetName, Directory: res.Layout.ConfBase, Addresses: append([]string{}, res.Addresses...),
 			Settings: append([]string{}, res.Settings...), Hosts: append([]string{}, res.Hosts...), Service: o.service,
 		}); err != nil {
@@ -168,9 +171,9 @@ func (a *app) join(args []string, o joinOptions) error {
 		}
 	}
 	if !o.service {
-		a.sayNext(res.Layout.NetName, conf)
+		sayNext(e, res.Layout.NetName, conf)
 		return nil
 	}
-	a.place.Net, a.place.Conf = res.Layout.NetName, conf
-	return terminal.Hint(a.installService(upFlags{}, false), "this machine has joined all the same; start the node with: %s up", a.self())
+	e.Place.Net, e.Place.Conf = res.Layout.NetName, conf
+	return terminal.Hint(service.Install(e, newcomers.Options{}, false), "this machine has joined all the same; start the node with: %s up", e.Self())
 }

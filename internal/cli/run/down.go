@@ -1,4 +1,4 @@
-package cli
+package run
 
 import (
 	"cmp"
@@ -9,8 +9,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tincan/internal/cli/env"
 	"tincan/internal/cli/frontend"
 	"tincan/internal/cli/launch"
+	"tincan/internal/cli/service"
 	"tincan/internal/confdir"
 	"tincan/internal/control"
 	"tincan/internal/netconf"
@@ -22,7 +24,7 @@ import (
 // stopLimit is how long down waits for the node to end.
 const stopLimit = time.Minute
 
-func (a *app) downCommand() *cobra.Command {
+func downCommand(e *env.Env) *cobra.Command {
 	return &cobra.Command{
 		Use:     "down",
 		Aliases: []string{"stop"},
@@ -30,12 +32,12 @@ func (a *app) downCommand() *cobra.Command {
 		Long: `Stops the running node and waits until it has restored the system. If none is
 running, nothing happens. A service starts again at boot: see "tincan service".`,
 		Args: frontend.Between("no arguments", 0, 0),
-		RunE: func(*cobra.Command, []string) error { return a.down() },
+		RunE: func(*cobra.Command, []string) error { return down(e) },
 	}
 }
 
-func (a *app) down() error {
-	l, err := a.layout()
+func down(e *env.Env) error {
+	l, err := e.Layout()
 	if err != nil {
 		return err
 	}
@@ -46,17 +48,17 @@ func (a *app) down() error {
 	case err != nil && ctx.Err() != nil:
 		return terminal.Hint(err, "the node has not ended within %v; kill it if need be", stopLimit)
 	case nobody(err):
-		if _, err := a.existing(); err != nil && a.place.PidFile == "" {
+		if _, err := e.Existing(); err != nil && e.Place.PidFile == "" {
 			return err
 		}
 		clearGuard(l)
-		a.say("the node does not run")
+		e.Say("the node does not run")
 	case err != nil:
-		return a.notRunning(err)
+		return e.NotRunning(err)
 	case signalled != 0:
-		a.say("its control socket does not answer, so process %d was sent SIGTERM", signalled)
+		e.Say("its control socket does not answer, so process %d was sent SIGTERM", signalled)
 	default:
-		a.say("stopped")
+		e.Say("stopped")
 	}
 	return nil
 }
@@ -83,31 +85,31 @@ func clearGuard(l confdir.Layout) {
 	}
 }
 
-func (a *app) restartCommand() *cobra.Command {
+func restartCommand(e *env.Env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "restart",
 		Short: "Restart the node, or start it if it is not running",
 		Long: `Stops the node if it runs, and starts it again: as the service that it is, else in
 the background as "tincan up --detach" does.`,
 		Args: frontend.Between("no arguments", 0, 0),
-		RunE: func(*cobra.Command, []string) error { return a.restart() },
+		RunE: func(*cobra.Command, []string) error { return restart(e) },
 	}
 }
 
-func (a *app) restart() error {
+func restart(e *env.Env) error {
 	if launch.Detached() { // the second process
-		return a.up(upFlags{detach: true})
+		return up(e, upFlags{detach: true})
 	}
-	if _, err := a.existing(); err != nil {
+	if _, err := e.Existing(); err != nil {
 		return err
 	}
-	if done, err := a.restartService(); done {
+	if done, err := service.Restart(e); done {
 		return err
 	}
-	if a.runs() != 0 {
-		if err := a.down(); err != nil {
+	if e.Runs() != 0 {
+		if err := down(e); err != nil {
 			return err
 		}
 	}
-	return a.up(upFlags{detach: true})
+	return up(e, upFlags{detach: true})
 }

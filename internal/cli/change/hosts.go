@@ -1,4 +1,4 @@
-package cli
+package change
 
 import (
 	"errors"
@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tincan/internal/cli/env"
 	"tincan/internal/cli/frontend"
 	"tincan/internal/confdir"
 	"tincan/internal/config"
@@ -15,34 +16,34 @@ import (
 	"tincan/internal/terminal"
 )
 
-func (a *app) exportCommand() *cobra.Command {
+func exportCommand(e *env.Env) *cobra.Command {
 	all := false
 	c := &cobra.Command{
 		Use:   "export",
 		Short: "Print the host file of this node (its public key and addresses)",
 		Args:  frontend.Between("no arguments", 0, 0),
-		RunE:  func(*cobra.Command, []string) error { return a.exportHosts(all) },
+		RunE:  func(*cobra.Command, []string) error { return exportHosts(e, all) },
 	}
 	c.Flags().BoolVar(&all, "all", false, "print the host files of all nodes")
 	return c
 }
 
-func (a *app) exportHosts(all bool) error {
-	l, err := a.existing()
+func exportHosts(e *env.Env, all bool) error {
+	l, err := e.Existing()
 	if err != nil {
 		return err
 	}
 	if all {
-		return confdir.WriteHosts(a.Out, l)
+		return confdir.WriteHosts(e.Out, l)
 	}
 	own, err := confdir.OwnName(l)
 	if err != nil {
 		return err
 	}
-	return confdir.WriteHost(a.Out, l, own)
+	return confdir.WriteHost(e.Out, l, own)
 }
 
-func (a *app) exchangeCommand() *cobra.Command {
+func exchangeCommand(e *env.Env) *cobra.Command {
 	all, force := false, false
 	c := &cobra.Command{
 		Use:   "exchange",
@@ -51,13 +52,13 @@ func (a *app) exchangeCommand() *cobra.Command {
 in each direction, two nodes exchange their host files.`,
 		Args: frontend.Between("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error {
-			if err := a.exportHosts(all); err != nil {
+			if err := exportHosts(e, all); err != nil {
 				return err
 			}
-			if out, ok := a.Out.(io.Closer); ok && !a.Interactive() {
+			if out, ok := e.Out.(io.Closer); ok && !e.Interactive() {
 				out.Close() // the other side waits for the end
 			}
-			return a.importHosts(nil, force)
+			return importHosts(e, nil, force)
 		},
 	}
 	c.Flags().BoolVar(&all, "all", false, "print the host files of all nodes")
@@ -68,7 +69,7 @@ in each direction, two nodes exchange their host files.`,
 // maxImport is how much import reads, in bytes.
 const maxImport = 64 << 20
 
-func (a *app) importCommand() *cobra.Command {
+func importCommand(e *env.Env) *cobra.Command {
 	force := false
 	c := &cobra.Command{
 		Use:   "import [FILE]",
@@ -78,18 +79,18 @@ are kept. Lines that another machine must not choose for
 this one are left out, such as file names or a weaker cipher; set them by hand if
 you want them.`,
 		Args: frontend.Between("one FILE", 0, 1),
-		RunE: func(_ *cobra.Command, args []string) error { return a.importHosts(args, force) },
+		RunE: func(_ *cobra.Command, args []string) error { return importHosts(e, args, force) },
 	}
 	c.Flags().BoolVar(&force, "force", false, "replace host files that are there already")
 	return c
 }
 
-func (a *app) importHosts(args []string, force bool) error {
-	l, err := a.existing()
+func importHosts(e *env.Env, args []string, force bool) error {
+	l, err := e.Existing()
 	if err != nil {
 		return err
 	}
-	in := a.In
+	in := e.In
 	if len(args) > 0 {
 		f, err := os.Open(args[0])
 		if err != nil {
@@ -109,28 +110,28 @@ func (a *app) importHosts(args []string, force bool) error {
 	case len(hosts) == 0:
 		return terminal.Hint(errors.New("there is no host file in the input"), "the other node prints its own with: tincan -n NETWORK export")
 	case junk:
-		a.say("warning: the text before the first Name line is ignored")
+		e.Say("warning: the text before the first Name line is ignored")
 	}
 	n := 0
 	for _, h := range hosts {
 		clean, problems, err := hostfile.Check(h.Name, h.Text, hostfile.Offered)
 		if err != nil {
-			a.say("leaving out the %v", err)
+			e.Say("leaving out the %v", err)
 			continue
 		}
 		for _, p := range problems {
-			a.say("leaving out of the host file of %s: %s", h.Name, p)
+			e.Say("leaving out of the host file of %s: %s", h.Name, p)
 		}
 		h.Text = clean
 		err = confdir.ImportHost(l, h, force)
 		if errors.Is(err, fs.ErrExist) {
-			a.say("there is a host file %s already; it stays as it is", l.Host(h.Name))
+			e.Say("there is a host file %s already; it stays as it is", l.Host(h.Name))
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		a.say("stored %s", l.Host(h.Name))
+		e.Say("stored %s", l.Host(h.Name))
 		n++
 	}
 	if n == 0 {

@@ -1,4 +1,4 @@
-package cli
+package join
 
 import (
 	"errors"
@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tincan/internal/cli/env"
 	"tincan/internal/cli/frontend"
 	"tincan/internal/command"
 	"tincan/internal/config"
@@ -26,7 +27,7 @@ type initFlags struct {
 	tincUp, force, json      bool
 }
 
-func (a *app) initCommand() *cobra.Command {
+func initCommand(e *env.Env) *cobra.Command {
 	var f initFlags
 	c := &cobra.Command{
 		Use:   "init NAME",
@@ -40,10 +41,10 @@ node that joins gets one of them.`,
 		Args: frontend.Exactly("NAME", 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.anyPort = cmd.Flags().Changed("port") && f.port == 0
-			return a.init(args[0], f)
+			return makeNetwork(e, args[0], f)
 		},
 	}
-	a.jsonFlag(c, &f.json)
+	frontend.JSONFlag(c, &f.json)
 	c.Flags().StringVar(&f.network, "range", "", "`network` of the VPN (default a random 10.x.0.0/16)")
 	c.Flags().StringVar(&f.address, "address", "", "`address` of this node in the VPN (default the first of the range)")
 	c.Flags().StringVar(&f.public, "public", "", "`host[:port]` where others reach this machine")
@@ -53,18 +54,18 @@ node that joins gets one of them.`,
 	return c
 }
 
-func (a *app) init(text string, f initFlags) error {
+func makeNetwork(e *env.Env, text string, f initFlags) error {
 	name, err := node.ParseName(text)
 	if err != nil {
 		return err
 	}
-	if a.place.Net == "" && a.place.Conf == "" {
-		if nets := a.networks(); len(nets) > 0 {
+	if e.Place.Net == "" && e.Place.Conf == "" {
+		if nets := e.Networks(); len(nets) > 0 {
 			return terminal.Hint(fmt.Errorf("there is a network on this machine already: %s", strings.Join(nets, " ")), "name the new one: tincan -n NETWORK init %s", text)
 		}
-		a.place.Net = command.DefaultNetwork
+		e.Place.Net = command.DefaultNetwork
 	}
-	l, err := a.layout()
+	l, err := e.Layout()
 	if err != nil {
 		return err
 	}
@@ -72,7 +73,7 @@ func (a *app) init(text string, f initFlags) error {
 	if n.VPN, err = f.vpn(); err != nil {
 		return err
 	}
-	if err := a.checkRange(text, n.VPN, f.force); err != nil {
+	if err := checkRange(e, text, n.VPN, f.force); err != nil {
 		return err
 	}
 	if f.public != "" {
@@ -89,42 +90,42 @@ func (a *app) init(text string, f initFlags) error {
 	}
 	port, err := n.Create()
 	if errors.Is(err, generate.ErrExists) {
-		return terminal.Hint(err, "choose another network with -n, or look at this one with: %s get Name", a.self())
+		return terminal.Hint(err, "choose another network with -n, or look at this one with: %s get Name", e.Self())
 	}
 	if err != nil {
 		return err
 	}
-	a.say("created node %s in %s", name, l.ConfBase)
+	e.Say("created node %s in %s", name, l.ConfBase)
 	if n.VPN.IsValid() {
-		a.say("its address in the VPN is %s", n.VPN)
+		e.Say("its address in the VPN is %s", n.VPN)
 	} else {
-		a.say("fill in %s to give it an address", l.Script("tinc-up"))
+		e.Say("fill in %s to give it an address", l.Script("tinc-up"))
 	}
 	switch {
 	case f.port == 0 && !f.anyPort && port != generate.DefaultPort:
-		a.say("it will listen on port %d, because port %d is in use", port, generate.DefaultPort)
+		e.Say("it will listen on port %d, because port %d is in use", port, generate.DefaultPort)
 	default:
-		a.say("it will listen on port %d", port)
+		e.Say("it will listen on port %d", port)
 	}
-	a.sayNext(a.place.Net, a.place.Conf)
+	sayNext(e, e.Place.Net, e.Place.Conf)
 	if f.json {
 		made := report.Made{Name: name, Network: l.NetName, Directory: l.ConfBase, Port: port}
 		if n.VPN.IsValid() {
 			made.Address = n.VPN.String()
 		}
-		return a.printJSON(made)
+		return e.PrintJSON(made)
 	}
 	return nil
 }
 
 // checkRange refuses the range of a VPN that this machine can reach outside of the VPN.
-func (a *app) checkRange(name string, vpn netip.Prefix, force bool) error {
+func checkRange(e *env.Env, name string, vpn netip.Prefix, force bool) error {
 	if r := vpn.Masked(); vpn.IsValid() && !subnet.Private(r) {
 		if !force {
 			return terminal.Hint(fmt.Errorf("the range %v is not a private one: machines of the Internet with these addresses could not be reached any more", r),
-				"%s init %s --range %v; or take it all the same with --force, if it is yours", a.self(), command.Quote(name), generate.RandomRange())
+				"%s init %s --range %v; or take it all the same with --force, if it is yours", e.Self(), command.Quote(name), generate.RandomRange())
 		}
-		a.say("warning: the range %v is not a private one: machines of the Internet with these addresses cannot be reached any more, unless it is yours", r)
+		e.Say("warning: the range %v is not a private one: machines of the Internet with these addresses cannot be reached any more, unless it is yours", r)
 	}
 	other := ""
 	if vpn.IsValid() {
@@ -134,22 +135,22 @@ func (a *app) checkRange(name string, vpn netip.Prefix, force bool) error {
 	case other == "":
 		return nil
 	case force:
-		a.say("warning: the range %v overlaps with %s: machines there and nodes of the VPN may not be reached", vpn.Masked(), other)
+		e.Say("warning: the range %v overlaps with %s: machines there and nodes of the VPN may not be reached", vpn.Masked(), other)
 		return nil
 	}
 	return terminal.Hint(fmt.Errorf("the range %v overlaps with %s", vpn.Masked(), other),
-		"%s init %s --range %v; or take it all the same with --force", a.self(), command.Quote(name), generate.RandomRange())
+		"%s init %s --range %v; or take it all the same with --force", e.Self(), command.Quote(name), generate.RandomRange())
 }
 
 // warnOfOverlaps says that addresses that somebody else has chosen do not fit here.
-func (a *app) warnOfOverlaps(list []string) {
+func warnOfOverlaps(e *env.Env, list []string) {
 	for _, text := range list {
 		p, err := netip.ParsePrefix(text)
 		if err != nil || p.IsSingleIP() {
 			continue
 		}
 		if other := generate.Overlap(p.Masked()); other != "" {
-			a.say("warning: the range %v of the VPN overlaps with %s: a node with the address of a machine there cannot be reached from here", p.Masked(), other)
+			e.Say("warning: the range %v of the VPN overlaps with %s: a node with the address of a machine there cannot be reached from here", p.Masked(), other)
 		}
 	}
 }

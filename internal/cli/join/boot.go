@@ -1,4 +1,4 @@
-package cli
+package join
 
 import (
 	"crypto/rand"
@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tincan/internal/bootnode"
+	"tincan/internal/cli/env"
 	"tincan/internal/cli/frontend"
 	"tincan/internal/command"
 	"tincan/internal/node"
@@ -19,7 +20,7 @@ import (
 	"tincan/internal/terminal"
 )
 
-func (a *app) genCommand() *cobra.Command {
+func genCommand(e *env.Env) *cobra.Command {
 	var g command.Gen
 	network, dir := "", ""
 	c := &cobra.Command{
@@ -42,7 +43,7 @@ not even then.`,
 			frontend.FromEnvironment(cmd.LocalNonPersistentFlags(), "TINC_BOOT_")
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
-			g.URLs, g.Place = args, a.place
+			g.URLs, g.Place = args, e.Place
 			if network != "" {
 				if g.Place.Net = node.Normalise(network); g.Place.Net == "" {
 					return fmt.Errorf("--network %.40q has none of the letters a-z and digits that a name is made of", network)
@@ -56,21 +57,21 @@ not even then.`,
 			}
 			ctx, stop := command.Interruptible()
 			defer stop()
-			m, err := g.Run(ctx, a.Streams)
+			m, err := g.Run(ctx, e.Streams)
 			if err != nil {
 				return err
 			}
-			m.Print(a.Out)
-			command.SayWhoAnswers(ctx, m, a.Streams)
+			m.Print(e.Out)
+			command.SayWhoAnswers(ctx, m, e.Streams)
 			if g.Engine == command.TincdOne {
-				a.say("next: systemctl start tinc@%s", m.Layout.NetName)
+				e.Say("next: systemctl start tinc@%s", m.Layout.NetName)
 				return nil
 			}
 			net := g.Place.Net
 			if g.Place.Conf == "" { // also of the network that nobody has named
 				net = m.Layout.NetName
 			}
-			a.sayNext(net, g.Place.Conf)
+			sayNext(e, net, g.Place.Conf)
 			return nil
 		},
 	}
@@ -81,7 +82,7 @@ not even then.`,
 	return c
 }
 
-func (a *app) bootnodeCommand() *cobra.Command {
+func bootnodeCommand(e *env.Env) *cobra.Command {
 	s := command.Serve{Generate: true}
 	var tok tokenFlags
 	dir, service, name := "", false, ""
@@ -102,16 +103,16 @@ The protocols of tinc-boot are off. --protocol gen1 is for its command gen,
 			frontend.FromEnvironment(cmd.LocalNonPersistentFlags(), "TINC_BOOT_")
 		},
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			if s.Layout, err = command.BootLayout(a.place, dir); err != nil {
+			if s.Layout, err = command.BootLayout(e.Place, dir); err != nil {
 				return err
 			}
 			if s.Limits, err = tok.limits("command line", false); err != nil {
 				return err
 			}
 			if service {
-				return s.Install([]string{}, a.Streams)
+				return s.Install([]string{}, e.Streams)
 			}
-			return s.Run(a.Streams)
+			return s.Run(e.Streams)
 		},
 	}
 	f := c.Flags()
@@ -167,7 +168,7 @@ func (t tokenFlags) limits(label string, old bool) (l bootnode.Limits, err error
 	return l, nil
 }
 
-func (a *app) tokenCommand() *cobra.Command {
+func tokenCommand(e *env.Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "token",
 		Short: "Create, list and revoke join tokens",
@@ -182,22 +183,22 @@ service that runs notices at once.`,
 		},
 		RunE: func(*cobra.Command, []string) error { return nil },
 	}
-	c.AddCommand(a.tokenNewCommand(), a.tokenListCommand(), a.tokenRevokeCommand())
+	c.AddCommand(tokenNewCommand(e), tokenListCommand(e), tokenRevokeCommand(e))
 	return c
 }
 
-func (a *app) bootStore() (*bootnode.Store, error) {
-	l, err := command.BootLayout(a.place, "")
+func bootStore(e *env.Env) (*bootnode.Store, error) {
+	l, err := command.BootLayout(e.Place, "")
 	if err != nil {
 		return nil, err
 	}
 	if _, err := os.Stat(l.TincConf()); err != nil {
-		return nil, terminal.Hint(fmt.Errorf("there is no network in %s", l.ConfBase), "%s", a.whichNetwork())
+		return nil, terminal.Hint(fmt.Errorf("there is no network in %s", l.ConfBase), "%s", e.WhichNetwork())
 	}
 	return bootnode.OpenStore(l)
 }
 
-func (a *app) tokenNewCommand() *cobra.Command {
+func tokenNewCommand(e *env.Env) *cobra.Command {
 	var tok tokenFlags
 	var given command.Token
 	old, weak, asJSON := false, false, false
@@ -206,7 +207,7 @@ func (a *app) tokenNewCommand() *cobra.Command {
 		Short: "Print a new token",
 		Args:  frontend.Between("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error {
-			s, err := a.bootStore()
+			s, err := bootStore(e)
 			if err != nil {
 				return err
 			}
@@ -214,7 +215,7 @@ func (a *app) tokenNewCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			secret, err := given.Secret(a.Streams)
+			secret, err := given.Secret(e.Streams)
 			if errors.Is(err, command.ErrNoToken) {
 				secret, err = bootnode.NewSecret(rand.Reader)
 			}
@@ -228,18 +229,18 @@ func (a *app) tokenNewCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			a.say("token %s; treat what follows like a password", t.ID)
+			e.Say("token %s; treat what follows like a password", t.ID)
 			if secret.Groups() != secret.Reveal() {
-				a.say("to read it out: %s", secret.Groups())
+				e.Say("to read it out: %s", secret.Groups())
 			}
 			if asJSON {
-				return a.printJSON(report.NewToken{Token: tokenForm(t), Secret: secret.Reveal()})
+				return e.PrintJSON(report.NewToken{Token: tokenForm(t), Secret: secret.Reveal()})
 			}
-			_, err = fmt.Fprintln(a.Out, secret.Reveal())
+			_, err = fmt.Fprintln(e.Out, secret.Reveal())
 			return err
 		},
 	}
-	a.jsonFlag(c, &asJSON)
+	frontend.JSONFlag(c, &asJSON)
 	frontend.TokenFlags(&given, c.Flags())
 	tok.flags(c.Flags(), time.Hour, 1)
 	c.Flags().BoolVar(&old, "old", false, "make the token valid for the protocols of tinc-boot, too")
@@ -247,14 +248,14 @@ func (a *app) tokenNewCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) tokenListCommand() *cobra.Command {
+func tokenListCommand(e *env.Env) *cobra.Command {
 	asJSON := false
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List valid tokens (not their secrets)",
 		Args:  frontend.Between("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error {
-			s, err := a.bootStore()
+			s, err := bootStore(e)
 			if err != nil {
 				return err
 			}
@@ -267,12 +268,12 @@ func (a *app) tokenListCommand() *cobra.Command {
 				for _, t := range tokens {
 					out.Tokens = append(out.Tokens, tokenForm(t))
 				}
-				return a.printJSON(out)
+				return e.PrintJSON(out)
 			}
 			if len(tokens) == 0 {
-				a.say("no tokens; make one with: %s token new", a.self())
+				e.Say("no tokens; make one with: %s token new", e.Self())
 			}
-			w := tabwriter.NewWriter(a.Out, 0, 8, 2, ' ', 0)
+			w := tabwriter.NewWriter(e.Out, 0, 8, 2, ' ', 0)
 			for _, t := range tokens {
 				uses := "any number"
 				expires := "never expires"
@@ -295,35 +296,35 @@ func (a *app) tokenListCommand() *cobra.Command {
 			return w.Flush()
 		},
 	}
-	a.jsonFlag(c, &asJSON)
+	frontend.JSONFlag(c, &asJSON)
 	return c
 }
 
-func (a *app) tokenRevokeCommand() *cobra.Command {
+func tokenRevokeCommand(e *env.Env) *cobra.Command {
 	asJSON := false
 	c := &cobra.Command{
 		Use:   "revoke ID|LABEL",
 		Short: "Revoke a token",
 		Args:  frontend.Exactly("the ID or label of a token", 1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			s, err := a.bootStore()
+			s, err := bootStore(e)
 			if err != nil {
 				return err
 			}
 			n, err := s.Revoke(args[0])
 			if err == nil && n == 0 {
-				return terminal.Hint(fmt.Errorf("there is no token %.40q", args[0]), "see them with: %s token list", a.self())
+				return terminal.Hint(fmt.Errorf("there is no token %.40q", args[0]), "see them with: %s token list", e.Self())
 			}
 			if err == nil {
-				a.say("revoked; nodes that have joined with it stay")
+				e.Say("revoked; nodes that have joined with it stay")
 			}
 			if err == nil && asJSON {
-				return a.printJSON(report.Revoked{Revoked: n})
+				return e.PrintJSON(report.Revoked{Revoked: n})
 			}
 			return err
 		},
 	}
-	a.jsonFlag(c, &asJSON)
+	frontend.JSONFlag(c, &asJSON)
 	return c
 }
 

@@ -1,0 +1,28 @@
+// Package join has the commands that make a network and bring nodes into it: by invitation, and by tokens at a
+// boot node.
+package join
+
+import (
+	"github.com/spf13/cobra"
+
+	"tincan/internal/cli/env"
+	"tincan/internal/cli/service"
+	"tincan/internal/config"
+)
+
+// Commands are these commands.
+func Commands(e *env.Env) []*cobra.Command {
+	return []*cobra.Command{initCommand(e), inviteCommand(e), joinCommand(e), genCommand(e), bootnodeCommand(e), tokenCommand(e)}
+}
+
+// sayNext tells a person who has just made a node how to go on.
+func sayNext(e *env.Env, net, conf string) {
+	if len(net) > config.MaxInterface {
+		e.Say("note: the interface will be called %s, because its name has at most %d characters; to choose another: %s set Interface NAME", net[:config.MaxInterface], config.MaxInterface, env.SelfFor(net, conf))
+	}
+	self := env.SelfFor(net, conf)
+	e.Say("next: %s up", self)
+	if conf == "" || !service.BySystemd() {
+		e.Say("or, to start it now and at boot: %s service install", self)
+	}
+}
