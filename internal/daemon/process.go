@@ -85,7 +85,7 @@ func (d *Daemon) confine() error {
 	if c == nil || !c.strict() && os.Geteuid() != 0 {
 		return nil // whoever started us as a plain user has chosen our rights
 	}
-	w := process.Wish{Account: c.account, Keep: d.capabilities(c), Sandbox: c.sandbox}
+	w := process.Restrictions{Account: c.account, Keep: d.capabilities(c), Sandbox: c.sandbox}
 	if c.Chroot {
 		w.Root = d.opts.Layout.ConfBase
 		if err := keepResolver(w.Root); err != nil {
@@ -164,7 +164,7 @@ func (d *Daemon) capabilities(c *confinement) (caps []process.Capability) {
 }
 
 // openDoors says what the sandbox must let pass.
-func (d *Daemon) openDoors(w *process.Wish) {
+func (d *Daemon) openDoors(w *process.Restrictions) {
 	l, s := d.opts.Layout, d.network().Settings
 	// Not l.ConfBase itself: tinc.conf and tinc-up say what the next start runs with all rights.
 	write := func(file string) {

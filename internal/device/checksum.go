@@ -8,8 +8,8 @@ import (
 
 var errNoHeadroom = errors.New("no headroom before the packet, or no packet")
 
-// complete makes the packet buf[start:], which is to be written, one that a device without offloads takes as
-// it is.
+// complete turns the packet buf[start:], which is to be written, into one that a device without offloads
+// accepts.
 func complete(buf []byte, start int, off Offload) error {
 	if start < Headroom || start >= len(buf) {
 		return errNoHeadroom

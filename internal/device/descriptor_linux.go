@@ -38,21 +38,21 @@ const handoverTimeout = 5 * time.Second
 
 func receiveFD(path string) (int, error) {
 	if len(path) > 107 {
-		return -1, said(nil, "Unix socket path too long: %d bytes, where 107 are possible", len(path))
+		return -1, tincError(nil, "Unix socket path too long: %d bytes, where 107 are possible", len(path))
 	}
 	if strings.ContainsRune(path, 0) {
 		return -1, errors.New("a socket cannot have this name")
 	}
 	conn, err := net.DialTimeout("unix", path, handoverTimeout)
 	if err != nil {
-		return -1, said(err, "Could not connect to Unix socket")
+		return -1, tincError(err, "Could not connect to Unix socket")
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(handoverTimeout))
 	control := make([]byte, unix.CmsgSpace(4*4))
 	_, n, _, _, err := conn.(*net.UnixConn).ReadMsgUnix(make([]byte, 1), control)
 	if err != nil {
-		return -1, said(err, "Could not read from unix socket")
+		return -1, tincError(err, "Could not read from unix socket")
 	}
 	var fds []int
 	if list, err := unix.ParseSocketControlMessage(control[:n]); err == nil {

@@ -1,7 +1,7 @@
-// Package device is the virtual network interface: whatever the kernel sends
-// into the VPN comes out of a Device, and what the VPN delivers goes into it.
+// Package device is the virtual network interface: packets that the kernel sends
+// into the VPN are read from a Device, and packets from the VPN are written to it.
 //
-// It moves packets and knows nothing of their meaning, of nodes or of keys.
+// It reads and writes packets, and has no notion of routes, nodes or keys.
 package device
 
 import "errors"
@@ -9,11 +9,11 @@ import "errors"
 // ErrAgain is returned by TryRead when no packet is waiting.
 var ErrAgain = errors.New("no packet is waiting")
 
-// ErrRefused is returned by Write when the device does not take a super-packet. Its segments,
-// written one by one, may well be taken.
-var ErrRefused = errors.New("the device does not take this super-packet")
+// ErrRefused is returned by Write when the device does not accept a super-packet. Its segments,
+// written one by one, may be accepted.
+var ErrRefused = errors.New("the device does not accept this super-packet")
 
-// GSOType says how a super-packet is to be cut into segments.
+// GSOType is how a super-packet is segmented.
 type GSOType uint8
 
 const (
@@ -23,8 +23,8 @@ const (
 	GSOUDP                  // UDP (kernel "USO"), IPv4 or IPv6
 )
 
-// Offload describes work that the kernel left to us (on reading) or that we
-// leave to the kernel (on writing). The zero value is an ordinary, finished packet.
+// Offload describes work that the kernel has left to the reader, or that the writer
+// leaves to the kernel. The zero value is an ordinary, finished packet.
 type Offload struct {
 	GSO        GSOType
 	NeedsCsum  bool   // the transport checksum field holds only the pseudo-header sum
@@ -43,7 +43,7 @@ const anySegments = MaxPacket
 // MaxPacket is the largest super-packet that Read returns or Write takes, in bytes.
 const MaxPacket = 65535
 
-// CarriesFrames tells whether what d reads and writes begins with an Ethernet header.
+// CarriesFrames reports whether what d reads and writes begins with an Ethernet header.
 func CarriesFrames(d Device) bool {
 	f, ok := d.(interface{ frames() bool })
 	return ok && f.frames()
@@ -58,7 +58,7 @@ type Device interface {
 	// bytes. On a tun device a packet starts with its IP header, on a tap
 	// device with its Ethernet header.
 	Read(buf []byte) (n int, off Offload, err error)
-	// TryRead is Read without waiting: it returns ErrAgain if nothing is there.
+	// TryRead is Read without waiting: it returns ErrAgain if there is no packet.
 	TryRead(buf []byte) (n int, off Offload, err error)
 	// Write delivers the packet buf[start:]. start must be at least Headroom;
 	// the bytes just before it are overwritten, the packet is not.

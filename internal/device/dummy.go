@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// NewDummy returns a device from which nothing ever comes and in which
-// everything vanishes (tinc's DeviceType dummy).
+// NewDummy returns a device that never delivers a packet and discards what is
+// written (tinc's DeviceType dummy).
 func NewDummy() Device { return &dummy{closed: make(chan struct{})} }
 
 type dummy struct {

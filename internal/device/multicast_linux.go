@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// OpenMulticast makes a group of UDP multicast an Ethernet segment: each datagram is a
-// frame. Whoever joins the group is on the segment, for example QEMU. spec is "GROUP PORT [TTL]";
+// OpenMulticast makes a UDP multicast group an Ethernet segment: each datagram is a
+// frame. All members of the group are on the segment, for example QEMU. spec is "GROUP PORT [TTL]";
 // datagrams live for one hop if TTL is not given. The error is an [*OpenError].
 func OpenMulticast(spec string) (Device, error) {
 	fail := func(err error) (Device, error) {
@@ -32,16 +32,16 @@ func OpenMulticast(spec string) (Device, error) {
 	}
 	in, err := joinGroup(group)
 	if err != nil {
-		return fail(said(err, "Can't bind to %s %d", group.Addr(), group.Port()))
+		return fail(tincError(err, "Can't bind to %s %d", group.Addr(), group.Port()))
 	}
-	// Others on this machine may use the same address and port. What we send has a
-	// port of its own, so that it is known when it comes back.
+	// Other programs on this machine may use the same address and port. Our frames are sent from
+	// another port, so that they are recognised when they come back.
 	out, err := net.ListenPacket(network, local)
 	if err != nil {
 		in.Close()
 		return fail(err)
 	}
-	m := &multicast{in: in, out: out.(*net.UDPConn), group: group, name: group.String(), own: ownAddrs{look: net.InterfaceAddrs}}
+	m := &multicast{in: in, out: out.(*net.UDPConn), group: group, name: group.String(), local: localAddrs{look: net.InterfaceAddrs}}
 	m.port = m.out.LocalAddr().(*net.UDPAddr).AddrPort().Port()
 	if err := m.setTTL(ttl); err != nil {
 		m.Close()
@@ -52,8 +52,8 @@ func OpenMulticast(spec string) (Device, error) {
 }
 
 // joinGroup opens a socket for what is sent to the group, and nothing else: package net would
-// bind it to all addresses, and then frames of other groups on this machine that have the same port
-// arrive on the segment, and whatever anybody sends to the port.
+// bind it to all addresses, so that frames of other groups with the same port
+// and unicast datagrams to that port would arrive on the segment.
 func joinGroup(group netip.AddrPort) (*net.UDPConn, error) {
 	addr, zone := group.Addr(), 0
 	if addr.Zone() != "" {
@@ -105,9 +105,9 @@ func parseGroup(spec string) (group netip.AddrPort, ttl int, err error) {
 	words := strings.Fields(spec)
 	switch len(words) {
 	case 0:
-		return group, 0, said(nil, "Device variable required for multicast socket")
+		return group, 0, tincError(nil, "Device variable required for multicast socket")
 	case 1:
-		return group, 0, said(nil, "Port number required for multicast socket")
+		return group, 0, tincError(nil, "Port number required for multicast socket")
 	case 2, 3:
 	default:
 		return group, 0, fmt.Errorf("Device = %.60q is more than a group, a port and a number of hops", spec)
@@ -135,7 +135,7 @@ type multicast struct {
 	group   netip.AddrPort
 	port    uint16 // where our own datagrams come from
 	name    string
-	own     ownAddrs // for Read
+	local   localAddrs // for Read
 }
 
 func (m *multicast) setTTL(ttl int) error {
@@ -174,28 +174,28 @@ func (m *multicast) Read(buf []byte) (int, Offload, error) {
 		if err != nil {
 			return 0, Offload{}, err
 		}
-		if n > 0 && !(from.Port() == m.port && m.own.has(from.Addr().Unmap(), time.Now())) {
+		if n > 0 && !(from.Port() == m.port && m.local.has(from.Addr().Unmap(), time.Now())) {
 			return n, Offload{}, nil
 		}
 	}
 }
 
-// ownAddrs knows which addresses are this machine's. Each of our own frames comes back to us,
-// and asking the system for all addresses costs more than the frame. One goroutine uses it.
-type ownAddrs struct {
+// localAddrs caches the addresses of this machine. Each frame that we send is received again,
+// and listing all addresses costs more than handling the frame. One goroutine uses it.
+type localAddrs struct {
 	look func() ([]net.Addr, error)
 	list []netip.Addr
 	at   time.Time // when the system was asked
 }
 
-// ownAddrsAge is how long an address is believed to be still ours. A frame of another machine
+// ownAddrsAge is how long an address is assumed to be still ours. A frame of another machine
 // that has taken over our address and happens to send from our port would be lost for so long.
 const ownAddrsAge = time.Second
 
-// has tells whether addr is one of this machine's, which is asked only about datagrams from our
-// own port. What is not known is always asked: it may be new, and an own frame that is taken for
-// another's would go round in circles.
-func (o *ownAddrs) has(addr netip.Addr, now time.Time) bool {
+// has reports whether addr is one of this machine's, which is asked only about datagrams from our
+// own port. For an unknown address the system is always asked: it may be new, and a frame of ours that
+// is taken for another machine's would loop.
+func (o *localAddrs) has(addr netip.Addr, now time.Time) bool {
 	addr = addr.WithZone("")
 	if now.Sub(o.at) < ownAddrsAge && slices.Contains(o.list, addr) {
 		return true

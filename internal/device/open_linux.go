@@ -30,8 +30,8 @@ var offloadSteps = []int{
 }
 
 // OpenTUN makes the interface name, or takes over a persistent one of the same
-// kind that nobody uses; that one survives Close. The name is cut to the 15
-// characters that the kernel takes, as tinc does. "%d" in it becomes the first
+// kind that is not in use; that one survives Close. The name is truncated to the 15
+// characters that the kernel allows, as in tinc. "%d" in it becomes the first
 // free number; "" lets the kernel choose. Neither link state, addresses nor MTU
 // are touched. The error is an [*OpenError].
 //
@@ -111,7 +111,7 @@ func attach(fd int, name, path string, opts Options) (*tun, error) {
 // older kernels with fixes of that time; what is refused is lost, and counted as a frame error.
 func maxUDPSegments(release string) int {
 	var major, minor int
-	fmt.Sscanf(release, "%d.%d", &major, &minor) // what is not understood is old
+	fmt.Sscanf(release, "%d.%d", &major, &minor) // an unknown format counts as old
 	if major > 6 || major == 6 && minor >= 9 {
 		return 128
 	}
@@ -157,8 +157,8 @@ func OpenFD(fd int) (Device, error) {
 	if err != nil {
 		return fail("it cannot be polled", err)
 	}
-	// Whatever offloads the maker has turned on, reading understands them; what
-	// it can take is not known, so we write finished packets only.
+	// Reading handles whatever offloads the creator has turned on; which ones
+	// it accepts is not known, so only finished packets are written.
 	t.segments[GSONone] = 1
 	t.tap = tap
 	return t, nil
@@ -220,7 +220,7 @@ func attachFailed(fd int, name, path string, tap bool, err error) error {
 
 // driverOf asks which driver an interface has; for tun and tap interfaces bus
 // tells them apart. Both are "" if there is none of that name; driver is "?" if
-// it exists and keeps its driver secret.
+// it exists and its driver is not known.
 func driverOf(name string) (driver, bus string) {
 	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil || name == "" {

@@ -5,7 +5,7 @@ import "fmt"
 // Options say which interface to open. The zero value is a tun device with
 // every offload that the system has.
 type Options struct {
-	// Path of the device file; "" is /dev/net/tun. Only Linux looks at it.
+	// Path of the device file; "" is /dev/net/tun. Linux only.
 	Path string
 	// TAP asks for Ethernet frames instead of IP packets. Linux only.
 	TAP bool
@@ -21,9 +21,9 @@ type OpenError struct {
 	Name string // interface asked for, may be ""
 	Path string // device file
 	Why  string // the cause in words
-	Text string // instead of what the fields above say: a sentence of tinc's, which readers of its log look for
+	Text string // replaces the fields above: the wording of tinc, for which users search
 	Tip  string // what the user can do; may be ""
-	Err  error  // what the system said, may be nil
+	Err  error  // the system's error, may be nil
 }
 
 func (e *OpenError) Error() string {
@@ -37,8 +37,8 @@ func (e *OpenError) Error() string {
 	return what + ": " + e.Why
 }
 
-// said is an error in tinc's words, with the one that caused it.
-func said(cause error, format string, args ...any) error {
+// tincError is an error in the wording of tinc, with the error that caused it.
+func tincError(cause error, format string, args ...any) error {
 	text := fmt.Sprintf(format, args...)
 	if cause != nil {
 		text += ": " + cause.Error()

@@ -47,7 +47,7 @@ func TestParseGroup(t *testing.T) {
 func TestOwnAddressesAreRemembered(t *testing.T) {
 	var asked int
 	has := []string{"10.0.0.1/24", "fe80::1/64"}
-	own := ownAddrs{look: func() (list []net.Addr, err error) {
+	own := localAddrs{look: func() (list []net.Addr, err error) {
 		asked++
 		if has == nil {
 			return nil, errors.New("the system does not say")
@@ -143,8 +143,8 @@ func TestAGroupHearsOnlyWhatIsSentToIt(t *testing.T) {
 	})
 }
 
-// hand listens at a socket and hands a descriptor, or nothing, to whoever connects.
-func hand(t *testing.T, fds ...int) string {
+// handOver listens at a socket and hands a descriptor, or nothing, to whoever connects.
+func handOver(t *testing.T, fds ...int) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "s")
 	ln, err := net.Listen("unix", path)
@@ -169,7 +169,7 @@ func TestDescriptorIsHandedOver(t *testing.T) {
 	}
 	defer unix.Close(pair[0])
 	defer unix.Close(pair[1])
-	d, err := OpenDescriptor(hand(t, pair[0]))
+	d, err := OpenDescriptor(handOver(t, pair[0]))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +184,7 @@ func TestDescriptorIsHandedOver(t *testing.T) {
 	if n, err := unix.Read(pair[1], buf[:]); err != nil || string(buf[:n]) != "packet" {
 		t.Errorf("read %q, %v", buf[:n], err)
 	}
-	for _, which := range []string{"", "0", "2", "/nonexistent/socket", strings.Repeat("x", 200), hand(t), hand(t, pair[0], pair[1])} {
+	for _, which := range []string{"", "0", "2", "/nonexistent/socket", strings.Repeat("x", 200), handOver(t), handOver(t, pair[0], pair[1])} {
 		d, err := OpenDescriptor(which)
 		var open *OpenError
 		if !errors.As(err, &open) || open.Hint() == "" {

@@ -19,7 +19,7 @@ func Pipe() (a, b Device) {
 
 type pipe struct {
 	name    string
-	in, out *lane
+	in, out *pipeDirection
 }
 
 func (p *pipe) Name() string                           { return p.name }
@@ -28,8 +28,8 @@ func (p *pipe) Read(buf []byte) (int, Offload, error)  { return p.in.take(buf, t
 func (p *pipe) TryRead(b []byte) (int, Offload, error) { return p.in.take(b, false) }
 
 func (p *pipe) Write(buf []byte, start int, off Offload) error {
-	// What a real device overwrites, this one overwrites too, so that a caller
-	// who relies on those bytes is found out.
+	// A real device overwrites these bytes, so this one does, too: a caller
+	// that relies on them fails in tests.
 	clear(buf[start-Headroom : start])
 	return p.out.put(buf[start:], off, true)
 }
@@ -40,8 +40,8 @@ func (p *pipe) Close() error {
 	return nil
 }
 
-// lane is one direction: a ring of packets.
-type lane struct {
+// pipeDirection is one direction: a ring of packets.
+type pipeDirection struct {
 	mu          sync.Mutex
 	more, space sync.Cond
 	closed      bool
@@ -54,14 +54,14 @@ type slot struct {
 	off Offload
 }
 
-func newLane(depth int) *lane {
-	l := &lane{ring: make([]slot, depth)}
+func newLane(depth int) *pipeDirection {
+	l := &pipeDirection{ring: make([]slot, depth)}
 	l.more.L, l.space.L = &l.mu, &l.mu
 	return l
 }
 
 // put appends a copy of a packet. If there is no room it waits, or returns errFull.
-func (l *lane) put(pkt []byte, off Offload, wait bool) error {
+func (l *pipeDirection) put(pkt []byte, off Offload, wait bool) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for l.count == len(l.ring) && !l.closed {
@@ -82,7 +82,7 @@ func (l *lane) put(pkt []byte, off Offload, wait bool) error {
 }
 
 // take removes the oldest packet. If there is none it waits, or returns ErrAgain.
-func (l *lane) take(buf []byte, wait bool) (int, Offload, error) {
+func (l *pipeDirection) take(buf []byte, wait bool) (int, Offload, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for l.count == 0 && !l.closed {
@@ -102,7 +102,7 @@ func (l *lane) take(buf []byte, wait bool) (int, Offload, error) {
 	return n, s.off, nil
 }
 
-func (l *lane) close() {
+func (l *pipeDirection) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed = true

@@ -30,7 +30,7 @@ func FromStream(rw io.ReadWriteCloser, frames bool) Device {
 type stream struct {
 	rw       io.ReadWriteCloser
 	ethernet bool
-	queue    *lane
+	queue    *pipeDirection
 	written  chan struct{} // closed when run has ended
 
 	once sync.Once

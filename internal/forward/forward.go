@@ -3,7 +3,7 @@
 //
 // The data plane forwards by this rule; the protocol core explains and measures by it, and
 // the simulator moves its packets by it, so that none of them describes another router than
-// the one that runs. The package is pure: it knows nodes only as [Peer] values.
+// the one that runs. The package is pure: its input are [Peer] values.
 //
 // Sizes of records are bytes of the data in a record, sizes of frames are bytes of Ethernet
 // frame (IP packet + 14), as in [mesh.PeerState]. The rule of tinc 1.1 compares either with the
@@ -14,18 +14,18 @@ package forward
 // (tinc 1.1, 17.4). Older ones cannot be given our datagrams.
 const MinorIDs = 4
 
-// Peer is what the rule must know of a node. The zero value is a node that cannot be reached.
+// Peer is the input of the rule for one node. The zero value is a node that cannot be reached.
 type Peer struct {
 	Reachable bool
 	Adjacent  bool // an activated meta connection with it exists
 	Session   bool // an SPTPS session with it exists
 	Confirmed bool // its UDP address has answered a probe
-	TCPOnly   bool // it wants no UDP
+	TCPOnly   bool // it has announced TCPOnly
 	Minor     int  // of its protocol
 	MinMTU    int  // bytes of the largest frame known to pass to it directly by UDP
 }
 
-// TakesUDP tells whether p, nil for no node, can be given records of size bytes directly by UDP.
+// TakesUDP reports whether p, nil for no node, can be given records of size bytes directly by UDP.
 func (p *Peer) TakesUDP(size int) bool {
 	return p != nil && p.Reachable && p.Confirmed && !p.TCPOnly && p.Minor >= MinorIDs && size <= p.MinMTU
 }
@@ -46,8 +46,8 @@ const (
 // none was chosen. With noUDP this node itself sends no packets by UDP.
 //
 // Only records of our own (ours) take the chosen relay: two nodes that chose each other would
-// pass a record back and forth. What the destination itself says of UDP does not count where
-// another node is the next hop; that node decides on its own step.
+// pass a record back and forth. The destination's own announcement about UDP does not matter where
+// another node is the next hop; that node makes its own decision.
 func Record(size int, ours, noUDP bool, relay, via, next *Peer) Hop {
 	switch {
 	case noUDP:
@@ -62,7 +62,7 @@ func Record(size int, ours, noUDP bool, relay, via, next *Peer) Hop {
 	return HopMeta
 }
 
-// Step is how a frame of our own leaves for a node with which we speak SPTPS.
+// Step is how a frame of this node is sent to a node that uses SPTPS.
 type Step uint8
 
 // The steps of a frame.

@@ -1,11 +1,11 @@
 package forward
 
-// LegacyPeer is what the rule must know of a node on the path of a frame for a node of tinc 1.0.
+// LegacyPeer is the input of the rule for one node on the path of a frame for a node of tinc 1.0.
 type LegacyPeer struct {
-	Legacy  bool // it speaks the protocol of tinc 1.0
-	TCPOnly bool // it wants no UDP
+	Legacy  bool // it uses the protocol of tinc 1.0
+	TCPOnly bool // it has announced TCPOnly
 	CanSend bool // it has given us its key and has an address, or is not to be sent to by UDP because its RSA key is missing (MinMTU is 0)
-	Direct  bool // it is the next hop itself: there is nobody else on the way
+	Direct  bool // it is the next hop itself
 	MinMTU  int  // bytes of the largest frame that may be sent to it by UDP
 }
 
@@ -16,8 +16,8 @@ type LegacyStep uint8
 const (
 	LegacyPacket   LegacyStep = iota // over the meta connection towards it (tinc PACKET)
 	LegacyDatagram                   // sealed for it, by UDP
-	LegacySession                    // it speaks SPTPS: the frame is sent to it as one of our own
-	LegacyNext                       // the same question again for the next hop towards it
+	LegacySession                    // it uses SPTPS: the frame is sent to it as one of this node
+	LegacyNext                       // the rule is applied again to the next hop towards it
 )
 
 // Legacy chooses the step of a frame of size bytes at one node of its path (tinc 1.0, send_udppacket). With

@@ -2,8 +2,8 @@ package forward
 
 import "time"
 
-// A node that gets datagrams from us and sends nothing back may be gone, or its UDP path may
-// be. These are the bounds of that detector, the same in the data plane and in the simulator.
+// A node that receives datagrams from us and sends none back, or the UDP path to it, may be down. These
+// are the bounds of dead-path detection, the same in the data plane and in the simulator.
 const (
 	// SilentAfter is how long a node may be silent before that is reported.
 	SilentAfter = 100 * time.Millisecond
@@ -24,10 +24,10 @@ type Silence uint8
 const (
 	SilenceShort  Silence = iota // too early to say
 	SilenceReport                // report it, at most every SilentEvery
-	SilenceOver                  // forget it: it has been reported often enough
+	SilenceOver                  // stop: it has been reported often enough
 )
 
-// JudgeSilence concludes from the time since the first datagram without an answer.
+// JudgeSilence decides by the time since the first unanswered datagram.
 func JudgeSilence(d time.Duration) Silence {
 	switch {
 	case d > ForgetSilent:

@@ -21,7 +21,7 @@ type Buckets struct {
 
 func (b *Buckets) limit() rate.Limit { return rate.Limit{Burst: b.Burst, Every: b.Refill} }
 
-// Left tells whether the address has any tokens.
+// Left reports whether the address has any tokens.
 func (b *Buckets) Left(a netip.Addr, now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -29,14 +29,14 @@ func (b *Buckets) Left(a netip.Addr, now time.Time) bool {
 	return x.Left(b.limit(), now)
 }
 
-// Take takes a token of the address away, and tells whether there was one.
+// Take takes a token of the address, and reports whether there was one.
 func (b *Buckets) Take(a netip.Addr, now time.Time) bool {
 	_, ok := b.Reserve(a, now, 0)
 	return ok
 }
 
 // Reserve takes a token that the address has, or will have within most if it takes no other one, and
-// tells how long it is until then. It reports false, and takes none, if that is too long.
+// returns the time until then. It returns false, and takes none, if that is too long.
 func (b *Buckets) Reserve(a netip.Addr, now time.Time, most time.Duration) (wait time.Duration, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -50,9 +50,9 @@ func (b *Buckets) Reserve(a netip.Addr, now time.Time, most time.Duration) (wait
 	return wait, ok
 }
 
-// makeRoom forgets the addresses that are as good as new, and of the others what is
-// more than half of the room: then a flood from very many addresses gets at most a
-// fresh start.
+// makeRoom removes the addresses whose buckets are full, and of the others what is
+// more than half of the capacity: so a flood from very many addresses at most resets
+// their buckets.
 func (b *Buckets) makeRoom(now time.Time) {
 	if len(b.seen) < b.Most && b.seen != nil {
 		return

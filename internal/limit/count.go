@@ -9,7 +9,7 @@ type Count struct {
 	From map[netip.Prefix]int // without those of whom there is nothing
 }
 
-// Below tells whether there is room for one more of p: fewer than total in all, and fewer than each
+// Below reports whether there is room for one more of p: fewer than total in all, and fewer than each
 // of p.
 func (c *Count) Below(p netip.Prefix, total, each int) bool {
 	return c.All < total && c.From[p] < each

@@ -1,6 +1,6 @@
 // Package limit bounds how much each address may ask of a server.
 //
-// [Listener] counts connections that are open, [Count] whatever goes on, [Buckets] what is done too often.
+// [Listener] bounds open connections, [Count] operations in progress, [Buckets] the rate of operations.
 package limit
 
 import (
@@ -9,13 +9,13 @@ import (
 	"sync"
 )
 
-// Listener closes at once what is beyond its bounds. Its fields must not change
+// Listener closes connections beyond its bounds immediately. Its fields must not change
 // while it accepts.
 type Listener struct {
 	net.Listener
 	Total int // connections in all
 	Each  int // connections of one peer
-	// Peer tells which addresses count as one peer; nil: each one by itself.
+	// Peer maps an address to the peer that it counts as; nil: each address is a peer.
 	Peer func(netip.Addr) netip.Prefix
 
 	mu   sync.Mutex

@@ -35,8 +35,8 @@ func guardMetric(iface string) int {
 	return guardBase | int(h.Sum32()&0xffffff)
 }
 
-// NewGuard returns the guard of an interface's networks, with what an earlier process of the same
-// network has left behind.
+// NewGuard returns the guard of an interface's networks, including the routes that an earlier process of the
+// same network has left.
 func NewGuard(iface string) (*Guard, error) {
 	nl, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
@@ -85,7 +85,7 @@ func (g *Guard) Set(networks []netip.Prefix) error {
 	}
 	for p := range g.have {
 		if _, ok := wanted[p]; !ok {
-			if err := g.nl.RouteDel(g.route(p)); err != nil && !gone(err) && first == nil {
+			if err := g.nl.RouteDel(g.route(p)); err != nil && !isNotFound(err) && first == nil {
 				first = explain(fmt.Sprintf("remove the unreachable route to %v", p), err)
 			}
 			delete(g.have, p)
@@ -113,7 +113,7 @@ func (g *Guard) add(p netip.Prefix) error {
 	return nil
 }
 
-// Restore puts back what others have removed, and returns how many routes that were.
+// Restore adds the routes that other programs have removed, and returns how many that were.
 func (g *Guard) Restore() (restored int, err error) {
 	missing := maps.Clone(g.have)
 	for _, p := range g.list() {

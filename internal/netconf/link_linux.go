@@ -28,7 +28,7 @@ type Link struct {
 	added  []*netlink.Addr
 	routes map[netip.Prefix]*route
 	oldMTU int  // to be restored, 0 if unchanged
-	wasUp  bool // before we came
+	wasUp  bool // before Up
 	closed bool
 	// hostOnly: the networks of the addresses get no route.
 	hostOnly bool
@@ -90,7 +90,7 @@ func (l *Link) up() error {
 		addr := l.addr(a)
 		if err := l.nl.AddrAdd(link, addr); err != nil {
 			if a.Addr().Is6() && errors.Is(err, unix.EACCES) {
-				return &advised{fmt.Errorf("cannot give %s the address %v: IPv6 is switched off", name, a), "sysctl net.ipv6.conf." + name + ".disable_ipv6=0"}
+				return &hinted{fmt.Errorf("cannot give %s the address %v: IPv6 is switched off", name, a), "sysctl net.ipv6.conf." + name + ".disable_ipv6=0"}
 			}
 			return explain(fmt.Sprintf("give %s the address %v", name, a), err)
 		}
@@ -133,7 +133,7 @@ func (l *Link) conflicts() (present []netip.Prefix, err error) {
 		}
 		for _, want := range l.cfg.Addresses {
 			if want.Addr() == p.Addr() {
-				return nil, &advised{fmt.Errorf("cannot give %s the address %v: %s has it already", l.cfg.Interface, want, l.nameOf(a.LinkIndex)),
+				return nil, &hinted{fmt.Errorf("cannot give %s the address %v: %s has it already", l.cfg.Interface, want, l.nameOf(a.LinkIndex)),
 					"choose another address for this node, or free that one"}
 			}
 		}
@@ -150,7 +150,7 @@ func (l *Link) nameOf(index int) string {
 	return link.Attrs().Name
 }
 
-// covered tells whether addresses on the interface already lead to all of p.
+// covered reports whether addresses on the interface already lead to all of p.
 func (c Config) covered(p netip.Prefix) bool {
 	for _, a := range c.Addresses {
 		if a.Bits() <= p.Bits() && a.Contains(p.Addr()) {
@@ -164,7 +164,7 @@ func (c Config) covered(p netip.Prefix) bool {
 // prefix that lies inside of that of an address needs no route and gets none.
 // A prefix can be added several times, and is then removed as many times.
 //
-// Prefixes that would swallow the machine's own connection, such as 0.0.0.0/0,
+// Prefixes that would capture the machine's own connection, such as 0.0.0.0/0,
 // are refused. Smaller ones can still lead the VPN's own packets into the VPN,
 // if the address of a neighbour lies in them: the caller knows those addresses.
 func (l *Link) AddRoute(p netip.Prefix) error {
@@ -235,7 +235,7 @@ func (l *Link) RemoveRoute(p netip.Prefix) error {
 }
 
 func (l *Link) delete(p netip.Prefix) error {
-	if err := l.nl.RouteDel(l.route(p)); err != nil && !gone(err) {
+	if err := l.nl.RouteDel(l.route(p)); err != nil && !isNotFound(err) {
 		return explain(fmt.Sprintf("remove the route to %v through %s", p, l.cfg.Interface), err)
 	}
 	return nil
@@ -286,7 +286,7 @@ func (l *Link) onLink() error {
 			r.Priority = kernelMetric6
 		}
 		if l.hostOnly {
-			if err := l.nl.RouteDel(r); err != nil && !gone(err) {
+			if err := l.nl.RouteDel(r); err != nil && !isNotFound(err) {
 				errs = append(errs, explain(fmt.Sprintf("remove the route to %v through %s", a.Masked(), l.cfg.Interface), err))
 			}
 		} else if err := l.nl.RouteAdd(r); err != nil && !errors.Is(err, unix.EEXIST) {
@@ -299,9 +299,9 @@ func (l *Link) onLink() error {
 // kernelMetric6 is the metric of the routes that the kernel adds for IPv6 addresses.
 const kernelMetric6 = 256
 
-// Restore puts back what others have taken from the interface: that it is up, its
-// addresses, its routes. It says what that was, in a few words; nothing if all is in
-// place, or the interface is gone.
+// Restore restores what other programs have removed from the interface: that it is up, its
+// addresses, its routes. It describes that in a few words; empty if nothing was missing,
+// or the interface has been removed.
 func (l *Link) Restore() (restored []string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -405,7 +405,7 @@ func (l *Link) Close() error {
 		return errors.Join(errs...) // the interface is gone, and with it all the rest
 	}
 	try := func(what string, err error) {
-		if err != nil && !gone(err) {
+		if err != nil && !isNotFound(err) {
 			errs = append(errs, explain(what+" "+l.cfg.Interface, err))
 		}
 	}
@@ -421,8 +421,8 @@ func (l *Link) Close() error {
 	return errors.Join(errs...)
 }
 
-// gone tells whether err says that what was to be removed is not there.
-func gone(err error) bool {
+// isNotFound reports whether err says that what was to be removed is not there.
+func isNotFound(err error) bool {
 	return errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ENODEV)
 }
 
@@ -431,7 +431,7 @@ func explain(what string, err error) error {
 	var missing netlink.LinkNotFoundError
 	switch {
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
-		return &advised{fmt.Errorf("cannot %s: %w", what, err), "run as root, or give the program CAP_NET_ADMIN"}
+		return &hinted{fmt.Errorf("cannot %s: %w", what, err), "run as root, or give the program CAP_NET_ADMIN"}
 	case errors.As(err, &missing):
 		return fmt.Errorf("cannot %s: there is no such interface", what)
 	}

@@ -2,8 +2,8 @@
 // for networks that have no tinc-up script to do it.
 //
 // It changes nothing but the one interface and the routes through it, refuses
-// what would take the machine off the net, and takes back what it did. It knows nothing
-// of nodes: which subnets are to be routed is for the caller to say.
+// what would cut the machine off from its network, and undoes its changes. It has no notion
+// of nodes: the caller decides which subnets are routed.
 package netconf
 
 import (
@@ -22,18 +22,18 @@ type Config struct {
 }
 
 // ErrNotSupported is returned where interfaces cannot be configured.
-var ErrNotSupported error = &advised{errors.New("interfaces cannot be configured on this system"), "write a tinc-up script that sets address and routes"}
+var ErrNotSupported error = &hinted{errors.New("interfaces cannot be configured on this system"), "write a tinc-up script that sets address and routes"}
 
-// advised is an error that knows what the user can do.
-type advised struct {
+// hinted is an error with a hint for the user.
+type hinted struct {
 	error
 	tip string
 }
 
 // Hint is one sentence of advice.
-func (e *advised) Hint() string { return e.tip }
+func (e *hinted) Hint() string { return e.tip }
 
-func (e *advised) Unwrap() error { return e.error }
+func (e *hinted) Unwrap() error { return e.error }
 
 // check finds what can be wrong before anything is changed.
 func (c Config) check() error {
@@ -48,7 +48,7 @@ func (c Config) check() error {
 		case addr.IsUnspecified() || addr.IsMulticast() || addr.IsLoopback():
 			return fmt.Errorf("%v cannot be the address of an interface", addr)
 		case addr == a.Masked().Addr() && addr.Is4() && a.Bits() < 31:
-			return &advised{fmt.Errorf("%v is the address of the network %v itself", addr, a.Masked()), "choose another address in it"}
+			return &hinted{fmt.Errorf("%v is the address of the network %v itself", addr, a.Masked()), "choose another address in it"}
 		}
 		if addr.Is6() && c.MTU != 0 && c.MTU < 1280 {
 			return fmt.Errorf("an interface with the IPv6 address %v needs an MTU of at least 1280 bytes, not %d", addr, c.MTU)

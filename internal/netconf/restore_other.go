@@ -10,5 +10,5 @@ func (*Link) SetHostOnly(on bool) error {
 	return nil
 }
 
-// Restore does nothing: nobody tells us what happens to the interface here.
+// Restore does nothing: this system does not report changes of the interface.
 func (*Link) Restore() ([]string, error) { return nil, nil }

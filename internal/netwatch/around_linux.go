@@ -58,7 +58,7 @@ func interfaceNames() map[int]string {
 // network, so they are not gathered first.
 func eachMainRoute(f func(*netlink.Route)) {
 	for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
-		// what cannot be seen is missing
+		// what cannot be read is missing
 		_ = netlink.RouteListFilteredIter(family, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE, func(r netlink.Route) bool {
 			f(&r)
 			return true
@@ -66,11 +66,11 @@ func eachMainRoute(f func(*netlink.Route)) {
 	}
 }
 
-// Neighbours are the machines that were heard on the links of this machine, by all interfaces but one.
+// Neighbours are the entries of the kernel's neighbour table (ARP, NDP), of all interfaces but one.
 func Neighbours(except string) map[netip.Addr]string {
 	const heard = unix.NUD_REACHABLE | unix.NUD_STALE | unix.NUD_DELAY | unix.NUD_PROBE | unix.NUD_PERMANENT
 	found, names := map[netip.Addr]string{}, interfaceNames()
-	list, _ := netlink.NeighList(0, 0) // what cannot be seen is missing
+	list, _ := netlink.NeighList(0, 0) // what cannot be read is missing
 	for _, n := range list {
 		a, ok := netip.AddrFromSlice(n.IP)
 		dev, known := names[n.LinkIndex]

@@ -47,7 +47,7 @@ func Towards(to netip.Addr) netip.Addr {
 	return c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
 }
 
-// IsHere tells whether the name or address of a host leads to this machine itself.
+// IsHere reports whether the name or address of a host leads to this machine itself.
 func IsHere(host string) bool {
 	c, err := net.Dial("udp", net.JoinHostPort(host, "9"))
 	if err != nil {
@@ -57,7 +57,7 @@ func IsHere(host string) bool {
 	return SameHost(c)
 }
 
-// SameHost tells whether both ends of a connection are on this machine.
+// SameHost reports whether both ends of a connection are on this machine.
 func SameHost(c net.Conn) bool {
 	local, _ := netip.ParseAddrPort(c.LocalAddr().String())
 	remote, _ := netip.ParseAddrPort(c.RemoteAddr().String())

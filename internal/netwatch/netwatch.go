@@ -1,7 +1,7 @@
-// Package netwatch knows the machine's place in the networks around it: its addresses,
-// interfaces and default routes, and when they change.
+// Package netwatch reads the machine's addresses, interfaces and default routes, and reports
+// when they change.
 //
-// It does not say what to do then.
+// It does not act on changes.
 package netwatch
 
 import (
@@ -24,15 +24,15 @@ const (
 
 // Config says what is watched.
 type Config struct {
-	// Ignore tells whether the interface with that name does not matter: our own.
+	// Ignore reports whether the interface with that name does not matter: our own.
 	Ignore func(name string) bool
 	// Changed is called with the reason, in a few words.
 	Changed func(reason string)
 	// Touched is called when something has happened to any interface, also an ignored one, or to a
 	// route that leads through that or nowhere. It may be nil.
 	Touched func()
-	// Failed is called when the system does not tell us about changes, and we look by
-	// ourselves now and then instead. It may be nil.
+	// Failed is called when the system does not report changes, so that the package polls
+	// instead. It may be nil.
 	Failed func(error)
 }
 
@@ -79,7 +79,7 @@ func calm(ctx context.Context, hints <-chan struct{}) bool {
 	}
 }
 
-// hint leaves word that something may have changed.
+// hint signals that something may have changed.
 func hint(hints chan<- struct{}) {
 	select {
 	case hints <- struct{}{}:
@@ -87,7 +87,7 @@ func hint(hints chan<- struct{}) {
 	}
 }
 
-// poll gives a hint now and then, until ctx ends.
+// poll gives a hint at intervals, until ctx ends.
 func poll(ctx context.Context, hints chan<- struct{}, every time.Duration) {
 	t := time.NewTicker(every)
 	defer t.Stop()
@@ -101,7 +101,7 @@ func poll(ctx context.Context, hints chan<- struct{}, every time.Duration) {
 	}
 }
 
-// view is what counts of the machine's network, sorted.
+// view is the part of the machine's network configuration that is watched, sorted.
 type view struct {
 	addrs  []addr
 	routes []string // default routes, in words
@@ -131,7 +131,7 @@ func look(ignore func(string) bool) view {
 	return v
 }
 
-// since says what is different from an earlier view; "" for nothing.
+// since describes the difference from an earlier view; "" for none.
 func (v view) since(before view) string {
 	var said []string
 	say := func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) }

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// again is the pause before the kernel is asked again to tell us, and blind is how
-	// often we look while it does not.
+	// again is the pause before the next subscription to the kernel's messages, and blind is the
+	// interval of polling in the meantime.
 	again = 5 * time.Second
 	blind = 5 * time.Second
 )
@@ -78,7 +78,7 @@ func subscribe(ctx context.Context, hints chan<- struct{}, ignore func(string) b
 	if err := errors.Join(errs[:]...); err != nil {
 		return err
 	}
-	hint(hints) // of what happened before, the kernel does not tell us
+	hint(hints) // the kernel does not report what happened before
 	for {
 		select {
 		case <-ctx.Done():
@@ -105,7 +105,7 @@ func subscribe(ctx context.Context, hints chan<- struct{}, ignore func(string) b
 	}
 }
 
-// ours tells whether a route may be one of the VPN's: it leads through an ignored interface, or nowhere.
+// ours reports whether a route may be one of the VPN's: it leads through an ignored interface, or nowhere.
 func ours(r *netlink.Route, ignore func(string) bool) bool {
 	if r.Type == unix.RTN_UNREACHABLE {
 		return true
@@ -114,7 +114,7 @@ func ours(r *netlink.Route, ignore func(string) bool) bool {
 	return err == nil && ignore(dev.Name)
 }
 
-// isDefault tells whether dst is all addresses.
+// isDefault reports whether dst is all addresses.
 func isDefault(dst *net.IPNet) bool {
 	if dst == nil {
 		return true

@@ -112,7 +112,7 @@ func FixTransportSum(p []byte, h Header) bool {
 	return true
 }
 
-// TransportSumOK tells whether the checksum of the transport header of p is
+// TransportSumOK reports whether the checksum of the transport header of p is
 // right. It is false for fragments, for other protocols than TCP, UDP and
 // ICMPv6, and for UDP without a checksum.
 func TransportSumOK(p []byte, h Header) bool {
@@ -153,7 +153,7 @@ func FixIPv4Sum(p []byte) {
 	binary.BigEndian.PutUint16(p[offIPv4Sum:], ^Checksum(p[:n], 0))
 }
 
-// IPv4SumOK tells whether p holds a whole IPv4 header with the right checksum.
+// IPv4SumOK reports whether p holds a whole IPv4 header with the right checksum.
 func IPv4SumOK(p []byte) bool {
 	n, ok := ipv4HeaderLen(p)
 	return ok && Checksum(p[:n], 0) == 0xffff

@@ -29,7 +29,7 @@ const (
 // of IP packet.
 const MaxICMPError = 576
 
-// MayAnswer tells whether an ICMP error may be sent because of the IP packet p
+// MayAnswer reports whether an ICMP error may be sent because of the IP packet p
 // (RFC 1122 3.2.2, RFC 4443 2.4): not because of another error, of a later
 // fragment, or to a sender that is not one host.
 func MayAnswer(p []byte) bool {
@@ -47,7 +47,7 @@ func MayAnswer(p []byte) bool {
 	return true
 }
 
-// isError tells whether an ICMP or ICMPv6 message of this type reports an error
+// isError reports whether an ICMP or ICMPv6 message of this type reports an error
 // (or redirects) and so must not be answered with another.
 func isError(version int, typ uint8) bool {
 	if version == 6 {

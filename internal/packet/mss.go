@@ -12,15 +12,15 @@ const (
 	optMSS = 2
 )
 
-// minMSS is the smallest maximum segment size that is ever written: an MTU that
-// leaves less is not believed.
+// minMSS is the smallest maximum segment size that is written: an MTU that
+// leaves less is ignored.
 const minMSS = 64
 
 // ClampMSS lowers the maximum segment size that a TCP connection request (SYN)
 // in the IP packet p announces, so that its segments fit in IP packets of mtu
 // bytes, and keeps the TCP checksum right. It looks at TCP over IPv4, over IPv6
-// and over IPv4 in IPv4, and finds the option wherever it stands (tinc 1.1
-// only sees it in first place). It tells whether it changed p.
+// and over IPv4 in IPv4, and finds the option at any position (tinc 1.1
+// only if it is the first). It reports whether it changed p.
 func ClampMSS(p []byte, mtu int) bool {
 	h, ok := Parse(p)
 	if !ok || h.Later {

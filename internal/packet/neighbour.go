@@ -29,7 +29,7 @@ func ARPTarget(a []byte) (netip.Addr, bool) {
 
 // AnswerARP turns the ARP request a, for which [ARPTarget] was true, into the
 // answer. The hardware address in it is the asker's with its last byte
-// inverted: nobody else on a point-to-point interface has it.
+// inverted: no other host on a point-to-point interface has it.
 func AnswerARP(a []byte) {
 	if _, ok := ARPTarget(a); !ok {
 		return
@@ -53,7 +53,7 @@ const (
 	ndOptLen        = 8  // a hardware address option
 )
 
-// IsSolicitation tells whether the IP packet p is an IPv6 neighbour solicitation, valid or not.
+// IsSolicitation reports whether the IP packet p is an IPv6 neighbour solicitation, valid or not.
 func IsSolicitation(p []byte) bool {
 	return Version(p) == 6 && len(p) > IPv6Len && p[offIPv6Next] == ProtoICMPv6 && p[IPv6Len] == ndSolicitation
 }

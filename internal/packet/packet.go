@@ -2,9 +2,8 @@
 // UDP and ICMP packets in place.
 //
 // It answers where a packet goes, how long it is and whether its checksums are
-// right; it builds ICMP errors, cuts what is too large and joins what belongs
-// together. It decides nothing: where a packet is sent is the business of
-// package route and of the data plane.
+// right; it builds ICMP errors, fragments, segments and coalesces packets. It decides
+// nothing: where a packet is sent is up to package route and the data plane.
 //
 // Functions take either a frame, which begins with an Ethernet header, or an IP
 // packet (p), which begins with its IP header. They write only where their
@@ -173,7 +172,7 @@ func TrafficClass(p []byte) uint8 {
 	return 0
 }
 
-// DF tells whether the IP packet p must not be fragmented on its way: always
+// DF reports whether the IP packet p must not be fragmented on its way: always
 // true in IPv6.
 func DF(p []byte) bool {
 	return Version(p) == 6 || Version(p) == 4 && len(p) >= IPv4Len && p[offIPv4Frag]&(flagDF>>8) != 0
@@ -203,7 +202,7 @@ func DecrementTTL(p []byte) bool {
 	return false
 }
 
-// Header says where the parts of an IP packet lie.
+// Header describes the parts of an IP packet.
 type Header struct {
 	Version   int   // 4 or 6
 	Proto     uint8 // transport protocol; in IPv6 of what follows the extension headers

@@ -37,7 +37,7 @@ type request struct {
 	lifetime time.Duration
 }
 
-// answer is what the router says to a request.
+// answer is the router's response to a request.
 type answer struct {
 	external netip.AddrPort // NAT-PMP: without address
 	lifetime time.Duration
@@ -50,12 +50,12 @@ const (
 	pcpVersion  = 2
 	pcpMapOp    = 1
 	answerBit   = 0x80
-	maxLifetime = 24 * time.Hour // of what we believe
+	maxLifetime = 24 * time.Hour // longer ones are shortened to this
 )
 
 var (
-	errNotOurs    = errors.New("it is no answer to this question")
-	errOldVersion = errors.New("the router does not speak PCP")
+	errNotOurs    = errors.New("not a response to this request")
+	errOldVersion = errors.New("the router does not support PCP")
 )
 
 // appendPCP appends a MAP request:
@@ -152,11 +152,11 @@ func parseNATPMP(b []byte, r request) (answer, error) {
 	}, nil
 }
 
-// natpmpWho asks for the external address.
-var natpmpWho = []byte{0, 0}
+// appendNATPMPAddress is a request for the external address.
+var appendNATPMPAddress = []byte{0, 0}
 
-// parseNATPMPWho reads the answer: version 1 | op 1 | result 2 | epoch 4 | address 4.
-func parseNATPMPWho(b []byte) (netip.Addr, error) {
+// parseNATPMPAddress reads the answer: version 1 | op 1 | result 2 | epoch 4 | address 4.
+func parseNATPMPAddress(b []byte) (netip.Addr, error) {
 	if len(b) < 4 || b[0] != 0 || b[1] != answerBit {
 		return netip.Addr{}, errNotOurs
 	}

@@ -1,9 +1,9 @@
-// Package portmap asks the router to let others in: for a port of its own that leads to
-// ours (IPv4), or a hole in its firewall (IPv6).
+// Package portmap requests port mappings from the router: an external port that is forwarded to
+// ours (IPv4), or a pinhole in its firewall (IPv6).
 //
-// It speaks PCP, NAT-PMP and UPnP-IGD, in this order, since the first two cost two
-// packets and the last a search with multicast. It renews what it was given, and gives it
-// back at the end. It does not know what the port is for.
+// It uses PCP, NAT-PMP and UPnP-IGD, in this order, since the first two cost two
+// packets and the last a multicast search. It renews its mappings, and deletes them
+// at the end. It does not know what the port is for.
 package portmap
 
 import (
@@ -24,7 +24,7 @@ import (
 	"tincan/internal/netwatch"
 )
 
-// Config says what is wanted.
+// Config is the mapping that is requested.
 type Config struct {
 	Port    uint16 // ours, of UDP and TCP
 	UDPOnly bool
@@ -38,11 +38,11 @@ type Config struct {
 	Log func(level int, format string, args ...any)
 }
 
-// Mapping is a port of the router, or a hole in it, that leads to us.
+// Mapping is an external port of the router, or a pinhole in its firewall, that leads to us.
 type Mapping struct {
 	Protocol Protocol
 	Internal netip.AddrPort
-	External netip.AddrPort // for a hole the same as Internal
+	External netip.AddrPort // for a pinhole the same as Internal
 	By       string         // PCP, NAT-PMP, UPnP
 }
 
@@ -52,15 +52,15 @@ func (m Mapping) String() string {
 
 const (
 	minRefresh = 10 * time.Second
-	// maxPause is the longest pause between attempts where no router helps.
+	// maxPause is the longest pause between attempts if no router creates a mapping.
 	maxPause = 30 * time.Minute
-	// maxSaid is how much of what a router says is repeated, in bytes.
-	maxSaid = 300
-	// farewell is how long giving everything back may take.
-	farewell = time.Second
+	// maxQuoted is how much of a router's text is quoted, in bytes.
+	maxQuoted = 300
+	// releaseTimeout is how long deleting all mappings may take.
+	releaseTimeout = time.Second
 )
 
-// mapper is a protocol spoken with a router.
+// mapper is a protocol with a router.
 type mapper interface {
 	name() string
 	// add makes or renews a mapping, and returns its end outside and how long it lives.
@@ -71,17 +71,17 @@ type mapper interface {
 // site is one router and our address towards it.
 type site struct{ gateway, local netip.Addr }
 
-// held is what a router has given us.
-type held struct {
+// lease is the mappings that a router has created for us.
+type lease struct {
 	mapper   mapper
 	requests []request
 	mappings []Mapping
-	given    map[Protocol]uint16 // the ports of the router, also of what may have ended since
-	refused  string              // what we have not got, and why
+	given    map[Protocol]uint16 // the ports of the router, also of mappings that may have expired
+	refused  string              // what was refused, and why
 }
 
-// quiet is when a router is asked again, and the pause before that.
-type quiet struct {
+// backoff is when a router is asked again, and the pause before that.
+type backoff struct {
 	until time.Time
 	pause time.Duration
 }
@@ -91,13 +91,13 @@ type Client struct {
 	cfg  Config
 	kick chan struct{}
 	// asked is closed by once: a router has opened something, or all have been asked.
-	asked chan struct{}
-	once  sync.Once
-	last  []Mapping
-	held  map[site]*held
-	told  map[site]string // what the log has of each
-	// quiet are the routers that do not help. They are asked more and more rarely.
-	quiet map[site]quiet
+	asked    chan struct{}
+	once     sync.Once
+	last     []Mapping
+	held     map[site]*lease
+	reported map[site]string // what the log has of each
+	// backoffs are the routers that create no mapping. They are asked less and less often.
+	backoffs map[site]backoff
 	// nonces belong to our mappings with PCP. After a break the router knows by them that
 	// we are who has them.
 	nonces map[Protocol][12]byte
@@ -124,12 +124,12 @@ func New(cfg Config) *Client {
 		nonces[p] = nonce
 	}
 	return &Client{
-		cfg: cfg, kick: make(chan struct{}, 1), asked: make(chan struct{}), held: map[site]*held{}, told: map[site]string{}, quiet: map[site]quiet{}, nonces: nonces,
+		cfg: cfg, kick: make(chan struct{}, 1), asked: make(chan struct{}), held: map[site]*lease{}, reported: map[site]string{}, backoffs: map[site]backoff{}, nonces: nonces,
 		sites: sites, control: 5351, ssdp: netip.MustParseAddrPort("239.255.255.250:1900"),
 	}
 }
 
-// Kick makes the client ask at once: the network has changed.
+// Kick starts a new round immediately: the network has changed.
 func (c *Client) Kick() {
 	select {
 	case c.kick <- struct{}{}:
@@ -140,7 +140,7 @@ func (c *Client) Kick() {
 // Asked is closed when a router has opened something, or when all have been asked once.
 func (c *Client) Asked() <-chan struct{} { return c.asked }
 
-// Run asks and renews until ctx ends, and then gives everything back.
+// Run creates and renews mappings until ctx ends, and then deletes them.
 func (c *Client) Run(ctx context.Context) {
 	defer c.release()
 	for {
@@ -153,7 +153,7 @@ func (c *Client) Run(ctx context.Context) {
 			return
 		case <-c.kick:
 			timer.Stop()
-			clear(c.quiet)
+			clear(c.backoffs)
 		case <-timer.C:
 		}
 	}
@@ -163,13 +163,13 @@ func (c *Client) Run(ctx context.Context) {
 func (c *Client) round(ctx context.Context) time.Duration {
 	next := c.cfg.Refresh
 	now := c.sites()
-	// In another network that router cannot be asked any more, and to be back is news.
-	maps.DeleteFunc(c.held, func(s site, _ *held) bool { return !slices.Contains(now, s) })
-	maps.DeleteFunc(c.told, func(s site, _ string) bool { return !slices.Contains(now, s) })
-	maps.DeleteFunc(c.quiet, func(s site, _ quiet) bool { return !slices.Contains(now, s) })
+	// In another network that router cannot be asked, and its return is reported again.
+	maps.DeleteFunc(c.held, func(s site, _ *lease) bool { return !slices.Contains(now, s) })
+	maps.DeleteFunc(c.reported, func(s site, _ string) bool { return !slices.Contains(now, s) })
+	maps.DeleteFunc(c.backoffs, func(s site, _ backoff) bool { return !slices.Contains(now, s) })
 	c.report()
 	for _, s := range now {
-		h, rest := c.held[s], c.quiet[s]
+		h, rest := c.held[s], c.backoffs[s]
 		if left := time.Until(rest.until); h == nil && left > 0 {
 			next = min(next, left)
 			continue
@@ -186,38 +186,38 @@ func (c *Client) round(ctx context.Context) time.Duration {
 		}
 		said := ""
 		if err != nil {
-			said = fmt.Sprintf("opens no port for us: %.*s", maxSaid, err)
+			said = fmt.Sprintf("opens no port for us: %.*s", maxQuoted, err)
 			rest.pause = min(max(2*rest.pause, c.cfg.Refresh), maxPause)
 			rest.until = time.Now().Add(rest.pause)
-			c.quiet[s] = rest
+			c.backoffs[s] = rest
 			next = min(next, rest.pause)
 		} else {
 			said = h.refused
-			delete(c.quiet, s)
+			delete(c.backoffs, s)
 			next = min(next, max(lifetime/2, minRefresh))
 		}
-		if said != "" && said != c.told[s] {
+		if said != "" && said != c.reported[s] {
 			c.cfg.Log(2, "the router %s %s", s.gateway, said)
 		}
-		c.told[s] = said
+		c.reported[s] = said
 		c.report() // the next one may take its time
 	}
 	return next
 }
 
 // renew asks for what h holds once more.
-func (c *Client) renew(ctx context.Context, s site, h *held) (time.Duration, error) {
+func (c *Client) renew(ctx context.Context, s site, h *lease) (time.Duration, error) {
 	if h == nil {
 		return 0, errors.New("nothing is held")
 	}
-	return c.ask(ctx, s, h)
+	return c.request(ctx, s, h)
 }
 
 // discover tries one protocol after the other.
-func (c *Client) discover(ctx context.Context, s site) (*held, time.Duration, error) {
+func (c *Client) discover(ctx context.Context, s site) (*lease, time.Duration, error) {
 	var errs []error
-	try := func(m mapper) (*held, time.Duration, bool) {
-		h := &held{mapper: m, given: map[Protocol]uint16{}}
+	try := func(m mapper) (*lease, time.Duration, bool) {
+		h := &lease{mapper: m, given: map[Protocol]uint16{}}
 		protocols := []Protocol{UDP, TCP}
 		if c.cfg.UDPOnly {
 			protocols = protocols[:1]
@@ -226,7 +226,7 @@ func (c *Client) discover(ctx context.Context, s site) (*held, time.Duration, er
 			h.requests = append(h.requests, request{protocol: p, nonce: c.nonces[p], client: s.local,
 				internal: c.cfg.Port, external: c.cfg.Port, lifetime: 2 * c.cfg.Refresh})
 		}
-		lifetime, err := c.ask(ctx, s, h)
+		lifetime, err := c.request(ctx, s, h)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", m.name(), err))
 		}
@@ -237,7 +237,7 @@ func (c *Client) discover(ctx context.Context, s site) (*held, time.Duration, er
 		return h, d, nil
 	}
 	if s.local.Is4() {
-		// Whoever does not answer PCP at all is not asked once more in vain.
+		// A router that does not answer PCP at all is not asked by NAT-PMP either.
 		if errors.Is(errs[0], errOldVersion) || !errors.Is(errs[0], errNoAnswer) {
 			if h, d, ok := try(natpmp{control}); ok {
 				return h, d, nil
@@ -289,9 +289,9 @@ func (c *Client) site4() (site, bool) {
 	return site{}, false
 }
 
-// ask makes or renews the mappings of h. TCP asks for the port that UDP has got, since
-// other nodes know us by one port.
-func (c *Client) ask(ctx context.Context, s site, h *held) (shortest time.Duration, err error) {
+// request makes or renews the mappings of h. TCP requests the external port of UDP, since
+// other nodes know one port of this node.
+func (c *Client) request(ctx context.Context, s site, h *lease) (shortest time.Duration, err error) {
 	mappings := []Mapping{}
 	shortest = 2 * c.cfg.Refresh
 	h.refused = ""
@@ -302,7 +302,7 @@ func (c *Client) ask(ctx context.Context, s site, h *held) (shortest time.Durati
 			if i == 0 {
 				return 0, err
 			}
-			h.refused = fmt.Sprintf("opens no %s port: %.*s", r.protocol, maxSaid, err)
+			h.refused = fmt.Sprintf("opens no %s port: %.*s", r.protocol, maxQuoted, err)
 			continue
 		}
 		if _, upnp := h.mapper.(upnp); upnp && h.given[r.protocol] != 0 && h.given[r.protocol] != external.Port() {
@@ -323,7 +323,7 @@ func (c *Client) ask(ctx context.Context, s site, h *held) (shortest time.Durati
 	return shortest, nil
 }
 
-// report tells what stands, if that is news.
+// report logs the mappings and calls Changed, if they have changed.
 func (c *Client) report() {
 	var all []Mapping
 	for _, h := range c.held {
@@ -338,7 +338,7 @@ func (c *Client) report() {
 	for _, m := range all {
 		if !slices.Contains(c.last, m) {
 			c.cfg.Log(1, "port mapping: %s", m)
-			if a := m.External.Addr(); a.Is4() && !public(a) {
+			if a := m.External.Addr(); a.Is4() && !isPublic(a) {
 				c.cfg.Log(1, "that address is not public: there is another router before this one")
 			}
 		}
@@ -355,9 +355,9 @@ func (c *Client) report() {
 	}
 }
 
-// release gives everything back.
+// release deletes all mappings.
 func (c *Client) release() {
-	ctx, cancel := context.WithTimeout(context.Background(), farewell)
+	ctx, cancel := context.WithTimeout(context.Background(), releaseTimeout)
 	defer cancel()
 	for _, h := range c.held {
 		for _, r := range h.requests {
@@ -375,28 +375,28 @@ func (c *Client) release() {
 // shared is the block between providers and their routers (RFC 6598).
 var shared = netip.MustParsePrefix("100.64.0.0/10")
 
-// public tells whether the whole internet can reach a.
-func public(a netip.Addr) bool {
+// isPublic reports whether the whole internet can reach a.
+func isPublic(a netip.Addr) bool {
 	return a.IsGlobalUnicast() && !a.IsPrivate() && !shared.Contains(a)
 }
 
-// sites lists the routers that may stand between us and the internet.
+// sites lists the routers that may be between this machine and the internet.
 func sites() (out []site) {
 	v4, v6 := gateways()
-	if local := netwatch.Towards(v4); v4.IsValid() && local.IsValid() && !public(local) {
+	if local := netwatch.Towards(v4); v4.IsValid() && local.IsValid() && !isPublic(local) {
 		out = append(out, site{v4, local})
 	}
 	// With IPv6 it is our own address that is opened: one that everybody can reach.
-	if local := netwatch.Towards(anywhere); v6.IsValid() && public(local) {
+	if local := netwatch.Towards(internetAddress); v6.IsValid() && isPublic(local) {
 		out = append(out, site{v6, local})
 	}
 	return out
 }
 
-// anywhere is an address far away.
-var anywhere = netip.MustParseAddr("2001:4860::1")
+// internetAddress is an address far away.
+var internetAddress = netip.MustParseAddr("2001:4860::1")
 
-// ---------------------------------------------------------------- the protocols
+// ---------------------------------------------------------------- protocols
 
 var errNoAnswer = errors.New("no answer")
 
@@ -450,7 +450,7 @@ func (w pcp) add(ctx context.Context, r request) (netip.AddrPort, time.Duration,
 	var a answer
 	err := exchange(ctx, w.router, w.local, appendPCP(nil, r), func(b []byte) (err error) { a, err = parsePCP(b, r); return err })
 	if err == nil && a.external.Port() == 0 {
-		err = errors.New("the router gives no port")
+		err = errors.New("the router assigns no port")
 	}
 	return a.external, a.lifetime, err
 }
@@ -466,12 +466,12 @@ func (natpmp) name() string { return "NAT-PMP" }
 func (w natpmp) add(ctx context.Context, r request) (netip.AddrPort, time.Duration, error) {
 	var a answer
 	var who netip.Addr
-	err := exchange(ctx, w.router, netip.Addr{}, natpmpWho, func(b []byte) (err error) { who, err = parseNATPMPWho(b); return err })
+	err := exchange(ctx, w.router, netip.Addr{}, appendNATPMPAddress, func(b []byte) (err error) { who, err = parseNATPMPAddress(b); return err })
 	if err == nil {
 		err = exchange(ctx, w.router, netip.Addr{}, appendNATPMP(nil, r), func(b []byte) (err error) { a, err = parseNATPMP(b, r); return err })
 	}
 	if err == nil && a.external.Port() == 0 {
-		err = errors.New("the router gives no port")
+		err = errors.New("the router assigns no port")
 	}
 	return netip.AddrPortFrom(who, a.external.Port()), a.lifetime, err
 }

@@ -381,12 +381,12 @@ func TestARefusalIsSaidOnceInEachNetwork(t *testing.T) {
 		if got := said(); strings.Contains(got, "opens no port") != (i == 0) {
 			t.Errorf("round %d: %q", i, got)
 		}
-		clear(c.quiet)
+		clear(c.backoffs)
 	}
 	here = nil
 	c.round(t.Context())
-	if len(c.told) != 0 {
-		t.Errorf("remembered of a network that is gone: %v", c.told)
+	if len(c.reported) != 0 {
+		t.Errorf("remembered of a network that is gone: %v", c.reported)
 	}
 	here = []site{{loopback, loopback}}
 	if c.round(t.Context()); !strings.Contains(said(), "opens no port") {
@@ -403,22 +403,22 @@ func TestARouterThatDoesNotHelpIsLeftAlone(t *testing.T) {
 	c, _ := client(newRouter(t, &router{pcp: true}), &here)
 	for _, want := range []time.Duration{time.Minute, 2 * time.Minute, 4 * time.Minute} {
 		c.round(t.Context())
-		if len(c.last) != 2 || c.quiet[other].pause != want {
-			t.Errorf("%v, and the next attempt with the other in %v, want %v", c.last, c.quiet[other].pause, want)
+		if len(c.last) != 2 || c.backoffs[other].pause != want {
+			t.Errorf("%v, and the next attempt with the other in %v, want %v", c.last, c.backoffs[other].pause, want)
 		}
 		began := time.Now()
 		if next := c.round(t.Context()); time.Since(began) > time.Second || next > time.Minute {
 			t.Errorf("asked again after %v, next in %v", time.Since(began), next)
 		}
-		c.quiet[other] = quiet{time.Now(), c.quiet[other].pause} // that time has passed
+		c.backoffs[other] = backoff{time.Now(), c.backoffs[other].pause} // that time has passed
 	}
-	c.quiet[other] = quiet{time.Now(), maxPause}
-	if c.round(t.Context()); c.quiet[other].pause != maxPause {
-		t.Errorf("the pause grows to %v", c.quiet[other].pause)
+	c.backoffs[other] = backoff{time.Now(), maxPause}
+	if c.round(t.Context()); c.backoffs[other].pause != maxPause {
+		t.Errorf("the pause grows to %v", c.backoffs[other].pause)
 	}
 	here = nil
-	if c.round(t.Context()); len(c.quiet) != 0 {
-		t.Errorf("remembered of networks that are gone: %v", c.quiet)
+	if c.round(t.Context()); len(c.backoffs) != 0 {
+		t.Errorf("remembered of networks that are gone: %v", c.backoffs)
 	}
 }
 
@@ -563,7 +563,7 @@ func TestARouterThatTalksTooMuch(t *testing.T) {
 		}
 	}))
 	defer s.Close()
-	if _, err := describe(t.Context(), s.URL, loopback); err == nil || !strings.Contains(err.Error(), "says more than") {
+	if _, err := describe(t.Context(), s.URL, loopback); err == nil || !strings.Contains(err.Error(), "is longer than") {
 		t.Errorf("%v", err)
 	}
 }
@@ -582,7 +582,7 @@ func FuzzAnswers(f *testing.F) {
 		if a, err := parseNATPMP(b, r); err == nil && a.lifetime > maxLifetime {
 			t.Fatal(a)
 		}
-		parseNATPMPWho(b)
+		parseNATPMPAddress(b)
 	})
 }
 

@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	maxXML   = 256 << 10 // bytes that a router may say at once
+	maxXML   = 256 << 10 // largest document of a router, in bytes
 	httpTime = 3 * time.Second
 	maxDepth = 8 // of devices within devices
 )
@@ -30,7 +30,7 @@ type service struct {
 	control string // URL
 }
 
-// is tells whether the service is of the kind with the name, such as WANIPConnection.
+// is reports whether the service is of the kind with the name, such as WANIPConnection.
 func (s service) is(name string) bool {
 	return strings.HasPrefix(s.kind, "urn:schemas-upnp-org:service:"+name+":")
 }
@@ -190,7 +190,7 @@ func fetch(req *http.Request) (body []byte, status int, err error) {
 	defer resp.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxXML+1))
 	if err == nil && len(b) > maxXML {
-		err = fmt.Errorf("the router says more than %d bytes", maxXML)
+		err = fmt.Errorf("the router's reply is longer than %d bytes", maxXML)
 	}
 	return b, resp.StatusCode, err
 }
@@ -249,8 +249,8 @@ func parseSearch(b []byte) (location string, ok bool) {
 }
 
 // search asks in the local network for routers with UPnP, and returns the services of the first
-// one that has any. The gateway is believed before anybody else who answers meanwhile; others
-// only if they are in our own network.
+// one that has any. The gateway has precedence over other routers that answer meanwhile; those are
+// accepted only from our own network.
 func search(ctx context.Context, to netip.AddrPort, at site, wait time.Duration) ([]service, error) {
 	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(at.local, 0)))
 	if err != nil {
@@ -317,8 +317,8 @@ func search(ctx context.Context, to netip.AddrPort, at site, wait time.Duration)
 // maxAsked is how many descriptions are fetched from the gateway, and from others.
 const maxAsked = 4
 
-// inNetworkOf tells whether a is in the network in which local is ours. Anybody may send us an
-// answer in the name of somebody else: it must not make us ask machines far away, or inside a VPN.
+// inNetworkOf reports whether a is in the network of our address local. Source addresses can be
+// spoofed: a reply must not make us send requests to machines elsewhere, or inside a VPN.
 func inNetworkOf(local, a netip.Addr) bool {
 	list, _ := net.InterfaceAddrs()
 	for _, x := range list {

@@ -43,17 +43,17 @@ func LookUp(name string) (*Account, error) {
 	return a, nil
 }
 
-// Confine gives up what w says. An error means that this process is in between
-// and should end. Missing abilities of the kernel are an error at level High; at
+// Confine applies w. An error means that the restrictions are incomplete and the process
+// should exit. Missing abilities of the kernel are an error at level High; at
 // Normal the State names them.
 //
 // The order matters: a new root needs root's rights, and so do the paths of the
 // sandbox; the bounding set can be cut only as long as there is a right to do so;
 // the filter of system calls comes last, since it forbids some of what goes before.
-func Confine(w Wish) (State, error) {
+func Confine(w Restrictions) (State, error) {
 	s := State{Sandbox: w.Sandbox.String()}
 	if w.Root != "" {
-		if usesCgo { // there the way to all threads leads through /proc
+		if usesCgo { // cgo programs reach all threads through /proc
 			return s, errors.New("changing the root directory needs a tincan that was built with CGO_ENABLED=0")
 		}
 		if err := unix.Chroot(w.Root); err != nil {
@@ -151,7 +151,7 @@ func LockMemory() error {
 	return nil
 }
 
-// CanWrite tells whether this process may make files in a directory.
+// CanWrite reports whether this process may make files in a directory.
 func CanWrite(dir string) bool { return unix.Access(dir, unix.W_OK|unix.X_OK) == nil }
 
 // lastCapability is the highest number that this kernel knows.

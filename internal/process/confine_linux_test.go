@@ -25,15 +25,15 @@ import (
 	"tincan/internal/config"
 )
 
-// wishVar hands the wish to a copy of this program, which confines itself: that
+// restrictionsVar hands the wish to a copy of this program, which confines itself: that
 // cannot be taken back, so the tests cannot do it to themselves.
-const wishVar = "TINCAN_PROCESS_TEST_WISH"
+const restrictionsVar = "TINCAN_PROCESS_TEST_WISH"
 
 // probe is one thing that a confined process tries.
 type probe struct{ What, Path string }
 
 type task struct {
-	Wish   Wish
+	Wish   Restrictions
 	Lock   bool
 	Probes []probe
 }
@@ -47,7 +47,7 @@ type report struct {
 }
 
 func TestMain(m *testing.M) {
-	text := os.Getenv(wishVar)
+	text := os.Getenv(restrictionsVar)
 	if text == "" {
 		os.Exit(m.Run())
 	}
@@ -246,7 +246,7 @@ func confined(t *testing.T, k task) report {
 	text, err := json.Marshal(k)
 	must(t, err)
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), wishVar+"="+string(text), "GOTRACEBACK=all")
+	cmd.Env = append(os.Environ(), restrictionsVar+"="+string(text), "GOTRACEBACK=all")
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -371,7 +371,7 @@ func TestASandboxOfLevelHigh(t *testing.T) {
 		want[probe{"signal", ""}] = refused
 	}
 	// In this order: a file that is read is not yet renamed.
-	k := task{Wish: Wish{Sandbox: config.SandboxHigh, Keep: []Capability{NetAdmin}, Read: []string{dir + "/in", dir + "/missing"}, Write: []string{dir + "/out"}, Remove: []string{dir + "/run"}}}
+	k := task{Wish: Restrictions{Sandbox: config.SandboxHigh, Keep: []Capability{NetAdmin}, Read: []string{dir + "/in", dir + "/missing"}, Write: []string{dir + "/out"}, Remove: []string{dir + "/run"}}}
 	k.Probes = tries(want)
 	slices.SortFunc(k.Probes, func(a, b probe) int { return strings.Compare(a.What, b.What) })
 	r := confined(t, k)
@@ -463,7 +463,7 @@ func TestASandboxOfLevelNormal(t *testing.T) {
 		delete(want, probe{"run", "/bin/true"})
 		delete(want, probe{"run", script})
 	}
-	k := task{Wish: Wish{Sandbox: config.SandboxNormal, Keep: []Capability{NetAdmin}, Write: []string{dir + "/out"}, Remove: []string{dir + "/run"}}, Probes: tries(want)}
+	k := task{Wish: Restrictions{Sandbox: config.SandboxNormal, Keep: []Capability{NetAdmin}, Write: []string{dir + "/out"}, Remove: []string{dir + "/run"}}, Probes: tries(want)}
 	check(t, confined(t, k), k, want)
 }
 
@@ -481,7 +481,7 @@ func TestAnotherUser(t *testing.T) {
 		{"run", "/bin/true"}:       "ok",
 		{"threads", ""}:            "ok",
 	}
-	k := task{Wish: Wish{Account: nobody, Keep: []Capability{NetAdmin}}, Probes: tries(want)}
+	k := task{Wish: Restrictions{Account: nobody, Keep: []Capability{NetAdmin}}, Probes: tries(want)}
 	r := confined(t, k)
 	check(t, r, k, want)
 	id := fmt.Sprint(nobody.UID)
@@ -499,16 +499,16 @@ func TestAnotherUser(t *testing.T) {
 func TestANewRootDirectory(t *testing.T) {
 	needRoot(t)
 	if usesCgo {
-		if r := confined(t, task{Wish: Wish{Root: t.TempDir()}}); !strings.Contains(r.Err, "CGO_ENABLED") {
+		if r := confined(t, task{Wish: Restrictions{Root: t.TempDir()}}); !strings.Contains(r.Err, "CGO_ENABLED") {
 			t.Errorf("error %q", r.Err)
 		}
 		return
 	}
 	dir := place(t)
 	want := map[probe]string{{"read", "/in/file"}: "ok", {"read", "/usr/bin/env"}: "no such file or directory"}
-	k := task{Wish: Wish{Root: dir}, Probes: tries(want)}
+	k := task{Wish: Restrictions{Root: dir}, Probes: tries(want)}
 	check(t, confined(t, k), k, want)
-	r := confined(t, task{Wish: Wish{Root: dir + "/missing"}})
+	r := confined(t, task{Wish: Restrictions{Root: dir + "/missing"}})
 	if !strings.Contains(r.Err, "no such file") {
 		t.Errorf("error %q", r.Err)
 	}
@@ -521,7 +521,7 @@ func TestProgramsOfRootHaveAllRights(t *testing.T) {
 	dir := place(t)
 	script := dir + "/script"
 	must(t, os.WriteFile(script, []byte("#!/bin/sh\ngrep CapEff /proc/self/status > "+dir+"/said\n"), 0o755))
-	k := task{Wish: Wish{Keep: []Capability{NetAdmin, DACOverride}}, Probes: []probe{{"run", script}}}
+	k := task{Wish: Restrictions{Keep: []Capability{NetAdmin, DACOverride}}, Probes: []probe{{"run", script}}}
 	r := confined(t, k)
 	check(t, r, k, map[probe]string{{"run", script}: "ok"})
 	if r.Status["CapEff"] != "0000000000001002" {
@@ -538,7 +538,7 @@ func TestLockedMemory(t *testing.T) {
 	needRoot(t)
 	nobody, err := LookUp("nobody")
 	must(t, err)
-	k := task{Lock: true, Wish: Wish{Account: nobody, Keep: []Capability{IPCLock}}, Probes: []probe{{"memory", ""}, {"threads", ""}}}
+	k := task{Lock: true, Wish: Restrictions{Account: nobody, Keep: []Capability{IPCLock}}, Probes: []probe{{"memory", ""}, {"threads", ""}}}
 	check(t, confined(t, k), k, map[probe]string{{"memory", ""}: "ok", {"threads", ""}: "ok"})
 }
 

@@ -11,9 +11,9 @@ import (
 
 var errLinuxOnly = errors.New("that works on Linux only")
 
-// Confine gives up what w says. On this system only a wish for nothing can be
+// Confine applies w. On this system only empty restrictions can be
 // fulfilled, and Sandbox normal, which then is nothing.
-func Confine(w Wish) (State, error) {
+func Confine(w Restrictions) (State, error) {
 	if w.Account != nil || w.Root != "" {
 		return State{}, fmt.Errorf("changing the user or the root directory: %w", errLinuxOnly)
 	}
@@ -35,5 +35,5 @@ func LookUp(string) (*Account, error) {
 // LockMemory keeps the memory of this process from being swapped out.
 func LockMemory() error { return fmt.Errorf("locking memory: %w", errLinuxOnly) }
 
-// CanWrite tells whether this process may make files in a directory.
+// CanWrite reports whether this process may make files in a directory.
 func CanWrite(string) bool { return true }

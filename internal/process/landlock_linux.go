@@ -43,7 +43,7 @@ const (
 
 // restrictPaths enters a Landlock domain for w, and says which version of
 // it the kernel has, and what that one lacks.
-func restrictPaths(w Wish) (by string, missing []string, err error) {
+func restrictPaths(w Restrictions) (by string, missing []string, err error) {
 	abi, err := ll.LandlockGetABIVersion()
 	if err != nil || abi < 1 {
 		return "", nil, errors.New("this kernel does not have it, or it is not switched on (lsm=)")
@@ -51,7 +51,7 @@ func restrictPaths(w Wish) (by string, missing []string, err error) {
 	var rules []landlock.Rule
 	add := func(rights landlock.AccessFSSet, paths ...string) {
 		if abi < 2 {
-			rights &^= landlock.AccessFSSet(ll.AccessFSRefer) // the library would rather do nothing at all
+			rights &^= landlock.AccessFSSet(ll.AccessFSRefer) // with it the library would do nothing at all
 		}
 		for _, p := range paths {
 			rules = append(rules, landlock.PathAccess(rights, p).IgnoreIfMissing())

@@ -2,5 +2,5 @@
 
 package process
 
-// usesCgo: system calls for all threads go another way in such a program.
+// usesCgo: system calls for all threads work differently in such a program.
 const usesCgo = false

@@ -48,21 +48,21 @@ func (c Capability) String() string {
 	return fmt.Sprintf("capability %d", uint8(c))
 }
 
-// Wish says what to give up.
-type Wish struct {
-	Account *Account     // nil: stay who we are
+// Restrictions says what to give up.
+type Restrictions struct {
+	Account *Account     // nil: keep the user
 	Root    string       // the directory that becomes the root; "" for none
-	Keep    []Capability // all others go
+	Keep    []Capability // all others are dropped
 	Sandbox config.Sandbox
 
-	// What the sandbox lets pass, as paths below Root. What does not exist is left out.
+	// What the sandbox allows, as paths below Root. What does not exist is left out.
 	Read   []string // High: read these files, and what lies below these directories
 	Write  []string // make, write and remove files below these directories
 	Remove []string // remove files directly or deeper below these directories
 	Append []string // write into these files, which exist
 }
 
-// State is what is in force.
+// State is which restrictions are in force.
 type State struct {
 	User       string   `json:"user,omitempty"`    // "" if it was not changed
 	Root       string   `json:"root,omitempty"`    // "" if it was not changed

@@ -13,25 +13,25 @@ import (
 	"tincan/internal/config"
 )
 
-// forbidden are system calls that a node never makes, by what somebody could do
-// with them who has taken it over. They fail with EPERM, in scripts too. What only some
-// architectures have is in forbiddenHere.
+// forbidden are system calls that a node never makes, grouped by what an attacker who has
+// taken it over could do with them. They fail with EPERM, in scripts too. Those that only some
+// architectures have are in forbiddenHere.
 var forbidden = slices.Concat(
 	// look into other processes
 	[]uint32{unix.SYS_PTRACE, unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV, unix.SYS_PIDFD_GETFD, unix.SYS_PROCESS_MADVISE, unix.SYS_KCMP, unix.SYS_PERF_EVENT_OPEN},
-	// change the kernel, or talk to rarely tried parts of it
+	// change the kernel, or reach rarely used parts of it
 	[]uint32{unix.SYS_INIT_MODULE, unix.SYS_FINIT_MODULE, unix.SYS_DELETE_MODULE, unix.SYS_KEXEC_LOAD, unix.SYS_BPF, unix.SYS_USERFAULTFD,
 		unix.SYS_ADD_KEY, unix.SYS_REQUEST_KEY, unix.SYS_KEYCTL, unix.SYS_IO_URING_SETUP, unix.SYS_IO_URING_ENTER, unix.SYS_IO_URING_REGISTER,
 		unix.SYS_PERSONALITY, unix.SYS_FANOTIFY_INIT},
 	// change the machine
 	[]uint32{unix.SYS_REBOOT, unix.SYS_SWAPON, unix.SYS_SWAPOFF, unix.SYS_ACCT, unix.SYS_SETHOSTNAME, unix.SYS_SETDOMAINNAME, unix.SYS_QUOTACTL,
 		unix.SYS_SETTIMEOFDAY, unix.SYS_CLOCK_SETTIME, unix.SYS_ADJTIMEX, unix.SYS_CLOCK_ADJTIME, unix.SYS_SYSLOG, unix.SYS_VHANGUP},
-	// go round the sandbox
+	// bypass the sandbox
 	[]uint32{unix.SYS_MOUNT, unix.SYS_UMOUNT2, unix.SYS_PIVOT_ROOT, unix.SYS_CHROOT, unix.SYS_UNSHARE, unix.SYS_SETNS, unix.SYS_OPEN_BY_HANDLE_AT,
 		unix.SYS_OPEN_TREE, unix.SYS_MOVE_MOUNT, unix.SYS_FSOPEN, unix.SYS_FSCONFIG, unix.SYS_FSMOUNT, unix.SYS_FSPICK, unix.SYS_MOUNT_SETATTR},
 )
 
-// forbiddenHigh come on top at level High: other programs, and other users.
+// forbiddenHigh are added at level High: other programs, and other users.
 var forbiddenHigh = []uint32{
 	unix.SYS_EXECVE, unix.SYS_EXECVEAT,
 	unix.SYS_SETUID, unix.SYS_SETGID, unix.SYS_SETREUID, unix.SYS_SETREGID, unix.SYS_SETRESUID, unix.SYS_SETRESGID,
@@ -58,7 +58,7 @@ var architectures = map[string]uint32{
 var hiddenSockets = runtime.GOARCH == "386" || runtime.GOARCH == "s390x"
 
 // filterCalls puts a filter for system calls on all threads.
-func filterCalls(w Wish) error {
+func filterCalls(w Restrictions) error {
 	arch, ok := architectures[runtime.GOARCH]
 	if !ok {
 		return errors.New("not known for this kind of processor")
@@ -80,8 +80,8 @@ func filterCalls(w Wish) error {
 	return nil
 }
 
-// Where things lie in struct seccomp_data. Arguments have 64 bits, of which the filter
-// looks at the lower half.
+// Offsets in struct seccomp_data. Arguments have 64 bits, of which the filter
+// checks the lower half.
 const (
 	offNumber = 0
 	offArch   = 4

@@ -1,10 +1,10 @@
-// Package rate bounds how often something is done, by token buckets. It does not know the time, of what there is a bucket
-// for each, or what becomes of those who come too often; for addresses that ask too much of a server see package limit.
+// Package rate bounds how often something is done, by token buckets. It reads no clock, and what a bucket is for and
+// what happens above the limit is up to the caller; for limits per address see package limit.
 package rate
 
 import "time"
 
-// Limit is Burst times at once, and once more each time Every has passed.
+// Limit allows Burst operations at once, and one more each time Every has passed.
 type Limit struct {
 	Burst int
 	Every time.Duration
@@ -27,19 +27,19 @@ func (b *Bucket) Used(now time.Time) time.Duration {
 	return b.used
 }
 
-// Spend uses up what takes so long to be regained, whether there is as much or not; a negative cost gives back.
+// Spend uses up a cost, given as the time to regain it, even if less is left; a negative cost gives back.
 func (b *Bucket) Spend(now time.Time, cost time.Duration) { b.used = max(0, b.Used(now)+cost) }
 
-// Left tells whether it may be done once more.
+// Left reports whether one more operation is allowed.
 func (b *Bucket) Left(l Limit, now time.Time) bool { return b.wait(l, now) <= 0 }
 
-// Take tells whether it may be done once more, and counts it if so.
+// Take reports whether one more operation is allowed, and counts it if so.
 func (b *Bucket) Take(l Limit, now time.Time) bool {
 	_, ok := b.Reserve(l, now, 0)
 	return ok
 }
 
-// Reserve counts what may be done after a wait of at most most, and tells how long that is. If it is longer the
+// Reserve counts an operation that is allowed after a wait of at most most, and returns the wait. If it is longer the
 // result is false, and nothing is counted.
 func (b *Bucket) Reserve(l Limit, now time.Time, most time.Duration) (wait time.Duration, ok bool) {
 	if wait = b.wait(l, now); wait > most {

@@ -8,7 +8,7 @@ import (
 	"tincan/internal/rate"
 )
 
-// errorLimit is how many ICMP errors leave, both families together.
+// errorLimit is how many ICMP errors are sent, both families together.
 var errorLimit = rate.PerSecond(3)
 
 // answers are the ICMP and ICMPv6 types and codes for a reason.
@@ -22,13 +22,13 @@ var answers = [reasons]struct{ type4, code4, type6, code6 uint8 }{
 }
 
 // answer drops the packet and tells its sender why by an ICMP error, if it may be told.
-func (v *visit) answer(why Reason, mtu int) Decision {
+func (v *routing) answer(why Reason, mtu int) Decision {
 	p := v.ip()
 	if !packet.MayAnswer(p) || !v.answered.Take(errorLimit, v.now) {
 		return v.drop(why)
 	}
-	// The error comes from the destination of the packet, or from us as a hop. The kernel is asked
-	// about our address only now: not more often than errors leave.
+	// The source of the error is the destination of the packet, or this node as a hop. The kernel is asked
+	// for our address only here: not more often than errors are sent.
 	var from netip.Addr
 	if src, ok := packet.Src(p); ok && why == Expired && v.cfg.LocalAddr != nil {
 		from = v.cfg.LocalAddr(src)
@@ -48,7 +48,7 @@ func (v *visit) answer(why Reason, mtu int) Decision {
 }
 
 // fragment cuts the IPv4 packet for the owner into fragments of at most mtu bytes.
-func (v *visit) fragment(owner node.Name, mtu int) Decision {
+func (v *routing) fragment(owner node.Name, mtu int) Decision {
 	p := v.ip()
 	for next := 0; ; {
 		start := len(v.scratch)
@@ -66,10 +66,10 @@ func (v *visit) fragment(owner node.Name, mtu int) Decision {
 }
 
 // arp answers a request from our own device for an address that a peer has: a
-// tap device in router mode asks who has it, and we are the way there.
-func (v *visit) arp() Decision {
+// tap device in router mode asks who has it, and packets for it go through this node.
+func (v *routing) arp() Decision {
 	target, ok := packet.ARPTarget(v.ip())
-	if !ok || !v.theirs(target) {
+	if !ok || !v.isPeerAddress(target) {
 		return v.drop(NotAnswered)
 	}
 	packet.AnswerARP(v.ip())
@@ -78,9 +78,9 @@ func (v *visit) arp() Decision {
 }
 
 // solicitation is arp for IPv6.
-func (v *visit) solicitation() Decision {
+func (v *routing) solicitation() Decision {
 	target, ok := packet.SolicitedTarget(v.ip())
-	if !ok || !v.theirs(target) {
+	if !ok || !v.isPeerAddress(target) {
 		return v.drop(NotAnswered)
 	}
 	v.frame = packet.AnswerSolicitation(v.frame, v.offset)
@@ -88,8 +88,8 @@ func (v *visit) solicitation() Decision {
 	return v.drop(AnsweredHere)
 }
 
-// theirs tells whether a request from our own device asks for an address of a peer.
-func (v *visit) theirs(target netip.Addr) bool {
+// isPeerAddress reports whether a request from our own device asks for an address of a peer.
+func (v *routing) isPeerAddress(target netip.Addr) bool {
 	m, found := v.w.Lookup(target)
 	return found && v.ours() && m.Owner != v.cfg.Self && m.Owner != ""
 }

@@ -2,11 +2,11 @@ package route
 
 import "tincan/internal/packet"
 
-// broadcastMAC belongs to everybody even if no subnet says so.
+// broadcastMAC is a broadcast address even without a subnet.
 var broadcastMAC = [6]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 
 // bridge is the decision of mode switch.
-func (v *visit) bridge() Decision {
+func (v *routing) bridge() Decision {
 	mac := [6]byte(v.frame[0:6])
 	m, found := v.w.LookupMAC(mac)
 	if !found || m.Owner == "" || mac == broadcastMAC {
@@ -22,7 +22,7 @@ func (v *visit) bridge() Decision {
 	if between && v.cfg.Forwarding == Off {
 		return v.drop(Prohibited)
 	}
-	// What is not an IP packet goes as it is.
+	// Other frames than IP packets are forwarded unchanged.
 	ip := v.lookInside()
 	if ip {
 		if d, ok := v.countHop(between); !ok {
@@ -58,8 +58,8 @@ func (v *visit) bridge() Decision {
 }
 
 // lookInside sets offset to the IP packet in the frame, after a VLAN tag if
-// there is one, and tells whether there is a whole one.
-func (v *visit) lookInside() bool {
+// there is one, and reports whether there is a complete one.
+func (v *routing) lookInside() bool {
 	typ, offset, ok := packet.EtherType(v.frame)
 	if !ok || typ != packet.TypeIPv4 && typ != packet.TypeIPv6 {
 		return false

@@ -1,11 +1,11 @@
 // Package route decides what happens to one packet of the VPN: which node it
-// goes to, whether it is answered with an ICMP error, cut, changed, spread to all or
+// goes to, whether it is answered with an ICMP error, fragmented, changed, broadcast or
 // dropped.
 //
 // It is the complete decision (tinc 1.1's routing in the modes router, switch
 // and hub) for every packet that leaves the data plane's fast path. It sends
-// nothing, keeps no table and reads no clock: what it must know of the network
-// it asks of a [World], and what is to be done comes back as a [Decision].
+// nothing, keeps no table and reads no clock: its view of the network
+// is a [World], and its result a [Decision].
 //
 // Not here: encryption, the choice between UDP and TCP, relaying of sealed
 // records, learning of MAC addresses (in switch mode the caller learns
@@ -22,16 +22,16 @@ import (
 	"tincan/internal/rate"
 )
 
-// Mode says by what a packet is routed.
+// Mode is what packets are routed by.
 type Mode uint8
 
 const (
 	ByAddress Mode = iota // by IP address: mode router
 	ByMAC                 // by MAC address: mode switch
-	ToAll                 // not at all, everything goes everywhere: mode hub
+	ToAll                 // not at all, every packet is broadcast: mode hub
 )
 
-// Forwarding says what becomes of packets from one peer for another.
+// Forwarding is how packets from one peer for another are handled.
 type Forwarding uint8
 
 const (
@@ -40,24 +40,24 @@ const (
 	Kernel                     // all packets from peers go to the device, unrouted
 )
 
-// Broadcast says how a packet for everybody spreads.
+// Broadcast is how broadcast packets are distributed.
 type Broadcast uint8
 
 const (
 	Tree   Broadcast = iota // along the broadcast tree ("mst")
 	Direct                  // the originator sends to every node it reaches directly
-	None                    // it stays at home
+	None                    // not sent to other nodes
 )
 
-// Config is what does not change while a Router lives.
+// Config is fixed for the lifetime of a Router.
 type Config struct {
 	Self         node.Name
 	Mode         Mode
 	Forwarding   Forwarding
 	Broadcast    Broadcast // None also with TunnelServer
 	DirectOnly   bool      // refuse packets that would need a relay
-	DecrementTTL bool      // count ourselves as a hop between peers
-	NoClamp      bool      // never touch the MSS, whatever the nodes' options say
+	DecrementTTL bool      // this node counts as a hop between peers
+	NoClamp      bool      // never change the MSS, regardless of the nodes' options
 	// LocalAddr is the address the kernel would use towards another; it is the
 	// source of time exceeded messages. If it is nil, or gives an address of the
 	// wrong family, the destination of the expired packet is used.
@@ -70,18 +70,18 @@ type Match struct {
 	Reachable bool      // Owner can be reached
 }
 
-// Node is what the router must know of a node. Sizes are bytes of Ethernet frame.
+// Node is what the router uses of a node. Sizes are bytes of Ethernet frame.
 type Node struct {
 	Reachable bool
 	NextHop   node.Name // adjacent node towards it; itself for our own node
-	Via       node.Name // last node on its way that we reach by direct UDP, NextHop if that is ourselves (effective via)
+	Via       node.Name // last node on its path that is reached by direct UDP, NextHop if that is ourselves (effective via)
 	MTU       int       // largest frame that reaches it; 1518 for our own node
 	ClampMSS  bool      // its options ask for MSS clamping
 	// RelayAbove is the largest frame that gets to it without the help of another node, at least 1; 0: any does.
 	RelayAbove int
 }
 
-// relays tells whether a frame of size bytes, or of what is left of it when it was cut down to mtu, would be
+// relays reports whether a frame of size bytes, or of what is left of it when it was cut down to mtu, would be
 // passed on to n by another node.
 func (n *Node) relays(size, mtu int) bool {
 	return n.RelayAbove > 0 && min(size, mtu) > n.RelayAbove
@@ -95,7 +95,7 @@ type World interface {
 	Lookup(addr netip.Addr) (Match, bool)
 	// LookupMAC is Lookup among the MAC subnets.
 	LookupMAC(mac [6]byte) (Match, bool)
-	// Node tells about a node; false if the name is unknown.
+	// Node returns the state of a node; false if the name is unknown.
 	Node(name node.Name) (Node, bool)
 	// Tree lists the adjacent nodes whose connection is in the broadcast tree.
 	Tree() []node.Name
@@ -103,7 +103,7 @@ type World interface {
 	Directs() []node.Name
 }
 
-// Reason says why a packet was not delivered as it came.
+// Reason is why a packet was not delivered unchanged.
 type Reason uint8
 
 // The reasons. With those marked "answered" the decision holds an ICMP error for
@@ -112,17 +112,17 @@ const (
 	Delivered    Reason = iota // it was delivered
 	Malformed                  // shorter than it claims, or no header
 	UnknownType                // an EtherType that is not routed
-	NoSubnet                   // nobody has the address; answered
+	NoSubnet                   // no node has the address; answered
 	Unreachable                // the owner is not reachable; answered
 	Prohibited                 // forwarding is off; answered
 	NotDirect                  // DirectOnly, and it would need a relay; answered
 	Expired                    // TTL or hop limit is used up; answered
-	TooBig                     // larger than the path and not to be cut; answered
+	TooBig                     // larger than the path MTU and must not be fragmented; answered
 	Back                       // it would go back to where it came from
 	Loop                       // its next relay is where it came from
-	Options                    // has to be cut, but has IP options
+	Options                    // would have to be fragmented, but has IP options
 	UnknownNode                // the source or the owner is not known (a moment between two states)
-	NotAnswered                // an ARP request or neighbour solicitation that is not ours to answer
+	NotAnswered                // an ARP request or neighbour solicitation for an address that is not a peer's
 	AnsweredHere               // an ARP request or neighbour solicitation; the answer is in the decision
 	reasons
 )
@@ -157,7 +157,7 @@ type Decision struct {
 	Outputs []Output
 	// Reason is Delivered if the packet goes on; else Outputs holds at most an answer to its sender.
 	Reason Reason
-	// Broadcast tells that the packet goes to everybody; Outputs lists where to from here.
+	// Broadcast is set for a broadcast packet; Outputs lists its next hops from here.
 	Broadcast bool
 }
 
@@ -174,8 +174,8 @@ func New(cfg Config) *Router {
 	return &Router{cfg: cfg, outputs: make([]Output, 0, 16), scratch: make([]byte, 0, 2048)}
 }
 
-// visit is one packet on its way through the decision.
-type visit struct {
+// routing is the state of one decision.
+type routing struct {
 	*Router
 	w      World
 	now    time.Time
@@ -192,7 +192,7 @@ type visit struct {
 // earlier decision. w must know our own node, too.
 func (r *Router) Route(w World, now time.Time, source node.Name, frame []byte) Decision {
 	r.outputs, r.scratch = r.outputs[:0], r.scratch[:0]
-	v := visit{Router: r, w: w, now: now, source: source, frame: frame, offset: packet.EthernetLen}
+	v := routing{Router: r, w: w, now: now, source: source, frame: frame, offset: packet.EthernetLen}
 	if len(frame) < packet.EthernetLen {
 		return v.drop(Malformed)
 	}
@@ -213,23 +213,23 @@ func (r *Router) Route(w World, now time.Time, source node.Name, frame []byte) D
 	}
 }
 
-// ours tells whether the packet came from our own device.
-func (v *visit) ours() bool { return v.source == v.cfg.Self }
+// ours reports whether the packet came from our own device.
+func (v *routing) ours() bool { return v.source == v.cfg.Self }
 
 // ip is the packet without its Ethernet header.
-func (v *visit) ip() []byte { return v.frame[v.offset:] }
+func (v *routing) ip() []byte { return v.frame[v.offset:] }
 
-func (v *visit) drop(why Reason) Decision {
+func (v *routing) drop(why Reason) Decision {
 	return Decision{Outputs: v.outputs, Reason: why}
 }
 
-func (v *visit) send(to node.Name) Decision {
+func (v *routing) send(to node.Name) Decision {
 	v.outputs = append(v.outputs, Output{to, v.frame})
 	return Decision{Outputs: v.outputs}
 }
 
 // route is the decision of mode router.
-func (v *visit) route() Decision {
+func (v *routing) route() Decision {
 	typ := binary.BigEndian.Uint16(v.frame[12:])
 	switch typ {
 	case packet.TypeARP:
@@ -271,7 +271,7 @@ func (v *visit) route() Decision {
 }
 
 // forward is the rest of the decision once the owner of the destination is known.
-func (v *visit) forward(owner node.Name, v4 bool) Decision {
+func (v *routing) forward(owner node.Name, v4 bool) Decision {
 	viaName, via, ok := v.via(owner)
 	if !ok {
 		return v.drop(UnknownNode)
@@ -304,7 +304,7 @@ const (
 )
 
 // via finds the effective via of owner, and what is known of it.
-func (v *visit) via(owner node.Name) (node.Name, Node, bool) {
+func (v *routing) via(owner node.Name) (node.Name, Node, bool) {
 	o, ok := v.w.Node(owner)
 	if !ok || o.Via == owner || owner == v.cfg.Self {
 		return owner, o, ok
@@ -315,15 +315,15 @@ func (v *visit) via(owner node.Name) (node.Name, Node, bool) {
 
 // countHop takes one from the TTL of a packet between two peers, if we are to
 // count as a hop. ok is false if the packet ends here.
-func (v *visit) countHop(between bool) (d Decision, ok bool) {
+func (v *routing) countHop(between bool) (d Decision, ok bool) {
 	if !between || !v.cfg.DecrementTTL || packet.DecrementTTL(v.ip()) {
 		return d, true
 	}
 	return v.answer(Expired, 0), false
 }
 
-// clamp lowers the MSS of a connection request to what fits both ways.
-func (v *visit) clamp(viaName node.Name, via Node) {
+// clamp lowers the MSS of a connection request to what fits in both directions.
+func (v *routing) clamp(viaName node.Name, via Node) {
 	if !via.ClampMSS || v.cfg.NoClamp {
 		return
 	}
@@ -336,7 +336,7 @@ func (v *visit) clamp(viaName node.Name, via Node) {
 
 // broadcast delivers the packet to our own device, if it is a peer's, and
 // passes it on.
-func (v *visit) broadcast() Decision {
+func (v *routing) broadcast() Decision {
 	if !v.ours() {
 		v.outputs = append(v.outputs, Output{v.cfg.Self, v.frame})
 	}

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// fits refuses datagrams that the system would send in fragments: a search for the path MTU would find
-// that everything passes, and every full packet would leave as two. It is for systems on
+// fits refuses datagrams that the system would send in fragments: path MTU discovery would otherwise conclude
+// that every size passes, and every full packet would be sent as two. It is for systems on
 // which DF cannot be set. The zero value refuses nothing. Routers on the way still fragment.
 type fits struct {
 	mtu func(netip.Addr) int // of the route, 0 if unknown; it is slow
@@ -31,7 +31,7 @@ const (
 	surelyFits = 1280
 )
 
-// refuses tells whether an IP packet of so many bytes would be fragmented here.
+// refuses reports whether an IP packet of so many bytes would be fragmented here.
 func (f *fits) refuses(to netip.Addr, size int) bool {
 	if f.mtu == nil || size <= surelyFits {
 		return false

@@ -10,7 +10,7 @@ import (
 )
 
 // Listen binds a socket to addr. Port 0 takes any free port. An IPv6 socket
-// speaks IPv6 only; a node that wants both opens two. The socket belongs to the
+// is for IPv6 only; a node that uses both opens two. The socket belongs to the
 // network namespace of the calling thread.
 func Listen(addr netip.AddrPort, opts Options) (Socket, error) {
 	addr = plainAddr(addr)
@@ -45,7 +45,7 @@ func Listen(addr netip.AddrPort, opts Options) (Socket, error) {
 	return s, nil
 }
 
-// newSocket makes an unbound socket that uses the right routes.
+// newSocket makes an unbound socket with the mark and interface of the options, which select its routes.
 func newSocket(addr netip.Addr, opts Options) (int, error) {
 	family := unix.AF_INET6
 	if addr.Is4() {
@@ -83,7 +83,7 @@ func setUp(fd int, addr netip.AddrPort, opts Options) (local netip.AddrPort, err
 			return local, err
 		}
 	}
-	// The rest makes the socket better, but a node can live without.
+	// The remaining options are optional.
 	unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BROADCAST, 1)
 	growBuffer(fd, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, opts.RcvBuf)
 	growBuffer(fd, unix.SO_SNDBUFFORCE, unix.SO_SNDBUF, opts.SndBuf)
@@ -137,7 +137,7 @@ func growBuffer(fd, force, plain, size int) {
 	}
 }
 
-// PathMTU connects a socket that sends nothing, and asks it.
+// PathMTU connects a socket, which sends nothing, and reads its IP_MTU.
 func (s *socket) PathMTU(addr netip.Addr) int {
 	addr = addr.Unmap()
 	if !addr.IsValid() || addr.Is4() != s.is4 {

@@ -16,14 +16,14 @@ type Options struct {
 	BindToDevice   string // send and receive on this interface only; Linux only
 	ReusePort      bool   // several sockets share the port, flows are spread over them; Linux only
 	Fragment       bool   // let routers fragment, instead of reporting what is too long
-	// Notice, if set, is told in a sentence what the system cannot do that costs speed. It is called from
-	// Send and Recv, once for each direction at most.
+	// Notice, if set, is called with a sentence about a missing system feature that reduces throughput. It is called
+	// from Send and Recv, at most once for each direction.
 	Notice    func(string)
 	NoOffload bool // neither segmentation (GSO) nor merging (GRO) in the kernel
 }
 
 var (
-	errFamily = errors.New("the socket does not speak the destination's address family")
+	errFamily = errors.New("the socket does not support the destination's address family")
 	errRun    = errors.New("run has too many segments or bytes, or none")
 )
 
@@ -35,7 +35,7 @@ func (r *Run) check() error {
 	return nil
 }
 
-// whole tells whether the run is a single datagram.
+// whole reports whether the run is a single datagram.
 func (r *Run) whole() bool { return len(r.Buf) <= r.Size }
 
 // plainAddr is a with IPv4-mapped addresses as IPv4.

@@ -13,7 +13,7 @@ import (
 	"tincan/internal/oserr"
 )
 
-// listenPlain binds a socket to addr that needs nothing of the system but what all have.
+// listenPlain binds a socket to addr that uses only what every system has.
 func listenPlain(addr netip.AddrPort, opts Options) (*plainSocket, error) {
 	addr = plainAddr(addr)
 	if opts.Mark != 0 || opts.BindToDevice != "" || opts.ReusePort {
@@ -55,7 +55,7 @@ func (s *plainSocket) control(f func(fd uintptr) error) (err error) {
 	return err
 }
 
-// setBuffer halves the wish until the system accepts it.
+// setBuffer halves size until the system accepts it.
 func setBuffer(set func(int) error, size int) {
 	if size == 0 {
 		size = DefaultBuffer
@@ -85,7 +85,7 @@ func (s *plainSocket) CanGSO() bool          { return false }
 func (s *plainSocket) Dropped() uint64       { return s.dropped.Load() }
 func (s *plainSocket) Close() error          { return s.conn.Close() }
 
-// PathMTU is that of the interface that leads to addr: the system does not tell what it has heard of others.
+// PathMTU is the MTU of the interface towards addr: the system does not tell the path MTU that it has learned.
 func (s *plainSocket) PathMTU(addr netip.Addr) int {
 	addr = addr.Unmap()
 	if !addr.IsValid() || addr.Is4() != s.is4 {
@@ -114,7 +114,7 @@ func (s *plainSocket) Recv() ([]Arrival, error) {
 		if err != nil && !errors.As(err, &errno) {
 			return nil, err
 		}
-		// Windows reports here that something sent earlier was refused.
+		// Windows reports here that an earlier datagram was refused.
 	}
 }
 
@@ -150,7 +150,7 @@ func (s *plainSocket) Send(runs []Run) (failed error) {
 	return failed
 }
 
-// write sends a datagram. Without a TTL of its own it waits for none but one that has.
+// write sends a datagram. One without its own TTL waits only for a datagram that has one.
 func (s *plainSocket) write(b []byte, to netip.AddrPort, ttl uint8) error {
 	if s.fits.refuses(to.Addr(), len(b)+ipOverhead(s.is4)) {
 		return oserr.TooLong
@@ -178,7 +178,7 @@ func (s *plainSocket) write(b []byte, to netip.AddrPort, ttl uint8) error {
 	return errors.Join(err, s.control(func(fd uintptr) error { return setOption(fd, level, option, usual) }))
 }
 
-// isTooLong knows EMSGSIZE and what Windows calls it (WSAEMSGSIZE).
+// isTooLong recognises EMSGSIZE and, on Windows, WSAEMSGSIZE.
 func isTooLong(err error) bool {
 	return errors.Is(err, oserr.TooLong)
 }

@@ -16,13 +16,13 @@ const (
 	// senders cannot be merged.
 	recvBatch = 16
 	// recvStride is the distance of the buffers. The kernel merges up to 64 KiB
-	// only if it finds room for it. The odd lines after it keep the beginnings of
-	// all buffers from competing for the same places in the cache.
+	// only if the buffer has room for it. The additional 9 cache lines keep the beginnings of
+	// the buffers out of the same cache set.
 	recvStride = 64<<10 + 9*64
 )
 
 // receiver belongs to the receiving goroutine. Memory of its buffers that no
-// datagram has reached yet is never touched, so it is not there yet either: an
+// datagram has reached yet is never touched, so no page is allocated for it: an
 // idle node stays small.
 type receiver struct {
 	buf      []byte
@@ -74,7 +74,7 @@ func (s *socket) Recv() ([]Arrival, error) {
 			s.notice("recvmmsg", rx.err)
 			continue
 		case unix.ECONNREFUSED, unix.EHOSTUNREACH, unix.ENETUNREACH, unix.EMSGSIZE:
-			continue // news about something sent earlier; read once, it is gone
+			continue // an error about an earlier datagram; reading it clears it
 		default:
 			return nil, os.NewSyscallError("recvmmsg", rx.err)
 		}
@@ -112,7 +112,7 @@ func (s *socket) recvOnce(fd uintptr) bool {
 	}
 }
 
-// arrival fills a from message i; it returns false for what carries nothing.
+// arrival fills a from message i; it returns false for an empty or truncated message.
 func (s *socket) arrival(a *Arrival, i int) bool {
 	m := &s.rx.msgs[i]
 	from, scope := parseSockaddr(&s.rx.names[i])

@@ -17,12 +17,12 @@ const (
 	sendBatch = 32
 	// sendTimeout is how long Send waits for room in the socket's buffer. The
 	// kernel empties that buffer at the speed of the network card, so what does
-	// not fit after this time meets congestion, for which dropping is the answer.
+	// not fit after this time meets congestion and is dropped.
 	sendTimeout = 20 * time.Millisecond
 )
 
 // sender holds what one call of Send needs; the lock makes Send safe for several
-// goroutines and costs nothing to a lonely one.
+// goroutines and costs nothing if there is only one.
 type sender struct {
 	mu       sync.Mutex
 	msgs     [sendBatch]mmsghdr
@@ -35,11 +35,11 @@ type sender struct {
 	deadline time.Time // when this Send gives up waiting; zero if it has not waited yet
 	failed   error     // the first error of this Send
 
-	from, to int // messages of the next system call
-	wait     bool
-	sent     int
-	err      syscall.Errno
-	fn       func(fd uintptr) bool
+	first, end int // messages of the next system call
+	wait       bool
+	sent       int
+	err        syscall.Errno
+	fn         func(fd uintptr) bool
 }
 
 func (s *socket) initSender() {
@@ -66,11 +66,11 @@ func (s *socket) Send(runs []Run) error {
 	for i := range runs {
 		r := &runs[i]
 		if err := r.check(); err != nil {
-			s.lose(r, err)
+			s.countDropped(r, err)
 			continue
 		}
 		if r.To.Addr().Unmap().Is4() != s.is4 {
-			s.lose(r, errFamily)
+			s.countDropped(r, errFamily)
 			continue
 		}
 		if r.whole() || s.gso.Load() {
@@ -98,8 +98,8 @@ func (s *socket) queue(r Run) {
 	}
 }
 
-// control attaches to message i what the kernel must know about its run; cut says
-// that it is to be cut into segments.
+// control attaches the control messages of its run to message i; cut: the segment
+// size too.
 func (s *socket) control(i int, cut bool) {
 	r, h := &s.tx.runs[i], &s.tx.msgs[i].hdr
 	h.Control = nil
@@ -154,7 +154,7 @@ func (s *socket) flush() {
 		}
 		if errno == unix.EAGAIN {
 			for ; i < n; i++ {
-				s.lose(&tx.runs[i], errno)
+				s.countDropped(&tx.runs[i], errno)
 			}
 			break
 		}
@@ -168,7 +168,7 @@ func (s *socket) flush() {
 	tx.n = 0
 }
 
-// refused deals with message i, which the kernel did not take.
+// refused handles message i, which the kernel refused.
 func (s *socket) refused(i int, errno syscall.Errno) {
 	r := &s.tx.runs[i]
 	tooLong := errno == unix.EMSGSIZE
@@ -177,15 +177,15 @@ func (s *socket) refused(i int, errno syscall.Errno) {
 		mtu := s.PathMTU(r.To.Addr())
 		tooLong = mtu > 0 && r.Size+ipOverhead(s.is4) > mtu
 		if !tooLong {
-			// The way out has no checksum offload, or something else that it needs.
+			// The outgoing interface has no checksum offload, or lacks something else that GSO needs.
 			s.gso.Store(false)
 		}
 	}
 	switch {
 	case tooLong && (!s.opts.Fragment || r.whole()):
-		s.lose(r, &TooLong{To: plainAddr(r.To), Size: r.Size})
+		s.countDropped(r, &TooLong{To: plainAddr(r.To), Size: r.Size})
 	case r.whole() || !tooLong && s.gso.Load():
-		s.lose(r, errno)
+		s.countDropped(r, errno)
 	default:
 		s.sendSingly(i)
 	}
@@ -204,16 +204,16 @@ func (s *socket) sendSingly(i int) {
 		switch _, errno := s.sendmmsg(i, i+1); errno {
 		case 0:
 		case unix.EMSGSIZE:
-			s.lose(&one, &TooLong{To: plainAddr(r.To), Size: n})
+			s.countDropped(&one, &TooLong{To: plainAddr(r.To), Size: n})
 		default:
-			s.lose(&one, errno)
+			s.countDropped(&one, errno)
 		}
 		b = b[n:]
 	}
 }
 
-// lose counts what was not sent and remembers the first cause.
-func (s *socket) lose(r *Run, err error) {
+// countDropped counts what was not sent and remembers the first cause.
+func (s *socket) countDropped(r *Run, err error) {
 	n := 1
 	if r.Size > 0 {
 		n = (len(r.Buf) + r.Size - 1) / r.Size
@@ -233,7 +233,7 @@ func (s *socket) lose(r *Run, err error) {
 // that of the first. EAGAIN comes only when this Send has waited for sendTimeout.
 func (s *socket) sendmmsg(from, to int) (sent int, errno syscall.Errno) {
 	tx := &s.tx
-	tx.from, tx.to, tx.wait = from, to, false
+	tx.first, tx.end, tx.wait = from, to, false
 	if s.conn.Write(tx.fn) != nil {
 		return 0, unix.EBADF
 	}
@@ -261,11 +261,11 @@ func (s *socket) sendOnce(fd uintptr) bool {
 	for {
 		n, errno := uintptr(0), syscall.Errno(0)
 		if s.sendSingle.Load() {
-			_, _, errno = unix.RawSyscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&tx.msgs[tx.from].hdr)), unix.MSG_DONTWAIT)
+			_, _, errno = unix.RawSyscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&tx.msgs[tx.first].hdr)), unix.MSG_DONTWAIT)
 			n = 1
 		} else {
-			n, _, errno = unix.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&tx.msgs[tx.from])),
-				uintptr(tx.to-tx.from), unix.MSG_DONTWAIT, 0, 0)
+			n, _, errno = unix.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&tx.msgs[tx.first])),
+				uintptr(tx.end-tx.first), unix.MSG_DONTWAIT, 0, 0)
 		}
 		if errno == unix.EINTR {
 			continue
@@ -277,7 +277,7 @@ func (s *socket) sendOnce(fd uintptr) bool {
 		if errno == unix.EPERM && !s.sendSingle.Load() {
 			// Either a filter for system calls that does not know this one, or a firewall that
 			// drops the message. A single call tells which.
-			_, _, single := unix.RawSyscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&tx.msgs[tx.from].hdr)), unix.MSG_DONTWAIT)
+			_, _, single := unix.RawSyscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&tx.msgs[tx.first].hdr)), unix.MSG_DONTWAIT)
 			if single == 0 {
 				if !s.sendSingle.Swap(true) {
 					s.notice("sendmmsg", errno)

@@ -51,8 +51,8 @@ func parseSockaddr(sa *sockaddr) (from netip.AddrPort, scope uint32) {
 }
 
 // zones translates between the names of zones and the numbers of interfaces.
-// It belongs to one goroutine. Interfaces come and go, so what it has learned
-// is forgotten after a minute.
+// It belongs to one goroutine. Interfaces come and go, so entries expire
+// after a minute.
 type zones struct {
 	names   map[uint32]string
 	numbers map[string]uint32
@@ -80,7 +80,7 @@ func (z *zones) name(scope uint32) string {
 	return s
 }
 
-// number is 0 for an unknown zone, and the kernel says what it thinks of that.
+// number is 0 for an unknown zone, which the kernel then refuses.
 func (z *zones) number(zone string) uint32 {
 	if zone == "" {
 		return 0

@@ -21,7 +21,7 @@ type socket struct {
 	opts    Options
 	gso     atomic.Bool
 	dropped atomic.Uint64
-	// Set when the system has no recvmmsg or sendmmsg, or a filter that does not know them: then
+	// Set when the system has no recvmmsg or sendmmsg, or a system call filter denies them: then
 	// there is one system call for each message.
 	recvSingly, sendSingle atomic.Bool
 

@@ -12,13 +12,13 @@ const MaxRun = 65507
 const MaxSegments = 44
 
 // Run is one or more datagrams for one destination, all of Size bytes but the
-// last, which may be shorter. They lie one after the other in Buf.
+// last, which may be shorter. They are contiguous in Buf.
 type Run struct {
 	To   netip.AddrPort
 	Buf  []byte
 	Size int // bytes per datagram; len(Buf) or more means a single one
 	// TOS is the type of service or traffic class of the datagrams, 0: that of the
-	// socket. Only Linux looks at it.
+	// socket. Only Linux supports it.
 	TOS uint8
 	// TTL is the time to live or hop limit of the datagrams, 0: that of the socket. TOS is
 	// ignored then. What cannot be sent with it is not sent.
@@ -27,7 +27,7 @@ type Run struct {
 
 // Arrival is what one receive returned: datagrams of Size bytes from one source,
 // one after the other in Buf (the last may be shorter). Buf belongs to the
-// Batch and is valid until its next Recv.
+// socket and is valid until its next Recv.
 type Arrival struct {
 	From netip.AddrPort // IPv4-mapped IPv6 addresses are given as IPv4
 	Buf  []byte
@@ -44,14 +44,14 @@ type Socket interface {
 	Recv() ([]Arrival, error)
 	// Send sends the runs in order. It returns the first error; a [*TooLong]
 	// carries which run was refused, and the runs after it are still tried.
-	// What cannot be sent now is dropped, as a network does: Send waits at most
+	// What cannot be sent now is dropped, as by a congested network: Send waits at most
 	// some milliseconds for room in the socket's buffer. It keeps neither runs
 	// nor their buffers.
 	Send(runs []Run) error
-	// CanGSO tells whether a run leaves in one piece. If not, runs of several
-	// datagrams work all the same, at the price of a system call's work for each.
+	// CanGSO reports whether the kernel segments a run (GSO). If not, runs of several
+	// datagrams work as well, at the cost of sending each singly.
 	CanGSO() bool
-	// Dropped counts the datagrams that Send could not send, for whatever cause.
+	// Dropped counts the datagrams that Send could not send, for any reason.
 	Dropped() uint64
 	// PathMTU asks the kernel for the MTU of the route to addr, in bytes of IP
 	// packet; 0 if unknown.

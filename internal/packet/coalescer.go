@@ -16,7 +16,7 @@ type Super struct {
 
 // Coalescer puts segments of one flow together into a super-packet: the reverse
 // of [Segmenter]. The caller owns the buffer and places the payload; a Coalescer
-// decides what belongs together and writes the headers at the end. The zero
+// decides which segments belong together and writes the headers at the end. The zero
 // value is ready for Start.
 type Coalescer struct {
 	hdr       [maxHeaders]byte // headers of the last segment that was taken
@@ -31,14 +31,14 @@ type Coalescer struct {
 	flags     uint8  // TCP flags of the last segment
 	closed    bool   // nothing may follow
 	count     int
-	most      int // segments
+	max       int // segments
 }
 
 // Start takes p as the first segment. It returns false if no other could join
 // it: it is no TCP or UDP packet with payload, is a fragment, has IP options or
 // extension headers, has bytes after its end, has TCP flags other than ACK and
-// PSH, or its checksum is wrong. (A joined packet claims that all were right.) Nor can
-// any join it if there may not be two of them: most is the largest number of segments.
+// PSH, or its checksum is wrong. (A coalesced packet claims that all were right.) It also returns
+// false if most, the largest number of segments, is below two.
 func (j *Coalescer) Start(p []byte, most int) bool {
 	if most < 2 {
 		j.count = 0
@@ -52,7 +52,7 @@ func (j *Coalescer) Start(p []byte, most int) bool {
 	payload := len(p) - t
 	*j = Coalescer{
 		hdrLen: t, transport: h.Transport, proto: h.Proto, v4: h.Version == 4, df: h.DF,
-		size: payload, count: 1, most: most, total: len(p),
+		size: payload, count: 1, max: most, total: len(p),
 	}
 	j.take(p[:t], payload)
 	return true
@@ -108,11 +108,11 @@ func (j *Coalescer) Len() int { return j.total }
 // Count is the number of segments taken; 0 when there is nothing to finish.
 func (j *Coalescer) Count() int { return j.count }
 
-// Add tells whether the IP packet seg continues the flow and, if so, takes it:
+// Add reports whether the IP packet seg continues the flow and, if so, takes it:
 // the caller must then have the payload, seg[headers:], lie at offset Len()-len(payload)
 // of the super-packet. Nothing has changed if it returns false.
 func (j *Coalescer) Add(seg []byte) (headers int, ok bool) {
-	if j.count == 0 || j.count >= j.most || j.closed || len(seg) <= j.hdrLen || !j.same(seg) {
+	if j.count == 0 || j.count >= j.max || j.closed || len(seg) <= j.hdrLen || !j.same(seg) {
 		return 0, false
 	}
 	payload := len(seg) - j.hdrLen
@@ -130,7 +130,7 @@ func (j *Coalescer) Add(seg []byte) (headers int, ok bool) {
 }
 
 // same compares the headers of seg, which are all there, with those of the last
-// segment: everything must be equal but lengths, checksums, PSH, and what counts on.
+// segment: everything must be equal but lengths, checksums, PSH, and the fields that count up.
 func (j *Coalescer) same(seg []byte) bool {
 	a, b := j.hdr[:j.hdrLen], seg[:j.hdrLen]
 	if j.v4 {
@@ -160,8 +160,7 @@ func (j *Coalescer) same(seg []byte) bool {
 
 // Finish writes the final headers over those of the first segment, which lies
 // at the start of p, and describes the result. p must be Len() bytes long. With
-// a single segment there is nothing to do: it returns false and p is the packet
-// as it came.
+// a single segment there is nothing to do: it returns false and p is unchanged.
 func (j *Coalescer) Finish(p []byte) (Super, bool) {
 	if j.count < 2 || len(p) != j.total {
 		j.count = 0

@@ -6,9 +6,9 @@ import "encoding/binary"
 // bytes: 40 + 60, with some for IPv6 extension headers.
 const maxHeaders = 160
 
-// Segmenter cuts a TCP or UDP super-packet into segments without copying payload.
+// Segmenter splits a TCP or UDP super-packet into segments without copying payload.
 //
-// The headers of a segment are written in front of its payload, over the tail
+// The headers of a segment are written before its payload, over the tail
 // of the segment before, which must therefore be out of the buffer (sealed or
 // sent) when [Segmenter.Next] is called again. The zero value is ready for Start;
 // a Segmenter holds no reference to anything but the packet, and is reused.
@@ -85,9 +85,9 @@ func (c *Segmenter) Start(p []byte, hdrLen, transport, size int, proto uint8) bo
 	return true
 }
 
-// Next makes the next segment and tells where in the super-packet it lies:
+// Next makes the next segment and returns its position in the super-packet:
 // p[from:to], complete with all lengths and checksums. ok is false when there
-// is none left. Bytes before from belong to what was already given out.
+// is none left. Bytes before from belong to segments already returned.
 func (c *Segmenter) Next() (from, to int, ok bool) {
 	if c.p == nil || c.payload == len(c.p) && (c.number > 0 || len(c.p) != c.hdrLen) {
 		return 0, 0, false
