@@ -42,7 +42,7 @@ var meanings = map[string]string{
 	"IndirectData":                  "others send packets to this node only through its neighbours",
 	"Interface":                     "name of the network interface; without it the name of the network, else one that the kernel chooses",
 	"InvitationExpire":              "how long an invitation works",
-	"KeyDistribution":               "[automatic distribution of host files](#host-files-that-spread): `yes` among tincan nodes, `compat` also with tinc-boot, `no` not at all",
+	"KeyDistribution":               "[automatic distribution of host files](#distribution-of-host-files): `yes` among tincan nodes, `compat` also with tinc-boot, `no` not at all",
 	"KeyDistributionPort":           "the TCP port for that, on the addresses of the VPN interface; the same on all nodes",
 	"KeyExpire":                     "how often the keys of sessions are renewed",
 	"ListenAddress":                 "listen here, instead of at every address; `*` is every address",
