@@ -1,0 +1,107 @@
+package roster
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// MaxFile is the size of the largest file that [Decode] reads, in bytes: all that can be
+// stored or dormant, in base64.
+const MaxFile = (MaxBytes+maxDormantBytes)/3*4 + MaxStatements*2
+
+// fileHeader begins the first line of a file, which ends in the network id.
+const fileHeader = "tincan-roster 1 "
+
+// Encode appends the file form of r: a line with the format and the network id, then one line
+// of base64 for each statement, in an order that depends on the statements alone. Statements
+// that are dormant are in it, those that wait are not.
+func (r *Roster) Encode(dst []byte) []byte {
+	r.settle()
+	dst = append(dst, fileHeader...)
+	dst = append(dst, r.network.String()...)
+	dst = append(dst, '\n')
+	for _, kind := range slices.Sorted(maps.Keys(r.kinds)) {
+		for _, e := range r.kinds[kind] {
+			if e.place != waiting {
+				dst = base64.StdEncoding.AppendEncode(dst, e.raw)
+				dst = append(dst, '\n')
+			}
+		}
+	}
+	return dst
+}
+
+// Decode reads a file. Each statement in it is verified again. A line that is no statement is
+// left out, and counted: the neighbours have what is missing. An error means that not even the
+// first line could be read, which says what network this is.
+func Decode(b []byte) (r *Roster, bad int, err error) {
+	if len(b) > MaxFile {
+		return nil, 0, fmt.Errorf("reading the roster: %d bytes instead of at most %d", len(b), MaxFile)
+	}
+	first, rest, _ := bytes.Cut(b, []byte("\n"))
+	text, ok := strings.CutPrefix(strings.TrimSuffix(string(first), "\r"), fileHeader)
+	if !ok {
+		return nil, 0, fmt.Errorf("reading the roster: the first line is not %q and a network id; hint: a newer version may have written it", fileHeader)
+	}
+	network, err := ParseID(text)
+	if err != nil {
+		return nil, 0, fmt.Errorf("reading the roster: %w", err)
+	}
+	r = New(network)
+	lines := bufio.NewScanner(bytes.NewReader(rest))
+	for lines.Scan() {
+		line := bytes.TrimSpace(lines.Bytes())
+		if len(line) == 0 {
+			continue
+		}
+		raw, err := base64.StdEncoding.Strict().AppendDecode(nil, line)
+		if err == nil {
+			_, result := r.offer(raw)
+			err = result.Err()
+		}
+		if err != nil {
+			bad++
+		}
+	}
+	if lines.Err() != nil {
+		bad++
+	}
+	r.settle()
+	r.rememberWaiting()
+	return r, bad, nil
+}
+
+// rememberWaiting makes dormant what was read from a file and has no ground: it had, or it
+// would not be in the file.
+func (r *Roster) rememberWaiting() {
+	for _, e := range r.byID {
+		if e.place == waiting {
+			r.move(e, dormant)
+		}
+	}
+}
+
+// Clone returns a copy with a life of its own.
+func (r *Roster) Clone() *Roster {
+	r.settle()
+	c := New(r.network)
+	c.seq, c.usage, c.state = r.seq, r.usage, r.state
+	for id, e := range r.byID {
+		copied := *e
+		c.byID[id] = &copied
+		c.slots[e.slot] = &copied
+	}
+	for kind, list := range r.kinds {
+		copied := make([]*entry, len(list))
+		for i, e := range list {
+			copied[i] = c.byID[e.id]
+		}
+		c.kinds[kind] = copied
+	}
+	return c
+}

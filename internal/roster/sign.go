@@ -1,0 +1,344 @@
+package roster
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"tincan/internal/keys"
+	"tincan/internal/node"
+	"tincan/internal/subnet"
+)
+
+// The functions of this file make statements and return their encoding. They change no roster:
+// whoever calls them adds the result. Those that are methods of a [Roster] refuse what would not
+// count there, and say who could do it.
+
+// NotAllowedError is the error for a statement that the signer has no right to.
+type NotAllowedError struct {
+	What string  // what was attempted
+	Who  []Owner // who has the right
+	New  bool    // nobody may, because this program does not understand a critical statement
+}
+
+func (e *NotAllowedError) Error() string {
+	if e.New {
+		return fmt.Sprintf("%s: the roster holds critical statements of a newer version", e.What)
+	}
+	return fmt.Sprintf("%s: this key has no right to", e.What)
+}
+
+// Hint says who can do it.
+func (e *NotAllowedError) Hint() string {
+	if e.New {
+		return "update this program"
+	}
+	var names []string
+	for _, o := range e.Who {
+		names = append(names, fmt.Sprintf("%s (%s)", o.Name, Fingerprint(o.Key)))
+	}
+	if len(names) == 0 {
+		return "no owner has this right; the recovery key can name new owners"
+	}
+	return "who has it: " + strings.Join(names, ", ")
+}
+
+// allow checks the right of an owner.
+func (r *Roster) allow(what string, key *keys.PrivateKey, right Rights) error {
+	s := r.State()
+	if s.May(key.Public(), right) {
+		return nil
+	}
+	e := &NotAllowedError{What: what, New: s.TooNew()}
+	for _, o := range s.Owners.Owners {
+		if o.Rights&right == right {
+			e.Who = append(e.Who, o)
+		}
+	}
+	return e
+}
+
+// Sign makes a statement of any content, without asking for rights.
+func Sign(network ID, serial uint64, notAfter int64, content Content, key *keys.PrivateKey) ([]byte, error) {
+	s := &Statement{Network: network, Serial: serial, NotAfter: notAfter, Content: content}
+	s.sign(key)
+	if err := s.Check(); err != nil {
+		return nil, err
+	}
+	if err := s.Verify(); err != nil {
+		return nil, err
+	}
+	return s.Append(nil), nil
+}
+
+// NewGenesis begins a network. The owner whose private key it is must be the first of the list.
+func NewGenesis(g Genesis, key *keys.PrivateKey) ([]byte, ID, error) {
+	s := &Statement{Content: &g}
+	s.sign(key)
+	if err := errors.Join(s.Check(), s.Verify()); err != nil {
+		return nil, ID{}, err
+	}
+	return s.Append(nil), s.ID(), nil
+}
+
+var errSerial = errors.New("the serial number has reached its end; another name has to be used")
+
+// nextSerial returns a serial above all of a kind and subject that are stored.
+func (r *Roster) nextSerial(kind Kind, subject string) (uint64, error) {
+	r.settle()
+	highest := uint64(0)
+	for _, e := range r.about(kind, subject) {
+		if e.place == stored {
+			highest = max(highest, e.Serial)
+		}
+	}
+	if highest == math.MaxUint64 {
+		return 0, errSerial
+	}
+	return highest + 1, nil
+}
+
+// about returns the statements of a kind with a subject.
+func (r *Roster) about(kind Kind, subject string) []*entry {
+	list := r.kinds[kind]
+	i, _ := slices.BinarySearchFunc(list, subject, func(e *entry, subject string) int { return strings.Compare(e.slot.subject, subject) })
+	n := i
+	for n < len(list) && list[n].slot.subject == subject {
+		n++
+	}
+	return list[i:n]
+}
+
+// SignMember makes somebody a member, or changes what a member has.
+func (r *Roster) SignMember(m Member, notAfter int64, key *keys.PrivateKey) ([]byte, error) {
+	if err := r.allow(fmt.Sprintf("admitting %s", m.Name), key, RightAdmit); err != nil {
+		return nil, err
+	}
+	for _, id := range m.identities() {
+		if r.State().Removed(id) != nil {
+			return nil, fmt.Errorf("admitting %s: its key was removed, which is for ever; hint: make a new key on that machine", m.Name)
+		}
+		if other := r.State().MemberByKey(id); other != nil && other.Name != m.Name {
+			return nil, fmt.Errorf("admitting %s: its key is that of member %s", m.Name, other.Name)
+		}
+	}
+	serial, err := r.nextSerial(KindMember, string(m.Name))
+	if err != nil {
+		return nil, err
+	}
+	return Sign(r.network, serial, notAfter, &m, key)
+}
+
+// Approve makes a pending newcomer a member.
+func (r *Roster) Approve(name node.Name, key *keys.PrivateKey) ([]byte, error) {
+	for _, m := range r.State().Pending {
+		if m.Name == name {
+			return r.SignMember(m.member(), m.NotAfter, key)
+		}
+	}
+	return nil, fmt.Errorf("approving %s: nobody of this name waits for it", name)
+}
+
+func (m *Membership) member() Member {
+	return Member{Name: m.Name, Key: m.Key, RSA: m.RSA, Grant: m.Grant}
+}
+
+// SignRemoval removes a key for ever: that of a member, of a pending newcomer, or of an invitation. The first
+// statements make members again, in the name of an owner, of those who were admitted by that
+// member or under that invitation: what a removed key has signed does not count any more.
+func (r *Roster) SignRemoval(key [32]byte, reason string, owner *keys.PrivateKey) ([][]byte, error) {
+	s := r.State()
+	c := Removal{Key: key, Reason: reason}
+	who := "a key"
+	if m := r.find(key); m != nil {
+		c.Key, c.RSA, c.Name, who = m.Key, m.RSA, m.Name, string(m.Name)
+		if c.Key == [32]byte{} {
+			c.Key, c.RSA = m.RSA, [32]byte{}
+		}
+	}
+	if err := r.allow("removing "+who, owner, RightRemove); err != nil {
+		return nil, err
+	}
+	raws, err := r.confirm(c.Key, owner)
+	if err != nil {
+		return nil, err
+	}
+	if old := s.Removed(c.Key); old != nil && !old.Left() {
+		return nil, fmt.Errorf("removing %s: it was removed before", who)
+	}
+	raw, err := Sign(r.network, 1, 0, &c, owner)
+	if err != nil {
+		return nil, err
+	}
+	return append(raws, raw), nil
+}
+
+// find returns the member or pending newcomer with a key.
+func (r *Roster) find(key [32]byte) *Membership {
+	s := r.State()
+	if m := s.MemberByKey(key); m != nil {
+		return m
+	}
+	for _, m := range s.Pending {
+		if m.Key == key {
+			return m
+		}
+	}
+	return nil
+}
+
+// confirm makes members, by an owner's signature, of those whose membership stands on a key:
+// whom it has admitted, and who were admitted under it or under its invitations.
+func (r *Roster) confirm(key keys.PublicKey, owner *keys.PrivateKey) ([][]byte, error) {
+	s := r.State()
+	var raws [][]byte
+	for _, m := range s.Members {
+		if m.Invitation == (keys.PublicKey{}) || m.Key == key {
+			continue
+		}
+		inv := s.Invitation(m.Invitation)
+		if m.By != key && m.Invitation != key && (inv == nil || inv.By != key) {
+			continue
+		}
+		raw, err := r.SignMember(m.member(), m.NotAfter, owner)
+		if err != nil {
+			return nil, err
+		}
+		raws = append(raws, raw)
+	}
+	return raws, nil
+}
+
+// Leave removes the signer's own key.
+func Leave(network ID, name node.Name, key *keys.PrivateKey) ([]byte, error) {
+	return Sign(network, 1, 0, &Removal{Key: key.Public(), Name: name}, key)
+}
+
+// SignInvitation makes an invitation. invitation is the key that follows from the URL; who
+// signs is an owner, or a member that may invite. Key and Proof of i are filled in.
+func (r *Roster) SignInvitation(i Invitation, notAfter int64, invitation, signer *keys.PrivateKey) ([]byte, error) {
+	s := r.State()
+	if m := s.MemberByKey(signer.Public()); m != nil && !s.TooNew() && m.Capabilities&CapInvite != 0 && m.NotAfter == 0 {
+		if !m.mayGrant(&i) {
+			return nil, errors.New("inviting: a member can grant its own groups and addresses out of its pool, and no capability")
+		}
+		i.Created = after(i.Created, m)
+	} else if err := r.allow("inviting", signer, RightAdmit); err != nil {
+		return nil, err
+	}
+	i.Key = invitation.Public()
+	i.Proof = invitation.Sign(invitationProof(r.network, i.Key))
+	return Sign(r.network, 1, notAfter, &i, signer)
+}
+
+// after returns a time at which the statement of a member counts: now, but later than its own
+// admission, should the clock of the one who admitted it be ahead.
+func after(now int64, m *Membership) int64 {
+	if m.Invitation != (keys.PublicKey{}) {
+		return max(now, addSeconds(m.Since, 1))
+	}
+	return now
+}
+
+// Admit admits a newcomer under an invitation. proof is from [Request.Sign]; subnets are the
+// addresses chosen for it; now are Unix seconds; signer is the key of the member that admits.
+func (r *Roster) Admit(q Request, proof [64]byte, subnets []subnet.Subnet, now int64, signer *keys.PrivateKey) ([]byte, error) {
+	s := r.State()
+	inv := s.Invitation(q.Invitation)
+	me := s.MemberByKey(signer.Public())
+	what := fmt.Sprintf("admitting %s", q.Name)
+	switch {
+	case s.TooNew():
+		return nil, &NotAllowedError{What: what, New: true}
+	case inv == nil:
+		return nil, fmt.Errorf("%s: %w", what, &Refusal{Reason: ReasonInvitation})
+	case me == nil || me.NotAfter != 0:
+		return nil, fmt.Errorf("%s: %w", what, &Refusal{Reason: ReasonVoucher})
+	case inv.NotAfter != 0 && now > inv.NotAfter:
+		return nil, fmt.Errorf("%s: %w", what, &Refusal{Reason: ReasonTime})
+	case s.Removed(q.Key) != nil || q.RSA != [32]byte{} && s.Removed(q.RSA) != nil:
+		return nil, fmt.Errorf("%s: %w", what, &Refusal{Reason: ReasonRemoved})
+	}
+	raw, err := Sign(r.network, 0, 0, &Admission{
+		Name: q.Name, Key: q.Key, RSA: q.RSA, Invitation: q.Invitation,
+		Time: max(after(now, me), addSeconds(inv.Created, 1)), Subnets: subnets, Proof: proof,
+	}, signer)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	return raw, r.wouldAdmit(what, q, raw)
+}
+
+// wouldAdmit tries an admission on a copy, so that what is told a newcomer is what every node
+// will say that knows the same.
+func (r *Roster) wouldAdmit(what string, q Request, raw []byte) error {
+	if slices.Contains(r.State().Invitation(q.Invitation).Used, q.Key) {
+		return nil // it comes again, because it missed the answer
+	}
+	trial := r.Clone()
+	result, err := trial.Add(raw)
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	if result.Outcome == Waiting {
+		return fmt.Errorf("%s: %w", what, &Refusal{Reason: result.Reason})
+	}
+	for _, c := range trial.State().Conflicts {
+		if c.Statement == result.ID {
+			return fmt.Errorf("%s: %w", what, &Refusal{Reason: c.Reason})
+		}
+	}
+	return nil
+}
+
+// SignOwners signs the list of owners that shall follow the one in force. With a threshold
+// above 1 it takes effect when others have signed the same list, with [Roster.Countersign].
+func (r *Roster) SignOwners(l OwnerList, key *keys.PrivateKey) ([]byte, error) {
+	if err := r.allow("changing the owners", key, RightOwners); err != nil {
+		return nil, err
+	}
+	o := &Owners{Parent: r.State().List, OwnerList: l}
+	serial := uint64(0)
+	for _, e := range r.kinds[KindOwners] {
+		if e.place == stored && e.Content.(*Owners).Parent == o.Parent {
+			serial = max(serial, e.Serial)
+		}
+	}
+	if serial == math.MaxUint64 {
+		return nil, errSerial
+	}
+	return Sign(r.network, serial+1, 0, o, key)
+}
+
+// Countersign signs a list that other owners have signed.
+func (r *Roster) Countersign(list ID, key *keys.PrivateKey) ([]byte, error) {
+	for _, p := range r.State().Proposals {
+		if p.List == list {
+			return r.SignOwners(p.Owners.OwnerList, key)
+		}
+	}
+	return nil, fmt.Errorf("countersigning a list of owners: there is no list %v that waits for it", list)
+}
+
+// SignRecovery replaces the owners with the recovery key. next is the recovery key from then on.
+func (r *Roster) SignRecovery(l OwnerList, next keys.PublicKey, recovery *keys.PrivateKey) ([]byte, error) {
+	s := r.State()
+	if s.Root.IsZero() || recovery.Public() != s.Recovery {
+		return nil, errors.New("recovering the network: this is not its recovery key")
+	}
+	return Sign(r.network, 1, 0, &Recovery{Root: s.Root, Recovery: next, OwnerList: l}, recovery)
+}
+
+// SignPolicy replaces the policy of a name.
+func (r *Roster) SignPolicy(name, text string, key *keys.PrivateKey) ([]byte, error) {
+	if err := r.allow("changing the policy", key, RightPolicy); err != nil {
+		return nil, err
+	}
+	serial, err := r.nextSerial(KindPolicy, name)
+	if err != nil {
+		return nil, err
+	}
+	return Sign(r.network, serial, 0, &Policy{Name: name, Text: text}, key)
+}

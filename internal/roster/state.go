@@ -1,0 +1,157 @@
+package roster
+
+import (
+	"cmp"
+	"slices"
+
+	"tincan/internal/keys"
+	"tincan/internal/node"
+)
+
+// State is what the statements of a roster say together. It never changes, and nobody may
+// change what it points to.
+//
+// It does not know what time it is: members and invitations that have ended are in it, and
+// say when they end.
+type State struct {
+	Network     ID
+	Root        ID             // the genesis or recovery that the owners go back to; zero: the roster has no genesis
+	Recovery    keys.PublicKey // the recovery key, zero: none
+	List        ID             // names the list of owners in force, which the next one follows
+	Owners      OwnerList
+	Proposals   []*Proposal       // lists that too few owners have signed
+	Members     []*Membership     // sorted by name
+	Pending     []*Membership     // admitted under an invitation that an owner has to approve, in the order of their time
+	Invitations []*OpenInvitation // by key
+	Removals    []*RemovedKey     // by key
+	Policies    []*SignedPolicy   // by name
+	Conflicts   []Conflict        // what was void because of something else, for people
+	Newer       []Newer           // what this program does not understand
+
+	keys    map[[32]byte]*Membership // by Ed25519 key and hash of the RSA key
+	removed map[[32]byte]*RemovedKey
+}
+
+// Membership is a member of the network, and how it came to that.
+type Membership struct {
+	Name node.Name
+	Key  keys.PublicKey // zero: only an RSA key
+	RSA  [32]byte       // hash of the RSA key, zero: none
+	Grant
+	NotAfter int64 // Unix seconds, 0: no end
+
+	Statement  ID             // the member or admission statement
+	Serial     uint64         // of a member statement
+	By         keys.PublicKey // the owner, or the member that admitted
+	Invitation keys.PublicKey // under which it was admitted, zero: by an owner
+	Since      int64          // when it was admitted, Unix seconds, 0: by an owner
+}
+
+// Ended tells whether the membership has ended at a time (Unix seconds).
+func (m *Membership) Ended(now int64) bool { return m.NotAfter != 0 && now > m.NotAfter }
+
+// OpenInvitation is an invitation that was not withdrawn. It may have ended or be used up.
+type OpenInvitation struct {
+	*Invitation
+	NotAfter  int64 // Unix seconds, 0: no end
+	Statement ID
+	Serial    uint64
+	By        keys.PublicKey   // the owner or member that invites
+	Used      []keys.PublicKey // who was admitted under it, in the order of their time
+}
+
+// Open tells whether somebody could still be admitted at a time (Unix seconds).
+func (i *OpenInvitation) Open(now int64) bool {
+	return len(i.Used) < int(i.Uses) && (i.NotAfter == 0 || now <= i.NotAfter)
+}
+
+// RemovedKey is a key that counts for nothing.
+type RemovedKey struct {
+	*Removal
+	Statement ID
+	By        keys.PublicKey
+}
+
+// Left tells whether the member has left by itself.
+func (r *RemovedKey) Left() bool { return r.By == r.Key }
+
+// SignedPolicy is the policy of a name that counts.
+type SignedPolicy struct {
+	*Policy
+	Serial    uint64
+	Statement ID
+	By        keys.PublicKey
+}
+
+// Proposal is a list of owners that fewer owners have signed than have to.
+type Proposal struct {
+	List    ID
+	Owners  *Owners
+	Signers []keys.PublicKey
+}
+
+// Conflict is something that two statements say differently, and who has lost.
+type Conflict struct {
+	Reason    Reason
+	Name      node.Name
+	Key       keys.PublicKey // of the loser; of a fork: the owner who signed the list that is not in force
+	Statement ID             // that does not count, or not fully
+	Other     ID             // that counts
+}
+
+// Newer is a statement of a kind that this program does not know.
+type Newer struct {
+	Kind      Kind
+	Critical  bool // a program that does not understand it must not administer the network
+	Statement ID
+}
+
+func emptyState(network ID) *State { return &State{Network: network} }
+
+// Member returns the member with a name, nil if there is none.
+func (s *State) Member(name node.Name) *Membership {
+	i, found := slices.BinarySearchFunc(s.Members, name, func(m *Membership, name node.Name) int { return cmp.Compare(m.Name, name) })
+	if !found {
+		return nil
+	}
+	return s.Members[i]
+}
+
+// MemberByKey returns the member with an Ed25519 key, or with an RSA key of this hash, nil if
+// there is none.
+func (s *State) MemberByKey(key [32]byte) *Membership { return s.keys[key] }
+
+// Removed returns the removal of a key, nil if it was not removed.
+func (s *State) Removed(key [32]byte) *RemovedKey { return s.removed[key] }
+
+// Invitation returns the invitation with a key, nil if there is none or it was withdrawn.
+func (s *State) Invitation(key keys.PublicKey) *OpenInvitation {
+	i, found := slices.BinarySearchFunc(s.Invitations, key, func(i *OpenInvitation, key keys.PublicKey) int {
+		return compareIDs(ID(i.Key), ID(key))
+	})
+	if !found {
+		return nil
+	}
+	return s.Invitations[i]
+}
+
+// Policy returns the text of the policy of a name, and whether there is one.
+func (s *State) Policy(name string) (string, bool) {
+	for _, p := range s.Policies {
+		if p.Name == name {
+			return p.Text, true
+		}
+	}
+	return "", false
+}
+
+// May tells whether key is an owner's with all of these rights. Nobody has any as long as a
+// statement is in the roster that this program would have to understand first.
+func (s *State) May(key keys.PublicKey, rights Rights) bool {
+	return s.Owners.May(key, rights) && !s.TooNew()
+}
+
+// TooNew tells whether there is a critical statement that this program does not understand.
+func (s *State) TooNew() bool {
+	return slices.ContainsFunc(s.Newer, func(n Newer) bool { return n.Critical })
+}
