@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"tincan/internal/control"
+	"tincan/internal/fixture"
 	"tincan/internal/report"
 )
 
@@ -82,7 +83,7 @@ func TestJSONOfFiles(t *testing.T) {
 // All that a node is asked for its lists: here one of tinc, which has no other answers.
 func TestJSONOfLists(t *testing.T) {
 	dir := t.TempDir()
-	put(t, filepath.Join(dir, "tinc.conf"), "Name = hub\n")
+	fixture.Put(t, filepath.Join(dir, "tinc.conf"), "Name = hub\n")
 	stubDaemon(t, dir, strings.Repeat("0", 64), map[string][]string{
 		"3": {"18 3 bob 0416a26ba554 192.0.2.2 port 655 0 0 0 0 700000c 52 bob bob 1 1465 1465 1518 1767366000 1500 1 2 3 4",
 			"18 3 eve 0516a26ba554 unknown port unknown 0 0 0 0 0 0 - - -1 1518 0 1518 0 -1 0 0 0 0", "18 3"},

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"tincan/internal/fixture"
 )
 
 // What a newcomer types is answered with what is wrong, not with what comes next.
@@ -125,7 +127,7 @@ func TestWhatWasMeant(t *testing.T) {
 // A node with DeviceType = dummy has no interface, which so can neither be missing nor be kept from networks behind the machine.
 func TestNothingIsSaidOfAnInterfaceThatANodeDoesNotHave(t *testing.T) {
 	dir, _ := network(t)
-	put(t, filepath.Join(dir, "hosts", "bob"), "Subnet = 198.51.100.8\n")
+	fixture.Put(t, filepath.Join(dir, "hosts", "bob"), "Subnet = 198.51.100.8\n")
 	up(t, dir)
 	for _, line := range []string{"why alice", "why bob", "netcheck"} {
 		got := run(t, "", "tincan", append([]string{"-c", dir}, strings.Fields(line+" --json")...)...).must(t).out
@@ -155,7 +157,7 @@ func TestGenReadsOnlyItsOwnEnvironment(t *testing.T) {
 // The shell is told of nodes, values and tokens.
 func TestCompletion(t *testing.T) {
 	dir, _ := network(t)
-	put(t, filepath.Join(dir, "hosts/bob"), "Port = 1\nPort = 2\n")
+	fixture.Put(t, filepath.Join(dir, "hosts/bob"), "Port = 1\nPort = 2\n")
 	run(t, "", "tincan", "-c", dir, "token", "new", "--label", "new-office").must(t)
 	for line, want := range map[string]string{
 		"connect ":          "alice bob",
@@ -258,7 +260,7 @@ func TestBootAddressThatCannotBeUsed(t *testing.T) {
 // A node that was killed leaves its files; whose number was given to another process is not alive.
 func TestAfterAKill(t *testing.T) {
 	dir, _ := network(t)
-	put(t, filepath.Join(dir, "pid"), fmt.Sprintf("%d %064d 127.0.0.1 port 655\n", os.Getpid(), 0))
+	fixture.Put(t, filepath.Join(dir, "pid"), fmt.Sprintf("%d %064d 127.0.0.1 port 655\n", os.Getpid(), 0))
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, "pid.socket")})
 	if err != nil {
 		t.Fatal(err)

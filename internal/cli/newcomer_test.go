@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"tincan/internal/fixture"
 )
 
 // A new name without a host file would make a node without port, addresses and public key.
@@ -27,7 +29,7 @@ func TestSetNameNeedsTheHostFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	set("Name", "carol").must(t)
-	put(t, filepath.Join(dir, "hosts/alice"), "")
+	fixture.Put(t, filepath.Join(dir, "hosts/alice"), "")
 	if got := set("Name", "alice").must(t); !strings.Contains(got.err, "note: the other nodes know this node as carol") {
 		t.Errorf("renamed: %s", got.err)
 	}
@@ -48,7 +50,7 @@ func TestCommandsOfOtherPrograms(t *testing.T) {
 
 func TestRemoveSaysWhatItDid(t *testing.T) {
 	dir, _ := network(t)
-	put(t, filepath.Join(dir, "hosts/mallory"), "Port = 656\n")
+	fixture.Put(t, filepath.Join(dir, "hosts/mallory"), "Port = 656\n")
 	remove := func(name string) outcome { return run(t, "", "tincan", "-c", dir, "remove", name) }
 	check := func() {
 		t.Helper()
@@ -61,7 +63,7 @@ func TestRemoveSaysWhatItDid(t *testing.T) {
 		}
 	}
 	check()
-	put(t, filepath.Join(dir, "hosts/mallory"), "Port = 656\n")
+	fixture.Put(t, filepath.Join(dir, "hosts/mallory"), "Port = 656\n")
 	up(t, dir)
 	check()
 	remove("alice").refused(t, "this node itself")
@@ -69,7 +71,7 @@ func TestRemoveSaysWhatItDid(t *testing.T) {
 
 func TestSetForeseesWhatHasNoEffect(t *testing.T) {
 	dir, port := network(t)
-	put(t, filepath.Join(dir, "hosts/bob"), "Port = 656\n")
+	fixture.Put(t, filepath.Join(dir, "hosts/bob"), "Port = 656\n")
 	tincan := func(line string) outcome {
 		return run(t, "", "tincan", append([]string{"-c", dir}, strings.Fields(line)...)...)
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"tincan/internal/config"
+	"tincan/internal/fixture"
 )
 
 // wrongValue is what no variable of a kind can have.
@@ -28,8 +29,8 @@ func TestAllAreOfOneMindAboutAWrongValue(t *testing.T) {
 	}
 	files := map[string]string{"tinc.conf": read(t, dir, "tinc.conf"), "hosts/alice": read(t, dir, "hosts/alice")}
 	other := t.TempDir() // a node that does not run
-	put(t, filepath.Join(other, "tinc.conf"), files["tinc.conf"])
-	put(t, filepath.Join(other, "hosts/bob"), "")
+	fixture.Put(t, filepath.Join(other, "tinc.conf"), files["tinc.conf"])
+	fixture.Put(t, filepath.Join(other, "hosts/bob"), "")
 	checked := 0
 	for _, v := range config.Variables() {
 		value, ok := wrongValue[v.Kind]
@@ -68,17 +69,17 @@ func TestAllAreOfOneMindAboutAWrongValue(t *testing.T) {
 			file = "hosts/alice"
 		}
 		bad := v.Name + " = " + value + "\n" + files[file] // what stands first counts
-		put(t, filepath.Join(dir, file), bad)
+		fixture.Put(t, filepath.Join(dir, file), bad)
 		if got := tincan("check"); got.status != 1 || !strings.Contains(got.out+got.err, want) {
 			t.Errorf("check: %+v, want %q", got, want)
 		}
 		tincan("reload").refused(t, want)
-		put(t, filepath.Join(dir, file), files[file])
+		fixture.Put(t, filepath.Join(dir, file), files[file])
 
 		for f, text := range files {
-			put(t, filepath.Join(other, f), text)
+			fixture.Put(t, filepath.Join(other, f), text)
 		}
-		put(t, filepath.Join(other, file), bad)
+		fixture.Put(t, filepath.Join(other, file), bad)
 		run(t, "", "tincan", "-c", other, "up", "--pidfile", filepath.Join(other, "p")).refused(t, want)
 	}
 	if checked < 60 {

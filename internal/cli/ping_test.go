@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"tincan/internal/fixture"
 )
 
 // Ctrl-C ends ping at once, also while it waits for an answer, and what was found is told.
@@ -32,7 +34,7 @@ func TestPingIsInterrupted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			put(t, filepath.Join(dir, "tinc.conf"), "Name = hub\n")
+			fixture.Put(t, filepath.Join(dir, "tinc.conf"), "Name = hub\n")
 			asked := stubDaemon(t, dir, strings.Repeat("0", 64), map[string][]string{"102": c.echoes, "100": {status}})
 			cmd := exec.Command(filepath.Join(bin, "tincan"), "-c", dir, "ping", "bob", "--interval", "10ms", "--timeout", "4s")
 			var out, errs bytes.Buffer

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"tincan/internal/control"
+	"tincan/internal/fixture"
 )
 
 // aMesh is what a daemon says that knows bob, who is reachable, and db1 and db2, of whom one is.
@@ -32,7 +33,7 @@ func object(request int, text string) string {
 // looking makes a stub of a daemon with that mesh and returns what runs tincan beside it.
 func looking(t *testing.T) func(args ...string) outcome {
 	dir := t.TempDir()
-	put(t, filepath.Join(dir, "tinc.conf"), "Name = alice\n")
+	fixture.Put(t, filepath.Join(dir, "tinc.conf"), "Name = alice\n")
 	stubDaemon(t, dir, strings.Repeat("0", 64), map[string][]string{"100": {object(100, aMesh)}, "102": {object(102, `{"node":"bub","error":"there is no node bub in this network"}`)},
 		"3": {"18 3 bob 0416a26ba554 192.0.2.2 port 655 0 0 0 0 700000c 12 bob bob 1 1400 1400 1518 0 -1 0 0 0 0", "18 3"}})
 	return func(args ...string) outcome {
@@ -110,7 +111,7 @@ func TestStatusFits(t *testing.T) {
 func TestStatusIsWatched(t *testing.T) {
 	for _, asJSON := range []bool{false, true} {
 		dir := t.TempDir()
-		put(t, filepath.Join(dir, "tinc.conf"), "Name = alice\n")
+		fixture.Put(t, filepath.Join(dir, "tinc.conf"), "Name = alice\n")
 		stubDaemon(t, dir, strings.Repeat("0", 64), map[string][]string{"100": {object(100, aMesh)}})
 		cmd := exec.Command(filepath.Join(bin, "tincan"), "-c", dir, "status", "--watch=100ms", fmt.Sprintf("--json=%v", asJSON))
 		var out bytes.Buffer
@@ -149,7 +150,7 @@ func TestTheNodeThatWasMeant(t *testing.T) {
 	looking(t)("ping", "bub").refused(t, "there is no node bub in this network", `hint: did you mean "bob"?`)
 
 	dir, _ := network(t)
-	put(t, filepath.Join(dir, "hosts", "carol"), "Port = 655\n")
-	put(t, filepath.Join(dir, "changed", "carol"), "Ed25519PublicKey = "+strings.Repeat("A", 43)+"\n")
+	fixture.Put(t, filepath.Join(dir, "hosts", "carol"), "Port = 655\n")
+	fixture.Put(t, filepath.Join(dir, "changed", "carol"), "Ed25519PublicKey = "+strings.Repeat("A", 43)+"\n")
 	run(t, "", "tincan", "-c", dir, "accept", "carl").refused(t, `hint: did you mean "carol"?`)
 }

@@ -13,13 +13,15 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"tincan/internal/fixture"
 )
 
 // stubDaemon serves fixed lines on the control socket of a directory, and
 // collects what it is asked.
 func stubDaemon(t *testing.T, dir, cookie string, served map[string][]string) (asked func() []string) {
 	t.Helper()
-	put(t, filepath.Join(dir, "pid"), fmt.Sprintf("%d %s 127.0.0.1 port 655\n", os.Getpid(), cookie))
+	fixture.Put(t, filepath.Join(dir, "pid"), fmt.Sprintf("%d %s 127.0.0.1 port 655\n", os.Getpid(), cookie))
 	l, err := net.Listen("unix", filepath.Join(dir, "pid.socket"))
 	if err != nil {
 		t.Fatal(err)
@@ -91,7 +93,7 @@ func TestControlCommandsAsInTinc(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	put(t, filepath.Join(dir, "tinc.conf"), "Name = hub\n")
+	fixture.Put(t, filepath.Join(dir, "tinc.conf"), "Name = hub\n")
 	asked := stubDaemon(t, dir, vectors.Cookie, vectors.Served)
 	ran := 0
 	for _, c := range vectors.Commands {
@@ -150,7 +152,7 @@ func sameButOrder(a, b []string) bool {
 // The commands that follow a node end with it, and say so.
 func TestTheNodeEndsMeanwhile(t *testing.T) {
 	dir := t.TempDir()
-	put(t, filepath.Join(dir, "tinc.conf"), "Name = hub\n")
+	fixture.Put(t, filepath.Join(dir, "tinc.conf"), "Name = hub\n")
 	stubDaemon(t, dir, strings.Repeat("0", 64), map[string][]string{"15": {"18 15 5\nhello"}, "14": {""}})
 	for _, args := range [][]string{{"log"}, {"log", "--json"}, {"pcap"}} {
 		got := run(t, "", "tincan", append([]string{"-c", dir}, args...)...).must(t)

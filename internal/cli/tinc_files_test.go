@@ -8,13 +8,15 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"tincan/internal/fixture"
 )
 
 // TestSignAndVerify follows the samples of tinc 1.1.
 func TestSignAndVerify(t *testing.T) {
 	dir := t.TempDir()
-	put(t, filepath.Join(dir, "tinc.conf"), "Name = alpha\n")
-	put(t, filepath.Join(dir, "hosts/alpha"), "")
+	fixture.Put(t, filepath.Join(dir, "tinc.conf"), "Name = alpha\n")
+	fixture.Put(t, filepath.Join(dir, "hosts/alpha"), "")
 	run(t, "", "tinc", "-c", dir, "generate-ed25519-keys").must(t)
 	signed := run(t, "hello\nworld", "tinc", "-c", dir, "sign").must(t).out
 	head, data, _ := strings.Cut(signed, "\n")
@@ -22,10 +24,10 @@ func TestSignAndVerify(t *testing.T) {
 		t.Fatalf("signed: %q", signed)
 	}
 	file, plain, forged, foreign := filepath.Join(dir, "f.sig"), filepath.Join(dir, "f"), filepath.Join(dir, "f3.sig"), filepath.Join(dir, "f4.sig")
-	put(t, file, signed)
-	put(t, plain, data)
-	put(t, forged, signed+"!")
-	put(t, foreign, strings.Replace(signed, "alpha", "gamma", 1))
+	fixture.Put(t, file, signed)
+	fixture.Put(t, plain, data)
+	fixture.Put(t, forged, signed+"!")
+	fixture.Put(t, foreign, strings.Replace(signed, "alpha", "gamma", 1))
 	for _, c := range []struct {
 		args   string
 		refuse string // "" if it is good
@@ -71,9 +73,9 @@ func TestSignAndVerify(t *testing.T) {
 	run(t, data, "tincan", "-c", dir, "verify", "alpha").refused(t, "there is no signature")
 
 	// Keys that cannot be used.
-	put(t, filepath.Join(dir, "hosts/alpha"), "Port = 1\n")
+	fixture.Put(t, filepath.Join(dir, "hosts/alpha"), "Port = 1\n")
 	run(t, signed, "tinc", "-c", dir, "verify", ".").refused(t, "Could not read public key from "+dir+"/hosts/alpha")
-	put(t, filepath.Join(dir, "ed25519_key.priv"), "")
+	fixture.Put(t, filepath.Join(dir, "ed25519_key.priv"), "")
 	run(t, data, "tinc", "-c", dir, "sign").refused(t, "Could not read private key from "+dir+"/ed25519_key.priv")
 }
 
@@ -81,7 +83,7 @@ func TestSignAndVerify(t *testing.T) {
 // editor is an error, and an editor may have arguments.
 func TestEdit(t *testing.T) {
 	dir := t.TempDir()
-	put(t, filepath.Join(dir, "tinc.conf"), "Name = alpha\n")
+	fixture.Put(t, filepath.Join(dir, "tinc.conf"), "Name = alpha\n")
 	edit := func(visual, editor string, args ...string) outcome {
 		t.Setenv("VISUAL", visual)
 		t.Setenv("EDITOR", editor)
@@ -112,7 +114,7 @@ func TestEdit(t *testing.T) {
 func TestEditRefusesWhatStopsTheNextStart(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "tinc.conf")
-	put(t, file, "Name = alpha\n")
+	fixture.Put(t, file, "Name = alpha\n")
 	t.Setenv("VISUAL", "")
 	edit := func(editor string, options ...string) outcome {
 		t.Setenv("EDITOR", editor)
@@ -140,8 +142,8 @@ func TestEditRefusesWhatStopsTheNextStart(t *testing.T) {
 // TestShell follows the samples of tinc 1.1.
 func TestShell(t *testing.T) {
 	dir := t.TempDir()
-	put(t, filepath.Join(dir, "hosts/alpha"), "Port = 1\n")
-	put(t, filepath.Join(dir, "tinc.conf"), "Name = alpha\n")
+	fixture.Put(t, filepath.Join(dir, "hosts/alpha"), "Port = 1\n")
+	fixture.Put(t, filepath.Join(dir, "tinc.conf"), "Name = alpha\n")
 	shell := func(stdin string) outcome { return run(t, stdin, "tinc", "-c", dir) }
 	for _, c := range []struct {
 		in, out, err string
@@ -177,8 +179,8 @@ func TestShell(t *testing.T) {
 func TestExchange(t *testing.T) {
 	a, b := t.TempDir(), t.TempDir()
 	for dir, name := range map[string]string{a: "alpha", b: "beta"} {
-		put(t, filepath.Join(dir, "tinc.conf"), "Name = "+name+"\n")
-		put(t, filepath.Join(dir, "hosts", name), "Port = 1\n")
+		fixture.Put(t, filepath.Join(dir, "tinc.conf"), "Name = "+name+"\n")
+		fixture.Put(t, filepath.Join(dir, "hosts", name), "Port = 1\n")
 	}
 	for _, program := range [][2]string{{"tinc", "tinc"}, {"tinc", "tincan"}} {
 		os.Remove(filepath.Join(a, "hosts/beta"))
@@ -207,7 +209,7 @@ func TestExchange(t *testing.T) {
 			t.Errorf("%v did not exchange their files", program)
 		}
 	}
-	put(t, filepath.Join(a, "hosts/gamma"), "Port = 3\n")
+	fixture.Put(t, filepath.Join(a, "hosts/gamma"), "Port = 3\n")
 	if got := run(t, "Name = delta\nPort = 4\n", "tinc", "-c", a, "exchange-all").must(t); strings.Count(got.out, "Name = ") != 3 {
 		t.Errorf("exchange-all printed %s", got.out)
 	}

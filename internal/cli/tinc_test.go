@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"tincan/internal/confdir"
+	"tincan/internal/fixture"
 )
 
 func TestTincUsage(t *testing.T) {
@@ -35,7 +36,7 @@ func TestTincUsage(t *testing.T) {
 
 func TestTincOptionForms(t *testing.T) {
 	dir := t.TempDir()
-	put(t, filepath.Join(dir, "tinc.conf"), "Name = alpha\n")
+	fixture.Put(t, filepath.Join(dir, "tinc.conf"), "Name = alpha\n")
 	for _, args := range []string{"-c DIR get Name", "-cDIR Get name", "--config=DIR get Name", "--conf DIR -- get Name", "-b --force -c DIR config Name"} {
 		if got := run(t, "", "tinc", strings.Fields(strings.ReplaceAll(args, "DIR", dir))...).must(t).out; got != "alpha\n" {
 			t.Errorf("%s printed %q", args, got)
@@ -67,7 +68,7 @@ func TestTincInit(t *testing.T) {
 	tinc("init", "alpha").refused(t)
 
 	// A directory that cannot be made is an error, which tinc forgets to say.
-	put(t, filepath.Join(dir, "file"), "")
+	fixture.Put(t, filepath.Join(dir, "file"), "")
 	run(t, "", "tinc", "-c", filepath.Join(dir, "file", "x"), "init", "alpha").refused(t)
 }
 
@@ -79,8 +80,8 @@ func TestTincKeys(t *testing.T) {
 	if got := read(t, dir, "ed25519_key.pub"); !strings.HasPrefix(got, "Ed25519PublicKey = ") {
 		t.Errorf("ed25519_key.pub: %q", got)
 	}
-	put(t, filepath.Join(dir, "tinc.conf"), "Name = alpha\n")
-	put(t, filepath.Join(dir, "hosts/alpha"), "Port = 1\n")
+	fixture.Put(t, filepath.Join(dir, "tinc.conf"), "Name = alpha\n")
+	fixture.Put(t, filepath.Join(dir, "hosts/alpha"), "Port = 1\n")
 	tinc("generate-ed25519-keys").must(t)
 	first := read(t, dir, "hosts/alpha")
 	tinc("generate-ed25519-keys").must(t)
@@ -128,8 +129,8 @@ func TestTincRSAKeys(t *testing.T) {
 		t.Errorf("rsa_key.priv: %v, %v", info.Mode(), err)
 	}
 
-	put(t, filepath.Join(dir, "tinc.conf"), "Name = alpha\n")
-	put(t, filepath.Join(dir, "hosts/alpha"), "PublicKey = ABCD\nPort = 1\n"+read(t, dir, "rsa_key.pub")+"Subnet = 10.0.0.1")
+	fixture.Put(t, filepath.Join(dir, "tinc.conf"), "Name = alpha\n")
+	fixture.Put(t, filepath.Join(dir, "hosts/alpha"), "PublicKey = ABCD\nPort = 1\n"+read(t, dir, "rsa_key.pub")+"Subnet = 10.0.0.1")
 	got = tinc("generate-rsa-keys", "1031").must(t)
 	if !strings.Contains(got.err, "WARNING: generating a weak 1024 bits RSA key! 2048 or more bits are recommended.\n") ||
 		strings.Count(got.err, "old key(s) found and disabled") != 2 {
@@ -154,8 +155,8 @@ func TestTincRSAKeys(t *testing.T) {
 
 func TestTincExportAndImport(t *testing.T) {
 	dir := t.TempDir()
-	put(t, filepath.Join(dir, "tinc.conf"), "Name = alpha\n")
-	put(t, filepath.Join(dir, "hosts/alpha"), "Port = 1\n")
+	fixture.Put(t, filepath.Join(dir, "tinc.conf"), "Name = alpha\n")
+	fixture.Put(t, filepath.Join(dir, "hosts/alpha"), "Port = 1\n")
 	tinc := func(stdin string, args ...string) outcome {
 		return run(t, stdin, "tinc", append([]string{"-c", dir}, args...)...)
 	}
@@ -210,7 +211,7 @@ func TestTincInviteAndJoin(t *testing.T) {
 	run(t, "", "tinc", "-c", alice, "invite").refused(t, "Not enough arguments!")
 	run(t, "", "tinc", "-c", alice, "invite", "a-b").refused(t)
 	run(t, "", "tinc", "-c", alice, "invite", "alice").refused(t)
-	put(t, filepath.Join(alice, "invitation-created"), "#!/bin/sh\necho \"$NODE $NAME\"\necho \"$INVITATION_URL\" > \"$INVITATION_FILE.seen\"\n")
+	fixture.Put(t, filepath.Join(alice, "invitation-created"), "#!/bin/sh\necho \"$NODE $NAME\"\necho \"$INVITATION_URL\" > \"$INVITATION_FILE.seen\"\n")
 	os.Chmod(filepath.Join(alice, "invitation-created"), 0o755)
 	url := run(t, "", "tinc", "-c", alice, "invite", "bob").must(t)
 	if strings.Count(url.out, "\n") != 1 || !strings.Contains(url.err, "bob alice\n") {

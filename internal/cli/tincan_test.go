@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"tincan/internal/fixture"
 )
 
 // freePort is a port that nobody uses at the moment.
@@ -177,7 +179,7 @@ func TestRefusals(t *testing.T) {
 	with("get", "Name", "bob").refused(t, "hint: to change it: tincan -c "+dir+" set Name bob")
 	with("get", "Weight").refused(t, "hosts/alice has no Weight")
 	with("import").refused(t, "there is no host file in the input")
-	put(t, filepath.Join(dir, "conf.d/x.conf"), "LogLevel = 1\nMode\n")
+	fixture.Put(t, filepath.Join(dir, "conf.d/x.conf"), "LogLevel = 1\nMode\n")
 	with("up").refused(t, "conf.d/x.conf:2: no value for variable \"Mode\"")
 }
 
@@ -338,14 +340,14 @@ func TestCheckOfADirectoryOfTinc(t *testing.T) {
 		return run(t, "", "tincan", append([]string{"-c", dir, "check"}, args...)...)
 	}
 	check().refused(t, "there is no network in "+dir, "hint: ")
-	put(t, filepath.Join(dir, "tinc.conf"), "Name = alpha\n")
-	put(t, filepath.Join(dir, "hosts/alpha"), "")
+	fixture.Put(t, filepath.Join(dir, "tinc.conf"), "Name = alpha\n")
+	fixture.Put(t, filepath.Join(dir, "hosts/alpha"), "")
 	run(t, "", "tincd", "-c", dir, "-K").must(t)
 	got := check().must(t)
 	if !strings.HasPrefix(got.out, "node alpha in "+dir) || !strings.Contains(got.out, "\nkeys\n") || !strings.HasSuffix(got.out, "tincan would work with this directory. Nothing was changed.\n") || got.err != "" {
 		t.Errorf("%+v", got)
 	}
-	put(t, filepath.Join(dir, "tinc.conf"), "Name = alpha\nDeviceType = vde\n")
+	fixture.Put(t, filepath.Join(dir, "tinc.conf"), "Name = alpha\nDeviceType = vde\n")
 	if got := check(); got.status != 1 || !strings.Contains(got.out, "\n  breaks  tinc.conf:2: DeviceType = vde: ") || got.err != "" {
 		t.Errorf("%+v", got)
 	}

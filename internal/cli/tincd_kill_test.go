@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"tincan/internal/fixture"
 )
 
 // TestTincdSendsSignalsAsTinc10 follows what tincd 1.0.36 did with -k.
@@ -26,7 +28,7 @@ func TestTincdSendsSignalsAsTinc10(t *testing.T) {
 		tincd(bad).refused(t, "Invalid argument `", "Try `tincd --help' for more information.\n")
 	}
 	for _, text := range []string{"", "x\n", "0\n", "-1\n", "99999999999\n"} {
-		put(t, pidFile, text)
+		fixture.Put(t, pidFile, text)
 		tincd("-k").refused(t, "No other tincd is running for net `dnet'.\n")
 	}
 
@@ -54,7 +56,7 @@ func TestTincdSendsSignalsAsTinc10(t *testing.T) {
 		}
 	}
 	got("ready")
-	put(t, pidFile, fmt.Sprintf("%d\n9\n", trap.Process.Pid))
+	fixture.Put(t, pidFile, fmt.Sprintf("%d\n9\n", trap.Process.Pid))
 	// No signal comes twice in a row: a shell may lose one while it handles the same one.
 	for _, c := range []struct{ args, want string }{
 		{"-kHUP", "HUP"}, {"--kill=USR1", "USR1"}, {"-k HUP", "HUP"}, {"--kill usr2", "USR2"},

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"tincan/internal/fixture"
 )
 
 // syncBuffer is a log that is read while it is written.
@@ -151,7 +153,7 @@ func waitFor(t *testing.T, what string, done func() bool) {
 // before it says that all is well.
 func TestTincdChecksBeforeDetaching(t *testing.T) {
 	dir, _ := network(t)
-	put(t, filepath.Join(dir, "tinc.conf"), "Name = alice\nMode\n")
+	fixture.Put(t, filepath.Join(dir, "tinc.conf"), "Name = alice\nMode\n")
 	run(t, "", "tincd", "-c", dir).refused(t, dir+"/tinc.conf:2: ", "ERROR")
 	run(t, "", "tincd", "-c", dir, "-D").refused(t, dir+"/tinc.conf:2: ", "ERROR")
 }
@@ -210,11 +212,11 @@ func TestTincdMakesKeysAsTinc10(t *testing.T) {
 		t.Errorf("rsa_key.pub: %q", got)
 	}
 
-	put(t, filepath.Join(dir, "tinc.conf"), "Name = alpha\n")
+	fixture.Put(t, filepath.Join(dir, "tinc.conf"), "Name = alpha\n")
 	tincd("-K1024").refused(t, "hosts") // there is no such directory
 
 	const host = "\nSubnet = 10.1.0.1/32\nAddress = 192.0.2.1\n"
-	put(t, filepath.Join(dir, "hosts/alpha"), host)
+	fixture.Put(t, filepath.Join(dir, "hosts/alpha"), host)
 	tincd("--generate-keys=1024", "-D", "-d").must(t)
 	first := read(t, dir, "hosts/alpha")
 	if !strings.HasPrefix(first, host+"\n-----BEGIN RSA PUBLIC KEY-----\n") {

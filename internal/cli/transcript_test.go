@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"tincan/internal/fixture"
 )
 
 // step is one command of a transcript of the real programs.
@@ -112,8 +114,8 @@ func TestVariablesAsInTinc(t *testing.T) {
 	key, _, _ := strings.Cut(behind, "\n")
 
 	dir := t.TempDir()
-	put(t, filepath.Join(dir, "tinc.conf"), "Name = alpha\n")
-	put(t, filepath.Join(dir, "hosts/alpha"), strings.TrimSuffix(host, behind)+key+"\n")
+	fixture.Put(t, filepath.Join(dir, "tinc.conf"), "Name = alpha\n")
+	fixture.Put(t, filepath.Join(dir, "hosts/alpha"), strings.TrimSuffix(host, behind)+key+"\n")
 	replay(t, dir, steps)
 	if got := read(t, dir, "tinc.conf"); got != conf {
 		t.Errorf("tinc.conf is\n%s\ntinc leaves\n%s", got, conf)
@@ -126,6 +128,6 @@ func TestVariablesAsInTinc(t *testing.T) {
 func TestControlCommandsWithoutDaemon(t *testing.T) {
 	steps, _ := transcript(t, "control-commands.txt")
 	dir := t.TempDir()
-	put(t, filepath.Join(dir, "tinc.conf"), "Name = alpha\n")
+	fixture.Put(t, filepath.Join(dir, "tinc.conf"), "Name = alpha\n")
 	replay(t, dir, steps)
 }

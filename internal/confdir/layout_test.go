@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"tincan/internal/fixture"
 )
 
 func TestLayout(t *testing.T) {
@@ -78,23 +80,12 @@ func TestLayoutFallsBackToTheConfigurationDirectory(t *testing.T) {
 func TestNetworks(t *testing.T) {
 	etc := t.TempDir()
 	for _, f := range []string{"tinc/tinc.conf", "tinc/vpn/tinc.conf", "tinc/empty/x", "tinc/.hidden/tinc.conf"} {
-		put(t, filepath.Join(etc, f), "")
+		fixture.Put(t, filepath.Join(etc, f), "")
 	}
 	nets, err := Networks(Roots{Sysconf: etc})
 	slices.Sort(nets)
 	if err != nil || !slices.Equal(nets, []string{".", "vpn"}) {
 		t.Errorf("got %v, %v", nets, err)
-	}
-}
-
-// put writes a file and the directories above it.
-func put(t *testing.T, path, text string) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
 	}
 }
 
@@ -104,7 +95,7 @@ func tree(t *testing.T, files ...string) Layout {
 	base := t.TempDir()
 	for _, f := range files {
 		name, text, _ := strings.Cut(f, "\n")
-		put(t, filepath.Join(base, name), text)
+		fixture.Put(t, filepath.Join(base, name), text)
 	}
 	l, err := Place{Conf: base}.Layout()
 	if err != nil {

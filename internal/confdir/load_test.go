@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"tincan/internal/config"
+	"tincan/internal/fixture"
 	"tincan/internal/route"
 )
 
@@ -208,7 +209,7 @@ LlWMeklTgKQ90SDrtVhKZgpYAWP1Vzdf4WSvbLRU4pzcwVeFlpOloomphCfxlA9B
 	if _, warnings, _ := n.PrivateKey(); len(warnings) != 0 {
 		t.Errorf("a private file is called %v", warnings)
 	}
-	put(t, l.PrivateKey(), "garbage")
+	fixture.Put(t, l.PrivateKey(), "garbage")
 	if _, _, err := n.PrivateKey(); err == nil || !strings.Contains(err.Error(), filepath.Base(l.PrivateKey())) {
 		t.Errorf("garbage: %v", err)
 	}

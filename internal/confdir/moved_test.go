@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"tincan/internal/config"
+	"tincan/internal/fixture"
 )
 
 func sandboxed(t *testing.T, conf, own string) (Layout, *Network, []config.Warning) {
@@ -21,8 +22,8 @@ func sandboxed(t *testing.T, conf, own string) (Layout, *Network, []config.Warni
 			t.Fatal(err)
 		}
 	}
-	put(t, l.TincConf(), "Name = bob\n"+conf)
-	put(t, l.Host("bob"), own)
+	fixture.Put(t, l.TincConf(), "Name = bob\n"+conf)
+	fixture.Put(t, l.Host("bob"), own)
 	n, warnings, err := Load(l, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +56,7 @@ func TestANodeInASandboxMovesToAnotherAddress(t *testing.T) {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
 		}
 	}
-	put(t, filepath.Join(l.Cache(), "address.moved"), "x y\n10.7.0.5\n10.7.0.5 10.7.0.7 z\n")
+	fixture.Put(t, filepath.Join(l.Cache(), "address.moved"), "x y\n10.7.0.5\n10.7.0.5 10.7.0.7 z\n")
 	if got := Moved(l); len(got) > 0 {
 		t.Errorf("out of a broken file: %v", got)
 	}

@@ -11,12 +11,13 @@ import (
 	"testing"
 
 	"tincan/internal/config"
+	"tincan/internal/fixture"
 )
 
 func TestWriteFileKeepsModeAndLinks(t *testing.T) {
 	dir := t.TempDir()
 	target, link := filepath.Join(dir, "real"), filepath.Join(dir, "link")
-	put(t, target, "old")
+	fixture.Put(t, target, "old")
 	if err := os.Chmod(target, 0o640); err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +44,7 @@ func TestWriteFileKeepsModeAndLinks(t *testing.T) {
 
 func TestSecretsBecomePrivate(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "key")
-	put(t, path, "old")
+	fixture.Put(t, path, "old")
 	if err := WriteFile(path, []byte("new"), SecretMode); err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +115,7 @@ func TestAppendHostKey(t *testing.T) {
 	if err := AppendHostKey(path, other); err == nil {
 		t.Error("a second key was accepted")
 	}
-	put(t, path, "Port = 1")
+	fixture.Put(t, path, "Port = 1")
 	if err := AppendHostKey(path, key); err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"tincan/internal/fixture"
 )
 
 // clientVectors are what tinc's own client sends to, and prints from, a daemon
@@ -95,7 +97,7 @@ func TestDialErrorsInTincsWords(t *testing.T) {
 		t.Errorf("%q, want %q", d.TincText(), want)
 	}
 
-	gone := deadPID(t)
+	gone := fixture.DeadPID(t)
 	os.WriteFile(pidFile, fmt.Appendf(nil, "%d C 127.0.0.1 port 655\n", gone), 0o600)
 	_, err = Dial(t.Context(), pidFile)
 	if !errors.As(err, &d) || d.Stage != NoProcess {
@@ -107,17 +109,6 @@ func TestDialErrorsInTincsWords(t *testing.T) {
 	if _, err := os.Stat(pidFile); !os.IsNotExist(err) {
 		t.Errorf("the pid file of a dead daemon is still there (%v)", err)
 	}
-}
-
-// deadPID returns the number of a process that does not exist.
-func deadPID(t *testing.T) int {
-	t.Helper()
-	p, err := os.StartProcess("/bin/true", []string{"true"}, &os.ProcAttr{})
-	if err != nil {
-		t.Skip("no /bin/true on this system")
-	}
-	p.Wait()
-	return p.Pid
 }
 
 func FuzzReplyLines(f *testing.F) {

@@ -23,7 +23,7 @@ func (b *backend) Self() control.SelfInfo {
 	d := b.d
 	return control.SelfInfo{
 		Name: d.network().Name, NetName: d.opts.Layout.NetName, Version: d.opts.Version,
-		PID: os.Getpid(), Interface: d.netif.name, Started: d.started,
+		PID: os.Getpid(), Interface: d.netif.Name(), Started: d.started,
 		Process: d.state.Load(),
 	}
 }

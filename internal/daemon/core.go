@@ -173,13 +173,13 @@ func (d *Daemon) apply(e mesh.Effect) {
 		d.graph.changed()
 	case mesh.NodeUp:
 		d.standby.node(e.Node, true)
-		d.netif.node(e.Node, true)
+		d.netif.Node(e.Node, true)
 		d.seen.node(e.Node, true)
 		d.distribution.nodeUp()
 		d.script.NodeUp(d.env(e.Node, e.Addr))
 	case mesh.NodeDown:
 		d.standby.node(e.Node, false)
-		d.netif.node(e.Node, false)
+		d.netif.Node(e.Node, false)
 		d.seen.node(e.Node, false)
 		d.script.NodeDown(d.env(e.Node, e.Addr))
 		d.distribution.nodeDown(e.Node)
@@ -209,7 +209,7 @@ func (d *Daemon) subnetUp(e mesh.SubnetUp) {
 	d.script.SubnetUp(d.subnetEnv(e.Owner, e.Subnet, e.Addr))
 	if e.Owner != d.network().Name {
 		if d.network().Settings.Mode == route.ByAddress { // else everybody is on the link
-			d.netif.add(e.Owner, e.Subnet)
+			d.netif.Add(e.Owner, e.Subnet)
 		}
 		d.noteConflict(e.Owner, e.Subnet)
 		d.distribution.subnetUp(e.Owner, e.Subnet)
@@ -220,7 +220,7 @@ func (d *Daemon) subnetUp(e mesh.SubnetUp) {
 func (d *Daemon) subnetDown(e mesh.SubnetDown) {
 	d.script.SubnetDown(d.subnetEnv(e.Owner, e.Subnet, e.Addr))
 	if e.Owner != d.network().Name {
-		d.netif.remove(e.Owner, e.Subnet)
+		d.netif.Remove(e.Owner, e.Subnet)
 		d.forgetConflict(e.Owner, e.Subnet)
 		d.distribution.subnetDown(e.Owner, e.Subnet)
 	}

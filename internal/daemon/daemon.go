@@ -29,6 +29,7 @@ import (
 	"tincan/internal/invite"
 	"tincan/internal/mesh"
 	"tincan/internal/metaconn"
+	"tincan/internal/netif"
 	"tincan/internal/netwatch"
 	"tincan/internal/node"
 	"tincan/internal/pidfile"
@@ -102,7 +103,7 @@ type Daemon struct {
 	conns   *metaconn.Table
 	core    *mesh.Mesh
 	script  *script.Runner
-	netif   *netif // the interface, as the kernel sees it
+	netif   *netif.Interface // the interface, as the kernel sees it
 	where   *whereabouts
 	said    sync.Map // what warnOnce has said
 	invite  atomic.Pointer[invite.Server]
@@ -289,10 +290,10 @@ func (d *Daemon) open() error {
 		Mark: s.FWMark, BindToDevice: s.BindToInterface, Family: family(s.AddressFamily), Bind: d.bindAddrs(),
 	})
 	d.invite.Store(d.invitations(s))
-	d.netif = newNetif(d.dev.Name(), d.log, d.underlay)
+	d.netif = netif.New(d.dev.Name(), netif.Log{Printf: d.log.printf, Failed: d.log.failed}, d.underlay)
 	own := ""
 	if d.hasInterface() {
-		own = d.netif.name
+		own = d.netif.Name()
 	}
 	d.where = newWhereabouts(own, s.FWMark)
 	d.distribution = d.newDistribution()
@@ -348,7 +349,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 
 	// Scripts run until the very end: the last of them is tinc-down.
 	defer inBackground(func(ctx context.Context) { _ = d.script.Run(ctx) })()
-	defer d.netif.release()
+	defer d.netif.Release()
 	if d.standby == nil {
 		if err := d.interfaceUp(ctx); err != nil {
 			return err
@@ -384,7 +385,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 		d.conns.Close()
 		return err
 	}
-	defer inBackground(d.netif.run)()
+	defer inBackground(d.netif.Run)()
 	defer inBackground(d.persister.run)()
 	defer inBackground(d.seen.run)()
 	defer inBackground(d.distribution.run)()

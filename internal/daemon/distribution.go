@@ -33,7 +33,7 @@ func (d *Daemon) newDistribution() *distribution {
 		addresses: make(chan struct{}, 1), hosts: make(chan struct{}, 1),
 	}
 	d.persister.store = s.store
-	if n.Settings.KeyDistribution == config.KeepKeys || d.netif.name == "" || n.Settings.DeviceType == config.DeviceDummy {
+	if n.Settings.KeyDistribution == config.KeepKeys || d.netif.Name() == "" || n.Settings.DeviceType == config.DeviceDummy {
 		return s
 	}
 	compat := n.Settings.KeyDistribution == config.DistributeCompat
@@ -47,8 +47,8 @@ func (d *Daemon) newDistribution() *distribution {
 	s.monitor = keydist.New(keydist.Config{
 		Sign:  sign,
 		Store: s.store, Self: n.Name, Port: uint16(n.Settings.KeyDistributionPort), Engine: s,
-		Device:           d.netif.name,
-		Addresses:        func() ([]netip.Addr, error) { return keydist.InterfaceAddresses(d.netif.name) },
+		Device:           d.netif.Name(),
+		Addresses:        func() ([]netip.Addr, error) { return keydist.InterfaceAddresses(d.netif.Name()) },
 		AddressesTouched: s.addresses,
 		Program:          d.program(),
 		Orders:           compat, Index: compat, Discovery: compat,

@@ -116,8 +116,8 @@ func (b *backend) Problems() (list []control.Problem) {
 	if !d.hasInterface() || d.standby != nil && !d.standby.wanted.Load() {
 		return nil
 	}
-	q := netdiag.Question{Interface: d.netif.name, Command: d.command()}
-	if d.netif.configured() {
+	q := netdiag.Question{Interface: d.netif.Name(), Command: d.command()}
+	if d.netif.Configured() {
 		q.Own = d.network().Settings.Ifconfig
 	}
 	if d.network().Settings.Mode != route.ByAddress && len(q.Own) == 0 {
@@ -211,7 +211,7 @@ var (
 func (d *Daemon) ownAddresses() (out []control.NetAddress) {
 	for i, p := range netwatch.Addresses() {
 		ip := p.Addr().Unmap()
-		if i.Flags&net.FlagUp == 0 || i.Name == d.netif.name || !ip.IsGlobalUnicast() {
+		if i.Flags&net.FlagUp == 0 || i.Name == d.netif.Name() || !ip.IsGlobalUnicast() {
 			continue
 		}
 		out = append(out, control.NetAddress{Interface: i.Name, Address: ip.String(), Public: !subnet.Private(netip.PrefixFrom(ip, ip.BitLen()))})

@@ -16,7 +16,7 @@ import (
 
 // hasInterface tells whether there is an interface, and it is ours.
 func (d *Daemon) hasInterface() bool {
-	return d.netif.name != "" && d.network().Settings.DeviceType.HasInterface()
+	return d.netif.Name() != "" && d.network().Settings.DeviceType.HasInterface()
 }
 
 // interfaceUp runs tinc-up, or gives the interface what Ifconfig and Route say.
@@ -31,10 +31,10 @@ func (d *Daemon) interfaceUp(ctx context.Context) error {
 		return nil
 	}
 	if len(s.Ifconfig) == 0 && s.Mode == route.ByAddress { // else it may be for a bridge
-		d.log.printf(0, mesh.Warning, "the interface %s gets no address: there is neither a tinc-up script nor a line Ifconfig = ADDRESS/LENGTH in tinc.conf", d.netif.name)
+		d.log.printf(0, mesh.Warning, "the interface %s gets no address: there is neither a tinc-up script nor a line Ifconfig = ADDRESS/LENGTH in tinc.conf", d.netif.Name())
 	}
-	d.netif.through(gateways(s))
-	err := d.netif.up(s.Ifconfig, destinations(s))
+	d.netif.Through(gateways(s))
+	err := d.netif.Up(s.Ifconfig, destinations(s))
 	if errors.Is(err, netconf.ErrNotSupported) {
 		d.log.failed(0, mesh.Warning, err)
 		return nil
@@ -46,7 +46,7 @@ func (d *Daemon) interfaceUp(ctx context.Context) error {
 // them and undoes interfaceUp.
 func (d *Daemon) interfaceDown() {
 	_ = d.script.Do(context.Background(), script.TincDown, d.env("", netip.AddrPort{}))
-	d.netif.down()
+	d.netif.Down()
 }
 
 // gateways are those of the Route lines, if there is an Ethernet behind the interface. They

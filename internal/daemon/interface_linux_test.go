@@ -8,19 +8,15 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"tincan/internal/device"
-	"tincan/internal/netwatch"
-	"tincan/internal/subnet"
+	"tincan/internal/fixture"
 )
 
 // inNamespaceVar tells the test program that it has a network of its own.
@@ -88,22 +84,6 @@ func addrs(t *testing.T, name string) (list []string) {
 	return list
 }
 
-// routes are the destinations that the daemon has routed through an interface.
-func routes(t *testing.T, name string) (list []string) {
-	t.Helper()
-	link, err := netlink.LinkByName(name)
-	must(t, err)
-	all, err := netlink.RouteList(link, netlink.FAMILY_ALL)
-	must(t, err)
-	for _, r := range all {
-		if r.Protocol == unix.RTPROT_STATIC {
-			list = append(list, r.Dst.String())
-		}
-	}
-	slices.Sort(list)
-	return list
-}
-
 func TestTheInterface(t *testing.T) {
 	if !inNamespace(t) {
 		return
@@ -113,7 +93,7 @@ func TestTheInterface(t *testing.T) {
 	check := func(what string, wantAddrs, wantRoutes []string) {
 		t.Helper()
 		eventually(t, fmt.Sprintf("%s: addresses %v, routes %v", what, wantAddrs, wantRoutes), func() bool {
-			return slices.Equal(addrs(t, "vpn0"), wantAddrs) && slices.Equal(routes(t, "vpn0"), wantRoutes)
+			return slices.Equal(addrs(t, "vpn0"), wantAddrs) && slices.Equal(fixture.Routes(t, "vpn0"), wantRoutes)
 		})
 	}
 
@@ -214,30 +194,6 @@ func TestAReloadChangesTheGateway(t *testing.T) {
 		t.Error("a gateway that cannot be reached was taken")
 	}
 	gateway("10.7.0.2")
-}
-
-func TestRoutesComeBackWithTheInterface(t *testing.T) {
-	if !inNamespace(t) {
-		return
-	}
-	dev, err := device.OpenTUN("vpn0", device.Options{})
-	must(t, err)
-	defer dev.Close()
-	log := newLogger(nil, 0)
-	defer log.close()
-	f := newNetif("vpn0", log, func() []underlayAddress { return nil })
-	s, err := subnet.Parse("192.168.77.0/24")
-	must(t, err)
-	for i := range 3 { // as with DeviceStandby
-		must(t, f.up(prefixes("10.7.0.5/16"), nil))
-		f.add("z", s)
-		f.settle()
-		if got := routes(t, "vpn0"); !slices.Equal(got, []string{"192.168.77.0/24"}) {
-			t.Errorf("when it is up for time %d: routes %v", i+1, got)
-		}
-		f.remove("z", s) // and it goes down before anybody has looked
-		f.down()
-	}
 }
 
 func TestAnInterfaceThatVanishesEndsTheNode(t *testing.T) {
@@ -370,7 +326,7 @@ func TestTheInterfaceIsLookedAfter(t *testing.T) {
 		eventually(t, when, func() bool {
 			i, err := net.InterfaceByName("vpn0")
 			return err == nil && i.Flags&net.FlagUp != 0 && slices.Equal(addrs(t, "vpn0"), []string{"10.7.0.5/16"}) &&
-				slices.Equal(routes(t, "vpn0"), []string{"10.99.0.0/16", "192.168.77.0/24"}) && slices.Equal(unreachable(t), guards)
+				slices.Equal(fixture.Routes(t, "vpn0"), []string{"10.99.0.0/16", "192.168.77.0/24"}) && slices.Equal(unreachable(t), guards)
 		})
 	}
 	whole("at first")
@@ -394,65 +350,13 @@ func TestTheInterfaceIsLookedAfter(t *testing.T) {
 
 	// What belongs to a node that is away still belongs to the VPN.
 	site.stop()
-	eventually(t, "no route to the site that is away", func() bool { return slices.Equal(routes(t, "vpn0"), []string{"10.99.0.0/16"}) })
+	eventually(t, "no route to the site that is away", func() bool { return slices.Equal(fixture.Routes(t, "vpn0"), []string{"10.99.0.0/16"}) })
 	if got := unreachable(t); !slices.Equal(got, guards) {
 		t.Errorf("unreachable: %v, want %v", got, guards)
 	}
 	m.stop()
 	if got := unreachable(t); got != nil {
 		t.Errorf("left behind: %v", got)
-	}
-}
-
-// A member can announce more subnets than get routes here. Whoever asks for the status does not wait
-// for the kernel meanwhile, and does not read all routes at a time.
-func TestMoreSubnetsThanRoutes(t *testing.T) {
-	if !inNamespace(t) {
-		return
-	}
-	dev, err := device.OpenTUN("vpn0", device.Options{})
-	must(t, err)
-	defer dev.Close()
-	out := make(journal, 100)
-	log := newLogger(out.put, 0)
-	f := newNetif("vpn0", log, func() []underlayAddress { return nil })
-	must(t, f.up([]netip.Prefix{netip.MustParsePrefix("10.7.0.5/16")}, nil))
-	for i := range maxLearned + 1000 {
-		f.add("far", subnet.FromPrefix(netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 99, byte(i >> 8), byte(i)}), 32)))
-	}
-	f.settle()
-	f.settle()
-	if n := len(routes(t, "vpn0")); n != maxLearned {
-		t.Errorf("%d routes", n)
-	}
-
-	f.work.Lock() // as while the kernel is at work
-	answer := make(chan bool, 1)
-	go func() { answer <- f.configured() }()
-	select {
-	case ours := <-answer:
-		if !ours {
-			t.Error("the interface is not ours")
-		}
-	case <-time.After(patience):
-		t.Error("who asks waits for the kernel")
-	}
-	f.work.Unlock()
-
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	netwatch.Gateways("vpn0")
-	runtime.ReadMemStats(&after)
-	each := (after.TotalAlloc - before.TotalAlloc) / (2 * maxLearned) // with the guards
-	if t.Logf("%d bytes for each route", each); each > 3000 {
-		t.Errorf("to look for gateways allocates %d bytes for each route", each)
-	}
-	f.down()
-	f.release()
-	log.close()
-	close(out)
-	if text := <-out; !strings.Contains(text, "no routes to 1000 subnets of other nodes: there are more than 4096") || len(out) > 0 {
-		t.Errorf("the log has %q and %d more lines", text, len(out))
 	}
 }
 
@@ -543,7 +447,7 @@ func TestAdviceAboutRoutesIsAccepted(t *testing.T) {
 	m.stop()
 	before := len(m.lines())
 	m.start()
-	eventually(t, "the routes of the advice", func() bool { return slices.Equal(routes(t, "vpn0"), []string{"203.0.113.0/24", "8.8.8.0/24"}) })
+	eventually(t, "the routes of the advice", func() bool { return slices.Equal(fixture.Routes(t, "vpn0"), []string{"203.0.113.0/24", "8.8.8.0/24"}) })
 	since := func() string { return strings.Join(m.lines()[before:], "\n") }
 	eventually(t, "the other subnets are judged", func() bool { return strings.Contains(since(), "no route to 0.0.0.0/0 of z") })
 	if advice.MatchString(since()) {
@@ -566,7 +470,7 @@ func TestAnIPv6AddressWithoutIPv6(t *testing.T) {
 	if got := addrs(t, "vpn0"); !slices.Equal(got, []string{"10.7.0.5/16"}) {
 		t.Errorf("addresses %v", got)
 	}
-	if got := routes(t, "vpn0"); !slices.Equal(got, []string{"10.99.0.0/16"}) {
+	if got := fixture.Routes(t, "vpn0"); !slices.Equal(got, []string{"10.99.0.0/16"}) {
 		t.Errorf("routes %v", got)
 	}
 	m.says("IPv6 is switched off for vpn0: going on without the address fd07::5/64")

@@ -14,7 +14,7 @@ import (
 // is another one there, too.
 func (d *Daemon) watchNetwork(ctx context.Context) {
 	netwatch.Run(ctx, netwatch.Config{
-		Ignore: func(name string) bool { return name == d.netif.name },
+		Ignore: func(name string) bool { return name == d.netif.Name() },
 		Changed: func(reason string) {
 			d.event(mesh.NetworkChanged{Reason: reason})
 			if d.ports != nil {
@@ -22,8 +22,7 @@ func (d *Daemon) watchNetwork(ctx context.Context) {
 			}
 		},
 		Touched: func() {
-			poke(d.netif.touched)
-			poke(d.netif.news) // routes are judged by what is around
+			d.netif.Look() // routes are judged by what is around
 			poke(d.distribution.addresses)
 		},
 		Failed: func(err error) { d.log.failed(1, mesh.Warning, err) },

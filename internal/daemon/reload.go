@@ -62,8 +62,8 @@ func (d *Daemon) reload() error {
 	if len(late) > 0 {
 		d.log.printf(0, mesh.Warning, "changed, but not in effect before a restart: %s", strings.Join(late, ", "))
 	}
-	d.netif.through(gateways(n.Settings))
-	if err := d.netif.configure(n.Settings.Ifconfig, destinations(n.Settings)); err != nil {
+	d.netif.Through(gateways(n.Settings))
+	if err := d.netif.Configure(n.Settings.Ifconfig, destinations(n.Settings)); err != nil {
 		d.log.failed(0, mesh.Error, err)
 		return err
 	}

@@ -29,7 +29,7 @@ func (d *Daemon) device() string {
 func (d *Daemon) env(about node.Name, addr netip.AddrPort) script.Env {
 	e := script.Env{
 		NetName: d.opts.Layout.NetName, Name: string(d.network().Name),
-		Device: d.device(), Interface: d.netif.name, Debug: strconv.Itoa(d.log.level()),
+		Device: d.device(), Interface: d.netif.Name(), Debug: strconv.Itoa(d.log.level()),
 		Node: string(about),
 	}
 	if addr.IsValid() {

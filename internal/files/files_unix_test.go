@@ -13,14 +13,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-)
 
-func put(t *testing.T, path, text string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
+	"tincan/internal/fixture"
+)
 
 func must(t *testing.T, err error) {
 	t.Helper()
@@ -44,7 +39,7 @@ func foreign(t *testing.T) (dir, victim string) {
 	dir, victim = filepath.Join(top, "hosts"), filepath.Join(top, "etc", "victim")
 	must(t, os.Mkdir(dir, 0o755))
 	must(t, os.Mkdir(filepath.Dir(victim), 0o755))
-	put(t, victim, "ours")
+	fixture.Put(t, victim, "ours")
 	must(t, os.Symlink(victim, filepath.Join(dir, "file")))
 	must(t, os.Symlink(filepath.Dir(victim), filepath.Join(dir, "sub")))
 	must(t, os.Symlink(filepath.Join(top, "etc", "new"), filepath.Join(dir, "nothing")))
@@ -91,7 +86,7 @@ func TestLinksInTheDirectoryOfAnotherUserAreNotFollowed(t *testing.T) {
 			"Remove":           func() error { return Remove(filepath.Join(dir, "sub/victim")) },
 			"Rename":           func() error { return Rename(filepath.Join(dir, "sub/victim"), filepath.Join(dir, "mine")) },
 			"Rename to": func() error {
-				put(t, filepath.Join(dir, "mine"), "theirs")
+				fixture.Put(t, filepath.Join(dir, "mine"), "theirs")
 				return Rename(filepath.Join(dir, "mine"), filepath.Join(dir, "sub/victim"))
 			},
 		} {
@@ -106,7 +101,7 @@ func TestLinksInTheDirectoryOfAnotherUserAreNotFollowed(t *testing.T) {
 		must(t, err)
 		parent, err := os.Stat(filepath.Dir(victim))
 		must(t, err)
-		if info.Mode().Perm() != 0o600 || parent.Mode().Perm() != 0o755 {
+		if info.Mode().Perm() != 0o644 || parent.Mode().Perm() != 0o755 {
 			t.Errorf("modes are now %v and %v", info.Mode(), parent.Mode())
 		}
 		if list, _ := os.ReadDir(filepath.Dir(victim)); len(list) != 1 {
@@ -243,7 +238,7 @@ func TestAFailedWriteLeavesTheOldFile(t *testing.T) {
 	}
 	dir := t.TempDir()
 	path := filepath.Join(dir, "f")
-	put(t, path, "old")
+	fixture.Put(t, path, "old")
 	must(t, os.Symlink("/dev/full", path+".tmp"))
 	err := write(path, []byte("new"), 0o600, func(p *place, _ fs.FileMode) (*os.File, string, error) {
 		f, err := os.OpenFile(path+".tmp", os.O_WRONLY, 0)

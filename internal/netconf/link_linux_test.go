@@ -6,39 +6,15 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
-)
 
-// inNamespace runs f on a thread with a network namespace of its own, which
-// dies with it. Without the right to make one the test is skipped, loudly.
-func inNamespace(t *testing.T, f func(t *testing.T)) {
-	t.Helper()
-	why := make(chan error, 1)
-	finished := false
-	go func() {
-		runtime.LockOSThread() // never unlocked: the runtime throws the thread away
-		defer close(why)
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			why <- err
-			return
-		}
-		f(t)
-		finished = true
-	}()
-	if err := <-why; err != nil {
-		fmt.Fprintf(os.Stderr, "*** %s DID NOT RUN: no network namespace (%v); run it as root\n", t.Name(), err)
-		t.Skip("no network namespace: ", err)
-	}
-	if !finished && !t.Failed() && !t.Skipped() {
-		t.Fatal("the test ended early")
-	}
-}
+	"tincan/internal/fixture"
+)
 
 // tun makes a tun interface that lasts as long as the test.
 func tun(t *testing.T, name string) netlink.Link {
@@ -122,7 +98,7 @@ func must(t *testing.T, err error) {
 }
 
 func TestTheInterfaceIsSetUpAndPutBack(t *testing.T) {
-	inNamespace(t, func(t *testing.T) {
+	fixture.InNamespace(t, func() {
 		dev := tun(t, "vpn0")
 		before := state(t, dev)
 		cfg := Config{Interface: "vpn0", Addresses: prefixes("10.7.0.2/16", "fd07::2/64"), MTU: 1400}
@@ -155,7 +131,7 @@ func TestTheInterfaceIsSetUpAndPutBack(t *testing.T) {
 }
 
 func TestWhatWasThereBeforeStays(t *testing.T) {
-	inNamespace(t, func(t *testing.T) {
+	fixture.InNamespace(t, func() {
 		dev := tun(t, "vpn0")
 		cfg := Config{Interface: "vpn0", Addresses: prefixes("10.7.0.2/16")}
 		first, err := Up(cfg)
@@ -173,7 +149,7 @@ func TestWhatWasThereBeforeStays(t *testing.T) {
 }
 
 func TestAnAddressOfAnotherInterfaceIsNotTaken(t *testing.T) {
-	inNamespace(t, func(t *testing.T) {
+	fixture.InNamespace(t, func() {
 		dev, other := tun(t, "vpn0"), tun(t, "lan0")
 		must(t, netlink.AddrAdd(other, &netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(10, 7, 0, 2), Mask: net.CIDRMask(24, 32)}}))
 		before := state(t, dev)
@@ -186,7 +162,7 @@ func TestAnAddressOfAnotherInterfaceIsNotTaken(t *testing.T) {
 }
 
 func TestAFailureHalfwayIsTakenBack(t *testing.T) {
-	inNamespace(t, func(t *testing.T) {
+	fixture.InNamespace(t, func() {
 		dev := tun(t, "vpn0")
 		must(t, os.WriteFile("/proc/sys/net/ipv6/conf/vpn0/disable_ipv6", []byte("1"), 0))
 		before := state(t, dev)
@@ -199,7 +175,7 @@ func TestAFailureHalfwayIsTakenBack(t *testing.T) {
 }
 
 func TestARouteOfAnotherNetworkIsNotTaken(t *testing.T) {
-	inNamespace(t, func(t *testing.T) {
+	fixture.InNamespace(t, func() {
 		tun(t, "vpn0")
 		tun(t, "vpn1")
 		one, err := Up(Config{Interface: "vpn0", Addresses: prefixes("10.7.0.2/16")})
@@ -215,7 +191,7 @@ func TestARouteOfAnotherNetworkIsNotTaken(t *testing.T) {
 }
 
 func TestALocalNetworkWinsOverTheSameSubnetInTheMesh(t *testing.T) {
-	inNamespace(t, func(t *testing.T) {
+	fixture.InNamespace(t, func() {
 		tun(t, "vpn0")
 		lan := tun(t, "lan0")
 		must(t, netlink.AddrAdd(lan, &netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(192, 168, 1, 2), Mask: net.CIDRMask(24, 32)}}))
@@ -232,7 +208,7 @@ func TestALocalNetworkWinsOverTheSameSubnetInTheMesh(t *testing.T) {
 }
 
 func TestErrorsSayWhatIsWrong(t *testing.T) {
-	inNamespace(t, func(t *testing.T) {
+	fixture.InNamespace(t, func() {
 		if _, err := Up(Config{Interface: "nowhere"}); err == nil || err.Error() != "cannot find the interface nowhere: there is no such interface" {
 			t.Errorf("missing interface: %v", err)
 		}
@@ -259,7 +235,7 @@ func hint(err error) string {
 }
 
 func TestCloseAfterTheInterfaceHasGone(t *testing.T) {
-	inNamespace(t, func(t *testing.T) {
+	fixture.InNamespace(t, func() {
 		dev := tun(t, "vpn0")
 		l, err := Up(Config{Interface: "vpn0", Addresses: prefixes("10.7.0.2/16")})
 		must(t, err)
@@ -272,7 +248,7 @@ func TestCloseAfterTheInterfaceHasGone(t *testing.T) {
 
 // What users and network managers do to an interface does not last.
 func TestWhatOthersTakeAwayIsPutBack(t *testing.T) {
-	inNamespace(t, func(t *testing.T) {
+	fixture.InNamespace(t, func() {
 		dev := tun(t, "vpn0")
 		l, err := Up(Config{Interface: "vpn0", Addresses: prefixes("10.7.0.2/16", "fd07::2/64")})
 		must(t, err)
@@ -310,7 +286,7 @@ func TestWhatOthersTakeAwayIsPutBack(t *testing.T) {
 
 // While the VPN's route is missing, the default route does not get its packets.
 func TestAGuardKeepsPacketsFromTheDefaultRoute(t *testing.T) {
-	inNamespace(t, func(t *testing.T) {
+	fixture.InNamespace(t, func() {
 		lo, err := netlink.LinkByName("lo")
 		must(t, err)
 		must(t, netlink.LinkSetUp(lo))
@@ -370,7 +346,7 @@ func TestAGuardKeepsPacketsFromTheDefaultRoute(t *testing.T) {
 
 // Two interfaces with the same network: the other one keeps it, ours gets what has a route of its own.
 func TestANetworkCanBeLeftToAnotherInterface(t *testing.T) {
-	inNamespace(t, func(t *testing.T) {
+	fixture.InNamespace(t, func() {
 		lan := tun(t, "lan0")
 		must(t, netlink.LinkSetUp(lan))
 		dev := tun(t, "vpn0")

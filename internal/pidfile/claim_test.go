@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"tincan/internal/fixture"
 )
 
 func TestPidFileText(t *testing.T) {
@@ -327,7 +329,7 @@ func TestReleaseLeavesASuccessorAlone(t *testing.T) {
 }
 
 func TestClientDeletesOnlyWhatIsSurelyDead(t *testing.T) {
-	dead := deadPID(t)
+	dead := fixture.DeadPID(t)
 	line := func(pid int) []byte {
 		return []byte(File{PID: pid, Cookie: "C", Host: "127.0.0.1", Port: "655"}.text())
 	}
@@ -385,17 +387,6 @@ func TestClientDeletesOnlyWhatIsSurelyDead(t *testing.T) {
 			}
 		})
 	}
-}
-
-// deadPID returns the number of a process that does not exist.
-func deadPID(t *testing.T) int {
-	t.Helper()
-	p, err := os.StartProcess("/bin/true", []string{"true"}, &os.ProcAttr{})
-	if err != nil {
-		t.Skip("no /bin/true on this system")
-	}
-	p.Wait()
-	return p.Pid
 }
 
 func FuzzParse(f *testing.F) {

@@ -1,4 +1,9 @@
-package daemon
+// Package netif is the interface of the VPN as the rest of the machine sees it: its addresses, the routes into the VPN,
+// for the networks of the configuration and for the subnets that other nodes announce, and the unreachable routes that
+// guard them while it is down. It judges which subnets get a route, and restores what other programs change.
+//
+// How the kernel is told is package netconf's business; who reads and writes packets, package device's.
+package netif
 
 import (
 	"cmp"
@@ -22,16 +27,22 @@ import (
 	"tincan/internal/subnet"
 )
 
-// netif is our network interface as the rest of the machine sees it: its addresses
-// and the routes into the VPN. If there is a tinc-up script all of that is the
-// script's business and netif does nothing.
+// Log is where an interface reports to the operator.
+type Log struct {
+	Printf func(level int, p mesh.Priority, format string, args ...any)
+	Failed func(level int, p mesh.Priority, err error) // of an error that the node goes on with, and its hint
+}
+
+// Interface is our network interface. If there is a tinc-up script all of this is the script's business, and nothing
+// is done until [Interface.Up] is called.
 //
-// The protocol core only leaves word of what it knows (add, remove); talking to the
-// kernel is done by a goroutine of its own, since it can take long.
-type netif struct {
+// The protocol core only leaves word of what it knows ([Interface.Add], [Interface.Remove], [Interface.Node]); talking
+// to the kernel is done by the goroutine of [Interface.Run], since it can take long. All methods are safe for
+// concurrent use.
+type Interface struct {
 	name     string
-	log      *logger
-	underlay func() []underlayAddress
+	log      Log
+	underlay func() []NodeAddress
 
 	mu      sync.Mutex // guards known, gone and lost; the protocol core takes it, so it is never held for long
 	known   map[learnt]struct{}
@@ -40,13 +51,13 @@ type netif struct {
 	news    chan struct{}       // room for one
 	touched chan struct{}       // the same: somebody may have changed the interface
 
-	ours atomic.Bool // up was called, and down was not
+	ours atomic.Bool // Up was called, and Down was not
 
 	work     sync.Mutex    // guards what follows; held while the kernel is at work, which can be seconds
 	link     *netconf.Link // nil: not ours, or the kernel refused
 	own      []netip.Prefix
 	fixed    []netip.Prefix              // routes of the configuration
-	gateways map[netip.Prefix]netip.Addr // for the next up or configure
+	gateways map[netip.Prefix]netip.Addr // for the next Up or Configure
 	inForce  map[netip.Prefix]netip.Addr // those in force
 	routed   map[learnt]struct{}         // routes for subnets of others
 	told     map[learnt]string           // why there is none, as the log has it
@@ -90,9 +101,10 @@ type learnt struct {
 
 func (l learnt) prefix() netip.Prefix { return l.subnet.Prefix().Masked() }
 
-// newNetif makes a netif that leaves the interface alone until up is called.
-func newNetif(name string, log *logger, underlay func() []underlayAddress) *netif {
-	return &netif{
+// New makes an Interface that leaves the interface of that name alone until Up is called. underlay are the real addresses
+// of nodes, where the VPN's own packets go, sorted by address.
+func New(name string, log Log, underlay func() []NodeAddress) *Interface {
+	return &Interface{
 		name: name, log: log, underlay: underlay,
 		known: map[learnt]struct{}{}, lost: map[learnt]struct{}{},
 		news: make(chan struct{}, 1), touched: make(chan struct{}, 1), held: map[learnt]struct{}{},
@@ -100,8 +112,8 @@ func newNetif(name string, log *logger, underlay func() []underlayAddress) *neti
 	}
 }
 
-// add: a subnet of another node can be reached. It does not wait.
-func (f *netif) add(owner node.Name, s subnet.Subnet) {
+// Add: a subnet of another node can be reached. It does not wait.
+func (f *Interface) Add(owner node.Name, s subnet.Subnet) {
 	if !s.Prefix().IsValid() {
 		return
 	}
@@ -112,8 +124,8 @@ func (f *netif) add(owner node.Name, s subnet.Subnet) {
 	poke(f.news)
 }
 
-// remove is the reverse of add. If its owner cannot be reached, packets for the subnet still belong to the VPN.
-func (f *netif) remove(owner node.Name, s subnet.Subnet) {
+// Remove is the reverse of Add. If its owner cannot be reached, packets for the subnet still belong to the VPN.
+func (f *Interface) Remove(owner node.Name, s subnet.Subnet) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	k := learnt{owner, s}
@@ -124,9 +136,9 @@ func (f *netif) remove(owner node.Name, s subnet.Subnet) {
 	poke(f.news)
 }
 
-// node: another node can be reached, or cannot any more. Then its subnets follow, before
+// Node: another node can be reached, or cannot any more. Then its subnets follow, before
 // another node does. What it had announced before and does not any more is not its own any more.
-func (f *netif) node(name node.Name, up bool) {
+func (f *Interface) Node(name node.Name, up bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !up {
@@ -138,8 +150,8 @@ func (f *netif) node(name node.Name, up bool) {
 	poke(f.news)
 }
 
-// run keeps the interface and its routes as they should be, until ctx ends.
-func (f *netif) run(ctx context.Context) {
+// Run keeps the interface and its routes as they should be, until ctx ends.
+func (f *Interface) Run(ctx context.Context) {
 	adopted := time.After(adoption)
 	for {
 		select {
@@ -162,7 +174,7 @@ func (f *netif) run(ctx context.Context) {
 
 // settle brings the kernel's routes to what is known now. All are judged again,
 // so that it does not matter in which order things became known.
-func (f *netif) settle() {
+func (f *Interface) settle() {
 	f.work.Lock()
 	defer f.work.Unlock()
 	if f.link == nil {
@@ -204,7 +216,7 @@ func (f *netif) settle() {
 		}
 	}
 	if excess > 0 && f.excess == 0 {
-		f.log.printf(0, mesh.Warning, "no routes to %d subnets of other nodes: there are more than %d; a line Route = NETWORK in tinc.conf for a network that holds many of them would do", excess, maxLearned)
+		f.log.Printf(0, mesh.Warning, "no routes to %d subnets of other nodes: there are more than %d; a line Route = NETWORK in tinc.conf for a network that holds many of them would do", excess, maxLearned)
 	}
 	f.excess = excess
 	maps.DeleteFunc(lost, func(k learnt, _ struct{}) bool {
@@ -223,7 +235,7 @@ func (f *netif) settle() {
 		if _, ok := wanted[k]; !ok {
 			delete(f.routed, k)
 			if err := f.link.RemoveRoute(k.prefix()); err != nil {
-				f.log.failed(1, mesh.Warning, err)
+				f.log.Failed(1, mesh.Warning, err)
 			}
 		}
 	}
@@ -234,7 +246,7 @@ func (f *netif) settle() {
 		if err := f.link.AddRoute(k.prefix()); err != nil {
 			told[k] = err.Error()
 			if f.told[k] != told[k] {
-				f.log.failed(0, mesh.Warning, err)
+				f.log.Failed(0, mesh.Warning, err)
 			}
 			continue
 		}
@@ -244,26 +256,26 @@ func (f *netif) settle() {
 }
 
 // refuse logs that there is no route, unless that was said of many others of late.
-func (f *netif) refuse(k learnt, why string) {
+func (f *Interface) refuse(k learnt, why string) {
 	if !f.said.Take(refusalLimit, time.Now()) {
 		if f.unsaid++; f.tellAt == nil {
 			f.tellAt = time.After(refusalLimit.Every)
 		}
 		return
 	}
-	f.log.printf(0, mesh.Notice, "no route to %s of %s: %s%s", k.prefix(), k.owner, why, f.adviseRoute(k.prefix()))
+	f.log.Printf(0, mesh.Notice, "no route to %s of %s: %s%s", k.prefix(), k.owner, why, f.adviseRoute(k.prefix()))
 }
 
 // tellRefused logs how many routes were refused without a line of their own.
-func (f *netif) tellRefused() {
+func (f *Interface) tellRefused() {
 	f.work.Lock()
 	defer f.work.Unlock()
-	f.log.printf(0, mesh.Notice, "no routes to %d more subnets for reasons like these", f.unsaid)
+	f.log.Printf(0, mesh.Notice, "no routes to %d more subnets for reasons like these", f.unsaid)
 	f.unsaid, f.tellAt = 0, nil
 }
 
 // adviseRoute is how a route to p can be had all the same, as the end of a sentence.
-func (f *netif) adviseRoute(p netip.Prefix) string {
+func (f *Interface) adviseRoute(p netip.Prefix) string {
 	if config.Routable(p) != nil {
 		return "; a subnet-up script can add one, with care"
 	}
@@ -272,7 +284,7 @@ func (f *netif) adviseRoute(p netip.Prefix) string {
 
 // noteOverlaps looks whether another interface has the VPN's network, too. Then that one
 // keeps it, and each node of the VPN gets a route of its own.
-func (f *netif) noteOverlaps() {
+func (f *Interface) noteOverlaps() {
 	now := netwatch.Overlaps(f.own, f.name)
 	if slices.Equal(now, f.overlaps) {
 		return
@@ -281,29 +293,29 @@ func (f *netif) noteOverlaps() {
 	f.overlaps = now
 	shared := len(now) > 0
 	if err := f.link.SetHostOnly(shared); err != nil {
-		f.log.failed(1, mesh.Warning, err)
+		f.log.Failed(1, mesh.Warning, err)
 		shared = false
 	}
 	f.shared = shared
 	for _, r := range f.fixed {
 		if shared && covered(r, f.own) { // it needed no route before
 			if err := f.link.AddRoute(r); err != nil {
-				f.log.failed(0, mesh.Warning, err)
+				f.log.Failed(0, mesh.Warning, err)
 			}
 		}
 	}
 	for _, o := range now {
 		if !slices.Contains(before, o) {
-			f.log.printf(0, mesh.Warning, "the range %s of the VPN overlaps with %s of %s: nodes of the VPN are reached where nobody there has the same address; a range of its own for the VPN would be better", o.Own, o.Other, o.Interface)
+			f.log.Printf(0, mesh.Warning, "the range %s of the VPN overlaps with %s of %s: nodes of the VPN are reached where nobody there has the same address; a range of its own for the VPN would be better", o.Own, o.Other, o.Interface)
 		}
 	}
 	if len(now) == 0 {
-		f.log.printf(0, mesh.Notice, "the range of the VPN does not overlap with another network any more")
+		f.log.Printf(0, mesh.Notice, "the range of the VPN does not overlap with another network any more")
 	}
 }
 
 // protect guards what belongs to the VPN: its own range, the routes of the configuration, and these.
-func (f *netif) protect(learned map[learnt]struct{}) {
+func (f *Interface) protect(learned map[learnt]struct{}) {
 	if f.guard == nil {
 		return
 	}
@@ -319,12 +331,12 @@ func (f *netif) protect(learned map[learnt]struct{}) {
 		}
 	}
 	if err := f.guard.Set(list); err != nil {
-		f.log.failed(1, mesh.Warning, err)
+		f.log.Failed(1, mesh.Warning, err)
 	}
 }
 
 // restore puts back what somebody has taken from the interface.
-func (f *netif) restore() {
+func (f *Interface) restore() {
 	f.work.Lock()
 	defer f.work.Unlock()
 	if f.link == nil {
@@ -335,7 +347,7 @@ func (f *netif) restore() {
 	if len(f.restores) >= maxRestores {
 		if len(f.restores) == maxRestores {
 			f.restores = append(f.restores, now) // said once
-			f.log.printf(0, mesh.Warning, "another program keeps changing the interface %s; it is restored again in %v", f.name, restorePause)
+			f.log.Printf(0, mesh.Warning, "another program keeps changing the interface %s; it is restored again in %v", f.name, restorePause)
 			time.AfterFunc(restorePause, func() {
 				f.work.Lock()
 				f.restores = nil
@@ -355,19 +367,19 @@ func (f *netif) restore() {
 	}
 	if len(restored) > 0 {
 		f.restores = append(f.restores, now)
-		f.log.printf(0, mesh.Warning, "another program changed the interface %s; restored: %s", f.name, strings.Join(restored, ", "))
+		f.log.Printf(0, mesh.Warning, "another program changed the interface %s; restored: %s", f.name, strings.Join(restored, ", "))
 	}
 	failure := ""
 	if err != nil {
 		if failure = err.Error(); failure != f.failure {
-			f.log.failed(0, mesh.Error, err)
+			f.log.Failed(0, mesh.Error, err)
 		}
 	}
 	f.failure = failure
 }
 
 // sorted returns what is known in the order in which it is judged, until it is called again. Both locks are held.
-func (f *netif) sorted() []learnt {
+func (f *Interface) sorted() []learnt {
 	f.order = slices.AppendSeq(f.order[:0], maps.Keys(f.known))
 	slices.SortFunc(f.order, func(a, b learnt) int {
 		return cmp.Or(subnet.Compare(a.subnet, b.subnet), cmp.Compare(a.owner, b.owner))
@@ -378,15 +390,15 @@ func (f *netif) sorted() []learnt {
 	return f.order
 }
 
-// through names the gateways of fixed routes, for the next up or configure.
-func (f *netif) through(gateways map[netip.Prefix]netip.Addr) {
+// Through names the gateways of fixed routes, for the next Up or Configure.
+func (f *Interface) Through(gateways map[netip.Prefix]netip.Addr) {
 	f.work.Lock()
 	defer f.work.Unlock()
 	f.gateways = gateways
 }
 
-// up configures the interface and its fixed routes.
-func (f *netif) up(addrs, routes []netip.Prefix) error {
+// Up configures the interface and its fixed routes.
+func (f *Interface) Up(addrs, routes []netip.Prefix) error {
 	f.work.Lock()
 	defer f.work.Unlock()
 	addrs, routes = f.possible(addrs, routes)
@@ -404,7 +416,7 @@ func (f *netif) up(addrs, routes []netip.Prefix) error {
 }
 
 // bringUp configures everything, with the lock held. After an error nothing is configured.
-func (f *netif) bringUp(addrs, routes []netip.Prefix) error {
+func (f *Interface) bringUp(addrs, routes []netip.Prefix) error {
 	link, err := netconf.Up(netconf.Config{Interface: f.name, Addresses: addrs, Gateways: f.gateways})
 	if err != nil {
 		return err
@@ -424,9 +436,9 @@ func (f *netif) bringUp(addrs, routes []netip.Prefix) error {
 	return nil
 }
 
-// configure takes over other addresses and routes. If that does not work the old
+// Configure takes over other addresses and routes. If that does not work the old
 // ones come back.
-func (f *netif) configure(addrs, routes []netip.Prefix) error {
+func (f *Interface) Configure(addrs, routes []netip.Prefix) error {
 	f.work.Lock()
 	defer f.work.Unlock()
 	addrs, routes = f.possible(addrs, routes)
@@ -446,38 +458,56 @@ func (f *netif) configure(addrs, routes []netip.Prefix) error {
 	return err
 }
 
-// down undoes up.
-func (f *netif) down() {
+// Down undoes Up.
+func (f *Interface) Down() {
 	f.work.Lock()
 	defer f.work.Unlock()
 	f.ours.Store(false)
 	f.takeDown()
 }
 
-// release lets go of what belongs to the VPN, once the interface is down for good.
-func (f *netif) release() {
+// Release lets go of what belongs to the VPN, once the interface is down for good.
+func (f *Interface) Release() {
 	f.work.Lock()
 	defer f.work.Unlock()
 	if f.guard == nil {
 		return
 	}
 	if err := f.guard.Close(); err != nil {
-		f.log.failed(1, mesh.Warning, err)
+		f.log.Failed(1, mesh.Warning, err)
 	}
 	f.guard = nil
 }
 
-// configured tells whether addresses and routes are ours to set. It does not wait.
-func (f *netif) configured() bool { return f.ours.Load() }
+// Name is what the system calls the interface; "" if there is none.
+func (f *Interface) Name() string { return f.name }
 
-// takeDown is down with the lock held.
-func (f *netif) takeDown() {
+// Look looks at everything once more: something has changed on this machine, maybe at the interface itself. It does not
+// wait.
+func (f *Interface) Look() {
+	poke(f.touched)
+	poke(f.news)
+}
+
+// Configured tells whether addresses and routes are ours to set. It does not wait.
+func (f *Interface) Configured() bool { return f.ours.Load() }
+
+// takeDown is Down with the lock held.
+func (f *Interface) takeDown() {
 	if f.link == nil {
 		return
 	}
 	if err := f.link.Close(); err != nil {
-		f.log.failed(1, mesh.Warning, err)
+		f.log.Failed(1, mesh.Warning, err)
 	}
 	f.link = nil
 	clear(f.routed) // they went with it
+}
+
+// poke wakes whoever waits at a channel with room for one.
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
