@@ -31,16 +31,16 @@ func newRoot(s terminal.Streams) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "tincan",
 		Short: "A full-mesh VPN in one program, compatible with tinc",
-		Long: `tincan makes a virtual private network in which every machine talks to every
-other directly whenever that is possible. It speaks tinc's protocol and keeps
-its files, so nodes that run tinc can be part of the same network.
+		Long: `tincan is a full-mesh VPN: every node exchanges encrypted packets directly with
+every other one where possible, and through a relay or by TCP where not. It is
+compatible with the protocols and files of tinc, so tinc nodes can be members.
 
-  tincan -n home init alice      make a network on the first machine
+  tincan -n home init alice      create a network on the first machine
   tincan up                      start it
-  tincan invite bob              print a URL that lets bob in, once
+  tincan invite bob              print a URL with which bob can join, once
   tincan join URL                on bob's machine, and then: tincan up
 
--n is needed only to make a network, and where there are several of them.
+-n is needed only to create a network, and if there are several of them.
 
 Or in one step, with a token that many can use:
 

@@ -184,7 +184,7 @@ func (b *backend) NetCheck() control.NetReport {
 	switch s := d.network().Settings; {
 	case len(r.Mappings) > 0:
 	case s.UPnP == config.UPnPOff:
-		r.MapProblem = "not asked for (UPnP = no)"
+		r.MapProblem = "not requested (UPnP = no)"
 	default:
 		r.MapProblem = "no router opens one"
 	}

@@ -63,7 +63,7 @@ func WriteNet(w io.Writer, r control.NetReport) error {
 	case r.MapProblem != "":
 		row("port mapping", "none: %s", r.MapProblem)
 	}
-	row("connections", "%d from others, %d to others", r.Incoming, r.Outgoing)
+	row("connections", "%d inbound, %d outbound", r.Incoming, r.Outgoing)
 	if r.Proxy != "" {
 		row("proxy", "%s", r.Proxy)
 	}

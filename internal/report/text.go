@@ -95,8 +95,11 @@ func writeHead(b *strings.Builder, s *control.Status, f Form) {
 	}
 	f.sentence(b, plain, "", strings.Join(head, ", "))
 	f.sentence(b, plain, "subnets: ", listOr(few(s.Self.Subnets, maxOwnSubnets), "none"))
-	f.sentence(b, plain, "mesh: ", fmt.Sprintf("%s reachable of %d, %s of our own", plural(s.Summary.Reachable-1, "other node"),
-		max(s.Summary.Nodes-1, 0), plural(s.Summary.Connections, "meta connection")))
+	mesh := "no other node is known"
+	if others := s.Summary.Nodes - 1; others > 0 {
+		mesh = fmt.Sprintf("%d of %s reachable", s.Summary.Reachable-1, plural(others, "other node"))
+	}
+	f.sentence(b, plain, "mesh: ", mesh+", "+plural(s.Summary.Connections, "meta connection"))
 	for _, p := range s.Problems {
 		f.sentence(b, red, "problem: ", p.Text)
 		f.sentence(b, plain, "         suggestion: ", p.Change)

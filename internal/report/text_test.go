@@ -85,7 +85,7 @@ func TestStatusForPeople(t *testing.T) {
 	s := sampleMesh(t).status()
 	sameText(t, text(t, s, 0), `node alice, network home, interface tun0, pid 7, up 1d01h, version 0.1
 subnets: 10.1.0.1
-mesh: 3 other nodes reachable of 4, 1 meta connection of our own
+mesh: 3 of 4 other nodes reachable, 1 meta connection
 
 NODE   SUBNETS             PATH             ADDRESS        RTT      MTU   RX          TX          SINCE
 bob    10.1.0.2 fd00::/64  direct (UDP)     192.0.2.1:655  1.23 ms  1451  2.0 KiB     5.0 MiB     1m30s

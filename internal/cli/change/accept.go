@@ -36,7 +36,7 @@ func acceptCommand(e *env.Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "accept [NODE]",
 		Short: "Accept the new key of a reinstalled node",
-		Long: `A known key is never replaced automatically: whoever offers another one may be an
+		Long: `A known key is never replaced automatically: a node that presents another one may be an
 impostor. The new key is kept aside and shown by "tincan status"; this command makes it
 the known one. Ask the owner of NODE first whether the key is right. A node that was
 removed here may come back after it. Without NODE, the waiting keys are listed.`,
@@ -115,7 +115,7 @@ func removeCommand(e *env.Env) *cobra.Command {
 		Short: "Remove a node, and do not accept it again",
 		Long: `Deletes what is known of NODE here: its host file, a key that was learned through the
 mesh or that another node vouched for, and its addresses. Its connection is closed. It
-does not come back from the mesh; "tincan accept NODE", "import" or a new invitation
+is not learned again from the mesh; "tincan accept NODE", "import" or a new invitation
 brings it back. Other nodes are not affected: run the command on each of them.`,
 		Args: frontend.Between("the name of a NODE", 1, 1),
 		RunE: func(_ *cobra.Command, args []string) error {

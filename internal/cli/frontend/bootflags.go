@@ -79,6 +79,6 @@ func ServeFlags(s *command.Serve, f *pflag.FlagSet) {
 	f.StringVar(&s.TLSKey, "tls-key", "", "serve HTTPS with the key in this `file`; needs --tls-cert")
 	f.StringVar(&s.TLSCert, "tls-cert", "", "serve HTTPS with the certificate in this `file`; needs --tls-key")
 	f.BoolVar(&s.TLSSelf, "tls-self", false, "serve HTTPS with a self-signed certificate, whose hash becomes part of the command to join")
-	f.StringArrayVar(&s.Protocols, "protocol", nil, "speak an old `protocol` too: gen1 or gen2; may be repeated")
+	f.StringArrayVar(&s.Protocols, "protocol", nil, "also accept an old `protocol`: gen1 or gen2; may be repeated")
 	f.BoolVar(&s.AllowWeak, "allow-weak-token", false, "use a token for the old protocols that can be guessed from one recorded join")
 }

@@ -23,8 +23,8 @@ func checkCommand(e *env.Env) *cobra.Command {
 tincan would do with each part of them: keys, settings, scripts and the other
 nodes. It changes nothing, and tincd may be running meanwhile.
 
-It cannot see how tincd is started. With --fix it first fixes what "tinc fsck" can
-fix: modes of keys and scripts, public keys that are missing or do not fit.
+It does not know the command line of tincd. With --fix it first fixes what "tinc fsck" can
+fix: modes of keys and scripts, public keys that are missing or do not match.
 
   ok      works as it did with tinc
   note    is different, or good to know

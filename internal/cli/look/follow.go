@@ -69,8 +69,8 @@ func pcapCommand(e *env.Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "pcap",
 		Short: "Capture packets of the VPN for tcpdump and Wireshark",
-		Long: `Prints every packet that the running node takes from its interface or puts there
-or passes on, in the format of libpcap, until the node ends or Ctrl-C is pressed.
+		Long: `Prints every packet that the running node reads from its interface, writes to it
+or forwards, in the format of libpcap, until the node ends or Ctrl-C is pressed.
 
   tincan -n home pcap | tcpdump -nr -`,
 		Args: frontend.Between("no arguments", 0, 0),

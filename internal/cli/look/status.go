@@ -33,10 +33,9 @@ func statusCommand(e *env.Env) *cobra.Command {
 		Use:   "status [NODE|PATTERN]",
 		Short: "Show the nodes of the mesh and the path to each",
 		Long: `Shows this node and all others: their addresses in the VPN, the path of packets
-(direct by UDP, direct by TCP, or relayed by another node), the address on the
-network below, round trip time, loss if there is some, path MTU and traffic. The
-table has as many columns as fit the terminal; elsewhere COLUMNS of the
-environment, or 80.
+(direct by UDP, direct by TCP, or relayed by another node), the underlay address,
+round trip time, loss if there is any, path MTU and traffic. The table has as many
+columns as fit the terminal, or the environment variable COLUMNS, or 80.
 
 With the name of a NODE: all details about it. With a PATTERN, such as
 'db*': only the nodes with names like it.`,

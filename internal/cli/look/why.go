@@ -141,9 +141,9 @@ func netCheckCommand(e *env.Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "netcheck",
 		Short: "Check connectivity: UDP, NAT, port mappings",
-		Long: `Checks what the network of this machine lets through, as far as the running node
-and the others can tell: UDP, the kind of NAT, port mappings, IPv6, connections from
-outside. Other nodes are asked from which address they hear this one; nobody outside the mesh is asked.
+		Long: `Checks the connectivity of this machine, as far as the running node
+and the other nodes can tell: UDP, the kind of NAT, port mappings, IPv6, connections from
+outside. Other nodes report the address from which they see this one; no server outside the mesh is asked.
 It also names problems of this machine: of its interface and addresses, and what keeps packets from
 networks behind it (forwarding and, as root, where there is nft, the firewall).`,
 		Args: frontend.Between("no arguments", 0, 0),
