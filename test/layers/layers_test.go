@@ -21,7 +21,8 @@ import (
 var layers = map[string]int{
 	"forward": 0, "nearest": 0, "rate": 0, "roster": 0,
 	"node": 0, "b64": 0, "scan": 0, "keys": 0, "chapoly": 0, "sptps": 0, "wire": 0, "subnet": 0,
-	"legacy": 0, "compress": 0, "graph": 0, "packet": 0, "route": 0, "config": 0, "files": 0, "oserr": 0, "hostfile": 0, "policy": 0,
+	"legacy": 0, "compress": 0, "graph": 0, "packet": 0, "route": 0, "config": 0, "files": 0, "oserr": 0, "hostfile": 0,
+	"policy": 0, "flow": 0,
 	"mesh": 1, "sim": 1,
 	"metaconn": 2, "proxy": 2, "netwatch": 2, "portmap": 2, "dataplane": 2, "udp": 2, "device": 2, "netconf": 2, "script": 2, "limit": 2,
 	"process": 2, "netdiag": 2, "terminal": 2, "confdir": 2, "netif": 2,
