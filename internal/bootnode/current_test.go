@@ -22,6 +22,7 @@ import (
 	"tincan/internal/keys"
 	"tincan/internal/limit"
 	"tincan/internal/node"
+	"tincan/internal/rate"
 )
 
 func TestJoiningWithAGeneratedToken(t *testing.T) {
@@ -654,7 +655,7 @@ func TestWrongRequestsOfOneAddressAreLimited(t *testing.T) {
 	if last == nil || !strings.Contains(last.Error(), "429") {
 		t.Errorf("the fiftieth guess: %v", last)
 	}
-	if logs := b.said(); len(logs) > logBurst+10 {
+	if logs := b.said(); len(logs) > logLimit.Burst+10 {
 		t.Errorf("%d lines were logged", len(logs))
 	}
 }
@@ -862,7 +863,7 @@ func FuzzServe(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, method, path string, body []byte) {
-		s.failures = limit.Buckets{Burst: 100, Refill: 1}
+		s.failures = limit.Buckets{Limit: rate.Limit{Burst: 100, Every: 1}}
 		r, err := http.NewRequestWithContext(context.Background(), method, "http://x/", bytes.NewReader(body))
 		if err != nil {
 			return

@@ -1,6 +1,10 @@
 package bootnode
 
-import "time"
+import (
+	"time"
+
+	"tincan/internal/rate"
+)
 
 // Limits of the service. They leave room for two hundred machines behind one
 // address that join at the same moment.
@@ -15,9 +19,10 @@ const (
 	maxSessions     = 1024
 	sessionsPerAddr = 300
 	sessionLife     = 30 * time.Second
-	failureBurst    = 30 // wrong requests of one address at once
-	failureRefill   = 10 * time.Second
-	logBurst        = 50 // lines about one address at once
-	logRefill       = 5 * time.Second
 	maxRemembered   = 4096 // addresses
+)
+
+var (
+	failureLimit = rate.Limit{Burst: 30, Every: 10 * time.Second} // wrong requests of one address
+	logLimit     = rate.Limit{Burst: 50, Every: 5 * time.Second}  // lines about one address
 )

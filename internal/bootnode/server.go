@@ -109,8 +109,8 @@ func (s *Server) open() (err error) {
 	if s.nonces, err = s.Store.openNonces(); err != nil {
 		return err
 	}
-	s.failures = limit.Buckets{Burst: failureBurst, Refill: failureRefill, Most: maxRemembered}
-	s.logs = limit.Buckets{Burst: logBurst, Refill: logRefill, Most: maxRemembered}
+	s.failures = limit.Buckets{Limit: failureLimit, Most: maxRemembered}
+	s.logs = limit.Buckets{Limit: logLimit, Most: maxRemembered}
 	return nil
 }
 
@@ -193,7 +193,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if !s.failures.Left(from, time.Now()) {
 		s.say(from, "too many wrong requests from there")
-		w.Header().Set("Retry-After", fmt.Sprint(int(failureRefill/time.Second)))
+		w.Header().Set("Retry-After", fmt.Sprint(int(failureLimit.Every/time.Second)))
 		w.WriteHeader(http.StatusTooManyRequests)
 		return
 	}

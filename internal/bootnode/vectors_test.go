@@ -13,6 +13,7 @@ import (
 
 	"tincan/internal/limit"
 	"tincan/internal/node"
+	"tincan/internal/rate"
 )
 
 type recorded struct {
@@ -145,7 +146,7 @@ func TestGeneration1RefusesAsRecorded(t *testing.T) {
 	}
 	vectors(t, "tinc-boot-exchange-errors.json", &v)
 	b := newBoot(t, Generation1)
-	b.server.failures = limit.Buckets{Burst: 100, Refill: 1}
+	b.server.failures = limit.Buckets{Limit: rate.Limit{Burst: 100, Every: 1}}
 	b.server.Network.Name, b.server.Network.Ranges = node.Name(v.Boot), mustPrefix("10.0.0.0/8")
 	b.must(os.Rename(b.layout.Host("boot"), b.layout.Host(node.Name(v.Boot))))
 	b.must(os.WriteFile(b.layout.Host(node.Name(v.Boot)), []byte(v.File), 0o644))
@@ -282,7 +283,7 @@ func TestGeneration2RefusesAsRecorded(t *testing.T) {
 	}
 	vectors(t, "tinc-boot-envelope.json", &v)
 	b := newBoot(t, Generation2)
-	b.server.failures = limit.Buckets{Burst: 100, Refill: 1}
+	b.server.failures = limit.Buckets{Limit: rate.Limit{Burst: 100, Every: 1}}
 	b.server.Network.Ranges = nil
 	_, err := b.store.Add(secretOf(t, v.Vectors[0].Token), Limits{Uses: Unlimited, Old: true})
 	b.must(err)

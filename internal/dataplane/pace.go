@@ -16,8 +16,10 @@ const (
 	reportEvery  = time.Second
 )
 
-// pacer limits how often something is done. The zero value allows the first
-// time. It is safe for concurrent use.
+// pacer allows something once in each period. The zero value allows the first
+// time. It is safe for concurrent use. It is no [rate.Bucket]: the goroutines of
+// the fast path share it without a lock, and what turns out not to be done, as
+// the queue of reports is full, is undone.
 type pacer struct{ last atomic.Int64 }
 
 // tooSoon reports whether it is too early at time now.

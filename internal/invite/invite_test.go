@@ -876,14 +876,14 @@ func TestWhoFailsTooOftenIsSentAway(t *testing.T) {
 		l.end(addr, true)
 		failures++
 	}
-	if failures < burst || failures > burst+2 {
+	if failures < failureLimit.Burst || failures > failureLimit.Burst+2 {
 		t.Errorf("%d failures at once", failures)
 	}
 	if err := l.begin(ctx, netip.MustParseAddr("::ffff:192.0.2.1")); !errors.Is(err, ErrTooManyFailures) {
 		t.Errorf("the mapped form counts as another address: %v", err)
 	}
 	other := netip.MustParseAddr("192.0.2.2")
-	for range 10 * burst {
+	for range 10 * failureLimit.Burst {
 		if err := l.begin(ctx, other); err != nil {
 			t.Fatalf("an innocent address: %v", err)
 		}
@@ -965,7 +965,7 @@ func TestWhoIsSentAwayHearsWhy(t *testing.T) {
 		"too many failures": {func(in *inviter, _ Invitation) {
 			addr := netip.MustParseAddr("127.0.0.1")
 			in.server.limit.fillIn()
-			in.server.limit.failed.Refill = time.Hour
+			in.server.limit.failed.Every = time.Hour
 			for in.server.limit.begin(context.Background(), addr) == nil {
 				in.server.limit.end(addr, true)
 			}

@@ -7,25 +7,25 @@ import (
 	"time"
 
 	"tincan/internal/limit"
+	"tincan/internal/rate"
 )
 
 // Everybody who reaches us may try cookies, at the price of a key exchange. Limits are by
 // failure: a class-room behind one address whose pupils all have an invitation is let in. Each address may
-// fail burst times at once, and once more every refill. Of the conversations that run at the
+// fail as often as failureLimit says. Of the conversations that run at the
 // same time it has a share; what is beyond that waits for its turn.
 const (
-	burst  = 20
-	refill = time.Second
-
 	maxAddresses   = 1024
 	maxTalking     = 128 // conversations that run
 	maxTalkingEach = 16  // of one address
 	maxWaiting     = 256
 	maxWaitingEach = 64
 	turnLimit      = 5 * time.Second // for which one waits
+)
 
-	logBurst  = 20 // lines about one address that was refused
-	logRefill = 10 * time.Second
+var (
+	failureLimit = rate.Limit{Burst: 20, Every: time.Second}      // failed conversations of one address
+	logLimit     = rate.Limit{Burst: 20, Every: 10 * time.Second} // lines about one address that was refused
 )
 
 // limiter bounds how many conversations fail and run. The zero value is ready.
@@ -40,8 +40,8 @@ type limiter struct {
 
 func (l *limiter) fillIn() {
 	if l.failed.Burst == 0 {
-		l.failed = limit.Buckets{Burst: burst, Refill: refill, Most: maxAddresses}
-		l.logged = limit.Buckets{Burst: logBurst, Refill: logRefill, Most: maxAddresses}
+		l.failed = limit.Buckets{Limit: failureLimit, Most: maxAddresses}
+		l.logged = limit.Buckets{Limit: logLimit, Most: maxAddresses}
 	}
 }
 

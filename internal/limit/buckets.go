@@ -11,22 +11,19 @@ import (
 // Buckets bounds how often each address may do something. Its fields must not change
 // while it is used. It is safe for concurrent use.
 type Buckets struct {
-	Burst  int           // times at once
-	Refill time.Duration // and once more each time this has passed
-	Most   int           // addresses that are remembered
+	rate.Limit     // of each address
+	Most       int // addresses that are remembered
 
 	mu   sync.Mutex
 	seen map[netip.Prefix]rate.Bucket
 }
-
-func (b *Buckets) limit() rate.Limit { return rate.Limit{Burst: b.Burst, Every: b.Refill} }
 
 // Left reports whether the address has any tokens.
 func (b *Buckets) Left(a netip.Addr, now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	x := b.seen[Network(a)]
-	return x.Left(b.limit(), now)
+	return x.Left(b.Limit, now)
 }
 
 // Take takes a token of the address, and reports whether there was one.
@@ -45,7 +42,7 @@ func (b *Buckets) Reserve(a netip.Addr, now time.Time, most time.Duration) (wait
 	if !known {
 		b.makeRoom(now)
 	}
-	wait, ok = x.Reserve(b.limit(), now, most)
+	wait, ok = x.Reserve(b.Limit, now, most)
 	b.seen[p] = x
 	return wait, ok
 }

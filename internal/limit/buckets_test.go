@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"tincan/internal/rate"
 )
 
 var (
@@ -17,7 +19,7 @@ func flood(n int) netip.Addr {
 }
 
 func TestBucketsHaveABurstAndFillUpAgain(t *testing.T) {
-	b := Buckets{Burst: 20, Refill: time.Second, Most: 100}
+	b := Buckets{Limit: rate.Limit{Burst: 20, Every: time.Second}, Most: 100}
 	taken := 0
 	for b.Left(addr, start) {
 		if !b.Take(addr, start) {
@@ -28,7 +30,7 @@ func TestBucketsHaveABurstAndFillUpAgain(t *testing.T) {
 	if taken != b.Burst || b.Take(addr, start) {
 		t.Errorf("%d at once", taken)
 	}
-	later := start.Add(b.Refill)
+	later := start.Add(b.Every)
 	if !b.Left(addr, later) || !b.Take(addr, later) || b.Take(addr, later) {
 		t.Error("not one more after a while")
 	}
@@ -54,7 +56,7 @@ func TestWhatCountsAsOneAddress(t *testing.T) {
 		{"another /64", "2001:db8::1", "2001:db8:0:1::1", false},
 		{"zones", "fe80::1%eth0", "fe80::1%eth1", true},
 	} {
-		b := Buckets{Burst: 1, Refill: time.Second, Most: 100}
+		b := Buckets{Limit: rate.Limit{Burst: 1, Every: time.Second}, Most: 100}
 		b.Take(netip.MustParseAddr(c.a), start)
 		other := netip.MustParseAddr(c.b)
 		if left, taken := b.Left(other, start), b.Take(other, start); left == c.same || taken == c.same {
@@ -64,7 +66,7 @@ func TestWhatCountsAsOneAddress(t *testing.T) {
 }
 
 func TestBucketsOfVeryManyAddresses(t *testing.T) {
-	b := Buckets{Burst: 2, Refill: time.Second, Most: 100}
+	b := Buckets{Limit: rate.Limit{Burst: 2, Every: time.Second}, Most: 100}
 	for i := range 3 * b.Most {
 		b.Take(flood(i), start)
 		if len(b.seen) > b.Most {
@@ -81,11 +83,11 @@ func TestBucketsOfVeryManyAddresses(t *testing.T) {
 
 // Who has used up what he may is remembered longer than who has not come for a while.
 func TestAFloodIsNoFreshStartWhileThereIsRoom(t *testing.T) {
-	b := Buckets{Burst: 2, Refill: time.Second, Most: 100}
+	b := Buckets{Limit: rate.Limit{Burst: 2, Every: time.Second}, Most: 100}
 	for i := range b.Most - 1 {
 		b.Take(flood(i), start)
 	}
-	later := start.Add(2 * b.Refill)
+	later := start.Add(2 * b.Every)
 	for b.Take(addr, later) {
 	}
 	b.Take(flood(b.Most), later)

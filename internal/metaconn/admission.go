@@ -54,7 +54,7 @@ type visitor struct {
 
 func newAdmission(burst int, known []netip.Addr) *admission {
 	a := &admission{
-		each:    limit.Buckets{Burst: burst, Refill: time.Second / time.Duration(burst), Most: maxSources},
+		each:    limit.Buckets{Limit: rate.PerSecond(burst), Most: maxSources},
 		unknown: rate.PerSecond(burst * unknownShare),
 		known:   map[netip.Prefix]time.Time{},
 	}

@@ -70,7 +70,8 @@ type Interface struct {
 	adopted  []netip.Prefix      // guarded by an earlier process that was killed
 	overlaps []netwatch.Overlap  // as the log has them
 	shared   bool                // because of them, each node has a route of its own
-	restores []time.Time         // the last few
+	restored rate.Bucket         // of restoreLimit
+	resting  bool                // the next restore waits for restorePause
 	failure  string              // why something could not be put back, as the log has it
 	said     rate.Bucket         // of refused routes
 	unsaid   int                 // how many the log does not have
@@ -79,16 +80,17 @@ type Interface struct {
 
 const (
 	// Somebody who takes down our interface again and again is given a rest: after
-	// maxRestores in restoreWindow the next one waits for restorePause.
-	maxRestores   = 5
-	restoreWindow = time.Minute
-	restorePause  = 30 * time.Second
+	// what restoreLimit allows the next one waits for restorePause.
+	restorePause = 30 * time.Second
 	// adoption is how long networks that an earlier process has guarded stay guarded
 	// although no node has announced them again.
 	adoption = time.Minute
 	// smallOrder is how many subnets too many the scratch space for them may hold.
 	smallOrder = 1024
 )
+
+// restoreLimit is for putting back what others have changed.
+var restoreLimit = rate.Limit{Burst: 5, Every: 12 * time.Second}
 
 // refusalLimit is for messages of refused routes; the rest is counted.
 var refusalLimit = rate.Limit{Burst: 10, Every: 10 * time.Second}
@@ -343,14 +345,13 @@ func (f *Interface) restore() {
 		return
 	}
 	now := time.Now()
-	f.restores = slices.DeleteFunc(f.restores, func(t time.Time) bool { return now.Sub(t) > restoreWindow })
-	if len(f.restores) >= maxRestores {
-		if len(f.restores) == maxRestores {
-			f.restores = append(f.restores, now) // said once
+	if !f.restored.Left(restoreLimit, now) {
+		if !f.resting {
+			f.resting = true
 			f.log.Printf(0, mesh.Warning, "another program keeps changing the interface %s; it is restored again in %v", f.name, restorePause)
 			time.AfterFunc(restorePause, func() {
 				f.work.Lock()
-				f.restores = nil
+				f.resting = false
 				f.work.Unlock()
 				poke(f.touched)
 			})
@@ -366,7 +367,7 @@ func (f *Interface) restore() {
 		err = errors.Join(err, e)
 	}
 	if len(restored) > 0 {
-		f.restores = append(f.restores, now)
+		f.restored.Spend(now, restoreLimit.Every)
 		f.log.Printf(0, mesh.Warning, "another program changed the interface %s; restored: %s", f.name, strings.Join(restored, ", "))
 	}
 	failure := ""
