@@ -46,7 +46,7 @@ func (b *backend) nodes() iter.Seq[mesh.NodeInfo] {
 		var last node.Name
 		for {
 			var list []mesh.NodeInfo
-			b.d.call(func() { list = b.d.core.NodesAfter(last, atATime) })
+			b.d.core.call(func(m *mesh.Mesh) { list = m.NodesAfter(last, atATime) })
 			for _, n := range list {
 				if !yield(n) {
 					return
@@ -73,7 +73,7 @@ func (b *backend) EachNode(f func(*control.NodeInfo, []string)) {
 }
 
 func (b *backend) Links() (n int) {
-	b.d.call(func() { n = b.d.core.Links() })
+	b.d.core.call(func(m *mesh.Mesh) { n = m.Links() })
 	return n
 }
 
@@ -137,8 +137,8 @@ func (b *backend) counters(name node.Name) control.Counters {
 
 func (b *backend) Edges() []control.EdgeInfo {
 	var out []control.EdgeInfo
-	b.d.call(func() {
-		for _, e := range b.d.core.Edges() {
+	b.d.core.call(func(m *mesh.Mesh) {
+		for _, e := range m.Edges() {
 			out = append(out, control.EdgeInfo{
 				From: e.From, To: e.To, Options: e.Options, Weight: e.Weight,
 				Address: words(e.Addr), Local: words(e.Local),
@@ -159,7 +159,7 @@ func words(a wire.Address) control.Address {
 
 func (b *backend) Subnets() []control.SubnetInfo {
 	var list []mesh.Owned
-	b.d.call(func() { list = b.d.core.Subnets() })
+	b.d.core.call(func(m *mesh.Mesh) { list = m.Subnets() })
 	slices.SortFunc(list, func(x, y mesh.Owned) int {
 		return cmp.Or(subnet.Compare(x.Subnet, y.Subnet), cmp.Compare(x.Owner, y.Owner))
 	})
@@ -172,7 +172,7 @@ func (b *backend) Subnets() []control.SubnetInfo {
 
 func (b *backend) Connections() []control.ConnInfo {
 	var list []mesh.ConnInfo
-	b.d.call(func() { list = b.d.core.Conns() })
+	b.d.core.call(func(m *mesh.Mesh) { list = m.Conns() })
 	out := make([]control.ConnInfo, 0, len(list))
 	for _, c := range list {
 		i := control.ConnInfo{Name: string(c.Node), Address: control.AddressOf(c.Remote), Options: c.Options, Socket: b.d.conns.Socket(c.Conn)}
@@ -203,7 +203,7 @@ func (b *backend) Retry()        { b.tell(mesh.Retry{}) }
 func (b *backend) Purge()        { b.tell(mesh.Purge{}) }
 
 func (b *backend) tell(e mesh.Event) {
-	b.d.call(func() { b.d.core.Handle(now(), e) })
+	b.d.core.call(func(m *mesh.Mesh) { m.Handle(now(), e) })
 }
 
 func (b *backend) SetDebug(level int) int {
@@ -214,11 +214,11 @@ func (b *backend) SetDebug(level int) int {
 }
 
 func (b *backend) Disconnect(name node.Name) (found bool) {
-	b.d.call(func() {
-		for _, c := range b.d.core.Conns() {
+	b.d.core.call(func(m *mesh.Mesh) {
+		for _, c := range m.Conns() {
 			found = found || c.Active && c.Node == name
 		}
-		b.d.core.Handle(now(), mesh.Disconnect{Node: name})
+		m.Handle(now(), mesh.Disconnect{Node: name})
 	})
 	return found
 }
@@ -231,9 +231,9 @@ func (b *backend) Connect(name node.Name) error {
 	if !host.Known {
 		return fmt.Errorf("there is no host file for %s that can be used", name)
 	}
-	if !b.d.call(func() {
-		b.d.core.Handle(now(), host)
-		b.d.core.Handle(now(), mesh.ConnectNow{Node: name})
+	if !b.d.core.call(func(m *mesh.Mesh) {
+		m.Handle(now(), host)
+		m.Handle(now(), mesh.ConnectNow{Node: name})
 	}) {
 		return errStopping
 	}

@@ -49,7 +49,7 @@ func (d *Daemon) watchClocks(ctx context.Context) {
 		}
 		now := readClocks()
 		if reason := now.since(last, every); reason != "" {
-			d.event(mesh.NetworkChanged{Reason: reason})
+			d.core.event(mesh.NetworkChanged{Reason: reason})
 		}
 		last = now
 	}

@@ -99,9 +99,9 @@ func (d *Daemon) lookAtConflicts(s *settling) {
 		return
 	}
 	proved := map[node.Name]bool{}
-	d.call(func() {
+	d.core.call(func(m *mesh.Mesh) {
 		for _, c := range list {
-			proved[c.owner] = d.core.Proved(c.owner)
+			proved[c.owner] = m.Proved(c.owner)
 		}
 	})
 	slices.SortFunc(list, func(a, b addressConflict) int {
@@ -128,10 +128,10 @@ func (d *Daemon) lookAtConflicts(s *settling) {
 		}
 	}
 	if owners := d.claims.next(unproved); len(owners) > 0 {
-		d.call(func() {
+		d.core.call(func(m *mesh.Mesh) {
 			for _, o := range owners {
-				d.core.Prove(o)
-				d.core.Handle(now(), mesh.Traffic{Node: o}) // so that the session goes on
+				m.Prove(o)
+				m.Handle(now(), mesh.Traffic{Node: o}) // so that the session goes on
 			}
 		})
 	}
@@ -205,7 +205,7 @@ func (d *Daemon) mustMove(c addressConflict, s settling) bool {
 // move takes another address of the range, on disk, on the interface and in the mesh.
 func (d *Daemon) move(c addressConflict, s *settling) error {
 	var known []mesh.Owned // asked for, because the published ones may lag behind
-	if !d.call(func() { known = d.core.Subnets() }) {
+	if !d.core.call(func(m *mesh.Mesh) { known = m.Subnets() }) {
 		return errStopping
 	}
 	taken := make([]subnet.Subnet, 0, len(known))

@@ -101,7 +101,7 @@ type Daemon struct {
 	punches bool // connections can be dialled from the port of tcp
 	plane   *dataplane.Plane
 	conns   *metaconn.Table
-	core    *mesh.Mesh
+	core    *core
 	script  *script.Runner
 	netif   *netif.Interface // the interface, as the kernel sees it
 	where   *whereabouts
@@ -121,16 +121,11 @@ type Daemon struct {
 	mapped       atomic.Pointer[[]portmap.Mapping] // what it gave us
 	standby      *standby                          // nil: the interface is always up
 
-	events  chan mesh.Event
-	reports chan mesh.Event
-	calls   chan func()
 	echoes  echoes
 	claims  *claims
-	shares  shares // of connections in the time of the protocol core
 	stop    context.CancelFunc
 	started time.Time
-	done    chan struct{} // closed when the protocol core has ended
-	closed  bool          // close was called
+	closed  bool // close was called
 
 	reloading sync.Mutex
 }
@@ -141,11 +136,10 @@ func Run(ctx context.Context, opts Options) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	d := &Daemon{
-		opts: opts, stop: stop, started: time.Now(), done: make(chan struct{}),
-		events: make(chan mesh.Event, eventQueue), reports: make(chan mesh.Event, reportQueue),
-		calls: make(chan func()), claims: newClaims(),
+		opts: opts, stop: stop, started: time.Now(), claims: newClaims(),
 		tcp: opts.Listeners,
 	}
+	d.core = newCore(d.apply)
 	if opts.Device != nil {
 		d.opts.Device = &closedOnce{ReadWriteCloser: opts.Device}
 		defer d.opts.Device.Close()
@@ -264,7 +258,7 @@ func (d *Daemon) open() error {
 	d.seen = newSeen(&d.opts.Layout)
 	d.plane = dataplane.New(dataplane.Config{
 		Self: d.network().Name, Device: d.dev, Sockets: d.socks,
-		Event: d.report,
+		Event: d.core.report,
 		Meta: func(id mesh.ConnID) dataplane.Meta {
 			if w := d.conns.Meta(id); w != nil {
 				return w
@@ -278,7 +272,7 @@ func (d *Daemon) open() error {
 	})
 	d.conns = metaconn.New(metaconn.Config{
 		Self: d.network().Name, NetName: d.opts.Layout.NetName, Proxy: s.Proxy, Key: d.id.Key, RSAKey: d.id.RSAKey, Suite: s.Suite, Rand: rand.Reader,
-		Event: d.event, Data: d.plane,
+		Event: d.core.event, Data: d.plane,
 		ProxySays: func(node, address, line string) {
 			d.log.printf(1, mesh.Info, "the proxy to %s at %s: %s", node, address, line)
 		},
@@ -370,18 +364,18 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 
 	var seed [32]byte
 	rand.Read(seed[:])
-	d.core = mesh.New(d.meshConfig(d.network()), mesh.Deps{
+	d.core.mesh = mesh.New(d.meshConfig(d.network()), mesh.Deps{
 		Rand: mathrand.New(mathrand.NewChaCha8(seed)), Secrets: rand.Reader, RouteMTU: d.routeMTU,
 		Heard: d.conns.Heard, Locate: d.where.locate,
 	}, time.Now())
-	d.flush(time.Now()) // our own subnets come up before anything else happens
+	d.core.flush(time.Now()) // our own subnets come up before anything else happens
 	if d.confined.strict() {
 		// As in tinc the first scripts have all rights, and nothing that others send
 		// is looked at before those are gone.
 		_ = d.script.Wait(ctx)
 	}
 	if err := d.confine(); err != nil {
-		close(d.done)
+		close(d.core.done)
 		d.conns.Close()
 		return err
 	}
@@ -391,10 +385,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 	defer inBackground(d.distribution.run)()
 	defer inBackground(d.graph.run)()
 	defer d.mapPorts(ctx)()
-	endCore := inBackground(func(ctx context.Context) {
-		defer close(d.done)
-		d.eventLoop(ctx)
-	})
+	endCore := inBackground(d.core.run)
 	defer inBackground(d.resolveConflicts)()
 	defer inBackground(d.watchClocks)()
 	defer inBackground(d.watchNetwork)()
@@ -425,7 +416,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 		d.opts.Stopping()
 	}
 	d.stop()
-	d.shutdownCore()
+	d.core.shutdown()
 	endCore()
 	d.conns.Close()
 	accepting.Wait()
@@ -472,7 +463,7 @@ func (d *Daemon) close() {
 // there since the start counts.
 func (d *Daemon) loadHost(name node.Name) {
 	if name != d.network().Name {
-		d.event(d.readHost(name))
+		d.core.event(d.readHost(name))
 	}
 }
 

@@ -56,7 +56,7 @@ func (d *Daemon) newDistribution() *distribution {
 		ServeOnly: n.Settings.StrictSubnets || n.Settings.TunnelServer,
 		Stored:    d.loadHost,
 		Vouched: func(name node.Name, key keys.PublicKey, by node.Name) {
-			d.event(mesh.Vouched{Node: name, Key: key, By: by})
+			d.core.event(mesh.Vouched{Node: name, Key: key, By: by})
 		},
 		Log: func(level int, text string) {
 			p := mesh.Info
@@ -178,7 +178,7 @@ func (s *distribution) Announced(p netip.Prefix) (names []node.Name) {
 
 // Key is the key by which the mesh knows a node. vouched tells whether it may have a host file.
 func (s *distribution) Key(name node.Name) (key *keys.PublicKey, vouched bool) {
-	s.d.call(func() { key, vouched = s.d.core.KeyOf(name) })
+	s.d.core.call(func(m *mesh.Mesh) { key, vouched = m.KeyOf(name) })
 	return key, vouched
 }
 
@@ -197,7 +197,7 @@ func (b *backend) ChangedKeys() []control.KeyChange {
 func (b *backend) RemoveNode(name node.Name) error {
 	s := b.d.distribution
 	seen := false
-	b.d.call(func() { seen = b.d.core.Knows(name) })
+	b.d.core.call(func(m *mesh.Mesh) { seen = m.Knows(name) })
 	if err := s.store.Remove(name, seen); err != nil {
 		return err
 	}

@@ -59,7 +59,7 @@ func (d *Daemon) echo(ctx context.Context, e mesh.Echo) (mesh.EchoResult, error)
 	}
 	defer d.echoes.forget(id)
 	e.ID = id
-	if !d.call(func() { d.core.Handle(now(), e) }) {
+	if !d.core.call(func(m *mesh.Mesh) { m.Handle(now(), e) }) {
 		return mesh.EchoResult{}, errStopping
 	}
 	late := time.NewTimer(e.Timeout + time.Second) // the protocol core says sooner that time is up
@@ -69,7 +69,7 @@ func (d *Daemon) echo(ctx context.Context, e mesh.Echo) (mesh.EchoResult, error)
 		return r, nil
 	case <-ctx.Done():
 		return mesh.EchoResult{}, context.Cause(ctx)
-	case <-d.done:
+	case <-d.core.done:
 		return mesh.EchoResult{}, errStopping
 	case <-late.C:
 		return mesh.EchoResult{}, mesh.ErrNoAnswer

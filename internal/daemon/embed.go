@@ -16,14 +16,14 @@ import (
 // from Ready on, and also after the end.
 
 // Alive waits until the node shows that it still works. It is false when it has ended.
-func (d *Daemon) Alive() bool { return d.call(func() {}) }
+func (d *Daemon) Alive() bool { return d.core.call(func(*mesh.Mesh) {}) }
 
 // Addr is the first address that the node listens at, with TCP and UDP.
 func (d *Daemon) Addr() netip.AddrPort { return d.tcpAddr() }
 
 // Nodes lists all known nodes in the order of their names; nil when the node has ended.
 func (d *Daemon) Nodes() (list []mesh.NodeInfo) {
-	d.call(func() { list = d.core.Nodes() })
+	d.core.call(func(m *mesh.Mesh) { list = m.Nodes() })
 	return list
 }
 

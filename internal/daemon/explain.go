@@ -24,10 +24,10 @@ func (b *backend) Why(name node.Name) control.WhyReport {
 	d := b.d
 	f := mesh.Found{Command: d.command()}
 	var w mesh.Why
-	d.call(func() { w = d.core.Why(name, f) })
+	d.core.call(func(m *mesh.Mesh) { w = m.Why(name, f) })
 	if w.Unclear() {
 		b.lookAround(name, &f)
-		d.call(func() { w = d.core.Why(name, f) })
+		d.core.call(func(m *mesh.Mesh) { w = m.Why(name, f) })
 	}
 	r := control.WhyReport{Node: w.Node, Good: w.Good, Change: w.Change, Reasons: []control.WhyReason{}}
 	for _, reason := range w.Reasons {
@@ -51,7 +51,7 @@ const (
 // lookAround finds out who answers by UDP, this node and the one called name.
 func (b *backend) lookAround(name node.Name, f *mesh.Found) {
 	var nodes []mesh.NodeInfo
-	b.d.call(func() { nodes = b.d.core.Nodes() })
+	b.d.core.call(func(m *mesh.Mesh) { nodes = m.Nodes() })
 	seen, heard := b.seenBy(observers(nodes))
 	f.Heard = heard
 	f.NAT = isBehindNAT(seen, b.d.ownAddresses())
@@ -144,7 +144,7 @@ func (b *backend) NetCheck() control.NetReport {
 
 	var nodes []mesh.NodeInfo
 	var conns []mesh.ConnInfo
-	d.call(func() { nodes, conns = d.core.Nodes(), d.core.Conns() })
+	d.core.call(func(m *mesh.Mesh) { nodes, conns = m.Nodes(), m.Conns() })
 	for _, c := range conns {
 		switch {
 		case !c.Active:

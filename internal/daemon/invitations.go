@@ -29,8 +29,8 @@ func (d *Daemon) invitations(s config.Settings) *invite.Server {
 // takenSubnets is what the mesh announces now.
 func (d *Daemon) takenSubnets() []subnet.Subnet {
 	var out []subnet.Subnet
-	d.call(func() {
-		for _, k := range d.core.Subnets() {
+	d.core.call(func(m *mesh.Mesh) {
+		for _, k := range m.Subnets() {
 			out = append(out, k.Subnet)
 		}
 	})
@@ -40,8 +40,8 @@ func (d *Daemon) takenSubnets() []subnet.Subnet {
 // reachable tells whether the mesh has such a node at present. One that is only
 // remembered may be invited again: its host file may have been removed for that.
 func (d *Daemon) reachable(name node.Name) (yes bool) {
-	d.call(func() {
-		yes = slices.ContainsFunc(d.core.Nodes(), func(n mesh.NodeInfo) bool { return n.Name == name && n.Reachable })
+	d.core.call(func(m *mesh.Mesh) {
+		yes = slices.ContainsFunc(m.Nodes(), func(n mesh.NodeInfo) bool { return n.Name == name && n.Reachable })
 	})
 	return yes
 }

@@ -16,7 +16,7 @@ func (d *Daemon) watchNetwork(ctx context.Context) {
 	netwatch.Run(ctx, netwatch.Config{
 		Ignore: func(name string) bool { return name == d.netif.Name() },
 		Changed: func(reason string) {
-			d.event(mesh.NetworkChanged{Reason: reason})
+			d.core.event(mesh.NetworkChanged{Reason: reason})
 			if d.ports != nil {
 				d.ports.Kick()
 			}
@@ -48,7 +48,7 @@ func (d *Daemon) newPorts() *portmap.Client {
 				}
 			}
 			d.mapped.Store(&list)
-			d.event(mesh.PortMapped{Port: port})
+			d.core.event(mesh.PortMapped{Port: port})
 		},
 		Log: func(level int, format string, args ...any) { d.log.printf(level, mesh.Info, format, args...) },
 	})

@@ -353,7 +353,7 @@ func TestAdvice(t *testing.T) {
 func TestEveryEffectIsCarriedOut(t *testing.T) {
 	files, err := filepath.Glob("../mesh/*.go")
 	must(t, err)
-	text, err := os.ReadFile("core.go")
+	text, err := os.ReadFile("effects.go")
 	must(t, err)
 	count := 0
 	for _, file := range files {
@@ -428,13 +428,13 @@ func TestOwnSubnetsAreTheOnlyOnesThatConflict(t *testing.T) {
 }
 
 func TestNothingWaitsForACoreThatHasEnded(t *testing.T) {
-	d := &Daemon{events: make(chan mesh.Event), reports: make(chan mesh.Event), calls: make(chan func()), done: make(chan struct{})}
-	close(d.done)
-	d.event(mesh.Retry{}) // would wait for ever
-	if d.report(mesh.Retry{}) {
+	c := &core{events: make(chan mesh.Event), reports: make(chan mesh.Event), calls: make(chan func()), done: make(chan struct{})}
+	close(c.done)
+	c.event(mesh.Retry{}) // would wait for ever
+	if c.report(mesh.Retry{}) {
 		t.Error("a report was taken by nobody")
 	}
-	if d.call(func() { t.Error("somebody answers") }) {
+	if c.call(func(*mesh.Mesh) { t.Error("somebody answers") }) {
 		t.Error("a question was answered by nobody")
 	}
 }

@@ -34,14 +34,14 @@ func (b *backend) Contested() (list []control.Contest) {
 
 // Limits says how much is held for others (control.Refuser).
 func (b *backend) Limits() control.Limits {
-	l := control.Limits{LogLeftOut: b.d.log.leftOut(), CoreWaits: b.d.shares.waits(), Refused: []control.Refusal{}}
+	l := control.Limits{LogLeftOut: b.d.log.leftOut(), CoreWaits: b.d.core.shares.waits(), Refused: []control.Refusal{}}
 	l.Connections = b.refusedConns()
-	b.d.call(func() {
-		size, bounds := b.d.core.Size(), b.d.core.Bounds()
+	b.d.core.call(func(m *mesh.Mesh) {
+		size, bounds := m.Size(), m.Bounds()
 		l.Nodes = control.Held{Held: size.Unknown, Limit: bounds.Unknown}
 		l.Edges = control.Held{Held: size.Edges, Limit: bounds.Edges}
 		l.Subnets = control.Held{Held: size.Subnets, Limit: bounds.Subnets}
-		for _, r := range b.d.core.Refusals() {
+		for _, r := range m.Refusals() {
 			l.Refused = append(l.Refused, control.Refusal{What: r.Text, Count: r.Count, Last: r.Last, By: r.By})
 		}
 	})
@@ -62,7 +62,7 @@ func (b *backend) refusedConns() control.RefusedConns {
 func (b *backend) isAt(name node.Name) map[string]bool {
 	at := map[string]bool{}
 	var nodes []mesh.NodeInfo
-	b.d.call(func() { nodes = b.d.core.Nodes() })
+	b.d.core.call(func(m *mesh.Mesh) { nodes = m.Nodes() })
 	for _, n := range nodes {
 		if n.Name == name && n.Addr.IsValid() {
 			at[n.Addr.Addr().Unmap().String()] = true

@@ -41,7 +41,7 @@ func (d *Daemon) reload() error {
 	if n.Settings.InvitationExpire != old.Settings.InvitationExpire {
 		d.invite.Store(d.invitations(n.Settings))
 	}
-	if !d.call(func() {
+	if !d.core.call(func(m *mesh.Mesh) {
 		d.current.Store(n)
 		d.log.names.on.Store(n.Settings.Hostnames)
 		if d.opts.Debug == 0 && n.Settings.LogLevel != old.Settings.LogLevel { // else what was said over the control socket stays
@@ -50,8 +50,8 @@ func (d *Daemon) reload() error {
 		d.script.Configure(scripts)
 		d.plane.SetOptions(plane)
 		d.conns.SetProxy(n.Settings.Proxy)
-		d.core.Handle(now(), mesh.Reconfigured{Config: cfg})
-		for _, k := range d.core.Subnets() { // an address that is new to us may be old to others
+		m.Handle(now(), mesh.Reconfigured{Config: cfg})
+		for _, k := range m.Subnets() { // an address that is new to us may be old to others
 			if k.Reachable && k.Owner != n.Name {
 				d.noteConflict(k.Owner, k.Subnet)
 			}

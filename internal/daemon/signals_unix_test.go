@@ -160,7 +160,7 @@ func TestASocketThatIsHandedOverForBothFamilies(t *testing.T) {
 		if err != nil {
 			t.Skip(err) // no IPv6 here
 		}
-		d := &Daemon{opts: Options{Layout: a.layout, Listeners: []net.Listener{l}}, done: make(chan struct{})}
+		d := &Daemon{opts: Options{Layout: a.layout, Listeners: []net.Listener{l}}, core: newCore(nil)}
 		d.tcp = d.opts.Listeners
 		d.log = newLogger(nil, 0)
 		must(t, d.load())

@@ -3,14 +3,15 @@ package daemon
 import (
 	"slices"
 
+	"tincan/internal/mesh"
 	"tincan/internal/netif"
 )
 
 // underlay asks the protocol core where the VPN's own packets go.
 func (d *Daemon) underlay() []netif.NodeAddress {
 	var list []netif.NodeAddress
-	d.call(func() {
-		for addr, name := range d.core.Underlay() {
+	d.core.call(func(m *mesh.Mesh) {
+		for addr, name := range m.Underlay() {
 			list = append(list, netif.NodeAddress{Addr: addr, Node: name})
 		}
 	})

@@ -54,7 +54,7 @@ func openWith(t *testing.T, files map[string]string) *opened {
 		old, _ := os.ReadFile(n.path(file))
 		n.write(file, text+string(old), 0o600)
 	}
-	d := &Daemon{opts: Options{Layout: n.layout, Version: "test", Control: true, Scripts: true}, done: make(chan struct{})}
+	d := &Daemon{opts: Options{Layout: n.layout, Version: "test", Control: true, Scripts: true}, core: newCore(nil)}
 	d.log = newLogger(nil, 0)
 	o := &opened{Daemon: d}
 	t.Cleanup(func() { d.close(); d.log.close() })
