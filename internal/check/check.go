@@ -60,7 +60,7 @@ type Report struct {
 	Findings  []Finding `json:"findings"`        // by part
 	Breaks    int       `json:"breaks"`          // how many things would break
 	Weak      int       `json:"weak"`            // how many are weak
-	Peers     Peers     `json:"peers"`           // how the other nodes would be spoken with
+	Peers     Peers     `json:"peers"`           // which protocols the other nodes would use
 	Unusable  bool      `json:"would_not_start"` // the node would not start at all
 }
 

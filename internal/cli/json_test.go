@@ -30,12 +30,12 @@ var forms = []struct {
 	form    any
 	note    string
 }{
-	{"status", control.Status{}, "With a NODE, a PATTERN, `--reachable` or `--unreachable` the list `nodes` has only those; everything else stays."},
-	{"status --watch", report.WatchedStatus{}, "One line for each look."},
+	{"status", control.Status{}, "With a NODE, a PATTERN, `--reachable` or `--unreachable` the list `nodes` has only those; everything else is as usual."},
+	{"status --watch", report.WatchedStatus{}, "One line per update."},
 	{"ping", report.Ping{}, ""},
 	{"why", control.WhyReport{}, "The codes are in [commands.md](commands.md#why)."},
 	{"netcheck", control.NetReport{}, ""},
-	{"top", top.JSONLine{}, "One line for each look."},
+	{"top", top.JSONLine{}, "One line per update."},
 	{"dump nodes", report.Nodes{}, ""},
 	{"dump edges", report.Edges{}, ""},
 	{"dump subnets", report.Subnets{}, ""},
@@ -62,8 +62,8 @@ const jsonHead = `# JSON
 
 What the commands of tincan print with ` + "`--json`" + `, made from the program's own types by ` + "`go test ./internal/cli -run JSON -update-json`" + `.
 
-* An object, or where that is said one object on each line. Talk goes to standard error, and the exit status is as without ` + "`--json`" + `.
-* Names stay, and so does their meaning; new ones may be added at any time. ` + "`json_format`" + ` of ` + "`tincan version --json`" + ` counts if that is ever broken.
+* An object, or one object per line where noted. Messages go to standard error, and the exit status is as without ` + "`--json`" + `.
+* Names and their meanings do not change; new ones may be added at any time. ` + "`json_format`" + ` of ` + "`tincan version --json`" + ` increases if that is ever broken.
 * Units are in the names (` + "`_ms`, `_bytes`" + `) or in the table. Times are RFC 3339. Texts for people may change; codes and the fixed words of the tables do not.
 * A key that "may be missing" is left out if it is empty, zero or false.
 `

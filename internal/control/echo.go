@@ -56,7 +56,7 @@ type EchoAnswer struct {
 
 // EchoLeg is one direction of the path that an echo took.
 type EchoLeg struct {
-	Hop node.Name `json:"hop,omitempty"` // the relay that handed it over; "": none, or not known
+	Hop node.Name `json:"hop,omitempty"` // the relay that forwarded it; "": none, or not known
 	TCP bool      `json:"tcp,omitempty"` // over a meta connection
 }
 

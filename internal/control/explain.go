@@ -12,7 +12,7 @@ import (
 
 // Explainer is a [Backend] that explains itself.
 type Explainer interface {
-	// Why says why packets for a node take the path they do.
+	// Why explains the path of packets to a node.
 	Why(node.Name) WhyReport
 	// NetCheck says what this network lets through. It may take two seconds.
 	NetCheck() NetReport
@@ -52,7 +52,7 @@ type NetReport struct {
 	Outgoing int      `json:"connections_out"` // that this node made
 	Proxy    string   `json:"proxy,omitempty"` // its kind
 	Mappings []string `json:"mappings,omitempty"`
-	// MapProblem says why there is no port mapping, where one was wanted.
+	// MapProblem is the reason why there is no port mapping although one was requested.
 	MapProblem string `json:"mapping_problem,omitempty"`
 
 	// Problems are those of this machine's own network.

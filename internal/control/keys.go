@@ -22,7 +22,7 @@ type KeyKeeper interface {
 // KeyChange is another key than the known one.
 type KeyChange struct {
 	Node    node.Name `json:"node"`
-	From    node.Name `json:"from"` // who offers it
+	From    node.Name `json:"from"` // the node that sent it
 	Known   string    `json:"known"`
 	Offered string    `json:"offered"`
 	Since   time.Time `json:"since"`

@@ -11,19 +11,19 @@ import (
 type Refuser interface {
 	// Drops lists the reasons for which packets were dropped since the start, those that never occurred left out.
 	Drops() []Drop
-	// Contested lists the claims to subnets that do not count.
+	// Contested lists the claims to subnets that are outranked.
 	Contested() []Contest
-	// Limits says how much is held for others, and what went beyond its bounds.
+	// Limits is the state that is held for other nodes, and what exceeded its bounds.
 	Limits() Limits
 }
 
-// Limits says how much is held for others, and what went beyond its bounds since the start.
+// Limits is the state that is held for other nodes, and what exceeded its bounds since the start.
 type Limits struct {
 	Nodes      Held      `json:"nodes"` // without a host file here
 	Edges      Held      `json:"edges"`
 	Subnets    Held      `json:"subnets"`
-	CoreWaits  uint64    `json:"core_waits"`   // requests that waited since their neighbour had used up its share of the core's time
-	LogLeftOut uint64    `json:"log_left_out"` // messages of which there were too many of a kind
+	CoreWaits  uint64    `json:"core_waits"`   // requests that waited because their neighbour had used its share of the core's time
+	LogLeftOut uint64    `json:"log_left_out"` // log messages suppressed because there were too many of their kind
 	Refused    []Refusal `json:"refused"`      // announcements and requests
 
 	Connections RefusedConns `json:"refused_connections"`
@@ -53,7 +53,7 @@ type Held struct {
 
 // Refusal is something that was ignored since there was too much of it.
 type Refusal struct {
-	What  string    `json:"what"` // one of those things, with the node that it is about
+	What  string    `json:"what"` // kind, and the node concerned
 	Count uint64    `json:"count"`
 	Last  time.Time `json:"last"`
 	// By is how many of them each neighbour brought, for the first 64 neighbours.
@@ -69,9 +69,9 @@ type Drop struct {
 
 // Contest is a claim to a subnet of another node that does not count.
 type Contest struct {
-	Subnet    string    `json:"subnet"` // that is claimed
+	Subnet    string    `json:"subnet"` // of the claim
 	ClaimedBy node.Name `json:"claimed_by"`
-	Owner     node.Name `json:"owner"`   // whose it is
+	Owner     node.Name `json:"owner"`   // of the subnet
 	Because   string    `json:"because"` // the subnet of the owner that outranks the claim
 }
 

@@ -54,20 +54,20 @@ type Status struct {
 	PID       int        `json:"pid,omitempty"`
 	Interface string     `json:"interface,omitempty"`
 	Started   *time.Time `json:"started,omitempty"`
-	// Process is what the daemon may still do.
+	// Process is the restrictions of the daemon's process.
 	Process *process.State `json:"process,omitempty"`
 	Self    NodeView       `json:"self"`
 	Nodes   []NodeView     `json:"nodes"` // the others, by name
 	Summary StatusTotals   `json:"summary"`
-	// Problems are what is wrong with the network of this machine.
+	// Problems are those of this machine's network.
 	Problems []Problem `json:"problems,omitempty"`
-	// ChangedKeys wait for a person to accept them.
+	// ChangedKeys are changed keys of nodes, used only once they are accepted.
 	ChangedKeys []KeyChange `json:"changed_keys,omitempty"`
-	// Contested are the claims to subnets that do not count, since they belong to another node.
+	// Contested are the claims to subnets that are outranked by that of another node.
 	Contested []Contest `json:"contested_subnets,omitempty"`
-	// Drops says why packets were dropped.
+	// Drops is the number of dropped packets by reason.
 	Drops []Drop `json:"drops,omitempty"`
-	// Limits says how much is held for others, and what went beyond its bounds.
+	// Limits is the state that is held for other nodes, and what exceeded its bounds.
 	Limits *Limits `json:"limits,omitempty"`
 }
 
@@ -113,7 +113,7 @@ type NodeView struct {
 	Tx         PacketView `json:"tx"`
 	Since      *time.Time `json:"since,omitempty"` // when Reachable last changed
 	Protocol   string     `json:"protocol,omitempty"`
-	Program    string     `json:"program,omitempty"` // what the node says of its program, as tincan/1.0, if it distributes host files
+	Program    string     `json:"program,omitempty"` // program and version that the node reports, such as tincan/1.0, if it distributes host files
 	// Problem says why the last attempt at a connection with it failed.
 	Problem string `json:"problem,omitempty"`
 	// WrongKey: it failed because the node has another key than its host file here says.

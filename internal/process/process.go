@@ -68,7 +68,7 @@ type State struct {
 	Root       string   `json:"root,omitempty"`    // "" if it was not changed
 	Sandbox    string   `json:"sandbox"`           // off, normal, high
 	By         []string `json:"by,omitempty"`      // what the sandbox is made of: "landlock 7", "seccomp"
-	Missing    []string `json:"missing,omitempty"` // what this system could not do of it
+	Missing    []string `json:"missing,omitempty"` // parts that this system does not support
 	Keeps      []string `json:"capabilities,omitempty"`
 	NoNewPrivs bool     `json:"no_new_privs,omitempty"`
 }

@@ -30,7 +30,7 @@ type Node struct {
 	ID          string             `json:"id"` // 12 hexadecimal digits
 	Reachable   bool               `json:"reachable"`
 	Path        control.Path       `json:"path"`                // as in status
-	Relay       node.Name          `json:"relay,omitempty"`     // who passes packets on
+	Relay       node.Name          `json:"relay,omitempty"`     // that forwards packets
 	Transport   control.Transport  `json:"transport,omitempty"` // as in status
 	Address     string             `json:"address,omitempty"`   // for UDP, host:port
 	NextHop     node.Name          `json:"next_hop,omitempty"`  // neighbour on the path of meta connections
@@ -110,7 +110,7 @@ func SubnetsOf(list []control.SubnetInfo) Subnets {
 
 // Connection is a connection of the node, also with commands that are asking it something.
 type Connection struct {
-	Node    string `json:"node,omitempty"`    // missing: it has not said yet who it is
+	Node    string `json:"node,omitempty"`    // missing: not identified yet
 	Address string `json:"address,omitempty"` // of the other end, host:port
 	Options uint32 `json:"options"`           // bits of tinc
 	Socket  int    `json:"socket"`            // file descriptor, -1 if unknown
@@ -137,7 +137,7 @@ type Info struct {
 // OpenInvitation is an invitation that nobody has used yet.
 type OpenInvitation struct {
 	File    string    `json:"file"` // its name in the directory invitations
-	Node    string    `json:"node"` // whom it is for
+	Node    string    `json:"node"` // the node that it is for
 	Expires time.Time `json:"expires"`
 	Expired bool      `json:"expired"`
 }
@@ -149,7 +149,7 @@ type Invitations struct {
 
 // Invitation is what "invite --json" prints.
 type Invitation struct {
-	Node      node.Name `json:"node"` // whom it is for
+	Node      node.Name `json:"node"` // the node that it is for
 	URL       string    `json:"url"`  // secret
 	Addresses []string  `json:"addresses"`
 	Again     bool      `json:"another_is_open"` // another invitation for the same name is open
@@ -163,7 +163,7 @@ type Joined struct {
 	Addresses []string  `json:"addresses"` // in the VPN, with the length of the network
 	Settings  []string  `json:"settings"`  // stored from the invitation
 	Hosts     []string  `json:"hosts"`     // nodes whose host file was stored
-	Service   bool      `json:"service"`   // it is to become a service; the exit status tells whether it did
+	Service   bool      `json:"service"`   // a service was requested; the exit status tells whether it was installed
 }
 
 // Made is what "init --json" prints.
@@ -183,7 +183,7 @@ type Token struct {
 	Created time.Time   `json:"created"`
 	Expires *time.Time  `json:"expires,omitempty"` // missing: never
 	Node    node.Name   `json:"node,omitempty"`    // the only one that may join with it
-	Old     bool        `json:"old_protocols"`     // good for the protocols of tinc-boot as well
+	Old     bool        `json:"old_protocols"`     // valid for the protocols of tinc-boot, too
 	Joined  []node.Name `json:"joined"`
 }
 
@@ -223,7 +223,7 @@ type Accepted struct {
 // Service is what "service status --json" prints. The exit status is the same as without.
 type Service struct {
 	Name      string `json:"name"`     // of the service
-	Platform  string `json:"platform"` // what runs services here
+	Platform  string `json:"platform"` // service manager
 	Installed bool   `json:"installed"`
 	Running   bool   `json:"running"`
 }
