@@ -86,7 +86,7 @@ func (b *backend) node(n mesh.NodeInfo) control.NodeInfo {
 	}
 	c := describe(n)
 	if n.Self {
-		c.Address = control.Address{Host: control.Myself, Port: strconv.Itoa(int(b.d.port()))}
+		c.Address = control.Address{Host: control.Myself, Port: strconv.Itoa(int(b.d.socks.port(b.d.network().Settings)))}
 	}
 	c.Counters = b.counters(n.Name)
 	if n.Self {

@@ -41,19 +41,28 @@ const (
 	conflictPause = 50 * time.Millisecond
 )
 
-// noteConflict looks whether a subnet of another node is an address of ours. It
+// conflicts decides about addresses of ours that other nodes have, too.
+type conflicts struct {
+	claims  *claims
+	core    *core
+	log     *logger
+	network func() *confdir.Network
+	reload  func() error
+}
+
+// note looks whether a subnet of another node is an address of ours. It
 // is called on the protocol core's goroutine.
-func (d *Daemon) noteConflict(owner node.Name, s subnet.Subnet) {
+func (k *conflicts) note(owner node.Name, s subnet.Subnet) {
 	p := s.Prefix()
-	if p.IsValid() && p.IsSingleIP() && has(d.network().Settings, p.Addr()) {
-		d.claims.add(addressConflict{owner, p.Addr()})
+	if p.IsValid() && p.IsSingleIP() && has(k.network().Settings, p.Addr()) {
+		k.claims.add(addressConflict{owner, p.Addr()})
 	}
 }
 
-// forgetConflict forgets the claim of another node to an address, which it makes no longer, or cannot be reached any more.
-func (d *Daemon) forgetConflict(owner node.Name, s subnet.Subnet) {
+// forget forgets the claim of another node to an address, which it makes no longer, or cannot be reached any more.
+func (k *conflicts) forget(owner node.Name, s subnet.Subnet) {
 	if p := s.Prefix(); p.IsValid() && p.IsSingleIP() {
-		d.claims.remove(addressConflict{owner, p.Addr()})
+		k.claims.remove(addressConflict{owner, p.Addr()})
 	}
 }
 
@@ -68,21 +77,21 @@ func isAddr(s subnet.Subnet, addr netip.Addr) bool {
 	return p.IsValid() && p.IsSingleIP() && p.Addr() == addr
 }
 
-// resolveConflicts deals with conflicts until ctx ends.
-func (d *Daemon) resolveConflicts(ctx context.Context) {
-	settling := loadSettling(d.opts.Layout, time.Now())
+// run deals with conflicts until ctx ends.
+func (k *conflicts) run(ctx context.Context, l confdir.Layout) {
+	settling := loadSettling(l, time.Now())
 	for {
 		var again <-chan time.Time
-		if d.claims.some() {
+		if k.claims.some() {
 			again = time.After(provedEvery)
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-d.claims.fresh:
+		case <-k.claims.fresh:
 		case <-again:
 		}
-		d.lookAtConflicts(&settling)
+		k.look(&settling)
 		select {
 		case <-ctx.Done():
 			return
@@ -91,15 +100,15 @@ func (d *Daemon) resolveConflicts(ctx context.Context) {
 	}
 }
 
-// lookAtConflicts decides what can be decided. This node takes another address only for a claimant that has proved that
+// look decides what can be decided. This node takes another address only for a claimant that has proved that
 // it exists; those come first, and of the others some are asked for a proof.
-func (d *Daemon) lookAtConflicts(s *settling) {
-	list := d.claims.all()
+func (k *conflicts) look(s *settling) {
+	list := k.claims.all()
 	if len(list) == 0 {
 		return
 	}
 	proved := map[node.Name]bool{}
-	d.core.call(func(m *mesh.Mesh) {
+	k.core.call(func(m *mesh.Mesh) {
 		for _, c := range list {
 			proved[c.owner] = m.Proved(c.owner)
 		}
@@ -116,19 +125,19 @@ func (d *Daemon) lookAtConflicts(s *settling) {
 	var unproved []addressConflict
 	for _, c := range list {
 		switch {
-		case !d.mustMove(c, *s):
-			d.claims.remove(c)
+		case !k.mustMove(c, *s):
+			k.claims.remove(c)
 		case !proved[c.owner]:
 			unproved = append(unproved, c)
 		default:
-			d.claims.remove(c)
-			if err := d.move(c, s); err != nil {
-				d.log.failed(0, mesh.Error, fmt.Errorf("%s has our address %s, and no other could be taken: %w", c.owner, c.addr, err))
+			k.claims.remove(c)
+			if err := k.move(c, s); err != nil {
+				k.log.failed(0, mesh.Error, fmt.Errorf("%s has our address %s, and no other could be taken: %w", c.owner, c.addr, err))
 			}
 		}
 	}
-	if owners := d.claims.next(unproved); len(owners) > 0 {
-		d.core.call(func(m *mesh.Mesh) {
+	if owners := k.claims.next(unproved); len(owners) > 0 {
+		k.core.call(func(m *mesh.Mesh) {
 			for _, o := range owners {
 				m.Prove(o)
 				m.Handle(now(), mesh.Traffic{Node: o}) // so that the session goes on
@@ -186,16 +195,16 @@ func (s *settling) mayMove(a netip.Addr, now time.Time) bool {
 }
 
 // mustMove decides who of two nodes keeps the address.
-func (d *Daemon) mustMove(c addressConflict, s settling) bool {
-	n := d.network()
+func (k *conflicts) mustMove(c addressConflict, s settling) bool {
+	n := k.network()
 	switch {
 	case !has(n.Settings, c.addr): // it is solved already
 	case !n.Settings.AutoAddress:
-		d.log.printf(0, mesh.Error, "%s has the address %s, which is ours too; change one of them (Ifconfig in tinc.conf and Subnet in the host file)", c.owner, c.addr)
+		k.log.printf(0, mesh.Error, "%s has the address %s, which is ours too; change one of them (Ifconfig in tinc.conf and Subnet in the host file)", c.owner, c.addr)
 	case n.Name < c.owner:
-		d.log.printf(0, mesh.Notice, "%s has our address %s; it should take another, as its name is the larger one", c.owner, c.addr)
+		k.log.printf(0, mesh.Notice, "%s has our address %s; it should take another, as its name is the larger one", c.owner, c.addr)
 	case !s.mayMove(c.addr, time.Now()):
-		d.log.printf(0, mesh.Error, "%s says that it has our address %s, too; this node stays, since it takes another by itself only once, in the %d minutes after its first start; if that is right, change one of them (Ifconfig in tinc.conf and Subnet in the host file)", c.owner, c.addr, int(settlingFor.Minutes()))
+		k.log.printf(0, mesh.Error, "%s says that it has our address %s, too; this node stays, since it takes another by itself only once, in the %d minutes after its first start; if that is right, change one of them (Ifconfig in tinc.conf and Subnet in the host file)", c.owner, c.addr, int(settlingFor.Minutes()))
 	default:
 		return true
 	}
@@ -203,36 +212,36 @@ func (d *Daemon) mustMove(c addressConflict, s settling) bool {
 }
 
 // move takes another address of the range, on disk, on the interface and in the mesh.
-func (d *Daemon) move(c addressConflict, s *settling) error {
+func (k *conflicts) move(c addressConflict, s *settling) error {
 	var known []mesh.Owned // asked for, because the published ones may lag behind
-	if !d.core.call(func(m *mesh.Mesh) { known = m.Subnets() }) {
+	if !k.core.call(func(m *mesh.Mesh) { known = m.Subnets() }) {
 		return errStopping
 	}
 	taken := make([]subnet.Subnet, 0, len(known))
-	for _, k := range known {
-		taken = append(taken, k.Subnet)
+	for _, o := range known {
+		taken = append(taken, o.Subnet)
 	}
-	if !slices.ContainsFunc(known, func(k mesh.Owned) bool { return k.Owner == c.owner && isAddr(k.Subnet, c.addr) }) {
+	if !slices.ContainsFunc(known, func(o mesh.Owned) bool { return o.Owner == c.owner && isAddr(o.Subnet, c.addr) }) {
 		return nil // the other one was quicker
 	}
-	n := d.network()
+	n := k.network()
 	i := slices.IndexFunc(n.Settings.Ifconfig, func(p netip.Prefix) bool { return p.Addr() == c.addr })
 	if i < 0 {
 		return nil
 	}
-	to, err := invite.PickAddress(d.opts.Layout.ConfBase, n.Name, n.Settings.Ifconfig[i], taken)
+	to, err := invite.PickAddress(s.layout.ConfBase, n.Name, n.Settings.Ifconfig[i], taken)
 	if err != nil {
 		return err
 	}
-	if err := replaceAddress(d.opts.Layout, n.Name, c.addr, to.Addr()); err != nil {
+	if err := replaceAddress(s.layout, n.Name, c.addr, to.Addr()); err != nil {
 		return err
 	}
 	s.moved = append(s.moved, kindOf(c.addr))
 	if err := s.save(); err != nil {
-		d.log.printf(0, mesh.Warning, "it cannot be remembered that this node has taken another address: %v", err)
+		k.log.printf(0, mesh.Warning, "it cannot be remembered that this node has taken another address: %v", err)
 	}
-	d.log.printf(0, mesh.Notice, "%s has our address %s; this node now has %s", c.owner, c.addr, to.Addr())
-	return d.reload()
+	k.log.printf(0, mesh.Notice, "%s has our address %s; this node now has %s", c.owner, c.addr, to.Addr())
+	return k.reload()
 }
 
 // replaceAddress writes another address into the files, in the lines Ifconfig

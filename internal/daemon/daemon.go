@@ -36,7 +36,6 @@ import (
 	"tincan/internal/portmap"
 	"tincan/internal/process"
 	"tincan/internal/script"
-	"tincan/internal/udp"
 )
 
 // Options say which network to run and how. Unless they ask for it the node takes nothing
@@ -95,17 +94,13 @@ type Daemon struct {
 	claim   *pidfile.Claim // nil: no pid file and no control socket
 	signals signals
 	dev     device.Device
-	socks   []udp.Socket // to be closed here; nil once the plane has them
-	paths   []udp.Socket // the same, for asking about routes
-	tcp     []net.Listener
-	punches bool // connections can be dialled from the port of tcp
+	socks   sockets
 	plane   *dataplane.Plane
 	conns   *metaconn.Table
 	core    *core
 	script  *script.Runner
 	netif   *netif.Interface // the interface, as the kernel sees it
 	where   *whereabouts
-	said    sync.Map // what warnOnce has said
 	invite  atomic.Pointer[invite.Server]
 	pcap    pcap
 	graph   *graphExporter
@@ -121,11 +116,11 @@ type Daemon struct {
 	mapped       atomic.Pointer[[]portmap.Mapping] // what it gave us
 	standby      *standby                          // nil: the interface is always up
 
-	echoes  echoes
-	claims  *claims
-	stop    context.CancelFunc
-	started time.Time
-	closed  bool // close was called
+	echoes    echoes
+	conflicts *conflicts // about our addresses
+	stop      context.CancelFunc
+	started   time.Time
+	closed    bool // close was called
 
 	reloading sync.Mutex
 }
@@ -136,15 +131,14 @@ func Run(ctx context.Context, opts Options) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	d := &Daemon{
-		opts: opts, stop: stop, started: time.Now(), claims: newClaims(),
-		tcp: opts.Listeners,
-	}
+		opts: opts, stop: stop, started: time.Now()}
 	d.core = newCore(d.apply)
 	if opts.Device != nil {
 		d.opts.Device = &closedOnce{ReadWriteCloser: opts.Device}
 		defer d.opts.Device.Close()
 	}
 	d.log = newLogger(opts.Log, opts.Debug)
+	d.socks.log, d.socks.tcp, d.socks.handedOver = d.log, opts.Listeners, opts.Listeners != nil
 	defer d.log.close()
 	if opts.Signals {
 		// Whatever their default actions are, from here on signals wait until they are heard.
@@ -238,11 +232,12 @@ func (d *Daemon) open() error {
 	if d.dev, err = d.openDevice(); err != nil {
 		return err
 	}
-	if err := d.listen(); err != nil {
+	share := d.confined == nil || d.confined.account == nil // else another user than the one who opens them dials
+	if err := d.socks.listen(d.network().Settings, share); err != nil {
 		return err
 	}
 	if d.claim != nil {
-		if err := d.claim.Publish(d.tcpAddr()); err != nil {
+		if err := d.claim.Publish(d.socks.addr()); err != nil {
 			return adviseClaim(err)
 		}
 	}
@@ -257,7 +252,7 @@ func (d *Daemon) open() error {
 	d.persister = newPersister(d.opts.Layout, d.log)
 	d.seen = newSeen(&d.opts.Layout)
 	d.plane = dataplane.New(dataplane.Config{
-		Self: d.network().Name, Device: d.dev, Sockets: d.socks,
+		Self: d.network().Name, Device: d.dev, Sockets: d.socks.udp,
 		Event: d.core.report,
 		Meta: func(id mesh.ConnID) dataplane.Meta {
 			if w := d.conns.Meta(id); w != nil {
@@ -280,8 +275,8 @@ func (d *Daemon) open() error {
 		LoadHost:    d.loadHost,
 		UserTimeout: s.PingTimeout,
 		MaxOutput:   s.MaxOutputBufferSize, MaxBurst: s.MaxConnectionBurst,
-		Known: d.knownAddresses(), Refused: d.refused, MayDialName: d.mayDialName,
-		Mark: s.FWMark, BindToDevice: s.BindToInterface, Family: family(s.AddressFamily), Bind: d.bindAddrs(),
+		Known: knownAddresses(d.opts.Layout, d.network()), Refused: d.refused, MayDialName: d.mayDialName,
+		Mark: s.FWMark, BindToDevice: s.BindToInterface, Family: family(s.AddressFamily), Bind: bindAddrs(s),
 	})
 	d.invite.Store(d.invitations(s))
 	d.netif = netif.New(d.dev.Name(), netif.Log{Printf: d.log.printf, Failed: d.log.failed}, d.underlay)
@@ -296,6 +291,7 @@ func (d *Daemon) open() error {
 		d.standby = newStandby()
 	}
 	d.graph = newGraphExporter(d)
+	d.conflicts = &conflicts{claims: newClaims(), core: d.core, log: d.log, network: d.network, reload: d.reload}
 	return nil
 }
 
@@ -355,7 +351,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 			fail("packet path", err)
 		}
 	})()
-	d.dev, d.socks = nil, nil // the plane closes them
+	d.dev, d.socks.udp = nil, nil // the plane closes them
 	if d.standby == nil {
 		defer d.interfaceDown()
 	} else {
@@ -365,7 +361,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 	var seed [32]byte
 	rand.Read(seed[:])
 	d.core.mesh = mesh.New(d.meshConfig(d.network()), mesh.Deps{
-		Rand: mathrand.New(mathrand.NewChaCha8(seed)), Secrets: rand.Reader, RouteMTU: d.routeMTU,
+		Rand: mathrand.New(mathrand.NewChaCha8(seed)), Secrets: rand.Reader, RouteMTU: d.socks.routeMTU,
 		Heard: d.conns.Heard, Locate: d.where.locate,
 	}, time.Now())
 	d.core.flush(time.Now()) // our own subnets come up before anything else happens
@@ -386,11 +382,11 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 	defer inBackground(d.graph.run)()
 	defer d.mapPorts(ctx)()
 	endCore := inBackground(d.core.run)
-	defer inBackground(d.resolveConflicts)()
+	defer inBackground(func(ctx context.Context) { d.conflicts.run(ctx, d.opts.Layout) })()
 	defer inBackground(d.watchClocks)()
 	defer inBackground(d.watchNetwork)()
 	var accepting sync.WaitGroup
-	for _, l := range d.tcp {
+	for _, l := range d.socks.tcp {
 		accepting.Go(func() {
 			if err := d.conns.Serve(ctx, l); err != nil && ctx.Err() == nil {
 				fail("meta connections", err)
@@ -440,10 +436,10 @@ func (d *Daemon) close() {
 		return
 	}
 	d.closed = true
-	for _, l := range d.tcp {
+	for _, l := range d.socks.tcp {
 		l.Close()
 	}
-	for _, s := range d.socks {
+	for _, s := range d.socks.udp {
 		s.Close()
 	}
 	if d.dev != nil {

@@ -67,7 +67,7 @@ func (d *Daemon) subnetUp(e mesh.SubnetUp) {
 		if d.network().Settings.Mode == route.ByAddress { // else everybody is on the link
 			d.netif.Add(e.Owner, e.Subnet)
 		}
-		d.noteConflict(e.Owner, e.Subnet)
+		d.conflicts.note(e.Owner, e.Subnet)
 		d.distribution.subnetUp(e.Owner, e.Subnet)
 	}
 }
@@ -77,7 +77,7 @@ func (d *Daemon) subnetDown(e mesh.SubnetDown) {
 	d.script.SubnetDown(d.subnetEnv(e.Owner, e.Subnet, e.Addr))
 	if e.Owner != d.network().Name {
 		d.netif.Remove(e.Owner, e.Subnet)
-		d.forgetConflict(e.Owner, e.Subnet)
+		d.conflicts.forget(e.Owner, e.Subnet)
 		d.distribution.subnetDown(e.Owner, e.Subnet)
 	}
 }

@@ -19,7 +19,7 @@ import (
 func (d *Daemon) Alive() bool { return d.core.call(func(*mesh.Mesh) {}) }
 
 // Addr is the first address that the node listens at, with TCP and UDP.
-func (d *Daemon) Addr() netip.AddrPort { return d.tcpAddr() }
+func (d *Daemon) Addr() netip.AddrPort { return d.socks.addr() }
 
 // Nodes lists all known nodes in the order of their names; nil when the node has ended.
 func (d *Daemon) Nodes() (list []mesh.NodeInfo) {
@@ -39,7 +39,7 @@ func (d *Daemon) Invite(ctx context.Context, name node.Name, address string) (in
 	s := d.network().Settings
 	inv, err := invite.Issue(invite.Request{
 		Dir: d.opts.Layout.ConfBase, NetName: d.opts.Layout.NetName, Name: d.network().Name, Invitee: name,
-		Explicit: address, Port: d.port(), Expire: s.InvitationExpire,
+		Explicit: address, Port: d.socks.port(s), Expire: s.InvitationExpire,
 		Taken: d.takenSubnets, Known: d.reachable,
 	})
 	if err != nil || !d.hasScript(script.InvitationCreated) {

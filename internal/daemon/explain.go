@@ -133,10 +133,10 @@ func (b *backend) Problems() (list []control.Problem) {
 func (b *backend) NetCheck() control.NetReport {
 	d := b.d
 	r := control.NetReport{
-		Port: int(d.port()), Listening: []string{}, Addresses: []control.NetAddress{}, Seen: []control.SeenFrom{},
+		Port: int(d.socks.port(d.network().Settings)), Listening: []string{}, Addresses: []control.NetAddress{}, Seen: []control.SeenFrom{},
 		IPv4: netwatch.Towards(someIPv4).IsValid(), IPv6: netwatch.Towards(someIPv6).IsValid(),
 	}
-	for _, s := range d.paths {
+	for _, s := range d.socks.paths {
 		r.Listening = append(r.Listening, s.Local().String())
 	}
 	local := d.ownAddresses()

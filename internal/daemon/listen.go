@@ -1,22 +1,20 @@
 package daemon
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
+	"tincan/internal/confdir"
 	"tincan/internal/config"
-	"tincan/internal/device"
 	"tincan/internal/mesh"
 	"tincan/internal/metaconn"
 	"tincan/internal/oserr"
-	"tincan/internal/route"
 	"tincan/internal/udp"
 )
 
@@ -25,82 +23,24 @@ func now() time.Time { return time.Now() }
 // maxSockets is tinc's limit of listening addresses.
 const maxSockets = 8
 
-// openDevice opens the virtual interface.
-func (d *Daemon) openDevice() (device.Device, error) {
-	s := d.network().Settings
-	if own := d.opts.Device; own != nil {
-		return d.showPackets(device.FromStream(own, s.Mode != route.ByAddress), "the device"), nil
-	}
-	dev, err := d.deviceOf(s)
-	if err != nil && s.Mode != route.ByAddress && s.DeviceType == config.DeviceFD {
-		return nil, &noFramesError{err}
-	} else if err != nil {
-		return nil, err
-	}
-	if frames := device.CarriesFrames(dev); s.Mode == route.ByAddress && frames && s.DeviceType != config.DeviceTAP && dev.Name() == "" {
-		d.log.failed(0, mesh.Warning, &Hinted{errors.New("in router mode nobody on an Ethernet without an interface of this machine takes the packets that come from the VPN"), "set Mode = switch"})
-	} else if s.Mode != route.ByAddress && !frames && s.DeviceType == config.DeviceFD {
-		dev.Close()
-		return nil, &Hinted{&noFramesError{errors.New("it carries IP packets")}, "hand over the descriptor of a tap interface"}
-	}
-	name := dev.Name()
-	switch s.DeviceType { // readers of tinc's log know these sentences
-	case config.DeviceDummy:
-		return dev, nil
-	case config.DeviceFD:
-		name = "fd/" + filepath.Base(s.Device)
-		d.log.printf(0, mesh.Info, "%s adapter set up", name)
-	case config.DeviceRawSocket:
-		d.log.printf(0, mesh.Info, "%s is a raw_socket", cmp.Or(s.Device, name))
-	case config.DeviceMulticast:
-		name = "multicast socket"
-		d.log.printf(0, mesh.Info, "%s is a multicast socket", s.Device)
-	default:
-		d.log.printf(0, mesh.Info, "the network interface is %s", name)
-	}
-	return d.showPackets(dev, name), nil
-}
-
-// noFramesError says, in tinc's words, that a descriptor is not what a switch needs.
-type noFramesError struct{ why error }
-
-func (e *noFramesError) Error() string {
-	return "Switch mode not supported without the descriptor of a tap interface: " + e.why.Error()
-}
-
-func (e *noFramesError) Unwrap() error { return e.why }
-
-// deviceOf opens a device of the type that is wanted.
-func (d *Daemon) deviceOf(s config.Settings) (device.Device, error) {
-	switch s.DeviceType {
-	case config.DeviceDummy:
-		return device.NewDummy(), nil
-	case config.DeviceFD:
-		return device.OpenDescriptor(s.Device)
-	case config.DeviceRawSocket:
-		return device.OpenRaw(cmp.Or(s.Interface, "eth0"))
-	case config.DeviceMulticast:
-		return device.OpenMulticast(s.Device)
-	}
-	name := cmp.Or(s.Interface, d.opts.Layout.NetName)
-	return device.OpenTUN(name, device.Options{Path: s.Device, TAP: s.DeviceType == config.DeviceTAP})
-}
-
-// hardwareAddr is the MAC address of an interface, zero if it has none.
-func hardwareAddr(iface string) (mac [6]byte) {
-	if i, err := net.InterfaceByName(iface); err == nil {
-		copy(mac[:], i.HardwareAddr)
-	}
-	return mac
+// sockets are those that the node listens at.
+type sockets struct {
+	log        *logger
+	handedOver bool // tcp are sockets that somebody else has opened
+	tcp        []net.Listener
+	udp        []udp.Socket // to be closed here; nil once the data plane has them
+	paths      []udp.Socket // the same, for asking about routes
+	punches    bool         // connections can be dialled from the port of tcp
+	said       sync.Map     // what warnOnce has said
 }
 
 // listen opens a TCP and a UDP socket with the same port at each address. It is
-// enough if one address works, as in tinc.
-func (d *Daemon) listen() error {
-	if d.opts.Listeners != nil {
-		return d.listenBeside(d.opts.Listeners)
+// enough if one address works, as in tinc. share: connections are to be dialled from the port, if that is possible.
+func (k *sockets) listen(s config.Settings, share bool) error {
+	if k.handedOver {
+		return k.listenBeside(s)
 	}
-	addrs, err := listenAddrs(d.network().Settings)
+	addrs, err := listenAddrs(s)
 	if err != nil {
 		return fmt.Errorf("working out where to listen: %w", err)
 	}
@@ -109,37 +49,37 @@ func (d *Daemon) listen() error {
 	}
 	var failed, notable []error
 	for _, a := range addrs {
-		if a.addr.Port() == 0 && len(d.tcp) > 0 { // the same dynamic port for all families
-			a.addr = netip.AddrPortFrom(a.addr.Addr(), d.tcpAddr().Port())
+		if a.addr.Port() == 0 && len(k.tcp) > 0 { // the same dynamic port for all families
+			a.addr = netip.AddrPortFrom(a.addr.Addr(), k.addr().Port())
 		}
-		if err := d.listenAt(a); err != nil {
+		if err := k.listenAt(a, s); err != nil {
 			failed = append(failed, err)
 			if !oneFamily(err) || !a.addr.Addr().IsUnspecified() {
 				notable = append(notable, err)
 			}
 		}
 	}
-	d.paths = d.socks
-	if len(d.socks) == 0 {
+	k.paths = k.udp
+	if len(k.udp) == 0 {
 		failed = append(notable, append(failed, errors.New("there is no address to listen at; see AddressFamily"))...)
 		return adviseListen(&noSocketError{failed[:max(len(notable), 1)]})
 	}
 	for _, err := range notable { // not that the machine has no IPv6: it is meant to be like that
-		d.log.failed(0, mesh.Warning, adviseListen(err))
+		k.log.failed(0, mesh.Warning, adviseListen(err))
 	}
-	d.punches = d.sharePorts()
+	k.punches = share && k.sharePort()
 	return nil
 }
 
-// sharePorts prepares the TCP sockets for connections that are dialled from their port, and
+// sharePort prepares the TCP sockets for connections that are dialled from their port, and
 // tells whether that is possible. The kernel allows it only to the user who has opened them.
-func (d *Daemon) sharePorts() bool {
-	if !metaconn.CanPunch || d.confined != nil && d.confined.account != nil {
+func (k *sockets) sharePort() bool {
+	if !metaconn.CanPunch {
 		return false
 	}
-	for _, l := range d.tcp {
+	for _, l := range k.tcp {
 		if err := metaconn.Share(l.(*net.TCPListener)); err != nil {
-			d.log.printf(1, mesh.Info, "Connections cannot be dialled from port %d: %v", d.port(), err)
+			k.log.printf(1, mesh.Info, "Connections cannot be dialled from port %d: %v", k.addr().Port(), err)
 			return false
 		}
 	}
@@ -182,15 +122,14 @@ func oneFamily(err error) bool {
 // free for UDP, too.
 const dynamicTries = 20
 
-func (d *Daemon) listenAt(a listenAddr) (err error) {
-	s := d.network().Settings
+func (k *sockets) listenAt(a listenAddr, s config.Settings) (err error) {
 	for range dynamicTries {
 		var l net.Listener
 		if l, err = listenTCP(a, s.FWMark, s.BindToInterface); err != nil {
 			return &bindError{a.addr, "TCP", cause(err)}
 		}
-		if err = d.listenUDP(l.Addr().(*net.TCPAddr).AddrPort()); err == nil {
-			d.tcp = append(d.tcp, l)
+		if err = k.listenUDP(l.Addr().(*net.TCPAddr).AddrPort(), s); err == nil {
+			k.tcp = append(k.tcp, l)
 			return nil
 		}
 		l.Close()
@@ -203,47 +142,46 @@ func (d *Daemon) listenAt(a listenAddr) (err error) {
 
 // listenBeside uses TCP sockets that somebody else has opened. One at [::] may serve IPv4, too (as systemd's
 // do by default), where one for UDP never does: then there are two of those.
-func (d *Daemon) listenBeside(ls []net.Listener) error {
-	for _, l := range ls {
+func (k *sockets) listenBeside(s config.Settings) error {
+	for _, l := range k.tcp {
 		tcp, ok := l.(*net.TCPListener)
 		if !ok {
 			return fmt.Errorf("the socket %s that was handed over does not listen on TCP", l.Addr())
 		}
 		at := tcp.Addr().(*net.TCPAddr).AddrPort()
-		if err := d.listenUDP(at); err != nil {
+		if err := k.listenUDP(at, s); err != nil {
 			return adviseListen(err)
 		}
-		if at.Addr() != netip.IPv6Unspecified() || !takesIPv4(tcp) || d.network().Settings.AddressFamily == config.OnlyIPv6 {
+		if at.Addr() != netip.IPv6Unspecified() || !takesIPv4(tcp) || s.AddressFamily == config.OnlyIPv6 {
 			continue
 		}
-		if err := d.listenUDP(netip.AddrPortFrom(netip.IPv4Unspecified(), at.Port())); err != nil {
-			d.log.failed(0, mesh.Warning, adviseListen(err))
+		if err := k.listenUDP(netip.AddrPortFrom(netip.IPv4Unspecified(), at.Port()), s); err != nil {
+			k.log.failed(0, mesh.Warning, adviseListen(err))
 		}
 	}
-	d.paths = d.socks
+	k.paths = k.udp
 	return nil
 }
 
 // listenUDP opens the UDP socket that belongs to a TCP socket at an address.
-func (d *Daemon) listenUDP(at netip.AddrPort) error {
-	s := d.network().Settings
+func (k *sockets) listenUDP(at netip.AddrPort, s config.Settings) error {
 	at = netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
 	u, err := udp.Listen(at, udp.Options{
 		RcvBuf: buffer(s.UDPRcvBuf), SndBuf: buffer(s.UDPSndBuf), Mark: s.FWMark, BindToDevice: s.BindToInterface,
-		Fragment: !s.PMTUDiscovery, Notice: d.warnOnce,
+		Fragment: !s.PMTUDiscovery, Notice: k.warnOnce,
 	})
 	if err != nil {
 		return &bindError{at, "UDP", cause(err)}
 	}
-	d.socks = append(d.socks, u)
-	d.log.printf(1, mesh.Info, "Listening on %s port %d", at.Addr(), at.Port())
+	k.udp = append(k.udp, u)
+	k.log.printf(1, mesh.Info, "Listening on %s port %d", at.Addr(), at.Port())
 	return nil
 }
 
 // warnOnce logs a warning that several sockets may have.
-func (d *Daemon) warnOnce(text string) {
-	if _, said := d.said.LoadOrStore(text, true); !said {
-		d.log.printf(0, mesh.Warning, "%s", text)
+func (k *sockets) warnOnce(text string) {
+	if _, said := k.said.LoadOrStore(text, true); !said {
+		k.log.printf(0, mesh.Warning, "%s", text)
 	}
 }
 
@@ -269,29 +207,39 @@ func cause(err error) error {
 	return err
 }
 
-// tcpAddr is the first address that we listen at.
-func (d *Daemon) tcpAddr() netip.AddrPort {
-	if len(d.tcp) == 0 {
+// addr is the first address that we listen at.
+func (k *sockets) addr() netip.AddrPort {
+	if len(k.tcp) == 0 {
 		return netip.AddrPort{}
 	}
-	a := d.tcp[0].Addr().(*net.TCPAddr).AddrPort()
+	a := k.tcp[0].Addr().(*net.TCPAddr).AddrPort()
 	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 }
 
 // port is the port that we announce: the one that we listen at, unless the
 // sockets were handed over, which may be behind something that has another.
-func (d *Daemon) port() uint16 {
-	if p, err := lookupPort(d.network().Settings.Port); err == nil && p != 0 && d.opts.Listeners != nil {
+func (k *sockets) port(s config.Settings) uint16 {
+	if p, err := lookupPort(s.Port); err == nil && p != 0 && k.handedOver {
 		return p
 	}
-	return d.tcpAddr().Port()
+	return k.addr().Port()
+}
+
+// routeMTU asks the kernel about the route to an address, through a socket of its family.
+func (k *sockets) routeMTU(to netip.Addr) int {
+	for _, u := range k.paths {
+		if u.Local().Addr().Unmap().Is4() == to.Unmap().Is4() {
+			return u.PathMTU(to)
+		}
+	}
+	return 0
 }
 
 // bindAddrs are the addresses that outgoing connections come from: for each
 // family the one of BindToAddress, if there is exactly one.
-func (d *Daemon) bindAddrs() []netip.Addr {
+func bindAddrs(s config.Settings) []netip.Addr {
 	var v4, v6, out []netip.Addr
-	for _, a := range d.network().Settings.BindToAddress {
+	for _, a := range s.BindToAddress {
 		if ip, err := netip.ParseAddr(a.Host); err == nil && ip.Is4() {
 			v4 = append(v4, ip)
 		} else if err == nil {
@@ -319,9 +267,9 @@ func family(f config.Family) metaconn.Family {
 
 // knownAddresses are those at which nodes have been reached before: whoever connects from
 // has been here before.
-func (d *Daemon) knownAddresses() (out []netip.Addr) {
-	for name, h := range d.network().Hosts {
-		for _, a := range cached(d.opts.Layout, name) {
+func knownAddresses(l confdir.Layout, n *confdir.Network) (out []netip.Addr) {
+	for name, h := range n.Hosts {
+		for _, a := range cached(l, name) {
 			out = append(out, a.Addr())
 		}
 		for _, a := range h.Addresses {

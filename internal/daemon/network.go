@@ -32,10 +32,10 @@ func (d *Daemon) watchNetwork(ctx context.Context) {
 // newPorts returns what has the router let others in, nil if that is not wanted.
 func (d *Daemon) newPorts() *portmap.Client {
 	s := d.network().Settings
-	if s.UPnP == config.UPnPOff || len(d.tcp) == 0 {
+	if s.UPnP == config.UPnPOff || len(d.socks.tcp) == 0 {
 		return nil
 	}
-	own := d.tcpAddr().Port()
+	own := d.socks.addr().Port()
 	return portmap.New(portmap.Config{
 		Port: own, UDPOnly: s.UPnP == config.UPnPForUDP,
 		Wait: s.UPnPDiscoverWait, Refresh: s.UPnPRefreshPeriod,

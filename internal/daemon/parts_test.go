@@ -169,13 +169,11 @@ func TestBindAddresses(t *testing.T) {
 		"[192.0.2.1]":             {"192.0.2.1", "2001:db8::1", "2001:db8::2"}, // two of a family: the kernel chooses
 		"[192.0.2.1 2001:db8::1]": {"2001:db8::1", "192.0.2.1", "host.example"},
 	} {
-		d := &Daemon{}
-		n := &confdir.Network{}
+		var s config.Settings
 		for _, g := range given {
-			n.Settings.BindToAddress = append(n.Settings.BindToAddress, config.Address{Host: g})
+			s.BindToAddress = append(s.BindToAddress, config.Address{Host: g})
 		}
-		d.current.Store(n)
-		if got := fmt.Sprint(d.bindAddrs()); got != want {
+		if got := fmt.Sprint(bindAddrs(s)); got != want {
 			t.Errorf("%v: %s, want %s", given, got, want)
 		}
 	}

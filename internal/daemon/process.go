@@ -85,7 +85,9 @@ func (d *Daemon) confine() error {
 	if c == nil || !c.strict() && os.Geteuid() != 0 {
 		return nil // whoever started us as a plain user has chosen our rights
 	}
-	w := process.Restrictions{Account: c.account, Keep: d.capabilities(c), Sandbox: c.sandbox}
+	s := d.network().Settings
+	ours := d.hasInterface() && !d.hasScript(script.TincUp)
+	w := process.Restrictions{Account: c.account, Keep: c.capabilities(s, ours, d.socks.port(s)), Sandbox: c.sandbox}
 	if c.Chroot {
 		w.Root = d.opts.Layout.ConfBase
 		if err := keepResolver(w.Root); err != nil {
@@ -106,7 +108,7 @@ func (d *Daemon) confine() error {
 			}
 		}
 	}
-	d.openDoors(&w)
+	c.openDoors(&w, d.opts.Layout, s)
 	state, err := process.Confine(w)
 	if err != nil {
 		return &Hinted{err, "tincan runs without it with Sandbox = off, and without -U and -R; docs/security.md says what each needs"}
@@ -122,7 +124,7 @@ func (d *Daemon) confine() error {
 		d.log.printf(0, mesh.Warning, "the sandbox is weaker than it should be, this system lacks: %s", missing)
 	}
 	if c.account != nil {
-		d.sayWhatWillFail(c)
+		c.sayWhatWillFail(d.opts.Layout, d.log)
 	}
 	return nil
 }
@@ -142,9 +144,9 @@ func (d *Daemon) makeDir(dir string, mode os.FileMode) {
 // A node that still is root keeps what its work on files takes. The rest would come back with
 // every script, which root's rights are for: it is dropped all the same, for code
 // that finds itself in this process and cannot run others.
-func (d *Daemon) capabilities(c *confinement) (caps []process.Capability) {
-	s := d.network().Settings
-	ours := d.hasInterface() && !d.hasScript(script.TincUp) // the interface and its routes
+//
+// ours: the interface and its routes are the node's to set. port is the one that it listens at.
+func (c *confinement) capabilities(s config.Settings, ours bool, port uint16) (caps []process.Capability) {
 	if c.account == nil {
 		caps = append(caps, process.Chown, process.DACOverride, process.FOwner, process.Kill, process.NetRaw)
 	}
@@ -154,7 +156,7 @@ func (d *Daemon) capabilities(c *confinement) (caps []process.Capability) {
 	if c.account != nil && s.BindToInterface != "" {
 		caps = append(caps, process.NetRaw)
 	}
-	if c.account == nil || d.port() < 1024 {
+	if c.account == nil || port < 1024 {
 		caps = append(caps, process.NetBindService)
 	}
 	if c.Lock {
@@ -164,8 +166,7 @@ func (d *Daemon) capabilities(c *confinement) (caps []process.Capability) {
 }
 
 // openDoors says what the sandbox must let pass.
-func (d *Daemon) openDoors(w *process.Restrictions) {
-	l, s := d.opts.Layout, d.network().Settings
+func (c *confinement) openDoors(w *process.Restrictions, l confdir.Layout, s config.Settings) {
 	// Not l.ConfBase itself: tinc.conf and tinc-up say what the next start runs with all rights.
 	write := func(file string) {
 		if dir := filepath.Dir(file); dir != filepath.Clean(l.ConfBase) {
@@ -175,8 +176,8 @@ func (d *Daemon) openDoors(w *process.Restrictions) {
 		}
 	}
 	w.Write = append(w.Write, l.Hosts(), l.Cache(), l.Invitations(), filepath.Join(l.ConfBase, "changed"))
-	if d.confined.LogFile != "" {
-		write(d.confined.LogFile)
+	if c.LogFile != "" {
+		write(c.LogFile)
 	}
 	if f := s.GraphDumpFile; f != "" && !strings.HasPrefix(f, "|") {
 		write(f)
@@ -216,9 +217,8 @@ func (d *Daemon) moveInside() {
 }
 
 // sayWhatWillFail tells the operator what the new user may not do.
-func (d *Daemon) sayWhatWillFail(c *confinement) {
-	l := d.opts.Layout
-	warn := func(format string, args ...any) { d.log.printf(0, mesh.Warning, format, args...) }
+func (c *confinement) sayWhatWillFail(l confdir.Layout, log *logger) {
+	warn := func(format string, args ...any) { log.printf(0, mesh.Warning, format, args...) }
 	for dir, loss := range map[string]string{
 		l.Hosts(): "keys that are learned will be forgotten at the end",
 		l.Cache(): "addresses of nodes will be forgotten at the end",
@@ -239,7 +239,7 @@ func (d *Daemon) sayWhatWillFail(c *confinement) {
 		return // who knows where that was
 	}
 	if dir := filepath.Dir(l.PidFile); !process.CanWrite(dir) {
-		d.log.printf(1, mesh.Info, "the user %s may not write to %s: the pid file will be left there empty, and the control socket too", c.account.Name, dir)
+		log.printf(1, mesh.Info, "the user %s may not write to %s: the pid file will be left there empty, and the control socket too", c.account.Name, dir)
 	}
 	if c.LogFile != "" && !process.CanWrite(filepath.Dir(c.LogFile)) {
 		warn("the user %s may not write to %s: SIGHUP will not be able to begin a new log file", c.account.Name, filepath.Dir(c.LogFile))

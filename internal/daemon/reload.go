@@ -53,7 +53,7 @@ func (d *Daemon) reload() error {
 		m.Handle(now(), mesh.Reconfigured{Config: cfg})
 		for _, k := range m.Subnets() { // an address that is new to us may be old to others
 			if k.Reachable && k.Owner != n.Name {
-				d.noteConflict(k.Owner, k.Subnet)
+				d.conflicts.note(k.Owner, k.Subnet)
 			}
 		}
 	}) {

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"net/netip"
 	"slices"
 
 	"tincan/internal/confdir"
@@ -25,7 +24,7 @@ func (d *Daemon) meshConfig(n *confdir.Network) mesh.Config {
 		StrictSubnets: s.StrictSubnets, TunnelServer: s.TunnelServer,
 		NoUDPDiscovery: !s.UDPDiscovery, NoLocalDiscovery: !s.LocalDiscovery,
 		Echoes: true, NoRelay: !s.Relay || s.Forwarding == route.Off, DirectOnly: s.DirectOnly,
-		Punch: d.punches && s.Proxy.Kind == config.NoProxy,
+		Punch: d.socks.punches && s.Proxy.Kind == config.NoProxy,
 		PMTU:  s.PMTU, Weight: s.Weight, ReplayWindow: s.ReplayWindow,
 		BroadcastSubnets: broadcastSubnets(s), MACExpire: s.MACExpire,
 		PingInterval: s.PingInterval, PingTimeout: s.PingTimeout,
@@ -35,10 +34,10 @@ func (d *Daemon) meshConfig(n *confdir.Network) mesh.Config {
 		UDPDiscoveryTimeout:   s.UDPDiscoveryTimeout,
 		UDPInfoInterval:       s.UDPInfoInterval, MTUInfoInterval: s.MTUInfoInterval,
 	}
-	for _, sock := range d.paths {
+	for _, sock := range d.socks.paths {
 		c.Sockets = append(c.Sockets, sock.Local())
 	}
-	c.Port = d.port()
+	c.Port = d.socks.port(s)
 	if c.ReplayWindow == 0 { // none, which the protocol core writes as a negative number
 		c.ReplayWindow = -1
 	}
@@ -105,14 +104,4 @@ func planeOptions(s config.Settings) dataplane.Options {
 		o.Broadcast = route.None
 	}
 	return o
-}
-
-// routeMTU asks the kernel about the route to an address, through a socket of its family.
-func (d *Daemon) routeMTU(to netip.Addr) int {
-	for _, s := range d.paths {
-		if s.Local().Addr().Unmap().Is4() == to.Unmap().Is4() {
-			return s.PathMTU(to)
-		}
-	}
-	return 0
 }

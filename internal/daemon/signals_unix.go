@@ -22,9 +22,9 @@ func act(d *Daemon, sig os.Signal) {
 	case syscall.SIGALRM:
 		(&backend{d}).Retry()
 	case syscall.SIGUSR1:
-		d.logConnections()
+		(&backend{d}).logConnections()
 	case syscall.SIGUSR2:
-		d.logEverything()
+		(&backend{d}).logEverything()
 	case syscall.SIGWINCH:
 		(&backend{d}).Purge()
 	}

@@ -160,13 +160,12 @@ func TestASocketThatIsHandedOverForBothFamilies(t *testing.T) {
 		if err != nil {
 			t.Skip(err) // no IPv6 here
 		}
-		d := &Daemon{opts: Options{Layout: a.layout, Listeners: []net.Listener{l}}, core: newCore(nil)}
-		d.tcp = d.opts.Listeners
-		d.log = newLogger(nil, 0)
+		d := &Daemon{opts: Options{Layout: a.layout, Listeners: []net.Listener{l}}, core: newCore(nil), log: newLogger(nil, 0)}
+		d.socks = sockets{log: d.log, tcp: d.opts.Listeners, handedOver: true}
 		must(t, d.load())
-		must(t, d.listen())
+		must(t, d.socks.listen(d.network().Settings, false))
 		var got []netip.Addr
-		for _, s := range d.paths {
+		for _, s := range d.socks.paths {
 			got = append(got, s.Local().Addr())
 		}
 		if fmt.Sprint(got) != c.want {

@@ -56,6 +56,7 @@ func openWith(t *testing.T, files map[string]string) *opened {
 	}
 	d := &Daemon{opts: Options{Layout: n.layout, Version: "test", Control: true, Scripts: true}, core: newCore(nil)}
 	d.log = newLogger(nil, 0)
+	d.socks.log = d.log
 	o := &opened{Daemon: d}
 	t.Cleanup(func() { d.close(); d.log.close() })
 	if o.err = d.load(); o.err == nil {
@@ -79,7 +80,7 @@ func (o *opened) conn(field string) int64 {
 
 // tcpOption and udpOption ask the kernel.
 func (o *opened) tcpOption(t *testing.T, f func(fd int) (any, error)) (out any) {
-	raw, err := o.tcp[0].(*net.TCPListener).SyscallConn()
+	raw, err := o.socks.tcp[0].(*net.TCPListener).SyscallConn()
 	must(t, err)
 	must(t, raw.Control(func(fd uintptr) { out, err = f(int(fd)) }))
 	must(t, err)
@@ -87,7 +88,7 @@ func (o *opened) tcpOption(t *testing.T, f func(fd int) (any, error)) (out any) 
 }
 
 func (o *opened) udpOption(t *testing.T, f func(fd int) (any, error)) any {
-	file := (*os.File)(reflect.ValueOf(o.socks[0]).Elem().FieldByName("file").UnsafePointer())
+	file := (*os.File)(reflect.ValueOf(o.socks.udp[0]).Elem().FieldByName("file").UnsafePointer())
 	raw, err := file.SyscallConn()
 	must(t, err)
 	var out any
@@ -220,11 +221,11 @@ func TestEveryVariableHasAnEffect(t *testing.T) {
 		{name: "MaxConnectionBurst", value: "3", want: int64(3), see: func(o *opened) any { return o.conn("MaxBurst") }},
 		{name: "MaxOutputBufferSize", value: "4000", want: int64(4000), see: func(o *opened) any { return o.conn("MaxOutput") }},
 		{name: "AddressFamily", value: "ipv4", want: "1 of IPv4", see: func(o *opened) any {
-			return fmt.Sprintf("%d of IPv%d", len(o.tcp), map[bool]int{true: 4, false: 6}[o.tcpAddr().Addr().Is4()])
+			return fmt.Sprintf("%d of IPv%d", len(o.socks.tcp), map[bool]int{true: 4, false: 6}[o.socks.addr().Addr().Is4()])
 		}},
-		{name: "BindToAddress", value: "127.0.0.2", want: netip.MustParseAddr("127.0.0.2"), see: func(o *opened) any { return o.tcpAddr().Addr() }},
-		{name: "ListenAddress", value: "127.0.0.3", want: netip.MustParseAddr("127.0.0.3"), see: func(o *opened) any { return o.tcpAddr().Addr() }},
-		{name: "Port", in: "hosts/a", value: strconv.Itoa(freePort), want: uint16(freePort), see: func(o *opened) any { return o.tcpAddr().Port() }},
+		{name: "BindToAddress", value: "127.0.0.2", want: netip.MustParseAddr("127.0.0.2"), see: func(o *opened) any { return o.socks.addr().Addr() }},
+		{name: "ListenAddress", value: "127.0.0.3", want: netip.MustParseAddr("127.0.0.3"), see: func(o *opened) any { return o.socks.addr().Addr() }},
+		{name: "Port", in: "hosts/a", value: strconv.Itoa(freePort), want: uint16(freePort), see: func(o *opened) any { return o.socks.addr().Port() }},
 		{name: "UDPRcvBuf", value: "65536", want: 2 * 65536, see: func(o *opened) any { return o.udpOption(t, number(unix.SOL_SOCKET, unix.SO_RCVBUF)) }},
 		{name: "UDPSndBuf", value: "65536", want: 2 * 65536, see: func(o *opened) any { return o.udpOption(t, number(unix.SOL_SOCKET, unix.SO_SNDBUF)) }},
 		{name: "BindToInterface", value: "lo", want: "lo lo", see: func(o *opened) any { return fmt.Sprint(o.tcpOption(t, boundTo), " ", o.udpOption(t, boundTo)) }},
@@ -334,7 +335,9 @@ func TestTheRightToSetAddressesIsKeptForAnInterfaceOfOurs(t *testing.T) {
 			t.Skip(o.err)
 		}
 		must(t, o.err)
-		if got := o.capabilities(user); !slices.Equal(got, c.want) {
+		s := o.network().Settings
+		ours := o.hasInterface() && !o.hasScript(script.TincUp)
+		if got := user.capabilities(s, ours, o.socks.port(s)); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
 	}
