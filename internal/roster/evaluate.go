@@ -148,10 +148,12 @@ func (ev *evaluation) remove(key [32]byte, e *entry) {
 
 // isRemoved tells whether an owner has removed one of two keys.
 func (ev *evaluation) isRemoved(key keys.PublicKey, rsa [32]byte) bool {
-	if len(ev.state.removed) == 0 {
-		return false
-	}
-	return ev.state.removed[key] != nil || rsa != [32]byte{} && ev.state.removed[rsa] != nil
+	return ev.removedByOwner(key) || rsa != [32]byte{} && ev.removedByOwner(rsa)
+}
+
+func (ev *evaluation) removedByOwner(key [32]byte) bool {
+	gone := ev.state.removed[key]
+	return gone != nil && !gone.Left()
 }
 
 // decideMembers finds whom owners have made members.
@@ -159,7 +161,7 @@ func (ev *evaluation) decideMembers() {
 	all := ev.by(KindMember, RightAdmit)
 	current := all[:0:0]
 	for i, e := range all { // sorted by name, and what counts first
-		if i == 0 || all[i-1].slot.subject != e.slot.subject {
+		if i == 0 || all[i-1].subject != e.subject {
 			current = append(current, e)
 		}
 	}
@@ -170,7 +172,7 @@ func (ev *evaluation) decideMembers() {
 		case ev.isRemoved(m.Key, m.RSA):
 			// The name is free again.
 		case ev.leave(m.Key):
-			ev.vouchers[m.Key] = m
+			ev.vouch(m)
 		default:
 			ev.join(m)
 		}
@@ -238,8 +240,14 @@ func (ev *evaluation) join(m *Membership) {
 	for _, key := range identities(m.Key, m.RSA) {
 		ev.state.keys[key] = m
 	}
-	// Who has an end admits nobody: it could still do so after its end, by giving an earlier time.
-	if m.Key != (keys.PublicKey{}) && m.NotAfter == 0 {
+	ev.vouch(m)
+}
+
+// vouch lets a member admit others, also one that has left: whom it has admitted before does not
+// depend on that. Who has an end admits nobody: it could still do so after its end, by giving
+// an earlier time.
+func (ev *evaluation) vouch(m *Membership) {
+	if m.Key != (keys.PublicKey{}) && m.NotAfter == 0 && ev.vouchers[m.Key] == nil {
 		ev.vouchers[m.Key] = m
 	}
 }
@@ -260,9 +268,16 @@ func (ev *evaluation) leave(key keys.PublicKey) bool {
 
 // decideInvitations finds the invitations of owners.
 func (ev *evaluation) decideInvitations() {
-	for _, e := range ev.by(KindInvitation, RightAdmit) {
+	type saying struct{ invitation, owner keys.PublicKey }
+	said := map[saying]bool{}
+	for _, e := range ev.by(KindInvitation, RightAdmit) { // sorted by key, and what counts first
 		key := e.Content.(*Invitation).Key
-		if ev.open[key] == nil && ev.state.removed[key] == nil { // of several the first counts
+		if what := (saying{key, e.Signer}); said[what] {
+			e.withdraw(ReasonRedundant) // its signer has said something newer
+		} else {
+			said[what] = true
+		}
+		if ev.open[key] == nil && !ev.removedByOwner(key) {
 			ev.open[key] = openInvitation(e)
 		}
 	}
@@ -302,7 +317,7 @@ func (ev *evaluation) events() []*entry {
 	admissions := ev.r.kinds[KindAdmission] // sorted
 	var invitations []*entry
 	for _, e := range ev.r.kinds[KindInvitation] {
-		if !e.kept {
+		if !ev.owners.May(e.Signer, RightAdmit) {
 			invitations = append(invitations, e)
 		}
 	}
@@ -342,7 +357,7 @@ func (ev *evaluation) judgeInvitation(e *entry, c *Invitation) Reason {
 	switch {
 	case m == nil:
 		return ReasonSigner
-	case ev.state.removed[c.Key] != nil || ev.open[c.Key] != nil:
+	case ev.removedByOwner(c.Key) || ev.open[c.Key] != nil:
 		return ReasonRedundant
 	case m.Capabilities&CapInvite == 0 || !m.mayGrant(c):
 		return ReasonGrant
@@ -482,7 +497,7 @@ func (ev *evaluation) admit(e *entry, c *Admission, inv *invitation) {
 		Statement: e.id, By: e.Signer, Invitation: c.Invitation, Since: c.Time,
 	}
 	if ev.leave(c.Key) {
-		ev.vouchers[c.Key] = m
+		ev.vouch(m)
 		return
 	}
 	if inv.Approval {
@@ -557,8 +572,8 @@ func (ev *evaluation) decidePolicies() {
 	}
 }
 
-// decideUnknown keeps what owners have said with a newer program: of each owner the
-// statements with the lowest ids.
+// decideUnknown keeps what owners have said with a newer program, of each owner only so much.
+// Which is chosen by what it is about, so that a newer statement takes the place of the older.
 func (ev *evaluation) decideUnknown() {
 	var list []*entry
 	for kind, all := range ev.r.kinds {
@@ -573,7 +588,9 @@ func (ev *evaluation) decideUnknown() {
 			}
 		}
 	}
-	slices.SortFunc(list, func(a, b *entry) int { return compareIDs(a.id, b.id) })
+	slices.SortFunc(list, func(a, b *entry) int {
+		return cmp.Or(cmp.Compare(a.slot.kind, b.slot.kind), cmp.Compare(a.subject, b.subject), compareIDs(a.id, b.id))
+	})
 	count := map[keys.PublicKey]int{}
 	for _, e := range list {
 		if count[e.Signer]++; count[e.Signer] > maxUnknown {

@@ -195,9 +195,15 @@ func (b *ballot) proposal() *Proposal {
 	return p
 }
 
+// keep says that a statement has its ground.
 func (e *entry) keep() { e.kept, e.why = true, ReasonNone }
-func (e *entry) drop(why Reason) { // the first verdict stays
+
+// drop says why a statement has none, unless it has.
+func (e *entry) drop(why Reason) {
 	if !e.kept {
 		e.why = why
 	}
 }
+
+// withdraw takes back that a statement has its ground.
+func (e *entry) withdraw(why Reason) { e.kept, e.why = false, why }

@@ -132,14 +132,15 @@ const (
 // entry is a statement whose signatures are right.
 type entry struct {
 	*Statement
-	id    ID
-	raw   []byte
-	slot  slot
-	list  ID     // of an owners statement: the list that it signs
-	seq   uint64 // order of arrival, for what has to make room
-	place place
-	kept  bool   // in the evaluation that goes on: has its ground
-	why   Reason // it has none
+	id      ID
+	raw     []byte
+	subject string
+	slot    slot
+	list    ID     // of an owners statement: the list that it signs
+	seq     uint64 // order of arrival, for what has to make room
+	place   place
+	kept    bool   // in the evaluation that goes on: has its ground
+	why     Reason // it has none
 }
 
 func (e *entry) privileged() bool {
@@ -150,8 +151,11 @@ func (e *entry) privileged() bool {
 	return false
 }
 
-// slot is what one signer can say one thing about. Of two statements in a slot only one is
-// kept: since both have the same signer, and need the same right, they count or fall together.
+// slot is what one signer can say one thing about. Of two statements in a slot only the newer
+// one is kept, wherever it is. That is right only because all statements of a slot count or
+// fall together, whatever else is known: they have the same signer and need the same right.
+// Admissions and invitations of members depend on their times as well, so each has a slot of
+// its own, and which of them is superseded is decided in the evaluation.
 type slot struct {
 	kind    Kind
 	signer  keys.PublicKey
@@ -160,15 +164,15 @@ type slot struct {
 
 func newEntry(s *Statement) *entry {
 	e := &entry{Statement: s, id: s.ID()}
-	subject := s.Content.appendSubject(nil)
+	e.subject = string(s.Content.appendSubject(nil))
+	e.slot = slot{kind: s.Content.Kind(), signer: s.Signer, subject: e.subject}
 	switch c := s.Content.(type) {
-	case *Admission:
-		subject = append(slices.Clone(c.Invitation[:]), c.Key[:]...)
+	case *Admission, *Invitation:
+		e.slot.subject = string(e.id[:])
 	case *Owners:
 		e.list = c.List(s.Network)
-		subject = append(subject, e.list[:]...)
+		e.slot.subject += string(e.list[:])
 	}
-	e.slot = slot{kind: s.Content.Kind(), signer: s.Signer, subject: string(subject)}
 	return e
 }
 
@@ -373,7 +377,7 @@ func compareEntries(a, b *entry) int {
 	if a.slot.kind == KindAdmission {
 		return newer(a, b)
 	}
-	return cmp.Or(cmp.Compare(a.slot.subject, b.slot.subject), newer(a, b))
+	return cmp.Or(cmp.Compare(a.subject, b.subject), newer(a, b))
 }
 
 // settle judges all statements, and gives each its place.

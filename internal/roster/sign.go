@@ -103,9 +103,9 @@ func (r *Roster) nextSerial(kind Kind, subject string) (uint64, error) {
 // about returns the statements of a kind with a subject.
 func (r *Roster) about(kind Kind, subject string) []*entry {
 	list := r.kinds[kind]
-	i, _ := slices.BinarySearchFunc(list, subject, func(e *entry, subject string) int { return strings.Compare(e.slot.subject, subject) })
+	i, _ := slices.BinarySearchFunc(list, subject, func(e *entry, subject string) int { return strings.Compare(e.subject, subject) })
 	n := i
-	for n < len(list) && list[n].slot.subject == subject {
+	for n < len(list) && list[n].subject == subject {
 		n++
 	}
 	return list[i:n]

@@ -2,6 +2,7 @@ package roster
 
 import (
 	"crypto/sha256"
+	"sync"
 	"testing"
 
 	"tincan/internal/keys"
@@ -10,7 +11,16 @@ import (
 )
 
 // key returns the key pair of a name, the same in every run.
-func key(name string) *keys.PrivateKey { return keys.FromSeed(sha256.Sum256([]byte("test " + name))) }
+func key(name string) *keys.PrivateKey {
+	if k, ok := keyCache.Load(name); ok {
+		return k.(*keys.PrivateKey)
+	}
+	k := keys.FromSeed(sha256.Sum256([]byte("test " + name)))
+	keyCache.Store(name, k)
+	return k
+}
+
+var keyCache sync.Map
 
 func pub(name string) keys.PublicKey { return key(name).Public() }
 
