@@ -2,9 +2,11 @@ package chapoly
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"os"
+	"strconv"
 	"testing"
 
 	"golang.org/x/crypto/chacha20poly1305"
@@ -89,12 +91,46 @@ func TestRefusal(t *testing.T) {
 	refuse("a longer record", append(bytes.Clone(sealed), 0), 7)
 }
 
+// A result that overlaps its source, but does not start where that does, would be wrong:
+// no implementation may make it.
+func TestPartialOverlapPanics(t *testing.T) {
+	c := New(make([]byte, 32))
+	for _, shift := range []int{-1416, -1400, -64, -1, 0, 1, 64, 1399, 1400} {
+		for _, what := range []string{"Seal", "Open"} {
+			buf := make([]byte, 5000)
+			src := buf[2000:3400]
+			if what == "Open" {
+				src = c.Seal(buf[:2000], buf[2000:3384], 1)[2000:]
+			}
+			panics := func() (panics bool) {
+				defer func() { panics = recover() != nil }()
+				dst := buf[:2000+shift]
+				if what == "Seal" {
+					c.Seal(dst, src, 1)
+				} else if _, err := c.Open(dst, src, 1); err != nil {
+					t.Errorf("%s, shifted by %d: %v", what, shift, err)
+				}
+				return false
+			}()
+			size := len(src)
+			if what == "Seal" {
+				size += Overhead
+			}
+			if want := shift != 0 && shift > -size && shift < len(src); panics != want {
+				t.Errorf("%s, shifted by %d: panic %v, want %v", what, shift, panics, want)
+			}
+		}
+	}
+}
+
 func TestNoAllocation(t *testing.T) {
 	c := New(make([]byte, 64))
 	plain, sealed, out := make([]byte, 1400), make([]byte, 0, 1500), make([]byte, 0, 1500)
+	number := uint64(0)
 	n := testing.AllocsPerRun(100, func() {
-		s := c.Seal(sealed, plain, 1)
-		if _, err := c.Open(out, s, 1); err != nil {
+		number++
+		s := c.Seal(sealed, plain, number)
+		if _, err := c.Open(out, s, number); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -120,59 +156,84 @@ func FuzzOpen(f *testing.F) {
 }
 
 // The benchmarks stand beside the RFC construction, since only the ratio
-// carries over from one machine to another.
+// carries over from one machine to another. Numbers rise as in a session.
 
-const benchSize = 1400
+var benchSizes = []int{64, 512, 1400}
 
 func BenchmarkSeal(b *testing.B) {
-	c, plain, dst := New(make([]byte, 32)), make([]byte, benchSize), make([]byte, 0, 1500)
-	b.SetBytes(benchSize)
-	b.ReportAllocs()
-	for b.Loop() {
-		c.Seal(dst, plain, 1)
-	}
+	benchmarkSeal(b, New(make([]byte, 32)).Seal)
 }
 
 func BenchmarkOpen(b *testing.B) {
-	c, dst := New(make([]byte, 32)), make([]byte, 0, 1500)
-	sealed := c.Seal(nil, make([]byte, benchSize), 1)
-	b.SetBytes(benchSize)
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := c.Open(dst, sealed, 1); err != nil {
-			b.Fatal(err)
-		}
-	}
+	c := New(make([]byte, 32))
+	benchmarkOpen(b, c.Seal, c.Open)
 }
 
 func BenchmarkSealLibrary(b *testing.B) {
-	c, plain, dst := newLibrary(new([KeySize]byte)), make([]byte, benchSize), make([]byte, 0, 1500)
-	b.SetBytes(benchSize)
-	b.ReportAllocs()
-	for b.Loop() {
-		c.seal(dst, plain, 1)
-	}
+	benchmarkSeal(b, newLibrary(new([KeySize]byte)).seal)
 }
 
 func BenchmarkSealRFC8439(b *testing.B) {
-	c, _ := chacha20poly1305.New(make([]byte, 32))
-	plain, dst, nonce := make([]byte, benchSize), make([]byte, 0, 1500), make([]byte, 12)
-	b.SetBytes(benchSize)
-	b.ReportAllocs()
-	for b.Loop() {
-		c.Seal(dst, nonce, plain, nil)
-	}
+	seal, _ := rfc8439()
+	benchmarkSeal(b, seal)
 }
 
 func BenchmarkOpenRFC8439(b *testing.B) {
+	seal, open := rfc8439()
+	benchmarkOpen(b, seal, open)
+}
+
+// BenchmarkKernels shows those of this machine that New does not choose, too.
+func BenchmarkKernels(b *testing.B) {
+	for name, kernel := range kernels() {
+		b.Run(name, func(b *testing.B) { benchmarkSeal(b, kernel(new([KeySize]byte)).seal) })
+	}
+}
+
+type (
+	sealFunction = func(dst, plain []byte, n uint64) []byte
+	openFunction = func(dst, sealed []byte, n uint64) ([]byte, error)
+)
+
+func rfc8439() (sealFunction, openFunction) {
 	c, _ := chacha20poly1305.New(make([]byte, 32))
-	dst, nonce := make([]byte, 0, 1500), make([]byte, 12)
-	sealed := c.Seal(nil, nonce, make([]byte, benchSize), nil)
-	b.SetBytes(benchSize)
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := c.Open(dst, nonce, sealed, nil); err != nil {
-			b.Fatal(err)
-		}
+	nonce := make([]byte, 12)
+	seal := func(dst, plain []byte, n uint64) []byte {
+		binary.LittleEndian.PutUint64(nonce[4:], n)
+		return c.Seal(dst, nonce, plain, nil)
+	}
+	open := func(dst, sealed []byte, n uint64) ([]byte, error) {
+		binary.LittleEndian.PutUint64(nonce[4:], n)
+		return c.Open(dst, nonce, sealed, nil)
+	}
+	return seal, open
+}
+
+func benchmarkSeal(b *testing.B, seal sealFunction) {
+	for _, size := range benchSizes {
+		b.Run(strconv.Itoa(size), func(b *testing.B) {
+			plain, dst, n := make([]byte, size), make([]byte, 0, size+Overhead), uint64(0)
+			b.SetBytes(int64(size))
+			b.ReportAllocs()
+			for b.Loop() {
+				n++
+				seal(dst, plain, n)
+			}
+		})
+	}
+}
+
+func benchmarkOpen(b *testing.B, seal sealFunction, open openFunction) {
+	for _, size := range benchSizes {
+		b.Run(strconv.Itoa(size), func(b *testing.B) {
+			sealed, dst := seal(nil, make([]byte, size), 1), make([]byte, 0, size+Overhead)
+			b.SetBytes(int64(size))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := open(dst, sealed, 1); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
