@@ -71,7 +71,13 @@ type network struct {
 
 // newNetwork makes a network in which so large a part of the nodes speak only tinc 1.0.
 func newNetwork(t *testing.T, seed uint64, old float64) *network {
+	return newNetworkWith(t, seed, old, func(*World) {})
+}
+
+// newNetworkWith calls begin before anything happens in the network.
+func newNetworkWith(t *testing.T, seed uint64, old float64, begin func(*World)) *network {
 	w := New(seed)
+	begin(w)
 	n := &network{t: t, w: w, dials: map[*Host][]node.Name{}, side: map[*Host]int{}, files: map[*Host]map[node.Name]mesh.Host{}, slow: map[*Host]bool{}}
 	chance := func(p float64) bool { return w.Rand.Float64() < p }
 	if *seedFlag != 0 {

@@ -64,6 +64,8 @@ type World struct {
 	DroppedInUse int
 	// OnSend is called for each request that goes into a meta connection, if it is not nil.
 	OnSend func(from, to *Host, text string)
+	// OnEffect is called for each effect of a protocol core, if it is not nil.
+	OnEffect func(h *Host, e mesh.Effect)
 	// Log is called for each message of a protocol core, if it is not nil.
 	Log func(h *Host, l mesh.Log)
 
@@ -470,6 +472,9 @@ func (h *Host) flush() {
 // do applies one effect.
 func (h *Host) do(e mesh.Effect) {
 	w := h.w
+	if w.OnEffect != nil {
+		w.OnEffect(h, e)
+	}
 	switch e := e.(type) {
 	case mesh.Dial:
 		h.dial(e)
