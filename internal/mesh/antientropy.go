@@ -153,3 +153,48 @@ func (m *Mesh) compareDigests(c *conn, text string) {
 
 // agree compares digests, unless one of them is not to be compared.
 func agree(a, b string) bool { return a == b || a == wire.NotCompared || b == wire.NotCompared }
+
+// tellLost is how long news of a node that got lost are told to newcomers. If they were told as long
+// as they are kept, each newcomer would keep them as long again, and they would never die.
+const tellLost = 10 * time.Minute
+
+// sendEverything tells a new neighbour all that we know.
+func (m *Mesh) sendEverything(c *conn) {
+	if m.cfg.TunnelServer {
+		for _, s := range sortedSubnets(m.self) {
+			m.sendSubnet(c, m.addedSubnet(m.cfg.Name, s))
+		}
+		return
+	}
+	dead := 0
+	alive := func(name node.Name) bool {
+		if m.graphDirty { // who can be reached is not known yet
+			return true
+		}
+		if p := m.nodes[name]; p != nil && (p.reachable || p.known) {
+			return true
+		}
+		dead++
+		return dead <= maxDeadTold
+	}
+	m.sendFullState(c, func(p *peer) bool {
+		return alive(p.name) && (p.reachable || m.graphDirty || m.now.Sub(later(p.since, p.born)) < tellLost)
+	}, func(e *graph.Edge) bool { return alive(e.To) }, addEdge)
+}
+
+// sendFullState tells c the subnets of the nodes that are chosen, and those of their edges that are.
+func (m *Mesh) sendFullState(c *conn, choose func(*peer) bool, chooseEdge func(*graph.Edge) bool, addEdge func(graph.Edge) []byte) {
+	for _, p := range m.order {
+		if !choose(p) {
+			continue
+		}
+		for _, s := range sortedSubnets(p) {
+			m.sendSubnet(c, m.addedSubnet(p.name, s))
+		}
+		for e := range m.graph.From(p.name) {
+			if chooseEdge(e) {
+				m.send(c, addEdge(*e))
+			}
+		}
+	}
+}

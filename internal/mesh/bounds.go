@@ -53,13 +53,6 @@ const (
 	cleanInterval = time.Minute
 )
 
-// warnOfOwnSubnets says that others do not listen to all that we announce.
-func (m *Mesh) warnOfOwnSubnets() {
-	if n := len(m.self.subnets); n > maxSubnetsOf {
-		m.logf(0, Warning, "this node has %d subnets, of which others believe %d: join neighbouring ones into larger ones, or spread them over several nodes", n, maxSubnetsOf)
-	}
-}
-
 // share is how much of what we know came through one neighbour, whomever it is about.
 type share struct {
 	nodes          int // without a host file here
@@ -96,7 +89,7 @@ func (m *Mesh) roomFor(c *conn, more share, keep ...node.Name) bool {
 		return false
 	}
 	over = func() bool {
-		return more.nodes > 0 && len(m.nodes)+more.nodes > maxUnknown+len(m.cfg.Hosts) || m.graph.Len()+more.edges > maxEdges || m.subnets+more.subnets > maxSubnets
+		return more.nodes > 0 && len(m.nodes)+more.nodes > maxUnknown+len(m.cfg.Hosts) || m.graph.Len()+more.edges > maxEdges || m.subnetCount()+more.subnets > maxSubnets
 	}
 	if over() && m.now.Sub(m.full) >= time.Second {
 		m.giveWay("", keep)
@@ -144,13 +137,10 @@ func (m *Mesh) register(c *conn, names ...node.Name) bool {
 // giveWay forgets those nodes without a host file that have been unreachable for longest, and what they have announced. It
 // returns how many. If by is not "" only those that came by way of that neighbour count; those in keep stay.
 func (m *Mesh) giveWay(by node.Name, keep []node.Name) int {
-	busy := map[*peer]bool{m.self: true}
-	for _, c := range m.conns {
-		busy[c.peer] = true
-	}
+	busy := m.withConn()
 	var list []*peer
 	for _, p := range m.order {
-		if !p.reachable && !p.known && !busy[p] && (by == "" || p.by == by) && m.dials[p.name] == nil && !slices.Contains(keep, p.name) {
+		if !p.reachable && !p.known && !busy[p] && (by == "" || p.by == by) && !m.isDialTarget(p.name) && !slices.Contains(keep, p.name) {
 			list = append(list, p)
 		}
 	}
@@ -263,8 +253,8 @@ func (m *Mesh) deleteEdgesFrom(p *peer, each func(to node.Name)) {
 func (m *Mesh) forgetNodes(age time.Duration) {
 	var gone []*peer
 	for _, p := range m.order {
-		if p == m.self || p.reachable || p.known || p.trust.saved && len(p.host.Cached) > 0 || len(p.subnets) > 0 || m.now.Sub(later(p.since, p.born)) < age ||
-			m.dials[p.name] != nil || hasEdge(m.graph, p.name) {
+		if p == m.self || p.reachable || p.known || p.mayBeFoundAgain() || p.hasSubnets() || m.now.Sub(later(p.since, p.born)) < age ||
+			m.isDialTarget(p.name) || hasEdge(m.graph, p.name) {
 			continue
 		}
 		gone = append(gone, p)
@@ -272,10 +262,7 @@ func (m *Mesh) forgetNodes(age time.Duration) {
 	if len(gone) == 0 {
 		return
 	}
-	busy := map[*peer]bool{}
-	for _, c := range m.conns {
-		busy[c.peer] = true
-	}
+	busy := m.withConn()
 	for _, p := range gone {
 		if !busy[p] {
 			m.forgetNode(p)

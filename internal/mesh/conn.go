@@ -108,9 +108,7 @@ func (m *Mesh) dialed(e Dialed) {
 		return
 	}
 	c.remote, c.local, c.to = e.Remote, e.Local, e.To
-	if c.out != nil && len(c.out.tries) > 0 {
-		c.out.answered(e.To)
-	}
+	m.dialAnswered(c, e.To)
 	c.stage, c.began, c.idSent = greeting, m.now, m.now
 	m.logf(1, Info, "connected to %s", c)
 	m.emit(SendLine{Conn: c.id, Text: m.idLine(c)})
@@ -201,9 +199,9 @@ func (m *Mesh) line(e Line) {
 // whyUnknown tells why a node that is called name may not log in.
 func (m *Mesh) whyUnknown(p *peer, name node.Name) string {
 	switch {
-	case p != nil && p.trust.removed:
+	case p != nil && p.isRemoved():
 		return fmt.Sprintf("%s was removed here: its host file has been deleted", name)
-	case p != nil && p.trust.learned != nil:
+	case p != nil && p.key() != nil:
 		return fmt.Sprintf("there is no host file for %s, and no neighbour that has one vouches for it", name)
 	}
 	return fmt.Sprintf("unknown identity: there is no host file for %s", name)
@@ -213,44 +211,6 @@ func (m *Mesh) whyUnknown(p *peer, name node.Name) string {
 // dial may lead back to us. That attempt then goes on to the next address at once.
 func (m *Mesh) callsItself() bool {
 	return slices.ContainsFunc(m.lines, func(c *conn) bool { return c.dialled() && c.stage == greeting })
-}
-
-// Two nodes may connect to each other at the same moment. tinc closes the older connection
-// on each side, which may be both. Here the one that the smaller name has dialled stays:
-// the smaller name refuses the other at the greeting, the larger gives up its
-// own attempt once it knows for sure who is calling. If both get through to ACK, the
-// same rule decides again.
-
-// crossingGrace is how long an attempt of ours may wait for a greeting before it no longer
-// keeps out the peer. It may have reached somebody who says nothing.
-const crossingGrace = 2 * time.Second
-
-// ownIsUnderWay tells whether c is not needed, since an attempt of ours that goes
-// before is about to succeed.
-func (m *Mesh) ownIsUnderWay(c *conn) bool {
-	o := m.dials[c.peer.name]
-	if c.dialled() || o == nil || o.conn == nil || o.conn == c || m.cfg.Name > c.peer.name {
-		return false
-	}
-	switch o.conn.stage {
-	case greeting:
-		return m.now.Sub(o.conn.began) < crossingGrace
-	case securing, authenticating:
-		return true
-	}
-	return false
-}
-
-// yield gives up our own attempt in favour of c, whose other end has proved who it is.
-func (m *Mesh) yield(c *conn) {
-	o := m.dials[c.peer.name]
-	if c.dialled() || o == nil || o.conn == nil || o.conn == c {
-		return
-	}
-	if s := o.conn.stage; s == dialling && c.stage == active || s != active && m.cfg.Name > c.peer.name {
-		m.logf(2, Info, "giving up our own attempt: %s is connecting to us", c)
-		m.abandon(o)
-	}
 }
 
 // stays tells whether old, which is active, stays when c could replace it.
@@ -328,6 +288,9 @@ func (m *Mesh) ack(c *conn, text string) error {
 	if c.stage != authenticating {
 		return errors.New("ACK on a connection that is active already")
 	}
+	if c.login == loginUpgrade {
+		return m.upgradeAck(c, text)
+	}
 	a, err := wire.ParseAck(text)
 	if err != nil {
 		return err
@@ -343,9 +306,7 @@ func (m *Mesh) ack(c *conn, text string) error {
 		m.transferTarget(old, c)
 		m.forget(old)
 		m.emit(CloseConn{Conn: old.id, Reason: "replaced by a newer connection"})
-		m.deleteEdge(m.cfg.Name, p.name)
-		p.conn = nil
-		m.catchUp(old)
+		m.connectionReplaced(old)
 	}
 	own := m.ownOptions(p) &^ aboutOneEnd
 	opts := own&^wire.PMTUDiscovery | a.Options&^wire.PMTUDiscovery | own&a.Options&wire.PMTUDiscovery
@@ -354,14 +315,10 @@ func (m *Mesh) ack(c *conn, text string) error {
 		opts &^= wire.ClampMSS
 	}
 	c.stage, c.activated, p.conn = active, m.now, c
-	c.own = map[node.Name]struct{}{}
-	if c.byLearned {
-		p.trust.proven = m.now
-	}
-	m.keepLearned(p)
+	m.loggedIn(p, c.byLearned)
 	p.problem, p.refusal = "", notRefused
 	c.rtt.add(m.now.Sub(c.idSent)) // the login was a round trip or two
-	m.reevaluate = true
+	m.linksChanged()
 	m.actives = nil
 	c.edge = graphEdge{options: opts, weight: (c.edge.weight + a.Weight) / 2}
 	port := a.Port
@@ -374,82 +331,21 @@ func (m *Mesh) ack(c *conn, text string) error {
 	m.sendEverything(c)
 
 	addr := netip.AddrPortFrom(c.remote.Addr(), port)
-	e := graphEdgeFrom(m.cfg.Name, p.name, c, wire.AddressOf(addr),
-		wire.AddressOf(netip.AddrPortFrom(c.local.Addr(), m.cfg.Port)))
-	e.Nonce = m.nonce()
-	m.setEdge(e)
+	e := m.edgeMade(c, graph.Edge{
+		From: m.cfg.Name, To: p.name, Weight: c.edge.weight, Options: c.edge.options,
+		Addr: wire.AddressOf(addr), Local: wire.AddressOf(netip.AddrPortFrom(c.local.Addr(), m.cfg.Port)),
+	})
 	if old != nil && old.remote.Addr() != c.remote.Addr() {
 		m.moved(p, addr, -1)
 	}
-	text2 := addEdge(e)
-	if m.cfg.TunnelServer {
-		m.send(c, text2)
-	} else {
-		m.announce(text2)
-	}
-	m.graphDirty = true
+	m.announceEdge(c, e)
 	m.touch(p)
 	if c.punched {
 		m.punchEnded(c, true)
 	}
-	if c.out != nil {
-		m.connected(c.out)
-	}
+	m.connected(c)
 	m.yield(c)
 	return nil
-}
-
-// transferTarget makes to fulfil the wish for a connection that from has fulfilled.
-func (m *Mesh) transferTarget(from, to *conn) {
-	if from.out != nil && to.out == nil {
-		to.out, from.out.conn, from.out = from.out, to, nil
-		to.out.up = m.now
-	}
-}
-
-// tellLost is how long news of a node that got lost are told to newcomers. If they were told as long
-// as they are kept, each newcomer would keep them as long again, and they would never die.
-const tellLost = 10 * time.Minute
-
-// sendEverything tells a new neighbour all that we know.
-func (m *Mesh) sendEverything(c *conn) {
-	if m.cfg.TunnelServer {
-		for _, s := range sortedSubnets(m.self) {
-			m.sendSubnet(c, m.addedSubnet(m.cfg.Name, s))
-		}
-		return
-	}
-	dead := 0
-	alive := func(name node.Name) bool {
-		if m.graphDirty { // who can be reached is not known yet
-			return true
-		}
-		if p := m.nodes[name]; p != nil && (p.reachable || p.known) {
-			return true
-		}
-		dead++
-		return dead <= maxDeadTold
-	}
-	m.sendFullState(c, func(p *peer) bool {
-		return alive(p.name) && (p.reachable || m.graphDirty || m.now.Sub(later(p.since, p.born)) < tellLost)
-	}, func(e *graph.Edge) bool { return alive(e.To) }, addEdge)
-}
-
-// sendFullState tells c the subnets of the nodes that are chosen, and those of their edges that are.
-func (m *Mesh) sendFullState(c *conn, choose func(*peer) bool, chooseEdge func(*graph.Edge) bool, addEdge func(graph.Edge) []byte) {
-	for _, p := range m.order {
-		if !choose(p) {
-			continue
-		}
-		for _, s := range sortedSubnets(p) {
-			m.sendSubnet(c, m.addedSubnet(p.name, s))
-		}
-		for e := range m.graph.From(p.name) {
-			if chooseEdge(e) {
-				m.send(c, addEdge(*e))
-			}
-		}
-	}
 }
 
 func (m *Mesh) closed(e Closed) {
@@ -544,22 +440,9 @@ func (m *Mesh) lost(c *conn, reason string, how refusal) {
 		m.punchEnded(c, false)
 	}
 	if wasActive && c.peer.conn == nil {
-		m.deleteEdge(m.cfg.Name, c.peer.name)
-		m.graphDirty = true
-		if !m.down {
-			m.announce(m.withdrawal(m.cfg.Name, c.peer.name))
-		}
-		m.orphans = append(m.orphans, c.peer.name)
-		m.touch(c.peer)
-		m.catchUp(c)
+		m.connectionLost(c)
 	}
-	switch {
-	case c.out == nil || c.out.conn != c:
-	case c.stage == leaving:
-		m.redial(c.out)
-	default:
-		m.ended(c.out, wasActive)
-	}
+	m.attemptEnded(c, wasActive)
 }
 
 // forget removes c from the tables, and nothing else.
@@ -571,12 +454,12 @@ func (m *Mesh) forget(c *conn) {
 	if c.stage == active {
 		m.actives = nil
 	}
-	if c.punched && c.peer.punch().conn == c {
-		c.peer.punch().conn = nil
+	if c.punched {
+		m.punchForgotten(c)
 	}
 	if c.peer != nil && c.peer.conn == c {
 		c.peer.conn = nil
-		m.reevaluate = true
+		m.linksChanged()
 	}
 }
 
@@ -589,14 +472,6 @@ func (m *Mesh) sendText(c *conn, text string) {
 		return
 	}
 	m.emit(Send{Conn: c.id, Text: text})
-}
-
-// announce tells everybody about edges and about what others own. A tunnel server keeps that to itself.
-func (m *Mesh) announce(text []byte) {
-	if !m.cfg.TunnelServer {
-		m.seen.first(m.now, string(text)) // it may come back
-		m.flood(nil, text)
-	}
 }
 
 // flood sends a request to all activated connections but the one it came from.
@@ -662,23 +537,152 @@ func (m *Mesh) disconnect(name node.Name) {
 	}
 }
 
-func (m *Mesh) shutdown() {
-	if m.down {
-		return
+// crossingGrace is how long an attempt of ours may wait for a greeting before it no longer
+// keeps out the peer. It may have reached somebody who says nothing.
+const crossingGrace = 2 * time.Second
+
+// aboutToSucceed tells whether the login is under way, so that the connection will be made if nothing goes wrong.
+func (c *conn) aboutToSucceed(now time.Time) bool {
+	switch c.stage {
+	case greeting:
+		return now.Sub(c.began) < crossingGrace
+	case securing, authenticating:
+		return true
 	}
-	m.down = true
-	for _, o := range m.dials {
-		m.timers.cancel(o.timer)
-	}
-	m.dials = map[node.Name]*outgoing{}
+	return false
+}
+
+// closeAll closes all connections, as this node shuts down.
+func (m *Mesh) closeAll() {
 	for _, c := range slices.Clone(m.lines) {
-		c.out = nil
 		m.drop(c, "this node is shutting down")
 	}
-	m.recompute()
-	m.graphDirty = false
-	m.orphans = nil
-	for _, s := range sortedSubnets(m.self) {
-		m.emit(SubnetDown{Owner: m.cfg.Name, Subnet: s})
+}
+
+// isActive tells whether the login is complete.
+func (c *conn) isActive() bool { return c.stage == active }
+
+// isDialling tells whether nobody has answered yet.
+func (c *conn) isDialling() bool { return c.stage == dialling }
+
+// isLeaving tells whether the connection has served to exchange keys, and ends.
+func (c *conn) isLeaving() bool { return c.stage == leaving }
+
+// isLegacy tells whether the other end has logged in as in tinc 1.0.
+func (c *conn) isLegacy() bool { return c.login != loginSPTPS }
+
+// isPunched tells whether both ends have dialled.
+func (c *conn) isPunched() bool { return c.punched }
+
+// activeSince is when the login was complete.
+func (c *conn) activeSince() time.Time { return c.activated }
+
+// mayCarry tells whether a request of that kind is allowed at this stage.
+func (c *conn) mayCarry(kind wire.Kind) bool {
+	return (kind == wire.KindAck) == (c.stage == authenticating) && (c.stage != leaving || kind == wire.KindTermReq)
+}
+
+// conn returns the connection with that number, nil if there is none.
+func (m *Mesh) connOf(id ConnID) *conn { return m.conns[id] }
+
+// heardOn returns the connection on which a request has come, nil if it takes none.
+func (m *Mesh) heardOn(id ConnID) *conn {
+	c := m.conns[id]
+	if c == nil || c.stage < authenticating {
+		return nil
 	}
+	c.heard = m.now
+	return c
+}
+
+// withConn returns the nodes with a connection at any stage, and ourselves.
+func (m *Mesh) withConn() map[*peer]bool {
+	busy := map[*peer]bool{m.self: true}
+	for _, c := range m.conns {
+		busy[c.peer] = true
+	}
+	return busy
+}
+
+// newDial begins a connection that we dial. If to is valid the peer dials us, too, and expects us to come from there.
+func (m *Mesh) newDial(p *peer, to netip.AddrPort) *conn {
+	c := &conn{id: m.nextID, peer: p, stage: dialling, began: m.now, punched: to.IsValid(), remote: to}
+	m.nextID += 2
+	m.add(c)
+	return c
+}
+
+// recheck ends the logins that the host files, which have been read again, do not allow any more.
+func (m *Mesh) recheck(hosts map[node.Name]Host) {
+	for _, c := range slices.Clone(m.lines) {
+		if c.stage < securing {
+			continue // it has not been checked yet
+		}
+		switch h, ok := hosts[c.peer.name]; {
+		case (!ok || h.Key == nil) && m.justLearned(c.peer), c.byLearned:
+		case !ok:
+			m.drop(c, "its host file is gone")
+		case m.loginKeyChanged(c, h):
+			m.drop(c, "its key in the host file has changed")
+		}
+	}
+}
+
+// givenUpUnanswered ends c, to which nobody has answered although it was begun before now. It reports whether it did.
+func (m *Mesh) endUnanswered(c *conn, reason string) bool {
+	if c.stage >= securing || !c.began.Before(m.now) {
+		return false
+	}
+	m.forget(c)
+	m.emit(CloseConn{Conn: c.id, Reason: reason})
+	return true
+}
+
+// endLogins ends the logins of p that are under way.
+func (m *Mesh) endLogins(p *peer, reason string) {
+	for _, c := range slices.Clone(m.lines) {
+		if c.peer == p && (c.stage == securing || c.stage == authenticating) {
+			m.drop(c, reason)
+		}
+	}
+}
+
+// dropLearnedLogins ends the connections of p that were let in with a learned key.
+func (m *Mesh) dropLearnedLogins(p *peer, reason string) {
+	for _, c := range append([]*conn(nil), m.lines...) {
+		if c.peer == p && c.stage >= securing && c.byLearned {
+			m.drop(c, reason)
+		}
+	}
+}
+
+// checkVouchers ends the connections of those for whom nobody vouches any more.
+func (m *Mesh) checkVouchers() {
+	for _, c := range append([]*conn(nil), m.lines...) {
+		if c.peer != nil && c.byLearned && c.stage >= securing && !m.mayKnock(c.peer) {
+			m.drop(c, "it has no host file here, and no node vouches for it any more")
+		}
+	}
+}
+
+// sameNode notes that an attempt of ours has led back to us.
+func (m *Mesh) sameNode(from *conn) {
+	var mirror *conn
+	for _, c := range m.lines {
+		if !c.dialled() || c.stage != greeting {
+			continue
+		}
+		if c.local == from.remote {
+			mirror = c
+			break
+		}
+		if mirror != nil {
+			return // it may be either
+		}
+		mirror = c
+	}
+	if mirror == nil || !mirror.remote.IsValid() {
+		return
+	}
+	m.ledBack(mirror.to, mirror.remote)
 }

@@ -91,29 +91,27 @@ func (p *peer) fixedMTU() int {
 	return p.contacted.udp.pmtu.min
 }
 
-// chosen is the path over a relay that was chosen, nil if none was.
-func (p *peer) chosen() *relayPath {
-	if p.contacted == nil {
-		return nil
-	}
-	return p.contacted.relaying.chosen
-}
-
-// relay is the relay that was chosen, nil if none was.
-func (p *peer) relay() *peer {
-	if c := p.chosen(); c != nil {
-		return c.relay
-	}
-	return nil
-}
-
-// lastSent is when we had a packet of our own for p last, zero: never.
-func (p *peer) lastSent() time.Time {
-	if p.contacted == nil {
-		return time.Time{}
-	}
-	return p.contacted.relaying.own
-}
-
 // passes tells whether something is known to pass to p by UDP.
 func (p *peer) passes() bool { return p.contacted != nil && p.contacted.udp.pmtu.min > 0 }
+
+// seemsToBeAt sets the address at which others see p.
+func (p *peer) seemsToBeAt(at netip.AddrPort) {
+	p.seenAt = at
+	if p.contacted != nil {
+		p.contacted.udp.setAddr(at, -1)
+	}
+}
+
+// lastActive is when there was traffic for p, or it was to be reached for other reasons.
+func (p *peer) lastActive() time.Time { return p.active }
+
+// setActive has p looked after, as if there were traffic for it.
+func (p *peer) setActive(now time.Time) { p.active = now }
+
+// sock is the index of the socket at which p is heard, -1 if that is not known.
+func (p *peer) sock() int {
+	if p.contacted == nil {
+		return -1
+	}
+	return p.contacted.udp.sock
+}

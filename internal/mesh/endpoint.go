@@ -96,32 +96,6 @@ const (
 	maxFailedAt      = 1024
 )
 
-// sameNode notes that an attempt of ours has led back to us.
-func (m *Mesh) sameNode(from *conn) {
-	var mirror *conn
-	for _, c := range m.lines {
-		if !c.dialled() || c.stage != greeting {
-			continue
-		}
-		if c.local == from.remote {
-			mirror = c
-			break
-		}
-		if mirror != nil {
-			return // it may be either
-		}
-		mirror = c
-	}
-	if mirror == nil || !mirror.remote.IsValid() {
-		return
-	}
-	if m.mirrors == nil || len(m.mirrors) >= maxMirrors {
-		m.mirrors = map[Endpoint]time.Time{}
-	}
-	m.mirrors[mirror.to] = m.now.Add(mirrorTime)
-	m.mirrors[endpointOf(mirror.remote)] = m.now.Add(mirrorTime)
-}
-
 // isMirror tells whether an address has led to ourselves not long ago.
 func (m *Mesh) isMirror(e Endpoint) bool { return m.now.Before(m.mirrors[e]) }
 
@@ -153,4 +127,13 @@ func (m *Mesh) notAt(p *peer, a netip.AddrPort) {
 func (m *Mesh) triedFor(p *peer, a netip.AddrPort) bool {
 	f, ok := m.failedAt[a]
 	return ok && f.node != p.name && m.now.Before(f.until)
+}
+
+// ledBack notes that an endpoint, and the address that it stood for, have led back to ourselves.
+func (m *Mesh) ledBack(e Endpoint, at netip.AddrPort) {
+	if m.mirrors == nil || len(m.mirrors) >= maxMirrors {
+		m.mirrors = map[Endpoint]time.Time{}
+	}
+	m.mirrors[e] = m.now.Add(mirrorTime)
+	m.mirrors[endpointOf(at)] = m.now.Add(mirrorTime)
 }

@@ -34,7 +34,7 @@ func (m *Mesh) firstHop(p *peer) FirstHop {
 		return FirstHop{NoKey: true}
 	case st.Legacy != nil:
 		return m.firstLegacyHop(p)
-	case st.Tunnel == nil && p.conn == nil && p.key() == nil && !p.askedKey.IsZero():
+	case st.Tunnel == nil && p.conn == nil && p.key() == nil && p.keyAsked():
 		return FirstHop{NoKey: true}
 	}
 	self := st.Forward()
@@ -86,3 +86,6 @@ func (m *Mesh) firstLegacyHop(p *peer) FirstHop {
 	}
 	return FirstHop{}
 }
+
+// publishedConn is the connection that the data plane was last told to use for p.
+func (p *peer) publishedConn() ConnID { return p.published.Conn }

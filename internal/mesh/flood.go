@@ -1,8 +1,6 @@
 package mesh
 
 import (
-	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -36,7 +34,7 @@ func (m *Mesh) hearsay(c *conn, from, to node.Name, text string, known bool) boo
 		delete(c.hearsay, [2]node.Name{from, to})
 		return false
 	}
-	if p == nil || p.conn == nil || to != m.cfg.Name && m.now.Sub(p.conn.activated) < firsthand {
+	if p == nil || p.conn == nil || to != m.cfg.Name && m.now.Sub(p.conn.activeSince()) < firsthand {
 		return false
 	}
 	edge := [2]node.Name{from, to}
@@ -83,228 +81,12 @@ func (m *Mesh) catchUp(c *conn) {
 
 func (m *Mesh) nonce() uint32 { return m.deps.Rand.Uint32() }
 
-// subnetRequest is an ADD_SUBNET or DEL_SUBNET of ours.
-type subnetRequest interface {
-	Append(dst []byte) []byte
-	AppendLong(dst []byte) []byte
-}
-
-func (m *Mesh) addedSubnet(owner node.Name, s subnet.Subnet) subnetRequest {
-	return wire.AddSubnet{Nonce: m.nonce(), Owner: owner, Subnet: s}
-}
-
-func (m *Mesh) deletedSubnet(owner node.Name, s subnet.Subnet) subnetRequest {
-	return wire.DelSubnet{Nonce: m.nonce(), Owner: owner, Subnet: s}
-}
-
-// sendSubnet writes a request as the protocol of the neighbour has it.
-func (m *Mesh) sendSubnet(c *conn, r subnetRequest) {
-	if c.login != loginSPTPS {
-		m.send(c, r.AppendLong(nil))
-		return
-	}
-	m.send(c, r.Append(nil))
-}
-
-// floodSubnet sends a request to all activated connections.
-func (m *Mesh) floodSubnet(r subnetRequest) {
-	for _, c := range m.activeConns() {
-		m.sendSubnet(c, r)
-	}
-}
-
-func graphEdgeFrom(from, to node.Name, c *conn, addr, local wire.Address) graph.Edge {
-	return graph.Edge{From: from, To: to, Weight: c.edge.weight, Options: c.edge.options, Addr: addr, Local: local}
-}
-
-// request handles a request that came over SPTPS. What breaks the protocol ends
-// the connection, as tinc does it.
-func (m *Mesh) request(e Request) {
-	c := m.conns[e.Conn]
-	if c == nil || c.stage < authenticating {
-		return
-	}
-	c.heard = m.now
-	if len(e.Text) > maxLine {
-		// Others may pass on what we would not; that is no reason to part from them.
-		m.limitExceeded(c, "a request of %d bytes from %s", len(e.Text), c)
-		return
-	}
-	switch err := m.handleRequest(c, e.Text); {
-	case errors.Is(err, node.ErrTooLong) && c.stage == active:
-		m.limitExceeded(c, "a request from %s: %v", c, err)
-	case err != nil:
-		m.drop(c, err.Error())
-	}
-}
-
-func (m *Mesh) handleRequest(c *conn, text string) error {
-	kind, err := wire.RequestKind(text)
-	if err != nil {
-		return err
-	}
-	if (kind == wire.KindAck) != (c.stage == authenticating) || c.stage == leaving && kind != wire.KindTermReq {
-		return fmt.Errorf("request %d is not allowed now", kind)
-	}
-	switch kind {
-	case wire.KindAck:
-		if c.login == loginUpgrade {
-			return m.upgradeAck(c, text)
-		}
-		return m.ack(c, text)
-	case wire.KindTermReq:
-		return errors.New("the peer ended the connection")
-	case wire.KindPing:
-		m.send(c, wire.Pong{}.Append(nil))
-		m.compareDigests(c, text)
-		return nil
-	case wire.KindPong:
-		m.pong(c)
-		return nil
-	case wire.KindAddSubnet:
-		return m.addSubnet(c, text)
-	case wire.KindDelSubnet:
-		return m.delSubnet(c, text)
-	case wire.KindAddEdge:
-		return m.addEdge(c, text)
-	case wire.KindDelEdge:
-		return m.delEdge(c, text)
-	case wire.KindKeyChanged:
-		return m.keyChanged(c, text)
-	case wire.KindReqKey:
-		return m.reqKey(c, text)
-	case wire.KindAnsKey:
-		return m.ansKey(c, text)
-	case wire.KindUDPInfo:
-		return m.gotUDPInfo(c, text)
-	case wire.KindMTUInfo:
-		return m.gotMTUInfo(c, text)
-	}
-	return fmt.Errorf("request %d is not allowed on a meta connection", kind)
-}
-
 // concerns tells whether a tunnel server listens to c about the given nodes.
 func (m *Mesh) concerns(c *conn, names ...node.Name) bool {
 	if !m.cfg.TunnelServer {
 		return true
 	}
 	return slices.ContainsFunc(names, func(n node.Name) bool { return n == m.cfg.Name || n == c.peer.name })
-}
-
-func (m *Mesh) addSubnet(c *conn, text string) error {
-	r, err := wire.ParseAddSubnet(text)
-	if err != nil {
-		return err
-	}
-	if o := m.nodes[r.Owner]; o != nil && o.conn != nil && len(o.conn.hearsay) > 0 { // nobody says any more that it has ended
-		delete(o.conn.hearsay, [2]node.Name{r.Owner, ofSubnet(r.Subnet)})
-	}
-	if !m.seen.first(m.now, text) || !m.concerns(c, r.Owner) {
-		return nil
-	}
-	if !m.register(c, r.Owner) {
-		return nil
-	}
-	p := m.nodes[r.Owner]
-	if _, ok := p.subnets[r.Subnet]; ok {
-		return nil
-	}
-	if p == m.self {
-		m.logf(2, Warning, "%s claims that %s is ours, which it is not", c, r.Subnet)
-		m.sendSubnet(c, m.deletedSubnet(r.Owner, r.Subnet))
-		return nil
-	}
-	if m.cfg.TunnelServer {
-		return nil
-	}
-	if !m.cfg.StrictSubnets {
-		if len(p.subnets) >= maxSubnetsOf {
-			m.limitExceeded(c, "subnet %s of %s: it has more than %d", r.Subnet, r.Owner, maxSubnetsOf)
-			return nil
-		}
-		if !m.roomFor(c, share{subnets: 1}, r.Owner) {
-			return nil
-		}
-		m.putSubnet(p, r.Subnet, c.peer.name)
-		m.cede(r.Subnet)
-	}
-	m.flood(c, []byte(text))
-	return nil
-}
-
-func (m *Mesh) delSubnet(c *conn, text string) error {
-	r, err := wire.ParseDelSubnet(text)
-	if err != nil {
-		return err
-	}
-	if !m.concerns(c, r.Owner) {
-		return nil
-	}
-	p := m.nodes[r.Owner]
-	if p == nil {
-		m.seen.first(m.now, text)
-		return nil
-	}
-	_, has := p.subnets[r.Subnet]
-	if !m.cfg.TunnelServer && !m.cfg.StrictSubnets && m.hearsay(c, r.Owner, ofSubnet(r.Subnet), text, !has) {
-		return nil
-	}
-	first := m.seen.first(m.now, text)
-	switch {
-	case p == m.self: // answered even if it is not new: c may have been told by others, and asks us, see hearsay
-		if has && (first || m.answersTo(c, text) <= 1) {
-			m.sendSubnet(c, m.addedSubnet(r.Owner, r.Subnet))
-		}
-	case !first, m.cfg.TunnelServer:
-	case m.cfg.StrictSubnets:
-		m.flood(c, []byte(text))
-	case has:
-		m.flood(c, []byte(text))
-		m.dropSubnet(p, r.Subnet)
-	}
-	return nil
-}
-
-// putSubnet gives p a subnet that the neighbour called by has told of, "" for none.
-func (m *Mesh) putSubnet(p *peer, s subnet.Subnet, by node.Name) {
-	if p.subnets == nil {
-		p.subnets = map[subnet.Subnet]node.Name{}
-	}
-	p.subnets[s] = by
-	m.chargeTo(by, share{subnets: 1})
-	m.subnets++
-	p.sorted = nil
-	m.countSubnet(p, s, true)
-	m.touchRoute(p, s)
-	if p.reachable {
-		m.emit(SubnetUp{Owner: p.name, Subnet: s, Addr: p.addr()})
-	}
-}
-
-func (m *Mesh) dropSubnet(p *peer, s subnet.Subnet) {
-	m.chargeTo(p.subnets[s], share{subnets: -1})
-	delete(p.subnets, s)
-	m.subnets--
-	p.sorted = nil
-	m.countSubnet(p, s, false)
-	m.touchRoute(p, s)
-	if p.reachable {
-		m.emit(SubnetDown{Owner: p.name, Subnet: s, Addr: p.addr()})
-	}
-}
-
-// replaceSubnets gives p exactly the subnets of list, without telling anybody.
-func (m *Mesh) replaceSubnets(p *peer, list []subnet.Subnet) {
-	for _, s := range sortedSubnets(p) {
-		if !slices.Contains(list, s) {
-			m.dropSubnet(p, s)
-		}
-	}
-	for _, s := range list {
-		if _, ok := p.subnets[s]; !ok {
-			m.putSubnet(p, s, "")
-		}
-	}
 }
 
 func (m *Mesh) addEdge(c *conn, text string) error {
@@ -487,4 +269,75 @@ func hasEdge(g *graph.Graph, n node.Name) bool {
 		return true
 	}
 	return false
+}
+
+// announce tells everybody about edges and about what others own. A tunnel server keeps that to itself.
+func (m *Mesh) announce(text []byte) {
+	if !m.cfg.TunnelServer {
+		m.seen.first(m.now, string(text)) // it may come back
+		m.flood(nil, text)
+	}
+}
+
+// connectionReplaced: old, which was active, has given way to another connection with the same node.
+func (m *Mesh) connectionReplaced(old *conn) {
+	m.deleteEdge(m.cfg.Name, old.peer.name)
+	m.catchUp(old)
+}
+
+// edgeMade takes in our edge to the other end of c, which has been activated, and returns it as it is to be told.
+func (m *Mesh) edgeMade(c *conn, e graph.Edge) graph.Edge {
+	c.own = map[node.Name]struct{}{}
+	e.Nonce = m.nonce()
+	m.setEdge(e)
+	return e
+}
+
+// announceEdge tells of our edge to the other end of c.
+func (m *Mesh) announceEdge(c *conn, e graph.Edge) {
+	text := addEdge(e)
+	if m.cfg.TunnelServer {
+		m.send(c, text)
+	} else {
+		m.announce(text)
+	}
+	m.graphDirty = true
+}
+
+// connectionLost: c was active, and is the last one with its node.
+func (m *Mesh) connectionLost(c *conn) {
+	m.deleteEdge(m.cfg.Name, c.peer.name)
+	m.graphDirty = true
+	if !m.down {
+		m.announce(m.withdrawal(m.cfg.Name, c.peer.name))
+	}
+	m.orphans = append(m.orphans, c.peer.name)
+	m.touch(c.peer)
+	m.catchUp(c)
+}
+
+// linksChanged: a connection that paths lead over, or a host file, has changed.
+func (m *Mesh) linksChanged() { m.reevaluate = true }
+
+// isNew tells whether a flooded request was not seen before, and remembers it.
+func (m *Mesh) isNew(text string) bool { return m.seen.first(m.now, text) }
+
+// stillThere: somebody says that owner has s, so nobody says any more that it has ended.
+func (m *Mesh) stillThere(owner node.Name, s subnet.Subnet) {
+	if o := m.nodes[owner]; o != nil && o.conn != nil && len(o.conn.hearsay) > 0 {
+		delete(o.conn.hearsay, [2]node.Name{owner, ofSubnet(s)})
+	}
+}
+
+// claim takes note that the node at the other end says that n, of which we know, is a neighbour of its.
+func (c *conn) claim(n node.Name) {
+	if len(c.own) < maxEdgesOf {
+		c.own[n] = struct{}{}
+	}
+}
+
+// claims tells whether the node at the other end says itself that n is a neighbour of its.
+func (c *conn) claims(n node.Name) bool {
+	_, ok := c.own[n]
+	return ok
 }

@@ -69,7 +69,7 @@ func (m *Mesh) NodesAfter(name node.Name, most int) []NodeInfo {
 		}
 		n := NodeInfo{
 			Name: p.name, ID: p.id, Subnets: sortedSubnets(p), Self: p == m.self, Known: p.known, HasAddr: p.hasAddress(),
-			Reachable: p.reachable, Distance: -1, Since: p.since, Problem: p.problem, WrongKey: p.refusal == refusedKey, Removed: p.trust.removed, FirstHop: m.firstHop(p),
+			Reachable: p.reachable, Distance: -1, Since: p.since, Problem: p.problem, WrongKey: p.refusal == refusedKey, Removed: p.isRemoved(), FirstHop: m.firstHop(p),
 			MTU: m.usableMTU(p),
 		}
 		_, n.MinMTU, n.MaxMTU = p.mtus()

@@ -141,10 +141,7 @@ func (s *legacySession) ansKey(_ *conn, r wire.AnsKey) {
 	s.warned, s.mayAsk = "", m.now
 	m.logf(3, Debug, "%s has sent a new key", p.name)
 	if addr, ok := r.Addr.Addr(); ok && r.HasAddr && !p.confirmed() && m.believable(addr) {
-		if p.udp().addr != addr { // where a relay sees it
-			p.udp().note(p.udp().addr)
-			p.udp().addr, p.udp().sock = addr, -1
-		}
+		p.udp().told(addr) // where a relay sees it
 		m.toldAddress(p, addr)
 	}
 	m.touch(p)
@@ -253,7 +250,7 @@ func (m *Mesh) expireKeys() {
 		}
 		s.link.DropReceiveKey()
 		given = true
-		if p.conn != nil || m.now.Sub(p.active) < keepTrying {
+		if p.conn != nil || m.now.Sub(p.lastActive()) < keepTrying {
 			inUse = append(inUse, s)
 		}
 	}

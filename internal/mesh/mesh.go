@@ -2,9 +2,9 @@ package mesh
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -15,6 +15,7 @@ import (
 	"tincan/internal/legacy"
 	"tincan/internal/node"
 	"tincan/internal/subnet"
+	"tincan/internal/wire"
 )
 
 // Protocol version that we speak (tinc 1.1).
@@ -298,13 +299,7 @@ func (m *Mesh) Handle(now time.Time, ev Event) {
 // slice belongs to the caller.
 func (m *Mesh) Flush(now time.Time) []Effect {
 	m.clock(now)
-	if (m.graphDirty || len(m.orphans) > 0) && !m.mayWait(&m.searching, m.searchWait()) {
-		for m.graphDirty || len(m.orphans) > 0 {
-			m.search()
-			m.withdrawOrphans()
-		}
-		m.early = 0
-	}
+	m.update()
 	m.decideRelays()
 	m.publish()
 	out := m.effects
@@ -381,12 +376,8 @@ func (m *Mesh) peer(name node.Name) *peer {
 	p := m.nodes[name]
 	if p == nil {
 		p = &peer{name: name, id: name.ID(), born: m.now}
-		p.trust.removed = m.cfg.Removed[name]
-		if l, ok := m.cfg.Learned[name]; ok && !p.trust.removed {
-			p.trust.learned, p.trust.by, p.trust.saved = &l.Key, l.By, true
-			p.host.Cached = l.Cached
-		}
-		p.session = m.newSession(p)
+		m.beginTrust(p)
+		m.beginSession(p)
 		m.nodes[name] = p
 		m.byID[p.id] = p
 		i, _ := slices.BinarySearchFunc(m.order, p, byName)
@@ -471,20 +462,11 @@ func (m *Mesh) hostGone(p *peer) {
 	m.setWritten(p, nil)
 	p.trust = trust{removed: true} // it comes back only if its owner wants it
 	m.endSession(p)
-	m.reevaluate = true
+	m.linksChanged()
 	if m.cfg.StrictSubnets {
 		m.replaceSubnets(p, nil)
 	}
 	m.endLogins(p, "its host file is gone")
-}
-
-// endLogins ends the logins of p that are under way.
-func (m *Mesh) endLogins(p *peer, reason string) {
-	for _, c := range slices.Clone(m.lines) {
-		if c.peer == p && (c.stage == securing || c.stage == authenticating) {
-			m.drop(c, reason)
-		}
-	}
 }
 
 // justLearned tells whether p's key is so new that it may not be in the host file yet.
@@ -504,6 +486,38 @@ func (m *Mesh) search() {
 	}
 }
 
+// searchEarly brings the paths up to date out of turn, a few times between two turns.
+func (m *Mesh) searchEarly() {
+	if m.graphDirty && m.early < maxEarly {
+		m.early++
+		m.search()
+	}
+}
+
+// update brings the paths up to date, unless that has to wait, and withdraws the edges of orphans.
+func (m *Mesh) update() {
+	if (m.graphDirty || len(m.orphans) > 0) && !m.mayWait(&m.searching, m.searchWait()) {
+		for m.graphDirty || len(m.orphans) > 0 {
+			m.search()
+			m.withdrawOrphans()
+		}
+		m.early = 0
+	}
+}
+
+// lastSearch acts on what has changed, for the last time.
+func (m *Mesh) lastSearch() {
+	m.recompute()
+	m.graphDirty = false
+	m.orphans = nil
+}
+
+// graphChanged has the paths computed anew.
+func (m *Mesh) graphChanged() { m.graphDirty = true }
+
+// broadcastTree lists the neighbours in the broadcast tree.
+func (m *Mesh) broadcastTree() []node.Name { return m.tree }
+
 // A single change is acted upon at once. While changes pour in, as when a large mesh
 // comes up, a search for each batch of them would be most of what a node does.
 const (
@@ -517,12 +531,12 @@ const (
 
 // searchWait is the least time between two searches now.
 func (m *Mesh) searchWait() time.Duration {
-	return min(time.Duration(max(0, len(m.nodes)-smallMesh))*searchEvery+time.Duration(max(0, m.subnets-smallTable))*publishEvery, maxSearchWait)
+	return min(time.Duration(max(0, len(m.nodes)-smallMesh))*searchEvery+time.Duration(max(0, m.subnetCount()-smallTable))*publishEvery, maxSearchWait)
 }
 
 // recompute recomputes the paths and acts on what has changed.
 func (m *Mesh) recompute() {
-	m.searching.last = m.now
+	m.searching.done(m.now)
 	m.searches++
 	changed := m.changed[:0]
 	all := m.graph.Changes(func(name node.Name, path graph.Path) {
@@ -558,7 +572,7 @@ func (m *Mesh) recompute() {
 				continue
 			}
 			m.pathChanged(p)
-			if m.hopConn(p) != p.published.Conn {
+			if m.hopConn(p) != p.publishedConn() {
 				m.touch(p)
 			}
 		}
@@ -568,7 +582,8 @@ func (m *Mesh) recompute() {
 		tree = m.graph.Adjacent()
 	}
 	if !slices.Equal(tree, m.tree) {
-		m.tree, m.routes.dirty = tree, true
+		m.tree = tree
+		m.treeChanged()
 	}
 }
 
@@ -582,10 +597,7 @@ func (m *Mesh) pathChanged(p *peer) {
 		m.endSession(p)
 	}
 	if addr := p.announcedAt(); p.reachable && addr.IsValid() && !p.addr().IsValid() {
-		p.seenAt = addr
-		if p.contacted != nil {
-			p.contacted.udp.setAddr(addr, -1)
-		}
+		p.seemsToBeAt(addr)
 	}
 }
 
@@ -623,15 +635,6 @@ func (m *Mesh) reachabilityChanged(p *peer) {
 	for _, s := range subnets {
 		m.emit(SubnetDown{Owner: p.name, Subnet: s, Addr: p.announced})
 	}
-}
-
-// sortedSubnets returns the subnets of p in tinc's order. The slice does not change
-// when subnets come and go.
-func sortedSubnets(p *peer) []subnet.Subnet {
-	if p.sorted == nil && len(p.subnets) > 0 {
-		p.sorted = slices.SortedFunc(maps.Keys(p.subnets), subnet.Compare)
-	}
-	return p.sorted
 }
 
 // withdrawOrphans floods DEL_EDGE for edges towards us from neighbours that
@@ -728,9 +731,7 @@ func (m *Mesh) state(p *peer) PeerState {
 	st.Options = uint32(p.path.Options)
 	if p.confirmed() || m.mayProbe(p, p.addr()) {
 		st.Addr, st.Confirmed = p.addr(), p.confirmed()
-		if p.contacted != nil {
-			st.Sock = p.contacted.udp.sock
-		}
+		st.Sock = p.sock()
 	}
 	st.MTU = m.usableMTU(p)
 	if p.confirmed() && !m.cfg.TCPOnly {
@@ -752,4 +753,122 @@ func (m *Mesh) usableMTU(p *peer) int {
 		}
 	}
 	return mtu
+}
+
+func (m *Mesh) shutdown() {
+	if m.down {
+		return
+	}
+	m.down = true
+	m.forgetDials()
+	m.closeAll()
+	m.lastSearch()
+	m.ownSubnetsDown()
+}
+
+// request handles a request that came over SPTPS. What breaks the protocol ends
+// the connection, as tinc does it.
+func (m *Mesh) request(e Request) {
+	c := m.heardOn(e.Conn)
+	if c == nil {
+		return
+	}
+	if len(e.Text) > maxLine {
+		// Others may pass on what we would not; that is no reason to part from them.
+		m.limitExceeded(c, "a request of %d bytes from %s", len(e.Text), c)
+		return
+	}
+	switch err := m.handleRequest(c, e.Text); {
+	case errors.Is(err, node.ErrTooLong) && c.isActive():
+		m.limitExceeded(c, "a request from %s: %v", c, err)
+	case err != nil:
+		m.drop(c, err.Error())
+	}
+}
+
+func (m *Mesh) handleRequest(c *conn, text string) error {
+	kind, err := wire.RequestKind(text)
+	if err != nil {
+		return err
+	}
+	if !c.mayCarry(kind) {
+		return fmt.Errorf("request %d is not allowed now", kind)
+	}
+	switch kind {
+	case wire.KindAck:
+		return m.ack(c, text)
+	case wire.KindTermReq:
+		return errors.New("the peer ended the connection")
+	case wire.KindPing:
+		m.send(c, wire.Pong{}.Append(nil))
+		m.compareDigests(c, text)
+		return nil
+	case wire.KindPong:
+		m.pong(c)
+		return nil
+	case wire.KindAddSubnet:
+		return m.addSubnet(c, text)
+	case wire.KindDelSubnet:
+		return m.delSubnet(c, text)
+	case wire.KindAddEdge:
+		return m.addEdge(c, text)
+	case wire.KindDelEdge:
+		return m.delEdge(c, text)
+	case wire.KindKeyChanged:
+		return m.keyChanged(c, text)
+	case wire.KindReqKey:
+		return m.reqKey(c, text)
+	case wire.KindAnsKey:
+		return m.ansKey(c, text)
+	case wire.KindUDPInfo:
+		return m.gotUDPInfo(c, text)
+	case wire.KindMTUInfo:
+		return m.gotMTUInfo(c, text)
+	}
+	return fmt.Errorf("request %d is not allowed on a meta connection", kind)
+}
+
+// reconfigure takes over what may change while running.
+func (m *Mesh) reconfigure(c Config) {
+	if m.down {
+		return
+	}
+	c = withDefaults(c)
+	c.Name, c.Port, c.Sockets = m.cfg.Name, m.cfg.Port, m.cfg.Sockets
+	c.Key, c.RSAKey = m.cfg.Key, m.cfg.RSAKey
+	c.Compression, c.Learned = m.cfg.Compression, m.cfg.Learned
+	c.StrictSubnets, c.TunnelServer = m.cfg.StrictSubnets, m.cfg.TunnelServer
+	m.cfg = c
+	m.recheck(c.Hosts)
+	m.reloadHosts(c.Hosts)
+	m.setRemoved(c.Removed)
+	m.checkVouchers()
+	m.reconfigureSessions()
+	m.replaceOwnSubnets(c.Subnets)
+	m.warnOfOwnSubnets()
+	m.reconfigureDials()
+	m.graphChanged()
+	m.publishAllRoutes()
+}
+
+// changeInterval is the least time between two searches for everything again.
+const changeInterval = 300 * time.Millisecond
+
+// networkChanged: whatever was known of paths to others may be wrong now.
+func (m *Mesh) networkChanged(e NetworkChanged) {
+	if m.down {
+		return
+	}
+	if wait := m.rediscoveredAt.Add(changeInterval).Sub(m.now); !m.rediscoveredAt.IsZero() && wait > 0 {
+		if !m.rediscoverSoon { // changes come in flocks
+			m.rediscoverSoon = true
+			m.after(wait, func() { m.rediscoverSoon = false; m.networkChanged(e) })
+		}
+		return
+	}
+	m.rediscoveredAt = m.now
+	m.logf(1, Info, "rediscovering all nodes: %s", e.Reason)
+	m.dialAnew(e.Reason)
+	m.askAll()
+	m.seekAll()
 }

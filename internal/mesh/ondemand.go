@@ -23,9 +23,8 @@ const (
 
 // onDemand is what AutoConnect knows of a pair that talks.
 type onDemand struct {
-	begun time.Time // of the talk
-	next  time.Time // no attempt to connect before
-	wait  time.Duration
+	next time.Time // no attempt to connect before
+	wait time.Duration
 }
 
 // used takes note that packets travel over the connection to p, or thanks to it.
@@ -56,17 +55,17 @@ func (m *Mesh) spare(c *conn) bool {
 func (m *Mesh) connectOnDemand() {
 	n := 0
 	for _, o := range m.dials {
-		if o.hot && (o.conn == nil || o.conn.stage != active || !m.spare(o.conn)) {
+		if o.hot && (o.conn == nil || !o.conn.isActive() || !m.spare(o.conn)) {
 			n++
 		}
 	}
-	for _, p := range m.talking {
+	for _, p := range m.inTalk() {
 		h := p.onDemand()
 		switch {
 		case n >= maxHot:
 			return
-		case p.conn != nil || m.isDirect(p) || !p.reachable || m.now.Sub(p.relaying().own) > talkingFor,
-			m.now.Sub(h.begun) < hotAfter, m.now.Before(h.next), m.dials[p.name] != nil, !m.hasAnyAddress(p):
+		case p.conn != nil || m.isDirect(p) || !p.reachable || m.now.Sub(p.lastSent()) > talkingFor,
+			m.now.Sub(p.talkBegan()) < hotAfter, m.now.Before(h.next), m.dials[p.name] != nil, !m.hasAnyAddress(p):
 			continue
 		}
 		if !m.mayLogIn(p) {
@@ -85,16 +84,9 @@ func (m *Mesh) connectOnDemand() {
 	}
 }
 
-// sweepTalking forgets the talks that have ended.
-func (m *Mesh) sweepTalking() {
-	talking := m.talking[:0]
-	for _, p := range m.talking {
-		if m.nodes[p.name] == p && p.reachable && m.now.Sub(p.relaying().own) <= keepTrying {
-			talking = append(talking, p)
-		} else {
-			m.forgetRelays(p)
-		}
+// usedBy takes note that something came over c.
+func (m *Mesh) cameOver(c *conn) {
+	if c != nil {
+		c.used = m.now
 	}
-	clear(m.talking[len(talking):])
-	m.talking = talking
 }

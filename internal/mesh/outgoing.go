@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"tincan/internal/node"
-	"tincan/internal/subnet"
 )
 
 // outgoing is the wish to have a connection with a node.
@@ -47,8 +46,6 @@ const (
 	// maxAddresses of one node are tried in a round, of which so many may come from what
 	// others say: anybody may say anything, and the configured ones are to have their turn.
 	maxAddresses, maxTold = 32, 16
-	// maxRecent addresses are kept in a node's address cache.
-	maxRecent = 8
 )
 
 // addDialTarget makes sure that name will be dialled until a connection stands.
@@ -103,17 +100,19 @@ func (m *Mesh) dial(o *outgoing) {
 	// All of them at once: the I/O layer tries one after the other without waiting for long.
 	to := o.queue[0]
 	o.tries, o.queue = o.queue, []Endpoint{}
-	c := &conn{id: m.nextID, peer: p, out: o, stage: dialling, began: m.now}
-	m.nextID += 2
-	m.add(c)
-	o.conn = c
+	c := m.newDial(p, netip.AddrPort{})
+	c.out, o.conn = o, c
 	m.logf(1, Info, "connecting to %s at %s", o.name, net.JoinHostPort(to.Host, to.Port))
 	m.emit(Dial{Conn: c.id, Node: o.name, To: to, Others: o.tries[1:], Timeout: m.cfg.PingTimeout})
 }
 
-// answered: of the addresses that were tried, to has answered. The others come next,
+// dialAnswered: of the addresses that c was tried at, to has answered. The others come next,
 // should the login fail there: it may be somebody else.
-func (o *outgoing) answered(to Endpoint) {
+func (m *Mesh) dialAnswered(c *conn, to Endpoint) {
+	o := c.out
+	if o == nil || len(o.tries) == 0 {
+		return
+	}
 	i := max(0, slices.Index(o.tries, to))
 	o.queue = slices.Delete(slices.Clone(o.tries), i, i+1)
 	o.tries = nil
@@ -161,7 +160,7 @@ func (m *Mesh) onReachable(p *peer) {
 		if !o.eased.After(m.now.Add(-easeEvery)) {
 			o.round, o.eased = 0, m.now
 		}
-	case o.timer == nil || o.timer.index < 0 || o.timer.at.After(at):
+	case !o.timer.waiting() || o.timer.at.After(at):
 		o.round, o.queue, o.eased = 0, nil, at
 		m.logf(1, Info, "%s has become reachable; next attempt to connect to it in %s", p.name, d.Round(100*time.Millisecond))
 		m.dialAfter(o, d)
@@ -230,7 +229,7 @@ func (e Endpoint) addrPort() (netip.AddrPort, bool) {
 
 // notFound notes where the node that c was made for was not found: where nobody answers, or somebody else.
 func (m *Mesh) notFound(c *conn) {
-	if c.stage != dialling {
+	if !c.isDialling() {
 		m.notAt(c.peer, c.remote)
 		return
 	}
@@ -266,26 +265,29 @@ func (m *Mesh) neighbours(n node.Name) (count int) {
 	return count
 }
 
-// connected: the connection of o has been activated.
-func (m *Mesh) connected(o *outgoing) {
+// connected: c has been activated.
+func (m *Mesh) connected(c *conn) {
+	o := c.out
+	if o == nil {
+		return
+	}
 	o.up, o.queue = m.now, nil
 	o.conn.peer.failed, o.conn.peer.onDemand().wait = 0, 0
 	m.autoConnectSoon()
-	if o.conn.remote.IsValid() && o.conn.dialled() && !o.conn.punched {
+	if o.conn.remote.IsValid() && o.conn.dialled() && !o.conn.isPunched() {
 		m.remember(o.conn.peer, o.conn.remote)
 	}
 }
 
-// remember puts a to the front of p's address cache.
-func (m *Mesh) remember(p *peer, a netip.AddrPort) {
-	list := p.host.Cached
-	if len(list) > 0 && list[0] == a {
-		return
+// attemptEnded: c is gone, or could not be made.
+func (m *Mesh) attemptEnded(c *conn, wasActive bool) {
+	switch o := c.out; {
+	case o == nil || o.conn != c:
+	case c.isLeaving():
+		m.redial(o)
+	default:
+		m.ended(o, wasActive)
 	}
-	list = slices.DeleteFunc(slices.Clone(list), func(x netip.AddrPort) bool { return x == a })
-	list = slices.Insert(list, 0, a)
-	p.host.Cached = list[:min(len(list), maxRecent)]
-	m.emit(SaveAddresses{Node: p.name, Addrs: slices.Clone(p.host.Cached)})
 }
 
 // ended: the connection of o is gone, or could not be made.
@@ -338,7 +340,7 @@ func (m *Mesh) giveUp(o *outgoing) {
 	}
 	if c := o.conn; c != nil {
 		o.conn, c.out = nil, nil
-		if c.stage != active {
+		if !c.isActive() {
 			m.drop(c, "not wanted any more")
 		}
 	}
@@ -350,9 +352,9 @@ func (m *Mesh) retry() {
 	clear(m.failedAt)
 	for _, p := range m.order {
 		p.failed, p.shunned = 0, time.Time{}
-		if c := p.contacted; c != nil {
-			c.punch.next, c.punch.wait = time.Time{}, 0
-			c.onDemand.next, c.onDemand.wait = time.Time{}, 0
+		if u := p.punchIfAny(); u != nil {
+			u.next, u.wait = time.Time{}, 0
+			p.onDemand().next, p.onDemand().wait = time.Time{}, 0
 		}
 	}
 	for _, o := range m.sortedDials() {
@@ -421,7 +423,7 @@ func (m *Mesh) autoConnect() {
 		// wants it to have two, but with less than three it would look for another.
 		var spare []*conn
 		for _, c := range conns {
-			if c.out != nil && c.out.auto && (c.dialled() || c.punched) && m.spare(c) && m.neighbours(c.peer.name) > autoTarget && m.now.Sub(c.out.up) > settled {
+			if c.out != nil && c.out.auto && (c.dialled() || c.isPunched()) && m.spare(c) && m.neighbours(c.peer.name) > autoTarget && m.now.Sub(c.out.up) > settled {
 				spare = append(spare, c)
 			}
 		}
@@ -448,7 +450,7 @@ func (m *Mesh) autoConnect() {
 // them, and those that are not waiting for their next turn after a failure.
 func (m *Mesh) pendingAuto() (all, underWay int) {
 	for _, o := range m.dials {
-		if o.auto && (o.conn == nil || o.conn.stage != active) {
+		if o.auto && (o.conn == nil || !o.conn.isActive()) {
 			all++
 			if o.conn != nil || o.round == 0 {
 				underWay++
@@ -475,84 +477,87 @@ func (m *Mesh) autoConnectSoon() {
 	})
 }
 
-// reconfigure takes over what may change while running.
-func (m *Mesh) reconfigure(c Config) {
-	if m.down {
+// Two nodes may connect to each other at the same moment. tinc closes the older connection
+// on each side, which may be both. Here the one that the smaller name has dialled stays:
+// the smaller name refuses the other at the greeting, the larger gives up its
+// own attempt once it knows for sure who is calling. If both get through to ACK, the
+// same rule decides again.
+
+// ownIsUnderWay tells whether c is not needed, since an attempt of ours that goes
+// before is about to succeed.
+func (m *Mesh) ownIsUnderWay(c *conn) bool {
+	o := m.dials[c.peer.name]
+	if c.dialled() || o == nil || o.conn == nil || o.conn == c || m.cfg.Name > c.peer.name {
+		return false
+	}
+	return o.conn.aboutToSucceed(m.now)
+}
+
+// yield gives up our own attempt in favour of c, whose other end has proved who it is.
+func (m *Mesh) yield(c *conn) {
+	o := m.dials[c.peer.name]
+	if c.dialled() || o == nil || o.conn == nil || o.conn == c {
 		return
 	}
-	c = withDefaults(c)
-	c.Name, c.Port, c.Sockets = m.cfg.Name, m.cfg.Port, m.cfg.Sockets
-	c.Key, c.RSAKey = m.cfg.Key, m.cfg.RSAKey
-	c.Compression, c.Learned = m.cfg.Compression, m.cfg.Learned
-	c.StrictSubnets, c.TunnelServer = m.cfg.StrictSubnets, m.cfg.TunnelServer
-	m.cfg = c
-	for _, conn := range slices.Clone(m.lines) {
-		if conn.stage < securing {
-			continue // it has not been checked yet
-		}
-		switch h, ok := c.Hosts[conn.peer.name]; {
-		case (!ok || h.Key == nil) && m.justLearned(conn.peer), conn.byLearned:
-		case !ok:
-			m.drop(conn, "its host file is gone")
-		case m.loginKeyChanged(conn, h):
-			m.drop(conn, "its key in the host file has changed")
-		}
+	if o.conn.isDialling() && c.isActive() || !o.conn.isActive() && m.cfg.Name > c.peer.name {
+		m.logf(2, Info, "giving up our own attempt: %s is connecting to us", c)
+		m.abandon(o)
 	}
-	for _, p := range m.order {
-		m.touch(p)
-		if _, ok := c.Hosts[p.name]; !ok && p.known && p != m.self && !m.justLearned(p) {
-			m.hostGone(p)
+}
+
+// transferTarget makes to fulfil the wish for a connection that from has fulfilled.
+func (m *Mesh) transferTarget(from, to *conn) {
+	if from.out != nil && to.out == nil {
+		to.out, from.out.conn, from.out = from.out, to, nil
+		to.out.up = m.now
+	}
+}
+
+// forgetDials forgets all dial targets, but not the connections.
+func (m *Mesh) forgetDials() {
+	for _, o := range m.dials {
+		m.timers.cancel(o.timer)
+		if o.conn != nil {
+			o.conn.out = nil
 		}
 	}
-	for name, h := range c.Hosts {
-		if p := m.nodes[name]; p != nil && len(p.host.Cached) > 0 { // newer than what is on disk
-			h.Cached = p.host.Cached
-		}
-		m.setHost(name, true, h)
-	}
-	m.setRemoved(c.Removed)
-	m.checkVouchers()
-	for _, p := range m.order {
-		p.session.reconfigured()
-	}
-	m.replaceOwnSubnets(c.Subnets)
-	m.warnOfOwnSubnets()
+	m.dials = map[node.Name]*outgoing{}
+}
+
+// isDialTarget tells whether a connection with the node is wanted.
+func (m *Mesh) isDialTarget(name node.Name) bool { return m.dials[name] != nil }
+
+// reconfigureDials: the configuration has changed.
+func (m *Mesh) reconfigureDials() {
 	for _, o := range m.sortedDials() {
-		if o.auto && !c.AutoConnect && (o.conn == nil || o.conn.stage != active) {
+		if o.auto && !m.cfg.AutoConnect && (o.conn == nil || !o.conn.isActive()) {
 			m.giveUp(o)
 		}
-		if !o.auto && !slices.Contains(c.ConnectTo, o.name) {
-			if c.AutoConnect && o.conn != nil && o.conn.stage == active { // let go of when it is not needed
+		if !o.auto && !slices.Contains(m.cfg.ConnectTo, o.name) {
+			if m.cfg.AutoConnect && o.conn != nil && o.conn.isActive() { // let go of when it is not needed
 				o.auto, o.once = true, false
 				continue
 			}
 			conn := o.conn
 			m.giveUp(o)
-			if conn != nil && conn.stage == active && conn.dialled() {
+			if conn != nil && conn.isActive() && conn.dialled() {
 				m.drop(conn, "no longer in ConnectTo")
 			}
 		}
 	}
-	for _, name := range c.ConnectTo {
+	for _, name := range m.cfg.ConnectTo {
 		m.addDialTarget(name, false)
 	}
 	m.retry()
-	m.graphDirty, m.routes.dirty, m.routes.whole = true, true, true
 }
 
-// replaceOwnSubnets announces and withdraws our own subnets.
-func (m *Mesh) replaceOwnSubnets(list []subnet.Subnet) {
-	for _, s := range sortedSubnets(m.self) {
-		if !slices.Contains(list, s) && !m.learned.has(s) {
-			m.dropSubnet(m.self, s)
-			m.floodSubnet(m.deletedSubnet(m.cfg.Name, s))
+// dialAnew gives up the attempts that nobody has answered, as they were begun in another world, and forgets
+// all waiting times.
+func (m *Mesh) dialAnew(reason string) {
+	for _, o := range m.sortedDials() {
+		if c := o.conn; c != nil && m.endUnanswered(c, reason) {
+			o.conn = nil
 		}
 	}
-	for _, s := range list {
-		delete(m.learned.until, s) // it is ours for good now
-		if _, ok := m.self.subnets[s]; !ok {
-			m.putSubnet(m.self, s, "")
-			m.floodSubnet(m.addedSubnet(m.cfg.Name, s))
-		}
-	}
+	m.retry()
 }

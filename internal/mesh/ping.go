@@ -24,8 +24,6 @@ const (
 	// stalled is by how much a timer may be late before we think that we have been held
 	// up ourselves, and that answers may wait to be read.
 	stalled = 30 * time.Millisecond
-	// changeInterval is the least time between two searches for everything again.
-	changeInterval = 300 * time.Millisecond
 )
 
 // pings is what a connection knows of its liveness.
@@ -105,34 +103,9 @@ func (m *Mesh) carries(c *conn) {
 	}
 }
 
-// networkChanged: whatever was known of paths to others may be wrong now.
-func (m *Mesh) networkChanged(e NetworkChanged) {
-	if m.down {
-		return
-	}
-	if wait := m.rediscoveredAt.Add(changeInterval).Sub(m.now); !m.rediscoveredAt.IsZero() && wait > 0 {
-		if !m.rediscoverSoon { // changes come in flocks
-			m.rediscoverSoon = true
-			m.after(wait, func() { m.rediscoverSoon = false; m.networkChanged(e) })
-		}
-		return
-	}
-	m.rediscoveredAt = m.now
-	m.logf(1, Info, "rediscovering all nodes: %s", e.Reason)
-	for _, o := range m.sortedDials() {
-		if c := o.conn; c != nil && c.stage < securing && c.began.Before(m.now) {
-			o.conn = nil // it was begun in another world
-			m.forget(c)
-			m.emit(CloseConn{Conn: c.id, Reason: e.Reason})
-		}
-	}
-	m.retry()
+// askAll pings all neighbours at once.
+func (m *Mesh) askAll() {
 	for _, c := range m.activeConns() {
 		m.ask(c)
-	}
-	for _, p := range m.order {
-		if p != m.self && p.reachable && p.session.ready() {
-			m.seek(p)
-		}
 	}
 }

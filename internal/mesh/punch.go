@@ -102,7 +102,7 @@ func (m *Mesh) punch(p *peer) {
 	switch {
 	case !m.punches(p) || !p.session.ready() || u.ours || u.conn != nil || m.now.Before(u.next):
 		return
-	case m.isDirect(p) || m.now.Sub(p.relaying().own) > talkingFor || m.now.Sub(p.onDemand().begun) < hotAfter || m.punching() >= maxPunches:
+	case m.isDirect(p) || m.now.Sub(p.lastSent()) > talkingFor || m.now.Sub(p.talkBegan()) < hotAfter || m.punching() >= maxPunches:
 		return
 	}
 	if u.at = m.crossings(p); len(u.at) == 0 {
@@ -117,7 +117,7 @@ func (m *Mesh) punch(p *peer) {
 // punching is how many attempts of this kind are under way.
 func (m *Mesh) punching() (n int) {
 	for _, p := range m.order {
-		if c := p.contacted; c != nil && (c.punch.ours || c.punch.conn != nil) {
+		if u := p.punchIfAny(); u != nil && (u.ours || u.conn != nil) {
 			n++
 		}
 	}
@@ -167,7 +167,7 @@ func (m *Mesh) punchAsked(p *peer, to netip.AddrPort) {
 		if !u.ours && m.punching() >= maxPunches {
 			return
 		}
-	case m.cfg.Name < p.name || c != nil && c.stage != dialling:
+	case m.cfg.Name < p.name || c != nil && !c.isDialling():
 		return // both have asked: the smaller name's request counts
 	case c != nil:
 		if c.remote == to {
@@ -196,9 +196,7 @@ func (m *Mesh) seenAt(p *peer, a netip.AddrPort) bool {
 
 // dialTogether dials p, which dials us.
 func (m *Mesh) dialTogether(p *peer, to netip.AddrPort) {
-	c := &conn{id: m.nextID, peer: p, stage: dialling, began: m.now, punched: true, remote: to}
-	m.nextID += 2
-	m.add(c)
+	c := m.newDial(p, to)
 	p.punch().conn = c
 	m.logf(1, Info, "connecting to %s at %s, while it connects to us", p.name, to)
 	m.emit(Dial{
@@ -224,4 +222,19 @@ func (m *Mesh) punchEnded(c *conn, success bool) {
 		}
 	}
 	u.ours, u.at, u.wait = false, nil, 0
+}
+
+// punchForgotten: c, on which both have dialled, is in no table any more.
+func (m *Mesh) punchForgotten(c *conn) {
+	if u := c.peer.punch(); u.conn == c {
+		u.conn = nil
+	}
+}
+
+// punchIfAny returns what there is, nil if there is nothing.
+func (p *peer) punchIfAny() *punch {
+	if p.contacted == nil {
+		return nil
+	}
+	return &p.contacted.punch
 }

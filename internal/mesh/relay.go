@@ -51,6 +51,7 @@ const (
 
 // relaying is how our packets for a node get there when they do not go directly.
 type relaying struct {
+	begun  time.Time  // when we began to send it packets, after a pause
 	own    time.Time  // last packet of ours for it
 	listed bool       // in Mesh.talking
 	chosen *relayPath // nil: directly, or as the graph says
@@ -101,7 +102,7 @@ func (m *Mesh) talkingTo(p *peer) {
 	r.own = m.now
 	if first {
 		m.keepLearned(p)
-		p.onDemand().begun = m.now
+		r.begun = m.now
 	}
 	if !m.cfg.Echoes && !m.cfg.AutoConnect {
 		return
@@ -111,7 +112,7 @@ func (m *Mesh) talkingTo(p *peer) {
 		m.talking = append(m.talking, p)
 	}
 	if r.chosen != nil { // its UDP path is to stay open
-		r.chosen.relay.active = m.now
+		r.chosen.relay.setActive(m.now)
 	}
 	if first {
 		m.measure(p)
@@ -129,9 +130,9 @@ func (m *Mesh) checkRelays() {
 }
 
 func (m *Mesh) forgetRelays(p *peer) {
-	own := p.relaying().own
+	begun, own := p.relaying().begun, p.relaying().own
 	*p.relaying() = newRelaying()
-	p.relaying().own = own
+	p.relaying().begun, p.relaying().own = begun, own
 	m.touch(p)
 }
 
@@ -225,7 +226,7 @@ func (m *Mesh) echoAlong(p *peer, w *relayPath) {
 		e.Path = EchoTCP
 	case w.relay != nil:
 		e.Via = w.relay.name
-		w.relay.active = m.now
+		w.relay.setActive(m.now)
 	}
 	m.askEcho(p, e, wire.MinEcho, w.wait(), func(a echoed) {
 		w.waiting--
@@ -332,10 +333,10 @@ func (m *Mesh) meetNeighbours(p *peer) {
 		}
 		list = append(list, c)
 	}
-	turn := 2 * int(m.now.Sub(p.onDemand().begun)/meetFor%4096)
+	turn := 2 * int(m.now.Sub(p.talkBegan())/meetFor%4096)
 	for i := range min(2, len(list)) {
 		c := list[(turn+i)%len(list)]
-		c.active = m.now
+		c.setActive(m.now)
 		m.try(c, true)
 	}
 }
@@ -434,4 +435,59 @@ func (m *Mesh) orDirect(p *peer, w *relayPath) *relayPath {
 		return w
 	}
 	return nil
+}
+
+// chosen is the path over a relay that was chosen, nil if none was.
+func (p *peer) chosen() *relayPath {
+	if p.contacted == nil {
+		return nil
+	}
+	return p.contacted.relaying.chosen
+}
+
+// relay is the relay that was chosen, nil if none was.
+func (p *peer) relay() *peer {
+	if c := p.chosen(); c != nil {
+		return c.relay
+	}
+	return nil
+}
+
+// lastSent is when we had a packet of our own for p last, zero: never.
+func (p *peer) lastSent() time.Time {
+	if p.contacted == nil {
+		return time.Time{}
+	}
+	return p.contacted.relaying.own
+}
+
+// talkBegan is when we began to send packets of our own to p, after a pause.
+func (p *peer) talkBegan() time.Time {
+	if p.contacted == nil {
+		return time.Time{}
+	}
+	return p.contacted.relaying.begun
+}
+
+// inTalk lists the nodes to which we have sent packets of our own lately.
+func (m *Mesh) inTalk() []*peer { return m.talking }
+
+// directQuality is how good the direct path to p is.
+func (p *peer) directQuality() *quality { return &p.relaying().direct.quality }
+
+// chosenQuality is how good the path over the relay is that was chosen. There has to be one.
+func (p *peer) chosenQuality() *quality { return &p.chosen().quality }
+
+// sweepTalking forgets the talks that have ended.
+func (m *Mesh) sweepTalking() {
+	talking := m.talking[:0]
+	for _, p := range m.talking {
+		if m.nodes[p.name] == p && p.reachable && m.now.Sub(p.relaying().own) <= keepTrying {
+			talking = append(talking, p)
+		} else {
+			m.forgetRelays(p)
+		}
+	}
+	clear(m.talking[len(talking):])
+	m.talking = talking
 }

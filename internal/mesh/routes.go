@@ -58,12 +58,13 @@ func (m *Mesh) publishRoutes() {
 		return
 	}
 	whole := r.whole
-	r.dirty, r.whole, r.turn.last = false, false, m.now
+	r.dirty, r.whole = false, false
+	r.turn.done(m.now)
 	if whole {
 		m.emit(PublishRoutes{Routes: m.allRoutes()})
 		return
 	}
-	e := ChangeRoutes{Tree: append([]node.Name{}, m.tree...)}
+	e := ChangeRoutes{Tree: append([]node.Name{}, m.broadcastTree()...)}
 	for c := range r.changed {
 		p := m.nodes[c.owner]
 		if p != nil {
@@ -141,6 +142,25 @@ func (m *Mesh) allRoutes() Routes {
 	for _, s := range m.cfg.BroadcastSubnets {
 		r.Subnets = append(r.Subnets, Owned{Subnet: s, Reachable: true})
 	}
-	r.Tree = append(r.Tree, m.tree...)
+	r.Tree = append(r.Tree, m.broadcastTree()...)
 	return r
 }
+
+// ownSubnetsDown tells that our own subnets are no longer reached, as this node shuts down.
+func (m *Mesh) ownSubnetsDown() {
+	for _, s := range sortedSubnets(m.self) {
+		m.emit(SubnetDown{Owner: m.cfg.Name, Subnet: s})
+	}
+}
+
+// count is the number of subnets of all nodes.
+func (m *Mesh) subnetCount() int { return m.subnets }
+
+// treeChanged has the broadcast tree published.
+func (m *Mesh) treeChanged() { m.routes.dirty = true }
+
+// publishAllRoutes has the whole table published.
+func (m *Mesh) publishAllRoutes() { m.routes.dirty, m.routes.whole = true, true }
+
+// hasSubnets tells whether p has announced any.
+func (p *peer) hasSubnets() bool { return len(p.subnets) > 0 }

@@ -51,6 +51,9 @@ func (m *Mesh) newSession(p *peer) session {
 	return &sptpsSession{m: m, p: p}
 }
 
+// beginSession gives p, which is new, a session.
+func (m *Mesh) beginSession(p *peer) { p.session = m.newSession(p) }
+
 // endSession forgets the keys of p.
 func (m *Mesh) endSession(p *peer) {
 	p.session = m.newSession(p)
@@ -67,10 +70,8 @@ func (m *Mesh) route(p *peer, text []byte) {
 // both looks up the two ends of a routed request; ok is false if it is to be ignored.
 func (m *Mesh) both(from, to node.Name) (f, t *peer, ok bool) {
 	f, t = m.nodes[from], m.nodes[to]
-	if f != nil && t != nil && !(f.reachable && t.reachable) && m.graphDirty && m.early < maxEarly {
-		// The edges that make it reachable may have come just before, in the same batch.
-		m.early++
-		m.search()
+	if f != nil && t != nil && !(f.reachable && t.reachable) {
+		m.searchEarly() // the edges that make it reachable may have come just before, in the same batch
 	}
 	ok = f != nil && t != nil && f != m.self && f.reachable && t.reachable
 	return f, t, ok
@@ -125,5 +126,12 @@ func (m *Mesh) ansKey(c *conn, text string) error {
 func (m *Mesh) undecodable(e Undecodable) {
 	if p := m.nodes[e.Node]; p != nil && p.reachable && p != m.self {
 		p.session.undecodable(e.Count)
+	}
+}
+
+// reconfigureSessions: the configuration has changed.
+func (m *Mesh) reconfigureSessions() {
+	for _, p := range m.order {
+		p.session.reconfigured()
 	}
 }

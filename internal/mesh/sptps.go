@@ -276,7 +276,7 @@ func (s *sptpsSession) reqKey(c *conn, r wire.ReqKey) {
 // toldKey: somebody says what the key of the node is.
 func (s *sptpsSession) toldKey(c *conn, text string) {
 	m, p := s.m, s.p
-	if p.askedKey.IsZero() {
+	if !p.keyAsked() {
 		return
 	}
 	k, err := keys.ParsePublicKey(text)
@@ -290,13 +290,17 @@ func (s *sptpsSession) toldKey(c *conn, text string) {
 	m.claimed(c, p, k)
 }
 
-// tryKey begins a session with a key that has just been claimed for the node: by an answer to the start that we
+// tryKey begins a session with a key that has just been claimed for p: by an answer to the start that we
 // could not answer before, or by one of our own.
-func (s *sptpsSession) tryKey() {
+func (m *Mesh) tryKey(p *peer) {
+	s, ok := p.session.(*sptpsSession)
+	if !ok {
+		return
+	}
 	h := s.handshakes()
-	c, data := s.m.conns[h.earlyOver], h.early
+	c, data := m.connOf(h.earlyOver), h.early
 	h.early = ""
-	if data != "" && c != nil && s.m.now.Sub(h.earlyAt) < handshakeTimeout {
+	if data != "" && c != nil && m.now.Sub(h.earlyAt) < handshakeTimeout {
 		s.peerStarts(c, data)
 		return
 	}
@@ -508,7 +512,7 @@ func (s *sptpsSession) established(r wire.AnsKey) {
 // doubtful tells whether the learned key of the node does not seem to be the right one: sessions
 // do not come about with it.
 func (s *sptpsSession) doubtful() bool {
-	return s.p.host.Key == nil && s.p.trust.claim == nil && s.p.trust.learned != nil && s.shake != nil && s.shake.tries >= doubtfulTries
+	return s.p.keyIsLearned() && s.shake != nil && s.shake.tries >= doubtfulTries
 }
 
 // check renews the keys when they are due.

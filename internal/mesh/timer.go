@@ -98,3 +98,6 @@ func (m *Mesh) mayWait(t *turn, wait time.Duration) bool {
 	}
 	return true
 }
+
+// done takes note that it is done.
+func (t *turn) done(now time.Time) { t.last = now }

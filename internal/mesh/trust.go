@@ -3,6 +3,7 @@ package mesh
 import (
 	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"tincan/internal/keys"
@@ -29,6 +30,8 @@ const (
 	maxAsks = 2
 	// lapse is how long a learned key that is not proven again stands against another one.
 	lapse = 24 * time.Hour
+	// maxRecent addresses are kept in a node's address cache.
+	maxRecent = 8
 	// maxVouchers bounds a chain of vouching nodes.
 	maxVouchers = 16
 )
@@ -129,19 +132,6 @@ func (m *Mesh) mightVouch(p *peer) bool {
 	return m.mayLearn(p) && p.trust.learned == nil && m.voucher(p) != ""
 }
 
-// claim takes note that the node at the other end says that n, of which we know, is a neighbour of its.
-func (c *conn) claim(n node.Name) {
-	if len(c.own) < maxEdgesOf {
-		c.own[n] = struct{}{}
-	}
-}
-
-// claims tells whether the node at the other end says itself that n is a neighbour of its.
-func (c *conn) claims(n node.Name) bool {
-	_, ok := c.own[n]
-	return ok
-}
-
 // askKey asks p for its public key, because we want a session with it, or it wants one with us.
 func (m *Mesh) askKey(p *peer) {
 	if p.trust.removed || !p.askedKey.IsZero() && m.now.Sub(p.askedKey) < repeatAfter {
@@ -171,9 +161,7 @@ func (m *Mesh) claimed(c *conn, p *peer, k keys.PublicKey) {
 	}
 	p.askedKey, t.asks = time.Time{}, 0
 	t.claim, t.claimed = &k, m.now
-	if s, ok := p.session.(*sptpsSession); ok {
-		s.tryKey()
-	}
+	m.tryKey(p)
 }
 
 // mayReplace tells whether the learned key of p gives way to another one that proves itself.
@@ -234,24 +222,6 @@ func (m *Mesh) keepLearned(p *peer) {
 	}
 	t.saved = true
 	m.emit(SaveLearned{Node: p.name, Key: *t.learned, By: t.by})
-}
-
-// dropLearnedLogins ends the connections of p that were let in with a learned key.
-func (m *Mesh) dropLearnedLogins(p *peer, reason string) {
-	for _, c := range append([]*conn(nil), m.lines...) {
-		if c.peer == p && c.stage >= securing && c.byLearned {
-			m.drop(c, reason)
-		}
-	}
-}
-
-// checkVouchers ends the connections of those for whom nobody vouches any more.
-func (m *Mesh) checkVouchers() {
-	for _, c := range append([]*conn(nil), m.lines...) {
-		if c.peer != nil && c.byLearned && c.stage >= securing && !m.mayKnock(c.peer) {
-			m.drop(c, "it has no host file here, and no node vouches for it any more")
-		}
-	}
 }
 
 // forgetLearned: the owner of this machine has removed p.
@@ -338,4 +308,66 @@ func (m *Mesh) admitLearned(name node.Name) bool {
 	}
 	m.peer(name)
 	return true
+}
+
+// mayBeFoundAgain tells whether the node has a learned key here, and an address that AutoConnect may try after a restart.
+func (p *peer) mayBeFoundAgain() bool { return p.trust.saved && len(p.host.Cached) > 0 }
+
+// isRemoved tells whether its host file was deleted here.
+func (p *peer) isRemoved() bool { return p.trust.removed }
+
+// keyIsLearned tells whether the key of p comes from the mesh, and no other one is being tried.
+func (p *peer) keyIsLearned() bool {
+	return p.host.Key == nil && p.trust.claim == nil && p.trust.learned != nil
+}
+
+// keyAsked tells whether p was asked for its key, and has not answered.
+func (p *peer) keyAsked() bool { return !p.askedKey.IsZero() }
+
+// rival tells whether another key than the known one is claimed for p, and by way of which neighbour.
+func (p *peer) rival() (by node.Name, ok bool) { return p.trust.rivalBy, p.trust.rival != nil }
+
+// loggedIn: p has logged in, with a key that was learned or not.
+func (m *Mesh) loggedIn(p *peer, byLearned bool) {
+	if byLearned {
+		p.trust.proven = m.now
+	}
+	m.keepLearned(p)
+}
+
+// newTrust is what is known of the key of a new node.
+func (m *Mesh) beginTrust(p *peer) {
+	p.trust.removed = m.cfg.Removed[p.name]
+	if l, ok := m.cfg.Learned[p.name]; ok && !p.trust.removed {
+		p.trust.learned, p.trust.by, p.trust.saved = &l.Key, l.By, true
+		p.host.Cached = l.Cached
+	}
+}
+
+// reloadHosts takes over the host files, which have been read again.
+func (m *Mesh) reloadHosts(hosts map[node.Name]Host) {
+	for _, p := range m.order {
+		m.touch(p)
+		if _, ok := hosts[p.name]; !ok && p.known && p != m.self && !m.justLearned(p) {
+			m.hostGone(p)
+		}
+	}
+	for name, h := range hosts {
+		if p := m.nodes[name]; p != nil && len(p.host.Cached) > 0 { // newer than what is on disk
+			h.Cached = p.host.Cached
+		}
+		m.setHost(name, true, h)
+	}
+}
+
+// remember puts a to the front of p's address cache.
+func (m *Mesh) remember(p *peer, a netip.AddrPort) {
+	list := p.host.Cached
+	if len(list) > 0 && list[0] == a {
+		return
+	}
+	list = slices.DeleteFunc(slices.Clone(list), func(x netip.AddrPort) bool { return x == a })
+	list = slices.Insert(list, 0, a)
+	p.host.Cached = list[:min(len(list), maxRecent)]
+	m.emit(SaveAddresses{Node: p.name, Addrs: slices.Clone(p.host.Cached)})
 }

@@ -124,6 +124,16 @@ func (r *udpPath) note(a netip.AddrPort) {
 	}
 }
 
+// told takes a, at which others see the peer, as its address. It reports whether that is another one.
+func (r *udpPath) told(a netip.AddrPort) bool {
+	if r.addr == a {
+		return false
+	}
+	r.note(r.addr)
+	r.addr, r.sock = a, -1
+	return true
+}
+
 // try does what is needed so that p can be reached: a session, a UDP path, its
 // MTU. It is called with traffic for p and, for neighbours, once a second (tinc 1.1 9.2).
 func (m *Mesh) try(p *peer, mtu bool) { m.tryThrough(p, mtu, maxRelays) }
@@ -502,8 +512,8 @@ func (m *Mesh) cameIndirectly(e CameIndirectly) {
 		m.udpInfoTo(p)
 	}
 	if e.TCP {
-		if hop != nil && hop.conn != nil {
-			hop.conn.used = m.now
+		if hop != nil {
+			m.cameOver(hop.conn)
 		}
 		m.mtuInfoTo(p)
 	} else if hop != nil {
@@ -525,7 +535,7 @@ func (m *Mesh) relayed(e Relayed) {
 	m.used(from)
 	m.used(to)
 	if c := m.nextHopConn(from); c != nil && !m.answersEchoes(from) {
-		c.used = m.now // as from chooses no relay it may have come over it, though we reach from by UDP
+		m.cameOver(c) // as from chooses no relay it may have come over it, though we reach from by UDP
 	}
 	m.try(to, true)
 	if m.cfg.Echoes && from.reachable && from.conn == nil { // we take packets only from addresses that answer us
@@ -574,9 +584,7 @@ func (m *Mesh) gotUDPInfo(c *conn, text string) error {
 	}
 	// A node of tinc 1.0 sends no such thing, and may be sent packets at an address that nobody has tried.
 	if a, ok := r.Addr.Addr(); ok && !from.session.hopByHop() && from.conn == nil && !from.confirmed() && m.believable(a) {
-		if from.udp().addr != a { // also for those that we pass the news on to
-			from.udp().note(from.udp().addr)
-			from.udp().addr, from.udp().sock = a, -1
+		if from.udp().told(a) { // also for those that we pass the news on to
 			m.touch(from)
 		}
 		m.toldAddress(from, a)
@@ -665,4 +673,13 @@ func (m *Mesh) forgetToldMTU(p *peer) {
 		m.touch(p)
 	}
 	r.toldAt, r.toldMTU = time.Time{}, 0
+}
+
+// seekAll looks for all nodes with which there is something to talk about, now.
+func (m *Mesh) seekAll() {
+	for _, p := range m.order {
+		if p != m.self && p.reachable && p.session.ready() {
+			m.seek(p)
+		}
+	}
 }

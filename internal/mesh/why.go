@@ -110,13 +110,14 @@ func (m *Mesh) Why(name node.Name, f Found) Why {
 
 // whyKey says what is the matter with the key of p.
 func (m *Mesh) whyKey(w *Why, p *peer, f Found) {
-	switch t := &p.trust; {
-	case t.removed:
+	by, contested := p.rival()
+	switch {
+	case p.isRemoved():
 		w.Good = false
 		w.add(WhyRemoved, "the host file of %s was deleted here, so nothing is sent to it or believed of its key", p.name)
 		w.Change = fmt.Sprintf("if it is to come back: %s accept %s, or import its host file", f.Command, p.name)
-	case t.rival != nil:
-		w.add(WhyOtherKey, "another key than the one that is known is claimed for %s, through %s", p.name, t.rivalBy)
+	case contested:
+		w.add(WhyOtherKey, "another key than the one that is known is claimed for %s, through %s", p.name, by)
 		w.suggest("ask the owner of %s which key is right; if it is the new one: %s accept %s", p.name, f.Command, p.name)
 	}
 }
@@ -244,7 +245,7 @@ func (m *Mesh) whyNoSession(w *Why, p *peer, f Found) {
 		} else {
 			w.suggest("import the host file of %s", p.name)
 		}
-	case !p.session.hopByHop() && p.key() == nil && !p.askedKey.IsZero():
+	case !p.session.hopByHop() && p.key() == nil && p.keyAsked():
 		w.add(WhyKeyUnknown, "the public key of %s is not known here, and it has not sent it yet", p.name)
 		w.suggest("import the host file of %s", p.name)
 	case p.session.pending():
