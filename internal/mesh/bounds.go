@@ -330,22 +330,12 @@ func (m *Mesh) pass(c *conn, to *peer, text []byte) {
 	}
 }
 
-// startAllowed tells whether p may make us answer another session start. Those that come over the
-// connection that leads to it (or by which we cannot tell) are counted apart from others, which
-// anybody may have sent.
-func (m *Mesh) startAllowed(p *peer, leads bool) bool {
-	if m.now.Sub(p.contact().startsSince) >= handshakeTimeout {
-		p.contact().starts, p.contact().startsSince = [2]int{}, m.now
-	}
-	n := &p.contact().starts[0]
-	if leads {
-		n = &p.contact().starts[1]
-	}
-	*n++
-	return *n <= maxStarts
-}
-
 // withdrawal is the DEL_EDGE of an edge.
 func (m *Mesh) withdrawal(from, to node.Name) []byte {
 	return wire.DelEdge{Nonce: m.nonce(), From: from, To: to}.Append(nil)
+}
+
+// topologySize is how many texts of flooded requests are remembered, how many routed requests, and how many orphans there are.
+func (m *Mesh) topologySize() (texts, repeats, orphans int) {
+	return m.seen.size() + m.tombstones.size() + m.answered.size(), len(m.repeats.current) + len(m.repeats.previous), len(m.orphans)
 }

@@ -209,7 +209,7 @@ func TestSessionStartsAreAnsweredWithinReason(t *testing.T) {
 			t.Fatalf("%d effects", len(effects))
 		}
 	}
-	if p.m.nodes["bob"].contact().starts[1] <= maxStarts {
+	if p.m.nodes["bob"].contact().starts.direct <= maxStarts {
 		t.Error("the starts were not counted")
 	}
 }

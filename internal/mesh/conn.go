@@ -398,14 +398,19 @@ func (m *Mesh) unanswered(c *conn) {
 // keyTellEvery is how often the log tells that the key of one node does not fit.
 const keyTellEvery = time.Hour
 
+// logins is what is remembered of logins of a node that were refused.
+type logins struct {
+	keyTold time.Time // when the log told last that the key here is not the one of the node
+}
+
 // tellKey tells at every level that whoever logs in as a node does not have the key that is known of it.
 // Anybody who can connect may cause that line, so there is one an hour for each node that has a host file.
 func (m *Mesh) tellKey(c *conn) {
 	p := c.peer
-	if p == nil || !p.contact().keyTold.IsZero() && m.now.Sub(p.contact().keyTold) < keyTellEvery {
+	if p == nil || !p.contact().logins.keyTold.IsZero() && m.now.Sub(p.contact().logins.keyTold) < keyTellEvery {
 		return
 	}
-	p.contact().keyTold = m.now
+	p.contact().logins.keyTold = m.now
 	m.logf(0, Warning, "%s does not have the key in hosts/%s, or not ours: refused. If it was reinstalled, import its new host file with: tincan import --force FILE", c, p.name)
 }
 
@@ -686,3 +691,36 @@ func (m *Mesh) sameNode(from *conn) {
 	}
 	m.ledBack(mirror.to, mirror.remote)
 }
+
+// refusal is how a login failed.
+type refusal uint8
+
+const (
+	notRefused   refusal = iota // it did not, or there was nobody to log in to
+	refusedHere                 // by us
+	refusedKey                  // by us: the peer has another key than its host file here says
+	refusedThere                // the peer hung up, or fell silent
+)
+
+// info describes c. tree tells whether it is part of the broadcast tree.
+func (c *conn) info(tree bool) ConnInfo {
+	i := ConnInfo{Conn: c.id, Remote: c.remote, Options: c.edge.options, Active: c.stage == active, Outgoing: c.id%2 == 1, Pinged: c.pinged, Dialling: c.stage == dialling}
+	if c.peer != nil {
+		i.Node = c.peer.name
+		i.Legacy = c.isLegacy()
+		i.Tree = i.Active && tree
+	}
+	return i
+}
+
+// allConns lists all connections by number. The list is not to be changed.
+func (m *Mesh) allConns() []*conn { return m.lines }
+
+// setMappedPort takes over the port of the router that leads to ours, 0 if there is none.
+func (m *Mesh) setMappedPort(port uint16) { m.mappedPort = port }
+
+// howRefused is how the last login of p failed.
+func (p *peer) howRefused() refusal { return p.refusal }
+
+// lastProblem is why the last attempt at a connection with p failed, "" if it did not.
+func (p *peer) lastProblem() string { return p.problem }

@@ -16,12 +16,10 @@ type contact struct {
 	onDemand onDemand
 	punch    punch
 
-	echoes      rate.Bucket // of its requests that are answered
-	starts      [2]int      // session starts of the peer since startsSince
-	startsSince time.Time
-	udpInfo     time.Time // last UDP_INFO that we originated towards it
-	mtuInfo     time.Time
-	keyTold     time.Time // when the log told last that the key here is not the one of the node
+	told   told        // to it, or about it
+	logins logins      // of it, that were refused
+	starts starts      // of sessions, by it
+	echoes rate.Bucket // of its requests that are answered
 }
 
 // contact returns what there is, and begins it if there is nothing. Who only wants to know asks
@@ -114,4 +112,16 @@ func (p *peer) sock() int {
 		return -1
 	}
 	return p.contacted.udp.sock
+}
+
+// udpState is what is told of the UDP path to p.
+func (p *peer) udpState() udpState {
+	if p.contacted == nil {
+		return udpState{addr: p.seenAt}
+	}
+	u := &p.contacted.udp
+	return udpState{
+		addr: u.addr, heard: u.heard, asked: !u.asked.IsZero(), alive: u.alive, rtt: u.rtt.srtt, loss: u.loss,
+		fixed: u.pmtu.fixed(), narrow: u.pmtu.narrow, passes: u.pmtu.min,
+	}
 }

@@ -263,3 +263,6 @@ var (
 	ErrNoAnswer = errors.New("no answer in time")
 	ErrNoEchoes = errors.New("it does not answer echoes: it runs tinc, or an older tincan")
 )
+
+// openEchoes is the number of echoes of ours without an answer.
+func (m *Mesh) openEchoes() int { return len(m.echoes) }

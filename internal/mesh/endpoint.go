@@ -137,3 +137,9 @@ func (m *Mesh) ledBack(e Endpoint, at netip.AddrPort) {
 	m.mirrors[e] = m.now.Add(mirrorTime)
 	m.mirrors[endpointOf(at)] = m.now.Add(mirrorTime)
 }
+
+// forgetFailures has all addresses tried again.
+func (m *Mesh) forgetFailures() {
+	clear(m.mirrors)
+	clear(m.failedAt)
+}

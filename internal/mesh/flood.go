@@ -341,3 +341,13 @@ func (c *conn) claims(n node.Name) bool {
 	_, ok := c.own[n]
 	return ok
 }
+
+// isHidden tells whether p is not listed: somebody wanted it forgotten.
+func (p *peer) isHidden() bool { return p.hidden }
+
+// begin takes in this node itself.
+func (m *Mesh) begin() {
+	m.self.reachable = true
+	m.self.since = m.now
+	m.graphDirty = true
+}

@@ -64,12 +64,12 @@ func (m *Mesh) NodesAfter(name node.Name, most int) []NodeInfo {
 		if len(out) == most {
 			break
 		}
-		if p.hidden {
+		if p.isHidden() {
 			continue
 		}
 		n := NodeInfo{
 			Name: p.name, ID: p.id, Subnets: sortedSubnets(p), Self: p == m.self, Known: p.known, HasAddr: p.hasAddress(),
-			Reachable: p.reachable, Distance: -1, Since: p.since, Problem: p.problem, WrongKey: p.refusal == refusedKey, Removed: p.isRemoved(), FirstHop: m.firstHop(p),
+			Reachable: p.reachable, Distance: -1, Since: p.since, Problem: p.lastProblem(), WrongKey: p.howRefused() == refusedKey, Removed: p.isRemoved(), FirstHop: m.firstHop(p),
 			MTU: m.usableMTU(p),
 		}
 		_, n.MinMTU, n.MaxMTU = p.mtus()
@@ -82,15 +82,17 @@ func (m *Mesh) NodesAfter(name node.Name, most int) []NodeInfo {
 			n.Waiting = p.session.pending()
 			n.Confirmed, n.Idle, n.Addr = p.confirmed(), p.idle(), p.addr()
 			if n.Confirmed {
-				n.RTT, n.Loss = p.rtt(), p.contacted.udp.loss
+				u := p.udpState()
+				n.RTT, n.Loss = u.rtt, u.loss
 			}
 			n.Options = p.path.Options
 			n.NextHop = p.path.NextHop
 			n.Via = p.path.Via
 			n.Distance = p.path.Distance
 			n.Suite = p.session.suite()
-			if w := p.chosen(); w != nil {
-				n.Via, n.RTT, n.Loss = w.relay.name, w.rtt.srtt, w.loss()
+			if r := p.relay(); r != nil {
+				q := p.chosenQuality()
+				n.Via, n.RTT, n.Loss = r.name, q.mean(), q.loss()
 			}
 			n.Adjacent, n.Legacy = p.conn != nil, p.session.hopByHop()
 		}
@@ -148,14 +150,9 @@ type ConnInfo struct {
 // Conns returns the meta connections in the order in which they were made.
 func (m *Mesh) Conns() []ConnInfo {
 	var out []ConnInfo
-	for _, c := range m.lines {
-		i := ConnInfo{Conn: c.id, Remote: c.remote, Options: c.edge.options, Active: c.stage == active, Outgoing: c.id%2 == 1, Pinged: c.pinged, Dialling: c.stage == dialling}
-		if c.peer != nil {
-			i.Node = c.peer.name
-			i.Legacy = c.login != loginSPTPS
-			i.Tree = i.Active && slices.Contains(m.tree, c.peer.name)
-		}
-		out = append(out, i)
+	tree := m.broadcastTree()
+	for _, c := range m.allConns() {
+		out = append(out, c.info(c.peer != nil && slices.Contains(tree, c.peer.name)))
 	}
 	return out
 }
@@ -188,13 +185,14 @@ func (m *Mesh) Size() Size {
 			unknown++
 		}
 	}
-	return Size{
+	s := Size{
 		Unknown: unknown,
-		Nodes:   len(m.nodes), Edges: m.graph.Len(), Subnets: m.subnets,
-		Conns: len(m.conns), Wishes: len(m.dials), Timers: len(m.timers.heap),
-		Texts: m.seen.size() + m.tombstones.size() + m.answered.size(), Repeats: len(m.repeats.current) + len(m.repeats.previous),
-		Echoes: len(m.echoes), Dirty: len(m.dirty), Orphans: len(m.orphans),
+		Nodes:   len(m.nodes), Edges: m.graph.Len(), Subnets: m.subnetCount(),
+		Conns: len(m.allConns()), Wishes: len(m.dialTargets()), Timers: m.timers.size(),
+		Echoes: m.openEchoes(), Dirty: len(m.dirty),
 	}
+	s.Texts, s.Repeats, s.Orphans = m.topologySize()
+	return s
 }
 
 // Underlay returns the real addresses at which nodes are reached, or are being

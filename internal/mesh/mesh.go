@@ -121,8 +121,7 @@ func New(cfg Config, in Deps, now time.Time) *Mesh {
 	}
 	m.cfg = withDefaults(cfg)
 	m.self = m.peer(cfg.Name)
-	m.self.reachable = true
-	m.self.since = now
+	m.begin()
 	for name, h := range cfg.Hosts {
 		m.setHost(name, true, h)
 	}
@@ -131,13 +130,7 @@ func New(cfg Config, in Deps, now time.Time) *Mesh {
 			m.admitLearned(name) // AutoConnect may find it there again
 		}
 	}
-	for _, s := range m.cfg.Subnets {
-		if _, ok := m.self.subnets[s]; !ok {
-			m.putSubnet(m.self, s, "")
-		}
-	}
-	m.warnOfOwnSubnets()
-	m.graphDirty = true
+	m.beginSubnets()
 	for _, name := range m.cfg.ConnectTo {
 		m.addDialTarget(name, false)
 	}
@@ -223,7 +216,7 @@ func (m *Mesh) clock(now time.Time) {
 func (m *Mesh) Tick(now time.Time) {
 	m.clock(now)
 	for t := m.timers.due(m.now); t != nil; t = m.timers.due(m.now) {
-		t.fn()
+		t.run()
 	}
 }
 
@@ -272,7 +265,7 @@ func (m *Mesh) Handle(now time.Time, ev Event) {
 	case LearnMAC:
 		m.learnMAC(e.MAC)
 	case PortMapped:
-		m.mappedPort = e.Port
+		m.setMappedPort(e.Port)
 	case NetworkChanged:
 		m.networkChanged(e)
 	case EchoIn:
@@ -387,9 +380,14 @@ func (m *Mesh) peer(name node.Name) *peer {
 }
 
 func (m *Mesh) forgetNode(p *peer) {
+	m.chargeTo(p.by, share{nodes: -1})
+	m.remove(p)
+}
+
+// remove takes p out of the tables.
+func (m *Mesh) remove(p *peer) {
 	delete(m.nodes, p.name)
 	delete(m.byID, p.id)
-	m.chargeTo(p.by, share{nodes: -1})
 	if i, ok := slices.BinarySearchFunc(m.order, p, byName); ok {
 		m.order = slices.Delete(m.order, i, i+1)
 	}

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -160,7 +161,7 @@ func (m *Mesh) onReachable(p *peer) {
 		if !o.eased.After(m.now.Add(-easeEvery)) {
 			o.round, o.eased = 0, m.now
 		}
-	case !o.timer.waiting() || o.timer.at.After(at):
+	case !o.timer.waiting() || o.timer.laterThan(at):
 		o.round, o.queue, o.eased = 0, nil, at
 		m.logf(1, Info, "%s has become reachable; next attempt to connect to it in %s", p.name, d.Round(100*time.Millisecond))
 		m.dialAfter(o, d)
@@ -348,8 +349,7 @@ func (m *Mesh) giveUp(o *outgoing) {
 
 // retry forgets all waiting times.
 func (m *Mesh) retry() {
-	clear(m.mirrors)
-	clear(m.failedAt)
+	m.forgetFailures()
 	for _, p := range m.order {
 		p.failed, p.shunned = 0, time.Time{}
 		if u := p.punchIfAny(); u != nil {
@@ -561,3 +561,6 @@ func (m *Mesh) dialAnew(reason string) {
 	}
 	m.retry()
 }
+
+// dialTargets are the names of the nodes with which a connection is wanted, in order.
+func (m *Mesh) dialTargets() []node.Name { return slices.Sorted(maps.Keys(m.dials)) }

@@ -43,6 +43,9 @@ func (q *quality) note(bit uint32) {
 // measured tells whether there was an answer yet.
 func (q *quality) measured() bool { return q.rtt.srtt > 0 }
 
+// mean is the mean round trip time, 0 if there was no answer yet.
+func (q *quality) mean() time.Duration { return q.rtt.srtt }
+
 // loss is the share of lost echoes, 0 to 1.
 func (q *quality) loss() float64 {
 	return float64(bits.OnesCount32(q.losses)) / float64(max(q.count, leastSample))

@@ -1,6 +1,8 @@
 package mesh
 
 import (
+	"time"
+
 	"tincan/internal/b64"
 	"tincan/internal/legacy"
 	"tincan/internal/node"
@@ -134,4 +136,26 @@ func (m *Mesh) reconfigureSessions() {
 	for _, p := range m.order {
 		p.session.reconfigured()
 	}
+}
+
+// starts counts the session starts of a node: those that came over the connection that leads to it, and others.
+type starts struct {
+	direct, elsewhere int
+	since             time.Time
+}
+
+// startAllowed tells whether p may make us answer another session start. Those that come over the
+// connection that leads to it (or by which we cannot tell) are counted apart from others, which
+// anybody may have sent.
+func (m *Mesh) startAllowed(p *peer, leads bool) bool {
+	s := &p.contact().starts
+	if m.now.Sub(s.since) >= handshakeTimeout {
+		*s = starts{since: m.now}
+	}
+	n := &s.elsewhere
+	if leads {
+		n = &s.direct
+	}
+	*n++
+	return *n <= maxStarts
 }

@@ -185,3 +185,13 @@ func sortedSubnets(p *peer) []subnet.Subnet {
 	}
 	return p.sorted
 }
+
+// beginSubnets takes in our own subnets.
+func (m *Mesh) beginSubnets() {
+	for _, s := range m.cfg.Subnets {
+		if _, ok := m.self.subnets[s]; !ok {
+			m.putSubnet(m.self, s, "")
+		}
+	}
+	m.warnOfOwnSubnets()
+}

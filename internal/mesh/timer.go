@@ -101,3 +101,12 @@ func (m *Mesh) mayWait(t *turn, wait time.Duration) bool {
 
 // done takes note that it is done.
 func (t *turn) done(now time.Time) { t.last = now }
+
+// size is the number of timers.
+func (t *timers) size() int { return len(t.heap) }
+
+// laterThan tells whether x, which may be nil, will run after the given time.
+func (x *timer) laterThan(at time.Time) bool { return x.waiting() && x.at.After(at) }
+
+// run does what x is for.
+func (x *timer) run() { x.fn() }

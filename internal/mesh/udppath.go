@@ -49,6 +49,12 @@ type udpPath struct {
 	opening     opening
 }
 
+// told is when we told a node what it should know, last.
+type told struct {
+	udpInfo time.Time // an UDP_INFO that we originated towards it
+	mtuInfo time.Time
+}
+
 const (
 	maxHeard      = 4
 	maxCandidates = 8
@@ -549,10 +555,10 @@ func (m *Mesh) udpInfoTo(p *peer) {
 		return
 	}
 	dest := m.effectiveVia(p)
-	if dest == nil || dest.conn != nil || !dest.contact().udpInfo.IsZero() && m.now.Sub(dest.contact().udpInfo) < m.cfg.UDPInfoInterval {
+	if dest == nil || dest.conn != nil || !dest.contact().told.udpInfo.IsZero() && m.now.Sub(dest.contact().told.udpInfo) < m.cfg.UDPInfoInterval {
 		return
 	}
-	dest.contact().udpInfo = m.now
+	dest.contact().told.udpInfo = m.now
 	m.sendUDPInfo(nil, m.self, p)
 }
 
@@ -597,10 +603,10 @@ func (m *Mesh) gotUDPInfo(c *conn, text string) error {
 
 // mtuInfoTo originates MTU_INFO towards p (tinc 1.1 5.12).
 func (m *Mesh) mtuInfoTo(p *peer) {
-	if p == m.self || !p.reachable || p.session.hopByHop() || p.conn != nil || !p.contact().mtuInfo.IsZero() && m.now.Sub(p.contact().mtuInfo) < m.cfg.MTUInfoInterval {
+	if p == m.self || !p.reachable || p.session.hopByHop() || p.conn != nil || !p.contact().told.mtuInfo.IsZero() && m.now.Sub(p.contact().told.mtuInfo) < m.cfg.MTUInfoInterval {
 		return
 	}
-	p.contact().mtuInfo = m.now
+	p.contact().told.mtuInfo = m.now
 	m.sendMTUInfo(nil, m.self, p, maxFrame)
 }
 

@@ -140,7 +140,7 @@ func (m *Mesh) whyUnreachable(w *Why, p *peer, f Found) {
 	}
 	w.add(WhyUnreachable, "%s has not been reachable %s", p.name, since)
 	if len(m.activeConns()) > 0 {
-		if p.refusal == notRefused {
+		if p.howRefused() == notRefused {
 			w.add(WhyAway, "no node of the mesh has a connection with %s: it does not run, or its network reaches none of them", p.name)
 		} else {
 			w.add(WhyAway, "no node of the mesh has a connection with %s", p.name)
@@ -150,16 +150,16 @@ func (m *Mesh) whyUnreachable(w *Why, p *peer, f Found) {
 		return
 	}
 	w.add(WhyAlone, "this node has no connection with any other")
-	dials := m.sortedDials()
-	if p.refusal != notRefused && m.dials[p.name] == nil { // it has dialled us
+	dials := m.dialTargets()
+	if p.howRefused() != notRefused && !m.isDialTarget(p.name) { // it has dialled us
 		m.whyNotConnected(w, p)
 	}
 	for _, o := range dials[:min(len(dials), maxDialsTold)] {
-		m.whyNotConnected(w, m.peer(o.name))
+		m.whyNotConnected(w, m.peer(o))
 	}
 	switch {
 	case len(dials) > 0:
-		w.suggest("check that %s runs, that its Address is right, and that TCP to it is allowed here and there", dials[0].name)
+		w.suggest("check that %s runs, that its Address is right, and that TCP to it is allowed here and there", dials[0])
 	case m.cfg.AutoConnect:
 		w.suggest("tell it where another node is: Address = HOST in that node's host file")
 	default:
@@ -170,25 +170,15 @@ func (m *Mesh) whyUnreachable(w *Why, p *peer, f Found) {
 // maxDialsTold are the nodes without a connection of which it is said why.
 const maxDialsTold = 3
 
-// refusal is how a login failed.
-type refusal uint8
-
-const (
-	notRefused   refusal = iota // it did not, or there was nobody to log in to
-	refusedHere                 // by us
-	refusedKey                  // by us: the peer has another key than its host file here says
-	refusedThere                // the peer hung up, or fell silent
-)
-
 // whyNotConnected says what became of the attempts to connect with p.
 func (m *Mesh) whyNotConnected(w *Why, p *peer) {
 	switch {
-	case p.problem != "":
-		w.add(WhyRefused, "the last attempt to connect with %s failed: %s", p.name, p.problem)
-	case m.dials[p.name] != nil && !m.hasAnyAddress(p):
+	case p.lastProblem() != "":
+		w.add(WhyRefused, "the last attempt to connect with %s failed: %s", p.name, p.lastProblem())
+	case m.isDialTarget(p.name) && !m.hasAnyAddress(p):
 		w.add(WhyNoAddress, "no address of %s is known, so it would have to connect to this node", p.name)
 	}
-	switch p.refusal {
+	switch p.howRefused() {
 	case refusedHere:
 		w.suggest("see what this line says; the log of %s may say more", p.name)
 	case refusedKey:
@@ -203,7 +193,7 @@ func (m *Mesh) whyReachable(w *Why, p *peer, f Found) {
 		m.whyNoSession(w, p, f)
 		return
 	}
-	if p.idle() && p.conn == nil && m.now.Sub(p.active) >= keepTrying {
+	if p.idle() && p.conn == nil && m.now.Sub(p.lastActive()) >= keepTrying {
 		w.Good = true
 		w.add(WhyNoSession, "there has been no packet for %s lately; the first one looks for the best path", p.name)
 		return
@@ -259,19 +249,20 @@ func (m *Mesh) whyNoSession(w *Why, p *peer, f Found) {
 
 // whyDirect: packets go directly by UDP. Is that as good as it gets?
 func (m *Mesh) whyDirect(w *Why, p *peer) {
-	w.add(WhyDirect, "packets for %s go directly by UDP to %s", p.name, p.udp().addr)
+	u := p.udpState()
+	w.add(WhyDirect, "packets for %s go directly by UDP to %s", p.name, u.addr)
 	w.Good = true
-	if rtt := p.udp().rtt.srtt; rtt >= farAway {
+	if rtt := u.rtt; rtt >= farAway {
 		w.add(WhySlow, "high latency: the round trip takes %s", rtt.Round(time.Millisecond))
 	}
-	if loss := p.udp().loss; loss >= manyLost {
+	if loss := u.loss; loss >= manyLost {
 		w.Good = false
 		w.add(WhyLossy, "%.0f %% of the probes are lost", 100*loss)
 		w.suggest("the line between the two drops packets; if it is yours, look for an overloaded router or a bad radio link")
 	}
-	if p.udp().pmtu.fixed() && p.udp().pmtu.min < smallFrame {
+	if u.fixed && u.passes < smallFrame {
 		w.Good = false
-		w.add(WhySmall, "packets of more than %d bytes do not pass", p.udp().pmtu.min-14)
+		w.add(WhySmall, "packets of more than %d bytes do not pass", u.passes-14)
 		w.suggest("raise the MTU of the link between the two that takes only small packets; a tunnel inside of a tunnel is the usual cause. Until then all works, but slower")
 	}
 	if level := p.session.suite().Compression; level != 0 {
@@ -279,11 +270,24 @@ func (m *Mesh) whyDirect(w *Why, p *peer) {
 	}
 }
 
+// udpState is what is told of the UDP path to a node.
+type udpState struct {
+	addr   netip.AddrPort
+	heard  []netip.AddrPort // other addresses that were reported
+	asked  bool             // it was probed
+	alive  time.Time        // last answer
+	rtt    time.Duration
+	loss   float64
+	fixed  bool // the search for the MTU has ended with a result
+	narrow bool // it has found that hardly anything passes
+	passes int  // largest frame known to pass, in bytes
+}
+
 // whyDegraded: there is a direct path by UDP, and a relay is better nevertheless.
 func (m *Mesh) whyDegraded(w *Why, p *peer) {
-	s, c := &p.relaying().direct.quality, &p.chosen().quality
+	s, c := p.directQuality(), p.chosenQuality()
 	w.add(WhyDegraded, "the direct path is worse: %s and %.0f %% loss, through %s %s and %.0f %%",
-		s.rtt.srtt.Round(time.Millisecond), 100*s.loss(), p.relay().name, c.rtt.srtt.Round(time.Millisecond), 100*c.loss())
+		s.mean().Round(time.Millisecond), 100*s.loss(), p.relay().name, c.mean().Round(time.Millisecond), 100*c.loss())
 	w.suggest("the line between the two is slow or drops packets; as long as it does, the relay is the best path")
 }
 
@@ -312,13 +316,14 @@ func (m *Mesh) whyNoUDP(w *Why, p *peer, f Found) {
 		w.suggest("remove UDPDiscovery = no")
 		return
 	}
+	u := p.udpState()
 	if p.confirmed() { // it answers, but large packets do not pass yet
-		if p.udp().pmtu.narrow {
+		if u.narrow {
 			w.add(WhySmall, "UDP between the two passes only for packets of less than %d bytes, which is of no use", minFrame-14)
 			w.suggest("a firewall or a tunnel between the two drops larger datagrams; if it is yours, let them pass")
 			return
 		}
-		w.add(WhySmall, "by UDP only packets of up to %d bytes are known to pass so far", max(p.udp().pmtu.min-14, 0))
+		w.add(WhySmall, "by UDP only packets of up to %d bytes are known to pass so far", max(u.passes-14, 0))
 		w.suggest("wait a moment: the largest size is being looked for")
 		return
 	}
@@ -328,8 +333,8 @@ func (m *Mesh) whyNoUDP(w *Why, p *peer, f Found) {
 		w.suggest("add Address = HOST to the host file of %s, if it has a public address", p.name)
 		return
 	}
-	if !p.udp().alive.IsZero() {
-		w.add(WhySilent, "%s answered by UDP until %s ago", p.name, m.now.Sub(p.udp().alive).Round(time.Second))
+	if !u.alive.IsZero() {
+		w.add(WhySilent, "%s answered by UDP until %s ago", p.name, m.now.Sub(u.alive).Round(time.Second))
 	}
 	w.add(WhyUnanswered, "%s does not answer by UDP at %s", p.name, list(asked))
 	heard, tried := m.udpPeers(f)
@@ -386,7 +391,8 @@ func manyPorts(seen []netip.AddrPort) bool {
 // announces itself.
 func (m *Mesh) seemsSymmetric(p *peer) bool {
 	var seen []netip.AddrPort
-	for _, a := range append(slices.Clone(p.udp().heard), p.udp().addr) {
+	u := p.udpState()
+	for _, a := range append(slices.Clone(u.heard), u.addr) {
 		a = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 		if a.IsValid() && a.Port() != portOf(p) {
 			seen = append(seen, a)
@@ -418,7 +424,7 @@ func (m *Mesh) udpPeers(f Found) (heard, tried int) {
 		if answers {
 			heard++
 		}
-		if answers || asked || p.contacted != nil && !p.contacted.udp.asked.IsZero() {
+		if answers || asked || p.udpState().asked {
 			tried++
 		}
 	}
