@@ -127,7 +127,7 @@ func (m *Mesh) ping(c *conn) {
 // compareDigests looks at the PING of a neighbour.
 func (m *Mesh) compareDigests(c *conn, text string) {
 	theirs, err := wire.ParsePing(text)
-	if err != nil || theirs == (wire.Ping{}) || m.cfg.TunnelServer || m.graphDirty {
+	if err != nil || theirs == (wire.Ping{}) || m.cfg.TunnelServer || m.graphHasChanged() {
 		return
 	}
 	mine := m.stateDigest()
@@ -168,7 +168,7 @@ func (m *Mesh) sendEverything(c *conn) {
 	}
 	dead := 0
 	alive := func(name node.Name) bool {
-		if m.graphDirty { // who can be reached is not known yet
+		if m.graphHasChanged() { // who can be reached is not known yet
 			return true
 		}
 		if p := m.nodes[name]; p != nil && (p.reachable || p.known) {
@@ -178,7 +178,7 @@ func (m *Mesh) sendEverything(c *conn) {
 		return dead <= maxDeadTold
 	}
 	m.sendFullState(c, func(p *peer) bool {
-		return alive(p.name) && (p.reachable || m.graphDirty || m.now.Sub(later(p.since, p.born)) < tellLost)
+		return alive(p.name) && (p.reachable || m.graphHasChanged() || m.now.Sub(later(p.since, p.born)) < tellLost)
 	}, func(e *graph.Edge) bool { return alive(e.To) }, addEdge)
 }
 

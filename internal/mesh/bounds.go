@@ -1,8 +1,6 @@
 package mesh
 
 import (
-	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -157,61 +155,11 @@ func (m *Mesh) giveWay(by node.Name, keep []node.Name) int {
 		}
 		for _, f := range from {
 			m.deleteEdge(f, p.name)
-			m.graphDirty = true
+			m.graphChanged()
 		}
 		m.forgetNode(p)
 	}
 	return len(list)
-}
-
-// limitExceeded counts that something beyond the bounds, which c brought, was ignored, and logs it at most once a
-// minute for each cause.
-func (m *Mesh) limitExceeded(c *conn, format string, args ...any) {
-	r := m.refusals[format]
-	if r == nil {
-		if m.refusals == nil {
-			m.refusals = map[string]*Refusal{}
-		}
-		r = &Refusal{By: map[node.Name]uint64{}}
-		m.refusals[format] = r
-	}
-	r.Count++
-	r.Last = m.now
-	if c != nil && c.peer != nil && (r.By[c.peer.name] > 0 || len(r.By) < maxRefused) {
-		r.By[c.peer.name]++
-	}
-	if !r.told.IsZero() && m.now.Sub(r.told) < time.Minute {
-		return
-	}
-	r.told, r.Text = m.now, fmt.Sprintf(format, args...)
-	if r.Count > 1 {
-		m.logf(0, Warning, "ignoring "+format+" (%d times so far)", append(args, r.Count)...)
-		return
-	}
-	m.logf(0, Warning, "ignoring "+format, args...)
-}
-
-// Refusal is something that was ignored since there was too much of it.
-type Refusal struct {
-	Text  string // what it was, with one of those who did it
-	Count uint64 // since the start
-	Last  time.Time
-	By    map[node.Name]uint64 // the same by the neighbour that brought it, for the first few of these
-
-	told time.Time
-}
-
-// maxRefused neighbours are told apart for each cause.
-const maxRefused = 64
-
-// Refusals lists what was ignored since there was too much of it.
-func (m *Mesh) Refusals() (list []Refusal) {
-	for _, cause := range slices.Sorted(maps.Keys(m.refusals)) {
-		r := *m.refusals[cause]
-		r.By = maps.Clone(r.By)
-		list = append(list, r)
-	}
-	return list
 }
 
 // clean forgets what only unreachable nodes could take back: their edges and, without a host file,
@@ -244,7 +192,7 @@ func (m *Mesh) deleteEdgesFrom(p *peer, each func(to node.Name)) {
 			each(to)
 		}
 		m.deleteEdge(p.name, to)
-		m.graphDirty = true
+		m.graphChanged()
 	}
 }
 
@@ -277,65 +225,10 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// repeats counts how often the same routed request was passed on lately, in two periods
-// of which the older one is complete.
-type repeats struct {
-	current, previous map[digest]int
-	since             time.Time
-}
-
-// tooMany counts text and tells whether it has been passed on too often, or others
-// from the same node to the same node have.
-func (r *repeats) tooMany(now time.Time, text string) bool {
-	if r.current == nil || now.Sub(r.since) >= repeatPeriod || len(r.current) > seenLimit {
-		if r.previous, r.current = r.current, map[digest]int{}; now.Sub(r.since) >= 2*repeatPeriod {
-			r.previous = nil
-		}
-		r.since = now
-	}
-	return r.count(text) > maxRepeats || r.count(pairOf(text)) > maxOfPair
-}
-
-func (r *repeats) count(text string) int {
-	d := digestOf(text)
-	r.current[d]++
-	return r.current[d] + r.previous[d]
-}
-
-// pairOf is the beginning of a routed request, "KIND FROM TO".
-func pairOf(text string) string {
-	words := 0
-	for i := range len(text) {
-		if text[i] == ' ' {
-			if words++; words == 3 {
-				return text[:i+1]
-			}
-		}
-	}
-	return text + " "
-}
-
-// pass sends a routed request of another node on towards to, unless that would
-// send it back to c, where it came from, or it seems to run in circles.
-func (m *Mesh) pass(c *conn, to *peer, text []byte) {
-	next := m.nextHopConn(to)
-	switch {
-	case next == nil:
-	case next == c:
-		m.logf(3, Debug, "not sending a request for %s back to %s", to.name, c)
-	case m.repeats.tooMany(m.now, string(text)):
-		m.logf(2, Info, "routing loop: dropped a request for %s", to.name)
-	default:
-		m.send(next, text)
-	}
-}
-
 // withdrawal is the DEL_EDGE of an edge.
 func (m *Mesh) withdrawal(from, to node.Name) []byte {
 	return wire.DelEdge{Nonce: m.nonce(), From: from, To: to}.Append(nil)
 }
 
-// topologySize is how many texts of flooded requests are remembered, how many routed requests, and how many orphans there are.
-func (m *Mesh) topologySize() (texts, repeats, orphans int) {
-	return m.seen.size() + m.tombstones.size() + m.answered.size(), len(m.repeats.current) + len(m.repeats.previous), len(m.orphans)
-}
+// seenTexts is the number of texts of flooded requests that are remembered.
+func (m *Mesh) seenTexts() int { return m.seen.size() + m.tombstones.size() + m.answered.size() }

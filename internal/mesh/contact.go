@@ -3,38 +3,7 @@ package mesh
 import (
 	"net/netip"
 	"time"
-
-	"tincan/internal/rate"
 )
-
-// contact is what comes with having to do with a node: how it is reached by UDP, who relays, what was tried to
-// reach it better, what it has asked for. Of most nodes of a large mesh there is none, nor of those that a
-// member invents; so a node that is only heard of takes a fraction of the memory.
-type contact struct {
-	udp      udpPath
-	relaying relaying
-	onDemand onDemand
-	punch    punch
-
-	told   told        // to it, or about it
-	logins logins      // of it, that were refused
-	starts starts      // of sessions, by it
-	echoes rate.Bucket // of its requests that are answered
-}
-
-// contact returns what there is, and begins it if there is nothing. Who only wants to know asks
-// one of the methods below it.
-func (p *peer) contact() *contact {
-	if p.contacted == nil {
-		p.contacted = &contact{udp: newUDPPath(p.seenAt), relaying: newRelaying()}
-	}
-	return p.contacted
-}
-
-func (p *peer) udp() *udpPath       { return &p.contact().udp }
-func (p *peer) relaying() *relaying { return &p.contact().relaying }
-func (p *peer) onDemand() *onDemand { return &p.contact().onDemand }
-func (p *peer) punch() *punch       { return &p.contact().punch }
 
 // restartUDP forgets how p was reached. at is where others see it, zero if that is not known.
 func (p *peer) restartUDP(at netip.AddrPort) {

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"time"
 
-	"tincan/internal/forward"
 	"tincan/internal/node"
 	"tincan/internal/rate"
 	"tincan/internal/wire"
@@ -169,37 +168,6 @@ func (m *Mesh) echoAnswered(p *peer, e EchoIn, r wire.Echo) {
 		a.back.Hop = e.Hop
 	}
 	q.done(a)
-}
-
-// leavesByUDP tells whether a record of ours for p, of size bytes of data, leaves by UDP.
-func (m *Mesh) leavesByUDP(p *peer, size int) bool {
-	return m.hopOf(p, size) != forward.HopMeta
-}
-
-// Hop is the next step of a record of size bytes of data for a node, as the data plane chooses
-// it by what was published last. A node that is not known is given nothing by UDP.
-func (m *Mesh) Hop(to node.Name, size int) forward.Hop {
-	p := m.nodes[to]
-	if p == nil || p == m.self {
-		return forward.HopMeta
-	}
-	return m.hopOf(p, size)
-}
-
-// hopOf is the next step of a record of ours for p with size bytes of data, as the data plane
-// chooses it.
-func (m *Mesh) hopOf(p *peer, size int) forward.Hop {
-	return forward.Record(size, true, m.cfg.TCPOnly, m.forwardPeer(p.relay()), m.forwardPeer(m.effectiveVia(p)), m.forwardPeer(m.nodes[p.path.NextHop]))
-}
-
-// forwardPeer is what the data plane knows of p, nil for no node.
-func (m *Mesh) forwardPeer(p *peer) *forward.Peer {
-	if p == nil || p == m.self {
-		return nil
-	}
-	st := m.state(p)
-	f := st.Forward()
-	return &f
 }
 
 // echo carries out a request from outside.

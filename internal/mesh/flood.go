@@ -79,8 +79,6 @@ func (m *Mesh) catchUp(c *conn) {
 	c.hearsay = nil
 }
 
-func (m *Mesh) nonce() uint32 { return m.deps.Rand.Uint32() }
-
 // concerns tells whether a tunnel server listens to c about the given nodes.
 func (m *Mesh) concerns(c *conn, names ...node.Name) bool {
 	if !m.cfg.TunnelServer {
@@ -153,7 +151,7 @@ func (m *Mesh) addEdge(c *conn, text string) error {
 		c.claim(r.To)
 	}
 	m.setEdge(e)
-	m.graphDirty = true
+	m.graphChanged()
 	if !m.cfg.TunnelServer {
 		m.flood(c, []byte(text))
 	}
@@ -198,8 +196,8 @@ func (m *Mesh) delEdge(c *conn, text string) error {
 	}
 	m.outdated(*old)
 	m.deleteEdge(r.From, r.To)
-	m.graphDirty = true
-	m.orphans = append(m.orphans, r.To)
+	m.graphChanged()
+	m.orphan(r.To)
 	return nil
 }
 
@@ -301,23 +299,20 @@ func (m *Mesh) announceEdge(c *conn, e graph.Edge) {
 	} else {
 		m.announce(text)
 	}
-	m.graphDirty = true
+	m.graphChanged()
 }
 
 // connectionLost: c was active, and is the last one with its node.
 func (m *Mesh) connectionLost(c *conn) {
 	m.deleteEdge(m.cfg.Name, c.peer.name)
-	m.graphDirty = true
+	m.graphChanged()
 	if !m.down {
 		m.announce(m.withdrawal(m.cfg.Name, c.peer.name))
 	}
-	m.orphans = append(m.orphans, c.peer.name)
+	m.orphan(c.peer.name)
 	m.touch(c.peer)
 	m.catchUp(c)
 }
-
-// linksChanged: a connection that paths lead over, or a host file, has changed.
-func (m *Mesh) linksChanged() { m.reevaluate = true }
 
 // isNew tells whether a flooded request was not seen before, and remembers it.
 func (m *Mesh) isNew(text string) bool { return m.seen.first(m.now, text) }
@@ -344,10 +339,3 @@ func (c *conn) claims(n node.Name) bool {
 
 // isHidden tells whether p is not listed: somebody wanted it forgotten.
 func (p *peer) isHidden() bool { return p.hidden }
-
-// begin takes in this node itself.
-func (m *Mesh) begin() {
-	m.self.reachable = true
-	m.self.since = m.now
-	m.graphDirty = true
-}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tincan/internal/graph"
+	"tincan/internal/keys"
 	"tincan/internal/legacy"
 	"tincan/internal/node"
 	"tincan/internal/subnet"
@@ -191,7 +192,8 @@ func (m *Mesh) Size() Size {
 		Conns: len(m.allConns()), Wishes: len(m.dialTargets()), Timers: m.timers.size(),
 		Echoes: m.openEchoes(), Dirty: len(m.dirty),
 	}
-	s.Texts, s.Repeats, s.Orphans = m.topologySize()
+	s.Texts = m.seenTexts()
+	s.Repeats, s.Orphans = m.reachSize()
 	return s
 }
 
@@ -211,4 +213,17 @@ func (m *Mesh) Underlay() map[netip.Addr]node.Name {
 		}
 	}
 	return out
+}
+
+// Knows tells whether anybody has ever spoken of a node, or there is something of it here.
+func (m *Mesh) Knows(name node.Name) bool { return m.nodes[name] != nil }
+
+// KeyOf is the key by which a node is known, nil if there is none. good tells whether the owner of this
+// machine, or somebody who may let others in, vouches for it.
+func (m *Mesh) KeyOf(name node.Name) (key *keys.PublicKey, good bool) {
+	p := m.nodes[name]
+	if p == nil {
+		return nil, false
+	}
+	return p.key(), m.loginKey(p) != nil
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"tincan/internal/keys"
 	"tincan/internal/legacy"
 	"tincan/internal/wire"
 )
@@ -23,14 +22,6 @@ const (
 	loginUpgrade       // as in tinc 1.0, but only to tell each other the Ed25519 keys (tinc 1.1)
 )
 
-// minor is the protocol minor that we speak: none without an Ed25519 key.
-func (m *Mesh) minor() int {
-	if m.cfg.Key == nil {
-		return 0
-	}
-	return ProtocolMinor
-}
-
 // minorFor is the minor to announce on c. To a node whose Ed25519 key we
 // do not know, who dials says 1: let us exchange keys.
 func (m *Mesh) minorFor(c *conn) int {
@@ -38,14 +29,6 @@ func (m *Mesh) minorFor(c *conn) int {
 		return 1
 	}
 	return m.minor()
-}
-
-// rsaLogin tells whether there are the keys for a login as in tinc 1.0 with p.
-func (m *Mesh) rsaLogin(p *peer) bool { return m.cfg.RSAKey != nil && p.host.RSAKey != nil }
-
-// mayLogIn tells whether a login with p could succeed, as far as keys go.
-func (m *Mesh) mayLogIn(p *peer) bool {
-	return m.loginKey(p) != nil && m.cfg.Key != nil || m.rsaLogin(p)
 }
 
 // chooseLogin decides by the rules of tinc 1.1 which login follows the ID of p with the given minor.
@@ -106,16 +89,6 @@ func (m *Mesh) upgradeAck(c *conn, text string) error {
 		})
 	}
 	return nil
-}
-
-// learn takes k, which p has told over a connection that its RSA key protects, as its Ed25519 key.
-func (m *Mesh) learn(p *peer, k keys.PublicKey) {
-	p.known, p.learned, p.host.Key = true, m.now, &k
-	m.logf(1, Info, "learned the public key of %s", p.name)
-	m.emit(SaveKey{Node: p.name, Key: k})
-	if !m.sessionFits(p) {
-		m.endSession(p)
-	}
 }
 
 // loginKeyChanged tells whether c, in the light of the new host file h, was let in with a wrong key.

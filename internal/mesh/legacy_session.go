@@ -34,18 +34,6 @@ type legacySession struct {
 	warned string        // of what about its last key, "" if that is good
 }
 
-// speaksLegacy tells whether p is to be spoken to in the protocol of tinc 1.0, in which the relays
-// on the way read the packets. A node whose Ed25519 key is known never is: anybody in the mesh
-// could say that it does not speak SPTPS, to read what is for it.
-func (m *Mesh) speaksLegacy(p *peer) bool {
-	return p != m.self && p.reachable && (p.minor() < 2 && p.key() == nil || m.cfg.Key == nil)
-}
-
-// passOnly tells whether p, to which we speak the protocol of tinc 1.0, is sent nothing of our own:
-// there is no RSA key of it here (or of our own), so perhaps somebody has made it up to read what is sent to it.
-// What others send to it in that protocol we pass on, as tinc does.
-func (m *Mesh) passOnly(p *peer) bool { return p.session.hopByHop() && !m.rsaLogin(p) }
-
 // sessionFits tells whether the session of p is of the kind that it is to have.
 func (m *Mesh) sessionFits(p *peer) bool { return p.session.hopByHop() == m.speaksLegacy(p) }
 
@@ -168,9 +156,6 @@ func (s *legacySession) refused(err error) {
 	}
 	m.logf(1, Warning, "the key that %s sent cannot be used, its packets go over TCP: %v", p.name, err)
 }
-
-// policy says which weak choices are allowed with p.
-func (m *Mesh) policy(p *peer) legacy.Policy { return m.cfg.Policy.With(p.host.Policy) }
 
 // keyChanged: the node has dropped the key that we have (tinc 1.0 KEY_CHANGED). To a
 // neighbour it sends the new one unasked.

@@ -1,20 +1,13 @@
 package mesh
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
-	"io"
-	"math/rand/v2"
 	"net/netip"
-	"slices"
 	"time"
 
 	"tincan/internal/graph"
-	"tincan/internal/keys"
-	"tincan/internal/legacy"
 	"tincan/internal/node"
-	"tincan/internal/subnet"
 	"tincan/internal/wire"
 )
 
@@ -23,20 +16,6 @@ const (
 	ProtocolMajor = 17
 	ProtocolMinor = 7
 )
-
-// Deps is what a pure machine cannot make itself.
-type Deps struct {
-	Rand    *rand.Rand // choices and jitter
-	Secrets io.Reader  // keys and nonces of handshakes
-	// RouteMTU is the kernel's MTU of the route to an address in bytes of IP
-	// packet, 0 if unknown. It may be nil.
-	RouteMTU func(netip.Addr) int
-	// Heard is when the last byte came in on a meta connection, zero if unknown. It
-	// may be nil: then only whole requests count.
-	Heard func(ConnID) time.Time
-	// Locate tells where an address leads. It may be nil: then everywhere is Elsewhere.
-	Locate func(netip.Addr) Location
-}
 
 // Mesh is the protocol core. Its methods must be called from one goroutine.
 //
@@ -121,7 +100,7 @@ func New(cfg Config, in Deps, now time.Time) *Mesh {
 	}
 	m.cfg = withDefaults(cfg)
 	m.self = m.peer(cfg.Name)
-	m.begin()
+	m.beginReach()
 	for name, h := range cfg.Hosts {
 		m.setHost(name, true, h)
 	}
@@ -146,50 +125,6 @@ func New(cfg Config, in Deps, now time.Time) *Mesh {
 	return m
 }
 
-func withDefaults(c Config) Config {
-	def := func(d *time.Duration, v time.Duration) {
-		if *d <= 0 {
-			*d = v
-		}
-	}
-	if c.Suite == (legacy.Suite{}) {
-		c.Suite = legacy.DefaultSuite
-	}
-	def(&c.PingInterval, time.Minute)
-	def(&c.PingTimeout, 5*time.Second)
-	c.PingTimeout = min(c.PingTimeout, c.PingInterval)
-	def(&c.MaxTimeout, 15*time.Minute)
-	def(&c.KeyExpire, time.Hour)
-	def(&c.UDPDiscoveryInterval, 2*time.Second)
-	def(&c.UDPDiscoveryKeepalive, 10*time.Second)
-	def(&c.UDPDiscoveryTimeout, 30*time.Second)
-	def(&c.UDPInfoInterval, 5*time.Second)
-	def(&c.MTUInfoInterval, 5*time.Second)
-	def(&c.MACExpire, 10*time.Minute)
-	def(&c.StaleAfter, 24*time.Hour)
-	if c.TunnelServer {
-		c.StrictSubnets = true
-	}
-	return c
-}
-
-// every calls fn each period. All nodes would otherwise act at the same moment
-// after a common restart, so each turn gets a little jitter, as in tinc.
-func (m *Mesh) every(period time.Duration, fn func()) {
-	m.timers.set(m.now.Add(period+m.jitter(131*time.Millisecond)), func() {
-		fn()
-		m.every(period, fn)
-	})
-}
-
-// after calls fn once.
-func (m *Mesh) after(d time.Duration, fn func()) *timer { return m.timers.set(m.now.Add(d), fn) }
-
-// jitter is a random duration below d.
-func (m *Mesh) jitter(d time.Duration) time.Duration {
-	return time.Duration(m.deps.Rand.Int64N(int64(d)))
-}
-
 // Deadline is when Tick has to be called, if nothing happens before.
 func (m *Mesh) Deadline() time.Time {
 	at := m.timers.next()
@@ -197,19 +132,6 @@ func (m *Mesh) Deadline() time.Time {
 		return at
 	}
 	return at.Add(-m.ahead)
-}
-
-// clock takes note of the time, which never goes back. Times should carry the reading of a
-// monotonic clock, as those of time.Now do, so that they do not jump when somebody sets the
-// clock on the wall. Should one be set back nevertheless, time goes on from where it was:
-// nothing may wait until that clock has caught up.
-func (m *Mesh) clock(now time.Time) {
-	now = now.Add(m.ahead)
-	if now.Before(m.now) {
-		m.ahead += m.now.Sub(now)
-		now = m.now
-	}
-	m.now = now
 }
 
 // Tick runs what is due.
@@ -294,463 +216,16 @@ func (m *Mesh) Flush(now time.Time) []Effect {
 	m.clock(now)
 	m.update()
 	m.decideRelays()
-	m.publish()
+	m.publishPeers()
+	m.publishRoutes()
 	out := m.effects
 	m.effects = nil
 	return out
 }
 
-func (m *Mesh) emit(e Effect) { m.effects = append(m.effects, e) }
-
-func (m *Mesh) logf(level int, p Priority, format string, args ...any) {
-	m.emit(Log{Level: level, Priority: p, Text: fmt.Sprintf(format, args...), Cause: format, About: about(args)})
-}
-
-// about is whom a message is about: the first node, connection or address in it.
-func about(args []any) string {
-	for _, a := range args {
-		switch a := a.(type) {
-		case node.Name:
-			return string(a)
-		case *conn:
-			if a.peer == nil {
-				return a.remote.Addr().String()
-			}
-			return string(a.peer.name)
-		case netip.AddrPort:
-			return a.Addr().String()
-		}
-	}
-	return ""
-}
-
-// ---------------------------------------------------------------- peers
-
-// peer is what we know of one node, ourselves included.
-type peer struct {
-	name    node.Name
-	id      node.ID
-	known   bool      // has a host file here
-	learned time.Time // when its key came by an RSA login, zero: it did not
-	host    Host
-
-	subnets    map[subnet.Subnet]node.Name // and by which neighbour we know, "": by our own files
-	sorted     []subnet.Subnet             // the same in order; nil: to be worked out
-	sums       sums                        // of what it has announced
-	written    map[subnet.Subnet]struct{}  // those of its host file, all with the default weight
-	path       graph.Path
-	found      uint64 // the last search that found an edge of it
-	reachable  bool
-	born       time.Time      // when it was first heard of
-	by         node.Name      // the neighbour by way of which that was, "" if it was not
-	since      time.Time      // of the last change of reachability, zero: never
-	hidden     bool           // not listed: somebody wanted it forgotten
-	announced  netip.AddrPort // its address when it became reachable, for scripts
-	conn       *conn          // activated meta connection
-	problem    string         // why the last attempt at a connection failed, "" if it did not
-	refusal    refusal        // whether that was the login
-	startTimer *timer         // of onNeighbourUp
-	failed     int            // attempts of AutoConnect to connect to it, in a row
-	shunned    time.Time      // when AutoConnect may try it again
-
-	session  session
-	trust    trust     // what is known of its key beside its host file
-	askedKey time.Time // last request for its public key, zero: it was answered
-
-	seenAt    netip.AddrPort // where others see it by UDP
-	contacted *contact       // nil: we have had nothing to do with it, see contact()
-
-	active    time.Time // last traffic
-	published PeerState
-}
-
-// peer returns the node called name, creating it (unreachable) if it is new.
-func (m *Mesh) peer(name node.Name) *peer {
-	p := m.nodes[name]
-	if p == nil {
-		p = &peer{name: name, id: name.ID(), born: m.now}
-		m.beginTrust(p)
-		m.beginSession(p)
-		m.nodes[name] = p
-		m.byID[p.id] = p
-		i, _ := slices.BinarySearchFunc(m.order, p, byName)
-		m.order = slices.Insert(m.order, i, p)
-	}
-	return p
-}
-
 func (m *Mesh) forgetNode(p *peer) {
 	m.chargeTo(p.by, share{nodes: -1})
 	m.remove(p)
-}
-
-// remove takes p out of the tables.
-func (m *Mesh) remove(p *peer) {
-	delete(m.nodes, p.name)
-	delete(m.byID, p.id)
-	if i, ok := slices.BinarySearchFunc(m.order, p, byName); ok {
-		m.order = slices.Delete(m.order, i, i+1)
-	}
-	m.touch(p)
-}
-
-// announcedAt is its address in the edge over which it is reached, zero if there is none.
-func (p *peer) announcedAt() netip.AddrPort {
-	if p.path.Prev == nil {
-		return netip.AddrPort{}
-	}
-	addr, _ := p.path.Prev.Addr.Addr()
-	return addr
-}
-
-func (p *peer) minor() int { return p.path.Options.Minor() }
-
-// hasAddress tells whether it could be dialled without the mesh's help.
-func (p *peer) hasAddress() bool { return len(p.host.Addresses) > 0 }
-
-// touch has the state of p published, if it has changed.
-func (m *Mesh) touch(p *peer) {
-	if p != m.self {
-		m.dirty[p] = struct{}{}
-	}
-}
-
-func (m *Mesh) setHost(name node.Name, known bool, h Host) {
-	if !known {
-		if p := m.nodes[name]; p != nil && p.known && p != m.self && !m.justLearned(p) {
-			m.hostGone(p)
-		}
-		return
-	}
-	p := m.peer(name)
-	if h.Key == nil && m.justLearned(p) {
-		h.Key = p.host.Key
-	}
-	if len(h.Cached) == 0 {
-		h.Cached = p.host.Cached
-	}
-	was := p.key()
-	p.known, p.host = true, h
-	p.trust.removed = false
-	if p.session.hopByHop() {
-		m.touch(p) // with an RSA key packets of our own may go there
-	}
-	changed := was != nil && !sameKey(p.key(), was)
-	if h.Key != nil {
-		m.settleLearned(p, was)
-	}
-	if changed {
-		m.endLogins(p, "its key in the host file has changed")
-	}
-	if changed || !m.sessionFits(p) {
-		m.endSession(p)
-	}
-	m.setWritten(p, h.Subnets)
-	if m.cfg.StrictSubnets && p != m.self {
-		m.replaceSubnets(p, h.Subnets)
-	}
-}
-
-func sameKey(a, b *keys.PublicKey) bool { return a == b || a != nil && b != nil && *a == *b }
-
-// hostGone: p has no host file any more. A login that is under way ends; what stands,
-// stands until a reload.
-func (m *Mesh) hostGone(p *peer) {
-	p.known, p.host = false, Host{}
-	m.setWritten(p, nil)
-	p.trust = trust{removed: true} // it comes back only if its owner wants it
-	m.endSession(p)
-	m.linksChanged()
-	if m.cfg.StrictSubnets {
-		m.replaceSubnets(p, nil)
-	}
-	m.endLogins(p, "its host file is gone")
-}
-
-// justLearned tells whether p's key is so new that it may not be in the host file yet.
-func (m *Mesh) justLearned(p *peer) bool {
-	return !p.learned.IsZero() && m.now.Sub(p.learned) < writeGrace
-}
-
-func byName(a, b *peer) int { return cmp.Compare(a.name, b.name) }
-
-// ---------------------------------------------------------------- paths
-
-// search brings the paths up to date.
-func (m *Mesh) search() {
-	if m.graphDirty {
-		m.graphDirty = false
-		m.recompute()
-	}
-}
-
-// searchEarly brings the paths up to date out of turn, a few times between two turns.
-func (m *Mesh) searchEarly() {
-	if m.graphDirty && m.early < maxEarly {
-		m.early++
-		m.search()
-	}
-}
-
-// update brings the paths up to date, unless that has to wait, and withdraws the edges of orphans.
-func (m *Mesh) update() {
-	if (m.graphDirty || len(m.orphans) > 0) && !m.mayWait(&m.searching, m.searchWait()) {
-		for m.graphDirty || len(m.orphans) > 0 {
-			m.search()
-			m.withdrawOrphans()
-		}
-		m.early = 0
-	}
-}
-
-// lastSearch acts on what has changed, for the last time.
-func (m *Mesh) lastSearch() {
-	m.recompute()
-	m.graphDirty = false
-	m.orphans = nil
-}
-
-// graphChanged has the paths computed anew.
-func (m *Mesh) graphChanged() { m.graphDirty = true }
-
-// broadcastTree lists the neighbours in the broadcast tree.
-func (m *Mesh) broadcastTree() []node.Name { return m.tree }
-
-// A single change is acted upon at once. While changes pour in, as when a large mesh
-// comes up, a search for each batch of them would be most of what a node does.
-const (
-	// searchEvery is the least time between two searches for each node of the mesh beyond
-	// smallMesh: they take about a hundredth of the time then.
-	searchEvery = 100 * time.Microsecond
-	smallMesh   = 50
-	// maxSearchWait bounds it.
-	maxSearchWait = 200 * time.Millisecond
-)
-
-// searchWait is the least time between two searches now.
-func (m *Mesh) searchWait() time.Duration {
-	return min(time.Duration(max(0, len(m.nodes)-smallMesh))*searchEvery+time.Duration(max(0, m.subnetCount()-smallTable))*publishEvery, maxSearchWait)
-}
-
-// recompute recomputes the paths and acts on what has changed.
-func (m *Mesh) recompute() {
-	m.searching.done(m.now)
-	m.searches++
-	changed := m.changed[:0]
-	all := m.graph.Changes(func(name node.Name, path graph.Path) {
-		if p := m.nodes[name]; p != nil {
-			p.found = m.searches
-			if p.path != path {
-				p.path = path
-				changed = append(changed, p)
-			}
-		}
-	})
-	if all {
-		for _, p := range m.order {
-			if p.found != m.searches && p.path != (graph.Path{}) { // it has no edge any more
-				p.path = graph.Path{}
-				changed = append(changed, p)
-			}
-		}
-	}
-	slices.SortFunc(changed, byName)
-	for _, p := range changed {
-		if p != m.self {
-			m.pathChanged(p)
-			m.touch(p)
-		}
-	}
-	clear(changed)
-	m.changed = changed[:0]
-	if m.reevaluate { // what paths lead over has changed
-		m.reevaluate = false
-		for _, p := range m.order {
-			if p == m.self {
-				continue
-			}
-			m.pathChanged(p)
-			if m.hopConn(p) != p.publishedConn() {
-				m.touch(p)
-			}
-		}
-	}
-	var tree []node.Name
-	if m.cfg.Broadcast && !m.cfg.TunnelServer {
-		tree = m.graph.Adjacent()
-	}
-	if !slices.Equal(tree, m.tree) {
-		m.tree = tree
-		m.treeChanged()
-	}
-}
-
-// pathChanged does what follows from another path to p.
-func (m *Mesh) pathChanged(p *peer) {
-	switch {
-	case p.path.Reachable != p.reachable:
-		m.reachabilityChanged(p)
-	case !m.sessionFits(p):
-		m.logf(1, Info, "node %s speaks another protocol now", p.name)
-		m.endSession(p)
-	}
-	if addr := p.announcedAt(); p.reachable && addr.IsValid() && !p.addr().IsValid() {
-		p.seemsToBeAt(addr)
-	}
-}
-
-func (m *Mesh) reachabilityChanged(p *peer) {
-	p.restartUDP(netip.AddrPort{})
-	if p.reachable != p.path.Reachable {
-		m.countNode(p, p.path.Reachable)
-	}
-	p.reachable = p.path.Reachable
-	p.since = m.now
-	m.endSession(p)
-	subnets := sortedSubnets(p)
-	for _, s := range subnets {
-		m.touchRoute(p, s)
-	}
-	if p.reachable {
-		p.restartUDP(p.announcedAt())
-		m.logf(1, Info, "node %s became reachable", p.name)
-		p.announced, p.hidden = p.addr(), false
-		m.emit(NodeUp{Node: p.name, Addr: p.addr()})
-		for _, s := range subnets {
-			m.emit(SubnetUp{Owner: p.name, Subnet: s, Addr: p.addr()})
-		}
-		if p.conn != nil {
-			p.session.onNeighbourUp(p.conn)
-		}
-		m.onReachable(p)
-		m.autoConnectSoon()
-		return
-	}
-	m.logf(1, Info, "node %s became unreachable", p.name)
-	m.autoConnectSoon()
-	// What a script did for an address is undone for the same address.
-	m.emit(NodeDown{Node: p.name, Addr: p.announced})
-	for _, s := range subnets {
-		m.emit(SubnetDown{Owner: p.name, Subnet: s, Addr: p.announced})
-	}
-}
-
-// withdrawOrphans floods DEL_EDGE for edges towards us from neighbours that
-// were lost and cannot say so themselves (tinc 1.1 DEL_EDGE).
-func (m *Mesh) withdrawOrphans() {
-	orphans := m.orphans
-	m.orphans = nil
-	for _, name := range orphans {
-		if p := m.nodes[name]; p != nil && p.reachable {
-			continue
-		}
-		if e, ok := m.graph.Get(name, m.cfg.Name); ok {
-			m.outdated(*e)
-			m.announce(m.withdrawal(name, m.cfg.Name))
-			m.deleteEdge(name, m.cfg.Name)
-			m.graphDirty = true
-		}
-	}
-}
-
-// effectiveVia is the node that packets for p are sent to by UDP: p itself, or a relay.
-func (m *Mesh) effectiveVia(p *peer) *peer {
-	v := p.path.Via
-	if v == m.cfg.Name || v == "" {
-		v = p.path.NextHop
-	}
-	return m.nodes[v]
-}
-
-// nextHopConn is the meta connection that leads to p, nil if there is none.
-func (m *Mesh) nextHopConn(p *peer) *conn {
-	if !p.reachable || p == m.self {
-		return nil
-	}
-	if h := m.nodes[p.path.NextHop]; h != nil {
-		return h.conn
-	}
-	return nil
-}
-
-// hopConn is the number of the meta connection that leads to p, 0 if there is none.
-func (m *Mesh) hopConn(p *peer) ConnID {
-	if c := m.nextHopConn(p); c != nil {
-		return c.id
-	}
-	return 0
-}
-
-// ---------------------------------------------------------------- publishing
-
-func (m *Mesh) publish() {
-	m.publishPeers()
-	m.publishRoutes()
-}
-
-// publishPeers tells the data plane which peers have changed.
-func (m *Mesh) publishPeers() {
-	if len(m.dirty) > 0 {
-		var changed []PeerState
-		for p := range m.dirty {
-			if now := m.nodes[p.name]; now != nil && now != p { // it was forgotten, and has come back
-				continue
-			}
-			if st := m.state(p); st != p.published {
-				p.published = st
-				changed = append(changed, st)
-			}
-		}
-		clear(m.dirty)
-		if len(changed) > 0 {
-			slices.SortFunc(changed, func(a, b PeerState) int {
-				if a.Node < b.Node {
-					return -1
-				}
-				return 1
-			})
-			m.emit(PublishPeers{Peers: changed})
-		}
-	}
-}
-
-func (m *Mesh) state(p *peer) PeerState {
-	st := PeerState{Node: p.name, Known: m.nodes[p.name] == p, Reachable: p.reachable, Sock: -1}
-	if p == m.self || !p.reachable {
-		return st
-	}
-	via := m.effectiveVia(p)
-	if via == nil {
-		return st
-	}
-	st.Adjacent = p.conn != nil
-	st.Conn = m.hopConn(p)
-	st.NextHop, st.Via, st.ViaSelf = p.path.NextHop, via.name, p.path.Via == m.cfg.Name
-	st.Options = uint32(p.path.Options)
-	if p.confirmed() || m.mayProbe(p, p.addr()) {
-		st.Addr, st.Confirmed = p.addr(), p.confirmed()
-		st.Sock = p.sock()
-	}
-	st.MTU = m.usableMTU(p)
-	if p.confirmed() && !m.cfg.TCPOnly {
-		_, st.MinMTU, _ = p.mtus()
-	}
-	if r := p.relay(); r != nil {
-		st.Relay = r.name
-	}
-	p.session.publish(&st)
-	return st
-}
-
-// usableMTU is the path MTU of p, capped by the PMTU settings.
-func (m *Mesh) usableMTU(p *peer) int {
-	mtu, _, _ := p.mtus()
-	for _, limit := range []int{m.cfg.PMTU, p.host.PMTU} {
-		if limit > 0 {
-			mtu = min(mtu, limit)
-		}
-	}
-	return mtu
 }
 
 func (m *Mesh) shutdown() {

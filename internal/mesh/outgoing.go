@@ -72,11 +72,6 @@ func (m *Mesh) addDialTarget(name node.Name, auto bool) *outgoing {
 	return o
 }
 
-func (m *Mesh) dialAfter(o *outgoing, d time.Duration) {
-	m.timers.cancel(o.timer)
-	o.timer = m.after(d, func() { m.dial(o) })
-}
-
 // dial tries the next address of o, or waits when all have been tried.
 func (m *Mesh) dial(o *outgoing) {
 	if m.dials[o.name] != o || o.conn != nil || m.down {
@@ -119,69 +114,9 @@ func (m *Mesh) dialAnswered(c *conn, to Endpoint) {
 	o.tries = nil
 }
 
-func (m *Mesh) roundFailed(o *outgoing) {
-	if p := m.nodes[o.name]; p != nil {
-		defer m.punch(p)
-	}
-	o.queue = nil
-	o.round++
-	if o.once {
-		m.giveUp(o)
-		return
-	}
-	if o.auto { // AutoConnect tries others meanwhile: this one may be dead
-		p := m.peer(o.name)
-		p.failed++
-		wait := m.backoff(p.failed)
-		p.shunned = m.now.Add(wait)
-		m.after(wait, m.autoConnectSoon)
-		m.giveUp(o)
-		m.autoConnectSoon()
-		return
-	}
-	d := m.backoff(o.round)
-	m.logf(1, Info, "next attempt to connect to %s in %s", o.name, d.Round(100*time.Millisecond))
-	m.dialAfter(o, d)
-}
-
-// onReachable: p, to which we want a connection, has become reachable over others. So it lives, and what
-// has failed before says nothing any more. The jitter spreads those who all wait for it.
-func (m *Mesh) onReachable(p *peer) {
-	o := m.dials[p.name]
-	if o == nil || o.round == 0 || p.conn != nil {
-		return
-	}
-	d := m.startDelay()
-	if wait := o.eased.Add(easeEvery).Sub(m.now); !o.eased.IsZero() && wait > 0 {
-		d += wait
-	}
-	at := m.now.Add(d)
-	switch {
-	case o.conn != nil: // being made; should it fail, the next attempt follows soon
-		if !o.eased.After(m.now.Add(-easeEvery)) {
-			o.round, o.eased = 0, m.now
-		}
-	case !o.timer.waiting() || o.timer.laterThan(at):
-		o.round, o.queue, o.eased = 0, nil, at
-		m.logf(1, Info, "%s has become reachable; next attempt to connect to it in %s", p.name, d.Round(100*time.Millisecond))
-		m.dialAfter(o, d)
-	}
-}
-
 // startDelay is a random wait for what all nodes of the mesh may want to do at the same moment.
 func (m *Mesh) startDelay() time.Duration {
 	return 50*time.Millisecond + m.jitter(500*time.Millisecond+time.Duration(len(m.nodes))*20*time.Millisecond)
-}
-
-func (m *Mesh) backoff(round int) time.Duration {
-	d := max(m.cfg.MaxTimeout, firstRetry)
-	if len(m.activeConns()) == 0 {
-		d = min(d, aloneRetry)
-	}
-	if round < 20 {
-		d = min(d, firstRetry<<(round-1))
-	}
-	return max(d/2+m.jitter(d/2+1), m.cfg.MinTimeout)
 }
 
 // addressesOf lists where p may be dialled: its cached addresses, what its neighbours
@@ -564,3 +499,68 @@ func (m *Mesh) dialAnew(reason string) {
 
 // dialTargets are the names of the nodes with which a connection is wanted, in order.
 func (m *Mesh) dialTargets() []node.Name { return slices.Sorted(maps.Keys(m.dials)) }
+
+func (m *Mesh) dialAfter(o *outgoing, delay time.Duration) {
+	m.timers.cancel(o.timer)
+	o.timer = m.after(delay, func() { m.dial(o) })
+}
+
+func (m *Mesh) roundFailed(o *outgoing) {
+	if p := m.nodes[o.name]; p != nil {
+		defer m.punch(p)
+	}
+	o.queue = nil
+	o.round++
+	if o.once {
+		m.giveUp(o)
+		return
+	}
+	if o.auto { // AutoConnect tries others meanwhile: this one may be dead
+		p := m.peer(o.name)
+		p.failed++
+		wait := m.backoff(p.failed)
+		p.shunned = m.now.Add(wait)
+		m.after(wait, m.autoConnectSoon)
+		m.giveUp(o)
+		m.autoConnectSoon()
+		return
+	}
+	delay := m.backoff(o.round)
+	m.logf(1, Info, "next attempt to connect to %s in %s", o.name, delay.Round(100*time.Millisecond))
+	m.dialAfter(o, delay)
+}
+
+// onReachable: p, to which we want a connection, has become reachable over others. So it lives, and what
+// has failed before says nothing any more. The jitter spreads those who all wait for it.
+func (m *Mesh) onReachable(p *peer) {
+	o := m.dials[p.name]
+	if o == nil || o.round == 0 || p.conn != nil {
+		return
+	}
+	delay := m.startDelay()
+	if wait := o.eased.Add(easeEvery).Sub(m.now); !o.eased.IsZero() && wait > 0 {
+		delay += wait
+	}
+	at := m.now.Add(delay)
+	switch {
+	case o.conn != nil: // being made; should it fail, the next attempt follows soon
+		if !o.eased.After(m.now.Add(-easeEvery)) {
+			o.round, o.eased = 0, m.now
+		}
+	case !o.timer.waiting() || o.timer.laterThan(at):
+		o.round, o.queue, o.eased = 0, nil, at
+		m.logf(1, Info, "%s has become reachable; next attempt to connect to it in %s", p.name, delay.Round(100*time.Millisecond))
+		m.dialAfter(o, delay)
+	}
+}
+
+func (m *Mesh) backoff(round int) time.Duration {
+	delay := max(m.cfg.MaxTimeout, firstRetry)
+	if len(m.activeConns()) == 0 {
+		delay = min(delay, aloneRetry)
+	}
+	if round < 20 {
+		delay = min(delay, firstRetry<<(round-1))
+	}
+	return max(delay/2+m.jitter(delay/2+1), m.cfg.MinTimeout)
+}

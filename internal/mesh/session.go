@@ -62,13 +62,6 @@ func (m *Mesh) endSession(p *peer) {
 	m.touch(p)
 }
 
-// route sends a request towards p over the meta connections.
-func (m *Mesh) route(p *peer, text []byte) {
-	if c := m.nextHopConn(p); c != nil {
-		m.send(c, text)
-	}
-}
-
 // both looks up the two ends of a routed request; ok is false if it is to be ignored.
 func (m *Mesh) both(from, to node.Name) (f, t *peer, ok bool) {
 	f, t = m.nodes[from], m.nodes[to]

@@ -239,20 +239,6 @@ func (s *sptpsSession) start() {
 	m.route(p, h.outbound.sent)
 }
 
-// whyNotLegacy tells why nothing is sent to p, which is said to speak only the protocol of tinc 1.0,
-// or as which we speak only that. "": it is said to speak SPTPS, and so do we.
-func (m *Mesh) whyNotLegacy(p *peer) string {
-	switch {
-	case m.cfg.Key != nil && p.minor() >= 2, p.session.hopByHop() && m.rsaLogin(p):
-		return ""
-	case m.cfg.RSAKey == nil:
-		return "only the protocol of tinc 1.0 is possible with it, for which this node has no RSA key"
-	case m.cfg.Key != nil && p.key() != nil:
-		return "it is said to speak only the protocol of tinc 1.0, but it has an Ed25519 key"
-	}
-	return "it is said to speak only the protocol of tinc 1.0, for which its host file with its RSA key has to be here"
-}
-
 // askForKey sends the question for the public key of p (REQ_KEY 19).
 func (m *Mesh) askForKey(p *peer) {
 	m.route(p, wire.ReqKey{From: m.cfg.Name, To: p.name, Sub: wire.SubAskKey}.Append(nil))

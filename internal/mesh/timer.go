@@ -80,28 +80,6 @@ func (h *timerHeap) Pop() any {
 	return t
 }
 
-// turn keeps something that is due often from being done too often. The zero value lets it be done at once.
-type turn struct {
-	last time.Time
-	next *timer // when it may be done again, if it has to wait
-}
-
-// mayWait tells whether what is due has to wait until so long after the last time, and sees to it that its
-// turn comes.
-func (m *Mesh) mayWait(t *turn, wait time.Duration) bool {
-	at := t.last.Add(wait)
-	if !m.now.Before(at) || t.last.After(m.now) {
-		return false
-	}
-	if t.next == nil || t.next.index < 0 {
-		t.next = m.timers.set(at, func() {}) // what follows a tick does it
-	}
-	return true
-}
-
-// done takes note that it is done.
-func (t *turn) done(now time.Time) { t.last = now }
-
 // size is the number of timers.
 func (t *timers) size() int { return len(t.heap) }
 

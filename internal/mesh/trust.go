@@ -3,7 +3,6 @@ package mesh
 import (
 	"maps"
 	"net/netip"
-	"slices"
 	"time"
 
 	"tincan/internal/keys"
@@ -265,19 +264,6 @@ func (m *Mesh) setRemoved(names map[node.Name]bool) {
 	}
 }
 
-// Knows tells whether anybody has ever spoken of a node, or there is something of it here.
-func (m *Mesh) Knows(name node.Name) bool { return m.nodes[name] != nil }
-
-// KeyOf is the key by which a node is known, nil if there is none. good tells whether the owner of this
-// machine, or somebody who may let others in, vouches for it.
-func (m *Mesh) KeyOf(name node.Name) (key *keys.PublicKey, good bool) {
-	p := m.nodes[name]
-	if p == nil {
-		return nil, false
-	}
-	return p.key(), m.loginKey(p) != nil
-}
-
 // vouched: a node whose key counts has let another one in.
 func (m *Mesh) vouched(e Vouched) {
 	if !m.admitLearned(e.Node) || !m.admitLearned(e.By) {
@@ -342,32 +328,4 @@ func (m *Mesh) beginTrust(p *peer) {
 		p.trust.learned, p.trust.by, p.trust.saved = &l.Key, l.By, true
 		p.host.Cached = l.Cached
 	}
-}
-
-// reloadHosts takes over the host files, which have been read again.
-func (m *Mesh) reloadHosts(hosts map[node.Name]Host) {
-	for _, p := range m.order {
-		m.touch(p)
-		if _, ok := hosts[p.name]; !ok && p.known && p != m.self && !m.justLearned(p) {
-			m.hostGone(p)
-		}
-	}
-	for name, h := range hosts {
-		if p := m.nodes[name]; p != nil && len(p.host.Cached) > 0 { // newer than what is on disk
-			h.Cached = p.host.Cached
-		}
-		m.setHost(name, true, h)
-	}
-}
-
-// remember puts a to the front of p's address cache.
-func (m *Mesh) remember(p *peer, a netip.AddrPort) {
-	list := p.host.Cached
-	if len(list) > 0 && list[0] == a {
-		return
-	}
-	list = slices.DeleteFunc(slices.Clone(list), func(x netip.AddrPort) bool { return x == a })
-	list = slices.Insert(list, 0, a)
-	p.host.Cached = list[:min(len(list), maxRecent)]
-	m.emit(SaveAddresses{Node: p.name, Addrs: slices.Clone(p.host.Cached)})
 }

@@ -1,9 +1,107 @@
 package mesh
 
 import (
+	"slices"
+
 	"tincan/internal/forward"
 	"tincan/internal/node"
 )
+
+// publishPeers tells the data plane which peers have changed.
+func (m *Mesh) publishPeers() {
+	if len(m.dirty) > 0 {
+		var changed []PeerState
+		for p := range m.dirty {
+			if now := m.nodes[p.name]; now != nil && now != p { // it was forgotten, and has come back
+				continue
+			}
+			if st := m.state(p); st != p.published {
+				p.published = st
+				changed = append(changed, st)
+			}
+		}
+		clear(m.dirty)
+		if len(changed) > 0 {
+			slices.SortFunc(changed, func(a, b PeerState) int {
+				if a.Node < b.Node {
+					return -1
+				}
+				return 1
+			})
+			m.emit(PublishPeers{Peers: changed})
+		}
+	}
+}
+
+func (m *Mesh) state(p *peer) PeerState {
+	st := PeerState{Node: p.name, Known: m.nodes[p.name] == p, Reachable: p.reachable, Sock: -1}
+	if p == m.self || !p.reachable {
+		return st
+	}
+	via := m.effectiveVia(p)
+	if via == nil {
+		return st
+	}
+	st.Adjacent = p.conn != nil
+	st.Conn = m.hopConn(p)
+	st.NextHop, st.Via, st.ViaSelf = p.path.NextHop, via.name, p.path.Via == m.cfg.Name
+	st.Options = uint32(p.path.Options)
+	if p.confirmed() || m.mayProbe(p, p.addr()) {
+		st.Addr, st.Confirmed = p.addr(), p.confirmed()
+		st.Sock = p.sock()
+	}
+	st.MTU = m.usableMTU(p)
+	if p.confirmed() && !m.cfg.TCPOnly {
+		_, st.MinMTU, _ = p.mtus()
+	}
+	if r := p.relay(); r != nil {
+		st.Relay = r.name
+	}
+	p.session.publish(&st)
+	return st
+}
+
+// usableMTU is the path MTU of p, capped by the PMTU settings.
+func (m *Mesh) usableMTU(p *peer) int {
+	mtu, _, _ := p.mtus()
+	for _, limit := range []int{m.cfg.PMTU, p.host.PMTU} {
+		if limit > 0 {
+			mtu = min(mtu, limit)
+		}
+	}
+	return mtu
+}
+
+// leavesByUDP tells whether a record of ours for p, of size bytes of data, leaves by UDP.
+func (m *Mesh) leavesByUDP(p *peer, size int) bool {
+	return m.hopOf(p, size) != forward.HopMeta
+}
+
+// Hop is the next step of a record of size bytes of data for a node, as the data plane chooses
+// it by what was published last. A node that is not known is given nothing by UDP.
+func (m *Mesh) Hop(to node.Name, size int) forward.Hop {
+	p := m.nodes[to]
+	if p == nil || p == m.self {
+		return forward.HopMeta
+	}
+	return m.hopOf(p, size)
+}
+
+// hopOf is the next step of a record of ours for p with size bytes of data, as the data plane
+// chooses it.
+func (m *Mesh) hopOf(p *peer, size int) forward.Hop {
+	return forward.Record(size, true, m.cfg.TCPOnly, m.forwardPeer(p.relay()), m.forwardPeer(m.effectiveVia(p)), m.forwardPeer(m.nodes[p.path.NextHop]))
+}
+
+// forwardPeer is what the data plane knows of p, nil for no node.
+func (m *Mesh) forwardPeer(p *peer) *forward.Peer {
+	if p == nil || p == m.self {
+		return nil
+	}
+	st := m.state(p)
+	fp := st.Forward()
+	return &fp
+}
 
 // FirstHop is where the packets of this node for another one go first, as the data plane chooses it.
 type FirstHop struct {
