@@ -56,22 +56,22 @@ func hashOf(parts ...any) uint64 {
 }
 
 // setEdge adds an edge or replaces the one between the same nodes. Both nodes are known.
-func (m *Mesh) setEdge(e graph.Edge) {
-	m.countEdge(e.From, e.To, false)
-	m.graph.Set(e)
-	m.countEdge(e.From, e.To, true) // as it is stored
+func (t *topology) setEdge(e graph.Edge) {
+	t.countEdge(e.From, e.To, false)
+	t.graph.Set(e)
+	t.countEdge(e.From, e.To, true) // as it is stored
 }
 
 // deleteEdge removes an edge, if there is one.
-func (m *Mesh) deleteEdge(from, to node.Name) {
-	m.countEdge(from, to, false)
-	m.graph.Delete(from, to)
+func (t *topology) deleteEdge(from, to node.Name) {
+	t.countEdge(from, to, false)
+	t.graph.Delete(from, to)
 }
 
 // countEdge adds the edge between two nodes, if there is one, to the digests or takes it out of them.
-func (m *Mesh) countEdge(from, to node.Name, add bool) {
-	p := m.nodes[from]
-	e, ok := m.graph.Get(from, to)
+func (t *topology) countEdge(from, to node.Name, add bool) {
+	p := t.nodes[from]
+	e, ok := t.graph.Get(from, to)
 	if p == nil || !ok {
 		return
 	}
@@ -79,62 +79,62 @@ func (m *Mesh) countEdge(from, to node.Name, add bool) {
 	if !add {
 		h, n = -h, -1
 	}
-	m.chargeTo(e.By, share{edges: n})
-	p.sums.edges += h
-	if p.reachable {
-		m.sums.edges += h
+	t.chargeTo(e.By, share{edges: n})
+	p.topo.sums.edges += h
+	if p.reachable() {
+		t.sums.edges += h
 	}
 }
 
 // countSubnet adds a subnet of p to the digests or takes it out of them.
-func (m *Mesh) countSubnet(p *peer, s subnet.Subnet, add bool) {
+func (t *topology) countSubnet(p *peer, s subnet.Subnet, add bool) {
 	h := hashOf(p.name, s)
 	if !add {
 		h = -h
 	}
-	p.sums.subnets += h
-	if p.reachable {
-		m.sums.subnets += h
+	p.topo.sums.subnets += h
+	if p.reachable() {
+		t.sums.subnets += h
 	}
 }
 
 // countNode adds what p has announced to the digests, or takes it out of them.
-func (m *Mesh) countNode(p *peer, add bool) {
+func (t *topology) countNode(p *peer, add bool) {
 	if add {
-		m.sums.edges, m.sums.subnets = m.sums.edges+p.sums.edges, m.sums.subnets+p.sums.subnets
+		t.sums.edges, t.sums.subnets = t.sums.edges+p.topo.sums.edges, t.sums.subnets+p.topo.sums.subnets
 	} else {
-		m.sums.edges, m.sums.subnets = m.sums.edges-p.sums.edges, m.sums.subnets-p.sums.subnets
+		t.sums.edges, t.sums.subnets = t.sums.edges-p.topo.sums.edges, t.sums.subnets-p.topo.sums.subnets
 	}
 }
 
 // stateDigest is the PING with our digests.
-func (m *Mesh) stateDigest() wire.Ping {
-	p := wire.Ping{Edges: fmt.Sprintf("%016x", m.sums.edges), Subnets: wire.NotCompared}
-	if !m.cfg.StrictSubnets { // else ours are those of the host files
-		p.Subnets = fmt.Sprintf("%016x", m.sums.subnets)
+func (t *topology) stateDigest() wire.Ping {
+	p := wire.Ping{Edges: fmt.Sprintf("%016x", t.sums.edges), Subnets: wire.NotCompared}
+	if !t.cfg.StrictSubnets { // else ours are those of the host files
+		p.Subnets = fmt.Sprintf("%016x", t.sums.subnets)
 	}
 	return p
 }
 
-func (m *Mesh) ping(c *conn) {
+func (t *topology) ping(c *conn) {
 	var p wire.Ping
-	if !m.cfg.TunnelServer {
-		p = m.stateDigest()
+	if !t.cfg.TunnelServer {
+		p = t.stateDigest()
 	}
-	m.send(c, p.Append(nil))
+	t.links.send(c, p.Append(nil))
 }
 
 // compareDigests looks at the PING of a neighbour.
-func (m *Mesh) compareDigests(c *conn, text string) {
+func (t *topology) compareDigests(c *conn, text string) {
 	theirs, err := wire.ParsePing(text)
-	if err != nil || theirs == (wire.Ping{}) || m.cfg.TunnelServer || m.graphHasChanged() {
+	if err != nil || theirs == (wire.Ping{}) || t.cfg.TunnelServer || t.reach.graphHasChanged() {
 		return
 	}
-	mine := m.stateDigest()
-	o := &c.digest
+	mine := t.stateDigest()
+	o := &c.news.digest
 	if agree(mine.Edges, theirs.Edges) && agree(mine.Subnets, theirs.Subnets) {
 		o.differed = 0
-		if m.now.Sub(o.repaired) > o.wait { // not sooner: nobody may ask for repairs at will
+		if t.now.Sub(o.repaired) > o.wait { // not sooner: nobody may ask for repairs at will
 			o.wait = 0
 		}
 		return
@@ -142,13 +142,13 @@ func (m *Mesh) compareDigests(c *conn, text string) {
 	steady := o.differed > 0 && o.own == mine && o.theirs == theirs
 	o.own, o.theirs = mine, theirs
 	o.differed++
-	if !steady && o.differed < maxDiffering || o.wait > 0 && m.now.Sub(o.repaired) < o.wait {
+	if !steady && o.differed < maxDiffering || o.wait > 0 && t.now.Sub(o.repaired) < o.wait {
 		return
 	}
-	m.logf(2, Info, "state differs from %s: resending all edges and subnets", c)
-	o.repaired, o.differed = m.now, 0
+	t.logf(2, Info, "state differs from %s: resending all edges and subnets", c)
+	o.repaired, o.differed = t.now, 0
 	o.wait = min(max(2*o.wait, minRepair), maxRepair)
-	m.sendFullState(c, func(p *peer) bool { return p.reachable }, func(*graph.Edge) bool { return true }, m.addEdgeWithNewNonce)
+	t.sendFullState(c, func(p *peer) bool { return p.reachable() }, func(*graph.Edge) bool { return true }, t.addEdgeWithNewNonce)
 }
 
 // agree compares digests, unless one of them is not to be compared.
@@ -159,42 +159,50 @@ func agree(a, b string) bool { return a == b || a == wire.NotCompared || b == wi
 const tellLost = 10 * time.Minute
 
 // sendEverything tells a new neighbour all that we know.
-func (m *Mesh) sendEverything(c *conn) {
-	if m.cfg.TunnelServer {
-		for _, s := range sortedSubnets(m.self) {
-			m.sendSubnet(c, m.addedSubnet(m.cfg.Name, s))
+func (t *topology) sendEverything(c *conn) {
+	if t.cfg.TunnelServer {
+		for _, s := range sortedSubnets(t.self) {
+			t.subnets.sendSubnet(c, t.subnets.addedSubnet(t.cfg.Name, s))
 		}
 		return
 	}
 	dead := 0
 	alive := func(name node.Name) bool {
-		if m.graphHasChanged() { // who can be reached is not known yet
+		if t.reach.graphHasChanged() { // who can be reached is not known yet
 			return true
 		}
-		if p := m.nodes[name]; p != nil && (p.reachable || p.known) {
+		if p := t.nodes[name]; p != nil && (p.reachable() || p.known()) {
 			return true
 		}
 		dead++
 		return dead <= maxDeadTold
 	}
-	m.sendFullState(c, func(p *peer) bool {
-		return alive(p.name) && (p.reachable || m.graphHasChanged() || m.now.Sub(later(p.since, p.born)) < tellLost)
+	t.sendFullState(c, func(p *peer) bool {
+		return alive(p.name) && (p.reachable() || t.reach.graphHasChanged() || t.now.Sub(later(p.since(), p.born)) < tellLost)
 	}, func(e *graph.Edge) bool { return alive(e.To) }, addEdge)
 }
 
 // sendFullState tells c the subnets of the nodes that are chosen, and those of their edges that are.
-func (m *Mesh) sendFullState(c *conn, choose func(*peer) bool, chooseEdge func(*graph.Edge) bool, addEdge func(graph.Edge) []byte) {
-	for _, p := range m.order {
+func (t *topology) sendFullState(c *conn, choose func(*peer) bool, chooseEdge func(*graph.Edge) bool, addEdge func(graph.Edge) []byte) {
+	for _, p := range t.order {
 		if !choose(p) {
 			continue
 		}
 		for _, s := range sortedSubnets(p) {
-			m.sendSubnet(c, m.addedSubnet(p.name, s))
+			t.subnets.sendSubnet(c, t.subnets.addedSubnet(p.name, s))
 		}
-		for e := range m.graph.From(p.name) {
+		for e := range t.graph.From(p.name) {
 			if chooseEdge(e) {
-				m.send(c, addEdge(*e))
+				t.links.send(c, addEdge(*e))
 			}
 		}
 	}
+}
+
+// connNews is what topology keeps of a connection.
+type connNews struct {
+	digest  peerDigest              // of the peer about the mesh
+	gaveWay time.Time               // when nodes that it brought gave way to others that it brought, see giveWay
+	hearsay map[[2]node.Name]string // what others said last of edges and subnets of the peer, where it contradicts the peer
+	own     map[node.Name]struct{}  // neighbours that the peer itself says it has
 }

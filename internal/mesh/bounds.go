@@ -58,61 +58,61 @@ type share struct {
 }
 
 // chargeTo adds to the share of a neighbour, or takes away from it. "" is nobody.
-func (m *Mesh) chargeTo(by node.Name, more share) {
+func (t *topology) chargeTo(by node.Name, more share) {
 	if by == "" {
 		return
 	}
-	s := m.brought[by]
+	s := t.brought[by]
 	s.nodes, s.edges, s.subnets = s.nodes+more.nodes, s.edges+more.edges, s.subnets+more.subnets
 	if s == (share{}) {
-		delete(m.brought, by)
+		delete(t.brought, by)
 		return
 	}
-	m.brought[by] = s
+	t.brought[by] = s
 }
 
 // roomFor tells whether c may bring so much more. What it brought before of nodes that are unreachable gives way, and
 // of other such nodes if there is too much in all; but nothing of those in keep.
-func (m *Mesh) roomFor(c *conn, more share, keep ...node.Name) bool {
+func (t *topology) roomFor(c *conn, more share, keep ...node.Name) bool {
 	by := c.peer.name
 	over := func() bool {
-		s := m.brought[by]
+		s := t.brought[by]
 		return more.nodes > 0 && s.nodes+more.nodes > maxUnknownBy || more.edges > 0 && s.edges+more.edges > maxEdgesBy || more.subnets > 0 && s.subnets+more.subnets > maxSubnetsBy
 	}
-	if over() && m.now.Sub(c.gaveWay) >= giveWayEvery && m.giveWay(by, keep) > 0 {
-		c.gaveWay = m.now
+	if over() && t.now.Sub(c.news.gaveWay) >= giveWayEvery && t.giveWay(by, keep) > 0 {
+		c.news.gaveWay = t.now
 	}
 	if over() {
-		m.limitExceeded(c, "what came through %s: more than %d nodes without a host file, %d edges or %d subnets", by, maxUnknownBy, maxEdgesBy, maxSubnetsBy)
+		t.limitExceeded(c, "what came through %s: more than %d nodes without a host file, %d edges or %d subnets", by, maxUnknownBy, maxEdgesBy, maxSubnetsBy)
 		return false
 	}
 	over = func() bool {
-		return more.nodes > 0 && len(m.nodes)+more.nodes > maxUnknown+len(m.cfg.Hosts) || m.graph.Len()+more.edges > maxEdges || m.subnetCount()+more.subnets > maxSubnets
+		return more.nodes > 0 && len(t.nodes)+more.nodes > maxUnknown+len(t.cfg.Hosts) || t.graph.Len()+more.edges > maxEdges || t.subnets.subnetCount()+more.subnets > maxSubnets
 	}
-	if over() && m.now.Sub(m.full) >= time.Second {
-		m.giveWay("", keep)
+	if over() && t.now.Sub(t.full) >= time.Second {
+		t.giveWay("", keep)
 	}
 	if !over() {
 		return true
 	}
-	if m.now.Sub(m.full) >= time.Second {
-		m.full = m.now
+	if t.now.Sub(t.full) >= time.Second {
+		t.full = t.now
 	}
-	m.limitExceeded(c, "more than %d nodes without a host file, %d edges or %d subnets", maxUnknown, maxEdges, maxSubnets)
+	t.limitExceeded(c, "more than %d nodes without a host file, %d edges or %d subnets", maxUnknown, maxEdges, maxSubnets)
 	return false
 }
 
 // register creates the nodes called names where they are new. It reports false, and creates none,
 // if there are too many already, or if the id of one is that of another node
 // whose packets it would attract. c is where we heard of them.
-func (m *Mesh) register(c *conn, names ...node.Name) bool {
+func (t *topology) register(c *conn, names ...node.Name) bool {
 	strange := 0
 	for _, n := range names {
-		if m.nodes[n] != nil {
+		if t.nodes[n] != nil {
 			continue
 		}
-		if other := m.byID[n.ID()]; other != nil {
-			m.limitExceeded(c, "node %s, which has the same id as %s", n, other.name)
+		if other := t.byID[n.ID()]; other != nil {
+			t.limitExceeded(c, "node %s, which has the same id as %s", n, other.name)
 			return false
 		}
 		strange++
@@ -120,13 +120,13 @@ func (m *Mesh) register(c *conn, names ...node.Name) bool {
 	if strange == 0 {
 		return true
 	}
-	if !m.roomFor(c, share{nodes: strange}, names...) {
+	if !t.roomFor(c, share{nodes: strange}, names...) {
 		return false
 	}
 	for _, n := range names {
-		if m.nodes[n] == nil {
-			m.peer(n).by = c.peer.name
-			m.chargeTo(c.peer.name, share{nodes: 1})
+		if t.nodes[n] == nil {
+			t.peer(n).topo.by = c.peer.name
+			t.chargeTo(c.peer.name, share{nodes: 1})
 		}
 	}
 	return true
@@ -134,30 +134,30 @@ func (m *Mesh) register(c *conn, names ...node.Name) bool {
 
 // giveWay forgets those nodes without a host file that have been unreachable for longest, and what they have announced. It
 // returns how many. If by is not "" only those that came by way of that neighbour count; those in keep stay.
-func (m *Mesh) giveWay(by node.Name, keep []node.Name) int {
-	busy := m.withConn()
+func (t *topology) giveWay(by node.Name, keep []node.Name) int {
+	busy := t.links.withConn()
 	var list []*peer
-	for _, p := range m.order {
-		if !p.reachable && !p.known && !busy[p] && (by == "" || p.by == by) && !m.isDialTarget(p.name) && !slices.Contains(keep, p.name) {
+	for _, p := range t.order {
+		if !p.reachable() && !p.known() && !busy[p] && (by == "" || p.topo.by == by) && !t.dialer.isDialTarget(p.name) && !slices.Contains(keep, p.name) {
 			list = append(list, p)
 		}
 	}
-	slices.SortStableFunc(list, func(a, b *peer) int { return later(a.since, a.born).Compare(later(b.since, b.born)) })
+	slices.SortStableFunc(list, func(a, b *peer) int { return later(a.since(), a.born).Compare(later(b.since(), b.born)) })
 	list = list[:min(len(list), makeRoom)]
 	for _, p := range list {
 		for _, s := range slices.Clone(sortedSubnets(p)) {
-			m.dropSubnet(p, s)
+			t.subnets.dropSubnet(p, s)
 		}
-		m.deleteEdgesFrom(p, nil)
+		t.deleteEdgesFrom(p, nil)
 		var from []node.Name
-		for e := range m.graph.To(p.name) {
+		for e := range t.graph.To(p.name) {
 			from = append(from, e.From)
 		}
 		for _, f := range from {
-			m.deleteEdge(f, p.name)
-			m.graphChanged()
+			t.deleteEdge(f, p.name)
+			t.reach.graphChanged()
 		}
-		m.forgetNode(p)
+		t.forgetNode(p)
 	}
 	return len(list)
 }
@@ -166,43 +166,43 @@ func (m *Mesh) giveWay(by node.Name, keep []node.Name) int {
 // their subnets, when they have been away for long, and in the end
 // the nodes themselves. Nobody is told: everybody comes to the same result, and a
 // node that comes back announces itself.
-func (m *Mesh) clean() {
-	for _, p := range m.order {
-		if p.reachable || p == m.self || m.now.Sub(later(p.since, p.born)) < m.cfg.StaleAfter {
+func (t *topology) clean() {
+	for _, p := range t.order {
+		if p.reachable() || p == t.self || t.now.Sub(later(p.since(), p.born)) < t.cfg.StaleAfter {
 			continue
 		}
-		m.deleteEdgesFrom(p, nil)
-		if !p.known {
+		t.deleteEdgesFrom(p, nil)
+		if !p.known() {
 			for _, s := range sortedSubnets(p) {
-				m.dropSubnet(p, s)
+				t.subnets.dropSubnet(p, s)
 			}
 		}
 	}
-	m.forgetNodes(cleanInterval)
+	t.forgetNodes(cleanInterval)
 }
 
 // deleteEdgesFrom deletes the edges that p has announced, and calls each before.
-func (m *Mesh) deleteEdgesFrom(p *peer, each func(to node.Name)) {
+func (t *topology) deleteEdgesFrom(p *peer, each func(to node.Name)) {
 	var gone []node.Name
-	for e := range m.graph.From(p.name) {
+	for e := range t.graph.From(p.name) {
 		gone = append(gone, e.To)
 	}
 	for _, to := range gone {
 		if each != nil {
 			each(to)
 		}
-		m.deleteEdge(p.name, to)
-		m.graphChanged()
+		t.deleteEdge(p.name, to)
+		t.reach.graphChanged()
 	}
 }
 
 // forgetNodes forgets the nodes that nothing speaks of any more and that did not
 // come up within the given time.
-func (m *Mesh) forgetNodes(age time.Duration) {
+func (t *topology) forgetNodes(age time.Duration) {
 	var gone []*peer
-	for _, p := range m.order {
-		if p == m.self || p.reachable || p.known || p.mayBeFoundAgain() || p.hasSubnets() || m.now.Sub(later(p.since, p.born)) < age ||
-			m.isDialTarget(p.name) || hasEdge(m.graph, p.name) {
+	for _, p := range t.order {
+		if p == t.self || p.reachable() || p.known() || p.mayBeFoundAgain() || p.hasSubnets() || t.now.Sub(later(p.since(), p.born)) < age ||
+			t.dialer.isDialTarget(p.name) || hasEdge(t.graph, p.name) {
 			continue
 		}
 		gone = append(gone, p)
@@ -210,10 +210,10 @@ func (m *Mesh) forgetNodes(age time.Duration) {
 	if len(gone) == 0 {
 		return
 	}
-	busy := m.withConn()
+	busy := t.links.withConn()
 	for _, p := range gone {
 		if !busy[p] {
-			m.forgetNode(p)
+			t.forgetNode(p)
 		}
 	}
 }
@@ -226,9 +226,20 @@ func later(a, b time.Time) time.Time {
 }
 
 // withdrawal is the DEL_EDGE of an edge.
-func (m *Mesh) withdrawal(from, to node.Name) []byte {
-	return wire.DelEdge{Nonce: m.nonce(), From: from, To: to}.Append(nil)
+func (t *topology) withdrawal(from, to node.Name) []byte {
+	return wire.DelEdge{Nonce: t.nonce(), From: from, To: to}.Append(nil)
 }
 
 // seenTexts is the number of texts of flooded requests that are remembered.
-func (m *Mesh) seenTexts() int { return m.seen.size() + m.tombstones.size() + m.answered.size() }
+func (t *topology) seenTexts() int { return t.seen.size() + t.tombstones.size() + t.answered.size() }
+
+// topoState is what topology keeps of a node.
+type topoState struct {
+	by   node.Name // the neighbour by way of which it was first heard of, "" if it was not
+	sums sums      // of what it has announced
+}
+
+func (t *topology) forgetNode(p *peer) {
+	t.chargeTo(p.topo.by, share{nodes: -1})
+	t.remove(p)
+}

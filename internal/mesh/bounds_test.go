@@ -57,7 +57,7 @@ func TestMemberCannotFillOurMemory(t *testing.T) {
 		},
 		"subnets of one node": {
 			func(i int) string { return fmt.Sprintf("10 %x bob 10.%d.%d.0/24", i, i>>8&255, i&255) },
-			func(m *Mesh) int { return m.subnets }, maxSubnetsOf + 10,
+			func(m *Mesh) int { return m.subnets.total }, maxSubnetsOf + 10,
 		},
 		"edges of one node": {
 			func(i int) string { return fmt.Sprintf("12 %x bob n%d 192.0.2.1 655 0 1", i, i) },
@@ -69,7 +69,7 @@ func TestMemberCannotFillOurMemory(t *testing.T) {
 		},
 		"texts": {
 			func(i int) string { return fmt.Sprintf("14 %x bob", i) },
-			func(m *Mesh) int { return len(m.seen.current) + len(m.seen.previous) }, 2*seenLimit + 10,
+			func(m *Mesh) int { return len(m.topology.seen.current) + len(m.topology.seen.previous) }, 2*seenLimit + 10,
 		},
 	}
 	for name, c := range cases {
@@ -92,7 +92,7 @@ func TestMemberCannotFillOurMemory(t *testing.T) {
 			if name != "texts" && passedOn > c.limit {
 				t.Errorf("%d of %d requests were passed on to others, want at most %d", passedOn, total, c.limit)
 			}
-			if p.m.conns[2] == nil {
+			if p.m.links.conns[2] == nil {
 				t.Error("the connection was closed: the neighbour may only have passed it on")
 			}
 		})
@@ -108,10 +108,10 @@ func TestWhatOthersMayPassOnDoesNotCloseTheConnection(t *testing.T) {
 		p.input("node alice")
 		p.neighbours()
 		effects := p.input("request 2 " + text)
-		if p.m.conns[2] == nil {
+		if p.m.links.conns[2] == nil {
 			t.Errorf("%s: the connection was closed", name)
 		}
-		if sends(effects, 4, "10") != 0 || len(p.m.nodes["bob"].subnets) != 0 {
+		if sends(effects, 4, "10") != 0 || len(p.m.nodes["bob"].owns.subnets) != 0 {
 			t.Errorf("%s: it was accepted", name)
 		}
 	}
@@ -231,7 +231,7 @@ func TestStaleNewsIsForgotten(t *testing.T) {
 	has := func() [5]bool {
 		_, back := p.m.graph.Get("eve", "bob")
 		_, side := p.m.graph.Get("eve", "mallory")
-		return [5]bool{back, side, p.m.nodes["eve"] != nil, p.m.nodes["mallory"] != nil, len(p.m.nodes["dave"].subnets) == 1}
+		return [5]bool{back, side, p.m.nodes["eve"] != nil, p.m.nodes["mallory"] != nil, len(p.m.nodes["dave"].owns.subnets) == 1}
 	}
 	if got := has(); got != [5]bool{true, true, true, true, true} {
 		t.Fatalf("at first: %v", got)
@@ -255,7 +255,7 @@ func TestStaleNewsIsForgotten(t *testing.T) {
 	if got := has(); got != [5]bool{false, false, false, false, true} {
 		t.Errorf("after 25 hours: %v; want all to be gone but the subnet of a node with a host file", got)
 	}
-	if p.m.nodes["bob"] == nil || !p.m.nodes["bob"].reachable {
+	if p.m.nodes["bob"] == nil || !p.m.nodes["bob"].reach.reachable {
 		t.Error("bob is gone too")
 	}
 }
@@ -272,12 +272,12 @@ func TestFloodOfMACAddressesIsBounded(t *testing.T) {
 		}
 	}
 	announced += sends(p.m.Flush(p.now), 2, "10 ")
-	if announced != maxLearned || len(p.m.learned.until) != maxLearned {
-		t.Errorf("%d addresses announced and %d remembered, want %d", announced, len(p.m.learned.until), maxLearned)
+	if announced != maxLearned || len(p.m.subnets.learned.until) != maxLearned {
+		t.Errorf("%d addresses announced and %d remembered, want %d", announced, len(p.m.subnets.learned.until), maxLearned)
 	}
 	withdrawn += sends(p.input("wait 30s"), 2, "11 ")
-	if withdrawn != maxLearned || len(p.m.learned.until) != 0 {
-		t.Errorf("%d addresses withdrawn and %d remembered, want %d and none", withdrawn, len(p.m.learned.until), maxLearned)
+	if withdrawn != maxLearned || len(p.m.subnets.learned.until) != 0 {
+		t.Errorf("%d addresses withdrawn and %d remembered, want %d and none", withdrawn, len(p.m.subnets.learned.until), maxLearned)
 	}
 }
 
@@ -291,8 +291,8 @@ func TestMemberCannotHideTheConfiguredAddressOfANode(t *testing.T) {
 	p.flush()
 	dave := p.m.nodes["dave"]
 	want := Endpoint{Host: "dave.example.org", Port: "655"}
-	dave.host.Addresses = []Endpoint{want}
-	if list := p.m.addressesOf(dave); !slices.Contains(list, want) || len(list) < 5 {
+	dave.trust.host.Addresses = []Endpoint{want}
+	if list := p.m.dialer.addressesOf(dave); !slices.Contains(list, want) || len(list) < 5 {
 		t.Errorf("addresses to dial: %v, want %v among them", list, want)
 	}
 }
@@ -401,7 +401,7 @@ func TestInventedNodesGiveWay(t *testing.T) {
 		p.input("request 4 12 ffff01 carol newcomer 192.0.2.9 655 700000c 5")
 		p.input("request 4 12 ffff02 newcomer carol 192.0.2.3 655 700000c 5")
 		p.input("wait 1s")
-		if n := p.m.nodes["newcomer"]; n == nil || !n.reachable {
+		if n := p.m.nodes["newcomer"]; n == nil || !n.reach.reachable {
 			t.Errorf("bob is there: %v, and the newcomer is not reachable", reachable)
 		}
 		if reachable {
@@ -459,7 +459,7 @@ func TestInventedNodesOfManyNeighboursGiveWay(t *testing.T) {
 	}
 	p.input("wait 3s")
 	for i := range makeRoom {
-		if n := p.m.nodes[node.Name(fmt.Sprintf("newcomer%d", i))]; n != nil && n.reachable {
+		if n := p.m.nodes[node.Name(fmt.Sprintf("newcomer%d", i))]; n != nil && n.reach.reachable {
 			reached++
 		}
 	}
@@ -478,7 +478,7 @@ func TestEdgesAndSubnetsOfOneNeighbourAreBounded(t *testing.T) {
 		"edges": {func(i int) string {
 			return fmt.Sprintf("12 %x n%d n%d 192.0.2.1 655 0 1", i+16, i%200, 200+i/200%200)
 		}, func(m *Mesh) int { return m.graph.Len() }, maxEdgesBy},
-		"subnets": {func(i int) string { return fmt.Sprintf("10 %x n%d 10.0.0.0/16#%d", i+16, i%200, i) }, func(m *Mesh) int { return m.subnets }, maxSubnetsBy},
+		"subnets": {func(i int) string { return fmt.Sprintf("10 %x n%d 10.0.0.0/16#%d", i+16, i%200, i) }, func(m *Mesh) int { return m.subnets.total }, maxSubnetsBy},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPlayer(t)
@@ -509,7 +509,7 @@ func TestEdgesAndSubnetsOfOneNeighbourAreBounded(t *testing.T) {
 			}
 			p.input("closed 2")
 			p.input("wait 25h")
-			if s := p.m.brought["bob"]; s.edges > 10 || s.subnets > 10 {
+			if s := p.m.topology.brought["bob"]; s.edges > 10 || s.subnets > 10 {
 				t.Errorf("a day later bob is still charged with %+v", s)
 			}
 		})

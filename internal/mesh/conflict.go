@@ -42,18 +42,18 @@ func addEdge(e graph.Edge) []byte {
 
 // addEdgeWithNewNonce is the ADD_EDGE of e for somebody who is to believe it though he may
 // have heard the opposite.
-func (m *Mesh) addEdgeWithNewNonce(e graph.Edge) []byte {
-	e.Nonce = m.nonce()
+func (t *topology) addEdgeWithNewNonce(e graph.Edge) []byte {
+	e.Nonce = t.nonce()
 	return addEdge(e)
 }
 
 // outdated takes note that e is no more what is true: what a neighbour may say of it from
 // before is not news. The edge that is made next has another nonce. That somebody takes the
 // old one back is no news either, and says nothing of the one that may have followed.
-func (m *Mesh) outdated(e graph.Edge) {
+func (t *topology) outdated(e graph.Edge) {
 	text := string(addEdge(e))
-	m.tombstones.first(m.now, text)
-	m.seen.first(m.now, string(refutation(text, e.From, e.To)))
+	t.tombstones.first(t.now, text)
+	t.seen.first(t.now, string(refutation(text, e.From, e.To)))
 }
 
 // An answer to a text has a nonce that follows from that text, so all who give the same answer
@@ -68,17 +68,17 @@ func refutation(text string, from, to node.Name) []byte {
 
 // refuted tells whether somebody has answered text like that. It may come later than the answer,
 // by another path.
-func (m *Mesh) refuted(text string, from, to node.Name) bool {
-	return m.seen.has(string(refutation(text, from, to)))
+func (t *topology) refuted(text string, from, to node.Name) bool {
+	return t.seen.has(string(refutation(text, from, to)))
 }
 
 // refute answers a text that says something else of our own edge e. From now on that is
 // how the edge is told.
-func (m *Mesh) refute(c *conn, e graph.Edge, text string) {
+func (t *topology) refute(c *conn, e graph.Edge, text string) {
 	e.Nonce = 0
 	e.Nonce = nonceOf("still", text, string(addEdge(e)))
-	m.setEdge(e)
-	m.send(c, addEdge(e))
+	t.setEdge(e)
+	t.links.send(c, addEdge(e))
 }
 
 // nonceOf makes a nonce out of texts.
@@ -89,17 +89,17 @@ func nonceOf(texts ...string) uint32 {
 
 // accepts tells whether what c says of an edge with a text that is outdated here
 // is believed nevertheless, and corrects it otherwise.
-func (m *Mesh) accepts(c *conn, e graph.Edge, text string) bool {
-	known, ok := m.graph.Get(e.From, e.To)
+func (t *topology) accepts(c *conn, e graph.Edge, text string) bool {
+	known, ok := t.graph.Get(e.From, e.To)
 	if ok && e.Same(*known) {
 		return false
 	}
-	times := m.answersTo(c, text)
+	times := t.answersTo(c, text)
 	if times > 1 && (!ok || e.Nonce > known.Nonce) {
 		return ok
 	}
 	if times <= maxAnswers {
-		m.correct(c, e.From, e.To, text)
+		t.correct(c, e.From, e.To, text)
 	}
 	return false
 }
@@ -109,9 +109,9 @@ const maxAnswers = 2
 
 // answersTo counts the answers to an old text of c, this one included, up to one more than
 // are given.
-func (m *Mesh) answersTo(c *conn, text string) int {
+func (t *topology) answersTo(c *conn, text string) int {
 	for k := 1; k <= maxAnswers; k++ {
-		if m.answered.first(m.now, fmt.Sprint(c.id, " ", k, " ", text)) {
+		if t.answered.first(t.now, fmt.Sprint(c.id, " ", k, " ", text)) {
 			return k
 		}
 	}
@@ -119,12 +119,12 @@ func (m *Mesh) answersTo(c *conn, text string) int {
 }
 
 // correct tells c what became of an edge of which it knows no more than what it was.
-func (m *Mesh) correct(c *conn, from, to node.Name, text string) {
-	if e, ok := m.graph.Get(from, to); ok {
-		m.send(c, addEdge(*e))
+func (t *topology) correct(c *conn, from, to node.Name, text string) {
+	if e, ok := t.graph.Get(from, to); ok {
+		t.links.send(c, addEdge(*e))
 		return
 	}
 	answer := refutation(text, from, to)
-	m.seen.first(m.now, string(answer)) // it may come back
-	m.send(c, answer)
+	t.seen.first(t.now, string(answer)) // it may come back
+	t.links.send(c, answer)
 }

@@ -25,7 +25,6 @@ import (
 type conn struct {
 	id            ConnID
 	peer          *peer // nil until the peer has said who it is
-	out           *outgoing
 	stage         stage
 	login         login // once the peer has said who it is
 	host          Host  // of the peer, as it was let in
@@ -42,12 +41,9 @@ type conn struct {
 
 	edge      graphEdge // our edge to the peer, once active
 	activated time.Time
-	used      time.Time               // last packet that travelled over it or thanks to it, see used
-	digest    peerDigest              // of the peer about the mesh
-	gaveWay   time.Time               // when nodes that it brought gave way to others that it brought, see giveWay
-	hearsay   map[[2]node.Name]string // what others said last of edges and subnets of the peer, where it contradicts the peer
 
-	own map[node.Name]struct{} // neighbours that the peer itself says it has
+	news connNews
+	dial connDial
 }
 
 // dialled tells whether we made the connection. Of one that both have made
@@ -83,121 +79,121 @@ func (c *conn) String() string {
 }
 
 // add puts c into the tables.
-func (m *Mesh) add(c *conn) {
-	m.conns[c.id] = c
-	i, _ := slices.BinarySearchFunc(m.lines, c, byID)
-	m.lines = slices.Insert(m.lines, i, c)
+func (l *links) add(c *conn) {
+	l.conns[c.id] = c
+	i, _ := slices.BinarySearchFunc(l.lines, c, byID)
+	l.lines = slices.Insert(l.lines, i, c)
 }
 
 func byID(a, b *conn) int { return cmp.Compare(a.id, b.id) }
 
-func (m *Mesh) accepted(e Accepted) {
-	if m.conns[e.Conn] != nil {
+func (l *links) accepted(e Accepted) {
+	if l.conns[e.Conn] != nil {
 		return
 	}
-	c := &conn{id: e.Conn, remote: e.Remote, local: e.Local, stage: greeting, began: m.now}
-	m.add(c)
-	if m.down {
-		m.drop(c, "this node is leaving the mesh")
+	c := &conn{id: e.Conn, remote: e.Remote, local: e.Local, stage: greeting, began: l.now}
+	l.add(c)
+	if l.down {
+		l.drop(c, "this node is leaving the mesh")
 	}
 }
 
-func (m *Mesh) dialed(e Dialed) {
-	c := m.conns[e.Conn]
+func (l *links) dialed(e Dialed) {
+	c := l.conns[e.Conn]
 	if c == nil || c.stage != dialling {
 		return
 	}
 	c.remote, c.local, c.to = e.Remote, e.Local, e.To
-	m.dialAnswered(c, e.To)
-	c.stage, c.began, c.idSent = greeting, m.now, m.now
-	m.logf(1, Info, "connected to %s", c)
-	m.emit(SendLine{Conn: c.id, Text: m.idLine(c)})
+	l.dialer.dialAnswered(c, e.To)
+	c.stage, c.began, c.idSent = greeting, l.now, l.now
+	l.logf(1, Info, "connected to %s", c)
+	l.emit(SendLine{Conn: c.id, Text: l.idLine(c)})
 }
 
-func (m *Mesh) idLine(c *conn) string {
-	return string(wire.ID{Name: string(m.cfg.Name), Major: ProtocolMajor, Minor: m.minorFor(c), Crossing: c.punched}.Append(nil))
+func (l *links) idLine(c *conn) string {
+	return string(wire.ID{Name: string(l.cfg.Name), Major: ProtocolMajor, Minor: l.minorFor(c), Crossing: c.punched}.Append(nil))
 }
 
 // line handles the ID line, in the order of checks of tinc 1.1.
-func (m *Mesh) line(e Line) {
-	c := m.conns[e.Conn]
+func (l *links) line(e Line) {
+	c := l.conns[e.Conn]
 	if c == nil || c.stage != greeting {
 		return
 	}
 	id, err := wire.ParseID(e.Text)
 	if err != nil {
-		m.repel(c, "bad greeting: "+err.Error())
+		l.repel(c, "bad greeting: "+err.Error())
 		return
 	}
 	if strings.HasPrefix(id.Name, "?") && !c.dialled() {
-		m.forget(c)
-		m.emit(HandOver{Conn: c.id, Text: e.Text})
+		l.forget(c)
+		l.emit(HandOver{Conn: c.id, Text: e.Text})
 		return
 	}
 	if strings.HasPrefix(id.Name, "^") {
-		m.repel(c, "control connections are accepted on the control socket only")
+		l.repel(c, "control connections are accepted on the control socket only")
 		return
 	}
 	name, err := node.ParseName(id.Name)
 	switch {
 	case err != nil:
-		m.repel(c, err.Error())
+		l.repel(c, err.Error())
 		return
-	case name == m.cfg.Name && m.callsItself():
-		m.sameNode(c)
-		m.drop(c, "the peer uses our own name; it may be this node itself")
+	case name == l.cfg.Name && l.callsItself():
+		l.sameNode(c)
+		l.drop(c, "the peer uses our own name; it may be this node itself")
 		return
-	case name == m.cfg.Name:
-		m.repel(c, "the peer uses our own name")
+	case name == l.cfg.Name:
+		l.repel(c, "the peer uses our own name")
 		return
 	case c.dialled() && name != c.peer.name:
-		m.repel(c, fmt.Sprintf("dialled %s, but %s answered", c.peer.name, name))
+		l.repel(c, fmt.Sprintf("dialled %s, but %s answered", c.peer.name, name))
 		return
 	case id.Major != ProtocolMajor:
-		m.repel(c, fmt.Sprintf("%s speaks protocol %d.%d, we speak %d.%d", name, id.Major, id.Minor, ProtocolMajor, m.minor()))
+		l.repel(c, fmt.Sprintf("%s speaks protocol %d.%d, we speak %d.%d", name, id.Major, id.Minor, ProtocolMajor, l.keyring.minor()))
 		return
 	}
-	p := m.nodes[name]
-	if _, ok := m.cfg.Learned[name]; ok && p == nil && m.admitLearned(name) {
-		p = m.nodes[name]
+	p := l.nodes[name]
+	if _, ok := l.cfg.Learned[name]; ok && p == nil && l.keyring.admitLearned(name) {
+		p = l.nodes[name]
 	}
-	if !m.mayKnock(p) {
-		m.repel(c, m.whyUnknown(p, name))
+	if !l.keyring.mayKnock(p) {
+		l.repel(c, l.whyUnknown(p, name))
 		return
 	}
-	if c.login, err = m.chooseLogin(c, p, id.Minor); err != nil {
-		m.repel(c, err.Error())
+	if c.login, err = l.chooseLogin(c, p, id.Minor); err != nil {
+		l.repel(c, err.Error())
 		return
 	}
 	if c.punched && c.login != loginSPTPS {
-		m.repel(c, "it does not know the login that follows when both have dialled")
+		l.repel(c, "it does not know the login that follows when both have dialled")
 		return
 	}
-	c.answers = c.punched && id.Crossing && m.cfg.Name > name
+	c.answers = c.punched && id.Crossing && l.cfg.Name > name
 	c.peer = p
-	if m.ownIsUnderWay(c) {
-		m.drop(c, "our own connection to it is being made")
+	if l.dialer.ownIsUnderWay(c) {
+		l.drop(c, "our own connection to it is being made")
 		return
 	}
 	if c.id%2 == 0 { // who dials has said so already
-		c.idSent = m.now
-		m.emit(SendLine{Conn: c.id, Text: m.idLine(c)})
+		c.idSent = l.now
+		l.emit(SendLine{Conn: c.id, Text: l.idLine(c)})
 	}
-	c.stage, c.host, c.byLearned = securing, p.host, !p.known
-	c.host.Key = m.loginKey(p)
+	c.stage, c.host, c.byLearned = securing, *p.host(), !p.known()
+	c.host.Key = l.keyring.loginKey(p)
 	if c.login != loginSPTPS {
-		m.emit(SecureLegacy{Conn: c.id, Initiator: c.dialled(), Node: name, PeerKey: *p.host.RSAKey, Policy: m.policy(p)})
+		l.emit(SecureLegacy{Conn: c.id, Initiator: c.dialled(), Node: name, PeerKey: *p.host().RSAKey, Policy: l.keyring.policy(p)})
 		return
 	}
-	initiator, responder := m.cfg.Name, name
+	initiator, responder := l.cfg.Name, name
 	if !c.dialled() {
-		initiator, responder = name, m.cfg.Name
+		initiator, responder = name, l.cfg.Name
 	}
-	m.emit(Secure{Conn: c.id, Initiator: c.dialled(), Node: name, PeerKey: *c.host.Key, Label: sptps.LabelTCP(initiator, responder)})
+	l.emit(Secure{Conn: c.id, Initiator: c.dialled(), Node: name, PeerKey: *c.host.Key, Label: sptps.LabelTCP(initiator, responder)})
 }
 
 // whyUnknown tells why a node that is called name may not log in.
-func (m *Mesh) whyUnknown(p *peer, name node.Name) string {
+func (l *links) whyUnknown(p *peer, name node.Name) string {
 	switch {
 	case p != nil && p.isRemoved():
 		return fmt.Sprintf("%s was removed here: its host file has been deleted", name)
@@ -209,71 +205,71 @@ func (m *Mesh) whyUnknown(p *peer, name node.Name) string {
 
 // callsItself tells whether a greeting with our own name may be our own: an address that we
 // dial may lead back to us. That attempt then goes on to the next address at once.
-func (m *Mesh) callsItself() bool {
-	return slices.ContainsFunc(m.lines, func(c *conn) bool { return c.dialled() && c.stage == greeting })
+func (l *links) callsItself() bool {
+	return slices.ContainsFunc(l.lines, func(c *conn) bool { return c.dialled() && c.stage == greeting })
 }
 
 // stays tells whether old, which is active, stays when c could replace it.
-func (m *Mesh) stays(old, c *conn) bool {
+func (l *links) stays(old, c *conn) bool {
 	if c.login != loginSPTPS {
 		return false // tinc 1.0 does not know this rule: the newer one stays
 	}
-	crossed := old.dialled() != c.dialled() && m.now.Sub(old.activated) < m.cfg.PingTimeout
-	return crossed && old.dialled() == (m.cfg.Name < c.peer.name)
+	crossed := old.dialled() != c.dialled() && l.now.Sub(old.activated) < l.cfg.PingTimeout
+	return crossed && old.dialled() == (l.cfg.Name < c.peer.name)
 }
 
-func (m *Mesh) secured(e Secured) {
-	c := m.conns[e.Conn]
+func (l *links) secured(e Secured) {
+	c := l.conns[e.Conn]
 	if c == nil || c.stage != securing {
 		return
 	}
 	c.stage = authenticating
 	if c.login == loginUpgrade {
-		m.send(c, wire.AckKey{Key: m.cfg.Key.Public()}.Append(nil))
+		l.send(c, wire.AckKey{Key: l.cfg.Key.Public()}.Append(nil))
 		return
 	}
-	c.edge.weight = m.ownWeight(c)
-	ack := wire.Ack{Port: m.portFor(c), Weight: c.edge.weight, Options: m.ownOptions(c.peer)}
-	m.send(c, ack.Append(nil))
-	m.yield(c)
+	c.edge.weight = l.ownWeight(c)
+	ack := wire.Ack{Port: l.portFor(c), Weight: c.edge.weight, Options: l.ownOptions(c.peer)}
+	l.send(c, ack.Append(nil))
+	l.dialer.yield(c)
 }
 
 // ownWeight is the weight that we offer for an edge: what is configured, or the
 // milliseconds that the handshake took.
-func (m *Mesh) ownWeight(c *conn) int {
+func (l *links) ownWeight(c *conn) int {
 	switch {
-	case c.peer.host.Weight != nil:
-		return *c.peer.host.Weight
-	case m.cfg.Weight != nil:
-		return *m.cfg.Weight
+	case c.peer.host().Weight != nil:
+		return *c.peer.host().Weight
+	case l.cfg.Weight != nil:
+		return *l.cfg.Weight
 	}
-	return int(m.now.Sub(c.idSent).Milliseconds())
+	return int(l.now.Sub(c.idSent).Milliseconds())
 }
 
-func (m *Mesh) ownOptions(p *peer) wire.Options {
-	o := wire.Options(0).WithMinor(m.minor())
-	if m.cfg.Indirect || p.host.Indirect {
+func (l *links) ownOptions(p *peer) wire.Options {
+	o := wire.Options(0).WithMinor(l.keyring.minor())
+	if l.cfg.Indirect || p.host().Indirect {
 		o |= wire.Indirect
 	}
-	if m.cfg.TCPOnly || p.host.TCPOnly {
+	if l.cfg.TCPOnly || p.host().TCPOnly {
 		o |= wire.TCPOnly | wire.Indirect
 	}
-	if !m.cfg.NoPMTUDiscovery && o&wire.TCPOnly == 0 {
+	if !l.cfg.NoPMTUDiscovery && o&wire.TCPOnly == 0 {
 		o |= wire.PMTUDiscovery
 	}
-	clamp := !m.cfg.NoClamp
-	if p.host.ClampMSS != nil {
-		clamp = *p.host.ClampMSS
+	clamp := !l.cfg.NoClamp
+	if p.host().ClampMSS != nil {
+		clamp = *p.host().ClampMSS
 	}
 	if clamp {
 		o |= wire.ClampMSS
 	}
-	if m.cfg.Echoes {
+	if l.cfg.Echoes {
 		o |= wire.Echoes
-		if m.cfg.NoRelay {
+		if l.cfg.NoRelay {
 			o |= wire.NoRelay
 		}
-		if m.cfg.Punch {
+		if l.cfg.Punch {
 			o |= wire.Punch
 		}
 	}
@@ -284,115 +280,115 @@ func (m *Mesh) ownOptions(p *peer) wire.Options {
 const aboutOneEnd = wire.Echoes | wire.NoRelay | wire.Punch
 
 // ack activates the connection (tinc 1.1 ACK).
-func (m *Mesh) ack(c *conn, text string) error {
+func (l *links) ack(c *conn, text string) error {
 	if c.stage != authenticating {
 		return errors.New("ACK on a connection that is active already")
 	}
 	if c.login == loginUpgrade {
-		return m.upgradeAck(c, text)
+		return l.upgradeAck(c, text)
 	}
 	a, err := wire.ParseAck(text)
 	if err != nil {
 		return err
 	}
 	p := c.peer
-	old := p.conn
+	old := p.link.conn
 	if old != nil {
-		if m.stays(old, c) {
-			m.transferTarget(c, old)
+		if l.stays(old, c) {
+			l.dialer.transferTarget(c, old)
 			return errors.New("another connection with it was made at the same time")
 		}
-		m.logf(1, Info, "%s has connected again; closing the older connection", p.name)
-		m.transferTarget(old, c)
-		m.forget(old)
-		m.emit(CloseConn{Conn: old.id, Reason: "replaced by a newer connection"})
-		m.connectionReplaced(old)
+		l.logf(1, Info, "%s has connected again; closing the older connection", p.name)
+		l.dialer.transferTarget(old, c)
+		l.forget(old)
+		l.emit(CloseConn{Conn: old.id, Reason: "replaced by a newer connection"})
+		l.topology.connectionReplaced(old)
 	}
-	own := m.ownOptions(p) &^ aboutOneEnd
+	own := l.ownOptions(p) &^ aboutOneEnd
 	opts := own&^wire.PMTUDiscovery | a.Options&^wire.PMTUDiscovery | own&a.Options&wire.PMTUDiscovery
 	opts = opts.WithMinor(a.Options.Minor())
-	if p.host.ClampMSS != nil && !*p.host.ClampMSS {
+	if p.host().ClampMSS != nil && !*p.host().ClampMSS {
 		opts &^= wire.ClampMSS
 	}
-	c.stage, c.activated, p.conn = active, m.now, c
-	m.loggedIn(p, c.byLearned)
-	p.problem, p.refusal = "", notRefused
-	c.rtt.add(m.now.Sub(c.idSent)) // the login was a round trip or two
-	m.linksChanged()
-	m.actives = nil
+	c.stage, c.activated, p.link.conn = active, l.now, c
+	l.keyring.loggedIn(p, c.byLearned)
+	p.link.problem, p.link.refusal = "", notRefused
+	c.rtt.add(l.now.Sub(c.idSent)) // the login was a round trip or two
+	l.reach.linksChanged()
+	l.actives = nil
 	c.edge = graphEdge{options: opts, weight: (c.edge.weight + a.Weight) / 2}
 	port := a.Port
 	if port == 0 {
 		port = c.remote.Port()
 	}
-	m.arrived(c)
-	m.emit(Attach{Conn: c.id, Node: p.name})
-	m.logf(1, Notice, "connection with %s activated, protocol %d.%d", c, ProtocolMajor, a.Options.Minor())
-	m.sendEverything(c)
+	l.addresses.arrived(c)
+	l.emit(Attach{Conn: c.id, Node: p.name})
+	l.logf(1, Notice, "connection with %s activated, protocol %d.%d", c, ProtocolMajor, a.Options.Minor())
+	l.topology.sendEverything(c)
 
 	addr := netip.AddrPortFrom(c.remote.Addr(), port)
-	e := m.edgeMade(c, graph.Edge{
-		From: m.cfg.Name, To: p.name, Weight: c.edge.weight, Options: c.edge.options,
-		Addr: wire.AddressOf(addr), Local: wire.AddressOf(netip.AddrPortFrom(c.local.Addr(), m.cfg.Port)),
+	e := l.topology.edgeMade(c, graph.Edge{
+		From: l.cfg.Name, To: p.name, Weight: c.edge.weight, Options: c.edge.options,
+		Addr: wire.AddressOf(addr), Local: wire.AddressOf(netip.AddrPortFrom(c.local.Addr(), l.cfg.Port)),
 	})
 	if old != nil && old.remote.Addr() != c.remote.Addr() {
-		m.moved(p, addr, -1)
+		l.paths.moved(p, addr, -1)
 	}
-	m.announceEdge(c, e)
-	m.touch(p)
+	l.topology.announceEdge(c, e)
+	l.touch(p)
 	if c.punched {
-		m.punchEnded(c, true)
+		l.dialer.punchEnded(c, true)
 	}
-	m.connected(c)
-	m.yield(c)
+	l.dialer.connected(c)
+	l.dialer.yield(c)
 	return nil
 }
 
-func (m *Mesh) closed(e Closed) {
-	c := m.conns[e.Conn]
+func (l *links) closed(e Closed) {
+	c := l.conns[e.Conn]
 	if c == nil {
 		return
 	}
 	reason := "closed by the peer"
 	if e.Err != nil {
 		reason = e.Err.Error()
-		m.explainWeak(c, e.Err)
+		l.explainWeak(c, e.Err)
 	}
 	how := refusedThere
 	if errors.Is(e.Err, sptps.ErrSignature) || errors.Is(e.Err, legacy.ErrAnswer) {
 		how = refusedKey
 	}
-	m.lost(c, reason, how)
+	l.lost(c, reason, how)
 }
 
 // drop closes a connection from our side.
-func (m *Mesh) drop(c *conn, reason string) {
-	m.emit(CloseConn{Conn: c.id, Reason: reason})
-	m.lost(c, reason, refusedHere)
+func (l *links) drop(c *conn, reason string) {
+	l.emit(CloseConn{Conn: c.id, Reason: reason})
+	l.lost(c, reason, refusedHere)
 }
 
 // release closes a connection with which nothing is wrong.
-func (m *Mesh) release(c *conn, reason string) {
-	m.emit(CloseConn{Conn: c.id, Reason: reason, Spare: true})
-	m.lost(c, reason, refusedHere)
+func (l *links) release(c *conn, reason string) {
+	l.emit(CloseConn{Conn: c.id, Reason: reason, Spare: true})
+	l.lost(c, reason, refusedHere)
 }
 
 // repel closes a connection for a reason that lies with the other end, before that has proved
 // who it is. Somebody who has dialled us is kept waiting.
-func (m *Mesh) repel(c *conn, reason string) {
-	m.emit(CloseConn{Conn: c.id, Reason: reason, Trap: c.id%2 == 0})
-	m.lost(c, reason, refusedHere)
+func (l *links) repel(c *conn, reason string) {
+	l.emit(CloseConn{Conn: c.id, Reason: reason, Trap: c.id%2 == 0})
+	l.lost(c, reason, refusedHere)
 }
 
 // unanswered ends a login of ours with which the other end does not go on. Who refuses us says nothing.
-func (m *Mesh) unanswered(c *conn) {
+func (l *links) unanswered(c *conn) {
 	reason := "the login took too long"
 	if c.stage == greeting {
 		reason = "it does not say who it is"
 	}
 	reason += "; if it refuses us, its log says why"
-	m.emit(CloseConn{Conn: c.id, Reason: reason})
-	m.lost(c, reason, refusedThere)
+	l.emit(CloseConn{Conn: c.id, Reason: reason})
+	l.lost(c, reason, refusedThere)
 }
 
 // keyTellEvery is how often the log tells that the key of one node does not fit.
@@ -405,139 +401,139 @@ type logins struct {
 
 // tellKey tells at every level that whoever logs in as a node does not have the key that is known of it.
 // Anybody who can connect may cause that line, so there is one an hour for each node that has a host file.
-func (m *Mesh) tellKey(c *conn) {
+func (l *links) tellKey(c *conn) {
 	p := c.peer
-	if p == nil || !p.contact().logins.keyTold.IsZero() && m.now.Sub(p.contact().logins.keyTold) < keyTellEvery {
+	if p == nil || !p.contact().logins.keyTold.IsZero() && l.now.Sub(p.contact().logins.keyTold) < keyTellEvery {
 		return
 	}
-	p.contact().logins.keyTold = m.now
-	m.logf(0, Warning, "%s does not have the key in hosts/%s, or not ours: refused. If it was reinstalled, import its new host file with: tincan import --force FILE", c, p.name)
+	p.contact().logins.keyTold = l.now
+	l.logf(0, Warning, "%s does not have the key in hosts/%s, or not ours: refused. If it was reinstalled, import its new host file with: tincan import --force FILE", c, p.name)
 }
 
 // lost does what follows from the end of a connection. how is what it means if that came
 // during the login.
-func (m *Mesh) lost(c *conn, reason string, how refusal) {
+func (l *links) lost(c *conn, reason string, how refusal) {
 	wasActive := c.stage == active
 	if c.peer != nil && !wasActive && c.stage != leaving {
-		c.peer.problem, c.peer.refusal = reason, how
+		c.peer.link.problem, c.peer.link.refusal = reason, how
 		if c.stage == dialling {
-			c.peer.refusal = notRefused
+			c.peer.link.refusal = notRefused
 		}
 	}
 	if c.peer != nil && c.dialled() && !c.punched && c.stage <= securing {
-		m.notFound(c)
+		l.dialer.notFound(c)
 	}
 	switch {
 	case c.stage == dialling:
-		m.logf(1, Info, "could not connect to %s: %s", c.peer.name, reason)
+		l.logf(1, Info, "could not connect to %s: %s", c.peer.name, reason)
 	case wasActive:
-		m.logf(1, Notice, "connection with %s ended: %s", c, reason)
+		l.logf(1, Notice, "connection with %s ended: %s", c, reason)
 	case c.stage == leaving:
-		m.logf(1, Info, "connection with %s ended after the handshake: %s", c, reason)
+		l.logf(1, Info, "connection with %s ended after the handshake: %s", c, reason)
 	default:
-		m.logf(1, Warning, "connection with %s refused: %s", c, reason)
+		l.logf(1, Warning, "connection with %s refused: %s", c, reason)
 		if how == refusedKey {
-			m.tellKey(c)
+			l.tellKey(c)
 		}
 	}
-	m.forget(c)
+	l.forget(c)
 	if c.punched && !wasActive {
-		m.punchEnded(c, false)
+		l.dialer.punchEnded(c, false)
 	}
-	if wasActive && c.peer.conn == nil {
-		m.connectionLost(c)
+	if wasActive && c.peer.link.conn == nil {
+		l.topology.connectionLost(c)
 	}
-	m.attemptEnded(c, wasActive)
+	l.dialer.attemptEnded(c, wasActive)
 }
 
 // forget removes c from the tables, and nothing else.
-func (m *Mesh) forget(c *conn) {
-	delete(m.conns, c.id)
-	if i, ok := slices.BinarySearchFunc(m.lines, c, byID); ok {
-		m.lines = slices.Delete(m.lines, i, i+1)
+func (l *links) forget(c *conn) {
+	delete(l.conns, c.id)
+	if i, ok := slices.BinarySearchFunc(l.lines, c, byID); ok {
+		l.lines = slices.Delete(l.lines, i, i+1)
 	}
 	if c.stage == active {
-		m.actives = nil
+		l.actives = nil
 	}
 	if c.punched {
-		m.punchForgotten(c)
+		l.dialer.punchForgotten(c)
 	}
-	if c.peer != nil && c.peer.conn == c {
-		c.peer.conn = nil
-		m.linksChanged()
+	if c.peer != nil && c.peer.link.conn == c {
+		c.peer.link.conn = nil
+		l.reach.linksChanged()
 	}
 }
 
 // send sends one request on c.
-func (m *Mesh) send(c *conn, text []byte) { m.sendText(c, string(text)) }
+func (l *links) send(c *conn, text []byte) { l.sendText(c, string(text)) }
 
-func (m *Mesh) sendText(c *conn, text string) {
+func (l *links) sendText(c *conn, text string) {
 	if c.login != loginSPTPS && len(text) > wire.MaxLine {
-		m.limitExceeded(nil, "a request of %d bytes, which is too long for %s", len(text), c)
+		l.limitExceeded(nil, "a request of %d bytes, which is too long for %s", len(text), c)
 		return
 	}
-	m.emit(Send{Conn: c.id, Text: text})
+	l.emit(Send{Conn: c.id, Text: text})
 }
 
 // flood sends a request to all activated connections but the one it came from.
-func (m *Mesh) flood(from *conn, text []byte) {
+func (l *links) flood(from *conn, text []byte) {
 	s := string(text)
-	for _, c := range m.activeConns() {
+	for _, c := range l.activeConns() {
 		if c != from {
-			m.sendText(c, s)
+			l.sendText(c, s)
 		}
 	}
 }
 
 // activeConns returns the activated connections in the order of their numbers. The
 // slice does not change when connections come and go.
-func (m *Mesh) activeConns() []*conn {
-	if m.actives == nil {
-		for _, c := range m.lines {
+func (l *links) activeConns() []*conn {
+	if l.actives == nil {
+		for _, c := range l.lines {
 			if c.stage == active {
-				m.actives = append(m.actives, c)
+				l.actives = append(l.actives, c)
 			}
 		}
 	}
-	return m.actives
+	return l.actives
 }
 
 // heldUp is the time between two turns of checkConns that says that we were held up ourselves.
 const heldUp = 3 * time.Second
 
 // checkConns pings neighbours and ends connections that do not answer.
-func (m *Mesh) checkConns() {
-	slept := !m.checked.IsZero() && m.now.Sub(m.checked) > 2*m.cfg.UDPDiscoveryTimeout
-	late := m.now.Sub(m.checked) > heldUp // then answers may wait to be read
-	m.checked = m.now
-	for _, c := range slices.Clone(m.lines) {
-		age := m.now.Sub(c.began)
+func (l *links) checkConns() {
+	slept := !l.checked.IsZero() && l.now.Sub(l.checked) > 2*l.cfg.UDPDiscoveryTimeout
+	late := l.now.Sub(l.checked) > heldUp // then answers may wait to be read
+	l.checked = l.now
+	for _, c := range slices.Clone(l.lines) {
+		age := l.now.Sub(c.began)
 		switch {
 		case c.stage == dialling: // the I/O layer ends it
 		case slept:
-			m.drop(c, "this machine has slept")
-		case age < m.cfg.PingTimeout || late:
+			l.drop(c, "this machine has slept")
+		case age < l.cfg.PingTimeout || late:
 		case c.stage != active && c.dialled():
-			m.unanswered(c)
+			l.unanswered(c)
 		case c.stage == greeting || c.stage == securing:
-			m.repel(c, "the login took too long")
+			l.repel(c, "the login took too long")
 		case c.stage != active:
-			m.drop(c, "the login took too long")
-		case c.pinged && m.now.Sub(m.lastHeard(c)) < m.cfg.PingTimeout: // its answer is after what comes
+			l.drop(c, "the login took too long")
+		case c.pinged && l.now.Sub(l.lastHeard(c)) < l.cfg.PingTimeout: // its answer is after what comes
 		case c.pinged:
-			m.drop(c, fmt.Sprintf("no answer to a ping for %s", m.cfg.PingTimeout))
-		case age >= m.cfg.PingInterval:
-			c.began, c.pinged = m.now, true
-			c.sent = append(c.sent, m.now)
-			m.ping(c)
+			l.drop(c, fmt.Sprintf("no answer to a ping for %s", l.cfg.PingTimeout))
+		case age >= l.cfg.PingInterval:
+			c.began, c.pinged = l.now, true
+			c.sent = append(c.sent, l.now)
+			l.topology.ping(c)
 		}
 	}
 }
 
-func (m *Mesh) disconnect(name node.Name) {
-	for _, c := range m.activeConns() {
+func (l *links) disconnect(name node.Name) {
+	for _, c := range l.activeConns() {
 		if c.peer.name == name {
-			m.drop(c, "disconnected on request")
+			l.drop(c, "disconnected on request")
 		}
 	}
 }
@@ -558,9 +554,9 @@ func (c *conn) aboutToSucceed(now time.Time) bool {
 }
 
 // closeAll closes all connections, as this node shuts down.
-func (m *Mesh) closeAll() {
-	for _, c := range slices.Clone(m.lines) {
-		m.drop(c, "this node is shutting down")
+func (l *links) closeAll() {
+	for _, c := range slices.Clone(l.lines) {
+		l.drop(c, "this node is shutting down")
 	}
 }
 
@@ -588,92 +584,92 @@ func (c *conn) mayCarry(kind wire.Kind) bool {
 }
 
 // conn returns the connection with that number, nil if there is none.
-func (m *Mesh) connOf(id ConnID) *conn { return m.conns[id] }
+func (l *links) connOf(id ConnID) *conn { return l.conns[id] }
 
 // heardOn returns the connection on which a request has come, nil if it takes none.
-func (m *Mesh) heardOn(id ConnID) *conn {
-	c := m.conns[id]
+func (l *links) heardOn(id ConnID) *conn {
+	c := l.conns[id]
 	if c == nil || c.stage < authenticating {
 		return nil
 	}
-	c.heard = m.now
+	c.heard = l.now
 	return c
 }
 
 // withConn returns the nodes with a connection at any stage, and ourselves.
-func (m *Mesh) withConn() map[*peer]bool {
-	busy := map[*peer]bool{m.self: true}
-	for _, c := range m.conns {
+func (l *links) withConn() map[*peer]bool {
+	busy := map[*peer]bool{l.self: true}
+	for _, c := range l.conns {
 		busy[c.peer] = true
 	}
 	return busy
 }
 
 // newDial begins a connection that we dial. If to is valid the peer dials us, too, and expects us to come from there.
-func (m *Mesh) newDial(p *peer, to netip.AddrPort) *conn {
-	c := &conn{id: m.nextID, peer: p, stage: dialling, began: m.now, punched: to.IsValid(), remote: to}
-	m.nextID += 2
-	m.add(c)
+func (l *links) newDial(p *peer, to netip.AddrPort) *conn {
+	c := &conn{id: l.nextID, peer: p, stage: dialling, began: l.now, punched: to.IsValid(), remote: to}
+	l.nextID += 2
+	l.add(c)
 	return c
 }
 
 // recheck ends the logins that the host files, which have been read again, do not allow any more.
-func (m *Mesh) recheck(hosts map[node.Name]Host) {
-	for _, c := range slices.Clone(m.lines) {
+func (l *links) recheck(hosts map[node.Name]Host) {
+	for _, c := range slices.Clone(l.lines) {
 		if c.stage < securing {
 			continue // it has not been checked yet
 		}
 		switch h, ok := hosts[c.peer.name]; {
-		case (!ok || h.Key == nil) && m.justLearned(c.peer), c.byLearned:
+		case (!ok || h.Key == nil) && l.keyring.justLearned(c.peer), c.byLearned:
 		case !ok:
-			m.drop(c, "its host file is gone")
-		case m.loginKeyChanged(c, h):
-			m.drop(c, "its key in the host file has changed")
+			l.drop(c, "its host file is gone")
+		case l.loginKeyChanged(c, h):
+			l.drop(c, "its key in the host file has changed")
 		}
 	}
 }
 
 // givenUpUnanswered ends c, to which nobody has answered although it was begun before now. It reports whether it did.
-func (m *Mesh) endUnanswered(c *conn, reason string) bool {
-	if c.stage >= securing || !c.began.Before(m.now) {
+func (l *links) endUnanswered(c *conn, reason string) bool {
+	if c.stage >= securing || !c.began.Before(l.now) {
 		return false
 	}
-	m.forget(c)
-	m.emit(CloseConn{Conn: c.id, Reason: reason})
+	l.forget(c)
+	l.emit(CloseConn{Conn: c.id, Reason: reason})
 	return true
 }
 
 // endLogins ends the logins of p that are under way.
-func (m *Mesh) endLogins(p *peer, reason string) {
-	for _, c := range slices.Clone(m.lines) {
+func (l *links) endLogins(p *peer, reason string) {
+	for _, c := range slices.Clone(l.lines) {
 		if c.peer == p && (c.stage == securing || c.stage == authenticating) {
-			m.drop(c, reason)
+			l.drop(c, reason)
 		}
 	}
 }
 
 // dropLearnedLogins ends the connections of p that were let in with a learned key.
-func (m *Mesh) dropLearnedLogins(p *peer, reason string) {
-	for _, c := range append([]*conn(nil), m.lines...) {
+func (l *links) dropLearnedLogins(p *peer, reason string) {
+	for _, c := range append([]*conn(nil), l.lines...) {
 		if c.peer == p && c.stage >= securing && c.byLearned {
-			m.drop(c, reason)
+			l.drop(c, reason)
 		}
 	}
 }
 
 // checkVouchers ends the connections of those for whom nobody vouches any more.
-func (m *Mesh) checkVouchers() {
-	for _, c := range append([]*conn(nil), m.lines...) {
-		if c.peer != nil && c.byLearned && c.stage >= securing && !m.mayKnock(c.peer) {
-			m.drop(c, "it has no host file here, and no node vouches for it any more")
+func (l *links) checkVouchers() {
+	for _, c := range append([]*conn(nil), l.lines...) {
+		if c.peer != nil && c.byLearned && c.stage >= securing && !l.keyring.mayKnock(c.peer) {
+			l.drop(c, "it has no host file here, and no node vouches for it any more")
 		}
 	}
 }
 
 // sameNode notes that an attempt of ours has led back to us.
-func (m *Mesh) sameNode(from *conn) {
+func (l *links) sameNode(from *conn) {
 	var mirror *conn
-	for _, c := range m.lines {
+	for _, c := range l.lines {
 		if !c.dialled() || c.stage != greeting {
 			continue
 		}
@@ -689,7 +685,7 @@ func (m *Mesh) sameNode(from *conn) {
 	if mirror == nil || !mirror.remote.IsValid() {
 		return
 	}
-	m.ledBack(mirror.to, mirror.remote)
+	l.addresses.ledBack(mirror.to, mirror.remote)
 }
 
 // refusal is how a login failed.
@@ -714,13 +710,23 @@ func (c *conn) info(tree bool) ConnInfo {
 }
 
 // allConns lists all connections by number. The list is not to be changed.
-func (m *Mesh) allConns() []*conn { return m.lines }
+func (l *links) allConns() []*conn { return l.lines }
 
 // setMappedPort takes over the port of the router that leads to ours, 0 if there is none.
-func (m *Mesh) setMappedPort(port uint16) { m.mappedPort = port }
+func (l *links) setMappedPort(port uint16) { l.mappedPort = port }
 
 // howRefused is how the last login of p failed.
-func (p *peer) howRefused() refusal { return p.refusal }
+func (p *peer) howRefused() refusal { return p.link.refusal }
 
 // lastProblem is why the last attempt at a connection with p failed, "" if it did not.
-func (p *peer) lastProblem() string { return p.problem }
+func (p *peer) lastProblem() string { return p.link.problem }
+
+// linkState is what links keep of a node.
+type linkState struct {
+	conn    *conn   // activated meta connection
+	problem string  // why the last attempt at a connection failed, "" if it did not
+	refusal refusal // whether that was the login
+}
+
+// conn is our connection with p, nil if there is none.
+func (p *peer) conn() *conn { return p.link.conn }

@@ -7,7 +7,7 @@ import (
 
 // restartUDP forgets how p was reached. at is where others see it, zero if that is not known.
 func (p *peer) restartUDP(at netip.AddrPort) {
-	p.seenAt = at
+	p.paths.seenAt = at
 	if p.contacted != nil {
 		p.contacted.udp = newUDPPath(at)
 	}
@@ -16,7 +16,7 @@ func (p *peer) restartUDP(at netip.AddrPort) {
 // addr is where p is reached by UDP, or may be; zero if that is not known.
 func (p *peer) addr() netip.AddrPort {
 	if p.contacted == nil {
-		return p.seenAt
+		return p.paths.seenAt
 	}
 	return p.contacted.udp.addr
 }
@@ -63,17 +63,17 @@ func (p *peer) passes() bool { return p.contacted != nil && p.contacted.udp.pmtu
 
 // seemsToBeAt sets the address at which others see p.
 func (p *peer) seemsToBeAt(at netip.AddrPort) {
-	p.seenAt = at
+	p.paths.seenAt = at
 	if p.contacted != nil {
 		p.contacted.udp.setAddr(at, -1)
 	}
 }
 
 // lastActive is when there was traffic for p, or it was to be reached for other reasons.
-func (p *peer) lastActive() time.Time { return p.active }
+func (p *peer) lastActive() time.Time { return p.paths.active }
 
 // setActive has p looked after, as if there were traffic for it.
-func (p *peer) setActive(now time.Time) { p.active = now }
+func (p *peer) setActive(now time.Time) { p.paths.active = now }
 
 // sock is the index of the socket at which p is heard, -1 if that is not known.
 func (p *peer) sock() int {
@@ -86,11 +86,26 @@ func (p *peer) sock() int {
 // udpState is what is told of the UDP path to p.
 func (p *peer) udpState() udpState {
 	if p.contacted == nil {
-		return udpState{addr: p.seenAt}
+		return udpState{addr: p.paths.seenAt}
 	}
 	u := &p.contacted.udp
 	return udpState{
 		addr: u.addr, heard: u.heard, asked: !u.asked.IsZero(), alive: u.alive, rtt: u.rtt.srtt, loss: u.loss,
 		fixed: u.pmtu.fixed(), narrow: u.pmtu.narrow, passes: u.pmtu.min,
 	}
+}
+
+// contact returns what there is, and begins it if there is nothing. Who only wants to know asks
+// one of the methods below it.
+func (p *peer) contact() *contact {
+	if p.contacted == nil {
+		p.contacted = &contact{udp: newUDPPath(p.paths.seenAt), relaying: newRelaying()}
+	}
+	return p.contacted
+}
+
+// pathState is what is kept of where a node is, also of one that we have nothing to do with.
+type pathState struct {
+	seenAt netip.AddrPort // where others see it by UDP
+	active time.Time      // last traffic
 }

@@ -101,7 +101,7 @@ func TestHearsayDoesNotDriveUsOutOfTheMesh(t *testing.T) {
 	if r, i := clash(101, 101); r != 0 || i != 101 {
 		t.Errorf("%d edges retracted and %d insisted on, want none and 101", r, i)
 	}
-	if p.input("wait 60s"); p.m.nodes["bob"].conn == nil || p.m.nodes["carol"].conn == nil {
+	if p.input("wait 60s"); p.m.nodes["bob"].link.conn == nil || p.m.nodes["carol"].link.conn == nil {
 		t.Error("a connection is gone")
 	}
 	if r, _ := clash(5, 0); r != 5 {
@@ -182,7 +182,7 @@ func TestANeighbourIsBelievedAboutTheEndOfItsSubnets(t *testing.T) {
 	p := newPlayer(t)
 	p.input("node alice")
 	p.neighbours()
-	bobs := func() int { return len(p.m.nodes["bob"].subnets) }
+	bobs := func() int { return len(p.m.nodes["bob"].owns.subnets) }
 	p.input("request 2 10 20 bob 10.0.2.0/24")
 	p.input("request 2 10 21 bob 10.0.3.0/24")
 	p.input("wait 11s")
@@ -205,12 +205,12 @@ func TestANeighbourIsBelievedAboutTheEndOfItsSubnets(t *testing.T) {
 	}
 	p.m.Handle(p.now, Request{Conn: 4, Text: "11 24 bob 10.0.3.0/24"})
 	p.input("request 2 10 25 bob 10.0.3.0/24") // he contradicts
-	if n := len(p.m.nodes["bob"].conn.hearsay); n != 0 {
+	if n := len(p.m.nodes["bob"].link.conn.news.hearsay); n != 0 {
 		t.Errorf("%d lies about him are remembered", n)
 	}
 	p.m.Handle(p.now, Request{Conn: 4, Text: "11 27 bob 10.0.3.0/24"})
 	p.m.Handle(p.now, Request{Conn: 4, Text: "10 28 bob 10.0.3.0/24"}) // he has contradicted there
-	if n := len(p.m.nodes["bob"].conn.hearsay); n != 0 {
+	if n := len(p.m.nodes["bob"].link.conn.news.hearsay); n != 0 {
 		t.Errorf("%d lies about him are remembered that others have taken back", n)
 	}
 	p.m.Handle(p.now, Request{Conn: 4, Text: "11 26 bob 10.0.3.0/24"})
@@ -260,16 +260,16 @@ func TestKeyThatIsGoneFromTheHostFile(t *testing.T) {
 	}
 	p.m.Handle(p.now, HostLoaded{Node: "bob", Known: true})
 	p.flush()
-	if st := p.m.state(p.m.nodes["bob"]); st.Tunnel != nil {
+	if st := p.m.forwarding.state(p.m.nodes["bob"]); st.Tunnel != nil {
 		t.Error("the session goes on")
 	}
-	if p.m.conns[6] != nil {
+	if p.m.links.conns[6] != nil {
 		t.Error("the login goes on")
 	}
-	if p.m.conns[2] == nil {
+	if p.m.links.conns[2] == nil {
 		t.Error("the connection that stands ended before a reload")
 	}
-	if p.input("reload"); p.m.conns[2] == nil {
+	if p.input("reload"); p.m.links.conns[2] == nil {
 		t.Error("the connection ended although the key is back")
 	}
 }
@@ -294,7 +294,7 @@ func TestAnAnswerThatWaitsToBeReadCounts(t *testing.T) {
 		p.input("node alice")
 		p.neighbours()
 		for range 80 {
-			if c := p.m.conns[2]; c.pinged && p.m.conns[4].pinged {
+			if c := p.m.links.conns[2]; c.pinged && p.m.links.conns[4].pinged {
 				return p
 			}
 			p.input("wait 1s")
@@ -311,7 +311,7 @@ func TestAnAnswerThatWaitsToBeReadCounts(t *testing.T) {
 		}
 		p.flush()
 		p.input("wait 6s")
-		if p.m.conns[2] == nil || p.m.conns[4] == nil {
+		if p.m.links.conns[2] == nil || p.m.links.conns[4] == nil {
 			t.Error("closed")
 		}
 	})
@@ -321,10 +321,10 @@ func TestAnAnswerThatWaitsToBeReadCounts(t *testing.T) {
 			p.input("wait 1s")
 			p.m.Handle(p.now, Request{Conn: 2, Text: fmt.Sprintf("10 %x bob 10.9.%d.0/24", i, i)})
 		}
-		if p.m.conns[2] == nil || p.m.conns[4] != nil {
-			t.Errorf("bob, who talks: %v; carol, who does not: %v", p.m.conns[2], p.m.conns[4])
+		if p.m.links.conns[2] == nil || p.m.links.conns[4] != nil {
+			t.Errorf("bob, who talks: %v; carol, who does not: %v", p.m.links.conns[2], p.m.links.conns[4])
 		}
-		if p.input("wait 8s"); p.m.conns[2] != nil {
+		if p.input("wait 8s"); p.m.links.conns[2] != nil {
 			t.Error("bob has fallen silent, and is still connected")
 		}
 	})

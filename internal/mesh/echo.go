@@ -60,65 +60,65 @@ type echoed struct {
 }
 
 // answersEchoes tells whether p understands echoes, and we may send it some.
-func (m *Mesh) answersEchoes(p *peer) bool {
-	return m.cfg.Echoes && p.path.Options.Has(wire.Echoes) && !p.session.hopByHop()
+func (rl *relays) answersEchoes(p *peer) bool {
+	return rl.cfg.Echoes && p.path().Options.Has(wire.Echoes) && !p.session().hopByHop()
 }
 
 // askEcho sends an echo request and calls done once: with the answer, or when time is up.
 // There has to be a session.
-func (m *Mesh) askEcho(p *peer, e SendEcho, size int, timeout time.Duration, done func(echoed)) {
-	if len(m.echoes) >= maxEchoes {
+func (rl *relays) askEcho(p *peer, e SendEcho, size int, timeout time.Duration, done func(echoed)) {
+	if len(rl.echoes) >= maxEchoes {
 		done(echoed{lost: true})
 		return
 	}
-	m.lastEcho++
-	number := m.lastEcho
+	rl.lastEcho++
+	number := rl.lastEcho
 	flags := byte(0)
 	if e.Path != EchoAsPackets {
 		flags = wire.EchoBack
 	}
 	e.Node = p.name
-	e.Data = wire.Echo{Kind: wire.EchoRequest, Flags: flags, Number: number, Token: uint64(m.now.UnixNano()), Size: size}.Append(nil)
-	q := &echo{p: p, sent: m.now, done: done}
-	q.byTCP = e.Path == EchoTCP || e.Path == EchoAsPackets && !m.leavesByUDP(p, size)
-	q.timer = m.after(timeout, func() {
-		delete(m.echoes, number)
+	e.Data = wire.Echo{Kind: wire.EchoRequest, Flags: flags, Number: number, Token: uint64(rl.now.UnixNano()), Size: size}.Append(nil)
+	q := &echo{p: p, sent: rl.now, done: done}
+	q.byTCP = e.Path == EchoTCP || e.Path == EchoAsPackets && !rl.forwarding.leavesByUDP(p, size)
+	q.timer = rl.after(timeout, func() {
+		delete(rl.echoes, number)
 		done(echoed{lost: true})
 	})
-	m.echoes[number] = q
-	m.publishPeers() // it may need what has just changed
-	m.emit(e)
+	rl.echoes[number] = q
+	rl.forwarding.publishPeers() // it may need what has just changed
+	rl.emit(e)
 }
 
 // echoIn handles an echo record.
-func (m *Mesh) echoIn(e EchoIn) {
-	p := m.nodes[e.Node]
-	if p == nil || !p.reachable || p == m.self || !m.cfg.Echoes {
+func (rl *relays) echoIn(e EchoIn) {
+	p := rl.nodes[e.Node]
+	if p == nil || !p.reachable() || p == rl.self || !rl.cfg.Echoes {
 		return
 	}
 	r, err := wire.ParseEcho(e.Data)
 	if err != nil {
-		m.logf(5, Debug, "bad echo from %s: %v", p.name, err)
+		rl.logf(5, Debug, "bad echo from %s: %v", p.name, err)
 		return
 	}
 	if r.Kind == wire.EchoReply {
-		m.echoAnswered(p, e, r)
+		rl.echoAnswered(p, e, r)
 		return
 	}
-	if !p.contact().echoes.Take(echoLimit, m.now) {
+	if !p.contact().echoes.Take(echoLimit, rl.now) {
 		return
 	}
 	if r.Kind == wire.EchoDial {
-		m.punchAsked(p, r.Seen)
+		rl.dialer.punchAsked(p, r.Seen)
 		return
 	}
 	if r.Kind == wire.EchoOpened {
-		m.opened(p, r.Flags&wire.EchoBack != 0)
+		rl.paths.opened(p, r.Flags&wire.EchoBack != 0)
 		return
 	}
 	reply := SendEcho{Node: p.name}
 	if r.Flags&wire.EchoBack != 0 {
-		reply.Path, reply.Via = m.pathBack(p, e)
+		reply.Path, reply.Via = rl.pathBack(p, e)
 	}
 	r.Kind, r.Flags = wire.EchoReply, 0
 	switch {
@@ -128,19 +128,19 @@ func (m *Mesh) echoIn(e EchoIn) {
 		r.Flags |= wire.EchoDirect
 		r.Seen = e.Addr
 	}
-	if hop := m.nodes[e.Hop]; hop != nil && hop != p {
+	if hop := rl.nodes[e.Hop]; hop != nil && hop != p {
 		r.Hop = hop.id
 	}
-	if reply.Path == EchoTCP || reply.Path == EchoAsPackets && !m.leavesByUDP(p, r.Size) {
+	if reply.Path == EchoTCP || reply.Path == EchoAsPackets && !rl.forwarding.leavesByUDP(p, r.Size) {
 		r.Flags |= wire.EchoLeftTCP
 	}
 	reply.Data = r.Append(nil)
-	m.emit(reply)
+	rl.emit(reply)
 }
 
 // pathBack is how an answer gets to where the request came from.
-func (m *Mesh) pathBack(p *peer, e EchoIn) (EchoPath, node.Name) {
-	switch hop := m.nodes[e.Hop]; {
+func (rl *relays) pathBack(p *peer, e EchoIn) (EchoPath, node.Name) {
+	switch hop := rl.nodes[e.Hop]; {
 	case e.TCP:
 		return EchoTCP, ""
 	case e.Direct && p.confirmed():
@@ -151,16 +151,16 @@ func (m *Mesh) pathBack(p *peer, e EchoIn) (EchoPath, node.Name) {
 	return EchoAsPackets, ""
 }
 
-func (m *Mesh) echoAnswered(p *peer, e EchoIn, r wire.Echo) {
-	q := m.echoes[r.Number]
+func (rl *relays) echoAnswered(p *peer, e EchoIn, r wire.Echo) {
+	q := rl.echoes[r.Number]
 	if q == nil || q.p != p {
 		return // too late, or never asked for
 	}
-	delete(m.echoes, r.Number)
-	m.timers.cancel(q.timer)
-	a := echoed{rtt: m.now.Sub(q.sent), seen: r.Seen}
+	delete(rl.echoes, r.Number)
+	rl.timers.cancel(q.timer)
+	a := echoed{rtt: rl.now.Sub(q.sent), seen: r.Seen}
 	a.there.TCP = q.byTCP || r.Flags&wire.EchoByTCP != 0
-	if hop := m.byID[r.Hop]; hop != nil && !r.Hop.IsZero() {
+	if hop := rl.byID[r.Hop]; hop != nil && !r.Hop.IsZero() {
 		a.there.Hop = hop.name
 	}
 	a.back.TCP = e.TCP || r.Flags&wire.EchoLeftTCP != 0
@@ -171,58 +171,58 @@ func (m *Mesh) echoAnswered(p *peer, e EchoIn, r wire.Echo) {
 }
 
 // echo carries out a request from outside.
-func (m *Mesh) echo(e Echo) {
-	p := m.nodes[e.Node]
+func (rl *relays) echo(e Echo) {
+	p := rl.nodes[e.Node]
 	fail := func(format string, args ...any) {
-		m.emit(EchoResult{ID: e.ID, Node: e.Node, Err: fmt.Errorf(format, args...)})
+		rl.emit(EchoResult{ID: e.ID, Node: e.Node, Err: fmt.Errorf(format, args...)})
 	}
 	switch {
 	case p == nil:
 		fail("there is no node %s in this network", e.Node)
-	case p == m.self:
+	case p == rl.self:
 		fail("%s is this node itself", e.Node)
-	case !p.reachable:
+	case !p.reachable():
 		fail("%s is not reachable", e.Node)
-	case e.Via != "" && (m.nodes[e.Via] == nil || e.Via == m.cfg.Name || e.Via == e.Node):
+	case e.Via != "" && (rl.nodes[e.Via] == nil || e.Via == rl.cfg.Name || e.Via == e.Node):
 		fail("%s cannot be a relay to %s", e.Via, e.Node)
-	case e.Via != "" && !m.nodes[e.Via].confirmed():
+	case e.Via != "" && !rl.nodes[e.Via].confirmed():
 		fail("there is no UDP path to %s", e.Via)
-	case !m.answersEchoes(p):
+	case !rl.answersEchoes(p):
 		if p.confirmed() && p.rtt() > 0 && e.Path != EchoTCP && e.Via == "" {
-			m.emit(EchoResult{ID: e.ID, Node: p.name, RTT: p.rtt(), Probed: true})
+			rl.emit(EchoResult{ID: e.ID, Node: p.name, RTT: p.rtt(), Probed: true})
 			return
 		}
-		m.emit(EchoResult{ID: e.ID, Node: p.name, Err: ErrNoEchoes})
+		rl.emit(EchoResult{ID: e.ID, Node: p.name, Err: ErrNoEchoes})
 	default:
-		if e.Path == EchoUDP && e.Via == "" && p.session.ready() {
+		if e.Path == EchoUDP && e.Via == "" && p.session().ready() {
 			// A router in between may have forgotten about us since the last packet. The probe
 			// shows p where we are now, so that it can answer.
 			p.udp().probeNow()
-			m.discover(p)
+			rl.paths.discover(p)
 		}
 		e.Timeout = min(max(e.Timeout, 10*time.Millisecond), maxEchoTimeout)
-		m.echoSoon(e, p, m.now.Add(e.Timeout))
+		rl.echoSoon(e, p, rl.now.Add(e.Timeout))
 	}
 }
 
 // echoSoon sends the request once there is a session.
-func (m *Mesh) echoSoon(e Echo, p *peer, deadline time.Time) {
-	left := deadline.Sub(m.now)
+func (rl *relays) echoSoon(e Echo, p *peer, deadline time.Time) {
+	left := deadline.Sub(rl.now)
 	switch {
-	case p.session.ready():
+	case p.session().ready():
 		size := min(max(e.Size, wire.MinEcho), wire.MaxEcho)
-		m.askEcho(p, SendEcho{Via: e.Via, Path: e.Path}, size, left, func(a echoed) {
+		rl.askEcho(p, SendEcho{Via: e.Via, Path: e.Path}, size, left, func(a echoed) {
 			r := EchoResult{ID: e.ID, Node: p.name, Size: size, RTT: a.rtt, There: a.there, Back: a.back, Seen: a.seen}
 			if a.lost {
 				r.Err = ErrNoAnswer
 			}
-			m.emit(r)
+			rl.emit(r)
 		})
 	case left <= 0:
-		m.emit(EchoResult{ID: e.ID, Node: p.name, Err: errors.New("no session could be made in time")})
+		rl.emit(EchoResult{ID: e.ID, Node: p.name, Err: errors.New("no session could be made in time")})
 	default:
-		m.try(p, true)
-		m.after(min(left, sessionWait), func() { m.echoSoon(e, p, deadline) })
+		rl.paths.try(p, true)
+		rl.after(min(left, sessionWait), func() { rl.echoSoon(e, p, deadline) })
 	}
 }
 
@@ -233,4 +233,4 @@ var (
 )
 
 // openEchoes is the number of echoes of ours without an answer.
-func (m *Mesh) openEchoes() int { return len(m.echoes) }
+func (rl *relays) openEchoes() int { return len(rl.echoes) }

@@ -8,6 +8,17 @@ import (
 	"tincan/internal/node"
 )
 
+// addresses judges the addresses at which nodes are said to be.
+type addresses struct {
+	*env
+	*directory
+
+	shared   bool                       // another node lives on this machine
+	mirrors  map[Endpoint]time.Time     // addresses that have led to ourselves, until when that counts
+	failedAt map[netip.AddrPort]failure // addresses at which nodes were not found
+
+}
+
 // Location is where an address leads on this machine.
 type Location uint8
 
@@ -35,55 +46,55 @@ func usable(a netip.AddrPort) bool {
 
 // leadsOut tells whether a, which the operator has written or which the node itself was seen at,
 // leads to another node by the underlay.
-func (m *Mesh) leadsOut(a netip.AddrPort) bool {
-	return usable(a) && m.locate(a.Addr()) != Inside
+func (ad *addresses) leadsOut(a netip.AddrPort) bool {
+	return usable(a) && ad.locate(a.Addr()) != Inside
 }
 
 // believable tells the same of an address that somebody else has told us.
-func (m *Mesh) believable(a netip.AddrPort) bool {
+func (ad *addresses) believable(a netip.AddrPort) bool {
 	ip := a.Addr().Unmap()
-	if ip.IsLoopback() && m.isLocalOnly() {
+	if ip.IsLoopback() && ad.isLocalOnly() {
 		return usable(a)
 	}
 	if !usable(a) || ip.IsLoopback() || ip.IsLinkLocalUnicast() {
 		return false
 	}
-	switch m.locate(ip) {
+	switch ad.locate(ip) {
 	case Inside:
 		return false
 	case Here:
-		return m.shared
+		return ad.shared
 	}
 	return true
 }
 
 // isLocalOnly tells whether we listen at loopback addresses only.
-func (m *Mesh) isLocalOnly() bool {
-	return len(m.cfg.Sockets) > 0 && !slices.ContainsFunc(m.cfg.Sockets, func(a netip.AddrPort) bool { return !a.Addr().Unmap().IsLoopback() })
+func (ad *addresses) isLocalOnly() bool {
+	return len(ad.cfg.Sockets) > 0 && !slices.ContainsFunc(ad.cfg.Sockets, func(a netip.AddrPort) bool { return !a.Addr().Unmap().IsLoopback() })
 }
 
 // mayProbe tells whether p may be looked for at a, which is believable or the place from which p is
 // connected to us.
-func (m *Mesh) mayProbe(p *peer, a netip.AddrPort) bool {
-	if c := p.conn; c != nil && c.remote.IsValid() && c.remote.Addr().Unmap() == a.Addr().Unmap() {
-		return m.leadsOut(a)
+func (ad *addresses) mayProbe(p *peer, a netip.AddrPort) bool {
+	if c := p.conn(); c != nil && c.remote.IsValid() && c.remote.Addr().Unmap() == a.Addr().Unmap() {
+		return ad.leadsOut(a)
 	}
-	return m.believable(a)
+	return ad.believable(a)
 }
 
-func (m *Mesh) locate(a netip.Addr) Location {
-	if m.deps.Locate == nil {
+func (ad *addresses) locate(a netip.Addr) Location {
+	if ad.deps.Locate == nil {
 		return Elsewhere
 	}
-	return m.deps.Locate(a.Unmap())
+	return ad.deps.Locate(a.Unmap())
 }
 
 // arrived notes that a node has logged in from c's address.
-func (m *Mesh) arrived(c *conn) {
-	if ip := c.remote.Addr().Unmap(); ip.IsValid() && !ip.IsLoopback() && m.locate(ip) == Here {
-		m.shared = true
+func (ad *addresses) arrived(c *conn) {
+	if ip := c.remote.Addr().Unmap(); ip.IsValid() && !ip.IsLoopback() && ad.locate(ip) == Here {
+		ad.shared = true
 	}
-	delete(m.failedAt, c.remote)
+	delete(ad.failedAt, c.remote)
 }
 
 const (
@@ -97,7 +108,7 @@ const (
 )
 
 // isMirror tells whether an address has led to ourselves not long ago.
-func (m *Mesh) isMirror(e Endpoint) bool { return m.now.Before(m.mirrors[e]) }
+func (ad *addresses) isMirror(e Endpoint) bool { return ad.now.Before(ad.mirrors[e]) }
 
 // failure is what became of attempts at an address.
 type failure struct {
@@ -107,39 +118,39 @@ type failure struct {
 }
 
 // notAt notes that p was not found at a.
-func (m *Mesh) notAt(p *peer, a netip.AddrPort) {
-	f, ok := m.failedAt[a]
-	if !ok && len(m.failedAt) >= maxFailedAt {
-		clear(m.failedAt)
+func (ad *addresses) notAt(p *peer, a netip.AddrPort) {
+	f, ok := ad.failedAt[a]
+	if !ok && len(ad.failedAt) >= maxFailedAt {
+		clear(ad.failedAt)
 	}
 	if f.node != p.name {
 		f.count++
 	}
 	f.node = p.name
-	f.until = m.now.Add(min(longestElsewhere, firstElsewhere<<min(f.count-1, 10)))
-	if m.failedAt == nil {
-		m.failedAt = map[netip.AddrPort]failure{}
+	f.until = ad.now.Add(min(longestElsewhere, firstElsewhere<<min(f.count-1, 10)))
+	if ad.failedAt == nil {
+		ad.failedAt = map[netip.AddrPort]failure{}
 	}
-	m.failedAt[a] = f
+	ad.failedAt[a] = f
 }
 
 // triedFor tells whether another node than p was looked for at a lately, in vain.
-func (m *Mesh) triedFor(p *peer, a netip.AddrPort) bool {
-	f, ok := m.failedAt[a]
-	return ok && f.node != p.name && m.now.Before(f.until)
+func (ad *addresses) triedFor(p *peer, a netip.AddrPort) bool {
+	f, ok := ad.failedAt[a]
+	return ok && f.node != p.name && ad.now.Before(f.until)
 }
 
 // ledBack notes that an endpoint, and the address that it stood for, have led back to ourselves.
-func (m *Mesh) ledBack(e Endpoint, at netip.AddrPort) {
-	if m.mirrors == nil || len(m.mirrors) >= maxMirrors {
-		m.mirrors = map[Endpoint]time.Time{}
+func (ad *addresses) ledBack(e Endpoint, at netip.AddrPort) {
+	if ad.mirrors == nil || len(ad.mirrors) >= maxMirrors {
+		ad.mirrors = map[Endpoint]time.Time{}
 	}
-	m.mirrors[e] = m.now.Add(mirrorTime)
-	m.mirrors[endpointOf(at)] = m.now.Add(mirrorTime)
+	ad.mirrors[e] = ad.now.Add(mirrorTime)
+	ad.mirrors[endpointOf(at)] = ad.now.Add(mirrorTime)
 }
 
 // forgetFailures has all addresses tried again.
-func (m *Mesh) forgetFailures() {
-	clear(m.mirrors)
-	clear(m.failedAt)
+func (ad *addresses) forgetFailures() {
+	clear(ad.mirrors)
+	clear(ad.failedAt)
 }

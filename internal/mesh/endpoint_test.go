@@ -84,14 +84,14 @@ func TestFromWhereAnAddressComes(t *testing.T) {
 		p.input("node alice file=eve@" + at + ":2222 connect=eve")
 		p.m.deps.Locate = located
 		for _, told := range []bool{false, true} {
-			h := p.m.nodes["eve"].host
+			h := p.m.nodes["eve"].trust.host
 			h.Told = told
 			if told {
 				h.Cached = []netip.AddrPort{netip.AddrPortFrom(a, 2222)}
 			}
 			h.Addresses = []Endpoint{{Host: at, Port: "2222"}}
-			p.m.nodes["eve"].host = h
-			got := len(p.m.addressesOf(p.m.nodes["eve"])) > 0
+			p.m.nodes["eve"].trust.host = h
+			got := len(p.m.dialer.addressesOf(p.m.nodes["eve"])) > 0
 			if want := !told && located(a.Unmap()) != Inside; got != want {
 				t.Errorf("%s, told by others %v: dialled %v, want %v", at, told, got, want)
 			}
@@ -115,11 +115,11 @@ func TestANeighbourOnThisMachineVouchesForItsAddresses(t *testing.T) {
 	} {
 		p.input(line)
 	}
-	if got := p.m.addressesOf(p.m.peer("eve")); len(got) != 1 {
+	if got := p.m.dialer.addressesOf(p.m.peer("eve")); len(got) != 1 {
 		t.Errorf("addresses %v", got)
 	}
 	p.input("request 2 12 a2 bob frank 127.0.0.1 2222 700000c 5")
-	if got := p.m.addressesOf(p.m.peer("frank")); len(got) != 0 {
+	if got := p.m.dialer.addressesOf(p.m.peer("frank")); len(got) != 0 {
 		t.Errorf("loopback addresses are believed, too: %v", got)
 	}
 }
@@ -137,7 +137,7 @@ func TestANodeThatListensAtLoopbackOnlyFindsOthersThere(t *testing.T) {
 		for _, s := range strings.Fields(c.sockets) {
 			p.m.cfg.Sockets = append(p.m.cfg.Sockets, netip.MustParseAddrPort(s))
 		}
-		if got := p.m.believable(at); got != c.want {
+		if got := p.m.addresses.believable(at); got != c.want {
 			t.Errorf("listening at %s: %v", c.sockets, got)
 		}
 	}
@@ -194,20 +194,20 @@ func TestBackOffIsByAddressToo(t *testing.T) {
 	if dials < 1 || dials > 5 {
 		t.Errorf("%d attempts within 11 s", dials)
 	}
-	if n := len(p.m.failedAt); n != 1 {
+	if n := len(p.m.addresses.failedAt); n != 1 {
 		t.Errorf("%d addresses are remembered", n)
 	}
 	p.input("wait 2m")
-	if len(p.m.addressesOf(p.m.nodes["l1"])) != 1 {
+	if len(p.m.dialer.addressesOf(p.m.nodes["l1"])) != 1 {
 		t.Error("the address is never tried again")
 	}
 	for i := range 3 * maxFailedAt {
-		p.m.notAt(p.m.nodes["bob"], netip.AddrPortFrom(netip.AddrFrom4([4]byte{203, 0, byte(i >> 8), byte(i)}), 655))
+		p.m.addresses.notAt(p.m.nodes["bob"], netip.AddrPortFrom(netip.AddrFrom4([4]byte{203, 0, byte(i >> 8), byte(i)}), 655))
 	}
-	if n := len(p.m.failedAt); n > maxFailedAt {
+	if n := len(p.m.addresses.failedAt); n > maxFailedAt {
 		t.Errorf("%d addresses are remembered", n)
 	}
-	if d := p.now.Add(time.Hour); p.m.failedAt[netip.AddrPort{}].until.After(d) {
+	if d := p.now.Add(time.Hour); p.m.addresses.failedAt[netip.AddrPort{}].until.After(d) {
 		t.Error("a wait without end")
 	}
 }

@@ -27,6 +27,19 @@ type Deps struct {
 	Locate func(netip.Addr) Location
 }
 
+// env is what every part of the protocol core may use: the configuration, the time of the event that is being
+// handled, timers, chance, and the list of effects.
+type env struct {
+	cfg      Config
+	deps     Deps
+	now      time.Time     // of the event being handled
+	ahead    time.Duration // of the caller's clock, which has been set back
+	timers   timers
+	effects  []Effect
+	refusals map[string]*Refusal // by cause
+	down     bool                // Shutdown was handled
+}
+
 func withDefaults(c Config) Config {
 	def := func(d *time.Duration, v time.Duration) {
 		if *d <= 0 {
@@ -56,7 +69,7 @@ func withDefaults(c Config) Config {
 
 // every calls fn each period. All nodes would otherwise act at the same moment
 // after a common restart, so each turn gets a little jitter, as in tinc.
-func (m *Mesh) every(period time.Duration, fn func()) {
+func (m *env) every(period time.Duration, fn func()) {
 	m.timers.set(m.now.Add(period+m.jitter(131*time.Millisecond)), func() {
 		fn()
 		m.every(period, fn)
@@ -64,10 +77,10 @@ func (m *Mesh) every(period time.Duration, fn func()) {
 }
 
 // after calls fn once.
-func (m *Mesh) after(d time.Duration, fn func()) *timer { return m.timers.set(m.now.Add(d), fn) }
+func (m *env) after(d time.Duration, fn func()) *timer { return m.timers.set(m.now.Add(d), fn) }
 
 // jitter is a random duration below d.
-func (m *Mesh) jitter(d time.Duration) time.Duration {
+func (m *env) jitter(d time.Duration) time.Duration {
 	return time.Duration(m.deps.Rand.Int64N(int64(d)))
 }
 
@@ -75,7 +88,7 @@ func (m *Mesh) jitter(d time.Duration) time.Duration {
 // monotonic clock, as those of time.Now do, so that they do not jump when somebody sets the
 // clock on the wall. Should one be set back nevertheless, time goes on from where it was:
 // nothing may wait until that clock has caught up.
-func (m *Mesh) clock(now time.Time) {
+func (m *env) clock(now time.Time) {
 	now = now.Add(m.ahead)
 	if now.Before(m.now) {
 		m.ahead += m.now.Sub(now)
@@ -84,9 +97,9 @@ func (m *Mesh) clock(now time.Time) {
 	m.now = now
 }
 
-func (m *Mesh) emit(e Effect) { m.effects = append(m.effects, e) }
+func (m *env) emit(e Effect) { m.effects = append(m.effects, e) }
 
-func (m *Mesh) logf(level int, p Priority, format string, args ...any) {
+func (m *env) logf(level int, p Priority, format string, args ...any) {
 	m.emit(Log{Level: level, Priority: p, Text: fmt.Sprintf(format, args...), Cause: format, About: about(args)})
 }
 
@@ -108,11 +121,11 @@ func about(args []any) string {
 	return ""
 }
 
-func (m *Mesh) nonce() uint32 { return m.deps.Rand.Uint32() }
+func (m *env) nonce() uint32 { return m.deps.Rand.Uint32() }
 
 // mayWait tells whether what is due has to wait until so long after the last time, and sees to it that its
 // turn comes.
-func (m *Mesh) mayWait(t *turn, wait time.Duration) bool {
+func (m *env) mayWait(t *turn, wait time.Duration) bool {
 	at := t.last.Add(wait)
 	if !m.now.Before(at) || t.last.After(m.now) {
 		return false
@@ -134,7 +147,7 @@ func (t *turn) done(now time.Time) { t.last = now }
 
 // limitExceeded counts that something beyond the bounds, which c brought, was ignored, and logs it at most once a
 // minute for each cause.
-func (m *Mesh) limitExceeded(c *conn, format string, args ...any) {
+func (m *env) limitExceeded(c *conn, format string, args ...any) {
 	r := m.refusals[format]
 	if r == nil {
 		if m.refusals == nil {
@@ -172,8 +185,8 @@ type Refusal struct {
 // maxRefused neighbours are told apart for each cause.
 const maxRefused = 64
 
-// Refusals lists what was ignored since there was too much of it.
-func (m *Mesh) Refusals() (list []Refusal) {
+// listRefusals lists what was ignored since there was too much of it.
+func (m *env) listRefusals() (list []Refusal) {
 	for _, cause := range slices.Sorted(maps.Keys(m.refusals)) {
 		r := *m.refusals[cause]
 		r.By = maps.Clone(r.By)

@@ -28,28 +28,28 @@ const (
 // connection with the first one ourselves: it tells us of its edges over that. Anybody else may be wrong, or lie. If it is
 // not what we know, the node is asked what is so, by handing it the text; it contradicts if it has to. The same
 // holds for the end of a subnet of the first one; then the second is ofSubnet.
-func (m *Mesh) hearsay(c *conn, from, to node.Name, text string, known bool) bool {
-	p := m.nodes[from]
-	if p != nil && p.conn == c {
-		delete(c.hearsay, [2]node.Name{from, to})
+func (t *topology) hearsay(c *conn, from, to node.Name, text string, known bool) bool {
+	p := t.nodes[from]
+	if p != nil && p.conn() == c {
+		delete(c.news.hearsay, [2]node.Name{from, to})
 		return false
 	}
-	if p == nil || p.conn == nil || to != m.cfg.Name && m.now.Sub(p.conn.activeSince()) < firsthand {
+	if p == nil || p.conn() == nil || to != t.cfg.Name && t.now.Sub(p.conn().activeSince()) < firsthand {
 		return false
 	}
 	edge := [2]node.Name{from, to}
 	if known {
-		delete(p.conn.hearsay, edge)
+		delete(p.conn().news.hearsay, edge)
 		return true
 	}
-	if m.answered.first(m.now, "asked "+text) {
-		m.send(p.conn, []byte(text))
+	if t.answered.first(t.now, "asked "+text) {
+		t.links.send(p.conn(), []byte(text))
 	}
-	if p.conn.hearsay == nil {
-		p.conn.hearsay = map[[2]node.Name]string{}
+	if p.conn().news.hearsay == nil {
+		p.conn().news.hearsay = map[[2]node.Name]string{}
 	}
-	if _, ok := p.conn.hearsay[edge]; ok || len(p.conn.hearsay) < maxHearsay {
-		p.conn.hearsay[edge] = text
+	if _, ok := p.conn().news.hearsay[edge]; ok || len(p.conn().news.hearsay) < maxHearsay {
+		p.conn().news.hearsay[edge] = text
 	}
 	return true
 }
@@ -59,64 +59,64 @@ func ofSubnet(s subnet.Subnet) node.Name { return node.Name(s.String()) }
 
 // catchUp takes in what others have said of the edges and subnets of c's other end, now that c has ended: it may have
 // been dead for a while.
-func (m *Mesh) catchUp(c *conn) {
-	from := m.activeConns()
-	if c.peer.conn != nil || len(from) == 0 || m.down {
+func (t *topology) catchUp(c *conn) {
+	from := t.links.activeConns()
+	if c.peer.conn() != nil || len(from) == 0 || t.down {
 		return
 	}
-	edges := slices.SortedFunc(maps.Keys(c.hearsay), func(a, b [2]node.Name) int { return slices.Compare(a[:], b[:]) })
+	edges := slices.SortedFunc(maps.Keys(c.news.hearsay), func(a, b [2]node.Name) int { return slices.Compare(a[:], b[:]) })
 	for _, e := range edges {
-		text := c.hearsay[e]
-		handle := m.addEdge
+		text := c.news.hearsay[e]
+		handle := t.addEdge
 		switch kind, _ := wire.RequestKind(text); kind {
 		case wire.KindDelEdge:
-			handle = m.delEdge
+			handle = t.delEdge
 		case wire.KindDelSubnet:
-			handle = m.delSubnet
+			handle = t.subnets.delSubnet
 		}
 		_ = handle(from[0], text) // it has been parsed before
 	}
-	c.hearsay = nil
+	c.news.hearsay = nil
 }
 
 // concerns tells whether a tunnel server listens to c about the given nodes.
-func (m *Mesh) concerns(c *conn, names ...node.Name) bool {
-	if !m.cfg.TunnelServer {
+func (t *topology) concerns(c *conn, names ...node.Name) bool {
+	if !t.cfg.TunnelServer {
 		return true
 	}
-	return slices.ContainsFunc(names, func(n node.Name) bool { return n == m.cfg.Name || n == c.peer.name })
+	return slices.ContainsFunc(names, func(n node.Name) bool { return n == t.cfg.Name || n == c.peer.name })
 }
 
-func (m *Mesh) addEdge(c *conn, text string) error {
+func (t *topology) addEdge(c *conn, text string) error {
 	r, err := wire.ParseAddEdge(text)
 	if err != nil {
 		return err
 	}
-	if !m.concerns(c, r.From, r.To) {
+	if !t.concerns(c, r.From, r.To) {
 		return nil
 	}
 	own := c.peer.name == r.From
-	if own && m.nodes[r.To] != nil {
+	if own && t.nodes[r.To] != nil {
 		c.claim(r.To)
 	}
 	e := graph.Edge{From: r.From, To: r.To, Addr: r.Addr, Options: r.Options, Weight: r.Weight, Local: r.Local, Nonce: r.Nonce, By: c.peer.name}
-	old, ok := m.graph.Get(r.From, r.To)
+	old, ok := t.graph.Get(r.From, r.To)
 	if _, given := r.Local.Addr(); ok && !given {
 		e.Local = old.Local
 	}
-	if m.hearsay(c, r.From, r.To, text, ok && e.Same(*old)) {
+	if t.hearsay(c, r.From, r.To, text, ok && e.Same(*old)) {
 		return nil
 	}
-	first := m.seen.first(m.now, text)
+	first := t.seen.first(t.now, text)
 	switch {
-	case r.From == m.cfg.Name:
+	case r.From == t.cfg.Name:
 		// What somebody says of our own edges is answered even if it is not new: he may have missed
 		// that one is gone, when we had no connection over which we could tell.
-		if !first && m.answersTo(c, text) > maxAnswers {
+		if !first && t.answersTo(c, text) > maxAnswers {
 			return nil
 		}
-	case m.tombstones.has(text), first && m.refuted(text, r.From, r.To):
-		if !m.accepts(c, e, text) {
+	case t.tombstones.has(text), first && t.refuted(text, r.From, r.To):
+		if !t.accepts(c, e, text) {
 			return nil
 		}
 	case !first:
@@ -126,97 +126,97 @@ func (m *Mesh) addEdge(c *conn, text string) error {
 		if e.Same(*old) {
 			return nil
 		}
-		if r.From == m.cfg.Name {
-			m.refute(c, *old, text)
+		if r.From == t.cfg.Name {
+			t.refute(c, *old, text)
 			return nil
 		}
-		m.outdated(*old)
-	} else if r.From == m.cfg.Name {
-		m.contradictions.adds++
-		if m.now.Before(m.quietUntil) {
+		t.outdated(*old)
+	} else if r.From == t.cfg.Name {
+		t.contradictions.adds++
+		if t.now.Before(t.quietUntil) {
 			return nil
 		}
-		m.send(c, refutation(text, r.From, r.To))
+		t.links.send(c, refutation(text, r.From, r.To))
 		return nil
-	} else if m.graph.OutDegree(r.From) >= maxEdgesOf {
-		m.limitExceeded(c, "edge from %s to %s: it has more than %d", r.From, r.To, maxEdgesOf)
+	} else if t.graph.OutDegree(r.From) >= maxEdgesOf {
+		t.limitExceeded(c, "edge from %s to %s: it has more than %d", r.From, r.To, maxEdgesOf)
 		return nil
-	} else if !m.roomFor(c, share{edges: 1}, r.From, r.To) {
+	} else if !t.roomFor(c, share{edges: 1}, r.From, r.To) {
 		return nil
 	}
-	if !m.register(c, r.From, r.To) {
+	if !t.register(c, r.From, r.To) {
 		return nil
 	}
 	if own {
 		c.claim(r.To)
 	}
-	m.setEdge(e)
-	m.graphChanged()
-	if !m.cfg.TunnelServer {
-		m.flood(c, []byte(text))
+	t.setEdge(e)
+	t.reach.graphChanged()
+	if !t.cfg.TunnelServer {
+		t.links.flood(c, []byte(text))
 	}
 	return nil
 }
 
-func (m *Mesh) delEdge(c *conn, text string) error {
+func (t *topology) delEdge(c *conn, text string) error {
 	r, err := wire.ParseDelEdge(text)
 	if err != nil {
 		return err
 	}
-	if !m.concerns(c, r.From, r.To) {
+	if !t.concerns(c, r.From, r.To) {
 		return nil
 	}
 	if c.peer.name == r.From {
-		delete(c.own, r.To)
+		delete(c.news.own, r.To)
 	}
-	old, ok := m.graph.Get(r.From, r.To)
-	if m.hearsay(c, r.From, r.To, text, !ok) {
+	old, ok := t.graph.Get(r.From, r.To)
+	if t.hearsay(c, r.From, r.To, text, !ok) {
 		return nil
 	}
-	news := m.seen.first(m.now, text)
+	news := t.seen.first(t.now, text)
 	if !ok {
 		return nil
 	}
 	switch {
-	case r.From == m.cfg.Name:
+	case r.From == t.cfg.Name:
 		// It may be what we have said ourselves before the edge was recreated. If it came to c by a slow
 		// way, after the new edge, c has believed it.
 		if news {
-			m.contradictions.dels++
-		} else if m.answersTo(c, text) > 1 {
+			t.contradictions.dels++
+		} else if t.answersTo(c, text) > 1 {
 			return nil
 		}
-		m.refute(c, *old, text)
+		t.refute(c, *old, text)
 		return nil
 	case !news:
 		return nil
 	}
-	if !m.cfg.TunnelServer {
-		m.flood(c, []byte(text))
+	if !t.cfg.TunnelServer {
+		t.links.flood(c, []byte(text))
 	}
-	m.outdated(*old)
-	m.deleteEdge(r.From, r.To)
-	m.graphChanged()
-	m.orphan(r.To)
+	t.outdated(*old)
+	t.deleteEdge(r.From, r.To)
+	t.reach.graphChanged()
+	t.reach.orphan(r.To)
 	return nil
 }
 
 // keyChanged: a node has dropped the keys of tinc 1.0 that it had given.
-func (m *Mesh) keyChanged(c *conn, text string) error {
+func (t *topology) keyChanged(c *conn, text string) error {
 	r, err := wire.ParseKeyChanged(text)
 	if err != nil {
 		return err
 	}
-	p := m.nodes[r.Origin]
-	first := m.seen.first(m.now, text)
-	if p == nil || p == m.self {
+	p := t.nodes[r.Origin]
+	first := t.seen.first(t.now, text)
+	if p == nil || p == t.self {
 		return nil
 	}
-	if c.peer == p || first && m.speaksFor(c, p) {
-		p.session.keyChanged()
+	if c.peer == p || first && t.keyring.speaksFor(c, p) {
+		p.session().keyChanged()
 	}
-	if first && !m.cfg.TunnelServer {
-		m.flood(c, []byte(text))
+	if first && !t.cfg.TunnelServer {
+		t.links.flood(c, []byte(text))
 	}
 	return nil
 }
@@ -226,37 +226,37 @@ func (m *Mesh) keyChanged(c *conn, text string) error {
 // would contradict us as well, without end; tinc leaves the mesh for a while. Here, where hearsay must not
 // drive anybody away, only these answers rest: such an edge leads nowhere unless its other end has it, too. That
 // an edge of ours does exist is insisted on as before.
-func (m *Mesh) checkContradictions() {
-	c := m.contradictions
-	m.contradictions.adds, m.contradictions.dels = 0, 0
+func (t *topology) checkContradictions() {
+	c := t.contradictions
+	t.contradictions.adds, t.contradictions.dels = 0, 0
 	if c.adds <= maxContradictions || c.dels <= maxContradictions {
-		m.quiet = max(m.quiet/2, minQuiet)
+		t.quiet = max(t.quiet/2, minQuiet)
 		return
 	}
-	m.logf(0, Error, "others keep announcing wrong edges of %s: another machine uses this name and key, or a member announces false edges; not refuting for %s", m.cfg.Name, m.quiet)
-	m.quietUntil = m.now.Add(m.quiet)
-	m.quiet = min(m.quiet*2, maxQuiet)
+	t.logf(0, Error, "others keep announcing wrong edges of %s: another machine uses this name and key, or a member announces false edges; not refuting for %s", t.cfg.Name, t.quiet)
+	t.quietUntil = t.now.Add(t.quiet)
+	t.quiet = min(t.quiet*2, maxQuiet)
 }
 
 // purge forgets the edges and subnets of unreachable nodes, and the nodes
 // themselves if nothing speaks of them any more.
-func (m *Mesh) purge() {
-	for _, p := range m.order {
-		if p.reachable || p == m.self {
+func (t *topology) purge() {
+	for _, p := range t.order {
+		if p.reachable() || p == t.self {
 			continue
 		}
 		for _, s := range sortedSubnets(p) {
-			if r := m.deletedSubnet(p.name, s); !m.cfg.TunnelServer {
-				m.floodSubnet(r)
+			if r := t.subnets.deletedSubnet(p.name, s); !t.cfg.TunnelServer {
+				t.subnets.floodSubnet(r)
 			}
-			if !m.cfg.StrictSubnets {
-				m.dropSubnet(p, s)
+			if !t.cfg.StrictSubnets {
+				t.subnets.dropSubnet(p, s)
 			}
 		}
-		m.deleteEdgesFrom(p, func(to node.Name) { m.announce(m.withdrawal(p.name, to)) })
-		p.hidden = !m.cfg.AutoConnect // which may still choose it, as in tinc
+		t.deleteEdgesFrom(p, func(to node.Name) { t.announce(t.withdrawal(p.name, to)) })
+		p.hide(!t.cfg.AutoConnect) // which may still choose it, as in tinc
 	}
-	m.forgetNodes(0)
+	t.forgetNodes(0)
 }
 
 func hasEdge(g *graph.Graph, n node.Name) bool {
@@ -270,72 +270,69 @@ func hasEdge(g *graph.Graph, n node.Name) bool {
 }
 
 // announce tells everybody about edges and about what others own. A tunnel server keeps that to itself.
-func (m *Mesh) announce(text []byte) {
-	if !m.cfg.TunnelServer {
-		m.seen.first(m.now, string(text)) // it may come back
-		m.flood(nil, text)
+func (t *topology) announce(text []byte) {
+	if !t.cfg.TunnelServer {
+		t.seen.first(t.now, string(text)) // it may come back
+		t.links.flood(nil, text)
 	}
 }
 
 // connectionReplaced: old, which was active, has given way to another connection with the same node.
-func (m *Mesh) connectionReplaced(old *conn) {
-	m.deleteEdge(m.cfg.Name, old.peer.name)
-	m.catchUp(old)
+func (t *topology) connectionReplaced(old *conn) {
+	t.deleteEdge(t.cfg.Name, old.peer.name)
+	t.catchUp(old)
 }
 
 // edgeMade takes in our edge to the other end of c, which has been activated, and returns it as it is to be told.
-func (m *Mesh) edgeMade(c *conn, e graph.Edge) graph.Edge {
-	c.own = map[node.Name]struct{}{}
-	e.Nonce = m.nonce()
-	m.setEdge(e)
+func (t *topology) edgeMade(c *conn, e graph.Edge) graph.Edge {
+	c.news.own = map[node.Name]struct{}{}
+	e.Nonce = t.nonce()
+	t.setEdge(e)
 	return e
 }
 
 // announceEdge tells of our edge to the other end of c.
-func (m *Mesh) announceEdge(c *conn, e graph.Edge) {
+func (t *topology) announceEdge(c *conn, e graph.Edge) {
 	text := addEdge(e)
-	if m.cfg.TunnelServer {
-		m.send(c, text)
+	if t.cfg.TunnelServer {
+		t.links.send(c, text)
 	} else {
-		m.announce(text)
+		t.announce(text)
 	}
-	m.graphChanged()
+	t.reach.graphChanged()
 }
 
 // connectionLost: c was active, and is the last one with its node.
-func (m *Mesh) connectionLost(c *conn) {
-	m.deleteEdge(m.cfg.Name, c.peer.name)
-	m.graphChanged()
-	if !m.down {
-		m.announce(m.withdrawal(m.cfg.Name, c.peer.name))
+func (t *topology) connectionLost(c *conn) {
+	t.deleteEdge(t.cfg.Name, c.peer.name)
+	t.reach.graphChanged()
+	if !t.down {
+		t.announce(t.withdrawal(t.cfg.Name, c.peer.name))
 	}
-	m.orphan(c.peer.name)
-	m.touch(c.peer)
-	m.catchUp(c)
+	t.reach.orphan(c.peer.name)
+	t.touch(c.peer)
+	t.catchUp(c)
 }
 
 // isNew tells whether a flooded request was not seen before, and remembers it.
-func (m *Mesh) isNew(text string) bool { return m.seen.first(m.now, text) }
+func (t *topology) isNew(text string) bool { return t.seen.first(t.now, text) }
 
 // stillThere: somebody says that owner has s, so nobody says any more that it has ended.
-func (m *Mesh) stillThere(owner node.Name, s subnet.Subnet) {
-	if o := m.nodes[owner]; o != nil && o.conn != nil && len(o.conn.hearsay) > 0 {
-		delete(o.conn.hearsay, [2]node.Name{owner, ofSubnet(s)})
+func (t *topology) stillThere(owner node.Name, s subnet.Subnet) {
+	if o := t.nodes[owner]; o != nil && o.conn() != nil && len(o.conn().news.hearsay) > 0 {
+		delete(o.conn().news.hearsay, [2]node.Name{owner, ofSubnet(s)})
 	}
 }
 
 // claim takes note that the node at the other end says that n, of which we know, is a neighbour of its.
 func (c *conn) claim(n node.Name) {
-	if len(c.own) < maxEdgesOf {
-		c.own[n] = struct{}{}
+	if len(c.news.own) < maxEdgesOf {
+		c.news.own[n] = struct{}{}
 	}
 }
 
 // claims tells whether the node at the other end says itself that n is a neighbour of its.
 func (c *conn) claims(n node.Name) bool {
-	_, ok := c.own[n]
+	_, ok := c.news.own[n]
 	return ok
 }
-
-// isHidden tells whether p is not listed: somebody wanted it forgotten.
-func (p *peer) isHidden() bool { return p.hidden }

@@ -420,7 +420,7 @@ func (f *fuzzer) check(effects []Effect) {
 			}
 		case PublishRoutes, ChangeRoutes:
 			for _, n := range f.published(e).Tree {
-				if f.m.nodes[n].conn == nil {
+				if f.m.nodes[n].link.conn == nil {
 					f.t.Fatalf("%s is in the tree but no neighbour", n)
 				}
 			}
@@ -439,71 +439,71 @@ func (f *fuzzer) invariants() {
 	}
 	s := m.Size()
 	if s.Dirty != 0 || s.Orphans != 0 || s.Nodes > 100 || s.Conns > len(f.conns) || s.Wishes > len(fuzzNames) ||
-		s.Timers > 20+3*len(fuzzNames)+s.Wishes+s.Conns+50 || len(m.lines) != len(m.conns) || len(m.order) != len(m.nodes) {
+		s.Timers > 20+3*len(fuzzNames)+s.Wishes+s.Conns+50 || len(m.links.lines) != len(m.links.conns) || len(m.order) != len(m.nodes) {
 		f.t.Fatalf("%+v for %d connections", s, len(f.conns))
 	}
 	total := 0
 	for i, p := range m.order {
-		total += len(p.subnets)
+		total += len(p.owns.subnets)
 		if i > 0 && m.order[i-1].name >= p.name || m.nodes[p.name] != p {
 			f.t.Fatal("the list of nodes is out of order")
 		}
-		if c := p.conn; c != nil && (c.peer != p || c.stage != active || m.conns[c.id] != c) {
+		if c := p.link.conn; c != nil && (c.peer != p || c.stage != active || m.links.conns[c.id] != c) {
 			f.t.Fatalf("%s has a connection that is not its own", p.name)
 		}
-		if p != m.self && p.reachable != p.path.Reachable {
-			f.t.Fatalf("%s: reachable %t, path %t", p.name, p.reachable, p.path.Reachable)
+		if p != m.self && p.reach.reachable != p.reach.path.Reachable {
+			f.t.Fatalf("%s: reachable %t, path %t", p.name, p.reach.reachable, p.reach.path.Reachable)
 		}
-		if p.reachable && p != m.self && (m.nextHopConn(p) == nil || f.states[p.name].Conn != m.hopConn(p)) {
-			f.t.Fatalf("%s is reachable over connection %d, published was %d", p.name, m.hopConn(p), f.states[p.name].Conn)
+		if p.reach.reachable && p != m.self && (m.reach.nextHopConn(p) == nil || f.states[p.name].Conn != m.reach.hopConn(p)) {
+			f.t.Fatalf("%s is reachable over connection %d, published was %d", p.name, m.reach.hopConn(p), f.states[p.name].Conn)
 		}
-		if (p.session.ready() || p.session.pending()) && !p.reachable {
+		if (p.keys.session.ready() || p.keys.session.pending()) && !p.reach.reachable {
 			f.t.Fatalf("session with %s, which is unreachable", p.name)
 		}
-		if !m.sessionFits(p) || p.session.hopByHop() && p.key() != nil && m.cfg.Key != nil {
+		if !m.sessions.sessionFits(p) || p.keys.session.hopByHop() && p.key() != nil && m.cfg.Key != nil {
 			f.t.Fatalf("%s has a session of the wrong kind", p.name)
 		}
-		if st := f.states[p.name]; p != m.self && p.reachable && (st.Legacy != nil) != p.session.hopByHop() {
+		if st := f.states[p.name]; p != m.self && p.reach.reachable && (st.Legacy != nil) != p.keys.session.hopByHop() {
 			f.t.Fatalf("%s was published as the wrong kind", p.name)
 		}
 	}
 	want := sums{}
 	for e := range m.graph.All() {
-		if m.nodes[e.From] != nil && m.nodes[e.From].reachable {
+		if m.nodes[e.From] != nil && m.nodes[e.From].reach.reachable {
 			want.edges += hashOf(e.From, e.To, e.Addr, e.Options, e.Weight)
 		}
 	}
 	for _, p := range m.order {
-		for s := range p.subnets {
-			if p.reachable {
+		for s := range p.owns.subnets {
+			if p.reach.reachable {
 				want.subnets += hashOf(p.name, s)
 			}
 		}
 	}
-	if m.sums != want {
-		f.t.Fatalf("digests %x, should be %x", m.sums, want)
+	if m.topology.sums != want {
+		f.t.Fatalf("digests %x, should be %x", m.topology.sums, want)
 	}
-	if total != m.subnets {
-		f.t.Fatalf("%d subnets, counted %d", total, m.subnets)
+	if total != m.subnets.total {
+		f.t.Fatalf("%d subnets, counted %d", total, m.subnets.total)
 	}
-	if now := m.allRoutes(); !m.routes.dirty && !slices.Equal(now.Subnets, f.routed) {
+	if now := m.subnets.allRoutes(); !m.subnets.routes.dirty && !slices.Equal(now.Subnets, f.routed) {
 		f.t.Fatalf("published\n%v, but there are\n%v", f.routed, now.Subnets)
 	}
 	for e := range m.graph.All() {
 		if m.nodes[e.From] == nil || m.nodes[e.To] == nil {
 			f.t.Fatalf("edge %s-%s without nodes", e.From, e.To)
 		}
-		if e.From == m.cfg.Name && (m.nodes[e.To].conn == nil) {
+		if e.From == m.cfg.Name && (m.nodes[e.To].link.conn == nil) {
 			f.t.Fatalf("own edge to %s without a connection", e.To)
 		}
 	}
-	for _, c := range m.activeConns() {
+	for _, c := range m.links.activeConns() {
 		if _, ok := m.graph.Get(m.cfg.Name, c.peer.name); !ok {
 			f.t.Fatalf("connection with %s without an edge", c.peer.name)
 		}
 	}
-	for n, o := range m.dials {
-		if o.name != n || o.conn != nil && (o.conn.out != o || m.conns[o.conn.id] != o.conn) {
+	for n, o := range m.dialer.dials {
+		if o.name != n || o.conn != nil && (o.conn.dial.out != o || m.links.conns[o.conn.id] != o.conn) {
 			f.t.Fatalf("wish for %s: %+v", n, o)
 		}
 		if o.conn == nil && o.timer.index < 0 && !m.down {

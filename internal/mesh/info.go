@@ -6,13 +6,59 @@ import (
 	"slices"
 	"time"
 
-	"tincan/internal/graph"
 	"tincan/internal/keys"
 	"tincan/internal/legacy"
 	"tincan/internal/node"
 	"tincan/internal/subnet"
 	"tincan/internal/wire"
 )
+
+// reports tells people and programs what the other parts know. It changes nothing.
+type reports struct {
+	*env
+	*directory
+
+	topology interface { // what is announced
+		seenTexts() int
+	}
+	reach interface { // who is reached
+		broadcastTree() []node.Name
+		effectiveVia(p *peer) *peer
+		reachSize() (repeats int, orphans int)
+	}
+	subnets interface { // who owns what
+		allRoutes() Routes
+		subnetCount() int
+	}
+	keyring interface { // host files and keys
+		loginKey(p *peer) *keys.PublicKey
+		passOnly(p *peer) bool
+		whyNotLegacy(p *peer) string
+	}
+	links interface { // connections
+		activeConns() []*conn
+		allConns() []*conn
+		ownOptions(p *peer) wire.Options
+	}
+	dialer interface { // whom we dial
+		addressesOf(p *peer) []Endpoint
+		dialTargets() []node.Name
+		hasAnyAddress(p *peer) bool
+		isDialTarget(name node.Name) bool
+	}
+	paths interface { // UDP paths
+		candidates(p *peer) []netip.AddrPort
+	}
+	relays interface { // relays and echoes
+		isDirect(p *peer) bool
+		openEchoes() int
+	}
+	forwarding interface { // the data plane
+		firstHop(p *peer) FirstHop
+		leavesByUDP(p *peer, size int) bool
+		usableMTU(p *peer) int
+	}
+}
 
 // NodeInfo is what an operator may know of a node.
 type NodeInfo struct {
@@ -51,17 +97,14 @@ type NodeInfo struct {
 	Suite legacy.Suite
 }
 
-// Nodes describes all known nodes in the order of their names.
-func (m *Mesh) Nodes() []NodeInfo { return m.NodesAfter("", len(m.order)) }
-
-// NodesAfter describes up to most known nodes whose names come after one, in the order of their names.
-func (m *Mesh) NodesAfter(name node.Name, most int) []NodeInfo {
-	i, found := slices.BinarySearchFunc(m.order, name, func(p *peer, n node.Name) int { return cmp.Compare(p.name, n) })
+// nodesAfter describes up to most known nodes whose names come after one, in the order of their names.
+func (rp *reports) nodesAfter(name node.Name, most int) []NodeInfo {
+	i, found := slices.BinarySearchFunc(rp.order, name, func(p *peer, n node.Name) int { return cmp.Compare(p.name, n) })
 	if found {
 		i++
 	}
-	out := make([]NodeInfo, 0, min(most, len(m.order)-i))
-	for _, p := range m.order[i:] {
+	out := make([]NodeInfo, 0, min(most, len(rp.order)-i))
+	for _, p := range rp.order[i:] {
 		if len(out) == most {
 			break
 		}
@@ -69,70 +112,46 @@ func (m *Mesh) NodesAfter(name node.Name, most int) []NodeInfo {
 			continue
 		}
 		n := NodeInfo{
-			Name: p.name, ID: p.id, Subnets: sortedSubnets(p), Self: p == m.self, Known: p.known, HasAddr: p.hasAddress(),
-			Reachable: p.reachable, Distance: -1, Since: p.since, Problem: p.lastProblem(), WrongKey: p.howRefused() == refusedKey, Removed: p.isRemoved(), FirstHop: m.firstHop(p),
-			MTU: m.usableMTU(p),
+			Name: p.name, ID: p.id, Subnets: sortedSubnets(p), Self: p == rp.self, Known: p.known(), HasAddr: p.hasAddress(),
+			Reachable: p.reachable(), Distance: -1, Since: p.since(), Problem: p.lastProblem(), WrongKey: p.howRefused() == refusedKey, Removed: p.isRemoved(), FirstHop: rp.forwarding.firstHop(p),
+			MTU: rp.forwarding.usableMTU(p),
 		}
 		_, n.MinMTU, n.MaxMTU = p.mtus()
-		if p == m.self {
-			n.Options = m.selfOptions()
+		if p == rp.self {
+			n.Options = rp.selfOptions()
 			n.NextHop, n.Via, n.Distance = p.name, p.name, 0
-		} else if p.reachable {
-			n.Indirect = p.path.Indirect
-			n.ValidKey = p.session.ready()
-			n.Waiting = p.session.pending()
+		} else if p.reachable() {
+			n.Indirect = p.path().Indirect
+			n.ValidKey = p.session().ready()
+			n.Waiting = p.session().pending()
 			n.Confirmed, n.Idle, n.Addr = p.confirmed(), p.idle(), p.addr()
 			if n.Confirmed {
 				u := p.udpState()
 				n.RTT, n.Loss = u.rtt, u.loss
 			}
-			n.Options = p.path.Options
-			n.NextHop = p.path.NextHop
-			n.Via = p.path.Via
-			n.Distance = p.path.Distance
-			n.Suite = p.session.suite()
+			n.Options = p.path().Options
+			n.NextHop = p.path().NextHop
+			n.Via = p.path().Via
+			n.Distance = p.path().Distance
+			n.Suite = p.session().suite()
 			if r := p.relay(); r != nil {
 				q := p.chosenQuality()
 				n.Via, n.RTT, n.Loss = r.name, q.mean(), q.loss()
 			}
-			n.Adjacent, n.Legacy = p.conn != nil, p.session.hopByHop()
+			n.Adjacent, n.Legacy = p.conn() != nil, p.session().hopByHop()
 		}
 		out = append(out, n)
 	}
 	return out
 }
 
-// Proved tells whether a node is more than what others say of it: it is reachable, and has a host file with a key here, a
-// connection with us or a session.
-func (m *Mesh) Proved(name node.Name) bool {
-	p := m.nodes[name]
-	return p != nil && p != m.self && p.reachable &&
-		(p.known && (p.host.Key != nil || p.host.RSAKey != nil) || p.conn != nil || p.session.ready())
+// proved tells whether p is more than what others say of it, see [Mesh.Proved].
+func (rp *reports) proved(p *peer) bool {
+	return p != nil && p != rp.self && p.reachable() &&
+		(p.known() && (p.host().Key != nil || p.host().RSAKey != nil) || p.conn() != nil || p.session().ready())
 }
 
-// Prove begins a session with a node that can be reached and is not [Mesh.Proved], so that it may soon be.
-func (m *Mesh) Prove(name node.Name) {
-	if p := m.nodes[name]; p != nil && p != m.self && p.reachable && !m.Proved(name) {
-		p.session.begin()
-	}
-}
-
-func (m *Mesh) selfOptions() wire.Options { return m.ownOptions(&peer{}) }
-
-// Links is the number of connections in the whole mesh.
-func (m *Mesh) Links() int { return m.graph.Links() }
-
-// Edges returns all known edges, ordered by From, then To.
-func (m *Mesh) Edges() []graph.Edge {
-	out := make([]graph.Edge, 0, m.graph.Len())
-	for e := range m.graph.All() {
-		out = append(out, *e)
-	}
-	return out
-}
-
-// Subnets returns all known subnets in tinc's order.
-func (m *Mesh) Subnets() []Owned { return m.allRoutes().Subnets }
+func (rp *reports) selfOptions() wire.Options { return rp.links.ownOptions(&peer{}) }
 
 // ConnInfo describes a meta connection.
 type ConnInfo struct {
@@ -148,11 +167,11 @@ type ConnInfo struct {
 	Legacy   bool // it speaks the protocol of tinc 1.0
 }
 
-// Conns returns the meta connections in the order in which they were made.
-func (m *Mesh) Conns() []ConnInfo {
+// conns returns the meta connections in the order in which they were made.
+func (rp *reports) conns() []ConnInfo {
 	var out []ConnInfo
-	tree := m.broadcastTree()
-	for _, c := range m.allConns() {
+	tree := rp.reach.broadcastTree()
+	for _, c := range rp.links.allConns() {
 		out = append(out, c.info(c.peer != nil && slices.Contains(tree, c.peer.name)))
 	}
 	return out
@@ -173,57 +192,39 @@ type Size struct {
 // Bounds are the limits of what members can make us remember.
 type Bounds struct{ Unknown, Edges, Subnets int }
 
-// Bounds returns the limits of what members can make us remember.
-func (m *Mesh) Bounds() Bounds {
-	return Bounds{Unknown: maxUnknown, Edges: maxEdges, Subnets: maxSubnets}
-}
-
-// Size returns how much the protocol core holds.
-func (m *Mesh) Size() Size {
+// size returns how much the protocol core holds.
+func (rp *reports) size() Size {
 	unknown := 0
-	for _, p := range m.order {
-		if !p.known && p != m.self {
+	for _, p := range rp.order {
+		if !p.known() && p != rp.self {
 			unknown++
 		}
 	}
 	s := Size{
 		Unknown: unknown,
-		Nodes:   len(m.nodes), Edges: m.graph.Len(), Subnets: m.subnetCount(),
-		Conns: len(m.allConns()), Wishes: len(m.dialTargets()), Timers: m.timers.size(),
-		Echoes: m.openEchoes(), Dirty: len(m.dirty),
+		Nodes:   len(rp.nodes), Edges: rp.graph.Len(), Subnets: rp.subnets.subnetCount(),
+		Conns: len(rp.links.allConns()), Wishes: len(rp.dialer.dialTargets()), Timers: rp.timers.size(),
+		Echoes: rp.relays.openEchoes(), Dirty: len(rp.dirty),
 	}
-	s.Texts = m.seenTexts()
-	s.Repeats, s.Orphans = m.reachSize()
+	s.Texts = rp.topology.seenTexts()
+	s.Repeats, s.Orphans = rp.reach.reachSize()
 	return s
 }
 
-// Underlay returns the real addresses at which nodes are reached, or are being
+// underlay returns the real addresses at which nodes are reached, or are being
 // dialled. A route to one of them through the VPN would lead the VPN's own
 // packets into it.
-func (m *Mesh) Underlay() map[netip.Addr]node.Name {
+func (rp *reports) underlay() map[netip.Addr]node.Name {
 	out := map[netip.Addr]node.Name{}
-	for _, p := range m.order {
+	for _, p := range rp.order {
 		if a := p.addr(); a.IsValid() {
 			out[a.Addr().Unmap()] = p.name
 		}
-		for _, e := range m.addressesOf(p) {
+		for _, e := range rp.dialer.addressesOf(p) {
 			if ip, err := netip.ParseAddr(e.Host); err == nil {
 				out[ip.Unmap()] = p.name
 			}
 		}
 	}
 	return out
-}
-
-// Knows tells whether anybody has ever spoken of a node, or there is something of it here.
-func (m *Mesh) Knows(name node.Name) bool { return m.nodes[name] != nil }
-
-// KeyOf is the key by which a node is known, nil if there is none. good tells whether the owner of this
-// machine, or somebody who may let others in, vouches for it.
-func (m *Mesh) KeyOf(name node.Name) (key *keys.PublicKey, good bool) {
-	p := m.nodes[name]
-	if p == nil {
-		return nil, false
-	}
-	return p.key(), m.loginKey(p) != nil
 }

@@ -31,36 +31,36 @@ func (l *learned) has(s subnet.Subnet) bool {
 }
 
 // learnMAC: a host with this address is on our side.
-func (m *Mesh) learnMAC(mac [6]byte) {
+func (sn *subnets) learnMAC(mac [6]byte) {
 	s := subnet.FromMAC(mac)
-	if m.down || !m.learned.has(s) && m.configured(mac) {
+	if sn.down || !sn.learned.has(s) && sn.configured(mac) {
 		return
 	}
-	if m.learned.has(s) {
-		m.learned.until[s] = m.now.Add(m.cfg.MACExpire)
+	if sn.learned.has(s) {
+		sn.learned.until[s] = sn.now.Add(sn.cfg.MACExpire)
 		return
 	}
-	if len(m.learned.until) >= maxLearned || m.subnets >= maxSubnets || len(m.self.subnets) >= maxSubnetsOf {
-		m.limitExceeded(nil, "the MAC address %s: there are too many on this side", s)
+	if len(sn.learned.until) >= maxLearned || sn.total >= maxSubnets || len(sn.self.owns.subnets) >= maxSubnetsOf {
+		sn.limitExceeded(nil, "the MAC address %s: there are too many on this side", s)
 		return
 	}
-	if m.learned.until == nil {
-		m.learned.until = map[subnet.Subnet]time.Time{}
+	if sn.learned.until == nil {
+		sn.learned.until = map[subnet.Subnet]time.Time{}
 	}
-	m.learned.until[s] = m.now.Add(m.cfg.MACExpire)
-	if !m.learned.watched {
-		m.learned.watched = true
-		m.watchMACs()
+	sn.learned.until[s] = sn.now.Add(sn.cfg.MACExpire)
+	if !sn.learned.watched {
+		sn.learned.watched = true
+		sn.watchMACs()
 	}
-	m.logf(5, Info, "learned the MAC address %s", s)
-	m.putSubnet(m.self, s, "")
-	m.floodSubnet(m.addedSubnet(m.cfg.Name, s))
+	sn.logf(5, Info, "learned the MAC address %s", s)
+	sn.putSubnet(sn.self, s, "")
+	sn.floodSubnet(sn.addedSubnet(sn.cfg.Name, s))
 }
 
 // configured tells whether the address is a subnet of ours by configuration, with
 // whatever weight.
-func (m *Mesh) configured(mac [6]byte) bool {
-	for _, s := range m.cfg.Subnets {
+func (sn *subnets) configured(mac [6]byte) bool {
+	for _, s := range sn.cfg.Subnets {
 		if s.Kind() == subnet.MAC && s.MAC() == mac {
 			return true
 		}
@@ -69,29 +69,29 @@ func (m *Mesh) configured(mac [6]byte) bool {
 }
 
 // watchMACs expires MAC addresses while there are any.
-func (m *Mesh) watchMACs() {
-	m.after(max(time.Second, min(10*time.Second, m.cfg.MACExpire/4)), func() {
-		for _, s := range sortedSubnets(m.self) {
-			if until, ok := m.learned.until[s]; ok && until.Before(m.now) {
-				m.forgetMAC(s)
+func (sn *subnets) watchMACs() {
+	sn.after(max(time.Second, min(10*time.Second, sn.cfg.MACExpire/4)), func() {
+		for _, s := range sortedSubnets(sn.self) {
+			if until, ok := sn.learned.until[s]; ok && until.Before(sn.now) {
+				sn.forgetMAC(s)
 			}
 		}
-		if m.learned.watched = len(m.learned.until) > 0; m.learned.watched {
-			m.watchMACs()
+		if sn.learned.watched = len(sn.learned.until) > 0; sn.learned.watched {
+			sn.watchMACs()
 		}
 	})
 }
 
 // cede gives up a MAC address that another node has learned.
-func (m *Mesh) cede(s subnet.Subnet) {
-	if m.learned.has(s) {
-		m.logf(5, Info, "the host with the MAC address %s has moved", s)
-		m.forgetMAC(s)
+func (sn *subnets) cede(s subnet.Subnet) {
+	if sn.learned.has(s) {
+		sn.logf(5, Info, "the host with the MAC address %s has moved", s)
+		sn.forgetMAC(s)
 	}
 }
 
-func (m *Mesh) forgetMAC(s subnet.Subnet) {
-	delete(m.learned.until, s)
-	m.dropSubnet(m.self, s)
-	m.floodSubnet(m.deletedSubnet(m.cfg.Name, s))
+func (sn *subnets) forgetMAC(s subnet.Subnet) {
+	delete(sn.learned.until, s)
+	sn.dropSubnet(sn.self, s)
+	sn.floodSubnet(sn.deletedSubnet(sn.cfg.Name, s))
 }

@@ -23,7 +23,7 @@ const (
 // legacySession is what protects packets between us and a node of tinc 1.0: a key for
 // each direction, which the receiver has made. Each ANS_KEY brings a new one.
 type legacySession struct {
-	m    *Mesh
+	ss   *sessions
 	p    *peer
 	link *legacy.Link
 
@@ -35,14 +35,16 @@ type legacySession struct {
 }
 
 // sessionFits tells whether the session of p is of the kind that it is to have.
-func (m *Mesh) sessionFits(p *peer) bool { return p.session.hopByHop() == m.speaksLegacy(p) }
+func (ss *sessions) sessionFits(p *peer) bool {
+	return p.keys.session.hopByHop() == ss.keyring.speaksLegacy(p)
+}
 
-func newLegacySession(m *Mesh, p *peer) *legacySession {
-	window := m.cfg.ReplayWindow
+func newLegacySession(ss *sessions, p *peer) *legacySession {
+	window := ss.cfg.ReplayWindow
 	if window == 0 {
 		window = legacyWindow
 	}
-	return &legacySession{m: m, p: p, link: legacy.NewLink(max(window, 0))}
+	return &legacySession{ss: ss, p: p, link: legacy.NewLink(max(window, 0))}
 }
 
 func (s *legacySession) hopByHop() bool { return true }
@@ -57,56 +59,56 @@ func (s *legacySession) suite() legacy.Suite {
 
 // onNeighbourUp sends our key at once, as all nodes do.
 func (s *legacySession) onNeighbourUp(*conn) {
-	s.mayAsk = s.m.now.Add(unsolicited)
+	s.mayAsk = s.ss.now.Add(unsolicited)
 	s.begin()
 }
 
 // begin sends our key, and asks for that of the node, if it has not been done. Without
 // an RSA key we do not take part: packets go over meta connections.
 func (s *legacySession) begin() {
-	m, p := s.m, s.p
-	if !m.rsaLogin(p) || !p.reachable {
+	ss, p := s.ss, s.p
+	if !ss.keyring.rsaLogin(p) || !p.reachable() {
 		return
 	}
 	if !s.link.CanReceive() {
 		s.tell()
 	}
-	if s.link.CanSend() || m.now.Before(s.mayAsk) {
+	if s.link.CanSend() || ss.now.Before(s.mayAsk) {
 		return
 	}
-	s.mayAsk, s.asked = m.now.Add(reqKeyInterval), true
-	m.route(p, wire.ReqKey{From: m.cfg.Name, To: p.name, Sub: wire.SubNone}.Append(nil))
+	s.mayAsk, s.asked = ss.now.Add(reqKeyInterval), true
+	ss.reach.route(p, wire.ReqKey{From: ss.cfg.Name, To: p.name, Sub: wire.SubNone}.Append(nil))
 }
 
 // tell makes a new key for what the node sends to us, and tells it (tinc 1.0 ANS_KEY).
 func (s *legacySession) tell() {
-	m, p := s.m, s.p
-	suite := m.cfg.Suite
-	key, err := s.link.NewReceiveKey(m.deps.Secrets, suite)
+	ss, p := s.ss, s.p
+	suite := ss.cfg.Suite
+	key, err := s.link.NewReceiveKey(ss.deps.Secrets, suite)
 	if err != nil {
-		m.logf(0, Error, "could not make a key for %s: %v", p.name, err)
+		ss.logf(0, Error, "could not make a key for %s: %v", p.name, err)
 		return
 	}
-	s.told = m.now
-	if m.keysExpire.IsZero() { // not in all nodes at the same moment after a common start
-		m.keysExpire = m.now.Add(m.cfg.KeyExpire - m.jitter(m.cfg.KeyExpire/8+1))
+	s.told = ss.now
+	if ss.keysExpire.IsZero() { // not in all nodes at the same moment after a common start
+		ss.keysExpire = ss.now.Add(ss.cfg.KeyExpire - ss.jitter(ss.cfg.KeyExpire/8+1))
 	}
-	m.route(p, wire.AnsKey{
-		From: m.cfg.Name, To: p.name, Key: key,
+	ss.reach.route(p, wire.AnsKey{
+		From: ss.cfg.Name, To: p.name, Key: key,
 		Cipher: suite.Cipher, Digest: suite.Digest, MACLen: suite.MACLen, Compression: suite.Compression,
 	}.Append(nil))
 }
 
 // reqKey answers with a new key: the old one may never have arrived.
 func (s *legacySession) reqKey(c *conn, r wire.ReqKey) {
-	m, p := s.m, s.p
+	ss, p := s.ss, s.p
 	switch {
 	case r.Sub != wire.SubNone:
-		m.logf(3, Debug, "%s asks for a session, though it is said to speak only the protocol of tinc 1.0", p.name)
-	case !m.rsaLogin(p):
-		m.logf(2, Info, "%s asks for a key of the protocol of tinc 1.0, for which its RSA key is not here", p.name)
-	case !m.startAllowed(p, m.leadsTo(c, p)):
-		m.logf(2, Warning, "%s asks for keys too often", p.name)
+		ss.logf(3, Debug, "%s asks for a session, though it is said to speak only the protocol of tinc 1.0", p.name)
+	case !ss.keyring.rsaLogin(p):
+		ss.logf(2, Info, "%s asks for a key of the protocol of tinc 1.0, for which its RSA key is not here", p.name)
+	case !ss.startAllowed(p, ss.keyring.leadsTo(c, p)):
+		ss.logf(2, Warning, "%s asks for keys too often", p.name)
 	default:
 		s.tell()
 	}
@@ -115,46 +117,46 @@ func (s *legacySession) reqKey(c *conn, r wire.ReqKey) {
 // ansKey takes the key by which the node wants to receive. One that cannot be used leaves us
 // without: the packets go over meta connections.
 func (s *legacySession) ansKey(_ *conn, r wire.AnsKey) {
-	m, p := s.m, s.p
-	if !m.rsaLogin(p) {
+	ss, p := s.ss, s.p
+	if !ss.keyring.rsaLogin(p) {
 		return
 	}
 	had := s.link.CanSend()
-	s.asked, s.policy = false, m.policy(p)
+	s.asked, s.policy = false, ss.keyring.policy(p)
 	suite := legacy.Suite{Cipher: r.Cipher, Digest: r.Digest, MACLen: r.MACLen, Compression: r.Compression}
 	if err := s.link.SetSendKey(r.Key, suite, s.policy); err != nil {
 		s.refused(err)
 		return
 	}
-	s.warned, s.mayAsk = "", m.now
-	m.logf(3, Debug, "%s has sent a new key", p.name)
-	if addr, ok := r.Addr.Addr(); ok && r.HasAddr && !p.confirmed() && m.believable(addr) {
+	s.warned, s.mayAsk = "", ss.now
+	ss.logf(3, Debug, "%s has sent a new key", p.name)
+	if addr, ok := r.Addr.Addr(); ok && r.HasAddr && !p.confirmed() && ss.addresses.believable(addr) {
 		p.udp().told(addr) // where a relay sees it
-		m.toldAddress(p, addr)
+		ss.paths.toldAddress(p, addr)
 	}
-	m.touch(p)
+	ss.touch(p)
 	if !had {
 		p.udp().probeNow()
-		m.try(p, true)
+		ss.paths.try(p, true)
 	}
 }
 
 // refused: the node wants what we do not do. Asking again would not change that.
 func (s *legacySession) refused(err error) {
-	m, p := s.m, s.p
-	s.mayAsk = m.now.Add(m.cfg.KeyExpire)
-	m.touch(p)
+	ss, p := s.ss, s.p
+	s.mayAsk = ss.now.Add(ss.cfg.KeyExpire)
+	ss.touch(p)
 	if s.warned == err.Error() {
 		return
 	}
 	s.warned = err.Error()
 	var weak *legacy.ErrWeak
 	if errors.As(err, &weak) {
-		m.logf(0, Warning, "%s wants to receive with %s, which is too weak: its packets go over TCP; "+
+		ss.logf(0, Warning, "%s wants to receive with %s, which is too weak: its packets go over TCP; "+
 			"change that on %s, or allow it with %q in its host file", p.name, weak.What, p.name, weak.Setting)
 		return
 	}
-	m.logf(1, Warning, "the key that %s sent cannot be used, its packets go over TCP: %v", p.name, err)
+	ss.logf(1, Warning, "the key that %s sent cannot be used, its packets go over TCP: %v", p.name, err)
 }
 
 // keyChanged: the node has dropped the key that we have (tinc 1.0 KEY_CHANGED). To a
@@ -162,18 +164,18 @@ func (s *legacySession) refused(err error) {
 func (s *legacySession) keyChanged() {
 	s.link.DropSendKey()
 	s.asked = false
-	if s.p.conn != nil || s.mayAsk.After(s.m.now) {
-		s.mayAsk = s.m.now.Add(unsolicited)
+	if s.p.conn() != nil || s.mayAsk.After(s.ss.now) {
+		s.mayAsk = s.ss.now.Add(unsolicited)
 	}
-	s.m.touch(s.p)
+	s.ss.touch(s.p)
 }
 
 // reconfigured asks for the key of the node again if other weak choices are allowed now.
 func (s *legacySession) reconfigured() {
-	if policy := s.m.policy(s.p); policy != s.policy {
+	if policy := s.ss.keyring.policy(s.p); policy != s.policy {
 		s.policy, s.warned = policy, ""
 		s.link.DropSendKey()
-		s.asked, s.mayAsk = false, s.m.now
+		s.asked, s.mayAsk = false, s.ss.now
 	}
 }
 
@@ -186,23 +188,23 @@ func (s *legacySession) check() {
 // undecodable: our key may have been lost on its way.
 func (s *legacySession) undecodable(count int) {
 	switch {
-	case !s.m.rsaLogin(s.p) || s.link.CanReceive() && (count < undecodableLimit || s.m.now.Sub(s.told) < reqKeyInterval):
-	case s.m.startAllowed(s.p, true):
-		s.m.logf(2, Info, "%d packets of %s in a row could not be decrypted; sending it a new key", count, s.p.name)
+	case !s.ss.keyring.rsaLogin(s.p) || s.link.CanReceive() && (count < undecodableLimit || s.ss.now.Sub(s.told) < reqKeyInterval):
+	case s.ss.startAllowed(s.p, true):
+		s.ss.logf(2, Info, "%d packets of %s in a row could not be decrypted; sending it a new key", count, s.p.name)
 		s.tell()
 	}
 }
 
 // publish: where nobody searches for the path MTU, tinc 1.0 uses UDP untried.
 func (s *legacySession) publish(st *PeerState) {
-	st.Legacy, st.PassOnly = s.link, s.m.passOnly(s.p)
+	st.Legacy, st.PassOnly = s.link, s.ss.keyring.passOnly(s.p)
 	if st.PassOnly {
 		st.MinMTU = 0
 		return
 	}
 	o := wire.Options(st.Options)
 	switch {
-	case s.m.cfg.TCPOnly || o.Has(wire.TCPOnly):
+	case s.ss.cfg.TCPOnly || o.Has(wire.TCPOnly):
 		st.MinMTU = 0
 	case !o.Has(wire.PMTUDiscovery) && st.Addr.IsValid() && !s.p.dead():
 		st.MinMTU = st.MTU
@@ -221,29 +223,29 @@ func (s *legacySession) largestFrame(payload int) int {
 
 // expireKeys drops the keys that we have given to nodes of tinc 1.0 when their time has come, and
 // says so (tinc 1.0 KeyExpire). Neighbours and those we talk to get new ones at once.
-func (m *Mesh) expireKeys() {
-	if m.keysExpire.IsZero() || m.now.Before(m.keysExpire) {
+func (ss *sessions) expireKeys() {
+	if ss.keysExpire.IsZero() || ss.now.Before(ss.keysExpire) {
 		return
 	}
-	m.keysExpire = time.Time{}
+	ss.keysExpire = time.Time{}
 	given := false
 	var inUse []*legacySession
-	for _, p := range m.order {
-		s, ok := p.session.(*legacySession)
+	for _, p := range ss.order {
+		s, ok := p.keys.session.(*legacySession)
 		if !ok || !s.link.CanReceive() {
 			continue
 		}
 		s.link.DropReceiveKey()
 		given = true
-		if p.conn != nil || m.now.Sub(p.lastActive()) < keepTrying {
+		if p.conn() != nil || ss.now.Sub(p.lastActive()) < keepTrying {
 			inUse = append(inUse, s)
 		}
 	}
 	if !given {
 		return
 	}
-	m.logf(2, Info, "renewing the keys of the protocol of tinc 1.0")
-	m.flood(nil, wire.KeyChanged{Nonce: m.nonce(), Origin: m.cfg.Name}.Append(nil))
+	ss.logf(2, Info, "renewing the keys of the protocol of tinc 1.0")
+	ss.links.flood(nil, wire.KeyChanged{Nonce: ss.nonce(), Origin: ss.cfg.Name}.Append(nil))
 	for _, s := range inUse {
 		s.tell()
 	}

@@ -162,48 +162,48 @@ func (r *udpPath) spacing() time.Duration { return min(max(r.rtt.srtt/3, leastSp
 
 // ---------------------------------------------------------------- silence
 
-func (m *Mesh) silent(e Silent) {
-	p := m.nodes[e.Node]
-	if p == nil || p == m.self || !p.reachable {
+func (ps *paths) silent(e Silent) {
+	p := ps.nodes[e.Node]
+	if p == nil || p == ps.self || !p.reachable() {
 		return
 	}
 	r := p.udp()
 	if e.For >= r.rtt.answer(doubtful) {
 		r.suspicion.size = false
 	}
-	if e.For < r.rtt.answer(doubtful) || m.now.Sub(r.alive) < doubtInterval {
+	if e.For < r.rtt.answer(doubtful) || ps.now.Sub(r.alive) < doubtInterval {
 		return
 	}
-	m.suspect(p, true, m.now.Sub(r.largeAt) < time.Second)
+	ps.suspect(p, true, ps.now.Sub(r.largeAt) < time.Second)
 }
 
 // heard: data came from p at its address, so it was only slow.
-func (m *Mesh) heard(e Heard) {
-	p := m.nodes[e.Node]
+func (ps *paths) heard(e Heard) {
+	p := ps.nodes[e.Node]
 	if p == nil {
 		return
 	}
 	if d := &p.udp().suspicion; d.own && !d.large {
-		m.decide(p)
+		ps.decide(p)
 	}
 }
 
 // large: while large frames are sent it is proved now and then that they pass.
-func (m *Mesh) large(e Large) {
-	p := m.nodes[e.Node]
-	if p == nil || p == m.self || !p.reachable {
+func (ps *paths) large(e Large) {
+	p := ps.nodes[e.Node]
+	if p == nil || p == ps.self || !p.reachable() {
 		return
 	}
 	r := p.udp()
-	r.largeAt, r.largeSends = m.now, e.Sends
-	if e.Size >= r.largest || m.now.Sub(r.largestAt) >= time.Second {
-		r.largest, r.largestAt = e.Size, m.now
+	r.largeAt, r.largeSends = ps.now, e.Sends
+	if e.Size >= r.largest || ps.now.Sub(r.largestAt) >= time.Second {
+		r.largest, r.largestAt = e.Size, ps.now
 	}
-	if !r.confirmed || !r.pmtu.fixed() || !r.suspicion.began.IsZero() || m.cfg.NoUDPDiscovery ||
-		m.now.Sub(r.passed) < proveInterval || m.now.Sub(r.proving) < proveInterval {
+	if !r.confirmed || !r.pmtu.fixed() || !r.suspicion.began.IsZero() || ps.cfg.NoUDPDiscovery ||
+		ps.now.Sub(r.passed) < proveInterval || ps.now.Sub(r.proving) < proveInterval {
 		return
 	}
-	m.proveSize(p)
+	ps.proveSize(p)
 }
 
 // inUse is the size of the largest frames that were sent lately; if there were none, of the largest that pass.
@@ -231,17 +231,17 @@ func (r *udpPath) lack(now time.Time) {
 }
 
 // proveSize asks whether frames of the size in use still pass.
-func (m *Mesh) proveSize(p *peer) {
+func (ps *paths) proveSize(p *peer) {
 	r := p.udp()
-	r.proving = m.now
-	asked := m.now
-	r.lack(m.now)
-	m.probe(p, r.addr, r.inUse(m.now))
-	m.after(r.rtt.answer(leastAnswer)+leastSpacing, func() {
+	r.proving = ps.now
+	asked := ps.now
+	r.lack(ps.now)
+	ps.probe(p, r.addr, r.inUse(ps.now))
+	ps.after(r.rtt.answer(leastAnswer)+leastSpacing, func() {
 		r := p.udp()
-		if p.reachable && r.confirmed && r.pmtu.fixed() && r.proving == asked && r.passed.Before(asked) {
+		if p.reachable() && r.confirmed && r.pmtu.fixed() && r.proving == asked && r.passed.Before(asked) {
 			before := r.suspicion.began
-			if m.suspect(p, true, true); r.suspicion.began != before {
+			if ps.suspect(p, true, true); r.suspicion.began != before {
 				r.suspicion.size = true
 			}
 		}
@@ -250,69 +250,69 @@ func (m *Mesh) proveSize(p *peer) {
 
 // probedBySuspect takes note of a small probe of p. Several in quick succession say that p is in
 // doubt about the way to us, so the one to p may not work either.
-func (m *Mesh) probedBySuspect(p *peer) {
+func (ps *paths) probedBySuspect(p *peer) {
 	r := p.udp()
 	last := r.lastProbed
-	r.lastProbed = m.now
-	if m.now.Sub(last) < quickQuestions && m.now.Sub(r.alive) > doubtInterval {
-		m.suspect(p, false, false)
+	r.lastProbed = ps.now
+	if ps.now.Sub(last) < quickQuestions && ps.now.Sub(r.alive) > doubtInterval {
+		ps.suspect(p, false, false)
 	}
 }
 
 // suspect asks p whether it is still there. own tells that our own eyes saw its silence, large
 // that frames of the size in use may be the only ones that are lost.
-func (m *Mesh) suspect(p *peer, own, large bool) {
+func (ps *paths) suspect(p *peer, own, large bool) {
 	r := p.udp()
-	if !r.confirmed || m.cfg.NoUDPDiscovery || !p.session.ready() || !r.suspicion.began.IsZero() {
+	if !r.confirmed || ps.cfg.NoUDPDiscovery || !p.session().ready() || !r.suspicion.began.IsZero() {
 		return
 	}
-	if r.backoff > 0 && m.now.Sub(r.gaveUp) > calmTime {
-		r.backoff, r.gaveUp = r.backoff-1, m.now
+	if r.backoff > 0 && ps.now.Sub(r.gaveUp) > calmTime {
+		r.backoff, r.gaveUp = r.backoff-1, ps.now
 	}
 	large = large && r.pmtu.min >= largeSize
-	r.suspicion = suspicion{began: m.now, left: min(r.tries()<<r.backoff, mostTries), own: own, large: large, want: r.inUse(m.now)}
-	m.probeSuspect(p)
+	r.suspicion = suspicion{began: ps.now, left: min(r.tries()<<r.backoff, mostTries), own: own, large: large, want: r.inUse(ps.now)}
+	ps.probeSuspect(p)
 }
 
 // alternatives looks at the ways that would take the place of the path to p, in the same time.
-func (m *Mesh) alternatives(p *peer) {
-	for _, a := range m.candidates(p) {
+func (ps *paths) alternatives(p *peer) {
+	for _, a := range ps.candidates(p) {
 		if a != p.udp().addr {
-			m.probe(p, a, minProbe)
+			ps.probe(p, a, minProbe)
 		}
 	}
-	if p.conn != nil {
-		m.ask(p.conn)
-	} else if hop := m.nodes[p.path.NextHop]; hop != nil && hop != p && m.now.Sub(hop.udp().alive) > doubtInterval {
-		m.ask(hop.conn)
-		m.suspect(hop, false, false)
+	if p.conn() != nil {
+		ps.links.ask(p.conn())
+	} else if hop := ps.nodes[p.path().NextHop]; hop != nil && hop != p && ps.now.Sub(hop.udp().alive) > doubtInterval {
+		ps.links.ask(hop.conn())
+		ps.suspect(hop, false, false)
 	}
 }
 
 // probeSuspect sends the next probes of a suspicion.
-func (m *Mesh) probeSuspect(p *peer) {
+func (ps *paths) probeSuspect(p *peer) {
 	r := p.udp()
 	d := &r.suspicion
 	d.left--
 	d.sent++
-	size := p.session.minProbe() + r.smallSizes // the answer tells the size, and so which of them it answers
+	size := p.session().minProbe() + r.smallSizes // the answer tells the size, and so which of them it answers
 	r.smallSizes = (r.smallSizes + 1) % manySizes
 	if !d.small || !d.large {
-		m.probe(p, r.addr, size)
+		ps.probe(p, r.addr, size)
 	}
 	if d.large && !d.big {
-		r.lack(m.now)
-		m.probe(p, r.addr, d.want)
+		r.lack(ps.now)
+		ps.probe(p, r.addr, d.want)
 		if d.sent%3 == 1 {
-			for _, size := range r.pmtu.ladder(m.overhead(p)) {
+			for _, size := range r.pmtu.ladder(ps.overhead(p)) {
 				if size > d.best {
-					m.probe(p, r.addr, size)
+					ps.probe(p, r.addr, size)
 				}
 			}
 		}
 	}
 	if d.sent%4 == 2 && !d.small { // the first probe has not been answered at once
-		m.alternatives(p)
+		ps.alternatives(p)
 	}
 	began := d.began
 	wait := r.spacing()
@@ -322,24 +322,24 @@ func (m *Mesh) probeSuspect(p *peer) {
 	case d.sent == 1 && !d.large: // mostly it is answered, and that is all
 		wait = min(r.rtt.answer(wait), mostSpacing)
 	}
-	due := m.now.Add(wait)
-	m.timers.set(due, func() {
+	due := ps.now.Add(wait)
+	ps.timers.set(due, func() {
 		r := p.udp()
 		switch d := &r.suspicion; {
-		case d.began.IsZero() || d.began != began || !p.reachable || !r.confirmed:
+		case d.began.IsZero() || d.began != began || !p.reachable() || !r.confirmed:
 		case d.left > 0:
-			m.probeSuspect(p)
-		case m.now.Sub(due) > stalled: // the answers may wait to be read
+			ps.probeSuspect(p)
+		case ps.now.Sub(due) > stalled: // the answers may wait to be read
 			d.left = 1
-			m.probeSuspect(p)
+			ps.probeSuspect(p)
 		default:
-			m.conclude(p)
+			ps.conclude(p)
 		}
 	})
 }
 
 // confirmAlive takes note that a probe was answered by p.
-func (m *Mesh) confirmAlive(p *peer, from netip.AddrPort, sock, size int) {
+func (ps *paths) confirmAlive(p *peer, from netip.AddrPort, sock, size int) {
 	r := p.udp()
 	d := &r.suspicion
 	if d.began.IsZero() {
@@ -357,7 +357,7 @@ func (m *Mesh) confirmAlive(p *peer, from netip.AddrPort, sock, size int) {
 		d.small, d.best = true, max(d.best, size)
 	}
 	if d.small && (d.big || !d.large) {
-		m.decide(p)
+		ps.decide(p)
 	}
 }
 
@@ -371,51 +371,51 @@ func (r *udpPath) waited() time.Duration {
 }
 
 // decide ends a suspicion: all is well.
-func (m *Mesh) decide(p *peer) { p.udp().suspicion = suspicion{} }
+func (ps *paths) decide(p *peer) { p.udp().suspicion = suspicion{} }
 
 // conclude draws the conclusion when the probes of a suspicion have had their time.
-func (m *Mesh) conclude(p *peer) {
+func (ps *paths) conclude(p *peer) {
 	r := p.udp()
 	d, rtt := r.suspicion, r.waited()
 	r.suspicion = suspicion{}
 	switch {
-	case d.small && r.base.queued(rtt) && m.now.Sub(r.lacking) < r.mayBeQueued(m.now):
-		m.logf(5, Debug, "frames of %d bytes to %s are lost in a full queue", d.want, p.name)
+	case d.small && r.base.queued(rtt) && ps.now.Sub(r.lacking) < r.mayBeQueued(ps.now):
+		ps.logf(5, Debug, "frames of %d bytes to %s are lost in a full queue", d.want, p.name)
 	case d.small:
-		m.logf(2, Info, "frames of %d bytes no longer reach %s", d.want, p.name)
-		r.pmtu.shrunk(m.now, d.want, d.best)
-		m.touch(p)
-		m.searchMTU(p)
+		ps.logf(2, Info, "frames of %d bytes no longer reach %s", d.want, p.name)
+		r.pmtu.shrunk(ps.now, d.want, d.best)
+		ps.touch(p)
+		ps.searchMTU(p)
 	case d.size: // a queue is in the way; silence would have told of itself
 	case d.alt.IsValid():
-		m.confirm(p, d.alt, d.altSock)
-		m.searchMTU(p)
+		ps.confirm(p, d.alt, d.altSock)
+		ps.searchMTU(p)
 	default:
-		m.giveUpUDP(p)
+		ps.giveUpUDP(p)
 	}
 }
 
 // giveUpUDP has the packets for p take another way, and looks for it eagerly.
-func (m *Mesh) giveUpUDP(p *peer) {
-	m.logf(2, Info, "%s no longer answers by UDP", p.name)
-	m.goIdle(p)
+func (ps *paths) giveUpUDP(p *peer) {
+	ps.logf(2, Info, "%s no longer answers by UDP", p.name)
+	ps.goIdle(p)
 	p.udp().burst = eagerBursts
-	m.discover(p)
+	ps.discover(p)
 }
 
 // goIdle lets go of the path to p without looking for it. Who has nothing to say to p leaves it in
 // peace: the next packet asks.
-func (m *Mesh) goIdle(p *peer) {
+func (ps *paths) goIdle(p *peer) {
 	r := p.udp()
-	r.resume = resume{at: m.now, addr: r.addr, pmtu: r.pmtu}
+	r.resume = resume{at: ps.now, addr: r.addr, pmtu: r.pmtu}
 	r.confirmed = false
 	r.dead = true
 	r.idle = true
 	r.suspicion = suspicion{}
-	r.gaveUp = m.now
+	r.gaveUp = ps.now
 	r.pmtu.reset()
 	r.probeNow()
-	m.touch(p)
+	ps.touch(p)
 }
 
 // resumed brings back what was known of the path when it answers again.

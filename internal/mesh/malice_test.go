@@ -155,7 +155,7 @@ func TestKeyCannotBePlantedFromOffThePath(t *testing.T) {
 				p.input(line)
 			}
 			// Whom we have asked three times in vain may have answered by another path.
-			if k := p.m.sessionKey(p.m.nodes["eve"]); k != nil && name != "again and again" {
+			if k := p.m.keyring.sessionKey(p.m.nodes["eve"]); k != nil && name != "again and again" {
 				t.Error("mallory's key is tried")
 			}
 			// mallory knows nothing of what we have sent to eve by way of carol.
@@ -176,7 +176,7 @@ func TestKeyCannotBePlantedFromOffThePath(t *testing.T) {
 			if got := learnedKeys(t, all)["eve"]; got.Key != testKey("eve").Public() || got.By != "carol" {
 				t.Errorf("stored of eve: %+v, want her key, vouched for by carol", got)
 			}
-			if !p.m.nodes["eve"].session.ready() {
+			if !p.m.nodes["eve"].keys.session.ready() {
 				t.Error("there is no session with eve")
 			}
 		})
@@ -206,7 +206,7 @@ func TestLearnedKeyLetsInOnlyWhomANeighbourVouchesFor(t *testing.T) {
 			p.input("traffic eve")
 			p.input(toldKey("4", "eve"))
 			p.input("session eve 4")
-			if !p.m.nodes["eve"].session.ready() {
+			if !p.m.nodes["eve"].keys.session.ready() {
 				t.Fatal("there is no session with eve")
 			}
 			p.input("accepted 8 203.0.113.5:4000")
@@ -258,7 +258,7 @@ func TestRemovedNodeIsNotLearnedAgain(t *testing.T) {
 	}
 	p.input("accepted 8 203.0.113.5:4000")
 	p.input("line 8 0 eve 17.7")
-	if p.m.conns[8] != nil {
+	if p.m.links.conns[8] != nil {
 		t.Error("eve may log in")
 	}
 	p.input("host eve file=eve") // her owner has put the file back
@@ -336,7 +336,7 @@ func TestToldAddressOfAnOldNodeDoesNotCount(t *testing.T) {
 	p.input("request 4 12 c1 carol eve 203.0.113.5 655 8 5")
 	p.input("request 4 12 c2 eve carol 203.0.113.2 655 8 5")
 	eve := p.m.nodes["eve"]
-	if was := eve.udp().addr; !eve.session.hopByHop() || !was.IsValid() {
+	if was := eve.udp().addr; !eve.keys.session.hopByHop() || !was.IsValid() {
 		t.Fatalf("eve at %s is no node of tinc 1.0", was)
 	}
 	was := eve.udp().addr
@@ -367,7 +367,7 @@ func TestFloodOfStartsDoesNotKeepOutTheNode(t *testing.T) {
 	}
 	delete(p.peers, "eve")
 	p.input("session eve 4")
-	if !p.m.nodes["eve"].session.ready() {
+	if !p.m.nodes["eve"].keys.session.ready() {
 		t.Error("eve's own session does not come about")
 	}
 }
@@ -462,13 +462,13 @@ func forgedHandshake(t *testing.T, begins, forged, conn, when string) {
 			}
 		}
 	}
-	if !p.m.nodes["eve"].session.ready() {
+	if !p.m.nodes["eve"].keys.session.ready() {
 		t.Error("the handshake of eve and alice comes to nothing")
 	}
 	if took := p.now.Sub(began); took > repeatAfter {
 		t.Errorf("the handshake took %v", took)
 	}
-	if n := p.m.nodes["eve"].session.(*sptpsSession); n.pending() {
+	if n := p.m.nodes["eve"].keys.session.(*sptpsSession); n.pending() {
 		t.Error("a handshake is still under way")
 	}
 }

@@ -5,11 +5,11 @@ import "net/netip"
 // portFor is the port that the peer of c is to announce for us, together with the address
 // from which it sees us. Behind a router that has opened a port for us that is the
 // router's port, unless the peer is on our side of it.
-func (m *Mesh) portFor(c *conn) uint16 {
-	if m.mappedPort == 0 || sameSide(c.local.Addr(), c.remote.Addr()) {
-		return m.cfg.Port
+func (l *links) portFor(c *conn) uint16 {
+	if l.mappedPort == 0 || sameSide(c.local.Addr(), c.remote.Addr()) {
+		return l.cfg.Port
 	}
-	return m.mappedPort
+	return l.mappedPort
 }
 
 // private are the blocks of which a site uses one, as a rule (RFC 1918).

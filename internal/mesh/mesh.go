@@ -3,7 +3,6 @@ package mesh
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"time"
 
 	"tincan/internal/graph"
@@ -21,108 +20,142 @@ const (
 //
 // Use: Handle any number of events, call Tick when Deadline has come, then carry
 // out what Flush returns.
+//
+// Mesh only conducts: it hands each event to the part that it concerns. Each part has its own state, also of
+// each node and of each connection, and says itself what it calls in the others.
 type Mesh struct {
-	cfg        Config
-	deps       Deps
-	now        time.Time     // of the event being handled
-	ahead      time.Duration // of the caller's clock, which has been set back
-	seen       seen
-	tombstones seen // ADD_EDGEs of edges that are no more as they say
-	answered   seen // old words about edges that were answered, by connection
+	*env
+	*directory
 
-	repeats  repeats
-	refusals map[string]*Refusal // by cause
-	subnets  int                 // of all nodes
-	sums     sums                // of what reachable nodes have announced
+	topology   *topology
+	reach      *reach
+	subnets    *subnets
+	keyring    *keyring
+	links      *links
+	dialer     *dialer
+	addresses  *addresses
+	paths      *paths
+	relays     *relays
+	forwarding *forwarding
+	sessions   *sessions
+	reports    *reports
 
-	nodes   map[node.Name]*peer
-	brought map[node.Name]share // what came by way of a neighbour
-	full    time.Time           // when nothing could give way any more, for a second
-	order   []*peer             // all nodes by name, so that equal runs give equal transcripts
-	byID    map[node.ID]*peer
-	self    *peer
-	graph   *graph.Graph
-	conns   map[ConnID]*conn
-	lines   []*conn // all connections by number
-	actives []*conn // the activated ones by number; nil: to be worked out
-	dials   map[node.Name]*outgoing
-	timers  timers
-	nextID  ConnID
-
-	effects []Effect
-
-	searching  turn // for paths
-	searches   uint64
-	changed    []*peer // scratch space of recompute
-	mappedPort uint16  // of the router, 0: none
-	reevaluate bool    // a connection that paths lead over, or a host file, has changed
-
-	graphDirty bool               // edges or connections changed since the last path search
-	routes     routesToPublish    // what has changed of subnets and the tree
-	dirty      map[*peer]struct{} // peers whose state may have to be published
-	orphans    []node.Name        // lost neighbours whose edge to us is to be withdrawn if they are now unreachable
-
-	shared   bool                       // another node lives on this machine
-	mirrors  map[Endpoint]time.Time     // addresses that have led to ourselves, until when that counts
-	failedAt map[netip.AddrPort]failure // addresses at which nodes were not found
-
-	learned learned // MAC addresses on our side
-
-	keysExpire time.Time // when the keys that we gave to nodes of tinc 1.0 do, zero: there are none
-
-	tree    []node.Name // neighbours in the broadcast tree
-	checked time.Time   // last run of checkConns
-
-	rediscoveredAt time.Time        // last NetworkChanged that was acted on
-	rediscoverSoon bool             // another one waits for its turn
-	echoes         map[uint64]*echo // unanswered, by number
-	lastEcho       uint64
-	talking        []*peer // to whom we have sent packets lately
-
-	contradictions struct{ adds, dels int }
-	quiet          time.Duration // for how long not to contradict the next time that it is in vain
-	quietUntil     time.Time
-	early          int  // searches out of turn since the last one in turn
-	down           bool // Shutdown was handled
-	autoSoon       bool // AutoConnect has an extra turn soon
+	rediscoveredAt time.Time // last NetworkChanged that was acted on
+	rediscoverSoon bool      // another one waits for its turn
 }
 
 // New returns the protocol core of a node. Its first Flush announces the node itself.
 func New(cfg Config, in Deps, now time.Time) *Mesh {
-	m := &Mesh{
-		deps: in, now: now,
-		nodes: map[node.Name]*peer{}, brought: map[node.Name]share{}, byID: map[node.ID]*peer{},
-		conns: map[ConnID]*conn{}, dials: map[node.Name]*outgoing{},
-		dirty: map[*peer]struct{}{}, echoes: map[uint64]*echo{},
-		graph: graph.New(cfg.Name), nextID: 1,
-		quiet:  minQuiet,
-		routes: routesToPublish{whole: true, dirty: true, changed: map[claim]struct{}{}},
+	e := &env{deps: in, now: now, cfg: withDefaults(cfg)}
+	d := &directory{
+		nodes: map[node.Name]*peer{}, byID: map[node.ID]*peer{}, dirty: map[*peer]struct{}{}, graph: graph.New(cfg.Name),
 	}
-	m.cfg = withDefaults(cfg)
+	m := &Mesh{
+		env: e, directory: d,
+		topology:   &topology{env: e, directory: d, brought: map[node.Name]share{}, quiet: minQuiet},
+		reach:      &reach{env: e, directory: d},
+		subnets:    &subnets{env: e, directory: d, routes: routesToPublish{whole: true, dirty: true, changed: map[claim]struct{}{}}},
+		keyring:    &keyring{env: e, directory: d},
+		links:      &links{env: e, directory: d, conns: map[ConnID]*conn{}, nextID: 1},
+		dialer:     &dialer{env: e, directory: d, dials: map[node.Name]*outgoing{}},
+		addresses:  &addresses{env: e, directory: d},
+		paths:      &paths{env: e, directory: d},
+		relays:     &relays{env: e, directory: d, echoes: map[uint64]*echo{}},
+		forwarding: &forwarding{env: e, directory: d},
+		sessions:   &sessions{env: e, directory: d},
+		reports:    &reports{env: e, directory: d},
+	}
+	m.connect()
+	d.begin = func(p *peer) {
+		p.born = e.now
+		m.keyring.beginTrust(p)
+		m.sessions.beginSession(p)
+	}
 	m.self = m.peer(cfg.Name)
-	m.beginReach()
+	m.reach.beginReach()
 	for name, h := range cfg.Hosts {
-		m.setHost(name, true, h)
+		m.keyring.setHost(name, true, h)
 	}
 	for name, l := range m.cfg.Learned {
 		if len(l.Cached) > 0 {
-			m.admitLearned(name) // AutoConnect may find it there again
+			m.keyring.admitLearned(name) // AutoConnect may find it there again
 		}
 	}
-	m.beginSubnets()
+	m.subnets.beginSubnets()
 	for _, name := range m.cfg.ConnectTo {
-		m.addDialTarget(name, false)
+		m.dialer.addDialTarget(name, false)
 	}
-	m.every(time.Second, m.checkConns)
-	m.every(time.Second, m.checkPeers)
-	m.autoConnectSoon() // a node that starts need not wait for the first turn
-	m.every(5*time.Second, m.autoConnect)
-	m.every(5*time.Second, m.checkContradictions)
-	m.every(cleanInterval, m.clean)
+	m.every(time.Second, m.links.checkConns)
+	m.every(time.Second, m.paths.checkPeers)
+	m.dialer.autoConnectSoon() // a node that starts need not wait for the first turn
+	m.every(5*time.Second, m.dialer.autoConnect)
+	m.every(5*time.Second, m.topology.checkContradictions)
+	m.every(cleanInterval, m.topology.clean)
 	if m.cfg.Echoes {
-		m.every(relayTick, m.checkRelays)
+		m.every(relayTick, m.relays.checkRelays)
 	}
 	return m
+}
+
+// connect shows the parts to each other.
+func (m *Mesh) connect() {
+	m.topology.reach = m.reach
+	m.topology.subnets = m.subnets
+	m.topology.keyring = m.keyring
+	m.topology.links = m.links
+	m.topology.dialer = m.dialer
+	m.reach.topology = m.topology
+	m.reach.subnets = m.subnets
+	m.reach.links = m.links
+	m.reach.dialer = m.dialer
+	m.reach.sessions = m.sessions
+	m.subnets.topology = m.topology
+	m.subnets.reach = m.reach
+	m.subnets.links = m.links
+	m.keyring.reach = m.reach
+	m.keyring.subnets = m.subnets
+	m.keyring.links = m.links
+	m.keyring.dialer = m.dialer
+	m.keyring.sessions = m.sessions
+	m.links.topology = m.topology
+	m.links.reach = m.reach
+	m.links.keyring = m.keyring
+	m.links.dialer = m.dialer
+	m.links.addresses = m.addresses
+	m.links.paths = m.paths
+	m.dialer.reach = m.reach
+	m.dialer.keyring = m.keyring
+	m.dialer.links = m.links
+	m.dialer.addresses = m.addresses
+	m.dialer.relays = m.relays
+	m.paths.reach = m.reach
+	m.paths.keyring = m.keyring
+	m.paths.links = m.links
+	m.paths.dialer = m.dialer
+	m.paths.addresses = m.addresses
+	m.paths.relays = m.relays
+	m.paths.sessions = m.sessions
+	m.relays.reach = m.reach
+	m.relays.keyring = m.keyring
+	m.relays.dialer = m.dialer
+	m.relays.paths = m.paths
+	m.relays.forwarding = m.forwarding
+	m.forwarding.reach, m.forwarding.addresses = m.reach, m.addresses
+	m.sessions.reach = m.reach
+	m.sessions.keyring = m.keyring
+	m.sessions.links = m.links
+	m.sessions.addresses = m.addresses
+	m.sessions.paths = m.paths
+	m.sessions.forwarding = m.forwarding
+	m.reports.topology = m.topology
+	m.reports.reach = m.reach
+	m.reports.subnets = m.subnets
+	m.reports.keyring = m.keyring
+	m.reports.links = m.links
+	m.reports.dialer = m.dialer
+	m.reports.paths = m.paths
+	m.reports.relays = m.relays
+	m.reports.forwarding = m.forwarding
 }
 
 // Deadline is when Tick has to be called, if nothing happens before.
@@ -147,61 +180,61 @@ func (m *Mesh) Handle(now time.Time, ev Event) {
 	m.clock(now)
 	switch e := ev.(type) {
 	case Accepted:
-		m.accepted(e)
+		m.links.accepted(e)
 	case Dialed:
-		m.dialed(e)
+		m.links.dialed(e)
 	case Line:
-		m.line(e)
+		m.links.line(e)
 	case Secured:
-		m.secured(e)
+		m.links.secured(e)
 	case Request:
 		m.request(e)
 	case Closed:
-		m.closed(e)
+		m.links.closed(e)
 	case HostLoaded:
-		m.setHost(e.Node, e.Known, e.Host)
+		m.keyring.setHost(e.Node, e.Known, e.Host)
 	case Vouched:
-		m.vouched(e)
+		m.keyring.vouched(e)
 	case Reconfigured:
 		m.reconfigure(e.Config)
 	case Traffic:
-		m.traffic(e)
+		m.paths.traffic(e)
 	case Silent:
-		m.silent(e)
+		m.paths.silent(e)
 	case Heard:
-		m.heard(e)
+		m.paths.heard(e)
 	case Large:
-		m.large(e)
+		m.paths.large(e)
 	case ProbeIn:
-		m.probeIn(e)
+		m.paths.probeIn(e)
 	case HeardFrom:
-		m.heardFrom(e)
+		m.paths.heardFrom(e)
 	case CameIndirectly:
-		m.cameIndirectly(e)
+		m.paths.cameIndirectly(e)
 	case Relayed:
-		m.relayed(e)
+		m.paths.relayed(e)
 	case Undecodable:
-		m.undecodable(e)
+		m.sessions.undecodable(e)
 	case TooLong:
-		m.tooLong(e)
+		m.paths.tooLong(e)
 	case LearnMAC:
-		m.learnMAC(e.MAC)
+		m.subnets.learnMAC(e.MAC)
 	case PortMapped:
-		m.setMappedPort(e.Port)
+		m.links.setMappedPort(e.Port)
 	case NetworkChanged:
 		m.networkChanged(e)
 	case EchoIn:
-		m.echoIn(e)
+		m.relays.echoIn(e)
 	case Echo:
-		m.echo(e)
+		m.relays.echo(e)
 	case Retry:
-		m.retry()
+		m.dialer.retry()
 	case Purge:
-		m.purge()
+		m.topology.purge()
 	case Disconnect:
-		m.disconnect(e.Node)
+		m.links.disconnect(e.Node)
 	case ConnectNow:
-		m.connectNow(e.Node)
+		m.dialer.connectNow(e.Node)
 	case Shutdown:
 		m.shutdown()
 	default:
@@ -214,18 +247,13 @@ func (m *Mesh) Handle(now time.Time, ev Event) {
 // slice belongs to the caller.
 func (m *Mesh) Flush(now time.Time) []Effect {
 	m.clock(now)
-	m.update()
-	m.decideRelays()
-	m.publishPeers()
-	m.publishRoutes()
+	m.reach.update()
+	m.relays.decideRelays()
+	m.forwarding.publishPeers()
+	m.subnets.publishRoutes()
 	out := m.effects
 	m.effects = nil
 	return out
-}
-
-func (m *Mesh) forgetNode(p *peer) {
-	m.chargeTo(p.by, share{nodes: -1})
-	m.remove(p)
 }
 
 func (m *Mesh) shutdown() {
@@ -233,16 +261,16 @@ func (m *Mesh) shutdown() {
 		return
 	}
 	m.down = true
-	m.forgetDials()
-	m.closeAll()
-	m.lastSearch()
-	m.ownSubnetsDown()
+	m.dialer.forgetDials()
+	m.links.closeAll()
+	m.reach.lastSearch()
+	m.subnets.ownSubnetsDown()
 }
 
 // request handles a request that came over SPTPS. What breaks the protocol ends
 // the connection, as tinc does it.
 func (m *Mesh) request(e Request) {
-	c := m.heardOn(e.Conn)
+	c := m.links.heardOn(e.Conn)
 	if c == nil {
 		return
 	}
@@ -255,7 +283,7 @@ func (m *Mesh) request(e Request) {
 	case errors.Is(err, node.ErrTooLong) && c.isActive():
 		m.limitExceeded(c, "a request from %s: %v", c, err)
 	case err != nil:
-		m.drop(c, err.Error())
+		m.links.drop(c, err.Error())
 	}
 }
 
@@ -269,34 +297,34 @@ func (m *Mesh) handleRequest(c *conn, text string) error {
 	}
 	switch kind {
 	case wire.KindAck:
-		return m.ack(c, text)
+		return m.links.ack(c, text)
 	case wire.KindTermReq:
 		return errors.New("the peer ended the connection")
 	case wire.KindPing:
-		m.send(c, wire.Pong{}.Append(nil))
-		m.compareDigests(c, text)
+		m.links.send(c, wire.Pong{}.Append(nil))
+		m.topology.compareDigests(c, text)
 		return nil
 	case wire.KindPong:
-		m.pong(c)
+		m.links.pong(c)
 		return nil
 	case wire.KindAddSubnet:
-		return m.addSubnet(c, text)
+		return m.subnets.addSubnet(c, text)
 	case wire.KindDelSubnet:
-		return m.delSubnet(c, text)
+		return m.subnets.delSubnet(c, text)
 	case wire.KindAddEdge:
-		return m.addEdge(c, text)
+		return m.topology.addEdge(c, text)
 	case wire.KindDelEdge:
-		return m.delEdge(c, text)
+		return m.topology.delEdge(c, text)
 	case wire.KindKeyChanged:
-		return m.keyChanged(c, text)
+		return m.topology.keyChanged(c, text)
 	case wire.KindReqKey:
-		return m.reqKey(c, text)
+		return m.sessions.reqKey(c, text)
 	case wire.KindAnsKey:
-		return m.ansKey(c, text)
+		return m.sessions.ansKey(c, text)
 	case wire.KindUDPInfo:
-		return m.gotUDPInfo(c, text)
+		return m.paths.gotUDPInfo(c, text)
 	case wire.KindMTUInfo:
-		return m.gotMTUInfo(c, text)
+		return m.paths.gotMTUInfo(c, text)
 	}
 	return fmt.Errorf("request %d is not allowed on a meta connection", kind)
 }
@@ -312,16 +340,16 @@ func (m *Mesh) reconfigure(c Config) {
 	c.Compression, c.Learned = m.cfg.Compression, m.cfg.Learned
 	c.StrictSubnets, c.TunnelServer = m.cfg.StrictSubnets, m.cfg.TunnelServer
 	m.cfg = c
-	m.recheck(c.Hosts)
-	m.reloadHosts(c.Hosts)
-	m.setRemoved(c.Removed)
-	m.checkVouchers()
-	m.reconfigureSessions()
-	m.replaceOwnSubnets(c.Subnets)
-	m.warnOfOwnSubnets()
-	m.reconfigureDials()
-	m.graphChanged()
-	m.publishAllRoutes()
+	m.links.recheck(c.Hosts)
+	m.keyring.reloadHosts(c.Hosts)
+	m.keyring.setRemoved(c.Removed)
+	m.links.checkVouchers()
+	m.sessions.reconfigureSessions()
+	m.subnets.replaceOwnSubnets(c.Subnets)
+	m.subnets.warnOfOwnSubnets()
+	m.dialer.reconfigureDials()
+	m.reach.graphChanged()
+	m.subnets.publishAllRoutes()
 }
 
 // changeInterval is the least time between two searches for everything again.
@@ -341,7 +369,7 @@ func (m *Mesh) networkChanged(e NetworkChanged) {
 	}
 	m.rediscoveredAt = m.now
 	m.logf(1, Info, "rediscovering all nodes: %s", e.Reason)
-	m.dialAnew(e.Reason)
-	m.askAll()
-	m.seekAll()
+	m.dialer.dialAnew(e.Reason)
+	m.links.askAll()
+	m.paths.seekAll()
 }

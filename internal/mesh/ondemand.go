@@ -28,56 +28,56 @@ type onDemand struct {
 }
 
 // used takes note that packets travel over the connection to p, or thanks to it.
-func (m *Mesh) used(p *peer) {
-	if p == nil || p == m.self {
+func (d *dialer) used(p *peer) {
+	if p == nil || p == d.self {
 		return
 	}
-	if p.conn != nil {
-		p.conn.used = m.now
+	if p.conn() != nil {
+		p.conn().dial.used = d.now
 	}
 	if !p.usable() {
-		if c := m.nextHopConn(p); c != nil {
-			c.used = m.now
+		if c := d.reach.nextHopConn(p); c != nil {
+			c.dial.used = d.now
 		}
 	}
 }
 
 // spare tells whether AutoConnect may let go of c.
-func (m *Mesh) spare(c *conn) bool {
+func (d *dialer) spare(c *conn) bool {
 	keep := inUse
-	if c.out != nil && c.out.hot {
+	if c.dial.out != nil && c.dial.out.hot {
 		keep = hotInUse
 	}
-	return m.now.Sub(c.used) > keep
+	return d.now.Sub(c.dial.used) > keep
 }
 
 // connectOnDemand dials the nodes that we talk with a lot and have no direct path to.
-func (m *Mesh) connectOnDemand() {
+func (d *dialer) connectOnDemand() {
 	n := 0
-	for _, o := range m.dials {
-		if o.hot && (o.conn == nil || !o.conn.isActive() || !m.spare(o.conn)) {
+	for _, o := range d.dials {
+		if o.hot && (o.conn == nil || !o.conn.isActive() || !d.spare(o.conn)) {
 			n++
 		}
 	}
-	for _, p := range m.inTalk() {
+	for _, p := range d.relays.inTalk() {
 		h := p.onDemand()
 		switch {
 		case n >= maxHot:
 			return
-		case p.conn != nil || m.isDirect(p) || !p.reachable || m.now.Sub(p.lastSent()) > talkingFor,
-			m.now.Sub(p.talkBegan()) < hotAfter, m.now.Before(h.next), m.dials[p.name] != nil, !m.hasAnyAddress(p):
+		case p.conn() != nil || d.relays.isDirect(p) || !p.reachable() || d.now.Sub(p.lastSent()) > talkingFor,
+			d.now.Sub(p.talkBegan()) < hotAfter, d.now.Before(h.next), d.dials[p.name] != nil, !d.hasAnyAddress(p):
 			continue
 		}
-		if !m.mayLogIn(p) {
-			if p.minor() >= 2 && m.mightVouch(p) {
-				p.session.begin()
+		if !d.keyring.mayLogIn(p) {
+			if p.minor() >= 2 && d.keyring.mightVouch(p) {
+				p.session().begin()
 			}
 			continue
 		}
 		h.wait = min(max(2*h.wait, hotRetry), maxHotRetry)
-		h.next = m.now.Add(h.wait + m.jitter(h.wait/4))
-		m.logf(2, Info, "heavy traffic with %s: opening a direct connection", p.name)
-		if o := m.addDialTarget(p.name, true); o != nil {
+		h.next = d.now.Add(h.wait + d.jitter(h.wait/4))
+		d.logf(2, Info, "heavy traffic with %s: opening a direct connection", p.name)
+		if o := d.addDialTarget(p.name, true); o != nil {
 			o.hot = true
 			n++
 		}
@@ -85,8 +85,8 @@ func (m *Mesh) connectOnDemand() {
 }
 
 // usedBy takes note that something came over c.
-func (m *Mesh) cameOver(c *conn) {
+func (d *dialer) cameOver(c *conn) {
 	if c != nil {
-		c.used = m.now
+		c.dial.used = d.now
 	}
 }

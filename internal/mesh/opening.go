@@ -58,9 +58,9 @@ func (o *opening) end() { *o = opening{asked: o.asked, met: o.met} }
 
 // guarded tells whether p is behind a NAT at a: at none of the addresses that it says it has itself. (tinc 1.0
 // says nothing about that.)
-func (m *Mesh) guarded(p *peer, a netip.AddrPort) bool {
+func (ps *paths) guarded(p *peer, a netip.AddrPort) bool {
 	behind := false
-	for e := range m.graph.From(p.name) {
+	for e := range ps.graph.From(p.name) {
 		if own, ok := e.Local.Addr(); ok {
 			ip := own.Addr().Unmap()
 			if ip == a.Addr() {
@@ -73,15 +73,15 @@ func (m *Mesh) guarded(p *peer, a netip.AddrPort) bool {
 }
 
 // hidden tells whether we are behind a NAT: a neighbour sees us elsewhere than we are.
-func (m *Mesh) hidden(is4 bool) bool {
-	for e := range m.graph.To(m.cfg.Name) {
-		from := m.nodes[e.From]
-		if from == nil || from.conn == nil {
+func (ps *paths) hidden(is4 bool) bool {
+	for e := range ps.graph.To(ps.cfg.Name) {
+		from := ps.nodes[e.From]
+		if from == nil || from.conn() == nil {
 			continue
 		}
 		if seen, ok := e.Addr.Addr(); ok {
 			ip := seen.Addr().Unmap()
-			if own := from.conn.local.Addr().Unmap(); own.IsValid() && ip.Is4() == is4 && own.Is4() == is4 && own != ip {
+			if own := from.conn().local.Addr().Unmap(); own.IsValid() && ip.Is4() == is4 && own.Is4() == is4 && own != ip {
 				return true
 			}
 		}
@@ -90,128 +90,128 @@ func (m *Mesh) hidden(is4 bool) bool {
 }
 
 // askEverywhere probes p, which is not found yet, at all places where it may be.
-func (m *Mesh) askEverywhere(p *peer) {
+func (ps *paths) askEverywhere(p *peer) {
 	o := &p.udp().opening
 	stepped := false
-	for _, a := range m.candidates(p) {
-		if m.guarded(p, a) {
+	for _, a := range ps.candidates(p) {
+		if ps.guarded(p, a) {
 			if !stepped {
 				stepped = true
-				m.openStep(p, a.Addr().Is4())
+				ps.openStep(p, a.Addr().Is4())
 			}
 			if !o.full {
 				continue
 			}
 		}
-		m.probe(p, a, minProbe)
+		ps.probe(p, a, minProbe)
 	}
 }
 
 // openStep goes on with opening the NATs between p and us: begins, lets probes pass, or begins a pause.
-func (m *Mesh) openStep(p *peer, is4 bool) {
+func (ps *paths) openStep(p *peer, is4 bool) {
 	r := p.udp()
 	o := &r.opening
-	idle := m.now.Sub(r.alive) // huge if it was never found
-	if m.now.Sub(o.last) > openFor && m.now.After(o.until) {
+	idle := ps.now.Sub(r.alive) // huge if it was never found
+	if ps.now.Sub(o.last) > openFor && ps.now.After(o.until) {
 		o.end() // it is shut by now
 	}
-	o.last = m.now
+	o.last = ps.now
 	switch {
-	case m.now.Before(o.until):
+	case ps.now.Before(o.until):
 	case o.begun.IsZero() && idle < openFor:
-		o.begun, o.full = m.now, true
+		o.begun, o.full = ps.now, true
 	case o.begun.IsZero():
-		m.open(p, true)
+		ps.open(p, true)
 	case !o.full:
-		o.full = m.now.Sub(o.begun) >= openingWait
-	case m.now.Sub(o.begun) >= openingTries && idle > lostFor && m.hidden(is4):
+		o.full = ps.now.Sub(o.begun) >= openingWait
+	case ps.now.Sub(o.begun) >= openingTries && idle > lostFor && ps.hidden(is4):
 		o.end()
-		o.until = m.now.Add(openingPause)
+		o.until = ps.now.Add(openingPause)
 	}
 }
 
 // open opens our NAT for p and tells it; begin says that we are the first of the two.
-func (m *Mesh) open(p *peer, begin bool) {
+func (ps *paths) open(p *peer, begin bool) {
 	o := &p.udp().opening
-	o.begun = m.now
-	o.last = m.now
+	o.begun = ps.now
+	o.last = ps.now
 	o.full = false
 	o.until = time.Time{}
-	for _, a := range m.candidates(p) {
-		if !m.guarded(p, a) || !m.hidden(a.Addr().Is4()) {
+	for _, a := range ps.candidates(p) {
+		if !ps.guarded(p, a) || !ps.hidden(a.Addr().Is4()) {
 			continue
 		}
 		for range openingProbes {
-			m.emit(SendProbe{Node: p.name, Addr: a, Sock: -1, TTL: openingTTL, Data: m.probeRequest(p.session.minProbe())})
+			ps.emit(SendProbe{Node: p.name, Addr: a, Sock: -1, TTL: openingTTL, Data: ps.probeRequest(p.session().minProbe())})
 		}
 	}
-	m.tellOpened(p, begin)
+	ps.tellOpened(p, begin)
 	began := o.begun
-	m.after(openingWait+openingSlack, func() {
-		if o := &p.udp().opening; p.reachable && !p.confirmed() && o.begun == began && !o.full {
-			m.knock(p)
+	ps.after(openingWait+openingSlack, func() {
+		if o := &p.udp().opening; p.reachable() && !p.confirmed() && o.begun == began && !o.full {
+			ps.knock(p)
 		}
 	})
 }
 
 // toldAddress takes note of an address that p has according to others.
-func (m *Mesh) toldAddress(p *peer, a netip.AddrPort) {
+func (ps *paths) toldAddress(p *peer, a netip.AddrPort) {
 	r := p.udp()
-	if r.confirmed || !usable(a) || !m.guarded(p, a) {
-		m.newAddress(p, a)
+	if r.confirmed || !usable(a) || !ps.guarded(p, a) {
+		ps.newAddress(p, a)
 		return
 	}
 	known := slices.Contains(r.heard, a)
 	r.note(a)
-	if !known && p.session.ready() && !r.opening.begun.IsZero() && m.now.Sub(r.extra) >= extraInterval {
-		r.extra = m.now
-		m.open(p, true)
+	if !known && p.session().ready() && !r.opening.begun.IsZero() && ps.now.Sub(r.extra) >= extraInterval {
+		r.extra = ps.now
+		ps.open(p, true)
 	}
 }
 
 // knock probes p, whose NAT has been opened.
-func (m *Mesh) knock(p *peer) {
+func (ps *paths) knock(p *peer) {
 	p.udp().opening.full = true
-	for _, a := range m.candidates(p) {
-		m.probe(p, a, minProbe)
+	for _, a := range ps.candidates(p) {
+		ps.probe(p, a, minProbe)
 	}
 }
 
 // tellOpened tells p that its datagrams are let in, and asks for the same.
-func (m *Mesh) tellOpened(p *peer, ask bool) {
+func (ps *paths) tellOpened(p *peer, ask bool) {
 	o := &p.udp().opening
-	if !m.answersEchoes(p) {
+	if !ps.relays.answersEchoes(p) {
 		return
 	}
 	r := wire.Echo{Kind: wire.EchoOpened, Size: wire.MinEcho}
-	if ask && m.now.Sub(o.asked) >= openingEvery {
-		o.asked = m.now
+	if ask && ps.now.Sub(o.asked) >= openingEvery {
+		o.asked = ps.now
 		r.Flags = wire.EchoBack
 	}
-	m.emit(SendEcho{Node: p.name, Data: r.Append(nil)})
+	ps.emit(SendEcho{Node: p.name, Data: r.Append(nil)})
 }
 
 // opened: the NAT of p lets us in. If it asks for the same, ours will.
-func (m *Mesh) opened(p *peer, ask bool) {
+func (ps *paths) opened(p *peer, ask bool) {
 	r := p.udp()
 	o := &r.opening
-	if !p.session.ready() || m.cfg.NoUDPDiscovery || m.effectiveVia(p) != p || m.cfg.TCPOnly || p.path.Options&wire.TCPOnly != 0 {
+	if !p.session().ready() || ps.cfg.NoUDPDiscovery || ps.reach.effectiveVia(p) != p || ps.cfg.TCPOnly || p.path().Options&wire.TCPOnly != 0 {
 		return
 	}
 	if ask {
-		if m.now.Sub(o.met) < openingEvery {
+		if ps.now.Sub(o.met) < openingEvery {
 			return
 		}
-		o.met = m.now
+		o.met = ps.now
 		switch {
 		case r.confirmed, !o.begun.IsZero(): // it is open
-			m.tellOpened(p, false)
+			ps.tellOpened(p, false)
 		default:
-			m.open(p, false)
-			r.asked, r.waiting = m.now, true
+			ps.open(p, false)
+			r.asked, r.waiting = ps.now, true
 		}
 	}
 	if !r.confirmed && !o.begun.IsZero() && !o.full {
-		m.knock(p)
+		ps.knock(p)
 	}
 }

@@ -42,23 +42,23 @@ func pairOf(text string) string {
 
 // pass sends a routed request of another node on towards to, unless that would
 // send it back to c, where it came from, or it seems to run in circles.
-func (m *Mesh) pass(c *conn, to *peer, text []byte) {
-	next := m.nextHopConn(to)
+func (rc *reach) pass(c *conn, to *peer, text []byte) {
+	next := rc.nextHopConn(to)
 	switch {
 	case next == nil:
 	case next == c:
-		m.logf(3, Debug, "not sending a request for %s back to %s", to.name, c)
-	case m.repeats.tooMany(m.now, string(text)):
-		m.logf(2, Info, "routing loop: dropped a request for %s", to.name)
+		rc.logf(3, Debug, "not sending a request for %s back to %s", to.name, c)
+	case rc.repeats.tooMany(rc.now, string(text)):
+		rc.logf(2, Info, "routing loop: dropped a request for %s", to.name)
 	default:
-		m.send(next, text)
+		rc.links.send(next, text)
 	}
 }
 
 // route sends a request towards p over the meta connections.
-func (m *Mesh) route(p *peer, text []byte) {
-	if c := m.nextHopConn(p); c != nil {
-		m.send(c, text)
+func (rc *reach) route(p *peer, text []byte) {
+	if c := rc.nextHopConn(p); c != nil {
+		rc.links.send(c, text)
 	}
 }
 

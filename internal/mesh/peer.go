@@ -2,83 +2,75 @@ package mesh
 
 import (
 	"cmp"
-	"net/netip"
 	"slices"
 	"time"
 
 	"tincan/internal/graph"
 	"tincan/internal/node"
 	"tincan/internal/rate"
-	"tincan/internal/subnet"
 )
 
-// peer is what we know of one node, ourselves included.
+// directory is all nodes that we know, and the edges between them. Every part may look them up; edges are
+// changed by topology alone.
+type directory struct {
+	nodes map[node.Name]*peer
+	order []*peer // all nodes by name, so that equal runs give equal transcripts
+	byID  map[node.ID]*peer
+	self  *peer
+	graph *graph.Graph
+	dirty map[*peer]struct{} // peers whose state may have to be published
+
+	begin func(*peer) // gives a new node what it has to have
+}
+
+// peer is one node, ourselves included. Each part of the protocol core keeps what it knows of the node in a struct of its
+// own, which the others do not look into: they ask by the methods of peer that stand beside the struct.
 type peer struct {
-	name     node.Name
-	id       node.ID
-	known    bool      // has a host file here
-	upgraded time.Time // when its key came by an RSA login, zero: it did not
-	host     Host
+	name node.Name
+	id   node.ID
+	born time.Time // when it was first heard of
 
-	subnets    map[subnet.Subnet]node.Name // and by which neighbour we know, "": by our own files
-	sorted     []subnet.Subnet             // the same in order; nil: to be worked out
-	sums       sums                        // of what it has announced
-	written    map[subnet.Subnet]struct{}  // those of its host file, all with the default weight
-	path       graph.Path
-	found      uint64 // the last search that found an edge of it
-	reachable  bool
-	born       time.Time      // when it was first heard of
-	by         node.Name      // the neighbour by way of which that was, "" if it was not
-	since      time.Time      // of the last change of reachability, zero: never
-	hidden     bool           // not listed: somebody wanted it forgotten
-	announced  netip.AddrPort // its address when it became reachable, for scripts
-	conn       *conn          // activated meta connection
-	problem    string         // why the last attempt at a connection failed, "" if it did not
-	refusal    refusal        // whether that was the login
-	startTimer *timer         // of onNeighbourUp
-	failed     int            // attempts of AutoConnect to connect to it, in a row
-	shunned    time.Time      // when AutoConnect may try it again
+	topo      topoState
+	reach     reachState
+	owns      subnetState
+	trust     trust
+	link      linkState
+	dial      dialState
+	keys      sessionState
+	paths     pathState
+	published PeerState // what the data plane was told last
 
-	session  session
-	trust    trust     // what is known of its key beside its host file
-	askedKey time.Time // last request for its public key, zero: it was answered
-
-	seenAt    netip.AddrPort // where others see it by UDP
-	contacted *contact       // nil: we have had nothing to do with it, see contact()
-
-	active    time.Time // last traffic
-	published PeerState
+	contacted *contact // nil: we have had nothing to do with it, see contact()
 }
 
 // peer returns the node called name, creating it (unreachable) if it is new.
-func (m *Mesh) peer(name node.Name) *peer {
-	p := m.nodes[name]
+func (d *directory) peer(name node.Name) *peer {
+	p := d.nodes[name]
 	if p == nil {
-		p = &peer{name: name, id: name.ID(), born: m.now}
-		m.beginTrust(p)
-		m.beginSession(p)
-		m.nodes[name] = p
-		m.byID[p.id] = p
-		i, _ := slices.BinarySearchFunc(m.order, p, byName)
-		m.order = slices.Insert(m.order, i, p)
+		p = &peer{name: name, id: name.ID()}
+		d.begin(p)
+		d.nodes[name] = p
+		d.byID[p.id] = p
+		i, _ := slices.BinarySearchFunc(d.order, p, byName)
+		d.order = slices.Insert(d.order, i, p)
 	}
 	return p
 }
 
 // remove takes p out of the tables.
-func (m *Mesh) remove(p *peer) {
-	delete(m.nodes, p.name)
-	delete(m.byID, p.id)
-	if i, ok := slices.BinarySearchFunc(m.order, p, byName); ok {
-		m.order = slices.Delete(m.order, i, i+1)
+func (d *directory) remove(p *peer) {
+	delete(d.nodes, p.name)
+	delete(d.byID, p.id)
+	if i, ok := slices.BinarySearchFunc(d.order, p, byName); ok {
+		d.order = slices.Delete(d.order, i, i+1)
 	}
-	m.touch(p)
+	d.touch(p)
 }
 
 // touch has the state of p published, if it has changed.
-func (m *Mesh) touch(p *peer) {
-	if p != m.self {
-		m.dirty[p] = struct{}{}
+func (d *directory) touch(p *peer) {
+	if p != d.self {
+		d.dirty[p] = struct{}{}
 	}
 }
 
@@ -97,15 +89,6 @@ type contact struct {
 	logins logins      // of it, that were refused
 	starts starts      // of sessions, by it
 	echoes rate.Bucket // of its requests that are answered
-}
-
-// contact returns what there is, and begins it if there is nothing. Who only wants to know asks
-// one of the methods below it.
-func (p *peer) contact() *contact {
-	if p.contacted == nil {
-		p.contacted = &contact{udp: newUDPPath(p.seenAt), relaying: newRelaying()}
-	}
-	return p.contacted
 }
 
 func (p *peer) udp() *udpPath       { return &p.contact().udp }

@@ -37,35 +37,35 @@ type pings struct {
 
 // ask pings c at once, unless it is being asked already. If nothing at all comes back in
 // time it is closed.
-func (m *Mesh) ask(c *conn) {
+func (l *links) ask(c *conn) {
 	if c == nil || c.stage != active || !c.asked.IsZero() || len(c.sent) >= maxPings {
 		return
 	}
-	c.asked = m.now
-	c.sent = append(c.sent, m.now)
-	m.send(c, wire.Ping{}.Append(nil)) // without digests: those are for regular turns
-	m.awaitPong(c, m.pongWithin(c))
+	c.asked = l.now
+	c.sent = append(c.sent, l.now)
+	l.send(c, wire.Ping{}.Append(nil)) // without digests: those are for regular turns
+	l.awaitPong(c, l.pongWithin(c))
 }
 
 // pongWithin is how long c has to answer.
-func (m *Mesh) pongWithin(c *conn) time.Duration {
-	return min(max(leastPatience, 8*c.rtt.srtt, c.rtt.srtt+8*c.rtt.rttvar), m.cfg.PingTimeout)
+func (l *links) pongWithin(c *conn) time.Duration {
+	return min(max(leastPatience, 8*c.rtt.srtt, c.rtt.srtt+8*c.rtt.rttvar), l.cfg.PingTimeout)
 }
 
-func (m *Mesh) awaitPong(c *conn, d time.Duration) {
-	asked, due := c.asked, m.now.Add(d)
-	m.timers.cancel(c.timer)
-	c.timer = m.timers.set(due, func() {
-		if m.conns[c.id] != c || c.stage != active || c.asked != asked {
+func (l *links) awaitPong(c *conn, d time.Duration) {
+	asked, due := c.asked, l.now.Add(d)
+	l.timers.cancel(c.timer)
+	c.timer = l.timers.set(due, func() {
+		if l.conns[c.id] != c || c.stage != active || c.asked != asked {
 			return
 		}
-		switch last := m.lastHeard(c); {
-		case m.now.Sub(due) > stalled: // we have been away ourselves: what it said may be in the queue
-			m.awaitPong(c, d)
+		switch last := l.lastHeard(c); {
+		case l.now.Sub(due) > stalled: // we have been away ourselves: what it said may be in the queue
+			l.awaitPong(c, d)
 		case !last.After(asked):
-			m.drop(c, fmt.Sprintf("no answer to a ping for %s", m.now.Sub(asked).Round(time.Millisecond)))
-		case m.now.Sub(asked) < m.cfg.PingTimeout: // a slow line is alive as long as bytes come
-			m.awaitPong(c, m.pongWithin(c))
+			l.drop(c, fmt.Sprintf("no answer to a ping for %s", l.now.Sub(asked).Round(time.Millisecond)))
+		case l.now.Sub(asked) < l.cfg.PingTimeout: // a slow line is alive as long as bytes come
+			l.awaitPong(c, l.pongWithin(c))
 		default:
 			c.asked = time.Time{} // the regular PINGs decide
 		}
@@ -73,23 +73,23 @@ func (m *Mesh) awaitPong(c *conn, d time.Duration) {
 }
 
 // pong takes note that c has answered its oldest PING.
-func (m *Mesh) pong(c *conn) {
+func (l *links) pong(c *conn) {
 	c.pinged = false
 	if len(c.sent) > 0 {
-		c.rtt.add(m.now.Sub(c.sent[0]))
+		c.rtt.add(l.now.Sub(c.sent[0]))
 		c.sent = c.sent[1:]
 	}
 	if !c.asked.IsZero() && (len(c.sent) == 0 || c.sent[0].After(c.asked)) {
 		c.asked = time.Time{}
-		m.timers.cancel(c.timer)
+		l.timers.cancel(c.timer)
 	}
 }
 
 // lastHeard is when the last byte came from c, as far as is known.
-func (m *Mesh) lastHeard(c *conn) time.Time {
+func (l *links) lastHeard(c *conn) time.Time {
 	last := c.heard
-	if m.deps.Heard != nil {
-		if t := m.deps.Heard(c.id); t.After(last) {
+	if l.deps.Heard != nil {
+		if t := l.deps.Heard(c.id); t.After(last) {
 			last = t
 		}
 	}
@@ -97,15 +97,15 @@ func (m *Mesh) lastHeard(c *conn) time.Time {
 }
 
 // carries takes note that packets travel over c.
-func (m *Mesh) carries(c *conn) {
-	if c != nil && m.now.Sub(m.lastHeard(c)) >= dataPingInterval {
-		m.ask(c)
+func (l *links) carries(c *conn) {
+	if c != nil && l.now.Sub(l.lastHeard(c)) >= dataPingInterval {
+		l.ask(c)
 	}
 }
 
 // askAll pings all neighbours at once.
-func (m *Mesh) askAll() {
-	for _, c := range m.activeConns() {
-		m.ask(c)
+func (l *links) askAll() {
+	for _, c := range l.activeConns() {
+		l.ask(c)
 	}
 }

@@ -57,25 +57,25 @@ type crossing struct{ theirs, own netip.AddrPort }
 
 // crossings are the pairs of addresses at which p and we may meet: as others see us. Best
 // is what one node sees of both.
-func (m *Mesh) crossings(p *peer) (list []crossing) {
+func (d *dialer) crossings(p *peer) (list []crossing) {
 	type seenBy struct {
 		by   node.Name
 		addr netip.AddrPort
 	}
 	seen := func(name node.Name) (out []seenBy) {
-		for e := range m.graph.To(name) {
-			if a, ok := e.Addr.Addr(); ok && m.canCross(a) && e.From != p.name && e.From != m.cfg.Name {
+		for e := range d.graph.To(name) {
+			if a, ok := e.Addr.Addr(); ok && d.canCross(a) && e.From != p.name && e.From != d.cfg.Name {
 				out = append(out, seenBy{e.From, netip.AddrPortFrom(a.Addr().Unmap(), a.Port())})
 			}
 		}
 		return out
 	}
-	own, theirs := seen(m.cfg.Name), seen(p.name)
+	own, theirs := seen(d.cfg.Name), seen(p.name)
 	for _, same := range []bool{true, false} {
 		for _, t := range theirs {
 			for _, o := range own {
 				x := crossing{t.addr, o.addr}
-				if (t.by == o.by) == same && x.theirs.Addr() != x.own.Addr() && m.believable(x.theirs) && x.theirs.Addr().Is4() == x.own.Addr().Is4() &&
+				if (t.by == o.by) == same && x.theirs.Addr() != x.own.Addr() && d.addresses.believable(x.theirs) && x.theirs.Addr().Is4() == x.own.Addr().Is4() &&
 					!slices.Contains(list, x) && len(list) < maxCrossings {
 					list = append(list, x)
 				}
@@ -86,37 +86,37 @@ func (m *Mesh) crossings(p *peer) (list []crossing) {
 }
 
 // canCross tells whether a connection may meet one at a. Our own address is Here for most nodes.
-func (m *Mesh) canCross(a netip.AddrPort) bool {
-	return usable(a) && m.locate(a.Addr()) != Inside && a.Addr().Unmap().IsGlobalUnicast()
+func (d *dialer) canCross(a netip.AddrPort) bool {
+	return usable(a) && d.addresses.locate(a.Addr()) != Inside && a.Addr().Unmap().IsGlobalUnicast()
 }
 
 // punches tells whether p and we can dial each other at the same moment.
-func (m *Mesh) punches(p *peer) bool {
-	return m.cfg.Punch && !m.down && p != m.self && p.reachable && p.conn == nil && m.loginKey(p) != nil && m.cfg.Key != nil &&
-		p.path.Options.Has(wire.Punch) && m.answersEchoes(p)
+func (d *dialer) punches(p *peer) bool {
+	return d.cfg.Punch && !d.down && p != d.self && p.reachable() && p.conn() == nil && d.keyring.loginKey(p) != nil && d.cfg.Key != nil &&
+		p.path().Options.Has(wire.Punch) && d.relays.answersEchoes(p)
 }
 
 // punch begins to dial p together with it, if the two need that.
-func (m *Mesh) punch(p *peer) {
+func (d *dialer) punch(p *peer) {
 	u := p.punch()
 	switch {
-	case !m.punches(p) || !p.session.ready() || u.ours || u.conn != nil || m.now.Before(u.next):
+	case !d.punches(p) || !p.session().ready() || u.ours || u.conn != nil || d.now.Before(u.next):
 		return
-	case m.isDirect(p) || m.now.Sub(p.lastSent()) > talkingFor || m.now.Sub(p.talkBegan()) < hotAfter || m.punching() >= maxPunches:
+	case d.relays.isDirect(p) || d.now.Sub(p.lastSent()) > talkingFor || d.now.Sub(p.talkBegan()) < hotAfter || d.punching() >= maxPunches:
 		return
 	}
-	if u.at = m.crossings(p); len(u.at) == 0 {
+	if u.at = d.crossings(p); len(u.at) == 0 {
 		return
 	}
 	u.ours, u.left = true, punchTries
 	u.wait = min(max(2*u.wait, punchRetry), maxHotRetry)
-	u.next = m.now.Add(u.wait + m.jitter(u.wait/4))
-	m.nextPunch(p)
+	u.next = d.now.Add(u.wait + d.jitter(u.wait/4))
+	d.nextPunch(p)
 }
 
 // punching is how many attempts of this kind are under way.
-func (m *Mesh) punching() (n int) {
-	for _, p := range m.order {
+func (d *dialer) punching() (n int) {
+	for _, p := range d.order {
 		if u := p.punchIfAny(); u != nil && (u.ours || u.conn != nil) {
 			n++
 		}
@@ -125,31 +125,31 @@ func (m *Mesh) punching() (n int) {
 }
 
 // nextPunch makes the next try of ours.
-func (m *Mesh) nextPunch(p *peer) {
+func (d *dialer) nextPunch(p *peer) {
 	u := p.punch()
 	if u.conn != nil || !u.ours {
 		return
 	}
-	if m.nodes[p.name] != p || !m.punches(p) || !p.session.ready() || u.left == 0 || m.isDirect(p) {
+	if d.nodes[p.name] != p || !d.punches(p) || !p.session().ready() || u.left == 0 || d.relays.isDirect(p) {
 		u.ours, u.at = false, nil
 		return
 	}
 	x := u.at[(punchTries-u.left)%len(u.at)]
 	u.left--
-	m.askEcho(p, SendEcho{Path: EchoAsPackets}, wire.MinEcho, punchEcho, func(a echoed) {
+	d.relays.askEcho(p, SendEcho{Path: EchoAsPackets}, wire.MinEcho, punchEcho, func(a echoed) {
 		switch {
 		case u.conn != nil || !u.ours: // the peer was first
-		case a.lost || !m.punches(p):
-			m.nextPunch(p)
+		case a.lost || !d.punches(p):
+			d.nextPunch(p)
 		default:
-			m.logf(2, Info, "asking %s to dial us at %s, while we dial it at %s", p.name, x.own, x.theirs)
-			m.emit(SendEcho{Node: p.name, Data: wire.Echo{Kind: wire.EchoDial, Seen: x.own, Size: wire.SeenEcho}.Append(nil)})
-			m.timers.cancel(u.timer)
-			u.timer = m.after(a.rtt/2, func() {
-				if u.conn == nil && m.punches(p) {
-					m.dialTogether(p, x.theirs)
+			d.logf(2, Info, "asking %s to dial us at %s, while we dial it at %s", p.name, x.own, x.theirs)
+			d.emit(SendEcho{Node: p.name, Data: wire.Echo{Kind: wire.EchoDial, Seen: x.own, Size: wire.SeenEcho}.Append(nil)})
+			d.timers.cancel(u.timer)
+			u.timer = d.after(a.rtt/2, func() {
+				if u.conn == nil && d.punches(p) {
+					d.dialTogether(p, x.theirs)
 				} else {
-					m.nextPunch(p)
+					d.nextPunch(p)
 				}
 			})
 		}
@@ -157,36 +157,36 @@ func (m *Mesh) nextPunch(p *peer) {
 }
 
 // punchAsked follows a request of p to dial it now.
-func (m *Mesh) punchAsked(p *peer, to netip.AddrPort) {
+func (d *dialer) punchAsked(p *peer, to netip.AddrPort) {
 	u := p.punch()
-	if !m.punches(p) || m.now.Sub(u.asked) < punchAgain || !m.seenAt(p, to) {
+	if !d.punches(p) || d.now.Sub(u.asked) < punchAgain || !d.seenAt(p, to) {
 		return
 	}
 	switch c := u.conn; {
 	case c == nil && !u.timer.waiting():
-		if !u.ours && m.punching() >= maxPunches {
+		if !u.ours && d.punching() >= maxPunches {
 			return
 		}
-	case m.cfg.Name < p.name || c != nil && !c.isDialling():
+	case d.cfg.Name < p.name || c != nil && !c.isDialling():
 		return // both have asked: the smaller name's request counts
 	case c != nil:
 		if c.remote == to {
 			return
 		}
-		m.forget(c)
-		m.emit(CloseConn{Conn: c.id, Reason: "the peer wants to meet at another address"})
+		d.links.forget(c)
+		d.emit(CloseConn{Conn: c.id, Reason: "the peer wants to meet at another address"})
 	}
-	m.timers.cancel(u.timer)
-	u.asked = m.now
-	m.dialTogether(p, to)
+	d.timers.cancel(u.timer)
+	u.asked = d.now
+	d.dialTogether(p, to)
 }
 
 // seenAt tells whether the neighbours of p see it at a. Nobody may have us dial arbitrary addresses.
-func (m *Mesh) seenAt(p *peer, a netip.AddrPort) bool {
-	if !m.canCross(a) || !m.believable(a) {
+func (d *dialer) seenAt(p *peer, a netip.AddrPort) bool {
+	if !d.canCross(a) || !d.addresses.believable(a) {
 		return false
 	}
-	for e := range m.graph.To(p.name) {
+	for e := range d.graph.To(p.name) {
 		if at, ok := e.Addr.Addr(); ok && at.Addr().Unmap() == a.Addr() && at.Port() == a.Port() {
 			return true
 		}
@@ -195,29 +195,29 @@ func (m *Mesh) seenAt(p *peer, a netip.AddrPort) bool {
 }
 
 // dialTogether dials p, which dials us.
-func (m *Mesh) dialTogether(p *peer, to netip.AddrPort) {
-	c := m.newDial(p, to)
+func (d *dialer) dialTogether(p *peer, to netip.AddrPort) {
+	c := d.links.newDial(p, to)
 	p.punch().conn = c
-	m.logf(1, Info, "connecting to %s at %s, while it connects to us", p.name, to)
-	m.emit(Dial{
+	d.logf(1, Info, "connecting to %s at %s, while it connects to us", p.name, to)
+	d.emit(Dial{
 		Conn: c.id, Node: p.name, To: Endpoint{Host: to.Addr().String(), Port: strconv.Itoa(int(to.Port()))},
-		Timeout: punchTime, From: m.cfg.Port,
+		Timeout: punchTime, From: d.cfg.Port,
 	})
 }
 
 // punchEnded: c, on which both have dialled, is activated or gone.
-func (m *Mesh) punchEnded(c *conn, success bool) {
+func (d *dialer) punchEnded(c *conn, success bool) {
 	p := c.peer
 	u := p.punch()
 	u.conn = nil
 	if !success {
 		if u.ours {
-			m.after(m.jitter(500*time.Millisecond), func() { m.nextPunch(p) })
+			d.after(d.jitter(500*time.Millisecond), func() { d.nextPunch(p) })
 		}
 		return
 	}
-	if u.ours && m.dials[p.name] == nil && m.cfg.AutoConnect {
-		if o := m.addDialTarget(p.name, true); o != nil { // so that it is let go when nobody needs it
+	if u.ours && d.dials[p.name] == nil && d.cfg.AutoConnect {
+		if o := d.addDialTarget(p.name, true); o != nil { // so that it is let go when nobody needs it
 			o.hot = true
 		}
 	}
@@ -225,7 +225,7 @@ func (m *Mesh) punchEnded(c *conn, success bool) {
 }
 
 // punchForgotten: c, on which both have dialled, is in no table any more.
-func (m *Mesh) punchForgotten(c *conn) {
+func (d *dialer) punchForgotten(c *conn) {
 	if u := c.peer.punch(); u.conn == c {
 		u.conn = nil
 	}

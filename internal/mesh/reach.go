@@ -7,47 +7,91 @@ import (
 
 	"tincan/internal/graph"
 	"tincan/internal/node"
+	"tincan/internal/subnet"
 )
 
+// reach is what follows from the graph: which nodes are reached, and over which neighbour. It passes on what
+// is for others.
+type reach struct {
+	*env
+	*directory
+
+	graphDirty bool        // edges or connections changed since the last path search
+	reevaluate bool        // a connection that paths lead over, or a host file, has changed
+	orphans    []node.Name // lost neighbours whose edge to us is to be withdrawn if they are now unreachable
+	tree       []node.Name // neighbours in the broadcast tree
+
+	searching turn    // for paths
+	early     int     // searches out of turn since the last one in turn
+	searches  uint64  // so far
+	changed   []*peer // scratch space of recompute
+
+	repeats repeats
+
+	topology interface { // what is announced
+		announce(text []byte)
+		countNode(p *peer, add bool)
+		deleteEdge(from node.Name, to node.Name)
+		outdated(e graph.Edge)
+		withdrawal(from node.Name, to node.Name) []byte
+	}
+	subnets interface { // who owns what
+		subnetCount() int
+		touchRoute(p *peer, s subnet.Subnet)
+		treeChanged()
+	}
+	links interface { // connections
+		send(c *conn, text []byte)
+	}
+	dialer interface { // whom we dial
+		autoConnectSoon()
+		onReachable(p *peer)
+	}
+	sessions interface { // sessions
+		endSession(p *peer)
+		sessionFits(p *peer) bool
+	}
+}
+
 // search brings the paths up to date.
-func (m *Mesh) search() {
-	if m.graphDirty {
-		m.graphDirty = false
-		m.recompute()
+func (rc *reach) search() {
+	if rc.graphDirty {
+		rc.graphDirty = false
+		rc.recompute()
 	}
 }
 
 // searchEarly brings the paths up to date out of turn, a few times between two turns.
-func (m *Mesh) searchEarly() {
-	if m.graphDirty && m.early < maxEarly {
-		m.early++
-		m.search()
+func (rc *reach) searchEarly() {
+	if rc.graphDirty && rc.early < maxEarly {
+		rc.early++
+		rc.search()
 	}
 }
 
 // update brings the paths up to date, unless that has to wait, and withdraws the edges of orphans.
-func (m *Mesh) update() {
-	if (m.graphDirty || len(m.orphans) > 0) && !m.mayWait(&m.searching, m.searchWait()) {
-		for m.graphDirty || len(m.orphans) > 0 {
-			m.search()
-			m.withdrawOrphans()
+func (rc *reach) update() {
+	if (rc.graphDirty || len(rc.orphans) > 0) && !rc.mayWait(&rc.searching, rc.searchWait()) {
+		for rc.graphDirty || len(rc.orphans) > 0 {
+			rc.search()
+			rc.withdrawOrphans()
 		}
-		m.early = 0
+		rc.early = 0
 	}
 }
 
 // lastSearch acts on what has changed, for the last time.
-func (m *Mesh) lastSearch() {
-	m.recompute()
-	m.graphDirty = false
-	m.orphans = nil
+func (rc *reach) lastSearch() {
+	rc.recompute()
+	rc.graphDirty = false
+	rc.orphans = nil
 }
 
 // graphChanged has the paths computed anew.
-func (m *Mesh) graphChanged() { m.graphDirty = true }
+func (rc *reach) graphChanged() { rc.graphDirty = true }
 
 // broadcastTree lists the neighbours in the broadcast tree.
-func (m *Mesh) broadcastTree() []node.Name { return m.tree }
+func (rc *reach) broadcastTree() []node.Name { return rc.tree }
 
 // A single change is acted upon at once. While changes pour in, as when a large mesh
 // comes up, a search for each batch of them would be most of what a node does.
@@ -61,154 +105,154 @@ const (
 )
 
 // searchWait is the least time between two searches now.
-func (m *Mesh) searchWait() time.Duration {
-	return min(time.Duration(max(0, len(m.nodes)-smallMesh))*searchEvery+time.Duration(max(0, m.subnetCount()-smallTable))*publishEvery, maxSearchWait)
+func (rc *reach) searchWait() time.Duration {
+	return min(time.Duration(max(0, len(rc.nodes)-smallMesh))*searchEvery+time.Duration(max(0, rc.subnets.subnetCount()-smallTable))*publishEvery, maxSearchWait)
 }
 
 // recompute recomputes the paths and acts on what has changed.
-func (m *Mesh) recompute() {
-	m.searching.done(m.now)
-	m.searches++
-	changed := m.changed[:0]
-	all := m.graph.Changes(func(name node.Name, path graph.Path) {
-		if p := m.nodes[name]; p != nil {
-			p.found = m.searches
-			if p.path != path {
-				p.path = path
+func (rc *reach) recompute() {
+	rc.searching.done(rc.now)
+	rc.searches++
+	changed := rc.changed[:0]
+	all := rc.graph.Changes(func(name node.Name, path graph.Path) {
+		if p := rc.nodes[name]; p != nil {
+			p.reach.found = rc.searches
+			if p.reach.path != path {
+				p.reach.path = path
 				changed = append(changed, p)
 			}
 		}
 	})
 	if all {
-		for _, p := range m.order {
-			if p.found != m.searches && p.path != (graph.Path{}) { // it has no edge any more
-				p.path = graph.Path{}
+		for _, p := range rc.order {
+			if p.reach.found != rc.searches && p.reach.path != (graph.Path{}) { // it has no edge any more
+				p.reach.path = graph.Path{}
 				changed = append(changed, p)
 			}
 		}
 	}
 	slices.SortFunc(changed, byName)
 	for _, p := range changed {
-		if p != m.self {
-			m.pathChanged(p)
-			m.touch(p)
+		if p != rc.self {
+			rc.pathChanged(p)
+			rc.touch(p)
 		}
 	}
 	clear(changed)
-	m.changed = changed[:0]
-	if m.reevaluate { // what paths lead over has changed
-		m.reevaluate = false
-		for _, p := range m.order {
-			if p == m.self {
+	rc.changed = changed[:0]
+	if rc.reevaluate { // what paths lead over has changed
+		rc.reevaluate = false
+		for _, p := range rc.order {
+			if p == rc.self {
 				continue
 			}
-			m.pathChanged(p)
-			if m.hopConn(p) != p.publishedConn() {
-				m.touch(p)
+			rc.pathChanged(p)
+			if rc.hopConn(p) != p.publishedConn() {
+				rc.touch(p)
 			}
 		}
 	}
 	var tree []node.Name
-	if m.cfg.Broadcast && !m.cfg.TunnelServer {
-		tree = m.graph.Adjacent()
+	if rc.cfg.Broadcast && !rc.cfg.TunnelServer {
+		tree = rc.graph.Adjacent()
 	}
-	if !slices.Equal(tree, m.tree) {
-		m.tree = tree
-		m.treeChanged()
+	if !slices.Equal(tree, rc.tree) {
+		rc.tree = tree
+		rc.subnets.treeChanged()
 	}
 }
 
 // pathChanged does what follows from another path to p.
-func (m *Mesh) pathChanged(p *peer) {
+func (rc *reach) pathChanged(p *peer) {
 	switch {
-	case p.path.Reachable != p.reachable:
-		m.reachabilityChanged(p)
-	case !m.sessionFits(p):
-		m.logf(1, Info, "node %s speaks another protocol now", p.name)
-		m.endSession(p)
+	case p.reach.path.Reachable != p.reach.reachable:
+		rc.reachabilityChanged(p)
+	case !rc.sessions.sessionFits(p):
+		rc.logf(1, Info, "node %s speaks another protocol now", p.name)
+		rc.sessions.endSession(p)
 	}
-	if addr := p.announcedAt(); p.reachable && addr.IsValid() && !p.addr().IsValid() {
+	if addr := p.announcedAt(); p.reach.reachable && addr.IsValid() && !p.addr().IsValid() {
 		p.seemsToBeAt(addr)
 	}
 }
 
-func (m *Mesh) reachabilityChanged(p *peer) {
+func (rc *reach) reachabilityChanged(p *peer) {
 	p.restartUDP(netip.AddrPort{})
-	if p.reachable != p.path.Reachable {
-		m.countNode(p, p.path.Reachable)
+	if p.reach.reachable != p.reach.path.Reachable {
+		rc.topology.countNode(p, p.reach.path.Reachable)
 	}
-	p.reachable = p.path.Reachable
-	p.since = m.now
-	m.endSession(p)
+	p.reach.reachable = p.reach.path.Reachable
+	p.reach.since = rc.now
+	rc.sessions.endSession(p)
 	subnets := sortedSubnets(p)
 	for _, s := range subnets {
-		m.touchRoute(p, s)
+		rc.subnets.touchRoute(p, s)
 	}
-	if p.reachable {
+	if p.reach.reachable {
 		p.restartUDP(p.announcedAt())
-		m.logf(1, Info, "node %s became reachable", p.name)
-		p.announced, p.hidden = p.addr(), false
-		m.emit(NodeUp{Node: p.name, Addr: p.addr()})
+		rc.logf(1, Info, "node %s became reachable", p.name)
+		p.reach.announced, p.reach.hidden = p.addr(), false
+		rc.emit(NodeUp{Node: p.name, Addr: p.addr()})
 		for _, s := range subnets {
-			m.emit(SubnetUp{Owner: p.name, Subnet: s, Addr: p.addr()})
+			rc.emit(SubnetUp{Owner: p.name, Subnet: s, Addr: p.addr()})
 		}
-		if p.conn != nil {
-			p.session.onNeighbourUp(p.conn)
+		if p.conn() != nil {
+			p.session().onNeighbourUp(p.conn())
 		}
-		m.onReachable(p)
-		m.autoConnectSoon()
+		rc.dialer.onReachable(p)
+		rc.dialer.autoConnectSoon()
 		return
 	}
-	m.logf(1, Info, "node %s became unreachable", p.name)
-	m.autoConnectSoon()
+	rc.logf(1, Info, "node %s became unreachable", p.name)
+	rc.dialer.autoConnectSoon()
 	// What a script did for an address is undone for the same address.
-	m.emit(NodeDown{Node: p.name, Addr: p.announced})
+	rc.emit(NodeDown{Node: p.name, Addr: p.reach.announced})
 	for _, s := range subnets {
-		m.emit(SubnetDown{Owner: p.name, Subnet: s, Addr: p.announced})
+		rc.emit(SubnetDown{Owner: p.name, Subnet: s, Addr: p.reach.announced})
 	}
 }
 
 // withdrawOrphans floods DEL_EDGE for edges towards us from neighbours that
 // were lost and cannot say so themselves (tinc 1.1 DEL_EDGE).
-func (m *Mesh) withdrawOrphans() {
-	orphans := m.orphans
-	m.orphans = nil
+func (rc *reach) withdrawOrphans() {
+	orphans := rc.orphans
+	rc.orphans = nil
 	for _, name := range orphans {
-		if p := m.nodes[name]; p != nil && p.reachable {
+		if p := rc.nodes[name]; p != nil && p.reach.reachable {
 			continue
 		}
-		if e, ok := m.graph.Get(name, m.cfg.Name); ok {
-			m.outdated(*e)
-			m.announce(m.withdrawal(name, m.cfg.Name))
-			m.deleteEdge(name, m.cfg.Name)
-			m.graphDirty = true
+		if e, ok := rc.graph.Get(name, rc.cfg.Name); ok {
+			rc.topology.outdated(*e)
+			rc.topology.announce(rc.topology.withdrawal(name, rc.cfg.Name))
+			rc.topology.deleteEdge(name, rc.cfg.Name)
+			rc.graphDirty = true
 		}
 	}
 }
 
 // effectiveVia is the node that packets for p are sent to by UDP: p itself, or a relay.
-func (m *Mesh) effectiveVia(p *peer) *peer {
-	v := p.path.Via
-	if v == m.cfg.Name || v == "" {
-		v = p.path.NextHop
+func (rc *reach) effectiveVia(p *peer) *peer {
+	v := p.reach.path.Via
+	if v == rc.cfg.Name || v == "" {
+		v = p.reach.path.NextHop
 	}
-	return m.nodes[v]
+	return rc.nodes[v]
 }
 
 // nextHopConn is the meta connection that leads to p, nil if there is none.
-func (m *Mesh) nextHopConn(p *peer) *conn {
-	if !p.reachable || p == m.self {
+func (rc *reach) nextHopConn(p *peer) *conn {
+	if !p.reach.reachable || p == rc.self {
 		return nil
 	}
-	if h := m.nodes[p.path.NextHop]; h != nil {
-		return h.conn
+	if h := rc.nodes[p.reach.path.NextHop]; h != nil {
+		return h.conn()
 	}
 	return nil
 }
 
 // hopConn is the number of the meta connection that leads to p, 0 if there is none.
-func (m *Mesh) hopConn(p *peer) ConnID {
-	if c := m.nextHopConn(p); c != nil {
+func (rc *reach) hopConn(p *peer) ConnID {
+	if c := rc.nextHopConn(p); c != nil {
 		return c.id
 	}
 	return 0
@@ -216,30 +260,55 @@ func (m *Mesh) hopConn(p *peer) ConnID {
 
 // announcedAt is its address in the edge over which it is reached, zero if there is none.
 func (p *peer) announcedAt() netip.AddrPort {
-	if p.path.Prev == nil {
+	if p.reach.path.Prev == nil {
 		return netip.AddrPort{}
 	}
-	addr, _ := p.path.Prev.Addr.Addr()
+	addr, _ := p.reach.path.Prev.Addr.Addr()
 	return addr
 }
 
-func (p *peer) minor() int { return p.path.Options.Minor() }
+func (p *peer) minor() int { return p.reach.path.Options.Minor() }
 
 // linksChanged: a connection that paths lead over, or a host file, has changed.
-func (m *Mesh) linksChanged() { m.reevaluate = true }
+func (rc *reach) linksChanged() { rc.reevaluate = true }
 
 // graphHasChanged tells whether edges or connections have changed since the paths were computed.
-func (m *Mesh) graphHasChanged() bool { return m.graphDirty }
+func (rc *reach) graphHasChanged() bool { return rc.graphDirty }
 
 // orphan: an edge to the node was lost. If it is unreachable now its edge to us is to be withdrawn.
-func (m *Mesh) orphan(name node.Name) { m.orphans = append(m.orphans, name) }
+func (rc *reach) orphan(name node.Name) { rc.orphans = append(rc.orphans, name) }
 
 // beginReach takes in this node itself.
-func (m *Mesh) beginReach() {
-	m.self.reachable = true
-	m.self.since = m.now
-	m.graphDirty = true
+func (rc *reach) beginReach() {
+	rc.self.reach.reachable = true
+	rc.self.reach.since = rc.now
+	rc.graphDirty = true
 }
 
 // reachSize is how many routed requests are remembered, and how many orphans there are.
-func (m *Mesh) reachSize() (repeats, orphans int) { return m.repeats.size(), len(m.orphans) }
+func (rc *reach) reachSize() (repeats, orphans int) { return rc.repeats.size(), len(rc.orphans) }
+
+// isHidden tells whether p is not listed: somebody wanted it forgotten.
+func (p *peer) isHidden() bool { return p.reach.hidden }
+
+// hide has p listed no more, or again.
+func (p *peer) hide(hidden bool) { p.reach.hidden = hidden }
+
+// reachState is what reach keeps of a node.
+type reachState struct {
+	path      graph.Path
+	found     uint64 // the last search that found an edge of it
+	reachable bool
+	hidden    bool           // not listed: somebody wanted it forgotten
+	since     time.Time      // of the last change of reachability, zero: never
+	announced netip.AddrPort // its address when it became reachable, for scripts
+}
+
+// path is how p is reached. It is not to be changed.
+func (p *peer) path() *graph.Path { return &p.reach.path }
+
+// reachable tells whether connections lead to p.
+func (p *peer) reachable() bool { return p.reach.reachable }
+
+// since is when p became reachable, or unreachable, zero: never.
+func (p *peer) since() time.Time { return p.reach.since }

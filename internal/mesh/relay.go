@@ -81,107 +81,107 @@ type relayPath struct {
 }
 
 // mayChoose tells whether a relay may be chosen for p.
-func (m *Mesh) mayChoose(p *peer) bool {
-	return p.reachable && m.answersEchoes(p) && p.session.ready() && !m.cfg.TCPOnly && !m.cfg.DirectOnly &&
-		!m.cfg.NoUDPDiscovery && p.path.Options&wire.TCPOnly == 0
+func (rl *relays) mayChoose(p *peer) bool {
+	return p.reachable() && rl.answersEchoes(p) && p.session().ready() && !rl.cfg.TCPOnly && !rl.cfg.DirectOnly &&
+		!rl.cfg.NoUDPDiscovery && p.path().Options&wire.TCPOnly == 0
 }
 
 // isDirect tells whether packets for p go by UDP without a relay, unless one is chosen.
-func (m *Mesh) isDirect(p *peer) bool { return p.usable() && m.effectiveVia(p) == p }
+func (rl *relays) isDirect(p *peer) bool { return p.usable() && rl.reach.effectiveVia(p) == p }
 
 // canRelay tells whether r would take our packets for p.
-func (m *Mesh) canRelay(r, p *peer) bool {
-	return r != nil && r != p && r != m.self && m.nodes[r.name] == r && r.reachable && r.usable() &&
-		r.minor() >= 4 && !r.session.hopByHop() && r.path.Options&(wire.TCPOnly|wire.Indirect|wire.NoRelay) == 0
+func (rl *relays) canRelay(r, p *peer) bool {
+	return r != nil && r != p && r != rl.self && rl.nodes[r.name] == r && r.reachable() && r.usable() &&
+		r.minor() >= 4 && !r.session().hopByHop() && r.path().Options&(wire.TCPOnly|wire.Indirect|wire.NoRelay) == 0
 }
 
 // talkingTo takes note of a packet of ours for p.
-func (m *Mesh) talkingTo(p *peer) {
+func (rl *relays) talkingTo(p *peer) {
 	r := p.relaying()
-	first := m.now.Sub(r.own) > talkingFor
-	r.own = m.now
+	first := rl.now.Sub(r.own) > talkingFor
+	r.own = rl.now
 	if first {
-		m.keepLearned(p)
-		r.begun = m.now
+		rl.keyring.keepLearned(p)
+		r.begun = rl.now
 	}
-	if !m.cfg.Echoes && !m.cfg.AutoConnect {
+	if !rl.cfg.Echoes && !rl.cfg.AutoConnect {
 		return
 	}
 	if !r.listed {
 		r.listed = true
-		m.talking = append(m.talking, p)
+		rl.talking = append(rl.talking, p)
 	}
 	if r.chosen != nil { // its UDP path is to stay open
-		r.chosen.relay.setActive(m.now)
+		r.chosen.relay.setActive(rl.now)
 	}
 	if first {
-		m.measure(p)
+		rl.measure(p)
 	}
 }
 
 // checkRelays measures the paths that are due.
-func (m *Mesh) checkRelays() {
-	m.sweepTalking()
-	for _, p := range m.talking {
-		if m.now.Sub(p.relaying().own) <= talkingFor {
-			m.measure(p)
+func (rl *relays) checkRelays() {
+	rl.sweepTalking()
+	for _, p := range rl.talking {
+		if rl.now.Sub(p.relaying().own) <= talkingFor {
+			rl.measure(p)
 		}
 	}
 }
 
-func (m *Mesh) forgetRelays(p *peer) {
+func (rl *relays) forgetRelays(p *peer) {
 	begun, own := p.relaying().begun, p.relaying().own
 	*p.relaying() = newRelaying()
 	p.relaying().begun, p.relaying().own = begun, own
-	m.touch(p)
+	rl.touch(p)
 }
 
 // decideRelays lets go of relays that cannot be used any more, before anything is published.
-func (m *Mesh) decideRelays() {
-	for _, p := range m.talking {
+func (rl *relays) decideRelays() {
+	for _, p := range rl.talking {
 		r := p.relaying()
 		switch {
-		case r.chosen != nil && !(m.mayChoose(p) && m.canRelay(r.chosen.relay, p)):
-			m.choose(p)
-		case r.chosen == nil && r.searched.IsZero() && m.now.Sub(r.own) <= talkingFor && !m.isDirect(p):
-			m.measure(p) // the direct path has just been lost
+		case r.chosen != nil && !(rl.mayChoose(p) && rl.canRelay(r.chosen.relay, p)):
+			rl.choose(p)
+		case r.chosen == nil && r.searched.IsZero() && rl.now.Sub(r.own) <= talkingFor && !rl.isDirect(p):
+			rl.measure(p) // the direct path has just been lost
 		}
 	}
 }
 
 // measure sends the echoes to p that are due.
-func (m *Mesh) measure(p *peer) {
-	if !m.mayChoose(p) {
+func (rl *relays) measure(p *peer) {
+	if !rl.mayChoose(p) {
 		return
 	}
 	r := p.relaying()
-	direct := m.isDirect(p)
+	direct := rl.isDirect(p)
 	if direct {
 		every := straightEvery
 		if r.bad {
 			every = quickerEvery
 		}
-		m.measurePath(p, r.direct, every)
+		rl.measurePath(p, r.direct, every)
 		if r.chosen == nil && !r.bad {
 			r.searched = time.Time{}
-			slow := r.direct.measured() && r.direct.rtt.srtt > slowStraight && m.now.Sub(r.explored) >= exploreEvery
-			if !slow && !m.promising(r) {
+			slow := r.direct.measured() && r.direct.rtt.srtt > slowStraight && rl.now.Sub(r.explored) >= exploreEvery
+			if !slow && !rl.promising(r) {
 				return
 			}
 		}
 	} else if !r.bad { // one that was bad has to show first that it has become better
 		r.direct.quality = quality{}
 	}
-	if p.conn != nil && !direct {
-		m.measurePath(p, r.meta, othersEvery)
+	if p.conn() != nil && !direct {
+		rl.measurePath(p, r.meta, othersEvery)
 	}
 	search := othersEvery
 	if len(r.paths) < maxWays/2 {
 		search = quickerEvery
 	}
-	if m.now.Sub(r.searched) >= search {
-		r.searched = m.now
-		m.findRelays(p)
+	if rl.now.Sub(r.searched) >= search {
+		r.searched = rl.now
+		rl.findRelays(p)
 	}
 	for _, w := range r.paths {
 		every := othersEvery
@@ -193,12 +193,12 @@ func (m *Mesh) measure(p *peer) {
 		case r.chosen != nil && w.measured() && w.rtt.srtt < r.chosen.rtt.srtt:
 			every = quickerEvery // it was left because echoes were lost, perhaps by chance
 		}
-		m.measurePath(p, w, every)
+		rl.measurePath(p, w, every)
 	}
 }
 
 // promising tells whether a measured path seems clearly better than the direct one.
-func (m *Mesh) promising(r *relaying) bool {
+func (rl *relays) promising(r *relaying) bool {
 	return slices.ContainsFunc(r.paths, func(w *relayPath) bool {
 		return w.measured() && w.missed == 0 && !w.byTCP && clearlyBetter(&w.quality, &r.direct.quality)
 	})
@@ -209,16 +209,16 @@ func clearlyBetter(relay, direct *quality) bool {
 }
 
 // measurePath sends an echo along w, if none is under way and the last one is long enough ago.
-func (m *Mesh) measurePath(p *peer, w *relayPath, every time.Duration) {
-	if w.waiting == 0 && (w.asked.IsZero() || m.now.Sub(w.asked) >= every-relayTick/4) {
-		m.echoAlong(p, w)
+func (rl *relays) measurePath(p *peer, w *relayPath, every time.Duration) {
+	if w.waiting == 0 && (w.asked.IsZero() || rl.now.Sub(w.asked) >= every-relayTick/4) {
+		rl.echoAlong(p, w)
 	}
 }
 
 // echoAlong sends an echo along w. When the first one is lost two more follow at once: if they
 // are lost too, it was not chance.
-func (m *Mesh) echoAlong(p *peer, w *relayPath) {
-	w.asked = m.now
+func (rl *relays) echoAlong(p *peer, w *relayPath) {
+	w.asked = rl.now
 	w.waiting++
 	e := SendEcho{Path: EchoUDP}
 	switch {
@@ -226,56 +226,56 @@ func (m *Mesh) echoAlong(p *peer, w *relayPath) {
 		e.Path = EchoTCP
 	case w.relay != nil:
 		e.Via = w.relay.name
-		w.relay.setActive(m.now)
+		w.relay.setActive(rl.now)
 	}
-	m.askEcho(p, e, wire.MinEcho, w.wait(), func(a echoed) {
+	rl.askEcho(p, e, wire.MinEcho, w.wait(), func(a echoed) {
 		w.waiting--
 		if a.lost {
 			if w.lost(); w.missed == 1 {
-				m.echoAlong(p, w)
-				m.echoAlong(p, w)
+				rl.echoAlong(p, w)
+				rl.echoAlong(p, w)
 			}
 		} else {
 			w.answered(a.rtt)
 			w.byTCP = a.there.TCP || a.back.TCP
 		}
-		if m.nodes[p.name] == p {
-			m.choose(p)
+		if rl.nodes[p.name] == p {
+			rl.choose(p)
 		}
 	})
 }
 
 // findRelays looks for relays to p that are worth a try.
-func (m *Mesh) findRelays(p *peer) {
+func (rl *relays) findRelays(p *peer) {
 	r := p.relaying()
 	if r.shunned == nil || len(r.shunned) > maxShunned {
 		r.shunned = map[node.Name]time.Time{}
 	}
 	r.paths = slices.DeleteFunc(r.paths, func(w *relayPath) bool {
-		if w.missed >= deadPath || w.missed >= givenUp && !w.measured() || !m.canRelay(w.relay, p) {
-			r.shunned[w.relay.name] = m.now.Add(shunned)
+		if w.missed >= deadPath || w.missed >= givenUp && !w.measured() || !rl.canRelay(w.relay, p) {
+			r.shunned[w.relay.name] = rl.now.Add(shunned)
 			return w != r.chosen
 		}
 		return false
 	})
-	explore := m.now.Sub(r.explored) >= exploreEvery
+	explore := rl.now.Sub(r.explored) >= exploreEvery
 	if explore {
-		r.explored = m.now
+		r.explored = rl.now
 	}
 	if len(r.paths) >= maxWays && !explore {
 		return
 	}
-	fresh := m.prospects(p)
+	fresh := rl.prospects(p)
 	if len(r.paths) >= maxWays && len(fresh) > 0 {
 		worst := slices.MaxFunc(r.paths, func(a, b *relayPath) int { return cmp.Compare(a.rank(r), b.rank(r)) })
-		r.shunned[worst.relay.name] = m.now.Add(4 * exploreEvery)
+		r.shunned[worst.relay.name] = rl.now.Add(4 * exploreEvery)
 		r.paths = slices.DeleteFunc(r.paths, func(w *relayPath) bool { return w == worst })
 	}
 	for _, c := range fresh[:min(len(fresh), maxWays-len(r.paths))] {
 		r.paths = append(r.paths, &relayPath{relay: c})
 	}
 	if len(r.paths) < maxWays/2 {
-		m.meetNeighbours(p)
+		rl.meetNeighbours(p)
 	}
 }
 
@@ -294,11 +294,11 @@ func (w *relayPath) rank(r *relaying) time.Duration {
 
 // prospects are nodes that might be relays to p, the likeliest first: those that have a
 // connection with it, then the nearest.
-func (m *Mesh) prospects(p *peer) []*peer {
+func (rl *relays) prospects(p *peer) []*peer {
 	r := p.relaying()
 	var out []*peer
-	for _, c := range m.order {
-		if m.canRelay(c, p) && !m.now.Before(r.shunned[c.name]) && !slices.ContainsFunc(r.paths, func(w *relayPath) bool { return w.relay == c }) {
+	for _, c := range rl.order {
+		if rl.canRelay(c, p) && !rl.now.Before(r.shunned[c.name]) && !slices.ContainsFunc(r.paths, func(w *relayPath) bool { return w.relay == c }) {
 			out = append(out, c)
 		}
 	}
@@ -307,7 +307,7 @@ func (m *Mesh) prospects(p *peer) []*peer {
 		if c.rtt() > 0 {
 			d = c.rtt()
 		}
-		if !linked(m.graph, c.name, p.name) {
+		if !linked(rl.graph, c.name, p.name) {
 			d += time.Minute
 		}
 		return d
@@ -324,85 +324,85 @@ func linked(g *graph.Graph, a, b node.Name) bool {
 
 // meetNeighbours opens the UDP path to a few nodes that are connected with p, so that they can
 // become relays: to two of them, and to the next two when these have had their time.
-func (m *Mesh) meetNeighbours(p *peer) {
+func (rl *relays) meetNeighbours(p *peer) {
 	var list []*peer
-	for e := range m.graph.From(p.name) {
-		c := m.nodes[e.To]
-		if c == nil || c == m.self || !c.reachable || c.confirmed() || !linked(m.graph, e.To, p.name) || c.session.hopByHop() {
+	for e := range rl.graph.From(p.name) {
+		c := rl.nodes[e.To]
+		if c == nil || c == rl.self || !c.reachable() || c.confirmed() || !linked(rl.graph, e.To, p.name) || c.session().hopByHop() {
 			continue
 		}
 		list = append(list, c)
 	}
-	turn := 2 * int(m.now.Sub(p.talkBegan())/meetFor%4096)
+	turn := 2 * int(rl.now.Sub(p.talkBegan())/meetFor%4096)
 	for i := range min(2, len(list)) {
 		c := list[(turn+i)%len(list)]
-		c.setActive(m.now)
-		m.try(c, true)
+		c.setActive(rl.now)
+		rl.paths.try(c, true)
 	}
 }
 
 // choose decides which relay our packets for p take, if any.
-func (m *Mesh) choose(p *peer) {
+func (rl *relays) choose(p *peer) {
 	r := p.relaying()
-	best := m.best(p)
+	best := rl.best(p)
 	if best != r.chosen {
 		old := "no relay"
 		if r.chosen != nil {
 			old = string(r.chosen.relay.name)
 		}
 		if best != nil {
-			m.logf(2, Info, "packets for %s are now relayed by %s (%s, loss %.0f%%), not %s", p.name, best.relay.name, best.rtt.srtt.Round(100*time.Microsecond), 100*best.loss(), old)
+			rl.logf(2, Info, "packets for %s are now relayed by %s (%s, loss %.0f%%), not %s", p.name, best.relay.name, best.rtt.srtt.Round(100*time.Microsecond), 100*best.loss(), old)
 		} else {
-			m.logf(2, Info, "packets for %s are no longer relayed by %s", p.name, old)
+			rl.logf(2, Info, "packets for %s are no longer relayed by %s", p.name, old)
 		}
-		r.chosen, r.since = best, m.now
-		m.touch(p)
-		if best == nil && !m.isDirect(p) && m.mayChoose(p) {
-			m.findRelays(p)
+		r.chosen, r.since = best, rl.now
+		rl.touch(p)
+		if best == nil && !rl.isDirect(p) && rl.mayChoose(p) {
+			rl.findRelays(p)
 			for _, w := range r.paths { // which of the others works?
-				m.measurePath(p, w, 0)
+				rl.measurePath(p, w, 0)
 			}
 		}
 	}
 }
 
-func (m *Mesh) best(p *peer) *relayPath {
+func (rl *relays) best(p *peer) *relayPath {
 	r := p.relaying()
-	if !m.mayChoose(p) {
+	if !rl.mayChoose(p) {
 		return nil
 	}
-	if m.isDirect(p) {
+	if rl.isDirect(p) {
 		r.judge()
 	}
 	var best *relayPath
 	for _, w := range r.paths {
-		if m.works(p, w) && (best == nil || w.cost() < best.cost()) {
+		if rl.works(p, w) && (best == nil || w.cost() < best.cost()) {
 			best = w
 		}
 	}
 	cur := r.chosen
-	if cur != nil && !m.works(p, cur) {
+	if cur != nil && !rl.works(p, cur) {
 		cur = nil
 	}
 	// Between relays: stay, unless another one is better beyond doubt.
-	if cur != nil && best != cur && (best.count < 3 || m.now.Sub(r.since) < leastStay || best.cost()+best.cost()/5+5*time.Millisecond >= cur.cost()) {
+	if cur != nil && best != cur && (best.count < 3 || rl.now.Sub(r.since) < leastStay || best.cost()+best.cost()/5+5*time.Millisecond >= cur.cost()) {
 		best = cur
 	}
 	if best == nil {
 		return nil
 	}
-	if !m.isDirect(p) {
-		if r.meta.measured() && p.conn != nil && r.meta.missed == 0 && clearlyBetter(&r.meta.quality, &best.quality) {
+	if !rl.isDirect(p) {
+		if r.meta.measured() && p.conn() != nil && r.meta.missed == 0 && clearlyBetter(&r.meta.quality, &best.quality) {
 			return nil // our connection with it is
 		}
 		return best
 	}
-	return m.orDirect(p, best)
+	return rl.orDirect(p, best)
 }
 
 // works tells whether packets for p can take w now.
-func (m *Mesh) works(p *peer, w *relayPath) bool {
-	return w.measured() && w.missed < givenUp && !w.byTCP && w.loss() < 0.5 && m.canRelay(w.relay, p)
+func (rl *relays) works(p *peer, w *relayPath) bool {
+	return w.measured() && w.missed < givenUp && !w.byTCP && w.loss() < 0.5 && rl.canRelay(w.relay, p)
 }
 
 // judge decides whether the direct path is so bad that others are to be looked for.
@@ -419,7 +419,7 @@ func (r *relaying) judge() {
 
 // orDirect decides between the relay w and the direct path to p, which there is: it takes a
 // clearly worse direct path to prefer a relay.
-func (m *Mesh) orDirect(p *peer, w *relayPath) *relayPath {
+func (rl *relays) orDirect(p *peer, w *relayPath) *relayPath {
 	r := p.relaying()
 	s := &r.direct.quality
 	switch {
@@ -470,7 +470,7 @@ func (p *peer) talkBegan() time.Time {
 }
 
 // inTalk lists the nodes to which we have sent packets of our own lately.
-func (m *Mesh) inTalk() []*peer { return m.talking }
+func (rl *relays) inTalk() []*peer { return rl.talking }
 
 // directQuality is how good the direct path to p is.
 func (p *peer) directQuality() *quality { return &p.relaying().direct.quality }
@@ -479,15 +479,15 @@ func (p *peer) directQuality() *quality { return &p.relaying().direct.quality }
 func (p *peer) chosenQuality() *quality { return &p.chosen().quality }
 
 // sweepTalking forgets the talks that have ended.
-func (m *Mesh) sweepTalking() {
-	talking := m.talking[:0]
-	for _, p := range m.talking {
-		if m.nodes[p.name] == p && p.reachable && m.now.Sub(p.relaying().own) <= keepTrying {
+func (rl *relays) sweepTalking() {
+	talking := rl.talking[:0]
+	for _, p := range rl.talking {
+		if rl.nodes[p.name] == p && p.reachable() && rl.now.Sub(p.relaying().own) <= keepTrying {
 			talking = append(talking, p)
 		} else {
-			m.forgetRelays(p)
+			rl.forgetRelays(p)
 		}
 	}
-	clear(m.talking[len(talking):])
-	m.talking = talking
+	clear(rl.talking[len(talking):])
+	rl.talking = talking
 }

@@ -38,38 +38,38 @@ type claim struct {
 }
 
 // touchRoute has the subnet of p published, or that it has it no more.
-func (m *Mesh) touchRoute(p *peer, s subnet.Subnet) {
-	r := &m.routes
+func (sn *subnets) touchRoute(p *peer, s subnet.Subnet) {
+	r := &sn.routes
 	r.dirty = true
 	if r.whole {
 		return
 	}
 	r.changed[claim{p.name, s}] = struct{}{}
-	if n := len(r.changed); n > fewRoutes && n > m.subnets/16 {
+	if n := len(r.changed); n > fewRoutes && n > sn.total/16 {
 		r.whole = true
 		clear(r.changed)
 	}
 }
 
 // publishRoutes tells the data plane what has changed.
-func (m *Mesh) publishRoutes() {
-	r := &m.routes
-	if !r.dirty || m.mayWait(&r.turn, m.publishWait()) {
+func (sn *subnets) publishRoutes() {
+	r := &sn.routes
+	if !r.dirty || sn.mayWait(&r.turn, sn.publishWait()) {
 		return
 	}
 	whole := r.whole
 	r.dirty, r.whole = false, false
-	r.turn.done(m.now)
+	r.turn.done(sn.now)
 	if whole {
-		m.emit(PublishRoutes{Routes: m.allRoutes()})
+		sn.emit(PublishRoutes{Routes: sn.allRoutes()})
 		return
 	}
-	e := ChangeRoutes{Tree: append([]node.Name{}, m.broadcastTree()...)}
+	e := ChangeRoutes{Tree: append([]node.Name{}, sn.reach.broadcastTree()...)}
 	for c := range r.changed {
-		p := m.nodes[c.owner]
+		p := sn.nodes[c.owner]
 		if p != nil {
-			if _, ok := p.subnets[c.subnet]; ok {
-				e.Set = append(e.Set, m.owned(p, c.subnet))
+			if _, ok := p.owns.subnets[c.subnet]; ok {
+				e.Set = append(e.Set, sn.owned(p, c.subnet))
 				continue
 			}
 		}
@@ -78,7 +78,7 @@ func (m *Mesh) publishRoutes() {
 	clear(r.changed)
 	slices.SortFunc(e.Set, compareOwned)
 	slices.SortFunc(e.Gone, compareOwned)
-	m.emit(e)
+	sn.emit(e)
 }
 
 func compareOwned(a, b Owned) int {
@@ -86,81 +86,81 @@ func compareOwned(a, b Owned) int {
 }
 
 // publishWait is the least time between two publications now.
-func (m *Mesh) publishWait() time.Duration {
-	return min(max(0, time.Duration(m.subnets-smallTable)*publishEvery), maxPublishWait)
+func (sn *subnets) publishWait() time.Duration {
+	return min(max(0, time.Duration(sn.total-smallTable)*publishEvery), maxPublishWait)
 }
 
 // owned describes a subnet of p.
-func (m *Mesh) owned(p *peer, s subnet.Subnet) Owned {
-	return Owned{Subnet: s, Owner: p.name, Reachable: p.reachable, Rank: m.rank(p, s)}
+func (sn *subnets) owned(p *peer, s subnet.Subnet) Owned {
+	return Owned{Subnet: s, Owner: p.name, Reachable: p.reachable(), Rank: sn.rank(p, s)}
 }
 
 // rank is how well founded it is that p has s.
-func (m *Mesh) rank(p *peer, s subnet.Subnet) subnet.Rank {
-	if p == m.self {
+func (sn *subnets) rank(p *peer, s subnet.Subnet) subnet.Rank {
+	if p == sn.self {
 		return subnet.Own
 	}
 	s.Weight = subnet.DefaultWeight
-	if _, ok := p.written[s]; ok {
+	if _, ok := p.owns.written[s]; ok {
 		return subnet.Written
 	}
 	return subnet.Announced
 }
 
 // setWritten takes note of the subnets in the host file of p.
-func (m *Mesh) setWritten(p *peer, list []subnet.Subnet) {
-	old := p.written
-	p.written = nil
+func (sn *subnets) setWritten(p *peer, list []subnet.Subnet) {
+	old := p.owns.written
+	p.owns.written = nil
 	for _, s := range list {
-		if p.written == nil {
-			p.written = make(map[subnet.Subnet]struct{}, len(list))
+		if p.owns.written == nil {
+			p.owns.written = make(map[subnet.Subnet]struct{}, len(list))
 		}
 		s.Weight = subnet.DefaultWeight
-		p.written[s] = struct{}{}
+		p.owns.written[s] = struct{}{}
 	}
-	if len(old)+len(p.written) == 0 {
+	if len(old)+len(p.owns.written) == 0 {
 		return
 	}
-	for s := range p.subnets {
+	for s := range p.owns.subnets {
 		plain := s
 		plain.Weight = subnet.DefaultWeight
 		_, was := old[plain]
-		if _, is := p.written[plain]; is != was {
-			m.touchRoute(p, s)
+		if _, is := p.owns.written[plain]; is != was {
+			sn.touchRoute(p, s)
 		}
 	}
 }
 
 // allRoutes is the whole table, in the order of owners and of their subnets.
-func (m *Mesh) allRoutes() Routes {
-	r := Routes{Subnets: make([]Owned, 0, m.subnets+len(m.cfg.BroadcastSubnets)), Tree: []node.Name{}}
-	for _, p := range m.order {
+func (sn *subnets) allRoutes() Routes {
+	r := Routes{Subnets: make([]Owned, 0, sn.total+len(sn.cfg.BroadcastSubnets)), Tree: []node.Name{}}
+	for _, p := range sn.order {
 		for _, s := range sortedSubnets(p) {
-			r.Subnets = append(r.Subnets, m.owned(p, s))
+			r.Subnets = append(r.Subnets, sn.owned(p, s))
 		}
 	}
-	for _, s := range m.cfg.BroadcastSubnets {
+	for _, s := range sn.cfg.BroadcastSubnets {
 		r.Subnets = append(r.Subnets, Owned{Subnet: s, Reachable: true})
 	}
-	r.Tree = append(r.Tree, m.broadcastTree()...)
+	r.Tree = append(r.Tree, sn.reach.broadcastTree()...)
 	return r
 }
 
 // ownSubnetsDown tells that our own subnets are no longer reached, as this node shuts down.
-func (m *Mesh) ownSubnetsDown() {
-	for _, s := range sortedSubnets(m.self) {
-		m.emit(SubnetDown{Owner: m.cfg.Name, Subnet: s})
+func (sn *subnets) ownSubnetsDown() {
+	for _, s := range sortedSubnets(sn.self) {
+		sn.emit(SubnetDown{Owner: sn.cfg.Name, Subnet: s})
 	}
 }
 
 // count is the number of subnets of all nodes.
-func (m *Mesh) subnetCount() int { return m.subnets }
+func (sn *subnets) subnetCount() int { return sn.total }
 
 // treeChanged has the broadcast tree published.
-func (m *Mesh) treeChanged() { m.routes.dirty = true }
+func (sn *subnets) treeChanged() { sn.routes.dirty = true }
 
 // publishAllRoutes has the whole table published.
-func (m *Mesh) publishAllRoutes() { m.routes.dirty, m.routes.whole = true, true }
+func (sn *subnets) publishAllRoutes() { sn.routes.dirty, sn.routes.whole = true, true }
 
 // hasSubnets tells whether p has announced any.
-func (p *peer) hasSubnets() bool { return len(p.subnets) > 0 }
+func (p *peer) hasSubnets() bool { return len(p.owns.subnets) > 0 }

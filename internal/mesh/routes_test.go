@@ -31,7 +31,7 @@ func TestSubnetsHaveRanks(t *testing.T) {
 	p.ranks()
 	p.m.Handle(p.now, Request{Conn: 2, Text: "10 1 bob 10.0.2.0/24#3"})
 	p.m.Handle(p.now, Request{Conn: 2, Text: "10 2 bob 10.0.9.0/24"})
-	h := p.m.nodes["bob"].host
+	h := p.m.nodes["bob"].trust.host
 	h.Subnets = []subnet.Subnet{mustSubnet(t, "10.0.2.0/24")}
 	p.m.Handle(p.now, HostLoaded{Node: "bob", Known: true, Host: h})
 	got := p.ranks()

@@ -1,13 +1,59 @@
 package mesh
 
 import (
+	"net/netip"
 	"time"
 
 	"tincan/internal/b64"
+	"tincan/internal/keys"
 	"tincan/internal/legacy"
 	"tincan/internal/node"
 	"tincan/internal/wire"
 )
+
+// sessions protect the packets between us and other nodes.
+type sessions struct {
+	*env
+	*directory
+
+	keysExpire time.Time // when the keys that we gave to nodes of tinc 1.0 do, zero: there are none
+
+	reach interface { // who is reached
+		pass(c *conn, to *peer, text []byte)
+		route(p *peer, text []byte)
+		searchEarly()
+	}
+	keyring interface { // host files and keys
+		askKey(p *peer)
+		claimed(c *conn, p *peer, k keys.PublicKey)
+		leadsTo(c *conn, p *peer) bool
+		passOnly(p *peer) bool
+		policy(p *peer) legacy.Policy
+		proven(p *peer, k keys.PublicKey)
+		rsaLogin(p *peer) bool
+		sessionKey(p *peer) *keys.PublicKey
+		speaksFor(c *conn, p *peer) bool
+		speaksLegacy(p *peer) bool
+		whyNotLegacy(p *peer) string
+	}
+	links interface { // connections
+		connOf(id ConnID) *conn
+		flood(from *conn, text []byte)
+	}
+	addresses interface { // which addresses are believed
+		believable(a netip.AddrPort) bool
+	}
+	paths interface { // UDP paths
+		guarded(p *peer, a netip.AddrPort) bool
+		mtuInfoTo(p *peer)
+		toldAddress(p *peer, a netip.AddrPort)
+		try(p *peer, mtu bool)
+		udpInfoTo(p *peer)
+	}
+	forwarding interface { // the data plane
+		publishPeers()
+	}
+}
 
 // session is what protects the packets between us and a node: SPTPS, or the keys of
 // tinc 1.0. Which of the two a node speaks, the rest of the protocol core does not know.
@@ -46,88 +92,88 @@ type session interface {
 }
 
 // newSession returns the session that fits what is known of p now. Nothing is sent.
-func (m *Mesh) newSession(p *peer) session {
-	if m.speaksLegacy(p) {
-		return newLegacySession(m, p)
+func (ss *sessions) newSession(p *peer) session {
+	if ss.keyring.speaksLegacy(p) {
+		return newLegacySession(ss, p)
 	}
-	return &sptpsSession{m: m, p: p}
+	return &sptpsSession{ss: ss, p: p}
 }
 
 // beginSession gives p, which is new, a session.
-func (m *Mesh) beginSession(p *peer) { p.session = m.newSession(p) }
+func (ss *sessions) beginSession(p *peer) { p.keys.session = ss.newSession(p) }
 
 // endSession forgets the keys of p.
-func (m *Mesh) endSession(p *peer) {
-	p.session = m.newSession(p)
-	m.touch(p)
+func (ss *sessions) endSession(p *peer) {
+	p.keys.session = ss.newSession(p)
+	ss.touch(p)
 }
 
 // both looks up the two ends of a routed request; ok is false if it is to be ignored.
-func (m *Mesh) both(from, to node.Name) (f, t *peer, ok bool) {
-	f, t = m.nodes[from], m.nodes[to]
-	if f != nil && t != nil && !(f.reachable && t.reachable) {
-		m.searchEarly() // the edges that make it reachable may have come just before, in the same batch
+func (ss *sessions) both(from, to node.Name) (f, t *peer, ok bool) {
+	f, t = ss.nodes[from], ss.nodes[to]
+	if f != nil && t != nil && !(f.reachable() && t.reachable()) {
+		ss.reach.searchEarly() // the edges that make it reachable may have come just before, in the same batch
 	}
-	ok = f != nil && t != nil && f != m.self && f.reachable && t.reachable
+	ok = f != nil && t != nil && f != ss.self && f.reachable() && t.reachable()
 	return f, t, ok
 }
 
 // reqKey handles or passes on a REQ_KEY.
-func (m *Mesh) reqKey(c *conn, text string) error {
+func (ss *sessions) reqKey(c *conn, text string) error {
 	r, err := wire.ParseReqKey(text)
 	if err != nil {
 		return err
 	}
-	from, to, ok := m.both(r.From, r.To)
+	from, to, ok := ss.both(r.From, r.To)
 	switch {
-	case !ok || to != m.self && m.cfg.TunnelServer:
+	case !ok || to != ss.self && ss.cfg.TunnelServer:
 	case r.Sub == wire.SubData:
 		if rec, err := b64.Decode(r.Data); err == nil && len(rec) > 0 {
-			m.emit(TunnelledData{From: r.From, To: r.To, Hop: c.peer.name, Record: rec})
+			ss.emit(TunnelledData{From: r.From, To: r.To, Hop: c.peer.name, Record: rec})
 		}
-	case to != m.self:
-		m.pass(c, to, []byte(text))
-	case !m.speaksFor(c, from):
-		m.logf(3, Debug, "ignoring a request from %s that arrived from %s", from.name, c)
+	case to != ss.self:
+		ss.reach.pass(c, to, []byte(text))
+	case !ss.keyring.speaksFor(c, from):
+		ss.logf(3, Debug, "ignoring a request from %s that arrived from %s", from.name, c)
 	default:
-		from.session.reqKey(c, r)
+		from.keys.session.reqKey(c, r)
 	}
 	return nil
 }
 
 // ansKey handles an ANS_KEY, or passes it on. A relay adds where it sees the sender.
-func (m *Mesh) ansKey(c *conn, text string) error {
+func (ss *sessions) ansKey(c *conn, text string) error {
 	r, err := wire.ParseAnsKey(text)
 	if err != nil {
 		return err
 	}
-	from, to, ok := m.both(r.From, r.To)
+	from, to, ok := ss.both(r.From, r.To)
 	switch {
-	case !ok || to != m.self && m.cfg.TunnelServer:
-	case to != m.self:
+	case !ok || to != ss.self && ss.cfg.TunnelServer:
+	case to != ss.self:
 		if !r.HasAddr && from.addr().IsValid() && to.passes() {
 			r.Addr, r.HasAddr = wire.AddressOf(from.addr()), true
 			text = string(r.Append(nil))
 		}
-		m.pass(c, to, []byte(text))
-	case !m.speaksFor(c, from):
-		m.logf(3, Debug, "ignoring an answer from %s that arrived from %s", from.name, c)
+		ss.reach.pass(c, to, []byte(text))
+	case !ss.keyring.speaksFor(c, from):
+		ss.logf(3, Debug, "ignoring an answer from %s that arrived from %s", from.name, c)
 	default:
-		from.session.ansKey(c, r)
+		from.keys.session.ansKey(c, r)
 	}
 	return nil
 }
 
-func (m *Mesh) undecodable(e Undecodable) {
-	if p := m.nodes[e.Node]; p != nil && p.reachable && p != m.self {
-		p.session.undecodable(e.Count)
+func (ss *sessions) undecodable(e Undecodable) {
+	if p := ss.nodes[e.Node]; p != nil && p.reachable() && p != ss.self {
+		p.keys.session.undecodable(e.Count)
 	}
 }
 
 // reconfigureSessions: the configuration has changed.
-func (m *Mesh) reconfigureSessions() {
-	for _, p := range m.order {
-		p.session.reconfigured()
+func (ss *sessions) reconfigureSessions() {
+	for _, p := range ss.order {
+		p.keys.session.reconfigured()
 	}
 }
 
@@ -140,10 +186,10 @@ type starts struct {
 // startAllowed tells whether p may make us answer another session start. Those that come over the
 // connection that leads to it (or by which we cannot tell) are counted apart from others, which
 // anybody may have sent.
-func (m *Mesh) startAllowed(p *peer, leads bool) bool {
+func (ss *sessions) startAllowed(p *peer, leads bool) bool {
 	s := &p.contact().starts
-	if m.now.Sub(s.since) >= handshakeTimeout {
-		*s = starts{since: m.now}
+	if ss.now.Sub(s.since) >= handshakeTimeout {
+		*s = starts{since: ss.now}
 	}
 	n := &s.elsewhere
 	if leads {
@@ -152,3 +198,12 @@ func (m *Mesh) startAllowed(p *peer, leads bool) bool {
 	*n++
 	return *n <= maxStarts
 }
+
+// sessionState is the session with a node.
+type sessionState struct {
+	session    session
+	startTimer *timer // of onNeighbourUp
+}
+
+// session is the session with p. There always is one, but it may not be ready.
+func (p *peer) session() session { return p.keys.session }

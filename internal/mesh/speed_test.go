@@ -79,8 +79,8 @@ func BenchmarkThousandNodes(b *testing.B) {
 			m.Handle(now, Traffic{Node: "n0500"})
 		}},
 		{"second", func(m *Mesh, now time.Time, i int) {
-			m.checkConns()
-			m.checkPeers()
+			m.links.checkConns()
+			m.paths.checkPeers()
 		}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
@@ -174,11 +174,11 @@ func TestOneChangeAmongTenThousandNodes(t *testing.T) {
 		}
 		now = now.Add(time.Second)
 		m.Handle(now, Request{Conn: 2, Text: fmt.Sprintf(text, 1<<30+i)})
-		searches := m.searches
+		searches := m.reach.searches
 		began := time.Now()
 		m.Flush(now)
 		best = min(best, time.Since(began))
-		if m.searches == searches {
+		if m.reach.searches == searches {
 			t.Fatal("the paths were not recomputed")
 		}
 	}
@@ -195,7 +195,7 @@ func TestSearchesKeepADistanceInAStormOnly(t *testing.T) {
 		now = now.Add(time.Second)
 		m.Tick(now)
 		m.Flush(now)
-		before := m.searches
+		before := m.reach.searches
 		for i := range 1000 { // one change each millisecond
 			now = now.Add(time.Millisecond)
 			if at := m.Deadline(); !at.After(now) {
@@ -204,13 +204,13 @@ func TestSearchesKeepADistanceInAStormOnly(t *testing.T) {
 			m.Handle(now, Request{Conn: 2, Text: fmt.Sprintf("%d %x n0020 n0030 10.9.9.9 655 700000c 50", 12+i%2, 1<<30+i)})
 			m.Flush(now)
 		}
-		if k := int(m.searches - before); k > c.most || k < 8 {
+		if k := int(m.reach.searches - before); k > c.most || k < 8 {
 			t.Errorf("%d nodes: %d searches in a second of changes, want 8 to %d", c.nodes, k, c.most)
 		}
 		now = now.Add(maxSearchWait)
 		m.Tick(now)
 		m.Flush(now)
-		if m.graphDirty {
+		if m.reach.graphDirty {
 			t.Error("the last change was forgotten")
 		}
 	}

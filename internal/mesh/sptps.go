@@ -34,8 +34,8 @@ const (
 // sptpsSession is the SPTPS datagram session with a node. While a new handshake is under way
 // the old keys stay in use, so nobody can interrupt traffic by beginning one.
 type sptpsSession struct {
-	m *Mesh
-	p *peer
+	ss *sessions
+	p  *peer
 
 	active      *sptps.Datagram // established, nil if none
 	born        time.Time       // when active was established or last rekeyed, or that was given up
@@ -114,15 +114,15 @@ func (s *sptpsSession) handshakes() *handshakes {
 // first packet finds one. The side that dialled is first; if both began at the same
 // moment, one of the handshakes would be in vain.
 func (s *sptpsSession) onNeighbourUp(c *conn) {
-	m, p := s.m, s.p
+	ss, p := s.ss, s.p
 	delay := time.Duration(0)
 	if !c.dialled() {
 		delay = 2 * time.Second
 	}
-	m.timers.cancel(p.startTimer)
-	p.startTimer = m.after(delay, func() {
-		if p.conn == c {
-			m.try(p, true)
+	ss.timers.cancel(p.keys.startTimer)
+	p.keys.startTimer = ss.after(delay, func() {
+		if p.conn() == c {
+			ss.paths.try(p, true)
 		}
 	})
 }
@@ -155,7 +155,7 @@ func (s *sptpsSession) largestFrame(payload int) int {
 func (s *sptpsSession) begin() {
 	switch {
 	case s.active != nil:
-	case s.pending() && s.m.now.Sub(s.shake.begun) < handshakeTimeout:
+	case s.pending() && s.ss.now.Sub(s.shake.begun) < handshakeTimeout:
 		s.repeat()
 	default:
 		s.start()
@@ -167,15 +167,15 @@ func (s *sptpsSession) begin() {
 // and goes on with the later one.
 func (s *sptpsSession) repeat() {
 	h := s.shake
-	if h.outbound == nil || len(h.inbound) > 0 || s.m.now.Sub(h.sent) < max(repeatAfter, h.sent.Sub(h.begun)) {
+	if h.outbound == nil || len(h.inbound) > 0 || s.ss.now.Sub(h.sent) < max(repeatAfter, h.sent.Sub(h.begun)) {
 		return
 	}
-	h.sent = s.m.now
+	h.sent = s.ss.now
 	if len(h.answered) == 0 {
-		s.m.route(s.p, h.outbound.sent)
+		s.ss.reach.route(s.p, h.outbound.sent)
 	}
 	for _, e := range h.answered {
-		s.m.route(s.p, e.sent)
+		s.ss.reach.route(s.p, e.sent)
 	}
 }
 
@@ -194,74 +194,74 @@ func (s *sptpsSession) heardBefore(data string, leads bool) bool {
 	if !heard(e) {
 		return false
 	}
-	if s.m.startAllowed(s.p, leads) {
-		s.m.route(s.p, e.sent)
+	if s.ss.startAllowed(s.p, leads) {
+		s.ss.reach.route(s.p, e.sent)
 	}
 	return true
 }
 
 // start sends the first handshake record (REQ_KEY 15).
 func (s *sptpsSession) start() {
-	m, p := s.m, s.p
-	if !p.reachable || p == m.self {
+	ss, p := s.ss, s.p
+	if !p.reachable() || p == ss.self {
 		return
 	}
-	if why := m.whyNotLegacy(p); why != "" {
-		m.limitExceeded(nil, "packets for %s: %s", p.name, why)
+	if why := ss.keyring.whyNotLegacy(p); why != "" {
+		ss.limitExceeded(nil, "packets for %s: %s", p.name, why)
 		return
 	}
-	key := m.sessionKey(p)
+	key := ss.keyring.sessionKey(p)
 	if key == nil {
-		m.askKey(p)
+		ss.keyring.askKey(p)
 		return
 	}
 	if s.doubtful() {
-		m.askKey(p)
+		ss.keyring.askKey(p)
 	}
 	d, kex, err := sptps.NewDatagram(sptps.Config{
-		Initiator: true, Key: m.cfg.Key, Peer: *key,
-		Label: sptps.LabelUDP(m.cfg.Name, p.name), Rand: m.deps.Secrets, Window: m.cfg.ReplayWindow,
+		Initiator: true, Key: ss.cfg.Key, Peer: *key,
+		Label: sptps.LabelUDP(ss.cfg.Name, p.name), Rand: ss.deps.Secrets, Window: ss.cfg.ReplayWindow,
 	})
 	if err != nil {
-		m.logf(0, Error, "could not start a session with %s: %v", p.name, err)
+		ss.logf(0, Error, "could not start a session with %s: %v", p.name, err)
 		return
 	}
 	h := s.handshakes()
 	h.end()
 	h.outbound = &exchange{
 		d: d, key: *key,
-		sent: wire.ReqKey{From: m.cfg.Name, To: p.name, Sub: wire.SubStart, Data: b64.Encode(kex)}.Append(nil),
+		sent: wire.ReqKey{From: ss.cfg.Name, To: p.name, Sub: wire.SubStart, Data: b64.Encode(kex)}.Append(nil),
 	}
-	h.begun = m.now
-	h.sent = m.now
+	h.begun = ss.now
+	h.sent = ss.now
 	h.tries++
-	m.logf(3, Debug, "starting a session with %s", p.name)
-	m.route(p, h.outbound.sent)
+	ss.logf(3, Debug, "starting a session with %s", p.name)
+	ss.reach.route(p, h.outbound.sent)
 }
 
 // askForKey sends the question for the public key of p (REQ_KEY 19).
-func (m *Mesh) askForKey(p *peer) {
-	m.route(p, wire.ReqKey{From: m.cfg.Name, To: p.name, Sub: wire.SubAskKey}.Append(nil))
+func (ss *sessions) askForKey(p *peer) {
+	ss.reach.route(p, wire.ReqKey{From: ss.cfg.Name, To: p.name, Sub: wire.SubAskKey}.Append(nil))
 }
 
 // reqKey handles a REQ_KEY of the node for us.
 func (s *sptpsSession) reqKey(c *conn, r wire.ReqKey) {
-	m, p := s.m, s.p
+	ss, p := s.ss, s.p
 	switch r.Sub {
 	case wire.SubStart:
 		s.peerStarts(c, r.Data)
 	case wire.SubAskKey:
-		m.route(p, wire.ReqKey{From: m.cfg.Name, To: p.name, Sub: wire.SubKey, Data: m.cfg.Key.Public().String()}.Append(nil))
+		ss.reach.route(p, wire.ReqKey{From: ss.cfg.Name, To: p.name, Sub: wire.SubKey, Data: ss.cfg.Key.Public().String()}.Append(nil))
 	case wire.SubKey:
 		s.toldKey(c, r.Data)
 	case wire.SubNone:
-		m.logf(2, Info, "%s asks for a key of the protocol of tinc 1.0, though it speaks a newer one", p.name)
+		ss.logf(2, Info, "%s asks for a key of the protocol of tinc 1.0, though it speaks a newer one", p.name)
 	}
 }
 
 // toldKey: somebody says what the key of the node is.
 func (s *sptpsSession) toldKey(c *conn, text string) {
-	m, p := s.m, s.p
+	ss, p := s.ss, s.p
 	if !p.keyAsked() {
 		return
 	}
@@ -270,23 +270,23 @@ func (s *sptpsSession) toldKey(c *conn, text string) {
 		err = k.Valid()
 	}
 	if err != nil {
-		m.logf(1, Warning, "%s sent an unusable public key: %v", p.name, err)
+		ss.logf(1, Warning, "%s sent an unusable public key: %v", p.name, err)
 		return
 	}
-	m.claimed(c, p, k)
+	ss.keyring.claimed(c, p, k)
 }
 
 // tryKey begins a session with a key that has just been claimed for p: by an answer to the start that we
 // could not answer before, or by one of our own.
-func (m *Mesh) tryKey(p *peer) {
-	s, ok := p.session.(*sptpsSession)
+func (ss *sessions) tryKey(p *peer) {
+	s, ok := p.keys.session.(*sptpsSession)
 	if !ok {
 		return
 	}
 	h := s.handshakes()
-	c, data := m.connOf(h.earlyOver), h.early
+	c, data := ss.links.connOf(h.earlyOver), h.early
 	h.early = ""
-	if data != "" && c != nil && m.now.Sub(h.earlyAt) < handshakeTimeout {
+	if data != "" && c != nil && ss.now.Sub(h.earlyAt) < handshakeTimeout {
 		s.peerStarts(c, data)
 		return
 	}
@@ -296,47 +296,47 @@ func (m *Mesh) tryKey(p *peer) {
 // peerStarts handles a start message. If both sides began at the same time, the one with
 // the smaller name goes on; tinc would have both yield, and neither succeed.
 func (s *sptpsSession) peerStarts(c *conn, data string) {
-	m, p, h := s.m, s.p, s.handshakes()
-	key := m.sessionKey(p)
+	ss, p, h := s.ss, s.p, s.handshakes()
+	key := ss.keyring.sessionKey(p)
 	if key == nil {
-		h.early, h.earlyOver, h.earlyAt = data, c.id, m.now
-		m.askKey(p)
+		h.early, h.earlyOver, h.earlyAt = data, c.id, ss.now
+		ss.keyring.askKey(p)
 		return
 	}
-	leads := m.leadsTo(c, p)
+	leads := ss.keyring.leadsTo(c, p)
 	elsewhere := func(e *exchange) bool { return e.over != c.id }
-	if slices.ContainsFunc(h.inbound, elsewhere) && !leads && m.now.Sub(h.begun) < repeatAfter {
-		m.logf(3, Debug, "ignoring a session request from %s that arrived from %s", p.name, c)
+	if slices.ContainsFunc(h.inbound, elsewhere) && !leads && ss.now.Sub(h.begun) < repeatAfter {
+		ss.logf(3, Debug, "ignoring a session request from %s that arrived from %s", p.name, c)
 		return
 	}
 	kex, err := b64.Decode(data)
 	if err != nil {
-		m.logf(2, Warning, "malformed session request from %s", p.name)
+		ss.logf(2, Warning, "malformed session request from %s", p.name)
 		return
 	}
-	crossing := h.outbound != nil && len(h.answered) == 0 && m.now.Sub(h.begun) < handshakeTimeout
-	if crossing && m.cfg.Name < p.name {
-		m.logf(3, Debug, "%s started a session at the same time; continuing with ours", p.name)
+	crossing := h.outbound != nil && len(h.answered) == 0 && ss.now.Sub(h.begun) < handshakeTimeout
+	if crossing && ss.cfg.Name < p.name {
+		ss.logf(3, Debug, "%s started a session at the same time; continuing with ours", p.name)
 		s.repeat()
 		return
 	}
 	if s.heardBefore(data, leads) {
 		return
 	}
-	if !m.startAllowed(p, leads) {
-		m.logf(2, Warning, "%s starts sessions too often", p.name)
+	if !ss.startAllowed(p, leads) {
+		ss.logf(2, Warning, "%s starts sessions too often", p.name)
 		return
 	}
-	if m.now.Sub(h.begun) >= handshakeTimeout { // what was under way has come to nothing
+	if ss.now.Sub(h.begun) >= handshakeTimeout { // what was under way has come to nothing
 		h.end()
 	}
 	if h.blank == nil || h.blank.key != *key {
 		d, own, err := sptps.NewDatagram(sptps.Config{
-			Key: m.cfg.Key, Peer: *key,
-			Label: sptps.LabelUDP(p.name, m.cfg.Name), Rand: m.deps.Secrets, Window: m.cfg.ReplayWindow,
+			Key: ss.cfg.Key, Peer: *key,
+			Label: sptps.LabelUDP(p.name, ss.cfg.Name), Rand: ss.deps.Secrets, Window: ss.cfg.ReplayWindow,
 		})
 		if err != nil {
-			m.logf(0, Error, "could not answer %s: %v", p.name, err)
+			ss.logf(0, Error, "could not answer %s: %v", p.name, err)
 			return
 		}
 		h.blank, h.inbound = &exchange{d: d, key: *key, kex: own}, nil
@@ -344,29 +344,29 @@ func (s *sptpsSession) peerStarts(c *conn, data string) {
 	d := h.blank.d.Clone()
 	out, _, err := d.Handshake(kex)
 	if err != nil {
-		m.logf(2, Warning, "bad session request from %s: %v", p.name, err)
+		ss.logf(2, Warning, "bad session request from %s: %v", p.name, err)
 		return
 	}
 	if !crossing && (leads || h.outbound == nil) {
-		h.begun = m.now
+		h.begun = ss.now
 	}
 	e := &exchange{d: d, key: *key, over: c.id, leads: leads, received: data}
 	h.inbound = with(h.inbound, e)
 	e.sent = s.answer(h.blank.kex)
 	s.answer(out...)
-	m.mtuInfoTo(p)
-	m.udpInfoTo(p)
+	ss.paths.mtuInfoTo(p)
+	ss.paths.udpInfoTo(p)
 }
 
 // answer sends handshake records (ANS_KEY) and returns the last message.
 func (s *sptpsSession) answer(records ...[]byte) (last []byte) {
-	m, p := s.m, s.p
+	ss, p := s.ss, s.p
 	for _, r := range records {
 		last = wire.AnsKey{
-			From: m.cfg.Name, To: p.name, Key: b64.Encode(r),
-			Cipher: noLegacyPart, Digest: noLegacyPart, MACLen: noLegacyPart, Compression: m.cfg.Compression,
+			From: ss.cfg.Name, To: p.name, Key: b64.Encode(r),
+			Cipher: noLegacyPart, Digest: noLegacyPart, MACLen: noLegacyPart, Compression: ss.cfg.Compression,
 		}.Append(nil)
-		m.route(p, last)
+		ss.reach.route(p, last)
 	}
 	return last
 }
@@ -374,42 +374,42 @@ func (s *sptpsSession) answer(records ...[]byte) (last []byte) {
 // ansKey handles an ANS_KEY of the node for us. What it says beside the record counts only if the record
 // has proven that the node has sent it.
 func (s *sptpsSession) ansKey(c *conn, r wire.AnsKey) {
-	m, p := s.m, s.p
+	ss, p := s.ss, s.p
 	if !compress.Supported(r.Compression) {
-		m.logf(2, Warning, "%s wants the unknown compression level %d", p.name, r.Compression)
+		ss.logf(2, Warning, "%s wants the unknown compression level %d", p.name, r.Compression)
 		return
 	}
 	record, err := b64.Decode(r.Key)
 	if err != nil || len(record) < 5 {
-		m.logf(2, Warning, "unreadable handshake record from %s", p.name)
+		ss.logf(2, Warning, "unreadable handshake record from %s", p.name)
 		return
 	}
-	if s.heardBefore(r.Key, m.leadsTo(c, p)) {
+	if s.heardBefore(r.Key, ss.keyring.leadsTo(c, p)) {
 		return
 	}
 	if !s.handshake(c, record, r) {
 		return
 	}
 	if addr, ok := r.Addr.Addr(); r.HasAddr && ok {
-		m.toldAddress(p, addr)
+		ss.paths.toldAddress(p, addr)
 	}
-	m.mtuInfoTo(p)
+	ss.paths.mtuInfoTo(p)
 }
 
 // handshake feeds a record, which came in r over c, to the handshake that it belongs to. It reports whether that
 // is complete now: whoever has sent the record has the key of the node.
 func (s *sptpsSession) handshake(c *conn, record []byte, r wire.AnsKey) (done bool) {
-	m, p := s.m, s.p
+	ss, p := s.ss, s.p
 	switch n := binary.BigEndian.Uint32(record); { // the first two records of a session are clear
 	case n >= 2 && s.active != nil:
 		out, done, err := s.active.Handshake(record)
 		if err != nil {
-			m.logf(2, Info, "handshake with %s: %v", p.name, err)
+			ss.logf(2, Info, "handshake with %s: %v", p.name, err)
 			return false
 		}
 		s.answer(out...)
 		if done {
-			m.logf(3, Debug, "keys of the session with %s renewed", p.name)
+			ss.logf(3, Debug, "keys of the session with %s renewed", p.name)
 			s.established(r)
 		}
 		return done
@@ -420,36 +420,36 @@ func (s *sptpsSession) handshake(c *conn, record []byte, r wire.AnsKey) (done bo
 		}
 		return s.conclude(record, r)
 	}
-	m.logf(3, Debug, "handshake record from %s without a session", p.name)
+	ss.logf(3, Debug, "handshake record from %s without a session", p.name)
 	return false
 }
 
 // peerAnswers takes the first record of an answer to our start.
 func (s *sptpsSession) peerAnswers(c *conn, record []byte, r wire.AnsKey) {
-	m, p, h := s.m, s.p, s.shake
-	leads := m.leadsTo(c, p)
+	ss, p, h := s.ss, s.p, s.shake
+	leads := ss.keyring.leadsTo(c, p)
 	if slices.ContainsFunc(h.answered, func(e *exchange) bool { return e.received == r.Key }) {
 		return // we go on when nobody answers us
 	}
-	if len(h.answered) > 0 && !m.startAllowed(p, leads) {
-		m.logf(2, Info, "%s answers too often", p.name)
+	if len(h.answered) > 0 && !ss.startAllowed(p, leads) {
+		ss.logf(2, Info, "%s answers too often", p.name)
 		return
 	}
 	d := h.outbound.d.Clone()
 	out, _, err := d.Handshake(record)
 	if err != nil {
-		m.logf(2, Info, "handshake with %s: %v", p.name, err)
+		ss.logf(2, Info, "handshake with %s: %v", p.name, err)
 		return
 	}
 	e := &exchange{d: d, key: h.outbound.key, leads: leads, received: r.Key}
 	h.answered = with(h.answered, e)
-	h.sent = m.now
+	h.sent = ss.now
 	e.sent = s.answer(out...)
 }
 
 // conclude takes a last record of the peer, which ends one of the handshakes if it verifies.
 func (s *sptpsSession) conclude(record []byte, r wire.AnsKey) (done bool) {
-	m, p, h := s.m, s.p, s.shake
+	ss, p, h := s.ss, s.p, s.shake
 	var last error
 	for i, e := range slices.Concat(h.inbound, h.answered) {
 		out, done, err := e.d.Handshake(record)
@@ -468,29 +468,29 @@ func (s *sptpsSession) conclude(record []byte, r wire.AnsKey) (done bool) {
 		}
 		h.end()
 		h.tries = 0
-		m.logf(2, Info, "session with %s established", p.name)
-		m.proven(p, e.key)
+		ss.logf(2, Info, "session with %s established", p.name)
+		ss.keyring.proven(p, e.key)
 		s.established(r)
-		m.publishPeers() // the probes that follow need the new keys
+		ss.forwarding.publishPeers() // the probes that follow need the new keys
 		p.udp().probeNow()
-		m.try(p, true)
+		ss.paths.try(p, true)
 		return true
 	}
 	if last == nil {
-		m.logf(3, Debug, "%s has signed what it has not begun", p.name)
+		ss.logf(3, Debug, "%s has signed what it has not begun", p.name)
 		return false
 	}
-	m.logf(2, Info, "handshake with %s: %v", p.name, last)
+	ss.logf(2, Info, "handshake with %s: %v", p.name, last)
 	return false
 }
 
 // established: the node has proven by r that it has the key, and there are new keys.
 func (s *sptpsSession) established(r wire.AnsKey) {
-	m, p := s.m, s.p
+	ss, p := s.ss, s.p
 	s.compression = r.Compression
-	s.born, s.rekeying = m.now, time.Time{}
-	m.touch(p)
-	if addr, ok := r.Addr.Addr(); ok && r.HasAddr && usable(addr) && m.guarded(p, addr) {
+	s.born, s.rekeying = ss.now, time.Time{}
+	ss.touch(p)
+	if addr, ok := r.Addr.Addr(); ok && r.HasAddr && usable(addr) && ss.paths.guarded(p, addr) {
 		p.udp().note(addr) // so that it is among those that are opened now
 	}
 }
@@ -503,15 +503,15 @@ func (s *sptpsSession) doubtful() bool {
 
 // check renews the keys when they are due.
 func (s *sptpsSession) check() {
-	m, p := s.m, s.p
+	ss, p := s.ss, s.p
 	if s.active == nil {
 		return
 	}
 	if h := s.shake; h != nil {
-		if m.now.Sub(s.born) > handshakeTimeout { // nobody repeats anything any more
+		if ss.now.Sub(s.born) > handshakeTimeout { // nobody repeats anything any more
 			h.last = nil
 		}
-		if m.now.Sub(h.begun) <= handshakeTimeout && s.pending() {
+		if ss.now.Sub(h.begun) <= handshakeTimeout && s.pending() {
 			return // a new session is being made
 		}
 	}
@@ -520,38 +520,38 @@ func (s *sptpsSession) check() {
 		return
 	}
 	if !s.rekeying.IsZero() {
-		if m.now.Sub(s.rekeying) > handshakeTimeout {
-			m.logf(2, Warning, "%s did not answer the key renewal; starting a new session", p.name)
-			s.born, s.rekeying = m.now, time.Time{}
+		if ss.now.Sub(s.rekeying) > handshakeTimeout {
+			ss.logf(2, Warning, "%s did not answer the key renewal; starting a new session", p.name)
+			s.born, s.rekeying = ss.now, time.Time{}
 			s.start()
 		}
 		return
 	}
-	due := m.cfg.KeyExpire
+	due := ss.cfg.KeyExpire
 	if !s.initiator { // the other side is first; do it if it does not
 		due += due/4 + time.Second
 	}
-	if m.now.Sub(s.born) < due {
+	if ss.now.Sub(s.born) < due {
 		return
 	}
-	s.rekeying = m.now
+	s.rekeying = ss.now
 	out, err := s.active.Rekey()
 	if err != nil { // the peer has begun one, which may have come to a halt
-		m.logf(3, Debug, "renewing the keys of the session with %s: %v", p.name, err)
+		ss.logf(3, Debug, "renewing the keys of the session with %s: %v", p.name, err)
 		return
 	}
 	s.answer(out...)
 }
 
 func (s *sptpsSession) undecodable(count int) {
-	m, p := s.m, s.p
+	ss, p := s.ss, s.p
 	if s.active == nil {
 		s.begin()
 		return
 	}
-	if count < undecodableLimit || s.shake != nil && m.now.Sub(s.shake.begun) < handshakeTimeout {
+	if count < undecodableLimit || s.shake != nil && ss.now.Sub(s.shake.begun) < handshakeTimeout {
 		return
 	}
-	m.logf(2, Info, "%d records of %s in a row could not be decrypted; starting a new session", count, p.name)
+	ss.logf(2, Info, "%d records of %s in a row could not be decrypted; starting a new session", count, p.name)
 	s.start()
 }

@@ -9,189 +9,226 @@ import (
 	"tincan/internal/wire"
 )
 
+// subnets is who owns which addresses inside the VPN, and what the data plane is told of that.
+type subnets struct {
+	*env
+	*directory
+
+	total   int             // subnets of all nodes
+	routes  routesToPublish // what has changed of subnets and the tree
+	learned learned         // MAC addresses on our side
+
+	topology interface { // what is announced
+		answersTo(c *conn, text string) int
+		chargeTo(by node.Name, more share)
+		concerns(c *conn, names ...node.Name) bool
+		countSubnet(p *peer, s subnet.Subnet, add bool)
+		hearsay(c *conn, from node.Name, to node.Name, text string, known bool) bool
+		isNew(text string) bool
+		register(c *conn, names ...node.Name) bool
+		roomFor(c *conn, more share, keep ...node.Name) bool
+		stillThere(owner node.Name, s subnet.Subnet)
+	}
+	reach interface { // who is reached
+		broadcastTree() []node.Name
+	}
+	links interface { // connections
+		activeConns() []*conn
+		flood(from *conn, text []byte)
+		send(c *conn, text []byte)
+	}
+}
+
 // subnetRequest is an ADD_SUBNET or DEL_SUBNET of ours.
 type subnetRequest interface {
 	Append(dst []byte) []byte
 	AppendLong(dst []byte) []byte
 }
 
-func (m *Mesh) addSubnet(c *conn, text string) error {
+func (sn *subnets) addSubnet(c *conn, text string) error {
 	r, err := wire.ParseAddSubnet(text)
 	if err != nil {
 		return err
 	}
-	m.stillThere(r.Owner, r.Subnet)
-	if !m.isNew(text) || !m.concerns(c, r.Owner) {
+	sn.topology.stillThere(r.Owner, r.Subnet)
+	if !sn.topology.isNew(text) || !sn.topology.concerns(c, r.Owner) {
 		return nil
 	}
-	if !m.register(c, r.Owner) {
+	if !sn.topology.register(c, r.Owner) {
 		return nil
 	}
-	p := m.nodes[r.Owner]
-	if _, ok := p.subnets[r.Subnet]; ok {
+	p := sn.nodes[r.Owner]
+	if _, ok := p.owns.subnets[r.Subnet]; ok {
 		return nil
 	}
-	if p == m.self {
-		m.logf(2, Warning, "%s claims that %s is ours, which it is not", c, r.Subnet)
-		m.sendSubnet(c, m.deletedSubnet(r.Owner, r.Subnet))
+	if p == sn.self {
+		sn.logf(2, Warning, "%s claims that %s is ours, which it is not", c, r.Subnet)
+		sn.sendSubnet(c, sn.deletedSubnet(r.Owner, r.Subnet))
 		return nil
 	}
-	if m.cfg.TunnelServer {
+	if sn.cfg.TunnelServer {
 		return nil
 	}
-	if !m.cfg.StrictSubnets {
-		if len(p.subnets) >= maxSubnetsOf {
-			m.limitExceeded(c, "subnet %s of %s: it has more than %d", r.Subnet, r.Owner, maxSubnetsOf)
+	if !sn.cfg.StrictSubnets {
+		if len(p.owns.subnets) >= maxSubnetsOf {
+			sn.limitExceeded(c, "subnet %s of %s: it has more than %d", r.Subnet, r.Owner, maxSubnetsOf)
 			return nil
 		}
-		if !m.roomFor(c, share{subnets: 1}, r.Owner) {
+		if !sn.topology.roomFor(c, share{subnets: 1}, r.Owner) {
 			return nil
 		}
-		m.putSubnet(p, r.Subnet, c.peer.name)
-		m.cede(r.Subnet)
+		sn.putSubnet(p, r.Subnet, c.peer.name)
+		sn.cede(r.Subnet)
 	}
-	m.flood(c, []byte(text))
+	sn.links.flood(c, []byte(text))
 	return nil
 }
 
-func (m *Mesh) delSubnet(c *conn, text string) error {
+func (sn *subnets) delSubnet(c *conn, text string) error {
 	r, err := wire.ParseDelSubnet(text)
 	if err != nil {
 		return err
 	}
-	if !m.concerns(c, r.Owner) {
+	if !sn.topology.concerns(c, r.Owner) {
 		return nil
 	}
-	p := m.nodes[r.Owner]
+	p := sn.nodes[r.Owner]
 	if p == nil {
-		m.isNew(text)
+		sn.topology.isNew(text)
 		return nil
 	}
-	_, has := p.subnets[r.Subnet]
-	if !m.cfg.TunnelServer && !m.cfg.StrictSubnets && m.hearsay(c, r.Owner, ofSubnet(r.Subnet), text, !has) {
+	_, has := p.owns.subnets[r.Subnet]
+	if !sn.cfg.TunnelServer && !sn.cfg.StrictSubnets && sn.topology.hearsay(c, r.Owner, ofSubnet(r.Subnet), text, !has) {
 		return nil
 	}
-	first := m.isNew(text)
+	first := sn.topology.isNew(text)
 	switch {
-	case p == m.self: // answered even if it is not new: c may have been told by others, and asks us, see hearsay
-		if has && (first || m.answersTo(c, text) <= 1) {
-			m.sendSubnet(c, m.addedSubnet(r.Owner, r.Subnet))
+	case p == sn.self: // answered even if it is not new: c may have been told by others, and asks us, see hearsay
+		if has && (first || sn.topology.answersTo(c, text) <= 1) {
+			sn.sendSubnet(c, sn.addedSubnet(r.Owner, r.Subnet))
 		}
-	case !first, m.cfg.TunnelServer:
-	case m.cfg.StrictSubnets:
-		m.flood(c, []byte(text))
+	case !first, sn.cfg.TunnelServer:
+	case sn.cfg.StrictSubnets:
+		sn.links.flood(c, []byte(text))
 	case has:
-		m.flood(c, []byte(text))
-		m.dropSubnet(p, r.Subnet)
+		sn.links.flood(c, []byte(text))
+		sn.dropSubnet(p, r.Subnet)
 	}
 	return nil
 }
 
 // putSubnet gives p a subnet that the neighbour called by has told of, "" for none.
-func (m *Mesh) putSubnet(p *peer, s subnet.Subnet, by node.Name) {
-	if p.subnets == nil {
-		p.subnets = map[subnet.Subnet]node.Name{}
+func (sn *subnets) putSubnet(p *peer, s subnet.Subnet, by node.Name) {
+	if p.owns.subnets == nil {
+		p.owns.subnets = map[subnet.Subnet]node.Name{}
 	}
-	p.subnets[s] = by
-	m.chargeTo(by, share{subnets: 1})
-	m.subnets++
-	p.sorted = nil
-	m.countSubnet(p, s, true)
-	m.touchRoute(p, s)
-	if p.reachable {
-		m.emit(SubnetUp{Owner: p.name, Subnet: s, Addr: p.addr()})
+	p.owns.subnets[s] = by
+	sn.topology.chargeTo(by, share{subnets: 1})
+	sn.total++
+	p.owns.sorted = nil
+	sn.topology.countSubnet(p, s, true)
+	sn.touchRoute(p, s)
+	if p.reachable() {
+		sn.emit(SubnetUp{Owner: p.name, Subnet: s, Addr: p.addr()})
 	}
 }
 
-func (m *Mesh) dropSubnet(p *peer, s subnet.Subnet) {
-	m.chargeTo(p.subnets[s], share{subnets: -1})
-	delete(p.subnets, s)
-	m.subnets--
-	p.sorted = nil
-	m.countSubnet(p, s, false)
-	m.touchRoute(p, s)
-	if p.reachable {
-		m.emit(SubnetDown{Owner: p.name, Subnet: s, Addr: p.addr()})
+func (sn *subnets) dropSubnet(p *peer, s subnet.Subnet) {
+	sn.topology.chargeTo(p.owns.subnets[s], share{subnets: -1})
+	delete(p.owns.subnets, s)
+	sn.total--
+	p.owns.sorted = nil
+	sn.topology.countSubnet(p, s, false)
+	sn.touchRoute(p, s)
+	if p.reachable() {
+		sn.emit(SubnetDown{Owner: p.name, Subnet: s, Addr: p.addr()})
 	}
 }
 
 // replaceSubnets gives p exactly the subnets of list, without telling anybody.
-func (m *Mesh) replaceSubnets(p *peer, list []subnet.Subnet) {
+func (sn *subnets) replaceSubnets(p *peer, list []subnet.Subnet) {
 	for _, s := range sortedSubnets(p) {
 		if !slices.Contains(list, s) {
-			m.dropSubnet(p, s)
+			sn.dropSubnet(p, s)
 		}
 	}
 	for _, s := range list {
-		if _, ok := p.subnets[s]; !ok {
-			m.putSubnet(p, s, "")
+		if _, ok := p.owns.subnets[s]; !ok {
+			sn.putSubnet(p, s, "")
 		}
 	}
 }
 
 // sendSubnet writes a request as the protocol of the neighbour has it.
-func (m *Mesh) sendSubnet(c *conn, r subnetRequest) {
+func (sn *subnets) sendSubnet(c *conn, r subnetRequest) {
 	if c.isLegacy() {
-		m.send(c, r.AppendLong(nil))
+		sn.links.send(c, r.AppendLong(nil))
 		return
 	}
-	m.send(c, r.Append(nil))
+	sn.links.send(c, r.Append(nil))
 }
 
 // floodSubnet sends a request to all activated connections.
-func (m *Mesh) floodSubnet(r subnetRequest) {
-	for _, c := range m.activeConns() {
-		m.sendSubnet(c, r)
+func (sn *subnets) floodSubnet(r subnetRequest) {
+	for _, c := range sn.links.activeConns() {
+		sn.sendSubnet(c, r)
 	}
 }
 
-func (m *Mesh) addedSubnet(owner node.Name, s subnet.Subnet) subnetRequest {
-	return wire.AddSubnet{Nonce: m.nonce(), Owner: owner, Subnet: s}
+func (sn *subnets) addedSubnet(owner node.Name, s subnet.Subnet) subnetRequest {
+	return wire.AddSubnet{Nonce: sn.nonce(), Owner: owner, Subnet: s}
 }
 
-func (m *Mesh) deletedSubnet(owner node.Name, s subnet.Subnet) subnetRequest {
-	return wire.DelSubnet{Nonce: m.nonce(), Owner: owner, Subnet: s}
+func (sn *subnets) deletedSubnet(owner node.Name, s subnet.Subnet) subnetRequest {
+	return wire.DelSubnet{Nonce: sn.nonce(), Owner: owner, Subnet: s}
 }
 
 // replaceOwnSubnets announces and withdraws our own subnets.
-func (m *Mesh) replaceOwnSubnets(list []subnet.Subnet) {
-	for _, s := range sortedSubnets(m.self) {
-		if !slices.Contains(list, s) && !m.learned.has(s) {
-			m.dropSubnet(m.self, s)
-			m.floodSubnet(m.deletedSubnet(m.cfg.Name, s))
+func (sn *subnets) replaceOwnSubnets(list []subnet.Subnet) {
+	for _, s := range sortedSubnets(sn.self) {
+		if !slices.Contains(list, s) && !sn.learned.has(s) {
+			sn.dropSubnet(sn.self, s)
+			sn.floodSubnet(sn.deletedSubnet(sn.cfg.Name, s))
 		}
 	}
 	for _, s := range list {
-		delete(m.learned.until, s) // it is ours for good now
-		if _, ok := m.self.subnets[s]; !ok {
-			m.putSubnet(m.self, s, "")
-			m.floodSubnet(m.addedSubnet(m.cfg.Name, s))
+		delete(sn.learned.until, s) // it is ours for good now
+		if _, ok := sn.self.owns.subnets[s]; !ok {
+			sn.putSubnet(sn.self, s, "")
+			sn.floodSubnet(sn.addedSubnet(sn.cfg.Name, s))
 		}
 	}
 }
 
 // warnOfOwnSubnets says that others do not listen to all that we announce.
-func (m *Mesh) warnOfOwnSubnets() {
-	if n := len(m.self.subnets); n > maxSubnetsOf {
-		m.logf(0, Warning, "this node has %d subnets, of which others believe %d: join neighbouring ones into larger ones, or spread them over several nodes", n, maxSubnetsOf)
+func (sn *subnets) warnOfOwnSubnets() {
+	if n := len(sn.self.owns.subnets); n > maxSubnetsOf {
+		sn.logf(0, Warning, "this node has %d subnets, of which others believe %d: join neighbouring ones into larger ones, or spread them over several nodes", n, maxSubnetsOf)
 	}
 }
 
 // sortedSubnets returns the subnets of p in tinc's order. The slice does not change
 // when subnets come and go.
 func sortedSubnets(p *peer) []subnet.Subnet {
-	if p.sorted == nil && len(p.subnets) > 0 {
-		p.sorted = slices.SortedFunc(maps.Keys(p.subnets), subnet.Compare)
+	if p.owns.sorted == nil && len(p.owns.subnets) > 0 {
+		p.owns.sorted = slices.SortedFunc(maps.Keys(p.owns.subnets), subnet.Compare)
 	}
-	return p.sorted
+	return p.owns.sorted
 }
 
 // beginSubnets takes in our own subnets.
-func (m *Mesh) beginSubnets() {
-	for _, s := range m.cfg.Subnets {
-		if _, ok := m.self.subnets[s]; !ok {
-			m.putSubnet(m.self, s, "")
+func (sn *subnets) beginSubnets() {
+	for _, s := range sn.cfg.Subnets {
+		if _, ok := sn.self.owns.subnets[s]; !ok {
+			sn.putSubnet(sn.self, s, "")
 		}
 	}
-	m.warnOfOwnSubnets()
+	sn.warnOfOwnSubnets()
+}
+
+// subnetState is what the table of subnets keeps of a node.
+type subnetState struct {
+	subnets map[subnet.Subnet]node.Name // and by which neighbour we know, "": by our own files
+	sorted  []subnet.Subnet             // the same in order; nil: to be worked out
+	written map[subnet.Subnet]struct{}  // those of its host file, all with the default weight
 }

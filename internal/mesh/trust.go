@@ -42,8 +42,13 @@ type Learned struct {
 	Cached []netip.AddrPort // where the node was reached, most recent first
 }
 
-// trust is what is known of a node's key beside its host file.
+// trust is the host file of a node, and what is known of its key beside that.
 type trust struct {
+	known    bool // has a host file here
+	host     Host
+	upgraded time.Time // when its key came by an RSA login, zero: it did not
+	askedKey time.Time // last request for its public key, zero: it was answered
+
 	learned  *keys.PublicKey // proven; nil: none
 	by       node.Name       // who vouches for it
 	proven   time.Time       // last; zero: before the start
@@ -59,16 +64,16 @@ type trust struct {
 
 // key is the public key that p is known by, nil if there is none: that of its host file, or else one that was learned.
 func (p *peer) key() *keys.PublicKey {
-	if p.host.Key != nil {
-		return p.host.Key
+	if p.trust.host.Key != nil {
+		return p.trust.host.Key
 	}
 	return p.trust.learned
 }
 
 // sessionKey is the key to try a session with: the one that is known, or else a claim.
-func (m *Mesh) sessionKey(p *peer) *keys.PublicKey {
+func (kr *keyring) sessionKey(p *peer) *keys.PublicKey {
 	if t := &p.trust; t.claim != nil {
-		if m.now.Sub(t.claimed) < claimFor && m.mayLearn(p) {
+		if kr.now.Sub(t.claimed) < claimFor && kr.mayLearn(p) {
 			return t.claim
 		}
 		t.claim = nil
@@ -77,27 +82,27 @@ func (m *Mesh) sessionKey(p *peer) *keys.PublicKey {
 }
 
 // loginKey is the key with which p may log in, nil: none.
-func (m *Mesh) loginKey(p *peer) *keys.PublicKey {
-	if p.host.Key == nil && !m.vouchedFor(p) {
+func (kr *keyring) loginKey(p *peer) *keys.PublicKey {
+	if p.trust.host.Key == nil && !kr.vouchedFor(p) {
 		return nil
 	}
 	return p.key()
 }
 
 // mayKnock tells whether p may log in at all.
-func (m *Mesh) mayKnock(p *peer) bool { return p != nil && (p.known || m.vouchedFor(p)) }
+func (kr *keyring) mayKnock(p *peer) bool { return p != nil && (p.trust.known || kr.vouchedFor(p)) }
 
 // vouchedFor tells whether the learned key of p has a voucher who counts.
-func (m *Mesh) vouchedFor(p *peer) bool {
+func (kr *keyring) vouchedFor(p *peer) bool {
 	for range maxVouchers {
 		if p.trust.learned == nil || p.trust.by == "" {
 			return false
 		}
-		by := m.nodes[p.trust.by]
+		by := kr.nodes[p.trust.by]
 		if by == nil || by == p {
 			return false
 		}
-		if by.known {
+		if by.trust.known {
 			return true
 		}
 		p = by
@@ -106,176 +111,176 @@ func (m *Mesh) vouchedFor(p *peer) bool {
 }
 
 // mayLearn tells whether a key of p may come from the mesh.
-func (m *Mesh) mayLearn(p *peer) bool {
-	return p != m.self && p.host.Key == nil && !p.trust.removed
+func (kr *keyring) mayLearn(p *peer) bool {
+	return p != kr.self && p.trust.host.Key == nil && !p.trust.removed
 }
 
 // leadsTo tells whether c is the connection over which p is reached.
-func (m *Mesh) leadsTo(c *conn, p *peer) bool { return c != nil && m.nextHopConn(p) == c }
+func (kr *keyring) leadsTo(c *conn, p *peer) bool { return c != nil && kr.reach.nextHopConn(p) == c }
 
 // speaksFor tells whether what comes over c may be p's own word: what a neighbour says comes over
 // its own connection.
-func (m *Mesh) speaksFor(c *conn, p *peer) bool { return p.conn == nil || c.peer == p }
+func (kr *keyring) speaksFor(c *conn, p *peer) bool { return p.conn() == nil || c.peer == p }
 
 // voucher is the neighbour that has let p in, "" if no neighbour says so.
-func (m *Mesh) voucher(p *peer) node.Name {
-	c := m.nextHopConn(p)
-	if c == nil || p.path.Distance != 2 || !c.claims(p.name) {
+func (kr *keyring) voucher(p *peer) node.Name {
+	c := kr.reach.nextHopConn(p)
+	if c == nil || p.path().Distance != 2 || !c.claims(p.name) {
 		return ""
 	}
 	return c.peer.name
 }
 
 // mightVouch tells whether p could log in once its key has been learned.
-func (m *Mesh) mightVouch(p *peer) bool {
-	return m.mayLearn(p) && p.trust.learned == nil && m.voucher(p) != ""
+func (kr *keyring) mightVouch(p *peer) bool {
+	return kr.mayLearn(p) && p.trust.learned == nil && kr.voucher(p) != ""
 }
 
 // askKey asks p for its public key, because we want a session with it, or it wants one with us.
-func (m *Mesh) askKey(p *peer) {
-	if p.trust.removed || !p.askedKey.IsZero() && m.now.Sub(p.askedKey) < repeatAfter {
+func (kr *keyring) askKey(p *peer) {
+	if p.trust.removed || !p.trust.askedKey.IsZero() && kr.now.Sub(p.trust.askedKey) < repeatAfter {
 		return
 	}
-	p.askedKey = m.now
+	p.trust.askedKey = kr.now
 	p.trust.asks++
-	m.askForKey(p)
+	kr.sessions.askForKey(p)
 }
 
 // claimed takes note of a key that p is said to have, which came over c.
-func (m *Mesh) claimed(c *conn, p *peer, k keys.PublicKey) {
+func (kr *keyring) claimed(c *conn, p *peer, k keys.PublicKey) {
 	t := &p.trust
 	switch known := p.key(); {
 	case known != nil && *known == k:
 		t.claim, t.asks = nil, 0
 		return
-	case p.askedKey.IsZero() || !m.mayLearn(p) && known == nil: // not asked for, or not wanted
+	case p.trust.askedKey.IsZero() || !kr.mayLearn(p) && known == nil: // not asked for, or not wanted
 		return
-	case !m.leadsTo(c, p) && (known != nil || t.asks <= maxAsks):
+	case !kr.leadsTo(c, p) && (known != nil || t.asks <= maxAsks):
 		return
 	case known != nil:
-		m.contest(c, p, k)
-		if !m.mayReplace(p) {
+		kr.contest(c, p, k)
+		if !kr.mayReplace(p) {
 			return
 		}
 	}
-	p.askedKey, t.asks = time.Time{}, 0
-	t.claim, t.claimed = &k, m.now
-	m.tryKey(p)
+	p.trust.askedKey, t.asks = time.Time{}, 0
+	t.claim, t.claimed = &k, kr.now
+	kr.sessions.tryKey(p)
 }
 
 // mayReplace tells whether the learned key of p gives way to another one that proves itself.
-func (m *Mesh) mayReplace(p *peer) bool {
+func (kr *keyring) mayReplace(p *peer) bool {
 	t := &p.trust
-	if p.host.Key != nil {
+	if p.trust.host.Key != nil {
 		return false
 	}
-	if t.learned == nil || t.by == "" && m.voucher(p) != "" {
+	if t.learned == nil || t.by == "" && kr.voucher(p) != "" {
 		return true
 	}
-	return m.now.Sub(later(t.proven, p.born)) >= lapse
+	return kr.now.Sub(later(t.proven, p.born)) >= lapse
 }
 
 // contest takes note that somebody says of p that it has another key than the one that is known.
-func (m *Mesh) contest(c *conn, p *peer, k keys.PublicKey) {
+func (kr *keyring) contest(c *conn, p *peer, k keys.PublicKey) {
 	t := &p.trust
 	t.rival, t.rivalBy = &k, c.peer.name
-	if t.conflict.IsZero() || m.now.Sub(t.conflict) > time.Hour {
-		t.conflict = m.now
-		m.emit(KeyContested{Node: p.name, Key: k, From: c.peer.name})
-		m.logf(1, Warning, "another key than the one that is known is claimed for %s, over the connection with %s", p.name, c.peer.name)
+	if t.conflict.IsZero() || kr.now.Sub(t.conflict) > time.Hour {
+		t.conflict = kr.now
+		kr.emit(KeyContested{Node: p.name, Key: k, From: c.peer.name})
+		kr.logf(1, Warning, "another key than the one that is known is claimed for %s, over the connection with %s", p.name, c.peer.name)
 	}
 }
 
 // proven: a session with p has come about by its key k.
-func (m *Mesh) proven(p *peer, k keys.PublicKey) {
+func (kr *keyring) proven(p *peer, k keys.PublicKey) {
 	t := &p.trust
 	t.claim, t.asks = nil, 0
 	if t.rival != nil && *t.rival == k {
 		t.rival = nil
 	}
-	if p.host.Key != nil {
+	if p.trust.host.Key != nil {
 		return
 	}
 	if t.learned != nil && *t.learned != k {
-		m.logf(0, Warning, "the key of %s that was learned from the mesh was replaced by another one", p.name)
-		m.dropLearnedLogins(p, "another key of it has been proven")
+		kr.logf(0, Warning, "the key of %s that was learned from the mesh was replaced by another one", p.name)
+		kr.links.dropLearnedLogins(p, "another key of it has been proven")
 		t.by, t.saved = "", false
 	}
 	if t.learned == nil {
-		m.logf(1, Info, "learned the public key of %s", p.name)
+		kr.logf(1, Info, "learned the public key of %s", p.name)
 		t.saved = false
 	}
-	t.learned, t.proven = &k, m.now
-	if by := m.voucher(p); by != "" && !m.vouchedFor(p) {
+	t.learned, t.proven = &k, kr.now
+	if by := kr.voucher(p); by != "" && !kr.vouchedFor(p) {
 		t.by, t.saved = by, false
 	}
-	m.keepLearned(p)
-	m.autoConnectSoon()
+	kr.keepLearned(p)
+	kr.dialer.autoConnectSoon()
 }
 
 // keepLearned has a learned key written down if we talk to the node on our own account.
-func (m *Mesh) keepLearned(p *peer) {
+func (kr *keyring) keepLearned(p *peer) {
 	t := &p.trust
-	if p.host.Key != nil || t.learned == nil || t.saved || p.lastSent().IsZero() && p.conn == nil {
+	if p.trust.host.Key != nil || t.learned == nil || t.saved || p.lastSent().IsZero() && p.conn() == nil {
 		return
 	}
 	t.saved = true
-	m.emit(SaveLearned{Node: p.name, Key: *t.learned, By: t.by})
+	kr.emit(SaveLearned{Node: p.name, Key: *t.learned, By: t.by})
 }
 
 // forgetLearned: the owner of this machine has removed p.
-func (m *Mesh) forgetLearned(p *peer) {
+func (kr *keyring) forgetLearned(p *peer) {
 	gone := p.trust.learned != nil
 	p.trust = trust{removed: p.trust.removed}
-	p.askedKey = time.Time{}
-	if _, ok := m.cfg.Learned[p.name]; ok {
-		m.cfg.Learned = maps.Clone(m.cfg.Learned)
-		delete(m.cfg.Learned, p.name)
+	p.trust.askedKey = time.Time{}
+	if _, ok := kr.cfg.Learned[p.name]; ok {
+		kr.cfg.Learned = maps.Clone(kr.cfg.Learned)
+		delete(kr.cfg.Learned, p.name)
 	}
 	if gone {
-		m.emit(SaveLearned{Node: p.name, Gone: true})
+		kr.emit(SaveLearned{Node: p.name, Gone: true})
 	}
 }
 
 // settleLearned: p has a host file with a key now, which outranks what was learned. was is the key
 // before.
-func (m *Mesh) settleLearned(p *peer, was *keys.PublicKey) {
+func (kr *keyring) settleLearned(p *peer, was *keys.PublicKey) {
 	t := &p.trust
 	if t.learned == nil {
 		t.claim = nil
 		return
 	}
-	if !sameKey(was, p.host.Key) {
-		m.logf(0, Warning, "the key of %s that was learned from the mesh is not that of its host file, which counts from now on", p.name)
-		m.dropLearnedLogins(p, "its host file has another key")
+	if !sameKey(was, p.trust.host.Key) {
+		kr.logf(0, Warning, "the key of %s that was learned from the mesh is not that of its host file, which counts from now on", p.name)
+		kr.links.dropLearnedLogins(p, "its host file has another key")
 	}
-	m.forgetLearned(p)
+	kr.forgetLearned(p)
 }
 
 // setRemoved takes over which nodes the owner of this machine has removed.
-func (m *Mesh) setRemoved(names map[node.Name]bool) {
-	for _, p := range m.order {
+func (kr *keyring) setRemoved(names map[node.Name]bool) {
+	for _, p := range kr.order {
 		was := p.trust.removed
-		p.trust.removed = names[p.name] && !p.known
+		p.trust.removed = names[p.name] && !p.trust.known
 		if p.trust.removed && !was {
-			m.forgetLearned(p)
-			m.endSession(p)
+			kr.forgetLearned(p)
+			kr.sessions.endSession(p)
 		}
 	}
 }
 
 // vouched: a node whose key counts has let another one in.
-func (m *Mesh) vouched(e Vouched) {
-	if !m.admitLearned(e.Node) || !m.admitLearned(e.By) {
+func (kr *keyring) vouched(e Vouched) {
+	if !kr.admitLearned(e.Node) || !kr.admitLearned(e.By) {
 		return
 	}
-	p := m.nodes[e.Node]
-	if !m.mayLearn(p) || m.vouchedFor(p) {
+	p := kr.nodes[e.Node]
+	if !kr.mayLearn(p) || kr.vouchedFor(p) {
 		return
 	}
 	if t := &p.trust; t.learned != nil && *t.learned != e.Key {
-		m.logf(0, Warning, "the key of %s that was learned from the mesh was replaced by the one that %s vouches for", p.name, e.By)
-		m.endSession(p)
+		kr.logf(0, Warning, "the key of %s that was learned from the mesh was replaced by the one that %s vouches for", p.name, e.By)
+		kr.sessions.endSession(p)
 	}
 	p.trust.learned = &e.Key
 	p.trust.by = e.By
@@ -285,47 +290,53 @@ func (m *Mesh) vouched(e Vouched) {
 
 // admitLearned creates the node called name if it is new, of which a key has been kept. It reports false if it
 // may not be, see register.
-func (m *Mesh) admitLearned(name node.Name) bool {
-	if m.nodes[name] != nil {
+func (kr *keyring) admitLearned(name node.Name) bool {
+	if kr.nodes[name] != nil {
 		return true
 	}
-	if m.byID[name.ID()] != nil || len(m.nodes) >= maxUnknown+len(m.cfg.Hosts) {
+	if kr.byID[name.ID()] != nil || len(kr.nodes) >= maxUnknown+len(kr.cfg.Hosts) {
 		return false
 	}
-	m.peer(name)
+	kr.peer(name)
 	return true
 }
 
 // mayBeFoundAgain tells whether the node has a learned key here, and an address that AutoConnect may try after a restart.
-func (p *peer) mayBeFoundAgain() bool { return p.trust.saved && len(p.host.Cached) > 0 }
+func (p *peer) mayBeFoundAgain() bool { return p.trust.saved && len(p.trust.host.Cached) > 0 }
 
 // isRemoved tells whether its host file was deleted here.
 func (p *peer) isRemoved() bool { return p.trust.removed }
 
 // keyIsLearned tells whether the key of p comes from the mesh, and no other one is being tried.
 func (p *peer) keyIsLearned() bool {
-	return p.host.Key == nil && p.trust.claim == nil && p.trust.learned != nil
+	return p.trust.host.Key == nil && p.trust.claim == nil && p.trust.learned != nil
 }
 
 // keyAsked tells whether p was asked for its key, and has not answered.
-func (p *peer) keyAsked() bool { return !p.askedKey.IsZero() }
+func (p *peer) keyAsked() bool { return !p.trust.askedKey.IsZero() }
 
 // rival tells whether another key than the known one is claimed for p, and by way of which neighbour.
 func (p *peer) rival() (by node.Name, ok bool) { return p.trust.rivalBy, p.trust.rival != nil }
 
 // loggedIn: p has logged in, with a key that was learned or not.
-func (m *Mesh) loggedIn(p *peer, byLearned bool) {
+func (kr *keyring) loggedIn(p *peer, byLearned bool) {
 	if byLearned {
-		p.trust.proven = m.now
+		p.trust.proven = kr.now
 	}
-	m.keepLearned(p)
+	kr.keepLearned(p)
 }
 
 // newTrust is what is known of the key of a new node.
-func (m *Mesh) beginTrust(p *peer) {
-	p.trust.removed = m.cfg.Removed[p.name]
-	if l, ok := m.cfg.Learned[p.name]; ok && !p.trust.removed {
+func (kr *keyring) beginTrust(p *peer) {
+	p.trust.removed = kr.cfg.Removed[p.name]
+	if l, ok := kr.cfg.Learned[p.name]; ok && !p.trust.removed {
 		p.trust.learned, p.trust.by, p.trust.saved = &l.Key, l.By, true
-		p.host.Cached = l.Cached
+		p.trust.host.Cached = l.Cached
 	}
 }
+
+// known tells whether p has a host file here.
+func (p *peer) known() bool { return p.trust.known }
+
+// host is what the host file of p says. It is not to be changed.
+func (p *peer) host() *Host { return &p.trust.host }

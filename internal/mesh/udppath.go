@@ -142,116 +142,116 @@ func (r *udpPath) told(a netip.AddrPort) bool {
 
 // try does what is needed so that p can be reached: a session, a UDP path, its
 // MTU. It is called with traffic for p and, for neighbours, once a second (tinc 1.1 9.2).
-func (m *Mesh) try(p *peer, mtu bool) { m.tryThrough(p, mtu, maxRelays) }
+func (ps *paths) try(p *peer, mtu bool) { ps.tryThrough(p, mtu, maxRelays) }
 
 // maxRelays is how many relays on the way are looked after. The graph, which anybody can
 // draw, could have us go in circles.
 const maxRelays = 4
 
-func (m *Mesh) tryThrough(p *peer, mtu bool, relays int) {
-	if p == m.self || !p.reachable || relays < 0 {
+func (ps *paths) tryThrough(p *peer, mtu bool, relays int) {
+	if p == ps.self || !p.reachable() || relays < 0 {
 		return
 	}
-	via := m.effectiveVia(p)
-	if p.session.hopByHop() && via != nil && via != p { // it gets the packets as if they were its own
-		m.tryThrough(via, mtu, relays-1)
+	via := ps.reach.effectiveVia(p)
+	if p.session().hopByHop() && via != nil && via != p { // it gets the packets as if they were its own
+		ps.tryThrough(via, mtu, relays-1)
 		return
 	}
-	p.session.begin()
-	if via == nil || m.cfg.TCPOnly || p.path.Options&wire.TCPOnly != 0 {
+	p.session().begin()
+	if via == nil || ps.cfg.TCPOnly || p.path().Options&wire.TCPOnly != 0 {
 		// tinc makes no session in this case, but as a relay it passes packets on
 		// only to nodes that it has a session with.
 		return
 	}
 	if via != p {
 		if via.minor() >= 4 {
-			m.tryThrough(via, mtu, relays-1)
+			ps.tryThrough(via, mtu, relays-1)
 		}
 		return
 	}
-	m.discover(p)
+	ps.discover(p)
 	if mtu {
-		m.searchMTU(p)
+		ps.searchMTU(p)
 	}
-	if !p.confirmed() && p.conn == nil {
-		if next := m.nodes[p.path.NextHop]; next != nil && next != p && (p.session.hopByHop() || next.minor() >= 4) {
-			m.tryThrough(next, mtu, relays-1)
+	if !p.confirmed() && p.conn() == nil {
+		if next := ps.nodes[p.path().NextHop]; next != nil && next != p && (p.session().hopByHop() || next.minor() >= 4) {
+			ps.tryThrough(next, mtu, relays-1)
 		}
 	}
 }
 
 // discover sends probe requests to p when they are due.
-func (m *Mesh) discover(p *peer) {
+func (ps *paths) discover(p *peer) {
 	r := p.udp()
-	if !p.session.ready() || m.cfg.NoUDPDiscovery {
+	if !p.session().ready() || ps.cfg.NoUDPDiscovery {
 		return
 	}
-	interval := m.cfg.UDPDiscoveryInterval
+	interval := ps.cfg.UDPDiscoveryInterval
 	switch {
 	case r.confirmed:
-		interval = m.cfg.UDPDiscoveryKeepalive
+		interval = ps.cfg.UDPDiscoveryKeepalive
 	case r.bursts < r.burst:
 		interval = min(interval, quickInterval)
-	case r.bursts >= hopefulBursts && m.now.Sub(p.active) >= keepTrying: // nobody waits for it
-		interval = max(interval, m.cfg.UDPDiscoveryKeepalive)
+	case r.bursts >= hopefulBursts && ps.now.Sub(p.paths.active) >= keepTrying: // nobody waits for it
+		interval = max(interval, ps.cfg.UDPDiscoveryKeepalive)
 	}
-	if !r.asked.IsZero() && m.now.Sub(r.asked) < interval {
+	if !r.asked.IsZero() && ps.now.Sub(r.asked) < interval {
 		return
 	}
-	r.asked, r.waiting, r.idle = m.now, true, false
+	r.asked, r.waiting, r.idle = ps.now, true, false
 	if r.confirmed {
-		m.probe(p, r.addr, minProbe)
+		ps.probe(p, r.addr, minProbe)
 	} else {
 		r.bursts++
-		m.askEverywhere(p)
+		ps.askEverywhere(p)
 	}
 	if !r.confirmed && r.bursts < r.burst {
-		m.after(quickInterval, func() {
-			if p.reachable && !p.confirmed() {
-				m.discover(p)
+		ps.after(quickInterval, func() {
+			if p.reachable() && !p.confirmed() {
+				ps.discover(p)
 			}
 		})
 	}
 }
 
 // seek looks for p at all places where it may be, now.
-func (m *Mesh) seek(p *peer) {
-	if p.conn != nil || p.confirmed() || m.now.Sub(p.active) < keepTrying {
+func (ps *paths) seek(p *peer) {
+	if p.conn() != nil || p.confirmed() || ps.now.Sub(p.paths.active) < keepTrying {
 		p.udp().probeNow()
-		m.discover(p)
+		ps.discover(p)
 	}
 }
 
 // probe sends a request of the given size.
-func (m *Mesh) probe(p *peer, to netip.AddrPort, size int) {
-	if !m.mayProbe(p, to) {
+func (ps *paths) probe(p *peer, to netip.AddrPort, size int) {
+	if !ps.addresses.mayProbe(p, to) {
 		return
 	}
 	sock := -1
 	if to == p.udp().addr {
 		sock = p.udp().sock
 	}
-	size = max(size, p.session.minProbe())
-	p.udp().probeSent(m.now, to, size)
-	m.emit(SendProbe{Node: p.name, Addr: to, Sock: sock, Data: m.probeRequest(size)})
+	size = max(size, p.session().minProbe())
+	p.udp().probeSent(ps.now, to, size)
+	ps.emit(SendProbe{Node: p.name, Addr: to, Sock: sock, Data: ps.probeRequest(size)})
 }
 
 // probeRequest is a request of the given size.
-func (m *Mesh) probeRequest(size int) []byte {
+func (ps *paths) probeRequest(size int) []byte {
 	random := make([]byte, size-14)
 	for i := range random {
-		random[i] = byte(m.deps.Rand.Uint32())
+		random[i] = byte(ps.deps.Rand.Uint32())
 	}
 	return wire.AppendProbeRequest(nil, size, random)
 }
 
 // candidates are the addresses at which p may be found: the current one, those
 // reported by others, those in the edges of its neighbours, and its local ones.
-func (m *Mesh) candidates(p *peer) []netip.AddrPort {
+func (ps *paths) candidates(p *peer) []netip.AddrPort {
 	var out []netip.AddrPort
 	add := func(a netip.AddrPort) {
 		a = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
-		if m.mayProbe(p, a) && !slices.Contains(out, a) && len(out) < maxListed {
+		if ps.addresses.mayProbe(p, a) && !slices.Contains(out, a) && len(out) < maxListed {
 			out = append(out, a)
 		}
 	}
@@ -260,13 +260,13 @@ func (m *Mesh) candidates(p *peer) []netip.AddrPort {
 		add(a)
 	}
 	sure := len(out)
-	for e := range m.graph.From(p.name) {
-		if back, ok := m.graph.Get(e.To, p.name); ok {
+	for e := range ps.graph.From(p.name) {
+		if back, ok := ps.graph.Get(e.To, p.name); ok {
 			if a, ok := back.Addr.Addr(); ok {
 				add(a)
 			}
 		}
-		if !m.cfg.NoLocalDiscovery {
+		if !ps.cfg.NoLocalDiscovery {
 			if a, ok := e.Local.Addr(); ok {
 				add(a)
 			}
@@ -274,7 +274,7 @@ func (m *Mesh) candidates(p *peer) []netip.AddrPort {
 	}
 	if len(out) > maxCandidates { // some of what the edges say, others the next time
 		rest := out[sure:]
-		m.deps.Rand.Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })
+		ps.deps.Rand.Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })
 		out = out[:maxCandidates]
 	}
 	// The first answer counts. Between paths that are as quick as each other, that is the
@@ -284,33 +284,33 @@ func (m *Mesh) candidates(p *peer) []netip.AddrPort {
 }
 
 // searchMTU takes a step of the path MTU search.
-func (m *Mesh) searchMTU(p *peer) {
+func (ps *paths) searchMTU(p *peer) {
 	r := p.udp()
-	if p.path.Options&wire.PMTUDiscovery == 0 || !p.session.ready() {
+	if p.path().Options&wire.PMTUDiscovery == 0 || !p.session().ready() {
 		return
 	}
 	if !r.confirmed {
-		if !m.cfg.NoUDPDiscovery && r.pmtu.min != 0 {
+		if !ps.cfg.NoUDPDiscovery && r.pmtu.min != 0 {
 			r.pmtu.reset()
-			m.touch(p)
+			ps.touch(p)
 		}
 		return
 	}
 	wait := r.rtt.answer(searchWait)
 	tries := max(2, r.tries()/2)
-	for _, size := range r.pmtu.step(m.now, wait, tries, m.cfg.PingInterval, m.routeMTU(p), m.overhead(p)) {
+	for _, size := range r.pmtu.step(ps.now, wait, tries, ps.cfg.PingInterval, ps.routeMTU(p), ps.overhead(p)) {
 		if size == r.pmtu.min && r.pmtu.fixed() {
-			m.proveSize(p)
+			ps.proveSize(p)
 			continue
 		}
-		m.probe(p, r.addr, size)
+		ps.probe(p, r.addr, size)
 	}
-	m.touch(p)
-	m.timers.cancel(r.search)
+	ps.touch(p)
+	ps.timers.cancel(r.search)
 	if r.pmtu.state == searching {
-		r.search = m.after(wait, func() {
-			if p.reachable && p.confirmed() {
-				m.searchMTU(p)
+		r.search = ps.after(wait, func() {
+			if p.reachable() && p.confirmed() {
+				ps.searchMTU(p)
 			}
 		})
 	}
@@ -318,42 +318,42 @@ func (m *Mesh) searchMTU(p *peer) {
 
 // overhead is what a datagram with a frame for p has more than the frame, headers
 // of IP and UDP included. It is only exact for SPTPS, and only a hint.
-func (m *Mesh) overhead(p *peer) int {
+func (ps *paths) overhead(p *peer) int {
 	const big = 2000
-	return big - m.frameIn(p, big)
+	return big - ps.frameIn(p, big)
 }
 
 // routeMTU is the largest frame for p that the kernel's route promises, 0 if unknown.
-func (m *Mesh) routeMTU(p *peer) int {
-	if m.deps.RouteMTU == nil {
+func (ps *paths) routeMTU(p *peer) int {
+	if ps.deps.RouteMTU == nil {
 		return 0
 	}
 	addr := p.udp().addr.Addr()
-	mtu := m.deps.RouteMTU(addr)
+	mtu := ps.deps.RouteMTU(addr)
 	if mtu < minFrame {
 		return 0
 	}
-	return m.frameIn(p, mtu)
+	return ps.frameIn(p, mtu)
 }
 
 // frameIn is the largest frame for p in an IP packet of so many bytes.
-func (m *Mesh) frameIn(p *peer, mtu int) int {
+func (ps *paths) frameIn(p *peer, mtu int) int {
 	const ip4, ip6, udp = 20, 40, 8
 	ip := ip4
 	if p.udp().addr.Addr().Is6() {
 		ip = ip6
 	}
-	return p.session.largestFrame(mtu - ip - udp)
+	return p.session().largestFrame(mtu - ip - udp)
 }
 
-func (m *Mesh) probeIn(e ProbeIn) {
-	p := m.nodes[e.Node]
-	if p == nil || !p.reachable || p == m.self {
+func (ps *paths) probeIn(e ProbeIn) {
+	p := ps.nodes[e.Node]
+	if p == nil || !p.reachable() || p == ps.self {
 		return
 	}
 	pr, err := wire.ParseProbe(e.Data)
 	if err != nil {
-		m.logf(5, Debug, "bad probe from %s: %v", p.name, err)
+		ps.logf(5, Debug, "bad probe from %s: %v", p.name, err)
 		return
 	}
 	if !e.Direct || !usable(e.Addr) { // probes are not relayed
@@ -363,299 +363,299 @@ func (m *Mesh) probeIn(e ProbeIn) {
 	if pr.Kind == wire.ProbeRequest {
 		// The answer goes to where the request came from, which is news about
 		// the peer's address if ours does not work.
-		m.emit(SendProbe{Node: p.name, Addr: e.Addr, Sock: e.Sock, Data: wire.AppendProbeReply(nil, p.minor(), e.Data)})
+		ps.emit(SendProbe{Node: p.name, Addr: e.Addr, Sock: e.Sock, Data: wire.AppendProbeReply(nil, p.minor(), e.Data)})
 		if !r.confirmed {
-			m.newAddress(p, e.Addr)
+			ps.newAddress(p, e.Addr)
 		} else if len(e.Data) < largeSize {
-			m.probedBySuspect(p)
+			ps.probedBySuspect(p)
 		}
 		return
 	}
 	r.waiting = false
-	r.probeAnswered(m.now, e.Addr, pr.Size)
-	m.confirmAlive(p, e.Addr, e.Sock, pr.Size)
+	r.probeAnswered(ps.now, e.Addr, pr.Size)
+	ps.confirmAlive(p, e.Addr, e.Sock, pr.Size)
 	switch {
-	case !r.confirmed || r.addr != e.Addr && m.now.Sub(r.alive) > m.cfg.UDPDiscoveryKeepalive+m.cfg.UDPDiscoveryInterval:
-		m.confirm(p, e.Addr, e.Sock)
+	case !r.confirmed || r.addr != e.Addr && ps.now.Sub(r.alive) > ps.cfg.UDPDiscoveryKeepalive+ps.cfg.UDPDiscoveryInterval:
+		ps.confirm(p, e.Addr, e.Sock)
 	case r.addr == e.Addr:
-		r.alive = m.now
+		r.alive = ps.now
 	default:
 		return // another of the probed addresses works too
 	}
-	if pr.Size >= largeSize && pr.Size >= r.inUse(m.now) {
-		r.passed, r.lacking = m.now, time.Time{}
+	if pr.Size >= largeSize && pr.Size >= r.inUse(ps.now) {
+		r.passed, r.lacking = ps.now, time.Time{}
 	}
-	r.pmtu.answered(m.now, min(pr.Size, maxFrame))
-	m.touch(p)
-	if m.now.Sub(p.active) < keepTrying || p.conn != nil {
-		m.searchMTU(p)
+	r.pmtu.answered(ps.now, min(pr.Size, maxFrame))
+	ps.touch(p)
+	if ps.now.Sub(p.paths.active) < keepTrying || p.conn() != nil {
+		ps.searchMTU(p)
 	}
 }
 
 // confirm takes note that p answers at a.
-func (m *Mesh) confirm(p *peer, a netip.AddrPort, sock int) {
-	p.udp().confirm(m.now, a, sock)
-	m.touch(p)
-	m.logf(2, Info, "%s is reached directly by UDP at %s", p.name, a)
-	if p.conn == nil {
+func (ps *paths) confirm(p *peer, a netip.AddrPort, sock int) {
+	p.udp().confirm(ps.now, a, sock)
+	ps.touch(p)
+	ps.logf(2, Info, "%s is reached directly by UDP at %s", p.name, a)
+	if p.conn() == nil {
 		return
 	}
-	if e, ok := m.graph.Get(m.cfg.Name, p.name); ok { // where it can be dialled again
+	if e, ok := ps.graph.Get(ps.cfg.Name, p.name); ok { // where it can be dialled again
 		if dial, ok := e.Addr.Addr(); ok {
-			m.remember(p, dial)
+			ps.keyring.remember(p, dial)
 		}
 	}
 }
 
 // newAddress takes note of an address at which p may be reached, and tries it.
-func (m *Mesh) newAddress(p *peer, a netip.AddrPort) {
-	if !m.mayProbe(p, a) || p.udp().addr == a && p.confirmed() {
+func (ps *paths) newAddress(p *peer, a netip.AddrPort) {
+	if !ps.addresses.mayProbe(p, a) || p.udp().addr == a && p.confirmed() {
 		return
 	}
 	known := slices.Contains(p.udp().heard, a)
 	p.udp().note(a)
-	if !known && p.session.ready() && m.now.Sub(p.udp().extra) >= extraInterval {
-		p.udp().extra = m.now
-		m.probe(p, a, minProbe)
+	if !known && p.session().ready() && ps.now.Sub(p.udp().extra) >= extraInterval {
+		p.udp().extra = ps.now
+		ps.probe(p, a, minProbe)
 		if p.udp().asked.IsZero() || !p.udp().waiting {
-			p.udp().asked, p.udp().waiting = m.now, true
+			p.udp().asked, p.udp().waiting = ps.now, true
 		}
 	}
 }
 
 // heardFrom: authentic packets of p come from an address that we do not use. It is
 // asked before it is believed.
-func (m *Mesh) heardFrom(e HeardFrom) {
-	p := m.nodes[e.Node]
-	if p == nil || !p.reachable || p == m.self {
+func (ps *paths) heardFrom(e HeardFrom) {
+	p := ps.nodes[e.Node]
+	if p == nil || !p.reachable() || p == ps.self {
 		return
 	}
-	m.moved(p, e.Addr, e.Sock)
+	ps.moved(p, e.Addr, e.Sock)
 }
 
 // moved asks p, which seems to be found at addr now, both there and at its old address.
-func (m *Mesh) moved(p *peer, addr netip.AddrPort, sock int) {
-	if !m.mayProbe(p, addr) {
+func (ps *paths) moved(p *peer, addr netip.AddrPort, sock int) {
+	if !ps.addresses.mayProbe(p, addr) {
 		return
 	}
 	r := p.udp()
 	r.note(addr)
-	if !p.session.ready() || m.now.Sub(r.extra) < extraInterval {
+	if !p.session().ready() || ps.now.Sub(r.extra) < extraInterval {
 		return
 	}
-	r.extra = m.now
-	m.probe(p, addr, minProbe)
+	r.extra = ps.now
+	ps.probe(p, addr, minProbe)
 	if r.confirmed && r.addr != addr {
-		m.suspect(p, false, false)
+		ps.suspect(p, false, false)
 	}
 }
 
-func (m *Mesh) tooLong(e TooLong) {
-	if p := m.nodes[e.Node]; p != nil && p != m.self {
-		p.udp().pmtu.tooLong(m.now, e.Size)
-		m.touch(p)
+func (ps *paths) tooLong(e TooLong) {
+	if p := ps.nodes[e.Node]; p != nil && p != ps.self {
+		p.udp().pmtu.tooLong(ps.now, e.Size)
+		ps.touch(p)
 		if p.confirmed() {
-			m.searchMTU(p)
+			ps.searchMTU(p)
 		}
 	}
 }
 
-func (m *Mesh) traffic(e Traffic) {
-	p := m.nodes[e.Node]
-	if p == nil || p == m.self || !p.reachable {
+func (ps *paths) traffic(e Traffic) {
+	p := ps.nodes[e.Node]
+	if p == nil || p == ps.self || !p.reachable() {
 		return
 	}
-	p.active = m.now
-	m.try(p, true)
-	if hop := m.nodes[p.path.NextHop]; hop != nil && !p.usable() {
-		hop.active = m.now
+	p.paths.active = ps.now
+	ps.try(p, true)
+	if hop := ps.nodes[p.path().NextHop]; hop != nil && !p.usable() {
+		hop.paths.active = ps.now
 		if !hop.usable() {
-			m.carries(hop.conn)
+			ps.links.carries(hop.conn())
 		}
 	}
-	m.talkingTo(p)
-	m.used(p)
+	ps.relays.talkingTo(p)
+	ps.dialer.used(p)
 }
 
 // checkPeers looks after the neighbours and the paths in use, once a second.
-func (m *Mesh) checkPeers() {
-	m.expireKeys()
-	for _, p := range m.order {
-		if p == m.self || !p.reachable {
+func (ps *paths) checkPeers() {
+	ps.sessions.expireKeys()
+	for _, p := range ps.order {
+		if p == ps.self || !p.reachable() {
 			continue
 		}
-		inUse := p.conn != nil || m.now.Sub(p.active) < keepTrying
+		inUse := p.conn() != nil || ps.now.Sub(p.paths.active) < keepTrying
 		if p.contacted == nil && !inUse {
-			p.session.check()
+			p.session().check()
 			continue
 		}
 		switch r := p.udp(); {
-		case !r.confirmed || m.now.Sub(r.alive) <= m.cfg.UDPDiscoveryTimeout:
+		case !r.confirmed || ps.now.Sub(r.alive) <= ps.cfg.UDPDiscoveryTimeout:
 		case inUse:
-			m.giveUpUDP(p)
+			ps.giveUpUDP(p)
 		default:
-			m.goIdle(p)
+			ps.goIdle(p)
 		}
-		m.forgetToldMTU(p)
-		p.session.check()
+		ps.forgetToldMTU(p)
+		p.session().check()
 		if inUse {
-			m.try(p, true)
+			ps.try(p, true)
 		}
 	}
 }
 
 // ---------------------------------------------------------------- UDP_INFO, MTU_INFO
 
-func (m *Mesh) cameIndirectly(e CameIndirectly) {
-	p, hop := m.nodes[e.Node], m.nodes[e.Hop]
-	if p == nil || !p.reachable {
+func (ps *paths) cameIndirectly(e CameIndirectly) {
+	p, hop := ps.nodes[e.Node], ps.nodes[e.Hop]
+	if p == nil || !p.reachable() {
 		return
 	}
-	if p.confirmed() && (e.TCP || e.Hop != e.Node) && m.now.Sub(p.udp().alive) > doubtInterval {
-		m.suspect(p, false, false) // it does not reach us directly: do we reach it?
+	if p.confirmed() && (e.TCP || e.Hop != e.Node) && ps.now.Sub(p.udp().alive) > doubtInterval {
+		ps.suspect(p, false, false) // it does not reach us directly: do we reach it?
 	}
-	if e.TCP || p.path.Via != e.Hop {
-		m.udpInfoTo(p)
+	if e.TCP || p.path().Via != e.Hop {
+		ps.udpInfoTo(p)
 	}
 	if e.TCP {
 		if hop != nil {
-			m.cameOver(hop.conn)
+			ps.dialer.cameOver(hop.conn())
 		}
-		m.mtuInfoTo(p)
+		ps.mtuInfoTo(p)
 	} else if hop != nil {
-		m.mtuInfoTo(hop)
+		ps.mtuInfoTo(hop)
 	}
 }
 
 // relayed: as a static relay tell the sender where we see it, and keep the
 // path to the destination open.
-func (m *Mesh) relayed(e Relayed) {
-	from, to := m.nodes[e.From], m.nodes[e.To]
-	if from == nil || to == nil || to == m.self || !to.reachable {
+func (ps *paths) relayed(e Relayed) {
+	from, to := ps.nodes[e.From], ps.nodes[e.To]
+	if from == nil || to == nil || to == ps.self || !to.reachable() {
 		return
 	}
-	if to.path.Via == m.cfg.Name && from.reachable {
-		m.udpInfoTo(from)
+	if to.path().Via == ps.cfg.Name && from.reachable() {
+		ps.udpInfoTo(from)
 	}
-	to.active = m.now
-	m.used(from)
-	m.used(to)
-	if c := m.nextHopConn(from); c != nil && !m.answersEchoes(from) {
-		m.cameOver(c) // as from chooses no relay it may have come over it, though we reach from by UDP
+	to.paths.active = ps.now
+	ps.dialer.used(from)
+	ps.dialer.used(to)
+	if c := ps.reach.nextHopConn(from); c != nil && !ps.relays.answersEchoes(from) {
+		ps.dialer.cameOver(c) // as from chooses no relay it may have come over it, though we reach from by UDP
 	}
-	m.try(to, true)
-	if m.cfg.Echoes && from.reachable && from.conn == nil { // we take packets only from addresses that answer us
-		m.try(from, false)
+	ps.try(to, true)
+	if ps.cfg.Echoes && from.reachable() && from.conn() == nil { // we take packets only from addresses that answer us
+		ps.try(from, false)
 	}
 }
 
 // udpInfoTo originates UDP_INFO about ourselves towards p (tinc 1.1 5.11).
-func (m *Mesh) udpInfoTo(p *peer) {
-	if p == m.self || !p.reachable || p.session.hopByHop() {
+func (ps *paths) udpInfoTo(p *peer) {
+	if p == ps.self || !p.reachable() || p.session().hopByHop() {
 		return
 	}
-	dest := m.effectiveVia(p)
-	if dest == nil || dest.conn != nil || !dest.contact().told.udpInfo.IsZero() && m.now.Sub(dest.contact().told.udpInfo) < m.cfg.UDPInfoInterval {
+	dest := ps.reach.effectiveVia(p)
+	if dest == nil || dest.conn() != nil || !dest.contact().told.udpInfo.IsZero() && ps.now.Sub(dest.contact().told.udpInfo) < ps.cfg.UDPInfoInterval {
 		return
 	}
-	dest.contact().told.udpInfo = m.now
-	m.sendUDPInfo(nil, m.self, p)
+	dest.contact().told.udpInfo = ps.now
+	ps.sendUDPInfo(nil, ps.self, p)
 }
 
 // sendUDPInfo sends UDP_INFO about from on its way to to. c is where it came from, nil if it is ours.
-func (m *Mesh) sendUDPInfo(c *conn, from, to *peer) {
-	dest := m.effectiveVia(to)
-	if dest == nil || dest == m.self || !dest.reachable {
+func (ps *paths) sendUDPInfo(c *conn, from, to *peer) {
+	dest := ps.reach.effectiveVia(to)
+	if dest == nil || dest == ps.self || !dest.reachable() {
 		return
 	}
-	next := m.nodes[dest.path.NextHop]
-	if m.cfg.TCPOnly || (from.path.Options|dest.path.Options)&wire.TCPOnly != 0 || next == nil || next.conn == nil || next.minor() < 5 {
+	next := ps.nodes[dest.path().NextHop]
+	if ps.cfg.TCPOnly || (from.path().Options|dest.path().Options)&wire.TCPOnly != 0 || next == nil || next.conn() == nil || next.minor() < 5 {
 		return
 	}
 	addr := from.addr()
-	if from == m.self { // the first hop puts in what it sees
-		addr = netip.AddrPortFrom(next.conn.local.Addr(), m.cfg.Port)
+	if from == ps.self { // the first hop puts in what it sees
+		addr = netip.AddrPortFrom(next.conn().local.Addr(), ps.cfg.Port)
 	}
-	m.pass(c, dest, wire.UDPInfo{From: from.name, To: dest.name, Addr: wire.AddressOf(addr)}.Append(nil))
+	ps.reach.pass(c, dest, wire.UDPInfo{From: from.name, To: dest.name, Addr: wire.AddressOf(addr)}.Append(nil))
 }
 
-func (m *Mesh) gotUDPInfo(c *conn, text string) error {
+func (ps *paths) gotUDPInfo(c *conn, text string) error {
 	r, err := wire.ParseUDPInfo(text)
 	if err != nil {
 		return err
 	}
-	from, to := m.nodes[r.From], m.nodes[r.To]
-	if from == nil || to == nil || from == m.self || from.path.Via != from.name {
+	from, to := ps.nodes[r.From], ps.nodes[r.To]
+	if from == nil || to == nil || from == ps.self || from.path().Via != from.name {
 		return nil
 	}
 	// A node of tinc 1.0 sends no such thing, and may be sent packets at an address that nobody has tried.
-	if a, ok := r.Addr.Addr(); ok && !from.session.hopByHop() && from.conn == nil && !from.confirmed() && m.believable(a) {
+	if a, ok := r.Addr.Addr(); ok && !from.session().hopByHop() && from.conn() == nil && !from.confirmed() && ps.addresses.believable(a) {
 		if from.udp().told(a) { // also for those that we pass the news on to
-			m.touch(from)
+			ps.touch(from)
 		}
-		m.toldAddress(from, a)
+		ps.toldAddress(from, a)
 	}
-	if to != m.self {
-		m.sendUDPInfo(c, from, to)
+	if to != ps.self {
+		ps.sendUDPInfo(c, from, to)
 	}
 	return nil
 }
 
 // mtuInfoTo originates MTU_INFO towards p (tinc 1.1 5.12).
-func (m *Mesh) mtuInfoTo(p *peer) {
-	if p == m.self || !p.reachable || p.session.hopByHop() || p.conn != nil || !p.contact().told.mtuInfo.IsZero() && m.now.Sub(p.contact().told.mtuInfo) < m.cfg.MTUInfoInterval {
+func (ps *paths) mtuInfoTo(p *peer) {
+	if p == ps.self || !p.reachable() || p.session().hopByHop() || p.conn() != nil || !p.contact().told.mtuInfo.IsZero() && ps.now.Sub(p.contact().told.mtuInfo) < ps.cfg.MTUInfoInterval {
 		return
 	}
-	p.contact().told.mtuInfo = m.now
-	m.sendMTUInfo(nil, m.self, p, maxFrame)
+	p.contact().told.mtuInfo = ps.now
+	ps.sendMTUInfo(nil, ps.self, p, maxFrame)
 }
 
 // sendMTUInfo sends MTU_INFO about from on its way to to. c is where it came from, nil if it is ours.
-func (m *Mesh) sendMTUInfo(c *conn, from, to *peer, mtu int) {
-	if to == m.self || !to.reachable {
+func (ps *paths) sendMTUInfo(c *conn, from, to *peer, mtu int) {
+	if to == ps.self || !to.reachable() {
 		return
 	}
-	next := m.nodes[to.path.NextHop]
-	if next == nil || next.conn == nil || next.minor() < 6 {
+	next := ps.nodes[to.path().NextHop]
+	if next == nil || next.conn() == nil || next.minor() < 6 {
 		return
 	}
-	if from != m.self {
-		via := m.effectiveVia(from)
+	if from != ps.self {
+		via := ps.reach.effectiveVia(from)
 		switch {
 		case via == nil:
 			return
-		case from.path.Via == m.cfg.Name && from.fixedMTU() > 0:
+		case from.path().Via == ps.cfg.Name && from.fixedMTU() > 0:
 			mtu = from.fixedMTU()
 		case via.fixedMTU() > 0:
 			mtu = min(mtu, via.fixedMTU())
 		default:
-			if h := m.nodes[via.path.NextHop]; h != nil && h.fixedMTU() > 0 {
+			if h := ps.nodes[via.path().NextHop]; h != nil && h.fixedMTU() > 0 {
 				mtu = min(mtu, h.fixedMTU())
 			}
 		}
 	}
-	m.pass(c, to, wire.MTUInfo{From: from.name, To: to.name, MTU: max(mtu, minFrame)}.Append(nil))
+	ps.reach.pass(c, to, wire.MTUInfo{From: from.name, To: to.name, MTU: max(mtu, minFrame)}.Append(nil))
 }
 
-func (m *Mesh) gotMTUInfo(c *conn, text string) error {
+func (ps *paths) gotMTUInfo(c *conn, text string) error {
 	told, err := wire.ParseMTUInfo(text)
 	if err != nil {
 		return err
 	}
-	from, to := m.nodes[told.From], m.nodes[told.To]
-	if from == nil || to == nil || from == m.self {
+	from, to := ps.nodes[told.From], ps.nodes[told.To]
+	if from == nil || to == nil || from == ps.self {
 		return nil
 	}
 	if r := from.udp(); !r.pmtu.fixed() {
 		mtu := told.MTU
-		if !m.leadsTo(c, from) { // two nodes need not choose the same path, but anybody can say it
+		if !ps.keyring.leadsTo(c, from) { // two nodes need not choose the same path, but anybody can say it
 			mtu = max(mtu, minToldMTU)
 		}
-		r.pmtu.mtu, r.toldMTU, r.toldAt = mtu, mtu, m.now
-		m.touch(from)
+		r.pmtu.mtu, r.toldMTU, r.toldAt = mtu, mtu, ps.now
+		ps.touch(from)
 	}
-	if to != m.self {
-		m.sendMTUInfo(c, from, to, told.MTU)
+	if to != ps.self {
+		ps.sendMTUInfo(c, from, to, told.MTU)
 	}
 	return nil
 }
@@ -669,23 +669,23 @@ const (
 )
 
 // forgetToldMTU goes back to the default when an MTU that was told has not been repeated.
-func (m *Mesh) forgetToldMTU(p *peer) {
+func (ps *paths) forgetToldMTU(p *peer) {
 	r := p.udp()
-	if r.toldAt.IsZero() || m.now.Sub(r.toldAt) < toldMTUFor {
+	if r.toldAt.IsZero() || ps.now.Sub(r.toldAt) < toldMTUFor {
 		return
 	}
 	if !r.pmtu.fixed() && r.pmtu.mtu == r.toldMTU {
 		r.pmtu.mtu = maxFrame
-		m.touch(p)
+		ps.touch(p)
 	}
 	r.toldAt, r.toldMTU = time.Time{}, 0
 }
 
 // seekAll looks for all nodes with which there is something to talk about, now.
-func (m *Mesh) seekAll() {
-	for _, p := range m.order {
-		if p != m.self && p.reachable && p.session.ready() {
-			m.seek(p)
+func (ps *paths) seekAll() {
+	for _, p := range ps.order {
+		if p != ps.self && p.reachable() && p.session().ready() {
+			ps.seek(p)
 		}
 	}
 }

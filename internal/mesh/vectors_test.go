@@ -79,7 +79,7 @@ func TestRequestsAreAnsweredAsByTinc(t *testing.T) {
 			c.Reply = "9"
 		}
 		t.Run(c.Request, func(t *testing.T) {
-			before := p.m.subnets
+			before := p.m.subnets.total
 			var got seen
 			var replies []string
 			for _, e := range p.input("request 2 " + text) {
@@ -95,7 +95,7 @@ func TestRequestsAreAnsweredAsByTinc(t *testing.T) {
 					}
 				}
 			}
-			got.subnets = p.m.subnets - before
+			got.subnets = p.m.subnets.total - before
 			want := seen{}
 			switch {
 			case c.Closed:
@@ -123,7 +123,7 @@ func TestRequestsAreAnsweredAsByTinc(t *testing.T) {
 			if c.Effect == "accepted as 1518" && p.m.nodes["alice"].udp().pmtu.mtu != 1518 {
 				t.Errorf("MTU %d", p.m.nodes["alice"].udp().pmtu.mtu)
 			}
-			if text == "10 a9 carol 10.6.0.0/16" && (p.m.nodes["carol"] == nil || p.m.nodes["carol"].reachable) {
+			if text == "10 a9 carol 10.6.0.0/16" && (p.m.nodes["carol"] == nil || p.m.nodes["carol"].reach.reachable) {
 				t.Error("carol was not created as an unreachable node")
 			}
 		})

@@ -85,31 +85,31 @@ func (w Why) Unclear() bool {
 	return slices.ContainsFunc(w.Reasons, func(r Reason) bool { return r.Code == WhyUnanswered })
 }
 
-// Why explains the path to a node.
-func (m *Mesh) Why(name node.Name, f Found) Why {
+// why explains the path to a node.
+func (rp *reports) why(name node.Name, f Found) Why {
 	w := Why{Node: name}
 	f.Command = cmp.Or(f.Command, "tincan")
-	p := m.nodes[name]
+	p := rp.nodes[name]
 	switch {
 	case p == nil:
 		w.add(WhyUnknown, "no node in this network knows %s", name)
 		w.Change = "check the name; if it is right, the node has not joined yet: use its invitation there, or import its host file"
-	case p == m.self:
+	case p == rp.self:
 		w.Good = true
 		w.add(WhySelf, "%s is this node itself", name)
-	case !p.reachable:
-		m.whyUnreachable(&w, p, f)
+	case !p.reachable():
+		rp.whyUnreachable(&w, p, f)
 	default:
-		m.whyReachable(&w, p, f)
+		rp.whyReachable(&w, p, f)
 	}
-	if p != nil && p != m.self {
-		m.whyKey(&w, p, f)
+	if p != nil && p != rp.self {
+		rp.whyKey(&w, p, f)
 	}
 	return w
 }
 
 // whyKey says what is the matter with the key of p.
-func (m *Mesh) whyKey(w *Why, p *peer, f Found) {
+func (rp *reports) whyKey(w *Why, p *peer, f Found) {
 	by, contested := p.rival()
 	switch {
 	case p.isRemoved():
@@ -133,34 +133,34 @@ func (w *Why) suggest(format string, args ...any) {
 	}
 }
 
-func (m *Mesh) whyUnreachable(w *Why, p *peer, f Found) {
+func (rp *reports) whyUnreachable(w *Why, p *peer, f Found) {
 	since := "since this node was started"
-	if !p.since.IsZero() {
-		since = "for " + max(m.now.Sub(p.since), time.Second).Round(time.Second).String()
+	if !p.since().IsZero() {
+		since = "for " + max(rp.now.Sub(p.since()), time.Second).Round(time.Second).String()
 	}
 	w.add(WhyUnreachable, "%s has not been reachable %s", p.name, since)
-	if len(m.activeConns()) > 0 {
+	if len(rp.links.activeConns()) > 0 {
 		if p.howRefused() == notRefused {
 			w.add(WhyAway, "no node of the mesh has a connection with %s: it does not run, or its network reaches none of them", p.name)
 		} else {
 			w.add(WhyAway, "no node of the mesh has a connection with %s", p.name)
 		}
-		m.whyNotConnected(w, p)
-		w.suggest("start %s; if it runs, look there with: %s why %s", p.name, f.Command, m.cfg.Name)
+		rp.whyNotConnected(w, p)
+		w.suggest("start %s; if it runs, look there with: %s why %s", p.name, f.Command, rp.cfg.Name)
 		return
 	}
 	w.add(WhyAlone, "this node has no connection with any other")
-	dials := m.dialTargets()
-	if p.howRefused() != notRefused && !m.isDialTarget(p.name) { // it has dialled us
-		m.whyNotConnected(w, p)
+	dials := rp.dialer.dialTargets()
+	if p.howRefused() != notRefused && !rp.dialer.isDialTarget(p.name) { // it has dialled us
+		rp.whyNotConnected(w, p)
 	}
 	for _, o := range dials[:min(len(dials), maxDialsTold)] {
-		m.whyNotConnected(w, m.peer(o))
+		rp.whyNotConnected(w, rp.peer(o))
 	}
 	switch {
 	case len(dials) > 0:
 		w.suggest("check that %s runs, that its Address is right, and that TCP to it is allowed here and there", dials[0])
-	case m.cfg.AutoConnect:
+	case rp.cfg.AutoConnect:
 		w.suggest("tell it where another node is: Address = HOST in that node's host file")
 	default:
 		w.suggest("choose a node to connect to: ConnectTo = NODE, or AutoConnect = yes")
@@ -171,11 +171,11 @@ func (m *Mesh) whyUnreachable(w *Why, p *peer, f Found) {
 const maxDialsTold = 3
 
 // whyNotConnected says what became of the attempts to connect with p.
-func (m *Mesh) whyNotConnected(w *Why, p *peer) {
+func (rp *reports) whyNotConnected(w *Why, p *peer) {
 	switch {
 	case p.lastProblem() != "":
 		w.add(WhyRefused, "the last attempt to connect with %s failed: %s", p.name, p.lastProblem())
-	case m.isDialTarget(p.name) && !m.hasAnyAddress(p):
+	case rp.dialer.isDialTarget(p.name) && !rp.dialer.hasAnyAddress(p):
 		w.add(WhyNoAddress, "no address of %s is known, so it would have to connect to this node", p.name)
 	}
 	switch p.howRefused() {
@@ -184,16 +184,16 @@ func (m *Mesh) whyNotConnected(w *Why, p *peer) {
 	case refusedKey:
 		w.suggest("the key in hosts/%s here is not the one that %s has: if it was reinstalled, import its new host file with --force", p.name, p.name)
 	case refusedThere:
-		w.suggest("see in the log of %s why it does not let this node in; most likely its host file of %s has another key than this node: import the one of this node there, with --force", p.name, m.cfg.Name)
+		w.suggest("see in the log of %s why it does not let this node in; most likely its host file of %s has another key than this node: import the one of this node there, with --force", p.name, rp.cfg.Name)
 	}
 }
 
-func (m *Mesh) whyReachable(w *Why, p *peer, f Found) {
-	if !p.session.ready() || m.passOnly(p) {
-		m.whyNoSession(w, p, f)
+func (rp *reports) whyReachable(w *Why, p *peer, f Found) {
+	if !p.session().ready() || rp.keyring.passOnly(p) {
+		rp.whyNoSession(w, p, f)
 		return
 	}
-	if p.idle() && p.conn == nil && m.now.Sub(p.lastActive()) >= keepTrying {
+	if p.idle() && p.conn() == nil && rp.now.Sub(p.lastActive()) >= keepTrying {
 		w.Good = true
 		w.add(WhyNoSession, "there has been no packet for %s lately; the first one looks for the best path", p.name)
 		return
@@ -201,46 +201,46 @@ func (m *Mesh) whyReachable(w *Why, p *peer, f Found) {
 	switch {
 	case p.relay() != nil:
 		w.add(WhyRelayed, "packets for %s are relayed by %s, by UDP", p.name, p.relay().name)
-		if m.isDirect(p) {
-			m.whyDegraded(w, p)
+		if rp.relays.isDirect(p) {
+			rp.whyDegraded(w, p)
 			return
 		}
-	case m.isDirect(p):
-		m.whyDirect(w, p)
+	case rp.relays.isDirect(p):
+		rp.whyDirect(w, p)
 		return
-	case m.effectiveVia(p) != p && m.effectiveVia(p) != nil:
-		w.add(WhyRelayed, "packets for %s are relayed by %s", p.name, m.effectiveVia(p).name)
-	case p.conn != nil:
+	case rp.reach.effectiveVia(p) != p && rp.reach.effectiveVia(p) != nil:
+		w.add(WhyRelayed, "packets for %s are relayed by %s", p.name, rp.reach.effectiveVia(p).name)
+	case p.conn() != nil:
 		w.add(WhyTCP, "packets for %s go over the meta connection with it, by TCP", p.name)
 	default:
 		how := "over meta connections"
-		if m.leavesByUDP(p, minProbe) {
+		if rp.forwarding.leavesByUDP(p, minProbe) {
 			how = "by UDP"
 		}
-		w.add(WhyRelayed, "packets for %s are relayed by %s, %s", p.name, p.path.NextHop, how)
+		w.add(WhyRelayed, "packets for %s are relayed by %s, %s", p.name, p.path().NextHop, how)
 	}
-	if p.session.hopByHop() {
+	if p.session().hopByHop() {
 		w.add(WhyHopByHop, "%s speaks the protocol of tinc 1.0, in which every node on the path decrypts the packets", p.name)
 	}
-	m.whyNoUDP(w, p, f)
+	rp.whyNoUDP(w, p, f)
 }
 
-func (m *Mesh) whyNoSession(w *Why, p *peer, f Found) {
-	why := m.whyNotLegacy(p)
+func (rp *reports) whyNoSession(w *Why, p *peer, f Found) {
+	why := rp.keyring.whyNotLegacy(p)
 	switch {
 	case why != "":
 		w.add(WhyNoRSAKey, "nothing is sent to %s: %s", p.name, why)
-		if m.cfg.RSAKey == nil {
-			w.suggest("make an RSA key with: %s tinc generate-rsa-keys; then import the host file of %s here, and the one of %s there", f.Command, p.name, m.cfg.Name)
+		if rp.cfg.RSAKey == nil {
+			w.suggest("make an RSA key with: %s tinc generate-rsa-keys; then import the host file of %s here, and the one of %s there", f.Command, p.name, rp.cfg.Name)
 		} else {
 			w.suggest("import the host file of %s", p.name)
 		}
-	case !p.session.hopByHop() && p.key() == nil && p.keyAsked():
+	case !p.session().hopByHop() && p.key() == nil && p.keyAsked():
 		w.add(WhyKeyUnknown, "the public key of %s is not known here, and it has not sent it yet", p.name)
 		w.suggest("import the host file of %s", p.name)
-	case p.session.pending():
+	case p.session().pending():
 		w.add(WhyHandshake, "a handshake with %s is in progress", p.name)
-		w.suggest("wait a few seconds; if it persists, the host file of %s here, or that of %s there, has another key than the node", p.name, m.cfg.Name)
+		w.suggest("wait a few seconds; if it persists, the host file of %s here, or that of %s there, has another key than the node", p.name, rp.cfg.Name)
 	default:
 		w.Good = true
 		w.add(WhyNoSession, "there has been no packet for %s lately; the first one makes a session and looks for the best path", p.name)
@@ -248,7 +248,7 @@ func (m *Mesh) whyNoSession(w *Why, p *peer, f Found) {
 }
 
 // whyDirect: packets go directly by UDP. Is that as good as it gets?
-func (m *Mesh) whyDirect(w *Why, p *peer) {
+func (rp *reports) whyDirect(w *Why, p *peer) {
 	u := p.udpState()
 	w.add(WhyDirect, "packets for %s go directly by UDP to %s", p.name, u.addr)
 	w.Good = true
@@ -265,7 +265,7 @@ func (m *Mesh) whyDirect(w *Why, p *peer) {
 		w.add(WhySmall, "packets of more than %d bytes do not pass", u.passes-14)
 		w.suggest("raise the MTU of the link between the two that takes only small packets; a tunnel inside of a tunnel is the usual cause. Until then all works, but slower")
 	}
-	if level := p.session.suite().Compression; level != 0 {
+	if level := p.session().suite().Compression; level != 0 {
 		w.add(WhyCompressed, "%s wants packets to be compressed (level %d), which takes time for each one", p.name, level)
 	}
 }
@@ -284,7 +284,7 @@ type udpState struct {
 }
 
 // whyDegraded: there is a direct path by UDP, and a relay is better nevertheless.
-func (m *Mesh) whyDegraded(w *Why, p *peer) {
+func (rp *reports) whyDegraded(w *Why, p *peer) {
 	s, c := p.directQuality(), p.chosenQuality()
 	w.add(WhyDegraded, "the direct path is worse: %s and %.0f %% loss, through %s %s and %.0f %%",
 		s.mean().Round(time.Millisecond), 100*s.loss(), p.relay().name, c.mean().Round(time.Millisecond), 100*c.loss())
@@ -292,14 +292,14 @@ func (m *Mesh) whyDegraded(w *Why, p *peer) {
 }
 
 // whyNoUDP: packets do not go directly by UDP.
-func (m *Mesh) whyNoUDP(w *Why, p *peer, f Found) {
-	opts := p.path.Options
+func (rp *reports) whyNoUDP(w *Why, p *peer, f Found) {
+	opts := p.path().Options
 	switch {
-	case m.cfg.TCPOnly:
+	case rp.cfg.TCPOnly:
 		w.add(WhyTCPOnlyHere, "this node was told to use only TCP")
 		w.suggest("remove TCPOnly = yes from tinc.conf or from the host file of this node")
 		return
-	case p.host.TCPOnly:
+	case p.host().TCPOnly:
 		w.add(WhyTCPOnlyHere, "the host file of %s on this node says that only TCP is to be used", p.name)
 		w.suggest("remove TCPOnly = yes from the host file of %s here", p.name)
 		return
@@ -307,11 +307,11 @@ func (m *Mesh) whyNoUDP(w *Why, p *peer, f Found) {
 		w.add(WhyTCPOnlyThere, "%s, or the node that connects it, uses only TCP", p.name)
 		w.suggest("remove TCPOnly = yes on %s", p.name)
 		return
-	case m.cfg.Indirect || opts&wire.Indirect != 0 || p.path.Indirect:
+	case rp.cfg.Indirect || opts&wire.Indirect != 0 || p.path().Indirect:
 		w.add(WhyIndirect, "IndirectData = yes says that only nodes with a connection may exchange packets directly")
-		w.suggest("remove IndirectData = yes, or add a connection between %s and %s (ConnectTo)", m.cfg.Name, p.name)
+		w.suggest("remove IndirectData = yes, or add a connection between %s and %s (ConnectTo)", rp.cfg.Name, p.name)
 		return
-	case m.cfg.NoUDPDiscovery:
+	case rp.cfg.NoUDPDiscovery:
 		w.add(WhyNoDiscovery, "this node does not look for UDP paths")
 		w.suggest("remove UDPDiscovery = no")
 		return
@@ -327,23 +327,23 @@ func (m *Mesh) whyNoUDP(w *Why, p *peer, f Found) {
 		w.suggest("wait a moment: the largest size is being looked for")
 		return
 	}
-	asked := m.candidates(p)
+	asked := rp.paths.candidates(p)
 	if len(asked) == 0 {
 		w.add(WhyNoUDPAddress, "no address is known at which %s might be reached by UDP", p.name)
 		w.suggest("add Address = HOST to the host file of %s, if it has a public address", p.name)
 		return
 	}
 	if !u.alive.IsZero() {
-		w.add(WhySilent, "%s answered by UDP until %s ago", p.name, m.now.Sub(u.alive).Round(time.Second))
+		w.add(WhySilent, "%s answered by UDP until %s ago", p.name, rp.now.Sub(u.alive).Round(time.Second))
 	}
 	w.add(WhyUnanswered, "%s does not answer by UDP at %s", p.name, list(asked))
-	heard, tried := m.udpPeers(f)
+	heard, tried := rp.udpPeers(f)
 	switch {
 	case heard == 0 && tried > 1:
 		w.add(WhyNoUDPHere, "none of the %d nodes that this one asks answers it by UDP: something here lets no UDP through", tried)
-		w.suggest("allow UDP to and from port %d in the firewall of this machine and of its network; %s netcheck tells more", m.cfg.Port, f.Command)
+		w.suggest("allow UDP to and from port %d in the firewall of this machine and of its network; %s netcheck tells more", rp.cfg.Port, f.Command)
 	case heard > 0 && (p.relay() != nil || f.Through > 0):
-		m.whyBetween(w, p, f)
+		rp.whyBetween(w, p, f)
 	case heard > 0 && f.Relays > 0:
 		w.add(WhyNoUDPThere, "%d of %d nodes answer this one by UDP, and none of them gets an answer of %s by UDP: something there lets no UDP through", heard, tried, p.name)
 		w.suggest("allow UDP to and from port %d in the firewall of %s and of its network", portOf(p), p.name)
@@ -351,14 +351,14 @@ func (m *Mesh) whyNoUDP(w *Why, p *peer, f Found) {
 		if heard > 0 {
 			w.add(WhyNoUDPThere, "%d of %d nodes answer this one by UDP, so it is the network of %s that blocks it, or the two NATs are incompatible", heard, tried, p.name)
 		}
-		w.suggest("allow UDP to port %d of this machine, or to port %d of %s, from outside: in the firewall, and by a port forwarded by the router (or UPnP = yes)", m.cfg.Port, portOf(p), p.name)
+		w.suggest("allow UDP to port %d of this machine, or to port %d of %s, from outside: in the firewall, and by a port forwarded by the router (or UPnP = yes)", rp.cfg.Port, portOf(p), p.name)
 	}
 }
 
 // whyBetween: this node and p both answer others by UDP, but not each other.
-func (m *Mesh) whyBetween(w *Why, p *peer, f Found) {
+func (rp *reports) whyBetween(w *Why, p *peer, f Found) {
 	w.add(WhyBetween, "both answer other nodes by UDP, so it is the routers or firewalls of the two that do not let in each other's packets")
-	here, there := f.NAT && manyPorts(f.Seen), m.seemsSymmetric(p)
+	here, there := f.NAT && manyPorts(f.Seen), rp.seemsSymmetric(p)
 	const each = "another port towards each node (symmetric NAT), so other nodes cannot predict it"
 	switch {
 	case here && there:
@@ -369,9 +369,9 @@ func (m *Mesh) whyBetween(w *Why, p *peer, f Found) {
 		w.add(WhySymmetric, "the router of %s seems to use %s", p.name, each)
 	}
 	if f.NAT || len(f.Seen) == 0 {
-		w.suggest("forward UDP port %d of the router here to this machine, or set UPnP = yes; the same at %s would also work", m.cfg.Port, p.name)
+		w.suggest("forward UDP port %d of the router here to this machine, or set UPnP = yes; the same at %s would also work", rp.cfg.Port, p.name)
 	} else {
-		w.suggest("allow UDP to port %d from outside in the firewall of this machine", m.cfg.Port)
+		w.suggest("allow UDP to port %d from outside in the firewall of this machine", rp.cfg.Port)
 	}
 }
 
@@ -389,7 +389,7 @@ func manyPorts(seen []netip.AddrPort) bool {
 
 // seemsSymmetric tells whether others hear p at several ports, apart from those that it
 // announces itself.
-func (m *Mesh) seemsSymmetric(p *peer) bool {
+func (rp *reports) seemsSymmetric(p *peer) bool {
 	var seen []netip.AddrPort
 	u := p.udpState()
 	for _, a := range append(slices.Clone(u.heard), u.addr) {
@@ -403,8 +403,8 @@ func (m *Mesh) seemsSymmetric(p *peer) bool {
 
 // portOf is the UDP port that p announces.
 func portOf(p *peer) uint16 {
-	if p.path.Prev != nil {
-		if a, ok := p.path.Prev.Addr.Addr(); ok {
+	if p.path().Prev != nil {
+		if a, ok := p.path().Prev.Addr.Addr(); ok {
 			return a.Port()
 		}
 	}
@@ -412,9 +412,9 @@ func portOf(p *peer) uint16 {
 }
 
 // udpPeers counts the nodes that answer by UDP, and those that were asked.
-func (m *Mesh) udpPeers(f Found) (heard, tried int) {
-	for _, p := range m.order {
-		if p == m.self || !p.reachable || !p.session.ready() {
+func (rp *reports) udpPeers(f Found) (heard, tried int) {
+	for _, p := range rp.order {
+		if p == rp.self || !p.reachable() || !p.session().ready() {
 			continue
 		}
 		answers, asked := f.Heard[p.name]

@@ -1,0 +1,38 @@
+package mesh
+
+import "net/netip"
+
+// paths is how nodes are reached directly by UDP: where, whether they answer, and how large packets may be.
+type paths struct {
+	*env
+	*directory
+
+	reach interface { // who is reached
+		effectiveVia(p *peer) *peer
+		nextHopConn(p *peer) *conn
+		pass(c *conn, to *peer, text []byte)
+	}
+	keyring interface { // host files and keys
+		leadsTo(c *conn, p *peer) bool
+		remember(p *peer, a netip.AddrPort)
+	}
+	links interface { // connections
+		ask(c *conn)
+		carries(c *conn)
+	}
+	dialer interface { // whom we dial
+		cameOver(c *conn)
+		used(p *peer)
+	}
+	addresses interface { // which addresses are believed
+		believable(a netip.AddrPort) bool
+		mayProbe(p *peer, a netip.AddrPort) bool
+	}
+	relays interface { // relays and echoes
+		answersEchoes(p *peer) bool
+		talkingTo(p *peer)
+	}
+	sessions interface { // sessions
+		expireKeys()
+	}
+}
