@@ -243,3 +243,14 @@ func (t *topology) forgetNode(p *peer) {
 	t.chargeTo(p.topo.by, share{nodes: -1})
 	t.remove(p)
 }
+
+// concernsOwner tells whether a tunnel server listens to c about the subnets of a node.
+func (t *topology) concernsOwner(c *conn, owner node.Name) bool { return t.concerns(c, owner) }
+
+// registerOwner creates the node called owner if it is new, see register.
+func (t *topology) registerOwner(c *conn, owner node.Name) bool { return t.register(c, owner) }
+
+// roomForSubnet tells whether c may bring another subnet of owner, see roomFor.
+func (t *topology) roomForSubnet(c *conn, owner node.Name) bool {
+	return t.roomFor(c, share{subnets: 1}, owner)
+}

@@ -476,11 +476,10 @@ func (l *links) sendText(c *conn, text string) {
 }
 
 // flood sends a request to all activated connections but the one it came from.
-func (l *links) flood(from *conn, text []byte) {
-	s := string(text)
+func (l *links) flood(from *conn, text string) {
 	for _, c := range l.activeConns() {
 		if c != from {
-			l.sendText(c, s)
+			l.sendText(c, text)
 		}
 	}
 }

@@ -153,7 +153,7 @@ func (t *topology) addEdge(c *conn, text string) error {
 	t.setEdge(e)
 	t.reach.graphChanged()
 	if !t.cfg.TunnelServer {
-		t.links.flood(c, []byte(text))
+		t.links.flood(c, text)
 	}
 	return nil
 }
@@ -192,7 +192,7 @@ func (t *topology) delEdge(c *conn, text string) error {
 		return nil
 	}
 	if !t.cfg.TunnelServer {
-		t.links.flood(c, []byte(text))
+		t.links.flood(c, text)
 	}
 	t.outdated(*old)
 	t.deleteEdge(r.From, r.To)
@@ -216,7 +216,7 @@ func (t *topology) keyChanged(c *conn, text string) error {
 		p.session().keyChanged()
 	}
 	if first && !t.cfg.TunnelServer {
-		t.links.flood(c, []byte(text))
+		t.links.flood(c, text)
 	}
 	return nil
 }
@@ -272,8 +272,9 @@ func hasEdge(g *graph.Graph, n node.Name) bool {
 // announce tells everybody about edges and about what others own. A tunnel server keeps that to itself.
 func (t *topology) announce(text []byte) {
 	if !t.cfg.TunnelServer {
-		t.seen.first(t.now, string(text)) // it may come back
-		t.links.flood(nil, text)
+		s := string(text)
+		t.seen.first(t.now, s) // it may come back
+		t.links.flood(nil, s)
 	}
 }
 

@@ -245,7 +245,7 @@ func (ss *sessions) expireKeys() {
 		return
 	}
 	ss.logf(2, Info, "renewing the keys of the protocol of tinc 1.0")
-	ss.links.flood(nil, wire.KeyChanged{Nonce: ss.nonce(), Origin: ss.cfg.Name}.Append(nil))
+	ss.links.flood(nil, string(wire.KeyChanged{Nonce: ss.nonce(), Origin: ss.cfg.Name}.Append(nil)))
 	for _, s := range inUse {
 		s.tell()
 	}

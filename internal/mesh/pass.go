@@ -42,16 +42,16 @@ func pairOf(text string) string {
 
 // pass sends a routed request of another node on towards to, unless that would
 // send it back to c, where it came from, or it seems to run in circles.
-func (rc *reach) pass(c *conn, to *peer, text []byte) {
+func (rc *reach) pass(c *conn, to *peer, text string) {
 	next := rc.nextHopConn(to)
 	switch {
 	case next == nil:
 	case next == c:
 		rc.logf(3, Debug, "not sending a request for %s back to %s", to.name, c)
-	case rc.repeats.tooMany(rc.now, string(text)):
+	case rc.repeats.tooMany(rc.now, text):
 		rc.logf(2, Info, "routing loop: dropped a request for %s", to.name)
 	default:
-		rc.links.send(next, text)
+		rc.links.sendText(next, text)
 	}
 }
 

@@ -10,7 +10,7 @@ type paths struct {
 	reach interface { // who is reached
 		effectiveVia(p *peer) *peer
 		nextHopConn(p *peer) *conn
-		pass(c *conn, to *peer, text []byte)
+		pass(c *conn, to *peer, text string)
 	}
 	keyring interface { // host files and keys
 		leadsTo(c *conn, p *peer) bool

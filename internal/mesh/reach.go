@@ -42,6 +42,7 @@ type reach struct {
 	}
 	links interface { // connections
 		send(c *conn, text []byte)
+		sendText(c *conn, text string)
 	}
 	dialer interface { // whom we dial
 		autoConnectSoon()

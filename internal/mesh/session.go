@@ -19,7 +19,7 @@ type sessions struct {
 	keysExpire time.Time // when the keys that we gave to nodes of tinc 1.0 do, zero: there are none
 
 	reach interface { // who is reached
-		pass(c *conn, to *peer, text []byte)
+		pass(c *conn, to *peer, text string)
 		route(p *peer, text []byte)
 		searchEarly()
 	}
@@ -38,7 +38,7 @@ type sessions struct {
 	}
 	links interface { // connections
 		connOf(id ConnID) *conn
-		flood(from *conn, text []byte)
+		flood(from *conn, text string)
 	}
 	addresses interface { // which addresses are believed
 		believable(a netip.AddrPort) bool
@@ -132,7 +132,7 @@ func (ss *sessions) reqKey(c *conn, text string) error {
 			ss.emit(TunnelledData{From: r.From, To: r.To, Hop: c.peer.name, Record: rec})
 		}
 	case to != ss.self:
-		ss.reach.pass(c, to, []byte(text))
+		ss.reach.pass(c, to, text)
 	case !ss.keyring.speaksFor(c, from):
 		ss.logf(3, Debug, "ignoring a request from %s that arrived from %s", from.name, c)
 	default:
@@ -155,7 +155,7 @@ func (ss *sessions) ansKey(c *conn, text string) error {
 			r.Addr, r.HasAddr = wire.AddressOf(from.addr()), true
 			text = string(r.Append(nil))
 		}
-		ss.reach.pass(c, to, []byte(text))
+		ss.reach.pass(c, to, text)
 	case !ss.keyring.speaksFor(c, from):
 		ss.logf(3, Debug, "ignoring an answer from %s that arrived from %s", from.name, c)
 	default:

@@ -21,12 +21,12 @@ type subnets struct {
 	topology interface { // what is announced
 		answersTo(c *conn, text string) int
 		chargeTo(by node.Name, more share)
-		concerns(c *conn, names ...node.Name) bool
+		concernsOwner(c *conn, owner node.Name) bool
 		countSubnet(p *peer, s subnet.Subnet, add bool)
 		hearsay(c *conn, from node.Name, to node.Name, text string, known bool) bool
 		isNew(text string) bool
-		register(c *conn, names ...node.Name) bool
-		roomFor(c *conn, more share, keep ...node.Name) bool
+		registerOwner(c *conn, owner node.Name) bool
+		roomForSubnet(c *conn, owner node.Name) bool
 		stillThere(owner node.Name, s subnet.Subnet)
 	}
 	reach interface { // who is reached
@@ -34,7 +34,7 @@ type subnets struct {
 	}
 	links interface { // connections
 		activeConns() []*conn
-		flood(from *conn, text []byte)
+		flood(from *conn, text string)
 		send(c *conn, text []byte)
 	}
 }
@@ -51,10 +51,10 @@ func (sn *subnets) addSubnet(c *conn, text string) error {
 		return err
 	}
 	sn.topology.stillThere(r.Owner, r.Subnet)
-	if !sn.topology.isNew(text) || !sn.topology.concerns(c, r.Owner) {
+	if !sn.topology.isNew(text) || !sn.topology.concernsOwner(c, r.Owner) {
 		return nil
 	}
-	if !sn.topology.register(c, r.Owner) {
+	if !sn.topology.registerOwner(c, r.Owner) {
 		return nil
 	}
 	p := sn.nodes[r.Owner]
@@ -74,13 +74,13 @@ func (sn *subnets) addSubnet(c *conn, text string) error {
 			sn.limitExceeded(c, "subnet %s of %s: it has more than %d", r.Subnet, r.Owner, maxSubnetsOf)
 			return nil
 		}
-		if !sn.topology.roomFor(c, share{subnets: 1}, r.Owner) {
+		if !sn.topology.roomForSubnet(c, r.Owner) {
 			return nil
 		}
 		sn.putSubnet(p, r.Subnet, c.peer.name)
 		sn.cede(r.Subnet)
 	}
-	sn.links.flood(c, []byte(text))
+	sn.links.flood(c, text)
 	return nil
 }
 
@@ -89,7 +89,7 @@ func (sn *subnets) delSubnet(c *conn, text string) error {
 	if err != nil {
 		return err
 	}
-	if !sn.topology.concerns(c, r.Owner) {
+	if !sn.topology.concernsOwner(c, r.Owner) {
 		return nil
 	}
 	p := sn.nodes[r.Owner]
@@ -109,9 +109,9 @@ func (sn *subnets) delSubnet(c *conn, text string) error {
 		}
 	case !first, sn.cfg.TunnelServer:
 	case sn.cfg.StrictSubnets:
-		sn.links.flood(c, []byte(text))
+		sn.links.flood(c, text)
 	case has:
-		sn.links.flood(c, []byte(text))
+		sn.links.flood(c, text)
 		sn.dropSubnet(p, r.Subnet)
 	}
 	return nil

@@ -44,7 +44,7 @@ type topology struct {
 	}
 	links interface { // connections
 		activeConns() []*conn
-		flood(from *conn, text []byte)
+		flood(from *conn, text string)
 		send(c *conn, text []byte)
 		withConn() map[*peer]bool
 	}

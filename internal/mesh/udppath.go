@@ -576,7 +576,7 @@ func (ps *paths) sendUDPInfo(c *conn, from, to *peer) {
 	if from == ps.self { // the first hop puts in what it sees
 		addr = netip.AddrPortFrom(next.conn().local.Addr(), ps.cfg.Port)
 	}
-	ps.reach.pass(c, dest, wire.UDPInfo{From: from.name, To: dest.name, Addr: wire.AddressOf(addr)}.Append(nil))
+	ps.reach.pass(c, dest, string(wire.UDPInfo{From: from.name, To: dest.name, Addr: wire.AddressOf(addr)}.Append(nil)))
 }
 
 func (ps *paths) gotUDPInfo(c *conn, text string) error {
@@ -634,7 +634,7 @@ func (ps *paths) sendMTUInfo(c *conn, from, to *peer, mtu int) {
 			}
 		}
 	}
-	ps.reach.pass(c, to, wire.MTUInfo{From: from.name, To: to.name, MTU: max(mtu, minFrame)}.Append(nil))
+	ps.reach.pass(c, to, string(wire.MTUInfo{From: from.name, To: to.name, MTU: max(mtu, minFrame)}.Append(nil)))
 }
 
 func (ps *paths) gotMTUInfo(c *conn, text string) error {
