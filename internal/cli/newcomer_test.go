@@ -86,6 +86,9 @@ func TestSetForeseesWhatHasNoEffect(t *testing.T) {
 			t.Errorf("%s: %q", line, got)
 		}
 	}
+	if got := tincan("set PingInterval 0").must(t).err; !strings.HasPrefix(got, "warning: the file is changed, but the node does not use this value as written: ") {
+		t.Errorf("a value that is replaced: %q", got)
+	}
 	tincan("set ConnectTo bob").must(t)
 	if got := tincan("set ConnectTo bob").must(t).err; got != "" {
 		t.Errorf("set ConnectTo bob: %q", got)

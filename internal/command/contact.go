@@ -35,6 +35,8 @@ const (
 	dialWait = 300 * time.Millisecond
 	// askEvery is how often the node is asked.
 	askEvery = 50 * time.Millisecond
+	// mostBetween is the longest time between two questions that cost the node much.
+	mostBetween = 2 * time.Second
 	// maxUnreached nodes are told of.
 	maxUnreached = 5
 )
@@ -69,13 +71,14 @@ func awaitContact(ctx context.Context, l confdir.Layout, wait time.Duration) (f 
 	}
 	defer c.Close()
 	began, dialled := time.Now(), false
+	var look backoff
 	for ctx.Err() == nil {
 		conns, err := c.Connections()
 		if err != nil {
 			return f
 		}
 		connected, connecting := control.Contacts(conns)
-		if len(connected) > 0 { // the status costs more: all nodes, and a look at this machine
+		if len(connected) > 0 && look.due(time.Now()) { // the status costs more: all nodes, and a look at this machine
 			s, err := c.Status()
 			if err != nil {
 				return f
@@ -91,7 +94,7 @@ func awaitContact(ctx context.Context, l confdir.Layout, wait time.Duration) (f 
 		if !dialled && wait == neighbourWait && time.Since(began) > dialWait {
 			return f
 		}
-		if len(connecting) == 0 && time.Since(began) > failureWait {
+		if len(connecting) == 0 && time.Since(began) > failureWait && look.due(time.Now()) {
 			if r, err := c.NetCheck(); err == nil && len(r.Failures) > 0 {
 				f.failures = r.Failures
 				return f
@@ -106,6 +109,22 @@ func awaitContact(ctx context.Context, l confdir.Layout, wait time.Duration) (f 
 		f.failures = r.Failures
 	}
 	return f
+}
+
+// backoff spreads out questions that cost much: after each the next one waits twice as long, up to mostBetween.
+type backoff struct {
+	at   time.Time // of the next one
+	wait time.Duration
+}
+
+// due tells whether it is time for the next one, and counts it if so.
+func (b *backoff) due(now time.Time) bool {
+	if now.Before(b.at) {
+		return false
+	}
+	b.wait = min(max(2*b.wait, askEvery), mostBetween)
+	b.at = now.Add(b.wait)
+	return true
 }
 
 // FirstNeighbour waits for a moment until the node that has just started is connected with another one: "" if it is not.

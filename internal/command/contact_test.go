@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"tincan/internal/confdir"
 	"tincan/internal/control"
@@ -16,7 +17,8 @@ import (
 // dialling is a node that connects with bob while it is asked.
 type dialling struct {
 	control.Backend
-	asked, looked atomic.Int32 // for the connections, for all nodes
+	status        control.NodeStatus // of bob
+	asked, looked atomic.Int32       // for the connections, for all nodes
 }
 
 // attempts is how often the connections are asked for before there is one.
@@ -32,15 +34,16 @@ func (d *dialling) Connections() []control.ConnInfo {
 
 func (d *dialling) Nodes() []control.NodeInfo {
 	d.looked.Add(1)
-	return []control.NodeInfo{{Name: "bob", Status: control.Reachable, NextHop: "bob", Via: "bob", Address: control.Address{Host: "192.0.2.1", Port: "655"}}}
+	return []control.NodeInfo{{Name: "bob", Status: d.status, NextHop: "bob", Via: "bob", Address: control.Address{Host: "192.0.2.1", Port: "655"}}}
 }
 
 func (d *dialling) Self() control.SelfInfo        { return control.SelfInfo{Name: "alice"} }
 func (d *dialling) Edges() []control.EdgeInfo     { return nil }
 func (d *dialling) Subnets() []control.SubnetInfo { return nil }
 
-// A status costs the node much more than a list of its connections.
-func TestStatusIsAskedForOnlyOnceThereIsAConnection(t *testing.T) {
+// serveNode serves the control socket of a network.
+func serveNode(t *testing.T, b control.Backend) confdir.Layout {
+	t.Helper()
 	l, err := confdir.Place{Conf: t.TempDir()}.Layout()
 	if err != nil {
 		t.Fatal(err)
@@ -52,10 +55,9 @@ func TestStatusIsAskedForOnlyOnceThereIsAConnection(t *testing.T) {
 	if err := claim.Publish(netip.MustParseAddrPort("127.0.0.1:655")); err != nil {
 		t.Fatal(err)
 	}
-	d := &dialling{}
 	ctx, stop := context.WithCancel(context.Background())
 	var serving sync.WaitGroup
-	serving.Go(func() { control.NewServer(claim.Cookie(), d).Serve(ctx, claim.Listener()) })
+	serving.Go(func() { control.NewServer(claim.Cookie(), b).Serve(ctx, claim.Listener()) })
 	t.Cleanup(func() {
 		stop()
 		serving.Wait()
@@ -63,12 +65,38 @@ func TestStatusIsAskedForOnlyOnceThereIsAConnection(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	return l
+}
 
-	f := awaitContact(t.Context(), l, newcomerWait)
+// A status costs the node much more than a list of its connections.
+func TestStatusIsAskedForOnlyOnceThereIsAConnection(t *testing.T) {
+	d := &dialling{status: control.Reachable}
+	f := awaitContact(t.Context(), serveNode(t, d), newcomerWait)
 	if f.peer != node.Name("bob") || f.address != "192.0.2.1:655" {
 		t.Errorf("connected with %q at %q", f.peer, f.address)
 	}
 	if asked, looked := d.asked.Load(), d.looked.Load(); asked <= attempts || looked != 1 {
 		t.Errorf("the connections were asked for %d times, the status %d times", asked, looked)
+	}
+}
+
+// A connection that leads to no node for long does not make a busy node of this one.
+func TestStatusIsAskedForLessAndLessOften(t *testing.T) {
+	d := &dialling{}
+	if f := awaitContact(t.Context(), serveNode(t, d), time.Second); f.peer != "" {
+		t.Errorf("connected with %q", f.peer)
+	}
+	if looked := d.looked.Load(); looked == 0 || looked > 6 { // at 0, 50, 150, 350, 750 ms, and the last time
+		t.Errorf("the status was asked for %d times in a second", looked)
+	}
+	var b backoff
+	asked := 0
+	for now := (time.Time{}).Add(time.Hour); now.Before((time.Time{}).Add(time.Hour + newcomerWait)); now = now.Add(askEvery) {
+		if b.due(now) {
+			asked++
+		}
+	}
+	if asked < 10 || asked > 14 {
+		t.Errorf("asked %d times in %v", asked, newcomerWait)
 	}
 }

@@ -207,9 +207,14 @@ func quoted(words []string) string {
 // foresee tells what a node says about the value in its log, or will say when it is started.
 func foresee(e *env.Env, l confdir.Layout, r command.Setting) {
 	_, warnings, err := confdir.Inspect(l, nil)
-	for _, p := range append(config.Problems(err), warnings...) {
+	for _, p := range config.Problems(err) {
 		if p.Variable == r.Name {
 			e.Say("warning: the file is changed, but the node does not accept this: %v", p)
+		}
+	}
+	for _, p := range warnings {
+		if p.Variable == r.Name {
+			e.Say("warning: the file is changed, but the node does not use this value as written: %v", p)
 		}
 	}
 }
