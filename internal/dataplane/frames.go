@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"tincan/internal/device"
+	"tincan/internal/flow"
 	"tincan/internal/mesh"
 	"tincan/internal/packet"
 	"tincan/internal/rate"
@@ -86,6 +87,9 @@ func (t *transmitter) fastFrame(f []byte, l2, size int) bool {
 		}
 		t.toMAC.routes, t.toMAC.mac, t.toMAC.owner = r, mac, e.Owner
 	}
+	if to := t.toMAC.owner; to != nil && t.slow.checker.CheckFrame(flow.Out, &to.flows, f, l2, t.now) != flow.Pass {
+		return false
+	}
 	if !t.fastTo(t.toMAC.owner, ip, size, size, minimum) {
 		return false
 	}
@@ -156,13 +160,19 @@ func (r *receiver) deliverFrame(at, n int) {
 	}
 	r.count(n)
 	ours := r.frameForUs(f)
-	if r.coalescer.Count() > 0 {
-		if ours && [ethernetLen]byte(f) == r.l2hdr {
+	if ours {
+		if r.coalescer.Count() > 0 && r.flowOf == r.from && [ethernetLen]byte(f) == r.l2hdr {
 			if _, ok := r.coalescer.Add(f[r.l2:]); ok {
 				r.restore(at)
 				return
 			}
 		}
+		if !r.mayEnter(f) {
+			r.restore(at)
+			return
+		}
+	}
+	if r.coalescer.Count() > 0 {
 		r.displace(at, n)
 		f = r.buf[inBase : inBase+n]
 	}
@@ -171,7 +181,7 @@ func (r *receiver) deliverFrame(at, n int) {
 	case !ours:
 		r.slow.routeFrame(r.from, f)
 	case r.coalescer.Start(ip, r.segmentsOfFrame(f)):
-		r.l2hdr = [ethernetLen]byte(f)
+		r.flowOf, r.l2hdr = r.from, [ethernetLen]byte(f)
 		r.l2, r.hdrLen = ethernetLen, ethernetLen+headersOf(ip)
 	default:
 		r.output(n)

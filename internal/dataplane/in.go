@@ -44,7 +44,8 @@ type receiver struct {
 	coalescer packet.Coalescer
 	segmenter packet.Segmenter // of super-packets that the device refuses
 	limits    segmentLimits
-	hdrLen    int // headers of the packets of that flow, l2 included
+	flowOf    *peer // whose flow it is
+	hdrLen    int   // headers of the packets of that flow, l2 included
 	l2        int
 	l2hdr     [ethernetLen]byte // the Ethernet header of that flow
 	saved     [headroom + maxHeaders]byte
@@ -295,18 +296,25 @@ func (r *receiver) deliver(at, n int) {
 	r.count(n)
 	p := r.buf[at : at+n]
 	ours := r.forUs(p)
-	if ours && !r.validSource(p) {
-		r.restore(at)
-		r.p.dropInvalidSource(r.from)
-		return
-	}
-	if r.coalescer.Count() > 0 {
-		if ours {
+	if ours {
+		if !r.validSource(p) {
+			r.restore(at)
+			r.p.dropInvalidSource(r.from)
+			return
+		}
+		// What continues the flow of the packet before it passes as that did.
+		if r.coalescer.Count() > 0 && r.flowOf == r.from {
 			if _, ok := r.coalescer.Add(p); ok {
 				copy(r.buf[at-headroom:], r.saved[:headroom+r.hdrLen])
 				return
 			}
 		}
+		if !r.mayEnter(p) {
+			r.restore(at)
+			return
+		}
+	}
+	if r.coalescer.Count() > 0 {
 		r.displace(at, n)
 		p = r.buf[inBase : inBase+n]
 	}
@@ -314,7 +322,7 @@ func (r *receiver) deliver(at, n int) {
 	case !ours:
 		r.slow.routeIP(r.from, p)
 	case r.coalescer.Start(p, r.limits.segments(kindOf(p), r.now)):
-		r.hdrLen = headersOf(p)
+		r.flowOf, r.hdrLen = r.from, headersOf(p)
 	default:
 		r.output(n)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"tincan/internal/compress"
 	"tincan/internal/device"
+	"tincan/internal/flow"
 	"tincan/internal/forward"
 	"tincan/internal/legacy"
 	"tincan/internal/packet"
@@ -194,6 +195,9 @@ func (t *transmitter) fast(p []byte, size int) bool {
 	minimum := minMTU4
 	if p[0]>>4 == 6 {
 		minimum = minMTU6
+	}
+	if to := t.cached.owner; to != nil && t.slow.checker.Check(flow.Out, &to.flows, p, t.now) != flow.Pass {
+		return false // it is answered on the slow path
 	}
 	t.l2 = 0
 	return t.fastTo(t.cached.owner, p, size, size+ethernetLen, minimum)

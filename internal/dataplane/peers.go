@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tincan/internal/flow"
 	"tincan/internal/forward"
 	"tincan/internal/mesh"
 	"tincan/internal/node"
@@ -42,13 +43,16 @@ type peer struct {
 	silence   silence
 	notDirect struct{ first, last time.Duration } // recent packets refused without a direct path; guarded by Plane.routing
 
+	flows          flow.Peer
 	subnets        atomic.Int32 // number of subnets that it announces
 	invalidSources dropped      // packets with a source address outside its subnets
 
 	traffic, heard, indirect, undecodable, tooLong pacer
 }
 
-func newPeer(name node.Name) *peer { return &peer{name: name, id: name.ID()} }
+func newPeer(name node.Name) *peer {
+	return &peer{name: name, id: name.ID(), flows: flow.Peer{Name: name}}
+}
 
 // state is what the protocol core published about a peer. It is immutable.
 type state struct {

@@ -66,6 +66,7 @@ import (
 	"time"
 
 	"tincan/internal/device"
+	"tincan/internal/flow"
 	"tincan/internal/mesh"
 	"tincan/internal/node"
 	"tincan/internal/route"
@@ -145,6 +146,7 @@ type Plane struct {
 	searched pacer  // the last search among all legacy nodes
 	v4       []bool // by socket: it is an IPv4 socket
 	bridging bool   // frames are routed, not packets
+	filter   *flow.Filter
 }
 
 // New returns a plane that knows no peers and no routes. It takes over the device and
@@ -164,6 +166,7 @@ func New(cfg Config) *Plane {
 		loops:     loopDetector{seed: maphash.MakeSeed()},
 	}
 	p.selfID = p.self.id
+	p.filter = newFilter(cfg.Self)
 	p.bridging = cfg.Mode != route.ByAddress
 	// Times are counted from an hour before the start, so that zero means never.
 	p.start = cfg.Now().Add(-time.Hour)

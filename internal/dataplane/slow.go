@@ -7,6 +7,7 @@ import (
 	"tincan/internal/b64"
 	"tincan/internal/compress"
 	"tincan/internal/device"
+	"tincan/internal/flow"
 	"tincan/internal/forward"
 	"tincan/internal/node"
 	"tincan/internal/packet"
@@ -27,9 +28,12 @@ type slowPath struct {
 	plain       []byte // type and data of a record
 	compressBuf []byte // data as it was before or is after compression
 	blob        []byte // ids and record
+	checker     *flow.Checker
 }
 
-func newSlowPath(p *Plane) *slowPath { return &slowPath{p: p, src: p.self} }
+func newSlowPath(p *Plane) *slowPath {
+	return &slowPath{p: p, src: p.self, checker: p.filter.NewChecker()}
+}
 
 // send sends a datagram.
 func (c *slowPath) send(path udpPath, datagram []byte) {
@@ -66,10 +70,16 @@ func (c *slowPath) route(src *peer) {
 	if d.Reason == route.NotDirect && !c.p.reportNotDirect(w, c.frame, c.now) {
 		return
 	}
+	if src == c.p.self && !c.mayLeave(&d) {
+		return
+	}
 	for _, out := range d.Outputs {
 		if out.To == c.p.cfg.Self {
 			if src != c.p.self && !c.p.bridging && !c.p.validSource(src, w.routes, c.frame[ethernetLen:], c.now) {
 				c.p.dropInvalidSource(src)
+				continue
+			}
+			if src != c.p.self && !c.mayEnter(src, out.Frame, d.Broadcast) {
 				continue
 			}
 			c.toDevice(out.Frame)

@@ -71,6 +71,8 @@ const (
 	SessionTimeout                 // waited too long for a session
 	ForwardingOff                  // relaying is switched off
 	InvalidSource                  // the source address belongs to another node, or to none
+	RefusedIn                      // the policy does not let it in
+	RefusedOut                     // the policy does not let it out
 	InboxFull                      // the data plane does not keep up with the protocol core
 	reasonCount
 )
@@ -82,7 +84,8 @@ var reasonNames = [reasonCount]string{
 	Compressed: "compressed", OverLong: "too long", MetaFull: "meta connection full",
 	NoMeta: "no meta connection", NoPath: "no such path", NoSocket: "no socket", TooLongForPath: "too long for its path",
 	SendFailed: "send failed", DeviceFailed: "device failed", SessionTimeout: "no session in time", ForwardingOff: "forwarding is off",
-	InvalidSource: "source address of another node", InboxFull: "packet path too busy",
+	InvalidSource: "source address of another node", RefusedIn: "refused by the policy, incoming",
+	RefusedOut: "refused by the policy, outgoing", InboxFull: "packet path too busy",
 }
 
 func (r Reason) String() string {

@@ -239,7 +239,7 @@ func (c *Checker) CheckFrame(dir Direction, peer *Peer, frame []byte, l2 int, no
 		return Pass
 	}
 	if l2 < packet.EthernetLen || l2 >= len(frame) {
-		return c.f.refuse(dir, peer, parsed{}, Malformed, now)
+		return Malformed
 	}
 	p := frame[l2:]
 	switch typ := binary.BigEndian.Uint16(frame[l2-2:]); typ {
@@ -247,7 +247,7 @@ func (c *Checker) CheckFrame(dir Direction, peer *Peer, frame []byte, l2 int, no
 		return Pass
 	case packet.TypeIPv4, packet.TypeIPv6:
 		if want, ok := packet.EtherTypeOf(p); !ok || want != typ {
-			return c.f.refuse(dir, peer, parsed{}, Malformed, now)
+			return Malformed
 		}
 		if typ == packet.TypeIPv6 && discovery(p) {
 			return Pass
@@ -257,7 +257,7 @@ func (c *Checker) CheckFrame(dir Direction, peer *Peer, frame []byte, l2 int, no
 	from, to := policy.sides(dir, peer)
 	d := policy.c.DecideFrame(from, to)
 	if !d.Allowed() {
-		return c.f.refuse(dir, peer, parsed{}, NoRule, now)
+		return NoRule
 	}
 	d.Count()
 	return Pass
@@ -324,7 +324,7 @@ func (d *parsed) keyOf(dir Direction) key {
 func (f *Filter) check(policy *published, dir Direction, peer *Peer, p []byte, now time.Duration) (v Verdict, kept bool) {
 	d, ok := parse(p)
 	if !ok {
-		return f.refuse(dir, peer, d, Malformed, now), false
+		return Malformed, false
 	}
 	second := uint32(now / time.Second)
 	owner := peer
@@ -333,7 +333,7 @@ func (f *Filter) check(policy *published, dir Direction, peer *Peer, p []byte, n
 	}
 	if d.fragment == later {
 		if !f.follows(dir, owner, &d, second) {
-			return f.refuse(dir, peer, d, Fragment, now), false
+			return Fragment, false
 		}
 		return Pass, false
 	}
@@ -346,7 +346,7 @@ func (f *Filter) check(policy *published, dir Direction, peer *Peer, p []byte, n
 		v, kept = f.flow(policy, dir, peer, &d, second)
 	}
 	if v != Pass {
-		return f.refuse(dir, peer, d, v, now), false
+		return v, false
 	}
 	if d.fragment == first {
 		f.remember(dir, owner, &d, second)

@@ -118,8 +118,17 @@ func (s *station) peer(name node.Name) *Peer {
 	return s.peers[name]
 }
 
-func (s *station) in(from node.Name, p []byte) Verdict { return s.Check(In, s.peer(from), p, s.now) }
-func (s *station) out(to node.Name, p []byte) Verdict  { return s.Check(Out, s.peer(to), p, s.now) }
+func (s *station) in(from node.Name, p []byte) Verdict { return s.check(In, from, p) }
+func (s *station) out(to node.Name, p []byte) Verdict  { return s.check(Out, to, p) }
+
+func (s *station) check(dir Direction, name node.Name, p []byte) Verdict {
+	peer := s.peer(name)
+	v := s.Check(dir, peer, p, s.now)
+	if v != Pass {
+		s.Note(dir, peer, p, v, s.now)
+	}
+	return v
+}
 
 // step is one packet of a conversation between alice and bob.
 type step struct {

@@ -20,7 +20,7 @@ type Refusal struct {
 	Why      Verdict
 }
 
-// Refused is how often, and when last: on the clock of [Checker.Check].
+// Refused is how often that was, and when last, on the clock of [Checker.Check].
 type Refused struct {
 	Refusal
 	Count uint64
@@ -40,20 +40,19 @@ type refusals struct {
 	new   rate.Bucket // kinds that are not there yet
 }
 
-// refuse takes note of a packet that does not pass, and returns why.
-func (f *Filter) refuse(dir Direction, peer *Peer, d parsed, why Verdict, now time.Duration) Verdict {
+// Note takes note of a packet that was refused: p is the IP packet, or what else a frame holds.
+func (f *Filter) Note(dir Direction, peer *Peer, p []byte, why Verdict, now time.Duration) {
 	kind := Refusal{Dir: dir, Protocol: policy.AnyProtocol, Why: why}
 	if peer != nil {
 		kind.Peer = peer.Name
 	}
-	if why != Malformed && d.src != (policy.Addr{}) {
+	if d, ok := parse(p); ok && why != Malformed {
 		kind.Protocol = policy.OfIP(d.proto)
-		if kind.Protocol.HasPorts() && d.fragment != later {
+		if kind.Protocol.HasPorts() {
 			kind.Port = d.dstPort
 		}
 	}
 	f.refusals.add(kind, now)
-	return why
 }
 
 func (r *refusals) add(kind Refusal, now time.Duration) {
@@ -92,7 +91,7 @@ func (r *refusals) forget() {
 	delete(r.kinds, oldest.Refusal)
 }
 
-// Refused lists what was refused lately, the latest first. It may not be complete.
+// Refused lists what was refused lately, as far as [Filter.Note] was told, the latest first. It may not be complete.
 func (f *Filter) Refused() (list []Refused) {
 	r := &f.refusals
 	r.mu.Lock()

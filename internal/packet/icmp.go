@@ -13,6 +13,7 @@ const (
 	CodeFragNeeded    uint8 = 4
 	CodeNetUnknown    uint8 = 6
 	CodeNetProhibited uint8 = 9
+	CodeFiltered      uint8 = 13
 )
 
 // Types and codes of ICMPv6 errors (RFC 4443).

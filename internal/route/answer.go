@@ -2,6 +2,7 @@ package route
 
 import (
 	"net/netip"
+	"time"
 
 	"tincan/internal/node"
 	"tincan/internal/packet"
@@ -17,8 +18,23 @@ var answers = [reasons]struct{ type4, code4, type6, code6 uint8 }{
 	Unreachable: {packet.ICMPUnreachable, packet.CodeNetUnreach, packet.ICMPv6Unreachable, packet.CodeNoRoute},
 	Prohibited:  {packet.ICMPUnreachable, packet.CodeNetProhibited, packet.ICMPv6Unreachable, packet.CodeAdminProhibited},
 	NotDirect:   {packet.ICMPUnreachable, packet.CodeNetProhibited, packet.ICMPv6Unreachable, packet.CodeAdminProhibited},
+	NotAllowed:  {packet.ICMPUnreachable, packet.CodeFiltered, packet.ICMPv6Unreachable, packet.CodeAdminProhibited},
 	Expired:     {packet.ICMPTimeExceeded, 0, packet.ICMPv6TimeExceeded, 0},
 	TooBig:      {packet.ICMPUnreachable, packet.CodeFragNeeded, packet.ICMPv6TooBig, 0},
+}
+
+// Refuse is the decision about a frame that must not go on, for reasons of which the router knows nothing: it is dropped, and
+// its sender is told so if it holds an IP packet for one destination.
+func (r *Router) Refuse(now time.Time, source node.Name, frame []byte) Decision {
+	r.outputs, r.scratch = r.outputs[:0], r.scratch[:0]
+	v := routing{Router: r, now: now, source: source, frame: frame, offset: packet.EthernetLen}
+	if !v.lookInside() || frame[0]&1 != 0 {
+		return v.drop(NotAllowed)
+	}
+	if dst, _ := packet.Dst(v.ip()); dst.IsMulticast() || dst == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+		return v.drop(NotAllowed)
+	}
+	return v.answer(NotAllowed, 0)
 }
 
 // answer drops the packet and tells its sender why by an ICMP error, if it may be told.

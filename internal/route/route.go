@@ -123,13 +123,15 @@ const (
 	Options                    // would have to be fragmented, but has IP options
 	UnknownNode                // the source or the owner is not known (a moment between two states)
 	NotAnswered                // an ARP request or neighbour solicitation for an address that is not a peer's
+	NotAllowed                 // the policy refuses it, see [Router.Refuse]; answered
 	AnsweredHere               // an ARP request or neighbour solicitation; the answer is in the decision
 	reasons
 )
 
 var reasonNames = [reasons]string{
 	"delivered", "malformed", "unknown type", "no subnet", "unreachable", "prohibited", "not direct",
-	"expired", "too big", "back to its source", "routing loop", "IP options", "unknown node", "not answered", "answered here",
+	"expired", "too big", "back to its source", "routing loop", "IP options", "unknown node", "not answered", "not allowed",
+	"answered here",
 }
 
 // Reasons is the number of reasons, for arrays of counters.

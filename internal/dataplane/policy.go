@@ -1,0 +1,173 @@
+package dataplane
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"slices"
+	"time"
+
+	"tincan/internal/flow"
+	"tincan/internal/node"
+	"tincan/internal/packet"
+	"tincan/internal/policy"
+	"tincan/internal/route"
+)
+
+// A policy is enforced where packets end: what comes out of a session and is for our device is checked against the rules, by
+// the node whose session it is. It is also applied where packets begin, since there their sender can be told
+// by an ICMP error; and since what leaves opens the flows whose replies may come in. Relays check nothing.
+//
+// The fast paths ask for each super-packet once (a packet that the coalescer takes belongs to the flow that has passed), the
+// slow path for each packet. Without a policy all that is one load of a pointer.
+//
+// Who sends a packet is not always whose session it came by: nodes that pass on broadcasts along the tree, and those of
+// tinc 1.0, seal what they pass on themselves. Then it is who owns the source address, as far as that can be trusted.
+
+// newFilter makes the filter of a node, without a policy.
+func newFilter(self node.Name) *flow.Filter {
+	var secret [5]uint64
+	var b [8]byte
+	for i := range secret {
+		rand.Read(b[:]) // never fails
+		secret[i] = binary.NativeEndian.Uint64(b[:])
+	}
+	return flow.New(self, secret)
+}
+
+// SetPolicy puts a policy in force from the next packet on; with nil everything passes. Flows go on if the new policy allows
+// them, too.
+func (p *Plane) SetPolicy(c *policy.Compiled) { p.filter.SetPolicy(c) }
+
+// PolicyUses is how many flows each rule has allowed here, nil without a policy.
+func (p *Plane) PolicyUses() []policy.Use { return p.filter.Uses() }
+
+// Refused is one kind of packets that the policy has refused here.
+type Refused struct {
+	flow.Refusal
+	Count uint64
+	Last  time.Time
+}
+
+// PolicyRefused lists what the policy has refused lately, the latest first. It is bounded, and so may not be complete; the
+// sums are in [Plane.Drops].
+func (p *Plane) PolicyRefused() (list []Refused) {
+	for _, r := range p.filter.Refused() {
+		list = append(list, Refused{r.Refusal, r.Count, p.start.Add(r.Last)})
+	}
+	return list
+}
+
+// check asks the policy about a frame, of which only the IP packet counts where packets are routed.
+func (c *slowPath) check(dir flow.Direction, peer *flow.Peer, frame []byte) bool {
+	var v flow.Verdict
+	l2 := ethernetLen
+	if c.p.bridging {
+		l2 = l2Len(frame)
+		v = c.checker.CheckFrame(dir, peer, frame, l2, c.now)
+	} else {
+		v = c.checker.Check(dir, peer, frame[l2:], c.now)
+	}
+	if v == flow.Pass {
+		return true
+	}
+	c.p.refused(dir, peer, frame[min(l2, len(frame)):], v, c.now)
+	return false
+}
+
+// refused counts a packet that the policy has refused.
+func (p *Plane) refused(dir flow.Direction, peer *flow.Peer, data []byte, why flow.Verdict, now time.Duration) {
+	p.filter.Note(dir, peer, data, why, now)
+	if dir == flow.In {
+		p.drop(RefusedIn)
+	} else {
+		p.drop(RefusedOut)
+	}
+}
+
+// mayEnter reports whether the policy lets a frame from a node through to our device, and counts it if not. broadcast says
+// that it goes to everybody. The caller holds p.routing.
+func (c *slowPath) mayEnter(from *peer, frame []byte, broadcast bool) bool {
+	if !c.p.filter.Active() {
+		return true
+	}
+	w := &c.p.view
+	if broadcast || w.dir.legacy != nil || c.p.options.Load().Forwarding == route.Kernel {
+		data := frame
+		if !c.p.bridging {
+			data = frame[ethernetLen:]
+		}
+		from = c.p.senderOf(from, w.routes, data, broadcast)
+	}
+	return c.check(flow.In, &from.flows, frame)
+}
+
+// mayLeave reports whether the policy lets c.frame, which our device has given, out to where the router has decided. If not,
+// its sender is told so. The caller holds p.routing.
+func (c *slowPath) mayLeave(d *route.Decision) bool {
+	if !c.p.filter.Active() {
+		return true
+	}
+	self := c.p.cfg.Self
+	i := slices.IndexFunc(d.Outputs, func(out route.Output) bool { return out.To != self })
+	if i < 0 {
+		return true
+	}
+	var peer *flow.Peer
+	if !d.Broadcast {
+		to := c.p.view.dir.byName[d.Outputs[i].To]
+		if to == nil {
+			return true // it is dropped anyway
+		}
+		peer = &to.flows
+	}
+	if c.check(flow.Out, peer, c.frame) {
+		return true
+	}
+	answer := c.p.currentRouter().Refuse(c.p.start.Add(c.now), self, c.frame)
+	for _, out := range answer.Outputs {
+		c.toDevice(out.Frame)
+	}
+	return false
+}
+
+// mayEnter reports whether the policy lets what came from r.from through to our device, and counts it if not: a frame where frames
+// are routed, else a packet.
+func (r *receiver) mayEnter(p []byte) bool {
+	if !r.p.filter.Active() {
+		return true
+	}
+	from, c := r.from, r.slow
+	if r.dir.legacy != nil || r.options.Forwarding == route.Kernel {
+		from = r.p.senderOf(from, r.routes, p, false)
+	}
+	if r.p.bridging {
+		return c.check(flow.In, &from.flows, p)
+	}
+	v := c.checker.Check(flow.In, &from.flows, p, r.now)
+	if v != flow.Pass {
+		r.p.refused(flow.In, &from.flows, p, v, r.now)
+	}
+	return v == flow.Pass
+}
+
+// senderOf is the node that has sent what came from another one, see above: a frame where frames are routed, else a packet.
+func (p *Plane) senderOf(from *peer, routes *routes, data []byte, broadcast bool) *peer {
+	var owner *peer
+	if p.bridging {
+		if e, ok := routes.table.LookupMAC([6]byte(data[6:12])); ok {
+			owner = e.Owner
+		}
+		broadcast = broadcast || data[0]&1 != 0
+	} else if src, ok := packet.Src(data); ok {
+		owner, _ = routes.lookup(src)
+		broadcast = broadcast || p.isBroadcast(routes, data)
+	}
+	if owner == nil || owner == p.self || owner == p.broadcast {
+		return from
+	}
+	s := owner.state.Load()
+	if broadcast && p.options.Load().Broadcast == route.Tree || s.speaksLegacy() && !s.Adjacent {
+		return owner
+	}
+	return from
+}
