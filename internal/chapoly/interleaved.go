@@ -1,4 +1,4 @@
-//go:build amd64
+//go:build amd64 || arm64
 
 package chapoly
 
@@ -55,7 +55,7 @@ func (k *interleaved) first(dst, src []byte, n uint64) int {
 func (k *interleaved) next(dst, src, msg []byte) (ciphered, tagged int) {
 	k.state[12] += passBlocks
 	ciphered = min(len(src), passSize)
-	if groups := min(len(msg)/groupSize, maxGroups); groups > 0 {
+	if groups := min(len(msg)/groupSize, maxGroups); groups > 0 && k.poly.grouped {
 		pass(&dst[0], &src[0], ciphered, &k.state, &msg[0], groups, &k.poly, nil)
 		return ciphered, groups * groupSize
 	}

@@ -20,7 +20,7 @@ func main() {
 
 // files returns what is written, by name.
 func files() map[string][]byte {
-	return map[string][]byte{"kernel_amd64.s": amd64()}
+	return map[string][]byte{"kernel_amd64.s": amd64(), "kernel_arm64.s": arm64()}
 }
 
 func amd64() []byte {
@@ -34,5 +34,14 @@ func amd64() []byte {
 	pass256()
 	short256()
 	poly4()
+	return end()
+}
+
+func arm64() []byte {
+	begin()
+	data("counters", 0, 1, 2, 3) // of the blocks in a pass
+	data("rotate8", 0x02010003, 0x06050407, 0x0a09080b, 0x0e0d0c0f)
+	passNEON()
+	poly4ARM()
 	return end()
 }
