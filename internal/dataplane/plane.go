@@ -166,10 +166,10 @@ func New(cfg Config) *Plane {
 		loops:     loopDetector{seed: maphash.MakeSeed()},
 	}
 	p.selfID = p.self.id
-	p.filter = newFilter(cfg.Self)
 	p.bridging = cfg.Mode != route.ByAddress
 	// Times are counted from an hour before the start, so that zero means never.
 	p.start = cfg.Now().Add(-time.Hour)
+	p.filter = newFilter(cfg.Self, p.start)
 	for _, s := range cfg.Sockets {
 		p.v4 = append(p.v4, s.Local().Addr().Unmap().Is4())
 	}

@@ -9,7 +9,6 @@ import (
 	"tincan/internal/flow"
 	"tincan/internal/node"
 	"tincan/internal/packet"
-	"tincan/internal/policy"
 	"tincan/internal/route"
 )
 
@@ -23,39 +22,20 @@ import (
 // Who sends a packet is not always whose session it came by: nodes that pass on broadcasts along the tree, and those of
 // tinc 1.0, seal what they pass on themselves. Then it is who owns the source address, as far as that can be trusted.
 
-// newFilter makes the filter of a node, without a policy.
-func newFilter(self node.Name) *flow.Filter {
+// newFilter makes the filter of a node, without a policy. Its clock begins at start.
+func newFilter(self node.Name, start time.Time) *flow.Filter {
 	var secret [5]uint64
 	var b [8]byte
 	for i := range secret {
 		rand.Read(b[:]) // never fails
 		secret[i] = binary.NativeEndian.Uint64(b[:])
 	}
-	return flow.New(self, secret)
+	return flow.New(self, secret, start)
 }
 
-// SetPolicy puts a policy in force from the next packet on; with nil everything passes. Flows go on if the new policy allows
-// them, too.
-func (p *Plane) SetPolicy(c *policy.Compiled) { p.filter.SetPolicy(c) }
-
-// PolicyUses is how many flows each rule has allowed here, nil without a policy.
-func (p *Plane) PolicyUses() []policy.Use { return p.filter.Uses() }
-
-// Refused is one kind of packets that the policy has refused here.
-type Refused struct {
-	flow.Refusal
-	Count uint64
-	Last  time.Time
-}
-
-// PolicyRefused lists what the policy has refused lately, the latest first. It is bounded, and so may not be complete; the
-// sums are in [Plane.Drops].
-func (p *Plane) PolicyRefused() (list []Refused) {
-	for _, r := range p.filter.Refused() {
-		list = append(list, Refused{r.Refusal, r.Count, p.start.Add(r.Last)})
-	}
-	return list
-}
+// Policy is the filter of what enters and leaves: it takes the policy ([flow.Filter.SetPolicy]), and says what that has allowed and
+// refused.
+func (p *Plane) Policy() *flow.Filter { return p.filter }
 
 // check asks the policy about a frame, of which only the IP packet counts where packets are routed.
 func (c *slowPath) check(dir flow.Direction, peer *flow.Peer, frame []byte) bool {
@@ -70,17 +50,17 @@ func (c *slowPath) check(dir flow.Direction, peer *flow.Peer, frame []byte) bool
 	if v == flow.Pass {
 		return true
 	}
-	c.p.refused(dir, peer, frame[min(l2, len(frame)):], v, c.now)
+	c.refused(dir, peer, frame[min(l2, len(frame)):], v)
 	return false
 }
 
 // refused counts a packet that the policy has refused.
-func (p *Plane) refused(dir flow.Direction, peer *flow.Peer, data []byte, why flow.Verdict, now time.Duration) {
-	p.filter.Note(dir, peer, data, why, now)
+func (c *slowPath) refused(dir flow.Direction, peer *flow.Peer, data []byte, why flow.Verdict) {
+	c.p.filter.Note(dir, peer, data, why, c.now)
 	if dir == flow.In {
-		p.drop(RefusedIn)
+		c.p.drop(RefusedIn)
 	} else {
-		p.drop(RefusedOut)
+		c.p.drop(RefusedOut)
 	}
 }
 
@@ -96,7 +76,7 @@ func (c *slowPath) mayEnter(from *peer, frame []byte, broadcast bool) bool {
 		if !c.p.bridging {
 			data = frame[ethernetLen:]
 		}
-		from = c.p.senderOf(from, w.routes, data, broadcast)
+		from = c.senderOf(from, w.routes, data, broadcast)
 	}
 	return c.check(flow.In, &from.flows, frame)
 }
@@ -138,21 +118,21 @@ func (r *receiver) mayEnter(p []byte) bool {
 	}
 	from, c := r.from, r.slow
 	if r.dir.legacy != nil || r.options.Forwarding == route.Kernel {
-		from = r.p.senderOf(from, r.routes, p, false)
+		from = c.senderOf(from, r.routes, p, false)
 	}
 	if r.p.bridging {
 		return c.check(flow.In, &from.flows, p)
 	}
 	v := c.checker.Check(flow.In, &from.flows, p, r.now)
 	if v != flow.Pass {
-		r.p.refused(flow.In, &from.flows, p, v, r.now)
+		c.refused(flow.In, &from.flows, p, v)
 	}
 	return v == flow.Pass
 }
 
 // senderOf is the node that has sent what came from another one, see above: a frame where frames are routed, else a packet.
-func (p *Plane) senderOf(from *peer, routes *routes, data []byte, broadcast bool) *peer {
-	var owner *peer
+func (c *slowPath) senderOf(from *peer, routes *routes, data []byte, broadcast bool) *peer {
+	p, owner := c.p, (*peer)(nil)
 	if p.bridging {
 		if e, ok := routes.table.LookupMAC([6]byte(data[6:12])); ok {
 			owner = e.Owner

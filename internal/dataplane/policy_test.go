@@ -75,7 +75,7 @@ func TestPolicyWherePacketsEnd(t *testing.T) {
 				{"nobody may anything", "", ip{flags: packet.FlagSYN}.build(), false},
 			} {
 				a, b := pair(t)
-				b.SetPolicy(rules(t, c.rules))
+				b.Policy().SetPolicy(rules(t, c.rules))
 				arrive(a, b, c.p)
 				refused := uint64(1)
 				if c.want {
@@ -84,7 +84,7 @@ func TestPolicyWherePacketsEnd(t *testing.T) {
 				if got := len(b.dev.take()); got != 1-int(refused) || b.dropped(RefusedIn) != refused {
 					t.Errorf("%s: %d packets arrived, %d are counted as refused", c.name, got, b.dropped(RefusedIn))
 				}
-				b.SetPolicy(nil)
+				b.Policy().SetPolicy(nil)
 				arrive(a, b, c.p)
 				if got := len(b.dev.take()); got != 1 {
 					t.Errorf("%s, without a policy: %d packets arrived", c.name, got)
@@ -107,7 +107,7 @@ func TestPolicyWherePacketsStart(t *testing.T) {
 		{"a route that does not exist", "", ip{udp: true, dst: "10.77.0.1"}.build(), "10.77.0.1 -> 10.0.0.1 type 3 code 6"},
 	} {
 		a, _ := pair(t)
-		a.SetPolicy(rules(t, c.rules))
+		a.Policy().SetPolicy(rules(t, c.rules))
 		runs, w := a.out(c.p, device.Offload{}), a.dev.take()
 		switch {
 		case c.answer == "":
@@ -120,7 +120,7 @@ func TestPolicyWherePacketsStart(t *testing.T) {
 	}
 	// There are not more answers than of other errors, and none to packets for many.
 	a, _ := pair(t)
-	a.SetPolicy(rules(t, ""))
+	a.Policy().SetPolicy(rules(t, ""))
 	a.SetOptions(Options{Broadcast: route.Direct})
 	a.out(ip{udp: true, dst: "224.0.0.251"}.build(), device.Offload{})
 	if w := a.dev.take(); len(w) != 0 || a.dropped(RefusedOut) != 1 {
@@ -133,7 +133,7 @@ func TestPolicyWherePacketsStart(t *testing.T) {
 	if n := len(a.dev.take()); n != 3 || a.dropped(RefusedOut) != 51 {
 		t.Errorf("%d answers to 50 packets, %d refused", n, a.dropped(RefusedOut))
 	}
-	list := a.PolicyRefused()
+	list := a.Policy().Refused()
 	if len(list) != 2 || list[0].Peer != "b" || list[0].Count != 50 || list[0].Port != 80 || list[0].Dir != flow.Out || !list[0].Last.Equal(a.time) {
 		t.Errorf("%+v", list)
 	}
@@ -152,8 +152,8 @@ func TestPolicyLetsRepliesPass(t *testing.T) {
 	} {
 		bothKinds(t, c.name, func(t *testing.T, pair pairOf) {
 			a, b := pair(t)
-			a.SetPolicy(rules(t, "allow a -> b tcp:80 udp:80"))
-			b.SetPolicy(rules(t, "allow a -> b tcp:80 udp:80"))
+			a.Policy().SetPolicy(rules(t, "allow a -> b tcp:80 udp:80"))
+			b.Policy().SetPolicy(rules(t, "allow a -> b tcp:80 udp:80"))
 			carry := func(from, to *station, p []byte, want bool) {
 				t.Helper()
 				off, count := device.Offload{}, 1
@@ -183,7 +183,7 @@ func TestPolicyLetsRepliesPass(t *testing.T) {
 			carry(a, b, there, true)
 			carry(b, a, reply(there), true)
 			carry(b, a, there, false)
-			if uses := a.PolicyUses(); len(uses) != 1 || uses[0] != (policy.Use{Line: 1, Flows: 1}) {
+			if uses := a.Policy().Uses(); len(uses) != 1 || uses[0] != (policy.Use{Line: 1, Flows: 1}) {
 				t.Errorf("counted: %v", uses)
 			}
 		})
@@ -194,7 +194,7 @@ func TestPolicyLetsRepliesPass(t *testing.T) {
 func TestPolicyWithinABatch(t *testing.T) {
 	bothKinds(t, "", func(t *testing.T, pair pairOf) {
 		a, b := pair(t)
-		b.SetPolicy(rules(t, "allow a -> 10.1.0.1,10.1.0.2 tcp"))
+		b.Policy().SetPolicy(rules(t, "allow a -> 10.1.0.1,10.1.0.2 tcp"))
 		var runs []udp.Run
 		var want [][]byte
 		seq := map[int]int{}
@@ -224,7 +224,7 @@ func TestPolicyOfFlowsThatLookAlike(t *testing.T) {
 	c.PublishRoutes(plan())
 	b.PublishPeers([]mesh.PeerState{directPeer("c", addrC, cb)})
 	b.SetOptions(Options{AnySource: true})
-	b.SetPolicy(rules(t, "allow a -> b tcp"))
+	b.Policy().SetPolicy(rules(t, "allow a -> b tcp"))
 	batch := func(s *station, seq uint32) []udp.Arrival {
 		var list []udp.Arrival
 		for _, r := range s.out(ip{payload: 100, seq: seq, frag: 0x4000}.build(), device.Offload{}) {
@@ -240,7 +240,7 @@ func TestPolicyOfFlowsThatLookAlike(t *testing.T) {
 
 func TestPolicyChangesAtOnce(t *testing.T) {
 	a, b := pair(t)
-	b.SetPolicy(rules(t, "allow a -> b udp"))
+	b.Policy().SetPolicy(rules(t, "allow a -> b udp"))
 	send := func() int {
 		b.receive(addrA, a.out(ip{udp: true, payload: 10}.build(), device.Offload{})...)
 		return len(b.dev.take())
@@ -248,11 +248,11 @@ func TestPolicyChangesAtOnce(t *testing.T) {
 	if send() != 1 {
 		t.Fatal("refused")
 	}
-	b.SetPolicy(rules(t, "allow a -> b tcp"))
+	b.Policy().SetPolicy(rules(t, "allow a -> b tcp"))
 	if send() != 0 {
 		t.Error("the flow goes on")
 	}
-	b.SetPolicy(nil)
+	b.Policy().SetPolicy(nil)
 	if send() != 1 {
 		t.Error("no policy refuses")
 	}
@@ -269,7 +269,7 @@ func TestPolicyOfBroadcasts(t *testing.T) {
 		{"of another node, who may not", "allow a -> b udp", "10.2.0.1", 0},
 	} {
 		a, b := pair(t)
-		b.SetPolicy(rules(t, c.rules))
+		b.Policy().SetPolicy(rules(t, c.rules))
 		a.SetOptions(Options{Broadcast: route.Direct})
 		b.receive(addrA, a.out(ip{udp: true, src: c.src, dst: "224.0.0.251"}.build(), device.Offload{})...)
 		if got := len(b.dev.take()); got != c.want {
@@ -293,7 +293,7 @@ func TestPolicyOfRelayedNodes(t *testing.T) {
 		link, _ := links(t)
 		far.Legacy = link
 		b.PublishPeers([]mesh.PeerState{far})
-		b.SetPolicy(rules(t, c.rules))
+		b.Policy().SetPolicy(rules(t, c.rules))
 		b.receive(addrA, sealEach(a, ip{udp: true, src: "10.2.0.1"}.build())...)
 		if got := len(b.dev.take()); got != c.want {
 			t.Errorf("%s: %d packets arrived; drops %v", c.name, got, b.Drops())
@@ -331,7 +331,7 @@ func TestPolicyOfFrames(t *testing.T) {
 			if where == "end" {
 				s = b
 			}
-			s.SetPolicy(rules(t, c.rules))
+			s.Policy().SetPolicy(rules(t, c.rules))
 			f, off := bytes.Clone(c.frame), device.Offload{}
 			if c.super {
 				var p []byte
@@ -356,8 +356,8 @@ func TestPolicyOfFrames(t *testing.T) {
 func TestFragmentsUnderAPolicy(t *testing.T) {
 	a, b := pair(t)
 	both := rules(t, "allow a -> b udp:80")
-	a.SetPolicy(both)
-	b.SetPolicy(both)
+	a.Policy().SetPolicy(both)
+	b.Policy().SetPolicy(both)
 	whole := ip{udp: true, payload: 3000}.build()
 	send := func(p []byte) (arrived int) {
 		for next := 0; ; {
@@ -386,8 +386,8 @@ func TestFragmentsUnderAPolicy(t *testing.T) {
 func TestFastPathWithAPolicyDoesNotAllocate(t *testing.T) {
 	tx, to := bench(t)
 	c := rules(t, "allow a -> b tcp:80 udp:80")
-	tx.p.SetPolicy(c)
-	to.SetPolicy(c)
+	tx.p.Policy().SetPolicy(c)
+	to.Policy().SetPolicy(c)
 	tx.now = tx.p.now()
 	p, off := super(ip{payload: 60000, frag: 0x4000}.build(), 1385)
 	single := ip{payload: 100, udp: true}.build()
@@ -413,8 +413,8 @@ func BenchmarkPolicy(b *testing.B) {
 		}
 		text.WriteString("allow a -> b tcp:80 udp:80") // naming ports, so that connections are taken over in the middle
 		c := rules(t, text.String())
-		tx.p.SetPolicy(c)
-		to.SetPolicy(c)
+		tx.p.Policy().SetPolicy(c)
+		to.Policy().SetPolicy(c)
 		return tx, to
 	})
 }

@@ -87,6 +87,7 @@ func (v Verdict) String() string {
 // Filter decides about the packets of one node. It is safe for concurrent use, by way of a [Checker] for each goroutine.
 type Filter struct {
 	self     node.Name
+	start    time.Time
 	current  atomic.Pointer[published]
 	made     atomic.Uint32
 	table    table
@@ -101,9 +102,10 @@ type published struct {
 	made uint32
 }
 
-// New makes a filter without a policy: everything passes. The secret must not be known to others.
-func New(self node.Name, secret [5]uint64) *Filter {
-	return &Filter{self: self, table: table{secret: secret}}
+// New makes a filter without a policy: everything passes. The secret must not be known to others. The times that the filter is
+// given are counted from start.
+func New(self node.Name, secret [5]uint64, start time.Time) *Filter {
+	return &Filter{self: self, start: start, table: table{secret: secret}}
 }
 
 // SetPolicy replaces the policy; nil: everything passes, and nothing is remembered.
@@ -212,8 +214,8 @@ func (m *memo) set(p, t []byte, proto uint8) {
 }
 
 // Check decides about an IP packet, or a super-packet of one flow, that is exchanged with a peer. peer is nil for a packet
-// that goes out to everybody, or to where nobody knows; what comes in always has one. now is the time since some moment
-// that is always the same.
+// that goes out to everybody, or to where nobody knows; what comes in always has one. now is the time since the filter's
+// start.
 func (c *Checker) Check(dir Direction, peer *Peer, p []byte, now time.Duration) Verdict {
 	policy := c.f.current.Load()
 	if policy == nil {

@@ -106,7 +106,7 @@ func compile(t testing.TB, text string) *policy.Compiled {
 }
 
 func newStation(t testing.TB, text string) *station {
-	f := New("alice", [5]uint64{0x9e3779b97f4a7c15, 0xbf58476d1ce4e5b9, 0x94d049bb133111eb, 0xd6e8feb86659fd93, 0xa0761d6478bd642f})
+	f := New("alice", [5]uint64{0x9e3779b97f4a7c15, 0xbf58476d1ce4e5b9, 0x94d049bb133111eb, 0xd6e8feb86659fd93, 0xa0761d6478bd642f}, time.Time{})
 	f.SetPolicy(compile(t, text))
 	return &station{Filter: f, Checker: f.NewChecker(), now: time.Hour, peers: make(map[node.Name]*Peer)}
 }
@@ -187,7 +187,7 @@ const (
 )
 
 func TestWithoutAPolicyEverythingPasses(t *testing.T) {
-	f := New("alice", [5]uint64{})
+	f := New("alice", [5]uint64{}, time.Time{})
 	if v := f.NewChecker().Check(In, &Peer{Name: "bob"}, []byte{1}, 0); v != Pass || f.Active() {
 		t.Error(v)
 	}
@@ -909,7 +909,7 @@ func FuzzCheck(f *testing.F) {
 		frame := append(make([]byte, 14), p...)
 		copy(frame[12:], []byte{8, 0})
 		s.CheckFrame(Out, nil, frame, 14, s.now)
-		fresh := New("alice", [5]uint64{1, 2, 3, 4, 5})
+		fresh := New("alice", [5]uint64{1, 2, 3, 4, 5}, time.Time{})
 		fresh.SetPolicy(s.current.Load().c)
 		if fresh.NewChecker().Check(In, s.peer("bob"), p, s.now) != Pass {
 			return

@@ -20,11 +20,11 @@ type Refusal struct {
 	Why      Verdict
 }
 
-// Refused is how often that was, and when last, on the clock of [Checker.Check].
+// Refused is how often that was, and when last.
 type Refused struct {
 	Refusal
 	Count uint64
-	Last  time.Duration
+	Last  time.Time
 }
 
 // maxRefusals is how many kinds of refused packets are remembered.
@@ -52,15 +52,15 @@ func (f *Filter) Note(dir Direction, peer *Peer, p []byte, why Verdict, now time
 			kind.Port = d.dstPort
 		}
 	}
-	f.refusals.add(kind, now)
+	f.refusals.add(kind, f.start.Add(now))
 }
 
-func (r *refusals) add(kind Refusal, now time.Duration) {
+func (r *refusals) add(kind Refusal, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	one := r.kinds[kind]
 	if one == nil {
-		if !r.new.Take(refusalLimit, time.Time{}.Add(now)) {
+		if !r.new.Take(refusalLimit, now) {
 			return
 		}
 		if len(r.kinds) >= maxRefusals {
@@ -84,7 +84,7 @@ func (r *refusals) forget() {
 	}
 	var oldest *Refused
 	for _, one := range r.kinds {
-		if oldest == nil || held[one.Peer] > held[oldest.Peer] || held[one.Peer] == held[oldest.Peer] && one.Last < oldest.Last {
+		if oldest == nil || held[one.Peer] > held[oldest.Peer] || held[one.Peer] == held[oldest.Peer] && one.Last.Before(oldest.Last) {
 			oldest = one
 		}
 	}
@@ -100,7 +100,7 @@ func (f *Filter) Refused() (list []Refused) {
 		list = append(list, *one)
 	}
 	slices.SortFunc(list, func(a, b Refused) int {
-		return cmp.Or(cmp.Compare(b.Last, a.Last), cmp.Compare(a.Peer, b.Peer), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Port, b.Port))
+		return cmp.Or(b.Last.Compare(a.Last), cmp.Compare(a.Peer, b.Peer), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Port, b.Port))
 	})
 	return list
 }
