@@ -2,6 +2,7 @@ package roster
 
 import (
 	"cmp"
+	"iter"
 	"math"
 	"slices"
 	"strings"
@@ -34,20 +35,22 @@ type evaluation struct {
 	r       *Roster
 	owners  *OwnerList
 	state   *State
-	names   map[node.Name]*Membership // held names, also of pending newcomers and of members that have ended
-	members []*Membership             // that belong today, in no order
+	members []*Membership             // by owners, sorted by name
+	joined  []*Membership             // by admissions, in the order of their time
+	names   map[node.Name]*Membership // held by those, and by pending newcomers
 	pending map[keys.PublicKey]*Membership
 
-	left     map[[32]byte]*entry            // keys whose own removal is there
-	vouchers map[keys.PublicKey]*Membership // who may admit or invite, after its Since
-	open     map[keys.PublicKey]*invitation
-	invited  map[keys.PublicKey]int // invitations by members, counted
-	held     map[string]*Membership // single addresses, by the text without weight; nil: not made yet
+	left    map[[32]byte]*entry            // keys whose own removal is there
+	gone    map[keys.PublicKey]*Membership // of those what they were
+	open    map[keys.PublicKey]*invitation
+	invited map[keys.PublicKey]int // invitations by members, counted
+	held    map[string]*Membership // single addresses, by the text without weight; nil: not made yet
 }
 
 // invitation is one in the course of an evaluation.
 type invitation struct {
 	*OpenInvitation
+	used     map[keys.PublicKey]bool
 	evidence int
 }
 
@@ -59,14 +62,14 @@ func (r *Roster) evaluate() *State {
 		}
 	}
 	ev := &evaluation{
-		r:        r,
-		state:    emptyState(r.network),
-		names:    map[node.Name]*Membership{},
-		pending:  map[keys.PublicKey]*Membership{},
-		left:     map[[32]byte]*entry{},
-		vouchers: map[keys.PublicKey]*Membership{},
-		open:     map[keys.PublicKey]*invitation{},
-		invited:  map[keys.PublicKey]int{},
+		r:       r,
+		state:   emptyState(r.network),
+		names:   map[node.Name]*Membership{},
+		pending: map[keys.PublicKey]*Membership{},
+		left:    map[[32]byte]*entry{},
+		gone:    map[keys.PublicKey]*Membership{},
+		open:    map[keys.PublicKey]*invitation{},
+		invited: map[keys.PublicKey]int{},
 	}
 	ev.decideOwners()
 	ev.decideRemovals()
@@ -165,64 +168,94 @@ func (ev *evaluation) decideMembers() {
 			current = append(current, e)
 		}
 	}
-	ev.state.keys = make(map[[32]byte]*Membership, len(current))
-	for _, e := range ev.withoutSharedKeys(current) {
-		m := membershipOf(e)
+	ev.claimKeys(current)
+	ev.members = make([]*Membership, 0, len(current))
+	for _, e := range current {
+		m := e.member
 		switch {
-		case ev.isRemoved(m.Key, m.RSA):
-			// The name is free again.
+		case ev.holder(m) != m: // its key is another name's
+		case ev.isRemoved(m.Key, m.RSA): // the name is free again
+			ev.forgetKeys(m)
 		case ev.leave(m.Key):
-			ev.vouch(m)
+			ev.forgetKeys(m)
+			ev.gone[m.Key] = m
 		default:
-			ev.join(m)
+			ev.members = append(ev.members, m)
 		}
 	}
 }
 
-// withoutSharedKeys takes away those whose key belongs to another name: the statement with
-// the higher serial, else the lower id, has it.
-func (ev *evaluation) withoutSharedKeys(list []*entry) []*entry {
-	holders := make(map[[32]byte]*entry, len(list))
-	shared := false
-	for _, e := range list {
-		for _, key := range e.Content.(*Member).identities() {
-			shared = shared || holders[key] != nil
-			holders[key] = e
-		}
+// claimKeys gives each key to one name: of several that name it, the statement with the higher
+// serial, else the lower id, has it, with its other key.
+func (ev *evaluation) claimKeys(list []*entry) {
+	ev.state.keys = make(map[[32]byte]*Membership, 2*len(list))
+	if ev.claimInOrder(list) {
+		return
 	}
-	if !shared {
-		return list
-	}
+	clear(ev.state.keys)
 	list = slices.Clone(list)
 	slices.SortFunc(list, newer)
-	clear(holders)
-	return slices.DeleteFunc(list, func(e *entry) bool {
-		ids := e.Content.(*Member).identities()
-		for _, key := range ids {
-			if holder := holders[key]; holder != nil {
-				ev.conflict(ReasonKeyTaken, e, e.Content.(*Member).Name, e.Content.(*Member).Key, holder.id)
-				return true
-			}
+	for _, e := range list {
+		if holder := ev.holder(e.member); holder != nil {
+			ev.conflict(ReasonKeyTaken, e, e.member.Name, e.member.Key, holder.Statement)
+			continue
 		}
-		for _, key := range ids {
-			holders[key] = e
-		}
-		return false
-	})
+		ev.takeKeys(e.member)
+	}
 }
 
-// identities are the keys by which a member is known.
-func (m *Member) identities() [][32]byte { return identities(m.Key, m.RSA) }
+// claimInOrder is the usual case: no key has two names. It reports whether that is so.
+func (ev *evaluation) claimInOrder(list []*entry) bool {
+	claimed := 0
+	for _, e := range list {
+		if e.member == nil {
+			e.member = membershipOf(e)
+		}
+		claimed += ev.takeKeys(e.member)
+	}
+	return claimed == len(ev.state.keys)
+}
 
-func identities(key keys.PublicKey, rsa [32]byte) [][32]byte {
-	ids := make([][32]byte, 0, 2)
-	if key != (keys.PublicKey{}) {
-		ids = append(ids, key)
+// holder returns who has a key of m, nil if nobody has one.
+func (ev *evaluation) holder(m *Membership) *Membership {
+	for key := range m.identities {
+		if other := ev.state.keys[key]; other != nil {
+			return other
+		}
 	}
-	if rsa != [32]byte{} {
-		ids = append(ids, rsa)
+	return nil
+}
+
+// takeKeys enters the keys of m, and returns how many these are.
+func (ev *evaluation) takeKeys(m *Membership) int {
+	n := 0
+	for key := range m.identities {
+		ev.state.keys[key] = m
+		n++
 	}
-	return ids
+	return n
+}
+
+func (ev *evaluation) forgetKeys(m *Membership) {
+	for key := range m.identities {
+		delete(ev.state.keys, key)
+	}
+}
+
+// identities are the keys by which a member is known: one or two.
+func (m *Membership) identities(yield func([32]byte) bool) { identities(m.Key, m.RSA)(yield) }
+
+func (m *Member) identities(yield func([32]byte) bool) { identities(m.Key, m.RSA)(yield) }
+
+func identities(key keys.PublicKey, rsa [32]byte) iter.Seq[[32]byte] {
+	return func(yield func([32]byte) bool) {
+		if key != (keys.PublicKey{}) && !yield(key) {
+			return
+		}
+		if rsa != [32]byte{} {
+			yield(rsa)
+		}
+	}
 }
 
 func membershipOf(e *entry) *Membership {
@@ -233,23 +266,19 @@ func membershipOf(e *entry) *Membership {
 	}
 }
 
-// join makes somebody a member.
+// join makes a newcomer a member.
 func (ev *evaluation) join(m *Membership) {
-	ev.members = append(ev.members, m)
+	ev.joined = append(ev.joined, m)
 	ev.names[m.Name] = m
-	for _, key := range identities(m.Key, m.RSA) {
-		ev.state.keys[key] = m
-	}
-	ev.vouch(m)
+	ev.takeKeys(m)
 }
 
-// vouch lets a member admit others, also one that has left: whom it has admitted before does not
-// depend on that. Who has an end admits nobody: it could still do so after its end, by giving
-// an earlier time.
-func (ev *evaluation) vouch(m *Membership) {
-	if m.Key != (keys.PublicKey{}) && m.NotAfter == 0 && ev.vouchers[m.Key] == nil {
-		ev.vouchers[m.Key] = m
+// named returns who has a name: a member or a pending newcomer.
+func (ev *evaluation) named(name node.Name) *Membership {
+	if m := ev.names[name]; m != nil {
+		return m
 	}
+	return findMember(ev.members, name)
 }
 
 // leave tells whether the owner of a key has left by itself, and keeps that statement, since
@@ -284,9 +313,12 @@ func (ev *evaluation) decideInvitations() {
 }
 
 func openInvitation(e *entry) *invitation {
-	return &invitation{OpenInvitation: &OpenInvitation{
-		Invitation: e.Content.(*Invitation), NotAfter: e.NotAfter, Statement: e.id, Serial: e.Serial, By: e.Signer,
-	}}
+	return &invitation{
+		OpenInvitation: &OpenInvitation{
+			Invitation: e.Content.(*Invitation), NotAfter: e.NotAfter, Statement: e.id, Serial: e.Serial, By: e.Signer,
+		},
+		used: map[keys.PublicKey]bool{},
+	}
 }
 
 // decideAdmissions goes through all admissions, and the invitations of members, in the order
@@ -341,10 +373,15 @@ func timeOf(e *entry) int64 {
 	return 0
 }
 
-// voucher returns the member that signs at a time, nil if it may not.
+// voucher returns the member that signs at a time, nil if it may not. One that has left still
+// may: whom it has admitted before does not depend on that. Who has an end admits nobody: it
+// could do so after its end, by giving an earlier time.
 func (ev *evaluation) voucher(key keys.PublicKey, at int64) *Membership {
-	m := ev.vouchers[key]
-	if m == nil || m.Invitation != (keys.PublicKey{}) && m.Since >= at {
+	m := ev.state.keys[key]
+	if m == nil {
+		m = ev.gone[key]
+	}
+	if m == nil || m.Key != key || m.NotAfter != 0 || m.Invitation != (keys.PublicKey{}) && m.Since >= at {
 		return nil
 	}
 	return m
@@ -407,7 +444,7 @@ func (ev *evaluation) judgeAdmission(e *entry, c *Admission) Reason {
 	if why := ev.checkAdmission(e, c, inv); why != ReasonNone {
 		return why
 	}
-	if slices.Contains(inv.Used, c.Key) {
+	if inv.used[c.Key] {
 		return ReasonRedundant // the same newcomer came twice
 	}
 	if why, other := ev.taken(c, inv); why != ReasonNone {
@@ -415,6 +452,7 @@ func (ev *evaluation) judgeAdmission(e *entry, c *Admission) Reason {
 	}
 	e.keep()
 	inv.Used = append(inv.Used, c.Key)
+	inv.used[c.Key] = true
 	ev.admit(e, c, inv)
 	return ReasonNone
 }
@@ -466,7 +504,7 @@ func (ev *evaluation) taken(c *Admission, inv *invitation) (Reason, ID) {
 	if other := ev.state.keys[c.RSA]; other != nil {
 		return ReasonKeyTaken, other.Statement
 	}
-	if other := ev.names[c.Name]; other != nil && other.Key != c.Key {
+	if other := ev.named(c.Name); other != nil && other.Key != c.Key {
 		return ReasonNameTaken, other.Statement
 	}
 	return ReasonNone, ID{}
@@ -492,50 +530,73 @@ func (ev *evaluation) admit(e *entry, c *Admission, inv *invitation) {
 	if ev.isRemoved(c.Key, c.RSA) || ev.state.keys[c.Key] != nil {
 		return
 	}
-	m := &Membership{
-		Name: c.Name, Key: c.Key, RSA: c.RSA, Grant: inv.Grant,
-		Statement: e.id, By: e.Signer, Invitation: c.Invitation, Since: c.Time,
-	}
+	m := newcomer(e, c, inv)
 	if ev.leave(c.Key) {
-		ev.vouch(m)
+		if ev.gone[c.Key] == nil {
+			ev.gone[c.Key] = m
+		}
 		return
 	}
 	if inv.Approval {
 		if ev.pending[c.Key] == nil {
-			m.Subnets = ev.addresses(e, m, c)
+			m = ev.withAddresses(e, m, c)
 			ev.pending[c.Key] = m
 			ev.names[m.Name] = m
 			ev.state.Pending = append(ev.state.Pending, m)
 		}
 		return
 	}
-	m.Subnets = ev.addresses(e, m, c)
+	m = ev.withAddresses(e, m, c)
 	ev.join(m)
 	ev.hold(m)
 }
 
-// addresses returns the subnets of a newcomer without the single addresses that another
-// member has.
-func (ev *evaluation) addresses(e *entry, m *Membership, c *Admission) []subnet.Subnet {
-	if len(m.Subnets)+len(c.Subnets) == 0 {
-		return nil
-	}
-	if ev.held == nil {
-		ev.held = map[string]*Membership{}
-		for _, other := range ev.members {
-			ev.hold(other)
+// newcomer returns what an admission makes of a newcomer, apart from addresses that turn out to
+// be taken: the same value in each evaluation, as long as the invitation is the same.
+func newcomer(e *entry, c *Admission, inv *invitation) *Membership {
+	if e.member == nil || e.under != inv.Statement {
+		e.under = inv.Statement
+		e.member = &Membership{
+			Name: c.Name, Key: c.Key, RSA: c.RSA, Grant: inv.Grant,
+			Statement: e.id, By: e.Signer, Invitation: c.Invitation, Since: c.Time,
 		}
 	}
+	return e.member
+}
+
+// withAddresses returns m with the subnets of its invitation, and those chosen for it, without
+// the single addresses that another member has.
+func (ev *evaluation) withAddresses(e *entry, m *Membership, c *Admission) *Membership {
+	if len(m.Subnets)+len(c.Subnets) == 0 {
+		return m
+	}
+	ev.holdAddresses()
 	list := slices.Concat(m.Subnets, c.Subnets)
 	slices.SortFunc(list, subnet.Compare)
-	list = slices.Compact(list)
-	return slices.DeleteFunc(list, func(s subnet.Subnet) bool {
+	list = slices.DeleteFunc(slices.Compact(list), func(s subnet.Subnet) bool {
 		other := ev.held[address(s)]
 		if other != nil {
 			ev.conflict(ReasonAddressTaken, e, m.Name, m.Key, other.Statement)
 		}
 		return other != nil
 	})
+	copied := *m
+	copied.Subnets = list
+	return &copied
+}
+
+// holdAddresses notes the single addresses of all members, when somebody asks for the first time.
+func (ev *evaluation) holdAddresses() {
+	if ev.held != nil {
+		return
+	}
+	ev.held = map[string]*Membership{}
+	for _, m := range ev.members {
+		ev.hold(m)
+	}
+	for _, m := range ev.joined {
+		ev.hold(m)
+	}
 }
 
 // address is a single address as text, "" for everything else.
@@ -546,7 +607,7 @@ func address(s subnet.Subnet) string {
 	return ""
 }
 
-// hold notes the single addresses of a member, once somebody has asked for them.
+// hold notes the single addresses of a member, if somebody has asked for them.
 func (ev *evaluation) hold(m *Membership) {
 	if ev.held == nil {
 		return
@@ -605,11 +666,7 @@ func (ev *evaluation) decideUnknown() {
 // finish sorts what the state lists.
 func (ev *evaluation) finish() {
 	s := ev.state
-	s.Members = ev.members
-	byName := func(a, b *Membership) int { return strings.Compare(string(a.Name), string(b.Name)) }
-	if !slices.IsSortedFunc(s.Members, byName) {
-		slices.SortFunc(s.Members, byName)
-	}
+	s.Members = mergeMembers(ev.members, ev.joined)
 	s.Pending = slices.DeleteFunc(s.Pending, func(m *Membership) bool { return s.keys[m.Key] != nil })
 	for _, i := range ev.open {
 		s.Invitations = append(s.Invitations, i.OpenInvitation)
@@ -625,4 +682,22 @@ func (ev *evaluation) finish() {
 		return cmp.Or(cmp.Compare(a.Reason, b.Reason), compareIDs(a.Statement, b.Statement), compareIDs(a.Other, b.Other))
 	})
 	s.Conflicts = slices.Compact(s.Conflicts)
+}
+
+// mergeMembers returns members by name: those of a, which are sorted, and those of b.
+func mergeMembers(a, b []*Membership) []*Membership {
+	if len(b) == 0 {
+		return a
+	}
+	b = slices.Clone(b)
+	slices.SortFunc(b, func(x, y *Membership) int { return strings.Compare(string(x.Name), string(y.Name)) })
+	all := make([]*Membership, 0, len(a)+len(b))
+	for len(a) > 0 && len(b) > 0 {
+		if a[0].Name < b[0].Name {
+			all, a = append(all, a[0]), a[1:]
+		} else {
+			all, b = append(all, b[0]), b[1:]
+		}
+	}
+	return append(append(all, a...), b...)
 }

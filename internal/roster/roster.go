@@ -136,8 +136,10 @@ type entry struct {
 	raw     []byte
 	subject string
 	slot    slot
-	list    ID     // of an owners statement: the list that it signs
-	seq     uint64 // order of arrival, for what has to make room
+	list    ID          // of an owners statement: the list that it signs
+	member  *Membership // of a member or admission statement: what it makes, remembered from the last evaluation
+	under   ID          // of an admission: the statement of the invitation that member follows
+	seq     uint64      // order of arrival, for what has to make room
 	place   place
 	kept    bool   // in the evaluation that goes on: has its ground
 	why     Reason // it has none
@@ -198,8 +200,11 @@ type Roster struct {
 	kinds map[Kind][]*entry // each in the order of [compareEntries]
 	seq   uint64
 
+	verified keys.PublicKey // the last signer, whose key is a good one
+
 	usage     [3]usage // by place
 	unsettled int      // added since the last evaluation
+	changed   bool     // something stored is gone since then
 	state     *State
 	ids       []ID // of what is stored, sorted; nil: to be made
 }
@@ -283,7 +288,7 @@ func (r *Roster) offer(raw []byte) (*entry, Result) {
 	if old := r.slots[e.slot]; old != nil && newer(old, e) < 0 {
 		return nil, Result{ID: e.id, Outcome: Superseded}
 	}
-	if err := s.Verify(); err != nil {
+	if err := r.verify(s); err != nil {
 		return refused(e.id, ReasonSignature, err)
 	}
 	if r.full(len(raw), e.privileged()) {
@@ -292,6 +297,18 @@ func (r *Roster) offer(raw []byte) (*entry, Result) {
 	e.raw = bytes.Clone(raw)
 	r.insert(e)
 	return e, Result{ID: e.id, Outcome: Waiting}
+}
+
+// verify is [Statement.Verify], which does not check the key of the same signer again and again.
+func (r *Roster) verify(s *Statement) error {
+	if s.Signer == r.verified {
+		return s.verify()
+	}
+	err := s.Verify()
+	if err == nil {
+		r.verified = s.Signer
+	}
+	return err
 }
 
 func refused(id ID, why Reason, err error) (*entry, Result) {
@@ -345,7 +362,7 @@ func (r *Roster) insert(e *entry) {
 func (r *Roster) remove(e *entry) {
 	r.usage[e.place].add(e, -1)
 	if e.place == stored {
-		r.ids = nil
+		r.ids, r.changed = nil, true
 		r.unsettled++ // what stood on it has to be judged anew
 	}
 	delete(r.byID, e.id)
@@ -361,7 +378,7 @@ func (r *Roster) move(e *entry, to place) {
 	r.usage[e.place].add(e, -1)
 	r.usage[to].add(e, 1)
 	if e.place == stored || to == stored {
-		r.ids = nil
+		r.ids, r.changed = nil, true
 	}
 	e.place = to
 }
@@ -387,21 +404,18 @@ func (r *Roster) settle() {
 	}
 	r.unsettled = 0
 	state := r.evaluate()
-	changed := r.ids == nil // something stored was superseded
 	for _, list := range r.kinds {
 		for _, e := range list {
 			switch {
 			case e.kept && e.place != stored:
 				r.move(e, stored)
-				changed = true
 			case !e.kept && e.place == stored:
 				r.move(e, dormant)
-				changed = true
 			}
 		}
 	}
-	if changed {
-		r.state = state
+	if r.changed {
+		r.state, r.changed = state, false
 	}
 	r.makeRoom(waiting, usage{maxWaiting, maxWaitingBytes})
 	r.makeRoom(dormant, usage{maxDormant, maxDormantBytes})

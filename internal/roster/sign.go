@@ -111,68 +111,81 @@ func (r *Roster) about(kind Kind, subject string) []*entry {
 	return list[i:n]
 }
 
-// SignMember makes somebody a member, or changes what a member has.
-func (r *Roster) SignMember(m Member, notAfter int64, key *keys.PrivateKey) ([]byte, error) {
-	if err := r.allow(fmt.Sprintf("admitting %s", m.Name), key, RightAdmit); err != nil {
+// SignMember makes somebody a member, or changes what a member has. The statement is the last
+// of the result; before it come those of [Roster.carry].
+func (r *Roster) SignMember(m Member, notAfter int64, key *keys.PrivateKey) ([][]byte, error) {
+	what := fmt.Sprintf("admitting %s", m.Name)
+	if err := r.allow(what, key, RightAdmit); err != nil {
 		return nil, err
 	}
-	for _, id := range m.identities() {
-		if r.State().Removed(id) != nil {
-			return nil, fmt.Errorf("admitting %s: its key was removed, which is for ever; hint: make a new key on that machine", m.Name)
+	s := r.State()
+	for id := range m.identities {
+		if s.Removed(id) != nil {
+			return nil, &hinted{fmt.Errorf("%s: %w", what, &Refusal{Reason: ReasonRemoved}), "a removed key never comes back; make a new key on that machine"}
 		}
-		if other := r.State().MemberByKey(id); other != nil && other.Name != m.Name {
-			return nil, fmt.Errorf("admitting %s: its key is that of member %s", m.Name, other.Name)
+		if other := s.MemberByKey(id); other != nil && other.Name != m.Name {
+			return nil, fmt.Errorf("%s: its key is that of member %s", what, other.Name)
 		}
 	}
 	serial, err := r.nextSerial(KindMember, string(m.Name))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", what, err)
 	}
-	return Sign(r.network, serial, notAfter, &m, key)
+	raw, err := Sign(r.network, serial, notAfter, &m, key)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	return r.carry([][]byte{raw}, key, nil)
 }
 
+// hinted is an error with something that the user can do.
+type hinted struct {
+	error
+	hint string
+}
+
+func (h *hinted) Hint() string  { return h.hint }
+func (h *hinted) Unwrap() error { return h.error }
+
 // Approve makes a pending newcomer a member.
-func (r *Roster) Approve(name node.Name, key *keys.PrivateKey) ([]byte, error) {
+func (r *Roster) Approve(name node.Name, key *keys.PrivateKey) ([][]byte, error) {
 	for _, m := range r.State().Pending {
 		if m.Name == name {
-			return r.SignMember(m.member(), m.NotAfter, key)
+			return r.SignMember(*m.member(), m.NotAfter, key)
 		}
 	}
 	return nil, fmt.Errorf("approving %s: nobody of this name waits for it", name)
 }
 
-func (m *Membership) member() Member {
-	return Member{Name: m.Name, Key: m.Key, RSA: m.RSA, Grant: m.Grant}
+func (m *Membership) member() *Member {
+	return &Member{Name: m.Name, Key: m.Key, RSA: m.RSA, Grant: m.Grant}
 }
 
-// SignRemoval removes a key for ever: that of a member, of a pending newcomer, or of an invitation. The first
-// statements make members again, in the name of an owner, of those who were admitted by that
-// member or under that invitation: what a removed key has signed does not count any more.
+// SignRemoval removes a key for ever: that of a member, of a pending newcomer (which denies
+// it), or of an invitation (which withdraws it). The removal is the last of the result; before it
+// come statements of the owner for those who were admitted by that member or under that
+// invitation, since what a removed key has signed does not count any more.
 func (r *Roster) SignRemoval(key [32]byte, reason string, owner *keys.PrivateKey) ([][]byte, error) {
-	s := r.State()
 	c := Removal{Key: key, Reason: reason}
-	who := "a key"
+	what := "removing a key"
 	if m := r.find(key); m != nil {
-		c.Key, c.RSA, c.Name, who = m.Key, m.RSA, m.Name, string(m.Name)
+		what = fmt.Sprintf("removing %s", m.Name)
+		c.Key, c.RSA, c.Name = m.Key, m.RSA, m.Name
 		if c.Key == [32]byte{} {
 			c.Key, c.RSA = m.RSA, [32]byte{}
 		}
 	}
-	if err := r.allow("removing "+who, owner, RightRemove); err != nil {
+	if err := r.allow(what, owner, RightRemove); err != nil {
 		return nil, err
 	}
-	raws, err := r.confirm(c.Key, owner)
-	if err != nil {
-		return nil, err
-	}
-	if old := s.Removed(c.Key); old != nil && !old.Left() {
-		return nil, fmt.Errorf("removing %s: it was removed before", who)
+	if old := r.State().Removed(c.Key); old != nil && !old.Left() {
+		return nil, fmt.Errorf("%s: it was removed before", what)
 	}
 	raw, err := Sign(r.network, 1, 0, &c, owner)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", what, err)
 	}
-	return append(raws, raw), nil
+	return r.carry([][]byte{raw}, owner, nil)
 }
 
 // find returns the member or pending newcomer with a key.
@@ -187,28 +200,6 @@ func (r *Roster) find(key [32]byte) *Membership {
 		}
 	}
 	return nil
-}
-
-// confirm makes members, by an owner's signature, of those whose membership stands on a key:
-// whom it has admitted, and who were admitted under it or under its invitations.
-func (r *Roster) confirm(key keys.PublicKey, owner *keys.PrivateKey) ([][]byte, error) {
-	s := r.State()
-	var raws [][]byte
-	for _, m := range s.Members {
-		if m.Invitation == (keys.PublicKey{}) || m.Key == key {
-			continue
-		}
-		inv := s.Invitation(m.Invitation)
-		if m.By != key && m.Invitation != key && (inv == nil || inv.By != key) {
-			continue
-		}
-		raw, err := r.SignMember(m.member(), m.NotAfter, owner)
-		if err != nil {
-			return nil, err
-		}
-		raws = append(raws, raw)
-	}
-	return raws, nil
 }
 
 // Leave removes the signer's own key.
@@ -295,8 +286,23 @@ func (r *Roster) wouldAdmit(what string, q Request, raw []byte) error {
 
 // SignOwners signs the list of owners that shall follow the one in force. With a threshold
 // above 1 it takes effect when others have signed the same list, with [Roster.Countersign].
-func (r *Roster) SignOwners(l OwnerList, key *keys.PrivateKey) ([]byte, error) {
-	if err := r.allow("changing the owners", key, RightOwners); err != nil {
+//
+// What owners have signed who are not on the new list any more would be lost. The owner that
+// signs says it anew, in the statements before the last: members, invitations, removals,
+// policies. Not so what the owners in compromised have signed. An owner who signs for others
+// must be on the new list.
+func (r *Roster) SignOwners(l OwnerList, compromised []keys.PublicKey, key *keys.PrivateKey) ([][]byte, error) {
+	raw, err := r.vote(l, key)
+	if err != nil {
+		return nil, err
+	}
+	return r.carryOwners(&Owners{Parent: r.State().List, OwnerList: l}, [][]byte{raw}, compromised, key)
+}
+
+// vote signs a list of owners.
+func (r *Roster) vote(l OwnerList, key *keys.PrivateKey) ([]byte, error) {
+	const what = "changing the owners"
+	if err := r.allow(what, key, RightOwners); err != nil {
 		return nil, err
 	}
 	o := &Owners{Parent: r.State().List, OwnerList: l}
@@ -307,28 +313,40 @@ func (r *Roster) SignOwners(l OwnerList, key *keys.PrivateKey) ([]byte, error) {
 		}
 	}
 	if serial == math.MaxUint64 {
-		return nil, errSerial
+		return nil, fmt.Errorf("%s: %w", what, errSerial)
 	}
-	return Sign(r.network, serial+1, 0, o, key)
+	raw, err := Sign(r.network, serial+1, 0, o, key)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	return raw, nil
 }
 
-// Countersign signs a list that other owners have signed.
-func (r *Roster) Countersign(list ID, key *keys.PrivateKey) ([]byte, error) {
+// Countersign signs a list that other owners have signed. If it is in force then, what would be
+// lost is said anew, as by [Roster.SignOwners].
+func (r *Roster) Countersign(list ID, compromised []keys.PublicKey, key *keys.PrivateKey) ([][]byte, error) {
 	for _, p := range r.State().Proposals {
 		if p.List == list {
-			return r.SignOwners(p.Owners.OwnerList, key)
+			return r.SignOwners(p.Owners.OwnerList, compromised, key)
 		}
 	}
 	return nil, fmt.Errorf("countersigning a list of owners: there is no list %v that waits for it", list)
 }
 
 // SignRecovery replaces the owners with the recovery key. next is the recovery key from then on.
-func (r *Roster) SignRecovery(l OwnerList, next keys.PublicKey, recovery *keys.PrivateKey) ([]byte, error) {
+// owner is the key of an owner on the new list, which says anew what would be lost, except what
+// those in compromised have signed.
+func (r *Roster) SignRecovery(l OwnerList, next keys.PublicKey, compromised []keys.PublicKey, recovery, owner *keys.PrivateKey) ([][]byte, error) {
 	s := r.State()
 	if s.Root.IsZero() || recovery.Public() != s.Recovery {
 		return nil, errors.New("recovering the network: this is not its recovery key")
 	}
-	return Sign(r.network, 1, 0, &Recovery{Root: s.Root, Recovery: next, OwnerList: l}, recovery)
+	c := &Recovery{Root: s.Root, Recovery: next, OwnerList: l}
+	raw, err := Sign(r.network, 1, 0, c, recovery)
+	if err != nil {
+		return nil, fmt.Errorf("recovering the network: %w", err)
+	}
+	return r.carryOwners(c, [][]byte{raw}, compromised, owner)
 }
 
 // SignPolicy replaces the policy of a name.

@@ -109,12 +109,15 @@ type Newer struct {
 func emptyState(network ID) *State { return &State{Network: network} }
 
 // Member returns the member with a name, nil if there is none.
-func (s *State) Member(name node.Name) *Membership {
-	i, found := slices.BinarySearchFunc(s.Members, name, func(m *Membership, name node.Name) int { return cmp.Compare(m.Name, name) })
+func (s *State) Member(name node.Name) *Membership { return findMember(s.Members, name) }
+
+// findMember looks for a name in a sorted list.
+func findMember(list []*Membership, name node.Name) *Membership {
+	i, found := slices.BinarySearchFunc(list, name, func(m *Membership, name node.Name) int { return cmp.Compare(m.Name, name) })
 	if !found {
 		return nil
 	}
-	return s.Members[i]
+	return list[i]
 }
 
 // MemberByKey returns the member with an Ed25519 key, or with an RSA key of this hash, nil if

@@ -1,0 +1,280 @@
+package roster
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"tincan/internal/keys"
+	"tincan/internal/node"
+)
+
+// network is a roster with two owners, ann and ben, to which statements are added as commands make them.
+type network struct {
+	*Roster
+	t *testing.T
+}
+
+func newNetwork(t *testing.T, threshold uint8) *network {
+	g, id := genesis(t, threshold, "ann", "ben")
+	n := &network{New(id), t}
+	n.take([][]byte{g}, nil)
+	return n
+}
+
+// take adds what was signed. All of it has to be accepted.
+func (n *network) take(raws [][]byte, err error) {
+	n.t.Helper()
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	for _, result := range n.Merge(raws) {
+		if result.Outcome != Added {
+			n.t.Fatalf("%v: %v", result.Outcome, result.Reason)
+		}
+	}
+}
+
+func one(raw []byte, err error) ([][]byte, error) { return [][]byte{raw}, err }
+
+// admit lets a member admit a newcomer of the same name as its key.
+func (n *network) admit(by, url, newcomer string, now int64) {
+	n.t.Helper()
+	q := Request{Name: node.Name(newcomer), Key: pub(newcomer), Invitation: pub(url)}
+	n.take(one(n.Admit(q, q.Sign(n.Network(), key(url)), nil, now, key(by))))
+}
+
+func (n *network) want(members string) {
+	n.t.Helper()
+	if got := strings.TrimSpace(names(n.State())); got != members {
+		n.t.Fatalf("members: %q, want %q", got, members)
+	}
+}
+
+// TestRemovalKeepsWhomTheRemovedHasAdmitted: a member is removed, and those whom it has admitted
+// stay.
+func TestRemovalKeepsWhomTheRemovedHasAdmitted(t *testing.T) {
+	n := newNetwork(t, 1)
+	n.take(n.SignMember(*member("bob", "bob"), 0, key("ann")))
+	n.take(one(n.SignInvitation(Invitation{Uses: 3, Created: 1000}, 0, key("url"), key("ann"))))
+	n.admit("bob", "url", "carl", 2000)
+	n.admit("carl", "url", "dan", 2001)
+	n.want("bob carl dan")
+	n.take(n.SignRemoval(pub("bob"), "lost", key("ann")))
+	n.want("carl dan")
+	n.take(n.SignRemoval(pub("url"), "withdrawn", key("ann")))
+	n.want("carl dan")
+	if _, err := n.Admit(Request{Name: "eve", Key: pub("eve"), Invitation: pub("url")}, [64]byte{}, nil, 3000, key("carl")); err == nil {
+		t.Error("admitted under an invitation that was withdrawn")
+	}
+}
+
+func TestANewKeyOfAMemberKeepsWhomItHasAdmitted(t *testing.T) {
+	n := newNetwork(t, 1)
+	n.take(n.SignMember(*member("bob", "bob"), 0, key("ann")))
+	n.take(one(n.SignInvitation(Invitation{Uses: 1, Created: 1000}, 0, key("url"), key("ann"))))
+	n.admit("bob", "url", "carl", 2000)
+	n.take(n.SignMember(*member("bob", "bob2"), 0, key("ben")))
+	n.want("bob carl")
+	if n.State().Member("bob").Key != pub("bob2") {
+		t.Error("the key is still the old one")
+	}
+}
+
+// retired is what a network with much to lose looks like, half of it signed by ben.
+func retired(t *testing.T, threshold uint8) *network {
+	n := newNetwork(t, threshold)
+	n.take(n.SignMember(*member("bob", "bob"), 0, key("ben")))
+	n.take(n.SignMember(*member("old", "old"), 0, key("ben")))
+	n.take(n.SignMember(*member("amy", "amy"), 0, key("ann")))
+	n.take(n.SignRemoval(pub("old"), "lost", key("ben")))
+	n.take(one(n.SignInvitation(Invitation{Uses: 2, Created: 1000}, 0, key("url"), key("ben"))))
+	n.take(one(n.SignPolicy("", "allow * -> *\n", key("ben"))))
+	n.admit("bob", "url", "carl", 2000)
+	n.want("amy bob carl")
+	return n
+}
+
+func (n *network) complete(members string) {
+	n.t.Helper()
+	n.want(members)
+	s := n.State()
+	if _, ok := s.Policy(""); !ok || s.Removed(pub("old")) == nil || s.Invitation(pub("url")) == nil || len(s.Invitation(pub("url")).Used) != 1 {
+		n.t.Error("policy, removal or invitation is lost")
+	}
+}
+
+func TestAnOwnerRetiresAndNothingIsLost(t *testing.T) {
+	n := retired(t, 1)
+	n.take(n.SignOwners(ownerList(1, "ann"), nil, key("ann")))
+	n.complete("amy bob carl")
+	if len(n.State().Owners.Owners) != 1 {
+		t.Error("ben is still an owner")
+	}
+	if _, err := n.SignMember(*member("eve", "eve"), 0, key("ben")); err == nil {
+		t.Error("who has retired signs")
+	}
+}
+
+func TestTwoOfTwoOwnersRetireOne(t *testing.T) {
+	n := retired(t, 2)
+	n.take(n.SignOwners(ownerList(1, "ann"), nil, key("ben")))
+	if p := n.State().Proposals; len(p) != 1 || len(p[0].Signers) != 1 {
+		t.Fatalf("proposals: %v", p)
+	}
+	n.take(n.Countersign(n.State().Proposals[0].List, nil, key("ann")))
+	n.complete("amy bob carl")
+	if len(n.State().Proposals) != 0 {
+		t.Error("what is in force is still a proposal")
+	}
+}
+
+// TestACompromisedOwner: what it has signed goes, unless somebody else has, and what it signs
+// afterwards with an earlier serial changes nothing.
+func TestACompromisedOwner(t *testing.T) {
+	n := retired(t, 1)
+	n.take(n.SignOwners(ownerList(1, "ann"), []keys.PublicKey{pub("ben")}, key("ann")))
+	n.want("amy")
+	before := n.State()
+	for _, raw := range [][]byte{
+		sign(t, n.Network(), 1, member("eve", "eve"), "ben"),
+		sign(t, n.Network(), 99, member("amy", "eve"), "ben"),
+		sign(t, n.Network(), 1, &Removal{Key: pub("amy")}, "ben"),
+	} {
+		add(t, n.Roster, raw, Waiting)
+	}
+	if n.State() != before {
+		t.Error("a compromised owner has changed something")
+	}
+}
+
+func TestRecoveryAfterTheft(t *testing.T) {
+	n := retired(t, 1)
+	// The thief of ann's key makes himself the only owner, and everybody disappears.
+	n.take(one(Sign(n.Network(), 9, 0, &Owners{Parent: n.Network(), OwnerList: ownerList(1, "thief")}, key("ann"))))
+	n.want("")
+	n.take(n.SignRecovery(ownerList(1, "ben", "ann2"), pub("paper2"), []keys.PublicKey{pub("ann")}, key("paper"), key("ben")))
+	n.complete("bob carl")
+	if _, err := n.SignRecovery(ownerList(1, "ben"), pub("paper3"), nil, key("paper"), key("ben")); err == nil {
+		t.Error("a recovery key that was replaced recovers")
+	}
+	// What the thief signs beside it has no effect.
+	add(t, n.Roster, sign(t, n.Network(), 99, &Owners{Parent: n.Network(), OwnerList: ownerList(1, "thief")}, "ann"), Waiting)
+	n.complete("bob carl")
+}
+
+func TestWhoHasNoRightIsToldWhoHas(t *testing.T) {
+	g, id, err := NewGenesis(Genesis{OwnerList: OwnerList{Threshold: 1, Owners: []Owner{
+		owner("ann"), {Key: pub("ben"), Rights: RightAdmit, Name: "ben"},
+	}}}, key("ann"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &network{New(id), t}
+	n.take([][]byte{g}, nil)
+	n.take(n.SignMember(*member("bob", "bob"), 0, key("ben")))
+	_, err = n.SignRemoval(pub("bob"), "", key("ben"))
+	var refused *NotAllowedError
+	if !errors.As(err, &refused) || !strings.Contains(err.Error(), "removing bob") || !strings.Contains(refused.Hint(), "ann ("+Fingerprint(pub("ann"))) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestACriticalStatementOfANewerVersionStopsTheAdministration(t *testing.T) {
+	n := newNetwork(t, 1)
+	n.take(n.SignMember(*member("bob", "bob"), 0, key("ann")))
+	s := &Statement{Critical: true, Network: n.Network(), Content: &Unknown{Type: 77}}
+	s.sign(key("ann"))
+	n.take([][]byte{s.Append(nil)}, nil)
+	n.want("bob") // who belongs stays as it is
+	_, err := n.SignMember(*member("carl", "carl"), 0, key("ann"))
+	var refused *NotAllowedError
+	if !errors.As(err, &refused) || !refused.New || !n.State().TooNew() {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestAMemberInvites: with the capability it may grant its own groups and addresses of its pool.
+func TestAMemberInvites(t *testing.T) {
+	n := newNetwork(t, 1)
+	bob := member("bob", "bob")
+	bob.Grant = Grant{Groups: []string{"web"}, Pool: subnets(t, "10.0.0.0/24"), Capabilities: CapInvite}
+	n.take(n.SignMember(*bob, 0, key("ann")))
+	for name, i := range map[string]Invitation{
+		"a capability":    {Grant: Grant{Capabilities: CapRelay}},
+		"another group":   {Grant: Grant{Groups: []string{"admin"}}},
+		"another address": {Grant: Grant{Subnets: subnets(t, "10.1.0.1")}},
+		"all addresses":   {Choose: subnets(t, "0.0.0.0/0")},
+		"a larger pool":   {Grant: Grant{Pool: subnets(t, "10.0.0.0/8")}},
+	} {
+		i.Uses, i.Created = 1, 1000
+		if _, err := n.SignInvitation(i, 0, key("url"), key("bob")); err == nil {
+			t.Errorf("a member grants %s", name)
+		}
+		i.Key, i.Proof = pub("url"), key("url").Sign(invitationProof(n.Network(), pub("url")))
+		add(t, n.Roster, sign(t, n.Network(), 1, &i, "bob"), Waiting)
+	}
+	i := Invitation{Uses: 2, Created: 1000, Grant: Grant{Groups: []string{"web"}}, Choose: subnets(t, "10.0.0.0/28")}
+	n.take(one(n.SignInvitation(i, 0, key("url2"), key("bob"))))
+	q := Request{Name: "carl", Key: pub("carl"), Invitation: pub("url2")}
+	proof := q.Sign(n.Network(), key("url2"))
+	if _, err := n.Admit(q, proof, subnets(t, "10.0.0.99"), 2000, key("bob")); err == nil {
+		t.Error("an address outside of the invitation was given")
+	}
+	n.take(one(n.Admit(q, proof, subnets(t, "10.0.0.3"), 2000, key("bob"))))
+	q = Request{Name: "dan", Key: pub("dan"), Invitation: pub("url2")}
+	if _, err := n.Admit(q, q.Sign(n.Network(), key("url2")), subnets(t, "10.0.0.3"), 2001, key("bob")); err == nil || !strings.Contains(err.Error(), "address-taken") {
+		t.Errorf("an address was given twice: %v", err)
+	}
+	n.want("bob carl")
+	n.take(n.SignRemoval(pub("bob"), "", key("ann")))
+	n.want("carl")
+	if n.State().Invitation(pub("url2")) != nil {
+		t.Error("the invitation of a removed member is open")
+	}
+}
+
+func TestAdmittingIsRefusedWithItsReason(t *testing.T) {
+	n := newNetwork(t, 1)
+	n.take(n.SignMember(*member("bob", "bob"), 0, key("ann")))
+	n.take(n.SignMember(*member("gone", "gone"), 0, key("ann")))
+	n.take(n.SignMember(*member("guest", "guest"), 9000, key("ann")))
+	n.take(n.SignRemoval(pub("gone"), "", key("ann")))
+	n.take(one(n.SignInvitation(Invitation{Uses: 1, Created: 1000, Name: "web*"}, 5000, key("url"), key("ann"))))
+	for _, c := range []struct {
+		newcomer, keyName, by, url string
+		now                        int64
+		want                       Reason
+	}{
+		{"web1", "web1", "bob", "other", 2000, ReasonInvitation},
+		{"web1", "web1", "eve", "url", 2000, ReasonVoucher},
+		{"web1", "web1", "guest", "url", 2000, ReasonVoucher},
+		{"web1", "gone", "bob", "url", 2000, ReasonRemoved},
+		{"web1", "web1", "bob", "url", 5001, ReasonTime},
+		{"mail", "web1", "bob", "url", 2000, ReasonName},
+		{"web1", "web1", "bob", "url", 2000, ReasonNone},
+		{"web1", "web1", "bob", "url", 2001, ReasonNone}, // comes again
+		{"web2", "web2", "bob", "url", 2002, ReasonUses},
+	} {
+		q := Request{Name: node.Name(c.newcomer), Key: pub(c.keyName), Invitation: pub(c.url)}
+		raw, err := n.Admit(q, q.Sign(n.Network(), key(c.url)), nil, c.now, key(c.by))
+		var refusal *Refusal
+		errors.As(err, &refusal)
+		if (err == nil) != (c.want == ReasonNone) || refusal != nil && refusal.Reason != c.want {
+			t.Errorf("%+v: %v", c, err)
+		}
+		if err == nil {
+			_, _ = n.Add(raw)
+		}
+	}
+	n.want("bob guest web1")
+}
+
+func TestTheClockOfAMemberMayBeBehind(t *testing.T) {
+	n := newNetwork(t, 1)
+	n.take(n.SignMember(*member("bob", "bob"), 0, key("ann")))
+	n.take(one(n.SignInvitation(Invitation{Uses: 5, Created: 100_000}, 0, key("url"), key("ann"))))
+	n.admit("bob", "url", "carl", 2000)
+	n.admit("carl", "url", "dan", 10)
+	n.want("bob carl dan")
+}
