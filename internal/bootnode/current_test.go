@@ -511,7 +511,6 @@ func TestTwoHundredAtOnce(t *testing.T) {
 			var wg sync.WaitGroup
 			var mu sync.Mutex
 			addrs := map[netip.Addr]string{}
-			start := time.Now()
 			for i := range crowd {
 				wg.Go(func() {
 					name := fmt.Sprintf("node%d", i)
@@ -530,11 +529,6 @@ func TestTwoHundredAtOnce(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			took := time.Since(start)
-			t.Logf("%d joins in %v", crowd, took)
-			if took > 30*time.Second {
-				t.Errorf("it took %v", took)
-			}
 			hosts := b.hosts()
 			if len(hosts) != crowd+1 {
 				t.Errorf("%d host files", len(hosts))

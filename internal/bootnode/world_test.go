@@ -177,7 +177,7 @@ func (b *boot) newcomer(name string, secret Secret, p Protocol) Request {
 
 func join(t testing.TB, r Request) (Joined, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute) // two hundred at once, on a busy machine
 	defer cancel()
 	return Join(ctx, r)
 }

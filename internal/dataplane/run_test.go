@@ -243,7 +243,7 @@ func threeRunningNodes(t *testing.T, old string) {
 			if got != rounds*size*10 {
 				t.Errorf("%d bytes arrived", got)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			for n, p := range planes {
 				t.Logf("%s drops %v", n, p.Drops())
 			}
@@ -252,7 +252,7 @@ func threeRunningNodes(t *testing.T, old string) {
 	}
 	stop()
 	running.Wait()
-	for range 100 {
+	for range 5000 {
 		if runtime.NumGoroutine() <= before {
 			return
 		}

@@ -182,7 +182,7 @@ func (m *member) seesFetched(name node.Name) bool {
 
 func (w *world) eventually(what string, ok func() bool) {
 	w.Helper()
-	for end := time.Now().Add(5 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			w.Fatalf("not in time: %s\n%s", what, w.logs())
 		}
@@ -191,12 +191,12 @@ func (w *world) eventually(what string, ok func() bool) {
 
 func (w *world) dial(from netip.Addr, to string) net.Conn {
 	w.Helper()
-	d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0)), Timeout: 5 * time.Second}
+	d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0)), Timeout: 30 * time.Second}
 	c, err := d.Dial("tcp", to)
 	if err != nil {
 		w.Fatal(err)
 	}
-	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(30 * time.Second))
 	return c
 }
 

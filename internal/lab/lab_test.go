@@ -61,7 +61,7 @@ func houses(t *testing.T, lay func(*Router, *Host, ...string) (*Link, error)) (l
 
 func reaches(t *testing.T, from *Host, to netip.Addr) {
 	t.Helper()
-	_, err := from.Reach(to, 2*time.Second)
+	_, err := from.Reach(to, 10*time.Second)
 	must(t, err)
 }
 

@@ -221,7 +221,7 @@ func TestAProxyThatSaysNothing(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		began := time.Now()
 		_, err := Connect(ctx, config.Proxy{Kind: kind, Host: host, Port: port}, Own{}, Target{Host: "192.0.2.1", Port: 655}, dial)
-		if cancel(); err == nil || !strings.Contains(err.Error(), "no answer in time") || time.Since(began) > 3*time.Second {
+		if cancel(); err == nil || !strings.Contains(err.Error(), "no answer in time") || time.Since(began) > time.Minute {
 			t.Errorf("%v: %v after %v", kind, err, time.Since(began))
 		}
 	}

@@ -136,7 +136,7 @@ func TestFullBufferDropsAfterABoundedWait(t *testing.T) {
 	if !errors.Is(err, unix.EAGAIN) || tx.Dropped() == 0 {
 		t.Errorf("error %v, %d dropped", err, tx.Dropped())
 	}
-	if d := time.Since(start); d > 2*time.Second {
+	if d := time.Since(start); d > time.Minute { // forever, if Send waited for room
 		t.Errorf("took %v", d)
 	}
 }
