@@ -2,6 +2,7 @@ package keys
 
 import (
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
@@ -155,6 +156,11 @@ func (k *RSAPrivateKey) blinding(rand io.Reader) (r, inverse *big.Int, err error
 		// r shares a factor with N. That finds the primes by chance; it will
 		// not happen twice.
 	}
+}
+
+// Hash returns the SHA-256 of the DER form (PKCS #1), by which a roster names the key.
+func (k RSAPublicKey) Hash() [32]byte {
+	return sha256.Sum256(x509.MarshalPKCS1PublicKey(&rsa.PublicKey{N: k.N, E: k.E}))
 }
 
 // MarshalPEM returns k as a PKCS#1 block, as it stands in host files.

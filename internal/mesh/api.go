@@ -477,6 +477,7 @@ type Config struct {
 	Hosts       map[node.Name]Host
 	Learned     map[node.Name]Learned // keys that were learned; New only
 	Removed     map[node.Name]bool    // nodes whose host files have been deleted here
+	Roster      RosterChanged         // who belongs to the network; a reload does not change it
 
 	ConnectTo   []node.Name
 	AutoConnect bool

@@ -157,6 +157,9 @@ func (l *links) line(e Line) {
 	if _, ok := l.cfg.Learned[name]; ok && p == nil && l.keyring.admitLearned(name) {
 		p = l.nodes[name]
 	}
+	if p == nil && l.keyring.admitMember(name) {
+		p = l.nodes[name]
+	}
 	if !l.keyring.mayKnock(p) {
 		l.repel(c, l.whyUnknown(p, name))
 		return
@@ -645,6 +648,23 @@ func (l *links) endLogins(p *peer, reason string) {
 			l.drop(c, reason)
 		}
 	}
+}
+
+// dropAll ends all connections of p, and all attempts at one.
+func (l *links) dropAll(p *peer, reason string) {
+	for _, c := range slices.Clone(l.lines) {
+		if c.peer == p {
+			l.drop(c, reason)
+		}
+	}
+}
+
+// activeConn is the activated connection with a number, nil if there is none.
+func (l *links) activeConn(id ConnID) *conn {
+	if c := l.conns[id]; c != nil && c.isActive() {
+		return c
+	}
+	return nil
 }
 
 // dropLearnedLogins ends the connections of p that were let in with a learned key.

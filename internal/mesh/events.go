@@ -8,6 +8,7 @@ func (Request) event()        {}
 func (Closed) event()         {}
 func (HostLoaded) event()     {}
 func (Vouched) event()        {}
+func (RosterChanged) event()  {}
 func (Reconfigured) event()   {}
 func (Traffic) event()        {}
 func (Silent) event()         {}
@@ -50,6 +51,7 @@ func (NodeDown) effect()      {}
 func (SubnetUp) effect()      {}
 func (SubnetDown) effect()    {}
 func (SaveKey) effect()       {}
+func (Expelled) effect()      {}
 func (SaveLearned) effect()   {}
 func (KeyContested) effect()  {}
 func (SaveAddresses) effect() {}

@@ -95,6 +95,9 @@ func (t *topology) addEdge(c *conn, text string) error {
 	if !t.concerns(c, r.From, r.To) {
 		return nil
 	}
+	if !t.roll.admits(c, text, r.From, r.To) {
+		return nil
+	}
 	own := c.peer.name == r.From
 	if own && t.nodes[r.To] != nil {
 		c.claim(r.To)
@@ -199,6 +202,32 @@ func (t *topology) delEdge(c *conn, text string) error {
 	t.reach.graphChanged()
 	t.reach.orphan(r.To)
 	return nil
+}
+
+// news takes in a request that was held, see [roll.hold]. It has been parsed before.
+func (t *topology) news(c *conn, text string) {
+	switch kind, _ := wire.RequestKind(text); kind {
+	case wire.KindAddEdge:
+		_ = t.addEdge(c, text)
+	case wire.KindAddSubnet:
+		_ = t.subnets.addSubnet(c, text)
+	}
+}
+
+// strike takes out all edges of p, which is no member, without telling anybody: the others know it, or do not care.
+func (t *topology) strike(p *peer) {
+	if !hasEdge(t.graph, p.name) {
+		return
+	}
+	t.deleteEdgesFrom(p, nil)
+	var from []node.Name
+	for e := range t.graph.To(p.name) {
+		from = append(from, e.From)
+	}
+	for _, n := range from {
+		t.deleteEdge(n, p.name)
+	}
+	t.reach.graphChanged()
 }
 
 // keyChanged: a node has dropped the keys of tinc 1.0 that it had given.

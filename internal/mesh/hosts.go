@@ -9,7 +9,14 @@ import (
 	"tincan/internal/node"
 )
 
+// setHost takes over the host file of a node, or that there is none, as far as the roster lets it count.
 func (kr *keyring) setHost(name node.Name, known bool, h Host) {
+	known, h = kr.roll.hostFile(name, known, h)
+	kr.applyHost(name, known, h)
+}
+
+// applyHost takes over what counts as the host file of a node.
+func (kr *keyring) applyHost(name node.Name, known bool, h Host) {
 	if !known {
 		if p := kr.nodes[name]; p != nil && p.trust.known && p != kr.self && !kr.justLearned(p) {
 			kr.hostGone(p)
@@ -69,7 +76,7 @@ func (kr *keyring) justLearned(p *peer) bool {
 // hasAddress tells whether it could be dialled without the mesh's help.
 func (p *peer) hasAddress() bool { return len(p.trust.host.Addresses) > 0 }
 
-// reloadHosts takes over the host files, which have been read again.
+// reloadHosts takes over what counts as the host files, which have been read again.
 func (kr *keyring) reloadHosts(hosts map[node.Name]Host) {
 	for _, p := range kr.order {
 		kr.touch(p)
@@ -81,7 +88,7 @@ func (kr *keyring) reloadHosts(hosts map[node.Name]Host) {
 		if p := kr.nodes[name]; p != nil && len(p.trust.host.Cached) > 0 { // newer than what is on disk
 			h.Cached = p.trust.host.Cached
 		}
-		kr.setHost(name, true, h)
+		kr.applyHost(name, true, h)
 	}
 }
 
@@ -99,6 +106,9 @@ func (kr *keyring) remember(p *peer, a netip.AddrPort) {
 
 // learn takes k, which p has told over a connection that its RSA key protects, as its Ed25519 key.
 func (kr *keyring) learn(p *peer, k keys.PublicKey) {
+	if kr.roll.enforced() { // the roster says which key it has
+		return
+	}
 	p.trust.known, p.trust.upgraded, p.trust.host.Key = true, kr.now, &k
 	kr.logf(1, Info, "learned the public key of %s", p.name)
 	kr.emit(SaveKey{Node: p.name, Key: k})

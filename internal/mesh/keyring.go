@@ -7,6 +7,7 @@ type keyring struct {
 	*env
 	*directory
 
+	roll  *roll       // who belongs to the network
 	reach interface { // who is reached
 		linksChanged()
 		nextHopConn(p *peer) *conn

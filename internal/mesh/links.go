@@ -35,6 +35,7 @@ type links struct {
 	}
 	keyring interface { // host files and keys
 		admitLearned(name node.Name) bool
+		admitMember(name node.Name) bool
 		justLearned(p *peer) bool
 		learn(p *peer, k keys.PublicKey)
 		loggedIn(p *peer, byLearned bool)

@@ -27,6 +27,7 @@ type Mesh struct {
 	*env
 	*directory
 
+	roll       *roll
 	topology   *topology
 	reach      *reach
 	subnets    *subnets
@@ -52,6 +53,7 @@ func New(cfg Config, in Deps, now time.Time) *Mesh {
 	}
 	m := &Mesh{
 		env: e, directory: d,
+		roll:       &roll{env: e, directory: d},
 		topology:   &topology{env: e, directory: d, brought: map[node.Name]share{}, quiet: minQuiet},
 		reach:      &reach{env: e, directory: d},
 		subnets:    &subnets{env: e, directory: d, routes: routesToPublish{whole: true, dirty: true, changed: map[claim]struct{}{}}},
@@ -82,6 +84,7 @@ func New(cfg Config, in Deps, now time.Time) *Mesh {
 		}
 	}
 	m.subnets.beginSubnets()
+	m.roll.change(m.cfg.Roster)
 	for _, name := range m.cfg.ConnectTo {
 		m.dialer.addDialTarget(name, false)
 	}
@@ -99,6 +102,8 @@ func New(cfg Config, in Deps, now time.Time) *Mesh {
 
 // connect shows the parts to each other.
 func (m *Mesh) connect() {
+	m.roll.keyring, m.roll.links, m.roll.topology, m.roll.subnets = m.keyring, m.links, m.topology, m.subnets
+	m.topology.roll, m.subnets.roll, m.keyring.roll = m.roll, m.roll, m.roll
 	m.topology.reach = m.reach
 	m.topology.subnets = m.subnets
 	m.topology.keyring = m.keyring
@@ -193,6 +198,8 @@ func (m *Mesh) Handle(now time.Time, ev Event) {
 		m.links.closed(e)
 	case HostLoaded:
 		m.keyring.setHost(e.Node, e.Known, e.Host)
+	case RosterChanged:
+		m.roll.change(e)
 	case Vouched:
 		m.keyring.vouched(e)
 	case Reconfigured:
@@ -337,11 +344,12 @@ func (m *Mesh) reconfigure(c Config) {
 	c = withDefaults(c)
 	c.Name, c.Port, c.Sockets = m.cfg.Name, m.cfg.Port, m.cfg.Sockets
 	c.Key, c.RSAKey = m.cfg.Key, m.cfg.RSAKey
-	c.Compression, c.Learned = m.cfg.Compression, m.cfg.Learned
+	c.Compression, c.Learned, c.Roster = m.cfg.Compression, m.cfg.Learned, RosterChanged{}
 	c.StrictSubnets, c.TunnelServer = m.cfg.StrictSubnets, m.cfg.TunnelServer
 	m.cfg = c
-	m.links.recheck(c.Hosts)
-	m.keyring.reloadHosts(c.Hosts)
+	hosts := m.roll.hostFiles(c.Hosts)
+	m.links.recheck(hosts)
+	m.keyring.reloadHosts(hosts)
 	m.keyring.setRemoved(c.Removed)
 	m.links.checkVouchers()
 	m.sessions.reconfigureSessions()

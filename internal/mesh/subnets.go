@@ -18,6 +18,7 @@ type subnets struct {
 	routes  routesToPublish // what has changed of subnets and the tree
 	learned learned         // MAC addresses on our side
 
+	roll     *roll       // who belongs to the network
 	topology interface { // what is announced
 		answersTo(c *conn, text string) int
 		chargeTo(by node.Name, more share)
@@ -49,6 +50,9 @@ func (sn *subnets) addSubnet(c *conn, text string) error {
 	r, err := wire.ParseAddSubnet(text)
 	if err != nil {
 		return err
+	}
+	if !sn.roll.grants(c, text, r.Owner, r.Subnet) {
+		return nil
 	}
 	sn.topology.stillThere(r.Owner, r.Subnet)
 	if !sn.topology.isNew(text) || !sn.topology.concernsOwner(c, r.Owner) {
@@ -115,6 +119,15 @@ func (sn *subnets) delSubnet(c *conn, text string) error {
 		sn.dropSubnet(p, r.Subnet)
 	}
 	return nil
+}
+
+// dropUngranted takes away from p what the roster does not grant it any more.
+func (sn *subnets) dropUngranted(p *peer) {
+	for _, s := range sortedSubnets(p) {
+		if !sn.roll.granted(p.name, s) {
+			sn.dropSubnet(p, s)
+		}
+	}
 }
 
 // putSubnet gives p a subnet that the neighbour called by has told of, "" for none.

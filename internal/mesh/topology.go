@@ -25,12 +25,14 @@ type topology struct {
 	quiet          time.Duration // for how long not to contradict the next time that it is in vain
 	quietUntil     time.Time
 
+	roll  *roll       // who belongs to the network
 	reach interface { // who is reached
 		graphChanged()
 		graphHasChanged() bool
 		orphan(name node.Name)
 	}
 	subnets interface { // who owns what
+		addSubnet(c *conn, text string) error
 		addedSubnet(owner node.Name, s subnet.Subnet) subnetRequest
 		delSubnet(c *conn, text string) error
 		deletedSubnet(owner node.Name, s subnet.Subnet) subnetRequest

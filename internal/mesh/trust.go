@@ -112,7 +112,7 @@ func (kr *keyring) vouchedFor(p *peer) bool {
 
 // mayLearn tells whether a key of p may come from the mesh.
 func (kr *keyring) mayLearn(p *peer) bool {
-	return p != kr.self && p.trust.host.Key == nil && !p.trust.removed
+	return p != kr.self && p.trust.host.Key == nil && !p.trust.removed && !kr.roll.enforced()
 }
 
 // leadsTo tells whether c is the connection over which p is reached.
@@ -332,6 +332,26 @@ func (kr *keyring) beginTrust(p *peer) {
 	if l, ok := kr.cfg.Learned[p.name]; ok && !p.trust.removed {
 		p.trust.learned, p.trust.by, p.trust.saved = &l.Key, l.By, true
 		p.trust.host.Cached = l.Cached
+	}
+	if known, h := kr.roll.hostOf(p.name); known {
+		h.Cached = p.trust.host.Cached
+		p.trust.known, p.trust.host = true, h
+	}
+}
+
+// admitMember tells whether name is a member of a signed network, and makes room for it if it is.
+func (kr *keyring) admitMember(name node.Name) bool {
+	if !kr.roll.enforced() || !kr.roll.isMember(name) {
+		return false
+	}
+	kr.peer(name)
+	return true
+}
+
+// disown forgets the keys of p, which is no member.
+func (kr *keyring) disown(p *peer) {
+	if p.trust.known || p.trust.learned != nil || p.trust.claim != nil {
+		kr.hostGone(p)
 	}
 }
 

@@ -105,6 +105,8 @@ type Host struct {
 	Record  bool
 	Effects []mesh.Effect
 	Echoed  []mesh.EchoResult // answers to [mesh.Echo]
+	// Expelled is what it was told when it was removed from the network, nil before.
+	Expelled *mesh.Expelled
 
 	w        *World
 	known    map[node.Name]mesh.Host // its host files
@@ -540,6 +542,8 @@ func (h *Host) do(e mesh.Effect) {
 		f := h.known[e.Node]
 		f.Key = &e.Key
 		h.known[e.Node] = f
+	case mesh.Expelled:
+		h.Expelled = &e
 	case mesh.SaveLearned:
 		l := h.learned[e.Node]
 		l.Key, l.By = e.Key, e.By

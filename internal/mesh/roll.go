@@ -1,0 +1,391 @@
+package mesh
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+
+	"tincan/internal/keys"
+	"tincan/internal/node"
+	"tincan/internal/roster"
+	"tincan/internal/subnet"
+)
+
+// What a signed network does with its roster (package roster; decision 035).
+//
+// To the other parts a member is a node with a host file, whatever lies on this machine's disk: its key is that of the
+// roster, and who is no member has none. So nobody logs in, gets a session or is asked for its key who does not belong
+// here. What neighbours say about nodes is believed, and passed on, only if those are members, and about subnets only if
+// they were granted. What is said about somebody who is not a member yet waits for a moment, because his admission may be
+// on its way.
+//
+// An empty roster governs nothing: the statements that begin the network have not arrived.
+
+// RosterMode says what the roster is used for.
+type RosterMode uint8
+
+// Modes of a roster.
+const (
+	RosterEnforced RosterMode = iota // only members take part
+	RosterWarns                      // the log says what would be refused
+)
+
+// RosterChanged is news of who belongs to the network. State does not change any more; nil: the network is open.
+type RosterChanged struct {
+	State *roster.State
+	Mode  RosterMode
+}
+
+// Expelled says that this node does not belong to the network any more: its key was removed.
+type Expelled struct {
+	By     keys.PublicKey // who removed it; its own key if it has left
+	Reason string
+}
+
+const (
+	// heldFor is how long news about somebody who is no member wait for his admission, and maxHeld how many of one
+	// neighbour.
+	heldFor = 30 * time.Second
+	maxHeld = 128
+)
+
+// heldNews is a flooded request about somebody who is no member.
+type heldNews struct {
+	conn  ConnID
+	text  string
+	names []node.Name
+	until time.Time
+}
+
+// roll is who belongs to the network.
+type roll struct {
+	*env
+	*directory
+
+	state *roster.State // nil: the network is open
+	mode  RosterMode
+	files map[node.Name]Host // what the host files say; nil: there is no roster, and host files are all that counts
+	held  []heldNews
+	end   *timer // when the next membership ends
+	gone  bool   // Expelled was emitted
+
+	keyring interface { // host files and keys
+		applyHost(name node.Name, known bool, h Host)
+		disown(p *peer)
+	}
+	links interface { // connections
+		activeConn(id ConnID) *conn
+		dropAll(p *peer, reason string)
+	}
+	topology interface { // what is announced
+		strike(p *peer)
+		news(c *conn, text string)
+	}
+	subnets interface { // who owns what
+		dropUngranted(p *peer)
+	}
+}
+
+// enforced tells whether only members take part.
+func (r *roll) enforced() bool {
+	return r.state != nil && r.mode == RosterEnforced && !r.state.Root.IsZero()
+}
+
+// member is the member called name, nil if there is none now.
+func (r *roll) member(name node.Name) *roster.Membership {
+	if m := r.state.Member(name); m != nil && !m.Ended(r.now.Unix()) {
+		return m
+	}
+	return nil
+}
+
+// isMember tells whether name may take part.
+func (r *roll) isMember(name node.Name) bool {
+	return !r.enforced() || name == r.cfg.Name || r.member(name) != nil
+}
+
+// governs tells whether there is a roster, enforced or not.
+func (r *roll) governs() bool { return r.files != nil }
+
+// hostFile takes note of what the host file of a node says, and returns what counts.
+func (r *roll) hostFile(name node.Name, known bool, h Host) (bool, Host) {
+	if !r.governs() {
+		return known, h
+	}
+	if known {
+		r.files[name] = h
+	} else {
+		delete(r.files, name)
+	}
+	return r.hostOf(name)
+}
+
+// hostFiles is [roll.hostFile] for all files at once.
+func (r *roll) hostFiles(hosts map[node.Name]Host) map[node.Name]Host {
+	if !r.governs() {
+		return hosts
+	}
+	r.files = maps.Clone(hosts)
+	count := map[node.Name]Host{}
+	for name := range hosts {
+		if known, h := r.hostOf(name); known {
+			count[name] = h
+		}
+	}
+	for _, p := range r.order {
+		if known, h := r.hostOf(p.name); known {
+			count[p.name] = h
+		}
+	}
+	return count
+}
+
+// hostOf is what counts as the host file of a node, and whether there is one.
+func (r *roll) hostOf(name node.Name) (bool, Host) {
+	h, known := r.files[name]
+	if !r.enforced() || name == r.cfg.Name {
+		return known, h
+	}
+	m := r.member(name)
+	if m == nil {
+		return false, Host{}
+	}
+	h.Key = nil
+	if m.Key != (keys.PublicKey{}) {
+		key := m.Key
+		h.Key = &key
+	}
+	if h.RSAKey != nil && h.RSAKey.Hash() != m.RSA {
+		h.RSAKey = nil
+	}
+	return true, h
+}
+
+// change takes over another state of the roster.
+func (r *roll) change(e RosterChanged) {
+	if r.state == nil && e.State == nil {
+		return
+	}
+	if r.files == nil {
+		r.files = map[node.Name]Host{}
+		for _, p := range r.order {
+			if p.known() {
+				r.files[p.name] = *p.host()
+			}
+		}
+	}
+	was := r.enforced()
+	r.state, r.mode = e.State, e.Mode
+	r.setTimer()
+	r.applyAll(was)
+	if r.state == nil {
+		r.files, r.held = nil, nil
+		return
+	}
+	r.lookAtSelf()
+	r.release()
+}
+
+// applyAll has everything follow from the roster as it is now.
+func (r *roll) applyAll(wasEnforced bool) {
+	for _, p := range slices.Clone(r.order) {
+		if p == r.self {
+			continue
+		}
+		known, h := r.hostOf(p.name)
+		switch {
+		case r.enforced() && !known:
+			r.expel(p)
+		case wasEnforced || r.enforced():
+			if !r.sameHost(p, known, h) {
+				h.Cached = p.host().Cached
+				r.keyring.applyHost(p.name, known, h)
+			}
+			r.subnets.dropUngranted(p)
+		default:
+			r.warn(p)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.files)) { // of whom nothing was known but a file that did not count
+		if known, h := r.hostOf(name); known && r.nodes[name] == nil {
+			r.keyring.applyHost(name, known, h)
+		}
+	}
+}
+
+// sameHost tells whether what counts as the host file of p is the same as before, as far as the roster decides.
+func (r *roll) sameHost(p *peer, known bool, h Host) bool {
+	is := p.host()
+	return p.known() == known && sameKey(is.Key, h.Key) &&
+		(is.RSAKey == h.RSAKey || is.RSAKey != nil && h.RSAKey != nil && is.RSAKey.Equal(*h.RSAKey))
+}
+
+// expel ends everything with p, who is no member, in this turn.
+func (r *roll) expel(p *peer) {
+	if p.known() || p.conn() != nil || p.reachable() {
+		r.logf(0, Warning, "%s %s: connections and sessions with it end", p.name, r.whyNot(p.name))
+	}
+	r.links.dropAll(p, "it "+r.whyNot(p.name))
+	r.keyring.disown(p)
+	r.subnets.dropUngranted(p)
+	r.topology.strike(p)
+	r.touch(p)
+}
+
+// whyNot tells why name is no member.
+func (r *roll) whyNot(name node.Name) string {
+	removals := slices.IndexFunc(r.state.Removals, func(x *roster.RemovedKey) bool { return x.Name == name })
+	switch m := r.state.Member(name); {
+	case m != nil && m.Ended(r.now.Unix()):
+		return "is no member of the network any more: its membership has ended"
+	case m == nil && removals >= 0 && r.state.Removals[removals].Left():
+		return "has left the network"
+	case m == nil && removals >= 0:
+		return "was removed from the network"
+	}
+	return "is no member of the network"
+}
+
+// warn says what would be refused of p if the roster was enforced.
+func (r *roll) warn(p *peer) {
+	if r.state == nil || r.state.Root.IsZero() || !p.known() && p.conn() == nil && !p.reachable() {
+		return
+	}
+	m := r.member(p.name)
+	switch {
+	case m == nil:
+		r.logf(0, Warning, "roster: %s %s; a signed network would refuse it", p.name, r.whyNot(p.name))
+	case p.key() != nil && *p.key() != m.Key:
+		r.logf(0, Warning, "roster: %s has another key here than in the roster; a signed network would refuse it", p.name)
+	}
+}
+
+// setTimer sees to it that memberships end in time.
+func (r *roll) setTimer() {
+	if r.end != nil {
+		r.timers.cancel(r.end)
+		r.end = nil
+	}
+	if r.state == nil {
+		return
+	}
+	now, next := r.now.Unix(), int64(0)
+	for _, m := range r.state.Members {
+		if m.NotAfter >= now && m.NotAfter != 0 && (next == 0 || m.NotAfter < next) {
+			next = m.NotAfter
+		}
+	}
+	if next != 0 {
+		wait := min(time.Duration(next+1-now)*time.Second, 24*time.Hour)
+		r.end = r.after(wait, func() {
+			r.end = nil
+			r.setTimer()
+			r.applyAll(r.enforced())
+		})
+	}
+}
+
+// lookAtSelf sees whether this node belongs to the network itself.
+func (r *roll) lookAtSelf() {
+	if r.state.Root.IsZero() || r.cfg.Key == nil {
+		return
+	}
+	key := r.cfg.Key.Public()
+	if x := r.state.Removed(key); x != nil && !r.gone {
+		r.gone = true
+		r.emit(Expelled{By: x.By, Reason: x.Reason})
+		return
+	}
+	if m := r.member(r.cfg.Name); m == nil || m.Key != key {
+		r.logf(0, Warning, "the roster does not know this node, so members refuse it; an owner can admit it: tincan admit %s", r.cfg.Name)
+	}
+}
+
+// admits tells whether news that came over c about some nodes may be believed. If they are no members yet it may wait.
+func (r *roll) admits(c *conn, text string, names ...node.Name) bool {
+	if !r.enforced() {
+		return true
+	}
+	i := slices.IndexFunc(names, func(n node.Name) bool { return !r.isMember(n) })
+	if i < 0 {
+		return true
+	}
+	r.refused(c, "news about %s, who %s", names[i], r.whyNot(names[i]))
+	r.hold(c, text, names)
+	return false
+}
+
+// grants tells whether the news that came over c, that owner has s, may be believed. If not yet, it may wait.
+func (r *roll) grants(c *conn, text string, owner node.Name, s subnet.Subnet) bool {
+	if !r.admits(c, text, owner) {
+		return false
+	}
+	if r.granted(owner, s) {
+		return true
+	}
+	r.refused(c, "subnet %s of %s, which was not granted to it", s, owner)
+	r.hold(c, text, []node.Name{owner})
+	return false
+}
+
+// granted tells whether owner may announce s. MAC addresses, which are learned, are everybody's.
+func (r *roll) granted(owner node.Name, s subnet.Subnet) bool {
+	if !r.enforced() || owner == r.cfg.Name || !s.Prefix().IsValid() {
+		return true
+	}
+	m := r.member(owner)
+	return m != nil && slices.ContainsFunc(m.Subnets, func(g subnet.Subnet) bool {
+		return g.Prefix().IsValid() && g.Prefix().Bits() <= s.Prefix().Bits() && g.Prefix().Contains(s.Prefix().Addr())
+	})
+}
+
+// refused counts what was not believed.
+func (r *roll) refused(c *conn, format string, args ...any) { r.limitExceeded(c, format, args...) }
+
+// hold keeps news for the case that its nodes are about to be admitted. A removed node never is, with that key.
+func (r *roll) hold(c *conn, text string, names []node.Name) {
+	r.held = slices.DeleteFunc(r.held, func(h heldNews) bool { return r.now.After(h.until) })
+	mine := 0
+	for i, h := range r.held {
+		if h.conn == c.id {
+			if h.text == text {
+				return
+			}
+			if mine++; mine >= maxHeld {
+				r.held = slices.Delete(r.held, i, i+1) // an older one of this neighbour's
+				break
+			}
+		}
+	}
+	r.held = append(r.held, heldNews{c.id, text, slices.Clone(names), r.now.Add(heldFor)})
+}
+
+// release takes in what was held about nodes that are members now.
+func (r *roll) release() {
+	held := r.held
+	r.held = nil
+	for _, h := range held {
+		c := r.links.activeConn(h.conn)
+		switch {
+		case c == nil || r.now.After(h.until):
+		case slices.ContainsFunc(h.names, func(n node.Name) bool { return !r.isMember(n) }):
+			r.held = append(r.held, h)
+		default:
+			r.topology.news(c, h.text)
+		}
+	}
+}
+
+// strangers lists the nodes that an open network would know and a signed one does not, for those who ask.
+func (r *roll) strangers() (names []node.Name) {
+	for _, h := range r.held {
+		for _, n := range h.names {
+			if !r.isMember(n) && !slices.Contains(names, n) {
+				names = append(names, n)
+			}
+		}
+	}
+	slices.SortFunc(names, cmp.Compare)
+	return names
+}

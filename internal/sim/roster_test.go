@@ -1,0 +1,242 @@
+package sim
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"tincan/internal/keys"
+	"tincan/internal/mesh"
+	"tincan/internal/roster"
+	"tincan/internal/subnet"
+)
+
+// signed is a roster with the hosts of a world as members, and its owner.
+type signed struct {
+	t     *testing.T
+	owner *keys.PrivateKey
+	*roster.Roster
+}
+
+func newSigned(t *testing.T, hosts ...*Host) *signed {
+	t.Helper()
+	owner := keys.FromSeed([32]byte{1, 2, 3})
+	raw, id, err := roster.NewGenesis(roster.Genesis{Created: 1, OwnerList: roster.OwnerList{
+		Threshold: 1, Owners: []roster.Owner{{Key: owner.Public(), Rights: roster.AllRights, Name: "owner"}},
+	}}, owner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &signed{t, owner, roster.New(id)}
+	s.add(raw)
+	for _, h := range hosts {
+		s.admit(h)
+	}
+	return s
+}
+
+func (s *signed) add(raws ...[]byte) {
+	s.t.Helper()
+	for _, raw := range raws {
+		if _, err := s.Add(raw); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// admit makes h a member, with its own subnet.
+func (s *signed) admit(h *Host) {
+	s.t.Helper()
+	own := []subnet.Subnet{subnet.FromPrefix(h.Subnet())}
+	raw, err := s.SignMember(roster.Member{Name: h.Name, Key: h.Key.Public(), Grant: roster.Grant{Subnets: own}}, 0, s.owner)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.add(raw)
+}
+
+func (s *signed) remove(h *Host) {
+	s.t.Helper()
+	raws, err := s.SignRemoval(h.Key.Public(), "", s.owner)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.add(raws...)
+}
+
+// tell gives the roster to hosts, as it is now.
+func (s *signed) tell(hosts ...*Host) {
+	for _, h := range hosts {
+		h.event(mesh.RosterChanged{State: s.State()})
+	}
+}
+
+func TestARemovedNodeIsOutAtOnceAndStaysOut(t *testing.T) {
+	w := New(1)
+	hs := line(w, 4)
+	roll := newSigned(t, hs...)
+	roll.tell(hs...)
+	last := hs[3]
+	if _, _, _, ok := w.Reaches(hs[0], last, 10*time.Second); !ok {
+		t.Fatal("members do not reach each other")
+	}
+	w.Run(5 * time.Second)
+	roll.remove(last)
+	roll.tell(hs[:3]...) // it has not heard itself
+	w.Run(2 * time.Second)
+	for _, h := range hs[:3] {
+		if p := h.peers[last.Name]; p.Reachable || p.Tunnel != nil || h.connected(last.Name) {
+			t.Errorf("%s still has to do with it: %+v", h.Name, p)
+		}
+	}
+	if _, _, _, ok := w.Reaches(last, hs[0], 2*time.Minute); ok {
+		t.Error("it came back")
+	}
+	if _, _, _, ok := w.Reaches(hs[0], hs[2], 10*time.Second); !ok {
+		t.Error("the others do not reach each other")
+	}
+}
+
+func TestANodeThatIsToldOfItsRemovalSaysSo(t *testing.T) {
+	w := New(1)
+	hs := line(w, 2)
+	roll := newSigned(t, hs...)
+	roll.tell(hs...)
+	w.Run(5 * time.Second)
+	roll.remove(hs[1])
+	roll.tell(hs...)
+	w.Run(time.Second)
+	if hs[1].Expelled == nil || hs[1].Expelled.By != roll.owner.Public() || hs[0].Expelled != nil {
+		t.Errorf("expelled: %v, %v", hs[0].Expelled, hs[1].Expelled)
+	}
+}
+
+// Stock nodes check nothing. What they pass on about a node that is no member is not believed, nor is it lost if the
+// admission comes later.
+func TestNewsOfSomebodyAreHeldUntilHisAdmission(t *testing.T) {
+	w := New(1)
+	hs := line(w, 4)
+	members := hs[:3]
+	roll := newSigned(t, members...)
+	roll.tell(hs[0], hs[2]) // hs[1] is a stock node, which believes everybody, and hs[3] dials hs[2]
+	w.Until(5*time.Second, func() bool { return hs[0].peers["n02"].Reachable })
+	if hs[0].peers["n03"].Reachable || hs[2].connected("n03") {
+		t.Error("a stranger is let in")
+	}
+	hs[3].Knows(hs[1], true)
+	hs[3].event(mesh.HostLoaded{Node: "n01", Known: true, Host: hs[3].known["n01"]})
+	hs[1].event(mesh.HostLoaded{Node: "n03", Known: true, Host: host(hs[3])})
+	hs[3].event(mesh.ConnectNow{Node: "n01"})
+	if _, ok := w.Until(20*time.Second, func() bool { return hs[1].connected("n03") }); !ok {
+		t.Fatal("the stock node does not let it in")
+	}
+	w.Run(2 * time.Second)
+	if hs[0].peers["n03"].Reachable {
+		t.Error("news about a stranger are believed")
+	}
+	roll.admit(hs[3])
+	roll.tell(hs[0], hs[2])
+	if took, ok := w.Until(5*time.Second, func() bool { return hs[0].peers["n03"].Reachable }); !ok {
+		t.Errorf("the new member is not reachable after %v", took)
+	}
+	if _, _, _, ok := w.Reaches(hs[0], hs[3], 10*time.Second); !ok {
+		t.Error("no packet gets through to it")
+	}
+}
+
+func TestOnlyGrantedSubnetsAreBelieved(t *testing.T) {
+	w := New(1)
+	hs := line(w, 2)
+	roll := newSigned(t, hs...)
+	roll.tell(hs...)
+	w.Run(5 * time.Second)
+	extra := subnet.FromPrefix(netip.MustParsePrefix("192.168.7.0/24"))
+	has := func() bool {
+		n := hs[0].Core.NodesAfter("n00", 1)
+		return len(n) == 1 && slices.Contains(n[0].Subnets, extra)
+	}
+	hs[1].reload(func(c *mesh.Config) { c.Subnets = append(c.Subnets, extra) })
+	w.Run(5 * time.Second)
+	if has() {
+		t.Error("a subnet that was not granted is believed")
+	}
+	raw, err := roll.SignMember(roster.Member{Name: "n01", Key: hs[1].Key.Public(), Grant: roster.Grant{
+		Subnets: []subnet.Subnet{subnet.FromPrefix(hs[1].Subnet()), subnet.FromPrefix(netip.MustParsePrefix("192.168.0.0/16"))},
+	}}, 0, roll.owner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roll.add(raw)
+	roll.tell(hs...)
+	w.Run(time.Second)
+	if !has() {
+		t.Error("it is not believed after the grant")
+	}
+}
+
+// The key in the roster counts, whatever lies on the disk; a member without a host file may log in.
+func TestTheRosterIsTheHostFile(t *testing.T) {
+	w := New(1)
+	a, b := w.Add("a"), w.Add("b")
+	b.Knows(a, true) // a has no file of b
+	roll := newSigned(t, a, b)
+	a.Configure = func(c *mesh.Config) { c.Roster = mesh.RosterChanged{State: roll.State()} }
+	b.Configure = a.Configure
+	a.Start()
+	b.Start("a")
+	if _, _, _, ok := w.Reaches(a, b, 10*time.Second); !ok {
+		t.Fatal("a member without a host file is not let in")
+	}
+	wrong := keys.FromSeed([32]byte{9}).Public()
+	a.event(mesh.HostLoaded{Node: "b", Known: true, Host: mesh.Host{Key: &wrong}})
+	w.Run(5 * time.Second)
+	if _, _, _, ok := w.Reaches(a, b, 10*time.Second); !ok {
+		t.Error("a host file with another key counts more than the roster")
+	}
+}
+
+func TestAMembershipThatEndsInTime(t *testing.T) {
+	w := New(1)
+	hs := line(w, 2)
+	roll := newSigned(t, hs[0])
+	raw, err := roll.SignMember(roster.Member{Name: hs[1].Name, Key: hs[1].Key.Public()}, w.Now.Add(time.Minute).Unix(), roll.owner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roll.add(raw)
+	roll.tell(hs[0])
+	w.Run(50 * time.Second)
+	if !hs[0].connected("n01") {
+		t.Error("it is out before its time")
+	}
+	w.Run(15 * time.Second)
+	if hs[0].connected("n01") {
+		t.Error("it is still in")
+	}
+}
+
+func TestAnEmptyRosterAndOneThatOnlyWarnsRefuseNobody(t *testing.T) {
+	for _, mode := range []mesh.RosterMode{mesh.RosterEnforced, mesh.RosterWarns} {
+		t.Run(fmt.Sprint(mode), func(t *testing.T) {
+			w := New(1)
+			hs := line(w, 3)
+			state := newSigned(t, hs[0]).State()
+			if mode == mesh.RosterEnforced {
+				state = roster.New(state.Network).State()
+			}
+			for _, h := range hs {
+				h.event(mesh.RosterChanged{State: state, Mode: mode})
+			}
+			if _, _, _, ok := w.Reaches(hs[0], hs[2], 10*time.Second); !ok {
+				t.Error("somebody is refused")
+			}
+			hs[0].event(mesh.RosterChanged{})
+			w.Run(time.Second)
+			if _, _, _, ok := w.Reaches(hs[0], hs[2], 10*time.Second); !ok {
+				t.Error("somebody is refused after it is gone")
+			}
+		})
+	}
+}
