@@ -238,6 +238,12 @@ func (l Layout) Cache() string { return filepath.Join(l.ConfBase, "cache") }
 // CacheOf is the file with the recent addresses of one node.
 func (l Layout) CacheOf(n node.Name) string { return filepath.Join(l.Cache(), string(n)) }
 
+// Roster is the file with the signed members of the network. It is a secret of theirs.
+func (l Layout) Roster() string { return filepath.Join(l.ConfBase, "roster") }
+
+// OwnerKey is the file with the private key of an owner of a signed network.
+func (l Layout) OwnerKey() string { return filepath.Join(l.ConfBase, "owner_key.priv") }
+
 // Invitations is the directory of the open invitations.
 func (l Layout) Invitations() string { return filepath.Join(l.ConfBase, "invitations") }
 

@@ -56,6 +56,18 @@ const (
 	DistributeCompat // also by tinc-boot's protocol
 )
 
+// Roster is a choice of the variable of that name: what the roster is used for, if there is one.
+type Roster uint8
+
+// Choices of Roster.
+const (
+	RosterSigned Roster = iota // only members take part
+	RosterWarn                 // the log names who would not
+	RosterOpen                 // it is not used
+)
+
+func (r Roster) String() string { return mustFind("Roster").Words[r] }
+
 // Priority is a choice of ProcessPriority.
 type Priority uint8
 

@@ -19,6 +19,7 @@ func TestChoicesFitTheirWords(t *testing.T) {
 		"KeyDistribution": {[]any{DistributeKeys, KeepKeys, DistributeCompat}, func(s Settings) any { return s.KeyDistribution }},
 		"Mode":            {[]any{route.ByAddress, route.ByMAC, route.ToAll}, func(s Settings) any { return s.Mode }},
 		"ProcessPriority": {[]any{PriorityLow, PriorityNormal, PriorityHigh}, func(s Settings) any { return s.ProcessPriority }},
+		"Roster":          {[]any{RosterSigned, RosterWarn, RosterOpen}, func(s Settings) any { return s.Roster }},
 		"Sandbox":         {[]any{SandboxOff, SandboxNormal, SandboxHigh}, func(s Settings) any { return s.Sandbox }},
 		"UPnP":            {[]any{UPnPOff, UPnPOn, UPnPForUDP}, func(s Settings) any { return s.UPnP }},
 	} {
@@ -27,6 +28,7 @@ func TestChoicesFitTheirWords(t *testing.T) {
 			"AddressFamily": {"any", "ipv4", "ipv6"}, "Broadcast": {"mst", "no", "direct", "yes"},
 			"DeviceType": {"tun", "tap", "dummy", "fd", "raw_socket", "multicast"}, "Forwarding": {"internal", "off", "kernel"},
 			"KeyDistribution": {"yes", "no", "compat"}, "Mode": {"router", "switch", "hub"}, "ProcessPriority": {"low", "normal", "high"},
+			"Roster":  {"signed", "warn", "open"},
 			"Sandbox": {"off", "normal", "high"}, "UPnP": {"no", "yes", "udponly"},
 		}[name]
 		if len(words) != len(order) {
@@ -42,7 +44,7 @@ func TestChoicesFitTheirWords(t *testing.T) {
 	s, _ := ReadSettings(NewPool(), "self", "/n")
 	var zero Settings
 	if s.AddressFamily != zero.AddressFamily || s.Broadcast != zero.Broadcast || s.DeviceType != zero.DeviceType || s.Forwarding != zero.Forwarding ||
-		s.KeyDistribution != zero.KeyDistribution || s.Mode != zero.Mode || s.ProcessPriority != zero.ProcessPriority || s.Sandbox != zero.Sandbox || s.UPnP != zero.UPnP {
+		s.KeyDistribution != zero.KeyDistribution || s.Mode != zero.Mode || s.ProcessPriority != zero.ProcessPriority || s.Roster != zero.Roster || s.Sandbox != zero.Sandbox || s.UPnP != zero.UPnP {
 		t.Errorf("the zero values are not the defaults: %+v", s)
 	}
 	if SandboxHigh.String() != "high" || PriorityLow.String() != "low" || PriorityUnchanged.String() != "" || DeviceRawSocket.String() != "raw_socket" {

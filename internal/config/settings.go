@@ -47,6 +47,9 @@ type Settings struct {
 	KeyDistribution     KeyDistribution
 	KeyDistributionPort int
 
+	Roster    Roster
+	NetworkID string // as it was written, "" if it was not
+
 	Mode             route.Mode
 	Forwarding       route.Forwarding
 	Broadcast        route.Broadcast
@@ -156,6 +159,9 @@ func ReadSettings(pool *Pool, self node.Name, dir string) (Settings, []Warning) 
 
 		KeyDistribution:     KeyDistribution(r.choice("KeyDistribution")),
 		KeyDistributionPort: r.Int("KeyDistributionPort"),
+
+		Roster:    Roster(r.choice("Roster")),
+		NetworkID: r.String("NetworkID"),
 
 		Mode:       route.Mode(r.choice("Mode")),
 		Forwarding: route.Forwarding(r.choice("Forwarding")),

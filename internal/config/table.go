@@ -107,6 +107,11 @@ var table = []Variable{
 	{Name: "KeyDistribution", Flags: Server, Kind: Word, Words: words("yes", "no", "compat"), Default: "yes", Since: "tincan"},
 	{Name: "KeyDistributionPort", Flags: Server, Kind: Int, Min: 1, Max: 65535, Default: "1655", Since: "tincan"},
 
+	// ------------------------------------------------ ours: who belongs to the network
+
+	{Name: "NetworkID", Flags: Server, Kind: Text, Since: "tincan"},
+	{Name: "Roster", Flags: Server | Reload, Kind: Word, Words: words("signed", "warn", "open"), Default: "signed", Since: "tincan"},
+
 	// ------------------------------------------------ not in tinc's own table
 
 	{Name: "DisableBuggyPeers", Flags: Server | Unlisted, Kind: Bool, Default: "no", Since: "- / pre18", Effect: Never, Why: "there is no known buggy peer to work around"},

@@ -48,10 +48,13 @@ const (
 	reqWhy         = 103 // NODE; answer: a WhyReport as JSON
 	reqNetCheck    = 104 // answer: a NetReport as JSON
 	reqRemove      = 105 // NODE; answer: 0, or -2 and why not
+	reqStatement   = 106 // STATEMENT in base64; answer: 0 and what became of it, or -2 and why not
+	reqMembers     = 107 // answer: what the roster says, as JSON
 )
 
 const (
 	maxLine   = 4096 // bytes of a line with its LF; tinc's client has a buffer of this size
+	maxAsked  = 6144 // bytes of a request with its LF, daemon side: the longest has a statement in it
 	maxRecord = 1024 // bytes of a log record; the same
 	maxFrame  = 9018 // bytes of a captured frame; the same
 	maxJSON   = 64 << 20

@@ -175,7 +175,7 @@ func (s *Server) readers() (n int) {
 }
 
 // looks are the requests that change nothing and show no secrets.
-var looks = []int{reqNodes, reqEdges, reqSubnets, reqConnections, reqTraffic, reqStatus, reqWhy, reqNetCheck}
+var looks = []int{reqNodes, reqEdges, reqSubnets, reqConnections, reqTraffic, reqStatus, reqWhy, reqNetCheck, reqMembers}
 
 func (s *Server) remove(c *client) {
 	s.mu.Lock()
@@ -320,6 +320,11 @@ func (c *client) answer(line string, w *bufio.Writer) (stop bool, err error) {
 		fmt.Fprintf(w, "18 101 %s\n", c.decide(args, KeyKeeper.AcceptKey))
 	case reqRemove:
 		fmt.Fprintf(w, "18 105 %s\n", c.decide(args, KeyKeeper.RemoveNode))
+	case reqStatement:
+		fmt.Fprintf(w, "18 106 %s\n", c.statement(args))
+	case reqMembers:
+		text, err := c.members()
+		return false, object(w, typ, text, err)
 	case reqEcho:
 		text, err := c.echo(args)
 		return false, object(w, typ, text, err)

@@ -38,7 +38,7 @@ func (c *client) run() {
 	defer close(c.done)
 	defer c.conn.Close()
 
-	in := bufio.NewReaderSize(c.conn, maxLine)
+	in := bufio.NewReaderSize(c.conn, maxAsked)
 	c.out = bufio.NewWriterSize(c.conn, 16<<10)
 
 	c.conn.SetReadDeadline(time.Now().Add(greetTimeout))

@@ -126,14 +126,14 @@ func (l *line) agree() bool {
 
 func TestAnEmptyRosterIsFilledByTheNeighbour(t *testing.T) {
 	w := newNetwork(t)
-	l := newLine(w.full(500), roster.New(w.id), roster.New(w.id))
+	l := newLine(w.full(200), roster.New(w.id), roster.New(w.id))
 	took := l.run(time.Minute, l.agree)
 	for i, k := range l.keepers {
-		if n := len(k.State().Members); n != 500 {
+		if n := len(k.State().Members); n != 200 {
 			t.Errorf("keeper %d has %d members", i, n)
 		}
 	}
-	t.Logf("500 members over two hops in %v, %d messages", took, l.sent)
+	t.Logf("200 members over two hops in %v, %d messages", took, l.sent)
 }
 
 func TestARemovalIsPassedOnAtOnce(t *testing.T) {

@@ -1,0 +1,170 @@
+package members
+
+import (
+	"slices"
+	"time"
+
+	"tincan/internal/keys"
+	"tincan/internal/node"
+	"tincan/internal/roster"
+)
+
+// View is what a roster says, for people and programs. It is part of the stable JSON forms.
+type View struct {
+	Mode        string       `json:"mode"`              // signed, warn or open
+	Network     string       `json:"network,omitempty"` // id; none: there is no roster
+	Fingerprint string       `json:"fingerprint,omitempty"`
+	Fetching    bool         `json:"fetching,omitempty"` // the roster has not arrived from a neighbour yet
+	TooNew      bool         `json:"too_new,omitempty"`  // it has critical statements of a newer version
+	Threshold   int          `json:"threshold,omitempty"`
+	Recovery    bool         `json:"recovery,omitempty"` // there is a recovery key
+	Owners      []Owner      `json:"owners,omitempty"`
+	Members     []Member     `json:"members,omitempty"`
+	Pending     []Member     `json:"pending,omitempty"`
+	Invitations []Invitation `json:"invitations,omitempty"`
+	Removed     []Removed    `json:"removed,omitempty"`
+	Conflicts   []Conflict   `json:"conflicts,omitempty"`
+	Policy      string       `json:"policy,omitempty"`
+}
+
+// Owner is an owner in a [View].
+type Owner struct {
+	Name        node.Name `json:"name"`
+	Fingerprint string    `json:"fingerprint"`
+	Rights      []string  `json:"rights"`
+}
+
+// Member is a member in a [View].
+type Member struct {
+	Name         node.Name  `json:"name"`
+	Fingerprint  string     `json:"fingerprint"` // of the Ed25519 key, or else of the RSA key
+	Subnets      []string   `json:"subnets,omitempty"`
+	Groups       []string   `json:"groups,omitempty"`
+	Capabilities []string   `json:"capabilities,omitempty"`
+	By           string     `json:"by"`                   // who admitted it: a name, or else a fingerprint
+	Invitation   string     `json:"invitation,omitempty"` // fingerprint of the invitation, none: an owner's signature
+	Since        *time.Time `json:"since,omitempty"`      // by the clock of the one who admitted it
+	Ends         *time.Time `json:"ends,omitempty"`
+}
+
+// Invitation is an open invitation in a [View].
+type Invitation struct {
+	Fingerprint string     `json:"fingerprint"`
+	Name        string     `json:"name,omitempty"` // none: the newcomer chooses
+	By          string     `json:"by"`
+	Uses        int        `json:"uses"`
+	Used        int        `json:"used"`
+	Approval    bool       `json:"approval,omitempty"`
+	Groups      []string   `json:"groups,omitempty"`
+	Ends        *time.Time `json:"ends,omitempty"`
+}
+
+// Removed is a removed key in a [View].
+type Removed struct {
+	Name        node.Name `json:"name,omitempty"`
+	Fingerprint string    `json:"fingerprint"`
+	By          string    `json:"by"`
+	Left        bool      `json:"left,omitempty"` // by its own will
+	Reason      string    `json:"reason,omitempty"`
+}
+
+// Conflict is something that does not count because of something else, in a [View].
+type Conflict struct {
+	Reason      string    `json:"reason"`
+	Name        node.Name `json:"name,omitempty"`
+	Fingerprint string    `json:"fingerprint"`
+}
+
+// NewView describes a state. Invitations that are used up or have ended are left out.
+func NewView(s *roster.State, mode string, now time.Time) View {
+	v := View{
+		Mode: mode, Network: s.Network.String(), Fingerprint: roster.Fingerprint(s.Network), Fetching: s.Root.IsZero(),
+		TooNew: s.TooNew(), Threshold: int(s.Owners.Threshold), Recovery: s.Recovery != (keys.PublicKey{}),
+	}
+	v.Policy, _ = s.Policy("")
+	for _, o := range s.Owners.Owners {
+		v.Owners = append(v.Owners, Owner{o.Name, roster.Fingerprint(o.Key), rights(o.Rights)})
+	}
+	for _, m := range s.Members {
+		v.Members = append(v.Members, newMember(s, m))
+	}
+	for _, m := range s.Pending {
+		v.Pending = append(v.Pending, newMember(s, m))
+	}
+	for _, i := range s.Invitations {
+		if i.Open(now.Unix()) {
+			v.Invitations = append(v.Invitations, Invitation{
+				Fingerprint: roster.Fingerprint(i.Key), Name: i.Name, By: who(s, i.By), Uses: int(i.Uses), Used: len(i.Used),
+				Approval: i.Approval, Groups: i.Groups, Ends: at(i.NotAfter),
+			})
+		}
+	}
+	for _, r := range s.Removals {
+		if s.MemberByKey(r.Key) == nil && r.Name == "" {
+			continue // a withdrawn invitation
+		}
+		v.Removed = append(v.Removed, Removed{r.Name, roster.Fingerprint(r.Key), who(s, r.By), r.Left(), r.Reason})
+	}
+	for _, c := range s.Conflicts {
+		v.Conflicts = append(v.Conflicts, Conflict{c.Reason.String(), c.Name, roster.Fingerprint(c.Key)})
+	}
+	return v
+}
+
+func newMember(s *roster.State, m *roster.Membership) Member {
+	id := m.Key
+	if id == (keys.PublicKey{}) {
+		id = m.RSA
+	}
+	v := Member{
+		Name: m.Name, Fingerprint: roster.Fingerprint(id), Groups: m.Groups, Capabilities: capabilities(m.Capabilities),
+		By: who(s, m.By), Since: at(m.Since), Ends: at(m.NotAfter),
+	}
+	for _, sub := range m.Subnets {
+		v.Subnets = append(v.Subnets, sub.String())
+	}
+	if m.Invitation != (keys.PublicKey{}) {
+		v.Invitation = roster.Fingerprint(m.Invitation)
+	}
+	return v
+}
+
+// who is the name of the owner or member with a key, or else its fingerprint.
+func who(s *roster.State, key keys.PublicKey) string {
+	if i := slices.IndexFunc(s.Owners.Owners, func(o roster.Owner) bool { return o.Key == key }); i >= 0 {
+		return string(s.Owners.Owners[i].Name)
+	}
+	if m := s.MemberByKey(key); m != nil {
+		return string(m.Name)
+	}
+	if r := s.Removed(key); r != nil && r.Name != "" {
+		return string(r.Name)
+	}
+	return roster.Fingerprint(key)
+}
+
+func at(unix int64) *time.Time {
+	if unix == 0 {
+		return nil
+	}
+	t := time.Unix(unix, 0).UTC()
+	return &t
+}
+
+func rights(r roster.Rights) []string {
+	return flags(uint8(r), "admit", "remove", "policy", "owners")
+}
+
+func capabilities(c roster.Capabilities) []string {
+	return flags(uint8(c), "relay", "exit", "door", "invite")
+}
+
+// flags are the names of the bits that are set.
+func flags(bits uint8, names ...string) (set []string) {
+	for i, name := range names {
+		if bits>>i&1 != 0 {
+			set = append(set, name)
+		}
+	}
+	return set
+}
