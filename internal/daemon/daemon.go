@@ -112,6 +112,7 @@ type Daemon struct {
 	persister    *persister
 	seen         *seen
 	distribution *distribution                     // of host files
+	membership   membership                        // the roster
 	ports        *portmap.Client                   // nil: no port of the router is asked for
 	mapped       atomic.Pointer[[]portmap.Mapping] // what it gave us
 	standby      *standby                          // nil: the interface is always up
@@ -119,6 +120,7 @@ type Daemon struct {
 	echoes    echoes
 	conflicts *conflicts // about our addresses
 	stop      context.CancelFunc
+	failed    chan error // why the node has to end; room for one
 	started   time.Time
 	closed    bool // close was called
 
@@ -131,8 +133,10 @@ func Run(ctx context.Context, opts Options) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	d := &Daemon{
-		opts: opts, stop: stop, started: time.Now()}
+		opts: opts, stop: stop, failed: make(chan error, 1), started: time.Now(),
+	}
 	d.core = newCore(d.apply)
+	d.membership.d = d
 	if opts.Device != nil {
 		d.opts.Device = &closedOnce{ReadWriteCloser: opts.Device}
 		defer d.opts.Device.Close()
@@ -153,6 +157,9 @@ func Run(ctx context.Context, opts Options) error {
 	defer func() { endControl(); serving.Wait() }()
 	defer d.close()
 	if err := d.load(); err != nil {
+		return err
+	}
+	if err := d.membership.load(d.network()); err != nil {
 		return err
 	}
 	if err := d.prepareProcess(); err != nil {
@@ -329,13 +336,7 @@ func (d *Daemon) openToGroup() error {
 //	up:   tinc-up, packets, protocol core (subnet-up), connections, control, Ready
 //	down: connections, protocol core (host-down, subnet-down), tinc-down, packets
 func (d *Daemon) run(ctx context.Context, serve func()) error {
-	failed := make(chan error, 1)
-	fail := func(what string, err error) {
-		select {
-		case failed <- fmt.Errorf("%s: %w", what, err):
-		default:
-		}
-	}
+	fail := func(what string, err error) { d.fail(fmt.Errorf("%s: %w", what, err)) }
 
 	// Scripts run until the very end: the last of them is tinc-down.
 	defer inBackground(func(ctx context.Context) { _ = d.script.Run(ctx) })()
@@ -379,6 +380,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 	defer inBackground(d.persister.run)()
 	defer inBackground(d.seen.run)()
 	defer inBackground(d.distribution.run)()
+	defer inBackground(d.membership.run)()
 	defer inBackground(d.graph.run)()
 	defer d.mapPorts(ctx)()
 	endCore := inBackground(d.core.run)
@@ -404,7 +406,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 		}
 		select {
 		case <-ctx.Done():
-		case err = <-failed:
+		case err = <-d.failed:
 		}
 	}
 	d.log.printf(0, mesh.Notice, "stopping")
@@ -417,6 +419,14 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 	d.conns.Close()
 	accepting.Wait()
 	return err
+}
+
+// fail ends the node with an error; the first one counts.
+func (d *Daemon) fail(err error) {
+	select {
+	case d.failed <- err:
+	default:
+	}
 }
 
 // inBackground runs f on a goroutine and returns what ends it and waits for it.

@@ -43,6 +43,12 @@ func (d *Daemon) apply(e mesh.Effect) {
 		d.subnetUp(e)
 	case mesh.SubnetDown:
 		d.subnetDown(e)
+	case mesh.RosterNeighbours:
+		d.membership.neighbours(e.Names, e.Anew)
+	case mesh.RosterReceived:
+		d.membership.received(e.From, e.Data)
+	case mesh.Expelled:
+		d.membership.expelled(e)
 	case mesh.SaveKey:
 		d.persister.saveKey(e.Node, e.Key)
 	case mesh.SaveLearned:

@@ -62,6 +62,10 @@ func (d *Daemon) reload() error {
 	if len(late) > 0 {
 		d.log.printf(0, mesh.Warning, "changed, but not in effect before a restart: %s", strings.Join(late, ", "))
 	}
+	if err := d.membership.reload(n); err != nil {
+		d.log.failed(0, mesh.Error, err)
+		return err
+	}
 	d.netif.Through(gateways(n.Settings))
 	if err := d.netif.Configure(n.Settings.Ifconfig, destinations(n.Settings)); err != nil {
 		d.log.failed(0, mesh.Error, err)

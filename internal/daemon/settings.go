@@ -23,7 +23,7 @@ func (d *Daemon) meshConfig(n *confdir.Network) mesh.Config {
 		NoPMTUDiscovery: !s.PMTUDiscovery, NoClamp: !s.ClampMSS,
 		StrictSubnets: s.StrictSubnets, TunnelServer: s.TunnelServer,
 		NoUDPDiscovery: !s.UDPDiscovery, NoLocalDiscovery: !s.LocalDiscovery,
-		Echoes: true, NoRelay: !s.Relay || s.Forwarding == route.Off, DirectOnly: s.DirectOnly,
+		Echoes: true, RosterExchange: true, NoRelay: !s.Relay || s.Forwarding == route.Off, DirectOnly: s.DirectOnly,
 		Punch: d.socks.punches && s.Proxy.Kind == config.NoProxy,
 		PMTU:  s.PMTU, Weight: s.Weight, ReplayWindow: s.ReplayWindow,
 		BroadcastSubnets: broadcastSubnets(s), MACExpire: s.MACExpire,
@@ -34,6 +34,7 @@ func (d *Daemon) meshConfig(n *confdir.Network) mesh.Config {
 		UDPDiscoveryTimeout:   s.UDPDiscoveryTimeout,
 		UDPInfoInterval:       s.UDPInfoInterval, MTUInfoInterval: s.MTUInfoInterval,
 	}
+	c.Roster = d.membership.now()
 	for _, sock := range d.socks.paths {
 		c.Sockets = append(c.Sockets, sock.Local())
 	}

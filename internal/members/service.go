@@ -29,7 +29,7 @@ const (
 // [Service.Run].
 type Config struct {
 	Self node.Name
-	Path string // of the file
+	Path func() string // of the file
 	// Send sends a message to a neighbour. It does not block.
 	Send func(reconcile.Out)
 	// Changed is called with the new state after each change. It does not block.
@@ -252,7 +252,7 @@ func (s *Service) save() error {
 	if !s.dirty {
 		return nil
 	}
-	err := Save(s.cfg.Path, s.keeper.Roster())
+	err := Save(s.cfg.Path(), s.keeper.Roster())
 	s.dirty = err != nil
 	if err != nil {
 		s.saveAt = time.Now().Add(saveAgain)

@@ -56,7 +56,7 @@ func newPair(t *testing.T, a, b *roster.Roster) *pair {
 	p := &pair{dir: t.TempDir()}
 	make := func(name node.Name, r *roster.Roster, to **Service) *Service {
 		return New(Config{
-			Self: name, Path: filepath.Join(p.dir, string(name)),
+			Self: name, Path: func() string { return filepath.Join(p.dir, string(name)) },
 			Send:    func(o reconcile.Out) { (*to).Receive(name, o.Data) },
 			Changed: func(*roster.State) {},
 		}, r)

@@ -492,6 +492,7 @@ type Config struct {
 	NoRelay                  bool // ask not to be chosen as a relay
 	DirectOnly               bool // choose no relays
 	Echoes                   bool // announce that we answer echoes, and measure with them
+	RosterExchange           bool // announce that we exchange rosters, see SendRoster
 	Punch                    bool // with Echoes: connections from Port can be dialled, see Dial.From
 	PMTU                     int
 	ReplayWindow             int  // in packets; 0: the default, negative: none

@@ -276,11 +276,14 @@ func (l *links) ownOptions(p *peer) wire.Options {
 			o |= wire.Punch
 		}
 	}
+	if l.cfg.RosterExchange {
+		o |= wire.RosterExchange
+	}
 	return o
 }
 
 // aboutOneEnd are the options that speak of the node that announces them, not of the connection.
-const aboutOneEnd = wire.Echoes | wire.NoRelay | wire.Punch
+const aboutOneEnd = wire.Echoes | wire.NoRelay | wire.Punch | wire.RosterExchange
 
 // ack activates the connection (tinc 1.1 ACK).
 func (l *links) ack(c *conn, text string) error {
@@ -327,6 +330,7 @@ func (l *links) ack(c *conn, text string) error {
 	l.addresses.arrived(c)
 	l.emit(Attach{Conn: c.id, Node: p.name})
 	l.logf(1, Notice, "connection with %s activated, protocol %d.%d", c, ProtocolMajor, a.Options.Minor())
+	l.roll.linked(c)
 	l.topology.sendEverything(c)
 
 	addr := netip.AddrPortFrom(c.remote.Addr(), port)
@@ -457,6 +461,7 @@ func (l *links) forget(c *conn) {
 	}
 	if c.stage == active {
 		l.actives = nil
+		l.roll.unlinked()
 	}
 	if c.punched {
 		l.dialer.punchForgotten(c)

@@ -33,6 +33,10 @@ type links struct {
 	reach interface { // who is reached
 		linksChanged()
 	}
+	roll interface { // who belongs to the network
+		linked(c *conn)
+		unlinked()
+	}
 	keyring interface { // host files and keys
 		admitLearned(name node.Name) bool
 		admitMember(name node.Name) bool

@@ -103,6 +103,7 @@ func New(cfg Config, in Deps, now time.Time) *Mesh {
 // connect shows the parts to each other.
 func (m *Mesh) connect() {
 	m.roll.keyring, m.roll.links, m.roll.topology, m.roll.subnets = m.keyring, m.links, m.topology, m.subnets
+	m.links.roll = m.roll
 	m.topology.roll, m.subnets.roll, m.keyring.roll = m.roll, m.roll, m.roll
 	m.topology.reach = m.reach
 	m.topology.subnets = m.subnets
@@ -198,6 +199,8 @@ func (m *Mesh) Handle(now time.Time, ev Event) {
 		m.links.closed(e)
 	case HostLoaded:
 		m.keyring.setHost(e.Node, e.Known, e.Host)
+	case SendRoster:
+		m.roll.send(e)
 	case RosterChanged:
 		m.roll.change(e)
 	case Vouched:
@@ -256,6 +259,7 @@ func (m *Mesh) Flush(now time.Time) []Effect {
 	m.clock(now)
 	m.reach.update()
 	m.relays.decideRelays()
+	m.roll.publishNeighbours()
 	m.forwarding.publishPeers()
 	m.subnets.publishRoutes()
 	out := m.effects
@@ -332,6 +336,8 @@ func (m *Mesh) handleRequest(c *conn, text string) error {
 		return m.paths.gotUDPInfo(c, text)
 	case wire.KindMTUInfo:
 		return m.paths.gotMTUInfo(c, text)
+	case wire.KindRoster:
+		return m.roll.received(c, text)
 	}
 	return fmt.Errorf("request %d is not allowed on a meta connection", kind)
 }

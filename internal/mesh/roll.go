@@ -10,6 +10,7 @@ import (
 	"tincan/internal/node"
 	"tincan/internal/roster"
 	"tincan/internal/subnet"
+	"tincan/internal/wire"
 )
 
 // What a signed network does with its roster (package roster; decision 035).
@@ -35,6 +36,25 @@ const (
 type RosterChanged struct {
 	State *roster.State
 	Mode  RosterMode
+}
+
+// SendRoster asks to send a message about the roster to a node, in vain if it cannot be had.
+type SendRoster struct {
+	To     node.Name
+	Data   []byte // 1 to [wire.MaxRoster] bytes
+	Urgent bool
+}
+
+// RosterNeighbours says with whom the roster is to be exchanged from now on, in order.
+type RosterNeighbours struct {
+	Names []node.Name
+	Anew  []node.Name // those to whom there is another connection than before
+}
+
+// RosterReceived is a message about the roster. Who it is from is certain.
+type RosterReceived struct {
+	From node.Name
+	Data []byte
 }
 
 // Expelled says that this node does not belong to the network any more: its key was removed.
@@ -70,12 +90,18 @@ type roll struct {
 	end   *timer // when the next membership ends
 	gone  bool   // Expelled was emitted
 
+	near    []node.Name // with whom the roster is exchanged
+	anew    []node.Name // of these, whose connection is new
+	changed bool        // connections have changed
+
 	keyring interface { // host files and keys
 		applyHost(name node.Name, known bool, h Host)
 		disown(p *peer)
 	}
 	links interface { // connections
 		activeConn(id ConnID) *conn
+		activeConns() []*conn
+		send(c *conn, text []byte)
 		dropAll(p *peer, reason string)
 	}
 	topology interface { // what is announced
@@ -388,4 +414,62 @@ func (r *roll) strangers() (names []node.Name) {
 	}
 	slices.SortFunc(names, cmp.Compare)
 	return names
+}
+
+// The exchange of rosters.
+
+// exchanges tells whether the node at the other end of c takes messages about the roster.
+func (r *roll) exchanges(c *conn) bool {
+	return r.cfg.RosterExchange && c.login == loginSPTPS && c.edge.options.Has(wire.RosterExchange)
+}
+
+// linked: c has been activated.
+func (r *roll) linked(c *conn) {
+	r.changed = true
+	if r.exchanges(c) {
+		r.anew = append(r.anew, c.peer.name)
+	}
+}
+
+// unlinked: a connection has ended.
+func (r *roll) unlinked() { r.changed = true }
+
+// publishNeighbours says with whom the roster is exchanged, if that has changed.
+func (r *roll) publishNeighbours() {
+	if !r.changed {
+		return
+	}
+	r.changed = false
+	var near []node.Name
+	for _, c := range r.links.activeConns() {
+		if r.exchanges(c) {
+			near = append(near, c.peer.name)
+		}
+	}
+	slices.Sort(near)
+	if len(r.anew) > 0 || !slices.Equal(near, r.near) {
+		r.emit(RosterNeighbours{Names: near, Anew: r.anew})
+	}
+	r.near, r.anew = near, nil
+}
+
+// send sends a message to a neighbour.
+func (r *roll) send(e SendRoster) {
+	p := r.nodes[e.To]
+	if p == nil || len(e.Data) == 0 || len(e.Data) > wire.MaxRoster {
+		return
+	}
+	if c := p.conn(); c != nil && r.exchanges(c) {
+		r.links.send(c, wire.Roster{Data: string(e.Data)}.Append(nil))
+	}
+}
+
+// received takes in a message of a neighbour.
+func (r *roll) received(c *conn, text string) error {
+	m, err := wire.ParseRoster(text)
+	if err != nil {
+		return err
+	}
+	r.emit(RosterReceived{From: c.peer.name, Data: []byte(m.Data)})
+	return nil
 }

@@ -16,9 +16,10 @@ const (
 // Bits of tincan's own, far from those that tinc may come to use. Unlike the others they
 // say something about one end only, the node that the edge leads to. tinc passes them on.
 const (
-	Echoes  Options = 1 << (20 + iota) // it answers records of type [TypeEcho]
-	NoRelay                            // it asks not to be chosen as a relay
-	Punch                              // it dials when it is asked to, in a record of type [TypeEcho]
+	Echoes         Options = 1 << (20 + iota) // it answers records of type [TypeEcho]
+	NoRelay                                   // it asks not to be chosen as a relay
+	Punch                                     // it dials when it is asked to, in a record of type [TypeEcho]
+	RosterExchange                            // it takes a [Roster]
 )
 
 const minorShift = 24

@@ -44,6 +44,8 @@ func Parse(line string) (Request, error) {
 		return request(ParseUDPInfo(line))
 	case KindMTUInfo:
 		return request(ParseMTUInfo(line))
+	case KindRoster:
+		return request(ParseRoster(line))
 	}
 	return nil, fmt.Errorf("%v is not a request between nodes of protocol 17.7", k)
 }

@@ -187,6 +187,7 @@ func TestParse(t *testing.T) {
 		{"MTU_INFO above the largest MTU", "23 a b 1519", MTUInfo{"a", "b", 1518}},
 
 		{"an empty request", "", nil},
+		{"ROSTER", "24 AAEC", Roster{"\x00\x01\x02"}},
 		{"a NUL byte ends the line", "23 a b 512\x00345", MTUInfo{"a", "b", 512}},
 		{"a name after a NUL byte", "14 1 \x00z", nil},
 		{"METAKEY belongs to the legacy login", "1 427 672 0 0 AB", nil},

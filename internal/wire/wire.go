@@ -67,12 +67,13 @@ const (
 	KindSPTPSPacket Kind = 21
 	KindUDPInfo     Kind = 22
 	KindMTUInfo     Kind = 23
+	KindRoster      Kind = 24 // tincan only, see [Roster]
 )
 
 var kindNames = [...]string{
 	"ID", "METAKEY", "CHALLENGE", "CHAL_REPLY", "ACK", "STATUS", "ERROR", "TERMREQ", "PING", "PONG",
 	"ADD_SUBNET", "DEL_SUBNET", "ADD_EDGE", "DEL_EDGE", "KEY_CHANGED", "REQ_KEY", "ANS_KEY", "PACKET",
-	"CONTROL", "REQ_PUBKEY", "ANS_PUBKEY", "SPTPS_PACKET", "UDP_INFO", "MTU_INFO",
+	"CONTROL", "REQ_PUBKEY", "ANS_PUBKEY", "SPTPS_PACKET", "UDP_INFO", "MTU_INFO", "ROSTER",
 }
 
 // String returns tinc's name of the request.

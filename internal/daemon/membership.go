@@ -1,0 +1,221 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"tincan/internal/confdir"
+	"tincan/internal/config"
+	"tincan/internal/keys"
+	"tincan/internal/members"
+	"tincan/internal/mesh"
+	"tincan/internal/node"
+	"tincan/internal/reconcile"
+	"tincan/internal/roster"
+)
+
+// membership is the roster of the network as this node has it, if the network is a signed one. It is read at
+// the start; one that is made or accepted later begins to count with a reload.
+type membership struct {
+	d *Daemon
+
+	mu      sync.Mutex
+	ctx     context.Context  // of run; nil before
+	service *members.Service // nil: the network is open
+	network roster.ID        // its id
+	ended   sync.WaitGroup
+	near    []node.Name // with whom it is exchanged
+}
+
+// ErrExpelled is why a node ends whose key was removed from the network.
+var ErrExpelled = errors.New("this node was removed from the network")
+
+// load reads the roster, if there is one that counts.
+func (m *membership) load(n *confdir.Network) error {
+	if n.Settings.Roster == config.RosterOpen {
+		return nil
+	}
+	var pin roster.ID
+	if text := n.Settings.NetworkID; text != "" {
+		var err error
+		if pin, err = roster.ParseID(text); err != nil {
+			return config.Problem{Where: m.d.opts.Layout.TincConf(), Text: "NetworkID: " + err.Error()}
+		}
+	}
+	path := m.d.opts.Layout.Roster()
+	r, bad, err := members.Load(path, pin)
+	if err != nil {
+		return &Hinted{err, "the other members have the same roster: move the file away, and set NetworkID to the network's id (tincan roster show, on another member)"}
+	}
+	if bad > 0 {
+		m.d.log.printf(0, mesh.Warning, "%s: %d lines are no statements; the neighbours are asked for what is missing", path, bad)
+	}
+	if r != nil {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.begin(r)
+	}
+	return nil
+}
+
+// begin begins to keep a roster. m.mu is held.
+func (m *membership) begin(r *roster.Roster) {
+	d := m.d
+	m.network = r.Network()
+	m.service = members.New(members.Config{
+		Self: d.network().Name, Path: func() string { return d.opts.Layout.Roster() },
+		Send:    func(out reconcile.Out) { d.core.event(mesh.SendRoster{To: out.To, Data: out.Data, Urgent: out.Urgent}) },
+		Changed: func(s *roster.State) { d.core.event(m.changed(s)) },
+		Failed: func(err error) {
+			if err != nil {
+				d.log.failed(0, mesh.Error, err)
+			}
+		},
+	}, r)
+	if m.ctx != nil {
+		m.start()
+	}
+}
+
+// start runs the service. m.mu is held.
+func (m *membership) start() {
+	s := m.service
+	s.SetNeighbours(m.near, nil)
+	m.ended.Go(func() { s.Run(m.ctx) })
+}
+
+// run keeps the roster until ctx ends.
+func (m *membership) run(ctx context.Context) {
+	m.mu.Lock()
+	m.ctx = ctx
+	if m.service != nil {
+		m.start()
+	}
+	m.mu.Unlock()
+	<-ctx.Done()
+	m.ended.Wait()
+}
+
+// reload takes over what the configuration says now. A roster that is there stays.
+func (m *membership) reload(n *confdir.Network) error {
+	if m.current() == nil {
+		if err := m.load(n); err != nil {
+			return err
+		}
+	}
+	if s := m.current(); s != nil {
+		m.d.core.event(m.changed(s.State()))
+	}
+	return nil
+}
+
+// current is the running service, nil if the network is open.
+func (m *membership) current() *members.Service {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.service
+}
+
+// changed is what the protocol core is told of a state.
+func (m *membership) changed(s *roster.State) mesh.RosterChanged {
+	switch m.d.network().Settings.Roster {
+	case config.RosterOpen:
+		return mesh.RosterChanged{}
+	case config.RosterWarn:
+		return mesh.RosterChanged{State: s, Mode: mesh.RosterWarns}
+	}
+	return mesh.RosterChanged{State: s}
+}
+
+// now is what the protocol core is told at its start.
+func (m *membership) now() mesh.RosterChanged {
+	if s := m.current(); s != nil {
+		return m.changed(s.State())
+	}
+	return mesh.RosterChanged{}
+}
+
+// The protocol core's news. None of this blocks.
+
+// neighbours: the roster is to be exchanged with these nodes from now on, with some over a new connection.
+func (m *membership) neighbours(names, anew []node.Name) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.near = names
+	if m.service != nil {
+		m.service.SetNeighbours(names, anew)
+	}
+}
+
+// received: a neighbour has sent a message about the roster.
+func (m *membership) received(from node.Name, data []byte) {
+	if s := m.current(); s != nil {
+		s.Receive(from, data)
+	}
+}
+
+// expelled: this node's key was removed.
+func (m *membership) expelled(e mesh.Expelled) {
+	who := "an owner"
+	if m.d.id.Key != nil && e.By == m.d.id.Key.Public() {
+		m.d.log.printf(0, mesh.Notice, "this node has left the network; it ends, and its files stay")
+	} else {
+		if s := m.current(); s != nil {
+			who = nameOf(s.State(), e.By)
+		}
+		m.d.log.printf(0, mesh.Error, "this node was removed from the network by %s%s; it ends, and its files stay", who, because(e.Reason))
+	}
+	m.d.fail(ErrExpelled)
+}
+
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return fmt.Sprintf(" (%q)", reason)
+}
+
+// nameOf is the name of an owner.
+func nameOf(s *roster.State, key keys.PublicKey) string {
+	for _, o := range s.Owners.Owners {
+		if o.Key == key {
+			return string(o.Name)
+		}
+	}
+	return roster.Fingerprint(key)
+}
+
+// What the control socket asks (control.RosterKeeper).
+
+// submitTime is how long the control socket waits until a statement is on disk.
+const submitTime = 5 * time.Second
+
+// errNoRoster: there is nothing that a statement could be added to.
+var errNoRoster = errors.New("this node has no roster: the network is an open one")
+
+// AddStatement adds a signed statement.
+func (b *backend) AddStatement(raw []byte) (outcome string, err error) {
+	s := b.d.membership.current()
+	if s == nil {
+		return "", errNoRoster
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), submitTime)
+	defer cancel()
+	results, err := s.Submit(ctx, [][]byte{raw})
+	if err != nil {
+		return "", err
+	}
+	return results[0].Outcome.String(), results[0].Err()
+}
+
+// Members is what the roster says.
+func (b *backend) Members() any {
+	s := b.d.membership.current()
+	if s == nil {
+		return members.View{Mode: config.RosterOpen.String()}
+	}
+	return members.NewView(s.State(), b.d.network().Settings.Roster.String(), time.Now())
+}
