@@ -299,7 +299,7 @@ func TestMalformedRequests(t *testing.T) {
 		"a type that is no number closes":      {"18 x", ""},
 		"another request number closes":        {"8", ""},
 		"a debug level that is missing closes": {"18 9", ""},
-		"an endless request closes":            {"18 3 " + strings.Repeat("x", 5000), ""},
+		"an endless request closes":            {"18 3 " + strings.Repeat("x", 7000), ""},
 		"a negative type is unknown":           {"18 -5", "18 -1"},
 		"connect without name":                 {"18 11", "18 11 -1"},
 		"connect to an unknown node":           {"18 11 nosuch", "18 11 -2 it is not known"},

@@ -68,7 +68,7 @@ func (m *membership) begin(r *roster.Roster) {
 	m.service = members.New(members.Config{
 		Self: d.network().Name, Path: func() string { return d.opts.Layout.Roster() },
 		Send:    func(out reconcile.Out) { d.core.event(mesh.SendRoster{To: out.To, Data: out.Data, Urgent: out.Urgent}) },
-		Changed: func(s *roster.State) { d.core.event(m.changed(s)) },
+		Changed: func(s *roster.State, whole bool) { d.core.event(m.changed(s, whole)) },
 		Failed: func(err error) {
 			if err != nil {
 				d.log.failed(0, mesh.Error, err)
@@ -107,7 +107,7 @@ func (m *membership) reload(n *confdir.Network) error {
 		}
 	}
 	if s := m.current(); s != nil {
-		m.d.core.event(m.changed(s.State()))
+		m.d.core.event(m.changed(s.State(), s.Whole()))
 	}
 	return nil
 }
@@ -119,12 +119,13 @@ func (m *membership) current() *members.Service {
 	return m.service
 }
 
-// changed is what the protocol core is told of a state.
-func (m *membership) changed(s *roster.State) mesh.RosterChanged {
-	switch m.d.network().Settings.Roster {
-	case config.RosterOpen:
+// changed is what the protocol core is told of a state. A part of a roster does not count.
+func (m *membership) changed(s *roster.State, whole bool) mesh.RosterChanged {
+	mode := m.d.network().Settings.Roster
+	switch {
+	case mode == config.RosterOpen || !whole:
 		return mesh.RosterChanged{}
-	case config.RosterWarn:
+	case mode == config.RosterWarn:
 		return mesh.RosterChanged{State: s, Mode: mesh.RosterWarns}
 	}
 	return mesh.RosterChanged{State: s}
@@ -133,7 +134,7 @@ func (m *membership) changed(s *roster.State) mesh.RosterChanged {
 // now is what the protocol core is told at its start.
 func (m *membership) now() mesh.RosterChanged {
 	if s := m.current(); s != nil {
-		return m.changed(s.State())
+		return m.changed(s.State(), s.Whole())
 	}
 	return mesh.RosterChanged{}
 }
@@ -217,5 +218,7 @@ func (b *backend) Members() any {
 	if s == nil {
 		return members.View{Mode: config.RosterOpen.String()}
 	}
-	return members.NewView(s.State(), b.d.network().Settings.Roster.String(), time.Now())
+	v := members.NewView(s.State(), b.d.network().Settings.Roster.String(), time.Now())
+	v.Fetching = !s.Whole()
+	return v
 }

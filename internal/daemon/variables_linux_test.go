@@ -123,7 +123,8 @@ var elsewhere = map[string]string{
 	"PrivateKey": "TestTheObsoletePrivateKey", "PublicKey": "TestTheObsoletePrivateKey",
 	"ShortRSAKeys": "TestAWeakKeyIsRefusedUntilItIsAllowed", "KeyDistribution": "TestKeyDistributionCanBeTurnedOff", "KeyDistributionPort": "TestNodesThatGiveUpRights",
 	"GraphDumpFile": "TestTheMapOfTheMesh", "Sandbox": "TestNodesThatGiveUpRights", "ProcessPriority": "TestNodesThatGiveUpRights",
-	"ControlGroup":  "TestAGroupMayLook",
+	"ControlGroup": "TestAGroupMayLook",
+	"NetworkID":    "TestAWrongNetworkIDIsRefusedAtTheStart", "Roster": "TestARosterCountsAsTheConfigurationSays",
 	"DeviceStandby": "", "Proxy": "", "UPnP": "",
 	"UPnPRefreshPeriod": "", "VDEGroup": "", "VDEPort": "",
 }

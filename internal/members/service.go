@@ -3,6 +3,7 @@ package members
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,8 +33,8 @@ type Config struct {
 	Path func() string // of the file
 	// Send sends a message to a neighbour. It does not block.
 	Send func(reconcile.Out)
-	// Changed is called with the new state after each change. It does not block.
-	Changed func(*roster.State)
+	// Changed is called with the new state after each change, and when it has become whole. It does not block.
+	Changed func(s *roster.State, whole bool)
 	// Failed is called when the file cannot be written, nil when it can again. It may be nil.
 	Failed func(error)
 }
@@ -43,6 +44,9 @@ type Service struct {
 	cfg    Config
 	keeper *membership.Keeper // on the goroutine of Run only
 	state  atomic.Pointer[roster.State]
+	// whole: it was read from the file, or was the same as a neighbour's once. One that is still being fetched
+	// would keep out those who have the rest of it.
+	whole atomic.Bool
 
 	in    chan message
 	calls chan func()
@@ -72,11 +76,15 @@ func New(cfg Config, r *roster.Roster) *Service {
 		anew: map[node.Name]bool{}, news: make(chan struct{}, 1),
 	}
 	s.state.Store(s.keeper.State())
+	s.whole.Store(!s.State().Root.IsZero())
 	return s
 }
 
 // State returns what the roster says now.
 func (s *Service) State() *roster.State { return s.state.Load() }
+
+// Whole tells whether the roster is more than a part that has been fetched so far.
+func (s *Service) Whole() bool { return s.whole.Load() }
 
 // Receive takes in a message of a neighbour, or drops it if there are too many. It never blocks.
 // data belongs to the service.
@@ -127,8 +135,8 @@ func (s *Service) Sign(ctx context.Context, make func(*roster.Roster) ([][]byte,
 			return
 		}
 		results = s.keeper.Merge(time.Now(), raws)
+		s.send() // first: whoever is removed is to hear of it, before the connection with him ends
 		s.look()
-		s.send()
 		err = s.save()
 	})
 	return results, errors.Join(called, err)
@@ -235,21 +243,31 @@ func (s *Service) send() {
 // look tells of a new state, which has to be saved.
 func (s *Service) look() {
 	state := s.keeper.State()
-	if state == s.state.Load() {
+	completed := !s.whole.Load() && !state.Root.IsZero() && s.agrees()
+	if state == s.state.Load() && !completed {
 		return
 	}
 	s.state.Store(state)
-	s.cfg.Changed(state)
+	if completed {
+		s.whole.Store(true)
+	}
+	s.cfg.Changed(state, s.whole.Load())
 	s.dirty = true
 	if s.saveAt.IsZero() {
 		s.saveAt = time.Now().Add(saveAfter)
 	}
 }
 
-// save writes the file if it is behind. If that fails it is tried again later.
+// agrees tells whether a neighbour has the same roster.
+func (s *Service) agrees() bool {
+	return slices.ContainsFunc(s.keeper.Neighbours(time.Now()), func(n reconcile.Neighbour) bool { return n.Agrees })
+}
+
+// save writes the file if it is behind. If that fails it is tried again later. A part of a roster is not
+// written: after a restart it would count as the whole.
 func (s *Service) save() error {
 	s.saveAt = time.Time{}
-	if !s.dirty {
+	if !s.dirty || !s.whole.Load() {
 		return nil
 	}
 	err := Save(s.cfg.Path(), s.keeper.Roster())

@@ -58,7 +58,7 @@ func newPair(t *testing.T, a, b *roster.Roster) *pair {
 		return New(Config{
 			Self: name, Path: func() string { return filepath.Join(p.dir, string(name)) },
 			Send:    func(o reconcile.Out) { (*to).Receive(name, o.Data) },
-			Changed: func(*roster.State) {},
+			Changed: func(*roster.State, bool) {},
 		}, r)
 	}
 	p.a = make("a", a, &p.b)
@@ -95,6 +95,7 @@ func TestWhatIsSubmittedHereIsOnDiskAndArrivesThere(t *testing.T) {
 	if bad != 0 || onDisk.State().Member("bob") == nil {
 		t.Errorf("%d bad lines; bob: %v", bad, onDisk.State().Member("bob"))
 	}
+	eventually(t, "b has all of it", p.b.Whole)
 	eventually(t, "bob is a member at b", func() bool { return p.b.State().Member("bob") != nil })
 	eventually(t, "b has written its file", func() bool {
 		onDisk, _, err := Load(filepath.Join(p.dir, "b"), r.Network())

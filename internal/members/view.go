@@ -78,7 +78,7 @@ type Conflict struct {
 // NewView describes a state. Invitations that are used up or have ended are left out.
 func NewView(s *roster.State, mode string, now time.Time) View {
 	v := View{
-		Mode: mode, Network: s.Network.String(), Fingerprint: roster.Fingerprint(s.Network), Fetching: s.Root.IsZero(),
+		Mode: mode, Network: s.Network.String(), Fingerprint: roster.Fingerprint(s.Network),
 		TooNew: s.TooNew(), Threshold: int(s.Owners.Threshold), Recovery: s.Recovery != (keys.PublicKey{}),
 	}
 	v.Policy, _ = s.Policy("")
