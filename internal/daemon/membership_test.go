@@ -25,10 +25,11 @@ func signedBy(t *testing.T, nodes ...*testNode) (*roster.Roster, *keys.PrivateKe
 	raws := [][]byte{raw}
 	r.Merge(raws)
 	for _, n := range nodes {
-		raw, err := r.SignMember(roster.Member{Name: n.name, Key: n.key.Public()}, 0, owner)
+		raws, err := r.SignMember(roster.Member{Name: n.name, Key: n.key.Public()}, 0, owner)
 		must(t, err)
-		_, err = r.Add(raw)
-		must(t, err)
+		for _, result := range r.Merge(raws) {
+			must(t, result.Err())
+		}
 	}
 	return r, owner
 }

@@ -40,8 +40,7 @@ func genesis(t *testing.T) *roster.Roster {
 // admit makes a member of a key.
 func admit(name node.Name, n byte) func(*roster.Roster) ([][]byte, error) {
 	return func(r *roster.Roster) ([][]byte, error) {
-		raw, err := r.SignMember(roster.Member{Name: name, Key: key(n).Public()}, 0, key(0))
-		return [][]byte{raw}, err
+		return r.SignMember(roster.Member{Name: name, Key: key(n).Public()}, 0, key(0))
 	}
 }
 

@@ -42,9 +42,9 @@ func newNetwork(t *testing.T) *network {
 // member is the statement that makes a member of the n-th key.
 func (w *network) member(r *roster.Roster, n int) []byte {
 	w.t.Helper()
-	raw, err := r.SignMember(roster.Member{Name: node.Name(fmt.Sprintf("n%d", n)), Key: key(n).Public()}, 0, w.owner)
+	raws, err := r.SignMember(roster.Member{Name: node.Name(fmt.Sprintf("n%d", n)), Key: key(n).Public()}, 0, w.owner)
 	must(w.t, err)
-	return raw
+	return raws[len(raws)-1]
 }
 
 // full is a roster with so many members.

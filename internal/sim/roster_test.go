@@ -50,11 +50,11 @@ func (s *signed) add(raws ...[]byte) {
 func (s *signed) admit(h *Host) {
 	s.t.Helper()
 	own := []subnet.Subnet{subnet.FromPrefix(h.Subnet())}
-	raw, err := s.SignMember(roster.Member{Name: h.Name, Key: h.Key.Public(), Grant: roster.Grant{Subnets: own}}, 0, s.owner)
+	raws, err := s.SignMember(roster.Member{Name: h.Name, Key: h.Key.Public(), Grant: roster.Grant{Subnets: own}}, 0, s.owner)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.add(raw)
+	s.add(raws...)
 }
 
 func (s *signed) remove(h *Host) {
@@ -162,13 +162,13 @@ func TestOnlyGrantedSubnetsAreBelieved(t *testing.T) {
 	if has() {
 		t.Error("a subnet that was not granted is believed")
 	}
-	raw, err := roll.SignMember(roster.Member{Name: "n01", Key: hs[1].Key.Public(), Grant: roster.Grant{
+	raws, err := roll.SignMember(roster.Member{Name: "n01", Key: hs[1].Key.Public(), Grant: roster.Grant{
 		Subnets: []subnet.Subnet{subnet.FromPrefix(hs[1].Subnet()), subnet.FromPrefix(netip.MustParsePrefix("192.168.0.0/16"))},
 	}}, 0, roll.owner)
 	if err != nil {
 		t.Fatal(err)
 	}
-	roll.add(raw)
+	roll.add(raws...)
 	roll.tell(hs...)
 	w.Run(time.Second)
 	if !has() {
@@ -201,11 +201,11 @@ func TestAMembershipThatEndsInTime(t *testing.T) {
 	w := New(1)
 	hs := line(w, 2)
 	roll := newSigned(t, hs[0])
-	raw, err := roll.SignMember(roster.Member{Name: hs[1].Name, Key: hs[1].Key.Public()}, w.Now.Add(time.Minute).Unix(), roll.owner)
+	raws, err := roll.SignMember(roster.Member{Name: hs[1].Name, Key: hs[1].Key.Public()}, w.Now.Add(time.Minute).Unix(), roll.owner)
 	if err != nil {
 		t.Fatal(err)
 	}
-	roll.add(raw)
+	roll.add(raws...)
 	roll.tell(hs[0])
 	w.Run(50 * time.Second)
 	if !hs[0].connected("n01") {
