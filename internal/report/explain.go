@@ -85,7 +85,7 @@ func natText(k control.NATKind) string {
 	case control.NATOne:
 		return "there is one; two nodes that answer by UDP would tell its kind"
 	case control.NATEndpointIndependent:
-		return "the same outer address for everybody: direct paths can be made through it"
+		return "endpoint-independent mapping: direct paths are possible"
 	case control.NATSymmetric:
 		return "symmetric: another outer address for each node; direct paths need the other side's help"
 	}
