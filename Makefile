@@ -2,6 +2,7 @@
 # make demo       show it: three hosts, a mesh, a killed inviter (no root needed)
 # make check      what can be checked without running a daemon; fast
 # make test       everything
+# make cover      how much of each package the black-box tests of the commands reach
 # make soak       what is measured with many trials; takes an hour
 # make install    the program, its manual pages and completions, and the systemd unit; PREFIX, DESTDIR
 # make sim        large meshes in one process, under virtual time; with NODES, SEEDS, SCENARIO
@@ -26,7 +27,7 @@ NUMBER := $(shell git describe --tags --dirty=.dirty 2>/dev/null || \
 endif
 STAMP := $(if $(NUMBER),-ldflags "-X tincan/internal/cli/version.Number=$(NUMBER)")
 
-.PHONY: install uninstall build demo need check cross arch test unit race fuzz e2e soak sim packages clean
+.PHONY: install uninstall build demo need check cross arch test unit race fuzz e2e cover soak sim packages clean
 
 # Without cgo: one static file, and -R works.
 build: need
@@ -75,6 +76,14 @@ fuzz: need
 
 e2e: need
 	@set -a; [ ! -e $(PEERS).env ] || . ./$(PEERS).env; set +a; $(STAGES) e2e
+
+# The tests run the program itself, so "go test -cover" does not see what they reach: it is built with
+# counters, and each run of it leaves them in a directory.
+COVER := bin/cover
+cover: need
+	@rm -rf $(COVER) && mkdir -p $(COVER)
+	@GOCOVERDIR=$(CURDIR)/$(COVER) $(GO) test -count=1 ./internal/cli
+	@$(GO) tool covdata percent -i=$(COVER) | grep internal/
 
 # What is measured, with large numbers; takes about an hour. The figures belong into docs/reliability.md.
 # One line for each thing; what the daemons say is left out.

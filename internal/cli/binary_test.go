@@ -25,7 +25,11 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		bin = dir
-		build := exec.Command("go", "build", "-o", filepath.Join(dir, "tincan"), "tincan/cmd/tincan")
+		args := []string{"build", "-o", filepath.Join(dir, "tincan")}
+		if os.Getenv("GOCOVERDIR") != "" { // "make cover": each run of the program leaves there what it has reached
+			args = append(args, "-cover", "-coverpkg=tincan/...")
+		}
+		build := exec.Command("go", append(args, "tincan/cmd/tincan")...)
 		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "%s\n%v\n", out, err)
 			return 1
