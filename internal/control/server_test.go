@@ -211,21 +211,7 @@ func TestServerAnswersAsTincDoes(t *testing.T) {
 			if len(strings.Fields(line)) < 4 {
 				continue
 			}
-			var err error
-			switch x.Client {
-			case "18 3":
-				b.nodes, err = parseAppend(b.nodes, line, ParseNode)
-			case "18 4":
-				b.edges, err = parseAppend(b.edges, line, ParseEdge)
-			case "18 5":
-				b.subnets, err = parseAppend(b.subnets, line, ParseSubnet)
-			case "18 6":
-				if !strings.Contains(line, controlName) {
-					b.conns, err = parseAppend(b.conns, line, ParseConn)
-				}
-			case "18 13":
-				b.traffic, err = parseAppend(b.traffic, line, ParseTraffic)
-			}
+			err := b.take(line)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -256,6 +242,26 @@ func TestServerAnswersAsTincDoes(t *testing.T) {
 	if got, want := fmt.Sprint(b.calls), "[purge retry reload]"; got != want {
 		t.Errorf("calls %s, want %s", got, want)
 	}
+}
+
+// take adds what a line of an answer says.
+func (b *backend) take(line string) (err error) {
+	words := strings.Fields(line)
+	switch words[1] {
+	case "3":
+		b.nodes, err = parseAppend(b.nodes, line, ParseNode)
+	case "4":
+		b.edges, err = parseAppend(b.edges, line, ParseEdge)
+	case "5":
+		b.subnets, err = parseAppend(b.subnets, line, ParseSubnet)
+	case "6":
+		if words[2] != controlName { // the connection that asks
+			b.conns, err = parseAppend(b.conns, line, ParseConn)
+		}
+	case "13":
+		b.traffic, err = parseAppend(b.traffic, line, ParseTraffic)
+	}
+	return err
 }
 
 func parseAppend[T any](list []T, line string, parse func(string) (T, error)) ([]T, error) {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -12,39 +13,26 @@ import (
 	"time"
 
 	"tincan/internal/node"
-	"tincan/internal/subnet"
-	"tincan/internal/wire"
 )
 
 var statusNow = time.Date(2026, 1, 2, 15, 0, 0, 0, time.UTC)
 
-// sampleMesh is a mesh seen by alice: bob is reached directly, carol through bob,
-// dave is gone, erin has never had a packet.
+// sampleMesh is the mesh of testdata/sample-mesh.txt.
 func sampleMesh(t *testing.T) *backend {
-	up := wire.Options(0x700000c)
-	n := func(name node.Name, status NodeStatus, nextHop, via node.Name) NodeInfo {
-		return NodeInfo{Name: name, ID: name.ID(), Address: Address{"192.0.2.1", "655"}, Options: up, Status: status,
-			NextHop: nextHop, Via: via, Distance: 1, MTU: 1518, MaxMTU: 1518, RTT: -1, Changed: statusNow.Add(-90 * time.Second)}
-	}
-	bob := n("bob", Reachable|ValidKey|UDPConfirmed|SPTPS, "bob", "bob")
-	bob.MTU, bob.MinMTU, bob.RTT = 1465, 1465, 1234*time.Microsecond
-	bob.Counters = Counters{10, 2048, 5, 5 << 20}
-	dave := n("dave", 0, "", "")
-	dave.Address, dave.Changed = Address{}, time.Time{}
-	alice := n("alice", Reachable, "alice", "alice")
-	alice.Address.Host = Myself
-	sub := func(text string, owner node.Name) SubnetInfo {
-		s, err := subnet.Parse(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return SubnetInfo{s, owner}
+	t.Helper()
+	text, err := os.ReadFile("testdata/sample-mesh.txt")
+	if err != nil {
+		t.Fatal(err)
 	}
 	b := newBackend()
-	b.nodes = []NodeInfo{alice, bob, n("carol", Reachable|ValidKey|SPTPS, "bob", "bob"), dave, n("erin", Reachable|SPTPS, "bob", "erin")}
-	b.edges = []EdgeInfo{{From: "alice", To: "bob"}, {From: "bob", To: "alice"}, {From: "bob", To: "carol"}, {From: "carol", To: "bob"}}
-	b.subnets = []SubnetInfo{sub("10.1.0.1", "alice"), sub("10.1.0.2", "bob"), sub("fd00::/64", "bob"), sub("224.0.0.0/4", "")}
-	b.conns = []ConnInfo{{Name: "bob", Options: up, Status: ConnTree}, {Name: "dave", Status: ConnConnecting}, {Name: ""}}
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		if err := b.take(strings.TrimSpace(line)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	return b
 }
 

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -11,7 +12,6 @@ import (
 	"tincan/internal/control"
 	"tincan/internal/node"
 	"tincan/internal/subnet"
-	"tincan/internal/wire"
 )
 
 var statusNow = time.Date(2026, 1, 2, 15, 0, 0, 0, time.UTC)
@@ -24,34 +24,37 @@ type lists struct {
 	conns   []control.ConnInfo
 }
 
-// sampleMesh is a mesh seen by alice: bob is reached directly, carol through bob,
-// dave is gone, erin has never had a packet.
+// sampleMesh is a mesh seen by alice, which the tests of control also have.
 func sampleMesh(t *testing.T) *lists {
-	up := wire.Options(0x700000c)
-	n := func(name node.Name, status control.NodeStatus, nextHop, via node.Name) control.NodeInfo {
-		return control.NodeInfo{Name: name, ID: name.ID(), Address: control.Address{Host: "192.0.2.1", Port: "655"}, Options: up, Status: status,
-			NextHop: nextHop, Via: via, Distance: 1, MTU: 1518, MaxMTU: 1518, RTT: -1, Changed: statusNow.Add(-90 * time.Second)}
-	}
-	bob := n("bob", control.Reachable|control.ValidKey|control.UDPConfirmed|control.SPTPS, "bob", "bob")
-	bob.MTU, bob.MinMTU, bob.RTT = 1465, 1465, 1234*time.Microsecond
-	bob.Counters = control.Counters{InPackets: 10, InBytes: 2048, OutPackets: 5, OutBytes: 5 << 20}
-	dave := n("dave", 0, "", "")
-	dave.Address, dave.Changed = control.Address{}, time.Time{}
-	alice := n("alice", control.Reachable, "alice", "alice")
-	alice.Address.Host = control.Myself
-	sub := func(text string, owner node.Name) control.SubnetInfo {
-		s, err := subnet.Parse(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return control.SubnetInfo{Subnet: s, Owner: owner}
+	t.Helper()
+	text, err := os.ReadFile("../control/testdata/sample-mesh.txt")
+	if err != nil {
+		t.Fatal(err)
 	}
 	b := &lists{}
-	b.nodes = []control.NodeInfo{alice, bob, n("carol", control.Reachable|control.ValidKey|control.SPTPS, "bob", "bob"), dave, n("erin", control.Reachable|control.SPTPS, "bob", "erin")}
-	b.edges = []control.EdgeInfo{{From: "alice", To: "bob"}, {From: "bob", To: "alice"}, {From: "bob", To: "carol"}, {From: "carol", To: "bob"}}
-	b.subnets = []control.SubnetInfo{sub("10.1.0.1", "alice"), sub("10.1.0.2", "bob"), sub("fd00::/64", "bob"), sub("224.0.0.0/4", "")}
-	b.conns = []control.ConnInfo{{Name: "bob", Options: up, Status: control.ConnTree}, {Name: "dave", Status: control.ConnConnecting}, {Name: ""}}
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		switch {
+		case strings.HasPrefix(line, "18 3 "):
+			b.nodes = parsed(t, b.nodes, line, control.ParseNode)
+		case strings.HasPrefix(line, "18 4 "):
+			b.edges = parsed(t, b.edges, line, control.ParseEdge)
+		case strings.HasPrefix(line, "18 5 "):
+			b.subnets = parsed(t, b.subnets, line, control.ParseSubnet)
+		case strings.HasPrefix(line, "18 6 "):
+			b.conns = parsed(t, b.conns, line, control.ParseConn)
+		}
+	}
 	return b
+}
+
+func parsed[T any](t *testing.T, list []T, line string, parse func(string) (T, error)) []T {
+	t.Helper()
+	v, err := parse(line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(list, v)
 }
 
 func (b *lists) status() control.Status {
