@@ -34,15 +34,6 @@ const (
 	// maxStarts sessions are answered for a node in handshakeTimeout. Each costs
 	// as much as a thousand other requests.
 	maxStarts = 10
-	// maxRepeats of the same routed request are passed on in repeatPeriod or a little more.
-	// Nodes that disagree about the next hop would send it in circles, and daemons that do not
-	// count have done so a million times.
-	maxRepeats = 8
-	// maxOfPair requests of one kind from one node to another are passed on in that time,
-	// whatever they say. A handshake takes three.
-	maxOfPair    = 100
-	repeatPeriod = 10 * time.Second
-
 	// maxEarly searches for paths are made out of turn between two in turn.
 	maxEarly = 4
 	// writeGrace is how long a host file may take to be written.
@@ -231,7 +222,7 @@ func (t *topology) withdrawal(from, to node.Name) []byte {
 }
 
 // seenTexts is the number of texts of flooded requests that are remembered.
-func (t *topology) seenTexts() int { return t.seen.size() + t.tombstones.size() + t.answered.size() }
+func (t *topology) seenTexts() int { return t.seen.Size() + t.tombstones.Size() + t.answered.Size() }
 
 // topoState is what topology keeps of a node.
 type topoState struct {

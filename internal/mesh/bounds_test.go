@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"tincan/internal/mesh/seen"
 	"tincan/internal/node"
 	"tincan/internal/subnet"
 )
@@ -69,7 +70,7 @@ func TestMemberCannotFillOurMemory(t *testing.T) {
 		},
 		"texts": {
 			func(i int) string { return fmt.Sprintf("14 %x bob", i) },
-			func(m *Mesh) int { return len(m.topology.seen.current) + len(m.topology.seen.previous) }, 2*seenLimit + 10,
+			func(m *Mesh) int { return m.topology.seen.Size() }, 2*seen.Limit + 10,
 		},
 	}
 	for name, c := range cases {
@@ -125,10 +126,10 @@ func TestRequestInCirclesEnds(t *testing.T) {
 	for range 100 {
 		passedOn += sends(p.input("request 2 15 bob carol 19"), 4, "15 bob carol 19")
 	}
-	if passedOn != maxRepeats {
-		t.Errorf("the same request was passed on %d times in a moment, want %d", passedOn, maxRepeats)
+	if passedOn != seen.MaxRepeats {
+		t.Errorf("the same request was passed on %d times in a moment, want %d", passedOn, seen.MaxRepeats)
 	}
-	p.now = p.now.Add(2 * repeatPeriod)
+	p.now = p.now.Add(2 * seen.RepeatPeriod)
 	if sends(p.input("request 2 15 bob carol 19"), 4, "15 bob carol 19") != 1 {
 		t.Error("it is not passed on later either")
 	}
@@ -142,8 +143,8 @@ func TestOnePairCannotUseUpItsRelay(t *testing.T) {
 	for i := range 1000 {
 		passedOn += sends(p.input(fmt.Sprintf("request 2 15 bob carol 15 AAAA%04d", i)), 4, "15 bob carol")
 	}
-	if passedOn != maxOfPair {
-		t.Errorf("%d requests of one pair were passed on in a moment, want %d", passedOn, maxOfPair)
+	if passedOn != seen.MaxOfPair {
+		t.Errorf("%d requests of one pair were passed on in a moment, want %d", passedOn, seen.MaxOfPair)
 	}
 }
 
@@ -191,8 +192,8 @@ func TestRequestInARingOfWrongViewsEnds(t *testing.T) {
 				crossed += len(on)
 				at, waiting = (at+1)%3, on
 			}
-			if crossed < 3 || crossed > 3*(maxRepeats+1) {
-				t.Errorf("delay %s: %q was passed on %d times, want at most %d", delay, text, crossed, 3*(maxRepeats+1))
+			if crossed < 3 || crossed > 3*(seen.MaxRepeats+1) {
+				t.Errorf("delay %s: %q was passed on %d times, want at most %d", delay, text, crossed, 3*(seen.MaxRepeats+1))
 			}
 		}
 	}

@@ -52,8 +52,8 @@ func (t *topology) addEdgeWithNewNonce(e graph.Edge) []byte {
 // old one back is no news either, and says nothing of the one that may have followed.
 func (t *topology) outdated(e graph.Edge) {
 	text := string(addEdge(e))
-	t.tombstones.first(t.now, text)
-	t.seen.first(t.now, string(refutation(text, e.From, e.To)))
+	t.tombstones.First(t.now, text)
+	t.seen.First(t.now, string(refutation(text, e.From, e.To)))
 }
 
 // An answer to a text has a nonce that follows from that text, so all who give the same answer
@@ -69,7 +69,7 @@ func refutation(text string, from, to node.Name) []byte {
 // refuted tells whether somebody has answered text like that. It may come later than the answer,
 // by another path.
 func (t *topology) refuted(text string, from, to node.Name) bool {
-	return t.seen.has(string(refutation(text, from, to)))
+	return t.seen.Has(string(refutation(text, from, to)))
 }
 
 // refute answers a text that says something else of our own edge e. From now on that is
@@ -111,7 +111,7 @@ const maxAnswers = 2
 // are given.
 func (t *topology) answersTo(c *conn, text string) int {
 	for k := 1; k <= maxAnswers; k++ {
-		if t.answered.first(t.now, fmt.Sprint(c.id, " ", k, " ", text)) {
+		if t.answered.First(t.now, fmt.Sprint(c.id, " ", k, " ", text)) {
 			return k
 		}
 	}
@@ -125,6 +125,6 @@ func (t *topology) correct(c *conn, from, to node.Name, text string) {
 		return
 	}
 	answer := refutation(text, from, to)
-	t.seen.first(t.now, string(answer)) // it may come back
+	t.seen.First(t.now, string(answer)) // it may come back
 	t.links.send(c, answer)
 }

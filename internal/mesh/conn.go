@@ -319,7 +319,7 @@ func (l *links) ack(c *conn, text string) error {
 	c.stage, c.activated, p.link.conn = active, l.now, c
 	l.keyring.loggedIn(p, c.byLearned)
 	p.link.problem, p.link.refusal = "", notRefused
-	c.rtt.add(l.now.Sub(c.idSent)) // the login was a round trip or two
+	c.rtt.Add(l.now.Sub(c.idSent)) // the login was a round trip or two
 	l.reach.linksChanged()
 	l.actives = nil
 	c.edge = graphEdge{options: opts, weight: (c.edge.weight + a.Weight) / 2}
@@ -581,6 +581,11 @@ func (c *conn) isLegacy() bool { return c.login != loginSPTPS }
 
 // isPunched tells whether both ends have dialled.
 func (c *conn) isPunched() bool { return c.punched }
+
+// exchangesRosters tells whether the other end has announced that it exchanges rosters.
+func (c *conn) exchangesRosters() bool {
+	return c.login == loginSPTPS && c.edge.options.Has(wire.RosterExchange)
+}
 
 // activeSince is when the login was complete.
 func (c *conn) activeSince() time.Time { return c.activated }

@@ -3,6 +3,8 @@ package mesh
 import (
 	"net/netip"
 	"time"
+
+	"tincan/internal/mesh/pmtu"
 )
 
 // restartUDP forgets how p was reached. at is where others see it, zero if that is not known.
@@ -38,28 +40,28 @@ func (p *peer) rtt() time.Duration {
 	if p.contacted == nil {
 		return 0
 	}
-	return p.contacted.udp.rtt.srtt
+	return p.contacted.udp.rtt.Mean()
 }
 
 // mtus are the largest frame that routing may use, the largest one known to pass by UDP, and the largest one that may.
 func (p *peer) mtus() (usable, least, most int) {
 	if p.contacted == nil {
-		return maxFrame, 0, maxFrame
+		return pmtu.MaxFrame, 0, pmtu.MaxFrame
 	}
 	u := &p.contacted.udp.pmtu
-	return u.mtu, u.min, u.max
+	return u.MTU(), u.Passes(), u.Most()
 }
 
 // fixedMTU is the largest frame that passes by UDP, 0 as long as that is being searched.
 func (p *peer) fixedMTU() int {
-	if p.contacted == nil || !p.contacted.udp.pmtu.fixed() {
+	if p.contacted == nil || !p.contacted.udp.pmtu.Fixed() {
 		return 0
 	}
-	return p.contacted.udp.pmtu.min
+	return p.contacted.udp.pmtu.Passes()
 }
 
 // passes tells whether something is known to pass to p by UDP.
-func (p *peer) passes() bool { return p.contacted != nil && p.contacted.udp.pmtu.min > 0 }
+func (p *peer) passes() bool { return p.contacted != nil && p.contacted.udp.pmtu.Passes() > 0 }
 
 // seemsToBeAt sets the address at which others see p.
 func (p *peer) seemsToBeAt(at netip.AddrPort) {
@@ -90,8 +92,8 @@ func (p *peer) udpState() udpState {
 	}
 	u := &p.contacted.udp
 	return udpState{
-		addr: u.addr, heard: u.heard, asked: !u.asked.IsZero(), alive: u.alive, rtt: u.rtt.srtt, loss: u.loss,
-		fixed: u.pmtu.fixed(), narrow: u.pmtu.narrow, passes: u.pmtu.min,
+		addr: u.addr, heard: u.heard, asked: !u.asked.IsZero(), alive: u.alive, rtt: u.rtt.Mean(), loss: u.loss,
+		fixed: u.pmtu.Fixed(), narrow: u.pmtu.Narrow(), passes: u.pmtu.Passes(),
 	}
 }
 
@@ -109,3 +111,6 @@ type pathState struct {
 	seenAt netip.AddrPort // where others see it by UDP
 	active time.Time      // last traffic
 }
+
+// udp is how p is reached by UDP.
+func (p *peer) udp() *udpPath { return &p.contact().udp }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"tincan/internal/mesh/timer"
 	"tincan/internal/node"
 	"tincan/internal/rate"
 	"tincan/internal/wire"
@@ -47,7 +48,7 @@ type echo struct {
 	p     *peer
 	sent  time.Time
 	byTCP bool // it left over a meta connection
-	timer *timer
+	timer *timer.Timer
 	done  func(echoed)
 }
 
@@ -157,7 +158,7 @@ func (rl *relays) echoAnswered(p *peer, e EchoIn, r wire.Echo) {
 		return // too late, or never asked for
 	}
 	delete(rl.echoes, r.Number)
-	rl.timers.cancel(q.timer)
+	rl.timers.Cancel(q.timer)
 	a := echoed{rtt: rl.now.Sub(q.sent), seen: r.Seen}
 	a.there.TCP = q.byTCP || r.Flags&wire.EchoByTCP != 0
 	if hop := rl.byID[r.Hop]; hop != nil && !r.Hop.IsZero() {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tincan/internal/legacy"
+	"tincan/internal/mesh/timer"
 	"tincan/internal/node"
 )
 
@@ -34,7 +35,7 @@ type env struct {
 	deps     Deps
 	now      time.Time     // of the event being handled
 	ahead    time.Duration // of the caller's clock, which has been set back
-	timers   timers
+	timers   timer.Queue
 	effects  []Effect
 	refusals map[string]*Refusal // by cause
 	down     bool                // Shutdown was handled
@@ -69,38 +70,38 @@ func withDefaults(c Config) Config {
 
 // every calls fn each period. All nodes would otherwise act at the same moment
 // after a common restart, so each turn gets a little jitter, as in tinc.
-func (m *env) every(period time.Duration, fn func()) {
-	m.timers.set(m.now.Add(period+m.jitter(131*time.Millisecond)), func() {
+func (e *env) every(period time.Duration, fn func()) {
+	e.timers.Set(e.now.Add(period+e.jitter(131*time.Millisecond)), func() {
 		fn()
-		m.every(period, fn)
+		e.every(period, fn)
 	})
 }
 
 // after calls fn once.
-func (m *env) after(d time.Duration, fn func()) *timer { return m.timers.set(m.now.Add(d), fn) }
+func (e *env) after(d time.Duration, fn func()) *timer.Timer { return e.timers.Set(e.now.Add(d), fn) }
 
 // jitter is a random duration below d.
-func (m *env) jitter(d time.Duration) time.Duration {
-	return time.Duration(m.deps.Rand.Int64N(int64(d)))
+func (e *env) jitter(d time.Duration) time.Duration {
+	return time.Duration(e.deps.Rand.Int64N(int64(d)))
 }
 
 // clock takes note of the time, which never goes back. Times should carry the reading of a
 // monotonic clock, as those of time.Now do, so that they do not jump when somebody sets the
 // clock on the wall. Should one be set back nevertheless, time goes on from where it was:
 // nothing may wait until that clock has caught up.
-func (m *env) clock(now time.Time) {
-	now = now.Add(m.ahead)
-	if now.Before(m.now) {
-		m.ahead += m.now.Sub(now)
-		now = m.now
+func (e *env) clock(now time.Time) {
+	now = now.Add(e.ahead)
+	if now.Before(e.now) {
+		e.ahead += e.now.Sub(now)
+		now = e.now
 	}
-	m.now = now
+	e.now = now
 }
 
-func (m *env) emit(e Effect) { m.effects = append(m.effects, e) }
+func (e *env) emit(x Effect) { e.effects = append(e.effects, x) }
 
-func (m *env) logf(level int, p Priority, format string, args ...any) {
-	m.emit(Log{Level: level, Priority: p, Text: fmt.Sprintf(format, args...), Cause: format, About: about(args)})
+func (e *env) logf(level int, p Priority, format string, args ...any) {
+	e.emit(Log{Level: level, Priority: p, Text: fmt.Sprintf(format, args...), Cause: format, About: about(args)})
 }
 
 // about is whom a message is about: the first node, connection or address in it.
@@ -121,17 +122,17 @@ func about(args []any) string {
 	return ""
 }
 
-func (m *env) nonce() uint32 { return m.deps.Rand.Uint32() }
+func (e *env) nonce() uint32 { return e.deps.Rand.Uint32() }
 
 // mayWait tells whether what is due has to wait until so long after the last time, and sees to it that its
 // turn comes.
-func (m *env) mayWait(t *turn, wait time.Duration) bool {
+func (e *env) mayWait(t *turn, wait time.Duration) bool {
 	at := t.last.Add(wait)
-	if !m.now.Before(at) || t.last.After(m.now) {
+	if !e.now.Before(at) || t.last.After(e.now) {
 		return false
 	}
-	if t.next == nil || t.next.index < 0 {
-		t.next = m.timers.set(at, func() {}) // what follows a tick does it
+	if !t.next.Waiting() {
+		t.next = e.timers.Set(at, func() {}) // what follows a tick does it
 	}
 	return true
 }
@@ -139,7 +140,7 @@ func (m *env) mayWait(t *turn, wait time.Duration) bool {
 // turn keeps something that is due often from being done too often. The zero value lets it be done at once.
 type turn struct {
 	last time.Time
-	next *timer // when it may be done again, if it has to wait
+	next *timer.Timer // when it may be done again, if it has to wait
 }
 
 // done takes note that it is done.
@@ -147,29 +148,29 @@ func (t *turn) done(now time.Time) { t.last = now }
 
 // limitExceeded counts that something beyond the bounds, which c brought, was ignored, and logs it at most once a
 // minute for each cause.
-func (m *env) limitExceeded(c *conn, format string, args ...any) {
-	r := m.refusals[format]
+func (e *env) limitExceeded(c *conn, format string, args ...any) {
+	r := e.refusals[format]
 	if r == nil {
-		if m.refusals == nil {
-			m.refusals = map[string]*Refusal{}
+		if e.refusals == nil {
+			e.refusals = map[string]*Refusal{}
 		}
 		r = &Refusal{By: map[node.Name]uint64{}}
-		m.refusals[format] = r
+		e.refusals[format] = r
 	}
 	r.Count++
-	r.Last = m.now
+	r.Last = e.now
 	if c != nil && c.peer != nil && (r.By[c.peer.name] > 0 || len(r.By) < maxRefused) {
 		r.By[c.peer.name]++
 	}
-	if !r.told.IsZero() && m.now.Sub(r.told) < time.Minute {
+	if !r.told.IsZero() && e.now.Sub(r.told) < time.Minute {
 		return
 	}
-	r.told, r.Text = m.now, fmt.Sprintf(format, args...)
+	r.told, r.Text = e.now, fmt.Sprintf(format, args...)
 	if r.Count > 1 {
-		m.logf(0, Warning, "ignoring "+format+" (%d times so far)", append(args, r.Count)...)
+		e.logf(0, Warning, "ignoring "+format+" (%d times so far)", append(args, r.Count)...)
 		return
 	}
-	m.logf(0, Warning, "ignoring "+format, args...)
+	e.logf(0, Warning, "ignoring "+format, args...)
 }
 
 // Refusal is something that was ignored since there was too much of it.
@@ -186,11 +187,19 @@ type Refusal struct {
 const maxRefused = 64
 
 // listRefusals lists what was ignored since there was too much of it.
-func (m *env) listRefusals() (list []Refusal) {
-	for _, cause := range slices.Sorted(maps.Keys(m.refusals)) {
-		r := *m.refusals[cause]
+func (e *env) listRefusals() (list []Refusal) {
+	for _, cause := range slices.Sorted(maps.Keys(e.refusals)) {
+		r := *e.refusals[cause]
 		r.By = maps.Clone(r.By)
 		list = append(list, r)
 	}
 	return list
+}
+
+// dropLearned takes the learned key of a node out of the configuration, which belongs to the caller.
+func (e *env) dropLearned(name node.Name) {
+	if _, ok := e.cfg.Learned[name]; ok {
+		e.cfg.Learned = maps.Clone(e.cfg.Learned)
+		delete(e.cfg.Learned, name)
+	}
 }

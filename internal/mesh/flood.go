@@ -42,7 +42,7 @@ func (t *topology) hearsay(c *conn, from, to node.Name, text string, known bool)
 		delete(p.conn().news.hearsay, edge)
 		return true
 	}
-	if t.answered.first(t.now, "asked "+text) {
+	if t.answered.First(t.now, "asked "+text) {
 		t.links.send(p.conn(), []byte(text))
 	}
 	if p.conn().news.hearsay == nil {
@@ -110,7 +110,7 @@ func (t *topology) addEdge(c *conn, text string) error {
 	if t.hearsay(c, r.From, r.To, text, ok && e.Same(*old)) {
 		return nil
 	}
-	first := t.seen.first(t.now, text)
+	first := t.seen.First(t.now, text)
 	switch {
 	case r.From == t.cfg.Name:
 		// What somebody says of our own edges is answered even if it is not new: he may have missed
@@ -118,7 +118,7 @@ func (t *topology) addEdge(c *conn, text string) error {
 		if !first && t.answersTo(c, text) > maxAnswers {
 			return nil
 		}
-	case t.tombstones.has(text), first && t.refuted(text, r.From, r.To):
+	case t.tombstones.Has(text), first && t.refuted(text, r.From, r.To):
 		if !t.accepts(c, e, text) {
 			return nil
 		}
@@ -176,7 +176,7 @@ func (t *topology) delEdge(c *conn, text string) error {
 	if t.hearsay(c, r.From, r.To, text, !ok) {
 		return nil
 	}
-	news := t.seen.first(t.now, text)
+	news := t.seen.First(t.now, text)
 	if !ok {
 		return nil
 	}
@@ -237,7 +237,7 @@ func (t *topology) keyChanged(c *conn, text string) error {
 		return err
 	}
 	p := t.nodes[r.Origin]
-	first := t.seen.first(t.now, text)
+	first := t.seen.First(t.now, text)
 	if p == nil || p == t.self {
 		return nil
 	}
@@ -302,7 +302,7 @@ func hasEdge(g *graph.Graph, n node.Name) bool {
 func (t *topology) announce(text []byte) {
 	if !t.cfg.TunnelServer {
 		s := string(text)
-		t.seen.first(t.now, s) // it may come back
+		t.seen.First(t.now, s) // it may come back
 		t.links.flood(nil, s)
 	}
 }
@@ -345,7 +345,7 @@ func (t *topology) connectionLost(c *conn) {
 }
 
 // isNew tells whether a flooded request was not seen before, and remembers it.
-func (t *topology) isNew(text string) bool { return t.seen.first(t.now, text) }
+func (t *topology) isNew(text string) bool { return t.seen.First(t.now, text) }
 
 // stillThere: somebody says that owner has s, so nobody says any more that it has ended.
 func (t *topology) stillThere(owner node.Name, s subnet.Subnet) {

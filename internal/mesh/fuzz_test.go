@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tincan/internal/b64"
+	"tincan/internal/mesh/pmtu"
 	"tincan/internal/node"
 	"tincan/internal/wire"
 )
@@ -405,7 +406,7 @@ func (f *fuzzer) check(effects []Effect) {
 				f.t.Fatalf("%+v", e)
 			}
 		case SendProbe:
-			if !usable(e.Addr) || len(e.Data) < minProbe || len(e.Data) > maxFrame || e.Node == "alice" {
+			if !usable(e.Addr) || len(e.Data) < minProbe || len(e.Data) > pmtu.MaxFrame || e.Node == "alice" {
 				f.t.Fatalf("%+v", e)
 			}
 		case PublishPeers:
@@ -506,7 +507,7 @@ func (f *fuzzer) invariants() {
 		if o.name != n || o.conn != nil && (o.conn.dial.out != o || m.links.conns[o.conn.id] != o.conn) {
 			f.t.Fatalf("wish for %s: %+v", n, o)
 		}
-		if o.conn == nil && o.timer.index < 0 && !m.down {
+		if o.conn == nil && !o.timer.Waiting() && !m.down {
 			f.t.Fatalf("nobody will dial %s any more", n)
 		}
 	}

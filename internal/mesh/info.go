@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"tincan/internal/keys"
 	"tincan/internal/legacy"
 	"tincan/internal/node"
 	"tincan/internal/subnet"
@@ -27,11 +26,9 @@ type reports struct {
 		reachSize() (repeats int, orphans int)
 	}
 	subnets interface { // who owns what
-		allRoutes() Routes
 		subnetCount() int
 	}
 	keyring interface { // host files and keys
-		loginKey(p *peer) *keys.PublicKey
 		passOnly(p *peer) bool
 		whyNotLegacy(p *peer) string
 	}
@@ -136,7 +133,7 @@ func (rp *reports) nodesAfter(name node.Name, most int) []NodeInfo {
 			n.Suite = p.session().suite()
 			if r := p.relay(); r != nil {
 				q := p.chosenQuality()
-				n.Via, n.RTT, n.Loss = r.name, q.mean(), q.loss()
+				n.Via, n.RTT, n.Loss = r.name, q.Mean(), q.Loss()
 			}
 			n.Adjacent, n.Legacy = p.conn() != nil, p.session().hopByHop()
 		}
@@ -203,7 +200,7 @@ func (rp *reports) size() Size {
 	s := Size{
 		Unknown: unknown,
 		Nodes:   len(rp.nodes), Edges: rp.graph.Len(), Subnets: rp.subnets.subnetCount(),
-		Conns: len(rp.links.allConns()), Wishes: len(rp.dialer.dialTargets()), Timers: rp.timers.size(),
+		Conns: len(rp.links.allConns()), Wishes: len(rp.dialer.dialTargets()), Timers: rp.timers.Size(),
 		Echoes: rp.relays.openEchoes(), Dirty: len(rp.dirty),
 	}
 	s.Texts = rp.topology.seenTexts()

@@ -1,13 +1,21 @@
 package mesh
 
-import "tincan/internal/subnet"
+import (
+	"tincan/internal/node"
+	"tincan/internal/subnet"
+)
 
 // keyring is what this machine holds of other nodes: their host files, keys that were learned, and whose word counts.
 type keyring struct {
 	*env
 	*directory
 
-	roll  *roll       // who belongs to the network
+	roll interface { // who belongs to the network
+		enforced() bool
+		hostFile(name node.Name, known bool, h Host) (bool, Host)
+		hostOf(name node.Name) (bool, Host)
+		isMember(name node.Name) bool
+	}
 	reach interface { // who is reached
 		linksChanged()
 		nextHopConn(p *peer) *conn

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"tincan/internal/mesh/pmtu"
 )
 
 // A path that dies is not announced. What shows it is silence: we send, and nothing comes
@@ -99,7 +101,7 @@ type outstanding struct {
 type resume struct {
 	at   time.Time
 	addr netip.AddrPort
-	pmtu pmtu
+	pmtu pmtu.Search
 }
 
 // ---------------------------------------------------------------- what is measured
@@ -122,14 +124,14 @@ func (r *udpPath) probeAnswered(now time.Time, from netip.AddrPort, size int) {
 		}
 		if from == r.addr {
 			rtt := now.Sub(f.sent)
-			r.rtt.add(rtt)
+			r.rtt.Add(rtt)
 			if size < largeSize && !r.ambiguous(i) {
-				r.base.add(now, rtt)
+				r.base.Add(now, rtt)
 				if d := &r.suspicion; !d.began.IsZero() {
 					d.waited, d.answers = d.waited+rtt, d.answers+1
 				}
 			}
-			patience := r.rtt.answer(leastAnswer)
+			patience := r.rtt.Answer(leastAnswer)
 			for _, g := range r.outstanding[:i] {
 				if r.confirmed && g.addr == from && g.size < largeSize && now.Sub(g.sent) > patience {
 					r.loss += (1 - r.loss) / 16
@@ -158,7 +160,7 @@ func (r *udpPath) tries() int {
 }
 
 // spacing is the time between two probes of a suspicion.
-func (r *udpPath) spacing() time.Duration { return min(max(r.rtt.srtt/3, leastSpacing), mostSpacing) }
+func (r *udpPath) spacing() time.Duration { return min(max(r.rtt.Mean()/3, leastSpacing), mostSpacing) }
 
 // ---------------------------------------------------------------- silence
 
@@ -168,10 +170,10 @@ func (ps *paths) silent(e Silent) {
 		return
 	}
 	r := p.udp()
-	if e.For >= r.rtt.answer(doubtful) {
+	if e.For >= r.rtt.Answer(doubtful) {
 		r.suspicion.size = false
 	}
-	if e.For < r.rtt.answer(doubtful) || ps.now.Sub(r.alive) < doubtInterval {
+	if e.For < r.rtt.Answer(doubtful) || ps.now.Sub(r.alive) < doubtInterval {
 		return
 	}
 	ps.suspect(p, true, ps.now.Sub(r.largeAt) < time.Second)
@@ -199,7 +201,7 @@ func (ps *paths) large(e Large) {
 	if e.Size >= r.largest || ps.now.Sub(r.largestAt) >= time.Second {
 		r.largest, r.largestAt = e.Size, ps.now
 	}
-	if !r.confirmed || !r.pmtu.fixed() || !r.suspicion.began.IsZero() || ps.cfg.NoUDPDiscovery ||
+	if !r.confirmed || !r.pmtu.Fixed() || !r.suspicion.began.IsZero() || ps.cfg.NoUDPDiscovery ||
 		ps.now.Sub(r.passed) < proveInterval || ps.now.Sub(r.proving) < proveInterval {
 		return
 	}
@@ -210,9 +212,9 @@ func (ps *paths) large(e Large) {
 // Larger ones need not be asked about: on a line that is full of smaller ones they find no room.
 func (r *udpPath) inUse(now time.Time) int {
 	if now.Sub(r.largeAt) < time.Second && r.largest >= largeSize {
-		return min(r.largest, r.pmtu.min)
+		return min(r.largest, r.pmtu.Passes())
 	}
-	return r.pmtu.min
+	return r.pmtu.Passes()
 }
 
 // mayBeQueued is how long a full queue is taken for the reason why no frame of the size in use passes.
@@ -237,9 +239,9 @@ func (ps *paths) proveSize(p *peer) {
 	asked := ps.now
 	r.lack(ps.now)
 	ps.probe(p, r.addr, r.inUse(ps.now))
-	ps.after(r.rtt.answer(leastAnswer)+leastSpacing, func() {
+	ps.after(r.rtt.Answer(leastAnswer)+leastSpacing, func() {
 		r := p.udp()
-		if p.reachable() && r.confirmed && r.pmtu.fixed() && r.proving == asked && r.passed.Before(asked) {
+		if p.reachable() && r.confirmed && r.pmtu.Fixed() && r.proving == asked && r.passed.Before(asked) {
 			before := r.suspicion.began
 			if ps.suspect(p, true, true); r.suspicion.began != before {
 				r.suspicion.size = true
@@ -269,7 +271,7 @@ func (ps *paths) suspect(p *peer, own, large bool) {
 	if r.backoff > 0 && ps.now.Sub(r.gaveUp) > calmTime {
 		r.backoff, r.gaveUp = r.backoff-1, ps.now
 	}
-	large = large && r.pmtu.min >= largeSize
+	large = large && r.pmtu.Passes() >= largeSize
 	r.suspicion = suspicion{began: ps.now, left: min(r.tries()<<r.backoff, mostTries), own: own, large: large, want: r.inUse(ps.now)}
 	ps.probeSuspect(p)
 }
@@ -304,7 +306,7 @@ func (ps *paths) probeSuspect(p *peer) {
 		r.lack(ps.now)
 		ps.probe(p, r.addr, d.want)
 		if d.sent%3 == 1 {
-			for _, size := range r.pmtu.ladder(ps.overhead(p)) {
+			for _, size := range r.pmtu.Ladder(ps.overhead(p)) {
 				if size > d.best {
 					ps.probe(p, r.addr, size)
 				}
@@ -318,12 +320,12 @@ func (ps *paths) probeSuspect(p *peer) {
 	wait := r.spacing()
 	switch {
 	case d.left == 0:
-		wait = r.rtt.answer(leastAnswer)
+		wait = r.rtt.Answer(leastAnswer)
 	case d.sent == 1 && !d.large: // mostly it is answered, and that is all
-		wait = min(r.rtt.answer(wait), mostSpacing)
+		wait = min(r.rtt.Answer(wait), mostSpacing)
 	}
 	due := ps.now.Add(wait)
-	ps.timers.set(due, func() {
+	ps.timers.Set(due, func() {
 		r := p.udp()
 		switch d := &r.suspicion; {
 		case d.began.IsZero() || d.began != began || !p.reachable() || !r.confirmed:
@@ -367,7 +369,7 @@ func (r *udpPath) waited() time.Duration {
 	if d := &r.suspicion; d.answers > 0 {
 		return d.waited / time.Duration(d.answers)
 	}
-	return r.rtt.srtt
+	return r.rtt.Mean()
 }
 
 // decide ends a suspicion: all is well.
@@ -379,11 +381,11 @@ func (ps *paths) conclude(p *peer) {
 	d, rtt := r.suspicion, r.waited()
 	r.suspicion = suspicion{}
 	switch {
-	case d.small && r.base.queued(rtt) && ps.now.Sub(r.lacking) < r.mayBeQueued(ps.now):
+	case d.small && r.base.Queued(rtt) && ps.now.Sub(r.lacking) < r.mayBeQueued(ps.now):
 		ps.logf(5, Debug, "frames of %d bytes to %s are lost in a full queue", d.want, p.name)
 	case d.small:
 		ps.logf(2, Info, "frames of %d bytes no longer reach %s", d.want, p.name)
-		r.pmtu.shrunk(ps.now, d.want, d.best)
+		r.pmtu.Shrunk(ps.now, d.want, d.best)
 		ps.touch(p)
 		ps.searchMTU(p)
 	case d.size: // a queue is in the way; silence would have told of itself
@@ -413,7 +415,7 @@ func (ps *paths) goIdle(p *peer) {
 	r.idle = true
 	r.suspicion = suspicion{}
 	r.gaveUp = ps.now
-	r.pmtu.reset()
+	r.pmtu.Reset()
 	r.probeNow()
 	ps.touch(p)
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"tincan/internal/b64"
+	"tincan/internal/mesh/pmtu"
 	"tincan/internal/node"
 	"tincan/internal/sptps"
 )
@@ -319,11 +320,11 @@ func TestToldMTUIsBoundedAndExpires(t *testing.T) {
 		{"wait 50s", 600},
 		{"request 4 23 eve alice 1300", 1300},
 		{"wait 50s", 1300},
-		{"wait 12s", maxFrame},
+		{"wait 12s", pmtu.MaxFrame},
 	} {
 		p.input(c.line)
-		if eve.udp().pmtu.mtu != c.want {
-			t.Errorf("after %q the MTU towards eve is %d, want %d", c.line, eve.udp().pmtu.mtu, c.want)
+		if eve.udp().pmtu.MTU() != c.want {
+			t.Errorf("after %q the MTU towards eve is %d, want %d", c.line, eve.udp().pmtu.MTU(), c.want)
 		}
 	}
 }

@@ -53,21 +53,47 @@ func New(cfg Config, in Deps, now time.Time) *Mesh {
 	}
 	m := &Mesh{
 		env: e, directory: d,
-		roll:       &roll{env: e, directory: d},
-		topology:   &topology{env: e, directory: d, brought: map[node.Name]share{}, quiet: minQuiet},
-		reach:      &reach{env: e, directory: d},
-		subnets:    &subnets{env: e, directory: d, routes: routesToPublish{whole: true, dirty: true, changed: map[claim]struct{}{}}},
-		keyring:    &keyring{env: e, directory: d},
-		links:      &links{env: e, directory: d, conns: map[ConnID]*conn{}, nextID: 1},
-		dialer:     &dialer{env: e, directory: d, dials: map[node.Name]*outgoing{}},
-		addresses:  &addresses{env: e, directory: d},
-		paths:      &paths{env: e, directory: d},
-		relays:     &relays{env: e, directory: d, echoes: map[uint64]*echo{}},
-		forwarding: &forwarding{env: e, directory: d},
-		sessions:   &sessions{env: e, directory: d},
-		reports:    &reports{env: e, directory: d},
+		roll: &roll{}, topology: &topology{}, reach: &reach{}, subnets: &subnets{}, keyring: &keyring{}, links: &links{}, dialer: &dialer{},
+		addresses: &addresses{}, paths: &paths{}, relays: &relays{}, forwarding: &forwarding{}, sessions: &sessions{}, reports: &reports{},
 	}
-	m.connect()
+	*m.roll = roll{env: e, directory: d, keyring: m.keyring, links: m.links, topology: m.topology, subnets: m.subnets}
+	*m.topology = topology{
+		env: e, directory: d, roll: m.roll, reach: m.reach, subnets: m.subnets, keyring: m.keyring, links: m.links, dialer: m.dialer,
+		brought: map[node.Name]share{}, quiet: minQuiet,
+	}
+	*m.reach = reach{
+		env: e, directory: d, topology: m.topology, subnets: m.subnets, links: m.links, dialer: m.dialer, sessions: m.sessions,
+	}
+	*m.subnets = subnets{
+		env: e, directory: d, roll: m.roll, topology: m.topology, reach: m.reach, links: m.links,
+		routes: routesToPublish{whole: true, dirty: true, changed: map[claim]struct{}{}},
+	}
+	*m.keyring = keyring{
+		env: e, directory: d, roll: m.roll, reach: m.reach, subnets: m.subnets, links: m.links, dialer: m.dialer, sessions: m.sessions,
+	}
+	*m.links = links{
+		env: e, directory: d, roll: m.roll, topology: m.topology, reach: m.reach, keyring: m.keyring, dialer: m.dialer, addresses: m.addresses, paths: m.paths,
+		conns: map[ConnID]*conn{}, nextID: 1,
+	}
+	*m.dialer = dialer{
+		env: e, directory: d, reach: m.reach, keyring: m.keyring, links: m.links, addresses: m.addresses, relays: m.relays,
+		dials: map[node.Name]*outgoing{},
+	}
+	*m.addresses = addresses{env: e, directory: d}
+	*m.paths = paths{
+		env: e, directory: d, reach: m.reach, keyring: m.keyring, links: m.links, dialer: m.dialer, addresses: m.addresses, relays: m.relays, sessions: m.sessions,
+	}
+	*m.relays = relays{
+		env: e, directory: d, reach: m.reach, keyring: m.keyring, dialer: m.dialer, paths: m.paths, forwarding: m.forwarding,
+		echoes: map[uint64]*echo{},
+	}
+	*m.forwarding = forwarding{env: e, directory: d, reach: m.reach, addresses: m.addresses}
+	*m.sessions = sessions{
+		env: e, directory: d, reach: m.reach, keyring: m.keyring, links: m.links, addresses: m.addresses, paths: m.paths, forwarding: m.forwarding,
+	}
+	*m.reports = reports{
+		env: e, directory: d, topology: m.topology, reach: m.reach, subnets: m.subnets, keyring: m.keyring, links: m.links, dialer: m.dialer, paths: m.paths, relays: m.relays, forwarding: m.forwarding,
+	}
 	d.begin = func(p *peer) {
 		p.born = e.now
 		m.keyring.beginTrust(p)
@@ -100,73 +126,9 @@ func New(cfg Config, in Deps, now time.Time) *Mesh {
 	return m
 }
 
-// connect shows the parts to each other.
-func (m *Mesh) connect() {
-	m.roll.keyring, m.roll.links, m.roll.topology, m.roll.subnets = m.keyring, m.links, m.topology, m.subnets
-	m.links.roll = m.roll
-	m.topology.roll, m.subnets.roll, m.keyring.roll = m.roll, m.roll, m.roll
-	m.topology.reach = m.reach
-	m.topology.subnets = m.subnets
-	m.topology.keyring = m.keyring
-	m.topology.links = m.links
-	m.topology.dialer = m.dialer
-	m.reach.topology = m.topology
-	m.reach.subnets = m.subnets
-	m.reach.links = m.links
-	m.reach.dialer = m.dialer
-	m.reach.sessions = m.sessions
-	m.subnets.topology = m.topology
-	m.subnets.reach = m.reach
-	m.subnets.links = m.links
-	m.keyring.reach = m.reach
-	m.keyring.subnets = m.subnets
-	m.keyring.links = m.links
-	m.keyring.dialer = m.dialer
-	m.keyring.sessions = m.sessions
-	m.links.topology = m.topology
-	m.links.reach = m.reach
-	m.links.keyring = m.keyring
-	m.links.dialer = m.dialer
-	m.links.addresses = m.addresses
-	m.links.paths = m.paths
-	m.dialer.reach = m.reach
-	m.dialer.keyring = m.keyring
-	m.dialer.links = m.links
-	m.dialer.addresses = m.addresses
-	m.dialer.relays = m.relays
-	m.paths.reach = m.reach
-	m.paths.keyring = m.keyring
-	m.paths.links = m.links
-	m.paths.dialer = m.dialer
-	m.paths.addresses = m.addresses
-	m.paths.relays = m.relays
-	m.paths.sessions = m.sessions
-	m.relays.reach = m.reach
-	m.relays.keyring = m.keyring
-	m.relays.dialer = m.dialer
-	m.relays.paths = m.paths
-	m.relays.forwarding = m.forwarding
-	m.forwarding.reach, m.forwarding.addresses = m.reach, m.addresses
-	m.sessions.reach = m.reach
-	m.sessions.keyring = m.keyring
-	m.sessions.links = m.links
-	m.sessions.addresses = m.addresses
-	m.sessions.paths = m.paths
-	m.sessions.forwarding = m.forwarding
-	m.reports.topology = m.topology
-	m.reports.reach = m.reach
-	m.reports.subnets = m.subnets
-	m.reports.keyring = m.keyring
-	m.reports.links = m.links
-	m.reports.dialer = m.dialer
-	m.reports.paths = m.paths
-	m.reports.relays = m.relays
-	m.reports.forwarding = m.forwarding
-}
-
 // Deadline is when Tick has to be called, if nothing happens before.
 func (m *Mesh) Deadline() time.Time {
-	at := m.timers.next()
+	at := m.timers.Next()
 	if at.IsZero() {
 		return at
 	}
@@ -176,8 +138,8 @@ func (m *Mesh) Deadline() time.Time {
 // Tick runs what is due.
 func (m *Mesh) Tick(now time.Time) {
 	m.clock(now)
-	for t := m.timers.due(m.now); t != nil; t = m.timers.due(m.now) {
-		t.run()
+	for t := m.timers.Due(m.now); t != nil; t = m.timers.Due(m.now) {
+		t.Run()
 	}
 }
 

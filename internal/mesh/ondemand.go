@@ -90,3 +90,6 @@ func (d *dialer) cameOver(c *conn) {
 		c.dial.used = d.now
 	}
 }
+
+// onDemand is what AutoConnect knows of p as one that we talk with.
+func (p *peer) onDemand() *onDemand { return &p.contact().onDemand }

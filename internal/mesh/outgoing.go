@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"tincan/internal/mesh/timer"
 	"tincan/internal/node"
 )
 
@@ -18,7 +19,7 @@ type outgoing struct {
 	hot   bool // made by AutoConnect for a pair that talks a lot
 	once  bool // on request; not repeated when it fails
 	conn  *conn
-	timer *timer
+	timer *timer.Timer
 	queue []Endpoint // addresses not tried yet in this round
 	tries []Endpoint // those that conn is being made with
 	round int        // rounds that have failed since the last success
@@ -270,7 +271,7 @@ func (d *dialer) redial(o *outgoing) {
 
 // giveUp forgets the wish and what is under way for it.
 func (d *dialer) giveUp(o *outgoing) {
-	d.timers.cancel(o.timer)
+	d.timers.Cancel(o.timer)
 	if d.dials[o.name] == o {
 		delete(d.dials, o.name)
 	}
@@ -451,7 +452,7 @@ func (d *dialer) transferTarget(from, to *conn) {
 // forgetDials forgets all dial targets, but not the connections.
 func (d *dialer) forgetDials() {
 	for _, o := range d.dials {
-		d.timers.cancel(o.timer)
+		d.timers.Cancel(o.timer)
 		if o.conn != nil {
 			o.conn.dial.out = nil
 		}
@@ -501,7 +502,7 @@ func (d *dialer) dialAnew(reason string) {
 func (d *dialer) dialTargets() []node.Name { return slices.Sorted(maps.Keys(d.dials)) }
 
 func (d *dialer) dialAfter(o *outgoing, delay time.Duration) {
-	d.timers.cancel(o.timer)
+	d.timers.Cancel(o.timer)
 	o.timer = d.after(delay, func() { d.dial(o) })
 }
 
@@ -547,7 +548,7 @@ func (d *dialer) onReachable(p *peer) {
 		if !o.eased.After(d.now.Add(-easeEvery)) {
 			o.round, o.eased = 0, d.now
 		}
-	case !o.timer.waiting() || o.timer.laterThan(at):
+	case !o.timer.Waiting() || o.timer.LaterThan(at):
 		o.round, o.queue, o.eased = 0, nil, at
 		d.logf(1, Info, "%s has become reachable; next attempt to connect to it in %s", p.name, delay.Round(100*time.Millisecond))
 		d.dialAfter(o, delay)

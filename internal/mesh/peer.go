@@ -90,8 +90,3 @@ type contact struct {
 	starts starts      // of sessions, by it
 	echoes rate.Bucket // of its requests that are answered
 }
-
-func (p *peer) udp() *udpPath       { return &p.contact().udp }
-func (p *peer) relaying() *relaying { return &p.contact().relaying }
-func (p *peer) onDemand() *onDemand { return &p.contact().onDemand }
-func (p *peer) punch() *punch       { return &p.contact().punch }

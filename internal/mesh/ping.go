@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	"tincan/internal/mesh/quality"
+	"tincan/internal/mesh/timer"
 	"tincan/internal/wire"
 )
 
@@ -29,10 +31,10 @@ const (
 // pings is what a connection knows of its liveness.
 type pings struct {
 	sent  []time.Time // of the PINGs without PONG, oldest first
-	rtt   estimate
+	rtt   quality.RTT
 	heard time.Time // last request of the peer
 	asked time.Time // of the question that waits for an answer, zero: there is none
-	timer *timer
+	timer *timer.Timer
 }
 
 // ask pings c at once, unless it is being asked already. If nothing at all comes back in
@@ -49,13 +51,13 @@ func (l *links) ask(c *conn) {
 
 // pongWithin is how long c has to answer.
 func (l *links) pongWithin(c *conn) time.Duration {
-	return min(max(leastPatience, 8*c.rtt.srtt, c.rtt.srtt+8*c.rtt.rttvar), l.cfg.PingTimeout)
+	return min(max(leastPatience, 8*c.rtt.Mean(), c.rtt.Mean()+8*c.rtt.Deviation()), l.cfg.PingTimeout)
 }
 
 func (l *links) awaitPong(c *conn, d time.Duration) {
 	asked, due := c.asked, l.now.Add(d)
-	l.timers.cancel(c.timer)
-	c.timer = l.timers.set(due, func() {
+	l.timers.Cancel(c.timer)
+	c.timer = l.timers.Set(due, func() {
 		if l.conns[c.id] != c || c.stage != active || c.asked != asked {
 			return
 		}
@@ -76,12 +78,12 @@ func (l *links) awaitPong(c *conn, d time.Duration) {
 func (l *links) pong(c *conn) {
 	c.pinged = false
 	if len(c.sent) > 0 {
-		c.rtt.add(l.now.Sub(c.sent[0]))
+		c.rtt.Add(l.now.Sub(c.sent[0]))
 		c.sent = c.sent[1:]
 	}
 	if !c.asked.IsZero() && (len(c.sent) == 0 || c.sent[0].After(c.asked)) {
 		c.asked = time.Time{}
-		l.timers.cancel(c.timer)
+		l.timers.Cancel(c.timer)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"tincan/internal/mesh/timer"
 	"tincan/internal/node"
 	"tincan/internal/wire"
 )
@@ -46,7 +47,7 @@ type punch struct {
 	left  int   // tries of ours that are left, beyond this one
 	ours  bool  // we have asked for it
 	at    []crossing
-	timer *timer // when we begin to dial
+	timer *timer.Timer // when we begin to dial
 	next  time.Time
 	wait  time.Duration
 	asked time.Time // last request of the peer that was followed
@@ -144,7 +145,7 @@ func (d *dialer) nextPunch(p *peer) {
 		default:
 			d.logf(2, Info, "asking %s to dial us at %s, while we dial it at %s", p.name, x.own, x.theirs)
 			d.emit(SendEcho{Node: p.name, Data: wire.Echo{Kind: wire.EchoDial, Seen: x.own, Size: wire.SeenEcho}.Append(nil)})
-			d.timers.cancel(u.timer)
+			d.timers.Cancel(u.timer)
 			u.timer = d.after(a.rtt/2, func() {
 				if u.conn == nil && d.punches(p) {
 					d.dialTogether(p, x.theirs)
@@ -163,7 +164,7 @@ func (d *dialer) punchAsked(p *peer, to netip.AddrPort) {
 		return
 	}
 	switch c := u.conn; {
-	case c == nil && !u.timer.waiting():
+	case c == nil && !u.timer.Waiting():
 		if !u.ours && d.punching() >= maxPunches {
 			return
 		}
@@ -176,7 +177,7 @@ func (d *dialer) punchAsked(p *peer, to netip.AddrPort) {
 		d.links.forget(c)
 		d.emit(CloseConn{Conn: c.id, Reason: "the peer wants to meet at another address"})
 	}
-	d.timers.cancel(u.timer)
+	d.timers.Cancel(u.timer)
 	u.asked = d.now
 	d.dialTogether(p, to)
 }
@@ -238,3 +239,6 @@ func (p *peer) punchIfAny() *punch {
 	}
 	return &p.contacted.punch
 }
+
+// punch is what was tried to dial p and be dialled by it at the same moment.
+func (p *peer) punch() *punch { return &p.contact().punch }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tincan/internal/graph"
+	"tincan/internal/mesh/seen"
 	"tincan/internal/node"
 	"tincan/internal/subnet"
 )
@@ -26,7 +27,7 @@ type reach struct {
 	searches  uint64  // so far
 	changed   []*peer // scratch space of recompute
 
-	repeats repeats
+	repeats seen.Repeats
 
 	topology interface { // what is announced
 		announce(text []byte)
@@ -287,7 +288,7 @@ func (rc *reach) beginReach() {
 }
 
 // reachSize is how many routed requests are remembered, and how many orphans there are.
-func (rc *reach) reachSize() (repeats, orphans int) { return rc.repeats.size(), len(rc.orphans) }
+func (rc *reach) reachSize() (repeats, orphans int) { return rc.repeats.Size(), len(rc.orphans) }
 
 // isHidden tells whether p is not listed: somebody wanted it forgotten.
 func (p *peer) isHidden() bool { return p.reach.hidden }

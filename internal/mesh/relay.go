@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tincan/internal/graph"
+	"tincan/internal/mesh/quality"
 	"tincan/internal/node"
 	"tincan/internal/wire"
 )
@@ -72,9 +73,9 @@ func newRelaying() relaying { return relaying{direct: &relayPath{}, meta: &relay
 
 // relayPath is one path to a node that is being measured.
 type relayPath struct {
-	relay *peer // nil: none
-	tcp   bool
-	quality
+	relay   *peer // nil: none
+	tcp     bool
+	quality quality.Path
 	asked   time.Time // last echo
 	waiting int       // echoes without answer
 	byTCP   bool      // somewhere it goes over a meta connection
@@ -164,13 +165,13 @@ func (rl *relays) measure(p *peer) {
 		rl.measurePath(p, r.direct, every)
 		if r.chosen == nil && !r.bad {
 			r.searched = time.Time{}
-			slow := r.direct.measured() && r.direct.rtt.srtt > slowStraight && rl.now.Sub(r.explored) >= exploreEvery
+			slow := r.direct.quality.Measured() && r.direct.quality.Mean() > slowStraight && rl.now.Sub(r.explored) >= exploreEvery
 			if !slow && !rl.promising(r) {
 				return
 			}
 		}
 	} else if !r.bad { // one that was bad has to show first that it has become better
-		r.direct.quality = quality{}
+		r.direct.quality = quality.Path{}
 	}
 	if p.conn() != nil && !direct {
 		rl.measurePath(p, r.meta, othersEvery)
@@ -188,9 +189,9 @@ func (rl *relays) measure(p *peer) {
 		switch {
 		case w == r.chosen || r.chosen == nil && !direct:
 			every = relayTick
-		case w.byTCP || w.count < 3: // the relay may still be looking for its own direct path
+		case w.byTCP || w.quality.Count() < 3: // the relay may still be looking for its own direct path
 			every = quickerEvery
-		case r.chosen != nil && w.measured() && w.rtt.srtt < r.chosen.rtt.srtt:
+		case r.chosen != nil && w.quality.Measured() && w.quality.Mean() < r.chosen.quality.Mean():
 			every = quickerEvery // it was left because echoes were lost, perhaps by chance
 		}
 		rl.measurePath(p, w, every)
@@ -200,12 +201,12 @@ func (rl *relays) measure(p *peer) {
 // promising tells whether a measured path seems clearly better than the direct one.
 func (rl *relays) promising(r *relaying) bool {
 	return slices.ContainsFunc(r.paths, func(w *relayPath) bool {
-		return w.measured() && w.missed == 0 && !w.byTCP && clearlyBetter(&w.quality, &r.direct.quality)
+		return w.quality.Measured() && w.quality.Missed() == 0 && !w.byTCP && clearlyBetter(&w.quality, &r.direct.quality)
 	})
 }
 
-func clearlyBetter(relay, direct *quality) bool {
-	return 2*relay.cost()+relayHeadStart < direct.cost()
+func clearlyBetter(relay, direct *quality.Path) bool {
+	return 2*relay.Cost()+relayHeadStart < direct.Cost()
 }
 
 // measurePath sends an echo along w, if none is under way and the last one is long enough ago.
@@ -228,15 +229,15 @@ func (rl *relays) echoAlong(p *peer, w *relayPath) {
 		e.Via = w.relay.name
 		w.relay.setActive(rl.now)
 	}
-	rl.askEcho(p, e, wire.MinEcho, w.wait(), func(a echoed) {
+	rl.askEcho(p, e, wire.MinEcho, w.quality.Wait(), func(a echoed) {
 		w.waiting--
 		if a.lost {
-			if w.lost(); w.missed == 1 {
+			if w.quality.Lost(); w.quality.Missed() == 1 {
 				rl.echoAlong(p, w)
 				rl.echoAlong(p, w)
 			}
 		} else {
-			w.answered(a.rtt)
+			w.quality.Answered(a.rtt)
 			w.byTCP = a.there.TCP || a.back.TCP
 		}
 		if rl.nodes[p.name] == p {
@@ -252,7 +253,7 @@ func (rl *relays) findRelays(p *peer) {
 		r.shunned = map[node.Name]time.Time{}
 	}
 	r.paths = slices.DeleteFunc(r.paths, func(w *relayPath) bool {
-		if w.missed >= deadPath || w.missed >= givenUp && !w.measured() || !rl.canRelay(w.relay, p) {
+		if w.quality.Missed() >= deadPath || w.quality.Missed() >= givenUp && !w.quality.Measured() || !rl.canRelay(w.relay, p) {
 			r.shunned[w.relay.name] = rl.now.Add(shunned)
 			return w != r.chosen
 		}
@@ -284,12 +285,12 @@ func (w *relayPath) rank(r *relaying) time.Duration {
 	switch {
 	case w == r.chosen:
 		return 0
-	case !w.measured():
+	case !w.quality.Measured():
 		return time.Hour
 	case w.byTCP:
-		return time.Minute + w.cost()
+		return time.Minute + w.quality.Cost()
 	}
-	return 1 + w.cost()
+	return 1 + w.quality.Cost()
 }
 
 // prospects are nodes that might be relays to p, the likeliest first: those that have a
@@ -351,7 +352,7 @@ func (rl *relays) choose(p *peer) {
 			old = string(r.chosen.relay.name)
 		}
 		if best != nil {
-			rl.logf(2, Info, "packets for %s are now relayed by %s (%s, loss %.0f%%), not %s", p.name, best.relay.name, best.rtt.srtt.Round(100*time.Microsecond), 100*best.loss(), old)
+			rl.logf(2, Info, "packets for %s are now relayed by %s (%s, loss %.0f%%), not %s", p.name, best.relay.name, best.quality.Mean().Round(100*time.Microsecond), 100*best.quality.Loss(), old)
 		} else {
 			rl.logf(2, Info, "packets for %s are no longer relayed by %s", p.name, old)
 		}
@@ -376,7 +377,7 @@ func (rl *relays) best(p *peer) *relayPath {
 	}
 	var best *relayPath
 	for _, w := range r.paths {
-		if rl.works(p, w) && (best == nil || w.cost() < best.cost()) {
+		if rl.works(p, w) && (best == nil || w.quality.Cost() < best.quality.Cost()) {
 			best = w
 		}
 	}
@@ -385,14 +386,14 @@ func (rl *relays) best(p *peer) *relayPath {
 		cur = nil
 	}
 	// Between relays: stay, unless another one is better beyond doubt.
-	if cur != nil && best != cur && (best.count < 3 || rl.now.Sub(r.since) < leastStay || best.cost()+best.cost()/5+5*time.Millisecond >= cur.cost()) {
+	if cur != nil && best != cur && (best.quality.Count() < 3 || rl.now.Sub(r.since) < leastStay || best.quality.Cost()+best.quality.Cost()/5+5*time.Millisecond >= cur.quality.Cost()) {
 		best = cur
 	}
 	if best == nil {
 		return nil
 	}
 	if !rl.isDirect(p) {
-		if r.meta.measured() && p.conn() != nil && r.meta.missed == 0 && clearlyBetter(&r.meta.quality, &best.quality) {
+		if r.meta.quality.Measured() && p.conn() != nil && r.meta.quality.Missed() == 0 && clearlyBetter(&r.meta.quality, &best.quality) {
 			return nil // our connection with it is
 		}
 		return best
@@ -402,17 +403,17 @@ func (rl *relays) best(p *peer) *relayPath {
 
 // works tells whether packets for p can take w now.
 func (rl *relays) works(p *peer, w *relayPath) bool {
-	return w.measured() && w.missed < givenUp && !w.byTCP && w.loss() < 0.5 && rl.canRelay(w.relay, p)
+	return w.quality.Measured() && w.quality.Missed() < givenUp && !w.byTCP && w.quality.Loss() < 0.5 && rl.canRelay(w.relay, p)
 }
 
 // judge decides whether the direct path is so bad that others are to be looked for.
 func (r *relaying) judge() {
 	switch s := &r.direct.quality; {
-	case s.count < 3: // it has just been found
+	case s.Count() < 3: // it has just been found
 		r.bad = false
-	case s.loss() > badLoss || s.missed >= givenUp:
+	case s.Loss() > badLoss || s.Missed() >= givenUp:
 		r.bad = true
-	case s.loss() < goodLoss:
+	case s.Loss() < goodLoss:
 		r.bad = false
 	}
 }
@@ -423,15 +424,15 @@ func (rl *relays) orDirect(p *peer, w *relayPath) *relayPath {
 	r := p.relaying()
 	s := &r.direct.quality
 	switch {
-	case r.bad && w.cost() < s.cost() && w.loss() < s.loss()/2:
+	case r.bad && w.quality.Cost() < s.Cost() && w.quality.Loss() < s.Loss()/2:
 		return w
-	case r.bad && w == r.chosen && w.cost() < s.cost()+s.cost()/4:
+	case r.bad && w == r.chosen && w.quality.Cost() < s.Cost()+s.Cost()/4:
 		return w
-	case s.count < 3:
+	case s.Count() < 3:
 		return nil
-	case w == r.chosen && w.cost()+w.cost()/2 < s.cost():
+	case w == r.chosen && w.quality.Cost()+w.quality.Cost()/2 < s.Cost():
 		return w
-	case w.count >= 3 && clearlyBetter(&w.quality, s):
+	case w.quality.Count() >= 3 && clearlyBetter(&w.quality, s):
 		return w
 	}
 	return nil
@@ -473,10 +474,10 @@ func (p *peer) talkBegan() time.Time {
 func (rl *relays) inTalk() []*peer { return rl.talking }
 
 // directQuality is how good the direct path to p is.
-func (p *peer) directQuality() *quality { return &p.relaying().direct.quality }
+func (p *peer) directQuality() *quality.Path { return &p.relaying().direct.quality }
 
 // chosenQuality is how good the path over the relay is that was chosen. There has to be one.
-func (p *peer) chosenQuality() *quality { return &p.chosen().quality }
+func (p *peer) chosenQuality() *quality.Path { return &p.chosen().quality }
 
 // sweepTalking forgets the talks that have ended.
 func (rl *relays) sweepTalking() {
@@ -491,3 +492,6 @@ func (rl *relays) sweepTalking() {
 	clear(rl.talking[len(talking):])
 	rl.talking = talking
 }
+
+// relaying is how our packets for p are relayed.
+func (p *peer) relaying() *relaying { return &p.contact().relaying }

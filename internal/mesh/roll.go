@@ -1,12 +1,12 @@
 package mesh
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 	"time"
 
 	"tincan/internal/keys"
+	"tincan/internal/mesh/timer"
 	"tincan/internal/node"
 	"tincan/internal/roster"
 	"tincan/internal/subnet"
@@ -87,8 +87,8 @@ type roll struct {
 	mode  RosterMode
 	files map[node.Name]Host // what the host files say; nil: there is no roster, and host files are all that counts
 	held  []heldNews
-	end   *timer // when the next membership ends
-	gone  bool   // Expelled was emitted
+	end   *timer.Timer // when the next membership ends
+	gone  bool         // Expelled was emitted
 
 	near    []node.Name // with whom the roster is exchanged
 	anew    []node.Name // of these, whose connection is new
@@ -290,7 +290,7 @@ func (r *roll) warn(p *peer) {
 // setTimer sees to it that memberships end in time.
 func (r *roll) setTimer() {
 	if r.end != nil {
-		r.timers.cancel(r.end)
+		r.timers.Cancel(r.end)
 		r.end = nil
 	}
 	if r.state == nil {
@@ -403,24 +403,11 @@ func (r *roll) release() {
 	}
 }
 
-// strangers lists the nodes that an open network would know and a signed one does not, for those who ask.
-func (r *roll) strangers() (names []node.Name) {
-	for _, h := range r.held {
-		for _, n := range h.names {
-			if !r.isMember(n) && !slices.Contains(names, n) {
-				names = append(names, n)
-			}
-		}
-	}
-	slices.SortFunc(names, cmp.Compare)
-	return names
-}
-
 // The exchange of rosters.
 
 // exchanges tells whether the node at the other end of c takes messages about the roster.
 func (r *roll) exchanges(c *conn) bool {
-	return r.cfg.RosterExchange && c.login == loginSPTPS && c.edge.options.Has(wire.RosterExchange)
+	return r.cfg.RosterExchange && c.exchangesRosters()
 }
 
 // linked: c has been activated.

@@ -7,6 +7,7 @@ import (
 	"tincan/internal/b64"
 	"tincan/internal/keys"
 	"tincan/internal/legacy"
+	"tincan/internal/mesh/timer"
 	"tincan/internal/node"
 	"tincan/internal/wire"
 )
@@ -202,7 +203,7 @@ func (ss *sessions) startAllowed(p *peer, leads bool) bool {
 // sessionState is the session with a node.
 type sessionState struct {
 	session    session
-	startTimer *timer // of onNeighbourUp
+	startTimer *timer.Timer // of onNeighbourUp
 }
 
 // session is the session with p. There always is one, but it may not be ready.

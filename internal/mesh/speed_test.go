@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"tincan/internal/mesh/seen"
 	"tincan/internal/node"
 )
 
@@ -142,7 +143,7 @@ func TestACoreAmongAThousandNodesIsSmall(t *testing.T) {
 	var now time.Time
 	calm := heapOf(func() any { m, now = big(t, 10, 990); return m })
 	stormy := calm + heapOf(func() any { // as much news as it remembers at all
-		for i := range 2 * seenLimit {
+		for i := range 2 * seen.Limit {
 			m.Handle(now, Request{Conn: 2, Text: fmt.Sprintf("%d %x n0500 n0400 10.9.9.9 655 700000c %d", 13-i%2, 1<<30+i, i%50)})
 			m.Handle(now, Request{Conn: 2, Text: fmt.Sprintf("16 n0000 n0001 A%d -1 -1 -1 0", i)})
 			if i%100 == 0 {

@@ -119,7 +119,7 @@ func (s *sptpsSession) onNeighbourUp(c *conn) {
 	if !c.dialled() {
 		delay = 2 * time.Second
 	}
-	ss.timers.cancel(p.keys.startTimer)
+	ss.timers.Cancel(p.keys.startTimer)
 	p.keys.startTimer = ss.after(delay, func() {
 		if p.conn() == c {
 			ss.paths.try(p, true)

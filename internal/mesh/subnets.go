@@ -18,7 +18,10 @@ type subnets struct {
 	routes  routesToPublish // what has changed of subnets and the tree
 	learned learned         // MAC addresses on our side
 
-	roll     *roll       // who belongs to the network
+	roll interface { // who belongs to the network
+		granted(owner node.Name, s subnet.Subnet) bool
+		grants(c *conn, text string, owner node.Name, s subnet.Subnet) bool
+	}
 	topology interface { // what is announced
 		answersTo(c *conn, text string) int
 		chargeTo(by node.Name, more share)

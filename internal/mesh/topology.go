@@ -3,6 +3,7 @@ package mesh
 import (
 	"time"
 
+	"tincan/internal/mesh/seen"
 	"tincan/internal/node"
 	"tincan/internal/subnet"
 )
@@ -13,9 +14,9 @@ type topology struct {
 	*env
 	*directory
 
-	seen       seen // flooded requests
-	tombstones seen // ADD_EDGEs of edges that are no more as they say
-	answered   seen // old words about edges that were answered, by connection
+	seen       seen.Texts // flooded requests
+	tombstones seen.Texts // ADD_EDGEs of edges that are no more as they say
+	answered   seen.Texts // old words about edges that were answered, by connection
 
 	sums    sums                // of what reachable nodes have announced
 	brought map[node.Name]share // what came by way of a neighbour
@@ -25,7 +26,9 @@ type topology struct {
 	quiet          time.Duration // for how long not to contradict the next time that it is in vain
 	quietUntil     time.Time
 
-	roll  *roll       // who belongs to the network
+	roll interface { // who belongs to the network
+		admits(c *conn, text string, names ...node.Name) bool
+	}
 	reach interface { // who is reached
 		graphChanged()
 		graphHasChanged() bool

@@ -1,7 +1,6 @@
 package mesh
 
 import (
-	"maps"
 	"net/netip"
 	"time"
 
@@ -233,10 +232,7 @@ func (kr *keyring) forgetLearned(p *peer) {
 	gone := p.trust.learned != nil
 	p.trust = trust{removed: p.trust.removed}
 	p.trust.askedKey = time.Time{}
-	if _, ok := kr.cfg.Learned[p.name]; ok {
-		kr.cfg.Learned = maps.Clone(kr.cfg.Learned)
-		delete(kr.cfg.Learned, p.name)
-	}
+	kr.dropLearned(p.name)
 	if gone {
 		kr.emit(SaveLearned{Node: p.name, Gone: true})
 	}

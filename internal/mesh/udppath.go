@@ -5,6 +5,9 @@ import (
 	"slices"
 	"time"
 
+	"tincan/internal/mesh/pmtu"
+	"tincan/internal/mesh/quality"
+	"tincan/internal/mesh/timer"
 	"tincan/internal/wire"
 )
 
@@ -14,7 +17,7 @@ type udpPath struct {
 	addr      netip.AddrPort
 	sock      int // socket that addr was heard on, -1 unknown
 	confirmed bool
-	pmtu      pmtu
+	pmtu      pmtu.Search
 	toldMTU   int // what MTU_INFO said last
 	toldAt    time.Time
 
@@ -27,7 +30,7 @@ type udpPath struct {
 	alive   time.Time        // last probe reply
 
 	outstanding []outstanding // probes without an answer, oldest first
-	rtt         estimate
+	rtt         quality.RTT
 	loss        float64 // share of small probes that are lost, while the path lives
 	suspicion   suspicion
 	lastProbed  time.Time // last small probe of the peer
@@ -38,14 +41,14 @@ type udpPath struct {
 	proving     time.Time // last question whether they pass
 	passed      time.Time // when one of that size passed last
 	lacking     time.Time // first question about it since then, zero: none
-	base        base
+	base        quality.Floor
 	smallSizes  int       // of small probes: the next one has so much more than the least
 	dead        bool      // given up, and not confirmed since
 	idle        bool      // and not asked since
 	gaveUp      time.Time // when that was, or backoff was lowered
 	backoff     int       // how much more patience than the loss suggests, as a power of two
 	resume      resume
-	search      *timer // next step of the MTU search
+	search      *timer.Timer // next step of the MTU search
 	opening     opening
 }
 
@@ -56,6 +59,7 @@ type told struct {
 }
 
 const (
+	minProbe      = 18 // smallest probe, in bytes of frame
 	maxHeard      = 4
 	maxCandidates = 8
 	maxListed     = 64
@@ -77,7 +81,7 @@ const (
 
 // newUDPPath begins with the address at which others see the peer, zero if that is not known.
 func newUDPPath(at netip.AddrPort) udpPath {
-	r := udpPath{sock: -1, pmtu: newPMTU(), burst: quickBursts}
+	r := udpPath{sock: -1, pmtu: pmtu.New(), burst: quickBursts}
 	if at.IsValid() {
 		r.setAddr(at, -1)
 	}
@@ -87,7 +91,7 @@ func newUDPPath(at netip.AddrPort) udpPath {
 // setAddr sets the address, which is then unconfirmed.
 func (r *udpPath) setAddr(a netip.AddrPort, sock int) {
 	r.addr, r.sock, r.confirmed = a, sock, false
-	r.pmtu.reset()
+	r.pmtu.Reset()
 	r.suspicion = suspicion{}
 	r.probeNow()
 }
@@ -96,8 +100,8 @@ func (r *udpPath) setAddr(a netip.AddrPort, sock int) {
 // if it is another one.
 func (r *udpPath) confirm(now time.Time, a netip.AddrPort, sock int) {
 	if r.addr != a {
-		r.pmtu.reset()
-		r.rtt, r.loss, r.base = estimate{}, 0, base{}
+		r.pmtu.Reset()
+		r.rtt, r.loss, r.base = quality.RTT{}, 0, quality.Floor{}
 	}
 	r.opening.end()
 	r.resumed(now, a)
@@ -111,7 +115,7 @@ func (r *udpPath) confirm(now time.Time, a netip.AddrPort, sock int) {
 }
 
 // usable tells whether packets take it. Small ones that pass are not enough.
-func (r *udpPath) usable() bool { return r.confirmed && r.pmtu.min > 0 && !r.pmtu.narrow }
+func (r *udpPath) usable() bool { return r.confirmed && r.pmtu.Passes() > 0 && !r.pmtu.Narrow() }
 
 // probeNow makes the next discovery request go out at once.
 func (r *udpPath) probeNow() { r.asked, r.bursts = time.Time{}, 0 }
@@ -290,24 +294,24 @@ func (ps *paths) searchMTU(p *peer) {
 		return
 	}
 	if !r.confirmed {
-		if !ps.cfg.NoUDPDiscovery && r.pmtu.min != 0 {
-			r.pmtu.reset()
+		if !ps.cfg.NoUDPDiscovery && r.pmtu.Passes() != 0 {
+			r.pmtu.Reset()
 			ps.touch(p)
 		}
 		return
 	}
-	wait := r.rtt.answer(searchWait)
+	wait := r.rtt.Answer(searchWait)
 	tries := max(2, r.tries()/2)
-	for _, size := range r.pmtu.step(ps.now, wait, tries, ps.cfg.PingInterval, ps.routeMTU(p), ps.overhead(p)) {
-		if size == r.pmtu.min && r.pmtu.fixed() {
+	for _, size := range r.pmtu.Step(ps.now, wait, tries, ps.cfg.PingInterval, ps.routeMTU(p), ps.overhead(p)) {
+		if size == r.pmtu.Passes() && r.pmtu.Fixed() {
 			ps.proveSize(p)
 			continue
 		}
 		ps.probe(p, r.addr, size)
 	}
 	ps.touch(p)
-	ps.timers.cancel(r.search)
-	if r.pmtu.state == searching {
+	ps.timers.Cancel(r.search)
+	if r.pmtu.Searching() {
 		r.search = ps.after(wait, func() {
 			if p.reachable() && p.confirmed() {
 				ps.searchMTU(p)
@@ -330,7 +334,7 @@ func (ps *paths) routeMTU(p *peer) int {
 	}
 	addr := p.udp().addr.Addr()
 	mtu := ps.deps.RouteMTU(addr)
-	if mtu < minFrame {
+	if mtu < pmtu.MinFrame {
 		return 0
 	}
 	return ps.frameIn(p, mtu)
@@ -385,7 +389,7 @@ func (ps *paths) probeIn(e ProbeIn) {
 	if pr.Size >= largeSize && pr.Size >= r.inUse(ps.now) {
 		r.passed, r.lacking = ps.now, time.Time{}
 	}
-	r.pmtu.answered(ps.now, min(pr.Size, maxFrame))
+	r.pmtu.Answered(ps.now, min(pr.Size, pmtu.MaxFrame))
 	ps.touch(p)
 	if ps.now.Sub(p.paths.active) < keepTrying || p.conn() != nil {
 		ps.searchMTU(p)
@@ -452,7 +456,7 @@ func (ps *paths) moved(p *peer, addr netip.AddrPort, sock int) {
 
 func (ps *paths) tooLong(e TooLong) {
 	if p := ps.nodes[e.Node]; p != nil && p != ps.self {
-		p.udp().pmtu.tooLong(ps.now, e.Size)
+		p.udp().pmtu.TooLong(ps.now, e.Size)
 		ps.touch(p)
 		if p.confirmed() {
 			ps.searchMTU(p)
@@ -607,7 +611,7 @@ func (ps *paths) mtuInfoTo(p *peer) {
 		return
 	}
 	p.contact().told.mtuInfo = ps.now
-	ps.sendMTUInfo(nil, ps.self, p, maxFrame)
+	ps.sendMTUInfo(nil, ps.self, p, pmtu.MaxFrame)
 }
 
 // sendMTUInfo sends MTU_INFO about from on its way to to. c is where it came from, nil if it is ours.
@@ -634,7 +638,7 @@ func (ps *paths) sendMTUInfo(c *conn, from, to *peer, mtu int) {
 			}
 		}
 	}
-	ps.reach.pass(c, to, string(wire.MTUInfo{From: from.name, To: to.name, MTU: max(mtu, minFrame)}.Append(nil)))
+	ps.reach.pass(c, to, string(wire.MTUInfo{From: from.name, To: to.name, MTU: max(mtu, pmtu.MinFrame)}.Append(nil)))
 }
 
 func (ps *paths) gotMTUInfo(c *conn, text string) error {
@@ -646,12 +650,13 @@ func (ps *paths) gotMTUInfo(c *conn, text string) error {
 	if from == nil || to == nil || from == ps.self {
 		return nil
 	}
-	if r := from.udp(); !r.pmtu.fixed() {
+	if r := from.udp(); !r.pmtu.Fixed() {
 		mtu := told.MTU
 		if !ps.keyring.leadsTo(c, from) { // two nodes need not choose the same path, but anybody can say it
 			mtu = max(mtu, minToldMTU)
 		}
-		r.pmtu.mtu, r.toldMTU, r.toldAt = mtu, mtu, ps.now
+		r.pmtu.Told(mtu)
+		r.toldMTU, r.toldAt = mtu, ps.now
 		ps.touch(from)
 	}
 	if to != ps.self {
@@ -674,8 +679,8 @@ func (ps *paths) forgetToldMTU(p *peer) {
 	if r.toldAt.IsZero() || ps.now.Sub(r.toldAt) < toldMTUFor {
 		return
 	}
-	if !r.pmtu.fixed() && r.pmtu.mtu == r.toldMTU {
-		r.pmtu.mtu = maxFrame
+	if !r.pmtu.Fixed() && r.pmtu.MTU() == r.toldMTU {
+		r.pmtu.Told(pmtu.MaxFrame)
 		ps.touch(p)
 	}
 	r.toldAt, r.toldMTU = time.Time{}, 0

@@ -120,8 +120,8 @@ func TestRequestsAreAnsweredAsByTinc(t *testing.T) {
 			if got.closed > 0 {
 				p = bob(t)
 			}
-			if c.Effect == "accepted as 1518" && p.m.nodes["alice"].udp().pmtu.mtu != 1518 {
-				t.Errorf("MTU %d", p.m.nodes["alice"].udp().pmtu.mtu)
+			if c.Effect == "accepted as 1518" && p.m.nodes["alice"].udp().pmtu.MTU() != 1518 {
+				t.Errorf("MTU %d", p.m.nodes["alice"].udp().pmtu.MTU())
 			}
 			if text == "10 a9 carol 10.6.0.0/16" && (p.m.nodes["carol"] == nil || p.m.nodes["carol"].reach.reachable) {
 				t.Error("carol was not created as an unreachable node")

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"tincan/internal/mesh/pmtu"
 	"tincan/internal/node"
 	"tincan/internal/wire"
 )
@@ -287,7 +288,7 @@ type udpState struct {
 func (rp *reports) whyDegraded(w *Why, p *peer) {
 	s, c := p.directQuality(), p.chosenQuality()
 	w.add(WhyDegraded, "the direct path is worse: %s and %.0f %% loss, through %s %s and %.0f %%",
-		s.mean().Round(time.Millisecond), 100*s.loss(), p.relay().name, c.mean().Round(time.Millisecond), 100*c.loss())
+		s.Mean().Round(time.Millisecond), 100*s.Loss(), p.relay().name, c.Mean().Round(time.Millisecond), 100*c.Loss())
 	w.suggest("the line between the two is slow or drops packets; as long as it does, the relay is the best path")
 }
 
@@ -319,7 +320,7 @@ func (rp *reports) whyNoUDP(w *Why, p *peer, f Found) {
 	u := p.udpState()
 	if p.confirmed() { // it answers, but large packets do not pass yet
 		if u.narrow {
-			w.add(WhySmall, "UDP between the two passes only for packets of less than %d bytes, which is of no use", minFrame-14)
+			w.add(WhySmall, "UDP between the two passes only for packets of less than %d bytes, which is of no use", pmtu.MinFrame-14)
 			w.suggest("a firewall or a tunnel between the two drops larger datagrams; if it is yours, let them pass")
 			return
 		}

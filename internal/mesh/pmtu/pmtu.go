@@ -1,4 +1,5 @@
-package mesh
+// Package pmtu finds out how large frames may be on a path. It sends nothing: it says which probes to send.
+package pmtu
 
 import (
 	"slices"
@@ -7,22 +8,21 @@ import (
 
 // Sizes in bytes of Ethernet frame, as tinc counts them (tinc 1.1, section on path MTU).
 const (
-	maxFrame = 1518 // largest frame
-	minFrame = 512  // smallest MTU worth having
-	minProbe = 18   // smallest probe
+	MaxFrame = 1518 // largest frame
+	MinFrame = 512  // smallest MTU worth having
 )
 
-// pmtu searches for the largest frame that reaches a node by UDP. tinc tries one size
+// Search looks for the largest frame that reaches a node by UDP. tinc tries one size
 // after the other, three a second, so that one lost probe costs seconds. Here several sizes
 // are tried at the same time, and again before they count as too large: it ends after a
 // few round trips.
-type pmtu struct {
+type Search struct {
 	mtu int // what routing may use
 	min int // largest size known to pass
 	max int // largest size that may pass
 
-	state   pmtuState
-	narrow  bool      // the last search found that minFrame does not pass
+	state   state
+	narrow  bool      // the last search found that MinFrame does not pass
 	begun   bool      // the limit of the route was asked for
 	last    time.Time // last step
 	tried   []trial   // sizes under test, ascending
@@ -35,12 +35,12 @@ type pmtu struct {
 	wasAt   time.Time
 }
 
-type pmtuState uint8
+type state uint8
 
 const (
-	searching pmtuState = iota
-	found               // min is the result
-	hopeless            // not even minFrame passes
+	searching state = iota
+	found           // min is the result
+	hopeless        // not even MinFrame passes
 )
 
 // trial is one size under test.
@@ -62,48 +62,49 @@ const (
 // commonMTUs are MTUs of links, in bytes of IP packet, the most common first.
 var commonMTUs = []int{1500, 1492, 1420, 1280, 1400, 1480, 1460, 1450, 1380, 1340, 1180, 1000, 800, 576}
 
-func newPMTU() pmtu { return pmtu{mtu: maxFrame, max: maxFrame} }
+// New returns a search that has not begun.
+func New() Search { return Search{mtu: MaxFrame, max: MaxFrame} }
 
-// reset starts over, keeping the value in use.
-func (p *pmtu) reset() {
-	*p = pmtu{mtu: p.mtu, max: maxFrame, last: p.last}
+// Reset starts over, keeping the value in use.
+func (p *Search) Reset() {
+	*p = Search{mtu: p.mtu, max: MaxFrame, last: p.last}
 }
 
-// fixed tells whether the search has ended with a result.
-func (p *pmtu) fixed() bool { return p.state == found }
+// Fixed tells whether the search has ended with a result.
+func (p *Search) Fixed() bool { return p.state == found }
 
-// shrunk takes note that frames of a size that was thought to pass are lost, and that
+// Shrunk takes note that frames of a size that was thought to pass are lost, and that
 // those of another size pass. That is what routing uses at once: a meta connection would be
 // no better, for its segments are lost on the same path.
-func (p *pmtu) shrunk(now time.Time, lost, passes int) {
-	limit, was := max(min(p.min, lost)-1, minFrame), p.min
-	p.reset()
+func (p *Search) Shrunk(now time.Time, lost, passes int) {
+	limit, was := max(min(p.min, lost)-1, MinFrame), p.min
+	p.Reset()
 	p.max = limit
 	p.ceiling = limit
 	p.begun = true
 	p.last = time.Time{}
 	p.was, p.wasAt = was, now
 	p.rounds = 1
-	if passes >= minFrame {
+	if passes >= MinFrame {
 		p.min, p.mtu, p.proved = min(passes, limit), min(passes, limit), now
 	}
 }
 
-// ladder is sizes below the one in use of which some will pass when that does not.
-func (p *pmtu) ladder(overhead int) (sizes []int) {
+// Ladder is sizes below the one in use of which some will pass when that does not.
+func (p *Search) Ladder(overhead int) (sizes []int) {
 	for _, mtu := range commonMTUs {
-		if size := mtu - overhead; size < p.min && size > minFrame && len(sizes) < width-1 {
+		if size := mtu - overhead; size < p.min && size > MinFrame && len(sizes) < width-1 {
 			sizes = append(sizes, size)
 		}
 	}
-	return append(sizes, minFrame)
+	return append(sizes, MinFrame)
 }
 
-// step returns the sizes of the probes to send now, if any. Answers take up to wait, and
+// Step returns the sizes of the probes to send now, if any. Answers take up to wait, and
 // a size is tried so many times before it counts as too large. limit is the largest frame that the
 // kernel's route promises, 0 if it does not know, and overhead what a packet on the
 // way has more than a frame.
-func (p *pmtu) step(now time.Time, wait time.Duration, tries int, pingInterval time.Duration, limit, overhead int) []int {
+func (p *Search) Step(now time.Time, wait time.Duration, tries int, pingInterval time.Duration, limit, overhead int) []int {
 	if p.state != searching {
 		return p.check(now, pingInterval)
 	}
@@ -112,8 +113,8 @@ func (p *pmtu) step(now time.Time, wait time.Duration, tries int, pingInterval t
 	}
 	p.last = now
 	if !p.begun {
-		p.begun, p.max = true, maxFrame
-		if limit >= minFrame && limit < maxFrame {
+		p.begun, p.max = true, MaxFrame
+		if limit >= MinFrame && limit < MaxFrame {
 			p.max = limit
 		}
 		p.ceiling = p.max
@@ -123,7 +124,7 @@ func (p *pmtu) step(now time.Time, wait time.Duration, tries int, pingInterval t
 	if p.state != searching {
 		return nil
 	}
-	if p.rounds == 1 && p.min < minFrame { // mostly that is all
+	if p.rounds == 1 && p.min < MinFrame { // mostly that is all
 		p.tried = append(p.tried, trial{size: p.max})
 	} else if len(p.tried) == 0 || p.rounds == 2 {
 		p.choose(overhead)
@@ -140,14 +141,14 @@ func (p *pmtu) step(now time.Time, wait time.Duration, tries int, pingInterval t
 }
 
 // judge draws the conclusions of what was answered and what was not.
-func (p *pmtu) judge(now time.Time, tries int) {
+func (p *Search) judge(now time.Time, tries int) {
 	p.tried = slices.DeleteFunc(p.tried, func(t trial) bool { return t.size <= p.min || t.size > p.max })
 	if len(p.tried) > 0 && p.tried[0].count >= tries {
 		p.max = min(p.max, p.tried[0].size-1)
 		p.tried = nil
 	}
 	switch {
-	case p.max < minFrame && p.min < minFrame, p.rounds > maxRounds && p.min < minFrame:
+	case p.max < MinFrame && p.min < MinFrame, p.rounds > maxRounds && p.min < MinFrame:
 		p.state, p.narrow, p.tried = hopeless, true, nil
 		p.nextUp = now.Add(growSoon)
 	case p.min >= p.max, p.rounds > maxRounds:
@@ -156,7 +157,7 @@ func (p *pmtu) judge(now time.Time, tries int) {
 }
 
 // end takes what was found.
-func (p *pmtu) end(now time.Time) {
+func (p *Search) end(now time.Time) {
 	p.max = p.min
 	p.mtu = p.min
 	p.state = found
@@ -169,8 +170,8 @@ func (p *pmtu) end(now time.Time) {
 }
 
 // choose chooses the sizes to try between what passes and what may pass.
-func (p *pmtu) choose(overhead int) {
-	lo, hi := max(p.min, minFrame-1), p.max
+func (p *Search) choose(overhead int) {
+	lo, hi := max(p.min, MinFrame-1), p.max
 	add := func(size int) {
 		if size > lo && size <= hi && len(p.tried) < width && !slices.ContainsFunc(p.tried, func(t trial) bool { return t.size == size }) {
 			p.tried = append(p.tried, trial{size: size})
@@ -179,12 +180,12 @@ func (p *pmtu) choose(overhead int) {
 	add(hi)
 	if overhead > 0 {
 		for _, mtu := range commonMTUs {
-			if len(p.tried) < width-1 || p.min >= minFrame {
+			if len(p.tried) < width-1 || p.min >= MinFrame {
 				add(mtu - overhead)
 			}
 		}
 	}
-	add(minFrame)
+	add(MinFrame)
 	for i := width; i > 0; i-- {
 		add(lo + (hi-lo)*i/width)
 	}
@@ -195,7 +196,7 @@ func (p *pmtu) choose(overhead int) {
 }
 
 // check looks now and then whether the result still holds and whether more would pass.
-func (p *pmtu) check(now time.Time, pingInterval time.Duration) []int {
+func (p *Search) check(now time.Time, pingInterval time.Duration) []int {
 	if now.Before(p.nextUp) {
 		return nil
 	}
@@ -212,12 +213,12 @@ func (p *pmtu) check(now time.Time, pingInterval time.Duration) []int {
 		p.nextUp = now.Add(max(growBack, spent/2))
 	}
 	if p.state == hopeless {
-		p.reset()
+		p.Reset()
 		p.narrow = true // until the search shows otherwise
-		return []int{minFrame}
+		return []int{MinFrame}
 	}
 	sizes := []int{p.min}
-	if p.min < maxFrame-1 {
+	if p.min < MaxFrame-1 {
 		sizes = append(sizes, p.min+1)
 	}
 	if p.ceiling > p.min+1 {
@@ -229,20 +230,20 @@ func (p *pmtu) check(now time.Time, pingInterval time.Duration) []int {
 	return sizes
 }
 
-// answered takes note that a probe of the given size has passed.
-func (p *pmtu) answered(now time.Time, size int) {
-	if size >= p.min && size >= minFrame {
+// Answered takes note that a probe of the given size has passed.
+func (p *Search) Answered(now time.Time, size int) {
+	if size >= p.min && size >= MinFrame {
 		p.proved, p.narrow = now, false
 	}
 	switch {
 	case size <= p.min:
 		return
-	case size > p.max || p.state == hopeless && size >= minFrame: // the path got better
+	case size > p.max || p.state == hopeless && size >= MinFrame: // the path got better
 		mtu, ceiling := p.mtu, max(p.ceiling, size)
 		if p.state != searching && size > p.ceiling {
-			ceiling = maxFrame
+			ceiling = MaxFrame
 		}
-		*p = pmtu{mtu: max(mtu, size), min: size, max: ceiling, ceiling: ceiling, begun: true, proved: now}
+		*p = Search{mtu: max(mtu, size), min: size, max: ceiling, ceiling: ceiling, begun: true, proved: now}
 	default:
 		p.min = size
 	}
@@ -251,10 +252,10 @@ func (p *pmtu) answered(now time.Time, size int) {
 	}
 }
 
-// tooLong takes note that the kernel refused a frame of the given size. Unlike
+// TooLong takes note that the kernel refused a frame of the given size. Unlike
 // tinc it also takes back what was known to pass: packets of that size would be lost.
-func (p *pmtu) tooLong(now time.Time, size int) {
-	limit := max(size-1, minFrame)
+func (p *Search) TooLong(now time.Time, size int) {
+	limit := max(size-1, MinFrame)
 	p.begun = true
 	p.max, p.mtu, p.ceiling = min(p.max, limit), min(p.mtu, limit), min(max(p.ceiling, limit), limit)
 	p.min = min(p.min, p.max)
@@ -262,3 +263,21 @@ func (p *pmtu) tooLong(now time.Time, size int) {
 		p.end(now)
 	}
 }
+
+// MTU is the largest frame that routing may use.
+func (p *Search) MTU() int { return p.mtu }
+
+// Passes is the largest frame known to pass, 0 if none is.
+func (p *Search) Passes() int { return p.min }
+
+// Most is the largest frame that may pass.
+func (p *Search) Most() int { return p.max }
+
+// Narrow tells whether the last search found that MinFrame does not pass.
+func (p *Search) Narrow() bool { return p.narrow }
+
+// Searching tells whether the search has not ended yet.
+func (p *Search) Searching() bool { return p.state == searching }
+
+// Told sets what routing may use, as others say, until the search finds it out.
+func (p *Search) Told(mtu int) { p.mtu = mtu }

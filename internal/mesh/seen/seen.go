@@ -1,23 +1,25 @@
-package mesh
+// Package seen remembers requests that were seen, so that each is handled once, and none runs in circles.
+package seen
 
 import (
 	"crypto/sha256"
 	"time"
 )
 
-// seen remembers the texts of flooded requests, so that each is handled once.
+// Texts remembers the texts of flooded requests, so that each is handled once.
 //
 // It holds two generations. An entry lives for one to two periods, or less when
-// more than seenLimit texts come in a period: then a text that still circulates
+// more than Limit texts come in a period: then a text that still circulates
 // is handled again, which changes nothing and therefore goes no further.
-type seen struct {
+type Texts struct {
 	current, previous map[digest]struct{}
 	turned            time.Time
 }
 
 const (
-	seenPeriod = time.Minute
-	seenLimit  = 100_000
+	period = time.Minute
+	// Limit is how many texts a generation has at most.
+	Limit = 100_000
 )
 
 // digest stands for a text of any length.
@@ -28,8 +30,8 @@ func digestOf(text string) digest {
 	return digest(sum[:])
 }
 
-// has tells whether text is remembered.
-func (s *seen) has(text string) bool {
+// Has tells whether text is remembered.
+func (s *Texts) Has(text string) bool {
 	if len(s.current)+len(s.previous) == 0 {
 		return false
 	}
@@ -39,11 +41,12 @@ func (s *seen) has(text string) bool {
 	return young || old
 }
 
-func (s *seen) size() int { return len(s.current) + len(s.previous) }
+// Size is how many are remembered.
+func (s *Texts) Size() int { return len(s.current) + len(s.previous) }
 
-// first tells whether text was not seen before, and remembers it.
-func (s *seen) first(now time.Time, text string) bool {
-	if s.current == nil || now.Sub(s.turned) >= seenPeriod || len(s.current) >= seenLimit {
+// First tells whether text was not seen before, and remembers it.
+func (s *Texts) First(now time.Time, text string) bool {
+	if s.current == nil || now.Sub(s.turned) >= period || len(s.current) >= Limit {
 		s.previous, s.current, s.turned = s.current, map[digest]struct{}{}, now
 	}
 	d := digestOf(text)

@@ -1,4 +1,4 @@
-package mesh
+package pmtu
 
 import (
 	"math/rand/v2"
@@ -9,7 +9,7 @@ import (
 // strand is a path on which probes take 20 ms, frames above limit vanish, and others
 // with a chance of loss.
 type strand struct {
-	p     pmtu
+	p     Search
 	now   time.Time
 	limit int
 	loss  float64
@@ -18,20 +18,20 @@ type strand struct {
 }
 
 func newStrand(limit int) *strand {
-	return &strand{p: newPMTU(), now: time.Unix(1000, 0), limit: limit, rand: rand.New(rand.NewPCG(1, 2))}
+	return &strand{p: New(), now: time.Unix(1000, 0), limit: limit, rand: rand.New(rand.NewPCG(1, 2))}
 }
 
 // run lets time pass until the search is over, and returns how long that took.
 func (s *strand) run(route, tries int) time.Duration {
 	begin := s.now
 	for s.now.Sub(begin) < time.Minute {
-		for _, size := range s.p.step(s.now, 60*time.Millisecond, tries, time.Minute, route, 61) {
+		for _, size := range s.p.Step(s.now, 60*time.Millisecond, tries, time.Minute, route, 61) {
 			s.sent += size
 			if size <= s.limit && s.rand.Float64() >= s.loss {
-				s.p.answered(s.now.Add(20*time.Millisecond), size)
+				s.p.Answered(s.now.Add(20*time.Millisecond), size)
 			}
 		}
-		if s.p.fixed() {
+		if s.p.Fixed() {
 			break
 		}
 		s.now = s.now.Add(60 * time.Millisecond)
@@ -41,7 +41,7 @@ func (s *strand) run(route, tries int) time.Duration {
 
 func TestTheMTUSearchFindsTheExactSizeInAFewRoundTrips(t *testing.T) {
 	for _, route := range []int{0, 1439} {
-		for limit := minFrame; limit <= 1439; limit++ {
+		for limit := MinFrame; limit <= 1439; limit++ {
 			s := newStrand(limit)
 			took := s.run(route, 2)
 			if s.p.mtu != limit || s.p.min != limit {
@@ -60,11 +60,11 @@ func TestTheMTUSearchFindsTheExactSizeInAFewRoundTrips(t *testing.T) {
 func TestCommonSizesAreFoundAtOnce(t *testing.T) {
 	for _, mtu := range []int{1500, 1492, 1420, 1280} {
 		s := newStrand(mtu - 61)
-		s.p.step(s.now, 0, 2, time.Minute, 1439, 61)
-		s.p.step(s.now, 0, 2, time.Minute, 1439, 61)
+		s.p.Step(s.now, 0, 2, time.Minute, 1439, 61)
+		s.p.Step(s.now, 0, 2, time.Minute, 1439, 61)
 		for _, trial := range s.p.tried {
 			if trial.size <= s.limit {
-				s.p.answered(s.now, trial.size)
+				s.p.Answered(s.now, trial.size)
 			}
 		}
 		if s.p.min < s.limit-150 {
@@ -103,7 +103,7 @@ func TestASearchThatEndedTooLowLooksUpAgainSoon(t *testing.T) {
 	s.limit = 1439
 	s.now = s.now.Add(growSoon)
 	s.run(1439, 2) // sends the check
-	if s.p.fixed() {
+	if s.p.Fixed() {
 		s.now = s.now.Add(time.Millisecond)
 		s.run(1439, 2)
 	}
@@ -116,7 +116,7 @@ func TestAPathThatShrinksIsFoundAgain(t *testing.T) {
 	s := newStrand(1439)
 	s.run(1439, 2)
 	s.limit = 1219
-	s.p.shrunk(s.now, s.p.min, 1100)
+	s.p.Shrunk(s.now, s.p.min, 1100)
 	if s.p.min != 1100 || s.p.mtu != 1100 {
 		t.Errorf("a shrunk path: %d proved, %d in use; want what was seen to pass", s.p.min, s.p.mtu)
 	}
@@ -128,7 +128,7 @@ func TestAPathThatShrinksIsFoundAgain(t *testing.T) {
 func TestAPathThatIsTooNarrowIsTriedAgainNowAndThen(t *testing.T) {
 	s := newStrand(300)
 	s.run(1439, 2)
-	if s.p.fixed() || s.p.min != 0 || s.p.mtu != maxFrame {
+	if s.p.Fixed() || s.p.min != 0 || s.p.mtu != MaxFrame {
 		t.Errorf("nothing passes: min %d mtu %d", s.p.min, s.p.mtu)
 	}
 	if s.sent > 256<<10 {
@@ -144,7 +144,7 @@ func TestAPathThatIsTooNarrowIsTriedAgainNowAndThen(t *testing.T) {
 func TestTheKernelsWordOnAFrameCountsAtOnce(t *testing.T) {
 	s := newStrand(1439)
 	s.run(1439, 2)
-	s.p.tooLong(s.now, 1300)
+	s.p.TooLong(s.now, 1300)
 	if s.p.mtu != 1299 || s.p.min != 1299 {
 		t.Errorf("mtu %d, proved %d", s.p.mtu, s.p.min)
 	}
