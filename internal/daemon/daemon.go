@@ -113,6 +113,7 @@ type Daemon struct {
 	seen         *seen
 	distribution *distribution                     // of host files
 	membership   membership                        // the roster
+	rules        policyRules                       // its policy
 	ports        *portmap.Client                   // nil: no port of the router is asked for
 	mapped       atomic.Pointer[[]portmap.Mapping] // what it gave us
 	standby      *standby                          // nil: the interface is always up

@@ -38,8 +38,9 @@ type testNode struct {
 
 	cancel context.CancelFunc
 	done   chan struct{}
-	quiet  bool  // runs at debug level 0
-	err    error // of Run, when done is closed
+	daemon *Daemon // when it is ready
+	quiet  bool    // runs at debug level 0
+	err    error   // of Run, when done is closed
 
 	mu  sync.Mutex
 	log []string
@@ -127,7 +128,7 @@ func (n *testNode) tryStart(o Options) error {
 	if n.quiet {
 		o.Debug = 0
 	}
-	o.Ready = func(*Daemon) { close(ready) }
+	o.Ready = func(d *Daemon) { n.daemon = d; close(ready) }
 	o.Log = func(r control.LogRecord) {
 		n.mu.Lock()
 		defer n.mu.Unlock()

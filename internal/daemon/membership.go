@@ -119,15 +119,18 @@ func (m *membership) current() *members.Service {
 	return m.service
 }
 
-// changed is what the protocol core is told of a state. A part of a roster does not count.
+// changed is what the protocol core is told of a state. A part of a roster does not count. It also puts the policy in force.
 func (m *membership) changed(s *roster.State, whole bool) mesh.RosterChanged {
 	mode := m.d.network().Settings.Roster
 	switch {
 	case mode == config.RosterOpen || !whole:
+		m.d.rules.set(m.d, nil)
 		return mesh.RosterChanged{}
 	case mode == config.RosterWarn:
+		m.d.rules.set(m.d, nil)
 		return mesh.RosterChanged{State: s, Mode: mesh.RosterWarns}
 	}
+	m.d.rules.set(m.d, s)
 	return mesh.RosterChanged{State: s}
 }
 
