@@ -110,7 +110,7 @@ func (n *Network) admit(a applicant) (res admitted, err error) {
 		return res, Refusal(err.Error())
 	}
 	if empty(res.host) {
-		return res, Refusal("the host file says nothing")
+		return res, Refusal("the host file is empty")
 	}
 	if known {
 		res.repeated = true

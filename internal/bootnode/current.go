@@ -168,7 +168,7 @@ func openAnswer(receive *noise.CipherState, data []byte) (a answer, err error) {
 	var plain []byte
 	for {
 		if len(data) < 2 || len(data)-2 < int(binary.BigEndian.Uint16(data)) {
-			return a, errors.New("the answer is cut short")
+			return a, errors.New("the answer is truncated")
 		}
 		n := 2 + int(binary.BigEndian.Uint16(data))
 		record, err := receive.Decrypt(nil, nil, data[2:n])

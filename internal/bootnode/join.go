@@ -53,7 +53,7 @@ type final struct{ error }
 func (f final) Unwrap() error { return f.error }
 
 // ErrNotCurrent is part of the error when nobody speaks the protocol of tincan.
-var ErrNotCurrent = errors.New("this boot node does not speak the protocol of tincan")
+var ErrNotCurrent = errors.New("this boot node does not support the protocol of tincan")
 
 // ErrRefused is part of the error when the token is not accepted.
 var ErrRefused = errors.New("the token is not accepted: it is wrong, has expired, is used up or was revoked")
@@ -196,7 +196,7 @@ func (r Request) client(u URL) *http.Client {
 		t.TLSClientConfig = pinned(u.certPin)
 	}
 	return &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error {
-		return errors.New("it sends us somewhere else, where we do not go")
+		return errors.New("it redirects to another address, which is not followed")
 	}}
 }
 
@@ -286,7 +286,7 @@ func (a answer) joined(r Request) (Joined, error) {
 	j := Joined{Boot: boot, NetName: a.NetName, Hosts: map[node.Name][]byte{}}
 	if r.Assign {
 		if !a.Address.IsValid() || a.Address.IsSingleIP() || !usable(a.Address.Addr()) {
-			return Joined{}, final{fmt.Errorf("the boot node has chosen the address %v, which is of no use", a.Address)}
+			return Joined{}, final{fmt.Errorf("the boot node has chosen the address %v, which cannot be used", a.Address)}
 		}
 		if !subnet.Harmless(a.Address) {
 			return Joined{}, final{PublicAddressError{a.Address}}
@@ -327,7 +327,7 @@ func (r Request) join1(ctx context.Context, c *http.Client, u URL) (j Joined, er
 	boot, ok := nodeName(header.Get("X-Node"))
 	switch {
 	case !ok:
-		return j, fmt.Errorf("the boot node calls itself %.40q, which is no name", header.Get("X-Node"))
+		return j, fmt.Errorf("the boot node calls itself %.40q, which is not a valid name", header.Get("X-Node"))
 	case boot == r.Name || bytes.Equal(body, sealed):
 		return j, errors.New("our own request was sent back to us")
 	}

@@ -30,7 +30,7 @@ func (s *Server) serve1(w http.ResponseWriter, r *http.Request, from netip.Addr)
 	parts := strings.Split(clean[1:], "/")
 	switch {
 	case r.Method != http.MethodPost || len(parts) != 2 || parts[0] == "" || parts[1] == "":
-		s.failed(from, "%.10q %.40q is nothing that this boot node answers", r.Method, r.URL.Path)
+		s.failed(from, "%.10q %.40q is not supported by this boot node", r.Method, r.URL.Path)
 		notFound(w)
 		return
 	case strings.HasSuffix(r.URL.Path, "/"):
@@ -46,7 +46,7 @@ func (s *Server) serve1(w http.ResponseWriter, r *http.Request, from netip.Addr)
 	}
 	name, ok := nodeName(parts[1])
 	if !ok || !strings.ContainsFunc(parts[1], func(r rune) bool { return r >= 'a' && r <= 'z' || r >= '0' && r <= '9' }) {
-		s.failed(from, "%.40q is no name for a node", parts[1])
+		s.failed(from, "%.40q is not a valid name for a node", parts[1])
 		w.WriteHeader(http.StatusForbidden)
 		return
 	}
@@ -110,7 +110,7 @@ const wrongTag = "chacha20poly1305: message authentication failed"
 func (s *Server) serve2(w http.ResponseWriter, r *http.Request, from netip.Addr) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxEnvelope))
 	if err != nil {
-		s.failed(from, "the body did not come: %v", err)
+		s.failed(from, "reading the body: %v", err)
 		w.Header().Set("Connection", "close")
 		w.WriteHeader(http.StatusBadRequest)
 		return
@@ -145,7 +145,7 @@ func (s *Server) serve2(w http.ResponseWriter, r *http.Request, from netip.Addr)
 		http.Error(w, "save host file: the name is empty", http.StatusInternalServerError)
 		return
 	case !ok || node.Normalise(e.Name) != e.Name:
-		s.say(from, "%.40q is no name for a node of tinc-boot", e.Name)
+		s.say(from, "%.40q is not a valid name for a node of tinc-boot", e.Name)
 		http.Error(w, "invalid node name", http.StatusUnprocessableEntity)
 		return
 	}

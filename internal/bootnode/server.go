@@ -144,7 +144,7 @@ func (s *Server) connState(c net.Conn, state http.ConnState) {
 	visit.mu.Lock()
 	defer visit.mu.Unlock()
 	if !visit.request {
-		s.say(limit.Addr(c.RemoteAddr()), "no request came, or one that was too slow or too long")
+		s.say(limit.Addr(c.RemoteAddr()), "no request, or one that was too slow or too long")
 	}
 }
 
@@ -207,7 +207,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case s.speaks(Generation2):
 		s.serve2(w, r, from)
 	default:
-		s.say(from, "%.10q %.40q is nothing that this boot node answers; the old protocols are off", r.Method, r.URL.Path)
+		s.say(from, "%.10q %.40q is not supported by this boot node; the old protocols are off", r.Method, r.URL.Path)
 		notFound(w)
 	}
 }
@@ -253,7 +253,7 @@ func (s *Server) body(w http.ResponseWriter, r *http.Request, from netip.Addr) (
 		w.WriteHeader(http.StatusRequestEntityTooLarge)
 		return nil, false
 	case err != nil:
-		s.failed(from, "the body did not come: %v", err)
+		s.failed(from, "reading the body: %v", err)
 		w.Header().Set("Connection", "close")
 		w.WriteHeader(http.StatusBadRequest)
 		return nil, false
@@ -326,7 +326,7 @@ func (s *Server) serveHello(w http.ResponseWriter, r *http.Request, from netip.A
 		return
 	}
 	if r.Method != http.MethodPost || len(data) != helloSize {
-		s.failed(from, "it is no greeting")
+		s.failed(from, "it is not a greeting")
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
@@ -337,7 +337,7 @@ func (s *Server) serveHello(w http.ResponseWriter, r *http.Request, from netip.A
 	rand.Read(id[:])
 	_, reply, err := x.start(nil)
 	if err != nil {
-		s.failed(from, "it is no greeting: %v", err)
+		s.failed(from, "it is not a greeting: %v", err)
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
@@ -411,7 +411,7 @@ func refusalText(err error) string {
 func (s *Server) letIn(from netip.Addr, t Token, req request, proven bool) (answer, error) {
 	name, ok := nodeName(req.Name)
 	if !ok {
-		return answer{}, Refusal("that is no name for a node")
+		return answer{}, Refusal("that is not a valid name for a node")
 	}
 	hosts, err := s.Network.shared(name)
 	if err != nil {

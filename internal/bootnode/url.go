@@ -46,7 +46,7 @@ func ParseURL(text string) (URL, error) {
 	parsed, err := url.Parse(address)
 	switch {
 	case err != nil || parsed.Host == "" || parsed.Hostname() == "":
-		return URL{}, fmt.Errorf("%.80q is no address of a boot node: write HOST:%d or a URL", text, DefaultPort)
+		return URL{}, fmt.Errorf("%.80q is not an address of a boot node: write HOST:%d or a URL", text, DefaultPort)
 	case parsed.Scheme != "http" && parsed.Scheme != "https":
 		return URL{}, fmt.Errorf("a boot node is reached by http or https, not by %.20q", parsed.Scheme)
 	case parsed.User != nil || parsed.RawQuery != "":

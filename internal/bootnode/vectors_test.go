@@ -263,9 +263,9 @@ func TestGeneration2AnswersAsRecorded(t *testing.T) {
 
 // What the original let in and we do not, and why.
 var hardened2 = map[string]string{
-	"no config":      "says nothing",                    // an empty file
+	"no config":      "is empty",                        // an empty file
 	"fresh":          "172.16.9.9/32 belongs to envlow", // all have the same subnet
-	"dup overwrite":  "says nothing",                    // a remark in place of the file of a known node
+	"dup overwrite":  "is empty",                        // a remark in place of the file of a known node
 	"PUT other path": "172.16.9.9/32 belongs to envlow",
 	"8192 exact":     "more than 1023 bytes", // of one line
 }

@@ -172,7 +172,7 @@ func (in *inspection) keys() {
 		in.add(Keys, Breaks, p.Where, p.Text, "without a key that tincan can use the node would not start")
 	}
 	if modernErr == nil && oldErr == nil && old == nil {
-		in.add(Keys, Note, "", "there is no RSA key, so this node does not speak with nodes of tinc 1.0", "if there are any, make a key with: tincan tinc generate-rsa-keys (with the same -n or -c)")
+		in.add(Keys, Note, "", "there is no RSA key, so this node does not connect with nodes of tinc 1.0", "if there are any, make a key with: tincan tinc generate-rsa-keys (with the same -n or -c)")
 	}
 }
 

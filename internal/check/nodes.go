@@ -36,20 +36,20 @@ func (in *inspection) nodes(warnings []config.Warning) {
 		}
 	}
 	in.Peers = Peers{Modern: len(modern), Legacy: len(old), Unknown: len(none)}
-	in.list(modern, "spoken with in the protocol of tinc 1.1")
-	in.list(old, "spoken with in the protocol of tinc 1.0")
-	in.list(none, "not connected with, for lack of a key of the right kind; as with tinc")
+	in.list(modern, "reached by the protocol of tinc 1.1")
+	in.list(old, "reached by the protocol of tinc 1.0")
+	in.list(none, "not connected, because there is no key of the right kind; as with tinc")
 	if len(modern) > 0 && in.id.RSAKey != nil {
-		in.add(Nodes, Note, "", "a node whose Ed25519 key is known is never spoken with in the protocol of tinc 1.0; as with tinc 1.1", "if one of them has gone back to tinc 1.0, take Ed25519PublicKey out of its host file")
+		in.add(Nodes, Note, "", "the protocol of tinc 1.0 is never used with a node whose Ed25519 key is known; as with tinc 1.1", "if one of them has gone back to tinc 1.0, take Ed25519PublicKey out of its host file")
 	}
 	for _, name := range n.Settings.ConnectTo {
 		if _, ok := n.Hosts[name]; !ok {
-			in.add(Nodes, Note, "", fmt.Sprintf("ConnectTo names %s, which has no usable host file; as with tinc nothing comes of it", name), "")
+			in.add(Nodes, Note, "", fmt.Sprintf("ConnectTo names %s, which has no usable host file; it has no effect, as with tinc", name), "")
 		}
 	}
 	for _, r := range (&keydist.Store{Layout: in.layout, Self: n.Name}).Removed() {
 		if _, ok := n.Hosts[r.Node]; !ok {
-			in.add(Nodes, Note, "", fmt.Sprintf("%s was removed here: its host file was deleted, so its key is not learned from the mesh", r.Node), fmt.Sprintf("to let it come back: tincan accept %s, or import its host file", r.Node))
+			in.add(Nodes, Note, "", fmt.Sprintf("%s was removed here: its host file was deleted, so its key is not learned from the mesh", r.Node), fmt.Sprintf("to restore it: tincan accept %s, or import its host file", r.Node))
 		}
 	}
 	in.strangeFiles()
@@ -75,7 +75,7 @@ func (in *inspection) strangeFiles() {
 		if ed, rsa := hostfile.Key(data); err != nil || ed == nil && rsa == nil {
 			continue // notes of a person
 		}
-		in.add(Nodes, Note, path, fmt.Sprintf("no node can be called %q, so this host file is not read; as with tinc", name), "names have letters, digits and _ only")
+		in.add(Nodes, Note, path, fmt.Sprintf("%q is not a valid name of a node, so this host file is not read; as with tinc", name), "names have letters, digits and _ only")
 	}
 }
 

@@ -23,8 +23,8 @@ import (
 func TestAServiceThatWouldRefuseItsTokenIsNotWritten(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "net")
 	run(t, "", "tincan", "-c", dir, "gen", "--standalone", "--name", "alice").must(t)
-	run(t, "", "tincan", "tinc-boot", "bootnode", "--service", "--dir", dir, "--token", "MY TOKEN").refused(t, "too weak", "hint: leave --token away")
-	run(t, "", "tincan", "-c", filepath.Join(t.TempDir(), "none"), "bootnode", "--service", "--token", "MY TOKEN").refused(t, "there is no network", "hint: make the node first")
+	run(t, "", "tincan", "tinc-boot", "bootnode", "--service", "--dir", dir, "--token", "MY TOKEN").refused(t, "too weak", "hint: omit --token")
+	run(t, "", "tincan", "-c", filepath.Join(t.TempDir(), "none"), "bootnode", "--service", "--token", "MY TOKEN").refused(t, "there is no network", "hint: create the node first")
 	run(t, "", "tincan", "-c", dir, "bootnode", "--service", "--token", "a token of some length", "--binding", ":0").refused(t, "another port at each start", "hint: choose one")
 	run(t, "", "tincan", "-c", dir, "bootnode", "--service", "--token", "MY TOKEN", "--binding", "nowhere:x").refused(t, "no address to listen on")
 }

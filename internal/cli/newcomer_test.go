@@ -55,7 +55,7 @@ func TestRemoveSaysWhatItDid(t *testing.T) {
 	check := func() {
 		t.Helper()
 		remove("malory").refused(t, "no node of that name", `hint: did you mean "mallory"?`)
-		if got := remove("mallory").must(t).err; !strings.HasPrefix(got, "removed mallory from this node") || !strings.Contains(got, "at each of them: tincan remove mallory") {
+		if got := remove("mallory").must(t).err; !strings.HasPrefix(got, "removed mallory from this node") || !strings.Contains(got, "on each of them: tincan remove mallory") {
 			t.Errorf("remove: %s", got)
 		}
 		if got := remove("mallory").must(t).err; !strings.HasPrefix(got, "mallory is removed already") {
@@ -93,7 +93,7 @@ func TestSetForeseesWhatHasNoEffect(t *testing.T) {
 	if got := tincan("set ConnectTo bob").must(t).err; got != "" {
 		t.Errorf("set ConnectTo bob: %q", got)
 	}
-	tincan("set Address foo bar").refused(t, `knows no service "bar"`)
+	tincan("set Address foo bar").refused(t, `unknown service "bar"`)
 	for _, name := range []string{"PingInterval", "PingTimeout"} {
 		tincan("del " + name).must(t)
 	}

@@ -52,7 +52,7 @@ func TestAllAreOfOneMindAboutAWrongValue(t *testing.T) {
 			want = v.Name + ": " + why.Error()
 		}
 		if !v.Is(config.Unlisted | config.Obsolete) {
-			tincan("set", v.Name, value).refused(t, want, "hint: to write it all the same: tincan -c "+dir+" set --force "+v.Name)
+			tincan("set", v.Name, value).refused(t, want, "hint: to write it nevertheless: tincan -c "+dir+" set --force "+v.Name)
 			tincan("add", v.Name, value).refused(t, want)
 			if v.Is(config.HostFile) {
 				run(t, "", "tincan", "-c", other, "set", "bob."+v.Name, value).refused(t, want)

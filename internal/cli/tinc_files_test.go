@@ -69,7 +69,7 @@ func TestSignAndVerify(t *testing.T) {
 	if got := run(t, run(t, data, "tincan", "-c", dir, "sign").must(t).out, "tincan", "-c", dir, "verify", "alpha").must(t); got.out != data || !strings.Contains(got.err, "signed by alpha at 2") {
 		t.Errorf("tincan verify: %+v", got)
 	}
-	run(t, signed, "tincan", "-c", dir, "verify", "beta").refused(t, "somebody else's: alpha made it")
+	run(t, signed, "tincan", "-c", dir, "verify", "beta").refused(t, "another node: alpha made it")
 	run(t, data, "tincan", "-c", dir, "verify", "alpha").refused(t, "there is no signature")
 
 	// Keys that cannot be used.

@@ -32,7 +32,7 @@ func BootLayout(p confdir.Place, dir string) (confdir.Layout, error) {
 func (s Serve) openHinted(st terminal.Streams) (*Service, error) {
 	v, err := s.Open(st)
 	if errors.Is(err, os.ErrNotExist) {
-		err = terminal.Hint(err, "make the node first: tincan gen --standalone")
+		err = terminal.Hint(err, "create the node first: tincan gen --standalone")
 	}
 	return v, err
 }

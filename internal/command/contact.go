@@ -140,7 +140,7 @@ func (f contact) lines(port string) (list []string) {
 	case f.peer != "":
 		return []string{fmt.Sprintf("connected with %s", f.peer)}
 	}
-	list = append(list, "warning: this node has joined, but is not connected with any other yet; it goes on trying")
+	list = append(list, "warning: this node has joined, but is not connected with any other yet; it keeps trying")
 	for _, n := range f.failures[:min(len(f.failures), maxUnreached)] {
 		list = append(list, fmt.Sprintf("could not reach %s: %s", n.Node, n.Problem))
 	}
@@ -232,7 +232,7 @@ func SayWhoAnswers(ctx context.Context, m Made, s terminal.Streams) {
 	if len(lines) == 0 {
 		return
 	}
-	fmt.Fprintf(s.Err, "warning: this node has joined, but nobody that it will connect to answers now\n")
+	fmt.Fprintf(s.Err, "warning: this node has joined, but none of the nodes that it will connect to answers now\n")
 	for _, text := range lines[:min(len(lines), maxUnreached)] {
 		fmt.Fprintf(s.Err, "%s\n", text)
 	}

@@ -106,7 +106,7 @@ func EditChecked(path string, force bool, s terminal.Streams) (changed bool, err
 			}
 		}
 		keep = true
-		return false, terminal.Hint(ErrWrongEdit, "what you wrote is in %s; --force stores it all the same", copied)
+		return false, terminal.Hint(ErrWrongEdit, "what you wrote is in %s; --force stores it nevertheless", copied)
 	}
 }
 

@@ -60,7 +60,7 @@ type Gen struct {
 	URLs []string
 	// BootPort is where this machine will let newcomers in; 0: nowhere yet.
 	BootPort int
-	// Old: try generation 1 if the boot node does not speak the protocol of tincan.
+	// Old: try generation 1 if the boot node does not support the protocol of tincan.
 	Old bool
 }
 
@@ -153,9 +153,9 @@ func (g Gen) portsToOpen(port int) string {
 	text := fmt.Sprintf("open in firewalls: port %d, TCP and UDP, for the other nodes", port)
 	switch {
 	case g.BootPort != 0:
-		text += fmt.Sprintf("; port %d, TCP, for newcomers", g.BootPort)
+		text += fmt.Sprintf("; port %d, TCP, for new nodes", g.BootPort)
 	case g.Standalone && g.Engine == Embedded:
-		text += fmt.Sprintf("; and port %d, TCP, if newcomers are let in here with a token (tincan bootnode)", bootnode.DefaultPort)
+		text += fmt.Sprintf("; and port %d, TCP, if new nodes are admitted here with a token (tincan bootnode)", bootnode.DefaultPort)
 	}
 	return text
 }
@@ -234,7 +234,7 @@ func (r *generation) check() (err error) {
 		}
 	}
 	if err == nil && r.secret.Mistyped() {
-		r.say("note: this looks like a token that was made by this program, but with a mistake in it")
+		r.say("note: this looks like a token that was made by this program, but has a typing error")
 	}
 	if errors.Is(err, ErrNoToken) {
 		return terminal.Hint(err, "give the one of the boot node with --token or --token-file")
@@ -247,7 +247,7 @@ func (r *generation) chooseSpace() error {
 	text := r.Prefix
 	switch {
 	case r.IP != "" && r.Prefix != "":
-		return errors.New("--ip is the whole address, so --prefix does not go with it")
+		return errors.New("--ip is the whole address, so --prefix cannot be used with it")
 	case r.IP != "":
 		text = r.IP
 	case text != "":
@@ -414,7 +414,7 @@ func (r *generation) join(ctx context.Context) (err error) {
 		if !r.Old {
 			return terminal.Hint(err, "if it is the bootnode of tinc-boot, add --protocol gen1; that protocol is weaker, see docs/bootstrap.md")
 		}
-		r.say("the boot node does not speak the protocol of tincan, going on with that of tinc-boot")
+		r.say("the boot node does not support the protocol of tincan; continuing with that of tinc-boot")
 		r.protocol, q.Protocol, q.Assign = bootnode.Generation1, bootnode.Generation1, false
 		r.warnOld()
 		if r.space == nil {
@@ -430,7 +430,7 @@ func (r *generation) join(ctx context.Context) (err error) {
 	}
 	if public := new(bootnode.PublicAddressError); errors.As(err, public) {
 		a := public.Address
-		return terminal.Hint(err, "if that is right, say it yourself: --ip %v --mask %d", a.Addr(), a.Bits())
+		return terminal.Hint(err, "if that is right, give it explicitly: --ip %v --mask %d", a.Addr(), a.Bits())
 	}
 	if err != nil {
 		for _, u := range r.urls {

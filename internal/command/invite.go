@@ -64,7 +64,7 @@ func RunInvite(ctx context.Context, r Invite, s terminal.Streams) (invite.Invita
 		if q.Address != "" {
 			fmt.Fprintf(s.Err, "note: this node has no Address, so the URL contains this machine's address %s\n", q.Address)
 			if ip, err := netip.ParseAddr(q.Address); err == nil && ip.IsPrivate() {
-				fmt.Fprintln(s.Err, "note: that one is good for machines in the same LAN only")
+				fmt.Fprintln(s.Err, "note: that address can be used only in the same LAN")
 				if other := reachableInviter(d, r.Layout); other != "" {
 					fmt.Fprintf(s.Err, "note: for others, run on %s, which can be reached from everywhere: %s invite %s\n", other, r.Command, name)
 				}

@@ -114,7 +114,7 @@ func (s Serve) Open(st terminal.Streams) (*Service, error) {
 		return nil, err
 	}
 	if len(srv.Old) > 0 {
-		log(fmt.Sprintf("the old protocols %v are on because they were asked for: whoever records a join may try guesses of the token, see docs/bootstrap.md", srv.Old))
+		log(fmt.Sprintf("the old protocols %v are on because they were requested: anyone who records a join can try to guess the token, see docs/bootstrap.md", srv.Old))
 	}
 	return v, nil
 }
@@ -158,7 +158,7 @@ func (s Serve) token(v *Service, store *bootnode.Store, st terminal.Streams) (er
 		if !s.AllowWeak {
 			return ErrWeakToken
 		}
-		v.server.Log("warning: the token is weak, and whoever records a join by an old protocol can find it out")
+		v.server.Log("warning: the token is weak: it can be guessed from a recorded join by an old protocol")
 	}
 	limits := s.Limits
 	limits.Old = old
@@ -273,7 +273,7 @@ func RunningSubnets(l confdir.Layout) func() []bootnode.Owned {
 // goes to a file that only root can read.
 func (s Serve) Unit(program string, options []string, secret bootnode.Secret) (path, text string, err error) {
 	if port, err := BindingPort(s.Binding); err == nil && port == 0 {
-		return "", "", terminal.Hint(fmt.Errorf("%q is another port at each start, where no newcomer would look", s.Binding), "choose one: --binding :%d", bootnode.DefaultPort)
+		return "", "", terminal.Hint(fmt.Errorf("%q is another port at each start, which new nodes cannot know", s.Binding), "choose one: --binding :%d", bootnode.DefaultPort)
 	}
 	store, err := bootnode.OpenStore(s.Layout)
 	if err != nil {
@@ -301,7 +301,7 @@ func (s Serve) Unit(program string, options []string, secret bootnode.Secret) (p
 		words = append(words, "--protocol", p)
 	}
 	text = fmt.Sprintf(`[Unit]
-Description=boot service of the network %s: lets newcomers in
+Description=boot service of the network %s: admits new nodes
 After=network-online.target
 Wants=network-online.target
 

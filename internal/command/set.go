@@ -35,7 +35,7 @@ type Setting struct {
 
 var (
 	// ErrUnforced: the request is refused without force.
-	ErrUnforced = errors.New("use --force to do it all the same")
+	ErrUnforced = errors.New("use --force to do it nevertheless")
 	// ErrNotSet: get or del found nothing.
 	ErrNotSet = errors.New("nothing found")
 )

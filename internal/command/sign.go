@@ -62,9 +62,9 @@ var (
 	// ErrSignerName: the one who is said to have signed cannot be the name of a node.
 	ErrSignerName = errors.New("not the name of a node")
 	// ErrSigner: somebody else has signed.
-	ErrSigner = errors.New("the signature is somebody else's")
-	// ErrSignature: the signature does not fit the data.
-	ErrSignature = errors.New("the signature does not fit the data")
+	ErrSigner = errors.New("the signature is that of another node")
+	// ErrSignature: the signature does not match the data.
+	ErrSignature = errors.New("the signature does not match the data")
 	// ErrNoSignature: there is no signature.
 	ErrNoSignature = errors.New("there is no signature at its beginning")
 )

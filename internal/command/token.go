@@ -21,8 +21,8 @@ type Token struct {
 var ErrNoToken = errors.New("no token was given")
 
 // ErrWeakToken refuses a token that is too weak for the protocols of tinc-boot.
-var ErrWeakToken = terminal.Hint(errors.New("this token is too weak for the old protocols: one recorded join is enough to find it out"),
-	"leave --token away to have one made, or say --allow-weak-token")
+var ErrWeakToken = terminal.Hint(errors.New("this token is too weak for the old protocols: it can be guessed from one recorded join"),
+	"omit --token to have one generated, or use --allow-weak-token")
 
 // Secret returns the token. The error is ErrNoToken if there is none.
 func (t Token) Secret(s terminal.Streams) (bootnode.Secret, error) {

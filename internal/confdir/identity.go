@@ -53,7 +53,7 @@ func (n *Network) Identity() (Identity, []config.Warning, error) {
 		warnings = append(warnings, p)
 	case err == nil:
 	case errors.Is(err, fs.ErrNotExist) && id.RSAKey != nil && n.Settings.Protocol != config.Required:
-		warnings = append(warnings, config.Warning{Where: n.Settings.PrivateKeyFile, Text: "there is no Ed25519 key, so this node speaks only the protocol of tinc 1.0; make one with: tincan tinc generate-ed25519-keys"})
+		warnings = append(warnings, config.Warning{Where: n.Settings.PrivateKeyFile, Text: "there is no Ed25519 key, so this node uses only the protocol of tinc 1.0; make one with: tincan tinc generate-ed25519-keys"})
 	case rsaErr != nil && errors.Is(err, fs.ErrNotExist):
 		return Identity{}, warnings, rsaErr
 	default:

@@ -106,7 +106,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"a bad ConnectTo", []string{conf + "ConnectTo = a-b\n"}, nil, "tinc.conf:2: ConnectTo = a-b: "},
 		{"a bad own subnet", []string{conf, "hosts/alpha\nSubnet = 10.0.0.1/24\n"}, nil, "hosts/alpha:1: Subnet = 10.0.0.1/24: "},
 		{"a bad option", []string{conf}, []string{"Port=1", "MaxTimeout=0"}, "command line option 2: MaxTimeout = 0: "},
-		{"a port that this machine does not know", []string{conf, "hosts/alpha\nPort = no-such-service\n"}, nil, "hosts/alpha:1: Port = no-such-service: this machine knows no service"},
+		{"a port that this machine does not know", []string{conf, "hosts/alpha\nPort = no-such-service\n"}, nil, "hosts/alpha:1: Port = no-such-service: unknown service"},
 		{"two mistakes are told at once", []string{conf + "Mode = x\nMaxTimeout = 0\n"}, nil, "tinc.conf:3: MaxTimeout"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

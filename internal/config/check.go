@@ -178,7 +178,7 @@ func checkInterface(s string) error {
 	case len(s) > MaxInterface:
 		return fmt.Errorf("the name of an interface has at most %d characters, and this one has %d", MaxInterface, len(s))
 	case s == "." || s == ".." || strings.ContainsAny(s, "/ \t:%"):
-		return errors.New("the name of an interface has no blanks and none of / : %")
+		return errors.New("the name of an interface must not contain whitespace or any of / : %")
 	}
 	return nil
 }
@@ -190,7 +190,7 @@ func parseKnownPort(s string) (string, error) {
 		return "", err
 	}
 	if _, err := net.LookupPort("tcp", port); err != nil {
-		return "", fmt.Errorf("this machine knows no service %.40q; write a number from 0 to 65535", s)
+		return "", fmt.Errorf("unknown service %.40q; write a number from 0 to 65535", s)
 	}
 	return port, nil
 }

@@ -143,7 +143,7 @@ func ParseAddress(s string) (Address, error) {
 	case host == "":
 		return Address{}, errors.New("the host is missing")
 	case strings.Contains(host, ","):
-		return Address{}, errors.New("a comma is no part of a host; write one host a line")
+		return Address{}, errors.New("a host must not contain a comma; write one host per line")
 	case strings.ContainsAny(port, blanks):
 		return Address{}, errors.New(`write "HOST" or "HOST PORT"`)
 	}

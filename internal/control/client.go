@@ -159,7 +159,7 @@ func greet(conn net.Conn, cookie string, timeout time.Duration) (*Client, error)
 	f = &fields{words: strings.Fields(line)}
 	ack, version, pid := f.int(), f.int(), f.int()
 	if f.err != nil || ack != 4 || version != 0 {
-		return nil, errors.New("it speaks another version of the control protocol")
+		return nil, errors.New("it uses another version of the control protocol")
 	}
 	c.pid = pid
 	return c, nil

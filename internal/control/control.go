@@ -72,7 +72,7 @@ var ErrReader error = &readerError{}
 type readerError struct{}
 
 func (*readerError) Error() string {
-	return "this user may look at the node, but not change it or listen to it"
+	return "this user may query the node, but not change it, follow its log or capture packets"
 }
 
 // Hint is one sentence of advice.

@@ -82,5 +82,5 @@ func (c Contest) String() string {
 	} else {
 		of += " (which it is part of)"
 	}
-	return fmt.Sprintf("%s claims %s, but %s has %s in writing, so the claim does not count", c.ClaimedBy, c.Subnet, c.Owner, of)
+	return fmt.Sprintf("%s claims %s, but %s has %s in its host file here, so the claim is not used", c.ClaimedBy, c.Subnet, c.Owner, of)
 }

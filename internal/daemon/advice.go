@@ -35,7 +35,7 @@ var diskFull = []tip{
 // adviseFiles is for what goes wrong with the network's directory.
 func adviseFiles(l confdir.Layout, err error) error {
 	return advise(err,
-		tip{fs.ErrNotExist, "is " + l.ConfBase + " the right directory? Make a network with: tincan init NAME, or get into one with: tincan join URL"},
+		tip{fs.ErrNotExist, "is " + l.ConfBase + " the right directory? Make a network with: tincan init NAME, or join one with: tincan join URL"},
 		tip{fs.ErrPermission, "run " + oserr.Privileged + ", or as the user who owns " + l.ConfBase})
 }
 
@@ -51,9 +51,9 @@ func adviseKey(err error) error {
 func adviseClaim(err error) error {
 	if r := new(pidfile.RunningError); errors.As(err, &r) {
 		if r.Tinc10 {
-			return &Hinted{err, "end it with: tincd -k (with the same -n or -c), or if it is a service with: systemctl stop tinc@NETWORK"}
+			return &Hinted{err, "stop it with: tincd -k (with the same -n or -c), or if it is a service with: systemctl stop tinc@NETWORK"}
 		}
-		return &Hinted{err, "see it with: tincan status; end it with: tincan down (with the same -n or -c)"}
+		return &Hinted{err, "see it with: tincan status; stop it with: tincan down (with the same -n or -c)"}
 	}
 	return advise(err, append(diskFull,
 		tip{fs.ErrPermission, "run " + oserr.Privileged + ", or choose another place with --pidfile FILE"},

@@ -202,7 +202,7 @@ func (k *conflicts) mustMove(c addressConflict, s settling) bool {
 	case !n.Settings.AutoAddress:
 		k.log.printf(0, mesh.Error, "%s has the address %s, which is ours too; change one of them (Ifconfig in tinc.conf and Subnet in the host file)", c.owner, c.addr)
 	case n.Name < c.owner:
-		k.log.printf(0, mesh.Notice, "%s has our address %s; it should take another, as its name is the larger one", c.owner, c.addr)
+		k.log.printf(0, mesh.Notice, "%s has our address %s; it should take another one, since its name is the greater one", c.owner, c.addr)
 	case !s.mayMove(c.addr, time.Now()):
 		k.log.printf(0, mesh.Error, "%s says that it has our address %s, too; this node stays, since it takes another by itself only once, in the %d minutes after its first start; if that is right, change one of them (Ifconfig in tinc.conf and Subnet in the host file)", c.owner, c.addr, int(settlingFor.Minutes()))
 	default:
@@ -238,7 +238,7 @@ func (k *conflicts) move(c addressConflict, s *settling) error {
 	}
 	s.moved = append(s.moved, kindOf(c.addr))
 	if err := s.save(); err != nil {
-		k.log.printf(0, mesh.Warning, "it cannot be remembered that this node has taken another address: %v", err)
+		k.log.printf(0, mesh.Warning, "cannot record that this node has taken another address: %v", err)
 	}
 	k.log.printf(0, mesh.Notice, "%s has our address %s; this node now has %s", c.owner, c.addr, to.Addr())
 	return k.reload()

@@ -231,7 +231,7 @@ func (d *Daemon) open() error {
 	}
 	d.log.printf(0, mesh.Notice, "tincan %s starting, debug level %d", d.opts.Version, d.log.level())
 	if err := invite.Recover(d.opts.Layout.ConfBase); err != nil {
-		d.log.printf(0, mesh.Warning, "invitations that were in use when the last daemon ended stay so for two minutes: %v", err)
+		d.log.printf(0, mesh.Warning, "invitations that were in use when the last daemon ended remain locked for two minutes: %v", err)
 	}
 	for _, dir := range []string{d.opts.Layout.Hosts(), d.opts.Layout.Cache()} {
 		d.makeDir(dir, 0o755)

@@ -428,7 +428,7 @@ func TestReload(t *testing.T) {
 	if err := cb.Reload(); err == nil || !strings.Contains(err.Error(), "MaxTimeout = soon") {
 		t.Errorf("reloading a broken file: %v", err)
 	}
-	b.says("the old one stays")
+	b.says("the old one is kept")
 	if got := subnets(cb); !slices.Equal(got, []string{"10.2.0.0/24#3"}) || !b.sees(cb, "a") {
 		t.Errorf("after the broken file: %v", got)
 	}

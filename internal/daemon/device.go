@@ -25,7 +25,7 @@ func (d *Daemon) openDevice() (device.Device, error) {
 		return nil, err
 	}
 	if frames := device.CarriesFrames(dev); s.Mode == route.ByAddress && frames && s.DeviceType != config.DeviceTAP && dev.Name() == "" {
-		d.log.failed(0, mesh.Warning, &Hinted{errors.New("in router mode nobody on an Ethernet without an interface of this machine takes the packets that come from the VPN"), "set Mode = switch"})
+		d.log.failed(0, mesh.Warning, &Hinted{errors.New("in router mode no host of an Ethernet without an interface of this machine accepts packets from the VPN"), "set Mode = switch"})
 	} else if s.Mode != route.ByAddress && !frames && s.DeviceType == config.DeviceFD {
 		dev.Close()
 		return nil, &Hinted{&noFramesError{errors.New("it carries IP packets")}, "hand over the descriptor of a tap interface"}

@@ -186,7 +186,7 @@ func (b *backend) NetCheck() control.NetReport {
 	case s.UPnP == config.UPnPOff:
 		r.MapProblem = "not requested (UPnP = no)"
 	default:
-		r.MapProblem = "no router opens one"
+		r.MapProblem = "no router has created one"
 	}
 	if p := d.network().Settings.Proxy; p.Kind != config.NoProxy {
 		r.Proxy = p.Kind.String()

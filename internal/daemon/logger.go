@@ -73,7 +73,7 @@ func (l *logger) write(out func(control.LogRecord)) {
 			return
 		}
 		if n := l.lost.Swap(0); n > 0 {
-			out(control.LogRecord{Time: time.Now(), Priority: mesh.Warning, Text: fmt.Sprintf("%d messages were left out: they came faster than the log takes them", n)})
+			out(control.LogRecord{Time: time.Now(), Priority: mesh.Warning, Text: fmt.Sprintf("%d messages were suppressed: they came faster than they could be logged", n)})
 		}
 		e.record.Text = l.names.replace(e.record.Text)
 		out(e.record)

@@ -220,8 +220,8 @@ func (d *Daemon) moveInside() {
 func (c *confinement) sayWhatWillFail(l confdir.Layout, log *logger) {
 	warn := func(format string, args ...any) { log.printf(0, mesh.Warning, format, args...) }
 	for dir, loss := range map[string]string{
-		l.Hosts(): "keys that are learned will be forgotten at the end",
-		l.Cache(): "addresses of nodes will be forgotten at the end",
+		l.Hosts(): "learned keys will be lost at the end",
+		l.Cache(): "addresses of nodes will be lost at the end",
 	} {
 		if !process.CanWrite(dir) {
 			warn("the user %s may not write to %s: %s", c.account.Name, dir, loss)
@@ -242,7 +242,7 @@ func (c *confinement) sayWhatWillFail(l confdir.Layout, log *logger) {
 		log.printf(1, mesh.Info, "the user %s may not write to %s: the pid file will be left there empty, and the control socket too", c.account.Name, dir)
 	}
 	if c.LogFile != "" && !process.CanWrite(filepath.Dir(c.LogFile)) {
-		warn("the user %s may not write to %s: SIGHUP will not be able to begin a new log file", c.account.Name, filepath.Dir(c.LogFile))
+		warn("the user %s may not write to %s: SIGHUP will not be able to reopen the log file", c.account.Name, filepath.Dir(c.LogFile))
 	}
 }
 

@@ -32,7 +32,7 @@ func (d *Daemon) reload() error {
 		err = checkSandbox(n.Settings)
 	}
 	if err != nil {
-		d.log.printf(0, mesh.Error, "the configuration was not reloaded, the old one stays: %v", err)
+		d.log.printf(0, mesh.Error, "the configuration was not reloaded, the old one is kept: %v", err)
 		return err
 	}
 	late := NeedRestart(old.Settings, n.Settings)

@@ -182,7 +182,7 @@ func (c *Checker) repair(k kind) bool {
 		now = c.old(net)
 	}
 	if !now.public || !now.match() {
-		c.fail("the node still does not use that key; another file has one that counts before it.")
+		c.fail("the node still does not use that key; another file has one that takes precedence.")
 		return false
 	}
 	// What was wrong with the key before is fixed.

@@ -164,7 +164,7 @@ func (c *checker) row(r row) (why string, err error) {
 	case r.text == "", r.text[0] == '#':
 		return "", nil
 	case strings.Trim(r.text, " \t") == "":
-		return "it consists of blanks: tinc would not read beyond it", nil
+		return "it consists of whitespace: tinc would stop reading there", nil
 	case r.text[0] == ' ' || r.text[0] == '\t' || r.text[0] == '-' || r.text[0] == '=':
 		return "it does not begin with a variable", nil
 	}

@@ -35,7 +35,7 @@ func (r row) kind() string {
 func (c *checker) block(r row) (why string, err error) {
 	switch kind := r.kind(); {
 	case strings.HasSuffix(kind, "PRIVATE KEY"):
-		return "", errors.New("it holds a private key, which nobody else may see")
+		return "", errors.New("it contains a private key, which must be secret")
 	case kind == ed25519Block:
 		k, err := keys.ParsePublicPEM(r.raw)
 		if err == nil {
@@ -113,7 +113,7 @@ func parseRSA(text []byte) (*rsa.PublicKey, error) {
 		return nil, fmt.Errorf("the RSA public key cannot be read: %w", err)
 	}
 	if bits := k.N.BitLen(); bits < minRSA || bits > maxRSA {
-		return nil, fmt.Errorf("the RSA public key has %d bits; %d to %d would be sensible", bits, minRSA, maxRSA)
+		return nil, fmt.Errorf("the RSA public key has %d bits; it must have %d to %d", bits, minRSA, maxRSA)
 	}
 	return k, nil
 }

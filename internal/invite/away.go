@@ -10,9 +10,9 @@ import (
 // that, which its own daemons never send and its join takes for no greeting.
 var (
 	// ErrTooMany: as many newcomers from our address as it takes in at the same time are there.
-	ErrTooMany = errors.New("the inviter has too many newcomers from this address at this moment")
+	ErrTooMany = errors.New("the inviter has too many joins from this address at the moment")
 	// ErrTooManyFailures: somebody at our address has tried many invitations that do not exist.
-	ErrTooManyFailures = errors.New("too many attempts from this address have failed; the inviter takes one a second")
+	ErrTooManyFailures = errors.New("too many attempts from this address have failed; the inviter accepts one a second")
 	// ErrNoneOpen: there is no invitation that anybody could use.
 	ErrNoneOpen = errors.New("no invitation is open at the inviter: this one was used, has expired or was withdrawn")
 )
@@ -37,5 +37,5 @@ func parseAway(line string) error {
 	if err := away[words[1]]; err != nil {
 		return err
 	}
-	return errors.New("the inviter does not admit newcomers now")
+	return errors.New("the inviter does not admit new nodes now")
 }

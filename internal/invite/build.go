@@ -303,7 +303,7 @@ func (b *builder) checkClash() error {
 		case err != nil:
 			return err
 		case !bytes.Equal(old, f.data):
-			return fmt.Errorf("%s is in the way; move it away or choose another directory", path)
+			return fmt.Errorf("%s exists; move it or choose another directory", path)
 		}
 	}
 	return nil

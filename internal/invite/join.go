@@ -91,7 +91,7 @@ func Join(ctx context.Context, o Options) (Result, error) {
 		return Result{}, err
 	}
 	if j.findPrepared(); j.sent != nil {
-		j.Log("an earlier join with this URL got no answer to its key; going on with that key")
+		j.Log("an earlier join with this URL got no answer to its key; continuing with that key")
 	}
 	pause, said := firstPause, false
 	for try := 1; ; try++ {
@@ -262,7 +262,7 @@ var ErrOtherKey = errors.New("the inviter has another invitation key than the UR
 	"the invitation was used or has expired, or this is not the inviter")
 
 // ErrNoGreeting: somebody is there, and does not talk to newcomers.
-var ErrNoGreeting = errors.New("no greeting: no invitation is open there, it has too many connections, or it is no tinc 1.1")
+var ErrNoGreeting = errors.New("no greeting: no invitation is open there, it has too many connections, or it is not tinc 1.1")
 
 // errHungUp is ErrNoGreeting that was said by closing the connection, as an inviter does that has
 // too many connections from one address. With tinc it means that no invitation is open.
@@ -311,14 +311,14 @@ func (j *joiner) exchangeGreetings(c *conversation) (inviter keys.PublicKey, err
 	}
 	words := strings.Fields(first)
 	if len(words) < 3 || words[0] != "0" {
-		return inviter, errors.New("it does not greet like a tinc node")
+		return inviter, errors.New("its greeting is not that of a tinc node")
 	}
 	if _, err := node.ParseName(words[1]); err != nil {
-		return inviter, errors.New("it does not greet like a tinc node")
+		return inviter, errors.New("its greeting is not that of a tinc node")
 	}
 	j.inviter = words[1]
 	if major, _, _ := strings.Cut(words[2], "."); major != "17" {
-		return inviter, errors.New("it speaks another version of the protocol")
+		return inviter, errors.New("it uses another version of the protocol")
 	}
 	second, err := c.line()
 	if err != nil {
@@ -483,7 +483,7 @@ func refused(typ byte, data []byte) error {
 	if why := Refusal(data); typ == recordRefused && why.known() {
 		return why
 	}
-	return fmt.Errorf("the inviter broke off (record type %d)", typ)
+	return fmt.Errorf("the inviter ended the conversation (record type %d)", typ)
 }
 
 // randomNet returns a name for a network whose own name is taken.

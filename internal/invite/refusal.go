@@ -29,7 +29,7 @@ func (r Refusal) Error() string {
 	case Expired:
 		return "this invitation has expired"
 	case Taken:
-		return "the network has a node of that name by now"
+		return "the network already has a node of that name"
 	case BadKey:
 		return "the inviter did not accept our public key"
 	case Full:

@@ -184,7 +184,7 @@ func parseHello(line string) (keys.PublicKey, error) {
 			return keys.ParsePublicKey(text)
 		}
 	}
-	return keys.PublicKey{}, errors.New("this is not the greeting of a newcomer")
+	return keys.PublicKey{}, errors.New("this is not the greeting of a joining node")
 }
 
 // talk leads the encrypted part, at whose end the newcomer has proved that it has the key of its greeting. An error
@@ -206,7 +206,7 @@ func (s *Server) talk(c *conversation, invitationKey, newcomer keys.PublicKey, r
 	case err != nil:
 		return "", err
 	case name != "":
-		return fmt.Sprintf("has joined as %s, and is told so again", name), c.send(recordAccepted, nil)
+		return fmt.Sprintf("has joined as %s, and is sent the confirmation again", name), c.send(recordAccepted, nil)
 	}
 	name, key, err := s.admit(c, inv)
 	if err != nil {
@@ -215,7 +215,7 @@ func (s *Server) talk(c *conversation, invitationKey, newcomer keys.PublicKey, r
 	}
 	s.spend(file, name, key, inv.made.Add(s.expire()), remote)
 	if err := c.send(recordAccepted, nil); err != nil {
-		s.log(fmt.Sprintf("%s is stored as a new node, but could not be told so: %v", name, err))
+		s.log(fmt.Sprintf("%s is stored as a new node, but the confirmation could not be sent: %v", name, err))
 	}
 	return "joined as " + string(name), nil
 }

@@ -35,14 +35,14 @@ type UnansweredError struct {
 }
 
 func (e *UnansweredError) Error() string {
-	return fmt.Sprintf("%v; whether the inviter has let us in is not known", e.Err)
+	return fmt.Sprintf("%v; it is not known whether the inviter has stored this node", e.Err)
 }
 
 func (e *UnansweredError) Unwrap() error { return e.Err }
 
 // Hint says how to go on.
 func (e *UnansweredError) Hint() string {
-	return "run the same command again: it goes on with the same key. If the inviter does not answer that (tinc does not), but has a host file " +
+	return "run the same command again: it continues with the same key. If the inviter does not answer that (tinc does not), but has a host file " +
 		"of this node, move " + filepath.Join(e.Kept, preparedConf) + " to where the configuration belongs"
 }
 

@@ -34,7 +34,7 @@ type Signed struct {
 	Data   []byte // part of the text given to VerifyFile
 }
 
-var errBadSignature = errors.New("the signature does not fit the data")
+var errBadSignature = errors.New("the signature does not match the data")
 
 // VerifyFile checks the output of [SignFile]. lookup returns the public key of
 // the named signer; its error is passed on.

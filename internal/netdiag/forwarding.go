@@ -36,7 +36,7 @@ func Forwarding(q Question, own []netip.Prefix) (list []Finding) {
 		}
 		for _, d := range []string{q.Interface, dev} {
 			if setting, off := forwardingOff(d, l.six); off {
-				list = append(list, Finding{"forwarding-off", fmt.Sprintf("this machine passes on no packets between %s and %s, behind which it has %v: %s is 0", q.Interface, dev, p, setting),
+				list = append(list, Finding{"forwarding-off", fmt.Sprintf("this machine forwards no packets between %s and %s, behind which it has %v: %s is 0", q.Interface, dev, p, setting),
 					"sysctl -w " + map[bool]string{false: "net.ipv4.ip_forward=1", true: "net.ipv6.conf.all.forwarding=1"}[l.six]})
 				break
 			}

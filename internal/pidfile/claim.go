@@ -123,7 +123,7 @@ func lockPidFile(path string) (*os.File, error) {
 		}
 		f.Close()
 	}
-	return nil, fmt.Errorf("pid file: something exchanges %s all the time", path)
+	return nil, fmt.Errorf("pid file: %s is being replaced repeatedly", path)
 }
 
 // lockTries is how often a pid file is opened that was removed while we did so.

@@ -186,7 +186,7 @@ func (c *Client) round(ctx context.Context) time.Duration {
 		}
 		said := ""
 		if err != nil {
-			said = fmt.Sprintf("opens no port for us: %.*s", maxQuoted, err)
+			said = fmt.Sprintf("did not open a port: %.*s", maxQuoted, err)
 			rest.pause = min(max(2*rest.pause, c.cfg.Refresh), maxPause)
 			rest.until = time.Now().Add(rest.pause)
 			c.backoffs[s] = rest
@@ -302,7 +302,7 @@ func (c *Client) request(ctx context.Context, s site, h *lease) (shortest time.D
 			if i == 0 {
 				return 0, err
 			}
-			h.refused = fmt.Sprintf("opens no %s port: %.*s", r.protocol, maxQuoted, err)
+			h.refused = fmt.Sprintf("did not open the %s port: %.*s", r.protocol, maxQuoted, err)
 			continue
 		}
 		if _, upnp := h.mapper.(upnp); upnp && h.given[r.protocol] != 0 && h.given[r.protocol] != external.Port() {
@@ -366,7 +366,7 @@ func (c *Client) release() {
 			}
 			r.external, r.lifetime = h.given[r.protocol], 0
 			if err := h.mapper.remove(ctx, r); err != nil {
-				c.cfg.Log(2, "could not give the %s port back to the router: %v", r.protocol, err)
+				c.cfg.Log(2, "could not delete the %s port mapping: %v", r.protocol, err)
 			}
 		}
 	}

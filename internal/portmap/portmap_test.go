@@ -382,7 +382,7 @@ func TestARefusalIsSaidOnceInEachNetwork(t *testing.T) {
 	c, said := client(newRouter(t, &router{}), &here)
 	for i := range 3 {
 		c.round(t.Context())
-		if got := said(); strings.Contains(got, "opens no port") != (i == 0) {
+		if got := said(); strings.Contains(got, "did not open a port") != (i == 0) {
 			t.Errorf("round %d: %q", i, got)
 		}
 		clear(c.backoffs)
@@ -393,7 +393,7 @@ func TestARefusalIsSaidOnceInEachNetwork(t *testing.T) {
 		t.Errorf("remembered of a network that is gone: %v", c.reported)
 	}
 	here = []site{{loopback, loopback}}
-	if c.round(t.Context()); !strings.Contains(said(), "opens no port") {
+	if c.round(t.Context()); !strings.Contains(said(), "did not open a port") {
 		t.Error("in that network again nothing is said")
 	}
 }
@@ -433,7 +433,7 @@ func TestAPortThatIsMissingIsSaidOnce(t *testing.T) {
 	c, said := client(r, &here)
 	for i := range 3 {
 		c.round(t.Context())
-		if got := said(); strings.Contains(got, "opens no TCP port: the router refuses: not authorized") != (i == 0) {
+		if got := said(); strings.Contains(got, "did not open the TCP port: the router refuses: not authorized") != (i == 0) {
 			t.Errorf("round %d: %q", i, got)
 		}
 	}

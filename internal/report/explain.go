@@ -83,13 +83,13 @@ func natText(k control.NATKind) string {
 	case control.NATNone:
 		return "none"
 	case control.NATOne:
-		return "there is one; two nodes that answer by UDP would tell its kind"
+		return "present; its kind is unknown until two nodes answer by UDP"
 	case control.NATEndpointIndependent:
 		return "endpoint-independent mapping: direct paths are possible"
 	case control.NATSymmetric:
-		return "symmetric: another outer address for each node; direct paths need the other side's help"
+		return "address-and-port-dependent mapping (symmetric): direct paths need the other side's help"
 	}
-	return "not known: no node told from where it hears us"
+	return "unknown: no node has reported the address at which it sees this one"
 }
 
 func yes(b bool) string {

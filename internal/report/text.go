@@ -135,7 +135,7 @@ func writeKeys(b *strings.Builder, s *control.Status, f Form) {
 		}
 	}
 	for _, name := range wrong[:min(len(wrong), maxKeysShown)] {
-		f.sentence(b, yellow, "wrong key: ", fmt.Sprintf("%s was refused, since it does not have the key in hosts/%s here, or not ours; more: %s why %s",
+		f.sentence(b, yellow, "wrong key: ", fmt.Sprintf("%s was refused, since it does not have the key in hosts/%s here, or has another key of this node; more: %s why %s",
 			name, name, f.command(), name))
 	}
 	if more := len(wrong) - maxKeysShown; more > 0 {

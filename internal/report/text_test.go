@@ -220,7 +220,7 @@ func TestStatusMarksWhoWasRemovedHere(t *testing.T) {
 func TestStatusTellsOfAKeyThatDoesNotFit(t *testing.T) {
 	b := sampleMesh(t)
 	b.nodes[3].WrongKey = true // dave
-	if got := text(t, b.status(), 0); !strings.Contains(got, "\nwrong key: dave was refused, since it does not have the key in hosts/dave here, or not ours; more: tincan why dave\n") {
+	if got := text(t, b.status(), 0); !strings.Contains(got, "\nwrong key: dave was refused, since it does not have the key in hosts/dave here, or has another key of this node; more: tincan why dave\n") {
 		t.Error(got)
 	}
 }

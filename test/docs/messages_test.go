@@ -34,7 +34,7 @@ func TestTheMessagesOfTroubleshootingExist(t *testing.T) {
 			}
 		}
 	}
-	for _, never := range []string{"the router has left for lunch", "no invitation is open there, or it is no tinc 1.1", "has no effect yet"} {
+	for _, never := range []string{"the router has left for lunch", "no invitation is open there, or it is not tinc 1.1", "has no effect yet"} {
 		if said.has(never) {
 			t.Errorf("nobody says %q, and yet it is found", never)
 		}

@@ -356,7 +356,7 @@ func TestANewcomerIsToldWhatItCannotReach(t *testing.T) {
 	boot, bob, carol := w.node("boot"), w.node("bob"), w.node("carol")
 	url, token := boot.boots()
 	at := boot.Addr("ip4").String()
-	if log := boot.daemon.Log(); !strings.Contains(log, "open in firewalls: port 655, TCP and UDP, for the other nodes; port 8655, TCP, for newcomers") {
+	if log := boot.daemon.Log(); !strings.Contains(log, "open in firewalls: port 655, TCP and UDP, for the other nodes; port 8655, TCP, for new nodes") {
 		t.Errorf("the first node does not say which ports to open:\n%s", log)
 	}
 	said := func(n *node, args ...string) string {

@@ -86,7 +86,7 @@ func listChanges(e *env.Env, store *keydist.Store) error {
 		}
 	}
 	for _, r := range store.Removed() {
-		_, err := fmt.Fprintf(e.Out, "%s removed %s: its host file was deleted here; to let it come back: accept %s\n", r.Node, r.Since.Format(time.DateOnly), r.Node)
+		_, err := fmt.Fprintf(e.Out, "%s removed %s: its host file was deleted here; to restore it: accept %s\n", r.Node, r.Since.Format(time.DateOnly), r.Node)
 		if err != nil {
 			return err
 		}
@@ -135,11 +135,11 @@ brings it back. Other nodes are not affected: run the command on each of them.`,
 				return frontend.Suggest(err, string(name), e.Nodes)
 			}
 			if again {
-				e.Say("%s is removed already; to let it come back: %s accept %s", name, e.Self(), name)
+				e.Say("%s is removed already; to restore it: %s accept %s", name, e.Self(), name)
 			} else {
 				e.Say("removed %s from this node: its host file, what was learned of it, and its addresses", name)
 			}
-			e.Say("the other nodes still know it: say it at each of them: tincan remove %s", name)
+			e.Say("the other nodes still know it; run on each of them: tincan remove %s", name)
 			return nil
 		},
 	}

@@ -125,7 +125,7 @@ func importHosts(e *env.Env, args []string, force bool) error {
 		h.Text = clean
 		err = confdir.ImportHost(l, h, force)
 		if errors.Is(err, fs.ErrExist) {
-			e.Say("there is a host file %s already; it stays as it is", l.Host(h.Name))
+			e.Say("there is a host file %s already; it is not changed", l.Host(h.Name))
 			continue
 		}
 		if err != nil {

@@ -100,7 +100,7 @@ func setting(e *env.Env, verb command.Verb, args []string, force, asJSON bool) e
 	}
 	if errors.Is(err, command.ErrUnforced) {
 		text, _ := strings.CutSuffix(err.Error(), "; "+command.ErrUnforced.Error())
-		return terminal.Hint(errors.New(text), "to write it all the same: %s %s --force %s", e.Self(), [...]string{"get", "set", "add", "del"}[verb], quoted(args))
+		return terminal.Hint(errors.New(text), "to write it nevertheless: %s %s --force %s", e.Self(), [...]string{"get", "set", "add", "del"}[verb], quoted(args))
 	}
 	if err != nil {
 		return err

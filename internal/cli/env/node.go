@@ -41,7 +41,7 @@ func (e *Env) NotRunning(err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		return terminal.Hint(err, "run this command as the user who started the node, most likely root")
 	case errors.Is(err, pidfile.ErrTinc10):
-		return terminal.Hint(err, "end it with: %s, then start tincan with: %s up", strings.Replace(e.Self(), "tincan", "tincd", 1)+" -k", e.Self())
+		return terminal.Hint(err, "stop it with: %s, then start tincan with: %s up", strings.Replace(e.Self(), "tincan", "tincd", 1)+" -k", e.Self())
 	case errors.As(err, &d) && d.Stage <= control.NoProcess:
 		if _, none := e.Existing(); none != nil && e.Place.PidFile == "" { // most likely -n was forgotten
 			return none

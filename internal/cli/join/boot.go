@@ -172,9 +172,9 @@ func tokenCommand(e *env.Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "token",
 		Short: "Create, list and revoke join tokens",
-		Long: `A token lets newcomers in at a boot node ("tincan bootnode", "tincan up --boot").
+		Long: `A token admits new nodes at a boot node ("tincan bootnode", "tincan up --boot").
 It has a time limit and a number of uses, and can be revoked at any time; a
-service that runs notices at once.`,
+running service notices immediately.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if err := frontend.Between("new, list or revoke", 1, -1)(cmd, args); err != nil {
 				return err

@@ -123,7 +123,7 @@ func checkRange(e *env.Env, name string, vpn netip.Prefix, force bool) error {
 	if r := vpn.Masked(); vpn.IsValid() && !subnet.Private(r) {
 		if !force {
 			return terminal.Hint(fmt.Errorf("the range %v is not a private one: machines of the Internet with these addresses could not be reached any more", r),
-				"%s init %s --range %v; or take it all the same with --force, if it is yours", e.Self(), command.Quote(name), generate.RandomRange())
+				"%s init %s --range %v; or use it nevertheless with --force, if it is yours", e.Self(), command.Quote(name), generate.RandomRange())
 		}
 		e.Say("warning: the range %v is not a private one: machines of the Internet with these addresses cannot be reached any more, unless it is yours", r)
 	}
@@ -139,7 +139,7 @@ func checkRange(e *env.Env, name string, vpn netip.Prefix, force bool) error {
 		return nil
 	}
 	return terminal.Hint(fmt.Errorf("the range %v overlaps with %s", vpn.Masked(), other),
-		"%s init %s --range %v; or take it all the same with --force", e.Self(), command.Quote(name), generate.RandomRange())
+		"%s init %s --range %v; or use it nevertheless with --force", e.Self(), command.Quote(name), generate.RandomRange())
 }
 
 // warnOfOverlaps says that addresses that somebody else has chosen do not fit here.
@@ -159,7 +159,7 @@ func warnOfOverlaps(e *env.Env, list []string) {
 func (f initFlags) vpn() (netip.Prefix, error) {
 	if f.tincUp {
 		if f.network != "" || f.address != "" {
-			return netip.Prefix{}, errors.New("--tinc-up leaves the addresses to the script, so --range and --address do not go with it")
+			return netip.Prefix{}, errors.New("--tinc-up leaves the addresses to the script, so --range and --address cannot be used with it")
 		}
 		return netip.Prefix{}, nil
 	}

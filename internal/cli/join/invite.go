@@ -43,12 +43,12 @@ network. It works once and within a week. Treat it like a password.`,
 			inv, err := command.RunInvite(context.Background(), command.Invite{Layout: l.ForClient(), Invitee: args[0], Address: address, Command: e.Self()}, e.Streams)
 			switch {
 			case errors.Is(err, invite.ErrNoAddress):
-				return terminal.Hint(err, "say it with: %s set Address HOST", e.Self())
+				return terminal.Hint(err, "set it with: %s set Address HOST", e.Self())
 			case err != nil:
 				return err
 			}
 			if inv.Again {
-				e.Say("note: there is another open invitation for %s; the first that is used counts", inv.Invitee)
+				e.Say("note: there is another open invitation for %s; only the first one used is valid", inv.Invitee)
 			}
 			for _, addr := range inv.Addresses {
 				e.Say("%s will have the address %s", inv.Invitee, addr)
@@ -99,28 +99,28 @@ func joinHint(err error, web bool) error {
 	case errors.Is(err, invite.ErrOccupied):
 		hint = "this machine has a network of that name; to join under another: tincan -n NETWORK join URL"
 	case errors.Is(err, invite.ErrOtherKey), errors.Is(err, invite.ErrNoneOpen):
-		hint = "have a new URL made, on a node of the network: tincan invite NAME"
+		hint = "ask for a new URL; on a node of the network: tincan invite NAME"
 	case errors.As(err, &refusal):
 		switch refusal {
 		case invite.Busy, invite.BadKey:
 			hint = "wait a moment, and repeat it with the same URL"
 		case invite.Taken:
-			hint = "have a new URL made with another name, on a node of the network: tincan invite NAME"
+			hint = "ask for a URL with another name; on a node of the network: tincan invite NAME"
 		case invite.Full:
-			hint = "the range of the network has to be larger, or a node has to leave"
+			hint = "the network needs a larger range, or a node must be removed"
 		case invite.Failed:
 			hint = "the log of the inviter says more; repeat it with the same URL when that is fixed"
 		default:
-			hint = "have a new URL made, on a node of the network: tincan invite NAME"
+			hint = "ask for a new URL; on a node of the network: tincan invite NAME"
 		}
 	case errors.As(err, &lookup):
-		hint = "is the name of the host in the URL right, and has this machine a name server? Otherwise have a URL with an address made: tincan invite NAME --address ADDRESS"
+		hint = "is the name of the host in the URL right, and has this machine a name server? Otherwise ask for a URL with an address: tincan invite NAME --address ADDRESS"
 	case errors.Is(err, oserr.Refused):
 		hint = "the inviter's node does not run, or it listens on another port: have it started (tincan up), and create a new URL if its port has changed; the same URL can be used again"
 	case errors.As(err, &network) && network.Timeout(), errors.Is(err, context.DeadlineExceeded):
-		hint = "a firewall, or an address that cannot be reached from here: the port in the URL has to be open for TCP at the inviter, or have a URL with another address made: tincan invite NAME --address HOST"
+		hint = "a firewall, or an address that cannot be reached from here: the port in the URL has to be open for TCP at the inviter, or ask for a URL with another address: tincan invite NAME --address HOST"
 	case errors.Is(err, invite.ErrNoGreeting):
-		hint = "look into the inviter's log, or have a new URL made there: tincan invite NAME"
+		hint = "look into the inviter's log, or ask for a new URL: tincan invite NAME"
 	}
 	if hint == "" {
 		return err
@@ -175,5 +175,5 @@ func join(e *env.Env, args []string, o joinOptions) error {
 		return nil
 	}
 	e.Place.Net, e.Place.Conf = res.Layout.NetName, conf
-	return terminal.Hint(service.Install(e, newcomers.Options{}, false), "this machine has joined all the same; start the node with: %s up", e.Self())
+	return terminal.Hint(service.Install(e, newcomers.Options{}, false), "this machine has joined nevertheless; start the node with: %s up", e.Self())
 }

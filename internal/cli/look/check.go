@@ -74,7 +74,7 @@ func writeReport(w io.Writer, r check.Report, fixed bool) error {
 	if len(r.Speaks) > 0 {
 		speaks = "the protocol of tinc " + strings.Join(r.Speaks, " and of tinc ")
 	}
-	fmt.Fprintf(&b, "node %s in %s, which would speak %s\n", r.Node, r.Directory, speaks)
+	fmt.Fprintf(&b, "node %s in %s, which would use %s\n", r.Node, r.Directory, speaks)
 	for _, part := range check.Parts {
 		first := true
 		for _, f := range r.Findings {

@@ -30,7 +30,7 @@ LEVEL is how much: 0 start and stop, 1 connections, 2 status, 3 protocol, 4 requ
 			if len(args) > 0 {
 				var err error
 				if level, err = strconv.Atoi(args[0]); err != nil || level < 0 {
-					return terminal.Hint(fmt.Errorf("%q is no level", args[0]), "levels are 0 to 5")
+					return terminal.Hint(fmt.Errorf("%q is not a debug level", args[0]), "levels are 0 to 5")
 				}
 			}
 			return e.Ask(func(d *control.Client) error {

@@ -49,7 +49,7 @@ With the name of a NODE: all details about it. With a PATTERN, such as
 			case o.reachable && o.unreachable:
 				return errors.New("choose one of --reachable and --unreachable")
 			case o.drops && (about != "" || o.reachable || o.unreachable):
-				return errors.New("--drops is about all nodes: leave out which")
+				return errors.New("--drops is about all nodes: omit NODE")
 			case o.watch != 0 && o.watch < minWatch:
 				return fmt.Errorf("--watch must be at least %v", minWatch)
 			case o.watch > 0:
@@ -112,7 +112,7 @@ func choose(e *env.Env, s *control.Status, about string, o statusOptions) (one *
 	name, err := node.ParseName(about)
 	if err != nil {
 		if _, bad := netip.ParseAddr(about); bad == nil {
-			return nil, terminal.Hint(fmt.Errorf("%s is an address, and not the name of a node", about), "whose it is: %s info %s", e.Self(), about)
+			return nil, terminal.Hint(fmt.Errorf("%s is an address, and not the name of a node", about), "to find its owner: %s info %s", e.Self(), about)
 		}
 		return nil, err
 	}

@@ -64,7 +64,7 @@ and simply start it if there is one.
 			if f.service {
 				for _, name := range []string{"detach", "debug", "log-file", "option", "user", "chroot", "mlock"} {
 					if c.Flags().Changed(name) {
-						return fmt.Errorf("--%s does not go with --service, which runs the node as its files say", name)
+						return fmt.Errorf("--%s cannot be combined with --service, which runs the node with the settings of its files", name)
 					}
 				}
 			}
@@ -106,7 +106,7 @@ func up(e *env.Env, f upFlags) error {
 	if pid := e.Runs(); pid != 0 && !f.service && !launch.Detached() && os.Getenv("NOTIFY_SOCKET") == "" {
 		e.Say("the node is already running (pid %d); see: %s status", pid, e.Self())
 		if f.admit.Binding != "" {
-			e.Say("note: it lets newcomers in only if it was started with --boot; otherwise: %s down, and this once more", e.Self())
+			e.Say("note: it admits new nodes only if it was started with --boot; otherwise run: %s down, then this command again", e.Self())
 			e.Say("note: for one more token: %s token new", e.Self())
 		}
 		return nil

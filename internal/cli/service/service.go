@@ -136,7 +136,7 @@ func Install(e *env.Env, o newcomers.Options, dry bool) error {
 		return err
 	}
 	if pid := e.Runs(); pid != 0 && !dry && !active(unit) {
-		return terminal.Hint(fmt.Errorf("the node is already running (pid %d), and not as a service", pid), "end it first: %s down", e.Self())
+		return terminal.Hint(fmt.Errorf("the node is already running (pid %d), and not as a service", pid), "stop it first: %s down", e.Self())
 	}
 	files := [][2]string{{unitFile, text}}
 	if o.Binding != "" {
@@ -419,7 +419,7 @@ func foreign(e *env.Env, action string, o newcomers.Options, dry bool) error {
 		return nil
 	}
 	if pid := e.Runs(); pid != 0 {
-		return terminal.Hint(fmt.Errorf("the node is already running (pid %d)", pid), "end it first: %s down", e.Self())
+		return terminal.Hint(fmt.Errorf("the node is already running (pid %d)", pid), "stop it first: %s down", e.Self())
 	}
 	if err := s.Install(); err != nil {
 		return err

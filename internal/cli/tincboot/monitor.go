@@ -143,8 +143,8 @@ func monitor(s terminal.Streams, layout func() (confdir.Layout, error)) *cobra.C
 	var o monitorOptions
 	c := &cobra.Command{
 		Use: "monitor", Short: "Distribute host files for a tincd (started by tinc-up)", Args: cobra.NoArgs,
-		Long: `Shows the own host file to the VPN, fetches those of the nodes that tincd's scripts
-tell about, and adds ConnectTo lines for the nodes that have an address. It ends with
+		Long: `Serves the host file of this node inside the VPN, fetches those of the nodes that tincd's scripts
+report, and adds ConnectTo lines for the nodes that have an address. It ends with
 tinc-down. A node that tincan itself runs does all this without a monitor.
 
 The directory of the network is --dir or $DIR, else the working directory if it is
@@ -211,7 +211,7 @@ func (o monitorOptions) layout(otherwise func() (confdir.Layout, error)) (confdi
 	}
 	dir, err := filepath.Abs(dir)
 	if err == nil && !isNetwork(dir) {
-		err = terminal.Hint(fmt.Errorf("there is no network in %s", dir), "give its directory with --dir, which has to hold tinc.conf and hosts")
+		err = terminal.Hint(fmt.Errorf("there is no network in %s", dir), "give its directory with --dir, which must contain tinc.conf and hosts")
 	}
 	return confdir.Layout{ConfBase: dir}, err
 }

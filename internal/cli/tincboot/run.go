@@ -43,7 +43,7 @@ func (a *app) bootRunCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "run", Short: "Run a node that others can join", Args: frontend.Between("no arguments", 0, 0),
 		Long: `Makes a node in DIR if there is none, runs it (with the engine of tincan: no
-tincd is needed), lets newcomers in who know the token, and joins the networks of
+tincd is needed), admits new nodes that know the token, and joins the networks of
 --join with it.`,
 		RunE: func(*cobra.Command, []string) error { return a.run(r) },
 	}
@@ -63,7 +63,7 @@ tincd is needed), lets newcomers in who know the token, and joins the networks o
 	f.StringVar(&r.tincd, "tincd", "tincd", "not used")
 	f.StringArrayVarP(&r.join, "join", "j", nil, "`URL` of a node to join; may be repeated")
 	f.DurationVar(&r.retry, "join-retry", 15*time.Second, "pause between attempts to join")
-	f.DurationVar(&r.discovery, "discovery-interval", 5*time.Second, "not used: host files spread by themselves")
+	f.DurationVar(&r.discovery, "discovery-interval", 5*time.Second, "not used: host files are distributed automatically")
 	f.BoolVar(&r.ufw, "ufw", false, "not used: open the ports yourself")
 	f.BoolVar(&r.weak, "allow-weak-token", false, "use a token that can be guessed from one recorded join")
 	return c
