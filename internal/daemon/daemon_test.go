@@ -314,7 +314,7 @@ func TestThreeNodesBecomeOneNetwork(t *testing.T) {
 		t.Errorf("nodes of b: %s", got)
 	}
 	own := nodes[1]
-	if own.Address.Host != control.Myself || own.Status != control.Visited|control.Reachable|control.SPTPS || own.Options&^wire.Punch != 0x710000c {
+	if own.Address.Host != control.Myself || own.Status != control.Visited|control.Reachable|control.SPTPS || own.Options&^(wire.Punch|wire.RosterExchange) != 0x710000c {
 		t.Errorf("own node: %+v", own)
 	}
 	if far := nodes[2]; far.NextHop != "a" || far.Distance != 2 {
