@@ -25,18 +25,18 @@ func newImplementation(key *[KeySize]byte) implementation {
 	}
 }
 
-// shortSize is what passShort ciphers.
-const shortSize = 4 * blockSize
+// shortBlocks is how many blocks passShort makes.
+const shortBlocks = 4
 
-// passShort is pass for four blocks, without a tag: n is at most shortSize, a block
-// less with polyKey.
+// passShort is pass with fewer blocks and without a tag.
 //
 //go:noescape
 func passShort(dst, src *byte, n int, state *[16]uint32, polyKey *[32]byte)
 
 // passAlone is pass without a tag.
 func passAlone(dst, src *byte, n int, state *[16]uint32, polyKey *[32]byte) {
-	if n <= shortSize-blockSize || n <= shortSize && polyKey == nil {
+	const most = shortBlocks * blockSize
+	if n <= most-blockSize || n <= most && polyKey == nil {
 		passShort(dst, src, n, state, polyKey)
 	} else {
 		pass(dst, src, n, state, nil, 0, nil, polyKey)

@@ -4,8 +4,8 @@ package chapoly
 // architecture has.
 const passBlocks = 4
 
-// shortSize is not used: a pass is short enough.
-const shortSize = 0
+// shortBlocks is none: there is no shorter pass.
+const shortBlocks = 0
 
 func newImplementation(key *[KeySize]byte) implementation { return newInterleaved(key) }
 

@@ -41,26 +41,34 @@ func newInterleaved(key *[KeySize]byte) *interleaved {
 	return &interleaved{state: initialState(key)}
 }
 
-// first makes the key of the tag of record n and ciphers as much of src as one pass
-// can. It returns how much that is.
+// first makes the key of the tag of record n and ciphers the beginning of src. It
+// returns how much that is. Nothing can be tagged meanwhile, so if the last pass would
+// need only part of its blocks, this one is short.
 func (k *interleaved) first(dst, src []byte, n uint64) int {
 	setNumber(&k.state, n)
-	size := min(len(src), firstSize)
+	made, size := uint32(passBlocks), min(len(src), firstSize)
+	blocks := 1 + (len(src)+blockSize-1)/blockSize
+	if last := blocks % passBlocks; 0 < last && last <= shortBlocks && len(src) <= scratchSize {
+		made, size = shortBlocks, min(len(src), (shortBlocks-1)*blockSize)
+	}
 	passAlone(unsafe.SliceData(dst), unsafe.SliceData(src), size, &k.state, &k.poly.key)
+	k.state[12] = made
 	return size
 }
 
 // next ciphers as much of src as another pass can and adds as many groups of msg to
 // the tag. It returns the lengths of both.
 func (k *interleaved) next(dst, src, msg []byte) (ciphered, tagged int) {
-	k.state[12] += passBlocks
 	ciphered = min(len(src), passSize)
-	if groups := min(len(msg)/groupSize, maxGroups); groups > 0 && k.poly.grouped {
+	groups := min(len(msg)/groupSize, maxGroups)
+	if groups > 0 && k.poly.grouped {
 		pass(&dst[0], &src[0], ciphered, &k.state, &msg[0], groups, &k.poly, nil)
-		return ciphered, groups * groupSize
+	} else {
+		passAlone(&dst[0], &src[0], ciphered, &k.state, nil)
+		groups = 0
 	}
-	passAlone(&dst[0], &src[0], ciphered, &k.state, nil)
-	return ciphered, 0
+	k.state[12] += passBlocks
+	return ciphered, groups * groupSize
 }
 
 func (k *interleaved) seal(dst, plain []byte, n uint64) []byte {
@@ -72,6 +80,7 @@ func (k *interleaved) seal(dst, plain []byte, n uint64) []byte {
 	if follows && k.ahead {
 		k.poly.key = k.nextKey
 		setNumber(&k.state, n)
+		k.state[12] = passBlocks
 		done = subtle.XORBytes(out, plain, k.scratch[:firstSize])
 	} else {
 		done = k.first(out[:size], plain, n)
@@ -80,7 +89,7 @@ func (k *interleaved) seal(dst, plain []byte, n uint64) []byte {
 	tagged := k.poly.start(out, size)
 	for done < size {
 		msg := out[tagged:done]
-		if k.ahead && size-done <= shortSize {
+		if k.ahead && size-done <= shortBlocks*blockSize {
 			msg = nil // a short pass is quicker, and lookAhead takes many groups
 		}
 		c, t := k.next(out[done:size], plain[done:], msg)

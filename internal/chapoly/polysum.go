@@ -47,21 +47,27 @@ func (p *polySum) start(msg []byte, size int) int {
 	return lead
 }
 
+// makePowers fills powers for the r in key.
 func (p *polySum) makePowers() {
 	r0, r1 := p.factor()
+	a0, a1, a2 := polyMul(r0, r1, 0, r0, r1)
+	b0, b1, b2 := polyMul(a0, a1, a2, r0, r1)
+	c0, c1, c2 := polyMul(b0, b1, b2, r0, r1)
+	s0, s1, s2 := add192(a0, a1, a2, r0, r1, 0)
+	s0, s1, s2 = add192(s0, s1, s2, b0, b1, b2)
+	s0, s1, s2 = add192(s0, s1, s2, c0, c1, c2)
 	w := &p.powers
+	w[0], w[1], w[2] = c0, c1, c2
+	w[3], w[4], w[5] = b0, b1, b2
+	w[6], w[7], w[8] = a0, a1, a2
 	w[9], w[10], w[11] = r0, r1, 0
-	for i := 9; i > 0; i -= 3 {
-		w[i-3], w[i-2], w[i-1] = polyMul(w[i], w[i+1], w[i+2], r0, r1)
-	}
-	var sum [3]uint64
-	for i := 0; i < 12; i += 3 {
-		var c uint64
-		sum[0], c = bits.Add64(sum[0], w[i], 0)
-		sum[1], c = bits.Add64(sum[1], w[i+1], c)
-		sum[2] += w[i+2] + c
-	}
-	copy(w[12:], sum[:])
+	w[12], w[13], w[14] = s0, s1, s2
+}
+
+func add192(x0, x1, x2, y0, y1, y2 uint64) (uint64, uint64, uint64) {
+	z0, c := bits.Add64(x0, y0, 0)
+	z1, c := bits.Add64(x1, y1, c)
+	return z0, z1, x2 + y2 + c
 }
 
 // blocks continues the sum by the whole blocks in msg, one at a time.
