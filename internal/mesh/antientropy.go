@@ -12,7 +12,7 @@ import (
 	"tincan/internal/wire"
 )
 
-// Flooding alone does not keep all nodes of one mind. When connections are made while
+// Flooding alone does not keep all nodes in agreement. When connections are made while
 // news travel, a node may hear of a change before it is told the state before that
 // change, and stays behind for good: with an edge that is gone, without one that
 // exists, or with an old weight. tinc has no remedy.

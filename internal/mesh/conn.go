@@ -160,7 +160,7 @@ func (l *links) line(e Line) {
 	if p == nil && l.keyring.admitMember(name) {
 		p = l.nodes[name]
 	}
-	if !l.keyring.mayKnock(p) {
+	if !l.keyring.mayBeLetIn(p) {
 		l.repel(c, l.whyUnknown(p, name))
 		return
 	}
@@ -689,7 +689,7 @@ func (l *links) dropLearnedLogins(p *peer, reason string) {
 // checkVouchers ends the connections of those for whom nobody vouches any more.
 func (l *links) checkVouchers() {
 	for _, c := range append([]*conn(nil), l.lines...) {
-		if c.peer != nil && c.byLearned && c.stage >= securing && !l.keyring.mayKnock(c.peer) {
+		if c.peer != nil && c.byLearned && c.stage >= securing && !l.keyring.mayBeLetIn(c.peer) {
 			l.drop(c, "it has no host file here, and no node vouches for it any more")
 		}
 	}

@@ -38,7 +38,7 @@ func (kr *keyring) applyHost(name node.Name, known bool, h Host) {
 	}
 	changed := was != nil && !sameKey(p.key(), was)
 	if h.Key != nil {
-		kr.settleLearned(p, was)
+		kr.replaceLearned(p, was)
 	}
 	if changed {
 		kr.links.endLogins(p, "its key in the host file has changed")

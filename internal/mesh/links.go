@@ -44,7 +44,7 @@ type links struct {
 		learn(p *peer, k keys.PublicKey)
 		loggedIn(p *peer, byLearned bool)
 		loginKey(p *peer) *keys.PublicKey
-		mayKnock(p *peer) bool
+		mayBeLetIn(p *peer) bool
 		minor() int
 		policy(p *peer) legacy.Policy
 		rsaLogin(p *peer) bool

@@ -11,46 +11,47 @@ import (
 
 // A path that dies is not announced. What shows it is silence: we send, and nothing comes
 // back. The data plane sees that first (Silent). It may mean nothing, for some traffic needs
-// no answer, so the node is asked: a few probes in quick succession, the same to other
+// no answer, so the node is suspected and probed: a few probes in quick succession, and the same to other
 // addresses that it may have. If none is answered the path is given up, packets take
-// another way, and probes go on until it answers again.
+// another path, and probes go on until it answers again.
 //
-//	traffic ──► silent for 0.1 s ──► in doubt: probes ──┬─► answered: all is well
-//	                                                    ├─► only the small ones, and at once: its MTU has shrunk
-//	                                                    ├─► only the small ones, and late: a queue is full
-//	                                                    ├─► at another address: the peer has moved
-//	                                                    └─► none: not reached by UDP for now
+//	traffic ──► silent for 0.1 s ──► suspected: probes ──┬─► answered: the path works
+//	                                                     ├─► only small ones, at once: its MTU has shrunk
+//	                                                     ├─► only small ones, late: a queue is full
+//	                                                     ├─► at another address: the peer has moved
+//	                                                     └─► none: not reached by UDP for now
 //
 // How many probes it takes follows the loss that is seen, so that a lossy path is not given up
 // for a dead one, and how long they are waited for follows the round trip time.
 
 const (
-	// doubtful is the shortest silence that is worth a question. It grows with
+	// minSilence is the shortest silence after which a node is suspected. It grows with
 	// the round trip time.
-	doubtful = 100 * time.Millisecond
-	// doubtInterval is the least time between two questions, if the answers are good.
-	doubtInterval = 200 * time.Millisecond
-	// quickQuestions is the time between two probes of a peer that is in doubt, at most.
-	quickQuestions = 2 * leastSpacing
-	// leastSpacing and mostSpacing bound the time between two probes of a suspicion.
-	leastSpacing, mostSpacing = 30 * time.Millisecond, 150 * time.Millisecond
-	// leastAnswer is how long the last probe of a doubt has for its answer at least.
-	leastAnswer = 60 * time.Millisecond
-	// leastTries and mostTries bound the number of probes of a suspicion.
-	leastTries, mostTries = 4, 24
-	// despair is the chance that all probes of a doubt get lost on a path that lives.
-	despair = 1e-5
-	// eagerBursts discovery requests follow each other at quickInterval when a path
+	minSilence = 100 * time.Millisecond
+	// suspectInterval is the least time between an answer and the next suspicion.
+	suspectInterval = 200 * time.Millisecond
+	// quickProbes is the time between two probes of a peer that suspects us, at most.
+	quickProbes = 2 * minSpacing
+	// minSpacing and maxSpacing bound the time between two probes of a suspicion.
+	minSpacing, maxSpacing = 30 * time.Millisecond, 150 * time.Millisecond
+	// minAnswer is how long the last probe of a suspicion has for its answer at least.
+	minAnswer = 60 * time.Millisecond
+	// minTries and maxTries bound the number of probes of a suspicion.
+	minTries, maxTries = 4, 24
+	// lossThreshold is the chance, which is accepted, that all probes of a suspicion get lost on a path that works.
+	lossThreshold = 1e-5
+	// lostBursts discovery requests follow each other at quickInterval when a path
 	// was given up.
-	eagerBursts = 40
+	lostBursts = 40
 	// resumeWithin is how long what was known of a path that was given up stays good.
 	resumeWithin = time.Minute
 	// falseAlarm is how soon after it was given up a path shows by its answer that this
 	// was wrong.
 	falseAlarm = 500 * time.Millisecond
-	// maxCaution bounds how much more patient false alarms make us. It passes with calmTime.
-	maxCaution = 3
-	calmTime   = time.Minute
+	// maxBackoff bounds how many more probes are sent after false alarms, as a power of two. The backoff is
+	// lowered by one each backoffDecay.
+	maxBackoff   = 3
+	backoffDecay = time.Minute
 	// proveInterval is how often the size in use is proved while large frames are sent.
 	proveInterval = 400 * time.Millisecond
 	// largeSize is the frame above which a path may treat frames otherwise than
@@ -71,9 +72,9 @@ const (
 	manySizes = 2 * maxFlights
 )
 
-// suspicion is the question whether a peer is still reached at its address.
+// suspicion is the state of finding out whether a peer is still reached at its address.
 type suspicion struct {
-	began time.Time // zero: there is no doubt
+	began time.Time // zero: there is none
 	left  int       // probes still to be sent
 	sent  int
 	large bool // it is also about the size of frames
@@ -131,9 +132,9 @@ func (r *udpPath) probeAnswered(now time.Time, from netip.AddrPort, size int) {
 					d.waited, d.answers = d.waited+rtt, d.answers+1
 				}
 			}
-			patience := r.rtt.Answer(leastAnswer)
+			wait := r.rtt.Answer(minAnswer)
 			for _, g := range r.outstanding[:i] {
-				if r.confirmed && g.addr == from && g.size < largeSize && now.Sub(g.sent) > patience {
+				if r.confirmed && g.addr == from && g.size < largeSize && now.Sub(g.sent) > wait {
 					r.loss += (1 - r.loss) / 16
 				}
 			}
@@ -153,14 +154,14 @@ func (r *udpPath) ambiguous(i int) bool {
 // tries is how many probes in a row must go unanswered to show that they are not just lost.
 func (r *udpPath) tries() int {
 	if r.loss < 0.02 {
-		return leastTries
+		return minTries
 	}
-	n := int(math.Ceil(math.Log(despair) / math.Log(min(r.loss, 0.9))))
-	return min(max(n, leastTries), mostTries)
+	n := int(math.Ceil(math.Log(lossThreshold) / math.Log(min(r.loss, 0.9))))
+	return min(max(n, minTries), maxTries)
 }
 
 // spacing is the time between two probes of a suspicion.
-func (r *udpPath) spacing() time.Duration { return min(max(r.rtt.Mean()/3, leastSpacing), mostSpacing) }
+func (r *udpPath) spacing() time.Duration { return min(max(r.rtt.Mean()/3, minSpacing), maxSpacing) }
 
 // ---------------------------------------------------------------- silence
 
@@ -170,10 +171,10 @@ func (ps *paths) silent(e Silent) {
 		return
 	}
 	r := p.udp()
-	if e.For >= r.rtt.Answer(doubtful) {
+	if e.For >= r.rtt.Answer(minSilence) {
 		r.suspicion.size = false
 	}
-	if e.For < r.rtt.Answer(doubtful) || ps.now.Sub(r.alive) < doubtInterval {
+	if e.For < r.rtt.Answer(minSilence) || ps.now.Sub(r.alive) < suspectInterval {
 		return
 	}
 	ps.suspect(p, true, ps.now.Sub(r.largeAt) < time.Second)
@@ -239,7 +240,7 @@ func (ps *paths) proveSize(p *peer) {
 	asked := ps.now
 	r.lack(ps.now)
 	ps.probe(p, r.addr, r.inUse(ps.now))
-	ps.after(r.rtt.Answer(leastAnswer)+leastSpacing, func() {
+	ps.after(r.rtt.Answer(minAnswer)+minSpacing, func() {
 		r := p.udp()
 		if p.reachable() && r.confirmed && r.pmtu.Fixed() && r.proving == asked && r.passed.Before(asked) {
 			before := r.suspicion.began
@@ -250,13 +251,13 @@ func (ps *paths) proveSize(p *peer) {
 	})
 }
 
-// probedBySuspect takes note of a small probe of p. Several in quick succession say that p is in
-// doubt about the way to us, so the one to p may not work either.
+// probedBySuspect takes note of a small probe of p. Several in quick succession say that p suspects
+// the path to us, so the one to p may not work either.
 func (ps *paths) probedBySuspect(p *peer) {
 	r := p.udp()
 	last := r.lastProbed
 	r.lastProbed = ps.now
-	if ps.now.Sub(last) < quickQuestions && ps.now.Sub(r.alive) > doubtInterval {
+	if ps.now.Sub(last) < quickProbes && ps.now.Sub(r.alive) > suspectInterval {
 		ps.suspect(p, false, false)
 	}
 }
@@ -268,15 +269,15 @@ func (ps *paths) suspect(p *peer, own, large bool) {
 	if !r.confirmed || ps.cfg.NoUDPDiscovery || !p.session().ready() || !r.suspicion.began.IsZero() {
 		return
 	}
-	if r.backoff > 0 && ps.now.Sub(r.gaveUp) > calmTime {
+	if r.backoff > 0 && ps.now.Sub(r.gaveUp) > backoffDecay {
 		r.backoff, r.gaveUp = r.backoff-1, ps.now
 	}
 	large = large && r.pmtu.Passes() >= largeSize
-	r.suspicion = suspicion{began: ps.now, left: min(r.tries()<<r.backoff, mostTries), own: own, large: large, want: r.inUse(ps.now)}
+	r.suspicion = suspicion{began: ps.now, left: min(r.tries()<<r.backoff, maxTries), own: own, large: large, want: r.inUse(ps.now)}
 	ps.probeSuspect(p)
 }
 
-// alternatives looks at the ways that would take the place of the path to p, in the same time.
+// alternatives probes the paths that would take the place of the path to p, in the same time.
 func (ps *paths) alternatives(p *peer) {
 	for _, a := range ps.candidates(p) {
 		if a != p.udp().addr {
@@ -285,7 +286,7 @@ func (ps *paths) alternatives(p *peer) {
 	}
 	if p.conn() != nil {
 		ps.links.ask(p.conn())
-	} else if hop := ps.nodes[p.path().NextHop]; hop != nil && hop != p && ps.now.Sub(hop.udp().alive) > doubtInterval {
+	} else if hop := ps.nodes[p.path().NextHop]; hop != nil && hop != p && ps.now.Sub(hop.udp().alive) > suspectInterval {
 		ps.links.ask(hop.conn())
 		ps.suspect(hop, false, false)
 	}
@@ -320,9 +321,9 @@ func (ps *paths) probeSuspect(p *peer) {
 	wait := r.spacing()
 	switch {
 	case d.left == 0:
-		wait = r.rtt.Answer(leastAnswer)
+		wait = r.rtt.Answer(minAnswer)
 	case d.sent == 1 && !d.large: // mostly it is answered, and that is all
-		wait = min(r.rtt.Answer(wait), mostSpacing)
+		wait = min(r.rtt.Answer(wait), maxSpacing)
 	}
 	due := ps.now.Add(wait)
 	ps.timers.Set(due, func() {
@@ -388,7 +389,7 @@ func (ps *paths) conclude(p *peer) {
 		r.pmtu.Shrunk(ps.now, d.want, d.best)
 		ps.touch(p)
 		ps.searchMTU(p)
-	case d.size: // a queue is in the way; silence would have told of itself
+	case d.size: // a queue is full; silence would have told of itself
 	case d.alt.IsValid():
 		ps.confirm(p, d.alt, d.altSock)
 		ps.searchMTU(p)
@@ -397,11 +398,11 @@ func (ps *paths) conclude(p *peer) {
 	}
 }
 
-// giveUpUDP has the packets for p take another way, and looks for it eagerly.
+// giveUpUDP has the packets for p take another path, and probes for this one in quick succession.
 func (ps *paths) giveUpUDP(p *peer) {
 	ps.logf(2, Info, "%s no longer answers by UDP", p.name)
 	ps.goIdle(p)
-	p.udp().burst = eagerBursts
+	p.udp().burst = lostBursts
 	ps.discover(p)
 }
 
@@ -428,7 +429,7 @@ func (r *udpPath) resumed(now time.Time, addr netip.AddrPort) {
 		return
 	}
 	r.pmtu = was.pmtu
-	if now.Sub(was.at) < falseAlarm && r.backoff < maxCaution {
+	if now.Sub(was.at) < falseAlarm && r.backoff < maxBackoff {
 		r.backoff++
 	}
 }

@@ -8,17 +8,17 @@ import "time"
 // travel over it or thanks to it.
 
 const (
-	// hotAfter is how long a pair has to talk before it is given a connection.
-	hotAfter = 5 * time.Second
-	// maxHot connections are made, or in use, beyond those that hold the mesh together.
-	maxHot = 4
-	// hotRetry is the wait after a first attempt to connect a pair. It doubles up to maxHotRetry.
-	hotRetry    = time.Minute
-	maxHotRetry = time.Hour
+	// onDemandAfter is how long a pair has to talk before it is given a connection.
+	onDemandAfter = 5 * time.Second
+	// maxOnDemand connections are made, or in use, beyond those that hold the mesh together.
+	maxOnDemand = 4
+	// onDemandRetry is the wait after a first attempt to connect a pair. It doubles up to maxOnDemandRetry.
+	onDemandRetry    = time.Minute
+	maxOnDemandRetry = time.Hour
 	// inUse is how long after the last packet a connection counts as used; one that
 	// was made for a pair is kept for longer, lest it come and go with their talks.
-	inUse    = 30 * time.Second
-	hotInUse = 5 * time.Minute
+	inUse         = 30 * time.Second
+	onDemandInUse = 5 * time.Minute
 )
 
 // onDemand is what AutoConnect knows of a pair that talks.
@@ -45,8 +45,8 @@ func (d *dialer) used(p *peer) {
 // spare tells whether AutoConnect may let go of c.
 func (d *dialer) spare(c *conn) bool {
 	keep := inUse
-	if c.dial.out != nil && c.dial.out.hot {
-		keep = hotInUse
+	if c.dial.out != nil && c.dial.out.onDemand {
+		keep = onDemandInUse
 	}
 	return d.now.Sub(c.dial.used) > keep
 }
@@ -55,17 +55,17 @@ func (d *dialer) spare(c *conn) bool {
 func (d *dialer) connectOnDemand() {
 	n := 0
 	for _, o := range d.dials {
-		if o.hot && (o.conn == nil || !o.conn.isActive() || !d.spare(o.conn)) {
+		if o.onDemand && (o.conn == nil || !o.conn.isActive() || !d.spare(o.conn)) {
 			n++
 		}
 	}
 	for _, p := range d.relays.inTalk() {
 		h := p.onDemand()
 		switch {
-		case n >= maxHot:
+		case n >= maxOnDemand:
 			return
 		case p.conn() != nil || d.relays.isDirect(p) || !p.reachable() || d.now.Sub(p.lastSent()) > talkingFor,
-			d.now.Sub(p.talkBegan()) < hotAfter, d.now.Before(h.next), d.dials[p.name] != nil, !d.hasAnyAddress(p):
+			d.now.Sub(p.talkBegan()) < onDemandAfter, d.now.Before(h.next), d.dials[p.name] != nil, !d.hasAnyAddress(p):
 			continue
 		}
 		if !d.keyring.mayLogIn(p) {
@@ -74,11 +74,11 @@ func (d *dialer) connectOnDemand() {
 			}
 			continue
 		}
-		h.wait = min(max(2*h.wait, hotRetry), maxHotRetry)
+		h.wait = min(max(2*h.wait, onDemandRetry), maxOnDemandRetry)
 		h.next = d.now.Add(h.wait + d.jitter(h.wait/4))
 		d.logf(2, Info, "heavy traffic with %s: opening a direct connection", p.name)
 		if o := d.addDialTarget(p.name, true); o != nil {
-			o.hot = true
+			o.onDemand = true
 			n++
 		}
 	}

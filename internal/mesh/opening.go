@@ -8,13 +8,13 @@ import (
 	"tincan/internal/wire"
 )
 
-// Opening NATs before anybody knocks. A Linux that masquerades and does not drop what comes in for itself
+// Opening NATs before they are probed. A Linux that masquerades and does not drop what comes in for itself
 // takes a datagram from outside for a connection of its own. Towards that peer it can then give
 // the port to nobody behind it: the node inside is seen at another port than all others see it at, and is
 // not found, as long as the peer goes on asking at the old one.
 //
 // So a probe must not come to a node's NAT before the node has sent one to where we are. Each side first
-// sends probes that die on their way, after they have passed its own NAT, and tells the other one
+// sends probes that expire after they have passed its own NAT, and tells the other one
 // over whatever path packets take so far. It probes in earnest when it hears the same, or after a
 // moment if the other side knows nothing of this. A node that has no NAT only says that it is ready.
 //
@@ -149,7 +149,7 @@ func (ps *paths) open(p *peer, begin bool) {
 	began := o.begun
 	ps.after(openingWait+openingSlack, func() {
 		if o := &p.udp().opening; p.reachable() && !p.confirmed() && o.begun == began && !o.full {
-			ps.knock(p)
+			ps.probeOpened(p)
 		}
 	})
 }
@@ -169,8 +169,8 @@ func (ps *paths) toldAddress(p *peer, a netip.AddrPort) {
 	}
 }
 
-// knock probes p, whose NAT has been opened.
-func (ps *paths) knock(p *peer) {
+// probeOpened probes p, whose NAT has been opened.
+func (ps *paths) probeOpened(p *peer) {
 	p.udp().opening.full = true
 	for _, a := range ps.candidates(p) {
 		ps.probe(p, a, minProbe)
@@ -212,6 +212,6 @@ func (ps *paths) opened(p *peer, ask bool) {
 		}
 	}
 	if !r.confirmed && !o.begun.IsZero() && !o.full {
-		ps.knock(p)
+		ps.probeOpened(p)
 	}
 }

@@ -12,19 +12,19 @@ import (
 	"tincan/internal/node"
 )
 
-// outgoing is the wish to have a connection with a node.
+// outgoing is a dial target: a node with which a connection is wanted.
 type outgoing struct {
-	name  node.Name
-	auto  bool // made by AutoConnect, not by ConnectTo
-	hot   bool // made by AutoConnect for a pair that talks a lot
-	once  bool // on request; not repeated when it fails
-	conn  *conn
-	timer *timer.Timer
-	queue []Endpoint // addresses not tried yet in this round
-	tries []Endpoint // those that conn is being made with
-	round int        // rounds that have failed since the last success
-	up    time.Time  // when the connection was activated
-	eased time.Time  // when the wait was cut short last, see comesBack
+	name     node.Name
+	auto     bool // made by AutoConnect, not by ConnectTo
+	onDemand bool // made by AutoConnect for a pair that talks a lot
+	once     bool // on request; not repeated when it fails
+	conn     *conn
+	timer    *timer.Timer
+	queue    []Endpoint // addresses not tried yet in this round
+	tries    []Endpoint // those that conn is being made with
+	round    int        // rounds that have failed since the last success
+	up       time.Time  // when the connection was activated
+	eased    time.Time  // when the wait was cut short last, see onReachable
 }
 
 const (
@@ -54,7 +54,7 @@ const (
 func (d *dialer) addDialTarget(name node.Name, auto bool) *outgoing {
 	if o := d.dials[name]; o != nil {
 		o.auto = o.auto && auto
-		o.hot = o.hot && auto
+		o.onDemand = o.onDemand && auto
 		o.once = false
 		return o
 	}
@@ -251,7 +251,7 @@ func (d *dialer) ended(o *outgoing, wasActive bool) {
 	}
 }
 
-// abandon stops an attempt that is under way, but keeps the wish: the connection
+// abandon stops an attempt that is under way, but keeps the dial target: the connection
 // that comes in instead will fulfil it.
 func (d *dialer) abandon(o *outgoing) {
 	c := o.conn
@@ -269,7 +269,7 @@ func (d *dialer) redial(o *outgoing) {
 	}
 }
 
-// giveUp forgets the wish and what is under way for it.
+// giveUp forgets the dial target and what is under way for it.
 func (d *dialer) giveUp(o *outgoing) {
 	d.timers.Cancel(o.timer)
 	if d.dials[o.name] == o {
@@ -371,7 +371,7 @@ func (d *dialer) autoConnect() {
 		fallthrough
 	default:
 		for _, o := range d.sortedDials() {
-			if o.auto && o.conn == nil && !(o.hot && o.round == 0) {
+			if o.auto && o.conn == nil && !(o.onDemand && o.round == 0) {
 				d.giveUp(o)
 			}
 		}
@@ -441,7 +441,7 @@ func (d *dialer) yield(c *conn) {
 	}
 }
 
-// transferTarget makes to fulfil the wish for a connection that from has fulfilled.
+// transferTarget makes to the connection of the dial target that from was made for.
 func (d *dialer) transferTarget(from, to *conn) {
 	if from.dial.out != nil && to.dial.out == nil {
 		to.dial.out, from.dial.out.conn, from.dial.out = from.dial.out, to, nil
@@ -574,6 +574,6 @@ type dialState struct {
 
 // connDial is what the dialer keeps of a connection.
 type connDial struct {
-	out  *outgoing // the wish that it fulfils, nil if there was none
+	out  *outgoing // the dial target that it was made for, nil if there was none
 	used time.Time // last packet that travelled over it or thanks to it, see used
 }

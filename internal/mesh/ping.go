@@ -11,13 +11,13 @@ import (
 
 // Neighbours are pinged each PingInterval, and the connection is closed if there is no PONG
 // within PingTimeout. That finds a dead neighbour within a minute. When there is reason to
-// doubt a connection, because packets travel over it or the neighbour has fallen silent
+// suspect a connection, because packets travel over it or the neighbour has fallen silent
 // by UDP, it is asked at once, and has as long to answer as its round trip time suggests.
 
 const (
-	// leastPatience is how long a connection that is asked has to answer at least. A lost
+	// minPongWait is how long a connection that is asked has to answer at least. A lost
 	// segment costs TCP 0.2 s, two of them 0.6 s.
-	leastPatience = time.Second
+	minPongWait = time.Second
 	// dataPingInterval is how long a connection that carries packets may be silent
 	// before it is asked.
 	dataPingInterval = 500 * time.Millisecond
@@ -33,7 +33,7 @@ type pings struct {
 	sent  []time.Time // of the PINGs without PONG, oldest first
 	rtt   quality.RTT
 	heard time.Time // last request of the peer
-	asked time.Time // of the question that waits for an answer, zero: there is none
+	asked time.Time // of the PING out of turn that waits for an answer, zero: there is none
 	timer *timer.Timer
 }
 
@@ -51,7 +51,7 @@ func (l *links) ask(c *conn) {
 
 // pongWithin is how long c has to answer.
 func (l *links) pongWithin(c *conn) time.Duration {
-	return min(max(leastPatience, 8*c.rtt.Mean(), c.rtt.Mean()+8*c.rtt.Deviation()), l.cfg.PingTimeout)
+	return min(max(minPongWait, 8*c.rtt.Mean(), c.rtt.Mean()+8*c.rtt.Deviation()), l.cfg.PingTimeout)
 }
 
 func (l *links) awaitPong(c *conn, d time.Duration) {

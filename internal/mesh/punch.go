@@ -13,12 +13,12 @@ import (
 
 // TCP through two NATs: simultaneous open. Neither end can be dialled, since each is behind
 // something that lets in only what answers a packet from inside. So both dial, from the port
-// that the other expects them at, at the same moment. Each SYN opens the way for the other, and the
+// that the other expects them at, at the same moment. Each SYN opens the NAT for the other, and the
 // two attempts become one connection.
 //
 // That is done for a pair that talks, when dialling has failed and there is no path by UDP.
 // The one that wants it asks the other in a record of their session, which takes whatever
-// way there is, and begins half a round trip later.
+// path there is, and begins half a round trip later.
 //
 // Both have dialled then, and both say so in their ID lines. If a SYN has found an open port after
 // all, the other end has accepted, and says nothing of the kind. So each knows who is the
@@ -33,7 +33,7 @@ const (
 	punchEcho = 2 * time.Second
 	// maxPunches are under way at the same time.
 	maxPunches = 4
-	// punchRetry is the wait after all tries have failed. It doubles up to maxHotRetry.
+	// punchRetry is the wait after all tries have failed. It doubles up to maxOnDemandRetry.
 	punchRetry = 2 * time.Minute
 	// punchAgain is the least time between two requests of a node that are followed.
 	punchAgain = time.Second
@@ -103,14 +103,14 @@ func (d *dialer) punch(p *peer) {
 	switch {
 	case !d.punches(p) || !p.session().ready() || u.ours || u.conn != nil || d.now.Before(u.next):
 		return
-	case d.relays.isDirect(p) || d.now.Sub(p.lastSent()) > talkingFor || d.now.Sub(p.talkBegan()) < hotAfter || d.punching() >= maxPunches:
+	case d.relays.isDirect(p) || d.now.Sub(p.lastSent()) > talkingFor || d.now.Sub(p.talkBegan()) < onDemandAfter || d.punching() >= maxPunches:
 		return
 	}
 	if u.at = d.crossings(p); len(u.at) == 0 {
 		return
 	}
 	u.ours, u.left = true, punchTries
-	u.wait = min(max(2*u.wait, punchRetry), maxHotRetry)
+	u.wait = min(max(2*u.wait, punchRetry), maxOnDemandRetry)
 	u.next = d.now.Add(u.wait + d.jitter(u.wait/4))
 	d.nextPunch(p)
 }
@@ -219,7 +219,7 @@ func (d *dialer) punchEnded(c *conn, success bool) {
 	}
 	if u.ours && d.dials[p.name] == nil && d.cfg.AutoConnect {
 		if o := d.addDialTarget(p.name, true); o != nil { // so that it is let go when nobody needs it
-			o.hot = true
+			o.onDemand = true
 		}
 	}
 	u.ours, u.at, u.wait = false, nil, 0

@@ -16,21 +16,21 @@ import (
 // direct path measures a few paths from end to end, with echoes, and takes the best.
 //
 // Only the source chooses. Who passes a packet on goes by the graph, or directly, as tinc
-// does; so nodes of different minds cannot send a packet in circles by this.
+// does; so nodes that disagree cannot send a packet in circles by this.
 
 const (
-	// maxWays are measured for a pair at a time.
-	maxWays = 4
+	// maxMeasured are measured for a pair at a time.
+	maxMeasured = 4
 	// relayTick is how often the path in use is measured, others and the direct
 	// path less often.
-	relayTick     = 500 * time.Millisecond
-	straightEvery = 2 * time.Second
-	othersEvery   = 4 * time.Second
-	quickerEvery  = time.Second
+	relayTick    = 500 * time.Millisecond
+	directEvery  = 2 * time.Second
+	othersEvery  = 4 * time.Second
+	quickerEvery = time.Second
 	// exploreEvery is how often a pair whose direct path is slow looks whether a relay is
 	// quicker, and how often the worst of the paths makes room for another.
 	exploreEvery = 30 * time.Second
-	slowStraight = 60 * time.Millisecond
+	slowDirect   = 60 * time.Millisecond
 	// talkingFor is how long after the last packet of ours paths are measured.
 	talkingFor = 3 * time.Second
 	// givenUp is how many echoes in a row may be lost on a path that is in use, and deadPath
@@ -38,9 +38,9 @@ const (
 	givenUp, deadPath = 3, 6
 	// shunned is how long a path that does not work is left alone.
 	shunned = 30 * time.Second
-	// leastStay is how long a relay that works is kept.
-	leastStay = 3 * time.Second
-	// Loss of the direct path that makes a relay welcome, and with which it is good again.
+	// minStay is how long a relay that works is kept.
+	minStay = 3 * time.Second
+	// Loss of the direct path above which a relay is preferred, and below which the path is good again.
 	badLoss, goodLoss = 0.2, 0.1
 	// relayHeadStart is how much slower than a relay the direct path may be: twice and this.
 	relayHeadStart = 20 * time.Millisecond
@@ -54,7 +54,7 @@ const (
 type relaying struct {
 	begun  time.Time  // when we began to send it packets, after a pause
 	own    time.Time  // last packet of ours for it
-	listed bool       // in Mesh.talking
+	listed bool       // in relays.talking
 	chosen *relayPath // nil: directly, or as the graph says
 	since  time.Time  // of chosen
 
@@ -158,14 +158,14 @@ func (rl *relays) measure(p *peer) {
 	r := p.relaying()
 	direct := rl.isDirect(p)
 	if direct {
-		every := straightEvery
+		every := directEvery
 		if r.bad {
 			every = quickerEvery
 		}
 		rl.measurePath(p, r.direct, every)
 		if r.chosen == nil && !r.bad {
 			r.searched = time.Time{}
-			slow := r.direct.quality.Measured() && r.direct.quality.Mean() > slowStraight && rl.now.Sub(r.explored) >= exploreEvery
+			slow := r.direct.quality.Measured() && r.direct.quality.Mean() > slowDirect && rl.now.Sub(r.explored) >= exploreEvery
 			if !slow && !rl.promising(r) {
 				return
 			}
@@ -177,7 +177,7 @@ func (rl *relays) measure(p *peer) {
 		rl.measurePath(p, r.meta, othersEvery)
 	}
 	search := othersEvery
-	if len(r.paths) < maxWays/2 {
+	if len(r.paths) < maxMeasured/2 {
 		search = quickerEvery
 	}
 	if rl.now.Sub(r.searched) >= search {
@@ -263,19 +263,19 @@ func (rl *relays) findRelays(p *peer) {
 	if explore {
 		r.explored = rl.now
 	}
-	if len(r.paths) >= maxWays && !explore {
+	if len(r.paths) >= maxMeasured && !explore {
 		return
 	}
 	fresh := rl.prospects(p)
-	if len(r.paths) >= maxWays && len(fresh) > 0 {
+	if len(r.paths) >= maxMeasured && len(fresh) > 0 {
 		worst := slices.MaxFunc(r.paths, func(a, b *relayPath) int { return cmp.Compare(a.rank(r), b.rank(r)) })
 		r.shunned[worst.relay.name] = rl.now.Add(4 * exploreEvery)
 		r.paths = slices.DeleteFunc(r.paths, func(w *relayPath) bool { return w == worst })
 	}
-	for _, c := range fresh[:min(len(fresh), maxWays-len(r.paths))] {
+	for _, c := range fresh[:min(len(fresh), maxMeasured-len(r.paths))] {
 		r.paths = append(r.paths, &relayPath{relay: c})
 	}
-	if len(r.paths) < maxWays/2 {
+	if len(r.paths) < maxMeasured/2 {
 		rl.meetNeighbours(p)
 	}
 }
@@ -385,8 +385,8 @@ func (rl *relays) best(p *peer) *relayPath {
 	if cur != nil && !rl.works(p, cur) {
 		cur = nil
 	}
-	// Between relays: stay, unless another one is better beyond doubt.
-	if cur != nil && best != cur && (best.quality.Count() < 3 || rl.now.Sub(r.since) < leastStay || best.quality.Cost()+best.quality.Cost()/5+5*time.Millisecond >= cur.quality.Cost()) {
+	// Between relays: stay, unless another one is better for certain.
+	if cur != nil && best != cur && (best.quality.Count() < 3 || rl.now.Sub(r.since) < minStay || best.quality.Cost()+best.quality.Cost()/5+5*time.Millisecond >= cur.quality.Cost()) {
 		best = cur
 	}
 	if best == nil {

@@ -27,8 +27,8 @@ const (
 	// undecodableLimit is how many records in a row may fail before the
 	// session is begun again. A single one may be forged or late.
 	undecodableLimit = 5
-	// doubtfulTries handshakes that fail make a learned key doubtful.
-	doubtfulTries = 2
+	// suspectTries handshakes that fail make a learned key suspect.
+	suspectTries = 2
 )
 
 // sptpsSession is the SPTPS datagram session with a node. While a new handshake is under way
@@ -215,7 +215,7 @@ func (s *sptpsSession) start() {
 		ss.keyring.askKey(p)
 		return
 	}
-	if s.doubtful() {
+	if s.keySuspect() {
 		ss.keyring.askKey(p)
 	}
 	d, kex, err := sptps.NewDatagram(sptps.Config{
@@ -495,10 +495,10 @@ func (s *sptpsSession) established(r wire.AnsKey) {
 	}
 }
 
-// doubtful tells whether the learned key of the node does not seem to be the right one: sessions
+// keySuspect tells whether the learned key of the node does not seem to be the right one: sessions
 // do not come about with it.
-func (s *sptpsSession) doubtful() bool {
-	return s.p.keyIsLearned() && s.shake != nil && s.shake.tries >= doubtfulTries
+func (s *sptpsSession) keySuspect() bool {
+	return s.p.keyIsLearned() && s.shake != nil && s.shake.tries >= suspectTries
 }
 
 // check renews the keys when they are due.

@@ -9,7 +9,7 @@ import (
 )
 
 // topology is what nodes have announced: which edges there are, and whom we know at all. It floods what is new,
-// keeps neighbours of one mind about it, and bounds it.
+// has neighbours agree about it, and bounds it.
 type topology struct {
 	*env
 	*directory

@@ -88,8 +88,8 @@ func (kr *keyring) loginKey(p *peer) *keys.PublicKey {
 	return p.key()
 }
 
-// mayKnock tells whether p may log in at all.
-func (kr *keyring) mayKnock(p *peer) bool { return p != nil && (p.trust.known || kr.vouchedFor(p)) }
+// mayBeLetIn tells whether p may log in at all.
+func (kr *keyring) mayBeLetIn(p *peer) bool { return p != nil && (p.trust.known || kr.vouchedFor(p)) }
 
 // vouchedFor tells whether the learned key of p has a voucher who counts.
 func (kr *keyring) vouchedFor(p *peer) bool {
@@ -238,9 +238,9 @@ func (kr *keyring) forgetLearned(p *peer) {
 	}
 }
 
-// settleLearned: p has a host file with a key now, which outranks what was learned. was is the key
+// replaceLearned: p has a host file with a key now, which outranks what was learned. was is the key
 // before.
-func (kr *keyring) settleLearned(p *peer, was *keys.PublicKey) {
+func (kr *keyring) replaceLearned(p *peer, was *keys.PublicKey) {
 	t := &p.trust
 	if t.learned == nil {
 		t.claim = nil

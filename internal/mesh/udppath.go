@@ -38,15 +38,15 @@ type udpPath struct {
 	largeSends  int       // how often, in the quarter of a second before
 	largest     int       // the largest of them, in bytes of frame, at largestAt
 	largestAt   time.Time
-	proving     time.Time // last question whether they pass
+	proving     time.Time // last probe that asked whether they pass
 	passed      time.Time // when one of that size passed last
-	lacking     time.Time // first question about it since then, zero: none
+	lacking     time.Time // first probe about it since then, zero: none
 	base        quality.Floor
 	smallSizes  int       // of small probes: the next one has so much more than the least
 	dead        bool      // given up, and not confirmed since
 	idle        bool      // and not asked since
 	gaveUp      time.Time // when that was, or backoff was lowered
-	backoff     int       // how much more patience than the loss suggests, as a power of two
+	backoff     int       // how many more probes than the loss suggests, as a power of two
 	resume      resume
 	search      *timer.Timer // next step of the MTU search
 	opening     opening
@@ -515,7 +515,7 @@ func (ps *paths) cameIndirectly(e CameIndirectly) {
 	if p == nil || !p.reachable() {
 		return
 	}
-	if p.confirmed() && (e.TCP || e.Hop != e.Node) && ps.now.Sub(p.udp().alive) > doubtInterval {
+	if p.confirmed() && (e.TCP || e.Hop != e.Node) && ps.now.Sub(p.udp().alive) > suspectInterval {
 		ps.suspect(p, false, false) // it does not reach us directly: do we reach it?
 	}
 	if e.TCP || p.path().Via != e.Hop {

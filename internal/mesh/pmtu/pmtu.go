@@ -103,7 +103,7 @@ func (p *Search) Ladder(overhead int) (sizes []int) {
 // Step returns the sizes of the probes to send now, if any. Answers take up to wait, and
 // a size is tried so many times before it counts as too large. limit is the largest frame that the
 // kernel's route promises, 0 if it does not know, and overhead what a packet on the
-// way has more than a frame.
+// path has more than a frame.
 func (p *Search) Step(now time.Time, wait time.Duration, tries int, pingInterval time.Duration, limit, overhead int) []int {
 	if p.state != searching {
 		return p.check(now, pingInterval)

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Path is how good one way to a node is, learned from echoes: round trip time and loss.
+// Path is how good one path to a node is, learned from echoes: round trip time and loss.
 type Path struct {
 	rtt    RTT
 	losses uint32 // of the last echoes, one bit each, the newest lowest

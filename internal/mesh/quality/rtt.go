@@ -2,8 +2,8 @@ package quality
 
 import "time"
 
-// RTT is what is known of a round trip time: a moving mean and how far single
-// samples stray from it (RFC 6298). The zero value knows nothing.
+// RTT is what is known of a round trip time: a moving mean and by how much single
+// samples differ from it (RFC 6298). The zero value knows nothing.
 type RTT struct {
 	srtt, rttvar time.Duration
 }
@@ -22,7 +22,7 @@ func (e *RTT) Add(sample time.Duration) {
 // Mean is the moving mean, 0 if nothing is known.
 func (e *RTT) Mean() time.Duration { return e.srtt }
 
-// Deviation is how far single samples stray from the mean.
+// Deviation is by how much single samples differ from the mean.
 func (e *RTT) Deviation() time.Duration { return e.rttvar }
 
 // Answer is how long an answer may be on its way, if it is not lost: at least so
