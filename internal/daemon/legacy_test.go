@@ -49,7 +49,7 @@ func TestNodesWithRSAKeysOnly(t *testing.T) {
 	b.write("hosts/a", hostA+"Address = 127.0.0.1 "+port(a)+"\n", 0o644)
 	b.start()
 	defer b.stop()
-	if !b.said("speaks only the protocol of tinc 1.0") {
+	if !b.said("uses only the protocol of tinc 1.0") {
 		t.Errorf("nothing is said about it: %q", b.lines())
 	}
 	for n, other := range map[*testNode]node.Name{a: "b", b: "a"} {

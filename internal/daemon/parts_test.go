@@ -100,7 +100,7 @@ var takenOver = []string{
 	"MACExpire", "PriorityInheritance", "Subnets", "DecrementTTL", "DirectOnly", "SourceCheck", "Relay", "ClampMSS", "IndirectData", "TCPOnly",
 	"PMTU", "Weight", "LocalDiscovery", "UDPDiscovery", "UDPDiscoveryInterval", "UDPDiscoveryKeepaliveInterval", "UDPDiscoveryTimeout",
 	"UDPInfoInterval", "MTUInfoInterval", "PingInterval", "PingTimeout", "MaxTimeout", "MinTimeout", "KeyExpire", "InvitationExpire",
-	"ReplayWindow", "LogLevel", "Hostnames", "ScriptsInterpreter", "ScriptsExtension", "Suite", "Policy",
+	"ReplayWindow", "LogLevel", "Hostnames", "ScriptsInterpreter", "ScriptsExtension", "Suite", "Policy", "Roster",
 }
 
 func TestEverySettingIsTakenOverOrNamed(t *testing.T) {
@@ -242,7 +242,7 @@ func TestALogThatIsStuckStopsNobody(t *testing.T) {
 	l.flush()
 	l.printf(0, mesh.Info, "last")
 	l.close()
-	if len(got) != logQueue+3 || !strings.HasPrefix(got[1], "7 messages were left out") || got[len(got)-1] != "last" {
+	if len(got) != logQueue+3 || !strings.HasPrefix(got[1], "7 messages were suppressed") || got[len(got)-1] != "last" {
 		t.Errorf("%d messages, %q, %q ... %q", len(got), got[0], got[1], got[len(got)-1])
 	}
 }
