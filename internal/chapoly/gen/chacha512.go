@@ -2,14 +2,11 @@ package main
 
 import "fmt"
 
+// z is the register of a row of four blocks.
+func z(group, row int) string { return fmt.Sprintf("Z%d", 4*group+row) }
+
 // chacha512 emits xor512xN, N blocks in groups of four.
 func chacha512(groups int) {
-	z := func(group, row int) string { return fmt.Sprintf("Z%d", 4*group+row) }
-	each := func(f func(a, b, c, d string)) {
-		for g := range groups {
-			f(z(g, 0), z(g, 1), z(g, 2), z(g, 3))
-		}
-	}
 	name := fmt.Sprintf("xor512x%d", 4*groups)
 	function(name, "dst, src *byte, n int, state *[16]uint32, polyKey *[32]byte", 0, 40)
 	i("MOVQ dst+0(FP), DI")
@@ -30,6 +27,17 @@ func chacha512(groups int) {
 			i("VMOVDQA64 Z27, %s", z(g, 3))
 		} else {
 			i("VPADDD Z28, %s, %s", z(g-1, 3), z(g, 3))
+		}
+	}
+	rounds512(groups)
+	output512(groups)
+}
+
+// rounds512 emits the ten double rounds.
+func rounds512(groups int) {
+	each := func(f func(a, b, c, d string)) {
+		for g := range groups {
+			f(z(g, 0), z(g, 1), z(g, 2), z(g, 3))
 		}
 	}
 	i("MOVQ $10, R8")
@@ -54,7 +62,10 @@ func chacha512(groups int) {
 	}
 	i("DECQ R8")
 	i("JNZ rounds")
+}
 
+// output512 adds the state and XORs the keystream with the data.
+func output512(groups int) {
 	// With a Poly1305 key wanted, block 0 is that and the data start at block 1.
 	i("TESTQ DX, DX")
 	i("JZ first")
@@ -62,8 +73,7 @@ func chacha512(groups int) {
 	i("SUBQ $64, SI")
 	i("ADDQ $64, CX")
 	label("first")
-	type ending struct{ label, reg string }
-	var endings []ending
+	var endings []string
 	for g := range groups {
 		a, b, c, d := z(g, 0), z(g, 1), z(g, 2), z(g, 3)
 		i("VPADDD Z24, %s, %s", a, a)
@@ -73,16 +83,7 @@ func chacha512(groups int) {
 		if g+1 < groups {
 			i("VPADDD Z28, Z27, Z27")
 		}
-		// Four rows of four blocks become four blocks.
-		i("VSHUFI32X4 $0x44, %s, %s, Z29", b, a)
-		i("VSHUFI32X4 $0xee, %s, %s, Z30", b, a)
-		i("VSHUFI32X4 $0x44, %s, %s, %s", d, c, a)
-		i("VSHUFI32X4 $0xee, %s, %s, %s", d, c, b)
-		i("VSHUFI32X4 $0x88, %s, Z29, %s", a, c)
-		i("VSHUFI32X4 $0xdd, %s, Z29, %s", a, d)
-		i("VSHUFI32X4 $0x88, %s, Z30, Z29", b)
-		i("VSHUFI32X4 $0xdd, %s, Z30, Z30", b)
-		for k, block := range []string{c, d, "Z29", "Z30"} {
+		for k, block := range fourBlocks512(a, b, c, d) {
 			at := 64 * (4*g + k)
 			if at == 0 {
 				i("TESTQ DX, DX")
@@ -91,10 +92,9 @@ func chacha512(groups int) {
 				i("JMP data1")
 				label("data0")
 			}
-			end := fmt.Sprintf("end%d", 4*g+k)
-			endings = append(endings, ending{end, block})
 			i("CMPQ CX, $%d", at+64)
-			i("JLT %s", end)
+			i("JLT end%d", len(endings))
+			endings = append(endings, block)
 			i("VPXORQ %d(SI), %s, %s", at, block, block)
 			i("VMOVDQU64 %s, %d(DI)", block, at)
 			if at == 0 {
@@ -104,9 +104,9 @@ func chacha512(groups int) {
 	}
 	i("VZEROUPPER")
 	i("RET")
-	for n, e := range endings {
-		label("%s", e.label)
-		i("VMOVDQA64 %s, Z31", e.reg)
+	for n, block := range endings {
+		label("end%d", n)
+		i("VMOVDQA64 %s, Z31", block)
 		if n > 0 {
 			i("ADDQ $%d, SI", 64*n)
 			i("ADDQ $%d, DI", 64*n)
@@ -116,6 +116,24 @@ func chacha512(groups int) {
 			i("JMP tail")
 		}
 	}
+	tail512()
+}
+
+// fourBlocks512 turns four rows of four blocks into four blocks.
+func fourBlocks512(a, b, c, d string) [4]string {
+	i("VSHUFI32X4 $0x44, %s, %s, Z29", b, a)
+	i("VSHUFI32X4 $0xee, %s, %s, Z30", b, a)
+	i("VSHUFI32X4 $0x44, %s, %s, %s", d, c, a)
+	i("VSHUFI32X4 $0xee, %s, %s, %s", d, c, b)
+	i("VSHUFI32X4 $0x88, %s, Z29, %s", a, c)
+	i("VSHUFI32X4 $0xdd, %s, Z29, %s", a, d)
+	i("VSHUFI32X4 $0x88, %s, Z30, Z29", b)
+	i("VSHUFI32X4 $0xdd, %s, Z30, Z30", b)
+	return [4]string{c, d, "Z29", "Z30"}
+}
+
+// tail512 emits the end of a record, which needs only part of the block in Z31.
+func tail512() {
 	label("tail")
 	i("MOVQ $-1, R8")
 	i("BZHIQ CX, R8, R8")

@@ -20,8 +20,8 @@ func poly4() {
 	i("RET")
 }
 
-// t are the five words of a product.
-var t = [5]string{"R11", "R12", "R13", "R14", "R15"}
+// product are the registers of its five words.
+var product = [5]string{"R11", "R12", "R13", "R14", "R15"}
 
 func loadSum(from string) {
 	for n := range 3 {
@@ -35,9 +35,9 @@ func storeSum(to string) {
 	}
 }
 
-// addTo adds words to the product from t[at] on, with the carry.
+// addTo adds words to the product from its word at on, with the carry.
 func addTo(at int, words ...string) {
-	for n := at; n < len(t); n++ {
+	for n := at; n < len(product); n++ {
 		op, w := "ADCQ", "$0"
 		if n == at {
 			op = "ADDQ"
@@ -45,7 +45,7 @@ func addTo(at int, words ...string) {
 		if n-at < len(words) {
 			w = words[n-at]
 		}
-		i("%s %s, %s", op, w, t[n])
+		i("%s %s, %s", op, w, product[n])
 	}
 }
 
@@ -58,7 +58,7 @@ func addTo(at int, words ...string) {
 // for all, so its share is one number, which the caller has put behind the powers.
 func fourBlocks() {
 	for n := range 3 {
-		i("MOVQ %d(DI), %s", 96+8*n, t[2+n])
+		i("MOVQ %d(DI), %s", 96+8*n, product[2+n])
 	}
 	// The first block waits for the group before, so it comes last.
 	for _, block := range []int{1, 2, 3, 0} {
@@ -68,7 +68,7 @@ func fourBlocks() {
 	reduceProduct()
 }
 
-// timesPower adds the product of a block and its power to t.
+// timesPower adds the product of a block and its power to the sum of them.
 func timesPower(block int) {
 	p := func(word int) string { return fmt.Sprintf("%d(DI)", 24*block+8*word) }
 	low, high := fmt.Sprintf("%d(SI)", 16*block), fmt.Sprintf("%d(SI)", 16*block+8)
@@ -82,7 +82,7 @@ func timesPower(block int) {
 	third := block != 3
 	i("MOVQ %s, DX", low)
 	if block == 1 { // the sum begins here
-		i("MULXQ %s, %s, %s", p(0), t[0], t[1])
+		i("MULXQ %s, %s, %s", p(0), product[0], product[1])
 		i("MULXQ %s, BP, CX", p(2))
 		addTo(2, "BP", "CX")
 	} else {
@@ -116,38 +116,38 @@ func timesPower(block int) {
 	}
 }
 
-// reduceProduct brings t back to h. What is above bit 130 comes back five times:
+// reduceProduct brings the product back to h. What is above bit 130 comes back five times:
 // once as it stands in the words, which is four times, and once shifted.
 // (Shifts of two words are slow on AMD, so they are put together by hand.)
 func reduceProduct() {
-	i("MOVQ %s, AX", t[2])
+	i("MOVQ %s, AX", product[2])
 	i("ANDQ $-4, AX")
-	i("MOVQ %s, R10", t[2])
+	i("MOVQ %s, R10", product[2])
 	i("ANDQ $3, R10")
-	i("ADDQ AX, %s", t[0])
-	i("ADCQ %s, %s", t[3], t[1])
-	i("ADCQ %s, R10", t[4])
-	i("RORXQ $2, %s, BX", t[3])
-	i("RORXQ $2, %s, CX", t[4])
-	i("SHRQ $2, %s", t[2])
-	i("SHRQ $2, %s", t[3])
-	i("SHRQ $2, %s", t[4])
+	i("ADDQ AX, %s", product[0])
+	i("ADCQ %s, %s", product[3], product[1])
+	i("ADCQ %s, R10", product[4])
+	i("RORXQ $2, %s, BX", product[3])
+	i("RORXQ $2, %s, CX", product[4])
+	i("SHRQ $2, %s", product[2])
+	i("SHRQ $2, %s", product[3])
+	i("SHRQ $2, %s", product[4])
 	i("MOVQ $0xc000000000000000, BP")
 	i("ANDQ BP, BX")
 	i("ANDQ BP, CX")
-	i("ORQ BX, %s", t[2])
-	i("ORQ CX, %s", t[3])
-	i("ADDQ %s, %s", t[2], t[0])
-	i("ADCQ %s, %s", t[3], t[1])
-	i("ADCQ %s, R10", t[4])
+	i("ORQ BX, %s", product[2])
+	i("ORQ CX, %s", product[3])
+	i("ADDQ %s, %s", product[2], product[0])
+	i("ADCQ %s, %s", product[3], product[1])
+	i("ADCQ %s, R10", product[4])
 	// The powers have all 130 bits, so the few bits now above have to come back
 	// too, or they would be more each time.
 	i("MOVQ R10, R8")
 	i("ANDQ $3, R10")
 	i("SHRQ $2, R8")
 	i("LEAQ (R8)(R8*4), R8")
-	i("ADDQ %s, R8", t[0])
-	i("MOVQ %s, R9", t[1])
+	i("ADDQ %s, R8", product[0])
+	i("MOVQ %s, R9", product[1])
 	i("ADCQ $0, R9")
 	i("ADCQ $0, R10")
 }

@@ -82,6 +82,15 @@ func each3(f func(n int)) {
 	}
 }
 
+// What polyBlocks512 keeps in registers.
+var (
+	firstSum   = limbs{"Z5", "Z6", "Z7"}                     // sum of the first eight of each sixteen
+	secondSum  = limbs{"Z26", "Z27", "Z28"}                  // and of the others
+	power      = factor{limbs{"Z0", "Z1", "Z2"}, "Z3", "Z4"} // r, r^2, r^4, r^8, r^16 in turn
+	lanePowers = limbs{"Z16", "Z17", "Z18"}                  // powers for the lanes
+	eighth     = limbs{"Z19", "Z20", "Z21"}                  // r^8 at last
+)
+
 // poly512 emits polyBlocks512: sixteen blocks at a time, one in each lane of two
 // sums that do not wait for each other. Each step multiplies by r^16, and the
 // last ones by what the lanes lack.
@@ -95,42 +104,61 @@ func poly512() {
 		i("MOVQ $%s, R8", c[0])
 		i("VPBROADCASTQ R8, %s", c[1])
 	}
+	powers512()
+	firstSixteen512()
+	i("JMP next")
 
-	a := limbs{"Z5", "Z6", "Z7"}                     // sum of the first eight of each sixteen
-	b := limbs{"Z26", "Z27", "Z28"}                  // and of the others
-	r := factor{limbs{"Z0", "Z1", "Z2"}, "Z3", "Z4"} // r, r^2, r^4, r^8, r^16 in turn
-	x := limbs{"Z16", "Z17", "Z18"}                  // powers for the lanes
-	y := limbs{"Z19", "Z20", "Z21"}
-	each3(func(n int) { i("VPBROADCASTQ %d(AX), %s", 8*n, r.r[n]) })
+	label("sixteen")
+	for half, h := range []limbs{firstSum, secondSum} {
+		i("VMOVDQU64 %d(SI), Z22", 128*half)
+		i("VMOVDQU64 %d(SI), Z23", 128*half+64)
+		split512(pad)
+		mul(h, power)
+		reduce(h)
+		each3(func(n int) { i("VPADDQ Z%d, %s, %s", 22+n, h[n], h[n]) })
+	}
+	label("next")
+	i("ADDQ $256, SI")
+	i("DECQ CX")
+	i("JNZ sixteen")
+	finish512()
+}
+
+// powers512 makes the powers of r.
+func powers512() {
+	each3(func(n int) { i("VPBROADCASTQ %d(AX), %s", 8*n, power.r[n]) })
 
 	// Exponents in the lanes, from lane 0 on. Unpacking puts the blocks into the
 	// lanes in the order 0 4 1 5 2 6 3 7, so 8 4 7 3 6 2 5 1 is wanted.
-	times20(r)
-	mul(r.r, r)
-	reduce(y) // 2 in all
+	times20(power)
+	mul(power.r, power)
+	reduce(eighth) // 2 in all
 	for n, mask := range []int{0x33, 0x0f, 0xaa} {
 		i("MOVQ $0x%02x, R8", mask)
 		i("KMOVW R8, K%d", n+1)
 	}
-	each3(func(n int) { i("VPBLENDMQ %s, %s, K1, %s", y[n], r.r[n], x[n]) }) // 2 2 1 1 2 2 1 1
-	each3(func(n int) { i("VMOVDQA64 %s, %s", y[n], r.r[n]) })
-	times20(r)
-	mul(x, r)
-	reduce(y)                                                              // 4 4 3 3 4 4 3 3
-	each3(func(n int) { i("VPBLENDMQ %s, %s, K2, %s", y[n], x[n], x[n]) }) // 4 4 3 3 2 2 1 1
-	each3(func(n int) { i("VPBROADCASTQ X%s, %s", y[n][1:], r.r[n]) })
-	times20(r)
-	mul(x, r)
-	reduce(y)                                                              // 8 8 7 7 6 6 5 5
-	each3(func(n int) { i("VPBLENDMQ %s, %s, K3, %s", x[n], y[n], x[n]) }) // 8 4 7 3 6 2 5 1
-	each3(func(n int) { i("VPBROADCASTQ X%s, %s", y[n][1:], r.r[n]) })
-	times20(r)
+	each3(func(n int) { i("VPBLENDMQ %s, %s, K1, %s", eighth[n], power.r[n], lanePowers[n]) }) // 2 2 1 1 2 2 1 1
+	each3(func(n int) { i("VMOVDQA64 %s, %s", eighth[n], power.r[n]) })
+	times20(power)
+	mul(lanePowers, power)
+	reduce(eighth)                                                                                // 4 4 3 3 4 4 3 3
+	each3(func(n int) { i("VPBLENDMQ %s, %s, K2, %s", eighth[n], lanePowers[n], lanePowers[n]) }) // 4 4 3 3 2 2 1 1
+	each3(func(n int) { i("VPBROADCASTQ X%s, %s", eighth[n][1:], power.r[n]) })
+	times20(power)
+	mul(lanePowers, power)
+	reduce(eighth)                                                                                // 8 8 7 7 6 6 5 5
+	each3(func(n int) { i("VPBLENDMQ %s, %s, K3, %s", lanePowers[n], eighth[n], lanePowers[n]) }) // 8 4 7 3 6 2 5 1
+	each3(func(n int) { i("VPBROADCASTQ X%s, %s", eighth[n][1:], power.r[n]) })
+	times20(power)
 
-	each3(func(n int) { i("VMOVDQA64 %s, %s", r.r[n], y[n]) }) // r^8 for later
-	mul(y, r)
-	reduce(r.r)
-	times20(r)
+	each3(func(n int) { i("VMOVDQA64 %s, %s", power.r[n], eighth[n]) }) // r^8 for later
+	mul(eighth, power)
+	reduce(power.r)
+	times20(power)
+}
 
+// firstSixteen512 loads the first blocks.
+func firstSixteen512() {
 	// Blocks that fill up the first sixteen stand before the message and are zero.
 	// They are not loaded: a masked load that touches a missing page is very slow.
 	i("MOVQ CX, R9")
@@ -143,17 +171,7 @@ func poly512() {
 	i("SHLXQ R9, R8, R8")
 	i("SHLQ $3, R9") // their length in bytes
 	i("XORQ R10, R10")
-	split := func(pad string) {
-		i("VPUNPCKLQDQ Z23, Z22, Z24")
-		i("VPUNPCKHQDQ Z23, Z22, Z25")
-		i("VPSRLQ $44, Z24, Z23")
-		i("VPSLLQ $20, Z25, Z14")
-		i("VPANDQ %s, Z24, Z22", mask44)
-		i("VPTERNLOGQ $0xa8, %s, Z14, Z23", mask44) // (Z23 | Z14) & mask
-		i("VPSRLQ $24, Z25, Z24")
-		i("VPORQ %s, Z24, Z24", pad)
-	}
-	for half, h := range []limbs{a, b} {
+	for half, h := range []limbs{firstSum, secondSum} {
 		for n := range 2 {
 			i("KMOVW R8, K%d", 1+n)
 			i("SHRQ $8, R8")
@@ -165,37 +183,37 @@ func poly512() {
 			i("VMOVDQA64.Z %s, K%d, Z%d", pad, 1+n, 14+n)
 		}
 		i("VPUNPCKLQDQ Z15, Z14, Z15")
-		split("Z15")
+		split512("Z15")
 		each3(func(n int) { i("VMOVDQA64 Z%d, %s", 22+n, h[n]) })
 	}
 	i("SUBQ R9, SI")
-	i("JMP next")
+}
 
-	label("sixteen")
-	for half, h := range []limbs{a, b} {
-		i("VMOVDQU64 %d(SI), Z22", 128*half)
-		i("VMOVDQU64 %d(SI), Z23", 128*half+64)
-		split(pad)
-		mul(h, r)
-		reduce(h)
-		each3(func(n int) { i("VPADDQ Z%d, %s, %s", 22+n, h[n], h[n]) })
-	}
-	label("next")
-	i("ADDQ $256, SI")
-	i("DECQ CX")
-	i("JNZ sixteen")
+// split512 makes limbs in Z22 to Z24 of eight blocks in Z22 and Z23, with their bit 128.
+func split512(pad string) {
+	i("VPUNPCKLQDQ Z23, Z22, Z24")
+	i("VPUNPCKHQDQ Z23, Z22, Z25")
+	i("VPSRLQ $44, Z24, Z23")
+	i("VPSLLQ $20, Z25, Z14")
+	i("VPANDQ %s, Z24, Z22", mask44)
+	i("VPTERNLOGQ $0xa8, %s, Z14, Z23", mask44) // (Z23 | Z14) & mask
+	i("VPSRLQ $24, Z25, Z24")
+	i("VPORQ %s, Z24, Z24", pad)
+}
 
-	eight := factor{y, r.s1, r.s2}
+// finish512 multiplies the lanes by what they lack and adds them.
+func finish512() {
+	eight := factor{eighth, power.s1, power.s2}
 	times20(eight)
-	mul(a, eight)
-	reduce(a)
-	each3(func(n int) { i("VPADDQ %s, %s, %s", b[n], a[n], a[n]) })
-	last := factor{x, "Z22", "Z23"}
+	mul(firstSum, eight)
+	reduce(firstSum)
+	each3(func(n int) { i("VPADDQ %s, %s, %s", secondSum[n], firstSum[n], firstSum[n]) })
+	last := factor{lanePowers, "Z22", "Z23"}
 	times20(last)
-	mul(a, last)
-	reduce(a)
+	mul(firstSum, last)
+	reduce(firstSum)
 	each3(func(n int) {
-		z := a[n][1:]
+		z := firstSum[n][1:]
 		i("VEXTRACTI64X4 $1, Z%s, Y14", z)
 		i("VPADDQ Y14, Y%s, Y%s", z, z)
 		i("VEXTRACTI128 $1, Y%s, X14", z)
