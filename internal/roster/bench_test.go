@@ -26,8 +26,9 @@ var largeNetwork = sync.OnceValue(func() []byte {
 	unchecked := func(serial uint64, c Content, signer *keys.PrivateKey) {
 		s := &Statement{Network: network, Serial: serial, Content: c}
 		s.sign(signer)
-		e := newEntry(s)
-		e.raw = s.Append(nil)
+		raw := s.Append(nil)
+		e := newEntry(s, raw)
+		e.raw = raw
 		r.insert(e)
 	}
 	if _, err := r.Add(g); err != nil {

@@ -19,7 +19,7 @@
 //	└────────────────────────────┴──────────────────────────────────────────────┘
 //
 // Numbers are big endian. What is signed is "tincan roster v1\0" and everything before the
-// signature, so the signer is part of it. The SHA-256 of the same bytes is the statement's [ID].
+// signature, so the signer is part of it. The SHA-256 of the encoding is the statement's [ID].
 // There is exactly one encoding of a statement, and [Parse] refuses every other.
 //
 // # What may be stored

@@ -164,8 +164,8 @@ type slot struct {
 	subject string
 }
 
-func newEntry(s *Statement) *entry {
-	e := &entry{Statement: s, id: s.ID()}
+func newEntry(s *Statement, raw []byte) *entry {
+	e := &entry{Statement: s, id: sum(raw)}
 	e.subject = string(s.Content.appendSubject(nil))
 	e.slot = slot{kind: s.Content.Kind(), signer: s.Signer, subject: e.subject}
 	switch c := s.Content.(type) {
@@ -275,7 +275,7 @@ func (r *Roster) offer(raw []byte) (*entry, Result) {
 	if err != nil {
 		return refused(ID{}, ReasonMalformed, err)
 	}
-	e := newEntry(s)
+	e := newEntry(s, raw)
 	if s.Network != r.network && e.id != r.network {
 		return refused(e.id, ReasonNetwork, nil)
 	}

@@ -118,8 +118,10 @@ func (s *Statement) signed() []byte {
 	return s.appendUnsigned(append(make([]byte, 0, 512), label...))
 }
 
-// ID returns the id of s.
-func (s *Statement) ID() ID { return sum(s.signed()) }
+// ID returns the id of s: the SHA-256 of its encoding. The signature is part of it. The owner of
+// a key can make many signatures of the same words; these are different statements, of which
+// only one is kept (see slot), so that nodes which got different ones come to agree.
+func (s *Statement) ID() ID { return sum(s.Append(nil)) }
 
 // Check tells whether s can be encoded: all its parts within their limits, in the one form
 // that they have.

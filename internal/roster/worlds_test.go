@@ -306,7 +306,7 @@ func checkOrders(t *testing.T, network ID, raws [][]byte, state, ids string) {
 		if err != nil || s.Verify() != nil {
 			t.Fatal("a statement of the world is wrong")
 		}
-		entries[i] = newEntry(s)
+		entries[i] = newEntry(s, raw)
 		entries[i].raw = raw
 	}
 	permute(len(raws), func(order []int) {
