@@ -5,6 +5,9 @@
 // time, and carries out the effects it returns. It has no sockets, files,
 // clocks, goroutines or global randomness, so a conversation is a transcript
 // and a thousand nodes run in one process.
+//
+// [Mesh] passes each event to the part that it concerns: topology, links, paths, sessions and others. Each is a
+// type that has its own state and names the methods of the others that it calls (docs/architecture.md).
 package mesh
 
 import (

@@ -42,8 +42,8 @@ type conn struct {
 	edge      graphEdge // our edge to the peer, once active
 	activated time.Time
 
-	news connNews
-	dial connDial
+	news connNews // what topology keeps of it
+	dial connDial // what the dialer keeps of it
 }
 
 // dialled tells whether we made the connection. Of one that both have made
@@ -595,7 +595,7 @@ func (c *conn) mayCarry(kind wire.Kind) bool {
 	return (kind == wire.KindAck) == (c.stage == authenticating) && (c.stage != leaving || kind == wire.KindTermReq)
 }
 
-// conn returns the connection with that number, nil if there is none.
+// connOf returns the connection with that number, nil if there is none.
 func (l *links) connOf(id ConnID) *conn { return l.conns[id] }
 
 // heardOn returns the connection on which a request has come, nil if it takes none.
@@ -641,7 +641,7 @@ func (l *links) recheck(hosts map[node.Name]Host) {
 	}
 }
 
-// givenUpUnanswered ends c, to which nobody has answered although it was begun before now. It reports whether it did.
+// endUnanswered ends c, to which nobody has answered although it was begun before now. It reports whether it did.
 func (l *links) endUnanswered(c *conn, reason string) bool {
 	if c.stage >= securing || !c.began.Before(l.now) {
 		return false

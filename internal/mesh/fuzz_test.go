@@ -439,8 +439,8 @@ func (f *fuzzer) invariants() {
 		}
 	}
 	s := m.Size()
-	if s.Dirty != 0 || s.Orphans != 0 || s.Nodes > 100 || s.Conns > len(f.conns) || s.Wishes > len(fuzzNames) ||
-		s.Timers > 20+3*len(fuzzNames)+s.Wishes+s.Conns+50 || len(m.links.lines) != len(m.links.conns) || len(m.order) != len(m.nodes) {
+	if s.Dirty != 0 || s.Orphans != 0 || s.Nodes > 100 || s.Conns > len(f.conns) || s.DialTargets > len(fuzzNames) ||
+		s.Timers > 20+3*len(fuzzNames)+s.DialTargets+s.Conns+50 || len(m.links.lines) != len(m.links.conns) || len(m.order) != len(m.nodes) {
 		f.t.Fatalf("%+v for %d connections", s, len(f.conns))
 	}
 	total := 0

@@ -179,7 +179,7 @@ type Size struct {
 	Nodes, Edges, Subnets   int
 	Unknown                 int // nodes without a host file
 	Conns                   int // at any stage
-	Wishes                  int // nodes to be dialled or kept connected
+	DialTargets             int // nodes to be dialled or kept connected
 	Timers                  int
 	Texts                   int // of flooded requests, remembered
 	Repeats, Dirty, Orphans int
@@ -200,7 +200,7 @@ func (rp *reports) size() Size {
 	s := Size{
 		Unknown: unknown,
 		Nodes:   len(rp.nodes), Edges: rp.graph.Len(), Subnets: rp.subnets.subnetCount(),
-		Conns: len(rp.links.allConns()), Wishes: len(rp.dialer.dialTargets()), Timers: rp.timers.Size(),
+		Conns: len(rp.links.allConns()), DialTargets: len(rp.dialer.dialTargets()), Timers: rp.timers.Size(),
 		Echoes: rp.relays.openEchoes(), Dirty: len(rp.dirty),
 	}
 	s.Texts = rp.topology.seenTexts()

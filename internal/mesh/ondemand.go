@@ -84,7 +84,7 @@ func (d *dialer) connectOnDemand() {
 	}
 }
 
-// usedBy takes note that something came over c.
+// cameOver takes note that something came over c.
 func (d *dialer) cameOver(c *conn) {
 	if c != nil {
 		c.dial.used = d.now

@@ -153,7 +153,7 @@ func (sn *subnets) ownSubnetsDown() {
 	}
 }
 
-// count is the number of subnets of all nodes.
+// subnetCount is the number of subnets of all nodes.
 func (sn *subnets) subnetCount() int { return sn.total }
 
 // treeChanged has the broadcast tree published.

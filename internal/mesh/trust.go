@@ -322,7 +322,7 @@ func (kr *keyring) loggedIn(p *peer, byLearned bool) {
 	kr.keepLearned(p)
 }
 
-// newTrust is what is known of the key of a new node.
+// beginTrust takes in what is known of the key of a new node.
 func (kr *keyring) beginTrust(p *peer) {
 	p.trust.removed = kr.cfg.Removed[p.name]
 	if l, ok := kr.cfg.Learned[p.name]; ok && !p.trust.removed {

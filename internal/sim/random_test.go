@@ -407,7 +407,7 @@ func (n *network) isQuiet(d time.Duration) {
 	k := len(n.hosts)
 	for _, h := range n.hosts {
 		s := h.Core.Size()
-		if s.Nodes != k || s.Edges > k*(k-1) || s.Subnets != k || s.Conns > 2*k || s.Wishes > k ||
+		if s.Nodes != k || s.Edges > k*(k-1) || s.Subnets != k || s.Conns > 2*k || s.DialTargets > k ||
 			s.Timers > 6+3*k || s.Dirty != 0 || s.Orphans != 0 || s.Repeats > 100*k {
 			n.t.Errorf("%s holds more than there is: %+v", h.Name, s)
 		}

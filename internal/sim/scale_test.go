@@ -242,7 +242,7 @@ func TestColdStart(t *testing.T) {
 // bounded demands that a protocol core holds no more than what there is.
 func bounded(t *testing.T, h *Host, n int) {
 	t.Helper()
-	if s := h.Core.Size(); s.Nodes != n || s.Subnets > n || s.Edges > 12*n || s.Wishes > 10 || s.Timers > 8+3*s.Conns+n/10 {
+	if s := h.Core.Size(); s.Nodes != n || s.Subnets > n || s.Edges > 12*n || s.DialTargets > 10 || s.Timers > 8+3*s.Conns+n/10 {
 		t.Errorf("%s holds more than there is: %+v", h.Name, s)
 	}
 }

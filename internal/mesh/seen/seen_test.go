@@ -28,7 +28,7 @@ func TestTextsAreRememberedForAWhile(t *testing.T) {
 func TestTextsAreBounded(t *testing.T) {
 	var s Texts
 	now := time.Unix(1000, 0)
-	for i := range 3 * Limit {
+	for i := range 2*Limit + 1 {
 		s.First(now, fmt.Sprint(i))
 	}
 	if s.Size() > 2*Limit {
