@@ -3,6 +3,7 @@ package invite
 import (
 	"bytes"
 	"cmp"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -171,6 +172,9 @@ func (j *joiner) distribute(t text) (conf, host *writer) {
 				j.keepAddress(conf, l)
 			}
 			continue
+		case l.is("NetworkID") && isNetworkID(l.value):
+			conf.WriteString(l.setting())
+			continue
 		case l.is("Mode") && strings.EqualFold(strings.TrimSpace(l.value), "hub") &&
 			!j.consent(l, "every packet of this node would go to all the others"):
 			continue
@@ -194,6 +198,12 @@ func (j *joiner) distribute(t text) (conf, host *writer) {
 		}
 	}
 	return conf, host
+}
+
+// isNetworkID tells whether a value names a signed network: 64 hexadecimal digits.
+func isNetworkID(value string) bool {
+	b, err := hex.DecodeString(strings.TrimSpace(value))
+	return err == nil && len(b) == 32
 }
 
 // consent tells whether a line of the invitation that does what may be stored: only

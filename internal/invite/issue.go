@@ -48,6 +48,12 @@ type Request struct {
 	// be nil.
 	Known func(node.Name) bool
 
+	// NetworkID is written into the invitation of a signed network, and Given are the addresses that the newcomer was
+	// granted; with Choose it may get others as well.
+	NetworkID string
+	Given     []netip.Addr
+	Choose    bool
+
 	Expire time.Duration // 0: DefaultExpire
 	Now    time.Time     // zero: the present
 	Rand   io.Reader     // nil: crypto/rand
@@ -279,10 +285,16 @@ func (r *Request) text(own, conf []byte, port uint16, inv *Invitation) ([]byte, 
 			w.set(variable, v)
 		}
 	}
+	if r.NetworkID != "" {
+		w.set("NetworkID", r.NetworkID)
+	}
 	for _, p := range ownPrefixes(conf) {
-		addr, err := a.pick(p)
+		addr, ok, err := r.addressIn(p, a)
 		if err != nil {
 			return nil, err
+		}
+		if !ok {
+			continue
 		}
 		given := netip.PrefixFrom(addr, p.Bits()).String()
 		inv.Addresses = append(inv.Addresses, given)
@@ -297,6 +309,18 @@ func (r *Request) text(own, conf []byte, port uint16, inv *Invitation) ([]byte, 
 		return nil, fmt.Errorf("our own host file is too long to be sent (the limit is %d bytes)", maxText)
 	}
 	return w.Bytes(), nil
+}
+
+// addressIn is the newcomer's address in a range. ok is false if it gets none there.
+func (r *Request) addressIn(p netip.Prefix, a *addresses) (addr netip.Addr, ok bool, err error) {
+	if i := slices.IndexFunc(r.Given, p.Contains); i >= 0 {
+		return r.Given[i], true, nil
+	}
+	if r.NetworkID != "" && !r.Choose {
+		return netip.Addr{}, false, nil
+	}
+	addr, err = a.pick(p)
+	return addr, err == nil, err
 }
 
 // withAddress returns our host file with the address that the URL has, if the

@@ -30,9 +30,14 @@ const totalLimit = 30 * time.Second
 // Server lets newcomers in. Its fields must not change while it serves; it is
 // safe for concurrent use.
 type Server struct {
-	Dir    string // CONFBASE
-	Name   node.Name
-	Expire time.Duration // InvitationExpire; 0: DefaultExpire
+	Dir     string // CONFBASE
+	NetName string // "" if the network has none
+	Name    node.Name
+	Expire  time.Duration // InvitationExpire; 0: DefaultExpire
+	// Members is the signed network that this node belongs to; nil: the network is open.
+	Members Members
+	// Port is what the daemon listens on, whatever the configuration says. It may be nil.
+	Port func() uint16
 
 	// Taken returns the subnets of the network as it is now. It may be nil.
 	Taken func() []subnet.Subnet
@@ -136,7 +141,7 @@ func (s *Server) converse(ctx context.Context, conn net.Conn, remote netip.Addr,
 	if err != nil {
 		return "", err
 	}
-	key, err := storeIn(s.Dir).key()
+	key, err := s.key()
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", s.sendAway(conn, ErrNoneOpen)
 	} else if err != nil {
@@ -199,6 +204,15 @@ func (s *Server) talk(c *conversation, invitationKey, newcomer keys.PublicKey, r
 	}
 	if len(cookie) != tokenSize {
 		return "", Unknown
+	}
+	if s.Members != nil {
+		if inv := s.Members.Find(cookie, time.Now()); inv != nil {
+			outcome, name, key, err := s.talkSigned(c, cookie, inv, newcomer)
+			if name != "" && err == nil && s.Accepted != nil {
+				s.Accepted(name, key, remote)
+			}
+			return outcome, err
+		}
 	}
 	file := fileOf(token(cookie), invitationKey)
 	name, inv, err := s.claim(file, newcomer, remote)
@@ -298,31 +312,39 @@ func (s *Server) admit(c *conversation, inv *claimed) (node.Name, keys.PublicKey
 	if err != nil {
 		return "", keys.PublicKey{}, asRefusal(err)
 	}
-	for piece := inv.data; len(piece) > 0; {
-		n := min(pieceSize, len(piece))
-		if err := c.send(recordText, piece[:n]); err != nil {
-			return "", keys.PublicKey{}, err
-		}
-		piece = piece[n:]
-	}
-	if err := c.send(recordEnd, nil); err != nil {
-		return "", keys.PublicKey{}, err
-	}
-	data, err := c.expect(recordEnd)
+	key, err := c.offer(inv.data)
 	if err != nil {
 		return "", keys.PublicKey{}, err
-	}
-	key, err := keys.ParsePublicKey(string(data))
-	if err == nil {
-		err = key.Valid()
-	}
-	if err != nil {
-		return "", keys.PublicKey{}, fmt.Errorf("%w: %w", BadKey, err)
 	}
 	if err := s.store(t, key); err != nil {
 		return "", keys.PublicKey{}, asRefusal(err)
 	}
 	return t.name, key, nil
+}
+
+// offer sends the text of an invitation, and receives the newcomer's key.
+func (c *conversation) offer(text []byte) (key keys.PublicKey, err error) {
+	for len(text) > 0 {
+		n := min(pieceSize, len(text))
+		if err := c.send(recordText, text[:n]); err != nil {
+			return key, err
+		}
+		text = text[n:]
+	}
+	if err := c.send(recordEnd, nil); err != nil {
+		return key, err
+	}
+	data, err := c.expect(recordEnd)
+	if err != nil {
+		return key, err
+	}
+	if key, err = keys.ParsePublicKey(string(data)); err == nil {
+		err = key.Valid()
+	}
+	if err != nil {
+		return keys.PublicKey{}, fmt.Errorf("%w: %w", BadKey, err)
+	}
+	return key, nil
 }
 
 // prepare checks an invitation before it is sent and brings the address in it
@@ -370,6 +392,18 @@ func (s *Server) hostFile(n node.Name) string {
 // store creates the host file of the newcomer, with the subnets that it was
 // given, so that later invitations do not give them away again.
 func (s *Server) store(t text, key keys.PublicKey) error {
+	if err := confdir.MakeDir(filepath.Join(s.Dir, "hosts"), 0o755); err != nil {
+		return err
+	}
+	err := confdir.Create(s.hostFile(t.name), hostFileOf(t, key), 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		return Taken
+	}
+	return err
+}
+
+// hostFileOf is the host file of a newcomer.
+func hostFileOf(t text, key keys.PublicKey) []byte {
 	var w writer
 	w.set("Ed25519PublicKey", key.String())
 	for _, v := range t.values("Subnet") {
@@ -377,12 +411,5 @@ func (s *Server) store(t text, key keys.PublicKey) error {
 			w.set("Subnet", v)
 		}
 	}
-	if err := confdir.MakeDir(filepath.Join(s.Dir, "hosts"), 0o755); err != nil {
-		return err
-	}
-	err := confdir.Create(s.hostFile(t.name), w.Bytes(), 0o644)
-	if errors.Is(err, fs.ErrExist) {
-		return Taken
-	}
-	return err
+	return w.Bytes()
 }
