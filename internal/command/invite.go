@@ -2,17 +2,20 @@ package command
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 
 	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/invite"
+	"tincan/internal/members"
 	"tincan/internal/netwatch"
 	"tincan/internal/node"
 	"tincan/internal/pidfile"
@@ -27,15 +30,20 @@ type Invite struct {
 	Invitee string
 	Address string // in the URL: a host and perhaps a port; "": the Address of the configuration, else a guess
 	Command string // how the user calls the program for this network, for advice
+	Grant   Grant  // in a signed network
 }
 
 // RunInvite makes the invitation and returns it. Talk goes to s.Err.
 func RunInvite(ctx context.Context, r Invite, s terminal.Streams) (invite.Invitation, error) {
-	name, err := node.ParseName(r.Invitee)
-	if err != nil {
-		return invite.Invitation{}, fmt.Errorf("invalid name for node: %w", err)
-	}
 	network, _, err := confdir.Load(r.Layout, nil)
+	if err != nil {
+		return invite.Invitation{}, err
+	}
+	signed, err := OpenSigned(r.Layout, network.Settings)
+	if err != nil {
+		return invite.Invitation{}, err
+	}
+	name, err := r.name(signed != nil)
 	if err != nil {
 		return invite.Invitation{}, err
 	}
@@ -72,6 +80,9 @@ func RunInvite(ctx context.Context, r Invite, s terminal.Streams) (invite.Invita
 			fmt.Fprintf(s.Err, "note: to use another one: %s set Address HOST, then invite again\n", r.Command)
 		}
 	}
+	if signed != nil {
+		return r.signed(signed, q, network, d)
+	}
 	inv, err := invite.Issue(q)
 	if err != nil {
 		return inv, err
@@ -83,6 +94,54 @@ func RunInvite(ctx context.Context, r Invite, s terminal.Streams) (invite.Invita
 		}
 	}
 	return inv, nil
+}
+
+// errOpenGrant is the error for what only a signed network can do.
+var errOpenGrant = errors.New("groups, uses, an end and approval of an invitation are for signed networks; this one is open")
+
+// name is the newcomer's name, "" if the invitation is for any name, or for any that begins in the same way.
+func (r Invite) name(signed bool) (node.Name, error) {
+	if !signed && (len(r.Grant.Groups) > 0 || r.Grant.Uses > 1 || r.Grant.Expires != 0 || r.Grant.Approval) {
+		return "", errOpenGrant
+	}
+	begin, any := strings.CutSuffix(r.Invitee, "*")
+	switch {
+	case signed && any && begin == "":
+		return "", nil
+	case signed && r.Grant.Uses > 1 && !any:
+		return "", fmt.Errorf("an invitation for several uses needs a name that ends in *, such as %q: each newcomer gets a number in its place", r.Invitee+"*")
+	case !signed:
+		begin, any = r.Invitee, false
+	}
+	name, err := node.ParseName(begin)
+	if err != nil {
+		return "", fmt.Errorf("invalid name for node: %w", err)
+	}
+	if any {
+		name = ""
+	}
+	return name, nil
+}
+
+// signed makes the invitation in a signed network.
+func (r Invite) signed(s *Signed, q invite.Request, network *confdir.Network, d *control.Client) (invite.Invitation, error) {
+	id, _, err := network.Identity()
+	if err != nil {
+		return invite.Invitation{}, err
+	}
+	signer, err := s.Signer(id)
+	if err != nil {
+		return invite.Invitation{}, err
+	}
+	var running members.Running
+	if d != nil {
+		running = d
+	}
+	pattern := r.Invitee
+	if pattern == "*" {
+		pattern = ""
+	}
+	return s.invite(q, pattern, r.Grant, network.Settings.Ifconfig, signer, running)
 }
 
 // dial connects to the daemon; nil if there is none.

@@ -18,7 +18,9 @@ import (
 // invitations makes the server that newcomers talk to.
 func (d *Daemon) invitations(s config.Settings) *invite.Server {
 	return &invite.Server{
-		Dir: d.opts.Layout.ConfBase, Name: d.network().Name, Expire: s.InvitationExpire,
+		Dir: d.opts.Layout.ConfBase, NetName: d.opts.Layout.NetName, Name: d.network().Name, Expire: s.InvitationExpire,
+		Members:  newcomers{&d.membership},
+		Port:     func() uint16 { return d.socks.port(d.network().Settings) },
 		Taken:    d.takenSubnets,
 		Known:    d.reachable,
 		Accepted: d.accepted,

@@ -119,6 +119,15 @@ func (m *membership) current() *members.Service {
 	return m.service
 }
 
+// enforcing is the service if its roster is whole and more than a warning, nil else.
+func (m *membership) enforcing() *members.Service {
+	s := m.current()
+	if s == nil || !s.Whole() || m.d.network().Settings.Roster == config.RosterOpen {
+		return nil
+	}
+	return s
+}
+
 // changed is what the protocol core is told of a state. A part of a roster does not count. It also puts the policy in force.
 func (m *membership) changed(s *roster.State, whole bool) mesh.RosterChanged {
 	mode := m.d.network().Settings.Roster

@@ -1,16 +1,25 @@
 package daemon
 
 import (
+	"crypto/rand"
 	"errors"
+	"net"
+	"net/netip"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
+	"tincan/internal/confdir"
 	"tincan/internal/control"
+	"tincan/internal/invite"
 	"tincan/internal/keys"
 	"tincan/internal/members"
+	"tincan/internal/pidfile"
 	"tincan/internal/roster"
+	"tincan/internal/subnet"
 )
 
 // signedBy is a roster whose members are some nodes, and the key of its owner.
@@ -145,5 +154,100 @@ func TestAnOpenNetworkHasNoRoster(t *testing.T) {
 	}
 	if _, err := c.AddStatement([]byte("x")); err == nil || !strings.Contains(err.Error(), "open one") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// The inviter is off for good: another member lets the newcomer in, once.
+func TestAnInvitationOutlivesItsMaker(t *testing.T) {
+	a, b := newNode(t, "a", "Ifconfig = 10.77.0.1/24"), newNode(t, "b", "ConnectTo = a", "Ifconfig = 10.77.0.2/24")
+	r, owner := signedBy(t, a, b)
+	for _, n := range []*testNode{a, b} {
+		must(t, members.Save(n.layout.Roster(), r))
+	}
+	a.knows(b)
+	a.start()
+	b.knows(a)
+	b.start()
+	ca, cb := a.client(), b.client()
+	eventually(t, "b sees a", func() bool { return b.sees(cb, "a") })
+
+	inv, cookie, err := invite.NewCookie(invite.Request{
+		Dir: a.layout.ConfBase, Name: "a", Invitee: "carol", Address: "127.0.0.1", Port: 1, Rand: rand.Reader,
+	}, members.GreetingKey(r).Public())
+	must(t, err)
+	given := netip.MustParsePrefix(inv.Addresses[0])
+	what := roster.Invitation{Name: "carol", Uses: 1, Created: time.Now().Unix(), Grant: roster.Grant{
+		Groups: []string{"web"}, Subnets: []subnet.Subnet{subnet.FromPrefix(netip.PrefixFrom(given.Addr(), 32))},
+	}}
+	raw, err := r.SignInvitation(what, time.Now().Add(time.Hour).Unix(), roster.InvitationKey(cookie), owner)
+	must(t, err)
+	_, err = ca.AddStatement(raw)
+	must(t, err)
+	eventually(t, "b has the invitation", func() bool { return len(b.view(cb).Invitations) == 1 })
+	a.stop()
+
+	at, err := pidfile.Read(b.layout.PidFile)
+	must(t, err)
+	_, secret, _ := strings.Cut(inv.URL, "/")
+	url := net.JoinHostPort(at.Host, at.Port) + "/" + secret
+	join := func() (invite.Result, error) {
+		dir := t.TempDir() + "/net"
+		return invite.Join(t.Context(), invite.Options{URL: url, Place: confdir.Place{Conf: dir}})
+	}
+	res, err := join()
+	must(t, err)
+	if res.Name != "carol" || len(res.Addresses) != 1 || res.Addresses[0] != given.String() ||
+		!slices.ContainsFunc(res.Settings, func(s string) bool { return s == "NetworkID = "+r.Network().String() }) {
+		t.Errorf("joined: %+v", res)
+	}
+	v := b.view(cb)
+	i := slices.IndexFunc(v.Members, func(m members.Member) bool { return m.Name == "carol" })
+	if i < 0 || v.Members[i].By != "b" || v.Members[i].Invitation == "" || !slices.Equal(v.Members[i].Groups, []string{"web"}) {
+		t.Errorf("members: %+v", v.Members)
+	}
+	if _, err := join(); !errors.Is(err, invite.Used) {
+		t.Errorf("the second time: %v", err)
+	}
+
+	carol := &testNode{T: t, name: "carol", layout: res.Layout}
+	carol.add("tinc.conf", "DeviceType = dummy\nBindToAddress = 127.0.0.1\nAutoConnect = no")
+	carol.replace("tinc.conf", "Ifconfig = "+given.String(), "")
+	carol.add("hosts/carol", "Port = 0")
+	carol.start()
+	cc := carol.client()
+	eventually(t, "carol is in, with the roster", func() bool {
+		v := carol.view(cc)
+		return b.sees(cb, "carol") && len(v.Members) == 3 && !v.Fetching
+	})
+}
+
+func TestAWrongCookieAndAnExpiredInvitationAreRefused(t *testing.T) {
+	a := newNode(t, "a")
+	r, owner := signedBy(t, a)
+	must(t, members.Save(a.layout.Roster(), r))
+	a.start()
+	c := a.client()
+	at, err := pidfile.Read(a.layout.PidFile)
+	must(t, err)
+	port, _ := strconv.Atoi(at.Port)
+	request := invite.Request{Dir: a.layout.ConfBase, Name: "a", Invitee: "bob", Address: at.Host, Port: uint16(port), Rand: rand.Reader}
+	try := func(url string) error {
+		_, err := invite.Join(t.Context(), invite.Options{URL: url, Place: confdir.Place{Conf: t.TempDir() + "/net"}})
+		return err
+	}
+	inv, _, err := invite.NewCookie(request, members.GreetingKey(r).Public())
+	must(t, err)
+	if err := try(inv.URL); !errors.Is(err, invite.Unknown) {
+		t.Errorf("an invitation that nobody signed: %v", err)
+	}
+	inv, cookie, err := invite.NewCookie(request, members.GreetingKey(r).Public())
+	must(t, err)
+	now := time.Now()
+	raw, err := r.SignInvitation(roster.Invitation{Name: "bob", Uses: 1, Created: now.Add(-2 * time.Hour).Unix()}, now.Add(-time.Hour).Unix(), roster.InvitationKey(cookie), owner)
+	must(t, err)
+	_, err = c.AddStatement(raw)
+	must(t, err)
+	if err := try(inv.URL); !errors.Is(err, invite.Expired) {
+		t.Errorf("an invitation that has ended: %v", err)
 	}
 }

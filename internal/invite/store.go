@@ -155,7 +155,9 @@ type claimed struct {
 // is a Refusal if it is not there or too old.
 func (s store) claim(name string, now time.Time, expire time.Duration) (*claimed, error) {
 	unlock, err := s.lock()
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) { // a member of a signed network that has never invited anybody
+		return nil, Unknown
+	} else if err != nil {
 		return nil, err
 	}
 	defer unlock()

@@ -6,12 +6,14 @@
 package members
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
 
 	"tincan/internal/confdir"
 	"tincan/internal/files"
+	"tincan/internal/keys"
 	"tincan/internal/roster"
 )
 
@@ -49,4 +51,14 @@ func Save(path string, r *roster.Roster) error {
 		return fmt.Errorf("writing the roster: %w", err)
 	}
 	return nil
+}
+
+// GreetingKey is the key with which all members greet newcomers, nil if the roster does not have the statement that begins
+// the network. It follows from that statement, which is known to members only.
+func GreetingKey(r *roster.Roster) *keys.PrivateKey {
+	genesis := r.Get(r.Network())
+	if genesis == nil {
+		return nil
+	}
+	return keys.FromSeed(sha256.Sum256(append([]byte("tincan greeting key v1\x00"), genesis...)))
 }

@@ -22,11 +22,15 @@ import (
 
 func inviteCommand(e *env.Env) *cobra.Command {
 	address, asJSON := "", false
+	var grant command.Grant
 	c := &cobra.Command{
 		Use:   "invite NAME",
 		Short: "Print a one-time invitation URL for a new node",
 		Long: `Prints a URL. Whoever uses it with "tincan join" becomes the node NAME of this
-network. It works once and within a week. Treat it like a password.`,
+network. It works once and within a week. Treat it like a password.
+
+In a signed network every member that can be reached lets the newcomer in, also when this
+node is off. NAME may end in *: each newcomer gets a number in its place.`,
 		Args: frontend.Exactly("the NAME of the new node", 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			l, err := e.Existing()
@@ -40,7 +44,7 @@ network. It works once and within a week. Treat it like a password.`,
 				}
 				address = to.String()
 			}
-			inv, err := command.RunInvite(context.Background(), command.Invite{Layout: l.ForClient(), Invitee: args[0], Address: address, Command: e.Self()}, e.Streams)
+			inv, err := command.RunInvite(context.Background(), command.Invite{Layout: l.ForClient(), Invitee: args[0], Address: address, Command: e.Self(), Grant: grant}, e.Streams)
 			switch {
 			case errors.Is(err, invite.ErrNoAddress):
 				return terminal.Hint(err, "set it with: %s set Address HOST", e.Self())
@@ -62,6 +66,10 @@ network. It works once and within a week. Treat it like a password.`,
 	}
 	frontend.JSONFlag(c, &asJSON)
 	c.Flags().StringVar(&address, "address", "", "`host[:port]` in the URL, in place of the Address of the configuration")
+	c.Flags().StringSliceVar(&grant.Groups, "group", nil, "`group` of the newcomer, for the policy (signed networks)")
+	c.Flags().IntVar(&grant.Uses, "uses", 1, "how many nodes may join with the URL (signed networks)")
+	c.Flags().DurationVar(&grant.Expires, "expires", 0, "for how long the URL works, as in 48h (signed networks; else InvitationExpire)")
+	c.Flags().BoolVar(&grant.Approval, "approve", false, "an owner has to approve the newcomer (signed networks)")
 	return c
 }
 
