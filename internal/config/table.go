@@ -109,7 +109,7 @@ var table = []Variable{
 
 	// ------------------------------------------------ ours: who belongs to the network
 
-	{Name: "NetworkID", Flags: Server, Kind: Text, Since: "tincan"},
+	{Name: "NetworkID", Flags: Server | Reload, Kind: Text, Since: "tincan"},
 	{Name: "Roster", Flags: Server | Reload, Kind: Word, Words: words("signed", "warn", "open"), Default: "signed", Since: "tincan"},
 
 	// ------------------------------------------------ not in tinc's own table

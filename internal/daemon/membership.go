@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -107,6 +108,9 @@ func (m *membership) reload(n *confdir.Network) error {
 		}
 	}
 	if s := m.current(); s != nil {
+		if id := n.Settings.NetworkID; id != "" && !strings.EqualFold(id, s.State().Network.String()) {
+			return config.Problem{Where: m.d.opts.Layout.TincConf(), Text: "NetworkID is that of another network; that needs a restart"}
+		}
 		m.d.core.event(m.changed(s.State(), s.Whole()))
 	}
 	return nil

@@ -120,7 +120,6 @@ func NeedRestart(old, new config.Settings) (names []string) {
 		{"ExperimentalProtocol", old.Protocol, new.Protocol},
 		{"Ed25519PrivateKeyFile", old.PrivateKeyFile, new.PrivateKeyFile},
 		{"PrivateKeyFile", old.RSAPrivateKeyFile, new.RSAPrivateKeyFile},
-		{"NetworkID", old.NetworkID, new.NetworkID},
 	} {
 		if fmt.Sprint(v.old) != fmt.Sprint(v.new) {
 			names = append(names, v.name)
