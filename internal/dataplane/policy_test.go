@@ -353,6 +353,29 @@ func TestPolicyOfFrames(t *testing.T) {
 	}
 }
 
+// TestPolicyWhereEverythingGoesToAll: in hub mode nobody knows where an address is, and replies pass all the same.
+func TestPolicyWhereEverythingGoesToAll(t *testing.T) {
+	a, b := bridgedPair(t, route.ToAll)
+	a.SetOptions(Options{Broadcast: route.Direct})
+	b.SetOptions(Options{Broadcast: route.Direct})
+	for _, s := range []*station{a, b} {
+		s.Policy().SetPolicy(rules(t, "allow a -> b udp:80"))
+	}
+	there := ip{udp: true, payload: 20}.build()
+	carry := func(from, to *station, f []byte, want int) {
+		t.Helper()
+		to.receive(from.addr, from.out(f, device.Offload{})...)
+		if got := len(to.dev.take()); got != want {
+			t.Errorf("%d frames arrived, want %d; drops %v and %v", got, want, from.Drops(), to.Drops())
+		}
+		from.dev.take()
+	}
+	carry(b, a, etherFrame(macA, macB, packet.TypeIPv4, reply(there)), 0)
+	carry(a, b, etherFrame(macB, macA, packet.TypeIPv4, there), 1)
+	carry(b, a, etherFrame(macA, macB, packet.TypeIPv4, reply(there)), 1)
+	carry(a, b, etherFrame(macB, macA, packet.TypeIPv4, there), 1)
+}
+
 func TestFragmentsUnderAPolicy(t *testing.T) {
 	a, b := pair(t)
 	both := rules(t, "allow a -> b udp:80")

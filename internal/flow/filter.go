@@ -10,6 +10,8 @@
 //     other direction, whoever sends it.
 //   - Of a packet in fragments the first decides, and has to hold the transport header. The others follow if they
 //     come after it, and do not reach into it.
+//   - A packet that goes out to all nodes, since nobody knows who has its destination, opens a flow with the node that answers, if the
+//     rules allow a flow to that one.
 //   - What passes by a rule without being part of a flow is decided each time: packets to groups and to everybody, messages
 //     of ICMP that are neither query nor error.
 //   - What cannot be read is refused: a chain of more than 8 extension headers, routing headers and source routes that
@@ -91,7 +93,7 @@ type Filter struct {
 	current  atomic.Pointer[published]
 	made     atomic.Uint32
 	table    table
-	everyone Peer // whom packets go to that are for no single node
+	everyone Peer // who packets go to if it is not known who has their destination
 	refusals refusals
 }
 
@@ -284,7 +286,7 @@ func discovery(p []byte) bool {
 // sides are what the rules say of the two ends of a packet.
 func (p *published) sides(dir Direction, peer *Peer) (from, to *policy.Sides) {
 	other := p.c.Anybody()
-	if peer != nil {
+	if peer != nil && peer.Name != "" {
 		other = p.c.Sides(peer.Name)
 	}
 	if dir == In {
@@ -342,10 +344,10 @@ func (f *Filter) check(policy *published, dir Direction, peer *Peer, p []byte, n
 	switch {
 	case d.kind == icmpError:
 		v = f.about(policy, dir, peer, &d, second)
-	case d.group || peer == nil || d.kind == message:
+	case d.group || d.kind == message:
 		v = policy.once(dir, peer, &d)
 	default:
-		v, kept = f.flow(policy, dir, peer, &d, second)
+		v, kept = f.flow(policy, dir, owner, &d, second)
 	}
 	if v != Pass {
 		return v, false
@@ -404,8 +406,11 @@ func (f *Filter) flow(p *published, dir Direction, peer *Peer, d *parsed, now ui
 	s.Lock()
 	defer s.Unlock()
 	e := s.find(hash, &k, now)
+	if e != nil && e.peer == &f.everyone && e.opener == Out && e.peer != peer && p.decide(Out, peer, &k).Allowed() {
+		e.move(peer) // it was not known whose the address is
+	}
 	opens := k.proto != packet.ProtoTCP || d.flags&(packet.FlagSYN|packet.FlagACK) == packet.FlagSYN
-	if e != nil && e.peer == peer {
+	if e != nil && (e.peer == peer || dir == Out && peer == &f.everyone) {
 		switch {
 		case e.still(p) && (dir == e.opener || !opens || k.proto != packet.ProtoTCP):
 			e.saw(dir, d, opens)

@@ -3,8 +3,10 @@ package flow
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -174,7 +176,7 @@ func (s *station) audit(t *testing.T) {
 			t.Errorf("a shard has %d entries and counts %d", used, sh.used)
 		}
 	}
-	for _, p := range s.peers {
+	for _, p := range append(slices.Collect(maps.Values(s.peers)), &s.everyone) {
 		if held[p] != p.held.Load() {
 			t.Errorf("%s has %d entries, and %d are counted", p.Name, held[p], p.held.Load())
 		}
@@ -661,6 +663,42 @@ func TestPacketsToMany(t *testing.T) {
 	if n := s.everyone.held.Load() + s.peer("bob").held.Load(); n != 0 {
 		t.Errorf("%d flows are remembered", n)
 	}
+}
+
+func TestFlowsWithWhoeverAnswers(t *testing.T) {
+	s := newStation(t, "allow alice -> bob tcp:80 udp:53 icmp\nallow carol -> alice tcp:22")
+	open := func() {
+		for _, p := range [][]byte{tcp(alice4, bob4, 5000, 80, syn), udp(alice4, bob4, 5000, 53), icmp(alice4, bob4, 8, 3)} {
+			if v := s.Check(Out, nil, p, s.now); v != Pass {
+				t.Error(v)
+			}
+		}
+	}
+	open()
+	if v := s.Check(Out, nil, tcp(alice4, bob4, 5000, 81, syn), s.now); v != NoRule { // nobody could be meant
+		t.Error(v)
+	}
+	for _, p := range [][]byte{tcp(bob4, alice4, 80, 5000, synAck), udp(bob4, alice4, 53, 5000), icmp(bob4, alice4, 0, 3)} {
+		if v := s.in("carol", p); v == Pass {
+			t.Error("carol answers, to whom alice may not speak")
+		}
+		if v := s.in("bob", p); v != Pass {
+			t.Errorf("bob's answer: %v", v)
+		}
+		if v := s.in("carol", p); v == Pass {
+			t.Error("carol answers for bob")
+		}
+	}
+	open() // it is still not known who has the address
+	s.talk(t, "and then it is", step{out, tcp(alice4, bob4, 5000, 80, ack), Pass}, step{in, tcp(bob4, alice4, 80, 5000, ack), Pass},
+		step{in, tcp(bob4, alice4, 80, 5000, syn), NoRule})
+	if v := s.in("carol", tcp(carol4, alice4, 7, 22, syn)); v != Pass {
+		t.Error(v)
+	}
+	if v := s.Check(Out, nil, tcp(alice4, carol4, 22, 7, synAck), s.now); v != Pass {
+		t.Errorf("our answer to all: %v", v)
+	}
+	s.audit(t)
 }
 
 func TestFrames(t *testing.T) {

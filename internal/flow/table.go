@@ -173,6 +173,13 @@ func (s *shard) room(hash uint64, now uint32) (place *entry) {
 	return place
 }
 
+// move makes e an entry of another peer.
+func (e *entry) move(to *Peer) {
+	e.peer.held.Add(-1)
+	to.held.Add(1)
+	e.peer = to
+}
+
 // before tells whether e is given up before other: it is of a peer that has more, or older.
 func (e *entry) before(other *entry) bool {
 	if a, b := e.peer.held.Load(), other.peer.held.Load(); a != b {
