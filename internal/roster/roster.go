@@ -73,13 +73,16 @@ const (
 	ReasonRemoved             // the key was removed
 	ReasonLeft                // the member has left
 	ReasonFork                // owners have signed different lists after the same one
+	ReasonEnded               // the membership has ended
+	ReasonApproval            // an owner has to approve it
+	ReasonUnknown             // nobody has said anything about the key
 )
 
 var reasonCodes = [...]string{
 	"", "malformed", "other-network", "bad-signature", "roster-full", "signer-without-right", "owners-not-in-force",
 	"no-such-invitation", "voucher-no-member", "outside-of-time", "name-not-invited", "address-not-offered", "grant-too-large",
 	"nobody-known", "redundant", "too-many", "invitation-used-up", "name-taken", "key-taken", "address-taken", "removed", "left",
-	"owners-fork",
+	"owners-fork", "ended", "awaits-approval", "not-admitted",
 }
 
 // String returns the code.
@@ -485,6 +488,51 @@ func (r *Roster) Statement(id ID) *Statement {
 		return nil
 	}
 	return r.byID[id].Statement
+}
+
+// Why says why a key, or the RSA key of a hash, is no member's at a time (Unix seconds);
+// [ReasonNone] if it is one. That can depend on statements which only this node remembers.
+func (r *Roster) Why(key [32]byte, now int64) Reason {
+	s := r.State()
+	if m := s.MemberByKey(key); m != nil {
+		if m.Ended(now) {
+			return ReasonEnded
+		}
+		return ReasonNone
+	}
+	if gone := s.Removed(key); gone != nil {
+		if gone.Left() {
+			return ReasonLeft
+		}
+		return ReasonRemoved
+	}
+	if slices.ContainsFunc(s.Pending, func(m *Membership) bool { return m.Key == key }) {
+		return ReasonApproval
+	}
+	for _, c := range s.Conflicts {
+		if c.Key == key && c.Reason != ReasonFork {
+			return c.Reason
+		}
+	}
+	return r.idleReason(key)
+}
+
+// idleReason says why a statement that would make a key a member's does not count.
+func (r *Roster) idleReason(key [32]byte) Reason {
+	why := ReasonUnknown
+	r.Idle(func(_ ID, s *Statement, reason Reason) {
+		switch c := s.Content.(type) {
+		case *Member:
+			if c.Key == key || c.RSA == key {
+				why = reason
+			}
+		case *Admission:
+			if c.Key == key {
+				why = reason
+			}
+		}
+	})
+	return why
 }
 
 // Idle returns the statements that are remembered without being in the set: those that wait

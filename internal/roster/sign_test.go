@@ -278,3 +278,29 @@ func TestTheClockOfAMemberMayBeBehind(t *testing.T) {
 	n.admit("carl", "url", "dan", 10)
 	n.want("bob carl dan")
 }
+
+func TestWhyAKeyIsNoMember(t *testing.T) {
+	n := newNetwork(t, 1)
+	n.take(n.SignMember(*member("bob", "bob"), 0, key("ann")))
+	n.take(n.SignMember(*member("guest", "guest"), 5000, key("ann")))
+	n.take(n.SignMember(*member("gone", "gone"), 0, key("ann")))
+	n.take(n.SignMember(*member("left", "left"), 0, key("ann")))
+	n.take(n.SignRemoval(pub("gone"), "", key("ann")))
+	n.take(one(Leave(n.Network(), "left", key("left"))))
+	n.take(one(n.SignInvitation(Invitation{Uses: 1, Created: 1000, Approval: true}, 0, key("url"), key("ann"))))
+	n.admit("bob", "url", "new", 2000)
+	n.take([][]byte{sign(t, n.Network(), 0, makeAdmission(n.Network(), "url", "late", "late", 2001), "bob")}, nil)
+	add(t, n.Roster, sign(t, n.Network(), 0, makeAdmission(n.Network(), "url", "early", "early", 1000), "bob"), Waiting)
+	add(t, n.Roster, sign(t, n.Network(), 1, member("eve", "eve"), "mallory"), Waiting)
+	for name, want := range map[string]Reason{
+		"bob": ReasonNone, "guest": ReasonEnded, "gone": ReasonRemoved, "left": ReasonLeft, "new": ReasonApproval,
+		"late": ReasonUses, "early": ReasonTime, "eve": ReasonSigner, "nobody": ReasonUnknown,
+	} {
+		if got := n.Why(pub(name), 5001); got != want {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+	if len(reasonCodes) != int(ReasonUnknown)+1 {
+		t.Error("a reason has no code")
+	}
+}
