@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime"
-	"sync"
 	"testing"
 
 	"tincan/internal/keys"
@@ -17,7 +16,7 @@ const large = 10_000
 
 // largeNetwork is the file of a network of 10,000 members, a tenth of them admitted under an
 // invitation.
-var largeNetwork = sync.OnceValue(func() []byte {
+func largeNetwork() []byte {
 	g, network, err := NewGenesis(Genesis{OwnerList: ownerList(1, "ann")}, key("ann"))
 	if err != nil {
 		panic(err)
@@ -52,7 +51,7 @@ var largeNetwork = sync.OnceValue(func() []byte {
 	}
 	r.settle()
 	return r.Encode(nil)
-})
+}
 
 func heap() uint64 {
 	runtime.GC()

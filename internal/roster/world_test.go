@@ -2,7 +2,6 @@ package roster
 
 import (
 	"crypto/sha256"
-	"sync"
 	"testing"
 
 	"tincan/internal/keys"
@@ -12,15 +11,15 @@ import (
 
 // key returns the key pair of a name, the same in every run.
 func key(name string) *keys.PrivateKey {
-	if k, ok := keyCache.Load(name); ok {
-		return k.(*keys.PrivateKey)
+	k := keyCache[name]
+	if k == nil {
+		k = keys.FromSeed(sha256.Sum256([]byte("test " + name)))
+		keyCache[name] = k
 	}
-	k := keys.FromSeed(sha256.Sum256([]byte("test " + name)))
-	keyCache.Store(name, k)
 	return k
 }
 
-var keyCache sync.Map
+var keyCache = map[string]*keys.PrivateKey{}
 
 func pub(name string) keys.PublicKey { return key(name).Public() }
 

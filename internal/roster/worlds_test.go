@@ -278,7 +278,6 @@ var smallWorlds = []smallWorld{
 func TestSmallWorldsInEveryOrder(t *testing.T) {
 	for _, w := range smallWorlds {
 		t.Run(w.name, func(t *testing.T) {
-			t.Parallel()
 			g, network := genesis(t, max(w.threshold, 1), "ann", "ben")
 			raws := append([][]byte{g}, w.say(t, network)...)
 			want := New(network)
