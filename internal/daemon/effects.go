@@ -14,6 +14,8 @@ func (d *Daemon) apply(e mesh.Effect) {
 		d.plane.SendProbe(e)
 	case mesh.SendEcho:
 		d.plane.SendEcho(e)
+	case mesh.SendRecord:
+		d.plane.SendRecord(e)
 	case mesh.EchoResult:
 		d.echoes.answered(e)
 	case mesh.TunnelledData:

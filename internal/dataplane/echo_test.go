@@ -88,3 +88,33 @@ func TestEchoesAreNotDeliveredToTheDevice(t *testing.T) {
 		t.Errorf("it was counted like one: %+v, %+v", in, out)
 	}
 }
+
+func TestRecordsAboutTheRosterTravelLikePackets(t *testing.T) {
+	data := bytes.Repeat([]byte("roster"), wire.MaxRoster/6)
+	a, b, c := row(t, nil)
+	want := []mesh.Event{mesh.RosterIn{Node: "a", Data: data}}
+
+	a.SendRecord(mesh.SendRecord{Node: "c", Type: wire.TypeRoster, Data: data})
+	b.receive(addrA, a.sock.take()...)
+	c.receive(addrB, b.sock.take()...)
+	if got := c.takeEvents(); len(got) == 0 || !reflect.DeepEqual(got[len(got)-1:], want) {
+		t.Errorf("by UDP through a relay: %v", got)
+	}
+
+	a.SetOptions(Options{TCPOnly: true})
+	a.SendRecord(mesh.SendRecord{Node: "b", Type: wire.TypeRoster, Data: data})
+	b.takeEvents()
+	b.FromMeta("a", bytes.Clone(a.metas[1].blobs[0]))
+	if got := b.takeEvents(); len(got) == 0 || !reflect.DeepEqual(got[len(got)-1:], want) {
+		t.Errorf("by TCP: %v", got)
+	}
+	if len(b.dev.take())+len(c.dev.take()) != 0 {
+		t.Error("it reached the device")
+	}
+
+	a.metas[1].blobs = nil
+	a.SendRecord(mesh.SendRecord{Node: "nobody", Type: wire.TypeRoster, Data: data})
+	if got := a.paths(a.sock.take()); got != "drop unknown node 1" {
+		t.Errorf("to nobody: %q", got)
+	}
+}

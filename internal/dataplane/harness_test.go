@@ -243,6 +243,7 @@ func (s *station) runWorker() {
 
 func (s *station) SendProbe(e mesh.SendProbe)          { s.Plane.SendProbe(e); s.runWorker() }
 func (s *station) SendEcho(e mesh.SendEcho)            { s.Plane.SendEcho(e); s.runWorker() }
+func (s *station) SendRecord(r mesh.SendRecord)        { s.Plane.SendRecord(r); s.runWorker() }
 func (s *station) Tunnelled(e mesh.TunnelledData)      { s.Plane.Tunnelled(e); s.runWorker() }
 func (s *station) FromMeta(hop node.Name, blob []byte) { s.Plane.FromMeta(hop, blob); s.runWorker() }
 func (s *station) FrameFromMeta(hop node.Name, frame []byte) {

@@ -261,6 +261,10 @@ func (r *receiver) datagram(addr netip.AddrPort, d []byte, direct bool) {
 			e.Addr = addr
 		}
 		r.p.reportEcho(r.from, hop, e)
+	case wire.TypeRoster:
+		data := append([]byte(nil), body...)
+		r.restore(at)
+		r.p.cfg.Event(mesh.RosterIn{Node: r.from.name, Data: data})
 	default:
 		r.unusual(at, plain)
 	}

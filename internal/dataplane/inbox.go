@@ -32,7 +32,7 @@ const (
 )
 
 type inbox struct {
-	commands  chan any // mesh.SendProbe, mesh.SendEcho
+	commands  chan any // mesh.SendProbe, mesh.SendEcho, mesh.SendRecord
 	tunnelled chan mesh.TunnelledData
 	packets   chan *metaPacket
 	published chan struct{} // one token: peers have new sessions, or were removed
@@ -66,6 +66,10 @@ func (p *Plane) SendProbe(probe mesh.SendProbe) { p.command(probe) }
 // SendEcho queues an echo: a record of type 8 that is sealed for a node and sent by the path e.Path. If
 // that path is not available it is dropped. It does not wait, and keeps the data.
 func (p *Plane) SendEcho(e mesh.SendEcho) { p.command(e) }
+
+// SendRecord queues a record that is sealed for a node and sent as a packet of its size would go. It does not
+// wait, and keeps the data.
+func (p *Plane) SendRecord(r mesh.SendRecord) { p.command(r) }
 
 // Tunnelled queues a record received inside a REQ_KEY request. It does not wait, and keeps the record.
 func (p *Plane) Tunnelled(t mesh.TunnelledData) {
@@ -192,7 +196,28 @@ func (w *worker) command(order any) {
 		w.sendProbe(o)
 	case mesh.SendEcho:
 		w.sendEcho(o)
+	case mesh.SendRecord:
+		if to, s := w.sessionWith(o.Node, len(o.Data)); s != nil {
+			w.sendRecord(to, s, o.Type, o.Data, 0)
+		}
 	}
+}
+
+// sessionWith returns a peer and its state, nil if no record of that size can be sealed for it, which is counted.
+func (w *worker) sessionWith(name node.Name, size int) (*peer, *state) {
+	p := w.p
+	to, s := p.known(name)
+	switch {
+	case s == nil:
+		p.drop(UnknownNode)
+	case s.Tunnel == nil:
+		p.drop(NoSession)
+	case size > maxData:
+		p.drop(OverLong)
+	default:
+		return to, s
+	}
+	return nil, nil
 }
 
 // published handles new sessions and removed nodes.
@@ -254,16 +279,8 @@ func (w *worker) sendProbe(probe mesh.SendProbe) {
 // sendEcho is [Plane.SendEcho].
 func (w *worker) sendEcho(e mesh.SendEcho) {
 	p := w.p
-	to, s := p.known(e.Node)
-	switch {
-	case s == nil:
-		p.drop(UnknownNode)
-		return
-	case s.Tunnel == nil:
-		p.drop(NoSession)
-		return
-	case len(e.Data) > maxData:
-		p.drop(OverLong)
+	to, s := w.sessionWith(e.Node, len(e.Data))
+	if s == nil {
 		return
 	}
 	switch e.Path {
@@ -395,6 +412,8 @@ func (w *worker) fromRecord(from, hop *peer, record []byte) {
 		w.routeIP(from, body)
 	case wire.TypeEcho:
 		w.p.reportEcho(from, hop, mesh.EchoIn{TCP: true, Data: append([]byte(nil), body...)})
+	case wire.TypeRoster:
+		w.p.cfg.Event(mesh.RosterIn{Node: from.name, Data: append([]byte(nil), body...)})
 	case wire.TypeProbe: // is only valid in a datagram
 		w.p.drop(UnexpectedType)
 	default:

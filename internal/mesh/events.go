@@ -10,6 +10,7 @@ func (HostLoaded) event()     {}
 func (Vouched) event()        {}
 func (RosterChanged) event()  {}
 func (SendRoster) event()     {}
+func (RosterIn) event()       {}
 func (Reconfigured) event()   {}
 func (Traffic) event()        {}
 func (Silent) event()         {}
@@ -55,6 +56,7 @@ func (SaveKey) effect()          {}
 func (Expelled) effect()         {}
 func (RosterNeighbours) effect() {}
 func (RosterReceived) effect()   {}
+func (SendRecord) effect()       {}
 func (SaveLearned) effect()      {}
 func (KeyContested) effect()     {}
 func (SaveAddresses) effect()    {}

@@ -56,7 +56,7 @@ func New(cfg Config, in Deps, now time.Time) *Mesh {
 		roll: &roll{}, topology: &topology{}, reach: &reach{}, subnets: &subnets{}, keyring: &keyring{}, links: &links{}, dialer: &dialer{},
 		addresses: &addresses{}, paths: &paths{}, relays: &relays{}, forwarding: &forwarding{}, sessions: &sessions{}, reports: &reports{},
 	}
-	*m.roll = roll{env: e, directory: d, keyring: m.keyring, links: m.links, topology: m.topology, subnets: m.subnets}
+	*m.roll = roll{env: e, directory: d, keyring: m.keyring, links: m.links, topology: m.topology, reach: m.reach, subnets: m.subnets}
 	*m.topology = topology{
 		env: e, directory: d, roll: m.roll, reach: m.reach, subnets: m.subnets, keyring: m.keyring, links: m.links, dialer: m.dialer,
 		brought: map[node.Name]share{}, quiet: minQuiet,
@@ -163,6 +163,8 @@ func (m *Mesh) Handle(now time.Time, ev Event) {
 		m.keyring.setHost(e.Node, e.Known, e.Host)
 	case SendRoster:
 		m.roll.send(e)
+	case RosterIn:
+		m.roll.receivedFar(e)
 	case RosterChanged:
 		m.roll.change(e)
 	case Vouched:

@@ -37,6 +37,7 @@ type peer struct {
 	link      linkState
 	dial      dialState
 	keys      sessionState
+	roll      rollState
 	paths     pathState
 	published PeerState // what the data plane was told last
 

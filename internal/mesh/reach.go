@@ -271,6 +271,9 @@ func (p *peer) announcedAt() netip.AddrPort {
 
 func (p *peer) minor() int { return p.reach.path.Options.Minor() }
 
+// searchesSoFar is how often paths were computed.
+func (rc *reach) searchesSoFar() uint64 { return rc.searches }
+
 // linksChanged: a connection that paths lead over, or a host file, has changed.
 func (rc *reach) linksChanged() { rc.reevaluate = true }
 

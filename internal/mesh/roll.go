@@ -38,7 +38,8 @@ type RosterChanged struct {
 	Mode  RosterMode
 }
 
-// SendRoster asks to send a message about the roster to a node, in vain if it cannot be had.
+// SendRoster asks to send a message about the roster to a node, in vain if it cannot be had: to a neighbour over the
+// connection, to another node of [RosterNeighbours] inside the session.
 type SendRoster struct {
 	To     node.Name
 	Data   []byte // 1 to [wire.MaxRoster] bytes
@@ -54,6 +55,19 @@ type RosterNeighbours struct {
 // RosterReceived is a message about the roster. Who it is from is certain.
 type RosterReceived struct {
 	From node.Name
+	Data []byte
+}
+
+// RosterIn: a record of type 16 from Node was opened.
+type RosterIn struct {
+	Node node.Name
+	Data []byte
+}
+
+// SendRecord seals and sends a record of that type to Node, as a packet of its size would go.
+type SendRecord struct {
+	Node node.Name
+	Type byte
 	Data []byte
 }
 
@@ -90,10 +104,15 @@ type roll struct {
 	end   *timer.Timer // when the next membership ends
 	gone  bool         // Expelled was emitted
 
-	near    []node.Name // with whom the roster is exchanged
-	anew    []node.Name // of these, whose connection is new
-	changed bool        // connections have changed
+	near    []node.Name        // with whom the roster is exchanged, neighbours and others
+	far     map[node.Name]bool // of these, the others
+	anew    []node.Name        // of these, whose connection is new
+	changed bool               // connections have changed
+	islands uint64             // the search for paths after which far was worked out
 
+	reach interface { // who is reached
+		searchesSoFar() uint64
+	}
 	keyring interface { // host files and keys
 		applyHost(name node.Name, known bool, h Host)
 		disown(p *peer)
@@ -423,16 +442,24 @@ func (r *roll) unlinked() { r.changed = true }
 
 // publishNeighbours says with whom the roster is exchanged, if that has changed.
 func (r *roll) publishNeighbours() {
-	if !r.changed {
+	searches := r.reach.searchesSoFar()
+	if !r.changed && r.islands == searches {
 		return
 	}
-	r.changed = false
+	r.changed, r.islands = false, searches
 	var near []node.Name
 	for _, c := range r.links.activeConns() {
 		if r.exchanges(c) {
 			near = append(near, c.peer.name)
 		}
 	}
+	r.far = map[node.Name]bool{}
+	for _, name := range r.farPartners() {
+		if !slices.Contains(near, name) {
+			r.far[name] = true
+		}
+	}
+	near = slices.AppendSeq(near, maps.Keys(r.far))
 	slices.Sort(near)
 	if len(r.anew) > 0 || !slices.Equal(near, r.near) {
 		r.emit(RosterNeighbours{Names: near, Anew: r.anew})
@@ -448,6 +475,14 @@ func (r *roll) send(e SendRoster) {
 	}
 	if c := p.conn(); c != nil && r.exchanges(c) {
 		r.links.send(c, wire.Roster{Data: string(e.Data)}.Append(nil))
+		return
+	}
+	switch {
+	case !r.far[e.To] || !p.reachable() || p.session().hopByHop():
+	case p.session().ready():
+		r.emit(SendRecord{Node: p.name, Type: wire.TypeRoster, Data: e.Data})
+	default: // the exchange begins again by itself
+		p.session().begin()
 	}
 }
 
@@ -457,6 +492,15 @@ func (r *roll) received(c *conn, text string) error {
 	if err != nil {
 		return err
 	}
-	r.emit(RosterReceived{From: c.peer.name, Data: []byte(m.Data)})
+	if c.peer.roll.messages.Take(rosterLimit, r.now) {
+		r.emit(RosterReceived{From: c.peer.name, Data: []byte(m.Data)})
+	}
 	return nil
+}
+
+// receivedFar takes in a message that came in a session. Only those to whom we would send one are listened to.
+func (r *roll) receivedFar(e RosterIn) {
+	if p := r.nodes[e.Node]; p != nil && r.far[e.Node] && len(e.Data) > 0 && len(e.Data) <= wire.MaxRoster && p.roll.messages.Take(rosterLimit, r.now) {
+		r.emit(RosterReceived{From: e.Node, Data: e.Data})
+	}
 }

@@ -30,7 +30,19 @@ func (h *Host) sendEcho(e mesh.SendEcho) {
 	}
 }
 
-// echo takes an echo of from one step further.
+// sendRecord carries a record through the real session, as a packet of its size.
+func (h *Host) sendRecord(e mesh.SendRecord) {
+	to, st := h.w.hosts[e.Node], h.peers[e.Node]
+	if to == nil || st.Tunnel == nil {
+		return
+	}
+	record := st.Tunnel.Seal(nil, append([]byte{e.Type}, e.Data...))
+	if x, ok := h.route(to, len(e.Data), true); ok {
+		h.w.echo(x, h, h, to, record, Trace{UDP: true, Hops: []node.Name{h.Name}})
+	}
+}
+
+// echo takes a record of from, an echo or one about the roster, one step further.
 func (w *World) echo(x hop, at, from, to *Host, record []byte, r Trace) {
 	w.carry(x, at, from, to, record, &r, func(hop *Host, udp bool) {
 		if hop != to {
@@ -41,6 +53,10 @@ func (w *World) echo(x hop, at, from, to *Host, record []byte, r Trace) {
 		}
 		if plain, ok := to.open(from, record); ok {
 			w.arrived(at, from, to, udp)
+			if plain[0] == wire.TypeRoster {
+				to.event(mesh.RosterIn{Node: from.Name, Data: plain[1:]})
+				return
+			}
 			to.event(mesh.EchoIn{Node: from.Name, Hop: at.Name, TCP: !udp, Direct: udp && at == from, Data: plain[1:]})
 		}
 	})

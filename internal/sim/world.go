@@ -107,26 +107,29 @@ type Host struct {
 	Echoed  []mesh.EchoResult // answers to [mesh.Echo]
 	// Expelled is what it was told when it was removed from the network, nil before.
 	Expelled *mesh.Expelled
+	// Exchange, if not nil, keeps a roster that the node exchanges with others.
+	Exchange Exchange
 
-	w        *World
-	known    map[node.Name]mesh.Host // its host files
-	learned  map[node.Name]mesh.Learned
-	peers    map[node.Name]mesh.PeerState
-	links    map[mesh.ConnID]*link
-	accepted mesh.ConnID
-	hungUp   map[mesh.ConnID]bool // closed before they were connected
-	tick     uint64               // generation of the pending tick
-	wake     time.Time
-	run      int                        // starts so far
-	opened   map[netip.AddrPort]bool    // by NAT
-	tracked  map[netip.AddrPort]tracked // by NoFirewall
-	flushing bool                       // a flush is under way
-	bad      map[node.Name]int          // records in a row that could not be opened
-	heard    map[node.Name]time.Time    // last HeardFrom
-	silent   map[node.Name]*silence
-	cfg      mesh.Config
-	skew     time.Duration // of its clock
-	turn     time.Time     // when the next connection may be taken in, if they have come one by one
+	exchangeTick int // generation of its pending tick
+	w            *World
+	known        map[node.Name]mesh.Host // its host files
+	learned      map[node.Name]mesh.Learned
+	peers        map[node.Name]mesh.PeerState
+	links        map[mesh.ConnID]*link
+	accepted     mesh.ConnID
+	hungUp       map[mesh.ConnID]bool // closed before they were connected
+	tick         uint64               // generation of the pending tick
+	wake         time.Time
+	run          int                        // starts so far
+	opened       map[netip.AddrPort]bool    // by NAT
+	tracked      map[netip.AddrPort]tracked // by NoFirewall
+	flushing     bool                       // a flush is under way
+	bad          map[node.Name]int          // records in a row that could not be opened
+	heard        map[node.Name]time.Time    // last HeardFrom
+	silent       map[node.Name]*silence
+	cfg          mesh.Config
+	skew         time.Duration // of its clock
+	turn         time.Time     // when the next connection may be taken in, if they have come one by one
 }
 
 // link is one end of a meta connection.
@@ -238,7 +241,10 @@ func (h *Host) Start(connectTo ...node.Name) {
 	cfg := mesh.Config{
 		Name: h.Name, Key: h.Key, Port: h.Addr.Port(), Sockets: []netip.AddrPort{h.Addr},
 		Hosts: map[node.Name]mesh.Host{}, ConnectTo: connectTo, Broadcast: true,
-		Echoes: !h.Plain && !h.Old,
+		Echoes: !h.Plain && !h.Old, RosterExchange: h.Exchange != nil,
+	}
+	if h.Exchange != nil {
+		h.Exchange.SetNeighbours(h.now(), nil)
 	}
 	cfg.Subnets = append(cfg.Subnets, subnet.FromPrefix(h.Subnet()))
 	for n, f := range h.known {
@@ -525,6 +531,12 @@ func (h *Host) do(e mesh.Effect) {
 		h.sendProbe(e)
 	case mesh.SendEcho:
 		h.sendEcho(e)
+	case mesh.SendRecord:
+		h.sendRecord(e)
+	case mesh.RosterNeighbours:
+		h.rosterNeighbours(e)
+	case mesh.RosterReceived:
+		h.rosterReceived(e)
 	case mesh.EchoResult:
 		h.Echoed = append(h.Echoed, e)
 	case mesh.PublishPeers:

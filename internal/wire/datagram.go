@@ -23,11 +23,12 @@ const MinDatagram = IDsLen + 4 + 1 + 16
 
 // Types of the records between nodes. TypeFrame|TypeCompressed is a compressed frame.
 const (
-	TypeIP         = 0 // IP packet without Ethernet header
-	TypeCompressed = 1 // bit: the data is compressed
-	TypeFrame      = 2 // complete Ethernet frame
-	TypeProbe      = 4 // see Probe
-	TypeEcho       = 8 // see Echo; tincan only
+	TypeIP         = 0  // IP packet without Ethernet header
+	TypeCompressed = 1  // bit: the data is compressed
+	TypeFrame      = 2  // complete Ethernet frame
+	TypeProbe      = 4  // see Probe
+	TypeEcho       = 8  // see Echo; tincan only
+	TypeRoster     = 16 // the data of a [Roster], to a node that is no neighbour; tincan only
 )
 
 // AppendIDs appends the ids of destination and source.

@@ -19,7 +19,7 @@ const (
 	Echoes         Options = 1 << (20 + iota) // it answers records of type [TypeEcho]
 	NoRelay                                   // it asks not to be chosen as a relay
 	Punch                                     // it dials when it is asked to, in a record of type [TypeEcho]
-	RosterExchange                            // it takes a [Roster]
+	RosterExchange                            // it takes a [Roster], and records of type [TypeRoster]
 )
 
 const minorShift = 24

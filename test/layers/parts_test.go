@@ -29,8 +29,9 @@ type partOf struct {
 // that it did not call so far, says so here.
 var parts = map[string]partOf{
 	"roll": {
-		files: "roll",
-		calls: "keyring links topology subnets",
+		files: "roll islands",
+		calls: "reach keyring links topology subnets",
+		keeps: "peer.roll",
 	},
 	"topology": {
 		files: "topology flood bounds conflict antientropy",

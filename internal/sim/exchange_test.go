@@ -1,0 +1,166 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"tincan/internal/node"
+	"tincan/internal/reconcile"
+	"tincan/internal/wire"
+)
+
+// notes is an Exchange of items that all are good: those that begin with "!" are urgent.
+type notes struct {
+	rec   *reconcile.Reconciler
+	items map[reconcile.ID][]byte
+	near  []node.Name
+}
+
+func newNotes(name node.Name) *notes {
+	n := &notes{items: map[reconcile.ID][]byte{}}
+	n.rec = reconcile.New(name, reconcile.Network{1}, n)
+	return n
+}
+
+func (n *notes) Get(id reconcile.ID) []byte { return n.items[id] }
+
+func (n *notes) Offer(item []byte) (reconcile.Verdict, reconcile.Change) {
+	it := reconcile.ItemOf(item, item[0] == '!')
+	n.items[it.ID] = item
+	return reconcile.Accepted, reconcile.Change{Added: []reconcile.Item{it}}
+}
+
+func (n *notes) SetNeighbours(now time.Time, names []node.Name) {
+	for _, o := range n.near {
+		if !slices.Contains(names, o) {
+			n.rec.Leave(o)
+		}
+	}
+	for _, o := range names {
+		if !slices.Contains(n.near, o) {
+			n.rec.Join(now, o)
+		}
+	}
+	n.near = slices.Clone(names)
+}
+
+func (n *notes) Restart(now time.Time, name node.Name) { n.rec.Join(now, name) }
+func (n *notes) Receive(now time.Time, from node.Name, data []byte) error {
+	return n.rec.Handle(now, from, data)
+}
+func (n *notes) Next() time.Time                 { return n.rec.Next() }
+func (n *notes) Tick(now time.Time)              { n.rec.Tick(now) }
+func (n *notes) Flush(time.Time) []reconcile.Out { return n.rec.Flush() }
+func (h *Host) has(item string) bool {
+	return h.Exchange.(*notes).items[reconcile.IDOf([]byte(item))] != nil
+}
+func all(hs []*Host, ok func(h *Host) bool) bool {
+	return !slices.ContainsFunc(hs, func(h *Host) bool { return !ok(h) })
+}
+func exchangers(hs []*Host) (some []*Host) {
+	for _, h := range hs {
+		if h.Exchange != nil {
+			some = append(some, h)
+		}
+	}
+	return some
+}
+
+// note gives an item to a host.
+func (h *Host) note(item string) {
+	n := h.Exchange.(*notes)
+	_, c := n.Offer([]byte(item))
+	n.rec.Changed(h.now(), c)
+	h.Exchanged()
+}
+
+// someStock gives all but the stock hosts an Exchange.
+func someStock(hs []*Host, stock func(i int) bool) {
+	for i, h := range hs {
+		if h.Plain = stock(i); !h.Plain {
+			h.Exchange = newNotes(h.Name)
+		}
+	}
+}
+
+func TestIslandsBehindStockNodesAgree(t *testing.T) {
+	for _, shape := range []string{"tt", "tst", "sts", "ttsstt", "tstst", "tsstsstst", "tttstttsttt"} {
+		t.Run(shape, func(t *testing.T) {
+			w := New(1)
+			hs := make([]*Host, len(shape))
+			for i := range hs {
+				hs[i] = w.Add(node.Name(fmt.Sprintf("n%02d", i)))
+			}
+			someStock(hs, func(i int) bool { return shape[i] == 's' })
+			for _, h := range hs {
+				for _, o := range hs {
+					if h != o {
+						h.Knows(o, true)
+					}
+				}
+			}
+			for i, h := range hs {
+				if i > 0 {
+					h.Start(hs[i-1].Name)
+				} else {
+					h.Start()
+				}
+			}
+			w.OnSend = func(from, to *Host, text string) {
+				if k, err := wire.RequestKind(text); err == nil && k == wire.KindRoster && to.Plain {
+					t.Errorf("%s has sent a stock node %q", from.Name, text)
+				}
+			}
+			w.Run(30 * time.Second)
+			some := exchangers(hs)
+			some[0].note("!one")
+			some[len(some)-1].note("two")
+			if took, ok := w.Until(2*time.Second, func() bool { return all(some, func(h *Host) bool { return h.has("!one") }) }); !ok {
+				t.Errorf("the urgent item did not come within %v", took)
+			}
+			if took, ok := w.Until(10*time.Second, func() bool { return all(some, func(h *Host) bool { return h.has("two") }) }); !ok {
+				t.Errorf("the other item did not come within %v", took)
+			}
+		})
+	}
+}
+
+// TestAnUrgentItemReachesALargeMesh: a tenth of the nodes run tinc. "make sim" does it with a thousand.
+func TestAnUrgentItemReachesALargeMesh(t *testing.T) {
+	large(t, 100, func(t *testing.T, seed uint64, n int) {
+		w, hs := crowd(seed, n, nil)
+		someStock(hs, func(i int) bool { return i%10 == 3 })
+		start(w, hs)
+		w.Run(time.Minute)
+		some := exchangers(hs)
+		some[w.Rand.IntN(len(some))].note("!removed")
+		took, ok := w.Until(time.Minute, func() bool { return all(some, func(h *Host) bool { return h.has("!removed") }) })
+		t.Logf("%d nodes after %v", len(some), took)
+		if !ok || took > 2*time.Second {
+			t.Errorf("it took %v", took)
+		}
+
+		// Two halves without each other, with news on both sides.
+		half := func(h *Host) bool { return h.Addr.Addr().As4()[3]%2 == 0 }
+		w.TCP = func(from, to *Host) bool { return half(from) == half(to) }
+		w.UDP = w.TCP
+		w.Run(2 * time.Minute)
+		for i, h := range some[:10] {
+			h.note(fmt.Sprintf("!half %v, %d", half(h), i))
+		}
+		w.Run(time.Minute)
+		w.TCP = func(_, _ *Host) bool { return true }
+		w.UDP = w.TCP
+		same := func(h *Host) bool { return len(h.Exchange.(*notes).items) == 11 }
+		if all(some, same) {
+			t.Error("news crossed a partition")
+		}
+		took, ok = w.Until(20*time.Minute, func() bool { return all(some, same) })
+		t.Logf("halves agree %v after the partition", took)
+		if !ok {
+			t.Error("they do not agree after the partition")
+		}
+	})
+}
