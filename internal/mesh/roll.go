@@ -82,7 +82,16 @@ const (
 	// neighbour.
 	heldFor = 30 * time.Second
 	maxHeld = 128
+	// keptFor is how long somebody stays a member who is none any more without having been removed: when owners change,
+	// their statements about members may arrive after the change.
+	keptFor = 10 * time.Second
 )
+
+// keptMember is somebody who was a member a moment ago.
+type keptMember struct {
+	*roster.Membership
+	until time.Time
+}
 
 // heldNews is a flooded request about somebody who is no member.
 type heldNews struct {
@@ -101,6 +110,7 @@ type roll struct {
 	mode  RosterMode
 	files map[node.Name]Host // what the host files say; nil: there is no roster, and host files are all that counts
 	held  []heldNews
+	kept  map[node.Name]keptMember
 	end   *timer.Timer // when the next membership ends
 	gone  bool         // Expelled was emitted
 
@@ -139,10 +149,47 @@ func (r *roll) enforced() bool {
 
 // member is the member called name, nil if there is none now.
 func (r *roll) member(name node.Name) *roster.Membership {
-	if m := r.state.Member(name); m != nil && !m.Ended(r.now.Unix()) {
+	m := r.state.Member(name)
+	if m == nil {
+		if kept, ok := r.kept[name]; ok && r.now.Before(kept.until) {
+			m = kept.Membership
+		}
+	}
+	if m != nil && !m.Ended(r.now.Unix()) {
 		return m
 	}
 	return nil
+}
+
+// keep keeps those members of the state before who have got lost without having been removed.
+func (r *roll) keep(before *roster.State) {
+	for name := range r.kept {
+		if !r.lost(r.kept[name].Membership) || !r.now.Before(r.kept[name].until) {
+			delete(r.kept, name)
+		}
+	}
+	if before == nil || r.state == nil || before.Network != r.state.Network {
+		return
+	}
+	some := false
+	for _, m := range before.Members {
+		if _, ok := r.kept[m.Name]; !ok && r.lost(m) {
+			if r.kept == nil {
+				r.kept = map[node.Name]keptMember{}
+			}
+			r.kept[m.Name] = keptMember{m, r.now.Add(keptFor)}
+			some = true
+		}
+	}
+	if some {
+		r.after(keptFor, func() { r.applyAll(r.enforced()) })
+	}
+}
+
+// lost tells whether m is no member any more, and was not removed.
+func (r *roll) lost(m *roster.Membership) bool {
+	removed := func(key [32]byte) bool { return key != [32]byte{} && r.state.Removed(key) != nil }
+	return r.state != nil && r.state.Member(m.Name) == nil && !removed(m.Key) && !removed(m.RSA)
 }
 
 // isMember tells whether name may take part.
@@ -220,8 +267,9 @@ func (r *roll) change(e RosterChanged) {
 			}
 		}
 	}
-	was := r.enforced()
+	was, before := r.enforced(), r.state
 	r.state, r.mode = e.State, e.Mode
+	r.keep(before)
 	r.setTimer()
 	r.applyAll(was)
 	if r.state == nil {

@@ -197,6 +197,30 @@ func TestTheRosterIsTheHostFile(t *testing.T) {
 	}
 }
 
+// When owners change, what they sign about members may arrive after the change.
+func TestWhoIsNotRemovedButLostStaysForAMoment(t *testing.T) {
+	w := New(1)
+	hs := line(w, 2)
+	with, without := newSigned(t, hs...), newSigned(t, hs[0])
+	with.tell(hs[0])
+	w.Run(5 * time.Second)
+	without.tell(hs[0])
+	w.Run(5 * time.Second)
+	if !hs[0].connected("n01") {
+		t.Fatal("a member that got lost is out at once")
+	}
+	with.tell(hs[0])
+	w.Run(20 * time.Second)
+	if !hs[0].connected("n01") {
+		t.Error("a member that has come back is out")
+	}
+	without.tell(hs[0])
+	w.Run(11 * time.Second)
+	if hs[0].connected("n01") {
+		t.Error("somebody who is no member any more is still in")
+	}
+}
+
 func TestAMembershipThatEndsInTime(t *testing.T) {
 	w := New(1)
 	hs := line(w, 2)
