@@ -63,6 +63,7 @@ func addCompletions(e *env.Env, root *cobra.Command) {
 	c := completer{e}
 	for words, f := range map[string]frontend.Completion{
 		"connect": c.oneNode, "disconnect": c.oneNode, "info": c.oneNode, "why": c.oneNode, "ping": c.oneNode, "accept": c.oneNode, "remove": c.oneNode,
+		"admit": c.oneNode, "approve": c.oneNode, "deny": c.oneNode,
 		"status": c.oneNode, "edit": c.files, "token revoke": c.tokens, "verify": c.oneNode,
 		"init": cobra.NoFileCompletions, "invite": cobra.NoFileCompletions, "join": cobra.NoFileCompletions,
 	} {

@@ -18,6 +18,7 @@ import (
 	"tincan/internal/check"
 	"tincan/internal/cli/top"
 	"tincan/internal/control"
+	"tincan/internal/members"
 	"tincan/internal/report"
 	"tincan/internal/terminal"
 )
@@ -54,6 +55,12 @@ var forms = []struct {
 	{"accept", report.Waiting{}, ""},
 	{"accept NODE", report.Accepted{}, ""},
 	{"get", report.Values{}, ""},
+	{"members", members.View{}, ""},
+	{"roster adopt", report.Adopted{}, ""},
+	{"roster show", report.Roster{}, ""},
+	{"roster log", report.Statements{}, ""},
+	{"roster verify", report.Verified{}, "The exit status is as without `--json`."},
+	{"roster diff", report.RosterDiff{}, "The exit status is as without `--json`."},
 	{"service status", report.Service{}, "The exit status is as without `--json`."},
 	{"version", report.Version{}, ""},
 }

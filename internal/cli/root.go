@@ -16,6 +16,7 @@ import (
 	"tincan/internal/cli/look"
 	"tincan/internal/cli/run"
 	"tincan/internal/cli/service"
+	"tincan/internal/cli/signed"
 	"tincan/internal/cli/tinc"
 	"tincan/internal/cli/tincboot"
 	"tincan/internal/cli/tincd"
@@ -81,12 +82,14 @@ Every option can also be given in the environment: --net as TINCAN_NET, and so o
 		&cobra.Group{ID: "run", Title: "Run it:"},
 		&cobra.Group{ID: "look", Title: "Look at it:"},
 		&cobra.Group{ID: "change", Title: "Change it:"},
+		&cobra.Group{ID: "signed", Title: "Decide who belongs to it (signed networks):"},
 	)
 	for group, commands := range map[string][]*cobra.Command{
 		"network": join.Commands(e),
 		"run":     append(run.Commands(e), service.Commands(e)...),
 		"look":    look.Commands(e),
 		"change":  change.Commands(e),
+		"signed":  signed.Commands(e),
 		"": {versionCommand(e), manCommand(),
 			frontEndCommand(e, "tinc", "Behave like the command tinc of tinc 1.1", tinc.Main),
 			frontEndCommand(e, "tinc-boot", "Behave like tinc-boot", tincboot.Main),

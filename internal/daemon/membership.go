@@ -109,7 +109,7 @@ func (m *membership) reload(n *confdir.Network) error {
 	}
 	if s := m.current(); s != nil {
 		if id := n.Settings.NetworkID; id != "" && !strings.EqualFold(id, s.State().Network.String()) {
-			return config.Problem{Where: m.d.opts.Layout.TincConf(), Text: "NetworkID is that of another network; that needs a restart"}
+			m.d.log.printf(0, mesh.Warning, "changed, but not in effect before a restart: NetworkID")
 		}
 		m.d.core.event(m.changed(s.State(), s.Whole()))
 	}
@@ -236,5 +236,6 @@ func (b *backend) Members() any {
 	}
 	v := members.NewView(s.State(), b.d.network().Settings.Roster.String(), time.Now())
 	v.Fetching = !s.Whole()
+	v.See(b.d.seen.now)
 	return v
 }

@@ -46,6 +46,9 @@ func newSeen(l *confdir.Layout) *seen {
 // HasSeenOthers tells whether the node of a directory has ever reached another one.
 func HasSeenOthers(l confdir.Layout) bool { return len(newSeen(&l).last) > 0 }
 
+// LastSeen is when the node of a directory last reached the others, as far as that was written down.
+func LastSeen(l confdir.Layout) map[node.Name]time.Time { return newSeen(&l).last }
+
 // parseSeen reads lines NAME SECONDS; strange ones are left out.
 func parseSeen(data []byte) map[node.Name]time.Time {
 	list := map[node.Name]time.Time{}
@@ -81,6 +84,16 @@ func (s *seen) at(name node.Name) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.last[name]
+}
+
+// now is when a node was reachable last, and whether it is.
+func (s *seen) now(name node.Name) (last time.Time, reachable bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, up := s.up[name]; up {
+		return time.Now(), true
+	}
+	return s.last[name], false
 }
 
 // run writes until ctx ends, and then what is left.

@@ -45,6 +45,8 @@ type Member struct {
 	Invitation   string     `json:"invitation,omitempty"` // fingerprint of the invitation, none: an owner's signature
 	Since        *time.Time `json:"since,omitempty"`      // by the clock of the one who admitted it
 	Ends         *time.Time `json:"ends,omitempty"`
+	Reachable    bool       `json:"reachable,omitempty"` // now; without a running node that is not known
+	LastSeen     *time.Time `json:"last_seen,omitempty"` // when this node last reached it, or none: never
 }
 
 // Invitation is an open invitation in a [View].
@@ -94,7 +96,7 @@ func NewView(s *roster.State, mode string, now time.Time) View {
 	for _, i := range s.Invitations {
 		if i.Open(now.Unix()) {
 			v.Invitations = append(v.Invitations, Invitation{
-				Fingerprint: roster.Fingerprint(i.Key), Name: i.Name, By: who(s, i.By), Uses: int(i.Uses), Used: len(i.Used),
+				Fingerprint: roster.Fingerprint(i.Key), Name: i.Name, By: Who(s, i.By), Uses: int(i.Uses), Used: len(i.Used),
 				Approval: i.Approval, Groups: i.Groups, Ends: at(i.NotAfter),
 			})
 		}
@@ -103,12 +105,23 @@ func NewView(s *roster.State, mode string, now time.Time) View {
 		if s.MemberByKey(r.Key) == nil && r.Name == "" {
 			continue // a withdrawn invitation
 		}
-		v.Removed = append(v.Removed, Removed{r.Name, roster.Fingerprint(r.Key), who(s, r.By), r.Left(), r.Reason})
+		v.Removed = append(v.Removed, Removed{r.Name, roster.Fingerprint(r.Key), Who(s, r.By), r.Left(), r.Reason})
 	}
 	for _, c := range s.Conflicts {
 		v.Conflicts = append(v.Conflicts, Conflict{c.Reason.String(), c.Name, roster.Fingerprint(c.Key)})
 	}
 	return v
+}
+
+// See adds when members were seen last. at returns the time, zero if never, and whether one is reachable now.
+func (v *View) See(at func(node.Name) (last time.Time, reachable bool)) {
+	for i := range v.Members {
+		last, reachable := at(v.Members[i].Name)
+		if v.Members[i].Reachable = reachable; !last.IsZero() {
+			last = last.UTC().Truncate(time.Second)
+			v.Members[i].LastSeen = &last
+		}
+	}
 }
 
 func newMember(s *roster.State, m *roster.Membership) Member {
@@ -118,7 +131,7 @@ func newMember(s *roster.State, m *roster.Membership) Member {
 	}
 	v := Member{
 		Name: m.Name, Fingerprint: roster.Fingerprint(id), Groups: m.Groups, Capabilities: capabilities(m.Capabilities),
-		By: who(s, m.By), Since: at(m.Since), Ends: at(m.NotAfter),
+		By: Who(s, m.By), Since: at(m.Since), Ends: at(m.NotAfter),
 	}
 	for _, sub := range m.Subnets {
 		v.Subnets = append(v.Subnets, sub.String())
@@ -129,8 +142,8 @@ func newMember(s *roster.State, m *roster.Membership) Member {
 	return v
 }
 
-// who is the name of the owner or member with a key, or else its fingerprint.
-func who(s *roster.State, key keys.PublicKey) string {
+// Who is the name of the owner or member with a key, or else its fingerprint.
+func Who(s *roster.State, key keys.PublicKey) string {
 	if i := slices.IndexFunc(s.Owners.Owners, func(o roster.Owner) bool { return o.Key == key }); i >= 0 {
 		return string(s.Owners.Owners[i].Name)
 	}

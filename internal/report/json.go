@@ -262,3 +262,13 @@ type LogLine struct {
 	Priority string `json:"priority"` // as syslog calls it
 	Text     string `json:"text"`
 }
+
+// Adopted is what "roster adopt --json" prints.
+type Adopted struct {
+	Network  string   `json:"network"`            // id, for "roster accept" on the other nodes
+	Owner    string   `json:"owner_key_file"`     // on this machine
+	Recovery string   `json:"recovery,omitempty"` // the recovery key: it is shown this once
+	Members  []string `json:"members"`            // names
+	LeftOut  []string `json:"left_out"`           // who is no member, and why
+	Mode     string   `json:"mode"`               // warn or signed
+}

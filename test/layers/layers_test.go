@@ -131,7 +131,7 @@ func TestImportsPointDownwards(t *testing.T) {
 // commandLayers are the layers within cli. The groups of commands on the fourth one know nothing of each other.
 var commandLayers = map[string]int{
 	"version": 0, "getopt": 0, "frontend": 0, "launch": 0, "top": 0,
-	"env": 1, "newcomers": 2, "service": 3,
+	"env": 1, "newcomers": 2, "signed": 2, "service": 3,
 	"join": 4, "run": 4, "look": 4, "change": 4,
 	"tinc": 5, "tincd": 5, "tincboot": 5,
 	"": 6,

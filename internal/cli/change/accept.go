@@ -11,11 +11,14 @@ import (
 
 	"tincan/internal/cli/env"
 	"tincan/internal/cli/frontend"
+	"tincan/internal/cli/signed"
+	"tincan/internal/command/ownership"
 	"tincan/internal/confdir"
 	"tincan/internal/control"
 	"tincan/internal/keydist"
 	"tincan/internal/node"
 	"tincan/internal/report"
+	"tincan/internal/terminal"
 )
 
 // hostFiles is the store of the host files of the network that is meant.
@@ -110,10 +113,15 @@ func orHere(e *env.Env, there func(*control.Client) error, here func() error) er
 }
 
 func removeCommand(e *env.Env) *cobra.Command {
-	return &cobra.Command{
-		Use:   "remove NODE",
+	reason := ""
+	c := &cobra.Command{
+		Use:   "remove NODE|KEY",
 		Short: "Remove a node, and do not accept it again",
-		Long: `Deletes what is known of NODE here: its host file, a key that was learned through the
+		Long: `In a signed network: signs that the key of NODE counts for nothing any more, for ever; needs the
+key of an owner with the right to remove. All tincan nodes end their connections with it as soon as they hear of it. In place of the
+name it takes a key, or a fingerprint from "tincan members": also that of an invitation, to withdraw it.
+
+In an open network: deletes what is known of NODE here: its host file, a key that was learned through the
 mesh or that another node vouched for, and its addresses. Its connection is closed. It
 is not learned again from the mesh; "tincan accept NODE", "import" or a new invitation
 brings it back. Other nodes are not affected: run the command on each of them.`,
@@ -123,26 +131,39 @@ brings it back. Other nodes are not affected: run the command on each of them.`,
 			if err != nil {
 				return err
 			}
+			if ownership.HasRoster(store.Layout) {
+				return signed.Remove(e, args[0], reason, func(name node.Name) error { return removeHere(e, store, name) })
+			}
+			if reason != "" {
+				return terminal.Hint(errors.New("--reason is for signed networks"), "this one is open: see %s roster adopt --help", e.Self())
+			}
 			name, err := node.ParseName(args[0])
 			if err != nil {
 				return err
 			}
-			_, missing := os.Lstat(store.Layout.Host(name))
-			again := missing != nil && slices.ContainsFunc(store.Removed(), func(r keydist.Removal) bool { return r.Node == name })
-			err = orHere(e, func(c *control.Client) error { return c.RemoveNode(name) },
-				func() error { return store.Remove(name, false) })
-			if err != nil {
-				return frontend.Suggest(err, string(name), e.Nodes)
-			}
-			if again {
-				e.Say("%s is removed already; to restore it: %s accept %s", name, e.Self(), name)
-			} else {
-				e.Say("removed %s from this node: its host file, what was learned of it, and its addresses", name)
-			}
-			e.Say("the other nodes still know it; run on each of them: tincan remove %s", name)
-			return nil
+			return removeHere(e, store, name)
 		},
 	}
+	c.Flags().StringVar(&reason, "reason", "", "why, for everybody to read; one `line`")
+	return c
+}
+
+// removeHere removes a node of an open network from this node.
+func removeHere(e *env.Env, store *keydist.Store, name node.Name) error {
+	_, missing := os.Lstat(store.Layout.Host(name))
+	again := missing != nil && slices.ContainsFunc(store.Removed(), func(r keydist.Removal) bool { return r.Node == name })
+	err := orHere(e, func(c *control.Client) error { return c.RemoveNode(name) },
+		func() error { return store.Remove(name, false) })
+	if err != nil {
+		return frontend.Suggest(err, string(name), e.Nodes)
+	}
+	if again {
+		e.Say("%s is removed already; to restore it: %s accept %s", name, e.Self(), name)
+	} else {
+		e.Say("removed %s from this node: its host file, what was learned of it, and its addresses", name)
+	}
+	e.Say("the other nodes still know it; run on each of them: tincan remove %s", name)
+	return nil
 }
 
 // waitingForm is what waits in a store for a person.
