@@ -51,7 +51,7 @@ func TestAGroupMayLook(t *testing.T) {
 		t.Errorf("dump nodes: %v\n%s", err, out)
 	}
 	for _, args := range [][]string{{"down"}, {"reload"}, {"retry"}, {"connect", "a"}, {"disconnect", "a"}, {"log"}, {"pcap"}, {"ping", "a"}} {
-		if out, err := as(b, uid, gid, args...); err == nil || out != "" || !strings.Contains(err.Error(), "may look at the node") {
+		if out, err := as(b, uid, gid, args...); err == nil || out != "" || !strings.Contains(err.Error(), "may query the node") {
 			t.Errorf("%v: %v\n%s", args, err, out)
 		}
 	}
