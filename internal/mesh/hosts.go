@@ -59,7 +59,7 @@ func sameKey(a, b *keys.PublicKey) bool { return a == b || a != nil && b != nil 
 func (kr *keyring) hostGone(p *peer) {
 	p.trust.known, p.trust.host = false, Host{}
 	kr.subnets.setWritten(p, nil)
-	p.trust = trust{removed: true} // it comes back only if its owner wants it
+	p.trust = trust{upgraded: p.trust.upgraded, askedKey: p.trust.askedKey, removed: true} // it comes back only if its owner wants it
 	kr.sessions.endSession(p)
 	kr.reach.linksChanged()
 	if kr.cfg.StrictSubnets {

@@ -227,11 +227,11 @@ func (kr *keyring) keepLearned(p *peer) {
 	kr.emit(SaveLearned{Node: p.name, Key: *t.learned, By: t.by})
 }
 
-// forgetLearned: the owner of this machine has removed p.
+// forgetLearned forgets all that was learned of p beside its host file.
 func (kr *keyring) forgetLearned(p *peer) {
-	gone := p.trust.learned != nil
-	p.trust = trust{removed: p.trust.removed}
-	p.trust.askedKey = time.Time{}
+	t := &p.trust
+	gone := t.learned != nil
+	*t = trust{known: t.known, host: t.host, upgraded: t.upgraded, removed: t.removed}
 	kr.dropLearned(p.name)
 	if gone {
 		kr.emit(SaveLearned{Node: p.name, Gone: true})
