@@ -391,7 +391,7 @@ func (l *links) repel(c *conn, reason string) {
 func (l *links) unanswered(c *conn) {
 	reason := "the login took too long"
 	if c.stage == greeting {
-		reason = "it does not say who it is"
+		reason = "it did not identify itself"
 	}
 	reason += "; if it refuses us, its log says why"
 	l.emit(CloseConn{Conn: c.id, Reason: reason})
