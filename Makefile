@@ -11,28 +11,33 @@ GO ?= go
 # By number, not by time: at the end of a time the go command sometimes fails by itself.
 FUZZTIME ?= 5000x
 
-# In a checkout of another user git says nothing, and the go command would fail.
+# The same flags for building and testing, so that everything is compiled once.
+export GOFLAGS += -trimpath
+
+# Git does not look into a checkout of another user, and the go command then refuses to build. Who runs make here has
+# decided to trust it: this very file is of that checkout.
 ifneq (,$(wildcard .git))
-ifneq (ok,$(shell git rev-parse HEAD >/dev/null 2>&1 && echo ok))
-export GOFLAGS += -buildvcs=false
+export GIT_CONFIG_COUNT := 1
+export GIT_CONFIG_KEY_0 := safe.directory
+export GIT_CONFIG_VALUE_0 := $(CURDIR)
+# The commit, its time, its description and whether there are changes, for "tincan version"; in the form of
+# packaging/SOURCE, which tells an archive made by git the same. Without git it stays unknown.
+SOURCE := $(shell scripts/source 2>/dev/null)
 endif
+ifeq (,$(SOURCE))
+export GOFLAGS += -buildvcs=false
 endif
 export GO FUZZTIME
 
-# What git calls this source: by its tag, else by packaging/VERSION and the commit. Without git, as in
-# a tarball, the program knows packaging/VERSION by itself.
-ifneq (,$(wildcard .git))
-NUMBER := $(shell git describe --tags --dirty=.dirty 2>/dev/null || \
-	git describe --always --abbrev=9 --dirty=.dirty 2>/dev/null | sed "s/^/$$(cat packaging/VERSION)+g/")
-endif
-STAMP := $(if $(NUMBER),-ldflags "-X tincan/internal/cli/version.Number=$(NUMBER)")
+# NUMBER is the version that a distribution chooses for its package; without it, it follows from the source.
+STAMP := $(if $(NUMBER)$(SOURCE),-ldflags "-X tincan/internal/cli/version.Number=$(NUMBER) -X tincan/internal/cli/version.Source=$(SOURCE)")
 
 .PHONY: install uninstall build demo need check cross arch test unit race fuzz e2e cover soak sim packages clean
 
 # Without cgo: one static file, and -R works.
 build: need
 	@echo "building bin/tincan (the first time takes a minute or two)"
-	@CGO_ENABLED=0 $(GO) build -trimpath $(STAMP) -o bin/tincan ./cmd/tincan
+	@CGO_ENABLED=0 $(GO) build $(STAMP) -o bin/tincan ./cmd/tincan
 
 demo: build
 	$(GO) build -o bin/demo ./cmd/demo

@@ -2,6 +2,8 @@ module tincan
 
 go 1.26.0
 
+toolchain go1.26.8
+
 require (
 	filippo.io/edwards25519 v1.2.0
 	github.com/flynn/noise v1.1.0

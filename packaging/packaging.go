@@ -13,6 +13,13 @@ var version string
 // Version is the number of the release that this source is, or will be the next one.
 func Version() string { return strings.TrimSpace(version) }
 
+//go:embed SOURCE
+var source string
+
+// Source is the commit of this source with its time and description, as git writes it into an archive. In a checkout
+// it is a template.
+func Source() string { return strings.TrimSpace(source) }
+
 // Unit is the systemd unit template tincan@.service.
 //
 //go:embed tincan@.service

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"fmt"
 	"runtime"
 
 	"github.com/spf13/cobra"
@@ -17,15 +16,20 @@ func versionCommand(e *env.Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "version",
 		Short: "Show the version",
-		Args:  frontend.Between("no arguments", 0, 0),
+		Long: `Shows the version of this program, the commit of the source that it was built
+from and its time, the protocol of tinc that it speaks, and the Go version that
+built it.`,
+		Args: frontend.Between("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error {
-			if asJSON {
-				return e.PrintJSON(report.Version{
-					Version: version.Text(), Protocol: version.Protocol, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH, JSONFormat: report.Format,
-				})
+			b := version.This()
+			r := report.Version{
+				Version: b.Version, Commit: b.Commit, Modified: b.Modified,
+				Protocol: version.Protocol, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH, JSONFormat: report.Format,
 			}
-			_, err := fmt.Fprintf(e.Out, "tincan %s, tinc protocol %s, %s %s/%s\n", version.Text(), version.Protocol, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-			return err
+			if !b.Time.IsZero() {
+				r.CommitTime = &b.Time
+			}
+			return env.Show(e, r, asJSON, report.WriteVersion)
 		},
 	}
 	frontend.JSONFlag(c, &asJSON)

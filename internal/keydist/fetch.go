@@ -205,7 +205,7 @@ func programName(text string) string {
 }
 
 // maxProgram is how long the name and version of a program may be, in bytes.
-const maxProgram = 40
+const maxProgram = 64
 
 // Program is what a node that is watched calls its program, "" if it has not said. It is its own word.
 func (m *Monitor) Program(name node.Name) string {

@@ -16,12 +16,15 @@ const Format = 1
 
 // Version is what "version --json" prints.
 type Version struct {
-	Version    string `json:"version"`     // of the program
-	Protocol   string `json:"protocol"`    // of tinc, as major.minor
-	Go         string `json:"go"`          // that it was built with
-	OS         string `json:"os"`          // as Go calls it
-	Arch       string `json:"arch"`        // as Go calls it
-	JSONFormat int    `json:"json_format"` // version of all forms of this page together
+	Version    string     `json:"version"`               // of the program
+	Commit     string     `json:"commit,omitempty"`      // of the source, if known
+	CommitTime *time.Time `json:"commit_time,omitempty"` // of that commit
+	Modified   bool       `json:"modified"`              // the source had changes that were not committed
+	Protocol   string     `json:"protocol"`              // of tinc, as major.minor
+	Go         string     `json:"go"`                    // that it was built with
+	OS         string     `json:"os"`                    // as Go calls it
+	Arch       string     `json:"arch"`                  // as Go calls it
+	JSONFormat int        `json:"json_format"`           // version of all forms of this page together
 }
 
 // Node is one node in the lists of tinc.

@@ -14,7 +14,6 @@ import (
 	"tincan/internal/cli/newcomers"
 	"tincan/internal/cli/service"
 	"tincan/internal/command"
-	"tincan/internal/command/ownership"
 	"tincan/internal/invite"
 	"tincan/internal/oserr"
 	"tincan/internal/report"
@@ -23,7 +22,7 @@ import (
 
 func inviteCommand(e *env.Env) *cobra.Command {
 	address, asJSON := "", false
-	var grant ownership.Grant
+	var grant command.Grant
 	c := &cobra.Command{
 		Use:   "invite NAME",
 		Short: "Print a one-time invitation URL for a new node",

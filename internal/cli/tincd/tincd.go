@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"tincan/internal/cli/frontend"
 	"tincan/internal/cli/launch"
 	"tincan/internal/cli/version"
 	"tincan/internal/confdir"
@@ -43,7 +42,7 @@ func Main(prog string, args []string, s terminal.Streams) int {
 	}
 	if err := o.run(s); err != nil {
 		launch.PrintError(s, o.style(s), err)
-		return frontend.Status(err)
+		return 1
 	}
 	return 0
 }

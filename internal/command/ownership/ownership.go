@@ -8,7 +8,6 @@ package ownership
 import (
 	"errors"
 	"fmt"
-	"os"
 
 	"tincan/internal/confdir"
 	"tincan/internal/config"
@@ -80,8 +79,8 @@ func HasRoster(l confdir.Layout) bool {
 	if n == nil || n.Settings.Roster == config.RosterOpen {
 		return false
 	}
-	_, err := os.Lstat(l.Roster())
-	return err == nil || n.Settings.NetworkID != ""
+	_, err := Open(l, nil)
+	return !errors.Is(err, ErrOpen)
 }
 
 // Enforced tells whether the network excludes who is no member, as far as this node is concerned.
