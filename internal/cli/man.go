@@ -84,7 +84,7 @@ func manPage(c *cobra.Command) []byte {
 	if c.Example != "" {
 		b.WriteString(".SH EXAMPLES\n" + paragraphs(c.Example))
 	}
-	b.WriteString(".SH EXIT STATUS\n0 if all went well, else 1.\n.SH SEE ALSO\n")
+	b.WriteString(".SH EXIT STATUS\n0 if all went well, 1 after an error, 3 if this node was removed from its network.\n.SH SEE ALSO\n")
 	if c.HasParent() {
 		fmt.Fprintf(&b, ".BR %s (1),\n", roff(pageName(c.Parent())))
 	}

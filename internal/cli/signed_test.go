@@ -61,7 +61,7 @@ func TestARosterIsMadeOfTheHostFiles(t *testing.T) {
 	if bob := memberNamed(t, v, "bob"); len(bob.Subnets) != 1 || bob.Subnets[0] != "10.9.0.2" || bob.By != "alice" {
 		t.Errorf("%+v", bob)
 	}
-	if table := tincan("members").must(t).out; !strings.Contains(table, "\nbob ") {
+	if table := tincan("members").must(t).out; !strings.Contains(table, "\nbob ") || !regexp.MustCompile(`\nalice .* this node\n`).MatchString(table) {
 		t.Error(table)
 	}
 	tincan("roster", "adopt").refused(t, "has a roster already")
@@ -136,6 +136,13 @@ func TestMembersAreAdmittedAndRemoved(t *testing.T) {
 	tincan("leave", "--yes").must(t)
 	if v := look(); !v.Removed[0].Left && !v.Removed[1].Left && !v.Removed[2].Left {
 		t.Errorf("%+v", v.Removed)
+	}
+
+	// Service managers know by the exit status that such a node stays off.
+	for _, command := range [][]string{{"tincan", "-c", dir, "up"}, {"tincan", "-c", dir, "up", "--detach"}, {"tincd", "-c", dir, "-D"}} {
+		if o := run(t, "", command[0], command[1:]...); o.status != 3 || !strings.Contains(o.err, "this node has left the network") || !strings.Contains(o.err, "a new invitation") {
+			t.Errorf("%q: %+v", command, o)
+		}
 	}
 }
 

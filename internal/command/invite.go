@@ -11,11 +11,11 @@ import (
 	"strconv"
 	"strings"
 
+	"tincan/internal/command/ownership"
 	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/invite"
-	"tincan/internal/members"
 	"tincan/internal/netwatch"
 	"tincan/internal/node"
 	"tincan/internal/pidfile"
@@ -28,9 +28,9 @@ import (
 type Invite struct {
 	Layout  confdir.Layout
 	Invitee string
-	Address string // in the URL: a host and perhaps a port; "": the Address of the configuration, else a guess
-	Command string // how the user calls the program for this network, for advice
-	Grant   Grant  // in a signed network
+	Address string          // in the URL: a host and perhaps a port; "": the Address of the configuration, else a guess
+	Command string          // how the user calls the program for this network, for advice
+	Grant   ownership.Grant // in a signed network
 }
 
 // RunInvite makes the invitation and returns it. Talk goes to s.Err.
@@ -39,9 +39,11 @@ func RunInvite(ctx context.Context, r Invite, s terminal.Streams) (invite.Invita
 	if err != nil {
 		return invite.Invitation{}, err
 	}
-	signed, err := OpenSigned(r.Layout, network.Settings)
-	if err != nil {
-		return invite.Invitation{}, err
+	var signed *ownership.Network
+	if ownership.HasRoster(r.Layout) {
+		if signed, err = ownership.Open(r.Layout, r.ask(ctx)); err != nil {
+			return invite.Invitation{}, err
+		}
 	}
 	name, err := r.name(signed != nil)
 	if err != nil {
@@ -81,7 +83,7 @@ func RunInvite(ctx context.Context, r Invite, s terminal.Streams) (invite.Invita
 		}
 	}
 	if signed != nil {
-		return r.signed(signed, q, network, d)
+		return signed.Invite(q, strings.TrimPrefix(r.Invitee, "*"), r.Grant, network.Settings.Ifconfig)
 	}
 	inv, err := invite.Issue(q)
 	if err != nil {
@@ -123,25 +125,16 @@ func (r Invite) name(signed bool) (node.Name, error) {
 	return name, nil
 }
 
-// signed makes the invitation in a signed network.
-func (r Invite) signed(s *Signed, q invite.Request, network *confdir.Network, d *control.Client) (invite.Invitation, error) {
-	id, _, err := network.Identity()
-	if err != nil {
-		return invite.Invitation{}, err
+// ask asks the running node.
+func (r Invite) ask(ctx context.Context) ownership.Ask {
+	return func(question func(*control.Client) error) error {
+		d, err := control.Dial(ctx, r.Layout.PidFile)
+		if err != nil {
+			return err
+		}
+		defer d.Close()
+		return question(d)
 	}
-	signer, err := s.Signer(id)
-	if err != nil {
-		return invite.Invitation{}, err
-	}
-	var running members.Running
-	if d != nil {
-		running = d
-	}
-	pattern := r.Invitee
-	if pattern == "*" {
-		pattern = ""
-	}
-	return s.invite(q, pattern, r.Grant, network.Settings.Ifconfig, signer, running)
 }
 
 // dial connects to the daemon; nil if there is none.

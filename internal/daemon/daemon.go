@@ -163,6 +163,9 @@ func Run(ctx context.Context, opts Options) error {
 	if err := d.membership.load(d.network()); err != nil {
 		return err
 	}
+	if d.membership.wasExpelled() {
+		return ErrExpelled
+	}
 	if err := d.prepareProcess(); err != nil {
 		return err
 	}

@@ -174,8 +174,26 @@ func (m *membership) received(from node.Name, data []byte) {
 	}
 }
 
+// wasExpelled tells whether this node's key was removed as far as its own file knows, and says so.
+func (m *membership) wasExpelled() bool {
+	s := m.current()
+	if s == nil || m.d.id.Key == nil {
+		return false
+	}
+	x := s.State().Removed(m.d.id.Key.Public())
+	if x != nil {
+		m.sayExpelled(mesh.Expelled{By: x.By, Reason: x.Reason})
+	}
+	return x != nil
+}
+
 // expelled: this node's key was removed.
 func (m *membership) expelled(e mesh.Expelled) {
+	m.sayExpelled(e)
+	m.d.fail(ErrExpelled)
+}
+
+func (m *membership) sayExpelled(e mesh.Expelled) {
 	who := "an owner"
 	if m.d.id.Key != nil && e.By == m.d.id.Key.Public() {
 		m.d.log.printf(0, mesh.Notice, "this node has left the network; it ends, and its files stay")
@@ -185,7 +203,6 @@ func (m *membership) expelled(e mesh.Expelled) {
 		}
 		m.d.log.printf(0, mesh.Error, "this node was removed from the network by %s%s; it ends, and its files stay", who, because(e.Reason))
 	}
-	m.d.fail(ErrExpelled)
 }
 
 func because(reason string) string {
@@ -234,7 +251,7 @@ func (b *backend) Members() any {
 	if s == nil {
 		return members.View{Mode: config.RosterOpen.String()}
 	}
-	v := members.NewView(s.State(), b.d.network().Settings.Roster.String(), time.Now())
+	v := members.NewView(s.State(), b.d.network().Name, b.d.network().Settings.Roster.String(), time.Now())
 	v.Fetching = !s.Whole()
 	v.See(b.d.seen.now)
 	return v

@@ -12,6 +12,7 @@ import (
 // View is what a roster says, for people and programs. It is part of the stable JSON forms.
 type View struct {
 	Mode        string       `json:"mode"`              // signed, warn or open
+	Node        node.Name    `json:"node,omitempty"`    // this one
 	Network     string       `json:"network,omitempty"` // id; none: there is no roster
 	Fingerprint string       `json:"fingerprint,omitempty"`
 	Fetching    bool         `json:"fetching,omitempty"` // the roster has not arrived from a neighbour yet
@@ -77,10 +78,10 @@ type Conflict struct {
 	Fingerprint string    `json:"fingerprint"`
 }
 
-// NewView describes a state. Invitations that are used up or have ended are left out.
-func NewView(s *roster.State, mode string, now time.Time) View {
+// NewView describes a state to the node called self. Invitations that are used up or have ended are left out.
+func NewView(s *roster.State, self node.Name, mode string, now time.Time) View {
 	v := View{
-		Mode: mode, Network: s.Network.String(), Fingerprint: roster.Fingerprint(s.Network),
+		Mode: mode, Node: self, Network: s.Network.String(), Fingerprint: roster.Fingerprint(s.Network),
 		TooNew: s.TooNew(), Threshold: int(s.Owners.Threshold), Recovery: s.Recovery != (keys.PublicKey{}),
 	}
 	v.Policy, _ = s.Policy("")
@@ -116,6 +117,9 @@ func NewView(s *roster.State, mode string, now time.Time) View {
 // See adds when members were seen last. at returns the time, zero if never, and whether one is reachable now.
 func (v *View) See(at func(node.Name) (last time.Time, reachable bool)) {
 	for i := range v.Members {
+		if v.Members[i].Name == v.Node {
+			continue
+		}
 		last, reachable := at(v.Members[i].Name)
 		if v.Members[i].Reachable = reachable; !last.IsZero() {
 			last = last.UTC().Truncate(time.Second)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tincan/internal/members"
+	"tincan/internal/node"
 )
 
 // WriteMembers writes who belongs to a signed network. all adds those who were removed.
@@ -30,7 +31,7 @@ func WriteMembers(w io.Writer, v members.View, f Form, all bool) error {
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "NAME\tFINGERPRINT\tSUBNETS\tGROUPS\tADMITTED BY\tLAST SEEN")
 	for _, m := range v.Members {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", m.Name, m.Fingerprint, list(m.Subnets), list(append(m.Groups[:len(m.Groups):len(m.Groups)], marked(m.Capabilities)...)), by(m), lastSeen(m, f.Now))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", m.Name, m.Fingerprint, list(m.Subnets), list(append(m.Groups[:len(m.Groups):len(m.Groups)], marked(m.Capabilities)...)), by(m), lastSeen(m, v.Node, f.Now))
 	}
 	t.Flush()
 	if len(v.Pending) > 0 {
@@ -83,9 +84,11 @@ func by(m members.Member) string {
 	return text
 }
 
-// lastSeen is when a member was seen last.
-func lastSeen(m members.Member, now time.Time) string {
+// lastSeen is when a member was seen last by the node self.
+func lastSeen(m members.Member, self node.Name, now time.Time) string {
 	switch {
+	case m.Name == self:
+		return "this node"
 	case m.Ends != nil && now.After(*m.Ends):
 		return "ended " + m.Ends.Local().Format(time.DateOnly)
 	case m.Reachable:

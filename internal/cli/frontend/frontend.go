@@ -27,9 +27,20 @@ func Execute(root *cobra.Command, args []string, s terminal.Streams, prefix stri
 	}
 	if err != nil {
 		s.Report(prefix, advise(err))
-		return 1
 	}
-	return 0
+	return Status(err)
+}
+
+// Status is the exit status for an error: 0 without one, that of an error which has one of its own (ExitStatus), else 1.
+func Status(err error) int {
+	var own interface{ ExitStatus() int }
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &own):
+		return own.ExitStatus()
+	}
+	return 1
 }
 
 // helpAboutNothing is the error of asking for help about a command that does not exist, for which cobra

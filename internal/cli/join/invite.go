@@ -14,6 +14,7 @@ import (
 	"tincan/internal/cli/newcomers"
 	"tincan/internal/cli/service"
 	"tincan/internal/command"
+	"tincan/internal/command/ownership"
 	"tincan/internal/invite"
 	"tincan/internal/oserr"
 	"tincan/internal/report"
@@ -22,7 +23,7 @@ import (
 
 func inviteCommand(e *env.Env) *cobra.Command {
 	address, asJSON := "", false
-	var grant command.Grant
+	var grant ownership.Grant
 	c := &cobra.Command{
 		Use:   "invite NAME",
 		Short: "Print a one-time invitation URL for a new node",

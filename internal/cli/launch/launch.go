@@ -9,6 +9,7 @@ package launch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -178,10 +179,27 @@ func Run(ctx context.Context, o Options, s terminal.Streams) error {
 		Reloading: reloading,
 		Process:   &daemon.Process{User: o.User, Chroot: o.Chroot, Lock: o.Lock, LogFile: o.LogFile},
 	})
+	if errors.Is(err, daemon.ErrExpelled) {
+		err = removed{err}
+	}
 	if err != nil {
 		return told(err)
 	}
 	return nil
+}
+
+// StatusRemoved is the exit status of a node that was removed from its network. Service managers must not start it again.
+const StatusRemoved = 3
+
+// removed is the error of a node that was removed.
+type removed struct{ error }
+
+func (r removed) Unwrap() error { return r.error }
+func (removed) ExitStatus() int { return StatusRemoved }
+
+// Hint says how such a machine comes back.
+func (removed) Hint() string {
+	return "to belong to the network again it needs a new key and a new invitation: join under another network name (-n), or in another directory"
 }
 
 // runBeside runs Beside with a log of its own.

@@ -160,6 +160,9 @@ func upDetached(e *env.Env, l confdir.Layout) error {
 		if !errors.As(err, new(*exec.ExitError)) {
 			return fmt.Errorf("the node did not start: %w", err)
 		}
+		if ended := new(exec.ExitError); errors.As(err, &ended) && ended.ExitCode() == launch.StatusRemoved {
+			return frontend.Failed(launch.StatusRemoved) // it has said why
+		}
 		return terminal.Hint(errors.New("the node did not start"), "the lines above say why; %s up, without --detach, may tell more", e.Self())
 	}
 	if newcomer {

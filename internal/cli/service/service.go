@@ -475,7 +475,10 @@ func (n *networkService) Start(s service.Service) error {
 			if log, e := s.Logger(nil); e == nil {
 				_ = log.Error(err)
 			}
-			os.Exit(1) // so that the manager knows, and tries again
+			if status := frontend.Status(err); status != launch.StatusRemoved {
+				os.Exit(status) // so that the manager knows, and tries again
+			}
+			rest(s)
 		}
 		if ctx.Err() == nil { // told to stop by "tincan down", or by a signal
 			if service.Platform() != "windows-service" {
@@ -485,6 +488,15 @@ func (n *networkService) Start(s service.Service) error {
 		}
 	}()
 	return nil
+}
+
+// rest ends this process, and sees to it that the manager of services does not start it again before the next boot: the
+// node was removed from its network. launchd starts only what has failed; the others are told to stop the service.
+func rest(s service.Service) {
+	if service.Platform() != "darwin-launchd" {
+		_ = s.Stop()
+	}
+	os.Exit(0)
 }
 
 // Stop ends the node and waits for that.

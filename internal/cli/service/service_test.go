@@ -3,6 +3,7 @@ package service
 import (
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	"tincan/internal/cli/env"
+	"tincan/internal/cli/launch"
 	"tincan/internal/confdir"
 	"tincan/packaging"
 )
@@ -43,6 +45,13 @@ func TestNamesOfServices(t *testing.T) {
 	here, err := filepath.Abs("vpn")
 	if err != nil || name("", "vpn") != name("", here) || name("", here+"/") != name("", here) {
 		t.Errorf("one directory has several names: %s %s (%v)", name("", "vpn"), name("", here), err)
+	}
+}
+
+// A node that was removed from its network ends with a status that systemd does not answer with a new start.
+func TestSystemdLetsRestWhoWasRemoved(t *testing.T) {
+	if want := fmt.Sprintf("\nRestartPreventExitStatus=%d\n", launch.StatusRemoved); !strings.Contains(packaging.Unit, want) {
+		t.Errorf("the unit lacks %q", want)
 	}
 }
 

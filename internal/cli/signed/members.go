@@ -64,7 +64,7 @@ func view(e *env.Env) (v members.View, err error) {
 	if err != nil {
 		return v, err
 	}
-	v = members.NewView(n.Roster.State(), n.Files.Settings.Roster.String(), time.Now())
+	v = members.NewView(n.Roster.State(), n.Files.Name, n.Files.Settings.Roster.String(), time.Now())
 	seen := daemon.LastSeen(n.Layout)
 	v.See(func(name node.Name) (time.Time, bool) { return seen[name], false })
 	return v, nil

@@ -187,7 +187,7 @@ func showCommand(e *env.Env) *cobra.Command {
 				return err
 			}
 			s := n.Roster.State()
-			v := members.NewView(s, n.Files.Settings.Roster.String(), time.Now())
+			v := members.NewView(s, n.Files.Name, n.Files.Settings.Roster.String(), time.Now())
 			count, size := n.Roster.Len()
 			r := report.Roster{Network: v.Network, Fingerprint: v.Fingerprint, Mode: v.Mode, Owners: v.Owners, Threshold: v.Threshold,
 				Recovery: v.Recovery, TooNew: v.TooNew, Members: len(v.Members), Removed: len(v.Removed), Pending: len(v.Pending),

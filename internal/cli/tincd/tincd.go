@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"tincan/internal/cli/frontend"
 	"tincan/internal/cli/launch"
 	"tincan/internal/cli/version"
 	"tincan/internal/confdir"
@@ -42,7 +43,7 @@ func Main(prog string, args []string, s terminal.Streams) int {
 	}
 	if err := o.run(s); err != nil {
 		launch.PrintError(s, o.style(s), err)
-		return 1
+		return frontend.Status(err)
 	}
 	return 0
 }

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"time"
 
-	"tincan/internal/command"
 	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/control"
@@ -138,14 +137,13 @@ func use(l confdir.Layout, id roster.ID, signed bool) error {
 	if signed {
 		mode = config.RosterSigned
 	}
-	for _, words := range [][]string{{"NetworkID", id.String()}, {"Roster", mode.String()}} {
-		s, err := command.ParseSetting(command.Set, words)
-		if err == nil {
-			_, err = s.Do(l)
-		}
-		if err != nil {
-			return err
-		}
+	err := confdir.Edit(l.TincConf(), func(conf []byte) ([]byte, error) {
+		conf, _ = config.Set(conf, "NetworkID", id.String())
+		conf, _ = config.Set(conf, "Roster", mode.String())
+		return conf, nil
+	})
+	if err != nil {
+		return fmt.Errorf("changing the configuration: %w", err)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ package ownership
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"tincan/internal/confdir"
 	"tincan/internal/config"
@@ -79,8 +80,8 @@ func HasRoster(l confdir.Layout) bool {
 	if n == nil || n.Settings.Roster == config.RosterOpen {
 		return false
 	}
-	_, err := Open(l, nil)
-	return !errors.Is(err, ErrOpen)
+	_, err := os.Lstat(l.Roster())
+	return err == nil || n.Settings.NetworkID != ""
 }
 
 // Enforced tells whether the network excludes who is no member, as far as this node is concerned.
