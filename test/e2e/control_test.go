@@ -144,8 +144,15 @@ func following(hub remote, leaf *node) {
 		top, err = hub.StartCommand(cmd)
 	}
 	w.must(err)
+	ping := func() { _, _ = leaf.Ping(hub.vpn("ip4"), 56, 200*time.Millisecond) }
+	if ours { // whose daemon is tinc: its reload closes the connections of commands that have not said who they are yet
+		w.eventually("log, pcap and top are connected", patience, func() bool {
+			ping()
+			return top.Log() != "" && log.Log() != "" && pcap.Log() != ""
+		})
+	}
 	w.eventually("log, pcap and top show something", patience, func() bool {
-		_, _ = leaf.Ping(hub.vpn("ip4"), 56, 200*time.Millisecond)
+		ping()
 		hub.does("reload") // which the log tells of
 		topped := strings.Contains(top.Log(), "leaf") || strings.Contains(top.Log(), "without support for the curses library")
 		// tinc's own log prints what it has only when it ends.
