@@ -2,6 +2,8 @@ package roster
 
 import (
 	"fmt"
+	"maps"
+	"reflect"
 	"slices"
 
 	"tincan/internal/keys"
@@ -11,50 +13,141 @@ import (
 // said: that nobody can prove. So a change takes away what stood on whoever goes. These
 // functions find out what that is, by trying the change on a copy, and sign it anew.
 
-// carry returns statements of an owner for whatever a change takes away beside what it names,
-// and after them the change. What lost is about, if it is not nil, may be lost.
-func (r *Roster) carry(change [][]byte, owner *keys.PrivateKey, lost func(by keys.PublicKey) bool) ([][]byte, error) {
-	c := &carrier{before: r, trial: r.Clone(), owner: owner, lost: lost}
-	c.trial.Merge(change)
-	// Invitations come before members: with them those come back who were admitted under them.
-	for _, step := range []func() error{c.removals, c.invitations, c.members, c.policies} {
-		if err := step(); err != nil {
-			return nil, err
-		}
-		c.trial.Merge(c.raws)
-	}
-	return append(c.raws, change...), nil
+// Claim is something that is lost with an owner, unless another one says it anew.
+type Claim struct {
+	Statement ID             // that says it today: of a member that was admitted, the admission
+	By        keys.PublicKey // the owner whose word it is, or a member who admits or invites
+	Content   Content        // what is said anew: a [*Member], [*Removal], [*Invitation] or [*Policy]
 }
 
-// carryOwners is [Roster.carry] for a change of owners. Nothing is lost as long as too few have
-// signed it.
-func (r *Roster) carryOwners(next Content, change [][]byte, compromised []keys.PublicKey, owner *keys.PrivateKey) ([][]byte, error) {
-	trial := r.Clone()
-	trial.Merge(change)
-	id := ID{}
-	switch n := next.(type) {
-	case *Owners:
-		id = n.List(r.network)
-	case *Recovery:
-		id = trial.State().Root
+// carry returns statements of an owner for whatever a change takes away beside what it names,
+// and after them the change.
+func (r *Roster) carry(change []byte, owner *keys.PrivateKey) ([][]byte, error) {
+	c := &carrier{before: r, trial: r.Clone(), owner: owner}
+	c.trial.Merge([][]byte{change})
+	if err := c.carry(); err != nil {
+		return nil, err
 	}
-	if trial.State().List != id {
-		return change, nil
+	return append(c.raws, change), nil
+}
+
+// carryOwners is [Roster.carry] for a change of owners that takes effect. The change comes first if it gives the
+// rest its ground.
+func (r *Roster) carryOwners(c Change, change []byte, owner *keys.PrivateKey) ([][]byte, error) {
+	carrier := r.successor(c, owner)
+	if err := carrier.carry(); err != nil {
+		return nil, err
 	}
-	return r.carry(change, owner, func(by keys.PublicKey) bool { return slices.Contains(compromised, by) })
+	if r.State().May(owner.Public(), RightAdmit) {
+		return append(carrier.raws, change), nil
+	}
+	return append([][]byte{change}, carrier.raws...), nil
+}
+
+// Claims tells what a change of owners takes away, if it takes effect, and what owner, who must be on the new list, says
+// anew because of that. What c drops is not among it. Without a removal, or a statement about a name, others may
+// come to light.
+func (r *Roster) Claims(c Change, owner *keys.PrivateKey) ([]Claim, error) {
+	if c.Parent.IsZero() {
+		c.Parent = r.State().List
+	}
+	carrier := r.successor(c, owner)
+	err := carrier.carry()
+	return carrier.claims, err
+}
+
+// successor compares what the owners say who go, and those of the new list, with what the latter say alone.
+func (r *Roster) successor(c Change, owner *keys.PrivateKey) *carrier {
+	all := OwnerList{Threshold: 1, Owners: slices.Clone(c.Owners.Owners)}
+	gone := c.Former
+	for _, l := range r.History() {
+		if l.ID == c.Parent {
+			gone = append(slices.Clone(gone), l.Owners...)
+		}
+	}
+	for _, o := range gone {
+		if all.find(o.Key) < 0 {
+			all.Owners = append(all.Owners, o)
+		}
+	}
+	drop := maps.Clone(c.Drop)
+	without := map[ID]bool{}
+	for id := range c.Drop {
+		e := r.byID[id]
+		if e == nil {
+			continue
+		}
+		switch content := e.Content.(type) {
+		case *Invitation:
+			continue // who was admitted under it is another question
+		case *Admission: // would be a member as long as the invitation is open, and so would the next one
+			for _, i := range r.about(KindInvitation, string(content.Invitation[:])) {
+				drop[i.id] = true
+			}
+		}
+		without[id] = true
+	}
+	s := &carrier{before: r.under(all, without), trial: r.under(c.Owners, nil), owner: owner, drop: drop, exact: true}
+	s.stranded = s.before.State().stranded(r.under(all, nil).State(), drop)
+	return s
+}
+
+// stranded are the members of a larger state who are none in s, although nobody has dropped them: whoever has
+// admitted them is dropped.
+func (s *State) stranded(larger *State, drop map[ID]bool) (list []*Membership) {
+	for _, m := range larger.Members {
+		is := drop[m.Statement] || s.Member(m.Name) != nil
+		for key := range m.identities {
+			is = is || s.MemberByKey(key) != nil || s.Removed(key) != nil
+		}
+		if !is {
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
+// under returns a copy in which these are the owners, without some statements.
+func (r *Roster) under(l OwnerList, without map[ID]bool) *Roster {
+	c := r.Clone()
+	c.assumed = &l
+	for id := range without {
+		if e := c.byID[id]; e != nil {
+			c.remove(e)
+		}
+	}
+	c.unsettled, c.changed = c.unsettled+1, true
+	c.settle()
+	return c
 }
 
 // carrier signs anew what a change takes away.
 type carrier struct {
 	before, trial *Roster
 	owner         *keys.PrivateKey
-	lost          func(by keys.PublicKey) bool
+	drop          map[ID]bool   // what may be lost
+	stranded      []*Membership // members beside those of before
+	exact         bool          // the change is about nobody in particular: what it alters counts as taken away, too
+	claims        []Claim
 	raws          [][]byte
 }
 
+// carry does it all. Invitations come before members: with them those come back who were admitted under them, as
+// with members those whom they have admitted.
+func (c *carrier) carry() error {
+	for _, step := range []func() error{c.removals, c.invitations, c.ownersMembers, c.otherMembers, c.policies} {
+		n := len(c.raws)
+		if err := step(); err != nil {
+			return err
+		}
+		c.trial.Merge(c.raws[n:])
+	}
+	return nil
+}
+
 // sign says something anew, if it may not be lost.
-func (c *carrier) sign(by keys.PublicKey, right Rights, notAfter int64, content Content) error {
-	if c.lost != nil && c.lost(by) {
+func (c *carrier) sign(statement ID, by keys.PublicKey, right Rights, notAfter int64, content Content) error {
+	if c.drop[statement] {
 		return nil
 	}
 	subject := string(content.appendSubject(nil))
@@ -70,6 +163,7 @@ func (c *carrier) sign(by keys.PublicKey, right Rights, notAfter int64, content 
 		return err
 	}
 	c.raws = append(c.raws, raw)
+	c.claims = append(c.claims, Claim{statement, by, content})
 	return nil
 }
 
@@ -79,7 +173,7 @@ func (c *carrier) removals() error {
 		if old.Left() || now.Removed(old.Key) != nil && !now.Removed(old.Key).Left() {
 			continue
 		}
-		if err := c.sign(old.By, RightRemove, 0, old.Removal); err != nil {
+		if err := c.sign(old.Statement, old.By, RightRemove, 0, old.Removal); err != nil {
 			return err
 		}
 	}
@@ -91,23 +185,32 @@ func (c *carrier) invitations() error {
 	for _, old := range c.before.State().Invitations {
 		// An invitation by a member that goes is withdrawn with it.
 		byOwner := c.before.State().Owners.May(old.By, RightAdmit)
-		if !byOwner || now.Invitation(old.Key) != nil || now.Removed(old.Key) != nil {
+		if !byOwner || now.Removed(old.Key) != nil {
 			continue
 		}
-		if err := c.sign(old.By, RightAdmit, old.NotAfter, old.Invitation); err != nil {
+		if is := now.Invitation(old.Key); is != nil && (!c.exact || is.NotAfter == old.NotAfter && reflect.DeepEqual(is.Invitation, old.Invitation)) {
+			continue
+		}
+		if err := c.sign(old.Statement, old.By, RightAdmit, old.NotAfter, old.Invitation); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *carrier) members() error {
+func (c *carrier) ownersMembers() error {
+	return c.members(func(m *Membership) bool { return m.Invitation == keys.PublicKey{} })
+}
+
+func (c *carrier) otherMembers() error { return c.members(func(*Membership) bool { return true }) }
+
+func (c *carrier) members(which func(*Membership) bool) error {
 	now := c.trial.State()
-	for _, old := range c.before.State().Members {
-		if c.stays(now, old) {
+	for _, old := range slices.Concat(c.before.State().Members, c.stranded) {
+		if !which(old) || c.stays(now, old) {
 			continue
 		}
-		if err := c.sign(c.standsOn(old), RightAdmit, old.NotAfter, old.member()); err != nil {
+		if err := c.sign(old.Statement, old.By, RightAdmit, old.NotAfter, old.member()); err != nil {
 			return err
 		}
 	}
@@ -117,29 +220,25 @@ func (c *carrier) members() error {
 // stays tells whether a member is one after the change, or its key or its name is what the change
 // is about.
 func (c *carrier) stays(now *State, old *Membership) bool {
+	is := now.Member(old.Name)
+	if c.exact {
+		return is != nil && is.NotAfter == old.NotAfter && reflect.DeepEqual(is.member(), old.member())
+	}
 	for key := range old.identities {
 		if now.MemberByKey(key) != nil || now.Removed(key) != nil {
 			return true
 		}
 	}
-	return now.Member(old.Name) != nil
-}
-
-// standsOn returns the owner by whose signature somebody is a member.
-func (c *carrier) standsOn(m *Membership) keys.PublicKey {
-	if inv := c.before.State().Invitation(m.Invitation); inv != nil {
-		return inv.By
-	}
-	return m.By
+	return is != nil
 }
 
 func (c *carrier) policies() error {
 	now := c.trial.State()
 	for _, old := range c.before.State().Policies {
-		if _, ok := now.Policy(old.Name); ok {
+		if text, ok := now.Policy(old.Name); ok && (!c.exact || text == old.Text) {
 			continue
 		}
-		if err := c.sign(old.By, RightPolicy, 0, old.Policy); err != nil {
+		if err := c.sign(old.Statement, old.By, RightPolicy, 0, old.Policy); err != nil {
 			return err
 		}
 	}

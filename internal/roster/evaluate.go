@@ -85,12 +85,15 @@ func (r *Roster) evaluate() *State {
 // decideOwners finds the owners of today.
 func (ev *evaluation) decideOwners() {
 	ev.owners = &OwnerList{}
-	at, ok := ev.r.followRoots()
-	if ok {
+	if roots := ev.r.followRoots(); len(roots) > 0 {
+		at := roots[len(roots)-1]
 		h := ev.r.followOwners(at)
 		ev.owners = h.owners
+		if ev.r.assumed != nil {
+			ev.owners = ev.r.assumed
+		}
 		ev.state.Root, ev.state.Recovery = at.id, at.recovery
-		ev.state.List, ev.state.Owners = h.list, *h.owners
+		ev.state.List, ev.state.Owners = h.list, *ev.owners
 		ev.state.Proposals, ev.state.Conflicts = h.proposals, h.conflicts
 	}
 	for _, kind := range []Kind{KindOwners, KindRecovery} {

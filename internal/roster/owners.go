@@ -31,6 +31,15 @@ type history struct {
 	owners    *OwnerList
 	proposals []*Proposal
 	conflicts []Conflict
+	lists     []*List // from the root on
+}
+
+// List is a list of owners that is or was in force.
+type List struct {
+	ID ID
+	OwnerList
+	Root    bool             // a genesis or a recovery: nothing that was signed before can undo it
+	Signers []keys.PublicKey // owners of the list before who have signed it, the most senior first; of a root none
 }
 
 // ballot is a list of owners and who has signed it.
@@ -40,30 +49,26 @@ type ballot struct {
 }
 
 // followRoots goes from the genesis along the recoveries, each signed by the recovery key of
-// the one before. The second result is false if there is no genesis.
+// the one before. It returns nothing if there is no genesis.
 //
 // A recovery begins anew, and all lists of owners that were signed after the root before it
 // are void. So whoever holds a stolen owner key can not put anything beside or behind it.
-func (r *Roster) followRoots() (root, bool) {
-	var at root
+func (r *Roster) followRoots() (roots []root) {
 	for _, e := range r.kinds[KindGenesis] { // there is one at most: its id is the network's
 		g := e.Content.(*Genesis)
 		e.keep()
-		at = root{id: e.id, recovery: g.Recovery, owners: &g.OwnerList}
+		roots = append(roots, root{id: e.id, recovery: g.Recovery, owners: &g.OwnerList})
 	}
-	if at.owners == nil {
-		return at, false
-	}
-	for range maxRoots {
-		next := r.recoveryAfter(at)
+	for range maxRoots * len(roots) {
+		next := r.recoveryAfter(roots[len(roots)-1])
 		if next == nil {
 			break
 		}
 		c := next.Content.(*Recovery)
 		next.keep()
-		at = root{id: next.id, recovery: c.Recovery, owners: &c.OwnerList}
+		roots = append(roots, root{id: next.id, recovery: c.Recovery, owners: &c.OwnerList})
 	}
-	return at, true
+	return roots
 }
 
 // recoveryAfter returns the recovery that follows a root, nil if none does. One signer has one
@@ -80,7 +85,7 @@ func (r *Roster) recoveryAfter(at root) *entry {
 // followOwners goes from a root along the lists of owners, each signed by enough owners of the
 // one before.
 func (r *Roster) followOwners(at root) history {
-	h := history{root: at, list: at.id, owners: at.owners}
+	h := history{root: at, list: at.id, owners: at.owners, lists: []*List{{ID: at.id, OwnerList: *at.owners, Root: true}}}
 	byParent := map[ID][]*entry{}
 	for _, e := range r.kinds[KindOwners] {
 		parent := e.Content.(*Owners).Parent
@@ -91,10 +96,71 @@ func (r *Roster) followOwners(at root) history {
 		if next == nil {
 			break
 		}
-		h.list = next.list
-		h.owners = &next.votes[0].Content.(*Owners).OwnerList
+		l := &List{ID: next.list, OwnerList: next.votes[0].Content.(*Owners).OwnerList}
+		for _, e := range next.votes {
+			l.Signers = append(l.Signers, e.Signer)
+		}
+		h.list, h.owners, h.lists = l.ID, &l.OwnerList, append(h.lists, l)
 	}
 	return h
+}
+
+// History returns all lists of owners, the genesis first and the one in force last. Those that
+// a recovery has voided are among them as far as this node remembers.
+func (r *Roster) History() (lists []*List) {
+	c := r.Clone() // following marks what it finds
+	for _, at := range c.followRoots() {
+		lists = append(lists, c.followOwners(at).lists...)
+	}
+	return lists
+}
+
+// sinceRoot are the lists that signatures of owners can still undo.
+func (r *Roster) sinceRoot() []*List {
+	lists := r.History()
+	for i := len(lists) - 1; i > 0; i-- {
+		if lists[i].Root {
+			return lists[i:]
+		}
+	}
+	return lists
+}
+
+// replaces tells whether the owner with a key, alone, could put another list in the place of next.
+func (l *List) replaces(next *List, key keys.PublicKey) bool {
+	return l.Threshold == 1 && l.May(key, RightOwners) && l.find(key) <= l.find(next.Signers[0])
+}
+
+// CanUndo tells whether whoever has the key of a former owner can, alone, undo what the owners
+// have decided since: as one that was the most senior of an earlier list. A recovery ends that.
+func (r *Roster) CanUndo(key keys.PublicKey) bool {
+	lists := r.sinceRoot()
+	for i := 1; i < len(lists); i++ {
+		if lists[i-1].replaces(lists[i], key) {
+			return true
+		}
+	}
+	return false
+}
+
+// Base returns the list that an owner's new one has to follow to put out others: the one in force,
+// unless one of these is more senior there, or has put out the signer itself. Then it is an earlier
+// one, on which the signer decides. It is nil if the signer cannot change the owners.
+func (r *Roster) Base(signer keys.PublicKey, out ...keys.PublicKey) *List {
+	lists := r.sinceRoot()
+	senior := func(l *List) bool {
+		return !slices.ContainsFunc(out, func(o keys.PublicKey) bool { return l.May(o, RightOwners) && l.find(o) < l.find(signer) })
+	}
+	for i := len(lists) - 1; i >= 0; i-- {
+		l := lists[i]
+		if l.May(signer, RightOwners) && senior(l) && (i == len(lists)-1 || l.replaces(lists[i+1], signer)) {
+			return l
+		}
+	}
+	if last := len(lists) - 1; last >= 0 && lists[last].May(signer, RightOwners) {
+		return lists[last]
+	}
+	return nil
 }
 
 // step chooses the successor of the list in force among what was signed for it, nil if there

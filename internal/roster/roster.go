@@ -204,6 +204,7 @@ type Roster struct {
 	seq   uint64
 
 	verified keys.PublicKey // the last signer, whose key is a good one
+	assumed  *OwnerList     // of a copy on which something is tried: who is an owner there, whatever the statements say
 
 	usage     [3]usage // by place
 	unsettled int      // added since the last evaluation

@@ -135,7 +135,7 @@ func (r *Roster) SignMember(m Member, notAfter int64, key *keys.PrivateKey) ([][
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
-	return r.carry([][]byte{raw}, key, nil)
+	return r.carry(raw, key)
 }
 
 // hinted is an error with something that the user can do.
@@ -185,7 +185,7 @@ func (r *Roster) SignRemoval(key [32]byte, reason string, owner *keys.PrivateKey
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
-	return r.carry([][]byte{raw}, owner, nil)
+	return r.carry(raw, owner)
 }
 
 // find returns the member or pending newcomer with a key.
@@ -284,69 +284,90 @@ func (r *Roster) wouldAdmit(what string, q Request, raw []byte) error {
 	return nil
 }
 
-// SignOwners signs the list of owners that shall follow the one in force. With a threshold
-// above 1 it takes effect when others have signed the same list, with [Roster.Countersign].
+// Change is a new list of owners, and what is to become of the word of those who are on it no more.
 //
-// What owners have signed who are not on the new list any more would be lost. The owner that
-// signs says it anew, in the statements before the last: members, invitations, removals,
-// policies. Not so what the owners in compromised have signed. An owner who signs for others
-// must be on the new list.
-func (r *Roster) SignOwners(l OwnerList, compromised []keys.PublicKey, key *keys.PrivateKey) ([][]byte, error) {
-	raw, err := r.vote(l, key)
+// What they have signed would be lost. The owner that signs the change says it anew, if it takes
+// effect: members, invitations, removals, policies. [Roster.Claims] tells what that is.
+type Change struct {
+	Parent ID          // the list that the new one follows, see [Roster.Base]; zero: the one in force
+	Owners OwnerList   // from then on
+	Former []Owner     // who were owners before, with the rights that they had: what they have signed is said anew as well
+	Drop   map[ID]bool // statements of those who go that are not said anew, and so lost
+}
+
+// SignOwners signs a list of owners. With a threshold above 1 it takes effect when others have
+// signed the same list, with [Roster.Countersign]. The signer must be on the new list if there is
+// something that it has to say for others. The result is to be added in one go.
+func (r *Roster) SignOwners(c Change, key *keys.PrivateKey) ([][]byte, error) {
+	if c.Parent.IsZero() {
+		c.Parent = r.State().List
+	}
+	raw, err := r.vote(c, key)
 	if err != nil {
 		return nil, err
 	}
-	return r.carryOwners(&Owners{Parent: r.State().List, OwnerList: l}, [][]byte{raw}, compromised, key)
+	trial := r.Clone()
+	trial.Merge([][]byte{raw})
+	o := &Owners{Parent: c.Parent, OwnerList: c.Owners}
+	switch {
+	case trial.State().List == o.List(r.network):
+		return r.carryOwners(c, raw, key)
+	case c.Parent == r.State().List:
+		return [][]byte{raw}, nil // others have to sign it, too
+	}
+	return nil, fmt.Errorf("%s: a more senior owner has decided otherwise", changingOwners)
 }
 
+const changingOwners = "changing the owners"
+
 // vote signs a list of owners.
-func (r *Roster) vote(l OwnerList, key *keys.PrivateKey) ([]byte, error) {
-	const what = "changing the owners"
-	if err := r.allow(what, key, RightOwners); err != nil {
-		return nil, err
+func (r *Roster) vote(c Change, key *keys.PrivateKey) ([]byte, error) {
+	if c.Parent == r.State().List {
+		if err := r.allow(changingOwners, key, RightOwners); err != nil {
+			return nil, err
+		}
 	}
-	o := &Owners{Parent: r.State().List, OwnerList: l}
 	serial := uint64(0)
 	for _, e := range r.kinds[KindOwners] {
-		if e.place == stored && e.Content.(*Owners).Parent == o.Parent {
+		if e.place == stored && e.Content.(*Owners).Parent == c.Parent {
 			serial = max(serial, e.Serial)
 		}
 	}
 	if serial == math.MaxUint64 {
-		return nil, fmt.Errorf("%s: %w", what, errSerial)
+		return nil, fmt.Errorf("%s: %w", changingOwners, errSerial)
 	}
-	raw, err := Sign(r.network, serial+1, 0, o, key)
+	raw, err := Sign(r.network, serial+1, 0, &Owners{Parent: c.Parent, OwnerList: c.Owners}, key)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", what, err)
+		return nil, fmt.Errorf("%s: %w", changingOwners, err)
 	}
 	return raw, nil
 }
 
 // Countersign signs a list that other owners have signed. If it is in force then, what would be
 // lost is said anew, as by [Roster.SignOwners].
-func (r *Roster) Countersign(list ID, compromised []keys.PublicKey, key *keys.PrivateKey) ([][]byte, error) {
+func (r *Roster) Countersign(list ID, drop map[ID]bool, key *keys.PrivateKey) ([][]byte, error) {
 	for _, p := range r.State().Proposals {
 		if p.List == list {
-			return r.SignOwners(p.Owners.OwnerList, compromised, key)
+			return r.SignOwners(Change{Owners: p.Owners.OwnerList, Drop: drop}, key)
 		}
 	}
 	return nil, fmt.Errorf("countersigning a list of owners: there is no list %v that waits for it", list)
 }
 
 // SignRecovery replaces the owners with the recovery key. next is the recovery key from then on.
-// owner is the key of an owner on the new list, which says anew what would be lost, except what
-// those in compromised have signed.
-func (r *Roster) SignRecovery(l OwnerList, next keys.PublicKey, compromised []keys.PublicKey, recovery, owner *keys.PrivateKey) ([][]byte, error) {
+// owner is the key of an owner on the new list, which says anew what would be lost. The Parent of c
+// does not matter.
+func (r *Roster) SignRecovery(c Change, next keys.PublicKey, recovery, owner *keys.PrivateKey) ([][]byte, error) {
 	s := r.State()
 	if s.Root.IsZero() || recovery.Public() != s.Recovery {
 		return nil, errors.New("recovering the network: this is not its recovery key")
 	}
-	c := &Recovery{Root: s.Root, Recovery: next, OwnerList: l}
-	raw, err := Sign(r.network, 1, 0, c, recovery)
+	raw, err := Sign(r.network, 1, 0, &Recovery{Root: s.Root, Recovery: next, OwnerList: c.Owners}, recovery)
 	if err != nil {
 		return nil, fmt.Errorf("recovering the network: %w", err)
 	}
-	return r.carryOwners(c, [][]byte{raw}, compromised, owner)
+	c.Parent = s.List
+	return r.carryOwners(c, raw, owner)
 }
 
 // SignPolicy replaces the policy of a name.

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"tincan/internal/keys"
 	"tincan/internal/node"
 )
 
@@ -106,7 +105,7 @@ func (n *network) complete(members string) {
 
 func TestAnOwnerRetiresAndNothingIsLost(t *testing.T) {
 	n := retired(t, 1)
-	n.take(n.SignOwners(ownerList(1, "ann"), nil, key("ann")))
+	n.take(n.SignOwners(Change{Owners: ownerList(1, "ann")}, key("ann")))
 	n.complete("amy bob carl")
 	if len(n.State().Owners.Owners) != 1 {
 		t.Error("ben is still an owner")
@@ -118,7 +117,7 @@ func TestAnOwnerRetiresAndNothingIsLost(t *testing.T) {
 
 func TestTwoOfTwoOwnersRetireOne(t *testing.T) {
 	n := retired(t, 2)
-	n.take(n.SignOwners(ownerList(1, "ann"), nil, key("ben")))
+	n.take(n.SignOwners(Change{Owners: ownerList(1, "ann")}, key("ben")))
 	if p := n.State().Proposals; len(p) != 1 || len(p[0].Signers) != 1 {
 		t.Fatalf("proposals: %v", p)
 	}
@@ -129,11 +128,57 @@ func TestTwoOfTwoOwnersRetireOne(t *testing.T) {
 	}
 }
 
+// claims names what a change takes away, one thing a word.
+func (n *network) claims(c Change, owner string) (list []Claim, text string) {
+	n.t.Helper()
+	list, err := n.Claims(c, key(owner))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	var words []string
+	for _, claim := range list {
+		switch c := claim.Content.(type) {
+		case *Member:
+			words = append(words, string(c.Name))
+		case *Removal:
+			words = append(words, "-"+string(c.Name))
+		default:
+			words = append(words, c.Kind().String())
+		}
+	}
+	return list, strings.Join(words, " ")
+}
+
+// allOf drops all of it.
+func allOf(list []Claim) map[ID]bool {
+	drop := map[ID]bool{}
+	for _, c := range list {
+		drop[c.Statement] = true
+	}
+	return drop
+}
+
+func (n *network) wantClaims(c Change, owner, want string) []Claim {
+	n.t.Helper()
+	list, got := n.claims(c, owner)
+	if got != want {
+		n.t.Fatalf("claims %q, want %q", got, want)
+	}
+	return list
+}
+
 // TestACompromisedOwner: what it has signed goes, unless somebody else has, and what it signs
 // afterwards with an earlier serial changes nothing.
 func TestACompromisedOwner(t *testing.T) {
 	n := retired(t, 1)
-	n.take(n.SignOwners(ownerList(1, "ann"), []keys.PublicKey{pub("ben")}, key("ann")))
+	c := Change{Owners: ownerList(1, "ann")}
+	c.Drop = allOf(n.wantClaims(c, "ann", "-old invitation bob policy"))
+	// Without these others come to light: who was removed, and who was admitted.
+	for id := range allOf(n.wantClaims(c, "ann", "old carl")) {
+		c.Drop[id] = true
+	}
+	n.wantClaims(c, "ann", "")
+	n.take(n.SignOwners(c, key("ann")))
 	n.want("amy")
 	before := n.State()
 	for _, raw := range [][]byte{
@@ -146,6 +191,84 @@ func TestACompromisedOwner(t *testing.T) {
 	if n.State() != before {
 		t.Error("a compromised owner has changed something")
 	}
+	if n.CanUndo(pub("ben")) || n.CanUndo(pub("nobody")) {
+		t.Error("a junior owner can undo what the senior one has decided")
+	}
+}
+
+// TestOneThingOfACompromisedOwnerIsDropped: of what it has signed all stays but one, and who was admitted with its
+// invitation is not let in again by it.
+func TestOneThingOfACompromisedOwnerIsDropped(t *testing.T) {
+	for what, members := range map[string]string{"bob": "amy carl", "carl": "amy bob", "-old": "amy bob carl old", "": "amy bob carl"} {
+		n := retired(t, 1)
+		c := Change{Owners: ownerList(1, "ann")}
+		if what == "carl" { // stands on the invitation
+			for _, m := range n.State().Members {
+				if m.Name == "carl" {
+					c.Drop = map[ID]bool{m.Statement: true}
+				}
+			}
+		} else {
+			list, words := n.claims(c, "ann")
+			for i, word := range strings.Fields(words) {
+				if word == what {
+					c.Drop = map[ID]bool{list[i].Statement: true}
+				}
+			}
+		}
+		n.take(n.SignOwners(c, key("ann")))
+		if got := strings.TrimSpace(names(n.State())); got != members {
+			t.Errorf("without %q: members %q, want %q", what, got, members)
+		}
+		if open := n.State().Invitation(pub("url")) != nil; open != (what != "carl") {
+			t.Errorf("without %q: the invitation is open: %v", what, open)
+		}
+	}
+}
+
+// TestWhatARetiringOwnerHasChangedLastStays: also where another owner has said something before.
+func TestWhatARetiringOwnerHasChangedLastStays(t *testing.T) {
+	n := retired(t, 1)
+	amy := member("amy", "amy")
+	amy.Groups = []string{"web"}
+	n.take(n.SignMember(*amy, 0, key("ben")))
+	n.take(one(n.SignPolicy("", "allow * -> web\n", key("ann"))))
+	n.take(one(n.SignPolicy("", "allow * -> db\n", key("ben"))))
+	n.take(n.SignOwners(Change{Owners: ownerList(1, "ann")}, key("ann")))
+	if text, _ := n.State().Policy(""); len(n.State().Member("amy").Groups) != 1 || text != "allow * -> db\n" {
+		t.Errorf("%+v, policy %q", n.State().Member("amy"), text)
+	}
+}
+
+// TestASeniorOwnerTakesTheNetworkBack: the thief of ben's key has put out ann and named himself.
+func TestASeniorOwnerTakesTheNetworkBack(t *testing.T) {
+	n := retired(t, 1)
+	n.take(one(Sign(n.Network(), 9, 0, &Owners{Parent: n.Network(), OwnerList: ownerList(1, "thief")}, key("ben"))))
+	n.want("")
+	n.take(n.SignMember(*member("eve", "eve"), 0, key("thief")))
+	n.want("eve")
+	base := n.Base(pub("ann"), pub("ben"))
+	if base == nil || base.ID != n.Network() || n.Base(pub("ben"), pub("ann")) != nil || n.Base(pub("thief")).ID != n.State().List {
+		t.Fatalf("%+v", base)
+	}
+	c := Change{Parent: base.ID, Owners: ownerList(1, "ann")}
+	n.wantClaims(c, "ann", "-old invitation bob policy")
+	n.take(n.SignOwners(c, key("ann")))
+	n.complete("amy bob carl")
+	if n.CanUndo(pub("ben")) || n.CanUndo(pub("thief")) {
+		t.Error("the thief can undo it")
+	}
+	// The other way round the thief is the more senior one.
+	n = retired(t, 1)
+	n.take(n.SignOwners(Change{Owners: ownerList(1, "ben")}, key("ben")))
+	n.complete("amy bob carl")
+	if !n.CanUndo(pub("ann")) {
+		t.Error("the most senior owner cannot undo what others have decided")
+	}
+	n.take(n.SignRecovery(Change{Owners: ownerList(1, "ben")}, pub("paper"), key("paper"), key("ben")))
+	if n.CanUndo(pub("ann")) {
+		t.Error("not even a recovery ends that")
+	}
 }
 
 func TestRecoveryAfterTheft(t *testing.T) {
@@ -153,14 +276,40 @@ func TestRecoveryAfterTheft(t *testing.T) {
 	// The thief of ann's key makes himself the only owner, and everybody disappears.
 	n.take(one(Sign(n.Network(), 9, 0, &Owners{Parent: n.Network(), OwnerList: ownerList(1, "thief")}, key("ann"))))
 	n.want("")
-	n.take(n.SignRecovery(ownerList(1, "ben", "ann2"), pub("paper2"), []keys.PublicKey{pub("ann")}, key("paper"), key("ben")))
+	n.take(n.SignMember(*member("eve", "eve"), 0, key("thief")))
+	c := Change{Owners: ownerList(1, "ben", "ann2")}
+	c.Drop = allOf(n.wantClaims(c, "ben", "eve"))
+	n.take(n.SignRecovery(c, pub("paper2"), key("paper"), key("ben")))
 	n.complete("bob carl")
-	if _, err := n.SignRecovery(ownerList(1, "ben"), pub("paper3"), nil, key("paper"), key("ben")); err == nil {
+	if _, err := n.SignRecovery(Change{Owners: ownerList(1, "ben")}, pub("paper3"), key("paper"), key("ben")); err == nil {
 		t.Error("a recovery key that was replaced recovers")
 	}
 	// What the thief signs beside it has no effect.
 	add(t, n.Roster, sign(t, n.Network(), 99, &Owners{Parent: n.Network(), OwnerList: ownerList(1, "thief")}, "ann"), Waiting)
 	n.complete("bob carl")
+	if h := n.History(); len(h) != 3 || !h[0].Root || !h[2].Root || h[1].Owners[0].Name != "thief" || h[1].Signers[0] != pub("ann") {
+		t.Errorf("%+v", h)
+	}
+}
+
+// TestRecoveryWithNoOwnerLeft: the only owners' keys are gone, or in the wrong hands. What they had signed comes back with
+// a new owner, also after a first recovery that forgot it.
+func TestRecoveryWithNoOwnerLeft(t *testing.T) {
+	for _, first := range []bool{true, false} {
+		n := retired(t, 1)
+		n.take(one(Sign(n.Network(), 9, 0, &Owners{Parent: n.Network(), OwnerList: ownerList(1, "thief")}, key("ann"))))
+		n.take(n.SignMember(*member("eve", "eve"), 0, key("thief")))
+		c := Change{Owners: ownerList(1, "new")}
+		c.Drop = allOf(n.wantClaims(c, "new", "eve"))
+		if first {
+			n.take(n.SignRecovery(c, pub("paper"), key("paper"), key("new")))
+			n.want("")
+		}
+		c.Former = ownerList(1, "ann", "ben").Owners
+		n.wantClaims(c, "new", "-old invitation amy bob policy")
+		n.take(n.SignRecovery(c, pub("paper"), key("paper"), key("new")))
+		n.complete("amy bob carl")
+	}
 }
 
 func TestWhoHasNoRightIsToldWhoHas(t *testing.T) {

@@ -56,23 +56,76 @@ func (s RecoverySecret) checksum() string {
 	return base32(h[:3])[:groupLen]
 }
 
-var (
-	errRecoveryLength = errors.New("the recovery key has nine groups of four letters or digits")
-	errRecoverySlip   = errors.New("the recovery key has a mistake in it: its last group does not fit")
-)
+// recoveryGroups is how many groups a recovery key has on paper.
+const recoveryGroups = 9
 
-// ParseRecoverySecret reads what [RecoverySecret.Text] has written and somebody has typed.
-// Errors do not show what was typed.
+// RecoveryError says what is wrong with a recovery key that somebody has typed, without showing any of it.
+type RecoveryError struct {
+	Group int // which group, from 1; 0: that cannot be told
+	What  string
+}
+
+func (e *RecoveryError) Error() string {
+	if e.Group == 0 {
+		return "the recovery key " + e.What
+	}
+	return fmt.Sprintf("group %d of the recovery key %s", e.Group, e.What)
+}
+
+// ParseRecoverySecret reads what [RecoverySecret.Text] has written and somebody has typed. The error is a [*RecoveryError].
 func ParseRecoverySecret(s string) (RecoverySecret, error) {
-	text, err := typed(s)
-	if err != nil || len(text) != 36 {
-		return RecoverySecret{}, errRecoveryLength
+	groups := strings.FieldsFunc(s, func(c rune) bool { return c == '-' || c == ' ' || c == '\t' || c == '\n' || c == '\r' })
+	text := ""
+	for i, group := range groups {
+		plain, err := typed(group)
+		switch {
+		case err != nil:
+			return RecoverySecret{}, &RecoveryError{i + 1, "has a character that is no letter from A to Z (but U) and no digit"}
+		case len(groups) == recoveryGroups && len(plain) != groupLen:
+			return RecoverySecret{}, &RecoveryError{i + 1, fmt.Sprintf("has %d characters in place of %d", len(plain), groupLen)}
+		}
+		text += plain
 	}
-	secret := RecoverySecret(unbase32(text[:32]))
-	if secret.checksum() != text[32:] {
-		return RecoverySecret{}, errRecoverySlip
+	if len(text) != recoveryGroups*groupLen {
+		return RecoverySecret{}, &RecoveryError{0, fmt.Sprintf("has %d groups of %d letters or digits, and this has %d characters", recoveryGroups, groupLen, len(text))}
 	}
-	return secret, nil
+	if secret, ok := recoverySecret(text); ok {
+		return secret, nil
+	}
+	if group := slip(text); group > 0 {
+		return RecoverySecret{}, &RecoveryError{group, "has a wrong character, most likely"}
+	}
+	return RecoverySecret{}, &RecoveryError{0, "has a mistake in it: its last group does not fit the others"}
+}
+
+// recoverySecret reads 36 characters, and tells whether the checksum is right.
+func recoverySecret(text string) (RecoverySecret, bool) {
+	const n = (recoveryGroups - 1) * groupLen
+	secret := RecoverySecret(unbase32(text[:n]))
+	return secret, secret.checksum() == text[n:]
+}
+
+// slip finds the group with the one character that has to be another one, or the two neighbours that have to be swapped,
+// for the checksum to be right; 0 if there is none.
+func slip(text string) int {
+	try := []byte(text)
+	for i := range try {
+		for _, c := range []byte(crockford) {
+			try[i] = c
+			if _, ok := recoverySecret(string(try)); ok {
+				return i/groupLen + 1
+			}
+		}
+		try[i] = text[i]
+		if i+1 < len(try) {
+			try[i], try[i+1] = text[i+1], text[i]
+			if _, ok := recoverySecret(string(try)); ok {
+				return i/groupLen + 1
+			}
+			try[i], try[i+1] = text[i], text[i+1]
+		}
+	}
+	return 0
 }
 
 // InvitationKey returns the key pair of an invitation, from the secret part of its URL.

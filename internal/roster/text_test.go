@@ -1,6 +1,7 @@
 package roster
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -43,13 +44,32 @@ func TestTheRecoveryKeyIsTypedFromPaper(t *testing.T) {
 			continue
 		}
 		other := crockford[(strings.IndexRune(crockford, c)+1)%32]
-		if _, err := ParseRecoverySecret(text[:i] + string(other) + text[i+1:]); err == nil {
-			t.Errorf("a slip at character %d was not noticed", i)
+		_, err := ParseRecoverySecret(text[:i] + string(other) + text[i+1:])
+		if slip := new(RecoveryError); !errors.As(err, &slip) || slip.Group != i/5+1 {
+			t.Errorf("a slip at character %d: %v", i, err)
 		}
 		slips++
 	}
 	if slips != 36 {
 		t.Errorf("%d characters", slips)
+	}
+	two := strings.Map(func(c rune) rune {
+		if c == '-' {
+			return c
+		}
+		return rune(crockford[(strings.IndexRune(crockford, c)+1)%32])
+	}, text)
+	for typed, want := range map[string]string{
+		text[:20]:                  "has 9 groups of 4 letters or digits, and this has 16 characters",
+		text[:6] + text[7:]:        "group 2 of the recovery key has 3 characters in place of 4",
+		text[:6] + "!" + text[7:]:  "group 2 of the recovery key has a character that is no letter",
+		text[:1] + "00" + text[3:]: "group 1 of the recovery key has",
+		"":                         "this has 0 characters",
+		two:                        "its last group does not fit",
+	} {
+		if _, err := ParseRecoverySecret(typed); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
 	}
 	for _, verb := range []string{"%v", "%s", "%+v", "%#v"} {
 		if shown := fmt.Sprintf(verb, secret); shown != "[redacted]" {
