@@ -22,6 +22,9 @@ type client struct {
 	known  atomic.Bool   // has said who it is
 	done   chan struct{} // closed when the connection ends
 
+	held     [][]byte // statements that wait for the last of their batch
+	heldSize int
+
 	mu  sync.Mutex
 	out *bufio.Writer
 

@@ -224,25 +224,26 @@ func nameOf(s *roster.State, key keys.PublicKey) string {
 
 // What the control socket asks (control.RosterKeeper).
 
-// submitTime is how long the control socket waits until a statement is on disk.
+// submitTime is how long the control socket waits until statements are on disk.
 const submitTime = 5 * time.Second
 
 // errNoRoster: there is nothing that a statement could be added to.
 var errNoRoster = errors.New("this node has no roster: the network is an open one")
 
-// AddStatement adds a signed statement.
-func (b *backend) AddStatement(raw []byte) (outcome string, err error) {
+// AddStatements adds signed statements.
+func (b *backend) AddStatements(raws [][]byte) (outcome string, err error) {
 	s := b.d.membership.current()
 	if s == nil {
 		return "", errNoRoster
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), submitTime)
 	defer cancel()
-	results, err := s.Submit(ctx, [][]byte{raw})
-	if err != nil {
-		return "", err
+	results, err := s.Submit(ctx, raws)
+	for _, result := range results {
+		outcome = result.Outcome.String()
+		err = errors.Join(err, result.Err())
 	}
-	return results[0].Outcome.String(), results[0].Err()
+	return outcome, err
 }
 
 // Members is what the roster says.

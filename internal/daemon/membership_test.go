@@ -26,7 +26,7 @@ import (
 func signedBy(t *testing.T, nodes ...*testNode) (*roster.Roster, *keys.PrivateKey) {
 	t.Helper()
 	owner := keys.FromSeed([32]byte{1, 2, 3})
-	raw, id, err := roster.NewGenesis(roster.Genesis{Created: 1, OwnerList: roster.OwnerList{
+	raw, id, err := roster.NewGenesis(roster.Genesis{Created: 1, Recovery: keys.FromSeed([32]byte{7}).Public(), OwnerList: roster.OwnerList{
 		Threshold: 1, Owners: []roster.Owner{{Key: owner.Public(), Rights: roster.AllRights, Name: "olga"}},
 	}}, owner)
 	must(t, err)
@@ -68,12 +68,8 @@ func TestARemovedNodeEndsAndIsNotLetInAgain(t *testing.T) {
 
 	raws, err := r.SignRemoval(b.key.Public(), "sold", owner)
 	must(t, err)
-	for _, raw := range raws {
-		outcome, err := ca.AddStatement(raw)
-		must(t, err)
-		if outcome != "added" {
-			t.Errorf("outcome %q", outcome)
-		}
+	if outcome, err := ca.AddStatements(raws); err != nil || outcome != "added" {
+		t.Errorf("outcome %q, %v", outcome, err)
 	}
 	b.ended()
 	if !errors.Is(b.err, ErrExpelled) || !b.said(`removed from the network by olga ("sold")`) {
@@ -103,6 +99,32 @@ func TestARemovedNodeEndsAndIsNotLetInAgain(t *testing.T) {
 		t.Error("it was let in again")
 	}
 	b.stop()
+}
+
+// A change of owners and what stands on it are taken in one go: there is no moment without members.
+func TestStatementsAreTakenTogether(t *testing.T) {
+	a := newNode(t, "a")
+	r, _ := signedBy(t, a)
+	must(t, members.Save(a.layout.Roster(), r))
+	a.start()
+	c := a.client()
+	next := keys.FromSeed([32]byte{9})
+	change := roster.Change{Owners: roster.OwnerList{Threshold: 1, Owners: []roster.Owner{{Key: next.Public(), Rights: roster.AllRights, Name: "next"}}}}
+	paper := keys.FromSeed([32]byte{7})
+	raws, err := r.SignRecovery(change, paper.Public(), paper, next)
+	must(t, err)
+	if len(raws) != 2 {
+		t.Fatalf("%d statements", len(raws))
+	}
+	if _, err := c.AddStatements([][]byte{raws[0], []byte("x")}); err == nil {
+		t.Error("what is no statement was taken")
+	}
+	if outcome, err := c.AddStatements(raws); err != nil || outcome != "added" {
+		t.Errorf("outcome %q, %v", outcome, err)
+	}
+	if v := a.view(c); v.Owners[0].Name != "next" || len(v.Members) != 1 || v.Members[0].By != "next" {
+		t.Errorf("%+v", v)
+	}
 }
 
 func TestARosterCountsAsTheConfigurationSays(t *testing.T) {
@@ -152,7 +174,7 @@ func TestAnOpenNetworkHasNoRoster(t *testing.T) {
 	if v := a.view(c); v.Mode != "open" || v.Network != "" {
 		t.Errorf("view %+v", v)
 	}
-	if _, err := c.AddStatement([]byte("x")); err == nil || !strings.Contains(err.Error(), "open one") {
+	if _, err := c.AddStatements([][]byte{[]byte("x")}); err == nil || !strings.Contains(err.Error(), "open one") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -181,7 +203,7 @@ func TestAnInvitationOutlivesItsMaker(t *testing.T) {
 	}}
 	raw, err := r.SignInvitation(what, time.Now().Add(time.Hour).Unix(), roster.InvitationKey(cookie), owner)
 	must(t, err)
-	_, err = ca.AddStatement(raw)
+	_, err = ca.AddStatements([][]byte{raw})
 	must(t, err)
 	eventually(t, "b has the invitation", func() bool { return len(b.view(cb).Invitations) == 1 })
 	a.stop()
@@ -245,7 +267,7 @@ func TestAWrongCookieAndAnExpiredInvitationAreRefused(t *testing.T) {
 	now := time.Now()
 	raw, err := r.SignInvitation(roster.Invitation{Name: "bob", Uses: 1, Created: now.Add(-2 * time.Hour).Unix()}, now.Add(-time.Hour).Unix(), roster.InvitationKey(cookie), owner)
 	must(t, err)
-	_, err = c.AddStatement(raw)
+	_, err = c.AddStatements([][]byte{raw})
 	must(t, err)
 	if err := try(inv.URL); !errors.Is(err, invite.Expired) {
 		t.Errorf("an invitation that has ended: %v", err)

@@ -40,7 +40,7 @@ func TestThePolicyOfTheRosterIsInForce(t *testing.T) {
 		raw, err := r.SignPolicy("", text, owner)
 		must(t, err)
 		r.Merge([][]byte{raw})
-		outcome, err := ca.AddStatement(raw)
+		outcome, err := ca.AddStatements([][]byte{raw})
 		must(t, err)
 		if outcome != "added" {
 			t.Fatalf("outcome %q", outcome)

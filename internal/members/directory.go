@@ -14,19 +14,15 @@ import (
 
 // Running is a node that runs in the directory and takes statements, see control.Client.
 type Running interface {
-	AddStatement(raw []byte) (outcome string, err error)
+	AddStatements(raws [][]byte) (outcome string, err error)
 }
 
-// Submit adds statements to the roster of a directory, in order: by way of the node that runs there, nil if none
-// does. The error says which of them did not get in, and why; those before it are in.
+// Submit adds statements to the roster of a directory in one go: by way of the node that runs there, nil if none
+// does. The error says why one of them did not get in.
 func Submit(l confdir.Layout, network roster.ID, running Running, raws [][]byte) error {
 	if running != nil {
-		for _, raw := range raws {
-			if _, err := running.AddStatement(raw); err != nil {
-				return err
-			}
-		}
-		return nil
+		_, err := running.AddStatements(raws)
+		return err
 	}
 	unlock, err := confdir.LockDir(filepath.Dir(l.Roster()))
 	if err != nil {
