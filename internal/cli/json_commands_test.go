@@ -39,7 +39,7 @@ func TestJSONOfFiles(t *testing.T) {
 	tincan := func(args ...string) outcome {
 		return run(t, "", "tincan", append([]string{"-c", dir}, args...)...).must(t)
 	}
-	made := into[report.Made](t, tincan("init", "alice", "--json", "--range", "10.7.0.0/16", "--port", "4655", "--public", "192.0.2.1"))
+	made := into[report.Made](t, tincan("init", "alice", "--open", "--json", "--range", "10.7.0.0/16", "--port", "4655", "--public", "192.0.2.1"))
 	check(t, made, report.Made{Name: "alice", Directory: dir, Address: "10.7.0.1/16", Port: 4655})
 
 	check(t, into[report.Values](t, tincan("get", "--json", "Name")), report.Values{Name: "Name", Values: []string{"alice"}})

@@ -35,7 +35,7 @@ func freePort(t *testing.T) string {
 func network(t *testing.T) (dir, port string) {
 	t.Helper()
 	dir, port = filepath.Join(t.TempDir(), "net"), freePort(t)
-	run(t, "", "tincan", "-c", dir, "init", "alice", "--range", "10.9.0.0/16", "--port", port, "--public", "127.0.0.1:"+port).must(t)
+	run(t, "", "tincan", "-c", dir, "init", "alice", "--open", "--range", "10.9.0.0/16", "--port", port, "--public", "127.0.0.1:"+port).must(t)
 	run(t, "", "tincan", "-c", dir, "set", "DeviceType", "dummy").must(t)
 	return dir, port
 }

@@ -244,6 +244,10 @@ func (l Layout) Roster() string { return filepath.Join(l.ConfBase, "roster") }
 // OwnerKey is the file with the private key of an owner of a signed network.
 func (l Layout) OwnerKey() string { return filepath.Join(l.ConfBase, "owner_key.priv") }
 
+// RecoveryKey is the file with the recovery key of a signed network that was made when nobody was there to see it. It is
+// to be deleted when that has been written down.
+func (l Layout) RecoveryKey() string { return filepath.Join(l.ConfBase, "recovery_key") }
+
 // Invitations is the directory of the open invitations.
 func (l Layout) Invitations() string { return filepath.Join(l.ConfBase, "invitations") }
 

@@ -428,9 +428,7 @@ func (r *roll) granted(owner node.Name, s subnet.Subnet) bool {
 		return true
 	}
 	m := r.member(owner)
-	return m != nil && slices.ContainsFunc(m.Subnets, func(g subnet.Subnet) bool {
-		return g.Prefix().IsValid() && g.Prefix().Bits() <= s.Prefix().Bits() && g.Prefix().Contains(s.Prefix().Addr())
-	})
+	return m != nil && m.Granted(s)
 }
 
 // refused counts what was not believed.

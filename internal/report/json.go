@@ -139,8 +139,9 @@ type Info struct {
 
 // OpenInvitation is an invitation that nobody has used yet.
 type OpenInvitation struct {
-	File    string    `json:"file"` // its name in the directory invitations
-	Node    string    `json:"node"` // the node that it is for
+	File    string    `json:"file,omitempty"`        // its name in the directory invitations; missing in a signed network
+	Key     string    `json:"fingerprint,omitempty"` // in a signed network, for "remove"
+	Node    string    `json:"node"`                  // the node that it is for, or the pattern of its name
 	Expires time.Time `json:"expires"`
 	Expired bool      `json:"expired"`
 }
@@ -176,6 +177,9 @@ type Made struct {
 	Directory string    `json:"directory"`         // of the files
 	Address   string    `json:"address,omitempty"` // in the VPN, with the length of the network
 	Port      int       `json:"port"`
+	ID        string    `json:"network_id,omitempty"`     // of a signed network; missing: it is open
+	Owner     string    `json:"owner_key_file,omitempty"` // on this machine
+	Recovery  string    `json:"recovery,omitempty"`       // the recovery key: it is shown this once
 }
 
 // Token is what is known of a token that lets newcomers in.

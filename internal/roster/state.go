@@ -6,6 +6,7 @@ import (
 
 	"tincan/internal/keys"
 	"tincan/internal/node"
+	"tincan/internal/subnet"
 )
 
 // State is what the statements of a roster say together. It never changes, and nobody may
@@ -49,6 +50,13 @@ type Membership struct {
 
 // Ended tells whether the membership has ended at a time (Unix seconds).
 func (m *Membership) Ended(now int64) bool { return m.NotAfter != 0 && now > m.NotAfter }
+
+// Granted tells whether the member may announce a subnet: it lies in one that an owner has granted.
+func (m *Membership) Granted(s subnet.Subnet) bool {
+	return slices.ContainsFunc(m.Subnets, func(g subnet.Subnet) bool {
+		return g.Prefix().IsValid() && s.Prefix().IsValid() && g.Prefix().Bits() <= s.Prefix().Bits() && g.Prefix().Contains(s.Prefix().Addr())
+	})
+}
 
 // OpenInvitation is an invitation that was not withdrawn. It may have ended or be used up.
 type OpenInvitation struct {

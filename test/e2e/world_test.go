@@ -231,7 +231,7 @@ func (n *node) hangUp() {
 // found makes the network home on this node, the first one.
 func (n *node) found() {
 	n.w.Helper()
-	n.tincan("init", n.Name())
+	n.tincan("init", n.Name(), "--open")
 }
 
 // invite returns an invitation for the node called name.

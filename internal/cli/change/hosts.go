@@ -10,6 +10,7 @@ import (
 
 	"tincan/internal/cli/env"
 	"tincan/internal/cli/frontend"
+	"tincan/internal/command/ownership"
 	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/hostfile"
@@ -112,6 +113,7 @@ func importHosts(e *env.Env, args []string, force bool) error {
 	case junk:
 		e.Say("warning: the text before the first Name line is ignored")
 	}
+	signed, _ := ownership.Open(l, e.Ask) // nil if the network is open
 	n := 0
 	for _, h := range hosts {
 		clean, problems, err := hostfile.Check(h.Name, h.Text, hostfile.Offered)
@@ -133,6 +135,9 @@ func importHosts(e *env.Env, args []string, force bool) error {
 		}
 		e.Say("stored %s", l.Host(h.Name))
 		n++
+		if signed != nil && signed.Roster.State().Member(h.Name) == nil {
+			e.Say("note: %s is no member of this signed network; to make it one: %s admit %s", h.Name, e.Self(), h.Name)
+		}
 	}
 	if n == 0 {
 		return terminal.Hint(errors.New("nothing was imported"), "--force replaces host files that are there already")

@@ -12,6 +12,7 @@ import (
 	"tincan/internal/cli/env"
 	"tincan/internal/cli/frontend"
 	"tincan/internal/command"
+	"tincan/internal/command/ownership"
 	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/control"
@@ -19,6 +20,7 @@ import (
 	"tincan/internal/nearest"
 	"tincan/internal/node"
 	"tincan/internal/report"
+	"tincan/internal/subnet"
 	"tincan/internal/terminal"
 )
 
@@ -117,6 +119,9 @@ func setting(e *env.Env, verb command.Verb, args []string, force, asJSON bool) e
 	if renamed != "" {
 		e.Say("note: the other nodes know this node as %s: each of them needs the host file of the new name (%s export) and has to be told to remove the old one", renamed, e.Self())
 	}
+	if r.Name == "Subnet" && r.Verb != command.Del {
+		grantOwn(e, l)
+	}
 	var notRunning *control.DialError
 	switch err := e.Ask((*control.Client).Reload); {
 	case err == nil:
@@ -128,6 +133,31 @@ func setting(e *env.Env, verb command.Verb, args []string, force, asJSON bool) e
 		e.Say("warning: the file is changed, but the running node did not accept it: %v", err)
 	}
 	return nil
+}
+
+// grantOwn sees to it that the others of a signed network believe the subnets of this node, or says who can.
+func grantOwn(e *env.Env, l confdir.Layout) {
+	n, err := ownership.Open(l, e.Ask)
+	if err != nil {
+		return // open, or not here yet
+	}
+	list, done, err := n.GrantOwn()
+	switch {
+	case err != nil:
+		e.Say("warning: the owner's key could not grant it: %v", err)
+	case done:
+		e.Say("granted to %s with the owner's key: %s", n.Files.Name, joined(list, ", "))
+	case list != nil:
+		e.Say("note: the other nodes believe it when an owner has granted it; where the owner's key is: tincan admit %s --subnet %s", n.Files.Name, joined(list, " --subnet "))
+	}
+}
+
+func joined(list []subnet.Subnet, between string) string {
+	var words []string
+	for _, s := range list {
+		words = append(words, s.String())
+	}
+	return strings.Join(words, between)
 }
 
 // checkRename refuses a new name of this node that has no host file, unless that is forced: the node would run

@@ -3,14 +3,18 @@ package join
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
+	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"tincan/internal/cli/env"
 	"tincan/internal/cli/frontend"
 	"tincan/internal/command"
+	"tincan/internal/command/ownership"
 	"tincan/internal/config"
 	"tincan/internal/generate"
 	"tincan/internal/node"
@@ -25,6 +29,7 @@ type initFlags struct {
 	port                     uint16
 	anyPort                  bool // any free one
 	tincUp, force, json      bool
+	open                     bool
 }
 
 func initCommand(e *env.Env) *cobra.Command {
@@ -34,6 +39,10 @@ func initCommand(e *env.Env) *cobra.Command {
 		Short: "Create a network with this machine as its first node",
 		Long: `Makes the files of a new network: the name of this node, its keys and its
 address in the VPN. Others join it with the URLs that "tincan invite" prints.
+
+The network is a signed one: only who was invited belongs to it, and "tincan remove"
+excludes a node for ever. The owner's key (owner_key.priv) stays on this machine; the
+recovery key is shown this once. With --open all members believe each other, as with tinc.
 
 Without -n the network is called dnet; -n . puts its files into /etc/tinc itself.
 The network has a range of addresses, by default a random 10.x.0.0/16, and each
@@ -50,6 +59,7 @@ node that joins gets one of them.`,
 	c.Flags().StringVar(&f.public, "public", "", "`host[:port]` where others reach this machine")
 	c.Flags().Uint16Var(&f.port, "port", 0, "`port` to listen on; 0 takes a free one (default 655, or a free one if that is in use)")
 	c.Flags().BoolVar(&f.force, "force", false, "use the range of --range even if it is public or overlaps with a network of this machine")
+	c.Flags().BoolVar(&f.open, "open", false, "make an open network, without owners, as tinc does")
 	c.Flags().BoolVar(&f.tincUp, "tinc-up", false, "leave addresses to a tinc-up script, as tinc does")
 	return c
 }
@@ -88,12 +98,22 @@ func makeNetwork(e *env.Env, text string, f initFlags) error {
 			return err
 		}
 	}
+	_, missing := os.Lstat(l.ConfBase)
 	port, err := n.Create()
 	if errors.Is(err, generate.ErrExists) {
 		return terminal.Hint(err, "choose another network with -n, or look at this one with: %s get Name", e.Self())
 	}
 	if err != nil {
 		return err
+	}
+	var signed ownership.Adopted
+	if !f.open {
+		if signed, err = ownership.Begin(l, time.Now()); err != nil {
+			if errors.Is(missing, fs.ErrNotExist) {
+				os.RemoveAll(l.ConfBase)
+			}
+			return err
+		}
 	}
 	e.Say("created node %s in %s", name, l.ConfBase)
 	if n.VPN.IsValid() {
@@ -107,9 +127,17 @@ func makeNetwork(e *env.Env, text string, f initFlags) error {
 	default:
 		e.Say("it will listen on port %d", port)
 	}
+	if !f.open && !f.json {
+		if err := signed.Show(l, e.Streams); err != nil {
+			return err
+		}
+	}
 	sayNext(e, e.Place.Net, e.Place.Conf)
 	if f.json {
 		made := report.Made{Name: name, Network: l.NetName, Directory: l.ConfBase, Port: port}
+		if !f.open {
+			made.ID, made.Owner, made.Recovery = signed.ID.String(), l.OwnerKey(), signed.Recovery
+		}
 		if n.VPN.IsValid() {
 			made.Address = n.VPN.String()
 		}

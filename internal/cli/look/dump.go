@@ -1,6 +1,7 @@
 package look
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -12,11 +13,13 @@ import (
 	"tincan/internal/cli/env"
 	"tincan/internal/cli/frontend"
 	"tincan/internal/command"
+	"tincan/internal/command/ownership"
 	"tincan/internal/confdir"
 	"tincan/internal/control"
 	"tincan/internal/invite"
 	"tincan/internal/node"
 	"tincan/internal/report"
+	"tincan/internal/roster"
 	"tincan/internal/terminal"
 )
 
@@ -109,27 +112,43 @@ func dumpInvitations(e *env.Env, asJSON bool) error {
 	}
 	out := report.Invitations{Invitations: []report.OpenInvitation{}}
 	for _, i := range list {
-		end := i.Made.Add(life)
-		left := time.Until(end)
-		out.Invitations = append(out.Invitations, report.OpenInvitation{File: i.File, Node: i.Invitee, Expires: end.UTC().Truncate(time.Second), Expired: left <= 0})
-		if asJSON {
-			continue
+		out.Invitations = append(out.Invitations, openInvitation(report.OpenInvitation{File: i.File, Node: i.Invitee}, i.Made.Add(life)))
+	}
+	if signed, none := ownership.Open(l, e.Ask); none == nil {
+		for _, i := range signed.Roster.State().Invitations {
+			if len(i.Used) < int(i.Uses) {
+				out.Invitations = append(out.Invitations, openInvitation(report.OpenInvitation{Key: roster.Fingerprint(i.Key), Node: cmp.Or(i.Name, "*")}, time.Unix(i.NotAfter, 0)))
+			}
 		}
-		text := "expired"
-		if left > 0 {
-			text = left.Round(time.Minute).String()
-		}
-		fmt.Fprintln(e.Out, i.File, i.Invitee, "until", end.Local().Format("2006-01-02 15:04"), "("+strings.TrimSuffix(text, "0s")+")")
 	}
 	switch {
 	case err != nil:
 		return err
 	case asJSON:
 		return e.PrintJSON(out)
-	case len(list) == 0:
+	case len(out.Invitations) == 0:
 		e.Say("there are no open invitations")
 	}
+	for _, i := range out.Invitations {
+		text := "expired"
+		if !i.Expired {
+			text = time.Until(i.Expires).Round(time.Minute).String()
+		}
+		if i.Expires.IsZero() {
+			fmt.Fprintln(e.Out, cmp.Or(i.File, i.Key), i.Node, "for ever")
+			continue
+		}
+		fmt.Fprintln(e.Out, cmp.Or(i.File, i.Key), i.Node, "until", i.Expires.Local().Format("2006-01-02 15:04"), "("+strings.TrimSuffix(text, "0s")+")")
+	}
 	return nil
+}
+
+// openInvitation adds when an invitation ends.
+func openInvitation(i report.OpenInvitation, end time.Time) report.OpenInvitation {
+	if end.Unix() != 0 {
+		i.Expires, i.Expired = end.UTC().Truncate(time.Second), time.Until(end) <= 0
+	}
+	return i
 }
 
 func infoCommand(e *env.Env) *cobra.Command {

@@ -13,6 +13,7 @@ import (
 	"tincan/internal/cli/env"
 	"tincan/internal/cli/frontend"
 	"tincan/internal/command/ownership"
+	"tincan/internal/confdir"
 	"tincan/internal/control"
 	"tincan/internal/files"
 	"tincan/internal/members"
@@ -80,7 +81,9 @@ tincan set Roster signed, on every node.`,
 				}
 				return errors.Join(e.PrintJSON(v), bad)
 			}
-			sayAdopted(e, out, l.OwnerKey(), signed)
+			if err := sayAdopted(e, out, l, signed); err != nil {
+				return err
+			}
 			if bad != nil {
 				e.Say("warning: the running node did not take it over: %v", bad)
 			} else if ran {
@@ -96,13 +99,11 @@ tincan set Roster signed, on every node.`,
 	return c
 }
 
-func sayAdopted(e *env.Env, out ownership.Adopted, keyFile string, signed bool) {
+func sayAdopted(e *env.Env, out ownership.Adopted, l confdir.Layout, signed bool) error {
 	fmt.Fprintf(e.Out, "network  %v\n", out.ID)
-	if out.Recovery != "" {
-		fmt.Fprintf(e.Out, "recovery %s\n", out.Recovery)
-		e.Say("The recovery key above is shown this once. Write it down and keep it apart from all machines: whoever has it can replace the owners.")
+	if err := out.Show(l, e.Streams); err != nil {
+		return err
 	}
-	e.Say("The owner's key is %s. It is on this machine only; keep a copy in a safe place.", keyFile)
 	var names []string
 	for _, m := range out.State.Members {
 		names = append(names, string(m.Name))
@@ -115,6 +116,7 @@ func sayAdopted(e *env.Env, out ownership.Adopted, keyFile string, signed bool) 
 	if !signed {
 		e.Say("then, when no log warns of nodes that are no members, on each node: tincan set Roster signed")
 	}
+	return nil
 }
 
 // sayStrangers names the nodes in the mesh that are no members.

@@ -58,6 +58,9 @@ func (n *Network) Invite(q invite.Request, pattern string, g Grant, ranges []net
 	if err != nil {
 		return inv, fmt.Errorf("inviting %s: %w", pattern, err)
 	}
+	for _, other := range n.Roster.State().Invitations {
+		inv.Again = inv.Again || pattern != "" && other.Name == pattern && other.Uses == 1 && other.Open(q.Now.Unix())
+	}
 	return inv, n.add([][]byte{raw})
 }
 

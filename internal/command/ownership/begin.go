@@ -1,0 +1,85 @@
+package ownership
+
+import (
+	"fmt"
+	"time"
+
+	"tincan/internal/confdir"
+	"tincan/internal/control"
+	"tincan/internal/members"
+	"tincan/internal/roster"
+	"tincan/internal/subnet"
+	"tincan/internal/terminal"
+)
+
+// Begin makes a network that was made just now a signed one. This node is its only member, and its owner's key is here.
+func Begin(l confdir.Layout, now time.Time) (Adopted, error) {
+	if HasRoster(l) { // made anew in a directory whose network goes on
+		return Adopted{}, nil
+	}
+	nobody := func(func(*control.Client) error) error { return &control.DialError{Stage: control.NoPidFile} }
+	out, err := Adopt(l, nobody, Adoption{Recovery: true, Signed: true}, now)
+	if err != nil {
+		return out, terminal.Hint(fmt.Errorf("the network was made, but it is an open one: %w", err), "tincan roster adopt --signed, when the cause is gone; or leave it open")
+	}
+	return out, nil
+}
+
+// Show tells the person at the terminal where the owner's key is, and what the recovery key is. Without a terminal what is
+// printed goes into a log, most likely; then the recovery key goes into a file in place of that.
+func (a Adopted) Show(l confdir.Layout, s terminal.Streams) error {
+	if a.ID.IsZero() {
+		return nil
+	}
+	say := func(format string, args ...any) { fmt.Fprintf(s.Err, format+"\n", args...) }
+	say("owner's key: %s; it is on this machine only, so keep a copy in a safe place", l.OwnerKey())
+	switch {
+	case a.Recovery == "":
+		return nil
+	case !s.ErrIsTerminal():
+		if err := confdir.Create(l.RecoveryKey(), []byte(a.Recovery+"\n"), confdir.SecretMode); err != nil {
+			return fmt.Errorf("storing the recovery key: %w", err)
+		}
+		say("recovery key: %s; write it down, keep it apart from all machines, and delete that file: whoever has it can replace the owners", l.RecoveryKey())
+		return nil
+	}
+	drawing, err := terminal.QR(a.Recovery)
+	if err != nil {
+		return err
+	}
+	say("recovery key, shown this once; write it down and keep it apart from all machines: whoever has it can replace the owners")
+	fmt.Fprintf(s.Err, "\n  %s\n\n%s\n", a.Recovery, drawing)
+	return nil
+}
+
+// Ungranted are the subnets of this node's own host file that the others do not believe, since no owner has granted them; nil
+// if the network does not care.
+func (n *Network) Ungranted() (list []subnet.Subnet) {
+	m := n.Roster.State().Member(n.Files.Name)
+	if m == nil || !n.Enforced() {
+		return nil
+	}
+	for _, s := range granted(n.Files.Own.Subnets) {
+		if !m.Granted(s) {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// GrantOwn grants this node the subnets that it lacks, with the owner's key if that is here; done tells so. Without the key
+// list is what an owner would have to grant.
+func (n *Network) GrantOwn() (list []subnet.Subnet, done bool, err error) {
+	list = n.Ungranted()
+	if list == nil {
+		return nil, false, nil
+	}
+	m := n.Roster.State().Member(n.Files.Name)
+	all := granted(m.Subnets, list)
+	key, err := members.OwnerKey(n.Layout)
+	if err != nil || key == nil || !n.Roster.State().May(key.Public(), roster.RightAdmit) {
+		return all, false, err
+	}
+	_, err = n.Admit(n.Files.Name, Changes{Subnets: all})
+	return list, err == nil, err
+}
