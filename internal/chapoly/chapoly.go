@@ -65,6 +65,9 @@ func (c *Cipher) Open(dst, sealed []byte, n uint64) ([]byte, error) {
 	return c.impl.open(dst, sealed, n)
 }
 
+// Clone returns another cipher with the same key, for another goroutine. c must not be in use meanwhile.
+func (c *Cipher) Clone() *Cipher { return &Cipher{c.impl.clone()} }
+
 // refuseOverlap panics if size bytes after dst, where a result will be, overlap src
 // without starting with it: bytes would be overwritten before they are read. The
 // panic is for mistakes of the caller: it depends on no contents.
@@ -83,4 +86,5 @@ func refuseOverlap(dst, src []byte, size int) {
 type implementation interface {
 	seal(dst, plain []byte, n uint64) []byte
 	open(dst, sealed []byte, n uint64) ([]byte, error)
+	clone() implementation
 }

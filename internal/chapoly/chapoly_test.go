@@ -47,6 +47,9 @@ func TestSealAndOpenLikeTinc(t *testing.T) {
 		if got := c.Seal([]byte("head"), plain, v.Seqno); !bytes.Equal(got, append([]byte("head"), sealed...)) {
 			t.Errorf("record %d of %d bytes sealed to %x", v.Seqno, len(plain), got)
 		}
+		if got := c.Clone().Seal(nil, plain, v.Seqno); !bytes.Equal(got, sealed) {
+			t.Errorf("a clone sealed record %d of %d bytes to %x", v.Seqno, len(plain), got)
+		}
 		got, err := c.Open([]byte("head"), sealed, v.Seqno)
 		if err != nil || !bytes.Equal(got, append([]byte("head"), plain...)) {
 			t.Errorf("record %d of %d bytes opened to %x, %v", v.Seqno, len(plain), got, err)

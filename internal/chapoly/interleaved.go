@@ -41,6 +41,8 @@ func newInterleaved(key *[KeySize]byte) *interleaved {
 	return &interleaved{state: initialState(key)}
 }
 
+func (k *interleaved) clone() implementation { return &interleaved{state: k.state} }
+
 // first makes the key of the tag of record n and ciphers the beginning of src. It
 // returns how much that is. Nothing can be tagged meanwhile, so if the last pass would
 // need only part of its blocks, this one is short.

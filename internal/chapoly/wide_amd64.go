@@ -22,6 +22,8 @@ func newWide(key *[KeySize]byte, ifma bool) *wide {
 	return &wide{state: initialState(key), ifma: ifma}
 }
 
+func (k *wide) clone() implementation { return &wide{state: k.state, ifma: k.ifma} }
+
 // shortData is what xor512x8 ciphers when it makes the key of the tag, too.
 const shortData = 7 * blockSize
 

@@ -493,8 +493,8 @@ func (p *pair) again(t testing.TB) *pair {
 		copied := *d
 		if old := d.tunnel; old != nil {
 			copied.tunnel = &Tunnel{
-				sealer: Sealer{cipher: old.sealer.cipher, next: old.sealer.next}, current: old.current, pending: old.pending,
-				previous: old.previous, left: old.left, window: newWindow(DefaultWindow, uint32(old.window.next), 0), lastStep: old.lastStep,
+				sealer: Sealer{cipher: old.sealer.cipher, next: old.sealer.next, end: old.sealer.end},
+				keys:   old.keys, left: old.left, window: newWindow(DefaultWindow, uint32(old.window.next), 0), lastStep: old.lastStep,
 			}
 		}
 		c.end[i], c.wire[i] = &copied, slices.Clone(p.wire[i])

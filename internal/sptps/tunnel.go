@@ -27,16 +27,24 @@ const (
 type Tunnel struct {
 	sealing sync.Mutex
 	sealer  Sealer
+	sealers []*Sealer // idle ones of Reserve, with the same key
 
 	opening  sync.Mutex
-	current  *chapoly.Cipher
-	pending  *chapoly.Cipher // next key, while the peer's ACK is under way
-	previous *chapoly.Cipher // last key, for records that are late
-	left     int             // good records until previous is forgotten
+	keys     [keyCount]*chapoly.Cipher
+	left     int       // good records until the previous key is forgotten
+	openers  []*Opener // idle ones of Lend
 	window   Window
 	lastStep uint32 // number of the last handshake record
 	scratch  []byte // for Check
 }
+
+// The receiving keys of a tunnel, in the order in which they are tried.
+const (
+	current  = iota
+	pending  // next key, while the peer's ACK is under way
+	previous // last key, for records that are late
+	keyCount
+)
 
 // newTunnel starts after the two clear records of each direction. window is as in Config.
 func newTunnel(sendKey, recvKey []byte, window int) *Tunnel {
@@ -44,8 +52,8 @@ func newTunnel(sendKey, recvKey []byte, window int) *Tunnel {
 		window = DefaultWindow
 	}
 	return &Tunnel{
-		sealer:   Sealer{cipher: chapoly.New(sendKey), next: 2},
-		current:  chapoly.New(recvKey),
+		sealer:   Sealer{cipher: chapoly.New(sendKey), next: 2, end: maxNumber + 1},
+		keys:     [keyCount]*chapoly.Cipher{current: chapoly.New(recvKey)},
 		window:   newWindow(max(window, 0), 2, 0),
 		lastStep: 1,
 	}
@@ -55,6 +63,8 @@ func newTunnel(sendKey, recvKey []byte, window int) *Tunnel {
 type Sealer struct {
 	cipher *chapoly.Cipher
 	next   uint64
+	end    uint64          // the first number that is not its own
+	of     *chapoly.Cipher // of which cipher is a clone, nil: of none
 }
 
 // Seal appends be32 n | ciphertext | tag to dst. plain[0] is the record type.
@@ -62,7 +72,7 @@ type Sealer struct {
 // dst[len(dst)+4], or not overlap the record at all. When all 2^32 record
 // numbers are used up, dst is returned as it was.
 func (s *Sealer) Seal(dst, plain []byte) []byte {
-	if s.next > maxNumber {
+	if s.next >= s.end {
 		return dst
 	}
 	n := s.next
@@ -106,27 +116,35 @@ func (t *Tunnel) SealedCount() uint32 {
 func (t *Tunnel) Open(dst, record []byte) (plain []byte, err error) {
 	t.opening.Lock()
 	defer t.opening.Unlock()
-	out, n, err := t.open(dst, record)
+	out, n, err := open(&t.keys, dst, record)
 	if err != nil {
 		return dst, err
 	}
-	if !t.window.Accept(n) {
+	if err := t.accept(n); err != nil {
 		clear(out[len(dst):])
-		return dst, ErrReplay
-	}
-	if t.previous != nil {
-		if t.left--; t.left <= 0 {
-			t.previous = nil
-		}
+		return dst, err
 	}
 	return out, nil
+}
+
+// accept counts a record that authenticated. The caller holds t.opening.
+func (t *Tunnel) accept(n uint32) error {
+	if !t.window.Accept(n) {
+		return ErrReplay
+	}
+	if t.keys[previous] != nil {
+		if t.left--; t.left <= 0 {
+			t.keys[previous] = nil
+		}
+	}
+	return nil
 }
 
 // Check tells whether Open would accept record, and changes nothing.
 func (t *Tunnel) Check(record []byte) bool {
 	t.opening.Lock()
 	defer t.opening.Unlock()
-	out, n, err := t.open(t.scratch[:0], record)
+	out, n, err := open(&t.keys, t.scratch[:0], record)
 	if err != nil {
 		return false
 	}
@@ -139,31 +157,7 @@ func (t *Tunnel) Check(record []byte) bool {
 func (t *Tunnel) DropOldKey() {
 	t.opening.Lock()
 	defer t.opening.Unlock()
-	t.previous = nil
-}
-
-// open tries the keys that may be in use. The caller holds t.opening.
-func (t *Tunnel) open(dst, record []byte) (out []byte, number uint32, err error) {
-	if len(record) < numberSize+1+chapoly.Overhead {
-		return nil, 0, ErrShort
-	}
-	number = binary.BigEndian.Uint32(record)
-	for _, c := range [...]*chapoly.Cipher{t.current, t.pending, t.previous} {
-		if c == nil {
-			continue
-		}
-		out, err = c.Open(dst, record[numberSize:], uint64(number))
-		if err != nil {
-			continue
-		}
-		if typ := out[len(dst)]; typ >= typeHandshake {
-			// Key exchanges travel over meta connections; here it is a replay.
-			clear(out[len(dst):])
-			return nil, 0, fmt.Errorf("%w %d", ErrType, typ)
-		}
-		return out, number, nil
-	}
-	return nil, 0, ErrOpen
+	t.keys[previous] = nil
 }
 
 // openStep opens a handshake record. Such records come by TCP, long after
@@ -176,7 +170,7 @@ func (t *Tunnel) openStep(record []byte) (data []byte, err error) {
 		return nil, ErrShort
 	}
 	n := binary.BigEndian.Uint32(record)
-	plain, err := t.current.Open(nil, record[numberSize:], uint64(n))
+	plain, err := t.keys[current].Open(nil, record[numberSize:], uint64(n))
 	if err != nil {
 		return nil, ErrOpen
 	}
@@ -202,18 +196,18 @@ func (t *Tunnel) apply(a action) (out [][]byte, err error) {
 		out = append(out, record)
 	}
 	if a.sendKey != nil {
-		t.sealer.cipher = chapoly.New(a.sendKey)
+		t.sealer.cipher, t.sealers = chapoly.New(a.sendKey), nil
 	}
 	t.sealing.Unlock()
 
 	t.opening.Lock()
 	defer t.opening.Unlock()
 	if a.pendingKey != nil {
-		t.pending = chapoly.New(a.pendingKey)
+		t.keys[pending] = chapoly.New(a.pendingKey)
 	}
 	if a.recvKey != nil {
-		t.previous, t.left = t.current, oldKeyRecords
-		t.current, t.pending = t.pending, nil
+		t.keys[previous], t.left = t.keys[current], oldKeyRecords
+		t.keys[current], t.keys[pending] = t.keys[pending], nil
 	}
 	return out, err
 }
