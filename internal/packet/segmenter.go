@@ -85,6 +85,16 @@ func (c *Segmenter) Start(p []byte, hdrLen, transport, size int, proto uint8) bo
 	return true
 }
 
+// Left is how many segments there are still, and how many bytes these have together.
+func (c *Segmenter) Left() (segments, bytes int) {
+	payload := len(c.p) - c.payload
+	segments = (payload + c.size - 1) / max(c.size, 1)
+	if c.number == 0 {
+		segments = max(segments, 1) // one without payload
+	}
+	return segments, payload + segments*c.hdrLen
+}
+
 // Next makes the next segment and returns its position in the super-packet:
 // p[from:to], complete with all lengths and checksums. ok is false when there
 // is none left. Bytes before from belong to segments already returned.

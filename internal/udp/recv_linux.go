@@ -25,32 +25,70 @@ const (
 // datagram has reached yet is never touched, so no page is allocated for it: an
 // idle node stays small.
 type receiver struct {
+	*arrivals
+	zones zones
+	used  int // messages to prepare before the next call
+	err   syscall.Errno
+	fn    func(fd uintptr) bool
+	spare chan *arrivals // released ones
+}
+
+// maxSpare is how many released buffers a socket keeps. Those that are kept are limited by who keeps them.
+const maxSpare = 8
+
+// arrivals is what one Recv returns, and the memory that the kernel writes it to.
+type arrivals struct {
 	buf      []byte
 	msgs     [recvBatch]mmsghdr
 	iovs     [recvBatch]unix.Iovec
 	names    [recvBatch]sockaddr
 	controls [recvBatch][4]uint64 // room for the cmsg of UDP_GRO, aligned
-	arrivals [recvBatch]Arrival
-	zones    zones
-	used     int // messages to prepare before the next call
-	err      syscall.Errno
-	fn       func(fd uintptr) bool
+	list     [recvBatch]Arrival
+	home     chan *arrivals
 }
 
 func (s *socket) initReceiver() {
-	rx := &s.rx
-	rx.buf = make([]byte, recvBatch*recvStride)
-	for i := range rx.msgs {
-		rx.iovs[i].Base = &rx.buf[i*recvStride]
-		rx.iovs[i].SetLen(64 << 10)
-		h := &rx.msgs[i].hdr
-		h.Name = (*byte)(unsafe.Pointer(&rx.names[i]))
-		h.Iov = &rx.iovs[i]
-		h.SetIovlen(1)
-		h.Control = (*byte)(unsafe.Pointer(&rx.controls[i]))
+	s.rx.spare = make(chan *arrivals, maxSpare)
+	s.rx.fn = s.recvOnce
+	s.takeArrivals()
+}
+
+// takeArrivals makes the next Recv use memory that nobody has kept.
+func (s *socket) takeArrivals() {
+	select {
+	case s.rx.arrivals = <-s.rx.spare:
+	default:
+		s.rx.arrivals = newArrivals(s.rx.spare)
 	}
-	rx.used = recvBatch
-	rx.fn = s.recvOnce
+	s.rx.used = recvBatch
+}
+
+func newArrivals(home chan *arrivals) *arrivals {
+	a := &arrivals{buf: make([]byte, recvBatch*recvStride), home: home}
+	for i := range a.msgs {
+		a.iovs[i].Base = &a.buf[i*recvStride]
+		a.iovs[i].SetLen(64 << 10)
+		h := &a.msgs[i].hdr
+		h.Name = (*byte)(unsafe.Pointer(&a.names[i]))
+		h.Iov = &a.iovs[i]
+		h.SetIovlen(1)
+		h.Control = (*byte)(unsafe.Pointer(&a.controls[i]))
+	}
+	return a
+}
+
+// Release gives the memory back to the socket.
+func (a *arrivals) Release() {
+	select {
+	case a.home <- a:
+	default:
+	}
+}
+
+func (s *socket) Keep() Kept {
+	kept := s.rx.arrivals
+	s.takeArrivals()
+	return kept
 }
 
 func (s *socket) Recv() ([]Arrival, error) {
@@ -80,12 +118,12 @@ func (s *socket) Recv() ([]Arrival, error) {
 		}
 		n := 0
 		for i := range rx.msgs[:rx.used] {
-			if s.arrival(&rx.arrivals[n], i) {
+			if s.arrival(&rx.list[n], i) {
 				n++
 			}
 		}
 		if n > 0 {
-			return rx.arrivals[:n], nil
+			return rx.list[:n], nil
 		}
 	}
 }

@@ -59,6 +59,17 @@ type Socket interface {
 	Close() error
 }
 
+// Keeper is a socket whose arrivals can be kept for longer than until the next Recv.
+type Keeper interface {
+	Socket
+	// Keep makes what the last Recv returned valid until it is released. Only the receiving
+	// goroutine may call it; Release, once, any.
+	Keep() Kept
+}
+
+// Kept is the memory of arrivals that were kept.
+type Kept interface{ Release() }
+
 // TooLong is returned when a datagram exceeds the MTU of its route (EMSGSIZE).
 type TooLong struct {
 	To   netip.AddrPort
