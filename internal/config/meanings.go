@@ -98,4 +98,5 @@ var meanings = map[string]string{
 	"VDEPort":                       "port of a VDE switch",
 	"Version":                       "written into host files by tinc-boot",
 	"Weight":                        "weight of the edge to this node, instead of the measured milliseconds",
+	"Workers":                       "how many goroutines encrypt and decrypt while there is much traffic (see [performance](performance.md#several-cores)); 0: none. Default: two fewer than there are processors, at most 8; none with fewer than four processors",
 }

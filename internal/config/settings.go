@@ -64,6 +64,7 @@ type Settings struct {
 	ClampMSS            bool
 	StrictSubnets       bool
 	SourceCheck         bool
+	Workers             int // goroutines that seal and open under load; -1: by the number of processors
 	TunnelServer        bool
 
 	IndirectData   bool
@@ -179,6 +180,7 @@ func ReadSettings(pool *Pool, self node.Name, dir string) (Settings, []Warning) 
 		TunnelServer:     r.Bool("TunnelServer"),
 		StrictSubnets:    r.Bool("StrictSubnets"),
 		SourceCheck:      r.Bool("SourceCheck"),
+		Workers:          r.IntOr("Workers", -1),
 
 		IndirectData:   r.Bool("IndirectData"),
 		TCPOnly:        r.Bool("TCPOnly"),

@@ -98,6 +98,8 @@ var table = []Variable{
 	{Name: "Relay", Flags: Server | Reload, Kind: Bool, Default: "yes", Since: "tincan"},
 	{Name: "SourceCheck", Flags: Server | Reload, Kind: Bool, Default: "yes", Since: "tincan"},
 
+	{Name: "Workers", Flags: Server, Kind: Int, Max: 64, Since: "tincan"},
+
 	// ------------------------------------------------ ours: what is allowed with nodes of tinc 1.0
 
 	{Name: "ShortRSAKeys", Flags: Server | HostFile | Reload, Kind: Bool, Default: "no", Since: "tincan"},

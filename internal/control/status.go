@@ -22,6 +22,7 @@ type SelfInfo struct {
 	Interface string         // name of the network device
 	Started   time.Time      // zero: not known
 	Process   *process.State // nil: not known, or as it was started
+	Parallel  *Parallel      // nil: there are no workers
 }
 
 // Path is the path that packets take to a node.
@@ -56,9 +57,11 @@ type Status struct {
 	Started   *time.Time `json:"started,omitempty"`
 	// Process is the restrictions of the daemon's process.
 	Process *process.State `json:"process,omitempty"`
-	Self    NodeView       `json:"self"`
-	Nodes   []NodeView     `json:"nodes"` // the others, by name
-	Summary StatusTotals   `json:"summary"`
+	// Parallel is the work of the goroutines that share the packets under load; missing if there are none.
+	Parallel *Parallel    `json:"parallel,omitempty"`
+	Self     NodeView     `json:"self"`
+	Nodes    []NodeView   `json:"nodes"` // the others, by name
+	Summary  StatusTotals `json:"summary"`
 	// Problems are those of this machine's network.
 	Problems []Problem `json:"problems,omitempty"`
 	// ChangedKeys are changed keys of nodes, used only once they are accepted.
@@ -120,6 +123,13 @@ type NodeView struct {
 	WrongKey bool `json:"wrong_key,omitempty"`
 	// Removed: its host file was deleted here by hand, so this node sends it nothing.
 	Removed bool `json:"removed,omitempty"`
+}
+
+// Parallel is what several goroutines have done at the same time.
+type Parallel struct {
+	Workers int    `json:"workers"`
+	Sealed  uint64 `json:"sealed"` // super-packets
+	Opened  uint64 `json:"opened"` // runs of datagrams
 }
 
 // PacketView is a pair of counters.
@@ -189,6 +199,7 @@ func compose(self SelfInfo, conns []ConnInfo) *composition {
 		Interface: self.Interface,
 		Started:   instant(self.Started),
 		Process:   self.Process,
+		Parallel:  self.Parallel,
 		Self:      NodeView{Name: self.Name, ID: self.Name.ID().String(), Path: PathSelf, Reachable: true, Subnets: []string{}},
 		Nodes:     []NodeView{},
 	}

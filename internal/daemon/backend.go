@@ -24,8 +24,16 @@ func (b *backend) Self() control.SelfInfo {
 	return control.SelfInfo{
 		Name: d.network().Name, NetName: d.opts.Layout.NetName, Version: d.opts.Version,
 		PID: os.Getpid(), Interface: d.netif.Name(), Started: d.started,
-		Process: d.state.Load(),
+		Process: d.state.Load(), Parallel: b.parallel(),
 	}
+}
+
+func (b *backend) parallel() *control.Parallel {
+	workers, sealed, opened := b.d.plane.Parallel()
+	if workers == 0 {
+		return nil
+	}
+	return &control.Parallel{Workers: workers, Sealed: sealed, Opened: opened}
 }
 
 func (b *backend) Nodes() []control.NodeInfo {

@@ -274,7 +274,7 @@ func (d *Daemon) open() error {
 		Options:     planeOptions(s),
 		Compression: s.Compression,
 		Mode:        s.Mode, Ethernet: device.CarriesFrames(d.dev), MAC: hardwareAddr(d.dev.Name()),
-		LocalAddr: netwatch.Towards, SocketFailed: d.socketFailed,
+		LocalAddr: netwatch.Towards, SocketFailed: d.socketFailed, Workers: workers(s.Workers),
 	})
 	d.conns = metaconn.New(metaconn.Config{
 		Self: d.network().Name, NetName: d.opts.Layout.NetName, Proxy: s.Proxy, Key: d.id.Key, RSAKey: d.id.RSAKey, Suite: s.Suite, Rand: rand.Reader,

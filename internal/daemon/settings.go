@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"runtime"
 	"slices"
 
 	"tincan/internal/confdir"
@@ -105,4 +106,18 @@ func planeOptions(s config.Settings) dataplane.Options {
 		o.Broadcast = route.None
 	}
 	return o
+}
+
+// workers is how many goroutines of the data plane seal and open under load if the configuration says configured,
+// -1: nothing. One processor remains for each direction; with fewer than four there would be nothing to share.
+func workers(configured int) int {
+	const most = 8 // more than one sender can send of
+	switch processors := runtime.GOMAXPROCS(0); {
+	case configured >= 0:
+		return configured
+	case processors < 4:
+		return 0
+	default:
+		return min(processors-2, most)
+	}
 }

@@ -36,7 +36,7 @@ func (t *transmitter) fromEthernet(f []byte, off device.Offload) {
 		t.sealAll()
 		return
 	}
-	t.slow.fromDevice(f)
+	t.slowly().fromDevice(f)
 }
 
 // superFrame sends a super-packet in a frame.
@@ -60,7 +60,7 @@ func (t *transmitter) superFrame(f []byte, off device.Offload) {
 	copy(t.l2hdr[:], f[:l2])
 	for from, to, ok := t.segmenter.Next(); ok; from, to, ok = t.segmenter.Next() {
 		copy(f[from:], t.l2hdr[:l2]) // over data that has been sent already
-		t.slow.fromDevice(f[from : l2+to])
+		t.slowly().fromDevice(f[from : l2+to])
 	}
 }
 
@@ -99,15 +99,15 @@ func (t *transmitter) fastFrame(f []byte, l2, size int) bool {
 
 // wrapFrame is wrap for a frame: each segment gets a copy of the Ethernet header of the
 // super-packet.
-func (t *transmitter) wrapFrame(from, to int) {
+func (b *burst) wrapFrame(from, to int) {
 	start := inHead + from
-	copy(t.in[start:], t.l2hdr[:t.l2])
-	if t.legacy != nil {
-		t.plain = t.in[start : inHead+t.l2+to]
+	copy(b.in[start:], b.l2hdr[:b.l2])
+	if b.legacy != nil {
+		b.plain = b.in[start : inHead+b.l2+to]
 		return
 	}
-	t.plain = t.in[start-1 : inHead+t.l2+to]
-	t.plain[0] = wire.TypeFrame
+	b.plain = b.in[start-1 : inHead+b.l2+to]
+	b.plain[0] = wire.TypeFrame
 }
 
 // maxL2 is the longest Ethernet header that is parsed: one with two VLAN tags.

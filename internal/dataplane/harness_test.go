@@ -3,6 +3,7 @@ package dataplane
 import (
 	"bytes"
 	"crypto/rand"
+	"io"
 	"net/netip"
 	"os"
 	"slices"
@@ -24,20 +25,26 @@ import (
 // tunnels returns both ends of an established session.
 func tunnels(t testing.TB, a, b node.Name) (*sptps.Tunnel, *sptps.Tunnel) {
 	t.Helper()
-	ka, err := keys.Generate(rand.Reader)
+	return tunnelsOf(t, a, b, rand.Reader)
+}
+
+// tunnelsOf is tunnels with its keys from random.
+func tunnelsOf(t testing.TB, a, b node.Name, random io.Reader) (*sptps.Tunnel, *sptps.Tunnel) {
+	t.Helper()
+	ka, err := keys.Generate(random)
 	if err != nil {
 		t.Fatal(err)
 	}
-	kb, err := keys.Generate(rand.Reader)
+	kb, err := keys.Generate(random)
 	if err != nil {
 		t.Fatal(err)
 	}
 	label := sptps.LabelUDP(a, b)
-	da, kexA, err := sptps.NewDatagram(sptps.Config{Initiator: true, Key: ka, Peer: kb.Public(), Label: label, Rand: rand.Reader})
+	da, kexA, err := sptps.NewDatagram(sptps.Config{Initiator: true, Key: ka, Peer: kb.Public(), Label: label, Rand: random})
 	if err != nil {
 		t.Fatal(err)
 	}
-	db, kexB, err := sptps.NewDatagram(sptps.Config{Key: kb, Peer: ka.Public(), Label: label, Rand: rand.Reader})
+	db, kexB, err := sptps.NewDatagram(sptps.Config{Key: kb, Peer: ka.Public(), Label: label, Rand: random})
 	if err != nil {
 		t.Fatal(err)
 	}

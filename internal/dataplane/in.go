@@ -52,6 +52,13 @@ type receiver struct {
 	swap      [maxHeaders]byte
 	batched   batched
 
+	// With much traffic, see parallel.go. batch then runs on another goroutine, which all of the above and below belongs to.
+	keeper udp.Keeper   // nil: not by this socket
+	line   *receiveLine // nil: this goroutine opens by itself
+	load   load
+	opened *[maxRuns]openedRun // what workers have opened of the batch, nil: nothing
+	record *openedRecord       // and of the datagram, nil: nothing
+
 	from     *peer // the last source
 	state    *state
 	hop      *peer          // who has the address hopAt
@@ -82,11 +89,13 @@ func newReceiver(p *Plane, sock int) *receiver {
 		limits: deviceLimits(p.cfg.Device),
 	}
 	r.slow.out = &r.out
+	r.keeper, _ = p.cfg.Sockets[sock].(udp.Keeper)
 	return r
 }
 
 func (r *receiver) run(ctx context.Context) error {
 	var retries retryLimit
+	defer r.alone()
 	for {
 		batch, err := r.p.cfg.Sockets[r.sock].Recv()
 		if err != nil {
@@ -106,7 +115,7 @@ func (r *receiver) run(ctx context.Context) error {
 			continue
 		}
 		retries = retryLimit{}
-		r.batch(batch)
+		r.take(batch)
 	}
 }
 
@@ -126,14 +135,14 @@ func (r *receiver) batch(batch []udp.Arrival) {
 		r.localMAC = noMAC
 		r.srcOwner = nil
 	}
-	for _, a := range batch {
-		r.arrival(a)
+	for i, a := range batch {
+		r.arrival(i, a)
 	}
 	r.flush()
 }
 
-// arrival handles the datagrams of one source.
-func (r *receiver) arrival(a udp.Arrival) {
+// arrival handles the datagrams of one source, the i-th of the batch.
+func (r *receiver) arrival(i int, a udp.Arrival) {
 	size := a.Size
 	if size <= 0 || size > len(a.Buf) {
 		size = len(a.Buf)
@@ -142,6 +151,10 @@ func (r *receiver) arrival(a udp.Arrival) {
 		d := rest[:min(size, len(rest))]
 		if len(d) >= minDatagram {
 			if to := node.ID(d); to.IsZero() || to == r.p.selfID {
+				r.record = nil
+				if n := (len(a.Buf) - len(rest)) / size; r.opened != nil && n < maxOpened {
+					r.record = &r.opened[i].records[n]
+				}
 				r.datagram(a.From, d, to.IsZero())
 				rest = rest[len(d):]
 				continue
@@ -204,7 +217,7 @@ func (r *receiver) datagram(addr netip.AddrPort, d []byte, direct bool) {
 		return
 	}
 	at := r.reserve()
-	plain, err := r.state.Tunnel.Open(r.buf[:at-1], record)
+	plain, err := r.open(r.buf[:at-1], record)
 	if err != nil {
 		r.restore(at)
 		r.p.undecodable(r.from, r.now, Undecodable)
@@ -268,6 +281,18 @@ func (r *receiver) datagram(addr netip.AddrPort, d []byte, direct bool) {
 	default:
 		r.unusual(at, plain)
 	}
+}
+
+// open appends the plain text of record, which r.from sent, to dst. A worker may have opened it.
+func (r *receiver) open(dst, record []byte) (plain []byte, err error) {
+	o := r.record
+	if o == nil || o.tunnel == nil {
+		return r.state.Tunnel.Open(dst, record)
+	}
+	if err := o.tunnel.Accept(o.number); err != nil {
+		return dst, err
+	}
+	return append(dst, o.plain...), nil
 }
 
 // unusual passes a record that was opened at buf[at-1:] to the slow path.

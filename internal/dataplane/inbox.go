@@ -105,10 +105,10 @@ func (p *Plane) fromMeta(hop node.Name, data []byte, frame bool) {
 	}
 }
 
-// notifyWorker tells the worker that the protocol core has published new state.
-func (p *Plane) notifyWorker() {
+// notify tells the worker that the protocol core has published new state.
+func (in *inbox) notify() {
 	select {
-	case p.inbox.published <- struct{}{}:
+	case in.published <- struct{}{}:
 	default:
 	}
 }

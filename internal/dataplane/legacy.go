@@ -84,25 +84,25 @@ func (p *Plane) legacyDirect(to *peer, s *state) (path udpPath, ok bool) {
 	return path, path.sock >= 0
 }
 
-// sealLegacy seals t.plain, or all segments of t.segmenter, for a legacy node.
-func (t *transmitter) sealLegacy() {
+// sealLegacy seals b.plain, or all segments of b.segmenter, for a legacy node.
+func (b *burst) sealLegacy() {
 	packets, bytes := 0, 0
-	for t.nextPlain() {
-		if !t.out.room(maxLegacy) {
-			t.out.flush()
+	for b.nextPlain() {
+		if !b.out.room(maxLegacy) {
+			b.out.flush()
 		}
-		start := len(t.out.buf)
-		if out, err := t.legacy.Seal(t.out.buf, t.plain); err != nil { // the key has just been removed
-			t.p.drop(NoSession)
+		start := len(b.out.buf)
+		if out, err := b.legacy.Seal(b.out.buf, b.plain); err != nil { // the key has just been removed
+			b.p.drop(NoSession)
 		} else {
-			t.out.buf = out
-			t.out.bySocket[t.path.sock].add(&t.path, out, start)
+			b.out.buf = out
+			b.out.bySocket[b.path.sock].add(&b.path, out, start)
 			packets++
-			bytes += len(t.plain) - ethernetLen
+			bytes += len(b.plain) - ethernetLen
 		}
-		t.plain = nil
+		b.plain = nil
 	}
-	t.to.counters.out(packets, bytes)
+	b.to.counters.out(packets, bytes)
 }
 
 // toLegacy sends a frame to a legacy node (section 9 of the tinc 1.0 protocol).

@@ -10,27 +10,20 @@ import (
 	"tincan/internal/device"
 	"tincan/internal/flow"
 	"tincan/internal/forward"
-	"tincan/internal/legacy"
 	"tincan/internal/packet"
-	"tincan/internal/sptps"
-	"tincan/internal/wire"
 )
-
-const inHead = 16 // room before a packet that was read: for its type byte or Ethernet header, aligned
 
 // transmitter is the outbound fast path. It belongs to one goroutine, as do its buffers.
 type transmitter struct {
-	p    *Plane
-	in   []byte
-	out  txBatch
+	*burst
+	line *sendLine // nil: this goroutine seals and sends by itself
+	load load
 	now  time.Duration
 	slow *slowPath
 
 	ethernet bool // the device delivers frames
 	learner  learner
-	l2       int         // length of the Ethernet header when frames are sealed, else 0
-	l2hdr    [maxL2]byte // that header
-	toMAC    struct {    // the last owner of a MAC address
+	toMAC    struct { // the last owner of a MAC address
 		routes *routes
 		mac    [6]byte
 		owner  *peer
@@ -41,37 +34,26 @@ type transmitter struct {
 		dst    netip.Addr
 		owner  *peer
 	}
-
-	// What is being sealed: the destination, the path, and the data.
-	to         *peer
-	tunnel     *sptps.Tunnel
-	legacy     *legacy.Link // instead of tunnel
-	path       udpPath
-	ids        [idsLen]byte
-	segmenter  packet.Segmenter
-	segmenting bool                // segmenter has more
-	plain      []byte              // what to seal next, nil if none: type (legacy: Ethernet header) and packet
-	seal       func(*sptps.Sealer) // t.sealSegments, made once
 }
 
 func newTransmitter(p *Plane) *transmitter {
-	t := &transmitter{
-		p:    p,
-		in:   make([]byte, inHead+device.MaxPacket),
-		out:  newTxBatch(p, outSize),
-		slow: newSlowPath(p),
-	}
-	t.slow.out = &t.out
-	t.ethernet = p.cfg.Ethernet
-	t.seal = t.sealSegments
+	t := &transmitter{slow: newSlowPath(p), ethernet: p.cfg.Ethernet}
+	t.use(newBurst(p))
 	return t
+}
+
+// use makes b what the transmitter works on.
+func (t *transmitter) use(b *burst) {
+	t.burst = b
+	t.slow.out = &b.out
 }
 
 func (t *transmitter) run(ctx context.Context) error {
 	var retries retryLimit
-	dev, buf := t.p.cfg.Device, t.in[inHead:]
+	dev := t.p.cfg.Device
+	defer t.alone()
 	for {
-		n, off, err := dev.Read(buf)
+		n, off, err := dev.Read(t.in[inHead:])
 		if err != nil {
 			if retries.exhausted(ctx, err) {
 				return err
@@ -80,15 +62,25 @@ func (t *transmitter) run(ctx context.Context) error {
 		}
 		retries = retryLimit{}
 		t.now = t.p.now()
-		for err == nil {
+		for count := 1; err == nil; count++ {
+			t.adapt(n, count)
 			t.packet(n, off)
-			n, off, err = dev.TryRead(buf)
+			n, off, err = dev.TryRead(t.in[inHead:])
 		}
-		t.out.flush()
+		t.flush()
 		if err != device.ErrAgain && retries.exhausted(ctx, err) {
 			return err
 		}
 	}
+}
+
+// flush sends what has been sealed.
+func (t *transmitter) flush() {
+	if t.line != nil {
+		t.submit()
+		return
+	}
+	t.out.flush()
 }
 
 // packet sends the packet or super-packet of n bytes that was read into t.in.
@@ -97,8 +89,7 @@ func (t *transmitter) packet(n int, off device.Offload) {
 		return
 	}
 	if t.p.opened.Load() { // pending packets first: keeps the order
-		t.slow.now = t.now
-		t.slow.release()
+		t.slowly().release()
 	}
 	p := t.in[inHead : inHead+n]
 	t.p.self.counters.in(1, n)
@@ -141,8 +132,16 @@ func (t *transmitter) super(p []byte, off device.Offload) {
 
 // toSlowPath sends one packet by the slow path, after what has been sealed already.
 func (t *transmitter) toSlowPath(p []byte) {
+	t.slowly().routeIP(t.p.self, p)
+}
+
+// slowly is the slow path, after everything that was read before has been sent or lies in t.out.
+func (t *transmitter) slowly() *slowPath {
+	if t.line != nil {
+		t.line.drain()
+	}
 	t.slow.now = t.now
-	t.slow.routeIP(t.p.self, p)
+	return t.slow
 }
 
 // superHeaders finds the transport header of a super-packet and the length of all
@@ -307,70 +306,4 @@ func carriesMSS(p []byte) bool {
 		tcp = p[hdr:]
 	}
 	return len(tcp) >= packet.TCPLen && tcp[13]&packet.FlagSYN != 0
-}
-
-// wrap makes t.plain the packet t.in[inHead+from:inHead+to]. It overwrites the bytes before
-// it: the tail of the previous packet, which has been sealed.
-func (t *transmitter) wrap(from, to int) {
-	if t.l2 > 0 {
-		t.wrapFrame(from, to)
-		return
-	}
-	if t.legacy != nil {
-		t.plain = t.in[inHead+from-ethernetLen : inHead+to]
-		ethernetHeader(t.plain)
-		return
-	}
-	t.plain = t.in[inHead+from-1 : inHead+to]
-	t.plain[0] = wire.TypeIP
-}
-
-// sealAll seals t.plain, or all segments of t.segmenter, sending whenever out is full.
-func (t *transmitter) sealAll() {
-	if t.legacy != nil {
-		t.sealLegacy()
-		return
-	}
-	for {
-		t.tunnel.SealN(t.seal)
-		if t.plain == nil {
-			return
-		}
-		t.out.flush()
-	}
-}
-
-// sealSegments seals until nothing is left or out is full.
-func (t *transmitter) sealSegments(s *sptps.Sealer) {
-	packets, bytes := 0, 0
-	for t.nextPlain() {
-		if !t.out.room(idsLen + recordOverhead + len(t.plain)) {
-			break
-		}
-		out := t.out.buf
-		start := len(out)
-		out = append(out, t.ids[:]...)
-		out = s.Seal(out, t.plain)
-		if len(out) == start+idsLen { // all record numbers are used up
-			t.p.drop(NoSession)
-		} else {
-			t.out.buf = out
-			t.out.bySocket[t.path.sock].add(&t.path, out, start)
-			packets++
-			bytes += len(t.plain) - 1
-		}
-		t.plain = nil
-	}
-	t.to.counters.out(packets, bytes)
-}
-
-// nextPlain makes t.plain the next plain text to seal, unless there is one.
-func (t *transmitter) nextPlain() bool {
-	if t.plain == nil && t.segmenting {
-		from, to, ok := t.segmenter.Next()
-		if t.segmenting = ok; ok {
-			t.wrap(from, to)
-		}
-	}
-	return t.plain != nil
 }

@@ -182,7 +182,7 @@ func (p *Plane) PublishPeers(states []mesh.PeerState) {
 		p.rebuildDirectory(members)
 	}
 	if sessions || gone {
-		p.notifyWorker()
+		p.inbox.notify()
 	}
 }
 

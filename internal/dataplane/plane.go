@@ -41,6 +41,11 @@
 // a datagram does not begin with our id, by its address or its message code. What they send
 // to other nodes is opened, routed and sealed again.
 //
+// # Several cores (parallel.go)
+//
+// With much traffic, on machines that have more than two cores, super-packets are sealed and runs of datagrams opened
+// by several goroutines. Routing, record numbers and sending, the replay window and coalescing stay in order.
+//
 // # Goroutines and locks
 //
 // One goroutine reads the device, one receives from each socket, and one, the worker, handles
@@ -109,6 +114,9 @@ type Config struct {
 	// LocalAddr is the address the kernel would use towards another, the source
 	// of time exceeded messages; may be nil.
 	LocalAddr func(towards netip.Addr) netip.Addr
+	// Workers is how many goroutines seal and open while there is much traffic. 0: none, each direction
+	// has one goroutine only.
+	Workers int
 	// SocketFailed, if set, is called for a socket that can no longer receive. The plane retries it at intervals;
 	// meanwhile peers use other paths.
 	SocketFailed func(local netip.AddrPort, err error)
@@ -147,6 +155,8 @@ type Plane struct {
 	v4       []bool // by socket: it is an IPv4 socket
 	bridging bool   // frames are routed, not packets
 	filter   *flow.Filter
+	workers  *workers // nil: there are none
+	highLoad float64  // from how many bytes a second on they work
 }
 
 // New returns a plane that knows no peers and no routes. It takes over the device and
@@ -170,6 +180,9 @@ func New(cfg Config) *Plane {
 	// Times are counted from an hour before the start, so that zero means never.
 	p.start = cfg.Now().Add(-time.Hour)
 	p.filter = newFilter(cfg.Self, p.start)
+	if cfg.Workers > 0 {
+		p.workers, p.highLoad = newWorkers(cfg.Workers), highLoad
+	}
 	for _, s := range cfg.Sockets {
 		p.v4 = append(p.v4, s.Local().Addr().Unmap().Is4())
 	}
@@ -207,6 +220,9 @@ func (p *Plane) Run(ctx context.Context) error {
 		s.Close()
 	}
 	wg.Wait()
+	if p.workers != nil {
+		p.workers.end()
+	}
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}

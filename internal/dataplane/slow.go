@@ -117,7 +117,7 @@ func (c *slowPath) sendTo(to *peer, frame []byte) {
 		_, expired := c.p.pending.add(pendingPacket{peer: to, since: c.now, data: frame})
 		c.p.dropN(SessionTimeout, expired)
 		if to.state.Load().open() { // the session was published meanwhile
-			c.p.notifyWorker()
+			c.p.inbox.notify()
 		}
 	default:
 		typ, data := byte(wire.TypeIP), frame[ethernetLen:]

@@ -90,6 +90,9 @@ func writeHead(b *strings.Builder, s *control.Status, f Form) {
 	if s.Version != "" {
 		add("version %s", s.Version)
 	}
+	if s.Parallel != nil && s.Parallel.Sealed+s.Parallel.Opened > 0 {
+		add("%d workers", s.Parallel.Workers)
+	}
 	if s.Process != nil && s.Process.Sandbox != "off" {
 		add("sandbox %s", s.Process.Sandbox)
 	}
