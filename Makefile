@@ -4,6 +4,7 @@
 # make test       everything
 # make cover      how much of each package the black-box tests of the commands reach
 # make soak       what is measured with many trials; takes an hour
+# make packages   packages of all kinds, in dist/; with ARCHS and FORMATS only some of them
 # make install    the program, its manual pages and completions, and the systemd unit; PREFIX, DESTDIR
 # make sim        large meshes in one process, under virtual time; with NODES, SEEDS, SCENARIO
 
@@ -119,6 +120,7 @@ PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
 MANDIR ?= $(PREFIX)/share/man
 UNITDIR ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 BASHDIR ?= $(PREFIX)/share/bash-completion/completions
 ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
 FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
@@ -129,7 +131,7 @@ bin/tincan:
 
 # Builds nothing as root if it has been built before, and starts nothing.
 install: $(TINCAN)
-	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(UNITDIR) $(DESTDIR)$(BASHDIR) $(DESTDIR)$(ZSHDIR) $(DESTDIR)$(FISHDIR)
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(BASHDIR) $(DESTDIR)$(ZSHDIR) $(DESTDIR)$(FISHDIR)
 	install -d $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man7
 	install -m 755 $(TINCAN) $(DESTDIR)$(BINDIR)/tincan
 	@pages=$$(mktemp -d) && trap 'rm -rf $$pages' EXIT && $(TINCAN) man $$pages && \
@@ -138,17 +140,21 @@ install: $(TINCAN)
 	@$(TINCAN) completion zsh >$(DESTDIR)$(ZSHDIR)/_tincan
 	@$(TINCAN) completion fish >$(DESTDIR)$(FISHDIR)/tincan.fish
 	@sed 's|/usr/local/bin/tincan|$(BINDIR)/tincan|' packaging/tincan@.service >$(DESTDIR)$(UNITDIR)/tincan@.service
+	@install -m 644 packaging/tincan.sysusers $(DESTDIR)$(SYSUSERSDIR)/tincan.conf
 	@chmod 644 $(DESTDIR)$(BASHDIR)/tincan $(DESTDIR)$(ZSHDIR)/_tincan $(DESTDIR)$(FISHDIR)/tincan.fish $(DESTDIR)$(UNITDIR)/tincan@.service
 	@echo "installed below $(DESTDIR)$(PREFIX); next: man tincan"
 
 # Networks in /etc/tinc stay, and so does what "tincan service install" has made.
 uninstall:
-	rm -f $(DESTDIR)$(BINDIR)/tincan $(DESTDIR)$(UNITDIR)/tincan@.service
+	rm -f $(DESTDIR)$(BINDIR)/tincan $(DESTDIR)$(UNITDIR)/tincan@.service $(DESTDIR)$(SYSUSERSDIR)/tincan.conf
 	rm -f $(DESTDIR)$(BASHDIR)/tincan $(DESTDIR)$(ZSHDIR)/_tincan $(DESTDIR)$(FISHDIR)/tincan.fish
 	rm -f $(DESTDIR)$(MANDIR)/man1/tincan.1 $(DESTDIR)$(MANDIR)/man1/tincan-*.1 $(DESTDIR)$(MANDIR)/man5/tincan.conf.5 $(DESTDIR)$(MANDIR)/man7/tincan.7
 
-packages:
-	@scripts/packages
+# With SITE=https://… the packages and the formula for Homebrew say where they come from.
+export SITE
+packages: need
+	@cd packaging/build && CGO_ENABLED=0 $(GO) build -buildvcs=false -o ../../bin/packages .
+	@bin/packages -out dist -archs "$(ARCHS)" -formats "$(FORMATS)" -source "$(SOURCE)" -number "$(NUMBER)"
 
 clean:
-	rm -rf bin
+	rm -rf bin dist

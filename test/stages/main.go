@@ -55,7 +55,7 @@ var stages = []stage{
 		env: []string{"CGO_ENABLED=1"}, test: true,
 	}}},
 	{"fuzz", []command{{args: []string{"scripts/fuzz", "-json"}, test: true}}},
-	{"packages", []command{{args: goes("test", "-json", "-vet=off", "-count=1", "-timeout", "15m", "./test/packages"), test: true}}},
+	{"packages", []command{{args: goes("-C", "packaging/build", "vet", ".")}, {args: goes("test", "-json", "-vet=off", "-count=1", "-timeout", "15m", "./test/packages"), test: true}}},
 	{"e2e", []command{{args: goes("test", "-json", "-vet=off", "-count=1", "-parallel", "6", "-timeout", "20m", "./test/e2e"), test: true}}},
 	{"wine", []command{{args: goes("test", "-json", "-vet=off", "-count=1", "-timeout", "15m", "./test/wine"), test: true}}},
 }
