@@ -100,6 +100,14 @@ func (p Protocol) String() string {
 	return strconv.Itoa(int(p))
 }
 
+// Service is the protocol with a port, if it has ports, as it is written.
+func (p Protocol) Service(port uint16) string {
+	if p.HasPorts() {
+		return p.String() + ":" + strconv.Itoa(int(port))
+	}
+	return p.String()
+}
+
 // HasPorts tells whether the flows of a protocol have ports.
 func (p Protocol) HasPorts() bool { return p == TCP || p == UDP || p == SCTP }
 

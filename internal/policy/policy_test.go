@@ -238,10 +238,12 @@ test bob -> web1:53/udp allow
 test bob -> web1:53/udp deny
 test bob -> carol:1 deny`)
 	var got []string
-	for _, f := range p.Test(village()) {
-		got = append(got, f.Error())
+	for _, r := range p.Check(village()) {
+		got = append(got, r.String())
 	}
 	want := []string{
+		"line 3: test bob -> web1:443 allow passes: bob -> web1 tcp:443: allowed by line 1",
+		"line 4: test bob -> alice:443 deny passes: bob -> alice tcp:443: refused, no line allows it",
 		"line 5: test bob -> alice:443 allow fails: bob -> alice tcp:443: refused, no line allows it",
 		"line 6: test bob -> web1:443 deny fails: bob -> web1 tcp:443: allowed by line 1",
 		"line 7: test bob -> web1:53/udp allow fails: bob (10.1.0.0) -> web1 (10.2.0.128) udp:53: allowed by line 2; bob (10.1.0.0) -> web1 (10.2.0.0) udp:53: refused, no line allows it",
@@ -250,6 +252,35 @@ test bob -> carol:1 deny`)
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// A group is all of its members, also those without addresses.
+func TestAMemberWithoutAddressesIsTried(t *testing.T) {
+	m := NewMembers([]Member{
+		{Name: "a", Groups: []string{"web"}, Subnets: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/32")}},
+		{Name: "b", Groups: []string{"web"}},
+		{Name: "c", Subnets: []netip.Prefix{netip.MustParsePrefix("10.0.0.3/32")}},
+	})
+	p := mustParse(t, "allow a -> c tcp:22")
+	a, err := p.Try(m, "group:web", Target{Host: "c", Protocol: TCP, Port: 22})
+	if err != nil || a.Allowed == nil || a.Allowed.From != "a" || a.Refused == nil || a.Refused.From != "b" {
+		t.Errorf("%v, %v", a, err)
+	}
+}
+
+func TestWhatIsAllowedBetweenTwo(t *testing.T) {
+	p := mustParse(t, "allow bob -> * tcp:22\nallow alice -> web1 *\nallow * -> group:web udp\nallow bob -> 10.2.0.128/25 icmp\nallow bob -> 10.9.0.0/16 icmp")
+	rules, err := p.Between(village(), "bob", "web1")
+	var lines []int
+	for _, r := range rules {
+		lines = append(lines, r.Line)
+	}
+	if err != nil || !slices.Equal(lines, []int{1, 3, 4}) {
+		t.Errorf("lines %v, %v", lines, err)
+	}
+	if _, err := p.Between(village(), "bob", "nobody"); err == nil {
+		t.Error("there is somebody called nobody")
 	}
 }
 
@@ -508,7 +539,7 @@ func FuzzParse(f *testing.F) {
 		if !reflect.DeepEqual(without(p), without(again)) {
 			t.Fatalf("%q means something else as %q", text, out)
 		}
-		p.Test(m)
+		p.Check(m)
 		p.Unknown(m)
 		c := p.Compile(m, nil)
 		src, dst := netip.MustParseAddr("10.1.0.1"), netip.MustParseAddr("10.2.0.200")

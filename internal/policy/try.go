@@ -31,11 +31,7 @@ func (c Case) String() string {
 		}
 		return string(name)
 	}
-	service := c.Protocol.String()
-	if c.Protocol.HasPorts() {
-		service = fmt.Sprintf("%s:%d", service, c.Port)
-	}
-	text := fmt.Sprintf("%s -> %s %s: ", side(c.From, c.Src), side(c.To, c.Dst), service)
+	text := fmt.Sprintf("%s -> %s %s: ", side(c.From, c.Src), side(c.To, c.Dst), c.Protocol.Service(c.Port))
 	if c.Allowed {
 		return fmt.Sprintf("%sallowed by line %d", text, c.Line)
 	}
@@ -88,16 +84,20 @@ func (p *Policy) Try(m *Members, from string, to Target) (Answer, error) {
 			a.Refused = &c
 		}
 	}
+	type pair struct{ from, to *Member }
+	tried := make(map[pair]bool)
 	for _, s := range src {
 		for _, d := range dst {
 			if s.addr.IsValid() && d.addr.IsValid() && s.addr.Is4() == d.addr.Is4() {
+				tried[pair{s.member, d.member}] = true
 				try(s, d, s.addr, d.addr)
 			}
 		}
 	}
-	if a == (Answer{}) { // no addresses that can reach each other: what goes by names
-		for _, s := range src {
-			for _, d := range dst {
+	for _, s := range src { // no addresses that can reach each other: what goes by names
+		for _, d := range dst {
+			if p := (pair{s.member, d.member}); !tried[p] {
+				tried[p] = true
 				try(s, d, netip.Addr{}, netip.Addr{})
 			}
 		}
@@ -106,6 +106,27 @@ func (p *Policy) Try(m *Members, from string, to Target) (Answer, error) {
 		a.Allowed.addresses, a.Refused.addresses = true, true
 	}
 	return a, nil
+}
+
+// Between returns the rules that allow flows of some kind from a host to another one, at least between some of their
+// addresses. from and to are as those of [Policy.Try].
+func (p *Policy) Between(m *Members, from, to string) (list []Rule, err error) {
+	src, err := p.points(m, from, func(r *Rule) []Selector { return r.From })
+	if err != nil {
+		return nil, err
+	}
+	dst, err := p.points(m, to, func(r *Rule) []Selector { return r.To })
+	if err != nil {
+		return nil, err
+	}
+	for i := range p.Rules {
+		r := &p.Rules[i]
+		if slices.ContainsFunc(src, func(s point) bool { return matches(r.From, s.member, s.addr) }) &&
+			slices.ContainsFunc(dst, func(d point) bool { return matches(r.To, d.member, d.addr) }) {
+			list = append(list, *r)
+		}
+	}
+	return list, nil
 }
 
 // decide is the decision by the rules as they are written: the line of the first that allows the flow, 0 if none does.
@@ -226,35 +247,46 @@ func lastOf(p netip.Prefix) netip.Addr {
 	return last
 }
 
-// Failure is a test that the rules do not pass.
-type Failure struct {
+// Result is what became of a test.
+type Result struct {
 	Test   Test
+	Passed bool
 	Answer Answer
 	Err    error // instead of an answer: there is no such member or group
 }
 
-// Error says what was expected, and what the rules decide.
-func (f Failure) Error() string {
-	want := "deny"
-	if f.Test.Allow {
-		want = "allow"
+// String says what was tested, and what the rules decide.
+func (r Result) String() string {
+	verb := "passes"
+	if !r.Passed {
+		verb = "fails"
 	}
-	said := ""
-	if f.Err != nil {
-		said = f.Err.Error()
-	} else {
-		said = f.Answer.String()
-	}
-	return fmt.Sprintf("line %d: test %s -> %s %s fails: %s", f.Test.Line, f.Test.From, f.Test.To, want, said)
+	return fmt.Sprintf("line %d: test %s -> %s %s %s: %s", r.Test.Line, r.Test.From, r.Test.To, r.Test.Expected(), verb, r.Decision())
 }
 
-// Test returns the tests that fail. A test passes if all flows that it is about are decided as it says.
-func (p *Policy) Test(m *Members) (failures []Failure) {
-	for _, t := range p.Tests {
-		a, err := p.Try(m, t.From, t.To)
-		if allowed, uniform := a.Uniform(); err != nil || !uniform || allowed != t.Allow {
-			failures = append(failures, Failure{t, a, err})
-		}
+// Decision says what the rules decide.
+func (r Result) Decision() string {
+	if r.Err != nil {
+		return r.Err.Error()
 	}
-	return failures
+	return r.Answer.String()
+}
+
+// Expected is "allow" or "deny", as the test is written.
+func (t Test) Expected() string {
+	if t.Allow {
+		return "allow"
+	}
+	return "deny"
+}
+
+// Check runs the tests, in the order of their lines. A test passes if all flows that it is about are decided as it says.
+func (p *Policy) Check(m *Members) []Result {
+	results := make([]Result, len(p.Tests))
+	for i, t := range p.Tests {
+		a, err := p.Try(m, t.From, t.To)
+		allowed, uniform := a.Uniform()
+		results[i] = Result{t, err == nil && uniform && allowed == t.Allow, a, err}
+	}
+	return results
 }
