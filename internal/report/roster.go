@@ -113,6 +113,9 @@ func says(c roster.Content) string {
 		}
 		return "removed: " + text
 	case *roster.Policy:
+		if c.Text == "" {
+			return "the policy is withdrawn"
+		}
 		return fmt.Sprintf("the policy, %d lines", strings.Count(strings.TrimSuffix(c.Text, "\n"), "\n")+1)
 	}
 	return "of a kind that this version does not know"

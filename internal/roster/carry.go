@@ -235,7 +235,7 @@ func (c *carrier) stays(now *State, old *Membership) bool {
 func (c *carrier) policies() error {
 	now := c.trial.State()
 	for _, old := range c.before.State().Policies {
-		if text, ok := now.Policy(old.Name); ok && (!c.exact || text == old.Text) {
+		if is := now.SignedPolicy(old.Name); is != nil && (!c.exact || is.Text == old.Text) {
 			continue
 		}
 		if err := c.sign(old.Statement, old.By, RightPolicy, 0, old.Policy); err != nil {

@@ -370,7 +370,7 @@ func (r *Roster) SignRecovery(c Change, next keys.PublicKey, recovery, owner *ke
 	return r.carryOwners(c, raw, owner)
 }
 
-// SignPolicy replaces the policy of a name.
+// SignPolicy replaces the policy of a name. One without text withdraws it.
 func (r *Roster) SignPolicy(name, text string, key *keys.PrivateKey) ([]byte, error) {
 	if err := r.allow("changing the policy", key, RightPolicy); err != nil {
 		return nil, err

@@ -103,6 +103,27 @@ func (n *network) complete(members string) {
 	}
 }
 
+// A policy without text is none, and stays so if the owner who withdrew it retires.
+func TestAPolicyIsWithdrawn(t *testing.T) {
+	n := newNetwork(t, 1)
+	n.take(one(n.SignPolicy("", "allow * -> * *\n", key("ann"))))
+	n.take(one(n.SignPolicy("", "", key("ben"))))
+	withdrawn := func() {
+		t.Helper()
+		p := n.State().SignedPolicy("")
+		if text, ok := n.State().Policy(""); ok || p == nil || text != "" || p.Serial < 2 {
+			t.Errorf("%q, %v, %+v", text, ok, p)
+		}
+	}
+	withdrawn()
+	n.take(n.SignOwners(Change{Owners: ownerList(1, "ann")}, key("ann")))
+	withdrawn()
+	n.take(one(n.SignPolicy("", "allow * -> * tcp\n", key("ann"))))
+	if text, ok := n.State().Policy(""); !ok || text != "allow * -> * tcp\n" {
+		t.Errorf("%q, %v", text, ok)
+	}
+}
+
 func TestAnOwnerRetiresAndNothingIsLost(t *testing.T) {
 	n := retired(t, 1)
 	n.take(n.SignOwners(Change{Owners: ownerList(1, "ann")}, key("ann")))

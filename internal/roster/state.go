@@ -83,7 +83,7 @@ type RemovedKey struct {
 // Left tells whether the member has left by itself.
 func (r *RemovedKey) Left() bool { return r.By == r.Key }
 
-// SignedPolicy is the policy of a name that counts.
+// SignedPolicy is the policy of a name that counts. One without text withdraws those before it.
 type SignedPolicy struct {
 	*Policy
 	Serial    uint64
@@ -146,14 +146,23 @@ func (s *State) Invitation(key keys.PublicKey) *OpenInvitation {
 	return s.Invitations[i]
 }
 
-// Policy returns the text of the policy of a name, and whether there is one.
+// Policy returns the text of the policy of a name, and whether there is one. One without text is
+// none: it was withdrawn.
 func (s *State) Policy(name string) (string, bool) {
-	for _, p := range s.Policies {
-		if p.Name == name {
-			return p.Text, true
-		}
+	if p := s.SignedPolicy(name); p != nil {
+		return p.Text, p.Text != ""
 	}
 	return "", false
+}
+
+// SignedPolicy returns the statement about the policy of a name that counts, nil if there is none.
+func (s *State) SignedPolicy(name string) *SignedPolicy {
+	for _, p := range s.Policies {
+		if p.Name == name {
+			return p
+		}
+	}
+	return nil
 }
 
 // May tells whether key is an owner's with all of these rights. Nobody has any as long as a
