@@ -45,11 +45,12 @@ const (
 	reqStatus      = 100 // answer: a Status as JSON
 	reqAccept      = 101 // NODE; answer: 0, or -2 and why not
 	reqEcho        = 102 // NODE TRANSPORT VIA SIZE MILLISECONDS; answer: an EchoAnswer as JSON
-	reqWhy         = 103 // NODE; answer: a WhyReport as JSON
+	reqWhy         = 103 // NODE [HOST:PORT]; answer: a WhyReport as JSON
 	reqNetCheck    = 104 // answer: a NetReport as JSON
 	reqRemove      = 105 // NODE; answer: 0, or -2 and why not
 	reqStatement   = 106 // STATEMENT in base64, and the word more if others follow that go with it; answer: 0 and what became of it, or -2 and why not
 	reqMembers     = 107 // answer: what the roster says, as JSON
+	reqPolicy      = 108 // answer: a PolicyReport as JSON
 )
 
 const (

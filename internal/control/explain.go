@@ -8,12 +8,14 @@ import (
 	"strings"
 
 	"tincan/internal/node"
+	"tincan/internal/policy"
 )
 
 // Explainer is a [Backend] that explains itself.
 type Explainer interface {
-	// Why explains the path of packets to a node.
-	Why(node.Name) WhyReport
+	// Why explains the path of packets to a node, and what the access policy says of them: of those for a target at
+	// that node, or of all if it is nil.
+	Why(node.Name, *policy.Target) WhyReport
 	// NetCheck says what this network lets through. It may take two seconds.
 	NetCheck() NetReport
 }
@@ -108,7 +110,15 @@ func (c *client) why(args []string) ([]byte, error) {
 	if err != nil {
 		return nil, errMalformed
 	}
-	return json.Marshal(e.Why(name))
+	var to *policy.Target
+	if len(args) > 1 {
+		t, err := policy.ParseTarget(args[1])
+		if err != nil {
+			return nil, errMalformed
+		}
+		to = &t
+	}
+	return json.Marshal(e.Why(name, to))
 }
 
 func (c *client) netCheck() ([]byte, error) {
@@ -119,9 +129,14 @@ func (c *client) netCheck() ([]byte, error) {
 	return json.Marshal(e.NetCheck())
 }
 
-// Why asks why packets for a node take the path they do.
-func (c *Client) Why(name node.Name) (r WhyReport, err error) {
-	return r, c.object(&r, reqWhy, string(name))
+// Why asks why packets for a node take the path they do, and what the access policy says of those for a target at
+// it; nil: of all.
+func (c *Client) Why(name node.Name, to *policy.Target) (r WhyReport, err error) {
+	args := []string{string(name)}
+	if to != nil {
+		args = append(args, to.String())
+	}
+	return r, c.object(&r, reqWhy, args...)
 }
 
 // NetCheck asks what the node's network lets through.

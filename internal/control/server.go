@@ -175,7 +175,7 @@ func (s *Server) readers() (n int) {
 }
 
 // looks are the requests that change nothing and show no secrets.
-var looks = []int{reqNodes, reqEdges, reqSubnets, reqConnections, reqTraffic, reqStatus, reqWhy, reqNetCheck, reqMembers}
+var looks = []int{reqNodes, reqEdges, reqSubnets, reqConnections, reqTraffic, reqStatus, reqWhy, reqNetCheck, reqMembers, reqPolicy}
 
 func (s *Server) remove(c *client) {
 	s.mu.Lock()
@@ -324,6 +324,9 @@ func (c *client) answer(line string, w *bufio.Writer) (stop bool, err error) {
 		fmt.Fprintf(w, "18 106 %s\n", c.statement(args))
 	case reqMembers:
 		text, err := c.members()
+		return false, object(w, typ, text, err)
+	case reqPolicy:
+		text, err := c.policy()
 		return false, object(w, typ, text, err)
 	case reqEcho:
 		text, err := c.echo(args)

@@ -277,7 +277,7 @@ func TestAKeyThatDoesNotFitIsToldAtTheServer(t *testing.T) {
 	b.start()
 	const line = "does not have the key in hosts/b, or not ours: refused"
 	a.says(line)
-	w, err := a.client().Why("b")
+	w, err := a.client().Why("b", nil)
 	must(t, err)
 	if !strings.Contains(fmt.Sprintf("%+v", w), "the last attempt to connect with b failed: the peer's signature is wrong") {
 		t.Errorf("why: %+v", w)

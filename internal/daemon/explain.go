@@ -14,13 +14,14 @@ import (
 	"tincan/internal/netdiag"
 	"tincan/internal/netwatch"
 	"tincan/internal/node"
+	"tincan/internal/policy"
 	"tincan/internal/route"
 	"tincan/internal/subnet"
 	"tincan/internal/wire"
 )
 
 // Why is what the control socket asks (control.Explainer).
-func (b *backend) Why(name node.Name) control.WhyReport {
+func (b *backend) Why(name node.Name, to *policy.Target) control.WhyReport {
 	d := b.d
 	f := mesh.Found{Command: d.command()}
 	var w mesh.Why
@@ -33,6 +34,7 @@ func (b *backend) Why(name node.Name) control.WhyReport {
 	for _, reason := range w.Reasons {
 		r.Reasons = append(r.Reasons, control.WhyReason(reason))
 	}
+	b.whyPolicy(name, to, &r)
 	b.whyRefused(name, &r)
 	return r
 }

@@ -64,8 +64,22 @@ func TestThePolicyOfTheRosterIsInForce(t *testing.T) {
 	if lines := b.inForce(); lines == nil || len(lines) != 0 {
 		t.Errorf("in force after the start: %v", lines)
 	}
+	cb := b.client()
+	if report, err := cb.Policy(); err != nil || !report.Enforced || report.Problem != "the policy of the roster cannot be read by this version; no packets pass until there is another one" {
+		t.Errorf("%v, %+v", err, report)
+	}
 	sign("allow * -> * *")
 	both("another policy", 1)
+	report, err := cb.Policy()
+	must(t, err)
+	if !report.Enforced || report.Problem != "" || len(report.Rules) != 1 || report.Since == nil {
+		t.Errorf("%+v", report)
+	}
+	// One without text is none.
+	sign("")
+	eventually(t, "no policy at both", func() bool { return a.inForce() == nil && b.inForce() == nil })
+	sign("allow * -> * *")
+	both("a policy again", 1)
 	// Who does not enforce the roster does not enforce its policy.
 	a.add("tinc.conf", "Roster = warn")
 	must(t, a.reload())

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"tincan/internal/confdir"
@@ -91,6 +92,9 @@ const (
 // lately is for how long a packet that was dropped may have to do with what somebody asks about.
 const lately = 5 * time.Second
 
+// toldApart are reasons for drops about which why says more than that.
+var toldApart = []string{dataplane.InvalidSource.String(), dataplane.RefusedIn.String(), dataplane.RefusedOut.String()}
+
 // whyRefused adds what was refused of a node, or for its sake.
 func (b *backend) whyRefused(name node.Name, r *control.WhyReport) {
 	add := func(code, format string, args ...any) {
@@ -134,7 +138,7 @@ func (b *backend) whyRefused(name node.Name, r *control.WhyReport) {
 		add(whyIgnored, "ignored %s: %d times so far, the last one %s ago", i.What, i.Count, ago(i.Last))
 	}
 	for _, d := range b.Drops() {
-		if ago(d.Last) < lately && d.Reason != dataplane.InvalidSource.String() {
+		if ago(d.Last) < lately && !slices.Contains(toldApart, d.Reason) {
 			add(whyDropped, "packets were dropped here: %s, %d so far, the last one %s ago", d.Reason, d.Count, ago(d.Last))
 		}
 	}

@@ -2,6 +2,7 @@ package look
 
 import (
 	"net/netip"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -11,6 +12,7 @@ import (
 	"tincan/internal/control"
 	"tincan/internal/netdiag"
 	"tincan/internal/node"
+	"tincan/internal/policy"
 	"tincan/internal/report"
 	"tincan/internal/route"
 	"tincan/internal/script"
@@ -20,28 +22,30 @@ import (
 func whyCommand(e *env.Env) *cobra.Command {
 	asJSON := false
 	c := &cobra.Command{
-		Use:   "why NODE|ADDRESS",
+		Use:   "why NODE|ADDRESS|HOST:PORT",
 		Short: "Explain the path of packets to a node",
 		Long: `Explains which path packets to a node take and why: the chain of reasons, and the one change
 that would improve it. It begins with this machine: its interface, addresses and routes,
 networks that overlap with the VPN, and (as root, where there is nft) its firewall. For an
-address in a network behind this machine it looks at forwarding, too. The exit status is 0
-even if a problem is found.`,
+address in a network behind this machine it looks at forwarding, too. With HOST:PORT (TCP),
+HOST:PORT/udp or HOST/icmp it says which line of the access policy allows that, or that none
+does. The exit status is 0 even if a problem is found.`,
 		Args: frontend.Exactly("a node, or an address in the VPN", 1),
 		RunE: func(_ *cobra.Command, args []string) error {
+			about, to := target(args[0])
 			return e.Ask(func(c *control.Client) error {
-				name, err := nodeOf(c, args[0])
+				name, err := nodeOf(c, about)
 				if err != nil {
 					return err
 				}
-				r, err := c.Why(name)
+				r, err := c.Why(name, to)
 				if err != nil {
 					return env.Meant(c, name, notOurs(err))
 				}
 				if other := like(c, name); other != "" {
 					e.Say("hint: did you mean %q?", other)
 				}
-				if err := lookHere(e, c, args[0], name, &r); err != nil {
+				if err := lookHere(e, c, about, name, &r); err != nil {
 					return err
 				}
 				return env.Show(e, r, asJSON, report.WriteWhy)
@@ -50,6 +54,16 @@ even if a problem is found.`,
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON, for programs")
 	return c
+}
+
+// target reads what why is asked about: a node or an address, or a service of one.
+func target(text string) (host string, to *policy.Target) {
+	if _, err := netip.ParseAddr(text); err != nil && strings.ContainsAny(text, ":/") {
+		if t, err := policy.ParseTarget(text); err == nil {
+			return t.Host, &t
+		}
+	}
+	return text, nil
 }
 
 // lookHere puts in front of a report what this machine's kernel makes of packets for an
