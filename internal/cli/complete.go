@@ -10,6 +10,7 @@ import (
 	"tincan/internal/cli/env"
 	"tincan/internal/cli/frontend"
 	"tincan/internal/command"
+	"tincan/internal/command/ownership"
 )
 
 // noFiles is the usual answer to the shell: these words, and no names of files.
@@ -29,6 +30,33 @@ func (c completer) oneNode(_ *cobra.Command, args []string, _ string) ([]string,
 // anyNode completes the name of a node, as the value of an option.
 func (c completer) anyNode(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	return c.Nodes(), noFiles
+}
+
+// flow completes the two hosts of policy try: members, and groups of them.
+func (c completer) flow(_ *cobra.Command, args []string, _ string) (words []string, d cobra.ShellCompDirective) {
+	l, ok := c.Known()
+	if !ok || len(args) > 1 {
+		return nil, noFiles
+	}
+	n, err := ownership.Open(l, nil)
+	if err != nil {
+		return nil, noFiles
+	}
+	for _, m := range n.Roster.State().Members {
+		words = append(words, string(m.Name))
+		for _, g := range m.Groups {
+			words = append(words, "group:"+g)
+		}
+	}
+	slices.Sort(words)
+	words = slices.Compact(words)
+	if len(args) == 0 {
+		return words, noFiles
+	}
+	for i := range words {
+		words[i] += ":"
+	}
+	return words, noFiles | cobra.ShellCompDirectiveNoSpace
 }
 
 // files completes what edit can open.
@@ -65,6 +93,7 @@ func addCompletions(e *env.Env, root *cobra.Command) {
 		"connect": c.oneNode, "disconnect": c.oneNode, "info": c.oneNode, "why": c.oneNode, "ping": c.oneNode, "accept": c.oneNode, "remove": c.oneNode,
 		"admit": c.oneNode, "approve": c.oneNode, "deny": c.oneNode,
 		"status": c.oneNode, "edit": c.files, "token revoke": c.tokens, "verify": c.oneNode,
+		"policy try": c.flow, "policy show": cobra.NoFileCompletions, "policy edit": cobra.NoFileCompletions, "policy clear": cobra.NoFileCompletions,
 		"init": cobra.NoFileCompletions, "invite": cobra.NoFileCompletions, "join": cobra.NoFileCompletions,
 	} {
 		if cmd, rest, err := root.Find(strings.Fields(words)); err == nil && len(rest) == 0 {

@@ -61,6 +61,9 @@ var forms = []struct {
 	{"roster log", report.Statements{}, ""},
 	{"roster verify", report.Verified{}, "The exit status is as without `--json`."},
 	{"roster diff", report.RosterDiff{}, "The exit status is as without `--json`."},
+	{"policy show", report.Policy{}, ""},
+	{"policy check", report.PolicyCheck{}, "The exit status is as without `--json`."},
+	{"policy try", report.PolicyTry{}, "The exit status is as without `--json`."},
 	{"service status", report.Service{}, "The exit status is as without `--json`."},
 	{"version", report.Version{}, ""},
 }

@@ -71,42 +71,77 @@ func EditChecked(path string, force bool, s terminal.Streams) (changed bool, err
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return false, err
 	}
-	dir, err := os.MkdirTemp("", "tincan-edit-")
-	if err != nil {
-		return false, err
-	}
-	keep := false
-	defer func() {
-		if !keep {
-			os.RemoveAll(dir)
-		}
-	}()
-	copied := filepath.Join(dir, filepath.Base(path))
-	if err := os.WriteFile(copied, old, 0o600); err != nil {
-		return false, err
-	}
-	for {
-		if err := Edit(copied, s); err != nil {
-			return false, err
-		}
-		text, err := os.ReadFile(copied)
-		if err != nil || bytes.Equal(text, old) {
-			return false, err
-		}
+	check := func(text []byte) error {
 		problems := config.CheckText(path, text)
 		for _, p := range problems {
 			fmt.Fprintln(s.Err, p)
 		}
 		if len(problems) == 0 || force {
-			return true, confdir.WriteFile(path, text, confdir.FileMode)
+			return nil
 		}
-		if s.Interactive() {
-			if answer, err := s.Ask("edit it again? [Y/n] "); err == nil && !strings.HasPrefix(strings.ToLower(answer), "n") {
-				continue
+		return ErrWrongEdit
+	}
+	changed, err = EditCopy(filepath.Base(path), old, s, check, func(text []byte) error {
+		return confdir.WriteFile(path, text, confdir.FileMode)
+	})
+	var kept *KeptError
+	if errors.As(err, &kept) && errors.Is(err, ErrWrongEdit) {
+		err = terminal.Hint(err, "what you wrote is in %s; --force stores it nevertheless", kept.Path)
+	}
+	return changed, err
+}
+
+// KeptError says why an edited text was not used. It is kept in a file.
+type KeptError struct {
+	Err  error
+	Path string
+}
+
+func (e *KeptError) Error() string { return e.Err.Error() }
+func (e *KeptError) Unwrap() error { return e.Err }
+
+// EditCopy lets the user edit a copy of a text, in a file called name that nobody else can read, until check returns no
+// error, which is printed if a person is asked whether to go on; then use is called. changed tells that use was called, and has
+// succeeded. A text that cannot be used is kept: the error is a [KeptError].
+func EditCopy(name string, old []byte, s terminal.Streams, check, use func(text []byte) error) (changed bool, err error) {
+	dir, err := os.MkdirTemp("", "tincan-edit-")
+	if err != nil {
+		return false, err
+	}
+	path := filepath.Join(dir, name)
+	defer func() {
+		var kept *KeptError
+		if !errors.As(err, &kept) {
+			os.RemoveAll(dir)
+		}
+	}()
+	if err := os.WriteFile(path, old, 0o600); err != nil {
+		return false, err
+	}
+	for {
+		if err := Edit(path, s); err != nil {
+			if now, e := files.Read(path, maxEdited); e == nil && !bytes.Equal(now, old) {
+				return false, &KeptError{err, path} // it was saved before the editor failed
 			}
+			return false, err
 		}
-		keep = true
-		return false, terminal.Hint(ErrWrongEdit, "what you wrote is in %s; --force stores it nevertheless", copied)
+		text, err := files.Read(path, maxEdited)
+		if err != nil || bytes.Equal(text, old) {
+			return false, err
+		}
+		if err := check(text); err != nil {
+			if s.Interactive() {
+				fmt.Fprintln(s.Err, err)
+				if answer, e := s.Ask("edit it again? [Y/n] "); e == nil && !strings.HasPrefix(strings.ToLower(answer), "n") {
+					continue
+				}
+			}
+			return false, &KeptError{err, path}
+		}
+		if err := use(text); err != nil {
+			return false, &KeptError{err, path}
+		}
+		return true, nil
 	}
 }
 
