@@ -11,6 +11,7 @@ import (
 
 	"tincan/internal/graph"
 	"tincan/internal/legacy"
+	"tincan/internal/mesh/timer"
 	"tincan/internal/node"
 	"tincan/internal/sptps"
 	"tincan/internal/wire"
@@ -36,7 +37,8 @@ type conn struct {
 
 	began  time.Time // of the connection; then of the last PING
 	idSent time.Time
-	pinged bool // a regular PING is outstanding
+	pinged bool         // a regular PING is outstanding
+	look   *timer.Timer // when checkConn looks at it
 	pings
 
 	edge      graphEdge // our edge to the peer, once active
@@ -93,6 +95,7 @@ func (l *links) accepted(e Accepted) {
 	}
 	c := &conn{id: e.Conn, remote: e.Remote, local: e.Local, stage: greeting, began: l.now}
 	l.add(c)
+	l.watch(c)
 	if l.down {
 		l.drop(c, "this node is leaving the mesh")
 	}
@@ -106,6 +109,7 @@ func (l *links) dialed(e Dialed) {
 	c.remote, c.local, c.to = e.Remote, e.Local, e.To
 	l.dialer.dialAnswered(c, e.To)
 	c.stage, c.began, c.idSent = greeting, l.now, l.now
+	l.watch(c)
 	l.logf(1, Info, "connected to %s", c)
 	l.emit(SendLine{Conn: c.id, Text: l.idLine(c)})
 }
@@ -317,6 +321,7 @@ func (l *links) ack(c *conn, text string) error {
 		opts &^= wire.ClampMSS
 	}
 	c.stage, c.activated, p.link.conn = active, l.now, c
+	l.watch(c)
 	l.keyring.loggedIn(p, c.byLearned)
 	p.link.problem, p.link.refusal = "", notRefused
 	c.rtt.Add(l.now.Sub(c.idSent)) // the login was a round trip or two
@@ -456,6 +461,7 @@ func (l *links) lost(c *conn, reason string, how refusal) {
 // forget removes c from the tables, and nothing else.
 func (l *links) forget(c *conn) {
 	delete(l.conns, c.id)
+	l.timers.Cancel(c.look)
 	if i, ok := slices.BinarySearchFunc(l.lines, c, byID); ok {
 		l.lines = slices.Delete(l.lines, i, i+1)
 	}
@@ -505,35 +511,65 @@ func (l *links) activeConns() []*conn {
 	return l.actives
 }
 
-// heldUp is the time between two turns of checkConns that says that we were held up ourselves.
-const heldUp = 3 * time.Second
+const (
+	// heldUp is how late timers have to be to say that we were held up ourselves.
+	heldUp = 2 * time.Second
+	// readWithin is how long it may take then until answers are read that have come meanwhile.
+	readWithin = time.Second
+	// pingSpread is by how much the time between two PINGs varies: all nodes would otherwise send them at the same
+	// moment after a common start.
+	pingSpread = time.Second
+)
 
-// checkConns pings neighbours and ends connections that do not answer.
-func (l *links) checkConns() {
-	slept := !l.checked.IsZero() && l.now.Sub(l.checked) > 2*l.cfg.UDPDiscoveryTimeout
-	late := l.now.Sub(l.checked) > heldUp // then answers may wait to be read
-	l.checked = l.now
+// watch sets when c is looked at.
+func (l *links) watch(c *conn) {
+	switch {
+	case c.stage == dialling: // the I/O layer ends it
+	case c.stage != active || c.pinged:
+		l.lookAt(c, c.began.Add(l.cfg.PingTimeout))
+	default:
+		l.lookAt(c, c.began.Add(l.cfg.PingInterval+l.jitter(pingSpread)))
+	}
+}
+
+func (l *links) lookAt(c *conn, at time.Time) {
+	l.timers.Cancel(c.look)
+	c.look = l.timers.Set(at, func() { l.checkConn(c) })
+}
+
+// heldUp: timers are late, after nothing has happened for so long. So this process was stopped, or the whole machine.
+func (l *links) heldUp(idle time.Duration) {
+	l.readUntil = l.now.Add(readWithin)
+	if idle <= 2*l.cfg.UDPDiscoveryTimeout {
+		return
+	}
 	for _, c := range slices.Clone(l.lines) {
-		age := l.now.Sub(c.began)
-		switch {
-		case c.stage == dialling: // the I/O layer ends it
-		case slept:
+		if c.stage != dialling {
 			l.drop(c, "this machine has slept")
-		case age < l.cfg.PingTimeout || late:
-		case c.stage != active && c.dialled():
-			l.unanswered(c)
-		case c.stage == greeting || c.stage == securing:
-			l.repel(c, "the login took too long")
-		case c.stage != active:
-			l.drop(c, "the login took too long")
-		case c.pinged && l.now.Sub(l.lastHeard(c)) < l.cfg.PingTimeout: // its answer is after what comes
-		case c.pinged:
-			l.drop(c, fmt.Sprintf("no answer to a ping for %s", l.cfg.PingTimeout))
-		case age >= l.cfg.PingInterval:
-			c.began, c.pinged = l.now, true
-			c.sent = append(c.sent, l.now)
-			l.topology.ping(c)
 		}
+	}
+}
+
+// checkConn pings a neighbour, and ends a connection that does not answer.
+func (l *links) checkConn(c *conn) {
+	switch {
+	case l.now.Before(l.readUntil): // answers may wait to be read
+		l.lookAt(c, l.readUntil)
+	case c.stage != active && c.dialled():
+		l.unanswered(c)
+	case c.stage == greeting || c.stage == securing:
+		l.repel(c, "the login took too long")
+	case c.stage != active:
+		l.drop(c, "the login took too long")
+	case !c.pinged:
+		c.began, c.pinged = l.now, true
+		c.sent = append(c.sent, l.now)
+		l.watch(c)
+		l.topology.ping(c)
+	case l.now.Sub(l.lastHeard(c)) < l.cfg.PingTimeout: // its answer is after what comes
+		l.lookAt(c, l.lastHeard(c).Add(l.cfg.PingTimeout))
+	default:
+		l.drop(c, fmt.Sprintf("no answer to a ping for %s", l.cfg.PingTimeout))
 	}
 }
 

@@ -74,8 +74,11 @@ func (p *peer) seemsToBeAt(at netip.AddrPort) {
 // lastActive is when there was traffic for p, or it was to be reached for other reasons.
 func (p *peer) lastActive() time.Time { return p.paths.active }
 
-// setActive has p looked after, as if there were traffic for it.
-func (p *peer) setActive(now time.Time) { p.paths.active = now }
+// keepOpen has p looked after, as if there were traffic for it.
+func (ps *paths) keepOpen(p *peer) {
+	p.paths.active = ps.now
+	ps.reschedule(p)
+}
 
 // sock is the index of the socket at which p is heard, -1 if that is not known.
 func (p *peer) sock() int {

@@ -14,7 +14,9 @@ type dialer struct {
 	*directory
 
 	dials    map[node.Name]*outgoing
-	autoSoon bool // AutoConnect has an extra turn soon
+	autoSoon bool      // AutoConnect has an extra turn soon
+	turn     alarm     // of AutoConnect, in the regular way
+	turned   time.Time // last turn
 
 	reach interface { // who is reached
 		nextHopConn(p *peer) *conn

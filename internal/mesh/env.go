@@ -35,6 +35,7 @@ type env struct {
 	deps     Deps
 	now      time.Time     // of the event being handled
 	ahead    time.Duration // of the caller's clock, which has been set back
+	idle     time.Duration // the longest time between two events since the last Tick
 	timers   timer.Queue
 	effects  []Effect
 	refusals map[string]*Refusal // by cause
@@ -77,6 +78,29 @@ func (e *env) every(period time.Duration, fn func()) {
 	})
 }
 
+// alarm calls a function at the earliest of the times for which it was asked since it last did so.
+type alarm struct{ timer *timer.Timer }
+
+// by has a call fn at the given time, unless it does so earlier anyway.
+func (e *env) by(a *alarm, at time.Time, fn func()) {
+	if a.isSet(at) {
+		return
+	}
+	e.timers.Cancel(a.timer)
+	a.timer = e.timers.Set(at, fn)
+}
+
+// isSet tells whether a calls a function until the given time.
+func (a *alarm) isSet(until time.Time) bool { return a.timer.Waiting() && !a.timer.LaterThan(until) }
+
+// earlier is the earlier one of two times at which something is due; zero: it is not due.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
 // after calls fn once.
 func (e *env) after(d time.Duration, fn func()) *timer.Timer { return e.timers.Set(e.now.Add(d), fn) }
 
@@ -95,6 +119,7 @@ func (e *env) clock(now time.Time) {
 		e.ahead += e.now.Sub(now)
 		now = e.now
 	}
+	e.idle = max(e.idle, now.Sub(e.now))
 	e.now = now
 }
 

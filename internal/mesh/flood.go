@@ -136,6 +136,7 @@ func (t *topology) addEdge(c *conn, text string) error {
 		t.outdated(*old)
 	} else if r.From == t.cfg.Name {
 		t.contradictions.adds++
+		t.judgeSoon()
 		if t.now.Before(t.quietUntil) {
 			return nil
 		}
@@ -186,6 +187,7 @@ func (t *topology) delEdge(c *conn, text string) error {
 		// way, after the new edge, c has believed it.
 		if news {
 			t.contradictions.dels++
+			t.judgeSoon()
 		} else if t.answersTo(c, text) > 1 {
 			return nil
 		}
@@ -250,6 +252,13 @@ func (t *topology) keyChanged(c *conn, text string) error {
 	return nil
 }
 
+// judgeEvery is the time in which contradictions are counted.
+const judgeEvery = 5 * time.Second
+
+func (t *topology) judgeSoon() {
+	t.by(&t.judging, t.now.Add(judgeEvery), t.checkContradictions)
+}
+
 // checkContradictions sees that it is in vain to contradict those who speak of edges of ours that do not exist. Either
 // another machine runs with our name and our key, or a member lies, as anybody can. The first
 // would contradict us as well, without end; tinc leaves the mesh for a while. Here, where hearsay must not
@@ -259,12 +268,15 @@ func (t *topology) checkContradictions() {
 	c := t.contradictions
 	t.contradictions.adds, t.contradictions.dels = 0, 0
 	if c.adds <= maxContradictions || c.dels <= maxContradictions {
-		t.quiet = max(t.quiet/2, minQuiet)
+		if t.quiet = max(t.quiet/2, minQuiet); t.quiet > minQuiet {
+			t.judgeSoon()
+		}
 		return
 	}
 	t.logf(0, Error, "others keep announcing wrong edges of %s: another machine uses this name and key, or a member announces false edges; not refuting for %s", t.cfg.Name, t.quiet)
 	t.quietUntil = t.now.Add(t.quiet)
 	t.quiet = min(t.quiet*2, maxQuiet)
+	t.judgeSoon()
 }
 
 // purge forgets the edges and subnets of unreachable nodes, and the nodes

@@ -77,6 +77,7 @@ func (s *legacySession) begin() {
 		return
 	}
 	s.mayAsk, s.asked = ss.now.Add(reqKeyInterval), true
+	ss.reschedule(p)
 	ss.reach.route(p, wire.ReqKey{From: ss.cfg.Name, To: p.name, Sub: wire.SubNone}.Append(nil))
 }
 
@@ -92,6 +93,7 @@ func (s *legacySession) tell() {
 	s.told = ss.now
 	if ss.keysExpire.IsZero() { // not in all nodes at the same moment after a common start
 		ss.keysExpire = ss.now.Add(ss.cfg.KeyExpire - ss.jitter(ss.cfg.KeyExpire/8+1))
+		ss.timers.Set(ss.keysExpire, ss.expireKeys)
 	}
 	ss.reach.route(p, wire.AnsKey{
 		From: ss.cfg.Name, To: p.name, Key: key,
@@ -179,6 +181,24 @@ func (s *legacySession) reconfigured() {
 	}
 }
 
+func (s *legacySession) beginDue() time.Time {
+	switch {
+	case !s.ss.keyring.rsaLogin(s.p), s.link.CanReceive() && s.link.CanSend():
+		return time.Time{}
+	case !s.link.CanReceive():
+		return s.ss.now
+	}
+	return later(s.mayAsk, s.ss.now)
+}
+
+// checkDue: so many packets that a key is worn out come in no less than several minutes.
+func (s *legacySession) checkDue() time.Time {
+	if !s.link.CanReceive() {
+		return time.Time{}
+	}
+	return s.ss.now.Add(time.Minute)
+}
+
 func (s *legacySession) check() {
 	if s.link.Expired() {
 		s.tell()
@@ -224,9 +244,6 @@ func (s *legacySession) largestFrame(payload int) int {
 // expireKeys drops the keys that we have given to nodes of tinc 1.0 when their time has come, and
 // says so (tinc 1.0 KeyExpire). Neighbours and those we talk to get new ones at once.
 func (ss *sessions) expireKeys() {
-	if ss.keysExpire.IsZero() || ss.now.Before(ss.keysExpire) {
-		return
-	}
 	ss.keysExpire = time.Time{}
 	given := false
 	var inUse []*legacySession

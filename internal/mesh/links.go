@@ -20,7 +20,7 @@ type links struct {
 	actives    []*conn // the activated ones by number; nil: to be worked out
 	nextID     ConnID
 	mappedPort uint16    // of the router, 0: none
-	checked    time.Time // last run of checkConns
+	readUntil  time.Time // after we were held up: when answers that have come meanwhile are read
 
 	topology interface { // what is announced
 		announceEdge(c *conn, e graph.Edge)

@@ -49,7 +49,7 @@ type Mesh struct {
 func New(cfg Config, in Deps, now time.Time) *Mesh {
 	e := &env{deps: in, now: now, cfg: withDefaults(cfg)}
 	d := &directory{
-		nodes: map[node.Name]*peer{}, byID: map[node.ID]*peer{}, dirty: map[*peer]struct{}{}, graph: graph.New(cfg.Name),
+		nodes: map[node.Name]*peer{}, byID: map[node.ID]*peer{}, dirty: map[*peer]struct{}{}, unplanned: map[*peer]struct{}{}, graph: graph.New(cfg.Name),
 	}
 	m := &Mesh{
 		env: e, directory: d,
@@ -81,7 +81,7 @@ func New(cfg Config, in Deps, now time.Time) *Mesh {
 	}
 	*m.addresses = addresses{env: e, directory: d}
 	*m.paths = paths{
-		env: e, directory: d, reach: m.reach, keyring: m.keyring, links: m.links, dialer: m.dialer, addresses: m.addresses, relays: m.relays, sessions: m.sessions,
+		env: e, directory: d, reach: m.reach, keyring: m.keyring, links: m.links, dialer: m.dialer, addresses: m.addresses, relays: m.relays,
 	}
 	*m.relays = relays{
 		env: e, directory: d, reach: m.reach, keyring: m.keyring, dialer: m.dialer, paths: m.paths, forwarding: m.forwarding,
@@ -114,15 +114,8 @@ func New(cfg Config, in Deps, now time.Time) *Mesh {
 	for _, name := range m.cfg.ConnectTo {
 		m.dialer.addDialTarget(name, false)
 	}
-	m.every(time.Second, m.links.checkConns)
-	m.every(time.Second, m.paths.checkPeers)
 	m.dialer.autoConnectSoon() // a node that starts need not wait for the first turn
-	m.every(5*time.Second, m.dialer.autoConnect)
-	m.every(5*time.Second, m.topology.checkContradictions)
 	m.every(cleanInterval, m.topology.clean)
-	if m.cfg.Echoes {
-		m.every(relayTick, m.relays.checkRelays)
-	}
 	return m
 }
 
@@ -138,6 +131,10 @@ func (m *Mesh) Deadline() time.Time {
 // Tick runs what is due.
 func (m *Mesh) Tick(now time.Time) {
 	m.clock(now)
+	if next := m.timers.Next(); !next.IsZero() && m.now.Sub(next) > heldUp {
+		m.links.heldUp(m.idle)
+	}
+	m.idle = 0
 	for t := m.timers.Due(m.now); t != nil; t = m.timers.Due(m.now) {
 		t.Run()
 	}
@@ -161,14 +158,17 @@ func (m *Mesh) Handle(now time.Time, ev Event) {
 		m.links.closed(e)
 	case HostLoaded:
 		m.keyring.setHost(e.Node, e.Known, e.Host)
+		m.dialer.reconsider()
 	case SendRoster:
 		m.roll.send(e)
 	case RosterIn:
 		m.roll.receivedFar(e)
 	case RosterChanged:
 		m.roll.change(e)
+		m.dialer.reconsider()
 	case Vouched:
 		m.keyring.vouched(e)
+		m.dialer.reconsider()
 	case Reconfigured:
 		m.reconfigure(e.Config)
 	case Traffic:
@@ -225,6 +225,7 @@ func (m *Mesh) Flush(now time.Time) []Effect {
 	m.relays.decideRelays()
 	m.roll.publishNeighbours()
 	m.forwarding.publishPeers()
+	m.paths.plan()
 	m.subnets.publishRoutes()
 	out := m.effects
 	m.effects = nil

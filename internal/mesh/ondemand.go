@@ -32,6 +32,7 @@ func (d *dialer) used(p *peer) {
 	if p == nil || p == d.self {
 		return
 	}
+	d.reconsider()
 	if p.conn() != nil {
 		p.conn().dial.used = d.now
 	}
@@ -43,12 +44,14 @@ func (d *dialer) used(p *peer) {
 }
 
 // spare tells whether AutoConnect may let go of c.
-func (d *dialer) spare(c *conn) bool {
-	keep := inUse
+func (d *dialer) spare(c *conn) bool { return d.now.Sub(c.dial.used) > d.keepFor(c) }
+
+// keepFor is how long after the last packet that travelled over c, or thanks to it, it counts as used.
+func (d *dialer) keepFor(c *conn) time.Duration {
 	if c.dial.out != nil && c.dial.out.onDemand {
-		keep = onDemandInUse
+		return onDemandInUse
 	}
-	return d.now.Sub(c.dial.used) > keep
+	return inUse
 }
 
 // connectOnDemand dials the nodes that we talk with a lot and have no direct path to.

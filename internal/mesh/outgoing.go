@@ -204,6 +204,7 @@ func (d *dialer) neighbours(n node.Name) (count int) {
 
 // connected: c has been activated.
 func (d *dialer) connected(c *conn) {
+	d.reconsider()
 	o := c.dial.out
 	if o == nil {
 		return
@@ -218,6 +219,7 @@ func (d *dialer) connected(c *conn) {
 
 // attemptEnded: c is gone, or could not be made.
 func (d *dialer) attemptEnded(c *conn, wasActive bool) {
+	d.reconsider()
 	switch o := c.dial.out; {
 	case o == nil || o.conn != c:
 	case c.isLeaving():
@@ -271,6 +273,7 @@ func (d *dialer) redial(o *outgoing) {
 
 // giveUp forgets the dial target and what is under way for it.
 func (d *dialer) giveUp(o *outgoing) {
+	d.reconsider()
 	d.timers.Cancel(o.timer)
 	if d.dials[o.name] == o {
 		delete(d.dials, o.name)
@@ -324,61 +327,152 @@ func (d *dialer) sortedDials() []*outgoing {
 	return out
 }
 
+// AutoConnect has a turn each autoEvery, as long as it may find something to do. At rest, when there are enough
+// connections, it does nothing until something has changed, or what has failed may be tried again.
+const (
+	autoEvery = 5 * time.Second
+	// strayEvery is how often it looks for nodes that got lost, if there are any.
+	strayEvery = 2 * autoEvery
+)
+
+// reconsider gives AutoConnect a turn, as something has changed. Others may have heard of it at the same moment.
+func (d *dialer) reconsider() {
+	if !d.cfg.AutoConnect || d.down || d.turn.isSet(d.now.Add(autoEvery)) {
+		return
+	}
+	at := d.turned.Add(autoEvery)
+	if !d.now.Before(at) {
+		at = d.now.Add(d.jitter(autoEvery))
+	}
+	d.by(&d.turn, at, d.autoConnect)
+}
+
 // autoConnect keeps about three connections, so that the mesh holds together
 // without anybody having planned it (tinc 1.1 AutoConnect).
 func (d *dialer) autoConnect() {
-	d.relays.sweepTalking()
 	if !d.cfg.AutoConnect || d.down {
 		return
 	}
+	looks := d.looksForStrays()
+	d.turned = d.now
+	d.relays.sweepTalking()
 	d.connectOnDemand()
 	conns := d.links.activeConns()
 	switch n := len(conns); {
 	case n < autoTarget:
-		// Attempts that may all succeed count as if they had: connections beyond the
-		// target would be closed again, and everybody told of each of them four times.
-		if all, underWay := d.pendingAuto(); all >= maxPendingAuto || n+underWay >= autoTarget {
-			return
-		}
-		var free []*peer
-		for _, p := range d.order {
-			if p != d.self && p.conn() == nil && !d.now.Before(p.dial.shunned) && (d.keyring.mayLogIn(p) || p.reachable() && p.minor() >= 2 && d.keyring.mightVouch(p)) && d.dials[p.name] == nil && d.hasAnyAddress(p) {
-				free = append(free, p)
-			}
-		}
-		if len(free) == 0 {
-			return
-		}
-		if p := free[d.deps.Rand.IntN(len(free))]; !d.keyring.mayLogIn(p) {
-			p.session().begin() // what becomes of it brings us back here
-		} else {
-			d.addDialTarget(p.name, true)
-		}
-	case n > autoTarget:
-		// Let go of a connection that we made and that its other end can spare, too: tinc
-		// wants it to have two, but with less than three it would look for another.
-		var spare []*conn
-		for _, c := range conns {
-			if c.dial.out != nil && c.dial.out.auto && (c.dialled() || c.isPunched()) && d.spare(c) && d.neighbours(c.peer.name) > autoTarget && d.now.Sub(c.dial.out.up) > settled {
-				spare = append(spare, c)
-			}
-		}
-		if len(spare) > 0 {
-			c := spare[d.deps.Rand.IntN(len(spare))]
-			d.giveUp(c.dial.out)
-			d.links.release(c, "not needed: there are enough connections")
-		}
-		fallthrough
+		d.lookForNeighbour(n)
 	default:
+		if n > autoTarget {
+			d.letGo(conns)
+		}
 		for _, o := range d.sortedDials() {
 			if o.auto && o.conn == nil && !(o.onDemand && o.round == 0) {
 				d.giveUp(o)
 			}
 		}
-		// Look whether a part of the mesh has been lost.
-		if p := d.order[d.deps.Rand.IntN(len(d.order))]; p != d.self && !p.reachable() && p.hasAddress() && d.keyring.mayLogIn(p) && d.dials[p.name] == nil {
-			d.addDialTarget(p.name, true)
+		for range looks {
+			if p := d.order[d.deps.Rand.IntN(len(d.order))]; d.isStray(p) {
+				d.addDialTarget(p.name, true)
+			}
 		}
+	}
+	if next := d.autoDue(); !next.IsZero() {
+		d.by(&d.turn, next.Add(d.jitter(131*time.Millisecond)), d.autoConnect)
+	}
+}
+
+// autoDue is when AutoConnect may have something to do, zero if that depends on what happens.
+func (d *dialer) autoDue() (due time.Time) {
+	soon := d.now.Add(autoEvery)
+	if len(d.relays.inTalk()) > 0 {
+		return soon
+	}
+	conns := d.links.activeConns()
+	switch n := len(conns); {
+	case n < autoTarget:
+		if all, _ := d.pendingAuto(); all > 0 {
+			return soon
+		}
+		for _, p := range d.order {
+			switch {
+			case !d.isCandidate(p):
+			case d.keyring.mayLogIn(p):
+				due = earlier(due, later(soon, p.dial.shunned))
+			default: // it may not know that we wait for its key
+				due = earlier(due, later(d.now.Add(strayEvery), p.dial.shunned))
+			}
+		}
+		return due
+	case n > autoTarget:
+		for _, c := range conns {
+			if d.isSurplus(c) {
+				due = earlier(due, later(soon, later(c.dial.out.up.Add(settled), c.dial.used.Add(d.keepFor(c)))))
+			}
+		}
+	}
+	if slices.ContainsFunc(d.order, d.isStray) {
+		due = earlier(due, d.now.Add(strayEvery))
+	}
+	return due
+}
+
+// isCandidate tells whether AutoConnect may choose p as a neighbour.
+func (d *dialer) isCandidate(p *peer) bool {
+	return p != d.self && p.conn() == nil && d.dials[p.name] == nil && d.hasAnyAddress(p) &&
+		(d.keyring.mayLogIn(p) || p.reachable() && p.minor() >= 2 && d.keyring.mightVouch(p))
+}
+
+// isStray tells whether p is one through which a part of the mesh may be found that has been lost.
+func (d *dialer) isStray(p *peer) bool {
+	return p != d.self && !p.reachable() && p.hasAddress() && d.keyring.mayLogIn(p) && d.dials[p.name] == nil
+}
+
+// looksForStrays is how many nodes are looked at in this turn: one for each autoEvery.
+func (d *dialer) looksForStrays() int {
+	return min(max(1, int(d.now.Sub(d.turned)/autoEvery)), int(strayEvery/autoEvery))
+}
+
+// isSurplus tells whether c, one of more connections than are needed, is one that we made and that its other end can
+// spare, too: tinc wants it to have two, but with less than three it would look for another.
+func (d *dialer) isSurplus(c *conn) bool {
+	return c.dial.out != nil && c.dial.out.auto && (c.dialled() || c.isPunched()) && d.neighbours(c.peer.name) > autoTarget
+}
+
+// lookForNeighbour makes another connection.
+func (d *dialer) lookForNeighbour(n int) {
+	// Attempts that may all succeed count as if they had: connections beyond the
+	// target would be closed again, and everybody told of each of them four times.
+	if all, underWay := d.pendingAuto(); all >= maxPendingAuto || n+underWay >= autoTarget {
+		return
+	}
+	var free []*peer
+	for _, p := range d.order {
+		if d.isCandidate(p) && !d.now.Before(p.dial.shunned) {
+			free = append(free, p)
+		}
+	}
+	if len(free) == 0 {
+		return
+	}
+	if p := free[d.deps.Rand.IntN(len(free))]; !d.keyring.mayLogIn(p) {
+		p.session().begin() // what becomes of it brings us back here
+	} else {
+		d.addDialTarget(p.name, true)
+	}
+}
+
+// letGo closes a connection that nobody needs.
+func (d *dialer) letGo(conns []*conn) {
+	var spare []*conn
+	for _, c := range conns {
+		if d.isSurplus(c) && d.spare(c) && d.now.Sub(c.dial.out.up) > settled {
+			spare = append(spare, c)
+		}
+	}
+	if len(spare) > 0 {
+		c := spare[d.deps.Rand.IntN(len(spare))]
+		d.giveUp(c.dial.out)
+		d.links.release(c, "not needed: there are enough connections")
 	}
 }
 
@@ -401,6 +495,7 @@ func (d *dialer) pendingAuto() (all, underWay int) {
 // alone. The jitter spreads nodes that lost the same neighbour, or that start
 // together: each new connection is told to all, so a large mesh takes its time.
 func (d *dialer) autoConnectSoon() {
+	d.reconsider()
 	if !d.cfg.AutoConnect || d.autoSoon || len(d.links.activeConns()) >= autoSafe {
 		return
 	}
@@ -484,6 +579,7 @@ func (d *dialer) reconfigureDials() {
 	for _, name := range d.cfg.ConnectTo {
 		d.addDialTarget(name, false)
 	}
+	d.reconsider()
 	d.retry()
 }
 

@@ -1,11 +1,17 @@
 package mesh
 
-import "net/netip"
+import (
+	"net/netip"
+	"time"
+)
 
 // paths is how nodes are reached directly by UDP: where, whether they answer, and how large packets may be.
 type paths struct {
 	*env
 	*directory
+
+	look    alarm     // of checkPeers
+	mayLook time.Time // not before
 
 	reach interface { // who is reached
 		effectiveVia(p *peer) *peer
@@ -31,8 +37,5 @@ type paths struct {
 	relays interface { // relays and echoes
 		answersEchoes(p *peer) bool
 		talkingTo(p *peer)
-	}
-	sessions interface { // sessions
-		expireKeys()
 	}
 }

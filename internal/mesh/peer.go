@@ -13,12 +13,13 @@ import (
 // directory is all nodes that we know, and the edges between them. Every part may look them up; edges are
 // changed by topology alone.
 type directory struct {
-	nodes map[node.Name]*peer
-	order []*peer // all nodes by name, so that equal runs give equal transcripts
-	byID  map[node.ID]*peer
-	self  *peer
-	graph *graph.Graph
-	dirty map[*peer]struct{} // peers whose state may have to be published
+	nodes     map[node.Name]*peer
+	order     []*peer // all nodes by name, so that equal runs give equal transcripts
+	byID      map[node.ID]*peer
+	self      *peer
+	graph     *graph.Graph
+	dirty     map[*peer]struct{} // peers whose state may have to be published
+	unplanned map[*peer]struct{} // peers at which something may be due at another time than before
 
 	begin func(*peer) // gives a new node what it has to have
 }
@@ -72,8 +73,12 @@ func (d *directory) remove(p *peer) {
 func (d *directory) touch(p *peer) {
 	if p != d.self {
 		d.dirty[p] = struct{}{}
+		d.unplanned[p] = struct{}{}
 	}
 }
+
+// reschedule has it worked out anew when something is due at p.
+func (d *directory) reschedule(p *peer) { d.unplanned[p] = struct{}{} }
 
 func byName(a, b *peer) int { return cmp.Compare(a.name, b.name) }
 

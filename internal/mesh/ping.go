@@ -76,7 +76,10 @@ func (l *links) awaitPong(c *conn, d time.Duration) {
 
 // pong takes note that c has answered its oldest PING.
 func (l *links) pong(c *conn) {
-	c.pinged = false
+	if c.pinged {
+		c.pinged = false
+		l.watch(c)
+	}
 	if len(c.sent) > 0 {
 		c.rtt.Add(l.now.Sub(c.sent[0]))
 		c.sent = c.sent[1:]

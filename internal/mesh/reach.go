@@ -48,6 +48,7 @@ type reach struct {
 	dialer interface { // whom we dial
 		autoConnectSoon()
 		onReachable(p *peer)
+		reconsider()
 	}
 	sessions interface { // sessions
 		endSession(p *peer)
@@ -114,6 +115,7 @@ func (rc *reach) searchWait() time.Duration {
 // recompute recomputes the paths and acts on what has changed.
 func (rc *reach) recompute() {
 	rc.searching.done(rc.now)
+	rc.dialer.reconsider()
 	rc.searches++
 	changed := rc.changed[:0]
 	all := rc.graph.Changes(func(name node.Name, path graph.Path) {

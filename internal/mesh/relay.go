@@ -111,18 +111,26 @@ func (rl *relays) talkingTo(p *peer) {
 	if !r.listed {
 		r.listed = true
 		rl.talking = append(rl.talking, p)
+		rl.tickSoon()
 	}
 	if r.chosen != nil { // its UDP path is to stay open
-		r.chosen.relay.setActive(rl.now)
+		rl.paths.keepOpen(r.chosen.relay)
 	}
 	if first {
 		rl.measure(p)
 	}
 }
 
-// checkRelays measures the paths that are due.
+func (rl *relays) tickSoon() {
+	rl.by(&rl.tick, rl.now.Add(relayTick+rl.jitter(131*time.Millisecond)), rl.checkRelays)
+}
+
+// checkRelays measures the paths that are due. It runs each relayTick, while we talk to somebody.
 func (rl *relays) checkRelays() {
 	rl.sweepTalking()
+	if len(rl.talking) > 0 {
+		rl.tickSoon()
+	}
 	for _, p := range rl.talking {
 		if rl.now.Sub(p.relaying().own) <= talkingFor {
 			rl.measure(p)
@@ -227,7 +235,7 @@ func (rl *relays) echoAlong(p *peer, w *relayPath) {
 		e.Path = EchoTCP
 	case w.relay != nil:
 		e.Via = w.relay.name
-		w.relay.setActive(rl.now)
+		rl.paths.keepOpen(w.relay)
 	}
 	rl.askEcho(p, e, wire.MinEcho, w.quality.Wait(), func(a echoed) {
 		w.waiting--
@@ -337,7 +345,7 @@ func (rl *relays) meetNeighbours(p *peer) {
 	turn := 2 * int(rl.now.Sub(p.talkBegan())/meetFor%4096)
 	for i := range min(2, len(list)) {
 		c := list[(turn+i)%len(list)]
-		c.setActive(rl.now)
+		rl.paths.keepOpen(c)
 		rl.paths.try(c, true)
 	}
 }

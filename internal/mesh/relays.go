@@ -10,6 +10,7 @@ type relays struct {
 	echoes   map[uint64]*echo // unanswered, by number
 	lastEcho uint64
 	talking  []*peer // to whom we have sent packets lately
+	tick     alarm   // of checkRelays, while there are any
 
 	reach interface { // who is reached
 		effectiveVia(p *peer) *peer
@@ -22,6 +23,7 @@ type relays struct {
 	}
 	paths interface { // UDP paths
 		discover(p *peer)
+		keepOpen(p *peer)
 		opened(p *peer, ask bool)
 		try(p *peer, mtu bool)
 	}

@@ -63,8 +63,12 @@ type session interface {
 	onNeighbourUp(c *conn)
 	// begin does what is missing so that packets can be sent. It may be called often.
 	begin()
-	// check renews keys that are due, once a second.
+	// check renews keys that are due.
 	check()
+	// beginDue and checkDue are when begin and check have something to do, if nothing happens before; zero: they
+	// have not. As long as there is traffic they are called each second anyway.
+	beginDue() time.Time
+	checkDue() time.Time
 	// ready tells whether packets, and so probes, can be sent by UDP.
 	ready() bool
 	// pending tells whether keys are being agreed on.

@@ -80,7 +80,6 @@ func BenchmarkThousandNodes(b *testing.B) {
 			m.Handle(now, Traffic{Node: "n0500"})
 		}},
 		{"second", func(m *Mesh, now time.Time, i int) {
-			m.links.checkConns()
 			m.paths.checkPeers()
 		}},
 	} {

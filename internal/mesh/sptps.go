@@ -162,6 +162,21 @@ func (s *sptpsSession) begin() {
 	}
 }
 
+func (s *sptpsSession) beginDue() time.Time {
+	h := s.shake
+	switch {
+	case s.active != nil || s.p.keys.startTimer.Waiting():
+		return time.Time{}
+	case s.pending() && (h.outbound == nil || len(h.inbound) > 0):
+		return h.begun.Add(handshakeTimeout)
+	case s.pending():
+		return earlier(h.sent.Add(max(repeatAfter, h.sent.Sub(h.begun))), h.begun.Add(handshakeTimeout))
+	case s.p.keyAsked() || s.ss.keyring.whyNotLegacy(s.p) != "": // to ask again hurriedly does not help
+		return s.ss.now.Add(handshakeTimeout)
+	}
+	return s.ss.now
+}
+
 // repeat sends our last message in a handshake once more if nobody has answered it: after 2, 4 and 8 s. It
 // is the same one, and so is the answer, so any of each fit. A tinc 1.1 that gets two starts answers both,
 // and goes on with the later one.
@@ -235,6 +250,7 @@ func (s *sptpsSession) start() {
 	h.begun = ss.now
 	h.sent = ss.now
 	h.tries++
+	ss.reschedule(p)
 	ss.logf(3, Debug, "starting a session with %s", p.name)
 	ss.reach.route(p, h.outbound.sent)
 }
@@ -354,6 +370,7 @@ func (s *sptpsSession) peerStarts(c *conn, data string) {
 	h.inbound = with(h.inbound, e)
 	e.sent = s.answer(h.blank.kex)
 	s.answer(out...)
+	ss.reschedule(p)
 	ss.paths.mtuInfoTo(p)
 	ss.paths.udpInfoTo(p)
 }
@@ -445,6 +462,7 @@ func (s *sptpsSession) peerAnswers(c *conn, record []byte, r wire.AnsKey) {
 	h.answered = with(h.answered, e)
 	h.sent = ss.now
 	e.sent = s.answer(out...)
+	ss.reschedule(p)
 }
 
 // conclude takes a last record of the peer, which ends one of the handshakes if it verifies.
@@ -508,10 +526,10 @@ func (s *sptpsSession) check() {
 		return
 	}
 	if h := s.shake; h != nil {
-		if ss.now.Sub(s.born) > handshakeTimeout { // nobody repeats anything any more
+		if ss.now.Sub(s.born) >= handshakeTimeout { // nobody repeats anything any more
 			h.last = nil
 		}
-		if ss.now.Sub(h.begun) <= handshakeTimeout && s.pending() {
+		if ss.now.Sub(h.begun) < handshakeTimeout && s.pending() {
 			return // a new session is being made
 		}
 	}
@@ -520,27 +538,52 @@ func (s *sptpsSession) check() {
 		return
 	}
 	if !s.rekeying.IsZero() {
-		if ss.now.Sub(s.rekeying) > handshakeTimeout {
+		if ss.now.Sub(s.rekeying) >= handshakeTimeout {
 			ss.logf(2, Warning, "%s did not answer the key renewal; starting a new session", p.name)
 			s.born, s.rekeying = ss.now, time.Time{}
 			s.start()
 		}
 		return
 	}
-	due := ss.cfg.KeyExpire
-	if !s.initiator { // the other side is first; do it if it does not
-		due += due/4 + time.Second
-	}
-	if ss.now.Sub(s.born) < due {
+	if ss.now.Before(s.renewAt()) {
 		return
 	}
 	s.rekeying = ss.now
+	ss.reschedule(p)
 	out, err := s.active.Rekey()
 	if err != nil { // the peer has begun one, which may have come to a halt
 		ss.logf(3, Debug, "renewing the keys of the session with %s: %v", p.name, err)
 		return
 	}
 	s.answer(out...)
+}
+
+// renewAt is when the keys are to be renewed.
+func (s *sptpsSession) renewAt() time.Time {
+	due := s.ss.cfg.KeyExpire
+	if !s.initiator { // the other side is first; do it if it does not
+		due += due/4 + time.Second
+	}
+	return s.born.Add(due)
+}
+
+func (s *sptpsSession) checkDue() time.Time {
+	if s.active == nil {
+		return time.Time{}
+	}
+	at := s.renewAt()
+	if !s.rekeying.IsZero() {
+		at = s.rekeying.Add(handshakeTimeout)
+	}
+	if h := s.shake; h != nil {
+		if s.pending() {
+			at = later(at, h.begun.Add(handshakeTimeout))
+		}
+		if h.last != nil {
+			at = earlier(at, s.born.Add(handshakeTimeout))
+		}
+	}
+	return at
 }
 
 func (s *sptpsSession) undecodable(count int) {

@@ -25,6 +25,7 @@ type topology struct {
 	contradictions struct{ adds, dels int }
 	quiet          time.Duration // for how long not to contradict the next time that it is in vain
 	quietUntil     time.Time
+	judging        alarm // of checkContradictions
 
 	roll interface { // who belongs to the network
 		admits(c *conn, text string, names ...node.Name) bool

@@ -145,7 +145,7 @@ func (r *udpPath) told(a netip.AddrPort) bool {
 }
 
 // try does what is needed so that p can be reached: a session, a UDP path, its
-// MTU. It is called with traffic for p and, for neighbours, once a second (tinc 1.1 9.2).
+// MTU. It is called with traffic for p and, for neighbours, when something is due (tinc 1.1 9.2: each second).
 func (ps *paths) try(p *peer, mtu bool) { ps.tryThrough(p, mtu, maxRelays) }
 
 // maxRelays is how many relays on the way are looked after. The graph, which anybody can
@@ -161,6 +161,7 @@ func (ps *paths) tryThrough(p *peer, mtu bool, relays int) {
 		ps.tryThrough(via, mtu, relays-1)
 		return
 	}
+	ps.reschedule(p)
 	p.session().begin()
 	if via == nil || ps.cfg.TCPOnly || p.path().Options&wire.TCPOnly != 0 {
 		// tinc makes no session in this case, but as a relay it passes packets on
@@ -190,16 +191,7 @@ func (ps *paths) discover(p *peer) {
 	if !p.session().ready() || ps.cfg.NoUDPDiscovery {
 		return
 	}
-	interval := ps.cfg.UDPDiscoveryInterval
-	switch {
-	case r.confirmed:
-		interval = ps.cfg.UDPDiscoveryKeepalive
-	case r.bursts < r.burst:
-		interval = min(interval, quickInterval)
-	case r.bursts >= hopefulBursts && ps.now.Sub(p.paths.active) >= keepTrying: // nobody waits for it
-		interval = max(interval, ps.cfg.UDPDiscoveryKeepalive)
-	}
-	if !r.asked.IsZero() && ps.now.Sub(r.asked) < interval {
+	if !r.asked.IsZero() && ps.now.Sub(r.asked) < ps.discoverEvery(p) {
 		return
 	}
 	r.asked, r.waiting, r.idle = ps.now, true, false
@@ -216,6 +208,20 @@ func (ps *paths) discover(p *peer) {
 			}
 		})
 	}
+}
+
+// discoverEvery is the time between two requests of discovery to p.
+func (ps *paths) discoverEvery(p *peer) time.Duration {
+	interval := ps.cfg.UDPDiscoveryInterval
+	switch r := p.udp(); {
+	case r.confirmed:
+		return ps.cfg.UDPDiscoveryKeepalive
+	case r.bursts < r.burst:
+		return min(interval, quickInterval)
+	case r.bursts >= hopefulBursts && ps.now.Sub(p.paths.active) >= keepTrying: // nobody waits for it
+		return max(interval, ps.cfg.UDPDiscoveryKeepalive)
+	}
+	return interval
 }
 
 // seek looks for p at all places where it may be, now.
@@ -302,7 +308,7 @@ func (ps *paths) searchMTU(p *peer) {
 	}
 	wait := r.rtt.Answer(searchWait)
 	tries := max(2, r.tries()/2)
-	for _, size := range r.pmtu.Step(ps.now, wait, tries, ps.cfg.PingInterval, ps.routeMTU(p), ps.overhead(p)) {
+	for _, size := range r.pmtu.Step(ps.now, wait, tries, ps.cfg.PingInterval, func() int { return ps.routeMTU(p) }, ps.overhead(p)) {
 		if size == r.pmtu.Passes() && r.pmtu.Fixed() {
 			ps.proveSize(p)
 			continue
@@ -469,10 +475,10 @@ func (ps *paths) traffic(e Traffic) {
 	if p == nil || p == ps.self || !p.reachable() {
 		return
 	}
-	p.paths.active = ps.now
+	ps.keepOpen(p)
 	ps.try(p, true)
 	if hop := ps.nodes[p.path().NextHop]; hop != nil && !p.usable() {
-		hop.paths.active = ps.now
+		ps.keepOpen(hop)
 		if !hop.usable() {
 			ps.links.carries(hop.conn())
 		}
@@ -481,31 +487,109 @@ func (ps *paths) traffic(e Traffic) {
 	ps.dialer.used(p)
 }
 
-// checkPeers looks after the neighbours and the paths in use, once a second.
+const (
+	// lookEvery is the least time between two turns of checkPeers, and what it is while there is traffic. Each gets a
+	// little jitter, lest all nodes act at the same moment after a common start.
+	lookEvery  = time.Second
+	lookJitter = 131 * time.Millisecond
+)
+
+// checkPeers looks after the neighbours and the paths in use.
 func (ps *paths) checkPeers() {
-	ps.sessions.expireKeys()
+	ps.mayLook = ps.now.Add(lookEvery + ps.jitter(lookJitter))
+	var next time.Time
 	for _, p := range ps.order {
-		if p == ps.self || !p.reachable() {
-			continue
-		}
-		inUse := p.conn() != nil || ps.now.Sub(p.paths.active) < keepTrying
-		if p.contacted == nil && !inUse {
-			p.session().check()
-			continue
-		}
-		switch r := p.udp(); {
-		case !r.confirmed || ps.now.Sub(r.alive) <= ps.cfg.UDPDiscoveryTimeout:
-		case inUse:
-			ps.giveUpUDP(p)
-		default:
-			ps.goIdle(p)
-		}
-		ps.forgetToldMTU(p)
-		p.session().check()
-		if inUse {
-			ps.try(p, true)
+		if p != ps.self && p.reachable() {
+			ps.checkPeer(p)
+			next = earlier(next, ps.due(p))
 		}
 	}
+	ps.lookBy(next)
+}
+
+func (ps *paths) checkPeer(p *peer) {
+	inUse := p.conn() != nil || ps.now.Sub(p.paths.active) < keepTrying
+	if p.contacted == nil && !inUse {
+		p.session().check()
+		return
+	}
+	switch r := p.udp(); {
+	case !r.confirmed || ps.now.Sub(r.alive) < ps.cfg.UDPDiscoveryTimeout:
+	case inUse:
+		ps.giveUpUDP(p)
+	default:
+		ps.goIdle(p)
+	}
+	ps.forgetToldMTU(p)
+	p.session().check()
+	if inUse {
+		ps.try(p, true)
+	}
+}
+
+// plan has checkPeers run when something is due at one of those for which that may have changed.
+func (ps *paths) plan() {
+	var next time.Time
+	for p := range ps.unplanned {
+		next = earlier(next, ps.due(p))
+	}
+	clear(ps.unplanned)
+	ps.lookBy(next)
+}
+
+// lookBy has checkPeers run when something is due; zero: nothing is.
+func (ps *paths) lookBy(due time.Time) {
+	if !due.IsZero() {
+		ps.by(&ps.look, later(due, ps.mayLook), ps.checkPeers)
+	}
+}
+
+// due is when checkPeer has something to do, zero if that depends on what happens. As long as there is traffic
+// for p, that is always.
+func (ps *paths) due(p *peer) (at time.Time) {
+	if ps.nodes[p.name] != p || p == ps.self || !p.reachable() {
+		return at
+	}
+	if ps.now.Sub(p.paths.active) < keepTrying {
+		return ps.now
+	}
+	at = p.session().checkDue()
+	if p.contacted != nil {
+		r := p.udp()
+		if r.confirmed {
+			at = earlier(at, r.alive.Add(ps.cfg.UDPDiscoveryTimeout))
+		}
+		if !r.toldAt.IsZero() {
+			at = earlier(at, r.toldAt.Add(toldMTUFor))
+		}
+	}
+	if p.conn() != nil {
+		at = earlier(at, ps.tryDue(p))
+	}
+	return at
+}
+
+// tryDue is when try has something to do for p, with which we have a connection.
+func (ps *paths) tryDue(p *peer) time.Time {
+	at := p.session().beginDue()
+	via := ps.reach.effectiveVia(p)
+	if via == nil || ps.cfg.TCPOnly || p.path().Options&wire.TCPOnly != 0 {
+		return at
+	}
+	if via != p { // what is to be done for that one is not known in advance
+		return earlier(at, ps.now.Add(ps.cfg.UDPDiscoveryKeepalive))
+	}
+	if !p.session().ready() {
+		return at
+	}
+	r := p.udp()
+	if !ps.cfg.NoUDPDiscovery {
+		at = earlier(at, later(r.asked.Add(ps.discoverEvery(p)), ps.now))
+	}
+	if r.confirmed && p.path().Options&wire.PMTUDiscovery != 0 && !r.search.Waiting() {
+		at = earlier(at, later(r.pmtu.Due(), ps.now))
+	}
+	return at
 }
 
 // ---------------------------------------------------------------- UDP_INFO, MTU_INFO
@@ -541,7 +625,7 @@ func (ps *paths) relayed(e Relayed) {
 	if to.path().Via == ps.cfg.Name && from.reachable() {
 		ps.udpInfoTo(from)
 	}
-	to.paths.active = ps.now
+	ps.keepOpen(to)
 	ps.dialer.used(from)
 	ps.dialer.used(to)
 	if c := ps.reach.nextHopConn(from); c != nil && !ps.relays.answersEchoes(from) {

@@ -1,10 +1,12 @@
 package sim
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
 	"tincan/internal/mesh"
+	"tincan/internal/node"
 )
 
 // Two nodes without a connection that have talked, and are silent now, leave each other in
@@ -69,5 +71,115 @@ func TestIdleNeighboursWithoutUDPAskSeldom(t *testing.T) {
 	s := w.stream(a, b)
 	if took, ok := w.Until(5*time.Second, func() bool { return s.last.UDP }); !ok {
 		t.Errorf("no packets by UDP after %s", took)
+	}
+}
+
+// While nobody talks no timer below ten seconds runs: a node wakes to show its neighbours that it is there, and for
+// what is due at a known time.
+func TestIdleNodesSleep(t *testing.T) {
+	t.Parallel()
+	const (
+		long   = 10 * time.Minute
+		always = 10 + 2 // to forget what is outdated, each minute
+		// For each neighbour: probes each 10 s, which wake once for both ends of a path if they are not sent at the
+		// same time; PINGs and looks for a larger MTU, each minute.
+		each = 60 + 20 + 20
+	)
+	auto := func(c *mesh.Config) { c.AutoConnect = true }
+	pair := func(w *World) (a, b *Host) {
+		a, b = w.Add("a"), w.Add("b")
+		a.Knows(b, true)
+		b.Knows(a, false)
+		return a, b
+	}
+	starts := func(b, a *Host) []*Host {
+		b.Start()
+		a.Start("b")
+		return []*Host{a, b}
+	}
+	for name, begin := range map[string]func(w *World) []*Host{
+		"two nodes": func(w *World) []*Host {
+			a, b := pair(w)
+			return starts(b, a)
+		},
+		"AutoConnect, which finds nobody else": func(w *World) []*Host {
+			a, b := pair(w)
+			a.Configure, b.Configure = auto, auto
+			return starts(b, a)
+		},
+		"AutoConnect, with a node that is down": func(w *World) []*Host {
+			a, b := pair(w)
+			c := w.Add("c")
+			a.Configure, b.Configure = auto, auto
+			a.Knows(c, true)
+			return starts(b, a)
+		},
+		"without UDP": func(w *World) []*Host {
+			a, b := pair(w)
+			a.Configure = func(c *mesh.Config) { c.TCPOnly = true }
+			b.Configure = a.Configure
+			return starts(b, a)
+		},
+		"UDP blocked": func(w *World) []*Host {
+			w.UDP = func(_, _ *Host) bool { return false }
+			a, b := pair(w)
+			return starts(b, a)
+		},
+		"a node of tinc 1.0": func(w *World) []*Host { return mixed(w, "no") },
+		"a neighbour without echoes": func(w *World) []*Host {
+			a, b := pair(w)
+			b.Plain = true
+			return starts(b, a)
+		},
+		"a hub with twenty": func(w *World) (all []*Host) {
+			hub := w.Add("hub")
+			for i := range 20 {
+				h := w.Add(node.Name(fmt.Sprintf("n%02d", i)))
+				h.Knows(hub, true)
+				hub.Knows(h, false)
+				all = append(all, h)
+			}
+			hub.Start()
+			for _, h := range all {
+				h.Start("hub")
+			}
+			return append(all, hub)
+		},
+		"AutoConnect among twelve": func(w *World) []*Host {
+			_, _, all := autoMesh(w, 12)
+			return all
+		},
+		"a row after talk": func(w *World) []*Host {
+			row := mixed(w, "nnn")
+			w.Run(20 * time.Second)
+			s := w.stream(row[0], row[2])
+			w.Run(30 * time.Second)
+			s.on = false
+			return row
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := New(1)
+			all := begin(w)
+			w.Run(10 * time.Minute)
+			before := map[*Host]int{}
+			for _, h := range all {
+				before[h] = h.Wakes
+			}
+			w.Run(long)
+			for _, h := range all {
+				neighbours := 0
+				for _, c := range h.Core.Conns() {
+					if c.Active {
+						neighbours++
+					}
+				}
+				wakes := h.Wakes - before[h]
+				t.Logf("%s, %d neighbours: %d", h.Name, neighbours, wakes)
+				if wakes > always+each*neighbours {
+					t.Errorf("%s, which has %d neighbours, was woken %d times in %s", h.Name, neighbours, wakes, long)
+				}
+			}
+		})
 	}
 }

@@ -97,7 +97,9 @@ type Host struct {
 	// Opens: a connection from another's own port is let in nevertheless.
 	Opens bool
 	// Punched is how often it has dialled together with another.
-	Punched  int
+	Punched int
+	// Wakes is how often its node has been woken by a timer since the host was made.
+	Wakes    int
 	together []*together
 	// Configure changes the configuration before each start.
 	Configure func(*mesh.Config)
@@ -471,6 +473,7 @@ func (h *Host) flush() {
 	gen, run := h.tick, h.run
 	h.w.at(at, func() {
 		if h.run == run && h.tick == gen && h.Up {
+			h.Wakes++
 			h.Core.Tick(h.now())
 			h.flush()
 		}

@@ -66,7 +66,7 @@ var parts = map[string]partOf{
 	"addresses": {files: "endpoint"},
 	"paths": {
 		files: "paths udppath liveness opening contact",
-		calls: "reach keyring links dialer addresses relays sessions",
+		calls: "reach keyring links dialer addresses relays",
 		keeps: "peer.paths peer.contacted contact.udp contact.told",
 	},
 	"relays": {
@@ -108,7 +108,7 @@ var everybodys = []string{
 }
 
 // anybody may write these: what changes is kept by all together.
-var anybodys = []string{"directory.dirty"}
+var anybodys = []string{"directory.dirty", "directory.unplanned"}
 
 // core is the package of the protocol core, with types.
 type core struct {

@@ -101,10 +101,10 @@ func (p *Search) Ladder(overhead int) (sizes []int) {
 }
 
 // Step returns the sizes of the probes to send now, if any. Answers take up to wait, and
-// a size is tried so many times before it counts as too large. limit is the largest frame that the
-// kernel's route promises, 0 if it does not know, and overhead what a packet on the
+// a size is tried so many times before it counts as too large. limit, which is asked when a
+// search begins, is the largest frame that the kernel's route promises, 0 if it does not know, and overhead what a packet on the
 // path has more than a frame.
-func (p *Search) Step(now time.Time, wait time.Duration, tries int, pingInterval time.Duration, limit, overhead int) []int {
+func (p *Search) Step(now time.Time, wait time.Duration, tries int, pingInterval time.Duration, limit func() int, overhead int) []int {
 	if p.state != searching {
 		return p.check(now, pingInterval)
 	}
@@ -114,7 +114,7 @@ func (p *Search) Step(now time.Time, wait time.Duration, tries int, pingInterval
 	p.last = now
 	if !p.begun {
 		p.begun, p.max = true, MaxFrame
-		if limit >= MinFrame && limit < MaxFrame {
+		if limit := limit(); limit >= MinFrame && limit < MaxFrame {
 			p.max = limit
 		}
 		p.ceiling = p.max
@@ -278,6 +278,14 @@ func (p *Search) Narrow() bool { return p.narrow }
 
 // Searching tells whether the search has not ended yet.
 func (p *Search) Searching() bool { return p.state == searching }
+
+// Due is when Step has something to do after the search has ended, zero if it has not.
+func (p *Search) Due() time.Time {
+	if p.state == searching {
+		return time.Time{}
+	}
+	return p.nextUp
+}
 
 // Told sets what routing may use, as others say, until the search finds it out.
 func (p *Search) Told(mtu int) { p.mtu = mtu }

@@ -25,7 +25,7 @@ func newStrand(limit int) *strand {
 func (s *strand) run(route, tries int) time.Duration {
 	begin := s.now
 	for s.now.Sub(begin) < time.Minute {
-		for _, size := range s.p.Step(s.now, 60*time.Millisecond, tries, time.Minute, route, 61) {
+		for _, size := range s.p.Step(s.now, 60*time.Millisecond, tries, time.Minute, func() int { return route }, 61) {
 			s.sent += size
 			if size <= s.limit && s.rand.Float64() >= s.loss {
 				s.p.Answered(s.now.Add(20*time.Millisecond), size)
@@ -60,8 +60,8 @@ func TestTheMTUSearchFindsTheExactSizeInAFewRoundTrips(t *testing.T) {
 func TestCommonSizesAreFoundAtOnce(t *testing.T) {
 	for _, mtu := range []int{1500, 1492, 1420, 1280} {
 		s := newStrand(mtu - 61)
-		s.p.Step(s.now, 0, 2, time.Minute, 1439, 61)
-		s.p.Step(s.now, 0, 2, time.Minute, 1439, 61)
+		s.p.Step(s.now, 0, 2, time.Minute, func() int { return 1439 }, 61)
+		s.p.Step(s.now, 0, 2, time.Minute, func() int { return 1439 }, 61)
 		for _, trial := range s.p.tried {
 			if trial.size <= s.limit {
 				s.p.Answered(s.now, trial.size)
