@@ -11,31 +11,46 @@ import (
 	"tincan/internal/node"
 )
 
-// whereabouts knows where addresses lead on this machine. The protocol core asks often, so
-// answers are kept for a moment. It is safe for concurrent use.
+// whereabouts knows where addresses lead on this machine. The protocol core asks often, so answers are kept: until
+// the kernel reports a change, if it does, else for a moment. It is safe for concurrent use.
 type whereabouts struct {
 	route func(netip.Addr) (here bool, dev string)
 	own   string // our own interface, "" if there is none
 
 	mu    sync.Mutex
+	told  bool // changes are reported
 	since time.Time
 	known map[netip.Addr]mesh.Location
 }
 
 const (
-	whereaboutsTime = 2 * time.Second
-	maxWhereabouts  = 4096
+	// askedEvery is how long answers are kept where changes are not reported, and toldEvery where they are: rules by
+	// which a route is chosen are changed without a report.
+	askedEvery     = 2 * time.Second
+	toldEvery      = time.Minute
+	maxWhereabouts = 4096
 )
 
 func newWhereabouts(own string, mark int) *whereabouts {
 	return &whereabouts{own: own, route: func(a netip.Addr) (bool, string) { return netwatch.RouteTo(a, mark) }}
 }
 
+// moved forgets all answers. told tells whether the next change will be reported, too.
+func (w *whereabouts) moved(told bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.told, w.known = told, nil
+}
+
 // locate tells where a leads.
 func (w *whereabouts) locate(a netip.Addr) mesh.Location {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if now := time.Now(); w.known == nil || now.Sub(w.since) > whereaboutsTime || len(w.known) >= maxWhereabouts {
+	keep := askedEvery
+	if w.told {
+		keep = toldEvery
+	}
+	if now := time.Now(); w.known == nil || now.Sub(w.since) > keep || len(w.known) >= maxWhereabouts {
 		w.since, w.known = now, map[netip.Addr]mesh.Location{}
 	}
 	l, ok := w.known[a]

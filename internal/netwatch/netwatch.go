@@ -31,6 +31,10 @@ type Config struct {
 	// Touched is called when something has happened to any interface, also an ignored one, or to a
 	// route that leads through that or nowhere. It may be nil.
 	Touched func()
+	// Moved is called at once when anything has happened to an interface, an address or a route, so that where an
+	// address leads may have changed. told is false when the system does not report such things, or not any more;
+	// it is true at first, if it does. It may be nil.
+	Moved func(told bool)
 	// Failed is called when the system does not report changes, so that the package polls
 	// instead. It may be nil.
 	Failed func(error)
@@ -76,6 +80,12 @@ func calm(ctx context.Context, hints <-chan struct{}) bool {
 			return true
 		case <-hints:
 		}
+	}
+}
+
+func (cfg *Config) moved(told bool) {
+	if cfg.Moved != nil {
+		cfg.Moved(told)
 	}
 }
 

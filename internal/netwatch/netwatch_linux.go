@@ -22,7 +22,8 @@ const (
 func notify(ctx context.Context, hints chan<- struct{}, cfg Config) {
 	failed := cfg.Failed
 	for ctx.Err() == nil {
-		err := subscribe(ctx, hints, cfg.Ignore)
+		err := subscribe(ctx, hints, &cfg)
+		cfg.moved(false)
 		if ctx.Err() != nil {
 			return
 		}
@@ -37,7 +38,7 @@ func notify(ctx context.Context, hints chan<- struct{}, cfg Config) {
 }
 
 // subscribe listens to the kernel until ctx ends or the kernel has had to drop messages.
-func subscribe(ctx context.Context, hints chan<- struct{}, ignore func(string) bool) error {
+func subscribe(ctx context.Context, hints chan<- struct{}, cfg *Config) error {
 	over := make(chan struct{})
 	links := make(chan netlink.LinkUpdate, 64)
 	addrs := make(chan netlink.AddrUpdate, 64)
@@ -80,6 +81,7 @@ func subscribe(ctx context.Context, hints chan<- struct{}, ignore func(string) b
 	}
 	hint(hints) // the kernel does not report what happened before
 	for {
+		cfg.moved(true)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -98,7 +100,7 @@ func subscribe(ctx context.Context, hints chan<- struct{}, ignore func(string) b
 				return errors.New("the kernel has ended it")
 			}
 			// A router may learn other routes all day long.
-			if isDefault(r.Dst) || r.Type == unix.RTM_DELROUTE && ours(&r.Route, ignore) {
+			if isDefault(r.Dst) || r.Type == unix.RTM_DELROUTE && ours(&r.Route, cfg.Ignore) {
 				hint(hints)
 			}
 		}

@@ -12,7 +12,7 @@ func TestTheBeginningIsAHint(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	hints := make(chan struct{}, 1)
 	ended := make(chan error)
-	go func() { ended <- subscribe(ctx, hints, func(string) bool { return false }) }()
+	go func() { ended <- subscribe(ctx, hints, &Config{Ignore: func(string) bool { return false }}) }()
 	select {
 	case <-hints:
 	case <-time.After(time.Minute):
