@@ -64,7 +64,8 @@ type Settings struct {
 	ClampMSS            bool
 	StrictSubnets       bool
 	SourceCheck         bool
-	Workers             int // goroutines that seal and open under load; -1: by the number of processors
+	Metrics             Address // where Prometheus is answered; no Host: nowhere
+	Workers             int     // goroutines that seal and open under load; -1: by the number of processors
 	TunnelServer        bool
 
 	IndirectData   bool
@@ -181,6 +182,7 @@ func ReadSettings(pool *Pool, self node.Name, dir string) (Settings, []Warning) 
 		StrictSubnets:    r.Bool("StrictSubnets"),
 		SourceCheck:      r.Bool("SourceCheck"),
 		Workers:          r.IntOr("Workers", -1),
+		Metrics:          r.address("Metrics"),
 
 		IndirectData:   r.Bool("IndirectData"),
 		TCPOnly:        r.Bool("TCPOnly"),
@@ -336,4 +338,14 @@ func Routable(p netip.Prefix) error {
 		return errors.New("it has addresses that never leave a machine or link")
 	}
 	return nil
+}
+
+// address is the value of a variable for one address; the zero value if it is not set.
+func (r *Reader) address(name string) Address {
+	text := r.String(name)
+	if text == "" {
+		return Address{}
+	}
+	a, _ := ParseAddress(text) // checked by its kind
+	return a
 }

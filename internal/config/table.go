@@ -93,6 +93,8 @@ var table = []Variable{
 	{Name: "Ifconfig", Flags: Server | Multiple | Reload, Kind: InterfaceAddress, Since: "tincan"},
 	{Name: "Route", Flags: Server | Multiple | Reload, Kind: NetRoute, Since: "tincan"},
 
+	{Name: "Metrics", Flags: Server, Kind: Endpoint, Since: "tincan"},
+
 	// ------------------------------------------------ ours: which paths packets take
 
 	{Name: "Relay", Flags: Server | Reload, Kind: Bool, Default: "yes", Since: "tincan"},

@@ -53,8 +53,23 @@ type NodeByNode interface {
 	Links() int
 }
 
-// picture is what b knows.
-func picture(b Backend) Status {
+// Picture is all that b knows.
+func Picture(b Backend) Status {
+	s := nodesOf(b)
+	if k, ok := b.(KeyKeeper); ok {
+		s.ChangedKeys = k.ChangedKeys()
+	}
+	if d, ok := b.(Diagnoser); ok {
+		s.Problems = d.Problems()
+	}
+	if r, ok := b.(Refuser); ok {
+		limits := r.Limits()
+		s.Drops, s.Contested, s.Limits = r.Drops(), r.Contested(), &limits
+	}
+	return s
+}
+
+func nodesOf(b Backend) Status {
 	n, ok := b.(NodeByNode)
 	if !ok {
 		return Compose(b.Self(), b.Nodes(), b.Edges(), b.Subnets(), b.Connections())
@@ -304,17 +319,7 @@ func (c *client) answer(line string, w *bufio.Writer) (stop bool, err error) {
 		color, _ := number(args, 1)
 		c.log(level, color != 0)
 	case reqStatus:
-		status := picture(b)
-		if k, ok := b.(KeyKeeper); ok {
-			status.ChangedKeys = k.ChangedKeys()
-		}
-		if d, ok := b.(Diagnoser); ok {
-			status.Problems = d.Problems()
-		}
-		if r, ok := b.(Refuser); ok {
-			limits := r.Limits()
-			status.Drops, status.Contested, status.Limits = r.Drops(), r.Contested(), &limits
-		}
+		status := Picture(b)
 		return false, status.write(w)
 	case reqAccept:
 		fmt.Fprintf(w, "18 101 %s\n", c.decide(args, KeyKeeper.AcceptKey))

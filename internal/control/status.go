@@ -39,6 +39,9 @@ const (
 	PathUnreachable Path = "unreachable"
 )
 
+// Paths are those to other nodes.
+var Paths = []Path{PathUDP, PathTCP, PathRelayed, PathIdle, PathNoKey, PathUnreachable}
+
 // Transport is the protocol below that carries packets.
 type Transport string
 

@@ -105,7 +105,7 @@ func (b byNode) Links() (n int) {
 func TestNodesOneByOneMakeTheSameStatus(t *testing.T) {
 	b := sampleMesh(t)
 	want := Compose(b.Self(), b.nodes, b.edges, b.subnets, b.conns)
-	got := picture(byNode{b})
+	got := nodesOf(byNode{b})
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v\nwant %+v", got, want)
 	}

@@ -386,6 +386,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 	defer inBackground(d.distribution.run)()
 	defer inBackground(d.membership.run)()
 	defer inBackground(d.graph.run)()
+	defer inBackground(d.serveMetrics)()
 	defer d.mapPorts(ctx)()
 	endCore := inBackground(d.core.run)
 	defer inBackground(func(ctx context.Context) { d.conflicts.run(ctx, d.opts.Layout) })()

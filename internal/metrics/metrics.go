@@ -1,0 +1,240 @@
+// Package metrics tells Prometheus how a node is: its status in the text exposition format, over HTTP.
+package metrics
+
+import (
+	"bufio"
+	"cmp"
+	"io"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"tincan/internal/control"
+)
+
+// ContentType is that of what [Write] writes.
+const ContentType = "text/plain; version=0.0.4; charset=utf-8"
+
+// maxPeers is for how many nodes there are time series of their own: the reachable ones first. A member of an open
+// network can invent nodes.
+const maxPeers = 1000
+
+// Write writes the status of a node and what its process uses.
+func Write(w io.Writer, s *control.Status, p Process) error {
+	b := &writer{Writer: bufio.NewWriter(w)}
+	b.gauge("tincan_build_info", "Version of the node; always 1.")
+	b.value(1, "version", s.Version)
+	b.gauge("tincan_up_nodes", "Nodes that are reachable, this one included.")
+	b.value(float64(s.Summary.Reachable))
+	b.gauge("tincan_known_nodes", "Nodes that are known, this one included.")
+	b.value(float64(s.Summary.Nodes))
+	b.gauge("tincan_meta_connections", "Meta connections of this node.")
+	b.value(float64(s.Summary.Connections))
+	b.gauge("tincan_edges", "Meta connections in the whole mesh.")
+	b.value(float64(s.Summary.Edges))
+	b.gauge("tincan_problems", "Problems of this machine's network that the node knows of; tincan status names them.")
+	b.value(float64(len(s.Problems)))
+	b.gauge("tincan_changed_keys", "Nodes whose changed keys wait for a decision.")
+	b.value(float64(len(s.ChangedKeys)))
+	b.gauge("tincan_contested_subnets", "Claims to subnets that are outranked by that of another node.")
+	b.value(float64(len(s.Contested)))
+
+	b.counter("tincan_interface_packets_total", "Packets from (receive) and to (transmit) the interface of the VPN.")
+	b.value(float64(s.Self.Rx.Packets), "direction", "receive")
+	b.value(float64(s.Self.Tx.Packets), "direction", "transmit")
+	b.counter("tincan_interface_bytes_total", "Bytes from (receive) and to (transmit) the interface of the VPN.")
+	b.value(float64(s.Self.Rx.Bytes), "direction", "receive")
+	b.value(float64(s.Self.Tx.Bytes), "direction", "transmit")
+
+	if len(s.Drops) > 0 {
+		b.counter("tincan_dropped_packets_total", "Packets that were dropped or answered with an error.")
+		for _, d := range s.Drops {
+			b.value(float64(d.Count), "reason", d.Reason)
+		}
+	}
+	if l := s.Limits; l != nil {
+		b.counter("tincan_refused_connections_total", "Connections of others for which there was no room.")
+		b.value(float64(l.Connections.Count))
+		b.counter("tincan_core_waits_total", "Requests that waited because their neighbour had used its share of the protocol core's time.")
+		b.value(float64(l.CoreWaits))
+		b.gauge("tincan_held", "State that is held for other nodes.")
+		held := []struct {
+			what string
+			control.Held
+		}{{"nodes", l.Nodes}, {"edges", l.Edges}, {"subnets", l.Subnets}}
+		for _, h := range held {
+			b.value(float64(h.Held.Held), "what", h.what)
+		}
+		b.gauge("tincan_held_limit", "How much of it may be held.")
+		for _, h := range held {
+			b.value(float64(h.Limit), "what", h.what)
+		}
+	}
+	if par := s.Parallel; par != nil {
+		b.gauge("tincan_workers", "Goroutines that share the packets of fast flows.")
+		b.value(float64(par.Workers))
+		b.counter("tincan_workers_sealed_total", "Super-packets that they have sealed.")
+		b.value(float64(par.Sealed))
+		b.counter("tincan_workers_opened_total", "Runs of datagrams that they have opened.")
+		b.value(float64(par.Opened))
+	}
+	b.peers(s.Nodes)
+	p.write(b)
+	return b.Flush()
+}
+
+// peers writes the series of each node.
+func (b *writer) peers(all []control.NodeView) {
+	nodes := slices.Clone(all)
+	if len(nodes) > maxPeers {
+		slices.SortStableFunc(nodes, func(x, y control.NodeView) int { return cmp.Compare(rank(x), rank(y)) })
+		nodes = nodes[:maxPeers]
+	}
+	slices.SortFunc(nodes, func(x, y control.NodeView) int { return cmp.Compare(x.Name, y.Name) })
+	b.gauge("tincan_peers_omitted", "Nodes for which there are no series, because there are too many.")
+	b.value(float64(len(all) - len(nodes)))
+	paths := map[control.Path]int{}
+	for _, n := range all {
+		paths[n.Path]++
+	}
+	b.gauge("tincan_peers", "Other nodes by the path that packets take to them.")
+	for _, path := range control.Paths {
+		b.value(float64(paths[path]), "path", string(path))
+	}
+	if len(nodes) == 0 {
+		return
+	}
+	each := func(f func(n *control.NodeView)) {
+		for i := range nodes {
+			f(&nodes[i])
+		}
+	}
+	b.gauge("tincan_peer_up", "Whether the node is reachable.")
+	each(func(n *control.NodeView) {
+		up := 0.0
+		if n.Reachable {
+			up = 1
+		}
+		b.value(up, "peer", string(n.Name))
+	})
+	b.gauge("tincan_peer_info", "How packets reach the node; always 1.")
+	each(func(n *control.NodeView) {
+		b.value(1, "peer", string(n.Name), "path", string(n.Path), "via", string(n.Via))
+	})
+	b.gauge("tincan_peer_rtt_seconds", "Round trip time by UDP, directly or through the relay, as measured last.")
+	each(func(n *control.NodeView) {
+		if n.RTT > 0 {
+			b.value(time.Duration(n.RTT).Seconds(), "peer", string(n.Name))
+		}
+	})
+	b.gauge("tincan_peer_loss_ratio", "Share of the probes by UDP that are lost.")
+	each(func(n *control.NodeView) {
+		if n.Path == control.PathUDP || n.Path == control.PathRelayed {
+			b.value(n.Loss, "peer", string(n.Name))
+		}
+	})
+	b.gauge("tincan_peer_path_mtu_bytes", "Largest IP packet that the direct path takes.")
+	each(func(n *control.NodeView) {
+		if n.MTU > 0 {
+			b.value(float64(n.MTU), "peer", string(n.Name))
+		}
+	})
+	b.counter("tincan_peer_packets_total", "Packets from (receive) and to (transmit) the node.")
+	each(func(n *control.NodeView) {
+		b.value(float64(n.Rx.Packets), "peer", string(n.Name), "direction", "receive")
+		b.value(float64(n.Tx.Packets), "peer", string(n.Name), "direction", "transmit")
+	})
+	b.counter("tincan_peer_bytes_total", "Bytes from (receive) and to (transmit) the node.")
+	each(func(n *control.NodeView) {
+		b.value(float64(n.Rx.Bytes), "peer", string(n.Name), "direction", "receive")
+		b.value(float64(n.Tx.Bytes), "peer", string(n.Name), "direction", "transmit")
+	})
+}
+
+// rank is lower for nodes that matter more.
+func rank(n control.NodeView) int {
+	switch {
+	case n.Connected:
+		return 0
+	case n.Reachable && n.Rx.Packets+n.Tx.Packets > 0:
+		return 1
+	case n.Reachable:
+		return 2
+	}
+	return 3
+}
+
+// writer writes the text format. The methods for a metric's head come before those for its values.
+type writer struct {
+	*bufio.Writer
+	name string
+}
+
+func (b *writer) gauge(name, help string)   { b.head(name, "gauge", help) }
+func (b *writer) counter(name, help string) { b.head(name, "counter", help) }
+
+func (b *writer) head(name, typ, help string) {
+	b.name = name
+	b.WriteString("# HELP " + name + " " + help + "\n# TYPE " + name + " " + typ + "\n")
+}
+
+// value writes a value with its labels, names and values in turn. Labels without a value are left out.
+func (b *writer) value(v float64, labels ...string) {
+	b.WriteString(b.name)
+	open := "{"
+	for l := range slices.Chunk(labels, 2) {
+		if l[1] == "" {
+			continue
+		}
+		b.WriteString(open + l[0] + `="` + escaper.Replace(strings.ToValidUTF8(l[1], "?")) + `"`)
+		open = ","
+	}
+	if open == "," {
+		b.WriteString("}")
+	}
+	b.WriteString(" " + strconv.FormatFloat(v, 'g', -1, 64) + "\n")
+}
+
+var escaper = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
+
+// Target is a group of addresses as Prometheus' HTTP service discovery reads it.
+type Target struct {
+	Targets []string          `json:"targets"`
+	Labels  map[string]string `json:"labels"`
+}
+
+// Targets are the nodes of a mesh at the first address in the VPN that each has for itself, with port. own comes first.
+func Targets(s *control.Status, port string) []Target {
+	list := []Target{}
+	for _, n := range append([]control.NodeView{s.Self}, s.Nodes...) {
+		for _, text := range n.Subnets {
+			addr, ok := hostAddress(text)
+			if !ok {
+				continue
+			}
+			list = append(list, Target{
+				Targets: []string{netip.AddrPortFrom(addr, 0).Addr().String()},
+				Labels:  map[string]string{"__meta_tincan_node": string(n.Name), "__meta_tincan_network": s.Network},
+			})
+			t := &list[len(list)-1].Targets[0]
+			if addr.Is6() {
+				*t = "[" + *t + "]"
+			}
+			*t += ":" + port
+			break
+		}
+	}
+	return list
+}
+
+// hostAddress is the address of a subnet that is a single one: address, address/32, address/128, with or without weight.
+func hostAddress(subnet string) (netip.Addr, bool) {
+	subnet, _, _ = strings.Cut(subnet, "#")
+	if addr, err := netip.ParseAddr(subnet); err == nil {
+		return addr, true
+	}
+	p, err := netip.ParsePrefix(subnet)
+	return p.Addr(), err == nil && p.IsSingleIP()
+}
