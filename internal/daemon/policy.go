@@ -174,8 +174,8 @@ func (b *backend) whyPolicy(name node.Name, to *policy.Target, r *control.WhyRep
 		if one.Dir == flow.In {
 			direction = "from"
 		}
-		add(whyHasDenied, "the access policy has refused here %d packets %s %s, %s, the last one %s ago: %s",
-			one.Count, direction, name, one.Protocol.Service(one.Port), max(0, time.Since(one.Last)).Round(time.Second), one.Why)
+		add(whyHasDenied, "the access policy refuses packets %s %s here, %s: %d so far, the last one %s ago; %s",
+			direction, name, one.Protocol.Service(one.Port), one.Count, max(0, time.Since(one.Last)).Round(time.Second), one.Why)
 	}
 	if refused {
 		r.Good = false
