@@ -16,7 +16,7 @@ import (
 // Claim is something that is lost with an owner, unless another one says it anew.
 type Claim struct {
 	Statement ID             // that says it today: of a member that was admitted, the admission
-	By        keys.PublicKey // the owner whose word it is, or a member who admits or invites
+	By        keys.PublicKey // the owner whose word it is, or a member who may invite
 	Content   Content        // what is said anew: a [*Member], [*Removal], [*Invitation] or [*Policy]
 }
 
@@ -210,11 +210,19 @@ func (c *carrier) members(which func(*Membership) bool) error {
 		if !which(old) || c.stays(now, old) {
 			continue
 		}
-		if err := c.sign(old.Statement, old.By, RightAdmit, old.NotAfter, old.member()); err != nil {
+		if err := c.sign(old.Statement, c.standsOn(old), RightAdmit, old.NotAfter, old.member()); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// standsOn returns by whose word somebody is a member.
+func (c *carrier) standsOn(m *Membership) keys.PublicKey {
+	if inv := c.before.State().Invitation(m.Invitation); inv != nil {
+		return inv.By
+	}
+	return m.By
 }
 
 // stays tells whether a member is one after the change, or its key or its name is what the change

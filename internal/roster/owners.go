@@ -143,22 +143,35 @@ func (r *Roster) CanUndo(key keys.PublicKey) bool {
 	return false
 }
 
-// Base returns the list that an owner's new one has to follow to put out others: the one in force,
-// unless one of these is more senior there, or has put out the signer itself. Then it is an earlier
-// one, on which the signer decides. It is nil if the signer cannot change the owners.
-func (r *Roster) Base(signer keys.PublicKey, out ...keys.PublicKey) *List {
+// Base returns the list that an owner's new one has to follow to remove others for good, and the lists that have followed it until
+// now. It is the one in force, unless one of the others could undo that, having signed what led to it, or has removed the signer
+// himself. Then it is an earlier one, on which the signer is the more senior, if there is such a list. The result is nil if the signer
+// cannot change the owners.
+func (r *Roster) Base(signer keys.PublicKey, out ...keys.PublicKey) []*List {
 	lists := r.sinceRoot()
+	last := len(lists) - 1
+	decides := func(i int) bool {
+		return lists[i].May(signer, RightOwners) && (i == last || lists[i].replaces(lists[i+1], signer))
+	}
 	senior := func(l *List) bool {
 		return !slices.ContainsFunc(out, func(o keys.PublicKey) bool { return l.May(o, RightOwners) && l.find(o) < l.find(signer) })
 	}
-	for i := len(lists) - 1; i >= 0; i-- {
-		l := lists[i]
-		if l.May(signer, RightOwners) && senior(l) && (i == len(lists)-1 || l.replaces(lists[i+1], signer)) {
-			return l
+	undone := func(i int) bool {
+		return slices.ContainsFunc(out, func(o keys.PublicKey) bool { return lists[i].replaces(lists[i+1], o) })
+	}
+	safe := 0 // nobody of those can undo what led to this list
+	for safe < last && !undone(safe) {
+		safe++
+	}
+	for i := safe; i >= 0 && last >= 0; i-- {
+		if decides(i) && senior(lists[i]) {
+			return lists[i:]
 		}
 	}
-	if last := len(lists) - 1; last >= 0 && lists[last].May(signer, RightOwners) {
-		return lists[last]
+	for i := last; i >= 0; i-- {
+		if decides(i) {
+			return lists[i:]
+		}
 	}
 	return nil
 }

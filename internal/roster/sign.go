@@ -293,6 +293,7 @@ type Change struct {
 	Owners OwnerList   // from then on
 	Former []Owner     // who were owners before, with the rights that they had: what they have signed is said anew as well
 	Drop   map[ID]bool // statements of those who go that are not said anew, and so lost
+	Ahead  bool        // say it anew although others have to sign the change first: those who go may be the last of them
 }
 
 // SignOwners signs a list of owners. With a threshold above 1 it takes effect when others have
@@ -310,7 +311,7 @@ func (r *Roster) SignOwners(c Change, key *keys.PrivateKey) ([][]byte, error) {
 	trial.Merge([][]byte{raw})
 	o := &Owners{Parent: c.Parent, OwnerList: c.Owners}
 	switch {
-	case trial.State().List == o.List(r.network):
+	case trial.State().List == o.List(r.network) || c.Ahead && c.Parent == r.State().List:
 		return r.carryOwners(c, raw, key)
 	case c.Parent == r.State().List:
 		return [][]byte{raw}, nil // others have to sign it, too
@@ -322,7 +323,7 @@ const changingOwners = "changing the owners"
 
 // vote signs a list of owners.
 func (r *Roster) vote(c Change, key *keys.PrivateKey) ([]byte, error) {
-	if c.Parent == r.State().List {
+	if s := r.State(); c.Parent == s.List && (!s.Owners.May(key.Public(), RightOwners) || r.tooNewUnder(c.Owners)) {
 		if err := r.allow(changingOwners, key, RightOwners); err != nil {
 			return nil, err
 		}
@@ -343,6 +344,12 @@ func (r *Roster) vote(c Change, key *keys.PrivateKey) ([]byte, error) {
 	return raw, nil
 }
 
+// tooNewUnder tells whether a critical statement that this program does not understand would remain. Otherwise a thief
+// could keep his owner's key in office with one.
+func (r *Roster) tooNewUnder(l OwnerList) bool {
+	return slices.ContainsFunc(r.State().Newer, func(n Newer) bool { return n.Critical && l.find(r.byID[n.Statement].Signer) >= 0 })
+}
+
 // Countersign signs a list that other owners have signed. If it is in force then, what would be
 // lost is said anew, as by [Roster.SignOwners].
 func (r *Roster) Countersign(list ID, drop map[ID]bool, key *keys.PrivateKey) ([][]byte, error) {
@@ -359,6 +366,9 @@ func (r *Roster) Countersign(list ID, drop map[ID]bool, key *keys.PrivateKey) ([
 // does not matter.
 func (r *Roster) SignRecovery(c Change, next keys.PublicKey, recovery, owner *keys.PrivateKey) ([][]byte, error) {
 	s := r.State()
+	if r.tooNewUnder(c.Owners) {
+		return nil, &NotAllowedError{What: "recovering the network", New: true}
+	}
 	if s.Root.IsZero() || recovery.Public() != s.Recovery {
 		return nil, errors.New("recovering the network: this is not its recovery key")
 	}

@@ -149,6 +149,18 @@ func TestTwoOfTwoOwnersRetireOne(t *testing.T) {
 	}
 }
 
+// TestWhoGoesSignsLast: as what is lost was said anew when the change was proposed.
+func TestWhoGoesSignsLast(t *testing.T) {
+	n := retired(t, 2)
+	n.take(n.SignOwners(Change{Owners: ownerList(1, "ann"), Ahead: true}, key("ann")))
+	n.complete("amy bob carl")
+	n.take(n.Countersign(n.State().Proposals[0].List, nil, key("ben")))
+	n.complete("amy bob carl")
+	if len(n.State().Owners.Owners) != 1 {
+		t.Error("ben is still an owner")
+	}
+}
+
 // claims names what a change takes away, one thing a word.
 func (n *network) claims(c Change, owner string) (list []Claim, text string) {
 	n.t.Helper()
@@ -269,15 +281,24 @@ func TestASeniorOwnerTakesTheNetworkBack(t *testing.T) {
 	n.take(n.SignMember(*member("eve", "eve"), 0, key("thief")))
 	n.want("eve")
 	base := n.Base(pub("ann"), pub("ben"))
-	if base == nil || base.ID != n.Network() || n.Base(pub("ben"), pub("ann")) != nil || n.Base(pub("thief")).ID != n.State().List {
+	if len(base) != 2 || base[0].ID != n.Network() || n.Base(pub("thief"))[0].ID != n.State().List {
 		t.Fatalf("%+v", base)
 	}
-	c := Change{Parent: base.ID, Owners: ownerList(1, "ann")}
+	c := Change{Parent: base[0].ID, Owners: ownerList(1, "ann")}
 	n.wantClaims(c, "ann", "-old invitation bob policy")
 	n.take(n.SignOwners(c, key("ann")))
 	n.complete("amy bob carl")
 	if n.CanUndo(pub("ben")) || n.CanUndo(pub("thief")) {
 		t.Error("the thief can undo it")
+	}
+	if n.Base(pub("ben"), pub("ann")) != nil {
+		t.Error("who was removed by a more senior owner can change the owners")
+	}
+	// He has also signed the list that alone would put him out.
+	n = retired(t, 1)
+	n.take(one(Sign(n.Network(), 9, 0, &Owners{Parent: n.Network(), OwnerList: ownerList(1, "ann", "ben", "cat")}, key("ben"))))
+	if base := n.Base(pub("ann"), pub("ben")); len(base) != 2 || len(n.Base(pub("ann"), pub("cat"))) != 1 {
+		t.Errorf("%+v", base)
 	}
 	// The other way round the thief is the more senior one.
 	n = retired(t, 1)
@@ -361,6 +382,29 @@ func TestACriticalStatementOfANewerVersionStopsTheAdministration(t *testing.T) {
 	var refused *NotAllowedError
 	if !errors.As(err, &refused) || !refused.New || !n.State().TooNew() {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestAThiefCannotStayByACriticalStatement: with a stolen owner's key he can stop the administration, but not his end.
+func TestAThiefCannotStayByACriticalStatement(t *testing.T) {
+	for _, recover := range []bool{true, false} {
+		n := newNetwork(t, 1)
+		n.take(n.SignMember(*member("bob", "bob"), 0, key("ann")))
+		s := &Statement{Critical: true, Network: n.Network(), Content: &Unknown{Type: 77}}
+		s.sign(key("ben"))
+		n.take([][]byte{s.Append(nil)}, nil)
+		if _, err := n.SignOwners(Change{Owners: ownerList(1, "ann", "ben", "cat")}, key("ann")); err == nil {
+			t.Error("owners are changed although nobody understands what one of them has said")
+		}
+		if recover {
+			n.take(n.SignRecovery(Change{Owners: ownerList(1, "ann")}, pub("paper"), key("paper"), key("ann")))
+		} else {
+			n.take(n.SignOwners(Change{Owners: ownerList(1, "ann")}, key("ann")))
+		}
+		n.want("bob")
+		if n.State().TooNew() || len(n.State().Owners.Owners) != 1 {
+			t.Errorf("%+v", n.State().Owners)
+		}
 	}
 }
 
