@@ -38,11 +38,10 @@ const (
 	Settings Part = "settings"
 	Scripts  Part = "scripts"
 	Nodes    Part = "nodes"
-	Policy   Part = "policy" // the access policy of a signed network
 )
 
 // Parts are all of them.
-var Parts = []Part{Keys, Settings, Scripts, Nodes, Policy}
+var Parts = []Part{Keys, Settings, Scripts, Nodes}
 
 // Finding is one thing that was found, in words for people.
 type Finding struct {
@@ -105,7 +104,6 @@ func Directory(l confdir.Layout) (Report, error) {
 	in.settings(warnings, err)
 	in.scripts()
 	in.nodes(warnings)
-	in.policy()
 	in.arrange()
 	return in.Report, nil
 }

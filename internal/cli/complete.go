@@ -11,6 +11,7 @@ import (
 	"tincan/internal/cli/frontend"
 	"tincan/internal/command"
 	"tincan/internal/command/ownership"
+	"tincan/internal/members"
 )
 
 // noFiles is the usual answer to the shell: these words, and no names of files.
@@ -86,12 +87,45 @@ func (c completer) tokens(_ *cobra.Command, args []string, _ string) ([]string, 
 	return nil, noFiles
 }
 
+// oneOwner completes the name of an owner, as the only argument.
+func (c completer) oneOwner(cmd *cobra.Command, args []string, text string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, noFiles
+	}
+	return c.owners(cmd, args, text)
+}
+
+// owners completes the names of owners, also of former ones.
+func (c completer) owners(*cobra.Command, []string, string) (words []string, _ cobra.ShellCompDirective) {
+	if l, ok := c.Known(); ok {
+		if n, err := ownership.Open(l, c.Ask); err == nil {
+			for _, o := range n.EverOwners() {
+				words = append(words, string(o.Name))
+			}
+		}
+	}
+	return words, noFiles
+}
+
+// proposals completes the ids of changes of the owners that wait for signatures.
+func (c completer) proposals(_ *cobra.Command, args []string, _ string) (words []string, _ cobra.ShellCompDirective) {
+	if l, ok := c.Known(); ok && len(args) == 0 {
+		if n, err := ownership.Open(l, c.Ask); err == nil {
+			for _, p := range n.Roster.State().Proposals {
+				words = append(words, p.List.String()[:8])
+			}
+		}
+	}
+	return words, noFiles
+}
+
 // addCompletions says what each command and option can be given.
 func addCompletions(e *env.Env, root *cobra.Command) {
 	c := completer{e}
 	for words, f := range map[string]frontend.Completion{
 		"connect": c.oneNode, "disconnect": c.oneNode, "info": c.oneNode, "why": c.oneNode, "ping": c.oneNode, "accept": c.oneNode, "remove": c.oneNode,
 		"admit": c.oneNode, "approve": c.oneNode, "deny": c.oneNode,
+		"owners add": c.oneOwner, "owners retire": c.oneOwner, "owners compromised": c.oneOwner, "owners sign": c.proposals, "owners threshold": cobra.NoFileCompletions,
 		"status": c.oneNode, "edit": c.files, "token revoke": c.tokens, "verify": c.oneNode,
 		"policy try": c.flow, "policy show": cobra.NoFileCompletions, "policy edit": cobra.NoFileCompletions, "policy clear": cobra.NoFileCompletions,
 		"init": cobra.NoFileCompletions, "invite": cobra.NoFileCompletions, "join": cobra.NoFileCompletions,
@@ -102,12 +136,15 @@ func addCompletions(e *env.Env, root *cobra.Command) {
 	}
 	levels := cobra.FixedCompletions([]string{"0", "1", "2", "3", "4", "5"}, noFiles)
 	for words, options := range map[string]map[string]frontend.Completion{
-		"ping":     {"transport": cobra.FixedCompletions([]string{"any", "udp", "tcp"}, noFiles), "via": c.anyNode},
-		"up":       {"debug": levels},
-		"gen":      {"engine": cobra.FixedCompletions([]string{"embedded", "tincd"}, noFiles), "protocol": cobra.FixedCompletions([]string{"tincan", "gen1", "gen2"}, noFiles), "connect-to": c.anyNode},
-		"bootnode": {"protocol": cobra.FixedCompletions([]string{"gen1", "gen2"}, noFiles)},
+		"ping":               {"transport": cobra.FixedCompletions([]string{"any", "udp", "tcp"}, noFiles), "via": c.anyNode},
+		"up":                 {"debug": levels},
+		"gen":                {"engine": cobra.FixedCompletions([]string{"embedded", "tincd"}, noFiles), "protocol": cobra.FixedCompletions([]string{"tincan", "gen1", "gen2"}, noFiles), "connect-to": c.anyNode},
+		"owners add":         {"rights": cobra.FixedCompletions(members.RightNames, noFiles)},
+		"owners compromised": {"keep": c.owners},
+		"owners recover":     {"keep": c.owners, "lost": c.owners, "stolen": c.owners},
+		"bootnode":           {"protocol": cobra.FixedCompletions([]string{"gen1", "gen2"}, noFiles)},
 	} {
-		cmd, _, err := root.Find([]string{words})
+		cmd, _, err := root.Find(strings.Fields(words))
 		for name, f := range options {
 			if err == nil && cmd.Flags().Lookup(name) != nil {
 				_ = cmd.RegisterFlagCompletionFunc(name, frontend.Begun(f))

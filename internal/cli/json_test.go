@@ -56,6 +56,8 @@ var forms = []struct {
 	{"accept NODE", report.Accepted{}, ""},
 	{"get", report.Values{}, ""},
 	{"members", members.View{}, ""},
+	{"owners show", report.Owners{}, ""},
+	{"owners key", report.OwnersKey{}, ""},
 	{"roster adopt", report.Adopted{}, ""},
 	{"roster show", report.Roster{}, ""},
 	{"roster log", report.Statements{}, ""},

@@ -85,9 +85,7 @@ func NewView(s *roster.State, self node.Name, mode string, now time.Time) View {
 		TooNew: s.TooNew(), Threshold: int(s.Owners.Threshold), Recovery: s.Recovery != (keys.PublicKey{}),
 	}
 	v.Policy, _ = s.Policy("")
-	for _, o := range s.Owners.Owners {
-		v.Owners = append(v.Owners, Owner{o.Name, roster.Fingerprint(o.Key), rights(o.Rights)})
-	}
+	v.Owners = Owners(s.Owners)
 	for _, m := range s.Members {
 		v.Members = append(v.Members, newMember(s, m))
 	}
@@ -168,8 +166,20 @@ func at(unix int64) *time.Time {
 	return &t
 }
 
-func rights(r roster.Rights) []string {
-	return flags(uint8(r), "admit", "remove", "policy", "owners")
+// Owners describes a list of owners.
+func Owners(l roster.OwnerList) (list []Owner) {
+	for _, o := range l.Owners {
+		list = append(list, Owner{o.Name, roster.Fingerprint(o.Key), Rights(o.Rights)})
+	}
+	return list
+}
+
+// RightNames are the names of the rights of owners, in the order of their bits.
+var RightNames = []string{"admit", "remove", "policy", "owners"}
+
+// Rights are the names of the rights in r.
+func Rights(r roster.Rights) []string {
+	return flags(uint8(r), RightNames...)
 }
 
 func capabilities(c roster.Capabilities) []string {

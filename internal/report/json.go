@@ -270,6 +270,15 @@ type LogLine struct {
 	Text     string `json:"text"`
 }
 
+// OwnersKey is what "owners key --json" prints.
+type OwnersKey struct {
+	Key         string `json:"key"` // public, for "owners add"
+	Fingerprint string `json:"fingerprint"`
+	File        string `json:"file"`  // with the private key
+	Made        bool   `json:"made"`  // it was made now
+	Owner       bool   `json:"owner"` // it is an owner's
+}
+
 // Adopted is what "roster adopt --json" prints.
 type Adopted struct {
 	Network  string   `json:"network"`            // id, for "roster accept" on the other nodes

@@ -2,7 +2,6 @@ package sim
 
 import (
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -16,8 +15,7 @@ import (
 
 // says sends a request over all of h's connections, whatever its protocol core thinks of it.
 func (h *Host) says(text string) {
-	for _, id := range slices.Sorted(maps.Keys(h.links)) {
-		l := h.links[id]
+	for _, l := range h.links {
 		if l.secure != nil && !l.closed {
 			l.put(delivery{text: text})
 		}

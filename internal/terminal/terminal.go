@@ -64,6 +64,25 @@ func (s Streams) Ask(format string, args ...any) (string, error) {
 	return s.Line()
 }
 
+// Secret reads one line of input, which a terminal does not show. A person is asked for it by the prompt.
+func (s Streams) Secret(prompt string) (string, error) {
+	f, ok := s.In.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return s.Line()
+	}
+	// Raw before the prompt is there: who types fast would see it otherwise.
+	state, err := term.MakeRaw(int(f.Fd()))
+	if err != nil {
+		return "", err
+	}
+	defer term.Restore(int(f.Fd()), state)
+	text, err := term.NewTerminal(struct {
+		io.Reader
+		io.Writer
+	}{f, s.Err}, "").ReadPassword(prompt)
+	return strings.TrimSpace(text), err
+}
+
 // Line reads one line of input, without its end and the blanks around it.
 func (s Streams) Line() (string, error) {
 	line, err := bufio.NewReader(io.LimitReader(oneByte{s.In}, 4096)).ReadString('\n')

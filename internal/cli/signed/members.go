@@ -291,7 +291,9 @@ func Remove(e *env.Env, about, reason string, here func(node.Name) error) error 
 		e.Say("%s is removed from the network, for ever", roster.Fingerprint(t.Key))
 	}
 	for _, o := range t.Owned {
-		e.Say("note: the owner of the same name (%s) is still one; to change that: %s owners compromised %s", roster.Fingerprint(o.Key), e.Self(), o.Name)
+		if err := alsoOwner(e, n, o); err != nil {
+			return err
+		}
 	}
 	if !t.Member {
 		return nil
@@ -303,6 +305,25 @@ func Remove(e *env.Env, about, reason string, here func(node.Name) error) error 
 	sayGone(e, t.Name)
 	for _, name := range stock {
 		e.Say("note: %s runs tinc, which checks no roster: delete hosts/%s there, too", name, t.Name)
+	}
+	return nil
+}
+
+// alsoOwner offers to put out the owner of the same name as a member that is removed: its key is another one.
+func alsoOwner(e *env.Env, n *ownership.Network, o roster.Owner) error {
+	if !e.Interactive() {
+		e.Say("note: the owner of the same name (%s) is still one; to change that, if the key may be in wrong hands: %s owners compromised %s; else: %s owners retire %s", roster.Fingerprint(o.Key), e.Self(), o.Name, e.Self(), o.Name)
+		return nil
+	}
+	var f fates
+	if err := f.ask(e, o, "also an owner"); err != nil {
+		return err
+	}
+	switch f.of[o.Key] {
+	case lost:
+		return retire(e, n, o, 0)
+	case stolen:
+		return compromised(e, n, o, 0, nil, heritage{})
 	}
 	return nil
 }

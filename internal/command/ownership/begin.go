@@ -33,22 +33,28 @@ func (a Adopted) Show(l confdir.Layout, s terminal.Streams) error {
 	}
 	say := func(format string, args ...any) { fmt.Fprintf(s.Err, format+"\n", args...) }
 	say("owner's key: %s; it is on this machine only, so keep a copy in a safe place", l.OwnerKey())
-	switch {
-	case a.Recovery == "":
+	if a.Recovery == "" {
 		return nil
-	case !s.ErrIsTerminal():
-		if err := confdir.Create(l.RecoveryKey(), []byte(a.Recovery+"\n"), confdir.SecretMode); err != nil {
-			return fmt.Errorf("storing the recovery key: %w", err)
+	}
+	return showRecovery(l, a.Recovery, s)
+}
+
+// showRecovery shows a recovery key once. Without a terminal it goes into a file that must not be there yet.
+func showRecovery(l confdir.Layout, text string, s terminal.Streams) error {
+	say := func(format string, args ...any) { fmt.Fprintf(s.Err, format+"\n", args...) }
+	if !s.ErrIsTerminal() {
+		if err := confdir.Create(l.RecoveryKey(), []byte(text+"\n"), confdir.SecretMode); err != nil {
+			return terminal.Hint(fmt.Errorf("storing the recovery key: %w", err), "if an old one is there: write it down, and move the file away")
 		}
 		say("recovery key: %s; write it down, keep it apart from all machines, and delete that file: whoever has it can replace the owners", l.RecoveryKey())
 		return nil
 	}
-	drawing, err := terminal.QR(a.Recovery)
+	drawing, err := terminal.QR(text)
 	if err != nil {
 		return err
 	}
 	say("recovery key, shown this once; write it down and keep it apart from all machines: whoever has it can replace the owners")
-	fmt.Fprintf(s.Err, "\n  %s\n\n%s\n", a.Recovery, drawing)
+	fmt.Fprintf(s.Err, "\n  %s\n\n%s\n", text, drawing)
 	return nil
 }
 

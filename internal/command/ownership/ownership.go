@@ -93,6 +93,11 @@ func (n *Network) owner(what string, right roster.Rights) (*keys.PrivateKey, err
 	if err != nil || key != nil {
 		return key, err
 	}
+	return nil, &noKey{n.notAllowed(what, right), n.Layout.OwnerKey()}
+}
+
+// notAllowed says who has a right that is missing here.
+func (n *Network) notAllowed(what string, right roster.Rights) *roster.NotAllowedError {
 	s := n.Roster.State()
 	e := &roster.NotAllowedError{What: what, New: s.TooNew()}
 	for _, o := range s.Owners.Owners {
@@ -100,7 +105,7 @@ func (n *Network) owner(what string, right roster.Rights) (*keys.PrivateKey, err
 			e.Who = append(e.Who, o)
 		}
 	}
-	return nil, &noKey{e, n.Layout.OwnerKey()}
+	return e
 }
 
 // noKey says that there is no owner's key here, and who has one.
