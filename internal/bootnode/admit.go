@@ -44,8 +44,24 @@ type Network struct {
 	Ranges []netip.Prefix
 	// Running returns the subnets of the running network. It may be nil.
 	Running func() []Owned
+	// Members is the signed network; nil: it is open.
+	Members Members
 
 	mu sync.Mutex // one newcomer after the other
+}
+
+// Members is a signed network, in which newcomers become members. The invitation is that of a [Token].
+type Members interface {
+	NetworkID() string // 64 hexadecimal digits
+	Enforced() bool    // false: the roster only warns, and host files count as in an open network
+	// Key tells whether somebody of that name belongs to the network or waits for approval, and with which Ed25519 key, zero
+	// if it has an RSA key only.
+	Key(node.Name) (key keys.PublicKey, is bool)
+	// Granted are the addresses of all members.
+	Granted() []Owned
+	// Admit admits a newcomer with the keys and addresses of its host file. It returns what it is not granted. The error may
+	// be a [Refusal].
+	Admit(invitation []byte, name node.Name, host []byte) (left []subnet.Subnet, err error)
 }
 
 // Refusal is why a newcomer is not let in, in words that it may hear.
@@ -63,6 +79,8 @@ type applicant struct {
 	assign bool // an address is wanted
 	proven bool // it has the private key of the key in host
 	old    bool // by an old protocol, whose files may be without key
+
+	invitation []byte // of its token, in a signed network
 }
 
 // admitted is what became of it.
@@ -112,6 +130,14 @@ func (n *Network) admit(a applicant) (res admitted, err error) {
 	if empty(res.host) {
 		return res, Refusal("the host file is empty")
 	}
+	if n.Members != nil {
+		if known, err = n.knownMember(a.name, old, res.host); err != nil {
+			return res, err
+		}
+		if !known {
+			old = nil
+		}
+	}
 	if known {
 		res.repeated = true
 		if hostfile.Compare(old, res.host) != hostfile.Same || edKey(old) == nil && !slices.Equal(old, res.host) {
@@ -121,6 +147,21 @@ func (n *Network) admit(a applicant) (res admitted, err error) {
 	if a.assign {
 		if err := n.assign(a, &res, old, used); err != nil {
 			return res, err
+		}
+	}
+	if n.Members != nil {
+		if a.invitation == nil {
+			return res, Refusal("this token was made before the network was a signed one; ask for a new one")
+		}
+		left, err := n.Members.Admit(a.invitation, a.name, res.host)
+		if err != nil {
+			return res, err
+		}
+		for _, s := range left {
+			res.problems = append(res.problems, fmt.Sprintf("Subnet = %v is not granted by a token, so the others do not believe it; an owner can grant it: tincan admit %s", s, a.name))
+		}
+		if !known { // a file that is here is of somebody who is no member
+			return res, confdir.WriteFile(n.Layout.Host(a.name), res.host, fileMode)
 		}
 	}
 	switch {
@@ -135,6 +176,24 @@ func (n *Network) admit(a applicant) (res admitted, err error) {
 		err = ErrTaken
 	}
 	return res, err
+}
+
+// knownMember tells whether a newcomer is a member already. Another one of its name is a reason to refuse it; a host file
+// that is here is none.
+func (n *Network) knownMember(name node.Name, old, host []byte) (known bool, err error) {
+	key, is := n.Members.Key(name)
+	mine := edKey(host)
+	switch {
+	case !is && old != nil && !n.Members.Enforced():
+		return true, nil
+	case !is:
+		return false, nil
+	case mine == nil && key == (keys.PublicKey{}): // nodes of tinc 1.0: the host files tell
+		return old != nil, nil
+	case mine == nil || *mine != key:
+		return false, ErrTaken
+	}
+	return old != nil && hostfile.Compare(old, host) == hostfile.Same, nil
 }
 
 const fileMode = 0o644
@@ -207,6 +266,13 @@ func (n *Network) used(except node.Name, hosts []node.Name) (all []Owned) {
 		}
 		for _, s := range hostfile.Subnets(data) {
 			all = append(all, Owned{s, name})
+		}
+	}
+	if n.Members != nil {
+		for _, o := range n.Members.Granted() {
+			if o.Owner != except {
+				all = append(all, o)
+			}
 		}
 	}
 	if n.Running != nil {

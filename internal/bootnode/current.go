@@ -69,6 +69,7 @@ type answer struct {
 	Refused string       `json:",omitempty"` // why; all else is empty then
 	Node    string       // the boot node
 	NetName string       `json:",omitempty"` // what it calls the network
+	Network string       `json:",omitempty"` // the id of a signed network, 64 hexadecimal digits
 	Address netip.Prefix // with the length of the network's prefix; zero if none was asked for
 	Hosts   map[string][]byte
 }

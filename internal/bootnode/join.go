@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"tincan/internal/hostfile"
@@ -43,6 +45,7 @@ type Joined struct {
 	Boot    node.Name // who let us in; "" with Generation2, which does not say
 	URL     URL
 	NetName string               // what the boot node calls the network; "" if it does not say
+	Network string               // the id of a signed network; "": it is open, or the boot node does not say
 	Address netip.Prefix         // with Request.Assign
 	Hosts   map[node.Name][]byte // host files of others, checked
 }
@@ -283,7 +286,10 @@ func (a answer) joined(r Request) (Joined, error) {
 	if !ok || boot == r.Name {
 		return Joined{}, final{fmt.Errorf("the boot node calls itself %.40q", a.Node)}
 	}
-	j := Joined{Boot: boot, NetName: a.NetName, Hosts: map[node.Name][]byte{}}
+	if id, err := hex.DecodeString(a.Network); err != nil || len(id) != 32 && len(id) != 0 {
+		return Joined{}, final{fmt.Errorf("the boot node calls the network %.80q, which is no id", a.Network)}
+	}
+	j := Joined{Boot: boot, NetName: a.NetName, Network: strings.ToLower(a.Network), Hosts: map[node.Name][]byte{}}
 	if r.Assign {
 		if !a.Address.IsValid() || a.Address.IsSingleIP() || !usable(a.Address.Addr()) {
 			return Joined{}, final{fmt.Errorf("the boot node has chosen the address %v, which cannot be used", a.Address)}

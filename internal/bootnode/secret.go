@@ -187,6 +187,18 @@ func (s Secret) shared(salt []byte) [32]byte {
 	return [32]byte(argon2.IDKey([]byte(s.text), salt, stretchTime, stretchMemory, stretchThreads, 32))
 }
 
+// Invitation derives the secret of the invitation that a token is in a signed network, from which everybody who is told the
+// token derives the same. All members know what follows from it, so one that a person has thought of is stretched here, too.
+func (s Secret) Invitation(network string) []byte {
+	label := []byte("tincan token invitation v1\x00" + strings.ToLower(network) + "\x00")
+	if s.generated() {
+		sum := sha256.Sum256(append(label, s.text...))
+		return sum[:]
+	}
+	salt := sha256.Sum256(label)
+	return argon2.IDKey([]byte(s.text), salt[:saltSize], stretchTime, stretchMemory, stretchThreads, 32)
+}
+
 // tokenID is a name for a token that tells nothing about it.
 func tokenID(shared [32]byte) string {
 	sum := sha256.Sum256(append([]byte("tincan token id\x00"), shared[:]...))

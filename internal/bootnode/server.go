@@ -422,12 +422,17 @@ func (s *Server) letIn(from netip.Addr, t Token, req request, proven bool) (answ
 		return answer{}, err
 	}
 	s.welcome(from, Current, t, name, res)
-	return answer{Node: string(s.Network.Name), NetName: s.NetName, Address: res.address, Hosts: hosts}, nil
+	a := answer{Node: string(s.Network.Name), NetName: s.NetName, Address: res.address, Hosts: hosts}
+	if s.Network.Members != nil {
+		a.Network = s.Network.Members.NetworkID()
+	}
+	return a, nil
 }
 
 // admit lets an applicant in and counts the token.
 func (s *Server) admit(t Token, a applicant) (res admitted, err error) {
 	admitting := false
+	a.invitation = t.Invitation
 	err = s.Store.use(t.ID, a.name, func() (err error) {
 		admitting = true
 		res, err = s.Network.admit(a)

@@ -50,6 +50,9 @@ type Token struct {
 
 	Shared [32]byte  // for the current protocol
 	Old    *[32]byte `json:",omitempty"` // for the old protocols; nil: not for them
+	// Invitation is the secret of the invitation that the token is in a signed network; nil: the network was open when the
+	// token was made.
+	Invitation []byte `json:",omitempty"`
 }
 
 // String shows nothing secret.
@@ -80,6 +83,7 @@ type Limits struct {
 	Uses    int       // or Unlimited
 	Name    node.Name // "": any
 	Old     bool      // also good for the old protocols
+	Network string    // the id of the signed network; "": it is open
 }
 
 // Store is the directory CONFBASE/boot.
@@ -209,6 +213,9 @@ func (s *Store) Add(secret Secret, limits Limits) (Token, error) {
 		key := secret.oldKey()
 		t.Old = &key
 	}
+	if limits.Network != "" {
+		t.Invitation = secret.Invitation(limits.Network)
+	}
 	return t, s.edit(func(tokens []Token) ([]Token, error) {
 		for i := range tokens {
 			if tokens[i].ID == t.ID {
@@ -224,15 +231,18 @@ func (s *Store) Add(secret Secret, limits Limits) (Token, error) {
 	})
 }
 
-// Revoke makes the tokens with this id or label void and returns how many.
-func (s *Store) Revoke(which string) (n int, err error) {
+// Revoke makes the tokens with this id or label void and returns them.
+func (s *Store) Revoke(which string) (revoked []Token, err error) {
 	err = s.edit(func(tokens []Token) ([]Token, error) {
-		before := len(tokens)
-		tokens = slices.DeleteFunc(tokens, func(t Token) bool { return t.ID == which || t.Label == which })
-		n = before - len(tokens)
-		return tokens, nil
+		return slices.DeleteFunc(tokens, func(t Token) bool {
+			is := t.ID == which || t.Label == which
+			if is {
+				revoked = append(revoked, t)
+			}
+			return is
+		}), nil
 	})
-	return n, err
+	return revoked, err
 }
 
 // use runs admit while the token is still good, and counts it.

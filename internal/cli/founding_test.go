@@ -155,7 +155,9 @@ func TestAnInvitationMakesAMember(t *testing.T) {
 		return true
 	})
 
-	eventually(t, "bob has stored the roster", func() bool { return run(t, "", "tincan", "-c", filepath.Join(tmp, "bob"), "roster", "show").status == 0 })
+	eventually(t, "bob has stored the roster", func() bool {
+		return run(t, "", "tincan", "-c", filepath.Join(tmp, "bob"), "roster", "show").status == 0
+	})
 
 	// What the owner announces itself is granted at once; others are told who has to do it.
 	if got := alice("add", "Subnet", "192.168.50.0/24"); !strings.Contains(got.err, "granted to alice") {

@@ -516,7 +516,7 @@ func (r *generation) write() (Made, error) {
 	}
 	n := generate.Node{
 		Layout: r.layout, Name: r.name, Port: r.port, VPN: r.vpn, Public: r.public, Key: r.key, RSA: r.rsa,
-		AutoAddress: r.joined.Address.IsValid(), Hosts: hosts,
+		AutoAddress: r.joined.Address.IsValid() && r.joined.Network == "", Hosts: hosts, NetworkID: r.joined.Network,
 	}
 	for _, text := range connect {
 		name, err := node.ParseName(text)

@@ -71,8 +71,12 @@ func (s Serve) Open(st terminal.Streams) (*Service, error) {
 		return nil, err
 	}
 	log := func(text string) { fmt.Fprintln(st.Err, text) }
+	signed, err := newBootMembers(s.Layout)
+	if err != nil {
+		return nil, err
+	}
 	srv := &bootnode.Server{
-		Network: &bootnode.Network{Layout: s.Layout, Name: name, Ranges: bootnode.RangesOf(s.Layout), Running: RunningSubnets(s.Layout)},
+		Network: &bootnode.Network{Layout: s.Layout, Name: name, Ranges: bootnode.RangesOf(s.Layout), Running: RunningSubnets(s.Layout), Members: signed},
 		Store:   store, NetName: s.Layout.NetName, Log: log,
 	}
 	for _, text := range s.Protocols {
@@ -163,7 +167,7 @@ func (s Serve) token(v *Service, store *bootnode.Store, st terminal.Streams) (er
 	limits := s.Limits
 	limits.Old = old
 	v.HasSecret = true
-	_, err = store.Add(v.Secret, limits)
+	_, err = AddToken(s.Layout, store, v.Secret, limits)
 	return err
 }
 

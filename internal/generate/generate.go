@@ -38,6 +38,7 @@ type Node struct {
 
 	// AutoAddress: another node chose the address, so a clash may change it.
 	AutoAddress bool
+	NetworkID   string // of the signed network that the node belongs to; "": it is open
 	ConnectTo   []node.Name
 	Hosts       map[node.Name][]byte // host files of other nodes; those that exist stay as they are
 }
@@ -96,6 +97,9 @@ func (n Node) create() (port int, err error) {
 	}
 	if n.AutoAddress {
 		conf = append(conf, "AutoAddress = yes\n"...)
+	}
+	if n.NetworkID != "" {
+		conf = fmt.Appendf(conf, "NetworkID = %s\n", n.NetworkID)
 	}
 	for _, name := range n.ConnectTo {
 		conf = fmt.Appendf(conf, "ConnectTo = %s\n", name)

@@ -44,6 +44,18 @@ func Load(path string, network roster.ID) (r *roster.Roster, bad int, err error)
 	return r, bad, nil
 }
 
+// Update takes in what is new in the file of a roster that was read before.
+func Update(path string, r *roster.Roster) error {
+	data, err := files.Read(path, roster.MaxFile)
+	if err == nil {
+		err = r.Update(data)
+	}
+	if err != nil {
+		return fmt.Errorf("reading the roster once more: %w", err)
+	}
+	return nil
+}
+
 // Save writes the roster. It is for members only: from what is in it follows the key with which they
 // greet newcomers.
 func Save(path string, r *roster.Roster) error {

@@ -40,19 +40,50 @@ func (r *Roster) Encode(dst []byte) []byte {
 // left out, and counted: the neighbours have what is missing. An error means that not even the
 // first line could be read, which says what network this is.
 func Decode(b []byte) (r *Roster, bad int, err error) {
+	network, rest, err := decodeHead(b)
+	if err != nil {
+		return nil, 0, err
+	}
+	r = New(network)
+	bad = r.offerLines(rest)
+	r.settle()
+	r.rememberWaiting()
+	return r, bad, nil
+}
+
+// Update takes in what is new in a file of the same network: what is known is not verified again. Lines that are no statements
+// are left out.
+func (r *Roster) Update(b []byte) error {
+	network, rest, err := decodeHead(b)
+	switch {
+	case err != nil:
+		return err
+	case network != r.network:
+		return fmt.Errorf("reading the roster: it is that of another network: %v", network)
+	}
+	r.offerLines(rest)
+	r.settle()
+	return nil
+}
+
+// decodeHead reads the first line of a file.
+func decodeHead(b []byte) (network ID, rest []byte, err error) {
 	if len(b) > MaxFile {
-		return nil, 0, fmt.Errorf("reading the roster: %d bytes instead of at most %d", len(b), MaxFile)
+		return ID{}, nil, fmt.Errorf("reading the roster: %d bytes instead of at most %d", len(b), MaxFile)
 	}
 	first, rest, _ := bytes.Cut(b, []byte("\n"))
 	text, ok := strings.CutPrefix(strings.TrimSuffix(string(first), "\r"), fileHeader)
 	if !ok {
-		return nil, 0, fmt.Errorf("reading the roster: the first line is not %q and a network id; hint: a newer version may have written it", fileHeader)
+		return ID{}, nil, fmt.Errorf("reading the roster: the first line is not %q and a network id; hint: a newer version may have written it", fileHeader)
 	}
-	network, err := ParseID(text)
-	if err != nil {
-		return nil, 0, fmt.Errorf("reading the roster: %w", err)
+	if network, err = ParseID(text); err != nil {
+		return ID{}, nil, fmt.Errorf("reading the roster: %w", err)
 	}
-	r = New(network)
+	return network, rest, nil
+}
+
+// offerLines takes in the lines after the first. bad are those that are no statements.
+func (r *Roster) offerLines(rest []byte) (bad int) {
 	lines := bufio.NewScanner(bytes.NewReader(rest))
 	for lines.Scan() {
 		line := bytes.TrimSpace(lines.Bytes())
@@ -71,9 +102,7 @@ func Decode(b []byte) (r *Roster, bad int, err error) {
 	if lines.Err() != nil {
 		bad++
 	}
-	r.settle()
-	r.rememberWaiting()
-	return r, bad, nil
+	return bad
 }
 
 // rememberWaiting makes dormant what was read from a file and has no ground: it had, or it

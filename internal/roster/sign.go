@@ -221,7 +221,11 @@ func (r *Roster) SignInvitation(i Invitation, notAfter int64, invitation, signer
 	}
 	i.Key = invitation.Public()
 	i.Proof = invitation.Sign(invitationProof(r.network, i.Key))
-	return Sign(r.network, 1, notAfter, &i, signer)
+	serial, err := r.nextSerial(KindInvitation, string(i.Key[:]))
+	if err != nil {
+		return nil, fmt.Errorf("inviting: %w", err)
+	}
+	return Sign(r.network, serial, notAfter, &i, signer)
 }
 
 // after returns a time at which the statement of a member counts: now, but later than its own

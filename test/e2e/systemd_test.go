@@ -369,7 +369,7 @@ func TestJoinAsAService(t *testing.T) {
 				t.Helper()
 				return m.run(os.Getenv(binaryVar), args...)
 			}
-			tincan("-c", dir, "init", "alice", "--open", "--port", "7000", "--public", "127.0.0.1:7000")
+			tincan("-c", dir, "init", "alice", "--port", "7000", "--public", "127.0.0.1:7000")
 			tincan("-c", dir, "set", "DeviceType", "dummy")
 			tincan(append([]string{"-c", dir}, c.up...)...)
 			if got := tincan(append([]string{"-n", "home"}, c.join(tincan)...)...); !strings.Contains(got, "tincan@home.service is enabled and runs") {

@@ -15,6 +15,8 @@ import (
 	"tincan/internal/cli/env"
 	"tincan/internal/cli/frontend"
 	"tincan/internal/command"
+	"tincan/internal/command/ownership"
+	"tincan/internal/confdir"
 	"tincan/internal/node"
 	"tincan/internal/report"
 	"tincan/internal/terminal"
@@ -22,12 +24,12 @@ import (
 
 func genCommand(e *env.Env) *cobra.Command {
 	var g command.Gen
-	network, dir := "", ""
+	network, dir, open := "", "", false
 	c := &cobra.Command{
 		Use:   "gen [BOOTNODE]...",
 		Short: "Create a node and join a network with a token",
 		Long: `Makes this machine a node. With --standalone it is the first one of a new
-network. Otherwise it joins through a BOOTNODE, given as HOST:8655 or a URL;
+network, which is a signed one unless --open is given or the engine is tincd. Otherwise it joins through a BOOTNODE, given as HOST:8655 or a URL;
 several are tried in turn until --timeout. The network is called dnet unless -n
 says otherwise.
 
@@ -62,6 +64,11 @@ not even then.`,
 				return err
 			}
 			m.Print(e.Out)
+			if g.Standalone && g.Engine == command.Embedded && !open {
+				if err := begin(e, m.Layout); err != nil {
+					return err
+				}
+			}
 			command.SayWhoAnswers(ctx, m, e.Streams)
 			if g.Engine == command.TincdOne {
 				e.Say("next: systemctl start tinc@%s", m.Layout.NetName)
@@ -77,9 +84,19 @@ not even then.`,
 	}
 	f := c.Flags()
 	frontend.GenFlags(&g, f)
+	f.BoolVar(&open, "open", false, "with --standalone: make an open network, without owners, as tinc-boot does")
 	f.StringVar(&network, "network", "", "`name` of the network, as -n")
 	f.StringVar(&dir, "dir", "", "base `directory`, in place of /etc/tinc")
 	return c
+}
+
+// begin makes the network that was just made a signed one.
+func begin(e *env.Env, l confdir.Layout) error {
+	signed, err := ownership.Begin(l, time.Now())
+	if err != nil {
+		return err
+	}
+	return signed.Show(l, e.Streams)
 }
 
 func bootnodeCommand(e *env.Env) *cobra.Command {
@@ -187,15 +204,16 @@ running service notices immediately.`,
 	return c
 }
 
-func bootStore(e *env.Env) (*bootnode.Store, error) {
+func bootStore(e *env.Env) (*bootnode.Store, confdir.Layout, error) {
 	l, err := command.BootLayout(e.Place, "")
 	if err != nil {
-		return nil, err
+		return nil, l, err
 	}
 	if _, err := os.Stat(l.TincConf()); err != nil {
-		return nil, terminal.Hint(fmt.Errorf("there is no network in %s", l.ConfBase), "%s", e.WhichNetwork())
+		return nil, l, terminal.Hint(fmt.Errorf("there is no network in %s", l.ConfBase), "%s", e.WhichNetwork())
 	}
-	return bootnode.OpenStore(l)
+	s, err := bootnode.OpenStore(l)
+	return s, l, err
 }
 
 func tokenNewCommand(e *env.Env) *cobra.Command {
@@ -207,7 +225,7 @@ func tokenNewCommand(e *env.Env) *cobra.Command {
 		Short: "Print a new token",
 		Args:  frontend.Between("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error {
-			s, err := bootStore(e)
+			s, l, err := bootStore(e)
 			if err != nil {
 				return err
 			}
@@ -225,7 +243,7 @@ func tokenNewCommand(e *env.Env) *cobra.Command {
 			if old && secret.Weak() && !weak {
 				return command.ErrWeakToken
 			}
-			t, err := s.Add(secret, limits)
+			t, err := command.AddToken(l, s, secret, limits)
 			if err != nil {
 				return err
 			}
@@ -255,7 +273,7 @@ func tokenListCommand(e *env.Env) *cobra.Command {
 		Short: "List valid tokens (not their secrets)",
 		Args:  frontend.Between("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error {
-			s, err := bootStore(e)
+			s, _, err := bootStore(e)
 			if err != nil {
 				return err
 			}
@@ -307,16 +325,19 @@ func tokenRevokeCommand(e *env.Env) *cobra.Command {
 		Short: "Revoke a token",
 		Args:  frontend.Exactly("the ID or label of a token", 1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			s, err := bootStore(e)
+			s, l, err := bootStore(e)
 			if err != nil {
 				return err
 			}
-			n, err := s.Revoke(args[0])
+			n, left, err := command.RevokeToken(l, s, args[0])
 			if err == nil && n == 0 {
 				return terminal.Hint(fmt.Errorf("there is no token %.40q", args[0]), "see them with: %s token list", e.Self())
 			}
 			if err == nil {
 				e.Say("revoked; nodes that have joined with it stay")
+			}
+			for _, f := range left {
+				e.Say("other members still admit with it; where an owner's key is: tincan remove %s", f)
 			}
 			if err == nil && asJSON {
 				return e.PrintJSON(report.Revoked{Revoked: n})

@@ -2,6 +2,7 @@ package run
 
 import (
 	"os"
+	"time"
 
 	"tincan/internal/bootnode"
 	"tincan/internal/cli/env"
@@ -9,6 +10,7 @@ import (
 	"tincan/internal/cli/newcomers"
 	"tincan/internal/cli/service"
 	"tincan/internal/command"
+	"tincan/internal/command/ownership"
 )
 
 // bootstrap does what --boot and --join ask for before the node is started. The
@@ -59,6 +61,15 @@ func generate(e *env.Env, f upFlags) error {
 		return err
 	}
 	e.Say("created node %s in %s, with the address %s", m.Name, m.Layout.ConfBase, m.VPN)
+	if g.Standalone && !f.open {
+		signed, err := ownership.Begin(m.Layout, time.Now())
+		if err == nil {
+			err = signed.Show(m.Layout, e.Streams)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	if !f.service && (e.Place.Conf == "" || !service.BySystemd()) {
 		e.Say("to start it at boot, too: %s service install", e.Self())
 	}

@@ -36,6 +36,7 @@ type upFlags struct {
 	admit   newcomers.Options
 	join    []string
 	gen     command.Gen
+	open    bool // a network that is made
 	service bool
 }
 
@@ -69,7 +70,7 @@ and simply start it if there is one.
 				}
 			}
 			if f.admit.Binding == "" && len(f.join) == 0 {
-				for _, name := range []string{"ip", "name", "port", "prefix", "public", "timeout", "tls-self", "token", "token-file"} {
+				for _, name := range []string{"ip", "name", "open", "port", "prefix", "public", "timeout", "tls-self", "token", "token-file"} {
 					if c.Flags().Changed(name) {
 						e.Say("warning: --%s has no effect without --boot or --join", name)
 					}
@@ -88,6 +89,7 @@ and simply start it if there is one.
 	c.Flags().BoolVar(&f.mlock, "mlock", false, "keep all memory out of swap space")
 	c.Flags().StringVar(&f.admit.Binding, "boot", "", "admit new nodes at this `address`, such as :8655")
 	c.Flags().StringArrayVar(&f.join, "join", nil, "first join the network of this boot `node`; may be repeated")
+	c.Flags().BoolVar(&f.open, "open", false, "with --boot: make an open network, without owners, if there is none yet")
 	c.Flags().BoolVar(&f.admit.TLSSelf, "tls-self", false, "with --boot: serve HTTPS with a self-signed certificate")
 	frontend.TokenFlags(&f.gen.Token, c.Flags())
 	c.Flags().StringVar(&f.gen.Name, "name", "", "with --boot or --join: `name` of a new node (default the host name)")

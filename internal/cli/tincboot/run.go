@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -244,6 +245,13 @@ func storeHosts(l confdir.Layout, j bootnode.Joined) error {
 		}
 	}
 	return confdir.Edit(l.TincConf(), func(data []byte) ([]byte, error) {
+		switch was := config.Values(data, "NetworkID"); {
+		case j.Network == "" || slices.Contains(was, j.Network):
+		case len(was) > 0:
+			return nil, fmt.Errorf("this node belongs to the network %s, and the boot node to %s", was[0], j.Network)
+		default:
+			data, _ = config.Set(data, "NetworkID", j.Network)
+		}
 		for _, name := range connect {
 			data, _ = config.Add(data, "ConnectTo", string(name))
 		}

@@ -134,12 +134,11 @@ func (n *Network) add(raws [][]byte) error {
 	if err != nil {
 		return err
 	}
-	// What is on disk has changed; a reader of n expects to find it.
-	if r, _, err := members.Load(n.Layout.Roster(), n.Roster.Network()); err == nil && r != nil {
-		n.Roster = r
-	}
-	return nil
+	return n.Refresh() // what is on disk has changed; a reader of n expects to find it
 }
+
+// Refresh takes in what has come to the roster on disk since it was read.
+func (n *Network) Refresh() error { return members.Update(n.Layout.Roster(), n.Roster) }
 
 // sign makes statements with the owner's key and adds them.
 func (n *Network) sign(what string, right roster.Rights, make func(*keys.PrivateKey) ([][]byte, error)) error {
