@@ -38,10 +38,11 @@ const (
 	Settings Part = "settings"
 	Scripts  Part = "scripts"
 	Nodes    Part = "nodes"
+	Policy   Part = "policy" // the access policy of a signed network
 )
 
 // Parts are all of them.
-var Parts = []Part{Keys, Settings, Scripts, Nodes}
+var Parts = []Part{Keys, Settings, Scripts, Nodes, Policy}
 
 // Finding is one thing that was found, in words for people.
 type Finding struct {
@@ -104,6 +105,7 @@ func Directory(l confdir.Layout) (Report, error) {
 	in.settings(warnings, err)
 	in.scripts()
 	in.nodes(warnings)
+	in.policy()
 	in.arrange()
 	return in.Report, nil
 }

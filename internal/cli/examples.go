@@ -25,6 +25,7 @@ var examples = map[string]string{
 	"service uninstall":  "tincan service uninstall",
 	"service status":     "tincan service status && echo it runs",
 	"systemd-unit":       "tincan systemd-unit --install",
+	"migrate":            "tincan -n home migrate\ntincan -n home migrate --back\ntincan migrate --names --dry-run",
 	"status":             "tincan status\ntincan status bob\ntincan status 'db*' --unreachable\ntincan status --watch\ntincan status --json",
 	"ping":               "tincan ping bob\ntincan ping 10.20.0.2 --count 0\ntincan ping bob --via carol",
 	"why":                "tincan why bob\ntincan why 10.20.0.2\ntincan why web1:443",

@@ -154,8 +154,14 @@ func TestAPolicyIsChecked(t *testing.T) {
 	if !r.OK || r.Rules != 3 || len(r.Tests) != 2 || !r.Tests[1].Passed || r.Tests[1].Expected != "deny" || r.Tests[0].To != "alice:22" || len(r.Warnings) != 1 || r.Warnings[0].Code != "unknown" {
 		t.Errorf("%+v", r)
 	}
+	if out := tincan("check").must(t).out; !strings.Contains(out, "\npolicy\n  ok      it has 3 rules and 2 tests, none of which fails\n") {
+		t.Error(out)
+	}
 	// A member who goes can make a test fail.
 	tincan("remove", "bob").must(t)
+	if out := tincan("check").must(t).out; !strings.Contains(out, "\npolicy\n  weak    line 5: test bob -> alice:22 allow fails: there is no member bob\n") {
+		t.Error(out)
+	}
 	o := tincan("policy", "check")
 	if o.status != 1 || !strings.Contains(o.out, "line 5: test bob -> alice:22 allow fails: there is no member bob") || !strings.Contains(o.out, "1 of 2 tests passed") {
 		t.Errorf("%+v", o)
@@ -202,6 +208,12 @@ func TestAPolicyIsTried(t *testing.T) {
 	o = tincan("policy", "try", "group:web", "alice:22")
 	if o.status != 1 || !strings.Contains(o.out, "bob -> alice tcp:22: allowed by line 2\n") || !strings.Contains(o.out, "\ncarol -> alice tcp:22: refused, no line allows it\n") {
 		t.Errorf("%+v", o)
+	}
+	if out := tincan("__complete", "policy", "try", "").must(t).out; !strings.HasPrefix(out, "alice\nbob\ncarol\ngroup:web\n") {
+		t.Error(out)
+	}
+	if out := tincan("__complete", "policy", "try", "bob", "c").must(t).out; !strings.HasPrefix(out, "carol:\n:6\n") {
+		t.Error(out)
 	}
 	tincan("policy", "clear", "--yes").must(t)
 	if out := tincan("policy", "try", "bob", "alice:23").must(t).out; out != "allowed: the network has no policy\n" {

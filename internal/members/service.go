@@ -3,7 +3,6 @@ package members
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,10 +14,7 @@ import (
 )
 
 const (
-	// queueLength is how many messages of other nodes may wait. More are dropped: the exchange
-	// starts again by itself.
-	queueLength = 256
-	// batch is how many of them are taken in before what has changed is judged.
+	// batch is how many messages of other nodes are taken in before what has changed is judged.
 	batch = 64
 	// saveAfter is how long the file may lag behind what others have sent.
 	saveAfter = 500 * time.Millisecond
@@ -44,11 +40,9 @@ type Service struct {
 	cfg    Config
 	keeper *membership.Keeper // on the goroutine of Run only
 	state  atomic.Pointer[roster.State]
-	// whole: it was read from the file, or was the same as a neighbour's once. One that is still being fetched
-	// would keep out those who have the rest of it.
-	whole atomic.Bool
+	whole  atomic.Bool // [membership.Keeper.Whole]
 
-	in    chan message
+	in    *inbox
 	calls chan func()
 	done  chan struct{} // closed when Run ends
 
@@ -62,21 +56,16 @@ type Service struct {
 	failed bool
 }
 
-type message struct {
-	from node.Name
-	data []byte
-}
-
 // New returns the service of a roster, which belongs to it from now on. Changed is called by Run only:
 // the first state is that of [Service.State].
 func New(cfg Config, r *roster.Roster) *Service {
 	s := &Service{
 		cfg: cfg, keeper: membership.New(cfg.Self, r, time.Now()),
-		in: make(chan message, queueLength), calls: make(chan func()), done: make(chan struct{}),
+		in: newInbox(), calls: make(chan func()), done: make(chan struct{}),
 		anew: map[node.Name]bool{}, news: make(chan struct{}, 1),
 	}
 	s.state.Store(s.keeper.State())
-	s.whole.Store(!s.State().Root.IsZero())
+	s.whole.Store(s.keeper.Whole())
 	return s
 }
 
@@ -86,14 +75,9 @@ func (s *Service) State() *roster.State { return s.state.Load() }
 // Whole tells whether the roster is more than a part that has been fetched so far.
 func (s *Service) Whole() bool { return s.whole.Load() }
 
-// Receive takes in a message of a neighbour, or drops it if there are too many. It never blocks.
+// Receive takes in a message of a neighbour, or drops it if that has too many waiting. It never blocks.
 // data belongs to the service.
-func (s *Service) Receive(from node.Name, data []byte) {
-	select {
-	case s.in <- message{from, data}:
-	default:
-	}
-}
+func (s *Service) Receive(from node.Name, data []byte) { s.in.put(message{from, data}) }
 
 // SetNeighbours says with whom the roster is exchanged; anew are those to whom there is a
 // new connection. It never blocks.
@@ -172,8 +156,8 @@ func (s *Service) Run(ctx context.Context) {
 		case <-ctx.Done():
 			_ = s.save()
 			return
-		case m := <-s.in:
-			s.receive(m)
+		case <-s.in.some:
+			s.receive()
 		case fn := <-s.calls:
 			fn()
 		case <-s.news:
@@ -204,20 +188,16 @@ func (s *Service) wait(now time.Time) time.Duration {
 	return wait
 }
 
-// receive takes in a message and those behind it. A wrong one is no reason for anything: the
-// exchange has judged its sender.
-func (s *Service) receive(m message) {
-	for i := 0; ; i++ {
+// receive takes in messages that wait. A wrong one is no reason for anything: the exchange has judged its sender.
+func (s *Service) receive() {
+	for range batch {
+		m, ok := s.in.take()
+		if !ok {
+			return
+		}
 		_ = s.keeper.Receive(time.Now(), m.from, m.data)
-		if i == batch {
-			return
-		}
-		select {
-		case m = <-s.in:
-		default:
-			return
-		}
 	}
+	s.in.more()
 }
 
 func (s *Service) takeNeighbours() {
@@ -242,25 +222,17 @@ func (s *Service) send() {
 
 // look tells of a new state, which has to be saved.
 func (s *Service) look() {
-	state := s.keeper.State()
-	completed := !s.whole.Load() && !state.Root.IsZero() && s.agrees()
-	if state == s.state.Load() && !completed {
+	state, whole := s.keeper.State(), s.keeper.Whole()
+	if state == s.state.Load() && whole == s.whole.Load() {
 		return
 	}
 	s.state.Store(state)
-	if completed {
-		s.whole.Store(true)
-	}
-	s.cfg.Changed(state, s.whole.Load())
+	s.whole.Store(whole)
+	s.cfg.Changed(state, whole)
 	s.dirty = true
 	if s.saveAt.IsZero() {
 		s.saveAt = time.Now().Add(saveAfter)
 	}
-}
-
-// agrees tells whether a neighbour has the same roster.
-func (s *Service) agrees() bool {
-	return slices.ContainsFunc(s.keeper.Neighbours(time.Now()), func(n reconcile.Neighbour) bool { return n.Agrees })
 }
 
 // save writes the file if it is behind. If that fails it is tried again later. A part of a roster is not

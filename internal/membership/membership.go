@@ -21,16 +21,16 @@ type Keeper struct {
 	roster *roster.Roster
 	rec    *reconcile.Reconciler
 
-	items map[reconcile.ID]roster.ID // of what is stored
-	ids   []roster.ID                // what the reconciler knows of, sorted
-	dirty bool                       // statements were added that have not been judged
-	near  []node.Name                // the neighbours, sorted
+	ids   []roster.ID // what the reconciler knows of, sorted
+	dirty bool        // statements were added that have not been judged
+	near  []node.Name // the neighbours, sorted
+	whole bool        // see Whole
 }
 
 // New returns a Keeper of r, which belongs to it from now on, without neighbours.
 func New(self node.Name, r *roster.Roster, now time.Time) *Keeper {
 	network := r.Network()
-	k := &Keeper{roster: r, items: map[reconcile.ID]roster.ID{}}
+	k := &Keeper{roster: r, whole: !r.State().Root.IsZero()}
 	k.rec = reconcile.New(self, reconcile.Network(network[:8]), (*set)(k))
 	k.dirty = true
 	k.settle(now)
@@ -43,6 +43,10 @@ func (k *Keeper) Roster() *roster.Roster { return k.roster }
 
 // State returns what the roster says. It is another pointer after each change.
 func (k *Keeper) State() *roster.State { return k.roster.State() }
+
+// Whole tells whether the roster is more than a part that is being fetched: it had a genesis at the start, as it has when
+// it comes from a file, or was the same as a neighbour's since. A part must not be used: it would keep out those who have the rest.
+func (k *Keeper) Whole() bool { return k.whole }
 
 // SetNeighbours says with whom the roster is exchanged from now on.
 func (k *Keeper) SetNeighbours(now time.Time, names []node.Name) {
@@ -90,6 +94,9 @@ func (k *Keeper) Tick(now time.Time) { k.rec.Tick(now) }
 // Flush judges what has come in, and returns what is to be sent, in this order.
 func (k *Keeper) Flush(now time.Time) []reconcile.Out {
 	k.settle(now)
+	if !k.whole && !k.State().Root.IsZero() {
+		k.whole = slices.ContainsFunc(k.rec.Neighbours(now), func(n reconcile.Neighbour) bool { return n.Agrees })
+	}
 	return k.rec.Flush()
 }
 
@@ -106,12 +113,12 @@ func (k *Keeper) settle(now time.Time) {
 	}
 }
 
-// difference is what has changed in the roster since the reconciler was told the last time.
+// difference is what has changed in the roster since the reconciler was told the last time. A statement has the same id in
+// both: the SHA-256 of its bytes.
 func (k *Keeper) difference() (c reconcile.Change) {
 	k.dirty = false
 	was, is := k.ids, k.roster.IDs()
 	k.ids = is
-	gone := map[roster.ID]bool{}
 	for len(was) > 0 || len(is) > 0 {
 		order := 0
 		switch {
@@ -124,26 +131,15 @@ func (k *Keeper) difference() (c reconcile.Change) {
 		}
 		switch {
 		case order < 0:
-			gone[was[0]] = true
+			c.Gone = append(c.Gone, reconcile.ID(was[0]))
 			was = was[1:]
 		case order > 0:
 			raw := k.roster.Get(is[0])
-			it := reconcile.ItemOf(raw, urgent(raw))
-			k.items[it.ID] = is[0]
-			c.Added = append(c.Added, it)
+			c.Added = append(c.Added, reconcile.Item{ID: reconcile.ID(is[0]), Size: len(raw), Urgent: urgent(raw)})
 			is = is[1:]
 		default:
 			was, is = was[1:], is[1:]
 		}
-	}
-	if len(gone) > 0 {
-		for item, id := range k.items {
-			if gone[id] {
-				delete(k.items, item)
-				c.Gone = append(c.Gone, item)
-			}
-		}
-		slices.SortFunc(c.Gone, func(a, b reconcile.ID) int { return bytes.Compare(a[:], b[:]) })
 	}
 	return c
 }
@@ -164,13 +160,7 @@ func urgent(raw []byte) bool {
 type set Keeper
 
 // Get returns a stored statement, nil if there is none.
-func (s *set) Get(item reconcile.ID) []byte {
-	id, ok := s.items[item]
-	if !ok {
-		return nil
-	}
-	return s.roster.Get(id)
-}
+func (s *set) Get(item reconcile.ID) []byte { return s.roster.Get(roster.ID(item)) }
 
 // Offer verifies a statement of a neighbour. What is not urgent is judged together with others:
 // see [Keeper.Flush].

@@ -240,8 +240,9 @@ type (
 	// Send sends one request on a secured connection: as one SPTPS record, or
 	// as a line of the encrypted stream of tinc 1.0 (Text has no newline).
 	Send struct {
-		Conn ConnID
-		Text string
+		Conn   ConnID
+		Text   string
+		Urgent bool // it goes before others that wait
 	}
 	// CloseConn ends the connection after what was sent has been flushed.
 	// No Closed event follows. With Trap, the other end has dialled us and has not proved who it

@@ -481,6 +481,11 @@ func (l *links) forget(c *conn) {
 // send sends one request on c.
 func (l *links) send(c *conn, text []byte) { l.sendText(c, string(text)) }
 
+// sendFirst sends one request on c, before others that wait.
+func (l *links) sendFirst(c *conn, text []byte) {
+	l.emit(Send{Conn: c.id, Text: string(text), Urgent: true})
+}
+
 func (l *links) sendText(c *conn, text string) {
 	if c.login != loginSPTPS && len(text) > wire.MaxLine {
 		l.limitExceeded(nil, "a request of %d bytes, which is too long for %s", len(text), c)
@@ -696,12 +701,19 @@ func (l *links) endLogins(p *peer, reason string) {
 	}
 }
 
-// dropAll ends all connections of p, and all attempts at one.
-func (l *links) dropAll(p *peer, reason string) {
+// dropAll ends all connections of some nodes, and all attempts at one, each for a reason. None of them is told anything
+// more, such as that another one's connection has ended.
+func (l *links) dropAll(why map[*peer]string) {
+	var ended []*conn
 	for _, c := range slices.Clone(l.lines) {
-		if c.peer == p {
-			l.drop(c, reason)
+		if reason, ok := why[c.peer]; ok {
+			l.emit(CloseConn{Conn: c.id, Reason: reason})
+			l.forget(c)
+			ended = append(ended, c)
 		}
+	}
+	for _, c := range ended {
+		l.lost(c, why[c.peer], refusedHere)
 	}
 }
 

@@ -16,6 +16,10 @@ import (
 //
 // All nodes of an island see the same graph in the end, and choose the same. With many islands not each talks to each:
 // their places in the order of names differ by a power of two, so that each has few partners, and news take few steps.
+//
+// In a signed network, which has to reckon with members who keep back what they hear, all nodes that exchange rosters also form
+// a ring in the order of their names, in which each talks to the two beside it. So nobody can keep something from others by being
+// the only one between them.
 
 // representatives of an island.
 const representatives = 2
@@ -27,8 +31,38 @@ var rosterLimit = rate.PerSecond(2000)
 // rollState is what roll keeps of a node.
 type rollState struct{ messages rate.Bucket }
 
-// farPartners are the nodes of other islands with which the roster is exchanged, none if this node does not represent its own.
-func (r *roll) farPartners() (names []node.Name) {
+// farPartners are the nodes with which the roster is exchanged that need not be neighbours.
+func (r *roll) farPartners() []node.Name {
+	return append(r.beyondStock(), r.besideInRing()...)
+}
+
+// besideInRing are the nodes before and after this one in the ring of all that exchange rosters.
+func (r *roll) besideInRing() (names []node.Name) {
+	if !r.cfg.RosterExchange || !r.governs() {
+		return nil
+	}
+	var ring []node.Name
+	for _, p := range r.order {
+		if p == r.self || r.exchangesFar(p) {
+			ring = append(ring, p.name)
+		}
+	}
+	own := slices.Index(ring, r.cfg.Name)
+	for _, i := range []int{own + 1, own + len(ring) - 1} {
+		if name := ring[i%len(ring)]; name != r.cfg.Name && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// exchangesFar tells whether p is reached, and exchanges rosters inside sessions.
+func (r *roll) exchangesFar(p *peer) bool {
+	return p.reachable() && p.path().Options.Has(wire.RosterExchange) && !p.session().hopByHop()
+}
+
+// beyondStock are the nodes of other islands with which the roster is exchanged, none if this node does not represent its own.
+func (r *roll) beyondStock() (names []node.Name) {
 	islands := r.islandsNow()
 	own := slices.IndexFunc(islands, func(names []node.Name) bool { return slices.Contains(names, r.cfg.Name) })
 	if own < 0 {
@@ -51,7 +85,7 @@ func (r *roll) islandsNow() (islands [][]node.Name) {
 	stock := false
 	for _, p := range r.order {
 		switch {
-		case p == r.self || p.reachable() && p.path().Options.Has(wire.RosterExchange) && !p.session().hopByHop():
+		case p == r.self || r.exchangesFar(p):
 			at[p.name] = 0
 		case p.reachable():
 			stock = true

@@ -240,7 +240,7 @@ func (rl *relays) echoAlong(p *peer, w *relayPath) {
 	rl.askEcho(p, e, wire.MinEcho, w.quality.Wait(), func(a echoed) {
 		w.waiting--
 		if a.lost {
-			if w.quality.Lost(); w.quality.Missed() == 1 {
+			if w.quality.Lost(); w.quality.Missed() == 1 && rl.mayChoose(p) {
 				rl.echoAlong(p, w)
 				rl.echoAlong(p, w)
 			}

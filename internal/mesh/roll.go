@@ -131,7 +131,8 @@ type roll struct {
 		activeConn(id ConnID) *conn
 		activeConns() []*conn
 		send(c *conn, text []byte)
-		dropAll(p *peer, reason string)
+		sendFirst(c *conn, text []byte)
+		dropAll(why map[*peer]string)
 	}
 	topology interface { // what is announced
 		strike(p *peer)
@@ -260,6 +261,7 @@ func (r *roll) change(e RosterChanged) {
 		return
 	}
 	if r.files == nil {
+		r.changed = true // it has other partners now
 		r.files = map[node.Name]Host{}
 		for _, p := range r.order {
 			if p.known() {
@@ -273,7 +275,7 @@ func (r *roll) change(e RosterChanged) {
 	r.setTimer()
 	r.applyAll(was)
 	if r.state == nil {
-		r.files, r.held = nil, nil
+		r.files, r.held, r.changed = nil, nil, true
 		return
 	}
 	r.lookAtSelf()
@@ -282,6 +284,7 @@ func (r *roll) change(e RosterChanged) {
 
 // applyAll has everything follow from the roster as it is now.
 func (r *roll) applyAll(wasEnforced bool) {
+	r.expelOthers()
 	for _, p := range slices.Clone(r.order) {
 		if p == r.self {
 			continue
@@ -289,7 +292,6 @@ func (r *roll) applyAll(wasEnforced bool) {
 		known, h := r.hostOf(p.name)
 		switch {
 		case r.enforced() && !known:
-			r.expel(p)
 		case wasEnforced || r.enforced():
 			if !r.sameHost(p, known, h) {
 				h.Cached = p.host().Cached
@@ -314,16 +316,48 @@ func (r *roll) sameHost(p *peer, known bool, h Host) bool {
 		(is.RSAKey == h.RSAKey || is.RSAKey != nil && h.RSAKey != nil && is.RSAKey.Equal(*h.RSAKey))
 }
 
-// expel ends everything with p, who is no member, in this turn.
-func (r *roll) expel(p *peer) {
-	if p.known() || p.conn() != nil || p.reachable() {
-		r.logf(0, Warning, "%s %s: connections and sessions with it end", p.name, r.whyNot(p.name))
+// expelOthers ends everything with those who are no members, in this turn, and the connections with those who have
+// logged in with another key than the member of that name.
+func (r *roll) expelOthers() {
+	if !r.enforced() {
+		return
 	}
-	r.links.dropAll(p, "it "+r.whyNot(p.name))
-	r.keyring.disown(p)
-	r.subnets.dropUngranted(p)
-	r.topology.strike(p)
-	r.touch(p)
+	why := map[*peer]string{}
+	var gone []*peer
+	for _, p := range r.order {
+		switch {
+		case p == r.self:
+		case r.member(p.name) == nil:
+			gone = append(gone, p)
+			why[p] = "it " + r.whyNot(p.name)
+			if p.known() || p.conn() != nil || p.reachable() {
+				r.logf(0, Warning, "%s %s: connections and sessions with it end", p.name, r.whyNot(p.name))
+			}
+		case r.isAnother(p):
+			why[p] = "the member of this name has another key"
+		}
+	}
+	r.links.dropAll(why)
+	for _, p := range gone {
+		r.keyring.disown(p)
+		r.subnets.dropUngranted(p)
+		r.topology.strike(p)
+		r.touch(p)
+	}
+}
+
+// isAnother tells whether p has logged in with another key than that of the member of its name.
+func (r *roll) isAnother(p *peer) bool {
+	c := p.conn()
+	if c == nil {
+		return false
+	}
+	_, h := r.hostOf(p.name)
+	if c.isLegacy() {
+		is := p.host().RSAKey
+		return is == nil || h.RSAKey == nil || !is.Equal(*h.RSAKey)
+	}
+	return !sameKey(p.key(), h.Key)
 }
 
 // whyNot tells why name is no member.
@@ -520,7 +554,11 @@ func (r *roll) send(e SendRoster) {
 		return
 	}
 	if c := p.conn(); c != nil && r.exchanges(c) {
-		r.links.send(c, wire.Roster{Data: string(e.Data)}.Append(nil))
+		send := r.links.send
+		if e.Urgent {
+			send = r.links.sendFirst
+		}
+		send(c, wire.Roster{Data: string(e.Data)}.Append(nil))
 		return
 	}
 	switch {

@@ -106,3 +106,37 @@ func TestConnectionThatStallsIsToldTheOutcome(t *testing.T) {
 		t.Errorf("%d requests wait unsealed, and %d bytes altogether; want one for each edge", waiting, queued)
 	}
 }
+
+// An urgent request comes before all that waits unsealed, and changes nothing about the order of the rest.
+func TestAnUrgentRequestOvertakesTheBacklog(t *testing.T) {
+	a := newHost(t, "alice", func(c *Config) { c.MaxQueue = 64 << 20 })
+	b := newHost(t, "bob", nil)
+	meet(a, b)
+	c := a.Meta(1).(*conn)
+	waiting := func() int {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return len(c.later.texts) - c.later.first
+	}
+	sent := 0
+	for ; waiting() < 1000; sent++ { // bob takes what fits into his queue, and the kernel some more
+		a.Do(mesh.Send{Conn: 1, Text: fmt.Sprintf("15 alice bob 19 %d %0200d", sent, 0)})
+	}
+	const urgent = "24 removal"
+	a.Do(mesh.Send{Conn: 1, Text: urgent, Urgent: true})
+	next, overtaken := 0, -1
+	for next < sent || overtaken < 0 {
+		text := expect[mesh.Request](b).Text
+		switch want := fmt.Sprintf("15 alice bob 19 %d %0200d", next, 0); text {
+		case urgent:
+			overtaken = sent - next
+		case want:
+			next++
+		default:
+			t.Fatalf("%.60q instead of %.60q", text, want)
+		}
+	}
+	if overtaken < 500 {
+		t.Errorf("it has overtaken %d of those that were sent before it", overtaken)
+	}
+}

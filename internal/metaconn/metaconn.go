@@ -217,7 +217,7 @@ func (t *Table) Do(e mesh.Effect) {
 		}
 	case mesh.Send:
 		if c := t.get(e.Conn); c != nil {
-			c.send(e.Text)
+			c.send(e.Text, e.Urgent)
 		}
 	case mesh.Attach:
 		if c := t.get(e.Conn); c != nil {

@@ -28,10 +28,10 @@ func (c *conn) sendLine(text string) {
 }
 
 // send seals a request. It is never dropped; a peer that does not read loses the
-// connection instead.
-func (c *conn) send(text string) {
+// connection instead. An urgent one overtakes the backlog.
+func (c *conn) send(text string, urgent bool) {
 	c.mu.Lock()
-	err := c.request(text)
+	err := c.request(text, urgent)
 	if queued := c.queued(); err == nil && queued > c.t.cfg.MaxQueue {
 		err = fmt.Errorf("the peer does not read: %d bytes wait for it", queued)
 	}
@@ -41,15 +41,15 @@ func (c *conn) send(text string) {
 	}
 }
 
-// request sends a record with one request, or lets it wait if much waits already. The lock is held.
-func (c *conn) request(text string) error {
+// request sends a record with one request, or lets it wait if much waits already and it is not urgent. The lock is held.
+func (c *conn) request(text string, urgent bool) error {
 	if c.ending {
 		return nil
 	}
 	if c.codec == nil {
 		return errors.New("a request was to be sent before the key exchange")
 	}
-	if !c.later.empty() || c.queued() >= holdBack {
+	if !urgent && (!c.later.empty() || c.queued() >= holdBack) {
 		c.later.put(text)
 		c.wakeWriter()
 		return nil
@@ -117,7 +117,7 @@ func (c *conn) TryPacket(frame []byte) bool {
 func (c *conn) TryRequest(text string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.room(len(text)) && c.request(text) == nil
+	return c.room(len(text)) && c.request(text, false) == nil
 }
 
 // room decides whether a packet of n bytes is sent or dropped. tinc writes to the

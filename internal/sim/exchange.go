@@ -25,6 +25,7 @@ func (h *Host) Exchanged() {
 	for _, o := range h.Exchange.Flush(h.now()) {
 		h.event(mesh.SendRoster{To: o.To, Data: o.Data, Urgent: o.Urgent})
 	}
+	h.tellRoster()
 	next := h.Exchange.Next()
 	if next.IsZero() {
 		return

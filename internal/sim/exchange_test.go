@@ -164,3 +164,64 @@ func TestAnUrgentItemReachesALargeMesh(t *testing.T) {
 		}
 	})
 }
+
+// TestARemovalInALargeMesh: a tenth of the nodes run tinc, the others keep real rosters. "make sim" does it with a thousand.
+func TestARemovalInALargeMesh(t *testing.T) {
+	large(t, 100, func(t *testing.T, seed uint64, n int) {
+		w, hs := crowd(seed, n, nil)
+		roll := newSigned(t, hs...)
+		var tincan []*Host
+		for i, h := range hs {
+			if h.Plain = i%10 == 3; !h.Plain {
+				h.Keep(roll.Clone())
+				tincan = append(tincan, h)
+			}
+		}
+		if n >= 500 {
+			w.Batch = time.Second // the start, which is not what this is about, costs less
+		}
+		start(w, hs)
+		converge(t, w, hs, coldStartLimit(n))
+		w.Batch = 5 * time.Millisecond
+		gone := tincan[w.Rand.IntN(len(tincan))]
+		var others []*Host
+		for _, h := range tincan {
+			if h != gone {
+				others = append(others, h)
+			}
+		}
+		for _, h := range others { // all have sessions with it
+			for range 2 {
+				w.Send(h, gone, 64, func(Trace) {})
+			}
+		}
+		w.Run(5 * time.Second)
+		sessions := 0
+		for _, h := range others {
+			if h.peers[gone.Name].Tunnel != nil {
+				sessions++
+			}
+		}
+		if sessions < len(others)*9/10 {
+			t.Errorf("%d of %d have a session with it before", sessions, len(others))
+		}
+		raws, err := roll.SignRemoval(gone.Key.Public(), "stolen", roll.owner)
+		if err != nil {
+			t.Fatal(err)
+		}
+		others[w.Rand.IntN(len(others))].Submit(raws...)
+		out := func(h *Host) bool {
+			p := h.peers[gone.Name]
+			return p.Tunnel == nil && !p.Reachable && !h.connected(gone.Name)
+		}
+		took, ok := every(w, 10*time.Millisecond, 10*time.Second, func() bool { return all(others, out) })
+		t.Logf("%d nodes, of which %d had a session with the removed one: the last has ended after %v", n, sessions, took)
+		if !ok || took > 2*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		w.Run(10 * time.Second)
+		if !all(others, out) {
+			t.Error("it came back")
+		}
+	})
+}

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -15,7 +16,8 @@ import (
 
 // says sends a request over all of h's connections, whatever its protocol core thinks of it.
 func (h *Host) says(text string) {
-	for _, l := range h.links {
+	for _, id := range slices.Sorted(maps.Keys(h.links)) {
+		l := h.links[id]
 		if l.secure != nil && !l.closed {
 			l.put(delivery{text: text})
 		}

@@ -9,6 +9,7 @@ import (
 
 	"tincan/internal/keys"
 	"tincan/internal/mesh"
+	"tincan/internal/reconcile"
 	"tincan/internal/roster"
 	"tincan/internal/subnet"
 )
@@ -97,6 +98,127 @@ func TestARemovedNodeIsOutAtOnceAndStaysOut(t *testing.T) {
 	if _, _, _, ok := w.Reaches(hs[0], hs[2], 10*time.Second); !ok {
 		t.Error("the others do not reach each other")
 	}
+}
+
+// toldNothing fails the test if h has anything sent to gone from now on.
+func (h *Host) toldNothing(t *testing.T, gone ...*Host) {
+	h.w.OnEffect = func(from *Host, e mesh.Effect) {
+		if from != h {
+			return
+		}
+		for _, x := range gone {
+			switch e := e.(type) {
+			case mesh.Send:
+				if l := h.links[e.Conn]; l != nil && l.other.host == x {
+					t.Errorf("%s is sent %q", x.Name, e.Text)
+				}
+			case mesh.SendEcho:
+				if e.Node == x.Name {
+					t.Errorf("%s is sent an echo", x.Name)
+				}
+			}
+		}
+	}
+}
+
+// Two who are removed at once are not told either that the connection with the other has ended.
+func TestSeveralRemovedAtOnceAreToldNothing(t *testing.T) {
+	w := New(1)
+	hs := line(w, 3)
+	roll := newSigned(t, hs...)
+	roll.tell(hs...)
+	w.Run(5 * time.Second)
+	roll.remove(hs[0])
+	roll.remove(hs[2])
+	hs[1].toldNothing(t, hs[0], hs[2])
+	roll.tell(hs[1])
+	w.Run(time.Minute)
+}
+
+// The name of somebody who was removed is given to another key, and both is heard at once.
+func TestWhoHasLoggedInWithTheKeyOfBeforeIsOut(t *testing.T) {
+	w := New(1)
+	hs := line(w, 2)
+	roll := newSigned(t, hs...)
+	roll.tell(hs...)
+	w.Run(5 * time.Second)
+	roll.remove(hs[1])
+	raws, err := roll.SignMember(roster.Member{Name: hs[1].Name, Key: keys.FromSeed([32]byte{9}).Public()}, 0, roll.owner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roll.add(raws...)
+	roll.tell(hs[0])
+	w.Run(time.Second)
+	if p := hs[0].peers[hs[1].Name]; hs[0].connected(hs[1].Name) || p.Reachable || p.Tunnel != nil {
+		t.Errorf("the removed node still has a connection: %+v", p)
+	}
+}
+
+// mute is an Exchange that says nothing, although its node announces that it exchanges rosters.
+type mute struct{ *notes }
+
+func (mute) Flush(time.Time) []reconcile.Out { return nil }
+
+// A member who is the only one between two others keeps all statements to herself.
+func TestNobodyBetweenTwoOthersKeepsARemovalFromThem(t *testing.T) {
+	w := New(1)
+	hs := line(w, 4)
+	for i, h := range hs {
+		h.Kill()
+		for j := range i - 1 {
+			h.Knows(hs[j], false)
+		}
+	}
+	roll := newSigned(t, hs...)
+	for i, h := range hs {
+		if i != 1 {
+			h.Keep(roll.Clone())
+		}
+	}
+	hs[1].Exchange = mute{newNotes(hs[1].Name)}
+	hs[0].Start()
+	for i, h := range hs[1:] {
+		h.Start(hs[i].Name)
+	}
+	w.Run(20 * time.Second)
+	raws, err := roll.SignRemoval(hs[3].Key.Public(), "", roll.owner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hs[0].Submit(raws...)
+	took, ok := w.Until(2*time.Second, func() bool { return hs[3].Expelled != nil && !hs[2].connected(hs[3].Name) })
+	if !ok {
+		t.Errorf("%s has not heard of it after %v", hs[2].Name, took)
+	}
+}
+
+// Of an echo that is lost because its receiver was removed meanwhile no others follow.
+func TestARemovedNodeIsSentNoEchoes(t *testing.T) {
+	w := New(1)
+	hs := line(w, 2)
+	roll := newSigned(t, hs...)
+	roll.tell(hs...)
+	talk := func() { w.Send(hs[0], hs[1], 64, func(Trace) {}) }
+	for range 5 {
+		talk()
+		w.Run(time.Second)
+	}
+	w.UDP = func(_, _ *Host) bool { return false }
+	asked := false
+	w.OnEffect = func(h *Host, e mesh.Effect) {
+		if e, ok := e.(mesh.SendEcho); ok && h == hs[0] && e.Node == hs[1].Name {
+			asked = true
+		}
+	}
+	talk()
+	if took, ok := w.Until(10*time.Second, func() bool { return asked }); !ok {
+		t.Fatalf("no echo within %v", took)
+	}
+	roll.remove(hs[1])
+	hs[0].toldNothing(t, hs[1])
+	roll.tell(hs[0])
+	w.Run(10 * time.Second)
 }
 
 func TestANodeThatIsToldOfItsRemovalSaysSo(t *testing.T) {

@@ -16,8 +16,10 @@ import (
 	"time"
 
 	"tincan/internal/keys"
+	"tincan/internal/membership"
 	"tincan/internal/mesh"
 	"tincan/internal/node"
+	"tincan/internal/roster"
 	"tincan/internal/subnet"
 	"tincan/internal/wire"
 )
@@ -111,6 +113,10 @@ type Host struct {
 	Expelled *mesh.Expelled
 	// Exchange, if not nil, keeps a roster that the node exchanges with others.
 	Exchange Exchange
+	// Keeper is the Exchange of a node of a signed network, see Keep; nil: the network is open. Heard is what
+	// it has told the protocol core that the roster says, nil: nothing.
+	Keeper *membership.Keeper
+	Heard  *roster.State
 
 	exchangeTick int // generation of its pending tick
 	w            *World
@@ -233,6 +239,7 @@ func (h *Host) Subnet() netip.Prefix {
 func (h *Host) Start(connectTo ...node.Name) {
 	h.run++
 	h.Up = true
+	h.reread()
 	h.peers, h.links = map[node.Name]mesh.PeerState{}, map[mesh.ConnID]*link{}
 	h.Effects, h.flushing = nil, false
 	h.hungUp = map[mesh.ConnID]bool{}
@@ -247,6 +254,7 @@ func (h *Host) Start(connectTo ...node.Name) {
 	}
 	if h.Exchange != nil {
 		h.Exchange.SetNeighbours(h.now(), nil)
+		cfg.Roster = mesh.RosterChanged{State: h.Heard}
 	}
 	cfg.Subnets = append(cfg.Subnets, subnet.FromPrefix(h.Subnet()))
 	for n, f := range h.known {

@@ -391,3 +391,86 @@ func TestJoinAsAService(t *testing.T) {
 		})
 	}
 }
+
+// tinc's service is replaced by ours in one step and back in another; what fails leaves all as it was.
+func TestMigrateThereAndBack(t *testing.T) {
+	t.Parallel()
+	tincd := os.Getenv("TINCD")
+	if tincd == "" {
+		tincd = "/usr/sbin/tincd"
+	}
+	if out, err := exec.Command(tincd, "--version").Output(); err != nil || !bytes.HasPrefix(out, []byte("tinc version 1.0")) {
+		fmt.Fprintf(os.Stderr, "\n*** %s WAS NOT RUN: there is no tincd of tinc 1.0 (%v) ***\n\n", t.Name(), err)
+		t.Skip("no tincd of tinc 1.0")
+	}
+	m := newSystem(t)
+	tincan := func(args ...string) (string, error) {
+		return m.try(os.Getenv(binaryVar), append([]string{"-n", "home"}, args...)...)
+	}
+	key, err := keys.GenerateRSA(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := key.MarshalPEM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf := "Name = one\nDeviceType = dummy\nBindToAddress = 127.0.0.1\nPort = 7000\n"
+	m.write("/etc/tinc/home/tinc.conf", conf, 0o644)
+	m.write("/etc/tinc/home/rsa_key.priv", string(private), 0o600)
+	m.write("/etc/tinc/home/hosts/one", "Subnet = 10.9.0.0/24\n"+string(key.Public().MarshalPEM()), 0o644)
+	// As Debian has it.
+	m.write("/etc/systemd/system/tinc@.service", "[Service]\nWorkingDirectory=/etc/tinc/%i\nExecStart="+tincd+" -n %i -D\n"+
+		"[Install]\nWantedBy=multi-user.target\n", 0o644)
+	m.run("systemctl", "daemon-reload")
+	m.run("systemctl", "enable", "--now", "tinc@home")
+	runs := func(yes, no string) {
+		t.Helper()
+		if got := m.property(yes, "ActiveState"); got != "active" {
+			t.Errorf("%s is %s", yes, got)
+		}
+		if got, _ := m.try("systemctl", "is-enabled", yes); got != "enabled" {
+			t.Errorf("%s is %s", yes, got)
+		}
+		if got, _ := m.try("systemctl", "is-enabled", no); m.property(no, "ActiveState") == "active" || got == "enabled" {
+			t.Errorf("%s is %s, too", no, got)
+		}
+	}
+	runs("tinc@home", "tincan@home")
+
+	// tincan would not start with this: nothing is touched.
+	m.write("/etc/tinc/home/tinc.conf", conf+"Mode = bus\n", 0o644)
+	if got, err := tincan("migrate"); err == nil || !strings.Contains(got, "nothing was changed") {
+		t.Errorf("with a mistake in the files: %v, %s", err, got)
+	}
+	m.write("/etc/tinc/home/tinc.conf", conf, 0o644)
+	runs("tinc@home", "tincan@home")
+
+	// Its service does not start, for a reason that nobody could foresee.
+	m.write("/etc/systemd/system/tincan@home.service.d/bad.conf", "[Service]\nExecStartPre=/bin/false\nRestart=no\n", 0o644)
+	if got, err := tincan("migrate"); err == nil || !strings.Contains(got, "tinc@home.service is as it was before") {
+		t.Errorf("with a service that does not start: %v, %s", err, got)
+	}
+	runs("tinc@home", "tincan@home")
+	m.run("rm", "-r", "/etc/systemd/system/tincan@home.service.d")
+	m.run("systemctl", "daemon-reload")
+
+	if got, err := tincan("migrate", "--dry-run"); err != nil || !strings.Contains(got, "systemctl disable --now tinc@home.service\n") {
+		t.Errorf("it would do: %v, %s", err, got)
+	}
+	runs("tinc@home", "tincan@home")
+	if got, err := tincan("migrate"); err != nil || !strings.Contains(got, "migrate --back") {
+		t.Fatalf("migrate: %v, %s", err, got)
+	}
+	runs("tincan@home", "tinc@home")
+	if got, err := tincan("migrate"); err != nil || !strings.Contains(got, "runs already") {
+		t.Errorf("once more: %v, %s", err, got)
+	}
+	if got, err := tincan("migrate", "--back"); err != nil {
+		t.Fatalf("back: %v, %s", err, got)
+	}
+	runs("tinc@home", "tincan@home")
+	if m.exists("/etc/systemd/system/tincan@.service") {
+		t.Error("our unit is left")
+	}
+}

@@ -121,3 +121,50 @@ func TestNetworkOfTwoFromTheDebianPackage(t *testing.T) {
 		t.Error("after the removal there is too much or too little")
 	}
 }
+
+// The names tinc and tincd are tincan's when that is asked for, whether tinc's package comes before or after, and tinc's
+// again when it is taken back or when the package goes.
+func TestNamesOfTincByDebiansAlternatives(t *testing.T) {
+	t.Parallel()
+	d := newDebian(t, one(t, built(t), "*.deb"))
+	d.do("dpkg", "-i", "/tincan.deb")
+	meaning := func(want string) {
+		t.Helper()
+		got := "nothing"
+		if d.exists("/usr/sbin/tincd") {
+			got = d.do("readlink", "-f", "/usr/sbin/tincd")
+		}
+		if got != want {
+			t.Errorf("tincd is %s, want %s", got, want)
+		}
+	}
+	meaning("nothing")
+	if got := d.do("tincan", "migrate", "--names", "--dry-run"); !strings.Contains(got, "update-alternatives --install /usr/sbin/tincd tincd /usr/bin/tincan 60") {
+		t.Errorf("it would do:\n%s", got)
+	}
+	meaning("nothing")
+	d.do("tincan", "migrate", "--names")
+	meaning("/usr/bin/tincan")
+	if got := d.do("tincd", "--version"); !strings.Contains(got, "tincan") {
+		t.Errorf("tincd --version: %s", got)
+	}
+	d.do("tinc", "version")
+	// Its scripts want more than this Debian has.
+	d.do("dpkg", "--force-depends", "--unpack", "/tinc.deb")
+	meaning("/usr/bin/tincan")
+	d.do("tincan", "migrate", "--names", "--back")
+	meaning("/usr/sbin/tincd")
+	if got := d.do("dpkg-divert", "--list", "*tinc*"); got != "" {
+		t.Errorf("left: %s", got)
+	}
+	d.do("tincan", "migrate", "--names", "--back") // nothing to do
+	d.do("tincan", "migrate", "--names")           // now with tinc's package there
+	meaning("/usr/bin/tincan")
+	d.do("update-alternatives", "--set", "tincd", "/usr/sbin/tincd.tinc")
+	meaning("/usr/sbin/tincd.tinc")
+	d.do("dpkg", "--remove", "tincan")
+	meaning("/usr/sbin/tincd")
+	if d.exists("/usr/sbin/tincd.tinc") || d.exists("/usr/sbin/tinc") {
+		t.Error("something is left")
+	}
+}

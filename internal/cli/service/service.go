@@ -30,7 +30,7 @@ import (
 
 // Commands are the commands about services.
 func Commands(e *env.Env) []*cobra.Command {
-	return []*cobra.Command{serviceCommand(e), unitCommand(e)}
+	return []*cobra.Command{serviceCommand(e), unitCommand(e), migrateCommand(e)}
 }
 
 func serviceCommand(e *env.Env) *cobra.Command {
@@ -138,7 +138,14 @@ func Install(e *env.Env, o newcomers.Options, dry bool) error {
 	if pid := e.Runs(); pid != 0 && !dry && !active(unit) {
 		return terminal.Hint(fmt.Errorf("the node is already running (pid %d), and not as a service", pid), "stop it first: %s down", e.Self())
 	}
-	files := [][2]string{{unitFile, text}}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	var files [][2]string
+	if !packaged(self) {
+		files = append(files, [2]string{unitFile, text})
+	}
 	if o.Binding != "" {
 		text, err := bootDropIn(e, o)
 		if err != nil {
