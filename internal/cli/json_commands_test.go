@@ -57,8 +57,13 @@ func TestJSONOfFiles(t *testing.T) {
 	if again := into[report.Invitation](t, tincan("invite", "bob", "--json")); !again.Again {
 		t.Errorf("%+v", again)
 	}
+	// The URL is drawn beside it, not in what programs read.
+	drawn := tincan("invite", "bob", "--qr")
+	if strings.Count(drawn.out, "\n") != 1 || strings.Contains(drawn.out, "█") || strings.Count(drawn.err, "█") < 50 {
+		t.Errorf("with a QR code: %s\n%s", drawn.out, drawn.err)
+	}
 	open := into[report.Invitations](t, tincan("dump", "invitations", "--json")).Invitations
-	if len(open) != 2 || open[0].Node != "bob" || open[0].Expired || open[0].Expires.IsZero() {
+	if len(open) != 3 || open[0].Node != "bob" || open[0].Expired || open[0].Expires.IsZero() {
 		t.Errorf("%+v", open)
 	}
 

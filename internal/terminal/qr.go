@@ -7,26 +7,31 @@ import (
 	"rsc.io/qr/coding"
 )
 
-// QR draws a text of capital letters, digits and the signs - . / : as a QR code, two rows of it in each line: dark on light
-// whatever the colours of the terminal are. It fails for other texts, and for more than 61 characters.
+// QR draws a text as a QR code, two rows of it in each line: dark on light whatever the colours of the terminal are. The code
+// is as small as the text allows, and smaller for a text of capital letters, digits and the signs - . / :. It fails for
+// texts longer than 213 bytes, whose code would not fit onto a usual terminal.
 func QR(text string) (string, error) {
 	const (
-		version = 3 // 29 × 29
-		quiet   = 2 // the margin, in modules; the standard asks for four, and cameras are content with two
+		largest = 10 // version 10 is 57 × 57
+		quiet   = 2  // the margin, in modules; the standard asks for four, and cameras are content with two
 	)
+	var content coding.Encoding = coding.Alpha(text)
+	if content.Check() != nil {
+		content = coding.String(text)
+	}
+	version := coding.Version(1)
+	for version <= largest && content.Bits(version) > version.DataBytes(coding.M)*8 {
+		version++
+	}
+	if version > largest {
+		return "", fmt.Errorf("drawing a QR code: %d characters are too many", len(text))
+	}
 	// A mask that suits the text better would make it no easier to read at this size.
 	plan, err := coding.NewPlan(version, coding.M, 0)
 	if err != nil {
 		return "", fmt.Errorf("drawing a QR code: %w", err)
 	}
-	alpha := coding.Alpha(text)
-	if err := alpha.Check(); err != nil {
-		return "", fmt.Errorf("drawing a QR code: %w", err)
-	}
-	if alpha.Bits(version) > plan.DataBytes*8 {
-		return "", fmt.Errorf("drawing a QR code: %d characters are too many", len(text))
-	}
-	code, err := plan.Encode(alpha)
+	code, err := plan.Encode(content)
 	if err != nil {
 		return "", fmt.Errorf("drawing a QR code: %w", err)
 	}

@@ -46,9 +46,24 @@ func TestAQRCodeHasItsCornersAndMargin(t *testing.T) {
 			}
 		}
 	}
-	for _, bad := range []string{"small letters", strings.Repeat("A", 62)} {
-		if _, err := QR(bad); err == nil {
-			t.Errorf("%q was drawn", bad)
+}
+
+// The code is no larger than the text needs, and a text that needs too large a one is refused.
+func TestTheSizeOfAQRCode(t *testing.T) {
+	for text, want := range map[string]int{
+		"HTTP": 21, strings.Repeat("A", 61): 29, strings.Repeat("a", 42): 29, strings.Repeat("a", 43): 33,
+		"vpn.example.org:655/mB5ynSWTMC2EMBYqH7GsL1tZ8Yx8C0bLbQ3LkJr2sYdUqVZa": 37, strings.Repeat("a", 213): 57,
+	} {
+		drawing, err := QR(text)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
 		}
+		if rows := modules(t, drawing); len(rows[0])-4 != want {
+			t.Errorf("%d characters: %d modules in a row, want %d", len(text), len(rows[0])-4, want)
+		}
+	}
+	if _, err := QR(strings.Repeat("a", 214)); err == nil {
+		t.Error("214 characters were drawn")
 	}
 }

@@ -316,7 +316,7 @@ func TestUpBootAsAService(t *testing.T) {
 		return m.run(os.Getenv(binaryVar), args...)
 	}
 	const unit = "tincan@dnet"
-	if got := tincan("up", "--boot", "127.0.0.1:8655", "--name", "alice", "--service"); !strings.Contains(got, "up --join ") {
+	if got := tincan("up", "--boot", "127.0.0.1:8655", "--name", "alice", "--service"); !strings.Contains(got, "up --join ") || !strings.Contains(got, "to read the token out: ") {
 		t.Errorf("it said %s", got)
 	}
 	answers := func() bool {

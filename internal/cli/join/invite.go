@@ -22,7 +22,7 @@ import (
 )
 
 func inviteCommand(e *env.Env) *cobra.Command {
-	address, asJSON := "", false
+	address, asJSON, asQR := "", false, false
 	var grant ownership.Grant
 	c := &cobra.Command{
 		Use:   "invite NAME",
@@ -58,6 +58,13 @@ node is off. NAME may end in *: each newcomer gets a number in its place.`,
 			for _, addr := range inv.Addresses {
 				e.Say("%s will have the address %s", inv.Invitee, addr)
 			}
+			if asQR {
+				drawing, err := terminal.QR(inv.URL)
+				if err != nil {
+					return err
+				}
+				e.Say("%s", drawing)
+			}
 			if asJSON {
 				return e.PrintJSON(report.Invitation{Node: inv.Invitee, URL: inv.URL, Addresses: append([]string{}, inv.Addresses...), Again: inv.Again})
 			}
@@ -67,6 +74,7 @@ node is off. NAME may end in *: each newcomer gets a number in its place.`,
 	}
 	frontend.JSONFlag(c, &asJSON)
 	c.Flags().StringVar(&address, "address", "", "`host[:port]` in the URL, in place of the Address of the configuration")
+	c.Flags().BoolVar(&asQR, "qr", false, "also show the URL as a QR code, for a camera")
 	c.Flags().StringSliceVar(&grant.Groups, "group", nil, "`group` of the newcomer, for the policy (signed networks)")
 	c.Flags().IntVar(&grant.Uses, "uses", 1, "how many nodes may join with the URL (signed networks)")
 	c.Flags().DurationVar(&grant.Expires, "expires", 0, "for how long the URL works, as in 48h (signed networks; else InvitationExpire)")

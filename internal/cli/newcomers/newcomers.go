@@ -88,6 +88,7 @@ func tellNext(e *env.Env, v *command.Service) {
 	case v.Generated:
 		e.Say("on the next machine (within %d hours, at most %d machines):", int(upTokenLife.Hours()), upTokenUses)
 		fmt.Fprintf(e.Out, "%s up --join %s --token %s\n", self, command.Quote(v.URL), v.Secret.Reveal())
+		e.Say("to read the token out: %s", v.Secret.Groups())
 	case v.HasSecret:
 		e.Say("on the next machine: %s up --join %s --token TOKEN", self, command.Quote(v.URL))
 	default:
