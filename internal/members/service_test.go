@@ -1,8 +1,10 @@
 package members
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -137,5 +139,30 @@ func TestWithoutAFileTheNetworkIsOpenOrToBeFetched(t *testing.T) {
 	id := genesis(t).Network()
 	if r, _, err := Load(path, id); err != nil || r.Network() != id {
 		t.Errorf("%v, %v; want an empty roster", r, err)
+	}
+}
+
+// The statements of a file are verified by several goroutines.
+func TestALargeFileIsReadAsItWasWritten(t *testing.T) {
+	r := genesis(t)
+	var raws [][]byte
+	for i := range 300 {
+		raw, err := roster.Sign(r.Network(), 1, 0, &roster.Member{Name: node.Name(fmt.Sprintf("n%d", i)), Key: keys.FromSeed([32]byte{byte(i), byte(i >> 8), 7}).Public()}, key(0))
+		must(t, err)
+		raws = append(raws, raw)
+	}
+	r.Merge(raws)
+	path := filepath.Join(t.TempDir(), "roster")
+	must(t, Save(path, r))
+	data, err := os.ReadFile(path)
+	must(t, err)
+	lines := bytes.SplitAfter(data, []byte("\n"))
+	lines[100] = []byte("this is no statement\n")
+	lines[200][50] ^= 1
+	must(t, os.WriteFile(path, bytes.Join(lines, nil), 0o600))
+	got, bad, err := Load(path, r.Network())
+	must(t, err)
+	if bad != 2 || len(got.State().Members) != 298 {
+		t.Errorf("%d bad lines, %d members; want 2 and 298", bad, len(got.State().Members))
 	}
 }

@@ -10,6 +10,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"runtime"
+	"sync"
+	"sync/atomic"
 
 	"tincan/internal/confdir"
 	"tincan/internal/files"
@@ -34,7 +37,7 @@ func Load(path string, network roster.ID) (r *roster.Roster, bad int, err error)
 	case err != nil:
 		return nil, 0, fmt.Errorf("reading the roster: %w", err)
 	}
-	r, bad, err = roster.Decode(data)
+	r, bad, err = roster.DecodeBy(data, onAllProcessors)
 	if err != nil {
 		return nil, 0, fmt.Errorf("%s: %w", path, err)
 	}
@@ -54,6 +57,27 @@ func Update(path string, r *roster.Roster) error {
 		return fmt.Errorf("reading the roster once more: %w", err)
 	}
 	return nil
+}
+
+// onAllProcessors calls do with 0 to n-1.
+func onAllProcessors(n int, do func(i int)) {
+	const portion = 64
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), n/portion+1) {
+		wg.Go(func() {
+			for {
+				end := int(next.Add(portion))
+				if end-portion >= n {
+					return
+				}
+				for i := end - portion; i < min(end, n); i++ {
+					do(i)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // Save writes the roster. It is for members only: from what is in it follows the key with which they

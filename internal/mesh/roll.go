@@ -162,8 +162,9 @@ func (r *roll) member(name node.Name) *roster.Membership {
 	return nil
 }
 
-// keep keeps those members of the state before who have got lost without having been removed.
-func (r *roll) keep(before *roster.State) {
+// keep keeps those members of the state before, with some of whose names something has changed, who have got lost without
+// having been removed.
+func (r *roll) keep(before *roster.State, names []node.Name) {
 	for name := range r.kept {
 		if !r.lost(r.kept[name].Membership) || !r.now.Before(r.kept[name].until) {
 			delete(r.kept, name)
@@ -173,12 +174,13 @@ func (r *roll) keep(before *roster.State) {
 		return
 	}
 	some := false
-	for _, m := range before.Members {
-		if _, ok := r.kept[m.Name]; !ok && r.lost(m) {
+	for _, name := range names {
+		m := before.Member(name)
+		if _, ok := r.kept[name]; !ok && m != nil && r.lost(m) {
 			if r.kept == nil {
 				r.kept = map[node.Name]keptMember{}
 			}
-			r.kept[m.Name] = keptMember{m, r.now.Add(keptFor)}
+			r.kept[name] = keptMember{m, r.now.Add(keptFor)}
 			some = true
 		}
 	}
@@ -269,11 +271,21 @@ func (r *roll) change(e RosterChanged) {
 			}
 		}
 	}
-	was, before := r.enforced(), r.state
+	was, before, mode := r.enforced(), r.state, r.mode
 	r.state, r.mode = e.State, e.Mode
-	r.keep(before)
+	names := r.state.Differing(before)
+	for name := range r.kept { // it may have been removed now
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	r.keep(before, names)
 	r.setTimer()
-	r.applyAll(was)
+	if before == nil || r.state == nil || before.Network != r.state.Network || was != r.enforced() || mode != r.mode {
+		r.applyAll(was)
+	} else {
+		r.apply(names, was)
+	}
 	if r.state == nil {
 		r.files, r.held, r.changed = nil, nil, true
 		return
@@ -284,14 +296,33 @@ func (r *roll) change(e RosterChanged) {
 
 // applyAll has everything follow from the roster as it is now.
 func (r *roll) applyAll(wasEnforced bool) {
-	r.expelOthers()
-	for _, p := range slices.Clone(r.order) {
+	var names, files []node.Name
+	for _, p := range r.order {
+		names = append(names, p.name)
+	}
+	for name := range r.files {
+		if r.nodes[name] == nil {
+			files = append(files, name)
+		}
+	}
+	slices.Sort(files)
+	r.apply(append(names, files...), wasEnforced)
+}
+
+// apply has everything follow that concerns some names.
+func (r *roll) apply(names []node.Name, wasEnforced bool) {
+	r.expel(names)
+	for _, name := range names {
+		p := r.nodes[name]
 		if p == r.self {
 			continue
 		}
-		known, h := r.hostOf(p.name)
+		known, h := r.hostOf(name)
+		_, file := r.files[name]
 		switch {
-		case r.enforced() && !known:
+		case p == nil && known && file: // of whom nothing was known but a file that did not count
+			r.keyring.applyHost(name, known, h)
+		case p == nil, r.enforced() && !known:
 		case wasEnforced || r.enforced():
 			if !r.sameHost(p, known, h) {
 				h.Cached = p.host().Cached
@@ -300,11 +331,6 @@ func (r *roll) applyAll(wasEnforced bool) {
 			r.subnets.dropUngranted(p)
 		default:
 			r.warn(p)
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(r.files)) { // of whom nothing was known but a file that did not count
-		if known, h := r.hostOf(name); known && r.nodes[name] == nil {
-			r.keyring.applyHost(name, known, h)
 		}
 	}
 }
@@ -316,22 +342,23 @@ func (r *roll) sameHost(p *peer, known bool, h Host) bool {
 		(is.RSAKey == h.RSAKey || is.RSAKey != nil && h.RSAKey != nil && is.RSAKey.Equal(*h.RSAKey))
 }
 
-// expelOthers ends everything with those who are no members, in this turn, and the connections with those who have
+// expel ends everything with those of some names who are no members, in this turn, and the connections with those who have
 // logged in with another key than the member of that name.
-func (r *roll) expelOthers() {
+func (r *roll) expel(names []node.Name) {
 	if !r.enforced() {
 		return
 	}
 	why := map[*peer]string{}
 	var gone []*peer
-	for _, p := range r.order {
+	for _, name := range names {
+		p := r.nodes[name]
 		switch {
-		case p == r.self:
-		case r.member(p.name) == nil:
+		case p == nil || p == r.self:
+		case r.member(name) == nil:
 			gone = append(gone, p)
-			why[p] = "it " + r.whyNot(p.name)
+			why[p] = "it " + r.whyNot(name)
 			if p.known() || p.conn() != nil || p.reachable() {
-				r.logf(0, Warning, "%s %s: connections and sessions with it end", p.name, r.whyNot(p.name))
+				r.logf(0, Warning, "%s %s: connections and sessions with it end", name, r.whyNot(name))
 			}
 		case r.isAnother(p):
 			why[p] = "the member of this name has another key"

@@ -110,7 +110,7 @@ func (ev *evaluation) by(kind Kind, right Rights) []*entry {
 	all := ev.r.kinds[kind]
 	list := make([]*entry, 0, len(all))
 	for _, e := range all {
-		if ev.owners.May(e.Signer, right) {
+		if ev.owners.May(e.slot.signer, right) { // the same as e.Signer, and nearer
 			e.keep()
 			list = append(list, e)
 		} else {
@@ -171,12 +171,12 @@ func (ev *evaluation) decideMembers() {
 			current = append(current, e)
 		}
 	}
-	ev.claimKeys(current)
+	inOrder := ev.claimKeys(current)
 	ev.members = make([]*Membership, 0, len(current))
 	for _, e := range current {
 		m := e.member
 		switch {
-		case ev.holder(m) != m: // its key is another name's
+		case !inOrder && ev.holder(m) != m: // its key is another name's
 		case ev.isRemoved(m.Key, m.RSA): // the name is free again
 			ev.forgetKeys(m)
 		case ev.leave(m.Key):
@@ -189,13 +189,13 @@ func (ev *evaluation) decideMembers() {
 }
 
 // claimKeys gives each key to one name: of several that name it, the statement with the higher
-// serial, else the lower id, has it, with its other key.
-func (ev *evaluation) claimKeys(list []*entry) {
-	ev.state.keys = make(map[[32]byte]*Membership, 2*len(list))
+// serial, else the lower id, has it, with its other key. It reports whether no key had two names.
+func (ev *evaluation) claimKeys(list []*entry) bool {
+	ev.state.keys.reserve(2*len(list) + 2*len(ev.r.kinds[KindAdmission]))
 	if ev.claimInOrder(list) {
-		return
+		return true
 	}
-	clear(ev.state.keys)
+	ev.state.keys.clear()
 	list = slices.Clone(list)
 	slices.SortFunc(list, newer)
 	for _, e := range list {
@@ -205,44 +205,45 @@ func (ev *evaluation) claimKeys(list []*entry) {
 		}
 		ev.takeKeys(e.member)
 	}
+	return false
 }
 
 // claimInOrder is the usual case: no key has two names. It reports whether that is so.
 func (ev *evaluation) claimInOrder(list []*entry) bool {
-	claimed := 0
+	fresh := true
 	for _, e := range list {
 		if e.member == nil {
 			e.member = membershipOf(e)
 		}
-		claimed += ev.takeKeys(e.member)
+		fresh = ev.takeKeys(e.member) && fresh
 	}
-	return claimed == len(ev.state.keys)
+	return fresh
 }
 
 // holder returns who has a key of m, nil if nobody has one.
 func (ev *evaluation) holder(m *Membership) *Membership {
-	for key := range m.identities {
-		if other := ev.state.keys[key]; other != nil {
+	for _, key := range [2][32]byte{m.Key, m.RSA} {
+		if other := ev.state.keys.get(key); other != nil {
 			return other
 		}
 	}
 	return nil
 }
 
-// takeKeys enters the keys of m, and returns how many these are.
-func (ev *evaluation) takeKeys(m *Membership) int {
-	n := 0
-	for key := range m.identities {
-		ev.state.keys[key] = m
-		n++
+// takeKeys enters the keys of m. It reports whether nobody had one of them.
+func (ev *evaluation) takeKeys(m *Membership) bool {
+	fresh := true
+	for _, key := range [2][32]byte{m.Key, m.RSA} {
+		if key != ([32]byte{}) {
+			fresh = ev.state.keys.put(key, m) && fresh
+		}
 	}
-	return n
+	return fresh
 }
 
 func (ev *evaluation) forgetKeys(m *Membership) {
-	for key := range m.identities {
-		delete(ev.state.keys, key)
-	}
+	ev.state.keys.remove(m.Key)
+	ev.state.keys.remove(m.RSA)
 }
 
 // identities are the keys by which a member is known: one or two.
@@ -380,7 +381,7 @@ func timeOf(e *entry) int64 {
 // may: whom it has admitted before does not depend on that. Who has an end admits nobody: it
 // could do so after its end, by giving an earlier time.
 func (ev *evaluation) voucher(key keys.PublicKey, at int64) *Membership {
-	m := ev.state.keys[key]
+	m := ev.state.keys.get(key)
 	if m == nil {
 		m = ev.gone[key]
 	}
@@ -498,13 +499,13 @@ func (ev *evaluation) taken(c *Admission, inv *invitation) (Reason, ID) {
 	if len(inv.Used) >= int(inv.Uses) {
 		return ReasonUses, inv.Statement
 	}
-	if ev.state.keys[c.Key] != nil {
+	if ev.state.keys.get(c.Key) != nil {
 		return ReasonNone, ID{}
 	}
 	if other := ev.pending[c.Key]; other != nil && other.Name != c.Name {
 		return ReasonKeyTaken, other.Statement
 	}
-	if other := ev.state.keys[c.RSA]; other != nil {
+	if other := ev.state.keys.get(c.RSA); other != nil {
 		return ReasonKeyTaken, other.Statement
 	}
 	if other := ev.named(c.Name); other != nil && other.Key != c.Key {
@@ -530,7 +531,7 @@ func (ev *evaluation) lose(e *entry, c *Admission, inv *invitation, why Reason, 
 // admit makes a newcomer what it becomes by an admission that counts. One whose key is removed
 // has used the invitation nevertheless, or it could use it again with another key.
 func (ev *evaluation) admit(e *entry, c *Admission, inv *invitation) {
-	if ev.isRemoved(c.Key, c.RSA) || ev.state.keys[c.Key] != nil {
+	if ev.isRemoved(c.Key, c.RSA) || ev.state.keys.get(c.Key) != nil {
 		return
 	}
 	m := newcomer(e, c, inv)
@@ -670,7 +671,7 @@ func (ev *evaluation) decideUnknown() {
 func (ev *evaluation) finish() {
 	s := ev.state
 	s.Members = mergeMembers(ev.members, ev.joined)
-	s.Pending = slices.DeleteFunc(s.Pending, func(m *Membership) bool { return s.keys[m.Key] != nil })
+	s.Pending = slices.DeleteFunc(s.Pending, func(m *Membership) bool { return s.keys.get(m.Key) != nil })
 	for _, i := range ev.open {
 		s.Invitations = append(s.Invitations, i.OpenInvitation)
 	}

@@ -1,13 +1,14 @@
 package roster
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/base64"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+
+	"tincan/internal/keys"
 )
 
 // MaxFile is the size of the largest file that [Decode] reads, in bytes: all that can be
@@ -40,12 +41,33 @@ func (r *Roster) Encode(dst []byte) []byte {
 // left out, and counted: the neighbours have what is missing. An error means that not even the
 // first line could be read, which says what network this is.
 func Decode(b []byte) (r *Roster, bad int, err error) {
+	return DecodeBy(b, func(n int, do func(i int)) {
+		for i := range n {
+			do(i)
+		}
+	})
+}
+
+// DecodeBy is [Decode] for somebody who can do several things at once, since it takes a while to verify the signatures of a
+// large file. each calls do with 0 to n-1, in any order, and returns when all calls have.
+func DecodeBy(b []byte, each func(n int, do func(i int))) (r *Roster, bad int, err error) {
 	network, rest, err := decodeHead(b)
 	if err != nil {
 		return nil, 0, err
 	}
 	r = New(network)
-	bad = r.offerLines(rest)
+	for _, e := range r.readLines(rest, each) {
+		if e == nil {
+			bad++
+			continue
+		}
+		if _, result := r.known(e); result.ID == e.id {
+			continue
+		}
+		if _, result := r.take(e); result.Err() != nil {
+			bad++
+		}
+	}
 	r.settle()
 	r.rememberWaiting()
 	return r, bad, nil
@@ -61,7 +83,11 @@ func (r *Roster) Update(b []byte) error {
 	case network != r.network:
 		return fmt.Errorf("reading the roster: it is that of another network: %v", network)
 	}
-	r.offerLines(rest)
+	for _, line := range linesOf(rest) {
+		if raw, err := decodeLine(line); err == nil {
+			r.offer(raw)
+		}
+	}
 	r.settle()
 	return nil
 }
@@ -82,27 +108,44 @@ func decodeHead(b []byte) (network ID, rest []byte, err error) {
 	return network, rest, nil
 }
 
-// offerLines takes in the lines after the first. bad are those that are no statements.
-func (r *Roster) offerLines(rest []byte) (bad int) {
-	lines := bufio.NewScanner(bytes.NewReader(rest))
-	for lines.Scan() {
-		line := bytes.TrimSpace(lines.Bytes())
-		if len(line) == 0 {
+// linesOf returns the lines that are not blank.
+func linesOf(b []byte) (lines [][]byte) {
+	for line := range bytes.Lines(b) {
+		if line = bytes.TrimSpace(line); len(line) > 0 {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+func decodeLine(line []byte) ([]byte, error) {
+	return base64.StdEncoding.Strict().AppendDecode(nil, line)
+}
+
+// readLines returns the statements of the lines after the first, nil for one that is none or not signed rightly.
+func (r *Roster) readLines(rest []byte, each func(n int, do func(i int))) []*entry {
+	lines := linesOf(rest)
+	entries := make([]*entry, len(lines))
+	each(len(lines), func(i int) {
+		if raw, err := decodeLine(lines[i]); err == nil {
+			entries[i], _ = r.read(raw)
+		}
+	})
+	signers := map[keys.PublicKey]bool{} // few have signed most; true: the key is a good one
+	for _, e := range entries {
+		if e == nil {
 			continue
 		}
-		raw, err := base64.StdEncoding.Strict().AppendDecode(nil, line)
-		if err == nil {
-			_, result := r.offer(raw)
-			err = result.Err()
-		}
-		if err != nil {
-			bad++
+		if _, known := signers[e.Signer]; !known {
+			signers[e.Signer] = e.Signer.Valid() == nil
 		}
 	}
-	if lines.Err() != nil {
-		bad++
-	}
-	return bad
+	each(len(lines), func(i int) {
+		if e := entries[i]; e != nil && (!signers[e.Signer] || e.verify() != nil) {
+			entries[i] = nil
+		}
+	})
+	return entries
 }
 
 // rememberWaiting makes dormant what was read from a file and has no ground: it had, or it

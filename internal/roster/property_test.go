@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"tincan/internal/node"
 	"tincan/internal/subnet"
 )
 
@@ -209,6 +210,32 @@ func TestTheSameStatementsGiveTheSameMembers(t *testing.T) {
 		exchange(t, a, b)
 		compareSets(t, a, b)
 		compareDumps(t, "after a partition", dump(a), dump(b))
+	})
+}
+
+// TestDifferingNamesAreThoseOfMembersWhoDiffer compares the walk through two states with a plain one.
+func TestDifferingNamesAreThoseOfMembersWhoDiffer(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		d := draw(t, 25)
+		cut := rapid.IntRange(0, len(d.raws)).Draw(t, "cut")
+		r := New(d.network)
+		r.Merge(d.raws[:cut])
+		before := r.State()
+		r.Merge(d.raws[cut:])
+		after := r.State()
+		var want []node.Name
+		for _, name := range []node.Name{"bo", "bob", "carl"} {
+			was, is := before.Member(name), after.Member(name)
+			if (was == nil) != (is == nil) || was != nil && fmt.Sprint(*was) != fmt.Sprint(*is) {
+				want = append(want, name)
+			}
+		}
+		if got := after.Differing(before); !slices.Equal(got, want) {
+			t.Fatalf("%v, want %v", got, want)
+		}
+		if got := after.Differing(nil); len(got) != len(after.Members) {
+			t.Fatalf("%v of %d members differ from none", got, len(after.Members))
+		}
 	})
 }
 

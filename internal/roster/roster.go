@@ -210,7 +210,8 @@ type Roster struct {
 	unsettled int      // added since the last evaluation
 	changed   bool     // something stored is gone since then
 	state     *State
-	ids       []ID // of what is stored, sorted; nil: to be made
+	ids       []ID // of what was stored, sorted; nil: to be made
+	moved     []ID // since then into the set or out of it
 }
 
 // usage is how much is in one place.
@@ -275,6 +276,21 @@ func (r *Roster) Offer(raw []byte) error {
 // offer verifies one statement and puts it where it can be judged. The entry is nil if there
 // is nothing to judge.
 func (r *Roster) offer(raw []byte) (*entry, Result) {
+	e, result := r.read(raw)
+	if e == nil {
+		return nil, result
+	}
+	if old, result := r.known(e); result.ID == e.id {
+		return old, result
+	}
+	if err := r.verify(e.Statement); err != nil {
+		return refused(e.id, ReasonSignature, err)
+	}
+	return r.take(e)
+}
+
+// read makes an entry of a statement, whose signatures are not checked. It is nil if it is none of this network.
+func (r *Roster) read(raw []byte) (*entry, Result) {
 	s, err := Parse(raw)
 	if err != nil {
 		return refused(ID{}, ReasonMalformed, err)
@@ -283,6 +299,12 @@ func (r *Roster) offer(raw []byte) (*entry, Result) {
 	if s.Network != r.network && e.id != r.network {
 		return refused(e.id, ReasonNetwork, nil)
 	}
+	e.raw = raw
+	return e, Result{}
+}
+
+// known says what has become of an entry before, or of a newer one about the same. The result is zero if there is nothing.
+func (r *Roster) known(e *entry) (*entry, Result) {
 	if old := r.byID[e.id]; old != nil {
 		if old.place == stored {
 			return old, Result{ID: e.id, Outcome: Known}
@@ -292,13 +314,15 @@ func (r *Roster) offer(raw []byte) (*entry, Result) {
 	if old := r.slots[e.slot]; old != nil && newer(old, e) < 0 {
 		return nil, Result{ID: e.id, Outcome: Superseded}
 	}
-	if err := r.verify(s); err != nil {
-		return refused(e.id, ReasonSignature, err)
-	}
-	if r.full(len(raw), e.privileged()) {
+	return nil, Result{}
+}
+
+// take puts an entry that was verified where it can be judged, if there is room.
+func (r *Roster) take(e *entry) (*entry, Result) {
+	if r.full(len(e.raw), e.privileged()) {
 		return refused(e.id, ReasonFull, nil)
 	}
-	e.raw = bytes.Clone(raw)
+	e.raw = bytes.Clone(e.raw)
 	r.insert(e)
 	return e, Result{ID: e.id, Outcome: Waiting}
 }
@@ -366,7 +390,7 @@ func (r *Roster) insert(e *entry) {
 func (r *Roster) remove(e *entry) {
 	r.usage[e.place].add(e, -1)
 	if e.place == stored {
-		r.ids, r.changed = nil, true
+		r.moved, r.changed = append(r.moved, e.id), true
 		r.unsettled++ // what stood on it has to be judged anew
 	}
 	delete(r.byID, e.id)
@@ -382,7 +406,7 @@ func (r *Roster) move(e *entry, to place) {
 	r.usage[e.place].add(e, -1)
 	r.usage[to].add(e, 1)
 	if e.place == stored || to == stored {
-		r.ids, r.changed = nil, true
+		r.moved, r.changed = append(r.moved, e.id), true
 	}
 	e.place = to
 }
@@ -453,10 +477,11 @@ func (r *Roster) State() *State {
 	return r.state
 }
 
-// IDs returns the ids of all stored statements, sorted. The caller must not change them.
+// IDs returns the ids of all stored statements, sorted. The caller must not change them; what it was given before stays as it is.
 func (r *Roster) IDs() []ID {
 	r.settle()
-	if r.ids == nil {
+	switch {
+	case r.ids == nil || len(r.moved) > len(r.ids)/8:
 		r.ids = make([]ID, 0, r.usage[stored].count)
 		for id, e := range r.byID {
 			if e.place == stored {
@@ -464,8 +489,29 @@ func (r *Roster) IDs() []ID {
 			}
 		}
 		slices.SortFunc(r.ids, compareIDs)
+	case len(r.moved) > 0:
+		r.ids = r.idsAfter(r.ids, r.moved)
 	}
+	r.moved = nil
 	return r.ids
+}
+
+// idsAfter is the list of ids after some have come or gone.
+func (r *Roster) idsAfter(was, moved []ID) []ID {
+	slices.SortFunc(moved, compareIDs)
+	ids := make([]ID, 0, r.usage[stored].count)
+	for _, id := range slices.Compact(moved) {
+		i, found := slices.BinarySearchFunc(was, id, compareIDs)
+		ids = append(ids, was[:i]...)
+		if found {
+			i++
+		}
+		was = was[i:]
+		if e := r.byID[id]; e != nil && e.place == stored {
+			ids = append(ids, id)
+		}
+	}
+	return append(ids, was...)
 }
 
 // Len returns how many statements are stored, and their size in bytes.

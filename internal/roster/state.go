@@ -29,7 +29,7 @@ type State struct {
 	Conflicts   []Conflict        // what was void because of something else, for people
 	Newer       []Newer           // what this program does not understand
 
-	keys    map[[32]byte]*Membership // by Ed25519 key and hash of the RSA key
+	keys    keyTable
 	removed map[[32]byte]*RemovedKey
 }
 
@@ -119,6 +119,40 @@ func emptyState(network ID) *State { return &State{Network: network} }
 // Member returns the member with a name, nil if there is none.
 func (s *State) Member(name node.Name) *Membership { return findMember(s.Members, name) }
 
+// Differing returns the names, in order, of members that are not the same in two states, or in one of them only. Either
+// state may be nil, and has no members then.
+func (s *State) Differing(from *State) (names []node.Name) {
+	var is, was []*Membership
+	if s != nil {
+		is = s.Members
+	}
+	if from != nil {
+		was = from.Members
+	}
+	for len(is) > 0 || len(was) > 0 {
+		switch {
+		case len(was) == 0 || len(is) > 0 && is[0] != was[0] && is[0].Name < was[0].Name:
+			names = append(names, is[0].Name)
+			is = is[1:]
+		case len(is) == 0 || is[0] != was[0] && was[0].Name < is[0].Name:
+			names = append(names, was[0].Name)
+			was = was[1:]
+		default:
+			if is[0] != was[0] && !is[0].equal(was[0]) { // most are the same value in both
+				names = append(names, is[0].Name)
+			}
+			is, was = is[1:], was[1:]
+		}
+	}
+	return names
+}
+
+// equal tells whether two memberships are of the same statement, with the same grant.
+func (m *Membership) equal(o *Membership) bool {
+	return m.Statement == o.Statement && m.Key == o.Key && m.RSA == o.RSA && m.NotAfter == o.NotAfter && m.Capabilities == o.Capabilities &&
+		slices.Equal(m.Subnets, o.Subnets) && slices.Equal(m.Pool, o.Pool) && slices.Equal(m.Groups, o.Groups)
+}
+
 // findMember looks for a name in a sorted list.
 func findMember(list []*Membership, name node.Name) *Membership {
 	i, found := slices.BinarySearchFunc(list, name, func(m *Membership, name node.Name) int { return cmp.Compare(m.Name, name) })
@@ -130,7 +164,7 @@ func findMember(list []*Membership, name node.Name) *Membership {
 
 // MemberByKey returns the member with an Ed25519 key, or with an RSA key of this hash, nil if
 // there is none.
-func (s *State) MemberByKey(key [32]byte) *Membership { return s.keys[key] }
+func (s *State) MemberByKey(key [32]byte) *Membership { return s.keys.get(key) }
 
 // Removed returns the removal of a key, nil if it was not removed.
 func (s *State) Removed(key [32]byte) *RemovedKey { return s.removed[key] }

@@ -343,6 +343,23 @@ func TestWhoIsNotRemovedButLostStaysForAMoment(t *testing.T) {
 	}
 }
 
+// Who stays for a moment and is removed in it is out at once.
+func TestWhoStaysForAMomentCanBeRemoved(t *testing.T) {
+	w := New(1)
+	hs := line(w, 2)
+	with, without := newSigned(t, hs...), newSigned(t, hs[0])
+	with.tell(hs[0])
+	w.Run(5 * time.Second)
+	without.tell(hs[0])
+	w.Run(time.Second)
+	without.remove(hs[1])
+	without.tell(hs[0])
+	w.Run(100 * time.Millisecond)
+	if hs[0].connected("n01") {
+		t.Error("somebody who was removed is still in")
+	}
+}
+
 func TestAMembershipThatEndsInTime(t *testing.T) {
 	w := New(1)
 	hs := line(w, 2)
