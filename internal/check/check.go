@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"time"
 
 	"tincan/internal/confdir"
 	"tincan/internal/config"
@@ -38,11 +39,12 @@ const (
 	Settings Part = "settings"
 	Scripts  Part = "scripts"
 	Nodes    Part = "nodes"
+	Members  Part = "members"
 	Policy   Part = "policy" // the access policy of a signed network
 )
 
 // Parts are all of them.
-var Parts = []Part{Keys, Settings, Scripts, Nodes, Policy}
+var Parts = []Part{Keys, Settings, Scripts, Nodes, Members, Policy}
 
 // Finding is one thing that was found, in words for people.
 type Finding struct {
@@ -105,6 +107,7 @@ func Directory(l confdir.Layout) (Report, error) {
 	in.settings(warnings, err)
 	in.scripts()
 	in.nodes(warnings)
+	in.members(time.Now())
 	in.policy()
 	in.arrange()
 	return in.Report, nil

@@ -34,6 +34,7 @@ func (b *backend) Why(name node.Name, to *policy.Target) control.WhyReport {
 	for _, reason := range w.Reasons {
 		r.Reasons = append(r.Reasons, control.WhyReason(reason))
 	}
+	b.whyRoster(name, &r)
 	b.whyPolicy(name, to, &r)
 	b.whyRefused(name, &r)
 	return r
