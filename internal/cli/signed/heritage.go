@@ -3,7 +3,6 @@ package signed
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -47,7 +46,7 @@ func (h *heritage) choose(e *env.Env, n *ownership.Network, p *ownership.Plan, b
 		p.Drop = map[roster.ID]bool{}
 	}
 	seen := map[roster.ID]bool{}
-	words := slices.Clone(h.drop)
+	used := map[string]bool{}
 	for {
 		all, err := p.Claims()
 		if err != nil {
@@ -63,50 +62,51 @@ func (h *heritage) choose(e *env.Env, n *ownership.Network, p *ownership.Plan, b
 		if len(claims) == 0 {
 			break
 		}
-		dropped, rest, err := h.pick(e, n, claims, words, by)
+		dropped, err := h.pick(e, n, claims, used, by)
 		if err != nil {
 			return err
 		}
-		words = rest
 		for _, i := range dropped {
 			p.Drop[claims[i].Statement] = true
 		}
 	}
-	if len(words) > 0 {
-		return terminal.Hint(fmt.Errorf("nothing that was signed %s is called %q", by, words[0]), "it is listed if you are asked: leave out --drop, on a terminal")
+	for _, w := range h.drop {
+		if !used[w] {
+			return terminal.Hint(fmt.Errorf("nothing that was signed %s is called %q", by, w), "it is listed if you are asked: leave out --drop, on a terminal")
+		}
 	}
 	return nil
 }
 
-// pick says which claims are to be dropped, and which words of the command line were not needed.
-func (h *heritage) pick(e *env.Env, n *ownership.Network, claims []roster.Claim, words []string, by string) (dropped []int, rest []string, err error) {
+// pick says which claims are to be dropped, and notes which words of the command line were needed.
+func (h *heritage) pick(e *env.Env, n *ownership.Network, claims []roster.Claim, used map[string]bool, by string) (dropped []int, err error) {
 	switch {
 	case h.dropAll:
 		for i := range claims {
 			dropped = append(dropped, i)
 		}
-		return dropped, nil, nil
+		return dropped, nil
 	case len(h.drop) > 0:
-		for _, w := range words {
-			if i := slices.IndexFunc(claims, func(c roster.Claim) bool { return called(c, w) }); i >= 0 {
-				dropped = append(dropped, i)
-			} else {
-				rest = append(rest, w)
+		for i, c := range claims {
+			for _, w := range h.drop {
+				if called(c, w) {
+					used[w], dropped = true, append(dropped, i)
+				}
 			}
 		}
-		return dropped, rest, nil
+		return dropped, nil
 	}
 	say(e, n, claims, by)
 	if !e.Interactive() {
-		return nil, nil, terminal.Hint(errors.New("somebody has to decide which of this stays, and nothing was changed"), "--drop NAME for each that does not stay, or --drop-all, or --keep-all")
+		return nil, terminal.Hint(errors.New("somebody has to decide which of this stays, and nothing was changed"), "--drop NAME for each that does not stay, or --drop-all, or --keep-all")
 	}
 	for {
 		answer, err := e.Streams.Ask("which of this does not stay? (numbers, or all, or none) ")
 		if err != nil {
-			return nil, nil, errors.New("nothing was changed")
+			return nil, errors.New("nothing was changed")
 		}
 		if dropped, ok := numbers(answer, len(claims)); ok {
-			return dropped, nil, nil
+			return dropped, nil
 		}
 	}
 }
