@@ -66,6 +66,7 @@ type line struct {
 	now     time.Time
 	keepers []*Keeper
 	sent    int
+	seen    func(from int, o reconcile.Out) // may be nil
 }
 
 func newLine(rosters ...*roster.Roster) *line {
@@ -110,6 +111,9 @@ func (l *line) step() {
 	for i, list := range out {
 		for _, o := range list {
 			l.sent++
+			if l.seen != nil {
+				l.seen(i, o)
+			}
 			var to int
 			fmt.Sscanf(string(o.To), "k%d", &to)
 			_ = l.keepers[to].Receive(l.now, name(i), o.Data)
@@ -134,6 +138,25 @@ func TestAnEmptyRosterIsFilledByTheNeighbour(t *testing.T) {
 		}
 	}
 	t.Logf("200 members over two hops in %v, %d messages", took, l.sent)
+}
+
+// Statements are judged together, after they have come. Their giver is not told then that they are here.
+func TestTheGiverIsNotToldOfItsStatements(t *testing.T) {
+	w := newNetwork(t)
+	l := newLine(w.full(200), roster.New(w.id))
+	back := 0
+	l.seen = func(from int, o reconcile.Out) {
+		if from == 1 {
+			back += len(o.Data)
+		}
+	}
+	l.run(time.Minute, l.agree)
+	l.run(5*time.Second, func() bool { return false })
+	// To ask for a statement takes 33 bytes. To tell of it would take as much again.
+	if limit := 200 * 45; back > limit {
+		t.Errorf("the one who has asked for 200 statements has sent %d bytes, want at most %d", back, limit)
+	}
+	t.Logf("%d bytes to get 200 statements", back)
 }
 
 func TestARemovalIsPassedOnAtOnce(t *testing.T) {

@@ -119,6 +119,7 @@ type Reconciler struct {
 	asked      map[ID]*neighbour // who has been asked for an item
 	useless    [2]map[ID]bool    // offered and not in the set; true: it was early. The first is the younger
 	turned     time.Time         // when the generations of useless changed
+	given      map[ID]*neighbour // who gave an item that the set has accepted and will tell us of with Changed
 	out        []Out
 }
 
@@ -127,7 +128,7 @@ func New(self node.Name, network Network, set Set) *Reconciler {
 	r := &Reconciler{
 		self: self, network: network, set: set,
 		neighbours: map[node.Name]*neighbour{}, asked: map[ID]*neighbour{},
-		useless: [2]map[ID]bool{{}, {}},
+		useless: [2]map[ID]bool{{}, {}}, given: map[ID]*neighbour{},
 	}
 	r.root = rootOf(&r.urgent, &r.ordinary)
 	return r
@@ -337,9 +338,14 @@ func (r *Reconciler) apply(now time.Time, c Change, from *neighbour) {
 		n.setChanged(now, urgent)
 		if n != from && n.known != r.root {
 			for _, it := range added {
-				n.tell(it)
+				if r.given[it.ID] != n {
+					n.tell(it)
+				}
 			}
 		}
+	}
+	for _, it := range added {
+		delete(r.given, it.ID)
 	}
 }
 
@@ -357,7 +363,12 @@ func (r *Reconciler) offer(now time.Time, from *neighbour, it Item, item []byte)
 		}
 		if verdict != Accepted {
 			from.fault(now)
+			return
 		}
+		if len(r.given) >= maxUseless {
+			clear(r.given)
+		}
+		r.given[it.ID] = from
 	}
 }
 

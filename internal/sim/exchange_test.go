@@ -6,8 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"tincan/internal/keys"
 	"tincan/internal/node"
 	"tincan/internal/reconcile"
+	"tincan/internal/roster"
 	"tincan/internal/wire"
 )
 
@@ -222,6 +224,73 @@ func TestARemovalInALargeMesh(t *testing.T) {
 		w.Run(10 * time.Second)
 		if !all(others, out) {
 			t.Error("it came back")
+		}
+	})
+}
+
+// TestHalvesWithDifferentRostersJoinAgain: both halves of a mesh that was cut have removed and admitted while they were apart.
+// "make sim" does it with a thousand nodes.
+func TestHalvesWithDifferentRostersJoinAgain(t *testing.T) {
+	large(t, 60, func(t *testing.T, seed uint64, n int) {
+		const each = 10 // removals on a side, and as many admissions
+		w, hs := crowd(seed, n, auto)
+		roll := newSigned(t, hs...)
+		for _, h := range hs {
+			h.Keep(roll.Clone())
+		}
+		if n >= 500 {
+			w.Batch = time.Second // what happens before the halves join costs less
+		}
+		start(w, hs)
+		converge(t, w, hs, coldStartLimit(n))
+		w.Run(20 * time.Second) // AutoConnect settles
+		half := map[*Host]int{}
+		for i, h := range hs {
+			half[h] = i % 20 / 10
+		}
+		together := false
+		w.TCP = func(a, b *Host) bool { return together || half[a] == half[b] }
+		w.UDP = w.TCP
+		if took, ok := every(w, time.Second, 3*time.Minute, func() bool { return reaching(hs, n/2-1) }); !ok {
+			t.Fatalf("%s after the cut the halves are not apart: %s", took, views(hs))
+		}
+		for i := range each {
+			for side, at := range []*Host{hs[0], hs[10]} {
+				key := func(what int) keys.PublicKey {
+					return keys.FromSeed([32]byte{byte(i), byte(side), byte(what), 8}).Public()
+				}
+				removal, err := roster.Sign(roll.Network(), 1, 0, &roster.Removal{Key: key(0)}, roll.owner)
+				if err != nil {
+					t.Fatal(err)
+				}
+				member, err := roster.Sign(roll.Network(), 1, 0, &roster.Member{Name: node.Name(fmt.Sprintf("new%d_%d", side, i)), Key: key(1)}, roll.owner)
+				if err != nil {
+					t.Fatal(err)
+				}
+				at.Submit(removal, member)
+			}
+		}
+		same := func(hs []*Host, statements int) bool {
+			return all(hs, func(h *Host) bool { return len(h.Keeper.Roster().IDs()) == statements })
+		}
+		if took, ok := every(w, time.Second, time.Minute, func() bool { return same(hs, n+1+2*each) }); !ok {
+			t.Fatalf("the halves do not agree in themselves after %v", took)
+		}
+		w.Batch = 5 * time.Millisecond
+		messages, bytes := 0, 0
+		w.OnSend = func(_, _ *Host, text string) {
+			if k, err := wire.RequestKind(text); err == nil && k == wire.KindRoster {
+				messages, bytes = messages+1, bytes+len(text)
+			}
+		}
+		together = true
+		took, ok := every(w, 100*time.Millisecond, time.Minute, func() bool { return same(hs, n+1+4*each) })
+		t.Logf("%d nodes: the halves have the same roster %v after they could reach each other, by %d messages of %d bytes a node", n, took, messages/n, bytes/n)
+		if !ok || took > 10*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		if messages/n > 60 || bytes/n > 40_000 {
+			t.Errorf("%d messages and %d bytes a node for %d statements", messages/n, bytes/n, 2*each)
 		}
 	})
 }
