@@ -140,6 +140,12 @@ func TestAnInvitationMakesAMember(t *testing.T) {
 	if inv := into[report.Invitation](t, alice("invite", "bob", "--json")); !inv.Again {
 		t.Errorf("%+v", inv)
 	}
+	for _, wrong := range [][]string{{"--uses", "0"}, {"--uses", "-3"}, {"--uses", "65536"}, {"--expires", "0s"}, {"--expires", "-1h"}} {
+		o := run(t, "", "tincan", "-c", filepath.Join(tmp, "alice"), "invite", "web*", wrong[0], wrong[1])
+		if o.status != 1 || o.out != "" || !strings.Contains(o.err, "tincan: ") {
+			t.Errorf("invite %q: %+v", wrong, o)
+		}
+	}
 	bob("join", url)
 	bob("set", "DeviceType", "dummy")
 	bob("set", "Port", "0")
@@ -158,6 +164,8 @@ func TestAnInvitationMakesAMember(t *testing.T) {
 	eventually(t, "bob has stored the roster", func() bool {
 		return run(t, "", "tincan", "-c", filepath.Join(tmp, "bob"), "roster", "show").status == 0
 	})
+
+	run(t, "", "tincan", "-c", filepath.Join(tmp, "bob"), "invite", "carol").refused(t, "inviting carol: this key has no right to do that", "who has it: alice (")
 
 	// What the owner announces itself is granted at once; others are told who has to do it.
 	if got := alice("add", "Subnet", "192.168.50.0/24"); !strings.Contains(got.err, "granted to alice") {

@@ -124,6 +124,11 @@ func TestMembersAreAdmittedAndRemoved(t *testing.T) {
 	if v := look(); len(v.Members) != 2 {
 		t.Errorf("%+v", v.Members)
 	}
+	// It would take those with it whom this node has let in: it ends before the others have what is signed anew of them.
+	alice := memberNamed(t, v, "alice")
+	for _, name := range []string{"alice", alice.Fingerprint} {
+		tincan("remove", name).refused(t, "it is this node", "hint: to leave the network: ", "owner_key.priv to the directory of another member")
+	}
 	tincan("approve", "eve").refused(t, "nobody of this name")
 	tincan("deny", "eve").refused(t, "nobody of this name")
 
@@ -132,6 +137,7 @@ func TestMembersAreAdmittedAndRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	tincan("remove", "carol").refused(t, "no owner's key is on this machine", "hint: who has it: olga (")
+	tincan("remove", "alice").refused(t, "it is this node", "hint: to leave the network: ")
 	tincan("leave").refused(t, "cannot be undone", "leave --yes")
 	tincan("leave", "--yes").must(t)
 	if v := look(); !v.Removed[0].Left && !v.Removed[1].Left && !v.Removed[2].Left {

@@ -106,6 +106,9 @@ func (r Invite) name(signed bool) (node.Name, error) {
 	if !signed && (len(r.Grant.Groups) > 0 || r.Grant.Uses > 1 || r.Grant.Expires != 0 || r.Grant.Approval) {
 		return "", errOpenGrant
 	}
+	if err := r.Grant.Check(); err != nil {
+		return "", err
+	}
 	begin, any := strings.CutSuffix(r.Invitee, "*")
 	switch {
 	case signed && any && begin == "":

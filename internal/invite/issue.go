@@ -253,7 +253,7 @@ func parsePort(s string) (uint16, error) {
 	if n, err := net.LookupPort("tcp", s); err == nil && n > 0 {
 		return uint16(n), nil
 	}
-	return 0, fmt.Errorf("%.40q in our configuration is not a port", s)
+	return 0, fmt.Errorf("%.40q is not a port", s)
 }
 
 // text writes the invitation and notes the addresses in inv.

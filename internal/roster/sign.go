@@ -1,6 +1,7 @@
 package roster
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -27,7 +28,7 @@ func (e *NotAllowedError) Error() string {
 	if e.New {
 		return fmt.Sprintf("%s: the roster holds critical statements of a newer version", e.What)
 	}
-	return fmt.Sprintf("%s: this key has no right to", e.What)
+	return fmt.Sprintf("%s: this key has no right to do that", e.What)
 }
 
 // Hint says who can do it.
@@ -210,22 +211,26 @@ func Leave(network ID, name node.Name, key *keys.PrivateKey) ([]byte, error) {
 // SignInvitation makes an invitation. invitation is the key that follows from the URL; who
 // signs is an owner, or a member that may invite. Key and Proof of i are filled in.
 func (r *Roster) SignInvitation(i Invitation, notAfter int64, invitation, signer *keys.PrivateKey) ([]byte, error) {
-	s := r.State()
+	s, what := r.State(), "inviting "+cmp.Or(i.Name, "anybody")
 	if m := s.MemberByKey(signer.Public()); m != nil && !s.TooNew() && m.Capabilities&CapInvite != 0 && m.NotAfter == 0 {
 		if !m.mayGrant(&i) {
-			return nil, errors.New("inviting: a member can grant its own groups and addresses out of its pool, and no capability")
+			return nil, fmt.Errorf("%s: a member can grant its own groups and addresses out of its pool, and no capability", what)
 		}
 		i.Created = after(i.Created, m)
-	} else if err := r.allow("inviting", signer, RightAdmit); err != nil {
+	} else if err := r.allow(what, signer, RightAdmit); err != nil {
 		return nil, err
 	}
 	i.Key = invitation.Public()
 	i.Proof = invitation.Sign(invitationProof(r.network, i.Key))
 	serial, err := r.nextSerial(KindInvitation, string(i.Key[:]))
 	if err != nil {
-		return nil, fmt.Errorf("inviting: %w", err)
+		return nil, fmt.Errorf("%s: %w", what, err)
 	}
-	return Sign(r.network, serial, notAfter, &i, signer)
+	raw, err := Sign(r.network, serial, notAfter, &i, signer)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	return raw, nil
 }
 
 // after returns a time at which the statement of a member counts: now, but later than its own

@@ -38,6 +38,12 @@ node is off. NAME may end in *: each newcomer gets a number in its place.`,
 			if err != nil {
 				return err
 			}
+			switch {
+			case grant.Uses < 1:
+				return fmt.Errorf("--uses %d: nobody could join with the URL", grant.Uses)
+			case cmd.Flags().Changed("expires") && grant.Expires <= 0:
+				return fmt.Errorf("--expires %v: the URL would never work", grant.Expires)
+			}
 			if address != "" {
 				to, err := publicAddress("--address", address)
 				if err != nil {
@@ -115,8 +121,10 @@ func joinHint(err error, web bool) error {
 		return err // it has a hint
 	case errors.Is(err, invite.ErrOccupied):
 		hint = "this machine has a network of that name; to join under another: tincan -n NETWORK join URL"
-	case errors.Is(err, invite.ErrOtherKey), errors.Is(err, invite.ErrNoneOpen):
+	case errors.Is(err, invite.ErrOtherKey):
 		hint = "ask for a new URL; on a node of the network: tincan invite NAME"
+	case errors.Is(err, invite.ErrNoneOpen):
+		hint = "if it was made only just now, wait a moment and repeat it; else ask for a new URL; on a node of the network: tincan invite NAME"
 	case errors.As(err, &refusal):
 		switch refusal {
 		case invite.Busy, invite.BadKey:

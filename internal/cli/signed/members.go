@@ -280,6 +280,9 @@ func Remove(e *env.Env, about, reason string, here func(node.Name) error) error 
 	if err != nil {
 		return frontend.Suggest(err, about, func() []string { return memberNames(n) })
 	}
+	if id, _, err := n.Files.Identity(); err == nil && id.Key != nil && t.Member && t.Key == [32]byte(id.Key.Public()) {
+		return itself(e, n)
+	}
 	stock := stockNodes(e, t.Name)
 	if err := n.Remove(t, reason); err != nil {
 		return err
@@ -307,6 +310,16 @@ func Remove(e *env.Env, about, reason string, here func(node.Name) error) error 
 		e.Say("note: %s runs tinc, which checks no roster: delete hosts/%s there, too", name, t.Name)
 	}
 	return nil
+}
+
+// itself refuses to remove this node. It would end before the others have what is signed anew of that which it had signed, and
+// they would not belong to the network any more.
+func itself(e *env.Env, n *ownership.Network) error {
+	err := fmt.Errorf("removing %s: it is this node, which could not tell the others any more", n.Files.Name)
+	if key, _ := members.OwnerKey(n.Layout); key == nil {
+		return terminal.Hint(err, "to leave the network: %s leave", e.Self())
+	}
+	return terminal.Hint(err, "to leave the network: %s leave; if the node's key was stolen, copy %s to the directory of another member, and remove %s there", e.Self(), n.Layout.OwnerKey(), n.Files.Name)
 }
 
 // alsoOwner offers to put out the owner of the same name as a member that is removed: its key is another one.

@@ -32,7 +32,11 @@ func open(e *env.Env) (*ownership.Network, error) {
 	case errors.Is(err, ownership.ErrOpen):
 		return nil, terminal.Hint(err, "to make one: %s roster adopt", e.Self())
 	case errors.Is(err, ownership.ErrFetching):
-		return nil, terminal.Hint(err, "start it with: %s up", e.Self())
+		hint := "start it with: %[1]s up"
+		if e.Ask(func(*control.Client) error { return nil }) == nil {
+			hint = "repeat this in a moment; if it stays so, the node reaches nobody, or nobody lets it in: %[1]s status, %[1]s log"
+		}
+		return nil, terminal.Hint(err, hint, e.Self())
 	}
 	return n, err
 }

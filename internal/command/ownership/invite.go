@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"time"
 
@@ -20,6 +21,14 @@ type Grant struct {
 	Uses     int           // 0: one
 	Expires  time.Duration // 0: as InvitationExpire says
 	Approval bool          // an owner has to approve the newcomer
+}
+
+// Check tells what is wrong with it.
+func (g Grant) Check() error {
+	if g.Uses < 0 || g.Uses > math.MaxUint16 {
+		return fmt.Errorf("an invitation is for 1 to %d uses, not %d", math.MaxUint16, g.Uses)
+	}
+	return nil
 }
 
 // Invite makes an invitation: q says whom and where to, pattern is the name that the newcomer may take, as in
@@ -56,7 +65,7 @@ func (n *Network) Invite(q invite.Request, pattern string, g Grant, ranges []net
 	}
 	raw, err := n.Roster.SignInvitation(what, q.Now.Add(expires).Unix(), roster.InvitationKey(cookie), signer)
 	if err != nil {
-		return inv, fmt.Errorf("inviting %s: %w", pattern, err)
+		return inv, err
 	}
 	for _, other := range n.Roster.State().Invitations {
 		inv.Again = inv.Again || pattern != "" && other.Name == pattern && other.Uses == 1 && other.Open(q.Now.Unix())
