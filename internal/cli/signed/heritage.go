@@ -46,7 +46,7 @@ func (h *heritage) choose(e *env.Env, n *ownership.Network, p *ownership.Plan, b
 		p.Drop = map[roster.ID]bool{}
 	}
 	seen := map[roster.ID]bool{}
-	used := map[string]bool{}
+	used := map[string]roster.Kind{}
 	for {
 		all, err := p.Claims()
 		if err != nil {
@@ -71,15 +71,15 @@ func (h *heritage) choose(e *env.Env, n *ownership.Network, p *ownership.Plan, b
 		}
 	}
 	for _, w := range h.drop {
-		if !used[w] {
+		if used[w] == 0 {
 			return terminal.Hint(fmt.Errorf("nothing that was signed %s is called %q", by, w), "it is listed if you are asked: leave out --drop, on a terminal")
 		}
 	}
 	return nil
 }
 
-// pick says which claims are to be dropped, and notes which words of the command line were needed.
-func (h *heritage) pick(e *env.Env, n *ownership.Network, claims []roster.Claim, used map[string]bool, by string) (dropped []int, err error) {
+// pick says which claims are to be dropped, and notes what the words of the command line have named.
+func (h *heritage) pick(e *env.Env, n *ownership.Network, claims []roster.Claim, used map[string]roster.Kind, by string) (dropped []int, err error) {
 	switch {
 	case h.dropAll:
 		for i := range claims {
@@ -89,8 +89,9 @@ func (h *heritage) pick(e *env.Env, n *ownership.Network, claims []roster.Claim,
 	case len(h.drop) > 0:
 		for i, c := range claims {
 			for _, w := range h.drop {
-				if called(c, w) {
-					used[w], dropped = true, append(dropped, i)
+				// A removal and the member who comes to light without it have the same fingerprint.
+				if kind := c.Content.Kind(); called(c, w) && (used[w] == 0 || used[w] == kind) {
+					used[w], dropped = kind, append(dropped, i)
 				}
 			}
 		}
