@@ -144,7 +144,7 @@ func Run(ctx context.Context, o Options, s terminal.Streams) error {
 		}
 		return err
 	}
-	saveMemory()
+	setGCPercent(gcPercentAtStart)
 	callManager()
 	sockets, err := daemon.Inherited()
 	if err != nil {
@@ -154,6 +154,7 @@ func Run(ctx context.Context, o Options, s terminal.Streams) error {
 	defer beside.Wait()
 	ctx, end := context.WithCancel(ctx)
 	defer end()
+	beside.Go(func() { saveMemory(ctx) })
 	err = daemon.Run(ctx, daemon.Options{
 		Layout:    o.Layout,
 		Overrides: o.Overrides,

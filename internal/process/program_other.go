@@ -1,0 +1,6 @@
+//go:build !linux
+
+package process
+
+// ReleaseProgram does nothing here.
+func ReleaseProgram() error { return nil }
