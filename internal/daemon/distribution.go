@@ -29,7 +29,7 @@ type distribution struct {
 func (d *Daemon) newDistribution() *distribution {
 	n := d.network()
 	s := &distribution{
-		d: d, store: &keydist.Store{Layout: d.opts.Layout, Self: n.Name, Lock: &d.persister.hosts},
+		d: d, store: &keydist.Store{Layout: d.opts.Layout, Self: n.Name, Lock: &d.persister.hosts, Roster: d.membership.judgeHost},
 		addresses: make(chan struct{}, 1), hosts: make(chan struct{}, 1),
 	}
 	d.persister.store = s.store

@@ -10,6 +10,7 @@ import (
 
 	"tincan/internal/confdir"
 	"tincan/internal/config"
+	"tincan/internal/hostfile"
 	"tincan/internal/keys"
 	"tincan/internal/members"
 	"tincan/internal/mesh"
@@ -130,6 +131,25 @@ func (m *membership) enforcing() *members.Service {
 		return nil
 	}
 	return s
+}
+
+// judgeHost says what the roster has against a host file that others have sent (keydist.Store).
+func (m *membership) judgeHost(name node.Name, data []byte) (signed bool, err error) {
+	s := m.enforcing()
+	if s == nil || m.d.network().Settings.Roster != config.RosterSigned {
+		return false, nil
+	}
+	member := s.State().Member(name)
+	ed, pem := hostfile.Key(data)
+	switch rsa, err := keys.ParseRSAPublic(pem); {
+	case member == nil || member.Ended(time.Now().Unix()):
+		return true, fmt.Errorf("%s is no member of the network", name)
+	case ed != nil && *ed != member.Key:
+		return true, fmt.Errorf("its key is not the one that the roster has for %s", name)
+	case err == nil && rsa.Hash() != member.RSA:
+		return true, fmt.Errorf("its RSA key is not the one that the roster has for %s", name)
+	}
+	return true, nil
 }
 
 // changed is what the protocol core is told of a state. A part of a roster does not count. It also puts the policy in force.

@@ -31,7 +31,9 @@ import (
 //     written, or that holds nothing but a key learned from the mesh, and leaves
 //     alone what a person has written (unless Replace is set);
 //   - a file with another key changes nothing. It is kept in CONFBASE/changed
-//     until a person accepts it, see [Store.Accept].
+//     until a person accepts it, see [Store.Accept];
+//   - in a signed network the roster decides: only files of members are taken,
+//     and only with the keys that they have there.
 //
 // A Store is safe for concurrent use.
 type Store struct {
@@ -39,6 +41,9 @@ type Store struct {
 	Self    node.Name
 	Replace bool        // take over every file with the known key, as tinc-boot does
 	Lock    sync.Locker // held while a host file is written; nil: nobody else writes
+	// Roster says what the roster of a signed network has against a host file of a node; signed tells that there is one, and
+	// that it alone decides about keys. nil: the network is open.
+	Roster func(name node.Name, data []byte) (signed bool, err error)
 
 	mu    sync.Mutex
 	state *state
@@ -80,6 +85,13 @@ func (s *Store) Offer(name, from node.Name, data []byte) (Outcome, error) {
 	if name == s.Self {
 		return 0, errOwn
 	}
+	signed := false
+	if s.Roster != nil {
+		var err error
+		if signed, err = s.Roster(name, data); err != nil {
+			return 0, err
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.Lock != nil {
@@ -88,7 +100,7 @@ func (s *Store) Offer(name, from node.Name, data []byte) (Outcome, error) {
 	}
 	old, err := s.Read(name)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && s.deleted(name):
+	case errors.Is(err, fs.ErrNotExist) && !signed && s.deleted(name):
 		return 0, errRemoved
 	case errors.Is(err, fs.ErrNotExist):
 		if n, err := s.count(); err != nil || n >= maxPeers {
@@ -104,6 +116,9 @@ func (s *Store) Offer(name, from node.Name, data []byte) (Outcome, error) {
 	}
 	switch hostfile.Compare(old, data) {
 	case hostfile.Changed:
+		if signed { // the other key is the wrong one
+			return Stored, s.write(name, data)
+		}
 		return KeyChanged, nil
 	case hostfile.Fewer:
 		s.confirm(name, old)
