@@ -26,6 +26,8 @@ func (d *Daemon) apply(e mesh.Effect) {
 	case mesh.PublishRoutes:
 		d.plane.PublishRoutes(e.Routes)
 		d.graph.changed()
+	case mesh.ChangeGrants:
+		d.plane.ChangeGrants(e)
 	case mesh.ChangeRoutes:
 		d.plane.ChangeRoutes(e)
 		d.graph.changed()

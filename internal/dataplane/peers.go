@@ -99,10 +99,11 @@ func (d *directory) at(addr netip.AddrPort) *peer {
 	return d.legacy.byAddr[addr]
 }
 
-// routes is what the protocol core published with PublishRoutes and ChangeRoutes. It is immutable.
+// routes is what the protocol core published with PublishRoutes, ChangeRoutes and ChangeGrants. It is immutable.
 type routes struct {
-	table *subnet.Table[*peer]
-	tree  []node.Name
+	table  *subnet.Table[*peer]
+	tree   []node.Name
+	grants *subnet.Table[struct{}] // who may send from where by the roster; nil: the network is open
 }
 
 // lookup finds the owner of addr: a peer, Plane.self, Plane.broadcast, or nil.
@@ -266,13 +267,18 @@ func (p *Plane) PublishRoutes(r mesh.Routes) {
 	for _, pr := range p.names { // never 0 in between: validSource accepts more from such a node
 		pr.subnets.Store(count[pr])
 	}
-	p.routes.Store(&routes{subnet.Build(entries), r.Tree})
+	next := routes{table: subnet.Build(entries), tree: r.Tree}
+	if before := p.routes.Load(); before != nil {
+		next.grants = before.grants
+	}
+	p.routes.Store(&next)
 	p.sweep()
 }
 
 // ChangeRoutes changes some entries of the table of subnets, and replaces the broadcast tree.
 func (p *Plane) ChangeRoutes(c mesh.ChangeRoutes) {
-	r := routes{p.routes.Load().table, c.Tree}
+	r := *p.routes.Load()
+	r.tree = c.Tree
 	set, gone := p.entries(c.Set), p.entries(c.Gone)
 	before := r.table
 	r.table = before.Change(set, gone)
@@ -291,6 +297,29 @@ func (p *Plane) ChangeRoutes(c mesh.ChangeRoutes) {
 	if unused {
 		p.sweep()
 	}
+}
+
+// ChangeGrants changes which source addresses nodes may send from by the roster.
+func (p *Plane) ChangeGrants(c mesh.ChangeGrants) {
+	r := *p.routes.Load()
+	switch {
+	case c.Open:
+		r.grants = nil
+	case r.grants == nil:
+		r.grants = subnet.Build(granted(c.Set))
+	default:
+		r.grants = r.grants.Change(granted(c.Set), granted(c.Gone))
+	}
+	p.routes.Store(&r)
+}
+
+// granted converts list to entries of the table of grants.
+func granted(list []mesh.Owned) []subnet.Entry[struct{}] {
+	entries := make([]subnet.Entry[struct{}], len(list))
+	for i, s := range list {
+		entries[i] = subnet.Entry[struct{}]{Subnet: s.Subnet, OwnerName: s.Owner, Reachable: true}
+	}
+	return entries
 }
 
 // entries converts list to entries of the table.

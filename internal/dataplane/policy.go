@@ -140,7 +140,7 @@ func (c *slowPath) senderOf(from *peer, routes *routes, data []byte, broadcast b
 		broadcast = broadcast || data[0]&1 != 0
 	} else if src, ok := packet.Src(data); ok {
 		owner, _ = routes.lookup(src)
-		broadcast = broadcast || p.isBroadcast(routes, data)
+		broadcast = broadcast || routes.isFor(p.broadcast, data)
 	}
 	if owner == nil || owner == p.self || owner == p.broadcast {
 		return from

@@ -21,6 +21,9 @@ import (
 //   - link-local and unspecified sources, to which nobody can reply,
 //   - addresses that nobody announces, from a node that announces none at all, or that has just become
 //     reachable: its announcements may not have arrived yet.
+//
+// In a signed network the source must have been granted to the node by the roster, whatever is announced, and the last of
+// these exceptions does not exist.
 
 // newNodeGrace is how long a newly reachable node may send from addresses that nobody has announced yet.
 const newNodeGrace = 5 * time.Second
@@ -40,19 +43,19 @@ func (p *Plane) InvalidSources(name node.Name) Dropped {
 	return d
 }
 
-// validSource is [Plane.trueSource] for a packet from r.from. The answer for the last address is remembered, so a batch
+// validSource is [Plane.validSource] for a packet from r.from. The answer for the last address is remembered, so a batch
 // of one flow pays for one lookup.
 func (r *receiver) validSource(p []byte) bool {
 	src, ok := packet.Src(p)
 	if !ok || r.options.AnySource || r.srcOwner == r.from && r.src == src {
 		return true
 	}
-	ok, other := r.routes.table.MaySend(r.from.name, src)
+	ok, owner := r.routes.maySend(r.from, src, r.dir)
 	if ok {
 		r.src, r.srcOwner = src, r.from
 		return true
 	}
-	return r.p.sourceExempt(r.from, other.Owner, r.routes, p, src, r.now)
+	return r.p.sourceExempt(r.from, owner, r.routes, p, src, r.now)
 }
 
 // validSource reports whether a packet that came from a node and is for our device may have its source address.
@@ -61,8 +64,21 @@ func (p *Plane) validSource(from *peer, routes *routes, ip []byte, now time.Dura
 	if !ok || p.options.Load().AnySource { // what is no IP packet is for others to drop
 		return true
 	}
-	ok, other := routes.table.MaySend(from.name, src)
-	return ok || p.sourceExempt(from, other.Owner, routes, ip, src, now)
+	ok, owner := routes.maySend(from, src, p.dir.Load())
+	return ok || p.sourceExempt(from, owner, routes, ip, src, now)
+}
+
+// maySend reports whether src is an address of from. If not, owner is whose it is; nil: nobody's.
+func (r *routes) maySend(from *peer, src netip.Addr, d *directory) (ok bool, owner *peer) {
+	if r.grants == nil {
+		ok, other := r.table.MaySend(from.name, src)
+		return ok, other.Owner
+	}
+	ok, other := r.grants.MaySend(from.name, src)
+	if ok || other.OwnerName == "" {
+		return ok, nil
+	}
+	return false, d.byName[other.OwnerName]
 }
 
 // sourceExempt reports whether a packet is let through although its source address src is not one of from's but of owner's;
@@ -71,26 +87,28 @@ func (p *Plane) sourceExempt(from, owner *peer, routes *routes, ip []byte, src n
 	switch {
 	case src.IsLinkLocalUnicast(), src.IsUnspecified(), isICMPError(ip):
 		return true
-	case p.options.Load().Broadcast == route.Tree && p.isBroadcast(routes, ip):
+	case p.options.Load().Broadcast == route.Tree && routes.isFor(p.broadcast, ip):
 		return true
 	case owner == p.broadcast:
 		return false
 	case owner != nil:
 		s := owner.state.Load()
 		return s.speaksLegacy() && !s.Adjacent
+	case routes.grants != nil:
+		return false
 	}
 	s := from.state.Load()
 	return from.subnets.Load() == 0 || s != nil && now-s.since < newNodeGrace
 }
 
-// isBroadcast reports whether a packet is for everybody.
-func (p *Plane) isBroadcast(routes *routes, ip []byte) bool {
+// isFor reports whether a packet is for owner.
+func (r *routes) isFor(owner *peer, ip []byte) bool {
 	dst, ok := packet.Dst(ip)
 	if !ok {
 		return false
 	}
-	owner, _ := routes.lookup(dst)
-	return owner == p.broadcast
+	found, _ := r.lookup(dst)
+	return found == owner
 }
 
 // isICMPError reports whether a packet is an error message of ICMP that is not about routes.

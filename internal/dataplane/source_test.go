@@ -3,6 +3,7 @@ package dataplane
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -116,6 +117,42 @@ func TestInvalidSourceWithinAFlow(t *testing.T) {
 	b.receive(addrA, sealEach(a, good, good, bad, good, bad)...)
 	if got, n := len(flat(t, b.dev.take())), b.dropped(InvalidSource); got != 3 || n != 2 {
 		t.Errorf("%d delivered, %d dropped", got, n)
+	}
+}
+
+// In a signed network grants count, not announcements, and from the first packet.
+func TestSourcesThatWereGranted(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		src    string
+		passes bool
+	}{
+		{"its own", "10.0.0.1", true},
+		{"announced, and not granted", "10.0.1.1", false},
+		{"of a member that is away", "10.3.0.1", false},
+		{"nobody's", "192.168.7.7", false},
+		{"of the gateway, which is another", "172.16.0.1", false},
+		{"a link-local one", "169.254.1.1", true},
+	} {
+		a, b := pair(t)
+		r := plan()
+		r.Subnets = r.Subnets[2:] // a announces nothing, and has just come
+		b.PublishRoutes(r)
+		b.ChangeGrants(mesh.ChangeGrants{Set: slices.Concat(owned("a", "10.0.0.0/24"), owned("b", "10.1.0.0/16"), owned("d", "10.3.0.0/16"), owned("c", "172.16.0.0/12"))})
+		b.receive(addrA, sealEach(a, from(c.src, "10.1.0.1"))...)
+		if got := len(b.dev.take()) == 1; got != c.passes {
+			t.Errorf("%s: passes %v, %v", c.name, got, b.Drops())
+		}
+		b.ChangeGrants(mesh.ChangeGrants{Gone: owned("a", "10.0.0.0/24")})
+		b.receive(addrA, sealEach(a, from("10.0.0.1", "10.1.0.1"))...)
+		if got := len(b.dev.take()); got != 0 {
+			t.Errorf("%s: %d passed after the grant has ended", c.name, got)
+		}
+		b.ChangeGrants(mesh.ChangeGrants{Open: true})
+		b.receive(addrA, sealEach(a, from("192.168.7.7", "10.1.0.1"))...)
+		if got := len(b.dev.take()); got != 1 {
+			t.Errorf("%s: %d passed in an open network", c.name, got)
+		}
 	}
 }
 

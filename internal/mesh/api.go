@@ -307,6 +307,11 @@ type (
 	PublishPeers struct{ Peers []PeerState }
 	// PublishRoutes replaces the table of subnets and the broadcast tree.
 	PublishRoutes struct{ Routes Routes }
+	// ChangeGrants changes which source addresses the roster grants to whom. Of Owned only Subnet and Owner count.
+	ChangeGrants struct {
+		Set, Gone []Owned
+		Open      bool // there are no grants any more: a node may send from what it announces
+	}
 	// ChangeRoutes changes a few entries of the table that was published, and replaces the tree. Those of
 	// Set are added, or take the place of those with the same subnet and owner; of Gone only subnet and owner
 	// count.

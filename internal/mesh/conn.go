@@ -202,6 +202,8 @@ func (l *links) line(e Line) {
 // whyUnknown tells why a node that is called name may not log in.
 func (l *links) whyUnknown(p *peer, name node.Name) string {
 	switch {
+	case !l.roll.isMember(name):
+		return fmt.Sprintf("%s %s", name, l.roll.whyNot(name))
 	case p != nil && p.isRemoved():
 		return fmt.Sprintf("%s was removed here: its host file has been deleted", name)
 	case p != nil && p.key() != nil:

@@ -47,6 +47,7 @@ func (EchoResult) effect()       {}
 func (TunnelledData) effect()    {}
 func (PublishPeers) effect()     {}
 func (PublishRoutes) effect()    {}
+func (ChangeGrants) effect()     {}
 func (ChangeRoutes) effect()     {}
 func (NodeUp) effect()           {}
 func (NodeDown) effect()         {}

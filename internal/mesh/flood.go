@@ -170,6 +170,7 @@ func (t *topology) delEdge(c *conn, text string) error {
 	if !t.concerns(c, r.From, r.To) {
 		return nil
 	}
+	t.roll.withdrawn(subnet.Subnet{}, r.From, r.To)
 	if c.peer.name == r.From {
 		delete(c.news.own, r.To)
 	}
@@ -216,20 +217,23 @@ func (t *topology) news(c *conn, text string) {
 	}
 }
 
-// strike takes out all edges of p, which is no member, without telling anybody: the others know it, or do not care.
-func (t *topology) strike(p *peer) {
-	if !hasEdge(t.graph, p.name) {
-		return
+// strike takes out all edges of p, which is no member, without telling anybody: the others know it, or do not care. It
+// returns them.
+func (t *topology) strike(p *peer) (struck []graph.Edge) {
+	for e := range t.graph.From(p.name) {
+		struck = append(struck, *e)
 	}
-	t.deleteEdgesFrom(p, nil)
-	var from []node.Name
 	for e := range t.graph.To(p.name) {
-		from = append(from, e.From)
+		struck = append(struck, *e)
 	}
-	for _, n := range from {
-		t.deleteEdge(n, p.name)
+	if len(struck) == 0 {
+		return nil
+	}
+	for _, e := range struck {
+		t.deleteEdge(e.From, e.To)
 	}
 	t.reach.graphChanged()
+	return struck
 }
 
 // keyChanged: a node has dropped the keys of tinc 1.0 that it had given.

@@ -34,8 +34,10 @@ type links struct {
 		linksChanged()
 	}
 	roll interface { // who belongs to the network
+		isMember(name node.Name) bool
 		linked(c *conn)
 		unlinked()
+		whyNot(name node.Name) string
 	}
 	keyring interface { // host files and keys
 		admitLearned(name node.Name) bool

@@ -2,9 +2,11 @@ package mesh
 
 import (
 	"maps"
+	"net/netip"
 	"slices"
 	"time"
 
+	"tincan/internal/graph"
 	"tincan/internal/keys"
 	"tincan/internal/mesh/timer"
 	"tincan/internal/node"
@@ -95,10 +97,12 @@ type keptMember struct {
 
 // heldNews is a flooded request about somebody who is no member.
 type heldNews struct {
-	conn  ConnID
-	text  string
-	names []node.Name
-	until time.Time
+	conn   ConnID
+	text   string
+	names  []node.Name   // of an edge both, in order; of a subnet its owner
+	subnet subnet.Subnet // zero: it is about an edge
+	until  time.Time
+	struck bool // it was believed before; such are as many as there may be in the mesh
 }
 
 // roll is who belongs to the network.
@@ -106,13 +110,14 @@ type roll struct {
 	*env
 	*directory
 
-	state *roster.State // nil: the network is open
-	mode  RosterMode
-	files map[node.Name]Host // what the host files say; nil: there is no roster, and host files are all that counts
-	held  []heldNews
-	kept  map[node.Name]keptMember
-	end   *timer.Timer // when the next membership ends
-	gone  bool         // Expelled was emitted
+	state    *roster.State // nil: the network is open
+	mode     RosterMode
+	files    map[node.Name]Host // what the host files say; nil: there is no roster, and host files are all that counts
+	held     []heldNews
+	granting grants // of members; zero: the roster is not enforced
+	kept     map[node.Name]keptMember
+	end      *timer.Timer // when the next membership ends
+	gone     bool         // Expelled was emitted
 
 	near    []node.Name        // with whom the roster is exchanged, neighbours and others
 	far     map[node.Name]bool // of these, the others
@@ -135,11 +140,13 @@ type roll struct {
 		dropAll(why map[*peer]string)
 	}
 	topology interface { // what is announced
-		strike(p *peer)
+		strike(p *peer) []graph.Edge
+		addEdgeWithNewNonce(e graph.Edge) []byte
 		news(c *conn, text string)
 	}
 	subnets interface { // who owns what
-		dropUngranted(p *peer)
+		addedSubnet(owner node.Name, s subnet.Subnet) subnetRequest
+		dropUngranted(p *peer) map[subnet.Subnet]node.Name
 	}
 }
 
@@ -296,6 +303,7 @@ func (r *roll) change(e RosterChanged) {
 
 // applyAll has everything follow from the roster as it is now.
 func (r *roll) applyAll(wasEnforced bool) {
+	r.publishGrants(r.grantees())
 	var names, files []node.Name
 	for _, p := range r.order {
 		names = append(names, p.name)
@@ -311,6 +319,11 @@ func (r *roll) applyAll(wasEnforced bool) {
 
 // apply has everything follow that concerns some names.
 func (r *roll) apply(names []node.Name, wasEnforced bool) {
+	for _, name := range r.publishGrants(names) {
+		if p := r.nodes[name]; p != nil {
+			r.holdSubnets(p, r.subnets.dropUngranted(p))
+		}
+	}
 	r.expel(names)
 	for _, name := range names {
 		p := r.nodes[name]
@@ -328,7 +341,7 @@ func (r *roll) apply(names []node.Name, wasEnforced bool) {
 				h.Cached = p.host().Cached
 				r.keyring.applyHost(p.name, known, h)
 			}
-			r.subnets.dropUngranted(p)
+			r.holdSubnets(p, r.subnets.dropUngranted(p))
 		default:
 			r.warn(p)
 		}
@@ -367,9 +380,16 @@ func (r *roll) expel(names []node.Name) {
 	r.links.dropAll(why)
 	for _, p := range gone {
 		r.keyring.disown(p)
-		r.subnets.dropUngranted(p)
-		r.topology.strike(p)
+		subnets, edges := r.subnets.dropUngranted(p), r.topology.strike(p)
 		r.touch(p)
+		if r.removal(p.name) != nil {
+			continue
+		}
+		// Its admission may be on its way: other nodes may have heard of that before they announced it.
+		r.holdSubnets(p, subnets)
+		for _, e := range edges {
+			r.holdStruck(e.By, heldNews{text: string(r.topology.addEdgeWithNewNonce(e)), names: []node.Name{e.From, e.To}})
+		}
 	}
 }
 
@@ -387,15 +407,38 @@ func (r *roll) isAnother(p *peer) bool {
 	return !sameKey(p.key(), h.Key)
 }
 
+// holdSubnets holds what was known of subnets of p that it was not granted, by the neighbour that each came from.
+func (r *roll) holdSubnets(p *peer, subnets map[subnet.Subnet]node.Name) {
+	for _, s := range slices.SortedFunc(maps.Keys(subnets), subnet.Compare) {
+		r.holdStruck(subnets[s], heldNews{text: string(r.subnets.addedSubnet(p.name, s).Append(nil)), names: []node.Name{p.name}, subnet: s})
+	}
+}
+
+// holdStruck holds what was believed until now, as if the neighbour called by said it again.
+func (r *roll) holdStruck(by node.Name, h heldNews) {
+	if p := r.nodes[by]; p != nil && p.conn() != nil {
+		h.conn, h.until, h.struck = p.conn().id, r.now.Add(heldFor), true
+		r.held = append(r.held, h)
+	}
+}
+
+// removal is the removal of the node called name, nil if there is none.
+func (r *roll) removal(name node.Name) *roster.RemovedKey {
+	if i := slices.IndexFunc(r.state.Removals, func(x *roster.RemovedKey) bool { return x.Name == name }); i >= 0 {
+		return r.state.Removals[i]
+	}
+	return nil
+}
+
 // whyNot tells why name is no member.
 func (r *roll) whyNot(name node.Name) string {
-	removals := slices.IndexFunc(r.state.Removals, func(x *roster.RemovedKey) bool { return x.Name == name })
+	removal := r.removal(name)
 	switch m := r.state.Member(name); {
 	case m != nil && m.Ended(r.now.Unix()):
 		return "is no member of the network any more: its membership has ended"
-	case m == nil && removals >= 0 && r.state.Removals[removals].Left():
+	case m == nil && removal != nil && removal.Left():
 		return "has left the network"
-	case m == nil && removals >= 0:
+	case m == nil && removal != nil:
 		return "was removed from the network"
 	}
 	return "is no member of the network"
@@ -466,51 +509,165 @@ func (r *roll) admits(c *conn, text string, names ...node.Name) bool {
 		return true
 	}
 	r.refused(c, "news about %s, who %s", names[i], r.whyNot(names[i]))
-	r.hold(c, text, names)
+	r.hold(heldNews{conn: c.id, text: text, names: slices.Clone(names)})
 	return false
 }
 
 // grants tells whether the news that came over c, that owner has s, may be believed. If not yet, it may wait.
 func (r *roll) grants(c *conn, text string, owner node.Name, s subnet.Subnet) bool {
-	if !r.admits(c, text, owner) {
-		return false
-	}
-	if r.granted(owner, s) {
+	switch {
+	case r.granted(owner, s):
 		return true
+	case !r.isMember(owner):
+		r.refused(c, "news about %s, who %s", owner, r.whyNot(owner))
+	default:
+		r.refused(c, "subnet %s of %s, which was not granted to it", s, owner)
 	}
-	r.refused(c, "subnet %s of %s, which was not granted to it", s, owner)
-	r.hold(c, text, []node.Name{owner})
+	r.hold(heldNews{conn: c.id, text: text, names: []node.Name{owner}, subnet: s})
 	return false
 }
 
-// granted tells whether owner may announce s. MAC addresses, which are learned, are everybody's.
+// granted tells whether owner may announce s: whether the narrowest subnet that was granted and has s in it was granted to
+// owner. MAC addresses, which are learned, are everybody's.
 func (r *roll) granted(owner node.Name, s subnet.Subnet) bool {
 	if !r.enforced() || owner == r.cfg.Name || !s.Prefix().IsValid() {
 		return true
 	}
-	m := r.member(owner)
-	return m != nil && m.Granted(s)
+	return r.member(owner) != nil && r.granting.narrowest(s.Prefix(), owner)
+}
+
+// grantees are all who have grants, or had them.
+func (r *roll) grantees() []node.Name {
+	names := slices.Collect(maps.Keys(r.granting.of))
+	if r.enforced() {
+		for _, m := range r.state.Members {
+			names = append(names, m.Name)
+		}
+		names = slices.AppendSeq(names, maps.Keys(r.kept))
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// publishGrants works out what was granted to some names, and tells the data plane what has changed. It returns who was
+// granted a wider subnet than one that is new.
+func (r *roll) publishGrants(names []node.Name) (wider []node.Name) {
+	if !r.enforced() {
+		if r.granting.of != nil {
+			r.granting = grants{}
+			r.emit(ChangeGrants{Open: true})
+		}
+		return nil
+	}
+	var e ChangeGrants
+	first := r.granting.of == nil
+	if first {
+		r.granting = grants{of: map[node.Name][]netip.Prefix{}, to: map[netip.Prefix][]node.Name{}}
+	}
+	for _, name := range names {
+		set, gone := r.granting.change(name, r.member(name))
+		for _, p := range set {
+			e.Set = append(e.Set, Owned{Subnet: subnet.FromPrefix(p), Owner: name})
+			wider = r.granting.appendWider(wider, p)
+		}
+		for _, p := range gone {
+			e.Gone = append(e.Gone, Owned{Subnet: subnet.FromPrefix(p), Owner: name})
+		}
+	}
+	if first || len(e.Set)+len(e.Gone) > 0 {
+		r.emit(e)
+	}
+	slices.Sort(wider)
+	return slices.Compact(wider)
+}
+
+// grants are which addresses were granted to whom.
+type grants struct {
+	of map[node.Name][]netip.Prefix
+	to map[netip.Prefix][]node.Name
+}
+
+// change takes over what m, nil if it is no member, called name, has, and returns what is new and what is gone.
+func (g grants) change(name node.Name, m *roster.Membership) (set, gone []netip.Prefix) {
+	var now []netip.Prefix
+	if m != nil {
+		for _, s := range m.Subnets {
+			if p := s.Prefix().Masked(); p.IsValid() && !slices.Contains(now, p) {
+				now = append(now, p)
+			}
+		}
+	}
+	before := g.of[name]
+	for _, p := range now {
+		if !slices.Contains(before, p) {
+			set = append(set, p)
+			g.to[p] = append(g.to[p], name)
+		}
+	}
+	for _, p := range before {
+		if !slices.Contains(now, p) {
+			gone = append(gone, p)
+			if g.to[p] = slices.DeleteFunc(g.to[p], func(n node.Name) bool { return n == name }); len(g.to[p]) == 0 {
+				delete(g.to, p)
+			}
+		}
+	}
+	if g.of[name] = now; now == nil {
+		delete(g.of, name)
+	}
+	return set, gone
+}
+
+// appendWider appends to list who was granted subnets that p is a part of.
+func (g grants) appendWider(list []node.Name, p netip.Prefix) []node.Name {
+	for bits := p.Bits() - 1; bits >= 0; bits-- {
+		wider, _ := p.Addr().Prefix(bits)
+		list = append(list, g.to[wider]...)
+	}
+	return list
+}
+
+// narrowest tells whether the narrowest of the grants that p lies in is one of name's.
+func (g grants) narrowest(p netip.Prefix, name node.Name) bool {
+	for bits := p.Bits(); bits >= 0; bits-- {
+		wider, _ := p.Addr().Prefix(bits)
+		if names, ok := g.to[wider]; ok {
+			return slices.Contains(names, name)
+		}
+	}
+	return false
 }
 
 // refused counts what was not believed.
 func (r *roll) refused(c *conn, format string, args ...any) { r.limitExceeded(c, format, args...) }
 
 // hold keeps news for the case that its nodes are about to be admitted. A removed node never is, with that key.
-func (r *roll) hold(c *conn, text string, names []node.Name) {
+func (r *roll) hold(news heldNews) {
 	r.held = slices.DeleteFunc(r.held, func(h heldNews) bool { return r.now.After(h.until) })
-	mine := 0
+	mine, oldest := 0, -1
 	for i, h := range r.held {
-		if h.conn == c.id {
-			if h.text == text {
-				return
-			}
-			if mine++; mine >= maxHeld {
-				r.held = slices.Delete(r.held, i, i+1) // an older one of this neighbour's
-				break
+		switch {
+		case h.conn != news.conn:
+		case h.text == news.text:
+			return
+		case !h.struck:
+			if mine++; oldest < 0 {
+				oldest = i
 			}
 		}
 	}
-	r.held = append(r.held, heldNews{c.id, text, slices.Clone(names), r.now.Add(heldFor)})
+	if mine >= maxHeld {
+		r.held = slices.Delete(r.held, oldest, oldest+1)
+	}
+	news.until = r.now.Add(heldFor)
+	r.held = append(r.held, news)
+}
+
+// withdrawn: somebody says that an edge or, with one name, a subnet is no more. What was held of it says nothing any more.
+func (r *roll) withdrawn(s subnet.Subnet, names ...node.Name) {
+	if len(r.held) > 0 {
+		r.held = slices.DeleteFunc(r.held, func(h heldNews) bool { return h.subnet == s && slices.Equal(h.names, names) })
+	}
 }
 
 // release takes in what was held about nodes that are members now.
@@ -521,7 +678,8 @@ func (r *roll) release() {
 		c := r.links.activeConn(h.conn)
 		switch {
 		case c == nil || r.now.After(h.until):
-		case slices.ContainsFunc(h.names, func(n node.Name) bool { return !r.isMember(n) }):
+		case slices.ContainsFunc(h.names, func(n node.Name) bool { return !r.isMember(n) }),
+			h.subnet != subnet.Subnet{} && !r.granted(h.names[0], h.subnet):
 			r.held = append(r.held, h)
 		default:
 			r.topology.news(c, h.text)

@@ -21,6 +21,7 @@ type subnets struct {
 	roll interface { // who belongs to the network
 		granted(owner node.Name, s subnet.Subnet) bool
 		grants(c *conn, text string, owner node.Name, s subnet.Subnet) bool
+		withdrawn(s subnet.Subnet, names ...node.Name)
 	}
 	topology interface { // what is announced
 		answersTo(c *conn, text string) int
@@ -99,6 +100,7 @@ func (sn *subnets) delSubnet(c *conn, text string) error {
 	if !sn.topology.concernsOwner(c, r.Owner) {
 		return nil
 	}
+	sn.roll.withdrawn(r.Subnet, r.Owner)
 	p := sn.nodes[r.Owner]
 	if p == nil {
 		sn.topology.isNew(text)
@@ -124,13 +126,19 @@ func (sn *subnets) delSubnet(c *conn, text string) error {
 	return nil
 }
 
-// dropUngranted takes away from p what the roster does not grant it any more.
-func (sn *subnets) dropUngranted(p *peer) {
+// dropUngranted takes away from p what the roster does not grant it any more, and returns it with the neighbours that have told
+// of it.
+func (sn *subnets) dropUngranted(p *peer) (dropped map[subnet.Subnet]node.Name) {
 	for _, s := range sortedSubnets(p) {
 		if !sn.roll.granted(p.name, s) {
+			if dropped == nil {
+				dropped = map[subnet.Subnet]node.Name{}
+			}
+			dropped[s] = p.owns.subnets[s]
 			sn.dropSubnet(p, s)
 		}
 	}
+	return dropped
 }
 
 // putSubnet gives p a subnet that the neighbour called by has told of, "" for none.

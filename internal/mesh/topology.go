@@ -29,6 +29,7 @@ type topology struct {
 
 	roll interface { // who belongs to the network
 		admits(c *conn, text string, names ...node.Name) bool
+		withdrawn(s subnet.Subnet, names ...node.Name)
 	}
 	reach interface { // who is reached
 		graphChanged()

@@ -268,6 +268,34 @@ func TestNewsOfSomebodyAreHeldUntilHisAdmission(t *testing.T) {
 	}
 }
 
+// A node that has only just fetched the roster may have a state from before an admission that others have acted on: what it has
+// believed of that node until then is not lost.
+func TestWhatWasBelievedBeforeAnAdmissionIsNotLost(t *testing.T) {
+	w := New(1)
+	hs := line(w, 4)
+	roll := newSigned(t, hs[:3]...)
+	old := roll.State()
+	roll.admit(hs[3])
+	roll.tell(hs[1:]...)
+	if _, ok := w.Until(10*time.Second, func() bool { return hs[0].peers["n03"].Reachable }); !ok {
+		t.Fatal("an open node does not believe it")
+	}
+	w.Run(time.Second)
+	hs[0].event(mesh.RosterChanged{State: old})
+	w.Run(100 * time.Millisecond)
+	if hs[0].peers["n03"].Reachable {
+		t.Error("somebody who is no member is believed in")
+	}
+	roll.tell(hs[0])
+	w.Run(100 * time.Millisecond)
+	if !hs[0].peers["n03"].Reachable {
+		t.Error("it is still not reachable after its admission")
+	}
+	if _, _, _, ok := w.Reaches(hs[0], hs[3], 5*time.Second); !ok {
+		t.Error("it is not reached")
+	}
+}
+
 func TestOnlyGrantedSubnetsAreBelieved(t *testing.T) {
 	w := New(1)
 	hs := line(w, 2)
@@ -295,6 +323,27 @@ func TestOnlyGrantedSubnetsAreBelieved(t *testing.T) {
 	w.Run(time.Second)
 	if !has() {
 		t.Error("it is not believed after the grant")
+	}
+}
+
+// A gateway that was granted everything cannot announce the address of another member.
+func TestTheNarrowestGrantCounts(t *testing.T) {
+	w := New(1)
+	hs := line(w, 3)
+	roll := newSigned(t, hs...)
+	wide := subnet.FromPrefix(netip.MustParsePrefix("0.0.0.0/0"))
+	raws, err := roll.SignMember(roster.Member{Name: "n01", Key: hs[1].Key.Public(), Grant: roster.Grant{Subnets: []subnet.Subnet{wide}}}, 0, roll.owner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roll.add(raws...)
+	roll.tell(hs...)
+	narrow, free := subnet.FromPrefix(hs[2].Subnet()), subnet.FromPrefix(netip.MustParsePrefix("192.168.7.0/24"))
+	hs[1].reload(func(c *mesh.Config) { c.Subnets = []subnet.Subnet{wide, narrow, free} })
+	w.Run(5 * time.Second)
+	n := hs[0].Core.NodesAfter("n00", 1)
+	if len(n) != 1 || slices.Contains(n[0].Subnets, narrow) || !slices.Contains(n[0].Subnets, wide) || !slices.Contains(n[0].Subnets, free) {
+		t.Errorf("the gateway is believed to have %v", n)
 	}
 }
 

@@ -560,7 +560,7 @@ func (h *Host) do(e mesh.Effect) {
 				delete(h.peers, p.Node)
 			}
 		}
-	case mesh.PublishRoutes, mesh.ChangeRoutes: // packets are sent to nodes here, not to addresses
+	case mesh.PublishRoutes, mesh.ChangeRoutes, mesh.ChangeGrants: // packets are sent to nodes here, not to addresses
 	case mesh.SaveKey:
 		f := h.known[e.Node]
 		f.Key = &e.Key
