@@ -218,6 +218,13 @@ func (e *Echoes) Count() EchoCount {
 	return e.count
 }
 
+// Last returns when the last answer came; before the first one, when the stream began.
+func (e *Echoes) Last() time.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.lastGood
+}
+
 // lateness is how long answers are waited for at the end, since the last one came: on a busy machine
 // an answer is late, not lost.
 const lateness = time.Second
