@@ -40,6 +40,8 @@ type Member struct {
 	Name node.Name
 	Key  *keys.PrivateKey    // for tinc 1.1 and tincan
 	RSA  *keys.RSAPrivateKey // for tinc 1.0
+	// Options are announced at the login, besides those of every node.
+	Options wire.Options
 }
 
 // Peer is the node at which a member logs in. With an RSA key the protocol of tinc 1.0 is
@@ -203,9 +205,9 @@ func (c *Conn) take(b []byte, frame, raw int) (used, frameLeft, rawLeft int, err
 			}
 		}
 		if done {
-			ack := wire.Ack{Port: 655, Weight: 1, Options: options.WithMinor(7)}
+			ack := wire.Ack{Port: 655, Weight: 1, Options: (options | c.self.Options).WithMinor(7)}
 			if c.old != nil {
-				ack.Options = options
+				ack.Options = options | c.self.Options
 			}
 			if err := c.send(wire.Text(ack)); err != nil {
 				return used, 0, 0, err

@@ -14,8 +14,8 @@ const (
 	attacksPage  = "docs/security.md"
 	attacksBegin = "<!-- attacks: made by go test ./test/docs -update from test/attack/catalogue.go -->\n"
 	attacksEnd   = "<!-- end of attacks -->\n"
-	attacksHead  = "| an attacker … | in an open network | what only a signed list of members could close |\n|---|---|---|\n"
-	succeeds     = "**Succeeds today.** No test refuses it yet"
+	attacksHead  = "| an attacker … | in an open network | in a signed network |\n|---|---|---|\n"
+	succeeds     = "**Succeeds.** "
 )
 
 func TestTheTableOfAttacksIsThatOfTheTests(t *testing.T) {
@@ -26,12 +26,20 @@ func TestTheTableOfAttacksIsThatOfTheTests(t *testing.T) {
 	}
 	table, tests := attacksHead, testsByDir(t)
 	for _, e := range attack.Catalogue() {
-		cells := []string{e.Does, e.Held, e.Left}
-		if e.Held == "" {
-			cells[1] = succeeds
+		cells := []string{e.Does, e.Held, e.Signed}
+		switch {
+		case (e.Held == "") == (e.Trust == ""):
+			t.Errorf("%q: it is held in an open network, or it is not", e.Name)
+		case e.Held == "":
+			cells[1] = succeeds + e.Trust
 		}
-		if e.Left == "" {
-			cells[2] = "–"
+		switch {
+		case e.Unsigned:
+			cells[2] = succeeds + e.Signed
+		case e.Signed == "" && e.Held == "":
+			t.Errorf("%q: nothing is said of signed networks", e.Name)
+		case e.Signed == "":
+			cells[2] = "The same"
 		}
 		if len(e.Tests) > 0 {
 			var names []string

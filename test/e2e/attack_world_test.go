@@ -107,16 +107,27 @@ func (a *arena) honest() []*node { return []*node{a.alice, a.bob, a.carol} }
 // login logs mallory in and announces her end of the connection.
 func (a *arena) login() *attack.Conn {
 	a.Helper()
-	at := netip.AddrPortFrom(a.entry.Addr("ip4"), 655)
+	c, err := a.logsIn(a.member(a.mallory), a.entry)
+	a.must(err)
+	return c
+}
+
+// logsIn logs a member in at a node, from mallory's machine, and announces its end of the connection.
+func (a *arena) logsIn(m attack.Member, n *node) (*attack.Conn, error) {
+	a.Helper()
+	at := netip.AddrPortFrom(n.Addr("ip4"), 655)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	tcp, err := a.mallory.Dial(ctx, "tcp", at.String())
-	a.must(err)
-	c, err := attack.Login(tcp, a.member(a.mallory), a.peer(a.entry))
-	a.must(err)
+	if err != nil {
+		return nil, err
+	}
+	c, err := attack.Login(tcp, m, a.peer(n))
+	if err != nil {
+		return nil, err
+	}
 	a.Cleanup(c.Close)
-	a.must(c.Announce(at))
-	return c
+	return c, c.Announce(at)
 }
 
 // member is who has the private keys of a node.
