@@ -397,7 +397,7 @@ func TestRecoveryOfAStolenNetwork(t *testing.T) {
 	his.tincan("admit", "dave", "--key", someKey(3)).must(t)
 	his.tincan("owners", "add", "alice", alice.key()).must(t)
 	thief.hear(alice)
-	thief.tincan("remove", "alice").refused(t, "this key has no right to")
+	thief.tincan("remove", "carol").refused(t, "this key has no right to")
 	fixture.Put(t, filepath.Join(alice.dir, "roster"), read(t, alice.dir, "roster")+read(t, his.dir, "roster"))
 	alice.want("alice", "alice carol")
 	thief.typed(paper, "owners", "recover", "--lost", "alice").refused(t, "not that of this network")

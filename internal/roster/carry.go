@@ -80,16 +80,29 @@ func (r *Roster) successor(c Change, owner *keys.PrivateKey) *carrier {
 		switch content := e.Content.(type) {
 		case *Invitation:
 			continue // who was admitted under it is another question
-		case *Admission: // would be a member as long as the invitation is open, and so would the next one
-			for _, i := range r.about(KindInvitation, string(content.Invitation[:])) {
-				drop[i.id] = true
-			}
+		case *Admission:
+			r.forgetAdmissions(content.Key, without, drop)
+		case *Member:
+			r.forgetAdmissions(content.Key, without, drop)
 		}
 		without[id] = true
 	}
 	s := &carrier{before: r.under(all, without), trial: r.under(c.Owners, nil), owner: owner, drop: drop, exact: true}
 	s.stranded = s.before.State().stranded(r.under(all, nil).State(), drop)
 	return s
+}
+
+// forgetAdmissions also drops by what a key was admitted: it would be a member as long as that invitation is open, and so
+// would the next one.
+func (r *Roster) forgetAdmissions(key keys.PublicKey, without, drop map[ID]bool) {
+	for _, e := range r.kinds[KindAdmission] {
+		if a := e.Content.(*Admission); a.Key == key {
+			without[e.id] = true
+			for _, i := range r.about(KindInvitation, string(a.Invitation[:])) {
+				drop[i.id] = true
+			}
+		}
+	}
 }
 
 // stranded are the members of a larger state who are none in s, although nobody has dropped them: whoever has

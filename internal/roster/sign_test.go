@@ -259,6 +259,15 @@ func TestOneThingOfACompromisedOwnerIsDropped(t *testing.T) {
 	}
 }
 
+// TestWhoIsDroppedDoesNotComeBackByAnInvitation: the thief has signed for a newcomer who was admitted before.
+func TestWhoIsDroppedDoesNotComeBackByAnInvitation(t *testing.T) {
+	n := retired(t, 1)
+	n.take(n.SignMember(*member("carl", "carl"), 0, key("ben")))
+	c := Change{Owners: ownerList(1, "ann"), Drop: map[ID]bool{n.State().Member("carl").Statement: true}}
+	n.take(n.SignOwners(c, key("ann")))
+	n.want("amy bob")
+}
+
 // TestWhatARetiringOwnerHasChangedLastStays: also where another owner has said something before.
 func TestWhatARetiringOwnerHasChangedLastStays(t *testing.T) {
 	n := retired(t, 1)

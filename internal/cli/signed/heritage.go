@@ -90,7 +90,7 @@ func (h *heritage) pick(e *env.Env, n *ownership.Network, claims []roster.Claim,
 		for i, c := range claims {
 			for _, w := range h.drop {
 				// A removal and the member who comes to light without it have the same fingerprint.
-				if kind := c.Content.Kind(); called(c, w) && (used[w] == 0 || used[w] == kind) {
+				if kind := c.Content.Kind(); called(c, w) && !(used[w] == roster.KindRemoval && kind == roster.KindMember) {
 					used[w], dropped = kind, append(dropped, i)
 				}
 			}
@@ -122,7 +122,7 @@ func called(c roster.Claim, word string) bool {
 	case *roster.Removal:
 		return is(c.Key)
 	case *roster.Invitation:
-		return is(c.Key)
+		return c.Name == word || is(c.Key)
 	case *roster.Policy:
 		return word == "policy"
 	}
