@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tincan/internal/control"
+	"tincan/internal/fixture"
 	"tincan/internal/members"
 	"tincan/internal/report"
 )
@@ -166,6 +167,15 @@ func TestAnInvitationMakesAMember(t *testing.T) {
 	})
 
 	run(t, "", "tincan", "-c", filepath.Join(tmp, "bob"), "invite", "carol").refused(t, "inviting carol: this key has no right to do that", "who has it: alice (")
+
+	// Who was removed can come back with a new key, although the old host file is there.
+	alice("admit", "erin", "--key", someKey(5))
+	fixture.Put(t, filepath.Join(tmp, "alice", "hosts", "erin"), "Ed25519PublicKey = "+someKey(5)+"\n")
+	run(t, "", "tincan", "-c", filepath.Join(tmp, "alice"), "invite", "erin").refused(t, "there is a node of that name already")
+	alice("remove", "erin")
+	if got := alice("invite", "erin").out; !strings.Contains(got, "127.0.0.1:"+port+"/") {
+		t.Error(got)
+	}
 
 	// What the owner announces itself is granted at once; others are told who has to do it.
 	if got := alice("add", "Subnet", "192.168.50.0/24"); !strings.Contains(got.err, "granted to alice") {

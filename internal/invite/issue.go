@@ -53,6 +53,8 @@ type Request struct {
 	NetworkID string
 	Given     []netip.Addr
 	Choose    bool
+	// Back: the name was that of a node which has been removed or has left, and whose host file may still be here.
+	Back bool
 
 	Expire time.Duration // 0: DefaultExpire
 	Now    time.Time     // zero: the present
@@ -103,6 +105,9 @@ func (r *Request) check() error {
 	}
 	if r.Invitee == r.Name {
 		return fmt.Errorf("%w: it is this one", ErrTaken)
+	}
+	if r.Back {
+		return nil
 	}
 	file := filepath.Join(r.Dir, "hosts", string(r.Invitee))
 	if _, err := os.Lstat(file); err == nil {

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"slices"
 	"time"
 
 	"tincan/internal/invite"
 	"tincan/internal/keys"
 	"tincan/internal/members"
+	"tincan/internal/node"
 	"tincan/internal/roster"
 	"tincan/internal/subnet"
 )
@@ -40,6 +42,7 @@ func (n *Network) Invite(q invite.Request, pattern string, g Grant, ranges []net
 	}
 	uses := max(g.Uses, 1)
 	q.NetworkID, q.Choose = n.Roster.Network().String(), uses > 1 || q.Invitee == ""
+	q.Back = n.gone(q.Invitee)
 	q.Rand, q.Now = rand.Reader, time.Now()
 	inv, cookie, err := invite.NewCookie(q, members.GreetingKey(n.Roster).Public())
 	if err != nil {
@@ -71,6 +74,14 @@ func (n *Network) Invite(q invite.Request, pattern string, g Grant, ranges []net
 		inv.Again = inv.Again || pattern != "" && other.Name == pattern && other.Uses == 1 && other.Open(q.Now.Unix())
 	}
 	return inv, n.add([][]byte{raw})
+}
+
+// gone tells whether a node of that name was removed, or has left, and the name is free again.
+func (n *Network) gone(name node.Name) bool {
+	s := n.Roster.State()
+	named := func(m *roster.Membership) bool { return m.Name == name }
+	return slices.ContainsFunc(s.Removals, func(x *roster.RemovedKey) bool { return x.Name == name }) &&
+		!slices.ContainsFunc(s.Members, named) && !slices.ContainsFunc(s.Pending, named)
 }
 
 // inviter is the key that invitations are signed with here: that of an owner who may admit, or else that of the node.
