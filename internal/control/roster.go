@@ -70,7 +70,7 @@ func (c *Client) AddStatements(raws [][]byte) (outcome string, err error) {
 		case code == -1:
 			return "", ErrUnsupported
 		case code != 0:
-			return "", fmt.Errorf("the node does not take the statement: %s", strings.TrimSpace(text))
+			return "", fmt.Errorf("the running node says of the statement: %s", strings.TrimSpace(text))
 		}
 		outcome = strings.TrimSpace(text)
 	}

@@ -259,11 +259,15 @@ func (b *backend) AddStatements(raws [][]byte) (outcome string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), submitTime)
 	defer cancel()
 	results, err := s.Submit(ctx, raws)
+	var refused error
 	for _, result := range results {
 		outcome = result.Outcome.String()
-		err = errors.Join(err, result.Err())
+		refused = errors.Join(refused, result.Err())
 	}
-	return outcome, err
+	if err != nil && refused == nil && len(results) > 0 && !errors.Is(err, members.ErrEnded) {
+		err = fmt.Errorf("it is in force and passed on, but not stored yet, which is tried again: %w", err)
+	}
+	return outcome, errors.Join(err, refused)
 }
 
 // Members is what the roster says.

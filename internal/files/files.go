@@ -48,7 +48,15 @@ func (e *NotRegularError) Error() string {
 }
 
 // Hint is what the user can do about it.
-func (e *NotRegularError) Hint() string { return "remove it: rm " + e.Path }
+func (e *NotRegularError) Hint() string {
+	switch {
+	case e.Mode&fs.ModeSymlink != 0:
+		return "remove it: rm " + e.Path
+	case e.Mode.IsDir():
+		return "move it away, or name another file"
+	}
+	return "name a regular file" // never to remove it: it may be in /dev
+}
 
 func kind(m fs.FileMode) string {
 	switch {

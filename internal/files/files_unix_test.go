@@ -254,3 +254,14 @@ func TestAFailedWriteLeavesTheOldFile(t *testing.T) {
 		t.Errorf("the temporary file stays: %v", err)
 	}
 }
+
+// What is in the place of a file may belong to the system.
+func TestNobodyIsToldToRemoveADevice(t *testing.T) {
+	for path, want := range map[string]string{"/dev/null": "name a regular file", t.TempDir(): "move it away"} {
+		_, err := Read(path, 10)
+		var not *NotRegularError
+		if !errors.As(err, &not) || !strings.Contains(not.Hint(), want) || strings.Contains(not.Hint(), "rm ") {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
