@@ -397,47 +397,44 @@ func forgeSource(a *arena) {
 }
 
 // session makes an SPTPS session between mallory and bob by requests alone, and returns what
-// sends a packet in it. While bob waits for an answer to a handshake of his own it does not listen: then it is tried again.
+// sends a packet in it. If bob begins one himself it is that, since he does not listen to another meanwhile.
 func (a *arena) session() (send func(packet []byte)) {
 	a.Helper()
-	seen := map[string]bool{}
-	for end := time.Now().Add(patience); time.Now().Before(end); {
-		if s := a.handshake(seen); s != nil {
-			return func(packet []byte) {
-				record := s.Tunnel().Seal(nil, append([]byte{wire.TypeIP}, packet...))
-				a.say("15 mallory bob 21 " + b64.Encode(record))
-			}
-		}
-	}
-	a.Fatalf("bob makes no session with mallory: %v", a.conn.Err())
-	return nil
-}
-
-// handshake tries to make a session once, nil if that fails. seen are the answers that belong to earlier attempts.
-func (a *arena) handshake(seen map[string]bool) *sptps.Datagram {
-	a.Helper()
-	s, kex, err := sptps.NewDatagram(sptps.Config{
-		Initiator: true, Key: a.member(a.mallory).Key, Peer: a.member(a.bob).Key.Public(), Label: sptps.LabelUDP("mallory", "bob"), Rand: rand.Reader,
-	})
+	self, peer := a.member(a.mallory).Key, a.member(a.bob).Key.Public()
+	s, kex, err := sptps.NewDatagram(sptps.Config{Initiator: true, Key: self, Peer: peer, Label: sptps.LabelUDP("mallory", "bob"), Rand: rand.Reader})
 	a.must(err)
 	a.say("15 mallory bob 15 " + b64.Encode(kex))
-	for !s.Established() {
-		line, ok := a.conn.Await(3*time.Second, func(line string) bool { return strings.HasPrefix(line, "16 bob mallory ") && !seen[line] })
+	const begins, answers = "15 bob mallory 15 ", "16 bob mallory "
+	for seen := map[string]bool{}; !s.Established(); {
+		line, ok := a.conn.Await(patience, func(line string) bool {
+			return (strings.HasPrefix(line, begins) || strings.HasPrefix(line, answers)) && !seen[line]
+		})
 		if !ok {
-			return nil
+			a.Fatalf("bob makes no session with mallory: %v", a.conn.Err())
 		}
 		seen[line] = true
-		record, err := b64.Decode(strings.Fields(line)[3])
+		text, his := strings.CutPrefix(line, begins)
+		if his {
+			s, kex, err = sptps.NewDatagram(sptps.Config{Key: self, Peer: peer, Label: sptps.LabelUDP("bob", "mallory"), Rand: rand.Reader})
+			a.must(err)
+			a.say("16 mallory bob " + b64.Encode(kex) + " -1 -1 -1 0")
+		} else {
+			text, _, _ = strings.Cut(strings.TrimPrefix(line, answers), " ")
+		}
+		record, err := b64.Decode(text)
 		a.must(err)
 		out, _, err := s.Handshake(record)
 		if err != nil {
-			return nil
+			continue // an answer to the other one
 		}
 		for _, r := range out {
 			a.say("16 mallory bob " + b64.Encode(r) + " -1 -1 -1 0")
 		}
 	}
-	return s
+	return func(packet []byte) {
+		record := s.Tunnel().Seal(nil, append([]byte{wire.TypeIP}, packet...))
+		a.say("15 mallory bob 21 " + b64.Encode(record))
+	}
 }
 
 // datagram is an IPv4 packet with a UDP datagram of 10 bytes in it.
