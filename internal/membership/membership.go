@@ -25,7 +25,18 @@ type Keeper struct {
 	dirty bool        // statements were added that have not been judged
 	near  []node.Name // the neighbours, sorted
 	whole bool        // see Whole
+
+	same   time.Time     // since when a neighbour has had the same all the time, while not whole; zero: none has
+	sameAs *roster.State // what that says
+	looked time.Time     // when that was looked at last
 }
+
+// A neighbour may be fetching the roster itself, and have the same part of it. So it counts as the whole only when that has
+// been so for a while: for wholeAfter if all neighbours have the same, for wholeAnyway whatever the others say.
+const (
+	wholeAfter  = time.Second
+	wholeAnyway = 5 * time.Second
+)
 
 // New returns a Keeper of r, which belongs to it from now on, without neighbours.
 func New(self node.Name, r *roster.Roster, now time.Time) *Keeper {
@@ -45,7 +56,7 @@ func (k *Keeper) Roster() *roster.Roster { return k.roster }
 func (k *Keeper) State() *roster.State { return k.roster.State() }
 
 // Whole tells whether the roster is more than a part that is being fetched: it had a genesis at the start, as it has when
-// it comes from a file, or was the same as a neighbour's since. A part must not be used: it would keep out those who have the rest.
+// it comes from a file, or was the same as a neighbour's for some time since. A part must not be used: it would keep out those who have the rest.
 func (k *Keeper) Whole() bool { return k.whole }
 
 // SetNeighbours says with whom the roster is exchanged from now on.
@@ -86,7 +97,17 @@ func (k *Keeper) Merge(now time.Time, raws [][]byte) []roster.Result {
 }
 
 // Next is when [Keeper.Tick] has to be called at the latest, zero if never.
-func (k *Keeper) Next() time.Time { return k.rec.Next() }
+func (k *Keeper) Next() time.Time {
+	next := k.rec.Next()
+	if !k.whole && !k.same.IsZero() {
+		for _, at := range []time.Time{k.same.Add(wholeAfter), k.same.Add(wholeAnyway)} {
+			if at.After(k.looked) && (next.IsZero() || at.Before(next)) {
+				next = at
+			}
+		}
+	}
+	return next
+}
 
 // Tick does what is due.
 func (k *Keeper) Tick(now time.Time) { k.rec.Tick(now) }
@@ -95,9 +116,29 @@ func (k *Keeper) Tick(now time.Time) { k.rec.Tick(now) }
 func (k *Keeper) Flush(now time.Time) []reconcile.Out {
 	k.settle(now)
 	if !k.whole && !k.State().Root.IsZero() {
-		k.whole = slices.ContainsFunc(k.rec.Neighbours(now), func(n reconcile.Neighbour) bool { return n.Agrees })
+		k.whole = k.isWhole(now)
 	}
 	return k.rec.Flush()
+}
+
+// isWhole tells whether what there is may be taken for the whole.
+func (k *Keeper) isWhole(now time.Time) bool {
+	some, all := false, true
+	for _, n := range k.rec.Neighbours(now) {
+		some, all = some || n.Agrees, all && n.Agrees
+	}
+	switch state := k.State(); {
+	case !some:
+		k.same = time.Time{}
+	case k.same.IsZero() || state != k.sameAs:
+		k.same, k.sameAs = now, state
+	}
+	k.looked = now
+	if k.same.IsZero() {
+		return false
+	}
+	since := now.Sub(k.same)
+	return since >= wholeAnyway || all && since >= wholeAfter
 }
 
 // Neighbours tells how it stands with the neighbours, by name.

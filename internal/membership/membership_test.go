@@ -141,6 +141,34 @@ func TestAnEmptyRosterIsFilledByTheNeighbour(t *testing.T) {
 }
 
 // Statements are judged together, after they have come. Their giver is not told then that they are here.
+// Two who are fetching the roster have the same part of it for a moment, which is not the whole.
+func TestAPartIsNotTheWhole(t *testing.T) {
+	w := newNetwork(t)
+	l := newLine(w.full(3000), roster.New(w.id), roster.New(w.id), roster.New(w.id))
+	took := l.run(time.Minute, func() bool {
+		for i, k := range l.keepers {
+			if k.Whole() && len(k.State().Members) < 3000 {
+				t.Fatalf("keeper %d takes %d members for the whole", i, len(k.State().Members))
+			}
+		}
+		return !slices.ContainsFunc(l.keepers, func(k *Keeper) bool { return !k.Whole() })
+	})
+	if took >= time.Minute {
+		t.Error("they never take it for the whole")
+	}
+	t.Logf("after %v", took)
+}
+
+// A neighbour that always says something else keeps nobody from using the roster.
+func TestADifferentNeighbourDoesNotKeepItFromBeingWhole(t *testing.T) {
+	w := newNetwork(t)
+	l := newLine(w.full(10), roster.New(w.id))
+	l.keepers[1].SetNeighbours(l.now, []node.Name{name(0), "silent"})
+	if took := l.run(time.Minute, l.keepers[1].Whole); took < wholeAnyway || took > 2*wholeAnyway {
+		t.Errorf("whole after %v", took)
+	}
+}
+
 func TestTheGiverIsNotToldOfItsStatements(t *testing.T) {
 	w := newNetwork(t)
 	l := newLine(w.full(200), roster.New(w.id))
