@@ -12,6 +12,7 @@ type Datagram struct {
 	hs        handshake
 	outN, inN uint32 // clear records
 	tunnel    *Tunnel
+	second    second
 }
 
 // NewDatagram starts a session. kex is the first complete record to send.
@@ -51,7 +52,7 @@ func (d *Datagram) Clone() *Datagram {
 func (d *Datagram) Rekeying() bool { return d.hs.established && d.hs.state != stateDone }
 
 // Tunnel returns the keys of the session, nil until it is established. It
-// stays the same through later key exchanges.
+// stays the same through later key exchanges, but packets belong into [Datagram.Data].
 func (d *Datagram) Tunnel() *Tunnel { return d.tunnel }
 
 // Handshake takes one handshake record, clear before the session is established
@@ -88,21 +89,30 @@ func (d *Datagram) clear(record []byte) (out [][]byte, done bool, err error) {
 	}
 	if a.done {
 		d.tunnel = newTunnel(a.sendKey, a.recvKey, d.hs.cfg.Window)
+		d.firstDone()
 	}
 	return out, a.done, nil
 }
 
 func (d *Datagram) encrypted(record []byte) (out [][]byte, done bool, err error) {
-	data, err := d.tunnel.openStep(record)
+	typ, data, err := d.tunnel.openStep(record)
 	if err != nil {
 		return nil, false, err
+	}
+	if typ == typeHybrid {
+		out, err = d.hybridMessage(data)
+		return out, false, err
 	}
 	a, err := d.hs.receive(data)
 	if err != nil {
 		return nil, false, err
 	}
 	out, err = d.tunnel.apply(a)
-	return out, a.done && err == nil, err
+	done = a.done && err == nil
+	if done {
+		d.firstDone()
+	}
+	return out, done, err
 }
 
 // Rekey begins a new key exchange in an established session.

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
+	"tincan/internal/hybrid"
 	"tincan/internal/keys"
 	"tincan/internal/node"
 )
@@ -33,13 +35,23 @@ type Config struct {
 	Peer      keys.PublicKey   // the other end's
 	Label     []byte
 	Rand      io.Reader // 64 bytes are read for each key exchange: nonce, then seed
+	// Hybrid announces, and if the other end does so, too, runs the second key exchange
+	// (package hybrid); nil: neither.
+	Hybrid *Hybrid
 	// Window is the width of the replay window in records, datagram mode only; 0
 	// is DefaultWindow, a negative one switches the check off.
 	Window int
 }
 
+// Hybrid is what this end wants of the second key exchange.
+type Hybrid struct {
+	PostQuantum bool
+	Costs       []hybrid.Cost // of the ciphers that may be used, [hybrid.Stock] among them
+}
+
 const (
 	typeHandshake = 128
+	typeHybrid    = 129                // a message of package hybrid
 	kexSize       = 1 + nonceSize + 32 // version, nonce, ephemeral public key
 	nonceSize     = 32
 	sigSize       = 64
@@ -98,6 +110,7 @@ type handshake struct {
 	mine, his   [kexSize]byte
 	// Keys of the exchange that is under way, known since the peer's KEX.
 	sendKey, recvKey []byte
+	exporter         []byte // the same: a secret for the second exchange, nil unless both announce that
 
 	newEphemeral func(io.Reader) (*keys.PrivateKey, error) // replaced by tests that know the key but not its seed
 }
@@ -118,6 +131,9 @@ func (h *handshake) begin() ([]byte, error) {
 	kex[0] = version
 	if _, err := io.ReadFull(h.cfg.Rand, kex[1:1+nonceSize]); err != nil {
 		return nil, fmt.Errorf("starting a key exchange: %w", err)
+	}
+	if h.cfg.Hybrid != nil {
+		hybrid.Announce(kex[1:1+nonceSize], h.cfg.Hybrid.PostQuantum)
 	}
 	ephemeral, err := h.newEphemeral(h.cfg.Rand)
 	if err != nil {
@@ -249,15 +265,40 @@ func (h *handshake) derive(secret []byte) {
 	if !h.cfg.Initiator {
 		nonceI, nonceR = nonceR, nonceI
 	}
-	seed := []byte("key expansion")
-	seed = append(seed, nonceI...)
-	seed = append(seed, nonceR...)
-	seed = append(seed, h.cfg.Label...)
-	k := prf(secret, seed, 2*keySize)
+	context := slices.Concat(nonceI, nonceR, h.cfg.Label)
+	k := prf(secret, append([]byte("key expansion"), context...), 2*keySize)
 	h.sendKey, h.recvKey = k[:keySize], k[keySize:] // sent by the responder, by the initiator
 	if h.cfg.Initiator {
 		h.sendKey, h.recvKey = h.recvKey, h.sendKey
 	}
+	h.exporter = nil
+	if _, ok := h.announced(); ok {
+		h.exporter = prf(secret, append([]byte("tincan exporter"), context...), hybrid.SecretSize)
+	}
+}
+
+// announced tells whether both ends have announced the second key exchange in their last KEX, and what they want of it.
+func (h *handshake) announced() (postQuantum, ok bool) {
+	if h.cfg.Hybrid == nil {
+		return false, false
+	}
+	his := hybrid.Announced(h.his[1 : 1+nonceSize])
+	return h.cfg.Hybrid.PostQuantum && his.PostQuantum, his.Version > 0
+}
+
+// session is what the second key exchange builds upon. It must not be called unless both have announced that.
+func (h *handshake) session() hybrid.Session {
+	own := h.cfg.Key.Public()
+	s := hybrid.Session{
+		Label: h.cfg.Label, InitiatorKey: own, ResponderKey: h.cfg.Peer,
+		InitiatorKEX: slices.Clone(h.mine[:]), ResponderKEX: slices.Clone(h.his[:]), Secret: h.exporter,
+	}
+	s.PostQuantum, _ = h.announced()
+	if !h.cfg.Initiator {
+		s.InitiatorKey, s.ResponderKey = s.ResponderKey, s.InitiatorKey
+		s.InitiatorKEX, s.ResponderKEX = s.ResponderKEX, s.InitiatorKEX
+	}
+	return s
 }
 
 // prf is tinc's key expansion. It resembles the P_hash of TLS 1.2 (RFC 5246)

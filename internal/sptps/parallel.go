@@ -24,7 +24,7 @@ func (t *Tunnel) Reserve(n int) *Sealer {
 		s = t.sealers[last]
 		t.sealers = t.sealers[:last]
 	} else {
-		s = &Sealer{cipher: t.sealer.cipher.Clone(), of: t.sealer.cipher}
+		s = &Sealer{cipher: clone(t.sealer.cipher), of: t.sealer.cipher}
 	}
 	s.next = t.sealer.next
 	s.end = min(s.next+uint64(n), t.sealer.end)
@@ -43,7 +43,8 @@ func (t *Tunnel) Release(s *Sealer) {
 
 // Opener opens records of one tunnel beside other goroutines.
 type Opener struct {
-	of, keys [keyCount]*chapoly.Cipher // those of the tunnel, and clones of them
+	of, keys [keyCount]cipher // those of the tunnel, and clones of them
+	least    byte
 }
 
 // Lend returns an opener with the keys that are in use now, for one goroutine. Give it back by [Tunnel.Return].
@@ -63,9 +64,10 @@ func (t *Tunnel) Lend() *Opener {
 		}
 		o.of[i], o.keys[i] = key, nil
 		if key != nil {
-			o.keys[i] = key.Clone()
+			o.keys[i] = clone(key)
 		}
 	}
+	o.least = t.least
 	return o
 }
 
@@ -81,7 +83,7 @@ func (t *Tunnel) Return(o *Opener) {
 // Open appends the plain text of record to dst, as [Tunnel.Open] does, but the record counts as received only
 // when [Tunnel.Accept] has been called with its number.
 func (o *Opener) Open(dst, record []byte) (plain []byte, number uint32, err error) {
-	return open(&o.keys, dst, record)
+	return open(&o.keys, dst, record, o.least)
 }
 
 // Accept counts a record as received, or returns [ErrReplay] if it was received before.
@@ -91,8 +93,8 @@ func (t *Tunnel) Accept(number uint32) error {
 	return t.accept(number)
 }
 
-// open tries the keys that may be in use.
-func open(keys *[keyCount]*chapoly.Cipher, dst, record []byte) (out []byte, number uint32, err error) {
+// open tries the keys that may be in use. Records of types below least are refused.
+func open(keys *[keyCount]cipher, dst, record []byte, least byte) (out []byte, number uint32, err error) {
 	if len(record) < numberSize+1+chapoly.Overhead {
 		return nil, 0, ErrShort
 	}
@@ -105,7 +107,7 @@ func open(keys *[keyCount]*chapoly.Cipher, dst, record []byte) (out []byte, numb
 		if err != nil {
 			continue
 		}
-		if typ := out[len(dst)]; typ >= typeHandshake {
+		if typ := out[len(dst)]; typ >= typeHandshake || typ < least {
 			// Key exchanges travel over meta connections; here it is a replay.
 			clear(out[len(dst):])
 			return nil, 0, fmt.Errorf("%w %d", ErrType, typ)

@@ -217,7 +217,7 @@ func TestDatagramErrorsLeaveTheSessionAsItWas(t *testing.T) {
 
 	old := p.end[0].Tunnel().Seal(nil, []byte{0})
 	step := func(data []byte) []byte {
-		record, err := p.end[0].Tunnel().sealer.step(data)
+		record, err := p.end[0].Tunnel().sealer.step(typeHandshake, data)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -266,7 +266,7 @@ func TestTunnelRefusals(t *testing.T) {
 		bad[i] ^= 0x80
 		refuse("a flipped bit", bad, ErrOpen)
 	}
-	step, _ := from.sealer.step([]byte("x"))
+	step, _ := from.sealer.step(typeHandshake, []byte("x"))
 	refuse("a handshake record", step, ErrType)
 	refuse("an alert", from.Seal(nil, []byte{129}), ErrType)
 	if _, err := to.Open(nil, good); err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"tincan/internal/chapoly"
+	"tincan/internal/hybrid"
 )
 
 // MaxData is the longest data of one record, in bytes.
@@ -16,16 +17,24 @@ const streamHeader = 2
 // Stream is a session over a byte stream. It is not safe for concurrent use.
 type Stream struct {
 	hs        handshake
-	out, in   *chapoly.Cipher // nil while records are clear
-	outN, inN uint64          // next record numbers
-	plain     []byte          // the last opened record
-	err       error           // first failure; a stream cannot recover
+	out, in   cipher // nil while records are clear
+	outN, inN uint64 // next record numbers
+	plain     []byte // the last opened record
+	err       error  // first failure; a stream cannot recover
+
+	// The second key exchange (package hybrid). It belongs to the beginning: there are no application records before
+	// it is complete. The initiator switches both directions after its ANSWER, the responder when it has that.
+	ready  bool           // application records may be sent
+	offer  *hybrid.Offer  // of the responder
+	answer *hybrid.Answer // of the initiator, until it is confirmed
+	keys   hybrid.Keys
+	second bool // keys are in use
 }
 
 // StreamEvent is what one record led to.
 type StreamEvent struct {
 	Out       []byte // bytes to send to the peer, owned by the caller
-	Done      bool   // this record completed the first key exchange
+	Done      bool   // this record completed the first key exchange, and the second one if there is one
 	HasRecord bool   // Type and Data hold an application record
 	Type      byte   // 0..127
 	Data      []byte // valid until the next call of Next; may be empty
@@ -50,9 +59,12 @@ func startStream(hs handshake) (*Stream, []byte, error) {
 	return s, out, err
 }
 
-// Established tells whether the first key exchange is complete, from when on
+// Established tells whether the first key exchange is complete, and the second one if there is one, from when on
 // application records can be sent and received.
-func (s *Stream) Established() bool { return s.hs.established }
+func (s *Stream) Established() bool { return s.ready }
+
+// Hybrid returns the outcome of the second key exchange; ok is false if there was none.
+func (s *Stream) Hybrid() (keys hybrid.Keys, ok bool) { return s.keys, s.second }
 
 // Next takes at most one record from the front of in and says how many bytes
 // that was; 0 without an error means that more bytes are needed. After an
@@ -114,9 +126,11 @@ func (s *Stream) dispatch(typ byte, data []byte) (StreamEvent, error) {
 	switch {
 	case typ == typeHandshake:
 		return s.handshake(data)
+	case typ == typeHybrid && s.hs.exporter != nil && s.hs.established:
+		return s.hybridMessage(data)
 	case typ > typeHandshake:
 		return StreamEvent{}, fmt.Errorf("%w %d", ErrType, typ)
-	case !s.hs.established:
+	case !s.ready || s.answer != nil:
 		return StreamEvent{}, ErrApplication
 	}
 	return StreamEvent{HasRecord: true, Type: typ, Data: data}, nil
@@ -124,11 +138,14 @@ func (s *Stream) dispatch(typ byte, data []byte) (StreamEvent, error) {
 
 func (s *Stream) handshake(data []byte) (StreamEvent, error) {
 	first := !s.hs.established
+	if !first && s.hs.exporter != nil {
+		return StreamEvent{}, ErrUnexpected // the keys of SPTPS are not to come back
+	}
 	a, err := s.hs.receive(data)
 	if err != nil {
 		return StreamEvent{}, err
 	}
-	ev := StreamEvent{Done: first && a.done}
+	var ev StreamEvent
 	for _, data := range a.send {
 		if ev.Out, err = s.appendRecord(ev.Out, typeHandshake, data); err != nil {
 			return StreamEvent{}, err
@@ -140,14 +157,67 @@ func (s *Stream) handshake(data []byte) (StreamEvent, error) {
 	if a.recvKey != nil {
 		s.in = chapoly.New(a.recvKey)
 	}
-	return ev, nil
+	if first && a.done {
+		err = s.firstDone(&ev)
+	}
+	return ev, err
 }
 
-// Rekey begins a new key exchange in an established session and returns the
+// firstDone: the exchange of SPTPS is complete. If both have announced a second one, the responder begins it.
+func (s *Stream) firstDone(ev *StreamEvent) (err error) {
+	if _, able := s.hs.announced(); !able {
+		ev.Done, s.ready = true, true
+		return nil
+	}
+	if s.hs.cfg.Initiator {
+		return nil
+	}
+	if s.offer, err = hybrid.NewOffer(s.hs.session(), s.hs.cfg.Hybrid.Costs, s.hs.cfg.Rand); err != nil {
+		return err
+	}
+	ev.Out, err = s.appendRecord(ev.Out, typeHybrid, s.offer.Message())
+	return err
+}
+
+// hybridMessage takes a message of the second key exchange.
+func (s *Stream) hybridMessage(data []byte) (ev StreamEvent, err error) {
+	switch kind := hybrid.KindOf(data); {
+	case kind == hybrid.OfferKind && s.hs.cfg.Initiator && !s.second:
+		if s.answer, err = hybrid.NewAnswer(s.hs.session(), s.hs.cfg.Hybrid.Costs, data, s.hs.cfg.Rand); err != nil {
+			return ev, err
+		}
+		ev.Out, err = s.appendRecord(nil, typeHybrid, s.answer.Message)
+		s.switchTo(s.answer.Keys)
+	case kind == hybrid.AnswerKind && s.offer != nil:
+		var keys hybrid.Keys
+		var confirm []byte
+		if keys, confirm, err = s.offer.Finish(data); err != nil {
+			return ev, err
+		}
+		s.offer = nil
+		s.switchTo(keys)
+		ev.Out, err = s.appendRecord(nil, typeHybrid, confirm)
+	case kind == hybrid.ConfirmKind && s.answer != nil && s.answer.Confirmed(data):
+		s.answer = nil
+		return ev, nil
+	default:
+		return ev, ErrUnexpected
+	}
+	ev.Done = err == nil
+	return ev, err
+}
+
+// switchTo replaces the keys of both directions.
+func (s *Stream) switchTo(keys hybrid.Keys) {
+	s.out, s.in = hybridCiphers(keys, s.hs.cfg.Initiator)
+	s.keys, s.second, s.ready = keys, true, true
+}
+
+// Rekey begins a new key exchange in an established session without a second exchange, and returns the
 // bytes to send. Records can be exchanged all the while. If the peer began one
 // at the same time, the two merge.
 func (s *Stream) Rekey() ([]byte, error) {
-	if !s.hs.established {
+	if !s.ready || s.second {
 		return nil, ErrNotReady
 	}
 	kex, err := s.hs.begin()
@@ -162,7 +232,7 @@ func (s *Stream) Rekey() ([]byte, error) {
 // which they were appended.
 func (s *Stream) AppendRecord(dst []byte, typ byte, data []byte) ([]byte, error) {
 	switch {
-	case !s.hs.established:
+	case !s.ready:
 		return dst, ErrNotReady
 	case typ >= typeHandshake:
 		return dst, fmt.Errorf("%w %d", ErrType, typ)

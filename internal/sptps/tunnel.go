@@ -6,7 +6,9 @@ import (
 	"math"
 	"sync"
 
+	"tincan/internal/aesgcm"
 	"tincan/internal/chapoly"
+	"tincan/internal/hybrid"
 )
 
 const (
@@ -22,6 +24,20 @@ const (
 	oldKeyRecords = 2048
 )
 
+// cipher seals and opens records: [chapoly.Cipher] or [aesgcm.Cipher].
+type cipher interface {
+	Seal(dst, plain []byte, n uint64) []byte
+	Open(dst, sealed []byte, n uint64) ([]byte, error)
+}
+
+// clone returns another cipher with the same key, for another goroutine.
+func clone(c cipher) cipher {
+	if c, ok := c.(*aesgcm.Cipher); ok {
+		return c.Clone()
+	}
+	return c.(*chapoly.Cipher).Clone()
+}
+
 // Tunnel holds the keys of an established datagram session. It is safe for
 // concurrent use; sealing and opening do not disturb each other.
 type Tunnel struct {
@@ -29,13 +45,18 @@ type Tunnel struct {
 	sealer  Sealer
 	sealers []*Sealer // idle ones of Reserve, with the same key
 
-	opening  sync.Mutex
-	keys     [keyCount]*chapoly.Cipher
-	left     int       // good records until the previous key is forgotten
-	openers  []*Opener // idle ones of Lend
-	window   Window
-	lastStep uint32 // number of the last handshake record
-	scratch  []byte // for Check
+	opening sync.Mutex
+	keys    [keyCount]cipher
+	left    int       // good records until the previous key is forgotten
+	least   byte      // records of smaller types are refused
+	openers []*Opener // idle ones of Lend
+	// beside is another tunnel of the session, whose records are opened, too: the one that this one follows, for late
+	// records, or the one that will follow, for early ones. nil: none.
+	beside     *Tunnel
+	besideLeft int // good records until beside is forgotten, 0: never
+	window     Window
+	lastStep   uint32 // number of the last handshake record
+	scratch    []byte // for Check
 }
 
 // The receiving keys of a tunnel, in the order in which they are tried.
@@ -53,18 +74,50 @@ func newTunnel(sendKey, recvKey []byte, window int) *Tunnel {
 	}
 	return &Tunnel{
 		sealer:   Sealer{cipher: chapoly.New(sendKey), next: 2, end: maxNumber + 1},
-		keys:     [keyCount]*chapoly.Cipher{current: chapoly.New(recvKey)},
+		keys:     [keyCount]cipher{current: chapoly.New(recvKey)},
 		window:   newWindow(max(window, 0), 2, 0),
 		lastStep: 1,
 	}
 }
 
+// hybridTunnel starts with the keys of a second key exchange, and number 0.
+func hybridTunnel(k hybrid.Keys, initiator bool, window int) *Tunnel {
+	if window == 0 {
+		window = DefaultWindow
+	}
+	out, in := hybridCiphers(k, initiator)
+	return &Tunnel{
+		sealer: Sealer{cipher: out, end: maxNumber + 1},
+		keys:   [keyCount]cipher{current: in},
+		window: newWindow(max(window, 0), 0, 0),
+	}
+}
+
+// hybridCiphers are those for our sending and receiving direction.
+func hybridCiphers(k hybrid.Keys, initiator bool) (out, in cipher) {
+	send, recv := k.Initiator, k.Responder
+	if !initiator {
+		send, recv = recv, send
+	}
+	if k.Cipher == hybrid.AESGCM {
+		return aesgcm.New(send.Key, send.IV), aesgcm.New(recv.Key, recv.IV)
+	}
+	return chapoly.New(send.Key[:]), chapoly.New(recv.Key[:])
+}
+
+// setBeside has the records of o opened, too, until as many of our own have come; 0: for ever. nil ends that.
+func (t *Tunnel) setBeside(o *Tunnel, records int) {
+	t.opening.Lock()
+	defer t.opening.Unlock()
+	t.beside, t.besideLeft = o, records
+}
+
 // Sealer seals records of one tunnel, under its lock; see [Tunnel.SealN].
 type Sealer struct {
-	cipher *chapoly.Cipher
+	cipher cipher
 	next   uint64
-	end    uint64          // the first number that is not its own
-	of     *chapoly.Cipher // of which cipher is a clone, nil: of none
+	end    uint64 // the first number that is not its own
+	of     cipher // of which cipher is a clone, nil: of none
 }
 
 // Seal appends be32 n | ciphertext | tag to dst. plain[0] is the record type.
@@ -107,24 +160,33 @@ func (t *Tunnel) SealedCount() uint32 {
 // Open appends the plain text of record, whose first byte is the type (0..127),
 // to dst. dst needs room for len(record)-4 bytes, of which the last 16 are left
 // with rubbish; record[4:] must either start exactly at dst[len(dst)] or not
-// overlap that room. Nothing is written unless the tag is right. The record is
-// counted as seen only after it has authenticated.
+// overlap that room. Unless the tag is right, nothing but zeros is written there, and
+// record stays as it is. The record is counted as seen only after it has authenticated.
 //
 // While new keys are agreed on, records of the next key are accepted before
 // the peer's acknowledgement has come, and those of the last one for a while
 // after it.
 func (t *Tunnel) Open(dst, record []byte) (plain []byte, err error) {
+	plain, beside, err := t.openOwn(dst, record)
+	if err == ErrOpen && beside != nil {
+		plain, _, err = beside.openOwn(dst, record)
+	}
+	return plain, err
+}
+
+// openOwn is Open with the keys of t alone. If they do not fit, beside is the other tunnel to be tried.
+func (t *Tunnel) openOwn(dst, record []byte) (plain []byte, beside *Tunnel, err error) {
 	t.opening.Lock()
 	defer t.opening.Unlock()
-	out, n, err := open(&t.keys, dst, record)
+	out, n, err := open(&t.keys, dst, record, t.least)
 	if err != nil {
-		return dst, err
+		return dst, t.beside, err
 	}
 	if err := t.accept(n); err != nil {
 		clear(out[len(dst):])
-		return dst, err
+		return dst, nil, err
 	}
-	return out, nil
+	return out, nil, nil
 }
 
 // accept counts a record that authenticated. The caller holds t.opening.
@@ -137,20 +199,42 @@ func (t *Tunnel) accept(n uint32) error {
 			t.keys[previous] = nil
 		}
 	}
+	if t.besideLeft > 0 {
+		if t.besideLeft--; t.besideLeft == 0 {
+			t.beside = nil
+		}
+	}
 	return nil
 }
 
 // Check tells whether Open would accept record, and changes nothing.
 func (t *Tunnel) Check(record []byte) bool {
+	ok, beside := t.checkOwn(record)
+	if !ok && beside != nil {
+		ok, _ = beside.checkOwn(record)
+	}
+	return ok
+}
+
+// checkOwn is Check with the keys of t alone. If they do not fit, beside is the other tunnel to be tried.
+func (t *Tunnel) checkOwn(record []byte) (ok bool, beside *Tunnel) {
 	t.opening.Lock()
 	defer t.opening.Unlock()
-	out, n, err := open(&t.keys, t.scratch[:0], record)
+	out, n, err := open(&t.keys, t.scratch[:0], record, t.least)
 	if err != nil {
-		return false
+		return false, t.beside
 	}
 	t.scratch = out
 	clear(out)
-	return t.window.Check(n)
+	return t.window.Check(n), nil
+}
+
+// Restrict has records of types below least refused, from now on. It holds for later tunnels with classical keys, too, but
+// not for those with post-quantum ones, nor for earlier ones.
+func (t *Tunnel) Restrict(least byte) {
+	t.opening.Lock()
+	defer t.opening.Unlock()
+	t.least = least
 }
 
 // DropOldKey forgets the receiving key from before the last key exchange.
@@ -160,28 +244,28 @@ func (t *Tunnel) DropOldKey() {
 	t.keys[previous] = nil
 }
 
-// openStep opens a handshake record. Such records come by TCP, long after
+// openStep opens a record of the key exchanges, [typeHandshake] or [typeHybrid]. Such records come by TCP, long after
 // the data that was sealed after them, so they have no window; their numbers
 // must rise instead.
-func (t *Tunnel) openStep(record []byte) (data []byte, err error) {
+func (t *Tunnel) openStep(record []byte) (typ byte, data []byte, err error) {
 	t.opening.Lock()
 	defer t.opening.Unlock()
 	if len(record) < numberSize+1+chapoly.Overhead {
-		return nil, ErrShort
+		return 0, nil, ErrShort
 	}
 	n := binary.BigEndian.Uint32(record)
 	plain, err := t.keys[current].Open(nil, record[numberSize:], uint64(n))
 	if err != nil {
-		return nil, ErrOpen
+		return 0, nil, ErrOpen
 	}
 	switch {
-	case plain[0] != typeHandshake:
-		return nil, fmt.Errorf("%w %d", ErrType, plain[0])
+	case plain[0] != typeHandshake && plain[0] != typeHybrid:
+		return 0, nil, fmt.Errorf("%w %d", ErrType, plain[0])
 	case n <= t.lastStep:
-		return nil, ErrReplay
+		return 0, nil, ErrReplay
 	}
 	t.lastStep = n
-	return plain[1:], nil
+	return plain[0], plain[1:], nil
 }
 
 // apply sends the records of a and then switches keys, so that no record of
@@ -190,7 +274,7 @@ func (t *Tunnel) apply(a action) (out [][]byte, err error) {
 	t.sealing.Lock()
 	for _, data := range a.send {
 		var record []byte
-		if record, err = t.sealer.step(data); err != nil {
+		if record, err = t.sealer.step(typeHandshake, data); err != nil {
 			break
 		}
 		out = append(out, record)
@@ -212,9 +296,16 @@ func (t *Tunnel) apply(a action) (out [][]byte, err error) {
 	return out, err
 }
 
-// step seals a handshake record.
-func (s *Sealer) step(data []byte) ([]byte, error) {
-	plain := append([]byte{typeHandshake}, data...)
+// sealStep seals a message of the second key exchange.
+func (t *Tunnel) sealStep(data []byte) ([]byte, error) {
+	t.sealing.Lock()
+	defer t.sealing.Unlock()
+	return t.sealer.step(typeHybrid, data)
+}
+
+// step seals a record of the key exchanges.
+func (s *Sealer) step(typ byte, data []byte) ([]byte, error) {
+	plain := append([]byte{typ}, data...)
 	record := s.Seal(nil, plain)
 	if len(record) == 0 {
 		return nil, ErrExhausted
