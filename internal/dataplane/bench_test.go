@@ -40,6 +40,12 @@ func bench(t testing.TB) (*transmitter, *Plane) {
 	return benchOf(directPeer("b", addrB, ta), directPeer("a", addrA, tb))
 }
 
+// aesBench is bench with AES-256-GCM.
+func aesBench(t testing.TB) (*transmitter, *Plane) {
+	ta, tb := aesTunnels(t, "a", "b")
+	return benchOf(directPeer("b", addrB, ta), directPeer("a", addrA, tb))
+}
+
 // legacyBench is bench between legacy nodes.
 func legacyBench(t testing.TB, suite legacy.Suite) (*transmitter, *Plane) {
 	la, lb := linksOf(t, suite)
@@ -64,6 +70,9 @@ func benchOf(b, a mesh.PeerState) (*transmitter, *Plane) {
 func BenchmarkDeviceToDevice(b *testing.B) {
 	deviceToDevice(b, bench)
 }
+
+// BenchmarkAESDeviceToDevice is the same with AES-256-GCM.
+func BenchmarkAESDeviceToDevice(b *testing.B) { deviceToDevice(b, aesBench) }
 
 // BenchmarkLegacyDeviceToDevice is the same between legacy nodes.
 func BenchmarkLegacyDeviceToDevice(b *testing.B) {
@@ -154,6 +163,11 @@ type discard struct{ recordingSocket }
 func (*discard) Send([]udp.Run) error { return nil }
 
 func TestFastPathDoesNotAllocate(t *testing.T) {
+	t.Run("ChaCha20", func(t *testing.T) { fastPathDoesNotAllocate(t, bench) })
+	t.Run("AES", func(t *testing.T) { fastPathDoesNotAllocate(t, aesBench) })
+}
+
+func fastPathDoesNotAllocate(t *testing.T, bench func(testing.TB) (*transmitter, *Plane)) {
 	tx, to := bench(t)
 	tx.now = tx.p.now()
 	p, off := super(ip{payload: 60000, frag: 0x4000}.build(), 1385)

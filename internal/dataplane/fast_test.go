@@ -75,9 +75,10 @@ func TestSuperPacketIsSegmentedAndCoalesced(t *testing.T) {
 // pairOf makes two stations that reach each other directly.
 type pairOf func(testing.TB) (a, b *station)
 
-// bothKinds runs a test with nodes that use SPTPS and with nodes that use the protocol of tinc 1.0.
+// bothKinds runs a test with nodes that use SPTPS, with either cipher, and with nodes that use the protocol of tinc 1.0.
 func bothKinds(t *testing.T, name string, test func(*testing.T, pairOf)) {
 	t.Run(name, func(t *testing.T) { test(t, pair) })
+	t.Run(name+", AES", func(t *testing.T) { test(t, aesPair) })
 	t.Run(name+", legacy", func(t *testing.T) { test(t, legacyPair) })
 }
 

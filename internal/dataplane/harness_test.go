@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"tincan/internal/device"
+	"tincan/internal/hybrid"
 	"tincan/internal/keys"
 	"tincan/internal/legacy"
 	"tincan/internal/mesh"
@@ -31,6 +32,46 @@ func tunnels(t testing.TB, a, b node.Name) (*sptps.Tunnel, *sptps.Tunnel) {
 // tunnelsOf is tunnels with its keys from random.
 func tunnelsOf(t testing.TB, a, b node.Name, random io.Reader) (*sptps.Tunnel, *sptps.Tunnel) {
 	t.Helper()
+	da, db := sessions(t, a, b, random, nil)
+	return da.Tunnel(), db.Tunnel()
+}
+
+// aesTunnels are those of a session that has agreed on AES-256-GCM.
+func aesTunnels(t testing.TB, a, b node.Name) (*sptps.Tunnel, *sptps.Tunnel) {
+	t.Helper()
+	costs := []hybrid.Cost{{Cipher: hybrid.Stock, Nanos: 2}, {Cipher: hybrid.AESGCM, Nanos: 1}}
+	da, db := sessions(t, a, b, rand.Reader, &sptps.Hybrid{PostQuantum: true, Costs: costs})
+	agree(t, da, db)
+	ta, keys, ok := da.Data()
+	tb, _, _ := db.Data()
+	if !ok || keys.Cipher != hybrid.AESGCM {
+		t.Fatal("no AES")
+	}
+	return ta, tb
+}
+
+// agree runs the second key exchange of a session that the other end began.
+func agree(t testing.TB, initiator, responder *sptps.Datagram) {
+	t.Helper()
+	record, err := responder.Offer()
+	for to, from := initiator, responder; record != nil; to, from = from, to {
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out [][]byte
+		out, _, err = to.Handshake(record)
+		if record = nil; len(out) > 0 {
+			record = out[0]
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// sessions returns both ends of an established session, which announce the second key exchange unless that is nil.
+func sessions(t testing.TB, a, b node.Name, random io.Reader, second *sptps.Hybrid) (da, db *sptps.Datagram) {
+	t.Helper()
 	ka, err := keys.Generate(random)
 	if err != nil {
 		t.Fatal(err)
@@ -40,11 +81,11 @@ func tunnelsOf(t testing.TB, a, b node.Name, random io.Reader) (*sptps.Tunnel, *
 		t.Fatal(err)
 	}
 	label := sptps.LabelUDP(a, b)
-	da, kexA, err := sptps.NewDatagram(sptps.Config{Initiator: true, Key: ka, Peer: kb.Public(), Label: label, Rand: random})
+	da, kexA, err := sptps.NewDatagram(sptps.Config{Initiator: true, Key: ka, Peer: kb.Public(), Label: label, Rand: random, Hybrid: second})
 	if err != nil {
 		t.Fatal(err)
 	}
-	db, kexB, err := sptps.NewDatagram(sptps.Config{Key: kb, Peer: ka.Public(), Label: label, Rand: random})
+	db, kexB, err := sptps.NewDatagram(sptps.Config{Key: kb, Peer: ka.Public(), Label: label, Rand: random, Hybrid: second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +111,7 @@ func tunnelsOf(t testing.TB, a, b node.Name, random io.Reader) (*sptps.Tunnel, *
 	if da.Tunnel() == nil || db.Tunnel() == nil {
 		t.Fatal("the handshake is not complete")
 	}
-	return da.Tunnel(), db.Tunnel()
+	return da, db
 }
 
 // written is one Write of a device.
@@ -321,9 +362,13 @@ func plan() mesh.Routes {
 }
 
 // pair is two stations that reach each other directly.
-func pair(t testing.TB) (a, b *station) {
+func pair(t testing.TB) (a, b *station) { return pairWith(tunnels(t, "a", "b")) }
+
+// aesPair is pair with AES-256-GCM.
+func aesPair(t testing.TB) (a, b *station) { return pairWith(aesTunnels(t, "a", "b")) }
+
+func pairWith(ta, tb *sptps.Tunnel) (a, b *station) {
 	a, b = newStation("a", addrA), newStation("b", addrB)
-	ta, tb := tunnels(t, "a", "b")
 	a.metas[1], b.metas[1] = &recordingMeta{}, &recordingMeta{}
 	a.PublishPeers([]mesh.PeerState{directPeer("b", addrB, ta)})
 	b.PublishPeers([]mesh.PeerState{directPeer("a", addrA, tb)})

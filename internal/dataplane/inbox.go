@@ -246,7 +246,7 @@ func (w *worker) sendProbe(probe mesh.SendProbe) {
 	case s == nil:
 		p.drop(UnknownNode)
 		return
-	case !s.open():
+	case !s.ready():
 		p.drop(NoSession)
 		return
 	case len(probe.Data) > maxData:
@@ -338,6 +338,10 @@ func (w *worker) fromPacket(hop node.Name, frame []byte) {
 	from, s := p.known(hop)
 	if s == nil {
 		p.drop(UnknownNode)
+		return
+	}
+	if s.SealedOnly {
+		p.drop(WeakKeys)
 		return
 	}
 	p.reportIndirect(from, from, true, w.now)

@@ -225,6 +225,10 @@ func (r *receiver) openLegacy(from *peer, s *state, addr netip.AddrPort, d []byt
 		r.p.drop(OverLong)
 		return nil
 	}
+	if s.SealedOnly {
+		r.p.drop(WeakKeys)
+		return nil
+	}
 	at := r.reserve()
 	start := at - ethernetLen
 	if r.p.bridging {

@@ -78,7 +78,10 @@ func (pr *peer) forward() *forward.Peer {
 func (s *state) minor() int { return wire.Options(s.Options).Minor() }
 
 // open reports whether packets for the peer can be sealed now.
-func (s *state) open() bool { return s != nil && (s.Tunnel != nil || s.Legacy != nil) }
+func (s *state) open() bool { return s.ready() && !s.Hold }
+
+// ready reports whether anything for the peer can be sealed now, such as probes.
+func (s *state) ready() bool { return s != nil && (s.Tunnel != nil || s.Legacy != nil) }
 
 func (s *state) tcpOnly() bool { return wire.Options(s.Options)&wire.TCPOnly != 0 }
 

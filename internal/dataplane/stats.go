@@ -74,6 +74,7 @@ const (
 	RefusedIn                      // the policy does not let it in
 	RefusedOut                     // the policy does not let it out
 	InboxFull                      // the data plane does not keep up with the protocol core
+	WeakKeys                       // post-quantum keys are required, and it came without
 	reasonCount
 )
 
@@ -86,6 +87,7 @@ var reasonNames = [reasonCount]string{
 	SendFailed: "send failed", DeviceFailed: "device failed", SessionTimeout: "no session in time", ForwardingOff: "forwarding is off",
 	InvalidSource: "source address of another node", RefusedIn: "refused by the policy, incoming",
 	RefusedOut: "refused by the policy, outgoing", InboxFull: "packet path too busy",
+	WeakKeys: "without the post-quantum keys that are required",
 }
 
 func (r Reason) String() string {

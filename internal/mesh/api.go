@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"tincan/internal/forward"
+	"tincan/internal/hybrid"
 	"tincan/internal/keys"
 	"tincan/internal/legacy"
 	"tincan/internal/node"
@@ -60,7 +61,10 @@ type (
 	}
 	// Secured: the handshake asked for by [Secure] or [SecureLegacy] is complete,
 	// the peer has proved who it is, and ACK may be sent.
-	Secured struct{ Conn ConnID }
+	Secured struct {
+		Conn       ConnID
+		Protection Protection // with [Secure]
+	}
 	// Request: a request came in over the secured connection, without a trailing newline.
 	Request struct {
 		Conn ConnID
@@ -227,6 +231,7 @@ type (
 		Node      node.Name
 		PeerKey   keys.PublicKey
 		Label     []byte
+		Hybrid    *sptps.Hybrid // what to announce of the second key exchange, nil: nothing
 	}
 	// SecureLegacy starts the handshake of tinc 1.0, METAKEY to CHAL_REPLY, on the
 	// connection, after the lines sent so far. It is answered by Secured or Closed.
@@ -413,6 +418,8 @@ type PeerState struct {
 	MTU         int           // used for ICMP too big and MSS
 	MinMTU      int           // largest frame known to pass by UDP; 0 when UDP is not confirmed
 	Tunnel      *sptps.Tunnel // nil without session
+	Hold        bool          // with Tunnel: only records of our own protocols may use it; packets wait for another
+	SealedOnly  bool          // no packets pass over a meta connection unsealed, or by the protocol of tinc 1.0
 	Compression int           // level that the peer wants records with Tunnel to be packed with
 	Legacy      *legacy.Link  // keys of a node that speaks the protocol of tinc 1.0; nil: it speaks SPTPS
 	PassOnly    bool          // with Legacy: only what others send to it goes there, since its RSA key is not known
@@ -422,7 +429,7 @@ type PeerState struct {
 func (s *PeerState) Forward() forward.Peer {
 	o := wire.Options(s.Options)
 	return forward.Peer{
-		Reachable: s.Reachable, Adjacent: s.Adjacent, Session: s.Tunnel != nil, Confirmed: s.Confirmed,
+		Reachable: s.Reachable, Adjacent: s.Adjacent && !s.SealedOnly, Session: s.Tunnel != nil && !s.Hold, Confirmed: s.Confirmed,
 		TCPOnly: o.Has(wire.TCPOnly), Minor: o.Minor(), MinMTU: s.MinMTU,
 	}
 }
@@ -465,9 +472,12 @@ type Host struct {
 	Indirect  bool
 	TCPOnly   bool
 	ClampMSS  *bool
-	PMTU      int              // 0: no cap
-	Cached    []netip.AddrPort // address cache, most recent first
-	Told      bool             // others have told us what is in the host file, not a person
+	PMTU      int // 0: no cap
+	// PostQuantum and Cipher take the place of those in [Config]; nil: they do not.
+	PostQuantum *hybrid.Mode
+	Cipher      *hybrid.Cipher
+	Cached      []netip.AddrPort // address cache, most recent first
+	Told        bool             // others have told us what is in the host file, not a person
 }
 
 // Config is the protocol core's configuration. New fills in tinc's defaults for zero
@@ -502,11 +512,16 @@ type Config struct {
 	DirectOnly               bool // choose no relays
 	Echoes                   bool // announce that we answer echoes, and measure with them
 	RosterExchange           bool // announce that we exchange rosters, see SendRoster
-	Punch                    bool // with Echoes: connections from Port can be dialled, see Dial.From
-	PMTU                     int
-	ReplayWindow             int  // in packets; 0: the default, negative: none
-	Weight                   *int // Weight in the main configuration
-	BroadcastSubnets         []subnet.Subnet
+	// Hybrid: announce the second key exchange (package hybrid) in sessions and on connections. PostQuantum is what is wanted
+	// of it, and Cipher which cipher, 0: the one with the least cost.
+	Hybrid           bool
+	PostQuantum      hybrid.Mode
+	Cipher           hybrid.Cipher
+	Punch            bool // with Echoes: connections from Port can be dialled, see Dial.From
+	PMTU             int
+	ReplayWindow     int  // in packets; 0: the default, negative: none
+	Weight           *int // Weight in the main configuration
+	BroadcastSubnets []subnet.Subnet
 
 	PingInterval, PingTimeout        time.Duration
 	MaxTimeout                       time.Duration

@@ -29,7 +29,8 @@ type conn struct {
 	stage         stage
 	login         login // once the peer has said who it is
 	host          Host  // of the peer, as it was let in
-	byLearned     bool  // with a key that was learned, not one of a host file
+	keys          Protection
+	byLearned     bool // with a key that was learned, not one of a host file
 	remote, local netip.AddrPort
 	to            Endpoint // what we have dialled, once it has answered
 	punched       bool     // we have dialled it while the peer dialled us, see punch.go
@@ -196,7 +197,7 @@ func (l *links) line(e Line) {
 	if !c.dialled() {
 		initiator, responder = name, l.cfg.Name
 	}
-	l.emit(Secure{Conn: c.id, Initiator: c.dialled(), Node: name, PeerKey: *c.host.Key, Label: sptps.LabelTCP(initiator, responder)})
+	l.emit(Secure{Conn: c.id, Initiator: c.dialled(), Node: name, PeerKey: *c.host.Key, Label: sptps.LabelTCP(initiator, responder), Hybrid: l.hybridWith(&c.host)})
 }
 
 // whyUnknown tells why a node that is called name may not log in.
@@ -232,7 +233,7 @@ func (l *links) secured(e Secured) {
 	if c == nil || c.stage != securing {
 		return
 	}
-	c.stage = authenticating
+	c.stage, c.keys = authenticating, e.Protection
 	if c.login == loginUpgrade {
 		l.send(c, wire.AckKey{Key: l.cfg.Key.Public()}.Append(nil))
 		return
@@ -621,6 +622,9 @@ func (c *conn) isLeaving() bool { return c.stage == leaving }
 
 // isLegacy tells whether the other end has logged in as in tinc 1.0.
 func (c *conn) isLegacy() bool { return c.login != loginSPTPS }
+
+// protection is what protects the connection, zero as long as it is not.
+func (c *conn) protection() Protection { return c.keys }
 
 // isPunched tells whether both ends have dialled.
 func (c *conn) isPunched() bool { return c.punched }

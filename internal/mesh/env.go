@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"tincan/internal/hybrid"
 	"tincan/internal/legacy"
 	"tincan/internal/mesh/timer"
 	"tincan/internal/node"
@@ -24,6 +25,9 @@ type Deps struct {
 	// Heard is when the last byte came in on a meta connection, zero if unknown. It
 	// may be nil: then only whole requests count.
 	Heard func(ConnID) time.Time
+	// Costs are those of the ciphers that this machine offers in the second key exchange. It may be nil: then there is only
+	// the one of SPTPS. It may block for less than a millisecond.
+	Costs func() []hybrid.Cost
 	// Locate tells where an address leads. It may be nil: then everywhere is Elsewhere.
 	Locate func(netip.Addr) Location
 }

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"tincan/internal/hybrid"
 	"tincan/internal/keys"
 	"tincan/internal/legacy"
 	"tincan/internal/node"
@@ -141,9 +142,11 @@ func (kr *keyring) speaksLegacy(p *peer) bool {
 }
 
 // passOnly tells whether p, to which we speak the protocol of tinc 1.0, is sent nothing of our own:
-// there is no RSA key of it here (or of our own), so perhaps somebody has made it up to read what is sent to it.
-// What others send to it in that protocol we pass on, as tinc does.
-func (kr *keyring) passOnly(p *peer) bool { return p.session().hopByHop() && !kr.rsaLogin(p) }
+// there is no RSA key of it here (or of our own), so perhaps somebody has made it up to read what is sent to it. Or
+// post-quantum keys are required. What others send to it in that protocol we pass on, as tinc does.
+func (kr *keyring) passOnly(p *peer) bool {
+	return p.session().hopByHop() && (!kr.rsaLogin(p) || kr.postQuantum(p.host()) == hybrid.Require)
+}
 
 // policy says which weak choices are allowed with p.
 func (kr *keyring) policy(p *peer) legacy.Policy { return kr.cfg.Policy.With(p.trust.host.Policy) }

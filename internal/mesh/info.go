@@ -86,6 +86,12 @@ type NodeInfo struct {
 	Problem   string // why the last attempt at a connection with it failed, "" if it did not
 	Legacy    bool   // it speaks the protocol of tinc 1.0
 	FirstHop  FirstHop
+	// Protection is what protects the packets, zero without a session, and with Legacy.
+	Protection Protection
+	// Connection is what protects our meta connection with it, zero if there is none, and with Legacy.
+	Connection Protection
+	// Weakness is what is wrong with the keys for its packets, one of the codes of [Reason]; "" if nothing is.
+	Weakness string
 	// WrongKey: the last attempt at a connection with it failed because it has another key than its host file here says.
 	WrongKey bool
 	Removed  bool // its host file was deleted here by hand
@@ -121,6 +127,10 @@ func (rp *reports) nodesAfter(name node.Name, most int) []NodeInfo {
 			n.Indirect = p.path().Indirect
 			n.ValidKey = p.session().ready()
 			n.Waiting = p.session().pending()
+			n.Protection, n.Weakness = p.session().protection(), rp.weakness(p)
+			if c := p.conn(); c != nil {
+				n.Connection = c.protection()
+			}
 			n.Confirmed, n.Idle, n.Addr = p.confirmed(), p.idle(), p.addr()
 			if n.Confirmed {
 				u := p.udpState()

@@ -52,6 +52,10 @@ func (s *legacySession) ready() bool    { return s.link.CanSend() }
 func (s *legacySession) pending() bool  { return s.asked && !s.link.CanSend() }
 func (s *legacySession) minProbe() int  { return minLegacyProbe }
 
+func (s *legacySession) protection() Protection { return Protection{} }
+func (s *legacySession) held() bool             { return false }
+func (s *legacySession) whyStock() string       { return "" }
+
 func (s *legacySession) suite() legacy.Suite {
 	suite, _ := s.link.SendSuite()
 	return suite

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"tincan/internal/b64"
+	"tincan/internal/hybrid"
 	"tincan/internal/keys"
 	"tincan/internal/legacy"
 	"tincan/internal/mesh/timer"
@@ -85,6 +86,12 @@ type session interface {
 	// undecodable: that many packets in a row could not be opened.
 	undecodable(count int)
 
+	// protection is what protects packets, zero if they are not, or by the protocol of tinc 1.0.
+	protection() Protection
+	// held tells whether packets wait for other keys although the session is ready.
+	held() bool
+	// whyStock is why packets are not protected by what we would like: a code of a reason, "" if they are.
+	whyStock() string
 	// publish fills in what the data plane needs.
 	publish(st *PeerState)
 	// suite is what the node wants packets to be protected and packed with. Of a
@@ -202,6 +209,12 @@ func (ss *sessions) startAllowed(p *peer, leads bool) bool {
 	}
 	*n++
 	return *n <= maxStarts
+}
+
+// sealedOnly tells whether packets may be exchanged with p only in records of a session with post-quantum keys: these are
+// required, and our connection with it has none.
+func (ss *sessions) sealedOnly(p *peer) bool {
+	return ss.postQuantum(p.host()) == hybrid.Require && (p.conn() == nil || !p.conn().protection().PostQuantum)
 }
 
 // sessionState is the session with a node.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"tincan/internal/aesgcm"
 	"tincan/internal/b64"
 	"tincan/internal/compress"
 	"tincan/internal/keys"
@@ -42,6 +43,7 @@ type sptpsSession struct {
 	initiator   bool            // we began it and are the one to renew its keys
 	compression int             // level that the peer wants to receive
 	rekeying    time.Time       // when a rekey was begun, zero if none is under way
+	second      secondState
 
 	shake *handshakes // nil: there was none
 }
@@ -70,6 +72,7 @@ type handshakes struct {
 type exchange struct {
 	d        *sptps.Datagram
 	key      keys.PublicKey // of the node, in it
+	wants    *sptps.Hybrid  // what we announce in it
 	over     ConnID         // where its first record came from, if the peer began
 	leads    bool           // that came over the connection that leads to the node
 	kex      []byte         // our first record
@@ -133,14 +136,23 @@ func (s *sptpsSession) pending() bool {
 	return s.shake != nil && (s.shake.outbound != nil || len(s.shake.inbound) > 0)
 }
 func (s *sptpsSession) keyChanged()   {} // it has keys of its own
-func (s *sptpsSession) reconfigured() {}
 func (s *sptpsSession) minProbe() int { return minProbe }
+
+// reconfigured makes a new session if the configuration wants other keys for packets.
+func (s *sptpsSession) reconfigured() {
+	s.restrict()
+	if s.active != nil && s.wantsOther() {
+		s.start()
+	}
+}
 
 func (s *sptpsSession) suite() legacy.Suite { return legacy.Suite{Compression: s.compression} }
 
 func (s *sptpsSession) publish(st *PeerState) {
+	st.SealedOnly = s.ss.sealedOnly(s.p)
 	if s.active != nil {
-		st.Tunnel, st.Compression = s.active.Tunnel(), s.compression
+		st.Tunnel, _, _ = s.active.Data()
+		st.Compression, st.Hold = s.compression, s.held()
 	}
 }
 
@@ -155,6 +167,7 @@ func (s *sptpsSession) largestFrame(payload int) int {
 func (s *sptpsSession) begin() {
 	switch {
 	case s.active != nil:
+		s.resumeSecond()
 	case s.pending() && s.ss.now.Sub(s.shake.begun) < handshakeTimeout:
 		s.repeat()
 	default:
@@ -211,6 +224,9 @@ func (s *sptpsSession) heardBefore(data string, leads bool) bool {
 	}
 	if s.ss.startAllowed(s.p, leads) {
 		s.ss.reach.route(s.p, e.sent)
+		if e == h.last && !s.second.since.IsZero() { // what followed it got lost, too
+			s.offer()
+		}
 	}
 	return true
 }
@@ -233,8 +249,9 @@ func (s *sptpsSession) start() {
 	if s.keySuspect() {
 		ss.keyring.askKey(p)
 	}
+	wants := ss.hybridWith(p.host())
 	d, kex, err := sptps.NewDatagram(sptps.Config{
-		Initiator: true, Key: ss.cfg.Key, Peer: *key,
+		Initiator: true, Key: ss.cfg.Key, Peer: *key, Hybrid: wants,
 		Label: sptps.LabelUDP(ss.cfg.Name, p.name), Rand: ss.deps.Secrets, Window: ss.cfg.ReplayWindow,
 	})
 	if err != nil {
@@ -244,7 +261,7 @@ func (s *sptpsSession) start() {
 	h := s.handshakes()
 	h.end()
 	h.outbound = &exchange{
-		d: d, key: *key,
+		d: d, key: *key, wants: wants,
 		sent: wire.ReqKey{From: ss.cfg.Name, To: p.name, Sub: wire.SubStart, Data: b64.Encode(kex)}.Append(nil),
 	}
 	h.begun = ss.now
@@ -347,15 +364,16 @@ func (s *sptpsSession) peerStarts(c *conn, data string) {
 		h.end()
 	}
 	if h.blank == nil || h.blank.key != *key {
+		wants := ss.hybridWith(p.host())
 		d, own, err := sptps.NewDatagram(sptps.Config{
-			Key: ss.cfg.Key, Peer: *key,
+			Key: ss.cfg.Key, Peer: *key, Hybrid: wants,
 			Label: sptps.LabelUDP(p.name, ss.cfg.Name), Rand: ss.deps.Secrets, Window: ss.cfg.ReplayWindow,
 		})
 		if err != nil {
 			ss.logf(0, Error, "could not answer %s: %v", p.name, err)
 			return
 		}
-		h.blank, h.inbound = &exchange{d: d, key: *key, kex: own}, nil
+		h.blank, h.inbound = &exchange{d: d, key: *key, wants: wants, kex: own}, nil
 	}
 	d := h.blank.d.Clone()
 	out, _, err := d.Handshake(kex)
@@ -366,7 +384,7 @@ func (s *sptpsSession) peerStarts(c *conn, data string) {
 	if !crossing && (leads || h.outbound == nil) {
 		h.begun = ss.now
 	}
-	e := &exchange{d: d, key: *key, over: c.id, leads: leads, received: data}
+	e := &exchange{d: d, key: *key, wants: h.blank.wants, over: c.id, leads: leads, received: data}
 	h.inbound = with(h.inbound, e)
 	e.sent = s.answer(h.blank.kex)
 	s.answer(out...)
@@ -419,6 +437,7 @@ func (s *sptpsSession) handshake(c *conn, record []byte, r wire.AnsKey) (done bo
 	ss, p := s.ss, s.p
 	switch n := binary.BigEndian.Uint32(record); { // the first two records of a session are clear
 	case n >= 2 && s.active != nil:
+		before, _, _ := s.active.Data()
 		out, done, err := s.active.Handshake(record)
 		if err != nil {
 			ss.logf(2, Info, "handshake with %s: %v", p.name, err)
@@ -428,6 +447,10 @@ func (s *sptpsSession) handshake(c *conn, record []byte, r wire.AnsKey) (done bo
 		if done {
 			ss.logf(3, Debug, "keys of the session with %s renewed", p.name)
 			s.established(r)
+			s.beginSecond()
+		}
+		if now, _, _ := s.active.Data(); now != before {
+			s.secondDone()
 		}
 		return done
 	case n < 2 && s.pending():
@@ -458,7 +481,7 @@ func (s *sptpsSession) peerAnswers(c *conn, record []byte, r wire.AnsKey) {
 		ss.logf(2, Info, "handshake with %s: %v", p.name, err)
 		return
 	}
-	e := &exchange{d: d, key: h.outbound.key, leads: leads, received: r.Key}
+	e := &exchange{d: d, key: h.outbound.key, wants: h.outbound.wants, leads: leads, received: r.Key}
 	h.answered = with(h.answered, e)
 	h.sent = ss.now
 	e.sent = s.answer(out...)
@@ -480,6 +503,9 @@ func (s *sptpsSession) conclude(record []byte, r wire.AnsKey) (done bool) {
 			return false
 		}
 		s.active, s.initiator, h.last = e.d, i >= len(h.inbound), nil
+		s.endSecond()
+		s.second = s.second.next(e.wants, ss.now)
+		s.restrict()
 		if !s.initiator {
 			e.received, e.sent = r.Key, sent
 			h.last = e
@@ -489,6 +515,7 @@ func (s *sptpsSession) conclude(record []byte, r wire.AnsKey) (done bool) {
 		ss.logf(2, Info, "session with %s established", p.name)
 		ss.keyring.proven(p, e.key)
 		s.established(r)
+		s.beginSecond()
 		ss.forwarding.publishPeers() // the probes that follow need the new keys
 		p.udp().probeNow()
 		ss.paths.try(p, true)
@@ -533,7 +560,8 @@ func (s *sptpsSession) check() {
 			return // a new session is being made
 		}
 	}
-	if s.active.Tunnel().SealedCount() > maxRecords {
+	data, _, second := s.active.Data()
+	if max(s.active.Tunnel().SealedCount(), data.SealedCount()) > maxRecords {
 		s.start()
 		return
 	}
@@ -545,7 +573,8 @@ func (s *sptpsSession) check() {
 		}
 		return
 	}
-	if ss.now.Before(s.renewAt()) {
+	usedUp := second && data.SealedCount() > aesgcm.MaxRecords && s.second.since.IsZero()
+	if ss.now.Before(s.renewAt()) && !usedUp {
 		return
 	}
 	s.rekeying = ss.now
@@ -590,6 +619,9 @@ func (s *sptpsSession) undecodable(count int) {
 	ss, p := s.ss, s.p
 	if s.active == nil {
 		s.begin()
+		return
+	}
+	if s.hopeless() { // what comes is refused, see restrict
 		return
 	}
 	if count < undecodableLimit || s.shake != nil && ss.now.Sub(s.shake.begun) < handshakeTimeout {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"tincan/internal/hybrid"
 	"tincan/internal/mesh/pmtu"
 	"tincan/internal/node"
 	"tincan/internal/wire"
@@ -15,10 +16,11 @@ import (
 
 // Why says why packets for a node take the path they do.
 type Why struct {
-	Node    node.Name
-	Good    bool // no problem was found
-	Reasons []Reason
-	Change  string // the one change that would help, "" if nobody here can tell
+	Node       node.Name
+	Good       bool // no problem was found
+	Reasons    []Reason
+	Encryption string // what protects the packets, and why by nothing better; "" without a session, and with nodes of tinc 1.0
+	Change     string // the one change that would help, "" if nobody here can tell
 }
 
 // Reason is one link of the chain: each follows from the one after it.
@@ -26,6 +28,12 @@ type Reason struct {
 	Code string // a fixed word for programs, see the constants
 	Text string // a sentence for people, without a full stop
 }
+
+// Other reasons why a session has the keys that it has.
+const (
+	stockOnly = "stock-only"       // the node does not announce the second key exchange
+	notWanted = "post-quantum-off" // it does not want post-quantum keys
+)
 
 // Codes of reasons.
 const (
@@ -62,6 +70,9 @@ const (
 	WhyLossy        = "packet-loss"
 	WhySmall        = "low-mtu"
 	WhyCompressed   = "compressed"
+
+	WhyNoSecond    = "key-exchange-withheld" // the node announces the second key exchange, but nobody answers
+	WhyPostQuantum = "post-quantum-required" // it has no such keys
 )
 
 // What is worth mentioning of a path that works.
@@ -189,7 +200,63 @@ func (rp *reports) whyNotConnected(w *Why, p *peer) {
 	}
 }
 
+// whyProtected says what protects packets for p, if there is a session, and why by no better keys.
+func (rp *reports) whyProtected(w *Why, p *peer) {
+	s := p.session()
+	w.Encryption = rp.encryption(p)
+	switch problem := rp.weakness(p); problem {
+	case WhyPostQuantum:
+		w.Good = false
+		w.add(problem, "no packets are exchanged with %s, which has no post-quantum keys: PostQuantum = require", p.name)
+		w.Change = fmt.Sprintf("update %s, or set PostQuantum = yes in its host file here", p.name)
+	case WhyNoSecond:
+		w.Good = false
+		w.add(problem, "%s announces the second key exchange, but its messages do not arrive, there or here", p.name)
+		w.suggest("a node on the path may suppress them: connect the two directly, and see the log of %s", p.name)
+	default:
+		if s.held() {
+			w.add(WhyHandshake, "the second key exchange with %s is in progress", p.name)
+		}
+	}
+}
+
+// encryption says what protects packets for p, "" if there is no session, or tinc's.
+func (rp *reports) encryption(p *peer) string {
+	s := p.session()
+	k := s.protection()
+	if !rp.cfg.Hybrid || k.Cipher == 0 {
+		return ""
+	}
+	text := k.Cipher.String() + ", "
+	if k.PostQuantum {
+		return text + "post-quantum keys"
+	}
+	text += "classical keys"
+	switch s.whyStock() {
+	case stockOnly:
+		text += fmt.Sprintf(" (%s runs tinc or an older tincan)", p.name)
+	case notWanted:
+		text += fmt.Sprintf(" (%s has PostQuantum = no)", p.name)
+	}
+	return text
+}
+
+// weakness is what is wrong with the keys for packets for p: the code of a reason, "" if nothing is.
+func (rp *reports) weakness(p *peer) string {
+	s := p.session()
+	code := s.whyStock()
+	waits := code == WhyHandshake || code == WhyNoSecond
+	switch {
+	case rp.postQuantum(p.host()) == hybrid.Require && (s.hopByHop() || s.held() && !waits):
+		return WhyPostQuantum
+	case code == WhyNoSecond:
+		return code
+	}
+	return ""
+}
+
 func (rp *reports) whyReachable(w *Why, p *peer, f Found) {
+	defer rp.whyProtected(w, p)
 	if !p.session().ready() || rp.keyring.passOnly(p) {
 		rp.whyNoSession(w, p, f)
 		return

@@ -3,7 +3,9 @@ package metaconn
 import (
 	"errors"
 
+	"tincan/internal/hybrid"
 	"tincan/internal/legacy"
+	"tincan/internal/mesh"
 	"tincan/internal/sptps"
 	"tincan/internal/wire"
 )
@@ -22,6 +24,8 @@ type codec interface {
 	frame(dst, frame []byte) ([]byte, error)
 	// maxFrame is the longest frame that the neighbour takes, in bytes.
 	maxFrame() int
+	// protection is what protects the messages, once the handshake is over; zero in the protocol of tinc 1.0.
+	protection() mesh.Protection
 	// blobs tells whether the neighbour understands SPTPS_PACKET.
 	blobs() bool
 }
@@ -47,6 +51,13 @@ func (c modern) frame(dst, frame []byte) ([]byte, error)  { return c.AppendRecor
 func (modern) maxFrame() int                              { return wire.MaxBlob }
 func (modern) blobs() bool                                { return true }
 
+func (c modern) protection() mesh.Protection {
+	if keys, ok := c.Hybrid(); ok {
+		return mesh.Protection{Cipher: keys.Cipher, PostQuantum: keys.PostQuantum}
+	}
+	return mesh.Protection{Cipher: hybrid.Stock}
+}
+
 // old is the protocol of tinc 1.0. Requests are lines of an encrypted stream, and
 // frames are bytes of it.
 type old struct{ *legacy.Meta }
@@ -67,5 +78,6 @@ func (c old) request(dst, text []byte) ([]byte, error) {
 func (c old) frame(dst, frame []byte) ([]byte, error) { return c.AppendRaw(dst, frame) }
 func (old) maxFrame() int                             { return legacy.MaxFrame }
 func (old) blobs() bool                               { return false }
+func (old) protection() mesh.Protection               { return mesh.Protection{} }
 
 var errOldBlob = errors.New("the peer sent SPTPS_PACKET, which does not exist in the protocol of tinc 1.0")

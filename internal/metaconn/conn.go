@@ -179,6 +179,7 @@ func (c *conn) secure(e mesh.Secure) {
 		Peer:      e.PeerKey,
 		Label:     e.Label,
 		Rand:      c.t.cfg.Rand,
+		Hybrid:    e.Hybrid,
 	})
 	if err != nil {
 		c.fail(fmt.Errorf("begin the key exchange: %w", err))

@@ -200,7 +200,7 @@ func (in *input) next(b []byte) (int, error) {
 		if c.accepted {
 			c.t.admission.prove(c.visitor, time.Now())
 		}
-		c.event(mesh.Secured{Conn: c.id})
+		c.event(mesh.Secured{Conn: c.id, Protection: c.codec.protection()}) // only this goroutine calls next
 	}
 	if m.hasData {
 		// The data stays valid: only this goroutine calls next.

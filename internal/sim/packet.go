@@ -60,6 +60,9 @@ func (w *World) byPacket(at, to *Host, conn mesh.ConnID, r Trace, done func(Trac
 	}
 	l.carried, l.other.carried = w.Now, w.Now
 	l.deliver(func() {
+		if to.peers[at.Name].SealedOnly {
+			return
+		}
 		r.Hops = append(slices.Clip(r.Hops), to.Name)
 		r.UDP = false
 		to.event(mesh.CameIndirectly{Node: at.Name, Hop: at.Name, TCP: true})

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"time"
 
+	"tincan/internal/hybrid"
 	"tincan/internal/keys"
 	"tincan/internal/membership"
 	"tincan/internal/mesh"
@@ -66,6 +67,8 @@ type World struct {
 	DroppedInUse int
 	// OnSend is called for each request that goes into a meta connection, if it is not nil.
 	OnSend func(from, to *Host, text string)
+	// Change may change each request that goes into a meta connection, or suppress it by "", if it is not nil.
+	Change func(from, to *Host, text string) string
 	// OnEffect is called for each effect of a protocol core, if it is not nil.
 	OnEffect func(h *Host, e mesh.Effect)
 	// Log is called for each message of a protocol core, if it is not nil.
@@ -251,6 +254,7 @@ func (h *Host) Start(connectTo ...node.Name) {
 		Name: h.Name, Key: h.Key, Port: h.Addr.Port(), Sockets: []netip.AddrPort{h.Addr},
 		Hosts: map[node.Name]mesh.Host{}, ConnectTo: connectTo, Broadcast: true,
 		Echoes: !h.Plain && !h.Old, RosterExchange: h.Exchange != nil,
+		Hybrid: !h.Plain && !h.Old, PostQuantum: hybrid.Yes,
 	}
 	if h.Exchange != nil {
 		h.Exchange.SetNeighbours(h.now(), nil)
@@ -522,7 +526,13 @@ func (h *Host) do(e mesh.Effect) {
 			if w.OnSend != nil {
 				w.OnSend(h, l.other.host, e.Text)
 			}
-			l.put(delivery{text: e.Text})
+			text := e.Text
+			if w.Change != nil {
+				text = w.Change(h, l.other.host, text)
+			}
+			if text != "" {
+				l.put(delivery{text: text})
+			}
 		}
 	case mesh.CloseConn:
 		if l := h.links[e.Conn]; l != nil {

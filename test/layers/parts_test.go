@@ -80,7 +80,7 @@ var parts = map[string]partOf{
 		keeps: "peer.published",
 	},
 	"sessions": {
-		files: "session sptps legacy_session",
+		files: "session sptps second legacy_session",
 		calls: "reach keyring links addresses paths forwarding",
 		keeps: "peer.keys contact.starts",
 	},
@@ -90,7 +90,7 @@ var parts = map[string]partOf{
 	},
 	// What the parts have in common: whom they may look up, and what they may use. These know no part.
 	"directory": {files: "peer"},
-	"env":       {files: "env"},
+	"env":       {files: "env hybrid"},
 	// What others see, and the conductor, which knows all parts by their types.
 	"Mesh": {files: "mesh facade api events"},
 }
