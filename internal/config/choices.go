@@ -3,6 +3,8 @@ package config
 import (
 	"slices"
 	"strings"
+
+	"tincan/internal/hybrid"
 )
 
 // The types of this file are the choices of variables of kind [Word]. Their values have the order of the words in the
@@ -67,6 +69,12 @@ const (
 )
 
 func (r Roster) String() string { return mustFind("Roster").Words[r] }
+
+// postQuantum is the choice of PostQuantum.
+func (r *Reader) postQuantum() hybrid.Mode { return hybrid.Mode(r.choice("PostQuantum")) }
+
+// sessionCipher is the choice of SessionCipher, 0 for auto.
+func (r *Reader) sessionCipher() hybrid.Cipher { return hybrid.Cipher(r.choice("SessionCipher")) }
 
 // Priority is a choice of ProcessPriority.
 type Priority uint8

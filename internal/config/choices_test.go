@@ -3,6 +3,7 @@ package config
 import (
 	"testing"
 
+	"tincan/internal/hybrid"
 	"tincan/internal/route"
 )
 
@@ -18,9 +19,11 @@ func TestChoicesFitTheirWords(t *testing.T) {
 		"Forwarding":      {[]any{route.Internal, route.Off, route.Kernel}, func(s Settings) any { return s.Forwarding }},
 		"KeyDistribution": {[]any{DistributeKeys, KeepKeys, DistributeCompat}, func(s Settings) any { return s.KeyDistribution }},
 		"Mode":            {[]any{route.ByAddress, route.ByMAC, route.ToAll}, func(s Settings) any { return s.Mode }},
+		"PostQuantum":     {[]any{hybrid.No, hybrid.Yes, hybrid.Require}, func(s Settings) any { return s.PostQuantum }},
 		"ProcessPriority": {[]any{PriorityLow, PriorityNormal, PriorityHigh}, func(s Settings) any { return s.ProcessPriority }},
 		"Roster":          {[]any{RosterSigned, RosterWarn, RosterOpen}, func(s Settings) any { return s.Roster }},
 		"Sandbox":         {[]any{SandboxOff, SandboxNormal, SandboxHigh}, func(s Settings) any { return s.Sandbox }},
+		"SessionCipher":   {[]any{hybrid.Cipher(0), hybrid.Stock, hybrid.AESGCM}, func(s Settings) any { return s.SessionCipher }},
 		"UPnP":            {[]any{UPnPOff, UPnPOn, UPnPForUDP}, func(s Settings) any { return s.UPnP }},
 	} {
 		words := mustFind(name).Words
@@ -28,6 +31,7 @@ func TestChoicesFitTheirWords(t *testing.T) {
 			"AddressFamily": {"any", "ipv4", "ipv6"}, "Broadcast": {"mst", "no", "direct", "yes"},
 			"DeviceType": {"tun", "tap", "dummy", "fd", "raw_socket", "multicast"}, "Forwarding": {"internal", "off", "kernel"},
 			"KeyDistribution": {"yes", "no", "compat"}, "Mode": {"router", "switch", "hub"}, "ProcessPriority": {"low", "normal", "high"},
+			"PostQuantum": {"no", "yes", "require"}, "SessionCipher": {"auto", "chacha20-poly1305", "aes-256-gcm"},
 			"Roster":  {"signed", "warn", "open"},
 			"Sandbox": {"off", "normal", "high"}, "UPnP": {"no", "yes", "udponly"},
 		}[name]
@@ -46,6 +50,14 @@ func TestChoicesFitTheirWords(t *testing.T) {
 	if s.AddressFamily != zero.AddressFamily || s.Broadcast != zero.Broadcast || s.DeviceType != zero.DeviceType || s.Forwarding != zero.Forwarding ||
 		s.KeyDistribution != zero.KeyDistribution || s.Mode != zero.Mode || s.ProcessPriority != zero.ProcessPriority || s.Roster != zero.Roster || s.Sandbox != zero.Sandbox || s.UPnP != zero.UPnP {
 		t.Errorf("the zero values are not the defaults: %+v", s)
+	}
+	if s.PostQuantum != hybrid.Yes || s.SessionCipher != 0 {
+		t.Errorf("the defaults are %v and %v", s.PostQuantum, s.SessionCipher)
+	}
+	for c := hybrid.Stock; c <= hybrid.AESGCM; c++ {
+		if word := mustFind("SessionCipher").Words[c]; word != c.String() {
+			t.Errorf("%s prints as %s", word, c)
+		}
 	}
 	if SandboxHigh.String() != "high" || PriorityLow.String() != "low" || PriorityUnchanged.String() != "" || DeviceRawSocket.String() != "raw_socket" {
 		t.Error("a choice does not print as its word")

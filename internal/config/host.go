@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"tincan/internal/hybrid"
 	"tincan/internal/keys"
 	"tincan/internal/legacy"
 	"tincan/internal/node"
@@ -27,6 +28,8 @@ type Host struct {
 	TCPOnly       bool
 	ClampMSS      *bool // nil: not given
 	PMTUDiscovery *bool
+	PostQuantum   *hybrid.Mode   // nil: not given
+	SessionCipher *hybrid.Cipher // nil: not given
 
 	ModTime time.Time // of the file
 }
@@ -58,6 +61,14 @@ func ReadHost(pool *Pool, name node.Name, src Source) (Host, []Warning) {
 	}
 	h.ClampMSS = r.boolIfSet("ClampMSS")
 	h.PMTUDiscovery = r.boolIfSet("PMTUDiscovery")
+	if _, _, ok := r.value("PostQuantum"); ok {
+		mode := r.postQuantum()
+		h.PostQuantum = &mode
+	}
+	if _, _, ok := r.value("SessionCipher"); ok {
+		c := r.sessionCipher()
+		h.SessionCipher = &c
+	}
 	if _, e, ok := r.value("Port"); ok {
 		h.Port, _ = ParsePort(e.Value)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"tincan/internal/hybrid"
 	"tincan/internal/legacy"
 	"tincan/internal/node"
 	"tincan/internal/route"
@@ -110,6 +111,10 @@ type Settings struct {
 	Policy legacy.Policy
 	// Compression is the level (package compress) that nodes of tinc 1.1 should use towards us.
 	Compression int
+	// PostQuantum and SessionCipher are for sessions and connections with nodes that know the second key exchange. 0:
+	// the quickest cipher.
+	PostQuantum   hybrid.Mode
+	SessionCipher hybrid.Cipher
 	// Protocol is what ExperimentalProtocol says about the protocol of tinc 1.1.
 	Protocol Protocol
 }
@@ -161,6 +166,9 @@ func ReadSettings(pool *Pool, self node.Name, dir string) (Settings, []Warning) 
 
 		KeyDistribution:     KeyDistribution(r.choice("KeyDistribution")),
 		KeyDistributionPort: r.Int("KeyDistributionPort"),
+
+		PostQuantum:   r.postQuantum(),
+		SessionCipher: r.sessionCipher(),
 
 		Roster:    Roster(r.choice("Roster")),
 		NetworkID: r.String("NetworkID"),

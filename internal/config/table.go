@@ -102,6 +102,11 @@ var table = []Variable{
 
 	{Name: "Workers", Flags: Server, Kind: Int, Max: 64, Since: "tincan"},
 
+	// ------------------------------------------------ ours: what protects packets between two tincans
+
+	{Name: "PostQuantum", Flags: Server | HostFile | Reload, Kind: Word, Words: words("no", "yes", "require"), Default: "yes", Since: "tincan"},
+	{Name: "SessionCipher", Flags: Server | HostFile | Reload, Kind: Word, Words: words("auto", "chacha20-poly1305", "aes-256-gcm"), Default: "auto", Since: "tincan"},
+
 	// ------------------------------------------------ ours: what is allowed with nodes of tinc 1.0
 
 	{Name: "ShortRSAKeys", Flags: Server | HostFile | Reload, Kind: Bool, Default: "no", Since: "tincan"},

@@ -25,7 +25,9 @@ type WhyReport struct {
 	Node    node.Name   `json:"node"`
 	Good    bool        `json:"good"` // no problem was found
 	Reasons []WhyReason `json:"reasons"`
-	Change  string      `json:"change,omitempty"` // the one change that would help
+	// Encryption is what protects the packets, and why by nothing better.
+	Encryption string `json:"encryption,omitempty"`
+	Change     string `json:"change,omitempty"` // the one change that would help
 }
 
 // WhyReason is one link of the chain. Code is a fixed word, Text a sentence.

@@ -124,6 +124,16 @@ type NodeView struct {
 	Problem string `json:"problem,omitempty"`
 	// WrongKey: it failed because the node has another key than its host file here says.
 	WrongKey bool `json:"wrong_key,omitempty"`
+	// Cipher encrypts its packets, such as aes-256-gcm.
+	Cipher string `json:"cipher,omitempty"`
+	// PostQuantum: the keys for its packets are.
+	PostQuantum bool `json:"post_quantum,omitempty"`
+	// MetaCipher encrypts the meta connection with it.
+	MetaCipher string `json:"meta_cipher,omitempty"`
+	// MetaPostQuantum: the keys of that connection are.
+	MetaPostQuantum bool `json:"meta_post_quantum,omitempty"`
+	// Weakness is what is wrong with the keys for its packets: a code of why.
+	Weakness string `json:"weakness,omitempty"`
 	// Removed: its host file was deleted here by hand, so this node sends it nothing.
 	Removed bool `json:"removed,omitempty"`
 }
@@ -311,9 +321,11 @@ func View(n *NodeInfo) NodeView {
 		Since:     instant(n.Changed),
 		Problem:   n.Problem,
 		WrongKey:  n.WrongKey,
-		Removed:   n.Removed,
-		Program:   n.Program,
-		Address:   n.Address.HostPort(),
+		Cipher:    n.Encryption, PostQuantum: n.PostQuantum, MetaCipher: n.Connection, MetaPostQuantum: n.ConnectionPostQuantum,
+		Weakness: n.Weakness,
+		Removed:  n.Removed,
+		Program:  n.Program,
+		Address:  n.Address.HostPort(),
 	}
 	if v.Reachable {
 		v.Protocol = fmt.Sprintf("17.%d", n.Options.Minor())

@@ -121,8 +121,13 @@ type NodeInfo struct {
 	FirstHop *FirstHop // nil: not known
 	Problem  string    // why the last attempt at a connection with it failed, "" if it did not
 	WrongKey bool      // it failed because the node has another key than its host file here says
-	Removed  bool      // its owner has deleted its host file here, so nothing is sent to it
-	Program  string    // what it calls its program, as "tincan/1.0"; "" if it does not say
+	// Encryption is what protects its packets, and Connection our meta connection with it: "aes-256-gcm"; "" if there is
+	// none, or the protocol of tinc 1.0.
+	Encryption, Connection             string
+	PostQuantum, ConnectionPostQuantum bool   // whether their keys are
+	Weakness                           string // what is wrong with the keys for its packets: a code of "why"; "" if nothing is
+	Removed                            bool   // its owner has deleted its host file here, so nothing is sent to it
+	Program                            string // what it calls its program, as "tincan/1.0"; "" if it does not say
 }
 
 // FirstHop is where packets for a node go first.

@@ -114,6 +114,13 @@ func describe(n mesh.NodeInfo) control.NodeInfo {
 		Cipher: n.Suite.Cipher, Digest: n.Suite.Digest, MACLen: n.Suite.MACLen, Compression: n.Suite.Compression,
 		Loss: n.Loss, Problem: n.Problem, WrongKey: n.WrongKey, Removed: n.Removed,
 	}
+	if n.Protection.Cipher != 0 {
+		c.Encryption, c.PostQuantum = n.Protection.Cipher.String(), n.Protection.PostQuantum
+	}
+	if n.Connection.Cipher != 0 {
+		c.Connection, c.ConnectionPostQuantum = n.Connection.Cipher.String(), n.Connection.PostQuantum
+	}
+	c.Weakness = n.Weakness
 	hop := control.FirstHop(n.FirstHop)
 	c.FirstHop = &hop
 	if n.RTT > 0 {

@@ -365,9 +365,11 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 
 	var seed [32]byte
 	rand.Read(seed[:])
+	costs := sync.OnceValue(measureCosts)
+	go costs() // the first handshake needs them
 	d.core.mesh = mesh.New(d.meshConfig(d.network()), mesh.Deps{
 		Rand: mathrand.New(mathrand.NewChaCha8(seed)), Secrets: rand.Reader, RouteMTU: d.socks.routeMTU,
-		Heard: d.conns.Heard, Locate: d.where.locate,
+		Heard: d.conns.Heard, Locate: d.where.locate, Costs: costs,
 	}, time.Now())
 	d.core.flush(time.Now()) // our own subnets come up before anything else happens
 	if d.confined.strict() {

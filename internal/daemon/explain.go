@@ -30,7 +30,7 @@ func (b *backend) Why(name node.Name, to *policy.Target) control.WhyReport {
 		b.lookAround(name, &f)
 		d.core.call(func(m *mesh.Mesh) { w = m.Why(name, f) })
 	}
-	r := control.WhyReport{Node: w.Node, Good: w.Good, Change: w.Change, Reasons: []control.WhyReason{}}
+	r := control.WhyReport{Node: w.Node, Good: w.Good, Encryption: w.Encryption, Change: w.Change, Reasons: []control.WhyReason{}}
 	for _, reason := range w.Reasons {
 		r.Reasons = append(r.Reasons, control.WhyReason(reason))
 	}

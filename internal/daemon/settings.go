@@ -24,6 +24,7 @@ func (d *Daemon) meshConfig(n *confdir.Network) mesh.Config {
 		NoPMTUDiscovery: !s.PMTUDiscovery, NoClamp: !s.ClampMSS,
 		StrictSubnets: s.StrictSubnets, TunnelServer: s.TunnelServer,
 		NoUDPDiscovery: !s.UDPDiscovery, NoLocalDiscovery: !s.LocalDiscovery,
+		Hybrid: true, PostQuantum: s.PostQuantum, Cipher: s.SessionCipher,
 		Echoes: true, RosterExchange: true, NoRelay: !s.Relay || s.Forwarding == route.Off, DirectOnly: s.DirectOnly,
 		Punch: d.socks.punches && s.Proxy.Kind == config.NoProxy,
 		PMTU:  s.PMTU, Weight: s.Weight, ReplayWindow: s.ReplayWindow,
@@ -78,6 +79,7 @@ func meshHost(h config.Host) mesh.Host {
 	m := mesh.Host{
 		Key: h.Key, RSAKey: h.RSAKey, Policy: h.Policy, Subnets: h.Subnets, Weight: h.Weight,
 		Indirect: h.IndirectData, TCPOnly: h.TCPOnly, ClampMSS: h.ClampMSS, PMTU: h.PMTU,
+		PostQuantum: h.PostQuantum, Cipher: h.SessionCipher,
 	}
 	for _, a := range h.Addresses {
 		m.Addresses = append(m.Addresses, mesh.Endpoint{Host: a.Host, Port: a.Port})

@@ -25,6 +25,7 @@ import (
 
 	"tincan/internal/config"
 	"tincan/internal/dataplane"
+	"tincan/internal/hybrid"
 	"tincan/internal/keys"
 	"tincan/internal/legacy"
 	"tincan/internal/mesh"
@@ -173,6 +174,8 @@ func TestEveryVariableHasAnEffect(t *testing.T) {
 			}
 			return *c.Weight
 		}),
+		core("PostQuantum", "require", hybrid.Require, func(c mesh.Config) any { return c.PostQuantum }),
+		core("SessionCipher", "aes-256-gcm", hybrid.AESGCM, func(c mesh.Config) any { return c.Cipher }),
 		core("Compression", "9", 9, func(c mesh.Config) any { return c.Compression }),
 		core("Cipher", "aes-128-cbc", legacy.AES128CBC, func(c mesh.Config) any { return c.Suite.Cipher }),
 		core("MACLength", "8", 8, func(c mesh.Config) any { return c.Suite.MACLen }),

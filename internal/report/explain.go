@@ -18,6 +18,9 @@ func WriteWhy(w io.Writer, r control.WhyReport) error {
 		}
 		b.WriteString(reason.Text + "\n")
 	}
+	if r.Encryption != "" {
+		b.WriteString("encryption: " + r.Encryption + "\n")
+	}
 	switch {
 	case r.Change != "":
 		b.WriteString("suggestion: " + r.Change + "\n")

@@ -103,10 +103,14 @@ func writeHead(b *strings.Builder, s *control.Status, f Form) {
 		mesh = fmt.Sprintf("%d of %s reachable", s.Summary.Reachable-1, plural(others, "other node"))
 	}
 	f.sentence(b, plain, "mesh: ", mesh+", "+plural(s.Summary.Connections, "meta connection"))
+	if text := encryptionText(s.Nodes); text != "" {
+		f.sentence(b, plain, "encryption: ", text)
+	}
 	for _, p := range s.Problems {
 		f.sentence(b, red, "problem: ", p.Text)
 		f.sentence(b, plain, "         suggestion: ", p.Change)
 	}
+	writeWeak(b, s.Nodes, f)
 	writeKeys(b, s, f)
 	writeContested(b, s, f)
 	if s.Limits != nil && s.Limits.Connections.Count > 0 {
@@ -121,6 +125,62 @@ const (
 	maxKeysShown   = 10 // of each kind
 	maxContestsOut = 10
 )
+
+// encryptionText counts the sessions by their keys; "" if there are none.
+func encryptionText(nodes []control.NodeView) string {
+	strong := 0
+	var classical []string
+	for i := range nodes {
+		switch n := &nodes[i]; {
+		case n.Cipher == "":
+		case n.PostQuantum:
+			strong++
+		default:
+			classical = append(classical, string(n.Name))
+		}
+	}
+	var parts []string
+	if strong > 0 {
+		parts = append(parts, "post-quantum keys with "+plural(strong, "node"))
+	}
+	if len(classical) > 0 {
+		parts = append(parts, "classical ones with "+listOr(few(classical, maxOwnSubnets), ""))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// writeWeak prints with which nodes there are not the keys that there should be.
+func writeWeak(b *strings.Builder, nodes []control.NodeView, f Form) {
+	shown := 0
+	for i := range nodes {
+		n := &nodes[i]
+		if n.Weakness == "" {
+			continue
+		}
+		if shown++; shown <= maxKeysShown {
+			f.sentence(b, yellow, "weak keys: ", fmt.Sprintf("%s; more: %s why %s", weakText(n), f.command(), n.Name))
+		}
+	}
+	if more := shown - maxKeysShown; more > 0 {
+		f.sentence(b, yellow, "weak keys: ", fmt.Sprintf("%d more", more))
+	}
+}
+
+// weakText says what is wrong with the keys for packets of a node.
+func weakText(n *control.NodeView) string {
+	if n.Weakness == "post-quantum-required" {
+		return fmt.Sprintf("no packets are exchanged with %s, which has no post-quantum keys", n.Name)
+	}
+	return fmt.Sprintf("%s announces the second key exchange, but its messages do not arrive", n.Name)
+}
+
+// keysText is what encrypts something.
+func keysText(cipher string, postQuantum bool) string {
+	if postQuantum {
+		return cipher + ", post-quantum keys"
+	}
+	return cipher + ", classical keys"
+}
 
 // writeKeys prints what a person has to decide.
 func writeKeys(b *strings.Builder, s *control.Status, f Form) {
@@ -209,7 +269,15 @@ func WriteNode(w io.Writer, s control.Status, n *control.NodeView, f Form) error
 	}
 	row("rx", "%d packets, %s", n.Rx.Packets, size(n.Rx.Bytes))
 	row("tx", "%d packets, %s", n.Tx.Packets, size(n.Tx.Bytes))
-	if n.Path != control.PathSelf {
+	if n.Cipher != "" {
+		row("cipher", "%s", keysText(n.Cipher, n.PostQuantum))
+	}
+	if n.Weakness != "" {
+		row("problem", "%s", weakText(n))
+	}
+	if n.MetaCipher != "" {
+		row("meta", "a connection with this node, %s", keysText(n.MetaCipher, n.MetaPostQuantum))
+	} else if n.Path != control.PathSelf {
 		row("meta", "%s", map[bool]string{true: "a connection with this node", false: "no connection with this node"}[n.Connected])
 	}
 	if n.Protocol != "" {

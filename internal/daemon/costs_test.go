@@ -1,0 +1,25 @@
+package daemon
+
+import (
+	"testing"
+
+	"tincan/internal/hybrid"
+)
+
+func TestCostsOfCiphers(t *testing.T) {
+	costs := measureCosts()
+	if costs[0].Cipher != hybrid.Stock || (len(costs) == 2) != hasAES() {
+		t.Errorf("%v, with AES: %v", costs, hasAES())
+	}
+	for _, c := range costs {
+		if c.Nanos < 20 || c.Nanos > 50_000_000 {
+			t.Errorf("%v takes %d ns", c.Cipher, c.Nanos)
+		}
+	}
+}
+
+func BenchmarkMeasureCosts(b *testing.B) {
+	for b.Loop() {
+		measureCosts()
+	}
+}
