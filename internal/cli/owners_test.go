@@ -188,7 +188,7 @@ func TestAnOwnerRetires(t *testing.T) {
 	}
 
 	// The more senior one goes: nothing but a recovery takes all power from that key.
-	alice, bob, paper := couple(t)
+	_, bob, paper := couple(t)
 	if said := bob.tincan("owners", "retire", "alice").must(t).err; !strings.Contains(said, "alice was a more senior owner") {
 		t.Error(said)
 	}
@@ -417,14 +417,14 @@ func carolsFingerprint(t *testing.T, m machine) string {
 }
 
 func TestRemovingAMemberWhoIsAnOwner(t *testing.T) {
-	alice, bob, _ := couple(t)
+	alice, _, _ := couple(t)
 	if said := alice.tincan("remove", "bob").must(t).err; !strings.Contains(said, "note: the owner of the same name (") || !strings.Contains(said, "owners compromised bob") || !strings.Contains(said, "owners retire bob") {
 		t.Error(said)
 	}
 	alice.want("alice bob", "alice carol")
 
 	// A person is asked.
-	alice, bob, _ = couple(t)
+	alice, bob, _ := couple(t)
 	bob.tincan("admit", "dave", "--key", someKey(3)).must(t)
 	alice.hear(bob)
 	shown := alice.dialogue([]string{"remove", "bob"}, "[keep/lost/stolen]", "stolen", "does not stay?", "7", "does not stay?", "1")

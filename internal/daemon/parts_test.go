@@ -127,6 +127,9 @@ func TestEverySettingIsTakenOverOrNamed(t *testing.T) {
 			if slices.Contains(takenOver, f.Name) {
 				continue
 			}
+			if host := v.FieldByName("Host"); host.IsValid() {
+				host.SetString("x")
+			}
 		}
 		names := NeedRestart(old, changed)
 		for _, name := range names {

@@ -100,6 +100,8 @@ func NeedRestart(old, new config.Settings) (names []string) {
 		{"FWMark", old.FWMark, new.FWMark},
 		{"UDPRcvBuf", old.UDPRcvBuf, new.UDPRcvBuf},
 		{"UDPSndBuf", old.UDPSndBuf, new.UDPSndBuf},
+		{"Workers", old.Workers, new.Workers},
+		{"Metrics", old.Metrics, new.Metrics},
 		{"Mode", old.Mode, new.Mode},
 		{"DeviceStandby", old.DeviceStandby, new.DeviceStandby},
 		{"DeviceType", old.DeviceType, new.DeviceType},

@@ -119,6 +119,7 @@ type observation struct {
 // elsewhere are the variables whose effect another test observes: its name, or "" for
 // any test, outside package config, that sets the variable.
 var elsewhere = map[string]string{
+	"Metrics":     "TestMetricsOfARunningNode",
 	"AutoAddress": "TestOfTwoNodesWithOneAddressTheLargerNameMoves", "Ifconfig": "TestTheInterface", "Route": "TestTheInterface",
 	"Interface": "TestTheInterface", "DeviceType": "", "Mode": "", "ExperimentalProtocol": "TestWhichKeysThisNodeHas",
 	"PrivateKey": "TestTheObsoletePrivateKey", "PublicKey": "TestTheObsoletePrivateKey",
@@ -213,6 +214,7 @@ func TestEveryVariableHasAnEffect(t *testing.T) {
 			return time.Duration(reflect.ValueOf(ports).Elem().FieldByName("cfg").FieldByName("Wait").Int())
 		}},
 		{name: "DirectOnly", value: "yes", want: true, see: func(o *opened) any { return o.plane.DirectOnly }},
+		{name: "Workers", value: "3", want: 3, see: func(o *opened) any { count, _, _ := o.Daemon.plane.Parallel(); return count }},
 		{name: "SourceCheck", value: "no", want: true, see: func(o *opened) any { return o.plane.AnySource }},
 		{name: "Forwarding", value: "off", want: route.Off, see: func(o *opened) any { return o.plane.Forwarding }},
 
