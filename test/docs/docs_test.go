@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -32,6 +33,9 @@ func read(t *testing.T, path string) string {
 	return string(data)
 }
 
+// notPages are directories whose files are not ours, or are data of tests. scripts/peers unpacks programs of others below bin.
+var notPages = []string{".git", "testdata", "bin", "dist"}
+
 // pages returns all Markdown files, relative to the root, with their text.
 func pages(t *testing.T) map[string]string {
 	t.Helper()
@@ -40,7 +44,7 @@ func pages(t *testing.T) map[string]string {
 		if err != nil {
 			return err
 		}
-		if d.IsDir() && (d.Name() == ".git" || d.Name() == "testdata") {
+		if d.IsDir() && slices.Contains(notPages, d.Name()) {
 			return fs.SkipDir
 		}
 		if strings.HasSuffix(path, ".md") {
