@@ -26,7 +26,7 @@ func hasAES() bool {
 	return false
 }
 
-// measureCosts finds out what the ciphers cost that this machine offers to other nodes. It takes about 0.2 ms.
+// measureCosts finds out what the ciphers cost that this machine offers to other nodes. It takes about 0.3 ms.
 func measureCosts() []hybrid.Cost {
 	stock := chapoly.New(make([]byte, chapoly.KeySize))
 	costs := []hybrid.Cost{{Cipher: hybrid.Stock, Nanos: costOf(stock)}}
