@@ -5,9 +5,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -131,7 +133,8 @@ func (h *Host) Reach(dst netip.Addr, within time.Duration) (time.Duration, error
 type Echoes struct {
 	Gaps
 	cancel context.CancelFunc
-	wg     sync.WaitGroup
+	sender sync.WaitGroup
+	taker  sync.WaitGroup
 	p      *pinger
 
 	mu       sync.Mutex
@@ -163,14 +166,12 @@ func (h *Host) Echo(dst netip.Addr, every time.Duration) (*Echoes, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	e := &Echoes{cancel: cancel, p: p, sent: map[uint16]time.Time{}, lastGood: time.Now()}
-	e.wg.Add(2)
-	go e.send(ctx, every)
-	go e.receive()
+	e.sender.Go(func() { e.send(ctx, every) })
+	e.taker.Go(e.receive)
 	return e, nil
 }
 
 func (e *Echoes) send(ctx context.Context, every time.Duration) {
-	defer e.wg.Done()
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for seq := uint16(0); ; seq++ {
@@ -188,7 +189,6 @@ func (e *Echoes) send(ctx context.Context, every time.Duration) {
 }
 
 func (e *Echoes) receive() {
-	defer e.wg.Done()
 	for {
 		seq, err := e.p.receive(time.Time{})
 		if errors.Is(err, net.ErrClosed) {
@@ -225,6 +225,13 @@ func (e *Echoes) Last() time.Time {
 	return e.lastGood
 }
 
+// Unanswered returns when the requests were sent that have had no answer, in order.
+func (e *Echoes) Unanswered() (at []time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.SortedFunc(maps.Values(e.sent), time.Time.Compare)
+}
+
 // lateness is how long answers are waited for at the end, since the last one came: on a busy machine
 // an answer is late, not lost.
 const lateness = time.Second
@@ -233,6 +240,7 @@ const lateness = time.Second
 // second, ends the stream and returns the count.
 func (e *Echoes) Stop() EchoCount {
 	e.cancel()
+	e.sender.Wait() // else it might send one more, for whose answer nobody waits
 	for quiet, had := time.Now(), -1; time.Since(quiet) < lateness; time.Sleep(10 * time.Millisecond) {
 		c := e.Count()
 		if c.Answered == c.Sent {
@@ -243,6 +251,6 @@ func (e *Echoes) Stop() EchoCount {
 		}
 	}
 	e.p.close()
-	e.wg.Wait()
+	e.taker.Wait()
 	return e.count
 }

@@ -115,7 +115,7 @@ func TestAMeshIsAdoptedUnderPing(t *testing.T) {
 	w.allReach("ip4", n...)
 	for name, e := range echoes {
 		if c := e.Stop(); c.Lost() > 0 {
-			t.Errorf("from %s: %s", name, c)
+			t.Errorf("from %s: %s, sent at %v", name, c, e.Unanswered())
 		}
 	}
 	for _, o := range ours {
