@@ -158,7 +158,7 @@ func (m *membership) changed(s *roster.State, whole bool) mesh.RosterChanged {
 	switch {
 	case mode == config.RosterOpen || !whole:
 		m.d.rules.set(m.d, nil)
-		return mesh.RosterChanged{}
+		return mesh.RosterChanged{Fetching: mode != config.RosterOpen}
 	case mode == config.RosterWarn:
 		m.d.rules.set(m.d, nil)
 		return mesh.RosterChanged{State: s, Mode: mesh.RosterWarns}

@@ -38,7 +38,7 @@ func (r *roll) farPartners() []node.Name {
 
 // besideInRing are the nodes before and after this one in the ring of all that exchange rosters.
 func (r *roll) besideInRing() (names []node.Name) {
-	if !r.cfg.RosterExchange || !r.governs() {
+	if !r.cfg.RosterExchange || !r.governs() && !r.fetching {
 		return nil
 	}
 	var ring []node.Name

@@ -38,6 +38,8 @@ const (
 type RosterChanged struct {
 	State *roster.State
 	Mode  RosterMode
+	// Fetching: there is a roster, of which this node has only a part. State is nil then.
+	Fetching bool
 }
 
 // SendRoster asks to send a message about the roster to a node, in vain if it cannot be had: to a neighbour over the
@@ -119,11 +121,12 @@ type roll struct {
 	end      *timer.Timer // when the next membership ends
 	gone     bool         // Expelled was emitted
 
-	near    []node.Name        // with whom the roster is exchanged, neighbours and others
-	far     map[node.Name]bool // of these, the others
-	anew    []node.Name        // of these, whose connection is new
-	changed bool               // connections have changed
-	islands uint64             // the search for paths after which far was worked out
+	near     []node.Name        // with whom the roster is exchanged, neighbours and others
+	far      map[node.Name]bool // of these, the others
+	anew     []node.Name        // of these, whose connection is new
+	changed  bool               // connections, or what partners there are, have changed
+	fetching bool               // this node has only a part of the roster
+	islands  uint64             // the search for paths after which far was worked out
 
 	reach interface { // who is reached
 		searchesSoFar() uint64
@@ -266,6 +269,9 @@ func (r *roll) hostOf(name node.Name) (bool, Host) {
 
 // change takes over another state of the roster.
 func (r *roll) change(e RosterChanged) {
+	if r.fetching != e.Fetching {
+		r.fetching, r.changed = e.Fetching, true
+	}
 	if r.state == nil && e.State == nil {
 		return
 	}

@@ -44,5 +44,10 @@ func (h *Host) tellRoster() {
 		return
 	}
 	h.Heard = h.counts()
-	h.event(mesh.RosterChanged{State: h.Heard})
+	h.event(h.rosterNow())
+}
+
+// rosterNow is what the protocol core is told of the roster.
+func (h *Host) rosterNow() mesh.RosterChanged {
+	return mesh.RosterChanged{State: h.Heard, Fetching: h.Keeper != nil && h.Heard == nil}
 }

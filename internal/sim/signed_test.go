@@ -67,6 +67,7 @@ type republic struct {
 	gone    map[*Host]bool // has stopped for good
 	side    map[*Host]int  // of the partition
 	old     map[*Host][]*roster.Roster
+	again   map[[2]*Host]time.Time // when a host last knew a member with the name of another, whose key was removed
 	urls    []*keys.PrivateKey
 	seen    [][]byte // statements that mallory knows
 }
@@ -77,7 +78,7 @@ func newRepublic(t *testing.T, seed uint64) *republic {
 	w := New(seed)
 	n := &republic{
 		t: t, w: w, ann: keys.FromSeed([32]byte{1}), eve: keys.FromSeed([32]byte{2}), thief: seed%2 == 0,
-		bad: map[*Host]bool{}, gone: map[*Host]bool{}, side: map[*Host]int{}, old: map[*Host][]*roster.Roster{},
+		bad: map[*Host]bool{}, gone: map[*Host]bool{}, side: map[*Host]int{}, old: map[*Host][]*roster.Roster{}, again: map[[2]*Host]time.Time{},
 	}
 	if *seedFlag != 0 {
 		w.Log = func(h *Host, l mesh.Log) { t.Logf("%s %s: %s", w.Now.Format("04:05.000"), h.Name, l.Text) }
@@ -195,6 +196,17 @@ func (n *republic) removed(h, x *Host) bool {
 	return h.Keeper != nil && !n.bad[h] && h.Heard != nil && x != nil && h.Heard.Removed(x.Key.Public()) != nil
 }
 
+// named tells whether h knows a member with the name of x, by another key, or did so a moment ago: a member who gets lost without
+// having been removed is kept for ten seconds.
+func (n *republic) named(h, x *Host) bool {
+	const kept = 11 * time.Second
+	if h.Heard.Member(x.Name) != nil {
+		n.again[[2]*Host{h, x}] = n.w.Now
+	}
+	last, ok := n.again[[2]*Host{h, x}]
+	return ok && n.w.Now.Sub(last) < kept
+}
+
 // watch looks at everything that a protocol core wants done.
 func (n *republic) watch(h *Host, e mesh.Effect) {
 	name, to := "", (*Host)(nil)
@@ -231,7 +243,7 @@ func (n *republic) watch(h *Host, e mesh.Effect) {
 func (n *republic) check() {
 	for _, h := range n.honest() {
 		for _, x := range n.everybody() {
-			if h == x || !n.removed(h, x) || h.Heard.Member(x.Name) != nil {
+			if h == x || !n.removed(h, x) || n.named(h, x) {
 				continue
 			}
 			if p := h.peers[x.Name]; p.Reachable || p.Tunnel != nil || h.connected(x.Name) {
@@ -429,7 +441,7 @@ func (n *republic) packets() {
 		}
 		n.w.Send(a, b, 64, func(r Trace) {
 			for _, name := range r.Hops[1:] {
-				if h := n.w.hosts[name]; n.removed(h, a) && h.Up && h.Heard.Member(a.Name) == nil {
+				if h := n.w.hosts[name]; n.removed(h, a) && h.Up && !n.named(h, a) {
 					n.t.Errorf("%s: a packet of %s to %s went through %s, which has heard of its removal: %v", n.w.Now.Format("04:05.000"), a.Name, b.Name, name, r.Hops)
 				}
 			}

@@ -258,7 +258,7 @@ func (h *Host) Start(connectTo ...node.Name) {
 	}
 	if h.Exchange != nil {
 		h.Exchange.SetNeighbours(h.now(), nil)
-		cfg.Roster = mesh.RosterChanged{State: h.Heard}
+		cfg.Roster = h.rosterNow()
 	}
 	cfg.Subnets = append(cfg.Subnets, subnet.FromPrefix(h.Subnet()))
 	for n, f := range h.known {
