@@ -195,11 +195,12 @@ func (s *story) pingAll() error {
 func (s *story) growTogether() error {
 	bob, carol := s.nodes[1], s.nodes[2]
 	for end := time.Now().Add(15 * time.Second); ; time.Sleep(100 * time.Millisecond) {
-		list, err := bob.host.Run(s.tincan, "-n", "home", "dump", "connections")
+		list, err := bob.host.Run(s.tincan, "-n", "home", "dump", "edges")
 		if err != nil {
 			return err
 		}
-		if strings.Contains("\n"+list, "\n"+carol.name()+" ") {
+		edge := func(a, b *node) bool { return strings.Contains("\n"+list, "\n"+a.name()+" to "+b.name()+" ") }
+		if edge(bob, carol) && edge(carol, bob) { // both have activated it: two that dial each other close one connection
 			s.say("bob and carol have connected to each other, without being told to")
 			return nil
 		}

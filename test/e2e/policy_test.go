@@ -93,7 +93,7 @@ func TestAPolicyRefusesConnections(t *testing.T) {
 		t.Errorf("%d packets have arrived that alice has refused", n)
 	}
 	out := alice.tincan("why", "bob:8080")
-	for _, text := range []string{"alice -> bob tcp:8080: refused, no line allows it", "packets to bob, tcp:8080", "suggestion: ", "policy edit"} {
+	for _, text := range []string{"alice -> bob tcp:8080: refused, no line allows it", "packets to bob here, tcp:8080", "suggestion: ", "policy edit"} {
 		if !strings.Contains(out, text) {
 			t.Errorf("%q is missing in:\n%s", text, out)
 		}

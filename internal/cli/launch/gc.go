@@ -3,6 +3,7 @@ package launch
 import (
 	"context"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -22,6 +23,13 @@ func setGCPercent(percent int) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(percent)
 	}
+}
+
+// collectLate has garbage collected late at the start, but only once: a node that needs so much memory is not one that just starts.
+func collectLate() {
+	setGCPercent(gcPercentAtStart)
+	sentinel := new([16]byte) // not so small that it shares its place with others
+	runtime.SetFinalizer(sentinel, func(*[16]byte) { setGCPercent(gcPercent) })
 }
 
 // saveMemory collects garbage early once the node has settled, and returns what only the start needed.

@@ -144,7 +144,7 @@ func Run(ctx context.Context, o Options, s terminal.Streams) error {
 		}
 		return err
 	}
-	setGCPercent(gcPercentAtStart)
+	collectLate()
 	callManager()
 	sockets, err := daemon.Inherited()
 	if err != nil {
