@@ -3,6 +3,7 @@ package sptps
 import (
 	"encoding/binary"
 	"fmt"
+	"tincan/internal/chapoly"
 )
 
 // Datagram drives the key exchanges of a node-to-node session. Its records
@@ -88,7 +89,7 @@ func (d *Datagram) clear(record []byte) (out [][]byte, done bool, err error) {
 		out = append(out, d.clearRecord(data))
 	}
 	if a.done {
-		d.tunnel = newTunnel(a.sendKey, a.recvKey, d.hs.cfg.Window)
+		d.tunnel = newTunnel(chapoly.New(a.sendKey), chapoly.New(a.recvKey), 2, d.hs.cfg.Window) // after two clear records
 		d.firstDone()
 	}
 	return out, a.done, nil

@@ -37,8 +37,8 @@ func (d *Datagram) Hybrid() (postQuantum, able bool) {
 }
 
 // Data returns the tunnel for packets: that of the last second key exchange, whose keys are returned as well, else
-// [Datagram.Tunnel], and hybrid is false.
-func (d *Datagram) Data() (t *Tunnel, keys hybrid.Keys, hybrid bool) {
+// [Datagram.Tunnel], and ok is false.
+func (d *Datagram) Data() (t *Tunnel, keys hybrid.Keys, ok bool) {
 	if d.second.data == nil {
 		return d.tunnel, keys, false
 	}
@@ -109,7 +109,8 @@ func (d *Datagram) hybridMessage(data []byte) (out [][]byte, err error) {
 
 // newTunnel is the one of new keys. Classical ones are under the same restriction as those of SPTPS.
 func (d *Datagram) newTunnel(keys hybrid.Keys) *Tunnel {
-	t := hybridTunnel(keys, d.hs.cfg.Initiator, d.hs.cfg.Window)
+	out, in := hybridCiphers(keys, d.hs.cfg.Initiator)
+	t := newTunnel(out, in, 0, d.hs.cfg.Window)
 	if !keys.PostQuantum {
 		d.tunnel.opening.Lock()
 		t.least = d.tunnel.least
@@ -126,10 +127,14 @@ func (d *Datagram) hybridSend(message []byte) ([][]byte, error) {
 	return [][]byte{record}, nil
 }
 
-// switchTo makes t the tunnel for packets.
+// switchTo makes t the tunnel for packets. Who still has the one before opens the records of t with it, too: whoever handles
+// packets is told of t only later.
 func (d *Datagram) switchTo(t *Tunnel, keys hybrid.Keys) {
 	before, _, _ := d.Data()
-	before.setBeside(nil, 0)
+	if before != d.tunnel { // that lives as long as the session, and must not keep keys of long ago
+		d.tunnel.setBeside(nil, 0)
+	}
 	t.setBeside(before, oldKeyRecords)
+	before.setBeside(t, 0)
 	d.second.data, d.second.keys = t, keys
 }

@@ -107,6 +107,37 @@ func TestSecondExchange(t *testing.T) {
 	}
 }
 
+// Packets are opened by goroutines that learn of new keys a moment later. A record with the new keys may come before.
+func TestTheTunnelBeforeOpensRecordsOfTheNewOne(t *testing.T) {
+	i, r := hybridConfigs(1, true)
+	p := pairOf(t, i, r)
+	p.deliverAll()
+	for round := range 3 {
+		p.offer()
+		p.deliver(0) // OFFER
+		responder, _, _ := p.end[1].Data()
+		p.deliver(1) // ANSWER: the responder switches
+		early := p.seal(1, "early")
+		initiator, _, _ := p.end[0].Data()
+		p.deliver(0) // CONFIRM: the initiator does
+		if plain, err := initiator.Open(nil, early); err != nil || string(plain[1:]) != "early" {
+			t.Errorf("round %d: the initiator's tunnel of before opens %q, %v", round, plain, err)
+		}
+		if plain, err := responder.Open(nil, p.seal(0, "early")); err != nil || string(plain[1:]) != "early" {
+			t.Errorf("round %d: the responder's tunnel of before opens %q, %v", round, plain, err)
+		}
+		p.exchanges()
+		for n, d := range p.end {
+			if now, _, _ := d.Data(); round > 0 && d.Tunnel().beside != nil || now.beside == nil || now.beside.beside != now {
+				t.Errorf("round %d, end %d: tunnels of long ago are kept", round, n)
+			}
+		}
+		// A renewal of SPTPS comes first, as always.
+		p.rekey(0)
+		p.deliverAll()
+	}
+}
+
 // One that does not announce it is a peer like tinc.
 func TestNoSecondExchangeWithOneWhoDoesNotAnnounceIt(t *testing.T) {
 	for silent := range 2 {

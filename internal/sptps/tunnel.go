@@ -51,7 +51,7 @@ type Tunnel struct {
 	least   byte      // records of smaller types are refused
 	openers []*Opener // idle ones of Lend
 	// beside is another tunnel of the session, whose records are opened, too: the one that this one follows, for late
-	// records, or the one that will follow, for early ones. nil: none.
+	// records, or the one that will follow or has followed, for early ones. nil: none.
 	beside     *Tunnel
 	besideLeft int // good records until beside is forgotten, 0: never
 	window     Window
@@ -67,29 +67,16 @@ const (
 	keyCount
 )
 
-// newTunnel starts after the two clear records of each direction. window is as in Config.
-func newTunnel(sendKey, recvKey []byte, window int) *Tunnel {
+// newTunnel starts with record number first in both directions. window is as in Config.
+func newTunnel(out, in cipher, first uint32, window int) *Tunnel {
 	if window == 0 {
 		window = DefaultWindow
 	}
 	return &Tunnel{
-		sealer:   Sealer{cipher: chapoly.New(sendKey), next: 2, end: maxNumber + 1},
-		keys:     [keyCount]cipher{current: chapoly.New(recvKey)},
-		window:   newWindow(max(window, 0), 2, 0),
+		sealer:   Sealer{cipher: out, next: uint64(first), end: maxNumber + 1},
+		keys:     [keyCount]cipher{current: in},
+		window:   newWindow(max(window, 0), first, 0),
 		lastStep: 1,
-	}
-}
-
-// hybridTunnel starts with the keys of a second key exchange, and number 0.
-func hybridTunnel(k hybrid.Keys, initiator bool, window int) *Tunnel {
-	if window == 0 {
-		window = DefaultWindow
-	}
-	out, in := hybridCiphers(k, initiator)
-	return &Tunnel{
-		sealer: Sealer{cipher: out, end: maxNumber + 1},
-		keys:   [keyCount]cipher{current: in},
-		window: newWindow(max(window, 0), 0, 0),
 	}
 }
 
