@@ -73,10 +73,13 @@ func withDefaults(c Config) Config {
 	return c
 }
 
-// every calls fn each period. All nodes would otherwise act at the same moment
-// after a common restart, so each turn gets a little jitter, as in tinc.
+// turnJitter is by how much regular turns vary, as in tinc: all nodes would otherwise act at the same moment after a common
+// restart.
+const turnJitter = 131 * time.Millisecond
+
+// every calls fn each period.
 func (e *env) every(period time.Duration, fn func()) {
-	e.timers.Set(e.now.Add(period+e.jitter(131*time.Millisecond)), func() {
+	e.timers.Set(e.now.Add(period+e.jitter(turnJitter)), func() {
 		fn()
 		e.every(period, fn)
 	})

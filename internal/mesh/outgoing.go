@@ -377,7 +377,7 @@ func (d *dialer) autoConnect() {
 		}
 	}
 	if next := d.autoDue(); !next.IsZero() {
-		d.by(&d.turn, next.Add(d.jitter(131*time.Millisecond)), d.autoConnect)
+		d.by(&d.turn, next.Add(d.jitter(turnJitter)), d.autoConnect)
 	}
 }
 

@@ -122,7 +122,7 @@ func (rl *relays) talkingTo(p *peer) {
 }
 
 func (rl *relays) tickSoon() {
-	rl.by(&rl.tick, rl.now.Add(relayTick+rl.jitter(131*time.Millisecond)), rl.checkRelays)
+	rl.by(&rl.tick, rl.now.Add(relayTick+rl.jitter(turnJitter)), rl.checkRelays)
 }
 
 // checkRelays measures the paths that are due. It runs each relayTick, while we talk to somebody.

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"slices"
 	"time"
 
 	"tincan/internal/hybrid"
@@ -201,17 +202,5 @@ func (s *sptpsSession) wantsOther() bool {
 	if now == nil || was == nil {
 		return now != was
 	}
-	return now.PostQuantum != was.PostQuantum || !sameCosts(now.Costs, was.Costs)
-}
-
-func sameCosts(a, b []hybrid.Cost) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
+	return now.PostQuantum != was.PostQuantum || !slices.Equal(now.Costs, was.Costs)
 }

@@ -487,16 +487,12 @@ func (ps *paths) traffic(e Traffic) {
 	ps.dialer.used(p)
 }
 
-const (
-	// lookEvery is the least time between two turns of checkPeers, and what it is while there is traffic. Each gets a
-	// little jitter, lest all nodes act at the same moment after a common start.
-	lookEvery  = time.Second
-	lookJitter = 131 * time.Millisecond
-)
+// lookEvery is the least time between two turns of checkPeers, and what it is while there is traffic.
+const lookEvery = time.Second
 
 // checkPeers looks after the neighbours and the paths in use.
 func (ps *paths) checkPeers() {
-	ps.mayLook = ps.now.Add(lookEvery + ps.jitter(lookJitter))
+	ps.mayLook = ps.now.Add(lookEvery + ps.jitter(turnJitter))
 	var next time.Time
 	for _, p := range ps.order {
 		if p != ps.self && p.reachable() {

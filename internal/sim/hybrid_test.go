@@ -2,6 +2,7 @@ package sim
 
 import (
 	"encoding/binary"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -48,7 +49,7 @@ func both(mode hybrid.Mode) func(a, b *mesh.Config) {
 	return func(a, b *mesh.Config) { a.PostQuantum, b.PostQuantum = mode, mode }
 }
 
-// record is the number of the record of a handshake that text carries, -1 if it carries none.
+// recordOf is the number of the record of a handshake that text carries, -1 if it carries none.
 func recordOf(text string, ends ...node.Name) int64 {
 	r, err := wire.ParseAnsKey(text)
 	if err != nil {
@@ -140,7 +141,7 @@ func TestASuppressedSecondExchangeIsShown(t *testing.T) {
 		for _, p := range [][2]*Host{{a, b}, {b, a}} {
 			n := p[0].info(p[1].Name)
 			why := p[0].Core.Why(p[1].Name, mesh.Found{})
-			if n.Protection.PostQuantum || n.Weakness != mesh.WhyNoSecond || why.Good || !hasReason(why, mesh.WhyNoSecond) {
+			if n.Protection.PostQuantum || n.Weakness != mesh.WhyNoSecond || why.Good || !slices.ContainsFunc(why.Reasons, func(r mesh.Reason) bool { return r.Code == mesh.WhyNoSecond }) {
 				t.Errorf("mode %d: %+v %q, why: %+v", mode, n.Protection, n.Weakness, why)
 			}
 		}
@@ -153,15 +154,6 @@ func TestASuppressedSecondExchangeIsShown(t *testing.T) {
 			t.Errorf("mode %d: when nobody suppresses it any more: packets pass %v, %+v %s", mode, ok, a.info("n02").Protection, a.info("n02").Weakness)
 		}
 	}
-}
-
-func hasReason(w mesh.Why, code string) bool {
-	for _, r := range w.Reasons {
-		if r.Code == code {
-			return true
-		}
-	}
-	return false
 }
 
 // The announcement is part of what both sign: who takes it away keeps the session from coming about, and gets no weaker one.
