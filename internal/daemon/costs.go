@@ -26,15 +26,14 @@ func hasAES() bool {
 	return false
 }
 
-// measureCosts finds out what the ciphers cost that this machine offers to other nodes. It takes about 0.3 ms.
+// measureCosts finds out what the ciphers cost that this machine offers to other nodes. It takes about 0.3 ms, and nothing
+// where there is no choice.
 func measureCosts() []hybrid.Cost {
-	stock := chapoly.New(make([]byte, chapoly.KeySize))
-	costs := []hybrid.Cost{{Cipher: hybrid.Stock, Nanos: costOf(stock)}}
-	if hasAES() {
-		aes := aesgcm.New([aesgcm.KeySize]byte{}, [aesgcm.IVSize]byte{})
-		costs = append(costs, hybrid.Cost{Cipher: hybrid.AESGCM, Nanos: costOf(aes)})
+	if !hasAES() {
+		return []hybrid.Cost{{Cipher: hybrid.Stock}}
 	}
-	return costs
+	stock, aes := chapoly.New(make([]byte, chapoly.KeySize)), aesgcm.New([aesgcm.KeySize]byte{}, [aesgcm.IVSize]byte{})
+	return []hybrid.Cost{{Cipher: hybrid.Stock, Nanos: costOf(stock)}, {Cipher: hybrid.AESGCM, Nanos: costOf(aes)}}
 }
 
 // costOf is the least time that a batch took, for one record: others use the processor, too.

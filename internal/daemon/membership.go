@@ -124,7 +124,7 @@ func (m *membership) current() *members.Service {
 	return m.service
 }
 
-// enforcing is the service if its roster is whole and more than a warning, nil else.
+// enforcing is the service if its roster is whole and is used, be it only for warnings, nil else.
 func (m *membership) enforcing() *members.Service {
 	s := m.current()
 	if s == nil || !s.Whole() || m.d.network().Settings.Roster == config.RosterOpen {

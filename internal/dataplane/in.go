@@ -152,8 +152,10 @@ func (r *receiver) arrival(i int, a udp.Arrival) {
 		if len(d) >= minDatagram {
 			if to := node.ID(d); to.IsZero() || to == r.p.selfID {
 				r.record = nil
-				if n := (len(a.Buf) - len(rest)) / size; r.opened != nil && n < maxOpened {
-					r.record = &r.opened[i].records[n]
+				if r.opened != nil {
+					if n := (len(a.Buf) - len(rest)) / size; n < maxOpened {
+						r.record = &r.opened[i].records[n]
+					}
 				}
 				r.datagram(a.From, d, to.IsZero())
 				rest = rest[len(d):]

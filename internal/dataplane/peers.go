@@ -270,10 +270,8 @@ func (p *Plane) PublishRoutes(r mesh.Routes) {
 	for _, pr := range p.names { // never 0 in between: validSource accepts more from such a node
 		pr.subnets.Store(count[pr])
 	}
-	next := routes{table: subnet.Build(entries), tree: r.Tree}
-	if before := p.routes.Load(); before != nil {
-		next.grants = before.grants
-	}
+	next := *p.routes.Load()
+	next.table, next.tree = subnet.Build(entries), r.Tree
 	p.routes.Store(&next)
 	p.sweep()
 }

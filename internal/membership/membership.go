@@ -127,15 +127,13 @@ func (k *Keeper) isWhole(now time.Time) bool {
 	for _, n := range k.rec.Neighbours(now) {
 		some, all = some || n.Agrees, all && n.Agrees
 	}
-	switch state := k.State(); {
-	case !some:
-		k.same = time.Time{}
-	case k.same.IsZero() || state != k.sameAs:
-		k.same, k.sameAs = now, state
-	}
 	k.looked = now
-	if k.same.IsZero() {
+	if !some {
+		k.same = time.Time{}
 		return false
+	}
+	if state := k.State(); k.same.IsZero() || state != k.sameAs {
+		k.same, k.sameAs = now, state
 	}
 	since := now.Sub(k.same)
 	return since >= wholeAnyway || all && since >= wholeAfter
