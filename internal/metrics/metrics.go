@@ -5,6 +5,7 @@ import (
 	"bufio"
 	"cmp"
 	"io"
+	"net"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"tincan/internal/control"
+	"tincan/internal/subnet"
 )
 
 // ContentType is that of what [Write] writes.
@@ -205,7 +207,7 @@ type Target struct {
 	Labels  map[string]string `json:"labels"`
 }
 
-// Targets are the nodes of a mesh at the first address in the VPN that each has for itself, with port. own comes first.
+// Targets are the nodes of a mesh at the first address in the VPN that each has for itself, with port. This node comes first.
 func Targets(s *control.Status, port string) []Target {
 	list := []Target{}
 	for _, n := range append([]control.NodeView{s.Self}, s.Nodes...) {
@@ -215,26 +217,18 @@ func Targets(s *control.Status, port string) []Target {
 				continue
 			}
 			list = append(list, Target{
-				Targets: []string{netip.AddrPortFrom(addr, 0).Addr().String()},
+				Targets: []string{net.JoinHostPort(addr.String(), port)},
 				Labels:  map[string]string{"__meta_tincan_node": string(n.Name), "__meta_tincan_network": s.Network},
 			})
-			t := &list[len(list)-1].Targets[0]
-			if addr.Is6() {
-				*t = "[" + *t + "]"
-			}
-			*t += ":" + port
 			break
 		}
 	}
 	return list
 }
 
-// hostAddress is the address of a subnet that is a single one: address, address/32, address/128, with or without weight.
-func hostAddress(subnet string) (netip.Addr, bool) {
-	subnet, _, _ = strings.Cut(subnet, "#")
-	if addr, err := netip.ParseAddr(subnet); err == nil {
-		return addr, true
-	}
-	p, err := netip.ParsePrefix(subnet)
+// hostAddress is the address of a subnet that is a single one.
+func hostAddress(text string) (netip.Addr, bool) {
+	s, err := subnet.Parse(text)
+	p := s.Prefix()
 	return p.Addr(), err == nil && p.IsSingleIP()
 }

@@ -10,9 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/net/netutil"
-
 	"tincan/internal/control"
+	"tincan/internal/limit"
 )
 
 const (
@@ -29,9 +28,8 @@ func Serve(ctx context.Context, l net.Listener, look func() control.Status) {
 	s := &http.Server{
 		Handler: handler(port, look), ReadTimeout: requestTimeout, WriteTimeout: answerTimeout, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxHeader,
 	}
-	s.ErrorLog = nil
 	defer context.AfterFunc(ctx, func() { s.Close() })()
-	_ = s.Serve(netutil.LimitListener(l, maxConnections))
+	_ = s.Serve(&limit.Listener{Listener: l, Total: maxConnections, Each: maxConnections / 2})
 }
 
 func handler(port string, look func() control.Status) http.Handler {
