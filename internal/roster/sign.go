@@ -306,7 +306,7 @@ type Change struct {
 }
 
 // SignOwners signs a list of owners. With a threshold above 1 it takes effect when others have
-// signed the same list, with [Roster.Countersign]. The signer must be on the new list if there is
+// signed the same list, in the same way. The signer must be on the new list if there is
 // something that it has to say for others. The result is to be added in one go.
 func (r *Roster) SignOwners(c Change, key *keys.PrivateKey) ([][]byte, error) {
 	if c.Parent.IsZero() {
@@ -357,17 +357,6 @@ func (r *Roster) vote(c Change, key *keys.PrivateKey) ([]byte, error) {
 // could keep his owner's key in office with one.
 func (r *Roster) tooNewUnder(l OwnerList) bool {
 	return slices.ContainsFunc(r.State().Newer, func(n Newer) bool { return n.Critical && l.find(r.byID[n.Statement].Signer) >= 0 })
-}
-
-// Countersign signs a list that other owners have signed. If it is in force then, what would be
-// lost is said anew, as by [Roster.SignOwners].
-func (r *Roster) Countersign(list ID, drop map[ID]bool, key *keys.PrivateKey) ([][]byte, error) {
-	for _, p := range r.State().Proposals {
-		if p.List == list {
-			return r.SignOwners(Change{Owners: p.Owners.OwnerList, Drop: drop}, key)
-		}
-	}
-	return nil, fmt.Errorf("countersigning a list of owners: there is no list %v that waits for it", list)
 }
 
 // SignRecovery replaces the owners with the recovery key. next is the recovery key from then on.

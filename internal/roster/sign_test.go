@@ -142,7 +142,7 @@ func TestTwoOfTwoOwnersRetireOne(t *testing.T) {
 	if p := n.State().Proposals; len(p) != 1 || len(p[0].Signers) != 1 {
 		t.Fatalf("proposals: %v", p)
 	}
-	n.take(n.Countersign(n.State().Proposals[0].List, nil, key("ann")))
+	n.take(n.SignOwners(Change{Owners: n.State().Proposals[0].Owners.OwnerList}, key("ann")))
 	n.complete("amy bob carl")
 	if len(n.State().Proposals) != 0 {
 		t.Error("what is in force is still a proposal")
@@ -154,7 +154,7 @@ func TestWhoGoesSignsLast(t *testing.T) {
 	n := retired(t, 2)
 	n.take(n.SignOwners(Change{Owners: ownerList(1, "ann"), Ahead: true}, key("ann")))
 	n.complete("amy bob carl")
-	n.take(n.Countersign(n.State().Proposals[0].List, nil, key("ben")))
+	n.take(n.SignOwners(Change{Owners: n.State().Proposals[0].Owners.OwnerList}, key("ben")))
 	n.complete("amy bob carl")
 	if len(n.State().Owners.Owners) != 1 {
 		t.Error("ben is still an owner")

@@ -51,12 +51,8 @@ type Membership struct {
 // Ended tells whether the membership has ended at a time (Unix seconds).
 func (m *Membership) Ended(now int64) bool { return m.NotAfter != 0 && now > m.NotAfter }
 
-// Granted tells whether the member may announce a subnet: it lies in one that an owner has granted.
-func (m *Membership) Granted(s subnet.Subnet) bool {
-	return slices.ContainsFunc(m.Subnets, func(g subnet.Subnet) bool {
-		return g.Prefix().IsValid() && s.Prefix().IsValid() && g.Prefix().Bits() <= s.Prefix().Bits() && g.Prefix().Contains(s.Prefix().Addr())
-	})
-}
+// Granted tells whether a member with that grant may announce a subnet: it lies in one that was granted.
+func (g *Grant) Granted(s subnet.Subnet) bool { return within(s, g.Subnets) }
 
 // OpenInvitation is an invitation that was not withdrawn. It may have ended or be used up.
 type OpenInvitation struct {

@@ -6,7 +6,6 @@ import (
 	"math"
 	"time"
 
-	"tincan/internal/confdir"
 	"tincan/internal/keys"
 	"tincan/internal/members"
 	"tincan/internal/node"
@@ -93,7 +92,7 @@ func (n *Network) AdmitNewcomer(secret []byte, c Newcomer, own *keys.PrivateKey)
 	}
 	var chosen []subnet.Subnet
 	for _, one := range granted(c.Subnets) {
-		if one.Prefix().IsSingleIP() && contains(inv.Choose, one) {
+		if one.Prefix().IsSingleIP() && (&roster.Grant{Subnets: inv.Choose}).Granted(one) {
 			chosen = append(chosen, one)
 		} else {
 			left = append(left, one)
@@ -138,21 +137,4 @@ func (n *Network) admitOld(c Newcomer, inv *roster.OpenInvitation, chosen []subn
 		return err
 	}
 	return n.add(raws)
-}
-
-func contains(list []subnet.Subnet, s subnet.Subnet) bool {
-	return (&roster.Membership{Grant: roster.Grant{Subnets: list}}).Granted(s)
-}
-
-// OwnKey is the key of the node itself.
-func OwnKey(l confdir.Layout) (*keys.PrivateKey, error) {
-	n, _, err := confdir.Inspect(l, nil)
-	if n == nil {
-		return nil, err
-	}
-	id, _, err := n.Identity()
-	if err == nil && id.Key == nil {
-		err = errors.New("this node has no Ed25519 key to sign with")
-	}
-	return id.Key, err
 }
