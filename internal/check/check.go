@@ -17,6 +17,7 @@ import (
 	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/keys"
+	"tincan/internal/roster"
 )
 
 // Level says how much a finding matters.
@@ -80,6 +81,7 @@ type inspection struct {
 	layout confdir.Layout
 	net    *confdir.Network // nil if not even the name is known
 	id     confdir.Identity
+	roster *roster.Roster // nil: the network is open, or its roster cannot be used
 }
 
 // Directory looks at the files of l. The error says that there is nothing to look

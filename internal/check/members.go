@@ -34,6 +34,7 @@ func (in *inspection) members(now time.Time) {
 		}
 	}
 	r, bad, err := members.Load(l.Roster(), pin)
+	in.roster = r
 	switch {
 	case err != nil:
 		in.add(Members, Breaks, l.Roster(), err.Error(), "move the file away: a node that knows NetworkID fetches the roster from its neighbours")

@@ -5,17 +5,16 @@ import (
 
 	"tincan/internal/members"
 	"tincan/internal/policy"
-	"tincan/internal/roster"
 )
 
 // policy looks at the access policy of a signed network: whether it can be read, and whether its tests pass among the
 // present members. A roster that cannot be read is not its subject.
 func (in *inspection) policy() {
-	r, _, err := members.Load(in.layout.Roster(), roster.ID{})
-	if err != nil || r == nil {
+	if in.roster == nil {
 		return
 	}
-	text, ok := r.State().Policy("")
+	s := in.roster.State()
+	text, ok := s.Policy("")
 	if !ok {
 		return
 	}
@@ -25,7 +24,7 @@ func (in *inspection) policy() {
 		return
 	}
 	failed := 0
-	for _, result := range p.Check(policy.NewMembers(members.PolicyMembers(r.State()))) {
+	for _, result := range p.Check(policy.NewMembers(members.PolicyMembers(s))) {
 		if !result.Passed {
 			failed++
 			in.add(Policy, Weak, "", result.String(), "tincan policy edit, with an owner's key; the members have changed since the policy was signed")
