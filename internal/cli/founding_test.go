@@ -25,14 +25,14 @@ import (
 
 var recoveryText = regexp.MustCompile(`([0-9A-Z]{4}-){8}[0-9A-Z]{4}`)
 
-// onTerminal runs tincan with a terminal as its standard error, and returns what that shows and what standard output got.
-func onTerminal(t *testing.T, args ...string) (shown, out string) {
+// openTerminal opens a pseudo-terminal: master is the side of the person, slave that of the program.
+func openTerminal(t *testing.T) (master, slave *os.File) {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		t.Skipf("no terminal: %v", err)
 	}
-	defer master.Close()
+	t.Cleanup(func() { master.Close() })
 	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -40,10 +40,17 @@ func onTerminal(t *testing.T, args ...string) (shown, out string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	slave, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		t.Skipf("no terminal: %v", err)
 	}
+	return master, slave
+}
+
+// onTerminal runs tincan with a terminal as its standard error, and returns what that shows and what standard output got.
+func onTerminal(t *testing.T, args ...string) (shown, out string) {
+	t.Helper()
+	master, slave := openTerminal(t)
 	cmd := exec.Command(filepath.Join(bin, "tincan"), args...)
 	var stdout strings.Builder
 	cmd.Stdout, cmd.Stderr = &stdout, slave

@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"tincan/internal/fixture"
 	"tincan/internal/members"
 	"tincan/internal/report"
@@ -460,22 +458,7 @@ func TestRecoveryOnATerminal(t *testing.T) {
 // dialogue runs tincan on a terminal. Of each two words the first is waited for, and the second typed.
 func (m machine) dialogue(args []string, words ...string) (shown string) {
 	m.t.Helper()
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		m.t.Skipf("no terminal: %v", err)
-	}
-	defer master.Close()
-	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		m.t.Fatal(err)
-	}
-	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		m.t.Skipf("no terminal: %v", err)
-	}
+	master, slave := openTerminal(m.t)
 	cmd := exec.Command(filepath.Join(bin, "tincan"), append([]string{"-c", m.dir}, args...)...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
 	if err := cmd.Start(); err != nil {

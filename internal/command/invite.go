@@ -41,7 +41,7 @@ func RunInvite(ctx context.Context, r Invite, s terminal.Streams) (invite.Invita
 	}
 	var signed *ownership.Network
 	if ownership.HasRoster(r.Layout) {
-		if signed, err = ownership.Open(r.Layout, r.ask(ctx)); err != nil {
+		if signed, err = ownership.Open(r.Layout, asker(ctx, r.Layout)); err != nil {
 			return invite.Invitation{}, err
 		}
 	}
@@ -126,18 +126,6 @@ func (r Invite) name(signed bool) (node.Name, error) {
 		name = ""
 	}
 	return name, nil
-}
-
-// ask asks the running node.
-func (r Invite) ask(ctx context.Context) ownership.Ask {
-	return func(question func(*control.Client) error) error {
-		d, err := control.Dial(ctx, r.Layout.PidFile)
-		if err != nil {
-			return err
-		}
-		defer d.Close()
-		return question(d)
-	}
 }
 
 // dial connects to the daemon; nil if there is none.

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"time"
 
 	"tincan/internal/bootnode"
 	"tincan/internal/command/ownership"
@@ -18,10 +19,15 @@ import (
 	"tincan/internal/subnet"
 )
 
+// answerWithin is how long the connection with a running node may take: one that hangs must not stop a service.
+const answerWithin = 10 * time.Second
+
 // asker asks the node that runs in a directory.
-func asker(l confdir.Layout) ownership.Ask {
+func asker(ctx context.Context, l confdir.Layout) ownership.Ask {
 	return func(question func(*control.Client) error) error {
-		c, err := control.Dial(context.Background(), l.ForClient().PidFile)
+		ctx, cancel := context.WithTimeout(ctx, answerWithin)
+		defer cancel()
+		c, err := control.Dial(ctx, l.ForClient().PidFile)
 		if err != nil {
 			return err
 		}
@@ -34,7 +40,7 @@ func asker(l confdir.Layout) ownership.Ask {
 // invite, unless somebody who may has made one of this token before.
 func AddToken(l confdir.Layout, store *bootnode.Store, secret bootnode.Secret, limits bootnode.Limits) (bootnode.Token, error) {
 	if ownership.HasRoster(l) {
-		n, err := ownership.Open(l, asker(l))
+		n, err := ownership.Open(l, asker(context.Background(), l))
 		if err != nil {
 			return bootnode.Token{}, err
 		}
@@ -57,7 +63,7 @@ func RevokeToken(l confdir.Layout, store *bootnode.Store, which string) (n int, 
 	if err != nil || !ownership.HasRoster(l) {
 		return len(tokens), nil, err
 	}
-	signed, err := ownership.Open(l, asker(l))
+	signed, err := ownership.Open(l, asker(context.Background(), l))
 	if err != nil {
 		return len(tokens), nil, err
 	}
@@ -90,11 +96,11 @@ func newBootMembers(l confdir.Layout) (bootnode.Members, error) {
 	if !ownership.HasRoster(l) {
 		return nil, nil
 	}
-	own, err := ownership.OwnKey(l)
+	n, err := ownership.Open(l, asker(context.Background(), l))
 	if err != nil {
 		return nil, err
 	}
-	n, err := ownership.Open(l, asker(l))
+	own, err := n.NodeKey()
 	if err != nil {
 		return nil, err
 	}

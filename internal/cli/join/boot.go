@@ -65,7 +65,7 @@ not even then.`,
 			}
 			m.Print(e.Out)
 			if g.Standalone && g.Engine == command.Embedded && !open {
-				if err := begin(e, m.Layout); err != nil {
+				if err := ownership.Found(m.Layout, e.Streams); err != nil {
 					return err
 				}
 			}
@@ -88,15 +88,6 @@ not even then.`,
 	f.StringVar(&network, "network", "", "`name` of the network, as -n")
 	f.StringVar(&dir, "dir", "", "base `directory`, in place of /etc/tinc")
 	return c
-}
-
-// begin makes the network that was just made a signed one.
-func begin(e *env.Env, l confdir.Layout) error {
-	signed, err := ownership.Begin(l, time.Now())
-	if err != nil {
-		return err
-	}
-	return signed.Show(l, e.Streams)
 }
 
 func bootnodeCommand(e *env.Env) *cobra.Command {

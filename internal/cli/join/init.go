@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -108,11 +107,11 @@ func makeNetwork(e *env.Env, text string, f initFlags) error {
 	}
 	var signed ownership.Adopted
 	if !f.open {
-		if signed, err = ownership.Begin(l, time.Now()); err != nil {
+		if signed, err = ownership.Begin(l); err != nil {
 			if errors.Is(missing, fs.ErrNotExist) {
 				os.RemoveAll(l.ConfBase)
 			}
-			return err
+			return fmt.Errorf("making a signed network: %w", err)
 		}
 	}
 	e.Say("created node %s in %s", name, l.ConfBase)

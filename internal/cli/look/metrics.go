@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tincan/internal/cli/env"
+	"tincan/internal/cli/frontend"
 	"tincan/internal/control"
 	"tincan/internal/metrics"
 )
@@ -16,7 +17,7 @@ func metricsCommand(e *env.Env) *cobra.Command {
 textfile collector of node_exporter. With "Metrics = ADDRESS [PORT]" in tinc.conf the node
 serves them itself: http://ADDRESS:9655/metrics, and all nodes of the mesh for Prometheus'
 http_sd_configs at /targets (docs/monitoring.md).`,
-		Args: cobra.NoArgs,
+		Args: frontend.Between("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			return e.Ask(func(c *control.Client) error {
 				s, err := c.Status()

@@ -2,7 +2,6 @@ package run
 
 import (
 	"os"
-	"time"
 
 	"tincan/internal/bootnode"
 	"tincan/internal/cli/env"
@@ -62,11 +61,7 @@ func generate(e *env.Env, f upFlags) error {
 	}
 	e.Say("created node %s in %s, with the address %s", m.Name, m.Layout.ConfBase, m.VPN)
 	if g.Standalone && !f.open {
-		signed, err := ownership.Begin(m.Layout, time.Now())
-		if err == nil {
-			err = signed.Show(m.Layout, e.Streams)
-		}
-		if err != nil {
+		if err := ownership.Found(m.Layout, e.Streams); err != nil {
 			return err
 		}
 	}

@@ -159,10 +159,11 @@ func upDetached(e *env.Env, l confdir.Layout) error {
 		return err
 	}
 	if err := launch.Start(cmd, e.Err, e.Color(), false); err != nil {
-		if !errors.As(err, new(*exec.ExitError)) {
+		var ended *exec.ExitError
+		switch {
+		case !errors.As(err, &ended):
 			return fmt.Errorf("the node did not start: %w", err)
-		}
-		if ended := new(exec.ExitError); errors.As(err, &ended) && ended.ExitCode() == launch.StatusRemoved {
+		case ended.ExitCode() == launch.StatusRemoved:
 			return frontend.Failed(launch.StatusRemoved) // it has said why
 		}
 		return terminal.Hint(errors.New("the node did not start"), "the lines above say why; %s up, without --detach, may tell more", e.Self())

@@ -191,6 +191,10 @@ func say(e *env.Env, n *ownership.Network, claims []roster.Claim, by string) {
 			what = fmt.Sprintf("invitation of %s\t%s", name, roster.Fingerprint(c.Key))
 			note = fmt.Sprintf("%d uses", c.Uses)
 		case *roster.Policy:
+			if c.Text == "" {
+				what = "the policy is withdrawn\t"
+				break
+			}
 			what = "the policy\t"
 			note = fmt.Sprintf("%d lines", strings.Count(strings.TrimSuffix(c.Text, "\n"), "\n")+1)
 		}

@@ -249,14 +249,9 @@ back a node needs a new key and a new invitation.`,
 			if key, _ := members.OwnerKey(n.Layout); key != nil && n.Roster.State().May(key.Public(), 0) {
 				e.Say("note: the owner's key on this machine (%s) remains valid; keep it, or retire that owner first", n.Layout.OwnerKey())
 			}
-			if !yes {
-				if !e.Interactive() {
-					return terminal.Hint(errors.New("leaving cannot be undone"), "to do it without being asked: %s leave --yes", e.Self())
-				}
-				answer, err := e.Streams.Ask("leave the network for ever? [y/N] ")
-				if err != nil || !strings.HasPrefix(strings.ToLower(answer), "y") {
-					return errors.New("nothing was changed")
-				}
+			alone := terminal.Hint(errors.New("leaving cannot be undone"), "to do it without being asked: %s leave --yes", e.Self())
+			if err := confirm(e, yes, "leave the network for ever?", alone); err != nil {
+				return err
 			}
 			if err := n.Leave(); err != nil {
 				return err

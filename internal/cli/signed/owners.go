@@ -458,7 +458,7 @@ stolen, --drop and --drop-all say what does not stay. "tincan owners show" lists
 			for _, text := range report.OwnerChanges(p.Before, p.Owners) {
 				e.Say("  %s", text)
 			}
-			if err := confirm(e, yes, "sign it?"); err != nil {
+			if err := confirm(e, yes, "sign it?", errNobodyHere); err != nil {
 				return err
 			}
 			if _, err := p.Claims(); err != nil && !p.Stays() {
@@ -504,13 +504,16 @@ func names(n *ownership.Network, list []keys.PublicKey) string {
 	return strings.Join(out, ", ")
 }
 
-// confirm asks whether to go on.
-func confirm(e *env.Env, yes bool, question string) error {
+// errNobodyHere says that a question could not be asked.
+var errNobodyHere = terminal.Hint(errors.New("nobody is here to be asked"), "to do it without being asked: --yes")
+
+// confirm asks whether to go on. alone is the error if nobody is here to be asked.
+func confirm(e *env.Env, yes bool, question string, alone error) error {
 	if yes {
 		return nil
 	}
 	if !e.Interactive() {
-		return terminal.Hint(errors.New("nobody is here to be asked"), "to do it without being asked: --yes")
+		return alone
 	}
 	answer, err := e.Streams.Ask("%s [y/N] ", question)
 	if err != nil || !strings.HasPrefix(strings.ToLower(answer), "y") {
@@ -542,7 +545,7 @@ func sign(e *env.Env, n *ownership.Network, p *ownership.Plan) error {
 	if !takes {
 		v := report.NewOwners(n.Roster, p.Self())
 		for _, q := range v.Proposals {
-			if slices.Contains(q.Signed, members.Who(n.Roster.State(), p.Self())) {
+			if q.ID == p.List().String() {
 				e.Say("it waits for %d more of %s, on their machines: tincan owners sign %.8s", q.Missing, strings.Join(q.Unsigned, ", "), q.ID)
 				stay := slices.DeleteFunc(slices.Clone(q.Unsigned), func(name string) bool {
 					return !slices.ContainsFunc(p.Owners.Owners, func(o roster.Owner) bool { return string(o.Name) == name })

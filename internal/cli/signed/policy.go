@@ -464,14 +464,9 @@ key of an owner with the right policy. To keep the text: policy show --text.`,
 			if err := n.MaySetPolicy(); err != nil {
 				return err
 			}
-			if !yes {
-				if !e.Interactive() {
-					return terminal.Hint(errors.New("without a policy all members may exchange all packets"), "to do it without being asked: %s policy clear --yes", e.Self())
-				}
-				answer, err := e.Streams.Ask("let all members exchange all packets? [y/N] ")
-				if err != nil || !strings.HasPrefix(strings.ToLower(answer), "y") {
-					return errors.New("nothing was changed")
-				}
+			alone := terminal.Hint(errors.New("without a policy all members may exchange all packets"), "to do it without being asked: %s policy clear --yes", e.Self())
+			if err := confirm(e, yes, "let all members exchange all packets?", alone); err != nil {
+				return err
 			}
 			if _, err := n.SetPolicy(""); err != nil {
 				return err

@@ -116,7 +116,7 @@ func (r *recovery) sign(e *env.Env, n *ownership.Network, p *ownership.Plan) err
 		e.Say("  %s (%s)%s", o.Name, roster.Fingerprint(o.Key), here)
 	}
 	if e.Interactive() {
-		if err := confirm(e, r.yes, "replace the owners?"); err != nil {
+		if err := confirm(e, r.yes, "replace the owners?", errNobodyHere); err != nil {
 			return err
 		}
 	}

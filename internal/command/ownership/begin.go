@@ -13,16 +13,21 @@ import (
 )
 
 // Begin makes a network that was made just now a signed one. This node is its only member, and its owner's key is here.
-func Begin(l confdir.Layout, now time.Time) (Adopted, error) {
+func Begin(l confdir.Layout) (Adopted, error) {
 	if HasRoster(l) { // made anew in a directory whose network goes on
 		return Adopted{}, nil
 	}
 	nobody := func(func(*control.Client) error) error { return &control.DialError{Stage: control.NoPidFile} }
-	out, err := Adopt(l, nobody, Adoption{Recovery: true, Signed: true}, now)
+	return Adopt(l, nobody, Adoption{Recovery: true, Signed: true}, time.Now())
+}
+
+// Found is [Begin] for a network whose files stay if that fails. It shows the recovery key.
+func Found(l confdir.Layout, s terminal.Streams) error {
+	out, err := Begin(l)
 	if err != nil {
-		return out, terminal.Hint(fmt.Errorf("the network was made, but it is an open one: %w", err), "tincan roster adopt --signed, when the cause is gone; or leave it open")
+		return terminal.Hint(fmt.Errorf("the network was made, but it is an open one: %w", err), "tincan roster adopt --signed, when the cause is gone; or leave it open")
 	}
-	return out, nil
+	return out.Show(l, s)
 }
 
 // Show tells the person at the terminal where the owner's key is, and what the recovery key is. Without a terminal what is
@@ -58,9 +63,9 @@ func showRecovery(l confdir.Layout, text string, s terminal.Streams) error {
 	return nil
 }
 
-// Ungranted are the subnets of this node's own host file that the others do not believe, since no owner has granted them; nil
+// ungranted are the subnets of this node's own host file that the others do not believe, since no owner has granted them; nil
 // if the network does not care.
-func (n *Network) Ungranted() (list []subnet.Subnet) {
+func (n *Network) ungranted() (list []subnet.Subnet) {
 	m := n.Roster.State().Member(n.Files.Name)
 	if m == nil || !n.Enforced() {
 		return nil
@@ -76,7 +81,7 @@ func (n *Network) Ungranted() (list []subnet.Subnet) {
 // GrantOwn grants this node the subnets that it lacks, with the owner's key if that is here; done tells so. Without the key
 // list is what an owner would have to grant.
 func (n *Network) GrantOwn() (list []subnet.Subnet, done bool, err error) {
-	list = n.Ungranted()
+	list = n.ungranted()
 	if list == nil {
 		return nil, false, nil
 	}

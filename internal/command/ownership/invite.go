@@ -91,6 +91,11 @@ func (n *Network) inviter() (*keys.PrivateKey, error) {
 	if err != nil || owner != nil && n.Roster.State().Owners.May(owner.Public(), roster.RightAdmit) {
 		return owner, err
 	}
+	return n.NodeKey()
+}
+
+// NodeKey is the key of the node itself.
+func (n *Network) NodeKey() (*keys.PrivateKey, error) {
 	id, _, err := n.Files.Identity()
 	if err == nil && id.Key == nil {
 		err = errors.New("this node has no Ed25519 key to sign with")

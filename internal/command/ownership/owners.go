@@ -295,10 +295,15 @@ func (p *Plan) NewRecovery(s terminal.Streams) error {
 	return showRecovery(p.n.Layout, secret.Text(), s)
 }
 
+// List is the id of the list of owners that the change leads to, under which it is found among the proposals.
+func (p *Plan) List() roster.ID {
+	return (&roster.Owners{Parent: p.Parent, OwnerList: p.Owners}).List(p.n.Roster.Network())
+}
+
 // TakesEffect tells whether the signature of this machine's owner is enough.
 func (p *Plan) TakesEffect() bool {
 	signed := 1
-	list := (&roster.Owners{Parent: p.Parent, OwnerList: p.Owners}).List(p.n.Roster.Network())
+	list := p.List()
 	for _, q := range p.n.Roster.State().Proposals {
 		if q.List == list {
 			signed += len(q.Signers)

@@ -162,15 +162,11 @@ func (n *Network) SetPolicy(text string) (changed bool, err error) {
 		return false, nil
 	}
 	// While somebody was writing another owner may have signed one.
-	r, _, err := members.Load(n.Layout.Roster(), n.Roster.Network())
-	if err != nil {
+	if err := n.Refresh(); err != nil {
 		return false, err
 	}
-	if r != nil {
-		if now := r.State().SignedPolicy(""); now != nil && (before == nil || now.Statement != before.Statement) {
-			return false, terminal.Hint(fmt.Errorf("%s: %s has signed another one meanwhile", changingPolicy, members.Who(r.State(), now.By)), "look at it first: tincan policy show")
-		}
-		n.Roster = r
+	if now := n.Roster.State().SignedPolicy(""); now != nil && (before == nil || now.Statement != before.Statement) {
+		return false, terminal.Hint(fmt.Errorf("%s: %s has signed another one meanwhile", changingPolicy, members.Who(n.Roster.State(), now.By)), "look at it first: tincan policy show")
 	}
 	err = n.sign(changingPolicy, roster.RightPolicy, func(key *keys.PrivateKey) ([][]byte, error) {
 		raw, err := n.Roster.SignPolicy("", text, key)
