@@ -75,9 +75,17 @@ func (m *subscriber) hears(frame []byte) bool {
 	}
 }
 
-// rawOn is a packet socket on an interface of a node.
+// rawOn is a packet socket on an interface of a node, which is up by then: else the socket would begin with an error.
 func rawOn(w *world, n *node, iface string) (d device.Device) {
 	w.Helper()
+	w.eventually(iface+" of "+n.Name()+" is up", patience, func() (up bool) {
+		w.must(n.Do(func() error {
+			i, err := net.InterfaceByName(iface)
+			up = err == nil && i.Flags&net.FlagUp != 0
+			return nil
+		}))
+		return up
+	})
 	w.must(n.Do(func() (err error) { d, err = device.OpenRaw(iface); return err }))
 	w.Cleanup(func() { d.Close() })
 	return d
