@@ -94,6 +94,8 @@ func (b *build) pack(p made, s *stage, binary string) error {
 	case "rpm", "archlinux":
 		list = with(list, s.docs, s.common, s.systemd)
 		info.Scripts = scripts("packaging/scripts", "postinst", "prerm", "postrm")
+		// pacman does not call at an upgrade what it calls after an installation.
+		info.ArchLinux.Scripts.PostUpgrade = info.Scripts.PostInstall
 		// The name of the machine that builds is nobody's business, and differs.
 		info.RPM.BuildHost, info.RPM.Group, info.RPM.Summary = "localhost", "System/Networking", "Full-mesh VPN, compatible with tinc"
 	case "apk":

@@ -272,6 +272,23 @@ func TestEveryPackageHasTheLicences(t *testing.T) {
 	}
 }
 
+// pacman calls one function after an installation and another one after an upgrade.
+func TestPacmanRestartsNodesAtAnUpgrade(t *testing.T) {
+	t.Parallel()
+	list, err := filepath.Glob(filepath.Join(built(t), "*.pkg.tar.zst"))
+	if err != nil || len(list) == 0 {
+		t.Fatalf("there is no package (%v)", err)
+	}
+	script := string(contents(t, list[0])["/.INSTALL"])
+	for _, function := range []string{"post_install", "post_upgrade"} {
+		_, body, _ := strings.Cut(script, "function "+function+"() {")
+		body, _, _ = strings.Cut(body, "\nfunction ")
+		if !strings.Contains(body, "systemctl try-restart") {
+			t.Errorf("%s restarts nothing:\n%s", function, script)
+		}
+	}
+}
+
 // complete checks that a text has the licence of each module that is linked into a program. It knows them from the
 // program, not from what made the text.
 func complete(t *testing.T, program []byte, text string) {
