@@ -110,10 +110,10 @@ soak:
 NODES ?= 100
 SEEDS ?= 100
 FROM ?= 1
-SCENARIO ?= ColdStart|TwoHalves|FlapOfOneLink|LostTheirHub|NobodyKeepsTheDead
+SCENARIO ?= ColdStart|TwoHalves|FlapOfOneLink|LostTheirHub|NobodyKeepsTheDead|ARemovalInALargeMesh|HalvesWithDifferentRosters
 sim:
 	$(GO) test -count=1 -timeout 0 -parallel 1 ./internal/sim -v -run 'Test.*($(SCENARIO))' -nodes $(NODES) -seeds $(SEEDS) -from $(FROM) | grep -v '^=== '
-	$(GO) test -count=1 -timeout 0 ./internal/sim -run 'TestRandom(Mixed)?Networks' -seeds $(SEEDS) -from $(FROM)
+	$(GO) test -count=1 -timeout 0 ./internal/sim -run 'TestRandom(Mixed|Signed)?Networks' -seeds $(SEEDS) -from $(FROM)
 	$(GO) test -count=1 -timeout 0 ./internal/sim -run 'Relay|ComesBack|China|Hot|Path' -more 10
 
 PREFIX ?= /usr/local
