@@ -10,7 +10,7 @@
       forAll = f: nixpkgs.lib.genAttrs systems (system: f nixpkgs.legacyPackages.${system});
       release = nixpkgs.lib.fileContents ./packaging/VERSION;
       # As "tincan version" has it; "go test ./test/packages -run Flake" says what vendorHash has to be.
-      version = "${release}-dev.${self.lastModifiedDate}+${self.shortRev or self.dirtyShortRev or "unknown"}";
+      version = "${release}-dev.${self.lastModifiedDate}+${if self ? rev then "g${builtins.substring 0 9 self.rev}" else "dirty"}";
     in
     {
       packages = forAll (pkgs: rec {
