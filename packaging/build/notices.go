@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -67,7 +68,7 @@ func (b *build) thirdParties() ([]thirdParty, error) {
 		return nil, err
 	}
 	for path, t := range all {
-		for _, dir := range sorted(dirs[path]) {
+		for _, dir := range slices.Sorted(maps.Keys(dirs[path])) {
 			if err := t.read(dir); err != nil {
 				return nil, err
 			}
@@ -85,15 +86,6 @@ func (b *build) thirdParties() ([]thirdParty, error) {
 	}
 	slices.SortFunc(list[1:], func(a, b thirdParty) int { return strings.Compare(a.path, b.path) })
 	return list, nil
-}
-
-func sorted(set map[string]bool) []string {
-	var list []string
-	for s := range set {
-		list = append(list, s)
-	}
-	slices.Sort(list)
-	return list
 }
 
 var isNotice = regexp.MustCompile(`(?i)^(licen[cs]e|copying|notice|patents|copyright)([-._].*)?$`)

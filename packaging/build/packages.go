@@ -80,7 +80,7 @@ func (b *build) pack(p made, s *stage, binary string) error {
 	info := &nfpm.Info{
 		Name: "tincan", Arch: p.arch, Platform: "linux", Version: b.version, VersionSchema: "semver",
 		Section: "net", Priority: "optional", License: "MPL-2.0", Description: description,
-		Maintainer: "The tincan maintainers <maintainers@tincan.invalid>", Homepage: homepage(), MTime: b.time,
+		Maintainer: "The tincan maintainers <maintainers@tincan.invalid>", Homepage: site(), MTime: b.time,
 	}
 	if b.number != "" { // a distribution's own, in its own form
 		info.VersionSchema = "none"
@@ -157,8 +157,6 @@ func scripts(dir, postInstall, preRemove, postRemove string) nfpm.Scripts {
 
 // site is where the results will be offered, if that is known: "make packages SITE=https://example.org/tincan".
 func site() string { return strings.TrimSuffix(os.Getenv("SITE"), "/") }
-
-func homepage() string { return site() }
 
 // formula writes the one for Homebrew, which builds from the archive beside it or at SITE.
 func (b *build) formula(archive string) error {

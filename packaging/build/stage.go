@@ -15,8 +15,8 @@ import (
 // stage has the files of the packages, apart from the programs.
 type stage struct {
 	docs    []file // licences; in all of them
-	common  []file // manual pages, completions, the user
-	systemd []file // units, and the profile for AppArmor
+	common  []file // manual pages, completions, the changes
+	systemd []file // the unit, and the user
 	openwrt []file
 }
 
@@ -47,9 +47,6 @@ func (b *build) stage(native string, third []thirdParty) (*stage, error) {
 		switch {
 		case f.to == program:
 		case strings.Contains(f.to, "/systemd/"), strings.Contains(f.to, "/sysusers.d/"):
-			s.systemd = append(s.systemd, f)
-		case strings.HasPrefix(f.to, "/etc/apparmor.d/"):
-			f.config = true
 			s.systemd = append(s.systemd, f)
 		case strings.Contains(f.to, "/man/"):
 			f.to += ".gz"
