@@ -395,11 +395,7 @@ func TestJoinAsAService(t *testing.T) {
 // tinc's service is replaced by ours in one step and back in another; what fails leaves all as it was.
 func TestMigrateThereAndBack(t *testing.T) {
 	t.Parallel()
-	tincd := os.Getenv("TINCD")
-	if tincd == "" {
-		tincd = "/usr/sbin/tincd"
-	}
-	if out, err := exec.Command(tincd, "--version").Output(); err != nil || !bytes.HasPrefix(out, []byte("tinc version 1.0")) {
+	if out, err := exec.Command(oldTincd, "--version").Output(); err != nil || !bytes.HasPrefix(out, []byte("tinc version 1.0")) {
 		fmt.Fprintf(os.Stderr, "\n*** %s WAS NOT RUN: there is no tincd of tinc 1.0 (%v) ***\n\n", t.Name(), err)
 		t.Skip("no tincd of tinc 1.0")
 	}
@@ -420,7 +416,7 @@ func TestMigrateThereAndBack(t *testing.T) {
 	m.write("/etc/tinc/home/rsa_key.priv", string(private), 0o600)
 	m.write("/etc/tinc/home/hosts/one", "Subnet = 10.9.0.0/24\n"+string(key.Public().MarshalPEM()), 0o644)
 	// As Debian has it.
-	m.write("/etc/systemd/system/tinc@.service", "[Service]\nWorkingDirectory=/etc/tinc/%i\nExecStart="+tincd+" -n %i -D\n"+
+	m.write("/etc/systemd/system/tinc@.service", "[Service]\nWorkingDirectory=/etc/tinc/%i\nExecStart="+oldTincd+" -n %i -D\n"+
 		"[Install]\nWantedBy=multi-user.target\n", 0o644)
 	m.run("systemctl", "daemon-reload")
 	m.run("systemctl", "enable", "--now", "tinc@home")
