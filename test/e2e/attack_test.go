@@ -174,14 +174,15 @@ func (a *arena) invents(name nodename.Name, o wire.Options) bool {
 	return a.say(attack.Edge("mallory", name, a.at(), o), attack.Edge(name, "mallory", a.at(), o))
 }
 
-func newPublicKey(a *arena) string {
+func newPublicKey(w *world) string {
+	w.Helper()
 	k, err := keys.Generate(rand.Reader)
-	a.must(err)
+	w.must(err)
 	return k.Public().String()
 }
 
 func plantKeys(a *arena) {
-	key := newPublicKey(a)
+	key := newPublicKey(a.world)
 	a.writes(a.bob, "10.7.0.66")
 	a.forDuration(5*time.Second, 250*time.Millisecond, func(int) {
 		a.invents("dave", modern)
@@ -196,7 +197,7 @@ func plantManyKeys(a *arena) {
 	a.forDuration(5*time.Second, 10*time.Millisecond, func(i int) {
 		name := nodename.Name("n" + strconv.Itoa(i))
 		a.invents(name, modern)
-		a.say(fmt.Sprintf("15 %s bob 19", name), fmt.Sprintf("15 %s bob 20 %s", name, newPublicKey(a)))
+		a.say(fmt.Sprintf("15 %s bob 19", name), fmt.Sprintf("15 %s bob 20 %s", name, newPublicKey(a.world)))
 	})
 }
 
@@ -320,7 +321,7 @@ func keepBusy(a *arena) {
 
 // connectToEve makes bob dial a member whose address only others know.
 func connectToEve(a *arena) {
-	a.bob.write(map[string]string{"hosts/eve": "Ed25519PublicKey = " + newPublicKey(a) + "\n"})
+	a.bob.write(map[string]string{"hosts/eve": "Ed25519PublicKey = " + newPublicKey(a.world) + "\n"})
 	a.bob.appendTo("tinc.conf", "ConnectTo = eve\n")
 }
 

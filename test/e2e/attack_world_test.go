@@ -135,11 +135,11 @@ func (a *arena) member(n *node) (m attack.Member) {
 	a.Helper()
 	m.Name = nodename.Name(n.Name())
 	var err error
-	if text := n.conf("ed25519_key.priv"); text != "" {
+	if text := n.file("ed25519_key.priv"); text != "" {
 		m.Key, err = keys.ParsePrivatePEM([]byte(text))
 		a.must(err)
 	}
-	if text := n.conf("rsa_key.priv"); text != "" {
+	if text := n.file("rsa_key.priv"); text != "" {
 		m.RSA, err = keys.ParseRSAPrivate([]byte(text))
 		a.must(err)
 	}
@@ -188,7 +188,7 @@ func (a *arena) observe() {
 	for _, n := range a.honest() {
 		rss, err := n.daemon.RSS()
 		a.must(err)
-		a.before[n] = &snapshot{a.hostFiles(n), n.conf("tinc.conf"), rss, len(n.log())}
+		a.before[n] = &snapshot{a.hostFiles(n), n.file("tinc.conf"), rss, len(n.log())}
 		a.rss[n] = rss
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -255,7 +255,7 @@ func (a *arena) judge() {
 			}
 			a.Errorf("%s has %d host files, and had %d", n.Name(), len(now), len(was.hosts))
 		}
-		if now := n.conf("tinc.conf"); now != was.conf {
+		if now := n.file("tinc.conf"); now != was.conf {
 			a.Errorf("tinc.conf of %s has become\n%s", n.Name(), now)
 		}
 	}
@@ -270,7 +270,7 @@ func (a *arena) judge() {
 func (a *arena) hostFiles(n *node) map[string]string {
 	all := map[string]string{}
 	for _, name := range n.files(confBase + "/hosts") {
-		all[name] = n.conf("hosts/" + name)
+		all[name] = n.file("hosts/" + name)
 	}
 	return all
 }

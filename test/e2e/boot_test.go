@@ -154,8 +154,8 @@ func TestABootServiceBesideTheNode(t *testing.T) {
 	bob.tincan("gen", "--name", "bobexampleorg", "--token", "a token of a person", "--ip", "10.77.8.9", boot.Addr("ip4").String())
 	bob.up()
 	w.allReach("ip4", boot, alice, bob)
-	if bob.vpn("ip4").String() != "10.77.8.9" || !strings.Contains(bob.conf("tinc.conf"), "Name = bobexampleorg\n") {
-		t.Errorf("bob has %v and\n%s", bob.vpn("ip4"), bob.conf("tinc.conf"))
+	if bob.vpn("ip4").String() != "10.77.8.9" || !strings.Contains(bob.file("tinc.conf"), "Name = bobexampleorg\n") {
+		t.Errorf("bob has %v and\n%s", bob.vpn("ip4"), bob.file("tinc.conf"))
 	}
 	refuses(bob, "gen", "--name", "bob", "--token", token, boot.Addr("ip4").String()).says("already").says("hint: .*--force")
 }
@@ -263,7 +263,7 @@ func TestTwoHundredNewcomersAtOnce(t *testing.T) {
 	}
 	subnets := map[string]string{}
 	for _, name := range boot.files(confBase + "/hosts") {
-		text := boot.conf("hosts/" + name)
+		text := boot.file("hosts/" + name)
 		line := regexp.MustCompile(`(?m)^Subnet = (.*)$`).FindString(text)
 		if line == "" || !strings.Contains(text, "Ed25519PublicKey = ") || !strings.HasSuffix(text, "\n") {
 			t.Errorf("the file of %s is torn: %q", name, text)

@@ -11,17 +11,6 @@ import (
 	"time"
 )
 
-// file reads a file below the directory of the network, "" if there is none.
-func (n *node) file(name string) string {
-	var text string
-	_ = n.InFiles(func() error {
-		data, err := os.ReadFile(confBase + "/" + name)
-		text = string(data)
-		return err
-	})
-	return text
-}
-
 // knows tells whether n has the whole host file of o: not just its key.
 func (n *node) knows(o *node) bool {
 	return strings.Contains(n.file("hosts/"+o.Name()), "Subnet")

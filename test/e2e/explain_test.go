@@ -22,6 +22,15 @@ func (n *node) ask(into any, args ...string) {
 	}
 }
 
+// tryJSON is what a command prints with --json, if it succeeds.
+func tryJSON[T any](n *node, args ...string) (v T, err error) {
+	out, err := n.try(append(args, "--json")...)
+	if err == nil {
+		err = json.Unmarshal([]byte(out), &v)
+	}
+	return v, err
+}
+
 // why are the codes of the reasons for the path to a node.
 func (n *node) why(to string) (codes []string, change string) {
 	n.w.Helper()

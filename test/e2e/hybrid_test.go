@@ -11,7 +11,7 @@ import (
 	"tincan/internal/control"
 )
 
-// view is what a node tells of another one.
+// statusOf is what a node tells of another one.
 func (n *node) statusOf(of string) (v control.NodeView) {
 	n.w.Helper()
 	var s control.Status

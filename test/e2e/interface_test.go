@@ -99,7 +99,7 @@ func TestInitKeepsAwayFromTheLAN(t *testing.T) {
 		t.Errorf("%v: %s", err, out)
 	}
 	a.tincan("init", "a", "--range", "192.168.5.0/24", "--force")
-	if conf := a.conf("tinc.conf"); !strings.Contains(conf, "Ifconfig = 192.168.5.3/24") {
+	if conf := a.file("tinc.conf"); !strings.Contains(conf, "Ifconfig = 192.168.5.3/24") {
 		t.Errorf("the address of the router or of this machine was taken:\n%s", conf)
 	}
 
@@ -107,7 +107,7 @@ func TestInitKeepsAwayFromTheLAN(t *testing.T) {
 	w.must(err)
 	b := w.nodeAt(wide, "b", "10.0.0.2/8")
 	b.tincan("init", "b")
-	if conf := b.conf("tinc.conf"); !strings.Contains(conf, "Ifconfig = 172.") {
+	if conf := b.file("tinc.conf"); !strings.Contains(conf, "Ifconfig = 172.") {
 		t.Errorf("the range overlaps with the LAN 10.0.0.0/8:\n%s", conf)
 	}
 

@@ -133,7 +133,7 @@ func TestAnInvitationDoesNotMakeUsDialOurselves(t *testing.T) {
 	w.must(alice.WriteFile(confBase+"/hosts/carol", fmt.Appendf(nil, "Address = %s %d\nEd25519PublicKey = %s\n", at.Addr(), at.Port(), key.Public())))
 	alice.up()
 	bob.tincan("join", alice.invite("bob"))
-	if conf := bob.conf("tinc.conf") + bob.conf("hosts/carol"); !strings.Contains(conf, "ConnectTo = carol") || !strings.Contains(conf, at.Addr().String()) {
+	if conf := bob.file("tinc.conf") + bob.file("hosts/carol"); !strings.Contains(conf, "ConnectTo = carol") || !strings.Contains(conf, at.Addr().String()) {
 		t.Fatalf("the invitation does not name carol:\n%s", conf)
 	}
 	l, err := bob.Listen("tcp", at.String())

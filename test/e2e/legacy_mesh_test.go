@@ -241,7 +241,7 @@ func TestTincAndTincanUpgradeFromRSA(t *testing.T) {
 			for i, one := range n {
 				other := n[1-i]
 				w.eventually(one.Name()+" has the Ed25519 key of "+other.Name(), patience, func() bool {
-					return strings.Contains(one.conf("hosts/"+other.Name()), "Ed25519PublicKey")
+					return strings.Contains(one.file("hosts/"+other.Name()), "Ed25519PublicKey")
 				})
 				w.eventually(one.Name()+" has switched to it", patience, func() bool {
 					return one.sees(other.Name()).status&sptpsBit != 0

@@ -3,10 +3,8 @@
 package e2e
 
 import (
-	"crypto/rand"
 	"testing"
 
-	"tincan/internal/keys"
 	"tincan/internal/lab"
 	nodename "tincan/internal/node"
 	"tincan/internal/report"
@@ -85,16 +83,9 @@ func TestARosterPassesThroughTinc(t *testing.T) {
 				v := carol.view()
 				return !v.Fetching && len(v.Members) == 3
 			})
-			alice.tincan("admit", "dave", "--key", newKey(w))
+			alice.tincan("admit", "dave", "--key", newPublicKey(w))
 			w.eventually("carol has heard of dave", patience, func() bool { return carol.hasMember("dave") })
 			w.allReach("ip4", n...)
 		})
 	}
-}
-
-func newKey(w *world) string {
-	w.Helper()
-	k, err := keys.Generate(rand.Reader)
-	w.must(err)
-	return k.Public().String()
 }

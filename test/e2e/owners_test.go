@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"crypto/rand"
-	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -16,13 +15,12 @@ import (
 
 // ownedBy tells whether the owners are called so, in this order, as far as the node knows, and the members so.
 func (n *node) ownedBy(owners, list string) bool {
-	var o report.Owners
-	var m members.View
-	out, err := n.try("owners", "show", "--json")
-	if err != nil || json.Unmarshal([]byte(out), &o) != nil {
+	o, err := tryJSON[report.Owners](n, "owners", "show")
+	if err != nil {
 		return false
 	}
-	if out, err = n.try("members", "--json"); err != nil || json.Unmarshal([]byte(out), &m) != nil {
+	m, err := tryJSON[members.View](n, "members")
+	if err != nil {
 		return false
 	}
 	var names, in []string

@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net"
 	"net/netip"
@@ -25,9 +24,8 @@ func (n *node) policyIs(text string, everywhere ...*node) {
 	n.tincan("policy", "set", path)
 	for _, o := range everywhere {
 		n.w.eventually(o.Name()+" enforces the policy", patience, func() bool {
-			var p report.Policy
-			out, err := o.try("policy", "show", "--json") // refused until the roster has arrived
-			return err == nil && json.Unmarshal([]byte(out), &p) == nil && p.Text == text && p.Node != nil && p.Node.Enforced
+			p, err := tryJSON[report.Policy](o, "policy", "show") // refused until the roster has arrived
+			return err == nil && p.Text == text && p.Node != nil && p.Node.Enforced
 		})
 	}
 }

@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"encoding/json"
 	"errors"
 	"maps"
 	"net/netip"
@@ -25,7 +24,7 @@ import (
 // asJSON is what a command of tincan prints with --json.
 func asJSON[T any](n *node, args ...string) (v T) {
 	n.w.Helper()
-	n.w.must(json.Unmarshal([]byte(n.tincan(append(args, "--json")...)), &v))
+	n.ask(&v, args...)
 	return v
 }
 
@@ -176,7 +175,7 @@ func TestRemovedOnceIsRemovedEverywhere(t *testing.T) {
 		t.Error("the removed node does not say why it ends")
 	}
 	// It is stubborn, and comes back with its configuration of before.
-	gone.write(map[string]string{"tinc.conf": strings.ReplaceAll(gone.conf("tinc.conf"), "Roster = signed", "Roster = open") + "ConnectTo = away\n"})
+	gone.write(map[string]string{"tinc.conf": strings.ReplaceAll(gone.file("tinc.conf"), "Roster = signed", "Roster = open") + "ConnectTo = away\n"})
 	gone.start()
 	w.must(gone.daemon.WaitLog("Ready", patience))
 	away.start() // which has not heard of the removal
@@ -281,7 +280,7 @@ func TestInvitationsOutliveTheirMaker(t *testing.T) {
 	erin.kind = tinc11
 	_, err := erin.Run(filepath.Join(tincDir, "sbin", "tinc"), "-n", "home", "join", at("erin", carol))
 	w.must(err)
-	erin.write(map[string]string{"tinc-up": erin.conf("tinc-up.invitation")})
+	erin.write(map[string]string{"tinc-up": erin.file("tinc-up.invitation")})
 	erin.up()
 	w.allReach("ip4", bob, carol, frank, dave, erin)
 	if !bob.hasMember("erin") || !dave.hasMember("erin") {

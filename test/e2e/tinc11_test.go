@@ -132,7 +132,7 @@ func TestTincanJoinsTinc(t *testing.T) {
 	url := lastLine(real.tinc("invite", "ours"))
 
 	ours.tincan("join", url)
-	if !strings.Contains(ours.conf("tinc.conf"), "Ifconfig") {
+	if !strings.Contains(ours.file("tinc.conf"), "Ifconfig") {
 		// The script's line stood after the end of the first part: add it by hand.
 		ours.appendTo("tinc.conf", "Ifconfig = 10.7.0.2/24\n")
 		ours.appendTo("hosts/ours", "Subnet = 10.7.0.2\n")
@@ -154,11 +154,11 @@ func TestTincJoinsTincan(t *testing.T) {
 
 	real.tinc("join", url)
 	// tinc writes the addresses into a script that somebody should look at first.
-	if script := real.conf("tinc-up.invitation"); script != "" {
+	if script := real.file("tinc-up.invitation"); script != "" {
 		real.write(map[string]string{"tinc-up": script})
 	} else {
 		t.Log("no tinc-up.invitation: the invitation had no address for tinc")
-		t.Log(real.conf("tinc.conf"), real.conf("hosts/real"))
+		t.Log(real.file("tinc.conf"), real.file("hosts/real"))
 	}
 	real.up()
 	w.allReach("ip4", ours, real)

@@ -67,12 +67,12 @@ func newField(t *testing.T, signed bool, through kind) *field {
 	}
 	if signed {
 		f.alice.write(map[string]string{
-			"hosts/dave":  "Ed25519PublicKey = " + newPublicKey(f.arena) + "\nSubnet = " + daves + "\n",
-			"hosts/frank": "Ed25519PublicKey = " + newPublicKey(f.arena) + "\nSubnet = " + franks + "\n",
+			"hosts/dave":  "Ed25519PublicKey = " + newPublicKey(f.world) + "\nSubnet = " + daves + "\n",
+			"hosts/frank": "Ed25519PublicKey = " + newPublicKey(f.world) + "\nSubnet = " + franks + "\n",
 		})
 		f.world.signed(f.alice, n[1:]...)
 		var err error
-		f.owner, err = keys.ParsePrivatePEM([]byte(f.alice.conf("owner_key.priv")))
+		f.owner, err = keys.ParsePrivatePEM([]byte(f.alice.file("owner_key.priv")))
 		f.must(err)
 		f.alice.tincan("admit", "mallory", "--subnet", "10.7.0.4", "--subnet", mallorys, "--subnet", around)
 		for _, o := range []*node{f.bob, f.carol} {
@@ -104,8 +104,7 @@ func newField(t *testing.T, signed bool, through kind) *field {
 func (n *node) remove(names ...string) {
 	n.w.Helper()
 	for _, name := range names {
-		_, err := n.Run("rm", confBase+"/"+name)
-		n.w.must(err)
+		n.w.must(n.InFiles(func() error { return remove(confBase + "/" + name) }))
 	}
 }
 
