@@ -56,8 +56,7 @@ func distAt(name, umask string, env ...string) (string, error) {
 	}
 	dir := filepath.Join(scratch, name)
 	cmd := exec.Command("sh", "-c", `set -e; umask `+umask+`; git clone -q --no-hardlinks "$0" "$1"; cd "$1"; make packages ARCHS=`+runtime.GOARCH, abs, dir)
-	cmd.Env = append(clean(), env...)
-	cmd.Env = append(cmd.Env, "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*")
+	cmd.Env = slices.Concat(clean(), env, trusting)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("make packages: %w\n%s", err, out)
 	}
