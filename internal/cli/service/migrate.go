@@ -247,16 +247,3 @@ func alternatives(e *env.Env, dry bool, command string, args ...string) error {
 	}
 	return nil
 }
-
-// packaged tells whether a package has installed our unit for this very program: then a copy in /etc would only hide
-// what later versions of the package bring.
-func packaged(self string) bool {
-	for _, dir := range []string{"/usr/lib/systemd/system", "/lib/systemd/system"} {
-		text, err := os.ReadFile(filepath.Join(dir, filepath.Base(unitFile)))
-		if err == nil && strings.Contains(string(text), "ExecStart="+self+" ") {
-			_, err := os.Stat(unitFile)
-			return errors.Is(err, os.ErrNotExist)
-		}
-	}
-	return false
-}

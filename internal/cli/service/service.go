@@ -233,6 +233,19 @@ func unitText() (string, error) {
 	return strings.ReplaceAll(packaging.Unit, packaging.Program, self), err
 }
 
+// packaged tells whether a package has installed our unit for this very program: then a copy in /etc would only hide
+// what later versions of the package bring.
+func packaged(self string) bool {
+	for _, dir := range []string{"/usr/lib/systemd/system", "/lib/systemd/system"} {
+		text, err := os.ReadFile(filepath.Join(dir, filepath.Base(unitFile)))
+		if err == nil && strings.Contains(string(text), "ExecStart="+self+" ") {
+			_, err := os.Stat(unitFile)
+			return errors.Is(err, os.ErrNotExist)
+		}
+	}
+	return false
+}
+
 func uninstall(e *env.Env, dry bool) error {
 	if !BySystemd() {
 		return foreign(e, "uninstall", newcomers.Options{}, dry)
