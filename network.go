@@ -24,8 +24,8 @@ type Identity struct {
 	Addresses []netip.Prefix // in the VPN, with the length of the network's prefix
 }
 
-// Init makes the directory of a new network, with its first node. That gets the first address of the range. A
-// directory that holds a network already is an error, and left alone.
+// Init makes the directory of a new, open network, like "tincan init --open", with its first node. That gets the first
+// address of the range. A directory that holds a network already is an error, and left alone.
 func Init(dir string, n NewNetwork) (Identity, error) {
 	l, err := layout(dir, "")
 	if err != nil {

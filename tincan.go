@@ -161,6 +161,8 @@ func (n *Node) Reload() error { return n.d.Reload() }
 //
 // address is where the newcomer reaches this node: a host name or IP address, perhaps followed by a space and
 // a port. If it is "" the configuration must have an Address. It is an error if there is a node called name.
+//
+// It is for open networks: in a signed one the URL is of no use, and "tincan invite" makes one that is.
 func (n *Node) Invite(ctx context.Context, name, address string) (url string, err error) {
 	who, err := node.ParseName(name)
 	if err != nil {
