@@ -206,11 +206,12 @@ func (rl *relays) echo(e Echo) {
 	}
 }
 
-// echoSoon sends the request once there is a session.
+// echoSoon sends the request once packets can be sent. One that only has a session might overtake the last message of the
+// handshake, which goes over meta connections.
 func (rl *relays) echoSoon(e Echo, p *peer, deadline time.Time) {
 	left := deadline.Sub(rl.now)
 	switch {
-	case p.session().ready():
+	case p.session().ready() && !p.session().held():
 		size := min(max(e.Size, wire.MinEcho), wire.MaxEcho)
 		rl.askEcho(p, SendEcho{Via: e.Via, Path: e.Path}, size, left, func(a echoed) {
 			r := EchoResult{ID: e.ID, Node: p.name, Size: size, RTT: a.rtt, There: a.there, Back: a.back, Seen: a.seen}
@@ -219,6 +220,8 @@ func (rl *relays) echoSoon(e Echo, p *peer, deadline time.Time) {
 			}
 			rl.emit(r)
 		})
+	case left <= 0 && p.session().ready():
+		rl.emit(EchoResult{ID: e.ID, Node: p.name, Err: errors.New("packets for it wait for post-quantum keys, which could not be agreed on in time")})
 	case left <= 0:
 		rl.emit(EchoResult{ID: e.ID, Node: p.name, Err: errors.New("no session could be made in time")})
 	default:
