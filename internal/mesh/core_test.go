@@ -222,6 +222,50 @@ func TestANeighbourIsBelievedAboutTheEndOfItsSubnets(t *testing.T) {
 	}
 }
 
+// Whoever is wrong about a neighbour of ours hears it when the neighbour has said what is so. Once carol, who had been apart from
+// us, would have kept an edge of bob's for minutes that had ended meanwhile.
+func TestWhoIsWrongAboutANeighbourIsCorrected(t *testing.T) {
+	p := newPlayer(t)
+	p.input("node alice")
+	p.neighbours()
+	p.input("request 2 10 20 bob 10.0.2.0/24")
+	p.input("request 2 12 21 bob dave 192.0.2.9 655 700000c 5")
+	p.input("request 2 12 22 bob erin 192.0.2.10 655 700000c 5")
+	p.input("wait 11s")
+	p.input("request 2 13 23 bob erin")
+	tell := func(conn ConnID, text string) []Effect {
+		p.m.Handle(p.now, Request{Conn: conn, Text: text})
+		return p.flush()
+	}
+	for _, c := range []struct{ what, wrong, asked, bob, corrected string }{
+		{"an edge that has ended", "12 22 bob erin 192.0.2.10 655 700000c 5", "", "", "13 "},
+		{"an edge that there never was", "12 30 bob eve 192.0.2.66 655 700000c 1", "12 30 ", "13 31 bob eve", "13 31 bob eve"},
+		{"the end of an edge that is", "13 32 bob dave", "13 32 ", "12 33 bob dave 192.0.2.9 655 700000c 5", "12 33 bob dave"},
+		{"another weight", "12 34 bob dave 192.0.2.9 655 700000c 1", "12 34 ", "12 35 bob dave 192.0.2.9 655 700000c 5", "12 35 bob dave"},
+		{"the end of a subnet that is", "11 36 bob 10.0.2.0/24", "11 36 ", "10 37 bob 10.0.2.0/24", "10 37 bob 10.0.2.0/24"},
+	} {
+		effects := tell(4, c.wrong)
+		if c.asked == "" {
+			if sends(effects, 4, c.corrected) != 1 || sends(effects, 2, "1") != 0 {
+				t.Errorf("%s: %v", c.what, effects)
+			}
+			continue
+		}
+		if sends(effects, 2, c.asked) != 1 {
+			t.Errorf("%s: bob was not asked: %v", c.what, effects)
+		}
+		if effects = tell(2, c.bob); sends(effects, 4, c.corrected) != 1 {
+			t.Errorf("%s: carol was not told what bob says: %v", c.what, effects)
+		}
+		if effects = tell(2, c.bob); sends(effects, 4, "1") != 0 {
+			t.Errorf("%s: carol was told twice", c.what)
+		}
+	}
+	if e, _ := p.m.graph.Get("bob", "dave"); e.Nonce != 0x35 {
+		t.Errorf("the edge is told with the nonce %x, which carol takes for outdated", e.Nonce)
+	}
+}
+
 // A neighbour that asks whether a subnet of ours has ended gets an answer, although others have asked with the same words.
 func TestEachNeighbourIsToldOfOurSubnets(t *testing.T) {
 	p := newPlayer(t)

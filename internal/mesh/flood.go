@@ -42,6 +42,10 @@ func (t *topology) hearsay(c *conn, from, to node.Name, text string, known bool)
 		delete(p.conn().news.hearsay, edge)
 		return true
 	}
+	if (t.tombstones.Has(text) || t.refuted(text, from, to)) && t.answersTo(c, text) == 1 {
+		t.correct(c, from, to, text)
+		return true
+	}
 	if t.answered.First(t.now, "asked "+text) {
 		t.links.send(p.conn(), []byte(text))
 	}
@@ -52,6 +56,17 @@ func (t *topology) hearsay(c *conn, from, to node.Name, text string, known bool)
 		p.conn().news.hearsay[edge] = text
 	}
 	return true
+}
+
+// settles tells whether others have lately contradicted what c has said of an edge or subnet of the node at its other end.
+// Now it has spoken of that itself, so this holds, and whoever was wrong has to hear it, though it changes nothing here.
+func (t *topology) settles(c *conn, from, to node.Name) bool {
+	if c.peer.name != from || c.peer.conn() != c {
+		return false
+	}
+	_, disputed := c.news.hearsay[[2]node.Name{from, to}]
+	delete(c.news.hearsay, [2]node.Name{from, to})
+	return disputed
 }
 
 // ofSubnet stands for a subnet among the names of the other ends of edges; no node can be called like this.
@@ -107,6 +122,7 @@ func (t *topology) addEdge(c *conn, text string) error {
 	if _, given := r.Local.Addr(); ok && !given {
 		e.Local = old.Local
 	}
+	disputed := t.settles(c, r.From, r.To)
 	if t.hearsay(c, r.From, r.To, text, ok && e.Same(*old)) {
 		return nil
 	}
@@ -127,6 +143,10 @@ func (t *topology) addEdge(c *conn, text string) error {
 	}
 	if ok {
 		if e.Same(*old) {
+			if disputed && !t.cfg.TunnelServer {
+				t.setEdge(e) // with its new nonce
+				t.links.flood(c, text)
+			}
 			return nil
 		}
 		if r.From == t.cfg.Name {
@@ -175,11 +195,15 @@ func (t *topology) delEdge(c *conn, text string) error {
 		delete(c.news.own, r.To)
 	}
 	old, ok := t.graph.Get(r.From, r.To)
+	disputed := t.settles(c, r.From, r.To)
 	if t.hearsay(c, r.From, r.To, text, !ok) {
 		return nil
 	}
 	news := t.seen.First(t.now, text)
 	if !ok {
+		if disputed && news && !t.cfg.TunnelServer {
+			t.links.flood(c, text)
+		}
 		return nil
 	}
 	switch {
@@ -363,11 +387,13 @@ func (t *topology) connectionLost(c *conn) {
 // isNew tells whether a flooded request was not seen before, and remembers it.
 func (t *topology) isNew(text string) bool { return t.seen.First(t.now, text) }
 
-// stillThere: somebody says that owner has s, so nobody says any more that it has ended.
-func (t *topology) stillThere(owner node.Name, s subnet.Subnet) {
+// stillThere: c says that owner has s, so nobody says any more that it has ended. It tells whether that settles a dispute.
+func (t *topology) stillThere(c *conn, owner node.Name, s subnet.Subnet) bool {
+	disputed := t.settles(c, owner, ofSubnet(s))
 	if o := t.nodes[owner]; o != nil && o.conn() != nil && len(o.conn().news.hearsay) > 0 {
 		delete(o.conn().news.hearsay, [2]node.Name{owner, ofSubnet(s)})
 	}
+	return disputed
 }
 
 // claim takes note that the node at the other end says that n, of which we know, is a neighbour of its.

@@ -32,7 +32,7 @@ type subnets struct {
 		isNew(text string) bool
 		registerOwner(c *conn, owner node.Name) bool
 		roomForSubnet(c *conn, owner node.Name) bool
-		stillThere(owner node.Name, s subnet.Subnet)
+		stillThere(c *conn, owner node.Name, s subnet.Subnet) bool
 	}
 	reach interface { // who is reached
 		broadcastTree() []node.Name
@@ -58,7 +58,7 @@ func (sn *subnets) addSubnet(c *conn, text string) error {
 	if !sn.roll.grants(c, text, r.Owner, r.Subnet) {
 		return nil
 	}
-	sn.topology.stillThere(r.Owner, r.Subnet)
+	disputed := sn.topology.stillThere(c, r.Owner, r.Subnet)
 	if !sn.topology.isNew(text) || !sn.topology.concernsOwner(c, r.Owner) {
 		return nil
 	}
@@ -67,6 +67,9 @@ func (sn *subnets) addSubnet(c *conn, text string) error {
 	}
 	p := sn.nodes[r.Owner]
 	if _, ok := p.owns.subnets[r.Subnet]; ok {
+		if disputed && !sn.cfg.TunnelServer {
+			sn.links.flood(c, text)
+		}
 		return nil
 	}
 	if p == sn.self {
