@@ -221,14 +221,21 @@ func (f *Interface) settle() {
 		f.log.Printf(0, mesh.Warning, "no routes to %d subnets of other nodes: there are more than %d; a line Route = NETWORK in tinc.conf for a network that holds many of them would do", excess, maxLearned)
 	}
 	f.excess = excess
+	var dropped []learnt
 	maps.DeleteFunc(lost, func(k learnt, _ struct{}) bool {
 		_, routed := f.routed[k]
 		_, held := f.held[k]
-		return !routed && !held || around.refuses(k.prefix()) != "" || needless(k)
+		drop := !routed && !held || around.refuses(k.prefix()) != "" || needless(k)
+		if drop {
+			dropped = append(dropped, k)
+		}
+		return drop
 	})
 	f.held = lost
 	f.mu.Lock()
-	maps.DeleteFunc(f.lost, func(k learnt, _ struct{}) bool { _, held := lost[k]; return !held })
+	for _, k := range dropped { // what was lost meanwhile has its turn in the next settle
+		delete(f.lost, k)
+	}
 	f.mu.Unlock()
 
 	f.guarded = wanted

@@ -63,6 +63,36 @@ func TestRoutesComeBackWithTheInterface(t *testing.T) {
 	})
 }
 
+// While the kernel's routes are brought up to date, a node goes away. Its subnets stay guarded.
+func TestANodeThatGoesAwayMeanwhile(t *testing.T) {
+	withInterface(t, func(f *Interface, log *journal) {
+		must(t, f.Up(prefixes("10.7.0.5/16"), nil))
+		s, err := subnet.Parse("192.168.77.0/24")
+		must(t, err)
+		f.Node("z", true)
+		f.Add("z", s)
+		f.settle()
+		f.underlay = func() []NodeAddress { // asked for when settle has looked at what is known
+			f.Node("z", false)
+			f.Remove("z", s)
+			return nil
+		}
+		f.settle()
+		f.underlay = func() []NodeAddress { return nil }
+		for range 2 {
+			f.settle()
+			if got := fixture.Routes(t, "vpn0"); got != nil {
+				t.Errorf("routes %v", got)
+			}
+			if got := f.guard.Networks(); !slices.Contains(got, s.Prefix()) {
+				t.Errorf("guarded: %v", got)
+			}
+		}
+		f.Down()
+		f.Release()
+	})
+}
+
 // A member can announce more subnets than get routes here. Whoever asks for the status does not wait
 // for the kernel meanwhile, and does not read all routes at a time.
 func TestMoreSubnetsThanRoutes(t *testing.T) {
