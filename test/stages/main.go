@@ -9,6 +9,10 @@
 //
 // A skipped test is listed with its reason. With CI set in the environment one that matches
 // no line of test/skips.txt counts as failed. FUZZTIME is passed on to scripts/fuzz.
+//
+// Where real daemons or the race detector meet a busy machine, up to three tests that failed are
+// repeated once, alone. Those that pass then are flaky: listed with what they said at first,
+// counted apart. RETRY=0 turns that off. See repeat.
 package main
 
 import (
@@ -27,8 +31,9 @@ import (
 
 // stage is a number of commands, which run one after the other.
 type stage struct {
-	name string
-	cmds []command
+	name  string
+	cmds  []command
+	alone command // what repeats a test of the stage, but for "-run" and the package; empty: nothing does
 }
 
 type command struct {
@@ -41,23 +46,24 @@ type command struct {
 // busy machines. "go vet" has seen all of it when the tests are run. Some packages mostly wait in
 // their tests, so that four at a time keep two processors busy.
 var stages = []stage{
-	{"check", []command{
+	{name: "check", cmds: []command{
 		{args: []string{"sh", "-c", `files=$(gofmt -l .); [ -z "$files" ] || { echo "not formatted:" $files; exit 1; }`}},
 		{args: goes("vet", "./...")},
 		{args: goes("tool", "staticcheck", "./...")},
 		{args: goes("test", "-json", "./test/layers", "./test/docs", "./test/stages"), test: true},
 		cross("linux", "arm"), cross("darwin", "arm64"), cross("windows", "amd64"), cross("freebsd", "amd64"), cross("openbsd", "amd64"),
 	}},
-	{"unit", []command{{args: goes("test", "-json", "-vet=off", "-p", "4", "-timeout", "30m", ".", "./cmd/...", "./internal/..."), test: true}}},
-	{"race", []command{{
+	{name: "unit", cmds: []command{{args: goes("test", "-json", "-vet=off", "-p", "4", "-timeout", "30m", ".", "./cmd/...", "./internal/..."), test: true}}},
+	{name: "race", cmds: []command{{
 		args: []string{"sh", "-c", "exec " + strings.Join(goes("test", "-json", "-vet=off", "-race", "-short", "-p", "4", "-timeout", "40m",
 			"$("+strings.Join(goes("list", ".", "./internal/..."), " ")+" | grep -vxE 'tincan/internal/("+strings.Join(sequential, "|")+")')"), " ")},
 		env: []string{"CGO_ENABLED=1"}, test: true,
-	}}},
-	{"fuzz", []command{{args: []string{"scripts/fuzz", "-json"}, test: true}}},
-	{"packages", []command{{args: goes("-C", "packaging/build", "vet", ".")}, {args: goes("test", "-json", "-vet=off", "-count=1", "-timeout", "15m", "./test/packages"), test: true}}},
-	{"e2e", []command{{args: goes("test", "-json", "-vet=off", "-count=1", "-parallel", "6", "-timeout", "20m", "./test/e2e"), test: true}}},
-	{"wine", []command{{args: goes("test", "-json", "-vet=off", "-count=1", "-timeout", "15m", "./test/wine"), test: true}}},
+	}}, alone: command{args: goes("test", "-json", "-vet=off", "-race", "-short", "-count=1", "-timeout", "5m"), env: []string{"CGO_ENABLED=1"}, test: true}},
+	{name: "fuzz", cmds: []command{{args: []string{"scripts/fuzz", "-json"}, test: true}}},
+	{name: "packages", cmds: []command{{args: goes("-C", "packaging/build", "vet", ".")}, {args: goes("test", "-json", "-vet=off", "-count=1", "-timeout", "15m", "./test/packages"), test: true}}},
+	{name: "e2e", cmds: []command{{args: goes("test", "-json", "-vet=off", "-count=1", "-parallel", "6", "-timeout", "20m", "./test/e2e"), test: true}},
+		alone: command{args: goes("test", "-json", "-vet=off", "-count=1", "-timeout", "5m"), test: true}},
+	{name: "wine", cmds: []command{{args: goes("test", "-json", "-vet=off", "-count=1", "-timeout", "15m", "./test/wine"), test: true}}},
 }
 
 // sequential packages in internal/ start no goroutines and share nothing between them, so that the race
@@ -83,6 +89,7 @@ const (
 	skipList   = "test/skips.txt"
 	maxPrinted = 150 // lines of a test that failed: the last
 	maxSaid    = 20  // lines of its own messages, at the very end
+	maxRepeats = 3   // tests of a stage: if more have failed, that is no chance
 )
 
 func main() {
@@ -112,15 +119,15 @@ func main() {
 		fmt.Printf("== %s\n", s.name)
 		began := time.Now()
 		t := s.run(os.Stdout)
+		if os.Getenv("RETRY") != "0" {
+			s.repeat(os.Stdout, &t)
+		}
 		t.judgeSkips(os.Stdout, allowed, strict)
-		table = append(table, fmt.Sprintf("%-6s %6d passed %4d failed %4d skipped  %v", s.name, t.passed, t.failed, len(t.skips), time.Since(began).Round(time.Second)))
+		table = append(table, t.row(s.name, time.Since(began)))
 		all.add(t)
 	}
 	fmt.Println("\n" + strings.Join(table, "\n"))
-	fmt.Printf("%d passed, %d failed, %d skipped\n", all.passed, all.failed, len(all.skips))
-	for _, f := range all.failures {
-		fmt.Print("\n", f)
-	}
+	fmt.Print(all.sums())
 	if all.failed > 0 {
 		os.Exit(1)
 	}
@@ -130,6 +137,7 @@ func main() {
 type total struct {
 	passed, failed int
 	failures       []failure
+	flaky          []failure // those that passed when they were repeated; they count as neither passed nor failed
 	skips          []skip
 }
 
@@ -137,13 +145,42 @@ type skip struct{ test, why string }
 
 // failure is a test or a command that failed, and what it said about that.
 type failure struct {
-	name string
-	said []string // lines without their ends, at most maxSaid
+	name  string   // of a test with its package: "tincan/internal/sim TestA/one"
+	said  []string // lines without their ends, at most maxSaid
+	alone bool     // it is a test, all others of its package have ended by themselves, and no panic or data race was seen
 }
 
-func (f failure) String() string {
+func (t *total) row(stage string, took time.Duration) string {
+	return fmt.Sprintf("%-8s %6d passed %4d failed %4d flaky %4d skipped  %v", stage, t.passed, t.failed, len(t.flaky), len(t.skips), took.Round(time.Second))
+}
+
+// sums is the line of sums, and what failed tests said.
+func (t *total) sums() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "failed: %s\n", f.name)
+	fmt.Fprintf(&b, "%d passed, %d failed, %d skipped", t.passed, t.failed, len(t.skips))
+	if n := len(t.flaky); n > 0 {
+		fmt.Fprintf(&b, ", %d FLAKY", n)
+	}
+	b.WriteString("\n")
+	for _, f := range t.flaky {
+		b.WriteString("\n" + f.text("flaky: failed once, passed alone"))
+	}
+	for _, f := range t.failures {
+		b.WriteString("\n" + f.text("failed"))
+	}
+	return b.String()
+}
+
+// test is the package and the test without tests around it; none if this is no test.
+func (f failure) test() (pkg, name string) {
+	pkg, name, _ = strings.Cut(f.name, " ")
+	name, _, _ = strings.Cut(name, "/")
+	return pkg, name
+}
+
+func (f failure) text(what string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s\n", what, f.name)
 	for _, line := range f.said {
 		fmt.Fprintf(&b, "    %s\n", line)
 	}
@@ -152,12 +189,49 @@ func (f failure) String() string {
 
 func (t *total) add(o total) {
 	t.passed, t.failed = t.passed+o.passed, t.failed+o.failed
-	t.failures, t.skips = append(t.failures, o.failures...), append(t.skips, o.skips...)
+	t.failures, t.flaky, t.skips = append(t.failures, o.failures...), append(t.flaky, o.flaky...), append(t.skips, o.skips...)
 }
 
 func (t *total) fail(name string, said []string) {
 	t.failed++
-	t.failures = append(t.failures, failure{name, said})
+	t.failures = append(t.failures, failure{name: name, said: said})
+}
+
+// repeat runs the tests that failed once more, each alone, if they are few and nothing worse has happened.
+// What passes then is flaky instead of failed.
+func (s stage) repeat(out io.Writer, t *total) {
+	type test struct{ pkg, name string }
+	var tests []test
+	for _, f := range t.failures {
+		pkg, name := f.test()
+		if !f.alone {
+			return
+		}
+		if !slices.Contains(tests, test{pkg, name}) {
+			tests = append(tests, test{pkg, name})
+		}
+	}
+	if s.alone.args == nil || len(tests) > maxRepeats {
+		return
+	}
+	for _, again := range tests {
+		fmt.Fprintf(out, "== %s: once more, alone: %s %s\n", s.name, again.pkg, again.name)
+		c := s.alone
+		c.args = append(slices.Clone(c.args), "-run", "^"+again.name+"$", again.pkg)
+		got := c.run(out)
+		var still []failure
+		for _, f := range t.failures {
+			pkg, name := f.test()
+			skipped := slices.ContainsFunc(got.skips, func(k skip) bool { return k.test == strings.Replace(f.name, " ", ".", 1) })
+			if again == (test{pkg, name}) && got.failed == 0 && got.passed > 0 && !skipped {
+				t.failed--
+				t.flaky = append(t.flaky, f)
+			} else {
+				still = append(still, f)
+			}
+		}
+		t.failures = still
+	}
 }
 
 func (s stage) run(out io.Writer) (t total) {
@@ -217,6 +291,9 @@ func read(in io.Reader, out io.Writer) (t total) {
 	said := map[string]*messages{}  // the same: its own messages
 	parent := map[string]bool{}     // tests with tests inside
 	blamed := map[string]bool{}     // packages and tests in which something else has failed
+	running := map[string]string{}  // tests that have not ended, with their packages
+	grave := map[string]bool{}      // by package and test: it has said what no repetition excuses
+	spoilt := map[string]bool{}     // packages in which that was said by what failed
 	sc := bufio.NewScanner(in)
 	sc.Buffer(nil, 16<<20)
 	for sc.Scan() {
@@ -243,11 +320,13 @@ func read(in io.Reader, out io.Writer) (t total) {
 		switch e.Action {
 		case "run":
 			up(parent)
+			running[id] = e.Package
 		case "output", "build-output":
 			if said[id] == nil {
 				said[id] = new(messages)
 			}
 			said[id].add(e.Output)
+			grave[id] = grave[id] || inexcusable.MatchString(e.Output)
 			output[id] = append(output[id], e.Output)
 			if n := len(output[id]); n > 4*maxPrinted {
 				output[id] = slices.Clone(output[id][n-maxPrinted:])
@@ -260,13 +339,16 @@ func read(in io.Reader, out io.Writer) (t total) {
 			}
 			delete(output, id)
 			delete(said, id)
+			delete(running, id)
 		case "skip":
 			if e.Test != "" {
 				t.skips = append(t.skips, skip{e.Package + "." + e.Test, reason(output[id])})
 			}
 			delete(output, id)
 			delete(said, id)
+			delete(running, id)
 		case "fail", "build-fail":
+			spoilt[e.Package] = spoilt[e.Package] || grave[id]
 			lines := output[id]
 			if !blamed[id] {
 				own := gist(lines)
@@ -280,7 +362,15 @@ func read(in io.Reader, out io.Writer) (t total) {
 			up(blamed)
 			delete(output, id)
 			delete(said, id)
+			delete(running, id)
 		}
+	}
+	for _, pkg := range running {
+		spoilt[pkg] = true
+	}
+	for i := range t.failures {
+		pkg, name := t.failures[i].test()
+		t.failures[i].alone = name != "" && !spoilt[pkg]
 	}
 	if err := sc.Err(); err != nil {
 		fmt.Fprintln(out, "FAIL reading the output of the tests:", err)
@@ -304,6 +394,8 @@ var (
 	furtherOn = regexp.MustCompile(`^ {8}`)
 	// bad is where what ends a program begins.
 	bad = regexp.MustCompile(`^(panic|fatal error): |^WARNING: DATA RACE|^\*\*\* `)
+	// inexcusable is what is never chance, of the test itself, a copy of it or a daemon that it has started.
+	inexcusable = regexp.MustCompile(`(^|\s)(panic|fatal error): |DATA RACE|race detected`)
 )
 
 func (m *messages) add(line string) {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestSums(t *testing.T) {
@@ -44,7 +45,7 @@ failed: q
 failed: r
     r.go:1: undefined: x
 `
-	if got.passed != 2 || got.failed != 3 || fmt.Sprintf("%v%v%v", got.failures[0], got.failures[1], got.failures[2]) != end {
+	if got.passed != 2 || got.failed != 3 || got.failures[0].text("failed")+got.failures[1].text("failed")+got.failures[2].text("failed") != end {
 		t.Errorf("%+v", got)
 	}
 	if len(got.skips) != 1 || got.skips[0] != (skip{"p.TestB", "no such thing here"}) {
@@ -89,8 +90,91 @@ func TestOnlyTheMessagesOfATest(t *testing.T) {
 	say("    --- FAIL: TestA (1.00s)")
 	said.WriteString(`{"Action":"fail","Package":"p","Test":"TestA"}` + "\n")
 	got := read(strings.NewReader(said.String()), io.Discard)
-	if want := "failed: p TestA\n    a_test.go:10: no packets for 30 s\n        hint: look there\n"; len(got.failures) != 1 || got.failures[0].String() != want {
+	if want := "failed: p TestA\n    a_test.go:10: no packets for 30 s\n        hint: look there\n"; len(got.failures) != 1 || got.failures[0].text("failed") != want {
 		t.Errorf("%v", got.failures)
+	}
+}
+
+// What failed of a stage is repeated alone, once, if that can have been chance.
+func TestWhatIsRepeated(t *testing.T) {
+	event := func(action, test string) string {
+		return fmt.Sprintf("{\"Action\":%q,\"Package\":\"p\",\"Test\":%q}\n", action, test)
+	}
+	says := func(test, text string) string {
+		return fmt.Sprintf("{\"Action\":\"output\",\"Package\":\"p\",\"Test\":%q,\"Output\":%q}\n", test, text+"\n")
+	}
+	failing := func(names ...string) (text string) {
+		for _, name := range names {
+			text += event("run", name) + says(name, "    a_test.go:1: "+name+" is late") + event("fail", name)
+		}
+		return text
+	}
+	prints := func(text string) command {
+		return command{args: []string{"sh", "-c", `printf %s "$1"; case $2$3$4 in "" | "-run^Test"[A-D]"\$p") ;; *) exit 1; esac`, "sh", text}, test: true}
+	}
+	passes, fails := event("run", "TestA")+event("pass", "TestA"), failing("TestA")
+	const end = "\n"
+	for name, c := range map[string]struct {
+		stage, alone  string
+		passed, flaky int
+		failed, runs  int
+	}{
+		"passes alone":                     {failing("TestA") + event("run", "TestB") + event("pass", "TestB"), passes, 1, 1, 0, 1},
+		"fails again":                      {failing("TestA"), fails, 0, 0, 1, 1},
+		"is skipped alone":                 {failing("TestA"), event("run", "TestA") + event("skip", "TestA"), 0, 0, 1, 1},
+		"is not there alone":               {failing("TestA"), "", 0, 0, 1, 1},
+		"two of its tests":                 {event("run", "TestA") + failing("TestA/one", "TestA/two") + event("fail", "TestA"), passes, 0, 2, 0, 1},
+		"three":                            {failing("TestA", "TestB", "TestC"), passes, 0, 3, 0, 3},
+		"four":                             {failing("TestA", "TestB", "TestC", "TestD"), passes, 0, 0, 4, 0},
+		"a package that fails by itself":   {failing("TestA") + `{"Action":"fail","Package":"q"}` + end, passes, 0, 0, 2, 0},
+		"a build that fails":               {failing("TestA") + `{"Action":"build-fail","ImportPath":"q"}` + end, passes, 0, 0, 2, 0},
+		"a panic":                          {says("TestA", "panic: oh") + failing("TestA"), passes, 0, 0, 1, 0},
+		"a daemon's panic":                 {says("TestA", "    0.1 alice tincan: panic: oh") + failing("TestA"), passes, 0, 0, 1, 0},
+		"a data race":                      {says("TestA", "    testing.go:1: race detected during execution of test") + failing("TestA"), passes, 0, 0, 1, 0},
+		"a panic of another test's output": {says("", "panic: oh") + failing("TestA") + event("fail", ""), passes, 0, 0, 1, 0},
+		"others have not ended":            {event("run", "TestB") + failing("TestA"), passes, 0, 0, 1, 0},
+		"a test that passes may say panic": {says("TestB", "panic: oh") + event("run", "TestB") + event("pass", "TestB") + failing("TestA"), passes, 1, 1, 0, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := stage{name: "race", cmds: []command{prints(c.stage)}, alone: prints(c.alone)}
+			var out bytes.Buffer
+			got := s.run(&out)
+			s.repeat(&out, &got)
+			if got.passed != c.passed || len(got.flaky) != c.flaky || got.failed != c.failed || len(got.failures) != c.failed {
+				t.Errorf("%+v", got)
+			}
+			if n := strings.Count(out.String(), "== race: once more, alone: p Test"); n != c.runs {
+				t.Errorf("%d runs alone, want %d:\n%s", n, c.runs, &out)
+			}
+			s.alone = command{}
+			got = s.run(&out)
+			s.repeat(&out, &got)
+			if len(got.flaky) > 0 || got.failed == 0 {
+				t.Errorf("in a stage without repetition: %+v", got)
+			}
+		})
+	}
+}
+
+// Who reads the end of the output sees what was flaky, and why.
+func TestFlakyTestsAreTold(t *testing.T) {
+	all := total{passed: 5, flaky: []failure{{name: "p TestA/one", said: []string{"a_test.go:1: late"}}}, skips: make([]skip, 2)}
+	if got, want := all.sums(), "5 passed, 0 failed, 2 skipped, 1 FLAKY\n\nflaky: failed once, passed alone: p TestA/one\n    a_test.go:1: late\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got, want := all.row("e2e", 90*time.Second), "e2e           5 passed    0 failed    1 flaky    2 skipped  1m30s"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if all.flaky = nil; all.sums() != "5 passed, 0 failed, 2 skipped\n" {
+		t.Errorf("%q", all.sums())
+	}
+}
+
+func TestOnlyStagesOfDaemonsAndTimeRepeat(t *testing.T) {
+	for _, s := range stages {
+		if may := s.name == "race" || s.name == "e2e"; may != (s.alone.args != nil) {
+			t.Errorf("%s repeats its tests: %v", s.name, !may)
+		}
 	}
 }
 
