@@ -70,7 +70,15 @@ func (n *node) talksDirectly(to *node) {
 	})
 }
 
-// connected says whether there is a meta connection between the two.
+// linked says whether there is a meta connection between the two that both have activated. Of two that
+// dial each other, one connection is closed again.
+func (n *node) linked(to *node) bool {
+	n.w.Helper()
+	edges := "\n" + n.dump("edges")
+	return strings.Contains(edges, "\n"+n.Name()+" to "+to.Name()+" ") && strings.Contains(edges, "\n"+to.Name()+" to "+n.Name()+" ")
+}
+
+// connected says whether the node lists a meta connection with the other one, if only one that is being made.
 func (n *node) connected(to *node) bool {
 	n.w.Helper()
 	for line := range strings.Lines(n.dump("connections")) {

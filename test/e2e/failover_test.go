@@ -302,7 +302,7 @@ func (w *world) apart(kind lab.NAT) (meet, a, b *node) {
 	}
 	w.allReach("ip4", meet, a, b)
 	if kind == open {
-		w.eventually("they are connected", slowest, func() bool { return a.connected(b) })
+		w.eventually("they are connected", slowest, func() bool { return a.linked(b) })
 	}
 	return meet, a, b
 }
@@ -336,7 +336,7 @@ func (w *world) relays() (s *scene, used func() *node) {
 		back, _ := b.path(a)
 		for _, n := range []*node{a, b} {
 			for _, relay := range r {
-				if !n.connected(relay) { // who dies every few seconds is not dialled every time
+				if !n.linked(relay) { // who dies every few seconds is not dialled every time
 					_, _ = n.try("retry")
 					return false
 				}

@@ -221,7 +221,7 @@ func TestAnInviterBehindNATNamesAPublicMember(t *testing.T) {
 	alice := w.nodeAt(w.internet, "alice", "198.51.100.2/24")
 	bob := w.gated("bob", w.internet.Attach)
 	w.must(bob.gate.NAT(lab.Symmetric))
-	alice.tincan("init", "alice", "--open", "--public", "198.51.100.2")
+	alice.found("--public", "198.51.100.2")
 	alice.up()
 	bob.joins(alice.invite("bob"))
 	bob.reaches(alice)

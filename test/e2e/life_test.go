@@ -47,7 +47,7 @@ func TestTheInvitersDeath(t *testing.T) {
 	bob.joins(alice.invite("bob"))
 	carol.joins(alice.invite("carol"))
 	w.allReach("ip4", alice, bob, carol)
-	w.eventually("bob and carol connect to each other", 2*patience, func() bool { return bob.connected(carol) })
+	w.eventually("bob and carol connect to each other", 2*patience, func() bool { return bob.linked(carol) })
 
 	addr := alice.vpn("ip4")
 	e, err := bob.Echo(carol.vpn("ip4"), 20*time.Millisecond)

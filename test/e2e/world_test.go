@@ -228,10 +228,13 @@ func (n *node) hangUp() {
 	n.w.must(n.daemon.Signal(syscall.SIGHUP))
 }
 
-// found makes the network home on this node, the first one.
-func (n *node) found() {
+// found makes the network home on this node, the first one, with more arguments of init.
+//
+// A range that init chooses at random avoids the networks that it can see. From a private network, or where
+// addresses are not those of prefixes, that of the underlay is none of these: one range in 256 would swallow it.
+func (n *node) found(args ...string) {
 	n.w.Helper()
-	n.tincan("init", n.Name(), "--open")
+	n.tincan(append([]string{"init", n.Name(), "--open", "--range", "10.64.0.0/16"}, args...)...)
 }
 
 // invite returns an invitation for the node called name.
