@@ -31,6 +31,10 @@ type Invite struct {
 	Address string          // in the URL: a host and perhaps a port; "": the Address of the configuration, else a guess
 	Command string          // how the user calls the program for this network, for advice
 	Grant   ownership.Grant // in a signed network
+	// Dial connects to the running node, nil: by its pid file; what it returns is closed. Port is where the node listens,
+	// 0: as the pid file says.
+	Dial func() (*control.Client, error)
+	Port uint16
 }
 
 // RunInvite makes the invitation and returns it. Talk goes to s.Err.
@@ -41,7 +45,7 @@ func RunInvite(ctx context.Context, r Invite, s terminal.Streams) (invite.Invita
 	}
 	var signed *ownership.Network
 	if ownership.HasRoster(r.Layout) {
-		if signed, err = ownership.Open(r.Layout, asker(ctx, r.Layout)); err != nil {
+		if signed, err = ownership.Open(r.Layout, r.asker(ctx)); err != nil {
 			return invite.Invitation{}, err
 		}
 	}
@@ -60,7 +64,8 @@ func RunInvite(ctx context.Context, r Invite, s terminal.Streams) (invite.Invita
 	if unsafe, _ := confdir.CheckNetName(q.NetName); unsafe {
 		q.NetName = "" // an invitation does not carry such a name
 	}
-	if p, err := pidfile.Read(r.Layout.PidFile); err == nil && d != nil {
+	q.Port = r.Port
+	if p, err := pidfile.Read(r.Layout.PidFile); q.Port == 0 && err == nil && d != nil {
 		port, _ := strconv.ParseUint(p.Port, 10, 16)
 		q.Port = uint16(port)
 	}
@@ -130,11 +135,30 @@ func (r Invite) name(signed bool) (node.Name, error) {
 
 // dial connects to the daemon; nil if there is none.
 func (r Invite) dial(ctx context.Context) *control.Client {
-	d, err := control.Dial(ctx, r.Layout.PidFile)
+	dial := r.Dial
+	if dial == nil {
+		dial = func() (*control.Client, error) { return control.Dial(ctx, r.Layout.PidFile) }
+	}
+	d, err := dial()
 	if err != nil {
 		return nil
 	}
 	return d
+}
+
+// asker is how the running node is asked.
+func (r Invite) asker(ctx context.Context) ownership.Ask {
+	if r.Dial == nil {
+		return asker(ctx, r.Layout)
+	}
+	return func(question func(*control.Client) error) error {
+		c, err := r.Dial()
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		return question(c)
+	}
 }
 
 // reachableInviter is a node that newcomers can reach from everywhere, see bestInviter.

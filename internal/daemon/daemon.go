@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	mathrand "math/rand/v2"
 	"net"
+	"net/http"
 	"os"
 	"os/user"
 	"strconv"
@@ -26,6 +27,7 @@ import (
 	"tincan/internal/control"
 	"tincan/internal/dataplane"
 	"tincan/internal/device"
+	"tincan/internal/events"
 	"tincan/internal/invite"
 	"tincan/internal/mesh"
 	"tincan/internal/metaconn"
@@ -60,6 +62,9 @@ type Options struct {
 	Device io.ReadWriteCloser
 	// Control takes Layout.PidFile, and serves the control socket beside it.
 	Control bool
+	// API makes what answers HTTP requests at the API's socket, which is beside the control socket; nil: there is none. Users of
+	// ControlGroup may connect there, too: [Inside.ReaderOnly].
+	API func(*Inside) http.Handler
 	// Signals acts on HUP, ALRM, USR1, USR2 and WINCH as tincd does, and keeps PIPE from ending the process.
 	Signals bool
 	// Scripts runs the scripts of the directory.
@@ -91,7 +96,8 @@ type Daemon struct {
 	current atomic.Pointer[confdir.Network] // as loaded last
 	id      confdir.Identity
 	log     *logger
-	claim   *pidfile.Claim // nil: no pid file and no control socket
+	claim   *pidfile.Claim     // nil: no pid file and no control socket
+	api     *pidfile.APISocket // nil: there is none
 	signals signals
 	dev     device.Device
 	socks   sockets
@@ -119,6 +125,7 @@ type Daemon struct {
 	standby      *standby                          // nil: the interface is always up
 
 	echoes    echoes
+	events    *events.Log
 	conflicts *conflicts // about our addresses
 	stop      context.CancelFunc
 	failed    chan error // why the node has to end; room for one
@@ -137,6 +144,7 @@ func Run(ctx context.Context, opts Options) error {
 		opts: opts, stop: stop, failed: make(chan error, 1), started: time.Now(),
 	}
 	d.core = newCore(d.apply)
+	d.events = newEvents(d.started)
 	d.membership.d = d
 	if opts.Device != nil {
 		d.opts.Device = &closedOnce{ReadWriteCloser: opts.Device}
@@ -177,6 +185,9 @@ func Run(ctx context.Context, opts Options) error {
 			server := control.NewServer(d.claim.Cookie(), &backend{d})
 			server.Readers = d.network().Settings.ControlGroup != ""
 			serving.Go(func() { server.Serve(controlCtx, d.claim.Listener()) })
+			if d.api != nil {
+				serving.Go(func() { d.serveAPI(controlCtx) })
+			}
 		}
 		if opts.Signals {
 			serving.Go(func() { d.signals.serve(controlCtx, d) })
@@ -311,6 +322,7 @@ func (d *Daemon) takeControl() (err error) {
 	if d.claim, err = pidfile.NewClaim(d.opts.Layout.PidFile); err != nil {
 		return adviseClaim(err)
 	}
+	d.openAPI()
 	return d.openToGroup()
 }
 
@@ -327,6 +339,9 @@ func (d *Daemon) openToGroup() error {
 	gid, err := strconv.Atoi(group.Gid)
 	if err == nil {
 		err = d.claim.Open(gid)
+	}
+	if err == nil && d.api != nil {
+		err = d.api.Open(gid)
 	}
 	if err != nil {
 		return fmt.Errorf("ControlGroup = %.60s: %w", name, err)
@@ -461,6 +476,9 @@ func (d *Daemon) close() {
 	}
 	if d.dev != nil {
 		d.dev.Close()
+	}
+	if d.api != nil {
+		d.api.Remove()
 	}
 	if d.claim != nil {
 		if err := d.claim.Release(); err != nil {

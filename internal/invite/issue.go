@@ -68,7 +68,8 @@ type Invitation struct {
 	Invitee   node.Name
 	Addresses []string // ADDR/LEN chosen for the newcomer
 	NewKey    bool     // there is a new invitation key: a tinc daemon must reload
-	Again     bool     // there is another open invitation for the same name; only the first one used is valid
+	Expires   time.Time
+	Again     bool // there is another open invitation for the same name; only the first one used is valid
 }
 
 // ErrNoAddress is the error when nothing says where newcomers can reach us.

@@ -72,6 +72,14 @@ func (c *counted) Close() error {
 	return c.Conn.Close()
 }
 
+// Inner is the connection below one that a [Listener] has returned, c itself if it is another.
+func Inner(c net.Conn) net.Conn {
+	if x, ok := c.(*counted); ok {
+		return x.Conn
+	}
+	return c
+}
+
 // Addr is the IP address of a TCP peer, without a zone and as IPv4 where it is one; zero for
 // others.
 func Addr(a net.Addr) netip.Addr {

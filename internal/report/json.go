@@ -144,6 +144,12 @@ type OpenInvitation struct {
 	Node    string    `json:"node"`                  // the node that it is for, or the pattern of its name
 	Expires time.Time `json:"expires"`
 	Expired bool      `json:"expired"`
+
+	By       string   `json:"by,omitempty"` // in a signed network, who made it: a name, or else a fingerprint
+	Uses     int      `json:"uses"`
+	Used     int      `json:"used"`
+	Approval bool     `json:"approval,omitempty"` // an owner has to approve the newcomer
+	Groups   []string `json:"groups,omitempty"`   // of the newcomer, for the policy
 }
 
 // Invitations is what "dump invitations --json" prints.
@@ -268,6 +274,12 @@ type LogLine struct {
 	Time     string `json:"time"`     // of this machine, as 2006-01-02 15:04:05
 	Priority string `json:"priority"` // as syslog calls it
 	Text     string `json:"text"`
+	Missing  int    `json:"missing,omitempty"` // how many lines before this one are missing, since they came faster than they were read; API only
+}
+
+// LogLineOf puts a message of the log into its form.
+func LogLineOf(r control.LogRecord) LogLine {
+	return LogLine{Time: r.Time.Format(time.DateTime), Priority: r.Level(), Text: control.OneLine(r.Text)}
 }
 
 // OwnersKey is what "owners key --json" prints.

@@ -19,6 +19,7 @@ import (
 	"syscall"
 	"time"
 
+	"tincan/internal/api"
 	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/control"
@@ -163,6 +164,7 @@ func Run(ctx context.Context, o Options, s terminal.Streams) error {
 		Log:       record,
 		Listeners: sockets,
 		Control:   true,
+		API:       api.Local,
 		Signals:   true,
 		Scripts:   true,
 		Ready: func(node *daemon.Daemon) {

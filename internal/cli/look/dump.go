@@ -13,13 +13,9 @@ import (
 	"tincan/internal/cli/env"
 	"tincan/internal/cli/frontend"
 	"tincan/internal/command"
-	"tincan/internal/command/ownership"
-	"tincan/internal/confdir"
 	"tincan/internal/control"
-	"tincan/internal/invite"
 	"tincan/internal/node"
 	"tincan/internal/report"
-	"tincan/internal/roster"
 	"tincan/internal/terminal"
 )
 
@@ -105,22 +101,7 @@ func dumpInvitations(e *env.Env, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	list, err := command.OpenInvitations(l)
-	life := invite.DefaultExpire
-	if n, _, _ := confdir.Inspect(l, nil); n != nil && n.Settings.InvitationExpire > 0 {
-		life = n.Settings.InvitationExpire
-	}
-	out := report.Invitations{Invitations: []report.OpenInvitation{}}
-	for _, i := range list {
-		out.Invitations = append(out.Invitations, openInvitation(report.OpenInvitation{File: i.File, Node: i.Invitee}, i.Made.Add(life)))
-	}
-	if signed, none := ownership.Open(l, e.Ask); none == nil {
-		for _, i := range signed.Roster.State().Invitations {
-			if len(i.Used) < int(i.Uses) {
-				out.Invitations = append(out.Invitations, openInvitation(report.OpenInvitation{Key: roster.Fingerprint(i.Key), Node: cmp.Or(i.Name, "*")}, time.Unix(i.NotAfter, 0)))
-			}
-		}
-	}
+	out, err := command.Invitations(l, time.Now())
 	switch {
 	case err != nil:
 		return err
@@ -141,14 +122,6 @@ func dumpInvitations(e *env.Env, asJSON bool) error {
 		fmt.Fprintln(e.Out, cmp.Or(i.File, i.Key), i.Node, "until", i.Expires.Local().Format("2006-01-02 15:04"), "("+strings.TrimSuffix(text, "0s")+")")
 	}
 	return nil
-}
-
-// openInvitation adds when an invitation ends.
-func openInvitation(i report.OpenInvitation, end time.Time) report.OpenInvitation {
-	if end.Unix() != 0 {
-		i.Expires, i.Expired = end.UTC().Truncate(time.Second), time.Until(end) <= 0
-	}
-	return i
 }
 
 func infoCommand(e *env.Env) *cobra.Command {

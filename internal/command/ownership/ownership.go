@@ -93,7 +93,7 @@ func (n *Network) owner(what string, right roster.Rights) (*keys.PrivateKey, err
 	if err != nil || key != nil {
 		return key, err
 	}
-	return nil, &noKey{n.notAllowed(what, right), n.Layout.OwnerKey()}
+	return nil, &NoKeyError{n.notAllowed(what, right), n.Layout.OwnerKey()}
 }
 
 // notAllowed says who has a right that is missing here.
@@ -108,17 +108,17 @@ func (n *Network) notAllowed(what string, right roster.Rights) *roster.NotAllowe
 	return e
 }
 
-// noKey says that there is no owner's key here, and who has one.
-type noKey struct {
+// NoKeyError: there is no owner's key here, and who has one.
+type NoKeyError struct {
 	*roster.NotAllowedError
 	path string
 }
 
-func (e *noKey) Error() string {
+func (e *NoKeyError) Error() string {
 	return fmt.Sprintf("%s: no owner's key is on this machine (there is no %s)", e.What, e.path)
 }
 
-func (e *noKey) Unwrap() error { return e.NotAllowedError }
+func (e *NoKeyError) Unwrap() error { return e.NotAllowedError }
 
 // add adds statements, in order. When it returns without an error they are on disk.
 func (n *Network) add(raws [][]byte) error {

@@ -1,0 +1,113 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"tincan/internal/confdir"
+	"tincan/internal/control"
+	"tincan/internal/events"
+	"tincan/internal/limit"
+	"tincan/internal/mesh"
+	"tincan/internal/node"
+	"tincan/internal/pidfile"
+)
+
+const (
+	maxAPIConns   = 64
+	apiTime       = 30 * time.Second // for a request that is no stream
+	apiHeaderTime = 5 * time.Second
+	maxAPIHeader  = 16 << 10
+	// eventsKept is how many events are remembered.
+	eventsKept = 1024
+)
+
+// Inside is a running node as front ends in its process ask it, such as the HTTP API. Its methods are those of the control socket, and
+// may be called from any goroutine.
+type Inside struct{ backend }
+
+// Inside returns the node for front ends in this process.
+func (d *Daemon) Inside() *Inside { return &Inside{backend{d}} }
+
+// Layout is where the files of the network are, as this process sees them.
+func (i *Inside) Layout() confdir.Layout { return i.d.opts.Layout }
+
+// Command is how commands for this network begin.
+func (i *Inside) Command() string { return i.d.command() }
+
+// Port is where the node listens.
+func (i *Inside) Port() uint16 { return i.d.socks.port(i.d.network().Settings) }
+
+// Events is what has happened.
+func (i *Inside) Events() *events.Log { return i.d.events }
+
+// PathSince is since when packets take the path to a node that they take now; zero if that is not known.
+func (i *Inside) PathSince(name node.Name) time.Time { return time.Time{} }
+
+// PeerDrops is which packets of a node were dropped here.
+func (i *Inside) PeerDrops(name node.Name) (list []control.Drop) {
+	if x := i.d.plane.InvalidSources(name); x.Count > 0 {
+		list = append(list, control.Drop(x))
+	}
+	return list
+}
+
+// Mesh is who reaches whom, with those rows that are new after a serial.
+func (i *Inside) Mesh(ctx context.Context, after uint64) (control.MeshReport, error) {
+	return control.MeshReport{Time: time.Now().UTC(), Nodes: []control.MeshNode{}, Rows: []control.MeshRow{}}, nil
+}
+
+// ReaderOnly tells whether a request at the API's socket comes from a user who may only look (ControlGroup).
+func (i *Inside) ReaderOnly(r *http.Request) bool {
+	reader, _ := r.Context().Value(readerKey{}).(bool)
+	return reader
+}
+
+// readerKey marks the context of connections of users who may only look.
+type readerKey struct{}
+
+// openAPI opens the socket of the HTTP API. A node can do without.
+func (d *Daemon) openAPI() {
+	if d.opts.API == nil {
+		return
+	}
+	s, err := d.claim.ListenAPI()
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+	case err != nil:
+		d.log.failed(0, mesh.Warning, err)
+	default:
+		d.api = s
+	}
+}
+
+// serveAPI answers at the socket of the HTTP API until ctx ends.
+func (d *Daemon) serveAPI(ctx context.Context) {
+	group := d.network().Settings.ControlGroup != ""
+	s := &http.Server{
+		ReadHeaderTimeout: apiHeaderTime, ReadTimeout: apiTime, WriteTimeout: apiTime,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxAPIHeader,
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, readerKey{}, pidfile.CheckUser(limit.Inner(c)) != nil)
+		},
+	}
+	handler := d.opts.API(d.Inside())
+	s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if reader, _ := r.Context().Value(readerKey{}).(bool); reader && !group {
+			http.Error(w, "this socket is for the user of the node and root", http.StatusForbidden)
+			return
+		}
+		handler.ServeHTTP(w, r)
+	})
+	defer context.AfterFunc(ctx, func() { s.Close() })()
+	_ = s.Serve(&limit.Listener{Listener: d.api, Total: maxAPIConns, Each: maxAPIConns})
+}
+
+// newEvents makes the memory of what happens.
+func newEvents(started time.Time) *events.Log {
+	return events.New(strconv.FormatInt(started.UnixMilli(), 36), eventsKept)
+}
