@@ -13,7 +13,6 @@ import (
 
 	"tincan/internal/command"
 	"tincan/internal/command/ownership"
-	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/invite"
 	"tincan/internal/node"
@@ -40,9 +39,9 @@ func (s *server) invite(q *request) (any, error) {
 	}
 	address := ""
 	if n.Address != "" {
-		to, err := config.ParseAddress(strings.Replace(n.Address, " ", ":", 1))
+		to, err := command.PublicAddress(n.Address)
 		if err != nil {
-			return nil, bad("address: %v", err)
+			return nil, bad("address %v", err)
 		}
 		address = to.String()
 	}
@@ -62,6 +61,10 @@ func (s *server) invite(q *request) (any, error) {
 	made := MadeInvitation{
 		Invitation: report.Invitation{Node: inv.Invitee, URL: inv.URL, Addresses: append([]string{}, inv.Addresses...), Again: inv.Again},
 		QR:         modules(inv.URL), Notes: []string{},
+	}
+	if !inv.Expires.IsZero() {
+		at := inv.Expires.UTC().Truncate(time.Second)
+		made.Expires = &at
 	}
 	for line := range strings.Lines(notes.String()) {
 		made.Notes = append(made.Notes, strings.TrimSpace(line))

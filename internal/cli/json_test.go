@@ -1,13 +1,9 @@
 package cli
 
 import (
-	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -18,6 +14,7 @@ import (
 	"tincan/internal/check"
 	"tincan/internal/cli/top"
 	"tincan/internal/control"
+	"tincan/internal/fixture"
 	"tincan/internal/members"
 	"tincan/internal/report"
 	"tincan/internal/terminal"
@@ -202,43 +199,9 @@ func (d *jsonPage) kind(t reflect.Type) string {
 func (d *jsonPage) comment(t reflect.Type, field string) string {
 	dir := filepath.Join("../..", strings.TrimPrefix(t.PkgPath(), "tincan/"))
 	if d.comments[dir] == nil {
-		d.comments[dir] = commentsOf(d.t, dir)
+		d.comments[dir] = fixture.FieldComments(d.t, dir)
 	}
 	return d.comments[dir][t.Name()+"."+field]
-}
-
-func commentsOf(t *testing.T, dir string) map[string]string {
-	out := map[string]string{}
-	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range files {
-		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments|parser.SkipObjectResolution)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ast.Inspect(file, func(n ast.Node) bool {
-			spec, ok := n.(*ast.TypeSpec)
-			if !ok {
-				return true
-			}
-			if s, ok := spec.Type.(*ast.StructType); ok {
-				for _, f := range s.Fields.List {
-					text := strings.TrimSuffix(strings.Join(strings.Fields(cmp.Or(f.Comment.Text(), f.Doc.Text())), " "), ".")
-					for _, name := range f.Names {
-						text = strings.TrimPrefix(text, name.Name)
-						for _, begin := range []string{":", " is ", " are ", " "} {
-							text = strings.TrimPrefix(text, begin)
-						}
-						out[spec.Name.Name+"."+name.Name] = strings.TrimSpace(text)
-					}
-				}
-			}
-			return false
-		})
-	}
-	return out
 }
 
 // The lists of an empty answer are lists.

@@ -107,6 +107,12 @@ func (d *Daemon) serveAPI(ctx context.Context) {
 	_ = s.Serve(&limit.Listener{Listener: d.api, Total: maxAPIConns, Each: maxAPIConns})
 }
 
+// happened remembers an event, and passes it on to those who want to be told. It never waits.
+func (d *Daemon) happened(e events.Event) {
+	e.Time, e.Network, e.Self = time.Now().UTC().Truncate(time.Millisecond), d.opts.Layout.NetName, d.network().Name
+	d.events.Add(e)
+}
+
 // newEvents makes the memory of what happens.
 func newEvents(started time.Time) *events.Log {
 	return events.New(strconv.FormatInt(started.UnixMilli(), 36), eventsKept)

@@ -422,6 +422,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 	var err error
 	if d.script.Wait(ctx) == nil { // for subnet-up of our own subnets
 		d.log.printf(0, mesh.Notice, "Ready")
+		d.happened(events.Event{Event: events.Started, Text: "the node works"})
 		d.log.flush()
 		if d.opts.Ready != nil {
 			d.opts.Ready(d)
@@ -432,6 +433,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 		}
 	}
 	d.log.printf(0, mesh.Notice, "stopping")
+	d.happened(events.Event{Event: events.Stopping, Text: "the node ends"})
 	if d.opts.Stopping != nil {
 		d.opts.Stopping()
 	}

@@ -160,7 +160,7 @@ func (r *Request) issue() (inv Invitation, err error) {
 	}
 	url.keyHash = keyHashOf(key.Public())
 
-	inv = Invitation{URL: url.String(), Invitee: r.Invitee, NewKey: isNew}
+	inv = Invitation{URL: url.String(), Invitee: r.Invitee, NewKey: isNew, Expires: r.Now.Add(r.Expire)}
 	for _, file := range s.names() {
 		if t, err := s.read(file); err == nil && t.name == r.Invitee {
 			inv.Again = true

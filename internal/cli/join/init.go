@@ -86,9 +86,9 @@ func makeNetwork(e *env.Env, text string, f initFlags) error {
 		return err
 	}
 	if f.public != "" {
-		public, err := publicAddress("--public", f.public)
+		public, err := command.PublicAddress(f.public)
 		if err != nil {
-			return err
+			return fmt.Errorf("--public %w", err)
 		}
 		n.Public = []config.Address{public}
 	}
@@ -216,21 +216,4 @@ func (f initFlags) vpn() (netip.Prefix, error) {
 		network = netip.PrefixFrom(addr, 16).Masked()
 	}
 	return generate.InRange(network, addr)
-}
-
-// publicAddress reads HOST, HOST:PORT or [IPV6]:PORT, the value of an option.
-func publicAddress(option, text string) (config.Address, error) {
-	bad := fmt.Errorf("%s %q: write HOST or HOST:PORT, an IPv6 address with a port in brackets", option, text)
-	if addr, err := netip.ParseAddr(text); err == nil {
-		return config.Address{Host: addr.String()}, nil
-	}
-	host, port, err := splitHostPort(text)
-	if err != nil {
-		return config.Address{}, bad
-	}
-	a, err := config.ParseAddress(host + " " + port)
-	if err != nil {
-		return a, bad
-	}
-	return a, nil
 }

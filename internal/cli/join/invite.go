@@ -45,9 +45,9 @@ node is off. NAME may end in *: each newcomer gets a number in its place.`,
 				return fmt.Errorf("--expires %v: the URL would never work", grant.Expires)
 			}
 			if address != "" {
-				to, err := publicAddress("--address", address)
+				to, err := command.PublicAddress(address)
 				if err != nil {
-					return err
+					return fmt.Errorf("--address %w", err)
 				}
 				address = to.String()
 			}

@@ -66,7 +66,8 @@ func (n *Network) Invite(q invite.Request, pattern string, g Grant, ranges []net
 	if expires == 0 {
 		expires = q.Expire
 	}
-	raw, err := n.Roster.SignInvitation(what, q.Now.Add(expires).Unix(), roster.InvitationKey(cookie), signer)
+	inv.Expires = q.Now.Add(expires)
+	raw, err := n.Roster.SignInvitation(what, inv.Expires.Unix(), roster.InvitationKey(cookie), signer)
 	if err != nil {
 		return inv, err
 	}
