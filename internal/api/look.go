@@ -69,7 +69,8 @@ func (s *server) node(v control.NodeView) Node {
 	if n.Drops == nil {
 		n.Drops = []control.Drop{}
 	}
-	if t := s.PathSince(v.Name); !t.IsZero() {
+	carries := v.Path == control.PathUDP || v.Path == control.PathTCP || v.Path == control.PathRelayed
+	if t := s.PathSince(v.Name); carries && !t.IsZero() {
 		t = t.UTC().Truncate(time.Second)
 		n.PathSince = &t
 	}

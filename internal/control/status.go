@@ -351,23 +351,28 @@ func path(n *NodeInfo) (p Path, relay node.Name, by Transport) {
 	case n.FirstHop == nil:
 		return inferred(n)
 	}
+	return PathOf(n.Name, *n.FirstHop)
+}
+
+// PathOf is the path to a reachable node by where packets for it go first.
+func PathOf(name node.Name, hop FirstHop) (p Path, relay node.Name, by Transport) {
 	by = TransportTCP
-	if n.FirstHop.UDP {
+	if hop.UDP {
 		by = TransportUDP
 	}
-	switch n.FirstHop.Node {
+	switch hop.Node {
 	case "":
-		if n.FirstHop.NoKey {
+		if hop.NoKey {
 			return PathNoKey, "", ""
 		}
 		return PathIdle, "", ""
-	case n.Name:
-		if n.FirstHop.UDP {
+	case name:
+		if hop.UDP {
 			return PathUDP, "", by
 		}
 		return PathTCP, "", by
 	}
-	return PathRelayed, n.FirstHop.Node, by
+	return PathRelayed, hop.Node, by
 }
 
 // firstHop is what path made the view of; nil for the own node, and if it is not known.

@@ -46,7 +46,7 @@ func (i *Inside) Port() uint16 { return i.d.socks.port(i.d.network().Settings) }
 func (i *Inside) Events() *events.Log { return i.d.events }
 
 // PathSince is since when packets take the path to a node that they take now; zero if that is not known.
-func (i *Inside) PathSince(name node.Name) time.Time { return time.Time{} }
+func (i *Inside) PathSince(name node.Name) time.Time { return i.d.pathWatch.since(name) }
 
 // PeerDrops is which packets of a node were dropped here.
 func (i *Inside) PeerDrops(name node.Name) (list []control.Drop) {

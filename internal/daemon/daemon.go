@@ -126,6 +126,7 @@ type Daemon struct {
 
 	echoes    echoes
 	events    *events.Log
+	pathWatch *pathWatch
 	conflicts *conflicts // about our addresses
 	stop      context.CancelFunc
 	failed    chan error // why the node has to end; room for one
@@ -145,6 +146,7 @@ func Run(ctx context.Context, opts Options) error {
 	}
 	d.core = newCore(d.apply)
 	d.events = newEvents(d.started)
+	d.pathWatch = newPathWatch(d.firstHops, d.happened)
 	d.membership.d = d
 	if opts.Device != nil {
 		d.opts.Device = &closedOnce{ReadWriteCloser: opts.Device}
@@ -406,6 +408,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 	defer inBackground(d.serveMetrics)()
 	defer d.mapPorts(ctx)()
 	endCore := inBackground(d.core.run)
+	defer inBackground(d.pathWatch.run)()
 	defer inBackground(func(ctx context.Context) { d.conflicts.run(ctx, d.opts.Layout) })()
 	defer inBackground(d.watchClocks)()
 	defer inBackground(d.watchNetwork)()

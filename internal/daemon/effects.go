@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"tincan/internal/events"
 	"tincan/internal/mesh"
 	"tincan/internal/route"
 )
@@ -22,6 +23,7 @@ func (d *Daemon) apply(e mesh.Effect) {
 		d.plane.Tunnelled(e)
 	case mesh.PublishPeers:
 		d.plane.PublishPeers(e.Peers)
+		d.pathWatch.published(e.Peers)
 		d.graph.changed()
 	case mesh.PublishRoutes:
 		d.plane.PublishRoutes(e.Routes)
@@ -37,12 +39,15 @@ func (d *Daemon) apply(e mesh.Effect) {
 		d.seen.node(e.Node, true)
 		d.distribution.nodeUp()
 		d.script.NodeUp(d.env(e.Node, e.Addr))
+		d.happened(events.Event{Event: events.NodeUp, Node: e.Node, Text: string(e.Node) + " is reachable"})
 	case mesh.NodeDown:
 		d.standby.node(e.Node, false)
 		d.netif.Node(e.Node, false)
 		d.seen.node(e.Node, false)
 		d.script.NodeDown(d.env(e.Node, e.Addr))
 		d.distribution.nodeDown(e.Node)
+		d.pathWatch.down(e.Node)
+		d.happened(events.Event{Event: events.NodeDown, Node: e.Node, Text: string(e.Node) + " is not reachable any more"})
 	case mesh.SubnetUp:
 		d.subnetUp(e)
 	case mesh.SubnetDown:

@@ -30,6 +30,7 @@ type membership struct {
 	network roster.ID        // its id
 	ended   sync.WaitGroup
 	near    []node.Name // with whom it is exchanged
+	news    rosterNews
 }
 
 // ErrExpelled is why a node ends whose key was removed from the network.
@@ -69,14 +70,20 @@ func (m *membership) begin(r *roster.Roster) {
 	m.network = r.Network()
 	m.service = members.New(members.Config{
 		Self: d.network().Name, Path: func() string { return d.opts.Layout.Roster() },
-		Send:    func(out reconcile.Out) { d.core.event(mesh.SendRoster{To: out.To, Data: out.Data, Urgent: out.Urgent}) },
-		Changed: func(s *roster.State, whole bool) { d.core.event(m.changed(s, whole)) },
+		Send: func(out reconcile.Out) { d.core.event(mesh.SendRoster{To: out.To, Data: out.Data, Urgent: out.Urgent}) },
+		Changed: func(s *roster.State, whole bool) {
+			d.core.event(m.changed(s, whole))
+			for _, e := range m.news.see(s, whole) {
+				d.happened(e)
+			}
+		},
 		Failed: func(err error) {
 			if err != nil {
 				d.log.failed(0, mesh.Error, err)
 			}
 		},
 	}, r)
+	m.news.see(m.service.State(), m.service.Whole())
 	if m.ctx != nil {
 		m.start()
 	}

@@ -29,7 +29,7 @@ const (
 	MemberJoined     Kind = "member-joined"     // Node is a member of the signed network
 	MemberPending    Kind = "member-pending"    // Node waits for an owner's approval
 	MemberLeft       Kind = "member-left"       // Node has left by its own will
-	MemberRemoved    Kind = "member-removed"    // Node was removed, or its membership has ended
+	MemberRemoved    Kind = "member-removed"    // Node was removed, or refused while it waited
 	InvitationReused Kind = "invitation-reused" // an invitation was used more often than it may
 	OwnersChanged    Kind = "owners-changed"    // other owners, or other rights of them
 	PolicyChanged    Kind = "policy-changed"    // another access policy, or none any more
