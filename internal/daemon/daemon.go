@@ -146,7 +146,7 @@ func Run(ctx context.Context, opts Options) error {
 	}
 	d.core = newCore(d.apply)
 	d.events = newEvents(d.started)
-	d.pathWatch = newPathWatch(d.firstHops, d.happened)
+	d.pathWatch = newPathWatch(d.core.firstHops, d.happened)
 	d.membership.d = d
 	if opts.Device != nil {
 		d.opts.Device = &closedOnce{ReadWriteCloser: opts.Device}

@@ -160,12 +160,12 @@ func pathChanged(name node.Name, before, now mesh.FirstHop) events.Event {
 }
 
 // firstHops asks the protocol core where packets go first.
-func (d *Daemon) firstHops(names []node.Name) map[node.Name]mesh.FirstHop {
+func (c *core) firstHops(names []node.Name) map[node.Name]mesh.FirstHop {
 	out := make(map[node.Name]mesh.FirstHop, len(names))
 	for len(names) > 0 {
 		some := names[:min(len(names), atATime)]
 		names = names[len(some):]
-		d.core.call(func(m *mesh.Mesh) {
+		c.call(func(m *mesh.Mesh) {
 			for _, name := range some {
 				out[name] = m.FirstHop(name)
 			}
