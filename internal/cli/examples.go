@@ -34,6 +34,7 @@ var examples = map[string]string{
 	"dump":               "tincan dump nodes\ntincan dump reachable nodes\ntincan dump graph | dot -Tsvg >mesh.svg",
 	"info":               "tincan info bob\ntincan info 10.20.0.2",
 	"log":                "tincan log 3",
+	"events":             "tincan events --json",
 	"pcap":               "tincan pcap | tcpdump -n -r -",
 	"check":              "tincan -c /etc/tinc/home check\ntincan check --fix",
 	"get":                "tincan get Name\ntincan get --json Subnet\ntincan get bob.Address",

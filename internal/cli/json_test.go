@@ -14,6 +14,7 @@ import (
 	"tincan/internal/check"
 	"tincan/internal/cli/top"
 	"tincan/internal/control"
+	"tincan/internal/events"
 	"tincan/internal/fixture"
 	"tincan/internal/members"
 	"tincan/internal/report"
@@ -42,6 +43,7 @@ var forms = []struct {
 	{"info NODE", report.Info{}, ""},
 	{"info SUBNET", report.Subnets{}, "The same with an ADDRESS."},
 	{"log", report.LogLine{}, "One line for each message."},
+	{"events", events.Event{}, "One line for each event. The kinds are in [commands.md](commands.md#events)."},
 	{"check", check.Report{}, ""},
 	{"init", report.Made{}, ""},
 	{"invite", report.Invitation{}, ""},

@@ -13,9 +13,9 @@ import (
 	"tincan/internal/control"
 )
 
-// interrupted runs f until it ends or somebody presses Ctrl-C, which is no error. It reports
+// Interrupted runs f until it ends or somebody presses Ctrl-C, which is no error. It reports
 // whether f ended by itself.
-func interrupted(f func(context.Context) error) (ended bool, err error) {
+func Interrupted(f func(context.Context) error) (ended bool, err error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	err = f(ctx)
@@ -28,7 +28,7 @@ func interrupted(f func(context.Context) error) (ended bool, err error) {
 // FollowLog writes the lines of the daemon's log up to level, or with -1 those that the
 // daemon logs anyway. ended tells that there are no more because the daemon has ended.
 func FollowLog(w io.Writer, d *control.Client, level int, color bool) (ended bool, err error) {
-	return interrupted(func(ctx context.Context) error {
+	return Interrupted(func(ctx context.Context) error {
 		var line []byte
 		return d.Log(ctx, level, color, func(record []byte) error {
 			line = append(append(line[:0], record...), '\n')
@@ -58,7 +58,7 @@ func FollowPcap(w io.Writer, d *control.Client, snaplen int) (ended bool, err er
 	if err := b.Flush(); err != nil {
 		return false, err
 	}
-	return interrupted(func(ctx context.Context) error {
+	return Interrupted(func(ctx context.Context) error {
 		return d.Pcap(ctx, max(snaplen, 0), func(frame []byte) error {
 			b.Write(recordHeader(time.Now(), frame))
 			b.Write(frame)
