@@ -134,6 +134,8 @@ type NodeView struct {
 	MetaPostQuantum bool `json:"meta_post_quantum,omitempty"`
 	// Weakness is what is wrong with the keys for its packets: a code of why.
 	Weakness string `json:"weakness,omitempty"`
+	// Silent: in a signed network, others say that it is reachable, but it does not answer.
+	Silent bool `json:"silent,omitempty"`
 	// Removed: its host file was deleted here by hand, so this node sends it nothing.
 	Removed bool `json:"removed,omitempty"`
 }
@@ -323,6 +325,7 @@ func View(n *NodeInfo) NodeView {
 		WrongKey:  n.WrongKey,
 		Cipher:    n.Encryption, PostQuantum: n.PostQuantum, MetaCipher: n.Connection, MetaPostQuantum: n.ConnectionPostQuantum,
 		Weakness: n.Weakness,
+		Silent:   n.Silent,
 		Removed:  n.Removed,
 		Program:  n.Program,
 		Address:  n.Address.HostPort(),

@@ -127,6 +127,7 @@ type NodeInfo struct {
 	PostQuantum, ConnectionPostQuantum bool   // whether their keys are
 	Weakness                           string // what is wrong with the keys for its packets: a code of "why"; "" if nothing is
 	Removed                            bool   // its owner has deleted its host file here, so nothing is sent to it
+	Silent                             bool   // in a signed network, others say that it is reachable, but it does not answer
 	Program                            string // what it calls its program, as "tincan/1.0"; "" if it does not say
 }
 

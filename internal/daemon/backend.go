@@ -120,7 +120,7 @@ func describe(n mesh.NodeInfo) control.NodeInfo {
 	if n.Connection.Cipher != 0 {
 		c.Connection, c.ConnectionPostQuantum = n.Connection.Cipher.String(), n.Connection.PostQuantum
 	}
-	c.Weakness = n.Weakness
+	c.Weakness, c.Silent = n.Weakness, n.Silent
 	hop := control.FirstHop(n.FirstHop)
 	c.FirstHop = &hop
 	if n.RTT > 0 {

@@ -286,5 +286,6 @@ func (b *backend) Members() any {
 	v := members.NewView(s.State(), b.d.network().Name, b.d.network().Settings.Roster.String(), time.Now())
 	v.Fetching = !s.Whole()
 	v.See(b.d.seen.now)
+	b.d.core.call(func(m *mesh.Mesh) { v.Unanswered(m.Silent()) })
 	return v
 }

@@ -47,6 +47,7 @@ type Member struct {
 	Since        *time.Time `json:"since,omitempty"`      // by the clock of the one who admitted it
 	Ends         *time.Time `json:"ends,omitempty"`
 	Reachable    bool       `json:"reachable,omitempty"` // now; without a running node that is not known
+	Silent       bool       `json:"silent,omitempty"`    // others say that it is reachable, but it does not answer
 	LastSeen     *time.Time `json:"last_seen,omitempty"` // when this node last reached it, or none: never
 }
 
@@ -123,6 +124,13 @@ func (v *View) See(at func(node.Name) (last time.Time, reachable bool)) {
 			last = last.UTC().Truncate(time.Second)
 			v.Members[i].LastSeen = &last
 		}
+	}
+}
+
+// Unanswered adds who does not answer. names are in order.
+func (v *View) Unanswered(names []node.Name) {
+	for i := range v.Members {
+		_, v.Members[i].Silent = slices.BinarySearch(names, v.Members[i].Name)
 	}
 }
 

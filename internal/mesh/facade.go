@@ -30,6 +30,16 @@ func (m *Mesh) Prove(name node.Name) {
 	}
 }
 
+// Silent lists the nodes of a signed network that others say are reachable, and that do not answer.
+func (m *Mesh) Silent() (names []node.Name) {
+	for _, p := range m.order {
+		if p != m.self && p.reachable() && m.subnets.silent(p) {
+			names = append(names, p.name)
+		}
+	}
+	return names
+}
+
 // Knows tells whether anybody has ever spoken of a node, or there is something of it here.
 func (m *Mesh) Knows(name node.Name) bool { return m.nodes[name] != nil }
 

@@ -141,6 +141,7 @@ func (t *topology) addEdge(c *conn, text string) error {
 	case !first:
 		return nil
 	}
+	disputed = first && t.uphold(r.From, r.To) || disputed
 	if ok {
 		if e.Same(*old) {
 			if disputed && !t.cfg.TunnelServer {
@@ -221,13 +222,13 @@ func (t *topology) delEdge(c *conn, text string) error {
 	case !news:
 		return nil
 	}
+	if t.withhold(c, withdrawn{what: [2]node.Name{r.From, r.To}, text: text}) {
+		return nil
+	}
 	if !t.cfg.TunnelServer {
 		t.links.flood(c, text)
 	}
-	t.outdated(*old)
-	t.deleteEdge(r.From, r.To)
-	t.reach.graphChanged()
-	t.reach.orphan(r.To)
+	t.withdraw(r.From, r.To)
 	return nil
 }
 
@@ -389,7 +390,8 @@ func (t *topology) isNew(text string) bool { return t.seen.First(t.now, text) }
 
 // stillThere: c says that owner has s, so nobody says any more that it has ended. It tells whether that settles a dispute.
 func (t *topology) stillThere(c *conn, owner node.Name, s subnet.Subnet) bool {
-	disputed := t.settles(c, owner, ofSubnet(s))
+	disputed := t.uphold(owner, ofSubnet(s))
+	disputed = t.settles(c, owner, ofSubnet(s)) || disputed
 	if o := t.nodes[owner]; o != nil && o.conn() != nil && len(o.conn().news.hearsay) > 0 {
 		delete(o.conn().news.hearsay, [2]node.Name{owner, ofSubnet(s)})
 	}

@@ -26,6 +26,7 @@ type reports struct {
 		reachSize() (repeats int, orphans int)
 	}
 	subnets interface { // who owns what
+		silent(p *peer) bool
 		subnetCount() int
 	}
 	keyring interface { // host files and keys
@@ -95,6 +96,8 @@ type NodeInfo struct {
 	// WrongKey: the last attempt at a connection with it failed because it has another key than its host file here says.
 	WrongKey bool
 	Removed  bool // its host file was deleted here by hand
+	// Silent: in a signed network, others say that it is reachable, but it has not answered several beginnings of a session.
+	Silent bool
 	// Suite is what it wants packets to be protected and packed with. Of a node
 	// with an SPTPS session there is only the compression.
 	Suite legacy.Suite
@@ -127,6 +130,7 @@ func (rp *reports) nodesAfter(name node.Name, most int) []NodeInfo {
 			n.Indirect = p.path().Indirect
 			n.ValidKey = p.session().ready()
 			n.Waiting = p.session().pending()
+			n.Silent = rp.subnets.silent(p)
 			n.Protection, n.Weakness = p.session().protection(), rp.weakness(p)
 			if c := p.conn(); c != nil {
 				n.Connection = c.protection()

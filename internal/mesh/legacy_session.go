@@ -50,7 +50,10 @@ func newLegacySession(ss *sessions, p *peer) *legacySession {
 func (s *legacySession) hopByHop() bool { return true }
 func (s *legacySession) ready() bool    { return s.link.CanSend() }
 func (s *legacySession) pending() bool  { return s.asked && !s.link.CanSend() }
-func (s *legacySession) minProbe() int  { return minLegacyProbe }
+
+// inVain: a relay answers in the place of the node, which proves nothing.
+func (s *legacySession) inVain() bool  { return false }
+func (s *legacySession) minProbe() int { return minLegacyProbe }
 
 func (s *legacySession) protection() Protection { return Protection{} }
 func (s *legacySession) held() bool             { return false }

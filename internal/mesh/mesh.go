@@ -89,7 +89,7 @@ func New(cfg Config, in Deps, now time.Time) *Mesh {
 	}
 	*m.forwarding = forwarding{env: e, directory: d, reach: m.reach, addresses: m.addresses}
 	*m.sessions = sessions{
-		env: e, directory: d, reach: m.reach, keyring: m.keyring, links: m.links, addresses: m.addresses, paths: m.paths, forwarding: m.forwarding,
+		env: e, directory: d, reach: m.reach, keyring: m.keyring, links: m.links, addresses: m.addresses, paths: m.paths, forwarding: m.forwarding, subnets: m.subnets,
 	}
 	*m.reports = reports{
 		env: e, directory: d, topology: m.topology, reach: m.reach, subnets: m.subnets, keyring: m.keyring, links: m.links, dialer: m.dialer, paths: m.paths, relays: m.relays, forwarding: m.forwarding,

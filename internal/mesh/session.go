@@ -55,6 +55,9 @@ type sessions struct {
 	forwarding interface { // the data plane
 		publishPeers()
 	}
+	subnets interface { // who owns what
+		answersChanged(p *peer)
+	}
 }
 
 // session is what protects the packets between us and a node: SPTPS, or the keys of
@@ -74,6 +77,8 @@ type session interface {
 	ready() bool
 	// pending tells whether keys are being agreed on.
 	pending() bool
+	// inVain tells whether the node has left several beginnings of a session without an answer, and there is none.
+	inVain() bool
 	// hopByHop tells whether a relay opens the packets and protects them again.
 	hopByHop() bool
 

@@ -28,7 +28,7 @@ const (
 	// undecodableLimit is how many records in a row may fail before the
 	// session is begun again. A single one may be forged or late.
 	undecodableLimit = 5
-	// suspectTries handshakes that fail make a learned key suspect.
+	// suspectTries handshakes that fail make a learned key suspect, and that the node is there at all.
 	suspectTries = 2
 )
 
@@ -134,6 +134,9 @@ func (s *sptpsSession) hopByHop() bool { return false }
 func (s *sptpsSession) ready() bool    { return s.active != nil }
 func (s *sptpsSession) pending() bool {
 	return s.shake != nil && (s.shake.outbound != nil || len(s.shake.inbound) > 0)
+}
+func (s *sptpsSession) inVain() bool {
+	return s.active == nil && s.shake != nil && s.shake.tries >= suspectTries
 }
 func (s *sptpsSession) keyChanged()   {} // it has keys of its own
 func (s *sptpsSession) minProbe() int { return minProbe }
@@ -270,6 +273,9 @@ func (s *sptpsSession) start() {
 	ss.reschedule(p)
 	ss.logf(3, Debug, "starting a session with %s", p.name)
 	ss.reach.route(p, h.outbound.sent)
+	if h.tries == suspectTries {
+		ss.subnets.answersChanged(p)
+	}
 }
 
 // askForKey sends the question for the public key of p (REQ_KEY 19).
@@ -511,7 +517,11 @@ func (s *sptpsSession) conclude(record []byte, r wire.AnsKey) (done bool) {
 			h.last = e
 		}
 		h.end()
+		wasSilent := h.tries >= suspectTries
 		h.tries = 0
+		if wasSilent {
+			ss.subnets.answersChanged(p)
+		}
 		ss.logf(2, Info, "session with %s established", p.name)
 		ss.keyring.proven(p, e.key)
 		s.established(r)

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 
+	"tincan/internal/mesh/timer"
 	"tincan/internal/node"
 	"tincan/internal/subnet"
 	"tincan/internal/wire"
@@ -19,6 +20,7 @@ type subnets struct {
 	learned learned         // MAC addresses on our side
 
 	roll interface { // who belongs to the network
+		enforced() bool
 		granted(owner node.Name, s subnet.Subnet) bool
 		grants(c *conn, text string, owner node.Name, s subnet.Subnet) bool
 		withdrawn(s subnet.Subnet, names ...node.Name)
@@ -33,6 +35,7 @@ type subnets struct {
 		registerOwner(c *conn, owner node.Name) bool
 		roomForSubnet(c *conn, owner node.Name) bool
 		stillThere(c *conn, owner node.Name, s subnet.Subnet) bool
+		withhold(c *conn, w withdrawn) bool
 	}
 	reach interface { // who is reached
 		broadcastTree() []node.Name
@@ -122,11 +125,21 @@ func (sn *subnets) delSubnet(c *conn, text string) error {
 	case !first, sn.cfg.TunnelServer:
 	case sn.cfg.StrictSubnets:
 		sn.links.flood(c, text)
-	case has:
+	case !has, sn.topology.withhold(c, withdrawn{what: [2]node.Name{r.Owner, ofSubnet(r.Subnet)}, subnet: r.Subnet, text: text}):
+	default:
 		sn.links.flood(c, text)
 		sn.dropSubnet(p, r.Subnet)
 	}
 	return nil
+}
+
+// withdraw takes a subnet away from owner, if it has it.
+func (sn *subnets) withdraw(owner node.Name, s subnet.Subnet) {
+	if p := sn.nodes[owner]; p != nil {
+		if _, has := p.owns.subnets[s]; has {
+			sn.dropSubnet(p, s)
+		}
+	}
 }
 
 // dropUngranted takes away from p what the roster does not grant it any more, and returns it with the neighbours that have told
@@ -258,4 +271,5 @@ type subnetState struct {
 	subnets map[subnet.Subnet]node.Name // and by which neighbour we know, "": by our own files
 	sorted  []subnet.Subnet             // the same in order; nil: to be worked out
 	written map[subnet.Subnet]struct{}  // those of its host file, all with the default weight
+	asking  *timer.Timer                // see askAgain
 }

@@ -27,8 +27,11 @@ type topology struct {
 	quietUntil     time.Time
 	judging        alarm // of checkContradictions
 
+	withheld withdrawals
+
 	roll interface { // who belongs to the network
 		admits(c *conn, text string, names ...node.Name) bool
+		enforced() bool
 		withdrawn(s subnet.Subnet, names ...node.Name)
 	}
 	reach interface { // who is reached
@@ -45,6 +48,7 @@ type topology struct {
 		floodSubnet(r subnetRequest)
 		sendSubnet(c *conn, r subnetRequest)
 		subnetCount() int
+		withdraw(owner node.Name, s subnet.Subnet)
 	}
 	keyring interface { // host files and keys
 		speaksFor(c *conn, p *peer) bool

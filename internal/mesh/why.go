@@ -54,6 +54,7 @@ const (
 	WhyRemoved      = "removed"     // its host file was deleted here
 	WhyNoRSAKey     = "no-rsa-key"  // it speaks tinc 1.0 only, and there are no keys for that
 	WhyHandshake    = "handshake-in-progress"
+	WhyNoAnswer     = "no-answer" // others say that it is reachable, but it has not answered
 	WhyTCPOnlyHere  = "tcp-only-here"
 	WhyTCPOnlyThere = "tcp-only-there"
 	WhyIndirect     = "indirect-data"
@@ -306,6 +307,9 @@ func (rp *reports) whyNoSession(w *Why, p *peer, f Found) {
 	case !p.session().hopByHop() && p.key() == nil && p.keyAsked():
 		w.add(WhyKeyUnknown, "the public key of %s is not known here, and it has not sent it yet", p.name)
 		w.suggest("import the host file of %s", p.name)
+	case rp.subnets.silent(p):
+		w.add(WhyNoAnswer, "others say that %s is reachable, but it does not answer", p.name)
+		w.suggest("if %s is off, a member pretends that it has a connection: see %s dump edges | grep %s for who says so", p.name, f.Command, p.name)
 	case p.session().pending():
 		w.add(WhyHandshake, "a handshake with %s is in progress", p.name)
 		w.suggest("wait a few seconds; if it persists, the host file of %s here, or that of %s there, has another key than the node", p.name, rp.cfg.Name)

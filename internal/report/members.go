@@ -91,6 +91,8 @@ func lastSeen(m members.Member, self node.Name, now time.Time) string {
 		return "this node"
 	case m.Ends != nil && now.After(*m.Ends):
 		return "ended " + m.Ends.Local().Format(time.DateOnly)
+	case m.Silent:
+		return "no answer"
 	case m.Reachable:
 		return "now"
 	case m.LastSeen == nil:

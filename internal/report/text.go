@@ -457,6 +457,10 @@ func PathText(n *control.NodeView) string {
 		return text
 	case control.PathNoKey:
 		return "key not known"
+	case control.PathIdle:
+		if n.Silent {
+			return "no answer"
+		}
 	}
 	return string(n.Path)
 }

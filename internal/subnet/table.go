@@ -12,12 +12,13 @@ import (
 )
 
 // Rank is how well a claim to a subnet is founded. A better founded one outranks others, see [Table.Lookup].
-type Rank uint8
+type Rank int8
 
 const (
-	Announced Rank = iota // somebody in the mesh said so
-	Written               // it stands in the owner's host file here, too
-	Own                   // it is our own
+	Silent    Rank = iota - 1 // others say that its owner is there, which has not answered
+	Announced                 // somebody in the mesh said so
+	Written                   // it stands in the owner's host file here, too
+	Own                       // it is our own
 )
 
 // Prefixes shorter than these are routes to what lies behind a node (all of the internet, say) rather than a
@@ -367,7 +368,7 @@ func (t *Table[O]) Outranked() iter.Seq2[Entry[O], Entry[O]] {
 				if g := t.outranks(prefix, e); g != nil {
 					best = g
 				}
-				if e.OwnerName != "" && best.Rank > e.Rank && best.OwnerName != e.OwnerName && !yield(*e, *best) {
+				if e.OwnerName != "" && best.Rank > max(e.Rank, Announced) && best.OwnerName != e.OwnerName && !yield(*e, *best) {
 					return
 				}
 			}

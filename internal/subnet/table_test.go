@@ -25,6 +25,11 @@ func TestLookup(t *testing.T) {
 	entry := func(subnet string, owner node.Name, reachable bool) Entry[string] {
 		return Entry[string]{must(t, subnet), "node " + string(owner), owner, reachable, Announced}
 	}
+	silent := func(subnet string, owner node.Name) Entry[string] {
+		e := entry(subnet, owner, true)
+		e.Rank = Silent
+		return e
+	}
 	for _, c := range []struct {
 		name    string
 		entries []Entry[string]
@@ -45,6 +50,10 @@ func TestLookup(t *testing.T) {
 			entry("10.0.0.0/8#1", "a", false), entry("10.0.0.0/8#2", "b", true)}, "10.1.2.3", "10.0.0.0/8#2", "b"},
 		{"an unreachable owner is skipped for one of a shorter prefix", []Entry[string]{
 			entry("10.1.0.0/16", "a", false), entry("0.0.0.0/0", "b", true)}, "10.1.2.3", "0.0.0.0/0", "b"},
+		{"a silent owner comes after another one of the same prefix", []Entry[string]{
+			silent("10.0.0.0/8#1", "a"), entry("10.0.0.0/8#2", "b", true)}, "10.1.2.3", "10.0.0.0/8#2", "b"},
+		{"a silent owner that is the only one counts", []Entry[string]{
+			silent("10.0.0.0/8", "a"), entry("10.0.0.0/8", "b", false)}, "10.1.2.3", "10.0.0.0/8", "a"},
 		{"if nobody is reachable an unreachable owner is told", []Entry[string]{
 			entry("10.1.0.0/16", "a", false)}, "10.1.2.3", "10.1.0.0/16", "a"},
 		{"a broadcast subnet counts as reachable", []Entry[string]{

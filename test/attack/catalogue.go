@@ -55,7 +55,7 @@ var catalogue = []Entry{
 		Name:     "connections of members that are away",
 		Does:     "announces connections of members that are off",
 		Trust:    "Believed until one of the two says otherwise: they seem reachable, by way of her",
-		Signed:   "The same: connections are not signed. Nothing can be read, said or received in the name of these members",
+		Signed:   "They are listed as reachable until somebody has packets for one of them: then it is listed as not answering, and other owners of its subnets are preferred (`TestWhoeverIsOnlySaidToBeThereIsPassedOver`). Nothing can be read, said or received in the name of these members",
 		Unsigned: true,
 	},
 	{
@@ -120,7 +120,14 @@ var catalogue = []Entry{
 		Name:   "out of the mesh by hearsay",
 		Does:   "withdraws connections and subnets of others and announces connections that they do not have, 40 times a second",
 		Held:   "Ignored: what a neighbour says of itself outweighs what others say once the connection is ten seconds old, and a name is in dispute only when somebody has logged in with its key",
-		Signed: "The same: connections are not signed",
+		Signed: "Ignored: nothing ends because of her, not even for a moment",
+	},
+	{
+		Name:   "connections withdrawn",
+		Does:   "withdraws connections of nodes to which the others have no connection of their own",
+		Trust:  "They lose the route to these nodes until the nodes have said otherwise",
+		Signed: "Refused: it counts after a second, during which those that it is about say otherwise",
+		Tests:  []string{"internal/sim.TestFalseWithdrawalsDoNothingInASignedNetwork"},
 	},
 	{
 		Name:   "an address taken",

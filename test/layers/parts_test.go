@@ -34,7 +34,7 @@ var parts = map[string]partOf{
 		keeps: "peer.roll",
 	},
 	"topology": {
-		files: "topology flood bounds conflict antientropy",
+		files: "topology flood withdrawal bounds conflict antientropy",
 		calls: "roll reach subnets keyring links dialer",
 		keeps: "peer.topo conn.news",
 	},
@@ -81,7 +81,7 @@ var parts = map[string]partOf{
 	},
 	"sessions": {
 		files: "session sptps second legacy_session",
-		calls: "reach keyring links addresses paths forwarding",
+		calls: "reach keyring links addresses paths forwarding subnets",
 		keeps: "peer.keys contact.starts",
 	},
 	"reports": {
