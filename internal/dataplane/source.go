@@ -14,10 +14,12 @@ import (
 //
 // Exempt are:
 //
-//   - broadcasts along the tree, since each node on their path seals them again,
+//   - broadcasts along the tree, since each node on their path seals them again: they must have the address of another node
+//     than this one, and in a signed network that of a member that can be reached,
 //   - packets of nodes that use the protocol of tinc 1.0 and have no connection with this node: relays open and
 //     seal them again, too,
-//   - ICMP errors, which any router may send, and which nodes send from an address that they could not reach,
+//   - ICMP errors, which any router behind the node may send, and which nodes send from an address that they could not reach, if
+//     they quote a packet from their destination to an address of the node,
 //   - link-local and unspecified sources, to which nobody can reply,
 //   - addresses that nobody announces, from a node that announces none at all, or that has just become
 //     reachable: its announcements may not have arrived yet.
@@ -85,10 +87,10 @@ func (r *routes) maySend(from *peer, src netip.Addr, d *directory) (ok bool, own
 // nil: nobody's.
 func (p *Plane) sourceExempt(from, owner *peer, routes *routes, ip []byte, src netip.Addr, now time.Duration) bool {
 	switch {
-	case src.IsLinkLocalUnicast(), src.IsUnspecified(), isICMPError(ip):
+	case src.IsLinkLocalUnicast(), src.IsUnspecified(), routes.answers(from, ip, p.dir.Load()):
 		return true
 	case p.options.Load().Broadcast == route.Tree && routes.isFor(p.broadcast, ip):
-		return true
+		return routes.mayBroadcast(p.cfg.Self, src)
 	case owner == p.broadcast:
 		return false
 	case owner != nil:
@@ -111,17 +113,39 @@ func (r *routes) isFor(owner *peer, ip []byte) bool {
 	return found == owner
 }
 
-// isICMPError reports whether a packet is an error message of ICMP that is not about routes.
-func isICMPError(ip []byte) bool {
-	h, ok := packet.Parse(ip)
-	if !ok || h.Fragment || h.Transport >= len(ip) {
+// mayBroadcast reports whether a broadcast that others may have passed on may have the source src. Who sent it cannot be seen,
+// but it was not this node, which is called self, and in a signed network it was a member.
+func (r *routes) mayBroadcast(self node.Name, src netip.Addr) bool {
+	if r.grants == nil {
+		return r.table.AnotherThan(self, src, true)
+	}
+	return r.grants.AnotherThan(self, src, false)
+}
+
+// answers reports whether a packet is an error message of ICMP about one that its destination sent to an address of from.
+func (r *routes) answers(from *peer, ip []byte, d *directory) bool {
+	quoted := quotedByICMP(ip)
+	src, ok1 := packet.Src(quoted)
+	dst, ok2 := packet.Dst(quoted)
+	to, _ := packet.Dst(ip)
+	if !ok1 || !ok2 || src != to {
 		return false
 	}
-	switch typ := ip[h.Transport]; h.Proto {
-	case packet.ProtoICMP:
-		return typ == 3 || typ == 11 || typ == 12
-	case packet.ProtoICMPv6:
-		return typ >= 1 && typ <= 4
+	may, _ := r.maySend(from, dst, d)
+	return may
+}
+
+// quotedByICMP is the beginning of the packet that an error message of ICMP, unless it is about routes, is about; nil: it is no such
+// message.
+func quotedByICMP(ip []byte) []byte {
+	const header = 8 // of both versions
+	h, ok := packet.Parse(ip)
+	if !ok || h.Fragment || h.Transport+header > len(ip) {
+		return nil
 	}
-	return false
+	switch typ := ip[h.Transport]; {
+	case h.Proto == packet.ProtoICMP && (typ == 3 || typ == 11 || typ == 12), h.Proto == packet.ProtoICMPv6 && typ >= 1 && typ <= 4:
+		return ip[h.Transport+header:]
+	}
+	return nil
 }

@@ -40,9 +40,23 @@ var arrivals = map[string]func(a, b *station, p []byte){
 
 func TestSourceAddressMustBelongToTheSender(t *testing.T) {
 	const old = time.Hour // how long b has known a
-	icmpError := func(src string) []byte {
-		p := from(src, "10.1.0.1")
+	// icmpError is what a router at src says to b about a packet from one address to another; "": it does not say to which.
+	icmpError := func(src, quotedSrc, quotedDst string) []byte {
+		p := ip{src: src, dst: "10.1.0.1", payload: 8 + packet.IPv4Len, udp: true}.build()
+		if quotedDst == "" {
+			p = from(src, "10.1.0.1")
+		}
 		p[9], p[packet.IPv4Len] = packet.ProtoICMP, 3
+		if quotedDst == "" {
+			return p
+		}
+		copy(p[packet.IPv4Len+8:], from(quotedSrc, quotedDst)[:packet.IPv4Len])
+		return p
+	}
+	icmpError6 := func(src, quotedSrc, quotedDst string) []byte {
+		p := ip{src: src, dst: "fd00:1::1", payload: 8 + packet.IPv6Len, v6: true, udp: true}.build()
+		p[6], p[packet.IPv6Len] = packet.ProtoICMPv6, 2
+		copy(p[packet.IPv6Len+8:], from(quotedSrc, quotedDst)[:packet.IPv6Len])
 		return p
 	}
 	for _, c := range []struct {
@@ -71,8 +85,17 @@ func TestSourceAddressMustBelongToTheSender(t *testing.T) {
 		{name: "a link-local one", p: from("fe80::1", "fd00:1::1"), since: old, passes: true},
 		{name: "a broadcast that others pass on", p: from("10.2.0.1", "224.0.0.5"), since: old, passes: true},
 		{name: "a broadcast straight from its sender", p: from("10.2.0.1", "224.0.0.5"), since: old, opts: Options{Broadcast: route.Direct}},
-		{name: "an ICMP error of a router somewhere", p: icmpError("192.168.7.7"), since: old, passes: true},
-		{name: "an ICMP error in another's name", p: icmpError("10.2.0.1"), since: old, passes: true},
+		{name: "a broadcast in our own name", p: from("10.1.0.1", "224.0.0.5"), since: old},
+		{name: "a broadcast of a second gateway of our network", p: from("10.1.0.1", "224.0.0.5"), since: old, passes: true,
+			routes: func(r *mesh.Routes) { r.Subnets = append(r.Subnets, owned("c", "10.1.0.0/16")...) }},
+		{name: "an ICMP error of a router behind it", p: icmpError("192.168.7.7", "10.1.0.1", "10.0.0.9"), since: old, passes: true},
+		{name: "the same, IPv6", p: icmpError6("fd77::7", "fd00:1::1", "fd00::9"), since: old, passes: true},
+		{name: "the same from an address of another node", p: icmpError("10.2.0.1", "10.1.0.1", "10.0.0.9"), since: old, passes: true},
+		{name: "an ICMP error about a packet to another node", p: icmpError("192.168.7.7", "10.1.0.1", "10.2.0.1"), since: old},
+		{name: "the same, IPv6 ", p: icmpError6("fd77::7", "fd00:1::1", "fd00:2::1"), since: old},
+		{name: "an ICMP error in the name of another node, about a packet to that", p: icmpError("10.2.0.1", "10.1.0.1", "10.2.0.1"), since: old},
+		{name: "an ICMP error about a packet of somebody else", p: icmpError("192.168.7.7", "10.1.0.2", "10.0.0.9"), since: old},
+		{name: "an ICMP error about nothing", p: icmpError("192.168.7.7", "10.1.0.1", ""), since: old},
 		{name: "a second gateway of a network", p: from("10.2.0.1", "10.1.0.1"), passes: true,
 			routes: func(r *mesh.Routes) { r.Subnets = append(r.Subnets, owned("a", "10.2.0.0/16#50")...) }},
 		{name: "who only claims it, beside one who has it in writing", p: from("10.2.0.1", "10.1.0.1"),
@@ -135,6 +158,9 @@ func TestSourcesThatWereGranted(t *testing.T) {
 		{"a link-local one", "169.254.1.1", true},
 	} {
 		a, b := pair(t)
+		tree := plan()
+		tree.Tree = []node.Name{"b"}
+		a.PublishRoutes(tree)
 		r := plan()
 		r.Subnets = r.Subnets[2:] // a announces nothing, and has just come
 		b.PublishRoutes(r)
@@ -142,6 +168,12 @@ func TestSourcesThatWereGranted(t *testing.T) {
 		b.receive(addrA, sealEach(a, from(c.src, "10.1.0.1"))...)
 		if got := len(b.dev.take()) == 1; got != c.passes {
 			t.Errorf("%s: passes %v, %v", c.name, got, b.Drops())
+		}
+		// A broadcast may be another member's, which a passes on.
+		member := !slices.Contains([]string{"nobody's", "announced, and not granted"}, c.name)
+		b.receive(addrA, sealEach(a, from(c.src, "224.0.0.5"))...)
+		if got := len(b.dev.take()) == 1; got != member {
+			t.Errorf("a broadcast, %s: passes %v, %v", c.name, got, b.Drops())
 		}
 		b.ChangeGrants(mesh.ChangeGrants{Gone: owned("a", "10.0.0.0/24")})
 		b.receive(addrA, sealEach(a, from("10.0.0.1", "10.1.0.1"))...)

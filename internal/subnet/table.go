@@ -359,6 +359,20 @@ func (t *Table[O]) MaySend(owner node.Name, addr netip.Addr) (ok bool, other Ent
 	return false, best
 }
 
+// AnotherThan tells whether addr is somebody's who is not called self. If it is nobody's it returns nobody.
+func (t *Table[O]) AnotherThan(self node.Name, addr netip.Addr, nobody bool) bool {
+	best, found := t.Lookup(addr)
+	if !found || best.OwnerName != self {
+		return found || nobody
+	}
+	for _, e := range t.At(best.Subnet.Prefix().Masked()) {
+		if e.OwnerName != self {
+			return true
+		}
+	}
+	return false
+}
+
 // Outranked yields the entries that do not count in Lookup, though their owner can be reached, and what outranks each.
 func (t *Table[O]) Outranked() iter.Seq2[Entry[O], Entry[O]] {
 	return func(yield func(Entry[O], Entry[O]) bool) {

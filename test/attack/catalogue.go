@@ -204,6 +204,20 @@ var catalogue = []Entry{
 		Signed: "Dropped: the source of a packet must have been granted to its sender",
 	},
 	{
+		Name:  "errors of a router",
+		Does:  "sends ICMP errors in the name of a router, to disturb what others say to each other",
+		Held:  "Dropped, unless they are about a packet that their receiver has sent to one of her own addresses",
+		Tests: []string{"internal/dataplane.TestSourceAddressMustBelongToTheSender"},
+	},
+	{
+		Name:     "broadcasts with another's address",
+		Does:     "sends broadcasts with the address of another member as the source",
+		Trust:    "They arrive, except at the node whose address it is: each node that passes on a broadcast encrypts it again. `Broadcast = direct` prevents it",
+		Signed:   "The same, if the address was granted to a member",
+		Unsigned: true,
+		Tests:    []string{"internal/dataplane.TestSourcesThatWereGranted"},
+	},
+	{
 		Name: "an outsider with 200 connections a second",
 		Does: "opens connections from one address and never logs in",
 		Held: "Bounded: each address has a budget of its own, so logins from others take no longer",
