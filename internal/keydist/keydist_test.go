@@ -57,7 +57,7 @@ func TestStoredTellsTheEngine(t *testing.T) {
 		if n != "bob" {
 			t.Errorf("it was told about %s", n)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Errorf("nothing was told\n%s", w.logs())
 	}
 }

@@ -83,7 +83,7 @@ func TestHostFileInAnothersName(t *testing.T) {
 			m.Watch("carol", mustSubnet(t, at.String()))
 			select {
 			case <-asked:
-			case <-time.After(10 * time.Second):
+			case <-time.After(30 * time.Second):
 				t.Fatal("nobody has asked")
 			}
 			if c.want != c.file {

@@ -139,7 +139,7 @@ func TestEventsAreThoseOfTheOriginal(t *testing.T) {
 	defer ws.Close()
 	in := bufio.NewReader(ws)
 	next := func() string { // one text frame of less than 126 bytes, or one with a length of 16 bits
-		_ = ws.SetReadDeadline(time.Now().Add(5 * time.Second))
+		_ = ws.SetReadDeadline(time.Now().Add(30 * time.Second))
 		head := make([]byte, 2)
 		if _, err := io.ReadFull(in, head); err != nil || head[0] != 0x81 {
 			t.Fatalf("frame begins with %x: %v", head, err)

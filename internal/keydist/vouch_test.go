@@ -34,7 +34,7 @@ func TestEverybodyHearsOfANewcomerAtOnce(t *testing.T) {
 		if name != "dave" {
 			t.Errorf("heard of %s", name)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatal("bob has heard of nobody")
 	}
 	if l := bob.cfg.Store.Learned(); len(l) != 1 || l[0].Node != "dave" || l[0].By != "alice" {

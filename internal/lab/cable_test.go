@@ -264,7 +264,7 @@ func mapped(t *testing.T, in, out net.PacketConn) netip.AddrPort {
 	t.Helper()
 	_, err := in.WriteTo([]byte("hello"), out.LocalAddr())
 	must(t, err)
-	must(t, out.SetReadDeadline(time.Now().Add(time.Second)))
+	must(t, out.SetReadDeadline(time.Now().Add(10 * time.Second)))
 	_, from, err := out.ReadFrom(make([]byte, 10))
 	must(t, err)
 	return from.(*net.UDPAddr).AddrPort()
@@ -333,7 +333,7 @@ func TestNATTranslatesErrors(t *testing.T) {
 			defer conn.Close()
 			_, err := conn.Write([]byte("hello"))
 			must(t, err)
-			_ = conn.SetReadDeadline(time.Now().Add(time.Second))
+			_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
 			_, err = conn.Read(make([]byte, 10))
 			var timeout net.Error
 			if err == nil || errors.As(err, &timeout) && timeout.Timeout() {

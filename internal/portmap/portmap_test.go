@@ -221,7 +221,7 @@ func (r *router) soap(w http.ResponseWriter, req *http.Request) {
 func ask(t *testing.T, r *router, change func(*Config)) (mappings []Mapping, said []string) {
 	got := make(chan []Mapping, 4)
 	var mu sync.Mutex
-	cfg := Config{Port: 655, Wait: 300 * time.Millisecond, Refresh: time.Minute, Name: "tincan <test>", Changed: func(m []Mapping) { got <- m },
+	cfg := Config{Port: 655, Wait: 500 * time.Millisecond, Refresh: time.Minute, Name: "tincan <test>", Changed: func(m []Mapping) { got <- m },
 		Log: func(_ int, format string, args ...any) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -298,7 +298,7 @@ func TestATakenPortWithUPnP(t *testing.T) {
 func TestRenewalAndAnotherNetwork(t *testing.T) {
 	r := newRouter(t, &router{pcp: true})
 	var last []Mapping
-	c := New(Config{Port: 655, Refresh: time.Minute, Wait: 100 * time.Millisecond, Changed: func(m []Mapping) { last = m }})
+	c := New(Config{Port: 655, Refresh: time.Minute, Wait: 300 * time.Millisecond, Changed: func(m []Mapping) { last = m }})
 	here := []site{{loopback, loopback}}
 	c.sites = func() []site { return here }
 	c.control = r.conn.LocalAddr().(*net.UDPAddr).AddrPort().Port()
@@ -324,7 +324,7 @@ func TestRenewalAndAnotherNetwork(t *testing.T) {
 // client returns one that is run by hand, and what it says.
 func client(r *router, here *[]site) (c *Client, said func() string) {
 	var all []string
-	c = New(Config{Port: 655, Refresh: time.Minute, Wait: 100 * time.Millisecond, Log: func(_ int, format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }})
+	c = New(Config{Port: 655, Refresh: time.Minute, Wait: 300 * time.Millisecond, Log: func(_ int, format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }})
 	c.sites = func() []site { return *here }
 	c.control = r.conn.LocalAddr().(*net.UDPAddr).AddrPort().Port()
 	c.ssdp = netip.AddrPortFrom(loopback, 9)

@@ -142,14 +142,14 @@ func dial(ctx context.Context, host, port string) (net.Conn, error) {
 // try connects by way of p and checks that the other end is there.
 func try(t *testing.T, p config.Proxy, to Target) error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	conn, err := Connect(ctx, p, Own{Name: "alice", NetName: "home"}, to, dial)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(5 * time.Second))
+	conn.SetDeadline(time.Now().Add(30 * time.Second))
 	io.WriteString(conn, "ping")
 	got := make([]byte, len("hello\nping"))
 	if _, err := io.ReadFull(conn, got); err != nil || string(got) != "hello\nping" {

@@ -30,7 +30,7 @@ func tosReceiver(t *testing.T, network, addr string) *net.UDPConn {
 func tosOf(t *testing.T, c *net.UDPConn) (tos, size int) {
 	t.Helper()
 	var buf, control [2000]byte
-	must(t, c.SetReadDeadline(time.Now().Add(5*time.Second)))
+	must(t, c.SetReadDeadline(time.Now().Add(30*time.Second)))
 	n, nc, _, _, err := c.ReadMsgUDP(buf[:], control[:])
 	must(t, err)
 	list, err := unix.ParseSocketControlMessage(control[:nc])
@@ -47,7 +47,7 @@ func tosOf(t *testing.T, c *net.UDPConn) (tos, size int) {
 func ttlOf(t *testing.T, c *net.UDPConn, level, typ int) int {
 	t.Helper()
 	var buf, control [2000]byte
-	must(t, c.SetReadDeadline(time.Now().Add(5*time.Second)))
+	must(t, c.SetReadDeadline(time.Now().Add(30*time.Second)))
 	_, nc, _, _, err := c.ReadMsgUDP(buf[:], control[:])
 	must(t, err)
 	list, err := unix.ParseSocketControlMessage(control[:nc])
