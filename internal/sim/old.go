@@ -118,7 +118,7 @@ func (w *World) emitOld(at, to *Host, size int, byTCP bool, r Trace, done func(T
 	}
 	packet := func(st mesh.PeerState) {
 		if l := at.links[st.Conn]; l != nil && !l.closed {
-			l.deliver(func() { arrive(l.other.host, true) })
+			l.packet(func() { arrive(l.other.host, true) })
 		}
 	}
 	target := at.peers[at.peers[to.Name].Via]

@@ -59,7 +59,7 @@ func (w *World) byPacket(at, to *Host, conn mesh.ConnID, r Trace, done func(Trac
 		return
 	}
 	l.carried, l.other.carried = w.Now, w.Now
-	l.deliver(func() {
+	l.packet(func() {
 		if to.peers[at.Name].SealedOnly {
 			return
 		}
@@ -171,7 +171,7 @@ func (w *World) carry(x hop, at, from, to *Host, record []byte, r *Trace, there 
 	}
 	if l := at.links[x.conn]; l != nil && !l.closed {
 		l.carried, l.other.carried = w.Now, w.Now
-		l.deliver(func() { arrive(l.other.host, false) })
+		l.packet(func() { arrive(l.other.host, false) })
 	}
 }
 

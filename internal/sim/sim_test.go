@@ -63,6 +63,27 @@ func TestNodesThatKnowOnlyAMiddleOneTalkDirectly(t *testing.T) {
 	}
 }
 
+// What stands in a connection when it ends is lost, as in a kernel.
+func TestNoPacketComesOutOfAConnectionThatHasEnded(t *testing.T) {
+	w := New(1)
+	w.UDP = func(_, _ *Host) bool { return false }
+	hs := line(w, 2)
+	w.Run(2 * time.Second)
+	a, b := hs[0], hs[1]
+	if _, _, _, ok := w.Reaches(a, b, 5*time.Second); !ok {
+		t.Fatal("no packet got through")
+	}
+	late, cut := 0, true
+	w.TCP = func(_, _ *Host) bool { return !cut }
+	w.Send(a, b, 64, func(Trace) { late++ })
+	a.Cut(b)
+	cut = false
+	w.Run(10 * time.Second)
+	if _, _, _, ok := w.Reaches(a, b, 5*time.Second); !ok || late > 0 {
+		t.Errorf("after the connection was made again: answers %v, %d packets of the one before", ok, late)
+	}
+}
+
 func TestBlockedPairIsRelayed(t *testing.T) {
 	w := New(3)
 	ends := map[node.Name]bool{"n00": true, "n02": true}

@@ -323,6 +323,16 @@ type batch struct {
 // deliver runs fn at the far end, in order, if the far node still runs then.
 func (l *link) deliver(fn func()) { l.put(delivery{fn: fn}) }
 
+// packet is deliver for a packet, which is lost if the far end has closed the connection by then.
+func (l *link) packet(fn func()) {
+	o := l.other
+	l.deliver(func() {
+		if o.host.links[o.id] == o {
+			fn()
+		}
+	})
+}
+
 func (l *link) put(d delivery) {
 	w, o := l.host.w, l.other
 	if len(l.stuck) > 0 || !w.passes(l) {
