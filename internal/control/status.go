@@ -175,8 +175,8 @@ func (m *Millis) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// frameHeader is what an Ethernet frame adds to an IP packet; tinc counts frames.
-const frameHeader = 14
+// FrameHeader is what an Ethernet frame adds to an IP packet; tinc counts frames.
+const FrameHeader = 14
 
 // Compose makes the picture out of the daemon's lists.
 func Compose(self SelfInfo, nodes []NodeInfo, edges []EdgeInfo, subnets []SubnetInfo, conns []ConnInfo) Status {
@@ -339,7 +339,7 @@ func View(n *NodeInfo) NodeView {
 		v.RTT = Millis(max(n.RTT, 0))
 	}
 	if v.Path == PathUDP {
-		v.MTU = n.MTU - frameHeader
+		v.MTU = n.MTU - FrameHeader
 	}
 	return v
 }

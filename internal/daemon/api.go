@@ -56,9 +56,9 @@ func (i *Inside) PeerDrops(name node.Name) (list []control.Drop) {
 	return list
 }
 
-// Mesh is who reaches whom, with those rows that are new after a serial.
-func (i *Inside) Mesh(ctx context.Context, after uint64) (control.MeshReport, error) {
-	return control.MeshReport{Time: time.Now().UTC(), Nodes: []control.MeshNode{}, Rows: []control.MeshRow{}}, nil
+// Mesh is who reaches whom, with those rows that are new after a serial. While somebody calls it, the other nodes are asked.
+func (i *Inside) Mesh(_ context.Context, after uint64) (control.MeshReport, error) {
+	return i.d.meshView.report(after), nil
 }
 
 // ReaderOnly tells whether a request at the API's socket comes from a user who may only look (ControlGroup).

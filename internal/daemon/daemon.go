@@ -127,6 +127,7 @@ type Daemon struct {
 	echoes    echoes
 	events    *events.Log
 	pathWatch *pathWatch
+	meshView  *meshView
 	conflicts *conflicts // about our addresses
 	stop      context.CancelFunc
 	failed    chan error // why the node has to end; room for one
@@ -147,6 +148,7 @@ func Run(ctx context.Context, opts Options) error {
 	d.core = newCore(d.apply)
 	d.events = newEvents(d.started)
 	d.pathWatch = newPathWatch(d.core.firstHops, d.happened)
+	d.meshView = newMeshView(d)
 	d.membership.d = d
 	if opts.Device != nil {
 		d.opts.Device = &closedOnce{ReadWriteCloser: opts.Device}
@@ -409,6 +411,8 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 	defer d.mapPorts(ctx)()
 	endCore := inBackground(d.core.run)
 	defer inBackground(d.pathWatch.run)()
+	defer inBackground(d.meshView.answer)()
+	defer inBackground(d.meshView.look)()
 	defer inBackground(func(ctx context.Context) { d.conflicts.run(ctx, d.opts.Layout) })()
 	defer inBackground(d.watchClocks)()
 	defer inBackground(d.watchNetwork)()

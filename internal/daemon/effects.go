@@ -19,6 +19,10 @@ func (d *Daemon) apply(e mesh.Effect) {
 		d.plane.SendRecord(e)
 	case mesh.EchoResult:
 		d.echoes.answered(e)
+	case mesh.PathsAsked:
+		d.meshView.asked(e)
+	case mesh.PathsTold:
+		d.meshView.told(e)
 	case mesh.TunnelledData:
 		d.plane.Tunnelled(e)
 	case mesh.PublishPeers:

@@ -178,6 +178,22 @@ type (
 		Timeout time.Duration
 	}
 
+	// AskPaths: ask Node how it reaches the nodes whose ids come after one. It is answered by one PathsTold with the same ID.
+	AskPaths struct {
+		ID      uint64
+		Node    node.Name
+		After   node.ID
+		Timeout time.Duration
+	}
+	// TellPaths answers a PathsAsked, by its Node, Number and Size. Data is the list.
+	TellPaths struct {
+		Node   node.Name
+		Number uint64
+		Size   int
+		More   bool
+		Data   []byte
+	}
+
 	// NetworkChanged: addresses, interfaces or routes of this machine have changed, or it
 	// has slept. All paths are tried again at once. Reason is for the log.
 	NetworkChanged struct{ Reason string }
@@ -299,6 +315,22 @@ type (
 		Probed      bool
 		Seen        netip.AddrPort // our address as the node sees it, where it went directly by UDP; else zero
 		Err         error          // nil: it was answered
+	}
+	// PathsAsked: Node asks how we reach the nodes whose ids come after one. The answer, a TellPaths, has room for Room bytes of data.
+	PathsAsked struct {
+		Node   node.Name
+		Number uint64
+		After  node.ID
+		Size   int // of the request
+		Room   int
+	}
+	// PathsTold answers an AskPaths: Data is the list, see [wire.ParsePaths].
+	PathsTold struct {
+		ID   uint64
+		Node node.Name
+		More bool // there are more
+		Data []byte
+		Err  error // nil: it was answered
 	}
 	// TunnelledData is a node-to-node record that came inside a REQ_KEY
 	// request; the data plane opens it or passes it on.

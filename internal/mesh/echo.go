@@ -43,11 +43,15 @@ const (
 // echoLimit is how many echoes of one node are answered.
 var echoLimit = rate.PerSecond(100)
 
+// asksLimit is how many questions of one node about our paths are answered. A mesh of 300 nodes is five of them.
+var asksLimit = rate.PerSecond(10)
+
 // echo is a request that has not been answered yet.
 type echo struct {
 	p     *peer
 	sent  time.Time
 	byTCP bool // it left over a meta connection
+	kind  byte // of the answer
 	timer *timer.Timer
 	done  func(echoed)
 }
@@ -55,6 +59,8 @@ type echo struct {
 // echoed is what became of an echo request. lost: no answer came in time.
 type echoed struct {
 	lost        bool
+	more        bool   // of an answer about paths
+	list        []byte // the same
 	rtt         time.Duration
 	there, back Leg
 	seen        netip.AddrPort
@@ -68,20 +74,26 @@ func (rl *relays) answersEchoes(p *peer) bool {
 // askEcho sends an echo request and calls done once: with the answer, or when time is up.
 // There has to be a session.
 func (rl *relays) askEcho(p *peer, e SendEcho, size int, timeout time.Duration, done func(echoed)) {
+	flags := byte(0)
+	if e.Path != EchoAsPackets {
+		flags = wire.EchoBack
+	}
+	rl.request(p, e, wire.Echo{Kind: wire.EchoRequest, Flags: flags, Size: size}, timeout, done)
+}
+
+// request sends a request, whose number is set here, as [relays.askEcho] says.
+func (rl *relays) request(p *peer, e SendEcho, r wire.Echo, timeout time.Duration, done func(echoed)) {
 	if len(rl.echoes) >= maxEchoes {
 		done(echoed{lost: true})
 		return
 	}
 	rl.lastEcho++
 	number := rl.lastEcho
-	flags := byte(0)
-	if e.Path != EchoAsPackets {
-		flags = wire.EchoBack
-	}
+	r.Number, r.Token = number, uint64(rl.now.UnixNano())
 	e.Node = p.name
-	e.Data = wire.Echo{Kind: wire.EchoRequest, Flags: flags, Number: number, Token: uint64(rl.now.UnixNano()), Size: size}.Append(nil)
-	q := &echo{p: p, sent: rl.now, done: done}
-	q.byTCP = e.Path == EchoTCP || e.Path == EchoAsPackets && !rl.forwarding.leavesByUDP(p, size)
+	e.Data = r.Append(nil)
+	q := &echo{p: p, sent: rl.now, kind: r.Kind + 1, done: done} // the kind of each answer follows that of its request
+	q.byTCP = e.Path == EchoTCP || e.Path == EchoAsPackets && !rl.forwarding.leavesByUDP(p, r.Size)
 	q.timer = rl.after(timeout, func() {
 		delete(rl.echoes, number)
 		done(echoed{lost: true})
@@ -102,7 +114,7 @@ func (rl *relays) echoIn(e EchoIn) {
 		rl.logf(5, Debug, "bad echo from %s: %v", p.name, err)
 		return
 	}
-	if r.Kind == wire.EchoReply {
+	if r.Kind == wire.EchoReply || r.Kind == wire.EchoPaths {
 		rl.echoAnswered(p, e, r)
 		return
 	}
@@ -115,6 +127,13 @@ func (rl *relays) echoIn(e EchoIn) {
 	}
 	if r.Kind == wire.EchoOpened {
 		rl.paths.opened(p, r.Flags&wire.EchoBack != 0)
+		return
+	}
+	if r.Kind == wire.EchoPathsAsked {
+		if !p.contact().asks.Take(asksLimit, rl.now) {
+			return
+		}
+		rl.emit(PathsAsked{Node: p.name, Number: r.Number, After: r.Hop, Size: r.Size, Room: r.Size - wire.MinEcho})
 		return
 	}
 	reply := SendEcho{Node: p.name}
@@ -154,12 +173,15 @@ func (rl *relays) pathBack(p *peer, e EchoIn) (EchoPath, node.Name) {
 
 func (rl *relays) echoAnswered(p *peer, e EchoIn, r wire.Echo) {
 	q := rl.echoes[r.Number]
-	if q == nil || q.p != p {
+	if q == nil || q.p != p || q.kind != r.Kind {
 		return // too late, or never asked for
 	}
 	delete(rl.echoes, r.Number)
 	rl.timers.Cancel(q.timer)
 	a := echoed{rtt: rl.now.Sub(q.sent), seen: r.Seen}
+	if r.Kind == wire.EchoPaths {
+		a.more, a.list = r.Flags&wire.EchoMore != 0, e.Data[wire.MinEcho:]
+	}
 	a.there.TCP = q.byTCP || r.Flags&wire.EchoByTCP != 0
 	if hop := rl.byID[r.Hop]; hop != nil && !r.Hop.IsZero() {
 		a.there.Hop = hop.name
@@ -201,33 +223,75 @@ func (rl *relays) echo(e Echo) {
 			p.udp().probeNow()
 			rl.paths.discover(p)
 		}
-		e.Timeout = min(max(e.Timeout, 10*time.Millisecond), maxEchoTimeout)
-		rl.echoSoon(e, p, rl.now.Add(e.Timeout))
+		size := min(max(e.Size, wire.MinEcho), wire.MaxEcho)
+		rl.whenReady(p, rl.deadline(e.Timeout), func(left time.Duration) {
+			rl.askEcho(p, SendEcho{Via: e.Via, Path: e.Path}, size, left, func(a echoed) {
+				r := EchoResult{ID: e.ID, Node: p.name, Size: size, RTT: a.rtt, There: a.there, Back: a.back, Seen: a.seen}
+				if a.lost {
+					r.Err = ErrNoAnswer
+				}
+				rl.emit(r)
+			})
+		}, func(err error) { rl.emit(EchoResult{ID: e.ID, Node: p.name, Err: err}) })
 	}
 }
 
-// echoSoon sends the request once packets can be sent. One that only has a session might overtake the last message of the
-// handshake, which goes over meta connections.
-func (rl *relays) echoSoon(e Echo, p *peer, deadline time.Time) {
+// deadline is the end of a time that somebody has asked for.
+func (rl *relays) deadline(timeout time.Duration) time.Time {
+	return rl.now.Add(min(max(timeout, 10*time.Millisecond), maxEchoTimeout))
+}
+
+// whenReady calls send once packets can be sent to p, with the time that is left, or fail. A request for which there is only a
+// session might overtake the last message of the handshake, which goes over meta connections.
+func (rl *relays) whenReady(p *peer, deadline time.Time, send func(left time.Duration), fail func(error)) {
 	left := deadline.Sub(rl.now)
 	switch {
 	case p.session().ready() && !p.session().held():
-		size := min(max(e.Size, wire.MinEcho), wire.MaxEcho)
-		rl.askEcho(p, SendEcho{Via: e.Via, Path: e.Path}, size, left, func(a echoed) {
-			r := EchoResult{ID: e.ID, Node: p.name, Size: size, RTT: a.rtt, There: a.there, Back: a.back, Seen: a.seen}
+		send(left)
+	case left <= 0 && p.session().ready():
+		fail(errors.New("packets for it wait for post-quantum keys, which could not be agreed on in time"))
+	case left <= 0:
+		fail(errors.New("no session could be made in time"))
+	default:
+		rl.paths.try(p, true)
+		rl.after(min(left, sessionWait), func() { rl.whenReady(p, deadline, send, fail) })
+	}
+}
+
+// pathsEcho is the size of a request for paths and of its answer, in bytes. It fits most UDP paths.
+const pathsEcho = 1200
+
+// askPaths asks a node how it reaches others.
+func (rl *relays) askPaths(e AskPaths) {
+	p := rl.nodes[e.Node]
+	fail := func(err error) { rl.emit(PathsTold{ID: e.ID, Node: e.Node, Err: err}) }
+	if p == nil || p == rl.self || !p.reachable() || !rl.answersEchoes(p) {
+		fail(ErrNoEchoes)
+		return
+	}
+	rl.whenReady(p, rl.deadline(e.Timeout), func(left time.Duration) {
+		rl.request(p, SendEcho{Path: EchoAsPackets}, wire.Echo{Kind: wire.EchoPathsAsked, Hop: e.After, Size: pathsEcho}, left, func(a echoed) {
+			r := PathsTold{ID: e.ID, Node: p.name, More: a.more, Data: a.list}
 			if a.lost {
 				r.Err = ErrNoAnswer
 			}
 			rl.emit(r)
 		})
-	case left <= 0 && p.session().ready():
-		rl.emit(EchoResult{ID: e.ID, Node: p.name, Err: errors.New("packets for it wait for post-quantum keys, which could not be agreed on in time")})
-	case left <= 0:
-		rl.emit(EchoResult{ID: e.ID, Node: p.name, Err: errors.New("no session could be made in time")})
-	default:
-		rl.paths.try(p, true)
-		rl.after(min(left, sessionWait), func() { rl.echoSoon(e, p, deadline) })
+	}, fail)
+}
+
+// tellPaths answers a node that has asked how we reach others.
+func (rl *relays) tellPaths(e TellPaths) {
+	p := rl.nodes[e.Node]
+	if p == nil || !p.reachable() || !rl.answersEchoes(p) || wire.MinEcho+len(e.Data) > e.Size {
+		return
 	}
+	r := wire.Echo{Kind: wire.EchoPaths, Number: e.Number, Size: wire.MinEcho}
+	if e.More {
+		r.Flags = wire.EchoMore
+	}
+	data := append(r.Append(nil), e.Data...)
+	rl.emit(SendEcho{Node: p.name, Data: data})
 }
 
 // What an [EchoResult] may say.

@@ -26,6 +26,8 @@ func (LearnMAC) event()       {}
 func (NetworkChanged) event() {}
 func (PortMapped) event()     {}
 func (EchoIn) event()         {}
+func (AskPaths) event()       {}
+func (TellPaths) event()      {}
 func (Echo) event()           {}
 func (Retry) event()          {}
 func (Purge) event()          {}
@@ -44,6 +46,8 @@ func (HandOver) effect()         {}
 func (SendProbe) effect()        {}
 func (SendEcho) effect()         {}
 func (EchoResult) effect()       {}
+func (PathsAsked) effect()       {}
+func (PathsTold) effect()        {}
 func (TunnelledData) effect()    {}
 func (PublishPeers) effect()     {}
 func (PublishRoutes) effect()    {}

@@ -252,9 +252,15 @@ func (f *fuzzer) event() Event {
 	case 29:
 		return TooLong{Node: f.name(), Size: int(f.byte()) * 8}
 	case 32:
-		e := wire.Echo{Kind: f.byte() % 3, Flags: f.byte(), Hop: f.name().ID(), Number: uint64(f.byte()), Size: int(f.byte())}
+		e := wire.Echo{Kind: f.byte() % 6, Flags: f.byte(), Hop: f.name().ID(), Number: uint64(f.byte()), Size: int(f.byte())}
 		return EchoIn{Node: f.name(), Hop: f.name(), TCP: e.Flags&64 != 0, Direct: e.Flags&128 != 0, Data: e.Append(nil)}
 	case 33:
+		switch f.byte() % 4 {
+		case 0:
+			return AskPaths{ID: 1, Node: f.name(), After: f.name().ID(), Timeout: time.Duration(f.byte()) * time.Millisecond}
+		case 1:
+			return TellPaths{Node: f.name(), Number: uint64(f.byte()), Size: 24 + int(f.byte()), More: true, Data: make([]byte, f.byte())}
+		}
 		return Echo{ID: 1, Node: f.name(), Path: EchoPath(f.byte() % 3), Via: f.name(), Size: int(f.byte()) * 8, Timeout: time.Duration(f.byte()) * time.Millisecond}
 	case 31:
 		if c := f.conn(attached); c != 0 {

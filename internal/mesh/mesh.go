@@ -201,6 +201,10 @@ func (m *Mesh) Handle(now time.Time, ev Event) {
 		m.relays.echoIn(e)
 	case Echo:
 		m.relays.echo(e)
+	case AskPaths:
+		m.relays.askPaths(e)
+	case TellPaths:
+		m.relays.tellPaths(e)
 	case Retry:
 		m.dialer.retry()
 	case Purge:

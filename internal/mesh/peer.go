@@ -95,4 +95,5 @@ type contact struct {
 	logins logins      // of it, that were refused
 	starts starts      // of sessions, by it
 	echoes rate.Bucket // of its requests that are answered
+	asks   rate.Bucket // of those about our paths
 }

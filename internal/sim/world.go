@@ -570,6 +570,7 @@ func (h *Host) do(e mesh.Effect) {
 		h.rosterReceived(e)
 	case mesh.EchoResult:
 		h.Echoed = append(h.Echoed, e)
+	case mesh.PathsAsked, mesh.PathsTold: // nobody looks at the whole mesh here
 	case mesh.PublishPeers:
 		for _, p := range e.Peers {
 			if old := h.peers[p.Node]; old.Confirmed != p.Confirmed || old.Addr != p.Addr {

@@ -177,7 +177,7 @@ func TestEchoes(t *testing.T) {
 	if n := len(Echo{Size: 100_000}.Append(nil)); n != MaxEcho {
 		t.Errorf("the largest has %d bytes", n)
 	}
-	if _, err := ParseEcho(append([]byte{4}, data[1:]...)); err == nil {
+	if _, err := ParseEcho(append([]byte{EchoPaths + 1}, data[1:]...)); err == nil {
 		t.Error("an echo of unknown kind was taken")
 	}
 }

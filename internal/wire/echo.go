@@ -35,6 +35,9 @@ const (
 	EchoReply   = 1
 	EchoDial    = 2 // please dial Seen by TCP at once, from your own port: the sender does the same
 	EchoOpened  = 3 // the sender's NAT, if it has one, lets in your datagrams now
+
+	EchoPathsAsked = 4 // how do you reach others? see [PathEntry]
+	EchoPaths      = 5 // the answer to that
 )
 
 // Flags of an echo. EchoBack belongs to a request and to an EchoOpened, the others to a reply.
@@ -44,6 +47,7 @@ const (
 	EchoByTCP               // the request came over a meta connection
 	EchoLeftTCP             // the reply leaves over a meta connection
 	EchoSeen                // there is an address in the filling
+	EchoMore                // an EchoPaths: there are more
 )
 
 // Echo is the question whether a node is there, which may take any path, or the answer.
@@ -79,7 +83,7 @@ func ParseEcho(data []byte) (Echo, error) {
 	if len(data) < MinEcho || len(data) > MaxEcho {
 		return Echo{}, fmt.Errorf("echo of %d bytes, not %d to %d", len(data), MinEcho, MaxEcho)
 	}
-	if data[0] > EchoOpened {
+	if data[0] > EchoPaths {
 		return Echo{}, fmt.Errorf("echo of unknown kind %d", data[0])
 	}
 	e := Echo{

@@ -72,7 +72,7 @@ var parts = map[string]partOf{
 	"relays": {
 		files: "relays relay echo",
 		calls: "reach keyring dialer paths forwarding",
-		keeps: "contact.relaying contact.echoes",
+		keeps: "contact.relaying contact.echoes contact.asks",
 	},
 	"forwarding": {
 		files: "forwarding",

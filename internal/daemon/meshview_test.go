@@ -1,0 +1,111 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"tincan/internal/control"
+	"tincan/internal/node"
+	"tincan/internal/wire"
+)
+
+// pair is the letter of the path between two nodes in a view, "" if nothing is known.
+func pair(r control.MeshReport, from, to node.Name) string {
+	number := map[node.Name]int{}
+	for i, n := range r.Nodes {
+		number[n.Name] = i
+	}
+	for _, row := range r.Rows {
+		for k, other := range row.To {
+			if row.Node == number[from] && other == number[to] {
+				return row.Path[k : k+1]
+			}
+		}
+	}
+	return ""
+}
+
+// TestTheWholeMeshIsSeenFromOneNode: a node learns how two others reach each other and itself, by asking them.
+func TestTheWholeMeshIsSeenFromOneNode(t *testing.T) {
+	a, b, c := newNode(t, "a"), newNode(t, "b", "ConnectTo = a"), newNode(t, "c", "ConnectTo = b")
+	a.knows(b, c)
+	a.start()
+	b.knows(a, c)
+	b.start()
+	c.knows(a, b)
+	c.start()
+	ca := a.client()
+	eventually(t, "a sees both", func() bool { return a.sees(ca, "b") && a.sees(ca, "c") })
+	view := a.daemon.Inside()
+	var r control.MeshReport
+	eventually(t, "all pairs that talk are known", func() bool {
+		r, _ = view.Mesh(context.Background(), 0)
+		return pair(r, "a", "b") != "" && pair(r, "b", "a") != "" && pair(r, "a", "c") != "" && pair(r, "c", "a") != ""
+	})
+	for i, want := range []string{control.MeshSelf, control.MeshTold, control.MeshTold} {
+		if n := r.Nodes[i]; n.Source != want || !n.Reachable {
+			t.Errorf("%+v; want source %s", n, want)
+		}
+	}
+	for _, row := range r.Rows {
+		n := len(row.To)
+		if len(row.Path) != n || len(row.RTT) != n || row.Via != nil && len(row.Via) != n || row.Since != nil && len(row.Since) != n || row.MTU != nil && len(row.MTU) != n {
+			t.Errorf("columns are not equally long: %+v", row)
+		}
+	}
+	// Only what is new comes again.
+	again, _ := view.Mesh(context.Background(), r.Serial)
+	if len(again.Nodes) != 3 || len(again.Rows) > 2 {
+		t.Errorf("after serial %d: %+v", r.Serial, again)
+	}
+	if other, _ := view.Mesh(context.Background(), 1<<40); len(other.Rows) != 3 {
+		t.Errorf("after a serial of another run: %+v", other.Rows)
+	}
+}
+
+// A mesh of 300 nodes that all talk is 90,000 pairs: it has to stay small, and quick to write.
+func TestTheViewOfALargeMeshIsCompact(t *testing.T) {
+	const nodes = 300
+	index := map[node.ID]int{}
+	var list []wire.PathEntry
+	for i := range nodes {
+		id := node.Name(fmt.Sprint("n", i)).ID()
+		index[id] = i
+		list = append(list, wire.PathEntry{To: id, Path: wire.PathUDP, RTT: time.Duration(i+1) * 1234 * time.Microsecond, MTU: 1400, Age: uint32(100 * i)})
+	}
+	r := control.MeshReport{}
+	for i := range nodes {
+		r.Nodes = append(r.Nodes, control.MeshNode{Name: node.Name(fmt.Sprint("n", i)), Source: control.MeshTold})
+		row := viewRow{list: list, at: time.Unix(1, 0)}
+		r.Rows = append(r.Rows, row.form(i, index))
+	}
+	text, err := json.Marshal(r)
+	if err != nil || len(text) > 3<<20 || strings.Contains(string(text), "via") {
+		t.Errorf("%d bytes, %v", len(text), err)
+	}
+}
+
+func BenchmarkTheViewOfALargeMesh(b *testing.B) {
+	index := map[node.ID]int{}
+	var list []wire.PathEntry
+	for i := range 300 {
+		id := node.Name(fmt.Sprint("n", i)).ID()
+		index[id] = i
+		list = append(list, wire.PathEntry{To: id, Path: wire.PathUDP, RTT: 12345 * time.Microsecond, MTU: 1400, Age: 100})
+	}
+	row := viewRow{list: list, at: time.Unix(1, 0)}
+	b.ReportAllocs()
+	for b.Loop() {
+		var rows []control.MeshRow
+		for i := range 300 {
+			rows = append(rows, row.form(i, index))
+		}
+		if _, err := json.Marshal(rows); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
