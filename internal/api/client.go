@@ -22,13 +22,11 @@ type Client struct{ http *http.Client }
 
 // NewClient returns a client of the node behind pidFile. It connects when it is asked something.
 func NewClient(pidFile string) *Client {
-	path := pidfile.APISocketPath(pidFile)
 	return &Client{&http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			var d net.Dialer
-			conn, err := d.DialContext(ctx, "unix", path)
+			conn, err := pidfile.DialAPI(ctx, pidFile)
 			if err != nil {
-				err = fmt.Errorf("%w %s: %w", ErrNoSocket, path, err)
+				err = fmt.Errorf("%w %s: %w", ErrNoSocket, pidfile.APISocketPath(pidFile), err)
 			}
 			return conn, err
 		},

@@ -29,6 +29,7 @@ var examples = map[string]string{
 	"status":             "tincan status\ntincan status bob\ntincan status 'db*' --unreachable\ntincan status --watch\ntincan status --json",
 	"ping":               "tincan ping bob\ntincan ping 10.20.0.2 --count 0\ntincan ping bob --via carol",
 	"why":                "tincan why bob\ntincan why 10.20.0.2\ntincan why web1:443",
+	"ui":                 "tincan ui\ntincan ui --no-browser --port 7655",
 	"netcheck":           "tincan netcheck",
 	"top":                "tincan top",
 	"dump":               "tincan dump nodes\ntincan dump reachable nodes\ntincan dump graph | dot -Tsvg >mesh.svg",

@@ -31,7 +31,7 @@ var layers = map[string]int{
 	"keydist":  3, // it runs in the daemon
 	"members":  3, // the same
 	"generate": 4, "check": 4, "fsck": 4,
-	"bootnode": 4, "command": 4, "api": 4,
+	"bootnode": 4, "command": 4, "api": 4, "ui": 4,
 	"cli": 5,
 }
 

@@ -63,6 +63,7 @@ var stages = []stage{
 	{name: "packages", cmds: []command{{args: goes("-C", "packaging/build", "vet", ".")}, {args: goes("test", "-json", "-vet=off", "-count=1", "-timeout", "15m", "./test/packages"), test: true}}},
 	{name: "e2e", cmds: []command{{args: goes("test", "-json", "-vet=off", "-count=1", "-parallel", "6", "-timeout", "20m", "./test/e2e"), test: true}},
 		alone: command{args: goes("test", "-json", "-vet=off", "-count=1", "-timeout", "5m"), test: true}},
+	{name: "browser", cmds: []command{{args: goes("-C", "test/browser", "vet", ".")}, {args: goes("-C", "test/browser", "test", "-json", "-vet=off", "-count=1", "-timeout", "15m", "."), test: true}}},
 	{name: "wine", cmds: []command{{args: goes("test", "-json", "-vet=off", "-count=1", "-timeout", "15m", "./test/wine"), test: true}}},
 }
 

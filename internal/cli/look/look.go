@@ -19,7 +19,7 @@ import (
 func Commands(e *env.Env) []*cobra.Command {
 	return []*cobra.Command{
 		statusCommand(e), pingCommand(e), whyCommand(e), netCheckCommand(e), topCommand(e),
-		dumpCommand(e), infoCommand(e), logCommand(e), eventsCommand(e), pcapCommand(e), checkCommand(e), metricsCommand(e),
+		dumpCommand(e), infoCommand(e), logCommand(e), eventsCommand(e), pcapCommand(e), checkCommand(e), metricsCommand(e), uiCommand(e),
 	}
 }
 
