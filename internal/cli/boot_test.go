@@ -105,13 +105,6 @@ func TestANewNodeThatStartsAMomentLaterIsWaitedFor(t *testing.T) {
 func TestANewNodeIsToldWhetherItIsConnected(t *testing.T) {
 	base := t.TempDir()
 	dir := func(name string) string { return filepath.Join(base, name) }
-	port := func() string {
-		p, err := generate.FreePort()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return fmt.Sprint(p)
-	}
 	dummy := func(name string) {
 		f, err := os.OpenFile(filepath.Join(dir(name), "tinc.conf"), os.O_APPEND|os.O_WRONLY, 0)
 		if err == nil {
@@ -122,12 +115,12 @@ func TestANewNodeIsToldWhetherItIsConnected(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	got := run(t, "", "tincan", "-c", dir("alice"), "gen", "--standalone", "--name", "alice", "--port", port(), "-a", "127.0.0.1").must(t)
+	got := run(t, "", "tincan", "-c", dir("alice"), "gen", "--standalone", "--name", "alice", "--port", freePort(), "-a", "127.0.0.1").must(t)
 	if !strings.Contains(got.err, "TCP and UDP, for the other nodes; and port 8655, TCP") {
 		t.Errorf("the first node says %q", got.err)
 	}
 	dummy("alice")
-	boot := exec.Command(filepath.Join(bin, "tincan"), "-c", dir("alice"), "bootnode", "--binding", "127.0.0.1:"+port(), "--token", "some token")
+	boot := exec.Command(filepath.Join(bin, "tincan"), "-c", dir("alice"), "bootnode", "--binding", "127.0.0.1:"+freePort(), "--token", "some token")
 	said, err := boot.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -136,7 +136,7 @@ func TestAnInvitationMakesAMember(t *testing.T) {
 		}
 	}
 	alice, bob := node("alice"), node("bob")
-	port := freePort(t)
+	port := freePort()
 	alice("init", "alice", "--range", "10.9.0.0/16", "--port", port, "--public", "127.0.0.1:"+port)
 	alice("set", "DeviceType", "dummy")
 	up(t, filepath.Join(tmp, "alice"))

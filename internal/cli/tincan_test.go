@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,20 +20,12 @@ import (
 )
 
 // freePort is a port that nobody uses at the moment.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return fmt.Sprint(l.Addr().(*net.TCPAddr).Port)
-}
+func freePort() string { return fmt.Sprint(fixture.FreePort()) }
 
 // network makes a node alice that needs no rights: its interface is a dummy.
 func network(t *testing.T) (dir, port string) {
 	t.Helper()
-	dir, port = filepath.Join(t.TempDir(), "net"), freePort(t)
+	dir, port = filepath.Join(t.TempDir(), "net"), freePort()
 	run(t, "", "tincan", "-c", dir, "init", "alice", "--open", "--range", "10.9.0.0/16", "--port", port, "--public", "127.0.0.1:"+port).must(t)
 	run(t, "", "tincan", "-c", dir, "set", "DeviceType", "dummy").must(t)
 	return dir, port

@@ -44,11 +44,11 @@ func TestATokenMakesMembers(t *testing.T) {
 		return ""
 	}
 	join := func(name, token, url string) outcome {
-		return tincan(name, "gen", "--name", name, "--token", token, "--port", freePort(t), "--timeout", "10s", url)
+		return tincan(name, "gen", "--name", name, "--token", token, "--port", freePort(), "--timeout", "10s", url)
 	}
 	look := func() members.View { return into[members.View](t, tincan("alice", "members", "--json").must(t)) }
 
-	port := freePort(t)
+	port := freePort()
 	tincan("alice", "gen", "--standalone", "--name", "alice", "--port", port, "-a", "127.0.0.1", "--prefix", "10.9.0.0/16").must(t)
 	tincan("alice", "set", "DeviceType", "dummy").must(t)
 	up(t, filepath.Join(tmp, "alice"))
@@ -89,7 +89,7 @@ func TestATokenMakesMembers(t *testing.T) {
 	// Whoever is removed does not come back with a token, and a token that is withdrawn is void everywhere.
 	tincan("alice", "remove", "carol").must(t)
 	eventually(t, "bob has stored that", func() bool { return strings.Contains(tincan("bob", "roster", "log").out, "removed: carol") })
-	tincan("carol", "gen", "--force", "--name", "carol", "--token", many, "--port", freePort(t), at).refused(t, "removed from the network")
+	tincan("carol", "gen", "--force", "--name", "carol", "--token", many, "--port", freePort(), at).refused(t, "removed from the network")
 	for _, i := range look().Invitations {
 		if i.Uses > 2 && i.Used == 1 && i.By == "alice" {
 			tincan("alice", "remove", i.Fingerprint).must(t)

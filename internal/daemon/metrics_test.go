@@ -1,26 +1,18 @@
 package daemon
 
 import (
+	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
-)
 
-// freePort is a port of TCP that nobody uses now.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
-}
+	"tincan/internal/fixture"
+)
 
 func TestMetricsOfARunningNode(t *testing.T) {
 	noLeaks(t)
-	port := freePort(t)
+	port := fmt.Sprint(fixture.FreePort())
 	a := newNode(t, "a", "Metrics = 127.0.0.1 "+port)
 	b := newNode(t, "b", "ConnectTo = a")
 	a.knows(b)

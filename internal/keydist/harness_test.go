@@ -13,20 +13,14 @@ import (
 	"time"
 
 	"tincan/internal/confdir"
+	"tincan/internal/fixture"
 	"tincan/internal/keys"
 	"tincan/internal/node"
 	"tincan/internal/subnet"
 )
 
 // testPort is a port that is free at every loopback address of the tests.
-var testPort = func() uint16 {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err)
-	}
-	defer l.Close()
-	return uint16(l.Addr().(*net.TCPAddr).Port)
-}()
+var testPort = fixture.FreePort()
 
 // world is a VPN made of loopback addresses, and the engine of everybody in it.
 type world struct {

@@ -264,7 +264,7 @@ func mapped(t *testing.T, in, out net.PacketConn) netip.AddrPort {
 	t.Helper()
 	_, err := in.WriteTo([]byte("hello"), out.LocalAddr())
 	must(t, err)
-	must(t, out.SetReadDeadline(time.Now().Add(10 * time.Second)))
+	must(t, out.SetReadDeadline(time.Now().Add(10*time.Second)))
 	_, from, err := out.ReadFrom(make([]byte, 10))
 	must(t, err)
 	return from.(*net.UDPAddr).AddrPort()

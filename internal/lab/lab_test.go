@@ -233,7 +233,7 @@ func seenFrom(t *testing.T, pc net.PacketConn, h *Host) netip.AddrPort {
 	defer in.Close()
 	_, err = pc.WriteTo([]byte("hello"), in.LocalAddr())
 	must(t, err)
-	must(t, in.SetReadDeadline(time.Now().Add(10 * time.Second)))
+	must(t, in.SetReadDeadline(time.Now().Add(10*time.Second)))
 	_, from, err := in.ReadFrom(make([]byte, 10))
 	must(t, err)
 	return from.(*net.UDPAddr).AddrPort()

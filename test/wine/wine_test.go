@@ -8,13 +8,15 @@ package wine
 import (
 	"cmp"
 	"encoding/json"
-	"net"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"tincan/internal/fixture"
 )
 
 // machine is a Windows of its own.
@@ -90,18 +92,6 @@ func build(t *testing.T) string {
 // goTool is the go command that make was told to use.
 func goTool() string { return cmp.Or(os.Getenv("GO"), "go") }
 
-// freePort is a port of TCP that is free on this machine.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
-}
-
 func (m *machine) env() []string {
 	return append(os.Environ(), "WINEPREFIX="+m.prefix, "WINEDEBUG=-all", "WINEDLLOVERRIDES=mscoree,mshtml=", "DISPLAY=")
 }
@@ -163,7 +153,7 @@ func (m *machine) until(want string, args ...string) {
 func TestANodeOnWindows(t *testing.T) {
 	m := start(t)
 	const home = "ProgramData/tincan/home"
-	port, bobs := freePort(t), freePort(t)
+	port, bobs := fmt.Sprint(fixture.FreePort()), fmt.Sprint(fixture.FreePort())
 	at := "127.0.0.1 " + port
 	m.must("-n", "home", "init", "alice", "--port", port)
 	m.must("-n", "home", "set", "DeviceType", "dummy")
