@@ -1,6 +1,8 @@
 package bootnode
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"tincan/internal/confdir"
 	"tincan/internal/config"
@@ -47,7 +50,7 @@ type Network struct {
 	// Members is the signed network; nil: it is open.
 	Members Members
 
-	mu sync.Mutex // one newcomer after the other
+	mu sync.Mutex // one newcomer after another
 }
 
 // Members is a signed network, in which newcomers become members. The invitation is that of a [Token].
@@ -57,6 +60,8 @@ type Members interface {
 	// Key tells whether somebody of that name belongs to the network or waits for approval, and with which Ed25519 key, zero
 	// if it has an RSA key only.
 	Key(node.Name) (key keys.PublicKey, is bool)
+	// Removed tells whether a key, as in the host file, was removed from the network, so that others may have its name.
+	Removed(key string) bool
 	// Granted are the addresses of all members.
 	Granted() []Owned
 	// Admit admits a newcomer with the keys and addresses of its host file. It returns what it is not granted. The error may
@@ -91,29 +96,55 @@ type admitted struct {
 	problems []string // what was left out of its file
 }
 
-// admit stores the host file of an applicant, or tells why not. A node that is
-// known with the same key is let in again, so that a newcomer who missed the
-// answer can ask once more.
-func (n *Network) admit(a applicant) (res admitted, err error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if a.name == n.Name {
-		return res, Refusal("that is the name of the boot node")
+// keyID identifies the key of a host file, or the whole file if it has none that can sign.
+func keyID(host []byte) string {
+	if key := edKey(host); key != nil {
+		return key.String()
 	}
-	old, err := os.ReadFile(n.Layout.Host(a.name))
-	known := err == nil
+	sum := sha256.Sum256(host)
+	return "file " + hex.EncodeToString(sum[:])
+}
+
+// decision is what an applicant gets, before anything is stored.
+type decision struct {
+	admitted
+	known bool   // its host file is here, and stands for a node of the network
+	old   []byte // that file
+}
+
+// decide decides about an applicant, or tells why it is refused. A node that is known with the same key is let in again, so
+// that a newcomer who missed the answer can ask once more. claims are what the store has promised. It stores nothing; n.mu is
+// held.
+func (n *Network) decide(a applicant, claims []Claim) (d decision, err error) {
+	if a.name == n.Name {
+		return d, Refusal("that is the name of the boot node")
+	}
+	d.old, err = os.ReadFile(n.Layout.Host(a.name))
+	d.known = err == nil
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return res, err
+		return d, err
 	}
 	hosts, err := n.hosts()
 	if err != nil {
-		return res, err
+		return d, err
 	}
-	if !known && len(hosts) >= maxNodes {
-		return res, Refusal("the network has as many nodes as it can have")
+	if !d.known && max(len(hosts), len(claims)) >= maxNodes {
+		return d, Refusal("the network has as many nodes as it can have")
 	}
 	used := n.used(a.name, hosts)
-	res.host, res.problems, err = hostfile.Check(a.name, a.host, hostfile.Policy{
+	var mine *Claim
+	for _, c := range claims {
+		switch {
+		case n.Members != nil && n.Members.Removed(c.Key):
+		case c.Name != a.name:
+			used = append(used, c.owned()...)
+		case c.Key != keyID(a.host):
+			return d, ErrTaken
+		default:
+			mine = &c
+		}
+	}
+	d.host, d.problems, err = hostfile.Check(a.name, a.host, hostfile.Policy{
 		Ranges: n.Ranges, KeyOptional: a.old, AnyRSA: a.old,
 		Taken: func(p netip.Prefix) (node.Name, bool) {
 			for _, o := range used {
@@ -125,34 +156,57 @@ func (n *Network) admit(a applicant) (res admitted, err error) {
 		},
 	})
 	if err != nil {
-		return res, Refusal(err.Error())
+		return d, Refusal(err.Error())
 	}
-	if empty(res.host) {
-		return res, Refusal("the host file is empty")
+	if empty(d.host) {
+		return d, Refusal("the host file is empty")
 	}
 	if n.Members != nil {
-		if known, err = n.knownMember(a.name, old, res.host); err != nil {
-			return res, err
+		if d.known, err = n.knownMember(a.name, d.old, d.host); err != nil {
+			return d, err
 		}
-		if !known {
-			old = nil
-		}
-	}
-	if known {
-		res.repeated = true
-		if hostfile.Compare(old, res.host) != hostfile.Same || edKey(old) == nil && !slices.Equal(old, res.host) {
-			return res, ErrTaken
+		if !d.known {
+			d.old = nil
 		}
 	}
+	if d.known && (hostfile.Compare(d.old, d.host) != hostfile.Same || edKey(d.old) == nil && !slices.Equal(d.old, d.host)) {
+		return d, ErrTaken
+	}
+	d.repeated = d.known || mine != nil
 	if a.assign {
-		if err := n.assign(a, &res, old, used); err != nil {
-			return res, err
+		earlier := hostfile.Subnets(d.old)
+		if mine != nil {
+			for _, o := range mine.owned() {
+				earlier = append(earlier, o.Subnet)
+			}
+		}
+		if err := n.assign(&d.admitted, earlier, used); err != nil {
+			return d, err
 		}
 	}
+	if n.Members != nil && a.invitation == nil {
+		return d, Refusal("this token was made before the network was a signed one; ask for a new one")
+	}
+	return d, nil
+}
+
+// claim is what the store is to promise to a node that is admitted.
+func (d decision) claim(a applicant) Claim {
+	c := Claim{Name: a.name, Key: keyID(a.host), Since: time.Now().UTC().Truncate(time.Second)}
+	host := d.host
+	if d.known && !a.proven {
+		host = d.old
+	}
+	for _, s := range hostfile.Subnets(host) {
+		c.Subnets = append(c.Subnets, s.String())
+	}
+	return c
+}
+
+// admit stores what was decided, and returns what has become of the applicant. n.mu is held.
+func (n *Network) admit(a applicant, d decision) (admitted, error) {
+	res := d.admitted
 	if n.Members != nil {
-		if a.invitation == nil {
-			return res, Refusal("this token was made before the network was a signed one; ask for a new one")
-		}
 		left, err := n.Members.Admit(a.invitation, a.name, res.host)
 		if err != nil {
 			return res, err
@@ -160,18 +214,18 @@ func (n *Network) admit(a applicant) (res admitted, err error) {
 		for _, s := range left {
 			res.problems = append(res.problems, fmt.Sprintf("Subnet = %v is not granted by a token, so the others do not believe it; an owner can grant it: tincan admit %s", s, a.name))
 		}
-		if !known { // a file that is here is of somebody who is no member
+		if !d.known { // a file that is here is of somebody who is no member
 			return res, confdir.WriteFile(n.Layout.Host(a.name), res.host, fileMode)
 		}
 	}
 	switch {
-	case known && !a.proven:
-		res.host = old // only the node itself changes its file
+	case d.known && !a.proven:
+		res.host = d.old // only the node itself changes its file
 		return res, nil
-	case known:
+	case d.known:
 		return res, confdir.WriteFile(n.Layout.Host(a.name), res.host, fileMode)
 	}
-	err = confdir.Create(n.Layout.Host(a.name), res.host, fileMode)
+	err := confdir.Create(n.Layout.Host(a.name), res.host, fileMode)
 	if errors.Is(err, fs.ErrExist) {
 		err = ErrTaken
 	}
@@ -208,19 +262,18 @@ func empty(host []byte) bool {
 	return (err != nil || len(entries) == 0) && ed == nil && rsa == nil
 }
 
-// assign chooses an address for a newcomer that has none, or finds the one it has.
-func (n *Network) assign(a applicant, res *admitted, old []byte, used []Owned) error {
+// assign chooses an address for a newcomer that has none, or finds the one it has: in its file, or among the subnets that it had
+// earlier.
+func (n *Network) assign(res *admitted, earlier []subnet.Subnet, used []Owned) error {
 	if len(n.Ranges) == 0 {
 		return Refusal("this boot node does not know which addresses the network has, so it cannot choose one; choose one yourself (--ip)")
 	}
 	within := n.Ranges[0]
-	for _, file := range [][]byte{res.host, old} {
-		for _, s := range hostfile.Subnets(file) {
-			p := s.Prefix()
-			for _, r := range n.Ranges {
-				if p.IsValid() && p.IsSingleIP() && r.Contains(p.Addr()) && !res.address.IsValid() {
-					res.address = netip.PrefixFrom(p.Addr(), r.Bits())
-				}
+	for _, s := range append(hostfile.Subnets(res.host), earlier...) {
+		p := s.Prefix()
+		for _, r := range n.Ranges {
+			if p.IsValid() && p.IsSingleIP() && r.Contains(p.Addr()) && !res.address.IsValid() {
+				res.address = netip.PrefixFrom(p.Addr(), r.Bits())
 			}
 		}
 	}

@@ -686,8 +686,10 @@ func TestSlowClientsAreShownTheDoor(t *testing.T) {
 
 func TestStoreKeepsSecretsToItself(t *testing.T) {
 	b := newBoot(t, Generation1)
-	secret, token := b.token(unlimited())
+	secret, token := b.token(Limits{Label: "test", Uses: Unlimited, Old: true})
 	b.store.SelfSigned()
+	_, err := join(t, b.newcomer("alice", secret, Generation1))
+	b.must(err)
 	dir := b.layout.ConfBase + "/boot"
 	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("%v, %v", info.Mode(), err)
@@ -712,7 +714,7 @@ func TestStoreKeepsSecretsToItself(t *testing.T) {
 		}
 	}
 	// A second look at the same directory sees the same key.
-	s, err := OpenStore(b.layout)
+	s, err := OpenStoreAt(b.layout, StoreURL{})
 	b.must(err)
 	one, _ := b.store.Pin()
 	if two, _ := s.Pin(); one != two || len(one) != 24 {
@@ -845,7 +847,7 @@ func FuzzServe(f *testing.F) {
 		f.Fatal(err)
 	}
 	os.Mkdir(l.Hosts(), 0o755)
-	os.WriteFile(l.Host("boot"), []byte(bootHost), 0o644)
+	os.WriteFile(l.Host("boot"), []byte("Subnet = 10.7.0.1\nAddress = 192.0.2.1\n"), 0o644)
 	b.store, err = OpenStore(l)
 	if err != nil {
 		f.Fatal(err)
@@ -853,7 +855,7 @@ func FuzzServe(f *testing.F) {
 	secret, _ := NewSecret(newRand())
 	b.store.Add(secret, Limits{Uses: Unlimited, Old: true})
 	s := &Server{Network: &Network{Layout: l, Name: "boot"}, Store: b.store, Old: []Protocol{Generation1, Generation2}}
-	if err := s.open(); err != nil {
+	if err := s.open(f.Context()); err != nil {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, method, path string, body []byte) {

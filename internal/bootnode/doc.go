@@ -15,7 +15,7 @@
 // brings a newcomer, the same rules decide whether it is let in (admit.go), and
 // the same limits hold (server.go, limit.go).
 //
-// Tokens, the key of the service and the memory of nonces lie in CONFBASE/boot,
-// which only its owner can read. The package starts no daemon and generates no
-// node.
+// Tokens, the key of the service and the memory of nonces are in CONFBASE/boot,
+// which only its owner can read (directory.go), or in an etcd that several boot
+// nodes share (shared.go). The package starts no daemon and generates no node.
 package bootnode

@@ -61,6 +61,10 @@ var ErrNotCurrent = errors.New("this boot node does not support the protocol of 
 // ErrRefused is part of the error when the token is not accepted.
 var ErrRefused = errors.New("the token is not accepted: it is wrong, has expired, is used up or was revoked")
 
+// ErrUnavailable is part of the error when a boot node says that it cannot admit anybody at the moment. Another one may, or the
+// same later.
+var ErrUnavailable = errors.New("it cannot admit anybody at the moment")
+
 // PublicAddressError is part of the error when the boot node gives us an address that
 // nobody but the user may choose.
 type PublicAddressError struct{ Address netip.Prefix }
@@ -235,7 +239,13 @@ func plainer(err error) error {
 // saying is the error for a status that is not 200.
 func saying(status int, text []byte) error {
 	err := fmt.Errorf("it answers %d %s", status, http.StatusText(status))
-	if line, _, _ := bytes.Cut(text, []byte("\n")); len(line) > 0 {
+	line, _, _ := bytes.Cut(text, []byte("\n"))
+	switch {
+	case status == http.StatusServiceUnavailable && len(line) > 0:
+		err = fmt.Errorf("%w: %.200q", ErrUnavailable, line)
+	case status == http.StatusServiceUnavailable:
+		err = ErrUnavailable
+	case len(line) > 0:
 		err = fmt.Errorf("it answers %d: %.200q", status, line)
 	}
 	return err
@@ -268,7 +278,7 @@ func (r Request) joinCurrent(ctx context.Context, c *http.Client, u URL) (j Join
 	case status == http.StatusForbidden:
 		return j, final{ErrRefused}
 	case status != http.StatusOK:
-		return j, saying(status, nil)
+		return j, saying(status, sealed)
 	}
 	a, err := openAnswer(receive, sealed)
 	switch {

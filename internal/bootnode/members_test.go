@@ -3,6 +3,7 @@ package bootnode
 import (
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,6 +16,7 @@ import (
 type roll struct {
 	keys     map[node.Name]keys.PublicKey
 	admitted []string // invitation and name
+	removed  []string // keys
 	refuse   error
 	warns    bool
 }
@@ -25,6 +27,7 @@ func (r *roll) NetworkID() string                      { return networkID }
 func (r *roll) Enforced() bool                         { return !r.warns }
 func (r *roll) Key(n node.Name) (keys.PublicKey, bool) { k, ok := r.keys[n]; return k, ok }
 func (r *roll) Granted() []Owned                       { return nil }
+func (r *roll) Removed(key string) bool                { return slices.Contains(r.removed, key) }
 func (r *roll) Admit(invitation []byte, n node.Name, host []byte) ([]subnet.Subnet, error) {
 	if r.refuse != nil {
 		return nil, r.refuse

@@ -1,6 +1,7 @@
 package bootnode
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -54,13 +55,20 @@ func (s *Server) serve1(w http.ResponseWriter, r *http.Request, from netip.Addr)
 	if !ok {
 		return
 	}
-	t, host, ok := s.oldToken(func(key [32]byte) ([]byte, error) { return open1(key, n, string(name), body) })
+	t, host, ok, err := s.oldToken(r.Context(), func(key [32]byte) ([]byte, error) { return open1(key, n, string(name), body) })
+	if err != nil {
+		s.cannot(w, from, err)
+		return
+	}
 	if !ok {
 		s.failed(from, "%.40q does not know a token that is valid for the old protocols", name)
 		w.WriteHeader(http.StatusForbidden)
 		return
 	}
-	if err := s.nonces.spend(t.ID, n); err != nil {
+	if err := s.spend(r.Context(), t.ID, n); errors.As(err, new(*UnavailableError)) {
+		s.cannot(w, from, err)
+		return
+	} else if err != nil {
 		s.failed(from, "%.40q with token %s (%s): %v", name, t.ID, t.Label, err)
 		w.WriteHeader(http.StatusForbidden)
 		return
@@ -71,7 +79,11 @@ func (s *Server) serve1(w http.ResponseWriter, r *http.Request, from netip.Addr)
 		w.WriteHeader(http.StatusInternalServerError)
 		return
 	}
-	res, err := s.admit(t, applicant{name: name, host: host, old: true})
+	res, err := s.admit(r.Context(), t, applicant{name: name, host: host, old: true})
+	if errors.As(err, new(*UnavailableError)) {
+		s.cannot(w, from, err)
+		return
+	}
 	if err != nil {
 		s.say(from, "%.40q with token %s (%s): %v", name, t.ID, t.Label, err)
 		text := refusalText(err)
@@ -88,20 +100,24 @@ func (s *Server) serve1(w http.ResponseWriter, r *http.Request, from netip.Addr)
 }
 
 // oldToken finds the token of the old protocols with which try works.
-func (s *Server) oldToken(try func(key [32]byte) ([]byte, error)) (Token, []byte, bool) {
-	tokens, err := s.Store.List()
-	if err != nil {
-		return Token{}, nil, false
-	}
+func (s *Server) oldToken(ctx context.Context, try func(key [32]byte) ([]byte, error)) (t Token, plain []byte, found bool, err error) {
+	tokens, err := s.tokens(ctx)
 	for _, t := range tokens {
 		if t.Old == nil {
 			continue
 		}
 		if plain, err := try(*t.Old); err == nil {
-			return t, plain, true
+			return t, plain, true, nil
 		}
 	}
-	return Token{}, nil, false
+	return Token{}, nil, false, err
+}
+
+// spend remembers a nonce, or tells that it was used before.
+func (s *Server) spend(ctx context.Context, token string, n nonce) error {
+	ctx, cancel := s.Store.within(ctx)
+	defer cancel()
+	return s.Store.spend(ctx, token, n)
 }
 
 // wrongTag is what the original says about a wrong token.
@@ -121,7 +137,11 @@ func (s *Server) serve2(w http.ResponseWriter, r *http.Request, from netip.Addr)
 		http.Error(w, err.Error(), http.StatusUnauthorized)
 		return
 	}
-	t, plain, ok := s.oldToken(func(key [32]byte) ([]byte, error) { return open2(key, body) })
+	t, plain, ok, err := s.oldToken(r.Context(), func(key [32]byte) ([]byte, error) { return open2(key, body) })
+	if err != nil {
+		s.cannot(w, from, err)
+		return
+	}
 	if !ok {
 		s.failed(from, "it does not know a token that is valid for the old protocols")
 		http.Error(w, wrongTag, http.StatusUnauthorized)
@@ -133,7 +153,10 @@ func (s *Server) serve2(w http.ResponseWriter, r *http.Request, from netip.Addr)
 		http.Error(w, err.Error(), http.StatusUnauthorized)
 		return
 	}
-	if err := s.nonces.spend(t.ID, n); err != nil {
+	if err := s.spend(r.Context(), t.ID, n); errors.As(err, new(*UnavailableError)) {
+		s.cannot(w, from, err)
+		return
+	} else if err != nil {
 		s.failed(from, "%.40q with token %s (%s): %v", e.Name, t.ID, t.Label, err)
 		http.Error(w, wrongTag, http.StatusUnauthorized)
 		return
@@ -149,7 +172,11 @@ func (s *Server) serve2(w http.ResponseWriter, r *http.Request, from netip.Addr)
 		http.Error(w, "invalid node name", http.StatusUnprocessableEntity)
 		return
 	}
-	res, err := s.admit(t, applicant{name: name, host: e.Config, old: true})
+	res, err := s.admit(r.Context(), t, applicant{name: name, host: e.Config, old: true})
+	if errors.As(err, new(*UnavailableError)) {
+		s.cannot(w, from, err)
+		return
+	}
 	if err != nil {
 		s.say(from, "%.40q with token %s (%s): %v", name, t.ID, t.Label, err)
 		http.Error(w, refusalText(err), http.StatusForbidden)

@@ -54,8 +54,8 @@ type Server struct {
 	// Log gets one line for each newcomer that is let in or refused. It may be nil.
 	Log func(text string)
 
-	identity identity
-	nonces   *nonces
+	mu       sync.Mutex
+	service  *identity // nil until the store has said it
 	sessions sessions
 	failures limit.Buckets
 	logs     limit.Buckets
@@ -64,12 +64,11 @@ type Server struct {
 // Serve answers on the listener until ctx ends, and closes it.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer l.Close()
-	if s.nonces == nil {
-		if err := s.open(); err != nil {
-			return err
-		}
+	var later *UnavailableError // it may answer by the time that the first newcomer asks
+	if err := s.open(ctx); err != nil && !errors.As(err, &later) {
+		return err
 	}
-	defer s.nonces.close()
+	defer s.Store.Close()
 	h := &http.Server{
 		Handler: s, ReadHeaderTimeout: ioTimeout, ReadTimeout: ioTimeout, WriteTimeout: answerLimit, IdleTimeout: ioTimeout,
 		MaxHeaderBytes: maxHeader, TLSConfig: s.TLS, TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
@@ -101,17 +100,44 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return err
 }
 
-// open reads what the server needs from the store.
-func (s *Server) open() (err error) {
-	if s.identity, err = s.Store.identity(); err != nil {
-		return err
-	}
-	if s.nonces, err = s.Store.openNonces(); err != nil {
-		return err
-	}
+// open prepares the server, and reads the identity of the service.
+func (s *Server) open(ctx context.Context) error {
+	s.mu.Lock()
 	s.failures = limit.Buckets{Limit: failureLimit, Most: maxRemembered}
 	s.logs = limit.Buckets{Limit: logLimit, Most: maxRemembered}
-	return nil
+	s.mu.Unlock()
+	_, err := s.identity(ctx)
+	return err
+}
+
+// identity is that of the service.
+func (s *Server) identity(ctx context.Context) (identity, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.service == nil {
+		ctx, cancel := s.Store.within(ctx)
+		defer cancel()
+		id, err := s.Store.identity(ctx)
+		if err != nil {
+			return id, err
+		}
+		s.service = &id
+	}
+	return *s.service, nil
+}
+
+// noStore is what newcomers hear while the store cannot be asked. It is one line: older newcomers print no more.
+const noStore = "this boot node cannot look up its tokens at the moment; try again soon, or ask another boot node"
+
+// cannot answers after an error that is none of the newcomer's, in plain text.
+func (s *Server) cannot(w http.ResponseWriter, from netip.Addr, err error) {
+	s.say(from, "%v", err)
+	if errors.As(err, new(*UnavailableError)) {
+		w.Header().Set("Retry-After", "5")
+		http.Error(w, noStore, http.StatusServiceUnavailable)
+		return
+	}
+	w.WriteHeader(http.StatusInternalServerError)
 }
 
 // visit is a connection, and whether it has made a request.
@@ -330,7 +356,12 @@ func (s *Server) serveHello(w http.ResponseWriter, r *http.Request, from netip.A
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
-	x := &session{static: s.identity.static, salt: s.identity.salt}
+	service, err := s.identity(r.Context())
+	if err != nil {
+		s.cannot(w, from, err)
+		return
+	}
+	x := &session{static: service.static, salt: service.salt}
 	copy(x.hello[:], data)
 	rand.Read(x.seed[:])
 	var id sessionID
@@ -365,10 +396,9 @@ func (s *Server) serveJoin(w http.ResponseWriter, r *http.Request, from netip.Ad
 		w.WriteHeader(http.StatusForbidden)
 		return
 	}
-	tokens, err := s.Store.List()
+	tokens, err := s.tokens(r.Context())
 	if err != nil {
-		s.say(from, "%v", err)
-		w.WriteHeader(http.StatusInternalServerError)
+		s.cannot(w, from, err)
 		return
 	}
 	for _, t := range tokens {
@@ -378,7 +408,11 @@ func (s *Server) serveJoin(w http.ResponseWriter, r *http.Request, from netip.Ad
 		}
 		var a answer
 		if err == nil {
-			a, err = s.letIn(from, t, req, proven)
+			a, err = s.letIn(r.Context(), from, t, req, proven)
+		}
+		if errors.As(err, new(*UnavailableError)) {
+			s.cannot(w, from, fmt.Errorf("%.40q with token %s (%s): %w", req.Name, t.ID, t.Label, err))
+			return
 		}
 		if err != nil {
 			s.say(from, "%.40q with token %s (%s): %v", req.Name, t.ID, t.Label, err)
@@ -407,8 +441,16 @@ func refusalText(err error) string {
 	return "the boot node could not store the new node; its log says why"
 }
 
+// tokens are those that are good now.
+func (s *Server) tokens(ctx context.Context) ([]Token, error) {
+	ctx, cancel := s.Store.within(ctx)
+	defer cancel()
+	tokens, err := s.Store.tokens(ctx)
+	return valid(tokens), err
+}
+
 // letIn brings a node in by the current protocol.
-func (s *Server) letIn(from netip.Addr, t Token, req request, proven bool) (answer, error) {
+func (s *Server) letIn(ctx context.Context, from netip.Addr, t Token, req request, proven bool) (answer, error) {
 	name, ok := nodeName(req.Name)
 	if !ok {
 		return answer{}, Refusal("that is not a valid name for a node")
@@ -417,7 +459,7 @@ func (s *Server) letIn(from netip.Addr, t Token, req request, proven bool) (answ
 	if err != nil {
 		return answer{}, err
 	}
-	res, err := s.admit(t, applicant{name: name, host: req.Host, assign: req.Assign, proven: proven})
+	res, err := s.admit(ctx, t, applicant{name: name, host: req.Host, assign: req.Assign, proven: proven})
 	if err != nil {
 		return answer{}, err
 	}
@@ -430,16 +472,23 @@ func (s *Server) letIn(from netip.Addr, t Token, req request, proven bool) (answ
 }
 
 // admit lets an applicant in and counts the token.
-func (s *Server) admit(t Token, a applicant) (res admitted, err error) {
-	admitting := false
+func (s *Server) admit(ctx context.Context, t Token, a applicant) (res admitted, err error) {
 	a.invitation = t.Invitation
-	err = s.Store.use(t.ID, a.name, func() (err error) {
-		admitting = true
-		res, err = s.Network.admit(a)
+	n := s.Network
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	ctx, cancel := s.Store.within(ctx)
+	defer cancel()
+	if err := ctx.Err(); err != nil {
+		return res, err // it has waited too long
+	}
+	var d decision
+	err = s.Store.use(ctx, t.ID, claimant{a.name, keyID(a.host)}, func(claims []Claim) (_ Claim, err error) {
+		d, err = n.decide(a, claims)
+		return d.claim(a), err
+	}, func() (err error) {
+		res, err = n.admit(a, d)
 		return err
 	})
-	if err != nil && !admitting {
-		err = Refusal(err.Error())
-	}
 	return res, err
 }

@@ -1,6 +1,7 @@
 package bootnode
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -12,31 +13,22 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/big"
-	"os"
-	"path/filepath"
 	"time"
-
-	"tincan/internal/confdir"
 )
 
 // SelfSigned returns a certificate of the store's own, which is made at the
 // first call, and its pin for URLs. Nobody can check it but by the pin.
 func (s *Store) SelfSigned() (tls.Certificate, string, error) {
-	path := filepath.Join(s.dir, tlsFile)
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		text, err := selfSigned()
-		if err == nil {
-			err = confdir.Create(path, text, confdir.SecretMode)
-		}
-		if err != nil && !errors.Is(err, fs.ErrExist) {
-			return tls.Certificate{}, "", fmt.Errorf("making a certificate: %w", err)
-		}
-	}
-	cert, err := tls.LoadX509KeyPair(path, path)
+	ctx, cancel := s.within(context.Background())
+	defer cancel()
+	text, err := s.once(ctx, tlsFile, selfSigned)
 	if err != nil {
-		return cert, "", fmt.Errorf("reading the certificate %s: %w", path, err)
+		return tls.Certificate{}, "", fmt.Errorf("the certificate of the boot service: %w", err)
+	}
+	cert, err := tls.X509KeyPair(text, text)
+	if err != nil {
+		return cert, "", fmt.Errorf("the certificate %s of the boot service: %w", tlsFile, err)
 	}
 	return cert, certPin(cert.Certificate[0]), nil
 }

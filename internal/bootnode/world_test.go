@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -37,8 +38,6 @@ type boot struct {
 	logs []string
 }
 
-const bootHost = "Subnet = 10.7.0.1\nAddress = 192.0.2.1\n"
-
 func keyLine(seed byte) string {
 	return "Ed25519PublicKey = " + keys.FromSeed([32]byte{seed, 1}).Public().String() + "\n"
 }
@@ -46,21 +45,27 @@ func keyLine(seed byte) string {
 // newBoot makes the boot node "boot" of the network 10.7.0.0/16, and serves it.
 func newBoot(t *testing.T, old ...Protocol) *boot {
 	t.Helper()
+	return newBootAt(t, StoreURL{}, "boot", 1, old...)
+}
+
+// newBootAt makes a boot node of that network, with its store at a place, and an address that ends with a number.
+func newBootAt(t *testing.T, at StoreURL, name node.Name, number byte, old ...Protocol) *boot {
+	t.Helper()
 	l, err := confdir.Place{Conf: t.TempDir()}.Layout()
 	if err == nil {
 		err = os.Mkdir(l.Hosts(), 0o755)
 	}
 	if err == nil {
-		err = os.WriteFile(l.TincConf(), []byte("Name = boot\nIfconfig = 10.7.0.1/16\n"), 0o644)
+		err = os.WriteFile(l.TincConf(), fmt.Appendf(nil, "Name = %s\nIfconfig = 10.7.0.%d/16\n", name, number), 0o644)
 	}
 	if err == nil {
-		err = os.WriteFile(l.Host("boot"), []byte(bootHost+keyLine(255)), 0o644)
+		err = os.WriteFile(l.Host(name), fmt.Appendf(nil, "Subnet = 10.7.0.%d\nAddress = 192.0.2.%[1]d\n%s", number, keyLine(0-number)), 0o644)
 	}
 	b := &boot{T: t, layout: l}
 	b.must(err)
-	b.store, err = OpenStore(l)
+	b.store, err = OpenStoreAt(l, at)
 	b.must(err)
-	b.server = &Server{Network: &Network{Layout: l, Name: "boot", Ranges: RangesOf(l)}, Store: b.store, NetName: "home", Old: old}
+	b.server = &Server{Network: &Network{Layout: l, Name: name, Ranges: RangesOf(l)}, Store: b.store, NetName: "home", Old: old}
 	b.server.Log = func(text string) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -76,7 +81,7 @@ func (b *boot) serve(cert *tls.Config) {
 	b.Helper()
 	old := b.server
 	b.server = &Server{Network: old.Network, Store: old.Store, NetName: old.NetName, Old: old.Old, Log: old.Log, TLS: cert}
-	b.must(b.server.open())
+	b.must(b.server.open(b.Context()))
 	server := b.server
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	b.must(err)

@@ -146,6 +146,11 @@ func (m *bootMembers) Key(name node.Name) (keys.PublicKey, bool) {
 	return keys.PublicKey{}, false
 }
 
+func (m *bootMembers) Removed(key string) bool {
+	is, err := keys.ParsePublicKey(key)
+	return err == nil && m.state().Removed(is) != nil
+}
+
 func (m *bootMembers) Granted() (all []bootnode.Owned) {
 	s := m.state()
 	for _, list := range [][]*roster.Membership{s.Members, s.Pending} {
@@ -183,6 +188,8 @@ func asRefusal(err error) error {
 	switch {
 	case errors.Is(err, ownership.ErrOldNewcomer):
 		return bootnode.Refusal(err.Error())
+	case errors.Is(err, ownership.ErrUnknownInvitation):
+		return &bootnode.UnavailableError{Err: err}
 	case !errors.As(err, &why):
 		return err
 	}

@@ -80,6 +80,9 @@ type Newcomer struct {
 // ErrOldNewcomer refuses a node of tinc 1.0, for which an invitation is no ground to be admitted.
 var ErrOldNewcomer = errors.New("a node that has only an RSA key is admitted by an owner, and no owner's key is on this machine")
 
+// ErrUnknownInvitation tells that the roster of this node has no invitation that follows from a secret. It may be on its way.
+var ErrUnknownInvitation = errors.New("this node does not know the token's invitation (yet): the network has not told it")
+
 // AdmitNewcomer admits somebody under the invitation that follows from a secret, with the key of this node, or with the
 // owner's key if it has an RSA key only. Who is a member with the same key is so again. left are the subnets that it is not
 // granted.
@@ -87,6 +90,9 @@ func (n *Network) AdmitNewcomer(secret []byte, c Newcomer, own *keys.PrivateKey)
 	private := roster.InvitationKey(secret)
 	s := n.Roster.State()
 	inv := s.Invitation(private.Public())
+	if inv == nil && s.Removed(private.Public()) == nil {
+		return nil, ErrUnknownInvitation
+	}
 	if inv == nil {
 		return nil, &roster.Refusal{Reason: roster.ReasonInvitation}
 	}
