@@ -73,6 +73,9 @@ func (s Serve) Install(frontEnd []string, st terminal.Streams) error {
 	if err != nil {
 		return err
 	}
+	if v.later != nil {
+		return StoreHint(v.later())
+	}
 	v.printGenerated(st)
 	path, text, err := s.Unit(self, frontEnd, v.Secret)
 	if err != nil {

@@ -432,6 +432,9 @@ func (r *generation) join(ctx context.Context) (err error) {
 		a := public.Address
 		return terminal.Hint(err, "if that is right, give it explicitly: --ip %v --mask %d", a.Addr(), a.Bits())
 	}
+	if errors.Is(err, bootnode.ErrUnavailable) {
+		return terminal.Hint(err, "its log says why; try again later, or give another boot node, too (nothing but keys was stored, and they are used again)")
+	}
 	if err != nil {
 		for _, u := range r.urls {
 			if u.Port() == generate.DefaultPort {

@@ -34,8 +34,9 @@ type Serve struct {
 	Protocols []string // the old ones that are spoken, too
 	AllowWeak bool
 	Limits    bootnode.Limits // of the token that was given or is generated
+	Store     bootnode.StoreURL
 
-	// Generate: make a token if none is given.
+	// Generate: make a token if none is given, unless the boot nodes that share the store have some.
 	Generate bool
 }
 
@@ -45,6 +46,7 @@ type Service struct {
 	listener net.Listener
 	binding  string
 	url      func(at net.Addr) (string, error)
+	later    func() error // stores the token, once the store can be asked; nil: that is done
 	// Secret is the token that was given or generated; HasSecret tells whether
 	// there is one.
 	Secret    bootnode.Secret
@@ -66,7 +68,7 @@ func (s Serve) Open(st terminal.Streams) (*Service, error) {
 	if _, err := os.Stat(s.Layout.Host(name)); err != nil {
 		return nil, fmt.Errorf("our own host file: %w", err)
 	}
-	store, err := bootnode.OpenStore(s.Layout)
+	store, err := bootnode.OpenStoreAt(s.Layout, s.Store)
 	if err != nil {
 		return nil, err
 	}
@@ -88,16 +90,19 @@ func (s Serve) Open(st terminal.Streams) (*Service, error) {
 			srv.Old = append(srv.Old, p)
 		}
 	}
+	if s.Store.Exposed() {
+		log("warning: whoever can read what is between here and the store of the tokens can join with each of them: use etcds://, see docs/bootstrap.md")
+	}
 	v := &Service{server: srv, binding: s.Binding}
 	if err := s.token(v, store, st); err != nil {
-		return nil, err
+		return nil, StoreHint(err)
 	}
 	pin := ""
 	switch {
 	case s.TLSSelf:
 		cert, p, err := store.SelfSigned()
 		if err != nil {
-			return nil, err
+			return nil, StoreHint(err)
 		}
 		srv.TLS, pin = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}, p
 	case s.TLSKey != "" && s.TLSCert != "":
@@ -115,7 +120,7 @@ func (s Serve) Open(st terminal.Streams) (*Service, error) {
 	}
 	v.url = func(at net.Addr) (string, error) { return s.url(name, at, store, v, pin) }
 	if v.URL, err = v.url(at); err != nil {
-		return nil, err
+		return nil, StoreHint(err)
 	}
 	if len(srv.Old) > 0 {
 		log(fmt.Sprintf("the old protocols %v are on because they were requested: anyone who records a join can try to guess the token, see docs/bootstrap.md", srv.Old))
@@ -149,7 +154,7 @@ func (s Serve) token(v *Service, store *bootnode.Store, st terminal.Streams) (er
 	old := len(v.server.Old) > 0
 	v.Secret, err = s.Token.Secret(st)
 	switch {
-	case errors.Is(err, ErrNoToken) && s.Generate:
+	case errors.Is(err, ErrNoToken) && s.Generate && !s.shared(store, v.server.Log):
 		v.Secret, err = bootnode.NewSecret(rand.Reader)
 		v.Generated = true
 	case errors.Is(err, ErrNoToken):
@@ -167,7 +172,35 @@ func (s Serve) token(v *Service, store *bootnode.Store, st terminal.Streams) (er
 	limits := s.Limits
 	limits.Old = old
 	v.HasSecret = true
-	_, err = AddToken(s.Layout, store, v.Secret, limits)
+	add := func() error {
+		_, err := AddToken(s.Layout, store, v.Secret, limits)
+		return err
+	}
+	if err = add(); errors.As(err, new(*bootnode.UnavailableError)) {
+		v.later = add
+		v.server.Log(fmt.Sprintf("%v; nobody is admitted until it can be asked", err))
+		return nil
+	}
+	return err
+}
+
+// shared tells whether there are tokens in a store that boot nodes share, or may be.
+func (s Serve) shared(store *bootnode.Store, log func(string)) bool {
+	if s.Store.String() == "" {
+		return false
+	}
+	tokens, err := store.List()
+	if err != nil {
+		log(fmt.Sprintf("%v; nobody is admitted until it can be asked", err))
+	}
+	return err != nil || len(tokens) > 0
+}
+
+// StoreHint adds to an error of a shared store what can be done about it.
+func StoreHint(err error) error {
+	if errors.As(err, new(*bootnode.UnavailableError)) {
+		return terminal.Hint(err, "does etcd run there, and are host, certificates and password right? see \"Several boot nodes\" in docs/bootstrap.md")
+	}
 	return err
 }
 
@@ -237,7 +270,38 @@ func (v *Service) Run(ctx context.Context, log func(string)) error {
 	if log != nil {
 		v.server.Log = log
 	}
+	if v.later == nil {
+		return v.server.Serve(ctx, v.listener)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var storing sync.WaitGroup
+	storing.Go(func() { v.store(ctx) })
+	defer storing.Wait()
+	defer cancel()
 	return v.server.Serve(ctx, v.listener)
+}
+
+// longestPause is the longest time between two attempts to store the token.
+const longestPause = 15 * time.Second
+
+// store stores the token as soon as the store can be asked.
+func (v *Service) store(ctx context.Context) {
+	for pause := time.Second; ; pause = min(2*pause, longestPause) {
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
+		err := v.later()
+		switch {
+		case err == nil:
+			v.server.Log("the store of the tokens answers; new nodes are admitted")
+			return
+		case !errors.As(err, new(*bootnode.UnavailableError)):
+			v.server.Log(fmt.Sprintf("storing the token: %v", err))
+			return
+		}
+	}
 }
 
 // RunningSubnets returns what asks the running node of a network for its subnets, at
@@ -273,8 +337,8 @@ func RunningSubnets(l confdir.Layout) func() []bootnode.Owned {
 	}
 }
 
-// Unit is the systemd unit of a boot service: its path and text. The token
-// goes to a file that only root can read.
+// Unit is the systemd unit of a boot service: its path and text. The token, if
+// there is one, goes to a file that only root can read.
 func (s Serve) Unit(program string, options []string, secret bootnode.Secret) (path, text string, err error) {
 	if port, err := BindingPort(s.Binding); err == nil && port == 0 {
 		return "", "", terminal.Hint(fmt.Errorf("%q is another port at each start, which new nodes cannot know", s.Binding), "choose one: --binding :%d", bootnode.DefaultPort)
@@ -283,13 +347,21 @@ func (s Serve) Unit(program string, options []string, secret bootnode.Secret) (p
 	if err != nil {
 		return "", "", err
 	}
-	if err := confdir.WriteFile(store.ServiceToken(), []byte(secret.Reveal()+"\n"), confdir.SecretMode); err != nil {
-		return "", "", err
+	if secret.Reveal() != "" {
+		if err := confdir.WriteFile(store.ServiceToken(), []byte(secret.Reveal()+"\n"), confdir.SecretMode); err != nil {
+			return "", "", err
+		}
 	}
 	base := filepath.Base(s.Layout.ConfBase)
 	path = "/etc/systemd/system/tinc-boot-" + base + ".service"
 	words := append([]string{program, "bootnode"}, options...)
-	words = append(words, "--dir", s.Layout.ConfBase, "--binding", s.Binding, "--token-file", store.ServiceToken())
+	words = append(words, "--dir", s.Layout.ConfBase, "--binding", s.Binding)
+	if secret.Reveal() != "" {
+		words = append(words, "--token-file", store.ServiceToken())
+	}
+	if at := s.Store.String(); at != "" {
+		words = append(words, "--store", at)
+	}
 	for _, o := range []struct{ name, value string }{{"--tls-key", absolute(s.TLSKey)}, {"--tls-cert", absolute(s.TLSCert)}} {
 		if o.value != "" {
 			words = append(words, o.name, o.value)

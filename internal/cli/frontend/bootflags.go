@@ -39,6 +39,24 @@ func TokenFlags(t *command.Token, f *pflag.FlagSet) {
 	f.StringVar(&t.File, "token-file", "", "read the secret from a `file`; - is standard input")
 }
 
+// StoreFlag adds the option by which a command is told where the tokens are.
+func StoreFlag(at *bootnode.StoreURL, f *pflag.FlagSet) {
+	f.Var((*storeURL)(at), "store", "`URL` of an etcd in which several boot nodes share tokens, such as etcds://HOST:2379/PREFIX (default the network's directory)")
+}
+
+type storeURL bootnode.StoreURL
+
+func (s *storeURL) Set(text string) error {
+	u, err := bootnode.ParseStoreURL(text)
+	if err == nil {
+		*s = storeURL(u)
+	}
+	return err
+}
+
+func (s *storeURL) String() string { return bootnode.StoreURL(*s).String() }
+func (s *storeURL) Type() string   { return "string" }
+
 // hidden is an option that is taken off the command line, which other users of the machine can
 // read, as soon as it has been read.
 type hidden string
@@ -76,6 +94,7 @@ func GenFlags(g *command.Gen, f *pflag.FlagSet) {
 
 // ServeFlags adds the options that all services have.
 func ServeFlags(s *command.Serve, f *pflag.FlagSet) {
+	StoreFlag(&s.Store, f)
 	f.StringVar(&s.TLSKey, "tls-key", "", "serve HTTPS with the key in this `file`; needs --tls-cert")
 	f.StringVar(&s.TLSCert, "tls-cert", "", "serve HTTPS with the certificate in this `file`; needs --tls-key")
 	f.BoolVar(&s.TLSSelf, "tls-self", false, "serve HTTPS with a self-signed certificate, whose hash becomes part of the command to join")

@@ -191,11 +191,13 @@ running service notices immediately.`,
 		},
 		RunE: func(*cobra.Command, []string) error { return nil },
 	}
-	c.AddCommand(tokenNewCommand(e), tokenListCommand(e), tokenRevokeCommand(e))
+	var at bootnode.StoreURL
+	frontend.StoreFlag(&at, c.PersistentFlags())
+	c.AddCommand(tokenNewCommand(e, &at), tokenListCommand(e, &at), tokenRevokeCommand(e, &at), tokenReleaseCommand(e, &at))
 	return c
 }
 
-func bootStore(e *env.Env) (*bootnode.Store, confdir.Layout, error) {
+func bootStore(e *env.Env, at bootnode.StoreURL) (*bootnode.Store, confdir.Layout, error) {
 	l, err := command.BootLayout(e.Place, "")
 	if err != nil {
 		return nil, l, err
@@ -203,11 +205,11 @@ func bootStore(e *env.Env) (*bootnode.Store, confdir.Layout, error) {
 	if _, err := os.Stat(l.TincConf()); err != nil {
 		return nil, l, terminal.Hint(fmt.Errorf("there is no network in %s", l.ConfBase), "%s", e.WhichNetwork())
 	}
-	s, err := bootnode.OpenStore(l)
+	s, err := bootnode.OpenStoreAt(l, at)
 	return s, l, err
 }
 
-func tokenNewCommand(e *env.Env) *cobra.Command {
+func tokenNewCommand(e *env.Env, at *bootnode.StoreURL) *cobra.Command {
 	var tok tokenFlags
 	var given command.Token
 	old, weak, asJSON := false, false, false
@@ -216,7 +218,7 @@ func tokenNewCommand(e *env.Env) *cobra.Command {
 		Short: "Print a new token",
 		Args:  frontend.Between("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error {
-			s, l, err := bootStore(e)
+			s, l, err := bootStore(e, *at)
 			if err != nil {
 				return err
 			}
@@ -236,7 +238,7 @@ func tokenNewCommand(e *env.Env) *cobra.Command {
 			}
 			t, err := command.AddToken(l, s, secret, limits)
 			if err != nil {
-				return err
+				return command.StoreHint(err)
 			}
 			e.Say("token %s; treat what follows like a password", t.ID)
 			if secret.Groups() != secret.Reveal() {
@@ -257,20 +259,20 @@ func tokenNewCommand(e *env.Env) *cobra.Command {
 	return c
 }
 
-func tokenListCommand(e *env.Env) *cobra.Command {
+func tokenListCommand(e *env.Env, at *bootnode.StoreURL) *cobra.Command {
 	asJSON := false
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List valid tokens (not their secrets)",
 		Args:  frontend.Between("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error {
-			s, _, err := bootStore(e)
+			s, _, err := bootStore(e, *at)
 			if err != nil {
 				return err
 			}
 			tokens, err := s.List()
 			if err != nil {
-				return err
+				return command.StoreHint(err)
 			}
 			if asJSON {
 				out := report.Tokens{Tokens: []report.Token{}}
@@ -309,14 +311,14 @@ func tokenListCommand(e *env.Env) *cobra.Command {
 	return c
 }
 
-func tokenRevokeCommand(e *env.Env) *cobra.Command {
+func tokenRevokeCommand(e *env.Env, at *bootnode.StoreURL) *cobra.Command {
 	asJSON := false
 	c := &cobra.Command{
 		Use:   "revoke ID|LABEL",
 		Short: "Revoke a token",
 		Args:  frontend.Exactly("the ID or label of a token", 1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			s, l, err := bootStore(e)
+			s, l, err := bootStore(e, *at)
 			if err != nil {
 				return err
 			}
@@ -333,11 +335,44 @@ func tokenRevokeCommand(e *env.Env) *cobra.Command {
 			if err == nil && asJSON {
 				return e.PrintJSON(report.Revoked{Revoked: n})
 			}
-			return err
+			return command.StoreHint(err)
 		},
 	}
 	frontend.JSONFlag(c, &asJSON)
 	return c
+}
+
+func tokenReleaseCommand(e *env.Env, at *bootnode.StoreURL) *cobra.Command {
+	return &cobra.Command{
+		Use:   "release NODE",
+		Short: "Let another node have the name and address of one that has joined with a token",
+		Long: `For a node that is gone for good: forgets that it has joined, so that another one,
+with another key, can join under its name, and its address can be given away. Uses
+stay counted. In a signed network removing the node is enough.`,
+		Args: frontend.Exactly("the name of a node", 1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			name, err := node.ParseName(args[0])
+			if err != nil {
+				return err
+			}
+			s, l, err := bootStore(e, *at)
+			if err != nil {
+				return err
+			}
+			found, err := s.Release(name)
+			if err != nil {
+				return command.StoreHint(err)
+			}
+			if !found {
+				return terminal.Hint(fmt.Errorf("no node %s has joined with a token", name), "see who has: %s token list --json", e.Self())
+			}
+			e.Say("released")
+			if _, err := os.Stat(l.Host(name)); err == nil {
+				e.Say("here its host file keeps name and address until you delete it: %s", l.Host(name))
+			}
+			return nil
+		},
+	}
 }
 
 // tokenForm puts a token into its form.

@@ -22,8 +22,9 @@ type Options struct {
 	Binding   string        // the address where they are served; "" for nowhere
 	TLSSelf   bool          // by HTTPS, with a self-signed certificate
 	Token     command.Token // that is good for them; empty: those that were made before, or else a new one
-	Managed   bool          // this process is a service of the system
-	Elsewhere bool          // another process will serve them
+	Store     bootnode.StoreURL
+	Managed   bool // this process is a service of the system
+	Elsewhere bool // another process will serve them
 }
 
 // Words are the options of a command line that mean o, for a service.
@@ -34,6 +35,9 @@ func (o Options) Words() []string {
 	options := []string{"--boot=" + o.Binding}
 	if o.TLSSelf {
 		options = append(options, "--tls-self")
+	}
+	if at := o.Store.String(); at != "" {
+		options = append(options, "--store="+at)
 	}
 	return options
 }
@@ -52,7 +56,7 @@ func Open(e *env.Env, o Options, l confdir.Layout) (*command.Service, error) {
 	}
 	first := !launch.Detached()
 	// The system journal is read by more people than may know a token.
-	s := command.Serve{Layout: l, Binding: o.Binding, TLSSelf: o.TLSSelf, Generate: first && !o.Managed && os.Getenv("JOURNAL_STREAM") == ""}
+	s := command.Serve{Layout: l, Binding: o.Binding, TLSSelf: o.TLSSelf, Store: o.Store, Generate: first && !o.Managed && os.Getenv("JOURNAL_STREAM") == ""}
 	s.Limits = bootnode.Limits{Label: "up --boot", Uses: bootnode.Unlimited}
 	if first {
 		s.Token = o.Token

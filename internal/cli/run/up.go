@@ -90,6 +90,7 @@ and simply start it if there is one.
 	c.Flags().StringVar(&f.admit.Binding, "boot", "", "admit new nodes at this `address`, such as :8655")
 	c.Flags().StringArrayVar(&f.join, "join", nil, "first join the network of this boot `node`; may be repeated")
 	c.Flags().BoolVar(&f.open, "open", false, "with --boot: make an open network, without owners, if there is none yet")
+	frontend.StoreFlag(&f.admit.Store, c.Flags())
 	c.Flags().BoolVar(&f.admit.TLSSelf, "tls-self", false, "with --boot: serve HTTPS with a self-signed certificate")
 	frontend.TokenFlags(&f.gen.Token, c.Flags())
 	c.Flags().StringVar(&f.gen.Name, "name", "", "with --boot or --join: `name` of a new node (default the host name)")

@@ -35,6 +35,7 @@ type run struct {
 	advertise, join                    []string
 	port, tincPort                     uint16
 	tls, ufw, weak                     bool
+	store                              bootnode.StoreURL
 	cert, key                          string
 	retry, discovery                   time.Duration
 }
@@ -56,6 +57,7 @@ tincd is needed), admits new nodes that know the token, and joins the networks o
 	f.Uint16VarP(&r.port, "port", "p", bootnode.DefaultPort, "`port` of the join service")
 	f.StringVar(&r.host, "host", "", "`address` of the join service (default all)")
 	frontend.TokenFlags(&r.Token, f)
+	frontend.StoreFlag(&r.store, f)
 	f.BoolVar(&r.tls, "tls", false, "serve the join service over HTTPS")
 	f.StringVar(&r.cert, "cert", "server.crt", "`file` with the certificate")
 	f.StringVar(&r.key, "key", "server.key", "`file` with the key of the certificate")
@@ -89,7 +91,7 @@ func (a *app) run(r run) error {
 	}
 	s := command.Serve{
 		Token: r.Token, Layout: l, Binding: net.JoinHostPort(r.host, strconv.Itoa(int(r.port))), Generate: true, AllowWeak: r.weak,
-		Protocols: []string{string(bootnode.Generation2)}, Limits: bootnode.Limits{Label: "run", Uses: bootnode.Unlimited},
+		Protocols: []string{string(bootnode.Generation2)}, Limits: bootnode.Limits{Label: "run", Uses: bootnode.Unlimited}, Store: r.store,
 	}
 	if r.tls {
 		s.TLSCert, s.TLSKey = r.cert, r.key
