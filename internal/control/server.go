@@ -66,6 +66,10 @@ func Picture(b Backend) Status {
 		limits := r.Limits()
 		s.Drops, s.Contested, s.Limits = r.Drops(), r.Contested(), &limits
 	}
+	if c, ok := b.(Counter); ok {
+		totals := c.Totals()
+		s.Totals, s.Roster = &totals, c.RosterTotals()
+	}
 	return s
 }
 

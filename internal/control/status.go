@@ -8,6 +8,7 @@ import (
 	"math"
 	"time"
 
+	"tincan/internal/mesh/quality"
 	"tincan/internal/node"
 	"tincan/internal/process"
 )
@@ -75,6 +76,50 @@ type Status struct {
 	Drops []Drop `json:"drops,omitempty"`
 	// Limits is the state that is held for other nodes, and what exceeded its bounds.
 	Limits *Limits `json:"limits,omitempty"`
+	// Totals count what has happened since the start.
+	Totals *Totals `json:"totals,omitempty"`
+	// Roster is how many there are in the roster of a signed network.
+	Roster *RosterTotals `json:"roster,omitempty"`
+}
+
+// Counter is a [Backend] that counts what has happened.
+type Counter interface {
+	Totals() Totals
+	RosterTotals() *RosterTotals // nil: there is no roster
+}
+
+// Totals count since the start.
+type Totals struct {
+	HandshakesBegun uint64    `json:"handshakes_begun"` // by this node
+	HandshakesMade  uint64    `json:"handshakes_made"`  // by either node: there are new keys
+	Failovers       Histogram `json:"failovers"`        // paths by UDP that were given up: from the last sign of life until packets took another path
+}
+
+// RosterTotals count what is in a roster.
+type RosterTotals struct {
+	Owners      int `json:"owners"`
+	Members     int `json:"members"`
+	Pending     int `json:"pending"`     // newcomers that wait for approval
+	Invitations int `json:"invitations"` // that are open
+	Removed     int `json:"removed"`     // keys
+}
+
+// Histogram counts durations by their length.
+type Histogram struct {
+	Count   uint64   `json:"count"`
+	Sum     float64  `json:"sum_ms"`
+	Buckets []uint32 `json:"buckets"` // up to 1, 5, 10, 25, 50, 100, 250, 500, 1000 and 2500 ms, each without those of the bucket before
+}
+
+// HistogramOf puts a histogram into its form.
+func HistogramOf(h *quality.Histogram) Histogram {
+	return Histogram{h.Count, float64(h.Sum.Microseconds()) / 1000, append([]uint32{}, h.Buckets[:]...)}
+}
+
+// Probes is what has become of the small probes by UDP of a direct path, since the start.
+type Probes struct {
+	RTT  Histogram `json:"rtt"`  // of those that were answered
+	Lost uint64    `json:"lost"` // of others, while the path worked
 }
 
 // Diagnoser is a [Backend] that can look at the network of this machine.
@@ -136,6 +181,8 @@ type NodeView struct {
 	Weakness string `json:"weakness,omitempty"`
 	// Silent: in a signed network, others say that it is reachable, but it does not answer.
 	Silent bool `json:"silent,omitempty"`
+	// Probes is what has become of the probes of its direct path, missing if there were none.
+	Probes *Probes `json:"probes,omitempty"`
 	// Removed: its host file was deleted here by hand, so this node sends it nothing.
 	Removed bool `json:"removed,omitempty"`
 }
@@ -327,6 +374,7 @@ func View(n *NodeInfo) NodeView {
 		Weakness: n.Weakness,
 		Silent:   n.Silent,
 		Removed:  n.Removed,
+		Probes:   n.Probes,
 		Program:  n.Program,
 		Address:  n.Address.HostPort(),
 	}

@@ -124,11 +124,12 @@ type NodeInfo struct {
 	// Encryption is what protects its packets, and Connection our meta connection with it: "aes-256-gcm"; "" if there is
 	// none, or the protocol of tinc 1.0.
 	Encryption, Connection             string
-	PostQuantum, ConnectionPostQuantum bool   // whether their keys are
-	Weakness                           string // what is wrong with the keys for its packets: a code of "why"; "" if nothing is
-	Removed                            bool   // its owner has deleted its host file here, so nothing is sent to it
-	Silent                             bool   // in a signed network, others say that it is reachable, but it does not answer
-	Program                            string // what it calls its program, as "tincan/1.0"; "" if it does not say
+	PostQuantum, ConnectionPostQuantum bool    // whether their keys are
+	Weakness                           string  // what is wrong with the keys for its packets: a code of "why"; "" if nothing is
+	Removed                            bool    // its owner has deleted its host file here, so nothing is sent to it
+	Silent                             bool    // in a signed network, others say that it is reachable, but it does not answer
+	Probes                             *Probes // nil: there were none
+	Program                            string  // what it calls its program, as "tincan/1.0"; "" if it does not say
 }
 
 // FirstHop is where packets for a node go first.

@@ -8,8 +8,10 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"time"
 
 	"tincan/internal/control"
+	"tincan/internal/members"
 	"tincan/internal/mesh"
 	"tincan/internal/node"
 	"tincan/internal/subnet"
@@ -85,6 +87,22 @@ func (b *backend) Links() (n int) {
 	return n
 }
 
+// Totals and RosterTotals are what the control socket asks (control.Counter).
+func (b *backend) Totals() control.Totals {
+	var t mesh.Totals
+	b.d.core.call(func(m *mesh.Mesh) { t = m.Totals() })
+	return control.Totals{HandshakesBegun: t.HandshakesBegun, HandshakesMade: t.HandshakesMade, Failovers: control.HistogramOf(&t.Failovers)}
+}
+
+func (b *backend) RosterTotals() *control.RosterTotals {
+	s := b.d.membership.current()
+	if s == nil {
+		return nil
+	}
+	v := members.NewView(s.State(), b.d.network().Name, "", time.Now())
+	return &control.RosterTotals{Owners: len(v.Owners), Members: len(v.Members), Pending: len(v.Pending), Invitations: len(v.Invitations), Removed: len(v.Removed)}
+}
+
 func (b *backend) node(n mesh.NodeInfo) control.NodeInfo {
 	if n.Self {
 		n.HasAddr = len(b.d.network().Own.Addresses) > 0
@@ -121,6 +139,9 @@ func describe(n mesh.NodeInfo) control.NodeInfo {
 		c.Connection, c.ConnectionPostQuantum = n.Connection.Cipher.String(), n.Connection.PostQuantum
 	}
 	c.Weakness, c.Silent = n.Weakness, n.Silent
+	if n.Probes != (mesh.ProbeCounts{}) {
+		c.Probes = &control.Probes{RTT: control.HistogramOf(&n.Probes.RTT), Lost: n.Probes.Lost}
+	}
 	hop := control.FirstHop(n.FirstHop)
 	c.FirstHop = &hop
 	if n.RTT > 0 {

@@ -29,6 +29,14 @@ func (p *peer) confirmed() bool { return p.contacted != nil && p.contacted.udp.c
 // usable tells whether packets for p may go by UDP without a relay.
 func (p *peer) usable() bool { return p.contacted != nil && p.contacted.udp.usable() }
 
+// probeCounts is what has become of probes to p.
+func (p *peer) probeCounts() (c ProbeCounts) {
+	if p.contacted != nil {
+		c = p.contacted.udp.counts
+	}
+	return c
+}
+
 // dead tells whether p has stopped to answer by UDP.
 func (p *peer) dead() bool { return p.contacted != nil && p.contacted.udp.dead }
 

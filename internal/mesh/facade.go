@@ -74,6 +74,12 @@ func (m *Mesh) Hop(to node.Name, size int) forward.Hop {
 // Why explains the path to a node.
 func (m *Mesh) Why(name node.Name, f Found) Why { return m.reports.why(name, f) }
 
+// Totals counts what has happened since the start.
+func (m *Mesh) Totals() Totals {
+	begun, made := m.sessions.handshakes()
+	return Totals{HandshakesBegun: begun, HandshakesMade: made, Failovers: m.paths.failoverTimes()}
+}
+
 // Links is the number of connections in the whole mesh.
 func (m *Mesh) Links() int { return m.graph.Links() }
 

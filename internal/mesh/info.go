@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tincan/internal/legacy"
+	"tincan/internal/mesh/quality"
 	"tincan/internal/node"
 	"tincan/internal/subnet"
 	"tincan/internal/wire"
@@ -98,9 +99,24 @@ type NodeInfo struct {
 	Removed  bool // its host file was deleted here by hand
 	// Silent: in a signed network, others say that it is reachable, but it has not answered several beginnings of a session.
 	Silent bool
+	// Probes is what has become of the probes of its direct path.
+	Probes ProbeCounts
 	// Suite is what it wants packets to be protected and packed with. Of a node
 	// with an SPTPS session there is only the compression.
 	Suite legacy.Suite
+}
+
+// ProbeCounts is what has become of the small probes by UDP of a direct path, since the start.
+type ProbeCounts struct {
+	RTT  quality.Histogram // of those that were answered
+	Lost uint64            // of others, while the path worked
+}
+
+// Totals count since the start.
+type Totals struct {
+	HandshakesBegun uint64            // by this node
+	HandshakesMade  uint64            // by either node: there are new keys
+	Failovers       quality.Histogram // paths by UDP that were given up: from the last sign of life until packets took another path
 }
 
 // nodesAfter describes up to most known nodes whose names come after one, in the order of their names.
@@ -120,7 +136,7 @@ func (rp *reports) nodesAfter(name node.Name, most int) []NodeInfo {
 		n := NodeInfo{
 			Name: p.name, ID: p.id, Subnets: sortedSubnets(p), Self: p == rp.self, Known: p.known(), HasAddr: p.hasAddress(),
 			Reachable: p.reachable(), Distance: -1, Since: p.since(), Problem: p.lastProblem(), WrongKey: p.howRefused() == refusedKey, Removed: p.isRemoved(), FirstHop: rp.forwarding.firstHop(p),
-			MTU: rp.forwarding.usableMTU(p),
+			MTU: rp.forwarding.usableMTU(p), Probes: p.probeCounts(),
 		}
 		_, n.MinMTU, n.MaxMTU = p.mtus()
 		if p == rp.self {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tincan/internal/mesh/pmtu"
+	"tincan/internal/mesh/quality"
 )
 
 // A path that dies is not announced. What shows it is silence: we send, and nothing comes
@@ -74,8 +75,9 @@ const (
 
 // suspicion is the state of finding out whether a peer is still reached at its address.
 type suspicion struct {
-	began time.Time // zero: there is none
-	left  int       // probes still to be sent
+	began time.Time     // zero: there is none
+	quiet time.Duration // how long there had been silence then, as far as that is known
+	left  int           // probes still to be sent
 	sent  int
 	large bool // it is also about the size of frames
 	own   bool // the silence was seen by us; else somebody or something hinted at it
@@ -128,6 +130,7 @@ func (r *udpPath) probeAnswered(now time.Time, from netip.AddrPort, size int) {
 			r.rtt.Add(rtt)
 			if size < largeSize && !r.ambiguous(i) {
 				r.base.Add(now, rtt)
+				r.counts.RTT.Add(rtt)
 				if d := &r.suspicion; !d.began.IsZero() {
 					d.waited, d.answers = d.waited+rtt, d.answers+1
 				}
@@ -136,6 +139,7 @@ func (r *udpPath) probeAnswered(now time.Time, from netip.AddrPort, size int) {
 			for _, g := range r.outstanding[:i] {
 				if r.confirmed && g.addr == from && g.size < largeSize && now.Sub(g.sent) > wait {
 					r.loss += (1 - r.loss) / 16
+					r.counts.Lost++
 				}
 			}
 			r.loss -= r.loss / 16
@@ -177,7 +181,9 @@ func (ps *paths) silent(e Silent) {
 	if e.For < r.rtt.Answer(minSilence) || ps.now.Sub(r.alive) < suspectInterval {
 		return
 	}
-	ps.suspect(p, true, ps.now.Sub(r.largeAt) < time.Second)
+	if ps.suspect(p, true, ps.now.Sub(r.largeAt) < time.Second); r.suspicion.began.Equal(ps.now) {
+		r.suspicion.quiet = e.For
+	}
 }
 
 // heard: data came from p at its address, so it was only slow.
@@ -391,9 +397,11 @@ func (ps *paths) conclude(p *peer) {
 		ps.searchMTU(p)
 	case d.size: // a queue is full; silence would have told of itself
 	case d.alt.IsValid():
+		ps.failovers.Add(ps.now.Sub(d.began) + d.quiet)
 		ps.confirm(p, d.alt, d.altSock)
 		ps.searchMTU(p)
 	default:
+		ps.failovers.Add(ps.now.Sub(d.began) + d.quiet)
 		ps.giveUpUDP(p)
 	}
 }
@@ -433,3 +441,6 @@ func (r *udpPath) resumed(now time.Time, addr netip.AddrPort) {
 		r.backoff++
 	}
 }
+
+// failoverTimes is how long it took until packets took another path, for the paths that were given up.
+func (ps *paths) failoverTimes() quality.Histogram { return ps.failovers }

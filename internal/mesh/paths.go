@@ -3,6 +3,8 @@ package mesh
 import (
 	"net/netip"
 	"time"
+
+	"tincan/internal/mesh/quality"
 )
 
 // paths is how nodes are reached directly by UDP: where, whether they answer, and how large packets may be.
@@ -10,8 +12,9 @@ type paths struct {
 	*env
 	*directory
 
-	look    alarm     // of checkPeers
-	mayLook time.Time // not before
+	failovers quality.Histogram // how long it took until packets took another path
+	look      alarm             // of checkPeers
+	mayLook   time.Time         // not before
 
 	reach interface { // who is reached
 		effectiveVia(p *peer) *peer

@@ -18,7 +18,8 @@ type sessions struct {
 	*env
 	*directory
 
-	keysExpire time.Time // when the keys that we gave to nodes of tinc 1.0 do, zero: there are none
+	begun, made uint64    // handshakes of ours; sessions, and new keys of one
+	keysExpire  time.Time // when the keys that we gave to nodes of tinc 1.0 do, zero: there are none
 
 	reach interface { // who is reached
 		pass(c *conn, to *peer, text string)
@@ -230,3 +231,6 @@ type sessionState struct {
 
 // session is the session with p. There always is one, but it may not be ready.
 func (p *peer) session() session { return p.keys.session }
+
+// handshakes is how many this node has begun, and how many have led to new keys.
+func (ss *sessions) handshakes() (begun, made uint64) { return ss.begun, ss.made }

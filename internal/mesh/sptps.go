@@ -270,6 +270,7 @@ func (s *sptpsSession) start() {
 	h.begun = ss.now
 	h.sent = ss.now
 	h.tries++
+	ss.begun++
 	ss.reschedule(p)
 	ss.logf(3, Debug, "starting a session with %s", p.name)
 	ss.reach.route(p, h.outbound.sent)
@@ -542,6 +543,7 @@ func (s *sptpsSession) conclude(record []byte, r wire.AnsKey) (done bool) {
 // established: the node has proven by r that it has the key, and there are new keys.
 func (s *sptpsSession) established(r wire.AnsKey) {
 	ss, p := s.ss, s.p
+	ss.made++
 	s.compression = r.Compression
 	s.born, s.rekeying = ss.now, time.Time{}
 	ss.touch(p)

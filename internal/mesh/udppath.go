@@ -32,6 +32,7 @@ type udpPath struct {
 	outstanding []outstanding // probes without an answer, oldest first
 	rtt         quality.RTT
 	loss        float64 // share of small probes that are lost, while the path lives
+	counts      ProbeCounts
 	suspicion   suspicion
 	lastProbed  time.Time // last small probe of the peer
 	largeAt     time.Time // when large frames were sent last

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"tincan/internal/control"
+	"tincan/internal/mesh/quality"
 	"tincan/internal/subnet"
 )
 
@@ -22,6 +23,9 @@ const ContentType = "text/plain; version=0.0.4; charset=utf-8"
 // maxPeers is for how many nodes there are time series of their own: the reachable ones first. A member of an open
 // network can invent nodes.
 const maxPeers = 1000
+
+// maxHistograms is for how many nodes there are histograms: each is more than ten series.
+const maxHistograms = 100
 
 // Write writes the status of a node and what its process uses.
 func Write(w io.Writer, s *control.Status, p Process) error {
@@ -73,6 +77,22 @@ func Write(w io.Writer, s *control.Status, p Process) error {
 		for _, h := range held {
 			b.value(float64(h.Limit), "what", h.what)
 		}
+	}
+	if t := s.Totals; t != nil {
+		b.counter("tincan_handshakes_begun_total", "Handshakes for sessions that this node has begun.")
+		b.value(float64(t.HandshakesBegun))
+		b.counter("tincan_handshakes_made_total", "Handshakes that have led to new keys, whoever began them.")
+		b.value(float64(t.HandshakesMade))
+		b.histogram("tincan_failover_seconds", "Paths by UDP that were given up: from the last sign of life until packets took another path.")
+		b.buckets(&t.Failovers)
+	}
+	if r := s.Roster; r != nil {
+		b.gauge("tincan_roster", "What there is in the roster of a signed network.")
+		b.value(float64(r.Owners), "what", "owners")
+		b.value(float64(r.Members), "what", "members")
+		b.value(float64(r.Pending), "what", "pending")
+		b.value(float64(r.Invitations), "what", "invitations")
+		b.value(float64(r.Removed), "what", "removed")
 	}
 	if par := s.Parallel; par != nil {
 		b.gauge("tincan_workers", "Goroutines that share the packets of fast flows.")
@@ -153,6 +173,28 @@ func (b *writer) peers(all []control.NodeView) {
 		b.value(float64(n.Rx.Bytes), "peer", string(n.Name), "direction", "receive")
 		b.value(float64(n.Tx.Bytes), "peer", string(n.Name), "direction", "transmit")
 	})
+	b.histograms(nodes)
+}
+
+// histograms writes those of probes, for the nodes that matter most.
+func (b *writer) histograms(nodes []control.NodeView) {
+	probed := slices.DeleteFunc(slices.Clone(nodes), func(n control.NodeView) bool { return n.Probes == nil })
+	if len(probed) > maxHistograms {
+		slices.SortStableFunc(probed, func(x, y control.NodeView) int { return cmp.Compare(rank(x), rank(y)) })
+		probed = probed[:maxHistograms]
+		slices.SortFunc(probed, func(x, y control.NodeView) int { return cmp.Compare(x.Name, y.Name) })
+	}
+	if len(probed) == 0 {
+		return
+	}
+	b.histogram("tincan_peer_probe_rtt_seconds", "Round trip times of probes by UDP, of the direct path to the node.")
+	for i := range probed {
+		b.buckets(&probed[i].Probes.RTT, "peer", string(probed[i].Name))
+	}
+	b.counter("tincan_peer_probes_lost_total", "Probes by UDP of the direct path to the node that were lost while others were answered.")
+	for i := range probed {
+		b.value(float64(probed[i].Probes.Lost), "peer", string(probed[i].Name))
+	}
 }
 
 // rank is lower for nodes that matter more.
@@ -176,6 +218,27 @@ type writer struct {
 
 func (b *writer) gauge(name, help string)   { b.head(name, "gauge", help) }
 func (b *writer) counter(name, help string) { b.head(name, "counter", help) }
+
+func (b *writer) histogram(name, help string) { b.head(name, "histogram", help) }
+
+// buckets writes a histogram with its labels.
+func (b *writer) buckets(h *control.Histogram, labels ...string) {
+	name := b.name
+	b.name = name + "_bucket"
+	sum := uint64(0)
+	for i, bound := range quality.Bounds {
+		if i < len(h.Buckets) {
+			sum += uint64(h.Buckets[i])
+		}
+		b.value(float64(sum), append(slices.Clip(labels), "le", strconv.FormatFloat(bound.Seconds(), 'g', -1, 64))...)
+	}
+	b.value(float64(h.Count), append(slices.Clip(labels), "le", "+Inf")...)
+	b.name = name + "_sum"
+	b.value(h.Sum/1000, labels...)
+	b.name = name + "_count"
+	b.value(float64(h.Count), labels...)
+	b.name = name
+}
 
 func (b *writer) head(name, typ, help string) {
 	b.name = name

@@ -111,6 +111,13 @@ func TestAPathThatGoesBlackIsReplacedInATrice(t *testing.T) {
 				if f.lastTrace().UDP {
 					t.Errorf("seed %d: still by UDP", seed)
 				}
+				times := a.Core.Totals().Failovers
+				if n := b.Core.Totals().Failovers; n.Count > times.Count {
+					times = n
+				}
+				if times.Count == 0 || times.Sum > time.Duration(times.Count)*time.Second {
+					t.Errorf("seed %d: %d failovers in %s are counted", seed, times.Count, times.Sum)
+				}
 				w.UDP = func(_, _ *Host) bool { return true }
 				took, ok := w.Until(10*time.Second, func() bool { return f.lastTrace().UDP })
 				if !ok {
