@@ -86,6 +86,11 @@ func TestATokenMakesMembers(t *testing.T) {
 		return false
 	})
 
+	// Tokens do not end by themselves, and that is not said as a time of the year 1.
+	if o := tincan("alice", "dump", "invitations", "--json").must(t).out; strings.Contains(o, `"expires"`) || !strings.Contains(o, `"expired"`) {
+		t.Errorf("%s", o)
+	}
+
 	// Whoever is removed does not come back with a token, and a token that is withdrawn is void everywhere.
 	tincan("alice", "remove", "carol").must(t)
 	eventually(t, "bob has stored that", func() bool { return strings.Contains(tincan("bob", "roster", "log").out, "removed: carol") })

@@ -142,7 +142,7 @@ type OpenInvitation struct {
 	File    string    `json:"file,omitempty"`        // its name in the directory invitations; missing in a signed network
 	Key     string    `json:"fingerprint,omitempty"` // in a signed network, for "remove"
 	Node    string    `json:"node"`                  // the node that it is for, or the pattern of its name
-	Expires time.Time `json:"expires"`
+	Expires time.Time `json:"expires,omitzero"`      // missing: never
 	Expired bool      `json:"expired"`
 
 	By       string   `json:"by,omitempty"` // in a signed network, who made it: a name, or else a fingerprint
