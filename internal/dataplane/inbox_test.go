@@ -75,6 +75,12 @@ func TestTheProtocolCoreNeverWaits(t *testing.T) {
 			b.Plane.Tunnelled(mesh.TunnelledData{From: "a", To: "b", Hop: "a", Record: seal()[idsLen:]})
 		}
 		b.Plane.PublishRoutes(plan())
+		for range 3 { // sessions that begin, of which the worker is told
+			now.Tunnel = nil
+			b.Plane.PublishPeers([]mesh.PeerState{now})
+			now.Tunnel = tun
+			b.Plane.PublishPeers([]mesh.PeerState{now})
+		}
 		now.Known = false
 		b.Plane.PublishPeers([]mesh.PeerState{now})
 	}()
