@@ -53,7 +53,8 @@ var stages = []stage{
 		{args: goes("test", "-json", "./test/layers", "./test/docs", "./test/stages"), test: true},
 		cross("linux", "arm"), cross("darwin", "arm64"), cross("windows", "amd64"), cross("freebsd", "amd64"), cross("openbsd", "amd64"),
 	}},
-	{name: "unit", cmds: []command{{args: goes("test", "-json", "-vet=off", "-p", "4", "-timeout", "30m", ".", "./cmd/...", "./internal/..."), test: true}}},
+	{name: "unit", cmds: []command{{args: goes("test", "-json", "-vet=off", "-p", "4", "-timeout", "30m", ".", "./cmd/...", "./internal/..."), test: true}},
+		alone: command{args: goes("test", "-json", "-vet=off", "-count=1", "-timeout", "5m"), test: true}},
 	{name: "race", cmds: []command{{
 		args: []string{"sh", "-c", "exec " + strings.Join(goes("test", "-json", "-vet=off", "-race", "-short", "-p", "4", "-timeout", "40m",
 			"$("+strings.Join(goes("list", ".", "./internal/..."), " ")+" | grep -vxE 'tincan/internal/("+strings.Join(sequential, "|")+")')"), " ")},
