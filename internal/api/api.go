@@ -50,6 +50,10 @@ type Backend interface {
 	PeerDrops(node.Name) []control.Drop
 	// Mesh is who reaches whom, with those rows that are new after a serial.
 	Mesh(ctx context.Context, after uint64) (control.MeshReport, error)
+	// MeshPast is when views of the mesh were kept, the oldest first.
+	MeshPast() []time.Time
+	// MeshAt is the view of the mesh that was kept last until a time, or the oldest one; false if there is none.
+	MeshAt(time.Time) (control.MeshReport, bool)
 }
 
 const (

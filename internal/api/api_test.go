@@ -215,6 +215,11 @@ func TestASignedNetworkByTheAPI(t *testing.T) {
 	a.refused("GET", "/v1/nodes/no-name!", nil, 400, "bad-request")
 	get[Drops](a, "/v1/drops")
 	get[control.MeshReport](a, "/v1/mesh")
+	if past := get[MeshPast](a, "/v1/mesh/past"); past.Times == nil {
+		t.Error("the times of the past are no list")
+	}
+	a.refused("GET", "/v1/mesh?at=yesterday", nil, 400, "bad-request")
+	a.refused("GET", "/v1/mesh?at=2026-01-02T03:04:05Z", nil, 404, "not-found")
 	a.refused("GET", "/v1/mesh?after=x", nil, 400, "bad-request")
 	get[map[string]any](a, "/v1/openapi.json")
 	if text := a.do("GET", "/metrics", nil); !strings.Contains(text, `tincan_build_info{version="test"} 1`) {

@@ -43,6 +43,11 @@ type Nodes struct {
 	Nodes []Node `json:"nodes"` // the others, by name
 }
 
+// MeshPast is the list of times of which the node remembers who reached whom.
+type MeshPast struct {
+	Times []time.Time `json:"times"` // the oldest first
+}
+
 // Drops is the list of reasons for which packets were dropped.
 type Drops struct {
 	Drops []control.Drop `json:"drops"`

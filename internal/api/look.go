@@ -81,7 +81,20 @@ func (s *server) drops(*request) (any, error) {
 	return Drops{append([]control.Drop{}, s.Drops()...)}, nil
 }
 
+func (s *server) meshPast(*request) (any, error) { return MeshPast{s.MeshPast()}, nil }
+
 func (s *server) mesh(q *request) (any, error) {
+	if text := q.FormValue("at"); text != "" {
+		at, err := time.Parse(time.RFC3339Nano, text)
+		if err != nil {
+			return nil, bad("at: %.40q is no time such as 2006-01-02T15:04:05Z", text)
+		}
+		r, ok := s.MeshAt(at)
+		if !ok {
+			return nil, missing("nothing is remembered yet")
+		}
+		return r, nil
+	}
 	after := uint64(0)
 	if text := q.FormValue("after"); text != "" {
 		var err error

@@ -61,6 +61,12 @@ func (i *Inside) Mesh(_ context.Context, after uint64) (control.MeshReport, erro
 	return i.d.meshView.report(after), nil
 }
 
+// MeshPast is when views of the mesh were kept in the last hour, the oldest first.
+func (i *Inside) MeshPast() []time.Time { return i.d.meshView.past.times() }
+
+// MeshAt is the view of the mesh that was kept last until a time, or the oldest one; false if there is none.
+func (i *Inside) MeshAt(t time.Time) (control.MeshReport, bool) { return i.d.meshView.past.at(t) }
+
 // ReaderOnly tells whether a request at the API's socket comes from a user who may only look (ControlGroup).
 func (i *Inside) ReaderOnly(r *http.Request) bool {
 	reader, _ := r.Context().Value(readerKey{}).(bool)

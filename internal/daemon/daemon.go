@@ -413,6 +413,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 	defer inBackground(d.pathWatch.run)()
 	defer inBackground(d.meshView.answer)()
 	defer inBackground(d.meshView.look)()
+	defer inBackground(d.meshView.remember)()
 	defer inBackground(func(ctx context.Context) { d.conflicts.run(ctx, d.opts.Layout) })()
 	defer inBackground(d.watchClocks)()
 	defer inBackground(d.watchNetwork)()

@@ -36,6 +36,7 @@ const (
 // meshView is both sides: it asks others, and answers them.
 type meshView struct {
 	d         *Daemon
+	past      meshPast
 	questions chan mesh.PathsAsked
 	wake      chan struct{} // somebody looks; room for one
 
@@ -295,14 +296,16 @@ func (v *meshView) askPart(ctx context.Context, name node.Name, after node.ID) (
 func (v *meshView) report(after uint64) control.MeshReport {
 	now := time.Now()
 	nodes := v.nodes()
-	index := make(map[node.ID]int, len(nodes))
-	for i, n := range nodes {
-		index[n.ID] = i
-	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.looked = now
 	poke(v.wake)
+	return v.reportOf(now, after, nodes)
+}
+
+// reportOf is the view of nodes. v.mu is held.
+func (v *meshView) reportOf(now time.Time, after uint64, nodes []mesh.NodeInfo) control.MeshReport {
+	index := indexOf(nodes)
 	self := v.d.network().Name
 	v.refresh(now, self, nodes)
 	if after > v.serial { // of another run

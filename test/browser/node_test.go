@@ -278,6 +278,21 @@ func (f *simulated) tell(e events.Event, c func()) {
 	f.events.Add(e)
 }
 
+// past is how it was: the second node was unreachable half an hour ago, and round trips have become longer since.
+func (f *simulated) past(at time.Time) control.MeshReport {
+	m := f.mesh
+	m.Time, m.Nodes, m.Rows = at, slices.Clone(m.Nodes), slices.Clone(m.Rows)
+	age := f.mesh.Time.Sub(at).Minutes()
+	m.Nodes[1].Reachable = age < 25 || age > 35
+	for i := range m.Rows {
+		m.Rows[i].RTT = slices.Clone(m.Rows[i].RTT)
+		for k := range m.Rows[i].RTT {
+			m.Rows[i].RTT[k] = int(float64(m.Rows[i].RTT[k]) * (1 - age/200 + .1*math.Sin(age)))
+		}
+	}
+	return m
+}
+
 func (f *simulated) handler() http.Handler {
 	mux := http.NewServeMux()
 	answer := func(pattern string, get func(r *http.Request) any) {
@@ -301,7 +316,17 @@ func (f *simulated) handler() http.Handler {
 		s.Self.Tx.Bytes += uint64(700_000 * (float64(f.traffic) + math.Cos(float64(f.traffic)/2)))
 		return s
 	})
+	answer("GET /v1/mesh/past", func(*http.Request) any {
+		times := []time.Time{}
+		for i := range 60 {
+			times = append(times, f.mesh.Time.Add(time.Duration(i-60)*time.Minute))
+		}
+		return api.MeshPast{Times: times}
+	})
 	answer("GET /v1/mesh", func(r *http.Request) any {
+		if at, err := time.Parse(time.RFC3339Nano, r.FormValue("at")); err == nil {
+			return f.past(at)
+		}
 		m := f.mesh
 		if r.FormValue("after") == fmt.Sprint(m.Serial) {
 			m.Rows = []control.MeshRow{}

@@ -137,6 +137,26 @@ func TestItIsLive(t *testing.T) {
 	b.clean()
 }
 
+func TestTheLastHour(t *testing.T) {
+	b := open(t, newSimulated(t, 5, "signed"), wide, high)
+	b.says("Last hour")
+	b.says("nodes, all up")
+	move := func(to int) {
+		eval[bool](b, fmt.Sprintf(`(() => { const s = document.querySelector('.past input'); s.value = Number(s.max) - %d; s.dispatchEvent(new Event('input')); return true; })()`, to))
+	}
+	move(30)
+	b.says("30 min")
+	b.says("of 5 up")
+	b.until(`document.getElementById('live').dataset.state === 'past'`)
+	eval[bool](b, `(document.querySelector('.map [data-node="carol"]').dispatchEvent(new MouseEvent('click', {bubbles: true})), true)`)
+	b.click(".inspector .rank button", eval[string](b, `[...document.querySelectorAll('.inspector .rank button')].find(e => e.textContent.includes('dave')).textContent.trim()`))
+	b.until(`document.querySelector('.inspector svg.spark path') !== null`)
+	b.shoot("last-hour")
+	b.click(".past button", "Live")
+	b.until(`document.getElementById('live').dataset.state === 'live'`)
+	b.clean()
+}
+
 func TestInvitingShowsAQRCode(t *testing.T) {
 	f := newSimulated(t, 5, "signed")
 	b := open(t, f, wide, high)

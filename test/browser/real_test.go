@@ -174,6 +174,7 @@ func TestARealNetwork(t *testing.T) {
 	b.says("dummy")
 	b.shoot("real-node")
 	b.visit("mesh")
+	b.until(`[...document.querySelectorAll('.legend li')].some(l => l.textContent === 'direct2')`) // alice to bob, and as bob tells, back
 	b.shoot("real-mesh")
 	b.clean()
 

@@ -4,6 +4,7 @@ import { ask, meshOf, Refusal } from './store.js';
 import { MeshView } from './mesh.js';
 import { MembersView } from './members.js';
 import { NodeView } from './node.js';
+import { History } from './history.js';
 
 const roles = ['nobody', 'reader', 'member', 'owner', 'admin'];
 const kinds = ['started', 'stopping', 'node-up', 'node-down', 'path-changed', 'member-joined', 'member-pending', 'member-left', 'member-removed', 'invitation-reused', 'owners-changed', 'policy-changed', 'missed'];
@@ -12,6 +13,7 @@ class App {
   constructor() {
     this.views = { mesh: new MeshView(this), members: new MembersView(this), node: new NodeView(this) };
     this.members_ = null;
+    this.history = new History();
     this.timers = {};
     this.busy = {};
     this.theme();
@@ -92,7 +94,7 @@ class App {
   }
 
   async refresh() {
-    await Promise.all([this.refreshStatus(), this.refreshMesh(), this.refreshMembers()]);
+    await Promise.all([this.refreshStatus(), this.refreshMesh(), this.refreshMembers(), this.refreshHistory()]);
   }
 
   // keep runs one request of a kind at a time, and again after a while.
@@ -131,6 +133,13 @@ class App {
   }
 
   get mesh() { return this.mesh_; }
+
+  refreshHistory() {
+    return this.keep('history', () => 60000, async () => {
+      await this.history.refresh();
+      this.views.mesh.renderPast();
+    });
+  }
 
   refreshMembers() {
     if (!this.may('member')) return Promise.resolve();

@@ -1,5 +1,5 @@
 // The view of the whole mesh: matrix, map, and what is known of the chosen pair or node.
-import { h, s, put, states, stateOfPath, stateWord, mark, millis, since, icon, toast, number, linePath, span } from './dom.js';
+import { h, s, put, states, stateOfPath, stateWord, mark, millis, since, ago, clock, icon, toast, number, linePath, span } from './dom.js';
 import { Matrix } from './matrix.js';
 import { Map_ } from './map.js';
 import { ask } from './store.js';
@@ -50,14 +50,16 @@ export class MeshView {
     this.selected = i < 0 ? null : { from: m.names[i], to: j < 0 ? '' : m.names[j] };
     this.why = null;
     this.render();
-    if (this.selected) this.explain();
+    if (!this.selected) return;
+    this.explain();
+    if (this.selected.to) this.app.history.load(m.n, m.self).then(more => { if (more) this.inspect(); }, () => {});
   }
 
   // explain asks the node why packets take that path; it can tell of its own only.
   async explain() {
     const { from, to } = this.selected, self = this.mesh.self;
     const about = to === '' ? (from === self ? '' : from) : from === self ? to : to === self ? from : '';
-    if (!about || this.app.role === 'reader') return;
+    if (!about || this.app.role === 'reader' || this.shown) return;
     const key = `${from} ${to}`;
     try {
       const why = await ask(`/v1/why?to=${encodeURIComponent(about)}`);
@@ -195,10 +197,10 @@ export class MeshView {
     if (p.mtu) rows.push(['Path MTU', `${p.mtu} bytes`]);
     if (back.state !== 'unknown' && back.state !== p.state) rows.push(['Other direction', stateWord(back.state)]);
     parts.push(h('dl', {}, ...rows.flatMap(([a, b]) => [h('dt', {}, a), h('dd', {}, b)])));
-    const line = this.app.history?.of(p.from, p.to);
-    if (line && line.values.filter(v => v !== null).length > 1) {
+    const line = this.app.history.of(p.from, p.to, this.shown ? null : m);
+    if (line.values.filter(v => v !== null).length > 1) {
       const top = Math.max(...line.values.filter(v => v !== null)) * 1.15;
-      parts.push(h('h3', {}, `Round trip, last ${span(line.seconds)}`), s('svg', { class: 'spark', viewBox: '0 0 300 56', preserveAspectRatio: 'none', role: 'img', 'aria-label': `between ${millis(Math.min(...line.values.filter(v => v)))} and ${millis(Math.max(...line.values))} ms` },
+      parts.push(h('h3', {}, `Round trip, last ${span(line.seconds)}`), s('svg', { class: 'spark', viewBox: '0 0 300 56', preserveAspectRatio: 'none', role: 'img', 'aria-label': `between ${millis(Math.min(...line.values.filter(v => v !== null)))} and ${millis(Math.max(...line.values))} ms` },
         s('path', { d: linePath(line.values, 300, 56, top), fill: 'none', stroke: 'var(--direct)', 'stroke-width': 2, 'vector-effect': 'non-scaling-stroke' })));
     }
     parts.push(...this.reasons(p));
@@ -254,14 +256,40 @@ export class MeshView {
     this.inspector.replaceChildren(h('header', {}, h('div', { class: 'pair' }, name), close), h('div', { class: 'body' }, ...parts));
   }
 
+  // renderPast shows what is remembered. The slider stays at its time, or at its end.
+  renderPast() {
+    const { times } = this.app.history;
+    this.past.hidden = times.length === 0;
+    if (this.slider.max === String(times.length) && this.live) return;
+    const at = this.then ? times.indexOf(this.then) : -1;
+    this.slider.max = times.length;
+    this.slider.value = at >= 0 ? at : times.length;
+    if (this.then && at < 0) this.travel(); // it is forgotten
+  }
+
+  get live() { return !this.then; }
+
   // travel shows the mesh as it was.
-  travel() {
-    const hist = this.app.history, at = Number(this.slider.value), last = Number(this.slider.max);
-    this.back.disabled = at >= last;
-    this.shown = at >= last ? null : hist.mesh(at, this.app.mesh);
-    this.when.textContent = at >= last ? 'now' : `${span(hist.age(at))} ago`;
-    this.slider.setAttribute('aria-valuetext', this.when.textContent);
+  async travel() {
+    const { times } = this.app.history, at = Number(this.slider.value);
+    const then = this.then = times[at] ?? null;
+    this.back.disabled = this.live;
+    this.when.textContent = this.live ? 'now' : ago(then);
+    this.slider.setAttribute('aria-valuetext', this.live ? 'now' : `${ago(then)}, ${clock(then)}`);
+    if (this.live) this.shown = null;
+    else {
+      try {
+        const mesh = await this.app.history.mesh(then, this.app.caller.node);
+        if (this.then !== then) return; // moved on meanwhile
+        this.shown = mesh;
+      } catch (err) {
+        toast(err.message);
+        return;
+      }
+    }
+    this.why = null;
     this.app.showLive();
     this.render();
+    if (this.live && this.selected) this.explain();
   }
 }

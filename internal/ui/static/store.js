@@ -31,7 +31,7 @@ export class Mesh {
     }
     (row.to ?? []).forEach((to, i) => {
       const k = base + to, letter = row.path[i];
-      if (to === from || to >= n) return;
+      if (to === from || to >= n || !this.reachable[to] || !this.reachable[from]) return; // what was told may be older than that
       this.state[k] = code[letters[letter] ?? 'unknown'];
       this.edge[k] = letter === 'e' ? 1 : 0;
       this.byTCP[k] = letter === 'R' || letter === 't' || letter === 'e' ? 1 : 0;
