@@ -63,7 +63,7 @@ var stages = []stage{
 	{name: "fuzz", cmds: []command{{args: []string{"scripts/fuzz", "-json"}, test: true}}},
 	{name: "packages", cmds: []command{{args: goes("-C", "packaging/build", "vet", ".")}, {args: goes("test", "-json", "-vet=off", "-count=1", "-timeout", "15m", "./test/packages"), test: true}}},
 	{name: "e2e", cmds: []command{{args: goes("test", "-json", "-vet=off", "-count=1", "-parallel", "6", "-timeout", "20m", "./test/e2e"), test: true}},
-		alone: command{args: goes("test", "-json", "-vet=off", "-count=1", "-timeout", "5m"), test: true}},
+		alone: command{args: goes("test", "-json", "-vet=off", "-count=1", "-parallel", "6", "-timeout", "5m"), test: true}},
 	{name: "browser", cmds: []command{{args: goes("-C", "test/browser", "vet", ".")}, {args: goes("-C", "test/browser", "test", "-json", "-vet=off", "-count=1", "-timeout", "15m", "."), test: true}}},
 	{name: "wine", cmds: []command{{args: goes("test", "-json", "-vet=off", "-count=1", "-timeout", "15m", "./test/wine"), test: true}}},
 }
@@ -137,7 +137,8 @@ func main() {
 
 // total is what became of tests.
 type total struct {
-	passed, failed int
+	passed, failed int      // tests without tests inside
+	good           []string // names of all that passed, as in failure
 	failures       []failure
 	flaky          []failure // those that passed when they were repeated; they count as neither passed nor failed
 	skips          []skip
@@ -173,10 +174,9 @@ func (t *total) sums() string {
 	return b.String()
 }
 
-// test is the package and the test without tests around it; none if this is no test.
+// test is the package and the test; none if this is no test.
 func (f failure) test() (pkg, name string) {
 	pkg, name, _ = strings.Cut(f.name, " ")
-	name, _, _ = strings.Cut(name, "/")
 	return pkg, name
 }
 
@@ -202,38 +202,56 @@ func (t *total) fail(name string, said []string) {
 // repeat runs the tests that failed once more, each alone, if they are few and nothing worse has happened.
 // What passes then is flaky instead of failed.
 func (s stage) repeat(out io.Writer, t *total) {
-	type test struct{ pkg, name string }
-	var tests []test
+	failed := map[string][]failure{} // by what repeats them
+	var commands []string
 	for _, f := range t.failures {
-		pkg, name := f.test()
 		if !f.alone {
 			return
 		}
-		if !slices.Contains(tests, test{pkg, name}) {
-			tests = append(tests, test{pkg, name})
+		pkg, name := f.test()
+		test, _, _ := strings.Cut(name, "/")
+		if key := pkg + " " + test; failed[key] == nil {
+			commands = append(commands, key)
+			failed[key] = []failure{f}
+		} else {
+			failed[key] = append(failed[key], f)
 		}
 	}
-	if s.alone.args == nil || len(tests) > maxRepeats {
+	if s.alone.args == nil || len(commands) > maxRepeats {
 		return
 	}
-	for _, again := range tests {
-		fmt.Fprintf(out, "== %s: once more, alone: %s %s\n", s.name, again.pkg, again.name)
+	t.failed, t.failures = 0, nil
+	for _, key := range commands {
+		fmt.Fprintf(out, "== %s: once more, alone: %s\n", s.name, key)
+		pkg, test, _ := strings.Cut(key, " ")
 		c := s.alone
-		c.args = append(slices.Clone(c.args), "-run", "^"+again.name+"$", again.pkg)
-		got := c.run(out)
-		var still []failure
-		for _, f := range t.failures {
-			pkg, name := f.test()
-			skipped := slices.ContainsFunc(got.skips, func(k skip) bool { return k.test == strings.Replace(f.name, " ", ".", 1) })
-			if again == (test{pkg, name}) && got.failed == 0 && got.passed > 0 && !skipped {
-				t.failed--
+		c.args = append(slices.Clone(c.args), "-run", pattern(test, failed[key]), pkg)
+		again := c.run(out)
+		for _, f := range failed[key] {
+			if again.failed == 0 && slices.Contains(again.good, f.name) {
 				t.flaky = append(t.flaky, f)
 			} else {
-				still = append(still, f)
+				t.failed++
+				t.failures = append(t.failures, f)
 			}
 		}
-		t.failures = still
 	}
+}
+
+// pattern is for "-run": the test, but of the tests right inside of it only those in which something has failed.
+func pattern(test string, failed []failure) string {
+	var inside []string
+	for _, f := range failed {
+		_, name := f.test()
+		parts := strings.SplitN(name, "/", 3)
+		if len(parts) == 1 {
+			return "^" + test + "$"
+		}
+		if part := regexp.QuoteMeta(parts[1]); !slices.Contains(inside, part) {
+			inside = append(inside, part)
+		}
+	}
+	return "^" + test + "$/^(" + strings.Join(inside, "|") + ")$"
 }
 
 func (s stage) run(out io.Writer) (t total) {
@@ -336,8 +354,11 @@ func read(in io.Reader, out io.Writer) (t total) {
 		case "pass":
 			if e.Test == "" {
 				fmt.Fprintf(out, "ok   %s %.1fs\n", e.Package, e.Elapsed)
-			} else if !parent[id] {
-				t.passed++
+			} else {
+				t.good = append(t.good, id)
+				if !parent[id] {
+					t.passed++
+				}
 			}
 			delete(output, id)
 			delete(said, id)

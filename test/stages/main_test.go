@@ -110,7 +110,7 @@ func TestWhatIsRepeated(t *testing.T) {
 		return text
 	}
 	prints := func(text string) command {
-		return command{args: []string{"sh", "-c", `printf %s "$1"; case $2$3$4 in "" | "-run^Test"[A-D]"\$p") ;; *) exit 1; esac`, "sh", text}, test: true}
+		return command{args: []string{"sh", "-c", `printf %s "$1"; case $2$3$4 in "" | "-run^Test"[A-D]"\$p" | '-run^TestA$/^(one|two\.2)$p') ;; *) exit 1; esac`, "sh", text}, test: true}
 	}
 	passes, fails := event("run", "TestA")+event("pass", "TestA"), failing("TestA")
 	const end = "\n"
@@ -123,8 +123,9 @@ func TestWhatIsRepeated(t *testing.T) {
 		"fails again":                      {failing("TestA"), fails, 0, 0, 1, 1},
 		"is skipped alone":                 {failing("TestA"), event("run", "TestA") + event("skip", "TestA"), 0, 0, 1, 1},
 		"is not there alone":               {failing("TestA"), "", 0, 0, 1, 1},
-		"two of its tests":                 {event("run", "TestA") + failing("TestA/one", "TestA/two") + event("fail", "TestA"), passes, 0, 2, 0, 1},
-		"three":                            {failing("TestA", "TestB", "TestC"), passes, 0, 3, 0, 3},
+		"two of its tests":                 {event("run", "TestA") + failing("TestA/one", "TestA/two.2/deep") + event("fail", "TestA"), event("run", "TestA") + event("run", "TestA/one") + event("pass", "TestA/one") + event("run", "TestA/two.2/deep") + event("pass", "TestA/two.2/deep") + event("pass", "TestA"), 0, 2, 0, 1},
+		"one of two is not there alone":    {event("run", "TestA") + failing("TestA/one", "TestA/two.2") + event("fail", "TestA"), event("run", "TestA") + event("run", "TestA/one") + event("pass", "TestA/one") + event("pass", "TestA"), 0, 1, 1, 1},
+		"three":                            {failing("TestA", "TestB", "TestC"), passes + event("pass", "TestB") + event("pass", "TestC"), 0, 3, 0, 3},
 		"four":                             {failing("TestA", "TestB", "TestC", "TestD"), passes, 0, 0, 4, 0},
 		"a package that fails by itself":   {failing("TestA") + `{"Action":"fail","Package":"q"}` + end, passes, 0, 0, 2, 0},
 		"a build that fails":               {failing("TestA") + `{"Action":"build-fail","ImportPath":"q"}` + end, passes, 0, 0, 2, 0},
