@@ -54,6 +54,8 @@ var meanings = map[string]string{
 	"MaxConnectionBurst":            "how many connections of one address (IPv6: /64) are accepted at once, and how many more each second; see [security](security.md#against-floods)",
 	"MaxOutputBufferSize":           "bytes that may be queued on a meta connection before packets (not requests) are dropped",
 	"MaxTimeout":                    "longest wait between two attempts to connect",
+	"Webhook":                       "post [events](monitoring.md#webhooks) to this URL, `https://…`, signed with the secret in `WebhookSecretFile`",
+	"WebhookSecretFile":             "a file with the secret that posts to `Webhook` are signed with: at least 16 bytes, readable by its owner only",
 	"Metrics":                       "serve [metrics](monitoring.md#metrics) for Prometheus at `address [port]`, by default port 9655; without it nowhere",
 	"MinTimeout":                    "shortest wait between two attempts to connect",
 	"Mode":                          "route by IP address (`router`), like an Ethernet switch, or like a hub; the same at all nodes",

@@ -66,6 +66,8 @@ type Settings struct {
 	StrictSubnets       bool
 	SourceCheck         bool
 	Metrics             Address // where Prometheus is answered; no Host: nowhere
+	Webhook             string  // a URL that events are posted to; "": none
+	WebhookSecretFile   string  // "": none
 	Workers             int     // goroutines that seal and open under load; -1: by the number of processors
 	TunnelServer        bool
 
@@ -180,17 +182,19 @@ func ReadSettings(pool *Pool, self node.Name, dir string) (Settings, []Warning) 
 
 		PriorityInheritance: r.Bool("PriorityInheritance"),
 
-		BroadcastSubnets: List(r, "BroadcastSubnet", subnet.ParseLocal),
-		Subnets:          List(r, "Subnet", subnet.ParseLocal),
-		DecrementTTL:     r.Bool("DecrementTTL"),
-		DirectOnly:       r.Bool("DirectOnly"),
-		Relay:            r.Bool("Relay"),
-		ClampMSS:         r.Bool("ClampMSS"),
-		TunnelServer:     r.Bool("TunnelServer"),
-		StrictSubnets:    r.Bool("StrictSubnets"),
-		SourceCheck:      r.Bool("SourceCheck"),
-		Workers:          r.IntOr("Workers", -1),
-		Metrics:          r.address("Metrics"),
+		BroadcastSubnets:  List(r, "BroadcastSubnet", subnet.ParseLocal),
+		Subnets:           List(r, "Subnet", subnet.ParseLocal),
+		DecrementTTL:      r.Bool("DecrementTTL"),
+		DirectOnly:        r.Bool("DirectOnly"),
+		Relay:             r.Bool("Relay"),
+		ClampMSS:          r.Bool("ClampMSS"),
+		TunnelServer:      r.Bool("TunnelServer"),
+		StrictSubnets:     r.Bool("StrictSubnets"),
+		SourceCheck:       r.Bool("SourceCheck"),
+		Workers:           r.IntOr("Workers", -1),
+		Metrics:           r.address("Metrics"),
+		Webhook:           r.String("Webhook"),
+		WebhookSecretFile: r.Path("WebhookSecretFile", dir),
 
 		IndirectData:   r.Bool("IndirectData"),
 		TCPOnly:        r.Bool("TCPOnly"),

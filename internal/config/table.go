@@ -94,6 +94,8 @@ var table = []Variable{
 	{Name: "Route", Flags: Server | Multiple | Reload, Kind: NetRoute, Since: "tincan"},
 
 	{Name: "Metrics", Flags: Server, Kind: Endpoint, Since: "tincan"},
+	{Name: "Webhook", Flags: Server, Kind: Text, Since: "tincan"},
+	{Name: "WebhookSecretFile", Flags: Server, Kind: Path, Since: "tincan"},
 
 	// ------------------------------------------------ ours: which paths packets take
 

@@ -128,6 +128,7 @@ type Daemon struct {
 	events    *events.Log
 	pathWatch *pathWatch
 	meshView  *meshView
+	teller    *teller
 	conflicts *conflicts // about our addresses
 	stop      context.CancelFunc
 	failed    chan error // why the node has to end; room for one
@@ -317,6 +318,7 @@ func (d *Daemon) open() error {
 		d.standby = newStandby()
 	}
 	d.graph = newGraphExporter(d)
+	d.teller = newTeller(d)
 	d.conflicts = &conflicts{claims: newClaims(), core: d.core, log: d.log, network: d.network, reload: d.reload}
 	return nil
 }
@@ -412,6 +414,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 	endCore := inBackground(d.core.run)
 	defer inBackground(d.pathWatch.run)()
 	defer inBackground(d.meshView.answer)()
+	defer inBackground(d.teller.run)()
 	defer inBackground(d.meshView.look)()
 	defer inBackground(d.meshView.remember)()
 	defer inBackground(func(ctx context.Context) { d.conflicts.run(ctx, d.opts.Layout) })()

@@ -35,6 +35,7 @@ const (
 	SubnetDown         = "subnet-down"
 	InvitationCreated  = "invitation-created"
 	InvitationAccepted = "invitation-accepted"
+	Event              = "event" // for each event that people want to be told of
 )
 
 // NodeUp is the name of the script that runs after host-up for one node.
@@ -58,6 +59,10 @@ type Env struct {
 	Weight         int    // WEIGHT, only with Subnet; tinc 1.1 leaves it empty for the default, 10
 	InvitationFile string // INVITATION_FILE
 	InvitationURL  string // INVITATION_URL
+
+	Event     string // EVENT, a kind of events
+	EventID   string // EVENT_ID
+	EventText string // EVENT_TEXT
 }
 
 // vars is e as NAME=value, in the order of the fields.
@@ -85,6 +90,9 @@ func (e Env) vars() []string {
 	}
 	set("INVITATION_FILE", e.InvitationFile)
 	set("INVITATION_URL", e.InvitationURL)
+	set("EVENT", e.Event)
+	set("EVENT_ID", e.EventID)
+	set("EVENT_TEXT", e.EventText)
 	return out
 }
 
@@ -94,7 +102,7 @@ func (e Env) vars() []string {
 var ours = map[string]bool{
 	"NETNAME": true, "NAME": true, "DEVICE": true, "INTERFACE": true, "DEBUG": true,
 	"NODE": true, "REMOTEADDRESS": true, "REMOTEPORT": true, "SUBNET": true, "WEIGHT": true,
-	"INVITATION_FILE": true, "INVITATION_URL": true,
+	"INVITATION_FILE": true, "INVITATION_URL": true, "EVENT": true, "EVENT_ID": true, "EVENT_TEXT": true,
 	"LISTEN_PID": true, "LISTEN_FDS": true, "LISTEN_FDNAMES": true,
 }
 
