@@ -186,8 +186,7 @@ func (a *arena) observe() {
 		a.wires = append(a.wires, w)
 	}
 	for _, n := range a.honest() {
-		rss, err := n.daemon.RSS()
-		a.must(err)
+		rss := n.memory()
 		a.before[n] = &snapshot{a.hostFiles(n), n.file("tinc.conf"), rss, len(n.log())}
 		a.rss[n] = rss
 	}

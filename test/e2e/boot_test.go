@@ -165,8 +165,7 @@ func TestWhoShallNotGetIn(t *testing.T) {
 	w := newWorld(t, "ip4")
 	boot, mallory := w.node("boot"), w.node("mallory")
 	url, token := boot.boots()
-	before, err := boot.daemon.RSS()
-	w.must(err)
+	before := boot.memory()
 	base := "http://" + url
 	client := mallory.HTTP()
 	post := func(path string, body io.Reader) int {
@@ -219,9 +218,7 @@ func TestWhoShallNotGetIn(t *testing.T) {
 			}
 		})
 	}
-	after, err := boot.daemon.RSS()
-	w.must(err)
-	if grown := after - before; grown > 16<<20 {
+	if grown := boot.memory() - before; grown > 16<<20 {
 		t.Errorf("the memory has grown by %d KiB", grown>>10)
 	}
 	if files := boot.files(confBase + "/hosts"); len(files) != 1 {

@@ -113,7 +113,7 @@ func TestBroadcastStorm(t *testing.T) {
 	s.allReach()
 	before := make([]int, len(s.nodes))
 	for i, n := range s.nodes {
-		before[i], _ = n.daemon.RSS()
+		before[i] = n.memory()
 	}
 	arp := func(i int) []byte { return etherFrame(broadcastMAC, macOf(0), 0x0806, make([]byte, 46)) }
 	sent := s.card(0).floods(10_000, 2*time.Second, arp)
@@ -123,8 +123,7 @@ func TestBroadcastStorm(t *testing.T) {
 	_, err := s.pcs[0].Reach(s.pcs[2].Addr("ip4"), patience)
 	w.must(err)
 	for i, n := range s.nodes {
-		after, err := n.daemon.RSS()
-		w.must(err)
+		after := n.memory()
 		t.Logf("%s: %d KiB before, %d KiB after %d broadcasts", n.Name(), before[i]>>10, after>>10, sent)
 		if after > before[i]+32<<20 {
 			t.Errorf("%s has grown from %d to %d KiB", n.Name(), before[i]>>10, after>>10)
