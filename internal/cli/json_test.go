@@ -75,6 +75,7 @@ What the commands of tincan print with ` + "`--json`" + `, made from the program
 
 * An object, or one object per line where noted. Messages go to standard error, and the exit status is as without ` + "`--json`" + `.
 * Names and their meanings do not change; new ones may be added at any time. ` + "`json_format`" + ` of ` + "`tincan version --json`" + ` increases if that is ever broken.
+* The [HTTP API](api.md) answers in the same forms.
 * Units are in the names (` + "`_ms`, `_bytes`" + `) or in the table. Times are RFC 3339. Texts for people may change; codes and the fixed words of the tables do not.
 * A key that "may be missing" is left out if it is empty, zero or false.
 `
