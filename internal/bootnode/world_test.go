@@ -75,6 +75,18 @@ func newBootAt(t *testing.T, at StoreURL, name node.Name, number byte, old ...Pr
 	return b
 }
 
+// announced is a listener that tells when it is used for the first time.
+type announced struct {
+	net.Listener
+	ready chan struct{}
+	once  sync.Once
+}
+
+func (a *announced) Accept() (net.Conn, error) {
+	a.once.Do(func() { close(a.ready) })
+	return a.Listener.Accept()
+}
+
 // serve starts the service until the end of the test. When it is called again a
 // new server takes the place of the old one, as after a restart.
 func (b *boot) serve(cert *tls.Config) {
@@ -86,14 +98,20 @@ func (b *boot) serve(cert *tls.Config) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	b.must(err)
 	ctx, stop := context.WithCancel(b.Context())
-	done := make(chan error)
-	go func() { done <- server.Serve(ctx, l) }()
+	done, ready := make(chan error, 1), make(chan struct{})
+	go func() { done <- server.Serve(ctx, &announced{Listener: l, ready: ready}) }()
 	b.Cleanup(func() {
 		stop()
 		if err := <-done; err != nil {
 			b.Error(err)
 		}
 	})
+	select {
+	case <-ready: // from here on what is in the server is not touched before somebody asks
+	case err := <-done:
+		done <- err
+		b.Fatal("it does not begin")
+	}
 	scheme := "http://"
 	if b.server.TLS != nil {
 		scheme = "https://"
