@@ -139,9 +139,6 @@ func TestANameAndAnAddressAreGivenOnce(t *testing.T) {
 		wg.Wait()
 		return int(n.Load())
 	}
-	if n := race(func(i int) Request { return who("alice", 2, byte(i), secret, boots[i%3].url) }); n != 1 {
-		t.Errorf("%d nodes have one name", n)
-	}
 	if n := race(func(i int) Request {
 		r := who(fmt.Sprintf("node%d", i), 3, byte(i), secret, boots[i%3].url)
 		r.Assign, r.Host = false, append(r.Host, "Subnet = 10.7.9.0/24\n"...)
@@ -151,6 +148,9 @@ func TestANameAndAnAddressAreGivenOnce(t *testing.T) {
 		return r
 	}); n != 1 {
 		t.Errorf("%d nodes have overlapping subnets", n)
+	}
+	if n := race(func(i int) Request { return who("alice", 2, byte(i), secret, boots[i%3].url) }); n != 1 {
+		t.Errorf("%d nodes have one name", n)
 	}
 	// A range that is nearly full is filled to the last address.
 	full := fleet(t, startStore(t).at, 3)

@@ -54,6 +54,7 @@ type Server struct {
 	// Log gets one line for each newcomer that is let in or refused. It may be nil.
 	Log func(text string)
 
+	opened   sync.Once
 	mu       sync.Mutex
 	service  *identity // nil until the store has said it
 	sessions sessions
@@ -102,10 +103,10 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 
 // open prepares the server, and reads the identity of the service.
 func (s *Server) open(ctx context.Context) error {
-	s.mu.Lock()
-	s.failures = limit.Buckets{Limit: failureLimit, Most: maxRemembered}
-	s.logs = limit.Buckets{Limit: logLimit, Most: maxRemembered}
-	s.mu.Unlock()
+	s.opened.Do(func() {
+		s.failures = limit.Buckets{Limit: failureLimit, Most: maxRemembered}
+		s.logs = limit.Buckets{Limit: logLimit, Most: maxRemembered}
+	})
 	_, err := s.identity(ctx)
 	return err
 }
