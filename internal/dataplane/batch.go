@@ -7,6 +7,7 @@ type txBatch struct {
 	p        *Plane
 	buf      []byte     // datagrams of one run are contiguous
 	bySocket []gsoBatch // by socket
+	gatherer gatherer
 }
 
 const outSize = 128 * 1024
@@ -33,7 +34,7 @@ func (o *txBatch) put(path udpPath, datagram []byte) {
 func (o *txBatch) flush() {
 	for i := range o.bySocket {
 		if q := &o.bySocket[i]; len(q.list) > 0 {
-			o.p.send(i, q.list, nil)
+			o.gatherer.send(o.p, i, q.list)
 			q.reset()
 		}
 	}

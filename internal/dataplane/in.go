@@ -426,7 +426,7 @@ func (r *receiver) flush() {
 	r.out.flush()
 	for i := range r.relays {
 		if q := &r.relays[i]; len(q.list) > 0 {
-			r.p.send(i, q.list, nil)
+			r.out.gatherer.send(r.p, i, q.list)
 			q.reset()
 		}
 	}
