@@ -10,7 +10,6 @@ import (
 
 	"tincan/internal/confdir"
 	"tincan/internal/config"
-	"tincan/internal/hostfile"
 	"tincan/internal/keys"
 	"tincan/internal/members"
 	"tincan/internal/mesh"
@@ -146,17 +145,7 @@ func (m *membership) judgeHost(name node.Name, data []byte) (signed bool, err er
 	if s == nil || m.d.network().Settings.Roster != config.RosterSigned {
 		return false, nil
 	}
-	member := s.State().Member(name)
-	ed, pem := hostfile.Key(data)
-	switch rsa, err := keys.ParseRSAPublic(pem); {
-	case member == nil || member.Ended(time.Now().Unix()):
-		return true, fmt.Errorf("%s is no member of the network", name)
-	case ed != nil && *ed != member.Key:
-		return true, fmt.Errorf("its key is not the one that the roster has for %s", name)
-	case err == nil && rsa.Hash() != member.RSA:
-		return true, fmt.Errorf("its RSA key is not the one that the roster has for %s", name)
-	}
-	return true, nil
+	return true, members.JudgeHost(s.State(), name, data, time.Now())
 }
 
 // changed is what the protocol core is told of a state. A part of a roster does not count. It also puts the policy in force.

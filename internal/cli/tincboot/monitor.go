@@ -18,6 +18,7 @@ import (
 
 	"tincan/internal/confdir"
 	"tincan/internal/keydist"
+	"tincan/internal/members"
 	"tincan/internal/node"
 	"tincan/internal/terminal"
 )
@@ -186,8 +187,12 @@ func (o monitorOptions) run(ctx context.Context, s terminal.Streams, layout func
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	say := func(_ int, text string) { fmt.Fprintln(s.Err, text) }
+	store := &keydist.Store{Layout: l, Self: name, Replace: true}
+	if err := o.believeRoster(store, say); err != nil {
+		return err
+	}
 	m := keydist.New(keydist.Config{
-		Store: &keydist.Store{Layout: l, Self: name, Replace: true}, Self: name, Port: o.port,
+		Store: store, Self: name, Port: o.port,
 		Device:    o.iface,
 		Addresses: func() ([]netip.Addr, error) { return keydist.InterfaceAddresses(o.iface) },
 		Timeout:   o.timeout, Interval: o.interval, Reindex: o.reindex,
@@ -198,6 +203,33 @@ func (o monitorOptions) run(ctx context.Context, s terminal.Streams, layout func
 		return err
 	}
 	return errEnded
+}
+
+// believeRoster has only host files of members stored in a signed network, with the keys of the roster, and names those that
+// are here though they should not be: tincd lets their nodes in.
+func (o monitorOptions) believeRoster(store *keydist.Store, say func(level int, text string)) error {
+	r, err := members.OpenOnDisk(store.Layout)
+	if err != nil {
+		return terminal.Hint(fmt.Errorf("the network is a signed one, but who belongs to it is not known: %w", err),
+			"copy the file roster from a node that tincan runs, or run this one with tincan, which keeps it up to date: tincan up")
+	}
+	if r == nil {
+		return nil
+	}
+	store.Roster = func(name node.Name, data []byte) (bool, error) { return true, r.Judge(name, data) }
+	say(0, "the network is a signed one: host files of its members only are stored, by the roster here. tincd does not keep it up to date; tincan up does")
+	names, err := store.Names()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if data, err := store.Read(name); err == nil && name != store.Self {
+			if err := r.Judge(name, data); err != nil {
+				say(0, fmt.Sprintf("warning: %s is to be deleted, since tincd lets the node in by it: %v", store.Layout.Host(name), err))
+			}
+		}
+	}
+	return nil
 }
 
 // layout finds the directory of the network.
