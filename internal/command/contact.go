@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -132,8 +133,9 @@ func FirstNeighbour(ctx context.Context, l confdir.Layout) node.Name {
 	return awaitContact(ctx, l, neighbourWait).peer
 }
 
-// lines says it, for a newcomer in every case.
-func (f contact) lines(port string) (list []string) {
+// lines says it, for a newcomer in every case. outside is its name if it may be that no member lets it in before an owner has
+// approved it, else "".
+func (f contact) lines(port string, outside node.Name) (list []string) {
 	switch {
 	case f.peer != "" && f.address != "":
 		return []string{fmt.Sprintf("connected with %s at %s", f.peer, f.address)}
@@ -144,7 +146,22 @@ func (f contact) lines(port string) (list []string) {
 	for _, n := range f.failures[:min(len(f.failures), maxUnreached)] {
 		list = append(list, fmt.Sprintf("could not reach %s: %s", n.Node, n.Problem))
 	}
+	if outside != "" {
+		return append(list, fmt.Sprintf("hint: if the invitation asks for approval, an owner has to approve this node: tincan approve %s; else: does the other node run, and is its port%s open there, TCP and UDP?", outside, port))
+	}
 	return append(list, "hint: does the other node run, and is its port"+port+" open there, TCP and UDP?")
+}
+
+// waitingToBeLetIn is the name of the node if it belongs to a signed network whose roster it has never had, else "".
+func waitingToBeLetIn(l confdir.Layout) node.Name {
+	n, _, err := confdir.Load(l, nil)
+	if err != nil || n.Settings.NetworkID == "" || n.Settings.Roster == config.RosterOpen {
+		return ""
+	}
+	if _, err := os.Stat(l.Roster()); err == nil {
+		return ""
+	}
+	return n.Name
 }
 
 // ContactLines waits for a newcomer's first contact and says what has become of it. There are none if the
@@ -154,7 +171,7 @@ func ContactLines(ctx context.Context, l confdir.Layout) []string {
 	if ctx.Err() != nil {
 		return nil
 	}
-	return f.lines(portsOf(l))
+	return f.lines(portsOf(l), waitingToBeLetIn(l))
 }
 
 // portsOf names the ports of the nodes that a node connects to, with a blank before: " 655".

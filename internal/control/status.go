@@ -179,6 +179,8 @@ type NodeView struct {
 	MetaPostQuantum bool `json:"meta_post_quantum,omitempty"`
 	// Weakness is what is wrong with the keys for its packets: a code of why.
 	Weakness string `json:"weakness,omitempty"`
+	// Outside is why it is no member of a signed network: a code of why.
+	Outside string `json:"outside,omitempty"`
 	// Silent: in a signed network, others say that it is reachable, but it does not answer.
 	Silent bool `json:"silent,omitempty"`
 	// Probes is what has become of the probes of its direct path, missing if there were none.
@@ -372,6 +374,7 @@ func View(n *NodeInfo) NodeView {
 		WrongKey:  n.WrongKey,
 		Cipher:    n.Encryption, PostQuantum: n.PostQuantum, MetaCipher: n.Connection, MetaPostQuantum: n.ConnectionPostQuantum,
 		Weakness: n.Weakness,
+		Outside:  n.Outside,
 		Silent:   n.Silent,
 		Removed:  n.Removed,
 		Probes:   n.Probes,

@@ -127,6 +127,7 @@ type NodeInfo struct {
 	PostQuantum, ConnectionPostQuantum bool    // whether their keys are
 	Weakness                           string  // what is wrong with the keys for its packets: a code of "why"; "" if nothing is
 	Removed                            bool    // its owner has deleted its host file here, so nothing is sent to it
+	Outside                            string  // in a signed network, why it is no member: a code of "why"; "" if it is one
 	Silent                             bool    // in a signed network, others say that it is reachable, but it does not answer
 	Probes                             *Probes // nil: there were none
 	Program                            string  // what it calls its program, as "tincan/1.0"; "" if it does not say

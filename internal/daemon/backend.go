@@ -114,6 +114,9 @@ func (b *backend) node(n mesh.NodeInfo) control.NodeInfo {
 	if n.Self {
 		c.Address = control.Address{Host: control.Myself, Port: strconv.Itoa(int(b.d.socks.port(b.d.network().Settings)))}
 	}
+	if !n.Self {
+		c.Outside = b.outside(n.Name)
+	}
 	c.Counters = b.counters(n.Name)
 	if n.Self {
 		c.Program = b.d.program()

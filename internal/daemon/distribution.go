@@ -184,8 +184,14 @@ func (s *distribution) Key(name node.Name) (key *keys.PublicKey, vouched bool) {
 
 // What the control socket asks (control.KeyKeeper).
 
-// ChangedKeys lists the keys that wait for a person.
+var errRosterSays = &Hinted{errors.New("the network is a signed one, so the roster says who belongs to it and by which key"),
+	"remove the old key and admit the new one, where an owner's key is: tincan remove NODE, tincan admit NODE --key KEY"}
+
+// ChangedKeys lists the keys that wait for a person. In a signed network none does: the roster says which is right.
 func (b *backend) ChangedKeys() []control.KeyChange {
+	if b.signed() {
+		return nil
+	}
 	var out []control.KeyChange
 	for _, c := range b.d.distribution.store.Changes() {
 		out = append(out, control.KeyChange(c))
@@ -207,6 +213,9 @@ func (b *backend) RemoveNode(name node.Name) error {
 
 // AcceptKey makes the other key of a node the known one, and uses it.
 func (b *backend) AcceptKey(name node.Name) error {
+	if b.signed() {
+		return errRosterSays
+	}
 	s := b.d.distribution
 	if err := s.store.Accept(name); err != nil {
 		return err

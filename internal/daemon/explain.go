@@ -116,15 +116,18 @@ func (d *Daemon) command() string {
 // Problems finds what is wrong with our interface and its addresses (control.Diagnoser).
 func (b *backend) Problems() (list []control.Problem) {
 	d := b.d
+	if p := b.notLetIn(); p != nil {
+		list = append(list, *p)
+	}
 	if !d.hasInterface() || d.standby != nil && !d.standby.wanted.Load() {
-		return nil
+		return list
 	}
 	q := netdiag.Question{Interface: d.netif.Name(), Command: d.command()}
 	if d.netif.Configured() {
 		q.Own = d.network().Settings.Ifconfig
 	}
 	if d.network().Settings.Mode != route.ByAddress && len(q.Own) == 0 {
-		return nil // it may be part of a bridge
+		return list // it may be part of a bridge
 	}
 	for _, f := range netdiag.Look(q) {
 		list = append(list, control.Problem(f))

@@ -50,7 +50,7 @@ func (n newcomers) Find(cookie []byte, now time.Time) *invite.Invited {
 	if i == nil {
 		return nil
 	}
-	inv := &invite.Invited{Name: i.Name, Choose: len(i.Choose) > 0, Used: i.Used}
+	inv := &invite.Invited{Name: i.Name, Choose: len(i.Choose) > 0, Approval: i.Approval, Used: i.Used}
 	for _, s := range i.Subnets {
 		if p := s.Prefix(); p.IsValid() && p.IsSingleIP() {
 			inv.Addresses = append(inv.Addresses, p.Addr())

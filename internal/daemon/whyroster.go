@@ -9,6 +9,7 @@ import (
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/members"
+	"tincan/internal/mesh"
 	"tincan/internal/node"
 	"tincan/internal/roster"
 )
@@ -48,6 +49,9 @@ func (b *backend) whyRoster(name node.Name, r *control.WhyReport) {
 	}
 	if !s.Whole() {
 		r.Reasons = append(r.Reasons, control.WhyReason{Code: whyNoRoster, Text: "this node does not have the roster yet, and believes everybody until a neighbour has sent it"})
+		if p := b.notLetIn(); p != nil {
+			r.Good, r.Change = false, p.Change
+		}
 		return
 	}
 	state, now, self := s.State(), time.Now().Unix(), b.d.network().Name
@@ -71,6 +75,39 @@ func (b *backend) whyRoster(name node.Name, r *control.WhyReport) {
 	default:
 		say(code, admitWhereOwner+"admit "+string(name), "%s", text)
 	}
+}
+
+// notLetIn is what the matter may be with a node that has never had the roster, and has no connection; nil: it has.
+func (b *backend) notLetIn() *control.Problem {
+	s := b.d.membership.current()
+	if s == nil || s.Whole() || b.d.network().Settings.Roster == config.RosterOpen {
+		return nil
+	}
+	connected := false
+	b.d.core.call(func(m *mesh.Mesh) {
+		connected = slices.ContainsFunc(m.Conns(), func(c mesh.ConnInfo) bool { return c.Active })
+	})
+	if connected {
+		return nil
+	}
+	name := b.d.network().Name
+	return &control.Problem{
+		Code: whyNoRoster, Text: "no member of the network has let this node in yet, so it does not have the roster",
+		Change: fmt.Sprintf("if it was invited with --approve: %sapprove %s; else see %s netcheck", admitWhereOwner, name, b.d.command()),
+	}
+}
+
+// outside is why a node is no member of a signed network, as a code; "" if it is one, or the network is open.
+func (b *backend) outside(name node.Name) (code string) {
+	if s := b.d.membership.enforcing(); s != nil && b.signed() {
+		code, _ = against(s.State(), name, time.Now().Unix())
+	}
+	return code
+}
+
+// signed tells whether the roster decides who belongs to the network.
+func (b *backend) signed() bool {
+	return b.d.membership.enforcing() != nil && b.d.network().Settings.Roster == config.RosterSigned
 }
 
 // against is what the roster says against a node; "" if it is a member.

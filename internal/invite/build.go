@@ -97,6 +97,7 @@ func (j *joiner) build(data []byte) (*builder, error) {
 		b.add("invitation-data", data, confdir.SecretMode)
 	}
 	b.add("tinc.conf", conf.Bytes(), 0o644)
+	b.res.Approval = slices.ContainsFunc(t.lines, func(l line) bool { return l.is(needsApproval) })
 	b.res.Settings = append(rows(conf.Bytes()), kept...)
 	return b, b.checkClash()
 }
@@ -165,7 +166,7 @@ func (j *joiner) distribute(t text) (conf, host *writer) {
 	conf.set("Name", string(t.name))
 	for _, l := range t.lines {
 		switch {
-		case l.variable == "" || l.comment() || l.is("NetName"):
+		case l.variable == "" || l.comment() || l.is("NetName") || l.is(needsApproval):
 			continue
 		case l.is("Ifconfig") || l.is("Route"):
 			if !j.TincUp {

@@ -53,6 +53,8 @@ type Request struct {
 	NetworkID string
 	Given     []netip.Addr
 	Choose    bool
+	// Approval is written, too: an owner has to approve the newcomer, who is told so.
+	Approval bool
 	// Back: the name was that of a node which has been removed or has left, and whose host file may still be here.
 	Back bool
 
@@ -293,6 +295,9 @@ func (r *Request) text(own, conf []byte, port uint16, inv *Invitation) ([]byte, 
 	}
 	if r.NetworkID != "" {
 		w.set("NetworkID", r.NetworkID)
+	}
+	if r.Approval {
+		w.set(needsApproval, "yes")
 	}
 	for _, p := range ownPrefixes(conf) {
 		addr, ok, err := r.addressIn(p, a)

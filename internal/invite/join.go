@@ -61,6 +61,7 @@ type Result struct {
 	Addresses []string       // ADDR/LEN that the inviter has given us
 	Port      uint16
 	Settings  []string // the lines of tinc.conf and of the own host file, keys apart
+	Approval  bool     // an owner has to approve it
 	Hosts     []string // of whom there is a host file
 	TincUp    string   // the script written with Options.TincUp
 	Enabled   bool     // it is called tinc-up and will be run

@@ -42,6 +42,7 @@ type Members interface {
 type Invited struct {
 	Name      string           // of the newcomer; "web*": any that begins with web; "": any
 	Addresses []netip.Addr     // that it grants
+	Approval  bool             // an owner has to approve the newcomer
 	Choose    bool             // whoever answers may grant addresses of the network's range
 	Used      []keys.PublicKey // who was admitted under it
 	Refusal   Refusal          // why nobody else is, "" if somebody may be
@@ -172,7 +173,7 @@ func (s *Server) taken(name node.Name) bool {
 func (s *Server) signedText(name node.Name, inv *Invited) (data []byte, chosen []netip.Addr, err error) {
 	r := Request{
 		Dir: s.Dir, NetName: s.NetName, Name: s.Name, Invitee: name, Taken: s.Taken, Rand: s.random(),
-		NetworkID: s.Members.NetworkID(), Given: inv.Addresses, Choose: inv.Choose,
+		NetworkID: s.Members.NetworkID(), Given: inv.Addresses, Choose: inv.Choose, Approval: inv.Approval,
 	}
 	if s.Port != nil {
 		r.Port = s.Port()
@@ -214,3 +215,6 @@ func (s *Server) storeSigned(data []byte, key keys.PublicKey) error {
 	}
 	return err
 }
+
+// needsApproval is what an invitation says if an owner has to approve the newcomer. It is no variable of a configuration.
+const needsApproval = "NeedsApproval"

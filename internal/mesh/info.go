@@ -18,6 +18,9 @@ type reports struct {
 	*env
 	*directory
 
+	roll interface { // who belongs to the network
+		enforced() bool
+	}
 	topology interface { // what is announced
 		seenTexts() int
 	}
@@ -135,7 +138,7 @@ func (rp *reports) nodesAfter(name node.Name, most int) []NodeInfo {
 		}
 		n := NodeInfo{
 			Name: p.name, ID: p.id, Subnets: sortedSubnets(p), Self: p == rp.self, Known: p.known(), HasAddr: p.hasAddress(),
-			Reachable: p.reachable(), Distance: -1, Since: p.since(), Problem: p.lastProblem(), WrongKey: p.howRefused() == refusedKey, Removed: p.isRemoved(), FirstHop: rp.forwarding.firstHop(p),
+			Reachable: p.reachable(), Distance: -1, Since: p.since(), Problem: p.lastProblem(), WrongKey: p.howRefused() == refusedKey, Removed: rp.isOut(p), FirstHop: rp.forwarding.firstHop(p),
 			MTU: rp.forwarding.usableMTU(p), Probes: p.probeCounts(),
 		}
 		_, n.MinMTU, n.MaxMTU = p.mtus()
@@ -171,6 +174,9 @@ func (rp *reports) nodesAfter(name node.Name, most int) []NodeInfo {
 	}
 	return out
 }
+
+// isOut tells whether p stays away since its host file was deleted here. In a signed network the roster decides instead.
+func (rp *reports) isOut(p *peer) bool { return p.isRemoved() && !rp.roll.enforced() }
 
 // proved tells whether p is more than what others say of it, see [Mesh.Proved].
 func (rp *reports) proved(p *peer) bool {

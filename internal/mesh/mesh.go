@@ -92,7 +92,7 @@ func New(cfg Config, in Deps, now time.Time) *Mesh {
 		env: e, directory: d, reach: m.reach, keyring: m.keyring, links: m.links, addresses: m.addresses, paths: m.paths, forwarding: m.forwarding, subnets: m.subnets,
 	}
 	*m.reports = reports{
-		env: e, directory: d, topology: m.topology, reach: m.reach, subnets: m.subnets, keyring: m.keyring, links: m.links, dialer: m.dialer, paths: m.paths, relays: m.relays, forwarding: m.forwarding,
+		env: e, directory: d, roll: m.roll, topology: m.topology, reach: m.reach, subnets: m.subnets, keyring: m.keyring, links: m.links, dialer: m.dialer, paths: m.paths, relays: m.relays, forwarding: m.forwarding,
 	}
 	d.begin = func(p *peer) {
 		p.born = e.now

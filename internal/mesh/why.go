@@ -125,7 +125,7 @@ func (rp *reports) why(name node.Name, f Found) Why {
 func (rp *reports) whyKey(w *Why, p *peer, f Found) {
 	by, contested := p.rival()
 	switch {
-	case p.isRemoved():
+	case rp.isOut(p):
 		w.Good = false
 		w.add(WhyRemoved, "the host file of %s was deleted here, so nothing is sent to it or believed of its key", p.name)
 		w.Change = fmt.Sprintf("if it is to come back: %s accept %s, or import its host file", f.Command, p.name)

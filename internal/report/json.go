@@ -169,11 +169,12 @@ type Invitation struct {
 type Joined struct {
 	Name      node.Name `json:"name"`
 	Network   string    `json:"network,omitempty"`
-	Directory string    `json:"directory"` // of the files
-	Addresses []string  `json:"addresses"` // in the VPN, with the length of the network
-	Settings  []string  `json:"settings"`  // stored from the invitation
-	Hosts     []string  `json:"hosts"`     // nodes whose host file was stored
-	Service   bool      `json:"service"`   // a service was requested; the exit status tells whether it was installed
+	Directory string    `json:"directory"`          // of the files
+	Addresses []string  `json:"addresses"`          // in the VPN, with the length of the network
+	Settings  []string  `json:"settings"`           // stored from the invitation
+	Hosts     []string  `json:"hosts"`              // nodes whose host file was stored
+	Approval  bool      `json:"approval,omitempty"` // an owner has to approve it
+	Service   bool      `json:"service"`            // a service was requested; the exit status tells whether it was installed
 }
 
 // Made is what "init --json" prints.

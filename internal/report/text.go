@@ -198,7 +198,7 @@ func writeKeys(b *strings.Builder, s *control.Status, f Form) {
 		}
 	}
 	for _, name := range wrong[:min(len(wrong), maxKeysShown)] {
-		f.sentence(b, yellow, "wrong key: ", fmt.Sprintf("%s was refused, since it does not have the key in hosts/%s here, or has another key of this node; more: %s why %s",
+		f.sentence(b, yellow, "wrong key: ", fmt.Sprintf("%s was refused, since it does not have the key in hosts/%s here (in a signed network: in the roster), or has another key of this node; more: %s why %s",
 			name, name, f.command(), name))
 	}
 	if more := len(wrong) - maxKeysShown; more > 0 {
@@ -418,7 +418,7 @@ func few(list []string, most int) []string {
 
 // pathColor says at a glance how well packets get there.
 func pathColor(n *control.NodeView) string {
-	if n.Removed {
+	if n.Removed || n.Outside != "" {
 		return dim
 	}
 	switch n.Path {
@@ -437,6 +437,9 @@ func pathColor(n *control.NodeView) string {
 
 // PathText is the path in words for people.
 func PathText(n *control.NodeView) string {
+	if text := outsideText(n.Outside); text != "" {
+		return text
+	}
 	if n.Removed {
 		return "removed here"
 	}
@@ -463,6 +466,21 @@ func PathText(n *control.NodeView) string {
 		}
 	}
 	return string(n.Path)
+}
+
+// outsideText says why a node is no member of a signed network, by a code of why; "" if it is one.
+func outsideText(code string) string {
+	switch code {
+	case "":
+		return ""
+	case "removed-member":
+		return "removed"
+	case "waits-for-approval":
+		return "to be approved"
+	case "membership-ended":
+		return "membership ended"
+	}
+	return "no member"
 }
 
 // protocolText adds which programs speak a version of the protocol, as far as that is certain.

@@ -220,7 +220,7 @@ func TestStatusMarksWhoWasRemovedHere(t *testing.T) {
 func TestStatusTellsOfAKeyThatDoesNotFit(t *testing.T) {
 	b := sampleMesh(t)
 	b.nodes[3].WrongKey = true // dave
-	if got := text(t, b.status(), 0); !strings.Contains(got, "\nwrong key: dave was refused, since it does not have the key in hosts/dave here, or has another key of this node; more: tincan why dave\n") {
+	if got := text(t, b.status(), 0); !strings.Contains(got, "\nwrong key: dave was refused, since it does not have the key in hosts/dave here (in a signed network: in the roster), or has another key of this node; more: tincan why dave\n") {
 		t.Error(got)
 	}
 }
@@ -290,5 +290,25 @@ func TestWordsForTheFirstHop(t *testing.T) {
 	}
 	if got := color(&b.nodes[1]) + color(&b.nodes[2]) + color(&b.nodes[4]); got != "blackorangeblack" {
 		t.Errorf("the colours of the graph are %s", got)
+	}
+}
+
+// What the roster says of a node counts more than what was deleted here, and comes with the right words.
+func TestPathTextOfNodesOfASignedNetwork(t *testing.T) {
+	for _, c := range []struct {
+		node control.NodeView
+		text string
+	}{
+		{control.NodeView{Path: control.PathUnreachable, Removed: true}, "removed here"},
+		{control.NodeView{Path: control.PathUnreachable, Removed: true, Outside: "removed-member"}, "removed"},
+		{control.NodeView{Path: control.PathUnreachable, Outside: "waits-for-approval"}, "to be approved"},
+		{control.NodeView{Path: control.PathUnreachable, Outside: "membership-ended"}, "membership ended"},
+		{control.NodeView{Path: control.PathUnreachable, Outside: "not-a-member"}, "no member"},
+		{control.NodeView{Path: control.PathIdle, Silent: true}, "no answer"},
+		{control.NodeView{Path: control.PathIdle}, "idle"},
+	} {
+		if got := PathText(&c.node); got != c.text {
+			t.Errorf("%+v: %q, want %q", c.node, got, c.text)
+		}
 	}
 }

@@ -246,13 +246,22 @@ func TestInvitationsOutliveTheirMaker(t *testing.T) {
 	// Who needs approval is in only after it.
 	frank, grace := w.node("frank"), w.node("grace")
 	for _, n := range []*node{frank, grace} {
-		n.tincan("join", urls[n.Name()])
+		if out := n.tincan("join", "--json", urls[n.Name()]); !strings.Contains(out, `"approval": true`) {
+			t.Errorf("%s is not told that it needs approval: %s", n.Name(), out)
+		}
 		n.start()
 		if alice.hasMember(n.Name()) {
 			t.Errorf("%s is a member without approval", n.Name())
 		}
 	}
 	w.eventually("two wait for approval", patience, func() bool { return len(alice.view().Pending) == 2 })
+	for _, command := range []string{"status", "why alice"} {
+		w.eventually(command+" says who has to do what", patience, func() bool {
+			text, _ := frank.try(strings.Fields(command)...)
+			return strings.Contains(strings.Join(strings.Fields(text), " "), "tincan approve frank")
+		})
+	}
+	refuses(alice, "accept", "bob").says("the roster says who belongs to it")
 	alice.tincan("deny", "grace")
 	alice.tincan("approve", "frank")
 	frank.vpn("ip4")

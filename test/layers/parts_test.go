@@ -86,7 +86,7 @@ var parts = map[string]partOf{
 	},
 	"reports": {
 		files: "info why",
-		calls: "topology reach subnets keyring links dialer paths relays forwarding",
+		calls: "roll topology reach subnets keyring links dialer paths relays forwarding",
 	},
 	// What the parts have in common: whom they may look up, and what they may use. These know no part.
 	"directory": {files: "peer"},

@@ -187,10 +187,13 @@ func join(e *env.Env, args []string, o joinOptions) error {
 	if len(res.Hosts) > 0 {
 		e.Say("stored the host files of: %s", strings.Join(res.Hosts, " "))
 	}
+	if res.Approval {
+		e.Say("nobody lets this node in before an owner of the network has approved it, where the owner's key is: %s approve %s", e.Self(), res.Name)
+	}
 	if o.json {
 		if err := e.PrintJSON(report.Joined{
 			Name: res.Name, Network: res.Layout.NetName, Directory: res.Layout.ConfBase, Addresses: append([]string{}, res.Addresses...),
-			Settings: append([]string{}, res.Settings...), Hosts: append([]string{}, res.Hosts...), Service: o.service,
+			Settings: append([]string{}, res.Settings...), Hosts: append([]string{}, res.Hosts...), Approval: res.Approval, Service: o.service,
 		}); err != nil {
 			return err
 		}
