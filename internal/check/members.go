@@ -137,6 +137,9 @@ func (in *inspection) strangers(s *roster.State, now time.Time) {
 		case m == nil && removed[name]:
 			still = append(still, string(name))
 			in.add(Members, in.wouldBe(Note), where, fmt.Sprintf("%s was removed from the network; %s", name, refused), "the file has no effect; delete it")
+		case m == nil && slices.Contains(in.net.Settings.ConnectTo, name) && !warns:
+			in.add(Members, Weak, in.layout.Roster(), fmt.Sprintf("this node is to connect to %s, which by this file is no member of the network", name),
+				fmt.Sprintf("if other members have it in tincan members, the file is an old copy or was cut off: stop the node, set NetworkID = %v in tinc.conf, delete the file, and start the node again", s.Network))
 		case m == nil:
 			in.add(Members, in.wouldBe(Note), where, fmt.Sprintf("%s is no member of the network; %s", name, refused), "where an owner's key is: tincan admit "+string(name))
 		case m.Ended(now.Unix()):

@@ -10,6 +10,7 @@ import (
 
 	"tincan/internal/confdir"
 	"tincan/internal/config"
+	"tincan/internal/control"
 	"tincan/internal/keys"
 	"tincan/internal/members"
 	"tincan/internal/mesh"
@@ -56,11 +57,37 @@ func (m *membership) load(n *confdir.Network) error {
 		m.d.log.printf(0, mesh.Warning, "%s: %d lines are no statements; the neighbours are asked for what is missing", path, bad)
 	}
 	if r != nil {
+		if p := oldRoster(n, r.State(), m.d.opts.Layout.Roster()); p != nil {
+			m.d.log.printf(0, mesh.Warning, "%s; hint: %s", p.Text, p.Change)
+		}
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		m.begin(r)
 	}
 	return nil
+}
+
+// oldRoster is what speaks for it that the file of the roster is an old copy, or was cut off: this node is to connect to nodes that
+// are no members by it. nil: nothing.
+func oldRoster(n *confdir.Network, s *roster.State, path string) *control.Problem {
+	if n.Settings.Roster != config.RosterSigned || s.Root.IsZero() {
+		return nil
+	}
+	var strangers []string
+	for _, name := range n.Settings.ConnectTo {
+		if s.Member(name) == nil {
+			strangers = append(strangers, string(name))
+		}
+	}
+	if len(strangers) == 0 {
+		return nil
+	}
+	return &control.Problem{
+		Code: whyOldRoster,
+		Text: fmt.Sprintf("this node is to connect to %s, which by its roster is no member of the network", strings.Join(strangers, ", ")),
+		Change: fmt.Sprintf("if other members have it in tincan members, %s is an old copy or was cut off: stop the node, set NetworkID = %v in tinc.conf, delete that file, and start the node again: it fetches the roster from its neighbours",
+			path, s.Network),
+	}
 }
 
 // begin begins to keep a roster. m.mu is held.
@@ -197,10 +224,15 @@ func (m *membership) wasExpelled() bool {
 		return false
 	}
 	x := s.State().Removed(m.d.id.Key.Public())
-	if x != nil {
-		m.sayExpelled(mesh.Expelled{By: x.By, Reason: x.Reason})
+	if x == nil || m.d.network().Settings.Roster != config.RosterSigned {
+		return false
 	}
-	return x != nil
+	m.sayExpelled(mesh.Expelled{By: x.By, Reason: x.Reason})
+	if x.By != m.d.id.Key.Public() {
+		m.d.log.printf(0, mesh.Notice, "hint: if other members have this node in tincan members, that was taken back after %s was written: set NetworkID = %v in tinc.conf, delete that file, and start the node again",
+			m.d.opts.Layout.Roster(), s.State().Network)
+	}
+	return true
 }
 
 // expelled: this node's key was removed.

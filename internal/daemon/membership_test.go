@@ -92,6 +92,9 @@ func TestARemovedNodeEndsAndIsNotLetInAgain(t *testing.T) {
 	if !errors.Is(b.err, ErrExpelled) {
 		t.Errorf("started again it ended with: %v", b.err)
 	}
+	if !b.said("that was taken back after " + b.layout.Roster()) {
+		t.Error("it does not say what to do if the removal was taken back")
+	}
 	must(t, os.Remove(b.layout.Roster())) // so it comes back as if nothing had happened
 	b.start()
 	b.says("ended")
@@ -99,6 +102,25 @@ func TestARemovedNodeEndsAndIsNotLetInAgain(t *testing.T) {
 		t.Error("it was let in again")
 	}
 	b.stop()
+}
+
+// A roster that is an old copy, or was cut off, is named with what to do, in the log and the status.
+func TestAnOldRosterIsNamed(t *testing.T) {
+	a, b := newNode(t, "a", "ConnectTo = b"), newNode(t, "b")
+	r, _ := signedBy(t, a)
+	must(t, members.Save(a.layout.Roster(), r))
+	a.knows(b)
+	a.start()
+	a.says("is to connect to b, which by its roster is no member")
+	var problems []control.Problem
+	eventually(t, "the status says so", func() bool {
+		s, err := a.client().Status()
+		must(t, err)
+		problems = s.Problems
+		return slices.ContainsFunc(problems, func(p control.Problem) bool {
+			return p.Code == whyOldRoster && strings.Contains(p.Change, a.layout.Roster()) && strings.Contains(p.Change, r.Network().String())
+		})
+	})
 }
 
 // A change of owners and what stands on it are taken in one go: there is no moment without members.

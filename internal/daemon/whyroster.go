@@ -17,6 +17,7 @@ import (
 // Codes of reasons that are about who belongs to a signed network.
 const (
 	whyNoRoster     = "no-roster-yet"
+	whyOldRoster    = "roster-may-be-old"
 	whySelfOutside  = "this-node-not-a-member"
 	whyNotMember    = "not-a-member"
 	whyRemoved      = "removed-member"
@@ -58,6 +59,9 @@ func (b *backend) whyRoster(name node.Name, r *control.WhyReport) {
 	if m := state.Member(self); b.d.id.Key != nil && (m == nil || m.Key != b.d.id.Key.Public() || m.Ended(now)) {
 		say(whySelfOutside, admitWhereOwner+"admit "+string(self), "this node is no member of the network with its key, so members refuse it")
 	}
+	if p := b.notLetIn(); p != nil {
+		say(p.Code, p.Change, "%s", p.Text)
+	}
 	if name == self {
 		return
 	}
@@ -77,10 +81,11 @@ func (b *backend) whyRoster(name node.Name, r *control.WhyReport) {
 	}
 }
 
-// notLetIn is what the matter may be with a node that has never had the roster, and has no connection; nil: it has.
+// notLetIn is what the matter may be with a node that has no connection in a signed network: it has never had the roster, or an
+// old one. nil: neither.
 func (b *backend) notLetIn() *control.Problem {
 	s := b.d.membership.current()
-	if s == nil || s.Whole() || b.d.network().Settings.Roster == config.RosterOpen {
+	if s == nil || b.d.network().Settings.Roster == config.RosterOpen {
 		return nil
 	}
 	connected := false
@@ -89,6 +94,9 @@ func (b *backend) notLetIn() *control.Problem {
 	})
 	if connected {
 		return nil
+	}
+	if s.Whole() {
+		return oldRoster(b.d.network(), s.State(), b.d.opts.Layout.Roster())
 	}
 	name := b.d.network().Name
 	return &control.Problem{

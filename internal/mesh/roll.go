@@ -495,7 +495,12 @@ func (r *roll) lookAtSelf() {
 		return
 	}
 	key := r.cfg.Key.Public()
-	if x := r.state.Removed(key); x != nil && !r.gone {
+	x := r.state.Removed(key)
+	if x != nil && !r.enforced() {
+		r.logf(0, Warning, "roster: this node was removed from the network; in a signed network it would end now, and be let in by nobody")
+		return
+	}
+	if x != nil && !r.gone {
 		r.gone = true
 		r.emit(Expelled{By: x.By, Reason: x.Reason})
 		return

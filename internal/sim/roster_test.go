@@ -444,6 +444,16 @@ func TestAnEmptyRosterAndOneThatOnlyWarnsRefuseNobody(t *testing.T) {
 			if _, _, _, ok := w.Reaches(hs[0], hs[2], 10*time.Second); !ok {
 				t.Error("somebody is refused")
 			}
+			if mode == mesh.RosterWarns { // also of whom it says that he was removed
+				removal := newSigned(t, hs...)
+				removal.remove(hs[2])
+				for _, h := range hs {
+					h.event(mesh.RosterChanged{State: removal.State(), Mode: mode})
+				}
+				if _, _, _, ok := w.Reaches(hs[0], hs[2], 10*time.Second); !ok || hs[2].Expelled != nil {
+					t.Errorf("somebody who was removed is refused, or ends: %v", hs[2].Expelled)
+				}
+			}
 			hs[0].event(mesh.RosterChanged{})
 			w.Run(time.Second)
 			if _, _, _, ok := w.Reaches(hs[0], hs[2], 10*time.Second); !ok {
