@@ -66,6 +66,10 @@ func TestARemovedNodeEndsAndIsNotLetInAgain(t *testing.T) {
 	eventually(t, "a sees both", func() bool { return a.sees(ca, "b") && a.sees(ca, "c") })
 	eventually(t, "c has the roster", func() bool { return len(c.view(cc).Members) == 3 })
 
+	if err := ca.AcceptKey("b"); err == nil || !strings.Contains(err.Error(), "the roster says who belongs to it") {
+		t.Errorf("accepting a key in a signed network: %v", err)
+	}
+
 	raws, err := r.SignRemoval(b.key.Public(), "sold", owner)
 	must(t, err)
 	if outcome, err := ca.AddStatements(raws); err != nil || outcome != "added" {
