@@ -68,6 +68,7 @@ type Settings struct {
 	Metrics             Address // where Prometheus is answered; no Host: nowhere
 	Webhook             string  // a URL that events are posted to; "": none
 	WebhookSecretFile   string  // "": none
+	UI                  bool    // members see the page at our addresses in the VPN
 	Workers             int     // goroutines that seal and open under load; -1: by the number of processors
 	TunnelServer        bool
 
@@ -195,6 +196,7 @@ func ReadSettings(pool *Pool, self node.Name, dir string) (Settings, []Warning) 
 		Metrics:           r.address("Metrics"),
 		Webhook:           r.String("Webhook"),
 		WebhookSecretFile: r.Path("WebhookSecretFile", dir),
+		UI:                r.Bool("UI"),
 
 		IndirectData:   r.Bool("IndirectData"),
 		TCPOnly:        r.Bool("TCPOnly"),

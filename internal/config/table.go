@@ -96,6 +96,7 @@ var table = []Variable{
 	{Name: "Metrics", Flags: Server, Kind: Endpoint, Since: "tincan"},
 	{Name: "Webhook", Flags: Server, Kind: Text, Since: "tincan"},
 	{Name: "WebhookSecretFile", Flags: Server, Kind: Path, Since: "tincan"},
+	{Name: "UI", Flags: Server, Kind: Bool, Default: "no", Since: "tincan"},
 
 	// ------------------------------------------------ ours: which paths packets take
 

@@ -65,6 +65,9 @@ type Options struct {
 	// API makes what answers HTTP requests at the API's socket, which is beside the control socket; nil: there is none. Users of
 	// ControlGroup may connect there, too: [Inside.ReaderOnly].
 	API func(*Inside) http.Handler
+	// UI makes what answers HTTP requests of other members at the addresses of this node in the VPN, if the configuration asks for
+	// that; nil: nothing does.
+	UI func(*Inside) http.Handler
 	// Signals acts on HUP, ALRM, USR1, USR2 and WINCH as tincd does, and keeps PIPE from ending the process.
 	Signals bool
 	// Scripts runs the scripts of the directory.
@@ -410,6 +413,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 	defer inBackground(d.membership.run)()
 	defer inBackground(d.graph.run)()
 	defer inBackground(d.serveMetrics)()
+	defer inBackground(memberPage{d}.run)()
 	defer d.mapPorts(ctx)()
 	endCore := inBackground(d.core.run)
 	defer inBackground(d.pathWatch.run)()

@@ -102,6 +102,7 @@ func NeedRestart(old, new config.Settings) (names []string) {
 		{"UDPSndBuf", old.UDPSndBuf, new.UDPSndBuf},
 		{"Workers", old.Workers, new.Workers},
 		{"Metrics", old.Metrics, new.Metrics},
+		{"UI", old.UI, new.UI},
 		{"Mode", old.Mode, new.Mode},
 		{"DeviceStandby", old.DeviceStandby, new.DeviceStandby},
 		{"DeviceType", old.DeviceType, new.DeviceType},

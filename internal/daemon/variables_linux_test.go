@@ -119,7 +119,7 @@ type observation struct {
 // elsewhere are the variables whose effect another test observes: its name, or "" for
 // any test, outside package config, that sets the variable.
 var elsewhere = map[string]string{
-	"Metrics":     "TestMetricsOfARunningNode",
+	"Metrics": "TestMetricsOfARunningNode", "UI": "TestMembersSeeThePage",
 	"AutoAddress": "TestOfTwoNodesWithOneAddressTheLargerNameMoves", "Ifconfig": "TestTheInterface", "Route": "TestTheInterface",
 	"Interface": "TestTheInterface", "DeviceType": "", "Mode": "", "ExperimentalProtocol": "TestWhichKeysThisNodeHas",
 	"PrivateKey": "TestTheObsoletePrivateKey", "PublicKey": "TestTheObsoletePrivateKey",

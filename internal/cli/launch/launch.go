@@ -26,6 +26,7 @@ import (
 	"tincan/internal/daemon"
 	"tincan/internal/mesh"
 	"tincan/internal/terminal"
+	"tincan/internal/ui"
 )
 
 // Options say what to start.
@@ -165,6 +166,7 @@ func Run(ctx context.Context, o Options, s terminal.Streams) error {
 		Listeners: sockets,
 		Control:   true,
 		API:       api.Local,
+		UI:        ui.Members,
 		Signals:   true,
 		Scripts:   true,
 		Ready: func(node *daemon.Daemon) {

@@ -1,0 +1,95 @@
+package daemon
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"sync"
+	"time"
+
+	"tincan/internal/limit"
+	"tincan/internal/mesh"
+	"tincan/internal/netwatch"
+	"tincan/internal/node"
+	"tincan/internal/route"
+)
+
+const (
+	// uiPort is where the page is, at the addresses of the VPN.
+	uiPort = 9656
+	// uiAgain is how often the addresses are looked up: the interface may get some later.
+	uiAgain = 15 * time.Second
+
+	maxUIConns = 32
+)
+
+// memberPage is the server of the page for members.
+type memberPage struct{ *Daemon }
+
+// run answers members at the addresses of this node in the VPN, if the configuration says so.
+func (d memberPage) run(ctx context.Context) {
+	s := d.network().Settings
+	if !s.UI || d.opts.UI == nil {
+		return
+	}
+	if s.Mode != route.ByAddress || !s.SourceCheck || !d.hasInterface() {
+		d.log.printf(0, mesh.Warning, "UI: not served: without Mode = router, SourceCheck = yes and an interface nobody can tell whose an address is")
+		return
+	}
+	server := &http.Server{
+		Handler: d.opts.UI(d.Inside()), ReadHeaderTimeout: apiHeaderTime, ReadTimeout: apiTime, WriteTimeout: apiTime,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxAPIHeader,
+	}
+	defer context.AfterFunc(ctx, func() { server.Close() })()
+	var all sync.WaitGroup
+	defer all.Wait()
+	var mu sync.Mutex
+	serving := map[netip.Addr]bool{}
+	for told := false; ctx.Err() == nil; {
+		for i, p := range netwatch.Addresses() {
+			a := p.Addr()
+			mu.Lock()
+			open := serving[a]
+			mu.Unlock()
+			if i.Name != d.netif.Name() || !a.IsGlobalUnicast() || open {
+				continue
+			}
+			var lc net.ListenConfig
+			l, err := lc.Listen(ctx, "tcp", netip.AddrPortFrom(a, uiPort).String())
+			if err != nil {
+				if !told && ctx.Err() == nil {
+					d.log.printf(0, mesh.Warning, "UI: %v; trying again every %v", err, uiAgain)
+				}
+				told = true
+				continue
+			}
+			d.log.printf(0, mesh.Notice, "members see the page at http://%s/", net.JoinHostPort(a.String(), strconv.Itoa(uiPort)))
+			mu.Lock()
+			serving[a] = true
+			mu.Unlock()
+			all.Go(func() {
+				_ = server.Serve(&limit.Listener{Listener: l, Total: maxUIConns, Each: maxUIConns / 2})
+				mu.Lock()
+				delete(serving, a)
+				mu.Unlock()
+			})
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(uiAgain):
+		}
+	}
+}
+
+// OwnerOf is the node whose an address in the VPN is, the one with the narrowest subnet; "" if it is nobody's.
+func (i *Inside) OwnerOf(a netip.Addr) (owner node.Name) {
+	best := -1
+	for _, s := range i.Subnets() {
+		if p := s.Subnet.Prefix(); s.Owner != "" && p.IsValid() && p.Masked().Contains(a) && p.Bits() > best {
+			owner, best = s.Owner, p.Bits()
+		}
+	}
+	return owner
+}
