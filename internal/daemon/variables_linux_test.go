@@ -120,6 +120,7 @@ type observation struct {
 // any test, outside package config, that sets the variable.
 var elsewhere = map[string]string{
 	"Metrics": "TestMetricsOfARunningNode", "UI": "TestMembersSeeThePage",
+	"Webhook": "TestEventsAreToldToAScriptAndAWebhook", "WebhookSecretFile": "TestEventsAreToldToAScriptAndAWebhook",
 	"AutoAddress": "TestOfTwoNodesWithOneAddressTheLargerNameMoves", "Ifconfig": "TestTheInterface", "Route": "TestTheInterface",
 	"Interface": "TestTheInterface", "DeviceType": "", "Mode": "", "ExperimentalProtocol": "TestWhichKeysThisNodeHas",
 	"PrivateKey": "TestTheObsoletePrivateKey", "PublicKey": "TestTheObsoletePrivateKey",
