@@ -9,6 +9,7 @@ import (
 
 	"tincan/internal/config"
 	"tincan/internal/control"
+	"tincan/internal/inside"
 	"tincan/internal/keydist"
 	"tincan/internal/keys"
 	"tincan/internal/mesh"
@@ -48,7 +49,7 @@ func (d *Daemon) newDistribution() *distribution {
 		Sign:  sign,
 		Store: s.store, Self: n.Name, Port: uint16(n.Settings.KeyDistributionPort), Engine: s,
 		Device:           d.netif.Name(),
-		Addresses:        func() ([]netip.Addr, error) { return keydist.InterfaceAddresses(d.netif.Name()) },
+		Addresses:        func() ([]netip.Addr, error) { return inside.Addresses(d.netif.Name()) },
 		AddressesTouched: s.addresses,
 		Program:          d.program(),
 		Orders:           compat, Index: compat, Discovery: compat,

@@ -16,6 +16,7 @@ import (
 
 	"tincan/internal/config"
 	"tincan/internal/hostfile"
+	"tincan/internal/inside"
 	"tincan/internal/node"
 	"tincan/internal/subnet"
 )
@@ -39,7 +40,7 @@ func (m *Monitor) newClient() *http.Client {
 
 // dial comes from the own address in the VPN, by which the other side knows us.
 func (m *Monitor) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	d := &net.Dialer{Timeout: m.cfg.Timeout, Control: throughDevice(m.cfg.Device), KeepAlive: -1}
+	d := &net.Dialer{Timeout: m.cfg.Timeout, Control: inside.Through(m.cfg.Device), KeepAlive: -1}
 	if at, err := netip.ParseAddrPort(address); err == nil {
 		m.mu.Lock()
 		i := slices.IndexFunc(m.own, func(a netip.Addr) bool { return a.Is4() == at.Addr().Is4() })

@@ -84,27 +84,3 @@ func post(ctx context.Context, at netip.AddrPort, what string, body []byte) (sta
 	said, _ := io.ReadAll(io.LimitReader(answer.Body, 400))
 	return answer.StatusCode, strings.TrimSpace(string(said)), nil
 }
-
-// InterfaceAddresses lists the global addresses of a network interface, IPv4 first.
-func InterfaceAddresses(name string) ([]netip.Addr, error) {
-	i, err := net.InterfaceByName(name)
-	if err != nil {
-		return nil, fmt.Errorf("the interface %s: %w", name, err)
-	}
-	list, err := i.Addrs()
-	if err != nil {
-		return nil, fmt.Errorf("the addresses of %s: %w", name, err)
-	}
-	var v4, v6 []netip.Addr
-	for _, a := range list {
-		p, err := netip.ParsePrefix(a.String())
-		switch addr := p.Addr().Unmap(); {
-		case err != nil || !addr.IsGlobalUnicast():
-		case addr.Is4():
-			v4 = append(v4, addr)
-		default:
-			v6 = append(v6, addr)
-		}
-	}
-	return append(v4, v6...), nil
-}

@@ -3,12 +3,12 @@ package keydist
 import (
 	"context"
 	"errors"
-	"net"
 	"net/http"
 	"net/netip"
 	"slices"
 	"time"
 
+	"tincan/internal/inside"
 	"tincan/internal/limit"
 )
 
@@ -100,7 +100,7 @@ func (m *Monitor) relisten(ctx context.Context, open map[netip.AddrPort]*http.Se
 		if open[w.at] != nil {
 			continue
 		}
-		ls, err := listenAt(ctx, w.at, m.cfg.Device)
+		ls, err := inside.Listen(ctx, w.at, m.cfg.Device)
 		if err != nil {
 			problem = err.Error()
 			continue
@@ -122,31 +122,4 @@ func (m *Monitor) relisten(ctx context.Context, open map[netip.AddrPort]*http.Se
 		}
 	}
 	return problem
-}
-
-// listenAt listens at an address of the VPN, where only what comes through its interface gets in, or from this
-// machine itself. Where that cannot be had, the guard alone decides who is let in.
-func listenAt(ctx context.Context, at netip.AddrPort, device string) (ls []net.Listener, err error) {
-	for _, name := range []string{device, loopback} {
-		bind := throughDevice(name)
-		if bind == nil {
-			break
-		}
-		l, err := (&net.ListenConfig{Control: bind}).Listen(ctx, "tcp", at.String())
-		if err != nil {
-			break
-		}
-		ls = append(ls, l)
-	}
-	if len(ls) == 2 {
-		return ls, nil
-	}
-	for _, l := range ls {
-		l.Close()
-	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", at.String())
-	if err != nil {
-		return nil, err
-	}
-	return []net.Listener{l}, nil
 }

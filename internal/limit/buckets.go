@@ -13,6 +13,8 @@ import (
 type Buckets struct {
 	rate.Limit     // of each address
 	Most       int // addresses that are remembered
+	// Peer maps an address to the peer that it counts as; nil: [Network].
+	Peer func(netip.Addr) netip.Prefix
 
 	mu   sync.Mutex
 	seen map[netip.Prefix]rate.Bucket
@@ -22,7 +24,7 @@ type Buckets struct {
 func (b *Buckets) Left(a netip.Addr, now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	x := b.seen[Network(a)]
+	x := b.seen[b.peer(a)]
 	return x.Left(b.Limit, now)
 }
 
@@ -37,7 +39,7 @@ func (b *Buckets) Take(a netip.Addr, now time.Time) bool {
 func (b *Buckets) Reserve(a netip.Addr, now time.Time, most time.Duration) (wait time.Duration, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	p := Network(a)
+	p := b.peer(a)
 	x, known := b.seen[p]
 	if !known {
 		b.makeRoom(now)
@@ -45,6 +47,13 @@ func (b *Buckets) Reserve(a netip.Addr, now time.Time, most time.Duration) (wait
 	wait, ok = x.Reserve(b.Limit, now, most)
 	b.seen[p] = x
 	return wait, ok
+}
+
+func (b *Buckets) peer(a netip.Addr) netip.Prefix {
+	if b.Peer != nil {
+		return b.Peer(a)
+	}
+	return Network(a)
 }
 
 // makeRoom removes the addresses whose buckets are full, and of the others what is

@@ -65,6 +65,15 @@ func TestWhatCountsAsOneAddress(t *testing.T) {
 	}
 }
 
+func TestPeersAsTheCallerCountsThem(t *testing.T) {
+	single := func(a netip.Addr) netip.Prefix { p, _ := a.Prefix(a.BitLen()); return p }
+	b := Buckets{Limit: rate.Limit{Burst: 1, Every: time.Second}, Most: 100, Peer: single}
+	one, other := netip.MustParseAddr("fd00::1"), netip.MustParseAddr("fd00::2")
+	if !b.Take(one, start) || !b.Left(other, start) || !b.Take(other, start) || b.Left(one, start) {
+		t.Error("two addresses of a /64 count as one")
+	}
+}
+
 func TestBucketsOfVeryManyAddresses(t *testing.T) {
 	b := Buckets{Limit: rate.Limit{Burst: 2, Every: time.Second}, Most: 100}
 	for i := range 3 * b.Most {

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tincan/internal/confdir"
+	"tincan/internal/inside"
 	"tincan/internal/keydist"
 	"tincan/internal/members"
 	"tincan/internal/node"
@@ -67,7 +68,7 @@ func (p *place) flags(c *cobra.Command) {
 
 // at is where the monitor of this machine listens.
 func (p *place) at() (netip.AddrPort, error) {
-	addrs, err := keydist.InterfaceAddresses(p.iface)
+	addrs, err := inside.Addresses(p.iface)
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
@@ -194,7 +195,7 @@ func (o monitorOptions) run(ctx context.Context, s terminal.Streams, layout func
 	m := keydist.New(keydist.Config{
 		Store: store, Self: name, Port: o.port,
 		Device:    o.iface,
-		Addresses: func() ([]netip.Addr, error) { return keydist.InterfaceAddresses(o.iface) },
+		Addresses: func() ([]netip.Addr, error) { return inside.Addresses(o.iface) },
 		Timeout:   o.timeout, Interval: o.interval, Reindex: o.reindex,
 		Orders: true, Index: true, Log: say,
 	})

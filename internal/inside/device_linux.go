@@ -1,4 +1,4 @@
-package keydist
+package inside
 
 import (
 	"syscall"
@@ -9,8 +9,8 @@ import (
 // loopback is the interface by which this machine talks to itself.
 const loopback = "lo"
 
-// throughDevice binds a socket to an interface before it connects.
-func throughDevice(name string) func(network, address string, c syscall.RawConn) error {
+// Through binds a socket to an interface before it connects or listens (Control of a [net.Dialer]). It is nil if name is "".
+func Through(name string) func(network, address string, c syscall.RawConn) error {
 	if name == "" {
 		return nil
 	}
