@@ -16,7 +16,7 @@ var wrongValue = map[config.Kind]string{
 	config.Bool: "maybe", config.Int: "many", config.Seconds: "1w", config.Bytes: "7G", config.Word: "swich",
 	config.NodeName: "a-b", config.SelfName: "a-b", config.Net: "10.0.0.1/24", config.Endpoint: "a b c", config.Port: "abc",
 	config.PublicKey: "short", config.NetInterface: "a/b", config.InterfaceAddress: "nowhere", config.NetRoute: "10.0.0.1/8",
-	config.ProxyUse: "socks6 hunter2 1", config.CipherName: "rot13", config.DigestName: "crc32",
+	config.ProxyUse: "socks6 hunter2 1", config.CipherName: "rot13", config.DigestName: "crc32", config.DomainName: "a..b",
 }
 
 // Whatever set and add refuse, check, a reload and the start refuse too, in the same words.

@@ -15,6 +15,7 @@ import (
 	"tincan/internal/nearest"
 	"tincan/internal/node"
 	"tincan/internal/subnet"
+	"tincan/internal/zone"
 )
 
 // Check tells why the variable cannot have a value: nil if it can. The error says what can be
@@ -60,6 +61,8 @@ func (v *Variable) Check(value string) error {
 		_, err = parseRoute(value)
 	case ProxyUse:
 		_, err = ParseProxy(value)
+	case DomainName:
+		err = zone.CheckDomain(value)
 	case CipherName:
 		_, err = legacy.SuiteFromConfig(value, "", -1, 0)
 	case DigestName:
@@ -239,6 +242,8 @@ func (v *Variable) Expects() string {
 		return "cipher"
 	case DigestName:
 		return "digest"
+	case DomainName:
+		return "domain"
 	}
 	return "text"
 }

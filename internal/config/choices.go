@@ -48,6 +48,18 @@ const (
 	UPnPForUDP // not for TCP
 )
 
+// Names is a choice of the variable of that name.
+type Names uint8
+
+// Choices of Names.
+const (
+	NamesOff   Names = iota
+	NamesAuto        // answered, and asked for by systemd-resolved
+	NamesHosts       // answered, and kept in /etc/hosts
+)
+
+func (n Names) String() string { return mustFind("Names").Words[n] }
+
 // KeyDistribution is a choice of the variable of that name.
 type KeyDistribution uint8
 

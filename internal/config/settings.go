@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -13,6 +14,7 @@ import (
 	"tincan/internal/node"
 	"tincan/internal/route"
 	"tincan/internal/subnet"
+	"tincan/internal/zone"
 )
 
 // Settings are the values in effect of everything that concerns the node as a
@@ -69,6 +71,9 @@ type Settings struct {
 	Webhook             string  // a URL that events are posted to; "": none
 	WebhookSecretFile   string  // "": none
 	UI                  bool    // members see the page at our addresses in the VPN
+	Names               Names   // whether nodes are found by their names in DNS
+	Domain              string  // of these names; "": that of the network's name
+	NamesPort           int     // where queries for them are answered
 	Workers             int     // goroutines that seal and open under load; -1: by the number of processors
 	TunnelServer        bool
 
@@ -197,6 +202,9 @@ func ReadSettings(pool *Pool, self node.Name, dir string) (Settings, []Warning) 
 		Webhook:           r.String("Webhook"),
 		WebhookSecretFile: r.Path("WebhookSecretFile", dir),
 		UI:                r.Bool("UI"),
+		Names:             Names(r.choice("Names")),
+		Domain:            r.String("Domain"),
+		NamesPort:         r.Int("NamesPort"),
 
 		IndirectData:   r.Bool("IndirectData"),
 		TCPOnly:        r.Bool("TCPOnly"),
@@ -362,4 +370,16 @@ func (r *Reader) address(name string) Address {
 	}
 	a, _ := ParseAddress(text) // checked by its kind
 	return a
+}
+
+// NamesDomain is the domain in which the names of nodes are, in lower case; network is the name of the network, which may be "".
+func (s *Settings) NamesDomain(network string) (string, error) {
+	domain := strings.ToLower(s.Domain)
+	if domain == "" {
+		domain = strings.ToLower(cmp.Or(network, "vpn")) + ".internal"
+	}
+	if err := zone.CheckDomain(domain); err != nil {
+		return "", fmt.Errorf("%.60q cannot be a domain: %w", domain, err)
+	}
+	return domain, nil
 }

@@ -98,6 +98,12 @@ var table = []Variable{
 	{Name: "WebhookSecretFile", Flags: Server, Kind: Path, Since: "tincan"},
 	{Name: "UI", Flags: Server, Kind: Bool, Default: "no", Since: "tincan"},
 
+	// ------------------------------------------------ ours: names of nodes in DNS
+
+	{Name: "Domain", Flags: Server, Kind: DomainName, Since: "tincan"},
+	{Name: "Names", Flags: Server, Kind: Word, Words: words("no", "auto", "hosts"), Default: "no", Since: "tincan"},
+	{Name: "NamesPort", Flags: Server, Kind: Int, Min: 1, Max: 65535, Default: "9653", Since: "tincan"},
+
 	// ------------------------------------------------ ours: which paths packets take
 
 	{Name: "Relay", Flags: Server | Reload, Kind: Bool, Default: "yes", Since: "tincan"},

@@ -43,6 +43,7 @@ const (
 	ProxyUse                     // see ParseProxy
 	CipherName                   // of tinc 1.0
 	DigestName                   // of tinc 1.0
+	DomainName                   // of DNS
 )
 
 // Effect says whether this program does anything with a variable.

@@ -59,6 +59,9 @@ func Picture(b Backend) Status {
 	if k, ok := b.(KeyKeeper); ok {
 		s.ChangedKeys = k.ChangedKeys()
 	}
+	if n, ok := b.(Namer); ok {
+		s.Names = n.Names()
+	}
 	if d, ok := b.(Diagnoser); ok {
 		s.Problems = d.Problems()
 	}

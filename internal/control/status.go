@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"net/netip"
 	"time"
 
 	"tincan/internal/mesh/quality"
@@ -66,6 +67,8 @@ type Status struct {
 	Self     NodeView     `json:"self"`
 	Nodes    []NodeView   `json:"nodes"` // the others, by name
 	Summary  StatusTotals `json:"summary"`
+	// Names is how nodes are found by name; missing if they are not.
+	Names *Names `json:"names,omitempty"`
 	// Problems are those of this machine's network.
 	Problems []Problem `json:"problems,omitempty"`
 	// ChangedKeys are changed keys of nodes, used only once they are accepted.
@@ -120,6 +123,20 @@ func HistogramOf(h *quality.Histogram) Histogram {
 type Probes struct {
 	RTT  Histogram `json:"rtt"`  // of those that were answered
 	Lost uint64    `json:"lost"` // of others, while the path worked
+}
+
+// Names says how nodes are found by their names in DNS.
+type Names struct {
+	Domain  string           `json:"domain"`            // without the final dot
+	At      []netip.AddrPort `json:"at"`                // where queries are answered; empty: nowhere
+	By      string           `json:"by,omitempty"`      // what has programs of this machine find them; none: nothing does
+	Problem string           `json:"problem,omitempty"` // why not
+}
+
+// Namer is a [Backend] that may have nodes found by name.
+type Namer interface {
+	// Names is nil if it does not.
+	Names() *Names
 }
 
 // Diagnoser is a [Backend] that can look at the network of this machine.

@@ -103,6 +103,7 @@ type Daemon struct {
 	api     *pidfile.APISocket // nil: there is none
 	signals signals
 	dev     device.Device
+	found   bool // its interface was there before
 	socks   sockets
 	plane   *dataplane.Plane
 	conns   *metaconn.Table
@@ -133,6 +134,7 @@ type Daemon struct {
 	meshView  *meshView
 	teller    *teller
 	conflicts *conflicts // about our addresses
+	naming    *naming    // of nodes, in DNS
 	stop      context.CancelFunc
 	failed    chan error // why the node has to end; room for one
 	started   time.Time
@@ -322,6 +324,7 @@ func (d *Daemon) open() error {
 	}
 	d.graph = newGraphExporter(d)
 	d.teller = newTeller(d)
+	d.naming = newNaming(d)
 	d.conflicts = &conflicts{claims: newClaims(), core: d.core, log: d.log, network: d.network, reload: d.reload}
 	return nil
 }
@@ -401,6 +404,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 		// is looked at before those are gone.
 		_ = d.script.Wait(ctx)
 	}
+	d.naming.begin(ctx)
 	if err := d.confine(); err != nil {
 		close(d.core.done)
 		d.conns.Close()
@@ -414,6 +418,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 	defer inBackground(d.graph.run)()
 	defer inBackground(d.serveMetrics)()
 	defer inBackground(memberPage{d}.run)()
+	defer inBackground(d.naming.run)()
 	defer d.mapPorts(ctx)()
 	endCore := inBackground(d.core.run)
 	defer inBackground(d.pathWatch.run)()

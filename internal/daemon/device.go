@@ -18,6 +18,9 @@ func (d *Daemon) openDevice() (device.Device, error) {
 	if own := d.opts.Device; own != nil {
 		return d.showPackets(device.FromStream(own, s.Mode != route.ByAddress), "the device"), nil
 	}
+	if _, err := net.InterfaceByName(interfaceName(s, d.opts.Layout.NetName)); err == nil {
+		d.found = true
+	}
 	dev, err := deviceOf(s, d.opts.Layout.NetName)
 	if err != nil && s.Mode != route.ByAddress && s.DeviceType == config.DeviceFD {
 		return nil, &noFramesError{err}
@@ -69,9 +72,12 @@ func deviceOf(s config.Settings, netname string) (device.Device, error) {
 	case config.DeviceMulticast:
 		return device.OpenMulticast(s.Device)
 	}
-	name := cmp.Or(s.Interface, netname)
+	name := interfaceName(s, netname)
 	return device.OpenTUN(name, device.Options{Path: s.Device, TAP: s.DeviceType == config.DeviceTAP})
 }
+
+// interfaceName is how the interface is to be called, "" if the kernel chooses.
+func interfaceName(s config.Settings, netname string) string { return cmp.Or(s.Interface, netname) }
 
 // hardwareAddr is the MAC address of an interface, zero if it has none.
 func hardwareAddr(iface string) (mac [6]byte) {

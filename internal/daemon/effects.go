@@ -31,11 +31,13 @@ func (d *Daemon) apply(e mesh.Effect) {
 		d.graph.changed()
 	case mesh.PublishRoutes:
 		d.plane.PublishRoutes(e.Routes)
+		d.naming.routes(e.Routes.Subnets)
 		d.graph.changed()
 	case mesh.ChangeGrants:
 		d.plane.ChangeGrants(e)
 	case mesh.ChangeRoutes:
 		d.plane.ChangeRoutes(e)
+		d.naming.change(e)
 		d.graph.changed()
 	case mesh.NodeUp:
 		d.standby.node(e.Node, true)

@@ -177,6 +177,7 @@ func (m *membership) judgeHost(name node.Name, data []byte) (signed bool, err er
 
 // changed is what the protocol core is told of a state. A part of a roster does not count. It also puts the policy in force.
 func (m *membership) changed(s *roster.State, whole bool) mesh.RosterChanged {
+	defer m.d.naming.members()
 	mode := m.d.network().Settings.Roster
 	switch {
 	case mode == config.RosterOpen || !whole:

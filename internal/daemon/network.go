@@ -24,6 +24,7 @@ func (d *Daemon) watchNetwork(ctx context.Context) {
 		Touched: func() {
 			d.netif.Look() // routes are judged by what is around
 			poke(d.distribution.addresses)
+			poke(d.naming.touched)
 		},
 		Moved:  d.where.moved,
 		Failed: func(err error) { d.log.failed(1, mesh.Warning, err) },

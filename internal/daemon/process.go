@@ -11,6 +11,7 @@ import (
 	"tincan/internal/config"
 	"tincan/internal/files"
 	"tincan/internal/mesh"
+	"tincan/internal/names"
 	"tincan/internal/process"
 	"tincan/internal/script"
 )
@@ -156,7 +157,7 @@ func (c *confinement) capabilities(s config.Settings, ours bool, port uint16) (c
 	if c.account != nil && s.BindToInterface != "" {
 		caps = append(caps, process.NetRaw)
 	}
-	if c.account == nil || port < 1024 {
+	if c.account == nil || port < 1024 || s.Names != config.NamesOff && s.NamesPort < 1024 {
 		caps = append(caps, process.NetBindService)
 	}
 	if c.Lock {
@@ -181,6 +182,9 @@ func (c *confinement) openDoors(w *process.Restrictions, l confdir.Layout, s con
 	}
 	if f := s.GraphDumpFile; f != "" && !strings.HasPrefix(f, "|") {
 		write(f)
+	}
+	if s.Names == config.NamesHosts {
+		w.Append = append(w.Append, names.HostsFile)
 	}
 	w.Remove = append(w.Remove, filepath.Dir(l.PidFile))
 	w.Read = append(w.Read, l.ConfBase,

@@ -90,7 +90,7 @@ func (n Node) create() (port int, err error) {
 		return 0, err
 	}
 	if n.VPN.IsValid() {
-		conf = fmt.Appendf(conf, "Ifconfig = %s\n", n.VPN)
+		conf = fmt.Appendf(conf, "Ifconfig = %s\nNames = auto\n", n.VPN)
 		host, _ = config.Add(host, "Subnet", n.VPN.Addr().String())
 	} else if err := confdir.Create(l.Script("tinc-up"), []byte(tincUp), confdir.ScriptMode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return 0, err

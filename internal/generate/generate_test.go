@@ -40,7 +40,7 @@ func TestCreate(t *testing.T) {
 	if port, err := n.Create(); err != nil || port != 7000 {
 		t.Fatal(port, err)
 	}
-	if got := read(t, l.TincConf()); got != "Name = alpha\nIfconfig = 10.7.0.1/16\n" {
+	if got := read(t, l.TincConf()); got != "Name = alpha\nIfconfig = 10.7.0.1/16\nNames = auto\n" {
 		t.Errorf("tinc.conf: %q", got)
 	}
 	// What was made is a network that loads without a word.

@@ -257,6 +257,9 @@ func (j *joiner) keepAddress(conf *writer, l line) {
 		// Another inviter may have given the same address away; then one moves.
 		conf.set("AutoAddress", "yes")
 	}
+	if l.is("Ifconfig") && len(config.Values(conf.Bytes(), "Names")) == 0 {
+		conf.set("Names", "auto")
+	}
 }
 
 // Random ports, as tinc's join takes them when 655 is in use.

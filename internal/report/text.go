@@ -106,6 +106,9 @@ func writeHead(b *strings.Builder, s *control.Status, f Form) {
 	if text := encryptionText(s.Nodes); text != "" {
 		f.sentence(b, plain, "encryption: ", text)
 	}
+	if s.Names != nil {
+		f.sentence(b, plain, "names: ", namesText(s.Names))
+	}
 	for _, p := range s.Problems {
 		f.sentence(b, red, "problem: ", p.Text)
 		f.sentence(b, plain, "         suggestion: ", p.Change)
@@ -567,4 +570,19 @@ func ago(d time.Duration) string {
 	default:
 		return fmt.Sprintf("%dd%02dh", s/86400, s/3600%24)
 	}
+}
+
+// namesText says how nodes are found by name.
+func namesText(n *control.Names) string {
+	text := "NODE." + n.Domain
+	switch {
+	case n.By != "" && n.Problem == "":
+		text += ", by " + n.By
+	case len(n.At) > 0:
+		text += ", at " + n.At[0].String()
+	}
+	if n.Problem != "" {
+		text += "; " + n.Problem
+	}
+	return text
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -13,6 +15,7 @@ import (
 	"tincan/internal/nearest"
 	"tincan/internal/node"
 	"tincan/internal/terminal"
+	"tincan/internal/zone"
 )
 
 // Commands are these commands.
@@ -39,6 +42,9 @@ func notOurs(err error) error {
 // nodeOf finds the node that is meant: by its name, or as the owner of an address.
 func nodeOf(c *control.Client, about string) (node.Name, error) {
 	addr, err := netip.ParseAddr(about)
+	if err != nil && strings.Contains(about, ".") {
+		return named(c, about)
+	}
 	if err != nil {
 		n, err := node.ParseName(about)
 		if err != nil {
@@ -61,4 +67,29 @@ func nodeOf(c *control.Client, about string) (node.Name, error) {
 		return "", fmt.Errorf("no node has the address %s", addr)
 	}
 	return best, nil
+}
+
+// named is the node with a name in DNS, such as bob.home.internal.
+func named(c *control.Client, about string) (node.Name, error) {
+	s, err := c.Status()
+	if err != nil {
+		return "", err
+	}
+	if s.Names == nil {
+		return "", fmt.Errorf("%q is neither a node nor an address in the VPN, and this node has no names in DNS", about)
+	}
+	label, ok := strings.CutSuffix(strings.ToLower(strings.TrimSuffix(about, ".")), "."+s.Names.Domain)
+	if !ok {
+		return "", fmt.Errorf("%q is neither a node nor an address in the VPN; names of nodes end in .%s", about, s.Names.Domain)
+	}
+	var found []node.Name
+	for _, n := range append([]control.NodeView{s.Self}, s.Nodes...) {
+		if strings.EqualFold(string(n.Name), label) {
+			found = append(found, n.Name)
+		}
+	}
+	if len(found) == 0 {
+		return "", fmt.Errorf("no node has the name %q", about)
+	}
+	return slices.MinFunc(found, zone.Compare), nil
 }

@@ -15,6 +15,7 @@ import (
 	"tincan/internal/cli/service"
 	"tincan/internal/confdir"
 	"tincan/internal/control"
+	"tincan/internal/names"
 	"tincan/internal/netconf"
 	"tincan/internal/oserr"
 	"tincan/internal/pidfile"
@@ -51,7 +52,7 @@ func down(e *env.Env) error {
 		if _, err := e.Existing(); err != nil && e.Place.PidFile == "" {
 			return err
 		}
-		clearGuard(l)
+		clearUp(l)
 		e.Say("the node does not run")
 	case err != nil:
 		return e.NotRunning(err)
@@ -73,15 +74,19 @@ func nobody(err error) bool {
 		d.Stage == control.NoSocket && errors.Is(err, oserr.Refused)
 }
 
-// clearGuard removes the unreachable routes of a node that was killed. It says nothing: most
-// nodes that do not run have left none behind.
-func clearGuard(l confdir.Layout) {
+// clearUp removes what a node has left that was killed: unreachable routes, names. It says nothing: most
+// nodes that do not run have left nothing behind.
+func clearUp(l confdir.Layout) {
 	n, _, err := confdir.Load(l, nil)
 	if err != nil {
 		return
 	}
-	if g, err := netconf.NewGuard(cmp.Or(n.Settings.Interface, l.NetName)); err == nil {
+	iface := cmp.Or(n.Settings.Interface, l.NetName)
+	if g, err := netconf.NewGuard(iface); err == nil {
 		_ = g.Close()
+	}
+	if domain, err := n.Settings.NamesDomain(l.NetName); err == nil {
+		_ = names.Clear(context.Background(), iface, domain, true)
 	}
 }
 

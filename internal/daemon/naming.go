@@ -1,0 +1,474 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"tincan/internal/config"
+	"tincan/internal/control"
+	"tincan/internal/dbus"
+	"tincan/internal/inside"
+	"tincan/internal/mesh"
+	"tincan/internal/names"
+	"tincan/internal/node"
+	"tincan/internal/roster"
+	"tincan/internal/route"
+	"tincan/internal/subnet"
+	"tincan/internal/zone"
+)
+
+// naming has nodes found by their names in DNS. The protocol core and the roster tell which addresses nodes have; package zone
+// answers from that without asking either.
+type naming struct {
+	d       *Daemon
+	domain  string        // "" if there can be none
+	zone    *zone.Zone    // nil: Names is off, or nothing here could be found by a name
+	touched chan struct{} // the addresses of the interface may have changed
+	news    chan struct{} // names have
+
+	announced map[node.Name]map[subnet.Subnet]struct{} // belongs to the protocol core's goroutine
+
+	resolved *names.Resolved // nil: it is not told anything, or not any more
+	told     names.Link      // what it was told last
+	locked   bool            // this process has lost the right to tell it more
+
+	mu   sync.Mutex
+	view control.Names // for status
+}
+
+// hostsDelay is how long changes are collected before /etc/hosts is written.
+const hostsDelay = time.Second
+
+// newNaming makes what Names asks for.
+func newNaming(d *Daemon) *naming {
+	n := &naming{d: d, touched: make(chan struct{}, 1), news: make(chan struct{}, 1), announced: map[node.Name]map[subnet.Subnet]struct{}{}}
+	s := d.network().Settings
+	var err error
+	n.domain, err = s.NamesDomain(d.opts.Layout.NetName)
+	if s.Names == config.NamesOff {
+		return n
+	}
+	switch {
+	case err != nil:
+		d.log.failed(0, mesh.Warning, &Hinted{fmt.Errorf("nodes cannot be found by names: %w", err), "set Domain"})
+	case !d.hasInterface() || s.Mode != route.ByAddress:
+		d.log.printf(0, mesh.Warning, "Names = %s has no effect: only in router mode, and with an interface, do nodes have addresses that their names could stand for", s.Names)
+	default:
+		n.zone = zone.New(n.domain, d.network().Name, masked(s.Ifconfig), d.plane.Owner)
+		n.view = control.Names{Domain: n.domain}
+		for _, m := range n.granted() {
+			n.zone.Set(zone.Granted, m.Name, m.addrs)
+		}
+	}
+	return n
+}
+
+func masked(list []netip.Prefix) (out []netip.Prefix) {
+	for _, p := range list {
+		out = append(out, p.Masked())
+	}
+	return out
+}
+
+// The news. None of this blocks.
+
+// routes: all subnets of nodes are these.
+func (n *naming) routes(list []mesh.Owned) {
+	if n.zone == nil {
+		return
+	}
+	old := n.announced
+	n.announced = map[node.Name]map[subnet.Subnet]struct{}{}
+	for _, o := range list {
+		n.note(o, true)
+	}
+	for name := range n.announced {
+		delete(old, name)
+		n.settle(name)
+	}
+	for name := range old {
+		n.settle(name)
+	}
+}
+
+// change: some have changed.
+func (n *naming) change(c mesh.ChangeRoutes) {
+	if n.zone == nil {
+		return
+	}
+	for _, o := range c.Gone {
+		n.note(o, false)
+	}
+	for _, o := range c.Set {
+		n.note(o, true)
+	}
+	for _, o := range slices.Concat(c.Gone, c.Set) {
+		n.settle(o.Owner)
+	}
+}
+
+// note takes note of one subnet, if it is a single address.
+func (n *naming) note(o mesh.Owned, has bool) {
+	p := o.Subnet.Prefix()
+	if o.Owner == "" || !p.IsValid() || !p.IsSingleIP() {
+		return
+	}
+	set := n.announced[o.Owner]
+	if !has {
+		if delete(set, o.Subnet); len(set) == 0 {
+			delete(n.announced, o.Owner)
+		}
+		return
+	}
+	if set == nil {
+		set = map[subnet.Subnet]struct{}{}
+		n.announced[o.Owner] = set
+	}
+	set[o.Subnet] = struct{}{}
+}
+
+// settle takes over what is known of a node now.
+func (n *naming) settle(name node.Name) {
+	var addrs []netip.Addr
+	for s := range n.announced[name] {
+		addrs = append(addrs, s.Addr())
+	}
+	if n.zone.Set(zone.Announced, name, addrs) {
+		poke(n.news)
+	}
+}
+
+// member is a member of the network with the addresses that the owners have granted to it.
+type member struct {
+	roster.Membership
+	addrs []netip.Addr
+}
+
+// granted are the members that may have single addresses. They have names also while they are off.
+func (n *naming) granted() (list []member) {
+	s := n.d.membership.enforcing()
+	if s == nil || n.d.network().Settings.Roster != config.RosterSigned {
+		return nil
+	}
+	now := time.Now().Unix()
+	for _, m := range s.State().Members {
+		if m.Ended(now) {
+			continue
+		}
+		var addrs []netip.Addr
+		for _, sub := range m.Subnets {
+			if p := sub.Prefix(); p.IsValid() && p.IsSingleIP() {
+				addrs = append(addrs, p.Addr())
+			}
+		}
+		if len(addrs) > 0 {
+			list = append(list, member{*m, addrs})
+		}
+	}
+	return list
+}
+
+// members: the roster has changed.
+func (n *naming) members() {
+	if n == nil || n.zone == nil {
+		return
+	}
+	gone := map[node.Name]bool{}
+	for _, name := range n.zone.Known(zone.Granted) {
+		gone[name] = true
+	}
+	changed := false
+	for _, m := range n.granted() {
+		delete(gone, m.Name)
+		changed = n.zone.Set(zone.Granted, m.Name, m.addrs) || changed
+	}
+	for name := range gone {
+		changed = n.zone.Set(zone.Granted, name, nil) || changed
+	}
+	if changed {
+		poke(n.news)
+	}
+}
+
+// may tells whether an address may ask: one of the VPN, or of this machine.
+func (n *naming) may(a netip.Addr) bool {
+	if a.IsLoopback() {
+		return true
+	}
+	owner, _ := n.d.plane.Owner(a)
+	if owner != "" {
+		return true
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.ContainsFunc(n.view.At, func(at netip.AddrPort) bool { return at.Addr() == a })
+}
+
+// begin does what needs the rights with which this process was started: it tells systemd-resolved whom to ask, and removes what an earlier
+// process has left that was killed.
+func (n *naming) begin(ctx context.Context) {
+	d := n.d
+	s := d.network().Settings
+	if d.opts.Process == nil && n.zone == nil || n.domain == "" {
+		return
+	}
+	if n.zone == nil || s.Names == config.NamesHosts {
+		// What is said of an interface that we have made has gone with it.
+		iface := d.netif.Name()
+		if !d.found {
+			iface = ""
+		}
+		if err := names.Clear(ctx, iface, n.domain, s.Names != config.NamesHosts); err != nil {
+			d.log.failed(0, mesh.Warning, err)
+		}
+		return
+	}
+	n.clearHosts()
+	var err error
+	if n.resolved, err = names.FindResolved(ctx); err != nil {
+		d.log.printf(2, mesh.Info, "systemd-resolved is not asked: %v", err)
+		return
+	}
+	if c := d.confined; c == nil || c.account == nil && !c.Chroot && c.sandbox != config.SandboxHigh {
+		return // run will tell it, when queries are answered
+	}
+	// A connection to the bus that was opened by root would be a way out of the sandbox. So it is told now, once.
+	addrs, _ := inside.Addresses(d.netif.Name())
+	for _, p := range s.Ifconfig { // they may come later, see DeviceStandby
+		addrs = append(addrs, p.Addr())
+	}
+	n.locked = true
+	if len(addrs) > 0 {
+		slices.SortFunc(addrs, netip.Addr.Compare)
+		n.tell([]netip.AddrPort{netip.AddrPortFrom(addrs[0], uint16(s.NamesPort))})
+	}
+	n.resolved.Close()
+	n.resolved = nil
+}
+
+// clearHosts removes the names from /etc/hosts.
+func (n *naming) clearHosts() {
+	switch changed, err := names.ClearHosts(names.HostsFile, n.domain); {
+	case err != nil:
+		n.d.log.failed(0, mesh.Warning, err)
+	case changed:
+		n.d.log.printf(1, mesh.Info, "removed the names in %s from %s", n.domain, names.HostsFile)
+	}
+}
+
+// run answers queries, and keeps this machine asking, until ctx ends.
+func (n *naming) run(ctx context.Context) {
+	if n.zone == nil {
+		return
+	}
+	s := n.d.network().Settings
+	type listening struct {
+		at      []netip.AddrPort
+		problem error
+	}
+	changes := make(chan listening, 1)
+	server := names.NewServer(names.Config{
+		Zone: n.zone, Device: n.d.netif.Name(), Port: uint16(s.NamesPort), Touched: n.touched, May: n.may,
+		Addresses: func() ([]netip.Addr, error) { return inside.Addresses(n.d.netif.Name()) },
+		Listening: func(at []netip.AddrPort, problem error) {
+			select {
+			case changes <- listening{at, problem}:
+			case <-ctx.Done():
+			}
+		},
+	})
+	defer inBackground(server.Run)()
+	hosts := s.Names == config.NamesHosts
+	if hosts {
+		defer n.clearHosts()
+	} else {
+		defer n.untell()
+	}
+	var write <-chan time.Time
+	for {
+		var comes <-chan dbus.Owner
+		if n.resolved != nil {
+			comes = n.resolved.Comes()
+		}
+		var news <-chan struct{}
+		if hosts && write == nil {
+			news = n.news
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case c := <-changes:
+			n.answering(c.at, c.problem)
+		case o, more := <-comes:
+			switch {
+			case !more:
+				n.d.log.printf(1, mesh.Info, "the system bus has gone: systemd-resolved is told nothing any more")
+				n.resolved.Close()
+				n.resolved, n.locked = nil, true
+			case o.Owned: // it has started, and may have forgotten all
+				n.told = names.Link{}
+				n.tell(n.where())
+			}
+		case <-news:
+			write = time.After(hostsDelay)
+		case <-write:
+			write = nil
+			n.writeHosts()
+		}
+	}
+}
+
+// where are queries answered.
+func (n *naming) where() []netip.AddrPort {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.view.At
+}
+
+// answering: queries are answered at these addresses from now on.
+func (n *naming) answering(at []netip.AddrPort, problem error) {
+	n.mu.Lock()
+	before, old := n.view.At, n.view.Problem
+	n.view.At, n.view.Problem = at, ""
+	if problem != nil {
+		n.view.Problem = problem.Error()
+	}
+	n.mu.Unlock()
+	if problem != nil && problem.Error() != old {
+		n.d.log.failed(0, mesh.Warning, problem)
+	}
+	if slices.Equal(at, before) {
+		return
+	}
+	if len(at) > 0 {
+		n.d.log.printf(1, mesh.Info, "names in %s are answered at %s", n.domain, at[0])
+	}
+	if n.d.network().Settings.Names == config.NamesHosts {
+		poke(n.news)
+		return
+	}
+	n.tell(at)
+}
+
+// tell has systemd-resolved ask at the first of these addresses.
+func (n *naming) tell(at []netip.AddrPort) {
+	if len(at) == 0 {
+		n.untell()
+		return
+	}
+	s := n.d.network().Settings
+	l := names.Link{Interface: n.d.netif.Name(), Server: at[0], Domain: n.domain}
+	for _, p := range masked(s.Ifconfig) {
+		l.Reverse = append(l.Reverse, zone.Reverse(p)...)
+	}
+	same := l.Interface == n.told.Interface && l.Server == n.told.Server && slices.Equal(l.Reverse, n.told.Reverse)
+	switch {
+	case same:
+		return
+	case n.resolved == nil && n.locked:
+		if n.told.Interface != "" {
+			n.d.log.printf(0, mesh.Warning, "systemd-resolved goes on asking at %s: as %s this process may not tell it of the new address; restart the node", n.told.Server, n.rights())
+		}
+		return
+	case n.resolved == nil:
+		n.notAsked(names.ErrNoResolved)
+		return
+	}
+	if err := n.resolved.Set(l); err != nil {
+		n.notAsked(err)
+		return
+	}
+	n.told = l
+	n.setBy("systemd-resolved", "")
+	if !names.UsesResolved() {
+		n.setBy("systemd-resolved", "programs on this machine do not ask systemd-resolved: neither does /etc/resolv.conf lead to it, nor /etc/nsswitch.conf")
+		n.d.log.failed(0, mesh.Warning, &Hinted{fmt.Errorf("names in %s are known to systemd-resolved, but programs on this machine do not ask it", n.domain),
+			"link /etc/resolv.conf to /run/systemd/resolve/stub-resolv.conf, or set Names = hosts"})
+		return
+	}
+	n.d.log.printf(0, mesh.Notice, "programs on this machine find nodes by name: systemd-resolved asks for %s at %s", n.domain, l.Server)
+}
+
+// rights are those that this process has given up for.
+func (n *naming) rights() string {
+	if c := n.d.confined; c != nil && c.account != nil {
+		return "the user " + c.account.Name
+	}
+	return "it is sandboxed"
+}
+
+// notAsked says that programs of this machine do not find the names, and what can be done.
+func (n *naming) notAsked(err error) {
+	tip := "set Names = hosts to have the names in /etc/hosts, or have your DNS server ask there for " + n.domain
+	switch {
+	case errors.Is(err, names.ErrNoResolved):
+	case errors.Is(err, names.ErrNotAllowed):
+		tip = "start the node as root, who may do it; -U and Sandbox give up rights later"
+	default:
+		tip = ""
+	}
+	n.setBy("", "programs on this machine do not ask there: "+err.Error())
+	err = fmt.Errorf("programs on this machine do not find nodes by name: %w", err)
+	if tip != "" {
+		err = &Hinted{err, tip}
+	}
+	n.d.log.failed(0, mesh.Notice, err)
+}
+
+func (n *naming) setBy(by, problem string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.view.By, n.view.Problem = by, problem
+}
+
+// untell takes back what systemd-resolved was told.
+func (n *naming) untell() {
+	if n.resolved == nil {
+		return
+	}
+	if n.told.Interface != "" {
+		if err := n.resolved.Reset(n.told.Interface); err != nil && !errors.Is(err, names.ErrNoResolved) {
+			n.d.log.failed(1, mesh.Warning, err)
+		}
+		n.told = names.Link{}
+	}
+	n.setBy("", "")
+}
+
+// writeHosts brings /etc/hosts up to date.
+func (n *naming) writeHosts() {
+	_, err := names.SetHosts(names.HostsFile, n.domain, n.zone.All())
+	n.mu.Lock()
+	old := n.view.Problem
+	n.view.By, n.view.Problem = names.HostsFile, ""
+	if err != nil {
+		n.view.By, n.view.Problem = "", err.Error()
+	}
+	n.mu.Unlock()
+	if err != nil && err.Error() != old {
+		if errors.Is(err, os.ErrPermission) || errors.Is(err, os.ErrNotExist) {
+			err = &Hinted{err, "Names = hosts needs root, without -U and -R"}
+		}
+		n.d.log.failed(0, mesh.Warning, err)
+	}
+}
+
+// status is what status shows of it, nil if there is nothing.
+func (n *naming) status() *control.Names {
+	if n.zone == nil {
+		return nil
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	v := n.view
+	return &v
+}
+
+// Names is how nodes are found by name (control.Namer).
+func (b *backend) Names() *control.Names { return b.d.naming.status() }
