@@ -168,6 +168,10 @@ func TestNamesBySystemdResolved(t *testing.T) {
 	bob.finds("alice", "")
 	bob.up()
 	bob.finds("alice", addr+" alice.home.internal")
+	w.eventually("bob has the whole roster", patience, func() bool {
+		out, err := bob.try("members", "--json")
+		return err == nil && strings.Contains(out, `"alice"`) && strings.Contains(out, `"bob"`) && !strings.Contains(out, `"fetching": true`)
+	})
 	bob.stopped()
 	if d := bob.asked("domain"); strings.Contains(d, "home.internal") {
 		t.Errorf("after the end: %s", d)
