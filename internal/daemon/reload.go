@@ -103,6 +103,8 @@ func NeedRestart(old, new config.Settings) (names []string) {
 		{"Workers", old.Workers, new.Workers},
 		{"Metrics", old.Metrics, new.Metrics},
 		{"UI", old.UI, new.UI},
+		{"Webhook", old.Webhook, new.Webhook},
+		{"WebhookSecretFile", old.WebhookSecretFile, new.WebhookSecretFile},
 		{"Names", old.Names, new.Names},
 		{"NamesPort", old.NamesPort, new.NamesPort},
 		{"Domain", old.Domain, new.Domain},
