@@ -217,6 +217,11 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
+func (n *testNode) reload() error {
+	n.Helper()
+	return n.client().Reload()
+}
+
 // sees tells whether n has a reachable node called name.
 func (n *testNode) sees(c *control.Client, name node.Name) bool {
 	n.Helper()

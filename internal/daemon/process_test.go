@@ -68,11 +68,6 @@ func TestWINCHForgetsNodesThatAreGone(t *testing.T) {
 	eventually(t, "b is forgotten", func() bool { return !a.remembers("b") })
 }
 
-func (n *testNode) reload() error {
-	n.Helper()
-	return n.client().Reload()
-}
-
 // remembers tells whether the node has anything about another one.
 func (n *testNode) remembers(name string) bool {
 	n.Helper()
