@@ -56,7 +56,6 @@ type receiver struct {
 	keeper udp.Keeper   // nil: not by this socket
 	line   *receiveLine // nil: this goroutine opens by itself
 	load   load
-	work   work
 	opened *[maxRuns]openedRun // what workers have opened of the batch, nil: nothing
 	record *openedRecord       // and of the datagram, nil: nothing
 
@@ -100,13 +99,6 @@ func (r *receiver) run(ctx context.Context) error {
 	for {
 		batch, err := r.p.cfg.Sockets[r.sock].Recv()
 		if err != nil {
-			if interrupted(err) {
-				if ctx.Err() != nil {
-					return nil
-				}
-				continue
-			}
-			r.work.failing.Store(true)
 			if retries.exhausted(ctx, err) {
 				if ctx.Err() != nil || errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed) {
 					return err
@@ -123,8 +115,6 @@ func (r *receiver) run(ctx context.Context) error {
 			continue
 		}
 		retries = retryLimit{}
-		r.work.failing.Store(false)
-		r.work.moved.Add(int64(weight(batch)))
 		r.take(batch)
 	}
 }

@@ -18,7 +18,6 @@ type transmitter struct {
 	*burst
 	line *sendLine // nil: this goroutine seals and sends by itself
 	load load
-	work work
 	now  time.Duration
 	slow *slowPath
 
@@ -56,30 +55,19 @@ func (t *transmitter) run(ctx context.Context) error {
 	for {
 		n, off, err := dev.Read(t.in[inHead:])
 		if err != nil {
-			if interrupted(err) {
-				if ctx.Err() != nil {
-					return nil
-				}
-				continue
-			}
-			t.work.failing.Store(true)
 			if retries.exhausted(ctx, err) {
 				return err
 			}
 			continue
 		}
 		retries = retryLimit{}
-		t.work.failing.Store(false)
 		t.now = t.p.now()
-		moved := 0
 		for count := 1; err == nil; count++ {
-			moved += max(n, smallPacket)
 			t.adapt(n, count)
 			t.packet(n, off)
 			n, off, err = dev.TryRead(t.in[inHead:])
 		}
 		t.flush()
-		t.work.moved.Add(int64(moved))
 		if err != device.ErrAgain && retries.exhausted(ctx, err) {
 			return err
 		}

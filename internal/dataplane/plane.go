@@ -48,8 +48,7 @@
 //
 // # Goroutines and locks
 //
-// One goroutine reads the device, and one receives from each socket; on Linux, while there is little
-// traffic, one does both (exchange.go). One, the worker, handles
+// One goroutine reads the device, one receives from each socket, and one, the worker, handles
 // the rest: probes and echoes of the protocol core, and packets from meta connections
 // (inbox.go). Each owns its buffers. Another one detects peers that no longer answer, while there is
 // traffic (silence.go).
@@ -150,7 +149,6 @@ type Plane struct {
 	unrouted [route.Reasons]dropped
 	relayed  pairPacer
 	watching atomic.Bool   // watch is running its checks
-	sending  atomic.Bool   // something was sent since its last one
 	wake     chan struct{} // one token, for watch
 	loops    loopDetector
 	searched pacer  // the last search among all legacy nodes
@@ -201,22 +199,18 @@ func (p *Plane) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var wg sync.WaitGroup
-	run := func(loop func(context.Context) error) {
+	run := func(what string, loop func(context.Context) error) {
 		wg.Go(func() {
 			if err := loop(ctx); err != nil && ctx.Err() == nil {
-				stop(err)
+				stop(fmt.Errorf("%s: %w", what, err))
 			}
 		})
 	}
-	run(p.watch)
-	run(newWorker(p).run)
-	if x := newExchange(p); x != nil {
-		run(x.run)
-	} else {
-		run(named(readingDevice, newTransmitter(p).run))
-		for i, s := range p.cfg.Sockets {
-			run(named(receivingOn(s), newReceiver(p, i).run))
-		}
+	run("read from the virtual interface", newTransmitter(p).run)
+	run("watch for silence", p.watch)
+	run("send and open packets of meta connections", newWorker(p).run)
+	for i, s := range p.cfg.Sockets {
+		run("receive on "+s.Local().String(), newReceiver(p, i).run)
 	}
 
 	<-ctx.Done()
@@ -233,16 +227,6 @@ func (p *Plane) Run(ctx context.Context) error {
 		return err
 	}
 	return nil
-}
-
-// named is loop with what it does before its error.
-func named(what string, loop func(context.Context) error) func(context.Context) error {
-	return func(ctx context.Context) error {
-		if err := loop(ctx); err != nil {
-			return fmt.Errorf("%s: %w", what, err)
-		}
-		return nil
-	}
 }
 
 const (

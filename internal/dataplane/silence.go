@@ -13,9 +13,8 @@ import (
 // A peer that receives datagrams and sends none may be down. For each peer to which datagrams
 // are sent directly we record since when nothing has come back. The fast paths
 // update this at most once per batch. One goroutine checks all peers, as long as one of them is
-// silent or there is traffic, and reports to the protocol core.
+// silent, and reports to the protocol core.
 
-// checkEvery is the time between two checks while there is something to report.
 const checkEvery = 25 * time.Millisecond
 
 // silence is the state of dead-path detection for one peer. All times are those of [Plane.now].
@@ -31,9 +30,6 @@ type silence struct {
 // sentTo notes that a frame of that many bytes goes directly to a peer.
 func (p *Plane) sentTo(to *peer, now time.Duration, frame int) {
 	s := &to.silence
-	if !p.sending.Load() {
-		p.sending.Store(true)
-	}
 	quiet := true
 	if s.since.Load() == 0 {
 		s.since.Store(int64(now))
@@ -74,45 +70,34 @@ func (p *Plane) heardFrom(from *peer) {
 
 // watch reports silent peers to the protocol core until ctx ends.
 func (p *Plane) watch(ctx context.Context) error {
-	again := time.NewTimer(time.Hour)
-	defer again.Stop()
+	tick := time.NewTicker(checkEvery)
+	defer tick.Stop()
 	for {
+		tick.Stop()
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-p.wake:
 		}
-		for {
-			wait := p.checkSilence(p.now())
-			if wait == 0 {
-				break
-			}
-			again.Reset(wait)
+		tick.Reset(checkEvery)
+		for p.checkSilence(p.now()) {
 			select {
 			case <-ctx.Done():
 				return nil
-			case <-again.C:
+			case <-tick.C:
 			}
 		}
 	}
 }
 
-// checkSilence reports silent peers, and returns after what time to check again, 0: not before somebody is silent.
-func (p *Plane) checkSilence(now time.Duration) (wait time.Duration) {
-	if wait := p.checkOnce(now); wait > 0 {
-		return wait
-	}
-	// While there is traffic somebody is silent every now and then, for the time of a round trip. Waking this goroutine
-	// would cost the packet that is being sent more than a look in vain costs here.
-	if p.sending.Swap(false) {
-		return forward.SilentAfter
+// checkSilence reports silent peers, and returns whether to check again.
+func (p *Plane) checkSilence(now time.Duration) bool {
+	if p.checkOnce(now) {
+		return true
 	}
 	p.watching.Store(false)
 	// A peer may have become silent between the two lines above.
-	if p.anySilent() && p.watching.CompareAndSwap(false, true) {
-		return checkEvery
-	}
-	return 0
+	return p.anySilent() && p.watching.CompareAndSwap(false, true)
 }
 
 func (p *Plane) anySilent() bool {
@@ -124,17 +109,11 @@ func (p *Plane) anySilent() bool {
 	return false
 }
 
-// checkOnce reports silent peers, and returns when there may be more to report, 0: nobody is silent.
-func (p *Plane) checkOnce(now time.Duration) (wait time.Duration) {
-	again := func(after time.Duration) {
-		if after = max(after, checkEvery); wait == 0 || after < wait {
-			wait = after
-		}
-	}
+func (p *Plane) checkOnce(now time.Duration) (again bool) {
 	for _, pr := range p.dir.Load().all {
 		s := &pr.silence
 		if size := s.large.Load(); size != 0 {
-			again(checkEvery)
+			again = true
 			if !s.largeReports.tooSoon(now, forward.LargeEvery) {
 				s.large.Store(0)
 				sends := int(s.sends.Swap(0))
@@ -158,9 +137,9 @@ func (p *Plane) checkOnce(now time.Duration) (wait time.Duration) {
 				p.event(&s.silentReports, now, forward.SilentEvery, func() mesh.Event { return mesh.Silent{Node: pr.name, For: silent} })
 			}
 		}
-		again(forward.SilentAfter - silent)
+		again = true
 	}
-	return wait
+	return again
 }
 
 // probeSize is the size of the probe whose datagram is as long as that of the given frame.

@@ -49,21 +49,6 @@ func CarriesFrames(d Device) bool {
 	return ok && f.frames()
 }
 
-// Descriptor is what a poll.Poller can wait for until d can be read, false if there is none. Then [Interrupt] works, too.
-func Descriptor(d Device) (fd int, ok bool) {
-	if p, is := d.(interface{ descriptor() (int, bool) }); is {
-		return p.descriptor()
-	}
-	return 0, false
-}
-
-// Interrupt ends the current Read of d, or the next that would have to wait, with poll.ErrInterrupted.
-func Interrupt(d Device) {
-	if p, is := d.(interface{ interrupt() }); is {
-		p.interrupt()
-	}
-}
-
 // Device is a virtual interface. One goroutine may read while another writes;
 // neither Read nor Write may be called from two goroutines at once.
 type Device interface {

@@ -8,8 +8,6 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
-
-	"tincan/internal/poll"
 )
 
 // tun is a tun or tap device of Linux, or a descriptor that carries bare packets.
@@ -17,12 +15,12 @@ import (
 // The path of a packet in: one readv puts the virtio header into rx.hdr and the
 // packet, up to 64 KiB, into the caller's buffer. Out: the header is written
 // just before the packet and both leave in one write. The descriptor does not
-// block, so RawSyscall is safe here and saves the scheduler's bookkeeping; the
-// closures are made once, so that no packet costs an allocation.
+// block and waits in the runtime's poller, so RawSyscall is safe here and saves
+// the scheduler's bookkeeping; the closures are made once, so that no packet
+// costs an allocation.
 type tun struct {
 	file       *os.File
 	conn       syscall.RawConn
-	readable   *poll.Poller
 	name       string
 	vnet       bool            // packets carry a virtio header
 	segments   [GSOUDP + 1]int // see MaxSegments
@@ -31,19 +29,21 @@ type tun struct {
 	resetOnEnd bool            // turn offloads off when closing, for the next owner
 
 	rx struct { // belongs to the reading goroutine
-		hdr [vnetHdrLen]byte
-		iov [2]unix.Iovec
-		msg unix.Msghdr // if auxiliary
-		aux [6]uint64   // its control message
-		n   int
-		err syscall.Errno
-		fn  func(fd uintptr) bool
+		hdr  [vnetHdrLen]byte
+		iov  [2]unix.Iovec
+		msg  unix.Msghdr // if auxiliary
+		aux  [6]uint64   // its control message
+		wait bool
+		n    int
+		err  syscall.Errno
+		fn   func(fd uintptr) bool
 	}
 	_  [64]byte // the two goroutines do not share a cache line
 	tx struct { // belongs to the writing goroutine
 		buf   []byte
 		err   syscall.Errno
 		stuck bool // the last packet was not taken in time
+		limit bool // a deadline is set
 		fn    func(fd uintptr) bool
 	}
 }
@@ -54,12 +54,9 @@ const maxWait = 50 * time.Millisecond
 
 // newTun takes over fd, which must be non-blocking.
 func newTun(fd int, name, path string, vnet bool) (*tun, error) {
-	t := &tun{file: poll.File(fd, path), name: name, vnet: vnet}
+	t := &tun{file: os.NewFile(uintptr(fd), path), name: name, vnet: vnet}
 	var err error
-	if t.conn, err = t.file.SyscallConn(); err == nil {
-		t.readable, err = poll.New(fd)
-	}
-	if err != nil {
+	if t.conn, err = t.file.SyscallConn(); err != nil {
 		t.file.Close()
 		return nil, err
 	}
@@ -79,32 +76,23 @@ func (t *tun) MaxSegments(g GSOType) int {
 }
 
 func (t *tun) Read(buf []byte) (int, Offload, error) {
-	for {
-		n, off, err := t.TryRead(buf)
-		if err != ErrAgain {
-			return n, off, err
-		}
-		if _, err := t.readable.Wait(0); err != nil {
-			return 0, Offload{}, err
-		}
-	}
-}
-
-func (t *tun) interrupt() { t.readable.Interrupt() }
-
-func (t *tun) descriptor() (fd int, ok bool) {
-	err := t.conn.Control(func(n uintptr) { fd = int(n) })
-	return fd, err == nil
+	t.rx.wait = true
+	return t.read(buf)
 }
 
 func (t *tun) TryRead(buf []byte) (int, Offload, error) {
+	t.rx.wait = false
+	return t.read(buf)
+}
+
+func (t *tun) read(buf []byte) (int, Offload, error) {
 	if len(buf) < MaxPacket {
 		return 0, Offload{}, errShortBuffer
 	}
 	t.rx.iov[1].Base = &buf[0]
 	t.rx.iov[1].SetLen(MaxPacket)
 	for {
-		if t.conn.Read(t.rx.fn) != nil {
+		if t.conn.Read(t.rx.fn) != nil { // without deadlines there is one cause
 			return 0, Offload{}, os.ErrClosed
 		}
 		switch t.rx.err {
@@ -137,7 +125,7 @@ func (t *tun) TryRead(buf []byte) (int, Offload, error) {
 	}
 }
 
-// readOnce is one try.
+// readOnce is one try; it returns false if the poller is to wait.
 func (t *tun) readOnce(fd uintptr) bool {
 	iov, cnt := &t.rx.iov[0], uintptr(2)
 	if !t.vnet {
@@ -156,7 +144,7 @@ func (t *tun) readOnce(fd uintptr) bool {
 			continue
 		}
 		t.rx.n, t.rx.err = int(n), errno
-		return true
+		return errno != unix.EAGAIN || !t.rx.wait
 	}
 }
 
@@ -174,7 +162,15 @@ func (t *tun) Write(buf []byte, start int, off Offload) error {
 		finishChecksum(buf[start:], off)
 	}
 	t.tx.buf = buf[start:]
-	if t.conn.Write(t.tx.fn) != nil {
+	err := t.conn.Write(t.tx.fn)
+	if t.tx.limit {
+		t.tx.limit = false
+		t.file.SetWriteDeadline(time.Time{})
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		t.tx.stuck = true
+		return errLate
+	} else if err != nil {
 		return os.ErrClosed
 	}
 	switch t.tx.err {
@@ -182,7 +178,6 @@ func (t *tun) Write(buf []byte, start int, off Offload) error {
 		t.tx.stuck = false
 		return nil
 	case unix.EAGAIN:
-		t.tx.stuck = true
 		return errLate
 	case unix.EBADFD:
 		return errGone
@@ -203,10 +198,14 @@ func (t *tun) writeOnce(fd uintptr) bool {
 			continue
 		}
 		t.tx.err = errno
-		if errno != unix.EAGAIN || t.tx.stuck || !poll.Writable(int(fd), maxWait) {
+		if errno != unix.EAGAIN || t.tx.stuck {
 			return true
 		}
-		t.tx.stuck = true // it is not waited for again
+		if !t.tx.limit {
+			t.tx.limit = true
+			t.file.SetWriteDeadline(time.Now().Add(maxWait))
+		}
+		return false
 	}
 }
 
@@ -216,7 +215,6 @@ func (t *tun) Close() error {
 		// next owner may not know what to do with super-packets.
 		t.conn.Control(func(fd uintptr) { unix.IoctlSetInt(int(fd), unix.TUNSETOFFLOAD, 0) })
 	}
-	t.readable.Close()
 	return t.file.Close()
 }
 

@@ -12,10 +12,6 @@ type watched struct {
 
 func (w *watched) frames() bool { return CarriesFrames(w.Device) }
 
-func (w *watched) descriptor() (fd int, ok bool) { return Descriptor(w.Device) }
-
-func (w *watched) interrupt() { Interrupt(w.Device) }
-
 func (w *watched) Read(buf []byte) (int, Offload, error) {
 	n, off, err := w.Device.Read(buf)
 	if err == nil {

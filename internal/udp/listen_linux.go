@@ -7,8 +7,6 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
-
-	"tincan/internal/poll"
 )
 
 // Listen binds a socket to addr. Port 0 takes any free port. An IPv6 socket
@@ -37,11 +35,8 @@ func Listen(addr netip.AddrPort, opts Options) (Socket, error) {
 		_, err := unix.GetsockoptInt(fd, unix.SOL_UDP, unix.UDP_SEGMENT)
 		s.gso.Store(err == nil)
 	}
-	s.file = poll.File(fd, "udp")
-	if s.conn, err = s.file.SyscallConn(); err == nil {
-		s.readable, err = poll.New(fd)
-	}
-	if err != nil {
+	s.file = os.NewFile(uintptr(fd), "udp")
+	if s.conn, err = s.file.SyscallConn(); err != nil {
 		s.file.Close()
 		return fail(err)
 	}

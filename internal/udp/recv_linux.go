@@ -92,21 +92,6 @@ func (s *socket) Keep() Kept {
 }
 
 func (s *socket) Recv() ([]Arrival, error) {
-	for {
-		batch, err := s.TryRecv()
-		if err != ErrAgain {
-			return batch, err
-		}
-		if _, err := s.readable.Wait(0); err != nil {
-			if err == os.ErrClosed {
-				err = net.ErrClosed
-			}
-			return nil, err
-		}
-	}
-}
-
-func (s *socket) TryRecv() ([]Arrival, error) {
 	rx := &s.rx
 	for {
 		for i := range rx.msgs[:rx.used] {
@@ -115,13 +100,11 @@ func (s *socket) TryRecv() ([]Arrival, error) {
 			h.SetControllen(int(unsafe.Sizeof(rx.controls[i])))
 		}
 		rx.used = 0
-		if s.conn.Read(rx.fn) != nil {
+		if s.conn.Read(rx.fn) != nil { // without deadlines there is one cause
 			return nil, net.ErrClosed
 		}
 		switch rx.err {
 		case 0:
-		case unix.EAGAIN:
-			return nil, ErrAgain
 		case unix.ENOSYS, unix.EPERM:
 			if s.recvSingly.Swap(true) {
 				return nil, os.NewSyscallError("recvmsg", rx.err)
@@ -163,7 +146,7 @@ func (s *socket) recvOnce(fd uintptr) bool {
 		if errno == 0 {
 			s.rx.used = int(n)
 		}
-		return true
+		return errno != unix.EAGAIN
 	}
 }
 

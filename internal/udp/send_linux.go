@@ -1,15 +1,15 @@
 package udp
 
 import (
+	"errors"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
-
-	"tincan/internal/poll"
 )
 
 const (
@@ -36,12 +36,10 @@ type sender struct {
 	failed   error     // the first error of this Send
 
 	first, end int // messages of the next system call
+	wait       bool
 	sent       int
 	err        syscall.Errno
 	fn         func(fd uintptr) bool
-	patience   time.Duration
-	untilRoom  func(fd uintptr) // waits for that long, at most, and sets room
-	room       bool
 }
 
 func (s *socket) initSender() {
@@ -58,7 +56,6 @@ func (s *socket) initSender() {
 		c.SetLen(unix.CmsgLen(4))
 	}
 	tx.fn = s.sendOnce
-	tx.untilRoom = func(fd uintptr) { tx.room = poll.Writable(int(fd), tx.patience) }
 }
 
 func (s *socket) Send(runs []Run) error {
@@ -236,28 +233,26 @@ func (s *socket) countDropped(r *Run, err error) {
 // that of the first. EAGAIN comes only when this Send has waited for sendTimeout.
 func (s *socket) sendmmsg(from, to int) (sent int, errno syscall.Errno) {
 	tx := &s.tx
-	tx.first, tx.end = from, to
-	for {
-		if s.conn.Write(tx.fn) != nil {
-			return 0, unix.EBADF
-		}
-		if tx.err != unix.EAGAIN {
-			return tx.sent, tx.err
-		}
-		now := time.Now()
-		if tx.deadline.IsZero() {
-			tx.deadline = now.Add(sendTimeout)
-		}
-		tx.patience = tx.deadline.Sub(now)
-		if tx.patience <= 0 {
-			return 0, unix.EAGAIN
-		}
-		if s.conn.Control(tx.untilRoom) != nil {
-			return 0, unix.EBADF
-		}
-		if !tx.room {
-			return 0, unix.EAGAIN
-		}
+	tx.first, tx.end, tx.wait = from, to, false
+	if s.conn.Write(tx.fn) != nil {
+		return 0, unix.EBADF
+	}
+	if tx.err != unix.EAGAIN {
+		return tx.sent, tx.err
+	}
+	if tx.deadline.IsZero() {
+		tx.deadline = time.Now().Add(sendTimeout)
+	}
+	s.file.SetWriteDeadline(tx.deadline)
+	defer s.file.SetWriteDeadline(time.Time{})
+	tx.wait = true
+	switch err := s.conn.Write(tx.fn); {
+	case err == nil:
+		return tx.sent, tx.err
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return 0, unix.EAGAIN
+	default:
+		return 0, unix.EBADF
 	}
 }
 
@@ -291,6 +286,6 @@ func (s *socket) sendOnce(fd uintptr) bool {
 			}
 		}
 		tx.sent, tx.err = int(n), errno
-		return true
+		return errno != unix.EAGAIN || !tx.wait
 	}
 }

@@ -8,22 +8,19 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
-
-	"tincan/internal/poll"
 )
 
 // socket is a UDP socket of Linux that moves many datagrams per system call:
-// recv_linux.go and send_linux.go. It does not block, so RawSyscall is safe
-// here and saves the scheduler's bookkeeping.
+// recv_linux.go and send_linux.go. It does not block and waits in the runtime's
+// poller, so RawSyscall is safe here and saves the scheduler's bookkeeping.
 type socket struct {
-	file     *os.File
-	conn     syscall.RawConn
-	readable *poll.Poller
-	local    netip.AddrPort
-	is4      bool
-	opts     Options
-	gso      atomic.Bool
-	dropped  atomic.Uint64
+	file    *os.File
+	conn    syscall.RawConn
+	local   netip.AddrPort
+	is4     bool
+	opts    Options
+	gso     atomic.Bool
+	dropped atomic.Uint64
 	// Set when the system has no recvmmsg or sendmmsg, or a system call filter denies them: then
 	// there is one system call for each message.
 	recvSingly, sendSingle atomic.Bool
@@ -43,13 +40,6 @@ func (s *socket) Local() netip.AddrPort { return s.local }
 func (s *socket) CanGSO() bool          { return s.gso.Load() }
 func (s *socket) Dropped() uint64       { return s.dropped.Load() }
 
-func (s *socket) Interrupt() { s.readable.Interrupt() }
-
-func (s *socket) Descriptor() (fd int, ok bool) {
-	err := s.conn.Control(func(n uintptr) { fd = int(n) })
-	return fd, err == nil
-}
-
 // notice tells once that a system call is missing.
 func (s *socket) notice(call string, err error) {
 	if s.opts.Notice != nil {
@@ -58,7 +48,6 @@ func (s *socket) notice(call string, err error) {
 }
 
 func (s *socket) Close() error {
-	s.readable.Close()
 	if err := s.file.Close(); err != nil {
 		return net.ErrClosed
 	}

@@ -3,13 +3,7 @@
 // It knows addresses and sizes, nothing of what the datagrams carry.
 package udp
 
-import (
-	"errors"
-	"net/netip"
-)
-
-// ErrAgain is returned by TryRecv when no datagram is waiting.
-var ErrAgain = errors.New("no datagram is waiting")
+import "net/netip"
 
 // MaxRun is the largest number of bytes in one run.
 const MaxRun = 65507
@@ -75,17 +69,6 @@ type Keeper interface {
 
 // Kept is the memory of arrivals that were kept.
 type Kept interface{ Release() }
-
-// Pollable is a socket that can be waited for together with other descriptors.
-type Pollable interface {
-	Socket
-	// TryRecv is Recv without waiting: it returns ErrAgain if there is no datagram.
-	TryRecv() ([]Arrival, error)
-	// Descriptor is what a poll.Poller can wait for, false if the socket is closed.
-	Descriptor() (fd int, ok bool)
-	// Interrupt ends the current Recv, or the next that would have to wait, with poll.ErrInterrupted.
-	Interrupt()
-}
 
 // TooLong is returned when a datagram exceeds the MTU of its route (EMSGSIZE).
 type TooLong struct {
