@@ -129,7 +129,7 @@ func (p *meshPast) add(now time.Time, look func() control.MeshReport) {
 func keepRow(row control.MeshRow) pastRow {
 	kept := pastRow{node: uint16(row.Node), at: row.Time, paths: make([]pastPath, len(row.To))}
 	for i, to := range row.To {
-		x := pastPath{to: uint16(to), via: noRelay, path: row.Path[i], rtt: uint32(min(row.RTT[i], math.MaxUint32))}
+		x := pastPath{to: uint16(to), via: noRelay, path: row.Path[i], rtt: uint32(min(uint64(row.RTT[i]), math.MaxUint32))}
 		if row.Via != nil && row.Via[i] >= 0 {
 			x.via = uint16(row.Via[i])
 		}

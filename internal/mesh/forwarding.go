@@ -20,6 +20,9 @@ type forwarding struct {
 	addresses interface { // which addresses are believed
 		mayProbe(p *peer, a netip.AddrPort) bool
 	}
+	roll interface { // who belongs to the network
+		isMember(name node.Name) bool
+	}
 }
 
 // publishPeers tells the data plane which peers have changed.
@@ -49,7 +52,8 @@ func (f *forwarding) publishPeers() {
 }
 
 func (f *forwarding) state(p *peer) PeerState {
-	st := PeerState{Node: p.name, Known: f.nodes[p.name] == p, Reachable: p.reachable(), Sock: -1}
+	// Of who is no member nothing is passed on, though it may be remembered for a while.
+	st := PeerState{Node: p.name, Known: f.nodes[p.name] == p && f.roll.isMember(p.name), Reachable: p.reachable(), Sock: -1}
 	if p == f.self || !p.reachable() {
 		return st
 	}

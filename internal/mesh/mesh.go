@@ -87,7 +87,7 @@ func New(cfg Config, in Deps, now time.Time) *Mesh {
 		env: e, directory: d, reach: m.reach, keyring: m.keyring, dialer: m.dialer, paths: m.paths, forwarding: m.forwarding,
 		echoes: map[uint64]*echo{},
 	}
-	*m.forwarding = forwarding{env: e, directory: d, reach: m.reach, addresses: m.addresses}
+	*m.forwarding = forwarding{env: e, directory: d, reach: m.reach, addresses: m.addresses, roll: m.roll}
 	*m.sessions = sessions{
 		env: e, directory: d, reach: m.reach, keyring: m.keyring, links: m.links, addresses: m.addresses, paths: m.paths, forwarding: m.forwarding, subnets: m.subnets,
 	}

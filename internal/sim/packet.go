@@ -153,6 +153,9 @@ func (w *World) carry(x hop, at, from, to *Host, record []byte, r *Trace, there 
 		if st := hop.peers[at.Name]; udp && hop != to && (!st.Confirmed || st.Addr != at.outside()) {
 			return // only from confirmed addresses are packets passed on
 		}
+		if hop != to && !hop.peers[from.Name].Known {
+			return // nor are packets of nodes that are not known, or no members
+		}
 		r.Hops = append(slices.Clip(r.Hops), hop.Name)
 		r.UDP = r.UDP && udp
 		if hop != to {
