@@ -18,7 +18,7 @@
           pname = "tincan";
           inherit version;
           src = self;
-          vendorHash = "sha256-L+chZjNjwDHsxrdOPfe/P3GtJ5WL1UiidaskFi+yXHE=";
+          vendorHash = "sha256-WVilHdXUWnsjGIJb3WGKIFQx3EW1j2lkZcs8Xgz+smc=";
           subPackages = [ "cmd/tincan" ];
           env.CGO_ENABLED = 0;
           ldflags = [ "-s" "-w" "-X tincan/internal/cli/version.Number=${version}" ];
