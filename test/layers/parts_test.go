@@ -76,7 +76,7 @@ var parts = map[string]partOf{
 	},
 	"forwarding": {
 		files: "forwarding",
-		calls: "reach addresses",
+		calls: "reach addresses roll",
 		keeps: "peer.published",
 	},
 	"sessions": {
