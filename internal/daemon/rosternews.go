@@ -8,7 +8,6 @@ import (
 
 	"tincan/internal/control"
 	"tincan/internal/events"
-	"tincan/internal/keys"
 	"tincan/internal/members"
 	"tincan/internal/report"
 	"tincan/internal/roster"
@@ -45,19 +44,19 @@ func rosterChanges(before, now *roster.State) (list []events.Event) {
 	}
 	was, is := people(before), people(now)
 	for _, m := range now.Members {
-		if old := was[identityOf(m)]; old == nil || old.pending {
-			add(events.Event{Event: events.MemberJoined, Node: m.Name, By: members.Who(now, m.By), Fingerprint: roster.Fingerprint(identityOf(m))},
+		if old := was[roster.Identity(m.Key, m.RSA)]; old == nil || old.pending {
+			add(events.Event{Event: events.MemberJoined, Node: m.Name, By: members.Who(now, m.By), Fingerprint: roster.Fingerprint(roster.Identity(m.Key, m.RSA))},
 				"%s is a member now, by %s", m.Name, members.Who(now, m.By))
 		}
 	}
 	for _, m := range now.Pending {
-		if was[identityOf(m)] == nil {
-			add(events.Event{Event: events.MemberPending, Node: m.Name, By: members.Who(now, m.By), Fingerprint: roster.Fingerprint(identityOf(m))},
+		if was[roster.Identity(m.Key, m.RSA)] == nil {
+			add(events.Event{Event: events.MemberPending, Node: m.Name, By: members.Who(now, m.By), Fingerprint: roster.Fingerprint(roster.Identity(m.Key, m.RSA))},
 				"%s waits for the approval of an owner", m.Name)
 		}
 	}
 	for _, m := range append(slices.Clone(before.Members), before.Pending...) {
-		id := identityOf(m)
+		id := roster.Identity(m.Key, m.RSA)
 		if is[id] != nil {
 			continue
 		}
@@ -107,18 +106,10 @@ type person struct{ pending bool }
 func people(s *roster.State) map[[32]byte]*person {
 	all := make(map[[32]byte]*person, len(s.Members)+len(s.Pending))
 	for _, m := range s.Pending {
-		all[identityOf(m)] = &person{pending: true}
+		all[roster.Identity(m.Key, m.RSA)] = &person{pending: true}
 	}
 	for _, m := range s.Members {
-		all[identityOf(m)] = &person{}
+		all[roster.Identity(m.Key, m.RSA)] = &person{}
 	}
 	return all
-}
-
-// identityOf is the key that tells a member from others.
-func identityOf(m *roster.Membership) [32]byte {
-	if m.Key == (keys.PublicKey{}) {
-		return m.RSA
-	}
-	return m.Key
 }

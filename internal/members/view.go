@@ -135,12 +135,8 @@ func (v *View) Unanswered(names []node.Name) {
 }
 
 func newMember(s *roster.State, m *roster.Membership) Member {
-	id := m.Key
-	if id == (keys.PublicKey{}) {
-		id = m.RSA
-	}
 	v := Member{
-		Name: m.Name, Fingerprint: roster.Fingerprint(id), Groups: m.Groups, Capabilities: capabilities(m.Capabilities),
+		Name: m.Name, Fingerprint: roster.Fingerprint(roster.Identity(m.Key, m.RSA)), Groups: m.Groups, Capabilities: capabilities(m.Capabilities),
 		By: Who(s, m.By), Since: at(m.Since), Ends: at(m.NotAfter),
 	}
 	for _, sub := range m.Subnets {

@@ -94,7 +94,7 @@ func says(c roster.Content) string {
 	case *roster.Recovery:
 		return fmt.Sprintf("the recovery key names new owners: %s", owners(c.OwnerList))
 	case *roster.Member:
-		return fmt.Sprintf("%s is a member (%s)", c.Name, roster.Fingerprint(identity(c.Key, c.RSA)))
+		return fmt.Sprintf("%s is a member (%s)", c.Name, roster.Fingerprint(roster.Identity(c.Key, c.RSA)))
 	case *roster.Invitation:
 		name := c.Name
 		if name == "" {
@@ -102,7 +102,7 @@ func says(c roster.Content) string {
 		}
 		return fmt.Sprintf("%s is invited (%s), %d times", name, roster.Fingerprint(c.Key), c.Uses)
 	case *roster.Admission:
-		return fmt.Sprintf("%s is admitted (%s)", c.Name, roster.Fingerprint(identity(c.Key, c.RSA)))
+		return fmt.Sprintf("%s is admitted (%s)", c.Name, roster.Fingerprint(roster.Identity(c.Key, c.RSA)))
 	case *roster.Removal:
 		text := roster.Fingerprint(c.Key)
 		if c.Name != "" {
@@ -119,14 +119,6 @@ func says(c roster.Content) string {
 		return fmt.Sprintf("the policy, %d lines", strings.Count(strings.TrimSuffix(c.Text, "\n"), "\n")+1)
 	}
 	return "of a kind that this version does not know"
-}
-
-// identity is the Ed25519 key, or else the hash of the RSA key.
-func identity(key, rsa [32]byte) [32]byte {
-	if key == [32]byte{} {
-		return rsa
-	}
-	return key
 }
 
 func owners(l roster.OwnerList) string {

@@ -15,6 +15,14 @@ const crockford = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 const groupLen = 4
 
+// Identity is the key by which a member is known: that of tinc 1.1, or the hash of the RSA key of a node that speaks tinc 1.0 only.
+func Identity(key keys.PublicKey, rsa [32]byte) [32]byte {
+	if key == (keys.PublicKey{}) {
+		return rsa
+	}
+	return key
+}
+
 // Fingerprint is how people compare a key, or an id: 100 bits of a hash, in five groups of four
 // characters.
 func Fingerprint[T ~[32]byte](key T) string {

@@ -3,6 +3,7 @@ package sptps
 import (
 	"encoding/binary"
 	"fmt"
+
 	"tincan/internal/chapoly"
 )
 

@@ -166,7 +166,7 @@ func say(e *env.Env, n *ownership.Network, claims []roster.Claim, by string) {
 		what, note := "", ""
 		switch c := c.Content.(type) {
 		case *roster.Member:
-			what = fmt.Sprintf("member %s\t%s", c.Name, fingerprintOf(c.Key, c.RSA))
+			what = fmt.Sprintf("member %s\t%s", c.Name, roster.Fingerprint(roster.Identity(c.Key, c.RSA)))
 			h, known := n.Files.Hosts[c.Name]
 			switch {
 			case known && h.Key != nil && *h.Key != c.Key:
@@ -201,13 +201,6 @@ func say(e *env.Env, n *ownership.Network, claims []roster.Claim, by string) {
 		fmt.Fprintf(t, "%4d\t%s\tby %s\t%s\n", i+1, what, whoever(n, c.By), note)
 	}
 	t.Flush()
-}
-
-func fingerprintOf(key keys.PublicKey, rsa [32]byte) string {
-	if key == (keys.PublicKey{}) {
-		return roster.Fingerprint(rsa)
-	}
-	return roster.Fingerprint(key)
 }
 
 // whoever is the name of an owner of today or before, or of a member.

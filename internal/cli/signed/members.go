@@ -171,10 +171,7 @@ func (f admitFlags) changes(c *cobra.Command) (out ownership.Changes, err error)
 }
 
 func fingerprint(m *roster.Membership) string {
-	if m.Key == (keys.PublicKey{}) {
-		return roster.Fingerprint(m.RSA)
-	}
-	return roster.Fingerprint(m.Key)
+	return roster.Fingerprint(roster.Identity(m.Key, m.RSA))
 }
 
 // what is what a member has.

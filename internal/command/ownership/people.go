@@ -115,10 +115,7 @@ func (n *Network) Find(text string) (Target, error) {
 	finger, notFinger := roster.ParseFingerprint(text)
 	key, notKey := keys.ParsePublicKey(text)
 	for _, m := range append(slices.Clone(s.Members), s.Pending...) {
-		id := [32]byte(m.Key)
-		if m.Key == (keys.PublicKey{}) {
-			id = m.RSA
-		}
+		id := roster.Identity(m.Key, m.RSA)
 		if string(m.Name) == text || notFinger == nil && roster.Fingerprint(id) == finger || notKey == nil && m.Key == key {
 			t := Target{Key: id, Name: m.Name, Member: true}
 			for _, o := range s.Owners.Owners {
