@@ -144,9 +144,9 @@ func (t *topology) addEdge(c *conn, text string) error {
 	disputed = first && t.uphold(r.From, r.To) || disputed
 	if ok {
 		if e.Same(*old) {
-			if disputed && !t.cfg.TunnelServer {
+			if disputed {
 				t.setEdge(e) // with its new nonce
-				t.links.flood(c, text)
+				t.passOn(c, text)
 			}
 			return nil
 		}
@@ -177,9 +177,7 @@ func (t *topology) addEdge(c *conn, text string) error {
 	}
 	t.setEdge(e)
 	t.reach.graphChanged()
-	if !t.cfg.TunnelServer {
-		t.links.flood(c, text)
-	}
+	t.passOn(c, text)
 	return nil
 }
 
@@ -202,8 +200,8 @@ func (t *topology) delEdge(c *conn, text string) error {
 	}
 	news := t.seen.First(t.now, text)
 	if !ok {
-		if disputed && news && !t.cfg.TunnelServer {
-			t.links.flood(c, text)
+		if disputed && news {
+			t.passOn(c, text)
 		}
 		return nil
 	}
@@ -225,9 +223,7 @@ func (t *topology) delEdge(c *conn, text string) error {
 	if t.withhold(c, withdrawn{what: [2]node.Name{r.From, r.To}, text: text}) {
 		return nil
 	}
-	if !t.cfg.TunnelServer {
-		t.links.flood(c, text)
-	}
+	t.passOn(c, text)
 	t.withdraw(r.From, r.To)
 	return nil
 }
@@ -275,8 +271,8 @@ func (t *topology) keyChanged(c *conn, text string) error {
 	if c.peer == p || first && t.keyring.speaksFor(c, p) {
 		p.session().keyChanged()
 	}
-	if first && !t.cfg.TunnelServer {
-		t.links.flood(c, text)
+	if first {
+		t.passOn(c, text)
 	}
 	return nil
 }
@@ -337,6 +333,13 @@ func hasEdge(g *graph.Graph, n node.Name) bool {
 		return true
 	}
 	return false
+}
+
+// passOn tells all but c what c has said. A tunnel server keeps that to itself.
+func (t *topology) passOn(c *conn, text string) {
+	if !t.cfg.TunnelServer {
+		t.links.flood(c, text)
+	}
 }
 
 // announce tells everybody about edges and about what others own. A tunnel server keeps that to itself.
