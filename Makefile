@@ -121,6 +121,7 @@ BINDIR ?= $(PREFIX)/bin
 MANDIR ?= $(PREFIX)/share/man
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+APPARMORDIR ?= /etc/apparmor.d
 BASHDIR ?= $(PREFIX)/share/bash-completion/completions
 ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
 FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
@@ -141,12 +142,13 @@ install: $(TINCAN)
 	@$(TINCAN) completion fish >$(DESTDIR)$(FISHDIR)/tincan.fish
 	@sed 's|/usr/local/bin/tincan|$(BINDIR)/tincan|' packaging/tincan@.service >$(DESTDIR)$(UNITDIR)/tincan@.service
 	@install -m 644 packaging/tincan.sysusers $(DESTDIR)$(SYSUSERSDIR)/tincan.conf
+	@[ -z "$(DESTDIR)" ] && [ ! -d $(APPARMORDIR) ] || install -D -m 644 packaging/tincan.apparmor $(DESTDIR)$(APPARMORDIR)/tincan
 	@chmod 644 $(DESTDIR)$(BASHDIR)/tincan $(DESTDIR)$(ZSHDIR)/_tincan $(DESTDIR)$(FISHDIR)/tincan.fish $(DESTDIR)$(UNITDIR)/tincan@.service
 	@echo "installed below $(DESTDIR)$(PREFIX); next: man tincan"
 
 # Networks in /etc/tinc stay, and so does what "tincan service install" has made.
 uninstall:
-	rm -f $(DESTDIR)$(BINDIR)/tincan $(DESTDIR)$(UNITDIR)/tincan@.service $(DESTDIR)$(SYSUSERSDIR)/tincan.conf
+	rm -f $(DESTDIR)$(BINDIR)/tincan $(DESTDIR)$(UNITDIR)/tincan@.service $(DESTDIR)$(SYSUSERSDIR)/tincan.conf $(DESTDIR)$(APPARMORDIR)/tincan
 	rm -f $(DESTDIR)$(BASHDIR)/tincan $(DESTDIR)$(ZSHDIR)/_tincan $(DESTDIR)$(FISHDIR)/tincan.fish
 	rm -f $(DESTDIR)$(MANDIR)/man1/tincan.1 $(DESTDIR)$(MANDIR)/man1/tincan-*.1 $(DESTDIR)$(MANDIR)/man5/tincan.conf.5 $(DESTDIR)$(MANDIR)/man7/tincan.7
 

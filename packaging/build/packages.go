@@ -88,11 +88,14 @@ func (b *build) pack(p made, s *stage, binary string) error {
 	list := []file{{from: binary, to: program, mode: 0o755}}
 	switch p.format {
 	case "deb":
-		list = with(list, s.docs, s.common, s.systemd)
+		list = with(list, s.docs, s.common, s.systemd, s.confine)
 		info.Suggests = []string{"iproute2"}
 		info.Scripts = scripts("packaging/scripts", "postinst", "prerm", "postrm")
 	case "rpm", "archlinux":
 		list = with(list, s.docs, s.common, s.systemd)
+		if p.format == "archlinux" { // what reads RPMs has SELinux
+			list = with(list, s.confine)
+		}
 		info.Scripts = scripts("packaging/scripts", "postinst", "prerm", "postrm")
 		// pacman does not call at an upgrade what it calls after an installation.
 		info.ArchLinux.Scripts.PostUpgrade = info.Scripts.PostInstall

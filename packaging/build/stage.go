@@ -17,6 +17,7 @@ type stage struct {
 	docs    []file // licences; in all of them
 	common  []file // manual pages, completions, the changes
 	systemd []file // the unit, and the user
+	confine []file // the profile for AppArmor
 	openwrt []file
 }
 
@@ -48,6 +49,9 @@ func (b *build) stage(native string, third []thirdParty) (*stage, error) {
 		case f.to == program:
 		case strings.Contains(f.to, "/systemd/"), strings.Contains(f.to, "/sysusers.d/"):
 			s.systemd = append(s.systemd, f)
+		case strings.Contains(f.to, "/apparmor.d/"):
+			f.config = true
+			s.confine = append(s.confine, f)
 		case strings.Contains(f.to, "/man/"):
 			f.to += ".gz"
 			if f.from, err = b.compress(path); err != nil {
