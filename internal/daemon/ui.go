@@ -83,13 +83,8 @@ func (d memberPage) run(ctx context.Context) {
 	}
 }
 
-// OwnerOf is the node whose an address in the VPN is, the one with the narrowest subnet; "" if it is nobody's.
-func (i *Inside) OwnerOf(a netip.Addr) (owner node.Name) {
-	best := -1
-	for _, s := range i.Subnets() {
-		if p := s.Subnet.Prefix(); s.Owner != "" && p.IsValid() && p.Masked().Contains(a) && p.Bits() > best {
-			owner, best = s.Owner, p.Bits()
-		}
-	}
+// OwnerOf is the node whose an address in the VPN is: the one that packets for it go to; "" if it is nobody's.
+func (i *Inside) OwnerOf(a netip.Addr) node.Name {
+	owner, _ := i.d.plane.Owner(a)
 	return owner
 }
