@@ -9,9 +9,9 @@ import (
 	"sync"
 	"time"
 
+	"tincan/internal/inside"
 	"tincan/internal/limit"
 	"tincan/internal/mesh"
-	"tincan/internal/netwatch"
 	"tincan/internal/node"
 	"tincan/internal/route"
 )
@@ -48,16 +48,15 @@ func (d memberPage) run(ctx context.Context) {
 	var mu sync.Mutex
 	serving := map[netip.Addr]bool{}
 	for told := false; ctx.Err() == nil; {
-		for i, p := range netwatch.Addresses() {
-			a := p.Addr()
+		addrs, _ := inside.Addresses(d.netif.Name())
+		for _, a := range addrs {
 			mu.Lock()
 			open := serving[a]
 			mu.Unlock()
-			if i.Name != d.netif.Name() || !a.IsGlobalUnicast() || open {
+			if open {
 				continue
 			}
-			var lc net.ListenConfig
-			l, err := lc.Listen(ctx, "tcp", netip.AddrPortFrom(a, uiPort).String())
+			ls, err := inside.Listen(ctx, netip.AddrPortFrom(a, uiPort), d.netif.Name())
 			if err != nil {
 				if !told && ctx.Err() == nil {
 					d.log.printf(0, mesh.Warning, "UI: %v; trying again every %v", err, uiAgain)
@@ -69,12 +68,17 @@ func (d memberPage) run(ctx context.Context) {
 			mu.Lock()
 			serving[a] = true
 			mu.Unlock()
-			all.Go(func() {
-				_ = server.Serve(&limit.Listener{Listener: l, Total: maxUIConns, Each: maxUIConns / 2})
-				mu.Lock()
-				delete(serving, a)
-				mu.Unlock()
-			})
+			for _, l := range ls {
+				all.Go(func() {
+					_ = server.Serve(&limit.Listener{Listener: l, Total: maxUIConns, Each: maxUIConns / 2})
+					for _, other := range ls { // all of them work, or all are opened anew
+						other.Close()
+					}
+					mu.Lock()
+					delete(serving, a)
+					mu.Unlock()
+				})
+			}
 		}
 		select {
 		case <-ctx.Done():
