@@ -91,24 +91,29 @@ func (d *Daemon) openAPI() {
 	}
 }
 
+// apiServer is a server for the API, or a page upon it, that nobody can keep busy for long.
+func apiServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: apiHeaderTime, ReadTimeout: apiTime, WriteTimeout: apiTime,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxAPIHeader,
+	}
+}
+
 // serveAPI answers at the socket of the HTTP API until ctx ends.
 func (d *Daemon) serveAPI(ctx context.Context) {
 	group := d.network().Settings.ControlGroup != ""
-	s := &http.Server{
-		ReadHeaderTimeout: apiHeaderTime, ReadTimeout: apiTime, WriteTimeout: apiTime,
-		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxAPIHeader,
-		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return context.WithValue(ctx, readerKey{}, pidfile.CheckUser(limit.Inner(c)) != nil)
-		},
-	}
-	handler := d.opts.API(d.Inside())
-	s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if reader, _ := r.Context().Value(readerKey{}).(bool); reader && !group {
+	inside := d.Inside()
+	handler := d.opts.API(inside)
+	s := apiServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if inside.ReaderOnly(r) && !group {
 			http.Error(w, "this socket is for the user of the node and root", http.StatusForbidden)
 			return
 		}
 		handler.ServeHTTP(w, r)
-	})
+	}))
+	s.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		return context.WithValue(ctx, readerKey{}, pidfile.CheckUser(limit.Inner(c)) != nil)
+	}
 	defer context.AfterFunc(ctx, func() { s.Close() })()
 	_ = s.Serve(&limit.Listener{Listener: d.api, Total: maxAPIConns, Each: maxAPIConns})
 }

@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"net"
-	"net/http"
 	"net/netip"
 	"strconv"
 	"sync"
@@ -38,10 +37,7 @@ func (d memberPage) run(ctx context.Context) {
 		d.log.printf(0, mesh.Warning, "UI: not served: without Mode = router, SourceCheck = yes and an interface nobody can tell whose an address is")
 		return
 	}
-	server := &http.Server{
-		Handler: d.opts.UI(d.Inside()), ReadHeaderTimeout: apiHeaderTime, ReadTimeout: apiTime, WriteTimeout: apiTime,
-		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxAPIHeader,
-	}
+	server := apiServer(d.opts.UI(d.Inside()))
 	defer context.AfterFunc(ctx, func() { server.Close() })()
 	var all sync.WaitGroup
 	defer all.Wait()
