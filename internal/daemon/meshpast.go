@@ -89,7 +89,7 @@ func (v *meshView) now(now time.Time) control.MeshReport {
 		r.Nodes[i] = control.MeshNode{Name: n.Name, Reachable: n.Reachable, Source: control.MeshNone}
 		if n.Self {
 			r.Nodes[i].Source = control.MeshSelf
-			r.Rows = append(r.Rows, (&viewRow{list: v.own(), at: now}).form(i, index))
+			r.Rows = append(r.Rows, (&viewRow{list: v.own(slices.Values(nodes)), at: now}).form(i, index))
 		}
 	}
 	return r

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"iter"
 	"math"
 	"slices"
 	"sync"
@@ -99,7 +100,7 @@ func (v *meshView) answer(ctx context.Context) {
 			return
 		case q := <-v.questions:
 			if now := time.Now(); now.Sub(at) > toldFor {
-				own, at = v.own(), now
+				own, at = v.own((&backend{v.d}).nodes()), now
 			}
 			i, found := slices.BinarySearchFunc(own, q.After, func(e wire.PathEntry, id node.ID) int { return bytes.Compare(e.To[:], id[:]) })
 			if found {
@@ -114,10 +115,9 @@ func (v *meshView) answer(ctx context.Context) {
 }
 
 // own is how this node reaches others, in the order of their ids.
-func (v *meshView) own() (list []wire.PathEntry) {
-	b := &backend{v.d}
+func (v *meshView) own(nodes iter.Seq[mesh.NodeInfo]) (list []wire.PathEntry) {
 	now := time.Now()
-	for n := range b.nodes() {
+	for n := range nodes {
 		if n.Self || !n.Reachable {
 			continue
 		}
@@ -360,7 +360,7 @@ func (v *meshView) refresh(now time.Time, self node.Name, nodes []mesh.NodeInfo)
 	if now.Sub(v.ownAt) > ownFor {
 		v.ownAt = now
 		v.serial++
-		v.rows[self] = &viewRow{list: v.own(), at: now, serial: v.serial}
+		v.rows[self] = &viewRow{list: v.own(slices.Values(nodes)), at: now, serial: v.serial}
 	}
 	if now.Sub(v.edgesAt) <= edgesFor {
 		return
