@@ -425,7 +425,9 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 	defer inBackground(d.meshView.answer)()
 	defer inBackground(d.teller.run)()
 	defer inBackground(d.meshView.look)()
-	defer inBackground(d.meshView.remember)()
+	if d.opts.API != nil || d.opts.UI != nil { // else nobody can ask for it
+		defer inBackground(d.meshView.remember)()
+	}
 	defer inBackground(func(ctx context.Context) { d.conflicts.run(ctx, d.opts.Layout) })()
 	defer inBackground(d.watchClocks)()
 	defer inBackground(d.watchNetwork)()

@@ -43,7 +43,7 @@ type pastRow struct {
 	paths []pastPath
 }
 
-// pastPath is one path in 10 bytes. Loss is in half percents; the MTU is not kept.
+// pastPath is one path in 12 bytes. Loss is in half percents; the MTU is not kept.
 type pastPath struct {
 	to, via    uint16 // noRelay: none
 	rtt        uint32 // microseconds
