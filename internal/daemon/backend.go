@@ -99,8 +99,8 @@ func (b *backend) RosterTotals() *control.RosterTotals {
 	if s == nil {
 		return nil
 	}
-	v := members.NewView(s.State(), b.d.network().Name, "", time.Now())
-	return &control.RosterTotals{Owners: len(v.Owners), Members: len(v.Members), Pending: len(v.Pending), Invitations: len(v.Invitations), Removed: len(v.Removed)}
+	t := control.RosterTotals(members.Count(s.State(), time.Now()))
+	return &t
 }
 
 func (b *backend) node(n mesh.NodeInfo) control.NodeInfo {
