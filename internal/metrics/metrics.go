@@ -109,12 +109,7 @@ func Write(w io.Writer, s *control.Status, p Process) error {
 
 // peers writes the series of each node.
 func (b *writer) peers(all []control.NodeView) {
-	nodes := slices.Clone(all)
-	if len(nodes) > maxPeers {
-		slices.SortStableFunc(nodes, func(x, y control.NodeView) int { return cmp.Compare(rank(x), rank(y)) })
-		nodes = nodes[:maxPeers]
-	}
-	slices.SortFunc(nodes, func(x, y control.NodeView) int { return cmp.Compare(x.Name, y.Name) })
+	nodes := foremost(slices.Clone(all), maxPeers)
 	b.gauge("tincan_peers_omitted", "Nodes for which there are no series, because there are too many.")
 	b.value(float64(len(all) - len(nodes)))
 	paths := map[control.Path]int{}
@@ -178,12 +173,7 @@ func (b *writer) peers(all []control.NodeView) {
 
 // histograms writes those of probes, for the nodes that matter most.
 func (b *writer) histograms(nodes []control.NodeView) {
-	probed := slices.DeleteFunc(slices.Clone(nodes), func(n control.NodeView) bool { return n.Probes == nil })
-	if len(probed) > maxHistograms {
-		slices.SortStableFunc(probed, func(x, y control.NodeView) int { return cmp.Compare(rank(x), rank(y)) })
-		probed = probed[:maxHistograms]
-		slices.SortFunc(probed, func(x, y control.NodeView) int { return cmp.Compare(x.Name, y.Name) })
-	}
+	probed := foremost(slices.DeleteFunc(slices.Clone(nodes), func(n control.NodeView) bool { return n.Probes == nil }), maxHistograms)
 	if len(probed) == 0 {
 		return
 	}
@@ -195,6 +185,16 @@ func (b *writer) histograms(nodes []control.NodeView) {
 	for i := range probed {
 		b.value(float64(probed[i].Probes.Lost), "peer", string(probed[i].Name))
 	}
+}
+
+// foremost are at most n of the nodes, those that matter most, by name. It changes the list that it gets.
+func foremost(nodes []control.NodeView, n int) []control.NodeView {
+	if len(nodes) > n {
+		slices.SortStableFunc(nodes, func(x, y control.NodeView) int { return cmp.Compare(rank(x), rank(y)) })
+		nodes = nodes[:n]
+	}
+	slices.SortFunc(nodes, func(x, y control.NodeView) int { return cmp.Compare(x.Name, y.Name) })
+	return nodes
 }
 
 // rank is lower for nodes that matter more.
