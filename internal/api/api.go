@@ -6,7 +6,6 @@
 package api
 
 import (
-	"context"
 	_ "embed"
 	"encoding/json"
 	"errors"
@@ -49,7 +48,7 @@ type Backend interface {
 	// PeerDrops is which packets of a node were dropped here.
 	PeerDrops(node.Name) []control.Drop
 	// Mesh is who reaches whom, with those rows that are new after a serial.
-	Mesh(ctx context.Context, after uint64) (control.MeshReport, error)
+	Mesh(after uint64) control.MeshReport
 	// MeshPast is when views of the mesh were kept, the oldest first.
 	MeshPast() []time.Time
 	// MeshAt is the view of the mesh that was kept last until a time, or the oldest one; false if there is none.

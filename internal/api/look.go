@@ -102,7 +102,7 @@ func (s *server) mesh(q *request) (any, error) {
 			return nil, bad("after: %.20q is no serial", text)
 		}
 	}
-	return s.Mesh(q.Context(), after)
+	return s.Mesh(after), nil
 }
 
 func (s *server) why(q *request) (any, error) {

@@ -57,9 +57,7 @@ func (i *Inside) PeerDrops(name node.Name) (list []control.Drop) {
 }
 
 // Mesh is who reaches whom, with those rows that are new after a serial. While somebody calls it, the other nodes are asked.
-func (i *Inside) Mesh(_ context.Context, after uint64) (control.MeshReport, error) {
-	return i.d.meshView.report(after), nil
-}
+func (i *Inside) Mesh(after uint64) control.MeshReport { return i.d.meshView.report(after) }
 
 // MeshPast is when views of the mesh were kept in the last hour, the oldest first.
 func (i *Inside) MeshPast() []time.Time { return i.d.meshView.past.times() }

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -43,7 +42,7 @@ func TestTheWholeMeshIsSeenFromOneNode(t *testing.T) {
 	view := a.daemon.Inside()
 	var r control.MeshReport
 	eventually(t, "all pairs that talk are known", func() bool {
-		r, _ = view.Mesh(context.Background(), 0)
+		r = view.Mesh(0)
 		return pair(r, "a", "b") != "" && pair(r, "b", "a") != "" && pair(r, "a", "c") != "" && pair(r, "c", "a") != ""
 	})
 	for i, want := range []string{control.MeshSelf, control.MeshTold, control.MeshTold} {
@@ -58,11 +57,11 @@ func TestTheWholeMeshIsSeenFromOneNode(t *testing.T) {
 		}
 	}
 	// Only what is new comes again.
-	again, _ := view.Mesh(context.Background(), r.Serial)
+	again := view.Mesh(r.Serial)
 	if len(again.Nodes) != 3 || len(again.Rows) > 2 {
 		t.Errorf("after serial %d: %+v", r.Serial, again)
 	}
-	if other, _ := view.Mesh(context.Background(), 1<<40); len(other.Rows) != 3 {
+	if other := view.Mesh(1 << 40); len(other.Rows) != 3 {
 		t.Errorf("after a serial of another run: %+v", other.Rows)
 	}
 }
