@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"rsc.io/qr/coding"
-
 	"tincan/internal/command"
 	"tincan/internal/command/ownership"
 	"tincan/internal/control"
@@ -60,7 +58,10 @@ func (s *server) invite(q *request) (any, error) {
 	}
 	made := MadeInvitation{
 		Invitation: report.Invitation{Node: inv.Invitee, URL: inv.URL, Addresses: append([]string{}, inv.Addresses...), Again: inv.Again},
-		QR:         modules(inv.URL), Notes: []string{},
+		QR:         []string{}, Notes: []string{},
+	}
+	if rows, err := terminal.QRModules(inv.URL); err == nil { // else it is too long for one
+		made.QR = rows
 	}
 	if !inv.Expires.IsZero() {
 		at := inv.Expires.UTC().Truncate(time.Second)
@@ -70,36 +71,6 @@ func (s *server) invite(q *request) (any, error) {
 		made.Notes = append(made.Notes, strings.TrimSpace(line))
 	}
 	return made, nil
-}
-
-// modules are the rows of a QR code, none if the text is too long for one.
-func modules(text string) []string {
-	rows := []string{}
-	for version := coding.Version(1); version <= coding.MaxVersion; version++ {
-		if coding.String(text).Bits(version) > version.DataBytes(coding.M)*8 {
-			continue
-		}
-		plan, err := coding.NewPlan(version, coding.M, 0)
-		if err != nil {
-			return rows
-		}
-		code, err := plan.Encode(coding.String(text))
-		if err != nil {
-			return rows
-		}
-		for y := range code.Size {
-			row := make([]byte, code.Size)
-			for x := range row {
-				row[x] = '0'
-				if code.Black(x, y) {
-					row[x] = '1'
-				}
-			}
-			rows = append(rows, string(row))
-		}
-		return rows
-	}
-	return rows
 }
 
 func (s *server) withdraw(q *request) (any, error) {

@@ -67,3 +67,33 @@ func TestTheSizeOfAQRCode(t *testing.T) {
 		t.Error("214 characters were drawn")
 	}
 }
+
+// What a page draws is the code that a terminal shows; only the terminal is too small for long texts.
+func TestTheModulesOfAQRCode(t *testing.T) {
+	const text = "vpn.example.org:655/mB5ynSWTMC2EMBYqH7GsL1tZ8Yx8C0bLbQ3LkJr2sYdUqVZa"
+	drawing, err := QR(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := QRModules(text)
+	if err != nil || len(rows) != 37 {
+		t.Fatalf("%d rows, %v", len(rows), err)
+	}
+	drawn := modules(t, drawing)
+	for y, row := range rows {
+		if len(row) != len(rows) {
+			t.Fatalf("row %d has %d modules", y, len(row))
+		}
+		for x := range row {
+			if row[x] != '0' && row[x] != '1' || (row[x] == '1') != drawn[y+2][x+2] {
+				t.Fatalf("%d, %d: %c, and on a terminal %v", x, y, row[x], drawn[y+2][x+2])
+			}
+		}
+	}
+	if rows, err := QRModules(strings.Repeat("a", 2331)); err != nil || len(rows) != 177 {
+		t.Errorf("the longest text: %d rows, %v", len(rows), err)
+	}
+	if _, err := QRModules(strings.Repeat("a", 2332)); err == nil {
+		t.Error("a text that is too long has a code")
+	}
+}
