@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"tincan/internal/command"
@@ -220,12 +221,12 @@ func (s *server) log(w http.ResponseWriter, q *http.Request) {
 		level = n
 	}
 	lines := make(chan control.LogRecord, logQueue)
-	var lost lostCount
+	var lost atomic.Int64
 	defer s.SubscribeLog(level, func(r control.LogRecord) {
 		select {
 		case lines <- r:
 		default:
-			lost.add()
+			lost.Add(1)
 		}
 	})()
 	out := newStream(w)
@@ -238,9 +239,7 @@ func (s *server) log(w http.ResponseWriter, q *http.Request) {
 			return
 		}
 		line := report.LogLineOf(r)
-		if n := lost.take(); n > 0 {
-			line.Missing = n
-		}
+		line.Missing = int(lost.Swap(0))
 		data, err := json.Marshal(line)
 		if err != nil || out.send("", "log", data) != nil {
 			return

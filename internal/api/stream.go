@@ -5,7 +5,6 @@ import (
 	"context"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -69,9 +68,3 @@ func (s *eventStream) keepAlive(ctx context.Context) (end func()) {
 	})
 	return func() { cancel(); done.Wait() }
 }
-
-// lostCount counts what a reader has missed.
-type lostCount struct{ n atomic.Int64 }
-
-func (l *lostCount) add()      { l.n.Add(1) }
-func (l *lostCount) take() int { return int(l.n.Swap(0)) }
