@@ -177,15 +177,10 @@ func (s *server) removeHere(q *request) (any, error) {
 }
 
 func (s *server) setPolicy(q *request) (any, error) {
-	var p NewPolicy
-	if err := q.read(&p); err != nil {
-		return nil, err
-	}
-	n, err := s.network()
+	n, d, err := s.draft(q)
 	if err != nil {
 		return nil, err
 	}
-	d := n.Draft(p.Text)
 	if err := d.Err(); err != nil {
 		return nil, terminal.Hint(fmt.Errorf("%w; nothing was signed", err), "POST /v1/policy/check says what is wrong")
 	}

@@ -166,15 +166,24 @@ func (s *server) invitations(*request) (any, error) {
 }
 
 func (s *server) checkPolicy(q *request) (any, error) {
-	var p NewPolicy
-	if err := q.read(&p); err != nil {
-		return nil, err
-	}
-	n, err := s.network()
+	_, d, err := s.draft(q)
 	if err != nil {
 		return nil, err
 	}
-	return command.CheckedPolicy(n.Draft(p.Text)), nil
+	return command.CheckedPolicy(d), nil
+}
+
+// draft is the policy in the body of a request, and the network that it is for.
+func (s *server) draft(q *request) (*ownership.Network, ownership.Draft, error) {
+	var p NewPolicy
+	if err := q.read(&p); err != nil {
+		return nil, ownership.Draft{}, err
+	}
+	n, err := s.network()
+	if err != nil {
+		return nil, ownership.Draft{}, err
+	}
+	return n, n.Draft(p.Text), nil
 }
 
 func (s *server) metrics(w http.ResponseWriter, _ *http.Request) {
