@@ -166,10 +166,18 @@ func (m *membership) enforcing() *members.Service {
 	return s
 }
 
+// signed is the service if its roster decides who belongs to the network, nil else.
+func (m *membership) signed() *members.Service {
+	if s := m.enforcing(); s != nil && m.d.network().Settings.Roster == config.RosterSigned {
+		return s
+	}
+	return nil
+}
+
 // judgeHost says what the roster has against a host file that others have sent (keydist.Store).
 func (m *membership) judgeHost(name node.Name, data []byte) (signed bool, err error) {
-	s := m.enforcing()
-	if s == nil || m.d.network().Settings.Roster != config.RosterSigned {
+	s := m.signed()
+	if s == nil {
 		return false, nil
 	}
 	return true, members.JudgeHost(s.State(), name, data, time.Now())

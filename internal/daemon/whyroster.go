@@ -107,15 +107,10 @@ func (b *backend) notLetIn() *control.Problem {
 
 // outside is why a node is no member of a signed network, as a code; "" if it is one, or the network is open.
 func (b *backend) outside(name node.Name) (code string) {
-	if s := b.d.membership.enforcing(); s != nil && b.signed() {
+	if s := b.d.membership.signed(); s != nil {
 		code, _ = against(s.State(), name, time.Now().Unix())
 	}
 	return code
-}
-
-// signed tells whether the roster decides who belongs to the network.
-func (b *backend) signed() bool {
-	return b.d.membership.enforcing() != nil && b.d.network().Settings.Roster == config.RosterSigned
 }
 
 // against is what the roster says against a node; "" if it is a member.
