@@ -68,15 +68,16 @@ type Event struct {
 // Log keeps the latest events. It is safe for concurrent use.
 type Log struct {
 	run  string
+	size uint64 // events that are remembered
 	mu   sync.Mutex
-	ring []Event
+	ring []Event       // grows to size
 	next uint64        // number of the event to come, from 1 on
 	more chan struct{} // closed when there is one
 }
 
 // New makes a log that remembers size events. run begins their ids; it must be another one for each start of the node.
 func New(run string, size int) *Log {
-	return &Log{run: run, ring: make([]Event, size), next: 1, more: make(chan struct{})}
+	return &Log{run: run, size: uint64(size), next: 1, more: make(chan struct{})}
 }
 
 // Add appends an event; its ID is set here. It never waits.
@@ -84,16 +85,23 @@ func (l *Log) Add(e Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	e.ID = l.run + "-" + strconv.FormatUint(l.next, 10)
-	l.ring[l.next%uint64(len(l.ring))] = e
+	if at := l.place(l.next); at < len(l.ring) {
+		l.ring[at] = e
+	} else {
+		l.ring = append(l.ring, e)
+	}
 	l.next++
 	close(l.more)
 	l.more = make(chan struct{})
 }
 
+// place is where the event of a number is, or comes to, in the ring.
+func (l *Log) place(number uint64) int { return int((number - 1) % l.size) }
+
 // oldest is the number of the oldest event that is remembered. l.mu is held.
 func (l *Log) oldest() uint64 {
-	if size := uint64(len(l.ring)); l.next > size {
-		return l.next - size
+	if l.next > l.size {
+		return l.next - l.size
 	}
 	return 1
 }
@@ -147,7 +155,7 @@ func (r *Reader) Next(ctx context.Context) (Event, error) {
 			r.l.mu.Unlock()
 			return Event{Time: time.Now().UTC(), Event: Missed, Text: strconv.Itoa(n) + " events are missing: they came faster than they were read", Count: n}, nil
 		case r.at < r.l.next:
-			e := r.l.ring[r.at%uint64(len(r.l.ring))]
+			e := r.l.ring[r.l.place(r.at)]
 			r.at++
 			r.l.mu.Unlock()
 			return e, nil
