@@ -236,17 +236,13 @@ func (v *meshView) next(now time.Time) (name node.Name, wait time.Duration) {
 func (v *meshView) ask(ctx context.Context, name node.Name) {
 	var list []wire.PathEntry
 	var err error
-	after, more := node.ID{}, true
-	for more && err == nil && len(list) < maxMeshNodes {
+	for after, more := (node.ID{}), true; more && len(list) < maxMeshNodes; after = list[len(list)-1].To {
 		var part []wire.PathEntry
-		if part, more, err = v.askPart(ctx, name, after); err == nil && len(part) > 0 {
-			if after = part[len(part)-1].To; len(list) > 0 && bytes.Compare(part[0].To[:], list[len(list)-1].To[:]) <= 0 {
-				break // it does not go on where it was
-			}
-			list = append(list, part...)
-		} else {
-			break
+		part, more, err = v.askPart(ctx, name, after)
+		if err != nil || len(part) == 0 || len(list) > 0 && bytes.Compare(part[0].To[:], after[:]) <= 0 {
+			break // the last: it does not go on where it was
 		}
+		list = append(list, part...)
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
