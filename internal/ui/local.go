@@ -16,6 +16,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"tincan/internal/limit"
 )
 
 const (
@@ -147,7 +149,7 @@ func (l *Local) Serve(ctx context.Context) (why End, err error) {
 			return
 		}
 	}()
-	err = s.Serve(&bounded{Listener: l.listener})
+	err = s.Serve(&limit.Listener{Listener: l.listener, Total: maxConnections, Each: maxConnections})
 	cancel()
 	<-done
 	if errors.Is(err, http.ErrServerClosed) {
@@ -295,35 +297,4 @@ func forward(dial func(context.Context) (net.Conn, error)) http.Handler {
 			refuse(w, r, http.StatusBadGateway, "The node does not answer.")
 		},
 	}
-}
-
-// bounded is a listener with at most maxConnections connections at a time.
-type bounded struct {
-	net.Listener
-	open atomic.Int64
-}
-
-func (b *bounded) Accept() (net.Conn, error) {
-	for {
-		c, err := b.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		if b.open.Add(1) > maxConnections {
-			b.open.Add(-1)
-			c.Close()
-			continue
-		}
-		return &boundedConn{Conn: c, done: sync.OnceFunc(func() { b.open.Add(-1) })}, nil
-	}
-}
-
-type boundedConn struct {
-	net.Conn
-	done func()
-}
-
-func (c *boundedConn) Close() error {
-	defer c.done()
-	return c.Conn.Close()
 }
