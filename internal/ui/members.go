@@ -1,65 +1,69 @@
 package ui
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 
 	"tincan/internal/api"
 	"tincan/internal/daemon"
 	"tincan/internal/members"
-	"tincan/internal/node"
 )
 
 // Members is the page for other members, at the addresses of a node in the VPN (daemon.Options.UI). Who asks is known by the address
 // that a request comes from, which the data plane has checked: it is of a machine, not of a person, and everything that runs there
 // can use it. So nothing can be changed here, also by owners.
 func Members(n *daemon.Inside) http.Handler {
-	return remote(n, func(from netip.Addr) (node.Name, api.Role) {
-		owner := n.OwnerOf(from)
-		if owner == "" {
-			return "", api.Nobody
-		}
-		v, _ := n.Members().(members.View)
-		if v.Mode != "signed" {
-			return owner, api.Reader
-		}
-		for _, m := range v.Members {
-			if m.Name == owner {
-				return owner, api.Member
-			}
-		}
-		return owner, api.Nobody
-	})
-}
-
-// remote is the page for those whom who lets in.
-func remote(n api.Backend, who func(from netip.Addr) (node.Name, api.Role)) http.Handler {
-	role := func(r *http.Request) api.Role {
-		from, err := netip.ParseAddrPort(r.RemoteAddr)
-		if err != nil {
-			return api.Nobody
-		}
-		_, role := who(from.Addr().Unmap())
-		return min(role, api.Member)
-	}
-	inner := page(api.Handler(n, role))
+	inner := page(api.Handler(n, func(r *http.Request) api.Role {
+		role, _ := r.Context().Value(roleKey{}).(api.Role)
+		return role
+	}))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		secure(w.Header())
 		w.Header().Del("Cross-Origin-Opener-Policy") // browsers complain about it where there is no TLS
 		switch {
 		case !ownAddress(r):
 			refuse(w, r, http.StatusMisdirectedRequest, "ask for this page by the address of the node: another name may have been made to lead here by a foreign web page")
+			return
 		case foreign(r):
 			refuse(w, r, http.StatusForbidden, "another web page has made this request")
+			return
 		case r.Method != http.MethodGet && r.Method != http.MethodHead:
 			refuse(w, r, http.StatusForbidden, "over the VPN this page is to look only; what changes the network is done with tincan ui, on a machine with an owner's key")
-		case role(r) == api.Nobody:
-			refuse(w, r, http.StatusForbidden, "this page is for members of the network")
-		default:
-			inner.ServeHTTP(w, r)
+			return
 		}
+		role := roleOf(n, r)
+		if role == api.Nobody {
+			refuse(w, r, http.StatusForbidden, "this page is for members of the network")
+			return
+		}
+		inner.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), roleKey{}, role)))
 	})
+}
+
+// roleKey marks the role of who asks in the context of a request.
+type roleKey struct{}
+
+// roleOf is what the node may do whose address in the VPN a request comes from. It asks the protocol core.
+func roleOf(n *daemon.Inside, r *http.Request) api.Role {
+	from, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return api.Nobody
+	}
+	owner := n.OwnerOf(from.Addr().Unmap())
+	if owner == "" {
+		return api.Nobody
+	}
+	v, _ := n.Members().(members.View)
+	switch {
+	case v.Mode != "signed":
+		return api.Reader
+	case slices.ContainsFunc(v.Members, func(m members.Member) bool { return m.Name == owner }):
+		return api.Member
+	}
+	return api.Nobody
 }
 
 // ownAddress tells whether the Host of a request is the address at which it has arrived.
