@@ -11,7 +11,7 @@ const maxSize = 150_000
 
 func TestThePageIsSmall(t *testing.T) {
 	total := 0
-	for name, f := range files {
+	for name, f := range files() {
 		if name != "/" {
 			total += len(f.content)
 		}
@@ -25,7 +25,7 @@ func TestThePageIsSmall(t *testing.T) {
 // The browser would refuse these, by the policy of the page, and the test with a browser may not be run.
 func TestThePageHasNothingInlineAndNothingForeign(t *testing.T) {
 	address := regexp.MustCompile(`(?:https?:)?//[a-z0-9][a-z0-9.-]*\.[a-z]{2,}`)
-	for name, f := range files {
+	for name, f := range files() {
 		text := string(f.content)
 		for _, a := range address.FindAllString(text, -1) {
 			if a != "http://www.w3.org" { // the name of SVG

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"sync"
 )
 
 //go:embed static
@@ -27,8 +28,8 @@ type file struct {
 	tag       string
 }
 
-// files are those of the page, by path.
-var files = func() map[string]file {
+// files are those of the page, by path. They are made when the page is first asked for: most processes never show it.
+var files = sync.OnceValue(func() map[string]file {
 	all := map[string]file{}
 	_ = fs.WalkDir(embedded, "static", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -41,7 +42,7 @@ var files = func() map[string]file {
 	})
 	all["/"] = all["/index.html"]
 	return all
-}()
+})
 
 // mediaType does not ask the system, whose table may lack or distort a type.
 func mediaType(name string) string {
@@ -65,7 +66,7 @@ func page(api http.Handler) http.Handler {
 			api.ServeHTTP(w, r)
 			return
 		}
-		f, ok := files[r.URL.Path]
+		f, ok := files()[r.URL.Path]
 		switch {
 		case !ok:
 			refuse(w, r, http.StatusNotFound, "there is no such page")
