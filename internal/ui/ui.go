@@ -1,21 +1,21 @@
 // Package ui is the page that shows a network in a browser: its files, and who may see it.
 //
 // The page asks the API of package api and nothing else. [Local] serves it to one user of this machine: command "tincan ui" is that
-// server, and passes the page's requests on to the node. [Remote] serves it to members of the network, from inside the node.
+// server, and passes the page's requests on to the node. [Members] serves it to members of the network, from inside the node.
 package ui
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
 	"encoding/json"
 	"io/fs"
-	"mime"
 	"net/http"
 	"path"
 	"strings"
 	"sync"
+
+	"tincan/internal/api"
 )
 
 //go:embed static
@@ -56,14 +56,14 @@ func mediaType(name string) string {
 	case ".svg":
 		return "image/svg+xml"
 	}
-	return mime.TypeByExtension(path.Ext(name))
+	return ""
 }
 
 // page answers requests for the files of the page, and passes those of the API on.
-func page(api http.Handler) http.Handler {
+func page(inner http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/v1/") {
-			api.ServeHTTP(w, r)
+			inner.ServeHTTP(w, r)
 			return
 		}
 		f, ok := files()[r.URL.Path]
@@ -107,9 +107,7 @@ func refuse(w http.ResponseWriter, r *http.Request, status int, text string) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	var b bytes.Buffer
-	_ = json.NewEncoder(&b).Encode(map[string]string{"code": "page", "message": text})
-	_, _ = w.Write(b.Bytes())
+	_ = json.NewEncoder(w).Encode(api.Problem{Code: "page", Message: text})
 }
 
 // foreign tells whether a request was made by another page than ours. Browsers say by Sec-Fetch-Site where a request comes from, but
