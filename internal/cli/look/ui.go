@@ -7,14 +7,13 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"tincan/internal/cli/env"
 	"tincan/internal/cli/frontend"
+	"tincan/internal/command"
 	"tincan/internal/control"
 	"tincan/internal/pidfile"
 	"tincan/internal/terminal"
@@ -49,7 +48,7 @@ within a minute. As root no browser is started: the link is printed.`,
 				return terminal.Hint(err, "another program uses this port; without --port a free one is taken")
 			}
 			defer show(e, page, noBrowser)()
-			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+			ctx, stop := command.Interruptible()
 			defer stop()
 			why, err := page.Serve(ctx)
 			switch {
