@@ -30,20 +30,29 @@ func (c *Claim) listen() error {
 	case socketUnclear:
 		return fmt.Errorf("control socket: %w", err)
 	}
-	lc := net.ListenConfig{Control: privateSocket}
-	l, err := lc.Listen(context.Background(), "unix", path)
+	l, err := listenPrivate(path)
 	if err != nil {
 		return fmt.Errorf("control socket: %w", err)
 	}
 	c.listener = l
-	// Release removes the file, and only if it is still ours.
+	return nil
+}
+
+// listenPrivate listens on a socket for the user of the process and root. Closing it leaves the file, which [Claim.Release] and
+// [APISocket.Remove] remove.
+func listenPrivate(path string) (net.Listener, error) {
+	lc := net.ListenConfig{Control: privateSocket}
+	l, err := lc.Listen(context.Background(), "unix", path)
+	if err != nil {
+		return nil, err
+	}
 	l.(*net.UnixListener).SetUnlinkOnClose(false)
 	if err := os.Chmod(path, 0o700); err != nil {
-		c.listener.Close()
+		l.Close()
 		files.Remove(path)
-		return fmt.Errorf("control socket: %w", err)
+		return nil, err
 	}
-	return nil
+	return l, nil
 }
 
 // longPath is the error for a control socket whose path is too long.
@@ -108,14 +117,18 @@ func (c *Claim) Open(gid int) error {
 	if !TellsUsers {
 		return errors.New("control socket: this system does not identify clients, so ControlGroup cannot be used")
 	}
-	path := SocketPath(c.path)
-	if err := os.Chown(path, -1, gid); err != nil {
-		return fmt.Errorf("control socket: %w", err)
-	}
-	if err := os.Chmod(path, 0o770); err != nil {
+	if err := letIn(SocketPath(c.path), gid); err != nil {
 		return fmt.Errorf("control socket: %w", err)
 	}
 	return nil
+}
+
+// letIn lets the members of a group connect to a socket.
+func letIn(path string, gid int) error {
+	if err := os.Chown(path, -1, gid); err != nil {
+		return err
+	}
+	return os.Chmod(path, 0o770)
 }
 
 // reachable is what the pid file says: the first listening TCP socket.
