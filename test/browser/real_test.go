@@ -2,7 +2,7 @@ package browser
 
 import (
 	"bytes"
-	"net"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"tincan/internal/fixture"
 )
 
 // program is tincan, built once.
@@ -26,14 +28,10 @@ var program = sync.OnceValues(func() (string, error) {
 	c := exec.Command("go", "build", "-o", path, "./cmd/tincan")
 	c.Dir, c.Env = "../..", append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := c.CombinedOutput(); err != nil {
-		return "", &buildError{string(out)}
+		return "", errors.New(string(out))
 	}
 	return path, nil
 })
-
-type buildError struct{ text string }
-
-func (e *buildError) Error() string { return e.text }
 
 // machine is a directory with a network on this machine, without an interface.
 type machine struct {
@@ -106,14 +104,8 @@ func (m *machine) wait(what string, f func() bool) {
 	}
 }
 
-func freePort(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
-}
+// freePort is a port that nobody uses at the moment.
+func freePort() string { return strconv.Itoa(int(fixture.FreePort())) }
 
 // Two real nodes on this machine: what the command prints is opened, a third one joins and is approved and removed on the page.
 func TestARealNetwork(t *testing.T) {
@@ -128,7 +120,7 @@ func TestARealNetwork(t *testing.T) {
 	dir := t.TempDir()
 	at := func(name string) *machine { return &machine{t, tin, filepath.Join(dir, name)} }
 	alice, bob, carol := at("alice"), at("bob"), at("carol")
-	alice.run("init", "alice", "--public", "127.0.0.1", "--port", freePort(t))
+	alice.run("init", "alice", "--public", "127.0.0.1", "--port", freePort())
 	alice.run("set", "DeviceType", "dummy")
 	alice.start("up")
 	alice.wait("alice", func() bool { _, err := alice.try("status"); return err == nil })
@@ -136,7 +128,7 @@ func TestARealNetwork(t *testing.T) {
 		t.Helper()
 		m.run("join", url)
 		m.run("set", "DeviceType", "dummy")
-		m.run("set", "Port", freePort(t))
+		m.run("set", "Port", freePort())
 		m.start("up")
 	}
 	join(bob, alice.run("invite", "bob"))
