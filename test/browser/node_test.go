@@ -64,21 +64,14 @@ func newSimulated(t testing.TB, n int, mode string) *simulated {
 	spots := make([]spot, n)
 	names := make([]node.Name, n)
 	for i := range n {
-		names[i] = node.Name(fmt.Sprintf("%s%02d", places[i%len(places)].name, i/len(places)+1))
-		if n <= len(people) {
+		at := i % len(places)
+		if n > len(people) {
+			at = i * len(places) / n // by name, as the API has them
+			names[i] = node.Name(fmt.Sprintf("%s%02d", places[at].name, i-(at*n+len(places)-1)/len(places)+1))
+		} else {
 			names[i] = node.Name(people[i])
 		}
-	}
-	if n > len(people) { // by name, as the API has them
-		for i := range n {
-			names[i] = node.Name(fmt.Sprintf("%s%02d", places[i*len(places)/n].name, i-(i*len(places)/n*n+len(places)-1)/len(places)+1))
-		}
-	}
-	for i := range n {
-		p := places[i%len(places)]
-		if n > len(people) {
-			p = places[i*len(places)/n]
-		}
+		p := places[at]
 		spots[i] = spot{p.x + random.Float64()*6, p.y + random.Float64()*6, random.IntN(6) == 0}
 	}
 	if n == 2 {
