@@ -210,12 +210,11 @@ func (s stage) repeat(out io.Writer, t *total) {
 		}
 		pkg, name := f.test()
 		test, _, _ := strings.Cut(name, "/")
-		if key := pkg + " " + test; failed[key] == nil {
+		key := pkg + " " + test
+		if failed[key] == nil {
 			commands = append(commands, key)
-			failed[key] = []failure{f}
-		} else {
-			failed[key] = append(failed[key], f)
 		}
+		failed[key] = append(failed[key], f)
 	}
 	if s.alone.args == nil || len(commands) > maxRepeats {
 		return
