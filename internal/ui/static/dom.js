@@ -152,17 +152,7 @@ export function dialog({ title, body, action, danger, act, cancel = 'Cancel' }) 
   return d;
 }
 
-// put replaces what is in a list only where that has changed, so that focus and selection stay.
-export function put(parent, items) {
-  let at = parent.firstChild;
-  for (const item of items) {
-    if (item === at) { at = at.nextSibling; continue; }
-    parent.insertBefore(item, at);
-  }
-  while (at) { const next = at.nextSibling; at.remove(); at = next; }
-}
-
-// spark is a line over time as an SVG path in a box of w × h; null breaks it.
+// linePath is a line over time as an SVG path in a box of w × h; null breaks it.
 export function linePath(values, w, hgt, top) {
   let d = '', open = false;
   values.forEach((v, i) => {

@@ -22,7 +22,6 @@ export class Matrix {
     this.order = [];
     this.cursor = null;
     this.hover = null;
-    this.frames = 0;
     this.canvas = h('canvas', { 'aria-hidden': 'true' });
     this.space = h('div', { class: 'size' }, this.canvas);
     this.el = h('div', {
@@ -130,7 +129,6 @@ export class Matrix {
     c.setTransform(ratio, 0, 0, ratio, 0, 0);
     c.fillStyle = k.surface;
     c.fillRect(0, 0, w, hgt);
-    this.frames++;
     if (n === 0) return;
     const [c0, c1] = this.range(sx, label, w), [r0, r1] = this.range(sy, head, hgt);
     const x0 = label - sx, y0 = head - sy;

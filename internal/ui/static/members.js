@@ -1,5 +1,5 @@
 // The view of the members: who belongs to the network, and what an owner decides about.
-import { h, s, ago, since, until, icon, dialog, copy, toast, stateOfPath, mark } from './dom.js';
+import { h, s, ago, until, dialog, copy, toast } from './dom.js';
 import { ask } from './store.js';
 
 export class MembersView {

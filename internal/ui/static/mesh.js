@@ -1,5 +1,5 @@
 // The view of the whole mesh: matrix, map, and what is known of the chosen pair or node.
-import { h, s, put, states, stateOfPath, stateWord, mark, millis, since, ago, clock, icon, toast, number, linePath, span } from './dom.js';
+import { h, s, states, stateOfPath, stateWord, mark, millis, since, ago, clock, icon, toast, number, linePath, span } from './dom.js';
 import { Matrix } from './matrix.js';
 import { Map_ } from './map.js';
 import { ask } from './store.js';
@@ -101,7 +101,7 @@ export class MeshView {
       const self = m.at.get(m.self);
       return this.choose(self, 1 - self);
     }
-    const order = this.order(), both = order.length <= small && innerWidth > 640, self = m.at.get(m.self);
+    const order = this.order(), both = order.length <= small && innerWidth > 640;
     this.views.classList.toggle('both', both && innerWidth > 1180);
     this.pick.hidden = both;
     for (const b of this.pick.children) b.setAttribute('aria-pressed', String(b.dataset.mode === this.mode));
@@ -122,7 +122,6 @@ export class MeshView {
       this.map.el.style.height = both && innerWidth > 1180 ? `${Math.max(320, this.matrix.el.offsetHeight)}px` : `${Math.max(300, Math.min(innerHeight - 260, m.n > 30 ? 760 : 520))}px`;
       this.map.show(m, order, sel);
     }
-    this.self = self;
     this.inspect();
   }
 

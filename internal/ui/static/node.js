@@ -1,5 +1,5 @@
 // The view of this node: what it carries, what it drops and why, what is wrong with it, and its log.
-import { h, s, bytes, rate, number, ago, since, clock, linePath, copy, put } from './dom.js';
+import { h, s, bytes, rate, number, ago, since, linePath, copy } from './dom.js';
 import { ask } from './store.js';
 
 const samples = 90; // of traffic, two seconds each
@@ -115,9 +115,7 @@ export class NodeView {
   follow() {
     if (this.source || this.paused) return;
     const src = this.source = new EventSource('/v1/log');
-    const take = e => { try { this.line(JSON.parse(e.data)); } catch { /* no line */ } };
-    src.onmessage = take;
-    for (const kind of ['log', 'line']) src.addEventListener(kind, take);
+    src.addEventListener('log', e => { try { this.line(JSON.parse(e.data)); } catch { /* no line */ } });
     if (!this.lines.firstChild) this.lines.append(h('p', { class: 'muted quiet' }, 'New lines appear here as the node writes them.'));
   }
 

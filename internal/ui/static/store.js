@@ -1,10 +1,10 @@
 // The state of the network as this page knows it, and how it is kept up to date.
 
-// Pairs holds what is known of all pairs, in columns of numbers: 300 nodes have 90,000 of them.
 const codes = ['unknown', 'self', 'direct', 'relayed', 'tcp', 'idle', 'unreachable'];
 const code = Object.fromEntries(codes.map((c, i) => [c, i]));
 const letters = { u: 'direct', t: 'tcp', r: 'relayed', R: 'relayed', k: 'unreachable', e: 'tcp' };
 
+// Mesh holds what is known of all pairs, in columns of numbers: 300 nodes have 90,000 of them.
 export class Mesh {
   constructor(names, reachable, source, self) {
     const n = names.length;
