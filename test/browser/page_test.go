@@ -182,6 +182,19 @@ func TestInvitingShowsAQRCode(t *testing.T) {
 	b.clean()
 }
 
+// The view of the mesh offers that where there is nothing else to show.
+func TestTheFirstNodeInvites(t *testing.T) {
+	f := newSimulated(t, 1, "signed")
+	b := open(t, f, wide, high)
+	b.says("This node is alone so far")
+	b.click("button", "Invite a node")
+	b.says("pass it on like a password")
+	b.do(chromedp.SendKeys(`dialog input[name=name]`, "laptop"))
+	b.click("dialog button", "Make the invitation")
+	b.says("tincan join tincan://alice.example.org:655/")
+	b.clean()
+}
+
 func TestApprovingAndRemovingAskFirst(t *testing.T) {
 	f := newSimulated(t, 5, "signed")
 	b := open(t, f, wide, high)

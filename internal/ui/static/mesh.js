@@ -93,7 +93,7 @@ export class MeshView {
     if (single) {
       this.alone.replaceChildren(h('div', { class: 'empty' }, h('b', {}, 'This node is alone so far'),
         'Invite a second one: it gets an address and connects by itself.', h('p', {}),
-        this.app.may('owner') ? h('button', { type: 'button', class: 'primary', click: () => this.app.members.invite() }, 'Invite a node') : null));
+        this.app.may('owner') ? h('button', { type: 'button', class: 'primary', click: () => this.app.views.members.invite() }, 'Invite a node') : null));
       return;
     }
     if (m.n === 2 && !this.selected && m.self === this.app.caller.node && this.paired !== m.names.join()) {
