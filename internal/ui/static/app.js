@@ -12,7 +12,8 @@ const kinds = ['started', 'stopping', 'node-up', 'node-down', 'path-changed', 'm
 class App {
   constructor() {
     this.views = { mesh: new MeshView(this), members: new MembersView(this), node: new NodeView(this) };
-    this.members_ = null;
+    this.members = null; // as the node has told
+    this.mesh = null; // the same
     this.history = new History();
     this.timers = {};
     this.busy = {};
@@ -23,7 +24,6 @@ class App {
     this.start();
   }
 
-  get members() { return this.members_; }
   get role() { return this.caller?.role ?? 'reader'; }
   may(role) { return roles.indexOf(this.role) >= roles.indexOf(role); }
   section(name) { return document.getElementById(`view-${name}`); }
@@ -68,7 +68,7 @@ class App {
     src.onopen = () => {
       const was = this.away;
       this.here();
-      if (was) { this.mesh_ = null; this.serial = 0; this.refresh(); }
+      if (was) { this.mesh = null; this.refresh(); }
     };
     src.onerror = () => {
       this.gone();
@@ -125,14 +125,12 @@ class App {
 
   refreshMesh() {
     return this.keep('mesh', () => this.view === 'mesh' ? 5000 : 30000, async () => {
-      const after = this.mesh_?.serial;
+      const after = this.mesh?.serial;
       const report = await ask(`/v1/mesh${after ? `?after=${after}` : ''}`);
-      this.mesh_ = meshOf(report, this.caller.node, this.mesh_);
+      this.mesh = meshOf(report, this.caller.node, this.mesh);
       if (this.view === 'mesh' && !this.views.mesh.shown) this.views.mesh.render();
     });
   }
-
-  get mesh() { return this.mesh_; }
 
   refreshHistory() {
     return this.keep('history', () => 60000, async () => {
@@ -144,7 +142,7 @@ class App {
   refreshMembers() {
     if (!this.may('member')) return Promise.resolve();
     return this.keep('members', () => 60000, async () => {
-      this.members_ = await ask('/v1/members');
+      this.members = await ask('/v1/members');
       this.showCounts();
       if (this.view === 'members') this.views.members.render();
     });
@@ -161,8 +159,8 @@ class App {
     for (const k of this.status?.changed_keys ?? []) add({ text: `${k.node} has another key than before. Its new key is not used until you accept it.`, command: `${cmd} accept ${k.node}` });
     for (const c of this.status?.contested_subnets ?? []) add({ text: `${c.claimed_by} also claims ${c.subnet}, which belongs to ${c.owner}.`, change: 'Take the subnet out of one of the two host files.' });
     for (const n of this.status?.nodes ?? []) if (n.wrong_key) add({ text: `${n.name} shows another key than its host file here has. ${n.problem ?? ''}`.trim() });
-    if (this.members_?.too_new) add({ text: 'The roster has statements of a newer version that this program does not know.', change: 'Update tincan on this machine.' });
-    if (this.members_?.fetching) add({ text: 'The roster has not arrived from a neighbour yet.' });
+    if (this.members?.too_new) add({ text: 'The roster has statements of a newer version that this program does not know.', change: 'Update tincan on this machine.' });
+    if (this.members?.fetching) add({ text: 'The roster has not arrived from a neighbour yet.' });
     if (this.net && this.net.connections_in + this.net.connections_out === 0 && this.status?.summary.nodes > 1) for (const v of this.net.verdict.slice(0, 2)) add({ text: v });
     return list;
   }
@@ -174,7 +172,7 @@ class App {
       e.textContent = n;
       e.setAttribute('aria-label', `, ${n} ${words}`);
     };
-    set('waiting', this.members_?.pending?.length ?? 0, 'waiting for approval');
+    set('waiting', this.members?.pending?.length ?? 0, 'waiting for approval');
     set('warned', this.warnings().length, 'warnings');
   }
 
