@@ -41,6 +41,9 @@ export function icon(name) {
   return i;
 }
 
+// terms is what is in a dl: words, each with what it stands for.
+export function terms(rows) { return rows.flatMap(([word, value]) => [h('dt', {}, word), h('dd', {}, value)]); }
+
 // States of a pair, with what stands for them besides their colour.
 export const states = {
   direct: { word: 'direct', mark: '' },
@@ -69,19 +72,16 @@ export function millis(us) {
   return ms < 9.95 ? ms.toFixed(1) : String(Math.round(ms));
 }
 
-export function bytes(n) {
-  const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
+// scaled is a number in the largest of units of which there is at least one; each is a thousand of the one before.
+function scaled(n, units) {
   let i = 0;
-  while (n >= 999.5 && i < units.length - 1) { n /= 1000; i++; }
-  return `${i === 0 ? Math.round(n) : n < 9.95 ? n.toFixed(1) : Math.round(n)} ${units[i]}`;
-}
-
-export function rate(bytesEachSecond) {
-  const units = ['bit/s', 'kbit/s', 'Mbit/s', 'Gbit/s', 'Tbit/s'];
-  let n = bytesEachSecond * 8, i = 0;
   while (n >= 999.5 && i < units.length - 1) { n /= 1000; i++; }
   return `${n < 9.95 && i > 0 ? n.toFixed(1) : Math.round(n)} ${units[i]}`;
 }
+
+export function bytes(n) { return scaled(n, ['B', 'kB', 'MB', 'GB', 'TB', 'PB']); }
+
+export function rate(bytesEachSecond) { return scaled(bytesEachSecond * 8, ['bit/s', 'kbit/s', 'Mbit/s', 'Gbit/s', 'Tbit/s']); }
 
 export function number(n) { return n.toLocaleString('en'); }
 

@@ -1,5 +1,5 @@
 // The view of the members: who belongs to the network, and what an owner decides about.
-import { h, s, ago, until, dialog, copy, toast } from './dom.js';
+import { h, s, terms, ago, until, dialog, copy, toast } from './dom.js';
 import { ask } from './store.js';
 
 export class MembersView {
@@ -157,7 +157,7 @@ export class MembersView {
     dialog({
       title: yes ? `Let ${m.name} in?` : `Refuse ${m.name}?`, action: yes ? `Approve ${m.name}` : `Deny ${m.name}`, danger: !yes,
       body: h('div', {}, h('p', {}, yes ? 'It becomes a member, signed with the owner’s key of this machine. All nodes then talk to it.' : 'Its key is refused for ever. It would need a new key and a new invitation to come back.'),
-        h('dl', {}, h('dt', {}, 'Key'), h('dd', {}, h('code', {}, m.fingerprint)), h('dt', {}, 'Let in by'), h('dd', {}, m.by), h('dt', {}, 'Addresses'), h('dd', {}, (m.subnets ?? []).join(', ') || '–')),
+        h('dl', {}, ...terms([['Key', h('code', {}, m.fingerprint)], ['Let in by', m.by], ['Addresses', (m.subnets ?? []).join(', ') || '–']])),
         yes && h('p', { class: 'small muted hint' }, 'Compare the fingerprint with what the new machine shows, by telephone for example.')),
       act: async () => this.done(await ask(`/v1/pending/${encodeURIComponent(m.name)}/${yes ? 'approve' : 'deny'}`, undefined, 'POST')),
     });

@@ -1,5 +1,5 @@
 // The view of the whole mesh: matrix, map, and what is known of the chosen pair or node.
-import { h, s, states, stateOfPath, stateWord, mark, millis, since, ago, clock, icon, toast, number, linePath, span } from './dom.js';
+import { h, s, terms, states, stateOfPath, stateWord, mark, millis, since, ago, clock, icon, toast, number, linePath, span } from './dom.js';
 import { Matrix } from './matrix.js';
 import { Map_ } from './map.js';
 import { ask } from './store.js';
@@ -195,7 +195,7 @@ export class MeshView {
     if (p.rtt || p.loss) rows.push(['Loss', `${(p.loss * 100).toFixed(p.loss && p.loss < .1 ? 1 : 0)} %`]);
     if (p.mtu) rows.push(['Path MTU', `${p.mtu} bytes`]);
     if (back.state !== 'unknown' && back.state !== p.state) rows.push(['Other direction', stateWord(back.state)]);
-    parts.push(h('dl', {}, ...rows.flatMap(([a, b]) => [h('dt', {}, a), h('dd', {}, b)])));
+    parts.push(h('dl', {}, ...terms(rows)));
     const line = this.app.history.of(p.from, p.to, this.shown ? null : m);
     if (line.values.filter(v => v !== null).length > 1) {
       const top = Math.max(...line.values.filter(v => v !== null)) * 1.15;
@@ -242,7 +242,7 @@ export class MeshView {
       if (v.program || v.protocol) rows.push(['Program', v.program || `protocol ${v.protocol}`]);
       if (v.cipher) rows.push(['Encryption', v.cipher + (v.post_quantum ? ', post-quantum keys' : '')]);
     } else rows.push(['State', m.reachable[i] ? 'reachable' : 'not reachable']);
-    parts.push(h('dl', {}, ...rows.flatMap(([a, b]) => [h('dt', {}, a), h('dd', {}, b)])));
+    parts.push(h('dl', {}, ...terms(rows)));
     if (v?.problem) parts.push(h('p', { class: 'problem' }, v.problem));
     if (name !== m.self && this.why) parts.push(...this.reasons({ from: m.self, to: name }));
     const others = m.names.map((_, j) => j).filter(j => j !== i);

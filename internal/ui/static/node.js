@@ -1,5 +1,5 @@
 // The view of this node: what it carries, what it drops and why, what is wrong with it, and its log.
-import { h, s, bytes, rate, number, ago, since, linePath, copy } from './dom.js';
+import { h, s, terms, bytes, rate, number, ago, since, linePath, copy } from './dom.js';
 import { ask } from './store.js';
 
 const samples = 90; // of traffic, two seconds each
@@ -62,7 +62,7 @@ export class NodeView {
     const self = st.self, facts = [['Name', self.name], ['Addresses', self.subnets?.join(', ') || '–'], ['Interface', st.interface || '–'], ['Program', st.version ? `tincan ${st.version}` : '–'],
       ['Running for', st.started ? since(st.started) : '–'], ['Nodes', `${st.summary.reachable} of ${st.summary.nodes} reachable`], ['Meta connections', String(st.summary.connections)],
       ['Received', `${bytes(self.rx.bytes)} in ${number(self.rx.packets)} packets`], ['Sent', `${bytes(self.tx.bytes)} in ${number(self.tx.packets)} packets`]];
-    this.facts.replaceChildren(...facts.flatMap(([a, b]) => [h('dt', {}, a), h('dd', {}, b)]));
+    this.facts.replaceChildren(...terms(facts));
     this.renderWarnings(this.app.warnings());
     this.renderDrops(st);
     this.netCard.hidden = this.app.role === 'reader';
@@ -108,7 +108,7 @@ export class NodeView {
     const rows = [['UDP', `${r.udp_answered} of ${r.udp_tried} nodes answer`], ['NAT', nat[r.nat] ?? r.nat], ['IPv4, IPv6', `${r.ipv4 ? 'yes' : 'no'}, ${r.ipv6 ? 'yes' : 'no'}`], ['Connections', `${r.connections_in} in, ${r.connections_out} out`], ['Port', String(r.port)]];
     if (r.seen?.length) rows.push(['Seen as', [...new Set(r.seen.map(x => x.address))].slice(0, 3).join(', ')]);
     if (r.mappings?.length) rows.push(['Port mapping', r.mappings.join(', ')]);
-    this.net.replaceChildren(...(r.verdict ?? []).map(v => h('p', {}, v)), h('dl', {}, ...rows.flatMap(([a, b]) => [h('dt', {}, a), h('dd', {}, b)])));
+    this.net.replaceChildren(...(r.verdict ?? []).map(v => h('p', {}, v)), h('dl', {}, ...terms(rows)));
   }
 
   // follow begins to read the log; it goes on until the view is left.
