@@ -34,7 +34,7 @@ export class History {
   of(from, to, now) {
     const at = this.times.filter(t => this.views.has(t)), rtt = m => {
       const i = m.at.get(from), j = m.at.get(to);
-      return i === undefined || j === undefined ? null : m.rtt[i * m.n + j] || m.rtt[j * m.n + i] || null;
+      return i === undefined || j === undefined ? null : m.between(i, j) || null;
     };
     const values = at.map(t => rtt(this.views.get(t)));
     if (now) values.push(rtt(now));

@@ -37,15 +37,14 @@ export class Map_ {
     const { mesh, order } = this, n = order.length;
     const want = new Float64Array(n * n), weight = new Float64Array(n * n);
     let sum = 0, count = 0;
-    const rtt = (i, j) => mesh.rtt[i * mesh.n + j] || mesh.rtt[j * mesh.n + i];
     for (let a = 0; a < n; a++) for (let b = 0; b < a; b++) {
-      const r = rtt(order[a], order[b]);
+      const r = mesh.between(order[a], order[b]);
       if (r > 0) { sum += Math.sqrt(r); count++; }
     }
     const mean = count ? sum / count : 1;
     for (let a = 0; a < n; a++) for (let b = 0; b < n; b++) {
       if (a === b) continue;
-      const r = rtt(order[a], order[b]), d = r > 0 ? Math.max(.35, Math.min(2.6, Math.sqrt(r) / mean)) : 1.6;
+      const r = mesh.between(order[a], order[b]), d = r > 0 ? Math.max(.35, Math.min(2.6, Math.sqrt(r) / mean)) : 1.6;
       want[a * n + b] = d;
       weight[a * n + b] = (r > 0 ? 1 : .12) / (d * d);
     }
@@ -80,10 +79,8 @@ export class Map_ {
     const xs = order.map(i => this.places.get(mesh.names[i])[0]), ys = order.map(i => this.places.get(mesh.names[i])[1]);
     const left = Math.min(...xs), right = Math.max(...xs), top = Math.min(...ys), bottom = Math.max(...ys);
     const pad = n > 60 ? 28 : 62, scale = Math.min((w - 2 * pad) / Math.max(right - left, .001), (hgt - 2 * pad) / Math.max(bottom - top, .001), n === 2 ? w * .22 : side);
-    const px_ = i => w / 2 + (this.places.get(mesh.names[i])[0] - (left + right) / 2) * scale;
-    const py_ = i => hgt / 2 + (this.places.get(mesh.names[i])[1] - (top + bottom) / 2) * scale;
     // Nodes that would cover each other are moved apart.
-    const X = order.map(px_), Y = order.map(py_), room = n > 60 ? 13 : n > 14 ? 34 : 54;
+    const X = xs.map(x => w / 2 + (x - (left + right) / 2) * scale), Y = ys.map(y => hgt / 2 + (y - (top + bottom) / 2) * scale), room = n > 60 ? 13 : n > 14 ? 34 : 54;
     for (let k = 0; k < 30; k++) for (let a = 0; a < n; a++) for (let b = 0; b < a; b++) {
       let dx = X[a] - X[b], dy = (Y[a] - Y[b]) * 1.15;
       const d = Math.hypot(dx, dy);

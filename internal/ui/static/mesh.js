@@ -73,7 +73,7 @@ export class MeshView {
     if (want) list = list.filter(i => m.names[i].toLowerCase().includes(want));
     const self = m.at.get(m.self) ?? 0;
     if (this.sort.value === 'near') {
-      const far = i => i === self ? -1 : !m.reachable[i] ? 1e12 : m.rtt[self * m.n + i] || m.rtt[i * m.n + self] || 1e11;
+      const far = i => i === self ? -1 : !m.reachable[i] ? 1e12 : m.between(self, i) || 1e11;
       list.sort((a, b) => far(a) - far(b) || a - b);
     } else if (this.sort.value === 'bad') {
       const weight = { unreachable: 1, tcp: 30, relayed: 20 };

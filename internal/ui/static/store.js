@@ -51,6 +51,9 @@ export class Mesh {
 
   stateOf(i, j) { return codes[this.state[i * this.n + j]]; }
 
+  // between is the round trip between two nodes in microseconds, as the first has measured it, or else the second; 0: neither has.
+  between(i, j) { return this.rtt[i * this.n + j] || this.rtt[j * this.n + i]; }
+
   pair(i, j) {
     const k = i * this.n + j;
     return {
