@@ -55,6 +55,13 @@ export class MeshView {
     if (this.selected.to) this.app.history.load(m.n, m.self).then(more => { if (more) this.inspect(); }, () => {});
   }
 
+  // chosen is the selected pair as node numbers of a mesh, the second −1 for all of a node; null if there is none in it.
+  chosen(m) {
+    const { from, to } = this.selected ?? {};
+    if (!m.at.has(from) || to !== '' && !m.at.has(to)) return null;
+    return [m.at.get(from), to === '' ? -1 : m.at.get(to)];
+  }
+
   // explain asks the node why packets take that path; it can tell of its own only.
   async explain() {
     const { from, to } = this.selected, self = this.mesh.self;
@@ -110,12 +117,8 @@ export class MeshView {
     this.filter.hidden = this.sort.hidden = m.n <= small && innerWidth <= 640 || m.n < 8;
     this.zoom.hidden = m.n <= small;
     this.layers(m);
-    this.matrix.selected = null;
-    let sel = null;
-    if (this.selected && m.at.has(this.selected.from) && (this.selected.to === '' || m.at.has(this.selected.to))) {
-      sel = [m.at.get(this.selected.from), this.selected.to === '' ? -1 : m.at.get(this.selected.to)];
-      if (sel[1] >= 0) this.matrix.selected = sel;
-    }
+    const sel = this.chosen(m);
+    this.matrix.selected = sel?.[1] >= 0 ? sel : null;
     this.matrix.show(m, order);
     this.caption.textContent = this.matrix.size >= 28 ? 'rows reach columns, round trip in ms' : 'rows reach columns, stronger green is a longer round trip';
     if (!this.mapCard.hidden) {
@@ -131,14 +134,13 @@ export class MeshView {
   }
 
   inspect() {
-    const m = this.mesh, sel = this.selected;
-    const open = !!sel && (m.at.has(sel.from) && (sel.to === '' || m.at.has(sel.to)));
-    this.inspector.classList.toggle('open', open);
+    const m = this.mesh, sel = this.chosen(m);
+    this.inspector.classList.toggle('open', !!sel);
     const close = h('button', { type: 'button', class: 'icon plain', 'aria-label': 'Close the details', click: () => { this.choose(-1, -1); this.matrix.el.focus(); } }, icon('close'));
-    if (!open) return this.overview(m);
-    const i = m.at.get(sel.from), focused = this.inspector.contains(document.activeElement) ? document.activeElement.textContent : null;
-    if (sel.to === '') this.ofNode(m, i, close);
-    else this.ofPair(m, i, m.at.get(sel.to), close);
+    if (!sel) return this.overview(m);
+    const [i, j] = sel, focused = this.inspector.contains(document.activeElement) ? document.activeElement.textContent : null;
+    if (j < 0) this.ofNode(m, i, close);
+    else this.ofPair(m, i, j, close);
     if (focused !== null) [...this.inspector.querySelectorAll('button')].find(b => b.textContent === focused)?.focus();
   }
 
