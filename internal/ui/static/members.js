@@ -66,7 +66,7 @@ export class MembersView {
     const self = this.app.status.self.name;
     const label = (text, ...c) => c.flat().filter(x => x !== null && x !== '').length ? h('td', { 'data-label': text }, ...c) : h('td', { 'data-label': text, class: 'blank' }, h('span', { class: 'muted' }, '–'));
     return h('div', { class: 'scroll-x' }, h('table', { class: 'cards' },
-      h('thead', {}, h('tr', {}, ...['Name', 'Last seen', 'Addresses', ...(open ? [] : ['Groups', 'Admitted by']), 'Program', ''].map(t => h('th', { scope: 'col' }, t || h('span', { class: 'visually-hidden' }, 'Actions'))))),
+      head('Name', 'Last seen', 'Addresses', ...(open ? [] : ['Groups', 'Admitted by']), 'Program'),
       h('tbody', {}, ...list.map(m => {
         const n = m.node, up = m.name === self || (n ? n.reachable : m.reachable);
         const seen = m.name === self ? 'this node' : up ? 'now' : m.last_seen ? ago(m.last_seen) : n?.since ? ago(n.since) : 'never';
@@ -103,7 +103,7 @@ export class MembersView {
     this.open.hidden = list.length === 0;
     if (list.length === 0) return;
     this.open.replaceChildren(h('header', {}, h('h2', {}, 'Open invitations ', h('span', { class: 'muted' }, String(list.length)))),
-      h('div', { class: 'scroll-x' }, h('table', { class: 'cards' }, h('thead', {}, h('tr', {}, ...['For', 'Used', 'Ends', 'Groups', 'By', ''].map(t => h('th', { scope: 'col' }, t || h('span', { class: 'visually-hidden' }, 'Actions'))))),
+      h('div', { class: 'scroll-x' }, h('table', { class: 'cards' }, head('For', 'Used', 'Ends', 'Groups', 'By'),
         h('tbody', {}, ...list.map(i => h('tr', {},
           h('td', {}, h('span', { class: 'name' }, i.name || 'any name'), i.approval && [' ', h('span', { class: 'tag' }, 'with approval')], h('code', { class: 'sub' }, i.fingerprint)),
           h('td', { 'data-label': 'Used' }, `${i.used} of ${i.uses}`), h('td', { 'data-label': 'Ends' }, i.ends ? until(i.ends) : 'never'),
@@ -189,8 +189,13 @@ export class MembersView {
   }
 }
 
+// head is the top of a table whose last column is what can be done.
+function head(...titles) {
+  return h('thead', {}, h('tr', {}, ...[...titles, h('span', { class: 'visually-hidden' }, 'Actions')].map(t => h('th', { scope: 'col' }, t))));
+}
+
 // qr draws the rows of a code, which the node has made.
-export function qr(rows) {
+function qr(rows) {
   if (!rows?.length) return null;
   const n = rows.length;
   let d = '';
