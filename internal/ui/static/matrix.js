@@ -1,6 +1,6 @@
 // The matrix of all pairs, on a canvas of the size of what is visible: only visible cells are drawn, whatever the number of nodes.
 import { h, states, millis } from './dom.js';
-import { stateCodes } from './store.js';
+import { code, stateCodes } from './store.js';
 
 const smallest = 2, largest = 96; // pixels of a cell
 
@@ -103,7 +103,7 @@ export class Matrix {
       k.soft.push(get(s === 'unknown' ? '--unknown' : `--${s}-soft`));
     }
     // Small cells have no room for numbers: the longer the round trip, the stronger the colour.
-    k.shades = [0, .2, .42, .66, 1].map(part => mix(k.soft[2], k.solid[2], part));
+    k.shades = [0, .2, .42, .66, 1].map(part => mix(k.soft[code.direct], k.solid[code.direct], part));
     for (const name of ['text', 'muted', 'faint', 'line', 'surface', 'focus', 'hover', 'accent']) k[name] = get(`--${name}`);
     return this.colours = k;
   }
@@ -150,13 +150,13 @@ export class Matrix {
       const b = new OffscreenCanvas(n, n), bc = b.getContext('2d'), img = bc.createImageData(n, n), out = new Uint32Array(img.data.buffer);
       const number = c => parseInt(c.slice(1, 3), 16) | parseInt(c.slice(3, 5), 16) << 8 | parseInt(c.slice(5, 7), 16) << 16 | 255 << 24; // of #rrggbb
       const rgba = k.solid.map(number), shades = k.shades.map(number);
-      rgba[0] = number(k.soft[0]);
-      rgba[5] = number(k.soft[5]);
+      rgba[code.unknown] = number(k.soft[code.unknown]);
+      rgba[code.idle] = number(k.soft[code.idle]);
       for (let r = 0; r < n; r++) {
         const base = order[r] * mesh.n;
         for (let q = 0; q < n; q++) {
           const at = base + order[q], state = mesh.state[at];
-          out[r * n + q] = state === 2 ? shades[shade(mesh.rtt[at])] : rgba[state];
+          out[r * n + q] = state === code.direct ? shades[shade(mesh.rtt[at])] : rgba[state];
         }
       }
       bc.putImageData(img, 0, 0);
@@ -175,7 +175,7 @@ export class Matrix {
       const base = order[r] * mesh.n;
       for (let q = c0; q < c1; q++) {
         const at = base + order[q], state = mesh.state[at];
-        (state === 2 && !numbers ? shaded[shade(mesh.rtt[at])] : fills[state]).push(q, r);
+        (state === code.direct && !numbers ? shaded[shade(mesh.rtt[at])] : fills[state]).push(q, r);
       }
     }
     shaded.forEach((list, i) => {
@@ -184,7 +184,7 @@ export class Matrix {
     });
     fills.forEach((list, state) => {
       if (list.length === 0) return;
-      c.fillStyle = numbers || state === 0 || state === 1 || state === 5 ? k.soft[state] : k.solid[state];
+      c.fillStyle = numbers || state === code.unknown || state === code.self || state === code.idle ? k.soft[state] : k.solid[state];
       if (radius === 0) {
         for (let i = 0; i < list.length; i += 2) c.fillRect(x0 + list[i] * size, y0 + list[i + 1] * size, inner, inner);
       } else {
@@ -192,7 +192,7 @@ export class Matrix {
         for (let i = 0; i < list.length; i += 2) c.roundRect(x0 + list[i] * size, y0 + list[i + 1] * size, inner, inner, radius);
         c.fill();
       }
-      if (state === 1) {
+      if (state === code.self) {
         // The diagonal: a node and itself.
         c.strokeStyle = k.line;
         c.lineWidth = 1;
@@ -213,13 +213,13 @@ export class Matrix {
         const x = x0 + list[i] * size, y = y0 + list[i + 1] * size, at = order[list[i + 1]] * mesh.n + order[list[i]];
         const rtt = numbers ? millis(mesh.rtt[at]) : '';
         if (!numbers) {
-          if (m === '' || state === 0) continue;
+          if (m === '' || state === code.unknown) continue;
           c.font = `600 ${this.font(text)}`;
-          c.fillStyle = state === 5 ? k.faint : state === 4 ? '#fff' : '#1d1500';
+          c.fillStyle = state === code.idle ? k.faint : state === code.tcp ? '#fff' : '#1d1500';
           c.fillText(m, x + inner / 2, y + inner / 2 + .5);
           continue;
         }
-        c.fillStyle = state === 0 || state === 5 ? k.faint : k.text;
+        c.fillStyle = state === code.unknown || state === code.idle ? k.faint : k.text;
         if (rtt) {
           c.font = this.font(text);
           c.fillText(rtt, x + inner / 2, y + inner / 2 + (m && size < 40 ? 3 : 1));
@@ -235,7 +235,7 @@ export class Matrix {
         }
         const loss = mesh.loss[at];
         if (loss >= 10) { // lost probes: a bar below, as long as there are many
-          c.fillStyle = k.solid[6];
+          c.fillStyle = k.solid[code.unreachable];
           c.fillRect(x + 3, y + inner - 5, Math.max(3, (inner - 6) * Math.min(1, loss / 200)), 2.5);
           c.fillStyle = k.text;
         }

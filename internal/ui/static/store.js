@@ -1,7 +1,7 @@
 // The state of the network as this page knows it, and how it is kept up to date.
 
-const codes = ['unknown', 'self', 'direct', 'relayed', 'tcp', 'idle', 'unreachable'];
-const code = Object.fromEntries(codes.map((c, i) => [c, i]));
+export const stateCodes = ['unknown', 'self', 'direct', 'relayed', 'tcp', 'idle', 'unreachable'];
+export const code = Object.fromEntries(stateCodes.map((c, i) => [c, i]));
 const letters = { u: 'direct', t: 'tcp', r: 'relayed', R: 'relayed', k: 'unreachable', e: 'tcp' };
 
 // Mesh holds what is known of all pairs, in columns of numbers: 300 nodes have 90,000 of them.
@@ -49,7 +49,7 @@ export class Mesh {
     this.setRow({ node: from, time: new Date().toISOString(), to: [], path: '' });
   }
 
-  stateOf(i, j) { return codes[this.state[i * this.n + j]]; }
+  stateOf(i, j) { return stateCodes[this.state[i * this.n + j]]; }
 
   // between is the round trip between two nodes in microseconds, as the first has measured it, or else the second; 0: neither has.
   between(i, j) { return this.rtt[i * this.n + j] || this.rtt[j * this.n + i]; }
@@ -57,20 +57,18 @@ export class Mesh {
   pair(i, j) {
     const k = i * this.n + j;
     return {
-      from: this.names[i], to: this.names[j], state: codes[this.state[k]], rtt: this.rtt[k], loss: this.loss[k] / 1000, mtu: this.mtu[k],
+      from: this.names[i], to: this.names[j], state: stateCodes[this.state[k]], rtt: this.rtt[k], loss: this.loss[k] / 1000, mtu: this.mtu[k],
       via: this.via[k] >= 0 ? this.names[this.via[k]] : '', since: this.since[k], edge: this.edge[k] === 1, tcp: this.byTCP[k] === 1, source: this.source[i],
     };
   }
 
   // counts is how many pairs have each state. A pair whose ends see it differently counts twice half, so directions are counted.
   counts() {
-    const c = new Array(codes.length).fill(0);
+    const c = new Array(stateCodes.length).fill(0);
     for (let k = 0; k < this.state.length; k++) c[this.state[k]]++;
-    return Object.fromEntries(codes.map((name, i) => [name, c[i]]));
+    return Object.fromEntries(stateCodes.map((name, i) => [name, c[i]]));
   }
 }
-
-export const stateCodes = codes;
 
 // meshOf makes a Mesh of a report, taking over rows that the report leaves out because they have not changed.
 export function meshOf(report, self, before) {
