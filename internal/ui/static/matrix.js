@@ -104,7 +104,7 @@ export class Matrix {
     }
     // Small cells have no room for numbers: the longer the round trip, the stronger the colour.
     k.shades = [0, .2, .42, .66, 1].map(part => mix(k.soft[code.direct], k.solid[code.direct], part));
-    for (const name of ['text', 'muted', 'faint', 'line', 'surface', 'focus', 'hover', 'accent']) k[name] = get(`--${name}`);
+    for (const name of ['text', 'muted', 'faint', 'line', 'surface', 'focus']) k[name] = get(`--${name}`);
     return this.colours = k;
   }
 
