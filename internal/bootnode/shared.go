@@ -96,7 +96,10 @@ func get(r etcd.Range) (value []byte, revision int64) {
 func (s *shared) once(ctx context.Context, name string, make func() ([]byte, error)) ([]byte, error) {
 	key, copied := s.prefix+name, filepath.Join(s.local, "shared-"+name)
 	read := etcd.Get{Key: key}
-	have, _ := os.ReadFile(copied)
+	have, err := os.ReadFile(copied)
+	if err != nil {
+		have = nil
+	}
 	r, err := s.do(ctx, etcd.Txn{Then: []etcd.Op{read}})
 	if err != nil {
 		if have != nil {
@@ -109,10 +112,8 @@ func (s *shared) once(ctx context.Context, name string, make func() ([]byte, err
 		data, _ = get(r.Gets[0])
 	}
 	if data == nil {
-		for _, path := range []string{copied, filepath.Join(s.local, name)} {
-			if data == nil {
-				data, err = os.ReadFile(path)
-			}
+		if data = have; data == nil {
+			data, err = os.ReadFile(filepath.Join(s.local, name))
 		}
 		if errors.Is(err, fs.ErrNotExist) {
 			data, err = make()
