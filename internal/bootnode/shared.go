@@ -378,18 +378,28 @@ func (s *shared) use(ctx context.Context, token string, c claimant, decide func(
 // commit puts a claim and the tokens of a view into the store, and returns the revision at which that happened; 0: something has
 // changed since the view.
 func (s *shared) commit(ctx context.Context, v view, c Claim) (int64, error) {
-	ops, err := s.putTokens(v.tokens)
-	if err != nil {
-		return 0, err
-	}
 	data, err := json.Marshal(c)
 	if err != nil {
 		return 0, err
 	}
+	return s.change(ctx, v, etcd.Put{Key: s.prefix + nodesKey + string(c.Name), Value: data}, v.released)
+}
+
+// giveUp deletes a claim, and puts the tokens of a view into the store. It returns what commit does.
+func (s *shared) giveUp(ctx context.Context, v view, name node.Name) (int64, error) {
+	n, _ := strconv.ParseUint(v.released, 10, 63)
+	return s.change(ctx, v, etcd.Delete{Key: s.prefix + nodesKey + string(name)}, strconv.FormatUint(n+1, 10))
+}
+
+// change changes a claim, the tokens and the value of admissions at once, unless tokens or claims have changed since the view.
+func (s *shared) change(ctx context.Context, v view, claim etcd.Op, released string) (int64, error) {
+	ops, err := s.putTokens(v.tokens)
+	if err != nil {
+		return 0, err
+	}
 	r, err := s.do(ctx, etcd.Txn{
-		If: []etcd.At{{Key: s.prefix + tokensKey, Revision: v.tokensAt}, {Key: s.prefix + admissionsKey, Revision: v.admissionsAt}},
-		Then: append(ops, etcd.Put{Key: s.prefix + nodesKey + string(c.Name), Value: data},
-			etcd.Put{Key: s.prefix + admissionsKey, Value: []byte(v.released)}),
+		If:   []etcd.At{{Key: s.prefix + tokensKey, Revision: v.tokensAt}, {Key: s.prefix + admissionsKey, Revision: v.admissionsAt}},
+		Then: append(ops, claim, etcd.Put{Key: s.prefix + admissionsKey, Value: []byte(released)}),
 	})
 	if err != nil || !r.Then {
 		return 0, err
@@ -413,36 +423,19 @@ func (s *shared) undo(ctx context.Context, c Claim, revision int64, before Claim
 				}
 			}
 		}
-		done := false
+		var at int64
 		if before.Name == "" {
-			done, err = s.giveUp(ctx, v, c.Name)
+			at, err = s.giveUp(ctx, v, c.Name)
 		} else {
-			var at int64
 			at, err = s.commit(ctx, v, before)
-			done = at != 0
 		}
-		if err != nil || done {
+		if err != nil || at != 0 {
 			return err
 		}
 		if err := draw(ctx); err != nil {
 			return err
 		}
 	}
-}
-
-// giveUp deletes a claim. done is false if something has changed since the view.
-func (s *shared) giveUp(ctx context.Context, v view, name node.Name) (done bool, err error) {
-	ops, err := s.putTokens(v.tokens)
-	if err != nil {
-		return false, err
-	}
-	n, _ := strconv.ParseUint(v.released, 10, 63)
-	r, err := s.do(ctx, etcd.Txn{
-		If: []etcd.At{{Key: s.prefix + tokensKey, Revision: v.tokensAt}, {Key: s.prefix + admissionsKey, Revision: v.admissionsAt}},
-		Then: append(ops, etcd.Delete{Key: s.prefix + nodesKey + string(name)},
-			etcd.Put{Key: s.prefix + admissionsKey, Value: strconv.AppendUint(nil, n+1, 10)}),
-	})
-	return err == nil && r.Then, err
 }
 
 func (s *shared) release(ctx context.Context, name node.Name) (bool, error) {
@@ -454,8 +447,8 @@ func (s *shared) release(ctx context.Context, name node.Name) (bool, error) {
 		if _, known := v.nodes[name]; !known {
 			return false, nil
 		}
-		if done, err := s.giveUp(ctx, v, name); err != nil || done {
-			return done, err
+		if at, err := s.giveUp(ctx, v, name); err != nil || at != 0 {
+			return at != 0, err
 		}
 		if err := draw(ctx); err != nil {
 			return false, err
