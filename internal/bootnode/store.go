@@ -112,8 +112,8 @@ type kept interface {
 	tokens(ctx context.Context) ([]Token, error)
 	// list returns the tokens with Joined.
 	list(ctx context.Context) ([]Token, error)
-	// edit changes the tokens while nobody else does; change may be called more than once, and does not see expired ones. It
-	// returns nil to change nothing.
+	// edit changes the tokens while nobody else does; change may be called more than once, and does not see expired ones. If it
+	// fails nothing is changed, and the error is its own.
 	edit(ctx context.Context, change func([]Token) ([]Token, error)) error
 	// use admits a newcomer while the token is good, and counts it unless the newcomer has joined with the token before.
 	// decide, which may be called more than once, is given what others have been promised, and says what the newcomer gets;
