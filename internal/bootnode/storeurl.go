@@ -11,11 +11,12 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"tincan/internal/confdir"
 	"tincan/internal/etcd"
 	"tincan/internal/terminal"
 )
@@ -93,17 +94,12 @@ func ParseStoreURL(text string) (u StoreURL, err error) {
 		if err != nil || value == "" {
 			return u, fmt.Errorf("the option %.40q of the store has no value", name)
 		}
-		known := false
-		for i, option := range storeOptions {
-			if option == name {
-				known = true
-				if u.files[i], err = filepath.Abs(value); err != nil {
-					return u, err
-				}
-			}
-		}
-		if !known {
+		i := slices.Index(storeOptions[:], name)
+		if i < 0 {
 			return u, fmt.Errorf("a store has no option %.40q: there are %s", name, strings.Join(storeOptions[:], ", "))
+		}
+		if u.files[i], err = filepath.Abs(value); err != nil {
+			return u, err
 		}
 	}
 	switch {
@@ -211,7 +207,7 @@ func readPassword(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
+	if confdir.HasModes && info.Mode().Perm()&0o077 != 0 {
 		return "", terminal.Hint(fmt.Errorf("others can read %s", path), "chmod 600 %s", path)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxPassword+3))
