@@ -101,23 +101,16 @@ func (e *Error) Error() string { return fmt.Sprintf("etcd refuses: %.200s", e.Me
 
 // Codes of gRPC.
 const (
-	codeDeadline         = 4
-	codePermissionDenied = 7
-	codeOutOfRange       = 11
-	codeUnavailable      = 14
-	codeUnauthenticated  = 16
+	codeDeadline        = 4
+	codeOutOfRange      = 11
+	codeUnavailable     = 14
+	codeUnauthenticated = 16
 )
 
 // Compacted tells whether err says that a revision is not kept any more.
 func Compacted(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Code == codeOutOfRange
-}
-
-// Denied tells whether err says that the user is not known, or may not do this.
-func Denied(err error) bool {
-	var e *Error
-	return errors.As(err, &e) && (e.Code == codePermissionDenied || e.Code == codeUnauthenticated)
 }
 
 // Do carries out a transaction. The error is an [UnavailableError], an [Error], or that of ctx.

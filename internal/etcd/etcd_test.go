@@ -149,7 +149,8 @@ func TestARefusalIsFinal(t *testing.T) {
 		w.Write([]byte(`{"error":"etcdserver: permission denied","code":7,"message":"etcdserver: permission denied"}`))
 	}
 	c := New(Config{Endpoints: []string{pretend(t, denies), pretend(t, says(good))}})
-	if _, err := c.Do(t.Context(), Txn{}); !Denied(err) || !strings.Contains(err.Error(), "permission denied") {
+	var e *Error
+	if _, err := c.Do(t.Context(), Txn{}); !errors.As(err, &e) || e.Code != 7 || !strings.Contains(err.Error(), "permission denied") {
 		t.Error(err)
 	}
 }
