@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"tincan/internal/etcd"
 	"tincan/internal/fixture"
 	"tincan/internal/keys"
 	"tincan/internal/node"
@@ -412,11 +413,10 @@ func grantUser(t *testing.T, e *fixture.Etcd, user, prefix string) {
 	pool.AppendCertsFromPEM(ca)
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{cert}}}}
 	b64 := base64.StdEncoding.EncodeToString
-	end := prefix[:len(prefix)-1] + string(prefix[len(prefix)-1]+1)
 	for _, r := range [][2]string{
 		{"user/add", `{"name":"root","password":"root of a test"}`}, {"role/add", `{"name":"root"}`}, {"user/grant", `{"user":"root","role":"root"}`},
 		{"user/add", fmt.Sprintf(`{"name":%q,"password":"right"}`, user)}, {"role/add", `{"name":"boot"}`},
-		{"role/grant", fmt.Sprintf(`{"name":"boot","perm":{"permType":"READWRITE","key":%q,"range_end":%q}}`, b64([]byte(prefix)), b64([]byte(end)))},
+		{"role/grant", fmt.Sprintf(`{"name":"boot","perm":{"permType":"READWRITE","key":%q,"range_end":%q}}`, b64([]byte(prefix)), b64([]byte(etcd.Below(prefix))))},
 		{"user/grant", fmt.Sprintf(`{"user":%q,"role":"boot"}`, user)}, {"enable", `{}`},
 	} {
 		var last string
