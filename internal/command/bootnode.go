@@ -74,7 +74,9 @@ func (s Serve) Install(frontEnd []string, st terminal.Streams) error {
 		return err
 	}
 	if v.later != nil {
-		return StoreHint(v.later())
+		if err := v.later(); err != nil {
+			return StoreHint(err)
+		}
 	}
 	v.printGenerated(st)
 	path, text, err := s.Unit(self, frontEnd, v.Secret)
