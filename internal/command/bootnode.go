@@ -86,7 +86,11 @@ func (s Serve) Install(frontEnd []string, st terminal.Streams) error {
 	if err := confdir.WriteFile(path, []byte(text), 0o644); err != nil {
 		return err
 	}
-	fmt.Fprintf(st.Err, "stored %s; the token is stored with the network, readable by root only\n", path)
+	token := ""
+	if v.HasSecret {
+		token = "; the token is stored with the network, readable by root only"
+	}
+	fmt.Fprintf(st.Err, "stored %s%s\n", path, token)
 	fmt.Fprintf(st.Err, "next: systemctl daemon-reload && systemctl enable --now %s\n", filepath.Base(path))
 	return nil
 }
