@@ -146,10 +146,11 @@ func (f contact) lines(port string, outside node.Name) (list []string) {
 	for _, n := range f.failures[:min(len(f.failures), maxUnreached)] {
 		list = append(list, fmt.Sprintf("could not reach %s: %s", n.Node, n.Problem))
 	}
+	approval := ""
 	if outside != "" {
-		return append(list, fmt.Sprintf("hint: if the invitation asks for approval, an owner has to approve this node: tincan approve %s; else: does the other node run, and is its port%s open there, TCP and UDP?", outside, port))
+		approval = fmt.Sprintf("if the invitation asks for approval, an owner has to approve this node: tincan approve %s; else: ", outside)
 	}
-	return append(list, "hint: does the other node run, and is its port"+port+" open there, TCP and UDP?")
+	return append(list, "hint: "+approval+"does the other node run, and is its port"+port+" open there, TCP and UDP?")
 }
 
 // waitingToBeLetIn is the name of the node if it belongs to a signed network whose roster it has never had, else "".
