@@ -19,10 +19,10 @@ import (
 // etcd starts an etcd on the node, and returns the process and the URL of a store in it.
 func (n *node) etcd(dir string) (*lab.Process, string) {
 	n.w.Helper()
-	program := fixture.EtcdProgram(n.w)
-	client, peer := fmt.Sprintf("http://%v:2379", n.Addr("ip4")), "http://127.0.0.1:2380"
-	p, err := n.Start(program, "--data-dir", filepath.Join(dir, "etcd"), "--listen-client-urls", client, "--advertise-client-urls", client,
-		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", "default="+peer)
+	etcd := fixture.EtcdCommand(n.w, filepath.Join(dir, "etcd"), fmt.Sprintf("http://%v:2379", n.Addr("ip4")), "http://127.0.0.1:2380")
+	cmd := n.Command(etcd.Path, etcd.Args[1:]...)
+	cmd.Env = etcd.Env
+	p, err := n.StartCommand(cmd)
 	n.w.must(err)
 	n.w.must(p.WaitLog("serving (insecure )?client requests", 2*patience))
 	return p, fmt.Sprintf("etcd://%v/tincan/home", n.Addr("ip4"))
