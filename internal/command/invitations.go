@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"tincan/internal/b64"
 	"tincan/internal/command/ownership"
 	"tincan/internal/confdir"
 	"tincan/internal/config"
@@ -25,10 +24,6 @@ type OpenInvitation struct {
 	Made    time.Time
 }
 
-// fileNameLen is the length of the name of an invitation's file: 18 bytes in
-// tinc's base64.
-const fileNameLen = 24
-
 // OpenInvitations returns the open invitations, in directory order.
 func OpenInvitations(l confdir.Layout) ([]OpenInvitation, error) {
 	entries, err := os.ReadDir(l.Invitations())
@@ -40,10 +35,7 @@ func OpenInvitations(l confdir.Layout) ([]OpenInvitation, error) {
 	}
 	var list []OpenInvitation
 	for _, e := range entries {
-		if len(e.Name()) != fileNameLen {
-			continue
-		}
-		if _, err := b64.Decode(e.Name()); err != nil {
+		if !invite.IsInvitation(e.Name()) {
 			continue
 		}
 		data, err := os.ReadFile(filepath.Join(l.Invitations(), e.Name()))
@@ -94,7 +86,7 @@ func Invitations(l confdir.Layout, now time.Time) (report.Invitations, error) {
 
 // Withdraw deletes the invitation in a file of an open network. The error is [fs.ErrNotExist] if there is none.
 func Withdraw(l confdir.Layout, file string) error {
-	if _, err := b64.Decode(file); err != nil || len(file) != fileNameLen {
+	if !invite.IsInvitation(file) {
 		return fs.ErrNotExist
 	}
 	return os.Remove(filepath.Join(l.Invitations(), file))

@@ -78,14 +78,15 @@ func (s store) names() []string {
 	entries, _ := os.ReadDir(s.dir)
 	var out []string
 	for _, e := range entries {
-		if isInvitation(strings.TrimSuffix(e.Name(), usedSuffix)) {
+		if IsInvitation(strings.TrimSuffix(e.Name(), usedSuffix)) {
 			out = append(out, e.Name())
 		}
 	}
 	return out
 }
 
-func isInvitation(name string) bool {
+// IsInvitation tells whether a file in the directory of the invitations is one, by its name.
+func IsInvitation(name string) bool {
 	_, err := b64.Decode(name)
 	return len(name) == tokenText && err == nil
 }
@@ -114,7 +115,7 @@ func (s store) sweep(now time.Time, expire time.Duration) (open int, err error) 
 	}
 	for _, e := range entries {
 		base, inUse := strings.CutSuffix(e.Name(), usedSuffix)
-		if !isInvitation(base) {
+		if !IsInvitation(base) {
 			continue
 		}
 		info, err := e.Info()
