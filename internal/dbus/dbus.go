@@ -160,9 +160,11 @@ func (c *Conn) read(in *bufio.Reader) {
 	close(c.signals)
 }
 
+// receive passes on what the bus sends. Every user of the machine may have it send us signals, of any size and with fields of any kind:
+// what is too large, or not understood, is passed over.
 func (c *Conn) receive(in *bufio.Reader) error {
 	for {
-		head := make([]byte, 16)
+		head := make([]byte, headSize)
 		if _, err := io.ReadFull(in, head); err != nil {
 			return err
 		}
@@ -170,15 +172,19 @@ func (c *Conn) receive(in *bufio.Reader) error {
 		if err != nil {
 			return err
 		}
-		b := append(head, make([]byte, n-len(head))...)
-		if _, err := io.ReadFull(in, b[16:]); err != nil {
+		if n > maxMessage {
+			if _, err := io.CopyN(io.Discard, in, int64(n-headSize)); err != nil {
+				return err
+			}
+			continue
+		}
+		b := append(head, make([]byte, n-headSize)...)
+		if _, err := io.ReadFull(in, b[headSize:]); err != nil {
 			return err
 		}
-		m, err := decode(b)
-		if err != nil {
-			return err
+		if m, err := decode(b); err == nil {
+			c.take(m)
 		}
-		c.take(m)
 	}
 }
 

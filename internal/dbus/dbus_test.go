@@ -3,6 +3,7 @@ package dbus
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"net"
@@ -162,6 +163,35 @@ func pipe(t *testing.T, say func(net.Conn)) (*Conn, error) {
 	t.Cleanup(func() { ours.Close(); theirs.Close() })
 	go say(theirs)
 	return begin(ours)
+}
+
+// TestMessagesOfOthers: every user of the machine may send us signals.
+func TestMessagesOfOthers(t *testing.T) {
+	head := func(typ byte, body int, serial byte, fields string) []byte {
+		b := binary.LittleEndian.AppendUint32([]byte{'l', typ, 0, 1}, uint32(body))
+		b = binary.LittleEndian.AppendUint32(append(b, serial, 0, 0, 0), uint32(len(fields)))
+		b = append(b, fields...)
+		return append(b, make([]byte, -len(b)&7)...)
+	}
+	for what, others := range map[string][]byte{
+		"one that is too large":          append(head(typeSignal, maxMessage+1, 1, ""), make([]byte, maxMessage+1)...),
+		"one with a field of a new kind": head(typeSignal, 0, 1, "\xc8\x01u\x00\x01\x00\x00\x00"),
+	} {
+		c, err := pipe(t, func(c net.Conn) {
+			line := func() { _, _ = c.Read(make([]byte, 512)) }
+			line()
+			_, _ = c.Write([]byte("OK 00\r\n"))
+			line()
+			line()
+			_, _ = c.Write(others)
+			_, _ = c.Write(head(typeReturn, 0, 2, "\x05\x01u\x00\x01\x00\x00\x00"))
+		})
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+			continue
+		}
+		c.Close()
+	}
 }
 
 func TestBadBuses(t *testing.T) {

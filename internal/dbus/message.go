@@ -13,8 +13,14 @@ import (
 //
 // Values are aligned to their size, structures to 8 bytes, from the start of the message.
 
-// maxMessage is the largest message that is read, in bytes: the answers to what is asked here are short.
-const maxMessage = 64 << 10
+const (
+	// headSize is how much of a message tells its length, in bytes.
+	headSize = 16
+	// maxMessage is the largest message that is looked at, in bytes: the answers to what is asked here are short.
+	maxMessage = 64 << 10
+	// maxBus is the largest message that a bus passes on, in bytes, by the specification.
+	maxBus = 128 << 20
+)
 
 // Types of messages.
 const (
@@ -214,17 +220,18 @@ func (r *Reader) Array(f func()) {
 	}
 }
 
-// size is the length of a message, in bytes, by its first 16.
+// size is the length of a message, in bytes, by its first headSize.
 func size(head []byte) (int, error) {
 	order, err := orderOf(head[0])
 	if err != nil {
 		return 0, err
 	}
 	body, fields := order.Uint32(head[4:]), order.Uint32(head[12:])
-	if body > maxMessage || fields > maxMessage {
-		return 0, fmt.Errorf("a message of more than %d bytes", maxMessage)
+	n := (headSize+uint64(fields)+7)/8*8 + uint64(body)
+	if n > maxBus {
+		return 0, fmt.Errorf("a message of more than %d bytes", maxBus)
 	}
-	return (16+int(fields)+7)/8*8 + int(body), nil
+	return int(n), nil
 }
 
 func orderOf(b byte) (binary.ByteOrder, error) {
@@ -239,7 +246,7 @@ func orderOf(b byte) (binary.ByteOrder, error) {
 
 // decode reads a message, which must fill b. It keeps b.
 func decode(b []byte) (*Message, error) {
-	if len(b) < 16 {
+	if len(b) < headSize {
 		return nil, errShort
 	}
 	if n, err := size(b); err != nil || n != len(b) {
