@@ -17,7 +17,6 @@ import (
 	"tincan/internal/mesh"
 	"tincan/internal/names"
 	"tincan/internal/node"
-	"tincan/internal/roster"
 	"tincan/internal/route"
 	"tincan/internal/subnet"
 	"tincan/internal/zone"
@@ -60,20 +59,13 @@ func newNaming(d *Daemon) *naming {
 	case !d.hasInterface() || s.Mode != route.ByAddress:
 		d.log.printf(0, mesh.Warning, "Names = %s has no effect: only in router mode, and with an interface, do nodes have addresses that their names could stand for", s.Names)
 	default:
-		n.zone = zone.New(n.domain, d.network().Name, masked(s.Ifconfig), d.plane.Owner)
+		n.zone = zone.New(n.domain, d.network().Name, s.Ifconfig, d.plane.Owner)
 		n.view = control.Names{Domain: n.domain}
-		for _, m := range n.granted() {
-			n.zone.Set(zone.Granted, m.Name, m.addrs)
+		for name, addrs := range n.granted() {
+			n.zone.Set(zone.Granted, name, addrs)
 		}
 	}
 	return n
-}
-
-func masked(list []netip.Prefix) (out []netip.Prefix) {
-	for _, p := range list {
-		out = append(out, p.Masked())
-	}
-	return out
 }
 
 // The news. None of this blocks.
@@ -144,34 +136,25 @@ func (n *naming) settle(name node.Name) {
 	}
 }
 
-// member is a member of the network with the addresses that the owners have granted to it.
-type member struct {
-	roster.Membership
-	addrs []netip.Addr
-}
-
-// granted are the members that may have single addresses. They have names also while they are off.
-func (n *naming) granted() (list []member) {
+// granted are the single addresses that the owners of the network have granted to members. These have names also while they are off.
+func (n *naming) granted() map[node.Name][]netip.Addr {
+	granted := map[node.Name][]netip.Addr{}
 	s := n.d.membership.enforcing()
 	if s == nil || n.d.network().Settings.Roster != config.RosterSigned {
-		return nil
+		return granted
 	}
 	now := time.Now().Unix()
 	for _, m := range s.State().Members {
 		if m.Ended(now) {
 			continue
 		}
-		var addrs []netip.Addr
 		for _, sub := range m.Subnets {
 			if p := sub.Prefix(); p.IsValid() && p.IsSingleIP() {
-				addrs = append(addrs, p.Addr())
+				granted[m.Name] = append(granted[m.Name], p.Addr())
 			}
 		}
-		if len(addrs) > 0 {
-			list = append(list, member{*m, addrs})
-		}
 	}
-	return list
+	return granted
 }
 
 // members: the roster has changed.
@@ -179,17 +162,15 @@ func (n *naming) members() {
 	if n == nil || n.zone == nil {
 		return
 	}
-	gone := map[node.Name]bool{}
+	granted := n.granted()
 	for _, name := range n.zone.Known(zone.Granted) {
-		gone[name] = true
+		if _, still := granted[name]; !still {
+			granted[name] = nil
+		}
 	}
 	changed := false
-	for _, m := range n.granted() {
-		delete(gone, m.Name)
-		changed = n.zone.Set(zone.Granted, m.Name, m.addrs) || changed
-	}
-	for name := range gone {
-		changed = n.zone.Set(zone.Granted, name, nil) || changed
+	for name, addrs := range granted {
+		changed = n.zone.Set(zone.Granted, name, addrs) || changed
 	}
 	if changed {
 		poke(n.news)
@@ -364,7 +345,7 @@ func (n *naming) tell(at []netip.AddrPort) {
 	}
 	s := n.d.network().Settings
 	l := names.Link{Interface: n.d.netif.Name(), Server: at[0], Domain: n.domain}
-	for _, p := range masked(s.Ifconfig) {
+	for _, p := range s.Ifconfig {
 		l.Reverse = append(l.Reverse, zone.Reverse(p)...)
 	}
 	same := l.Interface == n.told.Interface && l.Server == n.told.Server && slices.Equal(l.Reverse, n.told.Reverse)
