@@ -75,7 +75,7 @@ func span(path, text, domain string) (start, end int, err error) {
 	return start, end, nil
 }
 
-// Block is the text of the block of a domain.
+// block is the text of the block of a domain.
 func block(domain string, entries []zone.Named, shortTaken func(string) bool) string {
 	var b strings.Builder
 	b.WriteString(blockBegin + domain + blockKept + "\n")

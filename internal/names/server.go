@@ -22,10 +22,6 @@ import (
 	"tincan/internal/zone"
 )
 
-// DefaultPort is where queries are answered. It is not 53: a DNS server of this machine that takes that port at all addresses could not
-// start any more.
-const DefaultPort = 9653
-
 const (
 	maxConns       = 64 // over TCP, at one address
 	maxConnsOfPeer = 8
@@ -85,11 +81,9 @@ func (s *Server) Run(ctx context.Context) {
 		}
 	}()
 	wait := retryFirst
-	said := false
 	for {
 		changed, problem := s.relisten(ctx, open)
-		if changed || problem != nil || !said {
-			said = true
+		if changed || problem != nil {
 			s.cfg.Listening(answering(open), problem)
 		}
 		var again <-chan time.Time
@@ -224,7 +218,7 @@ func (s *Server) datagrams(ctx context.Context, c *net.UDPConn) {
 
 // connections answers queries over TCP.
 func (s *Server) connections(ctx context.Context, l net.Listener) {
-	l = &limit.Listener{Listener: l, Total: maxConns, Each: maxConnsOfPeer, Peer: single}
+	l = &limit.Listener{Listener: l, Total: maxConns, Each: maxConnsOfPeer}
 	var ended sync.WaitGroup
 	defer ended.Wait()
 	for {

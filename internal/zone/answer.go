@@ -23,13 +23,10 @@ const (
 	maxTCP = 65535
 )
 
-// Types of queries that package dnsmessage has no names for.
-const (
-	typeIXFR = dnsmessage.Type(251)
-	typeOPT  = dnsmessage.TypeOPT
-)
+// typeIXFR is a type of queries that package dnsmessage has no name for.
+const typeIXFR = dnsmessage.Type(251)
 
-// rcodeBadVersion is the lower part of BADVERS (16), whose upper part is in the OPT record.
+// badVersion is the response code BADVERS, whose upper part is in the OPT record.
 const badVersion = 16
 
 // answering is one answer in the making.
@@ -91,7 +88,7 @@ func (a *answering) read(p *dnsmessage.Parser, h dnsmessage.Header, tcp bool) dn
 		if err != nil {
 			return dnsmessage.RCodeFormatError
 		}
-		if rh.Type == typeOPT {
+		if rh.Type == dnsmessage.TypeOPT {
 			if a.edns || rh.Name.Length != 1 {
 				return dnsmessage.RCodeFormatError
 			}

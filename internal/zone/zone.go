@@ -67,9 +67,6 @@ func New(domain string, self node.Name, reverse []netip.Prefix, owner func(netip
 	return z
 }
 
-// Domain is the domain of the network, in lower case and without a final dot.
-func (z *Zone) Domain() string { return z.domain }
-
 // CheckDomain tells why a text cannot be the domain of a network.
 func CheckDomain(s string) error {
 	switch {

@@ -52,7 +52,7 @@ func ask(t testing.TB, name string, typ dnsmessage.Type, edns int) []byte {
 		Questions: []dnsmessage.Question{{Name: dnsmessage.MustNewName(name), Type: typ, Class: dnsmessage.ClassINET}},
 	}
 	if edns > 0 {
-		m.Additionals = []dnsmessage.Resource{{Header: dnsmessage.ResourceHeader{Name: dnsmessage.MustNewName("."), Type: typeOPT, Class: dnsmessage.Class(edns)}, Body: &dnsmessage.OPTResource{}}}
+		m.Additionals = []dnsmessage.Resource{{Header: dnsmessage.ResourceHeader{Name: dnsmessage.MustNewName("."), Type: dnsmessage.TypeOPT, Class: dnsmessage.Class(edns)}, Body: &dnsmessage.OPTResource{}}}
 	}
 	q, err := m.Pack()
 	if err != nil {
