@@ -37,8 +37,10 @@ type naming struct {
 	told     names.Link      // what it was told last
 	locked   bool            // this process has lost the right to tell it more
 
-	mu   sync.Mutex
-	view control.Names // for status
+	mu         sync.Mutex
+	view       control.Names // for status, but for what is wrong
+	unanswered string        // why queries are not answered everywhere where they should be
+	unasked    string        // why programs of this machine do not find the names
 }
 
 // hostsDelay is how long changes are collected before /etc/hosts is written.
@@ -315,10 +317,10 @@ func (n *naming) where() []netip.AddrPort {
 // answering: queries are answered at these addresses from now on.
 func (n *naming) answering(at []netip.AddrPort, problem error) {
 	n.mu.Lock()
-	before, old := n.view.At, n.view.Problem
-	n.view.At, n.view.Problem = at, ""
+	before, old := n.view.At, n.unanswered
+	n.view.At, n.unanswered = at, ""
 	if problem != nil {
-		n.view.Problem = problem.Error()
+		n.unanswered = problem.Error()
 	}
 	n.mu.Unlock()
 	if problem != nil && problem.Error() != old {
@@ -405,7 +407,7 @@ func (n *naming) notAsked(err error) {
 func (n *naming) setBy(by, problem string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.view.By, n.view.Problem = by, problem
+	n.view.By, n.unasked = by, problem
 }
 
 // untell takes back what systemd-resolved was told.
@@ -426,10 +428,10 @@ func (n *naming) untell() {
 func (n *naming) writeHosts() {
 	_, err := names.SetHosts(names.HostsFile, n.domain, n.zone.All())
 	n.mu.Lock()
-	old := n.view.Problem
-	n.view.By, n.view.Problem = names.HostsFile, ""
+	old := n.unasked
+	n.view.By, n.unasked = names.HostsFile, ""
 	if err != nil {
-		n.view.By, n.view.Problem = "", err.Error()
+		n.view.By, n.unasked = "", err.Error()
 	}
 	n.mu.Unlock()
 	if err != nil && err.Error() != old {
@@ -448,6 +450,11 @@ func (n *naming) status() *control.Names {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	v := n.view
+	v.Problem = n.unanswered
+	if v.Problem != "" && n.unasked != "" {
+		v.Problem += "; "
+	}
+	v.Problem += n.unasked
 	return &v
 }
 

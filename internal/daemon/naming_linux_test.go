@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -140,6 +141,28 @@ func TestNamesThatCannotBe(t *testing.T) {
 		m.says(want)
 		m.stop()
 	}
+}
+
+// TestProblemsWithNames: one does not hide another, and each is shown as long as it lasts.
+func TestProblemsWithNames(t *testing.T) {
+	n := &naming{d: &Daemon{log: newLogger(nil, 0)}, zone: zone.New("home.internal", "a", nil, nil)}
+	check := func(what, want string) {
+		t.Helper()
+		if got := n.status().Problem; got != want {
+			t.Errorf("%s: %q; want %q", what, got, want)
+		}
+	}
+	n.setBy("", "nobody asks")
+	check("nobody asks", "nobody asks")
+	n.answering(nil, errors.New("the port is taken"))
+	check("and nothing would answer", "the port is taken; nobody asks")
+	n.setBy("systemd-resolved", "")
+	check("somebody asks", "the port is taken")
+	n.setBy("", "nobody asks")
+	n.answering(nil, nil)
+	check("something would answer", "nobody asks")
+	n.setBy("systemd-resolved", "")
+	check("all is well", "")
 }
 
 // TestNamesFollowTheRoutes looks at what the protocol core tells.

@@ -48,8 +48,8 @@ type Config struct {
 	Touched <-chan struct{}
 	// May tells whether an address may ask.
 	May func(netip.Addr) bool
-	// Listening is told where queries are answered, whenever that changes. problem says why they are not answered everywhere
-	// where they should be, nil if they are. It may not wait for long.
+	// Listening is told where queries are answered, whenever that or the problem changes. problem says why they are not answered
+	// everywhere where they should be, nil if they are. It may not wait for long.
 	Listening func(at []netip.AddrPort, problem error)
 }
 
@@ -81,11 +81,13 @@ func (s *Server) Run(ctx context.Context) {
 		}
 	}()
 	wait := retryFirst
+	failing := false
 	for {
 		changed, problem := s.relisten(ctx, open)
-		if changed || problem != nil {
+		if changed || problem != nil || failing {
 			s.cfg.Listening(answering(open), problem)
 		}
+		failing = problem != nil
 		var again <-chan time.Time
 		if problem != nil {
 			again = time.After(wait)

@@ -246,6 +246,25 @@ func TestAddressesComeAndGo(t *testing.T) {
 	}
 }
 
+func TestAProblemThatGoesWithItsAddress(t *testing.T) {
+	r := serve(t, here, netip.MustParseAddr("192.0.2.1"))
+	if first := <-r.told; first.problem == nil || len(first.at) != 1 {
+		t.Fatal(first)
+	}
+	r.addrs.Store(&[]netip.Addr{here})
+	r.touched <- struct{}{}
+	for end := time.After(20 * time.Second); ; {
+		select {
+		case now := <-r.told:
+			if now.problem == nil && len(now.at) == 1 {
+				return
+			}
+		case <-end:
+			t.Fatal("nobody is told that all is well")
+		}
+	}
+}
+
 func TestAPortThatIsTaken(t *testing.T) {
 	r := serve(t)
 	<-r.told
