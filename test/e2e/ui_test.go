@@ -87,6 +87,12 @@ func TestMembersSeeThePage(t *testing.T) {
 				conn.Close()
 				t.Error("it is there outside of the VPN, too")
 			}
+			// A neighbour of the machine can send it packets for its address in the VPN.
+			w.must(w.internet.Route(netip.PrefixFrom(alice.vpn("ip4"), 32), alice.Addr("ip4")))
+			if conn, err := w.internet.Dial(ctx, "tcp", netip.AddrPortFrom(alice.vpn("ip4"), 9656).String()); err == nil {
+				conn.Close()
+				t.Error("its address in the VPN is reached from outside of the VPN")
+			}
 		})
 	}
 }
