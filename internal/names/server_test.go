@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/net/dns/dnsmessage"
 
+	"tincan/internal/fixture"
 	"tincan/internal/node"
 	"tincan/internal/zone"
 )
@@ -41,14 +42,8 @@ type told struct {
 
 func serve(t *testing.T, addrs ...netip.Addr) *running {
 	t.Helper()
-	r := &running{T: t, touched: make(chan struct{}, 1), told: make(chan told, 100)}
+	r := &running{T: t, port: fixture.FreePort(), touched: make(chan struct{}, 1), told: make(chan told, 100)}
 	r.addrs.Store(&addrs)
-	free, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.port = free.LocalAddr().(*net.UDPAddr).AddrPort().Port()
-	free.Close()
 	r.zone = zone.New("home.internal", "alice", nil, func(netip.Addr) (node.Name, bool) { return "", false })
 	r.zone.Set(zone.Announced, "bob", []netip.Addr{netip.MustParseAddr("10.0.0.2")})
 	many := []netip.Addr{}
