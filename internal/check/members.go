@@ -33,7 +33,7 @@ func (in *inspection) members(now time.Time) {
 			return
 		}
 	}
-	r, bad, err := members.Load(l.Roster(), pin)
+	r, found, err := members.Load(l, pin)
 	in.roster = r
 	switch {
 	case err != nil:
@@ -48,8 +48,11 @@ func (in *inspection) members(now time.Time) {
 		in.add(Members, Note, l.Roster(), "the roster has not arrived yet; until then the node believes everybody", "start the node beside one that has it")
 		return
 	}
-	if bad > 0 {
-		in.add(Members, Note, l.Roster(), fmt.Sprintf("%d lines are no valid statements, and are left out", bad), "a running node fetches what is missing from its neighbours")
+	if found.Left != nil {
+		in.add(Members, Note, l.RosterNew(), fmt.Sprintf("it is left out: %v", found.Left), "delete it: a running node fetches what is missing from its neighbours")
+	}
+	if found.Bad > 0 {
+		in.add(Members, Note, l.Roster(), fmt.Sprintf("%d lines are no valid statements, and are left out", found.Bad), "a running node fetches what is missing from its neighbours")
 	}
 	s := r.State()
 	if s.TooNew() {
@@ -61,7 +64,7 @@ func (in *inspection) members(now time.Time) {
 
 // secrets looks at what owners keep.
 func (in *inspection) secrets() {
-	for _, path := range []string{in.layout.OwnerKey(), in.layout.Roster()} {
+	for _, path := range []string{in.layout.OwnerKey(), in.layout.Roster(), in.layout.RosterNew()} {
 		if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 && confdir.HasModes {
 			in.add(Members, Weak, path, fmt.Sprintf("it can be read by others than its owner (mode %04o)", info.Mode().Perm()), "chmod 600 "+path)
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/daemon"
+	"tincan/internal/members"
 	"tincan/internal/node"
 	"tincan/internal/oserr"
 	"tincan/internal/terminal"
@@ -159,7 +159,7 @@ func waitingToBeLetIn(l confdir.Layout) node.Name {
 	if err != nil || n.Settings.NetworkID == "" || n.Settings.Roster == config.RosterOpen {
 		return ""
 	}
-	if _, err := os.Stat(l.Roster()); err == nil {
+	if _, err := members.FilesVersion(l); err == nil {
 		return ""
 	}
 	return n.Name

@@ -3,8 +3,6 @@ package command
 import (
 	"context"
 	"errors"
-	"io/fs"
-	"os"
 	"sync"
 	"time"
 
@@ -14,6 +12,7 @@ import (
 	"tincan/internal/control"
 	"tincan/internal/hostfile"
 	"tincan/internal/keys"
+	"tincan/internal/members"
 	"tincan/internal/node"
 	"tincan/internal/roster"
 	"tincan/internal/subnet"
@@ -88,7 +87,7 @@ type bootMembers struct {
 
 	mu      sync.Mutex
 	network *ownership.Network
-	read    fs.FileInfo // the file that it was read from
+	read    members.Version // the files that it was read from
 }
 
 // newBootMembers returns nil if the network is open.
@@ -109,15 +108,15 @@ func newBootMembers(l confdir.Layout) (bootnode.Members, error) {
 
 // fresh is the network as the file has it. m.mu is held.
 func (m *bootMembers) fresh() (*ownership.Network, error) {
-	info, err := os.Stat(m.network.Layout.Roster())
+	now, err := members.FilesVersion(m.network.Layout)
 	if err != nil {
 		return nil, err
 	}
-	if m.read == nil || !os.SameFile(info, m.read) || !info.ModTime().Equal(m.read.ModTime()) {
+	if m.read != now {
 		if err := m.network.Refresh(); err != nil {
 			return nil, err
 		}
-		m.read = info
+		m.read = now
 	}
 	return m.network, nil
 }

@@ -241,6 +241,12 @@ func (l Layout) CacheOf(n node.Name) string { return filepath.Join(l.Cache(), st
 // Roster is the file with the signed members of the network. It is a secret of theirs.
 func (l Layout) Roster() string { return filepath.Join(l.ConfBase, "roster") }
 
+// RosterAside is the directory that a node with fewer rights may write, where it cannot write [Layout.Roster].
+func (l Layout) RosterAside() string { return filepath.Join(l.ConfBase, "roster.new") }
+
+// RosterNew is a roster in the form of [Layout.Roster] that has what came after that was written. It is a secret, too.
+func (l Layout) RosterNew() string { return filepath.Join(l.RosterAside(), "roster") }
+
 // OwnerKey is the file with the private key of an owner of a signed network.
 func (l Layout) OwnerKey() string { return filepath.Join(l.ConfBase, "owner_key.priv") }
 

@@ -260,6 +260,7 @@ func (d *Daemon) open() error {
 	for _, dir := range []string{d.opts.Layout.Hosts(), d.opts.Layout.Cache()} {
 		d.makeDir(dir, 0o755)
 	}
+	d.membership.takeBack()
 	var err error
 	if d.dev, err = d.openDevice(); err != nil {
 		return err

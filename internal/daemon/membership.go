@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -27,6 +28,7 @@ type membership struct {
 	mu      sync.Mutex
 	ctx     context.Context  // of run; nil before
 	service *members.Service // nil: the network is open
+	aside   *roster.Roster   // of which a part is in the file beside the roster, at the start; see takeBack
 	network roster.ID        // its id
 	ended   sync.WaitGroup
 	near    []node.Name // with whom it is exchanged
@@ -48,16 +50,22 @@ func (m *membership) load(n *confdir.Network) error {
 			return config.Problem{Where: m.d.opts.Layout.TincConf(), Text: "NetworkID: " + err.Error()}
 		}
 	}
-	path := m.d.opts.Layout.Roster()
-	r, bad, err := members.Load(path, pin)
+	l := m.d.opts.Layout
+	r, found, err := members.Load(l, pin)
 	if err != nil {
 		return &Hinted{err, "the other members have the same roster: move the file away, and set NetworkID to the network's id (tincan roster show, on another member)"}
 	}
-	if bad > 0 {
-		m.d.log.printf(0, mesh.Warning, "%s: %d lines are no statements; the neighbours are asked for what is missing", path, bad)
+	if found.Left != nil {
+		m.d.log.printf(0, mesh.Warning, "left out: %v; the neighbours are asked for what is missing", found.Left)
+	}
+	if found.Bad > 0 {
+		m.d.log.printf(0, mesh.Warning, "%s: %d lines are no statements; the neighbours are asked for what is missing", l.Roster(), found.Bad)
 	}
 	if r != nil {
-		if p := oldRoster(n, r.State(), m.d.opts.Layout.Roster()); p != nil {
+		if found.Aside {
+			m.aside = r
+		}
+		if p := oldRoster(n, r.State(), l); p != nil {
 			m.d.log.printf(0, mesh.Warning, "%s; hint: %s", p.Text, p.Change)
 		}
 		m.mu.Lock()
@@ -67,9 +75,21 @@ func (m *membership) load(n *confdir.Network) error {
 	return nil
 }
 
+// takeBack puts into the roster what the node had to write beside it when it ran last. Nobody else runs here now, and the rights that it
+// had not then are there for this once. Without them the file stays, and counts.
+func (m *membership) takeBack() {
+	if m.aside == nil {
+		return
+	}
+	if err := members.Save(m.d.opts.Layout, m.aside); err != nil {
+		m.d.log.failed(1, mesh.Info, err)
+	}
+	m.aside = nil
+}
+
 // oldRoster is what speaks for it that the file of the roster is an old copy, or was cut off: this node is to connect to nodes that
 // are no members by it. nil: nothing.
-func oldRoster(n *confdir.Network, s *roster.State, path string) *control.Problem {
+func oldRoster(n *confdir.Network, s *roster.State, l confdir.Layout) *control.Problem {
 	if n.Settings.Roster != config.RosterSigned || s.Root.IsZero() {
 		return nil
 	}
@@ -86,8 +106,16 @@ func oldRoster(n *confdir.Network, s *roster.State, path string) *control.Proble
 		Code: whyOldRoster,
 		Text: fmt.Sprintf("this node is to connect to %s, which by its roster is no member of the network", strings.Join(strangers, ", ")),
 		Change: fmt.Sprintf("if other members have it in tincan members, %s is an old copy or was cut off: stop the node, set NetworkID = %v in tinc.conf, delete that file, and start the node again: it fetches the roster from its neighbours",
-			path, s.Network),
+			rosterFiles(l), s.Network),
 	}
+}
+
+// rosterFiles names the files that a roster consists of.
+func rosterFiles(l confdir.Layout) string {
+	if _, err := os.Lstat(l.RosterNew()); err == nil {
+		return l.Roster() + " with " + l.RosterNew()
+	}
+	return l.Roster()
 }
 
 // begin begins to keep a roster. m.mu is held.
@@ -95,7 +123,7 @@ func (m *membership) begin(r *roster.Roster) {
 	d := m.d
 	m.network = r.Network()
 	m.service = members.New(members.Config{
-		Self: d.network().Name, Path: func() string { return d.opts.Layout.Roster() },
+		Self: d.network().Name, Files: func() confdir.Layout { return d.opts.Layout },
 		Send: func(out reconcile.Out) { d.core.event(mesh.SendRoster{To: out.To, Data: out.Data, Urgent: out.Urgent}) },
 		Changed: func(s *roster.State, whole bool) {
 			d.core.event(m.changed(s, whole))
@@ -239,7 +267,7 @@ func (m *membership) wasExpelled() bool {
 	m.sayExpelled(mesh.Expelled{By: x.By, Reason: x.Reason})
 	if x.By != m.d.id.Key.Public() {
 		m.d.log.printf(0, mesh.Notice, "hint: if other members have this node in tincan members, that was taken back after %s was written: set NetworkID = %v in tinc.conf, delete that file, and start the node again",
-			m.d.opts.Layout.Roster(), s.State().Network)
+			rosterFiles(m.d.opts.Layout), s.State().Network)
 	}
 	return true
 }

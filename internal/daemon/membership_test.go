@@ -53,9 +53,9 @@ func (n *testNode) view(c *control.Client) (v members.View) {
 func TestARemovedNodeEndsAndIsNotLetInAgain(t *testing.T) {
 	a, b, c := newNode(t, "a"), newNode(t, "b", "ConnectTo = a"), newNode(t, "c", "ConnectTo = a")
 	r, owner := signedBy(t, a, b, c)
-	must(t, members.Save(a.layout.Roster(), r))
+	must(t, members.Save(a.layout, r))
 	c.add("tinc.conf", "NetworkID = "+r.Network().String()) // it fetches the roster from its neighbour
-	must(t, members.Save(b.layout.Roster(), r))
+	must(t, members.Save(b.layout, r))
 	a.knows(b, c)
 	a.start()
 	for _, n := range []*testNode{b, c} {
@@ -80,13 +80,13 @@ func TestARemovedNodeEndsAndIsNotLetInAgain(t *testing.T) {
 		t.Errorf("b ended with: %v", b.err)
 	}
 	eventually(t, "nobody sees it", func() bool { return !a.sees(ca, "b") && !c.sees(cc, "b") })
-	onDisk, _, err := members.Load(a.layout.Roster(), r.Network())
+	onDisk, _, err := members.Load(a.layout, r.Network())
 	must(t, err)
 	if onDisk.State().Removed(b.key.Public()) == nil {
 		t.Error("the removal is not on disk")
 	}
 	eventually(t, "c has it on disk", func() bool {
-		onDisk, _, err := members.Load(c.layout.Roster(), r.Network())
+		onDisk, _, err := members.Load(c.layout, r.Network())
 		return err == nil && onDisk.State().Removed(b.key.Public()) != nil
 	})
 
@@ -112,7 +112,7 @@ func TestARemovedNodeEndsAndIsNotLetInAgain(t *testing.T) {
 func TestAnOldRosterIsNamed(t *testing.T) {
 	a, b := newNode(t, "a", "ConnectTo = b"), newNode(t, "b")
 	r, _ := signedBy(t, a)
-	must(t, members.Save(a.layout.Roster(), r))
+	must(t, members.Save(a.layout, r))
 	a.knows(b)
 	a.start()
 	a.says("is to connect to b, which by its roster is no member")
@@ -131,7 +131,7 @@ func TestAnOldRosterIsNamed(t *testing.T) {
 func TestStatementsAreTakenTogether(t *testing.T) {
 	a := newNode(t, "a")
 	r, _ := signedBy(t, a)
-	must(t, members.Save(a.layout.Roster(), r))
+	must(t, members.Save(a.layout, r))
 	a.start()
 	c := a.client()
 	next := keys.FromSeed([32]byte{9})
@@ -156,7 +156,7 @@ func TestStatementsAreTakenTogether(t *testing.T) {
 func TestARosterCountsAsTheConfigurationSays(t *testing.T) {
 	a, b := newNode(t, "a"), newNode(t, "b", "ConnectTo = a")
 	r, _ := signedBy(t, a)
-	must(t, members.Save(a.layout.Roster(), r))
+	must(t, members.Save(a.layout, r))
 	a.add("tinc.conf", "Roster = warn")
 	a.knows(b)
 	a.start()
@@ -182,7 +182,7 @@ func TestARosterCountsAsTheConfigurationSays(t *testing.T) {
 func TestAWrongNetworkIDIsRefusedAtTheStart(t *testing.T) {
 	a := newNode(t, "a")
 	r, _ := signedBy(t, a)
-	must(t, members.Save(a.layout.Roster(), r))
+	must(t, members.Save(a.layout, r))
 	a.add("tinc.conf", "NetworkID = "+strings.Repeat("ab", 32))
 	if err := a.tryStart(Options{}); !errors.Is(err, members.ErrOtherNetwork) || hintOf(err) == "" {
 		t.Errorf("error %v, hint %q", err, hintOf(err))
@@ -210,7 +210,7 @@ func TestAnInvitationOutlivesItsMaker(t *testing.T) {
 	a, b := newNode(t, "a", "Ifconfig = 10.77.0.1/24"), newNode(t, "b", "ConnectTo = a", "Ifconfig = 10.77.0.2/24")
 	r, owner := signedBy(t, a, b)
 	for _, n := range []*testNode{a, b} {
-		must(t, members.Save(n.layout.Roster(), r))
+		must(t, members.Save(n.layout, r))
 	}
 	a.knows(b)
 	a.start()
@@ -272,7 +272,7 @@ func TestAnInvitationOutlivesItsMaker(t *testing.T) {
 func TestAWrongCookieAndAnExpiredInvitationAreRefused(t *testing.T) {
 	a := newNode(t, "a")
 	r, owner := signedBy(t, a)
-	must(t, members.Save(a.layout.Roster(), r))
+	must(t, members.Save(a.layout, r))
 	a.start()
 	c := a.client()
 	at, err := pidfile.Read(a.layout.PidFile)

@@ -24,7 +24,7 @@ func TestThePolicyOfTheRosterIsInForce(t *testing.T) {
 	a, b := newNode(t, "a"), newNode(t, "b", "ConnectTo = a")
 	r, owner := signedBy(t, a, b)
 	for _, n := range []*testNode{a, b} {
-		must(t, members.Save(n.layout.Roster(), r))
+		must(t, members.Save(n.layout, r))
 	}
 	a.knows(b)
 	a.start()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"tincan/internal/confdir"
@@ -102,6 +103,13 @@ func (d *Daemon) confine() error {
 			d.makeDir(filepath.Join(w.Root, dir), 0o700)
 		}
 	}
+	if c.strict() {
+		dir := filepath.Join(w.Root, d.opts.Layout.RosterAside())
+		d.makeDir(dir, 0o700)
+		if !slices.Contains(d.made, dir) {
+			d.made = append(d.made, dir) // made for another user, perhaps
+		}
+	}
 	if c.account != nil {
 		for _, dir := range d.made { // by root, for whoever we are about to be
 			if err := files.Chown(dir, c.account.UID, c.account.GID); err != nil {
@@ -176,7 +184,7 @@ func (c *confinement) openDoors(w *process.Restrictions, l confdir.Layout, s con
 			w.Append = append(w.Append, file)
 		}
 	}
-	w.Write = append(w.Write, l.Hosts(), l.Cache(), l.Invitations(), filepath.Join(l.ConfBase, "changed"))
+	w.Write = append(w.Write, l.Hosts(), l.Cache(), l.Invitations(), l.RosterAside(), filepath.Join(l.ConfBase, "changed"))
 	if c.LogFile != "" {
 		write(c.LogFile)
 	}
@@ -224,8 +232,9 @@ func (d *Daemon) moveInside() {
 func (c *confinement) sayWhatWillFail(l confdir.Layout, log *logger) {
 	warn := func(format string, args ...any) { log.printf(0, mesh.Warning, format, args...) }
 	for dir, loss := range map[string]string{
-		l.Hosts(): "learned keys will be lost at the end",
-		l.Cache(): "addresses of nodes will be lost at the end",
+		l.Hosts():       "learned keys will be lost at the end",
+		l.Cache():       "addresses of nodes will be lost at the end",
+		l.RosterAside(): "in a signed network, removals of members will be forgotten at the end",
 	} {
 		if !process.CanWrite(dir) {
 			warn("the user %s may not write to %s: %s", c.account.Name, dir, loss)

@@ -96,7 +96,7 @@ func (b *backend) notLetIn() *control.Problem {
 		return nil
 	}
 	if s.Whole() {
-		return oldRoster(b.d.network(), s.State(), b.d.opts.Layout.Roster())
+		return oldRoster(b.d.network(), s.State(), b.d.opts.Layout)
 	}
 	name := b.d.network().Name
 	return &control.Problem{

@@ -29,7 +29,7 @@ func Submit(l confdir.Layout, network roster.ID, running Running, raws [][]byte)
 		return fmt.Errorf("locking the roster: %w", err)
 	}
 	defer unlock()
-	r, _, err := Load(l.Roster(), network)
+	r, _, err := Load(l, network)
 	if err != nil {
 		return err
 	}
@@ -41,7 +41,7 @@ func Submit(l confdir.Layout, network roster.ID, running Running, raws [][]byte)
 			return err
 		}
 	}
-	return Save(l.Roster(), r)
+	return Save(l, r)
 }
 
 // OwnerKey reads the owner's private key of a directory, nil if there is none.

@@ -3,7 +3,6 @@ package members
 import (
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"time"
 
@@ -33,11 +32,11 @@ func JudgeHost(s *roster.State, name node.Name, data []byte, now time.Time) erro
 // OnDisk is the roster of a directory whose node does not keep one, as tincd of tinc 1.0. It is read again when its
 // file has changed.
 type OnDisk struct {
-	path    string
+	layout  confdir.Layout
 	network roster.ID
 
 	mu    sync.Mutex
-	read  os.FileInfo // the file as it was read
+	read  Version // the files as they were read
 	state *roster.State
 }
 
@@ -47,7 +46,7 @@ func OpenOnDisk(l confdir.Layout) (*OnDisk, error) {
 	if err != nil || n.Settings.Roster != config.RosterSigned {
 		return nil, err
 	}
-	f := &OnDisk{path: l.Roster()}
+	f := &OnDisk{layout: l}
 	if text := n.Settings.NetworkID; text != "" {
 		if f.network, err = roster.ParseID(text); err != nil {
 			return nil, config.Problem{Where: l.TincConf(), Text: "NetworkID: " + err.Error()}
@@ -64,11 +63,11 @@ func OpenOnDisk(l confdir.Layout) (*OnDisk, error) {
 func (f *OnDisk) State() (*roster.State, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	now, err := os.Stat(f.path)
-	if err == nil && f.read != nil && now.ModTime().Equal(f.read.ModTime()) && now.Size() == f.read.Size() {
+	now, err := FilesVersion(f.layout)
+	if err == nil && f.state != nil && now == f.read {
 		return f.state, nil
 	}
-	r, _, err := Load(f.path, f.network)
+	r, _, err := Load(f.layout, f.network)
 	switch {
 	case f.state != nil && (err != nil || r == nil || r.State().Root.IsZero()):
 		return f.state, err
@@ -77,7 +76,7 @@ func (f *OnDisk) State() (*roster.State, error) {
 	case r == nil:
 		return nil, nil
 	case r.State().Root.IsZero():
-		return nil, fmt.Errorf("%s: %w", f.path, errNoRoster)
+		return nil, fmt.Errorf("%s: %w", f.layout.Roster(), errNoRoster)
 	}
 	f.read, f.state = now, r.State()
 	return f.state, nil

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tincan/internal/confdir"
 	"tincan/internal/membership"
 	"tincan/internal/node"
 	"tincan/internal/reconcile"
@@ -16,7 +17,8 @@ import (
 const (
 	// batch is how many messages of other nodes are taken in before what has changed is judged.
 	batch = 64
-	// saveAfter is how long the file may lag behind what others have sent.
+	// saveAfter is the least time between two versions of the file that follow what others send. What comes after a pause is written at
+	// once: it may be a removal, and the node may be killed.
 	saveAfter = 500 * time.Millisecond
 	// saveAgain is the pause after the file could not be written.
 	saveAgain = 10 * time.Second
@@ -25,8 +27,8 @@ const (
 // Config says what a [Service] works with. Its functions are called on the goroutine of
 // [Service.Run].
 type Config struct {
-	Self node.Name
-	Path func() string // of the file
+	Self  node.Name
+	Files func() confdir.Layout // where the roster is written
 	// Send sends a message to a neighbour. It does not block.
 	Send func(reconcile.Out)
 	// Changed is called with the new state after each change, and when it has become whole. It does not block.
@@ -52,6 +54,7 @@ type Service struct {
 	news chan struct{} // the neighbours have changed
 
 	dirty  bool      // the file is behind
+	saved  time.Time // when it was written last
 	saveAt time.Time // zero: never
 	failed bool
 }
@@ -231,7 +234,7 @@ func (s *Service) look() {
 	s.cfg.Changed(state, whole)
 	s.dirty = true
 	if s.saveAt.IsZero() {
-		s.saveAt = time.Now().Add(saveAfter)
+		s.saveAt = s.saved.Add(saveAfter)
 	}
 }
 
@@ -242,10 +245,11 @@ func (s *Service) save() error {
 	if !s.dirty || !s.whole.Load() {
 		return nil
 	}
-	err := Save(s.cfg.Path(), s.keeper.Roster())
+	err := saveAnywhere(s.cfg.Files(), s.keeper.Roster())
+	s.saved = time.Now()
 	s.dirty = err != nil
 	if err != nil {
-		s.saveAt = time.Now().Add(saveAgain)
+		s.saveAt = s.saved.Add(saveAgain)
 	}
 	if s.cfg.Failed != nil && (err != nil) != s.failed {
 		s.failed = err != nil

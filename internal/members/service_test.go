@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"tincan/internal/confdir"
 	"tincan/internal/keys"
 	"tincan/internal/node"
 	"tincan/internal/reconcile"
@@ -57,10 +58,13 @@ func newPair(t *testing.T, a, b *roster.Roster) *pair {
 	p := &pair{dir: t.TempDir()}
 	make := func(name node.Name, r *roster.Roster, to **Service) *Service {
 		return New(Config{
-			Self: name, Path: func() string { return filepath.Join(p.dir, string(name)) },
+			Self: name, Files: func() confdir.Layout { return p.files(name) },
 			Send:    func(o reconcile.Out) { (*to).Receive(name, o.Data) },
 			Changed: func(*roster.State, bool) {},
 		}, r)
+	}
+	for _, name := range []node.Name{"a", "b"} {
+		must(t, os.Mkdir(p.files(name).ConfBase, 0o700))
 	}
 	p.a = make("a", a, &p.b)
 	p.b = make("b", b, &p.a)
@@ -71,6 +75,11 @@ func newPair(t *testing.T, a, b *roster.Roster) *pair {
 	p.a.SetNeighbours([]node.Name{"b"}, nil)
 	p.b.SetNeighbours([]node.Name{"a"}, nil)
 	return p
+}
+
+// files are those of one of the services.
+func (p *pair) files(name node.Name) confdir.Layout {
+	return confdir.Layout{ConfBase: filepath.Join(p.dir, string(name))}
 }
 
 // eventually waits until ok.
@@ -91,15 +100,15 @@ func TestWhatIsSubmittedHereIsOnDiskAndArrivesThere(t *testing.T) {
 	if len(results) != 1 || results[0].Outcome != roster.Added {
 		t.Fatalf("results %v", results)
 	}
-	onDisk, bad, err := Load(filepath.Join(p.dir, "a"), r.Network())
+	onDisk, found, err := Load(p.files("a"), r.Network())
 	must(t, err)
-	if bad != 0 || onDisk.State().Member("bob") == nil {
-		t.Errorf("%d bad lines; bob: %v", bad, onDisk.State().Member("bob"))
+	if found != (Found{}) || onDisk.State().Member("bob") == nil {
+		t.Errorf("%+v; bob: %v", found, onDisk.State().Member("bob"))
 	}
 	eventually(t, "b has all of it", p.b.Whole)
 	eventually(t, "bob is a member at b", func() bool { return p.b.State().Member("bob") != nil })
 	eventually(t, "b has written its file", func() bool {
-		onDisk, _, err := Load(filepath.Join(p.dir, "b"), r.Network())
+		onDisk, _, err := Load(p.files("b"), r.Network())
 		return err == nil && onDisk != nil && onDisk.State().Member("bob") != nil
 	})
 }
@@ -111,33 +120,33 @@ func TestAnErrorOfTheMakerChangesNothing(t *testing.T) {
 	if _, err := p.a.Sign(t.Context(), func(*roster.Roster) ([][]byte, error) { return nil, want }); !errors.Is(err, want) {
 		t.Errorf("error %v", err)
 	}
-	if _, err := os.Stat(filepath.Join(p.dir, "a")); err == nil {
+	if _, err := os.Stat(p.files("a").Roster()); err == nil {
 		t.Error("a file was written")
 	}
 }
 
 func TestTheRosterOfAnotherNetworkIsNotUsed(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "roster")
+	l := confdir.Layout{ConfBase: t.TempDir()}
 	r := genesis(t)
-	must(t, Save(path, r))
-	if _, _, err := Load(path, roster.ID{1}); !errors.Is(err, ErrOtherNetwork) {
+	must(t, Save(l, r))
+	if _, _, err := Load(l, roster.ID{1}); !errors.Is(err, ErrOtherNetwork) {
 		t.Errorf("error %v", err)
 	}
-	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+	if info, err := os.Stat(l.Roster()); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v; want mode 0600", info, err)
 	}
-	if got, _, err := Load(path, roster.ID{}); err != nil || got.Network() != r.Network() {
+	if got, _, err := Load(l, roster.ID{}); err != nil || got.Network() != r.Network() {
 		t.Errorf("%v, %v", got, err)
 	}
 }
 
 func TestWithoutAFileTheNetworkIsOpenOrToBeFetched(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "roster")
-	if r, _, err := Load(path, roster.ID{}); r != nil || err != nil {
+	l := confdir.Layout{ConfBase: t.TempDir()}
+	if r, _, err := Load(l, roster.ID{}); r != nil || err != nil {
 		t.Errorf("%v, %v; want an open network", r, err)
 	}
 	id := genesis(t).Network()
-	if r, _, err := Load(path, id); err != nil || r.Network() != id {
+	if r, _, err := Load(l, id); err != nil || r.Network() != id {
 		t.Errorf("%v, %v; want an empty roster", r, err)
 	}
 }
@@ -152,17 +161,17 @@ func TestALargeFileIsReadAsItWasWritten(t *testing.T) {
 		raws = append(raws, raw)
 	}
 	r.Merge(raws)
-	path := filepath.Join(t.TempDir(), "roster")
-	must(t, Save(path, r))
-	data, err := os.ReadFile(path)
+	l := confdir.Layout{ConfBase: t.TempDir()}
+	must(t, Save(l, r))
+	data, err := os.ReadFile(l.Roster())
 	must(t, err)
 	lines := bytes.SplitAfter(data, []byte("\n"))
 	lines[100] = []byte("this is no statement\n")
 	lines[200][50] ^= 1
-	must(t, os.WriteFile(path, bytes.Join(lines, nil), 0o600))
-	got, bad, err := Load(path, r.Network())
+	must(t, os.WriteFile(l.Roster(), bytes.Join(lines, nil), 0o600))
+	got, found, err := Load(l, r.Network())
 	must(t, err)
-	if bad != 2 || len(got.State().Members) != 298 {
-		t.Errorf("%d bad lines, %d members; want 2 and 298", bad, len(got.State().Members))
+	if found.Bad != 2 || len(got.State().Members) != 298 {
+		t.Errorf("%d bad lines, %d members; want 2 and 298", found.Bad, len(got.State().Members))
 	}
 }

@@ -74,22 +74,28 @@ func DecodeBy(b []byte, each func(n int, do func(i int))) (r *Roster, bad int, e
 }
 
 // Update takes in what is new in a file of the same network: what is known is not verified again. Lines that are no statements
-// are left out.
-func (r *Roster) Update(b []byte) error {
+// are left out, and counted.
+func (r *Roster) Update(b []byte) (bad int, err error) {
 	network, rest, err := decodeHead(b)
 	switch {
 	case err != nil:
-		return err
+		return 0, err
 	case network != r.network:
-		return fmt.Errorf("reading the roster: it is that of another network: %v", network)
+		return 0, fmt.Errorf("reading the roster: it is that of another network: %v", network)
 	}
 	for _, line := range linesOf(rest) {
-		if raw, err := decodeLine(line); err == nil {
-			r.offer(raw)
+		raw, err := decodeLine(line)
+		if err == nil {
+			_, result := r.offer(raw)
+			err = result.Err()
+		}
+		if err != nil {
+			bad++
 		}
 	}
 	r.settle()
-	return nil
+	r.rememberWaiting()
+	return bad, nil
 }
 
 // decodeHead reads the first line of a file.

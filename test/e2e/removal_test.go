@@ -5,6 +5,7 @@ package e2e
 import (
 	"fmt"
 	"os"
+	"os/user"
 	"regexp"
 	"strconv"
 	"strings"
@@ -185,5 +186,89 @@ func TestRollingRemovalWithTinc(t *testing.T) {
 		} else {
 			t.Logf("traffic %d: %d of %d echoes were answered", i, answered, sent)
 		}
+	}
+}
+
+// A node that may not write the roster remembers a removal as well, however it ends.
+func TestARemovalIsRememberedByNodesWithFewerRights(t *testing.T) {
+	t.Parallel()
+	nobody, err := user.Lookup("nobody")
+	if err != nil {
+		t.Fatal(err)
+	}
+	uid, _ := strconv.Atoi(nobody.Uid)
+	for _, c := range []struct {
+		name, extra string
+		args        []string
+		fetches     bool // it has not had the roster before
+	}{
+		{name: "sandbox normal", extra: "Sandbox = normal\n"},
+		{name: "sandbox high", extra: "Sandbox = high\n", fetches: true},
+		{name: "another user", args: []string{"-U", "nobody"}},
+		{name: "another user and root directory", extra: "Sandbox = high\n", args: []string{"-U", "nobody", "-R"}, fetches: true},
+	} {
+		t.Run(strings.ReplaceAll(c.name, " ", "-"), func(t *testing.T) {
+			t.Parallel()
+			if len(c.args) > 0 && !mapped(uid) {
+				fmt.Fprintf(os.Stderr, "\n*** %s WAS NOT RUN: there is no user nobody in this namespace; run it as root ***\n\n", t.Name())
+				t.Skip("no other user")
+			}
+			w := newWorld(t, "ip4")
+			n := w.static(
+				site{name: "alice"},
+				site{name: "less", kind: tincand, extra: c.extra, connect: []string{"alice"}},
+				site{name: "away", connect: []string{"less"}},
+				site{name: "gone", connect: []string{"alice", "less", "away"}},
+			)
+			alice, less, away, gone := n[0], n[1], n[2], n[3]
+			less.args = c.args
+			w.signed(alice, n[1:]...)
+			if c.fetches {
+				w.must(less.InFiles(func() error { return os.Remove(confBase + "/roster") }))
+			}
+			upAll(n...)
+			w.allReach("ip4", alice, less, gone)
+			w.eventually("less has the roster", patience, func() bool { v := less.view(); return !v.Fetching && len(v.Members) == 4 })
+			away.stopped()
+
+			linked := func(o string) bool { // away, which may be about to start
+				out, err := away.try("dump", "connections")
+				return err == nil && strings.Contains("\n"+out, "\n"+o+" ")
+			}
+			kept := func() string {
+				data, _ := less.ReadFile(confBase + "/roster.new/roster") // not there until it is needed
+				return string(data)
+			}
+			before := kept()
+			alice.tincan("remove", "gone")
+			removed := func(o *node) bool {
+				out, err := o.try("members", "--json")
+				return err == nil && strings.Contains(out, `"removed"`)
+			}
+			w.eventually("less hears of it, and keeps it", patience, func() bool { return removed(less) && kept() != before })
+			w.eventually("the removed node ends", patience, gone.daemon.Ended)
+			less.killed()
+			alice.stopped()
+			if !removed(less) {
+				t.Error("the commands do not know of the removal while the node does not run")
+			}
+
+			gone.write(map[string]string{"tinc.conf": strings.ReplaceAll(gone.file("tinc.conf"), "Roster = signed", "Roster = open")})
+			for _, o := range []*node{away, gone} {
+				o.start()
+			}
+			w.eventually("those who have not heard of it talk", patience, func() bool { return linked("gone") })
+			less.start()
+			w.must(less.daemon.WaitLog("Ready", patience))
+			w.eventually("away hears of it from less", patience, func() bool { return removed(away) })
+			w.eventually("it is in the roster itself", patience, func() bool { return len(less.files(confBase+"/roster.new")) == 0 })
+			if less.connected(gone) || less.sees("gone").reachable {
+				t.Error("the removed node is back")
+			}
+			if regexp.MustCompile(`connection with gone.* activated`).MatchString(less.log()) {
+				t.Errorf("it was let in:\n%s", less.log())
+			}
+			w.eventually("away has ended its connection, too", patience, func() bool { return !linked("gone") })
+		})
 	}
 }

@@ -269,17 +269,18 @@ func rosterVerifyCommand(e *env.Env) *cobra.Command {
 status is 1 if a line is no valid statement.`,
 		Args: frontend.Between("one FILE", 0, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			path := ""
+			var (
+				r    *roster.Roster
+				bad  int
+				path string
+				err  error
+			)
 			if len(args) > 0 {
 				path = args[0]
+				r, bad, err = read(path)
 			} else {
-				l, err := e.Existing()
-				if err != nil {
-					return err
-				}
-				path = l.Roster()
+				path, r, bad, err = ofNode(e)
 			}
-			r, bad, err := read(path)
 			if err != nil {
 				return err
 			}
@@ -298,6 +299,22 @@ status is 1 if a line is no valid statement.`,
 	}
 	frontend.JSONFlag(c, &asJSON)
 	return c
+}
+
+// ofNode reads the roster of this node.
+func ofNode(e *env.Env) (path string, r *roster.Roster, bad int, err error) {
+	l, err := e.Existing()
+	if err != nil {
+		return "", nil, 0, err
+	}
+	r, found, err := members.Load(l, roster.ID{})
+	if err == nil {
+		err = found.Left
+	}
+	if err == nil && r == nil {
+		err = ownership.ErrOpen
+	}
+	return l.Roster(), r, found.Bad, err
 }
 
 // read reads a file in the form of the roster.

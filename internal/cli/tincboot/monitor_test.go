@@ -60,7 +60,7 @@ func TestAMonitorBelievesTheRosterFirst(t *testing.T) {
 	for name, n := range map[node.Name]byte{"alice": 1, "bob": 2} {
 		add(r.SignMember(roster.Member{Name: name, Key: key(n).Public()}, 0, owner))
 	}
-	must(members.Save(l.Roster(), r))
+	must(members.Save(l, r))
 	s, err = open()
 	must(err)
 	if text := strings.Join(said, "\n"); !strings.Contains(text, "hosts/mallory is to be deleted") || strings.Contains(text, "bob") {
@@ -77,7 +77,7 @@ func TestAMonitorBelievesTheRosterFirst(t *testing.T) {
 	}
 
 	add(r.SignRemoval(key(2).Public(), "", owner))
-	must(members.Save(l.Roster(), r))
+	must(members.Save(l, r))
 	must(os.Remove(l.Host("bob")))
 	if _, err := s.Offer("bob", "bob", file(2)); err == nil {
 		t.Error("bob has come back after his removal")

@@ -96,7 +96,7 @@ func Adopt(l confdir.Layout, ask Ask, a Adoption, now time.Time) (Adopted, error
 	if err := confdir.Create(l.OwnerKey(), keys.MarshalPrivatePEM(owner), confdir.SecretMode); err != nil {
 		return Adopted{}, err
 	}
-	err = members.Save(l.Roster(), r)
+	err = members.Save(l, r)
 	if err == nil {
 		err = use(l, id, a.Signed)
 	}
@@ -218,7 +218,7 @@ func Accept(l confdir.Layout, id roster.ID, signed bool) error {
 	if err != nil {
 		return err
 	}
-	r, _, err := members.Load(l.Roster(), roster.ID{})
+	r, _, err := members.Load(l, roster.ID{})
 	switch {
 	case err != nil:
 		return err

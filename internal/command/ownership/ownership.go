@@ -61,7 +61,7 @@ func Open(l confdir.Layout, ask Ask) (*Network, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, _, err := members.Load(l.Roster(), pin)
+	r, _, err := members.Load(l, pin)
 	switch {
 	case err != nil:
 		return nil, err
@@ -138,7 +138,7 @@ func (n *Network) add(raws [][]byte) error {
 }
 
 // Refresh takes in what has come to the roster on disk since it was read.
-func (n *Network) Refresh() error { return members.Update(n.Layout.Roster(), n.Roster) }
+func (n *Network) Refresh() error { return members.Update(n.Layout, n.Roster) }
 
 // sign makes statements with the owner's key and adds them.
 func (n *Network) sign(what string, right roster.Rights, make func(*keys.PrivateKey) ([][]byte, error)) error {
