@@ -129,13 +129,13 @@ func (c *slowPath) toLegacy(to *peer, s *state, frame []byte) {
 			c.sendTo(hop, frame)
 			return
 		}
-		c.p.traffic(hop, c.now)
+		c.traffic(hop, h)
 		switch step {
 		case forward.LegacyDatagram:
 			if path, ok := c.p.legacyDirect(hop, h); ok {
 				if c.wrapLegacy(h, frame) {
 					hop.counters.out(1, len(frame)-ethernetLen)
-					c.p.sentTo(hop, c.now, len(frame))
+					c.sentTo(hop, len(frame))
 					path.tos = c.p.options.Load().tosOfFrame(frame)
 					c.send(path, c.blob)
 				}

@@ -23,6 +23,7 @@ type slowPath struct {
 	now         time.Duration
 	src         *peer  // where the packet on the slow path came from
 	byTCP       bool   // it came as PACKET, as legacy nodes forward it
+	broadcast   bool   // the packet that is being routed is for all nodes, or for whoever has its address
 	frame       []byte // the packet on the slow path, with an Ethernet header
 	scratch     []byte // a copy with the headroom that the device needs
 	plain       []byte // type and data of a record
@@ -73,6 +74,7 @@ func (c *slowPath) route(src *peer) {
 	if src == c.p.self && !c.mayLeave(&d) {
 		return
 	}
+	c.broadcast = d.Broadcast
 	for _, out := range d.Outputs {
 		if out.To == c.p.cfg.Self {
 			if src != c.p.self && !c.p.bridging && !c.p.validSource(src, w.routes, c.frame[ethernetLen:], c.now) {
@@ -89,6 +91,7 @@ func (c *slowPath) route(src *peer) {
 			c.p.drop(UnknownNode)
 		}
 	}
+	c.broadcast = false
 }
 
 // sendTo sends a framed packet to a node (8.8 of the tinc 1.1 protocol).
@@ -106,7 +109,7 @@ func (c *slowPath) sendTo(to *peer, frame []byte) {
 		c.toLegacy(to, s, frame)
 		return
 	}
-	c.p.traffic(to, c.now)
+	c.traffic(to, s)
 	step := forward.Frame(len(frame), c.p.options.Load().TCPOnly, &s.fwd, s.relay.forward())
 	switch {
 	case c.p.bridging && len(frame) > maxData:
@@ -125,6 +128,22 @@ func (c *slowPath) sendTo(to *peer, frame []byte) {
 			typ, data = wire.TypeFrame, frame
 		}
 		c.seal(to, s, typ, data, c.p.options.Load().tosOfFrame(frame))
+	}
+}
+
+// traffic reports that there is traffic for a node. Broadcasts do not count towards a neighbour: an operating system sends
+// some at all times, and with a neighbour there is a session and a path anyway.
+func (c *slowPath) traffic(to *peer, s *state) {
+	if !c.broadcast || !s.Adjacent {
+		c.p.traffic(to, c.now)
+	}
+}
+
+// sentTo notes that a frame of that many bytes goes directly to a peer. Nobody answers a broadcast, so it says nothing
+// about a peer that is silent.
+func (c *slowPath) sentTo(to *peer, frame int) {
+	if !c.broadcast {
+		c.p.sentTo(to, c.now, frame)
 	}
 }
 
@@ -158,7 +177,7 @@ func (c *slowPath) sendRecord(to *peer, s *state, typ byte, data []byte, tos uin
 	if typ&wire.TypeFrame == 0 {
 		sent += ethernetLen
 	}
-	c.p.sentTo(path.relay, c.now, sent)
+	c.sentTo(path.relay, sent)
 	path.tos = tos
 	c.send(path, c.blob)
 	return true

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -167,6 +168,59 @@ func TestPathOfAnOwnPacket(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			a, _, _ := row(t, nil)
 			c.taken(t, a)
+		})
+	}
+}
+
+// TestBroadcastsAreNoTrafficForNeighbours: operating systems send some at all times. They must keep neither the protocol core
+// awake nor the search for silent peers.
+func TestBroadcastsAreNoTrafficForNeighbours(t *testing.T) {
+	multicast := ip{dst: "224.0.0.251", payload: 100}.build()
+	for _, c := range []struct {
+		name    string
+		opts    Options
+		change  func(*station)
+		packet  []byte
+		traffic bool // is reported for b
+		watched bool // whether b answers
+	}{
+		{name: "a multicast", packet: multicast},
+		{name: "a multicast to a neighbour without UDP", packet: multicast,
+			change: func(a *station) {
+				a.republish("b", func(s *mesh.PeerState) { s.Confirmed, s.MinMTU = false, 0 })
+			}},
+		{name: "a multicast to a node of tinc 1.0", packet: multicast,
+			change: func(a *station) {
+				end, _ := links(t)
+				a.PublishPeers([]mesh.PeerState{old("b", addrB, end)})
+			}},
+		{name: "a multicast straight to a node without connection", packet: multicast, opts: Options{Broadcast: route.Direct},
+			change: func(a *station) { a.republish("b", func(s *mesh.PeerState) { s.Adjacent = false }) }, traffic: true},
+		{name: "a packet for it", packet: ip{payload: 100}.build(), traffic: true, watched: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a, _, _ := row(t, nil)
+			routes := plan()
+			routes.Tree = []node.Name{"b"}
+			a.PublishRoutes(routes)
+			a.SetOptions(c.opts)
+			if c.change != nil {
+				c.change(a)
+			}
+			a.takeEvents()
+			if a.paths(a.out(c.packet, device.Offload{})) == "" {
+				t.Fatal("not sent")
+			}
+			if got := slices.Contains(a.takeEvents(), mesh.Event(mesh.Traffic{Node: "b"})); got != c.traffic {
+				t.Errorf("traffic reported: %v", got)
+			}
+			if a.watching.Load() != c.watched {
+				t.Errorf("searches for silent peers: %v", a.watching.Load())
+			}
+			a.out(ip{payload: 100}.build(), device.Offload{})
+			if !slices.Contains(a.takeEvents(), mesh.Event(mesh.Traffic{Node: "b"})) && !c.traffic {
+				t.Error("the next packet for it is not traffic")
+			}
 		})
 	}
 }
