@@ -63,6 +63,7 @@ var forms = []struct {
 	{"roster verify", report.Verified{}, "The exit status is as without `--json`."},
 	{"roster diff", report.RosterDiff{}, "The exit status is as without `--json`."},
 	{"policy show", report.Policy{}, ""},
+	{"names show", report.Names{}, ""},
 	{"policy check", report.PolicyCheck{}, "The exit status is as without `--json`."},
 	{"policy try", report.PolicyTry{}, "The exit status is as without `--json`."},
 	{"service status", report.Service{}, "The exit status is as without `--json`."},

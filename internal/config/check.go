@@ -63,6 +63,10 @@ func (v *Variable) Check(value string) error {
 		_, err = ParseProxy(value)
 	case DomainName:
 		err = zone.CheckDomain(value)
+	case AliasName:
+		_, err = zone.ParseAlias(value)
+	case ServiceName:
+		_, err = zone.ParseService(value)
 	case CipherName:
 		_, err = legacy.SuiteFromConfig(value, "", -1, 0)
 	case DigestName:
@@ -244,6 +248,10 @@ func (v *Variable) Expects() string {
 		return "digest"
 	case DomainName:
 		return "domain"
+	case AliasName:
+		return "name node"
+	case ServiceName:
+		return "name node port"
 	}
 	return "text"
 }

@@ -67,14 +67,15 @@ type Settings struct {
 	ClampMSS            bool
 	StrictSubnets       bool
 	SourceCheck         bool
-	Metrics             Address // where Prometheus is answered; no Host: nowhere
-	Webhook             string  // a URL that events are posted to; "": none
-	WebhookSecretFile   string  // "": none
-	UI                  bool    // members see the page at our addresses in the VPN
-	Names               Names   // whether nodes are found by their names in DNS
-	Domain              string  // of these names; "": that of the network's name
-	NamesPort           int     // where queries for them are answered
-	Workers             int     // goroutines that seal and open under load; -1: by the number of processors
+	Metrics             Address       // where Prometheus is answered; no Host: nowhere
+	Webhook             string        // a URL that events are posted to; "": none
+	WebhookSecretFile   string        // "": none
+	UI                  bool          // members see the page at our addresses in the VPN
+	Names               Names         // whether nodes are found by their names in DNS
+	Domain              string        // of these names; "": that of the network's name
+	NamesPort           int           // where queries for them are answered
+	Records             []zone.Record // further names
+	Workers             int           // goroutines that seal and open under load; -1: by the number of processors
 	TunnelServer        bool
 
 	IndirectData   bool
@@ -205,6 +206,7 @@ func ReadSettings(pool *Pool, self node.Name, dir string) (Settings, []Warning) 
 		Names:             Names(r.choice("Names")),
 		Domain:            r.String("Domain"),
 		NamesPort:         r.Int("NamesPort"),
+		Records:           append(List(r, "Alias", zone.ParseAlias), List(r, "Service", zone.ParseService)...),
 
 		IndirectData:   r.Bool("IndirectData"),
 		TCPOnly:        r.Bool("TCPOnly"),

@@ -100,9 +100,11 @@ var table = []Variable{
 
 	// ------------------------------------------------ ours: names of nodes in DNS
 
+	{Name: "Alias", Flags: Server | Multiple | Reload, Kind: AliasName, Since: "tincan"},
 	{Name: "Domain", Flags: Server, Kind: DomainName, Since: "tincan"},
 	{Name: "Names", Flags: Server, Kind: Word, Words: words("no", "auto", "hosts"), Default: "no", Since: "tincan"},
 	{Name: "NamesPort", Flags: Server, Kind: Int, Min: 1, Max: 65535, Default: "9653", Since: "tincan"},
+	{Name: "Service", Flags: Server | Multiple | Reload, Kind: ServiceName, Since: "tincan"},
 
 	// ------------------------------------------------ ours: which paths packets take
 

@@ -44,6 +44,8 @@ const (
 	CipherName                   // of tinc 1.0
 	DigestName                   // of tinc 1.0
 	DomainName                   // of DNS
+	AliasName                    // see zone.ParseAlias
+	ServiceName                  // see zone.ParseService
 )
 
 // Effect says whether this program does anything with a variable.

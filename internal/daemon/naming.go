@@ -66,6 +66,7 @@ func newNaming(d *Daemon) *naming {
 		for name, addrs := range n.granted() {
 			n.zone.Set(zone.Granted, name, addrs)
 		}
+		n.records()
 	}
 	return n
 }
@@ -138,6 +139,26 @@ func (n *naming) settle(name node.Name) {
 	}
 }
 
+// records takes over the further names: those of the configuration, and in a signed network those of the owners.
+func (n *naming) records() {
+	if n == nil || n.zone == nil {
+		return
+	}
+	changed := n.zone.SetRecords(zone.Announced, n.d.network().Settings.Records)
+	var list []zone.Record
+	if s := n.d.membership.enforcing(); s != nil && n.d.network().Settings.Roster == config.RosterSigned {
+		if said := s.State().Names; said != nil {
+			var err error
+			if list, err = zone.ParseRecords(said.Text); err != nil {
+				n.d.log.failed(0, mesh.Warning, fmt.Errorf("the owners' further names in DNS: %w", err))
+			}
+		}
+	}
+	if n.zone.SetRecords(zone.Granted, list) || changed {
+		poke(n.news)
+	}
+}
+
 // granted are the single addresses that the owners of the network have granted to members. These have names also while they are off.
 func (n *naming) granted() map[node.Name][]netip.Addr {
 	granted := map[node.Name][]netip.Addr{}
@@ -164,6 +185,7 @@ func (n *naming) members() {
 	if n == nil || n.zone == nil {
 		return
 	}
+	n.records()
 	granted := n.granted()
 	for _, name := range n.zone.Known(zone.Granted) {
 		if _, still := granted[name]; !still {

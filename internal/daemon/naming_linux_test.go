@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -48,6 +49,8 @@ func lookUp(t *testing.T, server, name string) (list []string) {
 				list = append(list, netip.AddrFrom4(b.A).String())
 			case *dnsmessage.AAAAResource:
 				list = append(list, netip.AddrFrom16(b.AAAA).String())
+			case *dnsmessage.SRVResource:
+				list = append(list, fmt.Sprintf("%v:%d %d %d", b.Target, b.Port, b.Priority, b.Weight))
 			}
 		}
 		return list
@@ -98,6 +101,18 @@ func TestNamesOfNodes(t *testing.T) {
 		must(t, err)
 		n := s.Names
 		return n != nil && n.Domain == "net.example" && len(n.At) == 1 && n.At[0].String() == server && n.By == names.HostsFile && n.Problem == ""
+	})
+	m.add("tinc.conf", "Alias = www Zoe_1")
+	m.add("tinc.conf", "Service = _http._tcp Zoe_1 8080 1 2")
+	must(t, c.Reload())
+	if got := lookUp(t, server, "www.net.example."); !slices.Equal(got, zoe) {
+		t.Errorf("an alias: %v", got)
+	}
+	if got := lookUp(t, server, "_http._tcp.net.example."); !slices.Equal(got, []string{"zoe_1.net.example.:8080 1 2"}) {
+		t.Errorf("a service: %v", got)
+	}
+	eventually(t, "the hosts file has the alias", func() bool {
+		return strings.Contains(hosts(), "\n10.7.0.9\tzoe_1.net.example www.net.example zoe_1 www\n")
 	})
 	other.stop()
 	eventually(t, "it is off", func() bool { return !m.sees(c, "Zoe_1") })

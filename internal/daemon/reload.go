@@ -66,6 +66,7 @@ func (d *Daemon) reload() error {
 		d.log.failed(0, mesh.Error, err)
 		return err
 	}
+	d.naming.records()
 	d.netif.Through(gateways(n.Settings))
 	if err := d.netif.Configure(n.Settings.Ifconfig, destinations(n.Settings)); err != nil {
 		d.log.failed(0, mesh.Error, err)

@@ -121,7 +121,7 @@ type observation struct {
 var elsewhere = map[string]string{
 	"Metrics": "TestMetricsOfARunningNode", "UI": "TestMembersSeeThePage",
 	"Webhook": "TestEventsAreToldToAScriptAndAWebhook", "WebhookSecretFile": "TestEventsAreToldToAScriptAndAWebhook",
-	"Names": "TestNamesOfNodes", "NamesPort": "TestNamesOfNodes", "Domain": "TestNamesOfNodes",
+	"Names": "TestNamesOfNodes", "Alias": "TestNamesOfNodes", "Service": "TestNamesOfNodes", "NamesPort": "TestNamesOfNodes", "Domain": "TestNamesOfNodes",
 	"AutoAddress": "TestOfTwoNodesWithOneAddressTheLargerNameMoves", "Ifconfig": "TestTheInterface", "Route": "TestTheInterface",
 	"Interface": "TestTheInterface", "DeviceType": "", "Mode": "", "ExperimentalProtocol": "TestWhichKeysThisNodeHas",
 	"PrivateKey": "TestTheObsoletePrivateKey", "PublicKey": "TestTheObsoletePrivateKey",

@@ -83,11 +83,14 @@ func block(domain string, entries []zone.Named, shortTaken func(string) bool) st
 		if i == maxHosts {
 			break
 		}
-		short := strings.ToLower(string(n.Name))
-		names := short + "." + domain
-		if !shortTaken(short) {
-			names += " " + short
+		var full, short []string
+		for _, name := range append([]string{strings.ToLower(string(n.Name))}, n.Aliases...) {
+			full = append(full, name+"."+domain)
+			if !shortTaken(name) {
+				short = append(short, name)
+			}
 		}
+		names := strings.Join(append(full, short...), " ")
 		for _, a := range n.Addrs {
 			b.WriteString(a.String() + "\t" + names + "\n")
 		}

@@ -112,6 +112,8 @@ func says(c roster.Content) string {
 			text += fmt.Sprintf(": %q", c.Reason)
 		}
 		return "removed: " + text
+	case *roster.Names:
+		return fmt.Sprintf("further names in DNS, %d lines", strings.Count(c.Text, "\n"))
 	case *roster.Policy:
 		if c.Text == "" {
 			return "the policy is withdrawn"

@@ -17,7 +17,7 @@ import (
 type Claim struct {
 	Statement ID             // that says it today: of a member that was admitted, the admission
 	By        keys.PublicKey // the owner whose word it is, or a member who may invite
-	Content   Content        // what is said anew: a [*Member], [*Removal], [*Invitation] or [*Policy]
+	Content   Content        // what is said anew: a [*Member], [*Removal], [*Invitation], [*Policy] or [*Names]
 }
 
 // carry returns statements of an owner for whatever a change takes away beside what it names,
@@ -148,7 +148,7 @@ type carrier struct {
 // carry does it all. Invitations come before members: with them those come back who were admitted under them, as
 // with members those whom they have admitted.
 func (c *carrier) carry() error {
-	for _, step := range []func() error{c.removals, c.invitations, c.ownersMembers, c.otherMembers, c.policies} {
+	for _, step := range []func() error{c.removals, c.invitations, c.ownersMembers, c.otherMembers, c.policies, c.names} {
 		n := len(c.raws)
 		if err := step(); err != nil {
 			return err
@@ -251,6 +251,14 @@ func (c *carrier) stays(now *State, old *Membership) bool {
 		}
 	}
 	return is != nil
+}
+
+func (c *carrier) names() error {
+	old, is := c.before.State().Names, c.trial.State().Names
+	if old == nil || is != nil && (!c.exact || is.Text == old.Text) {
+		return nil
+	}
+	return c.sign(old.Statement, old.By, RightPolicy, 0, old.Names)
 }
 
 func (c *carrier) policies() error {

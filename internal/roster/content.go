@@ -141,6 +141,11 @@ type Policy struct {
 	Text string
 }
 
+// Names are further names of nodes in DNS, in the language of package zone.
+type Names struct {
+	Text string
+}
+
 // Unknown is what a newer program has said.
 type Unknown struct {
 	Type    Kind
@@ -162,6 +167,7 @@ func (*Invitation) Kind() Kind { return KindInvitation }
 func (*Admission) Kind() Kind  { return KindAdmission }
 func (*Removal) Kind() Kind    { return KindRemoval }
 func (*Policy) Kind() Kind     { return KindPolicy }
+func (*Names) Kind() Kind      { return KindNames }
 func (u *Unknown) Kind() Kind  { return u.Type }
 
 func (*Genesis) appendSubject(dst []byte) []byte      { return dst }
@@ -172,6 +178,7 @@ func (i *Invitation) appendSubject(dst []byte) []byte { return append(dst, i.Key
 func (a *Admission) appendSubject(dst []byte) []byte  { return append(dst, a.Name...) }
 func (c *Removal) appendSubject(dst []byte) []byte    { return append(dst, c.Key[:]...) }
 func (p *Policy) appendSubject(dst []byte) []byte     { return append(dst, p.Name...) }
+func (*Names) appendSubject(dst []byte) []byte        { return dst }
 func (u *Unknown) appendSubject(dst []byte) []byte    { return append(dst, u.Subject...) }
 
 // genesisVersion is the only format of the rest of a genesis.
@@ -221,6 +228,7 @@ func (c *Removal) appendBody(dst []byte) []byte {
 }
 
 func (p *Policy) appendBody(dst []byte) []byte  { return append(dst, p.Text...) }
+func (n *Names) appendBody(dst []byte) []byte   { return append(dst, n.Text...) }
 func (u *Unknown) appendBody(dst []byte) []byte { return append(dst, u.Body...) }
 
 func (l *OwnerList) append(dst []byte) []byte {
@@ -283,6 +291,8 @@ func parseContent(kind Kind, subject, body []byte) (Content, error) {
 		c, err = parseRemoval(subject, r)
 	case KindPolicy:
 		c, err = parsePolicy(subject, r)
+	case KindNames:
+		c, err = parseNames(subject, r)
 	default:
 		return &Unknown{Type: kind, Subject: append([]byte(nil), subject...), Body: append([]byte(nil), body...)}, nil
 	}
@@ -420,6 +430,17 @@ func parsePolicy(subject []byte, r *reader) (Content, error) {
 		return nil, errors.New("not UTF-8")
 	}
 	return p, nil
+}
+
+func parseNames(subject []byte, r *reader) (Content, error) {
+	n := &Names{Text: string(r.take(len(r.rest)))}
+	if len(subject) > 0 {
+		return nil, errSubject
+	}
+	if !utf8.ValidString(n.Text) {
+		return nil, errors.New("not UTF-8")
+	}
+	return n, nil
 }
 
 // printable tells whether s is one line of text that a terminal can be given.

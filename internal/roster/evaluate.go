@@ -77,6 +77,7 @@ func (r *Roster) evaluate() *State {
 	ev.decideInvitations()
 	ev.decideAdmissions()
 	ev.decidePolicies()
+	ev.decideNames()
 	ev.decideUnknown()
 	ev.finish()
 	return ev.state
@@ -634,6 +635,14 @@ func (ev *evaluation) decidePolicies() {
 		if n := len(ev.state.Policies); n == 0 || ev.state.Policies[n-1].Name != p.Name {
 			ev.state.Policies = append(ev.state.Policies, &SignedPolicy{Policy: p, Serial: e.Serial, Statement: e.id, By: e.Signer})
 		}
+	}
+}
+
+// decideNames finds the further names.
+func (ev *evaluation) decideNames() {
+	if list := ev.by(KindNames, RightPolicy); len(list) > 0 { // what counts comes first
+		e := list[0]
+		ev.state.Names = &SignedNames{Names: e.Content.(*Names), Serial: e.Serial, Statement: e.id, By: e.Signer}
 	}
 }
 

@@ -106,6 +106,8 @@ func subjectOf(x modelStatement) string {
 		return fmt.Sprint("removal", c.Key)
 	case *Policy:
 		return fmt.Sprint("policy", c.Name)
+	case *Names:
+		return "names"
 	case *Unknown:
 		return fmt.Sprint(c.Type, c.Subject)
 	}
@@ -295,6 +297,8 @@ func (m *modelWorld) events() {
 			events = append(events, x)
 		case *Policy:
 			m.policy(x, c)
+		case *Names:
+			m.names(x, c)
 		}
 	}
 	at := func(x modelStatement) int64 {
@@ -340,6 +344,18 @@ func (m *modelWorld) policy(x modelStatement, c *Policy) {
 		}
 	}
 	m.policies = append(m.policies, c.Name+"="+c.Text)
+}
+
+func (m *modelWorld) names(x modelStatement, c *Names) {
+	if !m.now.May(x.Signer, RightPolicy) {
+		return
+	}
+	for _, y := range m.all {
+		if _, ok := y.Content.(*Names); ok && y.id != x.id && m.now.May(y.Signer, RightPolicy) && less(y, x) {
+			return
+		}
+	}
+	m.policies = append(m.policies, "names: "+c.Text)
 }
 
 // member is the one who signs at a time, if it may.
@@ -538,6 +554,9 @@ func dump(r *Roster) string {
 	}
 	for _, p := range s.Policies {
 		d.add("policy %s=%s", p.Name, p.Text)
+	}
+	if s.Names != nil {
+		d.add("policy names: %s", s.Names.Text)
 	}
 	for _, c := range s.Conflicts {
 		if c.Reason == ReasonFork {

@@ -139,6 +139,10 @@ func (d *drawn) policy() {
 	d.sign(d.serial(), 0, &Policy{Text: d.pick([]string{"x", "y"})}, d.anyone())
 }
 
+func (d *drawn) names() {
+	d.sign(d.serial(), 0, &Names{Text: d.pick([]string{"x", "y"})}, d.anyone())
+}
+
 // foreign adds what must change nothing: of another network, forged, cut off.
 func (d *drawn) foreign() {
 	raw := rapid.SampledFrom(d.raws).Draw(d.t, "victim")
@@ -173,7 +177,7 @@ func draw(t *rapid.T, n int) *drawn {
 	}
 	d := &drawn{t: t, network: network, lists: []ID{network}, roots: []ID{network}, raws: [][]byte{raw}}
 	d.sign(1, 0, &Member{Name: "bob", Key: pub("k1"), Grant: Grant{Capabilities: CapInvite}}, "ann")
-	kinds := []func(){d.owners, d.member, d.member, d.invitation, d.invitation, d.admission, d.admission, d.admission, d.removal, d.policy, d.foreign}
+	kinds := []func(){d.owners, d.member, d.member, d.invitation, d.invitation, d.admission, d.admission, d.admission, d.removal, d.policy, d.names, d.foreign}
 	if rapid.IntRange(0, 3).Draw(t, "recoveries") == 0 {
 		kinds = append(kinds, d.recovery)
 	}

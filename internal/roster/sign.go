@@ -378,6 +378,18 @@ func (r *Roster) SignRecovery(c Change, next keys.PublicKey, recovery, owner *ke
 	return r.carryOwners(c, raw, owner)
 }
 
+// SignNames replaces the further names in DNS. Those without text withdraw them.
+func (r *Roster) SignNames(text string, key *keys.PrivateKey) ([]byte, error) {
+	if err := r.allow("changing the names", key, RightPolicy); err != nil {
+		return nil, err
+	}
+	serial, err := r.nextSerial(KindNames, "")
+	if err != nil {
+		return nil, err
+	}
+	return Sign(r.network, serial, 0, &Names{Text: text}, key)
+}
+
 // SignPolicy replaces the policy of a name. One without text withdraws it.
 func (r *Roster) SignPolicy(name, text string, key *keys.PrivateKey) ([]byte, error) {
 	if err := r.allow("changing the policy", key, RightPolicy); err != nil {

@@ -26,6 +26,7 @@ type State struct {
 	Invitations []*OpenInvitation // by key
 	Removals    []*RemovedKey     // by key
 	Policies    []*SignedPolicy   // by name
+	Names       *SignedNames      // nil: nobody has said any
 	Conflicts   []Conflict        // what was void because of something else, for people
 	Newer       []Newer           // what this program does not understand
 
@@ -174,6 +175,14 @@ func (s *State) Invitation(key keys.PublicKey) *OpenInvitation {
 		return nil
 	}
 	return s.Invitations[i]
+}
+
+// SignedNames are the further names in DNS that count. Those without text withdraw the ones before them.
+type SignedNames struct {
+	*Names
+	Serial    uint64
+	Statement ID
+	By        keys.PublicKey
 }
 
 // Policy returns the text of the policy of a name, and whether there is one. One without text is

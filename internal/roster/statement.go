@@ -45,7 +45,7 @@ const (
 	KindAdmission  Kind = 5  // somebody was admitted under an invitation
 	KindRemoval    Kind = 6  // a key that counts for nothing any more
 	KindPolicy     Kind = 7  // who may talk to whom
-	KindNames      Kind = 8  // reserved: further names in DNS
+	KindNames      Kind = 8  // further names in DNS
 	KindDevice     Kind = 9  // reserved: keys of telephones and routers
 	KindRecovery   Kind = 10 // a new list of owners by the recovery key
 )
@@ -53,7 +53,7 @@ const (
 // kindNames are the kinds that this program understands.
 var kindNames = map[Kind]string{
 	KindGenesis: "genesis", KindOwners: "owners", KindMember: "member", KindInvitation: "invitation", KindAdmission: "admission",
-	KindRemoval: "removal", KindPolicy: "policy", KindRecovery: "recovery",
+	KindRemoval: "removal", KindPolicy: "policy", KindNames: "names", KindRecovery: "recovery",
 }
 
 // String returns the kind in one word.

@@ -29,6 +29,7 @@ func samples(t testing.TB) map[string][]byte {
 		"admission":  sign(t, network, 0, adm, "carl"),
 		"removal":    sign(t, network, 1, &Removal{Key: pub("carl"), RSA: m.RSA, Name: "carl", Reason: "laptop lost"}, "ben"),
 		"policy":     sign(t, network, 2, &Policy{Text: "allow * -> *\n"}, "ann"),
+		"names":      sign(t, network, 2, &Names{Text: "Alias = web bob\n"}, "ann"),
 		"unknown":    sign(t, network, 2, &Unknown{Type: 200, Subject: []byte("x"), Body: []byte("y")}, "ann"),
 	}
 }

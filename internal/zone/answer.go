@@ -39,8 +39,15 @@ type answering struct {
 	upper  byte // upper bits of the response code, in the OPT record
 	size   int
 
-	apex    string // the domain that the answer is of, with the final dot; for SOA
-	answers []dnsmessage.ResourceBody
+	apex    string          // the domain that the answer is of, with the final dot; for SOA
+	name    dnsmessage.Name // of the answers that follow; a CNAME changes it
+	answers []answer
+}
+
+// answer is one record of the answer.
+type answer struct {
+	name dnsmessage.Name
+	body dnsmessage.ResourceBody
 }
 
 // Answer appends the answer to a query to dst, and returns what was appended; nil if there is to be none. Over UDP, what
@@ -76,7 +83,7 @@ func (a *answering) read(p *dnsmessage.Parser, h dnsmessage.Header, tcp bool) dn
 	if _, err := p.Question(); err != dnsmessage.ErrSectionDone || h.Truncated {
 		return dnsmessage.RCodeFormatError
 	}
-	a.hasQ = true
+	a.hasQ, a.name = true, a.q.Name
 	if p.SkipAllAnswers() != nil || p.SkipAllAuthorities() != nil {
 		return dnsmessage.RCodeFormatError
 	}
@@ -120,12 +127,11 @@ func (a *answering) answer() dnsmessage.RCode {
 		return dnsmessage.RCodeSuccess
 	case below:
 		a.authoritative(domain)
-		list := a.z.holders(key)
-		if len(list) == 0 {
-			return dnsmessage.RCodeNameError
+		if list := a.z.holders(key); len(list) > 0 {
+			a.addresses(list[0].addrs)
+			return dnsmessage.RCodeSuccess
 		}
-		a.addresses(list[0].addrs)
-		return dnsmessage.RCodeSuccess
+		return a.further(key)
 	}
 	return a.reverse(name)
 }
@@ -143,10 +149,10 @@ func (a *answering) wants(t dnsmessage.Type) bool {
 // ofDomain answers of the domain itself.
 func (a *answering) ofDomain() {
 	if a.wants(dnsmessage.TypeSOA) {
-		a.answers = append(a.answers, a.soa())
+		a.add(a.soa())
 	}
 	if ns, err := dnsmessage.NewName(a.server()); err == nil && a.wants(dnsmessage.TypeNS) {
-		a.answers = append(a.answers, &dnsmessage.NSResource{NS: ns})
+		a.add(&dnsmessage.NSResource{NS: ns})
 	}
 }
 
@@ -155,11 +161,43 @@ func (a *answering) addresses(list []netip.Addr) {
 	for _, addr := range list {
 		switch {
 		case addr.Is4() && a.wants(dnsmessage.TypeA):
-			a.answers = append(a.answers, &dnsmessage.AResource{A: addr.As4()})
+			a.add(&dnsmessage.AResource{A: addr.As4()})
 		case addr.Is6() && a.wants(dnsmessage.TypeAAAA):
-			a.answers = append(a.answers, &dnsmessage.AAAAResource{AAAA: addr.As16()})
+			a.add(&dnsmessage.AAAAResource{AAAA: addr.As16()})
 		}
 	}
+}
+
+// further answers of a name that is none of a node.
+func (a *answering) further(key string) dnsmessage.RCode {
+	all := a.z.further()
+	if to, ok := all.aliases[key]; ok {
+		full := a.z.Full(to)
+		target, err := dnsmessage.NewName(full + ".")
+		if full == "" || err != nil {
+			return dnsmessage.RCodeSuccess // the node has no name at the moment
+		}
+		a.add(&dnsmessage.CNAMEResource{CNAME: target})
+		a.name = target
+		a.addresses(a.z.holders(strings.ToLower(string(to)))[0].addrs)
+		return dnsmessage.RCodeSuccess
+	}
+	list, ok := all.services[key]
+	if !ok && !all.above[key] {
+		return dnsmessage.RCodeNameError
+	}
+	for _, r := range list {
+		full := a.z.Full(r.Node)
+		if target, err := dnsmessage.NewName(full + "."); full != "" && err == nil && a.wants(dnsmessage.TypeSRV) {
+			a.add(&dnsmessage.SRVResource{Priority: r.Priority, Weight: r.Weight, Port: r.Port, Target: target})
+		}
+	}
+	return dnsmessage.RCodeSuccess
+}
+
+// add adds a record to the answer.
+func (a *answering) add(body dnsmessage.ResourceBody) {
+	a.answers = append(a.answers, answer{a.name, body})
 }
 
 // reverse answers of a name that may stand for an address, or for the first bits of one.
@@ -182,7 +220,7 @@ func (a *answering) reverse(name string) dnsmessage.RCode {
 	switch {
 	case named:
 		if target, err := dnsmessage.NewName(full + "."); err == nil && a.wants(dnsmessage.TypePTR) {
-			a.answers = append(a.answers, &dnsmessage.PTRResource{PTR: target})
+			a.add(&dnsmessage.PTRResource{PTR: target})
 		}
 	case name == ours:
 		a.ofDomain()
@@ -228,9 +266,10 @@ func (a *answering) build(dst []byte) []byte {
 	if b.StartQuestions() != nil || a.hasQ && b.Question(a.q) != nil || b.StartAnswers() != nil {
 		return nil
 	}
-	rh := dnsmessage.ResourceHeader{Name: a.q.Name, Class: dnsmessage.ClassINET, TTL: TTL}
-	for _, body := range a.answers {
-		if add(&b, rh, body) != nil {
+	rh := dnsmessage.ResourceHeader{Class: dnsmessage.ClassINET, TTL: TTL}
+	for _, one := range a.answers {
+		rh.Name = one.name
+		if add(&b, rh, one.body) != nil {
 			return nil
 		}
 	}
@@ -271,6 +310,10 @@ func add(b *dnsmessage.Builder, h dnsmessage.ResourceHeader, body dnsmessage.Res
 		return b.SOAResource(h, *r)
 	case *dnsmessage.NSResource:
 		return b.NSResource(h, *r)
+	case *dnsmessage.CNAMEResource:
+		return b.CNAMEResource(h, *r)
+	case *dnsmessage.SRVResource:
+		return b.SRVResource(h, *r)
 	}
 	return errors.New("internal error: a record of an unexpected type")
 }

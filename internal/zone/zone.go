@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"tincan/internal/node"
 )
@@ -36,6 +37,8 @@ type Zone struct {
 
 	mu    sync.Mutex // for changes
 	names sync.Map   // lower-case name → []holder, the one that counts first; never empty
+
+	records atomic.Pointer[records] // nil: there are none
 }
 
 // Source says by whose word a node has addresses. What a node announces itself comes before what it was granted.
@@ -171,6 +174,7 @@ type Named struct {
 	Addrs []netip.Addr // sorted; not to be changed
 	// Shadowed are other nodes whose names differ in case only: in DNS the name is not theirs.
 	Shadowed []node.Name
+	Aliases  []string // sorted, without the domain
 }
 
 // All are the nodes with names, sorted by these.
@@ -185,6 +189,11 @@ func (z *Zone) All() (list []Named) {
 		return true
 	})
 	slices.SortFunc(list, func(a, b Named) int { return cmp.Compare(a.Name, b.Name) })
+	for _, r := range z.Records() {
+		if i, ok := slices.BinarySearchFunc(list, r.Node, func(n Named, name node.Name) int { return cmp.Compare(n.Name, name) }); ok && !r.Service {
+			list[i].Aliases = append(list[i].Aliases, r.Name)
+		}
+	}
 	return list
 }
 
@@ -197,10 +206,10 @@ func (z *Zone) Full(name node.Name) string {
 	return key + "." + z.domain
 }
 
-// Node is the node that a full name in DNS stands for, with or without a final dot.
+// Node is the node that a full name in DNS stands for, with or without a final dot; an alias, too.
 func (z *Zone) Node(full string) (node.Name, bool) {
 	key, ok := strings.CutSuffix(strings.TrimSuffix(strings.ToLower(full), "."), "."+z.domain)
-	if list := z.holders(key); ok && len(list) > 0 {
+	if list := z.holdersOf(key); ok && len(list) > 0 {
 		return list[0].name, true
 	}
 	return "", false

@@ -81,8 +81,12 @@ func said(t testing.TB, raw []byte) string {
 	if m.Truncated {
 		out = append(out, "tc")
 	}
+	name := ""
+	if len(m.Questions) > 0 {
+		name = m.Questions[0].Name.String()
+	}
 	for _, r := range m.Answers {
-		if r.Header.TTL != TTL || !strings.EqualFold(r.Header.Name.String(), m.Questions[0].Name.String()) {
+		if r.Header.TTL != TTL || !strings.EqualFold(r.Header.Name.String(), name) {
 			t.Errorf("answer %+v", r.Header)
 		}
 		switch b := r.Body.(type) {
@@ -96,6 +100,11 @@ func said(t testing.TB, raw []byte) string {
 			out = append(out, "SOA", b.NS.String(), b.MBox.String())
 		case *dnsmessage.NSResource:
 			out = append(out, "NS", b.NS.String())
+		case *dnsmessage.CNAMEResource:
+			name = b.CNAME.String()
+			out = append(out, "CNAME", name)
+		case *dnsmessage.SRVResource:
+			out = append(out, fmt.Sprintf("SRV %d %d %d %v", b.Priority, b.Weight, b.Port, b.Target))
 		}
 	}
 	for _, r := range m.Authorities {

@@ -153,6 +153,14 @@ func TestNamesBySystemdResolved(t *testing.T) {
 		t.Errorf("why: %s", out)
 	}
 
+	// An owner gives a further name to a node, and bob hears of it.
+	w.must(alice.WriteFile("/tmp/names", []byte("Alias = www alice\nService = _http._tcp alice 8080\n")))
+	alice.tincan("names", "set", "/tmp/names")
+	bob.finds("www", addr+" alice.home.internal www.home.internal")
+	if got := bob.asked("--service-txt=no", "service", "_http._tcp.home.internal"); !strings.Contains(got, "alice.home.internal:8080") {
+		t.Errorf("the service: %s", got)
+	}
+
 	// It starts anew, and has forgotten all.
 	resolved.Kill()
 	w.must(bob.InFiles(func() error { return os.RemoveAll("/run/systemd/resolve/netif") }))

@@ -125,6 +125,8 @@ func called(c roster.Claim, word string) bool {
 		return c.Name == word || is(c.Key)
 	case *roster.Policy:
 		return word == "policy"
+	case *roster.Names:
+		return word == "names"
 	}
 	return false
 }
@@ -190,6 +192,9 @@ func say(e *env.Env, n *ownership.Network, claims []roster.Claim, by string) {
 			}
 			what = fmt.Sprintf("invitation of %s\t%s", name, roster.Fingerprint(c.Key))
 			note = fmt.Sprintf("%d uses", c.Uses)
+		case *roster.Names:
+			what = "further names in DNS\t"
+			note = fmt.Sprintf("%d lines", strings.Count(c.Text, "\n"))
 		case *roster.Policy:
 			if c.Text == "" {
 				what = "the policy is withdrawn\t"

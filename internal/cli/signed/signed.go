@@ -18,6 +18,7 @@ import (
 func Commands(e *env.Env) []*cobra.Command {
 	return []*cobra.Command{
 		membersCommand(e), admitCommand(e), approveCommand(e), denyCommand(e), leaveCommand(e), ownersCommand(e), rosterCommand(e), policyCommand(e),
+		namesCommand(e),
 	}
 }
 
