@@ -7,6 +7,12 @@ import (
 
 	"tincan/internal/cli"
 	"tincan/internal/terminal"
+	"tincan/internal/userns"
 )
 
-func main() { os.Exit(cli.Main(os.Args, terminal.OS())) }
+func main() {
+	if userns.IsChild() {
+		os.Exit(userns.Main())
+	}
+	os.Exit(cli.Main(os.Args, terminal.OS()))
+}

@@ -21,6 +21,7 @@ var examples = map[string]string{
 	"retry":              "tincan retry",
 	"connect":            "tincan connect carol",
 	"disconnect":         "tincan disconnect carol",
+	"exec":               "tincan exec -- sh\ntincan exec -- ssh bob\ntincan exec -- ./server --listen :80",
 	"service install":    "tincan service install\ntincan -n home service install --dry-run",
 	"service uninstall":  "tincan service uninstall",
 	"service status":     "tincan service status && echo it runs",

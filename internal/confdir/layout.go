@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -52,6 +53,7 @@ type Layout struct {
 
 	top      string // the system's own directory, if ConfBase is or should be in it
 	pidGiven bool   // the pid file was chosen by hand: no other place will do
+	ofUser   bool   // ConfBase is in the directory of a user who is not root
 }
 
 // Place is what a command line or the environment says about where a network lies.
@@ -94,11 +96,11 @@ func (p Place) Layout() (Layout, error) {
 		return Layout{}, err
 	}
 	pidFile := filepath.Join(roots.Run, l.Ident()+".pid")
-	if roots.Run == "" || p.Conf != "" && net == "" {
+	if roots.Run == "" || p.Conf != "" && net == "" || l.ofUser {
 		pidFile = l.ownPidFile()
 	}
 	l.LogFile = filepath.Join(roots.Log, l.Ident()+".log")
-	if roots.Log == "" || p.Conf != "" && net == "" {
+	if roots.Log == "" || p.Conf != "" && net == "" || l.ofUser {
 		l.LogFile = l.ownLogFile()
 	}
 	if l.PidFile == "" {
@@ -113,6 +115,13 @@ func (l *Layout) find(top string, system bool) error {
 	chosen := l.ConfBase != ""
 	if !chosen {
 		l.ConfBase = filepath.Join(top, l.NetName)
+	}
+	if user := userTop(); !chosen && system && user != "" {
+		// What is in the system's directory comes first, also if this user may not read it: no two nodes may have one name.
+		if _, err := os.Stat(l.TincConf()); errors.Is(err, fs.ErrNotExist) {
+			l.ConfBase, l.ofUser = filepath.Join(user, l.NetName), true
+			return nil
+		}
 	}
 	if below, err := filepath.Rel(top, l.ConfBase); !system || err != nil || !filepath.IsLocal(below) {
 		return nil
@@ -272,7 +281,11 @@ func (l Layout) Script(name string) string { return filepath.Join(l.ConfBase, na
 func Networks(roots Roots) ([]string, error) {
 	nets, err := networksIn(roots.top())
 	if (roots == Roots{}) {
-		for _, top := range formerTops() {
+		tops := formerTops()
+		if user := userTop(); user != "" {
+			tops = append(tops, user)
+		}
+		for _, top := range tops {
 			if files.CheckSystemDir(top) != nil {
 				continue
 			}

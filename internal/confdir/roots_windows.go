@@ -55,3 +55,6 @@ var formerTops = sync.OnceValue(func() []string {
 	}
 	return tops
 })
+
+// userTop: there are no networks of a single user.
+func userTop() string { return "" }

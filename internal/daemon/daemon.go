@@ -60,6 +60,10 @@ type Options struct {
 	// Read returns one and each Write takes one, an Ethernet frame unless Mode is router. It
 	// is closed in any case. Nil: as the configuration says.
 	Device io.ReadWriteCloser
+	// Attach makes a device for what the configuration says about the interface, in place of one of this machine. What it returns is
+	// closed by the node. Names of nodes are known then, whatever Names says; see [Directory]. Nil: as the
+	// configuration says.
+	Attach func(Attachment) (device.Device, error)
 	// Control takes Layout.PidFile, and serves the control socket beside it.
 	Control bool
 	// API makes what answers HTTP requests at the API's socket, which is beside the control socket; nil: there is none. Users of
@@ -295,7 +299,7 @@ func (d *Daemon) open() error {
 		},
 		Options:     planeOptions(s),
 		Compression: s.Compression,
-		Mode:        s.Mode, Ethernet: device.CarriesFrames(d.dev), MAC: hardwareAddr(d.dev.Name()),
+		Mode:        s.Mode, Ethernet: device.CarriesFrames(d.dev), MAC: hardwareAddr(interfaceHere(d)),
 		LocalAddr: netwatch.Towards, SocketFailed: d.socketFailed, Workers: workers(s.Workers),
 	})
 	d.conns = metaconn.New(metaconn.Config{
@@ -312,7 +316,7 @@ func (d *Daemon) open() error {
 		Mark: s.FWMark, BindToDevice: s.BindToInterface, Family: family(s.AddressFamily), Bind: bindAddrs(s),
 	})
 	d.invite.Store(d.invitations(s))
-	d.netif = netif.New(d.dev.Name(), netif.Log{Printf: d.log.printf, Failed: d.log.failed}, d.underlay)
+	d.netif = netif.New(interfaceHere(d), netif.Log{Printf: d.log.printf, Failed: d.log.failed}, d.underlay)
 	own := ""
 	if d.hasInterface() {
 		own = d.netif.Name()

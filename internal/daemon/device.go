@@ -18,6 +18,9 @@ func (d *Daemon) openDevice() (device.Device, error) {
 	if own := d.opts.Device; own != nil {
 		return d.showPackets(device.FromStream(own, s.Mode != route.ByAddress), "the device"), nil
 	}
+	if d.opts.Attach != nil {
+		return attach(d)
+	}
 	if _, err := net.InterfaceByName(interfaceName(s, d.opts.Layout.NetName)); err == nil {
 		d.found = true
 	}

@@ -52,13 +52,13 @@ func newNaming(d *Daemon) *naming {
 	s := d.network().Settings
 	var err error
 	n.domain, err = s.NamesDomain(d.opts.Layout.NetName)
-	if s.Names == config.NamesOff {
+	if s.Names == config.NamesOff && d.opts.Attach == nil {
 		return n
 	}
 	switch {
 	case err != nil:
 		d.log.failed(0, mesh.Warning, &Hinted{fmt.Errorf("nodes cannot be found by names: %w", err), "set Domain"})
-	case !d.hasInterface() || s.Mode != route.ByAddress:
+	case d.opts.Attach == nil && (!d.hasInterface() || s.Mode != route.ByAddress):
 		d.log.printf(0, mesh.Warning, "Names = %s has no effect: only in router mode, and with an interface, do nodes have addresses that their names could stand for", s.Names)
 	default:
 		n.zone = zone.New(n.domain, d.network().Name, s.Ifconfig, d.plane.Owner)
@@ -220,7 +220,7 @@ func (n *naming) may(a netip.Addr) bool {
 func (n *naming) begin(ctx context.Context) {
 	d := n.d
 	s := d.network().Settings
-	if d.opts.Process == nil && n.zone == nil || n.domain == "" {
+	if d.opts.Attach != nil || d.opts.Process == nil && n.zone == nil || n.domain == "" {
 		return
 	}
 	if n.zone == nil || s.Names == config.NamesHosts {
@@ -269,8 +269,8 @@ func (n *naming) clearHosts() {
 
 // run answers queries, and keeps this machine asking, until ctx ends.
 func (n *naming) run(ctx context.Context) {
-	if n.zone == nil {
-		return
+	if n.zone == nil || n.d.opts.Attach != nil {
+		return // whoever has attached the device asks
 	}
 	s := n.d.network().Settings
 	type listening struct {

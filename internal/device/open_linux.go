@@ -57,19 +57,32 @@ func OpenTUN(name string, opts Options) (Device, error) {
 
 // attach turns fd into the interface. It leaves fd open if it fails.
 func attach(fd int, name, path string, opts Options) (*tun, error) {
+	name, err := create(fd, name, opts.TAP)
+	if err != nil {
+		return nil, err
+	}
+	return negotiate(fd, name, path, opts)
+}
+
+// create gives fd the interface of that name, and returns the name that it has got.
+func create(fd int, name string, tap bool) (string, error) {
 	ifr, err := unix.NewIfreq(name)
 	if err != nil {
-		return nil, unix.EINVAL
+		return "", unix.EINVAL
 	}
 	var flags uint16 = unix.IFF_NO_PI | unix.IFF_VNET_HDR | unix.IFF_TUN
-	if opts.TAP {
+	if tap {
 		flags = unix.IFF_NO_PI | unix.IFF_VNET_HDR | unix.IFF_TAP
 	}
 	ifr.SetUint16(flags)
 	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, ifr); err != nil {
-		return nil, err
+		return "", err
 	}
-	name = ifr.Name()
+	return ifr.Name(), nil
+}
+
+// negotiate turns on what the kernel can do for the interface that fd has. It needs no privileges, and leaves fd open if it fails.
+func negotiate(fd int, name, path string, opts Options) (*tun, error) {
 	// A persistent interface may have a longer header set by its last owner.
 	if err := unix.IoctlSetPointerInt(fd, unix.TUNSETVNETHDRSZ, vnetHdrLen); err != nil {
 		return nil, err
@@ -104,6 +117,30 @@ func attach(fd int, name, path string, opts Options) (*tun, error) {
 	}
 	t.resetOnEnd = accepted != 0
 	t.tap = opts.TAP
+	return t, nil
+}
+
+// MakeTUN makes a tun interface in the network namespace of the calling thread, for another process: the descriptor is to be sent
+// there, and given to [TakeTUN]. The caller owns it. name is as for [OpenTUN]; actual is the name that the interface has got. The
+// error is an [*OpenError].
+func MakeTUN(name string) (fd int, actual string, err error) {
+	fd, err = unix.Open(defaultPath, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, "", openFailed(name, defaultPath, err)
+	}
+	if actual, err = create(fd, name, false); err != nil {
+		return -1, "", attachFailed(fd, name, defaultPath, false, err)
+	}
+	return fd, actual, nil
+}
+
+// TakeTUN is the other half of [MakeTUN]. It can do all that a device of [OpenTUN] can. The descriptor belongs to it, also when it fails.
+func TakeTUN(fd int, name string) (Device, error) {
+	t, err := negotiate(fd, name, "descriptor", Options{})
+	if err != nil {
+		unix.Close(fd)
+		return nil, &OpenError{Name: name, Path: "the descriptor of another process", Why: err.Error(), Err: err}
+	}
 	return t, nil
 }
 

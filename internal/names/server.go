@@ -176,6 +176,17 @@ func (s *Server) open(ctx context.Context, at netip.AddrPort) (*sockets, error) 
 		}
 		return nil, err
 	}
+	return s.serve(ctx, packets, streams), nil
+}
+
+// Serve answers queries at sockets that somebody else has opened, until ctx ends, and closes them.
+func (s *Server) Serve(ctx context.Context, packets net.PacketConn, streams net.Listener) {
+	o := s.serve(ctx, []net.PacketConn{packets}, []net.Listener{streams})
+	<-ctx.Done()
+	o.close()
+}
+
+func (s *Server) serve(ctx context.Context, packets []net.PacketConn, streams []net.Listener) *sockets {
 	ctx, stop := context.WithCancel(ctx)
 	o := &sockets{stop: stop}
 	for _, c := range packets {
@@ -186,7 +197,7 @@ func (s *Server) open(ctx context.Context, at netip.AddrPort) (*sockets, error) 
 		o.all = append(o.all, l)
 		o.ended.Go(func() { s.connections(ctx, l) })
 	}
-	return o, nil
+	return o
 }
 
 // allowed tells whether a query of an address is answered now.

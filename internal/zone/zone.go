@@ -215,6 +215,18 @@ func (z *Zone) Node(full string) (node.Name, bool) {
 	return "", false
 }
 
+// Addrs are the addresses of a node by its name in DNS, with or without the domain, sorted; not to be changed. None if there is no such node.
+func (z *Zone) Addrs(host string) []netip.Addr {
+	key := strings.TrimSuffix(strings.ToLower(host), ".")
+	if name, ok := strings.CutSuffix(key, "."+z.domain); ok {
+		key = name
+	}
+	if list := z.holders(key); len(list) > 0 {
+		return list[0].addrs
+	}
+	return nil
+}
+
 // nameOf is the full name of the node that has an address for itself.
 func (z *Zone) nameOf(a netip.Addr) (full string, ok bool) {
 	name, ok := z.owner(a)

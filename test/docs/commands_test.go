@@ -93,6 +93,9 @@ func arguments(line string) (args []string) {
 	line = strings.NewReplacer("[", "", "]", "", `"`, "", "'", "").Replace(line)
 	command := ""
 	for _, w := range strings.Fields(line) {
+		if w == "--" { // what follows is another program's
+			break
+		}
 		args = append(args, w)
 		if command == "" && w != "tincan" && w[0] != '-' && args[len(args)-2] != "-n" && args[len(args)-2] != "-c" && args[len(args)-2] != "--pidfile" {
 			switch command = w; command {

@@ -103,7 +103,7 @@ func makeNetwork(e *env.Env, text string, f initFlags) error {
 		return terminal.Hint(err, "choose another network with -n, or look at this one with: %s get Name", e.Self())
 	}
 	if err != nil {
-		return err
+		return unprivileged(e, err)
 	}
 	var signed ownership.Adopted
 	if !f.open {

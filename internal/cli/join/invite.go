@@ -172,7 +172,7 @@ func join(e *env.Env, args []string, o joinOptions) error {
 	})
 	if err != nil {
 		_, wrong := invite.ParseURL(url)
-		return joinHint(err, wrong != nil && (strings.HasPrefix(url, "http://") || strings.HasPrefix(url, "https://")))
+		return joinHint(unprivileged(e, err), wrong != nil && (strings.HasPrefix(url, "http://") || strings.HasPrefix(url, "https://")))
 	}
 	conf := ""
 	if e.Place.Conf != "" {

@@ -1,0 +1,319 @@
+//go:build linux
+
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tincan/internal/lab"
+)
+
+// probeName is the first word of a command line by which this program is one that the tests run: see probe.
+const probeName = "e2e-probe"
+
+// rootlessDir is where everybody may read and run what is needed, on each host.
+const rootlessDir = "/var/log/rootless"
+
+// nobody is a user and group with no rights at all.
+const nobody = 65534
+
+// plainUser makes a host one on which an ordinary user can run programs, and returns the command line for it. Where the tests
+// themselves have no other user than theirs, that one is used.
+func (n *node) plainUser() []string {
+	n.w.Helper()
+	line := []string{filepath.Join(rootlessDir, "probe"), probeName, "as-nobody", filepath.Join(rootlessDir, "tincan"), "-n", "home"}
+	probe, err := os.Executable()
+	n.w.must(err)
+	if len(n.files(rootlessDir)) > 0 {
+		return line
+	}
+	n.w.must(n.InFiles(func() error {
+		if err := os.MkdirAll(rootlessDir, 0o755); err != nil {
+			return err
+		}
+		// The device is as udev makes it, and as no container has it.
+		if err := unix.Mount("tmpfs", "/dev/net", "tmpfs", 0, "mode=0755"); err == nil {
+			if err := unix.Mknod("/dev/net/tun", unix.S_IFCHR|0o666, int(unix.Mkdev(10, 200))); err != nil {
+				return errors.Join(err, unix.Unmount("/dev/net", 0))
+			}
+			if err := os.Chmod("/dev/net/tun", 0o666); err != nil {
+				return err
+			}
+		}
+		for name, from := range map[string]string{"tincan": os.Getenv(binaryVar), "probe": probe} {
+			text, err := os.ReadFile(from)
+			if err != nil {
+				return err
+			}
+			if err := os.WriteFile(filepath.Join(rootlessDir, name), text, 0o755); err != nil {
+				return err
+			}
+		}
+		home := filepath.Join(rootlessDir, "home")
+		if err := os.MkdirAll(filepath.Join(home, ".config", "tinc"), 0o755); err != nil {
+			return err
+		}
+		for _, dir := range []string{home, filepath.Join(home, ".config"), filepath.Join(home, ".config", "tinc")} {
+			_ = os.Chown(dir, nobody, nobody)
+		}
+		return nil
+	}))
+	return line
+}
+
+// asUser prepares "tincan -n home ARGS" of an ordinary user on the host.
+func (n *node) asUser(args ...string) *exec.Cmd {
+	line := append(n.plainUser(), args...)
+	cmd := n.Command(line[0], line[1:]...)
+	cmd.Dir = "/"
+	cmd.Env = append(os.Environ(), "HOME="+filepath.Join(rootlessDir, "home"), "XDG_CONFIG_HOME=")
+	return cmd
+}
+
+// inside prepares "tincan exec -- PROBE ARGS" of an ordinary user.
+func (n *node) inside(args ...string) *exec.Cmd {
+	return n.asUser(append([]string{"exec", "--", filepath.Join(rootlessDir, "probe"), probeName}, args...)...)
+}
+
+// probe is a program that the tests run on hosts and in namespaces.
+func probe(args []string) error {
+	switch args[0] {
+	case "as-nobody": // PROGRAM ARGUMENTS
+		if err := syscall.Setgroups(nil); err == nil {
+			if err := errors.Join(syscall.Setgid(nobody), syscall.Setuid(nobody)); err != nil {
+				return err
+			}
+		}
+		return syscall.Exec(args[1], args[1:], os.Environ())
+	case "forbidden": // PROGRAM ARGUMENTS: where user namespaces are switched off
+		cmd := exec.Command("/proc/self/exe", append([]string{probeName, "forbid"}, args[1:]...)...)
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+		all := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: nobody + 1}}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER, UidMappings: all, GidMappings: all, GidMappingsEnableSetgroups: true, Pdeathsig: syscall.SIGKILL}
+		err := cmd.Run()
+		if exit := new(exec.ExitError); errors.As(err, &exit) {
+			os.Exit(exit.ExitCode())
+		}
+		return err
+	case "forbid":
+		if err := os.WriteFile("/proc/sys/user/max_user_namespaces", []byte("0"), 0); err != nil {
+			return err
+		}
+		return probe(append([]string{"as-nobody"}, args[1:]...))
+	case "get": // NETWORK ADDRESS: prints what comes
+		c, err := net.DialTimeout(args[1], args[2], 10*time.Second)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+		if args[1] == "udp" {
+			_, _ = c.Write([]byte("?"))
+			buf := make([]byte, 2000)
+			n, err := c.Read(buf)
+			fmt.Print(string(buf[:n]))
+			return err
+		}
+		_, err = io.Copy(os.Stdout, c)
+		return err
+	case "serve": // ADDRESS TEXT: to whoever connects
+		l, err := net.Listen("tcp", args[1])
+		if err != nil {
+			return err
+		}
+		fmt.Println("serving")
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return err
+			}
+			fmt.Fprint(c, args[2])
+			c.Close()
+		}
+	case "who": // prints the user, and whether there are rights
+		status, err := os.ReadFile("/proc/self/status")
+		_, rights, _ := strings.Cut(string(status), "CapEff:\t")
+		rights, _, _ = strings.Cut(rights, "\n")
+		fmt.Print(os.Getuid(), " ", rights)
+		return err
+	case "exit":
+		status, err := strconv.Atoi(args[1])
+		os.Exit(status)
+		return err
+	case "wait": // for a signal
+		fmt.Println("waiting")
+		time.Sleep(time.Minute)
+		return errors.New("no signal")
+	}
+	return fmt.Errorf("there is no probe %q", args[0])
+}
+
+// text runs a command and returns what it prints to standard output.
+func (n *node) text(cmd *exec.Cmd) string {
+	n.w.Helper()
+	out, err := n.RunCommand(cmd)
+	n.w.must(err)
+	return strings.TrimSpace(out)
+}
+
+// exits runs a command and returns its exit status and standard error.
+func (n *node) exits(cmd *exec.Cmd) (int, string) {
+	n.w.Helper()
+	_, err := n.RunCommand(cmd)
+	var run *lab.RunError
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return 0, ""
+	case errors.As(err, &run) && errors.As(run.Err, &exit):
+		return exit.ExitCode(), run.Stderr
+	}
+	n.w.Fatal(err)
+	return 0, ""
+}
+
+// greets serves a text at an address of the host, by TCP and UDP.
+func (n *node) greets(at netip.AddrPort, text string) {
+	n.w.Helper()
+	l, err := n.Listen("tcp", at.String())
+	n.w.must(err)
+	p, err := n.ListenPacket("udp", at.String())
+	n.w.must(err)
+	n.w.Cleanup(func() { l.Close(); p.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			fmt.Fprint(c, text)
+			c.Close()
+		}
+	}()
+	go func() {
+		buf := make([]byte, 100)
+		for {
+			_, from, err := p.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			_, _ = p.WriteTo([]byte(text), from)
+		}
+	}()
+}
+
+// probe prepares a probe on the host, by root.
+func (n *node) probe(args ...string) *exec.Cmd {
+	n.plainUser()
+	return n.Command(filepath.Join(rootlessDir, "probe"), append([]string{probeName}, args...)...)
+}
+
+// probes counts the probes of that kind that run anywhere.
+func probes(kind string) (count int) {
+	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, path := range lines {
+		text, _ := os.ReadFile(path)
+		if strings.Contains(string(text), "probe\x00"+probeName+"\x00"+kind) && !strings.Contains(string(text), "exec\x00") {
+			count++
+		}
+	}
+	return count
+}
+
+// rootlessPair is alice, who has a network, and bob, who has joined it as an ordinary user.
+func rootlessPair(t *testing.T) (alice, bob *node) {
+	w := newWorld(t, "ip4")
+	alice, bob = w.node("alice"), w.node("bob")
+	alice.found()
+	alice.up()
+	bob.text(bob.asUser("join", alice.invite("bob")))
+	return alice, bob
+}
+
+func TestExecWithoutRoot(t *testing.T) {
+	t.Parallel()
+	alice, bob := rootlessPair(t)
+	w := alice.w
+	vpn := alice.vpn("ip4")
+	alice.greets(netip.AddrPortFrom(vpn, 80), "hello from alice")
+
+	if got := bob.text(bob.inside("get", "tcp", vpn.String()+":80")); got != "hello from alice" {
+		t.Errorf("by address: %q", got)
+	}
+	if got := bob.text(bob.inside("get", "tcp", "alice:80")); got != "hello from alice" {
+		t.Errorf("by name: %q", got)
+	}
+	if got := bob.text(bob.inside("get", "udp", "alice.home.internal:80")); got != "hello from alice" {
+		t.Errorf("by full name, UDP: %q", got)
+	}
+	want := fmt.Sprint(nobody, " 0000000000000000")
+	if uid, _ := bob.RunCommand(bob.Command(filepath.Join(rootlessDir, "probe"), probeName, "as-nobody", filepath.Join(rootlessDir, "probe"), probeName, "who")); strings.HasPrefix(uid, "0 ") {
+		want = "0 " // there is no other user here
+	}
+	if got := bob.text(bob.inside("who")); !strings.HasPrefix(got, want) {
+		t.Errorf("the program runs as %q, want %q", got, want)
+	}
+	if out, err := bob.RunCommand(bob.inside("get", "tcp", bob.Addr("ip4").String()+":655")); err == nil {
+		t.Errorf("the machine's own network is reached: %q", out)
+	}
+
+	if status, _ := bob.exits(bob.inside("exit", "7")); status != 7 {
+		t.Errorf("exit status %d, want 7", status)
+	}
+	if status, text := bob.exits(bob.asUser("exec", "--", "no-such-program")); status != 127 || !strings.Contains(text, "no-such-program") {
+		t.Errorf("no such program: status %d, %s", status, text)
+	}
+	if status, text := bob.exits(bob.asUser("exec", "--", "/etc/passwd")); status != 126 {
+		t.Errorf("what is no program: status %d, %s", status, text)
+	}
+
+	if os.Getenv("E2E_MAY_SKIP") == "" || os.Geteuid() == 0 {
+		line := bob.asUser("exec", "--", "true")
+		line.Args[2] = "forbidden"
+		if status, text := bob.exits(line); status != 1 || !strings.Contains(text, "user.max_user_namespaces is 0") || !strings.Contains(text, "hint: as root: sysctl") {
+			t.Errorf("where user namespaces are switched off: status %d, %s", status, text)
+		}
+	}
+
+	// A server inside, at a port for which one needs root elsewhere; then a signal.
+	server, err := bob.StartCommand(bob.inside("serve", ":80", "hello from bob"))
+	w.must(err)
+	w.must(server.WaitLog("serving", patience))
+	prefix, err := netip.ParsePrefix(bob.text(bob.asUser("get", "Ifconfig")))
+	w.must(err)
+	if got := alice.text(alice.probe("get", "tcp", netip.AddrPortFrom(prefix.Addr(), 80).String())); got != "hello from bob" {
+		t.Errorf("alice gets %q", got)
+	}
+	if status, text := bob.exits(bob.asUser("exec", "--", "true")); status == 0 || !strings.Contains(text, "already running") {
+		t.Errorf("a second node: status %d, %s", status, text)
+	}
+	w.must(server.Signal(syscall.SIGTERM))
+	var exit *exec.ExitError
+	if err := server.Wait(patience); !errors.As(err, &exit) || exit.ExitCode() != 128+int(syscall.SIGTERM) {
+		t.Errorf("after SIGTERM: %v", err)
+	}
+
+	// Whoever kills the node kills the program.
+	waiting, err := bob.StartCommand(bob.inside("wait"))
+	w.must(err)
+	w.must(waiting.WaitLog("waiting", patience))
+	if probes("wait") != 1 {
+		t.Error("the program is not found")
+	}
+	waiting.Kill()
+	w.eventually("the program has ended with the node", patience, func() bool { return probes("wait") == 0 })
+}
