@@ -200,6 +200,8 @@ type NodeView struct {
 	Outside string `json:"outside,omitempty"`
 	// Silent: in a signed network, others say that it is reachable, but it does not answer.
 	Silent bool `json:"silent,omitempty"`
+	// Claimed: in a signed network, others say that it is reachable, and it has not proven it. So it is not reachable here.
+	Claimed bool `json:"claimed,omitempty"`
 	// Probes is what has become of the probes of its direct path, missing if there were none.
 	Probes *Probes `json:"probes,omitempty"`
 	// Removed: its host file was deleted here by hand, so this node sends it nothing.
@@ -393,6 +395,7 @@ func View(n *NodeInfo) NodeView {
 		Weakness: n.Weakness,
 		Outside:  n.Outside,
 		Silent:   n.Silent,
+		Claimed:  n.Claimed,
 		Removed:  n.Removed,
 		Probes:   n.Probes,
 		Program:  n.Program,

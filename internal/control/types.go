@@ -129,6 +129,7 @@ type NodeInfo struct {
 	Removed                            bool    // its owner has deleted its host file here, so nothing is sent to it
 	Outside                            string  // in a signed network, why it is no member: a code of "why"; "" if it is one
 	Silent                             bool    // in a signed network, others say that it is reachable, but it does not answer
+	Claimed                            bool    // the same, and it has not proven it, so it is not reachable here
 	Probes                             *Probes // nil: there were none
 	Program                            string  // what it calls its program, as "tincan/1.0"; "" if it does not say
 }

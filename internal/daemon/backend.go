@@ -141,7 +141,7 @@ func describe(n mesh.NodeInfo) control.NodeInfo {
 	if n.Connection.Cipher != 0 {
 		c.Connection, c.ConnectionPostQuantum = n.Connection.Cipher.String(), n.Connection.PostQuantum
 	}
-	c.Weakness, c.Silent = n.Weakness, n.Silent
+	c.Weakness, c.Silent, c.Claimed = n.Weakness, n.Silent, n.Claimed
 	if n.Probes != (mesh.ProbeCounts{}) {
 		c.Probes = &control.Probes{RTT: control.HistogramOf(&n.Probes.RTT), Lost: n.Probes.Lost}
 	}

@@ -43,7 +43,7 @@ func (d *Daemon) takenSubnets() []subnet.Subnet {
 // remembered may be invited again: its host file may have been removed for that.
 func (d *Daemon) reachable(name node.Name) (yes bool) {
 	d.core.call(func(m *mesh.Mesh) {
-		yes = slices.ContainsFunc(m.Nodes(), func(n mesh.NodeInfo) bool { return n.Name == name && n.Reachable })
+		yes = slices.ContainsFunc(m.Nodes(), func(n mesh.NodeInfo) bool { return n.Name == name && (n.Reachable || n.Claimed) })
 	})
 	return yes
 }

@@ -201,7 +201,7 @@ func (v *meshView) next(now time.Time) (name node.Name, wait time.Duration) {
 	if old {
 		b := &backend{v.d}
 		for n := range b.nodes() {
-			if !n.Self && n.Reachable && n.Options.Has(wire.Echoes) && len(tell) < maxMeshNodes {
+			if !n.Self && (n.Reachable || n.Claimed) && n.Options.Has(wire.Echoes) && len(tell) < maxMeshNodes {
 				tell = append(tell, n.Name)
 			}
 		}

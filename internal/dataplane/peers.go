@@ -328,7 +328,7 @@ func (p *Plane) entries(list []mesh.Owned) []subnet.Entry[*peer] {
 	entries := make([]subnet.Entry[*peer], len(list))
 	for i, s := range list {
 		entries[i] = subnet.Entry[*peer]{
-			Subnet: s.Subnet, Owner: p.broadcast, OwnerName: s.Owner, Reachable: s.Reachable, Rank: s.Rank,
+			Subnet: s.Subnet, Owner: p.broadcast, OwnerName: s.Owner, Reachable: s.Reachable, Rank: s.Rank, Claimed: s.Claimed,
 		}
 		if s.Owner != "" {
 			entries[i].Owner = p.peerNamed(s.Owner)
@@ -360,7 +360,7 @@ func (p *Plane) Contested(most int) (list [][2]mesh.Owned) {
 // Claims lists the claims to exactly this prefix, the effective one first.
 func (p *Plane) Claims(prefix netip.Prefix) (claims []mesh.Owned) {
 	for _, e := range p.routes.Load().table.At(prefix) {
-		claims = append(claims, mesh.Owned{Subnet: e.Subnet, Owner: e.OwnerName, Reachable: e.Reachable, Rank: e.Rank})
+		claims = append(claims, mesh.Owned{Subnet: e.Subnet, Owner: e.OwnerName, Reachable: e.Reachable, Rank: e.Rank, Claimed: e.Claimed})
 	}
 	return claims
 }

@@ -489,6 +489,7 @@ type Owned struct {
 	Owner     node.Name
 	Reachable bool
 	Rank      subnet.Rank // how well founded it is that Owner has it
+	Claimed   bool        // Owner is reachable by what others say, and has not proven it
 }
 
 // ---------------------------------------------------------------- configuration

@@ -326,6 +326,7 @@ func (l *links) ack(c *conn, text string) error {
 	c.stage, c.activated, p.link.conn = active, l.now, c
 	l.watch(c)
 	l.keyring.loggedIn(p, c.byLearned)
+	l.reach.answered(p)
 	p.link.problem, p.link.refusal = "", notRefused
 	c.rtt.Add(l.now.Sub(c.idSent)) // the login was a round trip or two
 	l.reach.linksChanged()
@@ -477,6 +478,7 @@ func (l *links) forget(c *conn) {
 	}
 	if c.peer != nil && c.peer.link.conn == c {
 		c.peer.link.conn = nil
+		l.reach.doubt(c.peer)
 		l.reach.linksChanged()
 	}
 }

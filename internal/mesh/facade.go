@@ -33,7 +33,7 @@ func (m *Mesh) Prove(name node.Name) {
 // Silent lists the nodes of a signed network that others say are reachable, and that do not answer.
 func (m *Mesh) Silent() (names []node.Name) {
 	for _, p := range m.order {
-		if p != m.self && p.reachable() && m.subnets.silent(p) {
+		if p != m.self && p.reachable() && m.reach.silent(p) {
 			names = append(names, p.name)
 		}
 	}

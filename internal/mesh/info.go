@@ -27,10 +27,11 @@ type reports struct {
 	reach interface { // who is reached
 		broadcastTree() []node.Name
 		effectiveVia(p *peer) *peer
+		onlyClaimed(p *peer) bool
 		reachSize() (repeats int, orphans int)
+		silent(p *peer) bool
 	}
 	subnets interface { // who owns what
-		silent(p *peer) bool
 		subnetCount() int
 	}
 	keyring interface { // host files and keys
@@ -102,6 +103,8 @@ type NodeInfo struct {
 	Removed  bool // its host file was deleted here by hand
 	// Silent: in a signed network, others say that it is reachable, but it has not answered several beginnings of a session.
 	Silent bool
+	// Claimed: others say that it is reachable, and it has not proven it; so Reachable is false.
+	Claimed bool
 	// Probes is what has become of the probes of its direct path.
 	Probes ProbeCounts
 	// Suite is what it wants packets to be protected and packed with. Of a node
@@ -138,7 +141,7 @@ func (rp *reports) nodesAfter(name node.Name, most int) []NodeInfo {
 		}
 		n := NodeInfo{
 			Name: p.name, ID: p.id, Subnets: sortedSubnets(p), Self: p == rp.self, Known: p.known(), HasAddr: p.hasAddress(),
-			Reachable: p.reachable(), Distance: -1, Since: p.since(), Problem: p.lastProblem(), WrongKey: p.howRefused() == refusedKey, Removed: rp.isOut(p), FirstHop: rp.forwarding.firstHop(p),
+			Reachable: p.reachable() && !rp.reach.onlyClaimed(p), Claimed: rp.reach.onlyClaimed(p), Distance: -1, Since: p.since(), Problem: p.lastProblem(), WrongKey: p.howRefused() == refusedKey, Removed: rp.isOut(p), FirstHop: rp.forwarding.firstHop(p),
 			MTU: rp.forwarding.usableMTU(p), Probes: p.probeCounts(),
 		}
 		_, n.MinMTU, n.MaxMTU = p.mtus()
@@ -149,7 +152,7 @@ func (rp *reports) nodesAfter(name node.Name, most int) []NodeInfo {
 			n.Indirect = p.path().Indirect
 			n.ValidKey = p.session().ready()
 			n.Waiting = p.session().pending()
-			n.Silent = rp.subnets.silent(p)
+			n.Silent = rp.reach.silent(p)
 			n.Protection, n.Weakness = p.session().protection(), rp.weakness(p)
 			if c := p.conn(); c != nil {
 				n.Connection = c.protection()

@@ -52,7 +52,7 @@ func (s *legacySession) ready() bool    { return s.link.CanSend() }
 func (s *legacySession) pending() bool  { return s.asked && !s.link.CanSend() }
 
 // inVain: a relay answers in the place of the node, which proves nothing.
-func (s *legacySession) inVain() bool  { return false }
+func (s *legacySession) prove()        {} // nothing in it is proof
 func (s *legacySession) minProbe() int { return minLegacyProbe }
 
 func (s *legacySession) protection() Protection { return Protection{} }

@@ -31,6 +31,8 @@ type links struct {
 		sendEverything(c *conn)
 	}
 	reach interface { // who is reached
+		answered(p *peer)
+		doubt(p *peer)
 		linksChanged()
 	}
 	roll interface { // who belongs to the network

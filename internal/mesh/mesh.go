@@ -62,7 +62,7 @@ func New(cfg Config, in Deps, now time.Time) *Mesh {
 		brought: map[node.Name]share{}, quiet: minQuiet,
 	}
 	*m.reach = reach{
-		env: e, directory: d, topology: m.topology, subnets: m.subnets, links: m.links, dialer: m.dialer, sessions: m.sessions,
+		env: e, directory: d, roll: m.roll, topology: m.topology, subnets: m.subnets, links: m.links, dialer: m.dialer, sessions: m.sessions,
 	}
 	*m.subnets = subnets{
 		env: e, directory: d, roll: m.roll, topology: m.topology, reach: m.reach, links: m.links,
@@ -89,7 +89,7 @@ func New(cfg Config, in Deps, now time.Time) *Mesh {
 	}
 	*m.forwarding = forwarding{env: e, directory: d, reach: m.reach, addresses: m.addresses, roll: m.roll}
 	*m.sessions = sessions{
-		env: e, directory: d, reach: m.reach, keyring: m.keyring, links: m.links, addresses: m.addresses, paths: m.paths, forwarding: m.forwarding, subnets: m.subnets,
+		env: e, directory: d, reach: m.reach, keyring: m.keyring, links: m.links, addresses: m.addresses, paths: m.paths, forwarding: m.forwarding,
 	}
 	*m.reports = reports{
 		env: e, directory: d, roll: m.roll, topology: m.topology, reach: m.reach, subnets: m.subnets, keyring: m.keyring, links: m.links, dialer: m.dialer, paths: m.paths, relays: m.relays, forwarding: m.forwarding,

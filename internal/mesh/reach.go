@@ -7,6 +7,7 @@ import (
 
 	"tincan/internal/graph"
 	"tincan/internal/mesh/seen"
+	"tincan/internal/mesh/timer"
 	"tincan/internal/node"
 	"tincan/internal/subnet"
 )
@@ -29,6 +30,10 @@ type reach struct {
 
 	repeats seen.Repeats
 
+	roll interface { // who belongs to the network
+		enforced() bool
+		mustProve(name node.Name) bool
+	}
 	topology interface { // what is announced
 		announce(text []byte)
 		countNode(p *peer, add bool)
@@ -122,6 +127,9 @@ func (rc *reach) recompute() {
 		if p := rc.nodes[name]; p != nil {
 			p.reach.found = rc.searches
 			if p.reach.path != path {
+				if p.reach.reachable && path.Reachable && lastHop(&p.reach.path) != lastHop(&path) {
+					rc.doubt(p) // it may be said by somebody else now, since it has gone
+				}
 				p.reach.path = path
 				changed = append(changed, p)
 			}
@@ -188,17 +196,16 @@ func (rc *reach) reachabilityChanged(p *peer) {
 	p.reach.reachable = p.reach.path.Reachable
 	p.reach.since = rc.now
 	rc.sessions.endSession(p)
-	subnets := sortedSubnets(p)
-	for _, s := range subnets {
-		rc.subnets.touchRoute(p, s)
-	}
+	rc.touchRoutes(p)
 	if p.reach.reachable {
 		p.restartUDP(p.announcedAt())
-		rc.logf(1, Info, "node %s became reachable", p.name)
-		p.reach.announced, p.reach.hidden = p.addr(), false
-		rc.emit(NodeUp{Node: p.name, Addr: p.addr()})
-		for _, s := range subnets {
-			rc.emit(SubnetUp{Owner: p.name, Subnet: s, Addr: p.addr()})
+		switch {
+		case !rc.onlyClaimed(p):
+			rc.comeUp(p)
+		case p.reach.silent: // as before, as far as anybody knows; if it is there it asks us
+			rc.askAgain(p)
+		default:
+			rc.prove(p)
 		}
 		if p.conn() != nil {
 			p.session().onNeighbourUp(p.conn())
@@ -207,12 +214,11 @@ func (rc *reach) reachabilityChanged(p *peer) {
 		rc.dialer.autoConnectSoon()
 		return
 	}
-	rc.logf(1, Info, "node %s became unreachable", p.name)
+	p.reach.proven = false
+	rc.askNoMore(p)
 	rc.dialer.autoConnectSoon()
-	// What a script did for an address is undone for the same address.
-	rc.emit(NodeDown{Node: p.name, Addr: p.reach.announced})
-	for _, s := range subnets {
-		rc.emit(SubnetDown{Owner: p.name, Subnet: s, Addr: p.reach.announced})
+	if p.reach.up {
+		rc.goDown(p)
 	}
 }
 
@@ -287,7 +293,7 @@ func (rc *reach) orphan(name node.Name) { rc.orphans = append(rc.orphans, name) 
 
 // beginReach takes in this node itself.
 func (rc *reach) beginReach() {
-	rc.self.reach.reachable = true
+	rc.self.reach.reachable, rc.self.reach.up = true, true
 	rc.self.reach.since = rc.now
 	rc.graphDirty = true
 }
@@ -304,8 +310,16 @@ func (p *peer) hide(hidden bool) { p.reach.hidden = hidden }
 // reachState is what reach keeps of a node.
 type reachState struct {
 	path      graph.Path
-	found     uint64 // the last search that found an edge of it
-	reachable bool
+	found     uint64         // the last search that found an edge of it
+	reachable bool           // connections lead to it, if what others say of them is true
+	proven    bool           // it has proven that it is there, since it became reachable
+	silent    bool           // it has not, when it was asked
+	up        bool           // the world outside was told that it is reachable
+	answered  time.Time      // when it proved it last
+	asked     time.Time      // since when it has not answered, zero: it was not asked since it did
+	asking    *timer.Timer   // when it is asked to
+	askAt     time.Time      // when it is asked next, if it is silent
+	askWait   time.Duration  // the wait before that, 0: it has answered
 	hidden    bool           // not listed: somebody wanted it forgotten
 	since     time.Time      // of the last change of reachability, zero: never
 	announced netip.AddrPort // its address when it became reachable, for scripts

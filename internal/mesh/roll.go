@@ -129,6 +129,7 @@ type roll struct {
 	islands  uint64             // the search for paths after which far was worked out
 
 	reach interface { // who is reached
+		proofsChanged()
 		searchesSoFar() uint64
 	}
 	keyring interface { // host files and keys
@@ -170,6 +171,16 @@ func (r *roll) member(name node.Name) *roster.Membership {
 		return m
 	}
 	return nil
+}
+
+// mustProve tells whether a node has to prove that it is there before anybody believes it: in a signed network of few members,
+// if it has a key by which it can.
+func (r *roll) mustProve(name node.Name) bool {
+	if !r.enforced() || len(r.state.Members) > maxProving {
+		return false
+	}
+	m := r.member(name)
+	return m != nil && m.Key != (keys.PublicKey{})
 }
 
 // keep keeps those members of the state before, with some of whose names something has changed, who have got lost without
@@ -299,6 +310,7 @@ func (r *roll) change(e RosterChanged) {
 	} else {
 		r.apply(names, was)
 	}
+	r.reach.proofsChanged()
 	if r.state == nil {
 		r.files, r.held, r.changed = nil, nil, true
 		return

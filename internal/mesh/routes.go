@@ -92,7 +92,7 @@ func (sn *subnets) publishWait() time.Duration {
 
 // owned describes a subnet of p.
 func (sn *subnets) owned(p *peer, s subnet.Subnet) Owned {
-	return Owned{Subnet: s, Owner: p.name, Reachable: p.reachable(), Rank: sn.rank(p, s)}
+	return Owned{Subnet: s, Owner: p.name, Reachable: p.reachable(), Rank: sn.rank(p, s), Claimed: sn.reach.onlyClaimed(p)}
 }
 
 // rank is how well founded it is that p has s.
@@ -100,7 +100,7 @@ func (sn *subnets) rank(p *peer, s subnet.Subnet) subnet.Rank {
 	if p == sn.self {
 		return subnet.Own
 	}
-	if sn.silent(p) {
+	if sn.reach.silent(p) {
 		return subnet.Silent
 	}
 	s.Weight = subnet.DefaultWeight
@@ -108,43 +108,6 @@ func (sn *subnets) rank(p *peer, s subnet.Subnet) subnet.Rank {
 		return subnet.Written
 	}
 	return subnet.Announced
-}
-
-// In a signed network a member may say that a node is reachable which is off, and nobody can see that; but it cannot answer in
-// that node's name. Whoever has another owner for the subnet of a node that does not answer takes that one meanwhile.
-const (
-	// askAgainAfter is how long a node that has not answered is left alone at first. The wait doubles up to maxAskAgain.
-	askAgainAfter = time.Minute
-	maxAskAgain   = time.Hour
-)
-
-// silent tells whether p is said to be reachable in a signed network, but does not answer.
-func (sn *subnets) silent(p *peer) bool { return sn.roll.enforced() && p.session().inVain() }
-
-// answersChanged: p has not answered several beginnings of a session, or has done so again.
-func (sn *subnets) answersChanged(p *peer) {
-	if !sn.roll.enforced() {
-		return
-	}
-	for _, s := range sortedSubnets(p) {
-		sn.touchRoute(p, s)
-	}
-	sn.timers.Cancel(p.owns.asking)
-	p.owns.asking = nil
-	if p.session().inVain() {
-		sn.askAgain(p, askAgainAfter)
-	}
-}
-
-// askAgain begins a session with p after a while, though nobody may have packets for it.
-func (sn *subnets) askAgain(p *peer, wait time.Duration) {
-	p.owns.asking = sn.after(wait, func() {
-		p.owns.asking = nil
-		if p.reachable() && p.session().inVain() {
-			sn.askAgain(p, min(2*wait, maxAskAgain))
-			p.session().begin()
-		}
-	})
 }
 
 // setWritten takes note of the subnets in the host file of p.

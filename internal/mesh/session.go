@@ -25,6 +25,8 @@ type sessions struct {
 		pass(c *conn, to *peer, text string)
 		route(p *peer, text []byte)
 		searchEarly()
+		answered(p *peer)
+		unanswered(p *peer)
 	}
 	keyring interface { // host files and keys
 		askKey(p *peer)
@@ -56,9 +58,6 @@ type sessions struct {
 	forwarding interface { // the data plane
 		publishPeers()
 	}
-	subnets interface { // who owns what
-		answersChanged(p *peer)
-	}
 }
 
 // session is what protects the packets between us and a node: SPTPS, or the keys of
@@ -68,6 +67,8 @@ type session interface {
 	onNeighbourUp(c *conn)
 	// begin does what is missing so that packets can be sent. It may be called often.
 	begin()
+	// prove begins another one, if need be: whether there is one or not, the node is to prove that it is there.
+	prove()
 	// check renews keys that are due.
 	check()
 	// beginDue and checkDue are when begin and check have something to do, if nothing happens before; zero: they
@@ -78,8 +79,6 @@ type session interface {
 	ready() bool
 	// pending tells whether keys are being agreed on.
 	pending() bool
-	// inVain tells whether the node has left several beginnings of a session without an answer, and there is none.
-	inVain() bool
 	// hopByHop tells whether a relay opens the packets and protects them again.
 	hopByHop() bool
 

@@ -135,9 +135,6 @@ func (s *sptpsSession) ready() bool    { return s.active != nil }
 func (s *sptpsSession) pending() bool {
 	return s.shake != nil && (s.shake.outbound != nil || len(s.shake.inbound) > 0)
 }
-func (s *sptpsSession) inVain() bool {
-	return s.active == nil && s.shake != nil && s.shake.tries >= suspectTries
-}
 func (s *sptpsSession) keyChanged()   {} // it has keys of its own
 func (s *sptpsSession) minProbe() int { return minProbe }
 
@@ -176,6 +173,14 @@ func (s *sptpsSession) begin() {
 	default:
 		s.start()
 	}
+}
+
+func (s *sptpsSession) prove() {
+	if s.pending() && s.ss.now.Sub(s.shake.begun) < handshakeTimeout {
+		s.repeat()
+		return
+	}
+	s.start()
 }
 
 func (s *sptpsSession) beginDue() time.Time {
@@ -275,7 +280,7 @@ func (s *sptpsSession) start() {
 	ss.logf(3, Debug, "starting a session with %s", p.name)
 	ss.reach.route(p, h.outbound.sent)
 	if h.tries == suspectTries {
-		ss.subnets.answersChanged(p)
+		ss.reach.unanswered(p)
 	}
 }
 
@@ -518,12 +523,9 @@ func (s *sptpsSession) conclude(record []byte, r wire.AnsKey) (done bool) {
 			h.last = e
 		}
 		h.end()
-		wasSilent := h.tries >= suspectTries
 		h.tries = 0
-		if wasSilent {
-			ss.subnets.answersChanged(p)
-		}
 		ss.logf(2, Info, "session with %s established", p.name)
+		ss.reach.answered(p)
 		ss.keyring.proven(p, e.key)
 		s.established(r)
 		s.beginSecond()

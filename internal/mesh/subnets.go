@@ -4,7 +4,6 @@ import (
 	"maps"
 	"slices"
 
-	"tincan/internal/mesh/timer"
 	"tincan/internal/node"
 	"tincan/internal/subnet"
 	"tincan/internal/wire"
@@ -20,7 +19,6 @@ type subnets struct {
 	learned learned         // MAC addresses on our side
 
 	roll interface { // who belongs to the network
-		enforced() bool
 		granted(owner node.Name, s subnet.Subnet) bool
 		grants(c *conn, text string, owner node.Name, s subnet.Subnet) bool
 		withdrawn(s subnet.Subnet, names ...node.Name)
@@ -39,6 +37,8 @@ type subnets struct {
 	}
 	reach interface { // who is reached
 		broadcastTree() []node.Name
+		onlyClaimed(p *peer) bool
+		silent(p *peer) bool
 	}
 	links interface { // connections
 		activeConns() []*conn
@@ -168,7 +168,7 @@ func (sn *subnets) putSubnet(p *peer, s subnet.Subnet, by node.Name) {
 	p.owns.sorted = nil
 	sn.topology.countSubnet(p, s, true)
 	sn.touchRoute(p, s)
-	if p.reachable() {
+	if p.isUp() {
 		sn.emit(SubnetUp{Owner: p.name, Subnet: s, Addr: p.addr()})
 	}
 }
@@ -180,7 +180,7 @@ func (sn *subnets) dropSubnet(p *peer, s subnet.Subnet) {
 	p.owns.sorted = nil
 	sn.topology.countSubnet(p, s, false)
 	sn.touchRoute(p, s)
-	if p.reachable() {
+	if p.isUp() {
 		sn.emit(SubnetDown{Owner: p.name, Subnet: s, Addr: p.addr()})
 	}
 }
@@ -271,5 +271,4 @@ type subnetState struct {
 	subnets map[subnet.Subnet]node.Name // and by which neighbour we know, "": by our own files
 	sorted  []subnet.Subnet             // the same in order; nil: to be worked out
 	written map[subnet.Subnet]struct{}  // those of its host file, all with the default weight
-	asking  *timer.Timer                // see askAgain
 }

@@ -307,7 +307,7 @@ func (rp *reports) whyNoSession(w *Why, p *peer, f Found) {
 	case !p.session().hopByHop() && p.key() == nil && p.keyAsked():
 		w.add(WhyKeyUnknown, "the public key of %s is not known here, and it has not sent it yet", p.name)
 		w.suggest("import the host file of %s", p.name)
-	case rp.subnets.silent(p):
+	case rp.reach.silent(p):
 		w.add(WhyNoAnswer, "others say that %s is reachable, but it does not answer", p.name)
 		w.suggest("if %s is off, a member pretends that it has a connection: see %s dump edges | grep %s for who says so", p.name, f.Command, p.name)
 	case p.session().pending():

@@ -448,8 +448,13 @@ func PathText(n *control.NodeView) string {
 	}
 	switch n.Path {
 	case control.PathUnreachable:
-		if n.Connecting {
+		switch {
+		case n.Connecting:
 			return "connecting"
+		case n.Silent:
+			return "no answer"
+		case n.Claimed:
+			return "not proven"
 		}
 	case control.PathUDP:
 		return "direct (UDP)"

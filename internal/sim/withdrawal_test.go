@@ -191,3 +191,153 @@ func TestWhoeverIsOnlySaidToBeThereIsPassedOver(t *testing.T) {
 		t.Errorf("when it is there it is %s, want %s", got, announced)
 	}
 }
+
+// claims is a network in which mallory says that she is connected with off. All but off have the roster and know each other, without
+// a packet.
+type claims struct {
+	w                    *World
+	honest               []*Host
+	mallory, victim, off *Host
+	roll                 *signed
+}
+
+func newClaims(t *testing.T) *claims {
+	w := New(1)
+	hs := line(w, 4)
+	c := &claims{w: w, honest: hs[:3], mallory: hs[3], victim: hs[0], off: w.Add("off")}
+	c.victim.Record = true
+	c.off.Knows(hs[2], true)
+	hs[2].Knows(c.off, false)
+	c.roll = newSigned(t, append(slices.Clone(hs), c.off)...)
+	w.Run(5 * time.Second)
+	c.roll.tell(hs...)
+	w.Run(20 * time.Second)
+	return c
+}
+
+// claim has mallory say it once more.
+func (c *claims) claim() {
+	m := c.mallory
+	m.says(fmt.Sprintf("12 %x %s off 203.0.113.9 655 700000c 1", c.w.Rand.Uint32(), m.Name))
+	m.says(fmt.Sprintf("12 %x off %s 203.0.113.9 655 700000c 1", c.w.Rand.Uint32(), m.Name))
+	m.says(fmt.Sprintf("10 %x off %s", c.w.Rand.Uint32(), c.off.Subnet()))
+}
+
+// deny has her say the opposite, and waits until that is believed.
+func (c *claims) deny() {
+	c.mallory.says(fmt.Sprintf("13 %x %s off", c.w.Rand.Uint32(), c.mallory.Name))
+	c.mallory.says(fmt.Sprintf("13 %x off %s", c.w.Rand.Uint32(), c.mallory.Name))
+	c.w.Run(2 * time.Second)
+}
+
+// seesOff is what the victim says of off: whether it is reachable, whether others say so, and whether it does not answer.
+func (c *claims) seesOff() string {
+	for _, n := range c.victim.Core.Nodes() {
+		if n.Name == c.off.Name {
+			return fmt.Sprint(n.Reachable, n.Claimed, n.Silent)
+		}
+	}
+	return "nothing"
+}
+
+// told counts what the victim was told of off: that it can be reached, and that it cannot any more.
+func (c *claims) told() (ups, downs int) {
+	for _, e := range c.victim.Effects {
+		switch e := e.(type) {
+		case mesh.NodeUp:
+			if e.Node == c.off.Name {
+				ups++
+			}
+		case mesh.SubnetUp:
+			if e.Owner == c.off.Name {
+				ups++
+			}
+		case mesh.NodeDown:
+			if e.Node == c.off.Name {
+				downs++
+			}
+		}
+	}
+	return ups, downs
+}
+
+// A member can say as often as she likes that she is connected with one that is off: nobody is told that this can be reached, its
+// subnets come after those of others at once, and it is asked less and less often.
+func TestWhoeverIsOnlySaidToBeThereIsNotListed(t *testing.T) {
+	c := newClaims(t)
+	for _, h := range c.honest {
+		for _, n := range h.Core.Nodes() {
+			if n.Name != c.off.Name && !n.Reachable {
+				t.Errorf("%s does not believe that %s is there", h.Name, n.Name)
+			}
+		}
+	}
+	forgetEffects(c.honest)
+	starts := 0
+	c.w.OnSend = func(from, _ *Host, text string) {
+		if from == c.victim && strings.HasPrefix(text, "15 n00 off ") {
+			starts++
+		}
+	}
+	silent := false
+	for i := range 60 {
+		c.deny()
+		c.claim()
+		c.w.Run(time.Duration(i%15+1) * time.Second)
+		if got := c.seesOff(); got != "false true false" && got != "false true true" && got != "false false false" {
+			t.Fatalf("reachable, claimed, silent: %s", got)
+		} else if got == "false true true" {
+			silent = true
+		}
+		for _, o := range c.victim.Core.Subnets() {
+			if o.Owner == c.off.Name && o.Reachable && !o.Claimed {
+				t.Fatalf("%+v", o)
+			}
+		}
+	}
+	if ups, downs := c.told(); ups+downs > 0 {
+		t.Errorf("the victim was told of it %d and %d times", ups, downs)
+	}
+	if !silent || starts == 0 || starts > 20 {
+		t.Errorf("silent: %v; %d requests for a session in ten minutes", silent, starts)
+	}
+
+	c.off.Keep(c.roll.Clone())
+	c.off.Start(c.honest[2].Name)
+	c.w.Run(5 * time.Second)
+	if got := c.seesOff(); got != "true false false" {
+		t.Errorf("when it is there: reachable, claimed, silent: %s", got)
+	}
+	if ups, downs := c.told(); ups != 2 || downs > 0 {
+		t.Errorf("when it is there the victim is told of it and its subnet %d and %d times", ups, downs)
+	}
+}
+
+// A member that has gone is not kept there by somebody who says that it is connected with her.
+func TestWhoeverHasGoneIsNotKeptThereByClaims(t *testing.T) {
+	c := newClaims(t)
+	c.off.Keep(c.roll.Clone())
+	c.off.Start(c.honest[2].Name)
+	c.w.Run(30 * time.Second)
+	c.w.Ping(c.victim, c.off, func(_, _ Trace) {})
+	c.w.Run(10 * time.Second)
+	forgetEffects(c.honest)
+	for range 20 {
+		c.claim()
+		c.w.Run(10 * time.Millisecond)
+	}
+	c.off.Kill()
+	for range 40 {
+		for range 10 {
+			c.claim()
+			c.w.Run(10 * time.Millisecond)
+		}
+		c.w.Run(900 * time.Millisecond)
+	}
+	if got := c.seesOff(); got != "false true true" {
+		t.Errorf("reachable, claimed, silent: %s", got)
+	}
+	if ups, downs := c.told(); ups > 0 || downs != 1 {
+		t.Errorf("the victim was told of it %d and %d times", ups, downs)
+	}
+}

@@ -36,9 +36,11 @@ type Entry[O any] struct {
 	OwnerName node.Name // decides between entries that are otherwise equal
 	Reachable bool
 	Rank      Rank
+	Claimed   bool // Owner may not be there: whoever else has the same subnet is preferred
 }
 
-func (e *Entry[O]) usable() bool { return e.Reachable || e.OwnerName == "" }
+// usable tells whether e counts before others: whoever does not answer is asked for only if nobody else has the address.
+func (e *Entry[O]) usable() bool { return e.Reachable && e.Rank != Silent || e.OwnerName == "" }
 
 // guards tells whether e keeps others from taking parts of its subnet.
 func (e *Entry[O]) guards() bool {
@@ -284,7 +286,21 @@ func put[V any](table **bart.Table[*V], prefix netip.Prefix, now, was *V) {
 
 // order is the order of the entries of one prefix.
 func order[O any](a, b *Entry[O]) int {
-	return cmp.Or(cmp.Compare(b.Rank, a.Rank), Compare(a.Subnet, b.Subnet), cmp.Compare(a.OwnerName, b.OwnerName))
+	return cmp.Or(ifSo(a.gone(), b.gone()), ifSo(a.Claimed, b.Claimed), cmp.Compare(b.Rank, a.Rank), Compare(a.Subnet, b.Subnet), cmp.Compare(a.OwnerName, b.OwnerName))
+}
+
+// gone tells whether the owner cannot be reached.
+func (e *Entry[O]) gone() bool { return !e.Reachable && e.OwnerName != "" }
+
+// ifSo puts what is so behind what is not.
+func ifSo(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
 }
 
 // macPrefix stands for a MAC address in a table of its own.

@@ -23,11 +23,16 @@ func must(t testing.TB, text string) Subnet {
 
 func TestLookup(t *testing.T) {
 	entry := func(subnet string, owner node.Name, reachable bool) Entry[string] {
-		return Entry[string]{must(t, subnet), "node " + string(owner), owner, reachable, Announced}
+		return Entry[string]{must(t, subnet), "node " + string(owner), owner, reachable, Announced, false}
 	}
 	silent := func(subnet string, owner node.Name) Entry[string] {
 		e := entry(subnet, owner, true)
 		e.Rank = Silent
+		return e
+	}
+	claimed := func(subnet string, owner node.Name) Entry[string] {
+		e := entry(subnet, owner, true)
+		e.Claimed = true
 		return e
 	}
 	for _, c := range []struct {
@@ -54,6 +59,12 @@ func TestLookup(t *testing.T) {
 			silent("10.0.0.0/8#1", "a"), entry("10.0.0.0/8#2", "b", true)}, "10.1.2.3", "10.0.0.0/8#2", "b"},
 		{"a silent owner that is the only one counts", []Entry[string]{
 			silent("10.0.0.0/8", "a"), entry("10.0.0.0/8", "b", false)}, "10.1.2.3", "10.0.0.0/8", "a"},
+		{"a silent owner comes after one of a shorter prefix", []Entry[string]{
+			silent("10.1.0.0/16", "a"), entry("10.0.0.0/8", "b", true)}, "10.1.2.3", "10.0.0.0/8", "b"},
+		{"an owner that is only claimed to be there comes after another one of the same prefix", []Entry[string]{
+			claimed("10.0.0.0/8#1", "a"), entry("10.0.0.0/8#2", "b", true)}, "10.1.2.3", "10.0.0.0/8#2", "b"},
+		{"an owner that is only claimed to be there comes before one of a shorter prefix", []Entry[string]{
+			claimed("10.1.0.0/16", "a"), entry("10.0.0.0/8", "b", true)}, "10.1.2.3", "10.1.0.0/16", "a"},
 		{"if nobody is reachable an unreachable owner is told", []Entry[string]{
 			entry("10.1.0.0/16", "a", false)}, "10.1.2.3", "10.1.0.0/16", "a"},
 		{"a broadcast subnet counts as reachable", []Entry[string]{
@@ -83,8 +94,8 @@ func TestLookupMAC(t *testing.T) {
 	heavy := s
 	heavy.Weight = 20
 	table := Build([]Entry[int]{
-		{heavy, 1, "a", true, Announced}, {s, 2, "c", true, Announced}, {s, 3, "b", true, Announced}, {s, 4, "a", false, Announced},
-		{must(t, "02:00:00:00:00:02"), 5, "a", false, Announced},
+		{heavy, 1, "a", true, Announced, false}, {s, 2, "c", true, Announced, false}, {s, 3, "b", true, Announced, false}, {s, 4, "a", false, Announced, false},
+		{must(t, "02:00:00:00:00:02"), 5, "a", false, Announced, false},
 	})
 	if e, ok := table.LookupMAC(s.MAC()); !ok || e.Owner != 3 {
 		t.Errorf("found %v, %v; want the reachable owner with the smallest weight and name", e, ok)
@@ -106,7 +117,7 @@ func TestLookupEqualsWalk(t *testing.T) {
 			a := netip.AddrFrom4([4]byte{10, byte(rnd.IntN(3)), byte(rnd.IntN(3)), byte(rnd.IntN(3))})
 			s := FromPrefix(netip.PrefixFrom(a, rnd.IntN(33)))
 			s.Weight = rnd.IntN(3)
-			entries = append(entries, Entry[int]{s, i, node.Name(fmt.Sprintf("n%d", rnd.IntN(5))), rnd.IntN(2) == 0, Announced})
+			entries = append(entries, Entry[int]{s, i, node.Name(fmt.Sprintf("n%d", rnd.IntN(5))), rnd.IntN(2) == 0, Announced, false})
 		}
 		table := Build(entries)
 		slices.SortStableFunc(entries, func(a, b Entry[int]) int {
@@ -132,7 +143,7 @@ func many(n int) []Entry[int] {
 	entries := make([]Entry[int], n)
 	for i := range entries {
 		a := netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 0})
-		entries[i] = Entry[int]{FromPrefix(netip.PrefixFrom(a, 24)), i, node.Name(fmt.Sprint("n", i)), i%10 != 0, Rank(i % 3)}
+		entries[i] = Entry[int]{FromPrefix(netip.PrefixFrom(a, 24)), i, node.Name(fmt.Sprint("n", i)), i%10 != 0, Rank(i % 3), false}
 	}
 	return entries
 }
@@ -238,7 +249,7 @@ func TestChangedTableEqualsBuiltOne(t *testing.T) {
 			s = FromMAC([6]byte{2, 0, 0, 0, 0, byte(rnd.IntN(4))})
 		}
 		s.Weight = rnd.IntN(2)
-		return Entry[int]{s, 0, node.Name(fmt.Sprintf("n%d", rnd.IntN(4))), rnd.IntN(3) > 0, Rank(rnd.IntN(3))}
+		return Entry[int]{s, 0, node.Name(fmt.Sprintf("n%d", rnd.IntN(4))), rnd.IntN(3) > 0, Rank(rnd.IntN(4)) + Silent, rnd.IntN(3) == 0}
 	}
 	type key struct {
 		s Subnet

@@ -52,11 +52,10 @@ var catalogue = []Entry{
 		Signed: "Refused: news is believed, and passed on, about members only",
 	},
 	{
-		Name:     "connections of members that are away",
-		Does:     "announces connections of members that are off",
-		Trust:    "Believed until one of the two says otherwise: they seem reachable, by way of her",
-		Signed:   "They are listed as reachable until somebody has packets for one of them: then it is listed as not answering, and other owners of its subnets are preferred (`TestWhoeverIsOnlySaidToBeThereIsPassedOver`). Nothing can be read, said or received in the name of these members",
-		Unsigned: true,
+		Name:   "connections of members that are away",
+		Does:   "announces connections of members that are off",
+		Trust:  "Believed until one of the two says otherwise: they seem reachable, by way of her",
+		Signed: "Refused in effect: who has not proven by a session or a login that it is there is not listed as reachable, no script or event says that it is, and other owners of its subnets are preferred (`TestWhoeverIsOnlySaidToBeThereIsNotListed`, `TestWhoeverHasGoneIsNotKeptThereByClaims`). In a network of more than 100 members it is listed until somebody has packets for it (`TestWhoeverIsOnlySaidToBeThereIsPassedOver`). Nothing can be read, said or received in the name of these members",
 	},
 	{
 		Name:   "the identity of a node that nobody has met",

@@ -226,7 +226,7 @@ func inventsConnections(f *field) bool {
 		attack.Edge("frank", "dave", f.at(), modern), attack.Edge("dave", "frank", f.at(), modern),
 	)
 	f.settle()
-	return f.alice.sees("dave").reachable && f.alice.sees("frank").reachable
+	return f.within(func() bool { return f.alice.sees("dave").reachable && f.alice.sees("frank").reachable })
 }
 
 // becomesDave has bob make a session with dave, whom mallory plays with a key of her own.

@@ -39,8 +39,8 @@ var parts = map[string]partOf{
 		keeps: "peer.topo conn.news",
 	},
 	"reach": {
-		files: "reach pass",
-		calls: "topology subnets links dialer sessions",
+		files: "reach presence pass",
+		calls: "roll topology subnets links dialer sessions",
 		keeps: "peer.reach",
 	},
 	"subnets": {
@@ -81,7 +81,7 @@ var parts = map[string]partOf{
 	},
 	"sessions": {
 		files: "session sptps second legacy_session",
-		calls: "reach keyring links addresses paths forwarding subnets",
+		calls: "reach keyring links addresses paths forwarding",
 		keeps: "peer.keys contact.starts",
 	},
 	"reports": {
