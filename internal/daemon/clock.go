@@ -14,42 +14,35 @@ import (
 const (
 	// napLength is the shortest sleep that matters.
 	napLength = 2 * time.Second
-	// heldLength is how late a tick must be to count as being stopped as a whole:
+	// heldLength is how late a timer must be to count as being stopped as a whole:
 	// by a signal, a debugger, or with the virtual machine.
 	heldLength = 5 * time.Second
 )
 
-// clocks is one reading of all clocks.
-type clocks struct {
-	running time.Time     // has the monotonic clock
-	slept   time.Duration // how long the machine has slept since it was started, if known
-}
+const (
+	wasAsleep  = "the machine was asleep"
+	wasStopped = "this process was stopped for a while"
+)
 
-// since says what has happened between two readings that should be so far
-// apart, "" for nothing of note.
-func (c clocks) since(before clocks, apart time.Duration) string {
-	switch {
-	case c.slept-before.slept >= napLength:
-		return "the machine was asleep"
-	case c.running.Sub(before.running) >= apart+heldLength:
-		return "this process was stopped for a while"
-	}
-	return ""
-}
+// sleptSince reports whether the machine has slept between two readings of how long it has since it was started.
+func sleptSince(before, now time.Duration) bool { return now-before >= napLength }
+
+// stoppedSince reports whether this process was stopped while it waited for a timer; zero: for none.
+func stoppedSince(due, now time.Time) bool { return !due.IsZero() && now.Sub(due) >= heldLength }
 
 // watchClocks tells the protocol core when the machine has slept.
 func (d *Daemon) watchClocks(ctx context.Context) {
-	ticks, every := clockTicks(ctx)
-	last := readClocks()
+	ticks := clockTicks(ctx)
+	last := readSlept()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticks:
 		}
-		now := readClocks()
-		if reason := now.since(last, every); reason != "" {
-			d.core.event(mesh.NetworkChanged{Reason: reason})
+		now := readSlept()
+		if sleptSince(last, now) {
+			d.core.event(mesh.NetworkChanged{Reason: wasAsleep})
 		}
 		last = now
 	}
@@ -57,7 +50,7 @@ func (d *Daemon) watchClocks(ctx context.Context) {
 
 // secondTicks are ticks of a clock that stands still during sleep: they have to be frequent, so that
 // little time is lost after it. They end with ctx.
-func secondTicks(ctx context.Context) (<-chan struct{}, time.Duration) {
+func secondTicks(ctx context.Context) <-chan struct{} {
 	ticks := make(chan struct{}, 1)
 	go func() {
 		tick := time.NewTicker(time.Second)
@@ -71,5 +64,5 @@ func secondTicks(ctx context.Context) (<-chan struct{}, time.Duration) {
 			}
 		}
 	}()
-	return ticks, time.Second
+	return ticks
 }

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-func TestTicksOfTheClockThatGoesOnDuringSleep(t *testing.T) {
+func TestTicksOfTheClockOnTheWall(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	ticks, err := bootTicks(ctx, time.Millisecond)
+	ticks, err := wallTicks(ctx, time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,7 @@ type core struct {
 	reports chan mesh.Event
 	calls   chan func()
 	shares  shares        // of connections in its time
+	due     time.Time     // when the timer that run waits for is, zero: for none
 	done    chan struct{} // closed when it has ended
 }
 
@@ -89,16 +90,16 @@ func (c *core) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case e := <-c.events:
-			began = time.Now()
+			began = c.awoke(time.Now())
 			c.handle(e, requests)
 		case e := <-c.reports:
-			began = time.Now()
+			began = c.awoke(time.Now())
 			c.mesh.Handle(began, e)
 		case fn := <-c.calls:
 			fn()
-			began = time.Now()
+			began = c.awoke(time.Now())
 		case <-timer.C:
-			began = time.Now()
+			began = c.awoke(time.Now())
 		}
 		c.drain(requests)
 		now := time.Now()
@@ -111,11 +112,22 @@ func (c *core) run(ctx context.Context) {
 			clear(requests)
 		}
 		wait := time.Hour
+		c.due = time.Time{}
 		if at := c.mesh.Deadline(); !at.IsZero() {
-			wait = max(time.Until(at), 0)
+			now = time.Now()
+			wait = max(at.Sub(now), 0)
+			c.due = now.Add(wait)
 		}
 		timer.Reset(wait)
 	}
+}
+
+// awoke tells the protocol core if this process was stopped before now, and returns that.
+func (c *core) awoke(now time.Time) time.Time {
+	if stoppedSince(c.due, now) {
+		c.mesh.Handle(now, mesh.NetworkChanged{Reason: wasStopped})
+	}
+	return now
 }
 
 // drain takes in what else is queued, so that the effects of all of it are

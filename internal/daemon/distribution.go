@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/inside"
@@ -97,18 +98,30 @@ func (s *distribution) run(ctx context.Context) {
 	}
 }
 
-// lookEvery is how often it is looked whether other programs have added host files. A newcomer who is
-// reachable is reason enough to look at once.
-const lookEvery = 10 * time.Second
+// lookEvery is how often it is looked whether other programs have added host files where the system does not tell, and
+// checkEvery where it does: a file system of another machine does not. A newcomer who is reachable is reason enough to look at once.
+const (
+	lookEvery  = 10 * time.Second
+	checkEvery = 10 * time.Minute
+	// hostsSettle is how long after a change of the directory it is looked at.
+	hostsSettle = time.Second
+)
 
 // watchHosts tells the others about newcomers that have been let in by somebody else than the daemon: by a
 // boot node that runs beside it, or by hand.
 func (s *distribution) watchHosts(ctx context.Context) {
-	tick := time.NewTicker(lookEvery)
+	dir := s.d.opts.Layout.Hosts()
+	changed := make(chan struct{}, 1)
+	ended, err := confdir.WatchDir(ctx, dir, changed)
+	every := lookEvery
+	if err == nil {
+		every = checkEvery
+	}
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	var seen time.Time
 	for {
-		if info, err := os.Stat(s.d.opts.Layout.Hosts()); err == nil && !info.ModTime().Equal(seen) {
+		if info, err := os.Stat(dir); err == nil && !info.ModTime().Equal(seen) {
 			seen = info.ModTime()
 			if fresh, dropped, err := s.store.Survey(); err == nil {
 				for _, n := range dropped {
@@ -120,8 +133,17 @@ func (s *distribution) watchHosts(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-ended:
+			ended = nil
+			tick.Reset(lookEvery)
 		case <-tick.C:
 		case <-s.hosts:
+		case <-changed:
+			select { // more may come, and it may not be written yet
+			case <-ctx.Done():
+				return
+			case <-time.After(hostsSettle):
+			}
 		}
 	}
 }
