@@ -296,3 +296,14 @@ func BenchmarkShared(b *testing.B) {
 		k.Shared(pub)
 	}
 }
+
+// TestTheTableChangesNothing: signatures are the same before and after it is used.
+func TestTheTableChangesNothing(t *testing.T) {
+	multiplied.Store(0)
+	first := FromSeed([32]byte{1})
+	sig := first.Sign([]byte("x"))
+	multiplied.Store(tableAfter)
+	if second := FromSeed([32]byte{1}); second.public != first.public || second.Sign([]byte("x")) != sig {
+		t.Error("with the table it is another signature")
+	}
+}

@@ -108,10 +108,12 @@ func (rl *relays) talkingTo(p *peer) {
 	if !rl.cfg.Echoes && !rl.cfg.AutoConnect {
 		return
 	}
+	if !r.listed || first {
+		rl.tickSoon()
+	}
 	if !r.listed {
 		r.listed = true
 		rl.talking = append(rl.talking, p)
-		rl.tickSoon()
 	}
 	if r.chosen != nil { // its UDP path is to stay open
 		rl.paths.keepOpen(r.chosen.relay)
@@ -128,8 +130,20 @@ func (rl *relays) tickSoon() {
 // checkRelays measures the paths that are due. It runs each relayTick, while we talk to somebody.
 func (rl *relays) checkRelays() {
 	rl.sweepTalking()
-	if len(rl.talking) > 0 {
+	talk := false
+	var end time.Time
+	for _, p := range rl.talking {
+		if rl.now.Sub(p.relaying().own) <= talkingFor {
+			talk = true
+		} else {
+			end = earlier(end, p.relaying().own.Add(keepTrying+1)) // of the talk
+		}
+	}
+	switch {
+	case talk:
 		rl.tickSoon()
+	case !end.IsZero():
+		rl.by(&rl.tick, end, rl.checkRelays)
 	}
 	for _, p := range rl.talking {
 		if rl.now.Sub(p.relaying().own) <= talkingFor {

@@ -542,12 +542,13 @@ func (ps *paths) lookBy(due time.Time) {
 }
 
 // due is when checkPeer has something to do, zero if that depends on what happens. As long as there is traffic
-// for p, that is always.
+// for p, and not yet a direct path by UDP, that is always.
 func (ps *paths) due(p *peer) (at time.Time) {
 	if ps.nodes[p.name] != p || p == ps.self || !p.reachable() {
 		return at
 	}
-	if ps.now.Sub(p.paths.active) < keepTrying {
+	active := ps.now.Sub(p.paths.active) < keepTrying
+	if active && !(p.usable() && ps.reach.effectiveVia(p) == p) {
 		return ps.now
 	}
 	at = p.session().checkDue()
@@ -560,7 +561,7 @@ func (ps *paths) due(p *peer) (at time.Time) {
 			at = earlier(at, r.toldAt.Add(toldMTUFor))
 		}
 	}
-	if p.conn() != nil {
+	if active || p.conn() != nil {
 		at = earlier(at, ps.tryDue(p))
 	}
 	return at

@@ -183,3 +183,31 @@ func TestIdleNodesSleep(t *testing.T) {
 		})
 	}
 }
+
+// TestAPacketNowAndThenWakesLittle: for some seconds after each packet the paths in use are looked after. Where it
+// went straight to a node that answers, there is little to look after.
+func TestAPacketNowAndThenWakesLittle(t *testing.T) {
+	t.Parallel()
+	w := New(1)
+	a, b := w.Add("a"), w.Add("b")
+	a.Knows(b, true)
+	b.Knows(a, false)
+	b.Start()
+	a.Start("b")
+	w.Run(10 * time.Minute)
+	const (
+		packets = 20
+		// For each packet: the packet, an echo each two seconds while it is new and their answers, the end of it.
+		each = 14
+	)
+	before := a.Wakes
+	for range packets {
+		w.Send(a, b, 100, func(Trace) {})
+		w.Run(30 * time.Second)
+	}
+	if wakes := a.Wakes - before; wakes > 120+packets*each {
+		t.Errorf("woken %d times by %d packets", wakes, packets)
+	} else {
+		t.Logf("woken %d times", wakes)
+	}
+}
