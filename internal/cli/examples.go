@@ -21,6 +21,7 @@ var examples = map[string]string{
 	"retry":              "tincan retry",
 	"connect":            "tincan connect carol",
 	"disconnect":         "tincan disconnect carol",
+	"proxy":              "tincan proxy --socks 127.0.0.1:1080 --http 127.0.0.1:8080\ntincan proxy -L 8081:web:80 -R 22:127.0.0.1:22",
 	"exec":               "tincan exec -- sh\ntincan exec -- ssh bob\ntincan exec -- ./server --listen :80",
 	"service install":    "tincan service install\ntincan -n home service install --dry-run",
 	"service uninstall":  "tincan service uninstall",

@@ -221,7 +221,7 @@ func (z *Zone) Addrs(host string) []netip.Addr {
 	if name, ok := strings.CutSuffix(key, "."+z.domain); ok {
 		key = name
 	}
-	if list := z.holders(key); len(list) > 0 {
+	if list := z.holdersOf(key); len(list) > 0 {
 		return list[0].addrs
 	}
 	return nil

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/net/proxy"
 	"golang.org/x/sys/unix"
 
 	"tincan/internal/lab"
@@ -316,4 +318,90 @@ func TestExecWithoutRoot(t *testing.T) {
 	}
 	waiting.Kill()
 	w.eventually("the program has ended with the node", patience, func() bool { return probes("wait") == 0 })
+}
+
+// proxying starts "tincan proxy ARGS" of an ordinary user, and waits until it serves.
+func (n *node) proxying(args ...string) *lab.Process {
+	n.w.Helper()
+	p, err := n.StartCommand(n.asUser(append([]string{"proxy"}, args...)...))
+	n.w.must(err)
+	n.w.must(p.WaitLog("SOCKS 5 at", patience))
+	return p
+}
+
+// through connects from the host through its SOCKS proxy and returns what comes.
+func (n *node) through(to string) (string, error) {
+	d, err := proxy.SOCKS5("tcp", "127.0.0.1:1080", nil, hostDialer{n})
+	if err != nil {
+		return "", err
+	}
+	c, err := d.Dial("tcp", to)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	b, err := io.ReadAll(c)
+	return string(b), err
+}
+
+type hostDialer struct{ n *node }
+
+func (d hostDialer) Dial(network, address string) (net.Conn, error) {
+	return d.n.Dial(context.Background(), network, address)
+}
+
+func TestProxyWithoutRoot(t *testing.T) {
+	t.Parallel()
+	alice, bob := rootlessPair(t)
+	w := alice.w
+	vpn := alice.vpn("ip4")
+	alice.greets(netip.AddrPortFrom(vpn, 80), "hello from alice")
+	bob.greets(netip.MustParseAddrPort("127.0.0.1:8022"), "hello from bob")
+	own, err := netip.ParsePrefix(bob.text(bob.asUser("get", "Ifconfig")))
+	w.must(err)
+
+	p := bob.proxying("--socks", "127.0.0.1:1080", "--http", "127.0.0.1:8080", "-L", "8081:alice:80", "-R", "22:127.0.0.1:8022")
+	for _, to := range []string{"alice:80", "alice.home.internal:80", vpn.String() + ":80"} {
+		if got, err := bob.through(to); got != "hello from alice" {
+			t.Errorf("SOCKS to %s: %q, %v", to, got, err)
+		}
+	}
+	for to, want := range map[string]string{
+		"127.0.0.1:8022":                    "not allowed",      // the machine itself
+		own.Addr().String() + ":22":         "not allowed",      // the node itself
+		"169.254.169.254:80":                "not allowed",      // link-local: metadata of a cloud
+		alice.Addr("ip4").String() + ":655": "not allowed",      // outside of the VPN
+		"8.8.8.8:53":                        "not allowed",      // the same
+		"example.org:80":                    "host unreachable", // no node
+		vpn.String() + ":81":                "refused",          // nobody listens
+	} {
+		if got, err := bob.through(to); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("SOCKS to %s: %q, %v; want %q", to, got, err, want)
+		}
+	}
+	c, err := bob.Dial(t.Context(), "tcp", "127.0.0.1:8080")
+	w.must(err)
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	fmt.Fprint(c, "CONNECT alice:80 HTTP/1.1\r\nHost: alice:80\r\n\r\n")
+	answer, err := io.ReadAll(c)
+	if !strings.HasPrefix(string(answer), "HTTP/1.1 200 ") || !strings.HasSuffix(string(answer), "\r\n\r\nhello from alice") {
+		t.Errorf("HTTP: %q, %v", answer, err)
+	}
+	if got := bob.text(bob.probe("get", "tcp", "127.0.0.1:8081")); got != "hello from alice" {
+		t.Errorf("-L: %q", got)
+	}
+	if got := alice.text(alice.probe("get", "tcp", netip.AddrPortFrom(own.Addr(), 22).String())); got != "hello from bob" {
+		t.Errorf("-R: %q", got)
+	}
+	w.must(p.Signal(syscall.SIGTERM))
+	w.must(p.Wait(patience))
+
+	if status, text := bob.exits(bob.asUser("proxy", "--socks", "0.0.0.0:1080")); status != 1 || !strings.Contains(text, "--password-file") {
+		t.Errorf("at all addresses, without a password: status %d, %s", status, text)
+	}
+	if status, text := bob.exits(bob.asUser("proxy")); status != 1 || !strings.Contains(text, "nothing is to be served") {
+		t.Errorf("nothing: status %d, %s", status, text)
+	}
 }

@@ -10,6 +10,6 @@ import (
 // Commands are these commands.
 func Commands(e *env.Env) []*cobra.Command {
 	return []*cobra.Command{
-		upCommand(e), downCommand(e), restartCommand(e), reloadCommand(e), retryCommand(e), connectCommand(e), disconnectCommand(e), execCommand(e),
+		upCommand(e), downCommand(e), restartCommand(e), reloadCommand(e), retryCommand(e), connectCommand(e), disconnectCommand(e), execCommand(e), proxyCommand(e),
 	}
 }

@@ -1,0 +1,304 @@
+package rootless
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"tincan/internal/control"
+	"tincan/internal/daemon"
+	"tincan/internal/device"
+	"tincan/internal/mesh"
+	"tincan/internal/proxyserver"
+	"tincan/internal/userns"
+)
+
+// Stack is a network without an interface of this machine: a namespace, or a network stack of this process.
+type Stack interface {
+	Device() device.Device // belongs to the node
+	DialContext(ctx context.Context, network string, to netip.AddrPort) (net.Conn, error)
+	Listen(network string, at netip.AddrPort) (net.Listener, error)
+	ListenPacket(network string, at netip.AddrPort) (net.PacketConn, error)
+	Close()
+}
+
+// NewStack makes a network stack of this process with these addresses.
+type NewStack func(addresses []netip.Prefix) (Stack, error)
+
+// ProxyOptions say what a proxy serves. At least one thing must be asked for.
+type ProxyOptions struct {
+	SOCKS, HTTP []string                 // addresses of this machine, HOST:PORT
+	In          []proxyserver.Forwarding // from this machine into the network (-L)
+	Out         []proxyserver.Forwarding // from the network to this machine and beyond (-R)
+	Login       string                   // USER:PASSWORD for SOCKS and HTTP; "" for none
+	// Userspace is a stack of this process; nil if there is none in this program. It is used where namespaces are forbidden, and with Always.
+	Userspace NewStack
+	Always    bool
+	// Ready is told where something is served, as text for people.
+	Ready func(lines []string)
+}
+
+// errNothing is the error of a proxy that is to serve nothing.
+var errNothing = errors.New("nothing is to be served: give at least one of --socks, --http, -L and -R")
+
+// Check finds what is wrong with the options before anything is started.
+func (p *ProxyOptions) Check() error {
+	if len(p.SOCKS)+len(p.HTTP)+len(p.In)+len(p.Out) == 0 {
+		return errNothing
+	}
+	for _, at := range append(append([]string{}, p.SOCKS...), p.HTTP...) {
+		host, _, err := net.SplitHostPort(at)
+		if err != nil {
+			return fmt.Errorf("%.100q is no address to listen at: HOST:PORT is expected", at)
+		}
+		a, err := netip.ParseAddr(host)
+		if local := host == "localhost" || err == nil && a.IsLoopback(); !local && p.Login == "" {
+			return &hinted{fmt.Errorf("other machines could use a proxy at %.100s", at), "listen at 127.0.0.1, or have users log in: --password-file FILE"}
+		}
+	}
+	return nil
+}
+
+// hinted is an error with advice.
+type hinted struct {
+	error
+	tip string
+}
+
+func (h *hinted) Hint() string  { return h.tip }
+func (h *hinted) Unwrap() error { return h.error }
+
+// Proxy runs a node and serves proxies for its network until ctx ends, or a signal does.
+func Proxy(ctx context.Context, o Options, p ProxyOptions) error {
+	if err := p.Check(); err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	// What is taken of this machine comes first: an address that is in use is told at once.
+	var open listeners
+	defer open.close()
+	socks, err := open.listen(p.SOCKS)
+	if err != nil {
+		return err
+	}
+	https, err := open.listen(p.HTTP)
+	if err != nil {
+		return err
+	}
+	in := make([]net.Listener, len(p.In))
+	for i, f := range p.In {
+		bind := f.Bind
+		if bind == "" {
+			bind = "127.0.0.1"
+		}
+		list, err := open.listen([]string{net.JoinHostPort(bind, fmt.Sprint(f.Port))})
+		if err != nil {
+			return err
+		}
+		in[i] = list[0]
+	}
+
+	var stack Stack
+	defer func() {
+		if stack != nil {
+			stack.Close()
+		}
+	}()
+	r, err := start(ctx, o, func(a daemon.Attachment) (device.Device, error) {
+		var err error
+		if stack, err = p.stack(o, a); err != nil {
+			return nil, err
+		}
+		return stack.Device(), nil
+	})
+	if err != nil {
+		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			return nil
+		}
+		return err
+	}
+	if !o.others(ctx, r) && ctx.Err() == nil {
+		o.noOthers()
+	}
+	known := daemon.DirectoryOf(r.node)
+	s := &proxyserver.Server{Network: inner{stack, known}, Login: p.Login, Log: func(text string) {
+		o.Log(control.LogRecord{Time: time.Now(), Priority: mesh.Info, Text: text})
+	}}
+	var serving sync.WaitGroup
+	ctx, end := context.WithCancel(ctx)
+	defer serving.Wait()
+	defer end()
+	failed := make(chan error, 1)
+	run := func(f func() error) {
+		serving.Go(func() {
+			if err := f(); err != nil && ctx.Err() == nil {
+				select {
+				case failed <- err:
+				default:
+				}
+			}
+		})
+	}
+	var lines []string
+	for _, l := range socks {
+		lines = append(lines, fmt.Sprintf("SOCKS 5 at %s", l.Addr()))
+		run(func() error { return s.SOCKS(ctx, l) })
+	}
+	for _, l := range https {
+		lines = append(lines, fmt.Sprintf("HTTP proxy at http://%s", l.Addr()))
+		run(func() error { return s.HTTP(ctx, l) })
+	}
+	for i, f := range p.In {
+		lines = append(lines, fmt.Sprintf("%s leads to %s in the network", in[i].Addr(), net.JoinHostPort(f.Host, fmt.Sprint(f.To))))
+		run(func() error { return s.Forward(ctx, in[i], f.String(), s.Dial(f.Host, f.To)) })
+	}
+	for _, f := range p.Out {
+		list, err := outward(stack, known, f)
+		if err != nil {
+			return errors.Join(fmt.Errorf("forwarding port %d of the network: %w", f.Port, err), r.end())
+		}
+		to := net.JoinHostPort(f.Host, fmt.Sprint(f.To))
+		for _, l := range list {
+			open.all = append(open.all, l)
+			lines = append(lines, fmt.Sprintf("%s in the network leads to %s", l.Addr(), to))
+			run(func() error {
+				return s.Forward(ctx, l, f.String(), func(ctx context.Context) (net.Conn, error) {
+					var d net.Dialer
+					return d.DialContext(ctx, "tcp", to)
+				})
+			})
+		}
+	}
+	if p.Ready != nil && ctx.Err() == nil {
+		p.Ready(lines)
+	}
+	select {
+	case <-ctx.Done():
+		return r.end()
+	case err := <-failed:
+		return errors.Join(err, r.end())
+	case err := <-r.ended:
+		return err
+	}
+}
+
+// stack makes the network: a namespace where that is permitted, else a stack of this process if there is one.
+func (p *ProxyOptions) stack(o Options, a daemon.Attachment) (Stack, error) {
+	if p.Always && p.Userspace == nil {
+		return nil, &hinted{errors.New("this program was built without the userspace stack"), "use one of the released packages, or build with: make, or go build -tags netstack ./cmd/tincan"}
+	}
+	var refused error
+	if !p.Always {
+		n, err := userns.Start(userns.Config{Interface: a.Interface, Addresses: a.Addresses}, nil, nil, nil)
+		if err == nil {
+			packets, streams := n.Queries() // nobody is there who could ask
+			packets.Close()
+			streams.Close()
+			return n, nil
+		}
+		if refused = err; !userns.IsForbidden(err) || p.Userspace == nil {
+			return nil, err
+		}
+	}
+	if refused != nil {
+		o.Log(control.LogRecord{Time: time.Now(), Priority: mesh.Info, Text: refused.Error() + "; the userspace stack is used"})
+	}
+	return p.Userspace(a.Addresses)
+}
+
+// listeners are sockets of this machine.
+type listeners struct{ all []net.Listener }
+
+func (l *listeners) listen(at []string) (list []net.Listener, err error) {
+	for _, a := range at {
+		one, err := net.Listen("tcp", a)
+		if err != nil {
+			return nil, err
+		}
+		l.all, list = append(l.all, one), append(list, one)
+	}
+	return list, nil
+}
+
+func (l *listeners) close() {
+	for _, one := range l.all {
+		one.Close()
+	}
+}
+
+// outward listens in the network: at the address that a forwarding names, else at all of this node.
+func outward(stack Stack, known daemon.Directory, f proxyserver.Forwarding) (list []net.Listener, err error) {
+	for _, p := range known.Own() {
+		if f.Bind != "" && f.Bind != p.Addr().String() && f.Bind != "*" && f.Bind != "0.0.0.0" && f.Bind != "::" {
+			continue
+		}
+		l, err := stack.Listen("tcp", netip.AddrPortFrom(p.Addr(), f.Port))
+		if err != nil {
+			for _, l := range list {
+				l.Close()
+			}
+			return nil, err
+		}
+		list = append(list, l)
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("%.50q is no address of this node in the VPN", f.Bind)
+	}
+	return list, nil
+}
+
+// inner is the network of a node as proxies use it: only what other nodes have can be reached.
+type inner struct {
+	Stack
+	known daemon.Directory
+}
+
+// Resolve finds the addresses of a node by its name. An address must belong to another node.
+func (n inner) Resolve(host string) ([]netip.Addr, error) {
+	a, err := netip.ParseAddr(host)
+	if err != nil {
+		list := n.known.Lookup(host)
+		if len(list) == 0 {
+			return nil, fmt.Errorf("%.255q: %w in the network", host, proxyserver.ErrNoHost)
+		}
+		var may []netip.Addr
+		for _, a := range list {
+			if n.refuses(a) == "" {
+				may = append(may, a)
+			}
+		}
+		if len(may) == 0 {
+			return nil, &proxyserver.Refusal{Host: host, Why: n.refuses(list[0])}
+		}
+		return may, nil
+	}
+	a = a.Unmap()
+	if why := n.refuses(a); why != "" {
+		return nil, &proxyserver.Refusal{Host: host, Why: why}
+	}
+	return []netip.Addr{a}, nil
+}
+
+// refuses says why no connection is made to an address, "" if one is.
+func (n inner) refuses(a netip.Addr) string {
+	switch {
+	case a.IsLoopback() || a.IsUnspecified():
+		return "this is an address of the machine itself"
+	case a.IsLinkLocalUnicast() || a.IsMulticast() || a.Zone() != "":
+		return "link-local and multicast addresses are not in the network"
+	}
+	switch owner, self := n.known.Owner(a); {
+	case owner == "":
+		return "no node of the network has this address"
+	case self:
+		return "this is an address of the node itself"
+	}
+	return ""
+}
