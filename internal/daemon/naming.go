@@ -33,8 +33,9 @@ type naming struct {
 
 	announced map[node.Name]map[subnet.Subnet]struct{} // belongs to the protocol core's goroutine
 
+	rules    names.Rules     // of this system, nil if it has none: then there may be systemd-resolved
 	resolved *names.Resolved // nil: it is not told anything, or not any more
-	told     names.Link      // what it was told last
+	told     names.Link      // what either was told last
 	locked   bool            // this process has lost the right to tell it more
 
 	mu         sync.Mutex
@@ -48,7 +49,7 @@ const hostsDelay = time.Second
 
 // newNaming makes what Names asks for.
 func newNaming(d *Daemon) *naming {
-	n := &naming{d: d, touched: make(chan struct{}, 1), news: make(chan struct{}, 1), announced: map[node.Name]map[subnet.Subnet]struct{}{}}
+	n := &naming{d: d, rules: names.SystemRules(), touched: make(chan struct{}, 1), news: make(chan struct{}, 1), announced: map[node.Name]map[subnet.Subnet]struct{}{}}
 	s := d.network().Settings
 	var err error
 	n.domain, err = s.NamesDomain(d.opts.Layout.NetName)
@@ -223,6 +224,7 @@ func (n *naming) begin(ctx context.Context) {
 	if d.opts.Attach != nil || d.opts.Process == nil && n.zone == nil || n.domain == "" {
 		return
 	}
+	n.clearRules()
 	if n.zone == nil || s.Names == config.NamesHosts {
 		// What is said of an interface that we have made has gone with it.
 		iface := d.netif.Name()
@@ -235,6 +237,9 @@ func (n *naming) begin(ctx context.Context) {
 		return
 	}
 	n.clearHosts()
+	if n.rules != nil {
+		return // run will write them, when queries are answered
+	}
 	var err error
 	if n.resolved, err = names.FindResolved(ctx); err != nil {
 		d.log.printf(2, mesh.Info, "systemd-resolved is not asked: %v", err)
@@ -264,6 +269,19 @@ func (n *naming) clearHosts() {
 		n.d.log.failed(0, mesh.Warning, err)
 	case changed:
 		n.d.log.printf(1, mesh.Info, "removed the names in %s from %s", n.domain, names.HostsFile)
+	}
+}
+
+// clearRules removes what this system keeps about the domain.
+func (n *naming) clearRules() {
+	if n.rules == nil {
+		return
+	}
+	switch changed, err := n.rules.Clear(n.domain); {
+	case err != nil:
+		n.d.log.failed(0, mesh.Warning, err)
+	case changed:
+		n.d.log.printf(1, mesh.Info, "removed the rules for %s from %v", n.domain, n.rules)
 	}
 }
 
@@ -361,7 +379,7 @@ func (n *naming) answering(at []netip.AddrPort, problem error) {
 	n.tell(at)
 }
 
-// tell has systemd-resolved ask at the first of these addresses.
+// tell has this system, or systemd-resolved, ask at the first of these addresses.
 func (n *naming) tell(at []netip.AddrPort) {
 	if len(at) == 0 {
 		n.untell()
@@ -375,6 +393,17 @@ func (n *naming) tell(at []netip.AddrPort) {
 	same := l.Interface == n.told.Interface && l.Server == n.told.Server && slices.Equal(l.Reverse, n.told.Reverse)
 	switch {
 	case same:
+		return
+	case n.rules != nil:
+		if err := n.rules.Set(l); err != nil {
+			n.clearRules() // what is there is of an address that is not ours any more
+			n.told = names.Link{}
+			n.notAsked(err)
+			return
+		}
+		n.told = l
+		n.setBy(n.rules.String(), "")
+		n.d.log.printf(0, mesh.Notice, "programs on this machine find nodes by name: by %v they ask for %s at %s", n.rules, n.domain, l.Server)
 		return
 	case n.resolved == nil && n.locked:
 		if n.told.Interface != "" {
@@ -413,7 +442,7 @@ func (n *naming) notAsked(err error) {
 	tip := "set Names = hosts to have the names in /etc/hosts, or have your DNS server ask there for " + n.domain
 	switch {
 	case errors.Is(err, names.ErrNoResolved):
-	case errors.Is(err, names.ErrNotAllowed):
+	case errors.Is(err, names.ErrNotAllowed), errors.Is(err, os.ErrPermission):
 		tip = "start the node as root, who may do it; -U and Sandbox give up rights later"
 	default:
 		tip = ""
@@ -432,8 +461,13 @@ func (n *naming) setBy(by, problem string) {
 	n.view.By, n.unasked = by, problem
 }
 
-// untell takes back what systemd-resolved was told.
+// untell takes back what this system, or systemd-resolved, was told.
 func (n *naming) untell() {
+	if n.rules != nil && n.told.Interface != "" {
+		n.clearRules()
+		n.told = names.Link{}
+		n.setBy("", "")
+	}
 	if n.resolved == nil {
 		return
 	}

@@ -36,11 +36,15 @@ func usesResolved(conf, nss string) bool {
 	return false
 }
 
-// Clear takes back what a node has left that was killed: what systemd-resolved was told about an interface, "" if there is nothing to look
+// Clear takes back what a node has left that was killed: the rules of this system, what systemd-resolved was told about an interface, "" if there is nothing to look
 // at, and with hosts the block in [HostsFile]. What somebody else has told systemd-resolved about that interface stays, unless it is of that domain.
 func Clear(ctx context.Context, iface, domain string, hosts bool) (err error) {
 	if hosts {
 		_, err = ClearHosts(HostsFile, domain)
+	}
+	if rules := SystemRules(); rules != nil {
+		_, e := rules.Clear(domain)
+		return errors.Join(err, e)
 	}
 	if _, e := indexOf(iface); iface == "" || e != nil {
 		return err

@@ -150,8 +150,26 @@ func (m *machine) until(want string, args ...string) {
 	m.Fatalf("%s does not say %q but\n%s", strings.Join(args, " "), want, text)
 }
 
+// test runs a test of a package on Windows.
+func (m *machine) test(dir, name string) {
+	m.Helper()
+	program := filepath.Join(m.TempDir(), "test.exe")
+	cmd := exec.Command(goTool(), "test", "-trimpath", "-c", "-o", program, dir)
+	cmd.Env = append(os.Environ(), "GOOS=windows", "GOARCH=amd64", "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		m.Fatalf("%v: %s", err, out)
+	}
+	old := m.program
+	defer func() { m.program = old }()
+	m.program = program
+	if text := m.must("-test.v", "-test.run", "^"+name+"$"); !strings.Contains(text, "--- PASS: "+name) {
+		m.Errorf("%s: %s", name, text)
+	}
+}
+
 func TestANodeOnWindows(t *testing.T) {
 	m := start(t)
+	m.test("tincan/internal/names", "TestNameResolutionPolicy")
 	const home = "ProgramData/tincan/home"
 	port, bobs := fmt.Sprint(fixture.FreePort()), fmt.Sprint(fixture.FreePort())
 	at := "127.0.0.1 " + port

@@ -1,0 +1,6 @@
+//go:build !darwin && !windows
+
+package names
+
+// SystemRules are those of this system, nil if it has none.
+func SystemRules() Rules { return nil }
