@@ -36,7 +36,6 @@ type report struct {
 	Interface string
 	Err       string
 	Tip       string
-	Forbidden bool
 }
 
 // Namespace is a namespace with a child in it.
@@ -148,7 +147,7 @@ func (n *Namespace) setUp(c Config) error {
 		return errors.New("the child of the namespace has sent something else than a report")
 	case r.Err != "":
 		closeAll()
-		return &Error{Err: errors.New(r.Err), Tip: r.Tip, Forbidden: r.Forbidden}
+		return &Error{Err: errors.New(r.Err), Tip: r.Tip}
 	case len(fds) != 3:
 		closeAll()
 		return fmt.Errorf("the child of the namespace has handed over %d descriptors instead of 3", len(fds))

@@ -17,7 +17,7 @@ import (
 type Namespace struct{}
 
 // errOther is what all there is says.
-var errOther = &Error{Err: errors.New("only Linux has network namespaces"), Tip: "use tincan proxy of a build with the userspace stack", Forbidden: true}
+var errOther = &Error{Err: errors.New("only Linux has network namespaces"), Tip: "run the node as an administrator: tincan up"}
 
 // IsChild tells whether this process was started to be in a namespace.
 func IsChild() bool { return false }

@@ -8,10 +8,7 @@
 // It exists on Linux only. Which nodes there are, and what their names are, is not known here.
 package userns
 
-import (
-	"errors"
-	"net/netip"
-)
+import "net/netip"
 
 // Config is what the namespace is to have.
 type Config struct {
@@ -28,8 +25,6 @@ type Config struct {
 type Error struct {
 	Err error
 	Tip string // what the user can do; may be ""
-	// Forbidden: this system does not permit it, or has no such thing. Something else than a namespace may do.
-	Forbidden bool
 }
 
 func (e *Error) Error() string {
@@ -40,9 +35,3 @@ func (e *Error) Error() string {
 func (e *Error) Hint() string { return e.Tip }
 
 func (e *Error) Unwrap() error { return e.Err }
-
-// IsForbidden tells whether err says that this system permits no such namespace.
-func IsForbidden(err error) bool {
-	var e *Error
-	return errors.As(err, &e) && e.Forbidden
-}

@@ -29,8 +29,8 @@ network that lead to this machine (-R). No root is needed.
 Names are those of nodes. Only what other nodes have can be reached through the proxies.
 They listen at loopback addresses; at others only with --password-file.
 
-Where the system permits user namespaces, connections are the kernel's own; elsewhere the
-userspace stack is used, if this program was built with it, as packages are.`,
+Connections are the kernel's own, in a network namespace as with tincan exec. Linux only, where
+the system permits user namespaces; an error says what is in the way.`,
 		Args: frontend.Between("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			for list, texts := range map[*[]proxyserver.Forwarding][]string{&p.In: in, &p.Out: out} {
@@ -57,7 +57,6 @@ userspace stack is used, if this program was built with it, as packages are.`,
 				return err
 			}
 			defer done()
-			p.Userspace = userspace
 			p.Ready = func(lines []string) {
 				for _, line := range lines {
 					e.Say("%s", line)
@@ -71,7 +70,6 @@ userspace stack is used, if this program was built with it, as packages are.`,
 	c.Flags().StringArrayVarP(&in, "local", "L", nil, "`[BIND:]PORT:HOST:PORT`: a port of this machine leads to a host of the network; may be repeated")
 	c.Flags().StringArrayVarP(&out, "remote", "R", nil, "`[BIND:]PORT:HOST:PORT`: a port of this node in the network leads to a host of this machine's; may be repeated")
 	c.Flags().StringVar(&passwordFile, "password-file", "", "users of --socks and --http have to give USER:PASSWORD, which is in this `file`")
-	c.Flags().BoolVar(&p.Always, "userspace", false, "use the userspace stack also where namespaces are permitted")
 	f.add(c)
 	return c
 }

@@ -19,27 +19,12 @@ import (
 	"tincan/internal/userns"
 )
 
-// Stack is a network without an interface of this machine: a namespace, or a network stack of this process.
-type Stack interface {
-	Device() device.Device // belongs to the node
-	DialContext(ctx context.Context, network string, to netip.AddrPort) (net.Conn, error)
-	Listen(network string, at netip.AddrPort) (net.Listener, error)
-	ListenPacket(network string, at netip.AddrPort) (net.PacketConn, error)
-	Close()
-}
-
-// NewStack makes a network stack of this process with these addresses.
-type NewStack func(addresses []netip.Prefix) (Stack, error)
-
 // ProxyOptions say what a proxy serves. At least one thing must be asked for.
 type ProxyOptions struct {
 	SOCKS, HTTP []string                 // addresses of this machine, HOST:PORT
 	In          []proxyserver.Forwarding // from this machine into the network (-L)
 	Out         []proxyserver.Forwarding // from the network to this machine and beyond (-R)
 	Login       string                   // USER:PASSWORD for SOCKS and HTTP; "" for none
-	// Userspace is a stack of this process; nil if there is none in this program. It is used where namespaces are forbidden, and with Always.
-	Userspace NewStack
-	Always    bool
 	// Ready is told where something is served, as text for people.
 	Ready func(lines []string)
 }
@@ -105,18 +90,22 @@ func Proxy(ctx context.Context, o Options, p ProxyOptions) error {
 		in[i] = list[0]
 	}
 
-	var stack Stack
+	var space *userns.Namespace
 	defer func() {
-		if stack != nil {
-			stack.Close()
+		if space != nil {
+			space.Close()
 		}
 	}()
 	r, err := start(ctx, o, func(a daemon.Attachment) (device.Device, error) {
 		var err error
-		if stack, err = p.stack(o, a); err != nil {
+		space, err = userns.Start(userns.Config{Interface: a.Interface, Addresses: a.Addresses}, nil, nil, nil)
+		if err != nil {
 			return nil, err
 		}
-		return stack.Device(), nil
+		packets, streams := space.Queries() // nobody is there who could ask
+		packets.Close()
+		streams.Close()
+		return space.Device(), nil
 	})
 	if err != nil {
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
@@ -128,7 +117,7 @@ func Proxy(ctx context.Context, o Options, p ProxyOptions) error {
 		o.noOthers()
 	}
 	known := daemon.DirectoryOf(r.node)
-	s := &proxyserver.Server{Network: inner{stack, known}, Login: p.Login, Log: func(text string) {
+	s := &proxyserver.Server{Network: inner{space, known}, Login: p.Login, Log: func(text string) {
 		o.Log(control.LogRecord{Time: time.Now(), Priority: mesh.Info, Text: text})
 	}}
 	var serving sync.WaitGroup
@@ -160,7 +149,7 @@ func Proxy(ctx context.Context, o Options, p ProxyOptions) error {
 		run(func() error { return s.Forward(ctx, in[i], f.String(), s.Dial(f.Host, f.To)) })
 	}
 	for _, f := range p.Out {
-		list, err := outward(stack, known, f)
+		list, err := outward(space, known, f)
 		if err != nil {
 			return errors.Join(fmt.Errorf("forwarding port %d of the network: %w", f.Port, err), r.end())
 		}
@@ -189,30 +178,6 @@ func Proxy(ctx context.Context, o Options, p ProxyOptions) error {
 	}
 }
 
-// stack makes the network: a namespace where that is permitted, else a stack of this process if there is one.
-func (p *ProxyOptions) stack(o Options, a daemon.Attachment) (Stack, error) {
-	if p.Always && p.Userspace == nil {
-		return nil, &hinted{errors.New("this program was built without the userspace stack"), "use one of the released packages, or build with: make, or go build -tags netstack ./cmd/tincan"}
-	}
-	var refused error
-	if !p.Always {
-		n, err := userns.Start(userns.Config{Interface: a.Interface, Addresses: a.Addresses}, nil, nil, nil)
-		if err == nil {
-			packets, streams := n.Queries() // nobody is there who could ask
-			packets.Close()
-			streams.Close()
-			return n, nil
-		}
-		if refused = err; !userns.IsForbidden(err) || p.Userspace == nil {
-			return nil, err
-		}
-	}
-	if refused != nil {
-		o.Log(control.LogRecord{Time: time.Now(), Priority: mesh.Info, Text: refused.Error() + "; the userspace stack is used"})
-	}
-	return p.Userspace(a.Addresses)
-}
-
 // listeners are sockets of this machine.
 type listeners struct{ all []net.Listener }
 
@@ -234,12 +199,12 @@ func (l *listeners) close() {
 }
 
 // outward listens in the network: at the address that a forwarding names, else at all of this node.
-func outward(stack Stack, known daemon.Directory, f proxyserver.Forwarding) (list []net.Listener, err error) {
+func outward(space *userns.Namespace, known daemon.Directory, f proxyserver.Forwarding) (list []net.Listener, err error) {
 	for _, p := range known.Own() {
 		if f.Bind != "" && f.Bind != p.Addr().String() && f.Bind != "*" && f.Bind != "0.0.0.0" && f.Bind != "::" {
 			continue
 		}
-		l, err := stack.Listen("tcp", netip.AddrPortFrom(p.Addr(), f.Port))
+		l, err := space.Listen("tcp", netip.AddrPortFrom(p.Addr(), f.Port))
 		if err != nil {
 			for _, l := range list {
 				l.Close()
@@ -256,7 +221,7 @@ func outward(stack Stack, known daemon.Directory, f proxyserver.Forwarding) (lis
 
 // inner is the network of a node as proxies use it: only what other nodes have can be reached.
 type inner struct {
-	Stack
+	*userns.Namespace
 	known daemon.Directory
 }
 

@@ -1,5 +1,5 @@
 // Package rootless runs a node in this process, without root, whose network is not that of this machine: programs, or sockets of
-// this process, reach the VPN by a network namespace (package userns) or by a network stack of this process.
+// this process, reach the VPN by a network namespace (package userns).
 package rootless
 
 import (
