@@ -143,12 +143,14 @@ install: $(TINCAN)
 	@sed 's|/usr/local/bin/tincan|$(BINDIR)/tincan|' packaging/tincan@.service >$(DESTDIR)$(UNITDIR)/tincan@.service
 	@install -m 644 packaging/tincan.sysusers $(DESTDIR)$(SYSUSERSDIR)/tincan.conf
 	@[ -z "$(DESTDIR)" ] && [ ! -d $(APPARMORDIR) ] || install -D -m 644 packaging/tincan.apparmor $(DESTDIR)$(APPARMORDIR)/tincan
+	@install -D -m 644 packaging/userns.apparmor $(DESTDIR)$(PREFIX)/share/tincan/userns.apparmor
 	@chmod 644 $(DESTDIR)$(BASHDIR)/tincan $(DESTDIR)$(ZSHDIR)/_tincan $(DESTDIR)$(FISHDIR)/tincan.fish $(DESTDIR)$(UNITDIR)/tincan@.service
 	@echo "installed below $(DESTDIR)$(PREFIX); next: man tincan"
 
 # Networks in /etc/tinc stay, and so does what "tincan service install" has made.
 uninstall:
 	rm -f $(DESTDIR)$(BINDIR)/tincan $(DESTDIR)$(UNITDIR)/tincan@.service $(DESTDIR)$(SYSUSERSDIR)/tincan.conf $(DESTDIR)$(APPARMORDIR)/tincan
+	rm -rf $(DESTDIR)$(PREFIX)/share/tincan
 	rm -f $(DESTDIR)$(BASHDIR)/tincan $(DESTDIR)$(ZSHDIR)/_tincan $(DESTDIR)$(FISHDIR)/tincan.fish
 	rm -f $(DESTDIR)$(MANDIR)/man1/tincan.1 $(DESTDIR)$(MANDIR)/man1/tincan-*.1 $(DESTDIR)$(MANDIR)/man5/tincan.conf.5 $(DESTDIR)$(MANDIR)/man7/tincan.7
 

@@ -17,7 +17,7 @@ type stage struct {
 	docs    []file // licences; in all of them
 	common  []file // manual pages, completions, the changes
 	systemd []file // the unit, and the user
-	confine []file // the profile for AppArmor
+	confine []file // profiles for AppArmor
 	openwrt []file
 }
 
@@ -51,6 +51,8 @@ func (b *build) stage(native string, third []thirdParty) (*stage, error) {
 			s.systemd = append(s.systemd, f)
 		case strings.Contains(f.to, "/apparmor.d/"):
 			f.config = true
+			s.confine = append(s.confine, f)
+		case strings.HasSuffix(f.to, ".apparmor"):
 			s.confine = append(s.confine, f)
 		case strings.Contains(f.to, "/man/"):
 			f.to += ".gz"

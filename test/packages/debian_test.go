@@ -86,8 +86,14 @@ func TestNetworkOfTwoFromTheDebianPackage(t *testing.T) {
 	t.Parallel()
 	deb := one(t, built(t), "*.deb")
 	alice, bob := newDebian(t, deb), newDebian(t, deb)
+	// Only AppArmor 4 is given the profile for user namespaces.
+	alice.do("mkdir", "-p", "/etc/apparmor.d/abi")
+	alice.do("touch", "/etc/apparmor.d/abi/4.0")
 	for _, d := range []*debian{alice, bob} {
 		d.do("dpkg", "-i", "/tincan.deb")
+		if d.exists("/etc/apparmor.d/usr.bin.tincan") != (d == alice) || !d.exists("/etc/apparmor.d/tincan") {
+			t.Error("the wrong profiles for AppArmor")
+		}
 		if got := d.do("dpkg", "-s", "tincan"); !strings.Contains(got, "Status: install ok installed") {
 			t.Errorf("dpkg says: %s", got)
 		}
@@ -117,6 +123,11 @@ func TestNetworkOfTwoFromTheDebianPackage(t *testing.T) {
 	// What belongs to the administrator stays when the package goes.
 	bob.do("tincan", "down")
 	bob.do("dpkg", "--purge", "tincan")
+	alice.do("tincan", "down")
+	alice.do("dpkg", "--remove", "tincan")
+	if alice.exists("/etc/apparmor.d/usr.bin.tincan") || bob.exists("/etc/apparmor.d/tincan") {
+		t.Error("profiles for AppArmor are left")
+	}
 	if bob.exists("/usr/bin/tincan") || bob.exists("/usr/lib/systemd/system/tincan@.service") || !bob.exists("/etc/tinc/home/tinc.conf") {
 		t.Error("after the removal there is too much or too little")
 	}
