@@ -19,6 +19,7 @@ var wrongValue = map[config.Kind]string{
 	config.ProxyUse: "socks6 hunter2 1", config.CipherName: "rot13", config.DigestName: "crc32", config.DomainName: "a..b",
 	config.AliasName:   "web",
 	config.ServiceName: "_http bob 80",
+	config.CarrierUse:  "wss://vpn.example.org/hunter2", config.CarrierPlace: "443", config.SiteUse: "http://?",
 }
 
 // Whatever set and add refuse, check, a reload and the start refuse too, in the same words.
@@ -50,7 +51,7 @@ func TestAllAreOfOneMindAboutAWrongValue(t *testing.T) {
 			continue
 		}
 		want := v.Name + " = " + value + ": " + why.Error()
-		if v.Kind == config.ProxyUse {
+		if v.Secret() {
 			want = v.Name + ": " + why.Error()
 		}
 		if !v.Is(config.Unlisted | config.Obsolete) {

@@ -61,6 +61,12 @@ func (v *Variable) Check(value string) error {
 		_, err = parseRoute(value)
 	case ProxyUse:
 		_, err = ParseProxy(value)
+	case CarrierUse:
+		_, err = ParseCarrier(value)
+	case CarrierPlace:
+		_, err = ParseListener(value)
+	case SiteUse:
+		err = CheckSite(value)
 	case DomainName:
 		err = zone.CheckDomain(value)
 	case AliasName:
@@ -86,7 +92,9 @@ func CheckName(value string) error {
 }
 
 // Secret tells whether values of v may be in no message: there can be a key or a password in them.
-func (v *Variable) Secret() bool { return v.Kind == ProxyUse || v.Name == "PrivateKey" }
+func (v *Variable) Secret() bool {
+	return v.Kind == ProxyUse || v.Kind == CarrierUse || v.Name == "PrivateKey"
+}
 
 // wrong says that e is wrong, without a value that may be secret.
 func wrong(v *Variable, e Entry, text string) Problem {
@@ -252,6 +260,12 @@ func (v *Variable) Expects() string {
 		return "name node"
 	case ServiceName:
 		return "name node port"
+	case CarrierUse:
+		return "wss:// URL"
+	case CarrierPlace:
+		return "[http://]address:port"
+	case SiteUse:
+		return "directory or URL"
 	}
 	return "text"
 }

@@ -19,6 +19,7 @@ type Host struct {
 	RSAKey    *keys.RSAPublicKey // for the protocol of tinc 1.0, nil if none is known
 	Policy    legacy.Policy      // weak choices that the file names, so that this node may make them
 	Port      string             // "" if the file does not say
+	Carriers  []Carrier          // how else to dial it
 	Addresses []Address          // where to dial it; ports are filled in
 	Subnets   []subnet.Subnet    // believed only with StrictSubnets
 	Weight    *int
@@ -49,6 +50,7 @@ func ReadHost(pool *Pool, name node.Name, src Source) (Host, []Warning) {
 	h := Host{
 		Name:      name,
 		Addresses: List(r, "Address", ParseAddress),
+		Carriers:  List(r, "Carrier", ParseCarrier),
 		Subnets:   List(r, "Subnet", subnet.ParseLocal),
 		PMTU:      r.IntOr("PMTU", 0),
 		TCPOnly:   r.Bool("TCPOnly"),

@@ -33,6 +33,12 @@ type Settings struct {
 	AutoConnect bool
 	Proxy       Proxy // of outgoing meta connections
 
+	Carriers           []Carrier  // our own, of our host file
+	CarrierListen      []Listener // where they are taken
+	CarrierCertificate string
+	CarrierKey         string
+	CarrierSite        string // an absolute directory, a URL, or ""
+
 	UPnP              UPnP
 	UPnPDiscoverWait  time.Duration
 	UPnPRefreshPeriod time.Duration
@@ -160,6 +166,12 @@ func ReadSettings(pool *Pool, self node.Name, dir string) (Settings, []Warning) 
 		ConnectTo:   List(r, "ConnectTo", parsePeer(self)),
 		AutoConnect: r.Bool("AutoConnect"),
 		Proxy:       r.proxy(),
+
+		Carriers:           List(r, "Carrier", ParseCarrier),
+		CarrierListen:      List(r, "CarrierListen", ParseListener),
+		CarrierCertificate: r.Path("CarrierCertificate", dir),
+		CarrierKey:         r.Path("CarrierKey", dir),
+		CarrierSite:        r.site(dir),
 
 		UPnP:              UPnP(r.choice("UPnP")),
 		UPnPDiscoverWait:  r.Duration("UPnPDiscoverWait"),
@@ -297,6 +309,14 @@ func (r *Reader) graphDump(dir string) string {
 		return s
 	}
 	return filepath.Join(dir, s)
+}
+
+// site is what CarrierSite names: a URL as it stands, or an absolute directory.
+func (r *Reader) site(dir string) string {
+	if s := r.String("CarrierSite"); IsSiteURL(s) {
+		return s
+	}
+	return r.Path("CarrierSite", dir)
 }
 
 // port returns the port to listen on.

@@ -98,6 +98,14 @@ var table = []Variable{
 	{Name: "WebhookSecretFile", Flags: Server, Kind: Path, Since: "tincan"},
 	{Name: "UI", Flags: Server, Kind: Bool, Default: "no", Since: "tincan"},
 
+	// ------------------------------------------------ ours: meta connections inside of WebSockets
+
+	{Name: "Carrier", Flags: HostFile | Multiple | Reload, Kind: CarrierUse, Since: "tincan"},
+	{Name: "CarrierCertificate", Flags: Server, Kind: Path, Since: "tincan"},
+	{Name: "CarrierKey", Flags: Server, Kind: Path, Since: "tincan"},
+	{Name: "CarrierListen", Flags: Server | Multiple, Kind: CarrierPlace, Since: "tincan"},
+	{Name: "CarrierSite", Flags: Server, Kind: SiteUse, Since: "tincan"},
+
 	// ------------------------------------------------ ours: names of nodes in DNS
 
 	{Name: "Alias", Flags: Server | Multiple | Reload, Kind: AliasName, Since: "tincan"},

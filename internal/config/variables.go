@@ -46,6 +46,9 @@ const (
 	DomainName                   // of DNS
 	AliasName                    // see zone.ParseAlias
 	ServiceName                  // see zone.ParseService
+	CarrierUse                   // see ParseCarrier
+	CarrierPlace                 // see ParseListener
+	SiteUse                      // see CheckSite
 )
 
 // Effect says whether this program does anything with a variable.

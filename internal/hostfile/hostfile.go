@@ -27,6 +27,7 @@ const (
 	MaxLine      = 1023     // bytes; tinc 1.0 reads no longer ones in one piece
 	MaxAddresses = 16       // each one is dialled by every node
 	MaxSubnets   = 64
+	MaxCarriers  = 4
 )
 
 // Policy says what one node may have in its host file.
@@ -153,6 +154,7 @@ type checker struct {
 	problems           []string
 	seen               []string // single-valued variables and keys
 	addresses, subnets int
+	carriers           int
 	keys               int
 }
 
@@ -178,7 +180,7 @@ func (c *checker) row(r row) (why string, err error) {
 // allowed are the variables that a node may set for itself on other machines.
 // Those that name files, and those that weaken the old protocol, are not among them.
 var allowed = []string{
-	"Address", "Port", "Subnet", "Ed25519PublicKey",
+	"Address", "Carrier", "Port", "Subnet", "Ed25519PublicKey",
 	"IndirectData", "TCPOnly", "ClampMSS", "PMTU", "PMTUDiscovery", "Weight", "Compression",
 	"Version", // a note of tinc-boot to itself
 }
@@ -194,6 +196,8 @@ func (c *checker) entry(e config.Entry) (why string, err error) {
 	switch v.Name {
 	case "Address":
 		return c.address(e.Value)
+	case "Carrier":
+		return c.carrier(e.Value)
 	case "Subnet":
 		return "", c.subnet(e.Value)
 	case "Port":
@@ -232,6 +236,20 @@ func (c *checker) address(value string) (why string, err error) {
 	}
 	if c.addresses++; c.addresses > MaxAddresses {
 		return "", fmt.Errorf("there are more than %d addresses", MaxAddresses)
+	}
+	return "", nil
+}
+
+func (c *checker) carrier(value string) (why string, err error) {
+	k, err := config.ParseCarrier(value)
+	if err != nil {
+		return fmt.Sprintf("Carrier: %v", err), nil
+	}
+	if !dialable(k.Host) {
+		return fmt.Sprintf("Carrier: %.60q cannot be the address of another machine", k.Host), nil
+	}
+	if c.carriers++; c.carriers > MaxCarriers {
+		return "", fmt.Errorf("there are more than %d carriers", MaxCarriers)
 	}
 	return "", nil
 }
