@@ -72,6 +72,13 @@ func (c *counted) Close() error {
 	return c.Conn.Close()
 }
 
+// Uncount stops counting a connection that a [Listener] has returned: it is somebody else's to bound from now on.
+func Uncount(c net.Conn) {
+	if x, ok := c.(*counted); ok {
+		x.leave()
+	}
+}
+
 // Inner is the connection below one that a [Listener] has returned, c itself if it is another.
 func Inner(c net.Conn) net.Conn {
 	if x, ok := c.(*counted); ok {
