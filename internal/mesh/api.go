@@ -11,6 +11,7 @@
 package mesh
 
 import (
+	"net"
 	"net/netip"
 	"time"
 
@@ -33,6 +34,18 @@ type ConnID uint64
 type Endpoint struct {
 	Host string // a DNS name or an IP address without brackets
 	Port string // decimal or a service name
+	// Carrier is the whole value of a variable Carrier (see config.ParseCarrier) if this is the host of one. There is a
+	// secret in it. "": TCP.
+	Carrier string
+}
+
+// String is how an endpoint is called in logs.
+func (e Endpoint) String() string {
+	s := net.JoinHostPort(e.Host, e.Port)
+	if e.Carrier != "" {
+		return "wss://" + s
+	}
+	return s
 }
 
 // ---------------------------------------------------------------- events
@@ -45,6 +58,7 @@ type (
 	Accepted struct {
 		Conn          ConnID
 		Remote, Local netip.AddrPort
+		Carrier       bool // inside of HTTPS, not plain TCP. Then the addresses may be invalid: a reverse proxy has not told them
 	}
 	// Dialed: the TCP connection asked for by [Dial] stands. To is which of its endpoints
 	// has answered; zero: the first. Remote is not valid if only a proxy knows it.
@@ -196,7 +210,10 @@ type (
 
 	// NetworkChanged: addresses, interfaces or routes of this machine have changed, or it
 	// has slept. All paths are tried again at once. Reason is for the log.
-	NetworkChanged struct{ Reason string }
+	NetworkChanged struct {
+		Reason  string
+		Carried map[node.Name]bool // nodes that were reached by carriers when this machine was last where it is now
+	}
 	// PortMapped: the router leads TCP connections that come to its port on to us, which is
 	// what we announce to those beyond it. 0: it does not, or to the port that is ours anyway.
 	PortMapped struct{ Port uint16 }
@@ -398,6 +415,12 @@ type (
 		Node, From node.Name
 		Key        keys.PublicKey
 	}
+	// SaveCarried stores that Node is reached by a carrier where this machine is now, and not by TCP; or that it is
+	// not so any more.
+	SaveCarried struct {
+		Node    node.Name
+		Carried bool
+	}
 	// SaveAddresses stores the recent addresses of Node, most recent first.
 	SaveAddresses struct {
 		Node  node.Name
@@ -500,6 +523,7 @@ type Host struct {
 	RSAKey    *keys.RSAPublicKey // for the protocol of tinc 1.0, nil if none
 	Policy    legacy.Policy      // weak choices that the host file names, allowed with this node
 	Addresses []Endpoint         // Address lines with their ports filled in
+	Carriers  []Endpoint         // Carrier lines
 	Subnets   []subnet.Subnet    // those that outrank what others claim; with StrictSubnets there are no others
 	Weight    *int
 	Indirect  bool
@@ -532,6 +556,7 @@ type Config struct {
 	Roster      RosterChanged         // who belongs to the network; a reload does not change it
 
 	ConnectTo   []node.Name
+	Carried     map[node.Name]bool // at the start, see [NetworkChanged]
 	AutoConnect bool
 	Broadcast   bool // broadcast mode is mst (false: "no")
 

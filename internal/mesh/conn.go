@@ -33,6 +33,7 @@ type conn struct {
 	byLearned     bool // with a key that was learned, not one of a host file
 	remote, local netip.AddrPort
 	to            Endpoint // what we have dialled, once it has answered
+	byCarrier     bool     // inside of HTTPS
 	punched       bool     // we have dialled it while the peer dialled us, see punch.go
 	answers       bool     // so has the peer, and it is the initiator
 
@@ -45,13 +46,37 @@ type conn struct {
 	edge      graphEdge // our edge to the peer, once active
 	activated time.Time
 
-	news connNews // what topology keeps of it
-	dial connDial // what the dialer keeps of it
+	news  connNews  // what topology keeps of it
+	dial  connDial  // what the dialer keeps of it
+	carry connCarry // what carriers keeps of it
 }
 
 // dialled tells whether we made the connection. Of one that both have made
 // it is true at one end.
 func (c *conn) dialled() bool { return c.id%2 == 1 && !c.answers }
+
+// where is the address at which the other end of c is, invalid if only a carrier's address is known, at which there may
+// be somebody who only passes it on.
+func (c *conn) where() netip.Addr {
+	if c.to.Carrier == "" || c.peer == nil {
+		return c.remote.Addr()
+	}
+	a := c.remote.Addr().Unmap()
+	for _, e := range c.peer.host().Addresses {
+		if x, ok := e.addrPort(); e.Host == c.to.Host || ok && x.Addr().Unmap() == a {
+			return c.remote.Addr()
+		}
+	}
+	for _, x := range c.peer.host().Cached {
+		if x.Addr().Unmap() == a {
+			return c.remote.Addr()
+		}
+	}
+	return netip.Addr{}
+}
+
+// isCarried tells whether c is inside of HTTPS.
+func (c *conn) isCarried() bool { return c.byCarrier }
 
 // graphEdge is what ACK settled about the edge from us to the peer.
 type graphEdge struct {
@@ -94,7 +119,7 @@ func (l *links) accepted(e Accepted) {
 	if l.conns[e.Conn] != nil {
 		return
 	}
-	c := &conn{id: e.Conn, remote: e.Remote, local: e.Local, stage: greeting, began: l.now}
+	c := &conn{id: e.Conn, remote: e.Remote, local: e.Local, byCarrier: e.Carrier, stage: greeting, began: l.now}
 	l.add(c)
 	l.watch(c)
 	if l.down {
@@ -107,7 +132,7 @@ func (l *links) dialed(e Dialed) {
 	if c == nil || c.stage != dialling {
 		return
 	}
-	c.remote, c.local, c.to = e.Remote, e.Local, e.To
+	c.remote, c.local, c.to, c.byCarrier = e.Remote, e.Local, e.To, e.To.Carrier != ""
 	l.dialer.dialAnswered(c, e.To)
 	c.stage, c.began, c.idSent = greeting, l.now, l.now
 	l.watch(c)
@@ -342,12 +367,12 @@ func (l *links) ack(c *conn, text string) error {
 	l.roll.linked(c)
 	l.topology.sendEverything(c)
 
-	addr := netip.AddrPortFrom(c.remote.Addr(), port)
+	addr := netip.AddrPortFrom(c.where(), port)
 	e := l.topology.edgeMade(c, graph.Edge{
 		From: l.cfg.Name, To: p.name, Weight: c.edge.weight, Options: c.edge.options,
 		Addr: wire.AddressOf(addr), Local: wire.AddressOf(netip.AddrPortFrom(c.local.Addr(), l.cfg.Port)),
 	})
-	if old != nil && old.remote.Addr() != c.remote.Addr() {
+	if old != nil && addr.IsValid() && old.where() != c.where() {
 		l.paths.moved(p, addr, -1)
 	}
 	l.topology.announceEdge(c, e)
@@ -369,6 +394,9 @@ func (l *links) closed(e Closed) {
 	if e.Err != nil {
 		reason = e.Err.Error()
 		l.explainWeak(c, e.Err)
+		if c.stage != dialling {
+			l.carriers.cutOff(c)
+		}
 	}
 	how := refusedThere
 	if errors.Is(e.Err, sptps.ErrSignature) || errors.Is(e.Err, legacy.ErrAnswer) {
@@ -403,6 +431,7 @@ func (l *links) unanswered(c *conn) {
 		reason = "it did not identify itself"
 	}
 	reason += "; if it refuses us, its log says why"
+	l.carriers.cutOff(c)
 	l.emit(CloseConn{Conn: c.id, Reason: reason})
 	l.lost(c, reason, refusedThere)
 }
@@ -535,7 +564,9 @@ const (
 func (l *links) watch(c *conn) {
 	switch {
 	case c.stage == dialling: // the I/O layer ends it
-	case c.stage != active || c.pinged:
+	case c.stage != active:
+		l.lookAt(c, c.began.Add(l.carriers.loginTime(c)))
+	case c.pinged:
 		l.lookAt(c, c.began.Add(l.cfg.PingTimeout))
 	default:
 		l.lookAt(c, c.began.Add(l.cfg.PingInterval+l.jitter(pingSpread)))
@@ -565,6 +596,8 @@ func (l *links) checkConn(c *conn) {
 	switch {
 	case l.now.Before(l.readUntil): // answers may wait to be read
 		l.lookAt(c, l.readUntil)
+	case c.stage != active && c.stage != greeting && l.now.Before(c.began.Add(l.cfg.PingTimeout)): // it has answered
+		l.lookAt(c, c.began.Add(l.cfg.PingTimeout))
 	case c.stage != active && c.dialled():
 		l.unanswered(c)
 	case c.stage == greeting || c.stage == securing:
@@ -579,6 +612,7 @@ func (l *links) checkConn(c *conn) {
 	case l.now.Sub(l.lastHeard(c)) < l.cfg.PingTimeout: // its answer is after what comes
 		l.lookAt(c, l.lastHeard(c).Add(l.cfg.PingTimeout))
 	default:
+		l.carriers.cutOff(c)
 		l.drop(c, fmt.Sprintf("no answer to a ping for %s", l.cfg.PingTimeout))
 	}
 }
@@ -785,7 +819,7 @@ const (
 
 // info describes c. tree tells whether it is part of the broadcast tree.
 func (c *conn) info(tree bool) ConnInfo {
-	i := ConnInfo{Conn: c.id, Remote: c.remote, Options: c.edge.options, Active: c.stage == active, Outgoing: c.id%2 == 1, Pinged: c.pinged, Dialling: c.stage == dialling}
+	i := ConnInfo{Conn: c.id, Remote: c.remote, Options: c.edge.options, Active: c.stage == active, Outgoing: c.id%2 == 1, Pinged: c.pinged, Dialling: c.stage == dialling, Carrier: c.byCarrier}
 	if c.peer != nil {
 		i.Node = c.peer.name
 		i.Legacy = c.isLegacy()

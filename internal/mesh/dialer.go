@@ -43,6 +43,14 @@ type dialer struct {
 		notAt(p *peer, a netip.AddrPort)
 		triedFor(p *peer, a netip.AddrPort) bool
 	}
+	carriers interface { // TCP or a carrier
+		answered(c *conn, tries []Endpoint)
+		ended(c *conn)
+		stands(c *conn)
+		takesTurn(p *peer) bool
+		targets(p *peer) []Endpoint
+		together(p *peer, queue []Endpoint) (now, later []Endpoint)
+	}
 	relays interface { // relays and echoes
 		answersEchoes(p *peer) bool
 		askEcho(p *peer, e SendEcho, size int, timeout time.Duration, done func(echoed))

@@ -76,7 +76,7 @@ func (ad *addresses) isLocalOnly() bool {
 // mayProbe tells whether p may be looked for at a, which is believable or the place from which p is
 // connected to us.
 func (ad *addresses) mayProbe(p *peer, a netip.AddrPort) bool {
-	if c := p.conn(); c != nil && c.remote.IsValid() && c.remote.Addr().Unmap() == a.Addr().Unmap() {
+	if c := p.conn(); c != nil && c.where().IsValid() && c.where().Unmap() == a.Addr().Unmap() {
 		return ad.leadsOut(a)
 	}
 	return ad.believable(a)
@@ -91,7 +91,7 @@ func (ad *addresses) locate(a netip.Addr) Location {
 
 // arrived notes that a node has logged in from c's address.
 func (ad *addresses) arrived(c *conn) {
-	if ip := c.remote.Addr().Unmap(); ip.IsValid() && !ip.IsLoopback() && ad.locate(ip) == Here {
+	if ip := c.where().Unmap(); ip.IsValid() && !ip.IsLoopback() && ad.locate(ip) == Here {
 		ad.shared = true
 	}
 	delete(ad.failedAt, c.remote)

@@ -65,4 +65,5 @@ func (SendRecord) effect()       {}
 func (SaveLearned) effect()      {}
 func (KeyContested) effect()     {}
 func (SaveAddresses) effect()    {}
+func (SaveCarried) effect()      {}
 func (Log) effect()              {}

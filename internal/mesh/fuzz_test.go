@@ -76,6 +76,7 @@ func newFuzzer(t *testing.T, data []byte) *fuzzer {
 		}
 	}
 	f.m = New(f.config("alice", options), Deps{Rand: rand.New(rand.NewPCG(1, 2)), Secrets: rand.NewChaCha8([32]byte{1})}, f.now)
+	f.m.nodes["bob"].trust.host.Carriers = []Endpoint{bobsCarrier}
 	f.flush()
 	if f.byte()%4 != 0 {
 		f.next = 4
@@ -187,14 +188,20 @@ func (f *fuzzer) event() Event {
 	case 12, 13, 0, 1:
 		f.next += 2
 		f.conns[f.next] = open
-		return Accepted{Conn: f.next, Remote: f.addr(), Local: f.addr()}
+		a := Accepted{Conn: f.next, Remote: f.addr(), Local: f.addr()}
+		a.Carrier = a.Remote.Port()%2 == 1
+		return a
 	case 14, 15, 2, 3:
 		c := f.conn(dialing)
 		if c == 0 {
 			return nil
 		}
 		f.conns[c] = open
-		return Dialed{Conn: c, Remote: f.addr(), Local: f.addr()}
+		d := Dialed{Conn: c, Remote: f.addr(), Local: f.addr()}
+		if d.Local.Addr().IsValid() && d.Local.Addr().AsSlice()[0]%2 == 1 {
+			d.To = bobsCarrier
+		}
+		return d
 	case 16, 17, 4, 5, 6:
 		c := f.conn(open)
 		if c == 0 {

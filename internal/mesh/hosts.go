@@ -75,7 +75,7 @@ func (kr *keyring) justLearned(p *peer) bool {
 }
 
 // hasAddress tells whether it could be dialled without the mesh's help.
-func (p *peer) hasAddress() bool { return len(p.trust.host.Addresses) > 0 }
+func (p *peer) hasAddress() bool { return len(p.trust.host.Addresses)+len(p.trust.host.Carriers) > 0 }
 
 // reloadHosts takes over what counts as the host files, which have been read again.
 func (kr *keyring) reloadHosts(hosts map[node.Name]Host) {

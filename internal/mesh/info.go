@@ -199,6 +199,7 @@ type ConnInfo struct {
 	Outgoing bool
 	Pinged   bool
 	Dialling bool
+	Carrier  bool // inside of HTTPS
 	Tree     bool // part of the broadcast tree
 	Legacy   bool // it speaks the protocol of tinc 1.0
 }

@@ -64,6 +64,10 @@ type links struct {
 		transferTarget(from *conn, to *conn)
 		yield(c *conn)
 	}
+	carriers interface { // TCP or a carrier
+		cutOff(c *conn)
+		loginTime(c *conn) time.Duration
+	}
 	addresses interface { // which addresses are believed
 		arrived(c *conn)
 		ledBack(e Endpoint, at netip.AddrPort)

@@ -34,6 +34,7 @@ type Mesh struct {
 	keyring    *keyring
 	links      *links
 	dialer     *dialer
+	carriers   *carriers
 	addresses  *addresses
 	paths      *paths
 	relays     *relays
@@ -53,7 +54,7 @@ func New(cfg Config, in Deps, now time.Time) *Mesh {
 	}
 	m := &Mesh{
 		env: e, directory: d,
-		roll: &roll{}, topology: &topology{}, reach: &reach{}, subnets: &subnets{}, keyring: &keyring{}, links: &links{}, dialer: &dialer{},
+		roll: &roll{}, topology: &topology{}, reach: &reach{}, subnets: &subnets{}, keyring: &keyring{}, links: &links{}, dialer: &dialer{}, carriers: &carriers{},
 		addresses: &addresses{}, paths: &paths{}, relays: &relays{}, forwarding: &forwarding{}, sessions: &sessions{}, reports: &reports{},
 	}
 	*m.roll = roll{env: e, directory: d, keyring: m.keyring, links: m.links, topology: m.topology, reach: m.reach, subnets: m.subnets}
@@ -72,13 +73,14 @@ func New(cfg Config, in Deps, now time.Time) *Mesh {
 		env: e, directory: d, roll: m.roll, reach: m.reach, subnets: m.subnets, links: m.links, dialer: m.dialer, sessions: m.sessions,
 	}
 	*m.links = links{
-		env: e, directory: d, roll: m.roll, topology: m.topology, reach: m.reach, keyring: m.keyring, dialer: m.dialer, addresses: m.addresses, paths: m.paths,
+		env: e, directory: d, roll: m.roll, topology: m.topology, reach: m.reach, keyring: m.keyring, dialer: m.dialer, carriers: m.carriers, addresses: m.addresses, paths: m.paths,
 		conns: map[ConnID]*conn{}, nextID: 1,
 	}
 	*m.dialer = dialer{
-		env: e, directory: d, reach: m.reach, keyring: m.keyring, links: m.links, addresses: m.addresses, relays: m.relays,
+		env: e, directory: d, reach: m.reach, keyring: m.keyring, links: m.links, carriers: m.carriers, addresses: m.addresses, relays: m.relays,
 		dials: map[node.Name]*outgoing{},
 	}
+	*m.carriers = carriers{env: e, directory: d, links: m.links, addresses: m.addresses, dialer: m.dialer}
 	*m.addresses = addresses{env: e, directory: d}
 	*m.paths = paths{
 		env: e, directory: d, reach: m.reach, keyring: m.keyring, links: m.links, dialer: m.dialer, addresses: m.addresses, relays: m.relays,
@@ -109,6 +111,7 @@ func New(cfg Config, in Deps, now time.Time) *Mesh {
 			m.keyring.admitLearned(name) // AutoConnect may find it there again
 		}
 	}
+	m.carriers.remember(m.cfg.Carried)
 	m.subnets.beginSubnets()
 	m.roll.change(m.cfg.Roster)
 	for _, name := range m.cfg.ConnectTo {
@@ -352,6 +355,7 @@ func (m *Mesh) networkChanged(e NetworkChanged) {
 	}
 	m.rediscoveredAt = m.now
 	m.logf(1, Info, "rediscovering all nodes: %s", e.Reason)
+	m.carriers.forget(e.Carried)
 	m.dialer.dialAnew(e.Reason)
 	m.links.askAll()
 	m.paths.seekAll()

@@ -2,7 +2,6 @@ package mesh
 
 import (
 	"maps"
-	"net"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -85,7 +84,7 @@ func (d *dialer) dial(o *outgoing) {
 		return
 	}
 	if o.queue == nil {
-		o.queue = d.addressesOf(p)
+		o.queue = d.carriers.targets(p)
 	}
 	if len(o.queue) == 0 {
 		if o.round == 0 {
@@ -96,10 +95,10 @@ func (d *dialer) dial(o *outgoing) {
 	}
 	// All of them at once: the I/O layer tries one after the other without waiting for long.
 	to := o.queue[0]
-	o.tries, o.queue = o.queue, []Endpoint{}
+	o.tries, o.queue = d.carriers.together(p, o.queue)
 	c := d.links.newDial(p, netip.AddrPort{})
 	c.dial.out, o.conn = o, c
-	d.logf(1, Info, "connecting to %s at %s", o.name, net.JoinHostPort(to.Host, to.Port))
+	d.logf(1, Info, "connecting to %s at %s", o.name, to)
 	d.emit(Dial{Conn: c.id, Node: o.name, To: to, Others: o.tries[1:], Timeout: d.cfg.PingTimeout})
 }
 
@@ -110,8 +109,11 @@ func (d *dialer) dialAnswered(c *conn, to Endpoint) {
 	if o == nil || len(o.tries) == 0 {
 		return
 	}
+	if to.Carrier != "" {
+		d.carriers.answered(c, o.tries)
+	}
 	i := max(0, slices.Index(o.tries, to))
-	o.queue = slices.Delete(slices.Clone(o.tries), i, i+1)
+	o.queue = append(slices.Delete(slices.Clone(o.tries), i, i+1), o.queue...)
 	o.tries = nil
 }
 
@@ -166,13 +168,16 @@ func (e Endpoint) addrPort() (netip.AddrPort, bool) {
 
 // notFound notes where the node that c was made for was not found: where nobody answers, or somebody else.
 func (d *dialer) notFound(c *conn) {
+	if c.isCarried() {
+		return
+	}
 	if !c.isDialling() {
 		d.addresses.notAt(c.peer, c.remote)
 		return
 	}
 	if c.dial.out != nil {
 		for _, e := range c.dial.out.tries {
-			if a, ok := e.addrPort(); ok {
+			if a, ok := e.addrPort(); ok && e.Carrier == "" {
 				d.addresses.notAt(c.peer, a)
 			}
 		}
@@ -181,7 +186,7 @@ func (d *dialer) notFound(c *conn) {
 
 // hasAnyAddress tells whether addressesOf(p) has any.
 func (d *dialer) hasAnyAddress(p *peer) bool {
-	if len(p.host().Cached)+len(p.host().Addresses) > 0 {
+	if len(p.host().Cached)+len(p.host().Addresses)+len(p.host().Carriers) > 0 {
 		return true
 	}
 	for e := range d.graph.To(p.name) {
@@ -212,6 +217,12 @@ func (d *dialer) connected(c *conn) {
 	o.up, o.queue = d.now, nil
 	o.conn.peer.dial.failed, o.conn.peer.onDemand().wait = 0, 0
 	d.autoConnectSoon()
+	if o.conn.dialled() && !o.conn.isPunched() {
+		d.carriers.stands(o.conn)
+	}
+	if o.conn.isCarried() {
+		return
+	}
 	if o.conn.remote.IsValid() && o.conn.dialled() && !o.conn.isPunched() {
 		d.keyring.remember(o.conn.peer, o.conn.remote)
 	}
@@ -220,6 +231,9 @@ func (d *dialer) connected(c *conn) {
 // attemptEnded: c is gone, or could not be made.
 func (d *dialer) attemptEnded(c *conn, wasActive bool) {
 	d.reconsider()
+	if !wasActive {
+		d.carriers.ended(c)
+	}
 	switch o := c.dial.out; {
 	case o == nil || o.conn != c:
 	case c.isLeaving():
@@ -240,7 +254,11 @@ func (d *dialer) ended(o *outgoing, wasActive bool) {
 		d.autoConnectSoon()
 		return
 	}
+	turn := d.carriers.takesTurn(d.peer(o.name))
 	switch {
+	case wasActive && turn:
+		o.queue = nil
+		d.dialAfter(o, d.jitter(100*time.Millisecond))
 	case wasActive && d.now.Sub(o.up) >= settled:
 		o.round, o.queue = 0, nil
 		d.dialAfter(o, d.jitter(250*time.Millisecond))

@@ -37,6 +37,7 @@ type peer struct {
 	trust     trust
 	link      linkState
 	dial      dialState
+	carry     carrying
 	keys      sessionState
 	roll      rollState
 	paths     pathState

@@ -65,6 +65,7 @@ func (l *links) awaitPong(c *conn, d time.Duration) {
 		case l.now.Sub(due) > stalled: // we have been away ourselves: what it said may be in the queue
 			l.awaitPong(c, d)
 		case !last.After(asked):
+			l.carriers.cutOff(c)
 			l.drop(c, fmt.Sprintf("no answer to a ping for %s", l.now.Sub(asked).Round(time.Millisecond)))
 		case l.now.Sub(asked) < l.cfg.PingTimeout: // a slow line is alive as long as bytes come
 			l.awaitPong(c, l.pongWithin(c))

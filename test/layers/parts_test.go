@@ -55,13 +55,18 @@ var parts = map[string]partOf{
 	},
 	"links": {
 		files: "links conn legacy_login mapped ping",
-		calls: "topology reach roll keyring dialer addresses paths",
+		calls: "topology reach roll keyring dialer carriers addresses paths",
 		keeps: "peer.link contact.logins",
 	},
 	"dialer": {
 		files: "dialer outgoing ondemand punch",
-		calls: "reach keyring links addresses relays",
+		calls: "reach keyring links addresses carriers relays",
 		keeps: "peer.dial conn.dial contact.onDemand contact.punch",
+	},
+	"carriers": {
+		files: "carrier",
+		calls: "links addresses dialer",
+		keeps: "peer.carry conn.carry",
 	},
 	"addresses": {files: "endpoint"},
 	"paths": {
