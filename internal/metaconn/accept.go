@@ -61,13 +61,14 @@ func (t *Table) Serve(ctx context.Context, l net.Listener) error {
 	}
 }
 
-// admit starts tcp, at once or when it is its turn. It does not block: others may be waiting to
-// be accepted. It reports false if there is no room for tcp.
-func (t *Table) admit(ctx context.Context, tcp *net.TCPConn) bool {
+// admit starts s, at once or when it is its turn. It does not block: others may be waiting to
+// be accepted. It reports false if there is no room for s.
+func (t *Table) admit(ctx context.Context, s stream) bool {
 	c := newConn(t, 0)
 	c.accepted = true
-	c.tcp = tcp
-	from := addrPort(tcp.RemoteAddr()).Addr()
+	c.tcp = s
+	tcp := tcpOf(s)
+	from := addrPort(s.RemoteAddr()).Addr()
 	v, wait, victim := t.admission.enter(from, time.Now(), func() { c.fail(errCrowded) })
 	if v == nil {
 		tcp.SetLinger(0) // nothing is to be kept of it, not by the kernel either
@@ -92,7 +93,7 @@ func (t *Table) admit(ctx context.Context, tcp *net.TCPConn) bool {
 			}
 		}
 		t.admission.leave(v)
-		tcp.Close()
+		s.Close()
 	})
 	return true
 }

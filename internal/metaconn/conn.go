@@ -119,6 +119,10 @@ func (c *conn) runDialled(ctx context.Context, e mesh.Dial) {
 // run serves the connection, whose TCP side stands, until it ends.
 func (c *conn) run(begin func() mesh.Event) {
 	c.t.tune(c.tcp)
+	if s, ok := c.tcp.(*carried); ok {
+		refused := c.refused
+		s.below.refused.Store(&refused)
+	}
 	c.t.wg.Go(c.writer)
 	defer context.AfterFunc(c.t.ctx, c.hurry)()
 
@@ -146,7 +150,7 @@ func (c *conn) run(begin func() mesh.Event) {
 		c.giveUp(err)
 		c.tcp.SetWriteDeadline(time.Now().Add(hurryTime))
 		<-c.written
-		c.t.tarpit.hold(c.tcp.(*net.TCPConn))
+		c.t.tarpit.hold(tcpOf(c.tcp))
 		c.t.forget(c)
 		c.event(mesh.Closed{Conn: c.id, Err: err})
 	case silent:

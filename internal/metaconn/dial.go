@@ -44,7 +44,12 @@ type place struct {
 }
 
 func (p place) String() string {
-	if p.addr.IsValid() {
+	switch {
+	case p.Carrier != "" && p.addr.IsValid():
+		return "the carrier at " + p.addr.String()
+	case p.Carrier != "":
+		return "the carrier at " + net.JoinHostPort(p.Host, p.Port)
+	case p.addr.IsValid():
 		return p.addr.String()
 	}
 	return net.JoinHostPort(p.Host, p.Port)
@@ -89,6 +94,9 @@ func (t *Table) connect(ctx context.Context, e mesh.Dial) (attempted, error) {
 	}
 	attempt := func(ctx context.Context, at place) attempted {
 		conn, err := t.connectTo(ctx, via, string(e.Node), at, timeout)
+		if err == nil && at.Carrier != "" {
+			conn, err = t.carry(ctx, conn, at, timeout)
+		}
 		return attempted{conn, at, err}
 	}
 	return t.race(ctx, append([]mesh.Endpoint{e.To}, e.Others...), timeout, start, proxy.ResolvesNames(via), attempt)
@@ -116,6 +124,11 @@ func (t *Table) race(ctx context.Context, to []mesh.Endpoint, timeout, start tim
 			if waiting = append(waiting, places...); err != nil {
 				failed = append(failed, err.Error())
 			}
+			continue
+		}
+		if port, err := strconv.ParseUint(ep.Port, 10, 16); err == nil && named && ep.Carrier != "" {
+			// Such a proxy may have a list of names that it lets pass.
+			waiting = append(waiting, place{Endpoint: ep, port: uint16(port)})
 			continue
 		}
 		looking++
@@ -195,7 +208,7 @@ func (t *Table) connectTo(ctx context.Context, via config.Proxy, node string, at
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	host := at.Host
-	if at.addr.IsValid() && via.Kind != config.SOCKS4AProxy {
+	if at.addr.IsValid() && via.Kind != config.SOCKS4AProxy && (at.Carrier == "" || !proxy.ResolvesNames(via)) {
 		host = at.addr.Addr().String()
 	}
 	own := proxy.Own{NetName: t.cfg.NetName, Name: string(t.cfg.Self)}
@@ -227,6 +240,9 @@ func (t *Table) connectDirectly(ctx context.Context, at place, timeout time.Dura
 		Timeout:        timeout,
 		KeepAlive:      -1,
 		ControlContext: t.outgoing,
+	}
+	if at.Carrier != "" {
+		d.ControlContext = t.outgoingHidden
 	}
 	if from := t.source(at.addr.Addr()); !from.IsUnspecified() {
 		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))

@@ -47,6 +47,7 @@ package metaconn
 import (
 	"context"
 	crand "crypto/rand"
+	"crypto/x509"
 	"encoding/binary"
 	"io"
 	"math/rand/v2"
@@ -136,6 +137,8 @@ type Config struct {
 	Mark         int          // SO_MARK of outgoing connections (Linux), 0: none
 	BindToDevice string       // interface of outgoing connections (Linux), "": any
 	Proxy        config.Proxy // of outgoing connections; see [Table.SetProxy]
+	// CarrierRoots are the certificate authorities that are believed about carriers; nil: those of the system.
+	CarrierRoots *x509.CertPool
 	// ProxySays, if set, takes what the program of Proxy = exec says on the way to a node, line by line.
 	ProxySays func(node, address, line string)
 }

@@ -38,10 +38,11 @@ func incoming(l net.Listener) {
 
 // tune sets the options of a connection that stands. None of them is vital.
 func (t *Table) tune(s stream) {
-	tcp, ok := s.(*net.TCPConn)
-	if !ok {
+	tcp := tcpOf(s)
+	if tcp == nil {
 		return
 	}
+	_, hidden := s.(*carried)
 	tcp.SetNoDelay(true)
 	tcp.SetKeepAliveConfig(keepAlive)
 	raw, err := tcp.SyscallConn()
@@ -50,9 +51,11 @@ func (t *Table) tune(s stream) {
 	}
 	raw.Control(func(p uintptr) {
 		fd := int(p)
-		// On an IPv6 socket with an IPv4 peer the first counts, else the second.
-		unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TOS, lowDelay)
-		unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_TCLASS, lowDelay)
+		if !hidden { // web browsers set no type of service
+			// On an IPv6 socket with an IPv4 peer the first counts, else the second.
+			unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TOS, lowDelay)
+			unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_TCLASS, lowDelay)
+		}
 		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(t.cfg.UserTimeout.Milliseconds()))
 		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, notSentLimit)
 	})
@@ -61,17 +64,30 @@ func (t *Table) tune(s stream) {
 // outgoing prepares a socket before it connects.
 func (t *Table) outgoing(_ context.Context, network, _ string, raw syscall.RawConn) error {
 	var err error
-	if e := raw.Control(func(p uintptr) { err = t.prepare(int(p), network) }); e != nil {
+	if e := raw.Control(func(p uintptr) {
+		limitSegments(p)
+		err = t.prepare(int(p), network, false)
+	}); e != nil {
 		return e
 	}
 	return err
 }
 
-func (t *Table) prepare(fd int, network string) error {
-	limitSegments(uintptr(fd))
-	if strings.HasSuffix(network, "6") {
+// outgoingHidden prepares a socket for a carrier, which must not differ from that of a web browser.
+func (t *Table) outgoingHidden(_ context.Context, network, _ string, raw syscall.RawConn) error {
+	var err error
+	if e := raw.Control(func(p uintptr) { err = t.prepare(int(p), network, true) }); e != nil {
+		return e
+	}
+	return err
+}
+
+func (t *Table) prepare(fd int, network string, hidden bool) error {
+	switch {
+	case hidden:
+	case strings.HasSuffix(network, "6"):
 		unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_TCLASS, lowDelay)
-	} else {
+	default:
 		unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TOS, lowDelay)
 	}
 	if t.cfg.Mark != 0 {
@@ -104,7 +120,16 @@ func hungUp(tcp *net.TCPConn) bool {
 
 // write hands b to the kernel and notes when that does not take it.
 func (c *conn) write(b []byte) error {
-	raw, err := c.tcp.SyscallConn()
+	if s, ok := c.tcp.(*carried); ok {
+		return c.writeCarried(s, b)
+	}
+	return writeRaw(c.tcp, b, c.refused, c.took)
+}
+
+// writeRaw hands b to the kernel. It calls refused when that does not take it, and took with the number of bytes that it
+// has taken.
+func writeRaw(s stream, b []byte, refused func(), took func(int)) error {
+	raw, err := s.SyscallConn()
 	if err != nil {
 		return err
 	}
@@ -119,7 +144,7 @@ func (c *conn) write(b []byte) error {
 				}
 			}
 			if errors.Is(err, unix.EAGAIN) {
-				c.refused()
+				refused()
 				return false
 			}
 			return true
@@ -131,7 +156,7 @@ func (c *conn) write(b []byte) error {
 			return err
 		}
 		b = b[n:]
-		c.took(n)
+		took(n)
 	}
 	return nil
 }

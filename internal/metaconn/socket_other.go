@@ -11,8 +11,8 @@ import (
 
 // tune sets the options of a connection that stands.
 func (t *Table) tune(s stream) {
-	tcp, ok := s.(*net.TCPConn)
-	if !ok {
+	tcp := tcpOf(s)
+	if tcp == nil {
 		return
 	}
 	tcp.SetNoDelay(true)
@@ -30,6 +30,11 @@ func (t *Table) outgoing(context.Context, string, string, syscall.RawConn) error
 	return nil
 }
 
+// outgoingHidden is the same for a carrier.
+func (t *Table) outgoingHidden(ctx context.Context, network, address string, raw syscall.RawConn) error {
+	return t.outgoing(ctx, network, address, raw)
+}
+
 // hungUp cannot be told here.
 func hungUp(*net.TCPConn) bool { return false }
 
@@ -37,6 +42,16 @@ func hungUp(*net.TCPConn) bool { return false }
 // strict bound counts during every write.
 func (c *conn) write(b []byte) error {
 	c.refused()
+	if s, ok := c.tcp.(*carried); ok {
+		return c.writeCarried(s, b)
+	}
 	_, err := c.tcp.Write(b)
+	return err
+}
+
+// writeRaw hands b to the kernel. It notices nothing here.
+func writeRaw(s stream, b []byte, _ func(), took func(int)) error {
+	n, err := s.Write(b)
+	took(n)
 	return err
 }
