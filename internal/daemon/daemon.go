@@ -99,25 +99,26 @@ func (e *Hinted) Unwrap() error { return e.Err }
 
 // Daemon is one running node.
 type Daemon struct {
-	opts    Options
-	current atomic.Pointer[confdir.Network] // as loaded last
-	id      confdir.Identity
-	log     *logger
-	claim   *pidfile.Claim     // nil: no pid file and no control socket
-	api     *pidfile.APISocket // nil: there is none
-	signals signals
-	dev     device.Device
-	found   bool // its interface was there before
-	socks   sockets
-	plane   *dataplane.Plane
-	conns   *metaconn.Table
-	core    *core
-	script  *script.Runner
-	netif   *netif.Interface // the interface, as the kernel sees it
-	where   *whereabouts
-	invite  atomic.Pointer[invite.Server]
-	pcap    pcap
-	graph   *graphExporter
+	opts     Options
+	current  atomic.Pointer[confdir.Network] // as loaded last
+	id       confdir.Identity
+	log      *logger
+	claim    *pidfile.Claim     // nil: no pid file and no control socket
+	api      *pidfile.APISocket // nil: there is none
+	signals  signals
+	dev      device.Device
+	found    bool // its interface was there before
+	socks    sockets
+	carriers carrierListeners
+	plane    *dataplane.Plane
+	conns    *metaconn.Table
+	core     *core
+	script   *script.Runner
+	netif    *netif.Interface // the interface, as the kernel sees it
+	where    *whereabouts
+	invite   atomic.Pointer[invite.Server]
+	pcap     pcap
+	graph    *graphExporter
 
 	made         []string                      // directories that were not there
 	confined     *confinement                  // nil: the process is left as it is
@@ -125,6 +126,7 @@ type Daemon struct {
 	null         *os.File                      // standard input of scripts; nil: they find it themselves
 	persister    *persister
 	seen         *seen
+	places       *places
 	distribution *distribution                     // of host files
 	membership   membership                        // the roster
 	rules        policyRules                       // its policy
@@ -273,6 +275,9 @@ func (d *Daemon) open() error {
 	if err := d.socks.listen(d.network().Settings, share); err != nil {
 		return err
 	}
+	if err := d.carriers.open(d.network().Settings, d.log); err != nil {
+		return err
+	}
 	if d.claim != nil {
 		if err := d.claim.Publish(d.socks.addr()); err != nil {
 			return adviseClaim(err)
@@ -322,6 +327,7 @@ func (d *Daemon) open() error {
 		own = d.netif.Name()
 	}
 	d.where = newWhereabouts(own, s.FWMark)
+	d.places = newPlaces(&d.opts.Layout, func(dev string) bool { return dev == own })
 	d.distribution = d.newDistribution()
 	d.ports = d.newPorts()
 	if s.DeviceStandby {
@@ -399,7 +405,9 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 	rand.Read(seed[:])
 	costs := sync.OnceValue(measureCosts)
 	go costs() // the first handshake needs them
-	d.core.mesh = mesh.New(d.meshConfig(d.network()), mesh.Deps{
+	cfg := d.meshConfig(d.network())
+	cfg.Carried = d.places.carried()
+	d.core.mesh = mesh.New(cfg, mesh.Deps{
 		Rand: mathrand.New(mathrand.NewChaCha8(seed)), Secrets: rand.Reader, RouteMTU: d.socks.routeMTU,
 		Heard: d.conns.Heard, Locate: d.where.locate, Costs: costs,
 	}, time.Now())
@@ -418,6 +426,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 	defer inBackground(d.netif.Run)()
 	defer inBackground(d.persister.run)()
 	defer inBackground(d.seen.run)()
+	defer inBackground(d.places.run)()
 	defer inBackground(d.distribution.run)()
 	defer inBackground(d.membership.run)()
 	defer inBackground(d.graph.run)()
@@ -444,6 +453,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 			}
 		})
 	}
+	defer inBackground(func(ctx context.Context) { d.carriers.serve(ctx, d.conns) })()
 	serve()
 
 	var err error
@@ -503,6 +513,7 @@ func (d *Daemon) close() {
 	for _, s := range d.socks.udp {
 		s.Close()
 	}
+	d.carriers.close()
 	if d.dev != nil {
 		d.dev.Close()
 	}

@@ -70,6 +70,8 @@ func (d *Daemon) apply(e mesh.Effect) {
 		d.persister.saveLearned(e)
 	case mesh.KeyContested:
 		d.persister.contested(e)
+	case mesh.SaveCarried:
+		d.places.save(e)
 	case mesh.SaveAddresses:
 		d.persister.saveAddresses(e.Node, e.Addrs)
 	case mesh.Log:

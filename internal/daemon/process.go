@@ -118,6 +118,9 @@ func (d *Daemon) confine() error {
 		}
 	}
 	c.openDoors(&w, d.opts.Layout, s)
+	if c.strict() {
+		loadRoots()
+	}
 	state, err := process.Confine(w)
 	if err != nil {
 		return &Hinted{err, "tincan runs without it with Sandbox = off, and without -U and -R; docs/security.md says what each needs"}
@@ -193,6 +196,14 @@ func (c *confinement) openDoors(w *process.Restrictions, l confdir.Layout, s con
 	}
 	if s.Names == config.NamesHosts {
 		w.Append = append(w.Append, names.HostsFile)
+	}
+	for _, f := range []string{s.CarrierCertificate, s.CarrierKey} {
+		if f != "" {
+			w.Read = append(w.Read, filepath.Dir(f)) // it may be replaced
+		}
+	}
+	if s.CarrierSite != "" && !config.IsSiteURL(s.CarrierSite) {
+		w.Read = append(w.Read, s.CarrierSite)
 	}
 	w.Remove = append(w.Remove, filepath.Dir(l.PidFile))
 	w.Read = append(w.Read, l.ConfBase,

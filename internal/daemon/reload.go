@@ -59,6 +59,7 @@ func (d *Daemon) reload() error {
 	}) {
 		return errStopping
 	}
+	d.carriers.reload(n.Settings)
 	if len(late) > 0 {
 		d.log.printf(0, mesh.Warning, "changed, but not in effect before a restart: %s", strings.Join(late, ", "))
 	}
@@ -98,6 +99,10 @@ func NeedRestart(old, new config.Settings) (names []string) {
 		{"BindToAddress", old.BindToAddress, new.BindToAddress},
 		{"ListenAddress", old.ListenAddress, new.ListenAddress},
 		{"BindToInterface", old.BindToInterface, new.BindToInterface},
+		{"CarrierListen", old.CarrierListen, new.CarrierListen},
+		{"CarrierCertificate", old.CarrierCertificate, new.CarrierCertificate},
+		{"CarrierKey", old.CarrierKey, new.CarrierKey},
+		{"CarrierSite", old.CarrierSite, new.CarrierSite},
 		{"FWMark", old.FWMark, new.FWMark},
 		{"UDPRcvBuf", old.UDPRcvBuf, new.UDPRcvBuf},
 		{"UDPSndBuf", old.UDPSndBuf, new.UDPSndBuf},

@@ -84,6 +84,9 @@ func meshHost(h config.Host) mesh.Host {
 	for _, a := range h.Addresses {
 		m.Addresses = append(m.Addresses, mesh.Endpoint{Host: a.Host, Port: a.Port})
 	}
+	for _, c := range h.Carriers {
+		m.Carriers = append(m.Carriers, mesh.Endpoint{Host: c.Host, Port: c.Port, Carrier: c.URL()})
+	}
 	return m
 }
 

@@ -129,7 +129,8 @@ var elsewhere = map[string]string{
 	"GraphDumpFile": "TestTheMapOfTheMesh", "Sandbox": "TestNodesThatGiveUpRights", "ProcessPriority": "TestNodesThatGiveUpRights",
 	"ControlGroup": "TestAGroupMayLook",
 	"NetworkID":    "TestAWrongNetworkIDIsRefusedAtTheStart", "Roster": "TestARosterCountsAsTheConfigurationSays",
-	"DeviceStandby": "", "Proxy": "", "UPnP": "",
+	"DeviceStandby": "", "Proxy": "",
+	"Carrier": "", "CarrierListen": "", "CarrierCertificate": "", "CarrierKey": "", "CarrierSite": "", "UPnP": "",
 	"UPnPRefreshPeriod": "", "VDEGroup": "", "VDEPort": "",
 }
 
@@ -196,7 +197,7 @@ func TestEveryVariableHasAnEffect(t *testing.T) {
 		{name: "Name", value: "zed", more: map[string]string{"tinc.conf": "Port = 0\n"}, want: "zed", see: func(o *opened) any { return string(o.mesh.Name) }},
 
 		{name: "Subnet", in: "hosts/a", value: "10.3.0.0/16", want: "[10.3.0.0/16]", see: func(o *opened) any { return fmt.Sprint(o.mesh.Subnets) }},
-		{name: "Address", in: "hosts/b", value: "192.0.2.9 700", want: "[{192.0.2.9 700}]", see: func(o *opened) any { return fmt.Sprint(o.mesh.Hosts["b"].Addresses) }},
+		{name: "Address", in: "hosts/b", value: "192.0.2.9 700", want: "[192.0.2.9:700]", see: func(o *opened) any { return fmt.Sprint(o.mesh.Hosts["b"].Addresses) }},
 		{name: "Ed25519PublicKey", in: "hosts/b", value: other.Public().String(), want: true, see: func(o *opened) any { return o.mesh.Hosts["b"].Key != nil }},
 		{name: "Ed25519PublicKeyFile", in: "hosts/b", value: file("ed25519.pub", keys.MarshalPublicPEM(other.Public())), want: true, see: func(o *opened) any { return o.mesh.Hosts["b"].Key != nil }},
 		{name: "PublicKeyFile", in: "hosts/b", value: file("rsa.pub", rsa.Public().MarshalPEM()), want: true, see: func(o *opened) any { return o.mesh.Hosts["b"].RSAKey != nil }},

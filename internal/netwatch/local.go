@@ -5,6 +5,8 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"slices"
+	"strings"
 )
 
 // Addresses gives the machine's addresses, each with the length of its network's prefix
@@ -100,4 +102,25 @@ func InUse(except string) map[netip.Addr]string {
 		}
 	}
 	return list
+}
+
+// Place is a text for the network in which this machine is, the same whenever it is there: the networks of its addresses, by
+// all interfaces but those to ignore. Of a machine that has addresses of IPv4 only those count, as some providers change
+// prefixes of IPv6 each day. Two networks may have the same text: very many use 192.168.1.0/24. "": it is in none.
+func Place(ignore func(string) bool) string {
+	var four, six []string
+	for dev, p := range Addresses() {
+		switch a := p.Addr().Unmap(); {
+		case dev.Flags&net.FlagUp == 0 || dev.Flags&net.FlagLoopback != 0 || ignore(dev.Name) || !a.IsGlobalUnicast():
+		case a.Is4():
+			four = append(four, p.Masked().String())
+		default:
+			six = append(six, p.Masked().String())
+		}
+	}
+	if len(four) == 0 {
+		four = six
+	}
+	slices.Sort(four)
+	return strings.Join(slices.Compact(four), " ")
 }
