@@ -15,7 +15,7 @@ import (
 // Exempt are:
 //
 //   - broadcasts along the tree, since each node on their path seals them again: they must have the address of another node
-//     than this one, and in a signed network that of a member that can be reached,
+//     than this one, and in a signed network that of a member which lies behind the node that they come from in the tree,
 //   - packets of nodes that use the protocol of tinc 1.0 and have no connection with this node: relays open and
 //     seal them again, too,
 //   - ICMP errors, which any router behind the node may send, and which nodes send from an address that they could not reach, if
@@ -90,7 +90,7 @@ func (p *Plane) sourceExempt(from, owner *peer, routes *routes, ip []byte, src n
 	case src.IsLinkLocalUnicast(), src.IsUnspecified(), routes.answers(from, ip, p.dir.Load()):
 		return true
 	case p.options.Load().Broadcast == route.Tree && routes.isFor(p.broadcast, ip):
-		return routes.mayBroadcast(p.cfg.Self, src)
+		return routes.mayBroadcast(p.cfg.Self, from, src, p.dir.Load())
 	case owner == p.broadcast:
 		return false
 	case owner != nil:
@@ -113,13 +113,25 @@ func (r *routes) isFor(owner *peer, ip []byte) bool {
 	return found == owner
 }
 
-// mayBroadcast reports whether a broadcast that others may have passed on may have the source src. Who sent it cannot be seen,
-// but it was not this node, which is called self, and in a signed network it was a member.
-func (r *routes) mayBroadcast(self node.Name, src netip.Addr) bool {
+// mayBroadcast reports whether a broadcast that from may have passed on may have the source src. Who sent it cannot be seen,
+// but it was not this node, which is called self. In a signed network it was a member, and its way along the tree leads over from.
+func (r *routes) mayBroadcast(self node.Name, from *peer, src netip.Addr, d *directory) bool {
 	if r.grants == nil {
 		return r.table.AnotherThan(self, src, true)
 	}
-	return r.grants.AnotherThan(self, src, false)
+	best, found := r.grants.Lookup(src)
+	if !found {
+		return false
+	}
+	for _, e := range r.grants.At(best.Subnet.Prefix().Masked()) {
+		if owner := d.byName[e.OwnerName]; owner != nil && e.OwnerName != self {
+			s := owner.state.Load()
+			if owner == from || s != nil && (s.TreeHops[0] == from.name || s.TreeHops[1] == from.name) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // answers reports whether a packet is an error message of ICMP about one that its destination sent to an address of from.

@@ -169,11 +169,16 @@ func TestSourcesThatWereGranted(t *testing.T) {
 		if got := len(b.dev.take()) == 1; got != c.passes {
 			t.Errorf("%s: passes %v, %v", c.name, got, b.Drops())
 		}
-		// A broadcast may be another member's, which a passes on.
-		member := !slices.Contains([]string{"nobody's", "announced, and not granted"}, c.name)
-		b.receive(addrA, sealEach(a, from(c.src, "224.0.0.5"))...)
-		if got := len(b.dev.take()) == 1; got != member {
-			t.Errorf("a broadcast, %s: passes %v, %v", c.name, got, b.Drops())
+		// A broadcast may be another member's, which a passes on if that one lies behind a in the tree.
+		for _, hops := range [][2]node.Name{{}, {"a"}, {"x", "a"}, {"x"}, {}} {
+			for _, name := range []node.Name{"c", "d"} {
+				b.PublishPeers([]mesh.PeerState{{Node: name, Known: true, Reachable: true, TreeHops: hops}})
+			}
+			member := c.passes || slices.Contains(hops[:], "a") && !slices.Contains([]string{"nobody's", "announced, and not granted"}, c.name)
+			b.receive(addrA, sealEach(a, from(c.src, "224.0.0.5"))...)
+			if got := len(b.dev.take()) == 1; got != member {
+				t.Errorf("a broadcast, %s, by %v: passes %v, %v", c.name, hops, got, b.Drops())
+			}
 		}
 		b.ChangeGrants(mesh.ChangeGrants{Gone: owned("a", "10.0.0.0/24")})
 		b.receive(addrA, sealEach(a, from("10.0.0.1", "10.1.0.1"))...)

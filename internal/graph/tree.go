@@ -36,6 +36,33 @@ func (g *Graph) Adjacent() []node.Name {
 	return g.tree.adjacent
 }
 
+// TreeHops returns the neighbour of self in the broadcast tree towards each node in it, and which version of the tree that is: if
+// it is the version of the caller, the map is nil.
+func (g *Graph) TreeHops(self node.Name, version uint64) (map[node.Name]node.Name, uint64) {
+	tree := g.Tree()
+	if g.tree.version == version {
+		return nil, version
+	}
+	next := make(map[node.Name][]node.Name, len(tree)+1)
+	for _, e := range tree {
+		next[e.A] = append(next[e.A], e.B)
+		next[e.B] = append(next[e.B], e.A)
+	}
+	hops := make(map[node.Name]node.Name, len(tree))
+	for _, hop := range next[self] {
+		hops[hop] = hop
+		for queue := []node.Name{hop}; len(queue) > 0; queue = queue[1:] {
+			for _, n := range next[queue[0]] {
+				if _, seen := hops[n]; !seen && n != self {
+					hops[n] = hop
+					queue = append(queue, n)
+				}
+			}
+		}
+	}
+	return hops, g.tree.version
+}
+
 // link is an edge in both directions, in tinc's global order of edges: that of the two directions
 // that comes first in it stands for both.
 type link struct {
@@ -62,6 +89,7 @@ type forest struct {
 	spare   []link
 	trees   []int32 // union-find forest over vertices; a root is its own parent
 	tree    Tree    // the last one
+	version uint64  // how often it was made
 
 	adjacent []node.Name // of self in tree
 }
@@ -108,6 +136,7 @@ func (g *Graph) Tree() Tree {
 		return f.tree
 	}
 	g.sortLinks()
+	f.version++
 	f.trees = slices.Grow(f.trees[:0], len(g.vertices))[:len(g.vertices)]
 	for i := range f.trees {
 		f.trees[i] = int32(i)

@@ -477,6 +477,7 @@ type PeerState struct {
 	SealedOnly  bool          // no packets pass over a meta connection unsealed, or by the protocol of tinc 1.0
 	Compression int           // level that the peer wants records with Tunnel to be packed with
 	Legacy      *legacy.Link  // keys of a node that speaks the protocol of tinc 1.0; nil: it speaks SPTPS
+	TreeHops    [2]node.Name  // in a signed network: the neighbours by which its broadcasts may come, "" for none
 	PassOnly    bool          // with Legacy: only what others send to it goes there, since its RSA key is not known
 }
 

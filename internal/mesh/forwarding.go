@@ -16,6 +16,7 @@ type forwarding struct {
 	reach interface { // who is reached
 		effectiveVia(p *peer) *peer
 		hopConn(p *peer) ConnID
+		treeHops(p *peer) [2]node.Name
 	}
 	addresses interface { // which addresses are believed
 		mayProbe(p *peer, a netip.AddrPort) bool
@@ -69,6 +70,7 @@ func (f *forwarding) state(p *peer) PeerState {
 		st.Addr, st.Confirmed = p.addr(), p.confirmed()
 		st.Sock = p.sock()
 	}
+	st.TreeHops = f.reach.treeHops(p)
 	st.MTU = f.usableMTU(p)
 	if p.confirmed() && !f.cfg.TCPOnly {
 		_, st.MinMTU, _ = p.mtus()

@@ -45,6 +45,7 @@ func (rc *reach) answered(p *peer) {
 	}
 	if was {
 		rc.touchRoutes(p)
+		rc.touch(p)
 	}
 }
 
@@ -55,6 +56,7 @@ func (rc *reach) unanswered(p *peer) {
 	}
 	p.reach.proven, p.reach.silent = false, true
 	rc.touchRoutes(p)
+	rc.touch(p)
 	if p.reach.up && rc.mustProve(p) {
 		rc.goDown(p)
 	}
@@ -146,19 +148,81 @@ func (rc *reach) goDown(p *peer) {
 
 // proofsChanged: other nodes than before may have to prove that they are there.
 func (rc *reach) proofsChanged() {
+	rc.followTree()
 	for _, p := range rc.order {
 		switch {
 		case p == rc.self || !p.reach.reachable:
 		case rc.onlyClaimed(p):
 			if !p.reach.silent && !p.reach.asking.Waiting() {
 				rc.touchRoutes(p)
+				rc.touch(p)
 				rc.prove(p)
 			}
 		case !p.reach.up:
 			rc.comeUp(p)
 			rc.touchRoutes(p)
+			rc.touch(p)
 		}
 	}
+}
+
+// hopsCount is how long broadcasts may still come by the way of before when the tree has changed: others have heard of that
+// earlier or later.
+const hopsCount = 10 * time.Second
+
+// followTree works out by which neighbour the broadcasts of each node have to come. In a signed network those of a member that
+// come by another one are somebody else's.
+func (rc *reach) followTree() {
+	if !rc.cfg.Broadcast || rc.cfg.TunnelServer || !rc.roll.enforced() {
+		if rc.treeVersion > 0 {
+			rc.treeVersion = 0
+			rc.setHops(nil, false)
+		}
+		return
+	}
+	hops, version := rc.graph.TreeHops(rc.cfg.Name, rc.treeVersion)
+	if hops == nil {
+		return
+	}
+	rc.setHops(hops, rc.treeVersion > 0)
+	rc.treeVersion = version
+	if rc.treeSettles.Waiting() {
+		rc.timers.Cancel(rc.treeSettles)
+	}
+	rc.treeSettles = rc.after(hopsCount, func() {
+		for _, p := range rc.order {
+			if p.reach.hop[1] != "" {
+				p.reach.hop[1] = ""
+				rc.touch(p)
+			}
+		}
+	})
+}
+
+// setHops takes over hops; keep has those of before count for a while.
+func (rc *reach) setHops(hops map[node.Name]node.Name, keep bool) {
+	for _, p := range rc.order {
+		now := [2]node.Name{hops[p.name]}
+		switch {
+		case !keep:
+		case now[0] != p.reach.hop[0]:
+			now[1] = p.reach.hop[0]
+		default:
+			now[1] = p.reach.hop[1]
+		}
+		if now != p.reach.hop {
+			p.reach.hop = now
+			rc.touch(p)
+		}
+	}
+}
+
+// treeHops are the neighbours by which broadcasts of p may come, "" for none.
+func (rc *reach) treeHops(p *peer) [2]node.Name {
+	if rc.onlyClaimed(p) || rc.silent(p) {
+		return [2]node.Name{}
+	}
+	return p.reach.hop
 }
 
 // touchRoutes has the subnets of p published anew.

@@ -28,6 +28,9 @@ type reach struct {
 	searches  uint64  // so far
 	changed   []*peer // scratch space of recompute
 
+	treeVersion uint64       // that the nodes know their hops of, 0: they know none
+	treeSettles *timer.Timer // when their hops before that count no more
+
 	repeats seen.Repeats
 
 	roll interface { // who belongs to the network
@@ -172,6 +175,7 @@ func (rc *reach) recompute() {
 		rc.tree = tree
 		rc.subnets.treeChanged()
 	}
+	rc.followTree()
 }
 
 // pathChanged does what follows from another path to p.
@@ -320,6 +324,7 @@ type reachState struct {
 	asking    *timer.Timer   // when it is asked to
 	askAt     time.Time      // when it is asked next, if it is silent
 	askWait   time.Duration  // the wait before that, 0: it has answered
+	hop       [2]node.Name   // our neighbour in the broadcast tree towards it, and the one before that for a while; "": none
 	hidden    bool           // not listed: somebody wanted it forgotten
 	since     time.Time      // of the last change of reachability, zero: never
 	announced netip.AddrPort // its address when it became reachable, for scripts

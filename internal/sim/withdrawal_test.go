@@ -341,3 +341,27 @@ func TestWhoeverHasGoneIsNotKeptThereByClaims(t *testing.T) {
 		t.Errorf("the victim was told of it %d and %d times", ups, downs)
 	}
 }
+
+// In a signed network each node knows by which neighbour the broadcasts of another one have to come, also for a while after that has
+// changed; those of a node that is only claimed to be there come by none.
+func TestBroadcastsComeByTheTree(t *testing.T) {
+	c := newClaims(t)
+	hops := func(h *Host, of node.Name) [2]node.Name { return h.peers[of].TreeHops }
+	middle := c.honest[1]
+	for h, want := range map[*Host]node.Name{c.honest[0]: "n00", c.honest[2]: "n02", c.mallory: "n02"} {
+		if got := hops(middle, h.Name); got != [2]node.Name{want} {
+			t.Errorf("broadcasts of %s come to %s by %v, want %s", h.Name, middle.Name, got, want)
+		}
+	}
+	c.claim()
+	c.w.Run(time.Minute)
+	if got := hops(middle, c.off.Name); got != [2]node.Name{} {
+		t.Errorf("those of %s, which is off, by %v", c.off.Name, got)
+	}
+	c.off.Keep(c.roll.Clone())
+	c.off.Start(c.honest[2].Name)
+	c.w.Run(15 * time.Second)
+	if got := hops(c.victim, c.off.Name); got != [2]node.Name{"n01"} {
+		t.Errorf("when it is there they come by %v", got)
+	}
+}

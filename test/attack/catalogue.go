@@ -8,10 +8,8 @@ type Entry struct {
 	Held string
 	// Trust is what happens there instead if the attack succeeds, because that is how tinc works.
 	Trust string
-	// Signed is what happens in a signed network; "": the same.
+	// Signed is what happens in a signed network, where none succeeds; "": the same as Held.
 	Signed string
-	// Unsigned: it succeeds in a signed network, too.
-	Unsigned bool
 	// Tests make the attack if those of test/e2e do not that go through the catalogue, each as directory.Name.
 	Tests []string
 }
@@ -209,12 +207,11 @@ var catalogue = []Entry{
 		Tests: []string{"internal/dataplane.TestSourceAddressMustBelongToTheSender"},
 	},
 	{
-		Name:     "broadcasts with another's address",
-		Does:     "sends broadcasts with the address of another member as the source",
-		Trust:    "They arrive, except at the node whose address it is: each node that passes on a broadcast encrypts it again. `Broadcast = direct` prevents it",
-		Signed:   "The same, if the address was granted to a member",
-		Unsigned: true,
-		Tests:    []string{"internal/dataplane.TestSourcesThatWereGranted"},
+		Name:   "broadcasts with another's address",
+		Does:   "sends broadcasts with the address of another member as the source",
+		Trust:  "They arrive, except at the node whose address it is: each node that passes on a broadcast encrypts it again. `Broadcast = direct` prevents it",
+		Signed: "Dropped, also those of members that are off, unless she is one of the nodes that pass on the other's broadcasts to the receiver: each of these encrypts them again. `Broadcast = direct` prevents that, too",
+		Tests:  []string{"internal/dataplane.TestSourcesThatWereGranted", "internal/sim.TestBroadcastsComeByTheTree"},
 	},
 	{
 		Name: "an outsider with 200 connections a second",

@@ -34,8 +34,6 @@ func TestTheTableOfAttacksIsThatOfTheTests(t *testing.T) {
 			cells[1] = succeeds + e.Trust
 		}
 		switch {
-		case e.Unsigned:
-			cells[2] = succeeds + e.Signed
 		case e.Signed == "" && e.Held == "":
 			t.Errorf("%q: nothing is said of signed networks", e.Name)
 		case e.Signed == "":

@@ -193,10 +193,7 @@ func TestWhatAMemberCanDo(t *testing.T) {
 						continue // another test says so
 					}
 					e := attack.Catalogue()[i]
-					want := e.Held == ""
-					if signed && !e.Unsigned {
-						want = false
-					}
+					want := e.Held == "" && !signed
 					if f.stock == nil && name == "back by way of a node of tinc" || f.stock != nil && name == "statements of her own" {
 						continue
 					}
