@@ -426,18 +426,60 @@ func TestFastPathWithAPolicyDoesNotAllocate(t *testing.T) {
 	}
 }
 
+// withPolicy is bench with a policy at both ends.
+func withPolicy(t testing.TB) (*transmitter, *Plane) {
+	tx, to := bench(t)
+	var text bytes.Buffer
+	for i := range 90 {
+		fmt.Fprintf(&text, "allow %s -> b tcp:%d\n", node.Name(fmt.Sprint("n", i)), i+1000)
+	}
+	text.WriteString("allow a -> b tcp:80 udp:80") // naming ports, so that connections are taken over in the middle
+	c := rules(t, text.String())
+	tx.p.Policy().SetPolicy(c)
+	to.Policy().SetPolicy(c)
+	return tx, to
+}
+
 // BenchmarkPolicy is BenchmarkDeviceToDevice with a policy at both ends.
-func BenchmarkPolicy(b *testing.B) {
-	deviceToDevice(b, func(t testing.TB) (*transmitter, *Plane) {
-		tx, to := bench(t)
-		var text bytes.Buffer
-		for i := range 90 {
-			fmt.Fprintf(&text, "allow %s -> b tcp:%d\n", node.Name(fmt.Sprint("n", i)), i+1000)
+func BenchmarkPolicy(b *testing.B) { deviceToDevice(b, withPolicy) }
+
+// BenchmarkSignedInPairs sends one TCP flow with policy, grants and source check, and without, in turns of 50 super-packets. "ratio"
+// is the median of the pairs: how much gets through with them, relative to without.
+func BenchmarkSignedInPairs(b *testing.B) {
+	const turn = 50
+	p, off := super(ip{payload: 60 * 1024, frag: 0x4000, opts: timestamps}.build(), 1373)
+	with, toWith := withPolicy(b)
+	grants := mesh.ChangeGrants{Set: slices.Concat(owned("a", "10.0.0.0/16"), owned("b", "10.1.0.0/16"), owned("c", "10.0.0.0/8"))}
+	with.p.ChangeGrants(grants)
+	toWith.ChangeGrants(grants)
+	without, toWithout := bench(b)
+	without.p.SetOptions(Options{AnySource: true})
+	toWithout.SetOptions(Options{AnySource: true})
+	send := func(t *transmitter) time.Duration {
+		t.now = t.p.now()
+		began := time.Now()
+		for range turn {
+			copy(t.in[inHead:], p)
+			t.packet(len(p), off)
+			t.out.flush()
 		}
-		text.WriteString("allow a -> b tcp:80 udp:80") // naming ports, so that connections are taken over in the middle
-		c := rules(t, text.String())
-		tx.p.Policy().SetPolicy(c)
-		to.Policy().SetPolicy(c)
-		return tx, to
-	})
+		return time.Since(began)
+	}
+	var ratios []float64
+	for b.Loop() {
+		var took [2]time.Duration
+		if len(ratios)%2 == 0 {
+			took[0], took[1] = send(with), send(without)
+		} else {
+			took[1], took[0] = send(without), send(with)
+		}
+		ratios = append(ratios, float64(took[1])/float64(took[0]))
+	}
+	slices.Sort(ratios)
+	b.ReportMetric(ratios[len(ratios)/2], "ratio")
+	for _, to := range []*Plane{toWith, toWithout} {
+		if got := to.SelfCounters(); got.OutPackets < uint64(turn*len(ratios)) || len(to.Drops()) > 0 {
+			b.Fatalf("%d packets delivered; drops %v", got.OutPackets, to.Drops())
+		}
+	}
 }
