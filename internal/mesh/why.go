@@ -279,6 +279,8 @@ func (rp *reports) whyReachable(w *Why, p *peer, f Found) {
 		return
 	case rp.reach.effectiveVia(p) != p && rp.reach.effectiveVia(p) != nil:
 		w.add(WhyRelayed, "packets for %s are relayed by %s", p.name, rp.reach.effectiveVia(p).name)
+	case p.conn() != nil && p.conn().isCarried():
+		w.add(WhyTCP, "packets for %s go over the meta connection with it, by a carrier (inside of HTTPS)", p.name)
 	case p.conn() != nil:
 		w.add(WhyTCP, "packets for %s go over the meta connection with it, by TCP", p.name)
 	default:
