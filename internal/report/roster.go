@@ -119,6 +119,10 @@ func says(c roster.Content) string {
 			return "the policy is withdrawn"
 		}
 		return fmt.Sprintf("the policy, %d lines", strings.Count(strings.TrimSuffix(c.Text, "\n"), "\n")+1)
+	case *roster.Device:
+		return fmt.Sprintf("%s is a device (%s)", c.Name, roster.Fingerprint(c.Key))
+	case *roster.Door:
+		return fmt.Sprintf("the key of the doors for devices (%s), sealed for %d keys", roster.Fingerprint(c.Key), len(c.Sealed))
 	}
 	return "of a kind that this version does not know"
 }

@@ -17,7 +17,7 @@ import (
 type Claim struct {
 	Statement ID             // that says it today: of a member that was admitted, the admission
 	By        keys.PublicKey // the owner whose word it is, or a member who may invite
-	Content   Content        // what is said anew: a [*Member], [*Removal], [*Invitation], [*Policy] or [*Names]
+	Content   Content        // what is said anew: a [*Member], [*Removal], [*Invitation], [*Policy], [*Names], [*Device] or [*Door]
 }
 
 // carry returns statements of an owner for whatever a change takes away beside what it names,
@@ -148,7 +148,7 @@ type carrier struct {
 // carry does it all. Invitations come before members: with them those come back who were admitted under them, as
 // with members those whom they have admitted.
 func (c *carrier) carry() error {
-	for _, step := range []func() error{c.removals, c.invitations, c.ownersMembers, c.otherMembers, c.policies, c.names} {
+	for _, step := range []func() error{c.removals, c.invitations, c.ownersMembers, c.otherMembers, c.policies, c.names, c.devices} {
 		n := len(c.raws)
 		if err := step(); err != nil {
 			return err

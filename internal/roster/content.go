@@ -56,7 +56,7 @@ type Capabilities uint8
 const (
 	CapRelay  Capabilities = 1 << iota // carries packets of others
 	CapExit                            // forwards to the outside
-	CapDoor                            // can be dialled by newcomers
+	CapDoor                            // may announce the addresses of devices: their door
 	CapInvite                          // may sign invitations
 	allCaps   = CapRelay | CapExit | CapDoor | CapInvite
 )
@@ -242,11 +242,15 @@ func (l *OwnerList) append(dst []byte) []byte {
 
 func (g *Grant) append(dst []byte) []byte {
 	dst = appendSubnets(appendSubnets(dst, g.Subnets), g.Pool)
-	dst = append(dst, byte(len(g.Groups)))
-	for _, name := range g.Groups {
+	return append(appendGroups(dst, g.Groups), byte(g.Capabilities))
+}
+
+func appendGroups(dst []byte, groups []string) []byte {
+	dst = append(dst, byte(len(groups)))
+	for _, name := range groups {
 		dst = appendText(dst, name)
 	}
-	return append(dst, byte(g.Capabilities))
+	return dst
 }
 
 // sum is the hash by which everything is named.
@@ -293,6 +297,10 @@ func parseContent(kind Kind, subject, body []byte) (Content, error) {
 		c, err = parsePolicy(subject, r)
 	case KindNames:
 		c, err = parseNames(subject, r)
+	case KindDevice:
+		c, err = parseDevice(subject, r)
+	case KindDoor:
+		c, err = parseDoor(subject, r)
 	default:
 		return &Unknown{Type: kind, Subject: append([]byte(nil), subject...), Body: append([]byte(nil), body...)}, nil
 	}
@@ -512,25 +520,33 @@ func parseGrant(r *reader) (g Grant, err error) {
 	if g.Pool, err = parseSubnets(r); err != nil {
 		return g, err
 	}
-	n := int(r.u8())
-	if n > MaxGroups {
-		return g, fmt.Errorf("%d groups instead of at most %d", n, MaxGroups)
-	}
-	for range n {
-		name := r.text()
-		if !ValidGroup(name) {
-			return g, fmt.Errorf("%.64q is not the name of a group", name)
-		}
-		if last := len(g.Groups) - 1; last >= 0 && g.Groups[last] >= name {
-			return g, errors.New("groups are not sorted")
-		}
-		g.Groups = append(g.Groups, name)
+	if g.Groups, err = parseGroups(r); err != nil {
+		return g, err
 	}
 	g.Capabilities = Capabilities(r.u8())
 	if g.Capabilities&^allCaps != 0 {
 		return g, fmt.Errorf("unknown capabilities %#x", uint8(g.Capabilities))
 	}
 	return g, nil
+}
+
+// parseGroups reads a list of names of groups, sorted.
+func parseGroups(r *reader) (groups []string, err error) {
+	n := int(r.u8())
+	if n > MaxGroups {
+		return nil, fmt.Errorf("%d groups instead of at most %d", n, MaxGroups)
+	}
+	for range n {
+		name := r.text()
+		if !ValidGroup(name) {
+			return nil, fmt.Errorf("%.64q is not the name of a group", name)
+		}
+		if last := len(groups) - 1; last >= 0 && groups[last] >= name {
+			return nil, errors.New("groups are not sorted")
+		}
+		groups = append(groups, name)
+	}
+	return groups, nil
 }
 
 // ValidGroup tells whether s can be the name of a group: 1 to [MaxGroup] of A-Z a-z 0-9 _ and -.

@@ -74,6 +74,7 @@ func (r *Roster) evaluate() *State {
 	ev.decideOwners()
 	ev.decideRemovals()
 	ev.decideMembers()
+	ev.decideDevices()
 	ev.decideInvitations()
 	ev.decideAdmissions()
 	ev.decidePolicies()
@@ -282,6 +283,9 @@ func (ev *evaluation) join(m *Membership) {
 func (ev *evaluation) named(name node.Name) *Membership {
 	if m := ev.names[name]; m != nil {
 		return m
+	}
+	if d := ev.state.Device(name); d != nil {
+		return d.asMember()
 	}
 	return findMember(ev.members, name)
 }
@@ -601,6 +605,9 @@ func (ev *evaluation) holdAddresses() {
 	}
 	for _, m := range ev.joined {
 		ev.hold(m)
+	}
+	for _, d := range ev.state.Devices {
+		ev.hold(d.asMember())
 	}
 }
 

@@ -175,6 +175,9 @@ func (r *Roster) SignRemoval(key [32]byte, reason string, owner *keys.PrivateKey
 		if c.Key == [32]byte{} {
 			c.Key, c.RSA = m.RSA, [32]byte{}
 		}
+	} else if i := slices.IndexFunc(r.State().Devices, func(d *SignedDevice) bool { return d.Key == key }); i >= 0 {
+		c.Name = r.State().Devices[i].Name
+		what = fmt.Sprintf("removing the device %s", c.Name)
 	}
 	if err := r.allow(what, owner, RightRemove); err != nil {
 		return nil, err

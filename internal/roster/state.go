@@ -27,6 +27,8 @@ type State struct {
 	Removals    []*RemovedKey     // by key
 	Policies    []*SignedPolicy   // by name
 	Names       *SignedNames      // nil: nobody has said any
+	Devices     []*SignedDevice   // sorted by name
+	Door        *SignedDoor       // what their doors share, nil: there is none
 	Conflicts   []Conflict        // what was void because of something else, for people
 	Newer       []Newer           // what this program does not understand
 

@@ -46,14 +46,16 @@ const (
 	KindRemoval    Kind = 6  // a key that counts for nothing any more
 	KindPolicy     Kind = 7  // who may talk to whom
 	KindNames      Kind = 8  // further names in DNS
-	KindDevice     Kind = 9  // reserved: keys of telephones and routers
+	KindDevice     Kind = 9  // a telephone or router that has WireGuard: its key and addresses
 	KindRecovery   Kind = 10 // a new list of owners by the recovery key
+	KindDoor       Kind = 11 // the key that all doors of devices share
 )
 
 // kindNames are the kinds that this program understands.
 var kindNames = map[Kind]string{
 	KindGenesis: "genesis", KindOwners: "owners", KindMember: "member", KindInvitation: "invitation", KindAdmission: "admission",
 	KindRemoval: "removal", KindPolicy: "policy", KindNames: "names", KindRecovery: "recovery",
+	KindDevice: "device", KindDoor: "door",
 }
 
 // String returns the kind in one word.
@@ -79,7 +81,7 @@ type Statement struct {
 }
 
 // Content is what a statement says: one of [Genesis], [Owners], [Recovery], [Member],
-// [Invitation], [Admission], [Removal], [Policy] and [Unknown].
+// [Invitation], [Admission], [Removal], [Policy], [Device], [Door] and [Unknown].
 type Content interface {
 	Kind() Kind
 	appendSubject(dst []byte) []byte

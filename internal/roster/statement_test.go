@@ -30,6 +30,8 @@ func samples(t testing.TB) map[string][]byte {
 		"removal":    sign(t, network, 1, &Removal{Key: pub("carl"), RSA: m.RSA, Name: "carl", Reason: "laptop lost"}, "ben"),
 		"policy":     sign(t, network, 2, &Policy{Text: "allow * -> *\n"}, "ann"),
 		"names":      sign(t, network, 2, &Names{Text: "Alias = web bob\n"}, "ann"),
+		"device":     sign(t, network, 3, sampleDevice(t, "phone", "10.0.0.9"), "ann"),
+		"door":       sign(t, network, 3, sampleDoor(t, network, "carl"), "ann"),
 		"unknown":    sign(t, network, 2, &Unknown{Type: 200, Subject: []byte("x"), Body: []byte("y")}, "ann"),
 	}
 }
@@ -109,6 +111,11 @@ func TestContentWithTwoFormsIsRefused(t *testing.T) {
 		"no owners":          &Owners{},
 		"an owner twice":     &Owners{OwnerList: ownerList(1, "a", "a")},
 		"too long a reason":  &Removal{Reason: string(make([]byte, 201))},
+		"no key at all":      &Device{Name: "a", Subnets: subnets(t, "10.0.0.9")},
+		"no address":         &Device{Name: "a", Key: WireGuardKey{1}},
+		"a range":            &Device{Name: "a", Key: WireGuardKey{1}, Subnets: subnets(t, "10.0.0.0/24")},
+		"no door key":        &Door{Ephemeral: pub("a")},
+		"a reader twice":     &Door{Key: WireGuardKey{1}, Ephemeral: pub("a"), Sealed: []Sealed{{To: pub("a")}, {To: pub("a")}}},
 		"a reason of escape": &Removal{Reason: "\x1b[2J"},
 	} {
 		s := &Statement{Network: network, Content: c}

@@ -127,6 +127,10 @@ func called(c roster.Claim, word string) bool {
 		return word == "policy"
 	case *roster.Names:
 		return word == "names"
+	case *roster.Device:
+		return string(c.Name) == word || is(c.Key)
+	case *roster.Door:
+		return word == "door"
 	}
 	return false
 }
@@ -202,6 +206,10 @@ func say(e *env.Env, n *ownership.Network, claims []roster.Claim, by string) {
 			}
 			what = "the policy\t"
 			note = fmt.Sprintf("%d lines", strings.Count(strings.TrimSuffix(c.Text, "\n"), "\n")+1)
+		case *roster.Device:
+			what = fmt.Sprintf("device %s\t%s", c.Name, roster.Fingerprint(c.Key))
+		case *roster.Door:
+			what = fmt.Sprintf("the key of the doors\t%s", roster.Fingerprint(c.Key))
 		}
 		fmt.Fprintf(t, "%4d\t%s\tby %s\t%s\n", i+1, what, whoever(n, c.By), note)
 	}
