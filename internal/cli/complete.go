@@ -107,6 +107,18 @@ func (c completer) owners(*cobra.Command, []string, string) (words []string, _ c
 	return words, noFiles
 }
 
+// oneDevice completes the name of a device, as the only argument.
+func (c completer) oneDevice(_ *cobra.Command, args []string, _ string) (words []string, _ cobra.ShellCompDirective) {
+	if l, ok := c.Known(); ok && len(args) == 0 {
+		if n, err := ownership.Open(l, c.Ask); err == nil {
+			for _, d := range n.Roster.State().Devices {
+				words = append(words, string(d.Name))
+			}
+		}
+	}
+	return words, noFiles
+}
+
 // proposals completes the ids of changes of the owners that wait for signatures.
 func (c completer) proposals(_ *cobra.Command, args []string, _ string) (words []string, _ cobra.ShellCompDirective) {
 	if l, ok := c.Known(); ok && len(args) == 0 {
@@ -124,7 +136,7 @@ func addCompletions(e *env.Env, root *cobra.Command) {
 	c := completer{e}
 	for words, f := range map[string]frontend.Completion{
 		"connect": c.oneNode, "disconnect": c.oneNode, "info": c.oneNode, "why": c.oneNode, "ping": c.oneNode, "accept": c.oneNode, "remove": c.oneNode,
-		"admit": c.oneNode, "approve": c.oneNode, "deny": c.oneNode,
+		"device add": cobra.NoFileCompletions, "device remove": c.oneDevice, "admit": c.oneNode, "approve": c.oneNode, "deny": c.oneNode,
 		"owners add": c.oneOwner, "owners retire": c.oneOwner, "owners compromised": c.oneOwner, "owners sign": c.proposals, "owners threshold": cobra.NoFileCompletions,
 		"status": c.oneNode, "edit": c.files, "token revoke": c.tokens, "verify": c.oneNode,
 		"policy try": c.flow, "policy show": cobra.NoFileCompletions, "policy edit": cobra.NoFileCompletions, "policy clear": cobra.NoFileCompletions,

@@ -55,6 +55,8 @@ var forms = []struct {
 	{"accept NODE", report.Accepted{}, ""},
 	{"get", report.Values{}, ""},
 	{"members", members.View{}, ""},
+	{"device list", report.Devices{}, ""},
+	{"device add", report.AddedDevice{}, ""},
 	{"owners show", report.Owners{}, ""},
 	{"owners key", report.OwnersKey{}, ""},
 	{"roster adopt", report.Adopted{}, ""},

@@ -65,6 +65,8 @@ var meanings = map[string]string{
 	"WebhookSecretFile":             "a file with the secret that posts to `Webhook` are signed with: at least 16 bytes, readable by its owner only",
 	"Metrics":                       "serve [metrics](monitoring.md#metrics) for Prometheus at `address [port]`, by default port 9655; without it nowhere",
 	"UI":                            "show other members [the page](ui.md#over-the-vpn), to look only, at this node's addresses in the VPN, port 9656; never at other addresses. `tincan ui` needs no such setting",
+	"Door":                          "be a [door](devices.md) for devices that have WireGuard and no tincan, such as telephones and routers: in a signed network, and if the roster says that this member may (`tincan admit NODE --door`)",
+	"DoorPort":                      "the UDP port of the door",
 	"MinTimeout":                    "shortest wait between two attempts to connect",
 	"Mode":                          "route by IP address (`router`), like an Ethernet switch, or like a hub; the same at all nodes",
 	"MTUInfoInterval":               "how often a node whose packets arrive indirectly is told the path MTU",

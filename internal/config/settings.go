@@ -77,6 +77,8 @@ type Settings struct {
 	Webhook             string        // a URL that events are posted to; "": none
 	WebhookSecretFile   string        // "": none
 	UI                  bool          // members see the page at our addresses in the VPN
+	Door                bool          // devices with WireGuard come in here
+	DoorPort            int           // at this UDP port
 	Names               Names         // whether nodes are found by their names in DNS
 	Domain              string        // of these names; "": that of the network's name
 	NamesPort           int           // where queries for them are answered
@@ -215,6 +217,8 @@ func ReadSettings(pool *Pool, self node.Name, dir string) (Settings, []Warning) 
 		Webhook:           r.String("Webhook"),
 		WebhookSecretFile: r.Path("WebhookSecretFile", dir),
 		UI:                r.Bool("UI"),
+		Door:              r.Bool("Door"),
+		DoorPort:          r.Int("DoorPort"),
 		Names:             Names(r.choice("Names")),
 		Domain:            r.String("Domain"),
 		NamesPort:         r.Int("NamesPort"),

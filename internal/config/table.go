@@ -106,6 +106,11 @@ var table = []Variable{
 	{Name: "CarrierListen", Flags: Server | Multiple, Kind: CarrierPlace, Since: "tincan"},
 	{Name: "CarrierSite", Flags: Server, Kind: SiteUse, Since: "tincan"},
 
+	// ------------------------------------------------ ours: devices that have WireGuard
+
+	{Name: "Door", Flags: Server, Kind: Bool, Default: "no", Since: "tincan"},
+	{Name: "DoorPort", Flags: Server, Kind: Int, Min: 1, Max: 65535, Default: "51820", Since: "tincan"},
+
 	// ------------------------------------------------ ours: names of nodes in DNS
 
 	{Name: "Alias", Flags: Server | Multiple | Reload, Kind: AliasName, Since: "tincan"},

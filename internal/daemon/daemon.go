@@ -130,6 +130,7 @@ type Daemon struct {
 	distribution *distribution                     // of host files
 	membership   membership                        // the roster
 	rules        policyRules                       // its policy
+	devices      devices                           // its devices that have WireGuard
 	ports        *portmap.Client                   // nil: no port of the router is asked for
 	mapped       atomic.Pointer[[]portmap.Mapping] // what it gave us
 	standby      *standby                          // nil: the interface is always up
@@ -271,6 +272,9 @@ func (d *Daemon) open() error {
 	if d.dev, err = d.openDevice(); err != nil {
 		return err
 	}
+	if err := d.devices.open(d); err != nil {
+		return err
+	}
 	share := d.confined == nil || d.confined.account == nil // else another user than the one who opens them dials
 	if err := d.socks.listen(d.network().Settings, share); err != nil {
 		return err
@@ -294,7 +298,7 @@ func (d *Daemon) open() error {
 	d.persister = newPersister(d.opts.Layout, d.log)
 	d.seen = newSeen(&d.opts.Layout)
 	d.plane = dataplane.New(dataplane.Config{
-		Self: d.network().Name, Device: d.dev, Sockets: d.socks.udp,
+		Self: d.network().Name, Device: d.dev, Sockets: d.socks.udp, Door: d.devices.device(),
 		Event: d.core.report,
 		Meta: func(id mesh.ConnID) dataplane.Meta {
 			if w := d.conns.Meta(id); w != nil {
@@ -517,6 +521,7 @@ func (d *Daemon) close() {
 	if d.dev != nil {
 		d.dev.Close()
 	}
+	d.devices.close()
 	if d.api != nil {
 		d.api.Remove()
 	}

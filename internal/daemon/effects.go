@@ -62,6 +62,8 @@ func (d *Daemon) apply(e mesh.Effect) {
 		d.membership.neighbours(e.Names, e.Anew)
 	case mesh.RosterReceived:
 		d.membership.received(e.From, e.Data)
+	case mesh.DeviceMoved:
+		d.devices.moved(e.Addr)
 	case mesh.Expelled:
 		d.membership.expelled(e)
 	case mesh.SaveKey:

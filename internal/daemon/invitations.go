@@ -28,9 +28,9 @@ func (d *Daemon) invitations(s config.Settings) *invite.Server {
 	}
 }
 
-// takenSubnets is what the mesh announces now.
+// takenSubnets is what the mesh announces now, and what devices have.
 func (d *Daemon) takenSubnets() []subnet.Subnet {
-	var out []subnet.Subnet
+	out := d.devices.subnets()
 	d.core.call(func(m *mesh.Mesh) {
 		for _, k := range m.Subnets() {
 			out = append(out, k.Subnet)

@@ -218,11 +218,14 @@ func (m *membership) changed(s *roster.State, whole bool) mesh.RosterChanged {
 	switch {
 	case mode == config.RosterOpen || !whole:
 		m.d.rules.set(m.d, nil)
+		m.d.devices.set(nil)
 		return mesh.RosterChanged{Fetching: mode != config.RosterOpen}
 	case mode == config.RosterWarn:
 		m.d.rules.set(m.d, nil)
+		m.d.devices.set(nil)
 		return mesh.RosterChanged{State: s, Mode: mesh.RosterWarns}
 	}
+	m.d.devices.set(s)
 	m.d.rules.set(m.d, s)
 	return mesh.RosterChanged{State: s}
 }
@@ -344,6 +347,7 @@ func (b *backend) Members() any {
 	v := members.NewView(s.State(), b.d.network().Name, b.d.network().Settings.Roster.String(), time.Now())
 	v.Fetching = !s.Whole()
 	v.See(b.d.seen.now)
+	b.d.devices.see(&v)
 	b.d.core.call(func(m *mesh.Mesh) { v.Unanswered(m.Silent()) })
 	return v
 }

@@ -25,11 +25,12 @@ import (
 // naming has nodes found by their names in DNS. The protocol core and the roster tell which addresses nodes have; package zone
 // answers from that without asking either.
 type naming struct {
-	d       *Daemon
-	domain  string        // "" if there can be none
-	zone    *zone.Zone    // nil: Names is off, or nothing here could be found by a name
-	touched chan struct{} // the addresses of the interface may have changed
-	news    chan struct{} // names have
+	d        *Daemon
+	domain   string                // "" if there can be none
+	zone     *zone.Zone            // nil: Names is off, or nothing here could be found by a name
+	isDevice func(netip.Addr) bool // nil: there are none
+	touched  chan struct{}         // the addresses of the interface may have changed
+	news     chan struct{}         // names have
 
 	announced map[node.Name]map[subnet.Subnet]struct{} // belongs to the protocol core's goroutine
 
@@ -49,7 +50,7 @@ const hostsDelay = time.Second
 
 // newNaming makes what Names asks for.
 func newNaming(d *Daemon) *naming {
-	n := &naming{d: d, rules: names.SystemRules(), touched: make(chan struct{}, 1), news: make(chan struct{}, 1), announced: map[node.Name]map[subnet.Subnet]struct{}{}}
+	n := &naming{d: d, isDevice: d.devices.has, rules: names.SystemRules(), touched: make(chan struct{}, 1), news: make(chan struct{}, 1), announced: map[node.Name]map[subnet.Subnet]struct{}{}}
 	s := d.network().Settings
 	var err error
 	n.domain, err = s.NamesDomain(d.opts.Layout.NetName)
@@ -133,6 +134,9 @@ func (n *naming) note(o mesh.Owned, has bool) {
 func (n *naming) settle(name node.Name) {
 	var addrs []netip.Addr
 	for s := range n.announced[name] {
+		if n.isDevice != nil && n.isDevice(s.Addr()) { // its door announces it, and has another name
+			continue
+		}
 		addrs = append(addrs, s.Addr())
 	}
 	if n.zone.Set(zone.Announced, name, addrs) {
@@ -177,6 +181,9 @@ func (n *naming) granted() map[node.Name][]netip.Addr {
 				granted[m.Name] = append(granted[m.Name], p.Addr())
 			}
 		}
+	}
+	for _, d := range s.State().Devices {
+		granted[d.Name] = addrsOf(d)
 	}
 	return granted
 }

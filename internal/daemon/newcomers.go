@@ -82,7 +82,7 @@ func (n newcomers) Member(key keys.PublicKey) node.Name {
 // Taken tells whether somebody has that name.
 func (n newcomers) Taken(name node.Name) bool {
 	s := n.state()
-	if s.Member(name) != nil {
+	if s.Member(name) != nil || s.Device(name) != nil {
 		return true
 	}
 	for _, m := range s.Pending {

@@ -111,6 +111,8 @@ func NeedRestart(old, new config.Settings) (names []string) {
 		{"UI", old.UI, new.UI},
 		{"Webhook", old.Webhook, new.Webhook},
 		{"WebhookSecretFile", old.WebhookSecretFile, new.WebhookSecretFile},
+		{"Door", old.Door, new.Door},
+		{"DoorPort", old.DoorPort, new.DoorPort},
 		{"Names", old.Names, new.Names},
 		{"NamesPort", old.NamesPort, new.NamesPort},
 		{"Domain", old.Domain, new.Domain},

@@ -119,6 +119,7 @@ type observation struct {
 // elsewhere are the variables whose effect another test observes: its name, or "" for
 // any test, outside package config, that sets the variable.
 var elsewhere = map[string]string{
+	"Door": "TestATelephoneComesInByADoor", "DoorPort": "TestATelephoneComesInByADoor",
 	"Metrics": "TestMetricsOfARunningNode", "UI": "TestMembersSeeThePage",
 	"Webhook": "TestEventsAreToldToAScriptAndAWebhook", "WebhookSecretFile": "TestEventsAreToldToAScriptAndAWebhook",
 	"Names": "TestNamesOfNodes", "Alias": "TestNamesOfNodes", "Service": "TestNamesOfNodes", "NamesPort": "TestNamesOfNodes", "Domain": "TestNamesOfNodes",

@@ -27,7 +27,7 @@ func (t *transmitter) fromEthernet(f []byte, off device.Offload) {
 		t.superFrame(f, off)
 		return
 	}
-	if off.NeedsCsum && !completeChecksum(f, off) {
+	if off.NeedsCsum && !packet.CompleteSum(f, int(off.CsumStart), int(off.CsumOffset)) {
 		t.p.drop(Malformed)
 		return
 	}

@@ -2,7 +2,6 @@ package dataplane
 
 import (
 	"context"
-	"encoding/binary"
 	"net/netip"
 	"time"
 
@@ -20,8 +19,11 @@ type transmitter struct {
 	load load
 	now  time.Duration
 	slow *slowPath
+	dev  device.Device
 
-	ethernet bool // the device delivers frames
+	fromDoor bool          // dev is the door
+	arriving *flow.Checker // of what goes from the interface to the door, or back
+	ethernet bool          // the device delivers frames
 	learner  learner
 	toMAC    struct { // the last owner of a MAC address
 		routes *routes
@@ -36,8 +38,11 @@ type transmitter struct {
 	}
 }
 
-func newTransmitter(p *Plane) *transmitter {
-	t := &transmitter{slow: newSlowPath(p), ethernet: p.cfg.Ethernet}
+func newTransmitter(p *Plane) *transmitter { return newTransmitterOf(p, p.cfg.Device) }
+
+// newTransmitterOf returns one for what is read from dev: the virtual interface, or the door.
+func newTransmitterOf(p *Plane, dev device.Device) *transmitter {
+	t := &transmitter{slow: newSlowPath(p), dev: dev, ethernet: p.cfg.Ethernet, fromDoor: p.cfg.Door != nil && dev == p.cfg.Door, arriving: p.filter.NewChecker()}
 	t.use(newBurst(p))
 	return t
 }
@@ -50,7 +55,7 @@ func (t *transmitter) use(b *burst) {
 
 func (t *transmitter) run(ctx context.Context) error {
 	var retries retryLimit
-	dev := t.p.cfg.Device
+	dev := t.dev
 	defer t.alone()
 	for {
 		n, off, err := dev.Read(t.in[inHead:])
@@ -63,7 +68,9 @@ func (t *transmitter) run(ctx context.Context) error {
 		retries = retryLimit{}
 		t.now = t.p.now()
 		for count := 1; err == nil; count++ {
-			t.adapt(n, count)
+			if !t.fromDoor {
+				t.adapt(n, count)
+			}
 			t.packet(n, off)
 			n, off, err = dev.TryRead(t.in[inHead:])
 		}
@@ -97,11 +104,14 @@ func (t *transmitter) packet(n int, off device.Offload) {
 		t.fromEthernet(p, off)
 		return
 	}
+	if t.p.cfg.Door != nil && t.local(p, off) {
+		return
+	}
 	if off.GSO != device.GSONone {
 		t.super(p, off)
 		return
 	}
-	if off.NeedsCsum && !completeChecksum(p, off) {
+	if off.NeedsCsum && !packet.CompleteSum(p, int(off.CsumStart), int(off.CsumOffset)) {
 		t.p.drop(Malformed)
 		return
 	}
@@ -162,20 +172,6 @@ func superHeaders(p []byte, off device.Offload) (transport int, proto uint8, hdr
 	return transport, proto, transport + int(p[transport+12]>>4)*4
 }
 
-// completeChecksum fills in a transport checksum of which only the pseudo-header is summed up.
-func completeChecksum(p []byte, off device.Offload) bool {
-	start, at := int(off.CsumStart), int(off.CsumStart)+int(off.CsumOffset)
-	if start >= len(p) || at+2 > len(p) {
-		return false
-	}
-	sum := ^packet.Checksum(p[start:], 0)
-	if sum == 0 && off.CsumOffset == packet.UDPSumOffset {
-		sum = 0xffff // zero means "no checksum" in UDP
-	}
-	binary.BigEndian.PutUint16(p[at:], sum)
-	return true
-}
-
 // fast reports whether p, of which the largest segment has size bytes, can take the fast path,
 // and if so sets t.to, t.tunnel or t.legacy, t.path and t.ids for it.
 func (t *transmitter) fast(p []byte, size int) bool {
@@ -195,7 +191,7 @@ func (t *transmitter) fast(p []byte, size int) bool {
 	if p[0]>>4 == 6 {
 		minimum = minMTU6
 	}
-	if to := t.cached.owner; to != nil && t.slow.checker.Check(flow.Out, &to.flows, p, t.now) != flow.Pass {
+	if to := t.cached.owner; to != nil && t.slow.checker.Check(flow.Out, t.p.Devices.flowsOf(to, dst, t.p.options.Load()), p, t.now) != flow.Pass {
 		return false // it is answered on the slow path
 	}
 	t.l2 = 0

@@ -48,7 +48,7 @@
 //
 // # Goroutines and locks
 //
-// One goroutine reads the device, one receives from each socket, and one, the worker, handles
+// One goroutine reads the device (and one the door, if there is one), one receives from each socket, and one, the worker, handles
 // the rest: probes and echoes of the protocol core, and packets from meta connections
 // (inbox.go). Each owns its buffers. Another one detects peers that no longer answer, while there is
 // traffic (silence.go).
@@ -95,6 +95,9 @@ type Config struct {
 	Self    node.Name
 	Device  device.Device
 	Sockets []udp.Socket
+	// Door, if set, is a second virtual interface, for devices (see door.go): what is for their addresses is written to it. Its Write
+	// may be called by several goroutines at once, and must not wait. Only without Ethernet, and with [route.ByAddress].
+	Door device.Device
 	// Event reports to the protocol core. It must not block; false means that
 	// the report was dropped, and the plane reports again on the next occasion.
 	Event func(mesh.Event) bool
@@ -124,6 +127,8 @@ type Config struct {
 
 // Plane is the packet path of one node.
 type Plane struct {
+	Devices Devices // that are no nodes, see door.go
+
 	cfg    Config
 	self   *peer // this node, as an owner of routes; has no state
 	selfID node.ID
@@ -180,6 +185,7 @@ func New(cfg Config) *Plane {
 	// Times are counted from an hour before the start, so that zero means never.
 	p.start = cfg.Now().Add(-time.Hour)
 	p.filter = newFilter(cfg.Self, p.start)
+	p.Devices.filter = p.filter
 	if cfg.Workers > 0 {
 		p.workers, p.highLoad = newWorkers(cfg.Workers), highLoad
 	}
@@ -207,6 +213,9 @@ func (p *Plane) Run(ctx context.Context) error {
 		})
 	}
 	run("read from the virtual interface", newTransmitter(p).run)
+	if p.cfg.Door != nil {
+		run("read from the door", newTransmitterOf(p, p.cfg.Door).run)
+	}
 	run("watch for silence", p.watch)
 	run("send and open packets of meta connections", newWorker(p).run)
 	for i, s := range p.cfg.Sockets {
@@ -216,6 +225,9 @@ func (p *Plane) Run(ctx context.Context) error {
 	<-ctx.Done()
 	close(p.inbox.closed)
 	p.cfg.Device.Close()
+	if p.cfg.Door != nil {
+		p.cfg.Door.Close()
+	}
 	for _, s := range p.cfg.Sockets {
 		s.Close()
 	}
@@ -327,6 +339,9 @@ func (p *Plane) write(buf []byte, start int, off device.Offload) {
 }
 
 func (p *Plane) tryWrite(buf []byte, start int, off device.Offload) error {
+	if p.cfg.Door != nil && p.Devices.isFor(buf[start:]) {
+		return p.cfg.Door.Write(buf, start, off)
+	}
 	p.device.Lock()
 	defer p.device.Unlock()
 	return p.cfg.Device.Write(buf, start, off)

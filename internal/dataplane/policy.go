@@ -78,7 +78,8 @@ func (c *slowPath) mayEnter(from *peer, frame []byte, broadcast bool) bool {
 		}
 		from = c.senderOf(from, w.routes, data, broadcast)
 	}
-	return c.check(flow.In, &from.flows, frame)
+	src, _ := packet.Src(frame[min(ethernetLen, len(frame)):])
+	return c.check(flow.In, c.p.Devices.flowsOf(from, src, c.p.options.Load()), frame)
 }
 
 // mayLeave reports whether the policy lets c.frame, which our device has given, out to where the router has decided. If not,
@@ -98,16 +99,23 @@ func (c *slowPath) mayLeave(d *route.Decision) bool {
 		if to == nil {
 			return true // it is dropped anyway
 		}
-		peer = &to.flows
+		dst, _ := packet.Dst(c.frame[ethernetLen:])
+		peer = c.p.Devices.flowsOf(to, dst, c.p.options.Load())
 	}
 	if c.check(flow.Out, peer, c.frame) {
 		return true
 	}
-	answer := c.p.currentRouter().Refuse(c.p.start.Add(c.now), self, c.frame)
+	c.sayRefused()
+	return false
+}
+
+// sayRefused tells the sender of c.frame, which our device or a device of the door has given, that the policy refuses it. The
+// caller holds p.routing.
+func (c *slowPath) sayRefused() {
+	answer := c.p.currentRouter().Refuse(c.p.start.Add(c.now), c.p.cfg.Self, c.frame)
 	for _, out := range answer.Outputs {
 		c.toDevice(out.Frame)
 	}
-	return false
 }
 
 // mayEnter reports whether the policy lets what came from r.from through to our device, and counts it if not: a frame where frames
@@ -123,9 +131,11 @@ func (r *receiver) mayEnter(p []byte) bool {
 	if r.p.bridging {
 		return c.check(flow.In, &from.flows, p)
 	}
-	v := c.checker.Check(flow.In, &from.flows, p, r.now)
+	src, _ := packet.Src(p)
+	peer := r.p.Devices.flowsOf(from, src, r.options)
+	v := c.checker.Check(flow.In, peer, p, r.now)
 	if v != flow.Pass {
-		c.refused(flow.In, &from.flows, p, v)
+		c.refused(flow.In, peer, p, v)
 	}
 	return v == flow.Pass
 }

@@ -43,14 +43,21 @@ func (c *slowPath) send(path udpPath, datagram []byte) {
 
 // routeIP routes one IP packet from src, Plane.self for our own device. The packet is not changed.
 func (c *slowPath) routeIP(src *peer, ip []byte) {
+	if c.framed(ip) {
+		c.route(src)
+	}
+}
+
+// framed makes c.frame a copy of an IP packet, with an Ethernet header. If it is none it is counted.
+func (c *slowPath) framed(ip []byte) bool {
 	typ, ok := packet.EtherTypeOf(ip)
 	if !ok {
 		c.p.drop(Malformed)
-		return
+		return false
 	}
 	c.frame = append(append(c.frame[:0], make([]byte, ethernetLen)...), ip...)
 	binary.BigEndian.PutUint16(c.frame[ethernetLen-2:], typ)
-	c.route(src)
+	return true
 }
 
 // route routes c.frame, which came from src, and delivers the result.

@@ -31,6 +31,9 @@ package flow
 
 import (
 	"encoding/binary"
+	"maps"
+	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -93,15 +96,18 @@ type Filter struct {
 	current  atomic.Pointer[published]
 	made     atomic.Uint32
 	table    table
+	mu       sync.Mutex // held while a policy or devices are set
+	devices  map[netip.Addr]node.Name
 	everyone Peer // who packets go to if it is not known who has their destination
 	refusals refusals
 }
 
 // published is a policy in force.
 type published struct {
-	c    *policy.Compiled
-	self *policy.Sides
-	made uint32
+	c       *policy.Compiled
+	self    *policy.Sides
+	devices map[policy.Addr]*policy.Sides // by address; nil: there are none
+	made    uint32
 }
 
 // New makes a filter without a policy: everything passes. The secret must not be known to others. The times that the filter is
@@ -112,11 +118,39 @@ func New(self node.Name, secret [5]uint64, start time.Time) *Filter {
 
 // SetPolicy replaces the policy; nil: everything passes, and nothing is remembered.
 func (f *Filter) SetPolicy(c *policy.Compiled) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.publish(c)
+}
+
+// SetDevices says which names the rules use for what has some addresses, if it is on our side of the filter: devices that are no
+// nodes. What is on the other side is told by its [Peer].
+func (f *Filter) SetDevices(devices map[netip.Addr]node.Name) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if maps.Equal(devices, f.devices) {
+		return
+	}
+	f.devices = maps.Clone(devices)
+	if p := f.current.Load(); p != nil {
+		f.publish(p.c)
+	}
+}
+
+// publish puts a policy in force. f.mu is held.
+func (f *Filter) publish(c *policy.Compiled) {
 	if c == nil {
 		f.current.Store(nil)
 		return
 	}
-	f.current.Store(&published{c, c.Sides(f.self), f.made.Add(1)})
+	p := &published{c: c, self: c.Sides(f.self), made: f.made.Add(1)}
+	if len(f.devices) > 0 {
+		p.devices = make(map[policy.Addr]*policy.Sides, len(f.devices))
+		for addr, name := range f.devices {
+			p.devices[policy.AddrOf(addr)] = c.Sides(name)
+		}
+	}
+	f.current.Store(p)
 }
 
 // Active tells whether there is a policy.
@@ -298,6 +332,13 @@ func (p *published) sides(dir Direction, peer *Peer) (from, to *policy.Sides) {
 // decide asks the rules about a flow that is opened in a direction.
 func (p *published) decide(opener Direction, peer *Peer, k *key) policy.Decision {
 	from, to := p.sides(opener, peer)
+	if device := p.devices[k.local]; device != nil {
+		if opener == In {
+			to = device
+		} else {
+			from = device
+		}
+	}
 	src, dst, port := k.local, k.remote, k.remotePort
 	if opener == In {
 		src, dst, port = k.remote, k.local, k.localPort

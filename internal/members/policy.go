@@ -5,7 +5,7 @@ import (
 	"tincan/internal/roster"
 )
 
-// PolicyMembers are the members of a network as the rules of its policy see them.
+// PolicyMembers are the members and devices of a network as the rules of its policy see them.
 func PolicyMembers(s *roster.State) []policy.Member {
 	list := make([]policy.Member, len(s.Members))
 	for i, m := range s.Members {
@@ -15,6 +15,13 @@ func PolicyMembers(s *roster.State) []policy.Member {
 				list[i].Subnets = append(list[i].Subnets, p)
 			}
 		}
+	}
+	for _, d := range s.Devices {
+		m := policy.Member{Name: d.Name, Groups: d.Groups}
+		for _, sub := range d.Subnets {
+			m.Subnets = append(m.Subnets, sub.Prefix())
+		}
+		list = append(list, m)
 	}
 	return list
 }

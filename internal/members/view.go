@@ -21,6 +21,8 @@ type View struct {
 	Recovery    bool         `json:"recovery,omitempty"` // there is a recovery key
 	Owners      []Owner      `json:"owners,omitempty"`
 	Members     []Member     `json:"members,omitempty"`
+	Devices     []Device     `json:"devices,omitempty"`
+	DoorKey     string       `json:"door_key,omitempty"` // the public key of WireGuard that all doors share
 	Pending     []Member     `json:"pending,omitempty"`
 	Invitations []Invitation `json:"invitations,omitempty"`
 	Removed     []Removed    `json:"removed,omitempty"`
@@ -49,6 +51,21 @@ type Member struct {
 	Reachable    bool       `json:"reachable,omitempty"` // now; without a running node that is not known
 	Silent       bool       `json:"silent,omitempty"`    // others say that it is reachable, but it does not answer
 	LastSeen     *time.Time `json:"last_seen,omitempty"` // when this node last reached it, or none: never
+}
+
+// Device is a device that has WireGuard and no tincan, in a [View].
+type Device struct {
+	Name        node.Name  `json:"name"`
+	Key         string     `json:"key"` // public, of WireGuard
+	Fingerprint string     `json:"fingerprint"`
+	Addresses   []string   `json:"addresses"`
+	Groups      []string   `json:"groups,omitempty"`
+	By          string     `json:"by"`                  // who added it
+	Door        node.Name  `json:"door,omitempty"`      // where it was heard from last; none: nowhere since the doors started
+	Handshake   *time.Time `json:"handshake,omitempty"` // the last one, if it was at this node's door
+	Endpoint    string     `json:"endpoint,omitempty"`  // from where, if at this node's door
+	Received    uint64     `json:"received,omitempty"`  // bytes from it, at this node's door
+	Sent        uint64     `json:"sent,omitempty"`      // bytes to it, at this node's door
 }
 
 // Invitation is an open invitation in a [View].
@@ -89,6 +106,16 @@ func NewView(s *roster.State, self node.Name, mode string, now time.Time) View {
 	v.Owners = Owners(s.Owners)
 	for _, m := range s.Members {
 		v.Members = append(v.Members, newMember(s, m))
+	}
+	for _, d := range s.Devices {
+		dev := Device{Name: d.Name, Key: d.Key.String(), Fingerprint: roster.Fingerprint(d.Key), Groups: d.Groups, By: Who(s, d.By)}
+		for _, sub := range d.Subnets {
+			dev.Addresses = append(dev.Addresses, sub.Prefix().Addr().String())
+		}
+		v.Devices = append(v.Devices, dev)
+	}
+	if s.Door != nil {
+		v.DoorKey = s.Door.Key.String()
 	}
 	for _, m := range s.Pending {
 		v.Pending = append(v.Pending, newMember(s, m))

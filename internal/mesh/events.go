@@ -23,6 +23,8 @@ func (Relayed) event()        {}
 func (Undecodable) event()    {}
 func (TooLong) event()        {}
 func (LearnMAC) event()       {}
+func (DeviceHere) event()     {}
+func (DeviceGone) event()     {}
 func (NetworkChanged) event() {}
 func (PortMapped) event()     {}
 func (EchoIn) event()         {}
@@ -62,6 +64,7 @@ func (Expelled) effect()         {}
 func (RosterNeighbours) effect() {}
 func (RosterReceived) effect()   {}
 func (SendRecord) effect()       {}
+func (DeviceMoved) effect()      {}
 func (SaveLearned) effect()      {}
 func (KeyContested) effect()     {}
 func (SaveAddresses) effect()    {}

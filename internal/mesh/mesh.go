@@ -196,6 +196,10 @@ func (m *Mesh) Handle(now time.Time, ev Event) {
 		m.paths.tooLong(e)
 	case LearnMAC:
 		m.subnets.learnMAC(e.MAC)
+	case DeviceHere:
+		m.subnets.attach(e.Addrs)
+	case DeviceGone:
+		m.subnets.detach(e.Addrs)
 	case PortMapped:
 		m.links.setMappedPort(e.Port)
 	case NetworkChanged:

@@ -298,6 +298,10 @@ func (r *roll) change(e RosterChanged) {
 	was, before, mode := r.enforced(), r.state, r.mode
 	r.state, r.mode = e.State, e.Mode
 	names := r.state.Differing(before)
+	if !r.state.SameDevices(before) { // what doors may announce
+		names = append(names, doors(before)...)
+		names = append(names, doors(r.state)...)
+	}
 	for name := range r.kept { // it may have been removed now
 		names = append(names, name)
 	}
@@ -588,7 +592,7 @@ func (r *roll) publishGrants(names []node.Name) (wider []node.Name) {
 		r.granting = grants{of: map[node.Name][]netip.Prefix{}, to: map[netip.Prefix][]node.Name{}}
 	}
 	for _, name := range names {
-		set, gone := r.granting.change(name, r.member(name))
+		set, gone := r.granting.change(name, r.member(name), r.state.Devices)
 		for _, p := range set {
 			e.Set = append(e.Set, Owned{Subnet: subnet.FromPrefix(p), Owner: name})
 			wider = r.granting.appendWider(wider, p)
@@ -610,25 +614,51 @@ type grants struct {
 	to map[netip.Prefix][]node.Name
 }
 
-// change takes over what m, nil if it is no member, called name, has, and returns what is new and what is gone.
-func (g grants) change(name node.Name, m *roster.Membership) (set, gone []netip.Prefix) {
+// doors are the members of a state that may announce the addresses of devices.
+func doors(s *roster.State) (names []node.Name) {
+	if s != nil {
+		for _, m := range s.Members {
+			if m.Capabilities&roster.CapDoor != 0 {
+				names = append(names, m.Name)
+			}
+		}
+	}
+	return names
+}
+
+// change takes over what m, nil if it is no member, called name, has: its subnets, and if it is a door the addresses of devices. It
+// returns what is new and what is gone.
+func (g grants) change(name node.Name, m *roster.Membership, devices []*roster.SignedDevice) (set, gone []netip.Prefix) {
 	var now []netip.Prefix
-	if m != nil {
-		for _, s := range m.Subnets {
-			if p := s.Prefix().Masked(); p.IsValid() && !slices.Contains(now, p) {
+	has := map[netip.Prefix]bool{}
+	add := func(list []subnet.Subnet) {
+		for _, s := range list {
+			if p := s.Prefix().Masked(); p.IsValid() && !has[p] {
+				has[p] = true
 				now = append(now, p)
 			}
 		}
 	}
-	before := g.of[name]
+	if m != nil {
+		add(m.Subnets)
+		if m.Capabilities&roster.CapDoor != 0 {
+			for _, d := range devices {
+				add(d.Subnets)
+			}
+		}
+	}
+	before, had := g.of[name], map[netip.Prefix]bool{}
+	for _, p := range before {
+		had[p] = true
+	}
 	for _, p := range now {
-		if !slices.Contains(before, p) {
+		if !had[p] {
 			set = append(set, p)
 			g.to[p] = append(g.to[p], name)
 		}
 	}
 	for _, p := range before {
-		if !slices.Contains(now, p) {
+		if !has[p] {
 			gone = append(gone, p)
 			if g.to[p] = slices.DeleteFunc(g.to[p], func(n node.Name) bool { return n == name }); len(g.to[p]) == 0 {
 				delete(g.to, p)

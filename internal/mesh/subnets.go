@@ -14,9 +14,10 @@ type subnets struct {
 	*env
 	*directory
 
-	total   int             // subnets of all nodes
-	routes  routesToPublish // what has changed of subnets and the tree
-	learned learned         // MAC addresses on our side
+	total    int             // subnets of all nodes
+	routes   routesToPublish // what has changed of subnets and the tree
+	learned  learned         // MAC addresses on our side
+	attached deviceAddrs     // addresses of devices at our door
 
 	roll interface { // who belongs to the network
 		granted(owner node.Name, s subnet.Subnet) bool
@@ -93,6 +94,7 @@ func (sn *subnets) addSubnet(c *conn, text string) error {
 		}
 		sn.putSubnet(p, r.Subnet, c.peer.name)
 		sn.cede(r.Subnet)
+		sn.deviceMoved(r.Subnet)
 	}
 	sn.links.flood(c, text)
 	return nil
@@ -226,13 +228,14 @@ func (sn *subnets) deletedSubnet(owner node.Name, s subnet.Subnet) subnetRequest
 // replaceOwnSubnets announces and withdraws our own subnets.
 func (sn *subnets) replaceOwnSubnets(list []subnet.Subnet) {
 	for _, s := range sortedSubnets(sn.self) {
-		if !slices.Contains(list, s) && !sn.learned.has(s) {
+		if !slices.Contains(list, s) && !sn.learned.has(s) && !sn.attached[s] {
 			sn.dropSubnet(sn.self, s)
 			sn.floodSubnet(sn.deletedSubnet(sn.cfg.Name, s))
 		}
 	}
 	for _, s := range list {
 		delete(sn.learned.until, s) // it is ours for good now
+		delete(sn.attached, s)
 		if _, ok := sn.self.owns.subnets[s]; !ok {
 			sn.putSubnet(sn.self, s, "")
 			sn.floodSubnet(sn.addedSubnet(sn.cfg.Name, s))

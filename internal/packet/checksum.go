@@ -95,6 +95,21 @@ func UpdateSum(sum, old, new uint16) uint16 {
 	return ^Add(Add(^sum, ^old), new)
 }
 
+// CompleteSum fills in the checksum at offset from start, of which only the pseudo-header is summed up, as the kernel leaves
+// it to network cards. It returns false if it does not lie in p.
+func CompleteSum(p []byte, start, offset int) bool {
+	at := start + offset
+	if start >= len(p) || at+2 > len(p) {
+		return false
+	}
+	sum := ^Checksum(p[start:], 0)
+	if sum == 0 && offset == UDPSumOffset {
+		sum = 0xffff // zero means "no checksum" in UDP
+	}
+	binary.BigEndian.PutUint16(p[at:], sum)
+	return true
+}
+
 // FixTransportSum computes and stores the checksum of the transport header of
 // the IP packet p whose parts h describes. It returns false and changes nothing
 // if the packet is a fragment or of a protocol other than TCP, UDP and ICMPv6.

@@ -5,6 +5,7 @@ import (
 	"crypto/ecdh"
 	"crypto/hkdf"
 	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -23,6 +24,18 @@ const sealedLen = 32 + chacha20poly1305.Overhead
 
 // WireGuardKey is a public key of WireGuard: a point of Curve25519.
 type WireGuardKey [32]byte
+
+// String returns the key as WireGuard writes it.
+func (k WireGuardKey) String() string { return base64.StdEncoding.EncodeToString(k[:]) }
+
+// ParseWireGuardKey reads a key as WireGuard writes it: 44 characters.
+func ParseWireGuardKey(s string) (k WireGuardKey, err error) {
+	b, err := base64.StdEncoding.Strict().DecodeString(s)
+	if err != nil || len(b) != len(k) {
+		return k, fmt.Errorf("%.60q is not a key of WireGuard: 44 characters, the last one =", s)
+	}
+	return WireGuardKey(b), nil
+}
 
 // Device is something that has WireGuard and no tincan: a telephone, a router. It is no member: it has no connections and no
 // voice, and sends packets by way of members that are doors ([CapDoor]).
@@ -292,8 +305,8 @@ func (d *SignedDevice) asMember() *Membership {
 	return &Membership{Name: d.Name, Grant: Grant{Subnets: d.Subnets}, Statement: d.Statement}
 }
 
-// SignDevice adds a device, or changes one of that name. The statement is the last of the result.
-func (r *Roster) SignDevice(d Device, key *keys.PrivateKey) ([]byte, error) {
+// Sign makes the statement that adds d to a roster, or changes the device of that name.
+func (d *Device) Sign(r *Roster, key *keys.PrivateKey) ([]byte, error) {
 	what := fmt.Sprintf("adding the device %s", d.Name)
 	if err := r.allow(what, key, RightAdmit); err != nil {
 		return nil, err
@@ -322,15 +335,15 @@ func (r *Roster) SignDevice(d Device, key *keys.PrivateKey) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
-	raw, err := Sign(r.network, serial, 0, &d, key)
+	raw, err := Sign(r.network, serial, 0, d, key)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	return raw, nil
 }
 
-// SignDoor replaces what is said of the doors' key.
-func (r *Roster) SignDoor(d *Door, key *keys.PrivateKey) ([]byte, error) {
+// Sign makes the statement that replaces what a roster says of the doors' key.
+func (d *Door) Sign(r *Roster, key *keys.PrivateKey) ([]byte, error) {
 	if err := r.allow("giving the doors their key", key, RightAdmit); err != nil {
 		return nil, err
 	}

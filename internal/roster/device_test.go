@@ -126,7 +126,7 @@ func TestDevicesAreOfOwnersAndRemovedForEver(t *testing.T) {
 	again.Name = "phone2"
 	merge(t, r, sign(t, network, 9, &again, "ann"))
 	is(t, deviceNames(r), []string{"router"})
-	if _, err := r.SignDevice(again, key("ann")); err == nil {
+	if _, err := again.Sign(r, key("ann")); err == nil {
 		t.Error("a removed key was signed")
 	}
 }
@@ -142,7 +142,7 @@ func TestADeviceTakesNothingFromAMember(t *testing.T) {
 		t.Errorf("conflicts: %+v", c)
 	}
 	for _, d := range []*Device{sampleDevice(t, "carl", "10.0.0.9"), sampleDevice(t, "phone", "10.0.0.7")} {
-		if _, err := r.SignDevice(*d, key("ann")); err == nil {
+		if _, err := d.Sign(r, key("ann")); err == nil {
 			t.Errorf("%s %v was signed", d.Name, d.Subnets)
 		}
 	}

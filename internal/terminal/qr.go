@@ -9,10 +9,10 @@ import (
 
 // QR draws a text as a QR code, two rows of it in each line: dark on light whatever the colours of the terminal are. The code
 // is as small as the text allows, and smaller for a text of capital letters, digits and the signs - . / :. It fails for
-// texts longer than 213 bytes, whose code would not fit onto a usual terminal.
+// texts longer than 362 bytes, whose code would not fit into the 80 columns of a terminal.
 func QR(text string) (string, error) {
 	const (
-		largest = 10 // version 10 is 57 × 57
+		largest = 14 // version 14 is 73 × 73
 		quiet   = 2  // the margin, in modules; the standard asks for four, and cameras are content with two
 	)
 	code, err := qrCode(text, largest)

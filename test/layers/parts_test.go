@@ -44,7 +44,7 @@ var parts = map[string]partOf{
 		keeps: "peer.reach",
 	},
 	"subnets": {
-		files: "subnets routes learn",
+		files: "subnets routes learn attach",
 		calls: "roll topology reach links",
 		keeps: "peer.owns",
 	},

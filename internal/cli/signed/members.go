@@ -120,7 +120,7 @@ Needs the key of an owner with the right admit.`,
 	c.Flags().StringArrayVar(&f.subnets, "subnet", nil, "a `subnet` that the node may announce; may be repeated; an empty one takes all away")
 	c.Flags().BoolVar(&f.relay, "relay", false, "it may carry packets of others")
 	c.Flags().BoolVar(&f.exit, "exit", false, "it may forward packets to the outside")
-	c.Flags().BoolVar(&f.public, "door", false, "newcomers may be sent to it")
+	c.Flags().BoolVar(&f.public, "door", false, "it may be a door for devices that have WireGuard (Door = yes there)")
 	c.Flags().BoolVar(&f.invite, "invite", false, "it may invite newcomers, into its own groups")
 	return c
 }

@@ -17,7 +17,7 @@ import (
 // Commands are these commands, but for remove, which open networks have as well.
 func Commands(e *env.Env) []*cobra.Command {
 	return []*cobra.Command{
-		membersCommand(e), admitCommand(e), approveCommand(e), denyCommand(e), leaveCommand(e), ownersCommand(e), rosterCommand(e), policyCommand(e),
+		membersCommand(e), admitCommand(e), approveCommand(e), denyCommand(e), leaveCommand(e), deviceCommand(e), ownersCommand(e), rosterCommand(e), policyCommand(e),
 		namesCommand(e),
 	}
 }

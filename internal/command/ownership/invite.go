@@ -43,6 +43,14 @@ func (n *Network) Invite(q invite.Request, pattern string, g Grant, ranges []net
 	uses := max(g.Uses, 1)
 	q.NetworkID, q.Choose = n.Roster.Network().String(), uses > 1 || q.Invitee == ""
 	q.Back = n.gone(q.Invitee)
+	taken := q.Taken
+	q.Taken = func() []subnet.Subnet { // and what devices have, which are not there all the time
+		list := n.Granted()
+		if taken != nil {
+			list = append(list, taken()...)
+		}
+		return list
+	}
 	q.Rand, q.Now = rand.Reader, time.Now()
 	inv, cookie, err := invite.NewCookie(q, members.GreetingKey(n.Roster).Public())
 	if err != nil {

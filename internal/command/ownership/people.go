@@ -43,9 +43,13 @@ func (n *Network) Admit(name node.Name, c Changes) (existed bool, err error) {
 			return false, fmt.Errorf("group %q: a name has up to %d of A-Z a-z 0-9 _ -", g, roster.MaxGroup)
 		}
 	}
-	return existed, n.sign(fmt.Sprintf("admitting %s", name), roster.RightAdmit, func(key *keys.PrivateKey) ([][]byte, error) {
+	err = n.sign(fmt.Sprintf("admitting %s", name), roster.RightAdmit, func(key *keys.PrivateKey) ([][]byte, error) {
 		return n.Roster.SignMember(m, 0, key)
 	})
+	if err == nil && m.Capabilities&roster.CapDoor != 0 {
+		err = n.SealDoors()
+	}
+	return existed, err
 }
 
 func sorted(list []string) []string {
@@ -126,6 +130,11 @@ func (n *Network) Find(text string) (Target, error) {
 			return t, nil
 		}
 	}
+	for _, d := range s.Devices {
+		if string(d.Name) == text || notFinger == nil && roster.Fingerprint(d.Key) == finger {
+			return Target{Key: d.Key, Name: d.Name}, nil
+		}
+	}
 	for _, i := range s.Invitations {
 		if notFinger == nil && roster.Fingerprint(i.Key) == finger {
 			return Target{Key: i.Key}, nil
@@ -137,11 +146,11 @@ func (n *Network) Find(text string) (Target, error) {
 	return Target{}, &NobodyError{text}
 }
 
-// NobodyError: no member, newcomer or invitation is called so.
+// NobodyError: no member, device, newcomer or invitation is called so.
 type NobodyError struct{ Text string }
 
 func (e *NobodyError) Error() string {
-	return fmt.Sprintf("no member, waiting newcomer or invitation is called %q", e.Text)
+	return fmt.Sprintf("no member, device, waiting newcomer or invitation is called %q", e.Text)
 }
 
 // Remove removes a key for ever.
