@@ -1,6 +1,9 @@
 package dataplane
 
-import "tincan/internal/udp"
+import (
+	"tincan/internal/mask"
+	"tincan/internal/udp"
+)
 
 // txBatch holds sealed datagrams until the next send. It belongs to one goroutine.
 type txBatch struct {
@@ -8,6 +11,7 @@ type txBatch struct {
 	buf      []byte     // datagrams of one run are contiguous
 	bySocket []gsoBatch // by socket
 	gatherer gatherer
+	block    mask.Block
 }
 
 const outSize = 128 * 1024
@@ -27,6 +31,9 @@ func (o *txBatch) put(path udpPath, datagram []byte) {
 	}
 	start := len(o.buf)
 	o.buf = append(o.buf, datagram...)
+	if path.mask != nil {
+		path.mask.Flip(o.buf[start:], &o.block)
+	}
 	o.bySocket[path.sock].add(&path, o.buf, start)
 }
 

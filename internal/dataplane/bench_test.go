@@ -165,6 +165,7 @@ func (*discard) Send([]udp.Run) error { return nil }
 func TestFastPathDoesNotAllocate(t *testing.T) {
 	t.Run("ChaCha20", func(t *testing.T) { fastPathDoesNotAllocate(t, bench) })
 	t.Run("AES", func(t *testing.T) { fastPathDoesNotAllocate(t, aesBench) })
+	t.Run("masked", func(t *testing.T) { fastPathDoesNotAllocate(t, maskedBench) })
 }
 
 func fastPathDoesNotAllocate(t *testing.T, bench func(testing.TB) (*transmitter, *Plane)) {

@@ -28,6 +28,7 @@ type burst struct {
 	ids        [idsLen]byte
 	segmenter  packet.Segmenter
 	segmenting bool                // segmenter has more
+	padding    int                 // of the record, in bytes
 	plain      []byte              // what to seal next, nil if none: type (legacy: Ethernet header) and packet
 	seal       func(*sptps.Sealer) // b.sealSegments, made once
 
@@ -87,9 +88,12 @@ func (b *burst) sealSegments(s *sptps.Sealer) {
 			b.p.drop(NoSession)
 		} else {
 			b.out.buf = out
+			if b.path.mask != nil {
+				b.path.mask.Flip(out[start:], &b.out.block)
+			}
 			b.out.bySocket[b.path.sock].add(&b.path, out, start)
 			packets++
-			bytes += len(b.plain) - 1
+			bytes += len(b.plain) - 1 - b.padding
 		}
 		b.plain = nil
 	}

@@ -33,6 +33,7 @@ func (t *transmitter) fromEthernet(f []byte, off device.Offload) {
 	}
 	if l2 := l2Len(f); t.fastFrame(f, l2, len(f)) {
 		t.wrap(0, len(f)-l2)
+		t.plain = wire.Pad(t.plain, t.padding)
 		t.sealAll()
 		return
 	}
@@ -53,7 +54,7 @@ func (t *transmitter) superFrame(f []byte, off device.Offload) {
 		return
 	}
 	if t.fastFrame(f, l2, min(len(f), l2+hdrLen+int(off.GSOSize))) {
-		t.segmenting = true
+		t.segmenting, t.padding = true, 0
 		t.sealAll()
 		return
 	}

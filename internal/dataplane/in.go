@@ -59,6 +59,9 @@ type receiver struct {
 	opened *[maxRuns]openedRun // what workers have opened of the batch, nil: nothing
 	record *openedRecord       // and of the datagram, nil: nothing
 
+	unmasker unmasker
+	masked   bool // the datagram was hidden
+
 	from     *peer // the last source
 	state    *state
 	hop      *peer          // who has the address hopAt
@@ -149,21 +152,26 @@ func (r *receiver) arrival(i int, a udp.Arrival) {
 	}
 	for rest := a.Buf; len(rest) > 0; {
 		d := rest[:min(size, len(rest))]
+		r.record, r.masked = nil, false
 		if len(d) >= minDatagram {
-			if to := node.ID(d); to.IsZero() || to == r.p.selfID {
-				r.record = nil
-				if r.opened != nil {
-					if n := (len(a.Buf) - len(rest)) / size; n < maxOpened {
-						r.record = &r.opened[i].records[n]
-					}
+			if r.opened != nil {
+				if n := (len(a.Buf) - len(rest)) / size; n < maxOpened {
+					r.record = &r.opened[i].records[n]
+					r.masked = r.record.masked
 				}
-				r.datagram(a.From, d, to.IsZero())
+			}
+			ours := r.p.isForUs(d)
+			if !ours && r.unmasker.show(r.p, r.dir, d) {
+				r.masked, ours = true, r.p.isForUs(d)
+			}
+			if ours {
+				r.datagram(a.From, d, node.ID(d).IsZero())
 				rest = rest[len(d):]
 				continue
 			}
 		}
 		switch {
-		case r.dir.legacy != nil && r.legacyDatagram(a.From, d):
+		case !r.masked && r.dir.legacy != nil && r.legacyDatagram(a.From, d):
 			rest = rest[len(d):]
 		case len(d) < minDatagram:
 			r.p.drop(ShortDatagram)
@@ -228,6 +236,13 @@ func (r *receiver) datagram(addr netip.AddrPort, d []byte, direct bool) {
 	if r.from.openFailures.Load() != 0 {
 		r.from.openFailures.Store(0)
 	}
+	unpadded, ok := wire.Unpad(plain[at-1:])
+	if !ok {
+		r.restore(at)
+		r.p.drop(Malformed)
+		return
+	}
+	plain = plain[:at-1+len(unpadded)]
 	switch {
 	case !direct:
 		hop := r.hopOf(addr)
@@ -263,7 +278,7 @@ func (r *receiver) datagram(addr netip.AddrPort, d []byte, direct bool) {
 	case wire.TypeProbe:
 		data := append([]byte(nil), body...)
 		r.restore(at)
-		r.p.cfg.Event(mesh.ProbeIn{Node: r.from.name, Addr: addr, Sock: r.sock, Direct: direct, Data: data})
+		r.p.cfg.Event(mesh.ProbeIn{Node: r.from.name, Addr: addr, Sock: r.sock, Direct: direct, Masked: r.masked, Data: data})
 	case wire.TypeEcho:
 		data := append([]byte(nil), body...)
 		r.restore(at)
@@ -484,7 +499,7 @@ func headersOf(p []byte) int {
 // relay forwards the datagram at the start of rest together with those after it that have the
 // same ids, and returns how many bytes that were. All have size bytes but the last.
 func (r *receiver) relay(addr netip.AddrPort, rest []byte, size int) int {
-	end, count := sameIDs(rest, size)
+	end, count := r.sameIDs(rest, size)
 	first := rest[:min(size, len(rest))]
 	hop := r.hopOf(addr)
 	if hop == nil {
@@ -511,7 +526,11 @@ func (r *receiver) relay(addr netip.AddrPort, rest []byte, size int) int {
 	case path.relay == hop || !ok && s.next == hop, hop != r.from && r.p.loops.seen(first):
 		r.p.dropN(Loop, count)
 	case ok:
-		r.relays[path.sock].addRun(udp.Run{To: path.addr, Buf: rest[:end], Size: len(first)})
+		run := udp.Run{To: path.addr, Buf: rest[:end], Size: len(first)}
+		if path.mask != nil {
+			hideRun(path.mask, run, &r.unmasker.block)
+		}
+		r.relays[path.sock].addRun(run)
 		r.p.sentTo(path.relay, r.now, len(first)-minDatagram+ethernetLen)
 		r.p.reportRelayed(r.from, to, r.now)
 	default:
@@ -524,12 +543,18 @@ func (r *receiver) relay(addr netip.AddrPort, rest []byte, size int) int {
 }
 
 // sameIDs is the length of the datagrams at the start of b that have the same
-// ids as the first and make one run, and their number.
-func sameIDs(b []byte, size int) (end, count int) {
+// ids as the first and make one run, and their number. If the first was hidden, so were the others, and are shown.
+func (r *receiver) sameIDs(b []byte, size int) (end, count int) {
 	end, count = min(size, len(b)), 1
 	for count < udp.MaxSegments && end < len(b) {
 		next := b[end:min(end+size, len(b))]
-		if len(next) < minDatagram || string(next[:idsLen]) != string(b[:idsLen]) || end+len(next) > udp.MaxRun {
+		if len(next) < minDatagram || end+len(next) > udp.MaxRun || r.masked && !r.unmasker.show(r.p, r.dir, next) {
+			break
+		}
+		if string(next[:idsLen]) != string(b[:idsLen]) {
+			if r.masked {
+				r.unmasker.hide(r.p, next)
+			}
 			break
 		}
 		end += len(next)

@@ -265,6 +265,9 @@ func (w *worker) sendProbe(probe mesh.SendProbe) {
 	} else if !w.wrap(s, wire.TypeProbe, probe.Data, node.ID{}) {
 		return
 	}
+	if probe.Mask != nil {
+		probe.Mask.Flip(w.blob, &w.batch.block)
+	}
 	w.one[0] = udp.Run{To: probe.Addr, Buf: w.blob, Size: len(w.blob), TTL: probe.TTL}
 	err := p.cfg.Sockets[sock].Send(w.one[:])
 	var long *udp.TooLong
@@ -300,7 +303,7 @@ func (w *worker) sendEcho(e mesh.SendEcho) {
 			p.drop(NoPath)
 			return
 		}
-		path := udpPath{relay: relay, addr: rs.Addr, sock: p.socketFor(rs.Addr, rs.Sock)}
+		path := udpPath{relay: relay, addr: rs.Addr, sock: p.socketFor(rs.Addr, rs.Sock), mask: rs.Mask}
 		if path.sock < 0 {
 			p.drop(NoSocket)
 		} else if w.wrap(s, wire.TypeEcho, e.Data, id) {
@@ -406,6 +409,11 @@ func (w *worker) fromRecord(from, hop *peer, record []byte) {
 	from.openFailures.Store(0)
 	w.p.reportIndirect(from, hop, true, w.now)
 	w.plain = plain
+	plain, ok := wire.Unpad(plain)
+	if !ok {
+		w.p.drop(Malformed)
+		return
+	}
 	switch body := plain[1:]; plain[0] {
 	case wire.TypeIP:
 		if w.p.bridging {

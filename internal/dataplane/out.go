@@ -10,6 +10,7 @@ import (
 	"tincan/internal/flow"
 	"tincan/internal/forward"
 	"tincan/internal/packet"
+	"tincan/internal/wire"
 )
 
 // transmitter is the outbound fast path. It belongs to one goroutine, as do its buffers.
@@ -18,6 +19,7 @@ type transmitter struct {
 	line *sendLine // nil: this goroutine seals and sends by itself
 	load load
 	now  time.Duration
+	pad  int // how long small records are padded, the same for those that are read in a row: so they leave as one run
 	slow *slowPath
 	dev  device.Device
 
@@ -66,7 +68,7 @@ func (t *transmitter) run(ctx context.Context) error {
 			continue
 		}
 		retries = retryLimit{}
-		t.now = t.p.now()
+		t.now, t.pad = t.p.now(), randomPadding()
 		for count := 1; err == nil; count++ {
 			if !t.fromDoor {
 				t.adapt(n, count)
@@ -120,6 +122,7 @@ func (t *transmitter) packet(n int, off device.Offload) {
 		return
 	}
 	t.wrap(0, n)
+	t.plain = wire.Pad(t.plain, t.padding)
 	t.sealAll()
 }
 
@@ -131,7 +134,7 @@ func (t *transmitter) super(p []byte, off device.Offload) {
 		return
 	}
 	if t.fast(p, min(len(p), hdrLen+int(off.GSOSize))) {
-		t.segmenting = true
+		t.segmenting, t.padding = true, 0
 		t.sealAll()
 		return
 	}
@@ -249,6 +252,7 @@ func (t *transmitter) fastTo(to *peer, p []byte, size, frame, minimum int) bool 
 	if s.Legacy == nil && forward.Frame(frame, o.TCPOnly, &s.fwd, s.relay.forward()) != forward.StepRecord {
 		return false
 	}
+	t.padding = 0
 	var ok bool
 	if t.legacy = s.Legacy; t.legacy != nil {
 		t.path, ok = t.p.legacyPath(to, s, frame, o.TCPOnly)
@@ -267,6 +271,9 @@ func (t *transmitter) fastTo(to *peer, p []byte, size, frame, minimum int) bool 
 		return false
 	}
 	t.to, t.tunnel = to, s.Tunnel
+	if s.Pad && size < padBelow {
+		t.padding = t.pad
+	}
 	t.path.tos = o.tos(p)
 	if t.path.direct {
 		clear(t.ids[:6])

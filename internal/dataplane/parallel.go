@@ -254,6 +254,8 @@ type openedRun struct {
 	in      *intake
 	arrival udp.Arrival
 	records [maxOpened]openedRecord
+
+	unmasker unmasker
 }
 
 // openedRecord is what a datagram contained. If tunnel is nil it was not opened, and is as it came.
@@ -261,6 +263,7 @@ type openedRecord struct {
 	tunnel *sptps.Tunnel
 	number uint32
 	plain  []byte
+	masked bool // it was hidden, and is shown
 }
 
 func newIntake(r *receiver) *intake {
@@ -325,6 +328,7 @@ func (u *openedRun) do() {
 	dir := p.dir.Load()
 	var tunnel *sptps.Tunnel
 	var opener *sptps.Opener
+	mine := true // nothing in the run is for another node so far
 	size := a.Size
 	if size <= 0 || size > len(a.Buf) {
 		size = len(a.Buf)
@@ -333,7 +337,13 @@ func (u *openedRun) do() {
 		d := rest[:min(size, len(rest))]
 		rest = rest[len(d):]
 		o := &u.records[i]
-		o.tunnel = nil
+		o.tunnel, o.masked = nil, false
+		if mine && len(d) >= minDatagram && !p.isForUs(d) && u.unmasker.show(p, dir, d) {
+			if o.masked = p.isForUs(d); !o.masked {
+				u.unmasker.hide(p, d)
+				mine = false
+			}
+		}
 		t := dir.tunnelFor(p.selfID, d)
 		if t == nil {
 			continue

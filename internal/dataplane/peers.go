@@ -7,6 +7,7 @@ import (
 
 	"tincan/internal/flow"
 	"tincan/internal/forward"
+	"tincan/internal/mask"
 	"tincan/internal/mesh"
 	"tincan/internal/node"
 	"tincan/internal/subnet"
@@ -372,6 +373,7 @@ type udpPath struct {
 	sock   int
 	direct bool // from us to the destination: ids of the destination are zero
 	tos    uint8
+	mask   *mask.Mask // that of the hop, nil: nothing is hidden
 }
 
 // pathTo chooses the next hop of a record to to. size is the length of the record less its
@@ -392,7 +394,7 @@ func (p *Plane) pathTo(to *peer, s *state, ours bool, size int, tcpOnly bool) (u
 			return udpPath{relay: s.next}, false
 		}
 	}
-	path := udpPath{relay: hop, direct: ours && hop == to, addr: hs.Addr, sock: p.socketFor(hs.Addr, hs.Sock)}
+	path := udpPath{relay: hop, direct: ours && hop == to, addr: hs.Addr, sock: p.socketFor(hs.Addr, hs.Sock), mask: hs.Mask}
 	if path.sock < 0 {
 		return udpPath{relay: s.next}, false
 	}

@@ -12,13 +12,13 @@
 //  3. It is segmented without copying: the headers of a segment overwrite
 //     the tail of the previous one, which has already been sealed.
 //  4. All are sealed under one lock of the [sptps.Tunnel] into the transmit batch,
-//     after the two ids.
+//     after the two ids, and hidden if the next hop takes that (masked.go).
 //  5. When the device has no more packets, or the batch is full, it is sent as runs of
 //     equally long datagrams.
 //
 // # The journey of a packet in (in.go)
 //
-//  1. One receive gives runs of datagrams. The source id of each finds its session.
+//  1. One receive gives runs of datagrams. Those that are hidden are shown (masked.go). The source id of each finds its session.
 //  2. It is opened directly after the super-packet being coalesced.
 //  3. If it continues that flow it stays there, else the super-packet is written to
 //     the device and a new one begins. What cannot be coalesced is written alone,
@@ -72,6 +72,7 @@ import (
 
 	"tincan/internal/device"
 	"tincan/internal/flow"
+	"tincan/internal/mask"
 	"tincan/internal/mesh"
 	"tincan/internal/node"
 	"tincan/internal/route"
@@ -109,6 +110,8 @@ type Config struct {
 	// Ethernet is set if the device carries frames. If it does not in a mode that
 	// routes frames, packets get a header without addresses.
 	Ethernet bool
+	// Mask is with what others hide datagrams that they send to this node; nil: they do not.
+	Mask *mask.Mask
 	// MAC is the address of an Ethernet device. Only [route.ByAddress] uses it.
 	MAC [6]byte
 	// Compression is the level that we announced to nodes with an SPTPS session.

@@ -204,7 +204,7 @@ func (c *slowPath) compress(level int, typ byte, data []byte) (byte, []byte) {
 
 // wrap makes c.blob the ids and the sealed record.
 func (c *slowPath) wrap(s *state, typ byte, data []byte, to node.ID) bool {
-	c.plain = append(append(c.plain[:0], typ), data...)
+	c.plain = s.pad(append(append(c.plain[:0], typ), data...))
 	c.blob = wire.AppendIDs(c.blob[:0], to, c.p.selfID)
 	c.blob = s.Tunnel.Seal(c.blob, c.plain)
 	if len(c.blob) == idsLen { // all record numbers are used up

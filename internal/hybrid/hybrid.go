@@ -19,14 +19,15 @@
 //
 // The initiator and the responder are those of the SPTPS session. Numbers are big endian.
 //
-//	OFFER    responder to initiator  1 | ciphers | X25519 key 32 | ML-KEM-768 key 1184
-//	ANSWER   initiator to responder  2 | ciphers | X25519 key 32 | ML-KEM-768 ciphertext 1088 | finished 32
+//	OFFER    responder to initiator  1 | ciphers | X25519 key 32 | mask key 16 | ML-KEM-768 key 1184
+//	ANSWER   initiator to responder  2 | ciphers | X25519 key 32 | mask key 16 | ML-KEM-768 ciphertext 1088 | finished 32
 //	CONFIRM  responder to initiator  3 | finished 32
 //
 //	ciphers  count u8 | count × (cipher u8 | cost u32)
 //
 // cost is in nanoseconds, to seal and open a record of 1,400 bytes. Of the ciphers that both name, the one with the least sum of
-// costs is taken. The two parts of ML-KEM are there if both have announced [PostQuantum].
+// costs is taken. The two parts of ML-KEM are there if both have announced [PostQuantum],
+// the key of its sender's mask (package mask) if both have announced that they take masked datagrams.
 //
 // # Keys
 //
@@ -48,6 +49,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"tincan/internal/mask"
 )
 
 // Sizes in bytes.
@@ -74,7 +77,9 @@ type Session struct {
 	InitiatorKEX, ResponderKEX []byte // the last ones
 	Secret                     []byte // SecretSize bytes that only the two ends of the session know
 	PostQuantum                bool   // both have announced it
-	encapsulate                func(*mlkem.EncapsulationKey768) (secret, ciphertext []byte)
+	// Mask is the key of this end's own mask, nil unless both have announced that they take masked datagrams.
+	Mask        *mask.Key
+	encapsulate func(*mlkem.EncapsulationKey768) (secret, ciphertext []byte)
 }
 
 // Keys are the outcome of an exchange.
@@ -82,6 +87,8 @@ type Keys struct {
 	Cipher               Cipher
 	PostQuantum          bool
 	Initiator, Responder Key // for what the initiator seals, and the responder
+	// Mask is the key of the other end's mask; nil: it does not take masked datagrams.
+	Mask *mask.Key
 }
 
 // Key is what a cipher needs for one direction.
@@ -108,6 +115,7 @@ func NewOffer(s Session, costs []Cost, rand io.Reader) (*Offer, error) {
 	o := &Offer{session: s, point: point}
 	o.message = appendCosts([]byte{kindOffer}, costs)
 	o.message = append(o.message, point.PublicKey().Bytes()...)
+	o.message = s.appendMask(o.message)
 	if s.PostQuantum {
 		var seed [mlkem.SeedSize]byte
 		if _, err := io.ReadFull(rand, seed[:]); err != nil {
@@ -126,14 +134,14 @@ func (o *Offer) Message() []byte { return o.message }
 
 // Finish takes the ANSWER, and returns the keys and the CONFIRM. The offer can be finished more than once.
 func (o *Offer) Finish(answer []byte) (Keys, []byte, error) {
-	a, err := parse(answer, o.session.PostQuantum)
+	a, err := o.session.parse(answer)
 	if err != nil {
 		return Keys{}, nil, err
 	}
 	if a.kind != kindAnswer {
 		return Keys{}, nil, ErrRole
 	}
-	own, err := parse(o.message, o.session.PostQuantum)
+	own, err := o.session.parse(o.message)
 	if err != nil {
 		return Keys{}, nil, err
 	}
@@ -151,6 +159,7 @@ func (o *Offer) Finish(answer []byte) (Keys, []byte, error) {
 	if subtle.ConstantTimeCompare(a.finished, r.initiatorFinished) != 1 {
 		return Keys{}, nil, ErrFinished
 	}
+	r.keys.Mask = a.maskKey()
 	return r.keys, append([]byte{kindConfirm}, r.responderFinished...), nil
 }
 
@@ -163,7 +172,7 @@ type Answer struct {
 
 // NewAnswer takes an OFFER. 32 bytes of rand are read.
 func NewAnswer(s Session, costs []Cost, offer []byte, rand io.Reader) (*Answer, error) {
-	o, err := parse(offer, s.PostQuantum)
+	o, err := s.parse(offer)
 	if err != nil {
 		return nil, err
 	}
@@ -180,6 +189,7 @@ func NewAnswer(s Session, costs []Cost, offer []byte, rand io.Reader) (*Answer, 
 	}
 	msg := appendCosts([]byte{kindAnswer}, costs)
 	msg = append(msg, point.PublicKey().Bytes()...)
+	msg = s.appendMask(msg)
 	var k []byte
 	if s.PostQuantum {
 		kem, err := mlkem.NewEncapsulationKey768(o.kem)
@@ -195,6 +205,7 @@ func NewAnswer(s Session, costs []Cost, offer []byte, rand io.Reader) (*Answer, 
 		msg = append(msg, ciphertext...)
 	}
 	r := s.derive(choose(costs, o.costs), offer, msg, x, k)
+	r.keys.Mask = o.maskKey()
 	return &Answer{
 		Keys: r.keys, Message: append(msg, r.initiatorFinished...),
 		confirm: append([]byte{kindConfirm}, r.responderFinished...),
@@ -204,6 +215,23 @@ func NewAnswer(s Session, costs []Cost, offer []byte, rand io.Reader) (*Answer, 
 // Confirmed tells whether message is the CONFIRM of the other end, which has the same keys then.
 func (a *Answer) Confirmed(message []byte) bool {
 	return subtle.ConstantTimeCompare(message, a.confirm) == 1
+}
+
+// appendMask appends the key of this end's mask, if that is told.
+func (s *Session) appendMask(dst []byte) []byte {
+	if s.Mask == nil {
+		return dst
+	}
+	return append(dst, s.Mask[:]...)
+}
+
+// maskKey is the key of the mask of the end that has sent m, nil if it told none.
+func (m *message) maskKey() *mask.Key {
+	if m.mask == nil {
+		return nil
+	}
+	k := mask.Key(m.mask)
+	return &k
 }
 
 // result is what follows from the secrets and the transcript.

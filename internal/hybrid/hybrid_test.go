@@ -11,6 +11,8 @@ import (
 	"io"
 	"os"
 	"testing"
+
+	"tincan/internal/mask"
 )
 
 var update = flag.Bool("update", false, "write testdata/hybrid.json anew")
@@ -289,11 +291,11 @@ func TestPointsOfSmallOrderAreRefused(t *testing.T) {
 }
 
 func TestAnnouncement(t *testing.T) {
-	for _, pq := range []bool{true, false} {
+	for _, want := range []Announcement{{1, false, false}, {1, true, false}, {1, false, true}, {1, true, true}} {
 		nonce := seq(0, 32)
-		Announce(nonce, pq)
-		if got := Announced(nonce); got != (Announcement{Version: 1, PostQuantum: pq}) {
-			t.Errorf("%+v", got)
+		Announce(nonce, want.PostQuantum, want.Masking)
+		if got := Announced(nonce); got != want {
+			t.Errorf("%+v, want %+v", got, want)
 		}
 		if !bytes.Equal(nonce[:24], seq(0, 24)) {
 			t.Error("more than the last eight bytes have changed")
@@ -306,9 +308,40 @@ func TestAnnouncement(t *testing.T) {
 	}
 }
 
+// Each end is told the key of the other's mask, in messages that are longer by just that.
+func TestMaskKeysAreExchanged(t *testing.T) {
+	plainOffer, plainAnswer, plain := exchange(t, session(true), session(true), both, both)
+	if plain.Mask != nil || plainAnswer.Keys.Mask != nil {
+		t.Error("there is the key of a mask that nobody has sent")
+	}
+	r, i := session(true), session(true)
+	r.Mask, i.Mask = &mask.Key{1}, &mask.Key{2}
+	o, a, keys := exchange(t, r, i, both, both)
+	if keys.Mask == nil || *keys.Mask != (mask.Key{2}) || a.Keys.Mask == nil || *a.Keys.Mask != (mask.Key{1}) {
+		t.Errorf("the responder has %x, the initiator %x", keys.Mask, a.Keys.Mask)
+	}
+	if len(o.Message()) != len(plainOffer.Message())+mask.KeySize || len(a.Message) != len(plainAnswer.Message)+mask.KeySize {
+		t.Errorf("%d and %d bytes", len(o.Message()), len(a.Message))
+	}
+	if _, err := NewAnswer(session(true), both, o.Message(), from(20)); !errors.Is(err, ErrMessage) {
+		t.Errorf("an OFFER with the key of a mask was taken without one: %v", err)
+	}
+	changed := bytes.Clone(a.Message)
+	changed[bytes.LastIndex(changed, i.Mask[:])] ^= 1
+	if _, _, err := o.Finish(changed); !errors.Is(err, ErrFinished) {
+		t.Errorf("a changed key was taken: %v", err)
+	}
+}
+
 func FuzzMessage(f *testing.F) {
+	masked := func(s Session, yes bool) Session {
+		if yes {
+			s.Mask = &mask.Key{1, 2, 3}
+		}
+		return s
+	}
 	for _, pq := range []bool{true, false} {
-		s := session(pq)
+		s := masked(session(pq), pq)
 		o, err := NewOffer(s, both, from(10))
 		if err != nil {
 			f.Fatal(err)
@@ -323,9 +356,9 @@ func FuzzMessage(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte, pq bool) {
 		KindOf(b)
-		s := session(pq)
+		s := masked(session(pq), pq)
 		if a, err := NewAnswer(s, stock, b, from(20)); err == nil {
-			if m, err := parse(a.Message, pq); err != nil || m.kind != kindAnswer {
+			if m, err := s.parse(a.Message); err != nil || m.kind != kindAnswer {
 				t.Errorf("our own answer cannot be read: %v", err)
 			}
 		}
@@ -334,12 +367,12 @@ func FuzzMessage(f *testing.F) {
 			t.Fatal(err)
 		}
 		_, _, _ = o.Finish(b)
-		m, err := parse(b, pq)
+		m, err := s.parse(b)
 		if err != nil {
 			return
 		}
 		again := appendCosts([]byte{m.kind}, m.costs)
-		again = append(append(append(again, m.point...), m.kem...), m.finished...)
+		again = append(append(append(append(again, m.point...), m.mask...), m.kem...), m.finished...)
 		if !bytes.Equal(again, b) || len(b) > MaxMessage {
 			t.Errorf("%x was read as %x", b, again)
 		}

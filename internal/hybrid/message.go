@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"tincan/internal/mask"
 )
 
 // Kinds of messages.
@@ -16,7 +18,7 @@ const (
 )
 
 // MaxMessage is the length of the longest message, in bytes.
-const MaxMessage = 2 + maxCiphers*costSize + pointSize + mlkem.EncapsulationKeySize768
+const MaxMessage = 2 + maxCiphers*costSize + pointSize + mask.KeySize + mlkem.EncapsulationKeySize768
 
 // Kind is which message of the exchange something is.
 type Kind uint8
@@ -98,12 +100,13 @@ type message struct {
 	kind     byte
 	costs    []Cost
 	point    []byte
+	mask     []byte // nil without masking
 	kem      []byte // key of an OFFER, ciphertext of an ANSWER; nil without post-quantum
 	finished []byte // of an ANSWER
 }
 
-// parse reads an OFFER or an ANSWER.
-func parse(b []byte, postQuantum bool) (m message, err error) {
+// parse reads an OFFER or an ANSWER of the session.
+func (s *Session) parse(b []byte) (m message, err error) {
 	if len(b) < 2 || b[1] > maxCiphers {
 		return m, ErrMessage
 	}
@@ -111,10 +114,13 @@ func parse(b []byte, postQuantum bool) (m message, err error) {
 	n := int(b[1])
 	b = b[2:]
 	tail := n*costSize + pointSize
+	if s.Mask != nil {
+		tail += mask.KeySize
+	}
 	switch {
-	case m.kind == kindOffer && postQuantum:
+	case m.kind == kindOffer && s.PostQuantum:
 		tail += mlkem.EncapsulationKeySize768
-	case m.kind == kindAnswer && postQuantum:
+	case m.kind == kindAnswer && s.PostQuantum:
 		tail += mlkem.CiphertextSize768 + finishedSize
 	case m.kind == kindAnswer:
 		tail += finishedSize
@@ -136,10 +142,13 @@ func parse(b []byte, postQuantum bool) (m message, err error) {
 		return m, fmt.Errorf("%w: %v is missing", ErrMessage, Stock)
 	}
 	m.point, b = b[:pointSize], b[pointSize:]
+	if s.Mask != nil {
+		m.mask, b = b[:mask.KeySize], b[mask.KeySize:]
+	}
 	if m.kind == kindAnswer {
 		b, m.finished = b[:len(b)-finishedSize], b[len(b)-finishedSize:]
 	}
-	if postQuantum {
+	if s.PostQuantum {
 		m.kem = b
 	}
 	return m, nil
@@ -149,20 +158,25 @@ func parse(b []byte, postQuantum bool) (m message, err error) {
 type Announcement struct {
 	Version     uint8 // the highest that it knows; 0: it has announced nothing
 	PostQuantum bool
+	Masking     bool // it can be sent datagrams whose beginnings are hidden (package mask)
 }
 
 const (
 	mark            = "tincan"
 	version         = 1
 	flagPostQuantum = 1
+	flagMasking     = 2
 	announceSize    = len(mark) + 2
 )
 
 // Announce overwrites the end of a nonce of at least 24 bytes.
-func Announce(nonce []byte, postQuantum bool) {
+func Announce(nonce []byte, postQuantum, masking bool) {
 	flags := byte(0)
 	if postQuantum {
-		flags = flagPostQuantum
+		flags |= flagPostQuantum
+	}
+	if masking {
+		flags |= flagMasking
 	}
 	end := nonce[len(nonce)-announceSize:]
 	copy(end, mark)
@@ -178,7 +192,8 @@ func Announced(nonce []byte) (a Announcement) {
 	if string(end[:len(mark)]) != mark {
 		return a
 	}
-	return Announcement{Version: end[len(mark)], PostQuantum: end[len(mark)+1]&flagPostQuantum != 0}
+	flags := end[len(mark)+1]
+	return Announcement{Version: end[len(mark)], PostQuantum: flags&flagPostQuantum != 0, Masking: flags&flagMasking != 0}
 }
 
 // Mode is what a node wants of post-quantum keys.

@@ -220,6 +220,16 @@ func TestInvalidPublicKeys(t *testing.T) {
 	}
 }
 
+func TestSecretsDifferByKeyAndLabel(t *testing.T) {
+	a, b := FromSeed([32]byte{1}), FromSeed([32]byte{2})
+	if a.Secret("x") != FromSeed([32]byte{1}).Secret("x") {
+		t.Error("the same key and label give two secrets")
+	}
+	if a.Secret("x") == a.Secret("y") || a.Secret("x") == b.Secret("x") {
+		t.Error("other keys or labels give the same secret")
+	}
+}
+
 func TestPrivateKeysAreNotPrinted(t *testing.T) {
 	k := FromSeed([32]byte{7})
 	notPrinted(t, k, hex.EncodeToString(k.scalar[:4]), fmt.Sprint(k.scalar[:4]), hex.EncodeToString(k.public[:4]))

@@ -2,6 +2,7 @@ package keys
 
 import (
 	"crypto/ecdh"
+	"crypto/hmac"
 	"crypto/sha512"
 	"fmt"
 	"io"
@@ -70,6 +71,13 @@ func (k *PrivateKey) Sign(msg []byte) [64]byte {
 	copy(sig[:32], point)
 	copy(sig[32:], s.Bytes())
 	return sig
+}
+
+// Secret derives a secret for some other purpose, which label names. Only the owner of the key can.
+func (k *PrivateKey) Secret(label string) [32]byte {
+	mac := hmac.New(sha512.New, k.prefix[:])
+	mac.Write([]byte("tincan secret " + label))
+	return [32]byte(mac.Sum(nil))
 }
 
 // Shared returns the X25519 secret of k and the owner of pub, whose Edwards

@@ -19,6 +19,7 @@ import (
 	"tincan/internal/hybrid"
 	"tincan/internal/keys"
 	"tincan/internal/legacy"
+	"tincan/internal/mask"
 	"tincan/internal/node"
 	"tincan/internal/sptps"
 	"tincan/internal/subnet"
@@ -135,6 +136,7 @@ type (
 		Addr   netip.AddrPort // source of the datagram
 		Sock   int            // index of the socket it came in on
 		Direct bool
+		Masked bool // the datagram was hidden
 		Data   []byte
 	}
 	// HeardFrom: a direct datagram of Node with a valid record (or, in the
@@ -312,6 +314,7 @@ type (
 		// TTL is after how many routers the datagram dies, 0: those that the system allows. Where
 		// it cannot be set, nothing is sent.
 		TTL  uint8
+		Mask *mask.Mask // with which it is hidden, that of Node; nil: it is not
 		Data []byte
 	}
 	// SendEcho seals and sends a record of type 8 to Node, on the path that is named.
@@ -478,7 +481,11 @@ type PeerState struct {
 	Compression int           // level that the peer wants records with Tunnel to be packed with
 	Legacy      *legacy.Link  // keys of a node that speaks the protocol of tinc 1.0; nil: it speaks SPTPS
 	TreeHops    [2]node.Name  // in a signed network: the neighbours by which its broadcasts may come, "" for none
-	PassOnly    bool          // with Legacy: only what others send to it goes there, since its RSA key is not known
+	// Mask hides the datagrams that are sent to Addr, whoever they are for; nil: they are not hidden. Pad: small records with Tunnel
+	// are padded.
+	Mask     *mask.Mask
+	Pad      bool
+	PassOnly bool // with Legacy: only what others send to it goes there, since its RSA key is not known
 }
 
 // Forward is what the forwarding rule must know of the node.

@@ -10,6 +10,7 @@ import (
 
 	"tincan/internal/hybrid"
 	"tincan/internal/keys"
+	"tincan/internal/mask"
 	"tincan/internal/node"
 )
 
@@ -46,7 +47,9 @@ type Config struct {
 // Hybrid is what this end wants of the second key exchange.
 type Hybrid struct {
 	PostQuantum bool
-	Costs       []hybrid.Cost // of the ciphers that may be used, [hybrid.Stock] among them
+	// Mask is the key of this node's mask, which the other end is told if it takes masked datagrams, too; nil: this one does not.
+	Mask  *mask.Key
+	Costs []hybrid.Cost // of the ciphers that may be used, [hybrid.Stock] among them
 }
 
 const (
@@ -133,7 +136,7 @@ func (h *handshake) begin() ([]byte, error) {
 		return nil, fmt.Errorf("starting a key exchange: %w", err)
 	}
 	if h.cfg.Hybrid != nil {
-		hybrid.Announce(kex[1:1+nonceSize], h.cfg.Hybrid.PostQuantum)
+		hybrid.Announce(kex[1:1+nonceSize], h.cfg.Hybrid.PostQuantum, h.cfg.Hybrid.Mask != nil)
 	}
 	ephemeral, err := h.newEphemeral(h.cfg.Rand)
 	if err != nil {
@@ -286,6 +289,11 @@ func (h *handshake) announced() (postQuantum, ok bool) {
 	return h.cfg.Hybrid.PostQuantum && his.PostQuantum, his.Version > 0
 }
 
+// masking tells whether both ends have announced in their last KEX that they take masked datagrams.
+func (h *handshake) masking() bool {
+	return h.cfg.Hybrid != nil && h.cfg.Hybrid.Mask != nil && hybrid.Announced(h.his[1:1+nonceSize]).Masking
+}
+
 // session is what the second key exchange builds upon. It must not be called unless both have announced that.
 func (h *handshake) session() hybrid.Session {
 	own := h.cfg.Key.Public()
@@ -294,6 +302,9 @@ func (h *handshake) session() hybrid.Session {
 		InitiatorKEX: slices.Clone(h.mine[:]), ResponderKEX: slices.Clone(h.his[:]), Secret: h.exporter,
 	}
 	s.PostQuantum, _ = h.announced()
+	if h.masking() {
+		s.Mask = h.cfg.Hybrid.Mask
+	}
 	if !h.cfg.Initiator {
 		s.InitiatorKey, s.ResponderKey = s.ResponderKey, s.InitiatorKey
 		s.InitiatorKEX, s.ResponderKEX = s.ResponderKEX, s.InitiatorKEX

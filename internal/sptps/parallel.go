@@ -107,7 +107,7 @@ func open(keys *[keyCount]cipher, dst, record []byte, least byte) (out []byte, n
 		if err != nil {
 			continue
 		}
-		if typ := out[len(dst)]; typ >= typeHandshake || typ < least {
+		if typ := out[len(dst)]; typ >= typeHandshake || typ&^paddedBit < least {
 			// Key exchanges travel over meta connections; here it is a replay.
 			clear(out[len(dst):])
 			return nil, 0, fmt.Errorf("%w %d", ErrType, typ)

@@ -36,6 +36,10 @@ func (d *Datagram) Hybrid() (postQuantum, able bool) {
 	return d.second.session.PostQuantum, d.second.able
 }
 
+// Masking tells whether both ends have announced that they take masked datagrams. The keys of the masks are among those of
+// the second key exchange.
+func (d *Datagram) Masking() bool { return d.second.session.Mask != nil }
+
 // Data returns the tunnel for packets: that of the last second key exchange, whose keys are returned as well, else
 // [Datagram.Tunnel], and ok is false.
 func (d *Datagram) Data() (t *Tunnel, keys hybrid.Keys, ok bool) {

@@ -9,6 +9,7 @@ import (
 
 	"tincan/internal/aesgcm"
 	"tincan/internal/hybrid"
+	"tincan/internal/mask"
 )
 
 var bothCiphers = []hybrid.Cost{{Cipher: hybrid.Stock, Nanos: 650}, {Cipher: hybrid.AESGCM, Nanos: 600}}
@@ -107,6 +108,44 @@ func TestSecondExchange(t *testing.T) {
 	}
 }
 
+// Ends that both announce masks tell each other the keys of them. Others have the same session as before.
+func TestMasksAreAgreedOn(t *testing.T) {
+	for _, c := range []struct{ initiator, responder *mask.Key }{
+		{&mask.Key{1}, &mask.Key{2}}, {&mask.Key{1}, nil}, {nil, &mask.Key{2}}, {nil, nil},
+	} {
+		i, r := hybridConfigs(1, true)
+		i.Hybrid.Mask, r.Hybrid.Mask = c.initiator, c.responder
+		p := pairOf(t, i, r)
+		p.deliverAll()
+		p.offer()
+		p.deliverAll()
+		both := c.initiator != nil && c.responder != nil
+		for n, want := range []*mask.Key{c.responder, c.initiator} {
+			_, keys, ok := p.end[n].Data()
+			switch {
+			case !ok || p.end[n].Masking() != both || (keys.Mask != nil) != both:
+				t.Errorf("%v: end %d has keys %v, masking %v, a mask %v", c, n, ok, p.end[n].Masking(), keys.Mask != nil)
+			case both && *keys.Mask != *want:
+				t.Errorf("%v: end %d has another key than the other end", c, n)
+			}
+		}
+	}
+}
+
+// Packets do not pass a restriction by being padded.
+func TestPaddedRecordsAreRestricted(t *testing.T) {
+	i, r := hybridConfigs(1, false)
+	p := pairOf(t, i, r)
+	p.deliverAll()
+	from, to := p.end[0].Tunnel(), p.end[1].Tunnel()
+	to.Restrict(4)
+	for typ, want := range map[byte]bool{0: false, paddedBit: false, paddedBit | 3: false, 4: true, paddedBit | 4: true, 16: true, paddedBit | 16: true} {
+		if _, err := to.Open(nil, from.Seal(nil, []byte{typ, 1, 2})); (err == nil) != want {
+			t.Errorf("type %d: %v", typ, err)
+		}
+	}
+}
+
 // Packets are opened by goroutines that learn of new keys a moment later. A record with the new keys may come before.
 func TestTheTunnelBeforeOpensRecordsOfTheNewOne(t *testing.T) {
 	i, r := hybridConfigs(1, true)
@@ -170,7 +209,7 @@ func TestAnnouncementsCannotBeForged(t *testing.T) {
 		"taken away":                {true, func(n []byte) { n[24] ^= 1 }},
 		"post-quantum taken away":   {true, func(n []byte) { n[31] = 0 }},
 		"another version":           {true, func(n []byte) { n[30] = 9 }},
-		"added":                     {false, func(n []byte) { hybrid.Announce(n, true) }},
+		"added":                     {false, func(n []byte) { hybrid.Announce(n, true, false) }},
 		"taken away, bytes of tinc": {true, func(n []byte) { copy(n[24:], "12345678") }},
 	} {
 		for from := range 2 {

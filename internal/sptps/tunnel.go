@@ -17,6 +17,7 @@ const (
 	RecordOverhead = numberSize + chapoly.Overhead
 
 	numberSize = 4
+	paddedBit  = 32 // of a type: wire.TypePadded
 	maxNumber  = math.MaxUint32
 
 	// oldKeyRecords is how many good records the previous receiving key
@@ -216,7 +217,8 @@ func (t *Tunnel) checkOwn(record []byte) (ok bool, beside *Tunnel) {
 	return t.window.Check(n), nil
 }
 
-// Restrict has records of types below least refused, from now on. It holds for later tunnels with classical keys, too, but
+// Restrict has records of types below least refused, from now on. The bit of the type that says that a record is padded does not
+// count. It holds for later tunnels with classical keys, too, but
 // not for those with post-quantum ones, nor for earlier ones.
 func (t *Tunnel) Restrict(least byte) {
 	t.opening.Lock()

@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"slices"
+
 	"tincan/internal/node"
 )
 
@@ -21,7 +23,8 @@ const IDsLen = 12
 // MinDatagram is the length of the shortest datagram: ids, record number, type, tag.
 const MinDatagram = IDsLen + 4 + 1 + 16
 
-// Types of the records between nodes. TypeFrame|TypeCompressed is a compressed frame.
+// Types of the records between nodes. TypeFrame|TypeCompressed is a compressed frame. Any of them can have TypePadded, between
+// nodes that have agreed on it.
 const (
 	TypeIP         = 0  // IP packet without Ethernet header
 	TypeCompressed = 1  // bit: the data is compressed
@@ -29,7 +32,39 @@ const (
 	TypeProbe      = 4  // see Probe
 	TypeEcho       = 8  // see Echo; tincan only
 	TypeRoster     = 16 // the data of a [Roster], to a node that is no neighbour; tincan only
+	TypePadded     = 32 // bit: padding follows the data, of which the last byte says the length; tincan only
 )
+
+// MaxPadding is the length of the longest padding, in bytes.
+const MaxPadding = 255
+
+// Pad appends padding of n bytes, up to [MaxPadding], to the type and data of a record, in place where there is room. 0: none.
+func Pad(plain []byte, n int) []byte {
+	if n <= 0 {
+		return plain
+	}
+	n = min(n, MaxPadding)
+	end := len(plain)
+	plain = slices.Grow(plain, n)[:end+n]
+	clear(plain[end:])
+	plain[end+n-1] = byte(n)
+	plain[0] |= TypePadded
+	return plain
+}
+
+// Unpad returns the type and data of a record without its padding, if it has any. It changes plain[0]. ok is false if there is
+// less than the padding is said to be.
+func Unpad(plain []byte) (rest []byte, ok bool) {
+	if plain[0]&TypePadded == 0 {
+		return plain, true
+	}
+	n := int(plain[len(plain)-1])
+	if n == 0 || n >= len(plain) {
+		return nil, false
+	}
+	plain[0] &^= TypePadded
+	return plain[:len(plain)-n], true
+}
 
 // AppendIDs appends the ids of destination and source.
 func AppendIDs(dst []byte, to, from node.ID) []byte {

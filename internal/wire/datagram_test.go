@@ -125,6 +125,38 @@ func TestBadProbesAreRefused(t *testing.T) {
 	}
 }
 
+func TestPadding(t *testing.T) {
+	for _, n := range []int{0, 1, 2, 100, MaxPadding} {
+		plain := Pad([]byte{TypeIP, 1, 2, 3}, n)
+		if len(plain) != 4+n || n > 0 && plain[0] != TypeIP|TypePadded {
+			t.Errorf("padded by %d: %x", n, plain)
+		}
+		if rest, ok := Unpad(plain); !ok || !bytes.Equal(rest, []byte{TypeIP, 1, 2, 3}) {
+			t.Errorf("padded by %d and back: %x", n, rest)
+		}
+	}
+	for _, bad := range [][]byte{{TypePadded}, {TypePadded, 0}, {TypePadded, 2}, {TypePadded, 1, 2, 4}} {
+		if rest, ok := Unpad(bad); ok {
+			t.Errorf("%x was taken as %x", bad, rest)
+		}
+	}
+}
+
+func FuzzUnpad(f *testing.F) {
+	f.Add([]byte{TypePadded | TypeProbe, 1, 0, 0, 3})
+	f.Add([]byte{TypePadded, 255})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) == 0 {
+			return
+		}
+		padded, before := b[0]&TypePadded != 0, bytes.Clone(b)
+		rest, ok := Unpad(b)
+		if ok && padded && !bytes.Equal(Pad(bytes.Clone(rest), len(b)-len(rest))[:len(rest)], before[:len(rest)]) {
+			t.Errorf("%x was read as %x", before, rest)
+		}
+	})
+}
+
 func FuzzDatagram(f *testing.F) {
 	f.Add(make([]byte, MinDatagram))
 	f.Add([]byte{})
