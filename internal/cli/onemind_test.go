@@ -20,6 +20,7 @@ var wrongValue = map[config.Kind]string{
 	config.AliasName:   "web",
 	config.ServiceName: "_http bob 80",
 	config.CarrierUse:  "wss://vpn.example.org/hunter2", config.CarrierPlace: "443", config.SiteUse: "http://?",
+	config.CarrierList: "udp, pigeons",
 }
 
 // Whatever set and add refuse, check, a reload and the start refuse too, in the same words.

@@ -67,6 +67,8 @@ func (v *Variable) Check(value string) error {
 		_, err = ParseListener(value)
 	case SiteUse:
 		err = CheckSite(value)
+	case CarrierList:
+		_, err = parseCarriers(value)
 	case DomainName:
 		err = zone.CheckDomain(value)
 	case AliasName:
@@ -266,6 +268,8 @@ func (v *Variable) Expects() string {
 		return "[http://]address:port"
 	case SiteUse:
 		return "directory or URL"
+	case CarrierList:
+		return "some of " + strings.Join(v.Words, ", ")
 	}
 	return "text"
 }

@@ -21,6 +21,7 @@ var meanings = map[string]string{
 	"CarrierKey":                    "the private key of that certificate, in PEM",
 	"CarrierListen":                 "take [carriers](carriers.md) at `ADDRESS:PORT` or `:PORT` with TLS, or at `http://ADDRESS:PORT` from a reverse proxy that has taken TLS away",
 	"CarrierSite":                   "what visitors of `CarrierListen` see who do not know the path of `Carrier`: the files in a directory, or the site at a URL; by default a plain page",
+	"Carriers":                      "what may carry packets and requests, the best one first ([censored networks](censorship.md)): `masked` is UDP between tincans with no constant byte, `udp` is that of tinc, `tcp` are meta connections, which packets take where UDP does not pass. Without `udp` nothing is sent to nodes of tinc by UDP; without both, nothing by UDP at all, as with `TCPOnly`. A change of `masked` makes new sessions",
 	"ClampMSS":                      "limit the segment size of TCP connections (MSS) to what fits the path",
 	"Compression":                   "how others compress packets to this node: 0 not at all, 1 to 9 zlib, 10 and 11 LZO (fast, thorough), 12 LZ4 (nodes of tinc 1.0 do not support it and send uncompressed packets). Compressed packets take the slow path, so compression helps only on lines much slower than the machine. tinc 1.1 up to pre18 sends garbage over TCP to a neighbour that wants compression; where UDP may be blocked leave it at 0",
 	"ConnectTo":                     "keep a meta connection with this node",

@@ -132,6 +132,7 @@ type Settings struct {
 	// the quickest cipher.
 	PostQuantum   hybrid.Mode
 	SessionCipher hybrid.Cipher
+	CarrierKinds  CarrierKinds // the value of Carriers; with neither form of UDP, TCPOnly is set
 	// Protocol is what ExperimentalProtocol says about the protocol of tinc 1.1.
 	Protocol Protocol
 }
@@ -192,6 +193,7 @@ func ReadSettings(pool *Pool, self node.Name, dir string) (Settings, []Warning) 
 
 		PostQuantum:   r.postQuantum(),
 		SessionCipher: r.sessionCipher(),
+		CarrierKinds:  r.carriers(),
 
 		Roster:    Roster(r.choice("Roster")),
 		NetworkID: r.String("NetworkID"),
@@ -277,6 +279,7 @@ func ReadSettings(pool *Pool, self node.Name, dir string) (Settings, []Warning) 
 		s.DeviceType = DeviceTAP
 	}
 	s.Device = r.device(s.DeviceType, dir)
+	s.TCPOnly = s.TCPOnly || !s.CarrierKinds.Has(CarrierUDP) && !s.CarrierKinds.Has(CarrierMasked)
 	// What tinc does with values that make no sense together.
 	s.IndirectData = s.IndirectData || s.TCPOnly
 	s.PMTUDiscovery = r.BoolOr("PMTUDiscovery", !s.TCPOnly)

@@ -49,6 +49,7 @@ const (
 	CarrierUse                   // see ParseCarrier
 	CarrierPlace                 // see ParseListener
 	SiteUse                      // see CheckSite
+	CarrierList                  // see CarrierKinds
 )
 
 // Effect says whether this program does anything with a variable.
@@ -64,7 +65,7 @@ type Variable struct {
 	Name    string // canonical spelling
 	Flags   Flag
 	Kind    Kind
-	Words   []string // of kind Word: what may be written
+	Words   []string // of kinds Word and CarrierList: what may be written
 	Foreign []string // of kind Word: valid for tinc, but not supported here, so the start fails
 	Instead string   // with Foreign: what to do instead
 	Default string   // "" if there is none

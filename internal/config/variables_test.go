@@ -23,8 +23,8 @@ func TestTableIsConsistent(t *testing.T) {
 		if (v.Effect == Never) != (v.Why != "") {
 			t.Errorf("%s: a reason belongs to Never and only there", v.Name)
 		}
-		if (v.Kind == Word) != (len(v.Words) > 0) {
-			t.Errorf("%s: words belong to kind Word and only there", v.Name)
+		if (v.Kind == Word || v.Kind == CarrierList) != (len(v.Words) > 0) {
+			t.Errorf("%s: words belong to the kinds Word and CarrierList and only there", v.Name)
 		}
 		if v.Default == "" {
 			continue

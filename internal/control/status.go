@@ -173,6 +173,7 @@ type NodeView struct {
 	Path       Path       `json:"path"`                // self, direct-udp, direct-tcp, relayed, idle, no-key or unreachable
 	Via        node.Name  `json:"via,omitempty"`       // the relay
 	Transport  Transport  `json:"transport,omitempty"` // by which packets leave, to the node or to the relay: udp or tcp
+	Carrier    string     `json:"carrier,omitempty"`   // the same in the words of Carriers: masked (UDP), udp or tcp
 	RTT        Millis     `json:"rtt_ms,omitempty"`    // by UDP, directly or through the relay; 0: not measured
 	Loss       float64    `json:"loss,omitempty"`      // of probes by UDP, 0 to 1
 	MTU        int        `json:"path_mtu,omitempty"`  // bytes of IP packet; 0: not known
@@ -393,6 +394,7 @@ func View(n *NodeInfo) NodeView {
 		WrongKey:  n.WrongKey,
 		Cipher:    n.Encryption, PostQuantum: n.PostQuantum, MetaCipher: n.Connection, MetaPostQuantum: n.ConnectionPostQuantum,
 		Weakness: n.Weakness,
+		Carrier:  n.Carrier,
 		Outside:  n.Outside,
 		Silent:   n.Silent,
 		Claimed:  n.Claimed,

@@ -126,6 +126,7 @@ type NodeInfo struct {
 	Encryption, Connection             string
 	PostQuantum, ConnectionPostQuantum bool    // whether their keys are
 	Weakness                           string  // what is wrong with the keys for its packets: a code of "why"; "" if nothing is
+	Carrier                            string  // of its packets, to it or to the relay: masked, udp or tcp; "" if there is none
 	Removed                            bool    // its owner has deleted its host file here, so nothing is sent to it
 	Outside                            string  // in a signed network, why it is no member: a code of "why"; "" if it is one
 	Silent                             bool    // in a signed network, others say that it is reachable, but it does not answer

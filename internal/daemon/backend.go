@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/members"
 	"tincan/internal/mesh"
@@ -147,6 +148,15 @@ func describe(n mesh.NodeInfo) control.NodeInfo {
 	}
 	hop := control.FirstHop(n.FirstHop)
 	c.FirstHop = &hop
+	switch {
+	case n.Self || hop.Node == "":
+	case n.Masked:
+		c.Carrier = config.CarrierMasked.String()
+	case hop.UDP:
+		c.Carrier = config.CarrierUDP.String()
+	default:
+		c.Carrier = config.CarrierTCP.String()
+	}
 	if n.RTT > 0 {
 		c.RTT = n.RTT
 	}

@@ -309,7 +309,7 @@ func (d *Daemon) open() error {
 		Options:     planeOptions(s),
 		Compression: s.Compression,
 		Mode:        s.Mode, Ethernet: device.CarriesFrames(d.dev), MAC: hardwareAddr(interfaceHere(d)),
-		LocalAddr: netwatch.Towards, SocketFailed: d.socketFailed, Workers: workers(s.Workers),
+		LocalAddr: netwatch.Towards, SocketFailed: d.socketFailed, Workers: workers(s.Workers), Mask: ownMask(d.id.Key),
 	})
 	d.conns = metaconn.New(metaconn.Config{
 		Self: d.network().Name, NetName: d.opts.Layout.NetName, Proxy: s.Proxy, Key: d.id.Key, RSAKey: d.id.RSAKey, Suite: s.Suite, Rand: rand.Reader,

@@ -7,6 +7,8 @@ import (
 	"tincan/internal/confdir"
 	"tincan/internal/config"
 	"tincan/internal/dataplane"
+	"tincan/internal/keys"
+	"tincan/internal/mask"
 	"tincan/internal/mesh"
 	"tincan/internal/node"
 	"tincan/internal/route"
@@ -35,6 +37,16 @@ func (d *Daemon) meshConfig(n *confdir.Network) mesh.Config {
 		UDPDiscoveryKeepalive: s.UDPDiscoveryKeepaliveInterval,
 		UDPDiscoveryTimeout:   s.UDPDiscoveryTimeout,
 		UDPInfoInterval:       s.UDPInfoInterval, MTUInfoInterval: s.MTUInfoInterval,
+	}
+	if s.CarrierKinds.Has(config.CarrierMasked) && d.id.Key != nil {
+		key := maskKey(d.id.Key)
+		c.Mask = &key
+	}
+	switch {
+	case !s.CarrierKinds.Has(config.CarrierUDP):
+		c.Unmasked = mesh.UnmaskedNever
+	case s.CarrierKinds.Prefers(config.CarrierUDP, config.CarrierMasked):
+		c.Unmasked = mesh.UnmaskedFirst
 	}
 	c.Roster = d.membership.now()
 	for _, sock := range d.socks.paths {
@@ -73,6 +85,22 @@ func (d *Daemon) meshConfig(n *confdir.Network) mesh.Config {
 		c.Hosts[name] = mh
 	}
 	return c
+}
+
+// maskKey is the key of the mask of the node that has a private key. It is the same after a restart, so that what others send, who
+// have not noticed, is understood as being of an earlier session.
+func maskKey(k *keys.PrivateKey) mask.Key {
+	secret := k.Secret("mask of datagrams")
+	return mask.Key(secret[:mask.KeySize])
+}
+
+// ownMask shows the datagrams that others hide from whoever does not know the key. What this node does itself, the configuration
+// decides.
+func ownMask(k *keys.PrivateKey) *mask.Mask {
+	if k == nil {
+		return nil
+	}
+	return mask.New(maskKey(k))
 }
 
 func meshHost(h config.Host) mesh.Host {

@@ -180,6 +180,7 @@ func TestEveryVariableHasAnEffect(t *testing.T) {
 			return *c.Weight
 		}),
 		core("PostQuantum", "require", hybrid.Require, func(c mesh.Config) any { return c.PostQuantum }),
+		core("Carriers", "masked, tcp", mesh.UnmaskedNever, func(c mesh.Config) any { return c.Unmasked }),
 		core("SessionCipher", "aes-256-gcm", hybrid.AESGCM, func(c mesh.Config) any { return c.Cipher }),
 		core("Compression", "9", 9, func(c mesh.Config) any { return c.Compression }),
 		core("Cipher", "aes-128-cbc", legacy.AES128CBC, func(c mesh.Config) any { return c.Suite.Cipher }),

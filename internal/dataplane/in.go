@@ -160,9 +160,9 @@ func (r *receiver) arrival(i int, a udp.Arrival) {
 					r.masked = r.record.masked
 				}
 			}
-			ours := r.p.isForUs(d)
+			ours := isFor(r.p.selfID, d)
 			if !ours && r.unmasker.show(r.p, r.dir, d) {
-				r.masked, ours = true, r.p.isForUs(d)
+				r.masked, ours = true, isFor(r.p.selfID, d)
 			}
 			if ours {
 				r.datagram(a.From, d, node.ID(d).IsZero())

@@ -40,7 +40,7 @@ func (u *unmasker) show(p *Plane, dir *directory, d []byte) bool {
 		return false
 	}
 	m.Flip(d, &u.block)
-	if p.isForUs(d) || dir.byID[node.ID(d)] != nil {
+	if isFor(p.selfID, d) || dir.byID[node.ID(d)] != nil {
 		src := node.ID(d[6:])
 		if u.dir == dir && u.src == src {
 			return true
@@ -57,10 +57,10 @@ func (u *unmasker) show(p *Plane, dir *directory, d []byte) bool {
 // hide hides d again.
 func (u *unmasker) hide(p *Plane, d []byte) { p.cfg.Mask.Flip(d, &u.block) }
 
-// isForUs reports whether the destination of a datagram that is not hidden is this node.
-func (p *Plane) isForUs(d []byte) bool {
+// isFor reports whether the destination of a datagram that is not hidden is the node that has received it, self.
+func isFor(self node.ID, d []byte) bool {
 	to := node.ID(d)
-	return to.IsZero() || to == p.selfID
+	return to.IsZero() || to == self
 }
 
 // hideRun hides the datagrams of a run.

@@ -338,8 +338,8 @@ func (u *openedRun) do() {
 		rest = rest[len(d):]
 		o := &u.records[i]
 		o.tunnel, o.masked = nil, false
-		if mine && len(d) >= minDatagram && !p.isForUs(d) && u.unmasker.show(p, dir, d) {
-			if o.masked = p.isForUs(d); !o.masked {
+		if mine && len(d) >= minDatagram && !isFor(p.selfID, d) && u.unmasker.show(p, dir, d) {
+			if o.masked = isFor(p.selfID, d); !o.masked {
 				u.unmasker.hide(p, d)
 				mine = false
 			}

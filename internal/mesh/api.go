@@ -545,6 +545,16 @@ type Host struct {
 	Told        bool             // others have told us what is in the host file, not a person
 }
 
+// Unmasked is what becomes of datagrams that are not hidden.
+type Unmasked uint8
+
+// The choices. To nodes that cannot hide them, and if they are not refused, datagrams are always sent unhidden.
+const (
+	UnmaskedLast  Unmasked = iota // they are sent to a node that could hide them if hidden ones do not reach it
+	UnmaskedFirst                 // hidden ones are sent if these do not reach it
+	UnmaskedNever                 // none are sent
+)
+
 // Config is the protocol core's configuration. New fills in tinc's defaults for zero
 // durations and limits.
 type Config struct {
@@ -580,9 +590,14 @@ type Config struct {
 	RosterExchange           bool // announce that we exchange rosters, see SendRoster
 	// Hybrid: announce the second key exchange (package hybrid) in sessions and on connections. PostQuantum is what is wanted
 	// of it, and Cipher which cipher, 0: the one with the least cost.
-	Hybrid           bool
-	PostQuantum      hybrid.Mode
-	Cipher           hybrid.Cipher
+	Hybrid      bool
+	PostQuantum hybrid.Mode
+	Cipher      hybrid.Cipher
+	// Mask is the key of this node's mask (package mask): with Hybrid, datagrams are hidden between this node and those that can do it,
+	// too. nil: they are not.
+	Mask *mask.Key
+	// Unmasked is what becomes of datagrams that are not hidden.
+	Unmasked         Unmasked
 	Punch            bool // with Echoes: connections from Port can be dialled, see Dial.From
 	PMTU             int
 	ReplayWindow     int  // in packets; 0: the default, negative: none

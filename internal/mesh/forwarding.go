@@ -66,7 +66,12 @@ func (f *forwarding) state(p *peer) PeerState {
 	st.Conn = f.reach.hopConn(p)
 	st.NextHop, st.Via, st.ViaSelf = p.path().NextHop, via.name, p.path().Via == f.cfg.Name
 	st.Options = uint32(p.path().Options)
-	if p.confirmed() || f.addresses.mayProbe(p, p.addr()) {
+	m, _ := p.session().mask()
+	hidden := m != nil && !p.unhidden()
+	if p.confirmed() && hidden {
+		st.Mask = m
+	}
+	if (p.confirmed() || f.addresses.mayProbe(p, p.addr())) && (hidden || f.cfg.Unmasked != UnmaskedNever) {
 		st.Addr, st.Confirmed = p.addr(), p.confirmed()
 		st.Sock = p.sock()
 	}

@@ -21,6 +21,15 @@ func (e *env) postQuantum(h *Host) hybrid.Mode {
 	return e.cfg.PostQuantum
 }
 
+// hybridInSession is hybridWith for sessions between nodes, which agree on masks as well.
+func (e *env) hybridInSession(h *Host) *sptps.Hybrid {
+	out := e.hybridWith(h)
+	if out != nil {
+		out.Mask = e.cfg.Mask
+	}
+	return out
+}
+
 // hybridWith is what is wanted of the second key exchange with that node; nil: there is none.
 func (e *env) hybridWith(h *Host) *sptps.Hybrid {
 	if !e.cfg.Hybrid {

@@ -92,6 +92,8 @@ type NodeInfo struct {
 	Problem   string // why the last attempt at a connection with it failed, "" if it did not
 	Legacy    bool   // it speaks the protocol of tinc 1.0
 	FirstHop  FirstHop
+	// Masked: datagrams to the first hop are hidden (package mask).
+	Masked bool
 	// Protection is what protects the packets, zero without a session, and with Legacy.
 	Protection Protection
 	// Connection is what protects our meta connection with it, zero if there is none, and with Legacy.
@@ -170,6 +172,9 @@ func (rp *reports) nodesAfter(name node.Name, most int) []NodeInfo {
 			if r := p.relay(); r != nil {
 				q := p.chosenQuality()
 				n.Via, n.RTT, n.Loss = r.name, q.Mean(), q.Loss()
+			}
+			if hop := rp.nodes[n.FirstHop.Node]; n.FirstHop.UDP && hop != nil {
+				n.Masked = hop.masked()
 			}
 			n.Adjacent, n.Legacy = p.conn() != nil, p.session().hopByHop()
 		}

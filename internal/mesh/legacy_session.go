@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"tincan/internal/legacy"
+	"tincan/internal/mask"
 	"tincan/internal/wire"
 )
 
@@ -58,6 +59,9 @@ func (s *legacySession) minProbe() int { return minLegacyProbe }
 func (s *legacySession) protection() Protection { return Protection{} }
 func (s *legacySession) held() bool             { return false }
 func (s *legacySession) whyStock() string       { return "" }
+
+// mask: tinc 1.0 knows nothing of that.
+func (s *legacySession) mask() (m *mask.Mask, pending bool) { return nil, false }
 
 func (s *legacySession) suite() legacy.Suite {
 	suite, _ := s.link.SendSuite()

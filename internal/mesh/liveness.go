@@ -89,14 +89,16 @@ type suspicion struct {
 	waited     time.Duration // sum of the round trip times of small ones
 	answers    int           // how many there were
 
-	alt     netip.AddrPort // another address that has answered
+	alt     netip.AddrPort // another address that has answered, or another form
 	altSock int
+	altForm form
 }
 
 // outstanding is a probe that has not been answered.
 type outstanding struct {
 	addr netip.AddrPort
 	size int
+	form form
 	sent time.Time
 }
 
@@ -110,19 +112,19 @@ type resume struct {
 // ---------------------------------------------------------------- what is measured
 
 // probeSent remembers a probe.
-func (r *udpPath) probeSent(now time.Time, to netip.AddrPort, size int) {
+func (r *udpPath) probeSent(now time.Time, to netip.AddrPort, size int, as form) {
 	if len(r.outstanding) >= maxFlights {
 		r.outstanding = slices.Delete(r.outstanding, 0, 1)
 	}
-	r.outstanding = append(r.outstanding, outstanding{to, size, now})
+	r.outstanding = append(r.outstanding, outstanding{to, size, as, now})
 }
 
 // probeAnswered takes note of an answer. Probes that were sent before it to the same address
 // are lost; that counts only on a path that answers at all, as this one does.
-func (r *udpPath) probeAnswered(now time.Time, from netip.AddrPort, size int) {
+func (r *udpPath) probeAnswered(now time.Time, from netip.AddrPort, size int, as form) {
 	for i := len(r.outstanding) - 1; i >= 0; i-- {
 		f := r.outstanding[i]
-		if f.addr != from || f.size != size {
+		if f.addr != from || f.size != size || f.form != as {
 			continue
 		}
 		if from == r.addr {
@@ -137,14 +139,14 @@ func (r *udpPath) probeAnswered(now time.Time, from netip.AddrPort, size int) {
 			}
 			wait := r.rtt.Answer(minAnswer)
 			for _, g := range r.outstanding[:i] {
-				if r.confirmed && g.addr == from && g.size < largeSize && now.Sub(g.sent) > wait {
+				if r.confirmed && g.addr == from && g.form == as && g.size < largeSize && now.Sub(g.sent) > wait {
 					r.loss += (1 - r.loss) / 16
 					r.counts.Lost++
 				}
 			}
 			r.loss -= r.loss / 16
 		}
-		r.outstanding = slices.DeleteFunc(r.outstanding, func(g outstanding) bool { return g.addr == from && !g.sent.After(f.sent) })
+		r.outstanding = slices.DeleteFunc(r.outstanding, func(g outstanding) bool { return g.addr == from && g.form == as && !g.sent.After(f.sent) })
 		return
 	}
 }
@@ -290,6 +292,7 @@ func (ps *paths) alternatives(p *peer) {
 			ps.probe(p, a, minProbe)
 		}
 	}
+	ps.probeAs(formsOf(ps.env, p).other(), p, p.udp().addr, minProbe)
 	if p.conn() != nil {
 		ps.links.ask(p.conn())
 	} else if hop := ps.nodes[p.path().NextHop]; hop != nil && hop != p && ps.now.Sub(hop.udp().alive) > suspectInterval {
@@ -347,17 +350,17 @@ func (ps *paths) probeSuspect(p *peer) {
 	})
 }
 
-// confirmAlive takes note that a probe was answered by p.
-func (ps *paths) confirmAlive(p *peer, from netip.AddrPort, sock, size int) {
+// confirmAlive takes note that a probe was answered by p, from the address and in the form in use or in another one.
+func (ps *paths) confirmAlive(p *peer, inUse bool, from netip.AddrPort, sock, size int, as form) {
 	r := p.udp()
 	d := &r.suspicion
 	if d.began.IsZero() {
 		return
 	}
 	switch {
-	case from != r.addr:
+	case !inUse:
 		if !d.alt.IsValid() {
-			d.alt, d.altSock = from, sock
+			d.alt, d.altSock, d.altForm = from, sock, as
 		}
 		return
 	case size >= d.want && size >= largeSize:
@@ -398,7 +401,7 @@ func (ps *paths) conclude(p *peer) {
 	case d.size: // a queue is full; silence would have told of itself
 	case d.alt.IsValid():
 		ps.failovers.Add(ps.now.Sub(d.began) + d.quiet)
-		ps.confirm(p, d.alt, d.altSock)
+		ps.confirm(p, d.alt, d.altSock, d.altForm)
 		ps.searchMTU(p)
 	default:
 		ps.failovers.Add(ps.now.Sub(d.began) + d.quiet)

@@ -138,11 +138,11 @@ func (ps *paths) open(p *peer, begin bool) {
 	o.full = false
 	o.until = time.Time{}
 	for _, a := range ps.candidates(p) {
-		if !ps.guarded(p, a) || !ps.hidden(a.Addr().Is4()) {
+		if !ps.guarded(p, a) || !ps.hidden(a.Addr().Is4()) || formsOf(ps.env, p).now() == noForm {
 			continue
 		}
 		for range openingProbes {
-			ps.emit(SendProbe{Node: p.name, Addr: a, Sock: -1, TTL: openingTTL, Data: ps.probeRequest(p.session().minProbe())})
+			ps.emit(SendProbe{Node: p.name, Addr: a, Sock: -1, TTL: openingTTL, Mask: p.maskAs(formsOf(ps.env, p).now()), Data: probeRequest(ps.deps.Rand, p.session().minProbe())})
 		}
 	}
 	ps.tellOpened(p, begin)

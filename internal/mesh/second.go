@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"tincan/internal/hybrid"
+	"tincan/internal/mask"
 	"tincan/internal/mesh/timer"
 	"tincan/internal/sptps"
 	"tincan/internal/wire"
@@ -83,6 +84,7 @@ func (s *sptpsSession) repeatSecond() {
 		ss.logf(0, Warning, "%s announces the second key exchange, but does not take part: somebody may suppress it", p.name)
 		ss.touch(p)
 		restart = ss.now.Sub(s.second.since) > handshakeTimeout
+		ss.paths.formsChanged(p)
 	}
 	if late && ss.now.Sub(p.lastActive()) >= keepTrying {
 		return // the next packet goes on with it, see resumeSecond
@@ -117,6 +119,26 @@ func (s *sptpsSession) secondDone() {
 	}
 	s.ss.logf(3, Debug, "packets for %s: %s, %s keys", s.p.name, k.Cipher, kind)
 	s.ss.touch(s.p)
+	if s.newMask { // the node has ours by now
+		s.newMask = false
+		s.ss.paths.formsChanged(s.p)
+	}
+}
+
+// learnMask takes the mask that the node has told in a second exchange, if it is another one.
+func (s *sptpsSession) learnMask() {
+	key := s.active.Mask()
+	if key == nil || s.hides != nil && s.hidesKey == *key {
+		return
+	}
+	s.hides, s.hidesKey, s.newMask = mask.New(*key), *key, true
+	s.ss.touch(s.p)
+}
+
+// mask is with what datagrams to the node are hidden, nil: they cannot be. pending says that this will be known after the second
+// exchange, which is under way.
+func (s *sptpsSession) mask() (m *mask.Mask, pending bool) {
+	return s.hides, s.active != nil && s.active.Masking() && s.hides == nil && !s.second.failed
 }
 
 // next is the state for a new session. Whether the exchange succeeded lately is not forgotten.
@@ -198,9 +220,10 @@ func (s *sptpsSession) whyStock() string {
 
 // wantsOther tells whether the configuration has another wish than the session was made with.
 func (s *sptpsSession) wantsOther() bool {
-	now, was := s.ss.hybridWith(s.p.host()), s.second.wants
+	now, was := s.ss.hybridInSession(s.p.host()), s.second.wants
 	if now == nil || was == nil {
 		return now != was
 	}
-	return now.PostQuantum != was.PostQuantum || !slices.Equal(now.Costs, was.Costs)
+	sameMask := now.Mask == was.Mask || now.Mask != nil && was.Mask != nil && *now.Mask == *was.Mask
+	return !sameMask || now.PostQuantum != was.PostQuantum || !slices.Equal(now.Costs, was.Costs)
 }

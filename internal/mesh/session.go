@@ -8,6 +8,7 @@ import (
 	"tincan/internal/hybrid"
 	"tincan/internal/keys"
 	"tincan/internal/legacy"
+	"tincan/internal/mask"
 	"tincan/internal/mesh/timer"
 	"tincan/internal/node"
 	"tincan/internal/wire"
@@ -49,6 +50,7 @@ type sessions struct {
 		believable(a netip.AddrPort) bool
 	}
 	paths interface { // UDP paths
+		formsChanged(p *peer)
 		guarded(p *peer, a netip.AddrPort) bool
 		mtuInfoTo(p *peer)
 		toldAddress(p *peer, a netip.AddrPort)
@@ -99,6 +101,8 @@ type session interface {
 	whyStock() string
 	// publish fills in what the data plane needs.
 	publish(st *PeerState)
+	// mask is with what datagrams to the node are hidden; nil: they are not. If pending, it is not known yet whether they will be.
+	mask() (m *mask.Mask, pending bool)
 	// suite is what the node wants packets to be protected and packed with. Of a
 	// node with SPTPS there is only the compression.
 	suite() legacy.Suite

@@ -10,6 +10,7 @@ import (
 	"tincan/internal/compress"
 	"tincan/internal/keys"
 	"tincan/internal/legacy"
+	"tincan/internal/mask"
 	"tincan/internal/sptps"
 	"tincan/internal/wire"
 )
@@ -44,6 +45,9 @@ type sptpsSession struct {
 	compression int             // level that the peer wants to receive
 	rekeying    time.Time       // when a rekey was begun, zero if none is under way
 	second      secondState
+	hides       *mask.Mask // hides datagrams to the node, nil: it does not take that, or it is not known yet
+	hidesKey    mask.Key
+	newMask     bool // no path was searched with it yet
 
 	shake *handshakes // nil: there was none
 }
@@ -153,6 +157,7 @@ func (s *sptpsSession) publish(st *PeerState) {
 	if s.active != nil {
 		st.Tunnel, _, _ = s.active.Data()
 		st.Compression, st.Hold = s.compression, s.held()
+		st.Pad = s.hides != nil
 	}
 }
 
@@ -257,7 +262,7 @@ func (s *sptpsSession) start() {
 	if s.keySuspect() {
 		ss.keyring.askKey(p)
 	}
-	wants := ss.hybridWith(p.host())
+	wants := ss.hybridInSession(p.host())
 	d, kex, err := sptps.NewDatagram(sptps.Config{
 		Initiator: true, Key: ss.cfg.Key, Peer: *key, Hybrid: wants,
 		Label: sptps.LabelUDP(ss.cfg.Name, p.name), Rand: ss.deps.Secrets, Window: ss.cfg.ReplayWindow,
@@ -376,7 +381,7 @@ func (s *sptpsSession) peerStarts(c *conn, data string) {
 		h.end()
 	}
 	if h.blank == nil || h.blank.key != *key {
-		wants := ss.hybridWith(p.host())
+		wants := ss.hybridInSession(p.host())
 		d, own, err := sptps.NewDatagram(sptps.Config{
 			Key: ss.cfg.Key, Peer: *key, Hybrid: wants,
 			Label: sptps.LabelUDP(p.name, ss.cfg.Name), Rand: ss.deps.Secrets, Window: ss.cfg.ReplayWindow,
@@ -456,6 +461,7 @@ func (s *sptpsSession) handshake(c *conn, record []byte, r wire.AnsKey) (done bo
 			return false
 		}
 		s.answer(out...)
+		s.learnMask()
 		if done {
 			ss.logf(3, Debug, "keys of the session with %s renewed", p.name)
 			s.established(r)
@@ -517,6 +523,9 @@ func (s *sptpsSession) conclude(record []byte, r wire.AnsKey) (done bool) {
 		s.active, s.initiator, h.last = e.d, i >= len(h.inbound), nil
 		s.endSecond()
 		s.second = s.second.next(e.wants, ss.now)
+		if !s.active.Masking() {
+			s.hides = nil
+		}
 		s.restrict()
 		if !s.initiator {
 			e.received, e.sent = r.Key, sent

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"time"
@@ -17,6 +18,7 @@ type udpPath struct {
 	addr      netip.AddrPort
 	sock      int // socket that addr was heard on, -1 unknown
 	confirmed bool
+	plain     bool // what is sent is not hidden, though it could be; until the path is confirmed, by turns
 	pmtu      pmtu.Search
 	toldMTU   int // what MTU_INFO said last
 	toldAt    time.Time
@@ -49,7 +51,8 @@ type udpPath struct {
 	gaveUp      time.Time // when that was, or backoff was lowered
 	backoff     int       // how many more probes than the loss suggests, as a power of two
 	resume      resume
-	search      *timer.Timer // next step of the MTU search
+	jitter      time.Duration // by how much the next probe of discovery is late
+	search      *timer.Timer  // next step of the MTU search
 	opening     opening
 }
 
@@ -99,7 +102,7 @@ func (r *udpPath) setAddr(a netip.AddrPort, sock int) {
 
 // confirm takes a as the address that works. The search for the MTU begins again
 // if it is another one.
-func (r *udpPath) confirm(now time.Time, a netip.AddrPort, sock int) {
+func (r *udpPath) confirm(now time.Time, a netip.AddrPort, sock int, plain bool) {
 	if r.addr != a {
 		r.pmtu.Reset()
 		r.rtt, r.loss, r.base = quality.RTT{}, 0, quality.Floor{}
@@ -108,6 +111,7 @@ func (r *udpPath) confirm(now time.Time, a netip.AddrPort, sock int) {
 	r.resumed(now, a)
 	r.addr = a
 	r.sock = sock
+	r.plain = plain
 	r.confirmed = true
 	r.idle = false
 	r.bursts = 0
@@ -189,17 +193,22 @@ func (ps *paths) tryThrough(p *peer, mtu bool, relays int) {
 // discover sends probe requests to p when they are due.
 func (ps *paths) discover(p *peer) {
 	r := p.udp()
-	if !p.session().ready() || ps.cfg.NoUDPDiscovery {
+	if !p.session().ready() || ps.cfg.NoUDPDiscovery || formsOf(ps.env, p).now() == noForm {
 		return
 	}
 	if !r.asked.IsZero() && ps.now.Sub(r.asked) < ps.discoverEvery(p) {
 		return
 	}
 	r.asked, r.waiting, r.idle = ps.now, true, false
+	r.jitter = probeJitter(ps.env, p)
 	if r.confirmed {
 		ps.probe(p, r.addr, minProbe)
+		if f := formsOf(ps.env, p); f.choice() && f.best() != f.now() {
+			ps.probeAs(f.best(), p, r.addr, minProbe)
+		}
 	} else {
 		r.bursts++
+		formsOf(ps.env, p).takeTurns()
 		ps.askEverywhere(p)
 	}
 	if !r.confirmed && r.bursts < r.burst {
@@ -216,13 +225,13 @@ func (ps *paths) discoverEvery(p *peer) time.Duration {
 	interval := ps.cfg.UDPDiscoveryInterval
 	switch r := p.udp(); {
 	case r.confirmed:
-		return ps.cfg.UDPDiscoveryKeepalive
+		return ps.cfg.UDPDiscoveryKeepalive + r.jitter
 	case r.bursts < r.burst:
 		return min(interval, quickInterval)
 	case r.bursts >= hopefulBursts && ps.now.Sub(p.paths.active) >= keepTrying: // nobody waits for it
-		return max(interval, ps.cfg.UDPDiscoveryKeepalive)
+		return max(interval, ps.cfg.UDPDiscoveryKeepalive) + r.jitter
 	}
-	return interval
+	return interval + p.udp().jitter
 }
 
 // seek looks for p at all places where it may be, now.
@@ -235,7 +244,12 @@ func (ps *paths) seek(p *peer) {
 
 // probe sends a request of the given size.
 func (ps *paths) probe(p *peer, to netip.AddrPort, size int) {
-	if !ps.addresses.mayProbe(p, to) {
+	ps.probeAs(formsOf(ps.env, p).now(), p, to, size)
+}
+
+// probeAs is probe in another form.
+func (ps *paths) probeAs(f form, p *peer, to netip.AddrPort, size int) {
+	if f == noForm || !ps.addresses.mayProbe(p, to) {
 		return
 	}
 	sock := -1
@@ -243,15 +257,15 @@ func (ps *paths) probe(p *peer, to netip.AddrPort, size int) {
 		sock = p.udp().sock
 	}
 	size = max(size, p.session().minProbe())
-	p.udp().probeSent(ps.now, to, size)
-	ps.emit(SendProbe{Node: p.name, Addr: to, Sock: sock, Data: ps.probeRequest(size)})
+	p.udp().probeSent(ps.now, to, size, f)
+	ps.emit(SendProbe{Node: p.name, Addr: to, Sock: sock, Mask: p.maskAs(f), Data: probeRequest(ps.deps.Rand, size)})
 }
 
 // probeRequest is a request of the given size.
-func (ps *paths) probeRequest(size int) []byte {
+func probeRequest(r *rand.Rand, size int) []byte {
 	random := make([]byte, size-14)
 	for i := range random {
-		random[i] = byte(ps.deps.Rand.Uint32())
+		random[i] = byte(r.Uint32())
 	}
 	return wire.AppendProbeRequest(nil, size, random)
 }
@@ -374,7 +388,9 @@ func (ps *paths) probeIn(e ProbeIn) {
 	if pr.Kind == wire.ProbeRequest {
 		// The answer goes to where the request came from, which is news about
 		// the peer's address if ours does not work.
-		ps.emit(SendProbe{Node: p.name, Addr: e.Addr, Sock: e.Sock, Data: wire.AppendProbeReply(nil, p.minor(), e.Data)})
+		if f := formsOf(ps.env, p).reply(formOf(e.Masked)); f != noForm {
+			ps.emit(SendProbe{Node: p.name, Addr: e.Addr, Sock: e.Sock, Mask: p.maskAs(f), Data: wire.AppendProbeReply(nil, p.minor(), e.Data)})
+		}
 		if !r.confirmed {
 			ps.newAddress(p, e.Addr)
 		} else if len(e.Data) < largeSize {
@@ -383,12 +399,15 @@ func (ps *paths) probeIn(e ProbeIn) {
 		return
 	}
 	r.waiting = false
-	r.probeAnswered(ps.now, e.Addr, pr.Size)
-	ps.confirmAlive(p, e.Addr, e.Sock, pr.Size)
+	as := formOf(e.Masked)
+	inUse := r.addr == e.Addr && (!r.confirmed || as == formsOf(ps.env, p).now())
+	r.probeAnswered(ps.now, e.Addr, pr.Size, as)
+	ps.confirmAlive(p, inUse, e.Addr, e.Sock, pr.Size, as)
 	switch {
-	case !r.confirmed || r.addr != e.Addr && ps.now.Sub(r.alive) > ps.cfg.UDPDiscoveryKeepalive+ps.cfg.UDPDiscoveryInterval:
-		ps.confirm(p, e.Addr, e.Sock)
-	case r.addr == e.Addr:
+	case !r.confirmed || !inUse && ps.now.Sub(r.alive) > ps.cfg.UDPDiscoveryKeepalive+ps.cfg.UDPDiscoveryInterval,
+		r.addr == e.Addr && !inUse && as == formsOf(ps.env, p).best():
+		ps.confirm(p, e.Addr, e.Sock, as)
+	case inUse:
 		r.alive = ps.now
 	default:
 		return // another of the probed addresses works too
@@ -404,10 +423,10 @@ func (ps *paths) probeIn(e ProbeIn) {
 }
 
 // confirm takes note that p answers at a.
-func (ps *paths) confirm(p *peer, a netip.AddrPort, sock int) {
-	p.udp().confirm(ps.now, a, sock)
+func (ps *paths) confirm(p *peer, a netip.AddrPort, sock int, as form) {
+	p.udp().confirm(ps.now, a, sock, as == plainForm)
 	ps.touch(p)
-	ps.logf(2, Info, "%s is reached directly by UDP at %s", p.name, a)
+	ps.logf(2, Info, "%s is reached directly by %s at %s", p.name, formsOf(ps.env, p).now(), a)
 	if p.conn() == nil {
 		return
 	}
@@ -581,7 +600,7 @@ func (ps *paths) tryDue(p *peer) time.Time {
 		return at
 	}
 	r := p.udp()
-	if !ps.cfg.NoUDPDiscovery {
+	if !ps.cfg.NoUDPDiscovery && formsOf(ps.env, p).now() != noForm {
 		at = earlier(at, later(r.asked.Add(ps.discoverEvery(p)), ps.now))
 	}
 	if r.confirmed && p.path().Options&wire.PMTUDiscovery != 0 && !r.search.Waiting() {

@@ -324,7 +324,11 @@ func (rp *reports) whyNoSession(w *Why, p *peer, f Found) {
 // whyDirect: packets go directly by UDP. Is that as good as it gets?
 func (rp *reports) whyDirect(w *Why, p *peer) {
 	u := p.udpState()
-	w.add(WhyDirect, "packets for %s go directly by UDP to %s", p.name, u.addr)
+	form := ""
+	if p.masked() {
+		form = ", masked"
+	}
+	w.add(WhyDirect, "packets for %s go directly by UDP to %s%s", p.name, u.addr, form)
 	w.Good = true
 	if rtt := u.rtt; rtt >= farAway {
 		w.add(WhySlow, "high latency: the round trip takes %s", rtt.Round(time.Millisecond))

@@ -177,6 +177,14 @@ func weakText(n *control.NodeView) string {
 	return fmt.Sprintf("%s announces the second key exchange, but its messages do not arrive", n.Name)
 }
 
+// carrierText is a carrier in words.
+func carrierText(word string) string {
+	if word == "masked" {
+		return "masked UDP"
+	}
+	return strings.ToUpper(word)
+}
+
 // keysText is what encrypts something.
 func keysText(cipher string, postQuantum bool) string {
 	if postQuantum {
@@ -258,6 +266,9 @@ func WriteNode(w io.Writer, s control.Status, n *control.NodeView, f Form) error
 	}
 	row("subnets", "%s", listOr(n.Subnets, "none"))
 	f.sentence(&b, plain, "path     ", f.paint(pathColor(n), PathText(n)))
+	if n.Carrier != "" {
+		row("carrier", "%s", carrierText(n.Carrier))
+	}
 	if n.Address != "" {
 		row("address", "%s", n.Address)
 	}

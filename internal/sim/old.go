@@ -64,7 +64,7 @@ func (h *Host) sendOldProbe(e mesh.SendProbe, link *legacy.Link) {
 	if err != nil {
 		return
 	}
-	h.datagram(e.Addr, len(datagram), func(to *Host) {
+	h.datagram(e.Addr, false, len(datagram), func(to *Host) {
 		if to.Name != e.Node { // somebody else's address
 			return
 		}
@@ -143,7 +143,7 @@ func (w *World) emitOld(at, to *Host, size int, byTCP bool, r Trace, done func(T
 				return
 			}
 			name := target.Node
-			at.datagram(target.Addr, len(datagram), func(hop *Host) {
+			at.datagram(target.Addr, false, len(datagram), func(hop *Host) {
 				if hop.Name != name {
 					return
 				}

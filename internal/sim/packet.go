@@ -165,7 +165,7 @@ func (w *World) carry(x hop, at, from, to *Host, record []byte, r *Trace, there 
 	}
 	if x.udp {
 		at.sentTo(x.relay.Node, len(record)-recordOverhead+ethernetLen)
-		at.datagram(x.relay.Addr, len(record)+wire.IDsLen, func(hop *Host) {
+		at.datagram(x.relay.Addr, x.relay.Mask != nil, len(record)+wire.IDsLen, func(hop *Host) {
 			if hop.Name == x.relay.Node {
 				arrive(hop, true)
 			}

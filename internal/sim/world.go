@@ -17,6 +17,7 @@ import (
 
 	"tincan/internal/hybrid"
 	"tincan/internal/keys"
+	"tincan/internal/mask"
 	"tincan/internal/membership"
 	"tincan/internal/mesh"
 	"tincan/internal/node"
@@ -35,6 +36,8 @@ type World struct {
 	// TCP and UDP tell whether a host reaches another at all. While TCP says no,
 	// what is sent on connections waits.
 	TCP, UDP func(from, to *Host) bool
+	// Form tells whether datagrams pass that are hidden by masks, or that are not; all do if nil.
+	Form func(from, to *Host, masked bool) bool
 	// Loss is the part of datagrams that get lost, none if nil.
 	Loss func(from, to *Host) float64
 	// Duplicate is the part of datagrams that arrive twice, Reorder of those that arrive
@@ -56,10 +59,10 @@ type World struct {
 	// Dials counts attempts to connect.
 	Dials int
 
-	// Sent counts requests on meta connections by their number, Datagrams all datagrams.
-	Sent      map[int]int
-	Datagrams int
-	Stuck     int // most messages that waited on a connection that did not carry them
+	// Sent counts requests on meta connections by their number, Datagrams all datagrams, Unhidden those without a mask.
+	Sent                map[int]int
+	Datagrams, Unhidden int
+	Stuck               int // most messages that waited on a connection that did not carry them
 	// Misunderstood are requests that a node of tinc 1.0 got and does not know.
 	Misunderstood []string
 	// DroppedInUse counts connections that a node found unnecessary although packets
@@ -91,6 +94,7 @@ type Host struct {
 	Core  *mesh.Mesh
 	Up    bool // the node is running
 	Plain bool // it knows nothing of what tincan has added to tinc 1.1
+	Masks bool // it hides datagrams between it and others that do
 	// NAT, if valid, is the address from which the datagrams of the host come. Only
 	// whom it has sent one from inside may answer, and nobody can connect to it.
 	NAT netip.AddrPort
@@ -255,6 +259,11 @@ func (h *Host) Start(connectTo ...node.Name) {
 		Hosts: map[node.Name]mesh.Host{}, ConnectTo: connectTo, Broadcast: true,
 		Echoes: !h.Plain && !h.Old, RosterExchange: h.Exchange != nil,
 		Hybrid: !h.Plain && !h.Old, PostQuantum: hybrid.Yes,
+	}
+	if h.Masks {
+		secret := h.Key.Secret("mask")
+		key := mask.Key(secret[:])
+		cfg.Mask = &key
 	}
 	if h.Exchange != nil {
 		h.Exchange.SetNeighbours(h.now(), nil)
@@ -769,13 +778,13 @@ func (h *Host) sendProbe(e mesh.SendProbe) {
 	if h.diesOnTheWay(e) {
 		return
 	}
-	h.datagram(e.Addr, len(record)+wire.IDsLen, func(to *Host) {
+	h.datagram(e.Addr, e.Mask != nil, len(record)+wire.IDsLen, func(to *Host) {
 		if plain, ok := to.open(h, record); ok {
 			to.heardFrom(h)
 			if plain[1] != wire.ProbeRequest {
 				to.heardAgain(h)
 			}
-			to.event(mesh.ProbeIn{Node: h.Name, Addr: h.outside(), Direct: true, Data: plain[1:]})
+			to.event(mesh.ProbeIn{Node: h.Name, Addr: h.outside(), Direct: true, Masked: e.Mask != nil, Data: plain[1:]})
 		}
 	})
 }
@@ -803,9 +812,12 @@ func (h *Host) heardFrom(from *Host) {
 }
 
 // datagram brings size bytes of UDP payload to an address, or loses them.
-func (h *Host) datagram(addr netip.AddrPort, size int, arrived func(*Host)) {
+func (h *Host) datagram(addr netip.AddrPort, masked bool, size int, arrived func(*Host)) {
 	w := h.w
 	w.Datagrams++
+	if !masked {
+		w.Unhidden++
+	}
 	seen := h.leave(addr)
 	to := w.byAddr[addr.Addr()]
 	switch {
@@ -821,7 +833,7 @@ func (h *Host) datagram(addr netip.AddrPort, size int, arrived func(*Host)) {
 		mtu = w.PathMTU(h, to)
 	}
 	uplink, room := h.Uplink.enter(w.Now, size+28)
-	if !room || !w.UDP(h, to) || size+28 > mtu || w.Loss != nil && w.Rand.Float64() < w.Loss(h, to) {
+	if !room || !w.UDP(h, to) || w.Form != nil && !w.Form(h, to, masked) || size+28 > mtu || w.Loss != nil && w.Rand.Float64() < w.Loss(h, to) {
 		return
 	}
 	copies := 1

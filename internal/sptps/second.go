@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"tincan/internal/hybrid"
+	"tincan/internal/mask"
 )
 
 // second is the second key exchange of a datagram session (package hybrid). It follows each exchange of SPTPS
@@ -12,7 +13,8 @@ import (
 // the other end is able to open what comes. Both open what still comes from the tunnel before.
 type second struct {
 	session hybrid.Session
-	able    bool // both have announced it
+	able    bool      // both have announced it
+	mask    *mask.Key // of the other end's mask, nil: none was told
 	data    *Tunnel
 	keys    hybrid.Keys // of data
 
@@ -36,9 +38,12 @@ func (d *Datagram) Hybrid() (postQuantum, able bool) {
 	return d.second.session.PostQuantum, d.second.able
 }
 
-// Masking tells whether both ends have announced that they take masked datagrams. The keys of the masks are among those of
-// the second key exchange.
+// Masking tells whether both ends have announced that they take masked datagrams.
 func (d *Datagram) Masking() bool { return d.second.session.Mask != nil }
+
+// Mask is the key of the other end's mask, nil if it has not told it, or not yet. It is known before the second key exchange is
+// complete.
+func (d *Datagram) Mask() *mask.Key { return d.second.mask }
 
 // Data returns the tunnel for packets: that of the last second key exchange, whose keys are returned as well, else
 // [Datagram.Tunnel], and ok is false.
@@ -87,6 +92,7 @@ func (d *Datagram) hybridMessage(data []byte) (out [][]byte, err error) {
 		if err != nil {
 			return nil, err
 		}
+		s.mask = answer.Keys.Mask
 		s.answer, s.next = answer, d.newTunnel(answer.Keys)
 		s.got, s.gave = bytes.Clone(data), answer.Message
 		now, _, _ := d.Data()
@@ -98,7 +104,7 @@ func (d *Datagram) hybridMessage(data []byte) (out [][]byte, err error) {
 			return nil, err
 		}
 		s.got, s.gave = bytes.Clone(data), confirm
-		s.offer = nil
+		s.offer, s.mask = nil, keys.Mask
 		d.switchTo(d.newTunnel(keys), keys)
 		return d.hybridSend(s.gave)
 	case kind == hybrid.ConfirmKind && s.answer != nil && s.answer.Confirmed(data):

@@ -20,7 +20,7 @@ import (
 // layer or below. What is not listed here fails the test: put it somewhere.
 var layers = map[string]int{
 	"forward": 0, "nearest": 0, "rate": 0, "reconcile": 0, "roster": 0,
-	"node": 0, "b64": 0, "scan": 0, "keys": 0, "chapoly": 0, "aesgcm": 0, "hybrid": 0, "sptps": 0, "wire": 0, "subnet": 0,
+	"node": 0, "b64": 0, "scan": 0, "keys": 0, "chapoly": 0, "aesgcm": 0, "hybrid": 0, "mask": 0, "sptps": 0, "wire": 0, "subnet": 0,
 	"legacy": 0, "compress": 0, "graph": 0, "packet": 0, "route": 0, "config": 0, "files": 0, "oserr": 0, "hostfile": 0,
 	"policy": 0, "flow": 0, "zone": 0,
 	"mesh": 1, "sim": 1, "membership": 1,

@@ -70,7 +70,7 @@ var parts = map[string]partOf{
 	},
 	"addresses": {files: "endpoint"},
 	"paths": {
-		files: "paths udppath liveness opening contact",
+		files: "paths udppath liveness opening contact form",
 		calls: "reach keyring links dialer addresses relays",
 		keeps: "peer.paths peer.contacted contact.udp contact.told",
 	},

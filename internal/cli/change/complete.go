@@ -43,7 +43,7 @@ func completeVariable(e *env.Env, verb command.Verb, args []string, text string)
 	switch v.Kind {
 	case config.Bool:
 		return []string{"yes", "no"}, cobra.ShellCompDirectiveNoFileComp
-	case config.Word:
+	case config.Word, config.CarrierList:
 		return v.Words, cobra.ShellCompDirectiveNoFileComp
 	case config.NodeName:
 		return e.Nodes(), cobra.ShellCompDirectiveNoFileComp

@@ -1,0 +1,134 @@
+package mesh
+
+import (
+	"time"
+
+	"tincan/internal/mask"
+)
+
+// Datagrams between two tincans are hidden with masks if both can do it (package mask), so that a filter does not recognise them. A
+// filter that lets nothing pass that it does not recognise is possible as well. So while a path is searched both forms are tried
+// in turn, the one that is liked better first, unless the configuration wants only one of them. While the other one is in
+// use the better one is tried now and then.
+
+// form is how the datagrams on a path look.
+type form uint8
+
+const (
+	noForm form = iota // none may be sent, at least for now
+	plainForm
+	maskedForm
+)
+
+// String is what a path of that form is called in logs.
+func (f form) String() string {
+	if f == maskedForm {
+		return "masked UDP"
+	}
+	return "UDP"
+}
+
+func formOf(masked bool) form {
+	if masked {
+		return maskedForm
+	}
+	return plainForm
+}
+
+// forms are those that datagrams to a node may have.
+type forms struct {
+	p       *peer
+	mask    *mask.Mask // nil: they cannot be hidden
+	pending bool       // this is going to be known
+	plain   Unmasked
+}
+
+func formsOf(e *env, p *peer) forms {
+	m, pending := p.session().mask()
+	return forms{p, m, pending, e.cfg.Unmasked}
+}
+
+// choice tells whether there is one.
+func (f forms) choice() bool { return f.mask != nil && f.plain != UnmaskedNever }
+
+// now is that of the path, or as long as it is not confirmed, the one to be tried.
+func (f forms) now() form {
+	switch {
+	case f.mask != nil && (!f.choice() || !f.p.udp().plain):
+		return maskedForm
+	case f.pending, f.plain == UnmaskedNever:
+		return noForm
+	}
+	return plainForm
+}
+
+// reply is that of the reply to a probe request: that of the request where it may be.
+func (f forms) reply(request form) form {
+	switch {
+	case f.mask != nil && (request == maskedForm || !f.choice()):
+		return maskedForm
+	case f.plain == UnmaskedNever, f.pending && request == maskedForm:
+		return noForm
+	}
+	return plainForm
+}
+
+// best is the one that is liked better.
+func (f forms) best() form {
+	if f.mask == nil || f.plain == UnmaskedFirst {
+		return plainForm
+	}
+	return maskedForm
+}
+
+// other is the one that the path does not have, noForm if there is none.
+func (f forms) other() form {
+	switch {
+	case !f.choice():
+		return noForm
+	case f.now() == plainForm:
+		return maskedForm
+	}
+	return plainForm
+}
+
+// takeTurns chooses the form of the next requests to a node that is not found yet.
+func (f forms) takeTurns() {
+	if !f.choice() {
+		return
+	}
+	r := f.p.udp()
+	r.plain = f.best() == plainForm
+	if r.bursts > quickBursts/2 && r.bursts%2 == 0 {
+		r.plain = !r.plain
+	}
+}
+
+// formsChanged: the session with p says something new about masks.
+func (ps *paths) formsChanged(p *peer) {
+	ps.touch(p)
+	p.udp().probeNow()
+	ps.try(p, true)
+}
+
+// probeJitter is by how much the next probe of discovery is late, up to a quarter of the interval, if datagrams are hidden: a
+// timer would give them away.
+func probeJitter(e *env, p *peer) time.Duration {
+	if formsOf(e, p).now() != maskedForm {
+		return 0
+	}
+	interval := e.cfg.UDPDiscoveryInterval
+	if p.confirmed() {
+		interval = e.cfg.UDPDiscoveryKeepalive
+	}
+	return e.jitter(max(interval/4, time.Millisecond))
+}
+
+// maskAs is what hides a datagram to p in that form, nil: nothing.
+func (p *peer) maskAs(f form) *mask.Mask {
+	if f != maskedForm {
+		return nil
+	}
+	m, _ := p.session().mask()
+	return m
+}

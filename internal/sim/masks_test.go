@@ -1,0 +1,175 @@
+package sim
+
+import (
+	"testing"
+	"time"
+
+	"tincan/internal/mesh"
+)
+
+// maskedCouple makes two connected nodes that hide datagrams from each other's networks, once they reach each other by UDP.
+func maskedCouple(t *testing.T, seed uint64, unmasked mesh.Unmasked, form func(from, to *Host, masked bool) bool) (w *World, a, b *Host) {
+	t.Helper()
+	w = New(seed)
+	w.Form = form
+	a, b = w.Add("a"), w.Add("b")
+	a.Knows(b, true)
+	b.Knows(a, false)
+	for _, h := range []*Host{a, b} {
+		h.Masks, h.Record = true, true
+		h.Configure = func(c *mesh.Config) { c.Unmasked = unmasked }
+	}
+	b.Start()
+	a.Start("b")
+	return w, a, b
+}
+
+// byUDP tells whether a and b reach each other by UDP with large packets, in that form.
+func byUDP(a, b *Host, masked bool) bool {
+	for _, st := range []mesh.PeerState{a.peers[b.Name], b.peers[a.Name]} {
+		if st.MinMTU < 1000 || (st.Mask != nil) != masked {
+			return false
+		}
+	}
+	return true
+}
+
+// No datagram between two nodes that can hide them is ever sent unhidden, from the first on: also not when a path dies, and
+// when a node starts again.
+func TestNoDatagramBetweenTincansIsUnhidden(t *testing.T) {
+	slow := false
+	for seed := range uint64(5) {
+		w, a, b := maskedCouple(t, seed, mesh.UnmaskedLast, nil)
+		w.OnSend = func(_, _ *Host, _ string) { slow = !slow }
+		w.Delay = func(_, _ *Host) time.Duration { // at times requests are overtaken by datagrams
+			if slow {
+				return 40 * time.Millisecond
+			}
+			return 10 * time.Millisecond
+		}
+		if _, ok := w.Until(20*time.Second, func() bool { return byUDP(a, b, true) }); !ok {
+			t.Fatalf("seed %d: they do not meet by masked UDP", seed)
+		}
+		w.flow(a, b, 1000, true)
+		w.Run(2 * time.Minute)
+		b.Kill()
+		w.Run(time.Second)
+		b.Start("a")
+		if _, ok := w.Until(30*time.Second, func() bool { return byUDP(a, b, true) }); !ok {
+			t.Fatalf("seed %d: they do not meet again", seed)
+		}
+		w.Run(time.Minute)
+		if w.Unhidden != 0 || w.Datagrams < 1000 {
+			t.Errorf("seed %d: %d of %d datagrams were not hidden", seed, w.Unhidden, w.Datagrams)
+		}
+	}
+}
+
+// Nodes that cannot hide datagrams are sent them as before, and are never sent a hidden one.
+func TestOthersAreSentNothingHidden(t *testing.T) {
+	for _, kind := range []string{"tinc 1.1", "tincan without masks"} {
+		w, a, b := maskedCouple(t, 1, mesh.UnmaskedLast, nil)
+		a.Kill()
+		b.Kill()
+		b.Masks, b.Plain = false, kind == "tinc 1.1"
+		w.Form = func(_, _ *Host, masked bool) bool {
+			if masked {
+				t.Fatalf("%s: a masked datagram", kind)
+			}
+			return true
+		}
+		b.Start()
+		a.Start("b")
+		if _, ok := w.Until(20*time.Second, func() bool { return byUDP(a, b, false) }); !ok {
+			t.Errorf("%s: they do not meet by UDP", kind)
+		}
+	}
+}
+
+// A filter that lets pass only one of the forms is passed by the other, and soon, if the configuration allows that one.
+func TestFiltersOfOneForm(t *testing.T) {
+	only := func(want bool) func(_, _ *Host, masked bool) bool {
+		return func(_, _ *Host, masked bool) bool { return masked == want }
+	}
+	for _, c := range []struct {
+		name     string
+		unmasked mesh.Unmasked
+		passes   bool // hidden datagrams do, and others do not
+		within   time.Duration
+	}{
+		{"masks pass", mesh.UnmaskedLast, true, 3 * time.Second},
+		{"only others pass", mesh.UnmaskedLast, false, 5 * time.Second},
+		{"masks pass, tried last", mesh.UnmaskedFirst, true, 5 * time.Second},
+		{"only others pass, tried first", mesh.UnmaskedFirst, false, 3 * time.Second},
+		{"masks pass, nothing else is tried", mesh.UnmaskedNever, true, 3 * time.Second},
+	} {
+		w, a, b := maskedCouple(t, 3, c.unmasked, only(c.passes))
+		took, ok := w.Until(20*time.Second, func() bool { return byUDP(a, b, c.passes) })
+		if !ok || took > c.within {
+			t.Errorf("%s: they meet by UDP after %v: %v", c.name, took, ok)
+		}
+		if c.unmasked == mesh.UnmaskedNever && w.Unhidden > 0 {
+			t.Errorf("%s: %d datagrams were not hidden", c.name, w.Unhidden)
+		}
+	}
+	w, a, b := maskedCouple(t, 3, mesh.UnmaskedNever, only(false))
+	w.Run(time.Minute)
+	if a.peers["b"].Confirmed || w.Unhidden > 0 {
+		t.Errorf("without masks they meet by UDP although that is not wanted")
+	}
+	if _, _, _, ok := w.Reaches(a, b, 3*time.Second); !ok {
+		t.Error("nor do they reach each other by TCP")
+	}
+}
+
+// A filter that begins to drop the form in use is evaded as soon as a path that has died, and the better form is taken again
+// when that is possible.
+func TestAFilterThatBeginsLater(t *testing.T) {
+	for seed := range uint64(5) {
+		dropped := false
+		w, a, b := maskedCouple(t, seed, mesh.UnmaskedLast, func(_, _ *Host, masked bool) bool { return !dropped || !masked })
+		if _, ok := w.Until(20*time.Second, func() bool { return byUDP(a, b, true) }); !ok {
+			t.Fatalf("seed %d: they do not meet", seed)
+		}
+		f := w.flow(a, b, 1000, true)
+		w.Run(3 * time.Second)
+		f.fresh(w.Now)
+		dropped = true
+		took, ok := w.Until(20*time.Second, func() bool { return byUDP(a, b, false) })
+		if !ok || took > 3*time.Second {
+			t.Errorf("seed %d: without masks after %v: %v", seed, took, ok)
+		}
+		w.Run(5 * time.Second)
+		if f.gap > 3*time.Second || !f.lastTrace().UDP {
+			t.Errorf("seed %d: no packet arrived for %v; the last one by UDP: %v", seed, f.gap, f.lastTrace().UDP)
+		}
+		dropped = false
+		if took, ok = w.Until(time.Minute, func() bool { return byUDP(a, b, true) }); !ok || took > 15*time.Second {
+			t.Errorf("seed %d: masked again after %v: %v", seed, took, ok)
+		}
+	}
+}
+
+// Probes that keep a path open come at no regular time.
+func TestMaskedProbesHaveNoRhythm(t *testing.T) {
+	w, a, b := maskedCouple(t, 1, mesh.UnmaskedLast, nil)
+	w.Until(20*time.Second, func() bool { return byUDP(a, b, true) })
+	w.Run(time.Minute)
+	gaps := map[time.Duration]int{}
+	var last time.Time
+	w.OnEffect = func(h *Host, e mesh.Effect) {
+		if p, ok := e.(mesh.SendProbe); ok && h == a && p.Data[0] == 0 && len(p.Data) < 100 {
+			gaps[w.Now.Sub(last).Truncate(100*time.Millisecond)]++
+			last = w.Now
+		}
+	}
+	w.Run(10 * time.Minute)
+	for gap, n := range gaps {
+		if n > 10 {
+			t.Errorf("%d of the probes come after about %v", n, gap)
+		}
+	}
+	if len(gaps) < 10 {
+		t.Errorf("there are %d times between probes", len(gaps))
+	}
+}
