@@ -25,9 +25,10 @@ type cable struct {
 // track is one direction of a cable.
 type track struct {
 	from, to *os.File
-	change   func(frame []byte) []byte // by the NAT; nil drops the frame
+	watch    func(frame []byte) (pass bool) // nil: all of them pass; see [Link.Watch]
+	change   func(frame []byte) []byte      // by the NAT; nil drops the frame
 
-	mu   sync.Mutex
+	mu   sync.Mutex // guards watch, too
 	lane lane
 	wake chan struct{} // something is under way that is due before all others
 }
@@ -118,6 +119,10 @@ func (t *track) take(done <-chan struct{}) {
 			continue
 		}
 		t.mu.Lock()
+		if t.watch != nil && !t.watch(b) {
+			t.mu.Unlock()
+			continue
+		}
 		before := t.lane.count
 		copies := t.lane.enter(time.Now(), b)
 		first := len(t.lane.underWay) > 0 && t.lane.underWay[0].count > before
