@@ -108,3 +108,36 @@ func TestAPassiveObserver(t *testing.T) {
 		})
 	}
 }
+
+// A censor begins to drop masked datagrams while packets flow: others take their place within three seconds.
+func TestFailoverBetweenCarriers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "ip4")
+	alice, bob := w.couple(nil, "", "")
+	upAll(alice, bob)
+	bob.reaches(alice)
+	w.carrier(alice, bob, 10*time.Second, "masked")
+	for _, step := range []struct {
+		censor lab.Censor
+		by     string
+	}{
+		{func(p *lab.Passing) bool {
+			return p.TCP || len(p.Payload) >= 6 && string(p.Payload[:6]) == "\x00\x00\x00\x00\x00\x00"
+		}, "udp"},
+		{lab.NoUDP, "tcp"},
+	} {
+		e, err := alice.Echo(bob.vpn("ip4"), flowPace)
+		w.must(err)
+		time.Sleep(500 * time.Millisecond)
+		w.must(bob.link.Watch(step.censor))
+		began := time.Now()
+		w.eventually("an answer by another carrier", 10*time.Second, func() bool {
+			return e.Last().After(began.Add(50*time.Millisecond)) && alice.statusOf("bob").Carrier == step.by && bob.statusOf("alice").Carrier == step.by
+		})
+		took := time.Since(began)
+		t.Logf("by %s after %v; %v", step.by, took.Round(10*time.Millisecond), e.Stop())
+		if took > 3*time.Second {
+			t.Errorf("packets went by %s after %v", step.by, took)
+		}
+	}
+}
