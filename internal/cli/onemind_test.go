@@ -16,6 +16,7 @@ var wrongValue = map[config.Kind]string{
 	config.Bool: "maybe", config.Int: "many", config.Seconds: "1w", config.Bytes: "7G", config.Word: "swich",
 	config.NodeName: "a-b", config.SelfName: "a-b", config.Net: "10.0.0.1/24", config.Endpoint: "a b c", config.Port: "abc",
 	config.PublicKey: "short", config.NetInterface: "a/b", config.InterfaceAddress: "nowhere", config.NetRoute: "10.0.0.1/8",
+	config.ViaRoute: "0.0.0.0/0 bob",
 	config.ProxyUse: "socks6 hunter2 1", config.CipherName: "rot13", config.DigestName: "crc32", config.DomainName: "a..b",
 	config.AliasName:   "web",
 	config.ServiceName: "_http bob 80",

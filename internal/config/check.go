@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"tincan/internal/exits"
 	"tincan/internal/keys"
 	"tincan/internal/legacy"
 	"tincan/internal/nearest"
@@ -59,6 +60,8 @@ func (v *Variable) Check(value string) error {
 		_, err = parseIfconfig(value)
 	case NetRoute:
 		_, err = parseRoute(value)
+	case ViaRoute:
+		_, err = exits.ParseVia(value)
 	case ProxyUse:
 		_, err = ParseProxy(value)
 	case CarrierUse:
@@ -250,6 +253,8 @@ func (v *Variable) Expects() string {
 		return "address/length"
 	case NetRoute:
 		return "network [gateway]"
+	case ViaRoute:
+		return "default, prefix or @file, and nodes"
 	case ProxyUse:
 		return "proxy"
 	case CipherName:

@@ -60,6 +60,16 @@ const (
 
 func (n Names) String() string { return mustFind("Names").Words[n] }
 
+// Exit is a choice of the variable of that name: whether other nodes may leave the mesh by this one.
+type Exit uint8
+
+// Choices of Exit.
+const (
+	ExitOff Exit = iota
+	ExitOn
+	ExitPrivate // also into private networks around this machine
+)
+
 // KeyDistribution is a choice of the variable of that name.
 type KeyDistribution uint8
 

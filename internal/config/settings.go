@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
+	"tincan/internal/exits"
 	"tincan/internal/hybrid"
 	"tincan/internal/legacy"
 	"tincan/internal/node"
@@ -73,6 +75,12 @@ type Settings struct {
 	ClampMSS            bool
 	StrictSubnets       bool
 	SourceCheck         bool
+	Exit                Exit
+	ExitConnections     int           // of one address at a time
+	ExitRate            int           // bytes a second of one address, in each direction; 0: no limit
+	ExitDNS             string        // an address; "": the machine's own
+	Vias                []exits.Via   // files with the path of the configuration's directory
+	KillSwitch          bool          // what is to leave by Vias leaves by nothing else while this node is not running
 	Metrics             Address       // where Prometheus is answered; no Host: nowhere
 	Webhook             string        // a URL that events are posted to; "": none
 	WebhookSecretFile   string        // "": none
@@ -215,6 +223,12 @@ func ReadSettings(pool *Pool, self node.Name, dir string) (Settings, []Warning) 
 		StrictSubnets:     r.Bool("StrictSubnets"),
 		SourceCheck:       r.Bool("SourceCheck"),
 		Workers:           r.IntOr("Workers", -1),
+		Exit:              Exit(r.choice("Exit")),
+		ExitConnections:   r.Int("ExitConnections"),
+		ExitRate:          r.Int("ExitRate"),
+		ExitDNS:           r.String("ExitDNS"),
+		Vias:              r.vias(self, dir),
+		KillSwitch:        r.Bool("KillSwitch"),
 		Metrics:           r.address("Metrics"),
 		Webhook:           r.String("Webhook"),
 		WebhookSecretFile: r.Path("WebhookSecretFile", dir),
@@ -377,6 +391,36 @@ func parseRoute(s string) (Route, error) {
 	}
 	return route, nil
 }
+
+// vias are the lines Via, without this node itself: a configuration that all nodes share may name it.
+func (r *Reader) vias(self node.Name, dir string) []exits.Via {
+	var list []exits.Via
+	for _, v := range List(r, "Via", exits.ParseVia) {
+		v.Exits = slices.DeleteFunc(v.Exits, func(n node.Name) bool { return n == self })
+		if v.File != "" && !filepath.IsAbs(v.File) {
+			v.File = filepath.Join(dir, v.File)
+		}
+		list = append(list, v)
+	}
+	return list
+}
+
+// ViaDefault tells whether all that is for nobody in the mesh leaves by another node.
+func (s *Settings) ViaDefault() bool {
+	return slices.ContainsFunc(s.Vias, func(v exits.Via) bool { return v.Default })
+}
+
+// Mark is that of the VPN's own datagrams and connections: FWMark, or one of ours if the machine's other packets may go into
+// the VPN; 0: none.
+func (s *Settings) Mark() int {
+	if s.FWMark == 0 && len(s.Vias) > 0 {
+		return viaMark
+	}
+	return s.FWMark
+}
+
+// viaMark is the same in all networks: what one of them sends is not to go through another.
+const viaMark = 0x74696e63
 
 // Routable tells why a network may not be routed into the VPN, nil if it may.
 func Routable(p netip.Prefix) error {

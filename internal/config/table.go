@@ -93,6 +93,15 @@ var table = []Variable{
 	{Name: "Ifconfig", Flags: Server | Multiple | Reload, Kind: InterfaceAddress, Since: "tincan"},
 	{Name: "Route", Flags: Server | Multiple | Reload, Kind: NetRoute, Since: "tincan"},
 
+	// ------------------------------------------------ ours: ways out of the mesh
+
+	{Name: "Exit", Flags: Server, Kind: Word, Words: words("no", "yes", "private"), Default: "no", Since: "tincan"},
+	{Name: "ExitConnections", Flags: Server, Kind: Int, Min: 1, Max: 1000000, Default: "4096", Since: "tincan"},
+	{Name: "ExitDNS", Flags: Server, Kind: Text, Since: "tincan"},
+	{Name: "ExitRate", Flags: Server, Kind: Bytes, Default: "0", Since: "tincan"},
+	{Name: "KillSwitch", Flags: Server | Reload, Kind: Bool, Default: "no", Since: "tincan"},
+	{Name: "Via", Flags: Server | Multiple | Reload, Kind: ViaRoute, Since: "tincan"},
+
 	{Name: "Metrics", Flags: Server, Kind: Endpoint, Since: "tincan"},
 	{Name: "Webhook", Flags: Server, Kind: Text, Since: "tincan"},
 	{Name: "WebhookSecretFile", Flags: Server, Kind: Path, Since: "tincan"},

@@ -40,6 +40,7 @@ const (
 	NetInterface                 // name of a network interface
 	InterfaceAddress             // address/length
 	NetRoute                     // network [gateway]
+	ViaRoute                     // default, prefix or @file, and nodes
 	ProxyUse                     // see ParseProxy
 	CipherName                   // of tinc 1.0
 	DigestName                   // of tinc 1.0

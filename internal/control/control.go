@@ -51,6 +51,7 @@ const (
 	reqStatement   = 106 // STATEMENT in base64, and the word more if others follow that go with it; answer: 0 and what became of it, or -2 and why not
 	reqMembers     = 107 // answer: what the roster says, as JSON
 	reqPolicy      = 108 // answer: a PolicyReport as JSON
+	reqLeaves      = 109 // ADDRESS; answer: a Leaving as JSON
 )
 
 const (

@@ -62,6 +62,9 @@ func Picture(b Backend) Status {
 	if n, ok := b.(Namer); ok {
 		s.Names = n.Names()
 	}
+	if l, ok := b.(Leaver); ok {
+		s.Exits = l.Exits()
+	}
 	if d, ok := b.(Diagnoser); ok {
 		s.Problems = d.Problems()
 	}
@@ -197,7 +200,7 @@ func (s *Server) readers() (n int) {
 }
 
 // looks are the requests that change nothing and show no secrets.
-var looks = []int{reqNodes, reqEdges, reqSubnets, reqConnections, reqTraffic, reqStatus, reqWhy, reqNetCheck, reqMembers, reqPolicy}
+var looks = []int{reqNodes, reqEdges, reqSubnets, reqConnections, reqTraffic, reqStatus, reqWhy, reqNetCheck, reqMembers, reqPolicy, reqLeaves}
 
 func (s *Server) remove(c *client) {
 	s.mu.Lock()
@@ -345,6 +348,9 @@ func (c *client) answer(line string, w *bufio.Writer) (stop bool, err error) {
 		return false, object(w, typ, text, err)
 	case reqWhy:
 		text, err := c.why(args)
+		return false, object(w, typ, text, err)
+	case reqLeaves:
+		text, err := c.leaves(args)
 		return false, object(w, typ, text, err)
 	case reqNetCheck:
 		text, err := c.netCheck()

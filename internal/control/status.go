@@ -69,6 +69,8 @@ type Status struct {
 	Summary  StatusTotals `json:"summary"`
 	// Names is how nodes are found by name; missing if they are not.
 	Names *Names `json:"names,omitempty"`
+	// Exits is how packets leave the mesh; missing if they do not.
+	Exits *Exits `json:"exits,omitempty"`
 	// Problems are those of this machine's network.
 	Problems []Problem `json:"problems,omitempty"`
 	// ChangedKeys are changed keys of nodes, used only once they are accepted.

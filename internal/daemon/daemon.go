@@ -142,6 +142,8 @@ type Daemon struct {
 	teller    *teller
 	conflicts *conflicts // about our addresses
 	naming    *naming    // of nodes, in DNS
+	exit      *exitNode  // for others
+	outside   *outside   // by exit nodes
 	stop      context.CancelFunc
 	failed    chan error // why the node has to end; room for one
 	started   time.Time
@@ -299,7 +301,12 @@ func (d *Daemon) open() error {
 	d.seen = newSeen(&d.opts.Layout)
 	d.plane = dataplane.New(dataplane.Config{
 		Self: d.network().Name, Device: d.dev, Sockets: d.socks.udp, Door: d.devices.device(),
-		Event: d.core.report,
+		Event: func(e mesh.Event) bool {
+			if t, ok := e.(mesh.Traffic); ok {
+				d.outside.sent(t.Node)
+			}
+			return d.core.report(e)
+		},
 		Meta: func(id mesh.ConnID) dataplane.Meta {
 			if w := d.conns.Meta(id); w != nil {
 				return w
@@ -322,7 +329,7 @@ func (d *Daemon) open() error {
 		UserTimeout: s.PingTimeout,
 		MaxOutput:   s.MaxOutputBufferSize, MaxBurst: s.MaxConnectionBurst,
 		Known: knownAddresses(d.opts.Layout, d.network()), Refused: d.refused, MayDialName: d.mayDialName,
-		Mark: s.FWMark, BindToDevice: s.BindToInterface, Family: family(s.AddressFamily), Bind: bindAddrs(s),
+		Mark: s.Mark(), Resolver: outerResolver(s), BindToDevice: s.BindToInterface, Family: family(s.AddressFamily), Bind: bindAddrs(s),
 	})
 	d.invite.Store(d.invitations(s))
 	d.netif = netif.New(interfaceHere(d), netif.Log{Printf: d.log.printf, Failed: d.log.failed}, d.underlay)
@@ -330,7 +337,7 @@ func (d *Daemon) open() error {
 	if d.hasInterface() {
 		own = d.netif.Name()
 	}
-	d.where = newWhereabouts(own, s.FWMark)
+	d.where = newWhereabouts(own, s.Mark())
 	d.places = newPlaces(&d.opts.Layout, func(dev string) bool { return dev == own })
 	d.distribution = d.newDistribution()
 	d.ports = d.newPorts()
@@ -340,6 +347,7 @@ func (d *Daemon) open() error {
 	d.graph = newGraphExporter(d)
 	d.teller = newTeller(d)
 	d.naming = newNaming(d)
+	d.exit, d.outside = newExitNode(d), newOutside(d)
 	d.conflicts = &conflicts{claims: newClaims(), core: d.core, log: d.log, network: d.network, reload: d.reload}
 	return nil
 }
@@ -422,12 +430,20 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 		_ = d.script.Wait(ctx)
 	}
 	d.naming.begin(ctx)
+	if err := leave(d); err != nil {
+		close(d.core.done)
+		d.conns.Close()
+		return err
+	}
+	defer d.exit.end()
+	defer d.outside.end()
 	if err := d.confine(); err != nil {
 		close(d.core.done)
 		d.conns.Close()
 		return err
 	}
 	defer inBackground(d.netif.Run)()
+	defer inBackground(d.exit.run)()
 	defer inBackground(d.persister.run)()
 	defer inBackground(d.seen.run)()
 	defer inBackground(d.places.run)()
@@ -439,6 +455,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 	defer inBackground(d.naming.run)()
 	defer d.mapPorts(ctx)()
 	endCore := inBackground(d.core.run)
+	defer inBackground(d.outside.run)()
 	defer inBackground(d.pathWatch.run)()
 	defer inBackground(d.meshView.answer)()
 	defer inBackground(d.teller.run)()
@@ -477,6 +494,9 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 	d.happened(events.Event{Event: events.Stopping, Text: "the node ends"})
 	if d.opts.Stopping != nil {
 		d.opts.Stopping()
+	}
+	if err == nil {
+		d.outside.letGo()
 	}
 	d.stop()
 	d.core.shutdown()

@@ -41,6 +41,7 @@ func (d *Daemon) apply(e mesh.Effect) {
 		d.graph.changed()
 	case mesh.NodeUp:
 		d.standby.node(e.Node, true)
+		d.outside.node(e.Node, true)
 		d.netif.Node(e.Node, true)
 		d.seen.node(e.Node, true)
 		d.distribution.nodeUp()
@@ -48,6 +49,7 @@ func (d *Daemon) apply(e mesh.Effect) {
 		d.happened(events.Event{Event: events.NodeUp, Node: e.Node, Text: string(e.Node) + " is reachable"})
 	case mesh.NodeDown:
 		d.standby.node(e.Node, false)
+		d.outside.node(e.Node, false)
 		d.netif.Node(e.Node, false)
 		d.seen.node(e.Node, false)
 		d.script.NodeDown(d.env(e.Node, e.Addr))

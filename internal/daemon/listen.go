@@ -125,7 +125,7 @@ const dynamicTries = 20
 func (k *sockets) listenAt(a listenAddr, s config.Settings) (err error) {
 	for range dynamicTries {
 		var l net.Listener
-		if l, err = listenTCP(a, s.FWMark, s.BindToInterface); err != nil {
+		if l, err = listenTCP(a, s.Mark(), s.BindToInterface); err != nil {
 			return &bindError{a.addr, "TCP", cause(err)}
 		}
 		if err = k.listenUDP(l.Addr().(*net.TCPAddr).AddrPort(), s); err == nil {
@@ -167,7 +167,7 @@ func (k *sockets) listenBeside(s config.Settings) error {
 func (k *sockets) listenUDP(at netip.AddrPort, s config.Settings) error {
 	at = netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
 	u, err := udp.Listen(at, udp.Options{
-		RcvBuf: buffer(s.UDPRcvBuf), SndBuf: buffer(s.UDPSndBuf), Mark: s.FWMark, BindToDevice: s.BindToInterface,
+		RcvBuf: buffer(s.UDPRcvBuf), SndBuf: buffer(s.UDPSndBuf), Mark: s.Mark(), BindToDevice: s.BindToInterface,
 		Fragment: !s.PMTUDiscovery, Notice: k.warnOnce,
 	})
 	if err != nil {

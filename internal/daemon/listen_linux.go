@@ -28,3 +28,13 @@ func listenTCP(a listenAddr, mark int, dev string) (net.Listener, error) {
 	lc.SetMultipathTCP(false)
 	return lc.Listen(context.Background(), a.network, a.addr.String())
 }
+
+// marked gives sockets a mark, 0: none.
+func marked(mark int) func(_, _ string, c syscall.RawConn) error {
+	return func(_, _ string, c syscall.RawConn) (err error) {
+		if ctl := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK, mark) }); ctl != nil {
+			return ctl
+		}
+		return err
+	}
+}

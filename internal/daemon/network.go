@@ -25,6 +25,8 @@ func (d *Daemon) watchNetwork(ctx context.Context) {
 			d.netif.Look() // routes are judged by what is around
 			poke(d.distribution.addresses)
 			poke(d.naming.touched)
+			poke(d.exit.touched)
+			poke(d.outside.touched)
 		},
 		Moved:  d.where.moved,
 		Failed: func(err error) { d.log.failed(1, mesh.Warning, err) },

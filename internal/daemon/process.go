@@ -162,7 +162,7 @@ func (c *confinement) capabilities(s config.Settings, ours bool, port uint16) (c
 	if c.account == nil {
 		caps = append(caps, process.Chown, process.DACOverride, process.FOwner, process.Kill, process.NetRaw)
 	}
-	if c.account == nil || ours || s.FWMark != 0 {
+	if c.account == nil || ours || s.Mark() != 0 {
 		caps = append(caps, process.NetAdmin)
 	}
 	if c.account != nil && s.BindToInterface != "" {
@@ -288,6 +288,9 @@ func checkSandbox(s config.Settings) error {
 	}
 	if strings.HasPrefix(s.GraphDumpFile, "|") {
 		return fmt.Errorf("GraphDumpFile = %.60s runs a program, and Sandbox = high forbids that", s.GraphDumpFile)
+	}
+	if s.Exit != config.ExitOff {
+		return errors.New("an exit node runs the program nft, and Sandbox = high forbids that")
 	}
 	if s.Proxy.Kind == config.ExecProxy {
 		return errors.New("the program of Proxy = exec could not be run: Sandbox = high forbids that")

@@ -73,6 +73,10 @@ func (d *Daemon) reload() error {
 		d.log.failed(0, mesh.Error, err)
 		return err
 	}
+	if err := d.outside.reload(n.Settings); err != nil {
+		d.log.failed(0, mesh.Error, err)
+		return err
+	}
 	d.log.printf(0, mesh.Notice, "configuration reloaded")
 	return nil
 }
@@ -104,6 +108,11 @@ func NeedRestart(old, new config.Settings) (names []string) {
 		{"CarrierKey", old.CarrierKey, new.CarrierKey},
 		{"CarrierSite", old.CarrierSite, new.CarrierSite},
 		{"FWMark", old.FWMark, new.FWMark},
+		{"Exit", old.Exit, new.Exit},
+		{"ExitConnections", old.ExitConnections, new.ExitConnections},
+		{"ExitDNS", old.ExitDNS, new.ExitDNS},
+		{"ExitRate", old.ExitRate, new.ExitRate},
+		{"Via", len(old.Vias) > 0, len(new.Vias) > 0},
 		{"UDPRcvBuf", old.UDPRcvBuf, new.UDPRcvBuf},
 		{"UDPSndBuf", old.UDPSndBuf, new.UDPSndBuf},
 		{"Workers", old.Workers, new.Workers},

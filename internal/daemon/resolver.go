@@ -10,6 +10,9 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
+
+	"tincan/internal/config"
+	"tincan/internal/gateway"
 )
 
 // resolvConf says which name servers the machine uses.
@@ -59,4 +62,27 @@ func keepResolver(root string) error {
 		resolveWith(net.DefaultResolver, servers)
 	}
 	return nil
+}
+
+// outerResolver looks up names by the machine's own routes if its queries may leave by an exit node: the address of that one may
+// be what is looked up. Nil: as all other programs do.
+func outerResolver(s config.Settings) *net.Resolver {
+	if !s.ViaDefault() {
+		return nil
+	}
+	dialer := net.Dialer{Control: marked(s.Mark())}
+	var turn atomic.Uint32
+	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		host, port, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err
+		}
+		// A service on this machine asks others, by routes of its own.
+		if a, err := netip.ParseAddr(host); err == nil && a.IsLoopback() {
+			if list := gateway.FindResolvers(); len(list) > 0 {
+				address = net.JoinHostPort(list[int(turn.Add(1)-1)%len(list)].String(), port)
+			}
+		}
+		return dialer.DialContext(ctx, network, address)
+	}}
 }

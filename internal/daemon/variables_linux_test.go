@@ -130,6 +130,8 @@ var elsewhere = map[string]string{
 	"GraphDumpFile": "TestTheMapOfTheMesh", "Sandbox": "TestNodesThatGiveUpRights", "ProcessPriority": "TestNodesThatGiveUpRights",
 	"ControlGroup": "TestAGroupMayLook",
 	"NetworkID":    "TestAWrongNetworkIDIsRefusedAtTheStart", "Roster": "TestARosterCountsAsTheConfigurationSays",
+	"Exit": "TestPacketsLeaveByExitNodes", "ExitConnections": "TestKillSwitch", "ExitDNS": "TestKillSwitch", "ExitRate": "TestTheKernelTakesTheRules",
+	"KillSwitch": "TestKillSwitch", "Via": "TestPrefixesThatLeaveByExitNodes",
 	"DeviceStandby": "", "Proxy": "",
 	"Carrier": "", "CarrierListen": "", "CarrierCertificate": "", "CarrierKey": "", "CarrierSite": "", "UPnP": "",
 	"UPnPRefreshPeriod": "", "VDEGroup": "", "VDEPort": "",

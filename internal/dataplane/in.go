@@ -468,7 +468,7 @@ func (r *receiver) forUs(p []byte) bool {
 		return true
 	}
 	if dst != r.dst {
-		owner, _ := r.routes.lookup(dst)
+		owner, _ := r.routes.inbound(dst, r.p.self)
 		r.dstLocal, r.dst = owner == r.p.self, dst
 	}
 	return r.dstLocal

@@ -184,7 +184,7 @@ func (t *transmitter) fast(p []byte, size int) bool {
 	}
 	r := t.p.routes.Load()
 	if r != t.cached.routes || dst != t.cached.dst {
-		owner, reachable := r.lookup(dst)
+		owner, reachable := r.outbound(dst)
 		if !reachable || owner == t.p.self || owner == t.p.broadcast {
 			owner = nil
 		}

@@ -108,6 +108,10 @@ type routes struct {
 	table  *subnet.Table[*peer]
 	tree   []node.Name
 	grants *subnet.Table[struct{}] // who may send from where by the roster; nil: the network is open
+	// See outside.go. nil: none of our packets leave the mesh by another node.
+	via *via
+	// exit: packets of others may leave the mesh by this node.
+	exit ExitMode
 }
 
 // lookup finds the owner of addr: a peer, Plane.self, Plane.broadcast, or nil.
@@ -254,6 +258,7 @@ func (p *Plane) sweep() {
 			used[s.relay] = true
 		}
 	}
+	p.routes.Load().via.uses(used)
 	for name, pr := range p.names {
 		if !used[pr] && pr.subnets.Load() == 0 {
 			delete(p.names, name)

@@ -131,6 +131,7 @@ type Config struct {
 // Plane is the packet path of one node.
 type Plane struct {
 	Devices Devices // that are no nodes, see door.go
+	Outside Outside // where packets leave the mesh
 
 	cfg    Config
 	self   *peer // this node, as an owner of routes; has no state
@@ -183,7 +184,7 @@ func New(cfg Config) *Plane {
 		wake:      make(chan struct{}, 1),
 		loops:     loopDetector{seed: maphash.MakeSeed()},
 	}
-	p.selfID = p.self.id
+	p.selfID, p.Outside = p.self.id, Outside{p}
 	p.bridging = cfg.Mode != route.ByAddress
 	// Times are counted from an hour before the start, so that zero means never.
 	p.start = cfg.Now().Add(-time.Hour)

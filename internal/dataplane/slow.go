@@ -70,7 +70,8 @@ func (c *slowPath) route(src *peer) {
 	c.p.routing.Lock()
 	defer c.p.routing.Unlock()
 	w := &c.p.view
-	w.p, w.dir, w.routes = c.p, c.p.dir.Load(), c.p.routes.Load()
+	w.p, w.dir, w.routes, w.inbound = c.p, c.p.dir.Load(), c.p.routes.Load(), src != c.p.self
+	w.query = w.inbound && w.routes.exit != ExitOff && isQuery(c.frame[ethernetLen:])
 	d := c.p.currentRouter().Route(w, c.p.start.Add(c.now), src.name, c.frame)
 	if d.Reason != route.Delivered {
 		c.p.unrouted[d.Reason].add(c.p, 1)

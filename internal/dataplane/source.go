@@ -21,6 +21,7 @@ import (
 //   - ICMP errors, which any router behind the node may send, and which nodes send from an address that they could not reach, if
 //     they quote a packet from their destination to an address of the node,
 //   - link-local and unspecified sources, to which nobody can reply,
+//   - addresses outside of the mesh for which packets of this node leave by the node that sent this one, see outside.go,
 //   - addresses that nobody announces, from a node that announces none at all, or that has just become
 //     reachable: its announcements may not have arrived yet.
 //
@@ -72,6 +73,11 @@ func (p *Plane) validSource(from *peer, routes *routes, ip []byte, now time.Dura
 
 // maySend reports whether src is an address of from. If not, owner is whose it is; nil: nobody's.
 func (r *routes) maySend(from *peer, src netip.Addr, d *directory) (ok bool, owner *peer) {
+	if r.via != nil {
+		if exit, ok := r.leavesBy(src); ok && exit == from {
+			return true, from
+		}
+	}
 	if r.grants == nil {
 		ok, other := r.table.MaySend(from.name, src)
 		return ok, other.Owner

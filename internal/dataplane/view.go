@@ -72,14 +72,27 @@ type routerView struct {
 	p      *Plane
 	dir    *directory
 	routes *routes
+	// inbound: the packet came from a peer. query: it is one for a DNS server, and this is an exit node.
+	inbound, query bool
 }
 
 func (w *routerView) Lookup(addr netip.Addr) (route.Match, bool) {
-	owner, reachable := w.routes.lookup(addr)
+	owner, reachable := w.lookup(addr)
 	if owner == nil {
 		return route.Match{}, false
 	}
 	return route.Match{Owner: owner.name, Reachable: reachable}, true
+}
+
+// lookup finds the owner of an address, or by whom packets for it leave the mesh.
+func (w *routerView) lookup(addr netip.Addr) (owner *peer, reachable bool) {
+	if !w.inbound {
+		return w.routes.outbound(addr)
+	}
+	if owner, reachable = w.routes.inbound(addr, w.p.self); owner == nil && w.query && isPrivate(addr) {
+		return w.p.self, true
+	}
+	return owner, reachable
 }
 
 func (w *routerView) LookupMAC(mac [6]byte) (route.Match, bool) {
@@ -135,7 +148,7 @@ const directWait = 800 * time.Millisecond
 func (p *Plane) reportNotDirect(w *routerView, frame []byte, now time.Duration) bool {
 	var to *peer
 	if dst, ok := packet.Dst(frame[ethernetLen:]); ok && !p.bridging {
-		to, _ = w.routes.lookup(dst)
+		to, _ = w.lookup(dst)
 	} else if e, ok := w.routes.table.LookupMAC([6]byte(frame)); ok {
 		to = e.Owner
 	}

@@ -26,6 +26,7 @@ const (
 	NodeUp           Kind = "node-up"           // Node is reachable
 	NodeDown         Kind = "node-down"         // Node is not reachable any more
 	PathChanged      Kind = "path-changed"      // packets for Node take another path
+	ExitChanged      Kind = "exit-changed"      // packets of this node leave the mesh by Node; without one they are refused
 	MemberJoined     Kind = "member-joined"     // Node is a member of the signed network
 	MemberPending    Kind = "member-pending"    // Node waits for an owner's approval
 	MemberLeft       Kind = "member-left"       // Node has left by its own will
@@ -38,7 +39,7 @@ const (
 
 // Kinds are all kinds.
 var Kinds = []Kind{
-	Started, Stopping, NodeUp, NodeDown, PathChanged, MemberJoined, MemberPending, MemberLeft, MemberRemoved, InvitationReused, OwnersChanged,
+	Started, Stopping, NodeUp, NodeDown, PathChanged, ExitChanged, MemberJoined, MemberPending, MemberLeft, MemberRemoved, InvitationReused, OwnersChanged,
 	PolicyChanged, Missed,
 }
 

@@ -194,6 +194,8 @@ type (
 		Timeout time.Duration
 	}
 
+	// ExitWorks: packets of other nodes of these families can leave the mesh by this node now. Who sends us an echo is told.
+	ExitWorks struct{ IPv4, IPv6 bool }
 	// AskPaths: ask Node how it reaches the nodes whose ids come after one. It is answered by one PathsTold with the same ID.
 	AskPaths struct {
 		ID      uint64
@@ -334,7 +336,9 @@ type (
 		There, Back Leg
 		Probed      bool
 		Seen        netip.AddrPort // our address as the node sees it, where it went directly by UDP; else zero
-		Err         error          // nil: it was answered
+		// Exit4 and Exit6: packets of that family can leave the mesh by the node, an exit node.
+		Exit4, Exit6 bool
+		Err          error // nil: it was answered
 	}
 	// PathsAsked: Node asks how we reach the nodes whose ids come after one. The answer, a TellPaths, has room for Room bytes of data.
 	PathsAsked struct {

@@ -64,6 +64,7 @@ type echoed struct {
 	rtt         time.Duration
 	there, back Leg
 	seen        netip.AddrPort
+	flags       byte // of the answer
 }
 
 // answersEchoes tells whether p understands echoes, and we may send it some.
@@ -151,6 +152,12 @@ func (rl *relays) echoIn(e EchoIn) {
 	if hop := rl.nodes[e.Hop]; hop != nil && hop != p {
 		r.Hop = hop.id
 	}
+	if rl.exit.IPv4 {
+		r.Flags |= wire.EchoExit4
+	}
+	if rl.exit.IPv6 {
+		r.Flags |= wire.EchoExit6
+	}
 	if reply.Path == EchoTCP || reply.Path == EchoAsPackets && !rl.forwarding.leavesByUDP(p, r.Size) {
 		r.Flags |= wire.EchoLeftTCP
 	}
@@ -178,7 +185,7 @@ func (rl *relays) echoAnswered(p *peer, e EchoIn, r wire.Echo) {
 	}
 	delete(rl.echoes, r.Number)
 	rl.timers.Cancel(q.timer)
-	a := echoed{rtt: rl.now.Sub(q.sent), seen: r.Seen}
+	a := echoed{rtt: rl.now.Sub(q.sent), seen: r.Seen, flags: r.Flags}
 	if r.Kind == wire.EchoPaths {
 		a.more, a.list = r.Flags&wire.EchoMore != 0, e.Data[wire.MinEcho:]
 	}
@@ -227,6 +234,7 @@ func (rl *relays) echo(e Echo) {
 		rl.whenReady(p, rl.deadline(e.Timeout), func(left time.Duration) {
 			rl.askEcho(p, SendEcho{Via: e.Via, Path: e.Path}, size, left, func(a echoed) {
 				r := EchoResult{ID: e.ID, Node: p.name, Size: size, RTT: a.rtt, There: a.there, Back: a.back, Seen: a.seen}
+				r.Exit4, r.Exit6 = a.flags&wire.EchoExit4 != 0, a.flags&wire.EchoExit6 != 0
 				if a.lost {
 					r.Err = ErrNoAnswer
 				}
@@ -302,3 +310,6 @@ var (
 
 // openEchoes is the number of echoes of ours without an answer.
 func (rl *relays) openEchoes() int { return len(rl.echoes) }
+
+// exitWorks takes note of whether packets of others can leave the mesh by this node.
+func (rl *relays) exitWorks(e ExitWorks) { rl.exit = e }

@@ -29,6 +29,7 @@ func (NetworkChanged) event() {}
 func (PortMapped) event()     {}
 func (EchoIn) event()         {}
 func (AskPaths) event()       {}
+func (ExitWorks) event()      {}
 func (TellPaths) event()      {}
 func (Echo) event()           {}
 func (Retry) event()          {}

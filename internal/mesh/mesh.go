@@ -208,6 +208,8 @@ func (m *Mesh) Handle(now time.Time, ev Event) {
 		m.relays.echoIn(e)
 	case Echo:
 		m.relays.echo(e)
+	case ExitWorks:
+		m.relays.exitWorks(e)
 	case AskPaths:
 		m.relays.askPaths(e)
 	case TellPaths:

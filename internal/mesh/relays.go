@@ -11,6 +11,7 @@ type relays struct {
 	lastEcho uint64
 	talking  []*peer // to whom we have sent packets lately
 	tick     alarm   // of checkRelays, while there are any
+	exit     ExitWorks
 
 	reach interface { // who is reached
 		effectiveVia(p *peer) *peer

@@ -45,6 +45,7 @@
 package metaconn
 
 import (
+	"cmp"
 	"context"
 	crand "crypto/rand"
 	"crypto/x509"
@@ -132,9 +133,11 @@ type Config struct {
 	// may. It is not asked for addresses that stand in the configuration, nor for "localhost".
 	MayDialName func(netip.Addr) error
 
-	Family       Family
-	Bind         []netip.Addr // local addresses of outgoing connections; the first of the right family counts
-	Mark         int          // SO_MARK of outgoing connections (Linux), 0: none
+	Family Family
+	Bind   []netip.Addr // local addresses of outgoing connections; the first of the right family counts
+	Mark   int          // SO_MARK of outgoing connections (Linux), 0: none
+	// Resolver looks up the names of nodes' addresses; nil: the system's.
+	Resolver     *net.Resolver
 	BindToDevice string       // interface of outgoing connections (Linux), "": any
 	Proxy        config.Proxy // of outgoing connections; see [Table.SetProxy]
 	// CarrierRoots are the certificate authorities that are believed about carriers; nil: those of the system.
@@ -191,7 +194,7 @@ func New(cfg Config) *Table {
 		admission: newAdmission(cfg.MaxBurst, cfg.Known),
 		refusals:  refusals{say: cfg.Refused},
 		tarpit:    tarpit{keep: tarpitTime},
-		lookup:    net.DefaultResolver.LookupNetIP,
+		lookup:    cmp.Or(cfg.Resolver, net.DefaultResolver).LookupNetIP,
 		conns:     make(map[mesh.ConnID]*conn),
 	}
 	t.SetProxy(cfg.Proxy)

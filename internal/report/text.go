@@ -109,6 +109,7 @@ func writeHead(b *strings.Builder, s *control.Status, f Form) {
 	if s.Names != nil {
 		f.sentence(b, plain, "names: ", namesText(s.Names))
 	}
+	writeExits(b, s.Exits, f)
 	for _, p := range s.Problems {
 		f.sentence(b, red, "problem: ", p.Text)
 		f.sentence(b, plain, "         suggestion: ", p.Change)

@@ -435,5 +435,18 @@ func (t *Table[O]) Has(s Subnet, owner node.Name) bool {
 	return false
 }
 
+// All are the prefixes of the entries of IP addresses, each with one of them, in no order.
+func (t *Table[O]) All() iter.Seq2[O, netip.Prefix] {
+	return func(yield func(O, netip.Prefix) bool) {
+		for _, table := range []*bart.Table[*claim[O]]{t.ip.live, t.ip.dead} {
+			for prefix, c := range table.All() {
+				if !yield(c.Owner, prefix) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // Len is the number of entries.
 func (t *Table[O]) Len() int { return t.len }

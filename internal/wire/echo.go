@@ -48,6 +48,8 @@ const (
 	EchoLeftTCP             // the reply leaves over a meta connection
 	EchoSeen                // there is an address in the filling
 	EchoMore                // an EchoPaths: there are more
+	EchoExit4               // packets of IPv4 can leave the mesh by the sender now, which is an exit node
+	EchoExit6               // the same for IPv6
 )
 
 // Echo is the question whether a node is there, which may take any path, or the answer.

@@ -22,11 +22,11 @@ var layers = map[string]int{
 	"forward": 0, "nearest": 0, "rate": 0, "reconcile": 0, "roster": 0,
 	"node": 0, "b64": 0, "scan": 0, "keys": 0, "chapoly": 0, "aesgcm": 0, "hybrid": 0, "mask": 0, "sptps": 0, "wire": 0, "subnet": 0,
 	"legacy": 0, "compress": 0, "graph": 0, "packet": 0, "route": 0, "config": 0, "files": 0, "oserr": 0, "hostfile": 0,
-	"policy": 0, "flow": 0, "zone": 0,
+	"policy": 0, "flow": 0, "zone": 0, "exits": 0,
 	"mesh": 1, "sim": 1, "membership": 1,
 	"metaconn": 2, "carrier": 2, "proxy": 2, "netwatch": 2, "portmap": 2, "dataplane": 2, "udp": 2, "device": 2, "netconf": 2, "script": 2, "limit": 2, "etcd": 2,
 	"process": 2, "netdiag": 2, "terminal": 2, "confdir": 2, "netif": 2,
-	"names": 2, "dbus": 2, "inside": 2, "door": 2, "userns": 2, "proxyserver": 2,
+	"names": 2, "dbus": 2, "inside": 2, "door": 2, "gateway": 2, "userns": 2, "proxyserver": 2,
 	"daemon": 3, "control": 3, "pidfile": 3, "report": 3, "metrics": 3, "events": 3, "notify": 3,
 	"invite":   3, // its server runs in the daemon
 	"keydist":  3, // it runs in the daemon

@@ -1,6 +1,7 @@
 package look
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 
@@ -17,6 +18,7 @@ import (
 	"tincan/internal/route"
 	"tincan/internal/script"
 	"tincan/internal/subnet"
+	"tincan/internal/terminal"
 )
 
 func whyCommand(e *env.Env) *cobra.Command {
@@ -27,14 +29,14 @@ func whyCommand(e *env.Env) *cobra.Command {
 		Long: `Explains which path packets to a node take and why: the chain of reasons, and the one change
 that would improve it. It begins with this machine: its interface, addresses and routes,
 networks that overlap with the VPN, and (as root, where there is nft) its firewall. For an
-address in a network behind this machine it looks at forwarding, too. With HOST:PORT (TCP),
-HOST:PORT/udp or HOST/icmp it says which line of the access policy allows that, or that none
-does. The exit status is 0 even if a problem is found.`,
+address in a network behind this machine it looks at forwarding, too; for one outside of the
+mesh it names the exit node. With HOST:PORT (TCP), HOST:PORT/udp or HOST/icmp it says which
+line of the access policy allows that, or that none does. The exit status is 0 even if a problem is found.`,
 		Args: frontend.Exactly("a node, or an address in the VPN", 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			about, to := target(args[0])
 			return e.Ask(func(c *control.Client) error {
-				name, err := nodeOf(c, about)
+				name, leaving, err := destination(c, about)
 				if err != nil {
 					return err
 				}
@@ -48,12 +50,34 @@ does. The exit status is 0 even if a problem is found.`,
 				if err := lookHere(e, c, about, name, &r); err != nil {
 					return err
 				}
+				if leaving.Leaves {
+					text := fmt.Sprintf("packets for %s leave the mesh by %s: Via = %s", about, name, report.ViaText(*leaving.Line, false))
+					r.Reasons = append([]control.WhyReason{{Code: "leaves-by-exit", Text: text}}, r.Reasons...)
+				}
 				return env.Show(e, r, asJSON, report.WriteWhy)
 			})
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON, for programs")
 	return c
+}
+
+// destination is the node that packets for something go to: its owner, or the exit node by which they leave the mesh.
+func destination(c *control.Client, about string) (node.Name, control.Leaving, error) {
+	if a, err := netip.ParseAddr(about); err == nil {
+		l, err := c.Leaves(a)
+		switch {
+		case err != nil:
+			return "", l, err
+		case l.Leaves && l.By == "":
+			return "", l, terminal.Hint(fmt.Errorf("packets for %s are refused: Via = %s", a, report.ViaText(*l.Line, false)),
+				"a node works as an exit if it runs tincan with Exit = yes, can be reached, and has a way to the internet")
+		case l.Leaves:
+			return l.By, l, nil
+		}
+	}
+	name, err := nodeOf(c, about)
+	return name, control.Leaving{}, err
 }
 
 // target reads what why is asked about: a node or an address, or a service of one.

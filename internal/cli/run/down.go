@@ -14,7 +14,9 @@ import (
 	"tincan/internal/cli/launch"
 	"tincan/internal/cli/service"
 	"tincan/internal/confdir"
+	"tincan/internal/config"
 	"tincan/internal/control"
+	"tincan/internal/gateway"
 	"tincan/internal/names"
 	"tincan/internal/netconf"
 	"tincan/internal/oserr"
@@ -74,7 +76,7 @@ func nobody(err error) bool {
 		d.Stage == control.NoSocket && errors.Is(err, oserr.Refused)
 }
 
-// clearUp removes what a node has left that was killed: unreachable routes, names. It says nothing: most
+// clearUp removes what a node has left that was killed: unreachable routes, those of a kill switch, rules of an exit node, names. It says nothing: most
 // nodes that do not run have left nothing behind.
 func clearUp(l confdir.Layout) {
 	n, _, err := confdir.Load(l, nil)
@@ -84,6 +86,10 @@ func clearUp(l confdir.Layout) {
 	iface := cmp.Or(n.Settings.Interface, l.NetName)
 	if g, err := netconf.NewGuard(iface); err == nil {
 		_ = g.Close()
+	}
+	_ = netconf.ClearOutside(iface)
+	if n.Settings.Exit != config.ExitOff {
+		_ = gateway.Clear(iface)
 	}
 	if domain, err := n.Settings.NamesDomain(l.NetName); err == nil {
 		_ = names.Clear(context.Background(), iface, domain, true)

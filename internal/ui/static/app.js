@@ -7,7 +7,7 @@ import { NodeView } from './node.js';
 import { History } from './history.js';
 
 const roles = ['nobody', 'reader', 'member', 'owner', 'admin'];
-const kinds = ['started', 'stopping', 'node-up', 'node-down', 'path-changed', 'member-joined', 'member-pending', 'member-left', 'member-removed', 'invitation-reused', 'owners-changed', 'policy-changed', 'missed'];
+const kinds = ['started', 'stopping', 'node-up', 'node-down', 'path-changed', 'exit-changed', 'member-joined', 'member-pending', 'member-left', 'member-removed', 'invitation-reused', 'owners-changed', 'policy-changed', 'missed'];
 
 class App {
   constructor() {
