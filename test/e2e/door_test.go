@@ -143,7 +143,7 @@ func TestATelephoneComesInByADoor(t *testing.T) {
 	for _, to := range []*node{bob, alice, bob} {
 		began := time.Now()
 		phone.at(at(to))
-		w.eventually("everybody knows that the telephone is at "+to.Name(), 5*time.Second, func() bool { return is(carol, to.Name()) && is(alice, to.Name()) })
+		w.eventually("everybody knows that the telephone is at "+to.Name(), 5*time.Second, func() bool { return is(carol, to.Name()) && is(alice, to.Name()) && is(bob, to.Name()) })
 		for _, o := range []*node{carol, ten, eleven, alice, bob} {
 			if _, err := o.Reach(addr, 5*time.Second); err != nil {
 				t.Errorf("%s does not reach the telephone at %s: %v", o.Name(), to.Name(), err)
