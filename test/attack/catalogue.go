@@ -8,7 +8,7 @@ type Entry struct {
 	Held string
 	// Trust is what happens there instead if the attack succeeds, because that is how tinc works.
 	Trust string
-	// Signed is what happens in a signed network, where none succeeds; "": the same as Held.
+	// Signed is what happens in a signed network: refused, or what is left of it; "": the same as Held.
 	Signed string
 	// Tests make the attack if those of test/e2e do not that go through the catalogue, each as directory.Name.
 	Tests []string

@@ -154,8 +154,10 @@ func probe(args []string) error {
 		return err
 	case "exit":
 		status, err := strconv.Atoi(args[1])
+		if err != nil {
+			return err
+		}
 		os.Exit(status)
-		return err
 	case "wait": // for a signal
 		fmt.Println("waiting")
 		time.Sleep(time.Minute)

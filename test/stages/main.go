@@ -72,7 +72,7 @@ var stages = []stage{
 // detector has nothing to find in their own tests, but needs minutes for them. Those of the packages that
 // use them concurrently are run with it. A test checks that they are still like this.
 var sequential = []string{
-	"forward", "graph", "hostfile", "keys", "mesh", "nearest", "node", "packet", "reconcile", "roster", "route", "scan", "sim",
+	"forward", "graph", "hostfile", "mesh", "nearest", "node", "packet", "reconcile", "roster", "route", "scan", "sim",
 }
 
 func goes(args ...string) []string {
