@@ -62,7 +62,7 @@ func Start(cfg Config, in io.Reader, out, err io.Writer) (*Namespace, error) {
 	n.sock = os.NewFile(uintptr(pair[0]), "namespace")
 	far := os.NewFile(uintptr(pair[1]), "namespace")
 	defer far.Close()
-	if e := unix.SetsockoptTimeval(pair[0], unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: int64(setUpTime / time.Second)}); e != nil {
+	if e := unix.SetsockoptTimeval(pair[0], unix.SOL_SOCKET, unix.SO_RCVTIMEO, new(unix.NsecToTimeval(setUpTime.Nanoseconds()))); e != nil {
 		n.sock.Close()
 		return nil, fmt.Errorf("limiting the time of a socket: %w", e)
 	}
