@@ -41,7 +41,7 @@ func (v *devices) open(d *Daemon) error {
 		return nil
 	}
 	if s.Mode != route.ByAddress || device.CarriesFrames(d.dev) {
-		return &Hinted{errors.New("Door = yes: devices have addresses and no Ethernet, so a door needs Mode = router and no tap interface"), "set Door = no, or Mode = router"}
+		return &Hinted{errors.New("a door for devices (Door) needs Mode = router and no tap interface: devices have addresses and no Ethernet"), "set Door = no, or Mode = router"}
 	}
 	opened, err := door.Open(door.Config{
 		Port: uint16(s.DoorPort), Mark: uint32(s.FWMark),

@@ -43,7 +43,7 @@ func (x *exitNode) begin() error {
 		return nil
 	}
 	if !d.hasInterface() || s.Mode != route.ByAddress {
-		return &Hinted{errors.New("Exit has no effect: only in router mode, and with an interface, can this node be an exit node"), "set Exit = no"}
+		return &Hinted{errors.New("an exit node (Exit) needs Mode = router and an interface"), "set Exit = no"}
 	}
 	cfg := gateway.Config{
 		Interface: d.netif.Name(), Private: s.Exit == config.ExitPrivate,

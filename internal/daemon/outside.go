@@ -84,9 +84,9 @@ func (o *outside) begin() error {
 	d, s := o.d, o.d.network().Settings
 	switch {
 	case !d.hasInterface() || s.Mode != route.ByAddress:
-		return &Hinted{errors.New("Via has no effect: only in router mode, and with an interface, can packets leave by an exit node"), "remove the lines Via"}
+		return &Hinted{errors.New("lines Via need Mode = router and an interface"), "remove the lines Via"}
 	case s.DeviceStandby:
-		return &Hinted{errors.New("Via needs an interface that is always up"), "set DeviceStandby = no"}
+		return &Hinted{errors.New("lines Via need an interface that is always up"), "set DeviceStandby = no"}
 	}
 	if err := o.load(s); err != nil {
 		return err
@@ -137,7 +137,7 @@ func (o *outside) load(s config.Settings) error {
 func readPrefixes(path string) ([]netip.Prefix, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, &Hinted{fmt.Errorf("Via = @FILE: %w", err), "the file has one prefix on each line; its path is from the directory of tinc.conf"}
+		return nil, &Hinted{fmt.Errorf("reading the file of a line Via: %w", err), "the file has one prefix on each line; its path is from the directory of tinc.conf"}
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, exits.MaxFile+1))
