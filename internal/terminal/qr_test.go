@@ -52,7 +52,7 @@ func TestAQRCodeHasItsCornersAndMargin(t *testing.T) {
 func TestTheSizeOfAQRCode(t *testing.T) {
 	for text, want := range map[string]int{
 		"HTTP": 21, strings.Repeat("A", 61): 29, strings.Repeat("a", 42): 29, strings.Repeat("a", 43): 33,
-		"vpn.example.org:655/mB5ynSWTMC2EMBYqH7GsL1tZ8Yx8C0bLbQ3LkJr2sYdUqVZa": 37, strings.Repeat("a", 213): 57,
+		"vpn.example.org:655/mB5ynSWTMC2EMBYqH7GsL1tZ8Yx8C0bLbQ3LkJr2sYdUqVZa": 37, strings.Repeat("a", 213): 57, strings.Repeat("a", 362): 73,
 	} {
 		drawing, err := QR(text)
 		if err != nil {
@@ -63,8 +63,8 @@ func TestTheSizeOfAQRCode(t *testing.T) {
 			t.Errorf("%d characters: %d modules in a row, want %d", len(text), len(rows[0])-4, want)
 		}
 	}
-	if _, err := QR(strings.Repeat("a", 214)); err == nil {
-		t.Error("214 characters were drawn")
+	if _, err := QR(strings.Repeat("a", 363)); err == nil {
+		t.Error("363 characters were drawn")
 	}
 }
 
