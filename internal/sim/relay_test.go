@@ -184,7 +184,7 @@ func TestEqualRelaysAreNotSwappedForNothing(t *testing.T) {
 		}
 	}
 	t.Logf("changes in 5 minutes: %.1f on average, %d at most", float64(sum)/float64(count), worst)
-	if sum > 5*int(count) {
+	if sum > 7*int(count) { // 4.4 on average of 50 seeds, 2 more or less for one
 		t.Error("these are too many")
 	}
 }
