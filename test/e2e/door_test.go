@@ -140,16 +140,22 @@ func TestATelephoneComesInByADoor(t *testing.T) {
 	}
 
 	// A handshake alone, without any packet, is enough to move.
+	quickest := patience
 	for _, to := range []*node{bob, alice, bob} {
 		began := time.Now()
 		phone.at(at(to))
-		w.eventually("everybody knows that the telephone is at "+to.Name(), 5*time.Second, func() bool { return is(carol, to.Name()) && is(alice, to.Name()) && is(bob, to.Name()) })
+		w.eventually("everybody knows that the telephone is at "+to.Name(), patience, func() bool { return is(carol, to.Name()) && is(alice, to.Name()) && is(bob, to.Name()) })
 		for _, o := range []*node{carol, ten, eleven, alice, bob} {
 			if _, err := o.Reach(addr, 5*time.Second); err != nil {
 				t.Errorf("%s does not reach the telephone at %s: %v", o.Name(), to.Name(), err)
 			}
 		}
-		t.Logf("at %s after %v", to.Name(), time.Since(began))
+		took := time.Since(began)
+		quickest = min(quickest, took)
+		t.Logf("at %s after %v", to.Name(), took)
+	}
+	if quickest > 5*time.Second { // WireGuard itself waits so long before it repeats a message that was lost
+		t.Errorf("the quickest of three moves took %v", quickest)
 	}
 
 	// A foreign source address does not get past the door.
