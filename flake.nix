@@ -18,7 +18,7 @@
           pname = "tincan";
           inherit version;
           src = self;
-          vendorHash = "sha256-WVilHdXUWnsjGIJb3WGKIFQx3EW1j2lkZcs8Xgz+smc=";
+          vendorHash = "sha256-/75eB2GGHvVP7FowoNAZNvupmUf09R/gTVB94zzJ7bo=";
           subPackages = [ "cmd/tincan" ];
           env.CGO_ENABLED = 0;
           ldflags = [ "-s" "-w" "-X tincan/internal/cli/version.Number=${version}" ];

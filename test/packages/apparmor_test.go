@@ -330,7 +330,7 @@ func uses(t *testing.T, trace, program string) (list []use) {
 			rights = "w"
 		case "rename", "renameat", "renameat2", "unlink", "unlinkat", "mkdir", "mkdirat", "chmod", "fchmodat", "chown", "fchownat", "lchown", "link", "linkat", "symlink", "symlinkat":
 			rights = "w"
-		case "stat", "lstat", "newfstatat", "statx", "readlink", "readlinkat":
+		case "stat", "lstat", "newfstatat", "statx", "readlink", "readlinkat", "inotify_add_watch":
 			rights = "r"
 		case "access", "faccessat", "faccessat2", "chdir", "fchdir": // not AppArmor's business
 			continue
@@ -351,7 +351,7 @@ func uses(t *testing.T, trace, program string) (list []use) {
 					path = to + p
 				}
 			}
-			if strings.Contains(args, "O_DIRECTORY") || strings.Contains(args, "S_IFDIR") || strings.HasPrefix(call, "mkdir") || strings.Contains(args, "AT_REMOVEDIR") {
+			if strings.Contains(args, "O_DIRECTORY") || strings.Contains(args, "S_IFDIR") || strings.HasPrefix(call, "mkdir") || call == "inotify_add_watch" || strings.Contains(args, "AT_REMOVEDIR") {
 				path = strings.TrimSuffix(path, "/") + "/"
 			}
 			for i := range len(rights) {
