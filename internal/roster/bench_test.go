@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime"
-	"sync"
-	"sync/atomic"
 	"testing"
 
 	"tincan/internal/keys"
@@ -63,27 +61,13 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
-// together does as a node does when it reads a roster: on all processors.
-func together(n int, do func(i int)) {
-	var next atomic.Int64
-	var all sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		all.Go(func() {
-			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				do(i)
-			}
-		})
-	}
-	all.Wait()
-}
-
 // BenchmarkStart10000 reads the file of a large network: each signature verified, and who belongs to it.
 func BenchmarkStart10000(b *testing.B) {
 	file := largeNetwork()
 	b.ReportAllocs()
 	before := heap()
 	for b.Loop() {
-		r, bad, err := DecodeBy(file, together)
+		r, bad, err := Decode(file)
 		if err != nil || bad > 0 || len(r.State().Members) != large {
 			b.Fatal(err, bad, len(r.State().Members))
 		}
