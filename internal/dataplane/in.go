@@ -247,12 +247,12 @@ func (r *receiver) datagram(addr netip.AddrPort, d []byte, direct bool) {
 	case !direct:
 		hop := r.hopOf(addr)
 		if hop != nil {
-			r.p.heardFrom(hop)
+			r.p.heardFrom(hop, r.masked)
 		}
 		r.p.reportIndirect(r.from, hop, false, r.now)
 	case addr == r.state.Addr:
 		if !isProbeRequest(plain[at-1:]) {
-			r.p.heardFrom(r.from)
+			r.p.heardFrom(r.from, r.masked)
 		}
 	default:
 		from, sock := r.from, r.sock

@@ -244,7 +244,7 @@ func (r *receiver) openLegacy(from *peer, s *state, addr netip.AddrPort, d []byt
 	}
 	if addr == s.Addr {
 		if frame := out[start:]; len(frame) <= ethernetLen || binary.BigEndian.Uint16(frame[ethernetLen-2:]) != 0 || frame[0] != wire.ProbeRequest {
-			r.p.heardFrom(from)
+			r.p.heardFrom(from, false)
 		}
 	} else {
 		sock := r.sock

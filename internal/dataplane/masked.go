@@ -72,6 +72,9 @@ func hideRun(m *mask.Mask, r udp.Run, block *mask.Block) {
 	}
 }
 
+// masks reports whether what is sent to the address of the peer is hidden. s may be nil.
+func (s *state) masks() bool { return s != nil && s.Mask != nil }
+
 // pad pads type and data of a small record for a peer that takes that.
 func (s *state) pad(plain []byte) []byte {
 	if !s.Pad || len(plain) > padBelow {

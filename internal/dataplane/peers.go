@@ -176,6 +176,9 @@ func (p *Plane) PublishPeers(states []mesh.PeerState) {
 			addresses = true
 			pr.silence.reset()
 		}
+		if old.masks() != now.masks() {
+			pr.silence.reset()
+		}
 		if now.open() && !old.open() {
 			p.opened.Store(true)
 			sessions = true

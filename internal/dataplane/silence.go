@@ -56,10 +56,11 @@ func isProbeRequest(plain []byte) bool {
 	return plain[0] == wire.TypeProbe && len(plain) > 1 && plain[1] == wire.ProbeRequest
 }
 
-// heardFrom notes that an authentic datagram came directly from a peer.
-func (p *Plane) heardFrom(from *peer) {
+// heardFrom notes that an authentic datagram came directly from a peer. One that is hidden while ours are not, or the other way
+// round, does not end a silence that was reported: a filter may let pass only what looks like that.
+func (p *Plane) heardFrom(from *peer, masked bool) {
 	s := &from.silence
-	if s.since.Load() == 0 {
+	if s.since.Load() == 0 || s.reported.Load() && masked != from.state.Load().masks() {
 		return
 	}
 	s.since.Store(0)

@@ -85,6 +85,47 @@ func TestSilenceIsReportedWhenNobodyAnswers(t *testing.T) {
 	}
 }
 
+// A filter may let pass only datagrams that are hidden, or only others: those of the form that we do not send do not end a silence
+// that was reported, but nobody is silent who sends some.
+func TestSilenceOfOneForm(t *testing.T) {
+	a, b := maskedPair(t)
+	send := func(hidden bool) []mesh.Event {
+		b.republish("a", func(s *mesh.PeerState) {
+			if s.Mask = nil; hidden {
+				s.Mask = maskOf("a")
+			}
+		})
+		a.receive(addrB, b.out(ip{src: "10.1.0.1", dst: "10.0.0.1", payload: 10}.build(), device.Offload{})...)
+		return silenceReports(a.takeEvents())
+	}
+	packet := func() { a.out(ip{payload: 100}.build(), device.Offload{}) }
+	silent := func() bool {
+		a.checkOnce(a.now() + 110*time.Millisecond)
+		return len(silenceReports(a.takeEvents())) > 0
+	}
+	packet()
+	if send(false); silent() {
+		t.Error("silent, though data come")
+	}
+	packet()
+	if !silent() {
+		t.Fatal("the silence is not reported")
+	}
+	if got := send(false); got != nil {
+		t.Errorf("after data that are not hidden: %v", got)
+	}
+	if got := send(true); !reflect.DeepEqual(got, []mesh.Event{mesh.Heard{Node: "b"}}) {
+		t.Errorf("after data that are: %v", got)
+	}
+
+	// Another form is another path.
+	packet()
+	a.republish("b", func(s *mesh.PeerState) { s.Mask = nil })
+	if silent() {
+		t.Error("silent after a change of the form")
+	}
+}
+
 func TestLargeFramesAreReported(t *testing.T) {
 	a, _ := pair(t)
 	a.out(ip{payload: 100}.build(), device.Offload{})

@@ -260,12 +260,12 @@ func (ps *paths) proveSize(p *peer) {
 }
 
 // probedBySuspect takes note of a small probe of p. Several in quick succession say that p suspects
-// the path to us, so the one to p may not work either.
-func (ps *paths) probedBySuspect(p *peer) {
+// the path to us, so the one to p may not work either. So does one in another form than ours: p tries that then, or has taken it.
+func (ps *paths) probedBySuspect(p *peer, as form) {
 	r := p.udp()
 	last := r.lastProbed
 	r.lastProbed = ps.now
-	if ps.now.Sub(last) < quickProbes && ps.now.Sub(r.alive) > suspectInterval {
+	if (ps.now.Sub(last) < quickProbes || as == formsOf(ps.env, p).other()) && ps.now.Sub(r.alive) > suspectInterval {
 		ps.suspect(p, false, false)
 	}
 }

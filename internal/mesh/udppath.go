@@ -394,7 +394,7 @@ func (ps *paths) probeIn(e ProbeIn) {
 		if !r.confirmed {
 			ps.newAddress(p, e.Addr)
 		} else if len(e.Data) < largeSize {
-			ps.probedBySuspect(p)
+			ps.probedBySuspect(p, formOf(e.Masked))
 		}
 		return
 	}

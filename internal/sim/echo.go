@@ -52,7 +52,7 @@ func (w *World) echo(x hop, at, from, to *Host, record []byte, r Trace) {
 			return
 		}
 		if plain, ok := to.open(from, record); ok {
-			w.arrived(at, from, to, udp)
+			w.arrived(x, at, from, to)
 			if plain[0] == wire.TypeRoster {
 				to.event(mesh.RosterIn{Node: from.Name, Data: plain[1:]})
 				return

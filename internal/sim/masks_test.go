@@ -122,31 +122,71 @@ func TestFiltersOfOneForm(t *testing.T) {
 	}
 }
 
-// A filter that begins to drop the form in use is evaded as soon as a path that has died, and the better form is taken again
-// when that is possible.
+// A filter that begins to drop the form in use is evaded as soon as a path that has died, whatever is sent and whichever way it
+// drops, and the better form is taken again when that is possible.
 func TestAFilterThatBeginsLater(t *testing.T) {
-	for seed := range uint64(5) {
-		dropped := false
-		w, a, b := maskedCouple(t, seed, mesh.UnmaskedLast, func(_, _ *Host, masked bool) bool { return !dropped || !masked })
-		if _, ok := w.Until(20*time.Second, func() bool { return byUDP(a, b, true) }); !ok {
-			t.Fatalf("seed %d: they do not meet", seed)
+	for _, c := range []struct {
+		name  string
+		size  int
+		drops func(from *Host) bool
+		quiet bool // nothing is sent when it begins
+	}{
+		{"large packets", 1000, func(*Host) bool { return true }, false},
+		{"small packets", 100, func(*Host) bool { return true }, false},
+		{"small packets, there", 100, func(from *Host) bool { return from.Name == "a" }, false},
+		{"small packets, and back", 100, func(from *Host) bool { return from.Name == "b" }, false},
+		{"small packets, later", 100, func(*Host) bool { return true }, true},
+	} {
+		for seed := range uint64(5) {
+			dropped := false
+			w, a, b := maskedCouple(t, seed, mesh.UnmaskedLast, func(from, _ *Host, masked bool) bool { return !dropped || !masked || !c.drops(from) })
+			if _, ok := w.Until(20*time.Second, func() bool { return byUDP(a, b, true) }); !ok {
+				t.Fatalf("%s, seed %d: they do not meet", c.name, seed)
+			}
+			w.Run(3 * time.Second)
+			dropped = c.quiet
+			f := w.flow(a, b, c.size, true)
+			if !c.quiet {
+				w.Run(3*time.Second + time.Duration(seed)*7*ms)
+				f.fresh(w.Now)
+				dropped = true
+			}
+			took, ok := w.Until(20*time.Second, func() bool { return byUDP(a, b, false) })
+			if !ok || took > time.Second {
+				t.Errorf("%s, seed %d: without masks after %v: %v", c.name, seed, took, ok)
+			}
+			w.Run(5 * time.Second)
+			if f.gap > time.Second || !f.lastTrace().UDP {
+				t.Errorf("%s, seed %d: no packet arrived for %v; the last one by UDP: %v", c.name, seed, f.gap, f.lastTrace().UDP)
+			}
+			dropped = false
+			if took, ok = w.Until(time.Minute, func() bool { return byUDP(a, b, true) }); !ok || took > 15*time.Second {
+				t.Errorf("%s, seed %d: masked again after %v: %v", c.name, seed, took, ok)
+			}
 		}
-		f := w.flow(a, b, 1000, true)
-		w.Run(3 * time.Second)
-		f.fresh(w.Now)
-		dropped = true
-		took, ok := w.Until(20*time.Second, func() bool { return byUDP(a, b, false) })
-		if !ok || took > 3*time.Second {
-			t.Errorf("seed %d: without masks after %v: %v", seed, took, ok)
+	}
+}
+
+// Of two ends that like different forms each sends its own, and takes that of the other for a sign of life.
+func TestEndsThatLikeDifferentFormsRest(t *testing.T) {
+	w, a, b := maskedCouple(t, 1, mesh.UnmaskedLast, nil)
+	b.Kill()
+	b.Configure = func(c *mesh.Config) { c.Unmasked = mesh.UnmaskedFirst }
+	b.Start("a")
+	w.Run(20 * time.Second)
+	f := w.flow(a, b, 100, true)
+	w.Run(30 * time.Second)
+	f.fresh(w.Now)
+	probes := 0
+	w.OnEffect = func(_ *Host, e mesh.Effect) {
+		if _, ok := e.(mesh.SendProbe); ok {
+			probes++
 		}
-		w.Run(5 * time.Second)
-		if f.gap > 3*time.Second || !f.lastTrace().UDP {
-			t.Errorf("seed %d: no packet arrived for %v; the last one by UDP: %v", seed, f.gap, f.lastTrace().UDP)
-		}
-		dropped = false
-		if took, ok = w.Until(time.Minute, func() bool { return byUDP(a, b, true) }); !ok || took > 15*time.Second {
-			t.Errorf("seed %d: masked again after %v: %v", seed, took, ok)
-		}
+	}
+	w.Run(time.Minute)
+	if a.peers["b"].Mask == nil || b.peers["a"].Mask != nil || f.came < f.sent-5 || probes > 100 {
+		t.Errorf("hidden there: %v, and back: %v; %d of %d packets arrived; %d probes in a minute",
+			a.peers["b"].Mask != nil, b.peers["a"].Mask != nil, f.came, f.sent, probes)
 	}
 }
 

@@ -71,7 +71,7 @@ func (h *Host) sendOldProbe(e mesh.SendProbe, link *legacy.Link) {
 		if frame, ok := to.openOld(h, datagram); ok {
 			to.heardFrom(h)
 			if frame[0] != wire.ProbeRequest {
-				to.heardAgain(h)
+				to.heardAgain(h, false)
 			}
 			to.event(mesh.ProbeIn{Node: h.Name, Addr: h.outside(), Direct: true, Data: frame})
 		}

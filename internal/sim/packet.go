@@ -85,21 +85,21 @@ func (w *World) forward(at, from, to *Host, record []byte, r Trace, done func(Tr
 		if plain, ok := to.open(from, record); !ok || plain[0] == wire.TypeEcho {
 			return
 		}
-		w.arrived(at, from, to, udp)
+		w.arrived(way, at, from, to)
 		r.Arrived = true
 		done(r)
 	})
 }
 
-// arrived tells the protocol core of to that it got a record of from from the I/O layer of at.
-func (w *World) arrived(at, from, to *Host, udp bool) {
-	if udp {
-		to.heardAgain(at)
+// arrived tells the protocol core of to that it got a record of from from the I/O layer of at, by x.
+func (w *World) arrived(x hop, at, from, to *Host) {
+	if x.udp {
+		to.heardAgain(at, x.relay.Mask != nil)
 	}
-	if udp && at == from {
+	if x.udp && at == from {
 		to.heardFrom(from)
 	} else {
-		to.event(mesh.CameIndirectly{Node: from.Name, Hop: at.Name, TCP: !udp})
+		to.event(mesh.CameIndirectly{Node: from.Name, Hop: at.Name, TCP: !x.udp})
 	}
 }
 

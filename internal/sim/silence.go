@@ -61,11 +61,11 @@ func (h *Host) sentTo(n node.Name, frame int) {
 	h.w.After(forward.SilentAfter, look)
 }
 
-// heardAgain notes that an authentic datagram came directly from another host.
-func (h *Host) heardAgain(from *Host) {
+// heardAgain notes that an authentic datagram, hidden by a mask or not, came directly from another host.
+func (h *Host) heardAgain(from *Host, masked bool) {
 	n := from.Name
 	s := h.silenceOf(n)
-	if s.since.IsZero() || h.peers[n].Addr != from.outside() {
+	if s.since.IsZero() || h.peers[n].Addr != from.outside() || s.reported && masked != (h.peers[n].Mask != nil) {
 		return
 	}
 	s.since = time.Time{}

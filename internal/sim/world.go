@@ -582,7 +582,7 @@ func (h *Host) do(e mesh.Effect) {
 	case mesh.PathsAsked, mesh.PathsTold: // nobody looks at the whole mesh here
 	case mesh.PublishPeers:
 		for _, p := range e.Peers {
-			if old := h.peers[p.Node]; old.Confirmed != p.Confirmed || old.Addr != p.Addr {
+			if old := h.peers[p.Node]; old.Confirmed != p.Confirmed || old.Addr != p.Addr || (old.Mask == nil) != (p.Mask == nil) {
 				delete(h.silent, p.Node)
 			}
 			h.peers[p.Node] = p
@@ -782,7 +782,7 @@ func (h *Host) sendProbe(e mesh.SendProbe) {
 		if plain, ok := to.open(h, record); ok {
 			to.heardFrom(h)
 			if plain[1] != wire.ProbeRequest {
-				to.heardAgain(h)
+				to.heardAgain(h, e.Mask != nil)
 			}
 			to.event(mesh.ProbeIn{Node: h.Name, Addr: h.outside(), Direct: true, Masked: e.Mask != nil, Data: plain[1:]})
 		}
