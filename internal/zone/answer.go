@@ -172,14 +172,14 @@ func (a *answering) addresses(list []netip.Addr) {
 func (a *answering) further(key string) dnsmessage.RCode {
 	all := a.z.further()
 	if to, ok := all.aliases[key]; ok {
-		full := a.z.Full(to)
+		h, full := a.z.named(to)
 		target, err := dnsmessage.NewName(full + ".")
 		if full == "" || err != nil {
 			return dnsmessage.RCodeSuccess // the node has no name at the moment
 		}
 		a.add(&dnsmessage.CNAMEResource{CNAME: target})
 		a.name = target
-		a.addresses(a.z.holders(strings.ToLower(string(to)))[0].addrs)
+		a.addresses(h.addrs)
 		return dnsmessage.RCodeSuccess
 	}
 	list, ok := all.services[key]

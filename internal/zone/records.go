@@ -157,15 +157,13 @@ func (z *Zone) further() *records {
 	return &records{}
 }
 
-// holdersOf are those of a name in lower case, without the domain, be it an alias. Names of nodes come first.
-func (z *Zone) holdersOf(key string) []holder {
+// holderOf is the node that has a name in lower case, without the domain, be it an alias. Names of nodes come first.
+func (z *Zone) holderOf(key string) (h holder, ok bool) {
 	if list := z.holders(key); len(list) > 0 {
-		return list
+		return list[0], true
 	}
-	if to, ok := z.further().aliases[key]; ok {
-		return z.holders(strings.ToLower(string(to)))
-	}
-	return nil
+	h, full := z.named(z.further().aliases[key])
+	return h, full != ""
 }
 
 // Records are those that count, sorted: aliases, then services. Aliases that are the names of nodes are not among them.

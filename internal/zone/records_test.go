@@ -63,6 +63,10 @@ func TestAliasesAndServices(t *testing.T) {
 	if n, ok := z.Node("web.home.internal"); !ok || n != "bob" {
 		t.Errorf("web is %q", n)
 	}
+	z.SetRecords(Announced, parsed(t, "Alias = hidden Bob"))
+	if n, ok := z.Node("hidden.home.internal"); ok || z.Addrs("hidden") != nil {
+		t.Errorf("an alias of a node whose name is another one's in DNS is %q", n)
+	}
 	for _, n := range z.All() {
 		if want := map[string]string{"bob": "[web]", "my_pc": "[git.dev]"}[string(n.Name)]; want != "" && fmt.Sprint(n.Aliases) != want {
 			t.Errorf("aliases of %s: %v", n.Name, n.Aliases)
@@ -137,4 +141,27 @@ func FuzzParseRecords(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A node may lose its name while the answer for its alias is made.
+func TestAnAliasOfANodeThatGoes(t *testing.T) {
+	z := home()
+	z.SetRecords(Granted, parsed(t, "Alias = web far"))
+	q := ask(t, "web.home.internal.", dnsmessage.TypeA, 0)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 20_000 {
+			z.Set(Announced, "far", nil)
+			z.Set(Announced, "far", addrs("192.0.2.7"))
+		}
+	}()
+	for {
+		select {
+		case <-done:
+			return
+		default:
+			z.Answer(nil, q, false)
+		}
+	}
 }

@@ -199,18 +199,24 @@ func (z *Zone) All() (list []Named) {
 
 // Full is the name of a node in DNS, without a final dot; "" if it has none.
 func (z *Zone) Full(name node.Name) string {
+	_, full := z.named(name)
+	return full
+}
+
+// named is what a node has, and [Zone.Full] of it, both of the same moment.
+func (z *Zone) named(name node.Name) (h holder, full string) {
 	key := strings.ToLower(string(name))
-	if list := z.holders(key); len(list) == 0 || list[0].name != name {
-		return ""
+	if list := z.holders(key); len(list) > 0 && list[0].name == name {
+		return list[0], key + "." + z.domain
 	}
-	return key + "." + z.domain
+	return holder{}, ""
 }
 
 // Node is the node that a full name in DNS stands for, with or without a final dot; an alias, too.
 func (z *Zone) Node(full string) (node.Name, bool) {
 	key, ok := strings.CutSuffix(strings.TrimSuffix(strings.ToLower(full), "."), "."+z.domain)
-	if list := z.holdersOf(key); ok && len(list) > 0 {
-		return list[0].name, true
+	if h, found := z.holderOf(key); ok && found {
+		return h.name, true
 	}
 	return "", false
 }
@@ -221,10 +227,8 @@ func (z *Zone) Addrs(host string) []netip.Addr {
 	if name, ok := strings.CutSuffix(key, "."+z.domain); ok {
 		key = name
 	}
-	if list := z.holdersOf(key); len(list) > 0 {
-		return list[0].addrs
-	}
-	return nil
+	h, _ := z.holderOf(key)
+	return h.addrs
 }
 
 // nameOf is the full name of the node that has an address for itself.
@@ -233,12 +237,11 @@ func (z *Zone) nameOf(a netip.Addr) (full string, ok bool) {
 	if !ok {
 		return "", false
 	}
-	key := strings.ToLower(string(name))
-	list := z.holders(key)
-	if len(list) == 0 || list[0].name != name || !slices.Contains(list[0].addrs, a) {
+	h, full := z.named(name)
+	if !slices.Contains(h.addrs, a) {
 		return "", false
 	}
-	return key + "." + z.domain, true
+	return full, true
 }
 
 // Reverse are the domains in which the addresses of p have their names, without a final dot: one, or up to 8 if p ends within one.
