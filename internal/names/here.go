@@ -36,8 +36,9 @@ func usesResolved(conf, nss string) bool {
 	return false
 }
 
-// Clear takes back what a node has left that was killed: the rules of this system, what systemd-resolved was told about an interface, "" if there is nothing to look
-// at, and with hosts the block in [HostsFile]. What somebody else has told systemd-resolved about that interface stays, unless it is of that domain.
+// Clear takes back what a node has left that was killed: the rules of this system, what systemd-resolved was told about an interface, "" if
+// there is nothing to look at, and with hosts the block in [HostsFile]. What somebody else has told systemd-resolved about that interface
+// stays, unless it is of that domain.
 func Clear(ctx context.Context, iface, domain string, hosts bool) (err error) {
 	if hosts {
 		_, err = ClearHosts(HostsFile, domain)
