@@ -7,8 +7,10 @@ import (
 	"go/token"
 	"go/types"
 	"maps"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -459,5 +461,28 @@ func TestMethodsStandWithTheirPart(t *testing.T) {
 			}
 			return true
 		})
+	}
+}
+
+// The table of the parts in the architecture has the files that are theirs.
+func TestTheArchitectureHasTheParts(t *testing.T) {
+	page, err := os.ReadFile("../../docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := map[string][]string{}
+	for _, row := range regexp.MustCompile("(?m)^\\| `(\\w+)` \\|.*\\| ([^|]*) \\|$").FindAllStringSubmatch(string(page), -1) {
+		said[row[1]] = strings.Split(strings.ReplaceAll(row[2], "`", ""), ", ")
+	}
+	for name, part := range parts {
+		if slices.Contains([]string{conductor, "directory", "env"}, name) { // described beside the table
+			continue
+		}
+		has := strings.Fields(part.files)
+		slices.Sort(has)
+		slices.Sort(said[name])
+		if !slices.Equal(said[name], has) {
+			t.Errorf("docs/architecture.md says of part %s: %v; its files are %v", name, said[name], has)
+		}
 	}
 }
