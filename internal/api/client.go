@@ -26,7 +26,7 @@ func NewClient(pidFile string) *Client {
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			conn, err := pidfile.DialAPI(ctx, pidFile)
 			if err != nil {
-				err = fmt.Errorf("%w %s: %w", ErrNoSocket, pidfile.APISocketPath(pidFile), err)
+				err = fmt.Errorf("%w: %w", ErrNoSocket, err)
 			}
 			return conn, err
 		},

@@ -1,6 +1,7 @@
 package pidfile
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"strings"
@@ -11,7 +12,7 @@ func APISocketPath(pidFile string) string {
 	return strings.TrimSuffix(pidFile, ".pid") + ".api.socket"
 }
 
-// APISocket is the socket of the HTTP API, in the file system beside the control socket.
+// APISocket is the socket of the HTTP API, in the file system beside the control socket; on Windows, a named pipe.
 type APISocket struct {
 	net.Listener
 	claim *Claim
@@ -26,3 +27,6 @@ func (c *Claim) ListenAPI() (*APISocket, error) {
 	}
 	return &APISocket{l, c}, nil
 }
+
+// DialAPI connects to the socket of the HTTP API of the daemon that has a pid file.
+func DialAPI(ctx context.Context, pidFile string) (net.Conn, error) { return dialAPI(ctx, pidFile) }

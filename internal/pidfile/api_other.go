@@ -3,6 +3,7 @@
 package pidfile
 
 import (
+	"context"
 	"io/fs"
 	"net"
 	"os"
@@ -30,4 +31,10 @@ func (s *APISocket) Open(gid int) error { return letIn(APISocketPath(s.claim.pat
 func (s *APISocket) Remove() {
 	s.Close()
 	_ = s.claim.dir.Remove(filepath.Base(APISocketPath(s.claim.path)))
+}
+
+// dialAPI connects to the socket.
+func dialAPI(ctx context.Context, pidFile string) (net.Conn, error) {
+	d := net.Dialer{Timeout: dialTimeout}
+	return d.DialContext(ctx, "unix", APISocketPath(pidFile))
 }

@@ -2,13 +2,17 @@
 
 // Package wine runs the program for Windows under Wine, where there is one, with a node for this
 // system as its neighbour. It shows what differs between the systems: directories, scripts,
-// processes in the background, pid files and the control socket. The interface is a dummy.
+// processes in the background, pid files, the control socket and the page. The interface is a dummy.
 package wine
 
 import (
+	"bufio"
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -170,6 +174,7 @@ func (m *machine) test(dir, name string) {
 func TestANodeOnWindows(t *testing.T) {
 	m := start(t)
 	m.test("tincan/internal/names", "TestNameResolutionPolicy")
+	m.test("tincan/internal/pidfile", "TestThePipeOfTheAPI")
 	const home = "ProgramData/tincan/home"
 	port, bobs := fmt.Sprint(fixture.FreePort()), fmt.Sprint(fixture.FreePort())
 	at := "127.0.0.1 " + port
@@ -224,6 +229,8 @@ func TestANodeOnWindows(t *testing.T) {
 	m.until("bob", "-n", "home", "status")
 	m.until("reachable", "-n", "home", "info", "bob")
 
+	t.Run("the page", func(t *testing.T) { m.showsThePage(t, "home") })
+
 	if got := m.must("-n", "home", "down"); !strings.Contains(got, "stopped") {
 		t.Errorf("down says %q", got)
 	}
@@ -250,6 +257,72 @@ func TestANodeOnWindows(t *testing.T) {
 			t.Errorf("up says %v: %s", err, text)
 		}
 	})
+}
+
+// showsThePage looks at the page of a node with alice and bob in it, as a browser does.
+func (m *machine) showsThePage(t *testing.T, network string) {
+	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	cmd := m.command(m.program, "-n", network, "ui", "--no-browser")
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	link := ""
+	for end := time.Now().Add(30 * time.Second); link == "" && time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		text, _ := os.ReadFile(out.Name())
+		for line := range strings.FieldsSeq(string(text)) {
+			if strings.HasPrefix(line, "http://127.0.0.1:") {
+				link = line
+			}
+		}
+	}
+	if link == "" {
+		text, _ := os.ReadFile(out.Name())
+		t.Fatalf("no link in %s", text)
+	}
+	jar, _ := cookiejar.New(nil)
+	browser := &http.Client{Jar: jar, Timeout: 30 * time.Second}
+	get := func(url string) (code int, text string) {
+		t.Helper()
+		r, err := browser.Get(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Body.Close()
+		b, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.StatusCode, string(b)
+	}
+	base, _, _ := strings.Cut(link, "/login/")
+	if code, text := get(base + "/v1/status"); code != http.StatusUnauthorized {
+		t.Errorf("without the link: %d %s", code, text)
+	}
+	if code, text := get(link); code != http.StatusOK || !strings.Contains(text, "<title>") {
+		t.Errorf("the page: %d %.200s", code, text)
+	}
+	for _, path := range []string{"/v1/status", "/v1/mesh", "/v1/members"} {
+		if code, text := get(base + path); code != http.StatusOK || !strings.Contains(text, "bob") {
+			t.Errorf("%s: %d %.200s", path, code, text)
+		}
+	}
+	// A stream, and another request meanwhile.
+	r, err := browser.Get(base + "/v1/events?after=all")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	for s := bufio.NewScanner(r.Body); s.Scan() && !strings.Contains(s.Text(), "bob"); {
+	}
+	if code, text := get(base + "/v1/caller"); code != http.StatusOK || !strings.Contains(text, `"admin"`) {
+		t.Errorf("who asks: %d %s", code, text)
+	}
 }
 
 // randomness is bcryptprimitives.dll, which Go needs and Wine 8 lacks: a library without any

@@ -51,7 +51,7 @@ other owners, another policy.`,
 			if !errors.Is(err, api.ErrNoSocket) {
 				return err
 			}
-			return terminal.Hint(err, "only a tincan of this version or a newer one has the socket, and none on Windows; its log says why it could not be opened, if it tried: restart the node")
+			return terminal.Hint(err, "only a tincan of this version or a newer one has the socket; its log says why it could not be opened, if it tried: restart the node")
 		},
 	}
 	c.Flags().BoolVar(&all, "all", false, "begin with what the node remembers")

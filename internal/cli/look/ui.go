@@ -80,7 +80,7 @@ func reachable(e *env.Env, dial func(context.Context) (net.Conn, error)) error {
 	if down := e.Ask(func(*control.Client) error { return nil }); down != nil {
 		return down
 	}
-	return terminal.Hint(fmt.Errorf("the running node has no socket for its page: %w", err), "it is tinc, an older tincan, or a tincan for Windows, which has none; restart it with this program: %s restart", e.Self())
+	return terminal.Hint(fmt.Errorf("the running node has no socket for its page: %w", err), "it is tinc or an older tincan, which has none; restart it with this program: %s restart", e.Self())
 }
 
 // show opens the browser or prints the link. forget removes what that has left.
