@@ -40,6 +40,7 @@ type testNode struct {
 	done   chan struct{}
 	daemon *Daemon // when it is ready
 	quiet  bool    // runs at debug level 0
+	mute   bool    // its log is not printed
 	err    error   // of Run, when done is closed
 
 	mu  sync.Mutex
@@ -141,7 +142,7 @@ func (n *testNode) tryStart(o Options) error {
 	n.Cleanup(func() {
 		cancel()
 		<-n.done
-		if n.Failed() {
+		if n.Failed() && !n.mute {
 			n.Logf("log of %s:\n  %s", n.name, strings.Join(n.lines(), "\n  "))
 		}
 	})
