@@ -3,7 +3,6 @@ package daemon
 import (
 	"net/netip"
 
-	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/node"
 	"tincan/internal/roster"
@@ -64,8 +63,8 @@ func (x *exitNode) told() *control.ExitNode {
 
 // mayBeExit tells whether the owners of a signed network let a node be an exit node. In other networks every node may.
 func mayBeExit(d *Daemon, name node.Name) bool {
-	s := d.membership.enforcing()
-	if s == nil || d.network().Settings.Roster != config.RosterSigned {
+	s := d.membership.signed()
+	if s == nil {
 		return true
 	}
 	m := s.State().Member(name)

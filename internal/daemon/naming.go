@@ -151,7 +151,7 @@ func (n *naming) records() {
 	}
 	changed := n.zone.SetRecords(zone.Announced, n.d.network().Settings.Records)
 	var list []zone.Record
-	if s := n.d.membership.enforcing(); s != nil && n.d.network().Settings.Roster == config.RosterSigned {
+	if s := n.d.membership.signed(); s != nil {
 		if said := s.State().Names; said != nil {
 			var err error
 			if list, err = zone.ParseRecords(said.Text); err != nil {
@@ -167,8 +167,8 @@ func (n *naming) records() {
 // granted are the single addresses that the owners of the network have granted to members. These have names also while they are off.
 func (n *naming) granted() map[node.Name][]netip.Addr {
 	granted := map[node.Name][]netip.Addr{}
-	s := n.d.membership.enforcing()
-	if s == nil || n.d.network().Settings.Roster != config.RosterSigned {
+	s := n.d.membership.signed()
+	if s == nil {
 		return granted
 	}
 	now := time.Now().Unix()
