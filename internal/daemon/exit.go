@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
@@ -13,7 +12,6 @@ import (
 	"tincan/internal/dataplane"
 	"tincan/internal/gateway"
 	"tincan/internal/mesh"
-	"tincan/internal/netwatch"
 	"tincan/internal/route"
 )
 
@@ -158,16 +156,6 @@ func familiesOf(v4, v6 bool) string {
 		return "IPv6, and no IPv4"
 	}
 	return "neither IPv4 nor IPv6"
-}
-
-// addressesOf are the addresses of an interface, also if a script has set them.
-func addressesOf(iface string) (list []netip.Addr) {
-	for dev, p := range netwatch.Addresses() {
-		if a := p.Addr().Unmap(); dev.Name == iface && !a.IsLinkLocalUnicast() && !slices.Contains(list, a) {
-			list = append(list, a)
-		}
-	}
-	return list
 }
 
 // leave makes this machine an exit node, and has its own packets leave by others, if the configuration asks for that.

@@ -15,6 +15,7 @@ import (
 	"tincan/internal/dataplane"
 	"tincan/internal/events"
 	"tincan/internal/exits"
+	"tincan/internal/inside"
 	"tincan/internal/mesh"
 	"tincan/internal/netconf"
 	"tincan/internal/node"
@@ -150,9 +151,15 @@ func readPrefixes(path string) ([]netip.Prefix, error) {
 	return nil, fmt.Errorf("%s: %w", path, err)
 }
 
+// ownAddresses are those of the interface, also if a script has set them.
+func (o *outside) ownAddresses() []netip.Addr {
+	list, _ := inside.Addresses(o.d.netif.Name())
+	return list
+}
+
 // kernelConfig is what the kernel is to do.
 func (o *outside) kernelConfig(s config.Settings) netconf.OutsideConfig {
-	o.sources = addressesOf(o.d.netif.Name())
+	o.sources = o.ownAddresses()
 	c := netconf.OutsideConfig{Interface: o.d.netif.Name(), Sources: o.sources, Mark: s.Mark(), Default: s.ViaDefault(), Guard: s.KillSwitch}
 	if !c.Default {
 		for _, p := range o.table.All() {
@@ -417,7 +424,7 @@ func (o *outside) restore() {
 		return
 	}
 	o.resting = false
-	if !slices.Equal(o.sources, addressesOf(d.netif.Name())) {
+	if !slices.Equal(o.sources, o.ownAddresses()) {
 		if err := o.kernel.Set(o.kernelConfig(d.network().Settings)); err != nil {
 			d.log.failed(1, mesh.Warning, err)
 		}
