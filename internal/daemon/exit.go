@@ -19,6 +19,7 @@ import (
 type exitNode struct {
 	d       *Daemon
 	gateway *gateway.Gateway // nil: this is no exit node
+	dns     netip.Addr       // who answers the queries of others; zero: whom this machine asks
 	touched chan struct{}    // room for one: something has changed at the interfaces
 	failure string           // as the log has it
 
@@ -42,6 +43,13 @@ func (x *exitNode) begin() error {
 	}
 	if !d.hasInterface() || s.Mode != route.ByAddress {
 		return &Hinted{errors.New("an exit node (Exit) needs Mode = router and an interface"), "set Exit = no"}
+	}
+	if s.ExitDNS != "" {
+		if a, err := netip.ParseAddr(s.ExitDNS); err == nil && a.Zone() == "" && !a.IsLoopback() {
+			x.dns = a
+		} else {
+			d.log.printf(0, mesh.Warning, "ExitDNS = %.60s is no address of another machine; that of this machine's configuration is taken", s.ExitDNS)
+		}
 	}
 	cfg := gateway.Config{
 		Interface: d.netif.Name(), Private: s.Exit == config.ExitPrivate,
@@ -76,12 +84,8 @@ func (x *exitNode) begin() error {
 
 // resolvers are who answers the DNS queries of others.
 func (x *exitNode) resolvers() []netip.Addr {
-	if text := x.d.network().Settings.ExitDNS; text != "" {
-		a, err := netip.ParseAddr(text)
-		if err == nil && a.Zone() == "" && !a.IsLoopback() {
-			return []netip.Addr{a}
-		}
-		x.d.log.printf(0, mesh.Warning, "ExitDNS = %.60s is no address of another machine; that of this machine's configuration is taken", text)
+	if x.dns.IsValid() {
+		return []netip.Addr{x.dns}
 	}
 	return gateway.FindResolvers()
 }
