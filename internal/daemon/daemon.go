@@ -430,17 +430,14 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 		_ = d.script.Wait(ctx)
 	}
 	d.naming.begin(ctx)
-	if err := leave(d); err != nil {
-		close(d.core.done)
-		d.conns.Close()
-		return err
-	}
 	defer d.exit.end()
 	defer d.outside.end()
-	if err := d.confine(); err != nil {
-		close(d.core.done)
-		d.conns.Close()
-		return err
+	for _, step := range []func() error{d.exit.begin, d.outside.begin, d.confine} {
+		if err := step(); err != nil {
+			close(d.core.done)
+			d.conns.Close()
+			return err
+		}
 	}
 	defer inBackground(d.netif.Run)()
 	defer inBackground(d.exit.run)()

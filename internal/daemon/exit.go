@@ -161,15 +161,3 @@ func familiesOf(v4, v6 bool) string {
 	}
 	return "neither IPv4 nor IPv6"
 }
-
-// leave makes this machine an exit node, and has its own packets leave by others, if the configuration asks for that.
-func leave(d *Daemon) error {
-	if err := d.exit.begin(); err != nil {
-		return err
-	}
-	if err := d.outside.begin(); err != nil {
-		d.exit.end()
-		return err
-	}
-	return nil
-}
