@@ -296,7 +296,7 @@ func (o *outside) begun(due map[node.Name]time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	clear(o.traffic)
-	for _, name := range o.chooser.Exits() {
+	for name := range o.chooser.States() {
 		due[name], o.traffic[name] = time.Time{}, time.Time{}
 	}
 }
@@ -356,11 +356,7 @@ func (o *outside) takeNews(due map[node.Name]time.Time, now time.Time) {
 
 // publish tells the data plane what has changed.
 func (o *outside) publish() {
-	choice := o.chooser.Choose()
-	states := map[node.Name]exits.State{}
-	for _, name := range o.chooser.Exits() {
-		states[name] = o.chooser.State(name)
-	}
+	choice, states := o.chooser.Choose(), o.chooser.States()
 	has4, has6 := slices.ContainsFunc(o.sources, netip.Addr.Is4), slices.ContainsFunc(o.sources, netip.Addr.Is6)
 	o.mu.Lock()
 	o.view.choice, o.view.states, o.view.has4, o.view.has6 = choice, states, has4, has6
@@ -390,10 +386,7 @@ func (o *outside) publish() {
 
 // configure takes over other lines.
 func (o *outside) configure(s config.Settings) error {
-	states := map[node.Name]exits.State{}
-	for _, name := range o.chooser.Exits() {
-		states[name] = o.chooser.State(name)
-	}
+	states := o.chooser.States()
 	if err := o.load(s); err != nil {
 		return err
 	}

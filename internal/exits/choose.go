@@ -56,14 +56,13 @@ func NewChooser(lines []Via) *Chooser {
 	return c
 }
 
-// Exits are the nodes of all lines, in the order of their names.
-func (c *Chooser) Exits() []node.Name {
-	list := make([]node.Name, 0, len(c.exits))
-	for name := range c.exits {
-		list = append(list, name)
+// States is what is known of each node of all lines.
+func (c *Chooser) States() map[node.Name]State {
+	all := make(map[node.Name]State, len(c.exits))
+	for name, s := range c.exits {
+		all[name] = *s
 	}
-	slices.Sort(list)
-	return list
+	return all
 }
 
 // State is what is known of an exit node.
