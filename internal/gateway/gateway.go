@@ -53,6 +53,9 @@ var private = map[string]string{
 
 var families = []string{"ip", "ip6"}
 
+// protocol is what nft calls a family where it compares (nfproto).
+var protocol = map[string]string{"ip": "ipv4", "ip6": "ipv6"}
+
 // table is the name of the table of an interface.
 func table(iface string) string { return "tincan-exit-" + iface }
 
@@ -107,8 +110,8 @@ func (c *Config) script(forwarded map[string]bool) string {
 			line("\t\t%s %s %s saddr != @own_%s update @received_%s { %s daddr %s } counter drop", notIn, out, f, f, f, f, limit)
 		}
 		if forwarded[f] {
-			line("\t\tmeta nfproto %s %s %s counter drop comment %q", map[string]string{"ip": "ipv4", "ip6": "ipv6"}[f], notIn, notOut, switchedOn)
-			line("\t\tmeta nfproto %s %s %s ct state new counter drop", map[string]string{"ip": "ipv4", "ip6": "ipv6"}[f], notIn, out)
+			line("\t\tmeta nfproto %s %s %s counter drop comment %q", protocol[f], notIn, notOut, switchedOn)
+			line("\t\tmeta nfproto %s %s %s ct state new counter drop", protocol[f], notIn, out)
 		}
 	}
 	line("\t}\n\tchain hide {\n\t\ttype nat hook postrouting priority srcnat;")

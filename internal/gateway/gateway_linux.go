@@ -69,7 +69,7 @@ func Up(cfg Config) (g *Gateway, notes []string, err error) {
 		if err != nil {
 			continue // there is no such family
 		}
-		ours := strings.Contains(before, "nfproto "+map[string]string{"ip": "ipv4", "ip6": "ipv6"}[f]) && strings.Contains(before, switchedOn)
+		ours := strings.Contains(before, "nfproto "+protocol[f]) && strings.Contains(before, switchedOn)
 		if g.forwarded[f] = bytes.HasPrefix(old, []byte("0")) || ours; !bytes.HasPrefix(old, []byte("0")) {
 			continue
 		}
