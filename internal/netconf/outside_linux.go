@@ -79,7 +79,7 @@ func (o *Outside) Set(cfg OutsideConfig) error {
 		return explain("find the interface "+cfg.Interface, err)
 	}
 	o.cfg, o.index = cfg, link.Attrs().Index
-	o.have = map[outsideRoute]struct{}{}
+	before := map[outsideRoute]struct{}{}
 	for _, f := range outsideFamilies {
 		list, err := o.list(f)
 		if err != nil {
@@ -88,11 +88,8 @@ func (o *Outside) Set(cfg OutsideConfig) error {
 			}
 			return explain("list routes", err)
 		}
-		for r := range list {
-			o.have[r] = struct{}{}
-		}
+		maps.Copy(before, list)
 	}
-	before := o.have
 	o.have = make(map[outsideRoute]struct{}, len(before))
 	var missing []outsideRoute
 	for r := range o.wanted() {
