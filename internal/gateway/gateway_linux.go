@@ -116,14 +116,18 @@ func (g *Gateway) listenToRouters() {
 	}
 }
 
-// SetResolvers changes who answers queries. Nothing happens if they are the same.
+// SetResolvers changes who answers queries. Nothing happens if they are the same. After an error the others go on answering.
 func (g *Gateway) SetResolvers(list []netip.Addr) error {
 	if slices.Equal(list, g.cfg.Resolvers) {
 		return nil
 	}
-	g.cfg.Resolvers = list
-	_, err := nft(g.cfg.script(g.forwarded), "-f", "-")
-	return err
+	next := g.cfg
+	next.Resolvers = list
+	if _, err := nft(next.script(g.forwarded), "-f", "-"); err != nil {
+		return err
+	}
+	g.cfg = next
+	return nil
 }
 
 // Close undoes everything.

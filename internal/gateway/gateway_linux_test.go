@@ -51,6 +51,11 @@ func TestTheKernelTakesTheRules(t *testing.T) {
 				if out := rules(); !strings.Contains(out, "dnat ip to 9.9.9.9") || !strings.Contains(out, "dnat ip6 to 2001:db8::53") {
 					t.Errorf("no redirection: %s", out)
 				}
+				for range 2 { // what was refused is not taken for what is in force
+					if err := g.SetResolvers([]netip.Addr{netip.MustParseAddr("fe80::1%nowhere")}); err == nil {
+						t.Error("an address that cannot be in a rule was taken")
+					}
+				}
 				if was == "00" && forwards() != "11" {
 					t.Errorf("forwarding is %s", forwards())
 				}
