@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"tincan/internal/carrier"
@@ -25,18 +24,13 @@ type carrierListeners struct {
 	listeners   []carrierListener
 	paths       carrier.Paths
 	certificate *carrier.Certificate // nil: none is needed
-	site        atomic.Pointer[carrierSite]
+	site        http.Handler         // what visitors see
+	release     func()               // of site; nil: there is none
 }
 
 type carrierListener struct {
 	net.Listener
 	plain bool
-}
-
-// carrierSite is what visitors see.
-type carrierSite struct {
-	http.Handler
-	release func()
 }
 
 // expirySoon is how long before its end a certificate is worth a warning.
@@ -48,18 +42,18 @@ func (k *carrierListeners) open(s config.Settings, log *logger) error {
 	if len(s.CarrierListen) == 0 {
 		return nil
 	}
+	var err error
 	if slices.ContainsFunc(s.CarrierListen, func(l config.Listener) bool { return !l.Plain }) {
 		if s.CarrierCertificate == "" || s.CarrierKey == "" {
 			return &Hinted{errors.New("CarrierListen with TLS needs CarrierCertificate and CarrierKey"),
 				"behind a web server that has the certificate, write CarrierListen = http://127.0.0.1:8080"}
 		}
-		var err error
 		if k.certificate, err = carrier.LoadCertificate(s.CarrierCertificate, s.CarrierKey, k.failed); err != nil {
 			return err
 		}
 		k.checkExpiry()
 	}
-	if err := k.setSite(s.CarrierSite); err != nil {
+	if k.site, k.release, err = carrier.Site(s.CarrierSite); err != nil {
 		return err
 	}
 	k.setPaths(s)
@@ -105,17 +99,6 @@ func (k *carrierListeners) setPaths(s config.Settings) {
 	}
 }
 
-func (k *carrierListeners) setSite(value string) error {
-	h, release, err := carrier.Site(value)
-	if err != nil {
-		return err
-	}
-	if old := k.site.Swap(&carrierSite{h, release}); old != nil {
-		old.release()
-	}
-	return nil
-}
-
 // reload takes over what a reload applies: paths, and the files of the certificate.
 func (k *carrierListeners) reload(s config.Settings) {
 	if len(k.listeners) == 0 {
@@ -131,18 +114,13 @@ func (k *carrierListeners) reload(s config.Settings) {
 	}
 }
 
-// ServeHTTP shows the site.
-func (k *carrierListeners) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	k.site.Load().ServeHTTP(w, r)
-}
-
 // serve serves until ctx ends.
 func (k *carrierListeners) serve(ctx context.Context, conns *metaconn.Table) {
 	var all sync.WaitGroup
 	defer all.Wait()
 	for _, l := range k.listeners {
 		s := carrier.Server{
-			Knows: k.paths.Know, Site: k, Wrap: metaconn.WrapCarrier,
+			Knows: k.paths.Know, Site: k.site, Wrap: metaconn.WrapCarrier,
 			Take: func(s *carrier.Stream, from netip.AddrPort) { conns.Carry(s, from, l.plain) },
 		}
 		if !l.plain {
@@ -160,8 +138,8 @@ func (k *carrierListeners) close() {
 	for _, l := range k.listeners {
 		l.Close()
 	}
-	if s := k.site.Load(); s != nil {
-		s.release()
+	if k.release != nil {
+		k.release()
 	}
 }
 
