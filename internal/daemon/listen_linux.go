@@ -31,6 +31,9 @@ func listenTCP(a listenAddr, mark int, dev string) (net.Listener, error) {
 
 // marked gives sockets a mark, 0: none.
 func marked(mark int) func(_, _ string, c syscall.RawConn) error {
+	if mark == 0 {
+		return nil
+	}
 	return func(_, _ string, c syscall.RawConn) (err error) {
 		if ctl := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK, mark) }); ctl != nil {
 			return ctl
