@@ -44,7 +44,7 @@ func (v *devices) open(d *Daemon) error {
 		return &Hinted{errors.New("a door for devices (Door) needs Mode = router and no tap interface: devices have addresses and no Ethernet"), "set Door = no, or Mode = router"}
 	}
 	opened, err := door.Open(door.Config{
-		Port: uint16(s.DoorPort), Mark: uint32(s.FWMark),
+		Port: uint16(s.DoorPort), Mark: uint32(s.Mark()),
 		Active: func(dev door.Device) bool { return d.core.report(mesh.DeviceHere{Addrs: single(dev.Addrs)}) },
 		Failed: func(err error) { d.log.failed(1, mesh.Warning, err) },
 	})
