@@ -26,7 +26,6 @@ var (
 
 // capture looks at all packets of the uplink of a node for such as should have gone into the VPN.
 type capture struct {
-	fd int
 	mu sync.Mutex
 	// leaks are packets to or from the internet, and queries for DNS servers; others are all the rest.
 	leaks  []string
@@ -36,34 +35,7 @@ type capture struct {
 func (n *node) capture() *capture {
 	n.w.Helper()
 	c := &capture{}
-	n.w.must(n.Do(func() (err error) {
-		if c.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0); err != nil {
-			return err
-		}
-		dev, err := net.InterfaceByName("eth0")
-		if err != nil {
-			return err
-		}
-		return unix.Bind(c.fd, &unix.SockaddrLinklayer{Protocol: binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, unix.ETH_P_ALL)), Ifindex: dev.Index})
-	}))
-	_ = unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 100_000})
-	ended := make(chan struct{})
-	stop := make(chan struct{})
-	go func() {
-		defer close(ended)
-		for b := make([]byte, 70000); ; {
-			size, _, err := unix.Recvfrom(c.fd, b, 0)
-			if err == nil {
-				c.look(b[:size])
-			}
-			select {
-			case <-stop:
-				return
-			default:
-			}
-		}
-	}()
-	n.w.Cleanup(func() { close(stop); <-ended; unix.Close(c.fd) })
+	n.frames(c.look)
 	return c
 }
 

@@ -3,8 +3,10 @@
 package e2e
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -12,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"tincan/internal/lab"
 )
@@ -226,6 +230,36 @@ func (n *node) stopped() {
 func (n *node) hangUp() {
 	n.w.Helper()
 	n.w.must(n.daemon.Signal(syscall.SIGHUP))
+}
+
+// frames has look called with each frame that passes the node's first link, one after the other, until the test ends.
+func (n *node) frames(look func(frame []byte)) {
+	n.w.Helper()
+	fd := -1
+	n.w.must(n.Do(func() (err error) {
+		if fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0); err != nil {
+			return err
+		}
+		dev, err := net.InterfaceByName("eth0")
+		if err != nil {
+			return err
+		}
+		return unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, unix.ETH_P_ALL)), Ifindex: dev.Index})
+	}))
+	f, ended := os.NewFile(uintptr(fd), "frames of "+n.Name()), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for b := make([]byte, 70000); ; {
+			size, err := f.Read(b)
+			if errors.Is(err, os.ErrClosed) {
+				return
+			}
+			if err == nil { // else the link was down, perhaps
+				look(b[:size])
+			}
+		}
+	}()
+	n.w.Cleanup(func() { f.Close(); <-ended })
 }
 
 // found makes the network home on this node, the first one, with more arguments of init.
