@@ -41,6 +41,8 @@ type Candidate struct {
 	RTT   Millis    `json:"rtt,omitempty"`   // of the last answer
 	Lost  int       `json:"lost,omitempty"`  // probes since then
 	Known bool      `json:"known,omitempty"` // it has answered
+	// Problem is why it does not work, for people.
+	Problem string `json:"problem,omitempty"`
 }
 
 // Leaving says by which exit node packets for an address leave the mesh.

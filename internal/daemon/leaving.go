@@ -46,7 +46,7 @@ func (o *outside) line(i int) control.Via {
 	}
 	for _, name := range l.Exits {
 		s := o.view.states[name]
-		v.Exits = append(v.Exits, control.Candidate{Node: name, Works: s.Known && (s.IPv4 || s.IPv6), Known: s.Known, RTT: control.Millis(s.RTT), Lost: s.Lost})
+		v.Exits = append(v.Exits, control.Candidate{Node: name, Works: s.Known && (s.IPv4 || s.IPv6), Known: s.Known, RTT: control.Millis(s.RTT), Lost: s.Lost, Problem: o.view.problems[name]})
 	}
 	return v
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
 	"os"
 	"slices"
@@ -39,9 +40,11 @@ type outside struct {
 	table   *subnet.Table[int] // the same for the data plane
 	chooser *exits.Chooser     // belongs to the goroutine of run
 	choice  []exits.Choice     // as the data plane has it
-	sources []netip.Addr       // our addresses in the VPN
-	lately  rate.Bucket        // of restoreRules
-	resting bool               // others have changed rules too often
+	// problems are why exit nodes do not work; they belong to the goroutine of run.
+	problems map[node.Name]string
+	sources  []netip.Addr // our addresses in the VPN
+	lately   rate.Bucket  // of restoreRules
+	resting  bool         // others have changed rules too often
 
 	mu      sync.Mutex
 	nodes   map[node.Name]bool      // exit nodes of which something is new: whether they can be reached
@@ -56,7 +59,9 @@ type outsideView struct {
 	sizes  []int // prefixes of each line
 	choice []exits.Choice
 	states map[node.Name]exits.State
-	guard  bool
+	// problems are why exit nodes do not work. It is never changed.
+	problems map[node.Name]string
+	guard    bool
 	// has4 and has6: we have an address of the family in the VPN.
 	has4, has6 bool
 }
@@ -73,7 +78,7 @@ var outsideLimit = rate.Limit{Burst: 10, Every: 5 * time.Second}
 func newOutside(d *Daemon) *outside {
 	return &outside{
 		d: d, on: len(d.network().Settings.Vias) > 0, touched: make(chan struct{}, 1), news: make(chan struct{}, 1), configs: make(chan configured),
-		nodes: map[node.Name]bool{}, traffic: map[node.Name]time.Time{},
+		nodes: map[node.Name]bool{}, traffic: map[node.Name]time.Time{}, problems: map[node.Name]string{},
 	}
 }
 
@@ -325,15 +330,35 @@ func (o *outside) probe(ctx context.Context, name node.Name, answers chan<- prob
 
 // answered takes an answer, or that there was none.
 func (o *outside) answered(p probed) {
+	problem := ""
 	switch {
 	case p.err == nil && !mayBeExit(o.d, p.name):
+		problem = "the owners of the network have not made it an exit node: " + o.d.command() + " admit " + string(p.name) + " --exit"
 		o.chooser.Answered(p.name, exits.Works{}, p.r.RTT)
 	case p.err == nil:
+		if !p.r.Exit4 && !p.r.Exit6 {
+			problem = "it has no way out at the moment, or is no exit node (Exit = yes there)"
+		}
 		o.chooser.Answered(p.name, exits.Works{IPv4: p.r.Exit4, IPv6: p.r.Exit6}, p.r.RTT)
 	case errors.Is(p.err, mesh.ErrNoAnswer):
-		o.chooser.Lost(p.name)
+		if o.chooser.Lost(p.name); !o.chooser.State(p.name).Known {
+			problem = "it does not answer"
+		}
 	default: // it cannot be reached, or is no exit node
+		problem = p.err.Error()
 		o.chooser.Down(p.name)
+	}
+	o.problem(p.name, problem)
+}
+
+// problem takes note why an exit node does not work; "": it does.
+func (o *outside) problem(name node.Name, text string) {
+	if o.problems[name] == text {
+		return
+	}
+	o.problems = maps.Clone(o.problems)
+	if o.problems[name] = text; text == "" {
+		delete(o.problems, name)
 	}
 }
 
@@ -349,6 +374,7 @@ func (o *outside) takeNews(due map[node.Name]time.Time, now time.Time) {
 		}
 		if !up {
 			o.chooser.Down(name)
+			o.problem(name, fmt.Sprintf("%s is not reachable", name))
 		}
 		due[name] = now
 	}
@@ -359,7 +385,7 @@ func (o *outside) publish() {
 	choice, states := o.chooser.Choose(), o.chooser.States()
 	has4, has6 := slices.ContainsFunc(o.sources, netip.Addr.Is4), slices.ContainsFunc(o.sources, netip.Addr.Is6)
 	o.mu.Lock()
-	o.view.choice, o.view.states, o.view.has4, o.view.has6 = choice, states, has4, has6
+	o.view.choice, o.view.states, o.view.problems, o.view.has4, o.view.has6 = choice, states, o.problems, has4, has6
 	o.mu.Unlock()
 	if slices.Equal(choice, o.choice) {
 		return

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -44,14 +45,12 @@ func ViaText(v control.Via, guarded bool) string {
 		case c.Node == v.Chosen:
 		case c.Works:
 			others = append(others, string(c.Node)+" works")
-		case c.Known:
-			others = append(others, string(c.Node)+" has no way out, or is no exit node")
 		default:
-			others = append(others, string(c.Node)+" does not answer")
+			others = append(others, string(c.Node)+": "+cmp.Or(c.Problem, "it was not asked yet"))
 		}
 	}
 	if len(others) > 0 {
-		text += "; " + strings.Join(others, ", ")
+		text += "; " + strings.Join(others, "; ")
 	}
 	if guarded {
 		text += "; kill switch"
