@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -30,6 +31,8 @@ import (
 	"tincan/internal/members"
 	"tincan/internal/node"
 	"tincan/internal/pidfile"
+	"tincan/internal/report"
+	"tincan/internal/roster"
 )
 
 // patience is how long anything may take.
@@ -297,6 +300,62 @@ func TestASignedNetworkByTheAPI(t *testing.T) {
 	}
 }
 
+// A device is added, told once, changed and removed; the doors get another key. What the node tells later has no private key.
+func TestDevicesByTheAPI(t *testing.T) {
+	a := start(t, "alice", true)
+	if p := a.refused("POST", "/v1/devices", NewDevice{Name: "phone", Endpoint: "vpn.example.org"}, 409, "failed"); !strings.Contains(p.Hint, "admit NODE --door") {
+		t.Errorf("without a door: %+v", p)
+	}
+	n, err := ownership.Open(a.layout, (&server{Backend: a.inside}).ask)
+	must(t, err)
+	door := roster.CapDoor
+	_, err = n.Admit("alice", ownership.Changes{Capabilities: &door})
+	must(t, err)
+
+	var made MadeDevice
+	must(t, json.Unmarshal([]byte(a.do("POST", "/v1/devices", NewDevice{Name: "phone", Endpoint: "vpn.example.org", Groups: []string{"phones"}, Routes: []string{"192.168.50.0/24"}})), &made))
+	if !strings.Contains(made.Config, "\nPrivateKey = ") || !strings.Contains(made.Config, "AllowedIPs = 10.7.0.0/16, 192.168.50.0/24\n") || made.Endpoint != "vpn.example.org:51820" || len(made.QR) < 40 {
+		t.Errorf("the device: %+v", made)
+	}
+	if p := a.refused("POST", "/v1/devices", NewDevice{Name: "phone", Endpoint: "vpn.example.org"}, 409, "failed"); !strings.Contains(p.Hint, "device remove phone") {
+		t.Errorf("a second one of the name: %+v", p)
+	}
+	var again MadeDevice
+	must(t, json.Unmarshal([]byte(a.do("POST", "/v1/devices", NewDevice{Name: "phone", Endpoint: "vpn.example.org", Key: made.Key, Groups: []string{"guests"}})), &again))
+	if strings.Contains(again.Config, "PrivateKey") || !slices.Equal(again.Addresses, made.Addresses) {
+		t.Errorf("with other groups: %+v", again)
+	}
+	secret := regexp.MustCompile(`PrivateKey = (\S+)`).FindStringSubmatch(made.Config)[1]
+	for _, path := range []string{"/v1/devices", "/v1/members", "/v1/status"} {
+		if text := a.do("GET", path, nil); strings.Contains(text, secret) {
+			t.Errorf("%s tells the private key: %s", path, text)
+		}
+	}
+	list := get[report.Devices](a, "/v1/devices")
+	if len(list.Devices) != 1 || list.Devices[0].Name != "phone" || !slices.Equal(list.Devices[0].Groups, []string{"guests"}) || list.DoorKey != made.DoorKey {
+		t.Errorf("the devices: %+v", list)
+	}
+	for what, d := range map[string]NewDevice{
+		"name": {Name: "no name!"}, "address": {Name: "x", Addresses: []string{"10.7.0.0/16"}}, "endpoint": {Name: "x", Endpoint: "a b:c:d"},
+		"route": {Name: "x", Routes: []string{"everything"}}, "key": {Name: "x", Key: "AAAA"},
+	} {
+		if p := a.refused("POST", "/v1/devices", d, 400, "bad-request"); p.Message == "" {
+			t.Errorf("a wrong %s: %+v", what, p)
+		}
+	}
+	var other Rekeyed
+	must(t, json.Unmarshal([]byte(a.do("POST", "/v1/doors/rekey", nil)), &other))
+	if other.DoorKey == made.DoorKey || other.Devices != 1 {
+		t.Errorf("another key: %+v", other)
+	}
+	a.do("DELETE", "/v1/devices/phone?reason=lost", nil)
+	a.refused("DELETE", "/v1/devices/phone", nil, 404, "not-found")
+
+	must(t, os.Remove(a.layout.OwnerKey()))
+	a.refused("POST", "/v1/devices", NewDevice{Name: "tablet", Endpoint: "vpn.example.org"}, 409, "no-owner-key")
+	a.refused("POST", "/v1/doors/rekey", nil, 409, "no-owner-key")
+}
+
 func TestAnOpenNetworkByTheAPI(t *testing.T) {
 	a := start(t, "alice", false)
 	if c := get[Caller](a, "/v1/caller"); c.Mode != "open" {
@@ -306,6 +365,8 @@ func TestAnOpenNetworkByTheAPI(t *testing.T) {
 	a.refused("PUT", "/v1/policy", NewPolicy{"allow * -> *\n"}, 409, "open-network")
 	a.do("GET", "/v1/policy", nil)
 	a.do("GET", "/v1/members", nil)
+	a.do("GET", "/v1/devices", nil)
+	a.refused("POST", "/v1/devices", NewDevice{Name: "phone"}, 409, "open-network")
 	a.do("POST", "/v1/invitations", NewInvitation{Name: "bob", Address: "192.0.2.1"})
 	open := get[struct {
 		Invitations []struct{ File, Node string }

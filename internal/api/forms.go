@@ -76,6 +76,29 @@ type MadeInvitation struct {
 	Notes   []string   `json:"notes"` // for the one who made it
 }
 
+// NewDevice says which device to add.
+type NewDevice struct {
+	Name      string   `json:"name"`
+	Groups    []string `json:"groups,omitempty"`    // for the policy
+	Addresses []string `json:"addresses,omitempty"` // in the VPN; none: a free one of each of its ranges
+	Endpoint  string   `json:"endpoint,omitempty"`  // where it finds a door: a host and perhaps a port, host:port; none: what is known of the doors
+	Routes    []string `json:"routes,omitempty"`    // subnets that it sends into the VPN, beside the VPN's own
+	Key       string   `json:"key,omitempty"`       // public, of a device that has made its own; none: a key is made
+}
+
+// MadeDevice is a device that was added.
+type MadeDevice struct {
+	report.AddedDevice
+	QR    []string `json:"qr"`    // the configuration as a QR code: a row of modules each, 1 is dark; without margin
+	Notes []string `json:"notes"` // for the one who added it
+}
+
+// Rekeyed says that the doors have another key.
+type Rekeyed struct {
+	DoorKey string `json:"door_key"` // public; every device needs it
+	Devices int    `json:"devices"`  // how many there are
+}
+
 // NewPolicy is the text of a policy.
 type NewPolicy struct {
 	Text string `json:"text"`

@@ -144,6 +144,8 @@ func (s *server) owners(*request) (any, error) {
 	return report.NewOwners(n.Roster, here), nil
 }
 
+func (s *server) devices(*request) (any, error) { return report.NewDevices(s.view()), nil }
+
 func (s *server) policy(*request) (any, error) {
 	p := s.Policy()
 	r := report.Policy{Mode: s.view().Mode, Node: &p}

@@ -38,6 +38,7 @@ type NewDevice struct {
 	Routes   []netip.Prefix       // what it sends into the VPN beside the network's ranges
 	Key      *roster.WireGuardKey // of a device that has made its own; nil: a key is made here
 	Running  []subnet.Subnet      // what the running network announces
+	Command  string               // how commands for the network begin, for hints
 }
 
 // AddedDevice is what came of it.
@@ -51,8 +52,18 @@ type AddedDevice struct {
 	Text      string // the configuration, with the private key if that was made here. It is nowhere else
 }
 
-// AddDevice adds a device to a signed network.
+// AddDevice adds a device to a signed network, or gives one whose key it has other groups or addresses.
 func AddDevice(n *ownership.Network, d NewDevice) (AddedDevice, error) {
+	old := n.Roster.State().Device(d.Name)
+	if old != nil && (d.Key == nil || *d.Key != old.Key) {
+		return AddedDevice{}, terminal.Hint(fmt.Errorf("adding the device %s: there is one of that name (%s)", d.Name, roster.Fingerprint(old.Key)),
+			"another key: %[1]s device remove %[2]s, then add it again; other groups or addresses: give its key: --key %[3]s", d.Command, d.Name, old.Key)
+	}
+	if old != nil && d.Addrs == nil {
+		for _, s := range old.Subnets {
+			d.Addrs = append(d.Addrs, s.Prefix().Addr())
+		}
+	}
 	out := AddedDevice{Name: d.Name, Addresses: d.Addrs}
 	if !n.OwnerHere() { // who has the right is said by what signs; before something is asked for in vain
 		_, err := n.AddDevice(roster.Device{Name: d.Name})
@@ -73,7 +84,7 @@ func AddDevice(n *ownership.Network, d NewDevice) (AddedDevice, error) {
 		}
 	}
 	if len(out.Addresses) == 0 {
-		return out, terminal.Hint(fmt.Errorf("adding the device %s: this node has no address in the VPN, so none can be chosen for the device", d.Name), "say one: --address ADDRESS")
+		return out, terminal.Hint(fmt.Errorf("adding the device %s: this node has no address in the VPN, so none can be chosen for the device", d.Name), "say one (--address)")
 	}
 	private := "" // in the configuration
 	if d.Key != nil {
@@ -165,7 +176,7 @@ func doorOf(n *ownership.Network, told string) (endpoint string, guessed bool, e
 	if endpoint != "" || len(n.Doors()) == 0 { // without a door there is another error
 		return cmp.Or(endpoint, "-"), guessed, nil
 	}
-	return "", false, terminal.Hint(errors.New("the address of no door is known here"), "say where the device finds one: --endpoint HOST or HOST:PORT, best a DNS name with the addresses of all doors")
+	return "", false, terminal.Hint(errors.New("the address of no door is known here"), "say where the device finds one (--endpoint HOST or HOST:PORT), best a DNS name with the addresses of all doors")
 }
 
 // defaultDoorPort is where other nodes have their door, unless told.

@@ -24,7 +24,11 @@ import (
 	"tincan/internal/members"
 	"tincan/internal/node"
 	"tincan/internal/report"
+	"tincan/internal/terminal"
 )
+
+// wgKey stands for keys of WireGuard.
+const wgKey = "q1w2e3r4t5z6u7i8o9p0a1s2d3f4g5h6j7k8l9y0xcU="
 
 // simulated is a node with a network around it that exists only in its answers. They are in the forms of the API.
 type simulated struct {
@@ -176,6 +180,16 @@ func newSimulated(t testing.TB, n int, mode string) *simulated {
 		}
 		f.status.Problems = []control.Problem{{Code: "no-forwarding", Text: "This machine does not forward packets, so what is behind it (192.168.7.0/24) cannot be reached.", Change: "sysctl -w net.ipv4.ip_forward=1"}}
 		f.status.ChangedKeys = []control.KeyChange{{Node: names[3]}}
+		f.status.Exits = &control.Exits{KillSwitch: true, Via: []control.Via{
+			{What: "default", Prefixes: 2, Chosen: names[1], IPv4: true, Exits: []control.Candidate{
+				{Node: names[2], Problem: "it does not answer"},
+				{Node: names[1], Works: true, Known: true, RTT: control.Millis(23 * time.Millisecond)},
+				{Node: names[3], Works: true, Known: true, RTT: control.Millis(9140 * time.Microsecond), Lost: 1},
+			}},
+			{What: "@list.txt", Prefixes: 4711, Exits: []control.Candidate{
+				{Node: names[4], Known: true, Problem: "it has no way out at the moment, or is no exit node (Exit = yes there)"},
+			}},
+		}}
 	}
 	f.members = members.View{Mode: mode, Node: names[0]}
 	if mode == "signed" {
@@ -212,6 +226,12 @@ func newSimulated(t testing.TB, n int, mode string) *simulated {
 			f.members.Pending = []members.Member{{Name: "tablet", Fingerprint: finger(700), Subnets: []string{"10.42.9.9/32"}, By: string(names[1]), Since: ago(4 * time.Minute)}}
 			week := now.Add(5 * 24 * time.Hour)
 			f.members.Invitations = []members.Invitation{{Fingerprint: finger(800), Name: "sensor*", By: string(names[0]), Uses: 10, Used: 3, Groups: []string{"sensors"}, Ends: &week}}
+			f.members.Members[0].Capabilities, f.members.Members[1].Capabilities = []string{"door"}, []string{"door", "exit"}
+			f.members.Devices, f.members.DoorKey = []members.Device{
+				{Name: "phone", Key: wgKey, Fingerprint: finger(900), Addresses: []string{"10.42.7.1"}, Groups: []string{"phones"}, By: string(names[0]), Door: names[0], Handshake: ago(80 * time.Second), Endpoint: "198.51.100.77:41234", Received: 7_300_000, Sent: 81_000_000},
+				{Name: "office", Key: wgKey, Fingerprint: finger(901), Addresses: []string{"10.42.7.2", "fd42::7:2"}, By: string(names[0]), Door: names[1]},
+				{Name: "camera", Key: wgKey, Fingerprint: finger(902), Addresses: []string{"10.42.7.3"}, Groups: []string{"sensors"}, By: string(names[0])},
+			}, wgKey
 			f.members.Removed = []members.Removed{{Name: "oldphone", Fingerprint: finger(801), By: string(names[0]), Reason: "lost on the train"}}
 		}
 	}
@@ -378,6 +398,25 @@ func (f *simulated) handler() http.Handler {
 			}
 		}
 		return api.Done{Done: r.PathValue("name") + " is removed"}
+	})
+	answer("GET /v1/devices", func(*http.Request) any { return report.NewDevices(f.members) })
+	answer("POST /v1/devices", func(r *http.Request) any {
+		var n api.NewDevice
+		_ = json.NewDecoder(r.Body).Decode(&n)
+		config := "[Interface]\nPrivateKey = " + wgKey + "\nAddress = 10.42.7.9, fd42::7:9\nMTU = 1380\n\n[Peer]\nPublicKey = " + wgKey + "\nEndpoint = " + n.Endpoint + ":51820\nAllowedIPs = 10.42.0.0/16, fd42::/64\nPersistentKeepalive = 25\n"
+		rows, err := terminal.QRModules(config)
+		if err != nil {
+			panic(err)
+		}
+		f.members.Devices = append(f.members.Devices, members.Device{Name: node.Name(n.Name), Key: wgKey, Fingerprint: "AAAA-BBBB", Addresses: []string{"10.42.7.9"}, Groups: n.Groups, By: "alice"})
+		return api.MadeDevice{AddedDevice: report.AddedDevice{Name: node.Name(n.Name), Key: wgKey, DoorKey: wgKey, Addresses: []string{"10.42.7.9"}, Endpoint: n.Endpoint, Config: config}, QR: rows, Notes: []string{}}
+	})
+	answer("DELETE /v1/devices/{name}", func(r *http.Request) any {
+		f.members.Devices = slices.DeleteFunc(slices.Clone(f.members.Devices), func(d members.Device) bool { return string(d.Name) == r.PathValue("name") })
+		return api.Done{Done: r.PathValue("name") + " is removed"}
+	})
+	answer("POST /v1/doors/rekey", func(*http.Request) any {
+		return api.Rekeyed{DoorKey: "new" + wgKey[3:], Devices: len(f.members.Devices)}
 	})
 	mux.HandleFunc("GET /v1/events", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")

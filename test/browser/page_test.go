@@ -241,6 +241,13 @@ func TestWhoMayOnlyLookIsOfferedNothingElse(t *testing.T) {
 				t.Errorf("a %v is offered %q", role, word)
 			}
 		}
+		b.visit("devices")
+		b.says(map[api.Role]string{api.Reader: "The members of the network see its devices", api.Member: "office"}[role])
+		for _, word := range []string{"Add a device", "Remove", "New key for the doors"} {
+			if eval[bool](b, fmt.Sprintf(`[...document.querySelectorAll('button')].some(b => b.checkVisibility() && b.textContent === %q)`, word)) {
+				t.Errorf("a %v is offered %q", role, word)
+			}
+		}
 		b.visit("node")
 		b.says("Running for")
 		if eval[bool](b, `document.querySelector('.log').checkVisibility()`) {
@@ -258,6 +265,82 @@ func TestOpenNetworks(t *testing.T) {
 	eval[bool](b, `(document.querySelector('[aria-label="Remove bob"]').click(), true)`)
 	b.says("on this machine only")
 	b.shoot("open-members")
+	b.click("dialog button", "Cancel")
+	b.visit("devices")
+	b.says("Only signed networks have devices")
+	b.clean()
+}
+
+func TestADeviceIsAddedAndRemoved(t *testing.T) {
+	f := newSimulated(t, 5, "signed")
+	b := open(t, f, wide, high)
+	b.visit("devices")
+	b.says("shook hands")
+	b.says("not heard from")
+	b.shoot("devices")
+	b.click("button", "Add a device")
+	b.says("It is shown once")
+	b.do(chromedp.SendKeys(`dialog input[name=name]`, "tablet"), chromedp.SendKeys(`dialog input[name=groups]`, "phones"), chromedp.SendKeys(`dialog input[name=endpoint]`, "vpn.example.org"))
+	b.shoot("device-add")
+	b.click("dialog button", "Make the configuration")
+	b.says("This contains the private key")
+	b.says("Endpoint = vpn.example.org:51820")
+	if shown := eval[bool](b, `(() => { const r = document.querySelector('svg.qr').getBoundingClientRect(); return r.width > 300 && r.height === r.width; })()`); !shown {
+		t.Error("the QR code is too small for a camera")
+	}
+	b.shoot("device-added")
+	b.do(chromedp.KeyEvent("\x1b")) // a slip must not lose what is shown once
+	b.says("This contains the private key")
+	b.click("dialog button", "Done")
+	b.until(`!document.querySelector('dialog') && !document.body.innerText.includes('PrivateKey') && !!document.querySelector('[aria-label="Remove the device tablet"]')`)
+
+	eval[bool](b, `(document.querySelector('[aria-label="Remove the device tablet"]').click(), true)`)
+	b.says("its key is refused for ever")
+	b.do(chromedp.SendKeys(`dialog input[name=reason]`, "lost"))
+	b.click("dialog button", "Remove tablet")
+	b.until(`!document.querySelector('[aria-label="Remove the device tablet"]')`)
+
+	b.click("button", "New key for the doors")
+	b.says("All 3 devices are shut out")
+	b.shoot("doors-rekey")
+	b.click("dialog button", "Give them another key")
+	b.says("PublicKey = new")
+	b.click("dialog button", "Done")
+	want := []string{"POST /v1/devices", "DELETE /v1/devices/tablet?reason=lost", "POST /v1/doors/rekey"}
+	if got := f.done(); !slices.Equal(got, want) {
+		t.Errorf("asked the node: %v, want %v", got, want)
+	}
+	b.clean()
+}
+
+func TestANetworkWithoutADoorSaysHowToGetOne(t *testing.T) {
+	b := open(t, newSimulated(t, 2, "signed"), wide, high)
+	b.visit("devices")
+	b.says("tincan -n home admit NODE --door")
+	if eval[bool](b, `[...document.querySelectorAll('button')].some(b => b.checkVisibility() && b.textContent === 'Add a device')`) {
+		t.Error("a device can be added without a door")
+	}
+	b.shoot("devices-no-door")
+	b.clean()
+}
+
+func TestExitNodesAreShown(t *testing.T) {
+	f := newSimulated(t, 12, "signed")
+	b := open(t, f, wide, high)
+	b.visit("node")
+	for _, text := range []string{"kill switch", "in use, answers in 23 ms", "works, answers in 9.1 ms, one probe lost since", "carol: it does not answer", "nothing: refused", "4711 prefixes", "Exit = yes there"} {
+		b.says(text)
+	}
+	eval[bool](b, `(scrollTo(0, 600), true)`)
+	b.shoot("exit-nodes")
+	if bad := eval[string](b, `document.body.innerText`); strings.Contains(bad, "null") || strings.Contains(bad, "undefined") {
+		t.Errorf("the page says: %s", bad)
+	}
+	f.change(func() {
+		f.status.Exits = &control.Exits{Node: &control.ExitNode{}}
+	})
+	b.says("No other node can leave by this one")
+	b.says("Members that may be exit nodes: bob")
 	b.clean()
 }
 
@@ -300,7 +383,7 @@ func TestDarkAndLight(t *testing.T) {
 	}
 	b.dark(false)
 	b.until("!" + bright)
-	for _, view := range []string{"members", "node"} {
+	for _, view := range []string{"members", "devices", "node"} {
 		b.visit(view)
 		b.shoot(view + "-dark")
 	}
@@ -310,7 +393,7 @@ func TestDarkAndLight(t *testing.T) {
 func TestOnAPhone(t *testing.T) {
 	f := newSimulated(t, 12, "signed")
 	b := open(t, f, phoneWide, phoneHigh)
-	for _, view := range []string{"mesh", "members", "node"} {
+	for _, view := range []string{"mesh", "members", "devices", "node"} {
 		b.visit(view)
 		b.until(`document.querySelector('main section:not([hidden])').textContent.length > 50`)
 		if w := eval[int](b, `document.documentElement.scrollWidth`); w > phoneWide {
@@ -328,6 +411,18 @@ func TestOnAPhone(t *testing.T) {
 	eval[bool](b, `(document.querySelector('.map [data-node="carol"]').dispatchEvent(new MouseEvent('click', {bubbles: true})), true)`)
 	b.says("Paths from carol")
 	b.shoot("phone-details")
+	b.visit("node")
+	eval[bool](b, `([...document.querySelectorAll('h2')].find(e => e.textContent === 'Exit nodes').scrollIntoView(), true)`)
+	b.shoot("phone-exit-nodes")
+	b.visit("devices")
+	b.click("button", "Add a device")
+	b.do(chromedp.SendKeys(`dialog input[name=name]`, "tablet"), chromedp.SendKeys(`dialog input[name=endpoint]`, "vpn.example.org"))
+	b.click("dialog button", "Make the configuration")
+	b.says("This contains the private key")
+	if w := eval[int](b, `document.querySelector('dialog').scrollWidth`); w > phoneWide {
+		t.Errorf("what is shown of a device is %d pixels wide, and the screen %d", w, phoneWide)
+	}
+	b.shoot("phone-device")
 	b.clean()
 }
 
@@ -376,7 +471,7 @@ func TestByKeyboardAlone(t *testing.T) {
 // A screen reader says what everything is that can be used.
 func TestEverythingHasAName(t *testing.T) {
 	b := open(t, newSimulated(t, 12, "signed"), wide, high)
-	for _, view := range []string{"mesh", "members", "node"} {
+	for _, view := range []string{"mesh", "members", "devices", "node"} {
 		b.visit(view)
 		b.until(`document.querySelector('main section:not([hidden])').textContent.length > 50`)
 		tree := call(b, accessibility.GetFullAXTree, accessibility.GetFullAXTreeParams{})

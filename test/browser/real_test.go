@@ -162,6 +162,21 @@ func TestARealNetwork(t *testing.T) {
 	dave := at("dave")
 	dave.run("join", strings.Fields(eval[string](b, `document.querySelector('code.invitation').textContent`))[2])
 	b.click("dialog button", "Done")
+
+	alice.run("admit", "alice", "--door")
+	b.visit("devices")
+	b.click("button", "Add a device")
+	b.do(chromedp.SendKeys(`dialog input[name=name]`, "phone"), chromedp.SendKeys(`dialog input[name=endpoint]`, "vpn.example.org"))
+	b.click("dialog button", "Make the configuration")
+	b.says("PrivateKey = ")
+	if list := alice.run("device", "list"); !strings.Contains(list, "phone") {
+		t.Errorf("the devices:\n%s", list)
+	}
+	b.click("dialog button", "Done")
+	b.until(`!!document.querySelector('[aria-label="Remove the device phone"]')`)
+	eval[bool](b, `(document.querySelector('[aria-label="Remove the device phone"]').click(), true)`)
+	b.click("dialog button", "Remove phone")
+	b.until(`!document.querySelector('[aria-label="Remove the device phone"]')`)
 	b.visit("node")
 	b.says("dummy")
 	b.shoot("real-node")

@@ -106,16 +106,7 @@ func (f deviceFlags) device(args []string) (d command.NewDevice, err error) {
 }
 
 func (f deviceFlags) add(e *env.Env, n *ownership.Network, d command.NewDevice) error {
-	old := n.Roster.State().Device(d.Name)
-	if old != nil && (d.Key == nil || *d.Key != old.Key) {
-		return terminal.Hint(fmt.Errorf("adding the device %s: there is one of that name (%s)", d.Name, roster.Fingerprint(old.Key)),
-			"another key: %[1]s device remove %[2]s, then add it again; other groups or addresses: give its key: --key %[3]s", e.Self(), d.Name, old.Key)
-	}
-	if old != nil && d.Addrs == nil {
-		for _, s := range old.Subnets {
-			d.Addrs = append(d.Addrs, s.Prefix().Addr())
-		}
-	}
+	d.Command = e.Self()
 	_ = e.Ask(func(c *control.Client) error {
 		list, err := c.Subnets("")
 		for _, s := range list {

@@ -1,8 +1,9 @@
-// The page of a tincan node: it asks the node, follows its events, and shows one of three views.
+// The page of a tincan node: it asks the node, follows its events, and shows one of four views.
 import { icon, toast } from './dom.js';
 import { ask, meshOf, Refusal } from './store.js';
 import { MeshView } from './mesh.js';
 import { MembersView } from './members.js';
+import { DevicesView } from './devices.js';
 import { NodeView } from './node.js';
 import { History } from './history.js';
 
@@ -11,8 +12,9 @@ const kinds = ['started', 'stopping', 'node-up', 'node-down', 'path-changed', 'e
 
 class App {
   constructor() {
-    this.views = { mesh: new MeshView(this), members: new MembersView(this), node: new NodeView(this) };
+    this.views = { mesh: new MeshView(this), members: new MembersView(this), devices: new DevicesView(this), node: new NodeView(this) };
     this.members = null; // as the node has told
+    this.devices = null; // the same
     this.mesh = null; // the same
     this.history = new History();
     this.timers = {};
@@ -43,7 +45,7 @@ class App {
   }
 
   title() {
-    const words = { mesh: 'Mesh', members: 'Members', node: 'This node' }, net = this.caller?.network || this.caller?.node;
+    const words = { mesh: 'Mesh', members: 'Members', devices: 'Devices', node: 'This node' }, net = this.caller?.network || this.caller?.node;
     document.title = `${words[this.view]}${net ? ` · ${net}` : ''} · tincan`;
   }
 
@@ -94,7 +96,7 @@ class App {
   }
 
   async refresh() {
-    await Promise.all([this.refreshStatus(), this.refreshMesh(), this.refreshMembers(), this.refreshHistory()]);
+    await Promise.all([this.refreshStatus(), this.refreshMesh(), this.refreshMembers(), this.refreshDevices(), this.refreshHistory()]);
   }
 
   // keep runs one request of a kind at a time, and again after a while.
@@ -144,11 +146,34 @@ class App {
     return this.keep('members', () => 60000, async () => {
       this.members = await ask('/v1/members');
       this.showCounts();
-      if (this.view === 'members') this.views.members.render();
+      if (this.view === 'members' || this.view === 'devices') this.views[this.view].render();
+    });
+  }
+
+  // refreshDevices asks only while they are looked at: nothing tells of them.
+  refreshDevices() {
+    if (!this.may('member')) return Promise.resolve();
+    return this.keep('devices', () => 5000, async () => {
+      if (this.view !== 'devices') return;
+      this.devices = await ask('/v1/devices');
+      this.views.devices.render();
     });
   }
 
   nodeView(name) { return this.byName?.get(name) ?? null; }
+
+  // up tells whether a node can be reached; this one can.
+  up(name) { return name === this.status?.self.name || Boolean(this.nodeView(name)?.reachable); }
+
+  // can tells whether this page may change the network, and else why not.
+  can() {
+    const c = this.caller;
+    if (!c || !this.may('owner')) return { yes: false, why: c?.role === 'member' ? 'You are looking as a member. Owners act: on a machine that has an owner’s key, with tincan ui.' : '' };
+    if (c.mode === 'open') return { yes: true, why: '' };
+    if (c.owner_key === 'missing') return { yes: false, why: 'The key of an owner is not on this machine, so nothing can be signed here. Use tincan ui on the owner’s machine.' };
+    if (c.owner_key === 'unreadable') return { yes: false, why: 'The node’s process may not read the owner’s key (option -U or Sandbox). On that machine the commands can: tincan invite, approve, remove, device.' };
+    return { yes: true, why: '' };
+  }
 
   // warnings are what is wrong with this node, with what would help.
   warnings() {

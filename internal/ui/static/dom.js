@@ -126,8 +126,9 @@ export async function copy(text, what) {
   }
 }
 
-// dialog shows a question. act is called when its main button is pressed; what it throws is shown, and the dialog stays.
-export function dialog({ title, body, action, danger, act, cancel = 'Cancel' }) {
+// dialog shows a question. act is called when its main button is pressed; what it throws is shown, and the dialog stays. careful: Esc does
+// not close it.
+export function dialog({ title, body, action, danger, act, careful, cancel = 'Cancel' }) {
   const problem = h('p', { class: 'problem', role: 'alert', hidden: true });
   const main = action && h('button', { type: 'submit', class: danger ? 'danger' : 'primary' }, action);
   const close = h('button', { type: 'button', click: () => d.close() }, cancel);
@@ -145,11 +146,52 @@ export function dialog({ title, body, action, danger, act, cancel = 'Cancel' }) 
     }
     main.disabled = false;
   } }, h('h2', { id: 'dialog-title' }, title), body, problem, h('div', { class: 'row' }, close, main));
-  const d = h('dialog', { 'aria-labelledby': 'dialog-title', close: () => d.remove() }, form);
+  const d = h('dialog', { 'aria-labelledby': 'dialog-title', close: () => d.remove(), cancel: e => { if (careful) e.preventDefault(); } }, form);
   document.body.append(d);
   d.showModal();
-  (danger ? close : form.querySelector('input, select') ?? main ?? close).focus();
+  (danger ? close : form.querySelector('input, select') ?? main ?? close).focus({ preventScroll: true });
+  d.scrollTop = 0;
   return d;
+}
+
+// table is a table that becomes cards on a small screen. Each row has a cell for each title, a list of what is in it, and at its
+// end what can be done.
+export function table(titles, rows) {
+  return h('div', { class: 'scroll-x' }, h('table', { class: 'cards' }, head(...titles, ...(rows.some(r => r.length > titles.length) ? [acts()] : [])), h('tbody', {}, ...rows.map(cells => h('tr', {}, ...cells.map((cell, i) => {
+    if (i === titles.length) return h('td', { class: 'end' }, cell || null);
+    const label = i === 0 ? null : titles[i];
+    return cell.filter(Boolean).length ? h('td', { 'data-label': label }, ...cell) : h('td', { 'data-label': label, class: 'blank' }, h('span', { class: 'muted' }, '–'));
+  }))))));
+}
+
+// head is the top of a table.
+export function head(...titles) { return h('thead', {}, h('tr', {}, ...titles.map(t => h('th', { scope: 'col' }, t)))); }
+
+// acts is the title of a column of what can be done.
+export function acts() { return h('span', { class: 'visually-hidden' }, 'Actions'); }
+
+// field is a line of text that is asked for.
+export function field(name, label, attrs, hint) {
+  return h('label', { class: 'field' }, h('span', {}, label), h('input', { name, autocomplete: 'off', spellcheck: 'false', autocapitalize: 'off', ...attrs }), hint && h('small', {}, hint));
+}
+
+// words are those of a text, between spaces and commas.
+export function words(text) { return String(text ?? '').split(/[\s,]+/).filter(Boolean); }
+
+// qr draws the rows of a code, which the node has made.
+export function qr(rows, label) {
+  if (!rows?.length) return null;
+  const n = rows.length;
+  let d = '';
+  rows.forEach((row, y) => {
+    for (let x = 0; x < n; x++) if (row[x] === '1') {
+      let w = 1;
+      while (row[x + w] === '1') w++;
+      d += `M${x} ${y}h${w}v1h-${w}z`;
+      x += w;
+    }
+  });
+  return s('svg', { class: `qr${n > 57 ? ' dense' : ''}`, viewBox: `-4 -4 ${n + 8} ${n + 8}`, role: 'img', 'aria-label': label, 'shape-rendering': 'crispEdges' }, s('path', { d, fill: '#000' }));
 }
 
 // linePath is a line over time as an SVG path in a box of w × h; null breaks it.

@@ -1,5 +1,5 @@
 // The view of the members: who belongs to the network, and what an owner decides about.
-import { h, s, terms, ago, until, dialog, copy, toast } from './dom.js';
+import { h, terms, ago, until, dialog, copy, toast, acts, head, field, qr, words } from './dom.js';
 import { ask } from './store.js';
 
 export class MembersView {
@@ -18,19 +18,9 @@ export class MembersView {
       h('section', { class: 'card' }, h('header', {}, this.title, this.filter, this.add), this.list), this.open, this.gone));
   }
 
-  // can tells whether this page may change the network, and else why not.
-  can() {
-    const c = this.app.caller;
-    if (!c || !this.app.may('owner')) return { yes: false, why: c?.role === 'member' ? 'You are looking as a member. Owners act: on a machine that has an owner’s key, with tincan ui.' : '' };
-    if (c.mode === 'open') return { yes: true, why: '' };
-    if (c.owner_key === 'missing') return { yes: false, why: 'The key of an owner is not on this machine, so nothing can be signed here. Use tincan ui on the owner’s machine.' };
-    if (c.owner_key === 'unreadable') return { yes: false, why: 'The node’s process may not read the owner’s key (option -U or Sandbox). On that machine the commands can: tincan invite, approve, remove.' };
-    return { yes: true, why: '' };
-  }
-
   render() {
     if (this.el.hidden || !this.app.status) return;
-    const view = this.app.members, may = this.can(), open = !view || view.mode === 'open' || !view.members;
+    const view = this.app.members, may = this.app.can(), open = !view || view.mode === 'open' || !view.members;
     this.add.hidden = !may.yes && !this.invitesAlone();
     this.note.hidden = !may.why && !(open && this.app.caller);
     this.note.replaceChildren(open
@@ -66,7 +56,7 @@ export class MembersView {
     const self = this.app.status.self.name;
     const label = (text, ...c) => c.flat().filter(x => x !== null && x !== '').length ? h('td', { 'data-label': text }, ...c) : h('td', { 'data-label': text, class: 'blank' }, h('span', { class: 'muted' }, '–'));
     return h('div', { class: 'scroll-x' }, h('table', { class: 'cards' },
-      head('Name', 'Last seen', 'Addresses', ...(open ? [] : ['Groups', 'Admitted by']), 'Program'),
+      head('Name', 'Last seen', 'Addresses', ...(open ? [] : ['Groups', 'Admitted by']), 'Program', acts()),
       h('tbody', {}, ...list.map(m => {
         const n = m.node, up = m.name === self || (n ? n.reachable : m.reachable);
         const seen = m.name === self ? 'this node' : up ? 'now' : m.last_seen ? ago(m.last_seen) : n?.since ? ago(n.since) : 'never';
@@ -103,7 +93,7 @@ export class MembersView {
     this.open.hidden = list.length === 0;
     if (list.length === 0) return;
     this.open.replaceChildren(h('header', {}, h('h2', {}, 'Open invitations ', h('span', { class: 'muted' }, String(list.length)))),
-      h('div', { class: 'scroll-x' }, h('table', { class: 'cards' }, head('For', 'Used', 'Ends', 'Groups', 'By'),
+      h('div', { class: 'scroll-x' }, h('table', { class: 'cards' }, head('For', 'Used', 'Ends', 'Groups', 'By', acts()),
         h('tbody', {}, ...list.map(i => h('tr', {},
           h('td', {}, h('span', { class: 'name' }, i.name || 'any name'), i.approval && [' ', h('span', { class: 'tag' }, 'with approval')], h('code', { class: 'sub' }, i.fingerprint)),
           h('td', { 'data-label': 'Used' }, `${i.used} of ${i.uses}`), h('td', { 'data-label': 'Ends' }, i.ends ? until(i.ends) : 'never'),
@@ -122,18 +112,17 @@ export class MembersView {
 
   invite() {
     const signed = this.app.caller?.mode !== 'open';
-    const input = (name, label, attrs, hint) => h('label', { class: 'field' }, h('span', {}, label), h('input', { name, autocomplete: 'off', spellcheck: 'false', autocapitalize: 'off', ...attrs }), hint && h('small', {}, hint));
     const lifetimes = [[86400, 'a day'], [604800, 'a week'], [2592000, '30 days']];
     dialog({
       title: 'Invite a node', action: 'Make the invitation',
       body: h('div', {}, h('p', { class: 'muted' }, 'You get a link and a QR code. Whoever has it can join in your name, so pass it on like a password.'),
-        input('name', 'Name of the new node', { required: true, pattern: signed ? '[A-Za-z0-9_]+\\*?' : '[A-Za-z0-9_]+', maxlength: 63, placeholder: 'laptop' }, signed ? 'Letters, digits and _. With * at its end each newcomer gets a number.' : 'Letters, digits and _.'),
-        signed && input('groups', 'Groups', { placeholder: 'phones, guests' }, 'For the access policy; may be empty.'),
-        signed && input('uses', 'How many may join with it', { type: 'number', min: 1, max: 10000, value: 1 }),
+        field('name', 'Name of the new node', { required: true, pattern: signed ? '[A-Za-z0-9_]+\\*?' : '[A-Za-z0-9_]+', maxlength: 63, placeholder: 'laptop' }, signed ? 'Letters, digits and _. With * at its end each newcomer gets a number.' : 'Letters, digits and _.'),
+        signed && field('groups', 'Groups', { placeholder: 'phones, guests' }, 'For the access policy; may be empty.'),
+        signed && field('uses', 'How many may join with it', { type: 'number', min: 1, max: 10000, value: 1 }),
         h('label', { class: 'field' }, h('span', {}, 'Valid for'), h('select', { name: 'life' }, ...lifetimes.map(([v, t]) => h('option', { value: v, selected: v === 604800 }, t)))),
         signed && h('label', { class: 'small' }, h('input', { type: 'checkbox', name: 'approval' }), ' An owner approves each newcomer before it is let in')),
       act: async form => {
-        const f = new FormData(form), groups = String(f.get('groups') ?? '').split(/[\s,]+/).filter(Boolean);
+        const f = new FormData(form), groups = words(f.get('groups'));
         const made = await ask('/v1/invitations', {
           name: f.get('name').trim(), lifetime_seconds: Number(f.get('life')), ...(groups.length ? { groups } : {}), ...(signed ? { uses: Number(f.get('uses')) || 1, approval: f.get('approval') === 'on' } : {}),
         });
@@ -146,7 +135,7 @@ export class MembersView {
   showInvitation(made) {
     dialog({
       title: `Invitation for ${made.node}`, cancel: 'Done',
-      body: h('div', {}, qr(made.qr), h('p', {}, 'On the new machine:'), h('div', { class: 'copy' }, h('code', { class: 'invitation' }, `tincan join ${made.url}`),
+      body: h('div', {}, qr(made.qr, 'QR code of the invitation'), h('p', {}, 'On the new machine:'), h('div', { class: 'copy' }, h('code', { class: 'invitation' }, `tincan join ${made.url}`),
         h('button', { type: 'button', click: () => copy(`tincan join ${made.url}`, 'Command') }, 'Copy')),
         h('p', { class: 'small muted hint' }, [made.addresses?.length ? `It will have the address ${made.addresses.join(', ')}.` : '', made.expires ? `Valid until ${new Date(made.expires).toLocaleString('en-GB', { dateStyle: 'medium', timeStyle: 'short' })}.` : '', 'This is shown only now.'].filter(Boolean).join(' ')),
         ...(made.notes ?? []).map(n => h('p', { class: 'note' }, n))),
@@ -187,25 +176,4 @@ export class MembersView {
     toast(answer?.done ?? 'Done');
     this.app.refreshMembers();
   }
-}
-
-// head is the top of a table whose last column is what can be done.
-function head(...titles) {
-  return h('thead', {}, h('tr', {}, ...[...titles, h('span', { class: 'visually-hidden' }, 'Actions')].map(t => h('th', { scope: 'col' }, t))));
-}
-
-// qr draws the rows of a code, which the node has made.
-function qr(rows) {
-  if (!rows?.length) return null;
-  const n = rows.length;
-  let d = '';
-  rows.forEach((row, y) => {
-    for (let x = 0; x < n; x++) if (row[x] === '1') {
-      let w = 1;
-      while (row[x + w] === '1') w++;
-      d += `M${x} ${y}h${w}v1h-${w}z`;
-      x += w;
-    }
-  });
-  return s('svg', { class: 'qr', viewBox: `-4 -4 ${n + 8} ${n + 8}`, role: 'img', 'aria-label': 'QR code of the invitation', 'shape-rendering': 'crispEdges' }, s('path', { d, fill: '#000' }));
 }

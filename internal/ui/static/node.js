@@ -1,5 +1,6 @@
 // The view of this node: what it carries, what it drops and why, what is wrong with it, and its log.
 import { h, s, terms, bytes, rate, number, ago, since, linePath, copy } from './dom.js';
+import { renderExits } from './exits.js';
 import { ask } from './store.js';
 
 const samples = 90; // of traffic, two seconds each
@@ -20,19 +21,21 @@ export class NodeView {
     this.drops = h('div', {});
     this.warnings = h('ul', { class: 'warnings' });
     this.net = h('div', {});
+    this.exits = h('div', {});
     this.check = h('button', { type: 'button', class: 'small', click: () => this.checkNet() }, 'Check now');
     this.lines = h('div', { class: 'log mono', tabindex: 0, role: 'log', 'aria-label': 'Log' });
     this.only = h('select', { 'aria-label': 'What to show of the log', change: () => this.filterLog() }, h('option', { value: 'all' }, 'everything'), h('option', { value: 'warning' }, 'warnings and errors'));
     this.pause = h('button', { type: 'button', class: 'small', 'aria-pressed': 'false', click: () => this.pauseLog() }, 'Pause');
     const card = (cls, title, ...rest) => h('section', { class: `card ${cls}` }, h('header', {}, h('h2', {}, title), ...(rest[0] instanceof Array ? rest.shift() : [])), ...rest);
     this.logCard = card('span-12', 'Log', [this.only, this.pause], this.lines);
+    this.exitCard = card('span-12', 'Exit nodes', this.exits);
     this.netCard = card('span-5', 'Connectivity', [this.check], h('div', { class: 'body' }, this.net));
     this.el.append(h('div', { class: 'grid' },
       card('span-8', 'Traffic', [this.top],
         h('div', { class: 'rate' }, h('div', {}, h('span', {}, h('i', {}), 'in'), this.inNow), h('div', {}, h('span', {}, h('i', { class: 'out' }), 'out'), this.outNow)),
         h('div', { class: 'body' }, s('svg', { class: 'graph', viewBox: '0 0 900 150', preserveAspectRatio: 'none', role: 'img', 'aria-label': 'Traffic of the last three minutes' }, s('path', { d: 'M0 148H900', stroke: 'var(--line)', 'vector-effect': 'non-scaling-stroke' }), this.inArea, this.inPath, this.outPath))),
       card('span-4', 'This node', h('div', { class: 'body' }, this.facts)),
-      card('span-7', 'Warnings', h('div', { class: 'body' }, this.warnings)), this.netCard,
+      card('span-7', 'Warnings', h('div', { class: 'body' }, this.warnings)), this.netCard, this.exitCard,
       card('span-12', 'Dropped packets', this.drops), this.logCard));
   }
 
@@ -65,6 +68,7 @@ export class NodeView {
     this.facts.replaceChildren(...terms(facts));
     this.renderWarnings(this.app.warnings());
     this.renderDrops(st);
+    this.exitCard.hidden = !renderExits(this.exits, this.app);
     this.netCard.hidden = this.app.role === 'reader';
     this.logCard.hidden = !this.app.may('admin');
     if (!this.app.net && !this.asked && this.app.role !== 'reader') { this.asked = true; this.checkNet(); }
