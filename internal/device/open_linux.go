@@ -41,27 +41,30 @@ func OpenTUN(name string, opts Options) (Device, error) {
 	if path == "" {
 		path = defaultPath
 	}
-	if len(name) > unix.IFNAMSIZ-1 {
-		name = name[:unix.IFNAMSIZ-1]
-	}
-	fd, err := unix.Open(path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	fd, name, err := open(name, path, opts.TAP)
 	if err != nil {
-		return nil, openFailed(name, path, err)
+		return nil, err
 	}
-	t, err := attach(fd, name, path, opts)
+	t, err := negotiate(fd, name, path, opts)
 	if err != nil {
 		return nil, attachFailed(fd, name, path, opts.TAP, err)
 	}
 	return t, nil
 }
 
-// attach turns fd into the interface. It leaves fd open if it fails.
-func attach(fd int, name, path string, opts Options) (*tun, error) {
-	name, err := create(fd, name, opts.TAP)
-	if err != nil {
-		return nil, err
+// open opens the device file and gives it the interface name, as [OpenTUN] does. actual is the name that the interface has got.
+func open(name, path string, tap bool) (fd int, actual string, err error) {
+	if len(name) > unix.IFNAMSIZ-1 {
+		name = name[:unix.IFNAMSIZ-1]
 	}
-	return negotiate(fd, name, path, opts)
+	fd, err = unix.Open(path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, "", openFailed(name, path, err)
+	}
+	if actual, err = create(fd, name, tap); err != nil {
+		return -1, "", attachFailed(fd, name, path, tap, err)
+	}
+	return fd, actual, nil
 }
 
 // create gives fd the interface of that name, and returns the name that it has got.
@@ -123,16 +126,7 @@ func negotiate(fd int, name, path string, opts Options) (*tun, error) {
 // MakeTUN makes a tun interface in the network namespace of the calling thread, for another process: the descriptor is to be sent
 // there, and given to [TakeTUN]. The caller owns it. name is as for [OpenTUN]; actual is the name that the interface has got. The
 // error is an [*OpenError].
-func MakeTUN(name string) (fd int, actual string, err error) {
-	fd, err = unix.Open(defaultPath, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return -1, "", openFailed(name, defaultPath, err)
-	}
-	if actual, err = create(fd, name, false); err != nil {
-		return -1, "", attachFailed(fd, name, defaultPath, false, err)
-	}
-	return fd, actual, nil
-}
+func MakeTUN(name string) (fd int, actual string, err error) { return open(name, defaultPath, false) }
 
 // TakeTUN is the other half of [MakeTUN]. It can do all that a device of [OpenTUN] can. The descriptor belongs to it, also when it fails.
 func TakeTUN(fd int, name string) (Device, error) {

@@ -40,6 +40,20 @@ func upTUN(t testing.TB, opts Options) Device {
 	return d
 }
 
+// A name that is too long for the kernel is cut off, as tinc does, for whichever process the interface is.
+func TestLongNamesAreCutOff(t *testing.T) {
+	inNamespace(t, func() {
+		fd, name, err := MakeTUN("name-of-a-network")
+		must(t, err)
+		d, err := TakeTUN(fd, name)
+		must(t, err)
+		defer d.Close()
+		if name != "name-of-a-netwo" || d.Name() != name {
+			t.Errorf("the interface is %q, the device %q", name, d.Name())
+		}
+	})
+}
+
 // transport returns the protocol of an IP packet and where its transport header starts.
 func transport(p []byte) (proto byte, start int) {
 	if p[0]>>4 == 4 {
