@@ -13,7 +13,6 @@ import (
 
 	"tincan/internal/control"
 	"tincan/internal/daemon"
-	"tincan/internal/device"
 	"tincan/internal/mesh"
 	"tincan/internal/proxyserver"
 	"tincan/internal/userns"
@@ -90,22 +89,8 @@ func Proxy(ctx context.Context, o Options, p ProxyOptions) error {
 		in[i] = list[0]
 	}
 
-	var space *userns.Namespace
-	defer func() {
-		if space != nil {
-			space.Close()
-		}
-	}()
-	r, err := start(ctx, o, func(a daemon.Attachment) (device.Device, error) {
-		var err error
-		space, err = userns.Start(userns.Config{Interface: a.Interface, Addresses: a.Addresses}, nil, nil, nil)
-		if err != nil {
-			return nil, err
-		}
-		packets, streams := space.Queries() // nobody is there who could ask
-		packets.Close()
-		streams.Close()
-		return space.Device(), nil
+	r, err := start(ctx, o, func(a daemon.Attachment) (*userns.Namespace, error) {
+		return userns.Start(userns.Config{Interface: a.Interface, Addresses: a.Addresses}, nil, nil, nil)
 	})
 	if err != nil {
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
@@ -113,6 +98,11 @@ func Proxy(ctx context.Context, o Options, p ProxyOptions) error {
 		}
 		return err
 	}
+	space := r.space
+	defer space.Close()
+	packets, streams := space.Queries() // nobody is there who could ask
+	packets.Close()
+	streams.Close()
 	if !o.others(ctx, r) && ctx.Err() == nil {
 		o.noOthers()
 	}

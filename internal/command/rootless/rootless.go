@@ -33,21 +33,30 @@ type Options struct {
 	Wait time.Duration
 }
 
-// running is a node in this process.
+// running is a node in this process, with the namespace that its interface is in. Whoever has started it closes that.
 type running struct {
 	node  *daemon.Daemon
+	space *userns.Namespace
 	stop  context.CancelFunc
 	ended chan error // what daemon.Run has returned
 }
 
-// start runs the node until the context ends or stop is called, with the device that attach makes. It returns when the node works.
-func start(ctx context.Context, o Options, attach func(daemon.Attachment) (device.Device, error)) (*running, error) {
-	r := &running{ended: make(chan error, 1)}
-	ctx, r.stop = context.WithCancel(ctx)
-	ready := make(chan *daemon.Daemon, 1)
+// start runs the node until the context ends or stop is called, in the namespace that enter makes. It returns when the node works.
+func start(ctx context.Context, o Options, enter func(daemon.Attachment) (*userns.Namespace, error)) (*running, error) {
 	overrides, err := o.unprivilegedPort()
 	if err != nil {
 		return nil, err
+	}
+	r := &running{ended: make(chan error, 1)}
+	ctx, r.stop = context.WithCancel(ctx)
+	ready := make(chan *daemon.Daemon, 1)
+	attach := func(a daemon.Attachment) (device.Device, error) {
+		space, err := enter(a)
+		if err != nil {
+			return nil, err
+		}
+		r.space = space
+		return space.Device(), nil
 	}
 	go func() {
 		r.ended <- daemon.Run(ctx, daemon.Options{
@@ -60,6 +69,9 @@ func start(ctx context.Context, o Options, attach func(daemon.Attachment) (devic
 		return r, nil
 	case err := <-r.ended:
 		r.stop()
+		if r.space != nil {
+			r.space.Close()
+		}
 		if err == nil {
 			err = context.Canceled
 		}
@@ -142,19 +154,8 @@ func Exec(ctx context.Context, o Options, command []string, s terminal.Streams) 
 	defer stop()
 	go signals.before(stop)
 
-	var space *userns.Namespace
-	defer func() {
-		if space != nil {
-			space.Close()
-		}
-	}()
-	r, err := start(ctx, o, func(a daemon.Attachment) (device.Device, error) {
-		var err error
-		space, err = userns.Start(userns.Config{Interface: a.Interface, Addresses: a.Addresses, Domain: a.Domain, Command: command}, s.In, s.Out, s.Err)
-		if err != nil {
-			return nil, err
-		}
-		return space.Device(), nil
+	r, err := start(ctx, o, func(a daemon.Attachment) (*userns.Namespace, error) {
+		return userns.Start(userns.Config{Interface: a.Interface, Addresses: a.Addresses, Domain: a.Domain, Command: command}, s.In, s.Out, s.Err)
 	})
 	if err != nil {
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
@@ -162,6 +163,8 @@ func Exec(ctx context.Context, o Options, command []string, s terminal.Streams) 
 		}
 		return 1, err
 	}
+	space := r.space
+	defer space.Close()
 	// The node is there until the program has ended.
 	served, endServing := context.WithCancel(context.Background())
 	serving := make(chan struct{})
