@@ -15,6 +15,7 @@ import (
 	"tincan/internal/daemon"
 	"tincan/internal/mesh"
 	"tincan/internal/proxyserver"
+	"tincan/internal/terminal"
 	"tincan/internal/userns"
 )
 
@@ -43,20 +44,11 @@ func (p *ProxyOptions) Check() error {
 		}
 		a, err := netip.ParseAddr(host)
 		if local := host == "localhost" || err == nil && a.IsLoopback(); !local && p.Login == "" {
-			return &hinted{fmt.Errorf("other machines could use a proxy at %.100s", at), "listen at 127.0.0.1, or have users log in: --password-file FILE"}
+			return terminal.Hint(fmt.Errorf("other machines could use a proxy at %.100s", at), "listen at 127.0.0.1, or have users log in: --password-file FILE")
 		}
 	}
 	return nil
 }
-
-// hinted is an error with advice.
-type hinted struct {
-	error
-	tip string
-}
-
-func (h *hinted) Hint() string  { return h.tip }
-func (h *hinted) Unwrap() error { return h.error }
 
 // Proxy runs a node and serves proxies for its network until ctx ends, or a signal does.
 func Proxy(ctx context.Context, o Options, p ProxyOptions) error {
