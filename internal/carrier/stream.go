@@ -319,10 +319,13 @@ func (s *Stream) keepAlive() {
 	if closed {
 		return
 	}
-	if idle >= pingAfter && s.send(opPing, nil) != nil {
-		return
+	if idle >= pingAfter {
+		if s.send(opPing, nil) != nil {
+			return
+		}
+		idle = 0
 	}
-	s.keep.Reset(max(untilPing()-idle, time.Second))
+	s.keep.Reset(untilPing() - idle)
 }
 
 func (s *Stream) sendClose() error {
