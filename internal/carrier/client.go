@@ -59,15 +59,8 @@ func open(ctx context.Context, conn net.Conn, c config.Carrier, roots *x509.Cert
 	var key [16]byte
 	rand.Read(key[:])
 	text := base64.StdEncoding.EncodeToString(key[:])
-	host := c.Host
-	if strings.Contains(host, ":") {
-		host = "[" + host + "]"
-	}
-	if c.Port != "443" {
-		host += ":" + c.Port
-	}
 	_, err := fmt.Fprintf(t, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: %s\r\nAccept: */*\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n"+
-		"Connection: Upgrade\r\nPragma: no-cache\r\nCache-Control: no-cache\r\nUpgrade: websocket\r\n\r\n", c.Path, host, userAgent, text)
+		"Connection: Upgrade\r\nPragma: no-cache\r\nCache-Control: no-cache\r\nUpgrade: websocket\r\n\r\n", c.Path, c.Authority(), userAgent, text)
 	if err != nil {
 		return nil, err
 	}

@@ -126,14 +126,15 @@ func checkSecret(path string) error {
 }
 
 // Name is what the carrier is called in logs: without its path, which is a secret.
-func (c Carrier) Name() string {
-	if c.Port == carrierPort && !strings.Contains(c.Host, ":") {
-		return "wss://" + c.Host
-	}
+func (c Carrier) Name() string { return "wss://" + c.Authority() }
+
+// Authority is the host and the port as URLs have them: without the port if it is the usual one.
+func (c Carrier) Authority() string {
+	s := net.JoinHostPort(c.Host, c.Port)
 	if c.Port == carrierPort {
-		return "wss://[" + c.Host + "]"
+		return strings.TrimSuffix(s, ":"+carrierPort)
 	}
-	return "wss://" + net.JoinHostPort(c.Host, c.Port)
+	return s
 }
 
 // GoString and String keep the path out of messages.
