@@ -1,7 +1,6 @@
 package carrier
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -97,8 +96,7 @@ func (a *accepted) Close() error {
 
 // ServeHTTP answers one request. Whoever does not know a path cannot tell from the answer that there is one.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	known := s.Knows(r.URL.Path)
-	if !known || !asksForWebSocket(r) {
+	if !s.Knows(r.URL.Path) || !asksForWebSocket(r) {
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		s.Site.ServeHTTP(w, r)
 		return
@@ -113,9 +111,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	conn.SetDeadline(time.Now().Add(headerTime))
-	var b bytes.Buffer
-	b.WriteString("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + accept(r.Header.Get("Sec-WebSocket-Key")) + "\r\n\r\n")
-	if _, err := conn.Write(b.Bytes()); err != nil {
+	answer := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + accept(r.Header.Get("Sec-WebSocket-Key")) + "\r\n\r\n"
+	if _, err := io.WriteString(conn, answer); err != nil {
 		conn.Close()
 		return
 	}
