@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log"
 	"net"
 	"net/http"
@@ -37,7 +38,7 @@ func (s *Server) HTTP(ctx context.Context, l net.Listener) error {
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.Host = r.In.URL.Host // whatever the field Host says
 		},
-		Transport: transport, FlushInterval: -1, ErrorLog: log.New(discard{}, "", 0),
+		Transport: transport, FlushInterval: -1, ErrorLog: log.New(io.Discard, "", 0),
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) { s.httpError(w, r, r.URL.Host, err) },
 	}
 	server := &http.Server{
@@ -54,10 +55,9 @@ func (s *Server) HTTP(ctx context.Context, l net.Listener) error {
 				plain.ServeHTTP(w, r)
 			}
 		}),
-		ReadHeaderTimeout: headTime, IdleTimeout: keepIdle, MaxHeaderBytes: maxHead, ErrorLog: log.New(discard{}, "", 0),
+		ReadHeaderTimeout: headTime, IdleTimeout: keepIdle, MaxHeaderBytes: maxHead,
+		ErrorLog:    log.New(io.Discard, "", 0), // what net/http says of clients that break off
 		BaseContext: func(net.Listener) context.Context { return ctx },
-		// Only HTTP/1: with the second version proxies are another protocol.
-		TLSNextProto: nil,
 	}
 	defer server.Close()
 	defer context.AfterFunc(ctx, func() { server.Close() })()
@@ -67,11 +67,6 @@ func (s *Server) HTTP(ctx context.Context, l net.Listener) error {
 	}
 	return err
 }
-
-// discard takes what net/http says of clients that break off.
-type discard struct{}
-
-func (discard) Write(b []byte) (int, error) { return len(b), nil }
 
 // loggedIn tells whether a request may be answered; if not it has been.
 func (s *Server) loggedIn(w http.ResponseWriter, r *http.Request) bool {
@@ -146,7 +141,7 @@ func (s *Server) connect(ctx context.Context, w http.ResponseWriter, r *http.Req
 		to.Close()
 		return
 	}
-	s.carry(ctx, c, to)
+	s.carry(c, to)
 }
 
 // passOn passes on what a client has sent already.

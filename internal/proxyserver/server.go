@@ -151,7 +151,7 @@ func (s *Server) Forward(ctx context.Context, l net.Listener, what string, dial 
 			s.log("%s: %v", what, err)
 			return
 		}
-		s.carry(ctx, c, to)
+		s.carry(c, to)
 	})
 }
 
@@ -160,8 +160,9 @@ func (s *Server) Dial(host string, port uint16) func(context.Context) (net.Conn,
 	return func(ctx context.Context) (net.Conn, error) { return s.dial(ctx, host, port) }
 }
 
-// carry carries bytes between two connections until both directions have ended, or nothing has gone for the idle time. It closes to.
-func (s *Server) carry(_ context.Context, from, to net.Conn) {
+// carry carries bytes between two connections until both directions have ended, nothing has gone for the idle time, or one of them is
+// closed. It closes to.
+func (s *Server) carry(from, to net.Conn) {
 	defer to.Close()
 	from = limit.Inner(from)
 	var last atomic.Int64 // when something has gone, in Unix nanoseconds

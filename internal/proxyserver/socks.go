@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 	"time"
 
@@ -86,7 +87,7 @@ func (s *Server) socks(ctx context.Context, c net.Conn) error {
 			to.Close()
 			return err
 		}
-		s.carry(ctx, c, to)
+		s.carry(c, to)
 		return nil
 	case cmdAssociate:
 		return s.associate(ctx, c)
@@ -111,11 +112,7 @@ func (s *Server) handshake(in *bufio.Reader, out io.Writer) (r socksRequest, err
 	if s.Login != "" {
 		want = methodPassword
 	}
-	offered := false
-	for _, m := range methods {
-		offered = offered || m == want
-	}
-	if !offered {
+	if !slices.Contains(methods, want) {
 		_, _ = out.Write([]byte{version5, methodNoneFits})
 		if want == methodPassword {
 			return r, errNoLogin
