@@ -63,33 +63,34 @@ func (t *Table) tune(s stream) {
 
 // outgoing prepares a socket before it connects.
 func (t *Table) outgoing(_ context.Context, network, _ string, raw syscall.RawConn) error {
-	var err error
-	if e := raw.Control(func(p uintptr) {
-		limitSegments(p)
-		err = t.prepare(int(p), network, false)
-	}); e != nil {
-		return e
-	}
-	return err
+	return t.prepare(raw, network, false)
 }
 
 // outgoingHidden prepares a socket for a carrier, which must not differ from that of a web browser.
 func (t *Table) outgoingHidden(_ context.Context, network, _ string, raw syscall.RawConn) error {
-	var err error
-	if e := raw.Control(func(p uintptr) { err = t.prepare(int(p), network, true) }); e != nil {
-		return e
+	return t.prepare(raw, network, true)
+}
+
+func (t *Table) prepare(raw syscall.RawConn, network string, hidden bool) (err error) {
+	failed := raw.Control(func(p uintptr) {
+		if !hidden {
+			limitSegments(p)
+			if strings.HasSuffix(network, "6") {
+				unix.SetsockoptInt(int(p), unix.IPPROTO_IPV6, unix.IPV6_TCLASS, lowDelay)
+			} else {
+				unix.SetsockoptInt(int(p), unix.IPPROTO_IP, unix.IP_TOS, lowDelay)
+			}
+		}
+		err = t.bind(int(p))
+	})
+	if failed != nil {
+		return failed
 	}
 	return err
 }
 
-func (t *Table) prepare(fd int, network string, hidden bool) error {
-	switch {
-	case hidden:
-	case strings.HasSuffix(network, "6"):
-		unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_TCLASS, lowDelay)
-	default:
-		unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TOS, lowDelay)
-	}
+// bind gives a socket the mark and the interface of the configuration.
+func (t *Table) bind(fd int) error {
 	if t.cfg.Mark != 0 {
 		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, t.cfg.Mark); err != nil {
 			return fmt.Errorf("set mark %d: %w", t.cfg.Mark, err)
