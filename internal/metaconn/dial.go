@@ -44,15 +44,14 @@ type place struct {
 }
 
 func (p place) String() string {
-	switch {
-	case p.Carrier != "" && p.addr.IsValid():
-		return "the carrier at " + p.addr.String()
-	case p.Carrier != "":
-		return "the carrier at " + net.JoinHostPort(p.Host, p.Port)
-	case p.addr.IsValid():
-		return p.addr.String()
+	at := net.JoinHostPort(p.Host, p.Port)
+	if p.addr.IsValid() {
+		at = p.addr.String()
 	}
-	return net.JoinHostPort(p.Host, p.Port)
+	if p.Carrier != "" {
+		return "the carrier at " + at
+	}
+	return at
 }
 
 // attempted is what an attempt has led to.
@@ -126,9 +125,10 @@ func (t *Table) race(ctx context.Context, to []mesh.Endpoint, timeout, start tim
 			}
 			continue
 		}
-		if port, err := strconv.ParseUint(ep.Port, 10, 16); err == nil && named && ep.Carrier != "" {
-			// Such a proxy may have a list of names that it lets pass.
-			waiting = append(waiting, place{Endpoint: ep, port: uint16(port)})
+		port, bad := strconv.ParseUint(ep.Port, 10, 16)
+		byProxy := place{Endpoint: ep, port: uint16(port)}
+		if named && bad == nil && ep.Carrier != "" { // such a proxy may have a list of names that it lets pass
+			waiting = append(waiting, byProxy)
 			continue
 		}
 		looking++
@@ -138,8 +138,8 @@ func (t *Table) race(ctx context.Context, to []mesh.Endpoint, timeout, start tim
 				limit = min(limit, lookupTime)
 			}
 			places, err := t.resolve(ctx, ep, limit)
-			if port, bad := strconv.ParseUint(ep.Port, 10, 16); err != nil && named && bad == nil {
-				places, err = []place{{Endpoint: ep, port: uint16(port)}}, nil
+			if err != nil && named && bad == nil {
+				places, err = []place{byProxy}, nil
 			}
 			select {
 			case lookups <- found{places, err}:
@@ -208,7 +208,7 @@ func (t *Table) connectTo(ctx context.Context, via config.Proxy, node string, at
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	host := at.Host
-	if at.addr.IsValid() && via.Kind != config.SOCKS4AProxy && (at.Carrier == "" || !proxy.ResolvesNames(via)) {
+	if at.addr.IsValid() && via.Kind != config.SOCKS4AProxy {
 		host = at.addr.Addr().String()
 	}
 	own := proxy.Own{NetName: t.cfg.NetName, Name: string(t.cfg.Self)}
