@@ -46,9 +46,8 @@ type carriers struct {
 		newDial(p *peer, to netip.AddrPort) *conn
 	}
 	addresses interface { // which addresses are believed
-		believable(a netip.AddrPort) bool
 		isMirror(e Endpoint) bool
-		locate(a netip.Addr) Location
+		mayDial(p *peer, e Endpoint) bool
 	}
 	dialer interface { // whom we dial
 		addressesOf(p *peer) []Endpoint
@@ -59,8 +58,7 @@ type carriers struct {
 // of lists the carriers of p.
 func (k *carriers) of(p *peer) (out []Endpoint) {
 	for _, e := range p.host().Carriers {
-		a, ok := e.addrPort()
-		if !k.addresses.isMirror(e) && (!ok || p.host().Told && k.addresses.believable(a) || !p.host().Told && k.addresses.locate(a.Addr()) != Inside) {
+		if !k.addresses.isMirror(e) && k.addresses.mayDial(p, e) {
 			out = append(out, e)
 		}
 	}

@@ -40,6 +40,7 @@ type dialer struct {
 		forgetFailures()
 		isMirror(e Endpoint) bool
 		locate(a netip.Addr) Location
+		mayDial(p *peer, e Endpoint) bool
 		notAt(p *peer, a netip.AddrPort)
 		triedFor(p *peer, a netip.AddrPort) bool
 	}

@@ -107,6 +107,18 @@ const (
 	maxFailedAt      = 1024
 )
 
+// mayDial tells whether p may be dialled at e, which its host file names. What a name stands for is judged when that is known.
+func (ad *addresses) mayDial(p *peer, e Endpoint) bool {
+	a, ok := e.addrPort()
+	switch {
+	case !ok:
+		return true
+	case p.host().Told:
+		return ad.believable(a)
+	}
+	return ad.locate(a.Addr()) != Inside
+}
+
 // isMirror tells whether an address has led to ourselves not long ago.
 func (ad *addresses) isMirror(e Endpoint) bool { return ad.now.Before(ad.mirrors[e]) }
 

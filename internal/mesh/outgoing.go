@@ -148,7 +148,7 @@ func (d *dialer) addressesOf(p *peer) []Endpoint {
 		}
 	}
 	for _, e := range p.host().Addresses {
-		if a, ok := e.addrPort(); !ok || p.host().Told && d.addresses.believable(a) || !p.host().Told && d.addresses.locate(a.Addr()) != Inside {
+		if d.addresses.mayDial(p, e) {
 			add(e)
 		}
 	}
