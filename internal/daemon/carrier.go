@@ -62,7 +62,7 @@ func (k *carrierListeners) open(s config.Settings, log *logger) error {
 		network = "tcp"
 	}
 	for _, at := range s.CarrierListen {
-		lc := net.ListenConfig{Control: marked(s.Mark())} // what it answers is not to leave by an exit node
+		lc := net.ListenConfig{Control: marked(s.Mark(), "")} // what it answers is not to leave by an exit node
 		lc.SetMultipathTCP(false)
 		l, err := lc.Listen(context.Background(), network, net.JoinHostPort(at.Host, at.Port))
 		if err != nil {

@@ -12,5 +12,5 @@ func listenTCP(a listenAddr, _ int, _ string) (net.Listener, error) {
 	return net.Listen(a.network, a.addr.String())
 }
 
-// marked does nothing: there are no marks.
-func marked(int) func(_, _ string, c syscall.RawConn) error { return nil }
+// marked does nothing: there are no marks, and sockets are not bound to interfaces.
+func marked(int, string) func(_, _ string, c syscall.RawConn) error { return nil }

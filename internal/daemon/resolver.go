@@ -70,7 +70,7 @@ func outerResolver(s config.Settings) *net.Resolver {
 	if !s.ViaDefault() {
 		return nil
 	}
-	dialer := net.Dialer{Control: marked(s.Mark())}
+	dialer := net.Dialer{Control: marked(s.Mark(), "")}
 	var turn atomic.Uint32
 	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 		host, port, err := net.SplitHostPort(address)
