@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"tincan/internal/nearest"
 )
 
 // CarrierKind is what carries packets and requests between nodes.
@@ -44,18 +42,14 @@ func (c CarrierKinds) Prefers(a, b CarrierKind) bool {
 
 // parseCarriers reads a list of carriers with commas or blanks between them.
 func parseCarriers(value string) (list CarrierKinds, err error) {
-	all := mustFind("Carriers").Words
+	v := mustFind("Carriers")
 	for word := range strings.FieldsFuncSeq(value, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' }) {
-		i := slices.IndexFunc(all, func(w string) bool { return strings.EqualFold(w, word) })
+		i := slices.IndexFunc(v.Words, func(w string) bool { return strings.EqualFold(w, word) })
 		if i < 0 {
-			meant := ""
-			if w := nearest.To(word, all); w != "" {
-				meant = fmt.Sprintf("; did you mean %q?", w)
-			}
-			return nil, fmt.Errorf("%.20q is no carrier; write some of %s, the best one first%s", word, strings.Join(all, ", "), meant)
+			return nil, fmt.Errorf("%.20q is no carrier; write some of %s, the best one first%s", word, strings.Join(v.Words, ", "), v.meant(word))
 		}
 		if list.Has(CarrierKind(i)) {
-			return nil, fmt.Errorf("%s is named twice", all[i])
+			return nil, fmt.Errorf("%s is named twice", v.Words[i])
 		}
 		list = append(list, CarrierKind(i))
 	}

@@ -122,11 +122,15 @@ func (v *Variable) word(value string) error {
 	if slices.ContainsFunc(v.Foreign, same) {
 		return fmt.Errorf("%snot supported: %s", what, v.Instead)
 	}
-	meant := ""
+	return fmt.Errorf("%swrite one of %s%s", what, strings.Join(v.Words, ", "), v.meant(value))
+}
+
+// meant asks, at the end of an error, whether the word that is nearest to value was meant; "" if none is near.
+func (v *Variable) meant(value string) string {
 	if w := nearest.To(value, v.Words); w != "" {
-		meant = fmt.Sprintf("; did you mean %q?", w)
+		return fmt.Sprintf("; did you mean %q?", w)
 	}
-	return fmt.Errorf("%swrite one of %s%s", what, strings.Join(v.Words, ", "), meant)
+	return ""
 }
 
 // Units after a number.
