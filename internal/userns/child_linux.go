@@ -140,11 +140,6 @@ func configure(name string, c Config) error {
 	if err != nil {
 		return fmt.Errorf("finding the interface %s: %w", name, err)
 	}
-	if c.MTU != 0 {
-		if err := netlink.LinkSetMTU(link, c.MTU); err != nil {
-			return fmt.Errorf("setting the MTU of %s to %d: %w", name, c.MTU, err)
-		}
-	}
 	defaults := map[string]bool{}
 	for _, p := range c.Addresses {
 		addr := &netlink.Addr{IPNet: &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}}

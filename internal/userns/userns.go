@@ -14,7 +14,6 @@ import "net/netip"
 type Config struct {
 	Interface string         // name of the network interface; "" lets the kernel choose
 	Addresses []netip.Prefix // of it; all other addresses of their families are reached through it
-	MTU       int            // in bytes of IP packet; 0: that of the kernel, 1500
 	// Domain is searched for names without dots. The name server of the namespace is [Namespace.Queries].
 	Domain string
 	// Command is the program that the child becomes, with its arguments; none: the child opens sockets.
