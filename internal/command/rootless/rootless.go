@@ -142,9 +142,6 @@ func (o Options) noOthers() {
 	o.Log(control.LogRecord{Time: time.Now(), Priority: mesh.Warning, Text: "no other node can be reached yet (waited " + o.Wait.String() + "); going on nevertheless"})
 }
 
-// ErrNode is part of the error when the node has ended before the program.
-var ErrNode = errors.New("the node has ended")
-
 // Exec runs a program in a network namespace whose only way out is the VPN, and returns its exit status: 128 and the number of the signal
 // that has ended it, 127 if there is no such program, 126 if it cannot be started. Signals that come here are passed on to it.
 func Exec(ctx context.Context, o Options, command []string, s terminal.Streams) (status int, err error) {
@@ -190,7 +187,7 @@ func Exec(ctx context.Context, o Options, command []string, s terminal.Streams) 
 	case err := <-r.ended:
 		space.Signal(terminate)
 		if err == nil {
-			err = ErrNode
+			err = errors.New("the node has ended")
 		}
 		<-space.Ended()
 		return max(1, space.Status()), err
