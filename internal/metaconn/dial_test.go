@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"tincan/internal/config"
+	"tincan/internal/fixture"
 	"tincan/internal/mesh"
 )
 
@@ -124,37 +125,21 @@ func TestBothFamiliesByTurns(t *testing.T) {
 
 // connectProxy is an HTTP proxy, which knows the name bob.test.
 func connectProxy(t *testing.T) (host, port string) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				r, err := http.ReadRequest(bufio.NewReader(c))
-				if err != nil {
-					return
-				}
-				out, err := net.Dial("tcp", strings.Replace(r.Host, "bob.test", "127.0.0.1", 1))
-				if err != nil {
-					io.WriteString(c, "HTTP/1.1 502 Bad Gateway\r\n\r\n")
-					return
-				}
-				defer out.Close()
-				io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\n")
-				go io.Copy(out, c)
-				io.Copy(c, out)
-			}()
+	return fixture.Server(t, func(c net.Conn) {
+		r, err := http.ReadRequest(bufio.NewReader(c))
+		if err != nil {
+			return
 		}
-	}()
-	host, port, _ = net.SplitHostPort(l.Addr().String())
-	return host, port
+		out, err := net.Dial("tcp", strings.Replace(r.Host, "bob.test", "127.0.0.1", 1))
+		if err != nil {
+			io.WriteString(c, "HTTP/1.1 502 Bad Gateway\r\n\r\n")
+			return
+		}
+		defer out.Close()
+		io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\n")
+		go io.Copy(out, c)
+		io.Copy(c, out)
+	})
 }
 
 func TestConnectionsByWayOfAProxy(t *testing.T) {

@@ -15,27 +15,8 @@ import (
 	"time"
 
 	"tincan/internal/config"
+	"tincan/internal/fixture"
 )
-
-// listen runs serve for each connection, on an address that it returns.
-func listen(t testing.TB, serve func(net.Conn)) (host, port string) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() { defer c.Close(); serve(c) }()
-		}
-	}()
-	host, port, _ = net.SplitHostPort(l.Addr().String())
-	return host, port
-}
 
 // echo says hello and then repeats what it gets.
 func echo(c net.Conn) { io.WriteString(c, "hello\n"); io.Copy(c, c) }
@@ -159,7 +140,7 @@ func try(t *testing.T, p config.Proxy, to Target) error {
 }
 
 func TestProxies(t *testing.T) {
-	host, port := listen(t, echo)
+	host, port := fixture.Server(t, echo)
 	var number uint16
 	fmt.Sscan(port, &number)
 	direct, named := Target{Host: host, Port: number}, Target{Host: "echo.test", Port: number}
@@ -187,7 +168,7 @@ func TestProxies(t *testing.T) {
 		{"socks5 without a login", config.SOCKS5Proxy, "", "", direct, "no acceptable authentication"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			host, port := listen(t, proxies[c.kind])
+			host, port := fixture.Server(t, proxies[c.kind])
 			err := try(t, config.Proxy{Kind: c.kind, Host: host, Port: port, User: c.user, Password: c.password}, c.to)
 			switch {
 			case c.want == "" && err != nil:
@@ -206,7 +187,7 @@ func TestStrangeProxies(t *testing.T) {
 		"not HTTP": "SSH-2.0-OpenSSH\r\n\r\n", "refused": "HTTP/1.1 403 Forbidden\r\n\r\n", "closed": "", "half": "HTTP/1.1 200 OK\r\n",
 		"endless": "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 2*maxHead), "a status of its own": "HTTP/1.1 2000 OK\r\n\r\n",
 	} {
-		host, port := listen(t, func(c net.Conn) { io.CopyN(io.Discard, c, 20); io.WriteString(c, answer) })
+		host, port := fixture.Server(t, func(c net.Conn) { io.CopyN(io.Discard, c, 20); io.WriteString(c, answer) })
 		if err := try(t, config.Proxy{Kind: config.HTTPProxy, Host: host, Port: port}, Target{Host: "192.0.2.1", Port: 655}); err == nil {
 			t.Errorf("%s was taken for success", name)
 		} else if !strings.HasPrefix(err.Error(), "the proxy: ") {
@@ -216,7 +197,7 @@ func TestStrangeProxies(t *testing.T) {
 }
 
 func TestAProxyThatSaysNothing(t *testing.T) {
-	host, port := listen(t, func(c net.Conn) { io.Copy(io.Discard, c) })
+	host, port := fixture.Server(t, func(c net.Conn) { io.Copy(io.Discard, c) })
 	for _, kind := range []config.ProxyKind{config.HTTPProxy, config.SOCKS4Proxy, config.SOCKS5Proxy} {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		began := time.Now()

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/net/proxy"
+
+	"tincan/internal/fixture"
 )
 
 // machine is a network that is this machine. The host web is 127.0.0.1, as is every address; those of 192.0.2.0/24 are refused.
@@ -64,27 +66,13 @@ func serving(t *testing.T, serve func(context.Context, net.Listener) error) stri
 }
 
 // echo answers what it is told, after the word "echo ", once the client has said all.
-func echo(t *testing.T) (port uint16) {
+func echo(t *testing.T) (port string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				text, _ := io.ReadAll(c)
-				fmt.Fprintf(c, "echo %s", text)
-			}()
-		}
-	}()
-	return l.Addr().(*net.TCPAddr).AddrPort().Port()
+	_, port = fixture.Server(t, func(c net.Conn) {
+		text, _ := io.ReadAll(c)
+		fmt.Fprintf(c, "echo %s", text)
+	})
+	return port
 }
 
 // says sends a text, ends its direction, and returns the answer.

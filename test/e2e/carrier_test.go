@@ -158,15 +158,9 @@ func TestAListOfNames(t *testing.T) {
 	l, err := guard.Listen("tcp", ":443")
 	c.must(err)
 	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go guarded(conn, "www.example.com", allowed, cut, func(ctx context.Context) (net.Conn, error) { return guard.Dial(ctx, "tcp", "10.99.2.2:8443") })
-		}
-	}()
+	fixture.Serve(l, func(conn net.Conn) {
+		guarded(conn, "www.example.com", allowed, cut, func(ctx context.Context) (net.Conn, error) { return guard.Dial(ctx, "tcp", "10.99.2.2:8443") })
+	})
 	at := "10.99.3.2" + secretPath + "#sha256=" + c.cert.Fingerprint
 	for _, n := range []*node{c.alice, c.bob} {
 		n.appendTo("hosts/bob", "Carrier = wss://"+at+"\nCarrier = wss://"+at+"&sni=www.example.com\n")
@@ -182,7 +176,6 @@ func TestAListOfNames(t *testing.T) {
 
 // guarded passes a connection on if its greeting asks for a name.
 func guarded(conn net.Conn, name string, allowed, cut *atomic.Int32, dial func(context.Context) (net.Conn, error)) {
-	defer conn.Close()
 	seen, asked := bufio.NewReaderSize(conn, 16<<10), ""
 	greeting, _ := seen.Peek(5)
 	if len(greeting) < 5 {

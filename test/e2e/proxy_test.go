@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"tincan/internal/fixture"
 	"tincan/internal/lab"
 )
 
@@ -28,34 +29,25 @@ func (w *world) proxyHost() (n *node, uses *atomic.Int32) {
 		l, err := n.Listen("tcp", "0.0.0.0:"+port)
 		w.must(err)
 		w.Cleanup(func() { l.Close() })
-		go func() {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				go func() {
-					defer c.Close()
-					target, granted, refused := ask(c)
-					if target == "" {
-						io.WriteString(c, refused)
-						return
-					}
-					ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-					defer cancel()
-					out, err := n.Dial(ctx, "tcp", target)
-					if err != nil {
-						io.WriteString(c, refused)
-						return
-					}
-					defer out.Close()
-					uses.Add(1)
-					io.WriteString(c, granted)
-					go func() { defer out.Close(); io.Copy(out, c) }()
-					io.Copy(c, out)
-				}()
+		fixture.Serve(l, func(c net.Conn) {
+			target, granted, refused := ask(c)
+			if target == "" {
+				io.WriteString(c, refused)
+				return
 			}
-		}()
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
+			out, err := n.Dial(ctx, "tcp", target)
+			if err != nil {
+				io.WriteString(c, refused)
+				return
+			}
+			defer out.Close()
+			uses.Add(1)
+			io.WriteString(c, granted)
+			go func() { defer out.Close(); io.Copy(out, c) }()
+			io.Copy(c, out)
+		})
 	}
 	serve("3128", func(c net.Conn) (string, string, string) {
 		r, err := http.ReadRequest(bufio.NewReader(c))

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/net/proxy"
 	"golang.org/x/sys/unix"
 
+	"tincan/internal/fixture"
 	"tincan/internal/lab"
 )
 
@@ -198,16 +199,7 @@ func (n *node) greets(at netip.AddrPort, text string) {
 	p, err := n.ListenPacket("udp", at.String())
 	n.w.must(err)
 	n.w.Cleanup(func() { l.Close(); p.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			fmt.Fprint(c, text)
-			c.Close()
-		}
-	}()
+	fixture.Serve(l, func(c net.Conn) { fmt.Fprint(c, text) })
 	go func() {
 		buf := make([]byte, 100)
 		for {
