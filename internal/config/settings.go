@@ -35,7 +35,7 @@ type Settings struct {
 	AutoConnect bool
 	Proxy       Proxy // of outgoing meta connections
 
-	Carriers           []Carrier  // our own, of our host file
+	OwnCarriers        []Carrier  // the lines Carrier of our host file; what Carriers says is in CarrierKinds
 	CarrierListen      []Listener // where they are taken
 	CarrierCertificate string
 	CarrierKey         string
@@ -178,7 +178,7 @@ func ReadSettings(pool *Pool, self node.Name, dir string) (Settings, []Warning) 
 		AutoConnect: r.Bool("AutoConnect"),
 		Proxy:       r.proxy(),
 
-		Carriers:           List(r, "Carrier", ParseCarrier),
+		OwnCarriers:        List(r, "Carrier", ParseCarrier),
 		CarrierListen:      List(r, "CarrierListen", ParseListener),
 		CarrierCertificate: r.Path("CarrierCertificate", dir),
 		CarrierKey:         r.Path("CarrierKey", dir),

@@ -91,7 +91,7 @@ func (k *carrierListeners) checkExpiry() {
 // setPaths takes over the paths by which members are known.
 func (k *carrierListeners) setPaths(s config.Settings) {
 	var paths []string
-	for _, c := range s.Carriers {
+	for _, c := range s.OwnCarriers {
 		paths = append(paths, c.Path)
 	}
 	if k.paths.Set(paths); len(paths) == 0 {

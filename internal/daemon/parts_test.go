@@ -100,7 +100,7 @@ var takenOver = []string{
 	"MACExpire", "PriorityInheritance", "Subnets", "DecrementTTL", "DirectOnly", "SourceCheck", "Relay", "ClampMSS", "IndirectData", "TCPOnly",
 	"PMTU", "Weight", "LocalDiscovery", "UDPDiscovery", "UDPDiscoveryInterval", "UDPDiscoveryKeepaliveInterval", "UDPDiscoveryTimeout",
 	"UDPInfoInterval", "MTUInfoInterval", "PingInterval", "PingTimeout", "MaxTimeout", "MinTimeout", "KeyExpire", "InvitationExpire",
-	"ReplayWindow", "LogLevel", "Hostnames", "ScriptsInterpreter", "ScriptsExtension", "Suite", "Policy", "Roster", "NetworkID", "PostQuantum", "SessionCipher", "Records", "Carriers", "CarrierKinds",
+	"ReplayWindow", "LogLevel", "Hostnames", "ScriptsInterpreter", "ScriptsExtension", "Suite", "Policy", "Roster", "NetworkID", "PostQuantum", "SessionCipher", "Records", "OwnCarriers", "CarrierKinds",
 	"KillSwitch",
 }
 
