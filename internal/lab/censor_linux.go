@@ -6,6 +6,7 @@ import (
 	"math/bits"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"tincan/internal/packet"
@@ -43,14 +44,14 @@ func (l *Link) Watch(c Censor) error {
 	if l.cable == nil {
 		return fmt.Errorf("watching the link between %s and %s: %w", l.host.name, l.router.name, ErrNoCable)
 	}
-	one := make(chan struct{}, 1)
+	var one sync.Mutex
 	watch := func(frame []byte) bool {
 		p, ok := parsePassing(frame)
 		if !ok {
 			return true
 		}
-		one <- struct{}{}
-		defer func() { <-one }()
+		one.Lock()
+		defer one.Unlock()
 		p.At = time.Now()
 		return c(&p)
 	}
