@@ -498,6 +498,67 @@ func TestEverythingHasAName(t *testing.T) {
 	}
 }
 
+// contrast is a script that lists texts whose contrast with what is behind them is below that of WCAG 2.2, level AA: 4.5, or 3 for large ones.
+// Controls that are disabled are excepted, as there. The matrix is drawn, so its colours are taken from where it takes them.
+const contrast = `(() => {
+  const paint = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+  const rgba = c => { paint.clearRect(0, 0, 1, 1); paint.fillStyle = c; paint.fillRect(0, 0, 1, 1); const d = paint.getImageData(0, 0, 1, 1).data; return [d[0], d[1], d[2], d[3] / 255]; };
+  const over = (a, b) => [0, 1, 2].map(i => a[i] * a[3] + b[i] * (1 - a[3])).concat(1);
+  const luminance = c => { const [r, g, b] = c.map(v => { v /= 255; return v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4; }); return .2126 * r + .7152 * g + .0722 * b; };
+  const ratio = (a, b) => { const [x, y] = [luminance(a), luminance(b)].sort((p, q) => q - p); return (x + .05) / (y + .05); };
+  const backOf = e => { const list = []; for (; e; e = e.parentElement) list.push(rgba(getComputedStyle(e).backgroundColor)); return list.reduceRight((under, c) => over(c, under), [255, 255, 255, 1]); };
+  const bad = new Set(), walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  let checked = 0;
+  while (walk.nextNode()) {
+    const e = walk.currentNode.parentElement, text = walk.currentNode.textContent.trim();
+    if (!text || !e.checkVisibility({ opacityProperty: true, visibilityProperty: true }) || e.closest('[disabled], option, script, .visually-hidden, .skip')) continue;
+    checked++;
+    const s = getComputedStyle(e), back = backOf(e), size = parseFloat(s.fontSize), large = size >= 24 || size >= 18.66 && s.fontWeight >= 700;
+    const r = ratio(over(rgba(e instanceof SVGElement ? s.fill : s.color), back), back);
+    if (r < (large ? 3 : 4.5)) bad.add(r.toFixed(2) + ' ' + e.tagName + '.' + (e.className.baseVal ?? e.className) + ' "' + text.slice(0, 30) + '"');
+  }
+  const v = name => rgba(getComputedStyle(document.documentElement).getPropertyValue('--' + name).trim());
+  for (const [front, back] of [['text', 'direct-soft'], ['text', 'relayed-soft'], ['text', 'tcp-soft'], ['text', 'unreachable-soft'], ['faint', 'idle-soft'], ['faint', 'unknown'], ['faint', 'surface'], ['muted', 'surface'], ['muted', 'bg']]) {
+    const r = ratio(v(front), v(back));
+    if (r < 4.5) bad.add(r.toFixed(2) + ' --' + front + ' on --' + back);
+  }
+  if (checked < 20) bad.add('only ' + checked + ' texts');
+  return [...bad];
+})()`
+
+func TestTextsCanBeRead(t *testing.T) {
+	f := newSimulated(t, 12, "signed")
+	b := open(t, f, wide, high)
+	for _, dark := range []bool{false, true} {
+		b.dark(dark)
+		look := func(what string) {
+			t.Helper()
+			for _, text := range eval[[]string](b, contrast) {
+				t.Errorf("%s, dark %v: %s", what, dark, text)
+			}
+		}
+		for _, view := range []string{"mesh", "members", "node"} {
+			b.visit(view)
+			b.until(`document.querySelector('main section:not([hidden])').textContent.length > 50`)
+			look(view)
+		}
+		b.visit("mesh")
+		eval[bool](b, `(document.querySelector('.map [data-node="carol"]').dispatchEvent(new MouseEvent('click', {bubbles: true})), true)`)
+		b.says("Paths from carol")
+		look("details")
+		b.visit("members")
+		b.click("button", "Invite a node")
+		b.until(`document.querySelector('dialog[open]') !== null`)
+		look("invitation")
+		eval[bool](b, `(document.querySelector('dialog[open]').close(), true)`)
+	}
+	f.turn(false)
+	b.until(`!document.getElementById('banner').hidden`)
+	for _, text := range eval[[]string](b, contrast) {
+		t.Errorf("the node is gone: %s", text)
+	}
+}
+
 // A page of somebody else has its own name lead to this machine.
 func TestARebindingPageSeesNothing(t *testing.T) {
 	f := newSimulated(t, 5, "signed")

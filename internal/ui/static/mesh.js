@@ -193,7 +193,7 @@ export class MeshView {
     const turn = h('button', { type: 'button', class: 'icon plain', 'aria-label': 'The other direction', title: 'The other direction', click: () => this.choose(j, i) }, icon('swap'));
     const parts = [h('div', { class: 'big' }, p.rtt ? [h('b', {}, millis(p.rtt)), h('span', { class: 'muted' }, 'ms round trip')] : h('span', { class: 'muted' }, this.sentence(p)))];
     const rows = [['Path', stateWord(p.state, `${states[p.state].word}${p.via ? ` by ${p.via}` : ''}${p.tcp && p.state === 'relayed' ? ', over TCP' : ''}`)]];
-    if (p.since) rows.push(['Since', since(p.since * 1000)]);
+    if (p.since) rows.push(['Like this for', since(p.since * 1000)]);
     if (p.rtt || p.loss) rows.push(['Loss', `${(p.loss * 100).toFixed(p.loss && p.loss < .1 ? 1 : 0)} %`]);
     if (p.mtu) rows.push(['Path MTU', `${p.mtu} bytes`]);
     if (back.state !== 'unknown' && back.state !== p.state) rows.push(['Other direction', stateWord(back.state)]);
@@ -238,7 +238,7 @@ export class MeshView {
     if (v) {
       const state = stateOfPath[v.path] ?? 'unknown';
       rows.push(['From here', name === m.self ? 'this node' : stateWord(state, v.via ? `relayed by ${v.via}` : null)]);
-      if (v.since) rows.push([v.reachable ? 'Up since' : 'Down since', since(v.since)]);
+      if (v.since) rows.push([v.reachable ? 'Up for' : 'Down for', since(v.since)]);
       if (v.subnets?.length) rows.push(['Addresses', v.subnets.slice(0, 4).join(', ') + (v.subnets.length > 4 ? ` and ${v.subnets.length - 4} more` : '')]);
       if (v.address) rows.push(['Seen at', v.address]);
       if (v.program || v.protocol) rows.push(['Program', v.program || `protocol ${v.protocol}`]);
