@@ -22,14 +22,18 @@ import (
 const (
 	maxMeshNodes = 500              // in a view; those that are reachable first
 	viewTime     = 30 * time.Second // nobody has looked for so long: the others are not asked any more, and forgotten
-	askPause     = 50 * time.Millisecond
+	askTurn      = time.Second      // those whose time has come are asked together: to wake costs more than to ask
+	askHurry     = 250 * time.Millisecond
+	maxTurn      = 16 // nodes in a turn; if more wait, the next one comes soon
 	askWithin    = 3 * time.Second
 	askEach      = 100 * time.Millisecond // for each node in the mesh: one is asked again after that times their number
 	askSoonest   = 5 * time.Second
 	askLatest    = time.Minute
-	maxAsking    = 4 // nodes at a time
+	maxAsking    = 64 // nodes at a time
+	maxParts     = 32 // of an answer
 	ownFor       = time.Second
 	edgesFor     = 5 * time.Second
+	whoFor       = 5 * time.Second // who tells its paths is looked up again after that
 	toldFor      = 2 * time.Second // others are told the same for so long
 	maxQuestions = 64              // of others that wait
 )
@@ -50,9 +54,12 @@ type meshView struct {
 	tell    []node.Name // who tells its paths
 	tellAt  time.Time
 
+	// asking is for a moment only: the protocol core takes it.
 	asking  sync.Mutex
 	last    uint64
-	waiting map[uint64]chan mesh.PathsTold
+	waiting map[uint64]waitingPart
+	open    int         // questions without an answer
+	answers []*question // that have one
 }
 
 // viewRow is the paths of one node.
@@ -61,14 +68,36 @@ type viewRow struct {
 	edges  bool // they are edges that were announced
 	at     time.Time
 	serial uint64    // that it is new since
+	parts  []node.ID // the ids after which its parts began last time
 	next   time.Time // when the node may be asked again
 	fails  int       // in a row
+}
+
+// question is what one node is asked, in parts. Where they begin is known from the last time, so that all are asked at once.
+type question struct {
+	node  node.Name
+	parts []pathsPart
+	open  int // parts without an answer
+	err   error
+	at    time.Time // when the last answer came
+}
+
+// pathsPart is a part of the paths of a node: those to the nodes after an id.
+type pathsPart struct {
+	after node.ID
+	list  []wire.PathEntry
+	more  bool // there are others after these
+}
+
+type waitingPart struct {
+	of   *question
+	part int
 }
 
 func newMeshView(d *Daemon) *meshView {
 	return &meshView{
 		d: d, questions: make(chan mesh.PathsAsked, maxQuestions), wake: make(chan struct{}, 1),
-		rows: map[node.Name]*viewRow{}, waiting: map[uint64]chan mesh.PathsTold{},
+		rows: map[node.Name]*viewRow{}, waiting: map[uint64]waitingPart{},
 	}
 }
 
@@ -80,14 +109,97 @@ func (v *meshView) asked(q mesh.PathsAsked) {
 	}
 }
 
-// told: another node has said its paths, or has not. It does not wait.
+// told: another node has said its paths, or has not. It does not wait, and asks for what is missing at once.
 func (v *meshView) told(t mesh.PathsTold) {
 	v.asking.Lock()
 	defer v.asking.Unlock()
-	if c := v.waiting[t.ID]; c != nil {
-		delete(v.waiting, t.ID)
-		c <- t // it has room for one
+	w, ok := v.waiting[t.ID]
+	if !ok {
+		return
 	}
+	delete(v.waiting, t.ID)
+	q, part := w.of, &w.of.parts[w.part]
+	q.open--
+	q.at = time.Now()
+	err := t.Err
+	if err == nil {
+		part.list, err = wire.ParsePaths(t.Data)
+		part.more = t.More
+	}
+	if q.err == nil {
+		q.err = err
+	}
+	if q.open > 0 {
+		return
+	}
+	if after, missing := q.missing(); missing && q.err == nil {
+		e := v.part(q, after)
+		if v.d.core.report(e) {
+			return
+		}
+		delete(v.waiting, e.ID)
+		q.err = errStopping // or too busy, which is no better
+	}
+	v.open--
+	v.answers = append(v.answers, q)
+}
+
+// part has a node asked for its paths after an id. v.asking is held.
+func (v *meshView) part(q *question, after node.ID) mesh.AskPaths {
+	v.last++
+	v.waiting[v.last] = waitingPart{q, len(q.parts)}
+	q.parts = append(q.parts, pathsPart{after: after})
+	q.open++
+	return mesh.AskPaths{ID: v.last, Node: q.node, After: after, Timeout: askWithin}
+}
+
+// follow calls f with the ids after which parts begin, one after the other, as far as they go on where another one ends. It returns
+// whether they go on to the end, and if not, the id after which something is missing.
+func (q *question) follow(f func(after node.ID)) (after node.ID, whole bool) {
+	for {
+		end, known := after, false
+		for i := range q.parts {
+			p := &q.parts[i]
+			if bytes.Compare(p.after[:], after[:]) > 0 {
+				continue
+			}
+			known = known || p.after == after
+			if !p.more || len(p.list) == 0 {
+				if f != nil {
+					f(after)
+				}
+				return after, true
+			}
+			if last := p.list[len(p.list)-1].To; bytes.Compare(last[:], end[:]) > 0 {
+				end = last
+			}
+		}
+		if end == after {
+			return after, known // it does not go on where it was: that is all
+		}
+		if f != nil {
+			f(after)
+		}
+		after = end
+	}
+}
+
+// missing is the id after which something is missing; false if nothing is, or if it would be too much.
+func (q *question) missing() (after node.ID, missing bool) {
+	after, whole := q.follow(nil)
+	return after, !whole && len(q.parts) < maxParts
+}
+
+// list is all paths that were told, and where its parts begin.
+func (q *question) list() (list []wire.PathEntry, parts []node.ID) {
+	for i := range q.parts {
+		list = append(list, q.parts[i].list...)
+	}
+	byID := func(a, b wire.PathEntry) int { return bytes.Compare(a.To[:], b.To[:]) }
+	slices.SortStableFunc(list, byID)
+	list = slices.CompactFunc(list, func(a, b wire.PathEntry) bool { return a.To == b.To })
+	q.follow(func(after node.ID) { parts = append(parts, after) })
+	return list[:min(len(list), maxMeshNodes)], parts
 }
 
 // answer answers other nodes until ctx ends.
@@ -152,50 +264,42 @@ func (v *meshView) own(nodes iter.Seq[mesh.NodeInfo]) (list []wire.PathEntry) {
 
 // look asks other nodes while somebody looks, until ctx ends.
 func (v *meshView) look(ctx context.Context) {
-	var all sync.WaitGroup
-	defer all.Wait()
-	free := make(chan struct{}, maxAsking)
 	for ctx.Err() == nil {
-		pause := askSoonest
-		switch name, wait := v.next(time.Now()); {
-		case wait < 0: // nobody looks
+		list, wait := v.due(time.Now())
+		if wait < 0 { // nobody looks
 			select {
 			case <-v.wake:
 			case <-ctx.Done():
 			}
 			continue
-		case name == "":
-			pause = wait
-		default:
-			pause = askPause
-			select {
-			case free <- struct{}{}:
-				all.Go(func() {
-					defer func() { <-free }()
-					v.ask(ctx, name)
-				})
-			case <-ctx.Done():
-			}
 		}
+		v.ask(list)
 		select {
 		case <-ctx.Done():
-		case <-time.After(pause):
+		case <-time.After(wait):
 		}
 	}
 }
 
-// next is the node to ask now, which counts as asked; "" and how long to wait if there is none; a negative time if nobody looks.
-func (v *meshView) next(now time.Time) (name node.Name, wait time.Duration) {
+// toAsk is a node, and the ids after which parts of its answer are expected to begin.
+type toAsk struct {
+	node  node.Name
+	parts []node.ID
+}
+
+// due are the nodes to ask now, which count as asked, and how long to wait after that; a negative time if nobody looks.
+func (v *meshView) due(now time.Time) (list []toAsk, wait time.Duration) {
 	v.mu.Lock()
+	v.collect()
 	idle := now.Sub(v.looked) > viewTime
 	if idle {
 		clear(v.rows)
 		v.ownAt, v.edgesAt, v.tellAt = time.Time{}, time.Time{}, time.Time{}
 	}
-	old := now.Sub(v.tellAt) > toldFor
+	old := now.Sub(v.tellAt) > whoFor
 	v.mu.Unlock()
 	if idle {
-		return "", -1
+		return nil, -1
 	}
 	var tell []node.Name
 	if old {
@@ -206,85 +310,81 @@ func (v *meshView) next(now time.Time) (name node.Name, wait time.Duration) {
 			}
 		}
 	}
+	v.asking.Lock()
+	room := maxAsking - v.open
+	v.asking.Unlock()
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if old {
 		v.tell, v.tellAt = tell, now
 	}
-	var best *viewRow
+	var names []node.Name
 	for _, n := range v.tell {
 		r := v.rows[n]
 		if r == nil {
 			r = &viewRow{}
 			v.rows[n] = r
 		}
-		if best == nil || r.next.Before(best.next) {
-			best, name = r, n
+		if !r.next.After(now) {
+			names = append(names, n)
 		}
 	}
-	if best == nil {
-		return "", askSoonest
+	wait = askTurn
+	if len(names) > maxTurn {
+		slices.SortStableFunc(names, func(a, b node.Name) int { return v.rows[a].next.Compare(v.rows[b].next) })
+		names, wait = names[:maxTurn], askHurry
 	}
-	if left := best.next.Sub(now); left > 0 {
-		return "", min(max(left, askPause), askSoonest)
+	for _, n := range names[:max(min(len(names), room), 0)] {
+		r := v.rows[n]
+		r.next = now.Add(min(max(time.Duration(len(v.tell))*askEach, askSoonest), askLatest))
+		list = append(list, toAsk{n, r.parts})
 	}
-	best.next = now.Add(min(max(time.Duration(len(v.tell))*askEach, askSoonest), askLatest))
-	return name, 0
+	return list, wait
 }
 
-// ask asks a node for all of its paths.
-func (v *meshView) ask(ctx context.Context, name node.Name) {
-	var list []wire.PathEntry
-	var err error
-	for after, more := (node.ID{}), true; more && len(list) < maxMeshNodes; after = list[len(list)-1].To {
-		var part []wire.PathEntry
-		part, more, err = v.askPart(ctx, name, after)
-		if err != nil || len(part) == 0 || len(list) > 0 && bytes.Compare(part[0].To[:], after[:]) <= 0 {
-			break // the last: it does not go on where it was
-		}
-		list = append(list, part...)
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	r := v.rows[name]
-	if r == nil {
-		return // nobody looks any more
-	}
-	if err != nil {
-		r.fails++
-		r.next = time.Now().Add(min(askSoonest<<min(r.fails, 5), askLatest))
-		return
-	}
-	v.serial++
-	*r = viewRow{list: list, at: time.Now(), serial: v.serial, next: r.next}
-}
-
-// askPart asks a node for its paths to the nodes after one.
-func (v *meshView) askPart(ctx context.Context, name node.Name, after node.ID) (list []wire.PathEntry, more bool, err error) {
-	answer := make(chan mesh.PathsTold, 1)
+// ask asks nodes for all of their paths.
+func (v *meshView) ask(list []toAsk) {
+	var events []mesh.AskPaths
 	v.asking.Lock()
-	v.last++
-	id := v.last
-	v.waiting[id] = answer
-	v.asking.Unlock()
-	defer func() {
-		v.asking.Lock()
-		defer v.asking.Unlock()
-		delete(v.waiting, id)
-	}()
-	q := mesh.AskPaths{ID: id, Node: name, After: after, Timeout: askWithin}
-	if !v.d.core.call(func(m *mesh.Mesh) { m.Handle(now(), q) }) {
-		return nil, false, errStopping
-	}
-	select {
-	case t := <-answer:
-		if t.Err != nil {
-			return nil, false, t.Err
+	for _, a := range list {
+		q := &question{node: a.node}
+		events = append(events, v.part(q, node.ID{}))
+		for _, after := range a.parts {
+			if !after.IsZero() {
+				events = append(events, v.part(q, after))
+			}
 		}
-		list, err = wire.ParsePaths(t.Data)
-		return list, t.More, err
-	case <-ctx.Done():
-		return nil, false, ctx.Err()
+		v.open++
+	}
+	v.asking.Unlock()
+	if len(events) > 0 {
+		v.d.core.call(func(m *mesh.Mesh) {
+			for _, e := range events {
+				m.Handle(now(), e)
+			}
+		})
+	}
+}
+
+// collect takes in what nodes have told. v.mu is held.
+func (v *meshView) collect() {
+	v.asking.Lock()
+	answers := v.answers
+	v.answers = nil
+	v.asking.Unlock()
+	for _, q := range answers {
+		r := v.rows[q.node]
+		switch {
+		case r == nil: // nobody looks any more
+		case q.err != nil:
+			r.fails++
+			r.parts = nil
+			r.next = q.at.Add(min(askSoonest<<min(r.fails, 5), askLatest))
+		default:
+			v.serial++
+			list, parts := q.list()
+			*r = viewRow{list: list, parts: parts, at: q.at, serial: v.serial, next: r.next}
+		}
 	}
 }
 
@@ -303,6 +403,7 @@ func (v *meshView) report(after uint64) control.MeshReport {
 func (v *meshView) reportOf(now time.Time, after uint64, nodes []mesh.NodeInfo) control.MeshReport {
 	index := indexOf(nodes)
 	self := v.d.network().Name
+	v.collect()
 	v.refresh(now, self, nodes)
 	if after > v.serial { // of another run
 		after = 0

@@ -1,8 +1,10 @@
 package daemon
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -106,5 +108,64 @@ func BenchmarkTheViewOfALargeMesh(b *testing.B) {
 		if _, err := json.Marshal(rows); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// What a node tells comes in parts. Where they begin was guessed from the last time; what is missing between them is asked for.
+func TestAnswersInParts(t *testing.T) {
+	id := func(n int) (id node.ID) { id[0] = byte(n); return id }
+	part := func(after int, more bool, to ...int) pathsPart {
+		p := pathsPart{after: id(after), more: more}
+		for _, n := range to {
+			p.list = append(p.list, wire.PathEntry{To: id(n)})
+		}
+		return p
+	}
+	for name, c := range map[string]struct {
+		parts   []pathsPart
+		missing int // -1: nothing
+		begin   []int
+	}{
+		"one":                      {[]pathsPart{part(0, false, 1, 2)}, -1, []int{0}},
+		"nothing":                  {[]pathsPart{part(0, false)}, -1, []int{0}},
+		"more to come":             {[]pathsPart{part(0, true, 1, 2)}, 2, nil},
+		"as guessed":               {[]pathsPart{part(0, true, 1, 2), part(2, true, 3, 4), part(4, false, 5)}, -1, []int{0, 2, 4}},
+		"fewer than before":        {[]pathsPart{part(0, false, 1), part(2, false), part(4, false)}, -1, []int{0}},
+		"new ones in between":      {[]pathsPart{part(0, true, 1, 2), part(4, false, 5)}, 2, nil},
+		"and what was missing":     {[]pathsPart{part(0, true, 1, 2), part(4, false, 5), part(2, true, 3, 4)}, -1, []int{0, 2, 4}},
+		"overlapping":              {[]pathsPart{part(0, true, 1, 3), part(2, true, 3, 4), part(4, false, 5)}, -1, []int{0, 3, 4}},
+		"more than before":         {[]pathsPart{part(0, true, 1, 2), part(2, true, 3, 4)}, 4, nil},
+		"one that does not go on":  {[]pathsPart{part(0, true, 1, 2), part(2, true, 1, 2)}, -1, []int{0}},
+		"one that goes backwards":  {[]pathsPart{part(0, true, 5), part(5, true, 3)}, -1, []int{0}},
+		"more, but nothing at all": {[]pathsPart{part(0, true)}, -1, []int{0}},
+	} {
+		q := question{parts: c.parts}
+		after, missing := q.missing()
+		if want := c.missing >= 0; missing != want || want && after != id(c.missing) {
+			t.Errorf("%s: missing %v after %v", name, missing, after)
+		}
+		if missing {
+			continue
+		}
+		list, begin := q.list()
+		for i, e := range list {
+			if i > 0 && bytes.Compare(e.To[:], list[i-1].To[:]) <= 0 {
+				t.Errorf("%s: not in order: %v", name, list)
+			}
+		}
+		var want []node.ID
+		for _, n := range c.begin {
+			want = append(want, id(n))
+		}
+		if !slices.Equal(begin, want) {
+			t.Errorf("%s: parts begin after %v", name, begin)
+		}
+	}
+	endless := question{}
+	for i := range maxParts {
+		endless.parts = append(endless.parts, part(i, true, i+1))
+	}
+	if _, missing := endless.missing(); missing {
+		t.Error("there is no end to what a node may tell")
 	}
 }

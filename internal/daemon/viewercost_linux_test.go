@@ -117,12 +117,14 @@ func TestCostOfAViewer(t *testing.T) {
 	}
 }
 
-// tellsOfAll has a node say that it reaches all of others by UDP, with round trips that change.
+// tellsOfAll has a node say that it reaches all of others by UDP, with round trips that change. It answers after a time of its own, as if it
+// were far away: answers that all come at once would cost less.
 func tellsOfAll(n *testNode, others []*testNode) {
 	d, fake := n.daemon, newMeshView(n.daemon)
 	d.core.call(func(*mesh.Mesh) { d.meshView = fake })
 	ctx, cancel := context.WithCancel(context.Background())
 	n.Cleanup(cancel)
+	far := time.Duration(rand.IntN(200)) * time.Millisecond
 	var all []wire.PathEntry
 	for i, o := range others {
 		if o != n {
@@ -145,8 +147,10 @@ func tellsOfAll(n *testNode, others []*testNode) {
 					all[from+i].Loss = max(rand.IntN(200)-180, 0)
 				}
 				data, k := wire.AppendPaths(nil, all[from:], q.Room)
-				d.core.call(func(m *mesh.Mesh) {
-					m.Handle(now(), mesh.TellPaths{Node: q.Node, Number: q.Number, Size: q.Size, More: from+k < len(all), Data: data})
+				time.AfterFunc(far, func() {
+					d.core.call(func(m *mesh.Mesh) {
+						m.Handle(now(), mesh.TellPaths{Node: q.Node, Number: q.Number, Size: q.Size, More: from+k < len(all), Data: data})
+					})
 				})
 			}
 		}
