@@ -139,6 +139,7 @@ func TestAlertsAndDashboardKnowTheMetrics(t *testing.T) {
 		}
 		if strings.HasSuffix(file, ".yml") {
 			promtool(t, nil, "check", "rules", path)
+			promtool(t, nil, "test", "rules", "testdata/alerts.yml")
 		}
 	}
 	page, err := os.ReadFile("../../docs/monitoring.md")
