@@ -15,11 +15,13 @@ const (
 	CarrierMasked CarrierKind = iota // datagrams of which no byte is constant, between tincans
 	CarrierUDP                       // datagrams as tinc has them
 	CarrierTCP                       // meta connections
+	CarrierTLS                       // meta connections inside of HTTPS, to nodes that have a line Carrier
 )
 
 func (c CarrierKind) String() string { return mustFind("Carriers").Words[c] }
 
-// CarrierKinds are those that may be used, the one that is liked best first.
+// CarrierKinds are those that may be used. Of the two forms of datagrams the first one is liked better, and of the two kinds of meta
+// connections.
 type CarrierKinds []CarrierKind
 
 // String is the value of the variable.
@@ -53,8 +55,8 @@ func parseCarriers(value string) (list CarrierKinds, err error) {
 		}
 		list = append(list, CarrierKind(i))
 	}
-	if !list.Has(CarrierTCP) {
-		return nil, errors.New("tcp is missing: nodes cannot do without meta connections")
+	if !list.Has(CarrierTCP) && !list.Has(CarrierTLS) {
+		return nil, errors.New("tcp or tls is missing: nodes cannot do without meta connections")
 	}
 	return list, nil
 }

@@ -12,6 +12,8 @@ func TestKindsOfCarriers(t *testing.T) {
 		"udp,masked ,\tTCP": {CarrierUDP, CarrierMasked, CarrierTCP},
 		"masked tcp":        {CarrierMasked, CarrierTCP},
 		"tcp":               {CarrierTCP},
+		"tls":               {CarrierTLS},
+		"masked, TLS tcp":   {CarrierMasked, CarrierTLS, CarrierTCP},
 	} {
 		got, err := parseCarriers(value)
 		if err != nil || !slices.Equal(got, want) {
@@ -22,8 +24,8 @@ func TestKindsOfCarriers(t *testing.T) {
 		}
 	}
 	for value, want := range map[string]string{
-		"":                    "tcp is missing",
-		"masked, udp":         "tcp is missing",
+		"":                    "tcp or tls is missing",
+		"masked, udp":         "tcp or tls is missing",
 		"mask, tcp":           `did you mean "masked"`,
 		"tcp, udp, tcp":       "tcp is named twice",
 		"udp; tcp":            "is no carrier",
@@ -36,7 +38,7 @@ func TestKindsOfCarriers(t *testing.T) {
 }
 
 func TestCarriersDecideAboutUDP(t *testing.T) {
-	for value, want := range map[string]bool{"tcp": true, "masked, tcp": false, "udp, tcp": false, "": false} {
+	for value, want := range map[string]bool{"tcp": true, "tls": true, "masked, tcp": false, "masked, tls": false, "udp, tcp": false, "": false} {
 		var lines []Entry
 		if value != "" {
 			lines = []Entry{{Name: "Carriers", Value: value}}
@@ -47,7 +49,7 @@ func TestCarriersDecideAboutUDP(t *testing.T) {
 		}
 	}
 	s, _ := ReadSettings(NewPool(), "self", "/n")
-	if k := s.CarrierKinds; !k.Prefers(CarrierMasked, CarrierUDP) || k.Prefers(CarrierUDP, CarrierMasked) || !k.Prefers(CarrierUDP, CarrierTCP) {
+	if k := s.CarrierKinds; !k.Prefers(CarrierMasked, CarrierUDP) || k.Prefers(CarrierUDP, CarrierMasked) || !k.Prefers(CarrierUDP, CarrierTCP) || !k.Prefers(CarrierTCP, CarrierTLS) {
 		t.Errorf("the default is %v", k)
 	}
 }

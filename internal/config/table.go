@@ -130,7 +130,7 @@ var table = []Variable{
 
 	// ------------------------------------------------ ours: which paths packets take
 
-	{Name: "Carriers", Flags: Server | Reload, Kind: CarrierList, Words: words("masked", "udp", "tcp"), Default: "masked, udp, tcp", Since: "tincan"},
+	{Name: "Carriers", Flags: Server | Reload, Kind: CarrierList, Words: words("masked", "udp", "tcp", "tls"), Default: "masked, udp, tcp, tls", Since: "tincan"},
 	{Name: "Relay", Flags: Server | Reload, Kind: Bool, Default: "yes", Since: "tincan"},
 	{Name: "SourceCheck", Flags: Server | Reload, Kind: Bool, Default: "yes", Since: "tincan"},
 

@@ -25,9 +25,18 @@ type WhyReport struct {
 	Node    node.Name   `json:"node"`
 	Good    bool        `json:"good"` // no problem was found
 	Reasons []WhyReason `json:"reasons"`
+	// Carriers is what has become of each carrier to the node, those that are liked better first; missing for this node itself.
+	Carriers []CarrierState `json:"carriers,omitempty"`
 	// Encryption is what protects the packets, and why by nothing better.
 	Encryption string `json:"encryption,omitempty"`
 	Change     string `json:"change,omitempty"` // the one change that would help
+}
+
+// CarrierState is what has become of one carrier to a node.
+type CarrierState struct {
+	Carrier string `json:"carrier"` // in the words of the variable Carriers: masked, udp, tcp or tls
+	State   string `json:"state"`   // in-use, standby, trying, failed, unavailable or off
+	Text    string `json:"text"`    // what it carries, or why it carries nothing
 }
 
 // WhyReason is one link of the chain. Code is a fixed word, Text a sentence.
@@ -52,10 +61,12 @@ type NetReport struct {
 	NAT  NATKind    `json:"nat"`
 	NAT6 NATKind    `json:"nat6"`
 
-	Incoming int      `json:"connections_in"`  // meta connections that others made
-	Outgoing int      `json:"connections_out"` // that this node made
-	Proxy    string   `json:"proxy,omitempty"` // its kind
-	Mappings []string `json:"mappings,omitempty"`
+	Incoming int    `json:"connections_in"`  // meta connections that others made
+	Outgoing int    `json:"connections_out"` // that this node made
+	Proxy    string `json:"proxy,omitempty"` // its kind
+	// Carriers is what has become of each carrier, those that are liked better first.
+	Carriers []NetCarrier `json:"carriers,omitempty"`
+	Mappings []string     `json:"mappings,omitempty"`
 	// MapProblem is the reason why there is no port mapping although one was requested.
 	MapProblem string `json:"mapping_problem,omitempty"`
 
@@ -66,6 +77,16 @@ type NetReport struct {
 	Failures []NetFailure `json:"failures,omitempty"`
 
 	Verdict []string `json:"verdict"` // sentences for people
+}
+
+// NetCarrier is what has become of one carrier to all nodes.
+type NetCarrier struct {
+	Carrier string `json:"carrier"`       // in the words of the variable Carriers: masked, udp, tcp or tls
+	Off     bool   `json:"off,omitempty"` // the configuration does not allow it
+	InUse   int    `json:"in_use"`        // nodes with which packets or requests are exchanged by it
+	Failed  int    `json:"failed"`        // nodes with which it was tried and did not work
+	// Failures are the first of these, and why.
+	Failures []NetFailure `json:"failures,omitempty"`
 }
 
 // NetFailure is why there is no connection with a node.

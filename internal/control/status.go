@@ -175,7 +175,7 @@ type NodeView struct {
 	Path       Path       `json:"path"`                // self, direct-udp, direct-tcp, relayed, idle, no-key or unreachable
 	Via        node.Name  `json:"via,omitempty"`       // the relay
 	Transport  Transport  `json:"transport,omitempty"` // by which packets leave, to the node or to the relay: udp or tcp
-	Carrier    string     `json:"carrier,omitempty"`   // the same in the words of Carriers: masked (UDP), udp or tcp
+	Carrier    string     `json:"carrier,omitempty"`   // the same in the words of Carriers: masked (UDP), udp, tcp or tls (inside of HTTPS)
 	RTT        Millis     `json:"rtt_ms,omitempty"`    // by UDP, directly or through the relay; 0: not measured
 	Loss       float64    `json:"loss,omitempty"`      // of probes by UDP, 0 to 1
 	MTU        int        `json:"path_mtu,omitempty"`  // bytes of IP packet; 0: not known
@@ -195,6 +195,8 @@ type NodeView struct {
 	PostQuantum bool `json:"post_quantum,omitempty"`
 	// MetaCipher encrypts the meta connection with it.
 	MetaCipher string `json:"meta_cipher,omitempty"`
+	// MetaCarrier is what that connection is made by: tcp, or tls (inside of HTTPS).
+	MetaCarrier string `json:"meta_carrier,omitempty"`
 	// MetaPostQuantum: the keys of that connection are.
 	MetaPostQuantum bool `json:"meta_post_quantum,omitempty"`
 	// Weakness is what is wrong with the keys for its packets: a code of why.
@@ -395,15 +397,16 @@ func View(n *NodeInfo) NodeView {
 		Problem:   n.Problem,
 		WrongKey:  n.WrongKey,
 		Cipher:    n.Encryption, PostQuantum: n.PostQuantum, MetaCipher: n.Connection, MetaPostQuantum: n.ConnectionPostQuantum,
-		Weakness: n.Weakness,
-		Carrier:  n.Carrier,
-		Outside:  n.Outside,
-		Silent:   n.Silent,
-		Claimed:  n.Claimed,
-		Removed:  n.Removed,
-		Probes:   n.Probes,
-		Program:  n.Program,
-		Address:  n.Address.HostPort(),
+		Weakness:    n.Weakness,
+		Carrier:     n.Carrier,
+		MetaCarrier: n.ConnectionBy,
+		Outside:     n.Outside,
+		Silent:      n.Silent,
+		Claimed:     n.Claimed,
+		Removed:     n.Removed,
+		Probes:      n.Probes,
+		Program:     n.Program,
+		Address:     n.Address.HostPort(),
 	}
 	if v.Reachable {
 		v.Protocol = fmt.Sprintf("17.%d", n.Options.Minor())

@@ -124,9 +124,10 @@ type NodeInfo struct {
 	// Encryption is what protects its packets, and Connection our meta connection with it: "aes-256-gcm"; "" if there is
 	// none, or the protocol of tinc 1.0.
 	Encryption, Connection             string
+	ConnectionBy                       string  // what that connection is made by: tcp or tls; "" if there is none
 	PostQuantum, ConnectionPostQuantum bool    // whether their keys are
 	Weakness                           string  // what is wrong with the keys for its packets: a code of "why"; "" if nothing is
-	Carrier                            string  // of its packets, to it or to the relay: masked, udp or tcp; "" if there is none
+	Carrier                            string  // of its packets, to it or to the relay: masked, udp, tcp or tls; "" if there is none
 	Removed                            bool    // its owner has deleted its host file here, so nothing is sent to it
 	Outside                            string  // in a signed network, why it is no member: a code of "why"; "" if it is one
 	Silent                             bool    // in a signed network, others say that it is reachable, but it does not answer

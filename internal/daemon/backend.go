@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"time"
 
-	"tincan/internal/config"
 	"tincan/internal/control"
 	"tincan/internal/members"
 	"tincan/internal/mesh"
@@ -148,15 +147,7 @@ func describe(n mesh.NodeInfo) control.NodeInfo {
 	}
 	hop := control.FirstHop(n.FirstHop)
 	c.FirstHop = &hop
-	switch {
-	case n.Self || hop.Node == "":
-	case n.Masked:
-		c.Carrier = config.CarrierMasked.String()
-	case hop.UDP:
-		c.Carrier = config.CarrierUDP.String()
-	default:
-		c.Carrier = config.CarrierTCP.String()
-	}
+	c.Carrier, c.ConnectionBy = n.Carrier.String(), n.Link.String()
 	if n.RTT > 0 {
 		c.RTT = n.RTT
 	}

@@ -42,7 +42,7 @@ func (d *Daemon) watchClocks(ctx context.Context) {
 		}
 		now := readSlept()
 		if sleptSince(last, now) {
-			d.core.event(mesh.NetworkChanged{Reason: wasAsleep, Carried: d.places.carried()})
+			d.core.event(mesh.NetworkChanged{Reason: wasAsleep, Worked: d.places.worked()})
 		}
 		last = now
 	}

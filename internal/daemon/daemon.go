@@ -418,7 +418,7 @@ func (d *Daemon) run(ctx context.Context, serve func()) error {
 	costs := sync.OnceValue(measureCosts)
 	go costs() // the first handshake needs them
 	cfg := d.meshConfig(d.network())
-	cfg.Carried = d.places.carried()
+	cfg.Worked = d.places.worked()
 	d.core.mesh = mesh.New(cfg, mesh.Deps{
 		Rand: mathrand.New(mathrand.NewChaCha8(seed)), Secrets: rand.Reader, RouteMTU: d.socks.routeMTU,
 		Heard: d.conns.Heard, Locate: d.where.locate, Costs: costs,

@@ -74,7 +74,7 @@ func (d *Daemon) apply(e mesh.Effect) {
 		d.persister.saveLearned(e)
 	case mesh.KeyContested:
 		d.persister.contested(e)
-	case mesh.SaveCarried:
+	case mesh.SaveWorked:
 		d.places.save(e)
 	case mesh.SaveAddresses:
 		d.persister.saveAddresses(e.Node, e.Addrs)

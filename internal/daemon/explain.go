@@ -34,6 +34,9 @@ func (b *backend) Why(name node.Name, to *policy.Target) control.WhyReport {
 	for _, reason := range w.Reasons {
 		r.Reasons = append(r.Reasons, control.WhyReason(reason))
 	}
+	for _, s := range w.Carriers {
+		r.Carriers = append(r.Carriers, control.CarrierState{Carrier: s.Carrier.String(), State: s.State, Text: s.Text})
+	}
 	b.whyRoster(name, &r)
 	b.whyPolicy(name, to, &r)
 	b.whyRefused(name, &r)
@@ -150,7 +153,15 @@ func (b *backend) NetCheck() control.NetReport {
 
 	var nodes []mesh.NodeInfo
 	var conns []mesh.ConnInfo
-	d.core.call(func(m *mesh.Mesh) { nodes, conns = m.Nodes(), m.Conns() })
+	var carriers []mesh.CarrierSum
+	d.core.call(func(m *mesh.Mesh) { nodes, conns, carriers = m.Nodes(), m.Conns(), m.Carriers(maxFailures) })
+	for _, c := range carriers {
+		n := control.NetCarrier{Carrier: c.Carrier.String(), Off: c.Off, InUse: c.InUse, Failed: c.Failures}
+		for _, f := range c.Failed {
+			n.Failures = append(n.Failures, control.NetFailure{Node: f.Node, Problem: f.Text})
+		}
+		r.Carriers = append(r.Carriers, n)
+	}
 	for _, c := range conns {
 		switch {
 		case !c.Active:

@@ -16,7 +16,7 @@ func (d *Daemon) watchNetwork(ctx context.Context) {
 	netwatch.Run(ctx, netwatch.Config{
 		Ignore: func(name string) bool { return name == d.netif.Name() },
 		Changed: func(reason string) {
-			d.core.event(mesh.NetworkChanged{Reason: reason, Carried: d.places.carried()})
+			d.core.event(mesh.NetworkChanged{Reason: reason, Worked: d.places.worked()})
 			if d.ports != nil {
 				d.ports.Kick()
 			}

@@ -16,8 +16,7 @@ import (
 	"tincan/internal/node"
 )
 
-// places remembers which nodes were reached by carriers and not by TCP, for each network where this machine has been, also
-// over a restart.
+// places remembers which carriers have worked with which nodes, for each network where this machine has been, also over a restart.
 type places struct {
 	file  func() string
 	ours  func(dev string) bool // whether an interface is that of the VPN
@@ -30,8 +29,29 @@ type places struct {
 
 // placeMemory is what is remembered of one network.
 type placeMemory struct {
-	Carried []node.Name `json:"carried"`
-	Last    int64       `json:"last"` // when it was changed last, in seconds of the Unix time
+	Nodes map[node.Name]nodeMemory `json:"nodes"`
+	Last  int64                    `json:"last"` // when it was changed last, in seconds of the Unix time
+}
+
+// nodeMemory is what has worked with one node, in the words of Carriers.
+type nodeMemory struct {
+	Link string `json:"link,omitempty"` // tcp or tls
+}
+
+func (m nodeMemory) worked() mesh.Worked {
+	return mesh.Worked{Link: carrierOf(m.Link, mesh.ByTCP, mesh.ByTLS)}
+}
+
+func memoryOf(w mesh.Worked) nodeMemory { return nodeMemory{Link: w.Link.String()} }
+
+// carrierOf is the one of some that a word is for.
+func carrierOf(word string, some ...mesh.Carrier) mesh.Carrier {
+	for _, c := range some {
+		if c.String() == word {
+			return c
+		}
+	}
+	return mesh.NoCarrier
 }
 
 const (
@@ -49,8 +69,7 @@ func newPlaces(l *confdir.Layout, ours func(string) bool) *places {
 	var read map[string]*placeMemory
 	if raw, err := files.Read(p.file(), maxPlacesSize); err == nil && json.Unmarshal(raw, &read) == nil {
 		for where, x := range read {
-			if x != nil && len(p.known) < maxPlaces {
-				x.Carried = x.Carried[:min(len(x.Carried), maxPlaceNodes)]
+			if x != nil && x.Nodes != nil && len(p.known) < maxPlaces && len(x.Nodes) <= maxPlaceNodes {
 				p.known[where] = x
 			}
 		}
@@ -58,8 +77,8 @@ func newPlaces(l *confdir.Layout, ours func(string) bool) *places {
 	return p
 }
 
-// carried are the nodes that were reached by carriers when this machine was last where it is now.
-func (p *places) carried() map[node.Name]bool {
+// worked is what has worked when this machine was last where it is now.
+func (p *places) worked() map[node.Name]mesh.Worked {
 	where := p.where(p.ours)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -67,38 +86,37 @@ func (p *places) carried() map[node.Name]bool {
 	if x == nil {
 		return nil
 	}
-	out := make(map[node.Name]bool, len(x.Carried))
-	for _, n := range x.Carried {
-		out[n] = true
+	out := make(map[node.Name]mesh.Worked, len(x.Nodes))
+	for n, m := range x.Nodes {
+		out[n] = m.worked()
 	}
 	return out
 }
 
 // save takes over what the protocol core has learned of the network where this machine is now.
-func (p *places) save(e mesh.SaveCarried) {
+func (p *places) save(e mesh.SaveWorked) {
 	where := p.where(p.ours)
 	if where == "" {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	x := p.known[where]
+	x, forgotten := p.known[where], e.Worked == (mesh.Worked{})
 	if x == nil {
-		if !e.Carried {
+		if forgotten {
 			return
 		}
 		if len(p.known) >= maxPlaces {
 			delete(p.known, slices.MinFunc(slices.Collect(maps.Keys(p.known)), func(a, b string) int { return int(p.known[a].Last - p.known[b].Last) }))
 		}
-		x = &placeMemory{}
+		x = &placeMemory{Nodes: map[node.Name]nodeMemory{}}
 		p.known[where] = x
 	}
 	x.Last = time.Now().Unix()
-	x.Carried = slices.DeleteFunc(slices.Clone(x.Carried), func(n node.Name) bool { return n == e.Node })
-	if e.Carried && len(x.Carried) < maxPlaceNodes {
-		x.Carried = append(x.Carried, e.Node)
+	if delete(x.Nodes, e.Node); !forgotten && len(x.Nodes) < maxPlaceNodes {
+		x.Nodes[e.Node] = memoryOf(e.Worked)
 	}
-	if len(x.Carried) == 0 {
+	if len(x.Nodes) == 0 {
 		delete(p.known, where)
 	}
 	poke(p.wake)

@@ -48,6 +48,14 @@ func (d *Daemon) meshConfig(n *confdir.Network) mesh.Config {
 	case s.CarrierKinds.Prefers(config.CarrierUDP, config.CarrierMasked):
 		c.Unmasked = mesh.UnmaskedFirst
 	}
+	switch kinds := s.CarrierKinds; {
+	case !kinds.Has(config.CarrierTLS):
+		c.Connecting = mesh.OnlyTCP
+	case !kinds.Has(config.CarrierTCP):
+		c.Connecting, c.Punch = mesh.OnlyTLS, false
+	case kinds.Prefers(config.CarrierTLS, config.CarrierTCP):
+		c.Connecting = mesh.TLSFirst
+	}
 	c.Roster = d.membership.now()
 	for _, sock := range d.socks.paths {
 		c.Sockets = append(c.Sockets, sock.Local())

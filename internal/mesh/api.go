@@ -215,8 +215,8 @@ type (
 	// NetworkChanged: addresses, interfaces or routes of this machine have changed, or it
 	// has slept. All paths are tried again at once. Reason is for the log.
 	NetworkChanged struct {
-		Reason  string
-		Carried map[node.Name]bool // nodes that were reached by carriers when this machine was last where it is now
+		Reason string
+		Worked map[node.Name]Worked // what has worked when this machine was last where it is now
 	}
 	// PortMapped: the router leads TCP connections that come to its port on to us, which is
 	// what we announce to those beyond it. 0: it does not, or to the port that is ours anyway.
@@ -422,11 +422,10 @@ type (
 		Node, From node.Name
 		Key        keys.PublicKey
 	}
-	// SaveCarried stores that Node is reached by a carrier where this machine is now, and not by TCP; or that it is
-	// not so any more.
-	SaveCarried struct {
-		Node    node.Name
-		Carried bool
+	// SaveWorked stores which carriers have worked with Node where this machine is now; zero: those that are tried first.
+	SaveWorked struct {
+		Node   node.Name
+		Worked Worked
 	}
 	// SaveAddresses stores the recent addresses of Node, most recent first.
 	SaveAddresses struct {
@@ -559,6 +558,40 @@ const (
 	UnmaskedNever                 // none are sent
 )
 
+// Connecting is how nodes that have carriers are dialled. The others are dialled by TCP.
+type Connecting uint8
+
+// The choices.
+const (
+	TCPFirst Connecting = iota // by carriers where TCP does not work
+	TLSFirst                   // by TCP where carriers do not work
+	OnlyTCP
+	OnlyTLS // only such nodes are dialled, and nobody is let in by TCP
+)
+
+// Carrier is what carries packets or requests between two nodes.
+type Carrier uint8
+
+// The carriers.
+const (
+	NoCarrier Carrier = iota
+	ByMasked          // datagrams that are hidden
+	ByUDP             // other datagrams
+	ByTCP             // a meta connection
+	ByTLS             // a meta connection inside of HTTPS
+)
+
+// String is the word of the configuration for it.
+func (c Carrier) String() string { return [...]string{"", "masked", "udp", "tcp", "tls"}[c] }
+
+// long is what people call it.
+func (c Carrier) long() string { return [...]string{"nothing", "masked UDP", "UDP", "TCP", "HTTPS"}[c] }
+
+// Worked is what is remembered of a node in one network: what has worked where something else is tried first.
+type Worked struct {
+	Link Carrier // [ByTCP] or [ByTLS]
+}
+
 // Config is the protocol core's configuration. New fills in tinc's defaults for zero
 // durations and limits.
 type Config struct {
@@ -578,7 +611,7 @@ type Config struct {
 	Roster      RosterChanged         // who belongs to the network; a reload does not change it
 
 	ConnectTo   []node.Name
-	Carried     map[node.Name]bool // at the start, see [NetworkChanged]
+	Worked      map[node.Name]Worked // at the start, see [NetworkChanged]
 	AutoConnect bool
 	Broadcast   bool // broadcast mode is mst (false: "no")
 
@@ -601,7 +634,9 @@ type Config struct {
 	// too. nil: they are not.
 	Mask *mask.Key
 	// Unmasked is what becomes of datagrams that are not hidden.
-	Unmasked         Unmasked
+	Unmasked Unmasked
+	// Connecting is by what nodes are dialled.
+	Connecting       Connecting
 	Punch            bool // with Echoes: connections from Port can be dialled, see Dial.From
 	PMTU             int
 	ReplayWindow     int  // in packets; 0: the default, negative: none

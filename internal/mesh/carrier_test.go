@@ -21,21 +21,26 @@ type carrierPlayer struct {
 	saved []string
 }
 
-func newCarrierPlayer(t *testing.T, carried map[node.Name]bool) *carrierPlayer {
+func newCarrierPlayer(t *testing.T, worked map[node.Name]Worked) *carrierPlayer {
+	return newLadderPlayer(t, TCPFirst, worked)
+}
+
+func newLadderPlayer(t *testing.T, by Connecting, worked map[node.Name]Worked) *carrierPlayer {
 	p := &carrierPlayer{player: newPlayer(t)}
 	p.watch = func(effects []Effect) {
 		for _, e := range effects {
 			switch e := e.(type) {
 			case Dial:
 				p.dials = append(p.dials, e)
-			case SaveCarried:
-				p.saved = append(p.saved, fmt.Sprint(e.Node, " ", e.Carried))
+			case SaveWorked:
+				p.saved = append(p.saved, fmt.Sprint(e.Node, " ", e.Worked.Link))
 			}
 		}
 	}
 	p.input("node alice connect=bob")
 	p.m.nodes["bob"].trust.host.Carriers = []Endpoint{bobsCarrier}
-	p.m.carriers.remember(carried)
+	p.m.cfg.Connecting = by
+	p.m.carriers.remember(worked)
 	p.pongs = true
 	p.input("wait 1ms")
 	return p
@@ -99,7 +104,7 @@ func TestWhatWorkedByACarrierIsRememberedAndTCPIsTriedAgain(t *testing.T) {
 	p := newCarrierPlayer(t, nil)
 	c := p.answers(true)
 	p.dialled()
-	if !slices.Equal(p.saved, []string{"bob true"}) {
+	if !slices.Equal(p.saved, []string{"bob tls"}) {
 		t.Errorf("saved: %q", p.saved)
 	}
 	if e, ok := p.m.graph.Get("alice", "bob"); !ok || e.Addr.String() == "198.51.100.2:655" {
@@ -131,18 +136,18 @@ func TestWhatWorkedByACarrierIsRememberedAndTCPIsTriedAgain(t *testing.T) {
 		t.Error("the new connection does not take the place of the other")
 	}
 	p.step(70 * time.Second)
-	if !slices.Equal(p.saved, []string{"bob true", "bob false"}) {
+	if !slices.Equal(p.saved, []string{"bob tls", "bob "}) {
 		t.Errorf("saved: %q", p.saved)
 	}
 }
 
 func TestWhereACarrierWorkedLastItComesFirst(t *testing.T) {
-	p := newCarrierPlayer(t, map[node.Name]bool{"bob": true})
+	p := newCarrierPlayer(t, map[node.Name]Worked{"bob": {Link: ByTLS}})
 	d := p.dials[0]
 	p.expect("at first", "carrier")
 	p.m.Handle(p.now, Closed{Conn: d.Conn, Err: errors.New("no answer")})
 	p.flush()
-	p.expect("when it has failed", "tcp")
+	p.expect("when it has failed", "tcp+carrier")
 	p.step(10 * time.Millisecond)
 	p.m.Handle(p.now, NetworkChanged{Reason: "test"})
 	p.flush()
@@ -181,4 +186,116 @@ func TestCarriersThatOthersHaveTold(t *testing.T) {
 	if n := len(p.m.carriers.of(p.m.nodes["bob"])); n != 1 {
 		t.Errorf("of those that others have told %d count", n)
 	}
+}
+
+// Where HTTPS is liked better than TCP it is dialled alone first, and TCP only if that does not work. Then HTTPS is tried again, beside it.
+func TestHTTPSFirst(t *testing.T) {
+	p := newLadderPlayer(t, TLSFirst, nil)
+	d := p.dials[0]
+	p.expect("at first", "carrier")
+	if d.Timeout > carrierAlone {
+		t.Errorf("TCP has to wait for %v", d.Timeout)
+	}
+	p.m.Handle(p.now, Closed{Conn: d.Conn, Err: errors.New("no answer")})
+	p.flush()
+	if len(p.dials) != 1 {
+		t.Fatalf("after that %d dials", len(p.dials))
+	}
+	if all := append([]Endpoint{p.dials[0].To}, p.dials[0].Others...); all[0].Carrier != "" || all[1].Carrier == "" {
+		t.Errorf("when it has failed, dialled %v", all)
+	}
+	c := p.answers(false)
+	p.dialled()
+	if !slices.Equal(p.saved, []string{"bob tcp"}) {
+		t.Errorf("saved: %q", p.saved)
+	}
+	p.step(100 * time.Second)
+	if len(p.dials) != 1 || p.m.nodes["bob"].conn().id != c {
+		t.Fatalf("a minute later %d dials", len(p.dials))
+	}
+	b := p.answers(true)
+	p.expect("beside TCP", "carrier")
+	if p.m.nodes["bob"].conn().id != b {
+		t.Error("HTTPS does not take the place of TCP")
+	}
+	p.step(70 * time.Second)
+	if !slices.Equal(p.saved, []string{"bob tcp", "bob "}) {
+		t.Errorf("saved: %q", p.saved)
+	}
+}
+
+// What Carriers does not name is not dialled, not taken, and does not stay after a reload.
+func TestOnlyWhatCarriersNames(t *testing.T) {
+	p := newLadderPlayer(t, OnlyTLS, map[node.Name]Worked{"bob": {Link: ByTCP}})
+	p.expect("with tls alone", "carrier")
+	p.step(20 * time.Second) // the attempt has failed, and others
+	if got := p.dialled(); strings.Contains(got, "tcp") {
+		t.Errorf("with tls alone dialled %s", got)
+	}
+	p.m.Handle(p.now, Accepted{Conn: 2, Remote: netip.MustParseAddrPort("198.51.100.2:4000")})
+	p.flush()
+	if p.m.links.conns[2] != nil {
+		t.Error("a connection by TCP was taken")
+	}
+	p.m.Handle(p.now, Accepted{Conn: 4, Remote: netip.MustParseAddrPort("198.51.100.2:4000"), Carrier: true})
+	p.flush()
+	if p.m.links.conns[4] == nil {
+		t.Error("a connection by HTTPS was not taken")
+	}
+
+	p = newLadderPlayer(t, OnlyTCP, map[node.Name]Worked{"bob": {Link: ByTLS}})
+	c := p.answers(false)
+	p.expect("with tcp alone", "tcp")
+	cfg := p.m.cfg
+	cfg.Connecting = OnlyTLS
+	cfg.Hosts = map[node.Name]Host{"bob": *p.m.nodes["bob"].host()}
+	p.m.Handle(p.now, Reconfigured{Config: cfg})
+	p.flush()
+	if p.m.links.conns[c] != nil {
+		t.Error("the connection by TCP stays")
+	}
+}
+
+// why says what has become of each carrier.
+func TestTheLadderIsToldOf(t *testing.T) {
+	ladder := func(p *carrierPlayer) string {
+		p.t.Helper()
+		var out []string
+		for _, s := range p.m.Why("bob", Found{}).Carriers {
+			if s.Text == "" {
+				p.t.Errorf("%s is %s, and it does not say why", s.Carrier, s.State)
+			}
+			out = append(out, fmt.Sprint(s.Carrier, " ", s.State))
+		}
+		return strings.Join(out, ", ")
+	}
+	expect := func(p *carrierPlayer, when, want string) {
+		p.t.Helper()
+		if got := ladder(p); got != want {
+			p.t.Errorf("%s: %s", when, got)
+		}
+	}
+	p := newCarrierPlayer(t, nil)
+	expect(p, "at first", "masked off, udp standby, tcp trying, tls trying")
+	p.answers(true)
+	expect(p, "connected by HTTPS", "masked off, udp standby, tcp failed, tls in-use")
+	if s := p.m.Carriers(5); len(s) != 4 || s[2].Failures != 1 || s[2].Failed[0].Node != "bob" || s[3].InUse != 1 || !s[0].Off {
+		t.Errorf("in sum: %+v", s)
+	}
+	for _, n := range p.m.Nodes() {
+		if n.Name == "bob" && n.Link != ByTLS {
+			t.Errorf("the connection is by %q", n.Link)
+		}
+	}
+	p = newLadderPlayer(t, TLSFirst, nil)
+	p.answers(true)
+	expect(p, "as it should", "masked off, udp standby, tls in-use, tcp standby")
+	p = newLadderPlayer(t, OnlyTCP, nil)
+	p.m.nodes["bob"].trust.host.Carriers = nil
+	p.answers(false)
+	expect(p, "without tls", "masked off, udp standby, tcp in-use, tls off")
+	p = newCarrierPlayer(t, nil)
+	p.m.nodes["bob"].trust.host.Carriers = nil
+	p.m.cfg.TCPOnly = true
+	expect(p, "without a carrier and UDP", "masked off, udp off, tcp trying, tls unavailable")
 }

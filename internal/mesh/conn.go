@@ -122,8 +122,11 @@ func (l *links) accepted(e Accepted) {
 	c := &conn{id: e.Conn, remote: e.Remote, local: e.Local, byCarrier: e.Carrier, stage: greeting, began: l.now}
 	l.add(c)
 	l.watch(c)
-	if l.down {
+	switch {
+	case l.down:
 		l.drop(c, "this node is leaving the mesh")
+	case !l.mayBe(c):
+		l.drop(c, "Carriers does not name tcp")
 	}
 }
 
@@ -708,9 +711,24 @@ func (l *links) newDial(p *peer, to netip.AddrPort) *conn {
 	return c
 }
 
-// recheck ends the logins that the host files, which have been read again, do not allow any more.
+// mayBe tells whether the configuration allows a connection by what c is made by.
+func (l *links) mayBe(c *conn) bool {
+	switch l.cfg.Connecting {
+	case OnlyTLS:
+		return c.isCarried()
+	case OnlyTCP:
+		return !c.isCarried() || !c.dialled()
+	}
+	return true
+}
+
+// recheck ends the connections that the configuration or the host files, which have been read again, do not allow any more.
 func (l *links) recheck(hosts map[node.Name]Host) {
 	for _, c := range slices.Clone(l.lines) {
+		if c.stage != dialling && !l.mayBe(c) {
+			l.drop(c, "Carriers does not allow it any more")
+			continue
+		}
 		if c.stage < securing {
 			continue // it has not been checked yet
 		}

@@ -45,12 +45,12 @@ type dialer struct {
 		triedFor(p *peer, a netip.AddrPort) bool
 	}
 	carriers interface { // TCP or a carrier
-		answered(c *conn, tries []Endpoint)
+		answered(c *conn, to Endpoint, tries []Endpoint)
 		ended(c *conn)
 		stands(c *conn)
 		takesTurn(p *peer) bool
 		targets(p *peer) []Endpoint
-		together(p *peer, queue []Endpoint) (now, later []Endpoint)
+		together(p *peer, queue []Endpoint) (now, later []Endpoint, timeout time.Duration)
 	}
 	relays interface { // relays and echoes
 		answersEchoes(p *peer) bool

@@ -69,5 +69,5 @@ func (DeviceMoved) effect()      {}
 func (SaveLearned) effect()      {}
 func (KeyContested) effect()     {}
 func (SaveAddresses) effect()    {}
-func (SaveCarried) effect()      {}
+func (SaveWorked) effect()       {}
 func (Log) effect()              {}

@@ -98,6 +98,10 @@ func (m *Mesh) Subnets() []Owned { return m.subnets.allRoutes().Subnets }
 // Conns returns the meta connections in the order in which they were made.
 func (m *Mesh) Conns() []ConnInfo { return m.reports.conns() }
 
+// Carriers says what has become of each carrier to all nodes, those that are liked better first, and names up to most nodes with which
+// it does not work.
+func (m *Mesh) Carriers(most int) []CarrierSum { return m.reports.carrierSums(most) }
+
 // Underlay returns the real addresses at which nodes are reached, or are being
 // dialled. A route to one of them through the VPN would lead the VPN's own
 // packets into it.

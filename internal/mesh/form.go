@@ -1,9 +1,12 @@
 package mesh
 
 import (
+	"fmt"
+	"slices"
 	"time"
 
 	"tincan/internal/mask"
+	"tincan/internal/wire"
 )
 
 // Datagrams between two tincans are hidden with masks if both can do it (package mask), so that a filter does not recognise them. A
@@ -131,4 +134,66 @@ func (p *peer) maskAs(f form) *mask.Mask {
 	}
 	m, _ := p.session().mask()
 	return m
+}
+
+// ladderOfForms says what has become of both forms of datagrams to p. may: it may be sent some; direct: packets for p go directly by UDP.
+func ladderOfForms(e *env, p *peer, may, direct bool) []CarrierState {
+	order := []form{maskedForm, plainForm}
+	if e.cfg.Unmasked == UnmaskedFirst {
+		slices.Reverse(order)
+	}
+	out := make([]CarrierState, 0, len(order))
+	for _, f := range order {
+		by := ByUDP
+		if f == maskedForm {
+			by = ByMasked
+		}
+		state, text := rungOf(e, p, f, may, direct)
+		out = append(out, CarrierState{by, state, text})
+	}
+	return out
+}
+
+// rungOf says what has become of one of them.
+func rungOf(e *env, p *peer, f form, may, direct bool) (state, text string) {
+	forms := formsOf(e, p)
+	now := noForm
+	if p.contacted != nil {
+		now = forms.now()
+	}
+	switch options := p.path().Options; {
+	case e.cfg.TCPOnly:
+		return CarrierOff, "no UDP is used here: TCPOnly = yes, or Carriers names neither form of it"
+	case p.host().TCPOnly:
+		return CarrierOff, fmt.Sprintf("the host file of %s here has TCPOnly = yes", p.name)
+	case f == maskedForm && (e.cfg.Mask == nil || !e.cfg.Hybrid):
+		return CarrierOff, "Carriers does not name masked"
+	case f == plainForm && e.cfg.Unmasked == UnmaskedNever:
+		return CarrierOff, "Carriers does not name udp"
+	case !p.reachable():
+		return CarrierStandby, fmt.Sprintf("%s is not reachable", p.name)
+	case options.Has(wire.TCPOnly):
+		return CarrierUnavailable, fmt.Sprintf("%s, or the node that connects it, uses no UDP", p.name)
+	case !may:
+		return CarrierUnavailable, "IndirectData = yes here, there or on the way"
+	case !p.session().ready():
+		return CarrierStandby, fmt.Sprintf("there is no session with %s", p.name)
+	case f == maskedForm && forms.mask == nil && forms.pending:
+		return CarrierTrying, fmt.Sprintf("%s has not said yet whether it takes it", p.name)
+	case f == maskedForm && forms.mask == nil:
+		return CarrierUnavailable, fmt.Sprintf("%s does not take it: it is a node of tinc or an older tincan, or does not name masked in its Carriers", p.name)
+	case p.confirmed() && f == now && direct:
+		return CarrierInUse, "packets"
+	case p.confirmed() && f == now:
+		return CarrierStandby, "it is answered, but packets take another path"
+	case p.confirmed() && f == forms.best():
+		return CarrierFailed, fmt.Sprintf("not answered; tried every %s", e.cfg.UDPDiscoveryKeepalive)
+	case p.confirmed():
+		return CarrierStandby, fmt.Sprintf("not needed: %s is answered", now)
+	case p.idle() || p.contacted == nil || p.udp().asked.IsZero():
+		return CarrierStandby, "not tried, as there was no packet lately"
+	case p.udp().bursts < quickBursts:
+		return CarrierTrying, "no answer yet"
+	}
+	return CarrierFailed, "no answer"
 }

@@ -49,6 +49,10 @@ type reports struct {
 		hasAnyAddress(p *peer) bool
 		isDialTarget(name node.Name) bool
 	}
+	carriers interface { // TCP or a carrier
+		ladder(p *peer, direct bool) []CarrierState
+		of(p *peer) []Endpoint
+	}
 	paths interface { // UDP paths
 		candidates(p *peer) []netip.AddrPort
 	}
@@ -92,8 +96,8 @@ type NodeInfo struct {
 	Problem   string // why the last attempt at a connection with it failed, "" if it did not
 	Legacy    bool   // it speaks the protocol of tinc 1.0
 	FirstHop  FirstHop
-	// Masked: datagrams to the first hop are hidden (package mask).
-	Masked bool
+	// Carrier is what carries packets to the first hop, Link what our meta connection with it is made by; [NoCarrier] if there is none.
+	Carrier, Link Carrier
 	// Protection is what protects the packets, zero without a session, and with Legacy.
 	Protection Protection
 	// Connection is what protects our meta connection with it, zero if there is none, and with Legacy.
@@ -147,6 +151,9 @@ func (rp *reports) nodesAfter(name node.Name, most int) []NodeInfo {
 			MTU: rp.forwarding.usableMTU(p), Probes: p.probeCounts(),
 		}
 		_, n.MinMTU, n.MaxMTU = p.mtus()
+		if c := p.conn(); c != nil {
+			n.Link = linkOf(c)
+		}
 		if p == rp.self {
 			n.Options = rp.selfOptions()
 			n.NextHop, n.Via, n.Distance = p.name, p.name, 0
@@ -173,14 +180,74 @@ func (rp *reports) nodesAfter(name node.Name, most int) []NodeInfo {
 				q := p.chosenQuality()
 				n.Via, n.RTT, n.Loss = r.name, q.Mean(), q.Loss()
 			}
-			if hop := rp.nodes[n.FirstHop.Node]; n.FirstHop.UDP && hop != nil {
-				n.Masked = hop.masked()
-			}
+			n.Carrier = rp.carrierTo(n.FirstHop)
 			n.Adjacent, n.Legacy = p.conn() != nil, p.session().hopByHop()
 		}
 		out = append(out, n)
 	}
 	return out
+}
+
+// CarrierSum is what has become of one carrier, to all nodes.
+type CarrierSum struct {
+	Carrier  Carrier
+	Off      bool             // the configuration does not allow it
+	InUse    int              // nodes with which packets or requests are exchanged by it
+	Failures int              // nodes with which it was tried and did not work
+	Failed   []CarrierFailure // the first of them
+}
+
+// CarrierFailure is why a carrier does not work with a node.
+type CarrierFailure struct {
+	Node node.Name
+	Text string
+}
+
+// ladder says what has become of each carrier to p.
+func (rp *reports) ladder(p *peer) []CarrierState {
+	hop := rp.forwarding.firstHop(p)
+	return append(ladderOfForms(rp.env, p, rp.reach.effectiveVia(p) == p, hop.Node == p.name && hop.UDP), rp.carriers.ladder(p, hop.Node == p.name && !hop.UDP)...)
+}
+
+// carrierSums says what has become of each carrier to all nodes that we have to do with, and names up to so many with which it does
+// not work.
+func (rp *reports) carrierSums(most int) []CarrierSum {
+	var sums []CarrierSum
+	for _, s := range rp.ladder(rp.self) { // the order
+		sums = append(sums, CarrierSum{Carrier: s.Carrier, Off: s.State == CarrierOff})
+	}
+	for _, p := range rp.order {
+		if p == rp.self || p.isHidden() || p.conn() == nil && !rp.dialer.isDialTarget(p.name) && (!p.reachable() || !p.udpState().asked) {
+			continue
+		}
+		for i, s := range rp.ladder(p) {
+			switch s.State {
+			case CarrierInUse:
+				sums[i].InUse++
+			case CarrierFailed:
+				if sums[i].Failures++; sums[i].Failures <= most {
+					sums[i].Failed = append(sums[i].Failed, CarrierFailure{p.name, s.Text})
+				}
+			}
+		}
+	}
+	return sums
+}
+
+// carrierTo is what carries packets to a first hop.
+func (rp *reports) carrierTo(hop FirstHop) Carrier {
+	p := rp.nodes[hop.Node]
+	switch {
+	case p == nil:
+		return NoCarrier
+	case hop.UDP && p.masked():
+		return ByMasked
+	case hop.UDP:
+		return ByUDP
+	case p.conn() != nil:
+		return linkOf(p.conn())
+	}
+	return NoCarrier
 }
 
 // isOut tells whether p stays away since its host file was deleted here. In a signed network the roster decides instead.
@@ -262,7 +329,7 @@ func (rp *reports) underlay() map[netip.Addr]node.Name {
 		if a := p.addr(); a.IsValid() {
 			out[a.Addr().Unmap()] = p.name
 		}
-		for _, e := range rp.dialer.addressesOf(p) {
+		for _, e := range append(rp.dialer.addressesOf(p), rp.carriers.of(p)...) {
 			if ip, err := netip.ParseAddr(e.Host); err == nil {
 				out[ip.Unmap()] = p.name
 			}

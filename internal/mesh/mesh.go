@@ -94,7 +94,7 @@ func New(cfg Config, in Deps, now time.Time) *Mesh {
 		env: e, directory: d, reach: m.reach, keyring: m.keyring, links: m.links, addresses: m.addresses, paths: m.paths, forwarding: m.forwarding,
 	}
 	*m.reports = reports{
-		env: e, directory: d, roll: m.roll, topology: m.topology, reach: m.reach, subnets: m.subnets, keyring: m.keyring, links: m.links, dialer: m.dialer, paths: m.paths, relays: m.relays, forwarding: m.forwarding,
+		env: e, directory: d, roll: m.roll, topology: m.topology, reach: m.reach, subnets: m.subnets, keyring: m.keyring, links: m.links, dialer: m.dialer, carriers: m.carriers, paths: m.paths, relays: m.relays, forwarding: m.forwarding,
 	}
 	d.begin = func(p *peer) {
 		p.born = e.now
@@ -111,7 +111,7 @@ func New(cfg Config, in Deps, now time.Time) *Mesh {
 			m.keyring.admitLearned(name) // AutoConnect may find it there again
 		}
 	}
-	m.carriers.remember(m.cfg.Carried)
+	m.carriers.remember(m.cfg.Worked)
 	m.subnets.beginSubnets()
 	m.roll.change(m.cfg.Roster)
 	for _, name := range m.cfg.ConnectTo {
@@ -361,7 +361,7 @@ func (m *Mesh) networkChanged(e NetworkChanged) {
 	}
 	m.rediscoveredAt = m.now
 	m.logf(1, Info, "rediscovering all nodes: %s", e.Reason)
-	m.carriers.forget(e.Carried)
+	m.carriers.forget(e.Worked)
 	m.dialer.dialAnew(e.Reason)
 	m.links.askAll()
 	m.paths.seekAll()

@@ -88,18 +88,23 @@ func (d *dialer) dial(o *outgoing) {
 	}
 	if len(o.queue) == 0 {
 		if o.round == 0 {
-			d.logf(0, Warning, "no address is known for %s: add a line Address = HOST to its host file", o.name)
+			line := "Address = HOST"
+			if d.cfg.Connecting == OnlyTLS {
+				line = "Carrier = wss://HOST/PATH (Carriers does not name tcp)"
+			}
+			d.logf(0, Warning, "no address is known for %s: add a line %s to its host file", o.name, line)
 		}
 		d.roundFailed(o)
 		return
 	}
 	// All of them at once: the I/O layer tries one after the other without waiting for long.
 	to := o.queue[0]
-	o.tries, o.queue = d.carriers.together(p, o.queue)
+	var timeout time.Duration
+	o.tries, o.queue, timeout = d.carriers.together(p, o.queue)
 	c := d.links.newDial(p, netip.AddrPort{})
 	c.dial.out, o.conn = o, c
 	d.logf(1, Info, "connecting to %s at %s", o.name, to)
-	d.emit(Dial{Conn: c.id, Node: o.name, To: to, Others: o.tries[1:], Timeout: d.cfg.PingTimeout})
+	d.emit(Dial{Conn: c.id, Node: o.name, To: to, Others: o.tries[1:], Timeout: timeout})
 }
 
 // dialAnswered: of the addresses that c was tried at, to has answered. The others come next,
@@ -109,9 +114,7 @@ func (d *dialer) dialAnswered(c *conn, to Endpoint) {
 	if o == nil || len(o.tries) == 0 {
 		return
 	}
-	if to.Carrier != "" {
-		d.carriers.answered(c, o.tries)
-	}
+	d.carriers.answered(c, to, o.tries)
 	i := max(0, slices.Index(o.tries, to))
 	o.queue = append(slices.Delete(slices.Clone(o.tries), i, i+1), o.queue...)
 	o.tries = nil
@@ -184,10 +187,19 @@ func (d *dialer) notFound(c *conn) {
 	}
 }
 
-// hasAnyAddress tells whether addressesOf(p) has any.
+// hasAnyAddress tells whether there is anything to dial p at.
 func (d *dialer) hasAnyAddress(p *peer) bool {
-	if len(p.host().Cached)+len(p.host().Addresses)+len(p.host().Carriers) > 0 {
-		return true
+	switch h := p.host(); d.cfg.Connecting {
+	case OnlyTLS:
+		return len(h.Carriers) > 0
+	case OnlyTCP:
+		if len(h.Cached)+len(h.Addresses) > 0 {
+			return true
+		}
+	default:
+		if len(h.Cached)+len(h.Addresses)+len(h.Carriers) > 0 {
+			return true
+		}
 	}
 	for e := range d.graph.To(p.name) {
 		if a, ok := e.Addr.Addr(); ok && d.addresses.believable(a) {
@@ -442,7 +454,7 @@ func (d *dialer) isCandidate(p *peer) bool {
 
 // isStray tells whether p is one through which a part of the mesh may be found that has been lost.
 func (d *dialer) isStray(p *peer) bool {
-	return p != d.self && !p.reachable() && p.hasAddress() && d.keyring.mayLogIn(p) && d.dials[p.name] == nil
+	return p != d.self && !p.reachable() && p.hasAddress() && d.hasAnyAddress(p) && d.keyring.mayLogIn(p) && d.dials[p.name] == nil
 }
 
 // looksForStrays is how many nodes are looked at in this turn: one for each autoEvery.

@@ -19,8 +19,9 @@ type Why struct {
 	Node       node.Name
 	Good       bool // no problem was found
 	Reasons    []Reason
-	Encryption string // what protects the packets, and why by nothing better; "" without a session, and with nodes of tinc 1.0
-	Change     string // the one change that would help, "" if nobody here can tell
+	Carriers   []CarrierState // to the node itself, also if packets go through another; none for this node
+	Encryption string         // what protects the packets, and why by nothing better; "" without a session, and with nodes of tinc 1.0
+	Change     string         // the one change that would help, "" if nobody here can tell
 }
 
 // Reason is one link of the chain: each follows from the one after it.
@@ -116,6 +117,7 @@ func (rp *reports) why(name node.Name, f Found) Why {
 		rp.whyReachable(&w, p, f)
 	}
 	if p != nil && p != rp.self {
+		w.Carriers = rp.ladder(p)
 		rp.whyKey(&w, p, f)
 	}
 	return w

@@ -18,6 +18,9 @@ func WriteWhy(w io.Writer, r control.WhyReport) error {
 		}
 		b.WriteString(reason.Text + "\n")
 	}
+	if len(r.Carriers) > 0 {
+		writeCarriers(&b, r.Carriers)
+	}
 	if r.Encryption != "" {
 		b.WriteString("encryption: " + r.Encryption + "\n")
 	}
@@ -29,6 +32,43 @@ func WriteWhy(w io.Writer, r control.WhyReport) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// writeCarriers prints what has become of each carrier.
+func writeCarriers(b *strings.Builder, list []control.CarrierState) {
+	b.WriteString("carriers:\n")
+	t := tabwriter.NewWriter(b, 0, 8, 2, ' ', 0)
+	for _, c := range list {
+		text := c.Text
+		if text != "" {
+			text = ": " + text
+		}
+		fmt.Fprintf(t, "  %s\t%s%s\n", carrierText(c.Carrier), strings.ReplaceAll(c.State, "-", " "), text)
+	}
+	_ = t.Flush() // into memory
+}
+
+// netCarrierText is what has become of a carrier to all nodes.
+func netCarrierText(c control.NetCarrier) string {
+	if c.Off {
+		return "off"
+	}
+	text := "not in use"
+	if c.InUse > 0 {
+		text = "in use with " + plural(c.InUse, "node")
+	}
+	for i, f := range c.Failures {
+		if i == 0 {
+			text += "; failed with"
+		} else {
+			text += ","
+		}
+		text += fmt.Sprintf(" %s (%s)", f.Node, f.Problem)
+	}
+	if more := c.Failed - len(c.Failures); more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
 
 // WriteNet prints the report for people.
@@ -69,6 +109,13 @@ func WriteNet(w io.Writer, r control.NetReport) error {
 	row("connections", "%d inbound, %d outbound", r.Incoming, r.Outgoing)
 	if r.Proxy != "" {
 		row("proxy", "%s", r.Proxy)
+	}
+	for i, c := range r.Carriers {
+		what := ""
+		if i == 0 {
+			what = "carriers"
+		}
+		row(what, "%s: %s", carrierText(c.Carrier), netCarrierText(c))
 	}
 	if err := t.Flush(); err != nil {
 		return err

@@ -103,6 +103,9 @@ func writeHead(b *strings.Builder, s *control.Status, f Form) {
 		mesh = fmt.Sprintf("%d of %s reachable", s.Summary.Reachable-1, plural(others, "other node"))
 	}
 	f.sentence(b, plain, "mesh: ", mesh+", "+plural(s.Summary.Connections, "meta connection"))
+	if text := carriersText(s.Nodes); text != "" {
+		f.sentence(b, plain, "carriers: ", text)
+	}
 	if text := encryptionText(s.Nodes); text != "" {
 		f.sentence(b, plain, "encryption: ", text)
 	}
@@ -180,10 +183,36 @@ func weakText(n *control.NodeView) string {
 
 // carrierText is a carrier in words.
 func carrierText(word string) string {
-	if word == "masked" {
+	switch word {
+	case "masked":
 		return "masked UDP"
+	case "tls":
+		return "HTTPS"
 	}
 	return strings.ToUpper(word)
+}
+
+// carriersText says by what the nodes are reached that are reached directly; "" if there are none. Those that are not
+// reached by UDP are named.
+func carriersText(nodes []control.NodeView) string {
+	var parts []string
+	for _, word := range []string{"masked", "udp", "tcp", "tls"} {
+		var names []string
+		for i := range nodes {
+			n := &nodes[i]
+			if n.Carrier == word && (n.Path == control.PathUDP || n.Path == control.PathTCP) {
+				names = append(names, string(n.Name))
+			}
+		}
+		switch {
+		case len(names) == 0:
+		case word == "tcp" || word == "tls":
+			parts = append(parts, carrierText(word)+" to "+listOr(few(names, maxOwnSubnets), ""))
+		default:
+			parts = append(parts, carrierText(word)+" to "+plural(len(names), "node"))
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 // keysText is what encrypts something.
@@ -290,10 +319,18 @@ func WriteNode(w io.Writer, s control.Status, n *control.NodeView, f Form) error
 	if n.Weakness != "" {
 		row("problem", "%s", weakText(n))
 	}
-	if n.MetaCipher != "" {
-		row("meta", "a connection with this node, %s", keysText(n.MetaCipher, n.MetaPostQuantum))
-	} else if n.Path != control.PathSelf {
-		row("meta", "%s", map[bool]string{true: "a connection with this node", false: "no connection with this node"}[n.Connected])
+	switch meta := "a connection with this node"; {
+	case n.Path == control.PathSelf:
+	case !n.Connected && n.MetaCipher == "":
+		row("meta", "no connection with this node")
+	default:
+		if n.MetaCarrier != "" {
+			meta += ", by " + carrierText(n.MetaCarrier)
+		}
+		if n.MetaCipher != "" {
+			meta += ", " + keysText(n.MetaCipher, n.MetaPostQuantum)
+		}
+		row("meta", "%s", meta)
 	}
 	if n.Protocol != "" {
 		row("protocol", "%s", protocolText(n.Protocol))
@@ -471,11 +508,18 @@ func PathText(n *control.NodeView) string {
 	case control.PathUDP:
 		return "direct (UDP)"
 	case control.PathTCP:
+		if n.Carrier == "tls" {
+			return "direct (HTTPS)"
+		}
 		return "direct (TCP)"
 	case control.PathRelayed:
 		text := fmt.Sprintf("relayed via %s", n.Via)
 		if n.Transport != "" {
-			text += fmt.Sprintf(" (%s)", strings.ToUpper(string(n.Transport)))
+			by := strings.ToUpper(string(n.Transport))
+			if n.Carrier == "tls" {
+				by = "HTTPS"
+			}
+			text += fmt.Sprintf(" (%s)", by)
 		}
 		return text
 	case control.PathNoKey:

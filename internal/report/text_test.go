@@ -186,6 +186,49 @@ func TestStatusOfOneNode(t *testing.T) {
 	}
 }
 
+// The status says by what each node is reached.
+func TestStatusNamesCarriers(t *testing.T) {
+	for _, c := range []struct{ carrier, meta, path, row, head string }{
+		{"masked", "tcp", "direct (UDP)", "\nmeta     a connection with this node, by TCP\n", "\ncarriers: masked UDP to 1 node\n"},
+		{"tls", "tls", "direct (HTTPS)", "\nmeta     a connection with this node, by HTTPS\n", "\ncarriers: HTTPS to bob\n"},
+		{"tcp", "tcp", "direct (TCP)", "\nmeta     a connection with this node, by TCP\n", "\ncarriers: TCP to bob\n"},
+	} {
+		b := sampleMesh(t)
+		bob := &b.nodes[1]
+		bob.Carrier, bob.ConnectionBy = c.carrier, c.meta
+		bob.FirstHop = &control.FirstHop{Node: "bob", UDP: c.carrier == "masked"}
+		s := b.status()
+		all := text(t, s, 80)
+		var one strings.Builder
+		if err := WriteNode(&one, s, s.Node("bob"), Form{Now: statusNow, Width: 80}); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(all, c.head) || !strings.Contains(all, c.path) || !strings.Contains(one.String(), c.row) {
+			t.Errorf("%s:\n%s\n%s", c.carrier, all, &one)
+		}
+	}
+}
+
+func TestWhatHasBecomeOfCarriers(t *testing.T) {
+	var out strings.Builder
+	if err := WriteWhy(&out, control.WhyReport{Node: "bob", Good: true, Carriers: []control.CarrierState{
+		{Carrier: "masked", State: "failed", Text: "no answer"}, {Carrier: "tls", State: "in-use", Text: "packets and requests"},
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	sameText(t, out.String(), "carriers:\n  masked UDP  failed: no answer\n  HTTPS       in use: packets and requests\nno problem found\n")
+	for want, c := range map[string]control.NetCarrier{
+		"off":        {Carrier: "tcp", Off: true},
+		"not in use": {Carrier: "tcp"},
+		"in use with 2 nodes; failed with bob (no answer), carol (was cut off) and 3 more": {Carrier: "tcp", InUse: 2, Failed: 5,
+			Failures: []control.NetFailure{{Node: "bob", Problem: "no answer"}, {Node: "carol", Problem: "was cut off"}}},
+	} {
+		if got := netCarrierText(c); got != want {
+			t.Errorf("%+v: %q", c, got)
+		}
+	}
+}
+
 // Numbers that grow change nothing else in the table.
 func TestColumnsOfTheStatusStayWhileTrafficChanges(t *testing.T) {
 	for width := 60; width < 130; width++ {

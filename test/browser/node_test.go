@@ -352,10 +352,14 @@ func (f *simulated) handler() http.Handler {
 		return control.WhyReport{Node: to, Reasons: []control.WhyReason{
 			{Code: "relayed", Text: fmt.Sprintf("packets for %s go through a relay", to)},
 			{Code: "udp-blocked-between", Text: "both nodes are behind a NAT that gives each destination another port, so no direct path can be opened"},
+		}, Carriers: []control.CarrierState{
+			{Carrier: "masked", State: "failed", Text: "no answer"}, {Carrier: "udp", State: "failed", Text: "no answer"},
+			{Carrier: "tcp", State: "in-use", Text: "packets and requests"}, {Carrier: "tls", State: "standby", Text: "not needed: there is a connection by TCP"},
 		}, Encryption: "AES-256-GCM, keys by X25519 and ML-KEM-768", Change: fmt.Sprintf("forward UDP port 655 to %s on its router, or set UPnP = yes there", to)}
 	})
 	answer("GET /v1/netcheck", func(*http.Request) any {
-		return control.NetReport{Port: 655, IPv4: true, Tried: 5, Answered: 5, NAT: control.NATEndpointIndependent, NAT6: control.NATUnknown, Incoming: 1, Outgoing: 3,
+		return control.NetReport{Carriers: []control.NetCarrier{{Carrier: "masked", InUse: 4}, {Carrier: "udp"}, {Carrier: "tcp", InUse: 3, Failed: 1, Failures: []control.NetFailure{{Node: "bob", Problem: "no answer"}}}, {Carrier: "tls", Off: true}},
+			Port: 655, IPv4: true, Tried: 5, Answered: 5, NAT: control.NATEndpointIndependent, NAT6: control.NATUnknown, Incoming: 1, Outgoing: 3,
 			Seen: []control.SeenFrom{{By: "bob", Address: "203.0.113.9:655"}}, Verdict: []string{"UDP works, through a NAT that allows direct paths."}}
 	})
 	answer("POST /v1/invitations", func(r *http.Request) any {

@@ -101,6 +101,7 @@ func TestAPairIsExplained(t *testing.T) {
 	eval[bool](b, `(document.querySelector('.map [data-node="frank"]').dispatchEvent(new MouseEvent('click', {bubbles: true})), true)`)
 	b.says("Paths from frank")
 	b.says("packets for frank go through a relay")
+	b.says("not needed: there is a connection by TCP")
 	b.says("forward UDP port 655 to frank")
 	b.shoot("node-details")
 	b.do(chromedp.KeyEvent("\x1b"))

@@ -12,11 +12,13 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"tincan/internal/control"
 	"tincan/internal/fixture"
 	"tincan/internal/lab"
 )
@@ -34,7 +36,11 @@ type carriage struct {
 // newCarriage makes it. listen and extra are lines of bob's and alice's tinc.conf; at is what follows wss:// in bob's
 // Carrier, "" for his own address.
 func newCarriage(t *testing.T, listen, extra, at string) *carriage {
-	c := &carriage{world: newWorld(t, "ip4"), cert: fixture.GoodCertificate(t, "vpn.example.org")}
+	return carriageIn(t, newWorld(t, "ip4"), listen, extra, at)
+}
+
+func carriageIn(t *testing.T, w *world, listen, extra, at string) *carriage {
+	c := &carriage{world: w, cert: fixture.GoodCertificate(t, "vpn.example.org")}
 	if at == "" {
 		at = "10.99.2.2" + secretPath + "#sha256=" + c.cert.Fingerprint
 	}
@@ -100,6 +106,55 @@ func TestOnlyPort443IsOpen(t *testing.T) {
 	c.visitor("/", "200 2 <!doctype html>\n<title>Welcome")
 	c.visitor("/no/such/page", "404 2")
 	c.visitor(secretPath, "404 2")
+}
+
+// With Carriers = tls nothing but TCP to port 443 leaves the machine, whatever it is that would pass, and nothing else is taken.
+func TestOnlyHTTPSLeaves(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "ip4")
+	w.cables = true
+	c := carriageIn(t, w, "", "LogLevel = 1\nCarriers = tls\n", "")
+	c.alice.appendTo("hosts/bob", "Address = 10.99.2.2\n")
+	var others atomic.Pointer[string]
+	c.must(c.alice.link.Watch(func(p *lab.Passing) bool {
+		if !p.TCP || p.From.Port() != 443 && p.To.Port() != 443 {
+			text := fmt.Sprintf("TCP %v, from %v to %v, %d bytes", p.TCP, p.From, p.To, len(p.Payload))
+			others.CompareAndSwap(nil, &text)
+		}
+		return true
+	}))
+	upAll(c.alice, c.bob)
+	c.linksUp(10 * time.Second)
+	c.allReach("ip4", c.alice, c.bob)
+	for range 20 {
+		c.alice.Ping(c.bob.vpn("ip4"), 1200, 100*time.Millisecond)
+	}
+	c.must(c.alice.link.Watch(nil))
+	if text := others.Load(); text != nil {
+		t.Errorf("something else left alice: %s", *text)
+	}
+	if conn, err := c.bob.Dial(t.Context(), "tcp", "10.99.1.2:655"); err == nil {
+		conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+		if n, err := conn.Write([]byte("0 bob 17.7\n")); err == nil {
+			if n, err = conn.Read(make([]byte, 100)); n > 0 || os.IsTimeout(err) {
+				t.Errorf("alice answers by TCP: %d bytes, %v", n, err)
+			}
+		}
+		conn.Close()
+	}
+
+	if s := c.alice.statusOf("bob"); s.Carrier != "tls" || s.MetaCarrier != "tls" || s.Path != control.PathTCP {
+		t.Errorf("status: carrier %q, connection by %q, path %q", s.Carrier, s.MetaCarrier, s.Path)
+	}
+	for _, want := range []struct{ args, text string }{
+		{"status", "direct (HTTPS)"}, {"status", "carriers: HTTPS to bob"}, {"status bob", "by HTTPS"},
+		{"why bob", "HTTPS       in use: packets and requests"}, {"why bob", "TCP         off: Carriers does not name tcp"},
+		{"netcheck", "HTTPS: in use with 1 node"}, {"netcheck", "masked UDP: off"},
+	} {
+		if out := c.alice.tincan(strings.Fields(want.args)...); !strings.Contains(out, want.text) {
+			t.Errorf("tincan %s does not say %q:\n%s", want.args, want.text, out)
+		}
+	}
 }
 
 // visitor checks what somebody sees who comes to bob's port 443 with a browser.

@@ -93,7 +93,7 @@ var parts = map[string]partOf{
 	},
 	"reports": {
 		files: "info why",
-		calls: "roll topology reach subnets keyring links dialer paths relays forwarding",
+		calls: "roll topology reach subnets keyring links dialer carriers paths relays forwarding",
 	},
 	// What the parts have in common: whom they may look up, and what they may use. These know no part.
 	"directory": {files: "peer"},

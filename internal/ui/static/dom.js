@@ -57,6 +57,9 @@ export const states = {
 
 export const stateOfPath = { 'self': 'self', 'direct-udp': 'direct', 'direct-tcp': 'tcp', 'relayed': 'relayed', 'idle': 'idle', 'no-key': 'unreachable', 'unreachable': 'unreachable' };
 
+// carriers are the words of the variable Carriers, for people.
+export const carriers = { masked: 'masked UDP', udp: 'UDP', tcp: 'TCP', tls: 'HTTPS' };
+
 export function mark(state) {
   return h('span', { class: 'mark', 'data-state': state, 'aria-hidden': 'true' }, states[state].mark);
 }

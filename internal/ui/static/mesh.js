@@ -1,5 +1,5 @@
 // The view of the whole mesh: matrix, map, and what is known of the chosen pair or node.
-import { h, s, terms, states, stateOfPath, stateWord, mark, millis, since, ago, clock, icon, toast, number, linePath, span } from './dom.js';
+import { carriers, h, s, terms, states, stateOfPath, stateWord, mark, millis, since, ago, clock, icon, toast, number, linePath, span } from './dom.js';
 import { Matrix } from './matrix.js';
 import { Map_ } from './map.js';
 import { ask } from './store.js';
@@ -227,6 +227,7 @@ export class MeshView {
     }
     if (!this.why) return this.app.role === 'reader' || this.shown ? [] : [h('h3', {}, 'Why'), h('p', { class: 'small muted' }, 'asking …')];
     const w = this.why, out = [h('h3', {}, 'Why'), h('ul', { class: 'why' }, ...w.reasons.map(r => h('li', {}, r.text)))];
+    if (w.carriers?.length) out.push(h('h3', {}, 'Carriers'), h('dl', { class: 'carriers' }, ...terms(w.carriers.map(c => [carriers[c.carrier] ?? c.carrier, h('span', { 'data-state': c.state }, c.state.replace('-', ' '), c.text && `: ${c.text}`)]))));
     if (w.encryption) out.push(h('h3', {}, 'Encryption'), h('p', { class: 'small' }, w.encryption));
     if (w.change) out.push(h('h3', {}, 'What would help'), h('p', { class: 'fix' }, w.change));
     return out;
@@ -240,6 +241,8 @@ export class MeshView {
       rows.push(['From here', name === m.self ? 'this node' : stateWord(state, v.via ? `relayed by ${v.via}` : null)]);
       if (v.since) rows.push([v.reachable ? 'Up for' : 'Down for', since(v.since)]);
       if (v.subnets?.length) rows.push(['Addresses', v.subnets.slice(0, 4).join(', ') + (v.subnets.length > 4 ? ` and ${v.subnets.length - 4} more` : '')]);
+      if (v.carrier) rows.push(['Carrier', carriers[v.carrier] ?? v.carrier]);
+      if (v.meta_carrier) rows.push(['Connection', carriers[v.meta_carrier] ?? v.meta_carrier]);
       if (v.address) rows.push(['Seen at', v.address]);
       if (v.program || v.protocol) rows.push(['Program', v.program || `protocol ${v.protocol}`]);
       if (v.cipher) rows.push(['Encryption', v.cipher + (v.post_quantum ? ', post-quantum keys' : '')]);

@@ -1,5 +1,5 @@
 // The view of this node: what it carries, what it drops and why, what is wrong with it, and its log.
-import { h, s, terms, bytes, rate, number, ago, since, linePath, copy } from './dom.js';
+import { carriers, h, s, terms, bytes, rate, number, ago, since, linePath, copy } from './dom.js';
 import { renderExits } from './exits.js';
 import { ask } from './store.js';
 
@@ -111,6 +111,10 @@ export class NodeView {
     const nat = { 'none': 'none', 'nat': 'present', 'endpoint-independent': 'allows direct paths', 'symmetric': 'symmetric: few direct paths', 'unknown': 'not known' };
     const rows = [['UDP', `${r.udp_answered} of ${r.udp_tried} nodes answer`], ['NAT', nat[r.nat] ?? r.nat], ['IPv4, IPv6', `${r.ipv4 ? 'yes' : 'no'}, ${r.ipv6 ? 'yes' : 'no'}`], ['Connections', `${r.connections_in} in, ${r.connections_out} out`], ['Port', String(r.port)]];
     if (r.seen?.length) rows.push(['Seen as', [...new Set(r.seen.map(x => x.address))].slice(0, 3).join(', ')]);
+    for (const c of r.carriers ?? []) {
+      const failed = c.failed ? `; failed with ${c.failures?.map(f => f.node).join(', ') ?? ''}${c.failed > (c.failures?.length ?? 0) ? ' and others' : ''}` : '';
+      rows.push([carriers[c.carrier] ?? c.carrier, c.off ? 'off' : (c.in_use ? `in use with ${c.in_use} node${c.in_use === 1 ? '' : 's'}` : 'not in use') + failed]);
+    }
     if (r.mappings?.length) rows.push(['Port mapping', r.mappings.join(', ')]);
     this.net.replaceChildren(...(r.verdict ?? []).map(v => h('p', {}, v)), h('dl', {}, ...terms(rows)));
   }
