@@ -163,15 +163,10 @@ func (c *carrier) sign(statement ID, by keys.PublicKey, right Rights, notAfter i
 	if c.drop[statement] {
 		return nil
 	}
-	subject := string(content.appendSubject(nil))
 	if !c.trial.State().Owners.May(c.owner.Public(), right) {
-		return fmt.Errorf("the %v statement about %.40q would be lost, and the owner who signs has no right to sign it again", content.Kind(), subject)
+		return fmt.Errorf("the %v statement about %.40q would be lost, and the owner who signs has no right to sign it again", content.Kind(), content.appendSubject(nil))
 	}
-	serial, err := c.before.nextSerial(content.Kind(), subject)
-	if err != nil {
-		return err
-	}
-	raw, err := Sign(c.before.network, serial, notAfter, content, c.owner)
+	raw, err := c.before.signNext(notAfter, content, c.owner)
 	if err != nil {
 		return err
 	}

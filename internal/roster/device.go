@@ -331,11 +331,7 @@ func (d *Device) Sign(r *Roster, key *keys.PrivateKey) ([]byte, error) {
 			}
 		}
 	}
-	serial, err := r.nextSerial(KindDevice, string(d.Name))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", what, err)
-	}
-	raw, err := Sign(r.network, serial, 0, d, key)
+	raw, err := r.signNext(0, d, key)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
@@ -347,11 +343,7 @@ func (d *Door) Sign(r *Roster, key *keys.PrivateKey) ([]byte, error) {
 	if err := r.allow("giving the doors their key", key, RightAdmit); err != nil {
 		return nil, err
 	}
-	serial, err := r.nextSerial(KindDoor, "")
-	if err != nil {
-		return nil, err
-	}
-	return Sign(r.network, serial, 0, d, key)
+	return r.signNext(0, d, key)
 }
 
 // devices signs anew what owners have said of devices who are none any more, and of their doors. Nothing else takes that away.

@@ -86,19 +86,19 @@ func NewGenesis(g Genesis, key *keys.PrivateKey) ([]byte, ID, error) {
 
 var errSerial = errors.New("the serial number has reached its end; another name has to be used")
 
-// nextSerial returns a serial above all of a kind and subject that are stored.
-func (r *Roster) nextSerial(kind Kind, subject string) (uint64, error) {
+// signNext makes the statement that takes the place of what is stored of its kind and subject: its serial is above all of them.
+func (r *Roster) signNext(notAfter int64, content Content, key *keys.PrivateKey) ([]byte, error) {
 	r.settle()
 	highest := uint64(0)
-	for _, e := range r.about(kind, subject) {
+	for _, e := range r.about(content.Kind(), string(content.appendSubject(nil))) {
 		if e.place == stored {
 			highest = max(highest, e.Serial)
 		}
 	}
 	if highest == math.MaxUint64 {
-		return 0, errSerial
+		return nil, errSerial
 	}
-	return highest + 1, nil
+	return Sign(r.network, highest+1, notAfter, content, key)
 }
 
 // about returns the statements of a kind with a subject.
@@ -128,11 +128,7 @@ func (r *Roster) SignMember(m Member, notAfter int64, key *keys.PrivateKey) ([][
 			return nil, fmt.Errorf("%s: its key is that of member %s", what, other.Name)
 		}
 	}
-	serial, err := r.nextSerial(KindMember, string(m.Name))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", what, err)
-	}
-	raw, err := Sign(r.network, serial, notAfter, &m, key)
+	raw, err := r.signNext(notAfter, &m, key)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
@@ -225,11 +221,7 @@ func (r *Roster) SignInvitation(i Invitation, notAfter int64, invitation, signer
 	}
 	i.Key = invitation.Public()
 	i.Proof = invitation.Sign(invitationProof(r.network, i.Key))
-	serial, err := r.nextSerial(KindInvitation, string(i.Key[:]))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", what, err)
-	}
-	raw, err := Sign(r.network, serial, notAfter, &i, signer)
+	raw, err := r.signNext(notAfter, &i, signer)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
@@ -386,11 +378,7 @@ func (r *Roster) SignNames(text string, key *keys.PrivateKey) ([]byte, error) {
 	if err := r.allow("changing the names", key, RightPolicy); err != nil {
 		return nil, err
 	}
-	serial, err := r.nextSerial(KindNames, "")
-	if err != nil {
-		return nil, err
-	}
-	return Sign(r.network, serial, 0, &Names{Text: text}, key)
+	return r.signNext(0, &Names{Text: text}, key)
 }
 
 // SignPolicy replaces the policy of a name. One without text withdraws it.
@@ -398,9 +386,5 @@ func (r *Roster) SignPolicy(name, text string, key *keys.PrivateKey) ([]byte, er
 	if err := r.allow("changing the policy", key, RightPolicy); err != nil {
 		return nil, err
 	}
-	serial, err := r.nextSerial(KindPolicy, name)
-	if err != nil {
-		return nil, err
-	}
-	return Sign(r.network, serial, 0, &Policy{Name: name, Text: text}, key)
+	return r.signNext(0, &Policy{Name: name, Text: text}, key)
 }
