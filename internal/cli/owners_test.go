@@ -166,10 +166,11 @@ func TestAnOwnerRetires(t *testing.T) {
 	alice, bob, _ := couple(t)
 	bob.tincan("admit", "dave", "--key", someKey(3)).must(t)
 	bob.tincan("remove", "carol", "--reason", "sold").must(t)
+	run(t, "Alias = web dave\n", "tincan", "-c", bob.dir, "names", "set", "-").must(t)
 	alice.hear(bob)
 	bob.tincan("owners", "retire", "bob").refused(t, "another owner has to sign again", "on the machine of alice")
 	alice.tincan("owners", "retire", "bbo").refused(t, `did you mean "bob"?`)
-	if said := alice.tincan("owners", "retire", "bob").must(t).err; !strings.Contains(said, "signed again with the owner's key of this machine: 1 member, 1 removal") || strings.Contains(said, "note: bob was a more senior") {
+	if said := alice.tincan("owners", "retire", "bob").must(t).err; !strings.Contains(said, "signed again with the owner's key of this machine: 1 member, 1 removal, 1 list of further names") || strings.Contains(said, "note: bob was a more senior") {
 		t.Error(said)
 	}
 	alice.want("alice", "alice bob dave")

@@ -291,7 +291,7 @@ func (r *Roster) wouldAdmit(what string, q Request, raw []byte) error {
 // Change is a new list of owners, and what is to become of the word of those who are on it no more.
 //
 // What they have signed would be lost. The owner that signs the change says it anew, if it takes
-// effect: members, invitations, removals, policies. [Roster.Claims] tells what that is.
+// effect: members, invitations, removals, policies, names, devices. [Roster.Claims] tells what that is.
 type Change struct {
 	Parent ID          // the list that the new one follows, see [Roster.Base]; zero: the one in force
 	Owners OwnerList   // from then on

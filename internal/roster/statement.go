@@ -81,7 +81,7 @@ type Statement struct {
 }
 
 // Content is what a statement says: one of [Genesis], [Owners], [Recovery], [Member],
-// [Invitation], [Admission], [Removal], [Policy], [Device], [Door] and [Unknown].
+// [Invitation], [Admission], [Removal], [Policy], [Names], [Device], [Door] and [Unknown].
 type Content interface {
 	Kind() Kind
 	appendSubject(dst []byte) []byte

@@ -588,7 +588,7 @@ func counted(claims []roster.Claim) string {
 	for _, k := range []struct {
 		kind      roster.Kind
 		one, many string
-	}{{roster.KindMember, "member", "members"}, {roster.KindRemoval, "removal", "removals"}, {roster.KindInvitation, "invitation", "invitations"}, {roster.KindPolicy, "policy", "policies"}, {roster.KindDevice, "device", "devices"}, {roster.KindDoor, "key of the doors", "keys of the doors"}} {
+	}{{roster.KindMember, "member", "members"}, {roster.KindRemoval, "removal", "removals"}, {roster.KindInvitation, "invitation", "invitations"}, {roster.KindPolicy, "policy", "policies"}, {roster.KindNames, "list of further names", "lists of further names"}, {roster.KindDevice, "device", "devices"}, {roster.KindDoor, "key of the doors", "keys of the doors"}} {
 		switch count[k.kind] {
 		case 0:
 		case 1:
