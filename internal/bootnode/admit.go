@@ -62,7 +62,7 @@ type Members interface {
 	Key(node.Name) (key keys.PublicKey, is bool)
 	// Removed tells whether a key, as in the host file, was removed from the network, so that others may have its name.
 	Removed(key string) bool
-	// Granted are the addresses of all members.
+	// Granted are the addresses of all members, newcomers that wait for approval, and devices.
 	Granted() []Owned
 	// Admit admits a newcomer with the keys and addresses of its host file. It returns what it is not granted. The error may
 	// be a [Refusal].

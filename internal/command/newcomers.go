@@ -151,13 +151,8 @@ func (m *bootMembers) Removed(key string) bool {
 }
 
 func (m *bootMembers) Granted() (all []bootnode.Owned) {
-	s := m.state()
-	for _, list := range [][]*roster.Membership{s.Members, s.Pending} {
-		for _, is := range list {
-			for _, one := range is.Subnets {
-				all = append(all, bootnode.Owned{Subnet: one, Owner: is.Name})
-			}
-		}
+	for name, s := range m.state().Granted {
+		all = append(all, bootnode.Owned{Subnet: s, Owner: name})
 	}
 	return all
 }

@@ -161,6 +161,25 @@ func findMember(list []*Membership, name node.Name) *Membership {
 	return list[i]
 }
 
+// Granted yields all subnets that somebody has, and whose they are: of members, of newcomers that wait for approval, and of
+// devices.
+func (s *State) Granted(yield func(node.Name, subnet.Subnet) bool) {
+	for _, m := range slices.Concat(s.Members, s.Pending) {
+		for _, sub := range m.Subnets {
+			if !yield(m.Name, sub) {
+				return
+			}
+		}
+	}
+	for _, d := range s.Devices {
+		for _, sub := range d.Subnets {
+			if !yield(d.Name, sub) {
+				return
+			}
+		}
+	}
+}
+
 // MemberByKey returns the member with an Ed25519 key, or with an RSA key of this hash, nil if
 // there is none.
 func (s *State) MemberByKey(key [32]byte) *Membership { return s.keys.get(key) }

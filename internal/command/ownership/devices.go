@@ -144,14 +144,10 @@ func (n *Network) RemoveDevice(name node.Name, reason string) error {
 	return n.remove(d.Key, fmt.Sprintf("removing the device %s", name), reason)
 }
 
-// Granted are the subnets of all members and devices.
+// Granted are the subnets of all members, newcomers that wait for approval, and devices.
 func (n *Network) Granted() (list []subnet.Subnet) {
-	s := n.Roster.State()
-	for _, m := range s.Members {
-		list = append(list, m.Subnets...)
-	}
-	for _, d := range s.Devices {
-		list = append(list, d.Subnets...)
+	for _, s := range n.Roster.State().Granted {
+		list = append(list, s)
 	}
 	return list
 }
