@@ -30,10 +30,8 @@ func (n *Network) Doors() (list []*roster.Membership) {
 func (n *Network) AddDevice(d roster.Device) (roster.WireGuardKey, error) {
 	d.Groups = sorted(d.Groups)
 	d.Subnets = granted(d.Subnets)
-	for _, g := range d.Groups {
-		if !roster.ValidGroup(g) {
-			return roster.WireGuardKey{}, fmt.Errorf("group %q: a name has up to %d of A-Z a-z 0-9 _ -", g, roster.MaxGroup)
-		}
+	if err := checkGroups(d.Groups); err != nil {
+		return roster.WireGuardKey{}, err
 	}
 	if len(n.Doors()) == 0 {
 		return roster.WireGuardKey{}, terminal.Hint(fmt.Errorf("adding the device %s: no member of the network is a door, at which it could come in", d.Name),

@@ -38,10 +38,8 @@ func (n *Network) Admit(name node.Name, c Changes) (existed bool, err error) {
 	if c.Capabilities != nil {
 		m.Capabilities = *c.Capabilities
 	}
-	for _, g := range m.Groups {
-		if !roster.ValidGroup(g) {
-			return false, fmt.Errorf("group %q: a name has up to %d of A-Z a-z 0-9 _ -", g, roster.MaxGroup)
-		}
+	if err := checkGroups(m.Groups); err != nil {
+		return false, err
 	}
 	err = n.sign(fmt.Sprintf("admitting %s", name), roster.RightAdmit, func(key *keys.PrivateKey) ([][]byte, error) {
 		return n.Roster.SignMember(m, 0, key)
@@ -50,6 +48,15 @@ func (n *Network) Admit(name node.Name, c Changes) (existed bool, err error) {
 		err = n.SealDoors()
 	}
 	return existed, err
+}
+
+func checkGroups(groups []string) error {
+	for _, g := range groups {
+		if !roster.ValidGroup(g) {
+			return fmt.Errorf("group %q: a name has up to %d of A-Z a-z 0-9 _ -", g, roster.MaxGroup)
+		}
+	}
+	return nil
 }
 
 func sorted(list []string) []string {
