@@ -1,7 +1,6 @@
 package command
 
 import (
-	"cmp"
 	"crypto/ecdh"
 	"crypto/rand"
 	"encoding/base64"
@@ -65,11 +64,10 @@ func AddDevice(n *ownership.Network, d NewDevice) (AddedDevice, error) {
 		}
 	}
 	out := AddedDevice{Name: d.Name, Addresses: d.Addrs}
-	if !n.OwnerHere() { // who has the right is said by what signs; before something is asked for in vain
-		_, err := n.AddDevice(roster.Device{Name: d.Name})
+	err := n.CanAddDevice(d.Name)
+	if err != nil {
 		return out, err
 	}
-	var err error
 	if out.Endpoint, out.Guessed, err = doorOf(n, d.Endpoint); err != nil {
 		return out, err
 	}
@@ -173,8 +171,8 @@ func doorOf(n *ownership.Network, told string) (endpoint string, guessed bool, e
 	if len(others) > 0 {
 		return others[0], false, nil
 	}
-	if endpoint != "" || len(n.Doors()) == 0 { // without a door there is another error
-		return cmp.Or(endpoint, "-"), guessed, nil
+	if endpoint != "" {
+		return endpoint, guessed, nil
 	}
 	return "", false, terminal.Hint(errors.New("the address of no door is known here"), "say where the device finds one (--endpoint HOST or HOST:PORT), best a DNS name with the addresses of all doors")
 }

@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"tincan/internal/keys"
-	"tincan/internal/members"
 	"tincan/internal/node"
 	"tincan/internal/roster"
 	"tincan/internal/subnet"
@@ -25,6 +24,21 @@ func (n *Network) Doors() (list []*roster.Membership) {
 	return list
 }
 
+// CanAddDevice tells what keeps this directory from adding a device of some name, before anything else is asked for: no member is a
+// door, or no owner's key that may do it is here.
+func (n *Network) CanAddDevice(name node.Name) error {
+	what := fmt.Sprintf("adding the device %s", name)
+	if len(n.Doors()) == 0 {
+		return terminal.Hint(fmt.Errorf("%s: no member of the network is a door, at which it could come in", what),
+			"choose a member that can be reached from everywhere: tincan admit NODE --door; and on that node: tincan set Door yes, then restart it")
+	}
+	key, err := n.owner(what, roster.RightAdmit)
+	if err == nil && !n.Roster.State().May(key.Public(), roster.RightAdmit) {
+		err = n.notAllowed(what, roster.RightAdmit)
+	}
+	return err
+}
+
 // AddDevice adds a device, or changes the one of that name, and sees to it that all doors have the key that they share. It returns
 // the public half of that.
 func (n *Network) AddDevice(d roster.Device) (roster.WireGuardKey, error) {
@@ -33,9 +47,8 @@ func (n *Network) AddDevice(d roster.Device) (roster.WireGuardKey, error) {
 	if err := checkGroups(d.Groups); err != nil {
 		return roster.WireGuardKey{}, err
 	}
-	if len(n.Doors()) == 0 {
-		return roster.WireGuardKey{}, terminal.Hint(fmt.Errorf("adding the device %s: no member of the network is a door, at which it could come in", d.Name),
-			"choose a member that can be reached from everywhere: tincan admit NODE --door; and on that node: tincan set Door yes, then restart it")
+	if err := n.CanAddDevice(d.Name); err != nil {
+		return roster.WireGuardKey{}, err
 	}
 	err := n.sign(fmt.Sprintf("adding the device %s", d.Name), roster.RightAdmit, func(key *keys.PrivateKey) (raws [][]byte, err error) {
 		raw, err := d.Sign(n.Roster, key)
@@ -148,10 +161,4 @@ func (n *Network) Granted() (list []subnet.Subnet) {
 		list = append(list, s)
 	}
 	return list
-}
-
-// OwnerHere tells whether an owner's key that may admit is on this machine.
-func (n *Network) OwnerHere() bool {
-	key, err := members.OwnerKey(n.Layout)
-	return err == nil && key != nil && n.Roster.State().May(key.Public(), roster.RightAdmit)
 }
