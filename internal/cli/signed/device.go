@@ -121,7 +121,7 @@ func (f deviceFlags) add(e *env.Env, n *ownership.Network, d command.NewDevice) 
 	if added.Guessed {
 		e.Say("note: this node has no Address, so the configuration has this machine's address %s; to use another one: --endpoint HOST, or %s set Address HOST", added.Endpoint, e.Self())
 	}
-	if e.Ask(func(*control.Client) error { return nil }) != nil {
+	if !runs(e) {
 		e.Say("this node does not run: the doors hear of the device when it does: %s up", e.Self())
 	}
 	return f.show(e, added)
@@ -205,7 +205,7 @@ remove.`,
 				return frontend.Suggest(err, string(name), func() []string { return deviceNames(n) })
 			}
 			e.Say("the device %s is removed from the network, for ever", name)
-			if e.Ask(func(*control.Client) error { return nil }) != nil {
+			if !runs(e) {
 				e.Say("this node does not run: the doors hear of it when it does: %s up", e.Self())
 			}
 			return nil

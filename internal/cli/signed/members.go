@@ -348,7 +348,7 @@ func sayGone(e *env.Env, name node.Name) {
 		})
 		return err != nil || !still
 	}
-	ran := e.Ask(func(*control.Client) error { return nil }) == nil
+	ran := runs(e)
 	switch ended := eventually(2*time.Second, gone); {
 	case !ran:
 		e.Say("this node does not run: the others hear of it when it does: %s up", e.Self())

@@ -34,13 +34,16 @@ func open(e *env.Env) (*ownership.Network, error) {
 		return nil, terminal.Hint(err, "to make one: %s roster adopt", e.Self())
 	case errors.Is(err, ownership.ErrFetching):
 		hint := "start it with: %[1]s up"
-		if e.Ask(func(*control.Client) error { return nil }) == nil {
+		if runs(e) {
 			hint = "repeat this in a moment; if it stays so, the node reaches nobody, or nobody lets it in: %[1]s status, %[1]s log"
 		}
 		return nil, terminal.Hint(err, hint, e.Self())
 	}
 	return n, err
 }
+
+// runs tells whether the node runs, and answers.
+func runs(e *env.Env) bool { return e.Ask(func(*control.Client) error { return nil }) == nil }
 
 // memberNames are the names of members.
 func memberNames(n *ownership.Network) (names []string) {
