@@ -33,21 +33,17 @@ Connections are the kernel's own, in a network namespace as with tincan exec. Li
 the system permits user namespaces; an error says what is in the way.`,
 		Args: frontend.Between("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error {
-			for list, texts := range map[*[]proxyserver.Forwarding][]string{&p.In: in, &p.Out: out} {
-				for _, text := range texts {
-					one, err := proxyserver.ParseForwarding(text)
-					if err != nil {
-						return err
-					}
-					*list = append(*list, one)
-				}
+			var err error
+			if p.In, err = forwardings(in); err != nil {
+				return err
+			}
+			if p.Out, err = forwardings(out); err != nil {
+				return err
 			}
 			if passwordFile != "" {
-				login, err := readLogin(passwordFile)
-				if err != nil {
+				if p.Login, err = readLogin(passwordFile); err != nil {
 					return err
 				}
-				p.Login = login
 			}
 			if err := p.Check(); err != nil {
 				return err
@@ -72,6 +68,17 @@ the system permits user namespaces; an error says what is in the way.`,
 	c.Flags().StringVar(&passwordFile, "password-file", "", "users of --socks and --http have to give USER:PASSWORD, which is in this `file`")
 	f.add(c)
 	return c
+}
+
+func forwardings(texts []string) (list []proxyserver.Forwarding, err error) {
+	for _, text := range texts {
+		one, err := proxyserver.ParseForwarding(text)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, one)
+	}
+	return list, nil
 }
 
 // readLogin reads USER:PASSWORD from a file.
