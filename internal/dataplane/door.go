@@ -108,7 +108,7 @@ func (t *transmitter) local(p []byte, off device.Offload) bool {
 
 // eachLocal writes a super-packet that the interface does not take.
 func (t *transmitter) eachLocal(p []byte, off device.Offload) {
-	transport, proto, hdrLen := superHeaders(p, off)
+	transport, proto, hdrLen := off.Headers(p)
 	if !t.segmenter.Start(p, hdrLen, transport, int(off.GSOSize), proto) {
 		t.p.drop(Malformed)
 		return

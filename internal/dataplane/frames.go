@@ -48,7 +48,7 @@ func (t *transmitter) superFrame(f []byte, off device.Offload) {
 		return
 	}
 	off.CsumStart -= uint16(l2)
-	transport, proto, hdrLen := superHeaders(f[l2:], off)
+	transport, proto, hdrLen := off.Headers(f[l2:])
 	if !t.segmenter.Start(f[l2:], hdrLen, transport, int(off.GSOSize), proto) {
 		t.p.drop(Malformed)
 		return

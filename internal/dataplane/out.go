@@ -128,7 +128,7 @@ func (t *transmitter) packet(n int, off device.Offload) {
 
 // super sends a super-packet.
 func (t *transmitter) super(p []byte, off device.Offload) {
-	transport, proto, hdrLen := superHeaders(p, off)
+	transport, proto, hdrLen := off.Headers(p)
 	if !t.segmenter.Start(p, hdrLen, transport, int(off.GSOSize), proto) {
 		t.p.drop(Malformed)
 		return
@@ -155,24 +155,6 @@ func (t *transmitter) slowly() *slowPath {
 	}
 	t.slow.now = t.now
 	return t.slow
-}
-
-// superHeaders finds the transport header of a super-packet and the length of all
-// headers. What the kernel says about the latter may include payload.
-func superHeaders(p []byte, off device.Offload) (transport int, proto uint8, hdrLen int) {
-	transport = int(off.CsumStart)
-	if !off.NeedsCsum {
-		h, _ := packet.Parse(p)
-		transport = h.Transport
-	}
-	proto = packet.ProtoTCP
-	if off.GSO == device.GSOUDP {
-		return transport, packet.ProtoUDP, transport + packet.UDPLen
-	}
-	if transport+packet.TCPLen > len(p) {
-		return transport, proto, 0
-	}
-	return transport, proto, transport + int(p[transport+12]>>4)*4
 }
 
 // fast reports whether p, of which the largest segment has size bytes, can take the fast path,

@@ -372,7 +372,7 @@ func (s *stages) do(t testing.TB, stage int) {
 	switch stage {
 	case stageRoute:
 		p := tx.in[inHead : inHead+copy(tx.in[inHead:], s.packet)]
-		transport, proto, hdrLen := superHeaders(p, s.off)
+		transport, proto, hdrLen := s.off.Headers(p)
 		if !tx.segmenter.Start(p, hdrLen, transport, int(s.off.GSOSize), proto) || !tx.fast(p, hdrLen+int(s.off.GSOSize)) {
 			t.Fatal("not on the fast path")
 		}

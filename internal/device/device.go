@@ -4,7 +4,11 @@
 // It reads and writes packets, and has no notion of routes, nodes or keys.
 package device
 
-import "errors"
+import (
+	"errors"
+
+	"tincan/internal/packet"
+)
 
 // ErrAgain is returned by TryRead when no packet is waiting.
 var ErrAgain = errors.New("no packet is waiting")
@@ -32,6 +36,24 @@ type Offload struct {
 	GSOSize    uint16 // transport payload bytes per segment; set when GSO is not GSONone
 	CsumStart  uint16 // offset of the transport header, when NeedsCsum
 	CsumOffset uint16 // offset of the checksum field from CsumStart, when NeedsCsum
+}
+
+// Headers finds the transport header of the super-packet p, which starts with its IP header, and the length of all headers; 0 if
+// p is too short for them. What the kernel says about the latter may include payload.
+func (o Offload) Headers(p []byte) (transport int, proto uint8, hdrLen int) {
+	transport = int(o.CsumStart)
+	if !o.NeedsCsum {
+		h, _ := packet.Parse(p)
+		transport = h.Transport
+	}
+	proto = packet.ProtoTCP
+	if o.GSO == GSOUDP {
+		return transport, packet.ProtoUDP, transport + packet.UDPLen
+	}
+	if transport+packet.TCPLen > len(p) {
+		return transport, proto, 0
+	}
+	return transport, proto, transport + int(p[transport+12]>>4)*4
 }
 
 // Headroom is the number of bytes before a packet that Write may overwrite.

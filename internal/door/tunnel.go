@@ -89,7 +89,8 @@ func (t *tunnel) Read(bufs [][]byte, sizes []int, offset int) (n int, err error)
 		p := t.buf[:size]
 		switch {
 		case off.GSO != device.GSONone:
-			t.more = t.segment(p, off)
+			transport, proto, hdrLen := off.Headers(p)
+			t.more = t.segmenter.Start(p, hdrLen, transport, int(off.GSOSize), proto)
 		case off.NeedsCsum && !packet.CompleteSum(p, int(off.CsumStart), int(off.CsumOffset)):
 		case size <= len(bufs[n])-offset:
 			sizes[n] = copy(bufs[n][offset:], p)
@@ -97,25 +98,6 @@ func (t *tunnel) Read(bufs [][]byte, sizes []int, offset int) (n int, err error)
 		}
 	}
 	return n, nil
-}
-
-// segment begins to segment a super-packet, which is in t.buf.
-func (t *tunnel) segment(p []byte, off device.Offload) bool {
-	transport, proto := int(off.CsumStart), uint8(packet.ProtoTCP)
-	if !off.NeedsCsum {
-		h, _ := packet.Parse(p)
-		transport = h.Transport
-	}
-	hdr := transport + packet.UDPLen
-	if off.GSO == device.GSOUDP {
-		proto = packet.ProtoUDP
-	} else {
-		if transport+packet.TCPLen > len(p) {
-			return false
-		}
-		hdr = transport + int(p[transport+12]>>4)*4
-	}
-	return t.segmenter.Start(p, hdr, transport, int(off.GSOSize), proto)
 }
 
 // Write takes packets of one device from bufs[i][offset:], which WireGuard has opened and whose sources it has checked. It waits
