@@ -85,20 +85,21 @@ func (t *transmitter) local(p []byte, off device.Offload) bool {
 		return false
 	}
 	to := t.p.Devices.find(dst)
-	if to == nil && !t.fromDoor {
+	toDevice := to != nil
+	if !toDevice && !t.fromDoor {
 		return false
 	}
 	if owner, _ := t.p.routes.Load().lookup(dst); owner != t.p.self {
 		return false
 	}
-	if to == nil {
+	if !toDevice {
 		to = &t.p.self.flows
 	}
 	if t.p.filter.Active() && !t.mayPass(to, p, off) {
 		return true
 	}
 	t.p.self.counters.out(1, len(p))
-	if off.GSO != device.GSONone && !t.p.Devices.isFor(p) && t.p.cfg.Device.MaxSegments(off.GSO) == 0 {
+	if off.GSO != device.GSONone && !toDevice && t.p.cfg.Device.MaxSegments(off.GSO) == 0 {
 		t.eachLocal(p, off)
 		return true
 	}
