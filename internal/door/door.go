@@ -230,15 +230,6 @@ func (d *Door) Sessions() (list []Session) {
 	return list
 }
 
-// Attached tells whether a device was last heard from here.
-func (d *Door) Attached(dev Device) bool {
-	if len(dev.Addrs) == 0 {
-		return false
-	}
-	e := (*d.table.Load())[dev.Addrs[0]]
-	return e != nil && e.attached.Load()
-}
-
 // sessions asks WireGuard.
 func (d *Door) sessions() (list []known) {
 	d.mu.Lock()
