@@ -10,25 +10,14 @@ import (
 
 // Used, ended and withdrawn invitations count as little as they are in the view.
 func TestCountsAreThoseOfTheView(t *testing.T) {
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	owner, alice, bob, carol := keys.FromSeed([32]byte{1}), keys.FromSeed([32]byte{2}), keys.FromSeed([32]byte{3}), keys.FromSeed([32]byte{4})
-	genesis, id, err := roster.NewGenesis(roster.Genesis{Created: 1, OwnerList: roster.OwnerList{
-		Threshold: 1, Owners: []roster.Owner{{Key: owner.Public(), Rights: roster.AllRights, Name: "olga"}},
-	}}, owner)
-	must(err)
-	r := roster.New(id)
+	owner, alice, bob, carol := key(0), key(1), key(2), key(3)
+	r := genesis(t)
 	add := func(raws [][]byte, err error) {
 		t.Helper()
-		must(err)
+		must(t, err)
 		r.Merge(raws)
 	}
 	now := time.Now()
-	add([][]byte{genesis}, nil)
 	add(r.SignMember(roster.Member{Name: "alice", Key: alice.Public()}, 0, owner))
 	add(r.SignMember(roster.Member{Name: "bob", Key: bob.Public()}, 0, owner))
 	add(r.SignRemoval(bob.Public(), "sold", owner))
