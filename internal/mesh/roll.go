@@ -298,8 +298,7 @@ func (r *roll) change(e RosterChanged) {
 	was, before, mode := r.enforced(), r.state, r.mode
 	r.state, r.mode = e.State, e.Mode
 	names := r.state.Differing(before)
-	if !r.state.SameDevices(before) { // what doors may announce
-		names = append(names, doors(before)...)
+	if !r.state.SameDevices(before) { // what doors may announce; who is none any more differs
 		names = append(names, doors(r.state)...)
 	}
 	for name := range r.kept { // it may have been removed now
