@@ -2,6 +2,8 @@ package roster
 
 import (
 	"bytes"
+	"cmp"
+	"crypto/cipher"
 	"crypto/ecdh"
 	"crypto/hkdf"
 	"crypto/sha256"
@@ -205,15 +207,8 @@ func (d *Door) For(key keys.PublicKey) bool {
 	return slices.ContainsFunc(d.Sealed, func(s Sealed) bool { return s.To == key })
 }
 
-// boxAEAD is the cipher of one box.
-type boxAEAD interface {
-	NonceSize() int
-	Seal(dst, nonce, plaintext, additionalData []byte) []byte
-	Open(dst, nonce, ciphertext, additionalData []byte) ([]byte, error)
-}
-
 // box is the cipher for one reader. Its key is used for one message, so the nonce is zero.
-func (d *Door) box(network ID, to keys.PublicKey, shared [32]byte) (boxAEAD, error) {
+func (d *Door) box(network ID, to keys.PublicKey, shared [32]byte) (cipher.AEAD, error) {
 	info := slices.Concat([]byte("tincan door key v1\x00"), network[:], d.Key[:], d.Ephemeral[:], to[:])
 	key, err := hkdf.Key(sha256.New, shared[:], nil, string(info), chacha20poly1305.KeySize)
 	if err != nil {
@@ -240,9 +235,7 @@ type SignedDoor struct {
 
 // Device returns the device with a name, nil if there is none.
 func (s *State) Device(name node.Name) *SignedDevice {
-	i, found := slices.BinarySearchFunc(s.Devices, name, func(d *SignedDevice, name node.Name) int {
-		return bytes.Compare([]byte(d.Name), []byte(name))
-	})
+	i, found := slices.BinarySearchFunc(s.Devices, name, func(d *SignedDevice, name node.Name) int { return cmp.Compare(d.Name, name) })
 	if !found {
 		return nil
 	}
@@ -293,10 +286,9 @@ func (ev *evaluation) decideDevices() {
 		}
 		ev.state.Devices = append(ev.state.Devices, &SignedDevice{Device: d, Serial: e.Serial, Statement: e.id, By: e.Signer})
 	}
-	for i, e := range ev.by(KindDoor, RightAdmit) {
-		if i == 0 {
-			ev.state.Door = &SignedDoor{Door: e.Content.(*Door), Serial: e.Serial, Statement: e.id, By: e.Signer}
-		}
+	if list := ev.by(KindDoor, RightAdmit); len(list) > 0 { // what counts comes first
+		e := list[0]
+		ev.state.Door = &SignedDoor{Door: e.Content.(*Door), Serial: e.Serial, Statement: e.id, By: e.Signer}
 	}
 }
 
