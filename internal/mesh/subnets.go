@@ -73,6 +73,7 @@ func (sn *subnets) addSubnet(c *conn, text string) error {
 	if _, ok := p.owns.subnets[r.Subnet]; ok {
 		if disputed && !sn.cfg.TunnelServer {
 			sn.links.flood(c, text)
+			sn.deviceMoved(r.Subnet) // it was there before, and is back before we have believed that it had left
 		}
 		return nil
 	}
