@@ -28,7 +28,8 @@ type Chooser struct {
 	settled bool
 }
 
-// Settle has nodes kept from now on. It is called some seconds after the start.
+// Settle has nodes kept from now on. It is called some seconds after the start; a node that was chosen and works no more settles it, too:
+// who answers later than that has not just begun.
 func (c *Chooser) Settle() { c.settled = true }
 
 // State is what is known of one exit node.
@@ -109,7 +110,9 @@ func (c *Chooser) Chosen(name node.Name) bool { return slices.Contains(c.chosen,
 func (c *Chooser) Choose() []Choice {
 	list := make([]Choice, len(c.lines))
 	for i, exits := range c.lines {
-		if !c.settled || !c.works(c.chosen[i]) {
+		works := c.works(c.chosen[i])
+		c.settled = c.settled || c.chosen[i] != "" && !works
+		if !c.settled || !works {
 			c.chosen[i] = ""
 			for _, name := range exits {
 				if c.works(name) {

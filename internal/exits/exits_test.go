@@ -117,7 +117,6 @@ func TestTheFirstThatWorksIsKept(t *testing.T) {
 	c.Answered("a", both, time.Millisecond) // both have only just begun
 	chosen("a", "b")
 	c.Down("a")
-	c.Settle()
 	chosen("b", "b")
 	c.Answered("a", both, time.Millisecond) // the first in order, but there is no reason to change
 	chosen("b", "b")
@@ -144,6 +143,18 @@ func TestTheFirstThatWorksIsKept(t *testing.T) {
 	}
 	c.Answered("c", Works{}, time.Millisecond)
 	chosen("", "")
+}
+
+func TestTheFirstInOrderIsNotWaitedForLong(t *testing.T) {
+	c := NewChooser(lines("a,b"))
+	works := Works{IPv4: true}
+	c.Answered("b", works, time.Millisecond)
+	c.Choose()
+	c.Settle()
+	c.Answered("a", works, time.Millisecond)
+	if got := c.Choose()[0].Node; got != "b" {
+		t.Errorf("packets leave by %q, want b, which they have left by for a while", got)
+	}
 }
 
 // While there is traffic, a node that answers no more is given up within a second, also over a path of 100 ms.
