@@ -2,7 +2,8 @@
 // tinc 1.0 or 1.1 has made.
 //
 // It reads the files as a starting node would, and changes nothing. It cannot see
-// what is outside of the directory: command lines, units, the other nodes.
+// what is outside of the directory: command lines, units, the other nodes. Of this
+// machine it looks only at what exit nodes need.
 package check
 
 import (
@@ -84,9 +85,11 @@ type inspection struct {
 	roster *roster.Roster // nil: the network is open, or its roster cannot be used
 }
 
-// Directory looks at the files of l. The error says that there is nothing to look
+// Directory looks at the files of l, and at whether this machine can do what they ask for. The error says that there is nothing to look
 // at, or that this user may not look; everything else is in the report.
-func Directory(l confdir.Layout) (Report, error) {
+func Directory(l confdir.Layout) (Report, error) { return directory(l, thisMachine) }
+
+func directory(l confdir.Layout, here func(vpn string) machine) (Report, error) {
 	in := &inspection{layout: l}
 	in.Directory = l.ConfBase
 	in.Speaks = []string{}
@@ -111,6 +114,7 @@ func Directory(l confdir.Layout) (Report, error) {
 	in.nodes(warnings)
 	in.members(time.Now())
 	in.policy()
+	in.outside(here(cmp.Or(net.Settings.Interface, l.NetName)))
 	in.arrange()
 	return in.Report, nil
 }

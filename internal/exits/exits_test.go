@@ -76,6 +76,8 @@ func TestFilesOfPrefixes(t *testing.T) {
 	}
 	for text, why := range map[string]string{
 		"5.22.0.0/16\nx\n":                             "line 2",
+		"y\n5.22.0.0/16\nx\n":                          "; line 3: ",
+		strings.Repeat("x\n", 15):                      "; and 12 more",
 		"0.0.0.0/0":                                    "line 1",
 		strings.Repeat("#", MaxFile+1):                 "more than",
 		strings.Repeat("#", 100_000):                   "too long",

@@ -107,12 +107,42 @@ const (
 	MaxPrefixes = 200_000
 )
 
-// ParseFile reads a file of prefixes: one on a line, or a single address. What follows # is a comment.
+// FileError says which lines of a file are no prefixes.
+type FileError struct {
+	Lines []LineError // the first ones
+	More  int         // how many others there are
+}
+
+// LineError is what is wrong with one line.
+type LineError struct {
+	Number int // the first is 1
+	Err    error
+}
+
+// maxLineErrors is how many lines a [FileError] tells of.
+const maxLineErrors = 10
+
+// Error tells of the first lines.
+func (e FileError) Error() string {
+	const most = 3
+	var texts []string
+	for _, l := range e.Lines[:min(most, len(e.Lines))] {
+		texts = append(texts, fmt.Sprintf("line %d: %v", l.Number, l.Err))
+	}
+	if more := len(e.Lines) - len(texts) + e.More; more > 0 {
+		texts = append(texts, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(texts, "; ")
+}
+
+// ParseFile reads a file of prefixes: one on a line, or a single address. What follows # is a comment. Lines that are no prefixes
+// are a [FileError].
 func ParseFile(text []byte) ([]netip.Prefix, error) {
 	if len(text) > MaxFile {
 		return nil, fmt.Errorf("%d bytes are more than %d", len(text), MaxFile)
 	}
 	var list []netip.Prefix
+	var bad FileError
 	lines := bufio.NewScanner(strings.NewReader(string(text)))
 	for number := 1; lines.Scan(); number++ {
 		line, _, _ := strings.Cut(lines.Text(), "#")
@@ -120,8 +150,13 @@ func ParseFile(text []byte) ([]netip.Prefix, error) {
 			continue
 		}
 		p, err := parsePrefix(line)
-		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", number, err)
+		switch {
+		case err != nil && len(bad.Lines) == maxLineErrors:
+			bad.More++
+			continue
+		case err != nil:
+			bad.Lines = append(bad.Lines, LineError{number, err})
+			continue
 		}
 		if len(list) == MaxPrefixes {
 			return nil, fmt.Errorf("line %d: more than %d prefixes", number, MaxPrefixes)
@@ -130,6 +165,9 @@ func ParseFile(text []byte) ([]netip.Prefix, error) {
 	}
 	if err := lines.Err(); err != nil {
 		return nil, fmt.Errorf("a line is too long: %w", err)
+	}
+	if bad.Lines != nil {
+		return nil, bad
 	}
 	return list, nil
 }

@@ -27,18 +27,28 @@ type Gateway struct {
 // nftTimeout bounds one call of nft.
 const nftTimeout = 10 * time.Second
 
-// nft runs the program of that name.
-func nft(stdin string, args ...string) (string, error) {
-	path := ""
+// program finds nft.
+func program() (path string, err error) {
 	for _, name := range []string{"nft", "/usr/sbin/nft", "/sbin/nft"} {
 		if found, err := exec.LookPath(name); err == nil {
-			path = found
-			break
+			return found, nil
 		}
 	}
-	if path == "" {
-		return "", &hinted{errors.New("the program nft is not installed, which an exit node needs to hide the addresses of others behind its own"),
-			"install the package nftables, or set Exit = no"}
+	return "", &hinted{errors.New("the program nft is not installed, which an exit node needs to hide the addresses of others behind its own"),
+		"install the package nftables, or set Exit = no"}
+}
+
+// Possible says what this machine lacks to be made a gateway, apart from rights.
+func Possible() error {
+	_, err := program()
+	return err
+}
+
+// nft runs the program of that name.
+func nft(stdin string, args ...string) (string, error) {
+	path, err := program()
+	if err != nil {
+		return "", err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), nftTimeout)
 	defer cancel()

@@ -10,6 +10,9 @@ type Gateway struct{}
 // Up returns [ErrNotSupported].
 func Up(Config) (*Gateway, []string, error) { return nil, nil, ErrNotSupported }
 
+// Possible returns [ErrNotSupported].
+func Possible() error { return ErrNotSupported }
+
 // SetResolvers does nothing.
 func (*Gateway) SetResolvers([]netip.Addr) error { return nil }
 

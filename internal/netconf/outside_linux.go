@@ -57,6 +57,9 @@ var everything = []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0), ne
 
 var outsideFamilies = []int{unix.AF_INET, unix.AF_INET6}
 
+// OutsidePossible says why an Outside cannot be made on this system: it can, with the rights for it.
+func OutsidePossible() error { return nil }
+
 // NewOutside leads packets into the VPN as cfg says. It takes over what an earlier process of the same network has left, without
 // a moment in which packets take another way.
 func NewOutside(cfg OutsideConfig) (*Outside, error) {

@@ -10,6 +10,9 @@ type Outside struct{}
 // NewOutside returns [ErrNotSupported].
 func NewOutside(OutsideConfig) (*Outside, error) { return nil, ErrNotSupported }
 
+// OutsidePossible returns [ErrNotSupported].
+func OutsidePossible() error { return ErrNotSupported }
+
 // Set returns [ErrNotSupported].
 func (*Outside) Set(OutsideConfig) error { return ErrNotSupported }
 

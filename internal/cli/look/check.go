@@ -21,7 +21,8 @@ func checkCommand(e *env.Env) *cobra.Command {
 		Short: "Check a tinc 1.0 or 1.1 configuration for use with tincan",
 		Long: `Reads the files of a network that tinc 1.0 or 1.1 runs, or has run, and says what
 tincan would do with each part of them: keys, settings, scripts and the other
-nodes. It changes nothing, and tincd may be running meanwhile.
+nodes. It changes nothing, and tincd may be running meanwhile. Mistakes with exit nodes and
+doors are found, too: names, files, overlapping prefixes, what the owners have not allowed.
 
 It does not know the command line of tincd. With --fix it first fixes what "tinc fsck" can
 fix: modes of keys and scripts, public keys that are missing or do not match.
