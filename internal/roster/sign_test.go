@@ -514,10 +514,13 @@ func TestWhyAKeyIsNoMember(t *testing.T) {
 	n.admit("bob", "url", "new", 2000)
 	n.take([][]byte{sign(t, n.Network(), 0, makeAdmission(n.Network(), "url", "late", "late", 2001), "bob")}, nil)
 	add(t, n.Roster, sign(t, n.Network(), 0, makeAdmission(n.Network(), "url", "early", "early", 1000), "bob"), Waiting)
+	n.take(one(n.SignInvitation(Invitation{Uses: 2, Created: 1000}, 3000, key("short"), key("ann"))))
+	n.take([][]byte{sign(t, n.Network(), 0, makeAdmission(n.Network(), "short", "just", "just", 3000+afterEnd), "bob")}, nil)
+	add(t, n.Roster, sign(t, n.Network(), 0, makeAdmission(n.Network(), "short", "over", "over", 3001+afterEnd), "bob"), Waiting)
 	add(t, n.Roster, sign(t, n.Network(), 1, member("eve", "eve"), "mallory"), Waiting)
 	for name, want := range map[string]Reason{
 		"bob": ReasonNone, "guest": ReasonEnded, "gone": ReasonRemoved, "left": ReasonLeft, "new": ReasonApproval,
-		"late": ReasonUses, "early": ReasonTime, "eve": ReasonSigner, "nobody": ReasonUnknown,
+		"late": ReasonUses, "early": ReasonTime, "just": ReasonNone, "over": ReasonTime, "eve": ReasonSigner, "nobody": ReasonUnknown,
 	} {
 		if got := n.Why(pub(name), 5001); got != want {
 			t.Errorf("%s: %v, want %v", name, got, want)
