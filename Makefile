@@ -144,6 +144,8 @@ install: $(TINCAN)
 	@install -m 644 packaging/tincan.sysusers $(DESTDIR)$(SYSUSERSDIR)/tincan.conf
 	@[ -z "$(DESTDIR)" ] && [ ! -d $(APPARMORDIR) ] || install -D -m 644 packaging/tincan.apparmor $(DESTDIR)$(APPARMORDIR)/tincan
 	@install -D -m 644 packaging/userns.apparmor $(DESTDIR)$(PREFIX)/share/tincan/userns.apparmor
+	@install -d $(DESTDIR)$(PREFIX)/share/tincan/prometheus
+	@install -m 644 packaging/prometheus/* $(DESTDIR)$(PREFIX)/share/tincan/prometheus/
 	@chmod 644 $(DESTDIR)$(BASHDIR)/tincan $(DESTDIR)$(ZSHDIR)/_tincan $(DESTDIR)$(FISHDIR)/tincan.fish $(DESTDIR)$(UNITDIR)/tincan@.service
 	@echo "installed below $(DESTDIR)$(PREFIX); next: man tincan"
 

@@ -39,7 +39,11 @@ func main() {
 	formats := flag.String("formats", "", "only these packages: deb,rpm,apk,archlinux,ipk,oci,source (`list`)")
 	flag.Parse()
 	o.archs, o.formats = words(*archs), words(*formats)
-	if err := run(o); err != nil {
+	err := o.check()
+	if err == nil {
+		err = run(o)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "packages:", err)
 		os.Exit(1)
 	}
@@ -47,6 +51,26 @@ func main() {
 
 func words(list string) []string {
 	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+// check refuses words that nothing would be made for.
+func (o options) check() error {
+	formats, archs := []string{"oci", "source"}, []string{}
+	for _, p := range allPackages {
+		formats, archs = append(formats, p.format), append(archs, p.target.arch)
+	}
+	for _, c := range []struct {
+		what         string
+		words, known []string
+	}{{"format", o.formats, formats}, {"processor", o.archs, archs}} {
+		slices.Sort(c.known)
+		for _, w := range c.words {
+			if !slices.Contains(c.known, w) {
+				return fmt.Errorf("there is no %s %q: there are %s", c.what, w, strings.Join(slices.Compact(c.known), ", "))
+			}
+		}
+	}
+	return nil
 }
 
 // wants tells whether a list of the command line has a word.

@@ -245,7 +245,7 @@ func readDir(t *testing.T, dir string, files map[string][]byte) {
 func TestEveryPackageHasTheLicences(t *testing.T) {
 	t.Parallel()
 	dir := built(t)
-	common := []string{"/usr/share/man/man1/tincan.1.gz", "/usr/share/man/man5/tincan.conf.5.gz", "/usr/share/bash-completion/completions/tincan",
+	common := []string{"/usr/share/man/man1/tincan.1.gz", "/usr/share/man/man5/tincan.conf.5.gz", "/usr/share/bash-completion/completions/tincan", "/usr/share/tincan/prometheus/tincan.rules.yml",
 		"/usr/share/zsh/site-functions/_tincan", "/usr/share/fish/vendor_completions.d/tincan.fish"}
 	systemd := append([]string{"/usr/lib/systemd/system/tincan@.service", "/usr/lib/sysusers.d/tincan.conf"}, common...)
 	for pattern, also := range map[string][]string{
@@ -268,6 +268,26 @@ func TestEveryPackageHasTheLicences(t *testing.T) {
 				t.Error("the unit starts a program in /usr/local")
 			}
 		})
+	}
+}
+
+// A word that nothing is made for is no reason to make nothing, and to remove what was there.
+func TestPackagesThatDoNotExistAreRefused(t *testing.T) {
+	t.Parallel()
+	for _, args := range []string{"-formats=deb,arch", "-archs=amd64,i386"} {
+		out := t.TempDir()
+		kept := filepath.Join(out, "kept")
+		if err := os.WriteFile(kept, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("go", "run", "-buildvcs=false", ".", "-out", out, args)
+		cmd.Dir = filepath.Join(root, "packaging/build")
+		if text, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(text), "there is no ") || !strings.Contains(string(text), "there are ") {
+			t.Errorf("%s: %v, %s", args, err, text)
+		}
+		if _, err := os.Stat(kept); err != nil {
+			t.Errorf("%s: %v", args, err)
+		}
 	}
 }
 
