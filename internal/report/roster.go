@@ -48,7 +48,7 @@ func WriteRoster(w io.Writer, r Roster) error {
 		recovery = "there is a recovery key"
 	}
 	fmt.Fprintf(&b, "recovery    %s\n", recovery)
-	fmt.Fprintf(&b, "members     %d, %d waiting for approval, %d removed, %d open invitations\n", r.Members, r.Pending, r.Removed, r.Invitations)
+	fmt.Fprintf(&b, "members     %d, %d waiting for approval, %d removed, %s\n", r.Members, r.Pending, r.Removed, plural(r.Invitations, "open invitation"))
 	fmt.Fprintf(&b, "holds       %d statements, %d bytes\n", r.Statements, r.Bytes)
 	if r.TooNew {
 		b.WriteString("The roster has critical statements of a newer version: update this program.\n")
@@ -100,7 +100,7 @@ func says(c roster.Content) string {
 		if name == "" {
 			name = "anybody"
 		}
-		return fmt.Sprintf("%s is invited (%s), %d times", name, roster.Fingerprint(c.Key), c.Uses)
+		return fmt.Sprintf("%s is invited (%s), for %s", name, roster.Fingerprint(c.Key), plural(int(c.Uses), "use"))
 	case *roster.Admission:
 		return fmt.Sprintf("%s is admitted (%s)", c.Name, roster.Fingerprint(roster.Identity(c.Key, c.RSA)))
 	case *roster.Removal:
