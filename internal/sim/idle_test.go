@@ -189,11 +189,7 @@ func TestIdleNodesSleep(t *testing.T) {
 func TestAPacketNowAndThenWakesLittle(t *testing.T) {
 	t.Parallel()
 	w := New(1)
-	a, b := w.Add("a"), w.Add("b")
-	a.Knows(b, true)
-	b.Knows(a, false)
-	b.Start()
-	a.Start("b")
+	a, b := couple(t, w)
 	w.Run(10 * time.Minute)
 	const (
 		packets = 20
