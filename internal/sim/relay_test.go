@@ -155,7 +155,10 @@ func TestALossyRelayIsLeft(t *testing.T) {
 
 func TestEqualRelaysAreNotSwappedForNothing(t *testing.T) {
 	t.Parallel()
-	worst, sum, count := 0, 0, seeds(5)
+	worst, sum, count := 0, 0, seeds(20)
+	if testing.Short() {
+		count = 1
+	}
 	for seed := range count {
 		w := New(seed)
 		az := map[[2]node.Name]bool{{"a", "z"}: false}
@@ -184,7 +187,7 @@ func TestEqualRelaysAreNotSwappedForNothing(t *testing.T) {
 		}
 	}
 	t.Logf("changes in 5 minutes: %.1f on average, %d at most", float64(sum)/float64(count), worst)
-	if sum > 7*int(count) { // 4.4 on average of 50 seeds, 2 more or less for one
+	if !testing.Short() && sum > 6*int(count) { // 4.5 on average of 60 seeds, of one 2 more or less, of twenty half of one
 		t.Error("these are too many")
 	}
 }
