@@ -26,14 +26,8 @@ func (p *peer) addr() netip.AddrPort {
 // confirmed tells whether p answers by UDP.
 func (p *peer) confirmed() bool { return p.contacted != nil && p.contacted.udp.confirmed }
 
-// unhidden tells whether datagrams to p are not hidden although they could be.
+// unhidden tells whether datagrams to p are not hidden although they could be, if there is a choice.
 func (p *peer) unhidden() bool { return p.contacted != nil && p.contacted.udp.plain }
-
-// masked tells whether datagrams to p are hidden.
-func (p *peer) masked() bool {
-	m, _ := p.session().mask()
-	return m != nil && !p.unhidden()
-}
 
 // usable tells whether packets for p may go by UDP without a relay.
 func (p *peer) usable() bool { return p.contacted != nil && p.contacted.udp.usable() }

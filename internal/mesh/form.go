@@ -51,13 +51,16 @@ func formsOf(e *env, p *peer) forms {
 	return forms{p, m, pending, e.cfg.Unmasked}
 }
 
+// masked tells whether datagrams to p are hidden.
+func masked(e *env, p *peer) bool { return formsOf(e, p).now() == maskedForm }
+
 // choice tells whether there is one.
 func (f forms) choice() bool { return f.mask != nil && f.plain != UnmaskedNever }
 
 // now is that of the path, or as long as it is not confirmed, the one to be tried.
 func (f forms) now() form {
 	switch {
-	case f.mask != nil && (!f.choice() || !f.p.udp().plain):
+	case f.mask != nil && (!f.choice() || !f.p.unhidden()):
 		return maskedForm
 	case f.pending, f.plain == UnmaskedNever:
 		return noForm

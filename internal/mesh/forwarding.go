@@ -66,10 +66,9 @@ func (f *forwarding) state(p *peer) PeerState {
 	st.Conn = f.reach.hopConn(p)
 	st.NextHop, st.Via, st.ViaSelf = p.path().NextHop, via.name, p.path().Via == f.cfg.Name
 	st.Options = uint32(p.path().Options)
-	m, _ := p.session().mask()
-	hidden := m != nil && !p.unhidden()
+	hidden := masked(f.env, p)
 	if p.confirmed() && hidden {
-		st.Mask = m
+		st.Mask = p.maskAs(maskedForm)
 	}
 	if (p.confirmed() || f.addresses.mayProbe(p, p.addr())) && (hidden || f.cfg.Unmasked != UnmaskedNever) {
 		st.Addr, st.Confirmed = p.addr(), p.confirmed()

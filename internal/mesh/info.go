@@ -240,7 +240,7 @@ func (rp *reports) carrierTo(hop FirstHop) Carrier {
 	switch {
 	case p == nil:
 		return NoCarrier
-	case hop.UDP && p.masked():
+	case hop.UDP && masked(rp.env, p):
 		return ByMasked
 	case hop.UDP:
 		return ByUDP

@@ -327,7 +327,7 @@ func (rp *reports) whyNoSession(w *Why, p *peer, f Found) {
 func (rp *reports) whyDirect(w *Why, p *peer) {
 	u := p.udpState()
 	form := ""
-	if p.masked() {
+	if masked(rp.env, p) {
 		form = ", masked"
 	}
 	w.add(WhyDirect, "packets for %s go directly by UDP to %s%s", p.name, u.addr, form)

@@ -167,6 +167,25 @@ func TestAFilterThatBeginsLater(t *testing.T) {
 	}
 }
 
+// Datagrams of a path that was not hidden are, as soon as the configuration wants nothing else.
+func TestTheConfigurationComesToWantMasksOnly(t *testing.T) {
+	w, a, b := maskedCouple(t, 1, mesh.UnmaskedFirst, nil)
+	if _, ok := w.Until(20*time.Second, func() bool { return byUDP(a, b, false) }); !ok {
+		t.Fatal("they do not meet")
+	}
+	f := w.flow(a, b, 1000, true)
+	w.Run(3 * time.Second)
+	f.fresh(w.Now)
+	for _, h := range []*Host{a, b} {
+		h.reload(func(c *mesh.Config) { c.Unmasked = mesh.UnmaskedNever })
+	}
+	took, ok := w.Until(20*time.Second, func() bool { return byUDP(a, b, true) })
+	w.Run(20 * time.Second)
+	if !ok || took > time.Second || f.gap > time.Second || !f.lastTrace().UDP || a.peers["b"].Mask == nil {
+		t.Errorf("hidden after %v: %v; no packet arrived for %v; the last one by UDP: %v", took, ok, f.gap, f.lastTrace().UDP)
+	}
+}
+
 // Of two ends that like different forms each sends its own, and takes that of the other for a sign of life.
 func TestEndsThatLikeDifferentFormsRest(t *testing.T) {
 	w, a, b := maskedCouple(t, 1, mesh.UnmaskedLast, nil)
