@@ -68,6 +68,17 @@ func serve(t testing.TB, m *fixture.Certificate) (port string, from chan netip.A
 	return port, from
 }
 
+// webServer runs a server of others with TLS until the test ends.
+func webServer(t testing.TB, h http.Handler, c *tls.Config) (port string) {
+	t.Helper()
+	s := httptest.NewUnstartedServer(h)
+	s.TLS = c
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	_, port, _ = net.SplitHostPort(s.Listener.Addr().String())
+	return port
+}
+
 func dial(t testing.TB, port, value string, roots *x509.CertPool) (*Stream, error) {
 	t.Helper()
 	c, err := config.ParseCarrier(value)
@@ -127,14 +138,8 @@ func TestAStreamOverTLS(t *testing.T) {
 func TestAStreamByWayOfAReverseProxy(t *testing.T) {
 	port, from := serve(t, nil)
 	m := fixture.GoodCertificate(t, "vpn.example.org")
-	pair, err := tls.X509KeyPair(m.Cert, m.Key)
-	must(t, err)
 	backend, _ := url.Parse("http://127.0.0.1:" + port)
-	front := httptest.NewUnstartedServer(httputil.NewSingleHostReverseProxy(backend))
-	front.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
-	front.StartTLS()
-	defer front.Close()
-	_, port, _ = net.SplitHostPort(front.Listener.Addr().String())
+	port = webServer(t, httputil.NewSingleHostReverseProxy(backend), &tls.Config{Certificates: []tls.Certificate{m.Pair(t)}})
 	s, err := dial(t, port, "wss://vpn.example.org"+secret, m.Roots)
 	must(t, err)
 	if a := <-from; a.Addr() != netip.MustParseAddr("127.0.0.1") || a.Port() != 0 {
@@ -172,17 +177,9 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 	early := fixture.NewCertificate(t, "vpn.example.org", time.Now().Add(24*time.Hour), time.Now().Add(48*time.Hour))
 	earlyPort, _ := serve(t, &early)
 	plain, _ := serve(t, nil)
-	tls12 := httptest.NewUnstartedServer(http.NotFoundHandler())
-	pair, _ := tls.X509KeyPair(m.Cert, m.Key)
-	tls12.TLS = &tls.Config{MaxVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
-	tls12.StartTLS()
-	defer tls12.Close()
-	_, port12, _ := net.SplitHostPort(tls12.Listener.Addr().String())
-	down := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) }))
-	down.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
-	down.StartTLS()
-	defer down.Close()
-	_, downPort, _ := net.SplitHostPort(down.Listener.Addr().String())
+	pair := []tls.Certificate{m.Pair(t)}
+	port12 := webServer(t, http.NotFoundHandler(), &tls.Config{MaxVersion: tls.VersionTLS12, Certificates: pair})
+	downPort := webServer(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) }), &tls.Config{Certificates: pair})
 	for name, c := range map[string]struct {
 		port, value string
 		roots       *x509.CertPool
