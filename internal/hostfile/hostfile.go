@@ -195,9 +195,11 @@ func (c *checker) entry(e config.Entry) (why string, err error) {
 	}
 	switch v.Name {
 	case "Address":
-		return c.address(e.Value)
+		a, bad := config.ParseAddress(e.Value)
+		return otherMachine(v.Name, a.Host, bad, &c.addresses, MaxAddresses, "addresses")
 	case "Carrier":
-		return c.carrier(e.Value)
+		k, bad := config.ParseCarrier(e.Value)
+		return otherMachine(v.Name, k.Host, bad, &c.carriers, MaxCarriers, "carriers")
 	case "Subnet":
 		return "", c.subnet(e.Value)
 	case "Port":
@@ -226,30 +228,17 @@ func (c *checker) first(what string) bool {
 	return true
 }
 
-func (c *checker) address(value string) (why string, err error) {
-	a, err := config.ParseAddress(value)
-	if err != nil {
-		return fmt.Sprintf("Address: %v", err), nil
+// otherMachine judges a line that says at which host the node is found. bad is what is wrong with its text; count is how many of
+// them came before.
+func otherMachine(variable, host string, bad error, count *int, most int, many string) (why string, err error) {
+	if bad != nil {
+		return fmt.Sprintf("%s: %v", variable, bad), nil
 	}
-	if !dialable(a.Host) {
-		return fmt.Sprintf("Address: %.60q cannot be the address of another machine", a.Host), nil
+	if !dialable(host) {
+		return fmt.Sprintf("%s: %.60q cannot be the address of another machine", variable, host), nil
 	}
-	if c.addresses++; c.addresses > MaxAddresses {
-		return "", fmt.Errorf("there are more than %d addresses", MaxAddresses)
-	}
-	return "", nil
-}
-
-func (c *checker) carrier(value string) (why string, err error) {
-	k, err := config.ParseCarrier(value)
-	if err != nil {
-		return fmt.Sprintf("Carrier: %v", err), nil
-	}
-	if !dialable(k.Host) {
-		return fmt.Sprintf("Carrier: %.60q cannot be the address of another machine", k.Host), nil
-	}
-	if c.carriers++; c.carriers > MaxCarriers {
-		return "", fmt.Errorf("there are more than %d carriers", MaxCarriers)
+	if *count++; *count > most {
+		return "", fmt.Errorf("there are more than %d %s", most, many)
 	}
 	return "", nil
 }
