@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -36,6 +37,8 @@ type programPart struct {
 	resident int  // in KiB
 }
 
+// programParts lists the parts of the program's file. They come first in the list of the kernel, which works out the figures of what
+// is read of it only, so reading ends after them.
 func programParts() (parts []programPart, err error) {
 	program, err := os.Readlink("/proc/self/exe")
 	if err != nil {
@@ -49,31 +52,43 @@ func programParts() (parts []programPart, err error) {
 	var p *programPart
 	for s := bufio.NewScanner(f); s.Scan(); {
 		line := s.Text()
-		var n int
-		switch {
-		case strings.Contains(line, "-") && !strings.Contains(strings.SplitN(line, " ", 2)[0], ":"): // the line before the figures
-			p = nil
-			var from, to uintptr
-			var perm string
-			if _, err := fmt.Sscanf(line, "%x-%x %s", &from, &to, &perm); err == nil && strings.HasSuffix(line, " "+program) {
-				parts = append(parts, programPart{from: from, to: to, readOnly: !strings.Contains(perm, "w") && strings.HasSuffix(perm, "p")})
-				p = &parts[len(parts)-1]
+		if name, figure, ok := strings.Cut(line, ":"); ok && p != nil && !strings.Contains(name, " ") { // "Rss:    1234 kB"
+			switch name {
+			case "Anonymous":
+				p.changed = kib(figure) > 0
+			case "Rss":
+				p.resident = kib(figure)
 			}
-		case p == nil:
-		case scanKiB(line, "Anonymous:", &n):
-			p.changed = n > 0
-		case scanKiB(line, "Rss:", &n):
-			p.resident = n
+			continue
 		}
+		next, ok := parsePart(line) // the line before the figures
+		if !ok || !strings.HasSuffix(line, " "+program) {
+			if p = nil; len(parts) > 0 {
+				break
+			}
+			continue
+		}
+		parts = append(parts, next)
+		p = &parts[len(parts)-1]
 	}
 	return parts, nil
 }
 
-func scanKiB(line, name string, n *int) bool {
-	rest, ok := strings.CutPrefix(line, name)
-	if !ok {
-		return false
+// parsePart reads a line such as "00400000-00dfe000 r-xp 00000000 00:1b 815 /usr/bin/tincan".
+func parsePart(line string) (p programPart, ok bool) {
+	where, rest, _ := strings.Cut(line, " ")
+	perm, _, ok := strings.Cut(rest, " ")
+	from, to, dash := strings.Cut(where, "-")
+	a, err := strconv.ParseUint(from, 16, strconv.IntSize)
+	b, e := strconv.ParseUint(to, 16, strconv.IntSize)
+	if !ok || !dash || err != nil || e != nil {
+		return p, false
 	}
-	_, err := fmt.Sscan(rest, n)
-	return err == nil
+	return programPart{from: uintptr(a), to: uintptr(b), readOnly: !strings.Contains(perm, "w") && strings.HasSuffix(perm, "p")}, true
+}
+
+// kib reads a figure such as "   1234 kB".
+func kib(figure string) int {
+	n, _ := strconv.Atoi(strings.TrimSpace(strings.TrimSuffix(figure, " kB")))
+	return n
 }
