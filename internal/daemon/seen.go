@@ -29,7 +29,7 @@ type seen struct {
 const (
 	seenFile = ".seen"         // in the directory cache; no node has a name like that
 	maxSeen  = 4096            // nodes
-	seenWait = 5 * time.Second // so that many changes are one write
+	seenWait = 3 * time.Second // so that many changes are one write
 	seenEach = time.Hour       // how often the nodes that stay reachable are noted, for the case of a crash
 )
 

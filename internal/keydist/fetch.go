@@ -1,6 +1,7 @@
 package keydist
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -21,23 +22,6 @@ import (
 	"tincan/internal/subnet"
 )
 
-// newClient makes a client that talks through the VPN interface only: without
-// that, an announced address of the real network would make us talk to somebody else.
-func (m *Monitor) newClient() *http.Client {
-	cfg := m.cfg
-	return &http.Client{
-		Timeout: cfg.Timeout,
-		Transport: &http.Transport{
-			DialContext:            m.dial,
-			DisableKeepAlives:      true,
-			DisableCompression:     true,
-			MaxResponseHeaderBytes: 8 << 10,
-			ResponseHeaderTimeout:  cfg.Timeout,
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-}
-
 // dial comes from the own address in the VPN, by which the other side knows us.
 func (m *Monitor) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	d := &net.Dialer{Timeout: m.cfg.Timeout, Control: inside.Through(m.cfg.Device), KeepAlive: -1}
@@ -50,6 +34,53 @@ func (m *Monitor) dial(ctx context.Context, network, address string) (net.Conn, 
 		m.mu.Unlock()
 	}
 	return d.DialContext(ctx, network, address)
+}
+
+// reply is what another node says.
+type reply struct {
+	status int
+	header http.Header
+	body   []byte // at most maxBody+1 bytes
+}
+
+// do sends a request over a connection of its own, through the VPN interface only: without that, an announced address of the
+// real network would make us talk to somebody else. A client of package http has more goroutines for it, each of which wakes a
+// thread; and nothing else that it can do is wanted here.
+func (m *Monitor) do(r *http.Request) (a reply, err error) {
+	ctx, cancel := context.WithTimeout(r.Context(), m.cfg.Timeout)
+	defer cancel()
+	conn, err := m.dial(ctx, "tcp", r.URL.Host)
+	if err != nil {
+		return a, plainError(ctx, err)
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	r.Close = true
+	if err := r.Write(conn); err != nil {
+		return a, plainError(ctx, err)
+	}
+	got, err := http.ReadResponse(bufio.NewReader(io.LimitReader(conn, maxHeader+maxBody+1)), r)
+	if err != nil {
+		return a, plainError(ctx, err)
+	}
+	a.status, a.header = got.StatusCode, got.Header
+	if a.body, err = io.ReadAll(io.LimitReader(got.Body, maxBody+1)); err != nil {
+		return a, plainError(ctx, err)
+	}
+	return a, nil
+}
+
+// plainError takes the request off an error of package http, and says instead that the time was up, if it was.
+func plainError(ctx context.Context, err error) error {
+	var timeout net.Error
+	if ctx.Err() != nil || errors.As(err, &timeout) && timeout.Timeout() {
+		return errors.New("no answer in time")
+	}
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
 }
 
 // errAbsent: the other side works, but does not have what was asked for.
@@ -65,38 +96,19 @@ func (m *Monitor) get(ctx context.Context, at netip.Addr, port uint16, path stri
 	nonce := newNonce()
 	r.Header.Set("User-Agent", "tincan")
 	r.Header.Set(nonceHeader, nonce)
-	answer, err := m.client.Do(r)
-	if err != nil {
-		return nil, nil, plainError(err)
-	}
-	defer answer.Body.Close()
-	if answer.StatusCode == http.StatusNotFound {
+	got, err := m.do(r)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case got.status == http.StatusNotFound:
 		return nil, nil, errAbsent
-	}
-	if answer.StatusCode != http.StatusOK {
-		return nil, nil, fmt.Errorf("it answers with status %d", answer.StatusCode)
-	}
-	data, err := io.ReadAll(io.LimitReader(answer.Body, maxBody+1))
-	if err != nil {
-		return nil, nil, plainError(err)
-	}
-	if len(data) > maxBody {
+	case got.status != http.StatusOK:
+		return nil, nil, fmt.Errorf("it answers with status %d", got.status)
+	case len(got.body) > maxBody:
 		return nil, nil, fmt.Errorf("it sends more than %d bytes", maxBody)
 	}
-	answer.Header.Set(nonceHeader, nonce) // whatever the other side says
-	return data, answer.Header, nil
-}
-
-// plainError takes the request off an error of package http.
-func plainError(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		if u.Timeout() {
-			return errors.New("no answer in time")
-		}
-		return u.Err
-	}
-	return err
+	got.header.Set(nonceHeader, nonce) // whatever the other side says
+	return got.body, got.header, nil
 }
 
 // pursue fetches the host file of p until it is there.

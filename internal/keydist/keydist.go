@@ -17,7 +17,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/netip"
 	"slices"
 	"sync"
@@ -111,10 +110,9 @@ var ErrKilled = errors.New("ended by an order over HTTP")
 
 // Monitor spreads host files. Its methods are safe for concurrent use.
 type Monitor struct {
-	cfg    Config
-	client *http.Client
-	slots  chan struct{} // one for each fetch under way
-	scan   chan struct{} // asks for a scan
+	cfg   Config
+	slots chan struct{} // one for each fetch under way
+	scan  chan struct{} // asks for a scan
 
 	mu      sync.Mutex
 	ctx     context.Context // of Run; nil before
@@ -154,7 +152,6 @@ func New(cfg Config) *Monitor {
 		cfg: cfg, slots: make(chan struct{}, maxFetches), scan: make(chan struct{}, 1),
 		peers: map[node.Name]*peer{}, killed: make(chan struct{}), hearers: map[chan event]bool{},
 	}
-	m.client = m.newClient()
 	return m
 }
 
@@ -181,7 +178,6 @@ func (m *Monitor) Run(ctx context.Context) error {
 		m.mu.Unlock()
 		cancel()
 		m.wg.Wait()
-		m.client.CloseIdleConnections()
 	}()
 	m.resumeVouching()
 	m.serve(ctx)

@@ -78,7 +78,7 @@ func post(ctx context.Context, at netip.AddrPort, what string, body []byte) (sta
 	from := &net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(at.Addr(), 0))}
 	answer, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: from.DialContext}}).Do(r)
 	if err != nil {
-		return 0, "", plainError(err)
+		return 0, "", plainError(ctx, err)
 	}
 	defer answer.Body.Close()
 	said, _ := io.ReadAll(io.LimitReader(answer.Body, 400))

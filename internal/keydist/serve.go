@@ -15,13 +15,15 @@ import (
 // Limits of the HTTP side.
 const (
 	maxBody        = 64 << 10 // bytes of a request or an answer
+	maxHeader      = 8 << 10  // bytes of its header
 	httpTimeout    = 10 * time.Second
 	maxConns       = 128 // at an address
 	maxConnsOfPeer = 16
 	// The own addresses are looked at when they may have changed, and now and then: at first, and after such a
 	// change, soon again, because an address may not be usable at once (IPv6, while it is tentative).
 	relistenAfter   = time.Second
-	relistenAtLeast = 30 * time.Second
+	relistenSlower  = 4 // times as long each time
+	relistenAtLeast = 10 * time.Minute
 )
 
 // place is something to listen at.
@@ -63,7 +65,7 @@ func (m *Monitor) serve(ctx context.Context) {
 			case <-m.cfg.AddressesTouched:
 				wait = relistenAfter
 			case <-time.After(wait):
-				wait = min(2*wait, longest)
+				wait = min(relistenSlower*wait, longest)
 			}
 			listen()
 		}
@@ -108,7 +110,7 @@ func (m *Monitor) relisten(ctx context.Context, open map[netip.AddrPort]*http.Se
 		server := &http.Server{
 			Handler:           m.guard(w.handler),
 			ReadHeaderTimeout: httpTimeout, ReadTimeout: httpTimeout, WriteTimeout: httpTimeout, IdleTimeout: httpTimeout,
-			MaxHeaderBytes: 8 << 10,
+			MaxHeaderBytes: maxHeader,
 			ErrorLog:       nil,
 		}
 		open[w.at] = server

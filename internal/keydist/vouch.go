@@ -157,12 +157,8 @@ func (m *Monitor) post(ctx context.Context, at netip.Addr, v vouch) bool {
 		return false
 	}
 	r.Header.Set("User-Agent", "tincan")
-	answer, err := m.client.Do(r)
-	if err != nil {
-		return false
-	}
-	answer.Body.Close()
-	return true // whatever it says, it has heard
+	_, err = m.do(r)
+	return err == nil // whatever it says, it has heard
 }
 
 // heard answers somebody who vouches for a newcomer.
