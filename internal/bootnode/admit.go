@@ -410,7 +410,7 @@ func RangesOf(l confdir.Layout) []netip.Prefix {
 	}
 	values := config.Values(data, "Ifconfig")
 	if script, err := os.ReadFile(l.Script("tinc-up")); err == nil && len(values) == 0 {
-		for _, m := range addAddress.FindAllStringSubmatch(string(script), -1) {
+		for _, m := range addAddress().FindAllStringSubmatch(string(script), -1) {
 			values = append(values, m[1])
 		}
 	}
@@ -425,4 +425,6 @@ func RangesOf(l confdir.Layout) []netip.Prefix {
 }
 
 // addAddress finds the address in the line of a tinc-up that sets it.
-var addAddress = regexp.MustCompile(`(?m)^\s*ip\s+(?:-[46]\s+)?addr(?:ess)?\s+add\s+([0-9a-fA-F.:]+/[0-9]+)\b`)
+var addAddress = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?m)^\s*ip\s+(?:-[46]\s+)?addr(?:ess)?\s+add\s+([0-9a-fA-F.:]+/[0-9]+)\b`)
+})

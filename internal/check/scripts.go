@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"tincan/internal/confdir"
 	"tincan/internal/config"
@@ -25,12 +26,12 @@ const maxScript = 1 << 20
 
 // habits are things that scripts do and that come out differently.
 var habits = []struct {
-	pattern *regexp.Regexp
+	pattern func() *regexp.Regexp
 	level   Level
 	text    string
 	advice  string
 }{
-	{regexp.MustCompile(`\btinctop\b`), Note, "it calls tinctop, which tincan does not have", ""},
+	{sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\btinctop\b`) }), Note, "it calls tinctop, which tincan does not have", ""},
 }
 
 // scriptConfig says where scripts are.
@@ -92,7 +93,7 @@ func (in *inspection) script(path string, info fs.FileInfo) {
 		in.add(Scripts, Note, path, "its lines end with CR LF, as on Windows, so it fails; as with tinc", "convert it, for example with sed -i 's/\\r$//'")
 	}
 	for _, h := range habits {
-		if h.pattern.Match(text) {
+		if h.pattern().Match(text) {
 			in.add(Scripts, h.level, path, h.text, h.advice)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -171,13 +172,13 @@ func place(v *config.Variable) string {
 }
 
 var (
-	markdownLink = regexp.MustCompile(`\[([^]]*)\]\([^)]*\)`)
+	markdownLink = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\[([^]]*)\]\([^)]*\)`) })
 	markdownBar  = strings.NewReplacer("`", "", "&#124;", "|", "**", "")
 )
 
 // plain is Markdown without its marks.
 func plain(s string) string {
-	return markdownBar.Replace(markdownLink.ReplaceAllString(s, "$1"))
+	return markdownBar.Replace(markdownLink().ReplaceAllString(s, "$1"))
 }
 
 // sections makes roff of a text whose headings are lines in upper case.

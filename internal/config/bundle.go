@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 
 	"tincan/internal/node"
 )
@@ -23,14 +24,14 @@ type HostText struct {
 // ErrBundleName: a bundle has a Name that is not the name of a node.
 var ErrBundleName = errors.New("a Name line does not hold the name of a node")
 
-var nameLine = regexp.MustCompile(`^Name\s*=\s*(\S+)`)
+var nameLine = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^Name\s*=\s*(\S+)`) })
 
 // ReadBundle takes host files apart that [WriteHost] and [WriteHosts] wrote. junk tells that
 // there was text before the first Name. On an invalid name the files before it
 // are returned with an error that wraps [ErrBundleName].
 func ReadBundle(data []byte) (hosts []HostText, junk bool, err error) {
 	for line := range bytes.Lines(data) {
-		if m := nameLine.FindSubmatch(line); m != nil {
+		if m := nameLine().FindSubmatch(line); m != nil {
 			name, err := node.ParseName(string(m[1]))
 			if err != nil {
 				return hosts, junk, fmt.Errorf("%w: %w", ErrBundleName, err)

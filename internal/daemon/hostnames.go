@@ -59,7 +59,9 @@ func oneWord(s string) string {
 }
 
 // addresses as the log writes them: bare, with a port after a colon, or in brackets.
-var addresses = regexp.MustCompile(`\[[0-9a-fA-F:.]+\]|\b[0-9]{1,3}(?:\.[0-9]{1,3}){3}\b|\b[0-9a-fA-F]{1,4}(?::[0-9a-fA-F]{0,4}){2,7}`)
+var addresses = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`\[[0-9a-fA-F:.]+\]|\b[0-9]{1,3}(?:\.[0-9]{1,3}){3}\b|\b[0-9a-fA-F]{1,4}(?::[0-9a-fA-F]{0,4}){2,7}`)
+})
 
 // replace puts the names that are known into a line.
 func (h *hostnames) replace(text string) string {
@@ -68,7 +70,7 @@ func (h *hostnames) replace(text string) string {
 	}
 	var b strings.Builder
 	last := 0
-	for _, at := range addresses.FindAllStringIndex(text, -1) {
+	for _, at := range addresses().FindAllStringIndex(text, -1) {
 		word := text[at[0]:at[1]]
 		a, err := netip.ParseAddr(strings.Trim(word, "[]"))
 		behind := text[at[1]:]

@@ -79,6 +79,12 @@ func newPlaces(l *confdir.Layout, ours func(string) bool) *places {
 
 // worked is what has worked when this machine was last where it is now.
 func (p *places) worked() map[node.Name]mesh.Worked {
+	p.mu.Lock()
+	none := len(p.known) == 0
+	p.mu.Unlock()
+	if none { // as nearly always: to find out where this machine is takes a look at all of its interfaces
+		return nil
+	}
 	where := p.where(p.ours)
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -13,6 +13,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 
 	"tincan/internal/confdir"
 	"tincan/internal/config"
@@ -79,7 +80,7 @@ func (c *Checker) name() bool {
 		if _, err = confdir.OwnName(c.Layout); err == nil {
 			return true
 		}
-		if problem := new(config.Problem); errors.As(err, problem) && noValue.MatchString(problem.Text) {
+		if problem := new(config.Problem); errors.As(err, problem) && noValue().MatchString(problem.Text) {
 			c.problem("ERROR: ", err)
 			c.failed = true
 			return false
@@ -128,8 +129,8 @@ func (c *Checker) values(net *confdir.Network, warnings []config.Warning, broken
 // noValue is what the parser says of a line with nothing but a name, and place is
 // where.
 var (
-	noValue = regexp.MustCompile(`^no value for variable "([^"]*)"`)
-	place   = regexp.MustCompile(`^(.*):(\d+)$`)
+	noValue = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^no value for variable "([^"]*)"`) })
+	place   = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(.*):(\d+)$`) })
 )
 
 // problem prints something that package config has found.
@@ -140,7 +141,7 @@ func (c *Checker) problem(kind string, err error) {
 		return
 	}
 	c.told[p.Where] = true
-	v, at := noValue.FindStringSubmatch(p.Text), place.FindStringSubmatch(p.Where)
+	v, at := noValue().FindStringSubmatch(p.Text), place().FindStringSubmatch(p.Where)
 	if v != nil && at != nil {
 		c.say("%sNo value for variable `%s' on line %s while reading config file %s", kind, v[1], at[2], at[1])
 		return

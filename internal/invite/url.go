@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"tincan/internal/b64"
 	"tincan/internal/keys"
@@ -56,7 +57,7 @@ func fileOf(cookie token, k keys.PublicKey) string {
 	return token(sum[:tokenSize]).String()
 }
 
-var scheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`)
+var scheme = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`) })
 
 // ParseURL reads an invitation URL. Surrounding white space and a scheme such
 // as tinc:// are accepted. The error says what was mistyped, without repeating
@@ -74,7 +75,7 @@ func parseURL(s string) (URL, error) {
 	if s == "" {
 		return URL{}, errors.New("it is empty")
 	}
-	s = strings.TrimPrefix(s, scheme.FindString(s))
+	s = strings.TrimPrefix(s, scheme().FindString(s))
 	place, secret, found := strings.Cut(s, "/")
 	if !found {
 		return URL{}, errors.New("there is no slash; it looks like HOST:PORT/ and 48 characters")

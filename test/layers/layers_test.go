@@ -195,6 +195,31 @@ func receiver(e ast.Expr) string {
 	return ""
 }
 
+// What is compiled when the program starts takes time of every command, and of every node.
+func TestNoRegularExpressionIsCompiledAtTheStart(t *testing.T) {
+	files(t, "internal", func(pkg, path string, file *ast.File, set *token.FileSet) {
+		if slices.Contains(testOnly, pkg) {
+			return
+		}
+		for _, d := range file.Decls {
+			if g, ok := d.(*ast.GenDecl); !ok || g.Tok != token.VAR {
+				continue
+			}
+			ast.Inspect(d, func(n ast.Node) bool {
+				if _, later := n.(*ast.FuncLit); later {
+					return false
+				}
+				if s, ok := n.(*ast.SelectorExpr); ok {
+					if x, ok := s.X.(*ast.Ident); ok && x.Name == "regexp" && s.Sel.Name == "MustCompile" {
+						t.Errorf("%s compiles a regular expression when the program starts; use sync.OnceValue", set.Position(n.Pos()))
+					}
+				}
+				return true
+			})
+		}
+	})
+}
+
 func TestTheLowerLayersArePure(t *testing.T) {
 	files(t, "internal", func(pkg, path string, file *ast.File, set *token.FileSet) {
 		layer, ok := layers[pkg]

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"tincan/packaging"
@@ -58,7 +59,7 @@ type source struct {
 // result is empty if git has not filled in the text, as in a checkout.
 func parse(text string) source {
 	fields := strings.Split(strings.TrimSpace(text), ",")
-	if len(fields) < 3 || !isCommit.MatchString(fields[0]) {
+	if len(fields) < 3 || !isCommit(fields[0]) {
 		return source{}
 	}
 	s := source{commit: fields[0], tag: exact(fields[2]), modified: len(fields) > 3 && fields[3] == "dirty"}
@@ -67,15 +68,19 @@ func parse(text string) source {
 }
 
 var (
-	isCommit = regexp.MustCompile(`^[0-9a-f]{40,64}$`)
-	isTag    = regexp.MustCompile(`^v[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?$`)
+	isTag = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^v[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?$`) })
 	// What git describe and the go command call a commit that comes after a tag.
-	isLater = regexp.MustCompile(`-[0-9]+-g[0-9a-f]+$|[0-9]{14}-[0-9a-f]{12}$`)
+	isLater = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`-[0-9]+-g[0-9a-f]+$|[0-9]{14}-[0-9a-f]{12}$`) })
 )
+
+// isCommit tells whether text is the name of a commit: it has 40 to 64 hexadecimal digits.
+func isCommit(text string) bool {
+	return len(text) >= 40 && len(text) <= 64 && strings.Trim(text, "0123456789abcdef") == ""
+}
 
 // exact is a description that is the tag of a release, else "".
 func exact(description string) string {
-	if !isTag.MatchString(description) || isLater.MatchString(description) {
+	if description == "" || !isTag().MatchString(description) || isLater().MatchString(description) {
 		return ""
 	}
 	return description
