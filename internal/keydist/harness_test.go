@@ -140,13 +140,19 @@ func (m *member) run() *member {
 		return <-done
 	})
 	m.w.Cleanup(func() { _ = m.end() })
-	m.w.eventually(string(m.name)+" listens", func() bool {
-		c, err := net.Dial("tcp", m.at())
-		if err == nil {
-			c.Close()
-		}
-		return err == nil
-	})
+	ports := []uint16{testPort}
+	if m.cfg.Discovery {
+		ports = append(ports, DiscoveryPort)
+	}
+	for _, port := range ports {
+		m.w.eventually(fmt.Sprintf("%s listens at port %d", m.name, port), func() bool {
+			c, err := net.Dial("tcp", netip.AddrPortFrom(m.addr, port).String())
+			if err == nil {
+				c.Close()
+			}
+			return err == nil
+		})
+	}
 	return m
 }
 
