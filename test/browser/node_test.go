@@ -287,7 +287,10 @@ func (f *simulated) done() []string {
 // tell changes what it answers, and tells those who follow its events.
 func (f *simulated) tell(e events.Event, c func()) {
 	f.change(c)
-	e.Time, e.Self = time.Now().UTC(), f.status.Self.Name
+	e.Self = f.status.Self.Name
+	if e.Time.IsZero() {
+		e.Time = time.Now().UTC()
+	}
 	f.events.Add(e)
 }
 
@@ -427,6 +430,9 @@ func (f *simulated) handler() http.Handler {
 		fmt.Fprint(w, ": \n\n")
 		w.(http.Flusher).Flush()
 		reader := f.events.Read()
+		if r.FormValue("after") == "all" && r.Header.Get("Last-Event-ID") == "" {
+			reader = f.events.ReadAll()
+		}
 		for {
 			e, err := reader.Next(r.Context())
 			if err != nil {

@@ -560,6 +560,31 @@ func TestTextsCanBeRead(t *testing.T) {
 	}
 }
 
+func TestWhatHasHappened(t *testing.T) {
+	f := newSimulated(t, 5, "signed")
+	f.tell(events.Event{Event: events.NodeDown, Node: "carol", Time: time.Now().Add(-26 * time.Hour), Text: "carol is not reachable any more"}, func() {})
+	f.tell(events.Event{Event: events.NodeUp, Node: "carol", Time: time.Now().Add(-time.Hour), Text: "carol is reachable <b>again</b>"}, func() {})
+	b := open(t, f, wide, high)
+	b.visit("node")
+	list := `[...document.querySelectorAll('.happened > div > span')].map(e => e.textContent)`
+	b.until(list + `.join('|') === 'carol is reachable <b>again</b>|carol is not reachable any more'`)
+	if eval[bool](b, `document.getElementById('toast').textContent !== ''`) {
+		t.Error("what happened long ago is told as if it was new")
+	}
+	f.tell(events.Event{Event: events.MemberJoined, Node: "dave", Time: time.Now(), Text: "dave is a member now, by alice"}, func() {})
+	b.until(list + `[0] === 'dave is a member now, by alice'`)
+	b.until(`document.getElementById('toast').textContent === 'dave is a member now, by alice'`)
+	eval[bool](b, `(document.querySelector('.happened').scrollIntoView({ block: 'center' }), true)`)
+	b.shoot("happened")
+	f.turn(false)
+	b.until(`document.getElementById('live').dataset.state === 'gone'`)
+	f.turn(true)
+	b.until(`document.getElementById('live').dataset.state === 'live'`)
+	if n := eval[int](b, list+`.length`); n != 3 {
+		t.Errorf("%d events after the connection was made again", n)
+	}
+}
+
 // A page of somebody else has its own name lead to this machine.
 func TestARebindingPageSeesNothing(t *testing.T) {
 	f := newSimulated(t, 5, "signed")

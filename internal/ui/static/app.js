@@ -10,6 +10,8 @@ import { History } from './history.js';
 const roles = ['nobody', 'reader', 'member', 'owner', 'admin'];
 const kinds = ['started', 'stopping', 'node-up', 'node-down', 'path-changed', 'exit-changed', 'member-joined', 'member-pending', 'member-left', 'member-removed', 'invitation-reused', 'owners-changed', 'policy-changed', 'missed'];
 
+const mostEvents = 200;
+
 class App {
   constructor() {
     this.views = { mesh: new MeshView(this), members: new MembersView(this), devices: new DevicesView(this), node: new NodeView(this) };
@@ -17,6 +19,7 @@ class App {
     this.devices = null; // the same
     this.mesh = null; // the same
     this.history = new History();
+    this.happened = new Map(); // the latest events by their ids
     this.timers = {};
     this.busy = {};
     this.theme();
@@ -66,8 +69,9 @@ class App {
   // connect follows the events of the node. The browser makes the connection again when it ends.
   connect() {
     this.events?.close();
-    const src = this.events = new EventSource('/v1/events');
+    const src = this.events = new EventSource('/v1/events?after=all');
     src.onopen = () => {
+      this.told = performance.now(); // what comes at once has happened before
       const was = this.away;
       this.here();
       if (was) { this.mesh = null; this.refresh(); }
@@ -82,8 +86,14 @@ class App {
   event(kind, e) {
     let about = {};
     try { about = JSON.parse(e.data); } catch { /* the kind is enough */ }
+    if (about.text && e.lastEventId) {
+      this.happened.set(e.lastEventId, { ...about, kind });
+      if (this.happened.size > mostEvents) this.happened.delete(this.happened.keys().next().value);
+      if (this.view === 'node') this.later('happened', 100, () => this.views.node.renderHappened());
+    }
     if (kind === 'stopping') return this.gone(new Refusal(0, { message: 'The node is stopping.' }));
-    if (about.text && ['node-up', 'node-down', 'member-joined', 'member-pending', 'member-removed'].includes(kind)) toast(about.text);
+    const fresh = performance.now() - this.told > 1000 || Date.now() - new Date(about.time) < 5000;
+    if (fresh && about.text && ['node-up', 'node-down', 'member-joined', 'member-pending', 'member-removed'].includes(kind)) toast(about.text);
     if (kind.startsWith('member') || kind.startsWith('invitation') || kind.startsWith('owners') || kind === 'missed') this.later('members', 200, () => this.refreshMembers());
     this.later('status', 200, () => this.refreshStatus());
     this.later('mesh', 400, () => this.refreshMesh());

@@ -1,5 +1,5 @@
 // The view of this node: what it carries, what it drops and why, what is wrong with it, and its log.
-import { carriers, h, s, terms, bytes, rate, number, ago, since, linePath, copy } from './dom.js';
+import { carriers, h, s, terms, bytes, rate, number, ago, clock, since, linePath, copy } from './dom.js';
 import { renderExits } from './exits.js';
 import { ask } from './store.js';
 
@@ -22,6 +22,7 @@ export class NodeView {
     this.warnings = h('ul', { class: 'warnings' });
     this.net = h('div', {});
     this.exits = h('div', {});
+    this.happened = h('div', { class: 'happened', tabindex: 0, role: 'log', 'aria-label': 'What has happened' });
     this.check = h('button', { type: 'button', class: 'small', click: () => this.checkNet() }, 'Check now');
     this.lines = h('div', { class: 'log mono', tabindex: 0, role: 'log', 'aria-label': 'Log' });
     this.only = h('select', { 'aria-label': 'What to show of the log', change: () => this.filterLog() }, h('option', { value: 'all' }, 'everything'), h('option', { value: 'warning' }, 'warnings and errors'));
@@ -36,7 +37,7 @@ export class NodeView {
         h('div', { class: 'body' }, s('svg', { class: 'graph', viewBox: '0 0 900 150', preserveAspectRatio: 'none', role: 'img', 'aria-label': 'Traffic of the last three minutes' }, s('path', { d: 'M0 148H900', stroke: 'var(--line)', 'vector-effect': 'non-scaling-stroke' }), this.inArea, this.inPath, this.outPath))),
       card('span-4', 'This node', h('div', { class: 'body' }, this.facts)),
       card('span-7', 'Warnings', h('div', { class: 'body' }, this.warnings)), this.netCard, this.exitCard,
-      card('span-12', 'Dropped packets', this.drops), this.logCard));
+      card('span-12', 'What has happened', this.happened), card('span-12', 'Dropped packets', this.drops), this.logCard));
   }
 
   // sample takes the counters of a status.
@@ -67,6 +68,7 @@ export class NodeView {
       ['Received', `${bytes(self.rx.bytes)} in ${number(self.rx.packets)} packets`], ['Sent', `${bytes(self.tx.bytes)} in ${number(self.tx.packets)} packets`]];
     this.facts.replaceChildren(...terms(facts));
     this.renderWarnings(this.app.warnings());
+    this.renderHappened();
     this.renderDrops(st);
     this.exitCard.hidden = !renderExits(this.exits, this.app);
     this.netCard.hidden = this.app.role === 'reader';
@@ -81,6 +83,17 @@ export class NodeView {
     this.warned = key;
     this.warnings.replaceChildren(...(list.length ? list.map(w => h('li', {}, w.text, w.change && h('div', { class: 'change' }, w.change), w.command && h('div', { class: 'copy change' }, h('code', {}, w.command), h('button', { type: 'button', class: 'small', click: () => copy(w.command, 'Command') }, 'Copy'))))
       : [h('li', { class: 'good' }, 'Nothing is wrong, as far as this node can tell.')]));
+  }
+
+  // renderHappened shows the events that the node remembers, the latest first.
+  renderHappened() {
+    const list = [...this.app.happened.values()].reverse(), key = `${list[0]?.id} ${list.length}`;
+    if (key === this.shownHappened) return;
+    this.shownHappened = key;
+    const bad = ['node-down', 'member-removed', 'invitation-reused', 'missed'], today = new Date().toDateString();
+    const day = t => new Date(t).toDateString() === today ? '' : `${new Date(t).toLocaleDateString('en', { day: 'numeric', month: 'short' })}, `;
+    this.happened.replaceChildren(...(list.length ? list.map(e => h('div', { 'data-kind': bad.includes(e.kind) ? 'bad' : e.kind }, h('time', { datetime: e.time }, day(e.time) + clock(e.time)), h('span', {}, e.text)))
+      : [h('p', { class: 'muted' }, 'Nothing yet.')]));
   }
 
   renderDrops(st) {
