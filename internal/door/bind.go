@@ -69,6 +69,26 @@ func (b *bind) Open(port uint16) ([]conn.ReceiveFunc, uint16, error) {
 	return list, got, nil
 }
 
+// maxRun is how many bytes are sent at a time. Network devices take up to 64 KiB as one packet, headers included. WireGuard joins
+// as much as fits into UDP, which can be a little more: then the kernel cuts it into single packets before the device.
+const maxRun = 1<<16 - 256
+
+// Send sends datagrams to one device, in runs that network devices take as a whole.
+func (b *bind) Send(bufs [][]byte, to conn.Endpoint) error {
+	for len(bufs) > 0 {
+		n, size := 1, len(bufs[0])
+		for n < len(bufs) && size+len(bufs[n]) <= maxRun {
+			size += len(bufs[n])
+			n++
+		}
+		if err := b.Bind.Send(bufs[:n], to); err != nil {
+			return err
+		}
+		bufs = bufs[n:]
+	}
+	return nil
+}
+
 // Close closes them, unless they have not been handed over: WireGuard closes what it had before it opens.
 func (b *bind) Close() error {
 	b.mu.Lock()

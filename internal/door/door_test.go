@@ -317,3 +317,43 @@ func TestAThousandDevices(t *testing.T) {
 		t.Errorf("1000 devices take %d bytes", used)
 	}
 }
+
+// counting notes the sizes of what is sent.
+type counting struct {
+	conn.Bind
+	runs []int
+}
+
+func (c *counting) Send(bufs [][]byte, _ conn.Endpoint) error {
+	size := 0
+	for _, b := range bufs {
+		size += len(b)
+	}
+	c.runs = append(c.runs, size)
+	return nil
+}
+
+// What is sent at a time fits into one packet of a network device, with the headers of IPv6, UDP and Ethernet.
+func TestRunsAreNotCutByTheKernel(t *testing.T) {
+	const headers = 14 + 40 + 8
+	for _, size := range []int{60, 1312, 1424, 1452, 9000} {
+		bufs := make([][]byte, 128)
+		for i := range bufs {
+			bufs[i] = make([]byte, size)
+		}
+		c := &counting{}
+		if err := (&bind{Bind: c}).Send(bufs, nil); err != nil {
+			t.Fatal(err)
+		}
+		sum := 0
+		for _, run := range c.runs {
+			sum += run
+			if run+headers >= 1<<16 {
+				t.Errorf("%d bytes at a time with datagrams of %d", run, size)
+			}
+		}
+		if least := 128 * size / (1<<16 - size - 256); sum != 128*size || len(c.runs) > least+1 {
+			t.Errorf("datagrams of %d bytes: runs of %v", size, c.runs)
+		}
+	}
+}
