@@ -20,6 +20,7 @@
           src = self;
           vendorHash = "sha256-/75eB2GGHvVP7FowoNAZNvupmUf09R/gTVB94zzJ7bo=";
           subPackages = [ "cmd/tincan" ];
+          tags = [ "netstack" ];
           env.CGO_ENABLED = 0;
           ldflags = [ "-s" "-w" "-X tincan/internal/cli/version.Number=${version}" ];
           nativeBuildInputs = [ pkgs.installShellFiles ];

@@ -1,6 +1,7 @@
 package tincan
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"tincan/internal/control"
 	"tincan/internal/daemon"
 	"tincan/internal/mesh"
+	"tincan/internal/netstack"
 	"tincan/internal/node"
 	"tincan/packaging"
 )
@@ -38,8 +40,14 @@ type Options struct {
 	//
 	// Run closes the device in any case, and before it returns. Close has to end a Read and a Write that wait.
 	//
-	// Nil: the network interface of the configuration, which gets its addresses and routes. That takes privileges.
+	// Nil: the network interface of the configuration, which gets its addresses and routes. That takes privileges. See
+	// also Sockets.
 	Device io.ReadWriteCloser
+
+	// Sockets gives the node a TCP/IP stack of its own in this process, in place of a device: then there are [Node.Dial],
+	// [Node.Listen] and [Node.ListenPacket]. It takes no privileges, and works on every system. Device must be nil, and the
+	// configuration must have the address of the node (Ifconfig), as directories of [Init] and [Join] do.
+	Sockets bool
 
 	// Log gets the messages of the node, one at a time. A slow one loses messages, and does not slow the
 	// node. The setting LogLevel, 0 to 5, says how much is logged. Nil: nothing is.
@@ -58,7 +66,14 @@ type Options struct {
 }
 
 // Node is a node that runs. Its methods may be called from any goroutine.
-type Node struct{ d *daemon.Daemon }
+type Node struct {
+	d       *daemon.Daemon
+	stack   *netstack.Stack // nil without Options.Sockets
+	started time.Time
+	stop    func()
+	ended   chan struct{} // closed when the node has ended, with err
+	err     error
+}
 
 // Peer is another node of the network.
 type Peer struct {
@@ -74,6 +89,43 @@ var ErrRunning = errors.New("this process already runs a node with that director
 // running has the directories of the nodes that run in this process.
 var running sync.Map
 
+// Start runs a node in the background, and returns when it works. It runs until ctx ends, or [Node.Close] is called, and otherwise as [Run]
+// says. The error says why it could not start.
+func Start(ctx context.Context, o Options) (*Node, error) {
+	ready, ended := make(chan *Node, 1), make(chan error, 1)
+	then := o.Ready
+	o.Ready = func(n *Node) {
+		if then != nil {
+			then(n)
+		}
+		ready <- n
+	}
+	go func() { ended <- Run(ctx, o) }()
+	select {
+	case n := <-ready:
+		return n, nil
+	case err := <-ended:
+		if err == nil {
+			err = cmp.Or(context.Cause(ctx), errStopped)
+		}
+		return nil, err
+	}
+}
+
+var errStopped = errors.New("the node was stopped while it started")
+
+// Close ends the node and waits until nothing of it is left. It returns what [Run] does. It must not be called by Options.Ready.
+func (n *Node) Close() error {
+	n.stop()
+	return n.Wait()
+}
+
+// Wait waits until the node has ended, and returns what [Run] does: nil if that was wanted.
+func (n *Node) Wait() error {
+	<-n.ended
+	return n.err
+}
+
 // Run runs a node until ctx ends or somebody stops it through its control socket; the error is nil
 // then. Otherwise it says why the node could not start or had to end. Nothing of the node is left
 // when Run returns: no goroutine, no socket and no interface.
@@ -81,12 +133,24 @@ var running sync.Map
 // It is an error if tinc.conf has Sandbox or ProcessPriority, which would change the whole process, or if
 // this process already runs a node with the same directory ([ErrRunning]).
 func Run(ctx context.Context, o Options) error {
+	n := &Node{ended: make(chan struct{})}
+	defer close(n.ended)
+	ctx, n.stop = context.WithCancel(ctx)
+	defer n.stop()
+	n.err = n.run(ctx, o)
+	return n.err
+}
+
+func (n *Node) run(ctx context.Context, o Options) error {
 	started := false
 	defer func() {
 		if !started && o.Device != nil {
 			o.Device.Close()
 		}
 	}()
+	if o.Sockets && o.Device != nil {
+		return errors.New("a node has either a device or sockets of its own: Options.Device and Options.Sockets are both set")
+	}
 	l, err := layout(o.Dir, o.PidFile)
 	if err != nil {
 		return err
@@ -103,8 +167,14 @@ func Run(ctx context.Context, o Options) error {
 		Layout: l, Overrides: settings, Version: packaging.Version(),
 		Device: o.Device, Log: logTo(o.Log), Control: o.PidFile != "", Scripts: o.Scripts,
 	}
-	if o.Ready != nil {
-		d.Ready = func(d *daemon.Daemon) { o.Ready(&Node{d}) }
+	if o.Sockets {
+		d.Attach = n.sockets
+	}
+	d.Ready = func(d *daemon.Daemon) {
+		n.d, n.started = d, time.Now()
+		if o.Ready != nil {
+			o.Ready(n)
+		}
 	}
 	started = true
 	return daemon.Run(ctx, d)

@@ -93,6 +93,7 @@ type Settings struct {
 	Records             []zone.Record // further names
 	Workers             int           // goroutines that seal and open under load; -1: by the number of processors
 	TunnelServer        bool
+	Apart               bool // packets of this machine never come here: no variable, whoever runs the node sets it
 
 	IndirectData   bool
 	TCPOnly        bool
@@ -413,7 +414,7 @@ func (s *Settings) ViaDefault() bool {
 // Mark is that of the VPN's own datagrams and connections: FWMark, or one of ours if the machine's other packets may go into
 // the VPN; 0: none.
 func (s *Settings) Mark() int {
-	if s.FWMark == 0 && len(s.Vias) > 0 {
+	if s.FWMark == 0 && len(s.Vias) > 0 && !s.Apart {
 		return viaMark
 	}
 	return s.FWMark

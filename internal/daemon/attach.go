@@ -76,5 +76,18 @@ func (n Directory) Owner(a netip.Addr) (name string, self bool) {
 	return string(owner), owner == n.d.network().Name
 }
 
+// Reachable tells whether packets for an address would find the node that has it.
+func (n Directory) Reachable(a netip.Addr) bool {
+	_, reachable := n.d.plane.Owner(a)
+	return reachable
+}
+
+// LeavesBy is the exit node by which packets of this node for an address leave the mesh, "" if none works now. ok is false if they
+// do not leave it.
+func (n Directory) LeavesBy(a netip.Addr) (exit string, ok bool) {
+	_, by, ok := n.d.plane.Outside.LeavesBy(a)
+	return string(by), ok
+}
+
 // Own are the addresses of this node in the VPN, with the lengths of the network's prefixes.
 func (n Directory) Own() []netip.Prefix { return n.d.network().Settings.Ifconfig }

@@ -232,6 +232,7 @@ func (d *Daemon) load() error {
 	if err := checkSandbox(n.Settings); err != nil {
 		return err
 	}
+	n.Settings.Apart = d.opts.Attach != nil
 	d.current.Store(n)
 	d.log.names.on.Store(n.Settings.Hostnames)
 	if d.opts.Debug == 0 {

@@ -35,7 +35,7 @@ type outside struct {
 	touched chan struct{}
 	news    chan struct{}      // nodes have come or gone, or there is traffic after a pause
 	configs chan configured    // of a reload
-	kernel  *netconf.Outside   // nil: begin was not called, or has failed
+	kernel  *netconf.Outside   // nil: begin was not called, or has failed, or the interface is not one of this machine
 	lines   []exits.Via        // in force
 	table   *subnet.Table[int] // the same for the data plane
 	chooser *exits.Chooser     // belongs to the goroutine of run
@@ -88,14 +88,20 @@ func (o *outside) begin() error {
 		return nil
 	}
 	d, s := o.d, o.d.network().Settings
+	attached := d.opts.Attach != nil // then all packets come to us anyway, and nothing has to be said to the kernel
 	switch {
-	case !d.hasInterface() || s.Mode != route.ByAddress:
+	case !attached && !d.hasInterface() || s.Mode != route.ByAddress:
 		return &Hinted{errors.New("lines Via need Mode = router and an interface"), "remove the lines Via"}
-	case s.DeviceStandby:
+	case !attached && s.DeviceStandby:
 		return &Hinted{errors.New("lines Via need an interface that is always up"), "set DeviceStandby = no"}
 	}
 	if err := o.load(s); err != nil {
 		return err
+	}
+	if attached {
+		o.sources = o.ownAddresses()
+		d.plane.Outside.SetVia(o.table, make([]dataplane.ViaExit, len(o.lines)))
+		return nil
 	}
 	kernel, err := netconf.NewOutside(o.kernelConfig(s))
 	if errors.Is(err, netconf.ErrNotSupported) {
@@ -157,7 +163,13 @@ func readPrefixes(path string) ([]netip.Prefix, error) {
 }
 
 // ownAddresses are those of the interface, also if a script has set them.
-func (o *outside) ownAddresses() []netip.Addr {
+func (o *outside) ownAddresses() (own []netip.Addr) {
+	if o.d.opts.Attach != nil {
+		for _, p := range o.d.network().Settings.Ifconfig {
+			own = append(own, p.Addr())
+		}
+		return own
+	}
 	list, _ := inside.Addresses(o.d.netif.Name())
 	return list
 }
@@ -234,7 +246,9 @@ func (o *outside) run(ctx context.Context) {
 	if !o.on {
 		return
 	}
-	defer inBackground(func(ctx context.Context) { netconf.WatchRules(ctx, func() { poke(o.touched) }) })()
+	if o.kernel != nil {
+		defer inBackground(func(ctx context.Context) { netconf.WatchRules(ctx, func() { poke(o.touched) }) })()
+	}
 	answers := make(chan probed, 16)
 	due := map[node.Name]time.Time{}
 	o.begun(due)
@@ -425,6 +439,9 @@ func (o *outside) configure(s config.Settings) error {
 	cfg := o.kernelConfig(s)
 	o.choice = nil
 	o.publish() // the data plane first: what it does not know it refuses
+	if o.kernel == nil {
+		return nil
+	}
 	if err := o.kernel.Set(cfg); err != nil {
 		return fmt.Errorf("packets cannot be led to exit nodes: %w", err)
 	}
@@ -434,6 +451,9 @@ func (o *outside) configure(s config.Settings) error {
 // restore puts back what other programs have removed.
 func (o *outside) restore() {
 	d := o.d
+	if o.kernel == nil {
+		return
+	}
 	if !o.lately.Take(outsideLimit, time.Now()) {
 		if !o.resting {
 			o.resting = true

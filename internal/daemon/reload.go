@@ -35,6 +35,7 @@ func (d *Daemon) reload() error {
 		d.log.printf(0, mesh.Error, "the configuration was not reloaded, the old one is kept: %v", err)
 		return err
 	}
+	n.Settings.Apart = old.Settings.Apart
 	late := NeedRestart(old.Settings, n.Settings)
 	keepWhole(old.Settings, &n.Settings)
 	cfg, plane, scripts := d.meshConfig(n), planeOptions(n.Settings), d.scriptConfig(n.Settings)

@@ -181,6 +181,9 @@ type target struct {
 
 func (t target) String() string { return t.arch + strings.TrimPrefix(t.variant, "softfloat") }
 
+// tags are those that the program is built with: see the Makefile.
+const tags = "netstack"
+
 // program builds tincan for a processor, and returns its path.
 func (b *build) program(t target) (string, error) {
 	path := filepath.Join(b.work, "programs", t.String())
@@ -189,7 +192,7 @@ func (b *build) program(t target) (string, error) {
 	}
 	fmt.Println("building for", t)
 	const pkg = "tincan/internal/cli/version."
-	cmd := exec.Command(goTool(), "build", "-trimpath", "-buildvcs=false", "-ldflags",
+	cmd := exec.Command(goTool(), "build", "-trimpath", "-buildvcs=false", "-tags", tags, "-ldflags",
 		fmt.Sprintf("-s -w -buildid= -X %sNumber=%s -X %sSource=%s", pkg, b.number, pkg, b.source), "-o", path, "./cmd/tincan")
 	cmd.Env = append(os.Environ(), t.env()...)
 	cmd.Stderr = os.Stderr

@@ -33,7 +33,7 @@ func (b *build) thirdParties() ([]thirdParty, error) {
 	all := map[string]*thirdParty{}
 	dirs := map[string]map[string]bool{} // of each module: its root, and its packages that are linked
 	for _, t := range targets() {
-		cmd := exec.Command(goTool(), "list", "-deps", "-json=Dir,Module", "./cmd/tincan")
+		cmd := exec.Command(goTool(), "list", "-tags", tags, "-deps", "-json=Dir,Module", "./cmd/tincan")
 		cmd.Env = append(os.Environ(), t.env()...)
 		cmd.Stderr = os.Stderr
 		out, err := cmd.Output()

@@ -49,13 +49,13 @@ func build() (cleanUp func(), err error) {
 }
 
 func buildOne(pkg, path, variable string) error {
-	args := []string{"build", "-o", path}
+	args := []string{"build", "-tags", "netstack", "-o", path} // as it is shipped
 	if os.Getenv("E2E_RACE") != "" {
 		args = append(args, "-race")
 	}
 	cmd := exec.Command("go", append(args, pkg)...)
 	if os.Getenv("E2E_RACE") == "" {
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is shipped
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // the same
 	}
 	out, err := cmd.CombinedOutput()
 	if err != nil {

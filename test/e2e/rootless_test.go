@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -107,7 +108,13 @@ func probe(args []string) error {
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 		all := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: nobody + 1}}
 		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER, UidMappings: all, GidMappings: all, GidMappingsEnableSetgroups: true, Pdeathsig: syscall.SIGKILL}
-		err := cmd.Run()
+		err := cmd.Start()
+		if err == nil {
+			signals := make(chan os.Signal, 1)
+			signal.Notify(signals, syscall.SIGTERM)
+			go func() { _ = cmd.Process.Signal(<-signals) }()
+			err = cmd.Wait()
+		}
 		if exit := new(exec.ExitError); errors.As(err, &exit) {
 			os.Exit(exit.ExitCode())
 		}
@@ -280,7 +287,7 @@ func TestExecWithoutRoot(t *testing.T) {
 	if os.Getenv("E2E_MAY_SKIP") == "" || os.Geteuid() == 0 {
 		line := bob.asUser("exec", "--", "true")
 		line.Args[2] = "forbidden"
-		if status, text := bob.exits(line); status != 1 || !strings.Contains(text, "user.max_user_namespaces is 0") || !strings.Contains(text, "hint: as root: sysctl") {
+		if status, text := bob.exits(line); status != 1 || !strings.Contains(text, "user.max_user_namespaces is 0") || !strings.Contains(text, "hint: as root: sysctl") || !strings.Contains(text, "tincan proxy") {
 			t.Errorf("where user namespaces are switched off: status %d, %s", status, text)
 		}
 	}
@@ -314,10 +321,10 @@ func TestExecWithoutRoot(t *testing.T) {
 	w.eventually("the program has ended with the node", patience, func() bool { return probes("wait") == 0 })
 }
 
-// proxying starts "tincan proxy ARGS" of an ordinary user, and waits until it serves.
-func (n *node) proxying(args ...string) *lab.Process {
+// proxying starts a proxy, and waits until it serves.
+func (n *node) proxying(cmd *exec.Cmd) *lab.Process {
 	n.w.Helper()
-	p, err := n.StartCommand(n.asUser(append([]string{"proxy"}, args...)...))
+	p, err := n.StartCommand(cmd)
 	n.w.must(err)
 	n.w.must(p.WaitLog("SOCKS 5 at", patience))
 	return p
@@ -348,6 +355,34 @@ func (d hostDialer) Dial(network, address string) (net.Conn, error) {
 func TestProxyWithoutRoot(t *testing.T) {
 	t.Parallel()
 	alice, bob := rootlessPair(t)
+	testProxy(t, alice, bob, bob.asUser)
+	if status, text := bob.exits(bob.asUser("proxy", "--socks", "0.0.0.0:1080")); status != 1 || !strings.Contains(text, "--password-file") {
+		t.Errorf("at all addresses, without a password: status %d, %s", status, text)
+	}
+	if status, text := bob.exits(bob.asUser("proxy")); status != 1 || !strings.Contains(text, "nothing is to be served") {
+		t.Errorf("nothing: status %d, %s", status, text)
+	}
+}
+
+// TestProxyWithoutNamespaces: where the system permits no user namespace, connections are those of tincan's own TCP/IP stack.
+func TestProxyWithoutNamespaces(t *testing.T) {
+	t.Parallel()
+	if os.Getenv("E2E_MAY_SKIP") != "" && os.Geteuid() != 0 {
+		t.Skip("only root can forbid namespaces")
+	}
+	alice, bob := rootlessPair(t)
+	log := testProxy(t, alice, bob, func(args ...string) *exec.Cmd {
+		cmd := bob.asUser(args...)
+		cmd.Args[2] = "forbidden"
+		return cmd
+	})
+	if !strings.Contains(log, "user.max_user_namespaces is 0") || !strings.Contains(log, "tincan's own TCP/IP stack") {
+		t.Errorf("the fallback is not told:\n%s", log)
+	}
+}
+
+// testProxy runs a proxy of bob, whose command lines are made by line, and returns what it has logged.
+func testProxy(t *testing.T, alice, bob *node, line func(args ...string) *exec.Cmd) string {
 	w := alice.w
 	vpn := alice.vpn("ip4")
 	alice.greets(netip.AddrPortFrom(vpn, 80), "hello from alice")
@@ -355,7 +390,7 @@ func TestProxyWithoutRoot(t *testing.T) {
 	own, err := netip.ParsePrefix(bob.text(bob.asUser("get", "Ifconfig")))
 	w.must(err)
 
-	p := bob.proxying("--socks", "127.0.0.1:1080", "--http", "127.0.0.1:8080", "-L", "8081:alice:80", "-R", "22:127.0.0.1:8022")
+	p := bob.proxying(line("proxy", "--socks", "127.0.0.1:1080", "--http", "127.0.0.1:8080", "-L", "8081:alice:80", "-R", "22:127.0.0.1:8022"))
 	for _, to := range []string{"alice:80", "alice.home.internal:80", vpn.String() + ":80"} {
 		if got, err := bob.through(to); got != "hello from alice" {
 			t.Errorf("SOCKS to %s: %q, %v", to, got, err)
@@ -391,11 +426,58 @@ func TestProxyWithoutRoot(t *testing.T) {
 	}
 	w.must(p.Signal(syscall.SIGTERM))
 	w.must(p.Wait(patience))
+	return p.Log()
+}
 
-	if status, text := bob.exits(bob.asUser("proxy", "--socks", "0.0.0.0:1080")); status != 1 || !strings.Contains(text, "--password-file") {
-		t.Errorf("at all addresses, without a password: status %d, %s", status, text)
-	}
-	if status, text := bob.exits(bob.asUser("proxy")); status != 1 || !strings.Contains(text, "nothing is to be served") {
-		t.Errorf("nothing: status %d, %s", status, text)
+// TestProxyLeavesByAnExitNode: what a line Via is about goes to the exit node, and by no other way; all else outside of the VPN is refused.
+func TestProxyLeavesByAnExitNode(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "ip4")
+	alice, bob := w.node("alice"), w.node("bob")
+	web, err := w.lab.Host("web")
+	w.must(err)
+	_, err = w.internet.Attach(web, "203.0.113.2/24")
+	w.must(err)
+	alice.found()
+	alice.tincan("set", "Exit", "yes")
+	alice.up()
+	bob.text(bob.asUser("join", alice.invite("bob")))
+	l, err := web.Listen("tcp", netip.AddrPortFrom(web4, 80).String())
+	w.must(err)
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			from, _, _ := net.SplitHostPort(c.RemoteAddr().String())
+			fmt.Fprint(c, "hello ", from)
+			c.Close()
+		}
+	}()
+	to := l.Addr().String()
+	for _, stack := range []string{"--userspace=false", "--userspace"} {
+		p := bob.proxying(bob.asUser("proxy", "--socks", "127.0.0.1:1080", stack, "-o", "Via="+web4.String()+" alice", "-o", "Via=198.51.100.0/24 carol"))
+		var got string
+		var err error
+		for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) { // until alice is chosen
+			if got, err = bob.through(to); err == nil {
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%s, by the exit node: %v", stack, err)
+			}
+		}
+		if want := "hello " + alice.Addr("ip4").String(); got != want {
+			t.Errorf("%s: %q, want %q", stack, got, want)
+		}
+		for _, refused := range []string{"198.51.100.7:80", alice.Addr("ip4").String() + ":655"} { // no exit node of the line works; no line
+			if got, err := bob.through(refused); err == nil || !strings.Contains(err.Error(), "not allowed") {
+				t.Errorf("%s, to %s: %q, %v", stack, refused, got, err)
+			}
+		}
+		w.must(p.Signal(syscall.SIGTERM))
+		w.must(p.Wait(patience))
 	}
 }

@@ -26,7 +26,7 @@ var layers = map[string]int{
 	"mesh": 1, "sim": 1, "membership": 1,
 	"metaconn": 2, "carrier": 2, "proxy": 2, "netwatch": 2, "portmap": 2, "dataplane": 2, "udp": 2, "device": 2, "netconf": 2, "script": 2, "limit": 2, "etcd": 2,
 	"process": 2, "netdiag": 2, "terminal": 2, "confdir": 2, "netif": 2,
-	"names": 2, "dbus": 2, "inside": 2, "door": 2, "gateway": 2, "userns": 2, "proxyserver": 2,
+	"names": 2, "dbus": 2, "inside": 2, "door": 2, "gateway": 2, "userns": 2, "netstack": 2, "proxyserver": 2,
 	"daemon": 3, "control": 3, "pidfile": 3, "report": 3, "metrics": 3, "events": 3, "notify": 3,
 	"invite":   3, // its server runs in the daemon
 	"keydist":  3, // it runs in the daemon

@@ -49,6 +49,7 @@ var stages = []stage{
 	{name: "check", cmds: []command{
 		{args: []string{"sh", "-c", `files=$(gofmt -l .); [ -z "$files" ] || { echo "not formatted:" $files; exit 1; }`}},
 		{args: goes("vet", "./...")},
+		{args: goes("vet", "-tags", "netstack", "./cmd/tincan", "./internal/command/rootless")},
 		{args: goes("tool", "staticcheck", "./...")},
 		{args: goes("test", "-json", "./test/layers", "./test/docs", "./test/stages"), test: true},
 		cross("linux", "arm"), cross("darwin", "arm64"), cross("windows", "amd64"), cross("freebsd", "amd64"), cross("openbsd", "amd64"),
@@ -84,7 +85,7 @@ func goes(args ...string) []string {
 }
 
 func cross(system, arch string) command {
-	return command{args: goes("build", "-o", os.DevNull, "./..."), env: []string{"CGO_ENABLED=0", "GOOS=" + system, "GOARCH=" + arch}}
+	return command{args: goes("build", "-tags", "netstack", "-o", os.DevNull, "./..."), env: []string{"CGO_ENABLED=0", "GOOS=" + system, "GOARCH=" + arch}}
 }
 
 const (

@@ -85,7 +85,7 @@ func build(t *testing.T) string {
 		}
 	}
 	program := filepath.Join(dir, "tincan.exe")
-	cmd := exec.Command(goTool(), "build", "-trimpath", "-overlay", filepath.Join(dir, "overlay.json"), "-o", program, "tincan/cmd/tincan")
+	cmd := exec.Command(goTool(), "build", "-trimpath", "-tags", "netstack", "-overlay", filepath.Join(dir, "overlay.json"), "-o", program, "tincan/cmd/tincan")
 	cmd.Env = append(os.Environ(), "GOOS=windows", "GOARCH=amd64", "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)

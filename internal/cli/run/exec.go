@@ -69,7 +69,8 @@ in a user namespace. Its exit status is that of the command, signals and the ter
 The machine's other networks, its loopback included, cannot be reached from there. When
 the program has ended the node ends, too. To have several programs, run a shell.
 
-Linux only, where the system permits user namespaces; an error says what is in the way.`,
+Linux only, where the system permits user namespaces; an error says what is in the way.
+tincan proxy works everywhere.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return terminal.Hint(fmt.Errorf("which program is to be run?"), "for example: tincan exec -- sh")

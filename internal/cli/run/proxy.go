@@ -29,8 +29,9 @@ network that lead to this machine (-R). No root is needed.
 Names are those of nodes. Only what other nodes have can be reached through the proxies.
 They listen at loopback addresses; at others only with --password-file.
 
-Connections are the kernel's own, in a network namespace as with tincan exec. Linux only, where
-the system permits user namespaces; an error says what is in the way.`,
+Connections are the kernel's own, in a network namespace as with tincan exec. Where the system
+does not permit that, or is not Linux, they are made by a TCP/IP stack that is part of this
+program; --userspace asks for it.`,
 		Args: frontend.Between("no arguments", 0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			var err error
@@ -66,6 +67,7 @@ the system permits user namespaces; an error says what is in the way.`,
 	c.Flags().StringArrayVarP(&in, "local", "L", nil, "`[BIND:]PORT:HOST:PORT`: a port of this machine leads to a host of the network; may be repeated")
 	c.Flags().StringArrayVarP(&out, "remote", "R", nil, "`[BIND:]PORT:HOST:PORT`: a port of this node in the network leads to a host of this machine's; may be repeated")
 	c.Flags().StringVar(&passwordFile, "password-file", "", "users of --socks and --http have to give USER:PASSWORD, which is in this `file`")
+	c.Flags().BoolVar(&p.Userspace, "userspace", false, "make connections with the TCP/IP stack of this program, and not with the kernel's")
 	f.add(c)
 	return c
 }

@@ -16,7 +16,6 @@ import (
 	"tincan/internal/mesh"
 	"tincan/internal/proxyserver"
 	"tincan/internal/terminal"
-	"tincan/internal/userns"
 )
 
 // ProxyOptions say what a proxy serves. At least one thing must be asked for.
@@ -25,6 +24,7 @@ type ProxyOptions struct {
 	In          []proxyserver.Forwarding // from this machine into the network (-L)
 	Out         []proxyserver.Forwarding // from the network to this machine and beyond (-R)
 	Login       string                   // USER:PASSWORD for SOCKS and HTTP; "" for none
+	Userspace   bool                     // use the TCP/IP stack of this program also where a namespace could be had
 	// Ready is told where something is served, as text for people.
 	Ready func(lines []string)
 }
@@ -81,25 +81,20 @@ func Proxy(ctx context.Context, o Options, p ProxyOptions) error {
 		in[i] = list[0]
 	}
 
-	r, err := start(ctx, o, func(a daemon.Attachment) (*userns.Namespace, error) {
-		return userns.Start(userns.Config{Interface: a.Interface, Addresses: a.Addresses}, nil, nil, nil)
-	})
+	r, err := start(ctx, o, func(a daemon.Attachment) (attachment, error) { return attach(a, p.Userspace) })
 	if err != nil {
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 			return nil
 		}
 		return err
 	}
-	space := r.space
-	defer space.Close()
-	packets, streams := space.Queries() // nobody is there who could ask
-	packets.Close()
-	streams.Close()
+	inside := r.inside
+	defer inside.close()
 	if !o.others(ctx, r) && ctx.Err() == nil {
 		o.noOthers()
 	}
 	known := daemon.DirectoryOf(r.node)
-	s := &proxyserver.Server{Network: inner{space, known}, Login: p.Login, Log: func(text string) {
+	s := &proxyserver.Server{Network: inner{inside, known}, Login: p.Login, Log: func(text string) {
 		o.Log(control.LogRecord{Time: time.Now(), Priority: mesh.Info, Text: text})
 	}}
 	var serving sync.WaitGroup
@@ -118,6 +113,9 @@ func Proxy(ctx context.Context, o Options, p ProxyOptions) error {
 		})
 	}
 	var lines []string
+	if inside.instead != "" {
+		lines = append(lines, inside.instead)
+	}
 	for _, l := range socks {
 		lines = append(lines, fmt.Sprintf("SOCKS 5 at %s", l.Addr()))
 		run(func() error { return s.SOCKS(ctx, l) })
@@ -131,7 +129,7 @@ func Proxy(ctx context.Context, o Options, p ProxyOptions) error {
 		run(func() error { return s.Forward(ctx, in[i], f.String(), s.Dial(f.Host, f.To)) })
 	}
 	for _, f := range p.Out {
-		list, err := outward(space, known, f)
+		list, err := outward(inside, known, f)
 		if err != nil {
 			return errors.Join(fmt.Errorf("forwarding port %d of the network: %w", f.Port, err), r.end())
 		}
@@ -181,12 +179,12 @@ func (l *listeners) close() {
 }
 
 // outward listens in the network: at the address that a forwarding names, else at all of this node.
-func outward(space *userns.Namespace, known daemon.Directory, f proxyserver.Forwarding) (list []net.Listener, err error) {
+func outward(in network, known daemon.Directory, f proxyserver.Forwarding) (list []net.Listener, err error) {
 	for _, p := range known.Own() {
 		if f.Bind != "" && f.Bind != p.Addr().String() && f.Bind != "*" && f.Bind != "0.0.0.0" && f.Bind != "::" {
 			continue
 		}
-		l, err := space.Listen("tcp", netip.AddrPortFrom(p.Addr(), f.Port))
+		l, err := in.Listen("tcp", netip.AddrPortFrom(p.Addr(), f.Port))
 		if err != nil {
 			for _, l := range list {
 				l.Close()
@@ -201,10 +199,17 @@ func outward(space *userns.Namespace, known daemon.Directory, f proxyserver.Forw
 	return list, nil
 }
 
-// inner is the network of a node as proxies use it: only what other nodes have can be reached.
+// inner is the network of a node as proxies use it: only what other nodes have can be reached, and what leaves the mesh by exit nodes.
 type inner struct {
-	*userns.Namespace
-	known daemon.Directory
+	network
+	known directory
+}
+
+// directory is what proxies ask a node, see [daemon.Directory].
+type directory interface {
+	Lookup(host string) []netip.Addr
+	Owner(netip.Addr) (name string, self bool)
+	LeavesBy(netip.Addr) (exit string, ok bool)
 }
 
 // Resolve finds the addresses of a node by its name. An address must belong to another node.
@@ -241,7 +246,14 @@ func (n inner) refuses(a netip.Addr) string {
 	case a.IsLinkLocalUnicast() || a.IsMulticast() || a.Zone() != "":
 		return "link-local and multicast addresses are not in the network"
 	}
-	switch owner, self := n.known.Owner(a); {
+	owner, self := n.known.Owner(a)
+	if exit, leaves := n.known.LeavesBy(a); leaves && !self {
+		if exit == "" {
+			return "none of the exit nodes for this address works"
+		}
+		return ""
+	}
+	switch {
 	case owner == "":
 		return "no node of the network has this address"
 	case self:

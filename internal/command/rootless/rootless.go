@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"strconv"
-	"strings"
 	"time"
 
 	"tincan/internal/confdir"
@@ -33,16 +32,16 @@ type Options struct {
 	Wait time.Duration
 }
 
-// running is a node in this process, with the namespace that its interface is in. Whoever has started it closes that.
+// running is a node in this process, with the network that it is attached to. Whoever has started it closes that.
 type running struct {
-	node  *daemon.Daemon
-	space *userns.Namespace
-	stop  context.CancelFunc
-	ended chan error // what daemon.Run has returned
+	node   *daemon.Daemon
+	inside attachment
+	stop   context.CancelFunc
+	ended  chan error // what daemon.Run has returned
 }
 
-// start runs the node until the context ends or stop is called, in the namespace that enter makes. It returns when the node works.
-func start(ctx context.Context, o Options, enter func(daemon.Attachment) (*userns.Namespace, error)) (*running, error) {
+// start runs the node until the context ends or stop is called, attached to the network that enter makes. It returns when the node works.
+func start(ctx context.Context, o Options, enter func(daemon.Attachment) (attachment, error)) (*running, error) {
 	overrides, err := o.unprivilegedPort()
 	if err != nil {
 		return nil, err
@@ -51,12 +50,9 @@ func start(ctx context.Context, o Options, enter func(daemon.Attachment) (*usern
 	ctx, r.stop = context.WithCancel(ctx)
 	ready := make(chan *daemon.Daemon, 1)
 	attach := func(a daemon.Attachment) (device.Device, error) {
-		space, err := enter(a)
-		if err != nil {
-			return nil, err
-		}
-		r.space = space
-		return space.Device(), nil
+		inside, err := enter(a)
+		r.inside = inside
+		return inside.device, err
 	}
 	go func() {
 		r.ended <- daemon.Run(ctx, daemon.Options{
@@ -69,9 +65,7 @@ func start(ctx context.Context, o Options, enter func(daemon.Attachment) (*usern
 		return r, nil
 	case err := <-r.ended:
 		r.stop()
-		if r.space != nil {
-			r.space.Close()
-		}
+		r.inside.close()
 		if err == nil {
 			err = context.Canceled
 		}
@@ -93,9 +87,7 @@ func (o Options) unprivilegedPort() ([]config.Override, error) {
 		return o.Overrides, nil // the node will say why
 	}
 	port, err := strconv.Atoi(n.Settings.Port)
-	first, unlimited := os.ReadFile("/proc/sys/net/ipv4/ip_unprivileged_port_start")
-	least, _ := strconv.Atoi(strings.TrimSpace(string(first)))
-	if err != nil || unlimited != nil || os.Geteuid() <= 0 || port == 0 || port >= least {
+	if err != nil || os.Geteuid() <= 0 || port == 0 || port >= firstFreePort() {
 		return o.Overrides, nil
 	}
 	o.Log(control.LogRecord{Time: time.Now(), Priority: mesh.Info, Text: "only root may listen at port " + n.Settings.Port + ": this node takes a free one"})
@@ -151,8 +143,14 @@ func Exec(ctx context.Context, o Options, command []string, s terminal.Streams) 
 	defer stop()
 	go signals.before(stop)
 
-	r, err := start(ctx, o, func(a daemon.Attachment) (*userns.Namespace, error) {
-		return userns.Start(userns.Config{Interface: a.Interface, Addresses: a.Addresses, Domain: a.Domain, Command: command}, s.In, s.Out, s.Err)
+	var space *userns.Namespace
+	r, err := start(ctx, o, func(a daemon.Attachment) (attachment, error) {
+		var err error
+		space, err = userns.Start(userns.Config{Interface: a.Interface, Addresses: a.Addresses, Domain: a.Domain, Command: command}, s.In, s.Out, s.Err)
+		if err != nil {
+			return attachment{}, orProxy(err)
+		}
+		return inNamespace(space), nil
 	})
 	if err != nil {
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
@@ -160,7 +158,6 @@ func Exec(ctx context.Context, o Options, command []string, s terminal.Streams) 
 		}
 		return 1, err
 	}
-	space := r.space
 	defer space.Close()
 	// The node is there until the program has ended.
 	served, endServing := context.WithCancel(context.Background())

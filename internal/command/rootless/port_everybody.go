@@ -1,0 +1,6 @@
+//go:build darwin || windows
+
+package rootless
+
+// firstFreePort is the first port at which everybody may listen.
+func firstFreePort() int { return 0 }
