@@ -18,7 +18,7 @@
           pname = "tincan";
           inherit version;
           src = self;
-          vendorHash = "sha256-/75eB2GGHvVP7FowoNAZNvupmUf09R/gTVB94zzJ7bo=";
+          vendorHash = "sha256-n5hsTzRB4k7HVZoWgBmlbX+hTLRJXzYH9G30CY7psks=";
           subPackages = [ "cmd/tincan" ];
           tags = [ "netstack" ];
           env.CGO_ENABLED = 0;
