@@ -36,13 +36,16 @@ type placeMemory struct {
 // nodeMemory is what has worked with one node, in the words of Carriers.
 type nodeMemory struct {
 	Link string `json:"link,omitempty"` // tcp or tls
+	Form string `json:"form,omitempty"` // masked or udp
 }
 
 func (m nodeMemory) worked() mesh.Worked {
-	return mesh.Worked{Link: carrierOf(m.Link, mesh.ByTCP, mesh.ByTLS)}
+	return mesh.Worked{Link: carrierOf(m.Link, mesh.ByTCP, mesh.ByTLS), Form: carrierOf(m.Form, mesh.ByMasked, mesh.ByUDP)}
 }
 
-func memoryOf(w mesh.Worked) nodeMemory { return nodeMemory{Link: w.Link.String()} }
+func memoryOf(w mesh.Worked) nodeMemory {
+	return nodeMemory{Link: w.Link.String(), Form: w.Form.String()}
+}
 
 // carrierOf is the one of some that a word is for.
 func carrierOf(word string, some ...mesh.Carrier) mesh.Carrier {

@@ -107,6 +107,61 @@ func OnlyTCP(port uint16) Censor {
 	return func(p *Passing) bool { return p.TCP && (p.To.Port() == port || p.From.Port() == port) }
 }
 
+// OnlyNames lets pass only TCP connections that begin with a greeting of TLS which asks for one of some names (SNI), in clear.
+func OnlyNames(names ...string) Censor {
+	flows := map[FlowOf]bool{}
+	return func(p *Passing) bool {
+		if !p.TCP {
+			return false
+		}
+		f := p.Flow()
+		allowed, known := flows[f]
+		if !known && len(p.Payload) > 0 { // who connects speaks first
+			allowed = slices.Contains(names, serverName(p.Payload))
+			flows[f], known = allowed, true
+		}
+		return allowed || !known
+	}
+}
+
+// serverName is the name that a greeting of TLS asks for (RFC 8446, 4.1.2; RFC 6066, 3), "" if there is none. The greeting may be cut
+// off after it.
+func serverName(b []byte) string {
+	take := func(n int) (out []byte) {
+		n = min(n, len(b))
+		out, b = b[:n], b[n:]
+		return out
+	}
+	number := func(size int) (n int) {
+		for _, c := range take(size) {
+			n = n<<8 | int(c)
+		}
+		return n
+	}
+	if number(1) != 0x16 { // handshake
+		return ""
+	}
+	take(4)
+	if number(1) != 1 { // client hello
+		return ""
+	}
+	take(3 + 2 + 32)
+	take(number(1)) // session
+	take(number(2)) // ciphers
+	take(number(1)) // compressions
+	take(2)
+	for len(b) >= 4 {
+		kind, size := number(2), number(2)
+		if kind != 0 {
+			take(size)
+			continue
+		}
+		take(3) // of the list, and of names of hosts
+		return string(take(number(2)))
+	}
+	return ""
+}
+
 // SlowUDP drops UDP beyond so many bits a second.
 func SlowUDP(rate int) Censor {
 	left, last := float64(rate)/8, time.Time{}

@@ -4,7 +4,9 @@ package lab
 
 import (
 	"bytes"
+	"crypto/tls"
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"testing"
 	"time"
@@ -36,6 +38,16 @@ func noise(count, size int) (list [][]byte) {
 	return list
 }
 
+// greeting is that of TLS in Go, which asks for a name; "": for none.
+func greeting(name string) []byte {
+	here, there := net.Pipe()
+	defer there.Close()
+	go tls.Client(here, &tls.Config{ServerName: name, InsecureSkipVerify: true}).Handshake()
+	b := make([]byte, 4096)
+	n, _ := there.Read(b)
+	return b[:n]
+}
+
 func TestCensors(t *testing.T) {
 	constant := noise(20, 60)
 	for _, b := range constant {
@@ -54,6 +66,12 @@ func TestCensors(t *testing.T) {
 		"one port: another":                    {OnlyTCP(443), true, noise(5, 60), 0},
 		"one port: that one":                   {OnlyTCP(655), true, noise(5, 60), 5},
 		"one port: UDP":                        {OnlyTCP(655), false, noise(5, 60), 0},
+		"a list of names: listed":              {OnlyNames("www.example.com"), true, [][]byte{greeting("www.example.com"), {1}}, 2},
+		"a list of names: another":             {OnlyNames("www.example.com"), true, [][]byte{greeting("vpn.example.org"), {1}}, 0},
+		"a list of names: none":                {OnlyNames("www.example.com"), true, [][]byte{greeting(""), {1}}, 0},
+		"a list of names: no TLS":              {OnlyNames("www.example.com"), true, text, 0},
+		"a list of names: nothing said":        {OnlyNames("www.example.com"), true, [][]byte{{}, {}}, 2},
+		"a list of names: UDP":                 {OnlyNames("www.example.com"), false, noise(2, 60), 0},
 		"UDP slowed":                           {SlowUDP(8000), false, noise(15, 100), 10},
 		"flow frozen: TCP":                     {FrozenTCP(1000), true, noise(15, 100), 10},
 		"flow frozen: UDP":                     {FrozenTCP(1000), false, noise(15, 100), 15},

@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"bytes"
 	"encoding/hex"
 	"net/netip"
 	"testing"
@@ -32,5 +33,17 @@ func FuzzNAT(f *testing.F) {
 		}
 		n.out(append([]byte(nil), frame...))
 		n.in(append([]byte(nil), frame...))
+	})
+}
+
+// FuzzServerName: no greeting has a censor panic, or find a name that is not in it.
+func FuzzServerName(f *testing.F) {
+	f.Add(greeting("www.example.com"))
+	f.Add(greeting("www.example.com")[:60])
+	f.Add([]byte{0x16})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if name := serverName(b); !bytes.Contains(b, []byte(name)) {
+			t.Errorf("it finds %q", name)
+		}
 	})
 }

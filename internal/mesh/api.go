@@ -590,6 +590,7 @@ func (c Carrier) long() string { return [...]string{"nothing", "masked UDP", "UD
 // Worked is what is remembered of a node in one network: what has worked where something else is tried first.
 type Worked struct {
 	Link Carrier // [ByTCP] or [ByTLS]
+	Form Carrier // of datagrams: [ByMasked] or [ByUDP]
 }
 
 // Config is the protocol core's configuration. New fills in tinc's defaults for zero

@@ -229,6 +229,25 @@ func (k *carriers) note(p *peer, link Carrier) {
 	}
 }
 
+// noteForm notes that datagrams to p have a form that is not liked better; noForm: they have.
+func (k *carriers) noteForm(p *peer, f form) {
+	if c := f.carrier(); p.carry.worked.Form != c {
+		p.carry.worked.Form = c
+		k.emit(SaveWorked{Node: p.name, Worked: p.carry.worked})
+	}
+}
+
+// workedForm is the form of datagrams to p that has worked here where the other one did not, noForm if there is none.
+func (p *peer) workedForm() form {
+	switch p.carry.worked.Form {
+	case ByMasked:
+		return maskedForm
+	case ByUDP:
+		return plainForm
+	}
+	return noForm
+}
+
 // seekBetter sets when what is liked better is tried beside c.
 func (k *carriers) seekBetter(c *conn) {
 	p := c.peer

@@ -11,8 +11,8 @@ import (
 
 // Datagrams between two tincans are hidden with masks if both can do it (package mask), so that a filter does not recognise them. A
 // filter that lets nothing pass that it does not recognise is possible as well. So while a path is searched both forms are tried
-// in turn, the one that is liked better first, unless the configuration wants only one of them. While the other one is in
-// use the better one is tried now and then.
+// in turn, the one that is liked better first, or that has worked in this network before, unless the configuration wants only one of
+// them. While the other one is in use the better one is tried now and then.
 
 // form is how the datagrams on a path look.
 type form uint8
@@ -36,6 +36,17 @@ func formOf(masked bool) form {
 		return maskedForm
 	}
 	return plainForm
+}
+
+// carrier is the carrier that datagrams of that form are.
+func (f form) carrier() Carrier {
+	switch f {
+	case maskedForm:
+		return ByMasked
+	case plainForm:
+		return ByUDP
+	}
+	return NoCarrier
 }
 
 // forms are those that datagrams to a node may have.
@@ -104,7 +115,11 @@ func (f forms) takeTurns() {
 		return
 	}
 	r := f.p.udp()
-	r.plain = f.best() == plainForm
+	first := f.best()
+	if was := f.p.workedForm(); was != noForm {
+		first = was
+	}
+	r.plain = first == plainForm
 	if r.bursts > quickBursts/2 && r.bursts%2 == 0 {
 		r.plain = !r.plain
 	}
@@ -147,12 +162,8 @@ func ladderOfForms(e *env, p *peer, may, direct bool) []CarrierState {
 	}
 	out := make([]CarrierState, 0, len(order))
 	for _, f := range order {
-		by := ByUDP
-		if f == maskedForm {
-			by = ByMasked
-		}
 		state, text := rungOf(e, p, f, may, direct)
-		out = append(out, CarrierState{by, state, text})
+		out = append(out, CarrierState{f.carrier(), state, text})
 	}
 	return out
 }

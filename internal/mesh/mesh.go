@@ -83,7 +83,7 @@ func New(cfg Config, in Deps, now time.Time) *Mesh {
 	*m.carriers = carriers{env: e, directory: d, links: m.links, addresses: m.addresses, dialer: m.dialer}
 	*m.addresses = addresses{env: e, directory: d}
 	*m.paths = paths{
-		env: e, directory: d, reach: m.reach, keyring: m.keyring, links: m.links, dialer: m.dialer, addresses: m.addresses, relays: m.relays,
+		env: e, directory: d, reach: m.reach, keyring: m.keyring, links: m.links, dialer: m.dialer, carriers: m.carriers, addresses: m.addresses, relays: m.relays,
 	}
 	*m.relays = relays{
 		env: e, directory: d, reach: m.reach, keyring: m.keyring, dialer: m.dialer, paths: m.paths, forwarding: m.forwarding,

@@ -33,6 +33,9 @@ type paths struct {
 		cameOver(c *conn)
 		used(p *peer)
 	}
+	carriers interface { // TCP or a carrier, and what has worked
+		noteForm(p *peer, f form)
+	}
 	addresses interface { // which addresses are believed
 		believable(a netip.AddrPort) bool
 		mayProbe(p *peer, a netip.AddrPort) bool

@@ -425,6 +425,11 @@ func (ps *paths) probeIn(e ProbeIn) {
 // confirm takes note that p answers at a.
 func (ps *paths) confirm(p *peer, a netip.AddrPort, sock int, as form) {
 	p.udp().confirm(ps.now, a, sock, as == plainForm)
+	if f := formsOf(ps.env, p); f.choice() && f.best() != as {
+		ps.carriers.noteForm(p, as)
+	} else {
+		ps.carriers.noteForm(p, noForm)
+	}
 	ps.touch(p)
 	ps.logf(2, Info, "%s is reached directly by %s at %s", p.name, formsOf(ps.env, p).now(), a)
 	if p.conn() == nil {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"tincan/internal/mesh"
+	"tincan/internal/node"
 )
 
 // maskedCouple makes two connected nodes that hide datagrams from each other's networks, once they reach each other by UDP.
@@ -119,6 +120,43 @@ func TestFiltersOfOneForm(t *testing.T) {
 	}
 	if _, _, _, ok := w.Reaches(a, b, 3*time.Second); !ok {
 		t.Error("nor do they reach each other by TCP")
+	}
+}
+
+// Where the form that is liked better did not pass, the other one is tried first the next time, until the better one works again.
+func TestTheFormThatWorkedIsRemembered(t *testing.T) {
+	passes := false // hidden ones do
+	w, a, b := maskedCouple(t, 3, mesh.UnmaskedLast, func(_, _ *Host, masked bool) bool { return passes || !masked })
+	worked := map[node.Name]mesh.Worked{}
+	w.OnEffect = func(h *Host, e mesh.Effect) {
+		if e, ok := e.(mesh.SaveWorked); ok && h == a {
+			worked[e.Node] = e.Worked
+		}
+	}
+	meet := func(masked bool) time.Duration {
+		t.Helper()
+		took, ok := w.Until(20*time.Second, func() bool { return byUDP(a, b, masked) })
+		if !ok {
+			t.Fatalf("they do not meet by UDP, masked: %v", masked)
+		}
+		return took
+	}
+	first := meet(false)
+	if worked["b"].Form != mesh.ByUDP {
+		t.Fatalf("remembered: %+v", worked)
+	}
+	for _, h := range []*Host{a, b} {
+		h.Kill()
+		h.Configure = func(c *mesh.Config) { c.Worked = map[node.Name]mesh.Worked{"a": worked["b"], "b": worked["b"]} }
+	}
+	b.Start()
+	a.Start("b")
+	if again := meet(false); again >= first || again > time.Second {
+		t.Errorf("by UDP after %v, when remembered after %v", first, again)
+	}
+	passes = true
+	if meet(true); worked["b"].Form != mesh.NoCarrier {
+		t.Errorf("still remembered: %+v", worked)
 	}
 }
 

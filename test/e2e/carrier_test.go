@@ -34,7 +34,7 @@ type carriage struct {
 }
 
 // newCarriage makes it. listen and extra are lines of bob's and alice's tinc.conf; at is what follows wss:// in bob's
-// Carrier, "" for his own address.
+// Carrier, "" for his own address. FINGERPRINT in it stands for that of the certificate.
 func newCarriage(t *testing.T, listen, extra, at string) *carriage {
 	return carriageIn(t, newWorld(t, "ip4"), listen, extra, at)
 }
@@ -42,8 +42,9 @@ func newCarriage(t *testing.T, listen, extra, at string) *carriage {
 func carriageIn(t *testing.T, w *world, listen, extra, at string) *carriage {
 	c := &carriage{world: w, cert: fixture.GoodCertificate(t, "vpn.example.org")}
 	if at == "" {
-		at = "10.99.2.2" + secretPath + "#sha256=" + c.cert.Fingerprint
+		at = "10.99.2.2" + secretPath + "#sha256=FINGERPRINT"
 	}
+	at = strings.ReplaceAll(at, "FINGERPRINT", c.cert.Fingerprint)
 	if listen == "" {
 		listen = "CarrierListen = :443\nCarrierCertificate = carrier.crt\nCarrierKey = carrier.key\n"
 	}
@@ -60,7 +61,7 @@ func (c *carriage) linksUp(within time.Duration) time.Duration {
 	c.Helper()
 	begin := time.Now()
 	c.eventually("alice is connected to bob\n"+c.alice.daemon.Tail(20), within, func() bool {
-		return strings.Contains(c.alice.dump("connections"), "bob")
+		return c.alice.statusOf("bob").Connected
 	})
 	return time.Since(begin)
 }
@@ -226,6 +227,58 @@ func TestAListOfNames(t *testing.T) {
 	c.allReach("ip4", c.alice, c.bob)
 	if allowed.Load() == 0 {
 		t.Errorf("nothing went by the list: %d were cut off", cut.Load())
+	}
+}
+
+// The same as a censor on the line, which lets nothing else pass. The answer is sni= in the Carrier.
+func TestOnlyListedNamesPass(t *testing.T) {
+	t.Parallel()
+	for name, listed := range map[string]bool{"&sni=www.example.com": true, "&sni=www.example.org": false, "": false} {
+		t.Run(strings.TrimPrefix(name, "&"), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, "ip4")
+			w.cables = true
+			c := carriageIn(t, w, "", "LogLevel = 1\n", "10.99.2.2"+secretPath+"#sha256=FINGERPRINT"+name)
+			c.must(c.alice.link.Watch(lab.OnlyNames("www.example.com")))
+			upAll(c.alice, c.bob)
+			if !listed {
+				time.Sleep(3 * time.Second)
+				if c.alice.statusOf("bob").Connected {
+					t.Errorf("a name that is not listed passes:\n%s", c.alice.daemon.Tail(10))
+				}
+				return
+			}
+			c.linksUp(10 * time.Second)
+			c.allReach("ip4", c.alice, c.bob)
+		})
+	}
+}
+
+// A line Carrier, and Carriers, are nothing to nodes of tinc: they connect by TCP, also with a node that has a carrier.
+func TestCarrierLinesAreNothingToTinc(t *testing.T) {
+	t.Parallel()
+	kinds := []kind{tinc10}
+	if tincDir != "" {
+		kinds = append(kinds, tinc11)
+	}
+	for _, k := range kinds {
+		t.Run(k.String(), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, "ip4")
+			cert := fixture.GoodCertificate(t, "vpn.example.org")
+			n := w.legacy(
+				site{name: "ours", extra: "Carriers = masked, udp, tls, tcp\nCarrierListen = :443\nCarrierCertificate = carrier.crt\nCarrierKey = carrier.key\n",
+					host: "Carrier = wss://10.99.1.2" + secretPath + "#sha256=" + cert.Fingerprint + "\n"},
+				site{name: "theirs", kind: k, connect: []string{"ours"}, host: "Carrier = wss://10.99.2.2" + secretPath + "\n"})
+			n[0].write(map[string]string{"carrier.crt": string(cert.Cert), "carrier.key": string(cert.Key)})
+			for _, one := range n {
+				one.start()
+			}
+			w.allReach("ip4", n...)
+			if strings.Contains(n[1].log(), "arrier") {
+				t.Errorf("tinc says something of carriers:\n%s", n[1].log())
+			}
+		})
 	}
 }
 

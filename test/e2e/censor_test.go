@@ -63,6 +63,17 @@ func TestLinksInCensoredNetworks(t *testing.T) {
 			t.Logf("link up after %v", time.Since(began).Round(10*time.Millisecond))
 			w.carrier(alice, bob, 10*time.Second, c.by...)
 			bob.reaches(alice)
+			again := bestOf(2, func(int) time.Duration {
+				bob.stopped()
+				began := time.Now()
+				bob.up()
+				_, err := bob.Reach(alice.vpn("ip4"), 10*time.Second)
+				w.must(err)
+				return time.Since(began)
+			}, 2*time.Second)
+			if t.Logf("when the place is known after %v", again.Round(10*time.Millisecond)); again > 2*time.Second {
+				t.Errorf("where it has been before, the link is up after %v", again)
+			}
 		})
 	}
 }

@@ -73,7 +73,7 @@ var parts = map[string]partOf{
 	"addresses": {files: "endpoint"},
 	"paths": {
 		files: "paths udppath liveness opening contact form",
-		calls: "reach keyring links dialer addresses relays",
+		calls: "reach keyring links dialer carriers addresses relays",
 		keeps: "peer.paths peer.contacted contact.udp contact.told",
 	},
 	"relays": {
