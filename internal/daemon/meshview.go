@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"iter"
 	"math"
 	"slices"
@@ -31,6 +32,7 @@ const (
 	askLatest    = time.Minute
 	maxAsking    = 64 // nodes at a time
 	maxParts     = 32 // of an answer
+	maxLost      = 3  // parts of it that are asked for again, because no answer came
 	ownFor       = time.Second
 	edgesFor     = 5 * time.Second
 	whoFor       = 5 * time.Second // who tells its paths is looked up again after that
@@ -78,6 +80,7 @@ type question struct {
 	node  node.Name
 	parts []pathsPart
 	open  int // parts without an answer
+	lost  int // answers that did not come in time
 	err   error
 	at    time.Time // when the last answer came
 }
@@ -85,6 +88,7 @@ type question struct {
 // pathsPart is a part of the paths of a node: those to the nodes after an id.
 type pathsPart struct {
 	after node.ID
+	told  bool // list and more are known
 	list  []wire.PathEntry
 	more  bool // there are others after these
 }
@@ -122,9 +126,13 @@ func (v *meshView) told(t mesh.PathsTold) {
 	q.open--
 	q.at = time.Now()
 	err := t.Err
-	if err == nil {
+	switch {
+	case err == nil:
 		part.list, err = wire.ParsePaths(t.Data)
-		part.more = t.More
+		part.more, part.told = t.More, true
+	case errors.Is(err, mesh.ErrNoAnswer) && q.lost < maxLost:
+		q.lost++ // it is asked for again with what else is missing
+		err = nil
 	}
 	if q.err == nil {
 		q.err = err
@@ -160,7 +168,7 @@ func (q *question) follow(f func(after node.ID)) (after node.ID, whole bool) {
 		end, known := after, false
 		for i := range q.parts {
 			p := &q.parts[i]
-			if bytes.Compare(p.after[:], after[:]) > 0 {
+			if !p.told || bytes.Compare(p.after[:], after[:]) > 0 {
 				continue
 			}
 			known = known || p.after == after

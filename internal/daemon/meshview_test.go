@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tincan/internal/control"
+	"tincan/internal/mesh"
 	"tincan/internal/node"
 	"tincan/internal/wire"
 )
@@ -115,7 +116,7 @@ func BenchmarkTheViewOfALargeMesh(b *testing.B) {
 func TestAnswersInParts(t *testing.T) {
 	id := func(n int) (id node.ID) { id[0] = byte(n); return id }
 	part := func(after int, more bool, to ...int) pathsPart {
-		p := pathsPart{after: id(after), more: more}
+		p := pathsPart{after: id(after), told: true, more: more}
 		for _, n := range to {
 			p.list = append(p.list, wire.PathEntry{To: id(n)})
 		}
@@ -137,6 +138,8 @@ func TestAnswersInParts(t *testing.T) {
 		"more than before":         {[]pathsPart{part(0, true, 1, 2), part(2, true, 3, 4)}, 4, nil},
 		"one that does not go on":  {[]pathsPart{part(0, true, 1, 2), part(2, true, 1, 2)}, -1, []int{0}},
 		"one that goes backwards":  {[]pathsPart{part(0, true, 5), part(5, true, 3)}, -1, []int{0}},
+		"one that was lost":        {[]pathsPart{part(0, true, 1, 2), {after: id(2)}, part(4, false, 5)}, 2, nil},
+		"the only one was lost":    {[]pathsPart{{}}, 0, nil},
 		"more, but nothing at all": {[]pathsPart{part(0, true)}, -1, []int{0}},
 	} {
 		q := question{parts: c.parts}
@@ -168,4 +171,34 @@ func TestAnswersInParts(t *testing.T) {
 	if _, missing := endless.missing(); missing {
 		t.Error("there is no end to what a node may tell")
 	}
+}
+
+// A datagram that is lost does not cost the whole answer, and a node that does not answer at all is not asked for ever.
+func TestWhatIsLostIsAskedForAgain(t *testing.T) {
+	c := newCore(nil)
+	v := newMeshView(&Daemon{core: c})
+	v.asking.Lock()
+	v.open++
+	first := v.part(&question{node: "b"}, node.ID{})
+	v.asking.Unlock()
+	lost := func(id uint64) { v.told(mesh.PathsTold{ID: id, Node: "b", Err: mesh.ErrNoAnswer}) }
+	id := first.ID
+	for range maxLost {
+		lost(id)
+		select {
+		case e := <-c.reports:
+			again, ok := e.(mesh.AskPaths)
+			if !ok || again.ID == id || again.Node != "b" || !again.After.IsZero() {
+				t.Fatalf("%+v", e)
+			}
+			id = again.ID
+		default:
+			t.Fatal("it is not asked again")
+		}
+	}
+	lost(id)
+	if len(c.reports) > 0 || len(v.answers) != 1 || v.answers[0].err == nil || v.open != 0 || len(v.waiting) != 0 {
+		t.Errorf("%d questions, %d answers, %d open", len(c.reports), len(v.answers), v.open)
+	}
+	lost(id) // it comes late: nobody waits
 }
