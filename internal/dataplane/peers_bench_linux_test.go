@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"tincan/internal/device"
 	"tincan/internal/mesh"
 	"tincan/internal/node"
@@ -74,13 +72,7 @@ func spend(b *testing.B) *spent {
 	return s
 }
 
-func (s *spent) now() time.Duration {
-	var t unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t); err != nil {
-		s.b.Fatal(err)
-	}
-	return time.Duration(t.Nano())
-}
+func (s *spent) now() time.Duration { return threadTime(s.b) }
 
 func (s *spent) start() { s.began = s.now() }
 func (s *spent) stop()  { s.used += s.now() - s.began }
