@@ -131,9 +131,9 @@ func TestIdleNodesSleep(t *testing.T) {
 			b.Plain = true
 			return starts(b, a)
 		},
-		"a hub with twenty": func(w *World) (all []*Host) {
+		"a hub with ninety-nine": func(w *World) (all []*Host) {
 			hub := w.Add("hub")
-			for i := range 20 {
+			for i := range 99 {
 				h := w.Add(node.Name(fmt.Sprintf("n%02d", i)))
 				h.Knows(hub, true)
 				hub.Knows(h, false)
