@@ -343,6 +343,10 @@ func TestDevicesByTheAPI(t *testing.T) {
 			t.Errorf("a wrong %s: %+v", what, p)
 		}
 	}
+	if text := a.do("POST", "/v1/devices", NewDevice{Name: "laptop", Endpoint: "vpn.example.org", Full: true}); !strings.Contains(text, "AllowedIPs = 0.0.0.0/0, ::/0\\n") {
+		t.Errorf("with all its traffic: %s", text)
+	}
+	a.do("DELETE", "/v1/devices/laptop", nil)
 	var other Rekeyed
 	must(t, json.Unmarshal([]byte(a.do("POST", "/v1/doors/rekey", nil)), &other))
 	if other.DoorKey == made.DoorKey || other.Devices != 1 {

@@ -48,7 +48,7 @@ func (s *server) addDevice(q *request) (any, error) {
 
 // read reads what a request says.
 func (n NewDevice) read() (d command.NewDevice, err error) {
-	d.Groups = n.Groups
+	d.Groups, d.Full = n.Groups, n.Full
 	if d.Name, err = nodeName(n.Name); err != nil {
 		return d, err
 	}

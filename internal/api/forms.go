@@ -83,6 +83,7 @@ type NewDevice struct {
 	Addresses []string `json:"addresses,omitempty"` // in the VPN; none: a free one of each of its ranges
 	Endpoint  string   `json:"endpoint,omitempty"`  // where it finds a door: a host and perhaps a port, host:port; none: what is known of the doors
 	Routes    []string `json:"routes,omitempty"`    // subnets that it sends into the VPN, beside the VPN's own
+	Full      bool     `json:"full,omitempty"`      // everything that it sends goes into the VPN, and leaves that by an exit node
 	Key       string   `json:"key,omitempty"`       // public, of a device that has made its own; none: a key is made
 }
 

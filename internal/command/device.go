@@ -35,6 +35,7 @@ type NewDevice struct {
 	Addrs    []netip.Addr         // nil: one of each range of the network is chosen
 	Endpoint string               // where it finds a door: HOST or HOST:PORT; "": what is known of the doors
 	Routes   []netip.Prefix       // what it sends into the VPN beside the network's ranges
+	Full     bool                 // it sends everything into the VPN
 	Key      *roster.WireGuardKey // of a device that has made its own; nil: a key is made here
 	Running  []subnet.Subnet      // what the running network announces
 	Command  string               // how commands for the network begin, for hints
@@ -96,6 +97,9 @@ func AddDevice(n *ownership.Network, d NewDevice) (AddedDevice, error) {
 	}
 	if out.DoorKey, err = n.AddDevice(dev); err != nil {
 		return out, err
+	}
+	if d.Full {
+		ranges, d.Routes = nil, []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)}
 	}
 	out.Text = out.configuration(private, allowed(ranges, d.Routes))
 	return out, nil

@@ -89,7 +89,8 @@ func (t *transmitter) local(p []byte, off device.Offload) bool {
 	if !toDevice && !t.fromDoor {
 		return false
 	}
-	if owner, _ := t.p.routes.Load().lookup(dst); owner != t.p.self {
+	r := t.p.routes.Load()
+	if owner := r.behind(dst, t.p.self, t.fromDoor); owner != t.p.self && !(owner == nil && t.fromDoor && r.exit != ExitOff && isQuery(p)) {
 		return false
 	}
 	if !toDevice {
@@ -105,6 +106,21 @@ func (t *transmitter) local(p []byte, off device.Offload) bool {
 	}
 	t.p.write(t.in[:inHead+len(p)], inHead, off)
 	return true
+}
+
+// behind is who has an address. For packets of a device that is this node itself, if it is the exit node by which they leave.
+func (r *routes) behind(dst netip.Addr, self *peer, fromDoor bool) *peer {
+	owner, _ := r.lookup(dst)
+	if !fromDoor || r.exit == ExitOff {
+		return owner
+	}
+	if r.via != nil {
+		if _, leaves := r.leavesBy(dst); leaves {
+			return owner
+		}
+	}
+	owner, _ = r.inbound(dst, self)
+	return owner
 }
 
 // eachLocal writes a super-packet that the interface does not take.

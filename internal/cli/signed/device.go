@@ -37,7 +37,7 @@ all nodes. Each has its own key, addresses and groups, signed by an owner.`,
 type deviceFlags struct {
 	groups, addrs, routes []string
 	endpoint, key, out    string
-	asQR, asJSON          bool
+	full, asQR, asJSON    bool
 }
 
 func deviceAddCommand(e *env.Env) *cobra.Command {
@@ -68,6 +68,7 @@ and addresses given to one that is there already.`,
 	c.Flags().StringArrayVar(&f.addrs, "address", nil, "an `address` in the VPN, in place of a free one; may be repeated")
 	c.Flags().StringVar(&f.endpoint, "endpoint", "", "`host[:port]` at which the device finds the doors, best a name in DNS")
 	c.Flags().StringArrayVar(&f.routes, "route", nil, "a `subnet` that the device sends into the VPN, beside the VPN's own; may be repeated")
+	c.Flags().BoolVar(&f.full, "full", false, "all that the device sends goes into the VPN, and leaves it by an exit node")
 	c.Flags().StringVar(&f.key, "key", "", "the public `key` of a device that has made its own, 44 characters")
 	c.Flags().StringVar(&f.out, "out", "", "write the configuration to a new `file` that only you can read, in place of printing it")
 	c.Flags().BoolVar(&f.asQR, "qr", false, "show the configuration as a QR code, for a camera, in place of printing it")
@@ -95,6 +96,7 @@ func (f deviceFlags) device(args []string) (d command.NewDevice, err error) {
 		}
 		d.Routes = append(d.Routes, p)
 	}
+	d.Full = f.full
 	if f.key != "" {
 		key, err := roster.ParseWireGuardKey(f.key)
 		if err != nil {

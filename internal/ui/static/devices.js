@@ -76,9 +76,10 @@ export class DevicesView {
         field('groups', 'Groups', { placeholder: 'phones, guests' }, 'For the access policy; may be empty.'),
         field('endpoint', 'Where it finds a door', { placeholder: 'vpn.example.org' }, 'Best a name in DNS with the addresses of all doors. Empty: what this node knows.'),
         field('addresses', 'Address in the VPN', {}, 'Empty: a free one.'),
+        h('label', { class: 'small' }, h('input', { type: 'checkbox', name: 'full' }), ' All its traffic goes into the VPN, and leaves that by an exit node'),
         h('details', {}, h('summary', {}, 'It has made its key itself'), field('key', 'Its public key', { maxlength: 44 }, 'Routers often do. The configuration has no private key then.'))),
       act: async form => {
-        const f = new FormData(form), text = name => String(f.get(name) ?? '').trim(), body = { name: text('name') };
+        const f = new FormData(form), text = name => String(f.get(name) ?? '').trim(), body = { name: text('name'), ...(f.get('full') === 'on' ? { full: true } : {}) };
         for (const name of ['groups', 'addresses']) if (words(text(name)).length) body[name] = words(text(name));
         for (const name of ['endpoint', 'key']) if (text(name)) body[name] = text(name);
         const made = await ask('/v1/devices', body);
