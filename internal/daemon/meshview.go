@@ -27,7 +27,7 @@ const (
 	askHurry     = 250 * time.Millisecond
 	maxTurn      = 16 // nodes in a turn; if more wait, the next one comes soon
 	askWithin    = 3 * time.Second
-	askEach      = 100 * time.Millisecond // for each node in the mesh: one is asked again after that times their number
+	askEach      = 150 * time.Millisecond // for each node in the mesh: one is asked again after that times their number
 	askSoonest   = 5 * time.Second
 	askLatest    = time.Minute
 	maxAsking    = 64 // nodes at a time
