@@ -136,8 +136,8 @@ func TestOnlyHTTPSLeaves(t *testing.T) {
 	}
 	if conn, err := c.bob.Dial(t.Context(), "tcp", "10.99.1.2:655"); err == nil {
 		conn.SetReadDeadline(time.Now().Add(5 * time.Second))
-		if n, err := conn.Write([]byte("0 bob 17.7\n")); err == nil {
-			if n, err = conn.Read(make([]byte, 100)); n > 0 || os.IsTimeout(err) {
+		if _, err := conn.Write([]byte("0 bob 17.7\n")); err == nil {
+			if n, err := conn.Read(make([]byte, 100)); n > 0 || os.IsTimeout(err) {
 				t.Errorf("alice answers by TCP: %d bytes, %v", n, err)
 			}
 		}
