@@ -112,13 +112,19 @@ func (s *server) deny(q *request) (any, error) {
 	return s.decide(q, (*ownership.Network).Deny, "%s was refused; its key counts for nothing any more")
 }
 
-// decide decides about a newcomer that waits.
-func (s *server) decide(q *request, do func(*ownership.Network, node.Name) error, done string) (any, error) {
+// named is the name in the path of a request, and the network.
+func (s *server) named(q *request) (node.Name, *ownership.Network, error) {
 	name, err := nodeName(q.PathValue("name"))
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	n, err := s.network()
+	return name, n, err
+}
+
+// decide decides about a newcomer that waits.
+func (s *server) decide(q *request, do func(*ownership.Network, node.Name) error, done string) (any, error) {
+	name, n, err := s.named(q)
 	if err != nil {
 		return nil, err
 	}

@@ -83,11 +83,7 @@ func (n NewDevice) read() (d command.NewDevice, err error) {
 }
 
 func (s *server) removeDevice(q *request) (any, error) {
-	name, err := nodeName(q.PathValue("name"))
-	if err != nil {
-		return nil, err
-	}
-	n, err := s.network()
+	name, n, err := s.named(q)
 	if err != nil {
 		return nil, err
 	}
