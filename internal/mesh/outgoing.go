@@ -189,17 +189,15 @@ func (d *dialer) notFound(c *conn) {
 
 // hasAnyAddress tells whether there is anything to dial p at.
 func (d *dialer) hasAnyAddress(p *peer) bool {
-	switch h := p.host(); d.cfg.Connecting {
-	case OnlyTLS:
-		return len(h.Carriers) > 0
-	case OnlyTCP:
-		if len(h.Cached)+len(h.Addresses) > 0 {
-			return true
-		}
-	default:
-		if len(h.Cached)+len(h.Addresses)+len(h.Carriers) > 0 {
-			return true
-		}
+	h := p.host()
+	if d.cfg.Connecting != OnlyTCP && len(h.Carriers) > 0 {
+		return true
+	}
+	if d.cfg.Connecting == OnlyTLS {
+		return false
+	}
+	if len(h.Cached)+len(h.Addresses) > 0 {
+		return true
 	}
 	for e := range d.graph.To(p.name) {
 		if a, ok := e.Addr.Addr(); ok && d.addresses.believable(a) {
