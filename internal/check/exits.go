@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -57,6 +56,15 @@ func (in *inspection) line(variable string) string {
 	return in.layout.TincConf()
 }
 
+// given tells whether a variable is set.
+func (in *inspection) given(variable string) bool { return in.line(variable) != in.layout.TincConf() }
+
+// stops notes something with which the node would not start.
+func (in *inspection) stops(where, text, advice string) {
+	in.Unusable = true
+	in.add(Settings, Breaks, where, text, advice)
+}
+
 // signed is what the roster says, nil in an open network.
 func (in *inspection) signed() *roster.State {
 	if in.roster == nil || in.net.Settings.Roster == config.RosterOpen || in.roster.State().Root.IsZero() {
@@ -78,18 +86,14 @@ func (in *inspection) granted(name node.Name, c roster.Capabilities) bool {
 // vias looks at the lines Via.
 func (in *inspection) vias(m machine) {
 	s := in.net.Settings
-	stops := func(where, text, advice string) {
-		in.Unusable = true
-		in.add(Settings, Breaks, where, text, advice)
-	}
 	where := in.line("Via")
 	switch {
 	case m.via != nil:
-		stops(where, fmt.Sprintf("packets cannot leave by exit nodes: %v", m.via), "take the lines Via out; the node would not start with them")
+		in.stops(where, fmt.Sprintf("packets cannot leave by exit nodes: %v", m.via), "take the lines Via out; the node would not start with them")
 	case s.Mode != route.ByAddress:
-		stops(where, "lines Via need Mode = router", "take them out, or change Mode")
+		in.stops(where, "lines Via need Mode = router", "take them out, or change Mode")
 	case s.DeviceStandby:
-		stops(where, "lines Via need an interface that is always up", "write DeviceStandby = no")
+		in.stops(where, "lines Via need an interface that is always up", "write DeviceStandby = no")
 	}
 	seen := map[netip.Prefix]bool{}
 	total := 0
@@ -101,10 +105,7 @@ func (in *inspection) vias(m machine) {
 		if err != nil {
 			continue // told of already
 		}
-		v.Exits = slices.DeleteFunc(v.Exits, func(n node.Name) bool { return n == in.net.Name })
-		if v.File != "" && !filepath.IsAbs(v.File) {
-			v.File = filepath.Join(in.layout.ConfBase, v.File)
-		}
+		v = v.For(in.net.Name, in.layout.ConfBase)
 		in.exitsOf(e.Where(), v)
 		prefixes, ok := in.prefixes(e.Where(), v)
 		if !ok {
@@ -129,8 +130,17 @@ func (in *inspection) vias(m machine) {
 		}
 	}
 	if total > exits.MaxPrefixes {
-		stops(where, fmt.Sprintf("the lines Via have %d prefixes in all, more than %d", total, exits.MaxPrefixes), "summarize them")
+		in.stops(where, fmt.Sprintf("the lines Via have %d prefixes in all, more than %d", total, exits.MaxPrefixes), "summarize them")
 	}
+}
+
+func readPrefixes(path string) ([]netip.Prefix, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return exits.ReadFile(f)
 }
 
 // prefixes are those of a line.
@@ -141,31 +151,21 @@ func (in *inspection) prefixes(where string, v exits.Via) (list []netip.Prefix, 
 	case v.File == "":
 		return []netip.Prefix{v.Prefix}, true
 	}
-	stops := func(where, text, advice string) {
-		in.Unusable = true
-		in.add(Settings, Breaks, where, text, advice)
-	}
-	text, err := os.ReadFile(v.File)
-	if err != nil {
-		var path *fs.PathError
-		if errors.As(err, &path) {
-			err = path.Err
-		}
-		stops(where, fmt.Sprintf("the file %s of prefixes cannot be read: %v", v.File, err), "its path begins at the directory of tinc.conf; without it the node would not start")
-		return nil, false
-	}
-	list, err = exits.ParseFile(text)
+	list, err := readPrefixes(v.File)
+	var path *fs.PathError
 	var bad exits.FileError
 	switch {
+	case errors.As(err, &path):
+		in.stops(where, fmt.Sprintf("the file %s of prefixes cannot be read: %v", v.File, path.Err), "its path begins at the directory of tinc.conf; without it the node would not start")
 	case errors.As(err, &bad):
 		for _, l := range bad.Lines {
-			stops(fmt.Sprintf("%s:%d", v.File, l.Number), l.Err.Error(), "the node would not start until this line is changed")
+			in.stops(fmt.Sprintf("%s:%d", v.File, l.Number), l.Err.Error(), "the node would not start until this line is changed")
 		}
 		if bad.More > 0 {
-			stops(v.File, fmt.Sprintf("%d more lines are no prefixes", bad.More), "one prefix on each line, # begins a comment")
+			in.stops(v.File, fmt.Sprintf("%d more lines are no prefixes", bad.More), "one prefix on each line, # begins a comment")
 		}
 	case err != nil:
-		stops(v.File, err.Error(), "one prefix on each line, # begins a comment")
+		in.stops(v.File, err.Error(), "one prefix on each line, # begins a comment")
 	case len(list) == 0:
 		in.add(Settings, Weak, v.File, "it has no prefixes, so nothing leaves by the nodes of its line", "one prefix on each line, # begins a comment")
 	}
@@ -258,39 +258,34 @@ func (in *inspection) overlaps(where string, prefixes, networks []netip.Prefix) 
 // exit looks at whether this machine can be an exit node.
 func (in *inspection) exit(m machine) {
 	s := in.net.Settings
-	given := func(variable string) bool { return in.line(variable) != in.layout.TincConf() }
 	if s.Exit == config.ExitOff {
 		for _, v := range []string{"ExitConnections", "ExitRate", "ExitDNS"} {
-			if given(v) {
+			if in.given(v) {
 				in.add(Settings, Note, in.line(v), v+" has no effect: this node is no exit node", "write Exit = yes, or take the line out")
 			}
 		}
 		return
 	}
 	where := in.line("Exit")
-	stops := func(text, advice string) {
-		in.Unusable = true
-		in.add(Settings, Breaks, where, text, advice)
-	}
 	switch {
 	case s.Mode != route.ByAddress:
-		stops("an exit node needs Mode = router", "write Exit = no, or change Mode")
+		in.stops(where, "an exit node needs Mode = router", "write Exit = no, or change Mode")
 	case s.Sandbox == config.SandboxHigh:
-		stops("Sandbox = high runs no programs, and an exit node needs nft", "write Sandbox = normal, or Exit = no")
+		in.stops(where, "Sandbox = high runs no programs, and an exit node needs nft", "write Sandbox = normal, or Exit = no")
 	case m.gateway != nil:
 		advice := "write Exit = no, or change that; the node would not start"
 		var h interface{ Hint() string }
 		if errors.As(m.gateway, &h) {
 			advice = h.Hint()
 		}
-		stops(fmt.Sprintf("this machine cannot be an exit node: %v", m.gateway), advice)
+		in.stops(where, fmt.Sprintf("this machine cannot be an exit node: %v", m.gateway), advice)
 	}
 	if !in.granted(in.net.Name, roster.CapExit) {
 		in.add(Settings, in.wouldBe(Breaks), where, "the owners have not made this node an exit node, so others do not leave by it", fmt.Sprintf("where an owner's key is: tincan admit %s --exit", in.net.Name))
 	}
-	if text := s.ExitDNS; text != "" {
-		if a, err := netip.ParseAddr(text); err != nil || a.Zone() != "" || a.IsLoopback() {
-			in.add(Settings, Weak, in.line("ExitDNS"), fmt.Sprintf("ExitDNS = %.60s is no address of another machine, and is not used", text), "write the address of a DNS server that others can ask through this machine")
+	if s.ExitDNS != "" {
+		if _, ok := gateway.ResolverAt(s.ExitDNS); !ok {
+			in.add(Settings, Weak, in.line("ExitDNS"), fmt.Sprintf("ExitDNS = %.60s is no address of another machine, and is not used", s.ExitDNS), "write the address of a DNS server that others can ask through this machine")
 		}
 	}
 }
@@ -299,21 +294,17 @@ func (in *inspection) exit(m machine) {
 func (in *inspection) door() {
 	s := in.net.Settings
 	if !s.Door {
-		if where := in.line("DoorPort"); where != in.layout.TincConf() {
-			in.add(Settings, Note, where, "DoorPort has no effect: this node is no door", "write Door = yes, or take the line out")
+		if in.given("DoorPort") {
+			in.add(Settings, Note, in.line("DoorPort"), "DoorPort has no effect: this node is no door", "write Door = yes, or take the line out")
 		}
 		return
 	}
 	where := in.line("Door")
-	stops := func(text, advice string) {
-		in.Unusable = true
-		in.add(Settings, Breaks, where, text, advice)
-	}
 	switch {
 	case s.Mode != route.ByAddress || s.DeviceType == config.DeviceTAP:
-		stops("a door for devices needs Mode = router and no tap interface: devices have addresses and no Ethernet", "write Door = no, or Mode = router")
+		in.stops(where, "a door for devices needs Mode = router and no tap interface: devices have addresses and no Ethernet", "write Door = no, or Mode = router")
 	case s.Port == strconv.Itoa(s.DoorPort):
-		stops(fmt.Sprintf("DoorPort = %d is the Port of the network itself, which takes UDP there, too", s.DoorPort), "choose another DoorPort, such as 51820")
+		in.stops(where, fmt.Sprintf("DoorPort = %d is the Port of the network itself, which takes UDP there, too", s.DoorPort), "choose another DoorPort, such as 51820")
 	}
 	switch {
 	case in.signed() == nil:

@@ -393,15 +393,11 @@ func parseRoute(s string) (Route, error) {
 	return route, nil
 }
 
-// vias are the lines Via, without this node itself: a configuration that all nodes share may name it.
+// vias are the lines Via, as they count for this node.
 func (r *Reader) vias(self node.Name, dir string) []exits.Via {
 	var list []exits.Via
 	for _, v := range List(r, "Via", exits.ParseVia) {
-		v.Exits = slices.DeleteFunc(v.Exits, func(n node.Name) bool { return n == self })
-		if v.File != "" && !filepath.IsAbs(v.File) {
-			v.File = filepath.Join(dir, v.File)
-		}
-		list = append(list, v)
+		list = append(list, v.For(self, dir))
 	}
 	return list
 }

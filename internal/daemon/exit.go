@@ -45,7 +45,7 @@ func (x *exitNode) begin() error {
 		return &Hinted{errors.New("an exit node (Exit) needs Mode = router and an interface"), "set Exit = no"}
 	}
 	if s.ExitDNS != "" {
-		if a, err := netip.ParseAddr(s.ExitDNS); err == nil && a.Zone() == "" && !a.IsLoopback() {
+		if a, ok := gateway.ResolverAt(s.ExitDNS); ok {
 			x.dns = a
 		} else {
 			d.log.printf(0, mesh.Warning, "ExitDNS = %.60s is no address of another machine; that of this machine's configuration is taken", s.ExitDNS)

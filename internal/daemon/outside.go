@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net/netip"
 	"os"
@@ -152,14 +151,11 @@ func readPrefixes(path string) ([]netip.Prefix, error) {
 		return nil, &Hinted{fmt.Errorf("reading the file of a line Via: %w", err), "the file has one prefix on each line; its path is from the directory of tinc.conf"}
 	}
 	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, exits.MaxFile+1))
-	if err == nil {
-		var list []netip.Prefix
-		if list, err = exits.ParseFile(text); err == nil {
-			return list, nil
-		}
+	list, err := exits.ReadFile(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return nil, fmt.Errorf("%s: %w", path, err)
+	return list, nil
 }
 
 // ownAddresses are those of the interface, also if a script has set them.

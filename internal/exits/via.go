@@ -8,7 +8,9 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -21,6 +23,16 @@ type Via struct {
 	Prefix  netip.Prefix // what is for these addresses
 	File    string       // what is for the prefixes in this file
 	Exits   []node.Name  // in the order in which they are tried; none twice
+}
+
+// For is the line as it counts for the node self, whose configuration is in a directory: without itself, since all nodes may have the
+// same lines, and with the whole path of its file.
+func (v Via) For(self node.Name, dir string) Via {
+	v.Exits = slices.DeleteFunc(v.Exits, func(n node.Name) bool { return n == self })
+	if v.File != "" && !filepath.IsAbs(v.File) {
+		v.File = filepath.Join(dir, v.File)
+	}
+	return v
 }
 
 // MaxExits is how many nodes one line may name.
@@ -133,6 +145,15 @@ func (e FileError) Error() string {
 		texts = append(texts, fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(texts, "; ")
+}
+
+// ReadFile reads a file of prefixes, as [ParseFile] does.
+func ReadFile(r io.Reader) ([]netip.Prefix, error) {
+	text, err := io.ReadAll(io.LimitReader(r, MaxFile+1))
+	if err != nil {
+		return nil, err
+	}
+	return ParseFile(text)
 }
 
 // ParseFile reads a file of prefixes: one on a line, or a single address. What follows # is a comment. Lines that are no prefixes

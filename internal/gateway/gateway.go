@@ -140,6 +140,13 @@ func (c *Config) resolver(family string) netip.Addr {
 	return netip.Addr{}
 }
 
+// ResolverAt reads the address of a DNS server that others are to be led to, if it may be one: not of this machine's loopback, and
+// without a zone.
+func ResolverAt(text string) (a netip.Addr, ok bool) {
+	a, err := netip.ParseAddr(text)
+	return a, err == nil && a.Zone() == "" && !a.IsLoopback()
+}
+
 // Resolvers reads the name servers of a resolv.conf that other machines can ask through this one: not those on this machine itself.
 func Resolvers(r io.Reader) (list []netip.Addr) {
 	text, _ := io.ReadAll(io.LimitReader(r, 64<<10))
